@@ -5,6 +5,8 @@ import { driftSvg, type DriftBar } from '../../charts/drift.ts'
 import { evidencePoints, evidenceSvg, evidenceText, type EvidencePoint } from '../../charts/evidence.ts'
 import { intervalsSvg, intervalsText, type IntervalRow } from '../../charts/intervals.ts'
 import { lossSvg, lossText, type Epoch } from '../../charts/loss.ts'
+import { modelLanesSvg, type LaneSpan } from '../../charts/history/model-lanes.ts'
+import { runCurvesSvg } from '../../charts/history/run-curves.ts'
 import { profileBins, profileSvg } from '../../charts/profile.ts'
 import { qualitySvg, type QualityPoint } from '../../charts/quality.ts'
 import { reliabilitySvg } from '../../charts/reliability.ts'
@@ -113,6 +115,31 @@ const drawings: Record<string, Draw> = {
         live: 0.1,
       })),
       { ...frame(width), subject: odd.name },
+    ),
+  'run curves': (n, odd, width) =>
+    runCurvesSvg(
+      list(n, (i) => ({
+        name: odd.name,
+        points: list(12, (at) => epoch(at, i % 2 === 0 ? odd : plain)),
+        marked: i === 0,
+      })),
+      frame(width),
+    ),
+  'model lanes': (n, odd, width) =>
+    modelLanesSvg(
+      {
+        spans: list(n, (i): LaneSpan => ({
+          model: `${odd.name} ${i % 3}`,
+          kind: (['release', 'drift', 'quality', 'incident'] as const)[i % 4]!,
+          fromMs: i % 2 === 0 ? start + i * 1_000 : odd.value,
+          toMs: i % 5 === 0 ? undefined : start + (i + 1) * 1_000,
+          level: i % 2 === 0 ? 'warn' : 'held',
+          name: odd.name,
+        })),
+        fromMs: start,
+        nowMs: start + 1e7,
+      },
+      frame(width),
     ),
   spans: (n, odd, width) =>
     spansSvg(

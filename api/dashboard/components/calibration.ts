@@ -1,4 +1,4 @@
-/** Computes the calibration of a version on its latest live outcomes. */
+/** Computes the calibration of a version on its latest live outcomes, and the probabilities that it rests on. */
 import { calibration, type Calibration } from '../../../domain/metrics/calibration.ts'
 import { likeliestClass, outputWidth, type Output } from '../../../domain/model/features.ts'
 import { truthOf } from '../../../domain/monitoring/quality.ts'
@@ -6,11 +6,17 @@ import type { AnsweredOutcome } from '../../../store/monitoring/latest-outcomes.
 
 const minOutcomes = 50
 
-/** Uses the probability of the positive class, or of the predicted class; undefined without probabilities or enough outcomes. */
-export function calibrationOf(
+/** Probabilities with what came true: of the positive class, or of the predicted class. */
+export interface ScoredOutcomes {
+  predicted: number[]
+  observed: number[]
+}
+
+/** Undefined without probabilities or enough outcomes. */
+export function scoredOutcomes(
   answered: readonly AnsweredOutcome[],
   output: Output | undefined,
-): Calibration | undefined {
+): ScoredOutcomes | undefined {
   if (output === undefined || output.kind === 'number' || output.kind === 'quantiles') return undefined
   const width = outputWidth(output)
   const predicted: number[] = []
@@ -23,5 +29,13 @@ export function calibrationOf(
     predicted.push(given[output.kind === 'classes' ? best : 0]!)
     observed.push(output.kind === 'classes' ? Number(best === truth) : truth)
   }
-  return predicted.length < minOutcomes ? undefined : calibration(observed, predicted)
+  return predicted.length < minOutcomes ? undefined : { predicted, observed }
+}
+
+export function calibrationOf(
+  answered: readonly AnsweredOutcome[],
+  output: Output | undefined,
+): Calibration | undefined {
+  const scored = scoredOutcomes(answered, output)
+  return scored && calibration(scored.observed, scored.predicted)
 }

@@ -38,14 +38,14 @@ export const QualitySection = ({ points, metric, chart, weekly, dueAt }: Quality
             {dueAt !== undefined && (
               <>
                 . Quality is measured as soon as four in five predictions have theirs, at least 100, or from{' '}
-                <Time at={dueAt} /> UTC on (<code>monitor.outcomesWithin</code>)
+                <Time at={dueAt} /> on (<code>monitor.outcomesWithin</code>)
               </>
             )}
           </>
         }
         columns={[
           {
-            head: 'To (UTC)',
+            head: 'To',
             cell: ({ toMs }) => <Until at={new Date(toMs).toISOString()} weekly={weekly} />,
           },
           { head: metricName(metric), numeric: true, cell: ({ value }) => numberText(value) },
@@ -92,7 +92,7 @@ export const DriftSection = ({ drift, windows, path }: DriftParts): PageElement 
       <>
         <p>
           <Badge tone={levelTones[drift.report.level] ?? 'quiet'}>{levelText(drift.report.level)}</Badge>{' '}
-          Window to <Time at={drift.toAt} /> UTC vs training data of {drift.version} ·{' '}
+          Window to <Time at={drift.toAt} /> vs training data of {drift.version} ·{' '}
           <a href={`${path}/features`}>All features</a>
         </p>
         {drift.report.reasons.length > 0 && (
@@ -127,7 +127,7 @@ export const ChampionHistory = ({ changes }: { changes: ChampionChange[] }): Pag
       rows={changes}
       empty="No champion yet"
       columns={[
-        { head: 'Since (UTC)', cell: ({ at }) => <Time at={at} /> },
+        { head: 'Since', cell: ({ at }) => <Time at={at} /> },
         { head: 'Version', names: true, cell: ({ version }) => version },
         {
           head: 'Cause',

@@ -2,6 +2,7 @@
 import { metricName } from '../../../../domain/figures.ts'
 import { z } from 'zod'
 import { driftSvg } from '../../../../charts/drift.ts'
+import { runCurvesSvg } from '../../../../charts/history/run-curves.ts'
 import { reliabilitySvg } from '../../../../charts/reliability.ts'
 import { qualitySvg } from '../../../../charts/quality.ts'
 import { findChampion, listChampionHistory, type Champion } from '../../../../store/registry/champions.ts'
@@ -15,6 +16,7 @@ import {
   listQualityWeeks,
   listQualityWindows,
 } from '../../../../store/dashboard/quality-windows.ts'
+import { listRunCurves } from '../../../../store/dashboard/sweep-detail.ts'
 import { listLatestOutcomes } from '../../../../store/monitoring/latest-outcomes.ts'
 import { getVersion } from '../../../../store/registry/versions.ts'
 import { getModel } from '../../../../store/registry/models.ts'
@@ -26,13 +28,14 @@ import { searchedTime } from '../../../http/schemas.ts'
 import { definePage, type PageElement } from '../../page.ts'
 import { drawChartSizes, ChartFigure, type ChartSizes } from '../../components/chart.tsx'
 import { listHref, CursorPager } from '../../components/pager.tsx'
-import { Facts, Since, type Fact } from '../../components/elements.tsx'
+import { Badge, Facts, Since, type Fact } from '../../components/elements.tsx'
+import { Term } from '../../glossary.tsx'
 import { Crumbs, modelHref, ReleaseLink } from '../../components/links.tsx'
-import {} from '../../labels.ts'
-import { calibrationOf } from '../../components/calibration.ts'
+import { calibrationOf, scoredOutcomes } from '../../components/calibration.ts'
 import { qualityPoints } from '../../components/quality-points.ts'
 import { VersionTable } from '../../components/version-table.tsx'
 import { ChampionHistory, DriftSection, QualitySection } from './model-parts.tsx'
+import { ThresholdSection } from './thresholds.tsx'
 import { LiveAtForm } from './champion-at.tsx'
 
 const versionsAPage = 20
@@ -40,6 +43,7 @@ const weeks = 26
 const windows = 60
 /** A calibration needs a few hundred. */
 const maxOutcomes = 3_000
+const maxRuns = 8
 
 /** When the outcomes of a champion's first predictions have had their time. */
 const outcomesDueAt = (since: string, monitor?: MonitorPolicy): string =>
@@ -50,7 +54,7 @@ export const modelPage = definePage({
   async load({ store }, { actor, params, query: { at, cursor } }) {
     requireModelAccess(actor, params['name']!)
     const { name, definition } = await getModel(store, params['name']!)
-    const [champion, flag, found, changes, byWeek, byWindow, lastDrift, driftWindows, live] =
+    const [champion, flag, found, changes, byWeek, byWindow, lastDrift, driftWindows, live, runs] =
       await Promise.all([
         findChampion(store, name),
         findKillSwitch(store, name),
@@ -66,6 +70,8 @@ export const modelPage = definePage({
         findLastDrift(store, name),
         listDriftWindows(store, { model: name, limit: 40 }),
         at === undefined ? undefined : findLiveAt(store, { model: name, at }),
+        // The page of a point in time answers that question first.
+        at === undefined ? listRunCurves(store, { model: name, limit: maxRuns }) : [],
       ])
     const [first, share, version, answered] = await Promise.all([
       at !== undefined && live === undefined ? findFirstChampion(store, name) : undefined,
@@ -81,7 +87,8 @@ export const modelPage = definePage({
     const points = qualityPoints(measured, share)
     const metric = measured.at(-1)?.report.metric ?? definition.evaluation?.policy?.primary ?? 'quality'
     const calibrated = calibrationOf(answered, version?.manifest.output)
-    const [qualityChart, driftChart, calibration] = await Promise.all([
+    const output = version?.manifest.output
+    const [qualityChart, driftChart, calibration, curves] = await Promise.all([
       drawChartSizes(
         { id: 'quality', title: `Live ${metricName(metric)} of ${name}` },
         points,
@@ -94,6 +101,17 @@ export const modelPage = definePage({
           calibrated,
           reliabilitySvg,
         ),
+      runs.length === 0
+        ? undefined
+        : drawChartSizes(
+            { id: 'runs', title: `Training loss of the last runs of ${name}` },
+            runs.map(({ version: made, startedAt, curve }) => ({
+              name: made ?? `run of ${startedAt.slice(0, 10)}`,
+              points: curve,
+              marked: made !== undefined && made === champion?.version,
+            })),
+            runCurvesSvg,
+          ),
     ])
     return {
       name,
@@ -103,6 +121,11 @@ export const modelPage = definePage({
       changes,
       driftWindows,
       calibration,
+      thresholds:
+        output?.kind === 'probability'
+          ? { scored: scoredOutcomes(answered, output), threshold: output.threshold }
+          : undefined,
+      curves,
       live,
       first,
       versions: found.versions,
@@ -125,6 +148,12 @@ export const modelPage = definePage({
       <>
         <Crumbs to={[['/models', 'Models']]} />
         <h1>{data.name}</h1>
+        {(data.definition.owner !== undefined || data.definition.release?.risk !== undefined) && (
+          <p class="quiet">
+            {data.definition.owner !== undefined && `Owner: ${data.definition.owner} `}
+            {data.definition.release?.risk === 'high' && <Badge tone="warn">high risk</Badge>}
+          </p>
+        )}
         {data.definition.about !== undefined && <p class="lead">{data.definition.about}</p>}
         <div class="grid">
           <Now {...data} path={path} />
@@ -152,10 +181,24 @@ export const modelPage = definePage({
         <QualitySection {...data.quality} />
         {data.calibration !== undefined && (
           <section class="card">
-            <h2>Calibration</h2>
+            <h2>
+              <Term word="Calibration" />
+            </h2>
             <ChartFigure
               chart={data.calibration}
               note="Predicted vs observed on the latest outcomes. Dashed line = perfect calibration."
+            />
+          </section>
+        )}
+        {data.thresholds?.scored !== undefined && (
+          <ThresholdSection scored={data.thresholds.scored} threshold={data.thresholds.threshold} />
+        )}
+        {data.curves !== undefined && (
+          <section class="card">
+            <h2>Training curves</h2>
+            <ChartFigure
+              chart={data.curves}
+              note={`Loss by epoch of the last ${maxRuns} runs; the champion in colour.`}
             />
           </section>
         )}
@@ -211,7 +254,7 @@ function liveFacts(
   )
   return [
     ['Champion', champion],
-    ['Live since (UTC)', <Since at={since} nowMs={nowMs} />],
+    ['Live since', <Since at={since} nowMs={nowMs} />],
     releaseId === undefined ? undefined : ['Released by', <ReleaseLink id={releaseId} />],
     ['Inputs', <a href={`${path}/features`}>Live vs training data</a>],
   ]

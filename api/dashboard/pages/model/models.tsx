@@ -45,7 +45,7 @@ export const modelsPage = definePage({
             { head: 'Description', cell: ({ about }) => about ?? <span class="quiet">—</span> },
             { head: 'Champion', cell: ({ champion }) => <ShortVersion version={champion?.version} /> },
             {
-              head: 'Live since (UTC)',
+              head: 'Live since',
               cell: ({ champion }) => <Since at={champion?.since} nowMs={nowMs} />,
             },
             { head: 'Latest version', cell: ({ latest }) => <ShortVersion version={latest?.version} /> },

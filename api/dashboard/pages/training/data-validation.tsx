@@ -31,7 +31,7 @@ export const ValidationSection = ({ validation }: { validation: StoredValidation
         <Badge tone={verdictToneOf[validation.verdict]}>{levelText(validation.verdict)}</Badge>{' '}
         {words[validation.verdict]}{' '}
         <span class="quiet">
-          <Time at={validation.createdAt} /> UTC
+          <Time at={validation.createdAt} />
         </span>
       </p>
       <DataTable

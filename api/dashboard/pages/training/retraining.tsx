@@ -43,8 +43,8 @@ export const retrainingPage = definePage({
             facts={[
               ['Requested by', `${retraining.requestedBy} (${retraining.reason})`],
               ...noteFacts(retraining.evidence),
-              ['Data as of', [<Time at={retraining.asOf} />, ' UTC']],
-              ['Started', [<Time at={retraining.startedAt} />, ' UTC']],
+              ['Data as of', <Time at={retraining.asOf} />],
+              ['Started', <Time at={retraining.startedAt} />],
               ['Ended', <Time at={retraining.endedAt} />],
               ...evaluationFacts(training?.evaluation),
             ]}

@@ -28,6 +28,9 @@ export const retrainingsPage = definePage({
   view: ({ models, lines, more }, { query, target }) => (
     <>
       <h1>Retrainings</h1>
+      <p class="small">
+        <a href={listHref('/sweeps', { model: query.model })}>Sweeps</a>
+      </p>
       <form class="filter" method="get" action="/retrainings" role="search" aria-label="Retrainings">
         <ModelSelect models={models} chosen={query.model} />
         <button class="second">Filter</button>
@@ -51,8 +54,8 @@ export const retrainingsPage = definePage({
               },
               { head: 'Outcome', cell: (line) => <RetrainingOutcome {...line} /> },
               { head: 'Requested by', cell: ({ reason, requestedBy }) => `${requestedBy} (${reason})` },
-              { head: 'Data as of (UTC)', cell: ({ asOf }) => <Time at={asOf} /> },
-              { head: 'Started (UTC)', cell: ({ startedAt }) => <Time at={startedAt} /> },
+              { head: 'Data as of', cell: ({ asOf }) => <Time at={asOf} /> },
+              { head: 'Started', cell: ({ startedAt }) => <Time at={startedAt} /> },
               { head: 'Ended', cell: ({ endedAt }) => <Time at={endedAt} /> },
               { head: 'Version', cell: ({ version }) => version ?? '–' },
               { head: 'Reason', cell: ({ message }) => <span class="small">{message ?? ''}</span> },

@@ -33,7 +33,7 @@ export const snapshotPage = definePage({
             facts={[
               ['Model', <ModelLink model={snapshot.model} />],
               ['Digest', snapshot.digest, 'code'],
-              ['Data as of', [<Time at={snapshot.asOf} />, ' UTC']],
+              ['Data as of', <Time at={snapshot.asOf} />],
               ['Rows', `${countText(snapshot.rows)} in ${bytesText(snapshot.bytes)} of Parquet`],
               [
                 'Used by',
@@ -64,7 +64,7 @@ export const snapshotPage = definePage({
               rows={earlier}
               empty=""
               columns={[
-                { head: 'Time (UTC)', names: true, cell: ({ createdAt }) => <Time at={createdAt} /> },
+                { head: 'Time', names: true, cell: ({ createdAt }) => <Time at={createdAt} /> },
                 {
                   head: 'Verdict',
                   cell: ({ verdict }) => <Badge tone={verdictToneOf[verdict]}>{levelText(verdict)}</Badge>,

@@ -74,7 +74,7 @@ const columns: TableColumn<SnapshotLine>[] = [
     ),
   },
   { head: 'Model', cell: ({ model }) => <ModelLink model={model} /> },
-  { head: 'Data as of (UTC)', cell: ({ asOf }) => <Time at={asOf} /> },
+  { head: 'Data as of', cell: ({ asOf }) => <Time at={asOf} /> },
   { head: 'Rows', numeric: true, cell: ({ rows }) => countText(rows) },
   { head: 'Size', numeric: true, cell: (line) => bytesText(line.bytes) },
   {
@@ -98,5 +98,5 @@ const columns: TableColumn<SnapshotLine>[] = [
         ])
       ),
   },
-  { head: 'Created (UTC)', cell: ({ createdAt }) => <Time at={createdAt} /> },
+  { head: 'Created', cell: ({ createdAt }) => <Time at={createdAt} /> },
 ]

@@ -1,0 +1,215 @@
+/** Lists sweeps, and shows one with its trials: values, score with interval, loss, and which of them went to the gate. */
+import { z } from 'zod'
+import { runCurvesSvg } from '../../../../charts/history/run-curves.ts'
+import { higherIsBetter } from '../../../../domain/evaluation/metrics.ts'
+import type { GateMetric } from '../../../../domain/evaluation/policy.ts'
+import { metricName } from '../../../../domain/figures.ts'
+import {
+  findSweepRetraining,
+  findSweepRows,
+  listSweepLines,
+  listSweepTrials,
+  type SweepTrial,
+} from '../../../../store/dashboard/sweep-detail.ts'
+import { getModel } from '../../../../store/registry/models.ts'
+import { findSweep } from '../../../../store/training/sweeps.ts'
+import { findInScope } from '../../../auth/authorization.ts'
+import { modelName } from '../../../http/schemas.ts'
+import { definePage, type PageElement } from '../../page.ts'
+import { ChartFigure, drawChartSizes } from '../../components/chart.tsx'
+import { Badge, DataTable, Facts, Live, numberText, Time, type Tone } from '../../components/elements.tsx'
+import { Crumbs, ModelLink } from '../../components/links.tsx'
+import { filterByModel, ModelSelect } from '../../components/model-filter.tsx'
+import { qualityInterval } from '../../components/quality-interval.ts'
+import { plain } from '../../labels.ts'
+
+const maxSweeps = 50
+
+export const sweepsPage = definePage({
+  query: z.strictObject({ model: modelName.optional() }),
+  async load({ store }, { actor, query }) {
+    const { models, asked } = await filterByModel(store, actor, query.model)
+    return { models, sweeps: await listSweepLines(store, { ...asked, limit: maxSweeps }) }
+  },
+  title: () => 'Sweeps',
+  view: ({ models, sweeps }, { query }) => (
+    <>
+      <Crumbs to={[['/retrainings', 'Retrainings']]} />
+      <h1>Sweeps</h1>
+      <form class="filter" method="get" action="/sweeps" role="search" aria-label="Sweeps">
+        <ModelSelect models={models} chosen={query.model} />
+        <button class="second">Filter</button>
+      </form>
+      <section class="card">
+        <DataTable
+          caption="Sweeps, newest first"
+          hideCaption
+          rows={sweeps}
+          empty={
+            <>
+              No sweeps yet. Start one: <code>tenure sweep &lt;model&gt; --grid units=16,32</code>
+            </>
+          }
+          columns={[
+            {
+              head: 'Sweep',
+              names: true,
+              cell: ({ id }) => <a href={`/sweeps/${encodeURIComponent(id)}`}>{id}</a>,
+            },
+            { head: 'Model', cell: ({ model }) => <ModelLink model={model} /> },
+            { head: 'Outcome', cell: ({ outcome }) => <OutcomeBadge outcome={outcome} /> },
+            { head: 'Trials', numeric: true, cell: ({ scored, trials }) => `${scored} of ${trials}` },
+            { head: 'Winner', cell: ({ winner }) => valuesText(winner) },
+            { head: 'Started', cell: ({ startedAt }) => <Time at={startedAt} /> },
+            { head: 'Requested by', cell: ({ requestedBy }) => requestedBy },
+          ]}
+        />
+      </section>
+    </>
+  ),
+})
+
+export const sweepPage = definePage({
+  async load({ store }, { actor, params }) {
+    const id = params['id']!
+    const sweep = await findInScope(actor, { what: 'sweep', id }, findSweep(store, id))
+    const [trials, retraining, rows, { definition }] = await Promise.all([
+      listSweepTrials(store, id),
+      findSweepRetraining(store, id),
+      findSweepRows(store, { sweep: id, model: sweep.model }),
+      getModel(store, sweep.model),
+    ])
+    const { split, evaluation } = definition
+    const metric = evaluation?.policy?.primary ?? 'score'
+    // Of a split by time the number of validation rows is not kept.
+    const validation = split?.kind === 'hash' ? split.validation : undefined
+    const validationRows = validation === undefined ? 0 : Math.round((rows?.rows ?? 0) * validation)
+    const isWinner = ({ overrides }: SweepTrial) =>
+      sweep.winner !== undefined && valuesText(overrides) === valuesText(sweep.winner)
+    const ranked = trials
+      .map((trial) => ({
+        ...trial,
+        won: isWinner(trial),
+        interval: qualityInterval(
+          { metric, value: trial.score ?? null, rows: validationRows },
+          rows?.positives,
+        ),
+      }))
+      .toSorted((one, other) => order(metric, one.score, other.score))
+    const chart = await drawChartSizes(
+      { id: 'curves', title: `Loss of the trials of ${id}` },
+      ranked.map(({ overrides, curve, won }) => ({
+        name: valuesText(overrides),
+        points: curve,
+        marked: won,
+      })),
+      runCurvesSvg,
+    )
+    return { sweep, ranked, retraining, metric, chart }
+  },
+  title: ({ sweep }) => `Sweep ${sweep.id}`,
+  view({ sweep, ranked, retraining, metric, chart }, { target }) {
+    return (
+      <>
+        <Crumbs to={[[`/sweeps?model=${encodeURIComponent(sweep.model)}`, `Sweeps of ${sweep.model}`]]} />
+        <h1>Sweep of {sweep.model}</h1>
+        <Live id="sweep" target={target} over={sweep.endedAt !== undefined}>
+          <section class="card" aria-label="Result">
+            <p class="lead">
+              <OutcomeBadge outcome={sweep.outcome} /> {sweep.message ?? `${ranked.length} trials`}
+            </p>
+            <Facts
+              facts={[
+                ['Winner', valuesText(sweep.winner)],
+                ['Gate', <GateLine retraining={retraining} />],
+                ['Requested by', sweep.requestedBy],
+                ['Data as of', <Time at={sweep.asOf} />],
+                ['Started', <Time at={sweep.startedAt} />],
+                ['Ended', <Time at={sweep.endedAt} />],
+              ]}
+            />
+          </section>
+          <section class="card" aria-labelledby="trials-heading">
+            <h2 id="trials-heading">Trials (best first)</h2>
+            <DataTable
+              caption="Trials, best first"
+              hideCaption
+              rows={ranked}
+              empty="No trials yet"
+              columns={[
+                {
+                  head: 'Values',
+                  names: true,
+                  cell: ({ overrides, won }) => (
+                    <>
+                      {valuesText(overrides)} {won && <Badge tone="good">to the gate</Badge>}
+                    </>
+                  ),
+                },
+                { head: metricName(metric), numeric: true, cell: ({ score }) => numberText(score) },
+                {
+                  head: '95 % interval',
+                  numeric: true,
+                  cell: ({ interval }) =>
+                    interval === undefined
+                      ? '–'
+                      : interval.map((end) => numberText(Number(end.toPrecision(3)))).join(' – '),
+                },
+                { head: 'Epochs', numeric: true, cell: ({ epoch }) => epoch },
+                { head: 'Outcome', cell: ({ outcome }) => <OutcomeBadge outcome={outcome} /> },
+                { head: 'Message', cell: ({ message }) => <span class="small">{message ?? ''}</span> },
+              ]}
+            />
+            <p class="hint">
+              Scores are {metricName(metric)} on the validation rows, which chose the winner: the gate
+              evaluates it again on the test rows.
+            </p>
+            <ChartFigure chart={chart} note="Loss by epoch; the winner in colour." />
+          </section>
+        </Live>
+      </>
+    )
+  },
+})
+
+const outcomeTone: Readonly<Record<string, Tone>> = {
+  chosen: 'good',
+  scored: 'info',
+  judged: 'info',
+  failed: 'bad',
+  quarantined: 'warn',
+}
+
+const OutcomeBadge = ({ outcome }: { outcome: string | undefined }): PageElement => (
+  <Badge tone={outcomeTone[outcome ?? ''] ?? 'quiet'}>{plain(outcome ?? 'running')}</Badge>
+)
+
+const GateLine = ({
+  retraining,
+}: {
+  retraining: { id: string; outcome?: string; version?: string; releaseId?: string } | undefined
+}): PageElement => {
+  if (retraining === undefined) return <>Not evaluated yet</>
+  const { id, outcome, version, releaseId } = retraining
+  return (
+    <>
+      <a href={`/retrainings/${encodeURIComponent(id)}`}>{plain(outcome ?? 'running')}</a>
+      {version !== undefined &&
+        (releaseId === undefined
+          ? ` · ${version}`
+          : [' · ', <a href={`/releases/${releaseId}`}>{version}</a>])}
+    </>
+  )
+}
+
+/** `epochs 12, rate 0.01`, by name; a dash without values. */
+function valuesText(values: Readonly<Record<string, unknown>> | undefined): string {
+  const pairs = Object.entries(values ?? {}).toSorted(([one], [other]) => one.localeCompare(other))
+  return pairs.length === 0 ? '–' : pairs.map(([name, value]) => `${name} ${String(value)}`).join(', ')
+}
+
+/** Better scores first; trials without one last. */
+function order(metric: string, one: number | undefined, other: number | undefined): number {
+  if (one === undefined || other === undefined) return Number(one === undefined) - Number(other === undefined)
+  return higherIsBetter(metric as GateMetric) ? other - one : one - other
+}

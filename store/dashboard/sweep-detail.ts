@@ -1,0 +1,84 @@
+/** Reads the pages of sweeps and the losses of runs, each with one statement. */
+import sql from 'sql-template-tag'
+import { ofModels, type ModelFilter } from '../database/filter.ts'
+import { rowsFrom } from '../database/from-row.ts'
+import type { Database } from '../postgres.ts'
+import type { Sweep } from '../training/sweeps.ts'
+import type { EpochRecord } from '../training/trainings.ts'
+import type { Trial } from '../training/trials.ts'
+
+export type SweepLine = Omit<Sweep, 'snapshotDigest'> & {
+  trials: number
+  scored: number
+  /** The best of its scores; which is best, the metric says. */
+  highest?: number
+  lowest?: number
+}
+
+/** The newest first. */
+export const listSweepLines = (database: Database, { limit, ...filter }: ModelFilter & { limit: number }) =>
+  rowsFrom(database).list<SweepLine>(sql`
+    select sweeps.id, sweeps.model, sweeps.requested_by, as_of, plan, winner, outcome, message, started_at, ended_at,
+      counted.*
+    from sweeps, lateral (
+      select count(*)::int as trials, count(score)::int as scored, max(score) as highest, min(score) as lowest
+      from trials where sweep_id = sweeps.id
+    ) as counted
+    where ${ofModels(filter, 'sweeps.model')} order by started_at desc, sweeps.id limit ${limit}`)
+
+export interface SweepTrial extends Pick<
+  Trial,
+  'id' | 'overrides' | 'outcome' | 'message' | 'score' | 'startedAt' | 'endedAt'
+> {
+  epoch: number
+  curve: EpochRecord[]
+}
+
+/** In the order of their places. */
+export const listSweepTrials = (database: Database, sweep: string) =>
+  rowsFrom(database).list<SweepTrial>(sql`
+    select trials.id, trials.overrides, trials.outcome, trials.message, trials.score, trials.started_at, trials.ended_at,
+      coalesce(trainings.epoch, 0) as epoch, coalesce(trainings.curve, '[]') as curve
+    from trials left join trainings on trainings.id = trials.training_id
+    where trials.sweep_id = ${sweep} order by trials.started_at, trials.id limit 200`)
+
+/** The retraining of the winner, and what the gate has said of it. */
+export const findSweepRetraining = (database: Database, sweep: string) =>
+  rowsFrom(database).find<{
+    id: string
+    outcome?: string
+    message?: string
+    version?: string
+    releaseId?: string
+  }>(sql`
+    select id, outcome, message, version, (
+      select releases.id from releases where releases.version = retrainings.version order by started_at desc limit 1
+    ) as release_id
+    from retrainings where sweep_id = ${sweep} order by started_at desc limit 1`)
+
+/** The snapshot of a sweep in rows, and the share of positives among the test rows of the champion. */
+export const findSweepRows = (database: Database, { sweep, model }: { sweep: string; model: string }) =>
+  rowsFrom(database).find<{ rows?: number; positives?: number }>(sql`
+    select (select rows from snapshots where digest = sweeps.snapshot_digest) as rows, (
+      select (report ->> 'positives')::float8 / nullif((report ->> 'rows')::float8, 0) from evaluations
+        join versions on versions.evaluation_id = evaluations.id
+        join champions on champions.version = versions.version and champions.model = ${model}
+    ) as positives
+    from sweeps where id = ${sweep}`)
+
+export interface RunCurve {
+  id: string
+  version?: string
+  startedAt: string
+  curve: EpochRecord[]
+}
+
+/** The losses of the newest trainings that are no trials, newest first. */
+export const listRunCurves = (database: Database, { model, limit }: { model: string; limit: number }) =>
+  rowsFrom(database).list<RunCurve>(sql`
+    select trainings.id, trainings.started_at, trainings.curve, (
+      select version from versions where versions.training_id = trainings.id limit 1
+    ) as version
+    from trainings
+    where model = ${model} and jsonb_array_length(curve) > 1 and not exists (select from trials where training_id = trainings.id)
+    order by started_at desc limit ${limit}`)
