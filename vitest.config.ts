@@ -26,7 +26,7 @@ const withoutServers = [
   'test/api/serving/runtime/*.test.ts',
   'test/config.test.ts',
   'test/scripts/{setup,packages,newer-node,build/*,reference/**/*}.test.ts',
-  'test/docs/{bring-your-model,deploy,links,reference,security,states}.test.ts',
+  'test/docs/{bring-your-model,deploy,links,reference,security,states,wording}.test.ts',
   'test/cli/doctor/object-store.test.ts',
   'test/cli/{init,check}/*.test.ts',
   'test/cli/embedded/servers.test.ts',

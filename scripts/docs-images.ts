@@ -97,9 +97,8 @@ async function take(
   address: string,
   { name, look }: { name: string; look: string },
 ) {
-  // Waits for the live refresh of the page.
   await page.goto(address).catch(() => page.goto(address))
-  await page.waitForLoadState('networkidle')
+  await page.waitForLoadState('load')
   const { width } = page.viewportSize()!
   const height = Math.min(maxHeight, await page.evaluate<number>('document.documentElement.scrollHeight'))
   await page.setViewportSize({ width, height: Math.max(height, look === 'phone' ? 700 : 600) })

@@ -62,14 +62,21 @@ export const PageLayout = ({
           Tenure
         </a>
         {nav.length > 0 && <Navigation path={path} nav={nav} />}
+        {nav.length > 0 && (
+          <a class="button second find" href="/search" aria-keyshortcuts="Control+K Meta+K">
+            Search <kbd>Ctrl K</kbd>
+          </a>
+        )}
         {actor && <Account actor={actor} token={token} />}
       </header>
+      {nav.length > 0 && <SearchDialog />}
       <p id="connection" class="connection" role="status"></p>
       <main id="main" tabindex={-1}>
         {children}
       </main>
       <footer class="bottom">
-        <a href="/docs">API</a> · <a href="/docs/errors">Routes and errors</a>
+        <a href="/docs">API</a> · <a href="/docs/errors">Routes and errors</a> ·{' '}
+        <a href="/glossary">Glossary</a> · <span id="zone">Times in UTC</span>
       </footer>
     </body>
   </html>
@@ -87,6 +94,29 @@ const Navigation = ({ path, nav }: { path: string; nav: readonly NavItem[] }): P
       ))}
     </ul>
   </nav>
+)
+
+/** Opened by script; the button leads to the page of the search without it. */
+const SearchDialog = (): PageElement => (
+  <dialog id="search" aria-label="Search">
+    <input
+      type="search"
+      name="q"
+      aria-label="Search models, versions, releases, runs and audit"
+      placeholder="Search models, versions, releases, runs, audit"
+      maxlength={200}
+      autocomplete="off"
+      hx-get="/search"
+      hx-trigger="input changed delay:150ms"
+      hx-select="#results"
+      hx-target="#found"
+      hx-sync="this:replace"
+    />
+    <div id="found"></div>
+    <p class="quiet small">
+      <kbd>↑</kbd> <kbd>↓</kbd> to choose, <kbd>Enter</kbd> to open, <kbd>Esc</kbd> to close
+    </p>
+  </dialog>
 )
 
 const Account = ({ actor, token }: { actor: Actor; token: string | undefined }): PageElement => (

@@ -38,6 +38,14 @@ export const pageRegistry: readonly PageEntry[] = [
       summary: 'Show a retraining live. Send slashes in the id as %2F.',
       find: async () => (await import('./pages/training/retraining.tsx')).retrainingPage,
     },
+    '/sweeps': {
+      summary: 'List sweeps with their winners.',
+      find: async () => (await import('./pages/training/sweeps.tsx')).sweepsPage,
+    },
+    '/sweeps/:id': {
+      summary: 'Show a sweep: its trials with values, scores and losses, and what went to the gate.',
+      find: async () => (await import('./pages/training/sweeps.tsx')).sweepPage,
+    },
     '/models': {
       summary: 'List models with their champion and latest version.',
       nav: 'Models',
@@ -84,6 +92,14 @@ export const pageRegistry: readonly PageEntry[] = [
     '/runbooks/:page': {
       summary: 'Show the runbook of an alert.',
       find: async () => (await import('./pages/operations/runbook.tsx')).runbookArticle,
+    },
+    '/glossary': {
+      summary: 'Explain the terms of statistics for a decision.',
+      find: async () => (await import('./pages/search/glossary.tsx')).glossaryPage,
+    },
+    '/search': {
+      summary: 'Search models, versions, releases, runs and the audit log.',
+      find: async () => (await import('./pages/search/search.tsx')).searchPage,
     },
     '/drills': {
       summary: 'List drills with their detection and recovery times.',

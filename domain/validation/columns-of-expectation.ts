@@ -34,9 +34,8 @@ export function columnsOfExpectation(
     case 'quantile':
     case 'every_class':
     case 'share':
-      return [expectation.column]
     case 'as_trained':
-      return eventAt === undefined ? [expectation.column] : [expectation.column, eventAt]
+      return [expectation.column]
     default:
       expectation satisfies never
       // A check of a newer model file: its judgement fails by itself.

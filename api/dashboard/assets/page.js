@@ -1,4 +1,4 @@
-// Shows a lost connection, reloads a release page whose form is out of date, and keeps forms from being sent twice. The pages work
+// Shows a lost connection, follows changes, opens the search, shows local times, reloads a release page whose form is out of date, and keeps forms from being sent twice. The pages work
 // without it.
 ;(() => {
   const connection = document.getElementById('connection')
@@ -36,6 +36,73 @@
   document.addEventListener('htmx:after:swap', () => {
     for (const [id, open] of opened) document.getElementById(id)?.toggleAttribute('open', open)
   })
+  // A part with a stream reloads at each event; while the stream is closed, every few seconds.
+  const follow = (part) => {
+    let source
+    const reload = () => part.dispatchEvent(new Event('changed'))
+    const close = () => {
+      source?.close()
+      source = undefined
+    }
+    // A hidden tab would hold one of the few connections that a browser opens to a host.
+    const update = () => {
+      const wanted = !document.hidden && part.isConnected && part.dataset.stream !== undefined
+      if (!wanted) return close()
+      if (source !== undefined) return
+      source = new EventSource(part.dataset.stream)
+      source.addEventListener('changed', reload)
+    }
+    const timer = setInterval(() => {
+      update()
+      if (part.dataset.stream === undefined) clearInterval(timer)
+      else if (!document.hidden && source?.readyState !== EventSource.OPEN) reload()
+    }, Number(part.dataset.every))
+    document.addEventListener('visibilitychange', update)
+    window.addEventListener('pagehide', close)
+    window.addEventListener('pageshow', update)
+    update()
+  }
+  for (const part of document.querySelectorAll('[data-stream]')) follow(part)
+  // The search opens with Ctrl K or ⌘K; the arrows move through its results.
+  const search = document.getElementById('search')
+  const field = search?.querySelector('input')
+  const openSearch = (event) => {
+    event.preventDefault()
+    if (!search.open) search.showModal()
+    field.select()
+  }
+  if (search) {
+    document.querySelector('.find').addEventListener('click', openSearch)
+    document.addEventListener('keydown', (event) => {
+      if ((event.ctrlKey || event.metaKey) && event.key.toLowerCase() === 'k') openSearch(event)
+    })
+    search.addEventListener('click', (event) => {
+      if (event.target === search) search.close()
+    })
+    search.addEventListener('keydown', (event) => {
+      const links = [...search.querySelectorAll('#found a')]
+      const at = links.indexOf(document.activeElement)
+      if (event.key === 'Enter' && at < 0) links[0]?.click()
+      if (event.key !== 'ArrowDown' && event.key !== 'ArrowUp') return
+      event.preventDefault()
+      const next = at + (event.key === 'ArrowDown' ? 1 : -1)
+      ;(next < 0 ? field : links[Math.min(next, links.length - 1)])?.focus()
+    })
+  }
+  // Times in the zone of the reader, as wide as in UTC; within the last hour the time since then.
+  const zone = Intl.DateTimeFormat().resolvedOptions().timeZone
+  const clock = new Intl.DateTimeFormat('sv-SE', { dateStyle: 'short', timeStyle: 'short' })
+  const showTimes = () => {
+    for (const time of document.querySelectorAll('time.clock')) {
+      const at = Date.parse(time.dateTime)
+      const minutes = Math.floor((Date.now() - at) / 60000)
+      time.textContent = minutes >= 0 && minutes < 60 ? `${minutes} min ago` : clock.format(at)
+    }
+  }
+  showTimes()
+  setInterval(showTimes, 30000)
+  document.addEventListener('htmx:after:swap', showTimes)
+  document.getElementById('zone').textContent = `Times in ${zone}, UTC on hover and in charts`
   // On a narrow screen the navigation scrolls: show the page in it.
   const current = document.querySelector('.top nav [aria-current]')
   const list = current?.closest('ul')

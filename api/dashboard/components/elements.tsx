@@ -3,6 +3,7 @@ import type { Child } from 'hono/jsx'
 import { raw } from 'hono/html'
 import { countText } from '../../../charts/figures.ts'
 import type { PageElement } from '../page.ts'
+import { Term } from '../glossary.tsx'
 
 export type Tone = 'good' | 'bad' | 'warn' | 'info' | 'quiet'
 
@@ -11,9 +12,15 @@ export const Badge = ({ tone, children }: { tone: Tone; children?: Child }): Pag
   <span class={`badge ${tone}`}>{children}</span>
 )
 
-/** A time in UTC to the minute; its `datetime` and title hold ISO 8601. */
+/** A time to the minute: in UTC, and with script in the zone of the reader, with UTC in its title. */
 export const Time = ({ at }: { at: string | undefined }): PageElement =>
-  at === undefined ? <>–</> : <time datetime={at} title={at}>{`${at.slice(0, 10)} ${at.slice(11, 16)}`}</time>
+  at === undefined ? (
+    <>–</>
+  ) : (
+    <time class="clock" datetime={at} title={`${at.slice(0, 19).replace('T', ' ')} UTC`}>
+      {`${at.slice(0, 10)} ${at.slice(11, 16)}`}
+    </time>
+  )
 
 /** The time since a moment. */
 export const Age = ({ at, nowMs }: { at: string | undefined; nowMs: number }): PageElement =>
@@ -98,7 +105,7 @@ export function DataTable<Row>({ caption, hideCaption, columns, rows, empty }: T
           <tr>
             {columns.map(({ head, numeric }) => (
               <th scope="col" class={numeric ? 'number' : undefined}>
-                {head}
+                <Term word={head} />
               </th>
             ))}
           </tr>
@@ -132,7 +139,9 @@ export const Facts = ({ id, facts }: { id?: string; facts: readonly (Fact | unde
       .filter((fact) => fact !== undefined)
       .map(([name, value, look]) => (
         <>
-          <dt>{name}</dt>
+          <dt>
+            <Term word={name} />
+          </dt>
           <dd class={look}>{value}</dd>
         </>
       ))}
@@ -146,24 +155,28 @@ interface LivePart {
   everyMs?: number
   /** Stops the reloads. */
   over?: boolean
+  /** Streams an event for each change. While it is open, the part reloads with the events alone. */
+  stream?: string
   children?: Child
 }
 
 /**
- * A part of a page that reloads itself every few seconds from the page's address. It must not contain form fields, because a reload
- * drops what was typed.
+ * A part of a page that reloads itself from the page's address, with each change or every few seconds. It must not contain form fields,
+ * because a reload drops what was typed.
  */
-export const Live = ({ id, target, everyMs = 3_000, over, children }: LivePart): PageElement =>
+export const Live = ({ id, target, everyMs = 3_000, over, stream, children }: LivePart): PageElement =>
   over ? (
     <div id={id}>{children}</div>
   ) : (
     <div
       id={id}
+      data-stream={stream}
+      data-every={stream && everyMs}
       hx-get={target}
-      hx-trigger={`every ${everyMs}ms`}
+      hx-trigger={stream === undefined ? `every ${everyMs}ms` : 'changed'}
       hx-select={`#${id}`}
       hx-swap="outerMorph"
-      hx-sync="this:drop"
+      hx-sync={stream === undefined ? 'this:drop' : 'this:queue last'}
     >
       {children}
     </div>

@@ -64,7 +64,7 @@ export function VersionTable({ versions, primary, empty }: VersionList): PageEle
           numeric: true,
           cell: ({ lineage }: FoundVersion) => numberText(lineage.metrics?.[metric]),
         })),
-        { head: 'Registered (UTC)', cell: ({ createdAt }) => <Time at={createdAt} /> },
+        { head: 'Registered', cell: ({ createdAt }) => <Time at={createdAt} /> },
         { head: 'Reason', cell: ({ lineage }) => lineage.reason ?? '–' },
         {
           head: 'Data',

@@ -20,7 +20,7 @@ const hold = z.strictObject({
 
 export const drillRoutes = (deps: ApiDeps): RouteDefinition[] => [
   defineRoute('get', '/v1/drills', viewers, {
-    summary: 'List drills with detection time, recovery time and harmed requests, newest first.',
+    summary: 'List drills with detection time, recovery time and failed requests, newest first.',
     answers: { 200: 'The drills' },
     answerSchema: drillsAnswer,
     query: z.strictObject({ model: modelName.optional(), limit }),

@@ -24,6 +24,7 @@ type Name = (typeof roles)[number] | 'elsewhere'
 
 let servers: ServingFixture
 let api: TestApi
+const apiKeys = {} as Record<Name | 'predictor', string>
 const sessions = {} as Record<Name, { cookie: string; token: string }>
 
 const browser = { accept: 'text/html', host: 'localhost' }
@@ -43,6 +44,7 @@ beforeAll(async () => {
     admin: await servers.key({ role: 'admin', name: 'root' }),
     elsewhere: await servers.key({ role: 'admin', name: 'elsa', models: ['other'] }),
   }
+  Object.assign(apiKeys, keys, { predictor: await servers.key({ role: 'predictor' }) })
   api = await startApi(servers)
   for (const [name, key] of Object.entries(keys) as [Name, string][]) {
     const signed = await api.request('POST', '/sign-in', {
@@ -76,6 +78,7 @@ beforeAll(async () => {
     await markKnownGood(database, champion)
   })
   await seedHalfYear(servers.store, { model, champion, hostile })
+  await seedSweep()
   await servers.store.query(sql`
     insert into predictions (id, at, model, version, arm, generation, instances, features, outputs, latency_us)
     select first_id_at(asked), asked, ${model}, ${champion}, 'champion', 1, 1, '', array[(i % 10) / 10.0 + 0.05]::real[], 100
@@ -85,6 +88,28 @@ beforeAll(async () => {
     insert into outcomes (prediction_id, value, observed_at)
     select id, to_jsonb((extract(epoch from at)::bigint * 7) % 10 < outputs[1] * 10), at from predictions`)
 })
+/** Two scored trials and a failed one; the first of them went to the gate. */
+async function seedSweep(): Promise<void> {
+  const plan = { candidates: [{ rate: 1 }, { rate: 2 }, { rate: hostile }], parallel: 1 }
+  await servers.store.query(sql`
+    insert into sweeps (id, model, requested_by, as_of, plan, winner, outcome, message, ended_at)
+    values ('swp_1', ${model}, 'olga', now(), ${JSON.stringify(plan)}, '{"rate": 2}', 'chosen', ${`best ${hostile}`}, now())`)
+  for (const [i, [overrides, score]] of (
+    [
+      [{ rate: 1 }, 0.71],
+      [{ rate: 2 }, 0.74],
+      [{ rate: hostile }, null],
+    ] as const
+  ).entries())
+    await servers.store.query(sql`
+      insert into trials (id, model, sweep_id, requested_by, as_of, overrides, training_id, score, outcome, ended_at)
+      values (${`try_${i}`}, ${model}, 'swp_1', 'olga', now(), ${JSON.stringify(overrides)}, ${`t-${i}`}, ${score},
+        ${score === null ? 'failed' : 'scored'}, now())`)
+  await servers.store.query(sql`
+    insert into retrainings (id, model, reason, requested_by, as_of, outcome, message, started_at, ended_at, sweep_id)
+    values ('retrain/swp', ${model}, 'manual', 'olga', now(), 'not_better', ${hostile}, now(), now(), 'swp_1')`)
+}
+
 afterAll(async () => {
   await api.stop()
   await servers.close()
@@ -92,6 +117,10 @@ afterAll(async () => {
 
 const at = (path: string) => `/models/${model}${path}`
 const pages: [string, string][] = [
+  ['/', 'Changed in the last 24 h'],
+  ['/search', 'Type a model, a version, an outcome or a name.'],
+  ['/search?q=late-trains+v1.44', `${model}_v1.44.0`],
+  ['/search?q=late-trains+%25', 'No results.'],
   ['/models', 'Will the train be late?'],
   [at(''), 'Live quality by week'],
   [at(''), 'the mean gap between prediction and outcome'],
@@ -100,6 +129,11 @@ const pages: [string, string][] = [
   [at('/features'), 'hour: live vs training data'],
   [at(`/versions/${champion}`), 'Limitations'],
   [at(`/versions/${champion}/card`), 'Inputs'],
+  [at(''), 'What another threshold would do'],
+  [at(''), 'Training loss of the last runs'],
+  ['/glossary', 'Population stability index'],
+  ['/sweeps', 'swp_1'],
+  ['/sweeps/swp_1', 'Trials (best first)'],
   ['/versions', `${model}_v1.44.0`],
   [`/versions?metric=auc>=0.64&order=auc&model=${model}`, `${model}_v1.44.0`],
   [`/compare?one=${model}@v1.1.0&other=${champion}`, 'Differences'],
@@ -127,6 +161,61 @@ describe.each(pages)('the page %s', (path, words) => {
   it('redirects to sign-in without a session', async () => {
     const sent = await api.request('GET', path, { headers: browser })
     expect([sent.status, sent.headers.get('location')?.split('?')[0]]).toEqual([303, '/sign-in'])
+  })
+})
+
+describe('the overview', () => {
+  it('answers what is live since when and by whom, what needs a person, what is at risk and what changed', async () => {
+    const { text } = await get('/')
+    const summary = /<nav class="summary"[^]*?<\/nav>/.exec(text)![0].replaceAll(/<[^>]+>/g, ' ')
+    expect(summary).toMatch(/Live\s+1 of 2 models\s+Newest: late-trains_v1\.40\.0/)
+    expect(summary).toMatch(/Needs a person\s+Nothing/)
+    expect(summary).toMatch(/At risk\s+[1-9]\s+1 critical alert and \d more/)
+    expect(summary).toMatch(/Changed in 24 h\s+2\s+late-trains retraining: not better and 1 more/)
+    expect(text).toMatch(/since.*· by anna/s)
+    expect(text).toContain('tenure retrain other')
+    expect(text).toMatch(/<desc id="lanes-1240-desc">late-trains: [^<]*drift/)
+  })
+})
+
+it('a sweep ranks its trials, names the one that went to the gate, and links to what the gate has said', async () => {
+  const { text } = await get('/sweeps/swp_1')
+  const rows = [...text.matchAll(/<th scope="row">(.*?)<\/th>/g)].map(([, cell]) =>
+    cell!.replaceAll(/<[^>]+>/g, ''),
+  )
+  expect(rows.slice(0, 2)).toEqual(['rate 2 to the gate', 'rate 1 '])
+  expect(rows).toHaveLength(3)
+  expect(text).toContain('<a href="/retrainings/retrain%2Fswp">not better</a>')
+  expect((await get('/sweeps/swp_1', 'elsewhere')).status).toBe(404)
+  expect((await get('/sweeps?model=other')).text).toContain('No sweeps yet')
+})
+
+describe('the search', () => {
+  const search = async (q: string, key: string) => {
+    const { status, json } = await api.request('GET', `/v1/search?${new URLSearchParams({ q })}`, { key })
+    return { status, found: (json as { results?: Record<string, string>[] }).results ?? [] }
+  }
+
+  it('finds each kind with the path of its page, and only what contains every word', async () => {
+    const key = apiKeys.viewer
+    const { found } = await search('LATE-trains', key)
+    expect(found[0]).toMatchObject({ kind: 'model', name: model, path: `/models/${model}` })
+    expect(found.filter(({ kind }) => kind === 'version')).toHaveLength(5)
+    const audit = (await search('champion.promoted release', key)).found
+    expect(audit.map(({ kind }) => kind)).toEqual(['audit'])
+    expect((await get(audit[0]!['path']!)).text).toContain('champion.promoted')
+    expect((await search('late-trains nothing', key)).found).toEqual([])
+    for (const literal of ['%', '_rains', '\\']) expect((await search(literal, key)).found).toEqual([])
+  })
+
+  it('shows a key of one model nothing of another, and refuses other roles and long texts', async () => {
+    const { elsewhere } = apiKeys
+    expect((await search('late', elsewhere)).found).toEqual([])
+    expect((await search('other', elsewhere)).found[0]).toMatchObject({ kind: 'model', name: 'other' })
+    expect((await search('late', apiKeys.predictor)).status).toBe(403)
+    expect((await search('x'.repeat(201), elsewhere)).status).toBe(400)
+    expect((await search(' ', elsewhere)).status).toBe(400)
+    expect((await get(`/search?q=${'x'.repeat(201)}`)).status).toBe(400)
   })
 })
 

@@ -184,6 +184,16 @@ describe('an approver', () => {
     expect(await accessibilityIssues(ben.page)).toEqual([])
     expect(await said('ben')).toBe(0)
 
+    // The page follows by events: while the stream is open, each reload has been told.
+    expect(await page.evaluate('document.querySelector("#release").dataset.stream')).toBe(
+      `${releasePath()}/changes`,
+    )
+    const [stream] = await Promise.all([
+      page.waitForResponse((response) => response.url().endsWith('/changes')),
+      page.reload(),
+    ])
+    expect(stream.headers()['content-type']).toBe('text/event-stream')
+
     dashboard.startTraffic()
     await page.getByText('promoted', { exact: true }).first().waitFor()
     await page.getByText('Serving 100 % of traffic as champion').first().waitFor()

@@ -17,16 +17,22 @@ export interface SessionOptions {
   dark?: boolean
   width?: number
   height?: number
+  /** Of the reader, such as `Europe/Vienna`. */
+  timezone?: string
+  /** Without it the browser runs no script. */
+  scripts?: boolean
 }
 
 export async function openSession(
   browser: Browser,
-  { url, dark = false, width = 1_280, height = 900 }: SessionOptions,
+  { url, dark = false, width = 1_280, height = 900, timezone = 'UTC', scripts = true }: SessionOptions,
 ): Promise<BrowserSession> {
   const context = await browser.newContext({
     baseURL: url,
     colorScheme: dark ? 'dark' : 'light',
     viewport: { width, height },
+    timezoneId: timezone,
+    javaScriptEnabled: scripts,
   })
   context.setDefaultTimeout(200_000)
   const page = await context.newPage()

@@ -46,7 +46,7 @@ export const AlertCard = ({ alert, nowMs, token }: AlertParts): PageElement => {
           <strong>Unassigned</strong>
         ) : (
           <>
-            Acknowledged by {acknowledgedBy} at <Time at={acknowledgedAt} /> UTC
+            Acknowledged by {acknowledgedBy} at <Time at={acknowledgedAt} />
           </>
         )}
         {isAlertKind(kind) && [' · ', <RunbookLink kind={kind} text="Runbook" />]}

@@ -53,7 +53,7 @@ export const alertsPage = definePage({
           rows={resolved}
           empty="No resolved alerts"
           columns={[
-            { head: 'Raised (UTC)', cell: ({ raisedAt }) => <Time at={raisedAt} /> },
+            { head: 'Raised', cell: ({ raisedAt }) => <Time at={raisedAt} /> },
             { head: 'Resolved', cell: ({ resolvedAt }) => <Time at={resolvedAt} /> },
             { head: 'Severity', cell: ({ severity }) => <SeverityBadge severity={severity} /> },
             { head: 'Kind', names: true, cell: ({ kind }) => <RunbookLink kind={kind} /> },

@@ -51,7 +51,7 @@ export const auditPage = definePage({
                 numeric: true,
                 cell: ({ seq, hash }) => <span title={`hash ${hash}`}>{seq}</span>,
               },
-              { head: 'Time (UTC)', cell: ({ at }) => <Time at={at} /> },
+              { head: 'Time', cell: ({ at }) => <Time at={at} /> },
               { head: 'Actor', cell: (row) => filterLink('actor', row.actor) },
               { head: 'Action', names: true, cell: (row) => filterLink('action', row.action) },
               { head: 'Target', cell: (row) => filterLink('subject', row.subject) },

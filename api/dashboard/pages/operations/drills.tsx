@@ -67,7 +67,7 @@ export const drillsPage = definePage({
             </>
           }
           columns={[
-            { head: 'Started (UTC)', cell: ({ startedAt }) => <Time at={startedAt} /> },
+            { head: 'Started', cell: ({ startedAt }) => <Time at={startedAt} /> },
             {
               head: 'Kind',
               names: true,

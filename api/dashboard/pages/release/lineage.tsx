@@ -44,7 +44,7 @@ export const DataSection = ({ drift, candidate, release }: ReleaseSubject): Page
               Input drift, {version === release.state.version ? 'candidate' : 'champion'} {version}:{' '}
               <LevelBadge level={level} />{' '}
               <span class="quiet small">
-                to <Time at={toAt} /> UTC
+                to <Time at={toAt} />
               </span>
             </p>
             {moved.length > 0 && (
@@ -90,7 +90,7 @@ export const LineageSection = ({ candidate, release: { state } }: ReleaseSubject
           [
             'Same artifact as',
             <>
-              {rolledBackTwin.version}, which was rolled back at <Time at={rolledBackTwin.at} /> UTC
+              {rolledBackTwin.version}, which was rolled back at <Time at={rolledBackTwin.at} />
             </>,
           ] as Fact,
         ]),
@@ -99,7 +99,7 @@ export const LineageSection = ({ candidate, release: { state } }: ReleaseSubject
     [
       'Data',
       <>
-        {countText(snapshot.rows)} rows as of <Time at={snapshot.asOf} /> UTC, snapshot{' '}
+        {countText(snapshot.rows)} rows as of <Time at={snapshot.asOf} />, snapshot{' '}
         <Digest digest={lineage.snapshot} />
       </>,
     ],

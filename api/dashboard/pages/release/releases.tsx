@@ -60,7 +60,7 @@ export const releasesPage = definePage({
             { head: 'Outcome', cell: (line) => <Outcome line={line} /> },
             { head: 'Strategy', cell: ({ strategy }) => plain(strategy) },
             { head: 'Requested by', cell: ({ requestedBy }) => requestedBy },
-            { head: 'Started (UTC)', cell: ({ startedAt }) => <Time at={startedAt} /> },
+            { head: 'Started', cell: ({ startedAt }) => <Time at={startedAt} /> },
             { head: 'Ended', cell: ({ endedAt }) => <Time at={endedAt} /> },
             { head: 'Reason', cell: ({ reason }) => <span class="small">{reason ?? ''}</span> },
           ]}

@@ -11,6 +11,7 @@ import {
   gainText,
   numberText,
   shareText,
+  Time,
   type Tone,
 } from '../../components/elements.tsx'
 import { outcomeTones, plain, readable, stageText, stageTone, verdictTones } from '../../labels.ts'
@@ -119,7 +120,12 @@ export const VerdictSection = ({ subject }: { subject: ReleaseSubject }): PageEl
         {champion !== undefined &&
           (champion.version === state.version ? ' as champion' : ` · champion ${champion.version}`)}{' '}
         · started <Age at={release.startedAt} nowMs={nowMs} /> ago
-        {release.endedAt !== undefined && ` · ended ${release.endedAt.slice(0, 16).replace('T', ' ')} UTC`}
+        {release.endedAt !== undefined && (
+          <>
+            {' '}
+            · ended <Time at={release.endedAt} />
+          </>
+        )}
       </p>
       {state.rollbackResult !== undefined && (
         <p class="quiet small">

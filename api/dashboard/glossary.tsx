@@ -1,0 +1,172 @@
+/** Explains the terms of statistics: what each means for a decision. A term in a table or a text shows it on hover and leads to the glossary. */
+import type { PageElement } from './page.ts'
+
+interface GlossaryEntry {
+  term: string
+  /** As tables and texts write it. */
+  words: readonly string[]
+  /** For the decision, in one sentence or two. */
+  meaning: string
+}
+
+/** In alphabetical order. */
+export const glossary: readonly GlossaryEntry[] = [
+  {
+    term: 'Accuracy',
+    words: ['accuracy', 'Accuracy'],
+    meaning: 'The share of right decisions. It hides what a rare class loses: read recall beside it.',
+  },
+  {
+    term: 'Adjusted p',
+    words: ['Adjusted p'],
+    meaning:
+      'The probability of such a difference by chance, corrected for the number of comparisons. Below 0.05 it counts against the challenger.',
+  },
+  {
+    term: 'AUC',
+    words: ['auc', 'AUC'],
+    meaning:
+      'The probability that a positive case is scored above a negative one: 0.5 is chance, 1 is perfect. It does not depend on the threshold.',
+  },
+  {
+    term: 'Average precision',
+    words: ['averagePrecision'],
+    meaning: 'Precision over all thresholds. It says more than AUC where positives are rare.',
+  },
+  {
+    term: 'Brier score',
+    words: ['brier'],
+    meaning:
+      'The mean squared error of the probabilities; lower is better. It rises when probabilities are not honest.',
+  },
+  {
+    term: 'Calibration',
+    words: ['Calibration'],
+    meaning:
+      'Whether what is predicted at 70 % comes true in 70 % of cases. A drift away from the line makes thresholds wrong.',
+  },
+  {
+    term: 'Confidence interval',
+    words: ['95 % interval'],
+    meaning: 'The values that the data support. The gate passes when the worst of them is within the limit.',
+  },
+  {
+    term: 'Confidence sequence',
+    words: ['confidence sequence', 'Band'],
+    meaning:
+      'An interval that is valid at every look, so that watching a canary and stopping early does not raise the error.',
+  },
+  {
+    term: 'Δ',
+    words: ['Δ', 'Gain'],
+    meaning: 'Challenger minus champion, in the direction in which more is better.',
+  },
+  {
+    term: 'Evidence',
+    words: ['Evidence', 'evidence'],
+    meaning:
+      'The log of how much likelier the counts are under a regression than without one. At the threshold the release rolls back.',
+  },
+  {
+    term: 'Excess failures',
+    words: ['Excess', 'Failed above control'],
+    meaning:
+      'Failures beyond what the control would have had on the same requests: the harm of the release so far.',
+  },
+  {
+    term: 'F1',
+    words: ['f1', 'macroF1'],
+    meaning: 'The harmonic mean of precision and recall; it falls when either does.',
+  },
+  {
+    term: 'False-rollback risk',
+    words: ['False-rollback risk'],
+    meaning:
+      'The probability that a candidate no worse than its champion is rolled back, over all metrics, stages and looks together.',
+  },
+  {
+    term: 'Guardrail',
+    words: ['guardrail'],
+    meaning: 'A metric that may not get worse by more than its limit, whatever the primary metric gains.',
+  },
+  {
+    term: 'Importance',
+    words: ['Fall'],
+    meaning:
+      'How much the metric falls when the values of one feature are shuffled. Near zero, the model does not use it.',
+  },
+  {
+    term: 'Log loss',
+    words: ['logLoss'],
+    meaning: 'The penalty for confident wrong probabilities; lower is better.',
+  },
+  {
+    term: 'Paired quality',
+    words: ['Paired quality'],
+    meaning:
+      'Requests that both versions answered and whose outcome is known: how often only one of them was right.',
+  },
+  {
+    term: 'Precision',
+    words: ['precision', 'Precision'],
+    meaning: 'Of the predicted positives, the share that came true. Low precision means false alarms.',
+  },
+  {
+    term: 'Primary metric',
+    words: ['primary'],
+    meaning: 'The metric that decides whether the challenger is better.',
+  },
+  {
+    term: 'PSI',
+    words: ['PSI'],
+    meaning:
+      'Population stability index: how far live inputs are from the training data. Below 0.1 stable, above 0.2 the model meets other data than it learnt.',
+  },
+  {
+    term: 'p95 and p99',
+    words: ['Slow responses (p95)', 'Slow responses (p99)'],
+    meaning:
+      'Responses slower than 95 % or 99 % of the champion’s before the release. More of them than in the control is a regression.',
+  },
+  {
+    term: 'Recall',
+    words: ['recall', 'Recall'],
+    meaning: 'Of what came true, the share that was predicted. Low recall means missed cases.',
+  },
+  {
+    term: 'Score shift',
+    words: ['Score shift'],
+    meaning:
+      'Whether the answers of the two versions are distributed differently, before any outcome is known.',
+  },
+]
+
+const keyOf = (term: string): string =>
+  term
+    .toLowerCase()
+    .replaceAll(/[^a-z0-9]+/g, '-')
+    .replace(/^-|-$/g, '') || 'delta'
+const byWord = new Map(glossary.flatMap((entry) => entry.words.map((word) => [word, entry] as const)))
+
+/** The word, with its meaning where the glossary has one. */
+export const Term = ({ word }: { word: string }): PageElement => {
+  const entry = byWord.get(word)
+  return entry === undefined ? (
+    <>{word}</>
+  ) : (
+    <a class="term" href={`/glossary#${keyOf(entry.term)}`} title={entry.meaning}>
+      {word}
+    </a>
+  )
+}
+
+export const GlossaryList = (): PageElement => (
+  <dl class="glossary">
+    {glossary.map(({ term, meaning }) => (
+      <>
+        <dt id={keyOf(term)}>{term}</dt>
+        <dd>{meaning}</dd>
+      </>
+    ))}
+  </dl>
+)
