@@ -18,6 +18,10 @@ export type TrafficScenario =
   | { kind: 'measured'; by: number }
   /** The sources of the external metrics give no value. */
   | { kind: 'source-away' }
+  /** The canary is wrong on this share of the requests that the champion answers rightly; outcomes are known at once. */
+  | { kind: 'worse'; by: number }
+  /** In this slice, a tenth of the requests, the canary decides otherwise on this share; no outcome is known. */
+  | { kind: 'slice'; name: string; by: number }
   /** The canary is this many times as slow. */
   | { kind: 'latency'; factor: number }
   /** 500 failing requests of this many users reach the canary within a minute. */
@@ -78,6 +82,10 @@ export const scenarioForms: Record<string, string> = {
   'shift:PART':
     'the canary answers "yes" more often by PART (relative: 0.1 is a tenth; negative is less often)',
   'scale:FACTOR': 'the canary answers a number that is FACTOR times too large',
+  'worse:PART':
+    'the canary is wrong on PART (0..1) of the requests that the champion answers rightly; outcomes are known at once',
+  'slice:NAME:PART':
+    'in the slice NAME, a tenth of the requests, the canary decides otherwise on PART (0..1); no outcome is known',
   'storm:USERS': '500 failing requests of USERS users reach the canary within a minute',
   'router-drift': 'the router sends 1.6 times the configured share to the canary',
   'no-traffic': 'no requests',
@@ -90,6 +98,11 @@ const hourMs = 3_600_000
 
 /** Parses a scenario; undefined for an unknown syntax. */
 export function parseScenario(text: string): TrafficScenario | undefined {
+  const slice = /^slice:([A-Za-z][\w-]{0,39}):([\d.]+)$/.exec(text)
+  if (slice !== null) {
+    const by = Number(slice[2])
+    return by <= 1 ? { kind: 'slice', name: slice[1]!, by } : undefined
+  }
   const [, word, argument, hours] =
     /^([a-z-]+)(?::(-?[\d.]+)?(?:@([\d.]+)h)?)?$/.exec(text.replace(/^stale-at:/, 'stale-at:@')) ?? []
   const value = Number(argument)
@@ -107,6 +120,8 @@ export function parseScenario(text: string): TrafficScenario | undefined {
       return isRate && hours === undefined ? { kind: 'error', rate: value, fromMs: 0 } : undefined
     case 'error-at':
       return isRate && fromMs >= 0 ? { kind: 'error', rate: value, fromMs } : undefined
+    case 'worse':
+      return isRate && hours === undefined ? { kind: 'worse', by: value } : undefined
     case 'shift':
       return value > -1 && hours === undefined ? { kind: 'shift', by: value } : undefined
     case 'earns':
@@ -240,6 +255,7 @@ export function trafficOf(
       const shifted = scenario.kind === 'label-shift' && startMs >= 6 * hourMs ? 2 : 1
       const disagreeing = canaryRequests * 0.02 * shifted
       pairs = { b: pairs.b + poisson(uniform, disagreeing), c: pairs.c + poisson(uniform, disagreeing) }
+      if (scenario.kind === 'worse') pairs.b += poisson(uniform, canaryRequests * scenario.by)
       const control =
         scenario.kind === 'control-gone'
           ? none

@@ -13,6 +13,7 @@ import { baselineRule, type BaselineRuleName } from './baseline-rules.ts'
 import type { Uniform } from '../statistics/random-variates.ts'
 import { businessTraffic } from './business-traffic.ts'
 import { externalTraffic } from './external-traffic.ts'
+import { shadowPairs } from './shadow-pairs.ts'
 import { trafficOf, worldAt, type TrafficScenario, type SimulatedWorld } from './scenario.ts'
 import { needsApprover, type VerdictKind } from '../verdict.ts'
 
@@ -49,6 +50,7 @@ export function simulateRelease(plan: Simulated, rule?: BaselineRuleName): Simul
   const harm = harmCounts(world, faultMs)
   const business = policy.limits.business && businessTraffic(policy.limits.business, scenario, uniform)
   const external = policy.limits.external && externalTraffic(policy.limits, scenario, uniform)
+  const pairs = shadowPairs(scenario, uniform)
   let state = opened(policy)
   let atMs = 0
   let lastTickMs: number | null = null
@@ -94,7 +96,8 @@ export function simulateRelease(plan: Simulated, rule?: BaselineRuleName): Simul
     if (tick) {
       const counted = other ? tick : stoppedByBreaker(tick, guard, uniform)
       lastTickMs = atMs
-      if (state.stage !== 'shadow') {
+      if (state.stage === 'shadow') pairs?.add(counted.canary.requests)
+      else {
         harm.add(counted)
         business?.add(counted, { index: state.routings.length, shareBp: exposedBp(state) }, atMs)
         external?.add(counted, atMs)
@@ -118,6 +121,7 @@ export function simulateRelease(plan: Simulated, rule?: BaselineRuleName): Simul
       stage: stageOf(state, limits, elapsedMs),
       staleMs: lastTickMs === null ? null : atMs - lastTickMs,
       paired: traffic.paired(),
+      disagreement: pairs?.evidence(),
       business: business?.evidence(atMs),
       external: state.stage === 'shadow' ? undefined : external?.evidence(),
     })
@@ -207,6 +211,9 @@ export function faultStart(scenario: TrafficScenario): number | undefined {
       return scenario.by < 0 ? 0 : undefined
     case 'measured':
       return scenario.by > 0 ? 0 : undefined
+    case 'worse':
+      return scenario.by > 0 ? 0 : undefined
+    case 'slice':
     case 'latency':
     case 'shift':
     case 'scale':

@@ -125,6 +125,22 @@ describe('a simulated release', () => {
     expect(away).toMatchObject({ held: 10, rolledBack: 0, promoted: 0 })
   })
 
+  it('is rolled back when it is less right, and held for other decisions in a slice', () => {
+    const shadow = { shareBp: 10_000, minMs: hourMs / 2, minRequests: 1_000, deadlineMs: hourMs }
+    const [equal, worse, slice, inside] = [
+      'worse:0',
+      'worse:0.02',
+      'slice:evening:0.5',
+      'slice:evening:0.1',
+    ].map((scenario) => run(scenario, 5, { ...short, shadow }))
+    expect([equal!.promoted, equal!.falseRollbackRate]).toEqual([5, 0])
+    expect(worse).toMatchObject({ rolledBack: 5, promoted: 0 })
+    expect(slice).toMatchObject({ held: 5, rolledBack: 0 })
+    expect(inside!.promoted).toBe(5)
+    for (const wrong of ['slice:evening', 'slice:evening:2', 'slice::0.1', 'worse:2', 'worse:0.1@2h'])
+      expect(parseScenario(wrong)).toBeUndefined()
+  })
+
   it('ramps faster within its harm budget, and never through its last stage', () => {
     const hour = { minMs: hourMs, minRequests: 1_000, deadlineMs: 2 * hourMs }
     const stages = [500, 1_000, 2_500].map((shareBp) => ({ ...hour, shareBp }))

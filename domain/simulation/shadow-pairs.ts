@@ -1,0 +1,57 @@
+/** Generates the answers of both versions to the requests of a simulated shadow: which decisions differ, in all requests and in a slice. */
+import type { DisagreementEvidence } from '../canary/disagreement.ts'
+import { seededRandom } from '../statistics/random.ts'
+import { binomial, type Uniform } from '../statistics/random-variates.ts'
+import type { TrafficScenario } from './scenario.ts'
+
+/** Two good versions decide otherwise on this share of the requests. */
+const usualShare = 0.04
+/** The part of the requests that is in the slice. */
+const sliceShare = 0.1
+/** As many as the judge of a release reads. */
+const maxPairs = 100_000
+
+export interface ShadowPairs {
+  /** Requests of a tick, each of another user. */
+  add(requests: number): void
+  /** Undefined before the first pair. */
+  evidence(): DisagreementEvidence | undefined
+}
+
+/** Undefined for scenarios in which no decision differs, so that they see the same traffic as before. */
+export function shadowPairs(scenario: TrafficScenario, given: Uniform): ShadowPairs | undefined {
+  if (scenario.kind !== 'worse' && scenario.kind !== 'slice') return undefined
+  const uniform = seededRandom(Math.floor(given() * 2 ** 32))
+  const name = scenario.kind === 'slice' ? scenario.name : undefined
+  const everywhere = usualShare + (scenario.kind === 'worse' ? scenario.by : 0)
+  const inSlice = Math.min(1, everywhere + (scenario.kind === 'slice' ? scenario.by : 0))
+  const parts = { slice: [0, 0], rest: [0, 0] }
+  const add = (part: number[], requests: number, share: number): void => {
+    const differing = binomial(uniform, requests, share)
+    part[0]! += requests - differing
+    part[1]! += differing
+  }
+  return {
+    add(requests) {
+      const [same, differ] = [0, 1].map((i) => parts.slice[i]! + parts.rest[i]!)
+      const read = Math.min(requests, maxPairs - same! - differ!)
+      const sliced = binomial(uniform, read, sliceShare)
+      add(parts.slice, sliced, inSlice)
+      add(parts.rest, read - sliced, everywhere)
+    },
+    evidence() {
+      const distances = [0, 1].map((i) => parts.slice[i]! + parts.rest[i]!)
+      if (distances[0]! + distances[1]! === 0) return undefined
+      const slices = [
+        { name: name ?? 'slice', distances: parts.slice },
+        { name: 'others', distances: parts.rest },
+      ]
+      return {
+        measure: 'decisions',
+        all: { name: 'all requests', distances },
+        slices: name === undefined ? [] : slices,
+        changes: [],
+      }
+    },
+  }
+}
