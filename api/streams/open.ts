@@ -6,13 +6,12 @@ import { requireRole, type Actor } from '../auth/authentication.ts'
 import type { ApiDeps } from '../deps.ts'
 import { labellers, predictors } from '../http/route.ts'
 import { streamCountOf } from './counts.ts'
-import { openKafka } from './kafka.ts'
 import { createAnswering, type AnsweredBatch } from './predictions.ts'
 import { readTopic } from './reader.ts'
 import type { PredictionStream, StoredStream, StreamSettings } from './settings.ts'
 import { releaseActions, startSending } from './sending.ts'
 import { createStoring, eventRecords, outcomeRecords, type RecordKind } from './storing.ts'
-import type { StreamBatch } from './stream.ts'
+import type { Stream, StreamBatch } from './stream.ts'
 
 export interface RunningStreams {
   /** Ends when the records under way are committed. */
@@ -42,10 +41,9 @@ const retryMs = 250
 
 export function openStreams(
   { authentication, serving, store, log }: StreamDeps,
-  settings: StreamSettings,
+  { stream, settings }: { stream: Stream; settings: StreamSettings },
   { member, source, onError }: StreamPlace,
 ): RunningStreams {
-  const stream = openKafka(settings.kafka)
   const ending = new AbortController()
   const stopping = ending.signal
   const optionsOf = (given: StoredStream, group: string) => ({
@@ -134,3 +132,9 @@ function requireLabeller(actor: Actor): void {
 /** A name of this process that another machine or project on it has not. */
 export const memberName = (...parts: string[]): string =>
   createHash('sha256').update(parts.join('\n')).digest('hex').slice(0, 16)
+
+/** Loads the client of the broker that the file names. */
+export async function openBroker({ kafka, nats }: StreamSettings): Promise<Stream> {
+  if (kafka !== undefined) return (await import('./kafka.ts')).openKafka(kafka)
+  return (await import('./nats.ts')).openNats(nats!)
+}

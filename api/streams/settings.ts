@@ -20,6 +20,16 @@ const kafka = z.strictObject({
   sessionMs: z.int().min(500).max(300_000).default(10_000),
 })
 
+const nats = z.strictObject({
+  servers: z.array(server).min(1),
+  tls: z.boolean().default(false),
+  user: z.string().min(1).optional(),
+  password: z.string().min(1).optional(),
+  token: z.string().min(1).optional(),
+  /** How long a killed process keeps the records that it has read. */
+  sessionMs: z.int().min(500).max(300_000).default(10_000),
+})
+
 const key = z.string().regex(/^tnr_/, { error: 'is an API key, as `tenure keys create` shows it' })
 
 const consumed = {
@@ -44,7 +54,8 @@ const stored = z.strictObject(consumed)
 
 const settings = z
   .strictObject({
-    kafka,
+    kafka: kafka.optional(),
+    nats: nats.optional(),
     /** The key of the streams that have none of their own. */
     key: key.optional(),
     predictions: z.array(predictions).default([]),
@@ -54,6 +65,8 @@ const settings = z
     out: z.strictObject({ audit: topic.optional(), releases: topic.optional() }).default({}),
   })
   .superRefine((file, context) => {
+    if ((file.kafka === undefined) === (file.nats === undefined))
+      context.addIssue({ code: 'custom', message: 'has either kafka or nats' })
     for (const kind of ['predictions', 'outcomes', 'events'] as const)
       for (const [place, stream] of file[kind].entries())
         if ((stream.key ?? file.key) === undefined)
@@ -65,6 +78,7 @@ const settings = z
   })
 
 export type KafkaSettings = z.infer<typeof kafka>
+export type NatsSettings = z.infer<typeof nats>
 export type PredictionStream = z.infer<typeof predictions>
 /** A topic of outcomes or of events. */
 export type StoredStream = z.infer<typeof stored>

@@ -16,14 +16,12 @@ export async function startStreams(
   if (api.streams === undefined) return undefined
   const { requireNewNode } = await import('./node-version.ts')
   requireNewNode(process.versions.node)
-  const [{ readStreamSettings }, { openStreams, memberName }] = await Promise.all([
+  const [{ readStreamSettings }, { openBroker, openStreams, memberName }] = await Promise.all([
     import('./settings.ts'),
     import('./open.ts'),
   ])
+  const settings = await readStreamSettings(api.streams)
+  const stream = await openBroker(settings)
   const member = memberName(hostname(), stateDir, api.slot)
-  return openStreams(deps, await readStreamSettings(api.streams), {
-    member,
-    source: publicUrl ?? '/tenure',
-    onError,
-  })
+  return openStreams(deps, { stream, settings }, { member, source: publicUrl ?? '/tenure', onError })
 }

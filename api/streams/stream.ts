@@ -21,7 +21,7 @@ export interface StreamSource {
 /** One member's part of a topic. */
 export interface Subscription {
   /**
-   * The next records, each partition in order, at most `max`. Waits for the first one; resolves without records when `signal` aborts.
+   * The next records, each partition in order, at most `max`; where the broker does not keep it, records that come again come later. Waits for the first one; resolves without records when `signal` aborts.
    * Rejects when the connection is lost; a new subscription then begins after the last commit.
    */
   next(max: number, signal: AbortSignal): Promise<StreamBatch>

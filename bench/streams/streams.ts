@@ -49,6 +49,7 @@ function report(rates: LoopRates, killed: StreamKills): string {
     '## Records a second',
     '',
     'The bare loop consumes the same topic and produces the bytes of an answer for each record, with the same transactions and no prediction.',
+    'Only the share counts where other work runs on the machine: the loops run one after the other.',
     '',
     ...figureTable('loop | median | rounds | share of the bare loop', [
       line('bare consume and produce', rates.bare),

@@ -102,6 +102,8 @@ export const layers: Readonly<Record<string, Layer>> = {
     packages: ['node:*', 'hono', 'hono/*', '@hono/*', '@temporalio/client', 'zod', 'pino', 'prom-client'],
     only: {
       '@grpc/grpc-js': ['api/grpc/server.ts', 'api/grpc/credentials.ts'],
+      '@nats-io/jetstream': ['api/streams/nats.ts'],
+      '@nats-io/transport-node': ['api/streams/nats.ts'],
       '@platformatic/kafka': ['api/streams/kafka.ts'],
       hyparquet: ['api/processes/parquet-reader.ts', 'api/outcomes/parquet-limits.ts'],
       'markdown-it': ['api/dashboard/components/markdown.tsx'],

@@ -53,6 +53,11 @@ describe('the file of streams', () => {
     expect(await issueOf({ ...good, key: 'secret' })).toBe(
       'configuration_invalid key: is an API key, as `tenure keys create` shows it',
     )
+    const nats = { servers: ['nats-1:4222'] }
+    expect(await issueOf({ ...good, nats })).toBe('configuration_invalid has either kafka or nats')
+    const { kafka: _kafka, ...brokerless } = good
+    expect(await issueOf(brokerless)).toBe('configuration_invalid has either kafka or nats')
+    expect((await read({ ...brokerless, nats })).nats).toEqual({ ...nats, tls: false, sessionMs: 10_000 })
     const { key: _key, ...keyless } = good
     expect(await issueOf(keyless)).toBe(
       'configuration_invalid predictions.0.key: is missing, and the file has none',

@@ -39,11 +39,19 @@ function works(command: string, ...args: string[]): boolean {
   }
 }
 
-/** Why no broker can be started on this machine; undefined when it can. */
+/** Why no broker can be started on this machine; undefined when it can. Fetches it when it is not in the cache. */
 export function whyNoKafka(): string | undefined {
   if (!works('java', '-version')) return 'java is missing'
-  if (existsSync(jars) || works('mvn', '-version')) return undefined
-  return 'mvn is missing, and the jars of Kafka are not in the cache'
+  if (existsSync(jars)) return undefined
+  if (!works('mvn', '-version')) return 'mvn is missing, and the jars of Kafka are not in the cache'
+  try {
+    fetchJars()
+    return undefined
+  } catch (error) {
+    // A wrong digest is no reason to skip.
+    if (error instanceof Error && 'status' in error) return 'Maven cannot fetch the jars of Kafka'
+    throw error
+  }
 }
 
 function digestOf(directory: string): string {

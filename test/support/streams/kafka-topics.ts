@@ -15,6 +15,7 @@ import type { TestTopics } from './conformance.ts'
 export const testSessionMs = 1_500
 
 export const kafkaTopics = (address: string, session = testSessionMs): TestTopics => ({
+  keepsOrder: true,
   open: () => openKafka({ brokers: [address], tls: false, sessionMs: session }),
   async create(partitions, ...topics) {
     const admin = new Admin({ clientId: 'test', bootstrapBrokers: [address] })

@@ -1,0 +1,155 @@
+/**
+ * Streams on NATS JetStream. There is no transaction: answers are sent first, each with an id, and the records are acknowledged when the server has
+ * confirmed all of them. A record that comes again has its answer sent again under the same id, which the server drops within the
+ * `duplicate_window` of the stream of the answers. Within that window each record has one answer. Records that come again come behind later ones.
+ */
+import { AckPolicy, jetstream, jetstreamManager, type JsMsg } from '@nats-io/jetstream'
+import { connect, headers as createHeaders, nanos, type NatsConnection } from '@nats-io/transport-node'
+import type { NatsSettings } from './settings.ts'
+import type { SentRecord, Stream, StreamBatch, StreamRecord, StreamSource, Subscription } from './stream.ts'
+
+/** The key of a record, which NATS itself does not have. */
+const keyHeader = 'tenure-key'
+/** Messages in memory, beyond which no more are asked for. */
+const maxBuffered = 2_000
+/** Publications that wait for their confirmation. */
+const maxInFlight = 500
+
+export function openNats(settings: NatsSettings): Stream {
+  const { servers, tls, user, password, token, sessionMs } = settings
+  let opened: Promise<NatsConnection> | undefined
+  const connection = (): Promise<NatsConnection> => {
+    opened ??= connect({
+      servers,
+      name: 'tenure',
+      ...(tls ? { tls: {} } : {}),
+      ...(user === undefined ? {} : { user, pass: password ?? '' }),
+      ...(token === undefined ? {} : { token }),
+      maxReconnectAttempts: -1,
+    })
+    // The next call tries again.
+    opened.catch(() => (opened = undefined))
+    return opened
+  }
+  return {
+    subscribe: async (source) => subscribe(await connection(), sessionMs, source),
+    produce: async (records) => publish(await connection(), records),
+    async close() {
+      await (await opened)?.close()
+    },
+  }
+}
+
+async function publish(connection: NatsConnection, records: readonly SentRecord[]): Promise<void> {
+  const js = jetstream(connection)
+  for (let at = 0; at < records.length; at += maxInFlight)
+    await Promise.all(
+      records.slice(at, at + maxInFlight).map(({ topic, key, value, headers, id }) => {
+        const sent = createHeaders()
+        for (const [name, text] of Object.entries(headers)) sent.set(name, headerText(text))
+        if (key !== undefined) sent.set(keyHeader, headerText(key.toString()))
+        return js.publish(topic, value, { headers: sent, ...(id === '' ? {} : { msgID: id }) })
+      }),
+    )
+}
+
+/** A line break would end the header. */
+const headerText = (text: string): string => text.replaceAll(/[\r\n]+/g, ' ')
+
+interface NatsBatch extends StreamBatch {
+  messages: readonly JsMsg[]
+}
+
+async function subscribe(
+  connection: NatsConnection,
+  sessionMs: number,
+  source: StreamSource,
+): Promise<Subscription> {
+  const { topic, group } = source
+  const manager = await jetstreamManager(connection)
+  const name = await manager.streams.find(topic)
+  // Names of consumers have no dots.
+  const durable = group.replaceAll('.', '_')
+  const config = {
+    durable_name: durable,
+    filter_subject: topic,
+    ack_policy: AckPolicy.Explicit,
+    ack_wait: nanos(sessionMs),
+    max_ack_pending: 10 * maxBuffered,
+  }
+  // A group that exists takes over settings that have changed.
+  await manager.consumers.add(name, config).catch(() => manager.consumers.update(name, durable, config))
+  const consumer = await jetstream(connection).consumers.get(name, durable)
+  const buffer: JsMsg[] = []
+  const held = new Set<JsMsg>()
+  let failure: Error | undefined
+  let isClosed = false
+  let wake = (): void => {}
+  const fail = (error: Error): void => {
+    failure ??= new Error(`NATS: ${error.message}`, { cause: error })
+    wake()
+  }
+  const messages = await consumer.consume({
+    max_messages: maxBuffered,
+    callback: (message) => {
+      if (isClosed) return message.nak()
+      held.add(message)
+      buffer.push(message)
+      wake()
+    },
+  })
+  void messages.closed().then((error) => {
+    if (!isClosed) fail(error instanceof Error ? error : new Error('the consumer has ended'))
+  })
+  // What is read and not yet acknowledged would be handed to another member after this time.
+  const keeping = setInterval(() => {
+    for (const message of held) message.working()
+  }, sessionMs / 3)
+
+  return {
+    async next(max, signal) {
+      while (buffer.length === 0 && failure === undefined && !signal.aborted) {
+        await new Promise<void>((resolve) => {
+          wake = resolve
+          signal.addEventListener('abort', () => resolve(), { once: true })
+        })
+      }
+      if (failure !== undefined) throw failure
+      const taken = signal.aborted ? [] : buffer.splice(0, max)
+      return { records: taken.map(recordOf), isLost: () => isClosed, messages: taken } satisfies NatsBatch
+    },
+    async commit(batch, records) {
+      try {
+        await publish(connection, records)
+        const { messages: taken } = batch as NatsBatch
+        await Promise.all(taken.map((message) => message.ackAck()))
+        for (const message of taken) held.delete(message)
+        return true
+      } catch (error) {
+        fail(error as Error)
+        throw failure!
+      }
+    },
+    async lag() {
+      const { num_pending, num_ack_pending } = await consumer.info()
+      return num_pending + num_ack_pending
+    },
+    async close() {
+      isClosed = true
+      clearInterval(keeping)
+      await messages.close()
+      for (const message of held) message.nak()
+      if (!connection.isClosed()) await connection.flush()
+    },
+  }
+}
+
+function recordOf({ seq, subject, data, headers, timestamp }: JsMsg): StreamRecord {
+  const key = headers?.get(keyHeader)
+  return {
+    key: key === undefined || key === '' ? undefined : Buffer.from(key),
+    value: Buffer.from(data.buffer, data.byteOffset, data.byteLength),
+    place: `${subject}/${seq}`,
+    atMs: Date.parse(timestamp),
+  }
+}

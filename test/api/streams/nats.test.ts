@@ -1,0 +1,61 @@
+/** Streams on a real NATS server with JetStream. */
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { openNats } from '../../../api/streams/nats.ts'
+import { uniqueName } from '../../support/servers/servers.ts'
+import { sentRecord, testConformance } from '../../support/streams/conformance.ts'
+import { natsTopics, startNats, whyNoNats, type NatsServer } from '../../support/streams/nats-server.ts'
+
+const missing = whyNoNats()
+
+describe.skipIf(missing !== undefined)(
+  missing === undefined ? 'NATS JetStream' : `NATS JetStream (skipped: ${missing})`,
+  () => {
+    let server: NatsServer
+    beforeAll(async () => {
+      server = await startNats()
+    })
+    afterAll(() => server?.stop())
+
+    describe('as a stream', () => testConformance(() => natsTopics(server.address)))
+
+    it('keeps one of two records with the same id', async () => {
+      const topics = natsTopics(server.address)
+      const topic = uniqueName('topic')
+      await topics.create(1, topic)
+      const stream = topics.open()
+      await stream.produce([sentRecord(topic, 'a'), sentRecord(topic, 'b'), sentRecord(topic, 'a')])
+      await stream.produce([sentRecord(topic, 'b')])
+      await stream.close()
+      expect((await topics.read(topic)).map(({ key, value }) => [key, value])).toEqual([
+        ['a', 'a'],
+        ['b', 'b'],
+      ])
+    })
+
+    it('takes over a session of another length for a group that exists', async () => {
+      const topics = natsTopics(server.address)
+      const topic = uniqueName('topic')
+      await topics.create(1, topic)
+      for (const sessionMs of [1_500, 3_000]) {
+        const stream = openNats({ servers: [server.address], tls: false, sessionMs })
+        await (await stream.subscribe({ topic, group: 'g', member: 'm' })).close()
+        await stream.close()
+      }
+    })
+
+    it('rejects a topic that no stream of the server holds', async () => {
+      const stream = natsTopics(server.address).open()
+      await expect(stream.subscribe({ topic: 'absent', group: 'g', member: 'm' })).rejects.toThrow(
+        'no stream',
+      )
+      await stream.close()
+    })
+
+    it('is asked again after a failed connection', async () => {
+      const stream = openNats({ servers: ['127.0.0.1:1'], tls: false, sessionMs: 1_500 })
+      await expect(stream.produce([sentRecord('t', 'a')])).rejects.toThrow('connection refused')
+      await expect(stream.produce([sentRecord('t', 'a')])).rejects.toThrow('connection refused')
+      await stream.close()
+    })
+  },
+)

@@ -1,0 +1,126 @@
+/** A NATS server with JetStream for tests, built by Go once and kept in the cache of this machine. Go checks its sources by its checksum database. */
+import { jetstreamManager } from '@nats-io/jetstream'
+import { connect, nanos } from '@nats-io/transport-node'
+import { execFileSync, spawn } from 'node:child_process'
+import { copyFileSync, existsSync, mkdirSync, mkdtempSync, renameSync, rmSync } from 'node:fs'
+import { connect as connectSocket, createServer, type AddressInfo } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { openNats } from '../../../api/streams/nats.ts'
+import { cacheDir, environmentWith } from '../../../temporal.config.ts'
+import { waitUntil } from '../serving/api-process.ts'
+import type { TestTopics } from './conformance.ts'
+
+const version = '2.12.0'
+const folder = join(cacheDir(), `nats-server-${version}`)
+const program = join(folder, 'nats-server')
+
+/** Why no server can be started on this machine; undefined when it can. Builds it when it is not in the cache. */
+export function whyNoNats(): string | undefined {
+  try {
+    buildServer()
+    return undefined
+  } catch (error) {
+    if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return 'go is missing'
+    if (error instanceof Error && 'status' in error) return 'Go cannot build the server'
+    throw error
+  }
+}
+
+/** Takes some minutes, once for this machine. Go names what it fetches. */
+function buildServer(): void {
+  if (existsSync(program)) return
+  mkdirSync(cacheDir(), { recursive: true })
+  const draft = mkdtempSync(join(cacheDir(), 'partial-nats-'))
+  process.stderr.write(`Building nats-server ${version} for tests of streams (once) …\n`)
+  try {
+    execFileSync('go', ['install', `github.com/nats-io/nats-server/v2@v${version}`], {
+      env: environmentWith({ GOPATH: draft, GOFLAGS: '-modcacherw' }),
+      stdio: ['ignore', 2, 2],
+    })
+    const built = join(draft, 'built')
+    mkdirSync(built)
+    copyFileSync(join(draft, 'bin', 'nats-server'), join(built, 'nats-server'))
+    renameSync(built, folder)
+  } finally {
+    rmSync(draft, { recursive: true, force: true })
+  }
+}
+
+export interface NatsServer {
+  address: string
+  stop(): Promise<void>
+}
+
+export async function startNats(): Promise<NatsServer> {
+  buildServer()
+  const home = mkdtempSync(join(tmpdir(), 'tenure-nats-'))
+  const port = await new Promise<number>((resolve, reject) => {
+    const probe = createServer().once('error', reject)
+    probe.listen(0, '127.0.0.1', () => {
+      const { port: free } = probe.address() as AddressInfo
+      probe.close(() => resolve(free))
+    })
+  })
+  const server = spawn(program, ['-a', '127.0.0.1', '-p', String(port), '-js', '-sd', home], {
+    stdio: 'ignore',
+  })
+  const exited = new Promise<void>((resolve) => server.once('exit', () => resolve()))
+  await waitUntil(
+    () =>
+      new Promise((resolve) => {
+        const socket = connectSocket(port, '127.0.0.1')
+        socket
+          .once('error', () => resolve(false))
+          .once('connect', () => {
+            socket.destroy()
+            resolve(true)
+          })
+      }),
+    'the NATS server',
+  )
+  return {
+    address: `127.0.0.1:${port}`,
+    async stop() {
+      server.kill('SIGKILL')
+      await exited
+      rmSync(home, { recursive: true, force: true })
+    },
+  }
+}
+
+/** Each topic is a subject with a stream of its own, which has no partitions. */
+export const natsTopics = (address: string): TestTopics => ({
+  keepsOrder: false,
+  open: () => openNats({ servers: [address], tls: false, sessionMs: 1_500 }),
+  async create(_partitions, ...topics) {
+    const connection = await connect({ servers: [address] })
+    const manager = await jetstreamManager(connection)
+    for (const topic of topics)
+      await manager.streams.add({
+        name: topic.replaceAll('.', '_'),
+        subjects: [topic],
+        duplicate_window: nanos(120_000),
+      })
+    await connection.close()
+  },
+  async read(topic) {
+    const connection = await connect({ servers: [address] })
+    const manager = await jetstreamManager(connection)
+    const name = topic.replaceAll('.', '_')
+    const { state } = await manager.streams.info(name)
+    const found: Awaited<ReturnType<TestTopics['read']>> = []
+    for (let seq = 1; seq <= state.last_seq; seq++) {
+      const message = await manager.streams.getMessage(name, { seq })
+      if (message === null) continue
+      const names = message.header.keys()
+      found.push({
+        key: message.header.get('tenure-key'),
+        value: message.string(),
+        headers: Object.fromEntries(names.map((each) => [each, message.header.get(each)])),
+      })
+    }
+    await connection.close()
+    return found
+  },
+})
