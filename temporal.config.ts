@@ -10,7 +10,7 @@ import { fileURLToPath } from 'node:url'
 import { DomainError } from './domain/errors.ts'
 import { parseOidc } from './domain/access/oidc-config.ts'
 import { isPackage, issuesOfServers, project } from './scripts/build/project.mjs'
-import { readObjectStore } from './store/objects/settings.ts'
+import { readBackups, readObjectStore } from './store/objects/settings.ts'
 import { issuesOfPostgresUrl, readTls, readTrust } from './store/tls/settings.ts'
 import { replacedFiles, withSecretFiles } from './store/secret-files.ts'
 import { readTemporal } from './temporal/settings.ts'
@@ -168,7 +168,6 @@ export function readConfig(variables: Environment = process.env) {
 export function readCommandConfig(variables: Environment = process.env) {
   const { environment, issues, given, text, whole, oneOf } = readerOf(variables)
   issues.push(...issuesOfServers(environment))
-  const stateDir = given('TENURE_STATE')
   const url = given('TENURE_URL')
   if (url !== undefined && !/^https?:\/\/./.test(url))
     issues.push('TENURE_URL is an http:// or https:// address')
@@ -176,12 +175,13 @@ export function readCommandConfig(variables: Environment = process.env) {
     /** The folder of the models, the data and the settings. */
     project: given('TENURE_PROJECT') ?? projectFolder,
     /** Default: found by cli/embedded/state-dir.ts. */
-    stateDir: stateDir && resolve(stateDir),
+    stateDir: given('TENURE_STATE') && resolve(given('TENURE_STATE') ?? ''),
     /** Address and key of the API. Default: what `tenure up` has written to the state directory. */
     url,
     key: given('TENURE_KEY'),
     /** How the certificate of the API is checked, and that of the caller. */
     trust: readTrust(environment, issues),
+    ...readBackups(environment, issues),
     /** External servers; `tenure up` starts its own where absent. */
     databaseUrl: given('DATABASE_URL'),
     temporalAddress: given('TEMPORAL_ADDRESS'),

@@ -6,19 +6,23 @@ import { createApp } from './app.ts'
 import { headersOf, problemOf, requestIdFrom, textOfProblem } from './http/problem.ts'
 import type { RouteDefinition } from './http/route.ts'
 import type { ApiDeps, ApiLog } from './deps.ts'
+import type { FoundBackups } from '../store/maintenance/backup-state.ts'
 import { createMetrics, type BuildInfo } from './metrics/registry.ts'
 
 export interface ApplicationOptions extends Omit<ApiDeps, 'metrics'> {
   /** Refused predictions by problem code, counted by the predict endpoint. */
   refusals: ReadonlyMap<string, number>
   build?: BuildInfo
+  /** What the scheduled backups have come to. */
+  backups?: () => FoundBackups | undefined
 }
 
-export function createApplication({ refusals, build, ...deps }: ApplicationOptions): {
+export function createApplication({ refusals, build, backups, ...deps }: ApplicationOptions): {
   listener: RequestListener
   routes: readonly RouteDefinition[]
 } {
-  const { app, routes } = createApp({ ...deps, metrics: createMetrics(deps.serving, refusals, build) })
+  const metrics = createMetrics(deps.serving, refusals, build, backups)
+  const { app, routes } = createApp({ ...deps, metrics })
   // The first request builds the router and compiles the handlers, so send it before a caller waits.
   void app.request('/livez')
   const listener = getRequestListener(app.fetch, {

@@ -13,6 +13,7 @@ import { redacted } from '../domain/redact.ts'
 import { openSharedArtifacts } from '../store/objects/artifact-copies.ts'
 import { rowSigner } from '../store/audit/row-signatures.ts'
 import { logOutput } from '../store/log-output.ts'
+import { watchBackups } from '../store/maintenance/backup-state.ts'
 import { watchWorkers } from '../store/maintenance/worker-heartbeats.ts'
 import { openStore, type Store } from '../store/postgres.ts'
 import { createApiFetch } from '../store/tls/api-fetch.ts'
@@ -137,7 +138,8 @@ export async function startServer(config: Config, logger: Logger): Promise<Runni
   const artifacts = openSharedArtifacts(config)
   const { heads } = replica
   const more = { heads, refusals, oidc, stopping, build, artifactRoot, artifacts, invocationsModel }
-  gate.mount(createApplication({ ...deps, ...more }).listener)
+  const backups = watchBackups(store, (error) => onError('the backups cannot be watched', error))
+  gate.mount(createApplication({ ...deps, ...more, backups: backups.found }).listener)
   const stopDelivery = startDelivery(deps, onError)
   const workers = watchWorkers(store, (error) => onError('the workers cannot be watched', error))
   const alerts = standInForDelivery({ store, config, log: logger }, onError)
@@ -163,7 +165,7 @@ export async function startServer(config: Config, logger: Logger): Promise<Runni
         grpc?.stop(drainMs),
         atMost(closeMs, streams?.stop()),
       ])
-      const loops = [authentication.stop, serving.stop, stopDelivery, workers.stop, alerts.stop]
+      const loops = [authentication.stop, serving.stop, stopDelivery, workers.stop, backups.stop, alerts.stop]
       for (const end of [...loops, temporal.close, store.close]) await atMost(closeMs, end())
       logger.info({ reason }, 'ended')
     },

@@ -103,6 +103,16 @@ export const metricTable = {
   tenure_routing_age_seconds: gauge(
     'Seconds since this replica last confirmed its routes; no value before the first confirmation',
   ),
+  tenure_backup_age_seconds: gauge(
+    'Seconds since the newest scheduled backup, or since the schedule began; no value where none is scheduled',
+  ),
+  tenure_backup_log_age_seconds: gauge(
+    'Seconds of writes that a restore to the newest moment would lose; no value where the log is not kept',
+  ),
+  tenure_backup_failed: gauge(
+    '1 while the last attempt of this part failed: `backup`, `verification`, `base` or `log`',
+    ['part'],
+  ),
   tenure_lease_seconds: gauge(
     'Seconds until the routing lease of this replica expires; below 0 it serves known good versions only',
   ),

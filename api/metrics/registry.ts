@@ -1,6 +1,7 @@
 /** Exposes the counters of the process to Prometheus. The hot path counts in plain arrays; a scrape converts them. */
 import { Counter, Gauge, Registry, collectDefaultMetrics } from 'prom-client'
 import { levelRank } from '../../domain/serving/fallback-level.ts'
+import { backupParts, type FoundBackups } from '../../store/maintenance/backup-state.ts'
 import { durationBounds, httpRequests, type RouteCount } from './http-requests.ts'
 import { listStreamCounts } from '../streams/counts.ts'
 import { metricTable, type MetricName } from './metric-catalogue.ts'
@@ -35,6 +36,7 @@ export function createMetrics(
   serving: Serving,
   refusals: ReadonlyMap<string, number>,
   build?: BuildInfo,
+  backups: () => FoundBackups | undefined = () => undefined,
 ): Registry {
   const registry = new Registry()
   collectDefaultMetrics({ register: registry, eventLoopMonitoringPrecision: 20 })
@@ -147,6 +149,19 @@ export function createMetrics(
   expose('tenure_routing_age_seconds', (add) => {
     if (serving.lease.until > 0)
       add({}, Math.max(0, serving.now() - serving.lease.until + serving.leaseMs) / 1_000)
+  })
+  expose('tenure_backup_age_seconds', (add) => {
+    const found = backups()
+    if (found !== undefined) add({}, found.ageMs / 1_000)
+  })
+  expose('tenure_backup_log_age_seconds', (add) => {
+    const { logAgeMs } = backups() ?? {}
+    if (logAgeMs !== undefined) add({}, logAgeMs / 1_000)
+  })
+  expose('tenure_backup_failed', (add) => {
+    const found = backups()
+    if (found === undefined) return
+    for (const part of backupParts) add({ part }, Number(found.failures[part] !== undefined))
   })
   expose('tenure_lease_seconds', (add) => add({}, (serving.lease.until - serving.now()) / 1_000))
   return registry

@@ -11,15 +11,7 @@ import { openDump, type Dump } from '../../store/maintenance/dump.ts'
 import { openSigner } from '../../store/signing/signing-key.ts'
 import { failure } from '../client/client.ts'
 import { createArchive, type ArchiveWriter } from './write-archive.ts'
-import {
-  backupFormat,
-  fileName,
-  headsName,
-  manifestName,
-  signatureName,
-  tableName,
-  type BackupManifest,
-} from './manifest.ts'
+import { backupFormat, fileName, headsName, sealArchive, tableName, type BackupManifest } from './manifest.ts'
 import type { Installation } from './installation.ts'
 
 export interface BackupOptions {
@@ -64,9 +56,7 @@ export async function makeBackup(place: Installation, options: BackupOptions): P
       missing,
       publicKey: signer.publicPem,
     }
-    const bytes = Buffer.from(`${JSON.stringify(manifest, null, 1)}\n`)
-    await archive.add(manifestName, bytes)
-    await archive.add(signatureName, signer.sign(bytes))
+    await sealArchive(archive, manifest, signer)
     const files = Object.keys(entries).filter((name) => /^(artifacts|snapshots)\//.test(name))
     return {
       file: options.file,

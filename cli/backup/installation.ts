@@ -7,7 +7,7 @@ import { join } from 'node:path'
 import { environmentWith, readCommandConfig, readConfig, type Config } from '../../temporal.config.ts'
 import { findConnection } from '../client/connection.ts'
 import { embeddedOwnerUrl, startPostgres } from '../embedded/postgres.ts'
-import { openStateDir } from '../embedded/state-dir.ts'
+import { archivedLogOf, embeddedDataDir, openStateDir } from '../embedded/state-dir.ts'
 import { splitFormerKey } from '../../store/signing/former-key.ts'
 import { claim, isClaimed } from '../supervisor/pidfile.ts'
 import { failure, usageError } from '../client/client.ts'
@@ -31,6 +31,17 @@ export async function openInstallation(options: { make: boolean }): Promise<Inst
   return place
 }
 
+/** The settings of the installation, for work that needs no database of it. */
+export function readInstallationConfig(): Config {
+  const { stateDir, databaseUrl } = readCommandConfig()
+  return readConfig(
+    environmentWith({
+      DATABASE_URL: databaseUrl ?? 'postgres://127.0.0.1/none',
+      TENURE_STATE: openStateDir(stateDir),
+    }),
+  )
+}
+
 async function findInstallation({ make }: { make: boolean }): Promise<Installation> {
   const command = readCommandConfig()
   const stateDir = openStateDir(command.stateDir)
@@ -41,7 +52,7 @@ async function findInstallation({ make }: { make: boolean }): Promise<Installati
   const claimed = isClaimed(join(stateDir, 'supervisor.json'))
   const given = command.ownerDatabaseUrl ?? command.databaseUrl
   if (given !== undefined) return installationOn(given, claimed)
-  const dataDir = join(stateDir, 'postgres')
+  const dataDir = embeddedDataDir(stateDir)
   if (claimed) {
     const running = findConnection(stateDir)
     if (running === undefined)
@@ -60,7 +71,11 @@ async function findInstallation({ make }: { make: boolean }): Promise<Installati
     )
   const held = await claim(join(stateDir, 'supervisor.json'))
   try {
-    const server = await startPostgres({ dataDir })
+    const server = await startPostgres({
+      dataDir,
+      // A gap in its log would end what can be restored.
+      archiveTo: command.backups && archivedLogOf(stateDir),
+    })
     held.note([{ pid: server.pid }])
     return installationOn(server.url, false, async () => {
       await server.stop()

@@ -1,17 +1,34 @@
 /** Defines the manifest of a backup. It is signed, and holds the hash of every other entry. */
 import type { DumpFacts } from '../../store/maintenance/dump.ts'
-import type { ArchiveEntry } from './write-archive.ts'
+import type { Signer } from '../../store/signing/signing-key.ts'
+import type { ArchiveEntry, ArchiveWriter } from './write-archive.ts'
 
 export const backupFormat = 'tenure-backup@1'
 
-export interface BackupManifest extends DumpFacts {
-  format: typeof backupFormat
+/** What the manifest of every archive says. */
+export interface SignedManifest {
+  format: string
   /** By entry name. */
   entries: Record<string, ArchiveEntry>
-  /** Missing artifacts, each with the reason. */
-  missing: string[]
   /** The public half of the signing key, SPKI in PEM. */
   publicKey: string
+}
+
+export interface BackupManifest extends SignedManifest, DumpFacts {
+  format: typeof backupFormat
+  /** Missing artifacts, each with the reason. */
+  missing: string[]
+}
+
+/** Adds the manifest of an archive as its last entry but one, and its signature. */
+export async function sealArchive(
+  archive: ArchiveWriter,
+  manifest: SignedManifest,
+  signer: Signer,
+): Promise<void> {
+  const bytes = Buffer.from(`${JSON.stringify(manifest, null, 1)}\n`)
+  await archive.add(manifestName, bytes)
+  await archive.add(signatureName, signer.sign(bytes))
 }
 
 export const manifestName = 'manifest.json'

@@ -3,6 +3,7 @@ import { createHash } from 'node:crypto'
 import { createReadStream } from 'node:fs'
 import { open, type FileHandle } from 'node:fs/promises'
 import { failure, usageError } from '../client/client.ts'
+import type { LocalBackup } from './backup-place.ts'
 import type { ArchiveEntry } from './write-archive.ts'
 import { block, readHeader } from './tar-header.ts'
 
@@ -16,20 +17,23 @@ export interface Archive {
   measure(name: string): Promise<ArchiveEntry>
 }
 
-/** Indexes a backup. Throws `usage` for another kind of file, `otherwise` for a truncated or damaged one. */
-export async function openArchive(path: string): Promise<Archive> {
+/** Indexes a backup, which messages call `name`. Throws `usage` for another kind of file, `otherwise` for a truncated or damaged one. */
+export async function openArchive({
+  path,
+  name: shown,
+}: Pick<LocalBackup, 'path' | 'name'>): Promise<Archive> {
   const file = await open(path, 'r').catch((error: Error) => {
-    throw usageError(`${path} is not readable: ${error.message}`)
+    throw usageError(`${shown} is not readable: ${error.message}`)
   })
   let index: Awaited<ReturnType<typeof indexOf>>
   try {
-    index = await indexOf(file, path)
+    index = await indexOf(file, shown)
   } finally {
     await file.close()
   }
   const find = (name: string) => {
     const entry = index.get(name)
-    if (entry === undefined) throw damaged(path, `entry ${name} is missing`)
+    if (entry === undefined) throw damaged(shown, `entry ${name} is missing`)
     return entry
   }
   const read = (name: string): AsyncIterable<Buffer> => {

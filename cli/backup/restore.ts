@@ -14,6 +14,7 @@ import { findGivenNumbers, type GivenNumbers } from '../../store/registry/given-
 import { openPublicKeys, openSigner, trustIn, type Verifier } from '../../store/signing/signing-key.ts'
 import { resignArtifacts } from '../../store/signing/artifact-signatures.ts'
 import { failure } from '../client/client.ts'
+import { requireTimeOfName, type LocalBackup } from './backup-place.ts'
 import { requireIntact, readManifest } from './verify.ts'
 import { headsName, tableName, type BackupManifest } from './manifest.ts'
 import { damaged, openArchive, type Archive } from './read-archive.ts'
@@ -22,7 +23,7 @@ import type { Installation } from './installation.ts'
 import { completeRestore, type RestoredState } from './after-restore.ts'
 
 export interface RestoreOptions {
-  file: string
+  backup: Pick<LocalBackup, 'path' | 'name'>
   replace: boolean
   /** Whether to sign the versions of another installation with the key of this one. */
   reSign: boolean
@@ -41,11 +42,13 @@ export interface RestoreResult extends RestoredState {
 }
 
 export async function restoreBackup(place: Installation, options: RestoreOptions): Promise<RestoreResult> {
-  const { file, onProgress } = options
+  const { backup, onProgress } = options
+  const file = backup.name
   const { config } = place
-  const archive = await openArchive(file)
+  const archive = await openArchive(backup)
   const manifest = await readManifest(archive, file)
-  await requireIntact(archive, manifest, options)
+  await requireIntact(archive, manifest, { file, onProgress })
+  requireTimeOfName(file, manifest.takenAt)
   const signer = await openSigner(config.signing, 'artifacts')
   const headKeys = openPublicKeys(config.signing, 'heads')
   const isSigned = openRowVerifier(config.signing)
@@ -114,13 +117,13 @@ export async function restoreBackup(place: Installation, options: RestoreOptions
   }
 }
 
-const untrusted = (trust: 'retired' | undefined, list: string): Error =>
+export const untrusted = (trust: 'retired' | undefined, list: string): Error =>
   failure({
     code: 'refused',
     detail:
       trust === 'retired'
-        ? 'the versions of this backup are signed with a key that was rotated since, and whose overlap has ended'
-        : `the versions of this backup are signed with another key than those of ${list}`,
+        ? 'this backup is signed with a key that was rotated since, and whose overlap has ended'
+        : `this backup is signed with another key than those of ${list}`,
     remedy:
       trust === 'retired'
         ? 'Add --re-sign to sign them with the key in use, unless the former key was stolen before the backup was taken.'

@@ -1,19 +1,29 @@
 /** Verifies a backup: the signature of its manifest, and every entry against the manifest. */
 import { createPublicKey, verify } from 'node:crypto'
-import { backupFormat, manifestName, signatureName, type BackupManifest } from './manifest.ts'
+import {
+  backupFormat,
+  manifestName,
+  signatureName,
+  type BackupManifest,
+  type SignedManifest,
+} from './manifest.ts'
 import { damaged, type Archive } from './read-archive.ts'
 
-export async function readManifest(archive: Archive, file: string): Promise<BackupManifest> {
+export async function readManifest<Manifest extends SignedManifest = BackupManifest>(
+  archive: Archive,
+  file: string,
+  format: Manifest['format'] = backupFormat,
+): Promise<Manifest> {
   if (!archive.has(manifestName)) throw damaged(file, `entry ${manifestName} is missing`)
   const bytes = await archive.bytes(manifestName)
-  let manifest: BackupManifest
+  let manifest: Manifest
   try {
-    manifest = JSON.parse(bytes.toString('utf8')) as BackupManifest
+    manifest = JSON.parse(bytes.toString('utf8')) as Manifest
   } catch {
     throw damaged(file, `${manifestName} is invalid JSON`)
   }
-  if (manifest.format !== backupFormat)
-    throw damaged(file, `format ${JSON.stringify(manifest.format)}, expected ${backupFormat}`)
+  if (manifest.format !== format)
+    throw damaged(file, `format ${JSON.stringify(manifest.format)}, expected ${format}`)
   const signature = await archive.bytes(signatureName)
   const isSigned = isSignedBy(manifest.publicKey, bytes, signature)
   if (!isSigned) throw damaged(file, `the signature of ${manifestName} is invalid`)
@@ -31,7 +41,7 @@ function isSignedBy(pem: unknown, bytes: Buffer, signature: Buffer): boolean {
 /** Verifies every entry and reports all problems at once. */
 export async function requireIntact(
   archive: Archive,
-  { entries }: BackupManifest,
+  { entries }: SignedManifest,
   { file, onProgress }: { file: string; onProgress?: ((what: string) => void) | undefined },
 ): Promise<void> {
   const issues: string[] = []

@@ -1,7 +1,8 @@
 /** Lists every command of `tenure` in the order of `tenure --help`, for the program and the generated reference page. */
 import type { CommandGroup, CommandSpec } from '../program.ts'
 import { auditGroup } from './admin/audit.ts'
-import { backupCommand, restoreCommand } from './admin/backup.ts'
+import { backupCommand } from './admin/backup.ts'
+import { restoreCommand } from './admin/restore.ts'
 import { batchGroup } from './registry/batch.ts'
 import { releaseCommands, rollbackCommand, signalCommand } from './release-verbs.ts'
 import { doctorCommand } from './admin/doctor.ts'

@@ -21,6 +21,7 @@ import { findOutliving, isClaimed } from '../supervisor/pidfile.ts'
 import type { WantedPort } from '../supervisor/ports.ts'
 import { checkAnswer, checkCertificate } from './api.ts'
 import { checkAppliedState } from './applied-state.ts'
+import { checkBackups } from './backups.ts'
 import { findingsOfDatabase } from './database.ts'
 import { checkDuties } from './duties.ts'
 import { checkChampions, checkDataDirectory, checkKeys, checkModels, checkRoot } from './files.ts'
@@ -163,6 +164,7 @@ async function checkDatabase(target: Target, databaseUrl: string, note: Note): P
   note(...findingsOfDatabase(databaseUrl, diagnosis, { running: isExpected(target) }))
   if ('code' in diagnosis) return
   if (diagnosis.migrations.pending.length === 0) note(...(await checkAppliedState(databaseUrl)))
+  if (isExpected(target)) note(checkBackups(diagnosis.backups))
   const { finding, verifier } = checkKeys(signing, { versions: diagnosis.versions ?? 0 })
   note(finding)
   if (diagnosis.champions !== undefined)

@@ -30,6 +30,12 @@ export interface PostgresOptions {
   port?: number
   /** Off in tests only: no fsync, no password, more connections. */
   durable?: boolean
+  /** Directory that receives each complete file of the write-ahead log; without it, Postgres archives none. */
+  archiveTo?: string
+  /** Further settings, for a recovery. */
+  settings?: Readonly<Record<string, string>>
+  /** Time until it serves, which a recovery takes longer for. */
+  readyMs?: number
   log?: (line: string) => void
 }
 
@@ -81,7 +87,7 @@ const FAST = {
 export async function startPostgres(options: PostgresOptions): Promise<RunningPostgres> {
   const server = await planPostgres(options)
   const { url, port } = server
-  return { url, port, ...(await startEmbedded(server, 'postgres_unavailable', options.log)) }
+  return { url, port, ...(await startEmbedded(server, 'postgres_unavailable', options.log, options.readyMs)) }
 }
 
 /** Creates the data directory if needed and returns the process to run, for `startPostgres` and the supervisor. */
@@ -95,6 +101,8 @@ export async function planPostgres(options: PostgresOptions): Promise<PostgresSe
   const settings = {
     ...SETTINGS,
     ...(durable ? {} : FAST),
+    ...(options.archiveTo === undefined ? {} : archiving(options.archiveTo, user)),
+    ...options.settings,
     port: String(port),
     listen_addresses: '127.0.0.1',
   }
@@ -114,6 +122,42 @@ export async function planPostgres(options: PostgresOptions): Promise<PostgresSe
     port,
   }
 }
+
+/** How much is lost at most when the machine is: a file of the log is complete after this time. */
+const ARCHIVE_SECONDS = 30
+
+/** A file appears under its name when its bytes are on the disk. One that is there already must be the same. */
+function archiving(directory: string, user: number | undefined): Record<string, string> {
+  mkdirSync(directory, { recursive: true, mode: 0o700 })
+  if (user !== undefined) chownSync(directory, user, user)
+  const place = `'${directory.replaceAll("'", String.raw`'\''`)}'`.replaceAll('%', '%%')
+  const copied = `cp "%p" "$f.part" && sync "$f.part" && mv "$f.part" "$f" && sync ${place}`
+  return {
+    archive_mode: 'on',
+    archive_timeout: `${ARCHIVE_SECONDS}s`,
+    archive_command: `f=${place}/%f; if [ -e "$f" ]; then cmp -s "%p" "$f"; else ${copied}; fi`,
+  }
+}
+
+/** Sets the password of the owner in a data directory whose server does not run. */
+export function renewOwnerPassword(dataDir: string): void {
+  const user = serverUser()
+  const native = readableBinaries(readParts().postgres, user)
+  const password = readFileSync(join(dataDir, ownerSecret), 'utf8')
+  execFileSync(join(native, 'bin', 'postgres'), ['--single', '-D', dataDir, 'postgres'], {
+    cwd: '/',
+    stdio: 'pipe',
+    uid: user,
+    gid: user,
+    input: `alter role ${NAME} password '${password}';\n`,
+  })
+}
+
+/** Writes a new password of the owner, which `renewOwnerPassword` sets. */
+export const writeOwnerPassword = (dataDir: string): void =>
+  writeOwned(join(dataDir, ownerSecret), randomBytes(24).toString('hex'), serverUser())
+
+const ownerSecret = 'tenure.password'
 
 /**
  * Returns binaries that the server's user can run. Those of a checkout below a private directory such as /root are copied once

@@ -130,13 +130,14 @@ export async function startEmbedded(
   spec: ProcessSpec,
   code: 'postgres_unavailable' | 'temporal_unavailable',
   log: (line: string) => void = () => {},
+  readyMs?: number,
 ): Promise<EmbeddedServer> {
   const lines: string[] = []
   const running = await spawnProcess(spec, (line) => {
     log(line)
     lines.push(line)
   })
-  await whenReady(spec, running).catch((error: Error) => {
+  await whenReady(spec, running, readyMs).catch((error: Error) => {
     running.kill('SIGKILL')
     throw new DomainError(code, `${error.message}: ${lines.slice(-5).join(' | ')}`)
   })

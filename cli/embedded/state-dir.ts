@@ -19,6 +19,11 @@ export function serverUser(): number | undefined {
   return process.getuid?.() === 0 ? UNPRIVILEGED_USER : undefined
 }
 
+/** Where the data of the embedded Postgres are. */
+export const embeddedDataDir = (stateDir: string): string => join(stateDir, 'postgres')
+/** Where it puts its log when backups are scheduled, until it is copied. */
+export const archivedLogOf = (stateDir: string): string => join(stateDir, 'postgres-log')
+
 /** Creates and returns the state directory. Throws `configuration_invalid` if Postgres' user cannot enter the requested one. */
 export function openStateDir(requested?: string, root: string = projectFolder): string {
   const user = serverUser()

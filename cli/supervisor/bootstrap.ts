@@ -13,6 +13,7 @@ import { migrate } from '../../store/database/migrate.ts'
 import { noteMigrations } from '../../store/database/migration-status.ts'
 import { openStore, type Store } from '../../store/postgres.ts'
 import { checkConnectionBudget } from '../../store/database/connection-budget.ts'
+import { forgetBackupState } from '../../store/maintenance/backup-state.ts'
 import type { Config } from '../../temporal.config.ts'
 import { ensureSearchAttributes } from '../sync/search-attributes.ts'
 import { syncModels, withTemporal } from '../sync/sync-models.ts'
@@ -47,6 +48,8 @@ export async function prepareCore(core: {
   applicationPassword?: string
   readerPassword?: string
   replicas?: number
+  /** Whether backups are scheduled. */
+  hasBackups?: boolean
 }): Promise<Prepared> {
   const { config } = core
   await migrateAsOwner(config.databaseUrl, core)
@@ -57,6 +60,7 @@ export async function prepareCore(core: {
     await checkConnectionBudget(store, { api: core.replicas ?? 1, control: 1, train: 1, commands: 1 })
     await noteMigrations(store)
     const warnings = await findRoleWeaknesses(store)
+    if (core.hasBackups !== true) await forgetBackupState(store)
     const { broken } = await syncModels({ config, store })
     const adminKey = await ensureAdminKey(store)
     const localKey = await ensureKey(store, { name: localName, role: 'admin', known: core.localKey })

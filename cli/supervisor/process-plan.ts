@@ -9,11 +9,13 @@ import { readerRole } from '../../store/postgres.ts'
 import { createApiFetch, type ApiFetch } from '../../store/tls/api-fetch.ts'
 import {
   checkout,
+  environmentWith,
   launcher,
   processEnvironment,
   searchAttributes,
   type Config,
 } from '../../temporal.config.ts'
+import { archivedLogOf, embeddedDataDir } from '../embedded/state-dir.ts'
 import { planPostgres } from '../embedded/postgres.ts'
 import { connectionOf } from '../client/temporal-connection.ts'
 import { planTemporal } from '../embedded/temporal.ts'
@@ -41,6 +43,8 @@ export interface CoreOptions {
   databaseUrl?: string
   ownerDatabaseUrl?: string
   temporalAddress?: string
+  /** Present when backups are scheduled. */
+  backups?: object
   /** Without a port, Temporal's own pages are off. */
   ports: { postgres: number; temporal: number; temporalUi?: number }
 }
@@ -50,7 +54,11 @@ export async function planCore(options: CoreOptions): Promise<CorePlan> {
   const { stateDir, ports, databaseUrl, temporalAddress } = options
   const postgres =
     databaseUrl === undefined
-      ? await planPostgres({ dataDir: join(stateDir, 'postgres'), port: ports.postgres })
+      ? await planPostgres({
+          dataDir: embeddedDataDir(stateDir),
+          port: ports.postgres,
+          archiveTo: options.backups && archivedLogOf(stateDir),
+        })
       : undefined
   const temporal =
     temporalAddress === undefined
@@ -95,6 +103,8 @@ export interface ProcessOptions {
   supervisor?: string
   /** What single replicas get of their own, by their place. */
   replicaEnvironments?: readonly Record<string, string>[]
+  /** What the process that takes scheduled backups gets of its own; absent without a schedule. */
+  backups?: Record<string, string | undefined>
   /** Awaited before the first of them starts. */
   prepare: () => Promise<void>
 }
@@ -130,7 +140,18 @@ export function planProcesses(options: ProcessOptions): ChildSpec[] {
     outlives: supervisor !== undefined,
     isReady: () => isAlive(call, `${apiUrlAt(config.api, port)}/livez`),
   })
+  const backups: ChildSpec[] =
+    options.backups === undefined
+      ? []
+      : [
+          {
+            ...script(launcher, 'cli/tenure.ts', 'backup', 'run'),
+            name: 'backups',
+            env: environmentWith({ ...environment, ...options.backups }),
+          },
+        ]
   return [
+    ...backups,
     worker('control', config.taskQueues.control),
     worker('train', config.taskQueues.train),
     ...apiPorts.map(replica),

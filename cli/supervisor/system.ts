@@ -82,6 +82,7 @@ export async function startSystem(options: SystemOptions): Promise<System> {
       config,
       replicas: ports.api.length,
       localKey: findConnection(stateDir)?.key,
+      hasBackups: command.backups !== undefined,
     })
     for (const warning of prepared.warnings) options.say(`Warning: ${warning}`)
   }
@@ -97,6 +98,7 @@ export async function startSystem(options: SystemOptions): Promise<System> {
     apiPorts: ports.api,
     sharedPort,
     supervisor,
+    ...(command.backups && { backups: { TENURE_OWNER_DATABASE_URL: core.ownerDatabaseUrl } }),
     prepare,
   })
   const interruption = watchInterruption()

@@ -63,6 +63,9 @@ export const alertKinds = [
   'temporal_unavailable',
   // The state file.
   'changed_by_hand',
+  // Scheduled backups.
+  'backup_failed',
+  'backup_late',
   // Audit log.
   'audit_broken',
 ] as const

@@ -158,6 +158,14 @@ export const variables: Readonly<Record<string, Meanings>> = {
     ],
     TENURE_DRILLS: ['`on`: faults may be switched on for a version.'],
   },
+  Backups: {
+    TENURE_BACKUP_TO: [
+      'Where scheduled backups are written: `s3://bucket/prefix`, or a directory. See `docs/backup.md`.',
+      'none',
+    ],
+    TENURE_BACKUP_HOURS: ['Hours from one scheduled backup to the next.', '`24`'],
+    TENURE_BACKUP_KEEP: ['How many verified backups are kept; older ones are deleted.', '`7`'],
+  },
   'What is kept': {
     TENURE_KEEP_PREDICTIONS_DAYS: ['Retention of predictions; whole days are deleted with all related rows.'],
     TENURE_KEEP_JUDGEMENTS_DAYS: ['Retention of monitoring results.'],

@@ -6,6 +6,7 @@ import sql from 'sql-template-tag'
 import { findRoleWeaknesses } from '../database/application-role.ts'
 import { readNow } from '../database/clock.ts'
 import { rowsFrom } from '../database/from-row.ts'
+import { findBackupState, type FoundBackups } from './backup-state.ts'
 import { databaseOf, ownTables } from './dump.ts'
 import { migrationFacts, type MigrationFacts } from '../database/migration-status.ts'
 import type { Database } from '../postgres.ts'
@@ -49,6 +50,8 @@ export interface Diagnosis {
   /** Absent when the schema is not there, or not yet what the question needs. */
   replicas?: ReplicaFacts[]
   champions?: ChampionFacts[]
+  /** Absent where no backups are scheduled. */
+  backups?: FoundBackups
   versions?: number
   roleWeaknesses?: string[]
 }
@@ -87,7 +90,8 @@ export async function diagnose(url: string, name: string): Promise<Diagnosis | U
       rowsFrom(database).value<number>(sql`select count(*)::int as count from versions`),
     )
     const roleWeaknesses = await ask(findRoleWeaknesses(database))
-    return { server, migrations, replicas, champions, versions, roleWeaknesses }
+    const backups = await ask(findBackupState(database))
+    return { server, migrations, replicas, champions, versions, roleWeaknesses, backups }
   } catch (error) {
     return unreached(error)
   } finally {

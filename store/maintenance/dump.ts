@@ -103,7 +103,7 @@ export async function openDump(url: string): Promise<Dump> {
     const facts = await factsOf(database)
     return {
       facts,
-      references: await referencesOf(database),
+      references: await findReferences(database),
       copy: ({ name, columns }, take) =>
         copyOut(
           client,
@@ -115,6 +115,23 @@ export async function openDump(url: string): Promise<Dump> {
   } catch (error) {
     await client.end().catch(() => {})
     throw error
+  }
+}
+
+/** The number of rows of each table. */
+export async function countRows(url: string, tables: readonly DumpedTable[]): Promise<number[]> {
+  const client = await connectUnlimited(url, 'tenure backup')
+  try {
+    const counts: number[] = []
+    for (const { name } of tables) {
+      const { rows } = await client.query<{ count: number }>(
+        `select count(*)::float8 as count from ${pg.escapeIdentifier(name)}`,
+      )
+      counts.push(rows[0]!.count)
+    }
+    return counts
+  } finally {
+    await client.end()
   }
 }
 
@@ -145,7 +162,8 @@ async function factsOf(database: Database): Promise<DumpFacts> {
   }
 }
 
-async function referencesOf(database: Database): Promise<References> {
+/** The files that the rows name now. */
+export async function findReferences(database: Database): Promise<References> {
   const manifests = await rowsFrom(database).list<References['manifests'][number]>(sql`
     select artifact_digest as digest, min(version) as version from versions
     where artifact_digest not in (select digest from deleted_artifacts) group by 1

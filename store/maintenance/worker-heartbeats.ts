@@ -76,7 +76,7 @@ export function keepHeartbeat(
     )
   }
   const forgotten = forgetKilled(store, process).catch(onError)
-  const beats = repeat(beat, { everyMs: beatMs, atOnce: true, onError })
+  const beats = repeatRounds(beat, { everyMs: beatMs, atOnce: true, onError })
   return {
     async stop() {
       await forgotten
@@ -117,7 +117,7 @@ export function watchWorkers(
     for (const key of await listOpenAlertKeys(store, ['worker_silent', 'temporal_unavailable']))
       if (!raised.has(key)) await resolveAlert(store, key)
   }
-  return repeat(look, { everyMs, atOnce: false, onError })
+  return repeatRounds(look, { everyMs, atOnce: false, onError })
 }
 
 const consequence: Record<WorkerKind, string> = {
@@ -156,7 +156,7 @@ function temporalAlerts(heartbeats: readonly WorkerHeartbeat[], afterMs: number)
 }
 
 /** Runs one round after the other; each waits for the end of the one before. */
-function repeat(
+export function repeatRounds(
   work: () => Promise<void>,
   { everyMs, atOnce, onError }: { everyMs: number; atOnce: boolean; onError: (error: unknown) => void },
 ): Repeated {

@@ -1,5 +1,5 @@
 /** Reads the settings of the object store from an environment that is passed in. */
-import { resolve } from 'node:path'
+import { isAbsolute, resolve } from 'node:path'
 import { readSecret } from '../secret-files.ts'
 import { parseS3Address } from '../../domain/validation/source-address.ts'
 import type { ObjectStoreSettings, S3Credentials, S3Settings } from './object-store.ts'
@@ -40,6 +40,40 @@ export function readObjectStore(
   for (const name of missing)
     issues.push(`${name} is missing: TENURE_OBJECT_STORE needs it, or ${name}_FILE with the path of a file`)
   return {}
+}
+
+/** Backups that are taken again and again. */
+export interface BackupSettings {
+  /** A directory, or s3://bucket/prefix. */
+  to: string
+  everyMs: number
+  /** How many good ones are kept. */
+  keep: number
+}
+
+/** The scheduled backups, absent without TENURE_BACKUP_TO, and the S3 access of all backups. */
+export function readBackups(
+  environment: Environment,
+  issues: string[],
+): { s3?: S3Access; backups?: BackupSettings } {
+  const given = (name: string): string | undefined => environment[name] || undefined
+  const whole = (name: string, fallback: number, max: number): number => {
+    const value = Number(environment[name] ?? fallback)
+    if (!Number.isInteger(value) || value < 1 || value > max)
+      issues.push(`${name} is a whole number from 1 to ${max}, not "${environment[name]}"`)
+    return value
+  }
+  const to = given('TENURE_BACKUP_TO')
+  const everyMs = whole('TENURE_BACKUP_HOURS', 24, 744) * 3_600_000
+  const keep = whole('TENURE_BACKUP_KEEP', 7, 1_000)
+  const s3 = readAccess(given, issues)
+  if (to === undefined) return { s3 }
+  if (to.includes('://') ? parseS3Address(to) === undefined : !isAbsolute(to))
+    issues.push(`TENURE_BACKUP_TO is the path of a directory or s3://bucket/prefix, not "${to}"`)
+  else if (to.endsWith('.tar')) issues.push('TENURE_BACKUP_TO names a place of many backups, not one file')
+  else if (to.includes('://') && s3 === undefined)
+    issues.push('TENURE_BACKUP_TO needs AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or both as _FILE')
+  return { s3, backups: { to, everyMs, keep } }
 }
 
 function readAccess(given: (name: string) => string | undefined, issues: string[]): S3Access | undefined {

@@ -1,32 +1,39 @@
-/** `tenure backup` and `tenure restore`: writes the installation to one file, and restores it under a new routing epoch. */
-import { userInfo } from 'node:os'
-import { resolve } from 'node:path'
-import type { RestoredState } from '../../backup/after-restore.ts'
-import type { Installation } from '../../backup/installation.ts'
+/** `tenure backup`: writes the installation to one file, verifies such a file, and takes the scheduled backups. */
+import { readCommandConfig } from '../../../temporal.config.ts'
 import { usageError } from '../../client/client.ts'
-import type { CommandSpec } from '../../program.ts'
-import { tableBy, type Terminal } from '../../terminal.ts'
+import type { CommandGroup, CommandSpec } from '../../program.ts'
+import { tableBy } from '../../terminal.ts'
 import { time } from '../format.ts'
 
-export const backupCommand: CommandSpec = {
-  name: 'backup <file>',
-  summary: 'Write the database, artifacts and audit heads to one file (also while Tenure runs)',
+const createCommand: CommandSpec = {
+  name: 'create <to>',
+  isDefault: true,
+  summary:
+    'Write the database, artifacts and audit heads to one file: its name, a directory or s3://bucket/prefix',
   options: [
     ['--without-snapshots', 'Leave out training snapshots; trainings cannot be repeated from such a backup'],
     ['--allow-missing', 'Leave out missing artifacts instead of failing'],
   ],
-  examples: ['backup /backups/tenure-2026-03-01.tar', 'backup nightly.tar --without-snapshots --json'],
+  examples: [
+    'backup /backups/tenure-2026-03-01.tar',
+    'backup s3://backups/nightly',
+    'backup nightly.tar --without-snapshots --json',
+  ],
   async run({ terminal }, { args, options }) {
     const { openInstallation } = await import('../../backup/installation.ts')
     const { makeBackup } = await import('../../backup/create.ts')
+    const { openBackupPlace, writeBackup } = await import('../../backup/backup-place.ts')
+    const to = await openBackupPlace(String(args[0]), readCommandConfig().s3)
     const place = await openInstallation({ make: false })
     try {
-      const made = await makeBackup(place, {
-        file: resolve(String(args[0])),
-        snapshots: options['withoutSnapshots'] !== true,
-        allowMissing: options['allowMissing'] === true,
-        onProgress: (what) => terminal.progress(what),
-      })
+      const made = await writeBackup(to, (file) =>
+        makeBackup(place, {
+          file,
+          snapshots: options['withoutSnapshots'] !== true,
+          allowMissing: options['allowMissing'] === true,
+          onProgress: (what) => terminal.progress(what),
+        }),
+      )
       terminal.answer(
         made,
         [
@@ -42,95 +49,68 @@ export const backupCommand: CommandSpec = {
   },
 }
 
-export const restoreCommand: CommandSpec = {
-  name: 'restore [file]',
-  summary: 'Restore a backup and raise the routing epoch',
-  options: [
-    ['--replace', 'Replace a database that is not empty'],
-    ['--re-sign', 'Sign the versions of the backup with the signing key of this installation'],
-    [
-      '--after-point-in-time',
-      'No file: the database was restored by other means; only raise the epoch and close open work',
-    ],
-  ],
+const verifyCommand: CommandSpec = {
+  name: 'verify [from]',
+  summary: 'Restore a backup into a scratch place and check it: rows, audit log, artifacts and routes',
+  options: [['--without-restore', 'Only compare every byte with its digest; needs no Postgres']],
   examples: [
-    'restore /backups/tenure-2026-03-01.tar',
-    'restore nightly.tar --replace',
-    'restore --after-point-in-time',
+    'backup verify',
+    'backup verify s3://backups/nightly',
+    'backup verify nightly.tar --without-restore',
   ],
   async run({ terminal }, { args, options }) {
-    // No key is required: access to the owner's database password already permits everything.
-    const actor = `cli/${userInfo().username}`
-    const [file] = args
-    const byOtherMeans = options['afterPointInTime'] === true
-    if ((file === undefined) !== byOtherMeans)
-      throw usageError(byOtherMeans ? '--after-point-in-time takes no file' : 'the backup file is missing')
-    if (file !== undefined) {
-      // Checked before a database is created for it.
-      const { openArchive } = await import('../../backup/read-archive.ts')
-      await openArchive(resolve(file))
-    }
-    const { openInstallation } = await import('../../backup/installation.ts')
-    const place = await openInstallation({ make: !byOtherMeans })
+    const { fetchBackup, openBackupPlace } = await import('../../backup/backup-place.ts')
+    const { checkBytes, rehearseRestore } = await import('../../backup/scheduled/rehearse-restore.ts')
+    const { readInstallationConfig } = await import('../../backup/installation.ts')
+    const { backups, s3 } = readCommandConfig()
+    const from = args[0] ?? backups?.to
+    if (from === undefined)
+      throw usageError('no backup is named', 'Name a file or a place, or set TENURE_BACKUP_TO.')
+    const backup = await fetchBackup(await openBackupPlace(from, s3))
     try {
-      if (file === undefined) {
-        const { completePointInTimeRestore } = await import('../../backup/after-restore.ts')
-        const done = await completePointInTimeRestore(place, actor)
-        if (place.running) await renewLocalKey(place)
-        return terminal.answer(done, afterwardsLines(terminal, done).join('\n'))
+      if (options['withoutRestore'] === true) {
+        const { takenAt, entries } = await checkBytes(backup)
+        const found = { file: backup.name, taken_at: takenAt, entries: Object.keys(entries).length }
+        const said = `${found.file} of ${time(takenAt)} (UTC) is intact: ${found.entries} entries. It was not restored.`
+        return terminal.answer(found, said)
       }
-      const { restoreBackup } = await import('../../backup/restore.ts')
-      const done = await restoreBackup(place, {
-        file: resolve(file),
-        replace: options['replace'] === true,
-        reSign: options['reSign'] === true,
-        actor,
+      const found = await rehearseRestore(readInstallationConfig(), {
+        backup,
         onProgress: (what) => terminal.progress(what),
       })
-      if (place.running) await renewLocalKey(place)
       terminal.answer(
-        done,
+        found,
         [
-          `Restored ${done.file} of ${time(done.taken_at)} (UTC): ${done.rows} rows, ${done.artifacts} files`,
-          ...afterwardsLines(terminal, done),
-          ...done.missing.map((each) => `missing in the backup: ${each}`),
+          `${found.file} of ${time(found.taken_at)} (UTC) can be restored: it took ${found.seconds} s in a scratch place`,
+          `${found.rows} rows, ${found.versions} versions with their artifacts, and an intact audit log`,
+          ...(found.routes.length === 0
+            ? ['No model has a route yet.']
+            : [tableBy(terminal, found.routes, { model: 'model', 'would serve': 'version' })]),
         ].join('\n'),
       )
     } finally {
-      await place.close()
+      await backup.remove()
     }
   },
 }
 
-function afterwardsLines(terminal: Terminal, done: RestoredState & { set_aside: string[] }): string[] {
-  const ended = Object.entries(done.ended).filter(([, count]) => count > 0)
-  return [
-    ...(done.routes.length === 0
-      ? [`Routing epoch ${done.epoch}; no model has a route yet.`]
-      : [
-          `Routing epoch ${done.epoch}. Every replica now follows these routes:`,
-          tableBy(terminal, done.routes, { model: 'model', champion: 'version', generation: 'generation' }),
-        ]),
-    ...ended.map(([kind, count]) => `closed ${count} open ${kind}: their workflows no longer run`),
-    ...done.set_aside.map((each) => `Audit heads newer than the backup are kept in ${each}`),
-    'API keys rotated since the backup have their old secret again. Rotate them now.',
-  ]
+const runCommand: CommandSpec = {
+  name: 'run',
+  summary: 'Take the scheduled backups of TENURE_BACKUP_TO until stopped; `tenure up` runs it',
+  examples: ['backup run'],
+  async run() {
+    const { backups, s3 } = readCommandConfig()
+    if (backups === undefined)
+      throw usageError('TENURE_BACKUP_TO is not set', 'Set it to s3://bucket/prefix or a directory.')
+    const { runBackups } = await import('../../backup/scheduled/run-backups.ts')
+    await runBackups(backups, s3)
+  },
 }
 
-/** Renews the key of the commands on this machine, because the backup may not contain it. */
-async function renewLocalKey({ config, databaseUrl }: Installation): Promise<void> {
-  const { findConnection, writeConnection } = await import('../../client/connection.ts')
-  const { ensureKey } = await import('../../supervisor/bootstrap.ts')
-  const { openStore } = await import('../../../store/postgres.ts')
-  const found = findConnection(config.stateDir)
-  if (found === undefined) return
-  const store = openStore(databaseUrl, { name: 'tenure restore', max: 1 })
-  try {
-    const key = await ensureKey(store, { name: 'local', role: 'admin', known: found.key })
-    writeConnection(config.stateDir, { ...found, key })
-  } finally {
-    await store.close()
-  }
+export const backupCommand: CommandGroup = {
+  name: 'backup',
+  summary: 'Write, verify and schedule backups',
+  commands: [createCommand, verifyCommand, runCommand],
 }
 
 const megabytes = (bytes: number): string => `${(bytes / 1_000_000).toFixed(1)} MB`

@@ -136,7 +136,7 @@ export function createS3Requests(settings: S3Settings, limits: RequestLimits = d
     const { status, error } = answer
     // A bucket that does not exist answers like an object that does not.
     if (error?.code === 'NoSuchBucket')
-      throw unavailable(`has no bucket ${bucket}: create it, or correct TENURE_OBJECT_STORE`)
+      throw unavailable(`has no bucket ${bucket}: create it, or correct its name`)
     if ((status >= 200 && status < 300) || expected.includes(status)) return answer
     const { code, message } = error ?? { code: `status ${status}`, message: '' }
     const said = `${code}${message === '' ? '' : `: ${message.slice(0, 300)}`}`

@@ -17,7 +17,8 @@ import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest
 import type { Deps } from '../../../activities/deps.ts'
 import { register } from '../../../activities/retrain/register.ts'
 import { openArchive } from '../../../cli/backup/read-archive.ts'
-import { backupCommand, restoreCommand } from '../../../cli/commands/admin/backup.ts'
+import { backupCommand } from '../../../cli/commands/admin/backup.ts'
+import { restoreCommand } from '../../../cli/commands/admin/restore.ts'
 import { exitCodes } from '../../../cli/exit-codes.ts'
 import { runProgram } from '../../../cli/program.ts'
 import { openRowVerifier } from '../../../store/audit/row-signatures.ts'
@@ -165,7 +166,7 @@ describe('tenure backup', () => {
     expect(code).toBe(exitCodes.done)
     expect(JSON.parse(out)).toMatchObject({ file, artifacts: 7 })
     expect(statSync(file).mode & 0o777).toBe(0o600)
-    const names = (await openArchive(file)).names()
+    const names = (await openArchive({ path: file, name: file })).names()
     for (const name of ['manifest.json', 'manifest.sig', 'audit/heads.jsonl', 'database/versions.copy.gz'])
       expect(names).toContain(name)
     expect(readFileSync(file, 'latin1')).not.toContain('PRIVATE KEY')
@@ -475,7 +476,7 @@ describe('a database restored by other means', () => {
 /** Changes one byte in the middle of the first entry of this name. */
 function damage(pattern: RegExp) {
   return async (path: string): Promise<void> => {
-    const archive = await openArchive(path)
+    const archive = await openArchive({ path, name: path })
     const name = archive.names().find((each) => pattern.test(each))!
     const chunks: Buffer[] = []
     for await (const chunk of archive.read(name)) chunks.push(chunk)

@@ -42,7 +42,7 @@ export async function raceRestore(
   let lockedMs: number | undefined
   let restoredMs = Infinity
   const restoring = restoreBackup(place, {
-    file,
+    backup: { path: file, name: file },
     replace: true,
     reSign: false,
     actor: 'a race',

@@ -1,0 +1,167 @@
+/**
+ * Keeps every moment of the embedded Postgres restorable: copies its log and new artifacts as they come, and a base of the data directory again and
+ * again, so that a restore replays not too much.
+ */
+import { readFile, realpath } from 'node:fs/promises'
+import { join } from 'node:path'
+import sql from 'sql-template-tag'
+import { headFiles } from '../../../store/audit/signed-heads.ts'
+import { absentFile } from '../../../store/absent-file.ts'
+import { rowsFrom } from '../../../store/database/from-row.ts'
+import { findReferences } from '../../../store/maintenance/dump.ts'
+import { openSharedArtifacts } from '../../../store/objects/artifact-copies.ts'
+import type { ObjectStore } from '../../../store/objects/object-store.ts'
+import type { Database } from '../../../store/postgres.ts'
+import { openSigner } from '../../../store/signing/signing-key.ts'
+import { failure } from '../../client/client.ts'
+import { archivedLogOf, embeddedDataDir } from '../../embedded/state-dir.ts'
+import { withFolder } from '../backup-place.ts'
+import type { Installation } from '../installation.ts'
+import { expiredBackups } from '../scheduled/expired-backups.ts'
+import { copyArtifacts, listCopies } from './copy-artifacts.ts'
+import { isSegment, nextPosition, positionOf } from './log-segment.ts'
+import { baseKey, headsKey, listBases, listLog, logKey } from './places.ts'
+import { shipLog } from './ship-log.ts'
+import { writeBase } from './write-base.ts'
+
+export interface LogKeeper {
+  /** Copies what is new. Returns the span of which every moment can be restored; undefined before the first base. */
+  ship(): Promise<{ from: string; to: string } | undefined>
+  /** Whether the newest base is of another timeline, too old, or followed by a gap of the log. */
+  isBaseDue(): Promise<boolean>
+  /** Writes a base, and deletes bases and log files that are not needed any more. */
+  writeBase(): Promise<void>
+}
+
+export interface LogKeeperOptions {
+  store: ObjectStore
+  everyMs: number
+  /** How many bases are kept. */
+  keep: number
+}
+
+/** Undefined for a Postgres that is not the embedded one of this state directory, or archives nothing. */
+export async function openLogKeeper(
+  { databaseUrl, config }: Pick<Installation, 'databaseUrl' | 'config'>,
+  { database, store, everyMs, keep }: LogKeeperOptions & { database: Database },
+): Promise<LogKeeper | undefined> {
+  const dataDir = embeddedDataDir(config.stateDir)
+  const server = await findServer(database)
+  if (
+    server === undefined ||
+    !server.archives ||
+    (await realPath(server.dataDir)) !== (await realPath(dataDir))
+  )
+    return undefined
+  const { systemId } = server
+  const spool = archivedLogOf(config.stateDir)
+  const signer = await openSigner(config.signing, 'artifacts')
+  const artifacts = openSharedArtifacts(config)
+  const copied = await listCopies(store)
+  let bases = (await listBases(store)).filter((base) => base.systemId === systemId)
+  let newest = (await listLog(store, systemId))
+    .map(({ name }) => name)
+    .filter(isSegment)
+    .at(-1)
+  let hasGap = false
+  let headsSent = ''
+  const sendHeads = async (): Promise<void> => {
+    const heads = await readFile(headFiles(config)[0]!, 'utf8').catch(absentFile)
+    if (heads === undefined || heads === headsSent) return
+    await store.put(headsKey, Buffer.from(heads))
+    headsSent = heads
+  }
+  const shipOnce = async (): Promise<void> => {
+    for (const name of (await shipLog({ store, spool, systemId, signer })).filter(isSegment)) {
+      // The files of a new timeline begin where it has left the former one.
+      const follows = newest === undefined || positionOf(name) <= nextPosition(positionOf(newest))
+      hasGap ||= !follows
+      newest = name
+    }
+  }
+  // The end of a base may come in the middle of a round.
+  let turn = Promise.resolve()
+  const shipNow = (): Promise<void> => (turn = turn.catch(() => {}).then(shipOnce))
+  return {
+    async ship() {
+      const { archivedAt, failedAt } = await readArchiver(database)
+      await shipNow()
+      await copyArtifacts(await findReferences(database), { artifacts, store, copied })
+      await sendHeads()
+      if (failedAt !== undefined && (archivedAt === undefined || failedAt > archivedAt))
+        throw failure({
+          code: 'otherwise',
+          detail: `Postgres cannot write its log to ${spool} (since ${failedAt})`,
+          remedy: 'Make room on the disk, and let the user of Postgres write there.',
+        })
+      const from = bases[0]?.endedAt
+      return from === undefined || archivedAt === undefined ? undefined : { from, to: archivedAt }
+    },
+    async isBaseDue() {
+      const last = bases.at(-1)
+      if (last === undefined || hasGap || Date.now() - Date.parse(last.endedAt) >= everyMs) return true
+      return last.stopSegment.slice(0, 8) !== (await findTimeline(database))
+    },
+    async writeBase() {
+      hasGap = false
+      await withFolder(async (folder) => {
+        const path = join(folder, 'base.tar')
+        const base = await writeBase({ databaseUrl, dataDir, signer }, path)
+        await store.put(baseKey(base), { path }, { ifAbsent: true })
+      })
+      await shipNow()
+      await deleteOldBases(store, keep)
+      bases = (await listBases(store)).filter((base) => base.systemId === systemId)
+    },
+  }
+}
+
+const realPath = (path: string): Promise<string | undefined> => realpath(path).catch(() => undefined)
+
+interface ServerFacts {
+  systemId: string
+  dataDir: string
+  archives: boolean
+}
+
+/** Undefined for a role that is not the owner of the server. */
+async function findServer(database: Database): Promise<ServerFacts | undefined> {
+  const [role] = await database.query<{ isOwner: boolean }>(
+    sql`select rolsuper as "isOwner" from pg_roles where rolname = current_user`,
+  )
+  if (role?.isOwner !== true) return undefined
+  return rowsFrom(database).find<ServerFacts>(sql`
+    select system_identifier::text as system_id, current_setting('data_directory') as data_dir,
+      current_setting('archive_mode') = 'on' as archives from pg_control_system()`)
+}
+
+const findTimeline = async (database: Database): Promise<string | undefined> =>
+  rowsFrom(database).value<string>(
+    sql`select lpad(upper(to_hex(timeline_id)), 8, '0') from pg_control_checkpoint()`,
+  )
+
+/** As ISO texts, which sort. */
+async function readArchiver(database: Database): Promise<{ archivedAt?: string; failedAt?: string }> {
+  const [found] = await database.query<{ archived: Date | null; failed: Date | null }>(sql`
+    select last_archived_time as archived, last_failed_time as failed from pg_stat_archiver`)
+  return { archivedAt: found?.archived?.toISOString(), failedAt: found?.failed?.toISOString() }
+}
+
+/** Bases are complete copies, so each is good. The log goes with the last base that needs it. */
+export async function deleteOldBases(store: ObjectStore, keep: number): Promise<void> {
+  const bases = await listBases(store)
+  const expired = new Set(
+    expiredBackups(
+      bases.map(({ key }) => ({ name: key, isGood: true })),
+      keep,
+    ),
+  )
+  if (expired.size === 0) return
+  for (const systemId of new Set(bases.map((base) => base.systemId))) {
+    const first = bases.find(({ key, systemId: own }) => own === systemId && !expired.has(key))?.startSegment
+    for (const { name } of await listLog(store, systemId))
+      if (isSegment(name) && (first === undefined || positionOf(name) < positionOf(first)))
+        await store.remove(logKey(systemId, name))
+  }
+  for (const key of expired) await store.remove(key)
+}

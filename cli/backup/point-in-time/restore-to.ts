@@ -1,0 +1,289 @@
+/**
+ * Restores the embedded Postgres to a moment: the newest base before it, then the log up to it. Everything happens beside the data directory, which
+ * is replaced at the end.
+ */
+import { createWriteStream, existsSync } from 'node:fs'
+import { chown, mkdir, readdir, rename, rm, writeFile } from 'node:fs/promises'
+import { dirname, join } from 'node:path'
+import { Readable } from 'node:stream'
+import { pipeline } from 'node:stream/promises'
+import { createGunzip } from 'node:zlib'
+import { headFiles } from '../../../store/audit/signed-heads.ts'
+import { openSharedArtifacts } from '../../../store/objects/artifact-copies.ts'
+import { openDump } from '../../../store/maintenance/dump.ts'
+import type { ObjectStore } from '../../../store/objects/object-store.ts'
+import { openPublicKeys, trustIn } from '../../../store/signing/signing-key.ts'
+import { environmentWith, readCommandConfig, readConfig, type Config } from '../../../temporal.config.ts'
+import { failure, usageError } from '../../client/client.ts'
+import { renewOwnerPassword, startPostgres, writeOwnerPassword } from '../../embedded/postgres.ts'
+import { archivedLogOf, embeddedDataDir, openStateDir, serverUser } from '../../embedded/state-dir.ts'
+import { claim } from '../../supervisor/pidfile.ts'
+import { completePointInTimeRestore, type RestoredState } from '../after-restore.ts'
+import { fetchBackup } from '../backup-place.ts'
+import { damaged, openArchive, type Archive } from '../read-archive.ts'
+import { untrusted } from '../restore.ts'
+import { readManifest, requireIntact } from '../verify.ts'
+import { bringArtifacts } from './copy-artifacts.ts'
+import { decodeLogFile, isSegment, nextPosition, positionOf } from './log-segment.ts'
+import { headsKey, listBases, listLog, logKey, type BaseName } from './places.ts'
+import { baseFormat, dataPrefix, labelName, type BaseManifest } from './write-base.ts'
+
+export interface RestoreToOptions {
+  store: ObjectStore
+  /** ISO; undefined for the newest moment. */
+  at?: string
+  replace: boolean
+  reSign: boolean
+  actor: string
+  onProgress?: (what: string) => void
+}
+
+export interface RestoredTo extends RestoredState {
+  /** The address of the base. */
+  file: string
+  /** The last transaction that is there. */
+  restored_to: string
+  log_files: number
+  artifacts: number
+  missing: string[]
+  set_aside: string[]
+}
+
+/** A recovery of a large log takes its time; a start that hangs is ended. */
+const recoveryMs = 4 * 3_600_000
+/** Files of the log that were written longer after the moment than this are not needed for it. */
+const marginMs = 600_000
+
+export async function restoreTo(options: RestoreToOptions): Promise<RestoredTo> {
+  const { store, at, onProgress } = options
+  const command = readCommandConfig()
+  if ((command.ownerDatabaseUrl ?? command.databaseUrl) !== undefined)
+    throw usageError(
+      '--at restores the Postgres that `tenure up` starts, and DATABASE_URL names another one',
+      'Restore that server by its own means, then run `tenure restore --after-point-in-time`.',
+    )
+  const stateDir = openStateDir(command.stateDir)
+  const dataDir = embeddedDataDir(stateDir)
+  if (existsSync(join(dataDir, 'PG_VERSION')) && !options.replace)
+    throw usageError(
+      `there is a database in ${dataDir}`,
+      'Add --replace: it is kept beside the restored one.',
+    )
+  const { base, log } = await choose(store, at)
+  const configOn = (databaseUrl: string): Config =>
+    readConfig(environmentWith({ DATABASE_URL: databaseUrl, TENURE_STATE: stateDir }))
+  const config = configOn('postgres://127.0.0.1/none')
+  const held = await claim(join(stateDir, 'supervisor.json'))
+  const draft = `${dataDir}.restored`
+  const replay = `${dataDir}.replay`
+  try {
+    for (const each of [draft, replay]) await rm(each, { recursive: true, force: true })
+    const signedMs = await unpackBase({ store, base, draft, config }, options)
+    await fetchLog({ store, base, log, replay, config }, { signedMs, onProgress })
+    onProgress?.('replaying the log')
+    const archiveTo = command.backups && archivedLogOf(stateDir)
+    const restoredTo = await recover({ draft, replay, archiveTo, at })
+    const server = await startPostgres({ dataDir: draft, archiveTo })
+    held.note([{ pid: server.pid }])
+    let settled: Awaited<ReturnType<typeof complete>>
+    try {
+      settled = await complete(configOn(server.url), { store, databaseUrl: server.url, options })
+    } finally {
+      await server.stop()
+    }
+    if (existsSync(dataDir)) await rename(dataDir, `${dataDir}.before-epoch-${settled.epoch}`)
+    await rename(draft, dataDir)
+    return {
+      file: `${store.address}/${base.key}`,
+      restored_to: restoredTo,
+      log_files: log.length,
+      ...settled,
+    }
+  } finally {
+    await rm(replay, { recursive: true, force: true })
+    held.release()
+  }
+}
+
+/** Chooses the newest base before the moment whose log is whole, and the files to replay. Throws `otherwise` where there is none. */
+async function choose(
+  store: ObjectStore,
+  at: string | undefined,
+): Promise<{ base: BaseName; log: string[] }> {
+  const bases = (await listBases(store)).filter(({ endedAt }) => at === undefined || endedAt <= at)
+  const problems: string[] = []
+  for (const base of bases.toReversed()) {
+    const all = await listLog(store, base.systemId)
+    const untilMs = at === undefined ? Infinity : Date.parse(at) + marginMs
+    const late = all.findIndex(({ name, writtenMs }) => isSegment(name) && writtenMs > untilMs)
+    const names = all.flatMap(({ name }, index) => {
+      const isNeeded = positionOf(name) >= positionOf(base.startSegment) && (late < 0 || index <= late)
+      return !isSegment(name) || isNeeded ? [name] : []
+    })
+    const gap = gapIn(names.filter(isSegment), base)
+    if (gap === undefined) return { base, log: names }
+    problems.push(`${base.key}: the log file ${gap} is missing`)
+  }
+  throw failure({
+    code: 'otherwise',
+    detail:
+      problems.length === 0
+        ? `${store.address} has no base ${at === undefined ? '' : `from before ${at} `}to begin with`
+        : `${store.address} cannot be restored to ${at ?? 'its newest moment'}: ${problems.join('; ')}`,
+    remedy: 'Name a later moment, or restore a backup without --at. Nothing was changed.',
+  })
+}
+
+/** The position of the first file that is missing between the start of the base and the newest file. */
+export function gapIn(
+  segments: readonly string[],
+  base: Pick<BaseName, 'startSegment' | 'stopSegment'>,
+): string | undefined {
+  const there = new Set(segments.map(positionOf))
+  const last = [...there, positionOf(base.stopSegment)].toSorted().at(-1)!
+  for (let position = positionOf(base.startSegment); position <= last; position = nextPosition(position))
+    if (!there.has(position)) return position
+  return undefined
+}
+
+interface Unpacked {
+  store: ObjectStore
+  base: BaseName
+  draft: string
+  config: Config
+}
+
+/** Returns the time for which signatures of the log must count; undefined for now. */
+async function unpackBase(
+  { store, base, draft, config }: Unpacked,
+  { reSign, onProgress }: Pick<RestoreToOptions, 'reSign' | 'onProgress'>,
+): Promise<number | undefined> {
+  const local = await fetchBackup({ store, name: base.key })
+  try {
+    const archive = await openArchive(local)
+    const manifest = await readManifest<BaseManifest>(archive, local.name, baseFormat)
+    await requireIntact(archive, manifest, { file: local.name, onProgress })
+    const isAsNamed = (['systemId', 'startSegment', 'stopSegment'] as const).every(
+      (field) => manifest[field] === base[field],
+    )
+    if (!isAsNamed) throw damaged(local.name, 'its name is that of another base')
+    const trust = trustIn(config.signing, 'artifacts', manifest.publicKey)
+    if (trust !== 'in use' && !reSign) throw untrusted(trust, config.signing.trust)
+    await mkdir(draft, { mode: 0o700 })
+    for (const directory of manifest.directories)
+      await mkdir(join(draft, directory), { recursive: true, mode: 0o700 })
+    for (const name of Object.keys(manifest.entries)) {
+      const path = name === labelName ? join(draft, name) : join(draft, name.slice(dataPrefix.length))
+      await unpack(archive, { name, path })
+    }
+    return trust === 'in use' ? undefined : 0
+  } finally {
+    await local.remove()
+  }
+}
+
+async function unpack(archive: Archive, { name, path }: { name: string; path: string }): Promise<void> {
+  const target = createWriteStream(path, { mode: 0o600 })
+  const source = Readable.from(archive.read(name))
+  await (name === labelName ? pipeline(source, target) : pipeline(source, createGunzip(), target))
+}
+
+/** Each file is verified before Postgres reads it. */
+async function fetchLog(
+  { store, base, log, replay, config }: { log: string[]; replay: string } & Omit<Unpacked, 'draft'>,
+  { signedMs, onProgress }: { signedMs: number | undefined; onProgress: RestoreToOptions['onProgress'] },
+): Promise<void> {
+  const user = serverUser()
+  const verifier = openPublicKeys(config.signing, 'artifacts')
+  await mkdir(replay, { mode: 0o700 })
+  if (user !== undefined) await chown(replay, user, user)
+  for (const [index, name] of log.entries()) {
+    onProgress?.(`log file ${index + 1} of ${log.length}`)
+    const key = logKey(base.systemId, name)
+    const address = `${store.address}/${key}`
+    const object = await store.get(key)
+    if (object === undefined) throw damaged(address, 'it is missing')
+    const bytes = await decodeLogFile({ systemId: base.systemId, name }, object, {
+      verifier,
+      signedMs,
+      address,
+    })
+    await writeFile(join(replay, name), bytes, { mode: 0o600 })
+    if (user !== undefined) await chown(join(replay, name), user, user)
+  }
+}
+
+/** Has Postgres replay the log, and end its recovery. Returns the time of the last transaction, as Postgres says it. */
+async function recover(place: {
+  draft: string
+  replay: string
+  archiveTo: string | undefined
+  at: string | undefined
+}): Promise<string> {
+  const { draft, replay, archiveTo, at } = place
+  await writeFile(join(draft, 'recovery.signal'), '', { mode: 0o600 })
+  writeOwnerPassword(draft)
+  await giveToServer(draft)
+  const path = `'${replay.replaceAll("'", String.raw`'\''`)}'`.replaceAll('%', '%%')
+  const settings = {
+    restore_command: `cp ${path}/%f "%p"`,
+    recovery_target_timeline: 'latest',
+    recovery_target_action: 'promote',
+    // It counts as ready when it takes writes.
+    hot_standby: 'off',
+    // Postgres knows no names of zones at this point, and `Z` is one.
+    ...(at !== undefined && { recovery_target_time: at.replace('Z', '+00') }),
+  }
+  let last = at ?? ''
+  const log = (line: string): void => void (last = lastTransaction.exec(line)?.[1] ?? last)
+  const server = await startPostgres({ dataDir: draft, archiveTo, settings, log, readyMs: recoveryMs }).catch(
+    (error: Error) => {
+      const isTooLate = error.message.includes('before configured recovery target was reached')
+      throw failure({
+        code: 'otherwise',
+        detail: isTooLate
+          ? `nothing was written after ${at}, or it was not copied before the machine was lost`
+          : error.message,
+        remedy: isTooLate
+          ? 'Restore the newest moment with `--at latest`. Nothing was changed.'
+          : 'Nothing was changed. Restore a backup without --at.',
+      })
+    },
+  )
+  await server.stop()
+  renewOwnerPassword(draft)
+  return last
+}
+
+const lastTransaction = /last completed transaction was at log time (.+)$/
+
+/** For root, whose Postgres runs as another user. */
+async function giveToServer(draft: string): Promise<void> {
+  const user = serverUser()
+  if (user === undefined) return
+  await chown(draft, user, user)
+  for (const entry of await readdir(draft, { withFileTypes: true, recursive: true }))
+    await chown(join(entry.parentPath, entry.name), user, user)
+}
+
+async function complete(
+  config: Config,
+  { store, databaseUrl, options }: { store: ObjectStore; databaseUrl: string; options: RestoreToOptions },
+) {
+  const { actor, onProgress } = options
+  const dump = await openDump(databaseUrl)
+  await dump.close()
+  onProgress?.('bringing the artifacts back')
+  const { brought, missing } = await bringArtifacts(dump.references, {
+    artifacts: openSharedArtifacts(config),
+    store,
+  })
+  const [heads = ''] = headFiles(config)
+  const copy = existsSync(heads) ? undefined : await store.get(headsKey)
+  if (copy !== undefined) {
+    await mkdir(dirname(heads), { recursive: true, mode: 0o700 })
+    await writeFile(heads, copy)
+  }
+  const settled = await completePointInTimeRestore({ config, databaseUrl }, actor)
+  return { ...settled, artifacts: brought, missing }
+}

@@ -1,0 +1,108 @@
+/**
+ * Copies the data directory of the running embedded Postgres to one archive, as its own tool for base backups does. With the log from its start on,
+ * every later moment can be restored.
+ */
+import { createReadStream } from 'node:fs'
+import { readdir } from 'node:fs/promises'
+import { basename, join } from 'node:path'
+import { absentFile } from '../../../store/absent-file.ts'
+import { connectUnlimited } from '../../../store/maintenance/dump.ts'
+import type { Signer } from '../../../store/signing/signing-key.ts'
+import { sealArchive, type SignedManifest } from '../manifest.ts'
+import { createArchive, type ArchiveWriter } from '../write-archive.ts'
+import type { BaseName } from './places.ts'
+
+export const baseFormat = 'tenure-base@1'
+
+export interface BaseManifest extends SignedManifest, Omit<BaseName, 'key'> {
+  format: typeof baseFormat
+  server: string
+  /** Those without a file too. */
+  directories: string[]
+}
+
+/** What an archive names the files of the data directory. */
+export const dataPrefix = 'data/'
+/** Tells Postgres at which place of the log to begin. */
+export const labelName = 'backup_label'
+
+export async function writeBase(
+  { databaseUrl, dataDir, signer }: { databaseUrl: string; dataDir: string; signer: Signer },
+  file: string,
+): Promise<BaseManifest> {
+  const archive = await createArchive(file)
+  // The copy belongs to this connection.
+  const client = await connectUnlimited(databaseUrl, 'tenure backup')
+  try {
+    const { rows: begun } = await client.query<{ systemId: string; server: string }>(`
+      select system_identifier::text as "systemId", current_setting('server_version') as server,
+        pg_backup_start('tenure', true) from pg_control_system()`)
+    const directories = await addDirectory(archive, dataDir, '')
+    const { rows: ended } = await client.query<{ stopSegment: string; label: string; endedAt: Date }>(`
+      select pg_walfile_name(lsn) as "stopSegment", labelfile as label, clock_timestamp() as "endedAt"
+      from pg_backup_stop(false)`)
+    const { stopSegment, label, endedAt } = ended[0]!
+    const startSegment = /\(file ([0-9A-F]{24})\)/.exec(label)?.[1]
+    if (startSegment === undefined) throw new Error(`the label of the base names no log file: ${label}`)
+    await archive.add(labelName, Buffer.from(label))
+    const manifest: BaseManifest = {
+      format: baseFormat,
+      ...begun[0]!,
+      startSegment,
+      stopSegment,
+      endedAt: endedAt.toISOString(),
+      directories,
+      entries: { ...archive.entries },
+      publicKey: signer.publicPem,
+    }
+    await sealArchive(archive, manifest, signer)
+    await archive.finish()
+    return manifest
+  } catch (error) {
+    await archive.discard()
+    throw error
+  } finally {
+    await client.end().catch(() => {})
+  }
+}
+
+/** Directories whose files a start makes anew. Those of the log come from the copies of the log. */
+const emptied = new Set([
+  'pg_wal',
+  'pg_replslot',
+  'pg_dynshmem',
+  'pg_notify',
+  'pg_serial',
+  'pg_snapshots',
+  'pg_stat_tmp',
+  'pg_subtrans',
+])
+const leftOut =
+  /^(postmaster\.(pid|opts)|backup_label.*|tablespace_map.*|pg_internal\.init.*|pgsql_tmp.*|tenure\..*password)$/
+
+/** Returns the directories. A file that goes away meanwhile is not needed: the log says so. */
+async function addDirectory(archive: ArchiveWriter, dataDir: string, path: string): Promise<string[]> {
+  const directories: string[] = []
+  const entries = await readdir(join(dataDir, path), { withFileTypes: true })
+  for (const entry of entries.toSorted((a, b) => (a.name < b.name ? -1 : 1))) {
+    const own = join(path, entry.name)
+    if (leftOut.test(basename(own))) continue
+    if (entry.isDirectory()) {
+      directories.push(own)
+      if (!emptied.has(own)) directories.push(...(await addDirectory(archive, dataDir, own)))
+    } else if (entry.isFile()) await addFile(archive, join(dataDir, own), dataPrefix + own)
+  }
+  if (path === '') directories.push('pg_wal/archive_status', 'pg_wal/summaries')
+  return directories
+}
+
+async function addFile(archive: ArchiveWriter, path: string, name: string): Promise<void> {
+  const source = createReadStream(path, { highWaterMark: 262_144 })
+  const first = await new Promise<Error | undefined>((resolve) => {
+    source.once('open', () => resolve(undefined)).once('error', resolve)
+  })
+  if (first !== undefined) return absentFile(first)
+  const sink = archive.begin(name, { gzip: true })
+  for await (const chunk of source) await sink.write(chunk as Buffer)
+  await sink.end()
+}

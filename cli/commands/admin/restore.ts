@@ -1,0 +1,154 @@
+/** `tenure restore`: restores a backup, or completes a restore by other means, under a new routing epoch. */
+import { userInfo } from 'node:os'
+import { readCommandConfig } from '../../../temporal.config.ts'
+import type { RestoredState } from '../../backup/after-restore.ts'
+import type { LocalBackup } from '../../backup/backup-place.ts'
+import type { Installation } from '../../backup/installation.ts'
+import { usageError } from '../../client/client.ts'
+import type { CommandSpec, Options } from '../../program.ts'
+import { tableBy, type Terminal } from '../../terminal.ts'
+import { time } from '../format.ts'
+
+export const restoreCommand: CommandSpec = {
+  name: 'restore [from]',
+  summary: 'Restore a backup and raise the routing epoch',
+  options: [
+    ['--replace', 'Replace a database that is not empty'],
+    [
+      '--at <time>',
+      'Restore the Postgres of `tenure up` to a moment, such as 2026-03-01T12:00:00Z, or to the `latest`, from TENURE_BACKUP_TO or the place named',
+    ],
+    ['--re-sign', 'Sign the versions of the backup with the signing key of this installation'],
+    [
+      '--after-point-in-time',
+      'No file: the database was restored by other means; only raise the epoch and close open work',
+    ],
+  ],
+  examples: [
+    'restore /backups/tenure-2026-03-01.tar',
+    'restore s3://backups/nightly --replace',
+    'restore --at 2026-03-01T12:00:00Z --replace',
+    'restore s3://backups/nightly --at latest',
+    'restore --after-point-in-time',
+  ],
+  async run({ terminal }, { args, options }) {
+    // No key is required: access to the owner's database password already permits everything.
+    const actor = `cli/${userInfo().username}`
+    const [from] = args
+    if (options['at'] !== undefined)
+      return restoreMoment(terminal, { from, at: String(options['at']), actor, options })
+    const byOtherMeans = options['afterPointInTime'] === true
+    if ((from === undefined) !== byOtherMeans)
+      throw usageError(byOtherMeans ? '--after-point-in-time takes no file' : 'the backup file is missing')
+    const backup = from === undefined ? undefined : await fetched(from)
+    const { openInstallation } = await import('../../backup/installation.ts')
+    const place = await openInstallation({ make: !byOtherMeans }).catch(async (error: unknown) => {
+      await backup?.remove()
+      throw error
+    })
+    try {
+      if (backup === undefined) {
+        const { completePointInTimeRestore } = await import('../../backup/after-restore.ts')
+        const done = await completePointInTimeRestore(place, actor)
+        if (place.running) await renewLocalKey(place)
+        return terminal.answer(done, afterwardsLines(terminal, done).join('\n'))
+      }
+      const { restoreBackup } = await import('../../backup/restore.ts')
+      const done = await restoreBackup(place, {
+        backup,
+        replace: options['replace'] === true,
+        reSign: options['reSign'] === true,
+        actor,
+        onProgress: (what) => terminal.progress(what),
+      })
+      if (place.running) await renewLocalKey(place)
+      terminal.answer(
+        done,
+        [
+          `Restored ${done.file} of ${time(done.taken_at)} (UTC): ${done.rows} rows, ${done.artifacts} files`,
+          ...afterwardsLines(terminal, done),
+          ...done.missing.map((each) => `missing in the backup: ${each}`),
+        ].join('\n'),
+      )
+    } finally {
+      await place.close()
+      await backup?.remove()
+    }
+  },
+}
+
+async function restoreMoment(
+  terminal: Terminal,
+  given: { from: string | undefined; at: string; actor: string; options: Options },
+): Promise<void> {
+  const { at, actor, options } = given
+  const { backups, s3 } = readCommandConfig()
+  const from = given.from ?? backups?.to
+  if (options['afterPointInTime'] === true) throw usageError('--at completes the restore by itself')
+  if (from === undefined) throw usageError('no place is named', 'Name it, or set TENURE_BACKUP_TO.')
+  const moment = new Date(at)
+  if (at !== 'latest' && Number.isNaN(moment.getTime()))
+    throw usageError(`${at} is no time`, 'Write it as 2026-03-01T12:00:00Z, or `latest`.')
+  const { openBackupStore } = await import('../../backup/backup-place.ts')
+  const { restoreTo } = await import('../../backup/point-in-time/restore-to.ts')
+  const done = await restoreTo({
+    store: openBackupStore(from, s3),
+    ...(at !== 'latest' && { at: moment.toISOString() }),
+    replace: options['replace'] === true,
+    reSign: options['reSign'] === true,
+    actor,
+    onProgress: (what) => terminal.progress(what),
+  })
+  terminal.answer(
+    done,
+    [
+      `Restored ${done.file} and ${done.log_files} log files; the last transaction is of ${done.restored_to}`,
+      `${done.artifacts} files of artifacts and snapshots came back`,
+      ...afterwardsLines(terminal, done),
+      ...done.missing.map((each) => `missing: ${each}`),
+    ].join('\n'),
+  )
+}
+
+/** Copies the backup to this machine; it is known to be one before a database is created for it. */
+export async function fetched(from: string): Promise<LocalBackup> {
+  const { fetchBackup, openBackupPlace } = await import('../../backup/backup-place.ts')
+  const { openArchive } = await import('../../backup/read-archive.ts')
+  const backup = await fetchBackup(await openBackupPlace(from, readCommandConfig().s3))
+  await openArchive(backup).catch(async (error: unknown) => {
+    await backup.remove()
+    throw error
+  })
+  return backup
+}
+
+function afterwardsLines(terminal: Terminal, done: RestoredState & { set_aside: string[] }): string[] {
+  const ended = Object.entries(done.ended).filter(([, count]) => count > 0)
+  return [
+    ...(done.routes.length === 0
+      ? [`Routing epoch ${done.epoch}; no model has a route yet.`]
+      : [
+          `Routing epoch ${done.epoch}. Every replica now follows these routes:`,
+          tableBy(terminal, done.routes, { model: 'model', champion: 'version', generation: 'generation' }),
+        ]),
+    ...ended.map(([kind, count]) => `closed ${count} open ${kind}: their workflows no longer run`),
+    ...done.set_aside.map((each) => `Audit heads newer than the backup are kept in ${each}`),
+    'API keys rotated since the backup have their old secret again. Rotate them now.',
+  ]
+}
+
+/** Renews the key of the commands on this machine, because the backup may not contain it. */
+async function renewLocalKey({ config, databaseUrl }: Installation): Promise<void> {
+  const { findConnection, writeConnection } = await import('../../client/connection.ts')
+  const { ensureKey } = await import('../../supervisor/bootstrap.ts')
+  const { openStore } = await import('../../../store/postgres.ts')
+  const found = findConnection(config.stateDir)
+  if (found === undefined) return
+  const store = openStore(databaseUrl, { name: 'tenure restore', max: 1 })
+  try {
+    const key = await ensureKey(store, { name: 'local', role: 'admin', known: found.key })
+    writeConnection(config.stateDir, { ...found, key })
+  } finally {
+    await store.close()
+  }
+}
