@@ -15,7 +15,13 @@ import { bindSharedPort } from '../../../cli/supervisor/shared-port.ts'
 import { supervise, type ChildSpec, type Supervision } from '../../../cli/supervisor/supervisor.ts'
 import { migrateAsOwner } from '../../../cli/supervisor/bootstrap.ts'
 import { openStore, type Store } from '../../../store/postgres.ts'
-import { environmentWith, readConfig, systemEnvironment, type Config } from '../../../temporal.config.ts'
+import {
+  environmentWith,
+  readCommandConfig,
+  readConfig,
+  systemEnvironment,
+  type Config,
+} from '../../../temporal.config.ts'
 
 export interface RealSystem {
   config: Config
@@ -47,6 +53,10 @@ export interface RealSystemOptions {
   prepare?: (config: Config) => Promise<void>
   /** Told of every line of every process. */
   onLine?: (name: string, line: string) => void
+  /** A state that is there already; `stop` leaves it. */
+  stateDir?: string
+  /** Further variables of all processes, and of those that read settings of the command. */
+  environment?: Record<string, string>
   /** Where the directory of the state is made; among temporary files by default. */
   stateRoot?: string
   /** How single processes, servers too, are started otherwise than in production: through a link, by another clock, from other code. */
@@ -60,14 +70,16 @@ export const withEnvironment = (spec: ChildSpec, variables: Record<string, strin
 })
 
 export async function startRealSystem(options: RealSystemOptions): Promise<RealSystem> {
-  const stateDir = mkdtempSync(join(options.stateRoot ?? tmpdir(), 'tenure-faults-'))
+  const stateDir = options.stateDir ?? mkdtempSync(join(options.stateRoot ?? tmpdir(), 'tenure-faults-'))
   // Postgres runs as another user when this one is root.
   chmodSync(stateDir, 0o711)
   const [postgres, temporal, temporalUi, ...apiPorts] = await Promise.all(
     Array.from({ length: 3 + options.replicas }, freePort),
   )
+  const { backups } = readCommandConfig(environmentWith(options.environment ?? {}))
   const core = await planCore({
     stateDir,
+    ...(backups && { backups }),
     ports: { postgres: postgres!, temporal: temporal!, temporalUi: temporalUi! },
   })
   const environment = {
@@ -78,6 +90,7 @@ export async function startRealSystem(options: RealSystemOptions): Promise<RealS
     TENURE_PUBLIC_PREDICTIONS: 'on',
     TENURE_DRILLS: 'on',
     TENURE_REPLICA_LEASE_MS: String(options.leaseMs),
+    ...options.environment,
   }
   const config = readConfig(environmentWith(environment))
   const lines: string[] = []
@@ -93,6 +106,7 @@ export async function startRealSystem(options: RealSystemOptions): Promise<RealS
     apiPorts,
     sharedPort,
     replicaEnvironments,
+    ...(backups && { backups: { TENURE_OWNER_DATABASE_URL: core.ownerDatabaseUrl } }),
     async prepare() {
       await migrateAsOwner(core.databaseUrl, core)
       await options.prepare?.(config)
@@ -133,7 +147,7 @@ export async function startRealSystem(options: RealSystemOptions): Promise<RealS
       await store.close()
       await supervision.stop()
       sharedPort.close()
-      rmSync(stateDir, { recursive: true, force: true })
+      if (options.stateDir === undefined) rmSync(stateDir, { recursive: true, force: true })
     },
   }
 }

@@ -1,0 +1,60 @@
+/**
+ * Measures what a loss of everything costs: rows since the last copy (RPO) and time until predictions are answered again (RTO); writes
+ * bench/recovery.md. `npm run bench:recovery -- --rounds 3 --seconds 60 [--out FILE]`
+ */
+import { writeFileSync } from 'node:fs'
+import { figureTable, machine, roundedNumber as whole } from '../harness/figures.ts'
+import { readOptions, reportFile } from '../harness/options.ts'
+import { drill, type DrillReport } from './drill.ts'
+
+const options = readOptions({ rounds: 3, seconds: 60, out: reportFile('recovery.md') })
+const reports: DrillReport[] = []
+for (let round = 0; round < options.rounds; round++) {
+  // The moment within a file of the log is another one each time.
+  const report = await drill({ loadSeconds: options.seconds + 7 * round })
+  reports.push(report)
+  console.log(JSON.stringify(report))
+}
+writeFileSync(options.out, page())
+
+function page(): string {
+  const seconds = (value: number) => value.toFixed(1)
+  const largest = (of: (each: DrillReport) => number) => Math.max(...reports.map(of))
+  return [
+    '# Everything deleted, and restored',
+    '',
+    `Made by \`npm run bench:recovery -- --rounds ${options.rounds} --seconds ${options.seconds}\` on ${machine}.`,
+    '',
+    'A system of two replicas, a control worker, Postgres and Temporal serves predictions, and a release is in its canary. All processes are killed and',
+    'the whole state is deleted: database, artifacts, heads of the audit log, Temporal. The signing keys are put back, as [the page](../docs/backup.md)',
+    'asks; then `tenure restore --at latest` reads the bucket, and the system starts. A row is written every 50 ms to see what is lost.',
+    '',
+    '**RPO** is the age of the newest row that came back, at the moment of the deletion. **RTO** is from the deletion to the first prediction',
+    'answered; that a person decides to restore is not in it. The machine was shared with other work.',
+    '',
+    `Largest RPO **${seconds(largest((each) => each.rpoSeconds))} s** (wanted: 60), largest RTO **${seconds(largest((each) => each.rtoSeconds))} s** (wanted: 300).`,
+    '',
+    ...figureTable(
+      'round | RPO s | RTO s | restore s | start s | rows written | lost | predictions restored | log files | log MB | base MB',
+      reports.map((each, index) => [
+        String(index + 1),
+        seconds(each.rpoSeconds),
+        seconds(each.rtoSeconds),
+        seconds(each.restoreSeconds),
+        seconds(each.startSeconds),
+        whole(each.marks.written),
+        whole(each.marks.lost),
+        whole(each.predictions.restored),
+        String(each.objects.logFiles),
+        each.objects.logMb.toFixed(1),
+        each.objects.baseMb.toFixed(1),
+      ]),
+    ),
+    '',
+    ...reports.map(
+      (each, index) =>
+        `Round ${index + 1}: the release was in \`${each.release.stage}\` and ended as \`${each.release.outcome}\`; the champion ${each.champion ? 'serves' : '**does not serve**'}, its candidate gave ${each.byCandidate} answers after the restore, ${each.missing} files are missing, and the log is ${each.keptAgain ? 'kept again' : '**not kept again**'}.`,
+    ),
+    '',
+  ].join('\n')
+}
