@@ -46,7 +46,7 @@ const longPolicy = {
   stages: showPolicy.stages.map((stage) => ({ ...stage, minMs: 3_600_000, deadlineMs: 7_200_000 })),
 }
 
-export async function drill({ loadSeconds }: { loadSeconds: number }): Promise<DrillReport> {
+export async function runRecoveryDrill({ loadSeconds }: { loadSeconds: number }): Promise<DrillReport> {
   const moto = await startMoto()
   const settings = await moto.bucket('recovery')
   const { TENURE_OBJECT_STORE: address, ...access } = environmentOf(settings)

@@ -1,17 +1,17 @@
 /**
  * Measures what a loss of everything costs: rows since the last copy (RPO) and time until predictions are answered again (RTO); writes
- * bench/recovery.md. `npm run bench:recovery -- --rounds 3 --seconds 60 [--out FILE]`
+ * bench/recovery/recovery.md. `npm run bench:recovery -- --rounds 3 --seconds 60 [--out FILE]`
  */
 import { writeFileSync } from 'node:fs'
 import { figureTable, machine, roundedNumber as whole } from '../harness/figures.ts'
 import { readOptions, reportFile } from '../harness/options.ts'
-import { drill, type DrillReport } from './drill.ts'
+import { runRecoveryDrill, type DrillReport } from './drill.ts'
 
-const options = readOptions({ rounds: 3, seconds: 60, out: reportFile('recovery.md') })
+const options = readOptions({ rounds: 3, seconds: 60, out: reportFile('recovery/recovery.md') })
 const reports: DrillReport[] = []
 for (let round = 0; round < options.rounds; round++) {
   // The moment within a file of the log is another one each time.
-  const report = await drill({ loadSeconds: options.seconds + 7 * round })
+  const report = await runRecoveryDrill({ loadSeconds: options.seconds + 7 * round })
   reports.push(report)
   console.log(JSON.stringify(report))
 }
@@ -26,7 +26,7 @@ function page(): string {
     `Made by \`npm run bench:recovery -- --rounds ${options.rounds} --seconds ${options.seconds}\` on ${machine}.`,
     '',
     'A system of two replicas, a control worker, Postgres and Temporal serves predictions, and a release is in its canary. All processes are killed and',
-    'the whole state is deleted: database, artifacts, heads of the audit log, Temporal. The signing keys are put back, as [the page](../docs/backup.md)',
+    'the whole state is deleted: database, artifacts, heads of the audit log, Temporal. The signing keys are put back, as [the page](../../docs/backup.md)',
     'asks; then `tenure restore --at latest` reads the bucket, and the system starts. A row is written every 50 ms to see what is lost.',
     '',
     '**RPO** is the age of the newest row that came back, at the moment of the deletion. **RTO** is from the deletion to the first prediction',

@@ -103,7 +103,7 @@ export function alertsOfBackups(found: FoundBackups | undefined): NewAlert[] {
     )
   else if (ageMs > lateAfterMs(found))
     late(
-      `The newest backup in ${to} is ${hours(ageMs)} old, and one is due every ${hours(found.everyMs)}: ${newest?.file ?? 'there is none'}.`,
+      `The newest backup in ${to} is ${hours(ageMs)} old, and one is due every ${hours(found.everyMs)}: ${newest?.file ?? 'no backup was taken yet'}.`,
     )
   else if (logAgeMs > logLateAfterMs)
     late(`What was written in the last ${Math.round(logAgeMs / 1_000)} s is not yet in ${to}.`)

@@ -4,10 +4,9 @@
  */
 import { readFile, realpath } from 'node:fs/promises'
 import { join } from 'node:path'
-import sql from 'sql-template-tag'
 import { headFiles } from '../../../store/audit/signed-heads.ts'
 import { absentFile } from '../../../store/absent-file.ts'
-import { rowsFrom } from '../../../store/database/from-row.ts'
+import { findArchivingServer, findTimeline, readArchiver } from '../../../store/maintenance/log-archive.ts'
 import { findReferences } from '../../../store/maintenance/dump.ts'
 import { openSharedArtifacts } from '../../../store/objects/artifact-copies.ts'
 import type { ObjectStore } from '../../../store/objects/object-store.ts'
@@ -17,7 +16,7 @@ import { failure } from '../../client/client.ts'
 import { archivedLogOf, embeddedDataDir } from '../../embedded/state-dir.ts'
 import { withFolder } from '../backup-place.ts'
 import type { Installation } from '../installation.ts'
-import { expiredBackups } from '../scheduled/expired-backups.ts'
+import { expiredBackups } from '../expired-backups.ts'
 import { copyArtifacts, listCopies } from './copy-artifacts.ts'
 import { isSegment, nextPosition, positionOf } from './log-segment.ts'
 import { baseKey, headsKey, listBases, listLog, logKey } from './places.ts'
@@ -46,7 +45,7 @@ export async function openLogKeeper(
   { database, store, everyMs, keep }: LogKeeperOptions & { database: Database },
 ): Promise<LogKeeper | undefined> {
   const dataDir = embeddedDataDir(config.stateDir)
-  const server = await findServer(database)
+  const server = await findArchivingServer(database)
   if (
     server === undefined ||
     !server.archives ||
@@ -117,35 +116,6 @@ export async function openLogKeeper(
 }
 
 const realPath = (path: string): Promise<string | undefined> => realpath(path).catch(() => undefined)
-
-interface ServerFacts {
-  systemId: string
-  dataDir: string
-  archives: boolean
-}
-
-/** Undefined for a role that is not the owner of the server. */
-async function findServer(database: Database): Promise<ServerFacts | undefined> {
-  const [role] = await database.query<{ isOwner: boolean }>(
-    sql`select rolsuper as "isOwner" from pg_roles where rolname = current_user`,
-  )
-  if (role?.isOwner !== true) return undefined
-  return rowsFrom(database).find<ServerFacts>(sql`
-    select system_identifier::text as system_id, current_setting('data_directory') as data_dir,
-      current_setting('archive_mode') = 'on' as archives from pg_control_system()`)
-}
-
-const findTimeline = async (database: Database): Promise<string | undefined> =>
-  rowsFrom(database).value<string>(
-    sql`select lpad(upper(to_hex(timeline_id)), 8, '0') from pg_control_checkpoint()`,
-  )
-
-/** As ISO texts, which sort. */
-async function readArchiver(database: Database): Promise<{ archivedAt?: string; failedAt?: string }> {
-  const [found] = await database.query<{ archived: Date | null; failed: Date | null }>(sql`
-    select last_archived_time as archived, last_failed_time as failed from pg_stat_archiver`)
-  return { archivedAt: found?.archived?.toISOString(), failedAt: found?.failed?.toISOString() }
-}
 
 /** Bases are complete copies, so each is good. The log goes with the last base that needs it. */
 export async function deleteOldBases(store: ObjectStore, keep: number): Promise<void> {

@@ -105,7 +105,7 @@ export async function restoreTo(options: RestoreToOptions): Promise<RestoredTo> 
   }
 }
 
-/** Chooses the newest base before the moment whose log is whole, and the files to replay. Throws `otherwise` where there is none. */
+/** Chooses the newest base before the moment whose log is whole, and the files to replay. Throws `otherwise` without one. */
 async function choose(
   store: ObjectStore,
   at: string | undefined,

@@ -17,7 +17,7 @@ import { listBackups, timeOfName, writeBackup } from '../backup-place.ts'
 import { openLogKeeper, type LogKeeper } from '../point-in-time/keep-log.ts'
 import { makeBackup } from '../create.ts'
 import type { Installation } from '../installation.ts'
-import { expiredBackups } from './expired-backups.ts'
+import { expiredBackups } from '../expired-backups.ts'
 
 export interface KeeperOptions {
   settings: BackupSettings
@@ -129,7 +129,7 @@ async function takeWhenDue(series: Series): Promise<void> {
         await verify(name)
         await store.put(verifiedName(name), Buffer.from(`${new Date().toISOString()}\n`))
         state.verified = { file: `${store.address}/${name}`, at: new Date().toISOString() }
-        for (const each of await deleteExpired(store, settings.keep)) log(`deleted ${each}`)
+        for (const each of await deleteExpiredBackups(store, settings.keep)) log(`deleted ${each}`)
       })
     dueMs = startedMs + (isTaken ? settings.everyMs : Math.min(retryMs, settings.everyMs))
   }
@@ -139,7 +139,7 @@ async function takeWhenDue(series: Series): Promise<void> {
 const verifiedName = (name: string): string => `${name}.verified`
 
 /** Returns the names of those that were deleted. */
-export async function deleteExpired(store: ObjectStore, keep: number): Promise<string[]> {
+export async function deleteExpiredBackups(store: ObjectStore, keep: number): Promise<string[]> {
   const marks = new Set<string>()
   for await (const { key } of store.list('tenure-')) marks.add(key)
   const known = (await listBackups(store)).map((name) => ({ name, isGood: marks.has(verifiedName(name)) }))

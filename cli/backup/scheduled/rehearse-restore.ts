@@ -33,7 +33,7 @@ export interface Rehearsal {
 }
 
 /** Compares every byte with its digest, and the digests with the signature. */
-export async function checkBytes(backup: LocalBackup): Promise<BackupManifest> {
+export async function checkBackupBytes(backup: LocalBackup): Promise<BackupManifest> {
   const archive = await openArchive(backup)
   const manifest = await readManifest(archive, backup.name)
   await requireIntact(archive, manifest, { file: backup.name })
@@ -56,7 +56,7 @@ export async function rehearseRestore(
   { backup, onProgress }: { backup: LocalBackup; onProgress?: (what: string) => void },
 ): Promise<Rehearsal> {
   const startedAt = performance.now()
-  const manifest = await checkBytes(backup)
+  const manifest = await checkBackupBytes(backup)
   const scratch = await mkdtemp(join(tmpdir(), 'tenure-rehearsal-'))
   // The user of Postgres passes to its directory.
   await chmod(scratch, 0o711)

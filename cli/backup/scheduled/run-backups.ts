@@ -3,7 +3,7 @@ import type { BackupSettings, S3Access } from '../../../store/objects/settings.t
 import { fetchBackup, openBackupStore } from '../backup-place.ts'
 import { openInstallation } from '../installation.ts'
 import { keepBackups } from './keep-backups.ts'
-import { canRehearse, checkBytes, rehearseRestore } from './rehearse-restore.ts'
+import { canRehearse, checkBackupBytes, rehearseRestore } from './rehearse-restore.ts'
 
 export async function runBackups(settings: BackupSettings, s3: S3Access | undefined): Promise<void> {
   const store = openBackupStore(settings.to, s3)
@@ -22,7 +22,7 @@ export async function runBackups(settings: BackupSettings, s3: S3Access | undefi
         const backup = await fetchBackup({ store, name })
         try {
           if (!canRehearse()) {
-            await checkBytes(backup)
+            await checkBackupBytes(backup)
             return log(`${name} is intact; it was not restored, because Postgres is not installed here`)
           }
           const { rows, versions, seconds } = await rehearseRestore(installation.config, { backup })

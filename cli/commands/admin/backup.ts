@@ -60,7 +60,7 @@ const verifyCommand: CommandSpec = {
   ],
   async run({ terminal }, { args, options }) {
     const { fetchBackup, openBackupPlace } = await import('../../backup/backup-place.ts')
-    const { checkBytes, rehearseRestore } = await import('../../backup/scheduled/rehearse-restore.ts')
+    const { checkBackupBytes, rehearseRestore } = await import('../../backup/scheduled/rehearse-restore.ts')
     const { readInstallationConfig } = await import('../../backup/installation.ts')
     const { backups, s3 } = readCommandConfig()
     const from = args[0] ?? backups?.to
@@ -69,7 +69,7 @@ const verifyCommand: CommandSpec = {
     const backup = await fetchBackup(await openBackupPlace(from, s3))
     try {
       if (options['withoutRestore'] === true) {
-        const { takenAt, entries } = await checkBytes(backup)
+        const { takenAt, entries } = await checkBackupBytes(backup)
         const found = { file: backup.name, taken_at: takenAt, entries: Object.keys(entries).length }
         const said = `${found.file} of ${time(takenAt)} (UTC) is intact: ${found.entries} entries. It was not restored.`
         return terminal.answer(found, said)

@@ -1,6 +1,6 @@
 /** Tests which backups are kept. */
 import { describe, expect, it } from 'vitest'
-import { expiredBackups } from '../../../../cli/backup/scheduled/expired-backups.ts'
+import { expiredBackups } from '../../../cli/backup/expired-backups.ts'
 
 const backups = (text: string) => text.split('').map((sign, at) => ({ name: `${at}`, isGood: sign === '+' }))
 
