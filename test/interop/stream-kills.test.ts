@@ -1,7 +1,5 @@
 /** The equation of a stream through kills of the replica and of the broker; `npm run bench:streams` does it twenty times. */
 import { describe, expect, it } from 'vitest'
-import { killStream } from '../../bench/streams/kills.ts'
-import { withScene } from '../../bench/streams/scene.ts'
 import { whyNoKafka } from '../support/streams/kafka-broker.ts'
 
 const missing = whyNoKafka()
@@ -10,6 +8,10 @@ describe.skipIf(missing !== undefined)(
   missing === undefined ? 'a stream on Kafka' : `a stream on Kafka (skipped: ${missing})`,
   () => {
     it('has one answer for each record, and one row in the durable log, through kills of the replica and of the broker', async () => {
+      const [{ killStream }, { withScene }] = await Promise.all([
+        import('../../bench/streams/kills.ts'),
+        import('../../bench/streams/scene.ts'),
+      ])
       await withScene(async (scene) => {
         const { consumed, answered, dead, sources, rows, ids } = await killStream(scene, 4, 2_000)
         expect({ sources, both: answered + dead, dead }).toEqual({

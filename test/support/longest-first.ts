@@ -31,6 +31,7 @@ const longest = [
   'faults/races',
   'api/dashboard/approver',
   'api/server',
+  'api/streams/kafka',
   'workflows/release/strategies',
   'faults/outage',
   'api/services/deferred-starts',

@@ -15,6 +15,7 @@ import { connect, createServer, type AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
+import { requireNewNode } from '../../../api/streams/node-version.ts'
 import { cacheDir } from '../../../temporal.config.ts'
 import { waitUntil } from '../serving/api-process.ts'
 
@@ -41,6 +42,11 @@ function works(command: string, ...args: string[]): boolean {
 
 /** Why no broker can be started on this machine; undefined when it can. Fetches it when it is not in the cache. */
 export function whyNoKafka(): string | undefined {
+  try {
+    requireNewNode(process.versions.node)
+  } catch {
+    return 'the client needs a later Node.js'
+  }
   if (!works('java', '-version')) return 'java is missing'
   if (existsSync(jars)) return undefined
   if (!works('mvn', '-version')) return 'mvn is missing, and the jars of Kafka are not in the cache'
