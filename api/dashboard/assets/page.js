@@ -89,20 +89,22 @@
       ;(next < 0 ? field : links[Math.min(next, links.length - 1)])?.focus()
     })
   }
-  // Times in the zone of the reader, as wide as in UTC; within the last hour the time since then.
+  // Times in the zone of the reader, as wide as in UTC; in the cells of a table, which keep their width, the last hour as the time since.
   const zone = Intl.DateTimeFormat().resolvedOptions().timeZone
   const clock = new Intl.DateTimeFormat('sv-SE', { dateStyle: 'short', timeStyle: 'short' })
   const showTimes = () => {
     for (const time of document.querySelectorAll('time.clock')) {
       const at = Date.parse(time.dateTime)
       const minutes = Math.floor((Date.now() - at) / 60000)
-      time.textContent = minutes >= 0 && minutes < 60 ? `${minutes} min ago` : clock.format(at)
+      const isRecent = minutes >= 0 && minutes < 60 && time.matches('td > .clock')
+      time.textContent = isRecent ? `${minutes} min ago` : clock.format(at)
     }
   }
   showTimes()
   setInterval(showTimes, 30000)
   document.addEventListener('htmx:after:swap', showTimes)
-  document.getElementById('zone').textContent = `Times in ${zone}, UTC on hover and in charts`
+  if (zone !== 'UTC')
+    document.getElementById('zone').textContent = `Times in ${zone}, UTC on hover and in charts`
   // On a narrow screen the navigation scrolls: show the page in it.
   const current = document.querySelector('.top nav [aria-current]')
   const list = current?.closest('ul')

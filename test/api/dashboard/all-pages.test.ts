@@ -126,6 +126,7 @@ const pages: [string, string][] = [
   [at(''), 'the mean gap between prediction and outcome'],
   [at('?at=2099-01-01'), 'promotion by anna'],
   [at('?at=2001-01-01'), 'had no champion then'],
+  [at('?at=2001-01-01+12:00'), 'had no champion then'],
   [at('/features'), 'hour: live vs training data'],
   [at(`/versions/${champion}`), 'Limitations'],
   [at(`/versions/${champion}/card`), 'Inputs'],

@@ -89,6 +89,47 @@ it('the first Tab reaches the link that skips to the content', async () => {
   await session.close()
 })
 
+it('the search finds a version with the keyboard alone', async () => {
+  const { page, problems, signIn, close } = await visited()
+  await signIn(dashboard.keys.vera)
+  await page.keyboard.press('Control+k')
+  await page.keyboard.type(`${dashboard.candidate.slice(0, -1)}`)
+  const dialog = page.getByRole('dialog', { name: 'Search' })
+  await dialog.getByRole('link', { name: `version ${dashboard.candidate}` }).waitFor()
+  expect(await accessibilityIssues(page)).toEqual([])
+  await page.keyboard.press('ArrowDown')
+  expect(await page.evaluate('document.activeElement.matches("#found a")')).toBe(true)
+  await page.keyboard.press('ArrowUp')
+  await page.keyboard.press('Enter')
+  await page.waitForURL(/\/(models|releases)\//)
+  await page.keyboard.press('Control+k')
+  await page.keyboard.press('Escape')
+  expect(await dialog.isVisible()).toBe(false)
+  expect(problems).toEqual([])
+  await close()
+})
+
+it('times are in the zone of the reader with UTC on hover, and in UTC without script', async () => {
+  const path = `/models/${dashboard.model}`
+  const textOf = async (options: { timezone?: string; scripts?: boolean }) => {
+    const { page, signIn, close } = await openSession(browser, { url: dashboard.url, ...options })
+    await signIn(dashboard.keys.vera, path)
+    const times = page.locator('time.clock')
+    const found = { zone: await page.locator('#zone').innerText(), times: await times.allInnerTexts() }
+    const titles = await times.evaluateAll((each) => each.map(({ title }: { title: string }) => title))
+    await close()
+    return { ...found, titles }
+  }
+  const [utc, far] = [await textOf({ scripts: false }), await textOf({ timezone: 'Asia/Tokyo' })]
+  expect(utc.zone).toBe('Times in UTC')
+  expect(far.zone).toBe('Times in Asia/Tokyo, UTC on hover and in charts')
+  expect(far.titles).toEqual(utc.titles)
+  const old = far.times.findIndex((text) => !text.endsWith('min ago'))
+  expect(`${utc.times[old]}`).toBe(utc.titles[old]!.slice(0, 16))
+  const shiftMs = Date.parse(`${far.times[old]}Z`) - Date.parse(`${utc.times[old]}Z`)
+  expect(shiftMs / 3_600_000).toBe(9)
+})
+
 describe('a viewer', () => {
   it('reads the release without command buttons, and the server refuses a forged approval', async () => {
     const session = await signedIn('vera', releasePath())

@@ -49,8 +49,14 @@ const maxRuns = 8
 const outcomesDueAt = (since: string, monitor?: MonitorPolicy): string =>
   new Date(Date.parse(since) + completeMonitorPolicy(monitor).observedMs).toISOString()
 
+/** Also as the field shows it: `2026-03-01 12:00`, in UTC. */
+const typedTime = z.preprocess(
+  (typed) => (typeof typed === 'string' ? typed.trim().replace(/^(\S{10}) (\d{2}:\d{2})$/, '$1T$2Z') : typed),
+  searchedTime,
+)
+
 export const modelPage = definePage({
-  query: z.strictObject({ at: searchedTime.optional(), cursor: cursorText.optional() }),
+  query: z.strictObject({ at: typedTime.optional(), cursor: cursorText.optional() }),
   async load({ store }, { actor, params, query: { at, cursor } }) {
     requireModelAccess(actor, params['name']!)
     const { name, definition } = await getModel(store, params['name']!)
