@@ -25,6 +25,8 @@ export interface ApiDeps {
   artifacts: Artifacts
   /** The directory of artifacts on this machine. */
   artifactRoot: string
+  /** The folder of the public keys whose bundles are trusted. */
+  signersFolder: string
   authentication: Authentication
   serving: Serving
   temporal: TemporalClient

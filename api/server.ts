@@ -10,6 +10,7 @@ import { pathToFileURL } from 'node:url'
 import { pino, type Logger } from 'pino'
 import type { DomainError } from '../domain/errors.ts'
 import { redacted } from '../domain/redact.ts'
+import { signersFolder } from '../store/bundles/trusted-signers.ts'
 import { openSharedArtifacts } from '../store/objects/artifact-copies.ts'
 import { rowSigner } from '../store/audit/row-signatures.ts'
 import { logOutput } from '../store/log-output.ts'
@@ -139,7 +140,8 @@ export async function startServer(config: Config, logger: Logger): Promise<Runni
   const { heads } = replica
   const more = { heads, refusals, oidc, stopping, build, artifactRoot, artifacts, invocationsModel }
   const backups = watchBackups(store, (error) => onError('the backups cannot be watched', error))
-  gate.mount(createApplication({ ...deps, ...more, backups: backups.found }).listener)
+  const watched = { backups: backups.found, signersFolder: signersFolder(config.signing) }
+  gate.mount(createApplication({ ...deps, ...more, ...watched }).listener)
   const stopDelivery = startDelivery(deps, onError)
   const workers = watchWorkers(store, (error) => onError('the workers cannot be watched', error))
   const alerts = standInForDelivery({ store, config, log: logger }, onError)

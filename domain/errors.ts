@@ -190,6 +190,16 @@ export const errorTable = {
     422,
     'Correct the fault that the message names, then register the artifact again.',
   ),
+  /** A bundle was changed, truncated or put together wrongly. */
+  bundle_invalid: permanent(
+    422,
+    'Export the version again with `tenure bundle export`, and carry the file unchanged.',
+  ),
+  /** A bundle is signed by a key that is not trusted here. */
+  bundle_untrusted: permanent(
+    422,
+    'Put the public key of `tenure bundle key` of the source into `$TENURE_TRUST/bundles/<name>.pem`, if you trust it.',
+  ),
   /** The version was not signed by this installation. */
   artifact_untrusted: permanent(
     500,

@@ -3,10 +3,11 @@ import type { ModelDefinition } from '../../domain/model-definition.ts'
 import type { BroughtArtifact } from '../../domain/model/brought-artifact.ts'
 import { parseDeclaredColumns } from '../../domain/model/declared-columns.ts'
 import { parseJson } from '../../domain/parse-json.ts'
-import { openArtifacts } from '../../store/artifacts.ts'
+import { getManifest, openArtifacts } from '../../store/artifacts.ts'
 import { readPart } from '../data/rows.ts'
 import { takeJob, whileAlive } from '../runtime/child-protocol.ts'
 import { withArtifactReader } from './reader.ts'
+import { storeBundled } from './store-bundled.ts'
 import { storeForeign, type StoredForeign } from './store-foreign.ts'
 
 export interface AdopterJob {
@@ -25,15 +26,24 @@ async function adopt({
   brought,
 }: AdopterJob): Promise<StoredForeign> {
   const artifacts = openArtifacts(artifactRoot)
-  const { file, digest, bytes, columns, trainedOn } = brought
+  const { file, digest, bytes, columns, trainedOn, bundle } = brought
+  const path = await artifacts.locate('snapshots', snapshotDigest)
+  const data = await readPart(path, 'train', Object.keys(definition.features))
+  if (bundle !== undefined)
+    return withArtifactReader(artifactRoot, async (reader) =>
+      storeBundled(artifacts, reader, {
+        definition,
+        manifest: await getManifest(artifacts, digest),
+        data,
+        bundle,
+      }),
+    )
   const declared =
     columns === undefined
       ? undefined
       : parseDeclaredColumns(
           parseJson((await artifacts.get('artifacts', columns, maxColumnsBytes)).toString('utf8')),
         )
-  const path = await artifacts.locate('snapshots', snapshotDigest)
-  const data = await readPart(path, 'train', Object.keys(definition.features))
   return withArtifactReader(artifactRoot, (reader) =>
     storeForeign(artifacts, reader, {
       definition,

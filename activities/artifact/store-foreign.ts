@@ -61,7 +61,8 @@ function inOrder({ rows, outputs }: ReplayedAnswers, { kind }: Output): Replayed
     : { rows, outputs }
 }
 
-async function checkReplay(
+/** Throws `artifact_invalid` for an answer that differs from the library's. */
+export async function checkReplay(
   { rows, outputs }: ReplayedAnswers,
   answer: (rows: readonly FeatureRow[]) => Promise<number[][]>,
 ): Promise<void> {

@@ -52,7 +52,11 @@ export const adopt =
     }
     try {
       await withHeartbeat(() =>
-        bringCopies(artifacts, { snapshot: snapshotDigest, files: [artifact.digest, artifact.columns] }),
+        bringCopies(artifacts, {
+          snapshot: snapshotDigest,
+          files: [artifact.digest, artifact.columns],
+          artifacts: artifact.bundle === undefined ? [] : [artifact.digest],
+        }),
       )
       const { artifactDigest, library, unused } = await runJob<StoredForeign>({
         what: `reading the artifact of ${model}`,

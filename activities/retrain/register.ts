@@ -53,7 +53,7 @@ export const register =
     for (const { digest } of Object.values(manifest.files)) await artifacts.get('artifacts', digest)
     const signer = await openSigner(config.signing, 'artifacts')
     const { report, artifactDigest } = evaluation
-    const { code, dependencies, hyperparameters, seed, origin, trainedOn } = manifest.training
+    const { code, dependencies, hyperparameters, seed, origin, trainedOn, bundle } = manifest.training
     const lineage: VersionLineage = {
       ...ids,
       snapshot: training.snapshotDigest,
@@ -65,6 +65,7 @@ export const register =
       seed,
       origin,
       trainedOn: trainedOn ?? servedOf(snapshot),
+      bundle,
       metrics: Object.fromEntries(report.metrics.map(({ metric, challenger }) => [metric, challenger])),
       rows: { train: manifest.training.rows, test: report.rows },
       baseline: evaluation.baselineVersion,

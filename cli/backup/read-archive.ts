@@ -5,7 +5,7 @@ import { open, type FileHandle } from 'node:fs/promises'
 import { failure, usageError } from '../client/client.ts'
 import type { LocalBackup } from './backup-place.ts'
 import type { ArchiveEntry } from './write-archive.ts'
-import { block, readHeader } from './tar-header.ts'
+import { block, readHeader } from '../../store/bundles/tar-header.ts'
 
 export interface Archive {
   names(): string[]

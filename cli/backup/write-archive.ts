@@ -8,7 +8,7 @@ import { existsSync } from 'node:fs'
 import { link, open, rename, rm } from 'node:fs/promises'
 import { createGzip } from 'node:zlib'
 import { usageError } from '../client/client.ts'
-import { block, headerOf } from './tar-header.ts'
+import { block, headerOf } from '../../store/bundles/tar-header.ts'
 
 export interface ArchiveEntry {
   bytes: number

@@ -4,6 +4,7 @@ import { auditGroup } from './admin/audit.ts'
 import { backupCommand } from './admin/backup.ts'
 import { restoreCommand } from './admin/restore.ts'
 import { batchGroup } from './registry/batch.ts'
+import { bundleGroup } from './registry/bundle.ts'
 import { releaseCommands, rollbackCommand, signalCommand } from './release-verbs.ts'
 import { doctorCommand } from './admin/doctor.ts'
 import { drillsGroup } from './lifecycle/drills.ts'
@@ -22,6 +23,7 @@ import { policyGroup } from './lifecycle/policy.ts'
 import { commandsGroup, releasesGroup } from './lifecycle/releases.ts'
 import { resetCommand } from './admin/reset.ts'
 import { retrainCommand } from './lifecycle/retrain.ts'
+import { upgradeCommand } from './project/upgrade.ts'
 import { setupCommand } from './project/setup.ts'
 import { simulateCommand } from './lifecycle/simulate.ts'
 import { statusCommand } from './admin/status.ts'
@@ -35,6 +37,7 @@ export const commands: readonly (CommandSpec | CommandGroup)[] = [
   setupCommand,
   checkCommand,
   upCommand,
+  upgradeCommand,
   statusCommand,
   retrainCommand,
   tryCommand,
@@ -49,6 +52,7 @@ export const commands: readonly (CommandSpec | CommandGroup)[] = [
   planCommand,
   applyCommand,
   versionsGroup,
+  bundleGroup,
   batchGroup,
   featuresGroup,
   explainCommand,

@@ -5,7 +5,6 @@ import { parse } from 'yaml'
 import { DomainError } from '../../domain/errors.ts'
 import { parseStateFile, type StateOfFile } from '../../store/installation/state-file.ts'
 
-export const stateFileName = 'tenure.state.yaml'
 const maxBytes = 1_000_000
 
 /** Throws `configuration_invalid` with every issue. */

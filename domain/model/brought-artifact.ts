@@ -1,9 +1,10 @@
 /** Defines an artifact that was trained elsewhere and is evaluated and released here. */
 import { DomainError } from '../errors.ts'
+import { issueOfBundleOrigin, type BundleOrigin } from './bundle-origin.ts'
 
 /** Its files lie in the artifact store. */
 export interface BroughtArtifact {
-  /** `model.txt`, `model.json`, `model.ubj` or `model.onnx`. */
+  /** `model.txt`, `model.json`, `model.ubj` or `model.onnx`; `manifest.json` for the manifest of a bundle, whose files are stored too. */
   file: string
   digest: string
   bytes: number
@@ -11,9 +12,12 @@ export interface BroughtArtifact {
   columns?: string
   /** What the one who brought it says about its training rows. */
   trainedOn?: string
+  /** What the installation that trained it says, for a bundle. */
+  bundle?: BundleOrigin
 }
 
-const files = ['model.txt', 'model.json', 'model.ubj', 'model.onnx']
+export const bundleManifest = 'manifest.json'
+const files = ['model.txt', 'model.json', 'model.ubj', 'model.onnx', bundleManifest]
 
 export const maxTrainedOnLength = 500
 
@@ -22,7 +26,7 @@ const digestPattern = /^sha256:[0-9a-f]{64}$/
 /** Why a value is no brought artifact; undefined when it is one. */
 export function issueOfBrought(given: unknown): string | undefined {
   if (typeof given !== 'object' || given === null || Array.isArray(given)) return 'must be an object'
-  const { file, digest, bytes, columns, trainedOn } = given as Record<string, unknown>
+  const { file, digest, bytes, columns, trainedOn, bundle } = given as Record<string, unknown>
   if (typeof file !== 'string' || !files.includes(file)) return `must have a "file" of ${files.join(', ')}`
   if (typeof digest !== 'string' || !digestPattern.test(digest)) return 'must have a "digest" of 64 digits'
   if (!Number.isSafeInteger(bytes) || Number(bytes) < 1) return 'must have its "bytes"'
@@ -30,7 +34,8 @@ export function issueOfBrought(given: unknown): string | undefined {
     return 'must have a digest as "columns"'
   if (trainedOn !== undefined && (typeof trainedOn !== 'string' || trainedOn.length > maxTrainedOnLength))
     return `must have a text of at most ${maxTrainedOnLength} characters as "trainedOn"`
-  return undefined
+  if ((file === bundleManifest) !== (bundle !== undefined)) return 'must have a "bundle" with its manifest'
+  return bundle === undefined ? undefined : issueOfBundleOrigin(bundle)
 }
 
 /** The refusal to train a model whose versions are brought. */

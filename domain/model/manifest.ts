@@ -1,6 +1,7 @@
 /** Defines the manifest of an artifact. The artifact is this manifest plus its files, each stored by SHA-256; the digest of the manifest names the artifact. */
 import type { DrillFault } from '../drill.ts'
 import { DomainError } from '../errors.ts'
+import type { BundleOrigin } from './bundle-origin.ts'
 import type { FeatureFit, Features, Output, FeatureRow } from './features.ts'
 import type { ReferenceProfile } from './reference-profile.ts'
 
@@ -48,6 +49,8 @@ export interface TrainingFacts {
   rows?: number
   /** What the one who brought the artifact says about its data. */
   trainedOn?: string
+  /** What another installation says about it, for an imported bundle. */
+  bundle?: BundleOrigin
 }
 
 /** The digest of a file. Throws `artifact_invalid` for an artifact without it. */

@@ -3,6 +3,7 @@
  * for a repetition.
  */
 import type { Features, Output } from '../model/features.ts'
+import type { BundleOrigin } from '../model/bundle-origin.ts'
 
 export interface VersionNumber {
   major: number
@@ -37,6 +38,8 @@ export interface VersionLineage {
   origin?: 'brought'
   /** What the one who brought the artifact says about its data; of served rows, which answers they were made of. */
   trainedOn?: string
+  /** What the installation that trained it says, for an imported bundle. */
+  bundle?: BundleOrigin
   /** The reason that the requester gave, in words. */
   note?: string
 }

@@ -154,6 +154,12 @@ export async function listReleases(database: Database, filter: ReleaseFilter = {
     order by started_at desc, id desc limit ${limit}`)
 }
 
+/** The newest first. */
+export const listReleasesOfVersion = (database: Database, version: string) =>
+  rowsFrom(database).list<Release>(
+    sql`select ${columns} from releases where version = ${version} order by started_at desc, id desc limit 20`,
+  )
+
 /** A command to a release and its result. */
 export interface ReleaseCommand {
   id: string

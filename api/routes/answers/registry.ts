@@ -116,6 +116,7 @@ export const versionAnswer = schemaOfFields(
 )
 export const comparisonAnswer = dataField
 export const cardAnswer = schemaOfFields({ format: textField, version: textField, model: textField })
+export const importedAnswer = { allOf: [retrainingStartedAnswer, schemaOfFields({ bundle: dataField })] }
 export const uploadedAnswer = { allOf: [retrainingStartedAnswer, schemaOfFields({ artifact: dataField })] }
 
 const view = {

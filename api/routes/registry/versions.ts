@@ -1,5 +1,11 @@
 /** `/v1/versions`: searches, shows and compares registered versions. */
-import { comparisonAnswer, uploadedAnswer, versionAnswer, versionsAnswer } from '../answers/registry.ts'
+import {
+  comparisonAnswer,
+  importedAnswer,
+  uploadedAnswer,
+  versionAnswer,
+  versionsAnswer,
+} from '../answers/registry.ts'
 import { z } from 'zod'
 import { findStatus, findVersions } from '../../../store/registry/version-search.ts'
 import { getVersion } from '../../../store/registry/versions.ts'
@@ -11,6 +17,7 @@ import { cursorOfKey, keyOfCursor } from '../../http/version-cursor.ts'
 import { versionSearchFields } from '../../http/version-search.ts'
 import { requireInOrder, limit, toWire } from '../../http/schemas.ts'
 import { checkArtifact, uploadLimits } from '../../services/registry/check-artifact.ts'
+import { importBundle } from '../../services/registry/import-bundle.ts'
 import { startRetraining } from '../../services/start-retraining.ts'
 import { isDeferred, respondToStart } from '../command-response.ts'
 import { readUpload, uploadNotes, uploadForm, uploadTypes } from './artifact-upload.ts'
@@ -81,6 +88,28 @@ export const versionRoutes = (deps: ApiDeps): RouteDefinition[] => [
         reason: note,
       })
       return { ...started, json: { ...(started.json as object), artifact: toWire({ ...brought, ...read }) } }
+    },
+  }),
+  defineRoute('post', '/v1/bundles', startRetraining.roles, {
+    summary: `Import a bundle of \`tenure bundle export\` that a trusted installation has signed, of at most ${uploadLimits.artifactBytes / 1_048_576} MiB. Its version is evaluated on the rows of this installation, registered and released as a retraining is; approvals of the source approve nothing here. As multipart/form-data: artifact (the bundle), and optionally note and as_of; or the bytes alone.`,
+    answers: {
+      202: `The evaluation has started, or ${isDeferred}`,
+      422: 'The bundle is not trusted, was changed, or does not fit the model; the detail says why',
+    },
+    answerSchema: importedAnswer,
+    rawBytes: uploadLimits.artifactBytes + 65_536,
+    contentTypes: uploadTypes,
+    query: uploadNotes(deps.serving.wall),
+    async handle(request) {
+      const upload = await readUpload(request, uploadNotes(deps.serving.wall))
+      const { model, bundle, brought } = await importBundle(deps, request.actor!, upload.artifact)
+      const started = await respondToStart(deps, startRetraining, request, {
+        model,
+        asOf: upload.asOf,
+        artifact: brought,
+        reason: upload.note,
+      })
+      return { ...started, json: { ...(started.json as object), model, bundle: toWire(bundle) } }
     },
   }),
   defineRoute('get', '/v1/versions/:version', viewers, {

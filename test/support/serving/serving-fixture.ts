@@ -14,6 +14,7 @@ import { openServing, type Serving } from '../../../api/serving/replica-assembly
 import { createTemporalClient } from '../../../api/temporal/client.ts'
 import type { Route } from '../../../domain/serving/route.ts'
 import { openArtifacts, type Artifacts } from '../../../store/artifacts.ts'
+import { signersFolder } from '../../../store/bundles/trusted-signers.ts'
 import { headFiles, readHeads } from '../../../store/audit/signed-heads.ts'
 import { insertKey, type NewKey } from '../../../store/access/api-keys.ts'
 import { openStore, type Store } from '../../../store/postgres.ts'
@@ -291,6 +292,7 @@ export async function startApi(fixture: ServingFixture, options: ApiOptions = {}
     store,
     artifacts: openArtifacts(fixture.artifactRoot),
     artifactRoot: fixture.artifactRoot,
+    signersFolder: signersFolder(keys),
     authentication,
     serving,
     temporal,

@@ -1,0 +1,103 @@
+/** `tenure bundle`: carries a version to another installation as a signed file. */
+import { createPublicKey } from 'node:crypto'
+import { readFile } from 'node:fs/promises'
+import { resolve } from 'node:path'
+import type { BundleOrigin } from '../../../domain/model/bundle-origin.ts'
+import { usageError } from '../../client/client.ts'
+import type { CommandGroup } from '../../program.ts'
+import { isoTime } from '../lifecycle/as-of.ts'
+import { answerStarted, type StartedReply } from '../lifecycle/retrain.ts'
+
+type ImportReply = StartedReply & { model: string; bundle: BundleOrigin }
+
+export const bundleGroup: CommandGroup = {
+  name: 'bundle',
+  summary: 'Carry a version to another installation as a signed file',
+  commands: [
+    {
+      name: 'export <version>',
+      summary:
+        'Write artifact, evaluation, approvals and lineage of a version to a file, signed by this installation',
+      options: [['--to <file>', 'File to write (default: <version>.bundle)']],
+      examples: ['bundle export iris_v1.2.0 --to iris.bundle'],
+      async run({ terminal }, { args, options }) {
+        const version = String(args[0])
+        const { openInstallation } = await import('../../backup/installation.ts')
+        const { exportBundle } = await import('../../bundle/export-version.ts')
+        const place = await openInstallation({ make: false })
+        try {
+          const file = resolve(String(options['to'] ?? `${version}.bundle`))
+          const made = await exportBundle(place, { version, file })
+          terminal.answer(
+            made,
+            `${made.file}: ${made.version}, ${(made.bytes / 1e6).toFixed(1)} MB, ${made.approvals} approval(s)`,
+          )
+        } finally {
+          await place.close()
+        }
+      },
+    },
+    {
+      name: 'import <file>',
+      summary: 'Evaluate and register the version of a trusted bundle on the rows of this installation',
+      options: [
+        ['--note <text>', 'Reason, stored with the version'],
+        ['--as-of <time>', 'Evaluate on the data known at this time (ISO 8601; default: now)'],
+        ['--watch', 'Show the stages until the end; exit code 6 if there is no new version'],
+      ],
+      examples: ['bundle import iris.bundle --watch'],
+      async run(session, { args, options }) {
+        const bytes = await readFile(resolve(String(args[0]))).catch((error: Error) => {
+          throw usageError(`${args[0]} is not readable: ${error.message}`)
+        })
+        const form = new FormData()
+        form.set('artifact', new Blob([new Uint8Array(bytes)]), 'bundle')
+        if (options['note'] !== undefined) form.set('note', String(options['note']))
+        if (options['asOf'] !== undefined) form.set('as_of', isoTime(options['asOf'])!)
+        const started = await session.api().postForm<ImportReply>('/v1/bundles', form)
+        session.terminal.say(...linesOf(started.bundle))
+        return answerStarted(session, {
+          model: started.model,
+          started,
+          watch: options['watch'] === true,
+          brings: true,
+        })
+      },
+    },
+    {
+      name: 'key',
+      summary: 'Print the public key that signs the bundles of this installation',
+      examples: ['bundle key > staging.pem'],
+      async run({ terminal }) {
+        const { openInstallation } = await import('../../backup/installation.ts')
+        const { openSigner } = await import('../../../store/signing/signing-key.ts')
+        const { fingerprintOf } = await import('../../../store/bundles/trusted-signers.ts')
+        const place = await openInstallation({ make: false })
+        try {
+          const { publicPem } = await openSigner(place.config.signing, 'artifacts')
+          terminal.answer(
+            { public_key: publicPem, fingerprint: fingerprintOf(createPublicKey(publicPem)) },
+            publicPem.trimEnd(),
+          )
+        } finally {
+          await place.close()
+        }
+      },
+    },
+  ],
+}
+
+/** What the source installation says. Its approvals approve nothing here. */
+function linesOf({ version, signer, evaluation, releases }: BundleOrigin): string[] {
+  const metrics = Object.entries(evaluation.metrics)
+    .flatMap(([name, value]) => (value === null ? [] : [`${name} ${Number(value.toPrecision(4))}`]))
+    .slice(0, 3)
+  return [
+    `${version}, signed by ${signer}: ${[evaluation.verdict, ...metrics].join(', ')} there`,
+    ...releases.map(
+      ({ id, outcome, approvals }) =>
+        `  release ${id} ${outcome ?? 'open'}; approved there by ${approvals.map(({ by }) => by).join(', ') || 'no user'}`,
+    ),
+    'It is evaluated again on the rows of this installation; approvals of the source do not count here.',
+  ]
+}

@@ -1,0 +1,64 @@
+/** Defines what an imported version keeps of its bundle. Approvals of the source are evidence for readers and approve nothing. */
+export interface BundleRelease {
+  id: string
+  requestedBy: string
+  startedAt: string
+  outcome?: string
+  approvals: BundleStatement[]
+  breakGlass?: BundleStatement
+}
+
+export interface BundleStatement {
+  by: string
+  at: string
+  reason?: string
+}
+
+/** What an imported version keeps of its bundle, in its manifest. */
+export interface BundleOrigin {
+  version: string
+  /** The name of the trusted key, and its fingerprint. */
+  signer: string
+  key: string
+  exportedAt: string
+  artifactDigest: string
+  snapshot: string
+  asOf: string
+  code: string
+  requestedBy: string
+  evaluation: { verdict: string; digest: string; metrics: Record<string, number | null> }
+  releases: BundleRelease[]
+}
+
+/** Characters of one text, and statements of one release, that are kept of a bundle. */
+const maxText = 500
+const maxList = 20
+
+/** Why a value is no origin; undefined when it is one. It arrives in a request to a workflow. */
+export function issueOfBundleOrigin(given: unknown): string | undefined {
+  if (typeof given !== 'object' || given === null || Array.isArray(given))
+    return 'must be an object as "bundle"'
+  const origin = given as Partial<BundleOrigin>
+  for (const name of [
+    'version',
+    'signer',
+    'key',
+    'exportedAt',
+    'artifactDigest',
+    'snapshot',
+    'code',
+  ] as const)
+    if (typeof origin[name] !== 'string' || origin[name].length > maxText)
+      return `must have the "${name}" of its bundle`
+  if (!Array.isArray(origin.releases) || origin.releases.length > maxList)
+    return 'must have the "releases" of its bundle'
+  return undefined
+}
+
+/** One sentence for the lineage. */
+export const bundleText = ({ version, signer, releases }: BundleOrigin): string => {
+  const approvers = releases.flatMap(({ approvals }) => approvals.map(({ by }) => by))
+  const said =
+    approvers.length === 0 ? 'not approved there' : `approved there by ${[...new Set(approvers)].join(', ')}`
+  return `bundle of ${version}, signed by ${signer}; ${said}`.slice(0, maxText)
+}

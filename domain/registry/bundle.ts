@@ -1,0 +1,75 @@
+/** Defines the bundle of a version: what one installation tells another about it. */
+import type { GateReport } from '../evaluation/gate.ts'
+import type { BundleOrigin, BundleRelease } from '../model/bundle-origin.ts'
+import type { Features, Output } from '../model/features.ts'
+import { formOf, type VersionLineage } from './version.ts'
+
+export const bundleFormat = 'tenure-bundle@1'
+
+export interface BundleDocument {
+  format: typeof bundleFormat
+  /** ISO 8601, as all times here. */
+  exportedAt: string
+  /** Of the key that signs, as PEM. */
+  publicKey: string
+  version: string
+  model: string
+  /** Of the manifest. */
+  artifactDigest: string
+  createdAt: string
+  createdBy: string
+  knownGoodAt?: string
+  lineage: VersionLineage
+  evaluation: { id: string; verdict: string; digest: string; baseline?: string; report: GateReport }
+  releases: BundleRelease[]
+  /** All other entries of the bundle, by name. */
+  entries: Record<string, { bytes: number; sha256: string }>
+}
+
+export const bundleOriginOf = (
+  document: BundleDocument,
+  { name: signer, fingerprint: key }: { name: string; fingerprint: string },
+): BundleOrigin => {
+  const { version, exportedAt, artifactDigest, lineage, evaluation, releases } = document
+  const { snapshot, asOf, code, requestedBy, metrics } = lineage
+  const { verdict, digest } = evaluation
+  const of = { verdict, digest, metrics }
+  return {
+    version,
+    signer,
+    key,
+    exportedAt,
+    artifactDigest,
+    snapshot,
+    asOf,
+    code,
+    requestedBy,
+    evaluation: of,
+    releases,
+  }
+}
+
+interface Form {
+  features: Features
+  output: Output
+}
+
+/** Why a model cannot take an artifact of another installation as it is; undefined where it can. */
+export function issueOfForm(bundle: Form, model: Form): string | undefined {
+  const names = new Set([...Object.keys(bundle.features), ...Object.keys(model.features)])
+  for (const name of names) {
+    const [there, here] = [bundle.features[name], model.features[name]]
+    if (here === undefined) return `the model file has no feature ${name}, which the bundle takes`
+    if (there === undefined) return `the bundle takes no feature ${name}, which the model file has`
+    const differing = (['kind', 'values', 'missing'] as const).find(
+      (field) => JSON.stringify(fieldOf(there, field)) !== JSON.stringify(fieldOf(here, field)),
+    )
+    if (differing !== undefined)
+      return `the feature ${name} has the ${differing} ${JSON.stringify(fieldOf(there, differing))} in the bundle and ${JSON.stringify(fieldOf(here, differing))} in the model file`
+  }
+  return formOf(bundle.output) === formOf(model.output)
+    ? undefined
+    : `the bundle answers ${formOf(bundle.output)}, the model file ${formOf(model.output)}`
+}
+
+const fieldOf = (feature: object, field: string): unknown => (feature as Record<string, unknown>)[field]
