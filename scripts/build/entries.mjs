@@ -32,7 +32,11 @@ export const groups = [
     ],
   },
   // The Temporal worker loads native code from its package, and the rest of Temporal from its own packages too.
-  { name: 'workers', packages: 'outside', entries: ['activities/worker.ts'] },
+  {
+    name: 'workers',
+    packages: 'outside',
+    entries: ['activities/worker.ts', 'activities/upgrade/check-build.ts'],
+  },
   {
     name: 'jobs',
     packages: 'inside',

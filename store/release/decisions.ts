@@ -2,7 +2,7 @@
  * Stores every verdict of a release with its inputs, and the clock of each stage, which must survive the worker that watches the stage.
  */
 import sql from 'sql-template-tag'
-import type { ReleaseStage } from '../../domain/release/state.ts'
+import type { ReleaseStage, ReleaseState } from '../../domain/release/state.ts'
 import type { Verdict } from '../../domain/verdict.ts'
 import { rowsFrom } from '../database/from-row.ts'
 import { prepared } from '../database/prepared.ts'
@@ -40,6 +40,21 @@ export async function listDecisions(
   const rows = await rowsFrom(database).list<Omit<StoredDecision, 'verdict'> & Verdict>(
     sql`select * from decisions where release_id = ${releaseId} order by id desc limit ${limit}`,
   )
+  return rows.map(({ kind, reasons, statistics, judge, ...decision }) => ({
+    ...decision,
+    verdict: { kind, reasons, statistics, judge },
+  }))
+}
+
+/** The last decision of a release that has ended, with the state that it ended in. */
+export type TerminalDecision = StoredDecision & { state: ReleaseState }
+
+/** Of the last releases, the newest first. */
+export async function findTerminalDecisions(database: Database, limit: number): Promise<TerminalDecision[]> {
+  const rows = await rowsFrom(database).list<Omit<TerminalDecision, 'verdict'> & Verdict>(sql`
+    select decisions.*, releases.state from releases
+      join lateral (select * from decisions where release_id = releases.id order by id desc limit 1) as decisions on true
+    where releases.ended_at is not null order by releases.ended_at desc limit ${limit}`)
   return rows.map(({ kind, reasons, statistics, judge, ...decision }) => ({
     ...decision,
     verdict: { kind, reasons, statistics, judge },

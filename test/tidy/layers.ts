@@ -71,7 +71,11 @@ export const layers: Readonly<Record<string, Layer>> = {
     typePackages: ['@tensorflow/tfjs'],
     only: {
       '@tensorflow/tfjs-node': ['activities/tensorflow/tfjs.ts'],
-      '@temporalio/worker': ['activities/worker.ts', 'activities/worker/create-worker.ts'],
+      '@temporalio/worker': [
+        'activities/worker.ts',
+        'activities/worker/create-worker.ts',
+        'activities/upgrade/',
+      ],
     },
   },
   // What must run in Temporal, and what runs: for the worker that keeps it running and for the command line.

@@ -1,0 +1,30 @@
+/**
+ * Checks this build against a running installation, in a process of its own: replays its workflows, and judges its last releases again.
+ * It reads only. Prints one JSON document.
+ *
+ * `check-build.ts <file with other workflow code>`: the file is for tests.
+ */
+import { NativeConnection } from '@temporalio/worker'
+import { readFile } from 'node:fs/promises'
+import type { CheckedBuild } from '../../domain/installation/checked-build.ts'
+import { openStore } from '../../store/postgres.ts'
+import { readConfig } from '../../temporal.config.ts'
+import { judgeAgain } from './judge-again.ts'
+import { replayOwn } from './replay-own.ts'
+
+const [codeFile] = process.argv.slice(2)
+const config = readConfig()
+const store = openStore(config.databaseUrl, { name: 'tenure upgrade', max: 2 })
+const { address, apiKey, tls } = config.temporal
+const connection = await NativeConnection.connect({ address, apiKey, tls: tls as true | undefined })
+try {
+  const code = codeFile === undefined ? undefined : await readFile(codeFile, 'utf8')
+  const checked: CheckedBuild = {
+    replayed: await replayOwn(connection, config, code),
+    judged: await judgeAgain(store),
+  }
+  process.stdout.write(`${JSON.stringify(checked)}\n`)
+} finally {
+  await connection.close()
+  await store.close()
+}

@@ -1,0 +1,37 @@
+/** `tenure upgrade --check`: run by the new build, before anything restarts. */
+import { usageError } from '../../client/client.ts'
+import { exitCodes } from '../../exit-codes.ts'
+import type { CommandSpec } from '../../program.ts'
+
+export const upgradeCommand: CommandSpec = {
+  name: 'upgrade',
+  summary:
+    'Check whether this build fits the running installation: replay its workflows, migrate a copy, judge its last releases again; exit code 6 if not',
+  options: [['--check', 'Check and change nothing; there is no other mode']],
+  examples: ['upgrade --check', 'upgrade --check --json'],
+  async run({ terminal }, { options }) {
+    if (options['check'] !== true)
+      throw usageError(
+        '--check is missing: this command changes nothing',
+        'Check with `tenure upgrade --check`, then install the new build and restart with `tenure up`.',
+      )
+    const { checkUpgrade } = await import('../../upgrade/check-upgrade.ts')
+    const checked = await checkUpgrade()
+    const { migrations, replayed, judged, issues } = checked
+    const { pending, rows, seconds } = migrations
+    const lines = [
+      `workflows    ${replayed.open} open and ${replayed.closed} closed replayed, ${replayed.breaks.length} do not fit`,
+      pending.length === 0
+        ? 'migrations   none is pending'
+        : `migrations   ${pending.join(', ')} on a copy of ${rows} rows, ${seconds.toFixed(1)} s`,
+      `judges       ${judged.releases} releases judged again, ${judged.differs.length} differ` +
+        (judged.notComparable.length === 0
+          ? ''
+          : `; not comparable, their counters have changed: ${judged.notComparable.join(', ')}`),
+      ...issues.map((issue) => `${terminal.paint('red', '✗')} ${issue}`),
+      issues.length === 0 ? 'This build fits the installation.' : 'This build does not fit the installation.',
+    ]
+    terminal.answer(checked, lines.join('\n'))
+    return issues.length === 0 ? exitCodes.done : exitCodes.otherwise
+  },
+}
