@@ -2,12 +2,13 @@
 // Packs what a user installs: `npm run pack` writes tenure-<version>.tgz. The package has no dependencies of its own, because npm would
 // resolve theirs anew and run their install scripts: the set-up installs what is locked, into the folder `system`.
 // - `system/` holds the sources that run, the compiled processes, and the lock file without what only development needs.
-// - `types/` and `define.mjs` are what `import … from 'tenure'` finds.
+// - `types/` and `define.mjs` are what `import … from 'tenure'` finds, and `client/` what `import … from 'tenure/client'` does.
 import { execFileSync } from 'node:child_process'
 import { cpSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { dirname, join, relative } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { buildAll } from '../build/build-all.mjs'
+import { buildClient } from '../build/client.mjs'
 import { groups } from '../build/entries.mjs'
 import { findCompiled, outputOf } from '../build/manifest.mjs'
 import { workflowCode } from '../build/workflows.mjs'
@@ -75,6 +76,7 @@ writeFileSync(join(system, 'dist', 'workflows.js'), await workflowCode(root))
 writeManifests()
 await writeVocabulary(root, join(stage, 'define.mjs'))
 writeTypes(root, join(stage, 'types'))
+await buildClient(join(stage, 'client'))
 for (const name of ['LICENSE', 'CHANGELOG.md']) cpSync(join(root, name), join(stage, name))
 writeFileSync(join(stage, 'README.md'), readme)
 const output = execFileSync('npm', ['pack', stage, '--silent', '--pack-destination', root], { cwd: root })
@@ -127,9 +129,10 @@ function writeManifests() {
     bin: { tenure: 'tenure.mjs' },
     exports: {
       '.': { types: './types/models/define.d.ts', default: './define.mjs' },
+      './client': { types: './client/client.d.ts', default: './client/client.js' },
       './package.json': './package.json',
     },
-    files: ['system', 'types', 'define.mjs', 'tenure.mjs', 'CHANGELOG.md'],
+    files: ['client', 'system', 'types', 'define.mjs', 'tenure.mjs', 'CHANGELOG.md'],
   })
   writeFileSync(
     join(stage, 'tenure.mjs'),
