@@ -118,6 +118,9 @@ export function judgeGate(
   const first = champion === null
   const tests = input.tests ?? []
   const certain = [...leakageReasons(input.leakage ?? {}, policy), ...failedTestReasons(tests)]
+  const uncalibrated = calibrationReasons(calibration, policy)
+  // The Brier score holds the calibration already: a proven gain in it outweighs a worse calibration.
+  const isLossBetter = metrics.some(({ metric, verdict }) => metric === 'brier' && verdict === 'better')
   const blocks = [
     ...certain,
     ...reversedReasons(input, policy),
@@ -125,14 +128,19 @@ export function judgeGate(
     ...compared.against,
     ...own.against,
     ...sliceReasons(slices, policy),
-    ...calibrationReasons(calibration, policy),
+    ...(isLossBetter ? [] : uncalibrated),
     ...fairnessReasons(fairness, policy, 'blocked'),
   ]
   const suspicious = [...implausiblyGood(metrics, policy), ...openTestReasons(tests)]
   const found = {
     ...report,
     needsPerson: suspicious.length > 0,
-    warnings: [...own.warnings, ...fairnessReasons(fairness, policy, 'doubtful'), ...report.warnings],
+    warnings: [
+      ...(isLossBetter ? uncalibrated : []),
+      ...own.warnings,
+      ...fairnessReasons(fairness, policy, 'doubtful'),
+      ...report.warnings,
+    ],
     metrics,
     slices,
     calibration,

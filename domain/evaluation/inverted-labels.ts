@@ -11,20 +11,33 @@ import type { Reason } from '../verdict.ts'
 
 const confidence = 0.999
 
+/** Of all test rows, else of each slice: labels are written by region or by provider, and one of them may invert them. */
 export function reversedReasons(
-  { y, champion }: Pick<GateInput, 'y' | 'champion'>,
+  { y, champion, slices = [] }: Pick<GateInput, 'y' | 'champion' | 'slices'>,
   { task }: Pick<GatePolicy, 'task'>,
 ): Reason[] {
   if (task !== 'binary' || champion === null) return []
   const rowAt = answerReader(champion)
-  const value = auc(
-    y,
-    Float64Array.from({ length: answeredRows(champion) }, (_, row) => rowAt(row).at(-1) ?? NaN),
-  )
+  const scores = Float64Array.from({ length: answeredRows(champion) }, (_, row) => rowAt(row).at(-1) ?? NaN)
+  const whole = reversedIn('', { y, scores }, confidence)
+  if (whole !== undefined) return [whole]
+  return slices.flatMap(({ name, rows }) => {
+    const of = (cells: ArrayLike<number>) => Array.from(rows, (row) => cells[row]!)
+    const each = 1 - (1 - confidence) / slices.length
+    return reversedIn(` of the slice "${name}"`, { y: of(y), scores: of(scores) }, each) ?? []
+  })
+}
+
+function reversedIn(
+  where: string,
+  { y, scores }: { y: readonly number[]; scores: ArrayLike<number> },
+  level: number,
+): Reason | undefined {
+  const value = auc(y, scores)
   const positives = y.filter((label) => label === 1).length
-  const counts = { positives, negatives: y.length - positives }
-  const interval = value === null ? null : aucInterval(value, counts, confidence)
-  if (value === null || interval === null || interval[1] >= 0.5) return []
-  const message = `the labels may be inverted: AUC of the champion ${value.toFixed(4)}, at most ${interval[1].toFixed(4)} < 0.5`
-  return [{ code: 'labels_reversed', message, values: { auc: value, atMost: interval[1] } }]
+  const interval =
+    value === null ? null : aucInterval(value, { positives, negatives: y.length - positives }, level)
+  if (value === null || interval === null || interval[1] >= 0.5) return undefined
+  const message = `the labels${where} may be inverted: AUC of the champion ${value.toFixed(4)}, at most ${interval[1].toFixed(4)} < 0.5`
+  return { code: 'labels_reversed', message, values: { auc: value, atMost: interval[1] } }
 }

@@ -89,7 +89,8 @@ export function compareAll(
   const overBaseline = all[versusBaseline]!
   if (!(overBaseline.low !== null && overBaseline.low > 0))
     against.push(notBetter({ ...row, margin: 0 }, 'baseline', 'baseline', overBaseline))
-  if (versusAnchor !== null) {
+  // The anchor limits the sum of many small losses. A proven gain over the champion is no loss, whatever an earlier world liked better.
+  if (versusAnchor !== null && row.verdict !== 'better') {
     const gain = all[versusAnchor]!
     const margin = marginOf(primary, gain.reference, policy)
     if (!(gain.oneSidedLow !== null && gain.oneSidedLow > -margin))

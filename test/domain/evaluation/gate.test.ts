@@ -226,8 +226,15 @@ describe('the first version of a model', () => {
 
 describe('a challenger is stopped', () => {
   it('when it has degraded below the anchor', () => {
-    expect(told({ challenger: middling, anchor: good })).toEqual(['not_better', 'anchor_not_met'])
+    const anchored = { challenger: middling, champion: middling, anchor: good }
+    expect(told(anchored)).toEqual(['not_better', 'anchor_not_met'])
     expect(told({ anchor: middling })).toEqual(['better', 'better'])
+  })
+
+  it('not by an anchor when it is better than the champion, which is worse than the anchor too', () => {
+    expect(
+      told({ challenger: middling, champion: poor, anchor: good }).filter((code) => code !== 'too_good'),
+    ).toEqual(['better', 'better'])
   })
 
   it('when it is five points worse on a slice', () => {
@@ -261,6 +268,17 @@ describe('a challenger is stopped', () => {
     expect(told({ challenger: sharp }, { calibration })).toEqual(['not_better', 'calibration'])
     expect(told({ challenger: sharp, champion: sharp }, { calibration })).toEqual(['not_worse', 'not_worse'])
     expect(told({ challenger: good }, { calibration })).toEqual(['better', 'better'])
+  })
+
+  it('not by its calibration where its Brier score is better with certainty', () => {
+    const calibration = { ece: 0.001, overChampion: 0 }
+    const share = y.reduce<number>((sum, label) => sum + label, 0) / y.length
+    const champion = y.map(() => [share])
+    const leakage = { ...policy.leakage, gain: 1 }
+    const report = judge({ challenger: good, champion }, { calibration, leakage })
+    expect(report.metrics.find(({ metric }) => metric === 'brier')?.verdict).toBe('better')
+    expect([report.verdict, ...report.reasons.map(({ code }) => code)]).toEqual(['better', 'better'])
+    expect(report.warnings.map(({ code }) => code)).toContain('calibration')
   })
 
   it('when it certainly treats a group differently', () => {

@@ -18,6 +18,23 @@ it('a champion that ranks worse than chance indicates inverted labels', () => {
   })
 })
 
+it('a slice whose labels are inverted is named, while all rows together rank well', () => {
+  const north = y.flatMap((_, row) => (row % 8 === 0 ? [row] : []))
+  const south = y.flatMap((_, row) => (row % 8 === 4 ? [row] : []))
+  const told = y.map((label, row) => (row % 8 === 0 ? 1 - label : label))
+  const slices = [
+    { name: 'south', rows: south },
+    { name: 'north', rows: north },
+  ]
+  const champion = scores(1)
+  const reasons = reversedReasons({ y: told, champion, slices }, { task: 'binary' })
+  expect(reasons.map(({ code }) => code)).toEqual(['labels_reversed'])
+  expect(reasons[0]!.message).toMatch(
+    /^the labels of the slice "north" may be inverted: AUC of the champion 0\.\d+/,
+  )
+  expect(reversedReasons({ y, champion, slices }, { task: 'binary' })).toEqual([])
+})
+
 it('a challenger trained on inverted labels is not better', () => {
   const policy = defaultGatePolicy('binary')
   const judged = (champion: number[][]) => judgeGate({ y, challenger: scores(1), champion }, policy)
