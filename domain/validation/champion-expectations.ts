@@ -3,7 +3,15 @@
  * instead of categories. Test rows are broken alike, so no later check would find them.
  */
 import type { ModelDefinition } from '../model-definition.ts'
-import type { BatchCell, Cells, Expectation, ExpectationResult, BatchTable } from './expectations.ts'
+import type {
+  BatchCell,
+  BatchTable,
+  Cells,
+  Expectation,
+  ExpectationContext,
+  ExpectationResult,
+} from './expectations.ts'
+import { findBrokenPeriod } from './periods.ts'
 import type { Manifest } from '../model/manifest.ts'
 import type { Profile } from '../model/reference-profile.ts'
 import { fourDigits } from '../figures.ts'
@@ -41,17 +49,31 @@ export function expectedOfChampion(
 }
 
 /** Judges an expectation of this kind; undefined for others. */
-export function judgeAsTrained(expectation: Expectation, table: BatchTable): ExpectationResult | undefined {
+export function judgeAsTrained(
+  expectation: Expectation,
+  table: BatchTable,
+  { eventAt }: Pick<ExpectationContext, 'eventAt'>,
+): ExpectationResult | undefined {
   if (expectation.check !== 'as_trained') return undefined
   const { check, column, reference, severity } = expectation
   const cells = table.columns[column]
-  const { observed, issue } =
-    cells === undefined
-      ? { observed: null, issue: `there is no column ${column}` }
-      : judgeCells(cells, reference)
+  if (cells === undefined) {
+    const message = `there is no column ${column}`
+    return { check, subject: column, severity, passed: false, observed: null, message }
+  }
+  const { observed, issue } = judgeCells(cells, reference)
+  const times = eventAt === undefined ? undefined : table.columns[eventAt]
+  const period = times && findBrokenPeriod(cells, times, reference)
+  if (period !== undefined) {
+    const { fromMs, toMs } = period
+    const message = `from ${isoMinute(fromMs)} to ${isoMinute(toMs)}: ${period.issue}`
+    return { check, subject: column, severity, passed: false, observed, message, period: { fromMs, toMs } }
+  }
   const message = issue ?? 'as in the rows that the champion was trained on'
   return { check, subject: column, severity, passed: issue === undefined, observed, message }
 }
+
+const isoMinute = (ms: number): string => `${new Date(ms).toISOString().slice(0, 16)}Z`
 
 function judgeCells(cells: Cells, reference: Profile): Found {
   const missing = judgeMissing(cells, reference)

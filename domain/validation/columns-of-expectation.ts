@@ -34,8 +34,9 @@ export function columnsOfExpectation(
     case 'quantile':
     case 'every_class':
     case 'share':
-    case 'as_trained':
       return [expectation.column]
+    case 'as_trained':
+      return eventAt === undefined ? [expectation.column] : [expectation.column, eventAt]
     default:
       expectation satisfies never
       // A check of a newer model file: its judgement fails by itself.

@@ -33,7 +33,7 @@ export type Check =
   | { check: 'share'; column: string; min?: number; max?: number }
   /** One column is never above another. */
   | { check: 'ordered'; low: string; high: string }
-  /** The scale, missing values and categories match the champion's training rows. */
+  /** The scale, missing values and categories match the champion's training rows, in the batch and in each period of it. */
   | { check: 'as_trained'; column: string; reference: Profile }
   /** No two columns have the values that the champion was trained on in the other. */
   | { check: 'not_swapped'; references: Profile[] }
@@ -109,6 +109,8 @@ export interface ExpectationResult {
   mostly?: number
   /** A few of the values that did not comply. */
   examples?: string[]
+  /** The period whose rows did not comply, where the others did. */
+  period?: { fromMs: number; toMs: number }
 }
 
 /**

@@ -79,7 +79,7 @@ export function judgeValidation(
     (each) =>
       judgeRows(each, table) ??
       judgeBatch(each, table, context) ??
-      judgeAsTrained(each, table) ??
+      judgeAsTrained(each, table, context) ??
       judgeSwapped(each, table) ??
       judgeLeftOut(each) ??
       unknown(each),

@@ -76,6 +76,48 @@ describe('the comparison with the training rows of the champion', () => {
   })
 })
 
+describe('a period of the batch', () => {
+  const hourMs = 3_600_000
+  const long = 2_000
+  const dayOf = (row: number) => Math.floor(row / 100)
+  const numbers = Array.from({ length: long }, (_, row) => (row * 7) % 200)
+  const texts = Array.from({ length: long }, (_, row) => `plot ${row % 7}`)
+  const times = Array.from({ length: long }, (_, row) => (row * 24 * hourMs) / 100)
+  /** Rows of the days 8 and 9 of twenty. */
+  const edited = <T>(cells: readonly T[], edit: (cell: T) => T, last = 9): T[] =>
+    cells.map((cell, row) => (dayOf(row) >= 8 && dayOf(row) <= last ? edit(cell) : cell))
+  const judgePeriods = (columns: Record<string, BatchCell[]>) => {
+    const expectations = expectedOfChampion({ features }, champion)
+    const table = { rows: long, columns: { age: numbers, plot: texts, at: times, ...columns } }
+    const { results } = judgeValidation(expectations, table, { asOfMs: 0, eventAt: 'at', earlierRows: [] })
+    return results.filter(({ passed }) => !passed)
+  }
+
+  it.each<[string, Record<string, BatchCell[]>, RegExp]>([
+    ['empty', { age: edited<number | null>(numbers, () => null) }, /^from 1970-01-.*: missing in 100 %/],
+    ['frozen', { age: edited(numbers, () => 3) }, /from 3 to 3, in most periods .*: a frozen value/],
+    ['in another unit', { age: edited(numbers, (age) => age * 1_000) }, /: another unit/],
+    ['renamed', { plot: edited(texts, (plot) => plot.toUpperCase()) }, /100 % .* one of 7 values/],
+  ])('is found when its column is %s', (_what, columns, message) => {
+    const [found, ...others] = judgePeriods(columns)
+    expect(others).toEqual([])
+    expect(found).toMatchObject({ message: expect.stringMatching(message) as unknown })
+    const { fromMs, toMs } = found!.period!
+    expect([fromMs, toMs].map((ms) => Math.round(ms / (24 * hourMs)))).toEqual([8, 10])
+  })
+
+  it.each<[string, Record<string, BatchCell[]>]>([
+    ['all are alike', {}],
+    ['the odd day is a single one', { age: edited(numbers, () => 3, 8) }],
+    ['a number is constant in each of them', { age: numbers.map((_, row) => dayOf(row) * 20) }],
+    [
+      'half of the values are missing',
+      { age: edited<number | null>(numbers, (age) => (Number(age) % 2 === 0 ? null : age)) },
+    ],
+    ['one new text comes up', { plot: edited(texts, () => 'plot 8') }],
+  ])('passes where %s', (_what, columns) => expect(judgePeriods(columns)).toEqual([]))
+})
+
 describe('columns that have changed places', () => {
   const lengths = Array.from({ length: rows }, (_, row) => row / 10)
   const widths = Array.from({ length: rows }, (_, row) => 15 + row / 20)
