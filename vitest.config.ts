@@ -15,6 +15,7 @@ const withoutServers = [
   'test/activities/artifact/**/*.test.ts',
   'test/store/{artifacts,signing/*,objects/*}.test.ts',
   'test/alerts/send.test.ts',
+  'test/bench/**/*.test.ts',
   'test/activities/{tensorflow/{step-replay,training-loop,importance},trainers/{program,python-environment,result-folder}}.test.ts',
   'test/cli/{commands/all-commands,demo/narrator,supervisor/merged-log,sync/load-models}.test.ts',
   'test/deploy/{containers,monitoring}.test.ts',

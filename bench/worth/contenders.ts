@@ -1,0 +1,128 @@
+/** Plays the contenders without a server: never retrained, weekly unjudged, weekly with a hold-out threshold, weekly with Flagger's rules. */
+import { auc } from '../../domain/metrics/auc.ts'
+import { hash32 } from '../../domain/serving/route.ts'
+import { baselineRule } from '../../domain/simulation/baseline-rules.ts'
+import type { Incident } from './incidents.ts'
+import type { YearStream, StreamRow } from './streams.ts'
+import { featuresOf, type PlayedSnapshot, type PlayedVersion } from './versions.ts'
+
+/** A version as it serves: a bug of its path changes what it gets. */
+export interface PlayingVersion {
+  version: PlayedVersion
+  bug?: Incident['bug']
+}
+
+export interface Period {
+  fromMs: number
+  toMs: number
+}
+
+export interface Trained {
+  snapshot: PlayedSnapshot
+  version: PlayedVersion
+}
+
+export interface PlayedDay {
+  stream: YearStream
+  week: number
+  /** Of its week, from 0. */
+  place: number
+  atMs: number
+  requests: StreamRow[]
+  incident: Incident | undefined
+  /** The training as of the start of this day, shared by all who ask for it; without the rows of some periods. */
+  train: (leftOut?: readonly Period[]) => Promise<Trained>
+  snapshot: (leftOut?: readonly Period[]) => PlayedSnapshot
+  /** The probabilities of a version for the requests of this day. */
+  answers: (served: PlayingVersion) => Float32Array
+}
+
+export interface YearContender {
+  name: string
+  /** Before the requests of a day. */
+  morning(day: PlayedDay): Promise<void>
+  /** Which version answers each request of the day. */
+  serve(day: PlayedDay): PlayingVersion[]
+  trainings: number
+  /** Of training. */
+  seconds: number
+  /** Decisions of people that something waited for, and alerts that only a person can end. */
+  asked: string[]
+  log: string[]
+}
+
+type Rule = (trained: Trained, day: PlayedDay, champion: PlayingVersion) => boolean
+
+function weekly(name: string, rule: Rule, { once = false } = {}): YearContender {
+  let champion: PlayingVersion | undefined
+  return {
+    name,
+    trainings: 0,
+    seconds: 0,
+    asked: [],
+    log: [],
+    async morning(day) {
+      if (champion !== undefined && (day.place !== 0 || once)) return
+      const trained = await day.train()
+      this.trainings++
+      this.seconds += trained.version.seconds
+      if (champion === undefined || rule(trained, day, champion))
+        champion = { version: trained.version, bug: day.incident?.bug }
+      else this.log.push(`week ${day.week}: ${trained.version.id} is not used`)
+    },
+    serve: ({ requests }) => requests.map(() => champion!),
+  }
+}
+
+/** How far below the first version the threshold of the script lies. */
+const below = 0.02
+
+const heldOut = ({ snapshot, version }: Trained): number =>
+  auc(
+    snapshot.test.map(({ told }) => told),
+    version.answer(featuresOf(snapshot.test)),
+  ) ?? 0
+
+function withThreshold(): YearContender {
+  let threshold: number | undefined
+  const contender = weekly('hold-out threshold', (trained) => heldOut(trained) >= threshold!)
+  const { morning } = contender
+  contender.morning = async function (day) {
+    threshold ??= heldOut(await day.train()) - below
+    await morning.call(contender, day)
+  }
+  return contender
+}
+
+/** The first hour of a version serves half of the requests under the rule of Flagger; no answer of these versions is an error. */
+function withFlagger(): YearContender {
+  let before: PlayingVersion | undefined
+  const contender = weekly("Flagger's rules", (_, day, champion) => {
+    before = champion
+    const rule = baselineRule('flagger')
+    const minuteMs = day.stream.weekMs / 10_080
+    return !Array.from({ length: 60 }, (_each, minute) => {
+      const [fromMs, toMs] = [day.atMs + minute * minuteMs, day.atMs + (minute + 1) * minuteMs]
+      const requests = day.requests.filter(({ atMs }) => atMs >= fromMs && atMs < toMs).length
+      const arm = { requests: requests / 2, errors: 0, invalid: 0, slow95: 0, slow99: 0 }
+      return rule.add({ startMs: minute * 60_000, shareBp: 5_000, canary: arm, control: arm })
+    }).some(Boolean)
+  })
+  const { serve } = contender
+  contender.serve = (day) => {
+    const served = serve.call(contender, day)
+    const hourMs = day.stream.weekMs / 168
+    if (day.place !== 0 || before === undefined) return served
+    return day.requests.map(({ id, atMs }, row) =>
+      atMs < day.atMs + hourMs && hash32(id) % 2 === 0 ? before! : served[row]!,
+    )
+  }
+  return contender
+}
+
+export const contendersOf = (): YearContender[] => [
+  weekly('never retrained', () => false, { once: true }),
+  weekly('weekly, unjudged', () => true),
+  withThreshold(),
+  withFlagger(),
+]

@@ -1,0 +1,198 @@
+/** Plays a year of a stream for all contenders at once, day by day, and counts what each of them answered. */
+import { auc } from '../../domain/metrics/auc.ts'
+import { contendersOf, type Period, type PlayedDay, type PlayingVersion, type Trained } from './contenders.ts'
+import { daysAWeek, incidentOf, playDayMs, playWeek, type PlayedWeek } from './incidents.ts'
+import { leadWeeks, type YearStream, type StreamRow } from './streams.ts'
+import { featuresOf, snapshotOf, trainVersion, type PlayedSnapshot, type PlayedVersion } from './versions.ts'
+import { tenure } from './tenure/tenure.ts'
+
+export interface WeekResult {
+  auc: number
+  answers: number
+  /** Wrong decisions above those of the weekly version of the calm year on the rows without the incident. */
+  harmed: number
+  /** Answers by a bad version. */
+  bad: number
+}
+
+export interface ContenderResult {
+  name: string
+  weeks: WeekResult[]
+  trainings: number
+  /** Seconds of training. */
+  seconds: number
+  asked: string[]
+  log: string[]
+}
+
+export interface YearResult {
+  stream: string
+  withIncidents: boolean
+  /** The weeks of the year, of which the contenders have those that were played. */
+  planned: number
+  contenders: ContenderResult[]
+  seconds: number
+}
+
+/** What the calm year leaves for the year with incidents: its weekly versions. */
+export type CalmVersions = Map<number, PlayedVersion>
+
+/** A version is bad when its AUC on a week without incident is this much below that of the version of the calm year. */
+const badBy = 0.01
+
+interface Plan {
+  withIncidents: boolean
+  reference: CalmVersions
+  say: (line: string) => void
+  /** Gets the year after each week, because a run may be stopped. */
+  keep: (year: YearResult) => void
+}
+
+export async function playYear(
+  stream: YearStream,
+  { withIncidents, reference, say, keep }: Plan,
+): Promise<YearResult> {
+  const began = performance.now()
+  const { weeks, weekMs } = stream
+  const dayMs = playDayMs(stream)
+  const contenders = [...contendersOf(), tenure()]
+  const results = new Map(contenders.map((each) => [each, [] as WeekResult[]]))
+  const played = new Map<number, PlayedWeek>()
+  for (let week = -leadWeeks; week < 0; week++) played.set(week, playWeek(stream, week, undefined))
+  const badness = new Map<string, boolean>()
+
+  const yearSoFar = (): YearResult => ({
+    stream: stream.name,
+    withIncidents,
+    planned: weeks,
+    contenders: contenders.map((each) => ({
+      name: each.name,
+      weeks: results.get(each)!,
+      trainings: each.trainings,
+      seconds: each.seconds,
+      asked: each.asked,
+      log: each.log,
+    })),
+    seconds: (performance.now() - began) / 1_000,
+  })
+
+  for (let week = 0; week < weeks; week++) {
+    const incident = withIncidents ? incidentOf(week, weeks) : undefined
+    const now = playWeek(stream, week, incident)
+    played.set(week, now)
+    played.delete(week - leadWeeks - 2)
+    const table = [...played.values()].flatMap((each) => each.table)
+    const clean = stream.week(week)
+    const answered = new Map(contenders.map((each) => [each, emptyWeek()]))
+    for (let place = 0; place < daysAWeek; place++) {
+      const atMs = week * weekMs + place * dayMs
+      const requests = now.requests.filter((row) => row.atMs >= atMs && row.atMs < atMs + dayMs)
+      const snapshot = (leftOut: readonly Period[] = []) => snapshotOf(without(table, leftOut), atMs, stream)
+      const shared = once(() => trainOn(stream, snapshot(), `v${week}.${place}`))
+      const day: PlayedDay = {
+        stream,
+        week,
+        place,
+        atMs,
+        requests,
+        incident,
+        snapshot,
+        train: (leftOut = []) =>
+          leftOut.length === 0 ? shared() : trainOn(stream, snapshot(leftOut), `v${week}.${place}-clean`),
+        answers: answersOf(stream, requests),
+      }
+      for (const contender of contenders) {
+        await contender.morning(day)
+      }
+      if (place === 0 && !withIncidents) reference.set(week, (await day.train()).version)
+      for (const contender of contenders) count(answered.get(contender)!, day, contender.serve(day))
+    }
+    const wrongAtBest = wrongOf(clean, reference.get(week)!.answer(featuresOf(clean)), stream)
+    for (const contender of contenders) {
+      const { y, p, versions, wrong } = answered.get(contender)!
+      let bad = 0
+      for (const [served, answers] of versions) {
+        const { id } = served.version
+        const key = served.bug === undefined ? id : `${id} with a bug`
+        if (!badness.has(key))
+          badness.set(key, served.bug !== undefined || isBad(served.version, clean, reference.get(week)!))
+        if (badness.get(key) === true) bad += answers
+      }
+      // A wave adds rows, so the wrong decisions are compared as shares.
+      const harmed = wrong - (wrongAtBest * y.length) / clean.length
+      results.get(contender)!.push({ auc: auc(y, p) ?? 0, answers: y.length, harmed, bad })
+    }
+    say(
+      `${stream.name}${withIncidents ? ' with incidents' : ''} week ${week}${incident === undefined ? '' : ` (${incident.name})`}: ` +
+        contenders.map((each) => `${each.name} ${results.get(each)!.at(-1)!.auc.toFixed(4)}`).join(', '),
+    )
+    keep(yearSoFar())
+  }
+  return yearSoFar()
+}
+
+const without = (table: readonly StreamRow[], leftOut: readonly Period[]): readonly StreamRow[] =>
+  leftOut.length === 0
+    ? table
+    : table.filter(({ atMs }) => !leftOut.some(({ fromMs, toMs }) => atMs >= fromMs && atMs < toMs))
+
+const trainOn = async (stream: YearStream, snapshot: PlayedSnapshot, id: string): Promise<Trained> => ({
+  snapshot,
+  version: await trainVersion(stream, snapshot, id),
+})
+
+interface Answered {
+  y: number[]
+  p: number[]
+  versions: Map<PlayingVersion, number>
+  wrong: number
+}
+
+const emptyWeek = (): Answered => ({ y: [], p: [], versions: new Map(), wrong: 0 })
+
+function count(
+  into: Answered,
+  { requests, answers, stream }: PlayedDay,
+  served: readonly PlayingVersion[],
+): void {
+  for (const [row, { label }] of requests.entries()) {
+    const by = served[row]!
+    const answer = answers(by)[row]!
+    into.y.push(label)
+    into.p.push(answer)
+    into.versions.set(by, (into.versions.get(by) ?? 0) + 1)
+    if (Number(answer >= stream.threshold) !== label) into.wrong++
+  }
+}
+
+const wrongOf = (rows: readonly StreamRow[], answers: Float32Array, { threshold }: YearStream): number =>
+  rows.reduce((sum, { label }, row) => sum + Number(Number(answers[row]! >= threshold) !== label), 0)
+
+/** On the rows of its first week, as they are without an incident. */
+function isBad(version: PlayedVersion, clean: readonly StreamRow[], reference: PlayedVersion): boolean {
+  const y = clean.map(({ label }) => label)
+  const of = (each: PlayedVersion) => auc(y, each.answer(featuresOf(clean))) ?? 0
+  return of(version) < of(reference) - badBy
+}
+
+/** One call for each version and bug. */
+function answersOf(
+  stream: YearStream,
+  requests: readonly StreamRow[],
+): (served: PlayingVersion) => Float32Array {
+  const known = new Map<string, Float32Array>()
+  return ({ version, bug }) => {
+    const key = `${version.id}${bug === undefined ? '' : ' with a bug'}`
+    const found = known.get(key)
+    if (found !== undefined) return found
+    const rows = featuresOf(requests)
+    const answers = version.answer(bug === undefined ? rows : rows.map((row) => bug(row, stream)))
+    known.set(key, answers)
+    return answers
+  }
+}
+
+function once<T>(work: () => Promise<T>): () => Promise<T> {
+  let result: Promise<T> | undefined
+  return () => (result ??= work())
+}

@@ -1,0 +1,247 @@
+/** Formats the years as a page: who was better, by how much, and what each incident did. */
+import { figureTable, machine, roundedNumber as whole, sumBy } from '../harness/figures.ts'
+import type { FalsePromotions } from './false-promotions.ts'
+import { incidentOf, incidents, weekOfIncident } from './incidents.ts'
+import type { ContenderResult, YearResult } from './play.ts'
+
+const us = 'Tenure'
+const unjudged = 'weekly, unjudged'
+const four = (value: number): string => value.toFixed(4)
+const signed = (value: number): string => `${value < 0 ? '−' : '+'}${Math.abs(value).toFixed(4)}`
+
+const meanAuc = ({ weeks }: ContenderResult): number => sumBy(weeks, ({ auc }) => auc) / weeks.length
+const worstAuc = ({ weeks }: ContenderResult): number => Math.min(...weeks.map(({ auc }) => auc))
+const total = ({ weeks }: ContenderResult, what: 'answers' | 'harmed' | 'bad'): number =>
+  sumBy(weeks, (week) => week[what])
+const named = (year: YearResult, name: string): ContenderResult =>
+  year.contenders.find((each) => each.name === name)!
+const titleOf = ({ stream, withIncidents }: YearResult): string =>
+  `${stream}, ${withIncidents ? 'with twelve incidents' : 'calm'}`
+export const chartName = ({ stream, withIncidents }: YearResult): string =>
+  `${stream}-${withIncidents ? 'incidents' : 'calm'}.svg`
+
+export interface PageFacts {
+  /** Requests of a week. */
+  rows: number
+  gate: readonly FalsePromotions[]
+}
+
+export function worthPage(years: readonly YearResult[], { rows, gate }: PageFacts): string {
+  return [
+    '# Is judging worth having?',
+    '',
+    `Made by \`npm run bench:worth\` on ${machine}, at idle priority beside other work.`,
+    '',
+    ...howItIsPlayed(years, rows),
+    '',
+    '## Results',
+    '',
+    ...notPlayed(years),
+    ...years.flatMap((year) => yearSection(year)),
+    '## What was to be reached',
+    '',
+    ...figureTable(
+      ' | Tenure | beside it | reached',
+      years.flatMap((year) => targets(year)),
+    ),
+    '',
+    ...policyChanges(gate),
+    ...incidentTable(years),
+    ...years.flatMap((year) => tenureLog(year)),
+  ].join('\n')
+}
+
+function howItIsPlayed(years: readonly YearResult[], rows: number): string[] {
+  const played = years
+    .map((year) => `${titleOf(year)}: ${year.contenders[0]!.weeks.length} of ${year.planned}`)
+    .join('; ')
+  return [
+    'Five contenders play the same weeks with the same trainer, the same split (three weeks train, the last three days test) and the same first version.',
+    '',
+    '- *never retrained* keeps the first version.',
+    '- *weekly, unjudged* uses a new version each week at once.',
+    '- *hold-out threshold* does so where the AUC on the test rows is at most 0.02 below that of the first version: what a script around a registry does.',
+    "- *Flagger's rules* serve half of the first hour with the new version; failed or slow answers would take it back. Here no answer fails.",
+    '- *Tenure* looks at its monitor each day, retrains by the default triggers, and validates, gates and releases as below.',
+    '',
+    `A week has about ${whole(rows)} requests. Weeks played: ${played}. A week of the flights is half a recorded week.`,
+    'The network has 16 units and learns from at most 6,000 rows; 3,000 rows test. A training takes no time in the year.',
+    '',
+    '**What ran.** Everything runs in one process, without servers. The preprocessing, training loop, expectations of a batch, gate, reducer of releases, judge of a',
+    'look (`judge` of `activities/release/decide.ts` with score shift, disagreement and hold-back), drift, quality, decay and trigger rules are those of the live path.',
+    'Postgres, Temporal, replicas and routes are not part of it; `docs/half-year.md` has the flights on the running system. A tick of a release is an hour, and a day is a window of the monitor.',
+    '',
+    '**People.** A question of a release is answered the next morning: the version with the lower Brier score on the known outcomes of the two days before wins. A quarantine',
+    'that names a period is answered by leaving that period out of the source. Each question and each new quarantine counts as one person asked.',
+    '',
+    '**Figures.** AUC is that of a week on what became true. *Harmed* are the wrong decisions above those of the weekly version of the calm year on the rows without the incident.',
+    'A *bad* version has a bug in serving, or ranks the clean rows of its first week worse by 0.01 of AUC than the weekly version of the calm year. *Cost* is seconds of training.',
+  ]
+}
+
+const streams = ['sea', 'hyperplane', 'flights']
+
+/** A page of fewer years says so. */
+function notPlayed(years: readonly YearResult[]): string[] {
+  const missing = streams.flatMap((stream) =>
+    [false, true].flatMap((withIncidents) =>
+      years.some(
+        (year) =>
+          year.stream === stream &&
+          year.withIncidents === withIncidents &&
+          year.contenders[0]!.weeks.length === year.planned,
+      )
+        ? []
+        : [`${stream} ${withIncidents ? 'with incidents' : 'calm'}`],
+    ),
+  )
+  return missing.length === 0 ? [] : [`Not played to the end for this page: ${missing.join('; ')}.`, '']
+}
+
+function yearSection(year: YearResult): string[] {
+  const best = Math.max(...year.contenders.map(meanAuc))
+  return [
+    `### ${titleOf(year)}`,
+    '',
+    `![AUC by week](charts/${chartName(year)})`,
+    '',
+    ...figureTable(
+      ' | mean AUC | worst week | harmed answers | answers by a bad version | people asked | trainings | cost',
+      year.contenders.map((each) => [
+        each.name,
+        meanAuc(each) === best ? `**${four(best)}**` : four(meanAuc(each)),
+        four(worstAuc(each)),
+        whole(total(each, 'harmed')),
+        whole(total(each, 'bad')),
+        String(each.asked.length),
+        String(each.trainings),
+        `${whole(each.seconds)} s`,
+      ]),
+    ),
+    '',
+  ]
+}
+
+function targets(year: YearResult): string[][] {
+  const own = named(year, us)
+  const weekly = named(year, unjudged)
+  const others = year.contenders.filter(({ name }) => name !== us)
+  const row = (what: string, here: string, beside: string, reached: boolean) => [
+    `${titleOf(year)}: ${what}`,
+    here,
+    beside,
+    reached ? 'yes' : '**no**',
+  ]
+  if (!year.withIncidents) {
+    const gain = meanAuc(own) - meanAuc(weekly)
+    return [row('mean AUC not below weekly by 0.0005', four(meanAuc(own)), signed(gain), gain >= -0.0005)]
+  }
+  const best = others.toSorted((a, b) => meanAuc(b) - meanAuc(a))[0]!
+  const steady = others.toSorted((a, b) => worstAuc(b) - worstAuc(a))[0]!
+  const [bad, theirs] = [total(own, 'bad'), total(weekly, 'bad')]
+  const months = own.weeks.length / (52 / 12)
+  return [
+    row(
+      'better mean than all',
+      four(meanAuc(own)),
+      `${best.name} ${four(meanAuc(best))}`,
+      meanAuc(own) > meanAuc(best),
+    ),
+    row(
+      'better worst week than all',
+      four(worstAuc(own)),
+      `${steady.name} ${four(worstAuc(steady))}`,
+      worstAuc(own) > worstAuc(steady),
+    ),
+    row(
+      'ten times fewer answers by bad versions',
+      whole(bad),
+      `${unjudged} ${whole(theirs)}`,
+      theirs >= 10 * bad && theirs > 0,
+    ),
+    row(
+      'people asked once a month at most',
+      String(own.asked.length),
+      `${months.toFixed(1)} months`,
+      own.asked.length <= months,
+    ),
+  ]
+}
+
+function policyChanges(gate: readonly FalsePromotions[]): string[] {
+  return [
+    '## What stood in the way',
+    '',
+    'Before the first two rules were changed, Tenure lost 0.0047 of mean AUC on the calm year of SEA (0.8493, weekly 0.8539).',
+    '',
+    '- *Anchor.* After an abrupt change the gate refused challengers that were better than the champion, because an earlier release ranked the old world better.',
+    '  The anchor now limits `not_worse` only.',
+    '- *Calibration.* For eleven weeks it refused challengers whose calibration error was above the limit, although their Brier score was better. A Brier score that is better with certainty now makes this a warning.',
+    '- *Cooldown*, not changed. After rejections the next automatic training waits for up to a week, so that an abrupt change is learnt up to a week late: week 14 of SEA lost 0.04.',
+    '- *Quarantine.* A column that is empty, frozen or renamed for a week is a third of the rows of a training, below the limits on the batch. Periods of a batch are now judged too.',
+    '',
+    'The first two let a challenger pass that the gate calls `better`. How often that is an error, on 3,000 test rows:',
+    '',
+    ...figureTable(
+      'true difference of AUC | gates | better by AUC | better by Brier',
+      gate.map(({ delta, runs, byAuc, byBrier }) => [
+        delta === 0 ? '0' : signed(delta),
+        whole(runs),
+        `${((100 * byAuc) / runs).toFixed(1)} %`,
+        `${((100 * byBrier) / runs).toFixed(1)} %`,
+      ]),
+    ),
+    '',
+  ]
+}
+
+/** The weeks from one incident to the next, which show its aftermath too. */
+function incidentTable(years: readonly YearResult[]): string[] {
+  const played = years.filter(({ withIncidents }) => withIncidents)
+  const spans = (weeks: number, place: number): [number, number] => [
+    weekOfIncident(place, weeks),
+    place + 1 < incidents.length ? weekOfIncident(place + 1, weeks) : weeks,
+  ]
+  const cell = (year: YearResult, name: string, place: number): string => {
+    const { weeks } = named(year, name)
+    const [from, to] = spans(year.planned, place)
+    const some = weeks.slice(from, to)
+    return some.length < to - from ? '–' : four(sumBy(some, ({ auc }) => auc) / some.length)
+  }
+  if (played.length === 0) return []
+  return [
+    '## Incidents',
+    '',
+    'Each lasts a week. The figures are the mean AUC from its week to the week before the next one, of *weekly, unjudged* and of *Tenure*.',
+    '',
+    ...figureTable(
+      [
+        'incident',
+        'of the kind',
+        ...played.flatMap(({ stream }) => [`${stream}: weekly`, `${stream}: Tenure`]),
+      ],
+      incidents.map(({ name, kind }, place) => [
+        name,
+        kind,
+        ...played.flatMap((year) => [cell(year, unjudged, place), cell(year, us, place)]),
+      ]),
+    ),
+    '',
+  ]
+}
+
+function tenureLog(year: YearResult): string[] {
+  const { asked } = named(year, us)
+  if (asked.length === 0) return []
+  return [
+    `### People asked: ${titleOf(year)}`,
+    '',
+    ...asked.map((line) => {
+      const week = Number(/^week (\d+)/.exec(line)?.[1])
+      const incident = year.withIncidents ? incidentOf(week, year.planned) : undefined
+      const text = line.replaceAll('|', '/').replaceAll('`', '').slice(0, 300)
+      return `- ${text}${incident === undefined ? '' : ` (*${incident.name}*)`}`
+    }),
+    '',
+  ]
+}

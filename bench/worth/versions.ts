@@ -1,0 +1,131 @@
+/**
+ * Trains and asks the versions of all contenders: the preprocessing, the training loop and the reference profile of the product, in this
+ * process. One training serves every contender that trains at the same time.
+ */
+import type { LayersModel } from '@tensorflow/tfjs'
+import { makeFit } from '../../activities/tensorflow/training-loop.ts'
+import { answersOf, loadTensorflow, type Tensorflow } from '../../activities/tensorflow/tfjs.ts'
+import { columnTableOf, listCells, type ColumnTable } from '../../domain/model/columns.ts'
+import { inputWidthOf, type FeatureRow } from '../../domain/model/features.ts'
+import { compileColumnEncoder, fitFeatures } from '../../domain/model/preprocessing.ts'
+import {
+  categoryProfile,
+  numberProfile,
+  type ReferenceProfile,
+} from '../../domain/model/reference-profile.ts'
+import { seededRandom } from '../../domain/statistics/random.ts'
+import { dayMs } from '../half-year/clock.ts'
+import type { YearStream, StreamRow } from './streams.ts'
+
+/** The split of the shipped flight model, as shares of a week of the stream. */
+const trainWeeks = 3
+const testWeeks = 3 / 7
+const maturedWeeks = 0.5 / 7
+const maxTrainRows = 6_000
+const maxTestRows = 3_000
+
+export interface PlayedSnapshot {
+  asOfMs: number
+  train: StreamRow[]
+  test: StreamRow[]
+}
+
+export interface PlayedVersion {
+  id: string
+  asOfMs: number
+  rows: number
+  profile: ReferenceProfile
+  /** Probabilities of "yes". */
+  answer(rows: readonly FeatureRow[]): Float32Array
+  seconds: number
+}
+
+/** The rows that were known at a time, split as the shipped model splits them. */
+export function snapshotOf(table: readonly StreamRow[], asOfMs: number, stream: YearStream): PlayedSnapshot {
+  const { weekMs } = stream
+  const endMs = asOfMs - maturedWeeks * weekMs
+  const testMs = endMs - testWeeks * weekMs
+  const fromMs = testMs - trainWeeks * weekMs
+  const known = table.filter(({ knownAtMs }) => knownAtMs <= asOfMs)
+  const between = (from: number, to: number) => known.filter(({ atMs }) => atMs >= from && atMs < to)
+  return {
+    asOfMs,
+    train: sampled(between(fromMs, testMs), maxTrainRows),
+    test: sampled(between(testMs, endMs), maxTestRows),
+  }
+}
+
+function sampled(rows: StreamRow[], most: number): StreamRow[] {
+  if (rows.length <= most) return rows
+  const uniform = seededRandom(rows.length)
+  return rows.filter(() => uniform() < most / rows.length)
+}
+
+export const featuresOf = (rows: readonly StreamRow[]): FeatureRow[] => rows.map(({ features }) => features)
+
+let loading: Promise<Tensorflow> | undefined
+
+export async function trainVersion(
+  stream: YearStream,
+  { train, asOfMs }: PlayedSnapshot,
+  id: string,
+): Promise<PlayedVersion> {
+  const tf = await (loading ??= loadTensorflow())
+  const began = performance.now()
+  const { features } = stream
+  const { units, epochs, batchSize, learningRate } = stream.network
+  const names = Object.keys(features)
+  const table = typed(columnTableOf(featuresOf(train), names), features)
+  const fits = fitFeatures(table, features)
+  const inputs = inputWidthOf(fits)
+  const seed = 1
+  const kernel = (layer: number) => tf.initializers.glorotUniform({ seed: seed + layer })
+  const network: LayersModel = tf.sequential({
+    layers: [
+      tf.layers.dense({ inputShape: [inputs], units, activation: 'relu', kernelInitializer: kernel(0) }),
+      tf.layers.dense({ units: 1, activation: 'sigmoid', kernelInitializer: kernel(1) }),
+    ],
+  })
+  network.compile({ optimizer: tf.train.adam(learningRate), loss: 'binaryCrossentropy' })
+  const fit = makeFit({
+    tf,
+    seed,
+    of: id,
+    data: {
+      rows: table.rows,
+      inputs,
+      outputs: 1,
+      encode: compileColumnEncoder(table, features, fits),
+      targets: Float32Array.from(train, ({ told }) => told),
+    },
+    onEpoch: () => Promise.resolve(),
+    onBatch: () => Promise.resolve(),
+  })
+  await fit(network, { epochs, batchSize })
+  const answer = (rows: readonly FeatureRow[]): Float32Array => {
+    const asked = typed(columnTableOf(rows, names), features)
+    const encode = compileColumnEncoder(asked, features, fits)
+    return answersOf(tf, network, { rows: asked.rows, inputs, encode }).values as Float32Array
+  }
+  const profile: ReferenceProfile = {
+    rows: train.length,
+    everyMs: dayMs,
+    features: names.map((name) => {
+      const cells = listCells(table.columns[name]!)
+      return features[name]!.kind === 'number'
+        ? numberProfile(name, cells as (number | null)[])
+        : categoryProfile(name, cells as (string | null)[])
+    }),
+    score: numberProfile('score', answer(featuresOf(train))),
+  }
+  return { id, asOfMs, rows: train.length, profile, answer, seconds: (performance.now() - began) / 1_000 }
+}
+
+/** A column that is null throughout still has the kind of its feature. */
+function typed(table: ColumnTable, features: YearStream['features']): ColumnTable {
+  const columns = Object.entries(table.columns).map(([name, column]) => {
+    if (features[name]!.kind !== 'category' || column.kind === 'text') return [name, column] as const
+    return [name, { kind: 'text', codes: new Uint8Array(table.rows), texts: [] } as const] as const
+  })
+  return { ...table, columns: Object.fromEntries(columns) }
+}
