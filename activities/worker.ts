@@ -29,6 +29,7 @@ import { warmUpWorker } from './worker/warm-up.ts'
 import { syncIntegrations } from './integrations/sync.ts'
 import { createKeeper } from './worker/keep-running.ts'
 import { createSweep, findRunIn, sweepMs } from './worker/orphaned-releases.ts'
+import { dataConverterOf } from '../temporal/payload-codec.ts'
 
 const longestPauseMs = 2_000
 const temporalAnswersMs = 3_000
@@ -135,7 +136,10 @@ async function run(worker: Worker): Promise<void> {
 async function sweepAgain(connection: NativeConnection): Promise<void> {
   const { namespace } = config.temporal
   const sweep = createSweep(deps, findRunIn(connection.workflowService, namespace))
-  const keep = createKeeper(deps, new Client({ connection, namespace }))
+  const keep = createKeeper(
+    deps,
+    new Client({ connection, namespace, dataConverter: dataConverterOf(config.temporal) }),
+  )
   const failed = (what: string) => (error: unknown) => log.warn({ error: reasonOf(error) }, `${what} failed`)
   for (;;) {
     await pause(sweepMs, undefined, { signal: stopping.signal })

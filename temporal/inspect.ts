@@ -3,6 +3,7 @@ import { ScheduleNotFoundError, WorkflowNotFoundError, type Client } from '@temp
 import { inParallel } from './in-parallel.ts'
 import { callMs, readSchedules, type WorkflowSchedule } from './schedules.ts'
 import type { StandingWorkflow } from './standing-workflows.ts'
+import { messageOfFailure } from './payload-codec.ts'
 
 /** The ids of the open workflows of a task queue. Their memos are not read: they can have an encoding that is not known here. */
 export async function listOpenWorkflows(client: Client, taskQueue: string): Promise<string[]> {
@@ -121,6 +122,8 @@ async function causeOf(client: Client, execution: { workflowId: string; runId: s
     }),
   )
   const failed = history?.events?.find((event) => event.workflowTaskFailedEventAttributes != null)
-  const message = failed?.workflowTaskFailedEventAttributes?.failure?.message ?? ''
+  const { failure } = failed?.workflowTaskFailedEventAttributes ?? {}
+  const { payloadCodecs } = client.options.loadedDataConverter
+  const message = failure ? await messageOfFailure(failure, payloadCodecs) : ''
   return message === '' ? 'no worker completes it' : message
 }

@@ -138,9 +138,15 @@ export function createTemporalClient({
   }
 }
 
-async function connect({ address, namespace, apiKey, tls }: Config['temporal']): Promise<Client> {
+async function connect({
+  address,
+  namespace,
+  apiKey,
+  tls,
+  payloadKeys,
+}: Config['temporal']): Promise<Client> {
   // Loaded on first use, because it would double the time to the first prediction.
-  const { Client, Connection } = await import('./sdk.ts')
+  const { Client, Connection, dataConverterOf } = await import('./sdk.ts')
   const connection = Connection.lazy({
     address,
     connectTimeout: callTimeoutMs,
@@ -149,7 +155,7 @@ async function connect({ address, namespace, apiKey, tls }: Config['temporal']):
     apiKey,
     tls: tls === undefined ? undefined : (tls as NonNullable<ConnectionOptions['tls']>),
   })
-  return new Client({ connection, namespace })
+  return new Client({ connection, namespace, dataConverter: dataConverterOf({ payloadKeys }) })
 }
 
 /** Whether the connection is refused. Leaves unparsable addresses and silent hosts to the SDK. */

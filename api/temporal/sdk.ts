@@ -3,3 +3,4 @@
  * here.
  */
 export { Client, Connection } from '@temporalio/client'
+export { dataConverterOf } from '../../temporal/payload-codec.ts'

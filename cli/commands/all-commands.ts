@@ -6,6 +6,7 @@ import { restoreCommand } from './admin/restore.ts'
 import { batchGroup } from './registry/batch.ts'
 import { bundleGroup } from './registry/bundle.ts'
 import { releaseCommands, rollbackCommand, signalCommand } from './release-verbs.ts'
+import { codecCommand } from './admin/codec.ts'
 import { doctorCommand } from './admin/doctor.ts'
 import { drillsGroup } from './lifecycle/drills.ts'
 import { featuresGroup } from './registry/features.ts'
@@ -61,6 +62,7 @@ export const commands: readonly (CommandSpec | CommandGroup)[] = [
   killSwitchesGroup,
   keysGroup,
   auditGroup,
+  codecCommand,
   simulateCommand,
   policyGroup,
   monitorGroup,

@@ -15,6 +15,7 @@ import { openEvents, type RecordedEvents } from './events.ts'
 import type { Narrator } from './narrator.ts'
 import { readProgress, writeProgress, type DemoProgress } from './progress.ts'
 import { startReplay, type Pace, type Replay } from './replay.ts'
+import { dataConverterOf } from '../../temporal/payload-codec.ts'
 
 export const demoModel = 'flight-delay'
 /** Requester and approver must differ. */
@@ -56,7 +57,11 @@ export async function openWorld(system: System, narrator: Narrator): Promise<Dem
     ...connectionOf(config.temporal),
     connectTimeout: temporalMs,
   })
-  const temporal = new Client({ connection, namespace: config.temporal.namespace })
+  const temporal = new Client({
+    connection,
+    namespace: config.temporal.namespace,
+    dataConverter: dataConverterOf(config.temporal),
+  })
   const { definition } = await getModel(store, demoModel)
   // An interrupted demo may have left its fault active.
   await writeFaults(store, {})

@@ -14,6 +14,7 @@ import { standingWorkflows } from '../../temporal/standing-workflows.ts'
 import type { Config } from '../../temporal.config.ts'
 import { connectionOf } from '../client/temporal-connection.ts'
 import { broken, ok, warning, type Finding } from './finding.ts'
+import { dataConverterOf } from '../../temporal/payload-codec.ts'
 
 const askMs = 10_000
 const maxNamed = 5
@@ -28,7 +29,11 @@ export async function checkDuties(
   try {
     const { models, removed, ...duties } = await readDuties(store)
     const heartbeats = await listHeartbeats(store)
-    const client = new Client({ connection, namespace: temporal.namespace })
+    const client = new Client({
+      connection,
+      namespace: temporal.namespace,
+      dataConverter: dataConverterOf(temporal),
+    })
     const scheduled = models.filter(({ name }) => !removed.includes(name))
     const queue = taskQueues.control
     const open = await listOpenWorkflows(client, queue)

@@ -29,6 +29,7 @@ import { startAlerts, startMonitor } from '../../temporal/standing-workflows.ts'
 import { monitorWorkflowId } from '../../workflows/messages.ts'
 import { ensureSearchAttributes } from './search-attributes.ts'
 import { syncViews } from './sync-views.ts'
+import { dataConverterOf } from '../../temporal/payload-codec.ts'
 
 export interface Synced {
   models: { name: string; change: 'new' | 'changed' | 'unchanged'; schedule: 'scheduled' | 'unscheduled' }[]
@@ -169,7 +170,14 @@ export async function withTemporal<T>(
     interceptors: [withDeadline, makeGrpcRetryInterceptor(defaultGrpcRetryOptions())],
   })
   try {
-    return await work(new Client({ connection, namespace: config.temporal.namespace }), connection)
+    return await work(
+      new Client({
+        connection,
+        namespace: config.temporal.namespace,
+        dataConverter: dataConverterOf(config.temporal),
+      }),
+      connection,
+    )
   } finally {
     await connection.close()
   }

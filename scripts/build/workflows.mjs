@@ -28,6 +28,7 @@ export const workflowCode = (root, { logger, interceptors = [] } = {}) =>
       const options = {
         workflowsPath,
         payloadConverterPath,
+        failureConverterPath: join(root, 'workflows', 'input', 'failure-converter.ts'),
         workflowInterceptorModules: interceptors,
         logger,
       }

@@ -22,6 +22,11 @@ export const variables: Readonly<Record<string, Meanings>> = {
     TEMPORAL_NAMESPACE: ['The namespace of the workflows.', '`default`'],
     TEMPORAL_API_KEY: ['The key of Temporal Cloud.'],
     TEMPORAL_API_KEY_FILE: ['… or a file that holds it; read at the start.'],
+    TENURE_PAYLOAD_KEYS: [
+      'The keys that encrypt what Temporal stores, as `id:<base64 of 32 bytes>`, divided by commas or lines: the first encrypts, all decrypt. The same on every machine. See `docs/how-to/machines/encrypt-temporal.md`.',
+      'payloads in clear',
+    ],
+    TENURE_PAYLOAD_KEYS_FILE: ['… or a file that holds them; read at the start.'],
     TEMPORAL_TLS: ['Whether the connection is encrypted; always on with an API key.'],
     TEMPORAL_TLS_CLIENT_CERT_PATH: ['The client certificate for mutual TLS, as a file …'],
     TEMPORAL_TLS_CLIENT_CERT_DATA: ['… or as PEM.'],

@@ -3,6 +3,7 @@ import type { Source } from './source.ts'
 
 /** Names that several files may export, each with its reason. */
 export const sharedNames: Readonly<Record<string, string>> = {
+  failureConverter: 'Temporal requires the name, in the sandbox of workflows and outside of it',
   quantiles: 'a label of model files, and those of a list of numbers',
   postgres: 'a source of rows in model files, and a step of the set-up',
 }

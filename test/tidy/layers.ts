@@ -44,6 +44,7 @@ export const layers: Readonly<Record<string, Layer>> = {
     values: ['domain', 'workflows/messages'],
     types: ['activities'],
     packages: ['@temporalio/workflow'],
+    only: { '@temporalio/common': ['workflows/input/failure-converter.ts'] },
   },
   // What the processes share that run no workflow.
   'workflows/messages': { values: ['domain'], packages: [], typePackages: ['@temporalio/workflow'] },
@@ -81,7 +82,8 @@ export const layers: Readonly<Record<string, Layer>> = {
   // What must run in Temporal, and what runs: for the worker that keeps it running and for the command line.
   temporal: {
     values: ['domain', 'workflows/messages'],
-    packages: ['@temporalio/client', '@temporalio/envconfig'],
+    packages: ['@temporalio/client', '@temporalio/envconfig', '@temporalio/proto', 'node:crypto'],
+    typePackages: ['@temporalio/common'],
   },
   // Delivers alerts: for the control worker, and for replicas while it is silent.
   alerts: {
@@ -99,6 +101,7 @@ export const layers: Readonly<Record<string, Layer>> = {
       'alerts',
       'charts',
       'workflows/messages.ts',
+      'temporal/payload-codec.ts',
       'temporal.config.ts',
       'scripts/build',
     ],
@@ -159,7 +162,10 @@ export const layers: Readonly<Record<string, Layer>> = {
   },
   'vitest.config.ts': { values: everything, packages: everything },
   // Compiles and runs the processes: plain JavaScript, because it runs before anything is compiled.
-  'scripts/build': { values: [], packages: ['node:*', 'esbuild', 'tsx', '@temporalio/worker'] },
+  'scripts/build': {
+    values: [],
+    packages: ['node:*', 'esbuild', 'tsx', '@temporalio/worker', '@temporalio/common'],
+  },
   scripts: { values: everything, packages: everything },
   bench: { values: everything, packages: everything },
   test: { values: everything, packages: everything },

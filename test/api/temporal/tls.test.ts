@@ -54,6 +54,8 @@ beforeAll(async () => {
     TENURE_STATE: join(directory, 'state'),
     TENURE_CONTROL_QUEUE: queue,
     TEMPORAL_ADDRESS: `127.0.0.1:${(endpoint.address() as AddressInfo).port}`,
+    // A compiled worker loads the converter of failures by its path.
+    TENURE_PAYLOAD_KEYS: `a:${Buffer.alloc(32, 1).toString('base64')}`,
     TEMPORAL_TLS_SERVER_NAME: 'temporal.test',
     TEMPORAL_TLS_SERVER_CA_CERT_PATH: authority.ca,
     TEMPORAL_TLS_CLIENT_CERT_PATH: caller.cert,

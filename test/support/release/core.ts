@@ -18,6 +18,7 @@ import { openStore, type Store } from '../../../store/postgres.ts'
 import { openSigner } from '../../../store/signing/signing-key.ts'
 import { readConfig, type Config } from '../../../temporal.config.ts'
 import { quietRuntime } from '../servers/silence-temporal.ts'
+import { dataConverterOf } from '../../../temporal/payload-codec.ts'
 
 export interface Core {
   config: Config
@@ -63,7 +64,11 @@ export async function startCore(servers: Servers, environment: Record<string, st
   const worker = await createControlWorker(deps, native, await (bundled ??= bundleWorkflows(silent)))
   const running = worker.run()
   const connection = await Connection.connect({ address: config.temporal.address })
-  const client = new Client({ connection, namespace: config.temporal.namespace })
+  const client = new Client({
+    connection,
+    namespace: config.temporal.namespace,
+    dataConverter: dataConverterOf(config.temporal),
+  })
   return {
     config,
     store,

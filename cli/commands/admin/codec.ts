@@ -1,0 +1,51 @@
+/** `tenure codec`: lets Temporal's pages and its command line read encrypted payloads, on this machine. */
+import { randomBytes } from 'node:crypto'
+import { once } from 'node:events'
+import type { AddressInfo } from 'node:net'
+import { createPayloadCodec } from '../../../temporal/payload-codec.ts'
+import { environmentWith, readCommandConfig, readConfig } from '../../../temporal.config.ts'
+import { usageError } from '../../client/client.ts'
+import { createCodecServer } from '../../codec/server.ts'
+import type { CommandSpec } from '../../program.ts'
+
+export const codecCommand: CommandSpec = {
+  name: 'codec',
+  summary: "Decrypt payloads for Temporal's pages and command line, until Ctrl-C",
+  options: [
+    ['--ui <origin>', "Origin of Temporal's pages (default: those of `tenure up`)"],
+    ['--port <port>', 'Port on loopback (default: any free one)'],
+  ],
+  examples: ['codec', 'codec --ui http://127.0.0.1:8233 --port 8088'],
+  async run({ terminal }, { options }) {
+    // Without a database: only the keys are read.
+    const { payloadKeys = [] } = readConfig(
+      environmentWith({ DATABASE_URL: 'postgres://127.0.0.1/none' }),
+    ).temporal
+    if (payloadKeys.length === 0)
+      throw usageError(
+        'there is no key',
+        'Set TENURE_PAYLOAD_KEYS or TENURE_PAYLOAD_KEYS_FILE as for the workers.',
+      )
+    const { ports } = readCommandConfig()
+    const origin = String(options['ui'] ?? `http://127.0.0.1:${ports.temporalUi}`).replace(/\/+$/, '')
+    if (!/^https?:\/\/[\w.-]+(:\d{1,5})?$/.test(origin))
+      throw usageError(`--ui is an origin such as http://127.0.0.1:8233, not "${origin}"`)
+    const port = Number(options['port'] ?? 0)
+    if (!Number.isInteger(port) || port < 0 || port > 65_535)
+      throw usageError(`--port is a whole number from 0 to 65535, not "${String(options['port'])}"`)
+    const token = randomBytes(24).toString('base64url')
+    const server = createCodecServer({ codec: createPayloadCodec(payloadKeys), token, origin })
+    server.listen(port, '127.0.0.1')
+    await once(server, 'listening')
+    const endpoint = `http://127.0.0.1:${(server.address() as AddressInfo).port}`
+    terminal.answer(
+      { endpoint, token, origin },
+      `In Temporal's pages set the codec server to ${endpoint}/${token}\nFor its command line: --codec-endpoint ${endpoint} --codec-auth 'Bearer ${token}'`,
+    )
+    const stop = new AbortController()
+    for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => stop.abort())
+    await once(stop.signal, 'abort')
+    server.close()
+    server.closeAllConnections()
+  },
+}
