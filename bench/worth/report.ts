@@ -179,6 +179,7 @@ function policyChanges(gate: readonly FalsePromotions[]): string[] {
     '- *Calibration.* For eleven weeks it refused challengers whose calibration error was above the limit, although their Brier score was better. A Brier score that is better with certainty now makes this a warning.',
     '- *Cooldown*, not changed. After rejections the next automatic training waits for up to a week, so that an abrupt change is learnt up to a week late: week 14 of SEA lost 0.04.',
     '- *Quarantine.* A column that is empty, frozen or renamed for a week is a third of the rows of a training, below the limits on the batch. Periods of a batch are now judged too.',
+    '- *Worst week*, not mended. In the week of the unit the requests themselves are broken, so that every version answers wrongly.',
     '',
     'The first two let a challenger pass that the gate calls `better`. How often that is an error, on 3,000 test rows:',
     '',
