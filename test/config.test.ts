@@ -69,11 +69,13 @@ describe('the configuration', () => {
   it('reads each secret from a file, and refuses two of one', () => {
     const folder = mkdtempSync(join(tmpdir(), 'tenure-secrets-'))
     try {
+      const payloadKey = `a:${Buffer.alloc(32, 1).toString('base64')}`
       const files = Object.fromEntries(
         secretNames.map((name) => {
           const file = join(folder, name)
           const isUrl = name.endsWith('DATABASE_URL')
-          writeFileSync(file, isUrl ? `postgres://${name.toLowerCase()}/tenure\n` : `${name}-secret\n`)
+          const text = isUrl ? `postgres://${name.toLowerCase()}/tenure` : `${name}-secret`
+          writeFileSync(file, `${name === 'TENURE_PAYLOAD_KEYS' ? payloadKey : text}\n`)
           return [`${name}_FILE`, file]
         }),
       )
@@ -91,6 +93,7 @@ describe('the configuration', () => {
         config.readerUrl,
         command.ownerDatabaseUrl,
         config.temporal.apiKey,
+        config.temporal.payloadKeys?.map(({ id }) => id),
         config.oidc?.clientSecret,
         config.mirrors.mlflow?.token,
         config.mirrors.openlineage?.token,
@@ -100,6 +103,7 @@ describe('the configuration', () => {
         'postgres://tenure_reader_database_url/tenure',
         'postgres://tenure_owner_database_url/tenure',
         'TEMPORAL_API_KEY-secret',
+        ['a'],
         'TENURE_OIDC_CLIENT_SECRET-secret',
         'TENURE_MLFLOW_TOKEN-secret',
         'TENURE_OPENLINEAGE_TOKEN-secret',
