@@ -125,6 +125,20 @@ const msOf = (at: unknown): number | undefined => (typeof at === 'string' ? Date
 /** Removes secrets: for some channels the address alone permits writing. */
 function secretsOf(target: ChannelTarget): (string | undefined)[] {
   const { pathname, search, password } = new URL(target.kind === 'email' ? target.smtp : target.url)
-  const secret = target.kind === 'webhook' ? target.secret : undefined
-  return [secret, search, pathname, password]
+  return [...ownSecrets(target), search, pathname, password]
+}
+
+function ownSecrets(target: ChannelTarget): (string | undefined)[] {
+  switch (target.kind) {
+    case 'webhook':
+      return [target.secret]
+    case 'slack':
+      return [target.signingSecret]
+    case 'pagerduty':
+      return [target.routingKey]
+    case 'opsgenie':
+      return [target.apiKey]
+    default:
+      return []
+  }
 }

@@ -24,7 +24,13 @@ export async function reportReleases(store: Store): Promise<void> {
       model: state.model,
       severity: 'warning',
       message,
-      evidence: { ...subjectOf(state), headline, owner, until: new Date(untilMs).toISOString() },
+      evidence: {
+        ...subjectOf(state),
+        digests: state.digests,
+        headline,
+        owner,
+        until: new Date(untilMs).toISOString(),
+      },
     })
   }
   for (const { state, report, owner } of await listPromoted(store)) {

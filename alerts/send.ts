@@ -4,7 +4,11 @@ import { Webhook } from 'standardwebhooks'
 import { noticeKinds } from '../domain/monitoring/alert-kinds.ts'
 import type { ChannelTarget } from '../domain/monitoring/alert-escalation.ts'
 import { boundedText } from '../store/bounded-text.ts'
-import { alertText, messageLines, titleOf, type Message } from './message.ts'
+import { alertText, titleOf, type Message } from './message.ts'
+import { opsgenieAlert } from './channels/opsgenie.ts'
+import { pagerdutyEvent } from './channels/pagerduty.ts'
+import { slackMessage } from './channels/slack.ts'
+import { teamsMessage } from './channels/teams.ts'
 import { outgoingFetch } from '../store/outgoing-fetch.ts'
 
 /** Timeout, so that one channel does not delay the others. */
@@ -15,11 +19,21 @@ const maxResponseBytes = 1_000
 export async function send(target: ChannelTarget, message: Message): Promise<void> {
   switch (target.kind) {
     case 'slack':
-      return post(target.url, { text: slackText(message) })
+      return post(target.url, slackMessage(message, target.signingSecret !== undefined))
+    case 'teams':
+      return post(target.url, teamsMessage(message))
+    case 'pagerduty': {
+      const { path, body } = pagerdutyEvent(target.routingKey, message)
+      return post(under(target.url, path), body)
+    }
+    case 'opsgenie': {
+      const { path, body } = opsgenieAlert(message)
+      return post(under(target.url, path), body, { authorization: `GenieKey ${target.apiKey}` })
+    }
     case 'webhook':
       return postSigned(target, message)
     case 'alertmanager':
-      return post(`${target.url.replace(/\/$/, '')}/api/v2/alerts`, [alertmanagerAlert(message)])
+      return post(under(target.url, '/api/v2/alerts'), [alertmanagerAlert(message)])
     case 'email':
       return mail(target, message)
     default:
@@ -27,18 +41,7 @@ export async function send(target: ChannelTarget, message: Message): Promise<voi
   }
 }
 
-/** Slack reads these three characters as markup: https://docs.slack.dev/messaging/formatting-message-text */
-const escaped = (text: string): string =>
-  text.replaceAll('&', '&amp;').replaceAll('<', '&lt;').replaceAll('>', '&gt;')
-
-const slackText = (message: Message): string =>
-  messageLines(message)
-    .map(({ text, url }, line) => {
-      if (url?.startsWith('http') === true) return `<${url}|${text}>`
-      const whole = escaped(url === undefined ? text : `${text}: ${url}`)
-      return line === 0 ? `*${whole}*` : whole
-    })
-    .join('\n')
+const under = (url: string, path: string): string => `${url.replace(/\/$/, '')}${path}`
 
 /** The alert with its evidence, as JSON. */
 async function postSigned(

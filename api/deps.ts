@@ -45,6 +45,8 @@ export interface ApiDeps {
   invocationsModel?: string
   /** Identity provider; absent when users sign in by key only. */
   oidc?: OidcConfig
+  /** The file of the alert channels. */
+  alertChannels: string
   /** Why this process accepts no more requests; undefined while it does. */
   stopping: () => string | undefined
 }

@@ -134,13 +134,13 @@ export async function startServer(config: Config, logger: Logger): Promise<Runni
     callReplica,
     log: logger,
   }
-  const { oidc, buildId, artifactRoot } = config
+  const { oidc, buildId, artifactRoot, alertChannels } = config
   const build = { version: readVersion(), buildId }
   const artifacts = openSharedArtifacts(config)
   const { heads } = replica
   const more = { heads, refusals, oidc, stopping, build, artifactRoot, artifacts, invocationsModel }
   const backups = watchBackups(store, (error) => onError('the backups cannot be watched', error))
-  const watched = { backups: backups.found, signersFolder: signersFolder(config.signing) }
+  const watched = { backups: backups.found, signersFolder: signersFolder(config.signing), alertChannels }
   gate.mount(createApplication({ ...deps, ...more, ...watched }).listener)
   const stopDelivery = startDelivery(deps, onError)
   const workers = watchWorkers(store, (error) => onError('the workers cannot be watched', error))

@@ -5,6 +5,7 @@ import type { ApiDeps } from '../deps.ts'
 import { adapterRoutes } from './serving/adapters.ts'
 import { alertRoutes } from './admin/alerts.ts'
 import { batchRoutes } from './serving/batches.ts'
+import { chatRoutes } from './lifecycle/chat.ts'
 import { commandRoutes } from './lifecycle/commands.ts'
 import { descriptionRoutes } from './api-description.ts'
 import { drillRoutes } from './lifecycle/drills.ts'
@@ -50,6 +51,7 @@ export function routesOf(deps: ApiDeps): RouteDefinition[] {
     ...sweepRoutes(deps),
     ...releaseRoutes(deps),
     ...commandRoutes(deps),
+    ...chatRoutes(deps),
     ...rollbackRoutes(deps),
     ...drillRoutes(deps),
     ...featureRoutes(deps),

@@ -5,8 +5,10 @@
 import { randomUUID } from 'node:crypto'
 import { path, usageError } from '../client/client.ts'
 import type { ReleaseAnswer } from '../client/responses.ts'
-import type { CommandSpec } from '../program.ts'
+import { exitCodes, type ExitCode } from '../exit-codes.ts'
+import type { CommandSession, CommandSpec } from '../program.ts'
 import { deferredText, type CommandReply } from './deferred.ts'
+import { follow } from './follow.ts'
 import { findReleaseId } from './lifecycle/releases.ts'
 import { digestPrefix } from './format.ts'
 
@@ -20,10 +22,18 @@ const verbs = {
   'promote-now': 'Emergency promote: skip approvals and waits',
 }
 
+const waitOption = [
+  '--wait',
+  'Wait until the release has ended; exit code 6 unless the version is promoted',
+] as const
+
 export const releaseCommands: readonly CommandSpec[] = Object.entries(verbs).map(([name, summary]) => ({
   name: `${name} <release>`,
   summary,
-  options: [['--reason <text>', 'Reason, stored in the audit log']],
+  options: [
+    ['--reason <text>', 'Reason, stored in the audit log'],
+    ...(name === 'approve' ? [waitOption] : []),
+  ],
   examples: [`${name} rel_01h…`, `${name} flight-delay --reason "checked with operations"`],
   async run({ terminal, api }, { args, options }) {
     const reason = { reason: options['reason'] }
@@ -42,12 +52,29 @@ export const releaseCommands: readonly CommandSpec[] = Object.entries(verbs).map
     const deferred = deferredText(version, answer)
     if (deferred !== undefined) return terminal.answer(answer, deferred)
     const { accepted, message, stage = '' } = answer
-    terminal.answer(
-      { release: id, accepted, message, stage },
-      `${version}: ${message} (${stage}, artifact ${digestPrefix(artifact_digest)})`,
-    )
+    const said = `${version}: ${message} (${stage}, artifact ${digestPrefix(artifact_digest)})`
+    if (options['wait'] !== true) return terminal.answer({ release: id, accepted, message, stage }, said)
+    terminal.say(said)
+    return awaitEnd({ terminal, api }, id)
   },
 }))
+
+/** Follows a release to its end. A promotion is a success. */
+async function awaitEnd({ terminal, api }: CommandSession, id: string): Promise<ExitCode> {
+  let shown = ''
+  const ended = await follow(
+    () => api().get<ReleaseAnswer>(path`/v1/releases/${id}`),
+    ({ outcome }) => outcome !== undefined,
+    ({ stage, why = '' }) => {
+      const line = `${stage}: ${why}`
+      if (line !== shown) terminal.say(line)
+      shown = line
+    },
+  )
+  const { version, outcome = '', reason = '' } = ended
+  terminal.answer(ended, `${version}: ${outcome} (${reason})`)
+  return outcome === 'promoted' ? exitCodes.done : exitCodes.otherwise
+}
 
 export const rollbackCommand: CommandSpec = {
   name: 'rollback <release-or-model>',

@@ -20,7 +20,11 @@ export interface Channel {
 }
 
 export type ChannelTarget =
-  | { kind: 'slack'; url: string }
+  /** With buttons when there is a signing secret; `users` are Slack's ids of users → names of keys. */
+  | { kind: 'slack'; url: string; signingSecret?: string; users?: Readonly<Record<string, string>> }
+  | { kind: 'teams'; url: string }
+  | { kind: 'pagerduty'; url: string; routingKey: string }
+  | { kind: 'opsgenie'; url: string; apiKey: string }
   /** Signed as Standard Webhooks (https://www.standardwebhooks.com) when there is a secret. */
   | { kind: 'webhook'; url: string; secret?: string }
   | { kind: 'alertmanager'; url: string }

@@ -7,7 +7,23 @@ import { withoutExcerpt } from '../../domain/redact.ts'
 
 const url = z.url({ protocol: /^https?$/ })
 const target = z.discriminatedUnion('kind', [
-  z.strictObject({ kind: z.literal('slack'), url }),
+  z.strictObject({
+    kind: z.literal('slack'),
+    url,
+    signingSecret: z.string().min(16).optional(),
+    users: z.record(z.string().regex(/^[UW][A-Z0-9]{2,20}$/), z.string().min(1).max(100)).optional(),
+  }),
+  z.strictObject({ kind: z.literal('teams'), url }),
+  z.strictObject({
+    kind: z.literal('pagerduty'),
+    url: url.default('https://events.pagerduty.com'),
+    routingKey: z.string().regex(/^[\w-]{32}$/),
+  }),
+  z.strictObject({
+    kind: z.literal('opsgenie'),
+    url: url.default('https://api.opsgenie.com'),
+    apiKey: z.string().min(16).max(100),
+  }),
   z.strictObject({ kind: z.literal('webhook'), url, secret: z.string().min(24).optional() }),
   z.strictObject({ kind: z.literal('alertmanager'), url }),
   z.strictObject({

@@ -166,6 +166,8 @@ export const layers: Readonly<Record<string, Layer>> = {
     values: [],
     packages: ['node:*', 'esbuild', 'tsx', '@temporalio/worker', '@temporalio/common'],
   },
+  // Scripts of pipelines: they run where nothing of Tenure is installed.
+  deploy: { values: [], packages: ['node:*'] },
   scripts: { values: everything, packages: everything },
   bench: { values: everything, packages: everything },
   test: { values: everything, packages: everything },

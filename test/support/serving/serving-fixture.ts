@@ -292,6 +292,7 @@ export async function startApi(fixture: ServingFixture, options: ApiOptions = {}
     store,
     artifacts: openArtifacts(fixture.artifactRoot),
     artifactRoot: fixture.artifactRoot,
+    alertChannels: join(replica.stateDir, 'alert-channels.json'),
     signersFolder: signersFolder(keys),
     authentication,
     serving,

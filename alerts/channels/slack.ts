@@ -1,0 +1,55 @@
+/** A message as Slack's Block Kit: https://docs.slack.dev/reference/block-kit/. With a signing secret, a request of a release has buttons. */
+import { messageLines, titleOf, type Message } from '../message.ts'
+import { slackActions, type SlackCard } from './slack-card.ts'
+
+const maxHeader = 150
+const maxSection = 3_000
+
+/** Slack reads these three characters as markup: https://docs.slack.dev/messaging/formatting-message-text */
+const escaped = (text: string): string =>
+  text.replaceAll('&', '&amp;').replaceAll('<', '&lt;').replaceAll('>', '&gt;')
+
+const plain = (text: string) => ({ type: 'plain_text', text })
+const mrkdwn = (text: string) => ({ type: 'mrkdwn', text })
+
+export function slackMessage(message: Message, hasButtons: boolean): object {
+  const [title, text, times, ...links] = messageLines(message)
+  const linked = links.map(({ text: label, url }) =>
+    url?.startsWith('http') === true ? `<${url}|${label}>` : escaped(`${label}: ${url}`),
+  )
+  const buttons = hasButtons ? buttonsOf(message) : []
+  return {
+    // What a notification shows.
+    text: escaped(titleOf(message)),
+    blocks: [
+      { type: 'header', text: plain(title!.text.slice(0, maxHeader)) },
+      { type: 'section', text: mrkdwn(escaped(text!.text).slice(0, maxSection)) },
+      {
+        type: 'context',
+        elements: [mrkdwn([escaped(times!.text), ...linked].join('  ·  ').slice(0, maxSection))],
+      },
+      ...(buttons.length === 0 ? [] : [{ type: 'actions', elements: buttons }]),
+    ],
+  }
+}
+
+/** The buttons carry what the card shows, so that one of another content is refused. */
+function buttonsOf({ about, alert }: Message): object[] {
+  const { release, digests } = alert.evidence ?? {}
+  if (about === 'resolved' || alert.kind !== 'approval_needed') return []
+  if (typeof release !== 'string' || typeof digests !== 'object' || digests === null) return []
+  const card = { release, digests } as SlackCard
+  return slackActions.map(({ command, label, style }) => ({
+    type: 'button',
+    action_id: command,
+    text: plain(label),
+    style,
+    value: JSON.stringify(card),
+    confirm: {
+      title: plain(`${label}?`),
+      text: plain(alert.message.slice(0, 300)),
+      confirm: plain(label),
+      deny: plain('Back'),
+    },
+  }))
+}

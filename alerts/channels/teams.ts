@@ -1,0 +1,27 @@
+/** A message as an Adaptive Card for a webhook of Microsoft Teams Workflows: https://adaptivecards.io/explorer/. Its buttons are links. */
+import { messageLines, type Message } from '../message.ts'
+
+const version = '1.4'
+
+export function teamsMessage(message: Message): object {
+  const [title, text, times, ...links] = messageLines(message)
+  const block = (each: string, more: object = {}) => ({ type: 'TextBlock', text: each, wrap: true, ...more })
+  const actions = links
+    .filter(({ url }) => url?.startsWith('http') === true)
+    .map(({ text: label, url }) => ({ type: 'Action.OpenUrl', title: label, url }))
+  const content = {
+    $schema: 'http://adaptivecards.io/schemas/adaptive-card.json',
+    type: 'AdaptiveCard',
+    version,
+    body: [
+      block(title!.text, { weight: 'Bolder', size: 'Medium' }),
+      block(text!.text),
+      block(times!.text, { isSubtle: true, spacing: 'Small' }),
+    ],
+    actions,
+  }
+  return {
+    type: 'message',
+    attachments: [{ contentType: 'application/vnd.microsoft.card.adaptive', contentUrl: null, content }],
+  }
+}

@@ -1,0 +1,30 @@
+/** `/v1/chat/slack`: receives what users click on cards in Slack. */
+import { acceptClick } from '../../services/chat/slack-interaction.ts'
+import type { ApiDeps } from '../../deps.ts'
+import { defineRoute, type RouteDefinition } from '../../http/route.ts'
+
+const maxBytes = 100_000
+
+export const chatRoutes = (deps: ApiDeps): RouteDefinition[] => [
+  defineRoute('post', '/v1/chat/slack', 'public', {
+    summary:
+      'Receive a click on a card in Slack. The signature of Slack takes the place of a key; the channel names the key of each user.',
+    answers: { 200: 'It is carried out, and Slack is told the result', 401: 'Slack has not signed it' },
+    internal: true,
+    rawBytes: maxBytes,
+    contentTypes: ['application/x-www-form-urlencoded'],
+    answerMedia: 'text/plain',
+    async handle({ bytes, header }) {
+      const execute = await acceptClick(
+        { ...deps, nowMs: deps.serving.wall },
+        {
+          body: bytes,
+          timestamp: header('x-slack-request-timestamp'),
+          signature: header('x-slack-signature'),
+        },
+      )
+      void execute()
+      return { text: '' }
+    },
+  }),
+]

@@ -1,0 +1,125 @@
+/**
+ * Carries out what a user has clicked on a card in Slack: as the key that the channel names for that user, with the digests that the card
+ * carries. The release refuses other digests, and everything else that it refuses over HTTP.
+ */
+import { z } from 'zod'
+import { DomainError, reasonOf } from '../../../domain/errors.ts'
+import type { ChannelTarget } from '../../../domain/monitoring/alert-escalation.ts'
+import { slackActions } from '../../../alerts/channels/slack-card.ts'
+import { commandRoles } from '../../../domain/release/state.ts'
+import { findActiveKeys } from '../../../store/access/api-keys.ts'
+import { readChannels } from '../../../store/monitoring/alert-channels.ts'
+import { outgoingFetch } from '../../../store/outgoing-fetch.ts'
+import type { Store } from '../../../store/postgres.ts'
+import { requireRole, type Actor } from '../../auth/authentication.ts'
+import type { CommandDeps } from '../../deps.ts'
+import { checkInput } from '../../http/schemas.ts'
+import { getReleaseInScope, sendReleaseCommand } from '../release-commands.ts'
+import { signerOfRequest, type SlackRequest } from './slack-signature.ts'
+
+type SlackTarget = Extract<ChannelTarget, { kind: 'slack' }>
+
+/** The release compares it. */
+const digest = z.string().min(1).max(200)
+const card = z.strictObject({
+  release: z.string().min(1).max(100),
+  digests: z.strictObject({ artifact: digest, evaluation: digest, policy: digest }),
+})
+const commands = slackActions.map(({ command }) => command)
+const interaction = z.object({
+  type: z.literal('block_actions'),
+  user: z.object({ id: z.string().min(1).max(30) }),
+  response_url: z.url().max(1_000),
+  actions: z
+    .array(
+      z.object({
+        action_id: z.enum(commands as [(typeof commands)[number], ...typeof commands]),
+        action_ts: z.string().min(1).max(40),
+        value: z.string().max(2_000),
+      }),
+    )
+    .length(1),
+})
+
+export interface SlackDeps extends CommandDeps {
+  /** The file of the alert channels. */
+  alertChannels: string
+  nowMs(): number
+}
+
+const answerMs = 5_000
+
+/** Checks the click and returns what carries it out: Slack waits for three seconds only, and is told the result afterwards. */
+export async function acceptClick(deps: SlackDeps, request: SlackRequest): Promise<() => Promise<void>> {
+  const targets = (await readChannels(deps.alertChannels)).flatMap(({ name, target }) =>
+    target.kind === 'slack' && target.signingSecret !== undefined
+      ? [{ name, target, secret: target.signingSecret }]
+      : [],
+  )
+  const signer = signerOfRequest(request, targets, deps.nowMs())
+  const found = targets.find(({ name }) => name === signer)
+  if (found === undefined)
+    throw new DomainError(
+      'unauthenticated',
+      'no signing secret of a Slack channel has signed this request now',
+    )
+  const sent = new URLSearchParams(request.body.toString('utf8')).get('payload') ?? ''
+  const clicked = checkInput(interaction, parsed(sent), 'the payload')
+  const { target } = found
+  // The address is signed by Slack; it is compared all the same, so that a leaked secret reaches no other host.
+  if (new URL(clicked.response_url).origin !== new URL(target.url).origin)
+    throw new DomainError('invalid_request', 'response_url is not an address of the channel')
+  return async () => {
+    const text = await execute(deps, target, clicked).catch((error: unknown) => `Refused: ${reasonOf(error)}`)
+    await respond(clicked.response_url, text).catch((error: unknown) =>
+      deps.log.warn({ problem: reasonOf(error) }, 'Slack was not told of the result'),
+    )
+  }
+}
+
+async function execute(
+  deps: SlackDeps,
+  target: SlackTarget,
+  { user, actions }: z.infer<typeof interaction>,
+): Promise<string> {
+  const [{ action_id: command, action_ts: once, value }] = actions as [(typeof actions)[number]]
+  const { release, digests } = checkInput(card, parsed(value), 'the button')
+  const actor = await actorOfUser(deps.store, target, user.id)
+  const { state } = await getReleaseInScope(deps.store, actor, release)
+  requireRole(actor, commandRoles[command], state.model)
+  const input = { command, release, seen: digests, reason: 'decided in Slack', once: `slack/${once}` }
+  const done = await sendReleaseCommand(deps, actor, input)
+  if ('deferred' in done) return `Recorded for ${actor.name}; it is delivered when Temporal is back.`
+  return `${actor.name}: ${done.result.message}`
+}
+
+/** The key that the channel names for a user of Slack, with its present role and models. */
+async function actorOfUser(store: Store, { users = {} }: SlackTarget, user: string): Promise<Actor> {
+  const name = users[user]
+  if (name === undefined)
+    throw new DomainError('forbidden', `the channel names no key for the Slack user ${user}`)
+  const key = (await findActiveKeys(store)).find((each) => each.name === name)
+  if (key === undefined) throw new DomainError('forbidden', `no active key is named ${name}`)
+  const { id, role, models } = key
+  return { id, name, role, ...(models && { models: new Set(models) }) }
+}
+
+async function respond(url: string, text: string): Promise<void> {
+  const answer = await outgoingFetch(url, {
+    method: 'POST',
+    headers: { 'content-type': 'application/json' },
+    body: JSON.stringify({ response_type: 'in_channel', replace_original: false, text }),
+    redirect: 'manual',
+    signal: AbortSignal.timeout(answerMs),
+  })
+  await answer.body?.cancel()
+  if (!answer.ok) throw new Error(`Slack responded ${answer.status}`)
+}
+
+function parsed(text: string): unknown {
+  try {
+    return JSON.parse(text)
+  } catch {
+    throw new DomainError('invalid_request', 'the payload is no JSON')
+  }
+}

@@ -1,0 +1,29 @@
+#!/usr/bin/env bash
+# Checks a project, evaluates its models on a running system, simulates their policies, and writes report.md. Exit code 6: something is wrong.
+set -uo pipefail
+mkdir -p "$CI_REPORT"
+rm -f "$CI_REPORT"/*.json "$CI_REPORT"/report.md
+result=0
+# run FILE WORDS…: keeps the JSON document of a command; 6 is a negative result, another code is a failure of the command.
+run() {
+  local file=$1 code=0
+  shift
+  # The command may be several words: npx tenure.
+  ${TENURE:-npx tenure} "$@" --json >"$CI_REPORT/$file.json" || code=$?
+  if [ "$code" -ne 0 ]; then
+    echo "tenure $*: exit code $code" >&2
+    [ "$result" -eq 0 ] && result=$code
+  fi
+}
+run check check
+for model in ${CI_MODELS:-}; do
+  # An evaluation needs the rows and the champion of a running system.
+  [ -n "${TENURE_URL:-}" ] && run "try-$model" try "$model"
+  for scenario in ${CI_SCENARIOS:-}; do
+    run "simulate-$model-${scenario//[^a-z0-9.]/_}" simulate --policy "$model" --scenario "$scenario"
+  done
+done
+node "$(dirname "${BASH_SOURCE[0]}")/report.mjs" "$CI_REPORT" >"$CI_REPORT/report.md" || exit 1
+[ -n "${GITHUB_STEP_SUMMARY:-}" ] && cat "$CI_REPORT/report.md" >>"$GITHUB_STEP_SUMMARY"
+cat "$CI_REPORT/report.md"
+exit "$result"

@@ -1,0 +1,141 @@
+// @ts-check
+// Writes the documents that check.sh has kept as Markdown, for a comment: node report.mjs <folder>.
+import { readFileSync, readdirSync } from 'node:fs'
+import { join } from 'node:path'
+
+const folder = process.argv[2] ?? '.'
+
+/** @typedef {Record<string, any>} Json */
+
+/** @param {string} name @returns {Json | undefined} Undefined for a command that has failed without a document. */
+function read(name) {
+  try {
+    return JSON.parse(readFileSync(join(folder, name), 'utf8'))
+  } catch {
+    return undefined
+  }
+}
+
+/** A text of a model file must not end a cell or begin markup. @param {unknown} text */
+const cell = (text) =>
+  String(text ?? '–')
+    .replaceAll('&', '&amp;')
+    .replaceAll('<', '&lt;')
+    .replaceAll('|', String.raw`\|`)
+    .replaceAll(/\s+/g, ' ')
+    .slice(0, 500)
+
+/** @param {string[]} head @param {unknown[][]} rows */
+const table = (head, rows) =>
+  [head, head.map(() => '---'), ...rows.map((row) => row.map(cell))]
+    .map((row) => `| ${row.join(' | ')} |`)
+    .join('\n')
+
+/** @param {unknown} value */
+const digits = (value) => (typeof value === 'number' ? String(Number(value.toPrecision(4))) : '–')
+/** @param {unknown} value */
+const signed = (value) => (typeof value === 'number' && value >= 0 ? `+${digits(value)}` : digits(value))
+/** @param {Json} row */
+const interval = ({ low, high }) => (typeof low === 'number' ? `${signed(low)} to ${signed(high)}` : '–')
+
+/** @param {Json | undefined} checked */
+function checkText(checked) {
+  if (checked === undefined) return ['## Check', '`tenure check` has failed; the log of the job says why.']
+  const { models = [], settings = {}, types = {}, ok } = checked
+  const issues = [...(settings.issues ?? []), ...(types.issues ?? [])]
+  return [
+    `## Check: ${ok ? 'everything is right' : 'something is wrong'}`,
+    ...issues.map((issue) => `- ${cell(issue)}`),
+    ...(models.length === 0
+      ? []
+      : [
+          table(
+            ['model', 'result'],
+            models.map((/** @type {Json} */ { name, issues: own = [], rows, skipped }) => [
+              name,
+              own.length > 0
+                ? own.join('; ')
+                : rows === undefined
+                  ? `not trained: ${skipped}`
+                  : `trained on ${rows} rows`,
+            ]),
+          ),
+        ]),
+  ]
+}
+
+/** @param {string} model @param {Json | undefined} tried */
+function tryText(model, tried) {
+  const { evaluation, outcome, message } = tried ?? {}
+  if (evaluation === undefined)
+    return [`## ${model}: not evaluated`, cell(message ?? outcome ?? 'the log of the job says why')]
+  const { metrics = [], slices = [], reasons = [] } = evaluation.report ?? {}
+  return [
+    `## ${model}: ${cell(evaluation.verdict)}${evaluation.baseline_version ? ` against ${cell(evaluation.baseline_version)}` : ''}`,
+    table(
+      ['metric', 'champion', 'challenger', 'paired gain', 'interval'],
+      metrics.map((/** @type {Json} */ row) => [
+        row.metric,
+        digits(row.champion),
+        digits(row.challenger),
+        signed(row.delta),
+        interval(row),
+      ]),
+    ),
+    ...(slices.length === 0
+      ? []
+      : [
+          table(
+            ['slice', 'rows', 'paired gain', 'verdict'],
+            slices.map((/** @type {Json} */ row) => [row.name, row.rows, signed(row.delta), row.verdict]),
+          ),
+        ]),
+    ...reasons.map((/** @type {Json} */ { message: why }) => `- ${cell(why)}`),
+  ]
+}
+
+/** @param {Json[]} simulated */
+function simulationText(simulated) {
+  if (simulated.length === 0) return []
+  return [
+    '## Simulated outcome of the release policy',
+    table(
+      [
+        'policy',
+        'scenario',
+        'releases',
+        'promoted',
+        'rolled back',
+        'held',
+        'false rollbacks',
+        'minutes to detect, p50 / p95',
+      ],
+      simulated.map((row) => [
+        row['model'],
+        row['scenario'],
+        row['releases'],
+        row['promoted'],
+        row['rolledBack'],
+        row['held'],
+        `${digits(100 * row['falseRollbackRate'])} %`,
+        `${digits(row['minutesToDetect']?.p50)} / ${digits(row['minutesToDetect']?.p95)}`,
+      ]),
+    ),
+  ]
+}
+
+const names = readdirSync(folder)
+  .filter((name) => name.endsWith('.json'))
+  .sort()
+const tries = names.filter((name) => name.startsWith('try-'))
+const simulations = names.flatMap((name) => {
+  const found = name.startsWith('simulate-') ? read(name) : undefined
+  const model = /^simulate-(.+)-[^-]+\.json$/.exec(name)?.[1]
+  return found === undefined ? [] : [{ model, ...found }]
+})
+const parts = [
+  ...checkText(read('check.json')),
+  ...tries.flatMap((name) => tryText(name.slice(4, -5), read(name))),
+  ...simulationText(simulations),
+]
+process.stdout.write(`# Tenure\n\n${parts.join('\n\n')}\n`)

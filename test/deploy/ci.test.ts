@@ -1,0 +1,184 @@
+/** Runs the steps of the GitHub Action and of the GitLab template as they are rendered, with the real command and a receiver of comments. */
+import { execFile } from 'node:child_process'
+import { once } from 'node:events'
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { createServer, type Server } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { json } from 'node:stream/consumers'
+import { afterAll, beforeAll, expect, it } from 'vitest'
+import { defaultGatePolicy } from '../../domain/evaluation/policy.ts'
+import { judgeGate } from '../../domain/evaluation/gate.ts'
+import { seededRandom } from '../../domain/statistics/random.ts'
+import { checkout, environmentWith } from '../../temporal.config.ts'
+
+const deploy = (...path: string[]) => join(checkout, 'deploy', ...path)
+let server: Server
+let url: string
+let folder: string
+/** The comments of the pull request, by id. */
+const comments = new Map<number, string>()
+
+beforeAll(async () => {
+  folder = mkdtempSync(join(tmpdir(), 'tenure-ci-'))
+  server = createServer((request, response) => {
+    const { method = '', url: path = '', headers } = request
+    const isKnown = headers.authorization === 'Bearer tok' || headers['private-token'] === 'tok'
+    if (!isKnown) return response.writeHead(401).end('{}')
+    const list =
+      /^\/(?:repos\/o\/r\/issues\/7\/comments|projects\/5\/merge_requests\/7\/notes)(?:\?per_page=100)?$/
+    const one = /^\/(?:repos\/o\/r\/issues\/comments|projects\/5\/merge_requests\/7\/notes)\/(\d+)$/.exec(
+      path,
+    )?.[1]
+    if (method === 'GET' && list.test(path))
+      return response.end(JSON.stringify([...comments].map(([id, body]) => ({ id, body }))))
+    const isUpdate = one !== undefined && comments.has(Number(one)) && /^(PATCH|PUT)$/.test(method)
+    if (!isUpdate && !(method === 'POST' && list.test(path))) return response.writeHead(404).end('{}')
+    return void json(request).then((sent) => {
+      comments.set(isUpdate ? Number(one) : comments.size + 1, (sent as { body: string }).body)
+      response.writeHead(isUpdate ? 200 : 201).end('{}')
+    })
+  }).listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`
+})
+afterAll(() => {
+  server?.close()
+  rmSync(folder, { recursive: true, force: true })
+})
+
+interface Step {
+  run: string
+  env: Record<string, string>
+}
+
+/** The steps of the composite action, with these values for its expressions. */
+function stepsOf(values: Readonly<Record<string, string>>): Step[] {
+  const text = readFileSync(deploy('github', 'action.yml'), 'utf8')
+  const defaults = Object.fromEntries(
+    [...text.matchAll(/^ {2}(\w+):\n {4}description: .+\n(?: {4}default: (.*)\n)?/gm)].map(
+      ([, name, value = '']) => [`inputs.${name}`, value === "''" ? '' : value],
+    ),
+  )
+  const rendered = (each: string): string =>
+    each.replaceAll(/\$\{\{ ([\w.]+) \}\}/g, (whole, name: string) => {
+      const value = values[name] ?? defaults[name]
+      if (value === undefined) throw new Error(`no value for ${whole}`)
+      return value
+    })
+  const [, ...steps] = text.split(/^ {4}- name: /m)
+  return steps.map((step) => ({
+    run: rendered(/^ {6}run: (.+)$/m.exec(step)![1]!),
+    env: Object.fromEntries(
+      [...step.matchAll(/^ {8}(\w+): (.*)$/gm)].map(([, name, value]) => [name!, rendered(value!)]),
+    ),
+  }))
+}
+
+function bash(
+  script: string,
+  env: Record<string, string>,
+  cwd = folder,
+): Promise<{ code: number; text: string }> {
+  return new Promise((resolve) => {
+    execFile(
+      'bash',
+      ['-c', script],
+      { cwd, env: environmentWith(env), maxBuffer: 1e8 },
+      (error, stdout, stderr) =>
+        resolve({ code: error === null ? 0 : Number(error.code), text: `${stdout}${stderr}` }),
+    )
+  })
+}
+
+const tenure = `node ${join(checkout, 'cli', 'tenure.mjs')}`
+const github = () => ({
+  GITHUB_ACTION_PATH: deploy('github'),
+  GITHUB_API_URL: url,
+  GITHUB_REPOSITORY: 'o/r',
+  GITHUB_STEP_SUMMARY: join(folder, 'summary.md'),
+})
+
+it('the action checks a project, simulates its policies, and keeps one comment of a pull request', async () => {
+  const [check, comment] = stepsOf({
+    'inputs.tenure': tenure,
+    'inputs.models': 'iris',
+    'inputs.scenarios': 'error:0.02',
+    'inputs.token': 'tok',
+    'runner.temp': folder,
+    'github.event.pull_request.number': '7',
+  })
+  const checked = await bash(check!.run, { ...github(), ...check!.env }, checkout)
+  expect(checked, checked.text).toMatchObject({ code: 0 })
+  for (let time = 0; time < 2; time++) {
+    const commented = await bash(comment!.run, { ...github(), ...comment!.env })
+    expect(commented, commented.text).toMatchObject({ code: 0 })
+  }
+  expect(comments.size).toBe(1)
+  const [text = ''] = comments.values()
+  expect(text).toMatch(/^<!-- tenure-report -->\n# Tenure\n/)
+  expect(text).toContain('## Check: everything is right')
+  expect(text).toMatch(/\| iris \| trained on \d+ rows \|/)
+  expect(text).toMatch(/\| iris \| error:0\.02 \| 100 \| \d+ \| \d+ \| \d+ \| [\d.]+ % \|/)
+  expect(readFileSync(join(folder, 'summary.md'), 'utf8')).toContain('## Check')
+})
+
+it('a project with a wrong model file fails the job, and the comment names the issue', async () => {
+  const project = join(folder, 'wrong')
+  mkdirSync(join(project, 'models'), { recursive: true })
+  writeFileSync(join(project, 'tenure.config.json'), '{"models": "models"}')
+  writeFileSync(join(project, 'models', 'bad.ts'), 'export default 1\n')
+  const report = join(folder, 'wrong-report')
+  const env = { TENURE: tenure, CI_REPORT: report, TENURE_PROJECT: project, TENURE_URL: '' }
+  const { code, text } = await bash(`bash ${deploy('ci', 'check.sh')}`, env, project)
+  expect(code, text).toBe(6)
+  expect(text).toContain('## Check: something is wrong')
+  expect(text).toContain('| bad |')
+})
+
+it('the report of an evaluation has the paired gain with its interval, the slices and the reasons', async () => {
+  const random = seededRandom(1)
+  const y = Array.from({ length: 2_000 }, () => (random() < 0.5 ? 1 : 0))
+  const scored = (noise: number) => y.map((label) => [0.4 + 0.2 * label + noise * (random() - 0.5)])
+  const input = { y, challenger: scored(0.4), champion: scored(0.7) }
+  const report = judgeGate(
+    { ...input, slices: [{ name: 'a|b <i>', rows: y.map((_, row) => row).slice(0, 900) }] } as never,
+    defaultGatePolicy('binary'),
+  )
+  const made = join(folder, 'tried')
+  mkdirSync(made, { recursive: true })
+  writeFileSync(join(made, 'check.json'), '{"ok":true,"models":[]}')
+  writeFileSync(
+    join(made, 'try-iris.json'),
+    JSON.stringify({
+      outcome: 'judged',
+      evaluation: { verdict: report.verdict, baseline_version: 'iris_v1.0.0', report },
+    }),
+  )
+  const { text, code } = await bash(`node ${deploy('ci', 'report.mjs')} ${made}`, {})
+  expect(code, text).toBe(0)
+  expect(text).toContain(`## iris: ${report.verdict} against iris_v1.0.0`)
+  expect(text).toMatch(/\| \w+ \| 0\.\d+ \| 0\.\d+ \| \+0\.\d+ \| \+0\.\d+ to \+0\.\d+ \|/)
+  expect(text).toContain(String.raw`| a\|b &lt;i> | 900 |`)
+})
+
+it('the template of GitLab keeps one note of a merge request', async () => {
+  comments.clear()
+  writeFileSync(join(folder, 'report.md'), '# Tenure\n')
+  const env = {
+    CI_API_V4_URL: url,
+    CI_PROJECT_ID: '5',
+    CI_MERGE_REQUEST_IID: '7',
+    CI_REPORT_TOKEN: 'tok',
+    CI_REPORT: folder,
+  }
+  const [, script = ''] = /after_script:\n {4}- (.+)\n/.exec(
+    readFileSync(deploy('gitlab', 'tenure.gitlab-ci.yml'), 'utf8'),
+  )!
+  for (let time = 0; time < 2; time++) {
+    const { code, text } = await bash(script, env, checkout)
+    expect(code, text).toBe(0)
+  }
+  expect([...comments.values()]).toEqual(['<!-- tenure-report -->\n# Tenure\n'])
+})
