@@ -103,8 +103,8 @@ export const plants: readonly Plant[] = [
     'one-approval-too-few',
     'the last approval is not waited for',
     'domain/release/approval.ts',
-    'approvals.length >= policy.approval.approvers',
-    'approvals.length >= policy.approval.approvers - 1',
+    'state.policy.approval.approvers - state.approvals.length',
+    'state.policy.approval.approvers - 1 - state.approvals.length',
   ),
   scripted(
     'evidence-changes-before-the-promotion',
