@@ -2,7 +2,7 @@
  * Sends the audit log to topics as CloudEvents 1.0 (structured JSON): each row at least once, in the order of the log, with an id that repeats.
  * It reads what is committed, so that no change waits for the broker.
  */
-import { auditChannel, readRows, type AuditRow } from '../../store/audit/audit-log.ts'
+import { readRows, type AuditRow } from '../../store/audit/audit-log.ts'
 import { moveStreamPosition } from '../../store/audit/stream-positions.ts'
 import type { Store } from '../../store/postgres.ts'
 import { startLoop } from '../serving/poll-loop.ts'
@@ -22,7 +22,8 @@ export interface SendingOptions {
 /** The actions of the topic of releases. */
 export const releaseActions = ['release.', 'champion.', 'routing.', 'flag.'] as const
 
-const everyMs = 5_000
+/** A poll costs one statement; a listener would cost each replica a connection for each topic. */
+const everyMs = 1_000
 const maxRows = 500
 
 /** Sends until it is stopped. Other processes take over where one stops. */
@@ -48,11 +49,9 @@ export function startSending({ store, stream, topic, actions, source, onError }:
     },
     { everyMs, onError: (error) => onError(`the audit log cannot be sent to ${topic}`, error) },
   )
-  const unlisten = store.listen(auditChannel, () => void loop.wake())
   return {
     async stop(): Promise<void> {
       stopping = true
-      await unlisten()
       await loop.stop()
     },
   }
