@@ -14,6 +14,7 @@ import { readBackups, readObjectStore } from './store/objects/settings.ts'
 import { issuesOfPostgresUrl, readTls, readTrust } from './store/tls/settings.ts'
 import { replacedFiles, withSecretFiles } from './store/secret-files.ts'
 import { readTemporal } from './temporal/settings.ts'
+import { readTelemetry } from './telemetry/settings.ts'
 
 export const taskQueues = { control: 'tenure-control', train: 'tenure-train' } as const
 
@@ -157,6 +158,8 @@ export function readConfig(variables: Environment = process.env) {
     mirrors: { mlflow: mirrorOf('TENURE_MLFLOW'), openlineage: mirrorOf('TENURE_OPENLINEAGE') },
     /** The single sign-on provider; absent when not configured. */
     oidc: parseOidc(environment, issues, whole('TENURE_OIDC_KEY_DAYS', 30, 1, 3_650)),
+    /** Where traces, metrics and logs go; absent when OpenTelemetry is off. */
+    telemetry: readTelemetry(environment, issues),
     buildId: environment['TENURE_BUILD_ID'] ?? gitRevision(),
     logLevel: oneOf('LOG_LEVEL', 'info', ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent']),
   }
@@ -275,8 +278,7 @@ function refuse(issues: string[]): void {
   throw new DomainError('configuration_invalid', message, { issues })
 }
 
-const originOf = (address = ''): string | undefined =>
-  URL.canParse(address) ? new URL(address).origin : undefined
+const originOf = (address = '') => (URL.canParse(address) ? new URL(address).origin : undefined)
 
 const hostOf = (address = ''): string => (URL.canParse(address) ? new URL(address).hostname : '')
 

@@ -2,6 +2,7 @@
 import type { SharedArtifacts } from '../store/objects/artifact-copies.ts'
 import type { Store } from '../store/postgres.ts'
 import type { Verifier } from '../store/signing/signing-key.ts'
+import type { WorkerTracing } from './tracing/worker-tracing.ts'
 import type { Config } from '../temporal.config.ts'
 
 /** One line per decision, with its ids. Never payloads, never keys. */
@@ -17,4 +18,6 @@ export interface Deps {
   log: ActivityLog
   /** Verifies what users have signed. Default: with the keys of the replicas. */
   verifier?: Verifier
+  /** Absent while no traces are sent. */
+  tracing?: WorkerTracing | undefined
 }

@@ -15,13 +15,14 @@ import { isError, reasonOf } from '../domain/errors.ts'
 import { redacted } from '../domain/redact.ts'
 import { openRowVerifier, rowSigner } from '../store/audit/row-signatures.ts'
 import { headFiles, keepHeads, openHeads, type HeadKeeper } from '../store/audit/signed-heads.ts'
-import { logOutput } from '../store/log-output.ts'
+import { copyLines, logOutput } from '../store/log-output.ts'
 import { openStore } from '../store/postgres.ts'
 import { expectRoomFor, nameOfProcess, poolSizes } from '../store/database/connection-budget.ts'
 import { splitFormerKey } from '../store/signing/former-key.ts'
 import { purposesOf } from '../store/signing/key-files.ts'
 import { openSigner } from '../store/signing/signing-key.ts'
-import { readConfig, type Config } from '../temporal.config.ts'
+import { readConfig, readVersion, type Config } from '../temporal.config.ts'
+import type { WorkerTracing } from './tracing/worker-tracing.ts'
 import { bundleWorkflows, createControlWorker, createTrainWorker } from './worker/create-worker.ts'
 import { claimWhenNone } from './worker/worker-versioning.ts'
 import type { Deps, ActivityLog } from './deps.ts'
@@ -53,15 +54,17 @@ const config = { ...read, signing: { ...read.signing, purposes: purposesOf[kind]
 Runtime.install({ logger: runtimeLogger(log), shutdownSignals: [] })
 await splitFormerKey(config.signing).catch(endWith)
 const signer = await openSigner(config.signing, 'artifacts').catch(endWith)
+const tracing = await telemetryOf(config.telemetry)
 const store = openStore(config.databaseUrl, {
   signAudit: rowSigner(signer),
   readerUrl: config.readerUrl,
   name: nameOfProcess(kind, randomBytes(6).toString('hex')),
   max: poolSizes[kind],
   onError: (error) => log.warn({ error: error.message }, 'Postgres connection lost'),
+  watchStatement: tracing?.watchStatement,
 })
 const artifacts = openSharedArtifacts(config)
-const deps: Deps = { store, artifacts, config, log }
+const deps: Deps = { store, artifacts, config, log, tracing }
 
 let keeper: HeadKeeper | undefined
 let heartbeat: Repeated | undefined
@@ -79,7 +82,11 @@ try {
   const connection = (temporal = await untilDone('Temporal', () => connect(config)))
   const worker =
     kind === 'control'
-      ? await createControlWorker(deps, connection, await bundleWorkflows(runtimeLogger(log)))
+      ? await createControlWorker(
+          deps,
+          connection,
+          await bundleWorkflows(runtimeLogger(log), tracing?.listeners !== undefined),
+        )
       : await createTrainWorker(deps, connection)
   log.info({ queue: worker.options.taskQueue, build: config.buildId }, 'the worker takes tasks')
   const duties = Promise.allSettled([
@@ -114,6 +121,18 @@ async function endAll(): Promise<void> {
   await heartbeat?.stop()
   await keeper?.stop()
   await store.close()
+  await tracing?.stop()
+}
+
+/** Its code is loaded only where it is configured. */
+async function telemetryOf(settings: Config['telemetry']): Promise<WorkerTracing | undefined> {
+  if (settings === undefined) return undefined
+  const { openWorkerTracing } = await import('./tracing/worker-tracing.ts')
+  const onError = (error: unknown) =>
+    log.warn({ error: reasonOf(error) }, 'the collector of OpenTelemetry did not take a batch')
+  const opened = openWorkerTracing(settings, { kind, version: readVersion(), onError })
+  copyLines(opened.log)
+  return opened
 }
 
 async function keepAuditHeads(): Promise<HeadKeeper> {

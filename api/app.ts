@@ -36,7 +36,7 @@ export function createApp(deps: ApiDeps): Api {
   const app = new Hono()
   useMiddleware(app, deps.oidc?.redirect)
   for (const route of routes) {
-    app.on(route.method.toUpperCase(), routerPath(route.path), (context) => answer(deps, route, context))
+    app.on(route.method.toUpperCase(), routerPath(route.path), (context) => traced(deps, route, context))
   }
   assertDeclared(
     app.routes.filter(({ path }) => path !== everywhere),
@@ -55,6 +55,13 @@ export function createApp(deps: ApiDeps): Api {
     return withLength(textOfProblem(problem, path), { status: problem.status, headers })
   })
   return { app, routes }
+}
+
+function traced(deps: ApiDeps, route: RouteDefinition, context: Context): Promise<Response> {
+  if (deps.traced === undefined) return answer(deps, route, context)
+  const { req } = context
+  const request = { method: req.method, header: (name: string) => req.header(name) }
+  return deps.traced(route, request, () => answer(deps, route, context))
 }
 
 async function answer(deps: ApiDeps, route: RouteDefinition, context: Context): Promise<Response> {

@@ -10,6 +10,8 @@ import type { ApiFetch } from '../store/tls/api-fetch.ts'
 import type { OidcConfig } from '../domain/access/oidc-config.ts'
 import type { Authentication } from './auth/authentication.ts'
 import type { Serving } from './serving/replica-assembly.ts'
+import type { RouteDefinition } from './http/route.ts'
+import type { TracedRequest } from './tracing/request-spans.ts'
 import type { TemporalClient } from './temporal/client.ts'
 
 /** One line per decision, with its ids. Never payloads, never keys. */
@@ -47,6 +49,12 @@ export interface ApiDeps {
   oidc?: OidcConfig
   /** The file of the alert channels. */
   alertChannels: string
+  /** Runs a request as a span; absent while no traces are sent. */
+  traced?: (
+    route: RouteDefinition,
+    request: TracedRequest,
+    work: () => Promise<Response>,
+  ) => Promise<Response>
   /** Why this process accepts no more requests; undefined while it does. */
   stopping: () => string | undefined
 }

@@ -1,13 +1,14 @@
 /** Builds the request listener of every route except predictions. */
 import { getRequestListener, RequestError } from '@hono/node-server'
 import type { RequestListener } from 'node:http'
+import type { Registry } from 'prom-client'
 import { DomainError } from '../domain/errors.ts'
 import { createApp } from './app.ts'
 import { headersOf, problemOf, requestIdFrom, textOfProblem } from './http/problem.ts'
 import type { RouteDefinition } from './http/route.ts'
 import type { ApiDeps, ApiLog } from './deps.ts'
 import type { FoundBackups } from '../store/maintenance/backup-state.ts'
-import { createMetrics, type BuildInfo } from './metrics/registry.ts'
+import { createMetrics, type BuildInfo, type MetricSources } from './metrics/registry.ts'
 
 export interface ApplicationOptions extends Omit<ApiDeps, 'metrics'> {
   /** Refused predictions by problem code, counted by the predict endpoint. */
@@ -15,13 +16,15 @@ export interface ApplicationOptions extends Omit<ApiDeps, 'metrics'> {
   build?: BuildInfo
   /** What the scheduled backups have come to. */
   backups?: () => FoundBackups | undefined
+  telemetry?: MetricSources | undefined
 }
 
-export function createApplication({ refusals, build, backups, ...deps }: ApplicationOptions): {
+export function createApplication({ refusals, build, backups, telemetry, ...deps }: ApplicationOptions): {
   listener: RequestListener
   routes: readonly RouteDefinition[]
+  metrics: Registry
 } {
-  const metrics = createMetrics(deps.serving, refusals, build, backups)
+  const metrics = createMetrics(deps.serving, refusals, { build, backups, telemetry })
   const { app, routes } = createApp({ ...deps, metrics })
   // The first request builds the router and compiles the handlers, so send it before a caller waits.
   void app.request('/livez')
@@ -31,7 +34,7 @@ export function createApplication({ refusals, build, backups, ...deps }: Applica
     hostname: 'localhost',
     errorHandler: (error) => refusalOf(error, deps.log),
   })
-  return { listener: (request, response) => void listener(request, response), routes }
+  return { listener: (request, response) => void listener(request, response), routes, metrics }
 }
 
 /** For requests that cannot be translated for the application, such as those with a backslash in their path. */

@@ -39,6 +39,9 @@ import { createHttpServer, listenOn, socketLimits } from './transport/http-serve
 import { createTargetParser } from './transport/prediction-path.ts'
 import { drain, drainMs } from './drain.ts'
 import { findRefusal, followCertificate, showFirstKey } from './start-checks.ts'
+import type { PredictionTracing } from './tracing/prediction-spans.ts'
+import { telemetryOf, type ReplicaTelemetry } from './tracing/telemetry-of.ts'
+import { readMetrics } from './metrics/open-metrics.ts'
 import { createTemporalClient, type TemporalClient } from './temporal/client.ts'
 import { createThrottledLog } from './http/log-throttle.ts'
 
@@ -80,6 +83,7 @@ export interface RunningServer {
 
 export async function startServer(config: Config, logger: Logger): Promise<RunningServer> {
   const onError = createThrottledLog(logger)
+  const telemetry = await telemetryOf(config, onError)
   const mark = randomBytes(6).toString('hex')
   const id = `api-${mark}`
   const keys = await openReplicaKeys(config)
@@ -105,12 +109,13 @@ export async function startServer(config: Config, logger: Logger): Promise<Runni
   const url = `${tls ? 'https' : 'http'}://${host.includes(':') ? `[${host}]` : host}:${port}`
   let ending: string | undefined
   const stopping = () => ending
-  const replica = await openReplica(config, logger, { store, keys, id, url, onError })
+  const replica = await openReplica(config, logger, { store, keys, id, url, onError, telemetry })
   const { authentication, serving, temporal, signer, subjects, isSigned } = replica
   const refusals = new Map<string, number>()
   const { invocationsModel } = config.api
   const sockets = { server, gate, refusals, stopping, isOwnHost, hasCertificate }
-  const parts = { ...replica, ...sockets, invocationsModel, log: logger }
+  const tracing = telemetry?.tracing
+  const parts = { ...replica, ...sockets, tracing, invocationsModel, log: logger }
   const { fastPath, predict } = servePredictions(parts, config.api.fastPath)
   const grpcDeps = { authentication, serving, stopping, log: logger, certificate }
   const grpc = await startGrpc(config.api, grpcDeps, predict)
@@ -141,7 +146,10 @@ export async function startServer(config: Config, logger: Logger): Promise<Runni
   const more = { heads, refusals, oidc, stopping, build, artifactRoot, artifacts, invocationsModel }
   const backups = watchBackups(store, (error) => onError('the backups cannot be watched', error))
   const watched = { backups: backups.found, signersFolder: signersFolder(config.signing), alertChannels }
-  gate.mount(createApplication({ ...deps, ...more, ...watched }).listener)
+  const traces = { traced: telemetry?.traced, telemetry: telemetry?.sources }
+  const { listener, metrics } = createApplication({ ...deps, ...more, ...watched, ...traces })
+  gate.mount(listener)
+  telemetry?.follow(() => readMetrics(metrics))
   const stopDelivery = startDelivery(deps, onError)
   const workers = watchWorkers(store, (error) => onError('the workers cannot be watched', error))
   const alerts = standInForDelivery({ store, config, log: logger }, onError)
@@ -170,6 +178,7 @@ export async function startServer(config: Config, logger: Logger): Promise<Runni
       const loops = [authentication.stop, serving.stop, stopDelivery, workers.stop, backups.stop, alerts.stop]
       for (const end of [...loops, temporal.close, store.close]) await atMost(closeMs, end())
       logger.info({ reason }, 'ended')
+      if (telemetry !== undefined) await atMost(closeMs, telemetry.stop())
     },
   }
 }
@@ -187,13 +196,14 @@ interface ReplicaParts {
   id: string
   url: string
   onError: ServingEvents['trouble']
+  telemetry: ReplicaTelemetry | undefined
 }
 
 /** Opens what serves predictions, from the disk of this replica when Postgres is away. */
 async function openReplica(
   config: Config,
   logger: Logger,
-  { store, keys, id, url, onError }: ReplicaParts,
+  { store, keys, id, url, onError, telemetry }: ReplicaParts,
 ): Promise<Replica> {
   const publicPredictions = predictionsAreOpen(config.api)
   if (config.api.publicPredictions && !publicPredictions)
@@ -210,7 +220,7 @@ async function openReplica(
     publicPredictions,
     onError,
   })
-  const temporal = createTemporalClient(config)
+  const temporal = createTemporalClient({ ...config, interceptor: telemetry?.interceptor })
   let warmUp: NodeJS.Timeout | undefined
   // The SDK takes a moment to load, which a rollback must not wait for, and 50 MB, which an idle replica saves.
   const warmUpLater = () => void (warmUp ??= setTimeout(() => void temporal.warm(), warmUpDelayMs))
@@ -263,6 +273,7 @@ type PredictionParts = Pick<Replica, 'authentication' | 'serving'> & {
   isOwnHost: HostCheck
   hasCertificate: CertificateCheck
   invocationsModel: string | undefined
+  tracing: PredictionTracing | undefined
   log: Logger
 }
 

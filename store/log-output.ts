@@ -4,8 +4,14 @@
  */
 import { writeSync } from 'node:fs'
 
+let copy: ((line: string) => void) | undefined
+
+/** Gives every line to `to` as well. */
+export const copyLines = (to: (line: string) => void): void => void (copy = to)
+
 export const logOutput = {
   write(line: string): void {
+    copy?.(line)
     try {
       for (let rest = Buffer.from(line); rest.length > 0;) rest = rest.subarray(writeSync(1, rest))
     } catch {

@@ -49,6 +49,8 @@ export interface StoreOptions {
   onError?: (error: Error) => void
   name?: string
   signAudit?: SignRow
+  /** Told of each statement before it is sent; what it returns is told of the end. */
+  watchStatement?: (text: string) => ((error?: unknown) => void) | undefined
   /** Default: the same server, as `tenure_reader` without a password. */
   readerUrl?: string
 }
@@ -72,7 +74,7 @@ pg.types.setTypeParser(pg.types.builtins.INT8, (text) => Number(text))
 
 /** Opens a pool; nothing is sent before the first query. */
 export function openStore(url: string, options: StoreOptions = {}): Store {
-  const { signAudit } = options
+  const { signAudit, watchStatement: watch } = options
   const onError = options.onError ?? (() => {})
   const queryMs = options.queryMs ?? 10_000
   const connectMs = options.connectMs ?? 2_000
@@ -111,9 +113,9 @@ export function openStore(url: string, options: StoreOptions = {}): Store {
       const { client, leftMs } = await connect()
       let broken: Error | undefined
       try {
-        return await run<T>(client, statement, { saw, withinMs: leftMs() }).catch((error: unknown) => {
+        return await run<T>(client, statement, { saw, watch, withinMs: leftMs() }).catch((error: unknown) => {
           if (preparedName(statement) === undefined || !isOutdatedPlan(error)) throw error
-          return run<T>(client, named(statement), { saw, withinMs: leftMs() })
+          return run<T>(client, named(statement), { saw, watch, withinMs: leftMs() })
         })
       } catch (error) {
         if (isError(error, 'postgres_unavailable')) broken = error
@@ -126,8 +128,8 @@ export function openStore(url: string, options: StoreOptions = {}): Store {
       const { client, leftMs } = await connect()
       let broken: Error | undefined
       try {
-        await run(client, beginOf(options.idleMs ?? 10_000), { saw, withinMs: leftMs() })
-        const result = await work({ query: (statement) => run(client, statement, { saw }), signAudit })
+        await run(client, beginOf(options.idleMs ?? 10_000), { saw, watch, withinMs: leftMs() })
+        const result = await work({ query: (statement) => run(client, statement, { saw, watch }), signAudit })
         await run(client, commit, { saw })
         return result
       } catch (error) {
@@ -179,11 +181,17 @@ const commit = { text: 'commit', values: [] } as unknown as Sql
 
 interface Running {
   saw: (error: unknown) => void
+  watch?: StoreOptions['watchStatement']
   /** As long as every query when absent. */
   withinMs?: number
 }
 
-async function run<T extends object>(on: pg.PoolClient, statement: Sql, { saw, withinMs }: Running): Rows<T> {
+async function run<T extends object>(
+  on: pg.PoolClient,
+  statement: Sql,
+  { saw, watch, withinMs }: Running,
+): Rows<T> {
+  const ended = watch?.(statement.text)
   try {
     const result = await on.query<T & pg.QueryResultRow>({
       name: preparedName(statement),
@@ -191,8 +199,10 @@ async function run<T extends object>(on: pg.PoolClient, statement: Sql, { saw, w
       values: statement.values.map(kept),
       query_timeout: withinMs,
     } as pg.QueryConfig)
+    ended?.()
     return result.rows
   } catch (error) {
+    ended?.(error)
     if (isOutdatedPlan(error)) renamePlan(statement)
     saw(error)
     return rethrow(error)

@@ -13,10 +13,11 @@ import type { Deps } from '../deps.ts'
 import { trainingActivities } from '../training-activities.ts'
 
 export type WorkflowBundle = NonNullable<WorkerOptions['workflowBundle']>
+type WorkerListeners = Pick<WorkerOptions, 'interceptors' | 'sinks'>
 
-/** The workflow bundle made by the build. */
-export const bundleWorkflows = async (logger?: Logger): Promise<{ code: string }> => ({
-  code: await workflowCode(checkout, { logger }),
+/** The workflow bundle made by the build; one that follows traces has the interceptors for them. */
+export const bundleWorkflows = async (logger?: Logger, traced = false): Promise<{ code: string }> => ({
+  code: await workflowCode(checkout, { logger, traced }),
 })
 
 const failureConverterPath = join(checkout, 'scripts', 'build', 'failure-converter.mjs')
@@ -62,12 +63,12 @@ function sharedOptions({ config }: Deps, connection: NativeConnection) {
  */
 const unhurried: object = { isolateExecutionTimeout: '30 s' }
 
-/** `listeners` intercept workflows and activities, for tests. */
+/** `listeners` intercept workflows and activities: for traces, where they are sent, and for tests. */
 export async function createControlWorker(
   deps: Deps,
   connection: NativeConnection,
   workflowBundle: WorkflowBundle,
-  listeners: Pick<WorkerOptions, 'interceptors' | 'sinks'> = {},
+  listeners: WorkerListeners = deps.tracing?.listeners ?? {},
 ): Promise<Worker> {
   const { config } = deps
   return Worker.create({
@@ -90,8 +91,10 @@ export async function createTrainWorker(
   connection: NativeConnection,
   options: { models?: string } = {},
 ): Promise<Worker> {
+  const { tracing } = deps
   return Worker.create({
     ...sharedOptions(deps, connection),
+    ...(tracing?.listeners && { interceptors: tracing.listeners.interceptors }),
     taskQueue: deps.config.taskQueues.train,
     activities: trainingActivities(deps, options),
     maxConcurrentActivityTaskExecutions: 1,

@@ -14,6 +14,7 @@ import {
 } from '@grpc/grpc-js'
 import { DomainError } from '../../domain/errors.ts'
 import type { CertificateWatch } from '../../store/tls/certificate.ts'
+import { traceparentHeader, tracestateHeader } from '../../domain/tracing/trace-context.ts'
 import { canAccessModel, requireRole } from '../auth/authentication.ts'
 import type { ApiDeps } from '../deps.ts'
 import { problemOf, requestIdFrom } from '../http/problem.ts'
@@ -274,7 +275,13 @@ function ask(
   predict.answer({ protocol: 'grpc', ...target, messages: createGrpcProtocol(maxInstances) }, exchange, body)
 }
 
-const passedHeaders = ['authorization', requestIdHeader, correlationHeader] as const
+const passedHeaders = [
+  'authorization',
+  requestIdHeader,
+  correlationHeader,
+  traceparentHeader,
+  tracestateHeader,
+] as const
 
 /** What a prediction depends on; the deadline of the call counts like `x-deadline-ms`. */
 function headersOfCall(call: Unary | Stream): ReadHeaders {

@@ -6,12 +6,15 @@ import { durationBounds, httpRequests, type RouteCount } from './http-requests.t
 import { listStreamCounts } from '../streams/counts.ts'
 import { metricTable, type MetricName } from './metric-catalogue.ts'
 import { upperBoundOf } from '../serving/counters/latency-histogram.ts'
+import type { CountsOfSignals } from '../../telemetry/exporter.ts'
+import type { PromExemplar } from '../../telemetry/otlp.ts'
+import type { Exemplars } from './exemplars.ts'
 import type { Serving } from '../serving/replica-assembly.ts'
 import { emptyTotals, type ArmTotals } from '../serving/counters/arm-counters.ts'
 import type { ActiveRoute } from '../serving/routing/route-table.ts'
 
 /** Histogram buckets, in seconds. */
-const bounds = [
+export const latencyBounds = [
   1e-5, 2.5e-5, 5e-5, 1e-4, 2.5e-4, 5e-4, 1e-3, 2.5e-3, 5e-3, 1e-2, 2.5e-2, 5e-2, 0.1, 0.25, 0.5, 1,
 ]
 /** Versions and arms reported one by one. */
@@ -27,16 +30,28 @@ const misnamed = [
   'nodejs_active_resources_total',
 ]
 
+/** What leads from a bucket to a trace, and what was sent. */
+export interface MetricSources {
+  exemplars: Exemplars
+  counts: CountsOfSignals
+}
+
 export interface BuildInfo {
   version: string
   buildId: string
 }
 
+interface MetricOptions {
+  build?: BuildInfo | undefined
+  /** What the scheduled backups have come to. */
+  backups?: (() => FoundBackups | undefined) | undefined
+  telemetry?: MetricSources | undefined
+}
+
 export function createMetrics(
   serving: Serving,
   refusals: ReadonlyMap<string, number>,
-  build?: BuildInfo,
-  backups: () => FoundBackups | undefined = () => undefined,
+  { build, backups = () => undefined, telemetry }: MetricOptions = {},
 ): Registry {
   const registry = new Registry()
   collectDefaultMetrics({ register: registry, eventLoopMonitoringPrecision: 20 })
@@ -70,7 +85,8 @@ export function createMetrics(
   exposeHistogram(registry, 'tenure_prediction_seconds', () =>
     armsOf(counters.totals()).map(({ model, version, arm, latency, latencyUs }) => ({
       labels: { model, version, arm },
-      counts: [...bounds, Infinity].map((bound) => [bound, countUpTo(latency, bound * 1e6)]),
+      exemplarOf: (bound) => telemetry?.exemplars.find({ model, version, arm }, bound),
+      counts: [...latencyBounds, Infinity].map((bound) => [bound, countUpTo(latency, bound * 1e6)]),
       sum: latencyUs / 1e6,
     })),
   )
@@ -98,6 +114,10 @@ export function createMetrics(
   expose('tenure_stream_waiting', (add) => {
     for (const { topic, waitsFor: code } of listStreamCounts())
       if (code !== undefined) add({ topic, code }, 1)
+  })
+  expose('tenure_telemetry_total', (add) => {
+    for (const [signal, counts] of Object.entries(telemetry?.counts ?? {}))
+      each(add, 'state', { ...counts }, { signal })
   })
   expose('tenure_refusals_total', (add) => each(add, 'code', Object.fromEntries(refusals)))
   expose('tenure_waiting_requests', (add) => add({}, serving.waiting().waiting))
@@ -188,6 +208,7 @@ const labelsOf = ({ method, route, status }: Pick<RouteCount, 'method' | 'route'
 
 interface HistogramSeries {
   labels: Labels
+  exemplarOf?: (bound: number) => PromExemplar | undefined
   /** Upper bound → how many are not above it; the last bound is infinite. */
   counts: (readonly [bound: number, count: number])[]
   sum: number
@@ -203,11 +224,12 @@ function exposeHistogram(registry: Registry, name: MetricName, list: () => Histo
     aggregator: 'sum',
     reset: () => {},
     get() {
-      const values = list().flatMap(({ labels, counts, sum }) => [
+      const values = list().flatMap(({ labels, counts, sum, exemplarOf }) => [
         ...counts.map(([bound, value]) => ({
           metricName: `${name}_bucket`,
           labels: { ...labels, le: bound === Infinity ? '+Inf' : String(bound) },
           value,
+          exemplar: exemplarOf?.(bound),
         })),
         { metricName: `${name}_sum`, labels, value: sum },
         { metricName: `${name}_count`, labels, value: counts.at(-1)![1] },

@@ -1,6 +1,7 @@
 /** `/livez`, `/readyz`, `/metrics`: reports liveness, readiness and metrics to supervisors, load balancers and Prometheus. */
 import { aliveAnswer, readyAnswer } from './answers/admin.ts'
 import { goldenIssueOf } from '../serving/version/loaded-version.ts'
+import { openMetricsText, openMetricsType, readMetrics, wantsOpenMetrics } from '../metrics/open-metrics.ts'
 import type { Actor } from '../auth/authentication.ts'
 import { filterVisible, requireUnscoped } from '../auth/authorization.ts'
 import { defineRoute, viewers, type RouteDefinition } from '../http/route.ts'
@@ -35,8 +36,10 @@ export const healthRoutes = (deps: ApiDeps): RouteDefinition[] => [
       'Get the metrics of this process for Prometheus. They are of all models, so the key must not be limited to some.',
     answers: { 200: 'The metrics as text' },
     answerMedia: 'text/plain',
-    async handle({ actor }) {
+    async handle({ actor, header }) {
       requireUnscoped(actor, 'the metrics of a process')
+      if (wantsOpenMetrics(header('accept')))
+        return { text: openMetricsText(await readMetrics(deps.metrics)), type: openMetricsType }
       return { text: await deps.metrics.metrics(), type: deps.metrics.contentType }
     },
   }),

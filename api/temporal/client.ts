@@ -5,7 +5,7 @@
 import { randomUUID } from 'node:crypto'
 import { createConnection } from 'node:net'
 import { setTimeout as pause } from 'node:timers/promises'
-import type { Client, ConnectionOptions } from '@temporalio/client'
+import type { Client, ConnectionOptions, WorkflowClientInterceptor } from '@temporalio/client'
 import { DomainError } from '../../domain/errors.ts'
 import { isFull } from '../../store/outage.ts'
 import type { Config } from '../../temporal.config.ts'
@@ -47,14 +47,15 @@ const connectTimeoutMs = 200
 export function createTemporalClient({
   temporal,
   taskQueues,
-}: Pick<Config, 'temporal' | 'taskQueues'>): TemporalClient {
+  interceptor,
+}: Pick<Config, 'temporal' | 'taskQueues'> & { interceptor?: WorkflowClientInterceptor }): TemporalClient {
   let opened: Promise<Client> | undefined
   // Probe the port before the next call.
   let isDoubted = true
   // Includes calls that timed out.
   const underway = new Set<Promise<unknown>>()
   const open = (): Promise<Client> => {
-    opened ??= connect(temporal)
+    opened ??= connect(temporal, interceptor)
     // Retry a failed import of the SDK.
     opened.catch(() => (opened = undefined))
     return opened
@@ -138,13 +139,10 @@ export function createTemporalClient({
   }
 }
 
-async function connect({
-  address,
-  namespace,
-  apiKey,
-  tls,
-  payloadKeys,
-}: Config['temporal']): Promise<Client> {
+async function connect(
+  { address, namespace, apiKey, tls, payloadKeys }: Config['temporal'],
+  interceptor: WorkflowClientInterceptor | undefined,
+): Promise<Client> {
   // Loaded on first use, because it would double the time to the first prediction.
   const { Client, Connection, dataConverterOf } = await import('./sdk.ts')
   const connection = Connection.lazy({
@@ -155,7 +153,8 @@ async function connect({
     apiKey,
     tls: tls === undefined ? undefined : (tls as NonNullable<ConnectionOptions['tls']>),
   })
-  return new Client({ connection, namespace, dataConverter: dataConverterOf({ payloadKeys }) })
+  const interceptors = interceptor && { workflow: [interceptor] }
+  return new Client({ connection, namespace, interceptors, dataConverter: dataConverterOf({ payloadKeys }) })
 }
 
 /** Whether the connection is refused. Leaves unparsable addresses and silent hosts to the SDK. */

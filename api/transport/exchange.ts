@@ -1,6 +1,7 @@
 /** Describes a prediction request with its body and the way to respond, whichever parser has read it. */
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
+import { traceparentHeader, tracestateHeader } from '../../domain/tracing/trace-context.ts'
 import { lengthHeader } from '../inference/handler.ts'
 import type { Caller } from '../serving/request/protocol.ts'
 import { requestIdHeader } from '../serving/request/replay.ts'
@@ -20,6 +21,8 @@ export const readHeaders = [
   requestIdHeader,
   correlationHeader,
   lengthHeader,
+  traceparentHeader,
+  tracestateHeader,
 ] as const
 
 export type ReadHeaders = Readonly<Partial<Record<(typeof readHeaders)[number], string>>>

@@ -7,6 +7,7 @@ import { DomainError } from '../../domain/errors.ts'
 import { requireRole } from '../auth/authentication.ts'
 import { predictors, predictBytes } from '../http/route.ts'
 import type { ApiDeps } from '../deps.ts'
+import type { PredictionSpan, PredictionTracing } from '../tracing/prediction-spans.ts'
 import { deadlineHeader, exchangeOf, correlationHeader, type SharedExchange } from './exchange.ts'
 import { createInfer, headersOfWriter, inferMedia, lengthHeader } from '../inference/handler.ts'
 import { defaultModel } from '../inference/default-model.ts'
@@ -54,11 +55,13 @@ const routeOf = ({ protocol, model, version }: Target): string => {
 }
 
 export function createPredictEndpoint(
-  deps: Pick<ApiDeps, 'authentication' | 'serving' | 'log' | 'invocationsModel'>,
+  deps: Pick<ApiDeps, 'authentication' | 'serving' | 'log' | 'invocationsModel'> & {
+    tracing?: PredictionTracing | undefined
+  },
   refusals: Map<string, number>,
   limits: EndpointLimits = defaultLimits,
 ): PredictEndpoint {
-  const { authentication, serving, log } = deps
+  const { authentication, serving, log, tracing } = deps
   const infer = createInfer(serving)
   const protocols = { predict: serving.native, ...createRowProtocols(serving.maxInstances) }
   const modelOf = ({ model }: Target): string =>
@@ -67,12 +70,13 @@ export function createPredictEndpoint(
   const throttle = createReadThrottle(queue.isIdle)
   const bodies = createBodyReader(limits)
 
-  const refuse = (target: Target, exchange: SharedExchange, thrown: unknown): void => {
+  const refuse = (target: Target, exchange: SharedExchange, thrown: unknown, span?: PredictionSpan): void => {
     const { headers, path } = exchange
     const problem = problemOf(thrown, requestIdFrom(headers[correlationHeader]), (defect, id) =>
       log.error({ requestId: id, err: defect }, 'defect'),
     )
     refusals.set(problem.code, (refusals.get(problem.code) ?? 0) + 1)
+    if (span !== undefined) tracing!.end(span, problem.status, problem.code)
     httpRequests.of('POST', routeOf(target), problem.status).requests++
     const text = Buffer.from(textOfProblem(problem, path)).toString('latin1')
     exchange.send(problem.status, Object.entries(headersOf(problem, path)).flat(), text)
@@ -112,6 +116,7 @@ export function createPredictEndpoint(
     if (exchange.closed) return
     const { protocol, version } = target
     const { caller, headers } = exchange
+    const span = tracing?.begin(target, headers, waitedMs)
     try {
       const keyId = permitted ?? permittedKey(target, exchange)
       const model = modelOf(target)
@@ -124,22 +129,33 @@ export function createPredictEndpoint(
       if (type !== json && type !== undefined)
         requireMediaType(type, protocol === 'infer' ? inferMedia : undefined)
       const requestId = headers[requestIdHeader]
-      const request = { model, version, body: plain, withinMs, requestId, keyId, caller }
+      const request = { model, version, body: plain, withinMs, requestId, keyId, caller, span }
       const result =
         protocol === 'infer'
           ? infer(request, headers[lengthHeader])
           : serving.answer(protocol === 'grpc' ? target.messages! : protocols[protocol], request)
-      if (result instanceof Promise) sendLater(target, exchange, result)
-      else send(exchange, result, target)
+      if (result instanceof Promise) sendLater(target, exchange, result, span)
+      else {
+        send(exchange, result, target)
+        if (span !== undefined) tracing!.end(span, 200)
+      }
     } catch (error) {
-      refuse(target, exchange, error)
+      refuse(target, exchange, error, span)
     }
   }
-  const sendLater = (target: Target, exchange: SharedExchange, result: Promise<ByteWriter>): void => {
+  const sendLater = (
+    target: Target,
+    exchange: SharedExchange,
+    result: Promise<ByteWriter>,
+    span: PredictionSpan | undefined,
+  ): void => {
     result.then(
-      (writer) => send(exchange, writer, target),
+      (writer) => {
+        send(exchange, writer, target)
+        if (span !== undefined) tracing!.end(span, 200)
+      },
       // A client that has disconnected is not counted as refused.
-      (error: unknown) => void (exchange.closed || refuse(target, exchange, error)),
+      (error: unknown) => void (exchange.closed || refuse(target, exchange, error, span)),
     )
   }
   const enqueue = (target: Target, exchange: SharedExchange, body: Buffer, permitted?: string): void => {

@@ -15,13 +15,15 @@ const packages = join('node_modules', '.package-lock.json')
 /** @typedef {import('@temporalio/worker').Logger} Logger */
 
 /**
- * The code of the workflows below `root`, kept or compiled now. `interceptors` are files that are compiled in, for tests.
- * @param {string} root @param {{ logger?: Logger, interceptors?: string[] }} [options]
+ * The code of the workflows below `root`, kept or compiled now. `traced` compiles in what follows a trace; `interceptors` are files
+ * that are compiled in, for tests.
+ * @param {string} root @param {{ logger?: Logger, traced?: boolean, interceptors?: string[] }} [options]
  */
-export const workflowCode = (root, { logger, interceptors = [] } = {}) =>
+export const workflowCode = (root, { logger, traced = false, interceptors = [] } = {}) =>
   keptCode(
     root,
     async () => {
+      const tracing = traced ? [join(root, 'workflows', 'tracing', 'interceptors.ts')] : []
       const { bundleWorkflowCode } = await import('@temporalio/worker')
       const workflowsPath = join(root, 'workflows', 'index.ts')
       const payloadConverterPath = join(root, 'workflows', 'input', 'payload-converter.ts')
@@ -29,12 +31,13 @@ export const workflowCode = (root, { logger, interceptors = [] } = {}) =>
         workflowsPath,
         payloadConverterPath,
         failureConverterPath: join(root, 'workflows', 'input', 'failure-converter.ts'),
-        workflowInterceptorModules: interceptors,
+        workflowInterceptorModules: [...tracing, ...interceptors],
         logger,
       }
       return withoutSources((await bundleWorkflowCode(options)).code)
     },
     interceptors,
+    traced ? 'workflows-traced' : undefined,
   )
 
 /** Removes the text of the sources from the source map, half of the code, which every worker parses. @param {string} code */
@@ -50,37 +53,39 @@ function withoutSources(code) {
 /**
  * The kept code, or that of `compile`, which is kept from then on.
  * @param {string} root @param {() => Promise<string>} compile @param {string[]} [more] Files that go into it too.
+ * @param {string} [kind] Where it is kept.
  */
-export async function keptCode(root, compile, more = []) {
-  const kept = await findCode(root, more)
+export async function keptCode(
+  root,
+  compile,
+  more = [],
+  kind = more.length > 0 ? 'workflows-tested' : 'workflows',
+) {
+  const kept = await findCode(root, more, kind)
   if (kept !== undefined) return kept
-  const path = await pathOf(root, more)
+  const path = await pathOf(root, more, kind)
   const code = await compile()
   // A source that changed meanwhile may be in it or not. A checkout that cannot be written compiles each time.
-  if (path !== undefined && path === (await pathOf(root, more))) await keep(path, code).catch(() => {})
+  if (path !== undefined && path === (await pathOf(root, more, kind))) await keep(path, code).catch(() => {})
   return code
 }
 
-/** Undefined if missing for the current sources. @param {string} root @param {string[]} [more] */
-export async function findCode(root, more = []) {
-  const path = await pathOf(root, more)
+/** Undefined if missing for the current sources. @param {string} root @param {string[]} [more] @param {string} [kind] */
+export async function findCode(root, more = [], kind = 'workflows') {
+  const path = await pathOf(root, more, kind)
   const kept = path && (await readFile(path, 'utf8').catch(() => undefined))
   return kept || undefined
 }
 
-/** Undefined where the packages are unknown. @param {string} root @param {string[]} more */
-async function pathOf(root, more) {
-  if (isPackage && more.length === 0) return join(outputOf(root), 'workflows.js')
+/** Undefined where the packages are unknown. @param {string} root @param {string[]} more @param {string} kind */
+async function pathOf(root, more, kind) {
+  if (isPackage && more.length === 0) return join(outputOf(root), `${kind}.js`)
   try {
     const hash = createHash('sha256').update(process.version)
     hash.update(await readFile(join(root, packages)))
     for (const source of sources) await addFiles(hash, root, source)
     for (const path of more) hash.update(`${path}\n`).update(await readFile(path))
-    return join(
-      outputOf(root),
-      more.length > 0 ? 'workflows-tested' : 'workflows',
-      `${hash.digest('hex')}.js`,
-    )
+    return join(outputOf(root), kind, `${hash.digest('hex')}.js`)
   } catch {
     return undefined
   }

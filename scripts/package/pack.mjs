@@ -54,6 +54,7 @@ const shipped = [
   'scripts/setup',
   'scripts/setup.mjs',
   'store',
+  'telemetry',
   'temporal',
   'temporal.config.ts',
   'tsconfig.json',
@@ -73,6 +74,7 @@ rmSync(stage, { recursive: true, force: true })
 copySources()
 copyCompiled()
 writeFileSync(join(system, 'dist', 'workflows.js'), await workflowCode(root))
+writeFileSync(join(system, 'dist', 'workflows-traced.js'), await workflowCode(root, { traced: true }))
 writeManifests()
 await writeVocabulary(root, join(stage, 'define.mjs'))
 writeTypes(root, join(stage, 'types'))

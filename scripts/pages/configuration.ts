@@ -10,8 +10,12 @@ import { cacheDir, checkout, readCommandConfig, readConfig } from '../../tempora
 import { markdownCode, markdownTable } from './markdown-table.ts'
 import { setUp, variables } from './variables.ts'
 
-const good = { DATABASE_URL: 'postgres://127.0.0.1/tenure', HOME: '/nowhere' }
-const ours = /^(?:TENURE_|TEMPORAL_|DATABASE_URL(?:_FILE)?$|AWS_|WORKER_VERSIONING$|LOG_LEVEL$)/
+const good = {
+  DATABASE_URL: 'postgres://127.0.0.1/tenure',
+  HOME: '/nowhere',
+  OTEL_EXPORTER_OTLP_ENDPOINT: 'http://127.0.0.1:4318',
+}
+const ours = /^(?:TENURE_|TEMPORAL_|DATABASE_URL(?:_FILE)?$|AWS_|OTEL_|WORKER_VERSIONING$|LOG_LEVEL$)/
 
 export function configurationPage(): string {
   const read = namesRead()

@@ -5,6 +5,7 @@ import type { Source } from './source.ts'
 export const sharedNames: Readonly<Record<string, string>> = {
   failureConverter: 'Temporal requires the name, in the sandbox of workflows and outside of it',
   quantiles: 'a label of model files, and those of a list of numbers',
+  interceptors: 'the name that Temporal looks for: in the workflows, and in a worker of tests',
   postgres: 'a source of rows in model files, and a step of the set-up',
 }
 

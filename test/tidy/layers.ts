@@ -55,6 +55,7 @@ export const layers: Readonly<Record<string, Layer>> = {
       'models',
       'temporal',
       'alerts',
+      'telemetry',
       'temporal.config.ts',
       'scripts/build',
       'scripts/setup/lock.mjs',
@@ -85,6 +86,8 @@ export const layers: Readonly<Record<string, Layer>> = {
     packages: ['@temporalio/client', '@temporalio/envconfig', '@temporalio/proto', 'node:crypto'],
     typePackages: ['@temporalio/common'],
   },
+  // Sends traces, metrics and logs: for workers and replicas, loaded only where it is configured.
+  telemetry: { values: ['domain', 'store'], packages: ['node:*'] },
   // Delivers alerts: for the control worker, and for replicas while it is silent.
   alerts: {
     values: ['domain', 'store'],
@@ -100,6 +103,7 @@ export const layers: Readonly<Record<string, Layer>> = {
       'models',
       'alerts',
       'charts',
+      'telemetry',
       'workflows/messages.ts',
       'temporal/payload-codec.ts',
       'temporal.config.ts',
@@ -155,6 +159,7 @@ export const layers: Readonly<Record<string, Layer>> = {
       'store/objects/settings.ts',
       'store/secret-files.ts',
       'store/tls/settings.ts',
+      'telemetry/settings.ts',
       'temporal/settings.ts',
       'scripts/build/project.mjs',
     ],

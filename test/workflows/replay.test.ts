@@ -10,8 +10,13 @@ beforeAll(() => {
   quietRuntime()
 })
 
-it('every recorded history replays', async () => {
-  expect(await replay(await bundleForReplay(), recorded)).toEqual(recorded.map(({ name }) => ({ name })))
+it.each([
+  ['as it is', false],
+  ['with tracing, which is compiled in only there', true],
+])('every recorded history replays by the code %s', async (_how, traced) => {
+  const bundle = await bundleForReplay(traced)
+  expect(JSON.stringify(bundle).includes('_tracer-data')).toBe(traced)
+  expect(await replay(bundle, recorded)).toEqual(recorded.map(({ name }) => ({ name })))
 })
 
 it('no step of a recorded history has failed', () => {

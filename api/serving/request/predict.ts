@@ -6,7 +6,8 @@ import { createRequestSlot, createSlotPool, type RequestSlot } from './request-s
 import { chooseArm, liveOf } from './choose-arm.ts'
 import type { DurableLog } from '../log/durable-log.ts'
 import type { ByteWriter } from '../codec/byte-writer.ts'
-import type { Protocol, Request } from './protocol.ts'
+import type { LiveArm } from '../routing/route-table.ts'
+import type { Protocol, Request, ServedBy } from './protocol.ts'
 import { idOfRequest } from './replay.ts'
 import type { ReplicaRouting } from '../routing/routing.ts'
 import { createSteps, type StepDeps } from './predict-steps.ts'
@@ -39,6 +40,12 @@ const defaultMaxWaiting = 1_024
 const maxWaitingBytes = 134_217_728
 const defaultDeadlineMs = 5_000
 
+function note(span: ServedBy, { loaded, arm, counters }: LiveArm): void {
+  span.version = loaded.version
+  span.arm = arm
+  span.release = counters.release
+}
+
 export function createPredict(deps: PredictDeps): { answer: PredictFunction; counts(): WaitingCounts } {
   const { clock, durable, ids, routing } = deps
   const steps = createSteps(deps)
@@ -70,6 +77,7 @@ export function createPredict(deps: PredictDeps): { answer: PredictFunction; cou
       if (requestId === undefined) ids.next()
       else ids.use(idOfRequest({ requestId, model, keyId }, durable !== undefined))
       const arm = chooseArm(protocol, table, live, request, slot.input, ids)
+      if (request.span !== undefined) note(request.span, arm)
       // Made only where a release or a shadow needs it: the text of an id costs more than the id.
       const isNamed = arm.counters.release !== undefined || table.shadow !== undefined
       slot.key = slot.input.routingKey ?? (isNamed ? ids.prefix() : '')

@@ -23,6 +23,14 @@ export interface Request {
   keyId?: string | undefined
   /** Used only when the request waits. */
   caller?: Caller | undefined
+  /** Takes what serves the request, where it is traced. */
+  span?: ServedBy | undefined
+}
+
+export interface ServedBy {
+  version?: string
+  arm?: string
+  release?: string | undefined
 }
 
 /** Emits `close` when the client disconnects. */

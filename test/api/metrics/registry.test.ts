@@ -82,7 +82,9 @@ describe('the metrics', () => {
     expect(await text()).not.toContain('aaaa')
     const [sum] = (await lines('tenure_http_request_seconds_sum')).filter((line) => line.includes(found))
     expect(Number(sum?.split(' ').at(-1))).toBeGreaterThan(0)
-    const shown = await createMetrics(api.serving, new Map(), { version: '1.2.3', buildId: 'abc' }).metrics()
+    const shown = await createMetrics(api.serving, new Map(), {
+      build: { version: '1.2.3', buildId: 'abc' },
+    }).metrics()
     expect(shown).toContain('tenure_build_info{version="1.2.3",build="abc"} 1')
   })
 

@@ -11,6 +11,7 @@ import {
   createControlWorker,
   type WorkflowBundle,
 } from '../../../activities/worker/create-worker.ts'
+import { openWorkerTracing } from '../../../activities/tracing/worker-tracing.ts'
 import type { Deps } from '../../../activities/deps.ts'
 import { openSharedArtifacts } from '../../../store/objects/artifact-copies.ts'
 import { rowSigner } from '../../../store/audit/row-signatures.ts'
@@ -31,7 +32,12 @@ export interface Core {
 }
 
 const silent = { log() {}, trace() {}, debug() {}, info() {}, warn() {}, error() {} }
-let bundled: Promise<WorkflowBundle> | undefined
+const bundles = new Map<boolean, Promise<WorkflowBundle>>()
+function bundleOf(traced: boolean): Promise<WorkflowBundle> {
+  const found = bundles.get(traced) ?? bundleWorkflows(silent, traced)
+  bundles.set(traced, found)
+  return found
+}
 
 const queue = (kind: string) => `${kind}-${randomBytes(5).toString('hex')}`
 
@@ -48,7 +54,10 @@ export async function startCore(servers: Servers, environment: Record<string, st
     ...environment,
   })
   const signAudit = rowSigner(await openSigner(config.signing, 'commands'))
+  const facts = { kind: 'control', version: 'test', onError: () => {} }
+  const tracing = config.telemetry && openWorkerTracing(config.telemetry, facts)
   const store = openStore(config.databaseUrl, {
+    watchStatement: tracing?.watchStatement,
     max: 12,
     connectMs: 60_000,
     queryMs: 60_000,
@@ -59,9 +68,9 @@ export async function startCore(servers: Servers, environment: Record<string, st
   const say = (level: string) => (fields: Record<string, unknown>, message: string) =>
     void lines.push({ level, message, fields })
   const log = { debug: say('debug'), info: say('info'), warn: say('warn'), error: say('error') }
-  const deps: Deps = { store, artifacts: openSharedArtifacts(config), config, log }
+  const deps: Deps = { store, artifacts: openSharedArtifacts(config), config, log, tracing }
   const native = await NativeConnection.connect({ address: config.temporal.address })
-  const worker = await createControlWorker(deps, native, await (bundled ??= bundleWorkflows(silent)))
+  const worker = await createControlWorker(deps, native, await bundleOf(tracing !== undefined))
   const running = worker.run()
   const connection = await Connection.connect({ address: config.temporal.address })
   const client = new Client({
@@ -78,6 +87,7 @@ export async function startCore(servers: Servers, environment: Record<string, st
     async stop() {
       worker.shutdown()
       await running
+      await tracing?.stop()
       await native.close()
       await connection.close()
       await store.close()

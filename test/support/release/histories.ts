@@ -70,8 +70,8 @@ export function writeHistory(name: string, history: History, directory = histori
 
 const silent = { log() {}, trace() {}, debug() {}, info() {}, warn() {}, error() {} }
 
-export const bundleForReplay = async (): Promise<WorkflowBundle> => ({
-  code: await workflowCode(checkout, { logger: silent }),
+export const bundleForReplay = async (traced = false): Promise<WorkflowBundle> => ({
+  code: await workflowCode(checkout, { logger: silent, traced }),
 })
 
 export interface Replayed {

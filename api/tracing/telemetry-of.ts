@@ -1,0 +1,19 @@
+/** Opens what a replica sends to a collector of OpenTelemetry, where one is configured. */
+import { copyLines } from '../../store/log-output.ts'
+import { readVersion, type Config } from '../../temporal.config.ts'
+import type { openReplicaTelemetry } from './replica-telemetry.ts'
+
+export type ReplicaTelemetry = ReturnType<typeof openReplicaTelemetry>
+
+/** Its code is loaded only here, so that a replica without a collector pays nothing. */
+export async function telemetryOf(
+  { telemetry }: Config,
+  onTrouble: (what: string, error: unknown) => void,
+): Promise<ReplicaTelemetry | undefined> {
+  if (telemetry === undefined) return undefined
+  const { openReplicaTelemetry } = await import('./replica-telemetry.ts')
+  const onError = (error: unknown) => onTrouble('the collector of OpenTelemetry did not take a batch', error)
+  const opened = openReplicaTelemetry(telemetry, { kind: 'api', version: readVersion(), onError })
+  copyLines(opened.log)
+  return opened
+}

@@ -1,0 +1,24 @@
+/** Defines a finished span, as OpenTelemetry means it. */
+import type { TraceContext } from './trace-context.ts'
+
+export type SpanAttributes = Readonly<Record<string, string | number | boolean | undefined>>
+
+/** How a span relates to its parent: OpenTelemetry's SpanKind. */
+export const spanKinds = { internal: 1, server: 2, client: 3 } as const
+
+export interface TraceSpan {
+  traceId: string
+  spanId: string
+  parentId?: string | undefined
+  state?: string | undefined
+  name: string
+  kind: keyof typeof spanKinds
+  /** Milliseconds since 1970, with fractions. */
+  startMs: number
+  endMs: number
+  attributes: SpanAttributes
+  /** Spans of other traces, or of this one, that caused it. */
+  links?: readonly (Pick<TraceContext, 'traceId' | 'spanId'> & { attributes?: SpanAttributes })[]
+  /** The message of its failure. */
+  error?: string | undefined
+}

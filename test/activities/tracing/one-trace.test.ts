@@ -1,0 +1,150 @@
+/** One trace leads from a request to its retraining, its release and the rollback, on the real servers. */
+import { Client } from '@temporalio/client'
+import { afterAll, beforeAll, expect, it } from 'vitest'
+import { temporalTracing } from '../../../api/tracing/request-spans.ts'
+import { parseTraceparent } from '../../../domain/tracing/trace-context.ts'
+import { runInSpan } from '../../../telemetry/active-span.ts'
+import { dataConverterOf } from '../../../temporal/payload-codec.ts'
+import { newTrace, openTelemetry, type Telemetry } from '../../../telemetry/telemetry.ts'
+import { releaseWorkflowId, retrainWorkflowId } from '../../../workflows/messages.ts'
+import type { release as releaseWorkflow } from '../../../workflows/release.ts'
+import type { retrain } from '../../../workflows/retrain.ts'
+import { signedStart } from '../../support/commands/signed.ts'
+import { insertPeople } from '../../support/release/candidates.ts'
+import { fixtureRelease, quickPolicy, type FixtureRelease } from '../../support/release/release-fixture.ts'
+import { startFleet, type Fleet } from '../../support/serving/replica-rows.ts'
+import { uniqueName } from '../../support/servers/servers.ts'
+import {
+  attributeOf,
+  startCollector,
+  type Collector,
+  type OtlpSpan,
+} from '../../support/tracing/collector.ts'
+import { exampleDay, insertExampleRows, syncExampleModel } from '../../support/training/example-model.ts'
+import { openPipeline, type Pipeline } from '../../support/training/pipeline.ts'
+
+const model = uniqueName('traced')
+let collector: Collector
+let pipeline: Pipeline
+let fleet: Fleet
+let telemetry: Telemetry
+
+beforeAll(async () => {
+  collector = await startCollector()
+  const environment = { OTEL_EXPORTER_OTLP_ENDPOINT: collector.url, OTEL_BSP_SCHEDULE_DELAY: '50' }
+  pipeline = await openPipeline({ environment })
+  telemetry = openTelemetry(pipeline.config.telemetry!, { kind: 'api', version: 'test', onError: () => {} })
+  await insertExampleRows(pipeline.store, { from: 0, to: 40 })
+  await insertPeople(pipeline.store, { anna: 'approver' })
+  fleet = startFleet(pipeline.store, { replicas: ['r1', 'r2'], tickMs: quickPolicy.watch.tickMs })
+  await promoteFirst()
+  await syncExampleModel(pipeline.store, pipeline.models, { name: model })
+})
+afterAll(async () => {
+  await fleet?.stop()
+  await pipeline?.close()
+  await collector?.stop()
+})
+
+/** A weak champion: without one, a version is promoted directly, with nothing to roll back to. */
+async function promoteFirst(): Promise<void> {
+  const more = `evaluation: { primary: 'auc', floors: { auc: 0.1 }, evidence: { rows: 300, positives: 50, negatives: 50 }, calibration: 'off' },`
+  const weak = { name: model, epochs: 1, more }
+  await syncExampleModel(pipeline.store, pipeline.models, weak)
+  const first = await (await pipeline.start({ model, asOf: exampleDay(35) })).result()
+  expect(first).toMatchObject({ outcome: 'released' })
+  const release = releaseOf(pipeline.client, first.releaseId)
+  await release.reaches('awaiting_approval')
+  await release.say('approve', 'anna')
+  expect((await release.result()).outcome).toBe('promoted')
+}
+
+/** The release that a retraining has started. */
+function releaseOf({ workflow }: Client, releaseId = ''): FixtureRelease {
+  const digits = /^rel_(.{8})(.{4})(.{4})(.{4})(.{12})$/
+  const firstExecutionRunId = releaseId.replace(digits, '$1-$2-$3-$4-$5')
+  const handle = workflow.getHandle<typeof releaseWorkflow>(releaseWorkflowId(model))
+  return fixtureRelease(pipeline, Object.assign(handle, { firstExecutionRunId }))
+}
+
+const traceId = '0af7651916cd43dd8448eb211c80319c'
+const named = (name: string): OtlpSpan[] =>
+  collector.spans.filter((span) => span.traceId === traceId && span.name === name)
+
+it('one trace leads from a request to the retraining, its release and the rollback, with a link to the request of the rollback', async () => {
+  const traced = new Client({
+    connection: pipeline.client.connection,
+    namespace: pipeline.client.options.namespace,
+    interceptors: { workflow: [temporalTracing()] },
+    dataConverter: dataConverterOf(pipeline.config.temporal),
+  })
+  const { shadow: _shadow, ...policy } = quickPolicy
+  const longStep = { minMs: 600_000, minRequests: 20, deadlineMs: 900_000 }
+  const request = newTrace(parseTraceparent(`00-${traceId}-b7ad6b7169203331-01`, 'vendor=x'))
+  const order = await signedStart(pipeline, 'retrain', {
+    model,
+    asOf: exampleDay(35),
+    requestedBy: 'olga',
+    policy: {
+      ...policy,
+      stages: [{ ...longStep, shareBp: 1_000 }],
+      probation: { ...longStep, holdbackBp: 1_000 },
+    },
+  })
+  const retraining = await runInSpan(telemetry, request, () =>
+    traced.workflow.start<typeof retrain>('retrain', {
+      workflowId: retrainWorkflowId(model),
+      taskQueue: pipeline.config.taskQueues.control,
+      args: [order],
+    }),
+  )
+  const retrained = await retraining.result()
+  expect(retrained).toMatchObject({ outcome: 'released' })
+  const release = releaseOf(traced, retrained.releaseId)
+  await release.reaches('awaiting_approval')
+  await release.say('approve', 'anna')
+  const stageNow = async () => (await release.state()).stage
+  await expect.poll(stageNow).toMatch(/canary|probation/)
+  const stage = await stageNow()
+  const ordering = newTrace(undefined)
+  await runInSpan(telemetry, ordering, () => release.say('rollback', 'olga'))
+  await release.result()
+  await expect.poll(() => named('release').length).toBe(1)
+
+  expect(collector.refused).toEqual([])
+  const trace = collector.spans.filter((span) => span.traceId === traceId)
+  const ids = new Set(trace.map(({ spanId }) => spanId))
+  expect(ids.size, 'no span twice').toBe(trace.length)
+  const [whole] = named('retrain')
+  expect(whole).toMatchObject({ traceId, parentSpanId: request.spanId, traceState: 'vendor=x' })
+  const [released] = named('release')
+  expect(released).toMatchObject({ traceId, parentSpanId: whole!.spanId })
+  // Every span hangs on another one of the trace, or on the request.
+  for (const { name, parentSpanId } of trace)
+    expect(ids.has(parentSpanId!) || parentSpanId === request.spanId, name).toBe(true)
+  const names = new Set(trace.map(({ name }) => name))
+  for (const name of [
+    'takeSnapshot',
+    'validate',
+    'train',
+    'evaluate',
+    'register',
+    'openRelease',
+    'qualify',
+    'qualifying',
+  ])
+    expect(names, name).toContain(name)
+  const inOpening = trace.filter(({ parentSpanId }) => parentSpanId === named('openRelease')[0]!.spanId)
+  expect(inOpening.map((span) => attributeOf(span, 'db.system.name'))).toContain('postgresql')
+  const [rollback] = named('rollback ordered')
+  expect(rollback).toMatchObject({ traceId, parentSpanId: released!.spanId })
+  const former = trace.find(({ spanId }) => spanId === rollback!.links?.[0]?.spanId)
+  expect(former?.name).toMatch(stage)
+  expect(rollback!.links).toContainEqual(
+    expect.objectContaining({ traceId: ordering.traceId, spanId: ordering.spanId }),
+  )
+  expect(named('command rollback')[0]?.links).toMatchObject([
+    { traceId: ordering.traceId, spanId: ordering.spanId },
+  ])
+  expect(named('ended rolled_back')).toHaveLength(1)
+})

@@ -1,0 +1,115 @@
+/** Traced requests of a whole replica: spans, exemplars, and the log and the metrics of the process at a collector. */
+import { Client, credentials, Metadata, status, type ServiceError } from '@grpc/grpc-js'
+import { afterAll, beforeAll, expect, it } from 'vitest'
+import { startInteropReplica, type InteropReplica } from '../../interop/replica.ts'
+import { irisRow } from '../../support/serving/artifact.ts'
+import { attributeOf, startCollector, type Collector } from '../../support/tracing/collector.ts'
+
+let collector: Collector
+let replica: InteropReplica
+
+beforeAll(async () => {
+  collector = await startCollector()
+  replica = await startInteropReplica({
+    OTEL_EXPORTER_OTLP_ENDPOINT: collector.url,
+    OTEL_BSP_SCHEDULE_DELAY: '20',
+    OTEL_METRIC_EXPORT_INTERVAL: '200',
+    OTEL_TRACES_SAMPLER_ARG: '0',
+    TENURE_GRPC_PORT: '0',
+  })
+})
+afterAll(async () => {
+  await replica?.stop()
+  await collector?.stop()
+})
+
+const traceId = '0af7651916cd43dd8448eb211c80319c'
+const parent = 'b7ad6b7169203331'
+const sampled = `00-${traceId}-${parent}-01`
+
+async function predict(headers: Record<string, string>, row: object = irisRow): Promise<number> {
+  const answer = await fetch(`${replica.url}/v1/models/iris/predict`, {
+    method: 'POST',
+    headers: { authorization: `Bearer ${replica.key}`, 'content-type': 'application/json', ...headers },
+    body: JSON.stringify({ instances: [row] }),
+  })
+  await answer.text()
+  return answer.status
+}
+
+const spans = () => collector.spans.filter(({ name }) => name === 'predict iris')
+
+it('a sampled prediction is a span below that of its caller, with the arm and the version; others are not', async () => {
+  expect(await predict({})).toBe(200)
+  expect(await predict({ traceparent: sampled.replace(/01$/, '00') })).toBe(200)
+  expect(await predict({ traceparent: sampled, tracestate: 'vendor=x' })).toBe(200)
+  expect(await predict({ traceparent: sampled }, {})).toBe(422)
+  await expect.poll(() => spans().length).toBe(2)
+  const [served, refused] = spans()
+  expect(served).toMatchObject({ traceId, parentSpanId: parent, traceState: 'vendor=x', kind: 2 })
+  expect(served!.status).toBeUndefined()
+  expect(attributeOf(served!, 'tenure.version')).toBe(replica.version)
+  expect(attributeOf(served!, 'tenure.arm')).toBe('champion')
+  expect(attributeOf(refused!, 'http.response.status_code')).toBe('422')
+  expect(collector.refused).toEqual([])
+})
+
+it('an exemplar of the latency histogram names the trace, in the format OpenMetrics alone', async () => {
+  expect(await predict({ traceparent: sampled })).toBe(200)
+  const headers = { authorization: `Bearer ${replica.key}` }
+  const plain = await (await fetch(`${replica.url}/metrics`, { headers })).text()
+  expect(plain).not.toContain(traceId)
+  const accept = 'application/openmetrics-text;version=1.0.0,text/plain;version=0.0.4;q=0.5'
+  const answer = await fetch(`${replica.url}/metrics`, { headers: { ...headers, accept } })
+  const text = await answer.text()
+  expect(answer.headers.get('content-type'), text).toBe(
+    'application/openmetrics-text; version=1.0.0; charset=utf-8',
+  )
+  expect(text).toMatch(
+    new RegExp(
+      `tenure_prediction_seconds_bucket\\{model="iris",.*le="[\\d.e-]+"\\} \\d+ # \\{trace_id="${traceId}",span_id="[0-9a-f]{16}"\\} [\\d.e-]+ \\d+\\.\\d{3}`,
+    ),
+  )
+  expect(text).toMatch(/# TYPE tenure_predictions counter\n/)
+  expect(text).toMatch(/\ntenure_predictions_total\{/)
+  expect(text.endsWith('# EOF\n')).toBe(true)
+  // What the collector gets has the same exemplar.
+  await expect
+    .poll(() => {
+      const metric = collector.metrics.find(({ name }) => name === 'tenure_prediction_seconds')
+      return metric !== undefined && 'histogram' in metric
+        ? metric.histogram.dataPoints.flatMap(({ exemplars }) => exemplars.map((each) => each.traceId))
+        : []
+    })
+    .toContain(traceId)
+  // Names are unchanged for the next scrape.
+  expect(await (await fetch(`${replica.url}/metrics`, { headers })).text()).toContain(
+    '\ntenure_predictions_total{',
+  )
+})
+
+it('a request of a route is a span; a command is one whatever the share', async () => {
+  const headers = { authorization: `Bearer ${replica.key}`, 'content-type': 'application/json' }
+  await fetch(`${replica.url}/v1/models`, { headers })
+  await fetch(`${replica.url}/v1/models/iris/retrainings`, { method: 'POST', headers, body: '{}' })
+  const route = () => collector.spans.filter(({ name }) => name.includes('/v1/models'))
+  await expect.poll(() => route().map(({ name }) => name)).toEqual(['POST /v1/models/:name/retrainings'])
+})
+
+it('a call of gRPC is a span below that of its caller', async () => {
+  const client = new Client(`127.0.0.1:${replica.grpcPort}`, credentials.createInsecure())
+  const metadata = new Metadata()
+  metadata.set('authorization', `Bearer ${replica.key}`)
+  metadata.set('traceparent', sampled)
+  const same = (bytes: Buffer) => bytes
+  // The name of the model without a row, which is refused.
+  const request = Buffer.from('\n\u0004iris')
+  const path = '/inference.GRPCInferenceService/ModelInfer'
+  const refusal = await new Promise<ServiceError | null>((resolve) => {
+    client.makeUnaryRequest(path, same, same, request, metadata, resolve)
+  })
+  client.close()
+  expect(refusal?.code).toBe(status.INVALID_ARGUMENT)
+  const called = () => spans().filter((span) => attributeOf(span, 'tenure.protocol') === 'grpc')
+  await expect.poll(called).toMatchObject([{ traceId, parentSpanId: parent }])
+})
