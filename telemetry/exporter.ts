@@ -61,6 +61,7 @@ export function createExporter<T>({
 }: ExporterOptions<T>): Exporter<T> {
   const { delayMs, maxQueued, maxBatch } = settings
   let waiting: T[] = []
+  let isAway = false
   let timer: NodeJS.Timeout | undefined
   let sending: Promise<void> | undefined
   const send = async (): Promise<void> => {
@@ -69,10 +70,13 @@ export function createExporter<T>({
     try {
       await postSignal(settings, signal, encode(batch))
       counts.sent += batch.length
+      isAway = false
     } catch (error) {
       // Not tried again: the next batch tells whether the collector is back.
       counts.dropped += batch.length
-      onError(error)
+      // Told once: the line about it is a line for the collector as well.
+      if (!isAway) onError(error)
+      isAway = true
     }
   }
   const plan = (): void => {
