@@ -10,5 +10,3 @@ export const slackActions = [
   { command: 'approve', label: 'Approve', style: 'primary' },
   { command: 'reject', label: 'Reject', style: 'danger' },
 ] as const
-
-export type SlackCommand = (typeof slackActions)[number]['command']
