@@ -41,7 +41,7 @@ export async function reliabilitySvg(
   return drawChart({ ...full, width: Math.min(frame.width ?? 640, side + 40) }, (plot) => ({
     height: side,
     marginLeft: 48,
-    marginRight: 16,
+    marginRight: 24,
     marginBottom: 40,
     marginTop: 24,
     x: {

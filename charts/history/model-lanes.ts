@@ -138,7 +138,7 @@ export async function modelLanesSvg(data: LaneData, frame: ChartPlace): Promise<
   return drawChart(full, (plot) => ({
     height: 30 + rows.length * 18,
     marginLeft: narrow ? 58 : 200,
-    marginRight: 14,
+    marginRight: 24,
     marginTop: 4,
     marginBottom: 24,
     x: timeAxis([new Date(data.fromMs), new Date(data.nowMs)], narrow ? 4 : 8),
