@@ -1,9 +1,10 @@
 /** A message as Slack's Block Kit: https://docs.slack.dev/reference/block-kit/. With a signing secret, a request of a release has buttons. */
-import { messageLines, titleOf, type Message } from '../message.ts'
+import { messageLines, type Message } from '../message.ts'
 import { slackActions, type SlackCard } from './slack-card.ts'
 
 const maxHeader = 150
 const maxSection = 3_000
+const maxText = 40_000
 
 /** Slack reads these three characters as markup: https://docs.slack.dev/messaging/formatting-message-text */
 const escaped = (text: string): string =>
@@ -19,8 +20,8 @@ export function slackMessage(message: Message, hasButtons: boolean): object {
   )
   const buttons = hasButtons ? buttonsOf(message) : []
   return {
-    // What a notification shows.
-    text: escaped(titleOf(message)),
+    // What a notification shows, and all that is shown by other servers which take Slack's messages.
+    text: wholeText(message),
     blocks: [
       { type: 'header', text: plain(title!.text.slice(0, maxHeader)) },
       { type: 'section', text: mrkdwn(escaped(text!.text).slice(0, maxSection)) },
@@ -31,6 +32,17 @@ export function slackMessage(message: Message, hasButtons: boolean): object {
       ...(buttons.length === 0 ? [] : [{ type: 'actions', elements: buttons }]),
     ],
   }
+}
+
+function wholeText(message: Message): string {
+  return messageLines(message)
+    .map(({ text, url }, line) => {
+      if (url?.startsWith('http') === true) return `<${url}|${text}>`
+      const whole = escaped(url === undefined ? text : `${text}: ${url}`)
+      return line === 0 ? `*${whole}*` : whole
+    })
+    .join('\n')
+    .slice(0, maxText)
 }
 
 /** The buttons carry what the card shows, so that one of another content is refused. */
