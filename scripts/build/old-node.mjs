@@ -31,11 +31,12 @@ export async function goOnWithNewerNode(root, version = process.versions.node) {
     return false
   }
   const { spawn } = await import('node:child_process')
-  const child = spawn(newer, [...process.execArgv, ...process.argv.slice(1)], { stdio: 'inherit' })
+  // Signals are heard before the child runs: one that came between would end this process and leave the child behind.
   // A terminal sends its signals to both processes; the others reach only this one.
   process.on('SIGINT', () => {})
   for (const signal of /** @type {const} */ (['SIGTERM', 'SIGHUP', 'SIGUSR2']))
     process.on(signal, () => child.kill(signal))
+  const child = spawn(newer, [...process.execArgv, ...process.argv.slice(1)], { stdio: 'inherit' })
   const [code, signal] = await new Promise((resolve, reject) => {
     child.once('error', reject)
     child.once('exit', (...ending) => resolve(ending))

@@ -113,7 +113,7 @@ describe('the stream of a release', () => {
       return answer.status
     }
     // As for an unknown release, so that a key learns no ids.
-    expect(await status(release, key)).toBe(404)
+    await expect.poll(() => status(release, key)).toBe(404)
     expect(await status(release)).toBe(401)
     expect(await status('rel_unknown', dashboard.keys.vera)).toBe(404)
     expect(await status(release, dashboard.keys.vera)).toBe(200)

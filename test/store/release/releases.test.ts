@@ -169,7 +169,8 @@ describe('the clock of a stage', () => {
     expect(back.watchedMs).toBe(watchedMs)
     expect(Math.abs(back.observedMs - Date.now())).toBeLessThan(60_000)
     await pause(30)
-    expect((await look()).watchedMs).toBeGreaterThanOrEqual(watchedMs + 30)
+    // A timer may ring a millisecond early.
+    expect((await look()).watchedMs).toBeGreaterThanOrEqual(watchedMs + 29)
   })
 
   it('pauses with the release, up to the first observation after it', async () => {
