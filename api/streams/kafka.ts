@@ -17,6 +17,7 @@ import {
 } from '@platformatic/kafka'
 import { setTimeout as pause } from 'node:timers/promises'
 import type { KafkaSettings } from './settings.ts'
+import { createReceived } from './received.ts'
 import type { SentRecord, StreamSource, Stream, StreamBatch, StreamRecord, Subscription } from './stream.ts'
 
 type KafkaMessage = Message<Buffer, Buffer, Buffer, Buffer>
@@ -106,23 +107,18 @@ async function subscribe(base: Base, sessionMs: number, source: StreamSource): P
     timeout: 10_000,
   })
   const admin = new Admin(base)
-  const buffer: KafkaMessage[] = []
+  const received = createReceived<KafkaMessage>()
   /** By partition, the offset after the last commit. */
   const positions = new Map<number, bigint>()
   /** Rises with each assignment of partitions and with each return to the positions. */
   let life = 0
   let messages: MessagesStream<Buffer, Buffer, Buffer, Buffer> | undefined
-  let failure: Error | undefined
-  let wake = (): void => {}
 
-  const fail = (error: Error): void => {
-    failure ??= failureOf(error)
-    wake()
-  }
+  const fail = (error: Error): void => void received.fail(failureOf(error))
   /** Reads on from the positions of the group. */
   const begin = async (): Promise<void> => {
     const mine = ++life
-    buffer.length = 0
+    received.clear()
     const former = messages
     messages = undefined
     former?.destroy()
@@ -150,8 +146,7 @@ async function subscribe(base: Base, sessionMs: number, source: StreamSource): P
       // Fetched while it joins the group again: a commit of it cannot name a member. It comes again afterwards.
       const { memberId } = message.metadata['consumer'] as { memberId: string | null }
       if (mine !== life || memberId === null) return
-      if (buffer.push(message) >= maxBuffered) opened.pause()
-      wake()
+      if (received.push(message) >= maxBuffered) opened.pause()
     })
   }
   const beginAgain = (): void => void begin().catch(fail)
@@ -180,15 +175,8 @@ async function subscribe(base: Base, sessionMs: number, source: StreamSource): P
 
   return {
     async next(max, signal) {
-      while (buffer.length === 0 && failure === undefined && !signal.aborted) {
-        await new Promise<void>((resolve) => {
-          wake = resolve
-          signal.addEventListener('abort', () => resolve(), { once: true })
-        })
-      }
-      if (failure !== undefined) throw failure
-      const taken = signal.aborted ? [] : buffer.splice(0, max)
-      if (buffer.length < maxBuffered / 2 && messages?.isPaused()) messages.resume()
+      const taken = await received.take(max, signal)
+      if (received.count() < maxBuffered / 2 && messages?.isPaused()) messages.resume()
       const mine = life
       const lasts = [...new Map(taken.map((message) => [message.partition, message])).values()]
       return { records: taken.map(recordOf), isLost: () => mine !== life, lasts } satisfies KafkaBatch

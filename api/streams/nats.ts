@@ -5,6 +5,7 @@
  */
 import { AckPolicy, jetstream, jetstreamManager, type JsMsg } from '@nats-io/jetstream'
 import { connect, headers as createHeaders, nanos, type NatsConnection } from '@nats-io/transport-node'
+import { createReceived } from './received.ts'
 import type { NatsSettings } from './settings.ts'
 import type { SentRecord, Stream, StreamBatch, StreamRecord, StreamSource, Subscription } from './stream.ts'
 
@@ -80,22 +81,16 @@ async function subscribe(
   // A group that exists takes over settings that have changed.
   await manager.consumers.add(name, config).catch(() => manager.consumers.update(name, durable, config))
   const consumer = await jetstream(connection).consumers.get(name, durable)
-  const buffer: JsMsg[] = []
+  const received = createReceived<JsMsg>()
   const held = new Set<JsMsg>()
-  let failure: Error | undefined
   let isClosed = false
-  let wake = (): void => {}
-  const fail = (error: Error): void => {
-    failure ??= new Error(`NATS: ${error.message}`, { cause: error })
-    wake()
-  }
+  const fail = (error: Error): Error => received.fail(new Error(`NATS: ${error.message}`, { cause: error }))
   const messages = await consumer.consume({
     max_messages: maxBuffered,
     callback: (message) => {
       if (isClosed) return message.nak()
       held.add(message)
-      buffer.push(message)
-      wake()
+      received.push(message)
     },
   })
   void messages.closed().then((error) => {
@@ -108,14 +103,7 @@ async function subscribe(
 
   return {
     async next(max, signal) {
-      while (buffer.length === 0 && failure === undefined && !signal.aborted) {
-        await new Promise<void>((resolve) => {
-          wake = resolve
-          signal.addEventListener('abort', () => resolve(), { once: true })
-        })
-      }
-      if (failure !== undefined) throw failure
-      const taken = signal.aborted ? [] : buffer.splice(0, max)
+      const taken = await received.take(max, signal)
       return { records: taken.map(recordOf), isLost: () => isClosed, messages: taken } satisfies NatsBatch
     },
     async commit(batch, records) {
@@ -126,8 +114,7 @@ async function subscribe(
         for (const message of taken) held.delete(message)
         return true
       } catch (error) {
-        fail(error as Error)
-        throw failure!
+        throw fail(error as Error)
       }
     },
     async lag() {
