@@ -1,5 +1,5 @@
 /** Computes what several charts share: time axes, the width of labels, and positions that keep labels apart. */
-import { characterCount } from './figures.ts'
+import { characterCount, figureText } from './figures.ts'
 
 /** The shortest format of times in UTC that a span allows. */
 export function timeFormat(spanMs: number): (at: Date | number) => string {
@@ -42,6 +42,26 @@ export const bandAxis = (
   tickSize: 0,
   tickFormat: (key: string) => names.get(key) ?? '',
   paddingInner,
+})
+
+/** An axis of epochs: half of one has no name. */
+export const epochAxis = (ticks: number) => ({
+  label: 'epoch',
+  labelAnchor: 'center' as const,
+  labelArrow: 'none' as const,
+  ticks,
+  tickFormat: (epoch: number) => (Number.isInteger(epoch) ? String(epoch) : ''),
+})
+
+/** An axis of figures, which need not begin at 0. */
+export const figureAxis = (label: string) => ({
+  label,
+  labelArrow: 'none' as const,
+  grid: true,
+  nice: true,
+  zero: false,
+  ticks: 5,
+  tickFormat: figureText,
 })
 
 /** The width of the longest name in pixels, at a font size of 11. */

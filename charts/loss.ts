@@ -1,4 +1,5 @@
 /** Draws the training loss per epoch. */
+import { epochAxis, figureAxis } from './axis.ts'
 import { colours } from './colours.ts'
 import { figureText, finiteOrNull } from './figures.ts'
 import { drawChart, drawEmptyChart, isNarrow, type ChartPlace } from './render.ts'
@@ -33,22 +34,8 @@ export async function lossSvg(given: readonly Epoch[], frame: ChartPlace): Promi
     marginLeft: 52,
     marginRight: 56,
     marginBottom: 34,
-    x: {
-      label: 'epoch',
-      labelAnchor: 'center',
-      labelArrow: 'none',
-      ticks: Math.min(8, known.length),
-      tickFormat: (epoch: number) => (Number.isInteger(epoch) ? String(epoch) : ''),
-    },
-    y: {
-      label: 'loss',
-      labelArrow: 'none',
-      grid: true,
-      nice: true,
-      zero: false,
-      ticks: 5,
-      tickFormat: figureText,
-    },
+    x: epochAxis(Math.min(8, known.length)),
+    y: figureAxis('loss'),
     marks: [
       held.length === 0
         ? null

@@ -1,5 +1,5 @@
 /** Draws live quality over time with its intervals, the value at release and the limit. */
-import { timeAxis, timeDomain } from './axis.ts'
+import { figureAxis, timeAxis, timeDomain } from './axis.ts'
 import { colours } from './colours.ts'
 import { figureText, finiteOrNull, utcMinute, truncated } from './figures.ts'
 import { drawChart, drawEmptyChart, isNarrow } from './render.ts'
@@ -76,15 +76,7 @@ export async function qualitySvg(
     marginTop: 26,
     marginBottom: 28,
     x: { ...timeAxis([from, to], narrow ? 4 : 8), inset: 14 },
-    y: {
-      label: metric,
-      labelArrow: 'none',
-      grid: true,
-      nice: true,
-      zero: false,
-      ticks: 5,
-      tickFormat: figureText,
-    },
+    y: figureAxis(metric),
     color: { type: 'identity' },
     marks: qualityMarks(plot, measured, metric),
     symbol: { type: 'identity' } as never,

@@ -1,4 +1,5 @@
 /** Draws the losses of several runs on one pair of axes. */
+import { epochAxis, figureAxis } from '../axis.ts'
 import { colours } from '../colours.ts'
 import { figureText, finiteOrNull, truncated } from '../figures.ts'
 import { drawChart, drawEmptyChart, isNarrow, type ChartPlace } from '../render.ts'
@@ -34,16 +35,8 @@ export async function runCurvesSvg(given: readonly LossRun[], frame: ChartPlace)
     marginLeft: 52,
     marginRight: 20,
     marginBottom: 34,
-    x: { label: 'epoch', labelAnchor: 'center', labelArrow: 'none', ticks: 6 },
-    y: {
-      label: 'loss',
-      labelArrow: 'none',
-      grid: true,
-      nice: true,
-      zero: false,
-      ticks: 5,
-      tickFormat: figureText,
-    },
+    x: epochAxis(6),
+    y: figureAxis('loss'),
     color: { type: 'identity' },
     marks: runs
       .toSorted((one, other) => Number(one.marked) - Number(other.marked))

@@ -1,9 +1,8 @@
 /** Reads the file of alert channels. It is read at every dispatch, so that a new recipient needs no restart. */
-import { readFile } from 'node:fs/promises'
 import { z } from 'zod'
 import { severities, type Channel } from '../../domain/monitoring/alert-escalation.ts'
 import { DomainError } from '../../domain/errors.ts'
-import { withoutExcerpt } from '../../domain/redact.ts'
+import { readSecretJson } from '../secret-json.ts'
 
 const url = z.url({ protocol: /^https?$/ })
 const target = z.discriminatedUnion('kind', [
@@ -47,32 +46,12 @@ const channel = z.strictObject({ name: channelName, target, ...channelTimes })
 
 /** No file, no channels. Throws `configuration_invalid` with every issue. */
 export async function readChannels(file: string): Promise<Channel[]> {
-  const text = await readFile(file, 'utf8').catch((error: NodeJS.ErrnoException) => {
-    if (error.code === 'ENOENT') return undefined
-    throw new DomainError('configuration_invalid', `${file} cannot be read: ${error.message}`)
-  })
-  return text === undefined ? [] : parseChannels(file, text)
-}
-
-function parseChannels(file: string, text: string): Channel[] {
-  let found: unknown
-  try {
-    found = JSON.parse(text)
-  } catch (error) {
-    // What is shown of it could be the address or the secret of a channel.
-    const why = withoutExcerpt((error as Error).message)
-    throw new DomainError('configuration_invalid', `${file} is no JSON: ${why}`)
-  }
-  const parsed = z.array(channel).safeParse(found)
-  if (!parsed.success) {
-    const issues = parsed.error.issues.map(({ path, message }) => `${path.join('.')}: ${message}`)
-    throw new DomainError('configuration_invalid', `${file}: ${issues.join('; ')}`, { issues })
-  }
-  const names = parsed.data.map(({ name }) => name)
+  const found = (await readSecretJson(file, z.array(channel))) ?? []
+  const names = found.map(({ name }) => name)
   const twice = names.filter((name, index) => names.indexOf(name) !== index)
   if (twice.length > 0)
     throw new DomainError('configuration_invalid', `${file}: two channels have the name ${twice[0]}`)
-  return parsed.data.map(toChannel)
+  return found.map(toChannel)
 }
 
 const toChannel = ({ afterMinutes, repeatMinutes, ...rest }: z.infer<typeof channel>): Channel => ({

@@ -1,0 +1,29 @@
+/** Reads a JSON file of settings that holds secrets: no message shows an excerpt of it. */
+import { readFile } from 'node:fs/promises'
+import type { z } from 'zod'
+import { DomainError } from '../domain/errors.ts'
+import { withoutExcerpt } from '../domain/redact.ts'
+
+/** Undefined without the file. Throws `configuration_invalid` with every issue. */
+export async function readSecretJson<Schema extends z.ZodType>(
+  file: string,
+  schema: Schema,
+): Promise<z.infer<Schema> | undefined> {
+  const text = await readFile(file, 'utf8').catch((error: NodeJS.ErrnoException) => {
+    if (error.code === 'ENOENT') return undefined
+    throw new DomainError('configuration_invalid', `${file} cannot be read: ${error.message}`)
+  })
+  if (text === undefined) return undefined
+  let found: unknown
+  try {
+    found = JSON.parse(text)
+  } catch (error) {
+    // What is shown of it could be an address or a secret.
+    const why = withoutExcerpt((error as Error).message)
+    throw new DomainError('configuration_invalid', `${file} is no JSON: ${why}`)
+  }
+  const parsed = schema.safeParse(found)
+  if (parsed.success) return parsed.data
+  const issues = parsed.error.issues.map(({ path, message }) => `${path.join('.')}: ${message}`)
+  throw new DomainError('configuration_invalid', `${file}: ${issues.join('; ')}`, { issues })
+}
