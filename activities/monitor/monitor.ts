@@ -11,6 +11,7 @@ import {
   type MonitorPolicy,
 } from '../../domain/monitoring/policy.ts'
 import { serviceJudge } from '../../domain/monitoring/service-level.ts'
+import { isSkewDue } from '../../domain/monitoring/training-serving-skew.ts'
 import {
   findTriggers,
   judgeTrigger,
@@ -57,8 +58,6 @@ export type MonitorResult =
       ask?: Trigger
       summary: string
     }
-
-const dayMs = 86_400_000
 
 /** A repeated window is evaluated once and returns the same trigger. */
 export const monitorModel =
@@ -125,7 +124,7 @@ async function lookAt(
   { champion, ...span }: Span & { champion: Champion },
   { policy, definition }: Watched,
 ): Promise<Omit<MonitorWindow, keyof Span | 'judge'>> {
-  const { model, fromMs, toMs } = span
+  const { model, toMs } = span
   const { version } = champion
   const { spanMs: windowMs, observedMs } = policy
   const failed: string[] = []
@@ -151,9 +150,10 @@ async function lookAt(
   const quality = await said('quality', checkQuality(deps)(asked))
   const breakdown = await said('breakdown', judgeBreakdownOf(deps, { ...asked, nowMs: toMs }, policy))
   const estimate = await said('estimate', estimateQuality(deps)(asked))
-  // A child process, because it replays a thousand rows; at most once a day.
-  const isDaily = Math.floor(toMs / dayMs) > Math.floor(fromMs / dayMs)
-  const skew = isDaily ? await said('skew', checkServingSkew(deps)(served)) : undefined
+  // Rarely, because it replays a thousand rows in a process.
+  const skew = isSkewDue(span, Date.parse(champion.since))
+    ? await said('skew', checkServingSkew(deps)(served))
+    : undefined
   await tellOfFailures(deps, model, failed)
   const measured = quality === undefined || 'error' in quality ? undefined : quality
   const floored = measured && (await holdToFloor(deps, model, measured, policy))

@@ -32,6 +32,14 @@ export interface SkewReport {
   columns: SkewColumn[]
 }
 
+const dayMs = 86_400_000
+
+/** Whether a window is checked: one a day, and the one of a promotion, whose probation the check can end. */
+export const isSkewDue = (
+  { fromMs, toMs }: { fromMs: number; toMs: number },
+  championSinceMs: number,
+): boolean => Math.floor(toMs / dayMs) > Math.floor(fromMs / dayMs) || championSinceMs >= fromMs
+
 /** Numbers differ when |Δ| > tolerance·max(1, |x|); other values, including a column on one side only, when not equal. */
 export function findSkew(rows: readonly ReplayedRow[], tolerance = 1e-6): SkewReport {
   const columns = new Map<string, SkewColumn>()

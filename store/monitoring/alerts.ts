@@ -68,7 +68,7 @@ export async function findAlarmAgainst(
 ): Promise<{ id: number; kind: AlertKind; message: string } | undefined> {
   const [row] = await database.query<{ id: number; kind: AlertKind; message: string }>(prepared`
     select id, kind, message from alerts
-    where dedupe_key in (${`quality_floor/${model}`}, ${`service/${model}/errors`}, ${`quality/${model}`})
+    where dedupe_key in (${`quality_floor/${model}`}, ${`service/${model}/errors`}, ${`quality/${model}`}, ${`skew/${model}`})
       and resolved_at is null
       and severity = 'critical' and evidence ->> 'version' = ${version}
     order by id limit 1`)

@@ -343,7 +343,7 @@ export const routingStatements: Statements = {
       return row ? [{ ...row, at: date(row['at']) }] : []
     },
   ],
-  '51f03c2f': ['findAlarmAgainst, nothing', () => []],
+  ed0af7cf: ['findAlarmAgainst, nothing', () => []],
   d41aa055: ['writeFallbacks, not read here', () => []],
   ff9270b0: [
     'acknowledgeFlag',

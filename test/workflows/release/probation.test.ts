@@ -124,11 +124,16 @@ it.each([
     'its quality is lost',
     { kind: 'quality_lost', message: 'auc 0.61, at its evaluation 0.7, margin 0.005' } as const,
   ],
+  [
+    'its answers differ from those of the training code',
+    { kind: 'serving_skew', message: '3 of 60 rows differ from training: score in 3' } as const,
+  ],
 ])('a champion on probation is rolled back when %s', async (_name, change) => {
   const { fixtureModel, champion, candidate, release } = await onProbation()
   const keys = {
     service_errors: `service/${fixtureModel.name}/errors`,
     quality_lost: `quality/${fixtureModel.name}`,
+    serving_skew: `skew/${fixtureModel.name}`,
   }
   const key = 'kind' in change ? { dedupeKey: keys[change.kind] } : {}
   // Neither a warning, nor what is known of the version before, nor what is over, is a reason.
