@@ -4,14 +4,14 @@ import type { FeatureColumns } from '../serving/codec/feature-columns.ts'
 import type { InputBuffer } from '../serving/codec/input-buffer.ts'
 import type { Value } from './tensors.ts'
 
-/** False when a value is not finite or the model has other features; the row reader then reports which. */
+/** False when a value is not finite or the model has other features; the row reader then reports which, or imputes. */
 export function fillMatrix(
   values: ArrayLike<Value>,
   columns: FeatureColumns,
   rows: number,
   input: InputBuffer,
 ): boolean {
-  if (!columns.numeric) return false
+  if (!columns.numeric || columns.guarded) return false
   const count = rows * columns.width
   if (values instanceof Float64Array) return fillFloats(values, count, columns, input)
   const floats = new Float64Array(count)

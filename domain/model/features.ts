@@ -11,6 +11,11 @@ export interface NumberFeature {
   max?: number
   /** Whether null may be sent; it is then imputed as fitted in training. */
   missing?: 'fill'
+  /**
+   * `'missing'`: a value outside of `min` to `max` is imputed as a missing one, in training and serving, so that a sender that changes its
+   * unit costs this feature and not the answer. It is logged and counted as it was sent.
+   */
+  outside?: 'missing'
   /** A description for readers. */
   about?: string
   /** The feature view that provides it when a request does not; absent when every request must send it. */
@@ -31,6 +36,13 @@ export interface CategoryFeature {
 
 export type Feature = NumberFeature | CategoryFeature
 export type Features = Record<string, Feature>
+
+/** The values that reach the model as they are; others are imputed. */
+export function acceptedRange({ min, max, outside }: NumberFeature): { low: number; high: number } {
+  return outside === undefined
+    ? { low: -Infinity, high: Infinity }
+    : { low: min ?? -Infinity, high: max ?? Infinity }
+}
 
 /** The meaning of the network's outputs. */
 export type Output =

@@ -2,11 +2,13 @@
 import { DomainError } from '../errors.ts'
 import { countsOf, requireColumn, type CellColumn, type ColumnTable } from './columns.ts'
 import {
+  acceptedRange,
   widthOfFit,
   type CategoryFit,
   type FeatureFit,
   type Features,
   type FeatureRow,
+  type NumberFeature,
   type NumberFit,
 } from './features.ts'
 
@@ -23,24 +25,26 @@ export const maxVocabulary = 1_000
 export function fitFeatures(table: ColumnTable, features: Features): FeatureFit[] {
   return Object.entries(features).map(([name, feature]) => {
     const column = requireColumn(table, name)
-    return feature.kind === 'number' ? fitNumber(column, name) : fitCategory(column, name)
+    return feature.kind === 'number' ? fitNumber(column, name, feature) : fitCategory(column, name)
   })
 }
 
 /** Mean and population standard deviation of the present values, in two passes; a constant is scaled by 1. */
-function fitNumber(column: CellColumn, name: string): FeatureFit {
+function fitNumber(column: CellColumn, name: string, feature: NumberFeature): FeatureFit {
   const { values, nulls } = column.kind === 'number' ? column : { values: new Float64Array(0) }
+  const { low, high } = acceptedRange(feature)
+  const isPresent = (row: number) => nulls?.[row] !== 1 && values[row]! >= low && values[row]! <= high
   let present = 0
   let sum = 0
   for (let row = 0; row < values.length; row++) {
-    if (nulls?.[row] === 1) continue
+    if (!isPresent(row)) continue
     present++
     sum += values[row]!
   }
   const count = Math.max(1, present)
   const mean = sum / count
   let squares = 0
-  for (let row = 0; row < values.length; row++) if (nulls?.[row] !== 1) squares += (values[row]! - mean) ** 2
+  for (let row = 0; row < values.length; row++) if (isPresent(row)) squares += (values[row]! - mean) ** 2
   const std = Math.sqrt(squares / count)
   return { name, kind: 'number', mean, std: std > 1e-12 * Math.max(1, Math.abs(mean)) ? std : 1, fill: mean }
 }
@@ -70,7 +74,9 @@ export function compileColumnEncoder(
     const column = requireColumn(table, fit.name)
     const start = width
     width += widthOfFit(fit)
-    return fit.kind === 'number' ? numberColumnWriter(fit, column, start) : textWriter(fit, column, start)
+    return fit.kind === 'number'
+      ? numberColumnWriter(fit, rangeOf(features[fit.name]!), column, start)
+      : textWriter(fit, column, start)
   })
   return (row, into, offset) => {
     into.fill(0, offset, offset + width)
@@ -78,8 +84,17 @@ export function compileColumnEncoder(
   }
 }
 
+interface Range {
+  low: number
+  high: number
+}
+
+const rangeOf = (feature: Features[string]): Range =>
+  feature.kind === 'number' ? acceptedRange(feature) : { low: -Infinity, high: Infinity }
+
 function numberColumnWriter(
   { mean, std, fill }: NumberFit,
+  { low, high }: Range,
   column: CellColumn,
   start: number,
 ): ColumnEncoder {
@@ -89,12 +104,10 @@ function numberColumnWriter(
       into[offset + start] = missing
     }
   const { values, nulls } = column
-  if (nulls === undefined)
-    return (row, into, offset) => {
-      into[offset + start] = scaled(values[row]!, mean, std)
-    }
   return (row, into, offset) => {
-    into[offset + start] = nulls[row] === 1 ? missing : scaled(values[row]!, mean, std)
+    const value = values[row]!
+    const isMissing = nulls?.[row] === 1 || value < low || value > high
+    into[offset + start] = isMissing ? missing : scaled(value, mean, std)
   }
 }
 
@@ -122,7 +135,9 @@ export function compileEncoder(features: Features, fits: readonly FeatureFit[]):
   const writers = fits.map((fit) => {
     const start = width
     width += widthOfFit(fit)
-    return fit.kind === 'number' ? numberWriter(fit, start) : categoryWriter(fit, start)
+    return fit.kind === 'number'
+      ? numberWriter(fit, rangeOf(features[fit.name]!), start)
+      : categoryWriter(fit, start)
   })
   return (row, into, offset) => {
     into.fill(0, offset, offset + width)
@@ -152,11 +167,13 @@ const firstInfinite = 2 ** 128 - 2 ** 103
 /** The scaled number; also for callers with a value instead of a row. */
 export const scaled = (value: number, mean: number, std: number): number => (value - mean) / std
 
-function numberWriter(fit: NumberFit, start: number): Encoder {
+function numberWriter(fit: NumberFit, { low, high }: Range, start: number): Encoder {
   const { name, mean, std, fill } = fit
+  const missing = fill ?? NaN
   return (row, into, offset) => {
     const value = row[name]
-    into[offset + start] = scaled(typeof value === 'number' ? value : (fill ?? NaN), mean, std)
+    const isPresent = typeof value === 'number' && !(value < low || value > high)
+    into[offset + start] = scaled(isPresent ? value : missing, mean, std)
   }
 }
 

@@ -3,6 +3,7 @@
  * position.
  */
 import {
+  acceptedRange,
   widthOfFit,
   type CategoryEncoding,
   type Feature,
@@ -26,6 +27,9 @@ export interface NumberColumn extends Column {
   std: number
   /** NaN where the model takes missing values. */
   fill: number
+  /** Values outside are imputed. */
+  low: number
+  high: number
 }
 
 export interface CategoryColumn extends Column {
@@ -52,6 +56,8 @@ export interface FeatureColumns {
   texts: number
   /** Whether every feature is a number, so that a row is `width` numbers. */
   numeric: boolean
+  /** Whether a value may be imputed because it is outside of its range. */
+  guarded: boolean
   means: Float64Array
   stds: Float64Array
 }
@@ -66,7 +72,10 @@ export function columnsOf(features: Features, fits: readonly FeatureFit[]): Feat
     const start = width
     width += widthOfFit(fit)
     const fillable = feature.missing === 'fill'
-    if (fit.kind === 'number') return { ...fit, fill: fit.fill ?? NaN, start, slot: numbers++, fillable }
+    if (fit.kind === 'number') {
+      const range = acceptedRange(feature.kind === 'number' ? feature : { kind: 'number' })
+      return { ...fit, ...range, fill: fit.fill ?? NaN, start, slot: numbers++, fillable }
+    }
     const encoding = fit.encoding ?? 'one-hot'
     return {
       kind: 'category',
@@ -87,6 +96,9 @@ export function columnsOf(features: Features, fits: readonly FeatureFit[]): Feat
     numbers,
     texts,
     numeric: texts === 0,
+    guarded: Object.values(features).some(
+      (feature) => feature.kind === 'number' && feature.outside !== undefined,
+    ),
     means: Float64Array.from(all, (column) => (column.kind === 'number' ? column.mean : 0)),
     stds: Float64Array.from(all, (column) => (column.kind === 'number' ? column.std : 1)),
   }

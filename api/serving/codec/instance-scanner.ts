@@ -138,8 +138,9 @@ function scanValue(
   }
   const value = scanNumber(cursor)
   const fed = scaled(value, column.mean, column.std)
+  const isOutside = value < column.low || value > column.high
   input.numbers[to] = value
-  input.input[offset + column.start] = fed
+  input.input[offset + column.start] = isOutside ? scaled(column.fill, column.mean, column.std) : fed
   // In 32 bits, which a network and the log hold.
   return fitsSingle(fed) && fitsSingle(value)
 }

@@ -40,13 +40,14 @@ export const codesBefore = -textCodes.unstorable
 export function sourcesOf({ columns }: LoadedVersion, layout: BatchLayout): ColumnSource[] {
   return columns.all.map((column): ColumnSource => {
     if (column.kind === 'number') {
-      const { name, start, mean, std, fill, fillable } = column
+      const { name, start, mean, std, fill, fillable, low, high } = column
       const filled = fillable ? scaled(fill, mean, std) : Infinity
       const scale = (value: number) => {
         if (value !== value) return filled
         const fed = scaled(value, mean, std)
         // What 32 bits do not hold is refused whatever it is scaled to, as in a request.
-        return fitsSingle(value) && fitsSingle(fed) ? fed : Infinity
+        if (!fitsSingle(value) || !fitsSingle(fed)) return Infinity
+        return value < low || value > high ? filled : fed
       }
       return { kind: 'number', slot: layout.numbers.indexOf(name), start, scale }
     }

@@ -36,7 +36,7 @@ export type RowOf<F extends Features> = {
 
 const shared = { kind: 0, missing: 0, about: 0, from: 0 } as const
 const fields = {
-  number: fieldNames<NumberFeature>({ ...shared, unit: 0, min: 0, max: 0 }),
+  number: fieldNames<NumberFeature>({ ...shared, unit: 0, min: 0, max: 0, outside: 0 }),
   category: fieldNames<CategoryFeature>({ ...shared, values: 0 }),
 }
 /** `kind` and `from` are set by the builders. */
@@ -49,6 +49,14 @@ function reportOptions(report: IssueCollector, place: string, feature: Features[
   if ('0' in feature) return report(place, `options are required, as in ${example}, not a text`)
   const { kind: _kind, from: _from, ...given } = feature
   reportUnknown(report, place, given, options(feature.kind))
+}
+
+function reportOutside(report: IssueCollector, place: string, feature: NumberFeature): void {
+  const { outside, missing, min, max } = feature
+  if (outside === undefined) return
+  if (outside !== 'missing') report(place, `'missing' or nothing is required, not ${JSON.stringify(outside)}`)
+  else if (missing !== 'fill' || (min === undefined && max === undefined))
+    report(place, "min or max, and missing: 'fill', are required with it, because a value outside is imputed")
 }
 
 /** The kinds of other libraries for free text. */
@@ -64,8 +72,10 @@ export function checkFeatures(report: IssueCollector, features: Features): void 
     if (!/^[A-Za-z][A-Za-z0-9_]*$/.test(name))
       report(place, 'a name begins with a letter and has letters, digits and _ only')
     if (feature?.kind === 'number' || feature?.kind === 'category') reportOptions(report, place, feature)
-    if (feature?.kind === 'number') reportRange(report, place, feature)
-    else if (feature?.kind === 'category') {
+    if (feature?.kind === 'number') {
+      reportRange(report, place, feature)
+      reportOutside(report, `${place}.outside`, feature)
+    } else if (feature?.kind === 'category') {
       if (feature.values !== undefined) {
         reportDistinct(report, `${place}.values`, feature.values)
         if (feature.values.some((value) => typeof value !== 'string'))

@@ -430,3 +430,13 @@ describe('is refused', () => {
     ).toThrow(expect.objectContaining({ code: 'body_not_json' }))
   })
 })
+
+it('imputes a number of a matrix that is outside of its range, and keeps it for the log as it was sent', () => {
+  const spec = irisSpec()
+  const petalWidth = { kind: 'number', max: 3, missing: 'fill', outside: 'missing' } as const
+  const guarded = loadedOf({ ...spec, features: { ...spec.features, petalWidth } })
+  const { input, numbers } = read(guarded, { inputs: [matrix([3, 3.1, 3.2, 500])] })
+  const fit = spec.preprocessing.find(({ name }) => name === 'petalWidth')!
+  expect(input[3]).toBe(fit.kind === 'number' ? (fit.fill! - fit.mean) / fit.std : undefined)
+  expect(numbers[3]).toBe(500)
+})

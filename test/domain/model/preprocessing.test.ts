@@ -77,6 +77,26 @@ describe('encoding', () => {
   it('ignores property names of Object.prototype', () =>
     expect(encode({ size: 3, colour: 'constructor' })).toEqual([9, 0, 0, 0, 1, 9]))
 
+  describe('a number outside of its range', () => {
+    const size: Features = { size: { kind: 'number', min: 0, max: 10, missing: 'fill', outside: 'missing' } }
+    const sizes: FeatureRow[] = [1, 3, 5, 5_000, -1, null].map((value) => ({ size: value }))
+    const within = fit(sizes, size)
+
+    it('does not move the fit', () => expect(within).toEqual([fits[0]]))
+    it('is imputed from rows and from columns; one on its ends is not', () => {
+      const asked: FeatureRow[] = [0, 10, 10.5, -0.1, Infinity, NaN].map((value) => ({ size: value }))
+      const table = columnTableOf(asked, ['size'])
+      const [byRow, byColumn] = [new Float64Array(6), new Float64Array(6)]
+      asked.forEach((row, at) => {
+        compileEncoder(size, within)(row, byRow, at)
+        compileColumnEncoder(table, size, within)(at, byColumn, at)
+      })
+      expect(byColumn).toEqual(byRow)
+      const std = Math.sqrt(8 / 3)
+      expect([...byRow]).toEqual([-3 / std, 7 / std, 0, 0, 0, NaN])
+    })
+  })
+
   it('writes the same from columns as from rows', () => {
     const odd: FeatureRow[] = [
       ...rows,
