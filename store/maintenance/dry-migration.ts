@@ -4,7 +4,7 @@ import { PassThrough } from 'node:stream'
 import { once } from 'node:events'
 import pg from 'pg'
 import { reasonOf } from '../../domain/errors.ts'
-import { listMigrations, migrationsDir, readMigration } from '../database/migrate.ts'
+import { listMigrations, migrationsDir } from '../database/migrate.ts'
 import { connectUnlimited, openDump, type Dump, type DumpedTable } from './dump.ts'
 import { loadDump } from './load.ts'
 
@@ -29,7 +29,7 @@ export async function dryMigrate(url: string, directory = migrationsDir): Promis
     const unknown = dump.facts.migrations.filter((name) => !wanted.includes(name))
     const found = { pending, unknown, rows: 0, seconds: 0 }
     if (pending.length === 0 || unknown.length > 0) return found
-    const copied = await migrateCopy(url, dump, { pending, directory })
+    const copied = await migrateCopy(url, dump, directory)
     return { ...found, ...copied, seconds: (performance.now() - startedMs) / 1_000 }
   } finally {
     await dump.close()
@@ -39,7 +39,7 @@ export async function dryMigrate(url: string, directory = migrationsDir): Promis
 async function migrateCopy(
   url: string,
   dump: Dump,
-  { pending, directory }: { pending: readonly string[]; directory: string },
+  directory: string,
 ): Promise<Pick<DryMigration, 'problem' | 'rows'>> {
   const name = `tenure_upgrade_check_${randomBytes(4).toString('hex')}`
   const admin = await connectUnlimited(url, 'tenure upgrade')
@@ -57,31 +57,15 @@ async function migrateCopy(
       facts: dump.facts,
       rowsOf: (table) => rowsOf(dump, table, (count) => (rows += count)),
       replace: false,
+      migrations: directory,
       finish: async () => {},
     })
-    await runPending(copy.href, pending, directory)
     return { rows }
   } catch (error) {
     return { rows, problem: reasonOf(error) }
   } finally {
     await admin.query(`drop database ${pg.escapeIdentifier(name)} with (force)`)
     await admin.end()
-  }
-}
-
-/** In one transaction, as `migrate` runs them. */
-async function runPending(url: string, pending: readonly string[], directory: string): Promise<void> {
-  const client = await connectUnlimited(url, 'tenure upgrade')
-  try {
-    await client.query('begin')
-    for (const name of pending) {
-      await client.query(await readMigration(name, directory)).catch((error: unknown) => {
-        throw new Error(`${name}: ${reasonOf(error)}`)
-      })
-    }
-    await client.query('commit')
-  } finally {
-    await client.end()
   }
 }
 

@@ -19,6 +19,8 @@ export interface Load {
   rowsOf: (table: string) => AsyncIterable<Buffer>
   /** Whether what is there may be replaced. */
   replace: boolean
+  /** The directory of the migrations to run beyond those of the dump; this build's by default. */
+  migrations?: string
   /** Done within the transaction, when all rows are in; what it throws undoes everything. */
   finish: (database: Database) => Promise<void>
   /** Told of each table before its rows are read. */
@@ -67,7 +69,7 @@ async function expectKnownMigrations({ migrations }: DumpFacts): Promise<void> {
 }
 
 async function fill(client: pg.Client, load: Load): Promise<void> {
-  const { facts, rowsOf, replace, finish, onTable } = load
+  const { facts, rowsOf, replace, finish, onTable, migrations } = load
   const database = databaseOf(client)
   await client.query(`set local lock_timeout = ${lockMs}`)
   const kept = await clear(client, replace)
@@ -99,16 +101,23 @@ async function fill(client: pg.Client, load: Load): Promise<void> {
   for (const { table, trigger } of triggers)
     await client.query(`alter table ${quote(table)} enable trigger ${quote(trigger)}`)
   await raiseSequences(client, database)
-  await runLaterMigrations(client, facts)
+  await runLaterMigrations(client, facts, migrations)
   await carryOver(database, kept)
   await finish(database)
 }
 
 /** What this build has beyond the dump is run on its rows, in the same transaction, so that no session meets the old schema. */
-async function runLaterMigrations(client: pg.Client, { migrations }: DumpFacts): Promise<void> {
-  for (const name of await listMigrations()) {
+async function runLaterMigrations(
+  client: pg.Client,
+  { migrations }: DumpFacts,
+  directory?: string,
+): Promise<void> {
+  for (const name of await listMigrations(directory)) {
     if (migrations.includes(name)) continue
-    await client.query(await readMigration(name))
+    await client.query(await readMigration(name, directory)).catch((error: Error) => {
+      error.message = `${name}: ${error.message}`
+      throw error
+    })
     await client.query('insert into migrations (name, run_on) values ($1, now())', [name])
   }
 }

@@ -7,7 +7,8 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } 
 import { upgradeCommand } from '../../../cli/commands/project/upgrade.ts'
 import { exitCodes } from '../../../cli/exit-codes.ts'
 import { checkUpgrade } from '../../../cli/upgrade/check-upgrade.ts'
-import { migrationsDir } from '../../../store/database/migrate.ts'
+import { listMigrations, migrate, migrationsDir } from '../../../store/database/migrate.ts'
+import { dryMigrate } from '../../../store/maintenance/dry-migration.ts'
 import { checkout } from '../../../temporal.config.ts'
 import { runCommand } from '../../support/command-line.ts'
 import { blocksOf } from '../../support/docs/markdown.ts'
@@ -17,7 +18,7 @@ import {
   type FixtureRelease,
   type ReleaseFixture,
 } from '../../support/release/release-fixture.ts'
-import { migratedDatabase, temporalAddress } from '../../support/servers/servers.ts'
+import { freshDatabase, migratedDatabase, temporalAddress } from '../../support/servers/servers.ts'
 import { first } from '../../workflows/planted-bugs.ts'
 
 let fixture: ReleaseFixture
@@ -119,6 +120,17 @@ describe('a pending migration', () => {
       select from information_schema.columns where table_name = 'models' and column_name = 'colour'`),
     ).toEqual([])
     expect(await copies()).toEqual([])
+  })
+
+  it('of this build runs on a database of an older one', async () => {
+    const own = await listMigrations()
+    const older = mkdtempSync(join(folder, 'older-'))
+    for (const name of own.slice(0, -2))
+      cpSync(join(migrationsDir, `${name}.sql`), join(older, `${name}.sql`))
+    const database = await freshDatabase()
+    await migrate(database, older)
+    const found = await dryMigrate(database)
+    expect([found.pending, found.unknown, found.problem]).toEqual([own.slice(-2), [], undefined])
   })
 
   it('that only fails on the rows that are there is told, and the copy is deleted', async () => {
