@@ -81,8 +81,8 @@ export async function findCode(root, more = [], kind = 'workflows') {
 async function pathOf(root, more, kind) {
   if (isPackage && more.length === 0) return join(outputOf(root), `${kind}.js`)
   try {
-    const hash = createHash('sha256').update(process.version)
-    hash.update(await readFile(join(root, packages)))
+    // Not of Node's version: all versions compile the same code, and the set-up may run on another than the processes.
+    const hash = createHash('sha256').update(await readFile(join(root, packages)))
     for (const source of sources) await addFiles(hash, root, source)
     for (const path of more) hash.update(`${path}\n`).update(await readFile(path))
     return join(outputOf(root), kind, `${hash.digest('hex')}.js`)
