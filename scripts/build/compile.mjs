@@ -180,13 +180,14 @@ const englishOnly = {
 
 /**
  * Loads the CommonJS packages that are not compiled in by `require`. For an `import` Node first parses all their files for the names of
- * their exports: a quarter of the time in which a process that uses DuckDB or TensorFlow starts.
+ * their exports: a quarter of the time in which a process that uses DuckDB or TensorFlow starts. So too `node:http`: for an `import` Node
+ * reads all its exports, and for one of them loads all of fetch.
  * @param {import('./entries.mjs').Group['packages']} packages @returns {import('esbuild').Plugin}
  */
 const commonjsRequired = (packages) => ({
   name: 'commonjs-required',
   setup({ onResolve, onLoad }) {
-    const outside = external.map((name) => name.replace('*', '.*')).join('|')
+    const outside = ['(node:)?http', ...external.map((name) => name.replace('*', '.*'))].join('|')
     onResolve({ filter: packages === 'outside' ? /^[^./]/ : new RegExp(`^(${outside})$`) }, (found) => {
       if (found.namespace === 'required') return { path: found.path, external: true }
       if (found.kind !== 'import-statement' || !isCommonjs(found)) return undefined
@@ -200,7 +201,7 @@ const commonjsRequired = (packages) => ({
 
 /** Whether the package has no module of its own for `import`. @param {{ path: string, importer: string }} found */
 function isCommonjs({ path, importer }) {
-  if (isBuiltin(path)) return false
+  if (isBuiltin(path)) return /^(node:)?http$/.test(path)
   const name = path.split('/', path.startsWith('@') ? 2 : 1).join('/')
   const folder = createRequire(importer)
     .resolve.paths(name)

@@ -2,7 +2,6 @@
 import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
 import type { AddressInfo } from 'node:net'
-import { createPayloadCodec } from '../../../temporal/payload-codec.ts'
 import { environmentWith, readCommandConfig, readConfig } from '../../../temporal.config.ts'
 import { usageError } from '../../client/client.ts'
 import { createCodecServer } from '../../codec/server.ts'
@@ -33,6 +32,8 @@ export const codecCommand: CommandSpec = {
     const port = Number(options['port'] ?? 0)
     if (!Number.isInteger(port) || port < 0 || port > 65_535)
       throw usageError(`--port is a whole number from 0 to 65535, not "${String(options['port'])}"`)
+    // Loaded by this command alone: Temporal's message types are half of the start of any command.
+    const { createPayloadCodec } = await import('../../../temporal/payload-codec.ts')
     const token = randomBytes(24).toString('base64url')
     const server = createCodecServer({ codec: createPayloadCodec(payloadKeys), token, origin })
     server.listen(port, '127.0.0.1')

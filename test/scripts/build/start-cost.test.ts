@@ -1,0 +1,31 @@
+/** What a process loads before it does anything is what every start of it costs. */
+import { readFileSync } from 'node:fs'
+import { dirname, join } from 'node:path'
+import { expect, it } from 'vitest'
+import { compileEntry } from '../../../scripts/build/compile.mjs'
+import { groups } from '../../../scripts/build/entries.mjs'
+import { findCompiled } from '../../../scripts/build/manifest.mjs'
+import { checkout } from '../../../temporal.config.ts'
+
+/** The compiled files that an entry loads at its start. */
+async function loadedBy(entry: string): Promise<string[]> {
+  const compiled = findCompiled(checkout, entry) ?? (await compileEntry(checkout, entry))
+  const found = new Map([[compiled, readFileSync(compiled, 'utf8')]])
+  for (const [path, text] of found)
+    for (const [, name] of text.matchAll(/^(?:import|\} from|import .* from) "(\.\/[^"]+)";$/gm)) {
+      const imported = join(dirname(path), name!)
+      if (!found.has(imported)) found.set(imported, readFileSync(imported, 'utf8'))
+    }
+  return [...found.values()]
+}
+
+it('the command line loads the messages of Temporal only for the commands that need them', async () => {
+  const texts = await loadedBy('cli/tenure.ts')
+  expect(texts.length).toBeGreaterThan(3)
+  expect(texts.filter((text) => /^\/\/ node_modules\/@temporalio\/(proto|client)\//m.test(text))).toEqual([])
+})
+
+it('no process imports node:http, for whose exports Node loads all of fetch', async () => {
+  for (const entry of groups.flatMap(({ entries }) => entries))
+    for (const text of await loadedBy(entry)) expect(text).not.toMatch(/ from "(?:node:)?http";$/m)
+})
