@@ -92,7 +92,7 @@ export function flightSpec(model = 'flight', seed = 2): ArtifactSpec {
   return {
     model,
     features: {
-      distance: { kind: 'number', min: 0, max: 6_000, missing: 'fill', outside: 'missing' },
+      distance: { kind: 'number', min: 0, max: 2_000_000, missing: 'fill', outside: 'missing' },
       hour: { kind: 'number' },
       origin: { kind: 'category' },
       day: { kind: 'category', values: ['workday', 'weekend'], missing: 'fill' },
