@@ -30,8 +30,10 @@ export interface PlayedDay {
   atMs: number
   requests: StreamRow[]
   incident: Incident | undefined
-  /** The training as of the start of this day, shared by all who ask for it; without the rows of some periods. */
-  train: (leftOut?: readonly Period[]) => Promise<Trained>
+  /** The training as of the start of this day, shared by all who ask for it. */
+  train: () => Promise<Trained>
+  /** The same without the rows of some periods, and with numbers outside of their range imputed. */
+  trainGuarded: (leftOut: readonly Period[]) => Promise<Trained>
   snapshot: (leftOut?: readonly Period[]) => PlayedSnapshot
   /** The probabilities of a version for the requests of this day. */
   answers: (served: PlayingVersion) => Float32Array

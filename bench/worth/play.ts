@@ -3,7 +3,15 @@ import { auc } from '../../domain/metrics/auc.ts'
 import { contendersOf, type Period, type PlayedDay, type PlayingVersion, type Trained } from './contenders.ts'
 import { daysAWeek, incidentOf, playDayMs, playWeek, type PlayedWeek } from './incidents.ts'
 import { leadWeeks, type YearStream, type StreamRow } from './streams.ts'
-import { featuresOf, snapshotOf, trainVersion, type PlayedSnapshot, type PlayedVersion } from './versions.ts'
+import {
+  featuresOf,
+  guardedFeatures,
+  hasOutside,
+  snapshotOf,
+  trainVersion,
+  type PlayedSnapshot,
+  type PlayedVersion,
+} from './versions.ts'
 import { tenure } from './tenure/tenure.ts'
 
 export interface WeekResult {
@@ -59,7 +67,7 @@ export async function playYear(
   const results = new Map(contenders.map((each) => [each, [] as WeekResult[]]))
   const played = new Map<number, PlayedWeek>()
   for (let week = -leadWeeks; week < 0; week++) played.set(week, playWeek(stream, week, undefined))
-  const badness = new Map<string, boolean>()
+  const badness = new Map<PlayedVersion, boolean>()
 
   const yearSoFar = (): YearResult => ({
     stream: stream.name,
@@ -89,6 +97,14 @@ export async function playYear(
       const requests = now.requests.filter((row) => row.atMs >= atMs && row.atMs < atMs + dayMs)
       const snapshot = (leftOut: readonly Period[] = []) => snapshotOf(without(table, leftOut), atMs, stream)
       const shared = once(() => trainOn(stream, snapshot(), `v${week}.${place}`))
+      const trainGuarded = async (leftOut: readonly Period[]): Promise<Trained> => {
+        const rows = snapshot(leftOut)
+        const isShared = leftOut.length === 0 && !hasOutside(stream, rows)
+        const trained = isShared
+          ? await shared()
+          : await trainOn({ ...stream, features: guardedFeatures(stream) }, rows, `v${week}.${place}-clean`)
+        return { ...trained, version: trained.version.guarded() }
+      }
       const day: PlayedDay = {
         stream,
         week,
@@ -97,8 +113,8 @@ export async function playYear(
         requests,
         incident,
         snapshot,
-        train: (leftOut = []) =>
-          leftOut.length === 0 ? shared() : trainOn(stream, snapshot(leftOut), `v${week}.${place}-clean`),
+        train: shared,
+        trainGuarded,
         answers: answersOf(stream, requests),
       }
       for (const contender of contenders) {
@@ -112,11 +128,9 @@ export async function playYear(
       const { y, p, versions, wrong } = answered.get(contender)!
       let bad = 0
       for (const [served, answers] of versions) {
-        const { id } = served.version
-        const key = served.bug === undefined ? id : `${id} with a bug`
-        if (!badness.has(key))
-          badness.set(key, served.bug !== undefined || isBad(served.version, clean, reference.get(week)!))
-        if (badness.get(key) === true) bad += answers
+        const { version, bug } = served
+        if (!badness.has(version)) badness.set(version, isBad(version, clean, reference.get(week)!))
+        if (bug !== undefined || badness.get(version) === true) bad += answers
       }
       // A wave adds rows, so the wrong decisions are compared as shares.
       const harmed = wrong - (wrongAtBest * y.length) / clean.length
@@ -180,14 +194,14 @@ function answersOf(
   stream: YearStream,
   requests: readonly StreamRow[],
 ): (served: PlayingVersion) => Float32Array {
-  const known = new Map<string, Float32Array>()
+  const [sound, buggy] = [new Map<PlayedVersion, Float32Array>(), new Map<PlayedVersion, Float32Array>()]
   return ({ version, bug }) => {
-    const key = `${version.id}${bug === undefined ? '' : ' with a bug'}`
-    const found = known.get(key)
+    const known = bug === undefined ? sound : buggy
+    const found = known.get(version)
     if (found !== undefined) return found
     const rows = featuresOf(requests)
     const answers = version.answer(bug === undefined ? rows : rows.map((row) => bug(row, stream)))
-    known.set(key, answers)
+    known.set(version, answers)
     return answers
   }
 }

@@ -6,7 +6,7 @@ import type { LayersModel } from '@tensorflow/tfjs'
 import { makeFit } from '../../activities/tensorflow/training-loop.ts'
 import { answersOf, loadTensorflow, type Tensorflow } from '../../activities/tensorflow/tfjs.ts'
 import { columnTableOf, listCells, type ColumnTable } from '../../domain/model/columns.ts'
-import { inputWidthOf, type FeatureRow } from '../../domain/model/features.ts'
+import { acceptedRange, inputWidthOf, type FeatureRow, type Features } from '../../domain/model/features.ts'
 import { compileColumnEncoder, fitFeatures } from '../../domain/model/preprocessing.ts'
 import {
   categoryProfile,
@@ -32,6 +32,8 @@ export interface PlayedSnapshot {
 
 export interface PlayedVersion {
   id: string
+  /** The same network, where numbers outside of the declared range are imputed. */
+  guarded(): PlayedVersion
   asOfMs: number
   rows: number
   profile: ReferenceProfile
@@ -102,11 +104,12 @@ export async function trainVersion(
     onBatch: () => Promise.resolve(),
   })
   await fit(network, { epochs, batchSize })
-  const answer = (rows: readonly FeatureRow[]): Float32Array => {
-    const asked = typed(columnTableOf(rows, names), features)
-    const encode = compileColumnEncoder(asked, features, fits)
+  const answerWith = (served: Features) => (rows: readonly FeatureRow[]) => {
+    const asked = typed(columnTableOf(rows, names), served)
+    const encode = compileColumnEncoder(asked, served, fits)
     return answersOf(tf, network, { rows: asked.rows, inputs, encode }).values as Float32Array
   }
+  const answer = answerWith(features)
   const profile: ReferenceProfile = {
     rows: train.length,
     everyMs: dayMs,
@@ -118,7 +121,32 @@ export async function trainVersion(
     }),
     score: numberProfile('score', answer(featuresOf(train))),
   }
-  return { id, asOfMs, rows: train.length, profile, answer, seconds: (performance.now() - began) / 1_000 }
+  const seconds = (performance.now() - began) / 1_000
+  const version = { id, asOfMs, rows: train.length, profile, seconds }
+  const guarded = () => ({ ...version, answer: answerWith(guardedFeatures(stream)), guarded })
+  return { ...version, answer, guarded }
+}
+
+/** A number outside of its declared range counts as missing. */
+export const guardedFeatures = ({ features }: Pick<YearStream, 'features'>): Features =>
+  Object.fromEntries(
+    Object.entries(features).map(([name, feature]) => [
+      name,
+      feature.kind === 'number' ? { ...feature, outside: 'missing' } : feature,
+    ]),
+  )
+
+/** Whether a training would read a row with a number outside of its declared range. */
+export function hasOutside({ features }: YearStream, { train }: PlayedSnapshot): boolean {
+  const ranges = Object.entries(guardedFeatures({ features })).flatMap(([name, feature]) =>
+    feature.kind === 'number' ? [{ name, ...acceptedRange(feature) }] : [],
+  )
+  return train.some(({ features: row }) =>
+    ranges.some(({ name, low, high }) => {
+      const value = row[name]
+      return typeof value === 'number' && (value < low || value > high)
+    }),
+  )
 }
 
 /** A column that is null throughout still has the kind of its feature. */

@@ -17,6 +17,8 @@ export const yesNoOutput = ({ threshold }: YearStream) =>
   ({ kind: 'probability', positive: 'yes', threshold }) as const
 
 export interface BlockedFor {
+  /** The column. */
+  subject: string
   message: string
   /** Where the other rows are sound. */
   period?: { fromMs: number; toMs: number }
@@ -55,7 +57,11 @@ export function blockedBy(
   )
   return results
     .filter(({ passed, severity }) => !passed && severity === 'block')
-    .map(({ check, subject, message, period }) => ({ message: `${check} of ${subject}: ${message}`, period }))
+    .map(({ check, subject, message, period }) => ({
+      subject,
+      message: `${check} of ${subject}: ${message}`,
+      period,
+    }))
 }
 
 export const gatePolicyOf = ({ threshold }: YearStream): GatePolicy => ({

@@ -7,6 +7,8 @@ import { judgeQuality, type QualityReport } from '../../../domain/monitoring/qua
 import type { TriggerPolicy } from '../../../domain/monitoring/retraining-triggers.ts'
 import { countBins } from '../../../domain/model/reference-profile.ts'
 import { countDifferences } from '../../../domain/sequential/bounded-mean.ts'
+import { reversedReasons } from '../../../domain/evaluation/inverted-labels.ts'
+import type { Period } from '../contenders.ts'
 import type { YearStream, StreamRow } from '../streams.ts'
 import type { PlayedVersion } from '../versions.ts'
 import { gatePolicyOf, yesNoOutput } from './gate.ts'
@@ -93,6 +95,37 @@ export function driftedIn(
   return [...features, ...(score === null ? [] : [score])].flatMap(({ name, level }) =>
     level === 'alarm' ? [name] : [],
   )
+}
+
+/** The days on whose known outcomes the champion ranks worse than chance, in all or in a slice: what a person looks up when told so. */
+export function invertedDays(
+  { slices, weekMs }: YearStream,
+  log: readonly LoggedRow[],
+  { fromMs, nowMs }: { fromMs: number; nowMs: number },
+): Period[] {
+  const dayMs = weekMs / 7
+  const days = Array.from(
+    { length: Math.round((nowMs - fromMs) / dayMs) },
+    (_, place) => fromMs + place * dayMs,
+  )
+  return days.flatMap((startMs) => {
+    const period = { fromMs: startMs, toMs: startMs + dayMs }
+    const rows = log.filter(
+      ({ atMs, knownAtMs }) => atMs >= period.fromMs && atMs < period.toMs && knownAtMs <= nowMs,
+    )
+    const found = reversedReasons(
+      {
+        y: rows.map(({ told }) => told),
+        champion: { rows: rows.length, width: 1, values: Float32Array.from(rows, ({ answer }) => answer) },
+        slices: slices.map(({ name, holds }) => ({
+          name,
+          rows: rows.flatMap(({ features }, place) => (holds(features) ? [place] : [])),
+        })),
+      },
+      { task: 'binary' },
+    )
+    return found.length > 0 ? [period] : []
+  })
 }
 
 export interface DecayLook {

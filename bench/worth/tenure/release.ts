@@ -3,6 +3,7 @@
  * outcomes of these rows. A tick is an hour.
  */
 import { judge } from '../../../activities/release/decide.ts'
+import { withMonitorAlarm } from '../../../activities/release/monitor-alarm.ts'
 import { holdbackEvidence, type HoldbackEvidence } from '../../../domain/canary/holdback.ts'
 import type { DisagreementEvidence } from '../../../domain/canary/disagreement.ts'
 import type { AbPrediction } from '../../../domain/canary/ab-cohorts.ts'
@@ -13,7 +14,8 @@ import type { CommandEvent, StepEvent } from '../../../domain/release/events.ts'
 import { advance } from '../../../domain/release/reducer.ts'
 import { openingState, watchedPolicy, type ReleaseState } from '../../../domain/release/state.ts'
 import { hash32 } from '../../../domain/serving/route.ts'
-import { needsApprover } from '../../../domain/verdict.ts'
+import { findSkew, type ReplayedRow } from '../../../domain/monitoring/training-serving-skew.ts'
+import { needsApprover, type Reason } from '../../../domain/verdict.ts'
 import type { PlayedDay, PlayingVersion } from '../contenders.ts'
 import type { YearStream, StreamRow } from '../streams.ts'
 import { yesNoOutput } from './gate.ts'
@@ -70,6 +72,8 @@ export function playRelease(
   const hourMs = policy.watch.tickMs
   const counted: CountedTick[] = []
   const answered: (AbPrediction & { version: string })[] = []
+  /** What the monitor scores again after the promotion. */
+  let logged: ReplayedRow[] = []
   const [candidateId, baselineId] = [candidate.version.id, baseline.version.id]
   let disagreement: DisagreementEvidence | undefined
   let holdback: HoldbackEvidence | undefined
@@ -169,6 +173,7 @@ export function playRelease(
     }
     tick(candidateId, of('candidate', by(candidate)))
     tick(baselineId, of('baseline', by(baseline)))
+    logged = replayed(candidate, day, by(candidate), answers.candidate)
     if (where !== 'probation') return
     rows.forEach((row, place) => {
       const request = day.requests[row]!
@@ -190,19 +195,22 @@ export function playRelease(
     if (limits === undefined) return
     const watchedMs = nowMs - state.enteredMs
     if (state.stage === 'probation' && ticks++ % 3 === 0) holdback = maturedAt(nowMs)
-    const { verdict, reason } = judge(state, {
-      counted,
-      staleMs: 0,
-      watchedMs,
-      disagreement,
-      answerNames: ['no', 'yes'],
-      holdback,
-    })
+    const observation = { counted, staleMs: 0, watchedMs, disagreement, holdback }
+    const judged = judge(state, { ...observation, answerNames: ['no', 'yes'] })
+    const { verdict, reason } = withMonitorAlarm(judged, state.stage === 'probation' ? skewOf() : undefined)
     const due = watchedMs >= limits.deadlineMs || needsApprover(verdict)
     if (verdict.kind !== 'pass' && verdict.kind !== 'fail' && !due) return
     const { kind, questions } = verdict
     dispatch({ kind: 'judged', atMs: nowMs, verdict: kind, reason, due, questions })
     settle(nowMs)
+  }
+
+  /** The monitor scores rows of a new champion again at the end of its first window, and once a day. */
+  function skewOf(): Reason | undefined {
+    const { status, compared, mismatchedRows } = findSkew(logged)
+    const message = `serving skew: ${mismatchedRows} of ${compared} rows differ from training`
+    const values = { compared, mismatchedRows }
+    return status === 'skew' ? { code: 'monitor_alarm', message, values } : undefined
   }
 
   function maturedAt(nowMs: number): HoldbackEvidence | undefined {
@@ -214,6 +222,21 @@ export function playRelease(
   }
 
   return played
+}
+
+/** The answers as they were served, and those of the training path to the rows of the log. */
+function replayed(
+  { version }: PlayingVersion,
+  { requests }: PlayedDay,
+  rows: readonly number[],
+  served: Float32Array,
+): ReplayedRow[] {
+  const again = version.answer(rows.map((row) => requests[row]!.features))
+  return rows.map((row, place) => ({
+    predictionId: requests[row]!.id,
+    served: { score: served[row]! },
+    replayed: { score: again[place]! },
+  }))
 }
 
 /** Adds the pairs of an hour of shadow: whether both versions decide alike, in all and in each slice. */

@@ -13,7 +13,14 @@ import type { DecayState } from '../../../domain/monitoring/decay.ts'
 import type { YearContender, Period, PlayedDay, PlayingVersion } from '../contenders.ts'
 import type { StreamRow } from '../streams.ts'
 import { blockedBy, judgeChallenger } from './gate.ts'
-import { driftedIn, judgeDay, measureQuality, triggerPolicyOf, type LoggedRow } from './monitor.ts'
+import {
+  driftedIn,
+  invertedDays,
+  judgeDay,
+  measureQuality,
+  triggerPolicyOf,
+  type LoggedRow,
+} from './monitor.ts'
 import { isCandidateBetter, playRelease, type PlayedRelease } from './release.ts'
 
 /** Days of the log of predictions that the monitor reads. */
@@ -33,10 +40,15 @@ export function tenure(): YearContender {
   let release: (PlayedRelease & { evaluated: number | null }) | undefined
   let waiting: Champion | undefined
   let decay: DecayState | undefined
-  let quarantined = false
   /** What a person has left out of the source, after an alert named the period. */
   let leftOut: Period[] = []
-  let named: Period[] = []
+  const named: Period[] = []
+  /** Whether a person has repaired the source, and starts a retraining each morning until one reaches the gate. */
+  let repairing = false
+  /** Since a person was told that labels may be inverted. */
+  let invertedMs: number | undefined
+  /** When a person was last told of a broken column. */
+  const toldMs = new Map<string, number>()
   let log: LoggedRow[] = []
   const released: { served: Champion; atMs: number }[] = []
   const trainings: PastTraining[] = []
@@ -54,7 +66,7 @@ export function tenure(): YearContender {
       answerPeople(day)
       closeRelease(day)
       log = log.filter(({ atMs }) => atMs >= day.atMs - (logDays * day.stream.weekMs) / 7)
-      const trigger = monitor(day)
+      const trigger = monitor(day) ?? repaired(day)
       if (trigger !== undefined) await retrain(day, trigger)
     },
     serve(day) {
@@ -82,7 +94,7 @@ export function tenure(): YearContender {
   }
 
   async function first(day: PlayedDay): Promise<void> {
-    const { version, snapshot } = await day.train()
+    const { version, snapshot } = await day.trainGuarded([])
     self.trainings++
     self.seconds += version.seconds
     champion = { version, evaluated: null }
@@ -95,9 +107,16 @@ export function tenure(): YearContender {
     log.filter((row) => row.knownAtMs <= atMs && row.atMs >= atMs - (2 * stream.weekMs) / 7)
 
   function answerPeople(day: PlayedDay): void {
-    if (named.length > 0) say(day, `a person leaves ${named.length} broken periods out of the source`)
-    leftOut = [...leftOut, ...named]
-    named = []
+    if (invertedMs !== undefined) {
+      const days = invertedDays(day.stream, log, { fromMs: invertedMs, nowMs: day.atMs })
+      named.push(...days.filter(({ fromMs }) => !leftOut.some((known) => known.fromMs === fromMs)))
+      if (days.at(-1)?.toMs !== day.atMs) invertedMs = undefined
+    }
+    if (named.length > 0) {
+      say(day, `a person leaves ${named.length} broken periods out of the source`)
+      repairing = true
+    }
+    leftOut = [...leftOut, ...named.splice(0)]
     if (waiting !== undefined && release === undefined) {
       const better = isCandidateBetter(
         day.stream,
@@ -182,6 +201,19 @@ export function tenure(): YearContender {
     return judgeTrigger(trigger, history, nowMs, policy).action === 'start' ? trigger : undefined
   }
 
+  /** No cooldown holds a person. */
+  function repaired(day: PlayedDay): Trigger | undefined {
+    if (!repairing || release !== undefined || waiting !== undefined) return undefined
+    const message = 'the source is repaired'
+    return {
+      model: day.stream.name,
+      reason: 'manual',
+      dedupeKey: `manual/${day.atMs}`,
+      message,
+      evidence: {},
+    }
+  }
+
   async function retrain(day: PlayedDay, trigger: Trigger): Promise<void> {
     const end = (outcome: PastTraining['outcome'], text: string) => {
       trainings.push({ startedMs: day.atMs, reason: trigger.reason, dedupeKey: trigger.dedupeKey, outcome })
@@ -199,15 +231,17 @@ export function tenure(): YearContender {
     earlierRows.push(rows)
     trainedRows = rows
     if (blocked.length > 0) {
-      // One alert until a batch is accepted again.
       const why = blocked.map(({ message }) => message).join('; ')
-      if (!quarantined) ask(day, `the batch is quarantined: ${why}`)
-      quarantined = true
-      named = blocked.flatMap(({ period }) => period ?? [])
+      // What a person was told within a week is the same fault.
+      const isNew = blocked.some(
+        ({ subject }) => day.atMs - (toldMs.get(subject) ?? -Infinity) > day.stream.weekMs,
+      )
+      if (isNew) ask(day, `the batch is quarantined: ${why}`)
+      for (const { subject } of blocked) toldMs.set(subject, day.atMs)
+      named.push(...blocked.flatMap(({ period }) => period ?? []))
       return end('quarantined', why)
     }
-    quarantined = false
-    const trained = await day.train(leftOut)
+    const trained = await day.trainGuarded(leftOut)
     self.trainings++
     self.seconds += trained.version.seconds
     const anchors = released
@@ -216,6 +250,11 @@ export function tenure(): YearContender {
       .map(({ served }) => served.version)
     const report = judgeChallenger(day.stream, trained, { champion: champion!.version, anchors })
     const why = report.reasons.map(({ message }) => message).join('; ')
+    if (report.verdict !== 'insufficient') repairing = false
+    if (report.reasons.some(({ code }) => code === 'labels_reversed') && invertedMs === undefined) {
+      ask(day, why)
+      invertedMs = day.atMs - day.stream.weekMs
+    }
     if (report.verdict === 'not_better' || report.verdict === 'insufficient') return end(report.verdict, why)
     const evaluated =
       report.metrics.find(({ metric }) => metric === report.policy.primary)?.challenger ?? null
