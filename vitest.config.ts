@@ -21,7 +21,7 @@ const withoutServers = [
   'test/cli/{commands/all-commands,demo/narrator,supervisor/merged-log,sync/load-models}.test.ts',
   'test/deploy/{ci,containers,monitoring}.test.ts',
   'test/charts/**/*.test.ts',
-  'test/models/{trainer,behaviour-tests}.test.ts',
+  'test/models/{trainer,behaviour-tests,triggers}.test.ts',
   'test/tidy.test.ts',
   'test/api/transport/http-fuzz.test.ts',
   'test/api/serving/formats/*.test.ts',

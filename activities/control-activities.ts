@@ -18,6 +18,7 @@ import { deleteExpired, createLogPartitions } from './retention/prediction-log.t
 import { rollBackCandidate } from './release/rollback.ts'
 import { route } from './release/route.ts'
 import { dispatchAlerts } from './alerts/dispatch.ts'
+import { lookAtTriggers } from './triggers/look.ts'
 import { watch } from './release/watch-stage.ts'
 
 export const controlActivities = (deps: Deps) => ({
@@ -44,6 +45,7 @@ export const controlActivities = (deps: Deps) => ({
     materialiseView: materialiseView(deps),
     failView: failView(deps),
     monitorModel: monitorModel(deps),
+    lookAtTriggers: lookAtTriggers(deps),
     dispatchAlerts: dispatchAlerts(deps),
     createLogPartitions: createLogPartitions(deps),
     deleteExpired: deleteExpired(deps),

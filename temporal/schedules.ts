@@ -14,6 +14,7 @@ import type { ModelDefinition } from '../domain/model-definition.ts'
 import { scheduledDrill } from '../domain/drill.ts'
 import { scheduledRetraining } from '../domain/monitoring/retraining-triggers.ts'
 import { DomainError } from '../domain/errors.ts'
+import { lookEveryMs } from '../domain/triggers/trigger.ts'
 import { parseJson } from '../domain/parse-json.ts'
 import {
   drillWorkflowId,
@@ -22,6 +23,7 @@ import {
   retrainWorkflowId,
   type MaterialiseRequest,
 } from '../workflows/messages.ts'
+import { triggersWorkflowId, type FireTriggersRequest } from '../workflows/triggers/messages.ts'
 
 type Duration = IntervalSpec['every']
 
@@ -29,6 +31,9 @@ type Duration = IntervalSpec['every']
 export interface ListedSchedule {
   paused: boolean
   note: string
+  /** ISO 8601. */
+  nextAt?: string
+  lastAt?: string
   /** The schedule as it was created by `upsertSchedule`, as text. */
   applied?: string
   /** Its cron text or its interval in milliseconds; `undefined` in the place of what another program has set. */
@@ -56,6 +61,8 @@ export async function readSchedules(client: Client): Promise<ListedSchedules> {
       listed.set(scheduleId ?? '', {
         paused: info?.paused === true,
         note: info?.notes ?? '',
+        nextAt: isoOf(info?.futureActionTimes?.[0]),
+        lastAt: isoOf(info?.recentActions?.at(-1)?.actualTime),
         applied: typeof applied === 'string' ? applied : undefined,
         times: [
           ...(info?.spec?.structuredCalendar ?? []).map(({ comment }) => comment ?? undefined),
@@ -67,6 +74,9 @@ export async function readSchedules(client: Client): Promise<ListedSchedules> {
   } while (nextPageToken !== undefined && nextPageToken.length > 0)
   return listed
 }
+
+const isoOf = (time?: { seconds?: unknown } | null): string | undefined =>
+  time == null ? undefined : new Date(Number(time.seconds) * 1_000).toISOString()
 
 const pageSize = 1_000
 /** Of one call, because all calls for a thousand models take longer. */
@@ -120,6 +130,23 @@ const drillSchedule = (
   catchupWindow: '1 minute',
 })
 
+export const triggersScheduleId = (model: string): string => triggersWorkflowId(model)
+
+/** Missed looks are not caught up: the next one finds what is new since the last. */
+const triggersSchedule = (
+  { name, triggers }: Pick<ModelDefinition, 'name' | 'triggers'>,
+  taskQueue: string,
+): WorkflowSchedule => ({
+  scheduleId: triggersScheduleId(name),
+  times: { everyMs: lookEveryMs(triggers) },
+  workflowType: 'fireTriggers',
+  workflowId: triggersWorkflowId(name),
+  taskQueue,
+  request: { model: name } satisfies FireTriggersRequest,
+  catchupWindow: '1 minute',
+  triggerImmediately: true,
+})
+
 /** Hourly. */
 const retentionSchedule = (taskQueue: string): WorkflowSchedule => ({
   scheduleId: 'retention',
@@ -153,7 +180,11 @@ export const schedulesOf = (
 ): WorkflowSchedule[] => [
   retentionSchedule(taskQueue),
   ...models
-    .flatMap((model) => [retrainSchedule(model, taskQueue), drillSchedule(model, taskQueue)])
+    .flatMap((model) => [
+      retrainSchedule(model, taskQueue),
+      drillSchedule(model, taskQueue),
+      triggersSchedule(model, taskQueue),
+    ])
     .filter(({ times }) => times.cron !== undefined || times.everyMs !== undefined),
   ...views.map((view) => viewSchedule(view, taskQueue)),
 ]
@@ -173,6 +204,14 @@ export const syncDrills = (
   taskQueue: string,
   listed?: ListedSchedules,
 ) => syncTimes(client, drillSchedule(model, taskQueue), listed)
+
+/** Creates, updates or deletes the schedule on which the triggers of a model look. */
+export const syncTriggers = (
+  client: Client,
+  model: Pick<ModelDefinition, 'name' | 'triggers'>,
+  taskQueue: string,
+  listed?: ListedSchedules,
+) => syncTimes(client, triggersSchedule(model, taskQueue), listed)
 
 /** Creates or updates the retention schedule. */
 export const syncRetention = (client: Client, taskQueue: string, listed?: ListedSchedules): Promise<void> =>

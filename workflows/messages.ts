@@ -34,7 +34,7 @@ export const releaseIdOf = (firstRunId: string): ReleaseId => `rel_${firstRunId.
 
 // retrain
 
-export type RetrainReason = 'schedule' | 'manual' | 'drift' | 'quality' | 'labels'
+export type RetrainReason = 'schedule' | 'manual' | 'trigger' | 'drift' | 'quality' | 'labels'
 
 export interface RetrainRequest {
   model: string

@@ -12,8 +12,10 @@ import {
   type TriggerPolicy,
   type TriggerReason,
 } from '../../domain/monitoring/retraining-triggers.ts'
+import { firedRetraining } from '../../domain/triggers/trigger.ts'
 import { listTriggers } from '../../store/monitoring/monitor-windows.ts'
 import { resolveAlert, upsertAlert } from '../../store/monitoring/alerts.ts'
+import { findFiring } from '../../store/triggers/firings.ts'
 import { findSweep } from '../../store/training/sweeps.ts'
 import { getModel } from '../../store/registry/models.ts'
 import {
@@ -81,7 +83,10 @@ export const openRetraining =
       sweepId: order.sweep,
     }
     const isAsked =
-      isScheduled(order, definition) || (await isTriggered(store, order)) || (await isOfSweep(store, order))
+      isScheduled(order, definition) ||
+      (await isTriggered(store, order)) ||
+      (await isFired(store, order)) ||
+      (await isOfSweep(store, order))
     if (!isAsked) await requireAuthorised(deps, store, { type: 'retrain', order })
     const abandoned = await closeAbandoned(store, { model, except: retrainingId })
     if (abandoned.length > 0) {
@@ -119,6 +124,12 @@ async function isTriggered(store: Deps['store'], order: RetrainRequest): Promise
   const asked = canonicalJson(order)
   const triggers = await listTriggers(store, { model, dedupeKey })
   return triggers.some((trigger) => canonicalJson(triggeredRetraining(trigger)) === asked)
+}
+
+/** What a trigger of the model file has asked for. */
+async function isFired(store: Deps['store'], order: RetrainRequest): Promise<boolean> {
+  const firing = order.dedupeKey === undefined ? undefined : await findFiring(store, order.dedupeKey)
+  return firing !== undefined && canonicalJson(firedRetraining(firing)) === canonicalJson(order)
 }
 
 /** What an open sweep asks for when it has chosen. */

@@ -160,7 +160,7 @@ const blockedPrefix = 'workflow_blocked/' satisfies `${AlertKind}/`
 
 /** `monitor/iris`, `schedule/retrain/iris` → `iris`. */
 const modelOf = (id: string): string | undefined =>
-  /(?:^|\/)(?:monitor|retrain|drill|release|queue|rollback)\/([^/]+)$/.exec(id)?.[1]
+  /(?:^|\/)(?:monitor|retrain|trigger|drill|release|queue|rollback)\/([^/]+)$/.exec(id)?.[1]
 
 const endedOutside = 'its workflow was ended from outside'
 

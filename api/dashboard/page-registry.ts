@@ -38,6 +38,10 @@ export const pageRegistry: readonly PageEntry[] = [
       summary: 'Show a retraining live. Send slashes in the id as %2F.',
       find: async () => (await import('./pages/training/retraining.tsx')).retrainingPage,
     },
+    '/triggers': {
+      summary: 'List the schedules and triggers of retrainings.',
+      find: async () => (await import('./pages/training/triggers.tsx')).triggersPage,
+    },
     '/sweeps': {
       summary: 'List sweeps with their winners.',
       find: async () => (await import('./pages/training/sweeps.tsx')).sweepsPage,

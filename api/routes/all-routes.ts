@@ -28,6 +28,7 @@ import { retrainingRoutes } from './lifecycle/retrainings.ts'
 import { rollbackRoutes } from './lifecycle/rollback.ts'
 import { trainingRoutes } from './lifecycle/trainings.ts'
 import { sweepRoutes } from './lifecycle/sweeps.ts'
+import { triggerRoutes } from './lifecycle/triggers.ts'
 import { trialRoutes } from './lifecycle/trials.ts'
 import { cardRoutes } from './registry/cards.ts'
 import { searchRoutes } from './registry/search.ts'
@@ -48,6 +49,7 @@ export function routesOf(deps: ApiDeps): RouteDefinition[] {
     ...evaluationRoutes(deps),
     ...retrainingRoutes(deps),
     ...trialRoutes(deps),
+    ...triggerRoutes(deps),
     ...sweepRoutes(deps),
     ...releaseRoutes(deps),
     ...commandRoutes(deps),

@@ -29,6 +29,7 @@ import { setupCommand } from './project/setup.ts'
 import { simulateCommand } from './lifecycle/simulate.ts'
 import { statusCommand } from './admin/status.ts'
 import { sweepCommand } from './lifecycle/sweep.ts'
+import { triggersGroup } from './lifecycle/triggers.ts'
 import { tryCommand } from './lifecycle/try.ts'
 import { upCommand } from './admin/up.ts'
 import { versionsGroup } from './registry/versions.ts'
@@ -43,6 +44,7 @@ export const commands: readonly (CommandSpec | CommandGroup)[] = [
   retrainCommand,
   tryCommand,
   sweepCommand,
+  triggersGroup,
   releasesGroup,
   ...releaseCommands,
   rollbackCommand,

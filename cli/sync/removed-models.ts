@@ -9,11 +9,16 @@ import {
   drillScheduleId,
   ignoreAbsent,
   scheduleId,
+  triggersScheduleId,
   type ListedSchedule,
   type ListedSchedules,
 } from '../../temporal/schedules.ts'
 
-const schedulesOf = (model: string): string[] => [scheduleId(model), drillScheduleId(model)]
+const schedulesOf = (model: string): string[] => [
+  scheduleId(model),
+  drillScheduleId(model),
+  triggersScheduleId(model),
+]
 
 const isPausedAsRemoved = (state?: Pick<ListedSchedule, 'paused' | 'note'>): boolean =>
   state?.paused === true && state.note === removedNote

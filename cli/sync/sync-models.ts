@@ -23,6 +23,7 @@ import {
   syncDrills,
   syncRetention,
   syncSchedule,
+  syncTriggers,
   type ListedSchedules,
 } from '../../temporal/schedules.ts'
 import { startAlerts, startMonitor } from '../../temporal/standing-workflows.ts'
@@ -124,6 +125,7 @@ async function syncSchedules(
   try {
     const schedule = await syncSchedule(client, definition, taskQueue, listed)
     await syncDrills(client, definition, taskQueue, listed)
+    await syncTriggers(client, definition, taskQueue, listed)
     return schedule
   } catch (error) {
     if (isError(error, 'invalid_model_file')) return error.context['issues'] as string[]

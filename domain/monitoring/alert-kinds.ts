@@ -59,6 +59,7 @@ export const alertKinds = [
   'workflow_blocked',
   'workflow_missing',
   'schedule_paused',
+  'trigger_unreadable',
   'worker_silent',
   'temporal_unavailable',
   // The state file.

@@ -5,7 +5,7 @@
 import { fourDigits } from '../figures.ts'
 import { policyIssues } from '../policy-issues.ts'
 
-export type TriggerReason = 'schedule' | 'manual' | 'drift' | 'quality' | 'labels'
+export type TriggerReason = 'schedule' | 'manual' | 'trigger' | 'drift' | 'quality' | 'labels'
 
 export interface Trigger {
   model: string

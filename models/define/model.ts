@@ -18,12 +18,13 @@ import { compileViews } from './data/lookup.ts'
 import { compileMonitor, type MonitorSpec } from './monitor.ts'
 import { compileRelease, type ReleaseSpec } from './release.ts'
 import { collectIssues, type IssueCollector } from './issues.ts'
-import { compileRetrain, type RetrainSpec } from './retrain.ts'
+import { compileRetrain, type RetrainSpec } from './triggers/retrain.ts'
 import { labelOfServed } from './data/served.ts'
 import { compileSource, type SourceSpec } from './data/source.ts'
 import { compileSplit, type SplitSpec } from './split.ts'
 import type { StopEarly } from '../../domain/training/early-stopping.ts'
 import { compileWeights, type WeightsSpec } from './data/weights.ts'
+import type { TriggerSpec } from './triggers/triggers.ts'
 import { compileTrainer, type TrainerSpec } from './trainer.ts'
 
 export type Hyperparameters = Record<string, number | string | boolean>
@@ -103,8 +104,8 @@ export interface ModelFile<F extends Features, H extends Hyperparameters> {
   tests?: readonly BehaviourSpec[]
   /** The release of a version that has passed the gate: `canary(…)` or another strategy. */
   release: ReleaseSpec
-  /** The schedule of retrainings; none when absent. */
-  retrain?: RetrainSpec
+  /** The schedule of retrainings, or a list with a schedule and triggers; none when absent. */
+  retrain?: RetrainSpec | readonly (RetrainSpec | TriggerSpec)[]
   /** The column of the source that identifies the person of a row, such as a customer number, for erasures. */
   subject?: string
   /** The monitoring; the default limits when absent. */
@@ -187,7 +188,7 @@ function compileModel(report: IssueCollector, file: ModelFile<Features, Hyperpar
   const isBrought = !('train' in file)
   const trainer = isBrought ? undefined : compileTrainer(report, file.train)
   if (isBrought && file.retrain !== undefined)
-    report('retrain', 'a schedule needs train: without it, versions are brought')
+    report('retrain', 'a schedule and triggers need train: without it, versions are brought')
   reportUnknown(report, file.name, file, fields)
   const missing = new Set<Part>()
   for (const [name, made] of Object.entries(wantedParts) as [Part, string][]) {
@@ -265,7 +266,7 @@ function compileModel(report: IssueCollector, file: ModelFile<Features, Hyperpar
       compileTests(report, specs, { features, label }),
     ),
     release: part('release', ['release'], () => compileRelease(report, file.release, file.risk)),
-    retrain: optional('retrain', [], file.retrain, (spec) => compileRetrain(report, spec)),
+    ...optional('retrain', [], file.retrain, (spec) => compileRetrain(report, spec)),
     monitor: optional('monitor', ['features'], file.monitor, (spec) =>
       compileMonitor(report, spec, Object.keys(features)),
     ),

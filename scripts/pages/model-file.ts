@@ -138,9 +138,23 @@ const parts: readonly Part[] = [
   { title: 'Drills', file: define('release/drill'), types: [['DrillSpec', '`drill`:']] },
   {
     title: 'Retrain',
-    about: '`{ every: … }` or `{ cron: … }`, in UTC.',
-    file: define('retrain'),
+    about:
+      '`{ every: … }` or `{ cron: … }`, in UTC; or a list with at most one schedule and [triggers](../how-to/projects/triggers.md).',
+    file: define('triggers/retrain'),
+    calls: ['cron'],
     types: [['RetrainSpec', '']],
+  },
+  {
+    title: 'Triggers',
+    about: 'New data and requests that start a retraining: `retrain: [cron(…), whenFile(…)]`.',
+    file: define('triggers/triggers'),
+    calls: ['whenFile', 'whenWatermark', 'afterWorkflow', 'onWebhook'],
+    types: [
+      ['SensorOptions', '`whenFile`, `whenWatermark` and `afterWorkflow` take:'],
+      ['WatermarkOptions', '`whenWatermark`:'],
+      ['WorkflowOptions', '`afterWorkflow`:'],
+      ['WebhookOptions', '`onWebhook`:'],
+    ],
   },
   { title: 'Monitor', file: define('monitor'), types: [['MonitorSpec', '']] },
   { title: 'Fallback', file: define('fallback'), calls: ['always', 'previousChampion'] },

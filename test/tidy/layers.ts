@@ -82,7 +82,7 @@ export const layers: Readonly<Record<string, Layer>> = {
   },
   // What must run in Temporal, and what runs: for the worker that keeps it running and for the command line.
   temporal: {
-    values: ['domain', 'workflows/messages'],
+    values: ['domain', 'workflows/messages', 'workflows/triggers/messages.ts'],
     packages: ['@temporalio/client', '@temporalio/envconfig', '@temporalio/proto', 'node:crypto'],
     typePackages: ['@temporalio/common'],
   },
@@ -105,7 +105,9 @@ export const layers: Readonly<Record<string, Layer>> = {
       'charts',
       'telemetry',
       'workflows/messages.ts',
+      'workflows/triggers/messages.ts',
       'temporal/payload-codec.ts',
+      'temporal/schedules.ts',
       'temporal.config.ts',
       'scripts/build',
     ],

@@ -7,7 +7,7 @@ import { field, type FieldCheck, optional, recordOf, refuseInput } from '../inpu
 export type CheckedRequest = RetrainRequest &
   Required<Pick<RetrainRequest, 'asOf' | 'reason' | 'requestedBy'>>
 
-const reasons: readonly RetrainReason[] = ['schedule', 'manual', 'drift', 'quality', 'labels']
+const reasons: readonly RetrainReason[] = ['schedule', 'manual', 'trigger', 'drift', 'quality', 'labels']
 
 /** Tolerated difference between clocks. */
 const skewMs = 60_000

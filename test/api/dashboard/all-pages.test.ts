@@ -79,6 +79,7 @@ beforeAll(async () => {
   })
   await seedHalfYear(servers.store, { model, champion, hostile })
   await seedSweep()
+  await seedTriggers()
   await servers.store.query(sql`
     insert into predictions (id, at, model, version, arm, generation, instances, features, outputs, latency_us)
     select first_id_at(asked), asked, ${model}, ${champion}, 'champion', 1, 1, '', array[(i % 10) / 10.0 + 0.05]::real[], 100
@@ -110,6 +111,23 @@ async function seedSweep(): Promise<void> {
     values ('retrain/swp', ${model}, 'manual', 'olga', now(), 'not_better', ${hostile}, now(), now(), 'swp_1')`)
 }
 
+/** One that has fired, and one whose folder is away. */
+async function seedTriggers(): Promise<void> {
+  const triggers = [
+    { name: 'webhook', kind: 'webhook', parameters: { region: { kind: 'category' } } },
+    { name: 'file', kind: 'file', everyMs: 30_000, glob: `data/${hostile}/*.done` },
+  ]
+  const more = { triggers, retrain: { cron: '0 3 * * 1', catchUpMs: 1 } }
+  await servers.store.query(sql`
+    update models set definition = definition || ${JSON.stringify(more)}::jsonb where name = ${model}`)
+  await servers.store.query(sql`
+    insert into trigger_firings (id, model, trigger, message, evidence, requested_by)
+    values ('fir_1', ${model}, 'webhook', ${`fired by ${hostile}`}, '{}', 'olga')`)
+  await servers.store.query(sql`
+    insert into trigger_positions (model, trigger, definition, seen, problem)
+    values (${model}, 'file', '{}', '{}', ${`no folder ${hostile}`})`)
+}
+
 afterAll(async () => {
   await api.stop()
   await servers.close()
@@ -133,6 +151,7 @@ const pages: [string, string][] = [
   [at(''), 'What another threshold would do'],
   [at(''), 'Training loss of the last runs'],
   ['/glossary', 'Population stability index'],
+  ['/triggers', 'a request with region'],
   ['/sweeps', 'swp_1'],
   ['/sweeps/swp_1', 'Trials (best first)'],
   ['/versions', `${model}_v1.44.0`],

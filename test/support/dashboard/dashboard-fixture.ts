@@ -186,6 +186,7 @@ const pathsOf = ({
   '/releases/:id/simulation': `/releases/${release}/simulation`,
   '/retrainings': '/retrainings',
   '/retrainings/:id': `/retrainings/${encodeURIComponent(`retrain/${model}/1`)}`,
+  '/triggers': '/triggers',
   '/sweeps': '/sweeps',
   '/glossary': '/glossary',
   '/models': '/models',

@@ -29,7 +29,8 @@ export const retrainingsPage = definePage({
     <>
       <h1>Retrainings</h1>
       <p class="small">
-        <a href={listHref('/sweeps', { model: query.model })}>Sweeps</a>
+        <a href={listHref('/sweeps', { model: query.model })}>Sweeps</a>{' '}
+        <a href={listHref('/triggers', { model: query.model })}>Triggers</a>
       </p>
       <form class="filter" method="get" action="/retrainings" role="search" aria-label="Retrainings">
         <ModelSelect models={models} chosen={query.model} />

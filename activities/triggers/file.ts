@@ -1,0 +1,72 @@
+/** Looks for new and changed files of the project that match a pattern. A missing share keeps the position. */
+import { readdir, stat } from 'node:fs/promises'
+import { join, matchesGlob, relative } from 'node:path'
+import { DomainError } from '../../domain/errors.ts'
+import type { FileSensor } from '../../domain/triggers/trigger.ts'
+import { projectFolder } from '../../temporal.config.ts'
+import type { Look } from './sensor.ts'
+
+/** Path → length and time of change. */
+type SeenFiles = Record<string, string>
+
+const maxFiles = 10_000
+/** Paths in a message. */
+const maxNamed = 3
+
+export const lookForFiles: Look<FileSensor, SeenFiles> = async (_, { glob }, before) => {
+  const found = await filesOf(glob)
+  if (before === undefined) return { seen: found }
+  const fresh = Object.keys(found).filter((path) => before[path] !== found[path])
+  // A file that is gone and comes back unchanged, as on a share that was away, is not new.
+  const absent = Object.entries(before).filter(([path]) => found[path] === undefined)
+  const seen = { ...Object.fromEntries(absent.slice(-maxFiles)), ...found }
+  if (fresh.length === 0) return { seen }
+  const named = `${fresh.slice(0, maxNamed).join(', ')}${fresh.length > maxNamed ? ', …' : ''}`
+  const message = fresh.length === 1 ? `${named} is new` : `${fresh.length} files are new: ${named}`
+  return { seen, news: { message, evidence: { files: fresh.length, file: fresh[0] ?? null } } }
+}
+
+async function filesOf(glob: string): Promise<SeenFiles> {
+  const parts = glob.split('/')
+  const wild = parts.findIndex((part, place) => /[*?[{]/.test(part) || place === parts.length - 1)
+  const folder = join(projectFolder, ...parts.slice(0, wild))
+  // Only `**` or a pattern in a folder's place leads below.
+  const isDeep = wild < parts.length - 1
+  const entries = await readdir(folder, { recursive: isDeep, withFileTypes: true }).catch(
+    (error: unknown) => {
+      throw asAway(relative(projectFolder, folder), error)
+    },
+  )
+  const paths = entries
+    .filter((entry) => !entry.isDirectory())
+    .map((entry) => relative(projectFolder, join(entry.parentPath, entry.name)))
+    .filter((path) => matchesGlob(path, glob))
+    .sort()
+  if (paths.length > maxFiles)
+    throw new DomainError(
+      'source_unreadable',
+      `${paths.length} files match ${glob}, limit ${maxFiles}: remove those that are done, or narrow the pattern`,
+    )
+  const marks = await Promise.all(paths.map(async (path) => [path, await markOf(path)] as const))
+  return Object.fromEntries(marks.flatMap(([path, mark]) => (mark === undefined ? [] : [[path, mark]])))
+}
+
+/** Undefined for a file that was removed meanwhile. */
+async function markOf(path: string): Promise<string | undefined> {
+  try {
+    const { size, mtimeMs } = await stat(join(projectFolder, path))
+    return `${size}/${Math.floor(mtimeMs)}`
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined
+    throw asAway(path, error)
+  }
+}
+
+function asAway(path: string, error: unknown): DomainError {
+  const { code, message } = error as NodeJS.ErrnoException
+  const why = code === 'ENOENT' ? 'there is no such folder' : message
+  return new DomainError(
+    'source_unreadable',
+    `${path}: ${why}: create it, mount the share, or correct the pattern in the model file`,
+  )
+}

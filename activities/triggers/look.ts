@@ -1,0 +1,149 @@
+/**
+ * Looks at what the triggers of a model wait for. A trigger fires in the transaction that moves its position, so a crash at any point
+ * loses and doubles nothing. What cannot be looked at raises an alert and does not stop the other triggers.
+ */
+import { randomUUID } from 'node:crypto'
+import { setTimeout as pause } from 'node:timers/promises'
+import { canonicalJson } from '../../domain/canonical-json.ts'
+import { reasonOf } from '../../domain/errors.ts'
+import type { ModelDefinition } from '../../domain/model-definition.ts'
+import { issuesOfOverrides } from '../../domain/training/overrides.ts'
+import {
+  firedRetraining,
+  isSensor,
+  type FiredRetraining,
+  type Sensor,
+  type TriggerDefinition,
+} from '../../domain/triggers/trigger.ts'
+import { listRemovedModels } from '../../store/maintenance/duties.ts'
+import { resolveAlert, upsertAlert } from '../../store/monitoring/alerts.ts'
+import { findModel } from '../../store/registry/models.ts'
+import { insertFiring, listWaitingFirings, refuseFiring } from '../../store/triggers/firings.ts'
+import {
+  listPositions,
+  movePosition,
+  recordProblem,
+  startPosition,
+  type TriggerPosition,
+} from '../../store/triggers/positions.ts'
+import type { Deps } from '../deps.ts'
+import { withHeartbeat } from '../runtime/heartbeat.ts'
+import { lookForFiles } from './file.ts'
+import type { Look, Sighting } from './sensor.ts'
+import { lookAtWatermark } from './watermark.ts'
+import { lookForRuns } from './workflow.ts'
+
+type AnyLook = (deps: Deps, sensor: Sensor, before?: unknown) => Promise<Sighting<unknown>>
+
+/** What looks at each kind. */
+const looks: Record<Sensor['kind'], AnyLook> = {
+  file: erased(lookForFiles),
+  watermark: erased(lookAtWatermark),
+  workflow: erased(lookForRuns),
+}
+
+/** The position has the form of its kind, because a changed definition starts again. */
+function erased<Kind, Seen>(look: Look<Kind, Seen>): AnyLook {
+  return (deps, sensor, before) => look(deps, sensor as Kind, before as Seen | undefined)
+}
+
+/** A share or a server that hangs must not keep the other triggers from firing. */
+const lookMs = 20_000
+
+export interface LookInput {
+  model: string
+}
+
+export interface LookResult {
+  /** The retraining that waits longest; a model is retrained once at a time. */
+  start?: FiredRetraining
+  waiting: number
+  problems: string[]
+}
+
+export const lookAtTriggers =
+  (deps: Deps) =>
+  ({ model }: LookInput): Promise<LookResult> =>
+    withHeartbeat(() => look(deps, model))
+
+async function look(deps: Deps, model: string): Promise<LookResult> {
+  const { store } = deps
+  const found = await findModel(store, model)
+  const isRemoved = (await listRemovedModels(store)).includes(model)
+  if (found === undefined || isRemoved) return { waiting: 0, problems: [] }
+  const { definition } = found
+  const positions = new Map((await listPositions(store, model)).map((each) => [each.trigger, each]))
+  // What has fired and not started yet covers what is new since.
+  const busy = new Set((await listWaitingFirings(store, model)).map(({ trigger }) => trigger))
+  const sensors = (definition.triggers ?? []).filter(isSensor).filter(({ name }) => !busy.has(name))
+  const problems = await Promise.all(
+    sensors.map((sensor) => lookAt(deps, { model, sensor, position: positions.get(sensor.name) })),
+  )
+  const waiting = await startable(deps, definition)
+  return {
+    start: waiting[0],
+    waiting: waiting.length,
+    problems: problems.filter((problem) => problem !== undefined),
+  }
+}
+
+interface LookedAt {
+  model: string
+  sensor: TriggerDefinition & Sensor
+  position?: TriggerPosition
+}
+
+/** Returns why it could not look. */
+async function lookAt(deps: Deps, { model, sensor, position }: LookedAt): Promise<string | undefined> {
+  const { store, log } = deps
+  const { name: trigger } = sensor
+  const dedupeKey = `trigger/${model}/${trigger}`
+  const isSame = position !== undefined && canonicalJson(position.definition) === canonicalJson(sensor)
+  const before = isSame ? position.seen : undefined
+  let sighting: Sighting<unknown>
+  try {
+    sighting = await Promise.race([looks[sensor.kind](deps, sensor, before), tooLong()])
+  } catch (error) {
+    const problem = reasonOf(error)
+    await recordProblem(store, { model, trigger, problem })
+    await upsertAlert(store, {
+      dedupeKey,
+      model,
+      severity: 'warning',
+      kind: 'trigger_unreadable',
+      message: `The trigger ${trigger} of ${model} cannot look at what it waits for: ${problem}`,
+      evidence: { trigger, problem },
+    })
+    log.warn({ model, trigger, problem }, 'a trigger cannot look')
+    return `${trigger}: ${problem}`
+  }
+  const { seen, news } = sighting
+  if (before === undefined) await startPosition(store, { model, definition: sensor, seen })
+  else
+    await store.transaction(async (database) => {
+      const isMine = await movePosition(database, { model, trigger, from: before, to: seen })
+      if (!isMine || news === undefined) return
+      const id = `fir_${randomUUID()}`
+      await insertFiring(database, { id, model, trigger, ...news })
+      log.info({ firing: id, model, trigger }, `trigger fired: ${news.message}`)
+    })
+  await resolveAlert(store, dedupeKey)
+  return undefined
+}
+
+async function tooLong(): Promise<never> {
+  await pause(lookMs, undefined, { ref: false })
+  throw new Error(`no answer within ${lookMs / 1_000} s`)
+}
+
+/** The retrainings that wait. One that the present model file refuses never starts. */
+async function startable({ store }: Deps, definition: ModelDefinition): Promise<FiredRetraining[]> {
+  const waiting = await listWaitingFirings(store, definition.name)
+  const kept: FiredRetraining[] = []
+  for (const firing of waiting) {
+    const issues = issuesOfOverrides(definition, firing.overrides ?? {})
+    if (issues.length === 0) kept.push(firedRetraining(firing))
+    else await refuseFiring(store, { id: firing.id, refused: issues.join('; ') })
+  }
+  return kept
+}

@@ -1,0 +1,62 @@
+/** Lists the schedules and triggers of retrainings: what each waits for, its last firing, the next look and why it does not fire. */
+import { z } from 'zod'
+import { modelName } from '../../../http/schemas.ts'
+import { listTriggerStates } from '../../../services/triggers/list-triggers.ts'
+import { definePage } from '../../page.ts'
+import { ModelSelect, filterByModel } from '../../components/model-filter.tsx'
+import { DataTable, Live, Time } from '../../components/elements.tsx'
+import { RetrainingOutcome } from './retrainings.tsx'
+
+export const triggersPage = definePage({
+  query: z.strictObject({ model: modelName.optional() }),
+  async load(deps, { actor, query }) {
+    const { models } = await filterByModel(deps.store, actor, query.model)
+    return { models, triggers: await listTriggerStates(deps, actor, query) }
+  },
+  title: () => 'Triggers',
+  view: ({ models, triggers }, { query, target }) => (
+    <>
+      <h1>Triggers</h1>
+      <p>What starts retrainings, as the model files say. Drift and lost quality start others.</p>
+      <form class="filter" method="get" action="/triggers" role="search" aria-label="Triggers">
+        <ModelSelect models={models} chosen={query.model} />
+        <button class="second">Filter</button>
+      </form>
+      <Live id="triggers" target={target} everyMs={5_000}>
+        <section class="card">
+          <DataTable
+            caption="Triggers"
+            hideCaption
+            rows={triggers}
+            empty={
+              <>
+                No model file has a schedule or a trigger. Add one:{' '}
+                <code>retrain: [cron(…), whenFile(…)]</code>
+              </>
+            }
+            columns={[
+              { head: 'Model', cell: ({ model }) => <span class="nowrap">{model}</span> },
+              { head: 'Trigger', names: true, cell: ({ trigger }) => trigger },
+              { head: 'Waits for', cell: ({ waitsFor }) => <span class="small">{waitsFor}</span> },
+              { head: 'Last fired', cell: ({ firedAt }) => <Time at={firedAt} /> },
+              {
+                head: 'Retraining',
+                cell: ({ retraining, outcome }) =>
+                  retraining === undefined ? (
+                    '–'
+                  ) : (
+                    <a href={`/retrainings/${encodeURIComponent(retraining)}`}>
+                      <RetrainingOutcome outcome={outcome} />
+                    </a>
+                  ),
+              },
+              { head: 'Next', cell: ({ nextAt }) => <Time at={nextAt} /> },
+              { head: 'Why not', cell: ({ problem }) => <span class="small">{problem ?? ''}</span> },
+              { head: 'Reason', cell: ({ message }) => <span class="small">{message ?? ''}</span> },
+            ]}
+          />
+        </section>
+      </Live>
+    </>
+  ),
+})

@@ -1,0 +1,26 @@
+/** Describes the responses of triggers. */
+import { arrayOf, schemaOfFields, textField, timeField } from './fields.ts'
+
+export const triggersAnswer = schemaOfFields({
+  triggers: arrayOf(
+    schemaOfFields(
+      { model: textField, trigger: textField, kind: textField, waits_for: textField },
+      {
+        fired_at: timeField,
+        message: textField,
+        retraining: textField,
+        outcome: textField,
+        looked_at: timeField,
+        next_at: timeField,
+        problem: textField,
+      },
+    ),
+  ),
+})
+
+export const triggerFiredAnswer = schemaOfFields({
+  id: textField,
+  model: textField,
+  trigger: textField,
+  message: textField,
+})

@@ -1,0 +1,36 @@
+/** `/v1/triggers`, `/v1/models/:name/triggers/:trigger`: lists the triggers of model files and fires one. */
+import { triggerFiredAnswer, triggersAnswer } from '../answers/triggers.ts'
+import { z } from 'zod'
+import { startRoles } from '../../../domain/roles.ts'
+import { defineRoute, viewers, type RouteDefinition } from '../../http/route.ts'
+import type { ApiDeps } from '../../deps.ts'
+import { fireTrigger } from '../../services/triggers/fire-trigger.ts'
+import { listTriggerStates } from '../../services/triggers/list-triggers.ts'
+import { modelName, toWire } from '../../http/schemas.ts'
+
+const parameters = z
+  .record(z.string().min(1).max(100), z.union([z.number(), z.string().max(1_000)]))
+  .meta({ description: 'The parameters that the webhook of the model file declares.' })
+
+export const triggerRoutes = (deps: ApiDeps): RouteDefinition[] => [
+  defineRoute('get', '/v1/triggers', viewers, {
+    summary:
+      'List triggers of retrainings with their last firing, the next look and the reason for not firing.',
+    answers: { 200: 'The triggers' },
+    answerSchema: triggersAnswer,
+    query: z.strictObject({ model: modelName.optional() }),
+    async handle({ actor, query }) {
+      return { json: { triggers: (await listTriggerStates(deps, actor, query)).map(toWire) } }
+    },
+  }),
+  defineRoute('post', '/v1/models/:name/triggers/:trigger', startRoles.retrain, {
+    summary: 'Fire a trigger of the model file: start its retraining, or record it until one can start.',
+    answers: { 202: 'The firing is recorded, and starts one retraining' },
+    answerSchema: triggerFiredAnswer,
+    body: z.strictObject({ parameters: parameters.default({}) }),
+    async handle({ actor, params, body, command }) {
+      const input = { model: params['name']!, trigger: params['trigger']!, parameters: body.parameters }
+      return { status: 202, json: toWire(await fireTrigger(deps, actor!, input, { id: command })) }
+    },
+  }),
+]

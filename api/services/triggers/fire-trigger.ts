@@ -1,0 +1,82 @@
+/** Fires a trigger of a model, for a webhook or an operator. The row that asks for the retraining outlives a server that is down. */
+import { DomainError } from '../../../domain/errors.ts'
+import { requireOverrides } from '../../../domain/training/overrides.ts'
+import { issuesOfParameters, overridesIn, type ParameterValues } from '../../../domain/triggers/parameters.ts'
+import { appendAudit } from '../../../store/audit/audit-log.ts'
+import { getModel } from '../../../store/registry/models.ts'
+import { insertFiring } from '../../../store/triggers/firings.ts'
+import { triggersWorkflowId, type FireTriggersRequest } from '../../../workflows/triggers/messages.ts'
+import type { Actor } from '../../auth/authentication.ts'
+import { requireModelAccess } from '../../auth/authorization.ts'
+import type { CommandDeps } from '../../deps.ts'
+import { callTimeoutMs } from '../../temporal/client.ts'
+import { startUnlessOpen } from '../../temporal/start-workflow.ts'
+
+export interface FireTriggerInput {
+  model: string
+  trigger: string
+  parameters: ParameterValues
+}
+
+export interface FiredTrigger {
+  id: string
+  model: string
+  trigger: string
+  message: string
+}
+
+/** Throws `not_found` for a trigger that the model file does not have, and `invalid_request` with all issues of the parameters. */
+export async function fireTrigger(
+  deps: CommandDeps,
+  actor: Actor,
+  { model: name, trigger, parameters }: FireTriggerInput,
+  { id: requestId }: { id: string },
+): Promise<FiredTrigger> {
+  const { store, log } = deps
+  requireModelAccess(actor, name)
+  const { name: model, definition } = await getModel(store, name)
+  const { triggers = [] } = definition
+  const declared = triggers.find((each) => each.name === trigger)
+  if (declared === undefined) {
+    const names = triggers.map((each) => each.name).join(', ') || 'no triggers'
+    throw new DomainError('not_found', `${model} has no trigger ${JSON.stringify(trigger)}: it has ${names}`)
+  }
+  const issues = issuesOfParameters(declared, parameters)
+  if (issues.length > 0) throw new DomainError('invalid_request', issues.join('; '), { issues })
+  const overrides = overridesIn(definition.hyperparameters, parameters)
+  requireOverrides(definition, overrides)
+  const id = `fir_${requestId}`
+  const message = `fired by ${actor.name}`
+  const firing = { id, model, trigger, message, evidence: parameters, requestedBy: actor.name, overrides }
+  await store.transaction(async (database) => {
+    const isNew = await insertFiring(database, firing)
+    if (isNew)
+      await appendAudit(database, {
+        actor: actor.name,
+        action: 'trigger.fired',
+        subject: id,
+        model,
+        detail: { trigger, parameters },
+      })
+  })
+  log.info({ firing: id, model, trigger, by: actor.name }, 'trigger fired')
+  return { id, model, trigger, message: await wake(deps, model) }
+}
+
+/** The schedule has the id of its workflow. Starts what has fired at once; otherwise the next look of the schedule does. */
+async function wake({ temporal, log }: CommandDeps, model: string): Promise<string> {
+  const workflowId = triggersWorkflowId(model)
+  try {
+    const { state } = await temporal.call(callTimeoutMs, (client) =>
+      client.schedule.getHandle(workflowId).describe(),
+    )
+    if (state.paused)
+      return `recorded; the triggers are paused (${state.note ?? 'no note'}), and it starts when they are resumed`
+    const request: FireTriggersRequest = { model }
+    await startUnlessOpen(temporal, { type: 'fireTriggers', workflowId, request, joinsOpenRun: true })
+    return 'recorded; the retraining starts now, or when the running one has ended'
+  } catch (error) {
+    log.warn({ model, error: String(error) }, 'the triggers were not woken')
+    return 'recorded; the retraining starts when Temporal is back'
+  }
+}

@@ -1,0 +1,113 @@
+/** Lists the triggers of models with what they have done last, when they look next, and why one does not fire. */
+import type { ModelDefinition } from '../../../domain/model-definition.ts'
+import { waitsFor, type TriggerDefinition } from '../../../domain/triggers/trigger.ts'
+import { listModels } from '../../../store/registry/models.ts'
+import { listTriggerActivity, type TriggerActivity } from '../../../store/triggers/firings.ts'
+import type { ListedSchedule, ListedSchedules } from '../../../temporal/schedules.ts'
+import { retrainWorkflowId } from '../../../workflows/messages.ts'
+import { triggersWorkflowId } from '../../../workflows/triggers/messages.ts'
+import type { Actor } from '../../auth/authentication.ts'
+import { filterVisible } from '../../auth/authorization.ts'
+import type { ApiDeps } from '../../deps.ts'
+import { callTimeoutMs } from '../../temporal/client.ts'
+
+export interface ListedTrigger {
+  model: string
+  trigger: string
+  kind: TriggerDefinition['kind'] | 'schedule'
+  waitsFor: string
+  /** Of the last time that it has fired. */
+  firedAt?: string
+  message?: string
+  retraining?: string
+  outcome?: string
+  lookedAt?: string
+  /** Fires then, or looks then; absent while Temporal does not answer. */
+  nextAt?: string
+  /** Why it does not fire, or starts nothing. */
+  problem?: string
+}
+
+/** By model, the schedule first. A schedule has the id of its workflow. */
+export async function listTriggerStates(
+  { store, temporal }: Pick<ApiDeps, 'store' | 'temporal'>,
+  actor: Actor | undefined,
+  { model }: { model?: string } = {},
+): Promise<ListedTrigger[]> {
+  const models = filterVisible(actor, await listModels(store), ({ name }) => name).filter(
+    ({ name, definition }) =>
+      (model === undefined || name === model) &&
+      (definition.retrain !== undefined || definition.triggers !== undefined),
+  )
+  if (models.length === 0) return []
+  const done = await listTriggerActivity(store, { models: models.map(({ name }) => name) })
+  // It loads the SDK, which a replica does without until it needs Temporal.
+  const { readSchedules } = await import('../../../temporal/schedules.ts')
+  const schedules = await temporal.call(callTimeoutMs, readSchedules).catch(() => undefined)
+  return models.flatMap(({ name, definition }) => [
+    ...scheduleOf({ ...definition, name }, schedules),
+    ...(definition.triggers ?? []).map((trigger) =>
+      rowOf(trigger, {
+        model: name,
+        activity: done.find((each) => each.model === name && each.trigger === trigger.name),
+        schedule: schedules?.get(triggersWorkflowId(name)),
+        isKnown: schedules !== undefined,
+      }),
+    ),
+  ])
+}
+
+function scheduleOf(
+  { name, retrain }: Pick<ModelDefinition, 'name' | 'retrain'>,
+  schedules: ListedSchedules | undefined,
+): ListedTrigger[] {
+  if (retrain === undefined) return []
+  const schedule = schedules?.get(retrainWorkflowId(name))
+  const waits = retrain.cron ?? `every ${(retrain.everyMs ?? 0) / 3_600_000} h`
+  return [
+    {
+      model: name,
+      trigger: 'schedule',
+      kind: 'schedule',
+      waitsFor: waits,
+      firedAt: schedule?.lastAt,
+      nextAt: schedule?.paused === true ? undefined : schedule?.nextAt,
+      problem: problemOf(schedule, schedules !== undefined),
+    },
+  ]
+}
+
+function rowOf(
+  trigger: TriggerDefinition,
+  known: {
+    model: string
+    activity: TriggerActivity | undefined
+    schedule: ListedSchedule | undefined
+    isKnown: boolean
+  },
+): ListedTrigger {
+  const { model, activity, schedule, isKnown } = known
+  const { firedAt, message, retraining, outcome, lookedAt, problem, refused } = activity ?? {}
+  const waits =
+    firedAt === undefined || retraining !== undefined ? undefined : 'the last firing waits for its start'
+  return {
+    model,
+    trigger: trigger.name,
+    kind: trigger.kind,
+    waitsFor: waitsFor(trigger),
+    firedAt,
+    message,
+    retraining,
+    outcome,
+    lookedAt,
+    nextAt: schedule?.paused === true || trigger.kind === 'webhook' ? undefined : schedule?.nextAt,
+    problem:
+      [problemOf(schedule, isKnown), problem, refused ?? waits].filter(Boolean).join('; ') || undefined,
+  }
+}
+
+function problemOf(schedule: ListedSchedule | undefined, isKnown: boolean): string | undefined {
+  if (!isKnown) return 'Temporal does not answer'
+  if (schedule === undefined) return 'no schedule yet: run tenure models sync'
+  return schedule.paused ? `paused: ${schedule.note || 'no note'}` : undefined
+}

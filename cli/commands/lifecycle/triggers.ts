@@ -1,0 +1,54 @@
+/** `tenure triggers`: lists what starts retrainings, and fires a trigger. */
+import { path } from '../../client/client.ts'
+import type { CommandGroup } from '../../program.ts'
+import { orDash, time } from '../format.ts'
+import { listCommand } from '../list.ts'
+import { readOverrides } from './hyperparameters.ts'
+
+interface TriggerAnswer {
+  model: string
+  trigger: string
+  waits_for: string
+  fired_at?: string
+  outcome?: string
+  next_at?: string
+  problem?: string
+}
+
+export const triggersGroup: CommandGroup = {
+  name: 'triggers',
+  summary: 'List what starts retrainings, and fire a trigger',
+  commands: [
+    listCommand<TriggerAnswer>({
+      summary: 'List the triggers of model files',
+      options: [['--model <model>', 'Only this model']],
+      examples: ['triggers', 'triggers list --model flight-delay --json'],
+      path: '/v1/triggers',
+      field: 'triggers',
+      columns: {
+        model: 'model',
+        trigger: 'trigger',
+        'waits for': 'waits_for',
+        'last fired (UTC)': (each) => time(each.fired_at),
+        outcome: (each) => orDash(each.outcome),
+        'next (UTC)': (each) => time(each.next_at),
+        'why not': (each, { paint }) => paint('yellow', orDash(each.problem)),
+      },
+      none: 'No model file has a schedule or a trigger. Add one: retrain: [cron(…), whenFile(…)]',
+    }),
+    {
+      name: 'fire <model> <trigger>',
+      summary: 'Fire a trigger now',
+      options: [['--set <name=value…>', 'Parameter of the webhook']],
+      examples: ['triggers fire flight-delay file', 'triggers fire flight-delay webhook --set region=eu'],
+      async run({ terminal, api }, { args, lists }) {
+        const [model, trigger] = args.map(String)
+        const fired = await api().post<{ id: string; message: string }>(
+          path`/v1/models/${model!}/triggers/${trigger!}`,
+          { parameters: readOverrides(lists['set']) },
+        )
+        terminal.answer(fired, `${fired.id}: ${fired.message}`)
+      },
+    },
+  ],
+}

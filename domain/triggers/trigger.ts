@@ -1,0 +1,109 @@
+/** Defines the triggers of a model file: what a retraining waits for besides the clock, and what has been seen of it. */
+import type { Features } from '../model/features.ts'
+import type { OwnRetraining } from '../monitoring/retraining-triggers.ts'
+import type { HyperparameterValues } from '../training/overrides.ts'
+
+/** One trigger of a model file; its name is unique in the model. */
+export type TriggerDefinition = { name: string } & (
+  | Sensor
+  /** `POST /v1/models/:name/triggers/:trigger`, with these parameters. */
+  | { kind: 'webhook'; parameters: Features }
+)
+
+/** A trigger that looks for new data at an interval. */
+export type Sensor = { everyMs: number } & (
+  | FileSensor
+  | WatermarkSensor
+  /** Completed runs of an upstream workflow, by its type or its id. */
+  | WorkflowSensor
+)
+
+export interface FileSensor {
+  kind: 'file'
+  /** Relative to the project. */
+  glob: string
+}
+
+export interface WatermarkSensor {
+  kind: 'watermark'
+  table: string
+  column: string
+  /** The name of a metric source of the kind `sql`; Tenure's own database when absent. */
+  source?: string
+}
+
+export interface WorkflowSensor {
+  kind: 'workflow'
+  type?: string
+  id?: string
+  /** Default: the namespace of Tenure. */
+  namespace?: string
+}
+
+export const isSensor = (trigger: TriggerDefinition): trigger is TriggerDefinition & Sensor =>
+  trigger.kind !== 'webhook'
+
+/** How often a model's sensors look: as often as the most frequent asks. A webhook is delivered at once, and by the next look at the latest. */
+export function lookEveryMs(triggers: readonly TriggerDefinition[] = []): number | undefined {
+  if (triggers.length === 0) return undefined
+  return Math.min(defaultLookMs, ...triggers.filter(isSensor).map(({ everyMs }) => everyMs))
+}
+
+export const defaultLookMs = 60_000
+
+/** What the trigger waits for, in words. */
+export function waitsFor(trigger: TriggerDefinition): string {
+  switch (trigger.kind) {
+    case 'file':
+      return `files ${trigger.glob}`
+    case 'watermark':
+      return `rows with a later ${trigger.table}.${trigger.column}${trigger.source === undefined ? '' : ` in ${trigger.source}`}`
+    case 'workflow':
+      return trigger.type === undefined
+        ? `completed runs of the workflow ${trigger.id}`
+        : `completed workflows of the type ${trigger.type}`
+    case 'webhook': {
+      const names = Object.keys(trigger.parameters)
+      return `a request${names.length === 0 ? '' : ` with ${names.join(', ')}`}`
+    }
+  }
+}
+
+/** One time that a trigger has fired: the row that asks for the retraining. */
+export interface TriggerFiring {
+  /** `fir_…` */
+  id: string
+  model: string
+  trigger: string
+  /** Why it has fired. */
+  message: string
+  evidence: Record<string, number | string | null>
+  /** The name of the key that has called the webhook; absent for sensors. */
+  requestedBy?: string
+  overrides?: HyperparameterValues
+}
+
+/** The retraining that a firing asks for. Its first activity compares the two. */
+export const firedRetraining = (firing: TriggerFiring): FiredRetraining => {
+  const { id, model, trigger, message, evidence, requestedBy, overrides } = firing
+  return {
+    model,
+    reason: 'trigger',
+    requestedBy: requestedBy ?? `trigger/${model}/${trigger}`,
+    dedupeKey: id,
+    evidence: { ...evidence, trigger, message },
+    overrides,
+  }
+}
+
+export type FiredRetraining = OwnRetraining & { overrides?: HyperparameterValues }
+
+/** Whether a watermark is later than another: numbers by value, ISO times and other texts by their order. */
+export function isLaterMark(mark: string, before: string | null): boolean {
+  if (before === null) return true
+  if (isInteger(mark) && isInteger(before)) return BigInt(mark) > BigInt(before)
+  const [one, other] = [Number(mark), Number(before)]
+  return Number.isFinite(one) && Number.isFinite(other) ? one > other : mark > before
+}
+
+const isInteger = (text: string): boolean => /^-?\d+$/.test(text)

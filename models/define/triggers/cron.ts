@@ -1,0 +1,36 @@
+/** Finds cron expressions that never fire. Temporal accepts `0 0 30 2 *` without a word, and refuses what it cannot read. */
+
+const monthNames = ['jan', 'feb', 'mar', 'apr', 'may', 'jun', 'jul', 'aug', 'sep', 'oct', 'nov', 'dec']
+/** The longest of each month. */
+const daysOfMonth = [31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31]
+
+/** What is wrong with the text; undefined when it may fire. */
+export function issueOfCron(text: unknown): string | undefined {
+  if (typeof text !== 'string' || !/^[^\s]+(\s+[^\s]+){4}$/.test(text.trim()))
+    return `five fields are required, as in '0 3 * * 1', not ${JSON.stringify(text)}`
+  const [, , days = '', months = ''] = text.trim().split(/\s+/)
+  const first = Math.min(...days.split(',').map((part) => rangeOf(part, 1, 31).from))
+  const longest = Math.max(
+    ...months.split(',').flatMap((part) => {
+      const { from, to, step } = rangeOf(part, 1, 12)
+      return daysOfMonth.filter(
+        (_, place) => place + 1 >= from && place + 1 <= to && (place + 1 - from) % step === 0,
+      )
+    }),
+  )
+  // Anything but numbers is left to Temporal.
+  return first > longest ? `${JSON.stringify(text)} never fires: no such month has a day ${first}` : undefined
+}
+
+function rangeOf(part: string, min: number, max: number): { from: number; to: number; step: number } {
+  const [range = '', step = '1'] = part.split('/')
+  if (range === '*' || range === '?') return { from: min, to: max, step: Number(step) }
+  const [from = '', to] = range.split('-').map((each) => numberOf(each))
+  const last = to ?? (part.includes('/') ? max : from)
+  return { from: Number(from), to: Number(last), step: Number(step) }
+}
+
+const numberOf = (text: string): number => {
+  const month = monthNames.indexOf(text.toLowerCase())
+  return month === -1 ? Number(text) : month + 1
+}

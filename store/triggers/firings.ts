@@ -1,0 +1,63 @@
+/** Stores each time that a trigger has fired. A firing waits until a retraining names it, so no second row says that it has started. */
+import sql from 'sql-template-tag'
+import type { TriggerFiring } from '../../domain/triggers/trigger.ts'
+import { ofModels, type ModelFilter } from '../database/filter.ts'
+import { rowsFrom } from '../database/from-row.ts'
+import type { Database } from '../postgres.ts'
+
+/** False when it stands there already. */
+export async function insertFiring(database: Database, firing: TriggerFiring): Promise<boolean> {
+  const { id, model, trigger, message, evidence, requestedBy, overrides } = firing
+  return rowsFrom(database).any(sql`
+    insert into trigger_firings (id, model, trigger, message, evidence, requested_by, overrides)
+    values (${id}, ${model}, ${trigger}, ${message}, ${JSON.stringify(evidence)}, ${requestedBy ?? null},
+      ${overrides === undefined ? null : JSON.stringify(overrides)})
+    on conflict do nothing returning id`)
+}
+
+const firing = sql`id, model, trigger, message, evidence, requested_by, overrides`
+const waits = sql`refused is null and not exists (select from retrainings where dedupe_key = trigger_firings.id)`
+
+/** Those that have started nothing yet, the oldest first. */
+export const listWaitingFirings = (database: Database, model: string) =>
+  rowsFrom(database).list<TriggerFiring>(sql`
+    select ${firing} from trigger_firings where model = ${model} and ${waits} order by fired_at, id limit 100`)
+
+export const findFiring = (database: Database, id: string) =>
+  rowsFrom(database).find<TriggerFiring>(sql`select ${firing} from trigger_firings where id = ${id}`)
+
+/** It starts nothing any more. */
+export async function refuseFiring(
+  database: Database,
+  { id, refused }: { id: string; refused: string },
+): Promise<void> {
+  await database.query(
+    sql`update trigger_firings set refused = ${refused} where id = ${id} and refused is null`,
+  )
+}
+
+/** What a trigger has done last. */
+export interface TriggerActivity {
+  model: string
+  trigger: string
+  since?: string
+  lookedAt?: string
+  problem?: string
+  firedAt?: string
+  message?: string
+  refused?: string
+  /** The retraining that the last firing has started. */
+  retraining?: string
+  outcome?: string
+}
+
+/** Of every trigger that has looked or fired, also of those that no model file has any more. */
+export const listTriggerActivity = (database: Database, filter: ModelFilter) =>
+  rowsFrom(database).list<TriggerActivity>(sql`
+    with last as (
+      select distinct on (model, trigger) * from trigger_firings where ${ofModels(filter)}
+      order by model, trigger, fired_at desc, id
+    ), position as (select * from trigger_positions where ${ofModels(filter)})
+    select coalesce(position.model, last.model) as model, trigger, since, looked_at, problem, fired_at, last.message, refused, retrainings.id as retraining, outcome
+    from position full join last using (model, trigger)
+      left join retrainings on retrainings.dedupe_key = last.id and outcome is distinct from 'throttled'`)

@@ -1,0 +1,110 @@
+/** Executes docs/how-to/projects/triggers.md: its model file is taken in, its request is sent by curl, and its commands run. */
+import { Client, Connection } from '@temporalio/client'
+import { execFile } from 'node:child_process'
+import { readFileSync, rmSync } from 'node:fs'
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { text } from 'node:stream/consumers'
+import { join } from 'node:path'
+import { promisify } from 'node:util'
+import { afterAll, beforeAll, expect, it, vi } from 'vitest'
+import { triggersGroup } from '../../cli/commands/lifecycle/triggers.ts'
+import { getModel } from '../../store/registry/models.ts'
+import { listWaitingFirings } from '../../store/triggers/firings.ts'
+import { checkout } from '../../temporal.config.ts'
+import { syncTriggers, triggersScheduleId } from '../../temporal/schedules.ts'
+import { runCommand } from '../support/command-line.ts'
+import { blocksOf } from '../support/docs/markdown.ts'
+import { migratedDatabase, temporalAddress, uniqueName } from '../support/servers/servers.ts'
+import {
+  servingFixtureOn,
+  startApi,
+  type ServingFixture,
+  type TestApi,
+} from '../support/serving/serving-fixture.ts'
+import { exampleModelDirectory, syncExampleModel } from '../support/training/example-model.ts'
+
+const model = uniqueName('flights')
+const controlQueue = 'triggers-of-a-page'
+const blocks = blocksOf(readFileSync(join(checkout, 'docs/how-to/projects/triggers.md'), 'utf8'))
+const blockOf = (name: string) =>
+  blocks.find(({ notes }) => notes['run'] === name)!.text.replaceAll('flight-delay', model)
+
+let fixture: ServingFixture
+let api: TestApi
+let server: Server
+let connection: Connection
+let client: Client
+let key: string
+let url: string
+let models: string
+beforeAll(async () => {
+  models = await exampleModelDirectory()
+  fixture = servingFixtureOn({
+    databaseUrl: await migratedDatabase(),
+    artifactRoot: join(models, 'artifacts'),
+  })
+  await syncExampleModel(fixture.store, models, { name: model, more: blockOf('model') })
+  const address = temporalAddress()
+  const namespace = 'default'
+  connection = await Connection.connect({ address })
+  const { definition } = await getModel(fixture.store, model)
+  client = new Client({ connection, namespace })
+  await syncTriggers(client, definition, controlQueue)
+  key = await fixture.key({ name: 'loader', role: 'operator', models: [model] })
+  api = await startApi(fixture, { temporal: { address, namespace, controlQueue } })
+  // The fixture has no socket.
+  server = createServer((request, response) => void pass(request, response)).listen(0, '127.0.0.1')
+  await new Promise((resolve) => server.once('listening', resolve))
+  url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`
+})
+async function pass(request: IncomingMessage, response: ServerResponse): Promise<void> {
+  const sent = await text(request)
+  const once = request.headers['idempotency-key']
+  const { status, json } = await api.request(request.method!, request.url!, {
+    key: request.headers.authorization?.replace('Bearer ', ''),
+    body: sent === '' ? undefined : (JSON.parse(sent) as unknown),
+    headers: typeof once === 'string' ? { 'idempotency-key': once } : {},
+  })
+  response.writeHead(status, { 'content-type': 'application/json' }).end(JSON.stringify(json))
+}
+afterAll(async () => {
+  server.close()
+  await client.schedule.getHandle(triggersScheduleId(model)).delete()
+  await api.stop()
+  await connection.close()
+  await fixture.close()
+  rmSync(models, { recursive: true, force: true })
+})
+
+it('the model file of the page has its schedule and its triggers', async () => {
+  const { definition } = await getModel(fixture.store, model)
+  expect(definition.retrain).toMatchObject({ cron: '0 3 * * 1' })
+  expect(definition.triggers?.map(({ kind }) => kind)).toEqual(['file', 'watermark', 'workflow', 'webhook'])
+})
+
+it('the request of the page fires the webhook once, however often it is sent', async () => {
+  const env = { PATH: '/usr/bin:/bin', TENURE_URL: url, TENURE_KEY: key }
+  const send = () => promisify(execFile)('sh', ['-c', blockOf('webhook')], { env })
+  expect(JSON.parse((await send()).stdout)).toMatchObject({ model, trigger: 'webhook' })
+  await send()
+  expect(await listWaitingFirings(fixture.store, model)).toMatchObject([
+    { trigger: 'webhook', evidence: { region: 'eu', epochs: 12 }, overrides: { epochs: 12 } },
+  ])
+})
+
+it('the commands of the page run', async () => {
+  vi.stubEnv('TENURE_KEY', key)
+  const outputs: string[] = []
+  for (const line of blockOf('commands').split('\n')) {
+    const words = line.split(' ').slice(1)
+    const { code, out, err } = await runCommand([triggersGroup], [...words, '--url', url])
+    expect(code, err).toBe(0)
+    outputs.push(out)
+  }
+  const [list, ...fired] = outputs
+  expect(list).toMatch(/webhook +a request with epochs, region/)
+  expect(list).toMatch(/file +files data\/ready\/\*\.done/)
+  for (const each of fired) expect(each).toContain('recorded; the retraining starts now')
+  expect(await listWaitingFirings(fixture.store, model)).toHaveLength(3)
+})

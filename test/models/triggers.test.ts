@@ -1,0 +1,138 @@
+/** Tests the triggers of model files: what they compile to, and each mistake with its place. */
+import { describe, expect, it } from 'vitest'
+import { isError } from '../../domain/errors.ts'
+import { issuesOfParameters } from '../../domain/triggers/parameters.ts'
+import { isLaterMark, lookEveryMs } from '../../domain/triggers/trigger.ts'
+import * as words from '../../models/define.ts'
+import { issueOfCron } from '../../models/define/triggers/cron.ts'
+
+const { afterWorkflow, cron, number, onWebhook, whenFile, whenWatermark } = words
+
+const define = (retrain: unknown) =>
+  words.defineModel({
+    name: 'roses',
+    features: { size: number({ min: 0, max: 10 }) },
+    label: words.yesNo({ positive: 'blooms' }),
+    source: words.csv('models/data/roses.csv'),
+    split: words.random({ test: 0.25 }),
+    train: () => Promise.reject(new Error('is not called here')),
+    evaluation: { floors: { auc: 0.6 } },
+    release: words.direct(),
+    retrain: retrain as undefined,
+  }).definition
+
+function issuesWith(retrain: unknown): string {
+  try {
+    define(retrain)
+    return ''
+  } catch (error) {
+    if (isError(error, 'invalid_model_file')) return (error.context['issues'] as string[]).join('\n')
+    throw error
+  }
+}
+
+describe('the triggers of a model file', () => {
+  it('are compiled beside one schedule', () => {
+    const { retrain, triggers } = define([
+      cron('0 3 * * 1', { catchUp: '2 h' }),
+      whenFile('data/ready/*.done'),
+      whenWatermark({ table: 'sales.orders', column: 'changed_at', source: 'shop', every: '5 min' }),
+      afterWorkflow({ type: 'loadOrders', namespace: 'loads' }),
+      onWebhook({ parameters: { rows: number({ min: 1 }) } }),
+      onWebhook({ name: 'nightly' }),
+    ])
+    expect(retrain).toEqual({ cron: '0 3 * * 1', catchUpMs: 7_200_000 })
+    expect(triggers).toEqual([
+      { name: 'file', kind: 'file', everyMs: 30_000, glob: 'data/ready/*.done' },
+      {
+        name: 'watermark',
+        kind: 'watermark',
+        everyMs: 300_000,
+        table: 'sales.orders',
+        column: 'changed_at',
+        source: 'shop',
+      },
+      { name: 'workflow', kind: 'workflow', everyMs: 30_000, type: 'loadOrders', namespace: 'loads' },
+      { name: 'webhook', kind: 'webhook', parameters: { rows: { kind: 'number', min: 1 } } },
+      { name: 'nightly', kind: 'webhook', parameters: {} },
+    ])
+    expect(lookEveryMs(triggers)).toBe(30_000)
+    expect(lookEveryMs([])).toBeUndefined()
+    expect(define([whenFile('a')]).retrain).toBeUndefined()
+    expect(define({ every: '1 week' }).triggers).toBeUndefined()
+  })
+
+  it.each([
+    [[cron('0 3 * * 1'), { every: '1 week' }], 'retrain: a model has at most one schedule, not 2'],
+    [[whenFile('a'), whenFile('b')], 'retrain: two triggers are named file'],
+    [[whenFile('a', { name: 'No' })], 'retrain.name: up to 63 lower-case letters'],
+    [[whenFile('../elsewhere/*.done')], 'retrain.file.glob: a pattern inside the project is required'],
+    [[whenFile('/data/*.done')], 'retrain.file.glob: a pattern inside the project is required'],
+    [[whenFile('s3://bucket/*.done')], 'retrain.file.glob: a pattern inside the project is required'],
+    [[whenFile('a', { every: '10 ms' })], 'retrain.file.every: at least one second is required'],
+    [[whenFile('a', { evry: '1 min' } as object)], 'retrain.file: has no field evry: did you mean every?'],
+    [[whenWatermark({ table: 'a;b', column: 'c' })], 'retrain.watermark.table: a table or schema.table'],
+    [[whenWatermark({ table: 'a', column: 'max(c)' })], 'retrain.watermark.column: the name of a column'],
+    [
+      [whenWatermark({ table: 'a', column: 'c', source: 'Shop' })],
+      'retrain.watermark.source: names a metric source',
+    ],
+    [[afterWorkflow({})], 'retrain.workflow.type: either the type or the id'],
+    [[afterWorkflow({ type: 'a', id: 'b' })], 'retrain.workflow.type: either the type or the id'],
+    [[afterWorkflow({ id: 'a" or ""="' })], 'retrain.workflow.type: a name without quotes'],
+    [[onWebhook({ parameters: { 'a b': number() } })], 'retrain.webhook.parameters.a b: a name begins'],
+    [[onWebhook({ parameters: { rows: 'text' as never } })], 'retrain.webhook.parameters.rows: made with'],
+    [
+      [
+        onWebhook({
+          parameters: Object.fromEntries(Array.from({ length: 21 }, (_, i) => [`p${i}`, number()])),
+        }),
+      ],
+      'retrain.webhook.parameters: at most 20 are allowed, not 21',
+    ],
+    [[{ kind: 'moon' }], 'retrain: has the wrong shape: cron(…), whenFile(…)'],
+    [[cron('0 0 30 2 *')], 'retrain.cron: "0 0 30 2 *" never fires: no such month has a day 30'],
+  ])('%j names its mistake', (retrain, issue) => expect(issuesWith(retrain)).toContain(issue))
+})
+
+it.each([
+  ['0 0 31 2,4,jun,9,11 *', false],
+  ['0 0 30,31 2 *', false],
+  ['0 0 31 4-6/2 *', false],
+  ['0 0 29 2 *', true],
+  ['0 0 31 4-5 *', true],
+  ['0 0 */2 FEB *', true],
+  ['*/5 * * * MON-FRI', true],
+  ['0 3 L * *', true],
+])('the cron %s may fire: %s', (text, fires) => expect(issueOfCron(text) === undefined).toBe(fires))
+
+it.each([
+  ['9007199254740994', '9007199254740993', true],
+  ['9', '10', false],
+  ['2.5', '10', false],
+  ['2026-01-01 00:00:00.75+00', '2026-01-01 00:00:00.5+00', true],
+  ['2026-01-01 00:00:00+00', '2026-01-01 00:00:00.5+00', false],
+  ['2026-02-01', null, true],
+])('the watermark %s after %s is later: %s', (mark, before, later) =>
+  expect(isLaterMark(mark, before)).toBe(later),
+)
+
+it('parameters fit what a webhook declares', () => {
+  const trigger = define([
+    onWebhook({
+      parameters: { rows: number({ min: 1, max: 9 }), region: words.category({ missing: 'fill' }) },
+    }),
+  ]).triggers![0]!
+  expect(issuesOfParameters(trigger, { rows: 3 })).toEqual([])
+  expect(issuesOfParameters(trigger, { rows: 0, region: 'eu', toString: 1 })).toEqual([
+    '"toString" is no parameter of webhook: it has rows, region',
+    'rows is between 1 and 9, not 0',
+  ])
+  expect(issuesOfParameters(trigger, { rows: 'many', region: 3 })).toEqual([
+    'rows is a number',
+    'region is a text',
+  ])
+  expect(issuesOfParameters({ name: 'file', kind: 'file', everyMs: 1, glob: 'a' }, { rows: 1 })).toEqual([
+    '"rows" is no parameter of file: it has none',
+  ])
+})

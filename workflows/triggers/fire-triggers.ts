@@ -1,0 +1,43 @@
+/**
+ * Looks once at what the triggers of a model wait for, and starts what has fired. The schedule of the model's triggers runs it, and a
+ * webhook at once. Every state is in the database, so a run that is lost costs one interval.
+ */
+import {
+  ParentClosePolicy,
+  proxyActivities,
+  setCurrentDetails,
+  upsertSearchAttributes,
+} from '@temporalio/workflow'
+import type { ControlActivities } from '../../activities/control-activities.ts'
+import { retrainWorkflowId } from '../messages.ts'
+import { field, parseInput } from '../input/parse-input.ts'
+import type { retrain } from '../retrain.ts'
+import { startUnlessRunning } from '../start-child.ts'
+import type { FireTriggersOutcome, FireTriggersRequest } from './messages.ts'
+
+const { lookAtTriggers } = proxyActivities<Pick<ControlActivities, 'lookAtTriggers'>>({
+  startToCloseTimeout: '1 min',
+  // A dead worker is noticed by it.
+  heartbeatTimeout: '5 s',
+  // The schedule starts the next attempt.
+  retry: { initialInterval: '1 s', backoffCoefficient: 2, maximumInterval: '10 s', maximumAttempts: 5 },
+})
+
+export async function fireTriggers(given: FireTriggersRequest): Promise<FireTriggersOutcome> {
+  const { model } = parseInput<FireTriggersRequest>(given, { model: field.name })
+  upsertSearchAttributes({ Model: [model] })
+  const { start, waiting, problems } = await lookAtTriggers({ model })
+  const started =
+    start &&
+    (await startUnlessRunning<typeof retrain>('retrain', {
+      workflowId: retrainWorkflowId(model),
+      parentClosePolicy: ParentClosePolicy.ABANDON,
+      args: [start],
+    }))
+  const message = [
+    started === undefined ? `${waiting} waiting` : `started ${start?.dedupeKey}, ${waiting - 1} waiting`,
+    ...problems,
+  ].join('; ')
+  setCurrentDetails(message)
+  return { model, message, started: started === undefined ? undefined : start?.dedupeKey }
+}
