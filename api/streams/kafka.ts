@@ -262,12 +262,11 @@ function headerName(name: string): Buffer {
   return bytes
 }
 
-const messageOf = ({ topic, key, value, headers }: SentRecord) => ({
-  topic,
-  value,
-  headers: new Map(Object.entries(headers).map(([name, text]) => [headerName(name), Buffer.from(text)])),
-  ...(key === undefined ? {} : { key }),
-})
+function messageOf({ topic, key, value, headers }: SentRecord) {
+  const named = new Map<Buffer, Buffer>()
+  for (const name in headers) named.set(headerName(name), Buffer.from(headers[name]!))
+  return key === undefined ? { topic, value, headers: named } : { topic, key, value, headers: named }
+}
 
 /** Waits for an end that may fail or never come, because the broker may be away. */
 async function ended(ending: Promise<unknown>): Promise<void> {

@@ -2,7 +2,7 @@
  * Answers records as HTTP answers requests: the same arms, limits, counts and log. The value of a record is the body of a request, and its key
  * is the routing key, so that the records of a key reach one arm.
  */
-import { createHash } from 'node:crypto'
+import { hash } from 'node:crypto'
 import { isUtf8 } from 'node:buffer'
 import { setTimeout as pause, setImmediate as nextTurn } from 'node:timers/promises'
 import { DomainError, errorTable, isError } from '../../domain/errors.ts'
@@ -138,10 +138,10 @@ function protocolOf(native: Protocol, { key }: StreamRecord): Protocol {
 /** Keys that are no short text, such as binary ones, have a digest in their place. */
 function routingKeyOf(key: Buffer): string {
   const text = isUtf8(key) ? key.toString('utf8') : ''
-  return isRoutingKey(text) ? text : createHash('sha256').update(key).digest('hex')
+  return isRoutingKey(text) ? text : hash('sha256', key, 'hex')
 }
 
 function requestIdOf(group: string, { place, atMs }: StreamRecord): string {
-  const hex = createHash('sha256').update(`${group}\n${place}\n${atMs}`).digest('hex')
-  return hex.replace(/^(.{8})(.{4})(.{4})(.{4})(.{12}).*$/, '$1-$2-$3-$4-$5')
+  const hex = hash('sha256', `${group}\n${place}\n${atMs}`, 'hex')
+  return `${hex.slice(0, 8)}-${hex.slice(8, 12)}-${hex.slice(12, 16)}-${hex.slice(16, 20)}-${hex.slice(20, 32)}`
 }

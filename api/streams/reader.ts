@@ -1,4 +1,7 @@
-/** Reads a topic for as long as the process runs: a batch is handled, then committed with what it caused. A lost connection is opened anew. */
+/**
+ * Reads a topic for as long as the process runs: a batch is handled, then committed with what it caused. The next batch is handled while the
+ * broker commits. A lost connection is opened anew.
+ */
 import { setTimeout as pause } from 'node:timers/promises'
 import { reasonOf } from '../../domain/errors.ts'
 import type { StreamCount } from './counts.ts'
@@ -42,17 +45,28 @@ async function readOnce({ stream, source, count, handle, stopping, onError }: Re
       () => undefined,
     )
   const timer = setInterval(measure, lagMs)
+  const commit = async (batch: StreamBatch, { sent, dead }: AnsweredBatch): Promise<void> => {
+    if (!(await subscription.commit(batch, sent))) return
+    count.dead += dead
+    count.done += batch.records.length - dead
+  }
+  let committing = Promise.resolve()
   try {
     while (!stopping.aborted) {
       const batch = await subscription.next(maxBatch, stopping)
       if (batch.records.length === 0) continue
       const handled = await handle(batch)
-      if (handled === undefined || !(await subscription.commit(batch, handled.sent))) continue
-      count.dead += handled.dead
-      count.done += batch.records.length - handled.dead
+      // In order: a batch whose former one was not committed is lost as well, and its commit says so.
+      await committing
+      if (handled === undefined) continue
+      committing = commit(batch, handled)
+      // It is awaited above and below, which may be later than it fails.
+      committing.catch(() => undefined)
     }
+    await committing
   } finally {
     clearInterval(timer)
+    await committing.catch(() => undefined)
     await subscription.close().catch((error: unknown) => onError('a stream could not be closed', error))
   }
 }

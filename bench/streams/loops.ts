@@ -1,5 +1,6 @@
 /** Compares the records a second that a replica answers with those of a loop that consumes and produces the same bytes and does nothing else. */
 import { setTimeout as pause } from 'node:timers/promises'
+import { readTopic } from '../../api/streams/reader.ts'
 import { startApiProcess } from '../../test/support/serving/api-process.ts'
 import { partitions, type Scene } from './scene.ts'
 
@@ -32,23 +33,35 @@ export async function measureLoops(scene: Scene, rounds: number, count: number):
   return rates
 }
 
+/** The loop of a replica, with the bytes of one answer in place of predictions. */
 async function bare({ stream }: Scene, topic: string, group: string, count: number, value: Buffer) {
-  const subscription = await stream.subscribe({ topic, group, member: 'bare' })
-  const never = new AbortController().signal
+  const ending = new AbortController()
+  const counted = { topic, done: 0, dead: 0, lag: 0, waitsFor: undefined }
   const pace = createPace(count)
-  for (let done = 0; done < count;) {
-    const batch = await subscription.next(2_000, never)
-    const answers = batch.records.map(({ key, place }) => ({
-      topic: `${topic}.answers`,
-      key,
-      value,
-      headers: { 'tenure-source': place },
-      id: place,
-    }))
-    if (await subscription.commit(batch, answers)) done += batch.records.length
-    pace.at(done)
-  }
-  await subscription.close()
+  const to = `${topic}.answers`
+  const looking = setInterval(() => {
+    pace.at(counted.done)
+    if (counted.done >= count) ending.abort()
+  }, lookMs)
+  await readTopic({
+    stream,
+    source: { topic, group, member: 'bare' },
+    count: counted,
+    handle: ({ records }) =>
+      Promise.resolve({
+        dead: 0,
+        sent: records.map(({ key, place }) => ({
+          topic: to,
+          key,
+          value,
+          headers: { 'tenure-source': place },
+          id: place,
+        })),
+      }),
+    onError: (message) => console.error(message),
+    stopping: ending.signal,
+  })
+  clearInterval(looking)
   return pace.rate()
 }
 

@@ -48,7 +48,8 @@ function report(rates: LoopRates, killed: StreamKills): string {
     '',
     '## Records a second',
     '',
-    'The bare loop consumes the same topic and produces the bytes of an answer for each record, with the same transactions and no prediction.',
+    'The bare loop is that of a replica: it consumes the same topic and produces the bytes of an answer for each record, with the same transactions',
+    'and no prediction. Both work on a batch while the broker commits the one before.',
     'Only the share counts where other work runs on the machine: the loops run one after the other.',
     '',
     ...figureTable('loop | median | rounds | share of the bare loop', [
