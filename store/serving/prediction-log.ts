@@ -40,8 +40,6 @@ export interface PredictionRecord {
 const columns =
   'model, version, arm, release_id, generation, id, at, routing_key, instances, features, outputs, latency_us, key_id'
 const columnCount = 13
-/** The columns of an encoded row, in their order. */
-export const predictionColumns = columns
 const float4Oid = 700
 const fewBytes = 200
 /** Milliseconds from 1970 to 2000, where Postgres begins to count. */

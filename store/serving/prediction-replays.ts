@@ -4,8 +4,8 @@
  */
 import type pg from 'pg'
 import type { Arm } from '../../domain/serving/route.ts'
-import { copyIn } from '../database/binary-copy.ts'
-import { predictionColumns } from './prediction-log.ts'
+import { splitTuples } from '../database/binary-copy.ts'
+import { copyPredictions } from './prediction-log.ts'
 
 /** What was answered to a request that is in the log. */
 export interface StoredPrediction {
@@ -37,21 +37,21 @@ export async function storeOnce(
     await client.query('select pg_advisory_xact_lock(key) from unnest($1::bigint[]) as key', [
       locks.map(String),
     ])
-    await client.query('create temporary table arrived (like predictions) on commit drop')
-    await copyIn(client, `copy arrived (${predictionColumns}) from stdin (format binary)`, [block])
-    const known = await client.query<KnownRow>(
+    // A statement of its own: its snapshot has the rows of those that held the locks.
+    const { rows } = await client.query<KnownRow>(
       `select encode(uuid_send(id), 'hex') as id, version, arm, generation, instances, features, outputs
        from predictions
        where id = any ($1::uuid[]) and at > now() - make_interval(hours => ${repeatableHours})`,
       [named.map((id) => id.toString('hex'))],
     )
-    await client.query(
-      `insert into predictions (${predictionColumns}) select ${predictionColumns} from arrived
-       where not (id = any ($1::uuid[]))`,
-      [known.rows.map(({ id }) => id)],
-    )
+    const known = new Map(rows.map(({ id, ...stored }) => [id, stored]))
+    const fresh =
+      known.size === 0
+        ? block
+        : Buffer.concat(splitTuples(block).filter((_tuple, row) => !known.has(named[row]!.toString('hex'))))
+    if (fresh.byteLength > 0) await copyPredictions(client, [fresh])
     await client.query('commit')
-    return new Map(known.rows.map(({ id, ...stored }) => [id, stored]))
+    return known
   } catch (error) {
     await client.query('rollback')
     throw error

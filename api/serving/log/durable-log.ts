@@ -107,7 +107,7 @@ export function openDurableLog(options: DurableLogOptions): DurableLog {
     markCommitted()
     for (const row of group.rows) settle(group, row, undefined)
   })
-  const repeatable = createLane(1, async (group) => {
+  const repeatable = createLane(2, async (group) => {
     const ids = group.rows.map(({ id }) => id)
     const known = await withClient(store, (client) => storeOnce(client, bytesOf(group), ids))
     markCommitted()

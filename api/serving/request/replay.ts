@@ -2,7 +2,7 @@
  * Repeats the stored response of a request that its caller sends again. The id of such a request is derived from the caller's id, the
  * same on every replica, so that the log shows whether it was served before.
  */
-import { createHash } from 'node:crypto'
+import { hash } from 'node:crypto'
 import { DomainError } from '../../../domain/errors.ts'
 import type { StoredPrediction } from '../../../store/serving/prediction-replays.ts'
 import type { RequestSlot } from './request-slot.ts'
@@ -27,10 +27,7 @@ export function idOfRequest(
       'invalid_request',
       `${requestIdHeader} needs TENURE_PREDICTION_LOG=durable: with best-effort a repetition would be stored twice`,
     )
-  const bytes = createHash('sha256')
-    .update(`${model}\n${keyId}\n${requestId.toLowerCase()}`)
-    .digest()
-    .subarray(0, 16)
+  const bytes = hash('sha256', `${model}\n${keyId}\n${requestId.toLowerCase()}`, 'buffer').subarray(0, 16)
   bytes[6] = 0x80 | (bytes[6]! & 0x0f)
   bytes[8] = 0x80 | (bytes[8]! & 0x3f)
   bytes[14] = bytes[15] = 0
