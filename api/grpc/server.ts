@@ -73,6 +73,8 @@ export async function openGrpc(deps: GrpcDeps, options: GrpcOptions): Promise<Gr
     'grpc.max_receive_message_length': predictBytes,
     'grpc.max_send_message_length': -1,
     'grpc.max_concurrent_streams': maxStreams,
+    // Counts that nothing reads: our own metrics have them.
+    'grpc.enable_channelz': 0,
   })
   const handlers = handlersOf(deps, options.predict)
   server.addService(serviceOf(Object.keys(handlers)), handlers)

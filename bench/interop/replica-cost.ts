@@ -1,0 +1,51 @@
+/** Measures the processor time of a replica for each call. Unlike the time of the clock, it says something on a machine with other work. */
+import { readdirSync, readFileSync } from 'node:fs'
+import { Agent, request } from 'node:http'
+import type { ApiProcess } from '../../test/support/serving/api-process.ts'
+
+/** Sends a call. False for a refusal: a replica that did not run for a quarter of a second refuses what waited. */
+export type Ask = () => Promise<boolean>
+
+const callers = 8
+/** More refusals than this share would be measured in place of predictions. */
+const maxRefused = 0.05
+
+/** Processor time of all threads in milliseconds; `stat` counts in steps of 10. */
+function cpuMs({ child }: ApiProcess): number {
+  const tasks = `/proc/${child.pid}/task`
+  return readdirSync(tasks).reduce(
+    (sum, task) => sum + Number(readFileSync(`${tasks}/${task}/schedstat`, 'utf8').split(' ')[0]) / 1e6,
+    0,
+  )
+}
+
+/** Microseconds for each call. */
+export async function costUs(replica: ApiProcess, ask: Ask, calls: number): Promise<number> {
+  const before = cpuMs(replica)
+  let left = calls
+  let refused = 0
+  const caller = async (): Promise<void> => {
+    while (left-- > 0) if (!(await ask())) refused++
+  }
+  await Promise.all(Array.from({ length: callers }, caller))
+  if (refused > maxRefused * calls) throw new Error(`${refused} of ${calls} calls were refused`)
+  return ((cpuMs(replica) - before) / calls) * 1_000
+}
+
+/** Asks a path with the same body, over connections that are kept. */
+export function httpAsker({ url }: ApiProcess, path: string, body: string): { ask: Ask; close(): void } {
+  const agent = new Agent({ keepAlive: true, maxSockets: callers })
+  const headers = { 'content-type': 'application/json', 'content-length': Buffer.byteLength(body) }
+  return {
+    ask: () =>
+      new Promise((resolve, reject) => {
+        const asked = request(`${url}${path}`, { method: 'POST', agent, headers }, (answer) => {
+          answer.resume()
+          answer.on('end', () => resolve(answer.statusCode === 200))
+        })
+        asked.on('error', reject)
+        asked.end(body)
+      }),
+    close: () => agent.destroy(),
+  }
+}
