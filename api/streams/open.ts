@@ -9,7 +9,7 @@ import { streamCountOf } from './counts.ts'
 import { createAnswering, type AnsweredBatch } from './predictions.ts'
 import { readTopic } from './reader.ts'
 import type { PredictionStream, StoredStream, StreamSettings } from './settings.ts'
-import { releaseActions, startSending } from './sending.ts'
+import { releaseActions, startSending, startSendingAlerts } from './sending.ts'
 import { createStoring, eventRecords, outcomeRecords, type RecordKind } from './storing.ts'
 import type { Stream, StreamBatch } from './stream.ts'
 
@@ -105,11 +105,13 @@ export function openStreams(
     ...settings.outcomes.map((each) => storing(each, outcomeRecords(store, serving.wall), 'outcomes')),
     ...settings.events.map((each) => storing(each, eventRecords(store, serving.wall), 'events')),
   ].map(read)
-  const { audit, releases } = settings.out
+  const { audit, releases, alerts } = settings.out
+  const sent = { store, stream, source, onError }
   const sending = [
-    ...(audit === undefined ? [] : [{ topic: audit }]),
-    ...(releases === undefined ? [] : [{ topic: releases, actions: releaseActions }]),
-  ].map((each) => startSending({ ...each, store, stream, source, onError }))
+    ...(audit === undefined ? [] : [startSending({ ...sent, topic: audit })]),
+    ...(releases === undefined ? [] : [startSending({ ...sent, topic: releases, actions: releaseActions })]),
+    ...(alerts === undefined ? [] : [startSendingAlerts({ ...sent, topic: alerts })]),
+  ]
   return {
     async stop() {
       ending.abort()

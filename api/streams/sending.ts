@@ -1,10 +1,16 @@
 /**
- * Sends the audit log to topics as CloudEvents 1.0 (structured JSON): each row at least once, in the order of the log, with an id that repeats.
- * It reads what is committed, so that no change waits for the broker.
+ * Sends the audit log and what happens to alerts to topics as CloudEvents 1.0 (structured JSON): each at least once, in order, with an id that
+ * repeats. It reads what is committed, so that no change waits for the broker.
  */
 import { readRows, type AuditRow } from '../../store/audit/audit-log.ts'
 import { moveStreamPosition } from '../../store/audit/stream-positions.ts'
-import type { Store } from '../../store/postgres.ts'
+import {
+  listUnsentAlerts,
+  markAlertsSent,
+  settleSentAlerts,
+  type AlertEvent,
+} from '../../store/integrations/sent-alerts.ts'
+import type { Database, Store } from '../../store/postgres.ts'
 import { startLoop } from '../serving/poll-loop.ts'
 import type { SentRecord, Stream } from './stream.ts'
 
@@ -26,19 +32,51 @@ export const releaseActions = ['release.', 'champion.', 'routing.', 'flag.'] as 
 const everyMs = 1_000
 const maxRows = 500
 
-/** Sends until it is stopped. Other processes take over where one stops. */
-export function startSending({ store, stream, topic, actions, source, onError }: SendingOptions) {
-  const name = `${actions === undefined ? 'audit' : 'releases'} ${topic}`
+/** Sends the rows of the audit log until it is stopped. Other processes take over where one stops. */
+export function startSending({ actions, ...options }: SendingOptions): Sender {
+  const { stream, topic, source } = options
   const isSent = ({ action }: AuditRow): boolean =>
     actions === undefined || actions.some((start) => action.startsWith(start))
+  return startSender(options, actions === undefined ? 'audit' : 'releases', async (database, seq) => {
+    const rows = await readRows(database, seq, maxRows)
+    const events = rows.filter(isSent).map((row) => eventOf(row, topic, source))
+    if (events.length > 0) await stream.produce(events)
+    return { seq: rows.at(-1)?.seq ?? seq, isMore: rows.length === maxRows }
+  })
+}
+
+/** Sends what happens to alerts in the same way. They have no common order, so what was sent is kept for each. */
+export function startSendingAlerts(options: Omit<SendingOptions, 'actions'>): Sender {
+  const { stream, topic, source } = options
+  return startSender(options, 'alerts', async (database, after) => {
+    const alerts = await listUnsentAlerts(database, { topic, after, limit: maxRows })
+    if (alerts.length > 0) {
+      await stream.produce(alerts.map((alert) => alertRecord(alert, topic, source)))
+      await markAlertsSent(database, topic, alerts)
+    }
+    const seq = await settleSentAlerts(database, { topic, after })
+    return { seq, isMore: alerts.length === maxRows }
+  })
+}
+
+export interface Sender {
+  stop(): Promise<void>
+}
+
+/** Sends some of what is behind a position, and answers the new one. */
+type SendSome = (database: Database, seq: number) => Promise<{ seq: number; isMore: boolean }>
+
+function startSender(
+  { store, topic, onError }: Pick<SendingOptions, 'store' | 'topic' | 'onError'>,
+  kind: 'audit' | 'releases' | 'alerts',
+  send: SendSome,
+): Sender {
   const sendSome = async (): Promise<boolean> => {
     let isMore = false
-    await moveStreamPosition(store, name, async (database, seq) => {
-      const rows = await readRows(database, seq, maxRows)
-      const events = rows.filter(isSent).map((row) => eventOf(row, topic, source))
-      if (events.length > 0) await stream.produce(events)
-      isMore = rows.length === maxRows
-      return rows.at(-1)?.seq ?? seq
+    await moveStreamPosition(store, `${kind} ${topic}`, async (database, seq) => {
+      const sent = await send(database, seq)
+      isMore = sent.isMore
+      return sent.seq
     })
     return isMore
   }
@@ -47,7 +85,7 @@ export function startSending({ store, stream, topic, actions, source, onError }:
     async () => {
       while (!stopping && (await sendSome()));
     },
-    { everyMs, onError: (error) => onError(`the audit log cannot be sent to ${topic}`, error) },
+    { everyMs, onError: (error) => onError(`the topic ${topic} cannot be sent ${kind}`, error) },
   )
   return {
     async stop(): Promise<void> {
@@ -59,23 +97,43 @@ export function startSending({ store, stream, topic, actions, source, onError }:
 
 function eventOf(row: AuditRow, topic: string, source: string): SentRecord {
   const { seq, at, actor, action, subject, model, detail, previousHash, hash, signature } = row
-  const event = {
-    specversion: '1.0',
-    // A database that is restored from a backup repeats its numbers, but not its hashes.
+  // A database that is restored from a backup repeats its numbers, but not its hashes.
+  return cloudEvent(topic, model, {
     id: hash,
     source,
     type: `tenure.${action}`,
     subject,
     time: at,
-    datacontenttype: 'application/json',
     data: { seq, actor, action, subject, model: model ?? null, detail, previousHash, hash, signature },
-  }
-  return {
-    topic,
-    // Those of a model are in one partition, and so in their order.
-    key: Buffer.from(model ?? ''),
-    value: Buffer.from(JSON.stringify(event)),
-    headers: { 'content-type': 'application/cloudevents+json; charset=UTF-8' },
-    id: hash,
-  }
+  })
 }
+
+function alertRecord(event: AlertEvent, topic: string, source: string): SentRecord {
+  const { about, happenedAt, ...alert } = event
+  return cloudEvent(topic, alert.model, {
+    id: `${alert.id}/${alert.raisedAt}/${about}`,
+    source,
+    type: `tenure.alert.${about}`,
+    subject: String(alert.id),
+    time: happenedAt,
+    data: { ...alert, model: alert.model ?? null },
+  })
+}
+
+interface EventFields {
+  id: string
+  source: string
+  type: string
+  subject: string
+  time: string
+  data: object
+}
+
+const cloudEvent = (topic: string, model: string | undefined, fields: EventFields): SentRecord => ({
+  topic,
+  // Those of a model are in one partition, and so in their order.
+  key: Buffer.from(model ?? ''),
+  value: Buffer.from(JSON.stringify({ specversion: '1.0', datacontenttype: 'application/json', ...fields })),
+  headers: { 'content-type': 'application/cloudevents+json; charset=UTF-8' },
+  id: fields.id,
+})

@@ -61,8 +61,10 @@ const settings = z
     predictions: z.array(predictions).default([]),
     outcomes: z.array(stored).default([]),
     events: z.array(stored).default([]),
-    /** The topics that the audit log, and of it what happens to releases, is sent to. */
-    out: z.strictObject({ audit: topic.optional(), releases: topic.optional() }).default({}),
+    /** The topics that the audit log, of it what happens to releases, and what happens to alerts are sent to. */
+    out: z
+      .strictObject({ audit: topic.optional(), releases: topic.optional(), alerts: topic.optional() })
+      .default({}),
   })
   .superRefine((file, context) => {
     if ((file.kafka === undefined) === (file.nats === undefined))

@@ -24,10 +24,19 @@ export async function startInteropReplica(environment: Record<string, string> = 
   const fixture = await openServingFixture()
   const key = await fixture.key()
   const version = await fixture.register(irisSpec())
-  // The definition of its file, so that it can be trained.
-  await upsertModels(fixture.store, [await loadModel('iris')])
+  const flight = flightSpec()
+  const flightVersion = await fixture.register(flight)
+  // Whole definitions, so that both can be trained.
+  const iris = await loadModel('iris')
+  const { definition } = iris
+  const { model: name, features, output } = flight
+  const label = { ...definition.label, output }
+  await upsertModels(fixture.store, [
+    iris,
+    { ...iris, name, definition: { ...definition, name, features, label } },
+  ])
   await seatChampion(fixture.store, 'iris', version)
-  await fixture.route('flight', { proven: await fixture.register(flightSpec()) })
+  await seatChampion(fixture.store, 'flight', flightVersion)
   const config = readConfig({
     DATABASE_URL: fixture.databaseUrl,
     TEMPORAL_ADDRESS: temporalAddress(),

@@ -37,7 +37,7 @@ const withinMs = 7_200_000
 /** Runs it, and returns its report, which grows in a file meanwhile. */
 async function fuzz(name: string, ...more: string[]): Promise<string> {
   const checks = environmentWith({})['TENURE_TEST_CHECKS'] ?? defaultChecks
-  const options = `--checks ${checks} -n ${examples} --seed 1 --continue-on-failure --phases examples,coverage,fuzzing --suppress-health-check all --no-color`
+  const options = `--checks ${checks} -n ${examples} --seed 1 --continue-on-failure --phases examples,coverage,fuzzing --suppress-health-check all --request-timeout 60 --no-color`
   const argv = ['run', `${replica.url}/openapi.json`, '-H', `Authorization: Bearer ${replica.key}`]
   argv.push(...options.split(' '), ...more)
   const program = join((python as { bin: string }).bin, 'schemathesis')

@@ -37,6 +37,7 @@ const pinned: Record<string, string> = {
   '0029_external_readings.sql': 'c1dfa8494dc53d3ee7fb8480401f331368c19ef1c34c34da41c9b7e3667fdaef',
   '0030_stream_positions.sql': 'b599b598555e29346679639b1d1d020154a5ee070158aa1c14448a48e21382f9',
   '0031_triggers.sql': 'fbb2aa29d7772134c1c60d84854e1944a04c0f857ce8faf4a05c3c7510a45a42',
+  '0032_sent_alerts.sql': '7d85335cd5051da46532cef2055d143a80d94880631ff47035c1f478ad50919e',
 }
 
 const query = async (url: string, text: string): Promise<Record<string, unknown>[]> => {
