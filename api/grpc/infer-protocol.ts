@@ -48,6 +48,8 @@ interface GrpcFrame {
   tensors: OutputTensor[]
   /** Model, version and the parameters of the arm. */
   head: Buffer
+  /** Each output but its values, for requests with so many rows: most have the number of the request before. */
+  described: { rows: number; outputs: Buffer[] }
 }
 
 const frames = new WeakMap<LiveArm, GrpcFrame>()
@@ -66,9 +68,19 @@ function frameOf(arm: LiveArm): GrpcFrame {
     parameter('generation', protoNumber(2, generation)),
     ...(fallback ? [parameter('fallback', protoNumber(1, 1))] : []),
   ])
-  const frame = { tensors: outputTensors(loaded.manifest.output), head }
+  const frame = { tensors: outputTensors(loaded.manifest.output), head, described: { rows: 0, outputs: [] } }
   frames.set(arm, frame)
   return frame
+}
+
+function describedOutputs(frame: GrpcFrame, rows: number): Buffer[] {
+  if (frame.described.rows !== rows) {
+    const outputs = frame.tensors.map(({ name, datatype, shape }) =>
+      protoMessage(5, protoText(1, name), protoText(2, datatype), protoPacked(3, [rows, ...shape])),
+    )
+    frame.described = { rows, outputs }
+  }
+  return frame.described.outputs
 }
 
 /** A UUID as text. */
@@ -82,8 +94,9 @@ const isStale = parameter('stale', protoNumber(1, 1))
 
 function write(writer: ByteWriter, answered: Answered): void {
   const { arm, input, outputs, id, stale } = answered
-  const { tensors, head } = frameOf(arm)
-  put(writer, head)
+  const frame = frameOf(arm)
+  const { tensors } = frame
+  put(writer, frame.head)
   if (input.callerId !== undefined && input.callerId !== '')
     writeBytes(writer, 3, Buffer.from(input.callerId))
   put(writer, idHead)
@@ -94,10 +107,8 @@ function write(writer: ByteWriter, answered: Answered): void {
     put(writer, parameter('unknown_categories', protoText(3, unknownCategories(arm.loaded.columns, input))))
   const chosen = chosenOutputs(tensors, input.wanted)
   const { rows } = input
-  for (const { place } of chosen) {
-    const { name, datatype, shape } = tensors[place]!
-    put(writer, protoMessage(5, protoText(1, name), protoText(2, datatype), protoPacked(3, [rows, ...shape])))
-  }
+  const described = describedOutputs(frame, rows)
+  for (const { place } of chosen) put(writer, described[place]!)
   for (const { place } of chosen) {
     const tensor = tensors[place]!
     writeTag(writer, 6, wireType.bytes)

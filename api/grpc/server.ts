@@ -259,10 +259,9 @@ function ask(
     shouldKeepAlive: false,
     onSent: (listener) => void (onSent = listener),
     send(status, headers, text, requestId) {
-      const sent = Object.fromEntries(
-        headers.flatMap((name, at) => (at % 2 === 0 ? [[name, headers[at + 1]!]] : [])),
-      )
-      const metadata = metadataWith(requestId ?? sent[correlationHeader] ?? '', sent['retry-after'])
+      const sent = (name: string): string | undefined =>
+        headers.find((_value, at) => at % 2 === 1 && headers[at - 1] === name)
+      const metadata = metadataWith(requestId ?? sent(correlationHeader) ?? '', sent('retry-after'))
       if (status === 200) done({ failure: undefined, bytes: Buffer.from(text, 'latin1'), metadata })
       else {
         const { error, code } = JSON.parse(Buffer.from(text, 'latin1').toString('utf8')) as Record<

@@ -1,8 +1,9 @@
 /**
  * Measures what protocols beside HTTP and what tracing cost, and writes bench/interop/interop.md.
- * `npm run bench:interop -- [--rounds 5] [--draws 4] [--records 100000] [--out FILE]`
+ * `npm run bench:interop -- [--parts grpc,streams,tracing] [--rounds 5] [--draws 4] [--records 100000] [--out FILE]`: the sections of other parts stay as
+ * they are.
  */
-import { mkdtempSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdtempSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { irisSpec } from '../../test/support/serving/artifact.ts'
 import { startCollector } from '../../test/support/tracing/collector.ts'
@@ -14,79 +15,125 @@ import { withScene } from '../streams/scene.ts'
 import { measureGrpc, wideSpec, type GrpcCost } from './grpc-cost.ts'
 import { measureTracedReplicas, measureTracing, type TracedReplicas } from './tracing-cost.ts'
 
-const options = readOptions({
+const titles = { grpc: 'gRPC', streams: 'Streams', tracing: 'Tracing' } as const
+type Part = keyof typeof titles
+
+const { parts, rounds, draws, records, out } = readOptions({
+  parts: Object.keys(titles).join(','),
   rounds: 5,
   draws: 4,
   records: 100_000,
   out: reportFile('interop/interop.md'),
 })
-const { rounds, draws, records } = options
+const measured = parts.split(',')
 
-const { grpc, tracing, replicas } = await measureCalls()
-let rates: LoopRates | undefined
-await withScene(async (scene) => {
-  rates = await measureLoops(scene, Math.min(rounds, 3), records)
-})
-const text = report(grpc, tracing, replicas, rates!)
-writeFileSync(options.out, text)
-console.log(text)
+const measure: Record<Part, () => Promise<string[]>> = {
+  grpc: () =>
+    withDatabase(async (environment) =>
+      describeGrpc(await measureGrpc(environment(), { 1: 4_000, 100: 1_000 }, rounds)),
+    ),
+  async streams() {
+    let rates: LoopRates | undefined
+    await withScene(async (scene) => {
+      rates = await measureLoops(scene, Math.min(rounds, 3), records)
+    })
+    return describeStreams(rates!)
+  },
+  tracing: () =>
+    withDatabase(async (environment) => {
+      const collector = await startCollector()
+      try {
+        const alone = await measureTracing(collector.url)
+        const sizes = { draws, rounds, calls: 2_000 }
+        return describeTracing(alone, await measureTracedReplicas(environment, collector.url, sizes))
+      } finally {
+        await collector.stop()
+      }
+    }),
+}
 
-async function measureCalls() {
+const known = sectionsOf(existsSync(out) ? readFileSync(out, 'utf8') : '')
+for (const part of Object.keys(titles) as Part[])
+  if (measured.includes(part)) {
+    known.set(
+      titles[part],
+      [...(await measure[part]()), '', `${machine}, \`${commandOf(part)}\`.`].join('\n'),
+    )
+    writeFileSync(out, pageOf(known))
+  }
+console.log(pageOf(known))
+
+function commandOf(part: Part): string {
+  const sizes = { grpc: '', streams: ` --records ${records}`, tracing: ` --draws ${draws}` }
+  return `npm run bench:interop -- --parts ${part} --rounds ${rounds}${sizes[part]}`
+}
+
+/** Title → text. */
+function sectionsOf(page: string): Map<string, string> {
+  const [, ...sections] = page.split(/^## /m)
+  return new Map(
+    sections.map((section) => {
+      const [title = '', ...lines] = section.split('\n')
+      return [title, lines.join('\n').trim()]
+    }),
+  )
+}
+
+function pageOf(sections: ReadonlyMap<string, string>): string {
+  const list = Object.values(titles).flatMap((title) => {
+    const text = sections.get(title)
+    return text === undefined ? [] : [`## ${title}`, '', text, '']
+  })
+  return [
+    '# Other protocols, streams and tracing',
+    '',
+    'Made by `npm run bench:interop`; each section names its command. Costs are the processor time of all threads of the replica for each call, with eight',
+    'callers, so that other work on the machine weighs little; what is compared ran in turn.',
+    '',
+    ...list,
+    '## Generated requests',
+    '',
+    '`TENURE_TEST_EXAMPLES=65 npm run test:interop` sends what [schemathesis](https://schemathesis.readthedocs.io) makes from `/openapi.json` to every route,',
+    'about ten thousand cases, and compares each response with the document.',
+    '',
+  ].join('\n')
+}
+
+/** Serves `iris` and `wide`; each environment has a state of its own. */
+async function withDatabase(
+  work: (environment: () => Record<string, string>) => Promise<string[]>,
+): Promise<string[]> {
   const database = await openDatabase()
-  const collector = await startCollector()
   try {
     const environment = await prepareServing(database, [irisSpec(), wideSpec()])
-    const grpc = await measureGrpc(environment, { 1: 4_000, 100: 1_000 }, rounds)
-    const own = () => ({ ...environment, TENURE_STATE: mkdtempSync(join(database.root, 'state-')) })
-    const sizes = { draws, rounds, calls: 2_000 }
-    return {
-      grpc,
-      tracing: await measureTracing(collector.url),
-      replicas: await measureTracedReplicas(own, collector.url, sizes),
-    }
+    return await work(() => ({ ...environment, TENURE_STATE: mkdtempSync(join(database.root, 'state-')) }))
   } finally {
-    await collector.stop()
     await database.stop()
   }
 }
 
-function report(
-  calls: GrpcCost[],
-  alone: Awaited<ReturnType<typeof measureTracing>>,
-  traced: TracedReplicas,
-  loops: LoopRates,
-): string {
-  const bare = quantileOf(loops.bare, 0.5)
+const describeGrpc = (calls: GrpcCost[]): string[] => [
+  'The same rows over HTTP (`/v2/models/wide/infer`, JSON) and over gRPC (`ModelInfer`, raw tensors). The ratio is the median of those of the rounds.',
+  '',
+  ...figureTable(
+    'call | HTTP, µs | gRPC, µs | ratio | bar',
+    calls.map(({ rows, httpUs, grpcUs, ratio }) => [
+      `${rows} × 32`,
+      httpUs.toFixed(0),
+      grpcUs.toFixed(0),
+      `× ${ratio.toFixed(2)}`,
+      rows === 1 ? '× 3' : '× 1.6',
+    ]),
+  ),
+]
+
+function describeStreams(loops: LoopRates): string[] {
   const loop = (name: string, all: number[]): string[] => [
     name,
     all.map(roundedNumber).join(', '),
     all.map((rate, round) => (rate / loops.bare[round]!).toFixed(2)).join(', '),
   ]
-  const times = (all: number[]): string => all.map((each) => `× ${each.toFixed(3)}`).join(', ')
-  const share = (us: number): string => `${((100 * us) / traced.offUs).toFixed(2)} %`
   return [
-    '# Other protocols, streams and tracing',
-    '',
-    `Made by \`npm run bench:interop -- --rounds ${rounds} --draws ${draws} --records ${records}\` on ${machine}. Costs are the processor time of all threads`,
-    'of the replica for each call, with eight callers, so that other work on the machine weighs little; what is compared ran in turn.',
-    '',
-    '## gRPC',
-    '',
-    'The same rows over HTTP (`/v2/models/wide/infer`, JSON) and over gRPC (`ModelInfer`, raw tensors). The ratio is the median of those of the rounds.',
-    '',
-    ...figureTable(
-      'call | HTTP, µs | gRPC, µs | ratio | bar',
-      calls.map(({ rows, httpUs, grpcUs, ratio }) => [
-        `${rows} × 32`,
-        httpUs.toFixed(0),
-        grpcUs.toFixed(0),
-        `× ${ratio.toFixed(2)}`,
-        rows === 1 ? '× 3' : '× 1.6',
-      ]),
-    ),
-    '',
-    '## Streams',
-    '',
     'Records of one row of iris, from Kafka and to it, in transactions. The bare loop reads and commits as a replica does, and predicts nothing. A broker,',
     'Postgres, the replica and this program share the machine. [The measurements of streams](../streams/streams.md) have the equation after kills.',
     '',
@@ -96,11 +143,18 @@ function report(
       loop('predictions, durable log', loops.durable),
     ]),
     '',
-    `The bar is 20,000 records a second or half of the bare loop (${roundedNumber(bare / 2)}), whichever is more.`,
-    '',
-    '## Tracing',
-    '',
-    `A call without a collector costs ${traced.offUs.toFixed(1)} µs. The bar is 3 % at a share of 1 %.`,
+    `The bar is 20,000 records a second or half of the bare loop (${roundedNumber(quantileOf(loops.bare, 0.5) / 2)}), whichever is more.`,
+  ]
+}
+
+function describeTracing(
+  alone: Awaited<ReturnType<typeof measureTracing>>,
+  { offUs, traced, again }: TracedReplicas,
+): string[] {
+  const times = (all: number[]): string => all.map((each) => `× ${each.toFixed(3)}`).join(', ')
+  const share = (us: number): string => `${((100 * us) / offUs).toFixed(2)} %`
+  return [
+    `A call without a collector costs ${offUs.toFixed(1)} µs. The bar is 3 % at a share of 1 %.`,
     '',
     ...figureTable('what | figure | share of a call', [
       ['the decision and the spans, for each call', `${alone.callUs.toFixed(2)} µs`, share(alone.callUs)],
@@ -116,14 +170,8 @@ function report(
     'compiles and inlines in another order in each. A single pair of processes therefore says nothing about 3 %.',
     '',
     ...figureTable('replica | draws', [
-      ['with tracing', times(traced.traced)],
-      ['a second one without', times(traced.again)],
+      ['with tracing', times(traced)],
+      ['a second one without', times(again)],
     ]),
-    '',
-    '## Generated requests',
-    '',
-    '`TENURE_TEST_EXAMPLES=100 npm run test:interop` sends what [schemathesis](https://schemathesis.readthedocs.io) makes from `/openapi.json` to every route and compares',
-    'each response with the document.',
-    '',
-  ].join('\n')
+  ]
 }
