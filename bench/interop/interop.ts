@@ -112,20 +112,22 @@ async function withDatabase(
   }
 }
 
-const describeGrpc = (calls: GrpcCost[]): string[] => [
-  'The same rows over HTTP (`/v2/models/wide/infer`, JSON) and over gRPC (`ModelInfer`, raw tensors). The ratio is the median of those of the rounds.',
-  '',
-  ...figureTable(
-    'call | HTTP, µs | gRPC, µs | ratio | bar',
-    calls.map(({ rows, httpUs, grpcUs, ratio }) => [
-      `${rows} × 32`,
-      httpUs.toFixed(0),
-      grpcUs.toFixed(0),
-      `× ${ratio.toFixed(2)}`,
-      rows === 1 ? '× 3' : '× 1.6',
-    ]),
-  ),
-]
+function describeGrpc(calls: GrpcCost[]): string[] {
+  return [
+    'The same rows over HTTP (`/v2/models/wide/infer`, JSON) and over gRPC (`ModelInfer`, raw tensors). The ratio is the median of those of the rounds.',
+    '',
+    ...figureTable(
+      'call | HTTP, µs | gRPC, µs | ratio | bar',
+      calls.map(({ rows, httpUs, grpcUs, ratio }) => [
+        `${rows} × 32`,
+        httpUs.toFixed(0),
+        grpcUs.toFixed(0),
+        `× ${ratio.toFixed(2)}`,
+        rows === 1 ? '× 3' : '× 1.6',
+      ]),
+    ),
+  ]
+}
 
 function describeStreams(loops: LoopRates): string[] {
   const loop = (name: string, all: number[]): string[] => [
