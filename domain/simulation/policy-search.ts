@@ -2,7 +2,7 @@
 import { totalAlpha, type AlphaSplit } from '../sequential/alpha-split.ts'
 import type { ReleasePolicy, StagePolicy } from '../release/policy.ts'
 import { quantileOfSorted } from '../statistics/quantiles.ts'
-import type { SimulatedWorld } from './scenario.ts'
+import type { SimulatedWorld, TrafficScenario } from './scenario.ts'
 import type { SimulatedRelease } from './simulate.ts'
 
 /** The shares of the searched plans, in percent. */
@@ -15,8 +15,27 @@ const plans: readonly (readonly number[])[] = [
   [1, 5, 10, 25, 50],
 ]
 
-/** How much more often a bad candidate fails than the champion, absolute. */
+/** How much more often a bad candidate fails, or is wrong, than the champion, absolute. */
 export const searchedFaults = [0.01, 0.02, 0.05] as const
+
+/** What a bad candidate does, and the words for it. */
+export const faultKinds = {
+  errors: 'fail 2 % more often',
+  worse: 'are wrong on 2 % of what the champion answers rightly',
+  'stale-feature': 'come to be wrong on 2 % of what the champion answers rightly, within a day',
+} as const
+export type FaultKind = keyof typeof faultKinds
+
+/** A candidate of each size. What shows in the shadow already harms no caller under any plan, so errors begin after it. */
+export const searchedScenarios = (
+  kind: FaultKind,
+  { championRate, shadowMs }: { championRate: number; shadowMs: number },
+): TrafficScenario[] =>
+  searchedFaults.map((more) => {
+    if (kind === 'worse') return { kind, by: more }
+    if (kind === 'stale-feature') return { kind, by: more, overMs: 24 * hourMs }
+    return { kind: 'error', rate: Math.min(1, championRate + more), fromMs: shadowMs }
+  })
 
 /** A simulation takes at most about this many ticks: longer plans get longer ticks. */
 const mostTicks = 1_440

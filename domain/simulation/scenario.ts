@@ -20,6 +20,8 @@ export type TrafficScenario =
   | { kind: 'source-away' }
   /** The canary is wrong on this share of the requests that the champion answers rightly; outcomes are known at once. */
   | { kind: 'worse'; by: number }
+  /** A feature of the canary stands still: the part of the champion's right answers on which the canary is wrong grows to this within `overMs`. */
+  | { kind: 'stale-feature'; by: number; overMs: number }
   /** In this slice, a tenth of the requests, the canary decides otherwise on this share; no outcome is known. */
   | { kind: 'slice'; name: string; by: number }
   /** The canary is this many times as slow. */
@@ -84,6 +86,8 @@ export const scenarioForms: Record<string, string> = {
   'scale:FACTOR': 'the canary answers a number that is FACTOR times too large',
   'worse:PART':
     'the canary is wrong on PART (0..1) of the requests that the champion answers rightly; outcomes are known at once',
+  'stale-feature:PART@HOURSh':
+    'a feature of the canary stands still: it is wrong on ever more of what the champion answers rightly, up to PART after HOURS hours; outcomes are known at once',
   'slice:NAME:PART':
     'in the slice NAME, a tenth of the requests, the canary decides otherwise on PART (0..1); no outcome is known',
   'storm:USERS': '500 failing requests of USERS users reach the canary within a minute',
@@ -122,6 +126,8 @@ export function parseScenario(text: string): TrafficScenario | undefined {
       return isRate && fromMs >= 0 ? { kind: 'error', rate: value, fromMs } : undefined
     case 'worse':
       return isRate && hours === undefined ? { kind: 'worse', by: value } : undefined
+    case 'stale-feature':
+      return isRate && fromMs > 0 ? { kind: 'stale-feature', by: value, overMs: fromMs } : undefined
     case 'shift':
       return value > -1 && hours === undefined ? { kind: 'shift', by: value } : undefined
     case 'earns':
@@ -152,6 +158,12 @@ const none: ArmCounts = { requests: 0, errors: 0, invalid: 0, slow95: 0, slow99:
 const stormRequests = 500
 /** Late enough that the early evidence favours the canary. */
 const stormAtMs = 600_000
+
+/** The share of the champion's right answers on which the canary is wrong at this time. */
+export function wrongShare(scenario: TrafficScenario, atMs: number): number {
+  if (scenario.kind === 'worse') return scenario.by
+  return scenario.kind === 'stale-feature' ? scenario.by * Math.min(1, atMs / scenario.overMs) : 0
+}
 
 /** The spread of a number's logarithm, and its shares below the champion's 10th, 50th and 90th percentile and above. */
 const logNumberSpread = 1
@@ -255,7 +267,8 @@ export function trafficOf(
       const shifted = scenario.kind === 'label-shift' && startMs >= 6 * hourMs ? 2 : 1
       const disagreeing = canaryRequests * 0.02 * shifted
       pairs = { b: pairs.b + poisson(uniform, disagreeing), c: pairs.c + poisson(uniform, disagreeing) }
-      if (scenario.kind === 'worse') pairs.b += poisson(uniform, canaryRequests * scenario.by)
+      const wrong = wrongShare(scenario, startMs)
+      if (wrong > 0) pairs.b += poisson(uniform, canaryRequests * wrong)
       const control =
         scenario.kind === 'control-gone'
           ? none

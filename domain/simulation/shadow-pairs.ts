@@ -2,7 +2,7 @@
 import type { DisagreementEvidence } from '../canary/disagreement.ts'
 import { seededRandom } from '../statistics/random.ts'
 import { binomial, type Uniform } from '../statistics/random-variates.ts'
-import type { TrafficScenario } from './scenario.ts'
+import { wrongShare, type TrafficScenario } from './scenario.ts'
 
 /** Two good versions decide otherwise on this share of the requests. */
 const usualShare = 0.04
@@ -13,18 +13,17 @@ const maxPairs = 100_000
 
 export interface ShadowPairs {
   /** Requests of a tick, each of another user. */
-  add(requests: number): void
+  add(requests: number, atMs: number): void
   /** Undefined before the first pair. */
   evidence(): DisagreementEvidence | undefined
 }
 
 /** Undefined for scenarios in which no decision differs, so that they see the same traffic as before. */
 export function shadowPairs(scenario: TrafficScenario, given: Uniform): ShadowPairs | undefined {
-  if (scenario.kind !== 'worse' && scenario.kind !== 'slice') return undefined
+  if (scenario.kind !== 'worse' && scenario.kind !== 'slice' && scenario.kind !== 'stale-feature')
+    return undefined
   const uniform = seededRandom(Math.floor(given() * 2 ** 32))
   const name = scenario.kind === 'slice' ? scenario.name : undefined
-  const everywhere = usualShare + (scenario.kind === 'worse' ? scenario.by : 0)
-  const inSlice = Math.min(1, everywhere + (scenario.kind === 'slice' ? scenario.by : 0))
   const parts = { slice: [0, 0], rest: [0, 0] }
   const add = (part: number[], requests: number, share: number): void => {
     const differing = binomial(uniform, requests, share)
@@ -32,7 +31,9 @@ export function shadowPairs(scenario: TrafficScenario, given: Uniform): ShadowPa
     part[1]! += differing
   }
   return {
-    add(requests) {
+    add(requests, atMs) {
+      const everywhere = Math.min(1, usualShare + wrongShare(scenario, atMs))
+      const inSlice = Math.min(1, everywhere + (scenario.kind === 'slice' ? scenario.by : 0))
       const [same, differ] = [0, 1].map((i) => parts.slice[i]! + parts.rest[i]!)
       const read = Math.min(requests, maxPairs - same! - differ!)
       const sliced = binomial(uniform, read, sliceShare)

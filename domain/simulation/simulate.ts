@@ -96,7 +96,7 @@ export function simulateRelease(plan: Simulated, rule?: BaselineRuleName): Simul
     if (tick) {
       const counted = other ? tick : stoppedByBreaker(tick, guard, uniform)
       lastTickMs = atMs
-      if (state.stage === 'shadow') pairs?.add(counted.canary.requests)
+      if (state.stage === 'shadow') pairs?.add(counted.canary.requests, atMs)
       else {
         harm.add(counted)
         business?.add(counted, { index: state.routings.length, shareBp: exposedBp(state) }, atMs)
@@ -213,6 +213,7 @@ export function faultStart(scenario: TrafficScenario): number | undefined {
       return scenario.by > 0 ? 0 : undefined
     case 'worse':
       return scenario.by > 0 ? 0 : undefined
+    case 'stale-feature':
     case 'slice':
     case 'latency':
     case 'shift':

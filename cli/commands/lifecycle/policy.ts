@@ -4,12 +4,15 @@ import type { ReleasePolicy, StagePolicy } from '../../../domain/release/policy.
 import { totalAlpha } from '../../../domain/sequential/alpha-split.ts'
 import {
   candidatePolicies,
+  faultKinds,
   paretoFront,
   requiredPower,
   scoreOf,
   searchedFaults,
+  searchedScenarios,
   suggestedOf,
   worldFor,
+  type FaultKind,
   type PolicyScore,
 } from '../../../domain/simulation/policy-search.ts'
 import type { RecordedTick, SimulatedWorld, TrafficScenario } from '../../../domain/simulation/scenario.ts'
@@ -36,6 +39,10 @@ export const policyGroup: CommandGroup = {
       options: [
         ['--harm <n>', 'Failures above the champion that a release may cause (default: that of the policy)'],
         ['--false-rollback <rate>', 'Bound Σα on false rollbacks, up to 0.05 (default: that of the policy)'],
+        [
+          '--fault <kind>',
+          'What bad candidates do: errors, worse or stale-feature, the last two with outcomes known at once (default: errors)',
+        ],
         ['--hours <list>', `Times of all stages together, in hours (default: ${defaultHours})`],
         ['--releases <n>', 'Simulated releases of each plan and fault (default: 40)'],
         ['--traffic <file>', 'Recorded traffic as JSON lines instead of that of the running system'],
@@ -46,6 +53,7 @@ export const policyGroup: CommandGroup = {
       examples: [
         'policy suggest flight-delay --harm 50 --false-rollback 0.05',
         'policy suggest iris --rps 20 --hours 1,4,24 --json',
+        'policy suggest iris --rps 20 --fault worse',
       ],
       run: suggest,
     },
@@ -63,17 +71,14 @@ async function suggest(
     falseRollback: numberOf(options, 'false-rollback', alphaOf(policy), 0.001, 0.05),
     hours: hoursOf(options['hours']),
   }
+  const fault = faultOf(options['fault'])
   const releases = numberOf(options, 'releases', 40, 10, 10_000)
   const seed = numberOf(options, 'seed', 1, 0, 2 ** 31)
   const isGiven = options['traffic'] !== undefined || options['rps'] !== undefined
   const given = await worldOf(options, policy)
   const world = isGiven ? given : { ...given, ...(await recordedTraffic(api(), model)) }
-  const faults = searchedFaults.map((more): TrafficScenario => ({
-    kind: 'error',
-    rate: Math.min(1, championRate(world) + more),
-    // A fault that shows in the shadow already harms no caller, under any plan.
-    fromMs: policy.shadow?.minMs ?? 0,
-  }))
+  const shadowMs = policy.shadow?.minMs ?? 0
+  const faults = searchedScenarios(fault, { championRate: championRate(world), shadowMs })
   const scenarios: TrafficScenario[] = [{ kind: 'good' }, ...faults]
   const candidates = candidatePolicies(policy, search)
   const plans = candidates.flatMap((each) =>
@@ -106,7 +111,7 @@ async function suggest(
       frontTable(terminal, front, chosen),
       '',
       suggestion === undefined
-        ? `No plan rolls back ${percentText(requiredPower)} of candidates that fail 2 % more often with at most ${search.harmBudget} failures: allow more with --harm, or longer stages with --hours.`
+        ? `No plan rolls back ${percentText(requiredPower)} of candidates that ${faultKinds[fault]} with at most ${search.harmBudget} failures: allow more with --harm, or longer stages with --hours.`
         : modelFileLines(suggestion.policy, policy),
     ].join('\n'),
   )
@@ -120,6 +125,13 @@ async function policyOf(name: string): Promise<ReleasePolicy> {
       `${name} is released by ${release.strategy}: only canary and rolling have stages to search`,
     )
   return release
+}
+
+function faultOf(given: Options[string]): FaultKind {
+  const kind = String(given ?? 'errors')
+  if (!Object.hasOwn(faultKinds, kind))
+    throw usageError(`--fault is one of ${Object.keys(faultKinds).join(', ')}, not ${kind}`)
+  return kind as FaultKind
 }
 
 function hoursOf(given: Options[string]): number[] {

@@ -189,6 +189,10 @@ it.each([
     '--false-rollback must be a number from 0.001 to 0.05',
   ],
   [['policy', 'suggest', 'iris', '--traffic', '/nowhere/at/all'], '/nowhere/at/all'],
+  [
+    ['policy', 'suggest', 'iris', '--fault', 'bad'],
+    '--fault is one of errors, worse, stale-feature, not bad',
+  ],
   [['simulate', '--scenario', 'earns:-0.1'], 'needs a --policy with business metrics'],
   [['simulate', '--scenario', 'measured:1'], 'needs a --policy with external metrics'],
   [['monitor', 'backtest', 'iris', '--days', '1000'], '--days must be a number from 0.01 to 92'],

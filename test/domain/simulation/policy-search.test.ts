@@ -5,6 +5,7 @@ import {
   candidatePolicies,
   paretoFront,
   scoreOf,
+  searchedScenarios,
   suggestedOf,
   worldFor,
   type PolicyScore,
@@ -15,6 +16,14 @@ import { seededRandom } from '../../../domain/statistics/random.ts'
 
 const hourMs = 3_600_000
 const search = { hours: [0.25, 4], harmBudget: 20, falseRollback: 0.02 }
+
+it('bad candidates fail more often, are less right, or come to be', () => {
+  const of = (kind: 'errors' | 'worse' | 'stale-feature') =>
+    searchedScenarios(kind, { championRate: 0.005, shadowMs: hourMs })[1]
+  expect(of('errors')).toEqual({ kind: 'error', rate: 0.025, fromMs: hourMs })
+  expect(of('worse')).toEqual({ kind: 'worse', by: 0.02 })
+  expect(of('stale-feature')).toEqual({ kind: 'stale-feature', by: 0.02, overMs: 24 * hourMs })
+})
 
 describe('the searched policies', () => {
   const candidates = candidatePolicies(dayPolicy, search)

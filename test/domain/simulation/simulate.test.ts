@@ -141,6 +141,25 @@ describe('a simulated release', () => {
       expect(parseScenario(wrong)).toBeUndefined()
   })
 
+  it('is rolled back when a feature of it stands still, later than when it is wrong from the start', () => {
+    const releases = (scenario: string) =>
+      [1, 2, 3, 4, 5].map((seed) =>
+        simulateRelease({
+          policy: short,
+          scenario: parseScenario(scenario)!,
+          world: defaultWorld,
+          uniform: seededRandom(seed),
+        }),
+      )
+    const [standing, wrong] = ['stale-feature:0.05@2h', 'worse:0.05'].map(releases)
+    for (const [i, { outcome, minutes }] of standing!.entries()) {
+      expect(outcome).toBe('rolled_back')
+      expect(minutes).toBeGreaterThan(wrong![i]!.minutes)
+    }
+    for (const unread of ['stale-feature:0.05', 'stale-feature:2@1h', 'stale-feature:0.1@0h'])
+      expect(parseScenario(unread)).toBeUndefined()
+  })
+
   it('ramps faster within its harm budget, and never through its last stage', () => {
     const hour = { minMs: hourMs, minRequests: 1_000, deadlineMs: 2 * hourMs }
     const stages = [500, 1_000, 2_500].map((shareBp) => ({ ...hour, shareBp }))
