@@ -38,6 +38,8 @@ export interface TenurePrediction {
   probabilities?: Record<string, number>
   value?: number
   quantiles?: Record<string, number>
+  /** Lies in the band that a person decides. */
+  review?: true
 }
 
 export interface TenurePredictions {

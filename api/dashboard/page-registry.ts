@@ -1,5 +1,6 @@
 /** Registers every page and form with its roles. A page that is missing here is not served. */
 import { admins, viewers } from '../http/route.ts'
+import { reviewers } from '../services/review/review-queue.ts'
 import { alertHandlers } from './pages/operations/alert-roles.ts'
 import type { FormEntry, PageEntry } from './page.ts'
 
@@ -62,6 +63,10 @@ export const pageRegistry: readonly PageEntry[] = [
     '/models/:name/features': {
       summary: 'Compare the live inputs of a model with the training data of its champion.',
       find: async () => (await import('./pages/model/model-features.tsx')).featuresPage,
+    },
+    '/models/:name/reviews': {
+      summary: 'List the answers of a model that wait for a review, with the form that answers.',
+      find: async () => (await import('./pages/model/reviews.tsx')).reviewsPage,
     },
     '/models/:name/versions/:version': {
       summary: 'Show a version: evaluation, training and model card.',
@@ -153,6 +158,12 @@ export const formRegistry: readonly FormEntry[] = [
     allow: ['operator', 'admin'],
     summary: 'Cancel a running retraining.',
     find: async () => (await import('./pages/training/cancel.tsx')).submitCancel,
+  },
+  {
+    path: '/models/:name/reviews',
+    allow: reviewers,
+    summary: 'Store what a person says of an answer.',
+    find: async () => (await import('./pages/model/review-action.ts')).submitReview,
   },
   {
     path: '/sign-in',

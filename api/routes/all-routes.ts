@@ -21,6 +21,7 @@ import { modelRoutes } from './registry/models.ts'
 import { eventRoutes } from './serving/events.ts'
 import { outcomeRoutes } from './serving/outcomes.ts'
 import { explanationRoutes } from './serving/explanations.ts'
+import { reviewRoutes } from './serving/reviews.ts'
 import { predictionRoutes } from './serving/predictions.ts'
 import { auditRoutes } from './admin/audit.ts'
 import { releaseRoutes } from './lifecycle/releases.ts'
@@ -40,6 +41,7 @@ export function routesOf(deps: ApiDeps): RouteDefinition[] {
     ...explanationRoutes(deps),
     ...outcomeRoutes(deps),
     ...eventRoutes(deps),
+    ...reviewRoutes(deps),
     ...inferenceRoutes(deps),
     ...adapterRoutes(deps),
     ...modelRoutes(deps),

@@ -32,6 +32,7 @@ import { sweepCommand } from './lifecycle/sweep.ts'
 import { triggersGroup } from './lifecycle/triggers.ts'
 import { tryCommand } from './lifecycle/try.ts'
 import { upCommand } from './admin/up.ts'
+import { reviewsGroup } from './registry/reviews.ts'
 import { versionsGroup } from './registry/versions.ts'
 
 export const commands: readonly (CommandSpec | CommandGroup)[] = [
@@ -59,6 +60,7 @@ export const commands: readonly (CommandSpec | CommandGroup)[] = [
   batchGroup,
   featuresGroup,
   explainCommand,
+  reviewsGroup,
   exportCommand,
   erasuresGroup,
   killSwitchesGroup,

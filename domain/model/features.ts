@@ -44,12 +44,23 @@ export function acceptedRange({ min, max, outside }: NumberFeature): { low: numb
     : { low: min ?? -Infinity, high: max ?? Infinity }
 }
 
+/** The probabilities that a person reviews; both ends belong to it. */
+export interface ProbabilityBand {
+  from: number
+  to: number
+}
+
+/** The answers of classes that a person reviews: the largest probability is below. */
+export interface ClassBand {
+  below: number
+}
+
 /** The meaning of the network's outputs. */
 export type Output =
   /** One output in [0, 1] per row: the probability of the positive class. */
-  | { kind: 'probability'; positive: string; threshold: number }
+  | { kind: 'probability'; positive: string; threshold: number; review?: ProbabilityBand }
   /** One output per class, summing to 1. */
-  | { kind: 'classes'; classes: readonly string[] }
+  | { kind: 'classes'; classes: readonly string[]; review?: ClassBand }
   /** One real number per row. */
   | { kind: 'number'; unit?: string; min?: number; max?: number }
   /** One number per level and row, rising: with probability `levels[k]`, the truth is at most the k-th. */

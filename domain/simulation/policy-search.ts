@@ -19,16 +19,16 @@ const plans: readonly (readonly number[])[] = [
 export const searchedFaults = [0.01, 0.02, 0.05] as const
 
 /** What a bad candidate does, and the words for it. */
-export const faultKinds = {
+export const searchedKinds = {
   errors: 'fail 2 % more often',
   worse: 'are wrong on 2 % of what the champion answers rightly',
   'stale-feature': 'come to be wrong on 2 % of what the champion answers rightly, within a day',
 } as const
-export type FaultKind = keyof typeof faultKinds
+export type SearchedKind = keyof typeof searchedKinds
 
 /** A candidate of each size. What shows in the shadow already harms no caller under any plan, so errors begin after it. */
 export const searchedScenarios = (
-  kind: FaultKind,
+  kind: SearchedKind,
   { championRate, shadowMs }: { championRate: number; shadowMs: number },
 ): TrafficScenario[] =>
   searchedFaults.map((more) => {

@@ -1,7 +1,7 @@
 /** Defines labels: what the model learns to predict, the column of the value, and the time at which it became known. */
 import type * as tfjs from '@tensorflow/tfjs'
 import type { LabelDefinition } from '../../domain/model-definition.ts'
-import type { Features } from '../../domain/model/features.ts'
+import type { ClassBand, Features, ProbabilityBand } from '../../domain/model/features.ts'
 import { reportUnknown } from './fields.ts'
 import { reportDistinct, reportRange, type IssueCollector } from './issues.ts'
 
@@ -13,8 +13,15 @@ interface LabelOptions {
 }
 
 /** One of several classes: `oneOf(['setosa', 'versicolor', 'virginica'])`. */
-export function oneOf(classes: readonly string[], options: LabelOptions = {}): LabelDefinition {
-  return { column: 'label', ...options, output: { kind: 'classes', classes } }
+export function oneOf(
+  classes: readonly string[],
+  options: LabelOptions & {
+    /** Answers whose largest probability is below are marked for review by a person: `{ below: 0.6 }`. */
+    review?: ClassBand
+  } = {},
+): LabelDefinition {
+  const { review, ...rest } = options
+  return { column: 'label', ...rest, output: { kind: 'classes', classes, ...(review && { review }) } }
 }
 
 /** True or false: the model predicts the probability of true. */
@@ -24,10 +31,13 @@ export function yesNo(
     positive: string
     /** The probability from which a prediction is positive; 0.5 when absent. */
     threshold?: number
+    /** Answers from one probability to the other are marked for review by a person: `{ from: 0.4, to: 0.6 }`. */
+    review?: ProbabilityBand
   },
 ): LabelDefinition {
-  const { positive, threshold = 0.5, ...rest } = options
-  return { column: 'label', ...rest, output: { kind: 'probability', positive, threshold } }
+  const { positive, threshold = 0.5, review, ...rest } = options
+  const output = { kind: 'probability', positive, threshold, ...(review && { review }) } as const
+  return { column: 'label', ...rest, output }
 }
 
 /** A number: `quantity({ unit: 'min', min: 0 })`. */
@@ -67,8 +77,8 @@ export function pinball(
 }
 
 const optionsOf = {
-  classes: [],
-  probability: ['positive', 'threshold'],
+  classes: ['review'],
+  probability: ['positive', 'threshold', 'review'],
   number: ['unit', 'min', 'max'],
   quantiles: ['unit', 'min', 'max'],
 } as const
@@ -82,12 +92,26 @@ export function checkLabel(report: IssueCollector, label: LabelDefinition, featu
     report('label.knownAt', `${label.knownAt} is also a feature: it is unknown at prediction time`)
   if (output.kind === 'classes') reportDistinct(report, 'label', output.classes, 2)
   if (output.kind === 'number' || output.kind === 'quantiles') reportRange(report, 'label', output)
+  checkReview(report, output)
   if (output.kind === 'quantiles') checkLevels(report, output.levels)
   if (output.kind === 'probability') {
     if (!(output.threshold > 0 && output.threshold < 1))
       report('label.threshold', `a number between 0 and 1 is required, not ${output.threshold}`)
     if (typeof output.positive !== 'string' || output.positive === '')
       report('label.positive', 'the name of the positive class is required')
+  }
+}
+
+function checkReview(report: IssueCollector, output: LabelDefinition['output']): void {
+  if (output.kind === 'probability' && output.review !== undefined) {
+    const { from, to } = output.review
+    if (!(from >= 0 && from <= to && to <= 1))
+      report('label.review', `{ from: 0.4, to: 0.6 } is required, not ${JSON.stringify(output.review)}`)
+  }
+  if (output.kind === 'classes' && output.review !== undefined) {
+    const { below } = output.review
+    if (!(below > 0 && below <= 1))
+      report('label.review', `{ below: 0.6 } is required, not ${JSON.stringify(output.review)}`)
   }
 }
 

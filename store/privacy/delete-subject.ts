@@ -61,12 +61,14 @@ export async function eraseNamed(database: Database, id: string): Promise<void> 
     where id = ${id}`)
 }
 
-/** The outcomes, events and pairs of requests, and the memory of them. */
+/** The outcomes, reviews, events and pairs of requests, and the memory of them. */
 const hanging = (requests: Sql): Sql => sql`
     remembered as (
       insert into erased_requests (id) ${requests} on conflict do nothing
     ), gone_outcomes as (
       delete from outcomes where request_id in (${requests}) returning 1
+    ), gone_reviews as (
+      delete from reviews where request_id in (${requests}) returning 1
     ), gone_pairs as (
       delete from shadow_pairs where request_of(prediction_id) in (${requests}) returning 1
     ), gone_events as (

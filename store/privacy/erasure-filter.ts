@@ -25,6 +25,8 @@ export async function findErasureFilter(
          returning arrived.id
        ), gone_outcomes as (
          delete from outcomes where request_id in (select id from gone)
+       ), gone_reviews as (
+         delete from reviews where request_id in (select id from gone)
        ), gone_events as (
          delete from events where request_id in (select id from gone)
        ), remembered as (

@@ -79,7 +79,11 @@ export function servedRequestsQuery(
       select json_agg(json_build_array(place, value, arrived, observed)) as outcomes from (
         select distinct on (prediction_id) instance_index(prediction_id) as place, value #>> '{}' as value,
           extract(epoch from arrived_at)::float8 * 1000 as arrived, extract(epoch from observed_at)::float8 * 1000 as observed
-        from outcomes where request_id = requests.id and arrived_at <= ${textLiteral(asOf)}::timestamptz and observed_at <= arrived_at
+        from (
+          select prediction_id, value, arrived_at, observed_at, revision from outcomes where request_id = requests.id
+          -- An outcome outranks what a person said before it.
+          union all select prediction_id, value, reviewed_at, reviewed_at, 0 from reviews where request_id = requests.id
+        ) as told where arrived_at <= ${textLiteral(asOf)}::timestamptz and observed_at <= arrived_at
         order by prediction_id, revision desc, arrived_at desc
       ) as newest
     ) as told on true`

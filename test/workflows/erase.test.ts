@@ -151,6 +151,10 @@ describe('the erasure of a subject', () => {
     await fixture.store.query(sql`
       insert into shadow_pairs (model, release_id, prediction_id, served_version, shadow_version, served, shadow)
       values ('iris', 'rel_x', ${hers[0]}, ${version}, ${version}, '{}', '{}')`)
+    // What a person said of an answer to her, and of one to another subject.
+    await fixture.store.query(sql`
+      insert into reviews (prediction_id, model, value, reviewed_by)
+      select id, 'iris', '"setosa"', 'olga' from unnest(${[hers[0], his[0]]}::uuid[]) as id`)
     // Outcomes that came before their predictions: she names one herself.
     const early = randomUUID()
     expect((await say([early, randomUUID()])).json).toMatchObject({ stored: 2, unknown: 2 })
@@ -200,6 +204,7 @@ describe('the erasure of a subject', () => {
     })
     expect(await keysInLog()).toEqual(['bob', 'bob'])
     expect(await count(sql`select count(*) as n from outcomes`)).toBe(3)
+    expect(await count(sql`select count(*) as n from reviews`)).toBe(1)
     expect(await count(sql`select count(*) as n from events`)).toBe(1)
     expect(
       await count(

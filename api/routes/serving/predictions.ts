@@ -54,6 +54,7 @@ const predictedSchema = {
             additionalProperties: { type: 'number' },
             description: 'By level, rising.',
           },
+          review: { type: 'boolean', description: 'Lies in the band that a person decides.' },
         },
       },
     },

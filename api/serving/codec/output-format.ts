@@ -3,6 +3,7 @@
  * encoded once, when it is loaded.
  */
 import type { Output } from '../../../domain/model/features.ts'
+import { compileReview } from '../../../domain/review/band.ts'
 import { maxFloatBytes, writeText, writeFloat, writeId, reserve, type ByteWriter } from './byte-writer.ts'
 
 /** The prediction of one instance, as compared and stored for shadow pairs. */
@@ -44,11 +45,17 @@ export function compileFormat(output: Output): OutputFormat {
   }
 }
 
-function probabilityFormat({ threshold, positive }: Extract<Output, { kind: 'probability' }>): OutputFormat {
+const reviewed = ',"review":true}'
+
+function probabilityFormat(output: Extract<Output, { kind: 'probability' }>): OutputFormat {
+  const { threshold, positive } = output
   const field = Buffer.from('","probability":')
-  const yes = Buffer.from(`,"label":true,"positive":${JSON.stringify(positive)}}`)
-  const no = Buffer.from(`,"label":false,"positive":${JSON.stringify(positive)}}`)
-  const most = idBytes + field.byteLength + maxFloatBytes + no.byteLength
+  const endOf = (label: boolean, last: string) =>
+    Buffer.from(`,"label":${label},"positive":${JSON.stringify(positive)}${last}`)
+  const [yes, no] = [endOf(true, '}'), endOf(false, '}')]
+  const [yesReviewed, noReviewed] = [endOf(true, reviewed), endOf(false, reviewed)]
+  const isForReview = compileReview(output)
+  const most = idBytes + field.byteLength + maxFloatBytes + noReviewed.byteLength
   return {
     width: 1,
     issueOf(outputs, row) {
@@ -62,21 +69,25 @@ function probabilityFormat({ threshold, positive }: Extract<Output, { kind: 'pro
       writeId(writer, id, row)
       writeText(writer, field)
       writeFloat(writer, p)
-      writeText(writer, p >= threshold ? yes : no)
+      if (isForReview?.(outputs, row) === true) writeText(writer, p >= threshold ? yesReviewed : noReviewed)
+      else writeText(writer, p >= threshold ? yes : no)
     },
     answer: (outputs, row) => ({ probability: outputs[row]!, label: outputs[row]! >= threshold }),
     difference: (a, b, row) => Math.abs(a[row]! - b[row]!),
   }
 }
 
-function classesFormat({ classes }: Extract<Output, { kind: 'classes' }>): OutputFormat {
+function classesFormat(output: Extract<Output, { kind: 'classes' }>): OutputFormat {
+  const { classes } = output
+  const isForReview = compileReview(output)
+  const closedReviewed = Buffer.from(`}${reviewed}`)
   const width = classes.length
   const heads = classes.map((name) => Buffer.from(`","label":${JSON.stringify(name)},"probabilities":{`))
   const keys = classes.map((name, index) => Buffer.from(`${index === 0 ? '' : ','}${JSON.stringify(name)}:`))
   const most =
     idBytes +
     Math.max(...heads.map((head) => head.byteLength)) +
-    keys.reduce((sum, key) => sum + key.byteLength + maxFloatBytes, closedTwice.byteLength)
+    keys.reduce((sum, key) => sum + key.byteLength + maxFloatBytes, closedReviewed.byteLength)
   return {
     width,
     issueOf(outputs, row) {
@@ -98,7 +109,7 @@ function classesFormat({ classes }: Extract<Output, { kind: 'classes' }>): Outpu
         writeText(writer, keys[i]!)
         writeFloat(writer, outputs[at + i]!)
       }
-      writeText(writer, closedTwice)
+      writeText(writer, isForReview?.(outputs, row) === true ? closedReviewed : closedTwice)
     },
     answer: (outputs, row) => ({
       label: classes[likeliest(outputs, row * width, width)]!,

@@ -4,7 +4,7 @@ import type { ReleasePolicy, StagePolicy } from '../../../domain/release/policy.
 import { totalAlpha } from '../../../domain/sequential/alpha-split.ts'
 import {
   candidatePolicies,
-  faultKinds,
+  searchedKinds,
   paretoFront,
   requiredPower,
   scoreOf,
@@ -12,7 +12,7 @@ import {
   searchedScenarios,
   suggestedOf,
   worldFor,
-  type FaultKind,
+  type SearchedKind,
   type PolicyScore,
 } from '../../../domain/simulation/policy-search.ts'
 import type { RecordedTick, SimulatedWorld, TrafficScenario } from '../../../domain/simulation/scenario.ts'
@@ -111,7 +111,7 @@ async function suggest(
       frontTable(terminal, front, chosen),
       '',
       suggestion === undefined
-        ? `No plan rolls back ${percentText(requiredPower)} of candidates that ${faultKinds[fault]} with at most ${search.harmBudget} failures: allow more with --harm, or longer stages with --hours.`
+        ? `No plan rolls back ${percentText(requiredPower)} of candidates that ${searchedKinds[fault]} with at most ${search.harmBudget} failures: allow more with --harm, or longer stages with --hours.`
         : modelFileLines(suggestion.policy, policy),
     ].join('\n'),
   )
@@ -127,11 +127,11 @@ async function policyOf(name: string): Promise<ReleasePolicy> {
   return release
 }
 
-function faultOf(given: Options[string]): FaultKind {
+function faultOf(given: Options[string]): SearchedKind {
   const kind = String(given ?? 'errors')
-  if (!Object.hasOwn(faultKinds, kind))
-    throw usageError(`--fault is one of ${Object.keys(faultKinds).join(', ')}, not ${kind}`)
-  return kind as FaultKind
+  if (!Object.hasOwn(searchedKinds, kind))
+    throw usageError(`--fault is one of ${Object.keys(searchedKinds).join(', ')}, not ${kind}`)
+  return kind as SearchedKind
 }
 
 function hoursOf(given: Options[string]): number[] {

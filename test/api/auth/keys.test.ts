@@ -154,7 +154,7 @@ describe('every route', () => {
     )
   })
 
-  it('limits a predictor key to predictions, explanations, outcomes and events, and a labeller key to outcomes and events', () => {
+  it('limits a predictor key to predictions, explanations, outcomes and events, and a labeller key to outcomes, events and reviews', () => {
     const pathsOf = (role: Role) =>
       api.routes
         .filter(
@@ -172,7 +172,13 @@ describe('every route', () => {
       '/invocations',
       '/v1/models/:name/openapi.json',
     ])
-    expect(pathsOf('labeller')).toEqual(['/v1/outcomes', '/v1/outcomes/bulk', '/v1/events'])
+    expect(pathsOf('labeller')).toEqual([
+      '/v1/outcomes',
+      '/v1/outcomes/bulk',
+      '/v1/events',
+      '/v1/models/:name/reviews',
+      '/v1/models/:name/reviews',
+    ])
   })
 })
 

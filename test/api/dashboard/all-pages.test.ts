@@ -146,6 +146,7 @@ const pages: [string, string][] = [
   [at('?at=2001-01-01'), 'had no champion then'],
   [at('?at=2001-01-01+12:00'), 'had no champion then'],
   [at('/features'), 'hour: live vs training data'],
+  [at('/reviews'), 'has no band for review'],
   [at(`/versions/${champion}`), 'Limitations'],
   [at(`/versions/${champion}/card`), 'Inputs'],
   [at(''), 'What another threshold would do'],

@@ -192,6 +192,7 @@ const pathsOf = ({
   '/models': '/models',
   '/models/:name': `/models/${model}`,
   '/models/:name/features': `/models/${model}/features`,
+  '/models/:name/reviews': `/models/${model}/reviews`,
   '/models/:name/versions/:version': `/models/${model}/versions/${candidate}`,
   '/models/:name/versions/:version/card': `/models/${model}/versions/${candidate}/card`,
   '/versions': `/versions?model=${model}`,

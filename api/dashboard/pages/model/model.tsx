@@ -263,5 +263,6 @@ function liveFacts(
     ['Live since', <Since at={since} nowMs={nowMs} />],
     releaseId === undefined ? undefined : ['Released by', <ReleaseLink id={releaseId} />],
     ['Inputs', <a href={`${path}/features`}>Live vs training data</a>],
+    ['Reviews', <a href={`${path}/reviews`}>Answers for review</a>],
   ]
 }

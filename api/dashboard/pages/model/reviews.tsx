@@ -1,0 +1,130 @@
+/** Lists the answers of a model that wait for a review, with one button for each answer that a person may give. */
+import { countText } from '../../../../charts/figures.ts'
+import { percentText } from '../../../../domain/figures.ts'
+import type { ReviewStratum } from '../../../../domain/review/estimate.ts'
+import {
+  listReviews,
+  reviewDays,
+  reviewers,
+  type ReviewQueue,
+} from '../../../services/review/review-queue.ts'
+import { definePage, type PageElement } from '../../page.ts'
+import { TokenField } from '../../components/csrf-field.tsx'
+import { DataTable, numberText, Time } from '../../components/elements.tsx'
+import { ModelCrumbs } from '../../components/links.tsx'
+
+const shown = 50
+
+export const reviewsPage = definePage({
+  load: (deps, { actor, params }) => listReviews(deps, actor, { model: params['name']!, limit: shown }),
+  title: ({ model }) => `Reviews of ${model}`,
+  view: (queue, { actor, token }) => (
+    <>
+      <ModelCrumbs model={queue.model} />
+      <h1>Reviews of {queue.model}</h1>
+      {queue.band === undefined ? (
+        <p class="empty">
+          {queue.model} has no band for review. Declare one with <code>review</code> of its label.
+        </p>
+      ) : (
+        <p>
+          Answers with {bandText(queue.band)} of the last {reviewDays} days that have no outcome, the oldest
+          first.
+        </p>
+      )}
+      <section class="card" aria-labelledby="waiting-heading">
+        <h2 id="waiting-heading">Waiting</h2>
+        <Waiting queue={queue} token={reviewers.includes(actor.role) ? token : undefined} />
+      </section>
+      <Estimate {...queue} />
+    </>
+  ),
+})
+
+const bandText = (band: NonNullable<ReviewQueue['band']>): string =>
+  'below' in band
+    ? `a largest probability below ${numberText(band.below)}`
+    : `a probability from ${numberText(band.from)} to ${numberText(band.to)}`
+
+const Waiting = ({ queue, token }: { queue: ReviewQueue; token: string | undefined }): PageElement => (
+  <DataTable
+    caption="Waiting"
+    hideCaption
+    rows={queue.waiting}
+    empty="No answer waits for a review"
+    columns={[
+      { head: 'Answered', names: true, cell: ({ at }) => <Time at={at} /> },
+      {
+        head: 'Row',
+        cell: ({ row }) =>
+          Object.entries(row)
+            .map(([name, value]) => `${name} ${value ?? 'missing'}`)
+            .join(', '),
+      },
+      {
+        head: 'Answer',
+        cell: ({ answer, outputs }) => `${textOf(answer)} (${numberText(Math.max(...outputs))})`,
+      },
+      {
+        head: 'Your answer',
+        cell: ({ predictionId }) =>
+          token === undefined ? (
+            '–'
+          ) : (
+            <form class="filter" method="post" action={`/models/${queue.model}/reviews`}>
+              <TokenField token={token} />
+              <input type="hidden" name="prediction" value={predictionId} />
+              {choicesOf(queue).map(({ value, text }) => (
+                <button class="second" name="value" value={value}>
+                  {text}
+                </button>
+              ))}
+            </form>
+          ),
+      },
+    ]}
+  />
+)
+
+const textOf = (answer: ReviewQueue['waiting'][number]['answer']): string =>
+  answer === true ? 'yes' : answer === false ? 'no' : String(answer)
+
+const choicesOf = ({ classes }: ReviewQueue): { value: string; text: string }[] =>
+  classes.length > 0
+    ? classes.map((name) => ({ value: name, text: name }))
+    : [
+        { value: '=true', text: 'yes' },
+        { value: '=false', text: 'no' },
+      ]
+
+const Estimate = ({ strata, estimate }: ReviewQueue): PageElement => {
+  const share = (value: number | null) => (value === null ? '–' : percentText(value))
+  const rows: (ReviewStratum & { name: string })[] = [
+    { name: 'In the band', ...strata.band },
+    { name: 'Outside', ...strata.rest },
+  ]
+  return (
+    <section class="card" aria-labelledby="estimate-heading">
+      <h2 id="estimate-heading">Accuracy with reviews</h2>
+      <p>
+        {share(estimate.accuracy)}
+        {estimate.error === null ? '' : ` ± ${percentText(2 * estimate.error)}`}, each part weighed by its
+        answers. Without the weights it would be {share(estimate.pooled)}: reviews come from the band alone.
+      </p>
+      <DataTable
+        caption="Answers and what is known of them"
+        rows={rows}
+        empty="No answers"
+        columns={[
+          { head: 'Answers', names: true, cell: ({ name }) => name },
+          { head: 'Count', numeric: true, cell: ({ predictions }) => countText(predictions) },
+          { head: 'Known', numeric: true, cell: ({ known }) => countText(known) },
+          { head: 'Right', numeric: true, cell: ({ right }) => countText(right) },
+        ]}
+      />
+      <p class="hint">
+        A review is no outcome: no judge reads it. An outcome that comes later replaces it here.
+      </p>
+    </section>
+  )
+}

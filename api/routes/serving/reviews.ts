@@ -1,0 +1,83 @@
+/** `/v1/models/:name/reviews`: answers that the model is not sure of, and what people say of them. */
+import { z } from 'zod'
+import type { Role } from '../../../domain/roles.ts'
+import {
+  arrayOf,
+  countField,
+  dataField,
+  nullable,
+  numberField,
+  schemaOfFields,
+  textField,
+  timeField,
+} from '../answers/fields.ts'
+import { boundedList, limit, toWire } from '../../http/schemas.ts'
+import { defineRoute, viewers, type RouteDefinition } from '../../http/route.ts'
+import type { ApiDeps } from '../../deps.ts'
+import { listReviews, reviewDays, reviewers, takeReviews } from '../../services/review/review-queue.ts'
+
+const readers: readonly Role[] = [...viewers, 'labeller']
+/** People, and programs that carry their answers. */
+const writers: readonly Role[] = [...reviewers, 'labeller']
+const maxReviews = 1_000
+
+const stratum = schemaOfFields({ predictions: countField, known: countField, right: countField })
+const value = { anyOf: [textField, { type: 'boolean' }, numberField] } as const
+const reviewsAnswer = schemaOfFields(
+  {
+    model: textField,
+    classes: arrayOf(textField),
+    waiting: arrayOf(
+      schemaOfFields({
+        prediction_id: textField,
+        at: timeField,
+        version: textField,
+        row: dataField,
+        outputs: arrayOf(numberField),
+        answer: value,
+      }),
+    ),
+    strata: schemaOfFields({ band: stratum, rest: stratum }),
+    estimate: schemaOfFields({
+      accuracy: nullable(numberField),
+      error: nullable(numberField),
+      pooled: nullable(numberField),
+    }),
+  },
+  { band: dataField },
+)
+
+export const reviewRoutes = (deps: ApiDeps): RouteDefinition[] => [
+  defineRoute('get', '/v1/models/:name/reviews', readers, {
+    summary: `List the answers of the last ${reviewDays} days in the band for review that have no outcome and no review, the oldest first, and the accuracy that outcomes and reviews give.`,
+    answers: { 200: 'The answers, and the estimate; null where nothing is known yet' },
+    answerSchema: reviewsAnswer,
+    query: z.strictObject({ limit }),
+    async handle({ actor, params, query }) {
+      const { waiting, ...queue } = await listReviews(deps, actor!, {
+        model: params['name']!,
+        limit: query.limit,
+      })
+      return { json: { ...queue, waiting: waiting.map(toWire) } }
+    },
+  }),
+  defineRoute('post', '/v1/models/:name/reviews', writers, {
+    summary:
+      'Store what people say of answers, all or none. A review is no outcome: no judge reads it, and a training on served rows does until an outcome comes.',
+    answers: { 200: 'The number of reviews received, and of those that were new or changed' },
+    answerSchema: schemaOfFields({ received: countField, stored: countField }),
+    body: z.strictObject({
+      reviews: boundedList(
+        z.strictObject({
+          prediction_id: z.uuid(),
+          value: z.union([z.string().max(1_000), z.boolean(), z.number()]),
+        }),
+        { min: 1, max: maxReviews },
+      ),
+    }),
+    async handle({ actor, params, body }) {
+      const reviews = body.reviews.map(({ prediction_id: predictionId, value }) => ({ predictionId, value }))
+      return { json: await takeReviews(deps, actor!, { model: params['name']!, reviews }) }
+    },
+  }),
+]

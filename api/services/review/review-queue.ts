@@ -1,0 +1,126 @@
+/** Lists answers for review and takes what people say of them. A review is checked as an outcome is. */
+import { DomainError } from '../../../domain/errors.ts'
+import type { Role } from '../../../domain/roles.ts'
+import {
+  likeliestClass,
+  type ClassBand,
+  type Output,
+  type ProbabilityBand,
+} from '../../../domain/model/features.ts'
+import { canonicalOutcome, issueOfOutcome, type OutcomeValue } from '../../../domain/model/outcome.ts'
+import { estimateReviewed, type ReviewEstimate, type ReviewStratum } from '../../../domain/review/estimate.ts'
+import { findAnswered, findOutputs } from '../../../store/monitoring/outcomes.ts'
+import { getModel } from '../../../store/registry/models.ts'
+import {
+  listKnown,
+  listWaiting,
+  upsertReviews,
+  type KnownAnswer,
+  type NewReview,
+  type WaitingReview,
+} from '../../../store/review/reviews.ts'
+import type { Actor } from '../../auth/authentication.ts'
+import { requireModelAccess } from '../../auth/authorization.ts'
+import type { ApiDeps } from '../../deps.ts'
+
+/** People who answer on the page. */
+export const reviewers: readonly Role[] = ['operator', 'approver', 'admin']
+/** How far back the queue reaches: an answer that is older has been acted on. */
+export const reviewDays = 7
+/** The latest requests that are read. */
+const requests = 20_000
+
+export interface ReviewQueue {
+  model: string
+  /** The band of the model file; absent without one. Versions keep the band that they were trained with. */
+  band?: ProbabilityBand | ClassBand
+  /** What may be answered; empty for true and false. */
+  classes: readonly string[]
+  waiting: (WaitingReview & { answer: OutcomeValue })[]
+  /** Inside of the band and outside. */
+  strata: { band: ReviewStratum; rest: ReviewStratum }
+  estimate: ReviewEstimate
+}
+
+export async function listReviews(
+  { store }: Pick<ApiDeps, 'store'>,
+  actor: Actor,
+  { model: named, limit }: { model: string; limit: number },
+): Promise<ReviewQueue> {
+  requireModelAccess(actor, named)
+  const { name: model } = await getModel(store, named)
+  const output = (await findOutputs(store, [model])).get(model)
+  // A number has no band.
+  if (output === undefined || (output.kind !== 'probability' && output.kind !== 'classes'))
+    return {
+      model,
+      classes: [],
+      waiting: [],
+      strata: { band: none, rest: none },
+      estimate: estimateReviewed([]),
+    }
+  const span = { model, days: reviewDays, requests }
+  const [waiting, known] = await Promise.all([listWaiting(store, { ...span, limit }), listKnown(store, span)])
+  const strata = {
+    band: stratumOf(
+      output,
+      known.filter(({ inBand }) => inBand),
+    ),
+    rest: stratumOf(
+      output,
+      known.filter(({ inBand }) => !inBand),
+    ),
+  }
+  return {
+    model,
+    band: output.review,
+    classes: output.kind === 'classes' ? output.classes : [],
+    waiting: waiting.map((each) => ({ ...each, answer: answerOf(output, each.outputs) })),
+    strata,
+    estimate: estimateReviewed([strata.band, strata.rest]),
+  }
+}
+
+const none: ReviewStratum = { predictions: 0, known: 0, right: 0 }
+
+type Decided = Extract<Output, { kind: 'probability' | 'classes' }>
+
+const answerOf = (output: Decided, outputs: readonly number[]): OutcomeValue =>
+  output.kind === 'probability' ? outputs[0]! >= output.threshold : output.classes[likeliestClass(outputs)]!
+
+function stratumOf(output: Decided, answers: readonly KnownAnswer[]): ReviewStratum {
+  const known = answers.filter(({ value }) => value !== undefined)
+  const right = known.filter(
+    ({ value, outputs }) => canonicalOutcome(output, value!) === answerOf(output, outputs),
+  )
+  return { predictions: answers.length, known: known.length, right: right.length }
+}
+
+/** All or none. Answers how many were new or changed. */
+export async function takeReviews(
+  { store }: Pick<ApiDeps, 'store'>,
+  actor: Actor,
+  { model: named, reviews }: { model: string; reviews: readonly NewReview[] },
+): Promise<{ received: number; stored: number }> {
+  requireModelAccess(actor, named)
+  const { name: model } = await getModel(store, named)
+  const answered = await findAnswered(
+    store,
+    reviews.map(({ predictionId }) => predictionId),
+  )
+  const output = (await findOutputs(store, [model])).get(model)
+  const given = new Map<string, NewReview>()
+  for (const { predictionId, value } of reviews) {
+    const id = predictionId.toLowerCase()
+    if (answered.get(id)?.model !== model)
+      throw new DomainError('not_found', `${model} has no prediction ${predictionId} in its log`)
+    const canonical = canonicalOutcome(output, value)
+    const issue = output && issueOfOutcome(output, canonical)
+    if (issue !== undefined) throw new DomainError('invalid_request', `${predictionId}: ${issue}`)
+    if (given.has(id))
+      throw new DomainError('invalid_request', `the prediction ${predictionId} has two reviews`)
+    given.set(id, { predictionId: id, value: canonical })
+  }
+  const stored = await upsertReviews(store, { model, reviews: [...given.values()], by: actor.name })
+  return { received: reviews.length, stored }
+}
