@@ -88,7 +88,7 @@ afterAll(async () => {
 function tell(...channels: object[]): void {
   writeFileSync(deps.config.alertChannels, JSON.stringify(channels))
   const environment = new MockActivityEnvironment({}, { logger: quiet })
-  telling = { environment, running: environment.run(dispatchAlerts(deps), { forMs: 60_000, everyMs: 50 }) }
+  telling = { environment, running: environment.run(dispatchAlerts(deps), { forMs: 600_000, everyMs: 50 }) }
 }
 const raise = (more: object = {}) =>
   upsertAlert(deps.store, {
@@ -351,7 +351,8 @@ describe('a release that asks', () => {
     expect(got[0]?.text).toContain('olga requested it and cannot approve')
     expect(got[0]?.text).toContain(`<https://tenure.example/releases/${state.id}|Open release>`)
 
-    // More than half of the time has passed.
+    // More than half of the time has passed since both were recorded as sent, which happens after they have arrived.
+    await until(async () => (await messages()).every(({ sent_at }) => sent_at !== null), 'both sent')
     await deps.store.query(sql`update alerts set raised_at = now() - interval '1 hour'`)
     await deps.store.query(
       sql`update alert_notifications set due_at = now() - interval '1 hour', sent_at = now() - interval '1 hour'`,
