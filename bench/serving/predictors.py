@@ -1,10 +1,12 @@
 """Makes the models of the bench of predictors, and calls LightGBM as a C program would, one row at a time.
 
-prepare FOLDER: for each size NAME.txt of LightGBM, NAME.onnx of the same trees, and rows.bin (doubles); network.onnx, a network of two layers.
+prepare FOLDER: for each size NAME.txt of LightGBM, NAME.onnx of the same trees and NAME.json, the answers to the first rows; rows.bin (doubles);
+network.onnx, a network of two layers.
 serve FOLDER: for each line "NAME ROWS" on standard input, predicts so many rows and prints the microseconds of the thread per row.
 """
 
 import ctypes
+import json
 import os
 import sys
 import time
@@ -12,7 +14,7 @@ import time
 import lightgbm
 import numpy as np
 
-COLUMNS, ROWS = 30, 2000
+COLUMNS, ROWS, ANSWERED = 30, 2000, 20
 SIZES = {"300x31": (300, 31), "1000x64": (1000, 64)}
 
 
@@ -43,7 +45,8 @@ def prepare(folder):
     rows = rows_of(rng, 6000)
     filled = np.nan_to_num(rows)
     target = filled[:, 0] * filled[:, 1] + np.sin(filled[:, 2]) + filled[:, 3:].mean(1) + rng.normal(0, 0.3, len(rows))
-    rows_of(rng, ROWS).tofile(f"{folder}/rows.bin")
+    asked = rows_of(rng, ROWS)
+    asked.tofile(f"{folder}/rows.bin")
     x = helper.make_tensor_value_info("x", TensorProto.FLOAT, [None, COLUMNS])
     y = helper.make_tensor_value_info("y", TensorProto.FLOAT, [None, 1])
     sets = [helper.make_opsetid("", 21), helper.make_opsetid("ai.onnx.ml", 3)]
@@ -54,6 +57,8 @@ def prepare(folder):
         params = {"objective": "regression", "num_leaves": leaf_count, "min_data_in_leaf": 5, "num_threads": 1, "verbose": -1, "seed": 7}
         booster = lightgbm.train(params, lightgbm.Dataset(rows, target), trees)
         booster.save_model(f"{folder}/{name}.txt")
+        with open(f"{folder}/{name}.json", "w", encoding="utf-8") as file:
+            json.dump(booster.predict(asked[:ANSWERED]).tolist(), file)
         nodes, leaves = [], []
         for index, info in enumerate(booster.dump_model()["tree_info"]):
             own = []

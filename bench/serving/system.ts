@@ -1,4 +1,4 @@
-/** Starts the product for a measurement: embedded Postgres, one API process with all features, and both networks. */
+/** Starts the product for a measurement: embedded Postgres, one API process with all features, and the models to be measured. */
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { join } from 'node:path'
@@ -9,7 +9,7 @@ import { bindSharedPort } from '../../cli/supervisor/shared-port.ts'
 import { insertKey } from '../../store/access/api-keys.ts'
 import { checkout, environmentWith } from '../../temporal.config.ts'
 import type { ArtifactSpec } from '../../test/support/serving/artifact.ts'
-import { openDatabase, prepareServing } from '../harness/database.ts'
+import { openDatabase, prepareServing, type BenchDatabase } from '../harness/database.ts'
 import { residentMb } from '../harness/processes.ts'
 
 export type MeasuredSystem = Awaited<ReturnType<typeof startServingSystem>>
@@ -25,9 +25,14 @@ const readyMs = 30_000
 /** The flags of the supervisor: a small young generation saves memory without measurable cost. */
 const command = ['--max-semi-space-size=2', 'api/start.mjs']
 
-export async function startServingSystem(specs: readonly ArtifactSpec[]) {
+/** `prepare` registers further versions before the first start. */
+export async function startServingSystem(
+  specs: readonly ArtifactSpec[],
+  prepare: (database: BenchDatabase, artifacts: string) => Promise<void> = async () => {},
+) {
   const database = await openDatabase()
   const environment = await prepareServing(database, specs)
+  await prepare(database, environment['TENURE_ARTIFACTS']!)
   const { key } = await insertKey(database.store, { name: 'bench', role: 'admin' })
   const authorization = `Bearer ${key}`
   // Checks send no key; measured requests do.

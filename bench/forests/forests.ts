@@ -1,0 +1,247 @@
+/**
+ * Measures one process that serves LightGBM models over HTTP beside one process each of FastAPI, MLServer and KServe with the same models. The
+ * servers take turns within seconds, and what counts are the ratios within a turn.
+ *
+ * `npm run bench:forests -- [--rounds 5] [--seconds 2] [--peers fastapi,fastapi-ort,mlserver-w0,mlserver,kserve]`. The environments of the peers
+ * are made in the cache at the first run.
+ */
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { loadavg, tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { formatOf } from '../../api/serving/formats/all-formats.ts'
+import type { FeatureRow, Features } from '../../domain/model/features.ts'
+import { openArtifacts, putManifest } from '../../store/artifacts.ts'
+import { nextRoute, registerDigest } from '../../test/support/serving/registration.ts'
+import type { BenchDatabase } from '../harness/database.ts'
+import { figureTable, machine, quantileOf, roundedNumber, sumBy } from '../harness/figures.ts'
+import { readOptions } from '../harness/options.ts'
+import { residentMb } from '../harness/processes.ts'
+import { checkout } from '../../temporal.config.ts'
+import {
+  forestNames,
+  inferenceBody,
+  prepareForests,
+  startForestPeer,
+  type ForestName,
+  type ForestPeer,
+  type Rows,
+} from './peers.ts'
+import { generator, measure, type Loaded } from '../serving/measure.ts'
+import { startServingSystem } from '../serving/system.ts'
+
+const options = readOptions({
+  rounds: 5,
+  seconds: 2,
+  peers: 'fastapi,fastapi-ort,mlserver-w0,mlserver,kserve',
+  out: join(checkout, 'bench', 'forests', 'forests.md'),
+})
+const product = 'tenure'
+const columns = 30
+/** Least ratios of requests per second, of one row and of a hundred. */
+const bars: Record<string, readonly [number, number?]> = {
+  fastapi: [10, 3],
+  'fastapi-ort': [6],
+  'mlserver-w0': [15],
+  mlserver: [15],
+  kserve: [15],
+}
+const cells = forestNames.flatMap((forest) => [
+  { forest, rows: 1, connections: 64 },
+  { forest, rows: 100, connections: 16 },
+])
+type Cell = (typeof cells)[number]
+
+interface Server extends ForestPeer {
+  pid?: number
+  stop(): Promise<void>
+}
+
+interface Measured extends Loaded {
+  cell: Cell
+  server: string
+  round: number
+}
+
+const folder = mkdtempSync(join(tmpdir(), 'tenure-forests-'))
+const servers: Server[] = []
+const before = loadavg()[0]!
+let coldMs = 0
+let restMb = 0
+try {
+  prepareForests(folder)
+  const sample = readRows(100)
+  const system = await startServingSystem([], registerForests)
+  ;({ coldMs, restRss: restMb } = system)
+  servers.push({
+    name: product,
+    pid: system.pid,
+    url: (forest) => `${system.url}/v2/models/${modelOf(forest)}/infer`,
+    body: inferenceBody,
+    stop: () => system.stop(),
+  })
+  for (const name of options.peers.split(','))
+    servers.push(await startForestPeer(name, { folder, sample: sample.slice(0, 1) }))
+  await compareAnswers(sample, system.authorization)
+  const measured = await rotate(sample, system.authorization)
+  const page = pageOf(measured)
+  writeFileSync(options.out, page)
+  process.stdout.write(page)
+} finally {
+  await Promise.all(servers.map((server) => server.stop()))
+  rmSync(folder, { recursive: true, force: true })
+}
+
+/** A model name may not begin with a digit. */
+function modelOf(forest: ForestName): string {
+  return `forest-${forest}`
+}
+
+/** Rows without missing values: JSON of FastAPI's peers has none. */
+function readRows(count: number): Rows {
+  const bytes = readFileSync(join(folder, 'rows.bin'))
+  const all = new Float64Array(bytes.buffer.slice(bytes.byteOffset, bytes.byteOffset + bytes.byteLength))
+  return Array.from({ length: count }, (_, row) =>
+    Array.from(all.subarray(row * columns, (row + 1) * columns), (value) =>
+      Number((Number.isNaN(value) ? 0 : value).toFixed(4)),
+    ),
+  )
+}
+
+/** The models as versions that were brought, with golden answers of LightGBM. */
+async function registerForests({ store }: BenchDatabase, root: string): Promise<void> {
+  const artifacts = openArtifacts(root)
+  const bytes = readFileSync(join(folder, 'rows.bin'))
+  const rows = new Float64Array(bytes.buffer.slice(bytes.byteOffset, bytes.byteOffset + bytes.byteLength))
+  for (const forest of forestNames) {
+    const file = readFileSync(join(folder, `${forest}.txt`))
+    const answers = JSON.parse(readFileSync(join(folder, `${forest}.json`), 'utf8')) as number[]
+    const inspected = await formatOf({ artifact: 'trees' }).inspect({ 'model.txt': file }, { kind: 'number' })
+    const names = inspected.columns.map(({ name }) => name)
+    const model = modelOf(forest)
+    const features: Features = Object.fromEntries(
+      names.map((name) => [name, { kind: 'number', missing: 'fill' }]),
+    )
+    const digest = await putManifest(artifacts, {
+      format: 'tenure-artifact@1',
+      model,
+      artifact: 'trees',
+      library: inspected.library,
+      features,
+      output: { kind: 'number' },
+      preprocessing: names.map((name) => ({ name, kind: 'number', mean: 0, std: 1, fill: null })),
+      files: { 'model.txt': await artifacts.put('artifacts', file) },
+      golden: {
+        instances: answers.map((_, row): FeatureRow =>
+          Object.fromEntries(
+            names.map((name, at) => {
+              const value = rows[row * columns + at]!
+              return [name, Number.isNaN(value) ? null : value]
+            }),
+          ),
+        ),
+        outputs: answers.map((answer) => [answer]),
+      },
+      training: {
+        origin: 'brought',
+        snapshot: 'unknown',
+        code: 'unknown',
+        dependencies: 'unknown',
+        hyperparameters: {},
+      },
+    })
+    const version = await registerDigest(store, root, { model, features, output: { kind: 'number' }, digest })
+    await nextRoute(store, model, { proven: version })
+  }
+}
+
+/** All servers answer the same rows alike; ONNX Runtime calculates in single precision. */
+async function compareAnswers(rows: Rows, authorization: string): Promise<void> {
+  for (const forest of forestNames) {
+    let own: readonly number[] = []
+    for (const { name, url, body } of servers) {
+      const answer = await fetch(url(forest), {
+        method: 'POST',
+        headers: { 'content-type': 'application/json', authorization },
+        body: JSON.stringify(body(rows)),
+      })
+      if (answer.status !== 200) throw new Error(`${name}: ${answer.status} ${await answer.text()}`)
+      const told = (await answer.json()) as { predictions?: number[]; outputs?: { data: number[] }[] }
+      const given = told.predictions ?? told.outputs![0]!.data
+      if (name === product) own = given
+      const furthest = Math.max(...given.map((value, row) => Math.abs(value - own[row]!)))
+      if (given.length !== rows.length || !(furthest < 1e-3))
+        throw new Error(`${name} answers ${forest} differently, by up to ${furthest}`)
+    }
+  }
+}
+
+async function rotate(rows: Rows, authorization: string): Promise<Measured[]> {
+  const measured: Measured[] = []
+  const { rounds, seconds } = options
+  for (let round = 0; round < rounds; round++)
+    for (const cell of cells)
+      for (let turn = 0; turn < servers.length; turn++) {
+        const { name, url, body } = servers[(round + turn) % servers.length]!
+        const file = join(folder, `${name}-${cell.rows}.json`)
+        writeFileSync(file, JSON.stringify(body(rows.slice(0, cell.rows))))
+        const load = { url: url(cell.forest), body: file, connections: cell.connections, authorization }
+        if (round === 0) await measure({ ...load, seconds: 1 })
+        const found = await measure({ ...load, seconds })
+        measured.push({ ...found, cell, server: name, round })
+        process.stderr.write(
+          `${round} ${cell.forest}:${cell.rows} ${name} ${Math.round(found.rps)}/s p99 ${found.p99_us} µs, ${found.errors} errors\n`,
+        )
+      }
+  return measured
+}
+
+function pageOf(measured: readonly Measured[]): string {
+  const spread = (values: readonly number[], text: (value: number) => string) =>
+    [0, 0.5, 1].map((share) => text(quantileOf(values, share))).join(' / ')
+  const of = (cell: Cell, server: string) =>
+    measured.filter((each) => each.cell === cell && each.server === server)
+  const tables = cells.flatMap((cell) => {
+    const own = of(cell, product)
+    const lines = servers.map(({ name }) => {
+      const found = of(cell, name)
+      const ratios = found.map(({ rps, round }) => own.find((each) => each.round === round)!.rps / rps)
+      const least = bars[name]?.[cell.rows === 1 ? 0 : 1]
+      const isReached = least === undefined ? '' : quantileOf(ratios, 0.5) >= least ? '✓' : '✗'
+      return [
+        name,
+        spread(
+          found.map(({ rps }) => rps),
+          roundedNumber,
+        ),
+        name === product ? '' : spread(ratios, (value) => value.toFixed(value < 10 ? 1 : 0)),
+        least === undefined ? '' : `${isReached} ≥ ${least}`,
+        (
+          quantileOf(
+            found.map((each) => each.p99_us),
+            0.5,
+          ) / 1_000
+        ).toFixed(1),
+        String(sumBy(found, ({ errors }) => Math.max(0, errors))),
+      ]
+    })
+    return [
+      `## ${cell.forest.replace('x', ' trees × ')} leaves, ${cell.rows === 1 ? 'one row' : `${cell.rows} rows`}, ${cell.connections} connections`,
+      '',
+      ...figureTable(`server | requests/s | ${product} is × | asked | p99 ms | errors`, lines),
+      '',
+    ]
+  })
+  return [
+    '# Forests served over HTTP',
+    '',
+    `\`npm run bench:forests\`, ${machine}, Node ${process.versions.node}, load by ${generator}, ${options.seconds} s a measurement, ${options.rounds} rounds. Load average before: ${before.toFixed(1)}. Minimum / median / maximum.`,
+    '',
+    'LightGBM regressions with 30 columns. One process a server, one thread for the model; load generator and servers share the machine. FastAPI takes',
+    'rows in its own words, with LightGBM or ONNX Runtime; MLServer has its runtime for LightGBM, without and with a worker process; KServe its model',
+    'server; ours takes the same Open Inference Protocol, with keys, metrics, arms and the prediction log on. All answer the same rows alike.',
+    '',
+    ...tables,
+    `From its start with cached artifacts until it was ready, ours took ${coldMs} ms, and held ${restMb} MB then and ${residentMb(servers[0]!.pid!)} MB after the load.`,
+    '',
+  ].join('\n')
+}
