@@ -98,7 +98,7 @@ async function tell(
 /** Computes the declared metrics on the rows. A metric that cannot be computed reports why and does not stop the others. */
 async function partsOf(
   rows: readonly (MaturedRow & { y: number })[],
-  models: { definition: ModelDefinition; manifest: Manifest; policy: MonitorPolicy; predicted: Int32Array },
+  models: { definition: ModelDefinition; manifest: Manifest; policy: MonitorPolicy; predicted: Uint16Array },
 ) {
   const { business } = models.policy
   // Older rows may lack these fields.

@@ -92,13 +92,14 @@ export const evaluate =
     }
     const judged = [artifactDigest, baseline?.artifactDigest, ...anchors.map((each) => each.artifactDigest)]
     await withHeartbeat(() => bringCopies(artifacts, { snapshot: snapshotDigest, artifacts: judged }))
+    const { asOf, rows } = await getSnapshot(store, snapshotDigest)
     const { report, inputs } = await runJob<EvaluatorResult>({
       what: 'the evaluation',
       file: 'activities/tensorflow/evaluator.ts',
       job,
       limitMb: config.trainingMemoryMb,
+      rows,
     })
-    const { asOf } = await getSnapshot(store, snapshotDigest)
     const stored = await insertEvaluation(store, {
       id: evaluationId,
       model,

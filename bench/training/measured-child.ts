@@ -60,7 +60,7 @@ export async function measureChild<Step, Result>(
       file,
       job,
       signal: new AbortController().signal,
-      silentMs: 600_000,
+      silentMs: 6_000_000,
       onStart: (started) => (pid = started),
       onStep: (step) => {
         steps.push({ ...look(), step })

@@ -3,7 +3,7 @@
  * because decisions use the probability.
  */
 import { calibration, type Calibration } from '../metrics/calibration.ts'
-import { correctness, type ScoredRows } from './metrics.ts'
+import { correctness, rowLosses, type ScoredRows } from './metrics.ts'
 import type { GatePolicy } from './policy.ts'
 
 export interface CalibrationFigures {
@@ -41,7 +41,8 @@ export const calibrationOfScores = (scored: ScoredRows): Calibration =>
 
 function figures(scored: ScoredRows): CalibrationFigures {
   const { ece, mce } = calibrationOfScores(scored)
-  const rows = scored.squares.length
-  const brier = rows === 0 ? null : scored.squares.reduce((sum, value) => sum + value, 0) / rows
+  const rows = scored.y.length
+  const squares = rowLosses('brier', scored)!
+  const brier = rows === 0 ? null : squares.reduce((sum, value) => sum + value, 0) / rows
   return { brier, ece, mce }
 }

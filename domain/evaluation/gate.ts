@@ -97,7 +97,8 @@ export function judgeGate(
     return { ...report, verdict: refused ? 'not_better' : 'insufficient', reasons }
   }
 
-  const scored = (answers: ModelAnswers) => score(policy.task, y, answers, policy)
+  const labels = new Float64Array(y)
+  const scored = (answers: ModelAnswers) => score(policy.task, labels, answers, policy)
   const challenger = scored(input.challenger)
   const champion = input.champion === null ? null : scored(input.champion)
   const naive = input.baseline ?? naiveAnswers(y, policy, answerWidth(input.challenger))

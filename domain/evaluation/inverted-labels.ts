@@ -18,7 +18,8 @@ export function reversedReasons(
 ): Reason[] {
   if (task !== 'binary' || champion === null) return []
   const rowAt = answerReader(champion)
-  const scores = Float64Array.from({ length: answeredRows(champion) }, (_, row) => rowAt(row).at(-1) ?? NaN)
+  const scores = new Float64Array(answeredRows(champion))
+  for (let row = 0; row < scores.length; row++) scores[row] = rowAt(row).at(-1) ?? NaN
   const whole = reversedIn('', { y, scores }, confidence)
   if (whole !== undefined) return [whole]
   return slices.flatMap(({ name, rows }) => {

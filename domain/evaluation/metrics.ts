@@ -16,11 +16,11 @@ export interface ScoredRows {
   /** Binary: the probability of class 1. Regression: the predicted value. Quantiles: the middle one. Multiclass: the probability of the truth. */
   score: Float64Array
   /** The predicted class; empty without classes. */
-  predicted: Int32Array
-  /** Multiclass and binary: the probability of the predicted class. Quantiles: 1 where the truth is between the outermost. */
+  predicted: Uint16Array
+  /** Multiclass: the probability of the predicted class. Quantiles: 1 where the truth is between the outermost. Empty for others. */
   confidence: Float64Array
   classes: number
-  /** Multiclass: Σ (p_k − 1[y = k])² of each row. Quantiles: the pinball loss of each row. */
+  /** Multiclass: Σ (p_k − 1[y = k])² of each row. Quantiles: the pinball loss of each row. Empty for others. */
   squares: Float64Array
   /** Quantiles: the share of rows that should be between the outermost. */
   coverage?: number
@@ -28,15 +28,19 @@ export interface ScoredRows {
 
 /** The scores of the given row indices. */
 export function pick(scored: ScoredRows, rows: ArrayLike<number>): ScoredRows {
-  const of = (values: Float64Array) => Float64Array.from(rows, (row) => values[row]!)
+  const of = <T extends Float64Array | Uint16Array>(values: T, picked: T): T => {
+    for (let i = 0; i < picked.length; i++) picked[i] = values[rows[i]!]!
+    return picked
+  }
+  const doubles = (values: Float64Array) =>
+    values.length === 0 ? values : of(values, new Float64Array(rows.length))
   return {
     ...scored,
-    y: of(scored.y),
-    score: of(scored.score),
-    confidence: of(scored.confidence),
-    squares: of(scored.squares),
-    predicted:
-      scored.classes === 0 ? scored.predicted : Int32Array.from(rows, (row) => scored.predicted[row]!),
+    y: doubles(scored.y),
+    score: doubles(scored.score),
+    confidence: doubles(scored.confidence),
+    squares: doubles(scored.squares),
+    predicted: of(scored.predicted, new Uint16Array(scored.classes === 0 ? 0 : rows.length)),
   }
 }
 
@@ -92,23 +96,26 @@ export function unreadableAnswers(task: Task, answers: ModelAnswers, rows: numbe
   return null
 }
 
+/** Models that are compared share the array of `y`. */
 export function score(
   task: Task,
-  y: readonly number[],
+  y: readonly number[] | Float64Array,
   answers: ModelAnswers,
   { threshold, levels = [] }: Pick<GatePolicy, 'threshold' | 'levels'>,
 ): ScoredRows {
   const rows = y.length
   const classes =
     task === 'regression' || task === 'quantiles' ? 0 : task === 'binary' ? 2 : answerWidth(answers)
+  // Of ten million rows each list takes 80 MB, so only those that a task needs are kept.
+  const kept = task === 'multiclass' || task === 'quantiles' ? rows : 0
   const scored: ScoredRows = {
     task,
-    y: Float64Array.from(y),
+    y: y instanceof Float64Array ? y : Float64Array.from(y),
     score: new Float64Array(rows),
-    predicted: new Int32Array(classes === 0 ? 0 : rows),
-    confidence: new Float64Array(rows),
+    predicted: new Uint16Array(classes === 0 ? 0 : rows),
+    confidence: new Float64Array(kept),
     classes,
-    squares: new Float64Array(rows),
+    squares: new Float64Array(kept),
     coverage: task === 'quantiles' ? levels.at(-1)! - levels[0]! : undefined,
   }
   const middle = middlePlace(levels)
@@ -125,8 +132,6 @@ export function score(
       const p = row.length === 1 ? row[0]! : row[1]!
       scored.score[i] = p
       scored.predicted[i] = p >= threshold ? 1 : 0
-      scored.confidence[i] = scored.predicted[i] === 1 ? p : 1 - p
-      scored.squares[i] = (p - y[i]!) ** 2
     } else {
       let best = 0
       let squares = 0
@@ -160,8 +165,18 @@ export function isCounted(metric: GateMetric): boolean {
 }
 
 /** 1 where the predicted class is the true one. */
-export function correctness({ y, predicted }: ScoredRows): Float64Array {
-  return Float64Array.from(predicted, (label, i) => (label === y[i] ? 1 : 0))
+export function correctness({ y, predicted }: ScoredRows): Uint8Array {
+  return flags(predicted.length, (row) => predicted[row] === y[row])
+}
+
+/**
+ * 1 for each row of which it holds. A loop, because `from` of a typed array calls an iterator for each row and collects the values in a
+ * list first.
+ */
+function flags(rows: number, holds: (row: number) => boolean): Uint8Array {
+  const found = new Uint8Array(rows)
+  for (let row = 0; row < rows; row++) if (holds(row)) found[row] = 1
+  return found
 }
 
 /** Each row's share of a metric that is a mean over rows, or the root of one; null for metrics that are not. */
@@ -169,8 +184,9 @@ export function rowLosses(metric: GateMetric, scored: ScoredRows): Float64Array 
   const { task, y, score } = scored
   switch (metric) {
     case 'accuracy':
-      return correctness(scored)
+      return new Float64Array(correctness(scored))
     case 'brier':
+      return task === 'binary' ? score.map((p, i) => (p - y[i]!) ** 2) : scored.squares
     case 'pinball':
       return scored.squares
     case 'logLoss':
@@ -222,13 +238,12 @@ export function statisticOf(metric: GateMetric, scored: ScoredRows): Statistic {
 
 /** The mean F1 over the classes that occur or are predicted; null when none does. */
 function f1({ y, predicted }: ScoredRows, classes: number[]): Statistic {
-  const indicator = (holds: (i: number) => boolean) => Float64Array.from(y, (_, i) => (holds(i) ? 1 : 0))
   return {
     kind: 'sums',
     columns: classes.flatMap((k) => [
-      indicator((i) => predicted[i] === k && y[i] === k),
-      indicator((i) => predicted[i] === k),
-      indicator((i) => y[i] === k),
+      flags(y.length, (row) => predicted[row] === k && y[row] === k),
+      flags(y.length, (row) => predicted[row] === k),
+      flags(y.length, (row) => y[row] === k),
     ]),
     value: (sums) => {
       let total = 0
@@ -247,8 +262,8 @@ function f1({ y, predicted }: ScoredRows, classes: number[]): Statistic {
 /** The true positives among the rows of a kind: predicted positives for precision, positives for recall. Null without such rows. */
 function shareOfHits(scored: ScoredRows, isOf: (scored: ScoredRows, row: number) => boolean): Statistic {
   const { y, predicted } = scored
-  const whole = Float64Array.from(y, (_, row) => (isOf(scored, row) ? 1 : 0))
-  const hits = Float64Array.from(y, (label, row) => (label === 1 && predicted[row] === 1 ? 1 : 0))
+  const whole = flags(y.length, (row) => isOf(scored, row))
+  const hits = flags(y.length, (row) => y[row] === 1 && predicted[row] === 1)
   return { kind: 'sums', columns: [hits, whole], value: (sums) => ratioOf(sums[0]!, sums[1]!) }
 }
 
@@ -280,12 +295,12 @@ function explained({ y, score }: ScoredRows): Statistic {
 /** AUC or average precision from row weights: one pass over the rows, highest score first, ties together. */
 function ranked({ y, score }: ScoredRows, of: 'area' | 'precision'): Statistic {
   const order = highestFirst(score)
-  const positive = Float64Array.from(order, (row) => (y[row] === 1 ? 1 : 0))
-  const ends: number[] = []
-  for (let i = 0; i < order.length; i++) {
-    if (score[order[i]!] !== score[order[i + 1] ?? -1]) ends.push(i + 1)
-  }
-  const tieEnds = Uint32Array.from(ends)
+  const positive = flags(order.length, (place) => y[order[place]!] === 1)
+  const isEnd = (place: number) => score[order[place]!] !== score[order[place + 1] ?? -1]
+  let ties = 0
+  for (let place = 0; place < order.length; place++) if (isEnd(place)) ties++
+  const tieEnds = new Uint32Array(ties)
+  for (let place = 0, tie = 0; place < order.length; place++) if (isEnd(place)) tieEnds[tie++] = place + 1
   return {
     kind: 'weights',
     value: (weights) => {

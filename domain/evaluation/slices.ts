@@ -3,7 +3,7 @@
  * slices from blocking a good model by chance.
  */
 import { holm } from '../statistics/multiple-testing.ts'
-import { ownersOf, pointValue } from '../statistics/bootstrap.ts'
+import { ownersOf, pointValue, sumByUnit } from '../statistics/bootstrap.ts'
 import { delong } from '../metrics/delong.ts'
 import { higherIsBetter, pick, rowLosses, statisticOf, type ScoredRows } from './metrics.ts'
 import type { GatePolicy, SliceMetric } from './policy.ts'
@@ -113,14 +113,12 @@ function sliceP(
 /** Normal test of a mean difference; the rows of one entity count as one observation. */
 function meanIsZeroP(differences: Float64Array, entities?: readonly (string | number)[]): number | null {
   const n = differences.length
-  const owner = entities === undefined ? Uint32Array.from({ length: n }, (_, i) => i) : ownersOf(entities)
   const mean = differences.reduce((sum, value) => sum + value, 0) / n
-  const residuals = new Map<number, number>()
-  differences.forEach((value, i) => residuals.set(owner[i]!, (residuals.get(owner[i]!) ?? 0) + value - mean))
-  let squares = 0
-  for (const residual of residuals.values()) squares += residual ** 2
-  if (residuals.size < 2) return null
+  const residuals = differences.map((value) => value - mean)
+  const byCluster = entities === undefined ? residuals : sumByUnit(residuals, ownersOf(entities))
+  const squares = byCluster.reduce((sum, residual) => sum + residual ** 2, 0)
+  const clusters = byCluster.length
+  if (clusters < 2) return null
   if (squares === 0) return mean === 0 ? 1 : 0 // all rows changed alike
-  const clusters = residuals.size
   return normalTwoSided((mean * n) / Math.sqrt((squares * clusters) / (clusters - 1)))
 }

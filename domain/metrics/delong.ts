@@ -33,9 +33,7 @@ export function delong(
   second: ArrayLike<number>,
   confidence = 0.95,
 ): DeLong {
-  const positives: number[] = []
-  const negatives: number[] = []
-  for (let i = 0; i < y.length; i++) (y[i] === 1 ? positives : negatives).push(i)
+  const [positives, negatives] = rowsByLabel(y)
   const [m, n] = [positives.length, negatives.length]
   if (m === 0 || n === 0) return { ...nothing, status: 'one_class' }
   const a = placements(first, positives, negatives)
@@ -70,6 +68,18 @@ export function delong(
   }
 }
 
+/** The rows with label 1, and the others. */
+function rowsByLabel(y: ArrayLike<number>): [Uint32Array, Uint32Array] {
+  let count = 0
+  for (let row = 0; row < y.length; row++) if (y[row] === 1) count++
+  const positives = new Uint32Array(count)
+  const negatives = new Uint32Array(y.length - count)
+  for (let row = 0, at = 0; row < y.length; row++)
+    if (y[row] === 1) positives[at++] = row
+    else negatives[row - at] = row
+  return [positives, negatives]
+}
+
 interface Placements {
   auc: number
   /** For each positive row, the share of negatives below it. */
@@ -78,13 +88,19 @@ interface Placements {
   negative: Float64Array
 }
 
-function placements(scores: ArrayLike<number>, positives: number[], negatives: number[]): Placements {
+function placements(scores: ArrayLike<number>, positives: Uint32Array, negatives: Uint32Array): Placements {
   const [m, n] = [positives.length, negatives.length]
   const all = midranks(scores)
-  const among = (rows: number[]) => midranks(Float64Array.from(rows, (row) => scores[row]!))
+  const among = (rows: Uint32Array) => {
+    const own = new Float64Array(rows.length)
+    for (let i = 0; i < own.length; i++) own[i] = scores[rows[i]!]!
+    return midranks(own)
+  }
   const [amongPositives, amongNegatives] = [among(positives), among(negatives)]
-  const positive = Float64Array.from(positives, (row, i) => (all[row]! - amongPositives[i]!) / n)
-  const negative = Float64Array.from(negatives, (row, i) => 1 - (all[row]! - amongNegatives[i]!) / m)
+  const positive = new Float64Array(m)
+  for (let i = 0; i < m; i++) positive[i] = (all[positives[i]!]! - amongPositives[i]!) / n
+  const negative = new Float64Array(n)
+  for (let i = 0; i < n; i++) negative[i] = 1 - (all[negatives[i]!]! - amongNegatives[i]!) / m
   return { auc: sumOf(positive) / m, positive, negative }
 }
 

@@ -6,11 +6,13 @@ import { quantileOfSorted } from './quantiles.ts'
 import { seededDraws, type SeededDraws } from './random.ts'
 import { binomial } from './random-variates.ts'
 
+export type Column = Float64Array | Uint8Array
+
 /** A metric that is a function of sums over rows. */
 export interface SumStatistic {
   kind: 'sums'
-  /** One value a row in each column. */
-  columns: Float64Array[]
+  /** One value a row in each column; bytes where they are 0 or 1. */
+  columns: Column[]
   /** From the weighted sums of the columns and the sum of the weights. */
   value: (sums: ArrayLike<number>, weight: number) => number | null
 }
@@ -34,10 +36,7 @@ export interface BootstrapOptions {
 export function pointValue(statistic: Statistic, rows: number): number | null {
   if (rows === 0) return null
   if (statistic.kind === 'weights') return statistic.value(new Float64Array(rows).fill(1))
-  return statistic.value(
-    statistic.columns.map((column) => column.reduce((sum, value) => sum + value, 0)),
-    rows,
-  )
+  return statistic.value(statistic.columns.map(columnSum), rows)
 }
 
 /**
@@ -66,7 +65,7 @@ export function bootstrap(
     entities !== undefined
       ? ownersOf(entities)
       : areSums && cells === null && rows > maxDrawnRows
-        ? Uint32Array.from({ length: rows }, () => Math.floor(random.uniform() * maxDrawnRows))
+        ? randomGroups(rows, random)
         : null
   const draw = cells === null ? rowDraws(statistics, columns, rows, owner) : cellDraws(cells, rows)
   const values = statistics.map(() => new Float64Array(resamples))
@@ -84,19 +83,30 @@ export function bootstrap(
   return values.map((list, s) => list.subarray(0, found[s]))
 }
 
+function randomGroups(rows: number, { uniform }: SeededDraws): Uint32Array {
+  const groups = new Uint32Array(rows)
+  for (let row = 0; row < rows; row++) groups[row] = Math.floor(uniform() * maxDrawnRows)
+  return groups
+}
+
 /** One resample: the weighted sums of the columns, the sum of the weights, and each row's weight. */
 type Draw = (random: SeededDraws) => { sums: Float64Array; weight: number; weights: Float64Array }
 
 function rowDraws(
   statistics: readonly Statistic[],
-  columns: readonly Float64Array[],
+  columns: readonly Column[],
   rows: number,
   owner: Uint32Array | null,
 ): Draw {
-  const units = owner === null ? rows : owner.reduce((max, unit) => Math.max(max, unit + 1), 0)
-  const byUnit = (column: Float64Array) => (owner === null ? column : sumByUnit(column, owner, units))
+  const byUnit = (column: Column): Float64Array =>
+    owner !== null
+      ? sumByUnit(column, owner)
+      : column instanceof Float64Array
+        ? column
+        : new Float64Array(column)
   const tables = columns.map(byUnit)
-  const sizes = byUnit(new Float64Array(rows).fill(1))
+  const sizes = byUnit(new Uint8Array(rows).fill(1))
+  const units = sizes.length
   const counts = new Uint32Array(units)
   const drawn = new Float64Array(units)
   const weights =
@@ -120,15 +130,21 @@ interface Cell {
 const maxCells = 200
 
 /** The distinct rows with their frequency, such as those of 0/1 columns; null for too many. */
-function cellsOf(columns: readonly Float64Array[], rows: number): Cell[] | null {
-  const cells = new Map<string, Cell>()
-  for (let i = 0; i < rows; i++) {
-    const values = columns.map((column) => column[i]!)
-    const key = values.join()
-    const cell = cells.get(key) ?? { rows: 0, values }
+function cellsOf(columns: readonly Column[], rows: number): Cell[] | null {
+  const cells = new Map<string | number, Cell>()
+  const valuesOf = (row: number) => columns.map((column) => column[row]!)
+  // A number as key takes no memory for each of ten million rows.
+  const areBits = columns.length <= 30 && columns.every((column) => column instanceof Uint8Array)
+  const bitsOf = (row: number) => columns.reduce((bits, column) => bits * 2 + column[row]!, 0)
+  for (let row = 0; row < rows; row++) {
+    const key = areBits ? bitsOf(row) : valuesOf(row).join()
+    let cell = cells.get(key)
+    if (cell === undefined) {
+      cell = { rows: 0, values: valuesOf(row) }
+      cells.set(key, cell)
+      if (cells.size > maxCells || cells.size * 10 > rows) return null
+    }
     cell.rows++
-    cells.set(key, cell)
-    if (cells.size > maxCells || cells.size * 10 > rows) return null
   }
   return [...cells.values()]
 }
@@ -166,12 +182,19 @@ function dot(a: Float64Array, b: Float64Array): number {
   return s0 + s1 + (s2 + s3)
 }
 
-function sumByUnit(column: Float64Array, owner: Uint32Array, units: number): Float64Array {
+/** The sum of a column over the rows of each unit; units are numbered from 0. */
+export function sumByUnit(column: Column, owner: Uint32Array): Float64Array {
+  let units = 0
+  for (let row = 0; row < owner.length; row++) if (owner[row]! >= units) units = owner[row]! + 1
   const sums = new Float64Array(units)
-  column.forEach((value, row) => {
-    sums[owner[row]!]! += value
-  })
+  for (let row = 0; row < column.length; row++) sums[owner[row]!]! += column[row]!
   return sums
+}
+
+function columnSum(column: Column): number {
+  let sum = 0
+  for (let row = 0; row < column.length; row++) sum += column[row]!
+  return sum
 }
 
 /** A number from 0 for each entity, in order of appearance. */

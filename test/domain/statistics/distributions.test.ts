@@ -97,6 +97,25 @@ describe('ranks', () => {
   it('sort, and keep the order of ties', () => {
     expect([...orderOf([3, 1, 3, 2, 1])]).toEqual([1, 4, 3, 0, 2])
   })
+
+  it.each<[string, (random: () => number) => number]>([
+    ['spread evenly', (random) => random()],
+    ['of few different values', (random) => Math.floor(8 * random()) - 4],
+    ['nearly all in one place', (random) => (random() < 0.01 ? 1e9 * random() : 1e-9 * random())],
+    ['with infinite ones', (random) => (random() < 0.1 ? Infinity : random())],
+    ['closer than doubles can divide', (random) => 5e-324 * Math.floor(3 * random())],
+    ['further apart than doubles reach', (random) => (random() < 0.5 ? -1.7e308 : 1.7e308) * random()],
+  ])('are those of a sort, of many values %s', (_, next) => {
+    const random = seededRandom(3)
+    const values = Array.from({ length: 400 }, () => next(random))
+    const compare = (a: number, b: number) => (a < b ? -1 : a > b ? 1 : 0)
+    const order = values.map((_, row) => row).sort((a, b) => compare(values[a]!, values[b]!) || a - b)
+    expect([...orderOf(values)]).toEqual(order)
+    const below = (value: number) => values.filter((other) => other < value).length
+    const tied = (value: number) => values.filter((other) => other === value).length
+    const ranks = Float64Array.from(values, (value) => below(value) + (tied(value) + 1) / 2)
+    expect(midranks(values)).toEqual(ranks)
+  })
 })
 
 describe("McNemar's p", () => {
