@@ -24,7 +24,7 @@ import {
   startForestPeer,
   type ForestName,
   type ForestPeer,
-  type Rows,
+  type ForestRows,
 } from './peers.ts'
 import { generator, measure, type Loaded } from '../serving/measure.ts'
 import { startServingSystem } from '../serving/system.ts'
@@ -96,8 +96,8 @@ function modelOf(forest: ForestName): string {
   return `forest-${forest}`
 }
 
-/** Rows without missing values: JSON of FastAPI's peers has none. */
-function readRows(count: number): Rows {
+/** ForestRows without missing values: JSON of FastAPI's peers has none. */
+function readRows(count: number): ForestRows {
   const bytes = readFileSync(join(folder, 'rows.bin'))
   const all = new Float64Array(bytes.buffer.slice(bytes.byteOffset, bytes.byteOffset + bytes.byteLength))
   return Array.from({ length: count }, (_, row) =>
@@ -155,7 +155,7 @@ async function registerForests({ store }: BenchDatabase, root: string): Promise<
 }
 
 /** All servers answer the same rows alike; ONNX Runtime calculates in single precision. */
-async function compareAnswers(rows: Rows, authorization: string): Promise<void> {
+async function compareAnswers(rows: ForestRows, authorization: string): Promise<void> {
   for (const forest of forestNames) {
     let own: readonly number[] = []
     for (const { name, url, body } of servers) {
@@ -175,7 +175,7 @@ async function compareAnswers(rows: Rows, authorization: string): Promise<void> 
   }
 }
 
-async function rotate(rows: Rows, authorization: string): Promise<Measured[]> {
+async function rotate(rows: ForestRows, authorization: string): Promise<Measured[]> {
   const measured: Measured[] = []
   const { rounds, seconds } = options
   for (let round = 0; round < rounds; round++)

@@ -11,12 +11,12 @@ import { familyOf } from '../../test/support/servers/freeze.ts'
 
 export const forestNames = ['300x31', '1000x64'] as const
 export type ForestName = (typeof forestNames)[number]
-export type Rows = readonly (readonly number[])[]
+export type ForestRows = readonly (readonly number[])[]
 
 export interface ForestPeer {
   name: string
   url(forest: ForestName): string
-  body(rows: Rows): object
+  body(rows: ForestRows): object
 }
 
 const lightgbm = 'lightgbm==4.7.0'
@@ -57,7 +57,7 @@ export function prepareForests(folder: string): void {
 
 export async function startForestPeer(
   name: string,
-  { folder, sample }: { folder: string; sample: Rows },
+  { folder, sample }: { folder: string; sample: ForestRows },
 ): Promise<ForestPeer & { stop(): Promise<void> }> {
   const port = await freePort()
   const base = `http://127.0.0.1:${port}`
@@ -108,7 +108,7 @@ export async function startForestPeer(
   return { ...peer, stop }
 }
 
-export const inferenceBody = (rows: Rows): object => ({
+export const inferenceBody = (rows: ForestRows): object => ({
   id: 'b0c1',
   inputs: [{ name: 'input', shape: [rows.length, rows[0]!.length], datatype: 'FP64', data: rows.flat() }],
 })
@@ -128,7 +128,7 @@ async function writeSettings(folder: string): Promise<string> {
   return all
 }
 
-async function answers(peer: ForestPeer, sample: Rows): Promise<boolean> {
+async function answers(peer: ForestPeer, sample: ForestRows): Promise<boolean> {
   try {
     for (const forest of forestNames) {
       const answer = await fetch(peer.url(forest), {

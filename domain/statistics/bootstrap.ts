@@ -6,13 +6,13 @@ import { quantileOfSorted } from './quantiles.ts'
 import { seededDraws, type SeededDraws } from './random.ts'
 import { binomial } from './random-variates.ts'
 
-export type Column = Float64Array | Uint8Array
+export type StatisticColumn = Float64Array | Uint8Array
 
 /** A metric that is a function of sums over rows. */
 export interface SumStatistic {
   kind: 'sums'
   /** One value a row in each column; bytes where they are 0 or 1. */
-  columns: Column[]
+  columns: StatisticColumn[]
   /** From the weighted sums of the columns and the sum of the weights. */
   value: (sums: ArrayLike<number>, weight: number) => number | null
 }
@@ -94,11 +94,11 @@ type Draw = (random: SeededDraws) => { sums: Float64Array; weight: number; weigh
 
 function rowDraws(
   statistics: readonly Statistic[],
-  columns: readonly Column[],
+  columns: readonly StatisticColumn[],
   rows: number,
   owner: Uint32Array | null,
 ): Draw {
-  const byUnit = (column: Column): Float64Array =>
+  const byUnit = (column: StatisticColumn): Float64Array =>
     owner !== null
       ? sumByUnit(column, owner)
       : column instanceof Float64Array
@@ -130,7 +130,7 @@ interface Cell {
 const maxCells = 200
 
 /** The distinct rows with their frequency, such as those of 0/1 columns; null for too many. */
-function cellsOf(columns: readonly Column[], rows: number): Cell[] | null {
+function cellsOf(columns: readonly StatisticColumn[], rows: number): Cell[] | null {
   const cells = new Map<string | number, Cell>()
   const valuesOf = (row: number) => columns.map((column) => column[row]!)
   // A number as key takes no memory for each of ten million rows.
@@ -183,7 +183,7 @@ function dot(a: Float64Array, b: Float64Array): number {
 }
 
 /** The sum of a column over the rows of each unit; units are numbered from 0. */
-export function sumByUnit(column: Column, owner: Uint32Array): Float64Array {
+export function sumByUnit(column: StatisticColumn, owner: Uint32Array): Float64Array {
   let units = 0
   for (let row = 0; row < owner.length; row++) if (owner[row]! >= units) units = owner[row]! + 1
   const sums = new Float64Array(units)
@@ -191,7 +191,7 @@ export function sumByUnit(column: Column, owner: Uint32Array): Float64Array {
   return sums
 }
 
-function columnSum(column: Column): number {
+function columnSum(column: StatisticColumn): number {
   let sum = 0
   for (let row = 0; row < column.length; row++) sum += column[row]!
   return sum
