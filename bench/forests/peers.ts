@@ -69,6 +69,8 @@ export async function startForestPeer(
   }
   const child = name.startsWith('mlserver')
     ? spawn(join(pythonOf('mlserver'), '..', 'mlserver'), ['start', await writeSettings(folder)], {
+        // It writes a folder of metrics where it stands.
+        cwd: folder,
         env: environmentWith({
           MLSERVER_HOST: '127.0.0.1',
           MLSERVER_HTTP_PORT: String(port),
