@@ -13,6 +13,7 @@ import type { MonitorPolicy } from './monitoring/policy.ts'
 import type { ReleasePolicy } from './release/policy.ts'
 import type { RowWeights } from './training/row-weights.ts'
 import type { Trainer } from './training/trainer.ts'
+import type { BatchDefinition } from './triggers/partitions.ts'
 import type { TriggerDefinition } from './triggers/trigger.ts'
 
 export interface ModelDefinition {
@@ -41,6 +42,8 @@ export interface ModelDefinition {
   retrain?: RetrainSchedule
   /** What starts a retraining besides the schedule; absent without any. */
   triggers?: TriggerDefinition[]
+  /** Rows that the champion scores day by day; absent without any. */
+  batches?: BatchDefinition[]
   /** The monitoring policy; the default limits when absent. */
   monitor?: MonitorPolicy
   /** The fallback of the kill switch. */

@@ -33,6 +33,7 @@ export { ab, blueGreen, canary, direct, percent, rolling, shadow } from './defin
 export { event } from './define/release/event.ts'
 export { promql, sqlQuery, webhook } from './define/release/external.ts'
 export { lookup } from './define/data/lookup.ts'
+export { daily } from './define/triggers/batches.ts'
 export { cron } from './define/triggers/retrain.ts'
 export { afterWorkflow, onWebhook, whenFile, whenWatermark } from './define/triggers/triggers.ts'
 export { view } from './define/data/view.ts'

@@ -134,11 +134,11 @@ export const triggersScheduleId = (model: string): string => triggersWorkflowId(
 
 /** Missed looks are not caught up: the next one finds what is new since the last. */
 const triggersSchedule = (
-  { name, triggers }: Pick<ModelDefinition, 'name' | 'triggers'>,
+  { name, ...waiting }: Pick<ModelDefinition, 'name' | 'triggers' | 'batches'>,
   taskQueue: string,
 ): WorkflowSchedule => ({
   scheduleId: triggersScheduleId(name),
-  times: { everyMs: lookEveryMs(triggers) },
+  times: { everyMs: lookEveryMs(waiting) },
   workflowType: 'fireTriggers',
   workflowId: triggersWorkflowId(name),
   taskQueue,
@@ -208,7 +208,7 @@ export const syncDrills = (
 /** Creates, updates or deletes the schedule on which the triggers of a model look. */
 export const syncTriggers = (
   client: Client,
-  model: Pick<ModelDefinition, 'name' | 'triggers'>,
+  model: Pick<ModelDefinition, 'name' | 'triggers' | 'batches'>,
   taskQueue: string,
   listed?: ListedSchedules,
 ) => syncTimes(client, triggersSchedule(model, taskQueue), listed)

@@ -16,7 +16,6 @@ import {
   type TriggerDefinition,
 } from '../../domain/triggers/trigger.ts'
 import { listRemovedModels } from '../../store/maintenance/duties.ts'
-import { resolveAlert, upsertAlert } from '../../store/monitoring/alerts.ts'
 import { findModel } from '../../store/registry/models.ts'
 import { insertFiring, listWaitingFirings, refuseFiring } from '../../store/triggers/firings.ts'
 import {
@@ -26,9 +25,12 @@ import {
   startPosition,
   type TriggerPosition,
 } from '../../store/triggers/positions.ts'
+import type { BatchRequest } from '../../workflows/messages.ts'
 import type { Deps } from '../deps.ts'
 import { withHeartbeat } from '../runtime/heartbeat.ts'
 import { lookForFiles } from './file.ts'
+import { askForPartitions } from './partitions.ts'
+import { reportReadable, reportUnreadable } from './report.ts'
 import type { Look, Sighting } from './sensor.ts'
 import { lookAtWatermark } from './watermark.ts'
 import { lookForRuns } from './workflow.ts'
@@ -59,6 +61,8 @@ export interface LookResult {
   start?: FiredRetraining
   waiting: number
   problems: string[]
+  /** The partitions to score. */
+  batches: BatchRequest[]
 }
 
 export const lookAtTriggers =
@@ -70,7 +74,7 @@ async function look(deps: Deps, model: string): Promise<LookResult> {
   const { store } = deps
   const found = await findModel(store, model)
   const isRemoved = (await listRemovedModels(store)).includes(model)
-  if (found === undefined || isRemoved) return { waiting: 0, problems: [] }
+  if (found === undefined || isRemoved) return { waiting: 0, problems: [], batches: [] }
   const { definition } = found
   const positions = new Map((await listPositions(store, model)).map((each) => [each.trigger, each]))
   // What has fired and not started yet covers what is new since.
@@ -84,6 +88,7 @@ async function look(deps: Deps, model: string): Promise<LookResult> {
     start: waiting[0],
     waiting: waiting.length,
     problems: problems.filter((problem) => problem !== undefined),
+    batches: await askForPartitions(deps, { ...definition, name: model }),
   }
 }
 
@@ -97,7 +102,6 @@ interface LookedAt {
 async function lookAt(deps: Deps, { model, sensor, position }: LookedAt): Promise<string | undefined> {
   const { store, log } = deps
   const { name: trigger } = sensor
-  const dedupeKey = `trigger/${model}/${trigger}`
   const isSame = position !== undefined && canonicalJson(position.definition) === canonicalJson(sensor)
   const before = isSame ? position.seen : undefined
   let sighting: Sighting<unknown>
@@ -106,15 +110,7 @@ async function lookAt(deps: Deps, { model, sensor, position }: LookedAt): Promis
   } catch (error) {
     const problem = reasonOf(error)
     await recordProblem(store, { model, trigger, problem })
-    await upsertAlert(store, {
-      dedupeKey,
-      model,
-      severity: 'warning',
-      kind: 'trigger_unreadable',
-      message: `The trigger ${trigger} of ${model} cannot look at what it waits for: ${problem}`,
-      evidence: { trigger, problem },
-    })
-    log.warn({ model, trigger, problem }, 'a trigger cannot look')
+    await reportUnreadable(deps, { model, trigger, problem })
     return `${trigger}: ${problem}`
   }
   const { seen, news } = sighting
@@ -127,7 +123,7 @@ async function lookAt(deps: Deps, { model, sensor, position }: LookedAt): Promis
       await insertFiring(database, { id, model, trigger, ...news })
       log.info({ firing: id, model, trigger }, `trigger fired: ${news.message}`)
     })
-  await resolveAlert(store, dedupeKey)
+  await reportReadable(deps, { model, trigger })
   return undefined
 }
 

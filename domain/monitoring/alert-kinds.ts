@@ -60,6 +60,7 @@ export const alertKinds = [
   'workflow_missing',
   'schedule_paused',
   'trigger_unreadable',
+  'partition_failed',
   'worker_silent',
   'temporal_unavailable',
   // The state file.

@@ -43,9 +43,18 @@ export interface WorkflowSensor {
 export const isSensor = (trigger: TriggerDefinition): trigger is TriggerDefinition & Sensor =>
   trigger.kind !== 'webhook'
 
-/** How often a model's sensors look: as often as the most frequent asks. A webhook is delivered at once, and by the next look at the latest. */
-export function lookEveryMs(triggers: readonly TriggerDefinition[] = []): number | undefined {
-  if (triggers.length === 0) return undefined
+/**
+ * How often a model's sensors look: as often as the most frequent asks. A webhook is delivered at once, and by the next look at the latest.
+ * A model without triggers and batches does not look.
+ */
+export function lookEveryMs({
+  triggers = [],
+  batches = [],
+}: {
+  triggers?: readonly TriggerDefinition[] | undefined
+  batches?: readonly unknown[] | undefined
+}): number | undefined {
+  if (triggers.length + batches.length === 0) return undefined
   return Math.min(defaultLookMs, ...triggers.filter(isSensor).map(({ everyMs }) => everyMs))
 }
 

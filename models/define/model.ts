@@ -24,6 +24,7 @@ import { compileSource, type SourceSpec } from './data/source.ts'
 import { compileSplit, type SplitSpec } from './split.ts'
 import type { StopEarly } from '../../domain/training/early-stopping.ts'
 import { compileWeights, type WeightsSpec } from './data/weights.ts'
+import { compileBatches, type ScheduledBatchSpec } from './triggers/batches.ts'
 import type { TriggerSpec } from './triggers/triggers.ts'
 import { compileTrainer, type TrainerSpec } from './trainer.ts'
 
@@ -106,6 +107,8 @@ export interface ModelFile<F extends Features, H extends Hyperparameters> {
   release: ReleaseSpec
   /** The schedule of retrainings, or a list with a schedule and triggers; none when absent. */
   retrain?: RetrainSpec | readonly (RetrainSpec | TriggerSpec)[]
+  /** Batch predictions of each day, by name: `{ daily: { rows: parquet('in/{date}.parquet'), partition: daily({ from: '2026-11-01' }) } }`. */
+  batches?: Readonly<Record<string, ScheduledBatchSpec>>
   /** The column of the source that identifies the person of a row, such as a customer number, for erasures. */
   subject?: string
   /** The monitoring; the default limits when absent. */
@@ -176,6 +179,7 @@ const fields = fieldNames<ModelFile<Features, Hyperparameters>>({
   tests: 0,
   release: 0,
   retrain: 0,
+  batches: 0,
   subject: 0,
   monitor: 0,
   fallback: 0,
@@ -267,6 +271,7 @@ function compileModel(report: IssueCollector, file: ModelFile<Features, Hyperpar
     ),
     release: part('release', ['release'], () => compileRelease(report, file.release, file.risk)),
     ...optional('retrain', [], file.retrain, (spec) => compileRetrain(report, spec)),
+    batches: optional('batches', [], file.batches, (specs) => compileBatches(report, specs)),
     monitor: optional('monitor', ['features'], file.monitor, (spec) =>
       compileMonitor(report, spec, Object.keys(features)),
     ),
@@ -275,6 +280,9 @@ function compileModel(report: IssueCollector, file: ModelFile<Features, Hyperpar
     views: views.length === 0 ? undefined : views,
     golden,
   }
+  for (const { name } of definition.batches ?? [])
+    if (definition.triggers?.some((trigger) => trigger.name === name))
+      report('batches', `${name} is a trigger too: give one of them another name`)
   if (!isStorable(definition))
     report('model', 'a text has NUL or an incomplete character, which cannot be stored')
   return definition

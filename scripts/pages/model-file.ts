@@ -156,6 +156,16 @@ const parts: readonly Part[] = [
       ['WebhookOptions', '`onWebhook`:'],
     ],
   },
+  {
+    title: 'Batches',
+    about: 'Rows that the champion scores day by day: [how they work](../how-to/projects/batches.md).',
+    file: define('triggers/batches'),
+    calls: ['daily'],
+    types: [
+      ['ScheduledBatchSpec', 'Each batch has:'],
+      ['DailyOptions', '`daily` takes:'],
+    ],
+  },
   { title: 'Monitor', file: define('monitor'), types: [['MonitorSpec', '']] },
   { title: 'Fallback', file: define('fallback'), calls: ['always', 'previousChampion'] },
 ]

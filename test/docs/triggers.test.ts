@@ -1,4 +1,4 @@
-/** Executes docs/how-to/projects/triggers.md: its model file is taken in, its request is sent by curl, and its commands run. */
+/** Executes docs/how-to/projects/triggers.md and batches.md: its model file is taken in, its request is sent by curl, and its commands run. */
 import { Client, Connection } from '@temporalio/client'
 import { execFile } from 'node:child_process'
 import { readFileSync, rmSync } from 'node:fs'
@@ -26,9 +26,12 @@ import { exampleModelDirectory, syncExampleModel } from '../support/training/exa
 
 const model = uniqueName('flights')
 const controlQueue = 'triggers-of-a-page'
-const blocks = blocksOf(readFileSync(join(checkout, 'docs/how-to/projects/triggers.md'), 'utf8'))
-const blockOf = (name: string) =>
-  blocks.find(({ notes }) => notes['run'] === name)!.text.replaceAll('flight-delay', model)
+const blocksIn = (page: string) =>
+  blocksOf(readFileSync(join(checkout, 'docs/how-to/projects', page), 'utf8'))
+const blockOf = (name: string, page = 'triggers.md') =>
+  blocksIn(page)
+    .find(({ notes }) => notes['run'] === name)!
+    .text.replaceAll('flight-delay', model)
 
 let fixture: ServingFixture
 let api: TestApi
@@ -44,7 +47,10 @@ beforeAll(async () => {
     databaseUrl: await migratedDatabase(),
     artifactRoot: join(models, 'artifacts'),
   })
-  await syncExampleModel(fixture.store, models, { name: model, more: blockOf('model') })
+  await syncExampleModel(fixture.store, models, {
+    name: model,
+    more: blockOf('model') + blockOf('model', 'batches.md'),
+  })
   const address = temporalAddress()
   const namespace = 'default'
   connection = await Connection.connect({ address })
@@ -105,6 +111,18 @@ it('the commands of the page run', async () => {
   const [list, ...fired] = outputs
   expect(list).toMatch(/webhook +a request with epochs, region/)
   expect(list).toMatch(/file +files data\/ready\/\*\.done/)
-  for (const each of fired) expect(each).toContain('recorded; the retraining starts now')
+  for (const each of fired) expect(each).toContain('recorded; it starts now')
   expect(await listWaitingFirings(fixture.store, model)).toHaveLength(3)
+})
+
+it('the batches of the page are taken in, listed and asked for once a day', async () => {
+  vi.stubEnv('TENURE_KEY', key)
+  const run = (line: string) => runCommand([triggersGroup], [...line.split(' ').slice(1), '--url', url])
+  const [list = '', fire = ''] = blockOf('commands', 'batches.md').split('\n')
+  expect((await run(list)).out).toMatch(/orders +orders\/\{date\}\.done, each day from 2026-11-01/)
+  const day = (text: string) => fire.replace('2026-11-01', text)
+  expect((await run(day('2026-02-30'))).err).toContain('takes one parameter, a day')
+  expect((await run(day('2999-01-01'))).err).toContain('has not ended yet')
+  expect((await run(day('2020-01-01'))).out).toContain(`bat_${model}_orders_2020-01-01_1: recorded`)
+  expect((await run(day('2020-01-01'))).err).toContain('is being scored already')
 })

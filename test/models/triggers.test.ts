@@ -8,7 +8,7 @@ import { issueOfCron } from '../../models/define/triggers/cron.ts'
 
 const { afterWorkflow, cron, number, onWebhook, whenFile, whenWatermark } = words
 
-const define = (retrain: unknown) =>
+const define = (retrain: unknown, batches?: unknown) =>
   words.defineModel({
     name: 'roses',
     features: { size: number({ min: 0, max: 10 }) },
@@ -19,11 +19,12 @@ const define = (retrain: unknown) =>
     evaluation: { floors: { auc: 0.6 } },
     release: words.direct(),
     retrain: retrain as undefined,
+    batches: batches as undefined,
   }).definition
 
-function issuesWith(retrain: unknown): string {
+function issuesWith(retrain: unknown, batches?: unknown): string {
   try {
-    define(retrain)
+    define(retrain, batches)
     return ''
   } catch (error) {
     if (isError(error, 'invalid_model_file')) return (error.context['issues'] as string[]).join('\n')
@@ -56,8 +57,8 @@ describe('the triggers of a model file', () => {
       { name: 'webhook', kind: 'webhook', parameters: { rows: { kind: 'number', min: 1 } } },
       { name: 'nightly', kind: 'webhook', parameters: {} },
     ])
-    expect(lookEveryMs(triggers)).toBe(30_000)
-    expect(lookEveryMs([])).toBeUndefined()
+    expect(lookEveryMs({ triggers })).toBe(30_000)
+    expect(lookEveryMs({})).toBeUndefined()
     expect(define([whenFile('a')]).retrain).toBeUndefined()
     expect(define({ every: '1 week' }).triggers).toBeUndefined()
   })
@@ -94,6 +95,40 @@ describe('the triggers of a model file', () => {
     [[cron('0 0 30 2 *')], 'retrain.cron: "0 0 30 2 *" never fires: no such month has a day 30'],
   ])('%j names its mistake', (retrain, issue) => expect(issuesWith(retrain)).toContain(issue))
 })
+
+const rows = words.parquet('in/{date}.parquet')
+const partition = words.daily({ from: '2026-11-01' })
+it.each([
+  [{ A: { rows, partition } }, 'batches: a name has up to 63'],
+  [{ a: { rows: words.parquet('in.parquet'), partition } }, 'batches.a: "in.parquet" needs {date}'],
+  [{ a: { rows, partition, to: 'out.parquet' } }, 'batches.a: "out.parquet" needs {date}'],
+  [{ a: { rows, partition, to: 'in/{date}.parquet' } }, 'batches.a: the output would replace the input'],
+  [{ a: { rows: words.parquet('../{date}.parquet'), partition } }, 'leads elsewhere'],
+  [{ a: { rows, partition, key: ['row'] } }, 'batches.a: the output has columns row of its own'],
+  [
+    { a: { rows: words.postgres({ rows: "drop table a; '{date}'" }), partition } },
+    'one SELECT without a semicolon',
+  ],
+  [{ a: { rows: words.served(), partition } }, 'batches.a.rows: one file without options'],
+  [
+    { a: { rows, partition: words.daily({ from: '2026-02-30' }) } },
+    'batches.a.partition.from: a day such as',
+  ],
+  [
+    { a: { rows, partition: words.daily({ from: '2026-01-01', ready: 'done' }) } },
+    'ready: "done" needs {date}',
+  ],
+  [{ a: { rows, partition: words.daily({ from: '2026-01-01', ready: '../{date}' }) } }, 'leads elsewhere'],
+  [{ a: { rows } }, 'batches: has the wrong shape'],
+  [{ a: { rows, partition, too: 1 } }, 'batches.a: has'],
+])('a wrong batch %j names its mistake', (batches, issue) =>
+  expect(issuesWith(undefined, batches)).toContain(issue),
+)
+
+it('a batch has no name of a trigger', () =>
+  expect(issuesWith([whenFile('a')], { file: { rows, partition } })).toContain(
+    'batches: file is a trigger too',
+  ))
 
 it.each([
   ['0 0 31 2,4,jun,9,11 *', false],

@@ -9,7 +9,8 @@ import {
   upsertSearchAttributes,
 } from '@temporalio/workflow'
 import type { ControlActivities } from '../../activities/control-activities.ts'
-import { retrainWorkflowId } from '../messages.ts'
+import type { batchPredict } from '../batch.ts'
+import { batchWorkflowId, retrainWorkflowId } from '../messages.ts'
 import { field, parseInput } from '../input/parse-input.ts'
 import type { retrain } from '../retrain.ts'
 import { startUnlessRunning } from '../start-child.ts'
@@ -26,7 +27,7 @@ const { lookAtTriggers } = proxyActivities<Pick<ControlActivities, 'lookAtTrigge
 export async function fireTriggers(given: FireTriggersRequest): Promise<FireTriggersOutcome> {
   const { model } = parseInput<FireTriggersRequest>(given, { model: field.name })
   upsertSearchAttributes({ Model: [model] })
-  const { start, waiting, problems } = await lookAtTriggers({ model })
+  const { start, waiting, problems, batches } = await lookAtTriggers({ model })
   const started =
     start &&
     (await startUnlessRunning<typeof retrain>('retrain', {
@@ -34,8 +35,15 @@ export async function fireTriggers(given: FireTriggersRequest): Promise<FireTrig
       parentClosePolicy: ParentClosePolicy.ABANDON,
       args: [start],
     }))
+  for (const batch of batches)
+    await startUnlessRunning<typeof batchPredict>('batchPredict', {
+      workflowId: batchWorkflowId(batch.id),
+      parentClosePolicy: ParentClosePolicy.ABANDON,
+      args: [batch],
+    })
   const message = [
     started === undefined ? `${waiting} waiting` : `started ${start?.dedupeKey}, ${waiting - 1} waiting`,
+    ...batches.map(({ id }) => `scores ${id}`),
     ...problems,
   ].join('; ')
   setCurrentDetails(message)

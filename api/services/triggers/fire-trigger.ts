@@ -2,8 +2,11 @@
 import { DomainError } from '../../../domain/errors.ts'
 import { requireOverrides } from '../../../domain/training/overrides.ts'
 import { issuesOfParameters, overridesIn, type ParameterValues } from '../../../domain/triggers/parameters.ts'
+import { isDay, partitionOf, type BatchDefinition } from '../../../domain/triggers/partitions.ts'
 import { appendAudit } from '../../../store/audit/audit-log.ts'
+import { readNow } from '../../../store/database/clock.ts'
 import { getModel } from '../../../store/registry/models.ts'
+import { insertPartition, listPartitions } from '../../../store/triggers/partitions.ts'
 import { insertFiring } from '../../../store/triggers/firings.ts'
 import { triggersWorkflowId, type FireTriggersRequest } from '../../../workflows/triggers/messages.ts'
 import type { Actor } from '../../auth/authentication.ts'
@@ -35,10 +38,12 @@ export async function fireTrigger(
   const { store, log } = deps
   requireModelAccess(actor, name)
   const { name: model, definition } = await getModel(store, name)
-  const { triggers = [] } = definition
+  const { triggers = [], batches = [] } = definition
+  const batch = batches.find((each) => each.name === trigger)
+  if (batch !== undefined) return askAgain(deps, actor, { model, batch, parameters })
   const declared = triggers.find((each) => each.name === trigger)
   if (declared === undefined) {
-    const names = triggers.map((each) => each.name).join(', ') || 'no triggers'
+    const names = [...triggers, ...batches].map((each) => each.name).join(', ') || 'no triggers'
     throw new DomainError('not_found', `${model} has no trigger ${JSON.stringify(trigger)}: it has ${names}`)
   }
   const issues = issuesOfParameters(declared, parameters)
@@ -63,6 +68,41 @@ export async function fireTrigger(
   return { id, model, trigger, message: await wake(deps, model) }
 }
 
+/** Scores one day of a batch again, or for the first time. Throws `invalid_request` without a day that has ended. */
+async function askAgain(
+  deps: CommandDeps,
+  actor: Actor,
+  { model, batch, parameters }: { model: string; batch: BatchDefinition; parameters: ParameterValues },
+): Promise<FiredTrigger> {
+  const { store, log } = deps
+  const { date: day, ...others } = parameters
+  if (!isDay(day) || Object.keys(others).length > 0)
+    throw new DomainError('invalid_request', `${batch.name} takes one parameter, a day: date=2026-11-01`)
+  if (Date.parse(`${day}T00:00:00Z`) + dayMs > (await readNow(store)))
+    throw new DomainError('invalid_request', `the day ${day} has not ended yet`)
+  const id = await store.transaction(async (database) => {
+    const known = await listPartitions(database, { model, batch: batch.name })
+    const last = known.find(({ partition }) => partition === day)
+    if (last !== undefined && (last.status === undefined || last.status === 'running'))
+      throw new DomainError('command_refused', `the day ${day} of ${batch.name} is being scored already`)
+    const asked = partitionOf({ model, batch, day, attempt: (last?.attempt ?? 0) + 1, reason: 'asked' })
+    const isNew = await insertPartition(database, asked)
+    if (isNew)
+      await appendAudit(database, {
+        actor: actor.name,
+        action: 'trigger.fired',
+        subject: asked.id,
+        model,
+        detail: { trigger: batch.name, parameters },
+      })
+    return asked.id
+  })
+  log.info({ batch: id, model, by: actor.name }, 'partition asked for')
+  return { id, model, trigger: batch.name, message: await wake(deps, model) }
+}
+
+const dayMs = 86_400_000
+
 /** The schedule has the id of its workflow. Starts what has fired at once; otherwise the next look of the schedule does. */
 async function wake({ temporal, log }: CommandDeps, model: string): Promise<string> {
   const workflowId = triggersWorkflowId(model)
@@ -74,9 +114,9 @@ async function wake({ temporal, log }: CommandDeps, model: string): Promise<stri
       return `recorded; the triggers are paused (${state.note ?? 'no note'}), and it starts when they are resumed`
     const request: FireTriggersRequest = { model }
     await startUnlessOpen(temporal, { type: 'fireTriggers', workflowId, request, joinsOpenRun: true })
-    return 'recorded; the retraining starts now, or when the running one has ended'
+    return 'recorded; it starts now, or when the running retraining has ended'
   } catch (error) {
     log.warn({ model, error: String(error) }, 'the triggers were not woken')
-    return 'recorded; the retraining starts when Temporal is back'
+    return 'recorded; it starts when Temporal is back'
   }
 }

@@ -1,6 +1,8 @@
 /** Lists the triggers of models with what they have done last, when they look next, and why one does not fire. */
 import type { ModelDefinition } from '../../../domain/model-definition.ts'
+import type { BatchDefinition } from '../../../domain/triggers/partitions.ts'
 import { waitsFor, type TriggerDefinition } from '../../../domain/triggers/trigger.ts'
+import { listPartitionActivity, type PartitionActivity } from '../../../store/triggers/partitions.ts'
 import { listModels } from '../../../store/registry/models.ts'
 import { listTriggerActivity, type TriggerActivity } from '../../../store/triggers/firings.ts'
 import type { ListedSchedule, ListedSchedules } from '../../../temporal/schedules.ts'
@@ -14,7 +16,7 @@ import { callTimeoutMs } from '../../temporal/client.ts'
 export interface ListedTrigger {
   model: string
   trigger: string
-  kind: TriggerDefinition['kind'] | 'schedule'
+  kind: TriggerDefinition['kind'] | 'schedule' | 'batch'
   waitsFor: string
   /** Of the last time that it has fired. */
   firedAt?: string
@@ -37,10 +39,11 @@ export async function listTriggerStates(
   const models = filterVisible(actor, await listModels(store), ({ name }) => name).filter(
     ({ name, definition }) =>
       (model === undefined || name === model) &&
-      (definition.retrain !== undefined || definition.triggers !== undefined),
+      (definition.retrain ?? definition.triggers ?? definition.batches) !== undefined,
   )
   if (models.length === 0) return []
   const done = await listTriggerActivity(store, { models: models.map(({ name }) => name) })
+  const scored = await listPartitionActivity(store, { models: models.map(({ name }) => name) })
   // It loads the SDK, which a replica does without until it needs Temporal.
   const { readSchedules } = await import('../../../temporal/schedules.ts')
   const schedules = await temporal.call(callTimeoutMs, readSchedules).catch(() => undefined)
@@ -54,7 +57,30 @@ export async function listTriggerStates(
         isKnown: schedules !== undefined,
       }),
     ),
+    ...(definition.batches ?? []).map((batch) => batchRowOf(name, batch, scored, schedules)),
   ])
+}
+
+function batchRowOf(
+  model: string,
+  { name, input, partition }: BatchDefinition,
+  scored: readonly PartitionActivity[],
+  schedules: ListedSchedules | undefined,
+): ListedTrigger {
+  const schedule = schedules?.get(triggersWorkflowId(model))
+  const last = scored.find((each) => each.model === model && each.batch === name)
+  const what = partition.ready ?? (input.kind === 'file' ? input.path : 'the end of the day')
+  const failed = last === undefined || last.failed === 0 ? undefined : `${last.failed} partition(s) failed`
+  return {
+    model,
+    trigger: name,
+    kind: 'batch',
+    waitsFor: `${what}, each day from ${partition.from}`,
+    firedAt: last?.askedAt,
+    message: last && `${last.partition}: ${last.message ?? last.status ?? 'waits for its start'}`,
+    nextAt: schedule?.paused === true ? undefined : schedule?.nextAt,
+    problem: [problemOf(schedule, schedules !== undefined), failed].filter(Boolean).join('; ') || undefined,
+  }
 }
 
 function scheduleOf(

@@ -122,7 +122,7 @@ it('starts one retraining for a request and its repetition, with the parameters 
 it('keeps a request for later while Temporal is away or the triggers are paused, and lists why', async () => {
   const handle = core.client.schedule.getHandle(triggersScheduleId(model))
   expect((await fire({ region: 'us' }, { of: without })).json['message']).toBe(
-    'recorded; the retraining starts when Temporal is back',
+    'recorded; it starts when Temporal is back',
   )
   await handle.pause('the source is being moved')
   expect((await fire({ region: 'us' })).json['message']).toContain('paused (the source is being moved)')

@@ -1,0 +1,79 @@
+/** Stores which batch scores each partition. One row an attempt, by its number, so that no partition is scored twice for one reason. */
+import sql from 'sql-template-tag'
+import type { PartitionReason } from '../../domain/triggers/partitions.ts'
+import { ofModels, type ModelFilter } from '../database/filter.ts'
+import { rowsFrom } from '../database/from-row.ts'
+import type { Database } from '../postgres.ts'
+
+export interface BatchPartition {
+  model: string
+  batch: string
+  partition: string
+  attempt: number
+  id: string
+  request: Record<string, unknown>
+  reason: PartitionReason
+}
+
+/** False when it stands there already. */
+export const insertPartition = (database: Database, each: BatchPartition) =>
+  rowsFrom(database).any(sql`
+    insert into batch_partitions (model, batch, partition, attempt, id, request, reason)
+    values (${each.model}, ${each.batch}, ${each.partition}, ${each.attempt}, ${each.id}, ${JSON.stringify(each.request)},
+      ${each.reason})
+    on conflict do nothing returning id`)
+
+export interface PartitionState {
+  partition: string
+  attempt: number
+  /** Absent while the batch has not started. */
+  status?: 'running' | 'done' | 'failed'
+  message?: string
+  version?: string
+  /** Whether its version was rolled back. */
+  withdrawn: boolean
+}
+
+/** The last attempt of each partition. */
+export const listPartitions = (database: Database, { model, batch }: { model: string; batch: string }) =>
+  rowsFrom(database).list<PartitionState>(sql`
+    select distinct on (partition) partition, attempt, status, message, version,
+      coalesce(rolled_back_at is not null, false) as withdrawn
+    from batch_partitions left join batches using (id) left join versions using (version)
+    where batch_partitions.model = ${model} and batch = ${batch}
+    order by partition, attempt desc`)
+
+/** Those without a batch yet, the oldest first. */
+export const listWaitingPartitions = (
+  database: Database,
+  { model, limit }: { model: string; limit: number },
+) =>
+  rowsFrom(database).list<BatchPartition>(sql`
+    select model, batch, partition, attempt, id, request, reason from batch_partitions
+    where model = ${model} and not exists (select from batches where batches.id = batch_partitions.id)
+    order by asked_at, partition limit ${limit}`)
+
+export const findPartition = (database: Database, id: string) =>
+  rowsFrom(database).find<BatchPartition>(sql`
+    select model, batch, partition, attempt, id, request, reason from batch_partitions where id = ${id}`)
+
+export interface PartitionActivity {
+  model: string
+  batch: string
+  /** Of the last attempt of any day. */
+  partition: string
+  askedAt: string
+  status?: string
+  message?: string
+  failed: number
+}
+
+export const listPartitionActivity = (database: Database, filter: ModelFilter) =>
+  rowsFrom(database).list<PartitionActivity>(sql`
+    with last as (
+      select distinct on (model, batch, partition) * from batch_partitions where ${ofModels(filter)}
+      order by model, batch, partition, attempt desc
+    )
+    select distinct on (last.model, batch) last.model, batch, partition, asked_at, status, message,
+      (count(*) filter (where status = 'failed') over (partition by last.model, batch))::float8 as failed
+    from last left join batches using (id) order by last.model, batch, asked_at desc, partition desc`)

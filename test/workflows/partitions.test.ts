@@ -1,0 +1,209 @@
+/** Tests the batches of a model file on the real servers: each day is scored once, and again when its version was rolled back. */
+import { mkdirSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import sql from 'sql-template-tag'
+import { afterAll, beforeAll, beforeEach, expect, it } from 'vitest'
+import { withDuck } from '../../activities/data/duckdb.ts'
+import { textLiteral } from '../../domain/sql-text.ts'
+import { partitionOf, type BatchDefinition } from '../../domain/triggers/partitions.ts'
+import { listAlerts } from '../../store/monitoring/alerts.ts'
+import { moveChampion } from '../../store/registry/champions.ts'
+import { insertPartition, listPartitions } from '../../store/triggers/partitions.ts'
+import type { FireTriggersOutcome } from '../../workflows/triggers/messages.ts'
+import { insertModel, type Registry } from '../support/release/candidates.ts'
+import { releasePolicy as policy } from '../support/release/releases.ts'
+import { uniqueName } from '../support/servers/servers.ts'
+import { until } from '../support/serving/serving-fixture.ts'
+import { openPipeline, type Pipeline } from '../support/training/pipeline.ts'
+
+const dayMs = 86_400_000
+const dayBefore = (days: number) => new Date(Date.now() - days * dayMs).toISOString().slice(0, 10)
+
+let pipeline: Pipeline
+let model: string
+let registry: Registry
+let champion: string | undefined
+let batch: BatchDefinition
+beforeAll(async () => void (pipeline = await openPipeline()))
+afterAll(() => pipeline?.close())
+beforeEach(async () => {
+  const { store, config } = pipeline
+  model = uniqueName('daily')
+  champion = undefined
+  registry = await insertModel(store, { model, policy, artifactRoot: config.artifactRoot })
+  mkdirSync(join(config.batchDir, model, 'in'), { recursive: true })
+  batch = {
+    name: 'daily',
+    input: { kind: 'file', path: `${model}/in/{date}.parquet` },
+    output: { kind: 'file', path: `${model}/out/{date}.parquet` },
+    key: ['name'],
+    partition: { from: dayBefore(3), afterMs: 0 },
+  }
+  await define(batch)
+})
+
+const define = (...batches: BatchDefinition[]) =>
+  pipeline.store.query(sql`
+    update models set definition = definition || ${JSON.stringify({ batches })}::jsonb where name = ${model}`)
+
+/** A new version that is the champion. */
+async function promote(): Promise<string> {
+  const { store } = pipeline
+  const version = await registry.register(champion)
+  await store.query(sql`
+    update versions set manifest = manifest || ${JSON.stringify({
+      features: { x: { kind: 'number' }, y: { kind: 'number' } },
+      output: { kind: 'probability', positive: 'yes', threshold: 0.5 },
+    })}::jsonb where version = ${version}`)
+  const move = {
+    model,
+    from: champion,
+    to: version,
+    cause: 'promotion',
+    actor: 'anna',
+    reason: 'new',
+  } as const
+  await moveChampion(store, move)
+  champion = version
+  return version
+}
+const rollBack = (version: string) =>
+  pipeline.store.query(sql`update versions set rolled_back_at = now() where version = ${version}`)
+
+const write = (day: string, columns = "'n' || i as name, i as x, 1.5 as y") =>
+  withDuck((duck) =>
+    duck.run(`copy (select ${columns} from range(5) as t(i))
+      to ${textLiteral(join(pipeline.config.batchDir, model, 'in', `${day}.parquet`))} (format parquet)`),
+  )
+const look = () =>
+  pipeline.client.workflow.execute<(request: { model: string }) => Promise<FireTriggersOutcome>>(
+    'fireTriggers',
+    {
+      workflowId: uniqueName('look'),
+      taskQueue: pipeline.config.taskQueues.control,
+      args: [{ model }],
+    },
+  )
+const states = async () =>
+  (await listPartitions(pipeline.store, { model, batch: 'daily' })).map(
+    ({ partition, attempt, status, version }) => ({
+      partition,
+      attempt,
+      status,
+      version,
+    }),
+  )
+const ended = (attempt = 1) =>
+  until(
+    async () =>
+      (await states()).every((each) => each.attempt < attempt || /done|failed/.test(each.status ?? '')),
+    'the end of all partitions',
+  )
+
+it('scores each day that has ended once its file is there, however many looks find it', async () => {
+  await write(dayBefore(3))
+  await write(dayBefore(1))
+  await write(dayBefore(0))
+  expect((await look()).message).toBe('0 waiting')
+  const version = await promote()
+  await Promise.all(Array.from({ length: 6 }, look))
+  await ended()
+  const scored = (days: number) => ({ partition: dayBefore(days), attempt: 1, status: 'done', version })
+  expect(await states()).toEqual([scored(3), scored(1)])
+  expect((await look()).message).toBe('0 waiting')
+  const batches = await pipeline.store.query(sql`select id from batches where model = ${model} order by id`)
+  expect(batches).toEqual([3, 1].map((days) => ({ id: `bat_${model}_daily_${dayBefore(days)}_1` })))
+  await write(dayBefore(2))
+  await look()
+  await ended()
+  expect(await states()).toEqual([scored(3), scored(2), scored(1)])
+  const out = textLiteral(join(pipeline.config.batchDir, model, 'out', '*.parquet'))
+  const [counted] = await withDuck((duck) =>
+    duck.rows(
+      `select count(*) as rows, count(distinct filename) as files from read_parquet(${out}, filename = true)`,
+    ),
+  )
+  expect(counted).toEqual({ rows: 15, files: 3 })
+})
+
+it('scores a day again when the version that scored it was rolled back, and not before another is champion', async () => {
+  await write(dayBefore(1))
+  const first = await promote()
+  await look()
+  await ended()
+  await rollBack(first)
+  expect((await look()).message).toBe('0 waiting')
+  const second = await promote()
+  await Promise.all([look(), look(), look()])
+  await ended(2)
+  expect(await states()).toEqual([{ partition: dayBefore(1), attempt: 2, status: 'done', version: second }])
+  expect((await look()).message).toBe('0 waiting')
+  expect(
+    await pipeline.store.query(sql`
+      select partition, attempt, batch_id, version from scored_partitions where model = ${model}`),
+  ).toEqual([
+    {
+      partition: dayBefore(1),
+      attempt: 2,
+      batch_id: `bat_${model}_daily_${dayBefore(1)}_2`,
+      version: second,
+    },
+  ])
+})
+
+it('raises an alert for a day whose rows do not fit, scores the others, and resolves it when the day is asked for again', async () => {
+  await write(dayBefore(2), "'n' || i as name, i as x")
+  await write(dayBefore(1))
+  await promote()
+  await look()
+  await ended()
+  expect((await states()).map(({ status }) => status)).toEqual(['failed', 'done'])
+  await look()
+  const alerts = async () =>
+    (await listAlerts(pipeline.store, { model, open: true })).map(({ message }) => message)
+  expect(await alerts()).toEqual([
+    expect.stringMatching(
+      new RegExp(
+        `^1 partition.* daily of ${model} have no answers: ${dayBefore(2)}\\. .*the column "y" is missing`,
+      ),
+    ),
+  ])
+  await write(dayBefore(2))
+  const again = { model, batch, day: dayBefore(2), attempt: 2, reason: 'asked' } as const
+  await insertPartition(pipeline.store, partitionOf(again))
+  await look()
+  await ended(2)
+  await look()
+  expect(await alerts()).toEqual([])
+})
+
+it('waits for the marker of a day, and reads a query without one', async () => {
+  const marked = { ...batch, partition: { ...batch.partition, ready: `${model}/in/{date}.done` } }
+  const { store } = pipeline
+  await store.query(sql`create table flowers (id int, day date, x float8, y float8)`)
+  await store.query(sql`grant select on flowers to tenure_reader`)
+  await store.query(sql`insert into flowers values (7, ${dayBefore(1)}::date, 1, 2)`)
+  const query = `select id, x, y from flowers where day = '{date}'`
+  const asked: BatchDefinition = {
+    name: 'flowers',
+    input: { kind: 'sql', query },
+    output: { kind: 'table' },
+    key: ['id'],
+    partition: { from: dayBefore(1), afterMs: 0 },
+  }
+  await define(marked, asked)
+  await promote()
+  await write(dayBefore(1))
+  await look()
+  expect(await states()).toEqual([])
+  writeFileSync(join(pipeline.config.batchDir, model, 'in', `${dayBefore(1)}.done`), '')
+  await look()
+  await ended()
+  const rows = () =>
+    store.query(sql`
+      select key from batch_predictions join scored_partitions using (batch_id)
+      where model = ${model} and batch = 'flowers' and partition = ${dayBefore(1)}`)
+  await until(async () => (await rows()).length > 0, 'the answers of the query')
+  expect(await rows()).toEqual([{ key: { id: 7 } }])
+  expect(await states()).toHaveLength(1)
+})
