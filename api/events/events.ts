@@ -91,7 +91,7 @@ export interface EventResult {
 }
 
 /**
- * Ids are unique among the given events. A predictor may send those of its own predictions only, because a routing key is of every
+ * Events of one id are equal among the given ones. A predictor may send those of its own predictions only, because a routing key is of every
  * service. Events of unknown predictions are stored, because the log may be a moment behind; but only where the key may send those of all
  * models, and not of erased requests.
  */
@@ -144,13 +144,14 @@ export async function storeEvents(
     }
   }
   if (kept.length === 0) return { accepted: 0, stored: 0, unknown, refused }
-  const { stored, taken } = await insertEvents(store, { events: kept, source: actor.name })
-  for (const { id, place } of kept)
-    if (taken.has(id))
-      refused.push({
-        place,
-        code: 'invalid_request',
-        message: `id: ${id} was stored with other fields; send a correction as another event`,
-      })
-  return { accepted: kept.length - taken.size, stored, unknown, refused }
+  const events = [...new Map(kept.map((each) => [each.id, each])).values()]
+  const { stored, taken } = await insertEvents(store, { events, source: actor.name })
+  const others = kept.filter(({ id }) => taken.has(id))
+  for (const { id, place } of others)
+    refused.push({
+      place,
+      code: 'invalid_request',
+      message: `id: ${id} was stored with other fields; send a correction as another event`,
+    })
+  return { accepted: kept.length - others.length, stored, unknown, refused }
 }

@@ -1,6 +1,7 @@
 /** Checks events of users: stored once, validated, joined to predictions, and limited to what a key may tell. */
 import { randomUUID } from 'node:crypto'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { openEventIntake } from '../../../api/events/intake.ts'
 import { irisSpec } from '../../support/serving/artifact.ts'
 import {
   openServingFixture,
@@ -87,6 +88,23 @@ describe('an event', () => {
     ).toEqual(counts(2, 2, 0))
     expect((await send(bought({ value: 31 }))).json).toEqual(counts(1, 1, 1))
     expect(await rowsOf('purchase')).toMatchObject([{ routing_key: 'anna', value: 30 }, { value: 31 }])
+  })
+
+  it('the same event many times in a list is stored once, by one statement', async () => {
+    let statements = 0
+    const store: typeof fixture.store = {
+      ...fixture.store,
+      query: (text) => {
+        statements++
+        return fixture.store.query(text)
+      },
+    }
+    const actor = { id: 'k', name: 'k', role: 'labeller' } as const
+    const intake = openEventIntake({ store, actor, nowMs: Date.now })
+    for (let place = 0; place < 500; place++)
+      await intake.take(bought({ name: 'repeated' }), `events.${place}`)
+    expect(await intake.end()).toEqual(counts(500, 500, 1))
+    expect(statements).toBe(1)
   })
 
   it('is stored once by its id, and refused with other fields', async () => {
