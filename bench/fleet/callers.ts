@@ -28,6 +28,8 @@ export interface AskerOptions {
   each: number
   model: string
   row: object
+  /** For replicas whose predictions need one. */
+  key?: string
   /** Checks a response. */
   onAnswer?: (answer: CallerResponse) => void
   /** Pause between a response and the next request of the same client. */
@@ -66,7 +68,8 @@ interface State {
 
 /** Sends requests in a loop; reopens a connection that was closed between two requests. */
 function runCaller(asker: Asker, state: State, options: AskerOptions, target: number): Promise<void> {
-  const { targets, model, row, onAnswer, pauseMs = 0, requestsEach = Infinity } = options
+  const { targets, model, row, key, onAnswer, pauseMs = 0, requestsEach = Infinity } = options
+  const authorization = key === undefined ? '' : `authorization: Bearer ${key}\r\n`
   const { hostname, port } = new URL(targets[target]!)
   const rowText = JSON.stringify(row)
   let socket: Socket | undefined
@@ -113,7 +116,7 @@ function runCaller(asker: Asker, state: State, options: AskerOptions, target: nu
     waiting = true
     sentMs = performance.now()
     socket.write(
-      `POST /v1/models/${model}/predict HTTP/1.1\r\nhost: ${hostname}\r\ncontent-type: application/json\r\n` +
+      `POST /v1/models/${model}/predict HTTP/1.1\r\nhost: ${hostname}\r\n${authorization}content-type: application/json\r\n` +
         `content-length: ${body.length}\r\n\r\n${body}`,
     )
   }

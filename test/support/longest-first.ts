@@ -12,6 +12,7 @@ import {
 
 /** Files of more than ten seconds of two idle cores, longest first. One that mostly waits stands beside one that mostly computes. */
 const longest = [
+  'faults/hosts',
   'faults/release',
   'workflows/retrain/retrain',
   'cli/commands/admin/up',

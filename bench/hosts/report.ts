@@ -1,0 +1,90 @@
+/** The table of the story of hosts, and what it must show. */
+import { figureTable, machine, roundedNumber as whole } from '../harness/figures.ts'
+import type { OrderFigures } from './orders.ts'
+import type { HostsStoryReport } from './story.ts'
+
+const maxOrderMs = 1_000
+const maxFailedShare = 0.001
+/** The reason of answers that the bad version gives by order of the test. */
+const planted = '500 output_invalid'
+
+const sumOf = (times: readonly number[]): number => times.reduce((total, each) => total + each, 0)
+/** Without those of the bad version. */
+const unplanted = (failed: HostsStoryReport['failed']): [string, number][] =>
+  Object.entries(failed).filter(([why]) => why !== planted)
+
+export function issuesOfStory(report: HostsStoryReport): string[] {
+  const { releases, wrong, audit, failed, answered } = report
+  const lost = sumOf(unplanted(failed).map(([, times]) => times))
+  const ended = releases.filter(({ wanted, outcome }) => outcome !== wanted)
+  return [
+    ...ended.map(({ what, wanted, outcome }) => `${what}: ${outcome} instead of ${wanted}`),
+    ...[...new Set(wrong)].map((each) => `an answer by ${each}`),
+    ...(lost > maxFailedShare * answered ? [`${lost} predictions failed: ${JSON.stringify(failed)}`] : []),
+    ...(audit === 'whole' ? [] : [`the audit log: ${audit}`]),
+  ]
+}
+
+/** A matter of the machine too, and so no test of its own. */
+export const issuesOfOrders = ({ orders, ordersCut }: HostsStoryReport): string[] =>
+  [orders, ordersCut]
+    .filter(({ p99Ms }) => p99Ms > maxOrderMs)
+    .map(({ p99Ms }) => `orders reached the replicas in ${whole(p99Ms)} ms`)
+
+export function hostsPage(
+  report: HostsStoryReport,
+  { seed, minutes, away }: { seed: number; minutes: number; away: number },
+): string {
+  const { releases, cuts, orders, ordersCut, answered, failed, wrong, audit } = report
+  const failures = unplanted(failed)
+  const sum = sumOf(failures.map(([, times]) => times))
+  const bad = failed[planted] ?? 0
+  const ms = ({ p50Ms, p99Ms, orders: count }: OrderFigures) =>
+    `${whole(p50Ms)} / ${whole(p99Ms)} ms of ${count}`
+  return [
+    '# Five hosts',
+    '',
+    `Made by \`npm run test:hosts -- --seed ${seed} --out bench/hosts/hosts.md\` in ${minutes.toFixed(0)} minutes on ${machine}, beside other work.`,
+    '',
+    'Two hosts with a replica each, two with a control and a training worker, one with Postgres, Temporal and an object store, and one with HAProxy.',
+    'A host is a network, a process and a mount namespace with a disk of its own; they share the network alone, and reach each other through a router',
+    'that cuts links by dropping packets. The set-up and the configuration of HAProxy are those of [the page](../../docs/how-to/several-replicas.md).',
+    'Versions are trained by retrainings. Six callers ask through HAProxy all the time.',
+    '',
+    ...figureTable(
+      'release | ended as | wanted | predictions | failed, with those of the bad version',
+      releases.map(({ what, outcome, wanted, predictions, failed: lost }) => [
+        what,
+        outcome,
+        wanted,
+        whole(predictions),
+        whole(lost),
+      ]),
+    ),
+    '',
+    ...figureTable('all of it | ', [
+      ['links cut and healed', String(cuts)],
+      ['from an order of a rollback to the last replica, p50 / p99 (wanted: 1,000 ms)', ms(orders)],
+      ['the same while one of two replicas is cut off from the data host: to the other one', ms(ordersCut)],
+      [
+        'from such an order to its answer, which waits for the lease, p99',
+        `${whole(ordersCut.answerP99Ms)} ms`,
+      ],
+      [
+        'answers by the version rolled back after that, of the replica that is cut off and said to be, until its link is healed',
+        whole(ordersCut.answersCutOff),
+      ],
+      ['answers by a version after it was rolled back, or of an older route', String(wrong.length)],
+      ['predictions', whole(answered + sum + bad)],
+      ['refused because the bad version gave an invalid answer, before it was rolled back', String(bad)],
+      [
+        '**failed otherwise**',
+        sum === 0 ? '0' : `${sum}: ${failures.map(([why, times]) => `${why} ${times}`).join(', ')}`,
+      ],
+      ['the audit log', audit],
+    ]),
+    '',
+    `While the data host was away for ${away} s, the release waited and the champion served.`,
+    '',
+  ].join('\n')
+}

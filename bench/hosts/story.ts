@@ -1,0 +1,182 @@
+/**
+ * The release story on hosts, under load and with faults: each link is cut at each stage, a replica's and a worker's host are lost, and the data host
+ * is away. Says how each release releaseEnd, what predictions became of, and how fast orders reach the replicas.
+ */
+import { setTimeout as pause } from 'node:timers/promises'
+import { seededRandom } from '../../domain/statistics/random.ts'
+import { verifyAudit } from '../../store/audit/audit-log.ts'
+import { writeFaults } from '../../store/serving/replicas.ts'
+import type { Cut, HostName } from './network.ts'
+import { measureOrders, type OrderFigures } from './orders.ts'
+import { approve, releaseEnd, followed, releaseAt, trainRelease } from './people.ts'
+import { askAllTheTime, type Predictions } from './predictions.ts'
+import type { Site } from './site.ts'
+
+export const sceneNames = ['cuts', 'bad', 'lost', 'away'] as const
+export type StoryScene = (typeof sceneNames)[number]
+
+export interface HostsStoryOptions {
+  /** One release each. */
+  scenes: readonly StoryScene[]
+  seed: number
+  /** How long each stage of a release lasts at least, and each cut link. */
+  stageMs: number
+  cutMs: number
+  /** How long the data host is away. */
+  awayMs: number
+  orders: number
+  /** Orders while a replica is cut off from the data host; each waits for its lease. */
+  ordersCut: number
+  say: (line: string) => void
+}
+
+export interface HostsStoryReport {
+  releases: { what: string; wanted: string; outcome: string; predictions: number; failed: number }[]
+  cuts: number
+  orders: OrderFigures
+  ordersCut: OrderFigures
+  answered: number
+  failed: Record<string, number>
+  wrong: string[]
+  audit: string
+}
+
+/** The links of the plan; the replicas also reach each other. */
+const links: readonly [HostName, HostName][] = [
+  ['api1', 'data'],
+  ['api2', 'data'],
+  ['work1', 'data'],
+  ['work2', 'data'],
+  ['lb', 'api1'],
+  ['lb', 'api2'],
+  ['api1', 'api2'],
+]
+/** The share of answers of the bad version that are invalid. */
+const invalidShare = 0.5
+
+export async function playStory(site: Site, options: HostsStoryOptions): Promise<HostsStoryReport> {
+  const { network, store } = site
+  const { stageMs, say } = options
+  const random = seededRandom(options.seed)
+  const report: Pick<HostsStoryReport, 'releases' | 'cuts'> = { releases: [], cuts: 0 }
+
+  const cutEachLink = async (): Promise<void> => {
+    for (const [one, other] of shuffled(links, random)) {
+      const [from, to] = random() < 0.5 ? [one, other] : [other, one]
+      const cut: Cut = { from, to, bothWays: random() < 0.7 }
+      network.cut(cut)
+      await pause(options.cutMs)
+      network.heal(cut)
+      report.cuts++
+    }
+  }
+  let promoted = ''
+  const scenes: Record<StoryScene, () => Promise<void>> = {
+    cuts: () =>
+      release(
+        'each link cut at each stage',
+        'promoted',
+        async (id) => {
+          for (const stage of ['shadow', 'canary', 'probation']) {
+            await releaseAt(site, id, stage)
+            await cutEachLink()
+          }
+        },
+        cutEachLink,
+      ),
+    bad: () =>
+      release('a bad version, each link cut', 'rolled_back', async (id, version) => {
+        await releaseAt(site, id, 'canary')
+        await Promise.all([cutEachLink(), writeFaults(store, { [version]: { invalidShare } })])
+      }),
+    lost: () =>
+      release('the hosts of a replica and of a worker lost', 'promoted', async (id) => {
+        for (const [stage, name] of [
+          ['canary', 'api1'],
+          ['probation', 'work1'],
+        ] as const) {
+          await releaseAt(site, id, stage)
+          await network.hosts[name].lose()
+          await pause(stageMs)
+          await network.hosts[name].boot()
+          await site.start(name)
+        }
+      }),
+    away: () =>
+      release(`the data host away for ${options.awayMs / 1_000} s`, 'promoted', async (id) => {
+        await releaseAt(site, id, 'canary')
+        network.unplug('data')
+        await pause(options.awayMs)
+        network.plug('data')
+      }),
+  }
+  const first = await trainRelease(site, stageMs)
+  await approve(site, first.state.id)
+  const { outcome, reason } = await releaseEnd(site, first.state.id)
+  if (outcome !== 'promoted') throw new Error(`the first version: ${outcome} ${reason}`)
+  await followed(site)
+  say(`${first.state.version} serves`)
+  const predictions = askAllTheTime(site)
+  try {
+    for (const scene of options.scenes) await scenes[scene]()
+    await followed(site)
+    const versions: [string, string] = [first.state.version, promoted]
+    const orders = await measureOrders(site, predictions, { versions, orders: options.orders })
+    say(`${options.orders} orders: p99 ${Math.round(orders.p99Ms)} ms`)
+    const cutOff = { versions, orders: options.ordersCut, cutOff: 'api2' } as const
+    const ordersCut = await measureOrders(site, predictions, cutOff)
+    await followed(site)
+    const { breach } = { breach: undefined, ...(await verifyAudit(store)) }
+    await predictions.stop()
+    return {
+      ...report,
+      orders,
+      ordersCut,
+      answered: predictions.answered(),
+      failed: Object.fromEntries(predictions.failed()),
+      wrong: predictions.wrong,
+      audit: breach === undefined ? 'whole' : String(breach),
+    }
+  } finally {
+    await predictions.stop()
+  }
+
+  /** From the training to the end. */
+  async function release(
+    what: string,
+    wanted: string,
+    meanwhile: (id: string, version: string) => Promise<void>,
+    whileTraining?: () => Promise<void>,
+  ): Promise<void> {
+    const before = counts(predictions)
+    const [{ state }] = await Promise.all([trainRelease(site, stageMs), whileTraining?.()])
+    const { id, version } = state
+    say(`${what}: ${version} is trained`)
+    await approve(site, id)
+    await meanwhile(id, version)
+    const { outcome = 'none' } = await releaseEnd(site, id)
+    const generation = await followed(site)
+    if (outcome !== 'promoted') predictions.forbid(version)
+    predictions.require(generation)
+    const after = counts(predictions)
+    const figures = { predictions: after.answered - before.answered, failed: after.failed - before.failed }
+    report.releases.push({ what, wanted, outcome, ...figures })
+    say(
+      `${what}: ${version} ${outcome}, ${figures.predictions} predictions, failed so far: ${reasonsOf(predictions)}`,
+    )
+    if (outcome === 'promoted') promoted = version
+  }
+}
+
+const reasonsOf = (of: Predictions): string =>
+  [...of.failed()].map(([why, times]) => `${why} ${times}`).join(', ') || 'none'
+
+const counts = (of: Predictions) => ({
+  answered: of.answered(),
+  failed: [...of.failed().values()].reduce((sum, each) => sum + each, 0),
+})
+
+function shuffled<T>(list: readonly T[], random: () => number): T[] {
+  const left = [...list]
+  return list.map(() => left.splice(Math.floor(random() * left.length), 1)[0]!)
+}
