@@ -9,6 +9,7 @@ import { freezeInput, type Batch } from '../../store/serving/batches.ts'
 import type { Deps } from '../deps.ts'
 import { foreignReader } from '../../store/database/cursor.ts'
 import type { Duck } from '../data/duckdb.ts'
+import { joinLookups } from './join-lookups.ts'
 import { asRefused, isQueryRefused } from '../data/source-errors.ts'
 import { loadFromPostgres } from '../data/known-rows.ts'
 
@@ -26,6 +27,7 @@ export async function freezeBatch(
   const given = input.kind === 'file' ? await openInput({ artifacts, config }, input.path) : ''
   const write = async (known: string): Promise<void> => {
     await duck.run(`create temp view given as ${known}`).catch(refuseInput(what))
+    await joinLookups(store, duck, manifest)
     await checkColumns(duck, { manifest, key: batch.output.key })
     await duck
       .run(`copy (select * from given) to ${textLiteral(draft)} (format parquet, compression zstd)`)
@@ -42,7 +44,10 @@ export async function freezeBatch(
     await duck
       .run(`create temp view given as select * from read_parquet(${textLiteral(draft)})`)
       .catch(refuseInput(what))
+    const isJoined = await joinLookups(store, duck, manifest)
     await checkColumns(duck, { manifest, key: batch.output.key })
+    if (isJoined)
+      await duck.run(`copy (select * from given) to ${textLiteral(draft)} (format parquet, compression zstd)`)
   }
   const [counted] = await duck
     .rows<{ n: number }>(`select count(*) as n from read_parquet(${textLiteral(draft)})`)
@@ -101,11 +106,7 @@ async function checkColumns(
   const described = await duck.rows<{ column_name: string; column_type: string }>('describe given')
   const types = new Map(described.map(({ column_name, column_type }) => [column_name, column_type]))
   const absent = [...Object.keys(manifest.features), ...key].filter((name) => !types.has(name))
-  const issues = absent.map((name) =>
-    manifest.features[name]?.from === undefined
-      ? `the column ${JSON.stringify(name)} is missing`
-      : `the column ${JSON.stringify(name)} is missing: a batch contains the values that requests look up`,
-  )
+  const issues = absent.map((name) => `the column ${JSON.stringify(name)} is missing`)
   for (const [name, { kind }] of Object.entries(manifest.features)) {
     const type = types.get(name)
     if (kind === 'number' && type !== undefined && !numeric.test(type))

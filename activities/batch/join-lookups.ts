@@ -1,0 +1,67 @@
+/** Joins to the rows of a batch the features that requests look up, as they are known when the batch starts. */
+import { DomainError } from '../../domain/errors.ts'
+import type { Manifest } from '../../domain/model/manifest.ts'
+import type { ModelDefinition } from '../../domain/model-definition.ts'
+import { withLookups } from '../../models/define/data/as-of-join.ts'
+import { readNow } from '../../store/database/clock.ts'
+import { findView } from '../../store/features/feature-views.ts'
+import type { Store } from '../../store/postgres.ts'
+import type { Duck } from '../data/duckdb.ts'
+import { loadHistory } from '../features/feature-history.ts'
+
+/** Stands for the time of a request. */
+const askedAt = '_asked_at'
+/** Without a key, rows are identified by their order. */
+const place = '_place'
+
+/**
+ * The view `given` gets the looked-up features that it lacks; a column that it has stays as it is. Returns whether any was joined. Throws
+ * `invalid_request` when a row does not name an entity, or a view is unknown here.
+ */
+export async function joinLookups(
+  store: Store,
+  duck: Duck,
+  { features }: Pick<Manifest, 'features'>,
+): Promise<boolean> {
+  const looked = Object.entries(features).filter(([, { from }]) => from !== undefined)
+  if (looked.length === 0) return false
+  const has = new Set(
+    (await duck.rows<{ column_name: string }>('describe given')).map(({ column_name: name }) => name),
+  )
+  const lacking = looked.filter(([name]) => !has.has(name))
+  if (lacking.length === 0) return false
+  const origins = lacking.map(([, { from }]) => from!)
+  const fields = [...new Set(origins.flatMap(({ by }) => by))].filter((field) => !has.has(field))
+  const issues = fields.map(
+    (field) => `the column ${JSON.stringify(field)} is missing: it names what is looked up`,
+  )
+  const digests = [...new Set(origins.map(({ digest }) => digest))]
+  const stored = await Promise.all(digests.map((digest) => findView(store, digest)))
+  const views = stored.flatMap((each) => (each === undefined ? [] : [each.definition]))
+  if (views.length < digests.length)
+    issues.push('a feature view of the version is not stored here: run `tenure models sync`')
+  if (issues.length > 0)
+    throw new DomainError('invalid_request', `the input does not fit: ${issues.join('; ')}`, { issues })
+  const asOfMs = Math.floor(await readNow(store))
+  const oldestMs = Math.max(...origins.map(({ timeToLiveMs }) => timeToLiveMs))
+  const definition = {
+    features: Object.fromEntries(lacking),
+    source: { eventTime: askedAt },
+    views,
+  } as unknown as ModelDefinition
+  // The history is loaded through a table of this name.
+  const isQuery =
+    (await duck.rows("select table_name from duckdb_tables() where table_name = 'known'")).length > 0
+  if (isQuery) {
+    await duck.run('drop view given')
+    await duck.run('alter table known rename to _given')
+    await duck.run('create temp view given as select * from _given')
+  }
+  await loadHistory(duck, store, definition, { sinceMs: asOfMs - oldestMs, asOfMs })
+  const asked = `select *, row_number() over () as ${place}, make_timestamp(${asOfMs}000) as ${askedAt} from given`
+  await duck.run(
+    `create temp table _joined as select * exclude (${askedAt}, ${place}) from (${withLookups(definition, asked)}) order by ${place}`,
+  )
+  await duck.run('create or replace temp view given as select * from _joined')
+  return true
+}
