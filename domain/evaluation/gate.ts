@@ -9,7 +9,14 @@ import { compareCustom, type MetricFunctions } from './custom-metrics.ts'
 import { answerWidth, type ModelAnswers } from '../metrics/answers.ts'
 import { judgeCalibration, type GateCalibration } from './calibration.ts'
 import { judgeFairness, type GateFairnessRow } from './fairness.ts'
-import { insufficientRows, naiveAnswers, unreadableInput, type GateInput, type GateSearch } from './input.ts'
+import {
+  countLabel,
+  insufficientRows,
+  naiveAnswers,
+  unreadableInput,
+  type GateInput,
+  type GateSearch,
+} from './input.ts'
 import { leakageReasons } from './leakage.ts'
 import { score } from './metrics.ts'
 import { correctedFor, type GatePolicy } from './policy.ts'
@@ -71,7 +78,7 @@ const emptyReport = ({ y, testSetUses, search, tests }: GateInput, policy: GateP
   warnings: [...searchReasons(search, policy), ...useReasons(testSetUses, policy)],
   search,
   rows: y.length,
-  positives: policy.task === 'binary' ? y.filter((label) => label === 1).length : null,
+  positives: policy.task === 'binary' ? countLabel(y, 1) : null,
   metrics: [],
   slices: [],
   calibration: null,

@@ -92,13 +92,20 @@ export function unreadableInput(input: GateInput, policy: GatePolicy): Unreadabl
   return found
 }
 
+/** The rows with a label. */
+export function countLabel(y: ArrayLike<number>, label: number): number {
+  let count = 0
+  for (let row = 0; row < y.length; row++) if (y[row] === label) count++
+  return count
+}
+
 /** The missing rows below the required evidence; empty when there are enough. */
 export function insufficientRows(y: readonly number[], policy: GatePolicy): Reason[] {
   const { rows, positives, negatives } = policy.evidence
   const floors = [{ what: 'rows', have: y.length, need: rows }]
   if (policy.task === 'binary') {
-    floors.push({ what: 'positives', have: y.filter((label) => label === 1).length, need: positives })
-    floors.push({ what: 'negatives', have: y.filter((label) => label === 0).length, need: negatives })
+    floors.push({ what: 'positives', have: countLabel(y, 1), need: positives })
+    floors.push({ what: 'negatives', have: countLabel(y, 0), need: negatives })
   }
   return floors
     .filter(({ have, need }) => have < need)

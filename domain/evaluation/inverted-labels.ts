@@ -5,7 +5,7 @@
 import { aucInterval } from '../metrics/auc-interval.ts'
 import { auc } from '../metrics/auc.ts'
 import { answeredRows, answerReader } from '../metrics/answers.ts'
-import type { GateInput } from './input.ts'
+import { countLabel, type GateInput } from './input.ts'
 import type { GatePolicy } from './policy.ts'
 import type { Reason } from '../verdict.ts'
 
@@ -23,7 +23,11 @@ export function reversedReasons(
   const whole = reversedIn('', { y, scores }, confidence)
   if (whole !== undefined) return [whole]
   return slices.flatMap(({ name, rows }) => {
-    const of = (cells: ArrayLike<number>) => Array.from(rows, (row) => cells[row]!)
+    const of = (cells: ArrayLike<number>) => {
+      const own = new Float64Array(rows.length)
+      for (let i = 0; i < own.length; i++) own[i] = cells[rows[i]!]!
+      return own
+    }
     const each = 1 - (1 - confidence) / slices.length
     return reversedIn(` of the slice "${name}"`, { y: of(y), scores: of(scores) }, each) ?? []
   })
@@ -31,11 +35,11 @@ export function reversedReasons(
 
 function reversedIn(
   where: string,
-  { y, scores }: { y: readonly number[]; scores: ArrayLike<number> },
+  { y, scores }: { y: ArrayLike<number>; scores: ArrayLike<number> },
   level: number,
 ): Reason | undefined {
   const value = auc(y, scores)
-  const positives = y.filter((label) => label === 1).length
+  const positives = countLabel(y, 1)
   const interval =
     value === null ? null : aucInterval(value, { positives, negatives: y.length - positives }, level)
   if (value === null || interval === null || interval[1] >= 0.5) return undefined

@@ -47,6 +47,17 @@ export function judgeSlices(
   })
 }
 
+/** Without indices of other rows. */
+function membersOf({ rows }: RowSlice, all: number): Uint32Array {
+  const members = new Uint32Array(rows.length)
+  let count = 0
+  for (let i = 0; i < rows.length; i++) {
+    const row = rows[i]!
+    if (Number.isInteger(row) && row >= 0 && row < all) members[count++] = row
+  }
+  return members.subarray(0, count)
+}
+
 function compareSlice(
   slice: RowSlice,
   challenger: ScoredRows,
@@ -55,12 +66,7 @@ function compareSlice(
   entities?: readonly (string | number)[],
 ): GateSliceRow {
   const { metric } = policy.slices
-  const members = Uint32Array.from(
-    Array.prototype.filter.call(
-      slice.rows,
-      (row: number) => Number.isInteger(row) && row >= 0 && row < challenger.y.length,
-    ) as number[],
-  )
+  const members = membersOf(slice, challenger.y.length)
   const part = pick(challenger, members)
   const before = champion === null ? null : pick(champion, members)
   const positives = part.task === 'binary' ? part.y.reduce((sum, label) => sum + label, 0) : null
