@@ -39,10 +39,10 @@ function judgementOf(
   observation: Observation,
   verdict: Verdict,
 ): Judgement {
-  const total = (arm: 'canary' | 'control') => {
+  const total = (arm: 'canary' | 'control' | 'targeted') => {
     const sum = { requests: 0, errors: 0, invalid: 0, slow95: 0, slow99: 0 }
     for (const tick of evidence.ticks)
-      for (const name of Object.keys(sum) as (keyof typeof sum)[]) sum[name] += tick[arm][name]
+      for (const name of Object.keys(sum) as (keyof typeof sum)[]) sum[name] += tick[arm]?.[name] ?? 0
     return sum
   }
   return {
@@ -56,6 +56,7 @@ function judgementOf(
       paired: evidence.paired,
       canary: total('canary'),
       control: total('control'),
+      targeted: evidence.ticks.some(({ targeted }) => targeted) ? total('targeted') : undefined,
       answers: answersOf(evidence),
       disagreement: disagreementOf(evidence, state),
       business: businessOf(evidence, state),

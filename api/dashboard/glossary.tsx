@@ -139,6 +139,12 @@ export const glossary: readonly GlossaryEntry[] = [
     meaning:
       'Whether the answers of the two versions are distributed differently, before any outcome is known.',
   },
+  {
+    term: 'Targeted callers',
+    words: ['Targeted'],
+    meaning:
+      'Callers who were chosen to meet the candidate first. Their failures count as harm; they prove nothing, because they were not drawn at random.',
+  },
 ]
 
 const keyOf = (term: string): string =>

@@ -8,6 +8,7 @@ const stageWords: Readonly<Record<ReleaseStage, string>> = {
   qualifying: 'qualifying',
   awaiting_approval: 'awaiting approval',
   shadow: 'shadow',
+  targeted: 'targeted callers',
   canary: 'canary',
   awaiting_decision: 'decision needed',
   promoting: 'promoting',
@@ -15,6 +16,10 @@ const stageWords: Readonly<Record<ReleaseStage, string>> = {
   rolling_back: 'rolling back',
   ended: 'ended',
 }
+
+/** A stage in which the candidate meets requests: `canary 5 %`, `targeted callers`. */
+export const stepText = (stage: ReleaseStage, shareBp: number): string =>
+  stage === 'targeted' ? stageWords.targeted : `${stage} ${shareText(shareBp)}`
 
 /** The stage of a release with its share: `canary 5 %`, `shadow 25 %`. */
 export function stageText({

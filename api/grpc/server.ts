@@ -253,6 +253,7 @@ function ask(
       once: (_event, listener) => call.once('cancelled', listener),
       off: (_event, listener) => call.off('cancelled', listener),
     },
+    headerOf: (name) => call.metadata.get(name).join(', ') || undefined,
     get closed() {
       return call.cancelled
     },

@@ -245,12 +245,16 @@ async function stableOffsets(
   }
 }
 
-const recordOf = ({ key, value, topic, partition, offset, timestamp }: KafkaMessage): StreamRecord => ({
+const recordOf = ({ key, value, topic, partition, offset, timestamp, headers }: KafkaMessage): StreamRecord => ({
   key,
   // A record without a value is one with an empty one.
   value: value ?? Buffer.alloc(0),
   place: `${topic}/${partition}/${offset}`,
   atMs: Number(timestamp),
+  headerOf(name) {
+    for (const [given, text] of headers) if (given.toString().toLowerCase() === name) return text.toString()
+    return undefined
+  },
 })
 
 const headerNames = new Map<string, Buffer>()

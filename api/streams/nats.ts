@@ -138,5 +138,9 @@ function recordOf({ seq, subject, data, headers, timestamp }: JsMsg): StreamReco
     value: Buffer.from(data.buffer, data.byteOffset, data.byteLength),
     place: `${subject}/${seq}`,
     atMs: Date.parse(timestamp),
+    headerOf(name) {
+      const given = headers?.keys().find((each) => each.toLowerCase() === name)
+      return given === undefined ? undefined : headers?.get(given)
+    },
   }
 }

@@ -52,7 +52,7 @@ export function createAnswering(options: AnsweringOptions): AnswerBatch {
     if (body.byteLength > predictBytes)
       throw new DomainError('body_too_large', `the record has more than ${predictBytes} bytes`)
     requireNoKey(body)
-    const request: Request = { model, body, keyId }
+    const request: Request = { model, body, keyId, sender: record }
     // Answered before and not committed, it has the same id, and its stored answer is sent.
     if (isDurable) request.requestId = requestIdOf(group, record)
     return serving.answer(protocolOf(serving.native, record), request)

@@ -33,6 +33,8 @@ export interface Exchange {
   readonly socket: Socket
   /** Emits `close` when the client disconnects. */
   readonly caller: Caller
+  /** See `Sender`: any header of the request. */
+  headerOf(name: string): string | undefined
   /** Whether the client has disconnected. */
   readonly closed: boolean
   /** Whether the connection stays open after the response. */
@@ -56,6 +58,10 @@ export function exchangeOf(request: IncomingMessage, response: ServerResponse): 
     headers: request.headers as ReadHeaders,
     socket: request.socket,
     caller: response,
+    headerOf(name) {
+      const value = request.headers[name]
+      return Array.isArray(value) ? value.join(', ') : value
+    },
     get closed() {
       return response.closed
     },

@@ -10,7 +10,7 @@ import { closeIfIdle, createConnectionReaper, type CloseLater } from './connecti
 import { correlationHeader, type Exchange, type ReadHeaders } from './exchange.ts'
 import { refuseConnection } from './http-server.ts'
 import { interceptConnections, startKernelReads, stopKernelReads, type HandToNode } from './node-internals.ts'
-import { headOf, parseHead, type RequestHead } from './request-head.ts'
+import { headerIn, headOf, parseHead, type RequestHead } from './request-head.ts'
 import { createEndOfHead, startOfHead, type EndOfHead } from './response-head.ts'
 
 export interface FastPath {
@@ -31,6 +31,8 @@ export interface PredictHandler<Target> {
 interface Connection extends Exchange {
   path: string
   headers: ReadHeaders
+  /** The head of the request as it was sent. */
+  head: string
   isBusy: boolean
   held: Buffer | undefined
   hasPartOfBody: boolean
@@ -128,6 +130,7 @@ function serveConnection<Target>(socket: Socket, context: Context<Target>, handT
     const { path, headers, target } = request!
     connection.path = path
     connection.headers = headers
+    connection.head = head
     connection.isBusy = true
     handler.answer(target, connection, body)
   }
@@ -194,6 +197,8 @@ function createConnection(socket: Socket, endOfHead: EndOfHead): Connection {
   const connection: Connection = {
     path: '',
     headers: {},
+    head: '',
+    headerOf: (name) => headerIn(connection.head, name),
     socket,
     caller: socket,
     shouldKeepAlive: true,

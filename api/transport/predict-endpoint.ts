@@ -129,7 +129,17 @@ export function createPredictEndpoint(
       if (type !== json && type !== undefined)
         requireMediaType(type, protocol === 'infer' ? inferMedia : undefined)
       const requestId = headers[requestIdHeader]
-      const request = { model, version, body: plain, withinMs, requestId, keyId, caller, span }
+      const request = {
+        model,
+        version,
+        body: plain,
+        withinMs,
+        requestId,
+        keyId,
+        caller,
+        sender: exchange,
+        span,
+      }
       const result =
         protocol === 'infer'
           ? infer(request, headers[lengthHeader])

@@ -38,6 +38,16 @@ const unsupported: ReadonlySet<string> = new Set([
 /** A second value of these would be ambiguous. */
 const single: ReadonlySet<string> = new Set([...readHeaders, 'host', 'connection', 'content-length'])
 
+/** The value of any header by its name in lower case, from the text of the head; those that `parseHead` leaves out are read only here. */
+export function headerIn(text: string, name: string): string | undefined {
+  const values: string[] = []
+  for (const line of text.split('\r\n').slice(1)) {
+    const colon = line.indexOf(':')
+    if (colon > 0 && line.slice(0, colon).toLowerCase() === name) values.push(line.slice(colon + 1).trim())
+  }
+  return values.length === 0 ? undefined : values.join(', ')
+}
+
 /** Absent when the head is for Node's parser, which also words the refusal of a malformed one. */
 export function parseHead(text: string): RequestHead | undefined {
   const [first = '', ...lines] = text.slice(0, -headEnd.length).split('\r\n')

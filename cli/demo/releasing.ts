@@ -158,7 +158,9 @@ async function printVerdict(
 }
 
 export function stagesOf(state: ReleaseState): string {
-  const steps = stepsOf(state).map(({ stage, policy }) => `${stage} ${share(policy.shareBp)}`)
+  const steps = stepsOf(state).map(({ stage, policy }) =>
+    stage === 'targeted' ? 'targeted callers' : `${stage} ${share(policy.shareBp)}`,
+  )
   return [...steps, '100 %', ...(state.policy.probation ? ['probation'] : [])].join(' → ')
 }
 

@@ -14,14 +14,17 @@ export interface StageCounts {
   /** Routing keys, or requests where keys are not counted, in ticks during which the configured share did not change. */
   sharedCanary: number
   sharedControl: number
+  targeted: number
 }
 
 export interface CanaryCounts {
   add(tick: CanaryTick): void
   lastStartMs(): number | undefined
-  /** The totals of the release. */
+  /** The totals of the arms that are compared. */
   exposure(): ExposureCounts
-  /** Failures above the rate of the control. */
+  /** The same with the targeted callers beside the canary: all that the candidate has served. */
+  served(): ExposureCounts
+  /** Failures above the rate of the control, those of targeted callers included. */
   excess(): number
   since(startedMs: number): StageCounts
   /** Why the stage cannot be evaluated, or null. */
@@ -31,11 +34,18 @@ export interface CanaryCounts {
 /** Failed requests of an arm: errors and invalid outputs, at most its requests. */
 export const failedRequests = (arm: ArmCounts): number => Math.min(arm.requests, arm.errors + arm.invalid)
 
+/** All that the candidate has served in a tick: to the canary, and to targeted callers. */
+export const servedIn = ({ canary, targeted }: CanaryTick): { requests: number; bad: number } => ({
+  requests: canary.requests + (targeted?.requests ?? 0),
+  bad: failedRequests(canary) + (targeted === undefined ? 0 : failedRequests(targeted)),
+})
+
 export function createCanaryCounts(): CanaryCounts {
   const startMs: number[] = []
   // Cumulative counts before each tick, so that a stage is one subtraction.
-  const sums: StageCounts[] = [{ canary: 0, control: 0, sharedCanary: 0, sharedControl: 0 }]
+  const sums: StageCounts[] = [{ canary: 0, control: 0, sharedCanary: 0, sharedControl: 0, targeted: 0 }]
   const byShare = new Map<number | null, ExposureCounts>()
+  const compared = emptyExposure()
 
   const between = (from: number): StageCounts => {
     const [a, b] = [sums[from]!, sums.at(-1)!]
@@ -44,13 +54,14 @@ export function createCanaryCounts(): CanaryCounts {
       control: b.control - a.control,
       sharedCanary: b.sharedCanary - a.sharedCanary,
       sharedControl: b.sharedControl - a.sharedControl,
+      targeted: b.targeted - a.targeted,
     }
   }
   const exposures = () => [...byShare.values()]
 
   return {
     add(tick) {
-      const { canary, control, shareBp } = tick
+      const { canary, control, targeted, shareBp } = tick
       const last = sums.at(-1)!
       const shared = shareBp === null ? 0 : 1
       // A burst of one user is one draw of the router, not five hundred.
@@ -61,16 +72,23 @@ export function createCanaryCounts(): CanaryCounts {
         control: last.control + control.requests,
         sharedCanary: last.sharedCanary + shared * (byKey ? canary.keys! : canary.requests),
         sharedControl: last.sharedControl + shared * (byKey ? control.keys! : control.requests),
+        targeted: last.targeted + (targeted?.requests ?? 0),
       })
       const sofar = byShare.get(shareBp) ?? emptyExposure()
-      sofar.canaryRequests += canary.requests
-      sofar.canaryBad += failedRequests(canary)
-      sofar.controlRequests += control.requests
-      sofar.controlBad += failedRequests(control)
+      const served = servedIn(tick)
+      sofar.canaryRequests += served.requests
+      sofar.canaryBad += served.bad
+      compared.canaryRequests += canary.requests
+      compared.canaryBad += failedRequests(canary)
+      for (const each of [compared, sofar]) {
+        each.controlRequests += control.requests
+        each.controlBad += failedRequests(control)
+      }
       byShare.set(shareBp, sofar)
     },
     lastStartMs: () => startMs.at(-1),
-    exposure: () => exposures().reduce(addExposure, emptyExposure()),
+    exposure: () => ({ ...compared }),
+    served: () => exposures().reduce(addExposure, emptyExposure()),
     excess: () => excessBad(exposures()),
     since: (startedMs) => between(firstPlace(startMs, startedMs)),
 
@@ -82,6 +100,10 @@ export function createCanaryCounts(): CanaryCounts {
       }
       const from = firstPlace(startMs, stage.startedMs)
       const inStage = between(from)
+      if (stage.targeted === true) {
+        if (inStage.targeted > 0) return null
+        return { code: 'no_traffic', message: 'no request of a targeted caller in this stage', values: {} }
+      }
       if (inStage.canary + inStage.control === 0) {
         return { code: 'no_traffic', message: 'no traffic in this stage', values: {} }
       }
@@ -118,7 +140,7 @@ function addExposure(a: ExposureCounts, b: ExposureCounts): ExposureCounts {
   }
 }
 
-const arms = ['canary', 'control'] as const
+const arms = ['canary', 'control', 'targeted'] as const
 const countNames = ['requests', 'errors', 'invalid', 'slow95', 'slow99', 'keys'] as const
 
 /** Why a tick is invalid, or undefined. */
@@ -132,6 +154,7 @@ export function unreadableTick(tick: CanaryTick, lastStartMs: number | undefined
   }
   for (const arm of arms) {
     const counts = tick[arm]
+    if (counts === undefined) continue
     for (const name of countNames) {
       const count = counts[name]
       if (count === undefined && name === 'keys') continue

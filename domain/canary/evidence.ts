@@ -33,6 +33,8 @@ export interface CanaryTick {
   canary: ArmCounts
   /** The concurrent cohort of the champion. */
   control: ArmCounts
+  /** Callers who were chosen to meet the candidate first: their failures are harm, and are compared with no arm. Absent without any. */
+  targeted?: ArmCounts
 }
 
 export interface CanaryStage {
@@ -50,6 +52,8 @@ export interface CanaryStage {
   last: boolean
   /** Whether the candidate is champion already: nothing is to be proven for its promotion. */
   promoted?: boolean
+  /** Whether only chosen callers meet the candidate: nothing is compared, and their requests count. */
+  targeted?: boolean
 }
 
 export interface CanaryEvidence {

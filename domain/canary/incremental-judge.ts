@@ -9,6 +9,7 @@ import type { CanaryEvidence, CanaryTick } from './evidence.ts'
 import { compareArms, promotionProof, type PromotionProof } from './arm-comparison.ts'
 import {
   failedRequests,
+  servedIn,
   createCanaryCounts,
   unreadableStage,
   unreadableTick,
@@ -91,12 +92,13 @@ export function incrementalJudge(policy: CanaryPolicy): IncrementalJudge {
       shift?.add(tick)
       // The guard restarts at each tick: a canary that breaks after a good day is stopped as fast as a new one.
       if (lastStartMs !== undefined) guard.restart()
-      guard.add(tick.canary.requests, failedRequests(tick.canary))
+      const served = servedIn(tick)
+      guard.add(served.requests, served.bad)
       keepFirst(guardReason(policy, counts, guard.logE(), tick.startMs))
       harm.add({
-        canaryTotal: tick.canary.requests,
+        canaryTotal: served.requests,
         controlTotal: tick.control.requests,
-        canaryEvents: failedRequests(tick.canary),
+        canaryEvents: served.bad,
         controlEvents: failedRequests(tick.control),
       })
       keepFirst(harmReason(policy, counts, harm.plainLogE(), tick.startMs))
@@ -206,6 +208,7 @@ function statisticsOf(
     canaryRequests,
     controlRequests,
     stageCanaryRequests: inStage.canary,
+    ...(inStage.targeted > 0 && { stageTargetedRequests: inStage.targeted }),
     stageControlRequests: inStage.control,
     stageElapsedMs: stage.elapsedMs,
     realisedShare: ratioOf(inStage.canary, inStage.canary + inStage.control),
@@ -221,9 +224,10 @@ const compared = (logE: number, sign: '≥' | '<', threshold: number): string =>
 function guardReason(policy: CanaryPolicy, counts: CanaryCounts, logE: number, atMs: number): Reason | null {
   const threshold = thresholdFor(policy.alpha.guard)
   if (logE < threshold) return null
-  const { canaryBad: bad, canaryRequests: requests } = counts.exposure()
+  const { canaryBad: bad, canaryRequests: requests } = counts.served()
+  const whose = counts.exposure().canaryRequests === requests ? 'canary' : 'candidate'
   const message =
-    `${bad} of ${requests} canary requests failed (${percentText(ratioOf(bad, requests))}), limit ` +
+    `${bad} of ${requests} ${whose} requests failed (${percentText(ratioOf(bad, requests))}), limit ` +
     `${percentText(policy.guardRate)}: ${compared(logE, '≥', threshold)}`
   return { code: 'guard', message, values: { bad, requests, limit: policy.guardRate, logE, threshold, atMs } }
 }
@@ -253,7 +257,7 @@ function pairedReason({ policy, paired, statistics }: Judged): Reason | null {
 
 /** Sample ratio mismatch: the arms cannot be compared. */
 function shareReason({ policy: { srm }, stage, inStage, statistics }: Judged): Reason | null {
-  if (srm === 'off') return null
+  if (srm === 'off' || stage.targeted === true) return null
   const { sharedCanary: canary, sharedControl: control } = inStage
   const share = stage.shareBp / 10_000
   const logE = srmEvidence(canary, control, share, srm)
@@ -269,7 +273,7 @@ function shareReason({ policy: { srm }, stage, inStage, statistics }: Judged): R
 function timeReason(judged: Judged): Reason | null {
   const { stage, statistics } = judged
   const { elapsedMs, minMs } = stage
-  const rampedBp = stage.last ? null : affordableShareBp(judged)
+  const rampedBp = stage.last || stage.targeted === true ? null : affordableShareBp(judged)
   if (rampedBp !== null) statistics['rampShareBp'] = rampedBp
   const isRamped = rampedBp !== null && stage.nextShareBp !== undefined && rampedBp >= stage.nextShareBp
   if (elapsedMs >= minMs || isRamped) return null
@@ -277,15 +281,23 @@ function timeReason(judged: Judged): Reason | null {
   return { code: 'minimum_time', message, values: { elapsedMs, minMs } }
 }
 
-function requestsReason({ stage: { minRequests }, inStage: { canary: requests } }: Judged): Reason | null {
+/** The requests that a stage waits for. */
+const requestsOf = ({ stage, inStage }: Judged): number =>
+  stage.targeted === true ? inStage.targeted : inStage.canary
+
+function requestsReason(judged: Judged): Reason | null {
+  const { minRequests, targeted } = judged.stage
+  const requests = requestsOf(judged)
   if (requests >= minRequests) return null
-  const message = `${requests} of at least ${minRequests} canary requests in this stage`
+  const whose = targeted === true ? 'requests of targeted callers' : 'canary requests'
+  const message = `${requests} of at least ${minRequests} ${whose} in this stage`
   return { code: 'minimum_requests', message, values: { requests, minRequests } }
 }
 
 function promotionReasons({ policy, stage }: Judged, proofs: readonly PromotionProof[]): Reason[] {
   const { promotion } = policy
-  if (promotion === 'off' || (!stage.last && promotion.at !== 'every_stage')) return []
+  if (promotion === 'off' || stage.targeted === true || (!stage.last && promotion.at !== 'every_stage'))
+    return []
   const { ratio, logE: threshold } = promotion
   return proofs.flatMap((each) => {
     const { metric } = each
@@ -311,11 +323,16 @@ function qualityReason({ policy, stage, paired, statistics }: Judged): Reason | 
   return { code: 'quality_evidence', message, values: { b, c, same: same ?? null, margin, logE, threshold } }
 }
 
-const passReason = ({ stage: { elapsedMs }, inStage: { canary: requests } }: Judged): Reason => ({
-  code: 'stage_passed',
-  message: `${requests} canary requests in ${fourDigits(elapsedMs / 1000)} s, no regression`,
-  values: { requests, elapsedMs },
-})
+function passReason(judged: Judged): Reason {
+  const { elapsedMs, targeted } = judged.stage
+  const requests = requestsOf(judged)
+  const [whose, found] =
+    targeted === true
+      ? ['requests of targeted callers', 'no harm found']
+      : ['canary requests', 'no regression']
+  const message = `${requests} ${whose} in ${fourDigits(elapsedMs / 1000)} s, ${found}`
+  return { code: 'stage_passed', message, values: { requests, elapsedMs } }
+}
 
 /** The highest share that the rest of the harm budget allows; null without a ramp or without elapsed time. */
 function affordableShareBp({ policy, stage, inStage, counts }: Judged): number | null {

@@ -22,7 +22,7 @@ import {
 } from './state.ts'
 import { applied, endRelease, extended, nextStage, ignored, rollBack } from './transitions.ts'
 
-const exposed: readonly ReleaseStage[] = ['shadow', 'canary', 'probation']
+const exposed: readonly ReleaseStage[] = ['shadow', 'targeted', 'canary', 'probation']
 const decided: readonly ReleaseStage[] = ['awaiting_approval', 'awaiting_decision']
 const open: readonly ReleaseStage[] = ['qualifying', ...decided, 'promoting', ...exposed]
 
@@ -34,7 +34,7 @@ export const commandStages: Readonly<Record<CommandName, readonly ReleaseStage[]
   resume: [...exposed, 'awaiting_decision'],
   abort: open,
   rollback: open,
-  promoteNow: ['awaiting_approval', 'shadow', 'canary', 'awaiting_decision'],
+  promoteNow: ['awaiting_approval', 'shadow', 'targeted', 'canary', 'awaiting_decision'],
 }
 
 /** Why a stage does not accept a command. */

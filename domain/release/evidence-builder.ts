@@ -19,6 +19,8 @@ import { isBreakGlass, stepsOf, watchedPolicy, type ReleaseState } from './state
 /** The counts of one version and arm in one tick of one generation, over all replicas. */
 export interface CountedTick extends ArmCounts {
   version: string
+  /** Absent in tests of one arm. */
+  arm?: string
   generation: number
   /** The start of the tick, on the database's clock. */
   tickMs: number
@@ -30,8 +32,7 @@ export interface CountedTick extends ArmCounts {
 export function canaryTicks(state: ReleaseState, counted: readonly CountedTick[]): CanaryTick[] {
   const ticks = new Map<number, { tick: CanaryTick; generations: Set<number> }>()
   for (const row of counted) {
-    const arm =
-      row.version === state.version ? 'canary' : row.version === state.baseline ? 'control' : undefined
+    const arm = sideOf(state, row)
     if (arm === undefined) continue
     let found = ticks.get(row.tickMs)
     if (found === undefined) {
@@ -39,11 +40,21 @@ export function canaryTicks(state: ReleaseState, counted: readonly CountedTick[]
       ticks.set(row.tickMs, (found = { tick, generations: new Set() }))
     }
     found.generations.add(row.generation)
-    addCounts(found.tick[arm], row)
+    if (arm === 'targeted') found.tick.targeted ??= nothing()
+    addCounts(found.tick[arm]!, row)
   }
   return [...ticks.values()]
     .map(({ tick, generations }) => ({ ...tick, shareBp: shareOf(state, generations) }))
     .sort((a, b) => a.startMs - b.startMs)
+}
+
+/** Chosen callers are counted apart: a difference of theirs may be one of the callers. */
+function sideOf(
+  { version, baseline }: ReleaseState,
+  row: CountedTick,
+): 'canary' | 'control' | 'targeted' | undefined {
+  if (row.arm === 'targeted') return row.version === version ? 'targeted' : undefined
+  return row.version === version ? 'canary' : row.version === baseline ? 'control' : undefined
 }
 
 /** The configured share during a tick; null when it changed within the tick, or when the candidate received copies only. */
@@ -52,7 +63,10 @@ function shareOf(state: ReleaseState, generations: ReadonlySet<number>): number 
   if (generations.size !== 1) return null
   const routed = state.routings.find((each) => each.generation === generation)
   // In a rolling release the load balancer decides how much traffic the replicas of the candidate get.
-  return routed === undefined || routed.stage === 'shadow' || routed.replicas !== undefined
+  return routed === undefined ||
+    routed.stage === 'shadow' ||
+    routed.stage === 'targeted' ||
+    routed.replicas !== undefined
     ? null
     : routed.shareBp
 }
@@ -139,6 +153,7 @@ export function canaryEvidenceOf(
         stage === 'probation' ||
         (!isBreakGlass(state) && last?.stage === stage && last?.stageIndex === state.stageIndex),
       promoted: state.promoted || undefined,
+      targeted: stage === 'targeted' || undefined,
     },
     staleMs,
     paired,

@@ -1,5 +1,6 @@
 /** Explains in one sentence what an open release waits for. It reads the state alone, so that the sentence is never out of date. */
 import { missingApprovals, missingSidesText } from './approval.ts'
+import { targetText } from '../serving/target.ts'
 import { nextEffect } from './next-effect.ts'
 import { isBreakGlass, isWarming, releaseStages, watchedPolicy, type ReleaseState } from './state.ts'
 
@@ -17,7 +18,9 @@ export function whyWaiting(state: ReleaseState): string {
         ? `Waiting for replicas to reach generation ${state.generation}: ${state.blockedBy.join('; ')}.`
         : isWarming(state)
           ? `Every replica is loading ${state.version} before the champion changes.`
-          : `${state.stage === 'shadow' ? 'Copying' : 'Routing'} ${share(state.shareBp)} of traffic to ${state.version}.`
+          : state.stage === 'targeted'
+            ? `Routing ${targeted(state)} to ${state.version}.`
+            : `${state.stage === 'shadow' ? 'Copying' : 'Routing'} ${share(state.shareBp)} of traffic to ${state.version}.`
     case 'watch':
       return watching(state, effect.untilMs)
     case 'promote':
@@ -49,6 +52,8 @@ function watching(state: ReleaseState, untilMs: number | undefined): string {
       `${requests} requests at ${share(state.shareBp)} without a regression${until}.`
     )
   const deadlineMs = (policy?.deadlineMs ?? 0) * (1 + state.extensions)
+  if (state.stage === 'targeted')
+    return `Targeted: ${targeted(state)} get ${state.version}; needs ${duration(policy?.minMs)} and ${requests} of their requests; deadline ${duration(deadlineMs)}.`
   const stage = `${state.stage.charAt(0).toUpperCase()}${state.stage.slice(1)}`
   return `${stage} ${share(state.shareBp)}: needs ${duration(policy?.minMs)} and ${requests} requests; deadline ${duration(deadlineMs)}.`
 }
@@ -65,6 +70,8 @@ function duration(ms = 0): string {
   return `${ms / unit} ${name}`
 }
 
+const targeted = ({ policy }: ReleaseState): string =>
+  policy.targeted === undefined ? 'chosen callers' : targetText(policy.targeted.target)
 const plain = (outcome = ''): string => outcome.replaceAll('_', ' ')
 const share = (basisPoints: number): string => `${basisPoints / 100} %`
 const time = (ms: number): string => new Date(ms).toISOString()

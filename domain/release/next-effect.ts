@@ -3,7 +3,7 @@
  * stopped.
  */
 import { isBreakGlass, isWarming, watchedPolicy, type ReleaseState } from './state.ts'
-import { totalBp, type RouteArm } from '../serving/route.ts'
+import { totalBp, type Route, type RouteArm } from '../serving/route.ts'
 
 /** While `key` stays the same, the running step is still the right one. */
 export type ReleaseEffect =
@@ -32,6 +32,7 @@ export function nextEffect(state: ReleaseState): ReleaseEffect {
     case 'awaiting_approval':
       return { kind: 'wait', key, untilMs: state.enteredMs + state.policy.approval.withinMs }
     case 'shadow':
+    case 'targeted':
     case 'canary':
     case 'probation':
     case 'awaiting_decision':
@@ -63,6 +64,8 @@ function watch(state: ReleaseState, key: string): ReleaseEffect {
 export interface RoutePlan {
   arms: RouteArm[]
   shadow?: { version: string; shareBp: number }
+  /** Absent where no callers are chosen. */
+  targeted?: Route['targeted']
   proven: string
   /** The version that a rollback returns to; it stays loaded without a share. */
   standby?: string
@@ -78,6 +81,9 @@ export function routePlan(state: ReleaseState): RoutePlan | undefined {
     proven: champion,
   })
   const stage = state.stage === 'awaiting_decision' ? state.undecidedStage : state.stage
+  const { targeted: chosen } = state.policy
+  // They keep the candidate until the release ends: no stage moves a caller back.
+  const targeted = state.strategy === 'canary' && chosen ? { version, target: chosen.target } : undefined
   // Every replica loads the candidate with a share of 0, so that the promotion delays no request.
   if (isWarming(state) && baseline !== undefined) return beside(baseline, version, 0)
   if (stage === 'probation' || (stage === 'promoting' && state.policy.probation && baseline !== undefined)) {
@@ -86,7 +92,7 @@ export function routePlan(state: ReleaseState): RoutePlan | undefined {
     const arms: RouteArm[] = [{ arm: 'champion', version, shareBp: totalBp - holdbackBp }]
     if (holdbackBp > 0) arms.push({ arm: 'control', version: baseline, shareBp: holdbackBp })
     const shadow = shadowBp === undefined ? undefined : { version: baseline, shareBp: shadowBp }
-    return { arms, shadow, proven: baseline }
+    return { arms, shadow, targeted, proven: baseline }
   }
   // Until the release has ended well, a replica without its lease returns to the baseline.
   if (stage === 'promoting')
@@ -95,8 +101,9 @@ export function routePlan(state: ReleaseState): RoutePlan | undefined {
     return { ...championOnly(version), standby: baseline }
   if (baseline === undefined) return undefined
   if (stage === 'shadow') return { ...championOnly(baseline), shadow: { version, shareBp } }
+  if (stage === 'targeted') return { ...championOnly(baseline), targeted }
   if (stage === 'canary') {
-    const plan = beside(baseline, version, shareBp)
+    const plan = { ...beside(baseline, version, shareBp), targeted }
     return state.strategy === 'rolling' ? { ...plan, byReplica: true } : plan
   }
   return championOnly(baseline)

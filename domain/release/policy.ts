@@ -9,6 +9,7 @@ import { checkCanaryPolicy, defaultCanaryPolicy, type CanaryPolicy } from '../ca
 import { canonicalJson } from '../canonical-json.ts'
 import { issuesOfDrill, type DrillPolicy } from '../drill.ts'
 import { policyIssues, type PolicyIssues } from '../policy-issues.ts'
+import { issuesOfTarget, type CallerTarget } from '../serving/target.ts'
 import { checkQualification, defaultQualification, type QualificationLimits } from '../model/qualification.ts'
 import { checkApproval, checkReplacedApproval, checkRisk, type ApprovalSide } from './rules/approvals.ts'
 
@@ -35,6 +36,11 @@ export interface StagePolicy {
   minRequests: number
   /** The time after which the stage ends: no data and errors roll back, inconclusive asks an approver. */
   deadlineMs: number
+}
+
+export interface TargetedPolicy extends Omit<StagePolicy, 'shareBp'> {
+  /** The callers who meet the candidate first. They keep it in the stages that follow, and are never compared with the others. */
+  target: CallerTarget
 }
 
 export interface ProbationPolicy {
@@ -88,6 +94,8 @@ export interface ReleasePolicy {
   risk?: 'high'
   /** The shadow stage before the first share; none when absent. */
   shadow?: StagePolicy
+  /** The stage in which only chosen callers meet the candidate, before the first share; none when absent. */
+  targeted?: TargetedPolicy
   /** The canary stages in order; each share is larger than the previous one. */
   stages: StagePolicy[]
   /** The time after the promotion in which the new champion is still rolled back automatically; none when absent. */
@@ -159,11 +167,12 @@ const strategies: readonly string[] = ['canary', 'direct', 'blue_green', 'shadow
 /** The issues of a policy, each with its field; empty when it is valid. */
 export function issuesOfPolicy(policy: ReleasePolicy): string[] {
   const check = policyIssues()
-  const { approval, shadow, probation, hotfix, watch, drill, requireDrill } = policy
+  const { approval, shadow, targeted, probation, hotfix, watch, drill, requireDrill } = policy
   check.oneOf('strategy', policy.strategy, strategies)
   checkApproval(check, approval)
   if (policy.risk !== undefined) checkRisk(check, policy)
   if (shadow) checkStage(check, 'shadow', shadow)
+  if (targeted) checkTargeted(check, targeted, policy.strategy)
   checkStages(check, 'stages', policy.stages)
   if (probation) checkProbation(check, 'probation', probation)
   checkStrategy(check, policy)
@@ -190,6 +199,13 @@ function checkStage(check: PolicyIssues, place: string, each: StagePolicy): void
   check.integer(`${place}.shareBp`, each.shareBp, 1, 10_000)
   checkTimes(check, place, each)
   check.need(!(each.deadlineMs <= each.minMs), `${place}.deadlineMs must be longer than its minMs`)
+}
+
+function checkTargeted(check: PolicyIssues, each: TargetedPolicy, strategy: Strategy): void {
+  check.need(strategy === 'canary', `targeted belongs to a canary release; ${strategy} chooses no callers`)
+  check.part('targeted.target', issuesOfTarget(each.target))
+  checkTimes(check, 'targeted', each)
+  check.need(!(each.deadlineMs <= each.minMs), 'targeted.deadlineMs must be longer than its minMs')
 }
 
 function checkTimes(check: PolicyIssues, place: string, each: Omit<StagePolicy, 'shareBp'>): void {
@@ -295,6 +311,7 @@ function checkUnapproved(
   )
   keep('stages', policy.stages, own.stages ?? [])
   keep('shadow', policy.shadow ? [policy.shadow] : [], own.shadow ? [own.shadow] : [])
+  keep('targeted', policy.targeted ? [policy.targeted] : [], own.targeted ? [own.targeted] : [])
   keep('probation', policy.probation ? [policy.probation] : [], own.probation ? [own.probation] : [])
   const least = { ...defaultQualification, ...own.qualification }
   for (const [name, value] of Object.entries({ ...defaultQualification, ...policy.qualification })) {

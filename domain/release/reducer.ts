@@ -7,7 +7,13 @@ import { advanceByCommand, rollbackReason } from './commands.ts'
 import { DomainError } from '../errors.ts'
 import type { Advance, ReleaseEvent, StepEvent } from './events.ts'
 import { noDataPrefix } from '../verdict.ts'
-import { isBreakGlass, watchedPolicy, type ReleaseStage, type ReleaseState } from './state.ts'
+import {
+  isBreakGlass,
+  watchedPolicy,
+  type ReleaseStage,
+  type ReleaseState,
+  type WatchedStage,
+} from './state.ts'
 import { incompatibilityReason } from '../registry/schema-compatibility.ts'
 import { applied, end, endRelease, enterStage, nextStage, ignored, rollBack } from './transitions.ts'
 
@@ -21,6 +27,7 @@ export const legalSteps: Readonly<Record<ReleaseStage, readonly StepKind[]>> = {
   qualifying: ['qualified', 'disqualified', ...interrupted],
   awaiting_approval: ['timed_out', 'superseded', 'cancelled'],
   shadow: observed,
+  targeted: observed,
   canary: observed,
   awaiting_decision: ['judged', 'timed_out', 'stale', ...interrupted],
   promoting: [...routing, 'promoted', 'refused', ...interrupted],
@@ -153,7 +160,7 @@ function judged(state: ReleaseState, event: Step<'judged'>): Advance {
         stageIndex: state.stageIndex,
         routed: true,
         extensions: state.extensions,
-        undecidedStage: state.stage as 'shadow' | 'canary' | 'probation',
+        undecidedStage: state.stage as WatchedStage,
       }),
       questions === undefined
         ? `inconclusive at the deadline, an approver decides: ${reason}`
@@ -236,7 +243,7 @@ function stepFailed(state: ReleaseState, event: Step<'step_failed'>): Advance {
 
 /** The stages before the first request to the candidate, and the stages before the promotion. */
 const unexposed: readonly ReleaseStage[] = ['qualifying', 'awaiting_approval']
-const exposed: readonly ReleaseStage[] = [...unexposed, 'shadow', 'canary', 'awaiting_decision']
+const exposed: readonly ReleaseStage[] = [...unexposed, 'shadow', 'targeted', 'canary', 'awaiting_decision']
 
 function superseded(state: ReleaseState, event: Step<'superseded'>): Advance {
   const { atMs, by, version, over, reason } = event

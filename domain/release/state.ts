@@ -16,6 +16,8 @@ export const releaseStages = {
     'The pre-flight checks of the candidate (golden predictions, latency, memory) have passed and approvals were requested; no request has reached the candidate.',
   shadow:
     'The approvals were given and the candidate receives copies of requests; callers never see its predictions.',
+  targeted:
+    'The candidate serves callers who were chosen to meet it first, under an exposure lease; the champion serves all others.',
   canary:
     'The candidate serves a share of the traffic under an exposure lease; the champion serves the rest.',
   awaiting_decision:
@@ -29,6 +31,9 @@ export const releaseStages = {
 } as const satisfies Record<string, string>
 
 export type ReleaseStage = keyof typeof releaseStages
+
+/** The stages with a minimum time, minimum requests, a verdict and a deadline. */
+export type WatchedStage = 'shadow' | 'targeted' | 'canary' | 'probation'
 
 /** Each outcome with its meaning. */
 export const releaseOutcomes = {
@@ -178,7 +183,7 @@ export interface ReleaseState {
   /** The codes of the questions that an approver has answered by passing the stage. */
   accepted?: string[]
   /** The stage that `awaiting_decision` returns to. */
-  undecidedStage?: 'shadow' | 'canary' | 'probation'
+  undecidedStage?: WatchedStage
   /** Whether the candidate has become champion. */
   promoted: boolean
   /** The order of a rollback, from the moment of its decision. */
@@ -253,8 +258,9 @@ export function issuesOfOpening(facts: ReleaseFacts): string[] {
 
 /** A stage in which the candidate gets requests. */
 export interface Step {
-  stage: 'shadow' | 'canary'
+  stage: Exclude<WatchedStage, 'probation'>
   stageIndex: number
+  /** The share of a targeted stage is 0: its callers are chosen, not drawn. */
   policy: StagePolicy
 }
 
@@ -264,8 +270,10 @@ export function stepsOf(state: Pick<ReleaseState, 'strategy' | 'policy'>): Step[
   if (strategy === 'direct') return []
   const shadow: Step[] = policy.shadow ? [{ stage: 'shadow', stageIndex: 0, policy: policy.shadow }] : []
   if (strategy === 'shadow' || strategy === 'blue_green') return shadow
+  const { targeted } = policy
   return [
     ...shadow,
+    ...(targeted ? [{ stage: 'targeted', stageIndex: 0, policy: { ...targeted, shareBp: 0 } } as const] : []),
     ...policy.stages.map((each, stageIndex): Step => ({ stage: 'canary', stageIndex, policy: each })),
   ]
 }
@@ -285,11 +293,13 @@ export function watchedPolicy(
     'policy' | 'stage' | 'stageIndex' | 'undecidedStage' | 'breakGlass' | 'promoted' | 'labelsMs'
   >,
 ): Omit<StagePolicy, 'shareBp'> | undefined {
-  const required = (policy: StagePolicy | undefined) =>
+  const required = (policy: Omit<StagePolicy, 'shareBp'> | undefined) =>
     policy && isBreakGlass(state) ? { ...policy, minMs: 0 } : policy
   switch (state.stage === 'awaiting_decision' ? state.undecidedStage : state.stage) {
     case 'shadow':
       return required(state.policy.shadow)
+    case 'targeted':
+      return required(state.policy.targeted)
     case 'canary':
       return required(state.policy.stages[state.stageIndex])
     case 'probation':

@@ -4,16 +4,18 @@
  */
 import { DomainError } from '../errors.ts'
 import { policyIssues } from '../policy-issues.ts'
+import { issuesOfTarget, type CallerTarget } from './target.ts'
 
 /**
  * - `canary`: the candidate of a release, exposed only while its exposure lease is renewed.
  * - `champion`: the default version. In probation it is not yet `proven`, and is exposed under the same lease.
  * - `control`: the concurrent cohort on the previous champion: the holdback in probation, the B side of an A/B test.
+ * - `targeted`: callers who were chosen to meet the candidate first. They have no share, and are compared with no arm.
  */
-export type Arm = 'canary' | 'champion' | 'control'
+export type Arm = 'canary' | 'champion' | 'control' | 'targeted'
 
 export interface RouteArm {
-  arm: Arm
+  arm: Exclude<Arm, 'targeted'>
   version: string
   /** Share of the keys in basis points (1/10,000). */
   shareBp: number
@@ -34,6 +36,8 @@ export interface Route {
   arms: RouteArm[]
   /** The version that gets copies of this share of the requests; callers never see its predictions. */
   shadow?: { version: string; shareBp: number }
+  /** The candidate for the callers who meet it first, whatever the shares. */
+  targeted?: { version: string; target: CallerTarget }
   /**
    * The replicas that serve the candidate only, while the others do not serve it; the shares then state how many. Absent: every
    * replica serves every arm.
@@ -114,7 +118,7 @@ export const isOnProbation = (route: Pick<Route, 'arms' | 'proven'>): boolean =>
 /** The route after the exposure lease has expired: no canary, no shadow, no champion on probation. */
 export function withoutCandidate(route: Route): Route {
   if (isOnProbation(route)) return fenced(route)
-  const { shadow: _shadow, ...rest } = route
+  const { shadow: _shadow, targeted: _targeted, ...rest } = route
   const kept = route.arms.filter((arm) => arm.arm !== 'canary')
   const freed = totalBp - kept.reduce((sum, arm) => sum + arm.shareBp, 0)
   const arms = kept.map((arm) => (arm.arm === 'champion' ? { ...arm, shareBp: arm.shareBp + freed } : arm))
@@ -122,34 +126,39 @@ export function withoutCandidate(route: Route): Route {
 }
 
 /** The version that an order to roll the model back means: the candidate where it serves callers, the champion otherwise. */
-export const servingVersion = ({ arms }: Route): string =>
-  arms.find(({ arm, shareBp }) => arm === 'canary' && shareBp > 0)?.version ?? championOf({ arms })
+export const servingVersion = ({ arms, targeted }: Route): string =>
+  arms.find(({ arm, shareBp }) => arm === 'canary' && shareBp > 0)?.version ??
+  targeted?.version ??
+  championOf({ arms })
 
 /** The version that takes over from one of the route; undefined when the route has none, or the version has no part in it. */
 export function successorOf(route: Route, version: string): string | undefined {
-  const { arms, shadow, proven, standby } = route
-  if (shadow?.version !== version && !arms.some((arm) => arm.version === version)) return undefined
+  const { arms, shadow, targeted, proven, standby } = route
+  const isNamed = shadow?.version === version || targeted?.version === version
+  if (!isNamed && !arms.some((arm) => arm.version === version)) return undefined
   return version === proven ? standby : proven
 }
 
 /** The route of a replica without a lease: the last version that passed its probation. */
 export function fenced(route: Route): Route {
-  const { shadow: _shadow, ...rest } = route
+  const { shadow: _shadow, targeted: _targeted, ...rest } = route
   return { ...rest, arms: [{ arm: 'champion', version: route.proven, shareBp: totalBp }] }
 }
 
 /** The route of a model with a kill switch: one version, counted for no release. */
 export function championAlone(route: Route, version: string): Route {
-  const { shadow: _shadow, release: _release, guard: _guard, ...rest } = route
+  const { shadow: _shadow, targeted: _targeted, release: _release, guard: _guard, ...rest } = route
   return { ...rest, arms: [{ arm: 'champion', version, shareBp: totalBp }] }
 }
 
 /** Whether the route has a candidate, which needs an exposure lease. */
-export function hasCandidate(route: Pick<Route, 'arms' | 'shadow' | 'proven'>): boolean {
-  const { arms, shadow, proven } = route
+export function hasCandidate(route: Pick<Route, 'arms' | 'shadow' | 'targeted' | 'proven'>): boolean {
+  const { arms, shadow, targeted, proven } = route
   // In probation the shadow may be the previous champion, which needs no lease.
   const isShadowed = shadow !== undefined && shadow.version !== proven
-  return isShadowed || arms.some(({ arm }) => arm === 'canary') || isOnProbation(route)
+  return (
+    isShadowed || targeted !== undefined || arms.some(({ arm }) => arm === 'canary') || isOnProbation(route)
+  )
 }
 
 type Written = Pick<Route, 'epoch' | 'generation'>
@@ -162,7 +171,7 @@ export function isNewer(a: Written, b: Written): boolean {
 /** The issues of a route; empty when it is valid. */
 export function issuesOfRoute(route: Route): string[] {
   const { issues, need } = policyIssues()
-  const { arms, shadow, generation, epoch } = route
+  const { arms, shadow, targeted, generation, epoch } = route
   const isShare = (share: number, min: number) => Number.isInteger(share) && share >= min && share <= totalBp
   need(
     arms.every(({ shareBp }) => isShare(shareBp, 0)),
@@ -178,6 +187,10 @@ export function issuesOfRoute(route: Route): string[] {
     !shadow || isShare(shadow.shareBp, 1),
     'the shadow share must be a whole number of basis points from 1 to 10,000',
   )
+  if (targeted !== undefined) {
+    need(targeted.version !== '', 'targeted.version is empty')
+    issues.push(...issuesOfTarget(targeted.target).map((issue) => `targeted.target ${issue}`))
+  }
   need(
     route.replicas === undefined || arms.some(({ arm }) => arm === 'canary'),
     'replicas are listed, but no arm is the canary',

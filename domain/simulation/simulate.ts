@@ -172,7 +172,8 @@ function rolledBack({ promoted: wasChampion }: ReleaseState, atMs: number): Step
   return { kind: 'rolled_back', atMs, problems: [], rollbackResult }
 }
 
-function opened(policy: ReleasePolicy): ReleaseState {
+/** Without the stage of targeted callers: traffic does not say whose requests they would be. */
+function opened({ targeted: _targeted, ...policy }: ReleasePolicy): ReleaseState {
   let state = openingState(
     {
       id: 'rel_simulated',

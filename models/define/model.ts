@@ -269,7 +269,9 @@ function compileModel(report: IssueCollector, file: ModelFile<Features, Hyperpar
     tests: optional('tests', ['features', 'label'], file.tests, (specs) =>
       compileTests(report, specs, { features, label }),
     ),
-    release: part('release', ['release'], () => compileRelease(report, file.release, file.risk)),
+    release: part('release', ['release', 'features'], () =>
+      compileRelease(report, file.release, file.risk, features),
+    ),
     ...optional('retrain', [], file.retrain, (spec) => compileRetrain(report, spec)),
     batches: optional('batches', [], file.batches, (specs) => compileBatches(report, specs)),
     monitor: optional('monitor', ['features'], file.monitor, (spec) =>

@@ -8,6 +8,7 @@ import {
   type StagePolicy,
   type WatchPolicy,
 } from '../../domain/release/policy.ts'
+import type { Features } from '../../domain/model/features.ts'
 import { alphaFor } from '../../domain/sequential/alpha-split.ts'
 import { durationAt, durationsIn, type Duration, type DurationReader } from './duration.ts'
 import { fieldNames, reportUnknown } from './fields.ts'
@@ -16,6 +17,8 @@ import { compileApproval, defaultRequireDrill, type RiskClass } from './release/
 import { compileDrill, drillFields, type DrillSpec } from './release/drill.ts'
 import { compileBusiness, type EventSpec } from './release/event.ts'
 import { compileExternal, type ExternalSpec } from './release/external.ts'
+import { compileFirst, type FirstSpec } from './release/first.ts'
+import { minuteMs, timesOf } from './release/times.ts'
 
 interface StageOptions {
   /** The minimum time in the stage. */
@@ -92,6 +95,8 @@ interface ProbationSpec extends StageOptions {
   coverLabels?: boolean
 }
 export interface CanarySpec extends CommonSpec {
+  /** The callers who meet the candidate before any share, counted apart; only in `canary`. */
+  first?: FirstSpec
   /**
    * What users do after their first request, by the name of the metric: `{ revenue: event('purchase', { max: 500 }) }`. A proven loss
    * rolls back.
@@ -128,14 +133,15 @@ export interface CanarySpec extends CommonSpec {
     decision?: Duration
   }
 }
-export type BlueGreenSpec = Omit<CanarySpec, 'stages'>
-export type ShadowSpec = Omit<CanarySpec, 'stages' | 'shadow'> & {
+export type RollingSpec = Omit<CanarySpec, 'first'>
+export type BlueGreenSpec = Omit<RollingSpec, 'stages'>
+export type ShadowSpec = Omit<RollingSpec, 'stages' | 'shadow'> & {
   /** The share of copied requests, and the minimum time. */
   shadow: StageSpec
   /** `promote`, which needs `limits.nonInferiority`, or `ask` an approver. */
   whenPassed?: ReleasePolicy['whenPassed']
 }
-export type AbSpec = Omit<CanarySpec, 'stages'> & {
+export type AbSpec = Omit<RollingSpec, 'stages'> & {
   /** The split in percent of the traffic; its deadline is the horizon. */
   split: StageSpec
   /** The metric that decides: `accuracy`, `conversions`, `errors`, or a name of `business`. */
@@ -145,7 +151,8 @@ export type AbSpec = Omit<CanarySpec, 'stages'> & {
 }
 export interface DirectSpec extends CommonSpec {}
 export type ReleaseSpec =
-  | { strategy: 'canary' | 'rolling'; spec: CanarySpec }
+  | { strategy: 'canary'; spec: CanarySpec }
+  | { strategy: 'rolling'; spec: RollingSpec }
   | { strategy: 'blue_green'; spec: BlueGreenSpec }
   | { strategy: 'shadow'; spec: ShadowSpec }
   | { strategy: 'ab'; spec: AbSpec }
@@ -154,7 +161,7 @@ export type ReleaseSpec =
 /** Shadow, rising shares, 100 %, probation. */
 export const canary = (spec: CanarySpec): ReleaseSpec => ({ strategy: 'canary', spec })
 /** Replica by replica: the percentages are shares of the replicas, rounded up. */
-export const rolling = (spec: CanarySpec): ReleaseSpec => ({ strategy: 'rolling', spec })
+export const rolling = (spec: RollingSpec): ReleaseSpec => ({ strategy: 'rolling', spec })
 /** From 0 to 100 % at once, after every replica has loaded the candidate; the previous champion stays loaded. */
 export const blueGreen = (spec: BlueGreenSpec = {}): ReleaseSpec => ({ strategy: 'blue_green', spec })
 /** Copies of requests until the predictions are proven or an approver decides. */
@@ -185,10 +192,9 @@ const staged = {
   business: 0,
   external: 0,
 } as const
-const canaryFields = fieldNames<CanarySpec>({ ...staged, stages: 0 })
 const fields: Record<ReleaseSpec['strategy'], readonly string[]> = {
-  canary: canaryFields,
-  rolling: canaryFields,
+  canary: fieldNames<CanarySpec>({ ...staged, stages: 0, first: 0 }),
+  rolling: fieldNames<RollingSpec>({ ...staged, stages: 0 }),
   blue_green: fieldNames<BlueGreenSpec>(staged),
   shadow: fieldNames<ShadowSpec>({ ...staged, whenPassed: 0 }),
   ab: fieldNames<AbSpec>({ ...staged, split: 0, metric: 0, alpha: 0 }),
@@ -217,6 +223,7 @@ export function compileRelease(
   report: IssueCollector,
   { strategy, spec }: ReleaseSpec,
   risk?: RiskClass,
+  features?: Features,
 ): ReleasePolicy {
   reportUnknownFields(report, { strategy, spec } as ReleaseSpec)
   const at = durationsIn(report, 'release')
@@ -241,10 +248,12 @@ export function compileRelease(
   // A shadow of all requests is the default, except where a fixed split decides.
   const shown = 'shadow' in spec ? spec.shadow : strategy === 'canary' ? percent(100) : 'off'
   const { probation = { holdback: 5 } } = spec
+  const first = 'first' in spec && spec.first ? compileFirst(report, at, spec.first, features) : undefined
   const specs = strategy === 'ab' ? [spec.split] : 'stages' in spec ? spec.stages : []
   return checked(report, {
     ...shared,
     ...(shown === 'off' || shown === undefined ? {} : { shadow: stage('shadow', shown) }),
+    ...(first && { targeted: first }),
     stages: specs.map((each, index) => stage(strategy === 'ab' ? 'split' : `stages[${index}]`, each)),
     ...(probation === 'off'
       ? {}
@@ -273,26 +282,7 @@ function compileLimits(report: IssueCollector, spec: ReleaseSpec['spec']): Canar
   }
 }
 
-const minuteMs = 60_000
 const basisPoints = (share: number): number => Math.round(share * 100)
-
-interface DefaultTimes {
-  soakMs: number
-  deadlineMs: number | undefined
-  requests: number
-}
-
-/** The times of a stage from its options, or from the defaults of its list. */
-const timesOf =
-  (at: DurationReader, { soakMs, deadlineMs, requests }: DefaultTimes) =>
-  (place: string, options: StageOptions): Omit<StagePolicy, 'shareBp'> => {
-    const minMs = at(`${place}.soak`, options.soak, soakMs)
-    return {
-      minMs,
-      minRequests: options.requests ?? requests,
-      deadlineMs: at(`${place}.deadline`, options.deadline, deadlineMs ?? minMs * 8),
-    }
-  }
 
 /** The optional parts of a policy; drills are on unless turned off. */
 function compileCommon(report: IssueCollector, spec: CommonSpec, risk: RiskClass): Partial<ReleasePolicy> {

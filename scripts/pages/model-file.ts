@@ -120,6 +120,13 @@ const parts: readonly Part[] = [
     ],
   },
   {
+    title: 'Targeted callers',
+    about:
+      'Callers who meet the candidate before any share: [how they are counted](../how-to/releases/targeted-exposure.md). `first` of a canary:',
+    file: define('release/first'),
+    types: [['FirstSpec', '']],
+  },
+  {
     title: 'Business metrics',
     about:
       'What users do after their first request, as [`POST /v1/events`](../how-to/releases/business-metrics.md) reports it: `business: { revenue: event(…) }`.',

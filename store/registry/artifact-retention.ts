@@ -24,7 +24,8 @@ const versionsInUse = sql`
   union select version from drills where ended_at is null and version is not null
   union select arm ->> 'version' from routing cross join jsonb_array_elements(route -> 'arms') as arm
   union select named from routing
-    cross join lateral (values (route ->> 'proven'), (route ->> 'standby'), (route -> 'shadow' ->> 'version')) as all_named (named)
+    cross join lateral (values (route ->> 'proven'), (route ->> 'standby'), (route -> 'shadow' ->> 'version'),
+      (route -> 'targeted' ->> 'version')) as all_named (named)
     where named is not null
   union select version from (
       select version, row_number() over (partition by model order by created_at desc, version) as place

@@ -25,7 +25,7 @@ export async function listReleaseAnswers(
   const rows = await database.query<AnsweredRow>(sql`
     with earliest as (
       select id, version, at, outputs, coalesce(routing_key, id::text) as entity from predictions
-      where model = ${model} and release_id = ${release} and at >= to_timestamp(${fromMs}::float8 / 1000)
+      where model = ${model} and release_id = ${release} and arm <> 'targeted' and at >= to_timestamp(${fromMs}::float8 / 1000)
       order by at, id limit ${requests}
     ), first_of_users as (
       select distinct on (version, entity) id, version, at, outputs from earliest order by version, entity, at, id

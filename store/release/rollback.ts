@@ -133,7 +133,9 @@ function isAbout(
   const { id, version, drill } = state
   if (order.release !== undefined || order.version === version) return true
   if (drill !== undefined || order.version !== undefined) return false
-  const serves = route?.arms.some((arm) => arm.version === version && arm.shareBp > 0) === true
+  const serves =
+    route?.targeted?.version === version ||
+    route?.arms.some((arm) => arm.version === version && arm.shareBp > 0) === true
   const isExposed = (route?.release === id || champion?.releaseId === id) && serves
   return isExposed || (rolledBackAt !== undefined && wasExposed(state))
 }

@@ -2,11 +2,12 @@
  * Stores the counts of each replica and arm per tick. Counts are absolute, so that writing a row again neither doubles nor hides a failure.
  */
 import sql, { empty } from 'sql-template-tag'
+import type { Arm } from '../../domain/serving/route.ts'
 import { prepared } from '../database/prepared.ts'
 import type { Database } from '../postgres.ts'
 
 /** The arms of a route, and the shadow. */
-export type CountedArm = 'canary' | 'champion' | 'control' | 'shadow'
+export type CountedArm = Arm | 'shadow'
 
 export interface TickCounts {
   model: string

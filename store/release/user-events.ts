@@ -48,7 +48,7 @@ export async function listUserEvents(
   // The index leads with the version, so each is read in its own order; bounds by subselects, because a join would sort all rows.
   const served = (version: string) => sql`(
       select id, version, generation, at, routing_key, coalesce(routing_key, id::text) as entity from predictions
-      where model = ${model} and version = ${version} and release_id = ${release}
+      where model = ${model} and version = ${version} and release_id = ${release} and arm <> 'targeted'
         and generation = any(${[...generations]}::bigint[])
         and at >= (select from_at from asked) and at < (select due_before from asked)
         and (at, id) > ((select from_at from asked), (select from_id from asked))

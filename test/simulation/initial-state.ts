@@ -7,11 +7,11 @@ export const simulatedModel = 'm'
 
 /** The sum of all deadlines of the releases that may still be to come, and a minute. */
 export function longestOf({ policy, releases }: Scenario): number {
-  const stages = [policy.shadow, ...policy.stages, policy.probation].reduce(
+  const stages = [policy.shadow, policy.targeted, ...policy.stages, policy.probation].reduce(
     (sum, stage) => sum + (stage?.deadlineMs ?? 0),
     0,
   )
-  const steps = policy.stages.length + 2
+  const steps = policy.stages.length + 3
   const one =
     policy.approval.withinMs + stages * 2 + steps * (policy.watch.decisionMs + policy.watch.acknowledgeMs)
   return one * releases.length + 60_000

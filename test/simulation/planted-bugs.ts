@@ -65,6 +65,13 @@ export const plants: readonly Plant[] = [
     'remainingMs === null ? 0 : Infinity',
   ),
   plant(
+    'targeted-after-expiry',
+    'callers who were chosen keep a candidate that no one watches',
+    'domain/serving/route.ts',
+    'const { shadow: _shadow, targeted: _targeted, ...rest } = route\n  const kept',
+    'const { shadow: _shadow, ...rest } = route\n  const kept',
+  ),
+  plant(
     'exposure-from-arrival',
     'the exposure counts from the arrival of the answer',
     'api/serving/routing/routing.ts',

@@ -138,7 +138,8 @@ export function startProcess(replica: SimulatedReplica, around: ReplicaEnvironme
     for (let i = around.callers(); i > 0; i--) {
       const key = `caller-${world.int(people)}`
       const table = routing.tableOf(live, clock.now())
-      const arm = armOf(table, key)
+      const isChosen = table.targeted?.matches({ routingKey: key, hasFeature: () => false }) === true
+      const arm = isChosen ? table.targeted!.arm : armOf(table, key)
       const { version } = arm.loaded
       const isBad = world.chance(around.behaviour.get(version)?.invalid ?? 0)
       const counted = counters.count(arm.counters, 100 + world.int(50), key, isBad ? 'invalid' : undefined)
@@ -163,6 +164,10 @@ export function startProcess(replica: SimulatedReplica, around: ReplicaEnvironme
   }
   world.after(machine, turnMs, turn)
 }
+
+/** Every arm that may serve; that of chosen callers has no share, and counts as one that has. */
+export const armsIn = ({ arms, targeted }: RouteTable): RouteTable['arms'] =>
+  targeted === undefined ? arms : [...arms, { ...targeted.arm, belowBp: 1 }]
 
 /** The version that the replica would serve now; undefined when it serves nothing. */
 export function tableNow(

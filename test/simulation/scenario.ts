@@ -114,6 +114,10 @@ function policyOf(world: World): ReleasePolicy {
     strategy,
     approval: { approvers: world.pick([1, 1, 1, 2, 2, 0]), withinMs: 3_000 },
     ...(strategy === 'shadow' || world.chance(0.5) ? { shadow: { ...step, shareBp: 10_000 } } : {}),
+    // Decided by what was drawn before, so that the draws that follow stay the same.
+    ...(strategy === 'canary' && minMs === 900
+      ? { targeted: { ...step, target: { routingKeys: ['caller-0', 'caller-1', 'caller-2', 'caller-3'] } } }
+      : {}),
     stages: [
       { ...step, shareBp: 2_000 },
       { ...step, shareBp: 5_000 },

@@ -82,7 +82,10 @@ export function externalReader(
     for (let atMs = each.nextMs; atMs + everyMs + delayMs <= nowMs; atMs += everyMs) {
       const inWindow = counted.filter(({ tickMs }) => tickMs >= atMs && tickMs < atMs + everyMs)
       const requests = (by: string) =>
-        inWindow.reduce((sum, tick) => sum + (tick.version === by ? tick.requests : 0), 0)
+        inWindow.reduce(
+          (sum, tick) => sum + (tick.version === by && tick.arm !== 'targeted' ? tick.requests : 0),
+          0,
+        )
       const isServed = requests(version) >= minRequests
       if (isServed && (limit !== undefined || requests(baseline) >= minRequests)) starts.push(atMs)
       // An idle window is left behind; one that waits is looked at again.

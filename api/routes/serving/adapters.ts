@@ -40,7 +40,13 @@ export function adapterRoutes({ serving, invocationsModel }: ApiDeps): RouteDefi
       handle({ params, bytes, header, actor }) {
         const model = params['name'] ?? defaultModel(serving, invocationsModel)
         if (actor !== undefined) requireRole(actor, predictors, model)
-        const request = { model, body: bytes, requestId: header(requestIdHeader), keyId: actor?.id }
+        const request = {
+          model,
+          body: bytes,
+          requestId: header(requestIdHeader),
+          keyId: actor?.id,
+          sender: { headerOf: header },
+        }
         return withWriter(serving.answer(protocols[protocol], request), (writer) => ({
           text: writer.bytes.toString('utf8', 0, writer.at),
           type: 'application/json',

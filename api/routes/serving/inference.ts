@@ -35,7 +35,7 @@ export function inferenceRoutes(deps: ApiDeps): RouteDefinition[] {
         const { name: model = '', version } = params
         const requestId = header(requestIdHeader)
         const given = infer(
-          { model, version, body: bytes, requestId, keyId: actor?.id },
+          { model, version, body: bytes, requestId, keyId: actor?.id, sender: { headerOf: header } },
           header(lengthHeader),
         )
         return withWriter(given, (writer) => {

@@ -33,7 +33,7 @@ const predictedSchema = {
   properties: {
     model: { type: 'string' },
     version: { type: 'string' },
-    arm: { enum: ['champion', 'canary', 'control'] },
+    arm: { enum: ['champion', 'canary', 'control', 'targeted'] },
     generation: { type: 'integer' },
     fallback: { type: 'boolean', description: 'The response is the declared fallback of the model.' },
     predictions: {
@@ -84,7 +84,8 @@ export const predictionRoutes = ({ serving }: ApiDeps): RouteDefinition[] => [
     headers: predictionHeaders,
     handle({ params, bytes, header, actor }) {
       const requestId = header(requestIdHeader)
-      const request = { model: params['name']!, body: bytes, requestId, keyId: actor?.id }
+      const sender = { headerOf: header }
+      const request = { model: params['name']!, body: bytes, requestId, keyId: actor?.id, sender }
       return withWriter(serving.answer(serving.native, request), (writer) => ({
         text: writer.bytes.toString('utf8', 0, writer.at),
         type: 'application/json',

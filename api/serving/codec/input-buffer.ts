@@ -59,6 +59,31 @@ export function resetInput(input: InputBuffer, columns: FeatureColumns, rows: nu
   }
 }
 
+/** Whether a feature has this value, as it was sent, in every row. Reads the texts row by row, because their lengths differ. */
+export function everyRowHas(
+  input: InputBuffer,
+  { all, numbers, texts }: FeatureColumns,
+  { name, value }: { name: string; value: string | number },
+): boolean {
+  const column = all.find((each) => each.name === name)
+  if (column === undefined) return false
+  if (column.kind === 'number') {
+    for (let row = 0; row < input.rows; row++)
+      if (input.numbers[row * numbers + column.slot] !== Math.fround(Number(value))) return false
+    return typeof value === 'number'
+  }
+  const wanted = Buffer.from(String(value))
+  for (let row = 0, at = 0; row < input.rows; row++)
+    for (let slot = 0; slot < texts; slot++) {
+      const length = input.texts.readUInt32LE(at)
+      const bytes = length === noText ? 0 : length
+      const isSame = length !== noText && wanted.equals(input.texts.subarray(at + 4, at + 4 + bytes))
+      if (slot === column.slot && !isSame) return false
+      at += 4 + bytes
+    }
+  return true
+}
+
 /** Writes a checked row. */
 export function writeRow(
   input: InputBuffer,

@@ -69,11 +69,13 @@ export function createCounterRegistry(clock: Clock) {
   let dropped = 0
 
   /** At most one bad event counts for a routing key, metric and release, so that retries of one caller do not add up. */
-  const isFirst = (release: string | undefined, metric: Badness, routingKey: string): boolean => {
+  const isFirst = ({ release, arm }: ArmCounters, metric: Badness, routingKey: string): boolean => {
     if (release === undefined) return true
-    let seen = badKeys.get(release)
+    // A user may send some requests with the header of a target and some without it.
+    const counted = arm === 'targeted' ? `${release} targeted` : release
+    let seen = badKeys.get(counted)
     if (seen === undefined) {
-      badKeys.set(release, (seen = new Set()))
+      badKeys.set(counted, (seen = new Set()))
       const oldest = badKeys.keys().next()
       if (badKeys.size > maxReleases && oldest.value !== undefined) badKeys.delete(oldest.value)
     }
@@ -160,7 +162,7 @@ export function createCounterRegistry(clock: Clock) {
       sum.latency[bucket]!++
       sum.latencyUs += latencyUs
       sum[bad ?? 'answered']++
-      const counted = bad !== undefined && isFirst(counters.release, bad, routingKey)
+      const counted = bad !== undefined && isFirst(counters, bad, routingKey)
       if (counted) counters[bad]++
       if (counters.release !== undefined) {
         counters.firstKeys ??= createFirstKeys()
@@ -171,8 +173,8 @@ export function createCounterRegistry(clock: Clock) {
             counters.answers[counters.answerOf(outputs, 0)]!++
         }
       }
-      if (latencyUs > counters.slow95Us && isFirst(counters.release, 'slow95', routingKey)) counters.slow95++
-      if (latencyUs > counters.slow99Us && isFirst(counters.release, 'slow99', routingKey)) counters.slow99++
+      if (latencyUs > counters.slow95Us && isFirst(counters, 'slow95', routingKey)) counters.slow95++
+      if (latencyUs > counters.slow99Us && isFirst(counters, 'slow99', routingKey)) counters.slow99++
       return counted
     },
     /** Closes the ticks of a model whose route is replaced. */

@@ -5,7 +5,9 @@ import { DomainError } from '../../../domain/errors.ts'
 import type { Ids } from '../prediction-ids.ts'
 import type { Protocol, Request } from './protocol.ts'
 import type { ReplicaRouting } from '../routing/routing.ts'
-import type { InputBuffer } from '../codec/input-buffer.ts'
+import type { FeatureColumns } from '../codec/feature-columns.ts'
+import { everyRowHas, type InputBuffer } from '../codec/input-buffer.ts'
+import type { LoadedVersion } from '../version/loaded-version.ts'
 import { armOf, type LiveArm, type ActiveRoute, type RouteTable } from '../routing/route-table.ts'
 
 /** The arm of a request, with the input buffer filled for it. */
@@ -25,20 +27,36 @@ export function chooseArm(
   // The routing key is known only after parsing, so the body is parsed for the likeliest arm first.
   const guess = table.likeliest
   protocol.read(guess.loaded, request.body, input)
-  if (table.arms.length === 1) return guess
-  const arm = armOf(table, input.routingKey ?? ids.prefix())
+  if (table.arms.length === 1 && table.targeted === undefined) return guess
+  const arm =
+    targetedArm(table, request, input, guess.loaded.columns) ?? armOf(table, input.routingKey ?? ids.prefix())
   if (arm.loaded !== guess.loaded) protocol.read(arm.loaded, request.body, input)
   return arm
 }
 
-/** The arm of a parsed request, after the route may have changed. */
+/** The arm of a request whose input `loaded` has read, after the route may have changed. */
 export function rechooseArm(
   table: RouteTable,
   live: ActiveRoute,
-  version: string | undefined,
-  key: string,
+  request: Request,
+  { input, loaded, key }: { input: InputBuffer; loaded: LoadedVersion; key: string },
 ): LiveArm {
-  return version === undefined ? armOf(table, key) : pinnedArm(table, live, version)
+  if (request.version !== undefined) return pinnedArm(table, live, request.version)
+  return targetedArm(table, request, input, loaded.columns) ?? armOf(table, key)
+}
+
+/** The candidate for a caller who was chosen to meet it first. */
+function targetedArm(
+  { targeted }: RouteTable,
+  { sender }: Request,
+  input: InputBuffer,
+  columns: FeatureColumns,
+): LiveArm | undefined {
+  if (targeted === undefined) return undefined
+  const { routingKey } = input
+  const hasFeature = (name: string, value: string | number) => everyRowHas(input, columns, { name, value })
+  const header = sender && ((name: string) => sender.headerOf(name))
+  return targeted.matches({ header, routingKey, hasFeature }) ? targeted.arm : undefined
 }
 
 /** The arm of a version that a request names. A candidate cannot be named, because its requests are assigned at random. */
@@ -47,6 +65,7 @@ export function pinnedArm({ pinned }: RouteTable, { route }: ActiveRoute, versio
   if (arm !== undefined) return arm
   const isCandidate =
     route.shadow?.version === version ||
+    route.targeted?.version === version ||
     route.arms.some((each) => each.arm === 'canary' && each.version === version)
   const named = JSON.stringify(version.slice(0, 80))
   throw new DomainError(

@@ -51,11 +51,13 @@ export function createDeferredRequests(deps: DeferredRequestsDeps) {
   let abandoned = 0
 
   /** The arm that serves now. Makes the id of the request the current one, until the next await. */
-  const chooseArmNow = ({ request, slot }: PendingRequest): { table: RouteTable; arm: LiveArm } => {
+  const chooseArmNow = ({ request, slot, arm }: PendingRequest): { table: RouteTable; arm: LiveArm } => {
     ids.use(slot.id)
     const live = liveOf(routing, request.model)
     const table = routing.tableOf(live, clock.now())
-    return { table, arm: rechooseArm(table, live, request.version, slot.input.routingKey ?? ids.prefix()) }
+    const { input } = slot
+    const read = { input, loaded: arm.loaded, key: input.routingKey ?? ids.prefix() }
+    return { table, arm: rechooseArm(table, live, request, read) }
   }
   /** The arm to count for: counts of a replaced generation would be lost. */
   const chargedArm = (pending: PendingRequest): LiveArm => {

@@ -79,6 +79,8 @@ export function createSteps(deps: StepDeps) {
   }
   const mirror = (protocol: Protocol, body: Buffer, table: RouteTable, arm: LiveArm, slot: RequestSlot) => {
     if (table.shadow === undefined || !isShadowedRequest(table.shadow, slot.key)) return
+    // The pairs of a probation compare callers who were drawn, not chosen.
+    if (arm.arm === 'targeted') return
     shadow.offer({
       arm: table.shadow.arm,
       read: protocol.read,

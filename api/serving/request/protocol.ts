@@ -23,8 +23,15 @@ export interface Request {
   keyId?: string | undefined
   /** Used only when the request waits. */
   caller?: Caller | undefined
+  /** Shows the headers of the request; asked only while a release chooses callers by a header. */
+  sender?: Sender | undefined
   /** Takes what serves the request, where it is traced. */
   span?: ServedBy | undefined
+}
+
+export interface Sender {
+  /** The value of a header by its name in lower case; several values are joined by a comma and a space. */
+  headerOf(name: string): string | undefined
 }
 
 export interface ServedBy {

@@ -1,6 +1,6 @@
 /** Parses a row of the routing table and rejects an invalid one, because an operator may have edited it by hand. */
 import { z } from 'zod'
-import { issuesOfRoute, type Arm, type Route } from '../../../domain/serving/route.ts'
+import { issuesOfRoute, type Route, type RouteArm } from '../../../domain/serving/route.ts'
 import type { RoutingRow } from '../../../store/serving/replicas.ts'
 
 const text = (name: string) => z.string(`${name} is no text`)
@@ -11,7 +11,7 @@ const number = (name: string) =>
 const noVersion = 'an arm names no version'
 const arm = z.object(
   {
-    arm: z.enum(['canary', 'champion', 'control'] satisfies Arm[], {
+    arm: z.enum(['canary', 'champion', 'control'] satisfies RouteArm['arm'][], {
       error: ({ input }) => `there is no arm ${String(input)}`,
     }),
     version: z.string(noVersion).min(1, noVersion),
@@ -27,6 +27,9 @@ const latency = z.number(noLatency).min(0, noLatency)
 const noReplicas = 'replicas is no list of ids'
 const noTick = 'tickMs is no whole number from 1'
 const noShadow = 'the shadow names no version'
+const noTarget = 'targeted is not {version, target} with a header, an attribute or routingKeys'
+const named = <Value extends z.ZodType>(value: Value) =>
+  z.strictObject({ name: z.string(noTarget), value }, noTarget)
 
 const shape: z.ZodType<Route> = z.strictObject(
   {
@@ -38,6 +41,22 @@ const shape: z.ZodType<Route> = z.strictObject(
     arms: z.array(arm, 'arms is no list'),
     shadow: z
       .object({ version: z.string(noShadow), shareBp: number('the shadow share') }, noShadow)
+      .optional(),
+    targeted: z
+      .strictObject(
+        {
+          version: z.string(noTarget),
+          target: z.union(
+            [
+              z.strictObject({ header: named(z.string(noTarget)) }),
+              z.strictObject({ attribute: named(z.union([z.string(), z.number()])) }),
+              z.strictObject({ routingKeys: z.array(z.string()) }),
+            ],
+            noTarget,
+          ),
+        },
+        noTarget,
+      )
       .optional(),
     replicas: z.array(z.string(noReplicas), noReplicas).min(1, noReplicas).optional(),
     proven: text('proven'),

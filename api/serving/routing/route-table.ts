@@ -9,8 +9,8 @@ import {
   totalBp,
   type Arm,
   type Route,
-  type RouteArm,
 } from '../../../domain/serving/route.ts'
+import { targetMatcher, type TargetMatcher } from '../../../domain/serving/target.ts'
 import { answerBinner, answerBins } from '../../../domain/model/answer-bins.ts'
 import type { FallbackLevel } from '../../../domain/serving/fallback-level.ts'
 import { encodeOrigin, type PredictionOrigin } from '../../../store/serving/prediction-log.ts'
@@ -48,6 +48,8 @@ export interface RouteTable {
   pinned: ReadonlyMap<string, LiveArm>
   seed: number
   shadow?: { arm: ShadowArm; seed: number; belowBp: number }
+  /** Serves the callers who meet the candidate first; absent where none are chosen. */
+  targeted?: { arm: LiveArm; matches: TargetMatcher } | undefined
 }
 
 /** Serves a model whose kill switch is set. */
@@ -87,8 +89,8 @@ const quietTickMs = 10_000
 
 /** Every version that the route may need at any moment. */
 export function versionsOf(route: Route): string[] {
-  const shadow = route.shadow === undefined ? [] : [route.shadow.version]
-  return [...new Set([...route.arms.map((arm) => arm.version), route.proven, ...shadow])]
+  const beside = [route.shadow, route.targeted].flatMap((each) => (each === undefined ? [] : [each.version]))
+  return [...new Set([...route.arms.map((arm) => arm.version), route.proven, ...beside])]
 }
 
 export interface TableOptions {
@@ -127,7 +129,11 @@ export function buildTable(route: Route, options: TableOptions): RouteTable {
       answerBins: bins?.names.length ?? 0,
       answerOf: bins && answerBinner(bins, versions.get(version)!.manifest.output),
     })
-  const build = ({ arm, version }: RouteArm, release: string | undefined, isQuiet: boolean) => ({
+  const build = (
+    { arm, version }: Pick<PredictionOrigin, 'arm' | 'version'>,
+    release: string | undefined,
+    isQuiet: boolean,
+  ) => ({
     arm,
     generation,
     loaded: versions.get(version)!,
@@ -136,9 +142,9 @@ export function buildTable(route: Route, options: TableOptions): RouteTable {
     fallback,
     head: responseHead({ model, version, arm, generation }, fallback),
   })
-  const guardOf = ({ arm, version }: RouteArm) => {
+  const guardOf = ({ arm, version }: Pick<PredictionOrigin, 'arm' | 'version'>) => {
     if (version === championGuard?.version) return championGuard
-    return arm === 'canary' ? guard : undefined
+    return arm === 'canary' || arm === 'targeted' ? guard : undefined
   }
   let reached = 0
   const arms = route.arms.map((each): LiveArm => ({
@@ -148,8 +154,13 @@ export function buildTable(route: Route, options: TableOptions): RouteTable {
   }))
   const largest = Math.max(...route.arms.map(({ shareBp }) => shareBp))
   const pinned = route.arms.filter(({ arm, shareBp }) => arm !== 'canary' && shareBp > 0)
+  const targeted = route.targeted && { arm: 'targeted' as const, version: route.targeted.version }
   const table: RouteTable = {
     arms,
+    targeted: targeted && {
+      arm: { ...build(targeted, route.release, quiet), belowBp: 0, guard: guardOf(targeted) },
+      matches: targetMatcher(route.targeted!.target),
+    },
     seed: hash32(route.salt),
     likeliest: arms[route.arms.findIndex(({ shareBp }) => shareBp === largest)]!,
     pinned: new Map(

@@ -46,6 +46,7 @@ const batchOf = (values: unknown[], key = (_place: number): string | undefined =
         : Buffer.from(typeof value === 'string' ? value : JSON.stringify(value)),
       place: `in/0/${place}`,
       atMs: 1,
+      headerOf: (): string | undefined => undefined,
     }
   })
   return { records, isLost: () => lost, lose: () => (lost = true) } satisfies StreamBatch & {

@@ -41,6 +41,7 @@ const batchOf = (values: unknown[], isLost = () => false): StreamBatch => ({
     value: Buffer.from(typeof value === 'string' ? value : JSON.stringify(value)),
     place: `labels/0/${place}`,
     atMs: 1,
+    headerOf: () => undefined,
   })),
   isLost,
 })

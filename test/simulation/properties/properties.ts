@@ -7,7 +7,7 @@ import { championOf, isOnProbation, type Route } from '../../../domain/serving/r
 import type { Change, Memory, Row } from '../postgres/database.ts'
 import { isOfAnotherRelease, isOnlyProven, isOrderStored } from './orders.ts'
 import { basisOf, checkPromotion, type Known, type Received } from './promotion.ts'
-import { tableNow, type SimulatedResponse, type SimulatedReplica } from '../replicas.ts'
+import { armsIn, tableNow, type SimulatedResponse, type SimulatedReplica } from '../replicas.ts'
 import type { World } from '../world.ts'
 
 export interface Violation {
@@ -94,7 +94,10 @@ export function createProperties(
       known?.routes.push({ generation: row.generation, route, fromMs: world.now(), answered: 0 })
     }
     const canary = route.arms.find((arm) => arm.arm === 'canary')
-    const candidate = canary?.version ?? (isOnProbation(route) ? championOf(route) : route.shadow?.version)
+    const candidate =
+      canary?.version ??
+      route.targeted?.version ??
+      (isOnProbation(route) ? championOf(route) : route.shadow?.version)
     if (candidate !== undefined && known) {
       const standing = memory.row('releases', route.release!)
       if (isNew && standing?.['rolled_back_at'] !== null)
@@ -167,6 +170,7 @@ export function createProperties(
     if (!route || isHandMoved) return
     const stillRouted =
       route.arms.some((arm) => arm.arm === 'canary' && arm.version === version) ||
+      route.targeted?.version === version ||
       route.shadow?.version === version
     if (stillRouted && (route.release === id || route.release === undefined))
       fail('a release ends with its routing', `${id} ended as ${outcome} and ${version} is still routed`)
@@ -349,11 +353,12 @@ export function createProperties(
         )
       armsSeen.set(seen, `${arm} ${version}`)
       if (byReplica) return
-      if (arm === 'canary') onCanary.add(`${release} ${key}`)
+      if (arm === 'canary' || arm === 'targeted') onCanary.add(`${release} ${key}`)
       else if (
         arm === 'champion' &&
+        version !== known.version &&
         onCanary.has(`${release} ${key}`) &&
-        route?.route.arms.some((each) => each.arm === 'canary') &&
+        (route?.route.targeted !== undefined || route?.route.arms.some((each) => each.arm === 'canary')) &&
         generation >= (known.routes.at(-1)?.generation ?? 0)
       )
         fail('sticky and monotone', `${key} was moved back from the canary at generation ${generation}`)
@@ -375,21 +380,18 @@ export function createProperties(
           `${replica.machine.name} went from ${place.epoch}/${place.generation} to ${route.epoch}/${route.generation}`,
         )
       places.set(process, { epoch: route.epoch, generation: route.generation })
-      for (const arm of table.arms) {
+      const arms = armsIn(table)
+      for (const arm of arms) {
         const since = retired.get(arm.loaded.version)
-        if (
-          since !== undefined &&
-          world.now() > since &&
-          arm.belowBp > 0 &&
-          world.now() > clockSteppedMs + 6_000
-        )
+        const isDue = since !== undefined && world.now() > since && arm.belowBp > 0
+        if (isDue && world.now() > clockSteppedMs + 6_000)
           fail(
             'no answer after a rollback is acknowledged',
             `${replica.machine.name} answers with ${arm.loaded.version} (${arm.arm}, generation ${route.generation}), whose return was acknowledged at ${Math.round(since)}`,
           )
       }
       const isProvenOnly =
-        table.arms.every((arm) => arm.loaded.version === route.proven) && table.shadow === undefined
+        arms.every((arm) => arm.loaded.version === route.proven) && table.shadow === undefined
       if (!isProvenOnly && world.now() > clockSteppedMs + 6_000) {
         const lease = memory.row('replicas', `${replica.machine.name}/${replica.machine.life}`)?.[
           'lease_until'
@@ -402,7 +404,7 @@ export function createProperties(
       }
       const exposed =
         (table.shadow !== undefined && route.shadow?.version !== route.proven) ||
-        table.arms.some(({ loaded, belowBp }) => loaded.version !== route.proven && belowBp > 0)
+        arms.some(({ loaded, belowBp }) => loaded.version !== route.proven && belowBp > 0)
       if (exposed && route.release !== undefined && world.now() > clockSteppedMs + 6_000) {
         const known = releaseOf(route.release)
         const written =

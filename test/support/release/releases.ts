@@ -118,6 +118,12 @@ export const enteredShadow = advanceAll(waiting, commandEvent('approve'), comman
 export const routedShadow = advanceAll(enteredShadow, stepEvents.routed)
 export const enteredCanary = advanceAll(routedShadow, judgedEvent('pass'))
 export const routedCanary = advanceAll(enteredCanary, stepEvents.routed)
+const targetedPolicy: ReleasePolicy = {
+  ...releasePolicy,
+  targeted: { ...stage, target: { header: { name: 'x-preview', value: 'on' } } },
+}
+export const enteredTargeted = advanceAll({ ...routedShadow, policy: targetedPolicy }, judgedEvent('pass'))
+export const routedTargeted = advanceAll(enteredTargeted, stepEvents.routed)
 export const second = advanceAll(routedCanary, judgedEvent('pass'), stepEvents.routed)
 export const undecided = advanceAll(routedCanary, judgedEvent('inconclusive'))
 export const promoting = advanceAll(second, judgedEvent('pass'))
@@ -129,6 +135,7 @@ export const stateAt: Record<ReleaseStage, ReleaseState> = {
   qualifying: opened,
   awaiting_approval: waiting,
   shadow: routedShadow,
+  targeted: routedTargeted,
   canary: routedCanary,
   awaiting_decision: undecided,
   promoting,

@@ -136,6 +136,9 @@ export function startFleet(
     const shareOf = (version: string) => serving.arms.find((each) => each.version === version)?.shareBp ?? 0
     return [
       ...route.arms.map(({ arm, version }) => counted(arm, version, share(shareOf(version)))),
+      ...(route.targeted
+        ? [counted('targeted', route.targeted.version, exposed ? Math.round(requests / 20) : 0)]
+        : []),
       ...(route.shadow
         ? [counted('shadow', route.shadow.version, exposed ? share(route.shadow.shareBp) : 0)]
         : []),

@@ -310,3 +310,44 @@ describe('strategy rolling', () => {
     await taken(started, /bad|invalid/)
   })
 })
+
+describe('a canary with targeted callers', () => {
+  const target = { header: { name: 'x-preview', value: 'on' } }
+  const way: PolicyChanges = {
+    shadow: false,
+    targeted: { target, minMs: 150, minRequests: 20, deadlineMs: 60_000 },
+    stages: [quickPolicy.stages[1]!],
+    probation: false,
+  }
+  it('meets them first, counts them apart and is promoted', async () => {
+    const started = await approved(way)
+    const seen = watchRoutes(
+      started,
+      (row) => row?.route.targeted?.version,
+      started.release.reaches('canary'),
+    )
+    await promoted(started)
+    expect((await routings(started)).map((each) => [each.stage, each.shareBp])).toEqual([
+      ['targeted', 0],
+      ['canary', 5_000],
+    ])
+    expect(await seen).toContain(started.candidate)
+    const passed = (await listDecisions(fixture.store, started.release.id)).find(
+      ({ stage }) => stage === 'targeted',
+    )
+    expect(passed).toMatchObject({
+      verdict: {
+        kind: 'pass',
+        reasons: [{ message: expect.stringMatching(/requests of targeted callers/) as string }],
+      },
+      inputs: { canary: { requests: 0 }, targeted: { requests: expect.any(Number) as number } },
+    })
+    expect((await findRouting(fixture.store, started.fixtureModel.name))!.route.targeted).toBeUndefined()
+  })
+  it('is rolled back by their failures', async () => {
+    const started = await approved(way)
+    started.fixtureModel.traffic.invalid.set(started.candidate, 0.5)
+    await taken(started, /candidate requests failed/)
+    expect((await routings(started)).map(({ stage }) => stage)).toEqual(['targeted'])
+  })
+})

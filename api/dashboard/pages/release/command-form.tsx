@@ -15,8 +15,8 @@ import {
 import type { Actor } from '../../../auth/authentication.ts'
 import type { PageElement } from '../../page.ts'
 import { TokenField } from '../../components/csrf-field.tsx'
-import { Badge, DataTable, shareText, Time } from '../../components/elements.tsx'
-import { plain, sentenceCase } from '../../labels.ts'
+import { Badge, DataTable, Time } from '../../components/elements.tsx'
+import { plain, sentenceCase, stepText } from '../../labels.ts'
 import type { ReleaseSubject } from './load.ts'
 import { stageKey } from './verdict.tsx'
 
@@ -65,7 +65,7 @@ const buttons: Readonly<Record<CommandName, ButtonParts>> = {
 
 function firstStep(state: ReleaseState): string {
   const [step] = stepsOf(state)
-  return step === undefined ? '100 %' : `${step.stage} ${shareText(step.policy.shareBp)}`
+  return step === undefined ? '100 %' : stepText(step.stage, step.policy.shareBp)
 }
 
 /** In the order of their use; the first two stay in view. */

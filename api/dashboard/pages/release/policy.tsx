@@ -2,6 +2,8 @@
 import { countText } from '../../../../charts/figures.ts'
 import { totalAlpha } from '../../../../domain/sequential/alpha-split.ts'
 import type { ReleasePolicy } from '../../../../domain/release/policy.ts'
+import { targetText } from '../../../../domain/serving/target.ts'
+import { sentenceCase } from '../../labels.ts'
 import type { PageElement } from '../../page.ts'
 import { Badge, durationText, Facts, numberText, shareText, DataTable } from '../../components/elements.tsx'
 import type { ReleaseSubject } from './load.ts'
@@ -13,7 +15,11 @@ export const RolloutPlan = ({ release: { state, endedAt }, rate }: ReleaseSubjec
   const rows = plan.map((planned) => {
     const { minMs, minRequests } = planned.requirements
     // Infinity without traffic.
-    const needMs = minRequests === 0 ? 0 : (1_000 * minRequests) / ((rate * planned.shareBp) / 10_000)
+    // How much targeted callers send is not known.
+    const needMs =
+      minRequests === 0 || planned.stage === 'targeted'
+        ? 0
+        : (1_000 * minRequests) / ((rate * planned.shareBp) / 10_000)
     return { ...planned, expectedMs: Math.max(minMs, needMs) }
   })
   const totalMs = rows.reduce((sum, { expectedMs }) => sum + expectedMs, 0)
@@ -69,13 +75,16 @@ export const RolloutPlan = ({ release: { state, endedAt }, rate }: ReleaseSubjec
 
 /** The limits of a release policy, name by name. `estimate` is absent once the release has ended. */
 function planFacts(
-  { limits, approval, watch, whenInconclusive = 'ask' }: ReleasePolicy,
+  { limits, approval, targeted, watch, whenInconclusive = 'ask' }: ReleasePolicy,
   estimate: string | undefined,
 ): (readonly [string, string])[] {
   const errors = limits.errorRatio === 1 ? 'control' : `${numberText(limits.errorRatio)}× control`
   return [
     ...(estimate === undefined ? [] : [['Estimated total', estimate] as const]),
     ['Approvals', `${approval.approvers}, within ${durationText(approval.withinMs)}`],
+    ...(targeted === undefined
+      ? []
+      : [['Before any share', sentenceCase(targetText(targeted.target))] as const]),
     [
       'Automatic rollback',
       `errors above ${errors}, slow responses > ${numberText(limits.slowRatio)}× control, or > ${numberText(100 * limits.guardRate)} % failures in one interval`,

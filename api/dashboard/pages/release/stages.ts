@@ -4,6 +4,7 @@ import type { StagePolicy } from '../../../../domain/release/policy.ts'
 import { stepsOf, type ReleaseStage, type ReleaseState } from '../../../../domain/release/state.ts'
 import type { ArmTotal, ShownVerdict } from '../../../../store/dashboard/release-detail.ts'
 import { shareText } from '../../components/elements.tsx'
+import { stepText } from '../../labels.ts'
 import type { ReleaseSubject } from './load.ts'
 
 /** Requests and failed requests of one arm; `slow` is above the champion's p95. */
@@ -20,9 +21,12 @@ export interface StageRow {
   fromMs?: number
   toMs?: number
   observedMs: number
+  /** In the stage of targeted callers: theirs. */
   candidate: StageArm
   control: StageArm
-  /** Failed requests above the control's rate. */
+  /** Callers who were chosen to meet the candidate first; never compared. */
+  targeted: StageArm
+  /** Failed requests above the control's rate, those of targeted callers included. */
   excess: number
   verdict?: ShownVerdict
 }
@@ -36,7 +40,7 @@ export function plannedStages(state: Pick<ReleaseState, 'strategy' | 'policy'>):
   const { probation } = state.policy
   const planned = stepsOf(state).map(
     ({ stage, stageIndex, policy: { shareBp, ...requirements } }): Planned => ({
-      name: `${stage} ${shareText(shareBp)}`,
+      name: stepText(stage, shareBp),
       stage,
       stageIndex,
       shareBp,
@@ -71,7 +75,11 @@ export function stageRows({ release, arms, verdicts, watches }: ReleaseSubject):
     const toMs = next?.startedMs ?? (isNow ? undefined : endedMs)
     const generations = new Set(routed.map(({ generation }) => generation))
     const counted = arms.filter(({ generation }) => generations.has(generation))
-    const candidate = sideOf(counted.filter(({ version }) => version === state.version))
+    const targeted = sideOf(counted.filter(({ arm }) => arm === 'targeted'))
+    const drawn = sideOf(
+      counted.filter(({ version, arm }) => version === state.version && arm !== 'targeted'),
+    )
+    const candidate = stage === 'targeted' ? targeted : drawn
     const control = sideOf(counted.filter(({ version }) => version === state.baseline))
     const verdict = verdicts.findLast(isIt)
     return {
@@ -80,10 +88,11 @@ export function stageRows({ release, arms, verdicts, watches }: ReleaseSubject):
       observedMs: watches.find(isIt)?.watchedMs ?? 0,
       candidate,
       control,
+      targeted,
       excess: excessBad([
         {
-          canaryRequests: candidate.requests,
-          canaryBad: candidate.bad,
+          canaryRequests: drawn.requests + targeted.requests,
+          canaryBad: drawn.bad + targeted.bad,
           controlRequests: control.requests,
           controlBad: control.bad,
         },

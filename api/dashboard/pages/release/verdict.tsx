@@ -14,7 +14,15 @@ import {
   Time,
   type Tone,
 } from '../../components/elements.tsx'
-import { outcomeTones, plain, readable, stageText, stageTone, verdictTones } from '../../labels.ts'
+import {
+  outcomeTones,
+  plain,
+  readable,
+  sentenceCase,
+  stageText,
+  stageTone,
+  verdictTones,
+} from '../../labels.ts'
 import { gateTones } from './evaluation.tsx'
 import type { ShownVerdict } from '../../../../store/dashboard/release-detail.ts'
 import type { ReleaseSubject } from './load.ts'
@@ -43,14 +51,19 @@ export function verdictLine(subject: ReleaseSubject): Line {
 /** The newest verdict of the stage that runs, not of the one before it. */
 function runningLine({ release: { state }, verdicts }: ReleaseSubject): Line | undefined {
   const { stage, stageIndex } = state
-  if (stage !== 'shadow' && stage !== 'canary' && stage !== 'probation') return undefined
+  if (!['shadow', 'targeted', 'canary', 'probation'].includes(stage)) return undefined
   const last = verdicts.findLast((each) => each.stage === stage && each.stageIndex === stageIndex)
   if (last === undefined)
     return { tone: 'info', word: 'collecting evidence', why: 'No verdict in this stage yet' }
   const why = last.reasons.map(({ message }) => message).join('; ')
-  if (last.kind === 'pass') return { tone: 'good', word: 'no regression', why }
+  const found = stage === 'targeted' ? 'no harm' : 'no regression'
+  if (last.kind === 'pass') return { tone: 'good', word: found, why }
   if (last.kind === 'inconclusive' || last.kind === 'no_data')
-    return { tone: 'info', word: 'collecting evidence', why: `No regression so far${gathered(last)}` }
+    return {
+      tone: 'info',
+      word: 'collecting evidence',
+      why: `${sentenceCase(found)} so far${gathered(last)}`,
+    }
   return { tone: verdictTones[last.kind], word: plain(last.kind), why }
 }
 

@@ -155,6 +155,52 @@ describe('a running stage', () => {
   })
 })
 
+describe('targeted callers', () => {
+  const target = { header: { name: 'x-preview', value: 'on' } }
+  const policy = { ...state.policy, targeted: { ...state.policy.stages[0]!, target } }
+  const routings = [
+    { stage: 'targeted' as const, stageIndex: 0, generation: 5, shareBp: 0, startedMs: atMs(10) },
+    { ...state.routings[2]!, generation: 6 },
+  ]
+  const arms = [
+    arm(5, 'm_v1.0.0', 'champion', 400, 0),
+    arm(5, state.version, 'targeted', 12, 2),
+    arm(6, state.version, 'canary', 4, 1),
+    arm(6, state.version, 'targeted', 30, 3),
+    arm(6, 'm_v1.0.0', 'champion', 400, 0),
+  ]
+  const shown = (change: Partial<ReleaseState>) => {
+    const now = { ...state, policy, routings, ...change }
+    return { ...subject, arms, release: { ...subject.release, state: now } } as unknown as ReleaseSubject
+  }
+
+  it('have a stage of their own, without a comparison', async () => {
+    const targeted = shown({ stage: 'targeted', stageIndex: 0, shareBp: 0, routings: routings.slice(0, 1) })
+    const way = stageRows(targeted)
+    expect(way[1]).toMatchObject({ name: 'targeted callers', candidate: { requests: 12, bad: 2 }, excess: 2 })
+    const html = String(await RunningStage({ subject: targeted, way, tiles: metricTiles(targeted, way[1]!) }))
+    expect(html).toContain('Targeted callers meet the candidate')
+    expect(html).toContain('callers with the header x-preview: on. 12 requests')
+    expect(html).toContain('No harm found')
+    expect(html).not.toContain('tiles evidence')
+  })
+
+  it('are counted apart in a later stage, and their failures are harm', async () => {
+    const later = shown({})
+    const way = stageRows(later)
+    expect(runningStage(way)).toMatchObject({
+      candidate: { requests: 4, bad: 1 },
+      targeted: { requests: 30 },
+      excess: 4,
+    })
+    const html = String(
+      await RunningStage({ subject: later, way, tiles: metricTiles(later, runningStage(way)!) }),
+    )
+    expect(html).toMatch(/30 requests in this\s+stage, 3 failed/)
+    expect(html).toContain('tiles evidence')
+  })
+})
+
 it('shows who has signed for each side, and who must', async () => {
   const sides = { business: ['carol', 'dan'], engineering: ['ada'] }
   const policy = { ...state.policy, approval: { ...state.policy.approval, sides } }

@@ -3,6 +3,7 @@ import { countText, percentOf } from '../../../../../charts/figures.ts'
 import { evidenceTileSvg } from './evidence-tile.ts'
 import { outlookRequests, type MetricTile } from './metrics.ts'
 import { ratioText, ratioTileSvg } from './ratio-tile.ts'
+import { targetText } from '../../../../../domain/serving/target.ts'
 import type { ReleaseState } from '../../../../../domain/release/state.ts'
 import type { PageElement } from '../../../page.ts'
 import { Term } from '../../../glossary.tsx'
@@ -18,7 +19,7 @@ export const runningStage = (way: readonly StageRow[]): StageRow | undefined =>
 export const RunningStage = ({
   subject,
   way,
-  tiles,
+  tiles: compared,
 }: {
   subject: ReleaseSubject
   way: readonly StageRow[]
@@ -27,12 +28,19 @@ export const RunningStage = ({
   const now = runningStage(way)
   if (now === undefined) return <></>
   const { state } = subject.release
+  // Chosen callers are compared with no arm.
+  const tiles = now.stage === 'targeted' ? [] : compared
   const excess = way.reduce((sum, row) => sum + row.excess, 0)
   const { minMs, minRequests } = now.requirements
   const budget = state.policy.limits.harmBudget
   return (
     <section class="card" aria-labelledby="running-heading">
-      <h2 id="running-heading">Candidate against control: {now.name}</h2>
+      <h2 id="running-heading">
+        {now.stage === 'targeted'
+          ? 'Targeted callers meet the candidate'
+          : `Candidate against control: ${now.name}`}
+      </h2>
+      <TargetedLine state={state} now={now} />
       <div class="tiles">
         <Quota name="Requests" have={now.candidate.requests} need={minRequests} textOf={countText} />
         <Quota name="Time observed" have={now.observedMs} need={minMs} textOf={durationText} />
@@ -44,11 +52,13 @@ export const RunningStage = ({
           bad
         />
       </div>
-      <div class="tiles evidence">
-        {tiles.map((tile) => (
-          <EvidenceTile tile={tile} />
-        ))}
-      </div>
+      {tiles.length > 0 && (
+        <div class="tiles evidence">
+          {tiles.map((tile) => (
+            <EvidenceTile tile={tile} />
+          ))}
+        </div>
+      )}
       {tiles.some(({ ratio }) => ratio !== undefined) && (
         <p class="hint">
           Line: the candidate’s rate as a multiple of the control’s. <Term word="Band" />: the multiples not
@@ -58,6 +68,19 @@ export const RunningStage = ({
       )}
       <WhatHappens state={state} now={now} way={way} tiles={tiles} excess={excess} />
     </section>
+  )
+}
+
+/** Who the targeted callers are, and how their requests went. */
+const TargetedLine = ({ state, now }: { state: ReleaseState; now: StageRow }): PageElement => {
+  const { targeted } = state.policy
+  if (targeted === undefined || (now.stage !== 'targeted' && now.targeted.requests === 0)) return <></>
+  return (
+    <p class="hint">
+      <Term word="Targeted" />: {targetText(targeted.target)}. {countText(now.targeted.requests)} requests in
+      this stage, {countText(now.targeted.bad)} failed. They were chosen, not drawn, so they are counted
+      apart: their failures are harm, and no arm is compared with them.
+    </p>
   )
 }
 
@@ -150,7 +173,7 @@ const WhatHappens = ({ state, now, way, tiles, excess }: Happening): PageElement
         <ul>
           <li>{more(now.candidate.requests, minRequests, (count) => `${countText(count)} requests`)}</li>
           <li>{more(now.observedMs, minMs, durationText)} observed</li>
-          <li>No regression</li>
+          <li>{now.stage === 'targeted' ? 'No harm found' : 'No regression'}</li>
           {needsProof &&
             tiles.flatMap(({ name, proof, ratio }) =>
               proof === undefined ? [] : [<li>{proofText(name, proof, ratio?.proof)}</li>],

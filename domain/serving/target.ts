@@ -1,0 +1,94 @@
+/**
+ * Defines the callers who meet a candidate before any share of the traffic: by a header, by a feature of their requests, or by their routing
+ * keys. They are chosen, not drawn, so their requests are counted apart from the arms that are compared.
+ */
+import { policyIssues } from '../policy-issues.ts'
+
+/** How the callers are named; exactly one of the three. */
+export type CallerTarget =
+  | { header: { name: string; value: string } }
+  | { attribute: { name: string; value: string | number } }
+  | { routingKeys: readonly string[] }
+
+/** What a request shows of its caller. */
+export interface TargetedRequest {
+  /** The value of a header; undefined where it was not sent, or where the protocol has none. */
+  header?: ((name: string) => string | undefined) | undefined
+  routingKey: string | undefined
+  /** Whether the feature has this value in every row. */
+  hasFeature(name: string, value: string | number): boolean
+}
+
+export type TargetMatcher = (request: TargetedRequest) => boolean
+
+/** Whether a request is of a targeted caller; built once for each route. */
+export function targetMatcher(target: CallerTarget): TargetMatcher {
+  if ('header' in target) {
+    const { name, value } = target.header
+    return ({ header }) => header?.(name) === value
+  }
+  if ('attribute' in target) {
+    const { name, value } = target.attribute
+    return (request) => request.hasFeature(name, value)
+  }
+  const keys = new Set(target.routingKeys)
+  return ({ routingKey }) => routingKey !== undefined && keys.has(routingKey)
+}
+
+/** The target in words: `callers with the header x-preview: on`. */
+export function targetText(target: CallerTarget): string {
+  if ('header' in target) return `callers with the header ${target.header.name}: ${target.header.value}`
+  if ('attribute' in target) return `requests with ${target.attribute.name} = ${target.attribute.value}`
+  const { length } = target.routingKeys
+  return `${length} listed routing ${length === 1 ? 'key' : 'keys'}`
+}
+
+/** More would make every route that is read longer. */
+export const maxRoutingKeys = 1_000
+const maxKeyLength = 256
+const maxValueLength = 200
+const headerName = /^[a-z0-9][a-z0-9-]{0,62}$/
+const headerValue = /^[\x21-\x7e]([\x20-\x7e]*[\x21-\x7e])?$/
+/** A policy is stored and shown, and these carry secrets or frame the message. */
+const refusedHeaders =
+  /^(authorization|cookie|proxy-.*|connection|host|transfer-encoding|content-.*|expect|upgrade)$/
+
+/** The issues of a target, each with its field; empty when it is valid. A route or a policy may have been edited by hand. */
+export function issuesOfTarget(target: CallerTarget): string[] {
+  const { issues, need } = policyIssues()
+  const given = (typeof target === 'object' && target !== null ? Object.keys(target) : []).filter((name) =>
+    ['header', 'attribute', 'routingKeys'].includes(name),
+  )
+  if (given.length !== 1) return ['names exactly one of header, attribute, routingKeys']
+  if ('header' in target) {
+    const { name, value } = target.header
+    need(headerName.test(name), `header.name is a header in lower case, such as x-preview, not ${name}`)
+    need(
+      !refusedHeaders.test(name),
+      `header.name cannot be ${name}; choose a header of your own, such as x-preview`,
+    )
+    need(
+      headerValue.test(value) && value.length <= maxValueLength,
+      `header.value is 1 to ${maxValueLength} visible characters of ASCII`,
+    )
+  } else if ('attribute' in target) {
+    const { name, value } = target.attribute
+    need(name !== '', 'attribute.name is empty')
+    need(
+      typeof value === 'number' ? Number.isFinite(value) : value !== '' && value.length <= maxValueLength,
+      `attribute.value is a number, or a text of 1 to ${maxValueLength} characters`,
+    )
+  } else {
+    const { routingKeys } = target
+    need(
+      routingKeys.length > 0 && routingKeys.length <= maxRoutingKeys,
+      `routingKeys lists 1 to ${maxRoutingKeys} keys, not ${routingKeys.length}`,
+    )
+    need(
+      routingKeys.every((key) => key !== '' && key.length <= maxKeyLength),
+      `routingKeys are texts of 1 to ${maxKeyLength} characters`,
+    )
+    need(new Set(routingKeys).size === routingKeys.length, 'routingKeys lists a key twice')
+  }
+  return issues
+}
