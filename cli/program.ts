@@ -39,6 +39,8 @@ export interface CommandSpec {
 
 export interface CommandGroup {
   name: string
+  /** Another name for it. */
+  alias?: string
   summary: string
   commands: readonly CommandSpec[]
 }
@@ -69,7 +71,7 @@ export async function runProgram(
         const { url, json: _, ...options } = command.opts<{ url?: string; json?: true }>()
         const { options: single, lists } = splitLists(options)
         let client: Client | undefined
-        const api = () => (client ??= connectToApi({ url }))
+        const api = () => (client ??= withWaiting(connectToApi({ url }), terminal))
         exitCode =
           (await spec.run({ terminal, api }, { args: command.args, options: single, lists })) ??
           exitCodes.done
@@ -82,6 +84,7 @@ export async function runProgram(
         .summary(spec.summary)
         .description(spec.summary)
         .addHelpText('after', examplesOf(spec.commands.flatMap(({ examples }) => examples.slice(0, 1))))
+      if (spec.alias !== undefined) group.alias(spec.alias)
       for (const each of spec.commands) add(group, each)
     }
   }
@@ -93,6 +96,22 @@ export async function runProgram(
     const problem = describe(error, pathOf(specs, words))
     printProblem(terminal, problem)
     return exitCodeOf(problem)
+  }
+}
+
+/** The same client, whose terminal says what is waited for. */
+function withWaiting(client: Client, terminal: Terminal): Client {
+  const during = async <T>(what: string, asked: () => Promise<T>): Promise<T> => {
+    const stop = terminal.waiting(`Waiting for ${client.url}: ${what}`)
+    return asked().finally(stop)
+  }
+  return {
+    url: client.url,
+    get: (path, query) => during(`GET ${path}`, () => client.get(path, query)),
+    post: (path, body, headers) => during(`POST ${path}`, () => client.post(path, body, headers)),
+    postForm: (path, form) => during(`POST ${path}`, () => client.postForm(path, form)),
+    put: (path, body) => during(`PUT ${path}`, () => client.put(path, body)),
+    delete: (path) => during(`DELETE ${path}`, () => client.delete(path)),
   }
 }
 
@@ -128,9 +147,12 @@ type Specs = readonly (CommandSpec | CommandGroup)[]
 
 const wordOf = ({ name }: { name: string }): string => name.split(' ')[0] ?? name
 
+const findSpec = (specs: Specs, word: string | undefined) =>
+  specs.find((each) => wordOf(each) === word || ('alias' in each && each.alias === word))
+
 /** The known words of the command: `releases show`. */
 function pathOf(specs: Specs, [first = '', second = '']: readonly string[]): string[] {
-  const spec = specs.find((each) => wordOf(each) === first)
+  const spec = findSpec(specs, first)
   if (spec === undefined) return []
   if (!('commands' in spec)) return [first]
   return spec.commands.some((each) => wordOf(each) === second) ? [first, second] : [first]
@@ -139,7 +161,7 @@ function pathOf(specs: Specs, [first = '', second = '']: readonly string[]): str
 /** Inserts the default command of a group if none is named, so that commander reports an unknown one with a suggestion. */
 function withDefault(specs: Specs, words: readonly string[]): readonly string[] {
   const [first, second = ''] = words
-  const spec = specs.find((each) => wordOf(each) === first)
+  const spec = findSpec(specs, first)
   if (first === undefined || spec === undefined || !('commands' in spec)) return words
   const byDefault = spec.commands.find(({ isDefault }) => isDefault === true)
   const isNamed = ['-h', '--help', ...spec.commands.map(wordOf)].includes(second)

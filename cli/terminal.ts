@@ -18,6 +18,8 @@ export interface Terminal {
   progress(line: string | undefined): void
   /** Overwrites several lines on a TTY; an empty list removes them. */
   live(lines: readonly string[]): void
+  /** Says on a TTY what is waited for once it takes long, until the returned function is called. */
+  waiting(what: string): () => void
   paint(style: Style, text: string): string
   columns: number
   interactive: boolean
@@ -28,6 +30,11 @@ export interface Streams {
   out: { write(text: string): unknown; isTTY?: boolean; columns?: number; hasColors?(): boolean }
   err: { write(text: string): unknown }
 }
+
+const spinnerFrames = ['⠋', '⠙', '⠹', '⠸', '⠼', '⠴', '⠦', '⠧', '⠇', '⠏'] as const
+const frameMs = 100
+/** A shorter wait needs no sign of life. */
+const patientMs = 400
 
 export function openTerminal({ out, err }: Streams, { json = false } = {}): Terminal {
   const interactive = out.isTTY === true && !json
@@ -43,7 +50,10 @@ export function openTerminal({ out, err }: Streams, { json = false } = {}): Term
       : visibleText(text)
   /** Number of lines that the next output replaces. */
   let overwritable = 0
+  /** Whether these lines are those of a wait, which gives way to any other. */
+  let isSpinning = false
   const clear = () => {
+    isSpinning = false
     if (overwritable > 0) out.write(`\r${overwritable > 1 ? `\u001b[${overwritable - 1}A` : ''}\u001b[0J`)
     overwritable = 0
   }
@@ -75,6 +85,20 @@ export function openTerminal({ out, err }: Streams, { json = false } = {}): Term
     },
     progress: (line) => overwrite(line === undefined ? [] : [line]),
     live: overwrite,
+    waiting(what) {
+      if (!interactive) return () => {}
+      const since = performance.now()
+      let frame = 0
+      const timer = setInterval(() => {
+        if (performance.now() - since < patientMs || (overwritable > 0 && !isSpinning)) return
+        overwrite([`${spinnerFrames[frame++ % spinnerFrames.length]} ${what}`])
+        isSpinning = true
+      }, frameMs)
+      return () => {
+        clearInterval(timer)
+        if (isSpinning) clear()
+      }
+    },
     paint(style, text) {
       if (!coloured) return text
       const painted = styleText(style, shown(text), { validateStream: false })

@@ -13,6 +13,7 @@ import { featuresGroup } from './registry/features.ts'
 import { erasuresGroup } from './admin/erasures.ts'
 import { explainCommand } from './registry/explain.ts'
 import { exportCommand } from './registry/export.ts'
+import { completionCommand } from './project/completion.ts'
 import { checkCommand } from './project/check.ts'
 import { applyCommand, planCommand } from './project/plan.ts'
 import { initCommand } from './project/init.ts'
@@ -74,4 +75,5 @@ export const commands: readonly (CommandSpec | CommandGroup)[] = [
   backupCommand,
   restoreCommand,
   resetCommand,
+  completionCommand(() => commands),
 ]

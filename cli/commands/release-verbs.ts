@@ -9,7 +9,7 @@ import { exitCodes, type ExitCode } from '../exit-codes.ts'
 import type { CommandSession, CommandSpec } from '../program.ts'
 import { deferredText, type CommandReply } from './deferred.ts'
 import { follow } from './follow.ts'
-import { findReleaseId } from './lifecycle/releases.ts'
+import { findReleaseId } from './lifecycle/find-release.ts'
 import { digestPrefix } from './format.ts'
 
 /** The names are those of the API's routes. */

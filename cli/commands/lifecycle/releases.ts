@@ -15,7 +15,9 @@ import { sumOf } from '../../../domain/statistics/distributions.ts'
 import type { AnswerEvidence } from '../../../store/release/answer-evidence.ts'
 import { path, usageError, type Client } from '../../client/client.ts'
 import type { CommandGroup } from '../../program.ts'
+import { findReleaseId } from './find-release.ts'
 import { chartsSvg, chartsText, type ChartedRelease } from './release-charts.ts'
+import { watchRelease } from './watch-release.ts'
 import { factsTable, tableBy, type Columns, type Terminal } from '../../terminal.ts'
 import { deferredText, type CommandReply } from '../deferred.ts'
 import { coloured, orDash, share, digestPrefix, time } from '../format.ts'
@@ -39,6 +41,7 @@ export const commandsGroup: CommandGroup = {
 
 export const releasesGroup: CommandGroup = {
   name: 'releases',
+  alias: 'release',
   summary: 'List, start and show releases',
   commands: [
     {
@@ -130,6 +133,7 @@ export const releasesGroup: CommandGroup = {
         )
       },
     },
+    watchRelease,
   ],
 }
 
@@ -158,13 +162,6 @@ interface ReleaseDetail extends ReleaseAnswer, AnswerEvidence, Pick<ChartedRelea
   next_cursor?: string
 }
 
-/** A release by its id, or the latest of a model by the model's name. */
-export async function findReleaseId(client: Client, named: string): Promise<string> {
-  if (named.startsWith('rel_')) return named
-  const { releases } = await client.get<{ releases: ReleaseAnswer[] }>('/v1/releases', { model: named })
-  return releases[0]?.id ?? named
-}
-
 const releaseColumns: Columns<ReleaseAnswer> = {
   release: 'id',
   version: 'version',
@@ -185,8 +182,10 @@ const queueColumns: Columns<WaitingAnswer> = {
 }
 
 /** The share of traffic that the version serves now, also after the release has ended; in shadow, the copied share. */
-const trafficOf = (each: ReleaseAnswer): string =>
-  each.stage === 'shadow' ? `${share(each.share_bp)} copied` : share(each.traffic_bp ?? each.share_bp)
+const trafficOf = (each: ReleaseAnswer): string => {
+  if (each.stage === 'targeted') return 'targeted callers'
+  return each.stage === 'shadow' ? `${share(each.share_bp)} copied` : share(each.traffic_bp ?? each.share_bp)
+}
 
 /** The table of the gate's metrics with their intervals, and the id of the evaluation; empty without metrics. */
 export function gateTable(
@@ -296,7 +295,10 @@ function detailOf(
     ['replaces', release.baseline_version],
     ['strategy', release.strategy],
     ['stage', `${release.stage}${release.paused ? ' (paused)' : ''}, ${share(release.share_bp)}`],
-    ['serves now', `${share(release.traffic_bp ?? 0)} of traffic`],
+    [
+      'serves now',
+      release.stage === 'targeted' ? trafficOf(release) : `${share(release.traffic_bp ?? 0)} of traffic`,
+    ],
     ['outcome', coloured(terminal, release.outcome)],
     ['why', orDash(release.reason ?? release.why)],
     ['requested by', release.requested_by],

@@ -1,0 +1,134 @@
+/** Draws a release for a terminal that redraws it: its stages as a track, what the running stage still needs, and what speaks against it. */
+import { percentText } from '../../../domain/figures.ts'
+import { stepsOf, type ReleaseState, type ReleaseStage } from '../../../domain/release/state.ts'
+import type { ReleaseAnswer } from '../../client/responses.ts'
+import { barOf, type Terminal } from '../../terminal.ts'
+import { coloured, share, time } from '../format.ts'
+import { evidencePointsOf, type ChartedRelease } from './release-charts.ts'
+
+type TrackStatus = 'done' | 'now' | 'upcoming' | 'failed'
+
+interface TrackStep {
+  name: string
+  status: TrackStatus
+}
+
+interface Planned {
+  name: string
+  stage: ReleaseStage
+  stageIndex: number
+}
+
+/** The stages in order, from the pre-flight checks to the end. */
+export function releaseTrack(state: ReleaseState): TrackStep[] {
+  const { policy, outcome } = state
+  const planned: Planned[] = [
+    { name: 'pre-flight', stage: 'qualifying', stageIndex: 0 },
+    ...(policy.approval.approvers === 0
+      ? []
+      : [{ name: 'approval', stage: 'awaiting_approval', stageIndex: 0 } as const]),
+    ...stepsOf(state).map(({ stage, stageIndex, policy: { shareBp } }) => ({
+      name: stage === 'targeted' ? 'targeted callers' : `${stage} ${share(shareBp)}`,
+      stage,
+      stageIndex,
+    })),
+    { name: '100 %', stage: 'promoting', stageIndex: 0 },
+    ...(policy.probation === undefined
+      ? []
+      : [{ name: 'probation', stage: 'probation', stageIndex: 0 } as const]),
+  ]
+  const isOver = state.stage === 'ended' || state.stage === 'rolling_back'
+  const at = isOver ? placeReached(state, planned) : placeOf(planned, stageNow(state), state.stageIndex)
+  const statusOf = (place: number): TrackStatus => {
+    if (outcome === 'promoted' || place < at) return 'done'
+    if (place > at) return 'upcoming'
+    return isOver ? 'failed' : 'now'
+  }
+  return planned.map(({ name }, place) => ({ name, status: statusOf(place) }))
+}
+
+const stageNow = ({ stage, undecidedStage }: ReleaseState): ReleaseStage =>
+  stage === 'awaiting_decision' ? (undecidedStage ?? stage) : stage
+
+const placeOf = (planned: readonly Planned[], stage: ReleaseStage, stageIndex: number): number =>
+  planned.findIndex((each) => each.stage === stage && each.stageIndex === stageIndex)
+
+/** How far a release came that was rolled back or refused. */
+function placeReached({ routings, approvals }: ReleaseState, planned: readonly Planned[]): number {
+  const last = routings.at(-1)
+  if (last !== undefined) return placeOf(planned, last.stage, last.stageIndex)
+  const approval = placeOf(planned, 'awaiting_approval', 0)
+  return approval >= 0 && approvals.length === 0 ? approval : Math.max(0, approval)
+}
+
+const marks: Record<TrackStatus, readonly [mark: string, style: Parameters<Terminal['paint']>[0]]> = {
+  done: ['✓', 'green'],
+  now: ['●', 'cyan'],
+  upcoming: ['○', 'dim'],
+  failed: ['✗', 'red'],
+}
+
+export interface WatchedRelease extends ReleaseAnswer, Pick<ChartedRelease, 'state' | 'decisions'> {}
+
+/** The stage of a release in one line, for an output that is not redrawn. */
+export const stageLine = ({ stage, share_bp: bp, paused, why = '' }: WatchedRelease): string =>
+  `${stage.replaceAll('_', ' ')}${bp > 0 ? ` ${share(bp)}` : ''}${paused ? ' (paused)' : ''}: ${why}`
+
+const barWidth = 20
+
+/** The release as lines, of which each stands for itself when it is cut. */
+export function watchLines(terminal: Terminal, release: WatchedRelease): string[] {
+  const { paint } = terminal
+  const { state, version, baseline_version: baseline } = release
+  const track = releaseTrack(state).map(({ name, status }) => {
+    const [mark, style] = marks[status]
+    return paint(style, `${mark} ${name}`)
+  })
+  const against = baseline === undefined ? '' : ` against ${baseline}`
+  const [newest] = release.decisions
+  return [
+    `${paint('bold', version)}${against}`,
+    track.join(paint('dim', ' ─ ')),
+    release.outcome === undefined
+      ? (release.why ?? '')
+      : `${coloured(terminal, release.outcome)}: ${release.reason ?? ''}`,
+    ...evidenceLines(terminal, release),
+    ...(newest === undefined
+      ? []
+      : [
+          paint(
+            'dim',
+            `${time(newest.at)}  ${newest.kind}: ${newest.reasons.map(({ message }) => message).join('; ')}`,
+          ),
+        ]),
+    ...nextLines(release).map((line) => paint('dim', line)),
+  ]
+}
+
+/** The newest evidence of the running stage, each as a share of what decides. */
+function evidenceLines({ paint }: Terminal, release: WatchedRelease): string[] {
+  const points = evidencePointsOf(release)
+  const stage = points.at(-1)?.stage
+  const newest = new Map(
+    points.filter((point) => point.stage === stage).map((point) => [`${point.side} ${point.name}`, point]),
+  )
+  const excess = release.decisions[0]?.statistics?.['excessBad']
+  const budget = release.state.policy.limits.harmBudget
+  const harm =
+    typeof excess === 'number' && budget > 0
+      ? [{ name: 'harm budget', side: 'against' as const, share: Math.max(0, excess) / budget }]
+      : []
+  return [...newest.values(), ...harm].map(({ name, side, share: part }) => {
+    const bar = barOf(part, barWidth)
+    const of = side === 'for' ? 'of what the stage needs' : 'of what rolls back'
+    return `  ${name.padEnd(18)} ${paint(side === 'for' ? 'green' : 'yellow', bar)} ${percentText(part)} ${of}`
+  })
+}
+
+/** The commands that a person may want now. */
+function nextLines({ id, stage, outcome }: WatchedRelease): string[] {
+  if (outcome !== undefined) return [`tenure releases show ${id}`]
+  if (stage === 'awaiting_approval' || stage === 'awaiting_decision')
+    return [`Needs a decision: tenure approve ${id}, or tenure reject ${id}`]
+  return [`tenure pause ${id} · tenure rollback ${id}`]
+}

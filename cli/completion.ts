@@ -1,0 +1,150 @@
+/** Writes the completion of `tenure` for a shell from the commands themselves: words, options and what each does. */
+import type { CommandGroup, CommandSpec } from './program.ts'
+
+export const shells = ['bash', 'zsh', 'fish'] as const
+export type Shell = (typeof shells)[number]
+
+interface Word {
+  word: string
+  about: string
+}
+
+/** What may follow the words before it: `''`, `releases`, `releases show`. */
+interface Place {
+  path: string
+  words: Word[]
+}
+
+type Specs = readonly (CommandSpec | CommandGroup)[]
+
+const wordOf = ({ name }: { name: string }): string => name.split(' ')[0] ?? name
+
+const everywhere: readonly (readonly [string, string])[] = [
+  ['--json', 'Print one JSON document'],
+  ['--url <url>', 'Address of the API'],
+  ['--help', 'Show help'],
+]
+
+/** The options of a command by their long names. */
+const optionsOf = ({ options = [] }: Pick<CommandSpec, 'options'>): Word[] =>
+  [...options, ...everywhere].flatMap(([flags, about]) => {
+    const [word] = /--[\w-]+/.exec(flags) ?? []
+    return word === undefined ? [] : [{ word, about }]
+  })
+
+export function completionPlaces(specs: Specs): Place[] {
+  const leaf = (path: string, spec: CommandSpec): Place => ({ path, words: optionsOf(spec) })
+  const named = (each: { name: string; summary: string }): Word => ({
+    word: wordOf(each),
+    about: each.summary,
+  })
+  return [
+    {
+      path: '',
+      words: [
+        ...specs.map(named),
+        { word: '--help', about: 'Show help' },
+        { word: '--version', about: 'Show version' },
+      ],
+    },
+    ...specs.flatMap((spec) => {
+      const name = wordOf(spec)
+      if (!('commands' in spec)) return [leaf(name, spec)]
+      const byDefault = spec.commands.find(({ isDefault }) => isDefault === true)
+      const words = [...spec.commands.map(named), ...(byDefault === undefined ? [] : optionsOf(byDefault))]
+      return [spec.name, ...(spec.alias === undefined ? [] : [spec.alias])].flatMap((group) => [
+        { path: group, words },
+        ...spec.commands.map((each) => leaf(`${group} ${wordOf(each)}`, each)),
+      ])
+    }),
+    {
+      path: 'completion',
+      words: [...shells.map((word) => ({ word, about: `For ${word}` })), ...optionsOf({})],
+    },
+  ]
+}
+
+/** The script for a shell, to be evaluated by it. */
+export function completionScript(shell: Shell, specs: Specs): string {
+  // The last place of a path wins: that of `completion` knows its argument.
+  const places = [...new Map(completionPlaces(specs).map((place) => [place.path, place])).values()]
+  switch (shell) {
+    case 'bash':
+      return bash(places)
+    case 'zsh':
+      return zsh(places)
+    case 'fish':
+      return fish(places)
+    default:
+      return shell satisfies never
+  }
+}
+
+const quoted = (text: string): string => `'${text.replaceAll("'", String.raw`'\''`)}'`
+const pathsOf = (places: readonly Place[]): string =>
+  places.flatMap(({ path }) => (path === '' ? [] : [quoted(path)])).join('|')
+
+/** Options end the path, and values of options are no words of it. */
+const bash = (
+  places: readonly Place[],
+): string => `# completion of tenure for bash: source <(tenure completion bash)
+_tenure() {
+  local at= word i words
+  for ((i = 1; i < COMP_CWORD; i++)); do
+    word="\${at:+$at }\${COMP_WORDS[i]}"
+    case "$word" in
+      ${pathsOf(places)}) at="$word" ;;
+    esac
+  done
+  case "$at" in
+${places.map(({ path, words }) => `    ${quoted(path)}) words=${quoted(words.map(({ word }) => word).join(' '))} ;;`).join('\n')}
+  esac
+  COMPREPLY=($(compgen -W "$words" -- "\${COMP_WORDS[COMP_CWORD]}"))
+}
+complete -o default -F _tenure tenure
+`
+
+const zsh = (places: readonly Place[]): string => `#compdef tenure
+# completion of tenure for zsh: source <(tenure completion zsh)
+_tenure() {
+  local at= word i
+  local -a choices
+  for ((i = 2; i < CURRENT; i++)); do
+    word="\${at:+$at }\${words[i]}"
+    case "$word" in
+      ${pathsOf(places)}) at="$word" ;;
+    esac
+  done
+  case "$at" in
+${places
+  .map(
+    ({ path, words }) =>
+      `    ${quoted(path)}) choices=(${words.map(({ word, about }) => quoted(`${word}:${about}`)).join(' ')}) ;;`,
+  )
+  .join('\n')}
+  esac
+  _describe 'tenure' choices || _files
+}
+compdef _tenure tenure
+`
+
+const fish = (
+  places: readonly Place[],
+): string => `# completion of tenure for fish: tenure completion fish | source
+function __tenure_at
+  set -l at ''
+  for word in (commandline -opc)[2..]
+    set -l next (string trim "$at $word")
+    contains -- "$next" ${places.flatMap(({ path }) => (path === '' ? [] : [quoted(path)])).join(' ')}; and set at "$next"
+  end
+  test "$at" = "$argv[1]"
+end
+${places
+  .flatMap(({ path, words }) =>
+    words.map(({ word, about }) => {
+      const name = word.startsWith('--') ? `-l ${word.slice(2)}` : `-f -a ${quoted(word)}`
+      return `complete -c tenure -n ${quoted(`__tenure_at ${quoted(path)}`)} ${name} -d ${quoted(about)}`
+    }),
+  )
+  .join('\n')}
+`
