@@ -17,6 +17,10 @@ export const pageRegistry: readonly PageEntry[] = [
       nav: 'Overview',
       find: async () => (await import('./pages/overview/overview.tsx')).overviewPage,
     },
+    '/guide': {
+      summary: 'Guide a first look: the story of a model as it happens, and what to try next.',
+      find: async () => (await import('./pages/overview/guide.tsx')).guidePage,
+    },
     '/releases': {
       summary: 'List releases by model and outcome.',
       nav: 'Releases',

@@ -6,7 +6,7 @@ import { tableBy, type Terminal } from '../terminal.ts'
 import { welcome } from '../supervisor/welcome.ts'
 import { createNarrator, lapseText, whole } from './narrator.ts'
 import { runStory, type DemoResult } from './story.ts'
-import { openWorld, type DemoWorld } from './world.ts'
+import { demoModel, openWorld, type DemoWorld } from './world.ts'
 
 export interface DemoOptions {
   terminal: Terminal
@@ -18,6 +18,14 @@ export interface DemoOptions {
 const endings = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const
 /** Keeps a little traffic after the demo, so that the dashboard shows activity. */
 const restingPace = { requestsPerSecond: 5, everyNth: 1 }
+
+/** The page of the guide ends with the same three. */
+const nextSteps = [
+  'Three things to try next, in another terminal:',
+  '  npx tenure simulate --scenario error:0.02 --releases 20   what a release policy would do',
+  `  npx tenure drills run ${demoModel}                     a rehearsed rollback`,
+  '  npx tenure init --from data.csv                           a model file of your own',
+]
 
 export async function runDemo({ terminal, exit, replicas }: DemoOptions): Promise<ExitCode> {
   const narrator = createNarrator(terminal)
@@ -34,7 +42,7 @@ export async function runDemo({ terminal, exit, replicas }: DemoOptions): Promis
     () => 'Starting Postgres, Temporal, the workers and the API …',
     starting,
   )
-  narrator.print(...welcome(system))
+  narrator.print(...welcome(system), '', `What you are looking at, as it happens: ${system.url}/guide`)
   let stopping = false
   const noteStop = () => void (stopping = true)
   for (const signal of endings) process.once(signal, noteStop)
@@ -51,7 +59,10 @@ export async function runDemo({ terminal, exit, replicas }: DemoOptions): Promis
     world.flow(restingPace)
     narrator.print(
       '',
-      `Still running, with a few requests per second. Dashboard: ${system.url}`,
+      `Still running, with a few requests per second. What you have seen: ${system.url}/guide`,
+      '',
+      ...nextSteps,
+      '',
       'Ctrl-C stops everything.',
     )
     await system.supervision.stopped

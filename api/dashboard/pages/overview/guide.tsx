@@ -1,0 +1,213 @@
+/** Guides a first look: the story of a model as it happens (its first version, a challenger, a rollback), where to look, and what to try next. */
+import { whyWaiting } from '../../../../domain/release/explain.ts'
+import { listReleases, type Release } from '../../../../store/release/releases.ts'
+import { listRetrainings, type Retraining } from '../../../../store/training/retrainings.ts'
+import { modelFilter } from '../../../auth/authorization.ts'
+import { definePage, type PageElement } from '../../page.ts'
+import { modelHref } from '../../components/links.tsx'
+import { Live } from '../../components/elements.tsx'
+import { plain, readable, stageText } from '../../labels.ts'
+
+/** Enough for the story of a first run; a longer one has its pages. */
+const maxShown = 100
+
+type ChapterStatus = 'passed' | 'in_progress' | 'upcoming'
+
+interface Chapter {
+  title: string
+  /** What happens, for a reader who sees it for the first time. */
+  about: string
+  /** What to look at once it happens. */
+  look: string
+  status: ChapterStatus
+  /** The release that tells it. */
+  release?: Release
+}
+
+const isPromoted = ({ outcome, state }: Release): boolean =>
+  outcome === 'promoted' || state.stage === 'probation'
+
+/** The chapters of a story, of which the first that has not happened is under way. */
+export function guideChapters(releases: readonly Release[]): Chapter[] {
+  const oldestFirst = releases.toReversed().filter(({ state }) => state.drill === undefined)
+  const first = oldestFirst.find((each) => isPromoted(each) && each.state.baseline === undefined)
+  const challenger = oldestFirst.find((each) => isPromoted(each) && each.state.baseline !== undefined)
+  const rolledBack = oldestFirst.find(
+    ({ outcome, state }) => outcome === 'rolled_back' && state.routings.length > 0,
+  )
+  const told: Omit<Chapter, 'status'>[] = [
+    {
+      title: 'A first version earns its place',
+      about:
+        'A version is trained on data as it was known at a moment. It must meet the metric floors of its model file, and a person approves it: there is no champion to compare it with.',
+      look: 'its release: the offline gates, who approved it, and from which data it was made',
+      release: first,
+    },
+    {
+      title: 'A challenger is compared with the champion',
+      about:
+        'A later training makes a challenger. It must be better on rows that neither has seen; then it answers copies of requests, then a rising share of the live traffic, and each stage needs evidence to continue.',
+      look: 'its release: the track of stages, and candidate against control while a stage runs',
+      release: challenger,
+    },
+    {
+      title: 'A faulty version is rolled back by itself',
+      about:
+        'A third version passes the gates and then fails in production: a share of its responses becomes invalid. The judge proves it within seconds, and every replica returns to the champion.',
+      look: 'its release: what was seen, how many requests were harmed, and the draft of a post-mortem',
+      release: rolledBack,
+    },
+  ]
+  const at = told.findIndex(({ release }) => release === undefined)
+  return told.map((chapter, i) => ({
+    ...chapter,
+    status: chapter.release !== undefined ? 'passed' : i === at ? 'in_progress' : 'upcoming',
+  }))
+}
+
+const marks: Record<ChapterStatus, readonly [mark: string, word: string]> = {
+  passed: ['✓', 'done'],
+  in_progress: ['●', 'now'],
+  upcoming: ['○', 'to come'],
+}
+
+interface Told {
+  chapters: Chapter[]
+  model: string | undefined
+  /** What is open now. */
+  release: Release | undefined
+  retraining: Retraining | undefined
+}
+
+const Now = ({ release, retraining }: Told): PageElement => {
+  if (release !== undefined)
+    return (
+      <p>
+        Now: <a href={`/releases/${release.state.id}`}>{release.state.version}</a> is in{' '}
+        {stageText(release.state)}. {readable(whyWaiting(release.state))}
+      </p>
+    )
+  if (retraining !== undefined)
+    return (
+      <p>
+        Now:{' '}
+        <a href={`/retrainings/${encodeURIComponent(retraining.id)}`}>
+          a version of {retraining.model} is being trained
+        </a>
+        .
+      </p>
+    )
+  return <p class="quiet">Now: live traffic. The next step of the story begins by itself.</p>
+}
+
+const ChapterItem = ({ chapter, told }: { chapter: Chapter; told: Told }): PageElement => {
+  const { title, about, look, status, release } = chapter
+  const [mark, word] = marks[status]
+  return (
+    <li class={status} aria-current={status === 'in_progress' ? 'step' : undefined}>
+      <span class="mark" aria-hidden="true">
+        {mark}
+      </span>
+      <span class="step">
+        <strong>{title}</strong> <span class="aloud">{word}</span>
+        <span>{about}</span>
+        {release !== undefined && (
+          <span>
+            <strong>{release.state.version}</strong>:{' '}
+            {release.outcome === undefined ? stageText(release.state) : plain(release.outcome)}. Look at{' '}
+            <a href={`/releases/${release.state.id}`}>{look}</a>.
+          </span>
+        )}
+        {status === 'in_progress' && <Now {...told} />}
+      </span>
+    </li>
+  )
+}
+
+/** What to do after the story; `npm start` ends with the same three. */
+const NextSteps = ({ model, isOver }: { model: string; isOver: boolean }): PageElement => (
+  <section class={`card${isOver ? ' good' : ''}`} aria-labelledby="next-heading">
+    <h2 id="next-heading">Three things to try next</h2>
+    <ol class="next">
+      <li>
+        <strong>Ask what a policy would do</strong> before you use it:{' '}
+        <code>npx tenure simulate --scenario error:0.02 --releases 20</code>
+      </li>
+      <li>
+        <strong>Rehearse a rollback</strong> with a version that is known to be bad:{' '}
+        <code>npx tenure drills run {model}</code>. Its result stands on <a href="/drills">Drills</a>.
+      </li>
+      <li>
+        <strong>Bring a model of your own</strong>: <code>npx tenure init --from data.csv</code> writes a
+        model file from a table, and <code>npx tenure check</code> judges it without a server.
+      </li>
+    </ol>
+  </section>
+)
+
+export const guidePage = definePage({
+  async load({ store }, { actor }): Promise<Told> {
+    const held = modelFilter(actor)
+    const [all, [latest]] = await Promise.all([
+      listReleases(store, { ...held, limit: maxShown }),
+      listRetrainings(store, { ...held, limit: 1 }),
+    ])
+    const model = all[0]?.state.model ?? latest?.model
+    const releases = all.filter(({ state }) => state.model === model)
+    return {
+      model,
+      chapters: guideChapters(releases),
+      release: releases.find(({ endedAt }) => endedAt === undefined),
+      retraining: latest !== undefined && latest.endedAt === undefined ? latest : undefined,
+    }
+  },
+  title: () => 'What you are looking at',
+  view: (told, { target }) => {
+    const { chapters, model } = told
+    const isOver = chapters.every(({ status }) => status === 'passed')
+    return (
+      <>
+        <h1>What you are looking at</h1>
+        <p>
+          Tenure retrains models, releases each version in stages on live traffic, and rolls it back when the
+          evidence turns against it. This page follows that story as it happens
+          {model !== undefined && (
+            <>
+              {' '}
+              to <a href={modelHref(model)}>{model}</a>
+            </>
+          )}
+          .
+        </p>
+        <Live id="story" target={target} over={isOver}>
+          <ol class="track story card" aria-label="The story">
+            {chapters.map((chapter) => (
+              <ChapterItem chapter={chapter} told={told} />
+            ))}
+          </ol>
+          <NextSteps model={model ?? '<model>'} isOver={isOver} />
+        </Live>
+        <section class="card" aria-labelledby="where-heading">
+          <h2 id="where-heading">Where to find it</h2>
+          <ul>
+            <li>
+              <a href="/">Overview</a>: what is live, what needs a person, what is at risk
+            </li>
+            <li>
+              <a href="/releases">Releases</a>: each with its decision, its evidence and its buttons
+            </li>
+            <li>
+              <a href="/models">Models</a>: versions, quality in use, drift, and who was champion when
+            </li>
+            <li>
+              <a href="/audit">Audit</a>: every change of production, in a chain that shows an edit
+            </li>
+            <li>
+              <a href="/glossary">Glossary</a>: what the terms of statistics mean for a decision
+            </li>
+          </ul>
+        </section>
+      </>
+    )
+  },
+})
