@@ -1,4 +1,4 @@
-/** Explains the terms of statistics: what each means for a decision. A term in a table or a text shows it on hover and leads to the glossary. */
+/** Explains the terms of statistics: what each means for a decision. A term in a table or a text shows it to pointer, keyboard and touch, and leads to the glossary. */
 import type { PageElement } from './page.ts'
 
 interface GlossaryEntry {
@@ -40,6 +40,12 @@ export const glossary: readonly GlossaryEntry[] = [
       'The mean squared error of the probabilities; lower is better. It rises when probabilities are not honest.',
   },
   {
+    term: 'Business metrics',
+    words: ['Business metrics'],
+    meaning:
+      'What users did after their first request to a version, such as purchases. A proven loss of the worst metric rolls back or asks.',
+  },
+  {
     term: 'Calibration',
     words: ['Calibration'],
     meaning:
@@ -62,6 +68,12 @@ export const glossary: readonly GlossaryEntry[] = [
     meaning: 'Challenger minus champion, in the direction in which more is better.',
   },
   {
+    term: 'Disagreement',
+    words: ['Disagreement'],
+    meaning:
+      'How often the two versions answer the same request differently. It does not say which one is right: an approver decides above the limit.',
+  },
+  {
     term: 'Evidence',
     words: ['Evidence', 'evidence'],
     meaning:
@@ -72,6 +84,12 @@ export const glossary: readonly GlossaryEntry[] = [
     words: ['Excess', 'Failed above control'],
     meaning:
       'Failures beyond what the control would have had on the same requests: the harm of the release so far.',
+  },
+  {
+    term: 'External metrics',
+    words: ['External metrics'],
+    meaning:
+      'What other systems measure of each version, window by window. A source without an answer never rolls back; it holds the release.',
   },
   {
     term: 'F1',

@@ -70,13 +70,14 @@ export const PageLayout = ({
         {actor && <Account actor={actor} token={token} />}
       </header>
       {nav.length > 0 && <SearchDialog />}
+      <div id="meaning" role="tooltip" popover="auto"></div>
       <p id="connection" class="connection" role="status"></p>
       <main id="main" tabindex={-1}>
         {children}
       </main>
       <footer class="bottom">
         <a href="/docs">API</a> · <a href="/docs/errors">Routes and errors</a> ·{' '}
-        <a href="/glossary">Glossary</a> · <span id="zone">Times in UTC</span>
+        <a href="/glossary">Glossary</a> · <a href="/guide">Guide</a> · <span id="zone">Times in UTC</span>
       </footer>
     </body>
   </html>

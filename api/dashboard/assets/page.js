@@ -89,6 +89,66 @@
       ;(next < 0 ? field : links[Math.min(next, links.length - 1)])?.focus()
     })
   }
+  // The meaning of a term, on hover, on focus and at the first touch; without script it is the title, and the link leads to the glossary.
+  const meaning = document.getElementById('meaning')
+  let explained
+  let touched = false
+  let hideLater
+  const explain = (term) => {
+    clearTimeout(hideLater)
+    if (explained === term && meaning.matches(':popover-open')) return
+    if (term.title) {
+      term.dataset.meaning = term.title
+      term.removeAttribute('title')
+    }
+    explained?.removeAttribute('aria-describedby')
+    explained = term
+    meaning.textContent = term.dataset.meaning
+    term.setAttribute('aria-describedby', 'meaning')
+    meaning.showPopover()
+    // In the view, below the term where there is room.
+    const at = term.getBoundingClientRect()
+    const size = meaning.getBoundingClientRect()
+    const left = Math.min(Math.max(8, at.left), document.documentElement.clientWidth - size.width - 8)
+    const below = at.bottom + 6
+    const top = below + size.height > window.innerHeight ? at.top - size.height - 6 : below
+    meaning.style.left = `${Math.max(8, left)}px`
+    meaning.style.top = `${Math.max(8, top)}px`
+  }
+  const termOf = (event) => event.target.closest?.('a.term')
+  if (meaning?.showPopover) {
+    const hide = () => meaning.hidePopover()
+    // The pointer may move onto the meaning to read it.
+    const leave = () => {
+      hideLater = setTimeout(hide, 250)
+    }
+    document.addEventListener('pointerdown', (event) => (touched = event.pointerType === 'touch'))
+    document.addEventListener('keydown', () => (touched = false))
+    document.addEventListener('pointerover', (event) => {
+      const term = termOf(event)
+      if (event.pointerType === 'touch') return
+      if (term) explain(term)
+      else if (event.target.closest('#meaning')) clearTimeout(hideLater)
+      else if (meaning.matches(':popover-open') && document.activeElement !== explained) leave()
+    })
+    document.addEventListener('focusin', (event) => {
+      const term = termOf(event)
+      if (term && !touched) explain(term)
+    })
+    document.addEventListener('focusout', (event) => termOf(event) && leave())
+    document.addEventListener('click', (event) => {
+      const term = termOf(event)
+      if (!term || !touched || (explained === term && meaning.dataset.pinned === 'yes')) return
+      event.preventDefault()
+      explain(term)
+      meaning.dataset.pinned = 'yes'
+    })
+    meaning.addEventListener('toggle', (event) => {
+      if (event.newState === 'open') return
+      // A second touch on the same term closes it first and then follows the link.
+      setTimeout(() => delete meaning.dataset.pinned, 300)
+    })
+  }
   // Times in the zone of the reader, as wide as in UTC; in the cells of a table, which keep their width, the last hour as the time since.
   const zone = Intl.DateTimeFormat().resolvedOptions().timeZone
   const clock = new Intl.DateTimeFormat('sv-SE', { dateStyle: 'short', timeStyle: 'short' })

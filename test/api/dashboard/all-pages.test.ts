@@ -153,6 +153,7 @@ const pages: [string, string][] = [
   [at(''), 'Training loss of the last runs'],
   ['/glossary', 'Population stability index'],
   ['/triggers', 'a request with region'],
+  ['/guide', 'Three things to try next'],
   ['/sweeps', 'swp_1'],
   ['/sweeps/swp_1', 'Trials (best first)'],
   ['/versions', `${model}_v1.44.0`],

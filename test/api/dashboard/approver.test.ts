@@ -109,6 +109,45 @@ it('the search finds a version with the keyboard alone', async () => {
   await close()
 })
 
+it('the meaning of a term shows to pointer, keyboard and touch, and leads to the glossary', async () => {
+  const path = releasePath()
+  const opened = async (options: { touch?: boolean; width?: number } = {}) => {
+    const session = await openSession(browser, { url: dashboard.url, ...options })
+    await session.signIn(dashboard.keys.vera, path)
+    const term = session.page.locator('tbody a.term').first()
+    const meaning = session.page.getByRole('tooltip')
+    return { ...session, term, meaning, text: (await term.getAttribute('title'))! }
+  }
+  const pointer = await opened()
+  expect(await pointer.meaning.isVisible()).toBe(false)
+  await pointer.term.hover()
+  await pointer.meaning.waitFor()
+  expect(await pointer.meaning.innerText()).toBe(pointer.text)
+  // It stays while the pointer reads it, and goes with Escape.
+  await pointer.meaning.hover()
+  expect(await pointer.meaning.isVisible()).toBe(true)
+  expect(await accessibilityIssues(pointer.page)).toEqual([])
+  await pointer.page.keyboard.press('Escape')
+  await pointer.meaning.waitFor({ state: 'hidden' })
+  await pointer.page.mouse.move(0, 0)
+  await pointer.term.focus()
+  await pointer.meaning.waitFor()
+  expect(await pointer.term.getAttribute('aria-describedby')).toBe('meaning')
+  await pointer.page.keyboard.press('Enter')
+  await pointer.page.waitForURL(/\/glossary#/)
+  expect(pointer.problems).toEqual([])
+  await pointer.close()
+  const phone = await opened({ touch: true, width: 375 })
+  await phone.term.tap()
+  await phone.meaning.waitFor()
+  expect(await phone.meaning.innerText()).toBe(phone.text)
+  expect(await overflowPx(phone.page)).toBeLessThanOrEqual(0)
+  expect(new URL(phone.page.url()).pathname).toBe(path)
+  await phone.term.tap()
+  await phone.page.waitForURL(/\/glossary#/)
+  await phone.close()
+})
+
 it('times are in the zone of the reader with UTC on hover, and in UTC without script', async () => {
   const path = `/models/${dashboard.model}`
   const textOf = async (options: { timezone?: string; scripts?: boolean }) => {

@@ -21,11 +21,21 @@ export interface SessionOptions {
   timezone?: string
   /** Without it the browser runs no script. */
   scripts?: boolean
+  /** A touch screen. */
+  touch?: boolean
 }
 
 export async function openSession(
   browser: Browser,
-  { url, dark = false, width = 1_280, height = 900, timezone = 'UTC', scripts = true }: SessionOptions,
+  {
+    url,
+    dark = false,
+    width = 1_280,
+    height = 900,
+    timezone = 'UTC',
+    scripts = true,
+    touch = false,
+  }: SessionOptions,
 ): Promise<BrowserSession> {
   const context = await browser.newContext({
     baseURL: url,
@@ -33,6 +43,7 @@ export async function openSession(
     viewport: { width, height },
     timezoneId: timezone,
     javaScriptEnabled: scripts,
+    hasTouch: touch,
   })
   context.setDefaultTimeout(200_000)
   const page = await context.newPage()

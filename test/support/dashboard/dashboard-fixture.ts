@@ -189,6 +189,7 @@ const pathsOf = ({
   '/triggers': '/triggers',
   '/sweeps': '/sweeps',
   '/glossary': '/glossary',
+  '/guide': '/guide',
   '/models': '/models',
   '/models/:name': `/models/${model}`,
   '/models/:name/features': `/models/${model}/features`,

@@ -6,6 +6,9 @@ import { postMortem, RollbackSection } from '../../../../api/dashboard/pages/rel
 import { stageRows } from '../../../../api/dashboard/pages/release/stages.ts'
 import { metricTiles, type MetricTile } from '../../../../api/dashboard/pages/release/stage/metrics.ts'
 import { ratioText, ratioTileSvg } from '../../../../api/dashboard/pages/release/stage/ratio-tile.ts'
+import { bandText, bandTileSvg } from '../../../../api/dashboard/pages/release/stage/band-tile.ts'
+import { guideChapters } from '../../../../api/dashboard/pages/overview/guide.tsx'
+import type { Release } from '../../../../store/release/releases.ts'
 import { RunningStage, runningStage } from '../../../../api/dashboard/pages/release/stage/tiles.tsx'
 import { StageTrack } from '../../../../api/dashboard/pages/release/stage/track.tsx'
 import { verdictLine } from '../../../../api/dashboard/pages/release/verdict.tsx'
@@ -152,6 +155,95 @@ describe('a running stage', () => {
     expect(order).toEqual(['passed', 'passed', 'passed', 'passed', 'in_progress', 'upcoming'])
     expect(html).toMatch(/by ada, bob/)
     expect(html.match(/aria-current="step"/g)).toHaveLength(1)
+  })
+})
+
+describe('a tile', () => {
+  const shadowed = {
+    ...subject,
+    release: {
+      ...subject.release,
+      state: { ...state, stage: 'shadow', stageIndex: 0, routings: state.routings.slice(0, 1) },
+    },
+    verdicts: [0.3, 0.24].map((high, i) => ({
+      ...verdict(i + 1),
+      stage: 'shadow',
+      stageIndex: 0,
+      statistics: {
+        disagreement: 0.1,
+        disagreementLow: 0.02,
+        disagreementHigh: high,
+        disagreementLogE: 1.5,
+        businessLogE: 2,
+        businessThreshold: 5,
+      },
+    })),
+    answers: {
+      business: [
+        {
+          name: 'revenue',
+          event: 'purchase',
+          means: { canary: 3.2, control: 3.5 },
+          worseLogE: 2,
+          threshold: 5,
+        },
+      ],
+    },
+  } as unknown as ReleaseSubject
+
+  it('draws the disagreement in the shadow as a band against its limit', async () => {
+    const way = stageRows(shadowed)
+    const tiles = metricTiles(shadowed, runningStage(way)!)
+    const { band, asks } = tiles.find(({ key }) => key === 'disagreement')!
+    expect([band?.points.length, band?.limit, asks]).toEqual([2, 0.2, true])
+    expect(bandText(band!)).toBe('10 %, between 2 % and 24 %: undecided of 20 %')
+    const html = String(await RunningStage({ subject: shadowed, way, tiles }))
+    expect(html).toContain('Disagreement: share of other answers')
+    expect(html).toContain('of what asks an approver')
+    expect(metricTiles(subject, runningStage(stageRows(subject))!).map(({ key }) => key)).not.toContain(
+      'disagreement',
+    )
+  })
+
+  it('shows the business metrics as the evidence of the worst, with the figures of each', async () => {
+    const way = stageRows(shadowed)
+    const tiles = metricTiles(shadowed, runningStage(way)!)
+    expect(tiles.find(({ key }) => key === 'business')).toMatchObject({
+      share: 0.4,
+      details: ['revenue: 3.2, control 3.5 (40 % of a proven loss)'],
+    })
+    expect(String(await RunningStage({ subject: shadowed, way, tiles }))).toContain(
+      'Evidence against: Business metrics',
+    )
+  })
+
+  it('of a share says on which side of its limit the band lies', () => {
+    const text = (low: number, high: number) =>
+      bandText({ points: [{ atMs: 1, low, mean: low, high }], limit: 0.2 })
+    expect(text(0.3, 0.4)).toContain('above the limit of 20 %')
+    expect(text(0.1, 0.2)).toContain('below the limit of 20 %')
+    expect(bandText({ points: [], limit: 0.2 })).toBe('no pairs to compare yet')
+    expect(bandTileSvg({ points: [], limit: 0.2 }, { id: 'a', title: 'b' })).toContain('</svg>')
+  })
+})
+
+describe('the guide', () => {
+  const ended = (outcome: string, baseline: string | undefined, more: object = {}) =>
+    ({ outcome, endedAt: at(1), state: { ...state, outcome, baseline, ...more } }) as unknown as Release
+  const story = [
+    ended('rolled_back', 'm_v1.1.0'),
+    ended('promoted', 'm_v1.1.0', { drill: 'bad-outputs' }),
+    ended('promoted', 'm_v1.0.0'),
+    ended('promoted', undefined),
+  ]
+  const marks = (releases: readonly Release[]) => guideChapters(releases).map(({ status }) => status)
+
+  it('tells the first version, the challenger and the rollback in their order, and no drill', () => {
+    expect(marks([])).toEqual(['in_progress', 'upcoming', 'upcoming'])
+    expect(marks(story.slice(1, 2))).toEqual(['in_progress', 'upcoming', 'upcoming'])
+    expect(marks(story.slice(2))).toEqual(['passed', 'passed', 'in_progress'])
+    expect(marks(story)).toEqual(['passed', 'passed', 'passed'])
+    expect(guideChapters(story)[2]!.release).toBe(story[0])
   })
 })
 

@@ -1,4 +1,9 @@
 /** Computes the evidence of each judged metric of a running stage: rates, confidence sequence, share of the threshold, and what it would take. */
+import type { BusinessRow } from '../../../../../domain/canary/business-metric.ts'
+import type { ExternalRow } from '../../../../../domain/canary/external/external-metric.ts'
+import { fourDigits } from '../../../../../domain/figures.ts'
+import type { AnswerEvidence } from '../../../../../store/release/answer-evidence.ts'
+import type { BandPoint, BandTile } from './band-tile.ts'
 import { countText, percentOf } from '../../../../../charts/figures.ts'
 import {
   cleanRequestsToProve,
@@ -25,6 +30,9 @@ const metrics = [
   { name: 'Slow responses (p99)', key: 'slow99', alpha: 'slow99' },
   { name: 'Score shift', key: 'scoreShift', alpha: 'scoreShift' },
   { name: 'Paired quality', key: 'paired', alpha: 'paired' },
+  { name: 'Disagreement', key: 'disagreement', alpha: 'disagreement' },
+  { name: 'Business metrics', key: 'business', alpha: 'business' },
+  { name: 'External metrics', key: 'external', alpha: 'external' },
 ] as const
 
 export interface MetricTile {
@@ -38,6 +46,12 @@ export interface MetricTile {
   share: number
   /** Absent for metrics that are no rates, and without an event. */
   ratio?: RatioTile
+  /** Of a shadow: how often the versions answer one request differently. */
+  band?: BandTile
+  /** Whether its threshold asks an approver and rolls nothing back. */
+  asks?: boolean
+  /** Figures of each measure behind the tile, such as the business metrics. */
+  details?: string[]
   /** How many of the next `outlookRequests` would have to have the event for a rollback; absent where not even all would do. */
   rollsBackAt?: number
   /** What the promotion still needs: the share of the proof, and further clean requests where their number can be said. */
@@ -57,10 +71,15 @@ export const readMetricTiles = (subject: ReleaseSubject, now: StageRow): Promise
     async () => metricTiles(subject, now),
   )
 
-export function metricTiles({ verdicts, release: { state } }: ReleaseSubject, now: StageRow): MetricTile[] {
+export function metricTiles(
+  { verdicts, answers, release: { state } }: ReleaseSubject,
+  now: StageRow,
+): MetricTile[] {
   const { limits } = state.policy
   return metrics.flatMap((metric): MetricTile[] => {
     const { name, key } = metric
+    // Pairs exist in a shadow; a later stage shows what it compares itself.
+    if (key === 'disagreement' && now.stage !== 'shadow') return []
     const alpha = limits.alpha[metric.alpha]
     const points = verdicts.flatMap(({ at, statistics }): TilePoint[] => {
       const logE = statistics[`${key}LogE`]
@@ -83,7 +102,39 @@ export function metricTiles({ verdicts, release: { state } }: ReleaseSubject, no
       points,
       share: points.at(-1)!.share,
     }
-    return [isRate(key) ? { ...tile, ...rateEvidence(verdicts, key, limits) } : tile]
+    if (isRate(key)) return [{ ...tile, ...rateEvidence(verdicts, key, limits) }]
+    if (key === 'disagreement') return [{ ...tile, ...disagreementTile(verdicts, limits) }]
+    return [{ ...tile, details: effectDetails(key, answers) }]
+  })
+}
+
+/** The mean and its confidence sequence at each look. */
+function disagreementTile(
+  verdicts: ReleaseSubject['verdicts'],
+  { disagreement }: CanaryPolicy,
+): Pick<MetricTile, 'band' | 'asks'> {
+  if (disagreement === undefined || disagreement === 'off') return {}
+  const points = verdicts.flatMap(({ at, statistics }): BandPoint[] => {
+    const [low, mean, high] = ['disagreementLow', 'disagreement', 'disagreementHigh'].map(
+      (name) => statistics[name],
+    )
+    if (typeof low !== 'number' || typeof mean !== 'number' || typeof high !== 'number') return []
+    return [{ atMs: Date.parse(at), low, mean, high }]
+  })
+  const asks = disagreement.action === 'ask'
+  return points.length === 0 ? { asks } : { asks, band: { points, limit: disagreement.max } }
+}
+
+/** What each business or external metric has measured of the arms; empty for other tiles. */
+function effectDetails(key: string, { business = [], external = [] }: AnswerEvidence): string[] {
+  const rows: readonly (BusinessRow | ExternalRow)[] =
+    key === 'business' ? business : key === 'external' ? external : []
+  return rows.map(({ name, means, worseLogE, threshold }) => {
+    const figures =
+      means === null
+        ? 'no figures of both arms yet'
+        : `${fourDigits(means.canary)}, control ${fourDigits(means.control, '–')}`
+    return `${name}: ${figures} (${percentOf(Math.max(0, worseLogE / threshold))} of a proven loss)`
   })
 }
 

@@ -1,5 +1,6 @@
 /** Shows a running stage: each metric of candidate and control with its evidence, and what promotes or rolls back the release. */
 import { countText, percentOf } from '../../../../../charts/figures.ts'
+import { bandText, bandTileSvg } from './band-tile.ts'
 import { evidenceTileSvg } from './evidence-tile.ts'
 import { outlookRequests, type MetricTile } from './metrics.ts'
 import { ratioText, ratioTileSvg } from './ratio-tile.ts'
@@ -85,7 +86,7 @@ const TargetedLine = ({ state, now }: { state: ReleaseState; now: StageRow }): P
 }
 
 const EvidenceTile = ({
-  tile: { name, key, candidate, control, points, share, ratio },
+  tile: { name, key, candidate, control, points, share, ratio, band, asks, details = [] },
 }: {
   tile: MetricTile
 }): PageElement => (
@@ -105,12 +106,22 @@ const EvidenceTile = ({
         <Chart svg={ratioTileSvg(ratio, { id: `tile-${key}`, title: `${name}: candidate ÷ control` })} />
         <p class="small">{sentenceCase(ratioText(ratio))}</p>
       </>
+    ) : band !== undefined ? (
+      <>
+        <Chart svg={bandTileSvg(band, { id: `tile-${key}`, title: `${name}: share of other answers` })} />
+        <p class="small">{sentenceCase(bandText(band))}</p>
+      </>
     ) : share > 0 ? (
       <Chart svg={evidenceTileSvg(points, { id: `tile-${key}`, title: `Evidence against: ${name}` })} />
     ) : (
       <p class="quiet small">Nothing to compare yet</p>
     )}
-    <p class="quiet small">{percentOf(share)} of what rolls back</p>
+    {details.map((line) => (
+      <p class="small">{line}</p>
+    ))}
+    <p class="quiet small">
+      {percentOf(share)} of what {asks ? 'asks an approver' : 'rolls back'}
+    </p>
   </div>
 )
 
