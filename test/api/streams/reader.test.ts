@@ -4,7 +4,7 @@ import { readTopic } from '../../../api/streams/reader.ts'
 import type { StreamBatch, Subscription } from '../../../api/streams/stream.ts'
 
 const batchOf = (place: string): StreamBatch => ({
-  records: [{ key: undefined, value: Buffer.alloc(0), place, atMs: 0 }],
+  records: [{ key: undefined, value: Buffer.alloc(0), place, atMs: 0, headerOf: () => undefined }],
   isLost: () => false,
 })
 
