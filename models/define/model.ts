@@ -269,8 +269,8 @@ function compileModel(report: IssueCollector, file: ModelFile<Features, Hyperpar
     tests: optional('tests', ['features', 'label'], file.tests, (specs) =>
       compileTests(report, specs, { features, label }),
     ),
-    release: part('release', ['release', 'features'], () =>
-      compileRelease(report, file.release, file.risk, features),
+    release: part('release', ['release'], () =>
+      compileRelease(report, file.release, file.risk, isObject(features) ? features : undefined),
     ),
     ...optional('retrain', [], file.retrain, (spec) => compileRetrain(report, spec)),
     batches: optional('batches', [], file.batches, (specs) => compileBatches(report, specs)),
