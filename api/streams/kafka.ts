@@ -245,7 +245,15 @@ async function stableOffsets(
   }
 }
 
-const recordOf = ({ key, value, topic, partition, offset, timestamp, headers }: KafkaMessage): StreamRecord => ({
+const recordOf = ({
+  key,
+  value,
+  topic,
+  partition,
+  offset,
+  timestamp,
+  headers,
+}: KafkaMessage): StreamRecord => ({
   key,
   // A record without a value is one with an empty one.
   value: value ?? Buffer.alloc(0),
