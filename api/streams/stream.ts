@@ -2,7 +2,7 @@
  * Defines what a message broker does for Tenure: records are read in groups, and what they cause is sent in the same step that moves the
  * group past them. Each broker implements it in a file of its own, and `test/api/streams/` holds all of them to the same tests.
  */
-import type { Sender } from '../serving/request/protocol.ts'
+import type { HeaderSource } from '../serving/request/protocol.ts'
 
 export interface Stream {
   /** Joins the group that shares the records of a topic. `onError` receives what the subscription survives. */
@@ -42,7 +42,7 @@ export interface StreamBatch {
   isLost(): boolean
 }
 
-export interface StreamRecord extends Sender {
+export interface StreamRecord extends HeaderSource {
   key: Buffer | undefined
   value: Buffer
   /** `topic/partition/offset`, the same at each delivery. */

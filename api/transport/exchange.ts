@@ -33,7 +33,7 @@ export interface Exchange {
   readonly socket: Socket
   /** Emits `close` when the client disconnects. */
   readonly caller: Caller
-  /** See `Sender`: any header of the request. */
+  /** See `HeaderSource`: any header of the request. */
   headerOf(name: string): string | undefined
   /** Whether the client has disconnected. */
   readonly closed: boolean

@@ -24,12 +24,12 @@ export interface Request {
   /** Used only when the request waits. */
   caller?: Caller | undefined
   /** Shows the headers of the request; asked only while a release chooses callers by a header. */
-  sender?: Sender | undefined
+  sender?: HeaderSource | undefined
   /** Takes what serves the request, where it is traced. */
   span?: ServedBy | undefined
 }
 
-export interface Sender {
+export interface HeaderSource {
   /** The value of a header by its name in lower case; several values are joined by a comma and a space. */
   headerOf(name: string): string | undefined
 }
