@@ -27,7 +27,7 @@ const withoutServers = [
   'test/api/serving/formats/*.test.ts',
   'test/api/serving/runtime/*.test.ts',
   'test/config.test.ts',
-  'test/scripts/{setup,packages,newer-node,build/*,reference/**/*}.test.ts',
+  'test/scripts/{setup,packages,newer-node,build/*,temporal-cluster/*,reference/**/*}.test.ts',
   'test/docs/{bring-your-model,chat,deploy,links,reference,security,states,wording}.test.ts',
   'test/cli/doctor/object-store.test.ts',
   'test/cli/{init,check}/*.test.ts',

@@ -9,18 +9,16 @@ import { lacking, remedy } from './needs.mjs'
 import { faultOf, makePart } from './part.mjs'
 import { megabytes } from './progress.mjs'
 import { findOnPath, isExecutable, run } from './run.mjs'
+import { buildPrograms } from './temporal/build.mjs'
 
 /** Of the command line and of the server in it, as `temporal/go.mod` pins them. Later command lines replace a module by a local folder. */
 const VERSION = '1.5.1'
-const SERVER_VERSION = '1.29.7'
+export const SERVER_VERSION = '1.29.7'
 const PROGRAM = 'github.com/temporalio/cli/cmd/temporal'
-const MODULES = fileURLToPath(new URL('./temporal', import.meta.url))
 /** The first server with the fixes of CVE-2025-14986 and CVE-2025-14987. */
 const SERVER_AT_LEAST = [1, 29, 2]
 /** A release of the vendor whose server has those fixes. */
 const DOWNLOAD_VERSION = '1.9.1'
-/** How many Go packages one full build compiles; only for the progress line. */
-const PACKAGES_TO_COMPILE = 1_310
 
 /**
  * @param {import('./step.mjs').Context & { ready?: Promise<unknown> }} context `ready` settles when the
@@ -48,7 +46,8 @@ export function temporal({ root, cache, env, arch, ready = Promise.resolve() }) 
       let how = `${VERSION} with server ${SERVER_VERSION} built`
       const size = await makePart(directory, async (draft) => {
         const lacks = await lacking(['go'], env)
-        const trouble = lacks.length > 0 ? remedy(lacks) : await troubleOf(build({ draft, env, update }))
+        const trouble =
+          lacks.length > 0 ? remedy(lacks) : await troubleOf(buildPrograms([PROGRAM], { draft, env, update }))
         if (trouble === undefined) return
         how = `${DOWNLOAD_VERSION} downloaded`
         update('cannot be built here, waiting for the npm packages to download it')
@@ -90,40 +89,6 @@ function isPatched(program, env) {
   } catch {
     return false
   }
-}
-
-/**
- * Go keeps its own two caches of about 3 GB. They live beside the draft until the build is through, so that an
- * interrupted build goes on where it stopped, and are removed then: nothing else in the house needs them.
- * @param {{ draft: string, env: NodeJS.ProcessEnv, update: (text: string) => void }} options
- */
-async function build({ draft, env, update }) {
-  const own = join(draft, '..', '..', 'go')
-  const caches = { GOCACHE: join(own, 'build'), GOMODCACHE: join(own, 'modules'), GOTMPDIR: join(own, 'tmp') }
-  mkdirSync(caches.GOTMPDIR, { recursive: true })
-  let fetched = 0
-  let compiled = 0
-  await run('go', ['install', '-v', '-trimpath', '-ldflags=-s -w', PROGRAM], {
-    cwd: MODULES,
-    env: {
-      GOTOOLCHAIN: 'auto',
-      ...env,
-      ...caches,
-      CGO_ENABLED: '0',
-      GOBIN: draft,
-      GOFLAGS: `${env['GOFLAGS'] ?? ''} -mod=readonly -modcacherw`.trim(),
-    },
-    onLine(line) {
-      if (line.startsWith('go: downloading')) fetched += 1
-      else compiled += 1
-      update(
-        compiled < 5
-          ? `${fetched} modules fetched`
-          : `${compiled} of about ${PACKAGES_TO_COMPILE} packages compiled`,
-      )
-    },
-  })
-  rmSync(own, { recursive: true, force: true })
 }
 
 /** @param {{ root: string, draft: string, env: NodeJS.ProcessEnv }} options */

@@ -9,6 +9,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { json } from 'node:stream/consumers'
 import { setTimeout as pause } from 'node:timers/promises'
+import { connectionOf } from '../../../cli/client/temporal-connection.ts'
 import { planCore, planProcesses, type CorePlan } from '../../../cli/supervisor/process-plan.ts'
 import { freePort } from '../../../cli/embedded/process.ts'
 import { bindSharedPort } from '../../../cli/supervisor/shared-port.ts'
@@ -53,6 +54,8 @@ export interface RealSystemOptions {
   prepare?: (config: Config) => Promise<void>
   /** Told of every line of every process. */
   onLine?: (name: string, line: string) => void
+  /** A Temporal that runs already; `environment` has its other settings. */
+  temporalAddress?: string
   /** A state that is there already; `stop` leaves it. */
   stateDir?: string
   /** Further variables of all processes, and of those that read settings of the command. */
@@ -80,6 +83,7 @@ export async function startRealSystem(options: RealSystemOptions): Promise<RealS
   const core = await planCore({
     stateDir,
     ...(backups && { backups }),
+    temporalAddress: options.temporalAddress,
     ports: { postgres: postgres!, temporal: temporal!, temporalUi: temporalUi! },
   })
   const environment = {
@@ -127,7 +131,7 @@ export async function startRealSystem(options: RealSystemOptions): Promise<RealS
     },
   })
   const store = openStore(core.databaseUrl, { max: 4, onError: () => {} })
-  const connection = await Connection.connect({ address: core.temporalAddress })
+  const connection = await Connection.connect(connectionOf(config.temporal))
   return {
     config,
     store,

@@ -1,0 +1,43 @@
+// @ts-check
+// The programs of a Temporal cluster: the server, whose services run as processes of their own, and the tool that brings its databases to
+// its schema. They are built from the modules of the development server, so that both have the same fixes.
+import { mkdirSync } from 'node:fs'
+import { dirname, join } from 'node:path'
+import { takeLock } from './lock.mjs'
+import { lacking, remedy } from './needs.mjs'
+import { faultOf, makePart } from './part.mjs'
+import { SERVER_VERSION } from './temporal.mjs'
+import { buildPrograms } from './temporal/build.mjs'
+
+const PROGRAMS = ['go.temporal.io/server/cmd/server', 'go.temporal.io/server/cmd/tools/sql']
+
+/** @typedef {{ cache: string, env: NodeJS.ProcessEnv, arch: string }} Place */
+
+/** Where the programs are, or would be. @param {Pick<Place, 'cache' | 'arch'>} place */
+export function clusterPrograms({ cache, arch }) {
+  // Beside the parts of the set-up, which removes unfinished drafts of its own when it starts.
+  const directory = join(cache, 'temporal-cluster', `${SERVER_VERSION}-${arch}`)
+  return { directory, server: join(directory, 'server'), sqlTool: join(directory, 'sql') }
+}
+
+/**
+ * Builds the programs where the cache does not have them, which takes some minutes. Throws what is missing where Go cannot.
+ * @param {Place} place @param {(text: string) => void} update
+ */
+export async function buildCluster({ cache, env, arch }, update) {
+  const programs = clusterPrograms({ cache, arch })
+  if ((await faultOf(programs.directory)) === undefined) return programs
+  const lacks = await lacking(['go'], env)
+  if (lacks.length > 0) throw new Error(remedy(lacks))
+  mkdirSync(dirname(programs.directory), { recursive: true })
+  const release = await takeLock(join(dirname(programs.directory), 'lock'), (holder) =>
+    update(`waiting for another build (${holder})`),
+  )
+  try {
+    if ((await faultOf(programs.directory)) !== undefined)
+      await makePart(programs.directory, (draft) => buildPrograms(PROGRAMS, { draft, env, update }))
+  } finally {
+    release()
+  }
+  return programs
+}

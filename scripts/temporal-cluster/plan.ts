@@ -1,0 +1,107 @@
+/** The processes of a Temporal cluster on one machine, as data for the supervisor. Each has a configuration of its own. */
+import { Connection } from '@temporalio/client'
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { connect } from 'node:net'
+import { join } from 'node:path'
+import type { ChildSpec } from '../../cli/supervisor/supervisor.ts'
+import {
+  clusterServices,
+  dynamicConfig,
+  serverConfigOf,
+  type ClusterProcess,
+  type ClusterService,
+} from './server-config.ts'
+import type { ClusterSettings } from './settings.ts'
+
+const probeMs = 1_000
+/** Certificates admit a client, and the server asks for no further proof. */
+const unproven = ['--allow-no-auth']
+
+export interface ClusterPlan {
+  settings: ClusterSettings
+  /** The program. */
+  server: string
+  /** Directory of the configuration. */
+  stateDir: string
+  address: string
+  services: readonly ClusterService[]
+  /** Processes of each service. */
+  each: number
+  /** Each process takes two ports, counted from this one. */
+  firstPort: number
+}
+
+export function planCluster(plan: ClusterPlan): ChildSpec[] {
+  const { settings, server, stateDir, address, services, each, firstPort } = plan
+  const directory = join(stateDir, 'config')
+  mkdirSync(directory, { recursive: true, mode: 0o700 })
+  const dynamic = join(directory, 'dynamic.yaml')
+  write(dynamic, dynamicConfig)
+  const places = clusterServices
+    .filter((service) => services.includes(service))
+    .flatMap((service) => Array.from({ length: each }, (_, index) => ({ service, index })))
+  return places.map(({ service, index }, place) => {
+    const name = `${service}-${index + 1}`
+    const process: ClusterProcess = { service, address, port: firstPort + 2 * place }
+    write(join(directory, `${name}.yaml`), serverConfigOf(process, settings, dynamic))
+    return {
+      name,
+      command: server,
+      args: [
+        '--root',
+        stateDir,
+        '--config',
+        'config',
+        '--env',
+        name,
+        ...unproven,
+        'start',
+        '--service',
+        service,
+      ],
+      cwd: '/',
+      isReady: () => (service === 'frontend' ? answers(process, settings) : listens(process)),
+    }
+  })
+}
+
+/** JSON is YAML. The file holds the password of the database. */
+const write = (path: string, content: object): void =>
+  writeFileSync(path, `${JSON.stringify(content, null, 2)}\n`, { mode: 0o600 })
+
+async function answers({ address, port }: ClusterProcess, settings: ClusterSettings): Promise<boolean> {
+  const connection = Connection.lazy({
+    ...clusterConnection(`${address}:${port}`, settings),
+    connectTimeout: probeMs,
+  })
+  try {
+    await connection.withDeadline(Date.now() + probeMs, () => connection.workflowService.getSystemInfo({}))
+    return true
+  } finally {
+    await connection.close()
+  }
+}
+
+/** As a client with the certificate of this machine. */
+export const clusterConnection = (
+  address: string,
+  { serverName, ca, certificate, key }: ClusterSettings,
+) => ({
+  address,
+  tls: {
+    serverNameOverride: serverName,
+    serverRootCACertificate: readFileSync(ca),
+    clientCertPair: { crt: readFileSync(certificate), key: readFileSync(key) },
+  },
+})
+
+/** The service `worker` has the port of the membership alone. */
+const listens = ({ service, address, port }: ClusterProcess): Promise<boolean> =>
+  new Promise((resolve) => {
+    const socket = connect(service === 'worker' ? port + 1 : port, address)
+    const end = (is: boolean) => {
+      socket.destroy()
+      resolve(is)
+    }
+    socket.once('connect', () => end(true)).once('error', () => end(false))
+  })
