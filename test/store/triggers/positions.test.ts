@@ -1,0 +1,54 @@
+/** Tests that of two looks at the same time one moves the position, and that an attempt of a partition is asked for once. */
+import { afterAll, beforeAll, expect, it } from 'vitest'
+import { partitionOf } from '../../../domain/triggers/partitions.ts'
+import type { TriggerDefinition } from '../../../domain/triggers/trigger.ts'
+import { openStore, type Store } from '../../../store/postgres.ts'
+import { insertPartition } from '../../../store/triggers/partitions.ts'
+import { listPositions, movePosition, startPosition } from '../../../store/triggers/positions.ts'
+import { insertModel } from '../../support/release/candidates.ts'
+import { releasePolicy as policy } from '../../support/release/releases.ts'
+import { migratedDatabase } from '../../support/servers/servers.ts'
+
+const model = 'moved'
+const definition: TriggerDefinition = { name: 'file', kind: 'file', everyMs: 1_000, glob: 'a' }
+let store: Store
+beforeAll(async () => {
+  store = openStore(await migratedDatabase(), { max: 4, onError: () => {} })
+  await insertModel(store, { model, policy, artifactRoot: '/nowhere' })
+})
+afterAll(() => store.close())
+
+const seen = async () => (await listPositions(store, model)).map((each) => each.seen)
+
+it('of two looks that saw the same before, the first to commit moves the position', async () => {
+  await startPosition(store, { model, definition, seen: { mark: '1' } })
+  const move = { model, trigger: 'file', from: { mark: '1' } }
+  let second: Promise<boolean> | undefined
+  await store.transaction(async (database) => {
+    expect(await movePosition(database, { ...move, to: { mark: '2' } })).toBe(true)
+    // It waits for the row until this transaction is committed.
+    second = movePosition(store, { ...move, to: { mark: '3' } })
+  })
+  expect(await second).toBe(false)
+  expect(await seen()).toEqual([{ mark: '2' }])
+})
+
+it('a start of the same trigger leaves its position, and one of a changed trigger replaces it', async () => {
+  await startPosition(store, { model, definition, seen: { mark: '9' } })
+  expect(await seen()).toEqual([{ mark: '2' }])
+  await startPosition(store, { model, definition: { ...definition, glob: 'b' }, seen: { mark: '9' } })
+  expect(await seen()).toEqual([{ mark: '9' }])
+})
+
+it('an attempt of a partition is inserted once', async () => {
+  const batch = {
+    name: 'daily',
+    input: { kind: 'file', path: 'in/{date}.csv' } as const,
+    output: { kind: 'table' } as const,
+    key: [],
+    partition: { from: '2026-11-01', afterMs: 0 },
+  }
+  const asked = partitionOf({ model, batch, day: '2026-11-01', attempt: 1, reason: 'due' })
+  const inserted = await Promise.all([1, 2, 3].map(() => insertPartition(store, asked)))
+  expect(inserted.filter(Boolean)).toHaveLength(1)
+})
