@@ -1,33 +1,42 @@
-# One image for every process of Tenure; the command chooses which: `api/start.mjs` (the default),
-# `scripts/launch.mjs activities/worker.ts control`, `scripts/launch.mjs activities/worker.ts train`. Postgres and Temporal run
-# elsewhere (see compose.yaml).
+# One image for every process of Tenure but the training worker; the command chooses which: `api/start.mjs` (the default),
+# `scripts/launch.mjs activities/worker.ts control`, `cli/tenure.mjs models sync`. With `--build-arg TRAINS=--trains` it holds
+# TensorFlow too, for `scripts/launch.mjs activities/worker.ts train`. Postgres and Temporal run elsewhere (see compose.yaml).
 #
-# Written with care, but it could not be built where it was written: no container engine was at hand.
+# `npm run image` builds and runs it, also where no registry of images can be reached: docs/how-to/machines/container-image.md.
 
-FROM node:24-bookworm-slim AS build
-RUN apt-get update \
- && apt-get install -y --no-install-recommends g++ python3 python3-pip \
- && rm -rf /var/lib/apt/lists/*
-WORKDIR /opt/tenure
-# The addon links to the library in this directory, so it keeps its path in the final image.
+ARG NODE=docker.io/library/node:24-bookworm
+ARG BASE=gcr.io/distroless/cc-debian12:nonroot
+
+FROM ${NODE} AS build
+# A file with the certificate of a proxy, where the machine that builds is behind one.
+ARG NODE_EXTRA_CA_CERTS
+ARG PIP_CERT
+ARG TRAINS
 ENV TENURE_CACHE=/opt/tenure-cache
-# What changes seldom comes first: the packages and the library are not fetched again when a source file changes.
+RUN install -d $TENURE_CACHE \
+ && if [ -n "$TRAINS" ]; then \
+      apt-get update && apt-get install -y --no-install-recommends g++ python3 python3-pip && rm -rf /var/lib/apt/lists/*; \
+    fi
+WORKDIR /src
+# What changes seldom comes first: the packages are not fetched again when a source file changes.
 COPY package.json package-lock.json .npmrc ./
-COPY scripts/setup.mjs scripts/setup.mjs
-COPY scripts/setup scripts/setup
-COPY scripts/build scripts/build
-RUN node scripts/setup.mjs --without=temporal,postgres \
- && npm prune --omit=dev --ignore-scripts --no-audit --no-fund \
- && rm -r $TENURE_CACHE/packages-*
+RUN npm ci --ignore-scripts --omit=dev --no-audit --no-fund
 COPY . .
-# The user below cannot write here, so the processes are compiled now. A start compares the times of all sources with those of
-# the build, and layers keep whole seconds only; so all files get one of those first.
-RUN find . -type f -exec touch -d @1700000000 {} + \
- && node scripts/build.mjs
+RUN node scripts/package/image.mjs /opt/tenure $TRAINS \
+ && strip -o /opt/node "$(command -v node)" \
+ && rm -rf $TENURE_CACHE/partial $TENURE_CACHE/tensorflow-*/include \
+ && chmod -R a+rX $TENURE_CACHE \
+ && for folder in state artifacts batches subjects trust/artifacts trust/commands trust/heads; do \
+      install -d /opt/state/$folder; \
+    done \
+ && for purpose in artifacts commands heads; do \
+      install -d -m 700 /opt/state/keys /opt/state/keys/$purpose; \
+    done
 
-FROM node:24-bookworm-slim
+FROM ${BASE}
 ARG BUILD_ID=unversioned
-ENV NODE_ENV=production \
+ENV PATH=/usr/local/bin:/usr/bin:/bin \
+    NODE_ENV=production \
     TENURE_BUILD_ID=$BUILD_ID \
     TENURE_CACHE=/opt/tenure-cache \
     TENURE_STATE=/var/lib/tenure/state \
@@ -36,16 +45,16 @@ ENV NODE_ENV=production \
     TENURE_KEYS=/var/lib/tenure/keys \
     TENURE_TRUST=/var/lib/tenure/trust \
     TENURE_SUBJECT_KEY=/var/lib/tenure/subjects/subjects.key
+COPY --from=build /opt/node /usr/local/bin/node
 COPY --from=build /opt/tenure-cache /opt/tenure-cache
 COPY --from=build /opt/tenure /opt/tenure
+COPY --from=build --chown=65532:65532 /opt/state /var/lib/tenure
+# A process that reads rows or trains runs in a group of its own, with limits that a shell sets.
+COPY --from=build /bin/dash /bin/sh
+COPY --from=build /bin/cat /usr/bin/nice /usr/bin/
 WORKDIR /opt/tenure
-RUN install -d -o node -g node /var/lib/tenure/state /var/lib/tenure/artifacts /var/lib/tenure/batches /var/lib/tenure/subjects \
- && for purpose in artifacts commands heads; do \
-      install -d -o node -g node -m 700 /var/lib/tenure/keys /var/lib/tenure/keys/$purpose; \
-      install -d -o node -g node /var/lib/tenure/trust /var/lib/tenure/trust/$purpose; \
-    done
-USER node
+USER 65532:65532
 EXPOSE 7400
 # Node itself is process 1 and hears SIGTERM; `npm start` would stand between.
-ENTRYPOINT ["node"]
+ENTRYPOINT ["/usr/local/bin/node"]
 CMD ["--max-semi-space-size=2", "api/start.mjs"]

@@ -42,9 +42,20 @@ export function openStateDir(requested?: string, root: string = projectFolder): 
   return makeDir(join(SHARED_ROOT, `${basename(root)}-${digest}`))
 }
 
-/** Whether the user may enter the directory. Tested by the system, which respects access lists and mounts. */
+/** Whether the user, by default the current one, may enter the directory. Of another user the system is asked, which respects access lists and mounts. */
 export function reachable(directory: string, userId: number | undefined): boolean {
+  if (userId === undefined) return isEntered(directory)
   return spawnSync('/usr/bin/test', ['-x', directory], { cwd: '/', uid: userId, gid: userId }).status === 0
+}
+
+/** A container image has no programs to ask. */
+function isEntered(directory: string): boolean {
+  try {
+    accessSync(directory, constants.X_OK)
+    return true
+  } catch {
+    return false
+  }
 }
 
 /** Creates the directory for this user alone. Throws `configuration_invalid` if it is not writable. */

@@ -133,7 +133,7 @@ function digestOf(root) {
  * Removes libraries for other systems and processors: of ONNX Runtime 242 of 288 MB, of Temporal's core 109 of 137 MB.
  * @param {string} home @param {string} arch
  */
-function removeForeignBinaries(home, arch) {
+export function removeForeignBinaries(home, arch) {
   /** @param {string} directory @param {string} kept */
   const keepOnly = (directory, kept) => {
     if (!existsSync(join(directory, kept))) return

@@ -1,4 +1,4 @@
-/** Tests that the files named by the container files exist, because no test builds the image. */
+/** Tests what the container files name and promise; `npm run image` builds and runs the image. */
 import { existsSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
@@ -51,7 +51,11 @@ it('the processes of compose.yaml share artifacts and keys', () => {
     const [, place = ''] = new RegExp(`${variable}: (\\S+)`).exec(shared) ?? []
     const [, directory = ''] = /^(\/var\/lib\/tenure\/\w+)/.exec(place) ?? []
     expect(shared, variable).toMatch(new RegExp(`:${directory}(/commands)?\n`))
-    expect(files.Dockerfile, variable).toMatch(new RegExp(`install -d [^&]*${directory}`))
+    expect(files.Dockerfile, variable).toContain(`${variable}=${directory}`)
+    const [, , , , folder = ''] = directory.split('/')
+    expect(files.Dockerfile, variable).toMatch(
+      new RegExp(`for folder in .*\\b${folder}\\b|/opt/state/${folder}`),
+    )
   }
   for (const name of searchAttributes) expect(shared).toMatch(new RegExp(`for name in.*\\b${name}\\b`))
 })

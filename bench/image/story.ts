@@ -1,0 +1,143 @@
+/** A model is trained, released and asked by containers alone; only Postgres and Temporal are processes of this machine. */
+import { chmodSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { startPostgres } from '../../cli/embedded/postgres.ts'
+import { freePort } from '../../cli/embedded/process.ts'
+import { startTemporal } from '../../cli/embedded/temporal.ts'
+import { untilOk } from '../../cli/supervisor/rolling-restart.ts'
+import { insertKey } from '../../store/access/api-keys.ts'
+import { openStore } from '../../store/postgres.ts'
+import { findOpenRelease, findRelease } from '../../store/release/releases.ts'
+import { searchAttributes } from '../../temporal.config.ts'
+import { sayTo, untilHolds } from '../fleet/fixture.ts'
+import { podman } from './podman.ts'
+
+export interface ImageStory {
+  /** From `podman run` to the first 200 of `/readyz`, a start each. */
+  readyMs: number[]
+  stopMs: number
+  /** Of the API, as its process sees it. */
+  user: string
+  /** What a write outside of the volume is answered. */
+  written: string
+  memoryMb: number
+  syncSeconds: number
+  trainSeconds: number
+  version: string
+  answer: unknown
+}
+
+const model = 'iris'
+const row = { sepalLength: 5.1, sepalWidth: 3.5, petalLength: 1.4, petalWidth: 0.2 }
+/** As Kubernetes' restricted profile asks, and more. */
+const confined = ['--read-only', '--cap-drop=all', '--security-opt=no-new-privileges', '--network=host']
+
+export async function tellImageStory(
+  images: { api: string; train: string },
+  starts: number,
+): Promise<ImageStory> {
+  const home = mkdtempSync(join(tmpdir(), 'tenure-containers-'))
+  chmodSync(home, 0o711)
+  const prefix = `tenure-story-${process.pid}`
+  const [postgres, temporal, port] = await Promise.all([
+    startPostgres({ dataDir: join(home, 'postgres'), durable: false }),
+    startTemporal({ uiPort: false, searchAttributes }),
+    freePort(),
+  ])
+  const variables = {
+    DATABASE_URL: postgres.url,
+    TEMPORAL_ADDRESS: temporal.address,
+    TENURE_PORT: String(port),
+    TENURE_PUBLIC_PREDICTIONS: 'on',
+  }
+  const given = [
+    ...confined,
+    '--volume',
+    `${prefix}:/var/lib/tenure`,
+    ...Object.entries(variables).flatMap(([name, value]) => ['--env', `${name}=${value}`]),
+  ]
+  const begun: string[] = []
+  const begin = async (name: string, image: string, ...command: string[]): Promise<string> => {
+    const container = `${prefix}-${name}`
+    begun.push(container)
+    await podman('run', '--detach', '--name', container, ...given, image, ...command)
+    return container
+  }
+  const url = `http://127.0.0.1:${port}`
+  const store = openStore(postgres.url, { max: 2, onError: () => {} })
+  try {
+    const syncedMs = performance.now()
+    await podman('run', '--rm', ...given, images.api, 'cli/tenure.mjs', 'models', 'sync')
+    const syncSeconds = (performance.now() - syncedMs) / 1_000
+    const readyMs: number[] = []
+    let api = ''
+    let stopMs = 0
+    for (let start = 0; start < starts; start++) {
+      if (start > 0) {
+        const stoppedMs = performance.now()
+        await podman('stop', '--time', '30', api)
+        stopMs = performance.now() - stoppedMs
+      }
+      const startedMs = performance.now()
+      api = await begin(`api-${start}`, images.api)
+      await untilOk(`${url}/livez`)
+      readyMs.push(performance.now() - startedMs)
+    }
+    await begin('control', images.api, 'scripts/launch.mjs', 'activities/worker.ts', 'control')
+    await begin('train', images.train, 'scripts/launch.mjs', 'activities/worker.ts', 'train')
+    const operator = (await insertKey(store, { name: 'olga', role: 'operator' })).key
+    const approver = (await insertKey(store, { name: 'anna', role: 'approver' })).key
+    const trainedMs = performance.now()
+    await sayTo(url, operator)('POST', `/v1/models/${model}/retrainings`, {})
+    const open = await untilHolds(
+      () => findOpenRelease(store, model),
+      (found) => found?.state.stage === 'awaiting_approval',
+      { what: 'the trained version awaits its approval', everyMs: 200, withinMs: 300_000 },
+    )
+    const trainSeconds = (performance.now() - trainedMs) / 1_000
+    const { id, version } = open!.state
+    await sayTo(url, approver)('POST', `/v1/releases/${id}/approve`, {})
+    await untilHolds(
+      () => findRelease(store, id),
+      (found) => found?.outcome === 'promoted',
+      { what: 'the release is promoted', everyMs: 200, withinMs: 120_000 },
+    )
+    const answer = await untilHolds(
+      () =>
+        sayTo(url, operator)<{ version?: string }>('POST', `/v1/models/${model}/predict`, {
+          instances: [row],
+        }),
+      (found) => found.version === version,
+      { what: `${version} answers`, withinMs: 60_000 },
+    )
+    // The status of the first process of the container, as this machine sees it.
+    const pid = await podman('inspect', '--format', '{{.State.Pid}}', api)
+    const status = readFileSync(`/proc/${pid}/status`, 'utf8')
+    const valueOf = (field: string) => new RegExp(`^${field}:\\s+(\\d+)`, 'm').exec(status)?.[1] ?? ''
+    const write =
+      "try { require('node:fs').writeFileSync('/opt/tenure/new', ''); console.log('allowed') } catch ({ code }) { console.log(code) }"
+    const written = await podman('run', '--rm', ...given, images.api, '-e', write)
+    return {
+      readyMs,
+      stopMs,
+      user: valueOf('Uid'),
+      written,
+      memoryMb: Number(valueOf('VmRSS')) / 1_024,
+      syncSeconds,
+      trainSeconds,
+      version,
+      answer,
+    }
+  } catch (error) {
+    for (const name of begun)
+      process.stderr.write(`${name}: ${await podman('logs', '--tail', '20', name).catch(String)}\n`)
+    throw error
+  } finally {
+    for (const name of begun.toReversed()) await podman('rm', '--force', '--time', '10', name).catch(() => {})
+    await podman('volume', 'rm', '--force', prefix).catch(() => {})
+    await store.close()
+    await Promise.all([postgres.stop(), temporal.stop()])
+    rmSync(home, { recursive: true, force: true })
+  }
+}

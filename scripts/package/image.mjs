@@ -1,0 +1,163 @@
+// @ts-check
+// Assembles what a container runs: `node scripts/package/image.mjs <folder> [--trains]`. It is the npm package's system with the packages
+// that its compiled processes still import, without types, sources, and symbols of native code. Only with `--trains` it holds what trains.
+import { build, transform } from 'esbuild'
+import { execFileSync } from 'node:child_process'
+import { mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { join, resolve } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { assembleSystem, readJson } from './system.mjs'
+import { removeForeignBinaries } from '../setup/packages.mjs'
+import { cacheOf } from '../setup/step.mjs'
+import { addon, tensorflow } from '../setup/tensorflow.mjs'
+import { removeBundler } from './without-bundler.mjs'
+
+const root = fileURLToPath(new URL('../..', import.meta.url)).replace(/\/$/, '')
+const [target, trains] = process.argv.slice(2)
+if (target === undefined || (trains ?? '--trains') !== '--trains')
+  throw new Error('Name a folder: node scripts/package/image.mjs <folder> [--trains]')
+const system = resolve(target)
+
+/** Found by their path, or by a name that is put together at run time. */
+const byPath = ['esbuild', 'htmx.org', 'swagger-ui-dist']
+const ofTraining = ['@tensorflow/tfjs-node', 'node-api-headers']
+/** What no process reads, by its path in the folder of packages. */
+const unread = [
+  '@temporalio/core-bridge/sdk-core',
+  'htmx.org/dist/htmax.js',
+  'htmx.org/dist/htmx.esm.js',
+  'htmx.org/dist/htmx.js',
+  'jiti/dist/babel.cjs',
+  'rxjs/dist/bundles',
+  'rxjs/dist/esm',
+  'rxjs/dist/esm5',
+  'swagger-ui-dist/swagger-ui-es-bundle.js',
+  'swagger-ui-dist/swagger-ui-es-bundle-core.js',
+  'swagger-ui-dist/swagger-ui-standalone-preset.js',
+  'swagger-ui-dist/swagger-ui.js',
+]
+
+mkdirSync(system, { recursive: true })
+await assembleSystem(root, system, { packagesOf })
+const npm = (/** @type {string[]} */ ...args) =>
+  execFileSync('npm', args, { cwd: system, encoding: 'utf8', maxBuffer: 1 << 28 })
+npm('ci', '--ignore-scripts', '--omit=dev', '--no-audit', '--no-fund', '--loglevel=error')
+const bill = JSON.parse(npm('sbom', '--sbom-format=cyclonedx', '--omit=dev'))
+removeForeignBinaries(join(system, 'node_modules'), process.arch)
+const gone = new Set(removeBundler(system))
+writeFileSync(join(system, 'sbom.cdx.json'), JSON.stringify(withoutPackages(bill), null, 1))
+if (trains !== undefined) await addTraining()
+else removeSources(system)
+trim(join(system, 'node_modules'))
+for (const folder of ['dist', 'node_modules']) await compact(join(system, folder))
+
+/** The packages that the compiled processes import, or require through a function of their own. @param {string} folder */
+async function packagesOf(folder) {
+  const files = Object.values(readJson(join(folder, 'dist', 'packed.json')).entries)
+  const { metafile, outputFiles } = await build({
+    entryPoints: files.map((file) => join(folder, 'dist', String(file))),
+    bundle: true,
+    packages: 'external',
+    platform: 'node',
+    format: 'esm',
+    splitting: true,
+    outdir: join(folder, 'unused'),
+    write: false,
+    metafile: true,
+    logLevel: 'silent',
+  })
+  const imported = Object.values(metafile.inputs).flatMap(({ imports }) =>
+    imports.filter(({ external }) => external).map(({ path }) => nameOf(path)),
+  )
+  const required = outputFiles.flatMap(({ text }) =>
+    [...text.matchAll(/"required:([^"]+)"/g)].map(([, name = '']) => nameOf(name)),
+  )
+  return new Set([...imported, ...required, ...byPath, ...(trains === undefined ? [] : ofTraining)])
+}
+
+/** @param {string} path */
+function nameOf(path) {
+  return path.split('/', path.startsWith('@') ? 2 : 1).join('/')
+}
+
+/** The bill of materials of what is still there. @param {any} given */
+function withoutPackages({ components, dependencies, ...rest }) {
+  const isThere = (/** @type {any} */ { properties }) =>
+    !properties?.some(
+      (/** @type {any} */ { name, value }) => name === 'cdx:npm:package:path' && gone.has(value),
+    )
+  const node = { type: 'application', 'bom-ref': 'node', name: 'node', version: process.versions.node }
+  const kept = [...components.filter(isThere), node]
+  const refs = new Set([rest.metadata.component, ...kept].map((each) => each['bom-ref']))
+  return {
+    ...rest,
+    components: kept,
+    dependencies: dependencies
+      .filter((/** @type {any} */ { ref }) => refs.has(ref))
+      .map((/** @type {any} */ { ref, dependsOn }) => ({
+        ref,
+        dependsOn: dependsOn.filter((/** @type {string} */ each) => refs.has(each)),
+      })),
+  }
+}
+
+/** TensorFlow's library stays in the cache, which the image holds at the same path. */
+async function addTraining() {
+  const context = { root: system, cache: cacheOf(), env: process.env, arch: process.arch }
+  for (const step of [tensorflow(context), addon(context)])
+    if ((await step.missing({ deep: false })) !== undefined) await step.make(() => {})
+}
+
+/** @param {string} folder */
+function trim(folder) {
+  for (const path of unread) rmSync(join(folder, path), { recursive: true, force: true })
+  for (const path of filesUnder(folder)) {
+    if (/\.([cm]?ts|map|md|flow)$/.test(path)) rmSync(path)
+    else if (/\/protobufjs\/dist\//.test(path)) rmSync(path)
+    else if (/\/@tensorflow\/[\w-]+\/dist\//.test(path) && !isOfNode(path)) rmSync(path)
+    else if (/\.(node|so(\.\d+)*)$/.test(path)) execFileSync('strip', ['--strip-unneeded', path])
+  }
+}
+
+/** TensorFlow.js holds builds for many loaders; Node reads one file of each package, and of the addon's all. @param {string} path */
+function isOfNode(path) {
+  return path.endsWith('.node.js') || path.includes('/tfjs-node/')
+}
+
+/**
+ * Deletes sources that are compiled. Files of models and of exports are compiled when they are used, with what they import; a training
+ * reads all sources, for the digest of its code.
+ * @param {string} folder
+ */
+function removeSources(folder) {
+  for (const name of readdirSync(folder)) {
+    if (['domain', 'edge', 'models', 'node_modules', 'python'].includes(name)) continue
+    const paths = statSync(join(folder, name)).isDirectory() ? filesUnder(join(folder, name)) : []
+    for (const path of paths) if (/\.tsx?$/.test(path)) rmSync(path)
+  }
+}
+
+/** Removes source maps and white space; names stay, so that stack traces can be read. @param {string} folder */
+async function compact(folder) {
+  for (const path of filesUnder(folder)) {
+    if (path.endsWith('.map')) rmSync(path)
+    if (!/\.[cm]?js$/.test(path) || path.endsWith('workflows.js') || path.endsWith('-traced.js')) continue
+    const text = readFileSync(path, 'utf8')
+    // Names of exports that only Node's loader of modules reads: to the compiler they are code that never runs.
+    if (text.includes('0 && (module.exports')) continue
+    const options = { minifyWhitespace: true, legalComments: /** @type {const} */ ('inline') }
+    // A file that is no script, such as a template, stays as it is.
+    const code = await transform(text, options).then(
+      (made) => made.code,
+      () => text,
+    )
+    if (code.length < text.length) writeFileSync(path, code)
+  }
+}
+
+/** @param {string} folder @returns {string[]} */
+function filesUnder(folder) {
+  return readdirSync(folder, { recursive: true, withFileTypes: true })
+    .filter((entry) => entry.isFile())
+    .map((entry) => join(entry.parentPath, entry.name))
+}

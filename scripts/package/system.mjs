@@ -1,0 +1,115 @@
+// @ts-check
+// Assembles the folder that runs without the repository: sources, compiled processes, and a lock file without what only development
+// needs. The npm package and the container image hold it.
+import { execFileSync } from 'node:child_process'
+import { cpSync, existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { dirname, join, relative } from 'node:path'
+import { buildAll } from '../build/build-all.mjs'
+import { groups } from '../build/entries.mjs'
+import { findCompiled, outputOf } from '../build/manifest.mjs'
+import { workflowCode } from '../build/workflows.mjs'
+
+/** Files and folders of the repository that run. Of `models/` only the vocabulary and the examples: it may hold a user's own. */
+export const shipped = [
+  'activities',
+  'alerts',
+  'api',
+  'charts',
+  'cli',
+  'docs/runbooks',
+  'domain',
+  'edge',
+  'migrations',
+  'models/data/iris.csv',
+  'models/define',
+  'models/define.ts',
+  'models/index.ts',
+  'models/iris.ts',
+  'python/src',
+  'scripts/build',
+  'scripts/launch.mjs',
+  'scripts/setup',
+  'scripts/setup.mjs',
+  'store',
+  'telemetry',
+  'temporal',
+  'temporal.config.ts',
+  'tsconfig.json',
+  'workflows',
+]
+
+/** @param {string} path @returns {any} */
+export const readJson = (path) => JSON.parse(readFileSync(path, 'utf8'))
+/** @param {string} path @param {unknown} value */
+export function writeJson(path, value) {
+  mkdirSync(dirname(path), { recursive: true })
+  writeFileSync(path, `${JSON.stringify(value, null, 2)}\n`)
+}
+
+/**
+ * @typedef {object} SystemOptions
+ * @property {(system: string) => Promise<ReadonlySet<string>>} [packagesOf] The dependencies that it needs; all by default.
+ */
+
+/**
+ * Writes the folder, without packages: `npm ci` installs those of its lock file. Answers what its package.json says of the package.
+ * @param {string} root @param {string} system @param {SystemOptions} [options]
+ */
+export async function assembleSystem(root, system, { packagesOf } = {}) {
+  await buildAll(root)
+  for (const path of shippedFiles(root)) cpSync(join(root, path), join(system, path), { recursive: true })
+  copyCompiled(root, system)
+  writeFileSync(join(system, 'dist', 'workflows.js'), await workflowCode(root))
+  writeFileSync(join(system, 'dist', 'workflows-traced.js'), await workflowCode(root, { traced: true }))
+  const { name, version, license, engines, allowScripts, overrides, ...rest } = readJson(
+    join(root, 'package.json'),
+  )
+  const about = { name, version, license, type: 'module', engines }
+  const needed = await packagesOf?.(system)
+  const kept = Object.entries(rest.dependencies).filter(([each]) => needed?.has(each) ?? true)
+  const dependencies = Object.fromEntries(kept)
+  writeJson(join(system, 'package.json'), { private: true, ...about, dependencies, allowScripts, overrides })
+  pruneLock(root, system)
+  return { ...about, description: /** @type {string} */ (rest.description) }
+}
+
+/**
+ * Only files that git knows, because a folder may hold files of a user. The context of a container has no repository, and
+ * .dockerignore says what is not in it.
+ * @param {string} root
+ */
+function shippedFiles(root) {
+  if (existsSync(join(root, '.git'))) {
+    const listed = execFileSync('git', ['ls-files', '-z', '--', ...shipped], { cwd: root, encoding: 'utf8' })
+    return listed.split('\0').filter((path) => path !== '' && existsSync(join(root, path)))
+  }
+  return shipped
+}
+
+/** Leaves out what only development needs: npm knows best what that is. No version may change. @param {string} root @param {string} system */
+function pruneLock(root, system) {
+  const from = join(root, 'package-lock.json')
+  const to = join(system, 'package-lock.json')
+  cpSync(from, to)
+  const flags = ['--package-lock-only', '--ignore-scripts', '--prefer-offline', '--no-audit', '--no-fund']
+  execFileSync('npm', ['install', ...flags, '--loglevel=error'], { cwd: system, stdio: 'ignore' })
+  const { packages: known } = readJson(from)
+  for (const [path, { version, integrity }] of Object.entries(readJson(to).packages))
+    if (path !== '' && (known[path]?.version !== version || known[path]?.integrity !== integrity))
+      throw new Error(`npm would install another ${path} than package-lock.json names: ${version}`)
+}
+
+/** @param {string} root @param {string} system */
+function copyCompiled(root, system) {
+  /** @type {Record<string, string>} */
+  const entries = {}
+  for (const entry of groups.flatMap((group) => group.entries)) {
+    const compiled = findCompiled(root, entry)
+    if (compiled === undefined)
+      throw new Error(`${entry} is not compiled: a source has just changed, start again`)
+    entries[entry] = relative(outputOf(root), compiled)
+  }
+  for (const folder of new Set(Object.values(entries).map(dirname)))
+    cpSync(join(outputOf(root), folder), join(system, 'dist', folder), { recursive: true })
+  writeJson(join(system, 'dist', 'packed.json'), { entries })
+}

@@ -1,0 +1,16 @@
+/** Tests whether a directory can be entered, where no program can be asked. */
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { expect, it, vi } from 'vitest'
+import { reachable } from '../../../cli/embedded/state-dir.ts'
+
+vi.mock('node:child_process', async (original) => ({
+  ...(await original<object>()),
+  // As in a container image, which has no `/usr/bin/test`.
+  spawnSync: () => ({ status: null }),
+}))
+
+it('a directory of the current user needs no program of the system', () => {
+  expect(reachable(tmpdir(), undefined)).toBe(true)
+  expect(reachable(join(tmpdir(), 'missing'), undefined)).toBe(false)
+})

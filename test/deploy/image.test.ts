@@ -1,0 +1,68 @@
+/** Tests what is left out of the container image; `npm run image` builds and runs it. */
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterAll, describe, expect, it } from 'vitest'
+import { removeBundler } from '../../scripts/package/without-bundler.mjs'
+import { shipped } from '../../scripts/package/system.mjs'
+import { checkout } from '../../temporal.config.ts'
+
+const folder = mkdtempSync(join(tmpdir(), 'tenure-image-'))
+afterAll(() => rmSync(folder, { recursive: true, force: true }))
+
+/** A folder with packages, by their path and what they need. */
+function system(name: string, packages: Record<string, string[]>): string {
+  const root = join(folder, name)
+  const locked = Object.fromEntries(
+    Object.entries(packages).map(([path, needs]) => [
+      path,
+      { dependencies: Object.fromEntries(needs.map((each) => [each, '1'])) },
+    ]),
+  )
+  for (const path of Object.keys(packages)) mkdirSync(join(root, path), { recursive: true })
+  writeFileSync(join(root, 'package-lock.json'), JSON.stringify({ packages: locked }))
+  return root
+}
+
+describe('the compiler of workflows', () => {
+  it('is removed with what only it needs', () => {
+    const root = system('alone', {
+      '': ['@temporalio/worker', 'pino'],
+      'node_modules/@temporalio/worker': ['webpack', 'rxjs'],
+      'node_modules/webpack': ['terser', 'rxjs'],
+      'node_modules/terser': [],
+      'node_modules/rxjs': [],
+      'node_modules/pino': [],
+    })
+    expect(removeBundler(root)).toEqual(['node_modules/webpack', 'node_modules/terser'])
+    expect(existsSync(join(root, 'node_modules/terser'))).toBe(false)
+    expect(existsSync(join(root, 'node_modules/rxjs'))).toBe(true)
+  })
+
+  it('leaves a module that Temporal imports', () => {
+    const root = system('stub', { '': ['webpack'], 'node_modules/webpack': [] })
+    removeBundler(root)
+    expect(readFileSync(join(root, 'node_modules/webpack/index.js'), 'utf8')).toContain('compiled')
+  })
+
+  it('does not take along a package of that name inside of another one', () => {
+    const root = system('nested', {
+      '': ['pg', 'webpack'],
+      'node_modules/webpack': ['terser'],
+      'node_modules/terser': [],
+      'node_modules/pg': ['terser'],
+      'node_modules/pg/node_modules/terser': [],
+    })
+    expect(removeBundler(root)).toEqual(['node_modules/webpack', 'node_modules/terser'])
+    expect(existsSync(join(root, 'node_modules/pg/node_modules/terser'))).toBe(true)
+  })
+})
+
+it('the context of the image holds all that is shipped', () => {
+  const ignored = readFileSync(join(checkout, '.dockerignore'), 'utf8')
+    .split('\n')
+    .filter((line) => line !== '' && !line.startsWith('*'))
+  const lost = shipped.filter((path) => ignored.some((each) => path === each || path.startsWith(`${each}/`)))
+  expect(lost).toEqual([])
+  expect(shipped.filter((path) => !existsSync(join(checkout, path)))).toEqual([])
+})
