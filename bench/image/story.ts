@@ -103,14 +103,18 @@ export async function tellImageStory(
       (found) => found?.outcome === 'promoted',
       { what: 'the release is promoted', everyMs: 200, withinMs: 120_000 },
     )
-    const answer = await untilHolds(
-      () =>
-        sayTo(url, operator)<{ version?: string }>('POST', `/v1/models/${model}/predict`, {
-          instances: [row],
-        }),
-      (found) => found.version === version,
-      { what: `${version} answers`, withinMs: 60_000 },
-    )
+    const ask = async () => {
+      const response = await fetch(`${url}/v1/models/${model}/predict`, {
+        method: 'POST',
+        headers: { 'content-type': 'application/json' },
+        body: JSON.stringify({ instances: [row] }),
+      })
+      return (await response.json()) as { version?: string }
+    }
+    const answer = await untilHolds(ask, (found) => found.version === version, {
+      what: `${version} answers`,
+      withinMs: 60_000,
+    })
     // The status of the first process of the container, as this machine sees it.
     const pid = await podman('inspect', '--format', '{{.State.Pid}}', api)
     const status = readFileSync(`/proc/${pid}/status`, 'utf8')
