@@ -8,6 +8,7 @@ import { closeReleaseRow, openRelease, recordRelease } from '../../activities/re
 import { rollBackCandidate } from '../../activities/release/rollback.ts'
 import { route } from '../../activities/release/route.ts'
 import { watch, type WatchReport, type WatchRequest } from '../../activities/release/watch-stage.ts'
+import { nextEffect } from '../../domain/release/next-effect.ts'
 import type { CommandName, ReleaseState } from '../../domain/release/state.ts'
 import { release } from '../../workflows/release.ts'
 import { disagreementsOf } from './properties/agreement.ts'
@@ -151,6 +152,9 @@ export async function simulate(
             state.id,
             commands.map((each) => ({ ...each, id: each.id.slice(each.id.indexOf('/') + 1) })),
           )
+          // Accepted in the turn that received a verdict: the release watches anew, and finds the verdict stored.
+          if (nextEffect(state).kind === 'watch' && commands.some(({ accepted }) => accepted))
+            properties.watchOvertaken(chain)
           for (const each of commands)
             world.tell(`   ${each.id}: ${each.accepted ? '' : 'no: '}${each.message}`)
           world.tell(

@@ -233,7 +233,7 @@ export function createProperties(
       if (lookedMs < minMs - slackMs)
         fail('a stage takes its time', `${state.id} passed ${step} in ${Math.round(lookedMs)} of ${minMs} ms`)
     },
-    /** The watch was cancelled before the workflow received its report. What it has stored stands. */
+    /** A command cancelled the watch before the workflow took its report, or with it. What the watch has stored stands. */
     watchOvertaken(chain: string) {
       condemned.delete(chain)
     },
