@@ -86,11 +86,11 @@ export const databaseOf = (client: pg.Client): Database => ({
     (await client.query({ text: statement.text, values: statement.values }).catch(rethrow)).rows as T[],
 })
 
-/** The tables that the migrations make, so that foreign tables in the same schema are left out. */
+/** The tables and views that the migrations make, so that foreign ones in the same schema are left out. */
 export async function ownTables(): Promise<Set<string>> {
   const texts = await Promise.all((await listMigrations()).map((name) => readMigration(name)))
   const names = texts.flatMap((text) =>
-    [...text.matchAll(/^create table (?:if not exists )?(\w+)/gm)].map(([, name = '']) => name),
+    [...text.matchAll(/^create (?:table (?:if not exists )?|view )(\w+)/gm)].map(([, name = '']) => name),
   )
   return new Set([...names, 'migrations'])
 }

@@ -218,8 +218,8 @@ export const plants: readonly Plant[] = [
     'share-moves-back',
     'the second stage gives the candidate the other end of the circle',
     'domain/release/next-effect.ts',
-    'const plan = beside(baseline, version, shareBp)',
-    'const plan = beside(baseline, version, shareBp)\n    if (state.stageIndex % 2 === 1) plan.arms.reverse()',
+    'const plan = { ...beside(baseline, version, shareBp), targeted }',
+    'const plan = { ...beside(baseline, version, shareBp), targeted }\n    if (state.stageIndex % 2 === 1) plan.arms.reverse()',
   ),
   plant(
     'lost-on-continue',
