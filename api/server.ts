@@ -318,15 +318,18 @@ async function atMost(ms: number, ending: Promise<void> | undefined): Promise<vo
 async function main(): Promise<void> {
   const config = readConfig()
   log.level = config.logLevel
-  const running = await startServer(config, log)
-  const end = (reason: string, code = 0) => void running.stop(reason).then(() => process.exit(code))
+  const starting = startServer(config, log)
+  const end = (reason: string, code = 0) =>
+    void starting.then((server) => server.stop(reason)).then(() => process.exit(code))
+  // Before the first request is answered: the first process of a container has no default for a signal, and would never hear it.
+  for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, () => end(signal))
+  const running = await starting
   void running.refused.then((refusal) => {
     if (refusal === undefined) return
     log.fatal({ code: refusal.code }, refusal.message)
     end('the connection budget is exceeded', 1)
   })
   if (config.api.tls !== undefined) process.on('SIGHUP', running.reload)
-  for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, () => end(signal))
   endWhenForgotten(config.api.supervisor, () => end('no supervisor names it'))
   // A crashed parent closes the channel.
   process.on('disconnect', () => end('its parent has ended'))

@@ -81,7 +81,7 @@ export async function tellImageStory(
       }
       const startedMs = performance.now()
       api = await begin(`api-${start}`, images.api)
-      await untilOk(`${url}/livez`)
+      await untilOk(`${url}/readyz`)
       readyMs.push(performance.now() - startedMs)
     }
     await begin('control', images.api, 'scripts/launch.mjs', 'activities/worker.ts', 'control')
@@ -89,7 +89,12 @@ export async function tellImageStory(
     const operator = (await insertKey(store, { name: 'olga', role: 'operator' })).key
     const approver = (await insertKey(store, { name: 'anna', role: 'approver' })).key
     const trainedMs = performance.now()
-    await sayTo(url, operator)('POST', `/v1/models/${model}/retrainings`, {})
+    // A replica may not have read the new key yet.
+    await untilHolds(
+      () => sayTo(url, operator)<{ code?: string }>('POST', `/v1/models/${model}/retrainings`, {}),
+      (response) => response.code === undefined,
+      { what: 'the retraining is accepted', everyMs: 500 },
+    )
     const open = await untilHolds(
       () => findOpenRelease(store, model),
       (found) => found?.state.stage === 'awaiting_approval',
