@@ -319,11 +319,18 @@ async function main(): Promise<void> {
   const config = readConfig()
   log.level = config.logLevel
   const starting = startServer(config, log)
+  let isStarted = false
   const end = (reason: string, code = 0) =>
     void starting.then((server) => server.stop(reason)).then(() => process.exit(code))
   // Before the first request is answered: the first process of a container has no default for a signal, and would never hear it.
-  for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, () => end(signal))
+  for (const signal of ['SIGTERM', 'SIGINT'] as const)
+    process.on(signal, () => {
+      end(signal)
+      // A start that still waits for something has answered no request.
+      setTimeout(() => isStarted || process.exit(0), 2_000).unref()
+    })
   const running = await starting
+  isStarted = true
   void running.refused.then((refusal) => {
     if (refusal === undefined) return
     log.fatal({ code: refusal.code }, refusal.message)
