@@ -234,7 +234,7 @@ function pageOf(measured: readonly Measured[]): string {
   return [
     '# Forests served over HTTP',
     '',
-    `\`npm run bench:forests\`, ${machine}, Node ${process.versions.node}, load by ${generator}, ${options.seconds} s a measurement, ${options.rounds} rounds. Load average before: ${before.toFixed(1)}. Minimum / median / maximum.`,
+    `\`npm run bench:forests\`, ${machine}, load by ${generator}, ${options.seconds} s a measurement, ${options.rounds} rounds. Load average before: ${before.toFixed(1)}. Minimum / median / maximum.`,
     '',
     'LightGBM regressions with 30 columns. One process a server, one thread for the model; load generator and servers share the machine. FastAPI takes',
     'rows in its own words, with LightGBM or ONNX Runtime; MLServer has its runtime for LightGBM, without and with a worker process; KServe its model',
