@@ -103,7 +103,14 @@ export function startFleet(
     const problem = deaf.get(id)
     if ((now && !isNewer(row, now)) || (deaf.has(id) && problem === undefined)) return
     if (problem === undefined) following.set(`${id} ${model}`, { ...(row.route as Route), epoch, generation })
-    await acknowledge(store, { replica: id, model, epoch, generation, ...(problem ? { problem } : {}) })
+    try {
+      await acknowledge(store, { replica: id, model, epoch, generation, ...(problem ? { problem } : {}) })
+    } catch (error) {
+      following.delete(`${id} ${model}`)
+      // A database that was restored meanwhile does not know the replica; it registers anew.
+      if ((error as { code?: unknown }).code !== '23503') throw error
+      renewAtMs.delete(id)
+    }
   }
 
   const countsOf = (id: string, row: RouteRow, atMs: number): TickCounts[] => {
