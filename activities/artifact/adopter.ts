@@ -3,6 +3,7 @@ import type { ModelDefinition } from '../../domain/model-definition.ts'
 import type { BroughtArtifact } from '../../domain/model/brought-artifact.ts'
 import { parseDeclaredColumns } from '../../domain/model/declared-columns.ts'
 import { parseJson } from '../../domain/parse-json.ts'
+import { broughtFacts } from '../../domain/model/manifest.ts'
 import { getManifest, openArtifacts } from '../../store/artifacts.ts'
 import { readPart } from '../data/rows.ts'
 import { takeJob, whileAlive } from '../runtime/child-protocol.ts'
@@ -51,10 +52,7 @@ async function adopt({
       declared,
       data,
       training: {
-        origin: 'brought',
-        snapshot: 'unknown',
-        code: 'unknown',
-        dependencies: 'unknown',
+        ...broughtFacts,
         hyperparameters: {},
         trainedOn,
       },

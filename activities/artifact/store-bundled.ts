@@ -1,7 +1,7 @@
 /** Stores the model of a bundle as an artifact of this installation: its golden rows are replayed, its profile is that of the rows here. */
 import { DomainError } from '../../domain/errors.ts'
 import type { FeatureRow } from '../../domain/model/features.ts'
-import type { Manifest } from '../../domain/model/manifest.ts'
+import { broughtFacts, type Manifest } from '../../domain/model/manifest.ts'
 import type { ModelDefinition } from '../../domain/model-definition.ts'
 import { bundleText, type BundleOrigin } from '../../domain/model/bundle-origin.ts'
 import { issueOfForm } from '../../domain/registry/bundle.ts'
@@ -40,10 +40,7 @@ export async function storeBundled(
     fits,
     data,
     training: {
-      origin: 'brought',
-      snapshot: 'unknown',
-      code: 'unknown',
-      dependencies: 'unknown',
+      ...broughtFacts,
       hyperparameters,
       seed,
       trainedOn: bundleText(bundle),

@@ -10,6 +10,7 @@ import { loadavg, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { formatOf } from '../../api/serving/formats/all-formats.ts'
 import type { FeatureRow, Features } from '../../domain/model/features.ts'
+import { broughtFacts } from '../../domain/model/manifest.ts'
 import { openArtifacts, putManifest } from '../../store/artifacts.ts'
 import { nextRoute, registerDigest } from '../../test/support/serving/registration.ts'
 import type { BenchDatabase } from '../harness/database.ts'
@@ -142,10 +143,7 @@ async function registerForests({ store }: BenchDatabase, root: string): Promise<
         outputs: answers.map((answer) => [answer]),
       },
       training: {
-        origin: 'brought',
-        snapshot: 'unknown',
-        code: 'unknown',
-        dependencies: 'unknown',
+        ...broughtFacts,
         hyperparameters: {},
       },
     })

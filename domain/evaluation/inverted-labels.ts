@@ -4,6 +4,7 @@
  */
 import { aucInterval } from '../metrics/auc-interval.ts'
 import { auc } from '../metrics/auc.ts'
+import { pickInto } from '../statistics/pick-into.ts'
 import { answeredRows, answerReader } from '../metrics/answers.ts'
 import { countLabel, type GateInput } from './input.ts'
 import type { GatePolicy } from './policy.ts'
@@ -23,11 +24,7 @@ export function reversedReasons(
   const whole = reversedIn('', { y, scores }, confidence)
   if (whole !== undefined) return [whole]
   return slices.flatMap(({ name, rows }) => {
-    const of = (cells: ArrayLike<number>) => {
-      const own = new Float64Array(rows.length)
-      for (let i = 0; i < own.length; i++) own[i] = cells[rows[i]!]!
-      return own
-    }
+    const of = (cells: ArrayLike<number>) => pickInto(new Float64Array(rows.length), cells, rows)
     const each = 1 - (1 - confidence) / slices.length
     return reversedIn(` of the slice "${name}"`, { y: of(y), scores: of(scores) }, each) ?? []
   })

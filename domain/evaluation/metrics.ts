@@ -4,6 +4,7 @@
  */
 import { ratioOf } from '../figures.ts'
 import { orderOf } from '../metrics/auc.ts'
+import { pickInto } from '../statistics/pick-into.ts'
 import type { Statistic } from '../statistics/bootstrap.ts'
 import { answeredRows, answerReader, answerWidth, type ModelAnswers } from '../metrics/answers.ts'
 import { middlePlace, pinballLoss } from '../model/quantile-levels.ts'
@@ -28,19 +29,15 @@ export interface ScoredRows {
 
 /** The scores of the given row indices. */
 export function pick(scored: ScoredRows, rows: ArrayLike<number>): ScoredRows {
-  const of = <T extends Float64Array | Uint16Array>(values: T, picked: T): T => {
-    for (let i = 0; i < picked.length; i++) picked[i] = values[rows[i]!]!
-    return picked
-  }
   const doubles = (values: Float64Array) =>
-    values.length === 0 ? values : of(values, new Float64Array(rows.length))
+    values.length === 0 ? values : pickInto(new Float64Array(rows.length), values, rows)
   return {
     ...scored,
     y: doubles(scored.y),
     score: doubles(scored.score),
     confidence: doubles(scored.confidence),
     squares: doubles(scored.squares),
-    predicted: of(scored.predicted, new Uint16Array(scored.classes === 0 ? 0 : rows.length)),
+    predicted: pickInto(new Uint16Array(scored.classes === 0 ? 0 : rows.length), scored.predicted, rows),
   }
 }
 

@@ -3,7 +3,7 @@ import { firstPlace } from '../statistics/quantiles.ts'
 
 /** Ranks from 1; tied values share the mean of their ranks. */
 export function midranks(values: ArrayLike<number>): Float64Array {
-  const sorted = copyOf(values).sort()
+  const sorted = new Float64Array(values).sort()
   const n = sorted.length
   const rank = new Float64Array(n) // at the first place of each group of ties
   for (let i = 0; i < n;) {
@@ -18,16 +18,9 @@ export function midranks(values: ArrayLike<number>): Float64Array {
   return ranks
 }
 
-/** `Float64Array.from` of a typed array first collects its values in a list. */
-const copyOf = (values: ArrayLike<number>): Float64Array => {
-  const copy = new Float64Array(values.length)
-  copy.set(values)
-  return copy
-}
-
 /** The indices that sort the values upwards; ties keep their order. */
 export function orderOf(values: ArrayLike<number>): Uint32Array {
-  const sorted = copyOf(values).sort()
+  const sorted = new Float64Array(values).sort()
   const taken = new Uint32Array(sorted.length)
   const order = new Uint32Array(sorted.length)
   const placeOf = placesIn(sorted)

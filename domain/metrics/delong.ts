@@ -4,6 +4,7 @@
  */
 import { midranks } from './auc.ts'
 import { nullsOf } from './metrics.ts'
+import { pickInto } from '../statistics/pick-into.ts'
 import { normalQuantile, normalTwoSided, sumOf } from '../statistics/distributions.ts'
 
 export interface DeLong {
@@ -91,11 +92,7 @@ interface Placements {
 function placements(scores: ArrayLike<number>, positives: Uint32Array, negatives: Uint32Array): Placements {
   const [m, n] = [positives.length, negatives.length]
   const all = midranks(scores)
-  const among = (rows: Uint32Array) => {
-    const own = new Float64Array(rows.length)
-    for (let i = 0; i < own.length; i++) own[i] = scores[rows[i]!]!
-    return midranks(own)
-  }
+  const among = (rows: Uint32Array) => midranks(pickInto(new Float64Array(rows.length), scores, rows))
   const [amongPositives, amongNegatives] = [among(positives), among(negatives)]
   const positive = new Float64Array(m)
   for (let i = 0; i < m; i++) positive[i] = (all[positives[i]!]! - amongPositives[i]!) / n

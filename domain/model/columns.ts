@@ -1,4 +1,5 @@
 /** Holds rows column by column in typed arrays, because ten million rows as objects would take gigabytes. */
+import { pickInto } from '../statistics/pick-into.ts'
 import type { FeatureRow } from './features.ts'
 
 export interface NumberCells {
@@ -58,16 +59,12 @@ export const listCells = (column: CellColumn): (number | string | null)[] =>
 export function pickCells(column: CellColumn, places: ArrayLike<number>): CellColumn {
   const { length } = places
   if (column.kind === 'text') {
-    const codes = codesUpTo(column.texts.length, length)
-    for (let row = 0; row < length; row++) codes[row] = column.codes[places[row]!]!
+    const codes = pickInto(codesUpTo(column.texts.length, length), column.codes, places)
     return { kind: 'text', codes, texts: column.texts }
   }
-  const values = new Float64Array(length)
-  for (let row = 0; row < length; row++) values[row] = column.values[places[row]!]!
-  if (column.nulls === undefined) return { kind: 'number', values }
-  const nulls = new Uint8Array(length)
-  for (let row = 0; row < length; row++) nulls[row] = column.nulls[places[row]!]!
-  return { kind: 'number', values, nulls }
+  const values = pickInto(new Float64Array(length), column.values, places)
+  const { nulls } = column
+  return { kind: 'number', values, nulls: nulls && pickInto(new Uint8Array(length), nulls, places) }
 }
 
 const lengthOf = (column: CellColumn): number =>

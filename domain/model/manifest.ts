@@ -53,6 +53,14 @@ export interface TrainingFacts {
   bundle?: BundleOrigin
 }
 
+/** What every brought artifact lacks. */
+export const broughtFacts = {
+  origin: 'brought',
+  snapshot: 'unknown',
+  code: 'unknown',
+  dependencies: 'unknown',
+} as const satisfies Partial<TrainingFacts>
+
 /** The digest of a file. Throws `artifact_invalid` for an artifact without it. */
 export function fileOf({ files }: Pick<Manifest, 'files'>, name: string): FileDigest {
   const found = Object.hasOwn(files, name) ? files[name] : undefined

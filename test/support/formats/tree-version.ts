@@ -2,7 +2,7 @@
 import { formatOf } from '../../../api/serving/formats/all-formats.ts'
 import { loadVersion, type LoadedVersion } from '../../../api/serving/version/loaded-version.ts'
 import type { FeatureFit, FeatureRow, Features, Output } from '../../../domain/model/features.ts'
-import type { Manifest } from '../../../domain/model/manifest.ts'
+import { broughtFacts, type Manifest } from '../../../domain/model/manifest.ts'
 import { readCases } from './parity.ts'
 
 export interface TreeVersion {
@@ -59,10 +59,7 @@ export async function treeVersion(
     files: { [file]: { digest: `sha256:${'0'.repeat(64)}`, bytes: found.bytes.byteLength } },
     golden: { instances: rows.slice(0, 8), outputs: answers.slice(0, 8) },
     training: {
-      origin: 'brought',
-      snapshot: 'unknown',
-      code: 'unknown',
-      dependencies: 'unknown',
+      ...broughtFacts,
       hyperparameters: {},
     },
   })

@@ -1,0 +1,11 @@
+/** Picks values of typed arrays by their places. */
+
+/** Fills `into` with the values at the places, in any order and number. */
+export function pickInto<Picked extends Float64Array | Uint8Array | Uint16Array | Uint32Array>(
+  into: Picked,
+  values: ArrayLike<number>,
+  places: ArrayLike<number>,
+): Picked {
+  for (let i = 0; i < into.length; i++) into[i] = values[places[i]!]!
+  return into
+}
