@@ -81,8 +81,8 @@ export function completionScript(shell: Shell, specs: Specs): string {
 }
 
 const quoted = (text: string): string => `'${text.replaceAll("'", String.raw`'\''`)}'`
-const pathsOf = (places: readonly Place[]): string =>
-  places.flatMap(({ path }) => (path === '' ? [] : [quoted(path)])).join('|')
+const pathsOf = (places: readonly Place[]): string[] =>
+  places.flatMap(({ path }) => (path === '' ? [] : [quoted(path)]))
 
 /** Options end the path, and values of options are no words of it. */
 const bash = (
@@ -93,7 +93,7 @@ _tenure() {
   for ((i = 1; i < COMP_CWORD; i++)); do
     word="\${at:+$at }\${COMP_WORDS[i]}"
     case "$word" in
-      ${pathsOf(places)}) at="$word" ;;
+      ${pathsOf(places).join('|')}) at="$word" ;;
     esac
   done
   case "$at" in
@@ -112,7 +112,7 @@ _tenure() {
   for ((i = 2; i < CURRENT; i++)); do
     word="\${at:+$at }\${words[i]}"
     case "$word" in
-      ${pathsOf(places)}) at="$word" ;;
+      ${pathsOf(places).join('|')}) at="$word" ;;
     esac
   done
   case "$at" in
@@ -135,7 +135,7 @@ function __tenure_at
   set -l at ''
   for word in (commandline -opc)[2..]
     set -l next (string trim "$at $word")
-    contains -- "$next" ${places.flatMap(({ path }) => (path === '' ? [] : [quoted(path)])).join(' ')}; and set at "$next"
+    contains -- "$next" ${pathsOf(places).join(' ')}; and set at "$next"
   end
   test "$at" = "$argv[1]"
 end

@@ -29,18 +29,22 @@ export const maxDays = 400
 export function endedDays({ from, afterMs }: DailyPartition, nowMs: number): string[] {
   // The day before the one that contains this moment has ended.
   const last = Math.floor((nowMs - afterMs) / dayMs) - 1
-  const first = Math.max(Date.parse(`${from}T00:00:00Z`) / dayMs, last - maxDays + 1)
+  const first = Math.max(startOf(from) / dayMs, last - maxDays + 1)
   return Array.from({ length: Math.max(0, last - first + 1) }, (_, place) => dayText((first + place) * dayMs))
 }
 
+/** Whether a day has ended. */
+export const isEnded = (day: string, nowMs: number): boolean => startOf(day) + dayMs <= nowMs
+
+const startOf = (day: string): number => Date.parse(`${day}T00:00:00Z`)
 const dayText = (ms: number): string => new Date(ms).toISOString().slice(0, 10)
 
 /** Whether the text is a day that exists. */
 export const isDay = (text: unknown): text is string =>
   typeof text === 'string' &&
   /^\d{4}-\d{2}-\d{2}$/.test(text) &&
-  !Number.isNaN(Date.parse(`${text}T00:00:00Z`)) &&
-  dayText(Date.parse(`${text}T00:00:00Z`)) === text
+  !Number.isNaN(startOf(text)) &&
+  dayText(startOf(text)) === text
 
 /** The name of one attempt, so that no second batch can stand for it. */
 const partitionBatchId = (of: { model: string; batch: string; day: string; attempt: number }): string =>

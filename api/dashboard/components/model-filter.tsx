@@ -22,6 +22,18 @@ export async function filterByModel(
   return { models, asked: asked && { models: asked } }
 }
 
+/** A list filtered by its model alone. */
+export const ModelFilterForm = ({
+  path,
+  label,
+  ...select
+}: Parameters<typeof ModelSelect>[0] & { path: string; label: string }): PageElement => (
+  <form class="filter" method="get" action={path} role="search" aria-label={label}>
+    <ModelSelect {...select} />
+    <button class="second">Filter</button>
+  </form>
+)
+
 export const ModelSelect = ({ models, chosen }: { models: string[]; chosen?: string }): PageElement => (
   <div>
     <label for="model">Model</label>

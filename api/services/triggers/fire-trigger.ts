@@ -2,10 +2,11 @@
 import { DomainError } from '../../../domain/errors.ts'
 import { requireOverrides } from '../../../domain/training/overrides.ts'
 import { issuesOfParameters, overridesIn, type ParameterValues } from '../../../domain/triggers/parameters.ts'
-import { isDay, partitionOf, type BatchDefinition } from '../../../domain/triggers/partitions.ts'
+import { isDay, isEnded, partitionOf, type BatchDefinition } from '../../../domain/triggers/partitions.ts'
 import { appendAudit } from '../../../store/audit/audit-log.ts'
 import { readNow } from '../../../store/database/clock.ts'
 import { getModel } from '../../../store/registry/models.ts'
+import type { Database } from '../../../store/postgres.ts'
 import { insertPartition, listPartitions } from '../../../store/triggers/partitions.ts'
 import { insertFiring } from '../../../store/triggers/firings.ts'
 import { triggersWorkflowId, type FireTriggersRequest } from '../../../workflows/triggers/messages.ts'
@@ -54,15 +55,8 @@ export async function fireTrigger(
   const message = `fired by ${actor.name}`
   const firing = { id, model, trigger, message, evidence: parameters, requestedBy: actor.name, overrides }
   await store.transaction(async (database) => {
-    const isNew = await insertFiring(database, firing)
-    if (isNew)
-      await appendAudit(database, {
-        actor: actor.name,
-        action: 'trigger.fired',
-        subject: id,
-        model,
-        detail: { trigger, parameters },
-      })
+    if (await insertFiring(database, firing))
+      await auditFiring(database, actor, { id, model, trigger, parameters })
   })
   log.info({ firing: id, model, trigger, by: actor.name }, 'trigger fired')
   return { id, model, trigger, message: await wake(deps, model) }
@@ -78,7 +72,7 @@ async function askAgain(
   const { date: day, ...others } = parameters
   if (!isDay(day) || Object.keys(others).length > 0)
     throw new DomainError('invalid_request', `${batch.name} takes one parameter, a day: date=2026-11-01`)
-  if (Date.parse(`${day}T00:00:00Z`) + dayMs > (await readNow(store)))
+  if (!isEnded(day, await readNow(store)))
     throw new DomainError('invalid_request', `the day ${day} has not ended yet`)
   const id = await store.transaction(async (database) => {
     const known = await listPartitions(database, { model, batch: batch.name })
@@ -86,22 +80,26 @@ async function askAgain(
     if (last !== undefined && (last.status === undefined || last.status === 'running'))
       throw new DomainError('command_refused', `the day ${day} of ${batch.name} is being scored already`)
     const asked = partitionOf({ model, batch, day, attempt: (last?.attempt ?? 0) + 1, reason: 'asked' })
-    const isNew = await insertPartition(database, asked)
-    if (isNew)
-      await appendAudit(database, {
-        actor: actor.name,
-        action: 'trigger.fired',
-        subject: asked.id,
-        model,
-        detail: { trigger: batch.name, parameters },
-      })
+    if (await insertPartition(database, asked))
+      await auditFiring(database, actor, { id: asked.id, model, trigger: batch.name, parameters })
     return asked.id
   })
   log.info({ batch: id, model, by: actor.name }, 'partition asked for')
   return { id, model, trigger: batch.name, message: await wake(deps, model) }
 }
 
-const dayMs = 86_400_000
+const auditFiring = (
+  database: Database,
+  actor: Actor,
+  { id, model, trigger, parameters }: FireTriggerInput & { id: string },
+) =>
+  appendAudit(database, {
+    actor: actor.name,
+    action: 'trigger.fired',
+    subject: id,
+    model,
+    detail: { trigger, parameters },
+  })
 
 /** The schedule has the id of its workflow. Starts what has fired at once; otherwise the next look of the schedule does. */
 async function wake({ temporal, log }: CommandDeps, model: string): Promise<string> {

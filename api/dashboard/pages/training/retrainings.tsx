@@ -3,7 +3,7 @@ import { z } from 'zod'
 import { listRetrainingLines } from '../../../../store/dashboard/retraining-detail.ts'
 import { modelName } from '../../../http/schemas.ts'
 import { definePage, type PageElement } from '../../page.ts'
-import { ModelSelect, filterByModel } from '../../components/model-filter.tsx'
+import { ModelFilterForm, filterByModel } from '../../components/model-filter.tsx'
 import { listHref } from '../../components/pager.tsx'
 import { Badge, Live, Pager, DataTable, Time, type Tone } from '../../components/elements.tsx'
 import { plain } from '../../labels.ts'
@@ -32,10 +32,7 @@ export const retrainingsPage = definePage({
         <a href={listHref('/sweeps', { model: query.model })}>Sweeps</a>{' '}
         <a href={listHref('/triggers', { model: query.model })}>Triggers</a>
       </p>
-      <form class="filter" method="get" action="/retrainings" role="search" aria-label="Retrainings">
-        <ModelSelect models={models} chosen={query.model} />
-        <button class="second">Filter</button>
-      </form>
+      <ModelFilterForm path="/retrainings" label="Retrainings" models={models} chosen={query.model} />
       <Live id="retrainings" target={target} everyMs={5_000}>
         <section class="card">
           <DataTable

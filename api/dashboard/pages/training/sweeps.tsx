@@ -19,7 +19,7 @@ import { definePage, type PageElement } from '../../page.ts'
 import { ChartFigure, drawChartSizes } from '../../components/chart.tsx'
 import { Badge, DataTable, Facts, Live, numberText, Time, type Tone } from '../../components/elements.tsx'
 import { Crumbs, ModelLink } from '../../components/links.tsx'
-import { filterByModel, ModelSelect } from '../../components/model-filter.tsx'
+import { filterByModel, ModelFilterForm } from '../../components/model-filter.tsx'
 import { qualityInterval } from '../../components/quality-interval.ts'
 import { plain } from '../../labels.ts'
 
@@ -36,10 +36,7 @@ export const sweepsPage = definePage({
     <>
       <Crumbs to={[['/retrainings', 'Retrainings']]} />
       <h1>Sweeps</h1>
-      <form class="filter" method="get" action="/sweeps" role="search" aria-label="Sweeps">
-        <ModelSelect models={models} chosen={query.model} />
-        <button class="second">Filter</button>
-      </form>
+      <ModelFilterForm path="/sweeps" label="Sweeps" models={models} chosen={query.model} />
       <section class="card">
         <DataTable
           caption="Sweeps, newest first"

@@ -3,7 +3,7 @@ import { z } from 'zod'
 import { modelName } from '../../../http/schemas.ts'
 import { listTriggerStates } from '../../../services/triggers/list-triggers.ts'
 import { definePage } from '../../page.ts'
-import { ModelSelect, filterByModel } from '../../components/model-filter.tsx'
+import { ModelFilterForm, filterByModel } from '../../components/model-filter.tsx'
 import { DataTable, Live, Time } from '../../components/elements.tsx'
 import { RetrainingOutcome } from './retrainings.tsx'
 
@@ -18,10 +18,7 @@ export const triggersPage = definePage({
     <>
       <h1>Triggers</h1>
       <p>What starts retrainings, as the model files say. Drift and lost quality start others.</p>
-      <form class="filter" method="get" action="/triggers" role="search" aria-label="Triggers">
-        <ModelSelect models={models} chosen={query.model} />
-        <button class="second">Filter</button>
-      </form>
+      <ModelFilterForm path="/triggers" label="Triggers" models={models} chosen={query.model} />
       <Live id="triggers" target={target} everyMs={5_000}>
         <section class="card">
           <DataTable
