@@ -8,7 +8,7 @@ import { eventNamePattern } from '../../domain/canary/business-policy.ts'
 import { canonicalJson } from '../../domain/canonical-json.ts'
 import { isStorable } from '../../domain/postgres-text.ts'
 import { findModelNames, insertEvents, type UserEvent } from '../../store/monitoring/events.ts'
-import { findAnswered } from '../../store/monitoring/outcomes.ts'
+import { awaitAnswered } from '../../store/monitoring/outcomes.ts'
 import { findErased } from '../../store/privacy/erased-subjects.ts'
 import type { Store } from '../../store/postgres.ts'
 import { canAccessModel, type Actor } from '../auth/authentication.ts'
@@ -92,15 +92,15 @@ export interface EventResult {
 
 /**
  * Events of one id are equal among the given ones. A predictor may send those of its own predictions only, because a routing key is of every
- * service. Events of unknown predictions are stored, because the log may be a moment behind; but only where the key may send those of all
- * models, and not of erased requests.
+ * service. Events of unknown predictions are stored, because the log may be more than a second behind; but only where the key may send those of
+ * all models, and not of erased requests.
  */
 export async function storeEvents(
   { store, actor }: { store: Store; actor: Actor },
   sent: readonly SentEvent[],
 ): Promise<EventResult> {
   const ids = sent.flatMap(({ predictionId }) => (predictionId === undefined ? [] : [predictionId]))
-  const answered = ids.length === 0 ? new Map() : await findAnswered(store, ids)
+  const answered = ids.length === 0 ? new Map() : await awaitAnswered(store, ids)
   const unlogged = ids.filter((id) => !answered.has(id))
   const erased = unlogged.length === 0 ? new Set() : await findErased(store, unlogged)
   const named = new Set(sent.flatMap(({ model }) => (model === undefined ? [] : [model])))

@@ -12,7 +12,7 @@ import {
 } from '../../domain/model/outcome.ts'
 import { isStorable } from '../../domain/postgres-text.ts'
 import { findErased } from '../../store/privacy/erased-subjects.ts'
-import { findAnswered, findOutputs, insertOutcomes } from '../../store/monitoring/outcomes.ts'
+import { awaitAnswered, findOutputs, insertOutcomes } from '../../store/monitoring/outcomes.ts'
 import type { Store } from '../../store/postgres.ts'
 import { canAccessModel, type Actor } from '../auth/authentication.ts'
 import { labellers } from '../http/route.ts'
@@ -51,15 +51,15 @@ export interface OutcomeResult {
 
 /**
  * Takes at most one outcome per prediction. A predictor may send those of its own predictions only: one service's key must not write what the
- * judge reads of another's. Outcomes of unknown predictions are stored, because the log may be a moment behind; but only where the
- * key may send those of all models, and not of erased requests. With `atomic`, one refused outcome prevents all.
+ * judge reads of another's. Outcomes of unknown predictions are stored, because the log may be more than a second behind; but only where
+ * the key may send those of all models, and not of erased requests. With `atomic`, one refused outcome prevents all.
  */
 export async function storeOutcomes(
   { store, actor }: { store: Store; actor: Actor },
   sent: readonly SentOutcome[],
   { atomic }: { atomic: boolean },
 ): Promise<OutcomeResult> {
-  const answered = await findAnswered(store, sent.map(idOf))
+  const answered = await awaitAnswered(store, sent.map(idOf))
   const unlogged = sent.filter(({ predictionId }) => !answered.has(predictionId.toLowerCase()))
   const erased = unlogged.length === 0 ? new Set() : await findErased(store, unlogged.map(idOf))
   const models = new Set([...answered.values()].map(({ model }) => model))

@@ -1,6 +1,7 @@
 /**
  * Stores outcomes of predictions. Rows are only added and a correction is another revision, so that a verdict can be reproduced.
  */
+import { setTimeout as pause } from 'node:timers/promises'
 import sql from 'sql-template-tag'
 import type { Output } from '../../domain/model/features.ts'
 import type { Database } from '../postgres.ts'
@@ -68,6 +69,36 @@ export async function findAnswered(
       where prediction_time(sent.id) is null and predictions.id = request_of(sent.id)
     ) as known on instance_index(sent.id) < known.instances`)
   return new Map(rows.map(({ id, model, key }) => [id, { model, keyId: key ?? undefined }]))
+}
+
+/** How long the log may lag behind the answers, in milliseconds: a replica stores its rows about every 100 ms. */
+const logLagMs = 1_000
+const pollMs = 50
+
+/**
+ * The same, for callers who send an outcome right after the answer: waits for predictions whose ids are less than a second old, and
+ * answers without those that are not in the log even then.
+ */
+export async function awaitAnswered(
+  database: Database,
+  predictionIds: readonly string[],
+): Promise<Map<string, AnsweredPrediction>> {
+  const answered = await findAnswered(database, predictionIds)
+  for (;;) {
+    const missing = predictionIds.map((id) => id.toLowerCase()).filter((id) => !answered.has(id))
+    const recent = missing.length === 0 ? [] : await listRecent(database, missing)
+    if (recent.length === 0) return answered
+    await pause(pollMs)
+    for (const [id, found] of await findAnswered(database, recent)) answered.set(id, found)
+  }
+}
+
+/** Of these predictions, the ones that were made within `logLagMs` of now by the times in their ids. */
+async function listRecent(database: Database, predictionIds: readonly string[]): Promise<string[]> {
+  const rows = await database.query<{ id: string }>(sql`
+    select id from unnest(${[...predictionIds]}::uuid[]) as sent (id)
+    where abs(extract(epoch from clock_timestamp() - prediction_time(id))) * 1000 < ${logLagMs}`)
+  return rows.map(({ id }) => id)
 }
 
 /** What the models answer with, by their names. */

@@ -9,7 +9,7 @@ import {
 } from '../../../domain/model/features.ts'
 import { canonicalOutcome, issueOfOutcome, type OutcomeValue } from '../../../domain/model/outcome.ts'
 import { estimateReviewed, type ReviewEstimate, type ReviewStratum } from '../../../domain/review/estimate.ts'
-import { findAnswered, findOutputs } from '../../../store/monitoring/outcomes.ts'
+import { awaitAnswered, findOutputs } from '../../../store/monitoring/outcomes.ts'
 import { getModel } from '../../../store/registry/models.ts'
 import {
   listKnown,
@@ -104,7 +104,7 @@ export async function takeReviews(
 ): Promise<{ received: number; stored: number }> {
   requireModelAccess(actor, named)
   const { name: model } = await getModel(store, named)
-  const answered = await findAnswered(
+  const answered = await awaitAnswered(
     store,
     reviews.map(({ predictionId }) => predictionId),
   )

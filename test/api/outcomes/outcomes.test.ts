@@ -112,6 +112,12 @@ describe('an outcome', () => {
     expect(json).toEqual({ received: 1, accepted: 1, stored: 1, unknown: 1 })
   })
 
+  it('that is sent right after the answer finds its prediction, which the log stores a moment later', async () => {
+    const { id } = api.ask('iris', request()).predictions[0]!
+    const { json } = await send([{ prediction_id: id, value: 'setosa', observed_at }], scoped)
+    expect(json).toEqual({ received: 1, accepted: 1, stored: 1, unknown: 0 })
+  })
+
   it('that arrives before its prediction is joined when that is in the log', async () => {
     const [old = ''] = await answered('iris')
     const id = `${randomUUID().slice(0, -4)}0000`
