@@ -41,7 +41,7 @@ export async function mergeAnswers(
   await duck.run(`
     copy (
       select ${carried}row, case when problem is null then [${names.join(', ')}] end as outputs,
-        case when problem is null then ${answerColumn(output, names)} end as answer, problem
+        case when problem is null then ${answerColumn(output, names)} end as answer, ${reviewColumn(output, names)}problem
       from ${rows}
     ) to ${textLiteral(partial)} (format parquet, compression zstd)`)
   await rename(partial, target)
@@ -59,4 +59,14 @@ function answerColumn(output: Output, names: readonly string[]): string {
     case 'quantiles':
       return 'null::varchar'
   }
+}
+
+/** `compileReview` as SQL, with the comma after it; nothing for a model without a band. */
+function reviewColumn(output: Output, names: readonly string[]): string {
+  const marked = (isForReview: string) => `case when problem is null then ${isForReview} end as review, `
+  if (output.kind === 'probability' && output.review !== undefined)
+    return marked(`o0 between ${output.review.from}::float and ${output.review.to}::float`)
+  if (output.kind === 'classes' && output.review !== undefined)
+    return marked(`greatest(${names.join(', ')}) < ${output.review.below}::float`)
+  return ''
 }

@@ -1,6 +1,7 @@
 /** Names the outputs of a model as tensors, the same in its metadata and its responses. */
 import { DomainError } from '../../domain/errors.ts'
 import type { Output } from '../../domain/model/features.ts'
+import { compileReview } from '../../domain/review/band.ts'
 import type { WantedOutput } from '../serving/codec/input-buffer.ts'
 import {
   maxFloatBytes,
@@ -28,15 +29,23 @@ export const allOutputs = '*'
 
 const comma = Buffer.from(',')
 
-/** The first is the output that most clients use. */
+/** The first is the output that most clients use; the last marks answers for review, where the model has a band for it. */
 export function outputTensors(output: Output): OutputTensor[] {
+  const isForReview = compileReview(output)
+  return [...answerTensors(output), ...(isForReview === undefined ? [] : [flags('review', isForReview)])]
+}
+
+function answerTensors(output: Output): OutputTensor[] {
   switch (output.kind) {
     case 'number':
       return [floats('value', 1, [])]
     case 'quantiles':
       return [floats('quantiles', output.levels.length, [output.levels.length])]
     case 'probability':
-      return [floats('probability', 1, []), positives(output.threshold)]
+      return [
+        floats('probability', 1, []),
+        flags('label', (outputs, row) => outputs[row]! >= output.threshold),
+      ]
     case 'classes':
       return [floats('probabilities', output.classes.length, [output.classes.length]), labels(output.classes)]
   }
@@ -82,24 +91,24 @@ function floats(name: string, width: number, shape: readonly number[]): OutputTe
   }
 }
 
-function positives(threshold: number): OutputTensor {
+function flags(name: string, isSet: (outputs: Float32Array, row: number) => boolean): OutputTensor {
   const yes = Buffer.from('true')
   const no = Buffer.from('false')
   return {
-    name: 'label',
+    name,
     datatype: 'BOOL',
     shape: [],
     writeJson(writer, outputs, rows) {
       reserve(writer, rows * (no.byteLength + 1))
       for (let i = 0; i < rows; i++) {
         if (i > 0) writeText(writer, comma)
-        writeText(writer, outputs[i]! >= threshold ? yes : no)
+        writeText(writer, isSet(outputs, i) ? yes : no)
       }
     },
     binaryBytes: (_outputs, rows) => rows,
     writeBinary(writer, outputs, rows) {
       reserve(writer, rows)
-      for (let i = 0; i < rows; i++) writer.bytes[writer.at++] = outputs[i]! >= threshold ? 1 : 0
+      for (let i = 0; i < rows; i++) writer.bytes[writer.at++] = isSet(outputs, i) ? 1 : 0
     },
   }
 }

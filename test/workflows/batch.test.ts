@@ -7,11 +7,12 @@ import sql from 'sql-template-tag'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { withDuck } from '../../activities/data/duckdb.ts'
 import type { BatchSpec } from '../../domain/model/batch-spec.ts'
+import { openArtifacts } from '../../store/artifacts.ts'
 import { appendAudit } from '../../store/audit/audit-log.ts'
 import { findBatch, listBatches, listShards } from '../../store/serving/batches.ts'
 import { moveChampion } from '../../store/registry/champions.ts'
 import { batchWorkflowId, type BatchOutcome, type BatchRequest } from '../../workflows/messages.ts'
-import { insertModel } from '../support/release/candidates.ts'
+import { insertModel, putNetwork } from '../support/release/candidates.ts'
 import { openPipeline, spawnTrainWorker, type Pipeline } from '../support/training/pipeline.ts'
 import { releasePolicy } from '../support/release/releases.ts'
 import { uniqueName } from '../support/servers/servers.ts'
@@ -34,12 +35,11 @@ beforeAll(async () => {
     policy: releasePolicy,
     artifactRoot: config.artifactRoot,
   })
-  version = await registry.register()
-  await store.query(sql`
-    update versions set manifest = manifest || ${JSON.stringify({
-      features: { x: { kind: 'number' }, y: { kind: 'number' } },
-      output: { kind: 'probability', positive: 'yes', threshold: 0.5 },
-    })}::jsonb where version = ${version}`)
+  const artifact = await putNetwork(openArtifacts(config.artifactRoot), model, [1, -1, 0], (manifest) => ({
+    ...manifest,
+    output: { kind: 'probability', positive: 'yes', threshold: 0.5, review: { from: 0.4, to: 0.6 } },
+  }))
+  version = await registry.register(undefined, artifact)
   const move = { model, to: version, cause: 'promotion', actor: 'anna', reason: 'the first' } as const
   await moveChampion(store, move)
 })
@@ -89,12 +89,13 @@ describe('a batch prediction', () => {
     expect(await result()).toMatchObject({ status: 'done', version })
     const batch = await findBatch(pipeline.store, id)
     expect(batch).toMatchObject({ rows, scored: rows, refused: 0, version, withdrawn: false })
-    const [counted] = await query<{ n: number; names: number; wrong: number }>(`
-      select count(*) as n, count(distinct name) as names,
+    const [counted] = await query<{ n: number; names: number; wrong: number; reviewed: boolean }>(`
+      select count(*) as n, count(distinct name) as names, bool_or(review) as reviewed,
         count(*) filter (abs(outputs[1] - 1 / (1 + exp(-(row % 7 - 3 - row % 5 / 2)))) > 1e-5
-          or name <> 'n' || row or answer <> cast(outputs[1] >= 0.5 as varchar)) as wrong
+          or name <> 'n' || row or answer <> cast(outputs[1] >= 0.5 as varchar)
+          or review <> (outputs[1] between 0.4 and 0.6)) as wrong
       from ${parquet('out/answers.parquet')}`)
-    expect(counted).toEqual({ n: rows, names: rows, wrong: 0 })
+    expect(counted).toEqual({ n: rows, names: rows, wrong: 0, reviewed: true })
     expect(readdirSync(join(directory, 'out'))).toEqual(['answers.parquet'])
   })
 

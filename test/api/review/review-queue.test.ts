@@ -19,7 +19,7 @@ const path = '/v1/models/unsure/reviews'
 
 let fixture: ServingFixture
 let api: TestApi
-const keys = {} as Record<'labeller' | 'viewer' | 'operator' | 'elsewhere', string>
+const keys = {} as Record<'labeller' | 'viewer' | 'operator' | 'predictor' | 'elsewhere', string>
 let version: string
 let ids: string[]
 
@@ -48,6 +48,7 @@ beforeAll(async () => {
   ])
   keys.labeller = await fixture.key({ role: 'labeller' })
   keys.viewer = await fixture.key({ role: 'viewer' })
+  keys.predictor = await fixture.key({ role: 'predictor' })
   keys.operator = await fixture.key({ role: 'operator' })
   keys.elsewhere = await fixture.key({ role: 'labeller', models: ['iris'] })
   api = await startApi(fixture)
@@ -164,4 +165,21 @@ it('a key of another model, and one that only reads, store no review', async () 
   const review = { prediction_id: ids[2], value: 'setosa' }
   expect((await say([review], keys.elsewhere)).status).toBe(403)
   expect((await say([review], keys.viewer)).status).toBe(403)
+})
+
+it('an answer of the Open Inference Protocol has the mark as an output, where the model has a band', async () => {
+  const inputs = [{ name: 'x', shape: [2, 4], datatype: 'FP64', data: [5.1, 3.5, 1.4, 0.2, 6, 3, 4, 1] }]
+  const infer = async (model: string, outputs: { name: string }[]) =>
+    (
+      await api.request('POST', `/v2/models/${model}/infer`, {
+        ...as(keys.predictor),
+        body: { inputs, outputs },
+      })
+    ).json
+  expect(await infer('unsure', [{ name: 'review' }])).toMatchObject({
+    outputs: [{ name: 'review', datatype: 'BOOL', shape: [2], data: [true, true] }],
+  })
+  expect(JSON.stringify(await infer('iris', [{ name: 'review' }]))).toMatch(
+    /no output .*review.*; there are probabilities, label"/,
+  )
 })
