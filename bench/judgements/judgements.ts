@@ -1,13 +1,14 @@
 /**
  * Simulates the judges that need no failure (score shift, disagreement, hold-back), and the one after the probation. Prints their false
  * alarms on good releases, looked at after every tick, and what each needs to find a model that is worse.
- * `npm run bench:judgements -- <releases> <seed>`.
+ * `npm run bench:judgements -- <releases> <seed> [release | disagreement | holdback | decay]`.
  */
 import {
   defaultDisagreement,
   disagreementReason,
   reportDisagreement,
 } from '../../domain/canary/disagreement.ts'
+import { defaultScoreShift } from '../../domain/canary/score-shift.ts'
 import { holdbackEvidence, judgeHoldback } from '../../domain/canary/holdback.ts'
 import { judgeDecay, type DecayState } from '../../domain/monitoring/decay.ts'
 import { defaultAlpha, totalAlpha } from '../../domain/sequential/alpha-split.ts'
@@ -17,58 +18,67 @@ import { seededRandom } from '../../domain/statistics/random.ts'
 import { binomial } from '../../domain/statistics/random-variates.ts'
 import { atMostText, hourPolicy, printRow, spreadText } from './table.ts'
 
-const [releases = 1_000, seed = 1] = process.argv.slice(2).map(Number)
+const [releases = 1_000, seed = 1] = process.argv.slice(2, 4).map(Number)
+const only = process.argv[4]
 const hourMs = 3_600_000
 
 console.log(`Σα = ${totalAlpha(defaultAlpha)}, seed ${seed}\n`)
 
-printRow(
-  'scenario',
-  'releases',
-  'promoted',
-  'asked',
-  'rolled back',
-  'by a judge, at most (95 %)',
-  'canary requests to act',
-)
-printRow('---', '--:', '--:', '--:', '--:', '--:', '--:')
-const cells: [string, number][] = [
-  ['good', releases],
-  ['storm:1', releases],
-  ['shift:0.1', releases / 5],
-  ['shift:0.2', releases / 5],
-  ['shift:0.3', releases / 5],
-  ['shift:1', releases / 5],
-  ['scale:2', releases / 5],
-  ['scale:10', releases / 5],
-  ['scale:0.1', releases / 5],
-]
-for (const [text, count] of cells) {
-  const scenario = parseScenario(text)!
-  const all = Array.from({ length: count }, (_, i) =>
-    simulateRelease({
-      policy: hourPolicy,
-      scenario,
-      world: defaultWorld,
-      uniform: seededRandom(seed * 1e6 + i),
-    }),
-  )
-  const of = (outcome: string) => all.filter((each) => each.outcome === outcome)
-  const acted = all.filter(({ byVerdict, outcome }) => byVerdict || outcome === 'held').length
-  const detected = all.flatMap(({ canaryRequestsToDetect: n }) => (n === undefined ? [] : [n]))
+/** Releases of the whole policy: the reducer and all its judges. */
+function releaseTable(): void {
   printRow(
-    text,
-    count,
-    of('promoted').length,
-    of('held').length,
-    of('rolled_back').length,
-    atMostText(acted, count),
-    spreadText(detected),
+    'scenario',
+    'tolerance',
+    'releases',
+    'promoted',
+    'asked',
+    'rolled back',
+    'by a judge, at most (95 %)',
+    'canary requests to act',
   )
+  printRow('---', '--:', '--:', '--:', '--:', '--:', '--:', '--:')
+  for (const [text, tolerance] of [
+    ['good', 0.1],
+    ['storm:1', 0.1],
+    ['shift:0.1', 0.1],
+    ['shift:0.1', 0.02],
+    ['shift:0.2', 0.1],
+    ['shift:0.3', 0.1],
+    ['shift:1', 0.1],
+    ['scale:2', 0.1],
+    ['scale:10', 0.1],
+    ['scale:0.1', 0.1],
+  ] as const) {
+    const scenario = parseScenario(text)!
+    const limits = { ...hourPolicy.limits, scoreShift: { ...defaultScoreShift, tolerance } }
+    const all = Array.from({ length: releases }, (_, i) =>
+      simulateRelease({
+        policy: { ...hourPolicy, limits },
+        scenario,
+        world: defaultWorld,
+        uniform: seededRandom(seed * 1e6 + i),
+      }),
+    )
+    const of = (outcome: string) => all.filter((each) => each.outcome === outcome)
+    const acted = all.filter(({ byVerdict, outcome }) => byVerdict || outcome === 'held')
+    printRow(
+      text,
+      `${100 * tolerance} %`,
+      releases,
+      of('promoted').length,
+      of('held').length,
+      of('rolled_back').length,
+      atMostText(acted.length, releases),
+      spreadText(acted.map(({ canaryRequests }) => canaryRequests)),
+    )
+  }
 }
 
 /** Ten slices of 500 pairs each, looked at after every 250 pairs. */
-function disagreement(rate: number, slice: number, uniform: () => number): number | undefined {
+function disagreement(
+  { rate, slice, max }: { rate: number; slice: number; max: number },
+  uniform: () => number,
+): number | undefined {
   const sum = (counts: readonly number[][]) =>
     [0, 1].map((i) => counts.reduce((total, each) => total + each[i]!, 0))
   const counts = Array.from({ length: 10 }, () => [0, 0])
@@ -82,7 +92,7 @@ function disagreement(rate: number, slice: number, uniform: () => number): numbe
     const all = { name: 'all', distances: sum(counts) }
     const report = reportDisagreement(
       { measure: 'decisions', all, slices, changes: [] },
-      defaultDisagreement,
+      { ...defaultDisagreement, max },
       defaultAlpha.disagreement,
     )
     if (disagreementReason(report) !== null) return pairs
@@ -90,28 +100,40 @@ function disagreement(rate: number, slice: number, uniform: () => number): numbe
   return undefined
 }
 
-console.log('')
-printRow('decisions that flip', 'in one slice of ten', 'runs', 'asked', 'at most (95 %)', 'pairs to ask')
-printRow('--:', '--:', '--:', '--:', '--:', '--:')
-for (const [rate, slice, runs] of [
-  [0.2, 0.2, releases],
-  [0.25, 0.25, releases / 5],
-  [0.3, 0.3, releases / 5],
-  [0.05, 0.5, releases / 5],
-  [0.05, 1, releases / 5],
-] as const) {
-  const uniform = seededRandom(seed + 17)
-  const asked = Array.from({ length: runs }, () => disagreement(rate, slice, uniform)).filter(
-    (pairs) => pairs !== undefined,
-  )
+function disagreementTable(): void {
   printRow(
-    `${100 * rate} %`,
-    `${100 * slice} %`,
-    runs,
-    asked.length,
-    atMostText(asked.length, runs),
-    spreadText(asked),
+    'limit',
+    'decisions that flip',
+    'in one slice of ten',
+    'runs',
+    'asked',
+    'at most (95 %)',
+    'pairs to ask',
   )
+  printRow('--:', '--:', '--:', '--:', '--:', '--:', '--:')
+  for (const [max, rate, slice] of [
+    [0.2, 0.2, 0.2],
+    [0.2, 0.25, 0.25],
+    [0.2, 0.3, 0.3],
+    [0.2, 0.05, 0.5],
+    [0.2, 0.05, 1],
+    [0.02, 0.02, 0.02],
+    [0.02, 0.05, 0.05],
+  ] as const) {
+    const uniform = seededRandom(seed + 17)
+    const asked = Array.from({ length: releases }, () => disagreement({ rate, slice, max }, uniform)).filter(
+      (pairs) => pairs !== undefined,
+    )
+    printRow(
+      `${100 * max} %`,
+      `${100 * rate} %`,
+      `${100 * slice} %`,
+      releases,
+      asked.length,
+      atMostText(asked.length, releases),
+      spreadText(asked),
+    )
+  }
 }
 
 /** Users in turn, 5 % of them at the hold-back; looked at ten times. */
@@ -145,22 +167,23 @@ function holdback(
   return undefined
 }
 
-console.log('')
-printRow('new champion', 'runs', 'rolled back', 'at most (95 %)', 'outcomes to act')
-printRow('---', '--:', '--:', '--:', '--:')
-for (const [name, task, worse, runs, users] of [
-  ['as good (Brier)', 'probability', 0, releases, 20_000],
-  ['as good (absolute error)', 'number', 0, releases, 20_000],
-  ['Brier worse by 0.01', 'probability', 0.01, releases / 50, 200_000],
-  ['Brier worse by 0.03', 'probability', 0.03, releases / 50, 100_000],
-  ['absolute error worse by 5 %', 'number', 0.05, releases / 50, 200_000],
-  ['absolute error worse by 20 %', 'number', 0.2, releases / 50, 100_000],
-] as const) {
-  const uniform = seededRandom(seed + 29)
-  const found = Array.from({ length: runs }, () => holdback(task, worse, users, uniform)).filter(
-    (outcomes) => outcomes !== undefined,
-  )
-  printRow(name, runs, found.length, atMostText(found.length, runs), spreadText(found))
+function holdbackTable(): void {
+  printRow('new champion', 'runs', 'rolled back', 'at most (95 %)', 'outcomes to act')
+  printRow('---', '--:', '--:', '--:', '--:')
+  for (const [name, task, worse, users] of [
+    ['as good (Brier)', 'probability', 0, 20_000],
+    ['as good (absolute error)', 'number', 0, 20_000],
+    ['Brier worse by 0.01', 'probability', 0.01, 200_000],
+    ['Brier worse by 0.03', 'probability', 0.03, 100_000],
+    ['absolute error worse by 5 %', 'number', 0.05, 200_000],
+    ['absolute error worse by 20 %', 'number', 0.2, 100_000],
+  ] as const) {
+    const uniform = seededRandom(seed + 29)
+    const found = Array.from({ length: releases }, () => holdback(task, worse, users, uniform)).filter(
+      (outcomes) => outcomes !== undefined,
+    )
+    printRow(name, releases, found.length, atMostText(found.length, releases), spreadText(found))
+  }
 }
 
 /** Windows of an hour until a champion past its probation gives way, at most as many as given. */
@@ -175,30 +198,50 @@ function decayed(rate: number, requests: number, windows: number, uniform: () =>
   return undefined
 }
 
-console.log('')
-printRow(
-  'failing requests',
-  'requests an hour',
-  'runs of 1,000 hours',
-  'acted',
-  'at most (95 %)',
-  'hours to act',
-)
-printRow('--:', '--:', '--:', '--:', '--:', '--:')
-for (const [rate, requests, runs] of [
-  [0.01, 1_000, releases / 5],
-  [0.02, 1_000, releases / 5],
-  [0.02, 100, releases / 5],
-  [0.025, 1_000, releases / 5],
-  [0.03, 1_000, releases / 5],
-  [0.03, 100, releases / 5],
-  [0.05, 1_000, releases / 5],
-  [0.05, 100, releases / 5],
-  [0.1, 100, releases / 5],
-] as const) {
-  const uniform = seededRandom(seed + 41)
-  const hours = Array.from({ length: runs }, () => decayed(rate, requests, 1_000, uniform)).filter(
-    (each) => each !== undefined,
+function decayTable(): void {
+  printRow(
+    'failing requests',
+    'requests an hour',
+    'runs of 1,000 hours',
+    'acted',
+    'at most (95 %)',
+    'hours to act',
   )
-  printRow(`${100 * rate} %`, requests, runs, hours.length, atMostText(hours.length, runs), spreadText(hours))
+  printRow('--:', '--:', '--:', '--:', '--:', '--:')
+  for (const [rate, requests] of [
+    [0.01, 1_000],
+    [0.02, 1_000],
+    [0.02, 100],
+    [0.025, 1_000],
+    [0.03, 1_000],
+    [0.03, 100],
+    [0.05, 1_000],
+    [0.05, 100],
+    [0.1, 100],
+  ] as const) {
+    const uniform = seededRandom(seed + 41)
+    const hours = Array.from({ length: releases }, () => decayed(rate, requests, 1_000, uniform)).filter(
+      (each) => each !== undefined,
+    )
+    printRow(
+      `${100 * rate} %`,
+      requests,
+      releases,
+      hours.length,
+      atMostText(hours.length, releases),
+      spreadText(hours),
+    )
+  }
+}
+
+const tables = {
+  release: releaseTable,
+  disagreement: disagreementTable,
+  holdback: holdbackTable,
+  decay: decayTable,
+}
+for (const [name, print] of Object.entries(tables)) {
+  if (only !== undefined && only !== name) continue
+  print()
+  console.log('')
 }

@@ -2,6 +2,7 @@
 import { readFile } from 'node:fs/promises'
 import { parseJson } from '../../domain/parse-json.ts'
 import type { ReleasePolicy } from '../../domain/release/policy.ts'
+import type { RecordedAnswers } from '../../domain/simulation/recorded-answers.ts'
 import { defaultWorld, type RecordedTick, type SimulatedWorld } from '../../domain/simulation/scenario.ts'
 import { usageError } from '../client/client.ts'
 import type { Options } from '../program.ts'
@@ -19,18 +20,46 @@ export async function worldOf(options: Options, policy: ReleasePolicy): Promise<
   const text = await readFile(path, 'utf8').catch((error: Error) => {
     throw usageError(`--traffic ${path} is not readable: ${error.message}`)
   })
-  const lines = text.split('\n').filter((line) => line.trim() !== '')
-  const recorded = lines.map((line, index): RecordedTick => {
-    const tick = parseJson<RecordedTick | null>(line)
-    const counts = [tick?.requests, tick?.errors, tick?.invalid]
-    if (!tick || !counts.every((count) => Number.isFinite(count) && Number(count) >= 0))
-      throw usageError(
-        `--traffic line ${index + 1} must have {"requests","errors","invalid"} as counts from 0`,
-      )
-    return tick
-  })
-  if (recorded.length === 0) throw usageError('--traffic holds no ticks')
-  return { ...world, recorded }
+  const whole = parseJson<Partial<TrafficAnswer> | null>(text)
+  const recorded = Array.isArray(whole?.ticks)
+    ? recordedWorld(whole as TrafficAnswer)
+    : { recorded: text.split('\n').flatMap((line) => (line.trim() === '' ? [] : [parseJson(line)])) }
+  const bad = recorded.recorded.findIndex((tick) => !isTick(tick))
+  if (bad >= 0)
+    throw usageError(`--traffic line ${bad + 1} must have {"requests","errors","invalid"} as counts from 0`)
+  if (recorded.recorded.length === 0) throw usageError('--traffic holds no ticks')
+  return { ...world, ...(recorded as RecordedWorld) }
+}
+
+/** What `GET /v1/models/:name/traffic` answers. */
+export interface TrafficAnswer {
+  tick_ms: number
+  ticks: RecordedTick[]
+  answers?: RecordedAnswers
+  labels?: { delay_ms: number; window_ms: number; predictions: number; known: number; right?: number }
+}
+
+type RecordedWorld = Pick<SimulatedWorld, 'answers' | 'labels'> &
+  Required<Pick<SimulatedWorld, 'tickMs' | 'recorded'>>
+
+export function recordedWorld({ tick_ms: tickMs, ticks, answers, labels }: TrafficAnswer): RecordedWorld {
+  const { delay_ms: delayMs, window_ms: windowMs, ...counted } = labels ?? {}
+  const counts = [...(answers?.counts ?? []), ...(labels === undefined ? [] : Object.values(labels)), tickMs]
+  if (!counts.every(isCount) || tickMs === 0)
+    throw usageError('the traffic must have tick_ms, and the counts of its answers and labels from 0')
+  return {
+    tickMs,
+    recorded: ticks,
+    ...(answers && { answers }),
+    ...(labels && { labels: { ...counted, delayMs, windowMs } as SimulatedWorld['labels'] }),
+  }
+}
+
+const isCount = (count: unknown): boolean => Number.isFinite(count) && Number(count) >= 0
+
+function isTick(tick: unknown): tick is RecordedTick {
+  const { requests, errors, invalid } = (tick ?? {}) as Partial<RecordedTick>
+  return [requests, errors, invalid].every(isCount)
 }
 
 /** The number of an option, within its limits. */

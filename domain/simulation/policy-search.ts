@@ -2,6 +2,7 @@
 import { totalAlpha, type AlphaSplit } from '../sequential/alpha-split.ts'
 import type { ReleasePolicy, StagePolicy } from '../release/policy.ts'
 import { quantileOfSorted } from '../statistics/quantiles.ts'
+import { labelTimeOf } from './recorded-answers.ts'
 import type { SimulatedWorld, TrafficScenario } from './scenario.ts'
 import type { SimulatedRelease } from './simulate.ts'
 
@@ -94,7 +95,9 @@ export function worldFor(
   world: SimulatedWorld,
 ): SimulatedWorld {
   const parts = [...stages, probation, shadow]
-  const totalMs = parts.reduce((sum, part) => sum + (part?.minMs ?? 0), 0)
+  const labelMs = probation?.coverLabels === true ? (labelTimeOf(world.labels) ?? 0) : 0
+  const awaitedMs = Math.max(0, labelMs - (probation?.minMs ?? 0))
+  const totalMs = parts.reduce((sum, part) => sum + (part?.minMs ?? 0), awaitedMs)
   const factor = Math.max(1, Math.ceil(totalMs / mostTicks / world.tickMs))
   const { recorded } = world
   const longer = recorded?.length

@@ -1,5 +1,13 @@
 /** Generates the traffic of a simulated release: requests, shares and failures of each arm, under a scenario. */
 import type { ArmCounts, CanaryTick } from '../canary/evidence.ts'
+import {
+  answerShares,
+  maturingPairs,
+  rightShare,
+  type DiscordantPairs,
+  type RecordedAnswers,
+  type RecordedLabels,
+} from './recorded-answers.ts'
 import { normalCdf, normalQuantile } from '../statistics/distributions.ts'
 import { seededRandom } from '../statistics/random.ts'
 import { binomial, poisson, type Uniform } from '../statistics/random-variates.ts'
@@ -18,7 +26,7 @@ export type TrafficScenario =
   | { kind: 'measured'; by: number }
   /** The sources of the external metrics give no value. */
   | { kind: 'source-away' }
-  /** The canary is wrong on this share of the requests that the champion answers rightly; outcomes are known at once. */
+  /** The canary is wrong on this share of the requests that the champion answers rightly. */
   | { kind: 'worse'; by: number }
   /** A feature of the canary stands still: the part of the champion's right answers on which the canary is wrong grows to this within `overMs`. */
   | { kind: 'stale-feature'; by: number; overMs: number }
@@ -41,6 +49,10 @@ export interface SimulatedWorld {
   positiveShare: number
   /** The recorded ticks of a real champion, repeated in a loop; they replace the rates above. */
   recorded?: readonly RecordedTick[]
+  /** What it answered; replaces `positiveShare`. */
+  answers?: RecordedAnswers
+  /** Its outcomes; when absent, all become known at once, and it is always right. */
+  labels?: RecordedLabels
 }
 
 export interface RecordedTick {
@@ -82,12 +94,12 @@ export const scenarioForms: Record<string, string> = {
   'source-away': 'the sources of the external metrics give no value',
   'latency:FACTOR': 'the canary is FACTOR times as slow',
   'shift:PART':
-    'the canary answers "yes" more often by PART (relative: 0.1 is a tenth; negative is less often)',
+    'the canary answers "yes", or the last of the recorded answers, more often by PART (relative: 0.1 is a tenth; negative is less often)',
   'scale:FACTOR': 'the canary answers a number that is FACTOR times too large',
   'worse:PART':
-    'the canary is wrong on PART (0..1) of the requests that the champion answers rightly; outcomes are known at once',
+    'the canary is wrong on PART (0..1) of the requests that the champion answers rightly; outcomes come as recorded, or at once',
   'stale-feature:PART@HOURSh':
-    'a feature of the canary stands still: it is wrong on ever more of what the champion answers rightly, up to PART after HOURS hours; outcomes are known at once',
+    'a feature of the canary stands still: it is wrong on ever more of what the champion answers rightly, up to PART after HOURS hours; outcomes come as recorded, or at once',
   'slice:NAME:PART':
     'in the slice NAME, a tenth of the requests, the canary decides otherwise on PART (0..1); no outcome is known',
   'storm:USERS': '500 failing requests of USERS users reach the canary within a minute',
@@ -159,26 +171,18 @@ const stormRequests = 500
 /** Late enough that the early evidence favours the canary. */
 const stormAtMs = 600_000
 
-/** The share of the champion's right answers on which the canary is wrong at this time. */
-export function wrongShare(scenario: TrafficScenario, atMs: number): number {
-  if (scenario.kind === 'worse') return scenario.by
-  return scenario.kind === 'stale-feature' ? scenario.by * Math.min(1, atMs / scenario.overMs) : 0
-}
-
-/** The spread of a number's logarithm, and its shares below the champion's 10th, 50th and 90th percentile and above. */
-const logNumberSpread = 1
-function numberShares(factor: number): number[] {
-  const below = [0.1, 0.5, 0.9].map(
-    (q) => normalCdf((normalQuantile(q) ?? 0) - Math.log(factor) / logNumberSpread) ?? 0,
-  )
-  return [...below, 1].map((share, i) => share - (below[i - 1] ?? 0))
+/** The share of all requests that the champion answers rightly and the canary does not, at this time. */
+export function wrongShare(scenario: TrafficScenario, atMs: number, labels?: RecordedLabels): number {
+  const right = rightShare(labels)
+  if (scenario.kind === 'worse') return scenario.by * right
+  return scenario.kind === 'stale-feature' ? scenario.by * right * Math.min(1, atMs / scenario.overMs) : 0
 }
 
 export interface SimulatedTraffic {
   /** The counters of the tick that starts now; undefined when the counters have stopped. */
   tick(startMs: number, shareBp: number): CanaryTick | undefined
-  /** The discordant pairs so far: b against the canary, c for it. */
-  paired(): { b: number; c: number }
+  /** The discordant pairs whose outcomes are due: b against the canary, c for it. */
+  paired(nowMs: number): DiscordantPairs
 }
 
 /** The traffic of one release under a scenario, drawn from `uniform`; times count from the start of the canary. */
@@ -196,7 +200,7 @@ export function trafficOf(
   }
   let answering: Uniform | undefined
   const failed = new Set<number>()
-  let pairs = { b: 0, c: 0 }
+  const pairs = maturingPairs(world.labels)
 
   const slowness = (factor: number) => {
     const share95 = slowShare(0.95, factor)
@@ -222,18 +226,18 @@ export function trafficOf(
     }
   }
 
-  const isNumber = scenario.kind === 'scale'
-  const championShares = isNumber ? numberShares(1) : [1 - world.positiveShare, world.positiveShare]
-  const canaryYes = Math.min(1, world.positiveShare * (scenario.kind === 'shift' ? 1 + scenario.by : 1))
-  const canaryShares = isNumber ? numberShares(scenario.factor) : [1 - canaryYes, canaryYes]
+  const shares = answerShares(world, {
+    shift: scenario.kind === 'shift' ? scenario.by : 0,
+    factor: scenario.kind === 'scale' ? scenario.factor : undefined,
+  })
   /** The answers of the requests that did not fail, each of another user. */
-  const answersOf = ({ requests, errors, invalid }: ArmCounts, shares: readonly number[]): number[] => {
+  const answersOf = ({ requests, errors, invalid }: ArmCounts, each: readonly number[]): number[] => {
     let [left, rest] = [requests - errors - invalid, 1]
     answering ??= seededRandom(Math.floor((first ?? 0) * 2 ** 32))
     const drawing = answering
-    return shares.map((share, i) => {
+    return each.map((share, i) => {
       const count =
-        i === shares.length - 1 ? left : binomial(drawing, left, Math.min(1, Math.max(0, share / rest)))
+        i === each.length - 1 ? left : binomial(drawing, left, Math.min(1, Math.max(0, share / rest)))
       left -= count
       rest -= share
       return count
@@ -250,7 +254,7 @@ export function trafficOf(
       const broken = scenario.kind === 'error' && startMs >= scenario.fromMs
       const canary = arm(canaryRequests, broken ? scenario.rate : rates.errorRate, rates.invalidRate, canarys)
       canary.keys = canary.requests
-      canary.answers = answersOf(canary, canaryShares)
+      canary.answers = answersOf(canary, shares.canary)
       if (scenario.kind === 'storm' && startMs >= stormAtMs && startMs < stormAtMs + 60_000) {
         const now = Math.ceil((stormRequests * world.tickMs) / 60_000)
         canary.requests += now
@@ -265,20 +269,22 @@ export function trafficOf(
         }
       }
       const shifted = scenario.kind === 'label-shift' && startMs >= 6 * hourMs ? 2 : 1
-      const disagreeing = canaryRequests * 0.02 * shifted
-      pairs = { b: pairs.b + poisson(uniform, disagreeing), c: pairs.c + poisson(uniform, disagreeing) }
-      const wrong = wrongShare(scenario, startMs)
-      if (wrong > 0) pairs.b += poisson(uniform, canaryRequests * wrong)
+      const judged = canaryRequests * pairs.coverage
+      const disagreeing = judged * 0.02 * shifted
+      const drawn = { b: poisson(uniform, disagreeing), c: poisson(uniform, disagreeing) }
+      const wrong = wrongShare(scenario, startMs, world.labels)
+      if (wrong > 0) drawn.b += poisson(uniform, judged * wrong)
+      pairs.add(startMs, drawn)
       const control =
         scenario.kind === 'control-gone'
           ? none
           : arm(total - canaryRequests, rates.errorRate, rates.invalidRate)
       if (control !== none) {
         control.keys = control.requests
-        control.answers = answersOf(control, championShares)
+        control.answers = answersOf(control, shares.champion)
       }
       return { startMs, shareBp, canary, control }
     },
-    paired: () => pairs,
+    paired: (nowMs) => pairs.known(nowMs),
   }
 }

@@ -2,7 +2,7 @@
 import type { DisagreementEvidence } from '../canary/disagreement.ts'
 import { seededRandom } from '../statistics/random.ts'
 import { binomial, type Uniform } from '../statistics/random-variates.ts'
-import { wrongShare, type TrafficScenario } from './scenario.ts'
+import { wrongShare, type SimulatedWorld, type TrafficScenario } from './scenario.ts'
 
 /** Two good versions decide otherwise on this share of the requests. */
 const usualShare = 0.04
@@ -19,7 +19,11 @@ export interface ShadowPairs {
 }
 
 /** Undefined for scenarios in which no decision differs, so that they see the same traffic as before. */
-export function shadowPairs(scenario: TrafficScenario, given: Uniform): ShadowPairs | undefined {
+export function shadowPairs(
+  scenario: TrafficScenario,
+  { labels }: Pick<SimulatedWorld, 'labels'>,
+  given: Uniform,
+): ShadowPairs | undefined {
   if (scenario.kind !== 'worse' && scenario.kind !== 'slice' && scenario.kind !== 'stale-feature')
     return undefined
   const uniform = seededRandom(Math.floor(given() * 2 ** 32))
@@ -32,7 +36,7 @@ export function shadowPairs(scenario: TrafficScenario, given: Uniform): ShadowPa
   }
   return {
     add(requests, atMs) {
-      const everywhere = Math.min(1, usualShare + wrongShare(scenario, atMs))
+      const everywhere = Math.min(1, usualShare + wrongShare(scenario, atMs, labels))
       const inSlice = Math.min(1, everywhere + (scenario.kind === 'slice' ? scenario.by : 0))
       const [same, differ] = [0, 1].map((i) => parts.slice[i]! + parts.rest[i]!)
       const read = Math.min(requests, maxPairs - same! - differ!)

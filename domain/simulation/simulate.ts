@@ -14,6 +14,7 @@ import type { Uniform } from '../statistics/random-variates.ts'
 import { businessTraffic } from './business-traffic.ts'
 import { externalTraffic } from './external-traffic.ts'
 import { shadowPairs } from './shadow-pairs.ts'
+import { labelTimeOf } from './recorded-answers.ts'
 import { trafficOf, worldAt, type TrafficScenario, type SimulatedWorld } from './scenario.ts'
 import { needsApprover, type VerdictKind } from '../verdict.ts'
 
@@ -25,6 +26,8 @@ export interface SimulatedRelease {
   byVerdict: boolean
   /** From the first canary request to the end. */
   minutes: number
+  /** What the candidate has answered to callers by then. */
+  canaryRequests: number
   /** Canary requests and minutes from the fault to the rollback by a verdict. */
   canaryRequestsToDetect?: number
   minutesToDetect?: number
@@ -50,8 +53,8 @@ export function simulateRelease(plan: Simulated, rule?: BaselineRuleName): Simul
   const harm = harmCounts(world, faultMs)
   const business = policy.limits.business && businessTraffic(policy.limits.business, scenario, uniform)
   const external = policy.limits.external && externalTraffic(policy.limits, scenario, uniform)
-  const pairs = shadowPairs(scenario, uniform)
-  let state = opened(policy)
+  const pairs = shadowPairs(scenario, world, uniform)
+  let state = opened(policy, world)
   let atMs = 0
   let lastTickMs: number | null = null
 
@@ -63,6 +66,7 @@ export function simulateRelease(plan: Simulated, rule?: BaselineRuleName): Simul
     reason,
     byVerdict,
     minutes: atMs / 60_000,
+    canaryRequests: harm.requests(),
     ...(byVerdict &&
       faultMs !== undefined &&
       atMs >= faultMs && {
@@ -120,7 +124,7 @@ export function simulateRelease(plan: Simulated, rule?: BaselineRuleName): Simul
     const verdict = judge.judge({
       stage: stageOf(state, limits, elapsedMs),
       staleMs: lastTickMs === null ? null : atMs - lastTickMs,
-      paired: traffic.paired(),
+      paired: traffic.paired(atMs),
       disagreement: pairs?.evidence(),
       business: business?.evidence(atMs),
       external: state.stage === 'shadow' ? undefined : external?.evidence(),
@@ -134,15 +138,17 @@ export function simulateRelease(plan: Simulated, rule?: BaselineRuleName): Simul
 
 /** The failures of the candidate beside those that the champion would have had. */
 function harmCounts(world: SimulatedWorld, faultMs = Infinity) {
-  let [bad, expectedBad, requestsSinceFault] = [0, 0, 0]
+  let [bad, expectedBad, requests, requestsSinceFault] = [0, 0, 0, 0]
   return {
     add({ startMs, canary }: CanaryTick) {
       const { errorRate, invalidRate } = worldAt(world, startMs)
       expectedBad += canary.requests * (errorRate + invalidRate)
       bad += canary.errors + canary.invalid
+      requests += canary.requests
       if (startMs >= faultMs) requestsSinceFault += canary.requests
     },
     excessBad: () => Math.max(0, bad - expectedBad),
+    requests: () => requests,
     requestsSinceFault: () => requestsSinceFault,
   }
 }
@@ -173,7 +179,7 @@ function rolledBack({ promoted: wasChampion }: ReleaseState, atMs: number): Step
 }
 
 /** Without the stage of targeted callers: traffic does not say whose requests they would be. */
-function opened({ targeted: _targeted, ...policy }: ReleasePolicy): ReleaseState {
+function opened({ targeted: _targeted, ...policy }: ReleasePolicy, { labels }: SimulatedWorld): ReleaseState {
   let state = openingState(
     {
       id: 'rel_simulated',
@@ -185,6 +191,7 @@ function opened({ targeted: _targeted, ...policy }: ReleasePolicy): ReleaseState
       digests: { artifact: 'artifact', evaluation: 'evaluation', policy: 'policy' },
       epoch: 1,
       generation: 1,
+      labelsMs: policy.probation?.coverLabels === true ? labelTimeOf(labels) : undefined,
     },
     0,
   )

@@ -40,3 +40,18 @@ export async function findLabelTime(database: Database, model: string): Promise<
     from quality_judgements where model = ${model} order by to_at desc, id desc limit 1`)
   return row?.ms == null ? undefined : Math.ceil(row.ms)
 }
+
+/** The window of matured outcomes of a version that was judged last, and how late outcomes are; undefined before any. */
+export async function findLabelWindow(
+  database: Database,
+  { model, version }: { model: string; version: string },
+): Promise<{ fromMs: number; toMs: number; nowMs: number; delayMs: number } | undefined> {
+  const [row] = await database.query<{ from_at: Date; to_at: Date; delay: number }>(sql`
+    select from_at, to_at, (inputs #>> '{maturity,horizonMs}')::float8 as delay
+    from quality_judgements
+    where model = ${model} and version = ${version} and inputs #>> '{maturity,horizonMs}' is not null
+    order by to_at desc, id desc limit 1`)
+  if (row === undefined) return undefined
+  const toMs = row.to_at.getTime()
+  return { fromMs: row.from_at.getTime(), toMs, nowMs: toMs + row.delay, delayMs: row.delay }
+}

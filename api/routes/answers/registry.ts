@@ -54,11 +54,23 @@ export const searchAnswer = schemaOfFields({
     ),
   ),
 })
-export const trafficAnswer = schemaOfFields({
-  model: textField,
-  tick_ms: numberField,
-  ticks: arrayOf(schemaOfFields({ requests: countField, errors: countField, invalid: countField })),
-})
+export const trafficAnswer = schemaOfFields(
+  {
+    model: textField,
+    tick_ms: numberField,
+    ticks: arrayOf(schemaOfFields({ requests: countField, errors: countField, invalid: countField })),
+  },
+  {
+    answers: schemaOfFields(
+      { names: arrayOf(textField), counts: arrayOf(countField) },
+      { scores: arrayOf(numberField), edges: arrayOf(numberField) },
+    ),
+    labels: schemaOfFields(
+      { delay_ms: numberField, window_ms: numberField, predictions: countField, known: countField },
+      { right: countField },
+    ),
+  },
+)
 export const featureCountsAnswer = schemaOfFields({
   model: textField,
   version: textField,

@@ -10,9 +10,9 @@ import { z } from 'zod'
 import { DomainError } from '../../../domain/errors.ts'
 import { defaultCountMs } from '../../../domain/model/reference-profile.ts'
 import { completeMonitorPolicy } from '../../../domain/monitoring/policy.ts'
+import { readRecordedTraffic } from '../../services/registry/recorded-traffic.ts'
 import { findChampion } from '../../../store/registry/champions.ts'
 import { findFirstChampion, findLiveAt } from '../../../store/registry/champion-at.ts'
-import { readDayTraffic } from '../../../store/dashboard/overview.ts'
 import { getModel, listModels, type StoredModel } from '../../../store/registry/models.ts'
 import { getVersion } from '../../../store/registry/versions.ts'
 import { listHours } from '../../../store/serving/feature-counts.ts'
@@ -73,14 +73,23 @@ export const modelRoutes = ({ store, serving }: ApiDeps): RouteDefinition[] => {
       },
     }),
     defineRoute('get', '/v1/models/:name/traffic', viewers, {
-      summary: 'Show the requests and failures of the champion in the last day, tick by tick.',
-      answers: { 200: 'The ticks with traffic, oldest first' },
+      summary:
+        'Show the requests and failures of the champion in the last day, tick by tick, how often it gave each answer, and how late, complete and right its outcomes are.',
+      answers: { 200: 'The ticks with traffic, oldest first, answers and outcomes; what simulations repeat' },
       answerSchema: trafficAnswer,
       async handle({ params }) {
         const { name, definition } = await getModel(store, params['name']!)
         const { tickMs } = definition.release.watch
+        const nowMs = serving.wall()
+        const { recorded, answers, labels } = await readRecordedTraffic(store, { model: name, tickMs, nowMs })
         return {
-          json: { model: name, tick_ms: tickMs, ticks: await readDayTraffic(store, { model: name, tickMs }) },
+          json: {
+            model: name,
+            tick_ms: tickMs,
+            ticks: recorded,
+            answers,
+            labels: labels && toWire(labels),
+          },
         }
       },
     }),

@@ -15,13 +15,13 @@ import {
   type SearchedKind,
   type PolicyScore,
 } from '../../../domain/simulation/policy-search.ts'
-import type { RecordedTick, SimulatedWorld, TrafficScenario } from '../../../domain/simulation/scenario.ts'
+import type { SimulatedWorld, TrafficScenario } from '../../../domain/simulation/scenario.ts'
 import { path, usageError, type Client } from '../../client/client.ts'
 import { exitCodes, type ExitCode } from '../../exit-codes.ts'
 import type { CommandGroup, CommandInput, CommandSession, Options } from '../../program.ts'
 import { findOwnModel } from '../../own-model.ts'
 import { simulatePlans } from '../../simulate/run.ts'
-import { numberOf, worldOf } from '../../simulate/world.ts'
+import { numberOf, recordedWorld, worldOf, type TrafficAnswer } from '../../simulate/world.ts'
 import { barOf, tableBy, type Terminal } from '../../terminal.ts'
 
 const defaultHours = '0.25,1,4,12,24,72'
@@ -41,11 +41,14 @@ export const policyGroup: CommandGroup = {
         ['--false-rollback <rate>', 'Bound Σα on false rollbacks, up to 0.05 (default: that of the policy)'],
         [
           '--fault <kind>',
-          'What bad candidates do: errors, worse or stale-feature, the last two with outcomes known at once (default: errors)',
+          'What bad candidates do: errors, worse or stale-feature (default: errors). Outcomes come as recorded, or at once',
         ],
         ['--hours <list>', `Times of all stages together, in hours (default: ${defaultHours})`],
         ['--releases <n>', 'Simulated releases of each plan and fault (default: 40)'],
-        ['--traffic <file>', 'Recorded traffic as JSON lines instead of that of the running system'],
+        [
+          '--traffic <file>',
+          'Recorded traffic instead of that of the running system: JSON lines, or an answer of its API',
+        ],
         ['--rps <n>', 'Steady requests per second instead of recorded traffic'],
         ['--base-error <rate>', 'With --rps, the error rate of the champion (default: 0.005)'],
         ['--seed <n>', 'Random seed; the same seed gives the same figures (default: 1)'],
@@ -144,18 +147,14 @@ function hoursOf(given: Options[string]): number[] {
 }
 
 /** The traffic that the running system has recorded. */
-async function recordedTraffic(
-  api: Client,
-  model: string,
-): Promise<Pick<SimulatedWorld, 'tickMs' | 'recorded'>> {
-  const { tick_ms: tickMs, ticks } = await api.get<{ tick_ms: number; ticks: RecordedTick[] }>(
-    path`/v1/models/${model}/traffic`,
-  )
-  if (ticks.length < minTicks)
+async function recordedTraffic(api: Client, model: string): Promise<Partial<SimulatedWorld>> {
+  const answer = await api.get<TrafficAnswer>(path`/v1/models/${model}/traffic`)
+  const { length } = answer.ticks
+  if (length < minTicks)
     throw usageError(
-      `the last day of ${model} has ${ticks.length} intervals of traffic, fewer than ${minTicks}: give --rps, such as --rps 50, or --traffic`,
+      `the last day of ${model} has ${length} intervals of traffic, fewer than ${minTicks}: give --rps, such as --rps 50, or --traffic`,
     )
-  return { tickMs, recorded: ticks }
+  return recordedWorld(answer)
 }
 
 function championRate({ recorded, errorRate }: SimulatedWorld): number {
@@ -168,7 +167,15 @@ function trafficText(world: SimulatedWorld): string {
   const failing = `of which the champion fails ${percentText(championRate(world))}`
   if (world.recorded === undefined) return `${world.requestsPerSecond} requests/s, ${failing}`
   const requests = world.recorded.reduce((all, tick) => all + tick.requests, 0)
-  return `the last day of its traffic (${Math.round(requests)} requests, ${failing})`
+  return `the last day of its traffic (${Math.round(requests)} requests, ${failing}${labelText(world.labels)})`
+}
+
+/** How the outcomes come on which candidates are judged. */
+function labelText(labels: SimulatedWorld['labels']): string {
+  if (labels === undefined) return ', no outcomes recorded: taken as known at once'
+  const { delayMs, predictions, known, right } = labels
+  const rightly = right === undefined ? '' : `, ${percentText(right / Math.max(1, known))} of them right`
+  return `; ${percentText(known / Math.max(1, predictions))} have an outcome after ${fourDigits(delayMs / 3_600_000)} h${rightly}`
 }
 
 function frontTable(

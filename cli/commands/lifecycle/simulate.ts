@@ -28,7 +28,7 @@ export const simulateCommand: CommandSpec = {
     ['--base-error <rate>', 'Error rate of the champion, 0 to 1 (default: 0.005)'],
     [
       '--traffic <file>',
-      'Recorded traffic of a champion: one JSON line {"requests","errors","invalid"} per tick',
+      'Recorded traffic of a champion: one JSON line {"requests","errors","invalid"} per tick, or the answer of GET /v1/models/<model>/traffic',
     ],
     ['--seed <n>', 'Random seed; the same seed gives the same figures (default: 1)'],
     ['--compare <rule>', `Also run the same traffic under another rule: ${baselineRuleNames.join(', ')}`],

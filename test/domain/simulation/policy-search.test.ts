@@ -87,6 +87,7 @@ describe('a score', () => {
     reason: '',
     byVerdict: false,
     minutes: 60,
+    canaryRequests: 0,
     excessBad: 0,
     ...given,
   })

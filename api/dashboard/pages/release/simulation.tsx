@@ -6,7 +6,7 @@ import { countText } from '../../../../charts/figures.ts'
 import { totalAlpha } from '../../../../domain/sequential/alpha-split.ts'
 import { defaultWorld, type SimulatedWorld } from '../../../../domain/simulation/scenario.ts'
 import type { SimulationSummary, Spread } from '../../../../domain/simulation/summary.ts'
-import { readDayTraffic } from '../../../../store/dashboard/overview.ts'
+import { readRecordedTraffic } from '../../../services/registry/recorded-traffic.ts'
 import { getReleaseInScope } from '../../../services/release-commands.ts'
 import { definePage } from '../../page.ts'
 import { durationText, numberText, DataTable } from '../../components/elements.tsx'
@@ -26,14 +26,15 @@ const withinMs = 4_000
 const minTicks = 20
 
 export const simulationPage = definePage({
-  async load({ store }, { actor, params }) {
+  async load({ store, serving }, { actor, params }) {
     const release = await getReleaseInScope(store, actor, params['id']!)
     const { model, policy } = release.state
     const { tickMs } = policy.watch
-    const recorded = await readDayTraffic(store, { model, tickMs })
+    const traffic = await readRecordedTraffic(store, { model, tickMs, nowMs: serving.wall() })
+    const { recorded } = traffic
     const world: SimulatedWorld = {
       ...defaultWorld,
-      tickMs,
+      ...traffic,
       recorded: recorded.length < minTicks ? undefined : recorded,
     }
     const order = { policy, world, scenarios: Object.keys(scenarios), releases, withinMs }

@@ -5,6 +5,7 @@ import sql from 'sql-template-tag'
 import { afterAll, beforeAll, expect, it, vi } from 'vitest'
 import { commands } from '../../../../cli/commands/all-commands.ts'
 import { countBins, numberProfile } from '../../../../domain/model/reference-profile.ts'
+import { insertQualityJudgement } from '../../../../store/monitoring/quality-judgements.ts'
 import { moveChampion } from '../../../../store/registry/champions.ts'
 import { runCommand } from '../../../support/command-line.ts'
 import { irisSpec } from '../../../support/serving/artifact.ts'
@@ -25,6 +26,8 @@ beforeAll(async () => {
   fixture = await openServingFixture()
   key = await fixture.key()
   const to = await fixture.register(irisSpec())
+  await fixture.store.query(sql`
+    update versions set manifest = ${JSON.stringify({ output: irisSpec().output })}::jsonb where version = ${to}`)
   await moveChampion(fixture.store, { model: 'iris', to, cause: 'promotion', actor: 'anna', reason: 'first' })
   api = await startApi(fixture)
 })
@@ -49,6 +52,39 @@ it('the traffic of a model holds the champion’s ticks of the last day', async 
     ],
   })
   expect((await get('/v1/models/nothing/traffic')).status).toBe(404)
+})
+
+it('the traffic of a model holds what the champion answered and how its outcomes came, for simulations', async () => {
+  const { store } = fixture
+  const setosa = '{0.9,0.05,0.05}'
+  await store.query(sql`
+    insert into predictions (id, at, model, version, arm, generation, instances, features, outputs, latency_us)
+    select ('00000000-0000-4000-8000-' || lpad(to_hex(i), 8, '0') || '0000')::uuid, clock_timestamp() - i * interval '1 minute',
+      'iris', 'iris_v1.0.0', 'champion', 1, 1, '', case when i <= 6 then ${setosa}::real[] else '{0,1,0}' end, 1
+    from generate_series(1, 10) as i`)
+  expect((await get('/v1/models/iris/traffic')).json).toMatchObject({
+    answers: { names: ['setosa', 'versicolor', 'virginica'], counts: [6, 4, 0] },
+  })
+  expect((await get('/v1/models/iris/traffic')).json).not.toHaveProperty('labels')
+
+  await store.query(sql`
+    insert into outcomes (prediction_id, value, observed_at, arrived_at)
+    select id, '"setosa"'::jsonb, at, at + interval '10 seconds' from predictions where model = 'iris' and outputs[2] < 1
+    union all select id, '"virginica"'::jsonb, at, at + interval '10 seconds' from predictions
+      where model = 'iris' and outputs[2] = 1 and at < clock_timestamp() - interval '9 minutes'`)
+  const toMs = Date.now()
+  await insertQualityJudgement(store, {
+    model: 'iris',
+    version: 'iris_v1.0.0',
+    fromMs: toMs - 3_600_000,
+    toMs,
+    report: { level: 'held', judge: 'quality@1' } as never,
+    inputs: { maturity: { status: 'ok', horizonMs: 60_000, delays: 200 }, predictions: 9, labels: 9 },
+    policy: {} as never,
+  })
+  expect((await get('/v1/models/iris/traffic')).json).toMatchObject({
+    labels: { delay_ms: 60_000, window_ms: 3_600_000, predictions: 10, known: 8, right: 6 },
+  })
 })
 
 it('the feature counts of a model hold what the monitor judges, and tenure monitor backtest judges it again', async () => {

@@ -1,0 +1,93 @@
+/** Reads what simulations repeat of a model: the requests of the last day, what the champion answered, and how its outcomes came. */
+import { answerBinner, answerBins } from '../../../domain/model/answer-bins.ts'
+import { outputWidth, type Output } from '../../../domain/model/features.ts'
+import { scorePlace } from '../../../domain/model/quantile-levels.ts'
+import { maturedTruths } from '../../../domain/monitoring/quality.ts'
+import type { RecordedAnswers, RecordedLabels } from '../../../domain/simulation/recorded-answers.ts'
+import type { SimulatedWorld } from '../../../domain/simulation/scenario.ts'
+import { quantiles } from '../../../domain/statistics/quantiles.ts'
+import { readDayTraffic } from '../../../store/dashboard/overview.ts'
+import { listAnswered, listScores } from '../../../store/monitoring/matured-outcomes.ts'
+import { findLabelWindow } from '../../../store/monitoring/quality-judgements.ts'
+import type { Database } from '../../../store/postgres.ts'
+import { findChampion } from '../../../store/registry/champions.ts'
+import { getVersion, type Version } from '../../../store/registry/versions.ts'
+
+const dayMs = 86_400_000
+/** Requests whose answers are read. */
+const sampled = 5_000
+const percentiles = Array.from({ length: 101 }, (_, i) => i / 100)
+
+export type RecordedTraffic = Required<Pick<SimulatedWorld, 'tickMs' | 'recorded'>> &
+  Pick<SimulatedWorld, 'answers' | 'labels'>
+
+export async function readRecordedTraffic(
+  database: Database,
+  { model, tickMs, nowMs }: { model: string; tickMs: number; nowMs: number },
+): Promise<RecordedTraffic> {
+  const recorded = await readDayTraffic(database, { model, tickMs })
+  const champion = await findChampion(database, model)
+  if (champion === undefined) return { tickMs, recorded }
+  const version = await getVersion(database, champion.version)
+  return {
+    tickMs,
+    recorded,
+    answers: await readAnswers(database, version, nowMs),
+    labels: await readLabels(database, version),
+  }
+}
+
+async function readAnswers(
+  database: Database,
+  { model, version, manifest: { output, profile } }: Version,
+  nowMs: number,
+): Promise<RecordedAnswers | undefined> {
+  const bins = answerBins(output, profile?.score)
+  const binOf = bins && answerBinner(bins, output)
+  if (bins === undefined || binOf === undefined) return undefined
+  const span = { model, version, fromMs: nowMs - dayMs, toMs: nowMs }
+  const outputs = Float32Array.from(await listScores(database, span, sampled))
+  const width = outputWidth(output)
+  const rows = outputs.length / width
+  if (rows < 1) return undefined
+  const counts = bins.names.map(() => 0)
+  for (let row = 0; row < rows; row++) counts[binOf(outputs, row)]!++
+  if (bins.edges.length === 0) return { names: bins.names, counts }
+  const middle = scorePlace(output)
+  const scores = Array.from({ length: rows }, (_, row) => outputs[row * width + middle]!)
+  return {
+    names: bins.names,
+    counts,
+    edges: bins.edges,
+    scores: quantiles(scores, percentiles).map((score) => score ?? 0),
+  }
+}
+
+/** By the window of outcomes that the monitor has judged last. */
+async function readLabels(
+  database: Database,
+  { model, version, manifest: { output } }: Version,
+): Promise<RecordedLabels | undefined> {
+  const window = await findLabelWindow(database, { model, version })
+  if (window === undefined) return undefined
+  const { fromMs, toMs, nowMs, delayMs } = window
+  const span = { model, version, fromMs, toMs, width: outputWidth(output) }
+  const answered = await listAnswered(database, span, sampled)
+  const { rows, cohort } = maturedTruths({ ...answered, span: { fromMs, toMs, nowMs }, output })
+  if (cohort.predictions === 0) return undefined
+  const right = rightOf(output)
+  return {
+    delayMs,
+    windowMs: toMs - fromMs,
+    predictions: cohort.predictions,
+    known: rows.length,
+    ...(right && { right: rows.filter(right).length }),
+  }
+}
+
+/** Whether an answer was right; undefined for numbers, which are never just right. */
+function rightOf(output: Output): ((row: { y: number; answer: readonly number[] }) => boolean) | undefined {
+  if (output.kind === 'number' || output.kind === 'quantiles') return undefined
+  if (output.kind === 'probability') return ({ y, answer }) => Number(answer[0]! >= output.threshold) === y
+  return ({ y, answer }) => answer.indexOf(Math.max(...answer)) === y
+}

@@ -1,0 +1,102 @@
+/** What the champion of a simulated release answers and how its outcomes become known: as recorded, or by the defaults. */
+import { defaultLabelPolicy } from '../monitoring/label-maturity.ts'
+import { normalCdf, normalQuantile, sumOf } from '../statistics/distributions.ts'
+
+/** The answers of a champion, in the bins that the judge of a release compares. */
+export interface RecordedAnswers {
+  names: readonly string[]
+  counts: readonly number[]
+  /** Of a number: its percentiles from 0 to 100, and the upper edges of all bins but the last. */
+  scores?: readonly number[]
+  edges?: readonly number[]
+}
+
+/** The matured outcomes of a champion. */
+export interface RecordedLabels {
+  /** The age at which an outcome is due, and the length of a window of them. */
+  delayMs: number
+  windowMs: number
+  /** Predictions of the newest window, those of them with an outcome, and those of these that were right; absent for a number. */
+  predictions: number
+  known: number
+  right?: number
+}
+
+/** How often the champion gives each answer, and the candidate under a shift or with numbers off by a factor. */
+export function answerShares(
+  { answers, positiveShare }: { answers?: RecordedAnswers; positiveShare: number },
+  { shift = 0, factor }: { shift?: number; factor?: number },
+): { champion: number[]; canary: number[] } {
+  if (factor !== undefined) {
+    const champion = numberShares(answers, 1)
+    return { champion, canary: numberShares(answers, factor) }
+  }
+  const champion = recordedShares(answers) ?? [1 - positiveShare, positiveShare]
+  const last = champion.at(-1)!
+  const shifted = Math.min(1, last * (1 + shift))
+  const others = last < 1 ? (1 - shifted) / (1 - last) : 0
+  return {
+    champion,
+    canary: champion.map((share, i) => (i === champion.length - 1 ? shifted : share * others)),
+  }
+}
+
+function recordedShares(answers: RecordedAnswers | undefined): number[] | undefined {
+  const total = sumOf(answers?.counts ?? [])
+  return total === 0 ? undefined : answers!.counts.map((count) => count / total)
+}
+
+/** The spread of a number's logarithm where none is recorded. */
+const logNumberSpread = 1
+
+/** The shares of a number in the ranges between the champion's 10th, 50th and 90th percentile. */
+function numberShares(answers: RecordedAnswers | undefined, factor: number): number[] {
+  const { scores, edges } = answers ?? {}
+  const below =
+    scores === undefined || edges === undefined
+      ? [0.1, 0.5, 0.9].map(
+          (q) => normalCdf((normalQuantile(q) ?? 0) - Math.log(factor) / logNumberSpread) ?? 0,
+        )
+      : edges.map((edge) => scores.filter((score) => score * factor < edge).length / scores.length)
+  return [...below, 1].map((share, i) => share - (below[i - 1] ?? 0))
+}
+
+/** How long outcomes take and a window of them lasts; a probation that covers labels takes as long. */
+export const labelTimeOf = (labels: RecordedLabels | undefined): number | undefined =>
+  labels && labels.delayMs + labels.windowMs
+
+/** How often the champion is right; always where no outcome is recorded. */
+export const rightShare = ({ right, known }: Partial<RecordedLabels> = {}): number =>
+  right === undefined || !known ? 1 : right / known
+
+/** Pairs that exactly one version answered rightly. */
+export interface DiscordantPairs {
+  b: number
+  c: number
+}
+
+/** Pairs count as the judge counts those of real releases: from the age at which outcomes are due, where enough of them come. */
+export function maturingPairs(labels: RecordedLabels | undefined): {
+  /** The share of pairs whose outcome becomes known. */
+  coverage: number
+  add(atMs: number, pairs: DiscordantPairs): void
+  known(nowMs: number): DiscordantPairs
+} {
+  const known = { b: 0, c: 0 }
+  const young: (DiscordantPairs & { atMs: number })[] = []
+  const { delayMs = 0, predictions = 1, known: outcomes = 1 } = labels ?? {}
+  const covered = predictions > 0 ? outcomes / predictions : 0
+  const coverage = covered >= defaultLabelPolicy.minCoverage ? covered : 0
+  let at = 0
+  return {
+    coverage,
+    add: (atMs, pairs) => void young.push({ atMs, ...pairs }),
+    known(nowMs) {
+      for (; at < young.length && young[at]!.atMs + delayMs <= nowMs; at++) {
+        known.b += young[at]!.b
+        known.c += young[at]!.c
+      }
+      return { ...known }
+    },
+  }
+}
