@@ -30,7 +30,7 @@ export async function judgeAgain(store: Store, limit = maxReleases): Promise<Jud
 
 type Told = Pick<Verdict, 'kind' | 'reasons'>
 
-/** The replicas store the counters of a tick at most this many ticks late, so a look may have seen less of the last ones. */
+/** The replicas store the counters of a tick some ticks late, so a look may have seen less of the last ones before its newest counters. */
 const lateTicks = 5
 
 /** Undefined where the counters are not those of the decision. */
@@ -51,7 +51,7 @@ async function judgeOnce(store: Store, decided: TerminalDecision): Promise<Told 
       })
     const decidedMs = Date.parse(at)
     const whole = judgedAt(decidedMs)
-    const earlier = judgedAt(decidedMs - lateTicks * state.policy.watch.tickMs)
+    const earlier = judgedAt(decidedMs - staleMs - lateTicks * state.policy.watch.tickMs)
     const isSame = (['canary', 'control'] as const).every((arm) => {
       const seen = requestsOf(inputs, arm)
       return requestsOf(earlier.inputs, arm) <= seen && seen <= requestsOf(whole.inputs, arm)
