@@ -33,7 +33,7 @@ import {
   saveRelease,
   type ReleaseCommand,
 } from '../../store/release/releases.ts'
-import { findRouting } from '../../store/serving/routing.ts'
+import { findRouting, findRoutingPlace, firstEpoch } from '../../store/serving/routing.ts'
 import { findQueueEntry, rejectQueued, type QueuedRelease } from '../../store/release/release-queue.ts'
 import type { ReleaseRequest } from '../../workflows/messages.ts'
 import type { Deps } from '../deps.ts'
@@ -194,7 +194,7 @@ async function gather(database: Database, opening: Opening): Promise<ReleaseFact
   const stale = opening.drill === undefined ? await issueOfDrills(database, { model, policy }) : undefined
   if (stale !== undefined) return { refused: stale }
   const requester = (await findActiveKeys(database)).find(({ name }) => name === requestedBy)
-  const routing = await findRouting(database, model)
+  const place = await findRoutingPlace(database, model)
   const latency =
     baseline === undefined
       ? undefined
@@ -218,8 +218,8 @@ async function gather(database: Database, opening: Opening): Promise<ReleaseFact
       ? { latencyUs: { p95: Math.max(latency.p95, noticeableUs), p99: Math.max(latency.p99, noticeableUs) } }
       : {}),
     labelsMs: policy.probation?.coverLabels === true ? await findLabelTime(database, model) : undefined,
-    epoch: routing?.route.epoch ?? 0,
-    generation: routing?.route.generation ?? 0,
+    epoch: place?.epoch ?? firstEpoch,
+    generation: place?.generation ?? 0,
   }
 }
 

@@ -7,7 +7,7 @@ import { findChampion, findIncompatibilities } from '../../store/registry/champi
 import { listDecisions } from '../../store/release/decisions.ts'
 import { findRelease } from '../../store/release/releases.ts'
 import { findUnfencedBefore } from '../../store/release/rollback.ts'
-import { findRouting, listSilentReplicas } from '../../store/serving/routing.ts'
+import { findRoutingPlace, listSilentReplicas } from '../../store/serving/routing.ts'
 import type { Deps } from '../deps.ts'
 import { returnToBaseline } from '../../store/release/close-release.ts'
 import { awaitAcknowledgements } from './await-replicas.ts'
@@ -28,7 +28,7 @@ export const rollBackCandidate =
       const { store, log } = deps
       const state = (await supportedState(deps, store, given))?.state ?? unknown(given)
       const { id: release, model, version } = state
-      const findEpoch = async () => (await findRouting(store, model))?.route.epoch
+      const findEpoch = async () => (await findRoutingPlace(store, model))?.epoch
       for (;;) {
         const epoch = await findEpoch()
         const wasChampion = await store.transaction((database) => returnToBaseline(database, state))
@@ -55,12 +55,12 @@ async function findRecovery(
   wasChampion: boolean,
 ): Promise<RollBackReport> {
   const { id, model, version, policy } = state
-  const now = await findRouting(deps.store, model)
+  const now = await findRoutingPlace(deps.store, model)
   const { problems, atMs } = now
-    ? await awaitAcknowledgements(deps, beat, now.route, policy.watch.acknowledgeMs)
+    ? await awaitAcknowledgements(deps, beat, { ...now, model }, policy.watch.acknowledgeMs)
     : { problems: [], atMs: 0 }
   // Not awaited: a replica that is gone for good would hold up the end of the release.
-  const unfencedBefore = now && (await findUnfencedBefore(deps.store, state, now.route))
+  const unfencedBefore = now && (await findUnfencedBefore(deps.store, state, now))
   const cutOff = unfencedBefore ? await listSilentReplicas(deps.store, { ...unfencedBefore, model }) : []
   const orderedMs = Date.parse((await findRelease(deps.store, id))?.rolledBackAt ?? '') || atMs
   const champion = (await findChampion(deps.store, model))?.version

@@ -119,7 +119,7 @@ export interface ServingDeps {
 
 /** Events for the log of the process. */
 export interface ServingEvents {
-  followed(route: Route, cause: 'followed' | 'recalled'): void
+  followed(route: Route, cause: 'followed' | 'recalled' | 'dropped'): void
   refused(model: string, problem: RoutingProblem): void
   /** Why a snapshot of an earlier process is rejected. */
   forgotten(why: string): void

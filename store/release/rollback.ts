@@ -16,7 +16,7 @@ import {
   type Champion,
   type RollbackTarget,
 } from '../registry/champions.ts'
-import { findRouting, type RoutingPlace } from '../serving/routing.ts'
+import { findRouting, findRoutingPlace, type RoutingPlace } from '../serving/routing.ts'
 import { returnToBaseline, routeCompletely } from './close-release.ts'
 import { recordCommand, type OutboxMessage } from './command-outbox.ts'
 import { findOpenRelease, findReleasable, lockRelease, type Release } from './releases.ts'
@@ -66,8 +66,8 @@ export interface ServingRollback {
   to?: string
   /** The release whose candidate it was. */
   release?: string
-  /** What the replicas have to follow; absent without a route. */
-  route?: Route
+  /** What the replicas have to acknowledge; absent when nothing was ever routed. */
+  place?: RoutingPlace
   /** See `findUnfencedBefore`. */
   unfencedBefore?: RoutingPlace
   passedOver: string[]
@@ -85,6 +85,8 @@ export async function findUnfencedBefore(
   { version, baseline, epoch, routings: [first] }: ReleaseState,
   now: RoutingPlace,
 ): Promise<RoutingPlace | undefined> {
+  // Without a route, only a backup that was restored meanwhile can have lost one.
+  if (now.generation === 0) return epoch < now.epoch ? now : undefined
   if (baseline === undefined) return now
   if ((await findReleasable(database, version))?.proven !== true) return undefined
   return first === undefined ? now : { epoch, generation: first.generation }
@@ -111,14 +113,15 @@ export async function rollBackServing(
       outcome: 'rolled_back',
       from: version,
       to: champion.version,
-      route,
+      place: route,
       unfencedBefore: route,
       passedOver: [],
       repeated: true,
     }
   const done = await rollBackChampion(database, order, unfit)
   if ('outcome' in done) return done
-  return { outcome: 'rolled_back', ...done, unfencedBefore: done.route, repeated: false }
+  const { route: place, ...moved } = done
+  return { outcome: 'rolled_back', ...moved, place, unfencedBefore: place, repeated: false }
 }
 
 /**
@@ -158,15 +161,15 @@ async function rollBackOpenCandidate(
     throw new DomainError('no_rollback_target', `${version} is champion and the model has no earlier version`)
   if (rolledBackAt === undefined)
     await recordCommand(database, { releaseId: id, model, command: 'rollback', message: order.commandTo(id) })
-  const route = (await findRouting(database, model))?.route
-  const unfencedBefore = route && (await findUnfencedBefore(database, state, route))
+  const place = await findRoutingPlace(database, model)
+  const unfencedBefore = place && (await findUnfencedBefore(database, state, place))
   const repeated = rolledBackAt !== undefined
   return {
     outcome: 'rolled_back',
     from: version,
     to,
     release: id,
-    route,
+    place,
     unfencedBefore,
     passedOver: [],
     repeated,

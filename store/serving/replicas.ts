@@ -87,6 +87,8 @@ export interface FallbackRow {
 
 export interface RoutingRead {
   databaseMs: number
+  /** The newest routing epoch. */
+  epoch: number
   models: string[]
   rows: RoutingRow[]
   flags: SwitchRow[]
@@ -97,6 +99,7 @@ export interface RoutingRead {
 export async function readRouting(database: Database): Promise<RoutingRead> {
   const rows = await database.query<RoutingRead>(prepared`
     select extract(epoch from clock_timestamp())::double precision * 1000 as "databaseMs",
+      (select coalesce(max(epoch), 0) from routing_epochs) as epoch,
       (select coalesce(jsonb_agg(name), '[]') from models) as models,
       (select coalesce(jsonb_agg(jsonb_build_object(
         'model', model, 'epoch', epoch, 'generation', generation, 'route', route,

@@ -12,6 +12,9 @@ import type { Database } from '../postgres.ts'
 /** A place in the order of all routing of a model. Generation 0 is before the first. */
 export type RoutingPlace = Pick<Route, 'epoch' | 'generation'>
 
+/** The epoch of a database that was never restored. */
+export const firstEpoch = 1
+
 export interface Routing {
   route: Route
   /** When this generation was written, on the database's clock. */
@@ -35,6 +38,19 @@ export async function findRouting(database: Database, model: string): Promise<Ro
   return row && toRouting(row)
 }
 
+/** What the replicas acknowledge: the place of the route or, without one after a restore, generation 0 of the restored epoch. */
+export async function findRoutingPlace(database: Database, model: string): Promise<RoutingPlace | undefined> {
+  const now = await findRouting(database, model)
+  if (now !== undefined) return { epoch: now.route.epoch, generation: now.route.generation }
+  const epoch = await findEpoch(database)
+  return epoch === firstEpoch ? undefined : { epoch, generation: 0 }
+}
+
+async function findEpoch(database: Database): Promise<number> {
+  const [row] = await database.query<{ epoch: number }>(sql`select max(epoch) as epoch from routing_epochs`)
+  return row?.epoch ?? firstEpoch
+}
+
 export interface RouteWrite {
   /** Epoch and generation are set by the write. */
   route: Omit<Route, 'epoch' | 'generation'>
@@ -47,9 +63,7 @@ export interface RouteWrite {
 /** Writes the next generation and tells the replicas. Throws `stale_generation` when another writer was first. */
 export async function writeRoute(database: Database, write: RouteWrite): Promise<Routing> {
   const { route, replaces, exposureMs } = write
-  const [{ epoch } = { epoch: 1 }] = await database.query<{ epoch: number }>(
-    sql`select max(epoch) as epoch from routing_epochs`,
-  )
+  const epoch = await findEpoch(database)
   const next: Route = { ...route, epoch, generation: replaces.generation + 1 }
   const issues = issuesOfRoute(next)
   if (issues.length > 0)

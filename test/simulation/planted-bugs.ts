@@ -330,6 +330,26 @@ export const plants: readonly Plant[] = [
     ),
   ),
   scripted(
+    'restore-loses-the-first-route',
+    plant(
+      'lost-route-not-awaited',
+      'the rollback of a version whose route a restore has lost waits for no replica',
+      'store/serving/routing.ts',
+      'return epoch === firstEpoch ? undefined : { epoch, generation: 0 }',
+      'return undefined',
+    ),
+  ),
+  scripted(
+    'restore-loses-the-first-route',
+    plant(
+      'lost-route-kept',
+      'a replica serves on the route that a restore has lost',
+      'api/serving/routing/routing.ts',
+      '      routes.drop(model)\n',
+      '',
+    ),
+  ),
+  scripted(
     'approval-meets-the-verdict',
     plant(
       'verdict-forgotten',

@@ -207,6 +207,27 @@ export const scripts: readonly Script[] = [
     },
   },
   {
+    name: 'restore-loses-the-first-route',
+    says: 'The promotion of a first version is written and its report is late. A backup from before it is restored, one replica is cut off from the database, and a rollback is accepted.',
+    scenario: scenario({}, { hasChampion: false, healsAtMs: 13_000, untilMs: 13_000 }),
+    outcomes: ['rolled_back'],
+    play(stage) {
+      at(stage, begins('promote'), () => stage.faults.keepBackup())
+      at(
+        stage,
+        tells('promote'),
+        () =>
+          void stage.world.after(stage.temporal, 600, () => {
+            stage.faults.restore()
+            stage.faults.befall({ kind: 'cut replica', atMs: 0, forMs: 9_000, which: 0 })
+            // Replicas have six seconds after a restore before the properties judge them.
+            stage.world.after(stage.temporal, 6_100, () => orders(stage, 'rollback'))
+          }),
+        7_000,
+      )
+    },
+  },
+  {
     name: 'pause-meets-the-verdict',
     says: 'The verdict fail is stored. A pause cancels the watch before its report arrives. The candidate behaves from then on, and the next look is late.',
     scenario: bad(scenario({ strategy: 'canary' }, { callers: 40 }), 0.3),

@@ -1,5 +1,4 @@
 /** Waits for the replicas after a rollback, and tells which of them may still serve the version. */
-import type { Route } from '../../../domain/serving/route.ts'
 import type { Store } from '../../../store/postgres.ts'
 import {
   follows,
@@ -20,26 +19,26 @@ const graceMs = 500
  */
 export async function awaitReplicas(
   { store, leaseMs }: { store: Store; leaseMs: number },
-  route: Route,
+  place: RoutingPlace & { model: string },
   unfencedBefore: RoutingPlace | undefined,
 ): Promise<RollbackReplica[]> {
   const untilMs = performance.now() + leaseMs + graceMs
   const seen = new Map<string, ReplicaProgress>()
   for (let pauseMs = pollMs.first; ; pauseMs = Math.min(2 * pauseMs, pollMs.longest)) {
     // The order is written; a database that goes away now only keeps the replicas from being seen.
-    const live = await listReplicaProgress(store, route.model).catch(() => undefined)
+    const live = await listReplicaProgress(store, place.model).catch(() => undefined)
     for (const each of live ?? []) seen.set(each.id, each)
-    const waiting = live?.some((each) => !follows(each, route)) ?? true
+    const waiting = live?.some((each) => !follows(each, place)) ?? true
     if (waiting && performance.now() < untilMs) {
       await new Promise((resolve) => setTimeout(resolve, pauseMs))
       continue
     }
-    const cutOff = unfencedBefore && { ...unfencedBefore, model: route.model }
+    const cutOff = unfencedBefore && { ...unfencedBefore, model: place.model }
     const silent = cutOff ? await listSilentReplicas(store, cutOff).catch(() => []) : []
     const ended =
       live === undefined ? [] : [...seen.values()].filter(({ id }) => !live.some((each) => each.id === id))
     const stateOf = (each: ReplicaProgress): RollbackReplica['state'] => {
-      if (follows(each, route)) return each.problem === undefined ? 'follows' : 'refuses'
+      if (follows(each, place)) return each.problem === undefined ? 'follows' : 'refuses'
       if (!ended.includes(each)) return 'silent'
       return cutOff === undefined || follows(each, cutOff) ? 'fenced' : 'cut_off'
     }

@@ -31,14 +31,18 @@ export async function orderRollback(
       from,
       to,
       release: releaseId,
-      route,
+      place,
       unfencedBefore,
       ...done
     } = await writeRollback(deps, actor, input)
     const replicas =
-      route === undefined
+      place === undefined
         ? []
-        : await awaitReplicas({ store: deps.store, leaseMs: deps.serving.leaseMs }, route, unfencedBefore)
+        : await awaitReplicas(
+            { store: deps.store, leaseMs: deps.serving.leaseMs },
+            { ...place, model },
+            unfencedBefore,
+          )
     const told = { from, to, releaseId, replicas, tookMs: sinceStart() }
     deps.log.info({ model, by: actor.name, ...told, ...done }, 'rolled back')
     return { ...told, version: to, outcome: 'rolled_back', model, message: sentenceOf({ ...told, ...done }) }

@@ -113,6 +113,13 @@ export function createRouteFollower(options: FollowerOptions) {
       forget()
       return built
     },
+    /** Stops to serve a model. */
+    drop(model: string): void {
+      beforeFollow(model)
+      counters.close(model)
+      live.delete(model)
+      forget()
+    },
     /** Loads fallback versions ahead of need; a failure does not delay a route. */
     async prepareSwitches(recalled: boolean): Promise<void> {
       await switches.loadFallbacks(async (version) => {

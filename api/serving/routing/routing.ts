@@ -5,6 +5,7 @@
 import { hasCandidate, isNewer, type Route } from '../../../domain/serving/route.ts'
 import { fallbackName } from '../../../domain/serving/kill-switch.ts'
 import type { Acknowledgement, RoutingRead, RoutingRow } from '../../../store/serving/replicas.ts'
+import { firstEpoch } from '../../../store/serving/routing.ts'
 import type { StandingFallback } from '../../../store/serving/replica-fallbacks.ts'
 import type { RoutingSnapshot } from './disk-cache.ts'
 import { parseRow } from './parse-route.ts'
@@ -27,7 +28,10 @@ export interface ReplicaRouting {
   take(read: RoutingRead, sentAt: number): Promise<void>
   /** Applies the snapshot of an earlier process, unless the database has been read. */
   recall(remembered: RoutingSnapshot): Promise<void>
-  /** Acknowledgements to store: the generation that each model follows, or the problem. */
+  /**
+   * Acknowledgements to store: the generation that each model follows, or the problem. In a restored database that a model has no route is
+   * acknowledged as generation 0.
+   */
   acknowledgements(): Omit<Acknowledgement, 'replica'>[]
   /** Marks one as stored. */
   acknowledged(acknowledgement: Omit<Acknowledgement, 'replica'>): void
@@ -53,7 +57,7 @@ export interface RoutingProblem {
 
 export interface RoutingOptions extends FollowerOptions {
   lease: Lease
-  onFollow: (route: Route, cause: 'followed' | 'recalled') => void
+  onFollow: (route: Route, cause: 'followed' | 'recalled' | 'dropped') => void
   onProblem: (model: string, problem: RoutingProblem) => void
 }
 
@@ -65,6 +69,7 @@ export function createRouting(options: RoutingOptions): ReplicaRouting {
   const problems = new Map<string, RoutingProblem>()
   const sentAcknowledgements = new Map<string, string>()
   let filled = false
+  let epochRead = firstEpoch
   let turn: Promise<unknown> = Promise.resolve()
 
   const refuse = (row: RoutingRow, text: string): void => {
@@ -95,6 +100,19 @@ export function createRouting(options: RoutingOptions): ReplicaRouting {
       // A newer route exists, so the exposure of the old one is no longer renewed.
       if (current !== undefined) current.exposedUntil = 0
       refuse(row, (error as Error).message)
+    }
+  }
+  /**
+   * A database that was restored from a backup knows no route of a model that was released after the backup. Its version
+   * is not served any more, because nothing there could roll it back.
+   */
+  const dropLost = ({ epoch, rows }: RoutingRead): void => {
+    const routed = new Set(rows.map(({ model }) => model))
+    for (const [model, { route }] of live) {
+      if (routed.has(model) || route.epoch >= epoch) continue
+      routes.drop(model)
+      problems.delete(model)
+      options.onFollow(route, 'dropped')
     }
   }
   const expose = (model: ActiveRoute, { remainingMs, exposedUntilMs }: RoutingRow, sentAt: number): void => {
@@ -130,6 +148,8 @@ export function createRouting(options: RoutingOptions): ReplicaRouting {
         // Before the routes, so that loading a version does not delay a kill switch.
         if (switches.take(read.flags, read.fallbacks)) routes.applySwitches()
         await Promise.all(read.rows.map((row) => takeRow(row, sentAt)))
+        dropLost(read)
+        epochRead = read.epoch
         filled = true
         await routes.prepareSwitches(false)
         await routes.prepareStandbys(false)
@@ -146,12 +166,15 @@ export function createRouting(options: RoutingOptions): ReplicaRouting {
         filled ||= live.size > 0
       }),
     acknowledgements: () =>
-      [...new Set([...live.keys(), ...problems.keys()])].flatMap((model) => {
-        const problem = problems.get(model)
-        const { epoch, generation } = problem ?? live.get(model)!.route
-        const acknowledgement = { model, epoch, generation, problem: problem?.text }
-        return sentAcknowledgements.get(model) === JSON.stringify(acknowledgement) ? [] : [acknowledgement]
-      }),
+      [...new Set([...live.keys(), ...problems.keys(), ...(epochRead > firstEpoch ? models : [])])].flatMap(
+        (model) => {
+          const problem = problems.get(model)
+          const { epoch, generation } = problem ??
+            live.get(model)?.route ?? { epoch: epochRead, generation: 0 }
+          const acknowledgement = { model, epoch, generation, problem: problem?.text }
+          return sentAcknowledgements.get(model) === JSON.stringify(acknowledgement) ? [] : [acknowledgement]
+        },
+      ),
     acknowledged: (acknowledgement) =>
       void sentAcknowledgements.set(acknowledgement.model, JSON.stringify(acknowledgement)),
     live: () => live.values(),

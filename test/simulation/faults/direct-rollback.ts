@@ -34,7 +34,7 @@ export async function rollBackDirectly(
     world.tell(`   the order fails: ${error.message}`),
   )
   if (done?.outcome !== 'rolled_back') return
-  const { from, to, release, route, unfencedBefore, repeated } = done
+  const { from, to, release, place, unfencedBefore, repeated } = done
   world.tell(`${by} rolls ${from} back, ${to} serves${repeated ? ', as before' : ''}`)
   if (release !== undefined && !repeated) {
     properties.rolledBackByUser(release)
@@ -43,8 +43,12 @@ export async function rollBackDirectly(
       if (temporal.running(workflowId)) temporal.signal(workflowId, 'rollback', recorded?.['message'])
     })
   }
-  if (route === undefined) return
-  const replicas = await awaitReplicas({ store, leaseMs }, route, unfencedBefore)
+  if (place === undefined) return
+  const replicas = await awaitReplicas(
+    { store, leaseMs },
+    { ...place, model: simulatedModel },
+    unfencedBefore,
+  )
   const now = server.memory.row('champions', simulatedModel)?.['version']
   const isAcknowledged = replicas.every(({ state }) => state === 'follows' || state === 'fenced')
   if (isAcknowledged && now !== from) properties.rolledBack(from)

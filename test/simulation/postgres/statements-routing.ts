@@ -67,7 +67,7 @@ export const routingStatements: Statements = {
     },
   ],
   '16a2ea6b': [
-    'writeRoute, epoch',
+    'findEpoch',
     (query) => [{ epoch: Math.max(...query.all('routing_epochs').map((row) => row['epoch'] as number)) }],
   ],
   '98976f6c': ['writeRoute, first', writeFirst(false)],
@@ -195,11 +195,12 @@ export const routingStatements: Statements = {
       return [{ pg_notify: '' }]
     },
   ],
-  ca8c5f31: [
+  '779065d3': [
     'readRouting',
     (query) => [
       {
         databaseMs: query.clockMs,
+        epoch: Math.max(...query.all('routing_epochs').map((row) => row['epoch'] as number)),
         models: query.all('models').map(({ name }) => name),
         rows: (query.all('routing') as RoutingRow[]).map(
           ({ model, epoch, generation, route, exposed_until }) => ({

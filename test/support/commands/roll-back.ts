@@ -29,7 +29,7 @@ export async function rollBackModel(
   }
   const order = { id: randomUUID(), model, reason: 'callers complain' }
   const done = await writeRollback(parts as unknown as Parameters<typeof writeRollback>[0], key, order)
-  if (done.route !== undefined)
-    await awaitReplicas({ store, leaseMs: 5_000 }, done.route, done.unfencedBefore)
+  if (done.place !== undefined)
+    await awaitReplicas({ store, leaseMs: 5_000 }, { ...done.place, model }, done.unfencedBefore)
   return done
 }

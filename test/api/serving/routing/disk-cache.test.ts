@@ -15,6 +15,7 @@ import sql from 'sql-template-tag'
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
 import { issuesOf } from '../../../../api/routes/health.ts'
 import type { ApiDeps } from '../../../../api/deps.ts'
+import { readRouting } from '../../../../store/serving/replicas.ts'
 import { listReplicaProgress } from '../../../../store/serving/routing.ts'
 import {
   openServingFixture,
@@ -209,4 +210,21 @@ describe('a version is refused', () => {
       generation: route.generation - 1,
     })
   })
+})
+
+it('a route that a restored database does not have is neither followed nor kept, and that is acknowledged', async () => {
+  const { model, champion } = await threeVersions(fixture)
+  const replica = await replicaOf()
+  const route = await fixture.route(model, { proven: champion })
+  await replica.follows(route)
+  const { routing, now } = replica.serving
+  const read = await readRouting(fixture.store)
+  const without = { ...read, rows: read.rows.filter((row) => row.model !== model) }
+  const ownAcknowledgements = () => routing.acknowledgements().filter((each) => each.model === model)
+  await routing.take(without, now())
+  expect(replica.ask(model, request()).version).toBe(champion)
+  await routing.take({ ...without, epoch: route.epoch + 1 }, now())
+  expect(routing.find(model)).toBeUndefined()
+  expect(ownAcknowledgements()).toMatchObject([{ epoch: route.epoch + 1, generation: 0 }])
+  expect(routing.remembered().routes).not.toContainEqual(expect.objectContaining({ model }))
 })
