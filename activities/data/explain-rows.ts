@@ -5,7 +5,8 @@ import { missingColumn, placeText, valueIssue } from '../../domain/validation/so
 import { badValueOf, type BadValue } from '../../models/define/data/read-values.ts'
 import type { Duck } from './duckdb.ts'
 import { firstLineOf } from './source-errors.ts'
-import { findValue, unreadable, type SourceFile } from './source-files.ts'
+import { findValue } from './source-files.ts'
+import { unreadable, type SourceFile } from './source-views.ts'
 
 interface Rows {
   duck: Duck

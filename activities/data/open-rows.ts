@@ -6,7 +6,8 @@ import { declaredKinds } from '../../models/define/data/read-values.ts'
 import type { Duck } from './duckdb.ts'
 import { explainRows, requireColumns } from './explain-rows.ts'
 import { loadRows } from './known-rows.ts'
-import { openSourceFiles, reopenSourceFiles, unreadable } from './source-files.ts'
+import { openSourceFiles, reopenSourceFiles } from './source-files.ts'
+import { unreadable } from './source-views.ts'
 
 export interface OpenRows {
   /** Fills the table `known` from the files of the source. */

@@ -2,18 +2,25 @@
  * Downloads the files of a source that lie elsewhere: objects of S3 and files of web servers. They are then read, checked and digested like
  * files of the project, by a process that has no key of the object store.
  */
-import { open, rm } from 'node:fs/promises'
-import { extname } from 'node:path'
+import { mkdir, open, rm } from 'node:fs/promises'
+import { dirname, extname, join, matchesGlob } from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
 import { DomainError, isError } from '../../domain/errors.ts'
 import type { SourceDefinition } from '../../domain/model-definition.ts'
-import { isRemoteFile, parseS3Address } from '../../domain/validation/source-address.ts'
+import {
+  isPattern,
+  isRemoteFile,
+  parseS3Address,
+  splitPattern,
+} from '../../domain/validation/source-address.ts'
 import { openS3Store } from '../../store/objects/s3/s3-store.ts'
 import { isFull } from '../../store/outage.ts'
 import type { Deps } from '../deps.ts'
 import { outgoingFetch } from '../../store/outgoing-fetch.ts'
+import { tooManyFiles } from './matching-files.ts'
+import { maxSourceFiles } from './source-files.ts'
 
-/** Address → path of its copy. */
+/** Address → path of its copy; of a pattern, the same pattern below the folder of the copies. */
 export type SourceCopies = Record<string, string>
 
 type Place = Pick<Deps, 'artifacts'> & { config: Pick<Deps['config'], 's3'> }
@@ -33,17 +40,27 @@ export async function withSourceCopies<T>(
   work: (copies: SourceCopies) => Promise<T>,
 ): Promise<T> {
   const copies: SourceCopies = {}
+  /** What is removed, with the address that stands for it in a message. */
+  const drafts: [path: string, address: string][] = []
   try {
     for (const address of new Set(Object.values(files).filter(isRemoteFile))) {
       const path = await place.artifacts.draft(extname(new URL(address).pathname).slice(0, 20))
-      copies[address] = path
-      await (address.startsWith('s3:') ? downloadObject(place, address, path) : downloadFile(address, path))
+      if (isPattern(address)) {
+        const { folder, rest } = splitPattern(address)
+        drafts.push([path, folder])
+        copies[address] = `${path}/${rest}`
+        await downloadMatching(place, address, path)
+      } else {
+        drafts.push([path, address])
+        copies[address] = path
+        await (address.startsWith('s3:') ? downloadObject(place, address, path) : downloadFile(address, path))
+      }
     }
     return await work(copies)
   } catch (error) {
-    throw namingAddresses(error, copies)
+    throw namingAddresses(error, drafts)
   } finally {
-    for (const path of Object.values(copies)) await rm(path, { force: true })
+    for (const [path] of drafts) await rm(path, { force: true, recursive: true })
   }
 }
 
@@ -56,21 +73,47 @@ export const withCopiedFiles = <S extends Pick<SourceDefinition, 'files'>>(
   files: Object.fromEntries(Object.entries(source.files).map(([name, file]) => [name, copies[file] ?? file])),
 })
 
-function namingAddresses(error: unknown, copies: SourceCopies): unknown {
+function namingAddresses(error: unknown, drafts: readonly [path: string, address: string][]): unknown {
   if (!isError(error)) return error
   let { message } = error
-  for (const [address, path] of Object.entries(copies)) message = message.replaceAll(path, address)
+  for (const [path, address] of drafts) message = message.replaceAll(path, address)
   return message === error.message ? error : new DomainError(error.code, message, error.context)
 }
 
 const refused = (address: string, why: string): DomainError =>
   new DomainError('source_unreadable', `${address}: ${why}`)
 
-async function downloadObject({ config }: Place, address: string, path: string): Promise<void> {
+/** The bucket of an address, and its key there. */
+function openBucket({ config }: Place, address: string) {
   const { bucket, key } = parseS3Address(address) ?? { bucket: '', key: '' }
   if (config.s3 === undefined)
     throw refused(address, 'the workers have no key for S3: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY')
-  const found = await openS3Store({ ...config.s3, bucket, prefix: '' }).download(key, path)
+  return { objects: openS3Store({ ...config.s3, bucket, prefix: '' }), key }
+}
+
+/** Downloads the objects that a pattern matches, each to its place below `folder`. */
+async function downloadMatching(place: Place, address: string, folder: string): Promise<void> {
+  const { objects, key: pattern } = openBucket(place, address)
+  const { folder: prefix, rest } = splitPattern(pattern)
+  const start = prefix === '' ? '' : `${prefix}/`
+  const found: string[] = []
+  for await (const { key } of objects.list(start)) {
+    const below = key.slice(start.length)
+    // A key may have any parts; these would lead out of the folder.
+    const isPath = below.split('/').every((part) => part !== '' && part !== '.' && part !== '..')
+    if (isPath && matchesGlob(below, rest)) found.push(below)
+  }
+  if (found.length > maxSourceFiles) throw tooManyFiles(address, found.length, maxSourceFiles)
+  await mkdir(folder, { recursive: true })
+  for (const below of found) {
+    await mkdir(dirname(join(folder, below)), { recursive: true })
+    await objects.download(start + below, join(folder, below))
+  }
+}
+
+async function downloadObject(place: Place, address: string, path: string): Promise<void> {
+  const { objects, key } = openBucket(place, address)
+  const found = await objects.download(key, path)
   if (found === undefined)
     throw refused(address, 'there is no such object: put it there, or correct the address in the model file')
 }

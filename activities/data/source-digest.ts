@@ -3,6 +3,8 @@ import { createHash } from 'node:crypto'
 import { createReadStream } from 'node:fs'
 import { resolve } from 'node:path'
 import type { SourceDefinition } from '../../domain/model-definition.ts'
+import { isPattern } from '../../domain/validation/source-address.ts'
+import { digestOfJson } from '../../store/artifacts.ts'
 import { projectFolder } from '../../temporal.config.ts'
 import { withCopiedFiles, type SourceCopies } from './source-copies.ts'
 import { inspectFiles } from './source-files.ts'
@@ -12,13 +14,22 @@ export async function digestOfSource(
   source: SourceDefinition,
   copies: SourceCopies = {},
 ): Promise<Record<string, unknown>> {
-  await inspectFiles(withCopiedFiles(source, copies))
-  const files: Record<string, { path: string; digest: string }> = {}
+  const found = await inspectFiles(withCopiedFiles(source, copies))
+  const files: Record<string, { path: string; digest: string; files?: Record<string, string> }> = {}
   for (const [name, path] of Object.entries(source.files)) {
-    const hash = createHash('sha256')
-    for await (const chunk of createReadStream(resolve(projectFolder, copies[path] ?? path)))
-      hash.update(chunk as Buffer)
-    files[name] = { path, digest: `sha256:${hash.digest('hex')}` }
+    const digests: Record<string, string> = {}
+    for (const { file, place } of found.filter((each) => each.name === name))
+      digests[place] = await digestOfFile(file)
+    // Of a pattern, the digest is that of the names and digests of its files.
+    files[name] = isPattern(path)
+      ? { path, digest: digestOfJson(digests), files: digests }
+      : { path, digest: Object.values(digests)[0]! }
   }
   return { kind: source.kind, files, rows: source.rows, ...(source.derive ? { derive: source.derive } : {}) }
+}
+
+async function digestOfFile(file: string): Promise<string> {
+  const hash = createHash('sha256')
+  for await (const chunk of createReadStream(resolve(projectFolder, file))) hash.update(chunk as Buffer)
+  return `sha256:${hash.digest('hex')}`
 }

@@ -6,8 +6,7 @@ import { isUtf8 } from 'node:buffer'
 import { createReadStream } from 'node:fs'
 import { open } from 'node:fs/promises'
 import { resolve } from 'node:path'
-import { DomainError } from '../../domain/errors.ts'
-import type { SourceDefinition } from '../../domain/model-definition.ts'
+import type { DomainError } from '../../domain/errors.ts'
 import {
   layoutOf,
   maxRowBytes,
@@ -24,33 +23,39 @@ import {
   placeText,
   type DeclaredKind,
 } from '../../domain/validation/source-issue.ts'
-import { breaks, readAs, type BadValue } from '../../models/define/data/read-values.ts'
-import { textLiteral, quotedIdentifier } from '../../domain/sql-text.ts'
+import { breaks, type BadValue } from '../../models/define/data/read-values.ts'
+import { isPattern, splitPattern } from '../../domain/validation/source-address.ts'
+import { textLiteral } from '../../domain/sql-text.ts'
 import { projectFolder } from '../../temporal.config.ts'
 import type { Duck } from './duckdb.ts'
+import { listMatching, type MatchingFile } from './matching-files.ts'
+import {
+  createViews,
+  kindsIn,
+  readCsv,
+  unreadable,
+  type FileSource,
+  type SourceFile,
+} from './source-views.ts'
 
-type Source = Pick<SourceDefinition, 'kind' | 'files' | 'rows'>
-
-export interface SourceFile {
-  /** The name of its view. */
-  name: string
-  /** Relative to the project, or the copy of a remote file. */
-  file: string
-  /** Absent for Parquet. */
-  layout?: CsvLayout
-  /** Of a CSV that has been scanned. */
-  rows?: number
-}
+/** Most files of one pattern. */
+export const maxSourceFiles = 1_000
 
 const headBytes = 65_536
 const chunkBytes = 1_048_576
 
-export const unreadable = (message: string): DomainError => new DomainError('source_unreadable', message)
-
 /** Reads the first bytes of every file. Throws `source_unreadable` for one that is missing, empty or of another format. */
-export async function inspectFiles({ kind, files }: Source): Promise<SourceFile[]> {
-  return Promise.all(
-    Object.entries(files).map(async ([name, file]) => {
+export async function inspectFiles({ kind, files }: FileSource): Promise<SourceFile[]> {
+  const listed = await Promise.all(
+    Object.entries(files).map(async ([name, file]) =>
+      isPattern(file)
+        ? (await listFiles(file)).map(({ path, place }) => ({ name, file: path, place }))
+        : [{ name, file, place: file }],
+    ),
+  )
+  const inspected = await Promise.all(
+    listed.flat().map(async (each): Promise<SourceFile> => {
+      const { file } = each
       const head = await readHead(file)
       if (head.length === 0)
         throw unreadable(
@@ -58,7 +63,7 @@ export async function inspectFiles({ kind, files }: Source): Promise<SourceFile[
         )
       const format = otherFormat(head)
       if (kind === 'parquet') {
-        if (format === 'parquet') return { name, file }
+        if (format === 'parquet') return each
         throw unreadable(
           `${file}: the file is no Parquet file: declare it with csv(…), or export it as Parquet`,
         )
@@ -71,9 +76,38 @@ export async function inspectFiles({ kind, files }: Source): Promise<SourceFile[
         throw unreadable(
           `${placeText({ file, line: layout.skippedLines + 1 })}: two columns are named "${twice}": rename one of them`,
         )
-      return { name, file, layout }
+      return { ...each, layout }
     }),
   )
+  for (const name of Object.keys(files)) requireSameColumns(inspected.filter((each) => each.name === name))
+  return inspected
+}
+
+async function listFiles(pattern: string): Promise<MatchingFile[]> {
+  const found = await listMatching(pattern, maxSourceFiles).catch((error: unknown) => {
+    throw fileIssue(splitPattern(pattern).folder, error) ?? error
+  })
+  if (found.length > 0) return found
+  throw unreadable(
+    `${pattern}: no file matches: put the files there, or correct the pattern in the model file`,
+  )
+}
+
+/** A column that a file lacks would be missing in all of its rows. DuckDB compares files of Parquet by itself. */
+function requireSameColumns([first, ...others]: readonly SourceFile[]): void {
+  const has = (file: SourceFile | undefined, name: string) =>
+    file?.layout?.names.some((each) => each.toLowerCase() === name.toLowerCase()) ?? true
+  for (const each of others) {
+    const lacks = (a: SourceFile, b: SourceFile): void => {
+      const name = b.layout?.names.find((column) => !has(a, column))
+      if (name !== undefined)
+        throw unreadable(
+          `${a.file}: has no column "${name}", which ${b.file} has: export it again, or narrow the pattern`,
+        )
+    }
+    lacks(each, first!)
+    lacks(first!, each)
+  }
 }
 
 async function readHead(file: string): Promise<Uint8Array> {
@@ -109,14 +143,13 @@ function fileIssue(file: string, error: unknown): DomainError | undefined {
 /** Creates one view a file. Columns without a declared kind have the type that their values share. */
 export async function openSourceFiles(
   duck: Duck,
-  source: Source,
+  source: FileSource,
   declared: Readonly<Record<string, DeclaredKind>>,
 ): Promise<SourceFile[]> {
   const files = await inspectFiles(source)
-  for (const each of files) {
+  for (const each of files)
     if (each.layout !== undefined) each.rows = await checkRows(each.file, each.layout, declared)
-    await createView(duck, each, kindsIn(each, source, declared))
-  }
+  await createViews(duck, files, source, declared)
   return files
 }
 
@@ -127,57 +160,11 @@ export async function openSourceFiles(
 export async function reopenSourceFiles(
   duck: Duck,
   files: readonly SourceFile[],
-  source: Source,
+  source: FileSource,
   declared: Readonly<Record<string, DeclaredKind>>,
 ): Promise<void> {
-  for (const each of files) await createView(duck, each, kindsIn(each, source, declared), { careful: true })
+  await createViews(duck, files, source, declared, { careful: true })
 }
-
-async function createView(
-  duck: Duck,
-  { name, file, layout }: SourceFile,
-  kinds: ReadonlyMap<string, DeclaredKind>,
-  { careful }: { careful: boolean } = { careful: false },
-): Promise<void> {
-  const view = `create or replace temp view ${quotedIdentifier(name)} as`
-  if (layout === undefined)
-    return duck.run(`${view} select * from read_parquet(${textLiteral(resolve(projectFolder, file))})`)
-  const typeOf = (kind: DeclaredKind) => (kind === 'number' && !careful ? 'DOUBLE' : 'VARCHAR')
-  const texts = [...kinds].map(([column, kind]) => `${textLiteral(column)}: '${typeOf(kind)}'`)
-  const types = texts.length === 0 ? '' : `, types={${texts.join(', ')}}`
-  const read = `select * from ${readCsv(file, layout, `${types}${careful ? ', sample_size=-1' : ''}`)}`
-  const typed = [...kinds].flatMap(([column, kind]) =>
-    kind === 'time' || (kind === 'number' && careful)
-      ? [`${readAs(kind, column)} as ${quotedIdentifier(column)}`]
-      : [],
-  )
-  const replaced = typed.length === 0 ? read : read.replace('*', `* replace (${typed.join(', ')})`)
-  await duck.run(`${view} ${replaced}`)
-}
-
-const readCsv = (file: string, { delimiter, skippedLines }: CsvLayout, more: string): string =>
-  `read_csv(${textLiteral(resolve(projectFolder, file))}, delim=${textLiteral(String.fromCharCode(delimiter))}, quote='"', escape='"', header=true, comment='', skip=${skippedLines}${more})`
-
-/** The columns of a file that are declared, by the file's own spelling; also those that `rows` only renames. */
-function kindsIn(
-  { layout }: SourceFile,
-  { rows }: Source,
-  declared: Readonly<Record<string, DeclaredKind>>,
-): Map<string, DeclaredKind> {
-  const kinds = new Map<string, DeclaredKind>()
-  for (const [column, kind] of Object.entries(declared))
-    for (const name of layout?.names ?? []) {
-      const renamed = new RegExp(
-        `(^|[\\s,.])"?${escaped(name)}"?\\s+as\\s+"?${column}"?(?![A-Za-z0-9_])`,
-        'i',
-      )
-      if (name.toLowerCase() === column.toLowerCase() || (name !== '' && renamed.test(rows)))
-        kinds.set(name, kind)
-    }
-  return kinds
-}
-
-const escaped = (text: string): string => text.replace(/[^A-Za-z0-9_]/g, '\\$&')
 
 async function scan(file: string, layout: CsvLayout, rowNumber?: number): Promise<CsvScan> {
   const scanned = scanCsv(layout, rowNumber)
@@ -264,14 +251,14 @@ async function readRange(file: string, from: number, to: number): Promise<string
 export async function findValue(
   duck: Duck,
   files: readonly SourceFile[],
-  source: Source,
+  source: FileSource,
   { column, kind, value }: BadValue,
 ): Promise<
   { file: string; line: number | undefined; column: string; value: string; more: number } | undefined
 > {
-  for (const { name, file, layout } of files) {
+  for (const { file, layout } of files) {
     if (layout === undefined) continue
-    const direct = [...kindsIn({ name, file, layout }, source, { [column]: kind }).keys()]
+    const direct = [...kindsIn({ layout }, source, { [column]: kind }).keys()]
     for (const [place, each] of layout.names.entries()) {
       if (direct.length > 0 && !direct.includes(each)) continue
       const bad = direct.length > 0 ? breaks(kind, 'v') : `v = ${textLiteral(value)}`

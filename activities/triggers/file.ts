@@ -1,9 +1,11 @@
 /** Looks for new and changed files of the project that match a pattern. A missing share keeps the position. */
-import { readdir, stat } from 'node:fs/promises'
-import { join, matchesGlob, relative } from 'node:path'
-import { DomainError } from '../../domain/errors.ts'
+import { stat } from 'node:fs/promises'
+import { join } from 'node:path'
+import { DomainError, isError } from '../../domain/errors.ts'
 import type { FileSensor } from '../../domain/triggers/trigger.ts'
+import { splitPattern } from '../../domain/validation/source-address.ts'
 import { projectFolder } from '../../temporal.config.ts'
+import { listMatching } from '../data/matching-files.ts'
 import type { Look } from './sensor.ts'
 
 /** Path → length and time of change. */
@@ -27,26 +29,10 @@ export const lookForFiles: Look<FileSensor, SeenFiles> = async (_, { glob }, bef
 }
 
 async function filesOf(glob: string): Promise<SeenFiles> {
-  const parts = glob.split('/')
-  const wild = parts.findIndex((part, place) => /[*?[{]/.test(part) || place === parts.length - 1)
-  const folder = join(projectFolder, ...parts.slice(0, wild))
-  // Only `**` or a pattern in a folder's place leads below.
-  const isDeep = wild < parts.length - 1
-  const entries = await readdir(folder, { recursive: isDeep, withFileTypes: true }).catch(
-    (error: unknown) => {
-      throw asAway(relative(projectFolder, folder), error)
-    },
-  )
-  const paths = entries
-    .filter((entry) => !entry.isDirectory())
-    .map((entry) => relative(projectFolder, join(entry.parentPath, entry.name)))
-    .filter((path) => matchesGlob(path, glob))
-    .sort()
-  if (paths.length > maxFiles)
-    throw new DomainError(
-      'source_unreadable',
-      `${paths.length} files match ${glob}, limit ${maxFiles}: remove those that are done, or narrow the pattern`,
-    )
+  const found = await listMatching(glob, maxFiles).catch((error: unknown) => {
+    throw isError(error) ? error : asAway(splitPattern(glob).folder, error)
+  })
+  const paths = found.map(({ path }) => path)
   const marks = await Promise.all(paths.map(async (path) => [path, await markOf(path)] as const))
   return Object.fromEntries(marks.flatMap(([path, mark]) => (mark === undefined ? [] : [[path, mark]])))
 }

@@ -11,6 +11,35 @@ export function parseS3Address(address: string): { bucket: string; key: string }
 /** Whether a file of a source lies elsewhere and is downloaded. */
 export const isRemoteFile = (file: string): boolean => /^(?:s3|https?):\/\//.test(file)
 
+/** The folder in which a pattern begins, and the rest, from the first part with a wildcard on. Without one the rest is the name of the file. */
+export function splitPattern(pattern: string): { folder: string; rest: string } {
+  const parts = pattern.split('/')
+  const wild = parts.findIndex((part, place) => /[*?[{]/.test(part) || place === parts.length - 1)
+  return { folder: parts.slice(0, wild).join('/'), rest: parts.slice(wild).join('/') }
+}
+
+/** Whether a source names many files: `models/data/*.csv`, `s3://rows/2026-*.parquet`. A web server does not list its files. */
+export const isPattern = (file: string): boolean => !/^https?:/.test(file) && file.includes('*')
+
+/** The columns that the folders of a file name, as in `year=2026/month=03/rows.parquet`; null for the value that Hive writes for null. */
+export function partitionColumnsOf(place: string): Record<string, string | null> {
+  const found = [...place.matchAll(/(?:^|\/)([A-Za-z][A-Za-z0-9_]*)=([^/]*)(?=\/)/g)]
+  return Object.fromEntries(
+    found.map(([, column = '', value = '']) => [
+      column,
+      value === '__HIVE_DEFAULT_PARTITION__' ? null : decoded(value),
+    ]),
+  )
+}
+
+function decoded(text: string): string {
+  try {
+    return decodeURIComponent(text)
+  } catch {
+    return text
+  }
+}
+
 /** Why a file of a source cannot be read: neither a path inside the project nor an address; undefined when it can. */
 export function issueOfSourceFile(file: unknown): string | undefined {
   if (typeof file !== 'string' || file === '')

@@ -26,7 +26,10 @@ export interface SourceSpec {
   served?: ServedOptions
 }
 
-/** One file is seen as `source`; several by the names given to them. Paths are relative to the project. */
+/**
+ * One file is seen as `source`; several by the names given to them. Paths are relative to the project. A pattern such as `models/data/*.csv` or
+ * `s3://bucket/2026-*.csv` is all of its files as one table, at most 1,000; a folder `column=value` in the place of a wildcard is a column.
+ */
 type Files = string | Record<string, string>
 const named = (files: Files): Record<string, string> =>
   typeof files === 'string' ? { source: files } : files

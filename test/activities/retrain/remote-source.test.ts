@@ -17,6 +17,7 @@ import { openStore } from '../../../store/postgres.ts'
 import { upsertModels } from '../../../store/registry/models.ts'
 import { getSnapshot } from '../../../store/training/snapshots.ts'
 import { checkout, readConfig } from '../../../temporal.config.ts'
+import type { S3Settings } from '../../../store/objects/object-store.ts'
 import { environmentOf, openTestStore, sharedMoto } from '../../support/objects/moto-server.ts'
 import { migratedDatabase } from '../../support/servers/servers.ts'
 
@@ -35,13 +36,14 @@ const web = createServer((_request, response) => {
   response.writeHead(status).end(status === 200 ? rows : 'no')
 })
 let address: string
+let settings: S3Settings | undefined
 
 beforeAll(async () => {
   root = await mkdtemp(join(tmpdir(), 'tenure-remote-'))
   rows = await readFile(join(checkout, file))
   await new Promise<void>((resolve) => web.listen(0, '127.0.0.1', resolve))
   address = `http://127.0.0.1:${(web.address() as AddressInfo).port}/iris.csv`
-  const settings = await moto?.bucket('')
+  settings = await moto?.bucket('')
   const environment = settings && environmentOf(settings)
   const config = readConfig({
     DATABASE_URL: await migratedDatabase(),
@@ -99,6 +101,23 @@ describe('a snapshot of remote rows', () => {
       expect(await readdir(join(deps.config.artifactRoot, 'drafts'))).toEqual([])
     },
   )
+
+  it.skipIf(moto === undefined)('has the same digest from the parts that a pattern matches', async () => {
+    const [head, ...lines] = rows.toString().trimEnd().split('\n')
+    const store = openTestStore({ ...settings!, prefix: '' })
+    for (const [part, at] of [0, 75].entries())
+      await store.put(`parts/${part}.csv`, Buffer.from([head, ...lines.slice(at, at + 75), ''].join('\n')))
+    const source = `s3://${bucket}/parts/*.csv`
+    expect((await take(source)).digest).toBe(local)
+    const { source: kept } = await getSnapshot(deps.store, local)
+    expect(kept).toBeDefined()
+    await store.put('parts/2.csv', Buffer.from('other\n1\n'))
+    await expect(take(source)).rejects.toMatchObject({
+      code: 'source_unreadable',
+      message: expect.stringContaining(`s3://${bucket}/parts/2.csv: has no column`),
+    })
+    expect(await readdir(join(deps.config.artifactRoot, 'drafts'))).toEqual([])
+  })
 
   it.skipIf(moto === undefined)(
     'names the address of a row that cannot be read, and of an absent object',

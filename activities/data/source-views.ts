@@ -1,0 +1,147 @@
+/** Makes one DuckDB view of the files of a source, also of those that a pattern matches, with the columns that their folders name. */
+import { resolve } from 'node:path'
+import { DomainError } from '../../domain/errors.ts'
+import type { SourceDefinition } from '../../domain/model-definition.ts'
+import { textLiteral, quotedIdentifier } from '../../domain/sql-text.ts'
+import type { CsvLayout } from '../../domain/validation/csv-scan.ts'
+import { partitionColumnsOf } from '../../domain/validation/source-address.ts'
+import type { DeclaredKind } from '../../domain/validation/source-issue.ts'
+import { readAs } from '../../models/define/data/read-values.ts'
+import { projectFolder } from '../../temporal.config.ts'
+import type { Duck } from './duckdb.ts'
+
+export type FileSource = Pick<SourceDefinition, 'kind' | 'files' | 'rows'>
+
+export interface SourceFile {
+  /** The name of its view, which the files of a pattern share. */
+  name: string
+  /** Relative to the project, or the copy of a remote file. */
+  file: string
+  /** Of a pattern, the part of the path that it matches; the file itself otherwise. */
+  place: string
+  /** Absent for Parquet. */
+  layout?: CsvLayout
+  /** Of a CSV that has been scanned. */
+  rows?: number
+}
+
+export const unreadable = (message: string): DomainError => new DomainError('source_unreadable', message)
+
+/** One view for each name; the files of a pattern are read together. */
+export async function createViews(
+  duck: Duck,
+  files: readonly SourceFile[],
+  source: FileSource,
+  declared: Readonly<Record<string, DeclaredKind>>,
+  { careful }: { careful: boolean } = { careful: false },
+): Promise<void> {
+  for (const name of Object.keys(source.files)) {
+    const own = files.filter((each) => each.name === name)
+    const partition = partitionColumns(own, declared)
+    const rows =
+      source.kind === 'parquet'
+        ? readParquet(own, partition)
+        : own
+            .map(
+              (each, at) =>
+                `select ${partition[at]}rows.* from (${readRows(each, kindsIn(each, source, declared), careful)}) rows`,
+            )
+            .join(' union all by name ')
+    await duck.run(`create or replace temp view ${quotedIdentifier(name)} as ${rows}`)
+  }
+}
+
+/** The values that the folders of each file name, as columns before its own. Those that the model file declares have their declared type. */
+function partitionColumns(
+  files: readonly SourceFile[],
+  declared: Readonly<Record<string, DeclaredKind>>,
+): string[] {
+  const all = files.map(({ file, place }) => ({
+    file,
+    values: place === file ? {} : partitionColumnsOf(place),
+  }))
+  const names = Object.keys(all[0]?.values ?? {}).join('/')
+  return all.map(({ file, values }) => {
+    if (Object.keys(values).join('/') !== names)
+      throw unreadable(
+        `${file}: its folders name other columns than those of ${files[0]!.file}: narrow the pattern`,
+      )
+    const columns = Object.entries(values).map(
+      ([column, value]) =>
+        `${partitionValue(file, column, value, declared[column])} as ${quotedIdentifier(column)}, `,
+    )
+    return columns.join('')
+  })
+}
+
+function partitionValue(
+  file: string,
+  column: string,
+  value: string | null,
+  kind: DeclaredKind | undefined,
+): string {
+  if (value === null) return 'null'
+  const refuse = (what: string): never => {
+    throw unreadable(`${file}: ${column} is declared as a ${what}, and its folder says "${value}"`)
+  }
+  if (kind === 'number') {
+    const number = value === '' ? NaN : Number(value)
+    return Number.isFinite(number) ? `${number}::double` : refuse('number')
+  }
+  if (kind !== 'time') return textLiteral(value)
+  // Of other forms the zone of the machine would decide.
+  const isDate = /^\d{4}(-\d\d){0,2}$|Z$/.test(value) && !Number.isNaN(Date.parse(value))
+  return isDate ? `make_timestamp(${Date.parse(value)}000)` : refuse('time, as in 2026-03-01')
+}
+
+/** One scan of all files, so that DuckDB compares their columns. */
+function readParquet(files: readonly SourceFile[], partition: readonly string[]): string {
+  const paths = files.map(({ file }) => textLiteral(resolve(projectFolder, file)))
+  const read = (more = '') => `read_parquet([${paths.join(', ')}], hive_partitioning = false${more})`
+  if (partition.every((columns) => columns === '')) return `select * from ${read()}`
+  const values = files.map((_, at) => `select ${partition[at]}${paths[at]} as "file of row"`)
+  return `select parts.* exclude ("file of row"), rows.* exclude ("path of row") from ${read(`, filename = 'path of row'`)} rows
+    join (${values.join(' union all ')}) parts on parts."file of row" = rows."path of row"`
+}
+
+/** The rows of a CSV. */
+function readRows(
+  { file, layout }: SourceFile,
+  kinds: ReadonlyMap<string, DeclaredKind>,
+  careful: boolean,
+): string {
+  const typeOf = (kind: DeclaredKind) => (kind === 'number' && !careful ? 'DOUBLE' : 'VARCHAR')
+  const texts = [...kinds].map(([column, kind]) => `${textLiteral(column)}: '${typeOf(kind)}'`)
+  const types = texts.length === 0 ? '' : `, types={${texts.join(', ')}}`
+  const read = `select * from ${readCsv(file, layout!, `${types}${careful ? ', sample_size=-1' : ''}`)}`
+  const typed = [...kinds].flatMap(([column, kind]) =>
+    kind === 'time' || (kind === 'number' && careful)
+      ? [`${readAs(kind, column)} as ${quotedIdentifier(column)}`]
+      : [],
+  )
+  return typed.length === 0 ? read : read.replace('*', `* replace (${typed.join(', ')})`)
+}
+
+export const readCsv = (file: string, { delimiter, skippedLines }: CsvLayout, more: string): string =>
+  `read_csv(${textLiteral(resolve(projectFolder, file))}, delim=${textLiteral(String.fromCharCode(delimiter))}, quote='"', escape='"', header=true, comment='', hive_partitioning=false, skip=${skippedLines}${more})`
+
+/** The columns of a file that are declared, by the file's own spelling; also those that `rows` only renames. */
+export function kindsIn(
+  { layout }: Pick<SourceFile, 'layout'>,
+  { rows }: FileSource,
+  declared: Readonly<Record<string, DeclaredKind>>,
+): Map<string, DeclaredKind> {
+  const kinds = new Map<string, DeclaredKind>()
+  for (const [column, kind] of Object.entries(declared))
+    for (const name of layout?.names ?? []) {
+      const renamed = new RegExp(
+        `(^|[\\s,.])"?${escaped(name)}"?\\s+as\\s+"?${column}"?(?![A-Za-z0-9_])`,
+        'i',
+      )
+      if (name.toLowerCase() === column.toLowerCase() || (name !== '' && renamed.test(rows)))
+        kinds.set(name, kind)
+    }
+  return kinds
+}
+
+const escaped = (text: string): string => text.replace(/[^A-Za-z0-9_]/g, '\\$&')
