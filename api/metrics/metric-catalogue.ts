@@ -35,10 +35,13 @@ export const metricTable = {
     ['method', 'route', 'status'],
   ),
   tenure_stream_records_total: counter(
-    'Records of a stream that this process has passed: done (answered or stored), or dead (sent to the dead letters)',
+    'Records of a stream that this process has passed: done (answered, stored, or rows of the prediction log that were sent), or dead (sent to the dead letters)',
     ['topic', 'result'],
   ),
-  tenure_stream_lag: gauge('Records of a topic that wait in the partitions of this process', ['topic']),
+  tenure_stream_lag: gauge(
+    'Records of a topic that wait in the partitions of this process; rows of the prediction log that wait to be sent, counted up to 100,000',
+    ['topic'],
+  ),
   tenure_stream_waiting: gauge(
     '1 while a stream waits, by the code of the error: model_refused is the kill switch, broker is a lost connection',
     ['topic', 'code'],

@@ -10,6 +10,7 @@ import { createAnswering, type AnsweredBatch } from './predictions.ts'
 import { readTopic } from './reader.ts'
 import type { PredictionStream, StoredStream, StreamSettings } from './settings.ts'
 import { releaseActions, startSending, startSendingAlerts } from './sending.ts'
+import { startSendingPredictions } from './sending-predictions.ts'
 import { createStoring, eventRecords, outcomeRecords, type RecordKind } from './storing.ts'
 import type { Stream, StreamBatch } from './stream.ts'
 
@@ -105,12 +106,13 @@ export function openStreams(
     ...settings.outcomes.map((each) => storing(each, outcomeRecords(store, serving.wall), 'outcomes')),
     ...settings.events.map((each) => storing(each, eventRecords(store, serving.wall), 'events')),
   ].map(read)
-  const { audit, releases, alerts } = settings.out
+  const { audit, releases, alerts, predictions } = settings.out
   const sent = { store, stream, source, onError }
   const sending = [
     ...(audit === undefined ? [] : [startSending({ ...sent, topic: audit })]),
     ...(releases === undefined ? [] : [startSending({ ...sent, topic: releases, actions: releaseActions })]),
     ...(alerts === undefined ? [] : [startSendingAlerts({ ...sent, topic: alerts })]),
+    ...(predictions === undefined ? [] : [startSendingPredictions({ ...sent, topic: predictions })]),
   ]
   return {
     async stop() {

@@ -1,6 +1,6 @@
 /**
- * Sends the audit log and what happens to alerts to topics as CloudEvents 1.0 (structured JSON): each at least once, in order, with an id that
- * repeats. It reads what is committed, so that no change waits for the broker.
+ * Sends the audit log, what happens to alerts and the prediction log to topics as CloudEvents 1.0 (structured JSON): each at least once, in order,
+ * with an id that repeats. It reads what is committed, so that no change and no prediction waits for the broker.
  */
 import { readRows, type AuditRow } from '../../store/audit/audit-log.ts'
 import { moveStreamPosition } from '../../store/audit/stream-positions.ts'
@@ -37,7 +37,8 @@ export function startSending({ actions, ...options }: SendingOptions): Sender {
   const { stream, topic, source } = options
   const isSent = ({ action }: AuditRow): boolean =>
     actions === undefined || actions.some((start) => action.startsWith(start))
-  return startSender(options, actions === undefined ? 'audit' : 'releases', async (database, seq) => {
+  const kind = actions === undefined ? 'audit' : 'releases'
+  return startSender(options, kind, async (database, seq) => {
     const rows = await readRows(database, seq, maxRows)
     const events = rows.filter(isSent).map((row) => eventOf(row, topic, source))
     if (events.length > 0) await stream.produce(events)
@@ -71,7 +72,7 @@ function startSender(
   kind: 'audit' | 'releases' | 'alerts',
   send: SendSome,
 ): Sender {
-  const sendSome = async (): Promise<boolean> => {
+  return startSendingLoop({ topic, onError }, kind, async () => {
     let isMore = false
     await moveStreamPosition(store, `${kind} ${topic}`, async (database, seq) => {
       const sent = await send(database, seq)
@@ -79,7 +80,15 @@ function startSender(
       return sent.seq
     })
     return isMore
-  }
+  })
+}
+
+/** Calls `sendSome`, which answers whether there is more, again and again. */
+export function startSendingLoop(
+  { topic, onError }: Pick<SendingOptions, 'topic' | 'onError'>,
+  kind: string,
+  sendSome: () => Promise<boolean>,
+): Sender {
   let stopping = false
   const loop = startLoop(
     async () => {
@@ -129,7 +138,7 @@ interface EventFields {
   data: object
 }
 
-const cloudEvent = (topic: string, model: string | undefined, fields: EventFields): SentRecord => ({
+export const cloudEvent = (topic: string, model: string | undefined, fields: EventFields): SentRecord => ({
   topic,
   // Those of a model are in one partition, and so in their order.
   key: Buffer.from(model ?? ''),

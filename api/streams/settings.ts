@@ -61,9 +61,14 @@ const settings = z
     predictions: z.array(predictions).default([]),
     outcomes: z.array(stored).default([]),
     events: z.array(stored).default([]),
-    /** The topics that the audit log, of it what happens to releases, and what happens to alerts are sent to. */
+    /** The topics that the audit log, of it what happens to releases, what happens to alerts, and the prediction log are sent to. */
     out: z
-      .strictObject({ audit: topic.optional(), releases: topic.optional(), alerts: topic.optional() })
+      .strictObject({
+        audit: topic.optional(),
+        releases: topic.optional(),
+        alerts: topic.optional(),
+        predictions: topic.optional(),
+      })
       .default({}),
   })
   .superRefine((file, context) => {

@@ -5,6 +5,7 @@
 import { appendAudit, listAudit, verifyAudit } from '../../store/audit/audit-log.ts'
 import { openRowVerifier, rowSigner } from '../../store/audit/row-signatures.ts'
 import { headFiles, readHeads } from '../../store/audit/signed-heads.ts'
+import { renumberPredictions } from '../../store/integrations/sent-predictions.ts'
 import { endInterruptedWork, raiseEpoch, renewKillSwitches } from '../../store/maintenance/routing-epoch.ts'
 import { archiveHeads, type ArchivedHeads } from '../../store/maintenance/archive-audit-heads.ts'
 import { findGivenNumbers, type GivenNumbers } from '../../store/registry/given-numbers.ts'
@@ -44,6 +45,7 @@ export async function completeRestore(
   const { epoch, routes } = await raiseEpoch(database, why)
   const ended = await endInterruptedWork(database, why)
   await renewKillSwitches(database, epoch)
+  await renumberPredictions(database)
   const current = routes.map(({ model, generation, arms }) => ({
     model,
     version: arms[0]?.version ?? '',

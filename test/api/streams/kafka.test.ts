@@ -21,6 +21,7 @@ import { keyPlacesOf } from '../../support/serving/sign-versions.ts'
 import { uniqueName } from '../../support/servers/servers.ts'
 import { sentRecord, testConformance } from '../../support/streams/conformance.ts'
 import { startKafka, whyNoKafka, type KafkaBroker } from '../../support/streams/kafka-broker.ts'
+import { testSentPredictions } from '../../support/streams/sent-predictions.ts'
 
 const missing = whyNoKafka()
 // On an earlier Node.js the client does not load.
@@ -49,6 +50,14 @@ describe.skipIf(missing !== undefined)(
     })
 
     describe('as a stream', () => testConformance(() => kafkaTopics(broker.address)))
+
+    describe('as a topic of the prediction log', () =>
+      testSentPredictions(() => ({
+        fixture,
+        topics: kafkaTopics(broker.address),
+        settings: { kafka: { brokers: [broker.address] } },
+        restart: broker.restart,
+      })))
 
     it('is reached with SASL, and with a wrong password the reason is told', async () => {
       const { create } = kafkaTopics(broker.address)

@@ -4,6 +4,8 @@ import { openNats } from '../../../api/streams/nats.ts'
 import { uniqueName } from '../../support/servers/servers.ts'
 import { sentRecord, testConformance } from '../../support/streams/conformance.ts'
 import { natsTopics, startNats, whyNoNats, type NatsServer } from '../../support/streams/nats-server.ts'
+import { testSentPredictions } from '../../support/streams/sent-predictions.ts'
+import { openServingFixture, type ServingFixture } from '../../support/serving/serving-fixture.ts'
 
 const missing = whyNoNats()
 
@@ -11,12 +13,26 @@ describe.skipIf(missing !== undefined)(
   missing === undefined ? 'NATS JetStream' : `NATS JetStream (skipped: ${missing})`,
   () => {
     let server: NatsServer
+    let fixture: ServingFixture
     beforeAll(async () => {
-      server = await startNats()
+      const [started, opened] = await Promise.all([startNats(), openServingFixture()])
+      server = started
+      fixture = opened
     })
-    afterAll(() => server?.stop())
+    afterAll(async () => {
+      await fixture?.close()
+      await server?.stop()
+    })
 
     describe('as a stream', () => testConformance(() => natsTopics(server.address)))
+
+    describe('as a topic of the prediction log', () =>
+      testSentPredictions(() => ({
+        fixture,
+        topics: natsTopics(server.address),
+        settings: { nats: { servers: [server.address] } },
+        restart: server.restart,
+      })))
 
     it('keeps one of two records with the same id', async () => {
       const topics = natsTopics(server.address)

@@ -1,7 +1,7 @@
 /** A NATS server with JetStream for tests, built by Go once and kept in the cache of this machine. Go checks its sources by its checksum database. */
 import { jetstreamManager } from '@nats-io/jetstream'
 import { connect, nanos } from '@nats-io/transport-node'
-import { execFileSync, spawn } from 'node:child_process'
+import { execFileSync, spawn, type ChildProcess } from 'node:child_process'
 import { copyFileSync, existsSync, mkdirSync, mkdtempSync, renameSync, rmSync } from 'node:fs'
 import { connect as connectSocket, createServer, type AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
@@ -49,6 +49,8 @@ function buildServer(): void {
 
 export interface NatsServer {
   address: string
+  /** Ends the server as a crash does, and starts it again on the same data and port. */
+  restart(): Promise<void>
   stop(): Promise<void>
 }
 
@@ -62,28 +64,37 @@ export async function startNats(): Promise<NatsServer> {
       probe.close(() => resolve(free))
     })
   })
-  const server = spawn(program, ['-a', '127.0.0.1', '-p', String(port), '-js', '-sd', home], {
-    stdio: 'ignore',
-  })
-  const exited = new Promise<void>((resolve) => server.once('exit', () => resolve()))
-  await waitUntil(
-    () =>
-      new Promise((resolve) => {
-        const socket = connectSocket(port, '127.0.0.1')
-        socket
-          .once('error', () => resolve(false))
-          .once('connect', () => {
-            socket.destroy()
-            resolve(true)
-          })
-      }),
-    'the NATS server',
-  )
+  let server: ChildProcess | undefined
+  const start = async (): Promise<void> => {
+    server = spawn(program, ['-a', '127.0.0.1', '-p', String(port), '-js', '-sd', home], { stdio: 'ignore' })
+    await waitUntil(
+      () =>
+        new Promise((resolve) => {
+          const socket = connectSocket(port, '127.0.0.1')
+          socket
+            .once('error', () => resolve(false))
+            .once('connect', () => {
+              socket.destroy()
+              resolve(true)
+            })
+        }),
+      'the NATS server',
+    )
+  }
+  const end = (): Promise<void> =>
+    new Promise((resolve) => {
+      server!.once('exit', () => resolve())
+      server!.kill('SIGKILL')
+    })
+  await start()
   return {
     address: `127.0.0.1:${port}`,
+    async restart() {
+      await end()
+      await start()
+    },
     async stop() {
-      server.kill('SIGKILL')
-      await exited
+      await end()
       rmSync(home, { recursive: true, force: true })
     },
   }

@@ -1,0 +1,113 @@
+/**
+ * Sends the prediction log to a topic as CloudEvents: each row at least once, those of a model in the order of the transactions that stored them.
+ * A row is sent after it is committed, so that no prediction waits for the broker; while the broker is away, rows wait in Postgres.
+ */
+import { readLoggedRows } from '../../domain/model/logged-rows.ts'
+import type { FeatureFit } from '../../domain/model/features.ts'
+import {
+  countUnsent,
+  listFits,
+  numberPredictions,
+  sendPredictions,
+  type LoggedRequest,
+} from '../../store/integrations/sent-predictions.ts'
+import type { Database } from '../../store/postgres.ts'
+import { streamCountOf } from './counts.ts'
+import { cloudEvent, startSendingLoop, type Sender, type SendingOptions } from './sending.ts'
+import type { SentRecord } from './stream.ts'
+
+/** Brokers refuse a message or a batch of more than a megabyte. */
+const maxBatchBytes = 800_000
+const maxVersions = 500
+/** How often the rows that wait are counted, and up to how many. */
+const countMs = 5_000
+const maxCounted = 100_000
+
+export function startSendingPredictions(options: Omit<SendingOptions, 'actions'>): Sender {
+  const { store, stream, topic, source } = options
+  const count = streamCountOf(topic)
+  const known = new Map<string, FeatureFit[]>()
+  let isNumbered = false
+  let countAt = 0
+  const learn = async (database: Database, rows: readonly LoggedRequest[]): Promise<void> => {
+    const unknown = [...new Set(rows.map(({ version }) => version))].filter((version) => !known.has(version))
+    if (unknown.length === 0) return
+    if (known.size > maxVersions) known.clear()
+    for (const [version, fits] of await listFits(database, unknown)) known.set(version, fits)
+  }
+  return startSendingLoop(options, 'predictions', async () => {
+    if (!isNumbered) await numberPredictions(store)
+    isNumbered = true
+    const sent = await sendPredictions(store, topic, async (rows, database) => {
+      await learn(database, rows)
+      const records = rows.map((row) => predictionRecord(row, known.get(row.version), { topic, source }))
+      for (const batch of batchesOf(records)) await stream.produce(batch)
+    })
+    if (sent === undefined) return false
+    count.done += sent
+    if (sent === 0) count.lag = 0
+    else if (performance.now() > countAt) {
+      count.lag = await countUnsent(store, topic, maxCounted)
+      countAt = performance.now() + countMs
+    }
+    return sent > 0
+  })
+}
+
+function* batchesOf(records: readonly SentRecord[]): Generator<SentRecord[]> {
+  let batch: SentRecord[] = []
+  let bytes = 0
+  for (const record of records) {
+    if (batch.length > 0 && bytes + record.value.byteLength > maxBatchBytes) {
+      yield batch
+      batch = []
+      bytes = 0
+    }
+    batch.push(record)
+    bytes += record.value.byteLength
+  }
+  yield batch
+}
+
+function predictionRecord(
+  row: LoggedRequest,
+  fits: readonly FeatureFit[] | undefined,
+  { topic, source }: { topic: string; source: string },
+): SentRecord {
+  const { id, at, model, version, arm, releaseId, generation, routingKey, keyId, latencyUs, instances } = row
+  const event = (content: object): SentRecord =>
+    cloudEvent(topic, model, {
+      id,
+      source,
+      type: 'tenure.prediction',
+      subject: version,
+      time: at,
+      data: {
+        model,
+        version,
+        arm,
+        release: releaseId ?? null,
+        generation,
+        routingKey: routingKey ?? null,
+        keyId: keyId ?? null,
+        latencyUs,
+        instances,
+        ...content,
+      },
+    })
+  const full = event({ predictions: predictionsOf(row, fits) })
+  // The log has them, under the id.
+  return full.value.byteLength > maxBatchBytes ? event({ predictions: [], isTooLarge: true }) : full
+}
+
+/** Features are absent where they were erased, or the version is unknown. */
+function predictionsOf({ id, instances, features, outputs }: LoggedRequest, fits?: readonly FeatureFit[]) {
+  const rows = fits && readLoggedRows(features, fits, instances)
+  const width = outputs.length / instances
+  return Array.from({ length: instances }, (_, place) => ({
+    // As `request_of` and `instance_index` of Postgres read it.
+    id: `${id.slice(0, -4)}${place.toString(16).padStart(4, '0')}`,
+    ...(rows && { features: rows[place] }),
+    outputs: outputs.slice(place * width, (place + 1) * width),
+  }))
+}
