@@ -128,11 +128,13 @@ export function readConfig(variables: Environment = process.env) {
       /** The file that names the processes of the supervisor that started this one. */
       supervisor: given('TENURE_SUPERVISOR'),
     },
-    /** Days that predictions, decisions, and snapshots with an erased subject are kept; the budget of artifacts and snapshots. */
+    /** Days that predictions, decisions, snapshots with an erased subject, and scored days of batches are kept; the budget of artifacts and snapshots. */
     retention: {
       predictionDays: whole('TENURE_KEEP_PREDICTIONS_DAYS', 90, 1, 36_500),
       judgementDays: whole('TENURE_KEEP_JUDGEMENTS_DAYS', 400, 1, 36_500),
       erasedSnapshotDays: whole('TENURE_KEEP_ERASED_SNAPSHOTS_DAYS', 30, 0, 36_500),
+      // A day of the last 400 would be scored again.
+      partitionDays: whole('TENURE_KEEP_PARTITIONS_DAYS', 800, 402, 36_500),
       artifactsMb: whole('TENURE_KEEP_ARTIFACTS_MB', 51_200, 1, 1_000_000_000),
     },
     /** Downloads and Python environments, kept by this machine. */

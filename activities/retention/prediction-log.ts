@@ -6,6 +6,7 @@ import {
   createPartitions,
   type ExpiringTable,
 } from '../../store/serving/log-partitions.ts'
+import { deleteExpiredPartitions } from '../../store/triggers/partitions.ts'
 import type { Deps } from '../deps.ts'
 import { dropErasedSnapshots } from '../privacy/data-subjects.ts'
 
@@ -33,6 +34,7 @@ const withJudgements: readonly ExpiringTable[] = [
   'monitor_windows',
   'integration_outbox',
   'command_outbox',
+  'trigger_firings',
 ]
 
 export const createLogPartitions =
@@ -59,6 +61,9 @@ export const deleteExpired =
     }
     for (const table of withPredictions) await forget(table, retention.predictionDays)
     for (const table of withJudgements) await forget(table, retention.judgementDays)
+    await forget('batch_predictions', retention.partitionDays)
+    const partitions = await deleteExpiredPartitions(store, retention.partitionDays)
+    if (partitions > 0) rows['batch_partitions'] = partitions
     const snapshots = await dropErasedSnapshots(deps)
     if (snapshots > 0) rows['snapshots'] = snapshots
     if (daysDropped.length > 0 || Object.keys(rows).length > 0)

@@ -13,6 +13,7 @@ import {
   isSensor,
   type FiredRetraining,
   type Sensor,
+  triggerAlertKey,
   type TriggerDefinition,
 } from '../../domain/triggers/trigger.ts'
 import { listRemovedModels } from '../../store/maintenance/duties.ts'
@@ -30,7 +31,13 @@ import type { Deps } from '../deps.ts'
 import { withHeartbeat } from '../runtime/heartbeat.ts'
 import { lookForFiles } from './file.ts'
 import { askForPartitions } from './partitions.ts'
-import { reportReadable, reportUnreadable } from './report.ts'
+import {
+  findOpenAlerts,
+  reportUnreadable,
+  resolveIfOpen,
+  resolveLeftAlerts,
+  type OpenAlerts,
+} from './report.ts'
 import type { Look, Sighting } from './sensor.ts'
 import { lookAtWatermark } from './watermark.ts'
 import { lookForRuns } from './workflow.ts'
@@ -76,19 +83,21 @@ async function look(deps: Deps, model: string): Promise<LookResult> {
   const isRemoved = (await listRemovedModels(store)).includes(model)
   if (found === undefined || isRemoved) return { waiting: 0, problems: [], batches: [] }
   const { definition } = found
+  const open = await findOpenAlerts(deps, model)
   const positions = new Map((await listPositions(store, model)).map((each) => [each.trigger, each]))
   // What has fired and not started yet covers what is new since.
   const busy = new Set((await listWaitingFirings(store, model)).map(({ trigger }) => trigger))
   const sensors = (definition.triggers ?? []).filter(isSensor).filter(({ name }) => !busy.has(name))
   const problems = await Promise.all(
-    sensors.map((sensor) => lookAt(deps, { model, sensor, position: positions.get(sensor.name) })),
+    sensors.map((sensor) => lookAt(deps, { model, sensor, position: positions.get(sensor.name), open })),
   )
+  await resolveLeftAlerts(deps, open, { ...definition, name: model })
   const waiting = await startable(deps, definition)
   return {
     start: waiting[0],
     waiting: waiting.length,
     problems: problems.filter((problem) => problem !== undefined),
-    batches: await askForPartitions(deps, { ...definition, name: model }),
+    batches: await askForPartitions(deps, { ...definition, name: model }, open),
   }
 }
 
@@ -96,10 +105,11 @@ interface LookedAt {
   model: string
   sensor: TriggerDefinition & Sensor
   position?: TriggerPosition
+  open: OpenAlerts
 }
 
 /** Returns why it could not look. */
-async function lookAt(deps: Deps, { model, sensor, position }: LookedAt): Promise<string | undefined> {
+async function lookAt(deps: Deps, { model, sensor, position, open }: LookedAt): Promise<string | undefined> {
   const { store, log } = deps
   const { name: trigger } = sensor
   const isSame = position !== undefined && canonicalJson(position.definition) === canonicalJson(sensor)
@@ -123,7 +133,7 @@ async function lookAt(deps: Deps, { model, sensor, position }: LookedAt): Promis
       await insertFiring(database, { id, model, trigger, ...news })
       log.info({ firing: id, model, trigger }, `trigger fired: ${news.message}`)
     })
-  await reportReadable(deps, { model, trigger })
+  await resolveIfOpen(deps, open, triggerAlertKey(model, trigger))
   return undefined
 }
 

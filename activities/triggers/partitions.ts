@@ -14,8 +14,9 @@ import {
   type BatchDefinition,
   type PartitionReason,
 } from '../../domain/triggers/partitions.ts'
+import { partitionAlertKey, triggerAlertKey } from '../../domain/triggers/trigger.ts'
 import { readNow } from '../../store/database/clock.ts'
-import { resolveAlert, upsertAlert } from '../../store/monitoring/alerts.ts'
+import { upsertAlert } from '../../store/monitoring/alerts.ts'
 import { findChampion } from '../../store/registry/champions.ts'
 import {
   insertPartition,
@@ -25,7 +26,7 @@ import {
 } from '../../store/triggers/partitions.ts'
 import type { BatchRequest } from '../../workflows/messages.ts'
 import type { Deps } from '../deps.ts'
-import { reportReadable, reportUnreadable } from './report.ts'
+import { reportUnreadable, resolveIfOpen, type OpenAlerts } from './report.ts'
 
 /** Batches of a model that may wait for their start, so that a long backfill leaves room for others. */
 const maxWaiting = 4
@@ -36,6 +37,7 @@ const maxNamed = 3
 export async function askForPartitions(
   deps: Deps,
   { name: model, batches = [] }: Pick<ModelDefinition, 'name' | 'batches'>,
+  alerts: OpenAlerts,
 ): Promise<BatchRequest[]> {
   const { store } = deps
   if (batches.length === 0) return []
@@ -44,8 +46,8 @@ export async function askForPartitions(
   for (const batch of batches) {
     const trigger = batch.name
     try {
-      await askFor(deps, { model, batch, champion: champion.version })
-      await reportReadable(deps, { model, trigger })
+      await askFor(deps, { model, batch, champion: champion.version, alerts })
+      await resolveIfOpen(deps, alerts, triggerAlertKey(model, trigger))
     } catch (error) {
       await reportUnreadable(deps, { model, trigger, problem: reasonOf(error) })
     }
@@ -56,11 +58,16 @@ export async function askForPartitions(
 
 async function askFor(
   deps: Deps,
-  { model, batch, champion }: { model: string; batch: BatchDefinition; champion: string },
+  {
+    model,
+    batch,
+    champion,
+    alerts,
+  }: { model: string; batch: BatchDefinition; champion: string; alerts: OpenAlerts },
 ): Promise<void> {
   const { store, log } = deps
   const known = await listPartitions(store, { model, batch: batch.name })
-  await tellOfFailed(deps, { model, batch: batch.name, known })
+  await tellOfFailed(deps, { model, batch: batch.name, known, alerts })
   let open = known.filter(({ status }) => status === undefined || status === 'running').length
   const ask = async (day: string, attempt: number, reason: PartitionReason): Promise<void> => {
     if (open >= maxWaiting) return
@@ -94,15 +101,20 @@ async function isComplete(
 }
 
 async function tellOfFailed(
-  { store }: Deps,
-  { model, batch, known }: { model: string; batch: string; known: readonly PartitionState[] },
+  deps: Deps,
+  {
+    model,
+    batch,
+    known,
+    alerts,
+  }: { model: string; batch: string; known: readonly PartitionState[]; alerts: OpenAlerts },
 ): Promise<void> {
-  const dedupeKey = `partition/${model}/${batch}`
+  const dedupeKey = partitionAlertKey(model, batch)
   const failed = known.filter(({ status }) => status === 'failed')
   const [first] = failed
-  if (first === undefined) return resolveAlert(store, dedupeKey)
+  if (first === undefined) return resolveIfOpen(deps, alerts, dedupeKey)
   const named = failed.slice(0, maxNamed).map(({ partition }) => partition)
-  await upsertAlert(store, {
+  await upsertAlert(deps.store, {
     dedupeKey,
     model,
     severity: 'warning',

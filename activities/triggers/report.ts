@@ -1,15 +1,43 @@
-/** Raises and resolves the alert of a trigger that cannot look at what it waits for. */
-import { resolveAlert, upsertAlert } from '../../store/monitoring/alerts.ts'
+/** Raises and resolves the alerts of triggers and batches of a model file. What is open is read once for each look. */
+import type { ModelDefinition } from '../../domain/model-definition.ts'
+import { partitionAlertKey, triggerAlertKey } from '../../domain/triggers/trigger.ts'
+import { listOpenAlertKeys, resolveAlert, upsertAlert } from '../../store/monitoring/alerts.ts'
 import type { Deps } from '../deps.ts'
 
-const keyOf = (model: string, trigger: string): string => `trigger/${model}/${trigger}`
+/** The keys of the alerts that are open. */
+export type OpenAlerts = ReadonlySet<string>
+
+export const findOpenAlerts = async ({ store }: Pick<Deps, 'store'>, model: string): Promise<OpenAlerts> =>
+  new Set(await listOpenAlertKeys(store, ['trigger_unreadable', 'partition_failed'], { model }))
+
+/** What was wrong is right again; nothing where no alert is open. */
+export async function resolveIfOpen(
+  { store }: Pick<Deps, 'store'>,
+  open: OpenAlerts,
+  key: string,
+): Promise<void> {
+  if (open.has(key)) await resolveAlert(store, key)
+}
+
+/** Resolves what is open about triggers and batches that the model file has no more. */
+export async function resolveLeftAlerts(
+  deps: Pick<Deps, 'store'>,
+  open: OpenAlerts,
+  { name, triggers = [], batches = [] }: Pick<ModelDefinition, 'name' | 'triggers' | 'batches'>,
+): Promise<void> {
+  const kept = new Set([
+    ...[...triggers, ...batches].map((each) => triggerAlertKey(name, each.name)),
+    ...batches.map((each) => partitionAlertKey(name, each.name)),
+  ])
+  for (const key of open) if (!kept.has(key)) await resolveAlert(deps.store, key)
+}
 
 export async function reportUnreadable(
   { store, log }: Pick<Deps, 'store' | 'log'>,
   { model, trigger, problem }: { model: string; trigger: string; problem: string },
 ): Promise<void> {
   await upsertAlert(store, {
-    dedupeKey: keyOf(model, trigger),
+    dedupeKey: triggerAlertKey(model, trigger),
     model,
     severity: 'warning',
     kind: 'trigger_unreadable',
@@ -18,8 +46,3 @@ export async function reportUnreadable(
   })
   log.warn({ model, trigger, problem }, 'a trigger cannot look')
 }
-
-export const reportReadable = (
-  { store }: Pick<Deps, 'store'>,
-  { model, trigger }: { model: string; trigger: string },
-): Promise<void> => resolveAlert(store, keyOf(model, trigger))

@@ -9,6 +9,7 @@ import type { BrokenModel } from '../../models/index.ts'
 import { openStore, type Store } from '../../store/postgres.ts'
 import { migrate } from '../../store/database/migrate.ts'
 import { listRemovedModels } from '../../store/maintenance/duties.ts'
+import { resolveAlertsOfLeftTriggers } from '../../store/monitoring/alerts.ts'
 import { listModels, upsertModels } from '../../store/registry/models.ts'
 import { environmentWith, readCommandConfig, readConfig, type Config } from '../../temporal.config.ts'
 import { connectionOf } from '../client/temporal-connection.ts'
@@ -111,7 +112,9 @@ export async function syncModels(core: {
       ...models.map(({ name }) => name),
       ...broken.map(({ file }) => file.replace(/\.ts$/, '')),
     ])
-    return { models: synced, broken, gone: await pauseGone(client, store, present, listed) }
+    const gone = await pauseGone(client, store, present, listed)
+    await resolveAlertsOfLeftTriggers(store, await listRemovedModels(store))
+    return { models: synced, broken, gone }
   })
 }
 

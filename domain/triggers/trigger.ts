@@ -60,6 +60,10 @@ export function lookEveryMs({
 
 export const defaultLookMs = 60_000
 
+/** The keys of the alerts of a trigger or batch that cannot look, and of a batch with failed days. */
+export const triggerAlertKey = (model: string, trigger: string): string => `trigger/${model}/${trigger}`
+export const partitionAlertKey = (model: string, batch: string): string => `partition/${model}/${batch}`
+
 /** What the trigger waits for, in words. */
 export function waitsFor(trigger: TriggerDefinition): string {
   switch (trigger.kind) {

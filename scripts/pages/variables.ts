@@ -173,7 +173,10 @@ export const variables: Readonly<Record<string, Meanings>> = {
   },
   'What is kept': {
     TENURE_KEEP_PREDICTIONS_DAYS: ['Retention of predictions; whole days are deleted with all related rows.'],
-    TENURE_KEEP_JUDGEMENTS_DAYS: ['Retention of monitoring results.'],
+    TENURE_KEEP_JUDGEMENTS_DAYS: ['Retention of monitoring results, and of what triggers have fired.'],
+    TENURE_KEEP_PARTITIONS_DAYS: [
+      'Retention of the days that batches of model files have scored, with their answers in `batch_predictions`; files stay.',
+    ],
     TENURE_KEEP_ERASED_SNAPSHOTS_DAYS: [
       'Retention of snapshots that hold an erased subject; `0` deletes them within the hour.',
     ],

@@ -46,6 +46,19 @@ export async function resolveAlert(database: Database, dedupeKey: string): Promi
   )
 }
 
+/** Resolves the alerts of triggers and batches that no model file has any more; `removed` are the models without a file. */
+export async function resolveAlertsOfLeftTriggers(
+  database: Database,
+  removed: readonly string[],
+): Promise<void> {
+  await database.query(sql`
+    update alerts set resolved_at = now()
+    where kind in ('trigger_unreadable', 'partition_failed') and resolved_at is null and not exists (
+      select from models, lateral jsonb_array_elements(coalesce(definition -> 'batches', '[]')
+        || case kind when 'trigger_unreadable' then coalesce(definition -> 'triggers', '[]') else '[]' end) as kept
+      where models.name = alerts.model and models.name <> all (${removed}) and dedupe_key like '%/' || (kept ->> 'name'))`)
+}
+
 /** Acknowledges an open alert, which ends its escalation. Undefined when it is acknowledged or resolved already. */
 export const acknowledgeAlert = (database: Database, { id, by }: { id: number; by: string }) =>
   rowsFrom(database).find<Alert>(sql`
@@ -75,10 +88,14 @@ export async function findAlarmAgainst(
   return row
 }
 
-export const listOpenAlertKeys = (database: Database, kinds: readonly AlertKind[]) =>
-  rowsFrom(database).column<string>(
-    sql`select dedupe_key from alerts where resolved_at is null and kind = any(${kinds})`,
-  )
+export const listOpenAlertKeys = (
+  database: Database,
+  kinds: readonly AlertKind[],
+  { model = null }: { model?: string | null } = {},
+) =>
+  rowsFrom(database).column<string>(sql`
+    select dedupe_key from alerts
+    where resolved_at is null and kind = any(${kinds}) and (${model}::text is null or model = ${model})`)
 
 /** The newest first. */
 export const listAlerts = (

@@ -57,6 +57,19 @@ export const findPartition = (database: Database, id: string) =>
   rowsFrom(database).find<BatchPartition>(sql`
     select model, batch, partition, attempt, id, request, reason from batch_partitions where id = ${id}`)
 
+/** Deletes old days with their batches, whose answers are gone already. Answers how many attempts. */
+export async function deleteExpiredPartitions(database: Database, keepDays: number): Promise<number> {
+  const gone = await database.query(sql`
+    with old as (
+      delete from batch_partitions where asked_at < now() - make_interval(days => ${keepDays}::integer)
+        and partition < ((now() - make_interval(days => ${keepDays}::integer)) at time zone 'UTC')::date::text
+        and not exists (select from batches where batches.id = batch_partitions.id and status = 'running')
+      returning id
+    ), batch as (delete from batches using old where batches.id = old.id)
+    select from old`)
+  return gone.length
+}
+
 export interface PartitionActivity {
   model: string
   batch: string

@@ -212,6 +212,11 @@ describe('a trigger on a watermark', () => {
     expect(message).toContain('column "changed_at" does not exist')
     expect(message).toContain('there is no source warehouse of the kind sql')
     expect(await alerts()).toHaveLength(2)
+    // One leaves the model file.
+    await core.store.query(sql`
+      update models set definition = definition || ${JSON.stringify({ triggers: [watermark({ column: 'changed_at' })] })}::jsonb where name = ${model}`)
+    await fire()
+    expect(await alerts()).toEqual([expect.stringContaining('changed_at')])
   })
 
   it('of another Postgres raises an alert while that is away, and fires when it is back', async () => {
