@@ -140,7 +140,7 @@ export function tensorsOf({ inputs, raw }: InferMessage, maxValues: number): Ten
       expectModest(given.length)
       return readTensor({ name, shape, datatype, data: given }, place, undefined)
     }
-    const floats = floatsOf(given, input)
+    const floats = floatsOf(given, input, inputs.length === 1)
     if (floats !== undefined) {
       expectModest(floats.length)
       return { name, shape, values: floats }
@@ -176,14 +176,41 @@ function contentsOf({ name, datatype, contents }: InputMessage, place: number): 
   return pieces.length === 1 ? pieces[0]! : Buffer.concat(pieces)
 }
 
-/** Floats of a plausible shape as one piece; undefined for what `readTensor` reads or refuses. */
-function floatsOf(bytes: Buffer, { name, datatype, shape }: InputMessage): Float64Array | undefined {
+/** The floats of the last request with one input. A new array for each request costs more in garbage collection than its rows. */
+let lastFloats = new Float64Array(4_096)
+const maxKept = 1_048_576
+
+/**
+ * Floats of a plausible shape as one piece, which are read before the next request if they are the `only` ones; undefined for what `readTensor`
+ * reads or refuses.
+ */
+function floatsOf(
+  bytes: Buffer,
+  { name, datatype, shape }: InputMessage,
+  only: boolean,
+): Float64Array | undefined {
   const width = datatype === 'FP32' ? 4 : datatype === 'FP64' ? 8 : 0
   if (width === 0 || name === '' || shape.length > 2) return undefined
   const count = shape.reduce((product, size) => product * size, 1)
   if (count * width !== bytes.byteLength || shape.some((size) => size < 0)) return undefined
-  // A copy, because a view would have to begin at a multiple of its width.
-  const copy = new ArrayBuffer(bytes.byteLength)
-  new Uint8Array(copy).set(bytes)
-  return width === 8 ? new Float64Array(copy) : new Float64Array(new Float32Array(copy))
+  const floats = only ? floatsFor(count) : new Float64Array(count)
+  if (width === 8) new Uint8Array(floats.buffer, floats.byteOffset, bytes.byteLength).set(bytes)
+  else floats.set(new Float32Array(...alignedAt(bytes, count)))
+  return floats
 }
+
+function floatsFor(count: number): Float64Array {
+  if (count > maxKept) return new Float64Array(count)
+  if (count > lastFloats.length) lastFloats = new Float64Array(count)
+  return lastFloats.subarray(0, count)
+}
+
+/** Where so many floats lie: there, or in a copy, because a view begins at a multiple of its width. */
+function alignedAt(bytes: Buffer, count: number): [ArrayBufferLike, number, number] {
+  if (bytes.byteOffset % 4 === 0) return [bytes.buffer, bytes.byteOffset, count]
+  if (bytes.byteLength > alignedBytes.byteLength) alignedBytes = new Uint8Array(bytes.byteLength)
+  alignedBytes.set(bytes)
+  return [alignedBytes.buffer, 0, count]
+}
+
+let alignedBytes = new Uint8Array(16_384)

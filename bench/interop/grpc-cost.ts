@@ -1,11 +1,15 @@
 /** Compares the processor time of a prediction over gRPC with that of one over HTTP, both of the Open Inference Protocol. */
 import { Client, credentials, Metadata } from '@grpc/grpc-js'
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { createInterface } from 'node:readline'
 import { protoMessage, protoPacked, protoText } from '../../api/grpc/wire.ts'
 import { freePort } from '../../cli/embedded/process.ts'
+import { checkout } from '../../temporal.config.ts'
 import { randomLayer, seeded, type ArtifactSpec } from '../../test/support/serving/artifact.ts'
 import { startApiProcess } from '../../test/support/serving/api-process.ts'
 import { quantileOf } from '../harness/figures.ts'
-import { costUs, httpAsker, type Ask } from './replica-cost.ts'
+import { costUs, httpAsker, type Ask, type Measured } from './replica-cost.ts'
 
 const width = 32
 const names = Array.from({ length: width }, (_, index) => `f${index}`)
@@ -28,6 +32,8 @@ export interface GrpcCost {
   rows: number
   httpUs: number
   grpcUs: number
+  /** Of a server of the same library that does nothing with messages of the same sizes. */
+  bareUs: number
   /** The median of the rounds, in each of which both were measured in turn. */
   ratio: number
 }
@@ -45,31 +51,52 @@ export async function measureGrpc(
   try {
     for (const [rows, each] of Object.entries(calls).map(([rows, each]) => [Number(rows), each] as const)) {
       const { json, message } = bodiesOf(rows)
+      const bare = await startEcho(rows * 5 + 200)
+      const bareClient = new Client(`127.0.0.1:${bare.port}`, credentials.createInsecure())
       const http = httpAsker(replica, '/v2/models/wide/infer', json)
-      const grpc: Ask = () =>
-        new Promise((resolve) => {
-          const path = '/inference.GRPCInferenceService/ModelInfer'
-          client.makeUnaryRequest(path, same, same, message, new Metadata(), (error) =>
-            resolve(error === null),
-          )
-        })
-      const found: Record<'http' | 'grpc', number[]> = { http: [], grpc: [] }
+      const asks = [
+        ['http', http.ask, replica],
+        ['grpc', grpcAsker(client, message), replica],
+        ['bare', grpcAsker(bareClient, message), bare],
+      ] as const
+      const found: Record<'http' | 'grpc' | 'bare', number[]> = { http: [], grpc: [], bare: [] }
       // The first rounds compile.
       for (let round = -2; round < rounds; round++)
-        for (const [name, ask] of [['http', http.ask] as const, ['grpc', grpc] as const]) {
-          const us = await costUs(replica, ask, each)
+        for (const [name, ask, server] of asks) {
+          const us = await costUs(server, ask, each)
           if (round >= 0) found[name].push(us)
         }
       http.close()
+      bareClient.close()
+      bare.child.kill()
       const ratios = found.grpc.map((us, round) => us / found.http[round]!)
-      const [httpUs, grpcUs, ratio] = [found.http, found.grpc, ratios].map((all) => quantileOf(all, 0.5))
-      costs.push({ rows, httpUs: httpUs!, grpcUs: grpcUs!, ratio: ratio! })
+      const [httpUs, grpcUs, bareUs, ratio] = [found.http, found.grpc, found.bare, ratios].map((all) =>
+        quantileOf(all, 0.5),
+      )
+      costs.push({ rows, httpUs: httpUs!, grpcUs: grpcUs!, bareUs: bareUs!, ratio: ratio! })
     }
   } finally {
     client.close()
     await replica.end('SIGTERM')
   }
   return costs
+}
+
+const grpcAsker =
+  (client: Client, message: Buffer): Ask =>
+  () =>
+    new Promise((resolve) => {
+      const path = '/inference.GRPCInferenceService/ModelInfer'
+      client.makeUnaryRequest(path, same, same, message, new Metadata(), (error) => resolve(error === null))
+    })
+
+async function startEcho(answerBytes: number): Promise<Measured & { port: number }> {
+  const child = spawn(process.execPath, ['bench/interop/grpc-echo.mjs', String(answerBytes)], {
+    cwd: checkout,
+    stdio: ['ignore', 'pipe', 'inherit'],
+  })
+  const [line] = (await once(createInterface({ input: child.stdout }), 'line')) as [string]
+  return { child, port: Number(line) }
 }
 
 /** The same rows in JSON and as raw tensors. */

@@ -117,15 +117,17 @@ async function withDatabase(
 function describeGrpc(calls: GrpcCost[]): string[] {
   return [
     'The same rows over HTTP (`/v2/models/wide/infer`, JSON) and over gRPC (`ModelInfer`, raw tensors). The ratio is the median of those of the rounds.',
+    'Bare grpc-js is a server of the library that reads messages of the same sizes, does nothing with them and answers as many bytes.',
     '',
     ...figureTable(
-      'call | HTTP, µs | gRPC, µs | ratio | bar',
-      calls.map(({ rows, httpUs, grpcUs, ratio }) => [
+      'call | HTTP, µs | gRPC, µs | ratio | bar | bare grpc-js, µs',
+      calls.map(({ rows, httpUs, grpcUs, bareUs, ratio }) => [
         `${rows} × 32`,
         httpUs.toFixed(0),
         grpcUs.toFixed(0),
         `× ${ratio.toFixed(2)}`,
         rows === 1 ? '× 3' : '× 1.6',
+        bareUs.toFixed(0),
       ]),
     ),
   ]
