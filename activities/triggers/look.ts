@@ -32,11 +32,11 @@ import { withHeartbeat } from '../runtime/heartbeat.ts'
 import { lookForFiles } from './file.ts'
 import { askForPartitions } from './partitions.ts'
 import {
-  findOpenAlerts,
+  findOpenTriggerAlerts,
   reportUnreadable,
   resolveIfOpen,
   resolveLeftAlerts,
-  type OpenAlerts,
+  type OpenTriggerAlerts,
 } from './report.ts'
 import type { Look, Sighting } from './sensor.ts'
 import { lookAtWatermark } from './watermark.ts'
@@ -83,7 +83,7 @@ async function look(deps: Deps, model: string): Promise<LookResult> {
   const isRemoved = (await listRemovedModels(store)).includes(model)
   if (found === undefined || isRemoved) return { waiting: 0, problems: [], batches: [] }
   const { definition } = found
-  const open = await findOpenAlerts(deps, model)
+  const open = await findOpenTriggerAlerts(deps, model)
   const positions = new Map((await listPositions(store, model)).map((each) => [each.trigger, each]))
   // What has fired and not started yet covers what is new since.
   const busy = new Set((await listWaitingFirings(store, model)).map(({ trigger }) => trigger))
@@ -105,7 +105,7 @@ interface LookedAt {
   model: string
   sensor: TriggerDefinition & Sensor
   position?: TriggerPosition
-  open: OpenAlerts
+  open: OpenTriggerAlerts
 }
 
 /** Returns why it could not look. */

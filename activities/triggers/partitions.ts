@@ -26,7 +26,7 @@ import {
 } from '../../store/triggers/partitions.ts'
 import type { BatchRequest } from '../../workflows/messages.ts'
 import type { Deps } from '../deps.ts'
-import { reportUnreadable, resolveIfOpen, type OpenAlerts } from './report.ts'
+import { reportUnreadable, resolveIfOpen, type OpenTriggerAlerts } from './report.ts'
 
 /** Batches of a model that may wait for their start, so that a long backfill leaves room for others. */
 const maxWaiting = 4
@@ -37,7 +37,7 @@ const maxNamed = 3
 export async function askForPartitions(
   deps: Deps,
   { name: model, batches = [] }: Pick<ModelDefinition, 'name' | 'batches'>,
-  alerts: OpenAlerts,
+  alerts: OpenTriggerAlerts,
 ): Promise<BatchRequest[]> {
   const { store } = deps
   if (batches.length === 0) return []
@@ -63,7 +63,7 @@ async function askFor(
     batch,
     champion,
     alerts,
-  }: { model: string; batch: BatchDefinition; champion: string; alerts: OpenAlerts },
+  }: { model: string; batch: BatchDefinition; champion: string; alerts: OpenTriggerAlerts },
 ): Promise<void> {
   const { store, log } = deps
   const known = await listPartitions(store, { model, batch: batch.name })
@@ -107,7 +107,7 @@ async function tellOfFailed(
     batch,
     known,
     alerts,
-  }: { model: string; batch: string; known: readonly PartitionState[]; alerts: OpenAlerts },
+  }: { model: string; batch: string; known: readonly PartitionState[]; alerts: OpenTriggerAlerts },
 ): Promise<void> {
   const dedupeKey = partitionAlertKey(model, batch)
   const failed = known.filter(({ status }) => status === 'failed')

@@ -5,15 +5,18 @@ import { listOpenAlertKeys, resolveAlert, upsertAlert } from '../../store/monito
 import type { Deps } from '../deps.ts'
 
 /** The keys of the alerts that are open. */
-export type OpenAlerts = ReadonlySet<string>
+export type OpenTriggerAlerts = ReadonlySet<string>
 
-export const findOpenAlerts = async ({ store }: Pick<Deps, 'store'>, model: string): Promise<OpenAlerts> =>
+export const findOpenTriggerAlerts = async (
+  { store }: Pick<Deps, 'store'>,
+  model: string,
+): Promise<OpenTriggerAlerts> =>
   new Set(await listOpenAlertKeys(store, ['trigger_unreadable', 'partition_failed'], { model }))
 
 /** What was wrong is right again; nothing where no alert is open. */
 export async function resolveIfOpen(
   { store }: Pick<Deps, 'store'>,
-  open: OpenAlerts,
+  open: OpenTriggerAlerts,
   key: string,
 ): Promise<void> {
   if (open.has(key)) await resolveAlert(store, key)
@@ -22,7 +25,7 @@ export async function resolveIfOpen(
 /** Resolves what is open about triggers and batches that the model file has no more. */
 export async function resolveLeftAlerts(
   deps: Pick<Deps, 'store'>,
-  open: OpenAlerts,
+  open: OpenTriggerAlerts,
   { name, triggers = [], batches = [] }: Pick<ModelDefinition, 'name' | 'triggers' | 'batches'>,
 ): Promise<void> {
   const kept = new Set([

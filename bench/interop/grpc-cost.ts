@@ -9,7 +9,7 @@ import { checkout } from '../../temporal.config.ts'
 import { randomLayer, seeded, type ArtifactSpec } from '../../test/support/serving/artifact.ts'
 import { startApiProcess } from '../../test/support/serving/api-process.ts'
 import { quantileOf } from '../harness/figures.ts'
-import { costUs, httpAsker, type Ask, type Measured } from './replica-cost.ts'
+import { costUs, httpAsker, type Ask, type MeasuredProcess } from './replica-cost.ts'
 
 const width = 32
 const names = Array.from({ length: width }, (_, index) => `f${index}`)
@@ -90,7 +90,7 @@ const grpcAsker =
       client.makeUnaryRequest(path, same, same, message, new Metadata(), (error) => resolve(error === null))
     })
 
-async function startEcho(answerBytes: number): Promise<Measured & { port: number }> {
+async function startEcho(answerBytes: number): Promise<MeasuredProcess & { port: number }> {
   const child = spawn(process.execPath, ['bench/interop/grpc-echo.mjs', String(answerBytes)], {
     cwd: checkout,
     stdio: ['ignore', 'pipe', 'inherit'],

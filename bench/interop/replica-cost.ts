@@ -6,14 +6,14 @@ import type { ApiProcess } from '../../test/support/serving/api-process.ts'
 /** Sends a call. False for a refusal: a replica that did not run for a quarter of a second refuses what waited. */
 export type Ask = () => Promise<boolean>
 
-export type Measured = Pick<ApiProcess, 'child'>
+export type MeasuredProcess = Pick<ApiProcess, 'child'>
 
 const callers = 8
 /** More refusals than this share would be measured in place of predictions. */
 const maxRefused = 0.05
 
 /** Processor time of all threads in milliseconds; `stat` counts in steps of 10. */
-function cpuMs({ child }: Measured): number {
+function cpuMs({ child }: MeasuredProcess): number {
   const tasks = `/proc/${child.pid}/task`
   return readdirSync(tasks).reduce(
     (sum, task) => sum + Number(readFileSync(`${tasks}/${task}/schedstat`, 'utf8').split(' ')[0]) / 1e6,
@@ -22,7 +22,7 @@ function cpuMs({ child }: Measured): number {
 }
 
 /** Microseconds for each call. */
-export async function costUs(replica: Measured, ask: Ask, calls: number): Promise<number> {
+export async function costUs(replica: MeasuredProcess, ask: Ask, calls: number): Promise<number> {
   const before = cpuMs(replica)
   let left = calls
   let refused = 0
