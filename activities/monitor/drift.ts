@@ -7,6 +7,8 @@ import {
   driftEvidenceAt,
   driftPolicyOf,
   historyFromMs,
+  referencesOf,
+  referenceSpans,
   type DriftTuning,
 } from '../../domain/monitoring/drift-history.ts'
 import { judgeDrift as judge, defaultDriftPolicy, type DriftLevel } from '../../domain/monitoring/drift.ts'
@@ -24,6 +26,7 @@ import { resolveAlert, upsertAlert } from '../../store/monitoring/alerts.ts'
 import { findChampion } from '../../store/registry/champions.ts'
 import { insertDriftJudgement, type DriftJudgement } from '../../store/monitoring/drift-judgements.ts'
 import { listHours } from '../../store/serving/feature-counts.ts'
+import { listReferenceHours } from '../../store/serving/reference-hours.ts'
 import { findImportance } from '../../store/training/evaluations.ts'
 import { getVersion } from '../../store/registry/versions.ts'
 import type { Deps } from '../deps.ts'
@@ -72,14 +75,16 @@ export const checkDrift =
     const lengthMs = Math.ceil(windowMs / everyMs) * everyMs
     const span = { toMs, lengthMs, everyMs }
     const fromMs = toMs - lengthMs
-    const hours = await listHours(store, { model, version, fromMs: historyFromMs(span, tuning), toMs })
+    const own = await listHours(store, { model, version, fromMs: historyFromMs(span), toMs })
+    const earlier = await listReferenceHours(store, { model, version, profile }, referenceSpans(span, tuning))
+    const hours = [...earlier.filter(({ hourMs }) => hourMs < historyFromMs(span)), ...own]
     const evidence = driftEvidenceAt(profile, hours, span, tuning)
     if (evidence === undefined) return { ...nothing(`${version} served no requests`), version }
     const { reference, ...counted } = evidence
     const measured = importance === undefined ? await findImportance(store, version) : undefined
     const inputs = {
       ...counted,
-      ...(tuning?.referenceMs === undefined ? {} : { reference }),
+      ...(referencesOf(tuning).length === 0 ? {} : { reference }),
       importance: importance ?? (measured && driftWeights(measured)),
     }
     const judged = { model, version, subject: 'served', fromMs, toMs } as const

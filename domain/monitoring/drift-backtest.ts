@@ -1,12 +1,23 @@
 /** Judges the drift of a recorded history again, to see what other limits would have said. */
 import type { ReferenceProfile } from '../model/reference-profile.ts'
 import { judgeDrift, type DriftLevel } from './drift.ts'
-import { driftEvidenceAt, driftPolicyOf, type CountedHour, type DriftTuning } from './drift-history.ts'
+import { betaQuantile } from '../statistics/distributions.ts'
+import { seededRandom } from '../statistics/random.ts'
+import {
+  driftEvidenceAt,
+  driftPolicyOf,
+  mergedWindow,
+  replaceCounts,
+  type CountedHour,
+  type DriftTuning,
+} from './drift-history.ts'
 
 export interface DriftHistory {
   profile: ReferenceProfile
   /** Oldest first. */
   hours: readonly CountedHour[]
+  /** Counts before them, with which the model file compares. */
+  earlier?: readonly CountedHour[]
   /** The period of one count, and of the windows that the monitor judges. */
   everyMs: number
   lengthMs: number
@@ -41,7 +52,7 @@ const whole = 'input as a whole'
 
 /** One window ends with each count, as in the live monitor with windows of one count. */
 export function backtestDrift(
-  { profile, hours, everyMs, lengthMs, importance }: DriftHistory,
+  { profile, hours, earlier = [], everyMs, lengthMs, importance }: DriftHistory,
   tuning: DriftTuning = {},
 ): DriftBacktest {
   const policy = driftPolicyOf(tuning)
@@ -49,9 +60,10 @@ export function backtestDrift(
   const last = new Map<string, DriftLevel>()
   let [windows, judged, alerts] = [0, 0, 0]
   let wasAlarm = false
+  const counted = [...earlier, ...hours]
   for (const { hourMs } of hours) {
     const toMs = hourMs + everyMs
-    const evidence = driftEvidenceAt(profile, hours, { toMs, lengthMs, everyMs }, tuning)
+    const evidence = driftEvidenceAt(profile, counted, { toMs, lengthMs, everyMs }, tuning)
     if (evidence === undefined) continue
     windows += 1
     const report = judgeDrift({ ...evidence, importance }, policy)
@@ -85,4 +97,76 @@ export function backtestDrift(
     alerts,
     alertsPerMonth: judged === 0 ? null : (alerts * monthMs) / (judged * everyMs),
   }
+}
+
+export interface FalseAlarms {
+  /** The hours that were shuffled: those of the same hour of the week, of the day, or all in a history too short for these. */
+  within: 'week' | 'day' | 'history'
+  /** Shuffled histories, and their windows with enough rows. */
+  rounds: number
+  judged: number
+  alerts: number
+  /** Per 30 days, and its upper bound at 95 % (Clopper-Pearson, one-sided); null without a judged window. */
+  perMonth: number | null
+  atMost: number | null
+}
+
+const dayMs = 86_400_000
+/** A rhythm can be told from a change when the history holds it twice. */
+const rhythms = [
+  { within: 'week', periodMs: 7 * dayMs },
+  { within: 'day', periodMs: dayMs },
+] as const
+
+/**
+ * How often the limits would alarm although nothing changes: the recorded hours, shuffled among those of the same hour of the week, against the
+ * whole history. What changed in it is in all parts of a shuffled history alike, and the rhythm of the week stays.
+ */
+export function falseAlarms(
+  { hours, earlier: _earlier, ...history }: DriftHistory,
+  tuning: DriftTuning = {},
+  { rounds = 10, seed = 1 } = {},
+): FalseAlarms {
+  const whole = mergedWindow(hours)
+  const profile = replaceCounts(history.profile, () => whole, whole, driftPolicyOf(tuning))
+  const uniform = seededRandom(seed)
+  const lengthMs = hours.length === 0 ? 0 : hours.at(-1)!.hourMs - hours[0]!.hourMs
+  const rhythm = rhythms.find(({ periodMs }) => lengthMs >= 2 * periodMs)
+  let [judged, alerts] = [0, 0]
+  for (let round = 0; round < rounds; round++) {
+    const mixed = shuffledHours(hours, rhythm?.periodMs ?? 1, uniform)
+    const tested = backtestDrift({ ...history, profile, hours: mixed }, tuning)
+    judged += tested.judged
+    alerts += tested.alerts
+  }
+  const windowsPerMonth = monthMs / history.everyMs
+  const bound = judged === 0 ? null : betaQuantile(0.95, alerts + 1, judged - alerts)
+  return {
+    within: rhythm?.within ?? 'history',
+    rounds,
+    judged,
+    alerts,
+    perMonth: judged === 0 ? null : (alerts / judged) * windowsPerMonth,
+    atMost: bound === null ? null : bound * windowsPerMonth,
+  }
+}
+
+/** Each hour takes the place of another one with the same place in the period. */
+function shuffledHours(
+  hours: readonly CountedHour[],
+  periodMs: number,
+  uniform: () => number,
+): CountedHour[] {
+  const places = new Map<number, number[]>()
+  for (const [place, { hourMs }] of hours.entries()) {
+    const inPeriod = hourMs % periodMs
+    places.set(inPeriod, [...(places.get(inPeriod) ?? []), place])
+  }
+  const mixed = [...hours]
+  for (const same of places.values()) {
+    const order = same.map((place) => ({ place, drawn: uniform() })).sort((a, b) => a.drawn - b.drawn)
+    for (const [i, place] of same.entries())
+      mixed[place] = { hourMs: hours[place]!.hourMs, counts: hours[order[i]!.place]!.counts }
+  }
+  return mixed
 }

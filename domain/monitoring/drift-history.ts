@@ -10,18 +10,33 @@ import {
   type DriftWindow,
 } from './drift.ts'
 
+/**
+ * How long before a window the rows were served that it is compared with, together; a single one as a number. None stands for the training
+ * rows, and a feature with too few rows then is compared with those as well.
+ */
+export type DriftReferenceMs = number | readonly number[]
+
 /** The drift of a model as its model file tunes it; absent fields take the defaults. */
 export interface DriftTuning extends Partial<DriftLimits> {
   /** Features that are not judged. */
   exclude?: readonly string[]
-  /** The limits of single features. */
-  features?: Readonly<Record<string, Partial<DriftLimits>>>
-  /**
-   * How long before the window the rows were served that it is compared with. When absent: the training rows. A feature with too few
-   * rows then is compared with the training rows.
-   */
-  referenceMs?: number
+  /** The limits and the reference of single features. */
+  features?: Readonly<Record<string, Partial<DriftLimits> & { referenceMs?: DriftReferenceMs }>>
+  /** The training rows when absent. */
+  referenceMs?: DriftReferenceMs
 }
+
+const weekMs = 7 * 86_400_000
+/** The same season last year: the same weekday of five weeks around it. */
+export const lastYearMs: readonly number[] = [50, 51, 52, 53, 54].map((weeks) => weeks * weekMs)
+
+const listOf = (reference: DriftReferenceMs = []): readonly number[] =>
+  typeof reference === 'number' ? [reference] : reference
+
+/** How long before a window all features and the score are compared; each once. */
+export const referencesOf = ({ referenceMs, features = {} }: DriftTuning = {}): number[] => [
+  ...new Set([referenceMs, ...Object.values(features).map((each) => each.referenceMs)].flatMap(listOf)),
+]
 
 export const driftPolicyOf = ({ warn, alarm, exclude, features }: DriftTuning = {}): DriftPolicy => ({
   ...defaultDriftPolicy,
@@ -46,9 +61,16 @@ export interface DriftSpan {
   everyMs: number
 }
 
-/** How far back the evidence of a window reaches. */
-export const historyFromMs = ({ toMs, lengthMs }: DriftSpan, { referenceMs = 0 }: DriftTuning = {}): number =>
-  toMs - Math.max(2 * lengthMs, referenceMs + lengthMs)
+/** How far back the counts of the version itself are needed. */
+export const historyFromMs = ({ toMs, lengthMs }: Pick<DriftSpan, 'toMs' | 'lengthMs'>): number =>
+  toMs - 2 * lengthMs
+
+/** The earlier periods with which a window is compared, of a length of its own each. */
+export const referenceSpans = (
+  { toMs, lengthMs }: Pick<DriftSpan, 'toMs' | 'lengthMs'>,
+  tuning: DriftTuning | undefined,
+): { fromMs: number; toMs: number }[] =>
+  referencesOf(tuning).map((beforeMs) => ({ fromMs: toMs - lengthMs - beforeMs, toMs: toMs - beforeMs }))
 
 /** Undefined if nothing was counted in the window. */
 export function driftEvidenceAt(
@@ -62,10 +84,7 @@ export function driftEvidenceAt(
   const windowBetween = (fromMs: number, untilMs: number) => mergedWindow(between(fromMs, untilMs))
   const current = windowBetween(toMs - lengthMs, toMs)
   if (current === undefined) return undefined
-  const { referenceMs } = tuning
-  const compared =
-    referenceMs === undefined ? undefined : windowBetween(toMs - lengthMs - referenceMs, toMs - referenceMs)
-  const reference = compared === undefined ? profile : referenceFrom(profile, compared, driftPolicyOf(tuning))
+  const reference = referenceAt(profile, hours, { toMs, lengthMs }, tuning)
   const newest = between(toMs - everyMs, toMs)[0]?.counts
   const before = between(toMs - 2 * lengthMs, toMs - everyMs).map(({ counts }) => counts)
   return {
@@ -76,10 +95,36 @@ export function driftEvidenceAt(
   }
 }
 
-/** The profile with the counts of served rows instead of those of the training rows, where there are enough. */
-function referenceFrom(
+/** The profile with the counts of rows served earlier instead of those of the training rows, where there are enough. */
+function referenceAt(
   profile: ReferenceProfile,
-  { features, score }: DriftWindow,
+  hours: readonly CountedHour[],
+  span: Pick<DriftSpan, 'toMs' | 'lengthMs'>,
+  tuning: DriftTuning,
+): ReferenceProfile {
+  if (referencesOf(tuning).length === 0) return profile
+  const compared = new Map<string, DriftWindow | undefined>()
+  const servedAt = (referenceMs: DriftReferenceMs | undefined): DriftWindow | undefined => {
+    const key = listOf(referenceMs).join()
+    if (!compared.has(key)) {
+      const spans = referenceSpans(span, { referenceMs })
+      const inside = hours.filter(({ hourMs }) =>
+        spans.some(({ fromMs, toMs }) => hourMs >= fromMs && hourMs < toMs),
+      )
+      compared.set(key, mergedWindow(inside))
+    }
+    return compared.get(key)
+  }
+  const { features = {}, referenceMs } = tuning
+  const of = (name: string) => servedAt(features[name]?.referenceMs ?? referenceMs)
+  return replaceCounts(profile, of, servedAt(referenceMs), driftPolicyOf(tuning))
+}
+
+/** The profile with other counts for each feature and the score, where these are enough. */
+export function replaceCounts(
+  profile: ReferenceProfile,
+  countsOf: (feature: string) => DriftWindow | undefined,
+  scored: DriftWindow | undefined,
   { minRows, rowsPerBin }: DriftPolicy,
 ): ReferenceProfile {
   const counted = <P extends Profile>(each: P, counts: number[] | undefined): P => {
@@ -88,12 +133,12 @@ function referenceFrom(
   }
   return {
     ...profile,
-    features: profile.features.map((each) => counted(each, features[each.name])),
-    score: profile.score && counted(profile.score, score),
+    features: profile.features.map((each) => counted(each, countsOf(each.name)?.features[each.name])),
+    score: profile.score && counted(profile.score, scored?.score),
   }
 }
 
-function mergedWindow(hours: readonly CountedHour[]): DriftWindow | undefined {
+export function mergedWindow(hours: readonly CountedHour[]): DriftWindow | undefined {
   if (hours.length === 0) return undefined
   const names = new Set(hours.flatMap(({ counts }) => Object.keys(counts.features)))
   const merged = (of: (window: DriftWindow) => number[] | undefined) =>

@@ -4,7 +4,7 @@
  */
 import { policyIssues } from '../policy-issues.ts'
 import type { DriftLimits } from './drift.ts'
-import { driftPolicyOf, type DriftTuning } from './drift-history.ts'
+import { driftPolicyOf, referencesOf, type DriftTuning } from './drift-history.ts'
 import { defaultTriggerPolicy, issuesOfTriggers, type TriggerPolicy } from './retraining-triggers.ts'
 
 /** The limits for one window; rates count only from `minRequests` on. */
@@ -186,7 +186,7 @@ function issuesOfBusiness({ name, unit, perPrediction, warn, alarm, ...policy }:
 
 function issuesOfDrift(tuning: DriftTuning, spanMs: number): string[] {
   const { issues, need } = policyIssues()
-  const { referenceMs, features = {} } = tuning
+  const { features = {} } = tuning
   const all = driftPolicyOf(tuning)
   const limits = (place: string, { warn = all.warn, alarm = all.alarm }: Partial<DriftLimits>) => {
     for (const [name, psi] of Object.entries({ warn, alarm }))
@@ -195,10 +195,11 @@ function issuesOfDrift(tuning: DriftTuning, spanMs: number): string[] {
   }
   limits('', tuning)
   for (const [name, each] of Object.entries(features)) limits(`features.${name}.`, each)
-  need(
-    referenceMs === undefined || (Number.isInteger(referenceMs) && referenceMs >= spanMs),
-    `reference is at least the judged span (${spanMs} ms), not ${referenceMs} ms: the two periods would overlap`,
-  )
+  for (const beforeMs of referencesOf(tuning))
+    need(
+      Number.isInteger(beforeMs) && beforeMs >= spanMs,
+      `reference is at least the judged span (${spanMs} ms), not ${beforeMs} ms: the two periods would overlap`,
+    )
   return issues
 }
 

@@ -6,10 +6,13 @@ import {
   type CostPolicy,
   type MonitorPolicy,
 } from '../../domain/monitoring/policy.ts'
-import type { DriftTuning } from '../../domain/monitoring/drift-history.ts'
+import { lastYearMs, type DriftTuning } from '../../domain/monitoring/drift-history.ts'
 import { durationAt, durationsIn, type Duration } from './duration.ts'
 import { fieldNames, reportUnknown } from './fields.ts'
 import type { IssueCollector } from './issues.ts'
+
+/** The rows with which drift compares: those of the training, those served so long before, or a year before. */
+export type DriftReference = 'training' | 'same season last year' | Duration
 
 export interface MonitorSpec {
   /** The length of a window: 1 h. */
@@ -56,13 +59,13 @@ export interface MonitorSpec {
     alarm?: number
     /** Features that are not judged, such as one that grows by itself: none. */
     exclude?: readonly string[]
-    /** The limits of single features: `{ distance: { warn: 0.3, alarm: 0.5 } }`. */
-    features?: Record<string, { warn?: number; alarm?: number }>
+    /** The limits and the reference of single features: `{ distance: { warn: 0.3, alarm: 0.5, reference: 'training' } }`. */
+    features?: Record<string, { warn?: number; alarm?: number; reference?: DriftReference }>
     /**
-     * Compares with the rows that the version served that long before, such as `'7 d'` for a weekly rhythm, instead of the training
-     * rows.
+     * Compares with the rows that the model served that long before, such as `'7 d'` for a weekly rhythm, or in the same season last
+     * year, instead of the training rows.
      */
-    reference?: 'training' | Duration
+    reference?: DriftReference
   }
   /** The share of requests with a number outside the limits of its feature, in percent: 5. */
   outside?: number
@@ -199,15 +202,28 @@ export function compileMonitor(
 
 function compileDrift(report: IssueCollector, spec: MonitorSpec['drift']): DriftTuning | undefined {
   if (spec === undefined) return undefined
-  const { reference, ...limits } = spec
-  reportUnknown(report, 'monitor.drift', spec, ['warn', 'alarm', 'exclude', 'features', 'reference'])
-  for (const [name, each] of Object.entries(limits.features ?? {}))
-    reportUnknown(report, `monitor.drift.features.${name}`, each, ['warn', 'alarm'])
+  const { reference, features = {}, ...limits } = spec
+  const place = 'monitor.drift'
+  reportUnknown(report, place, spec, ['warn', 'alarm', 'exclude', 'features', 'reference'])
+  const tuned = Object.entries(features).map(([name, { reference: own, ...each }]) => {
+    const part = `${place}.features.${name}`
+    reportUnknown(report, part, features[name]!, ['warn', 'alarm', 'reference'])
+    return [name, own === undefined ? each : { ...each, referenceMs: referenceOf(report, part, own) }]
+  })
   return {
     ...limits,
+    ...(spec.features && { features: Object.fromEntries(tuned) as DriftTuning['features'] }),
     referenceMs:
-      reference === undefined || reference === 'training'
-        ? undefined
-        : durationAt(report, 'monitor.drift.reference', reference),
+      reference === undefined || reference === 'training' ? undefined : referenceOf(report, place, reference),
   }
+}
+
+function referenceOf(
+  report: IssueCollector,
+  place: string,
+  reference: DriftReference,
+): NonNullable<DriftTuning['referenceMs']> {
+  if (reference === 'training') return []
+  if (reference === 'same season last year') return lastYearMs
+  return durationAt(report, `${place}.reference`, reference)
 }

@@ -79,7 +79,7 @@ describe('a model file', () => {
       expect.arrayContaining([
         expect.stringMatching(/^monitor\.drift\.exclude: "petals" is no feature; they are /),
         'monitor.drift: has the fields warn, alarm, exclude, features, reference, not until',
-        'monitor.drift.features.size: has the fields warn, alarm, not limit',
+        'monitor.drift.features.size: has the fields warn, alarm, reference, not limit',
         expect.stringContaining('alarm (0.05) is not below'),
         expect.stringContaining('the two periods would overlap'),
       ]),

@@ -71,16 +71,20 @@ export const trafficAnswer = schemaOfFields(
     ),
   },
 )
-export const featureCountsAnswer = schemaOfFields({
-  model: textField,
-  version: textField,
-  profile: dataField,
-  count_ms: numberField,
-  span_ms: numberField,
-  counts: arrayOf(
-    schemaOfFields({ at: timeField, features: mapOf(arrayOf(countField)) }, { score: arrayOf(countField) }),
-  ),
-})
+const countedHours = arrayOf(
+  schemaOfFields({ at: timeField, features: mapOf(arrayOf(countField)) }, { score: arrayOf(countField) }),
+)
+export const featureCountsAnswer = schemaOfFields(
+  {
+    model: textField,
+    version: textField,
+    profile: dataField,
+    count_ms: numberField,
+    span_ms: numberField,
+    counts: countedHours,
+  },
+  { earlier: countedHours },
+)
 export const championAnswer = schemaOfFields(
   {
     model: textField,

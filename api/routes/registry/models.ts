@@ -9,6 +9,7 @@ import {
 import { z } from 'zod'
 import { DomainError } from '../../../domain/errors.ts'
 import { defaultCountMs } from '../../../domain/model/reference-profile.ts'
+import type { CountedHour } from '../../../domain/monitoring/drift-history.ts'
 import { completeMonitorPolicy } from '../../../domain/monitoring/policy.ts'
 import { readRecordedTraffic } from '../../services/registry/recorded-traffic.ts'
 import { findChampion } from '../../../store/registry/champions.ts'
@@ -16,6 +17,7 @@ import { findFirstChampion, findLiveAt } from '../../../store/registry/champion-
 import { getModel, listModels, type StoredModel } from '../../../store/registry/models.ts'
 import { getVersion } from '../../../store/registry/versions.ts'
 import { listHours } from '../../../store/serving/feature-counts.ts'
+import { listReferenceHours } from '../../../store/serving/reference-hours.ts'
 import { findOpenRelease } from '../../../store/release/releases.ts'
 import { defineRoute, viewers, type RouteDefinition } from '../../http/route.ts'
 import type { ApiDeps } from '../../deps.ts'
@@ -95,12 +97,17 @@ export const modelRoutes = ({ store, serving }: ApiDeps): RouteDefinition[] => {
     }),
     defineRoute('get', '/v1/models/:name/feature-counts', viewers, {
       summary:
-        'Show how often values of features and scores fell into the bins of a version’s training profile.',
+        'Show how often values of features and scores fell into the bins of a version’s training profile; with `before`, also in earlier periods.',
       answers: { 200: 'The profile and the counts, oldest first' },
       answerSchema: featureCountsAnswer,
       query: z.strictObject({
         version: z.string().optional(),
         days: z.coerce.number().positive().max(maxCountedDays).default(30),
+        /** The periods so many milliseconds before are answered too, as a list with commas. */
+        before: z
+          .string()
+          .regex(/^[1-9]\d{0,11}(,[1-9]\d{0,11}){0,9}$/)
+          .optional(),
       }),
       async handle({ params, query }) {
         const { name, definition } = await getModel(store, params['name']!)
@@ -113,15 +120,23 @@ export const modelRoutes = ({ store, serving }: ApiDeps): RouteDefinition[] => {
         if (profile === undefined) throw new DomainError('not_found', `${version} has no training profile`)
         const toMs = serving.wall()
         const fromMs = toMs - query.days * dayMs
+        const { spanMs } = completeMonitorPolicy(definition.monitor)
         const hours = await listHours(store, { model, version, fromMs, toMs })
+        const spans = spansBefore({ fromMs: fromMs - spanMs, toMs }, query.before)
+        const earlier = await listReferenceHours(store, { model, version, profile }, spans)
+        const counted = ({ hourMs, counts }: CountedHour) => ({
+          at: new Date(hourMs).toISOString(),
+          ...counts,
+        })
         return {
           json: {
             model,
             version,
             profile,
             count_ms: profile.everyMs ?? defaultCountMs,
-            span_ms: completeMonitorPolicy(definition.monitor).spanMs,
-            counts: hours.map(({ hourMs, counts }) => ({ at: new Date(hourMs).toISOString(), ...counts })),
+            span_ms: spanMs,
+            counts: hours.map(counted),
+            ...(query.before && { earlier: earlier.filter(({ hourMs }) => hourMs < fromMs).map(counted) }),
           },
         }
       },
@@ -147,4 +162,23 @@ export const modelRoutes = ({ store, serving }: ApiDeps): RouteDefinition[] => {
       },
     }),
   ]
+}
+
+/** The periods so long before one, joined where they overlap. */
+function spansBefore({ fromMs, toMs }: Spanned, before = ''): Spanned[] {
+  const spans = before
+    .split(',')
+    .filter((text) => text !== '')
+    .map((text) => ({ fromMs: fromMs - Number(text), toMs: toMs - Number(text) }))
+    .sort((a, b) => a.fromMs - b.fromMs)
+  return spans.reduce<Spanned[]>((joined, span) => {
+    const last = joined.at(-1)
+    if (last === undefined || span.fromMs > last.toMs) return [...joined, span]
+    return [...joined.slice(0, -1), { ...last, toMs: Math.max(last.toMs, span.toMs) }]
+  }, [])
+}
+
+interface Spanned {
+  fromMs: number
+  toMs: number
 }

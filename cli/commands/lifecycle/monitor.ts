@@ -1,8 +1,19 @@
 /** `tenure monitor`: judges the drift of the recorded history again, with the limits of the edited model file. */
 import type { ReferenceProfile } from '../../../domain/model/reference-profile.ts'
-import { backtestDrift, type DriftBacktest } from '../../../domain/monitoring/drift-backtest.ts'
+import { fourDigits } from '../../../domain/figures.ts'
+import {
+  backtestDrift,
+  falseAlarms,
+  type DriftBacktest,
+  type FalseAlarms,
+} from '../../../domain/monitoring/drift-backtest.ts'
 import type { DriftWindow } from '../../../domain/monitoring/drift.ts'
-import { driftPolicyOf, type DriftTuning } from '../../../domain/monitoring/drift-history.ts'
+import {
+  driftPolicyOf,
+  referencesOf,
+  type CountedHour,
+  type DriftTuning,
+} from '../../../domain/monitoring/drift-history.ts'
 import { path, usageError } from '../../client/client.ts'
 import type { CommandGroup, CommandInput, CommandSession } from '../../program.ts'
 import { findOwnModel } from '../../own-model.ts'
@@ -15,8 +26,11 @@ interface CountsAnswer {
   profile: ReferenceProfile
   count_ms: number
   span_ms: number
-  counts: ({ at: string } & DriftWindow)[]
+  counts: CountsOfHour[]
+  earlier?: CountsOfHour[]
 }
+
+type CountsOfHour = { at: string } & DriftWindow
 
 const mostNamed = 3
 
@@ -55,23 +69,25 @@ async function backtest({ terminal, api }: CommandSession, { args, options }: Co
   if (tuning.warn! > tuning.alarm!)
     throw usageError(`--alarm (${tuning.alarm}) must not be below --warn (${tuning.warn})`)
   const version = options['modelVersion']
+  const references = referencesOf(tuning)
   const answer = await api().get<CountsAnswer>(path`/v1/models/${model}/feature-counts`, {
     days: String(days),
+    ...(references.length > 0 && { before: references.join() }),
     ...(typeof version === 'string' && { version }),
   })
   const lengthMs = Math.ceil((monitor?.spanMs ?? answer.span_ms) / answer.count_ms) * answer.count_ms
-  const tested = backtestDrift(
-    {
-      profile: answer.profile,
-      hours: answer.counts.map(({ at, ...counts }) => ({ hourMs: Date.parse(at), counts })),
-      everyMs: answer.count_ms,
-      lengthMs,
-      importance: monitor?.importance,
-    },
-    tuning,
-  )
+  const history = {
+    profile: answer.profile,
+    hours: answer.counts.map(countedHour),
+    earlier: answer.earlier?.map(countedHour),
+    everyMs: answer.count_ms,
+    lengthMs,
+    importance: monitor?.importance,
+  }
+  const tested = backtestDrift(history, tuning)
+  const shuffled = falseAlarms(history, tuning)
   terminal.answer(
-    { model, version: answer.version, days, tuning, ...tested },
+    { model, version: answer.version, days, tuning, ...tested, falseAlarms: shuffled },
     [
       `${answer.version}: ${tested.windows} windows with requests in ${days} days, ${tested.judged} with enough rows; warning from PSI ${tuning.warn}, alarm from ${tuning.alarm}.`,
       ...(tested.subjects.length === 0
@@ -85,7 +101,9 @@ async function backtest({ terminal, api }: CommandSession, { args, options }: Co
               'windows in alarm': 'alarms',
               'alarms from (UTC)': alarmTimes,
             }),
+            '',
           ]),
+      falseAlarmText(shuffled),
     ].join('\n'),
   )
 }
@@ -94,4 +112,11 @@ function alarmTimes({ alarmedMs }: DriftBacktest['subjects'][number]): string {
   const named = alarmedMs.slice(0, mostNamed).map((ms) => time(new Date(ms).toISOString()))
   const more = alarmedMs.length - named.length
   return named.length === 0 ? '–' : `${named.join(', ')}${more > 0 ? ` and ${more} more` : ''}`
+}
+
+const countedHour = ({ at, ...counts }: CountsOfHour): CountedHour => ({ hourMs: Date.parse(at), counts })
+
+function falseAlarmText({ within, rounds, alerts, perMonth, atMost }: FalseAlarms): string {
+  if (perMonth === null || atMost === null) return 'Too few rows to measure false alarms.'
+  return `False alarms: ${alerts} in ${rounds} histories with the hours shuffled within the ${within}, ${fourDigits(perMonth)} a month, at most ${fourDigits(atMost)} (95 %).`
 }

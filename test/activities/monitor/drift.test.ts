@@ -11,6 +11,7 @@ import {
   numberProfile,
   type ReferenceProfile,
 } from '../../../domain/model/reference-profile.ts'
+import { lastYearMs, type DriftTuning } from '../../../domain/monitoring/drift-history.ts'
 import { seededRandom } from '../../../domain/statistics/random.ts'
 import { listAlerts } from '../../../store/monitoring/alerts.ts'
 import { openArtifacts } from '../../../store/artifacts.ts'
@@ -18,7 +19,7 @@ import { findDriftJudgement } from '../../../store/monitoring/drift-judgements.t
 import { findWindow, writeFeatureCounts } from '../../../store/serving/feature-counts.ts'
 import { openStore } from '../../../store/postgres.ts'
 import { readConfig } from '../../../temporal.config.ts'
-import { insertModel } from '../../support/release/candidates.ts'
+import { insertModel, type Registry } from '../../support/release/candidates.ts'
 import { releasePolicy } from '../../support/release/releases.ts'
 import { migratedDatabase, uniqueName } from '../../support/servers/servers.ts'
 import { inputOf } from '../../support/serving/input-buffers.ts'
@@ -58,6 +59,7 @@ const columns = columnsOf({ size: { kind: 'number' }, colour: { kind: 'category'
 let deps: Deps
 let model: string
 let version: string
+let registry: Registry
 const lines: string[] = []
 beforeAll(async () => {
   const config = readConfig({ DATABASE_URL: await migratedDatabase(), TENURE_BUILD_ID: 'test' })
@@ -72,7 +74,7 @@ beforeAll(async () => {
 afterAll(() => deps?.store.close())
 beforeEach(async () => {
   model = uniqueName('roses')
-  const registry = await insertModel(deps.store, {
+  registry = await insertModel(deps.store, {
     model,
     policy: releasePolicy,
     artifactRoot: deps.config.artifactRoot,
@@ -176,6 +178,43 @@ describe('feature drift of a version', () => {
     expect(await judged(noon + 3 * hour, 3 * hour)).toMatchObject({ level: 'warn' })
     expect(await judged(noon + 6 * hour, 3 * hour)).toMatchObject({ level: 'alarm' })
     expect(await judged(noon + 6 * hour)).toMatchObject({ level: 'insufficient' })
+  })
+
+  it('compares with the requests of last year, which another version has answered, by counting them again', async () => {
+    const old = await registry.register(version)
+    const preprocessing = [{ name: 'size', kind: 'number', mean: 0, std: 1, fill: 0 }]
+    await deps.store.query(
+      sql`update versions set manifest = ${JSON.stringify({ preprocessing })} where version = ${old}`,
+    )
+    await deps.store.query(sql`
+      insert into predictions (id, at, model, version, arm, generation, instances, features, outputs, latency_us)
+      select (lpad(to_hex(n), 8, '0') || '-0000-4000-8000-000000000000')::uuid, at, ${model}, ${old}, 'champion', 1, 1, decode(features, 'hex'), '{0.5}', 1
+      from jsonb_to_recordset(${JSON.stringify(
+        rows(600, 2).map(({ size }, n) => {
+          const features = Buffer.alloc(4)
+          features.writeFloatLE(size)
+          const at = new Date(noon - lastYearMs[n % 5]!).toISOString()
+          return { n, at, features: features.toString('hex') }
+        }),
+      )}::jsonb) as r (n int, at timestamptz, features text)`)
+    await serve(noon, rows(600, 2))
+    const against = (tuning: DriftTuning) =>
+      checkDrift(deps)({ model, version, to: new Date(noon + hour).toISOString(), windowMs: hour, tuning })
+    expect((await against({ referenceMs: lastYearMs })).reasons.join()).not.toContain('size')
+    const stored = await findDriftJudgement(deps.store, {
+      model,
+      version,
+      subject: 'served',
+      fromMs: noon,
+      toMs: noon + hour,
+    })
+    // The version before had no colour: it is compared with the training rows.
+    const [size, shade] = stored!.inputs.reference!.features
+    expect(size!.counts.reduce((sum, n) => sum + n, 0)).toBe(600)
+    expect(shade!.counts.reduce((sum, n) => sum + n, 0)).toBe(5_000)
+    await serve(noon + hour, rows(600, 2))
+    const now = { model, version, to: new Date(noon + 2 * hour).toISOString(), windowMs: hour }
+    expect((await checkDrift(deps)(now)).reasons.join()).toContain('size')
   })
 
   it('weighs the features by the measured importance of the version unless the model file does', async () => {

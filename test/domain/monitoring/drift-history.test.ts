@@ -1,15 +1,19 @@
 import { describe, expect, it } from 'vitest'
 import { countBins, numberProfile, type ReferenceProfile } from '../../../domain/model/reference-profile.ts'
-import { backtestDrift } from '../../../domain/monitoring/drift-backtest.ts'
+import { backtestDrift, falseAlarms } from '../../../domain/monitoring/drift-backtest.ts'
 import {
   driftEvidenceAt,
   driftPolicyOf,
   historyFromMs,
+  lastYearMs,
+  referencesOf,
+  referenceSpans,
   type CountedHour,
   type DriftTuning,
 } from '../../../domain/monitoring/drift-history.ts'
 import { judgeDrift } from '../../../domain/monitoring/drift.ts'
 import { defaultMonitorPolicy, issuesOfMonitor } from '../../../domain/monitoring/policy.ts'
+import { compileMonitor } from '../../../models/define/monitor.ts'
 import { seededRandom } from '../../../domain/statistics/random.ts'
 
 const uniform = seededRandom(11)
@@ -57,7 +61,10 @@ describe('the evidence of a window', () => {
 
   it('needs the history that its reference reaches back to', () => {
     expect(historyFromMs(span(10))).toBe(6 * hourMs)
-    expect(historyFromMs(span(10), { referenceMs: 5 * hourMs })).toBe(3 * hourMs)
+    expect(referenceSpans(span(10), { referenceMs: 5 * hourMs })).toEqual([
+      { fromMs: 3 * hourMs, toMs: 5 * hourMs },
+    ])
+    expect(referenceSpans(span(10), {})).toEqual([])
   })
 
   it('has counts that do not fit each other as none at all', () => {
@@ -112,6 +119,41 @@ describe('tuned drift', () => {
     expect(levelsOf(judged(few, 8, { referenceMs: 6 * hourMs }))).toEqual({ x: 'warn', y: 'stable' })
   })
 
+  it('compares with the same weekdays of five weeks around last year, or each feature with a reference of its own', () => {
+    const year = lastYearMs.flatMap((beforeMs) =>
+      [6, 7].map((at): CountedHour => {
+        const { counts } = hour(at, { x: 0.2, y: 0.2 })
+        return { hourMs: at * hourMs - beforeMs, counts }
+      }),
+    )
+    const season = [...year, hour(6, { x: 0.2, y: 0.2 }), hour(7, { x: 0.2, y: 0.2 })]
+    expect(levelsOf(judged(season, 8, { referenceMs: lastYearMs }))).toEqual({ x: 'stable', y: 'stable' })
+    expect(
+      levelsOf(judged(season, 8, { referenceMs: lastYearMs, features: { x: { referenceMs: [] } } })),
+    ).toEqual({ x: 'warn', y: 'stable' })
+    expect(levelsOf(judged(season, 8, { features: { x: { referenceMs: lastYearMs } } }))).toEqual({
+      x: 'stable',
+      y: 'warn',
+    })
+    const { reference } = driftEvidenceAt(profile, season, span(8), { referenceMs: lastYearMs })!
+    expect(reference.features[0]!.counts.reduce((sum, n) => sum + n)).toBe(10_000)
+  })
+
+  it('takes the words of a model file for it', () => {
+    const compiled = compileMonitor(
+      () => {},
+      {
+        drift: {
+          reference: '7 d',
+          features: { x: { reference: 'same season last year' }, y: { reference: 'training' } },
+        },
+      },
+      ['x', 'y'],
+    )
+    expect(referencesOf(compiled.drift)).toEqual([7 * 24 * hourMs, ...lastYearMs])
+    expect(compiled.drift!.features!['y']).toEqual({ referenceMs: [] })
+  })
+
   it('is refused with limits that cannot hold', () => {
     const issues = (drift: DriftTuning) => issuesOfMonitor({ ...defaultMonitorPolicy, drift })
     expect(
@@ -123,6 +165,10 @@ describe('tuned drift', () => {
       'features.x.alarm (0.05) is not below features.x.warn (0.1)',
     )
     expect(issues({ referenceMs: hourMs }).join()).toContain('the two periods would overlap')
+    expect(issues({ features: { x: { referenceMs: hourMs } } }).join()).toContain(
+      'the two periods would overlap',
+    )
+    expect(issues({ referenceMs: lastYearMs })).toEqual([])
   })
 })
 
@@ -148,5 +194,20 @@ describe('a backtest', () => {
     const hours = [{ hourMs: 0, counts: { features: { x: x.counts.map(() => 1) } } }]
     const tested = backtestDrift({ profile, hours, everyMs: hourMs, lengthMs: hourMs })
     expect(tested).toMatchObject({ windows: 1, judged: 0, alerts: 0, alertsPerMonth: null })
+  })
+
+  it('shuffles the hours to measure false alarms, however much the history drifts', () => {
+    const steady = Array.from({ length: 120 }, (_, at) => hour(at))
+    const history = { profile, hours: steady, everyMs: hourMs, lengthMs: 2 * hourMs }
+    const measured = falseAlarms(history, {}, { rounds: 3 })
+    expect(measured).toMatchObject({ within: 'day', rounds: 3, judged: 360, alerts: 0, perMonth: 0 })
+    // None in 360 windows: 720·(1 − 0.05^(1/360)) a month at most.
+    expect(measured.atMost).toBeCloseTo(720 * (1 - 0.05 ** (1 / 360)), 6)
+    const moved = steady.map((each) => ({ ...each, counts: hour(0, { x: 0.2 }).counts }))
+    expect(backtestDrift({ ...history, hours: moved }).alerts).toBeGreaterThan(0)
+    expect(falseAlarms({ ...history, hours: moved }, {}, { rounds: 3 }).alerts).toBe(0)
+    const weeks = [0, 200, 400].map((at) => hour(at))
+    expect(falseAlarms({ ...history, hours: weeks }, {}, { rounds: 1 }).within).toBe('week')
+    expect(falseAlarms({ ...history, hours: [] })).toMatchObject({ judged: 0, perMonth: null, atMost: null })
   })
 })

@@ -1,0 +1,66 @@
+/**
+ * Reads the counts with which drift is compared: what a version has counted itself, and where it did not serve then, the logged requests of the
+ * versions before it, counted again in its bins.
+ */
+import sql from 'sql-template-tag'
+import type { FeatureRow } from '../../domain/model/features.ts'
+import { countBins, defaultCountMs, type ReferenceProfile } from '../../domain/model/reference-profile.ts'
+import type { CountedHour } from '../../domain/monitoring/drift-history.ts'
+import type { Database } from '../postgres.ts'
+import { iso, type VersionSpan } from '../monitoring/span.ts'
+import { listHours } from './feature-counts.ts'
+
+const dayMs = 86_400_000
+/** Instances of a day that are counted again: enough for a PSI of a feature, few enough for every hour. */
+const recounted = 2_000
+
+/** The hours of the spans, oldest first; an hour in two of them once. */
+export async function listReferenceHours(
+  database: Database,
+  { model, version, profile }: { model: string; version: string; profile: ReferenceProfile },
+  spans: readonly { fromMs: number; toMs: number }[],
+): Promise<CountedHour[]> {
+  const found = new Map<number, CountedHour>()
+  for (const { fromMs, toMs } of spans)
+    for (let dayFromMs = fromMs; dayFromMs < toMs; dayFromMs += dayMs) {
+      const span = { model, version, fromMs: dayFromMs, toMs: Math.min(toMs, dayFromMs + dayMs) }
+      const own = await listHours(database, span)
+      const hours = own.length > 0 ? own : await countAgain(database, profile, span)
+      for (const hour of hours) found.set(hour.hourMs, hour)
+    }
+  return [...found.values()].sort((a, b) => a.hourMs - b.hourMs)
+}
+
+/** Without scores, because those of another version do not compare, and without features that the version of a request did not have. */
+async function countAgain(
+  database: Database,
+  { features, everyMs = defaultCountMs }: ReferenceProfile,
+  { model, fromMs, toMs }: VersionSpan,
+): Promise<CountedHour[]> {
+  const rows = await database.query<{ at_ms: number; row: FeatureRow }>(sql`
+    with sample as (
+      select id, at, version, instances, features from predictions
+      where model = ${model} and at >= ${iso(fromMs)} and at < ${iso(toMs)} order by md5(id::text) limit ${recounted}
+    )
+    select (extract(epoch from at) * 1000)::float8 as at_ms,
+      instance_of(sample.features, manifest -> 'preprocessing', instances, place) as row
+    from sample join versions using (version), generate_series(0, instances - 1) as place
+    where manifest -> 'preprocessing' is not null
+    order by md5(id::text), place limit ${recounted}`)
+  const hours = new Map<number, FeatureRow[]>()
+  for (const { at_ms: atMs, row } of rows) {
+    const hourMs = Math.floor(atMs / everyMs) * everyMs
+    hours.set(hourMs, [...(hours.get(hourMs) ?? []), row])
+  }
+  return [...hours].map(([hourMs, asked]) => ({
+    hourMs,
+    counts: {
+      features: Object.fromEntries(
+        features.map((profile) => {
+          const values = asked.flatMap((row) => (profile.name in row ? [row[profile.name] ?? null] : []))
+          return [profile.name, countBins(profile, values as (number | string | null)[])]
+        }),
+      ),
+    },
+  }))
+}
