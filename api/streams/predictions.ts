@@ -33,7 +33,7 @@ const retryMs = 100
 /** Attempts of what fails because of the record itself, perhaps. */
 const maxAttempts = 5
 /** Records that wait together for the log or for a model in another process. */
-const maxWaiting = 512
+const maxWaiting = 1_024
 
 export interface AnsweredBatch {
   sent: SentRecord[]
@@ -52,7 +52,7 @@ export function createAnswering(options: AnsweringOptions): AnswerBatch {
     if (body.byteLength > predictBytes)
       throw new DomainError('body_too_large', `the record has more than ${predictBytes} bytes`)
     requireNoKey(body)
-    const request: Request = { model, body, keyId, sender: record }
+    const request: Request = { model, body, keyId, sender: record, isRecord: true }
     // Answered before and not committed, it has the same id, and its stored answer is sent.
     if (isDurable) request.requestId = requestIdOf(group, record)
     return serving.answer(protocolOf(serving.native, record), request)

@@ -40,6 +40,7 @@ export interface PredictionRecord {
 const columns =
   'model, version, arm, release_id, generation, id, at, routing_key, instances, features, outputs, latency_us, key_id'
 const columnCount = 13
+const copyText = `copy predictions (${columns}) from stdin (format binary)`
 const float4Oid = 700
 const fewBytes = 200
 /** Milliseconds from 1970 to 2000, where Postgres begins to count. */
@@ -139,8 +140,12 @@ export async function copyPredictions(
   blocks: readonly Uint8Array[],
   entry?: Entry,
 ): Promise<void> {
-  const copy = `copy predictions (${columns}) from stdin (format binary)`
-  await copyIn(client, entry === undefined ? copy : `${copy}; ${entryText(entry)}`, blocks)
+  await copyIn(client, entry === undefined ? copyText : `${copyText}; ${entryText(entry)}`, blocks)
+}
+
+/** Ends the open transaction with these rows, in one round trip. */
+export async function copyPredictionsAndCommit(client: pg.ClientBase, block: Uint8Array): Promise<void> {
+  await copyIn(client, `${copyText}; commit`, [block])
 }
 
 /** Takes rows out of the table `arrived` that must not be stored; answers how many. */

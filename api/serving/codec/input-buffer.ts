@@ -31,17 +31,20 @@ export interface WantedOutput {
   binary: boolean
 }
 
+/** Arrays grow with their requests. Each waiting request has its own, and most are small. */
+const firstValues = 256
+
 export function createInputBuffer(): InputBuffer {
-  const numbers = new Float32Array(4_096)
+  const numbers = new Float32Array(firstValues)
   return {
     rows: 0,
     routingKey: undefined,
     callerId: undefined,
     wanted: undefined,
-    input: new Float64Array(4_096),
+    input: new Float64Array(firstValues),
     numbers,
     numberBytes: new Uint8Array(numbers.buffer),
-    texts: Buffer.allocUnsafeSlow(4_096),
+    texts: Buffer.allocUnsafeSlow(firstValues),
     textBytes: 0,
     unknownTexts: 0,
   }

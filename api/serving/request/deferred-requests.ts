@@ -30,7 +30,7 @@ export interface DeferredRequestsDeps {
   routing: ReplicaRouting
   steps: Steps
   durable: DurableLog | undefined
-  slots: SlotPool
+  slotsFor: (request: Request) => SlotPool
   /** The deadline of a request that has none. */
   maxWaitMs: number
 }
@@ -47,7 +47,7 @@ interface PendingRequest {
 }
 
 export function createDeferredRequests(deps: DeferredRequestsDeps) {
-  const { clock, slots, durable, ids, routing, steps } = deps
+  const { clock, slotsFor, durable, ids, routing, steps } = deps
   let abandoned = 0
 
   /** The arm that serves now. Makes the id of the request the current one, until the next await. */
@@ -164,7 +164,7 @@ export function createDeferredRequests(deps: DeferredRequestsDeps) {
       const withinMs = request.withinMs ?? deps.maxWaitMs
       const deadline = createDeadline(withinMs, request.caller)
       const pending: PendingRequest = { protocol, request, slot, deadline, arm, running }
-      const leave = (): void => slots.release(slot)
+      const leave = (): void => slotsFor(request).release(slot)
       try {
         return await proceed(pending)
       } finally {

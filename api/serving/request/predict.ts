@@ -2,7 +2,7 @@
  * Serves a prediction request, from the bytes of its body to the bytes of the response. A compiled network runs within one turn of the
  * event loop, so no other server can delay it and no route can change meanwhile; deferred-requests.ts completes all others.
  */
-import { createRequestSlot, createSlotPool, type RequestSlot } from './request-slot.ts'
+import { createRequestSlot, createSlotPool, type RequestSlot, type SlotPool } from './request-slot.ts'
 import { chooseArm, liveOf } from './choose-arm.ts'
 import type { DurableLog } from '../log/durable-log.ts'
 import type { ByteWriter } from '../codec/byte-writer.ts'
@@ -37,6 +37,8 @@ export interface WaitingCounts {
 }
 
 const defaultMaxWaiting = 1_024
+/** Records of streams that wait at once. */
+const maxRecords = 2_048
 const maxWaitingBytes = 134_217_728
 const defaultDeadlineMs = 5_000
 
@@ -49,15 +51,17 @@ function note(span: ServedBy, { loaded, arm, counters }: LiveArm): void {
 export function createPredict(deps: PredictDeps): { answer: PredictFunction; counts(): WaitingCounts } {
   const { clock, durable, ids, routing } = deps
   const steps = createSteps(deps)
-  const slots = createSlotPool(deps.maxPending ?? defaultMaxWaiting, maxWaitingBytes)
+  const requests = createSlotPool(deps.maxPending ?? defaultMaxWaiting, maxWaitingBytes)
+  const records = createSlotPool(maxRecords, maxWaitingBytes)
+  const slotsFor = ({ isRecord }: Request): SlotPool => (isRecord === true ? records : requests)
   const maxWaitMs = deps.maxWaitMs ?? defaultDeadlineMs
-  const waiting = createDeferredRequests({ clock, ids, routing, steps, durable, slots, maxWaitMs })
+  const waiting = createDeferredRequests({ clock, ids, routing, steps, durable, slotsFor, maxWaitMs })
   let slot = createRequestSlot()
   /** Leaves the slot to a waiting request; the next request gets another. */
-  const keepSlot = (bodyBytes: number): RequestSlot => {
+  const keepSlot = (request: Request): RequestSlot => {
     const left = slot
     try {
-      slot = slots.acquire(left, bodyBytes)
+      slot = slotsFor(request).acquire(left, request.body.byteLength)
     } catch (error) {
       // The network may still write to it.
       left.order.cancelled = true
@@ -68,7 +72,7 @@ export function createPredict(deps: PredictDeps): { answer: PredictFunction; cou
     return left
   }
   return {
-    counts: () => ({ waiting: slots.taken(), abandoned: waiting.abandoned() }),
+    counts: () => ({ waiting: requests.taken() + records.taken(), abandoned: waiting.abandoned() }),
     answer(protocol, request) {
       const began = clock.now()
       const { model, requestId, keyId } = request
@@ -88,7 +92,7 @@ export function createPredict(deps: PredictDeps): { answer: PredictFunction; cou
         return steps.finish(protocol, request, table, arm, slot, false)
       // The pool may be full; then its outcome is not awaited.
       void running?.catch(() => {})
-      return waiting.answer(protocol, request, arm, keepSlot(request.body.byteLength), running)
+      return waiting.answer(protocol, request, arm, keepSlot(request), running)
     },
   }
 }

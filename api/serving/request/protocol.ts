@@ -25,6 +25,8 @@ export interface Request {
   caller?: Caller | undefined
   /** Shows the headers of the request; asked only while a release chooses callers by a header. */
   sender?: HeaderSource | undefined
+  /** A record of a stream, which waits among records and takes no place of a request. */
+  isRecord?: boolean
   /** Takes what serves the request, where it is traced. */
   span?: ServedBy | undefined
 }

@@ -24,13 +24,13 @@ export interface RequestSlot {
 export type SlotPool = ReturnType<typeof createSlotPool>
 
 /** A slot with larger buffers is not reused. */
-const maxReusedBytes = 65_536
-const maxUnused = 256
+const maxReusedBytes = 32_768
+const maxUnused = 1_024
 
 export function createRequestSlot(): RequestSlot {
   return {
     input: createInputBuffer(),
-    outputs: new Float32Array(1_024),
+    outputs: new Float32Array(64),
     key: '',
     keyId: undefined,
     began: 0,

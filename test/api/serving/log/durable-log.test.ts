@@ -207,6 +207,15 @@ describe('the durable log', () => {
       expect(new Set(told).size).toBe(1)
     }
   })
+
+  it('finds a request that was stored days ahead, by a replica with a wrong clock', async () => {
+    const { log } = logOf()
+    const record = recordOf()
+    const ahead = { ...record, atMs: record.atMs + 3 * 86_400_000 }
+    expect(await log.append(origin, ahead, true)).toBeUndefined()
+    expect(await log.append(origin, record, true)).toMatchObject({ instances: record.instances })
+    expect((await stored()).get(hexOf(record.id))).toBe(1)
+  })
 })
 
 describe('a replica with a durable log', () => {
