@@ -17,6 +17,8 @@ from temporalio.client import Client, TLSConfig
 from temporalio.exceptions import ApplicationError
 from temporalio.worker import Worker
 
+from payload_codec import converter_of
+
 SCRIPT_FAULT = 2
 KEPT_LINES = 20
 HEARTBEAT_SECONDS = 5
@@ -133,6 +135,7 @@ async def main() -> None:
     parser.add_argument("--tls-ca", type=Path)
     parser.add_argument("--tls-cert", type=Path)
     parser.add_argument("--tls-key", type=Path)
+    parser.add_argument("--payload-keys", type=Path)
     parser.add_argument("command", nargs="+", help="the script: -- python train.py")
     given = parser.parse_args()
 
@@ -149,6 +152,7 @@ async def main() -> None:
         given.address,
         namespace=given.namespace,
         api_key=api_key,
+        data_converter=converter_of(given.payload_keys),
         tls=tls if given.tls_ca or given.tls_cert or api_key else False,
     )
     trainer = Trainer(given.command, given.artifacts, given.package)

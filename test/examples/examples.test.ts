@@ -33,6 +33,7 @@ let models: string
 let key: string
 const children: ChildProcess[] = []
 
+const payloadKeys = `test:${Buffer.alloc(32, 'test').toString('base64')}`
 const step = { minMs: 1_000, minRequests: 10, deadlineMs: 60_000 }
 const policy: ReleasePolicy = {
   ...showPolicy,
@@ -54,7 +55,12 @@ async function start(argv: string[], env: Record<string, string> = {}): Promise<
 }
 
 beforeAll(async () => {
-  system = await startRealSystem({ replicas: 1, leaseMs: 2_000 })
+  // Encrypted, so that the worker in Python reads and writes what the others do.
+  system = await startRealSystem({
+    replicas: 1,
+    leaseMs: 2_000,
+    environment: { TENURE_PAYLOAD_KEYS: payloadKeys },
+  })
   models = await exampleModelDirectory()
   await insertPeople(system.store, { anna: 'approver', olga: 'operator' })
   key = (await insertKey(system.store, { name: 'root', role: 'admin' })).key
@@ -62,6 +68,7 @@ beforeAll(async () => {
   await start([process.execPath, launcher, 'test/support/training/train-worker.ts', models], {
     DATABASE_URL: config.databaseUrl,
     TEMPORAL_ADDRESS: config.temporal.address,
+    TENURE_PAYLOAD_KEYS: payloadKeys,
     TENURE_STATE: config.stateDir,
   })
 }, 120_000)
@@ -232,6 +239,8 @@ describe('the examples in Python', () => {
     })
     const script = join(models, 'stumps.py')
     const log = join(models, 'queue.log')
+    const keys = join(models, 'payload-keys')
+    await writeFile(keys, payloadKeys)
     await copyFile(join(checkout, 'test/support/training/stumps.py'), script)
     await writeFile(
       join(models, 'bloom.ts'),
@@ -262,6 +271,8 @@ export const bloom = defineModel({
         system.config.temporal.address,
         '--queue',
         'gpu',
+        '--payload-keys',
+        keys,
         '--package',
         join(checkout, 'python/src'),
         '--',

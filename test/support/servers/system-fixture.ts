@@ -16,6 +16,7 @@ import { bindSharedPort } from '../../../cli/supervisor/shared-port.ts'
 import { supervise, type ChildSpec, type Supervision } from '../../../cli/supervisor/supervisor.ts'
 import { migrateAsOwner } from '../../../cli/supervisor/bootstrap.ts'
 import { openStore, type Store } from '../../../store/postgres.ts'
+import { dataConverterOf } from '../../../temporal/payload-codec.ts'
 import {
   environmentWith,
   readCommandConfig,
@@ -135,7 +136,11 @@ export async function startRealSystem(options: RealSystemOptions): Promise<RealS
   return {
     config,
     store,
-    client: new Client({ connection, namespace: config.temporal.namespace }),
+    client: new Client({
+      connection,
+      namespace: config.temporal.namespace,
+      dataConverter: dataConverterOf(config.temporal),
+    }),
     supervision,
     urls: apiPorts.map((port) => `http://127.0.0.1:${port}`),
     sharedUrl: `http://127.0.0.1:${sharedPort.port}`,
