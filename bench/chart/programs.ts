@@ -43,7 +43,7 @@ export const findHelm = (): string | undefined => (existsSync(helmProgram) ? hel
 
 export async function prepareHelm(say: (line: string) => void): Promise<string> {
   await preparePart(places.helm, async (draft) => {
-    const build = { draft, env: environmentWith({}), modules: modulesOf('helm'), packages: 900 }
+    const build = { draft, env: environmentWith({}), modules: modulesOf('helm'), packages: 970 }
     await buildPrograms(['helm.sh/helm/v3/cmd/helm'], { ...build, update: sometimes(say, 'Helm') })
   })
   return helmProgram
@@ -62,7 +62,7 @@ export async function prepareCluster(say: (line: string) => void): Promise<Clust
         modules: modulesOf('kubernetes'),
         // Without them the version cannot be parsed.
         linked: `-X ${version}.gitVersion=v${versions.kubernetes} -X ${version}.gitMajor=${major} -X ${version}.gitMinor=${minor}`,
-        packages: 1_900,
+        packages: 2_440,
         update: sometimes(say, 'Kubernetes'),
       },
     )

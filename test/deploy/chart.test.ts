@@ -1,4 +1,4 @@
-/** Tests the Helm chart: by itself, and, where Helm is in the cache, what it renders. */
+/** Tests the Helm chart: by itself, and, where Helm is in the cache, what it renders. `npm run test:chart` installs it on a real API server. */
 import { execFileSync } from 'node:child_process'
 import { existsSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -49,8 +49,8 @@ const ownSettings = [
   'TENURE_ALLOWED_HOSTS',
   'TENURE_GRPC_PORT',
 ]
-/** No file of a pod, or a secret in clear. */
-const unfit = ['TEMPORAL_CONFIG_FILE', 'TEMPORAL_TLS_CLIENT_KEY_DATA']
+/** No file of a pod, a secret in clear, or without an effect beyond the loopback address. */
+const unfit = ['TEMPORAL_CONFIG_FILE', 'TEMPORAL_TLS_CLIENT_KEY_DATA', 'TENURE_PUBLIC_PREDICTIONS']
 /** Of commands and of `tenure up`. */
 const otherGroups = ['The command', 'Set by `tenure up`', 'Backups']
 
@@ -61,7 +61,9 @@ it('the values name every setting of the processes, and every secret among the S
     .filter(([group]) => !otherGroups.includes(group))
     .flatMap(([, group]) => Object.keys(group))
     .filter((name) => ![...secrets, ...ownSettings, ...unfit].includes(name) && !name.endsWith('_FILE'))
-  expect(new Set(schema.$defs.settings.propertyNames.enum)).toEqual(new Set(settings))
+  expect(new Set(schema.$defs.settings.propertyNames.enum), 'of values.schema.json').toEqual(
+    new Set(settings),
+  )
 })
 
 const templates = ['_pod.tpl', 'api.yaml', 'workers.yaml', 'migration.yaml', 'autoscaling.yaml'].map((name) =>
@@ -117,7 +119,7 @@ const render = (...args: string[]) =>
     call('template', 'shop', '.', '--kube-version', '1.34.0', '--values', 'ci/values.yaml', ...args),
   )
 
-describe.skipIf(helm === undefined)('rendered by Helm, where it is in the cache', () => {
+describe.skipIf(helm === undefined)('rendered by Helm, which `npm run test:chart` builds', () => {
   it.each([['ci/values.yaml'], ['ci/all.yaml']])('%s passes the strict linter', (values) => {
     const files = ['--values', 'ci/values.yaml', '--values', values]
     expect(call('lint', '--strict', '.', ...files)).toContain('0 chart(s) failed')
@@ -180,6 +182,7 @@ describe.skipIf(helm === undefined)('rendered by Helm, where it is in the cache'
 
   it.each([
     ['settings.TENURE_PROT=7400', /TENURE_PROT/],
+    ['settings.TENURE_PUBLIC_PREDICTIONS=on', /TENURE_PUBLIC_PREDICTIONS/],
     ['settings.DATABASE_URL=postgres://a:b@db/tenure', /DATABASE_URL/],
     ['secrets.DATABASE_URL.value=postgres://a:b@db/tenure', /additional properties 'value' not allowed/],
     ['settings.TEMPORAL_ADDRESS=null', /TEMPORAL_ADDRESS/],

@@ -1,0 +1,161 @@
+/**
+ * A release on the installed chart, under load: with `helm upgrade` and `helm rollback` in the middle of its canary, or without, as the
+ * reference.
+ */
+import { chown } from 'node:fs/promises'
+import { readdirSync } from 'node:fs'
+import { join } from 'node:path'
+import { setTimeout as pause } from 'node:timers/promises'
+import { defaultCanaryPolicy } from '../../domain/canary/policy.ts'
+import type { ReleasePolicy } from '../../domain/release/policy.ts'
+import { insertKey } from '../../store/access/api-keys.ts'
+import type { Store } from '../../store/postgres.ts'
+import { findChampion } from '../../store/registry/champions.ts'
+import { findOpenRelease, findRelease, type Release } from '../../store/release/releases.ts'
+import { insertModel } from '../../test/support/release/candidates.ts'
+import { endingOf, issuesOfInvariants, type Ending } from '../../test/support/release/ending.ts'
+import { startAsker, type Asker } from '../fleet/callers.ts'
+import { sayTo, untilHolds } from '../fleet/fixture.ts'
+import { quantileOf } from '../harness/figures.ts'
+import { imageUser } from './container.ts'
+
+export interface ChartStage {
+  store: Store
+  /** The Service of the API. */
+  url: string
+  /** The volume that all pods share, as this machine sees it. */
+  claim: string
+  /** Keys of the API. */
+  keys: Record<'operator' | 'approver' | 'predictor', string>
+}
+
+export interface ChartRelease {
+  answered: number
+  failures: Asker['failures']
+  p50Ms: number
+  p99Ms: number
+  ending: Ending
+  issues: string[]
+  /** Where the release was after each step that was taken in its canary. */
+  after: Record<string, string>
+}
+
+export interface ReleaseOptions {
+  model: string
+  /** The least time of the first canary stage. */
+  canarySeconds: number
+  perSecond: number
+  /** What happens in the canary, one after the other. */
+  steps: Readonly<Record<string, () => Promise<unknown>>>
+}
+
+const callerPauseMs = 100
+
+export async function openChartStage(store: Store, url: string, claim: string): Promise<ChartStage> {
+  const keyOf = async (role: keyof ChartStage['keys']) =>
+    (await insertKey(store, { name: `chart-${role}`, role })).key
+  const keys = {
+    operator: await keyOf('operator'),
+    approver: await keyOf('approver'),
+    predictor: await keyOf('predictor'),
+  }
+  return { store, url, claim, keys }
+}
+
+function policyFor(canarySeconds: number): ReleasePolicy {
+  const step = { minMs: 4_000, minRequests: 50, deadlineMs: 900_000 }
+  return {
+    strategy: 'canary',
+    approval: { approvers: 1, withinMs: 600_000 },
+    stages: [
+      { ...step, minMs: canarySeconds * 1_000, shareBp: 2_000 },
+      { ...step, shareBp: 5_000 },
+    ],
+    probation: { ...step, holdbackBp: 1_000 },
+    watch: { tickMs: 500, everyMs: 500, exposureMs: 15_000, acknowledgeMs: 15_000, decisionMs: 600_000 },
+    limits: { ...defaultCanaryPolicy, maxStaleMs: 15_000, promotion: 'off', disagreement: 'off' },
+  }
+}
+
+export async function playChartRelease(stage: ChartStage, options: ReleaseOptions): Promise<ChartRelease> {
+  const { store, url } = stage
+  const { model, perSecond } = options
+  const artifactRoot = join(stage.claim, 'artifacts')
+  const registry = await insertModel(store, { model, policy: policyFor(options.canarySeconds), artifactRoot })
+  const register = async (against?: string): Promise<string> => {
+    const version = await registry.register(against)
+    await giveToImage(artifactRoot)
+    return version
+  }
+  const first = await begin(stage, model, await register())
+  await untilEnded(store, first)
+  const version = await register((await findChampion(store, model))?.version)
+  const asker = startAsker({
+    targets: [url],
+    // A busy machine answers and wakes callers late.
+    each: Math.max(1, Math.round((1.4 * perSecond * callerPauseMs) / 1_000)),
+    model,
+    key: stage.keys.predictor,
+    row: { x: 0, y: 300 },
+    pauseMs: callerPauseMs,
+    requestsEach: 50,
+  })
+  try {
+    const { state } = await begin(stage, model, version)
+    await untilHolds(
+      () => findRelease(store, state.id),
+      (found) => found?.state.stage === 'canary',
+      { what: 'the release is in its canary', withinMs: 180_000 },
+    )
+    const after: Record<string, string> = {}
+    for (const [name, step] of Object.entries(options.steps)) {
+      await step()
+      const { state: now } = (await findRelease(store, state.id))!
+      after[name] = now.stage === 'canary' ? `canary ${now.stageIndex + 1}` : (now.outcome ?? now.stage)
+    }
+    await untilEnded(store, (await findRelease(store, state.id))!)
+    await pause(2_000)
+    await asker.stop()
+    return {
+      answered: asker.answered,
+      failures: asker.failures,
+      p50Ms: quantileOf(asker.timesMs, 0.5),
+      p99Ms: quantileOf(asker.timesMs, 0.99),
+      ending: await endingOf(store, model, state.id),
+      issues: await issuesOfInvariants(store, { model, releaseId: state.id, seated: 0 }),
+      after,
+    }
+  } finally {
+    await asker.stop()
+  }
+}
+
+/** Requests the release of a version, and approves it. */
+async function begin({ store, url, keys }: ChartStage, model: string, version: string): Promise<Release> {
+  // A replica may not have read the new key yet.
+  await untilHolds(
+    () => sayTo(url, keys.operator)<{ code?: string }>('POST', '/v1/releases', { model, version }),
+    (answer) => answer.code === undefined,
+    { what: `the release of ${version} is accepted`, everyMs: 500, withinMs: 60_000 },
+  )
+  const open = await untilHolds(
+    () => findOpenRelease(store, model),
+    (found) => found?.state.stage === 'awaiting_approval',
+    { what: `${version} awaits its approval`, everyMs: 100, withinMs: 180_000 },
+  )
+  await sayTo(url, keys.approver)('POST', `/v1/releases/${open!.state.id}/approve`, {})
+  return open!
+}
+
+const untilEnded = (store: Store, { state }: Release) =>
+  untilHolds(
+    () => findRelease(store, state.id),
+    (found) => found?.endedAt !== undefined,
+    { what: `the release of ${state.version} has ended`, everyMs: 200, withinMs: 900_000 },
+  )
+
+/** What this process has written belongs to the user of the pods. */
+async function giveToImage(folder: string): Promise<void> {
+  for (const path of ['', ...readdirSync(folder, { recursive: true, encoding: 'utf8' })])
+    await chown(join(folder, path), imageUser, imageUser)
+}
