@@ -50,6 +50,8 @@ export const startRelease: StartCommand<StartReleaseInput, StartedRelease | Queu
     const { store, log } = deps
     const request = await requestOf(deps, actor, input)
     const { model, version, requestedBy } = request
+    // A start that is delivered again may have been accepted before the rollback.
+    if (command.recordedAt === undefined) await requireNotRolledBack(deps, version)
     const queueId = `que_${command.id.replaceAll('-', '')}` as const
     // A replica may have crashed after queueing this release; reuse its queue entry.
     const queued = command.recordedAt === undefined ? undefined : await findQueueEntry(store, queueId)
@@ -96,6 +98,16 @@ export const startRelease: StartCommand<StartReleaseInput, StartedRelease | Queu
       message: [`${busy}; ${version} is queued`, ...(twin === undefined ? [] : [twin])].join('; '),
     }
   },
+}
+
+/** Throws `command_refused` where the release would not open. */
+async function requireNotRolledBack({ store }: CommandDeps, version: string): Promise<void> {
+  const { rolledBackAt } = await getVersion(store, version)
+  if (rolledBackAt !== undefined)
+    throw new DomainError(
+      'command_refused',
+      `${version} was rolled back at ${rolledBackAt} and cannot be released again: retrain after the fix`,
+    )
 }
 
 /** That the same artifact serves already, or was rolled back: the release would change nothing, or repeat a known harm. */

@@ -170,12 +170,19 @@ it('a retraining sent again under its idempotency key after a crash is the one t
   expect(await ask()).toEqual(begun)
 })
 
-it('the start of a version whose artifact was rolled back says so', async () => {
+it('a version that was rolled back is not released again, and the start of its twin says so', async () => {
   const { model, register } = await office.model()
   const version = await register()
   await office.fixture.store.query(sql`update versions set rolled_back_at = now() where version = ${version}`)
   const { json } = await office.say('olga', '/v1/releases', { model, version })
-  expect(json['message']).toMatch(/as rel_\S+: this version was rolled back at 20/)
+  expect(json).toMatchObject({ code: 'command_refused' })
+  expect(json['detail']).toMatch(/was rolled back at 20\S+ and cannot be released again/)
+  const [row] = await office.fixture.store.query<{ artifact_digest: string }>(
+    sql`select artifact_digest from versions where version = ${version}`,
+  )
+  const twin = await register(undefined, row!.artifact_digest)
+  const started = (await office.say('olga', '/v1/releases', { model, version: twin })).json
+  expect(started['message']).toContain(`its artifact is that of ${version}, which was rolled back at 20`)
 })
 
 it('a deferred release that was queued and then started is not started again', async () => {
