@@ -18,7 +18,7 @@ const withoutServers = [
   'test/telemetry/*.test.ts',
   'test/bench/**/*.test.ts',
   'test/activities/{tensorflow/{step-replay,training-loop,importance},trainers/{program,python-environment,result-folder}}.test.ts',
-  'test/cli/{commands/all-commands,demo/narrator,supervisor/merged-log,simulate/world,sync/load-models}.test.ts',
+  'test/cli/{commands/all-commands,demo/narrator,supervisor/{browser,merged-log},simulate/world,sync/load-models}.test.ts',
   'test/deploy/{chart,ci,containers,monitoring}.test.ts',
   'test/charts/**/*.test.ts',
   'test/models/{trainer,behaviour-tests,triggers}.test.ts',

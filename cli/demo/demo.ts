@@ -3,6 +3,7 @@ import { commandProblemOf } from '../client/client.ts'
 import { exitCodes, type ExitCode } from '../exit-codes.ts'
 import { startSystem } from '../supervisor/system.ts'
 import { tableBy, type Terminal } from '../terminal.ts'
+import { openBrowser } from '../supervisor/browser.ts'
 import { welcome } from '../supervisor/welcome.ts'
 import { createNarrator, lapseText, whole } from './narrator.ts'
 import { runStory, type DemoResult } from './story.ts'
@@ -12,6 +13,8 @@ export interface DemoOptions {
   terminal: Terminal
   exit: boolean
   replicas: number
+  /** Whether the guide opens in a browser; undefined where that depends on the machine. */
+  open: boolean | undefined
 }
 
 /** Signals that stop the supervisor. Errors after such a signal do not fail the demo. */
@@ -27,7 +30,7 @@ const nextSteps = [
   '  npx tenure init --from data.csv                           a model file of your own',
 ]
 
-export async function runDemo({ terminal, exit, replicas }: DemoOptions): Promise<ExitCode> {
+export async function runDemo({ terminal, exit, replicas, open }: DemoOptions): Promise<ExitCode> {
   const narrator = createNarrator(terminal)
   const startedMs = Date.now()
   narrator.title('Tenure demo')
@@ -43,6 +46,7 @@ export async function runDemo({ terminal, exit, replicas }: DemoOptions): Promis
     starting,
   )
   narrator.print(...welcome(system), '', `What you are looking at, as it happens: ${system.url}/guide`)
+  openBrowser(`${system.url}/guide`, { wanted: open, interactive: terminal.interactive })
   let stopping = false
   const noteStop = () => void (stopping = true)
   for (const signal of endings) process.once(signal, noteStop)

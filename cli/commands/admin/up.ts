@@ -13,6 +13,8 @@ export const upCommand: CommandSpec = {
   options: [
     ['--demo', 'Run the demo: three versions on 3,000,000 recorded flights'],
     ['--exit', 'Exit after the demo; exit code 0 only if every step passes'],
+    ['--open', 'Open the dashboard in the browser (default: with --demo, on a desktop)'],
+    ['--no-open', 'Open no browser'],
     [
       '--replicas <n>',
       'API processes on one port (default: 1, with --demo 2); SIGUSR2 restarts them one by one',
@@ -23,6 +25,7 @@ export const upCommand: CommandSpec = {
     const demo = options['demo'] === true
     const exit = options['exit'] === true
     if (exit && !demo) throw usageError('--exit requires --demo')
+    const open = options['open'] as boolean | undefined
     const replicas = Number(options['replicas'] ?? (demo ? 2 : 1))
     if (!Number.isInteger(replicas) || replicas < 1 || replicas > 16)
       throw usageError(`--replicas must be a whole number from 1 to 16, not ${options['replicas']}`)
@@ -39,14 +42,16 @@ export const upCommand: CommandSpec = {
     }
     if (demo) {
       const { runDemo } = await import('../../demo/demo.ts')
-      return runDemo({ terminal, exit, replicas })
+      return runDemo({ terminal, exit, replicas, open: exit ? (open ?? false) : open })
     }
     const { startSystem } = await import('../../supervisor/system.ts')
     const { addresses, welcome } = await import('../../supervisor/welcome.ts')
+    const { openBrowser } = await import('../../supervisor/browser.ts')
     const say = (line: string) => terminal.say(line)
     keepRunningWithoutReader()
     const system = await startSystem({ replicas, say, echo: say })
     terminal.answer(addresses(system), welcome(system).join('\n'))
+    openBrowser(system.url, { wanted: open ?? false, interactive: terminal.interactive })
     await system.supervision.stopped
     await system.stop()
     terminal.say('Everything is stopped. Data is kept; start again with `tenure up`.')
