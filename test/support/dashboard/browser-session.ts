@@ -1,7 +1,7 @@
 /** Opens a browser session and collects its problems: errors, policy violations and requests to other hosts. */
 import { createRequire } from 'node:module'
 import { readFileSync } from 'node:fs'
-import type { Browser, BrowserContext, Page } from 'playwright-core'
+import type { Browser, BrowserContext, Page, Request } from 'playwright-core'
 
 export interface BrowserSession {
   context: BrowserContext
@@ -81,14 +81,13 @@ export async function openSession(
 interface AxeResult {
   violations: {
     id: string
-    impact?: string | null
     nodes: { target: unknown[]; failureSummary?: string }[]
   }[]
 }
 
 const axe = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8')
 
-/** The serious and critical accessibility issues that axe finds on the page. */
+/** Every accessibility issue that axe finds on the page. */
 export async function accessibilityIssues(page: Page): Promise<string[]> {
   // Runs axe through the debugger, because the content security policy of the page forbids the script.
   const client = await page.context().newCDPSession(page)
@@ -100,11 +99,9 @@ export async function accessibilityIssues(page: Page): Promise<string[]> {
       returnByValue: true,
     })
     const { violations } = JSON.parse(String(result.value)) as AxeResult
-    return violations
-      .filter(({ impact }) => impact === 'serious' || impact === 'critical')
-      .flatMap(({ id, nodes }) =>
-        nodes.map(({ target, failureSummary = '' }) => `${id}: ${target.join(' ')} ${failureSummary}`),
-      )
+    return violations.flatMap(({ id, nodes }) =>
+      nodes.map(({ target, failureSummary = '' }) => `${id}: ${target.join(' ')} ${failureSummary}`),
+    )
   } finally {
     await client.detach()
   }
@@ -126,3 +123,73 @@ export const clippedParts = (page: Page): Promise<string[]> =>
 
 /** Whether hostile markup on the page has run. */
 export const hasRunMarkup = (page: Page): Promise<boolean> => page.evaluate('window.hurt === 1')
+
+/** The screens of a phone, of 1280 px at a zoom of 200 %, of a laptop and of a large display. */
+const widths = [390, 640, 1_280, 1_920] as const
+
+/** What is wrong with the page as it stands: cut off or wider than a screen, or found by axe in light or dark. */
+export async function issuesOfLooks(page: Page): Promise<string[]> {
+  const issues: string[] = []
+  const at = page.viewportSize()!
+  for (const width of widths) {
+    await page.setViewportSize({ width, height: 900 })
+    const overflow = await overflowPx(page)
+    if (overflow > 0) issues.push(`${width} px: ${overflow} px wider than the screen`)
+    for (const part of await clippedParts(page)) issues.push(`${width} px: cut off: ${part}`)
+    const look = looks.find((each) => each.width === width)
+    if (look === undefined) continue
+    // Without motion a colour changes at once.
+    await page.emulateMedia({ colorScheme: look.colorScheme, reducedMotion: 'reduce' })
+    for (const issue of await accessibilityIssues(page))
+      issues.push(`${width} px, ${look.colorScheme}: ${issue}`)
+  }
+  await page.setViewportSize(at)
+  return issues
+}
+
+/** Contrast depends on the colours and structure on the width, so two looks show both. */
+const looks = [
+  { width: 390, colorScheme: 'dark' },
+  { width: 1_280, colorScheme: 'light' },
+] as const
+
+/** What Tab does not reach on the page, and what it reaches without a visible focus. */
+export async function keyboardIssues(page: Page): Promise<string[]> {
+  const count = await page.evaluate<number>(`(() => {
+    window.reached = new Map()
+    document.addEventListener('focusin', ({ target }) => {
+      const { outlineStyle, outlineWidth, boxShadow } = getComputedStyle(target)
+      window.reached.set(target, (outlineStyle !== 'none' && outlineWidth !== '0px') || boxShadow !== 'none')
+    })
+    return document.querySelectorAll('a[href], button, input, select, textarea, summary, [tabindex="0"]').length
+  })()`)
+  // A field with autofocus stands in the middle; a whole round passes the start of the page.
+  for (let press = 0; press <= count + 2; press++) await page.keyboard.press('Tab')
+  return page.evaluate<string[]>(`(() => {
+    const name = (part) => part.outerHTML.slice(0, 120)
+    const unseen = [...window.reached].filter(([, isSeen]) => !isSeen).map(([part]) => 'no visible focus: ' + name(part))
+    // Of radio buttons of one name, Tab reaches one, and the arrows the others.
+    const radios = new Set([...window.reached.keys()].filter(({ type }) => type === 'radio').map(({ name }) => name))
+    const missed = [...document.querySelectorAll('a[href], button, input, select, textarea, summary')]
+      .filter((part) => part.checkVisibility({ visibilityProperty: true }) && !part.disabled && part.type !== 'hidden')
+      .filter((part) => !window.reached.has(part) && !(part.type === 'radio' && radios.has(part.name)))
+    return [...unseen, ...missed.map((part) => 'not reached by Tab: ' + name(part))]
+  })()`)
+}
+
+/** What the page loads until it is asked, as sent: compressed, without headers. */
+export function weigh(page: Page): () => Promise<{ bytes: number; scriptBytes: number }> {
+  const asked: Request[] = []
+  const note = (request: Request) => asked.push(request)
+  page.on('requestfinished', note)
+  return async () => {
+    page.off('requestfinished', note)
+    const sizes = asked.map(async (request) => ({
+      bytes: (await request.sizes()).responseBodySize,
+      isScript: request.resourceType() === 'script',
+    }))
+    const all = await Promise.all(sizes)
+    const sum = (found: typeof all) => found.reduce((total, { bytes }) => total + bytes, 0)
+    return { bytes: sum(all), scriptBytes: sum(all.filter(({ isScript }) => isScript)) }
+  }
+}
