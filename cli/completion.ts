@@ -84,18 +84,24 @@ const quoted = (text: string): string => `'${text.replaceAll("'", String.raw`'\'
 const pathsOf = (places: readonly Place[]): string[] =>
   places.flatMap(({ path }) => (path === '' ? [] : [quoted(path)]))
 
-/** Options end the path, and values of options are no words of it. */
+/** The path of the words before the cursor, for bash and zsh. Options end it, and values of options are no words of it. */
+const pathLoop = (
+  places: readonly Place[],
+  { from, to, word }: Record<'from' | 'to' | 'word', string>,
+): string =>
+  `for ((i = ${from}; i < ${to}; i++)); do
+    word="\${at:+$at }${word}"
+    case "$word" in
+      ${pathsOf(places).join('|')}) at="$word" ;;
+    esac
+  done`
+
 const bash = (
   places: readonly Place[],
 ): string => `# completion of tenure for bash: source <(tenure completion bash)
 _tenure() {
   local at= word i words
-  for ((i = 1; i < COMP_CWORD; i++)); do
-    word="\${at:+$at }\${COMP_WORDS[i]}"
-    case "$word" in
-      ${pathsOf(places).join('|')}) at="$word" ;;
-    esac
-  done
+  ${pathLoop(places, { from: '1', to: 'COMP_CWORD', word: '${COMP_WORDS[i]}' })}
   case "$at" in
 ${places.map(({ path, words }) => `    ${quoted(path)}) words=${quoted(words.map(({ word }) => word).join(' '))} ;;`).join('\n')}
   esac
@@ -109,12 +115,7 @@ const zsh = (places: readonly Place[]): string => `#compdef tenure
 _tenure() {
   local at= word i
   local -a choices
-  for ((i = 2; i < CURRENT; i++)); do
-    word="\${at:+$at }\${words[i]}"
-    case "$word" in
-      ${pathsOf(places).join('|')}) at="$word" ;;
-    esac
-  done
+  ${pathLoop(places, { from: '2', to: 'CURRENT', word: '${words[i]}' })}
   case "$at" in
 ${places
   .map(

@@ -4,6 +4,7 @@ import { errorTable, isError } from '../domain/errors.ts'
 import { readVersion } from '../temporal.config.ts'
 import { commandProblemOf, type Client } from './client/client.ts'
 import { connectToApi } from './client/connection.ts'
+import { suggestModel } from './client/suggest-model.ts'
 import { exitCodeHelp, exitCodeOf, exitCodes, type ExitCode, type CommandProblem } from './exit-codes.ts'
 import { openTerminal, type Streams, type Terminal } from './terminal.ts'
 
@@ -53,6 +54,7 @@ export async function runProgram(
 ): Promise<ExitCode> {
   const terminal = openTerminal(streams, { json: words.includes('--json') })
   let exitCode: ExitCode = exitCodes.done
+  let client: Client | undefined
   const program = configure(new Command('tenure'), streams)
     .description('Retrain models, release them in stages, roll back automatically.')
     .usage('<command> [options]')
@@ -70,7 +72,6 @@ export async function runProgram(
       .action(async () => {
         const { url, json: _, ...options } = command.opts<{ url?: string; json?: true }>()
         const { options: single, lists } = splitLists(options)
-        let client: Client | undefined
         const api = () => (client ??= withWaiting(connectToApi({ url }), terminal))
         exitCode =
           (await spec.run({ terminal, api }, { args: command.args, options: single, lists })) ??
@@ -89,11 +90,17 @@ export async function runProgram(
     }
   }
   try {
-    await program.parseAsync([...withDefault(specs, words)], { from: 'user' })
+    await program.parseAsync(words.length === 0 ? ['--help'] : [...withDefault(specs, words)], {
+      from: 'user',
+    })
     return exitCode
   } catch (error) {
     if (error instanceof CommanderError && error.exitCode === 0) return exitCodes.done
     const problem = describe(error, pathOf(specs, words))
+    if (problem.code === 'model_not_found' && client !== undefined) {
+      const meant = await suggestModel(client, problem.detail)
+      if (meant !== undefined) problem.remedy = meant
+    }
     printProblem(terminal, problem)
     return exitCodeOf(problem)
   }

@@ -1,4 +1,5 @@
 /** Makes the command `list` of a group, which shows the rows of one response as a table. */
+import { path as requestPath, type Client } from '../client/client.ts'
 import type { CommandSpec } from '../program.ts'
 import { tableBy, type Columns } from '../terminal.ts'
 
@@ -14,6 +15,11 @@ export interface ListSpec<Row> extends Pick<CommandSpec, 'summary' | 'options' |
   none?: string
 }
 
+/** Throws `model_not_found` where an empty list is that of a mistyped name. */
+export async function requireModel(client: Client, model: unknown): Promise<void> {
+  if (model !== undefined) await client.get(requestPath`/v1/models/${model}`)
+}
+
 export function listCommand<Row>({ path, field, query, columns, none, ...spec }: ListSpec<Row>): CommandSpec {
   return {
     ...spec,
@@ -22,6 +28,7 @@ export function listCommand<Row>({ path, field, query, columns, none, ...spec }:
     async run({ terminal, api }, { options }) {
       const answer = await api().get<Record<string, Row[]>>(path, { ...query, ...options })
       const rows = answer[field] ?? []
+      if (rows.length === 0) await requireModel(api(), options['model'])
       const text = rows.length === 0 ? none : undefined
       terminal.answer(answer, text ?? tableBy(terminal, rows, columns))
     },

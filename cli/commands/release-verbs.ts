@@ -4,9 +4,10 @@
  */
 import { randomUUID } from 'node:crypto'
 import { path, usageError } from '../client/client.ts'
-import type { ReleaseAnswer } from '../client/responses.ts'
+import type { ModelAnswer, ReleaseAnswer } from '../client/responses.ts'
 import { exitCodes, type ExitCode } from '../exit-codes.ts'
 import type { CommandSession, CommandSpec } from '../program.ts'
+import { askOnTerminal, confirm, yesOption } from './confirm.ts'
 import { deferredText, type CommandReply } from './deferred.ts'
 import { follow } from './follow.ts'
 import { findReleaseId } from './lifecycle/find-release.ts'
@@ -33,6 +34,7 @@ export const releaseCommands: readonly CommandSpec[] = Object.entries(verbs).map
   options: [
     ['--reason <text>', 'Reason, stored in the audit log'],
     ...(name === 'approve' ? [waitOption] : []),
+    ...(name === 'promote-now' ? [yesOption] : []),
   ],
   examples: [`${name} rel_01h…`, `${name} flight-delay --reason "checked with operations"`],
   async run({ terminal, api }, { args, options }) {
@@ -47,6 +49,12 @@ export const releaseCommands: readonly CommandSpec[] = Object.entries(verbs).map
     const { version, artifact_digest, evaluation_digest, policy_digest } = await api().get<ReleaseAnswer>(
       path`/v1/releases/${id}`,
     )
+    if (name === 'promote-now')
+      await confirm(
+        terminal,
+        options,
+        () => `Promote ${version} without approvals and waits: one stage, then 100 % if no regression?`,
+      )
     const body = { ...reason, artifact_digest, evaluation_digest, policy_digest }
     const answer = await api().post<CommandReply>(path`/v1/releases/${id}/${name}`, body, headers)
     const deferred = deferredText(version, answer)
@@ -79,16 +87,24 @@ async function awaitEnd({ terminal, api }: CommandSession, id: string): Promise<
 export const rollbackCommand: CommandSpec = {
   name: 'rollback <release-or-model>',
   summary: 'Roll back a release or model',
-  options: [['--reason <text>', 'Reason, stored in the audit log']],
+  options: [['--reason <text>', 'Reason, stored in the audit log'], yesOption],
   examples: [
     'rollback rel_01h… --reason "complaints"',
     'rollback flight-delay --reason "wrong unit upstream"',
   ],
   async run({ terminal, api }, { args, options }) {
     const named = String(args[0])
-    const body = { reason: options['reason'] }
-    const headers = { 'idempotency-key': randomUUID() }
     const target = named.startsWith('rel_') ? path`/v1/releases/${named}` : path`/v1/models/${named}`
+    await confirm(terminal, options, async () => {
+      const found = await api().get<Partial<ReleaseAnswer> & Partial<ModelAnswer>>(target)
+      return found.version === undefined
+        ? `Roll back ${named} from ${found.champion?.version ?? 'no champion'} to its last proven version, for all traffic?`
+        : `Roll back ${found.version}, so that ${found.baseline_version ?? 'no version'} serves all traffic?`
+    })
+    const reason =
+      options['reason'] ?? (await askOnTerminal(terminal, 'Reason, for the audit log: ')) ?? undefined
+    const body = { reason: reason === '' ? undefined : reason }
+    const headers = { 'idempotency-key': randomUUID() }
     const answer = await api().post<CommandReply>(`${target}/rollback`, body, headers)
     terminal.answer(answer, deferredText(named, answer) ?? answer.message)
   },

@@ -1,6 +1,7 @@
 /** `tenure erasures`: erases a subject from the stored data of a model, and shows the receipt. */
 import { readFileSync } from 'node:fs'
 import { path, usageError, type Client } from '../../client/client.ts'
+import { confirm, yesOption } from '../confirm.ts'
 import type { CommandGroup, CommandInput, CommandSession } from '../../program.ts'
 import { follow } from '../follow.ts'
 import { time } from '../format.ts'
@@ -59,6 +60,7 @@ export const erasuresGroup: CommandGroup = {
         ],
         ['--predictions <ids>', 'Ids of further predictions of the subject, separated by commas'],
         ['--watch', 'Wait for the end and show the receipt'],
+        yesOption,
       ],
       examples: [
         'erasures create flight-delay --subject 4711 --watch',
@@ -77,6 +79,11 @@ async function createErasure(
   if (given === undefined)
     throw usageError('--subject is missing', 'Name the subject to erase with --subject.')
   const subject = given === '-' ? readFileSync(0, 'utf8').trim() : given
+  await confirm(
+    terminal,
+    options,
+    () => `Erase the subject from log, outcomes, batches and features of ${args[0]}, for good?`,
+  )
   const predictions = options['predictions'] as string | undefined
   const started = await api().post<{ id: string }>('/v1/erasures', {
     model: args[0],

@@ -2,6 +2,7 @@
 import { roles } from '../../../domain/roles.ts'
 import type { KeyAnswer } from '../../client/responses.ts'
 import { path, usageError, type Client } from '../../client/client.ts'
+import { confirm, yesOption } from '../confirm.ts'
 import type { CommandGroup } from '../../program.ts'
 import { orDash, time } from '../format.ts'
 import { listCommand } from '../list.ts'
@@ -79,10 +80,12 @@ export const keysGroup: CommandGroup = {
     {
       name: 'revoke <id-or-name>',
       summary: 'Revoke a key',
+      options: [yesOption],
       examples: ['keys revoke ada', 'keys revoke 0b1c2d3e4f50'],
-      async run({ terminal, api }, { args }) {
+      async run({ terminal, api }, { args, options }) {
         const named = String(args[0])
         const id = await keyIdOf(api(), named)
+        await confirm(terminal, options, () => `Revoke the key ${named}, for its callers and its sessions?`)
         const answer = await api().delete<KeyAnswer | undefined>(path`/v1/keys/${id}`)
         terminal.answer(answer ?? { id }, `Revoked ${named}.`)
       },

@@ -2,6 +2,7 @@
 import { path, usageError } from '../../client/client.ts'
 import { exitCodes } from '../../exit-codes.ts'
 import { flagNames } from '../../../domain/serving/kill-switch.ts'
+import { confirm, yesOption } from '../confirm.ts'
 import type { CommandGroup } from '../../program.ts'
 import { time } from '../format.ts'
 import { listCommand } from '../list.ts'
@@ -38,7 +39,7 @@ export const killSwitchesGroup: CommandGroup = {
     {
       name: 'set <model> <serve>',
       summary: `Set the kill switch of a model: ${flagNames.join(', ')}`,
-      options: [['--reason <text>', 'Reason, stored in the audit log']],
+      options: [['--reason <text>', 'Reason, stored in the audit log'], yesOption],
       examples: [
         'kill-switches set iris champion --reason "the canary looks wrong"',
         'kill-switches set iris fallback --reason "bad data upstream"',
@@ -50,6 +51,11 @@ export const killSwitchesGroup: CommandGroup = {
         if (!flagNames.some((each) => each === serve))
           throw usageError(`<serve> must be one of ${flagNames.join(', ')}, not ${serve}`)
         if (typeof reason !== 'string' || reason === '') throw usageError('--reason is missing')
+        await confirm(terminal, options, () =>
+          serve === 'normal'
+            ? `End the kill switch of ${model}?`
+            : `All traffic of ${model}: serve ${serve}?`,
+        )
         const answer = await api().put<KillSwitchAnswer>(path`/v1/kill-switches/${model}`, { serve, reason })
         const { problems } = answer
         const followed =

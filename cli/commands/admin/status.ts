@@ -1,17 +1,45 @@
-/** `tenure status`: shows readiness, live versions and open releases. */
+/** `tenure status`: shows readiness, live versions, releases that wait and open alerts. */
 import type { ModelAnswer, ReleaseAnswer } from '../../client/responses.ts'
 import { commandProblemOf } from '../../client/client.ts'
 import { exitCodes } from '../../exit-codes.ts'
 import type { CommandSpec } from '../../program.ts'
-import { tableBy } from '../../terminal.ts'
+import { tableBy, type Terminal } from '../../terminal.ts'
 import { orDash, share, time } from '../format.ts'
 
 /** A replica is ready without the database, because predictions continue. */
 const isDatabaseDown = (ready: object): ready is { database: { detail: string } } => 'database' in ready
 
+interface AlertAnswer {
+  severity: 'critical' | 'warning' | 'info'
+  message: string
+  raised_at: string
+  acknowledged_by?: string
+}
+
+const severities = { critical: ['red', '✗'], warning: ['yellow', '!'], info: ['dim', '·'] } as const
+const maxAlerts = 5
+
+/** Open alerts, the worst first. */
+export function alertLines({ paint }: Terminal, alerts: readonly AlertAnswer[], url: string): string[] {
+  if (alerts.length === 0) return ['', paint('green', 'No open alerts')]
+  const order = Object.keys(severities)
+  const worstFirst = alerts.toSorted(
+    (one, other) => order.indexOf(one.severity) - order.indexOf(other.severity),
+  )
+  const shown = worstFirst
+    .slice(0, maxAlerts)
+    .map(({ severity, message, raised_at: at, acknowledged_by: by }) => {
+      const [style, mark] = severities[severity]
+      const assignee = by === undefined ? '' : `, acknowledged by ${by}`
+      return `${paint(style, `${mark} ${severity}`)} ${message} ${paint('dim', `(${time(at)} UTC${assignee})`)}`
+    })
+  const more = alerts.length - shown.length
+  return ['', ...shown, paint('dim', `${more > 0 ? `and ${more} more: ` : ''}${url}/alerts`)]
+}
+
 export const statusCommand: CommandSpec = {
   name: 'status',
-  summary: 'Show health, live versions and open releases; exit code 3 if not ready',
+  summary: 'Show health, live versions, alerts and pending approvals; exit code 3 if not ready',
   examples: ['status', 'status --json'],
   async run({ terminal, api }) {
     const client = api()
@@ -25,6 +53,7 @@ export const statusCommand: CommandSpec = {
     )
     const { models } = await client.get<{ models: ModelAnswer[] }>('/v1/models')
     const { releases } = await client.get<{ releases: ReleaseAnswer[] }>('/v1/releases', { open: true })
+    const { alerts } = await client.get<{ alerts: AlertAnswer[] }>('/v1/alerts', { open: true })
     const { paint } = terminal
     const lines = [
       `${client.url} ${ready.ok ? paint('green', 'ready') : paint('yellow', `not ready: ${orDash(String('detail' in ready ? ready.detail : ''))}`)}`,
@@ -39,8 +68,9 @@ export const statusCommand: CommandSpec = {
         (each) =>
           `\n${each.id} ${each.version}: ${each.stage} ${share(each.share_bp)}${each.paused ? ', paused' : ''}\n  ${orDash(each.why)}`,
       ),
+      ...alertLines(terminal, alerts, client.url),
     ]
-    terminal.answer({ url: client.url, ready, models, releases }, lines.join('\n'))
+    terminal.answer({ url: client.url, ready, models, releases, alerts }, lines.join('\n'))
     return ready.ok ? exitCodes.done : exitCodes.unreachable
   },
 }

@@ -21,6 +21,7 @@ import { watchRelease } from './watch-release.ts'
 import { factsTable, tableBy, type Columns, type Terminal } from '../../terminal.ts'
 import { deferredText, type CommandReply } from '../deferred.ts'
 import { coloured, orDash, share, digestPrefix, time } from '../format.ts'
+import { requireModel } from '../list.ts'
 
 export const commandsGroup: CommandGroup = {
   name: 'commands',
@@ -58,6 +59,7 @@ export const releasesGroup: CommandGroup = {
           '/v1/releases',
           options,
         )
+        if (answer.releases.length === 0) await requireModel(api(), options['model'])
         const queue = (answer.waiting ?? []).filter(({ state }) => state === 'waiting')
         terminal.answer(
           answer,

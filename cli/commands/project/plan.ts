@@ -8,6 +8,7 @@ import { readCommandConfig } from '../../../temporal.config.ts'
 import { usageError } from '../../client/client.ts'
 import { exitCodes } from '../../exit-codes.ts'
 import type { MadePlan } from '../../installation/make-plan.ts'
+import { askOnTerminal } from '../confirm.ts'
 import type { CommandSession, CommandSpec, Options } from '../../program.ts'
 
 const fileOption = ['--file <file>', 'State file (default: tenure.state.yaml of the project)'] as const
@@ -60,7 +61,9 @@ export const applyCommand: CommandSpec = {
       plan.changes.length === 0 ||
       saved !== undefined ||
       options['yes'] === true ||
-      (terminal.interactive ? await ask() : undefined)
+      (await askOnTerminal(terminal, 'Apply? Only "yes" applies: ').then(
+        (answer) => answer && answer === 'yes',
+      ))
     if (isAgreed === undefined)
       throw usageError('no terminal to ask at: add --yes, or apply a plan of `tenure plan --out`')
     if (!isAgreed) {
@@ -121,9 +124,4 @@ function readSaved(path: string): Target & { fingerprint: string } {
   if (format !== 'tenure-plan@1' || file === undefined || fingerprint === undefined)
     throw usageError(`${path} is no plan of \`tenure plan --out\``)
   return { file, prune: prune === true, fingerprint }
-}
-
-async function ask(): Promise<boolean> {
-  const { withQuestions } = await import('../../init/ask.ts')
-  return withQuestions(async (question) => (await question('Apply? Only "yes" applies: ')).trim() === 'yes')
 }

@@ -21,7 +21,7 @@ export const modelsGroup: CommandGroup = {
         champion: (each) => each.champion?.version,
         'since (UTC)': (each) => time(each.champion?.since),
         'open release': 'open_release',
-        '': (each, { paint }) => paint('dim', orDash(each.about)),
+        about: (each, { paint }) => paint('dim', orDash(each.about)),
       },
     }),
     {

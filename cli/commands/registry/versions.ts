@@ -10,6 +10,7 @@ import { failure, path, usageError, type Client, type QueryParameters } from '..
 import type { CommandGroup, CommandSession } from '../../program.ts'
 import { tableBy, tableOf, type Terminal } from '../../terminal.ts'
 import { orDash, digestPrefix, time } from '../format.ts'
+import { requireModel } from '../list.ts'
 import { answerStarted, type StartedReply } from '../lifecycle/retrain.ts'
 
 type BroughtReply = StartedReply & { artifact: { library: string; unused: string[] } }
@@ -151,6 +152,7 @@ async function fileOf(name: string): Promise<Blob> {
 
 async function printPage({ terminal, api }: CommandSession, query: QueryParameters): Promise<void> {
   const answer = await api().get<VersionPage>('/v1/versions', query)
+  if (answer.versions.length === 0) await requireModel(api(), query['model'])
   terminal.answer(answer, pageText(terminal, answer, query))
 }
 

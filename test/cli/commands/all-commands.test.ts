@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { stripVTControlCharacters } from 'node:util'
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
+import { alertLines } from '../../../cli/commands/admin/status.ts'
 import { commands } from '../../../cli/commands/all-commands.ts'
 import { freePort } from '../../../cli/embedded/process.ts'
 import { exitCodes } from '../../../cli/exit-codes.ts'
@@ -155,6 +156,26 @@ it.each(asking)('tenure %s %s explains how to reach Tenure if nothing listens', 
     detail: expect.stringContaining('ECONNREFUSED'),
     remedy: expect.stringContaining('tenure up'),
   })
+})
+
+it('status shows the worst alerts first, and how many more there are', () => {
+  const terminal = openTerminal({ out: { write: () => {} }, err: { write: () => {} } })
+  const alert = (severity: 'critical' | 'warning', message: string) => ({
+    severity,
+    message,
+    raised_at: '2026-03-01T12:00:00Z',
+  })
+  const warnings = ['a', 'b', 'c', 'd', 'e'].map((name) => alert('warning', name))
+  const lines = alertLines(terminal, [...warnings, alert('critical', 'rolled back')], 'http://x')
+  expect(lines[1]).toBe('✗ critical rolled back (2026-03-01 12:00:00 UTC)')
+  expect(lines.at(-1)).toBe('and 1 more: http://x/alerts')
+  expect(alertLines(terminal, [], 'http://x')).toEqual(['', 'No open alerts'])
+})
+
+it('without a command prints the help', async () => {
+  const { code, out } = await tenure()
+  expect(code).toBe(exitCodes.done)
+  expect(out).toMatch(/^Usage: tenure <command>/)
 })
 
 describe('an unknown command', () => {
