@@ -19,6 +19,10 @@ export function signedGain(value: number | null): string {
   return `${value < 0 ? '−' : '+'}${text}`
 }
 
+/** The lower bound of a gain beside its limit: `worst case −0.0092, limit −0.0050`. */
+export const worstCaseText = (low: number | null, margin: number | null): string =>
+  `worst case ${signedGain(low)}, limit ${signedGain(margin === null ? null : -margin)}`
+
 /** The metric as headings write it: `auc` → `AUC`. */
 export const metricName = (metric: string): string =>
   ['auc', 'rmse', 'mae'].includes(metric) ? metric.toUpperCase() : metric

@@ -3,7 +3,7 @@
  * is what the function returns, so a value that is no finite number is told instead of compared.
  */
 import { bootstrap, percentileInterval } from '../statistics/bootstrap.ts'
-import { fourDigits } from '../figures.ts'
+import { fourDigits, worstCaseText } from '../figures.ts'
 import { answeredRows, answerReader, type ModelAnswers } from '../metrics/answers.ts'
 import type { Reason } from '../verdict.ts'
 import { marginOf, gainVerdict, type GateMetricRow } from './metric-table.ts'
@@ -179,6 +179,6 @@ function reasonOf(row: GateMetricRow, { guard = false }: CustomMetricPolicy): Re
   const values = { metric, challenger, reference: champion, delta, low, oneSidedLow, margin }
   if (verdict === 'error') return { code: 'metric_error', message: row.error ?? metric, values: { metric } }
   if (!guard || verdict !== 'not_better') return undefined
-  const message = `${metric} ${fourDigits(challenger)} vs champion ${fourDigits(champion)}: worst case ${fourDigits(oneSidedLow)}, limit −${fourDigits(margin)}`
+  const message = `${metric} ${fourDigits(challenger)} vs champion ${fourDigits(champion)}: ${worstCaseText(oneSidedLow, margin)}`
   return { code: 'guard_not_better', message, values }
 }

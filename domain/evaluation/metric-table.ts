@@ -2,7 +2,7 @@
  * Builds the metric table of the gate: each metric of the task for champion and challenger with the interval of the gain, and the
  * objections that follow from it.
  */
-import { fourDigits } from '../figures.ts'
+import { fourDigits, signedGain, worstCaseText } from '../figures.ts'
 import { pointValue } from '../statistics/bootstrap.ts'
 import { gains, type Gain, type ScoredPair } from './paired-gain.ts'
 import { higherIsBetter, isMean, metricsFor, statisticOf, type ScoredRows } from './metrics.ts'
@@ -169,9 +169,7 @@ function notBetter(
   }
   const figures = `${metric} ${fourDigits(challenger)} vs ${who} ${fourDigits(reference)}`
   const worst =
-    what === 'baseline'
-      ? `worst case ${fourDigits(low)}, limit 0`
-      : `worst case ${fourDigits(oneSidedLow)}, limit −${fourDigits(margin)}`
+    what === 'baseline' ? `worst case ${signedGain(low)}, limit 0` : worstCaseText(oneSidedLow, margin)
   const ending = what === 'primary' || what === 'guard' ? 'not_better' : 'not_met'
   return { code: `${what}_${ending}`, message: `${figures}: ${worst}`, values }
 }

@@ -5,7 +5,7 @@ import type { GateSearch } from './input.ts'
 import type { GatePolicy } from './policy.ts'
 import type { GateSliceRow } from './slices.ts'
 import type { GateMetricRow } from './metric-table.ts'
-import { fourDigits } from '../figures.ts'
+import { fourDigits, worstCaseText } from '../figures.ts'
 import type { Reason } from '../verdict.ts'
 
 /** Floors that the challenger misses. A first version must have at least one floor. */
@@ -133,7 +133,7 @@ export function forReason(primary: GateMetricRow, first: boolean): Reason {
   const shown =
     primary.verdict === 'better'
       ? `gain in [${fourDigits(low)}, ${fourDigits(high)}], above 0`
-      : `worst case ${fourDigits(oneSidedLow)}, limit −${fourDigits(margin)}`
+      : worstCaseText(oneSidedLow, margin)
   const code = primary.verdict === 'better' ? 'better' : 'not_worse'
   return { code, message: `${figures}: ${shown}`, values }
 }

@@ -289,7 +289,7 @@ function reasonsOf(row: DriftRow, what: 'feature' | 'score' | 'label', policy: D
     reasons.push({ code, message, values })
   if (level === 'warn' || level === 'alarm') {
     const message =
-      `${what} "${name}" has drifted: PSI ${figure(psi)} on ${rows} rows, adjusted p ${figure(adjustedP)}` +
+      `${what} "${name}" has drifted: PSI ${figure(psi)} on ${rows} rows, adjusted p ${adjustedP !== null && adjustedP < 0.001 ? '< 0.001' : figure(adjustedP)}` +
       (sudden
         ? ', suddenly: no count before was like it'
         : level === 'alarm'

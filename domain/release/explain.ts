@@ -4,6 +4,10 @@ import { targetText } from '../serving/target.ts'
 import { nextEffect } from './next-effect.ts'
 import { isBreakGlass, isWarming, releaseStages, watchedPolicy, type ReleaseState } from './state.ts'
 
+/** A reason in counts and rates, without the evidence of its test, which is kept with the decision. */
+export const withoutEvidence = (reason: string): string =>
+  reason.replaceAll(/[:,] logE \S+ ≥ \d+(?:\.\d+)?/g, '')
+
 export function whyWaiting(state: ReleaseState): string {
   const effect = nextEffect(state)
   switch (effect.kind) {

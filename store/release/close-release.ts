@@ -6,6 +6,7 @@ import type { AlertKind } from '../../domain/monitoring/alert-kinds.ts'
 import type { ReleaseOutcomeKind, ReleaseState } from '../../domain/release/state.ts'
 import { totalBp, type Route } from '../../domain/serving/route.ts'
 import { incompatibilityReason } from '../../domain/registry/schema-compatibility.ts'
+import { withoutEvidence } from '../../domain/release/explain.ts'
 import { end } from '../../domain/release/transitions.ts'
 import { rollbackReason } from '../../domain/release/commands.ts'
 import { upsertAlert } from '../monitoring/alerts.ts'
@@ -150,7 +151,7 @@ export async function close(
       dedupeKey: `release/${id}`,
       model,
       ...alert,
-      message: `${version} ${endWords[outcome ?? 'failed']}${placeOf(state)}: ${reason ?? ''}.${champion === undefined ? '' : ` ${champion} serves.`}`,
+      message: `${version} ${endWords[outcome ?? 'failed']}${placeOf(state)}: ${withoutEvidence(reason ?? '')}.${champion === undefined ? '' : ` ${champion} serves.`}`,
       evidence: { release: id, version, rollbackResult, breakGlass },
     })
   await appendAudit(database, {
