@@ -20,7 +20,7 @@ import type { ApiDeps } from './deps.ts'
 import { requireMediaType } from './http/content-type.ts'
 import { everywhere, useMiddleware } from './middleware.ts'
 import { executeIdempotent } from './http/idempotency.ts'
-import { requireOwnForm, principalOf } from './http/principal.ts'
+import { findReader, requireOwnForm, principalOf } from './http/principal.ts'
 import { headersOf, problemOf, requestIdFrom, textOfProblem, type Problem } from './http/problem.ts'
 import { requireOwnSender } from './auth/sender.ts'
 import { routesOf } from './routes/all-routes.ts'
@@ -50,7 +50,7 @@ export function createApp(deps: ApiDeps): Api {
       deps.log.error({ requestId, err: thrown }, 'defect'),
     )
     const { path } = context.req
-    if (wantsPage(routes, context)) return failure(problem, context)
+    if (wantsPage(routes, context)) return failure(deps, problem, context)
     const headers = headersOf(problem, path, isSafe(context.req.method))
     return withLength(textOfProblem(problem, path), { status: problem.status, headers })
   })
@@ -125,11 +125,14 @@ function wantsPage(routes: readonly RouteDefinition[], { req }: Context): boolea
   )
 }
 
-async function failure(problem: Problem, context: Context): Promise<Response> {
+async function failure(deps: ApiDeps, problem: Problem, context: Context): Promise<Response> {
   const { errorPage: failurePage } = await import('./dashboard/error-page.tsx')
   const { pathname, search } = new URL(context.req.url)
   const asked = { target: pathname + search, safe: isSafe(context.req.method) }
-  const page = await failurePage(problem, { ...asked, header: (name) => context.req.header(name) })
+  const header = (name: string) => context.req.header(name)
+  // Without the database no session can be read.
+  const reader = problem.code === 'postgres_unavailable' ? undefined : await findReader(deps, header)
+  const page = await failurePage(problem, { ...asked, header, reader })
   return respond(page, problem.request_id)
 }
 

@@ -2,7 +2,9 @@
 import type { RouteResponse } from '../http/route.ts'
 import type { Problem } from '../http/problem.ts'
 import { headersOf } from '../http/problem.ts'
-import { pageText } from './render-page.tsx'
+import type { Principal } from '../http/principal.ts'
+import { navOf, pageText } from './render-page.tsx'
+import { pageRegistry } from './page-registry.ts'
 import type { PageElement } from './page.ts'
 import { html, pageHeaders } from './security-headers.ts'
 
@@ -10,11 +12,13 @@ export interface FailedRequest {
   target: string
   safe: boolean
   header: (name: string) => string | undefined
+  /** Keeps the navigation; absent before sign-in. */
+  reader?: Principal | undefined
 }
 
 export async function errorPage(
   problem: Problem,
-  { target, safe, header }: FailedRequest,
+  { target, safe, header, reader }: FailedRequest,
 ): Promise<RouteResponse> {
   const { status, request_id: requestId } = problem
   if (problem.code === 'unauthenticated') return toSignIn({ target, safe, header })
@@ -26,6 +30,11 @@ export async function errorPage(
   const text = await pageText({
     title: headingOf(problem),
     path: target.split('?')[0]!,
+    ...(reader?.actor !== undefined && {
+      actor: reader.actor,
+      nav: navOf(pageRegistry, reader.actor),
+      token: reader.session?.token,
+    }),
     children: <Failure problem={problem} requestId={requestId} />,
   })
   return { status, text, type: html, headers: { ...headers, ...pageHeaders } }
@@ -50,8 +59,8 @@ const Failure = ({ problem, requestId }: { problem: Problem; requestId: string }
   <article class="failure">
     <p class="status">{problem.status}</p>
     <h1>{headingOf(problem)}</h1>
-    <p>{problem.detail}.</p>
-    <p>{problem.remedy}</p>
+    <p>{withCode(sentence(problem.detail))}</p>
+    <p>{withCode(problem.remedy)}</p>
     {problem.code === 'postgres_unavailable' && (
       <p>
         <strong>Predictions continue</strong>: every replica serves from memory. Reload this page once the
@@ -66,6 +75,12 @@ const Failure = ({ problem, requestId }: { problem: Problem; requestId: string }
     </p>
   </article>
 )
+
+const sentence = (text: string): string => `${text.charAt(0).toUpperCase()}${text.slice(1)}.`
+
+/** The parts between backticks as code. */
+const withCode = (text: string): (string | PageElement)[] =>
+  text.split('`').map((part, place) => (place % 2 === 1 ? <code>{part}</code> : part))
 
 function headingOf({ status, code, title }: Problem): string {
   if (code === 'postgres_unavailable') return 'Database unreachable'

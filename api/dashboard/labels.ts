@@ -63,7 +63,8 @@ export const verdictTones: Readonly<Record<VerdictKind, Tone>> = {
 export const plain = (word: string): string => word.replaceAll('_', ' ')
 
 /** An identifier at the start of a line: `quality_lost` → `Quality lost`. */
-export const sentenceCase = (word: string): string => `${word.charAt(0).toUpperCase()}${plain(word.slice(1))}`
+export const sentenceCase = (word: string): string =>
+  `${word.charAt(0).toUpperCase()}${plain(word.slice(1))}`.replace(/ warn$/, ' warning')
 
 export const levelTones: Readonly<Record<string, Tone>> = { stable: 'good', warn: 'warn', alarm: 'bad' }
 

@@ -68,9 +68,9 @@ export const PageLayout = ({
           </a>
         )}
         {actor && <Account actor={actor} token={token} />}
+        <div id="meaning" role="tooltip" popover="auto"></div>
       </header>
       {nav.length > 0 && <SearchDialog />}
-      <div id="meaning" role="tooltip" popover="auto"></div>
       <p id="connection" class="connection" role="status"></p>
       <main id="main" tabindex={-1}>
         {children}

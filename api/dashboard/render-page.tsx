@@ -78,7 +78,8 @@ function queryOf({ query }: AnyPage, target: string): unknown {
   throw new DomainError('invalid_request', issues.join('; '), { issues })
 }
 
-const navOf = (places: readonly PageEntry[], { role }: Actor): NavItem[] =>
+/** The pages of the navigation that the user may open. */
+export const navOf = (places: readonly PageEntry[], { role }: Actor): NavItem[] =>
   places.flatMap(({ path, nav: word, allow }) =>
     word !== undefined && allow.includes(role) ? [{ path, word }] : [],
   )

@@ -39,6 +39,10 @@ export async function principalOf(
   }
 }
 
+/** Who reads a page that reports a failure; absent without a session, and while none can be read. */
+export const findReader = (deps: ApiDeps, header: Header): Promise<Principal | undefined> =>
+  fromSession(deps, header).catch(() => undefined)
+
 async function fromSession(deps: ApiDeps, header: Header): Promise<Principal | undefined> {
   const cookie = sessionIn(
     header('cookie'),

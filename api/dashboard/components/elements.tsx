@@ -69,11 +69,23 @@ export function numberText(value: number | null | undefined, signed = false): st
   return signed && value > 0 ? `+${text}` : text.replace(/^-/, '−')
 }
 
-/** A difference with three significant digits and its sign. */
+/** The value of a metric, as wide as its gains: four decimals. */
+export function metricText(value: number | null | undefined): string {
+  const size = Math.abs(value ?? 0)
+  return value != null && size >= 0.001 && size < 10 ? value.toFixed(4).replace('-', '−') : numberText(value)
+}
+
+/** A difference with its sign: four decimals. */
 export function gainText(value: number | null | undefined): string {
   if (value === null || value === undefined || !Number.isFinite(value)) return '–'
-  return numberText(Math.abs(value) >= 1_000 ? value : Number(value.toPrecision(3)), true)
+  const size = Math.abs(value)
+  if (size < 0.00005 || size >= 10) return numberText(Number(value.toPrecision(3)), true)
+  return `${value < 0 ? '−' : '+'}${size.toFixed(4)}`
 }
+
+/** A p-value; below a thousandth its digits say nothing. */
+export const pText = (value: number | null): string =>
+  value !== null && value < 0.001 ? '< 0.001' : numberText(value)
 
 export interface TableColumn<Row> {
   head: string
@@ -98,7 +110,7 @@ interface TableParts<Row> {
 export function DataTable<Row>({ caption, hideCaption, columns, rows, empty }: TableParts<Row>): PageElement {
   if (rows.length === 0) return <p class="empty">{empty}</p>
   return (
-    <div class="scroll" role="region" aria-label={caption} tabindex={0}>
+    <div class="scroll" role="group" aria-label={caption} tabindex={0}>
       <table>
         <caption class={hideCaption ? 'aloud' : undefined}>{caption}</caption>
         <thead>

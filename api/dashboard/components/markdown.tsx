@@ -40,7 +40,7 @@ rules.table_open = (tokens, at) => {
     tokens.findIndex((token, i) => i > at && token.type === 'thead_close'),
   )
   const names = head.filter(({ type }) => type === 'inline').map(({ content }) => content)
-  return `<div class="scroll" role="region" aria-label="${escapeHtml(`Table: ${names.join(', ')}`.slice(0, 200))}" tabindex="0"><table>\n`
+  return `<div class="scroll" role="group" aria-label="${escapeHtml(`Table: ${names.join(', ')}`.slice(0, 200))}" tabindex="0"><table>\n`
 }
 rules.table_close = () => '</table></div>\n'
 // The content security policy forbids the inline style that markdown-it aligns columns with.

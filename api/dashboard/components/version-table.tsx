@@ -3,7 +3,7 @@ import type { FoundVersion } from '../../../store/registry/version-search.ts'
 import type { VersionStatus } from '../../../domain/registry/version-query.ts'
 import type { TableColumn, Tone } from './elements.tsx'
 import type { PageElement } from '../page.ts'
-import { Badge, numberText, DataTable, Time } from './elements.tsx'
+import { Badge, metricText, DataTable, Time } from './elements.tsx'
 import { metricName } from '../../../domain/figures.ts'
 import { shortDigest } from '../labels.ts'
 import { versionHref } from './links.tsx'
@@ -62,7 +62,7 @@ export function VersionTable({ versions, primary, empty }: VersionList): PageEle
         ...metrics.map((metric) => ({
           head: metricName(metric),
           numeric: true,
-          cell: ({ lineage }: FoundVersion) => numberText(lineage.metrics?.[metric]),
+          cell: ({ lineage }: FoundVersion) => metricText(lineage.metrics?.[metric]),
         })),
         { head: 'Registered', cell: ({ createdAt }) => <Time at={createdAt} /> },
         { head: 'Reason', cell: ({ lineage }) => lineage.reason ?? '–' },

@@ -15,6 +15,7 @@ import {
   type TestApi,
 } from '../../support/serving/serving-fixture.ts'
 import { seedHalfYear } from '../../support/dashboard/half-year-rows.ts'
+import { seedSweep, seedTriggers } from '../../support/dashboard/training-rows.ts'
 
 const hostile = `"><img src=x onerror="window.hurt=1"><script>window.hurt=1</script>`
 const model = 'late-trains'
@@ -78,8 +79,8 @@ beforeAll(async () => {
     await markKnownGood(database, champion)
   })
   await seedHalfYear(servers.store, { model, champion, hostile })
-  await seedSweep()
-  await seedTriggers()
+  await seedSweep(servers.store, { model, hostile })
+  await seedTriggers(servers.store, { model, hostile })
   await servers.store.query(sql`
     insert into predictions (id, at, model, version, arm, generation, instances, features, outputs, latency_us)
     select first_id_at(asked), asked, ${model}, ${champion}, 'champion', 1, 1, '', array[(i % 10) / 10.0 + 0.05]::real[], 100
@@ -89,45 +90,6 @@ beforeAll(async () => {
     insert into outcomes (prediction_id, value, observed_at)
     select id, to_jsonb((extract(epoch from at)::bigint * 7) % 10 < outputs[1] * 10), at from predictions`)
 })
-/** Two scored trials and a failed one; the first of them went to the gate. */
-async function seedSweep(): Promise<void> {
-  const plan = { candidates: [{ rate: 1 }, { rate: 2 }, { rate: hostile }], parallel: 1 }
-  await servers.store.query(sql`
-    insert into sweeps (id, model, requested_by, as_of, plan, winner, outcome, message, ended_at)
-    values ('swp_1', ${model}, 'olga', now(), ${JSON.stringify(plan)}, '{"rate": 2}', 'chosen', ${`best ${hostile}`}, now())`)
-  for (const [i, [overrides, score]] of (
-    [
-      [{ rate: 1 }, 0.71],
-      [{ rate: 2 }, 0.74],
-      [{ rate: hostile }, null],
-    ] as const
-  ).entries())
-    await servers.store.query(sql`
-      insert into trials (id, model, sweep_id, requested_by, as_of, overrides, training_id, score, outcome, ended_at)
-      values (${`try_${i}`}, ${model}, 'swp_1', 'olga', now(), ${JSON.stringify(overrides)}, ${`t-${i}`}, ${score},
-        ${score === null ? 'failed' : 'scored'}, now())`)
-  await servers.store.query(sql`
-    insert into retrainings (id, model, reason, requested_by, as_of, outcome, message, started_at, ended_at, sweep_id)
-    values ('retrain/swp', ${model}, 'manual', 'olga', now(), 'not_better', ${hostile}, now(), now(), 'swp_1')`)
-}
-
-/** One that has fired, and one whose folder is away. */
-async function seedTriggers(): Promise<void> {
-  const triggers = [
-    { name: 'webhook', kind: 'webhook', parameters: { region: { kind: 'category' } } },
-    { name: 'file', kind: 'file', everyMs: 30_000, glob: `data/${hostile}/*.done` },
-  ]
-  const more = { triggers, retrain: { cron: '0 3 * * 1', catchUpMs: 1 } }
-  await servers.store.query(sql`
-    update models set definition = definition || ${JSON.stringify(more)}::jsonb where name = ${model}`)
-  await servers.store.query(sql`
-    insert into trigger_firings (id, model, trigger, message, evidence, requested_by)
-    values ('fir_1', ${model}, 'webhook', ${`fired by ${hostile}`}, '{}', 'olga')`)
-  await servers.store.query(sql`
-    insert into trigger_positions (model, trigger, definition, seen, problem)
-    values (${model}, 'file', '{}', '{}', ${`no folder ${hostile}`})`)
-}
-
 afterAll(async () => {
   await api.stop()
   await servers.close()

@@ -24,6 +24,7 @@ import { insertModel, type Registry } from '../release/candidates.ts'
 import { startCore, type Core } from '../release/core.ts'
 import { seatChampion } from '../serving/seed-champion.ts'
 import { seedHalfYear } from './half-year-rows.ts'
+import { seedReviews, seedSweep, seedTriggers } from './training-rows.ts'
 import { signedStart } from '../commands/signed.ts'
 
 /** Sets `window.hurt` when a page runs it as markup. */
@@ -154,8 +155,11 @@ async function seedRows(
   await store.query(sql`
     insert into retrainings (id, model, reason, requested_by, as_of, outcome, message, snapshot_digest, version, started_at, ended_at)
     values (${`retrain/${model}/1`}, ${model}, 'manual', 'olga', '2026-03-01T00:00:00Z', 'released',
-      ${`Better than its champion. ${hostile}`}, ${`snapshot-${model}`}, ${candidate}, now() - interval '1 hour', now())`)
+      ${`${candidate} is being released as rel_01a20355fe9a7a11ae76a2c5c112f483. ${hostile}`}, ${`snapshot-${model}`}, ${candidate}, now() - interval '1 hour', now())`)
   await seedHalfYear(store, { model, champion, hostile })
+  await seedSweep(store, { model, hostile })
+  await seedTriggers(store, { model, hostile })
+  await seedReviews(store, { model, version: champion })
 }
 
 async function insertKeys(store: Store): Promise<DashboardFixture['keys']> {
@@ -188,6 +192,7 @@ const pathsOf = ({
   '/retrainings/:id': `/retrainings/${encodeURIComponent(`retrain/${model}/1`)}`,
   '/triggers': '/triggers',
   '/sweeps': '/sweeps',
+  '/sweeps/:id': '/sweeps/swp_1',
   '/glossary': '/glossary',
   '/guide': '/guide',
   '/models': '/models',

@@ -1,6 +1,7 @@
 /** Compares the live inputs of a model with the training data of its champion, feature by feature. */
 import { psiText } from '../../../../charts/figures.ts'
-import { profileBins, profileLegend, profileSvg } from '../../../../charts/profile.ts'
+import { profileBins, profileLegend, profileSvg, type ProfileBin } from '../../../../charts/profile.ts'
+import type { Feature } from '../../../../domain/model/features.ts'
 import { findChampion } from '../../../../store/registry/champions.ts'
 import { findWindow } from '../../../../store/serving/feature-counts.ts'
 import { findLastDrift } from '../../../../store/dashboard/drift-windows.ts'
@@ -24,6 +25,14 @@ interface FeaturePart {
   legend: string
   psi?: number | null
   level?: string
+}
+
+/** Few categories stand as the model file lists them, such as weekdays; many by their rows. */
+function inOrder(bins: ProfileBin[], feature: Feature | undefined): ProfileBin[] {
+  const values = feature?.kind === 'category' ? feature.values : undefined
+  if (values === undefined || values.length > 31) return bins
+  const placeOf = ({ name }: ProfileBin) => (values.includes(name) ? values.indexOf(name) : values.length)
+  return bins.toSorted((one, other) => placeOf(one) - placeOf(other))
 }
 
 export const featuresPage = definePage({
@@ -57,7 +66,7 @@ export const featuresPage = definePage({
         const { psi, level } = known.get(name) ?? {}
         const chart = await drawChartSizes(
           { id: `feature-${i}`, title: `${name}: live vs training data`, wide: 350 },
-          profileBins(reference, counts),
+          inOrder(profileBins(reference, counts), manifest.features?.[name]),
           (data, frame) => profileSvg(data, { ...frame, subject: name }),
         )
         const legend = profileLegend(sum(reference.counts), counts === undefined ? null : sum(counts))

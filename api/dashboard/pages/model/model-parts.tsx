@@ -5,7 +5,7 @@ import type { ChampionChange } from '../../../../store/registry/champions.ts'
 import type { DriftWindowLine, LastDrift } from '../../../../store/dashboard/drift-windows.ts'
 import type { PageElement } from '../../page.ts'
 import { ChartFigure, type ChartSizes } from '../../components/chart.tsx'
-import { Badge, numberText, DataTable, Time } from '../../components/elements.tsx'
+import { Badge, metricText, numberText, DataTable, Time } from '../../components/elements.tsx'
 import { ReleaseLink } from '../../components/links.tsx'
 import type { DatedPoint } from '../../components/quality-points.ts'
 import { levelText, levelTones, qualityTones } from '../../labels.ts'
@@ -28,7 +28,7 @@ export const QualitySection = ({ points, metric, chart, weekly, dueAt }: Quality
   <section class="card">
     <h2>Live quality{weekly && ' by week'}</h2>
     <div class="beside">
-      <ChartFigure chart={chart} note={points.length === 0 ? undefined : qualityNote} />
+      {points.length > 0 && <ChartFigure chart={chart} note={qualityNote} />}
       <DataTable
         caption={weekly ? 'Last weeks' : 'Last windows'}
         rows={points.slice(-8).toReversed()}
@@ -48,12 +48,12 @@ export const QualitySection = ({ points, metric, chart, weekly, dueAt }: Quality
             head: 'To',
             cell: ({ toMs }) => <Until at={new Date(toMs).toISOString()} weekly={weekly} />,
           },
-          { head: metricName(metric), numeric: true, cell: ({ value }) => numberText(value) },
+          { head: metricName(metric), numeric: true, cell: ({ value }) => metricText(value) },
           {
             head: '95 % interval',
             numeric: true,
             cell: ({ low, high }) =>
-              low === null || high === null ? '–' : `${numberText(low)} – ${numberText(high)}`,
+              low === null || high === null ? '–' : `${metricText(low)} – ${metricText(high)}`,
           },
           { head: 'Outcomes', numeric: true, cell: ({ rows }) => numberText(rows) },
           { head: 'Verdict', cell: ({ level }) => <Badge tone={qualityTones[level]}>{level}</Badge> },
@@ -122,8 +122,10 @@ export const DriftSection = ({ drift, windows, path }: DriftParts): PageElement 
 
 export const ChampionHistory = ({ changes }: { changes: ChampionChange[] }): PageElement => (
   <section class="card">
+    <h2>Champion history</h2>
     <DataTable
       caption="Champion history"
+      hideCaption
       rows={changes}
       empty="No champion yet"
       columns={[

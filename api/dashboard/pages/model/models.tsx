@@ -42,7 +42,11 @@ export const modelsPage = definePage({
           }
           columns={[
             { head: 'Model', names: true, cell: ({ model }) => <ModelLink model={model} /> },
-            { head: 'Description', cell: ({ about }) => about ?? <span class="quiet">—</span> },
+            {
+              head: 'Description',
+              cell: ({ about }) =>
+                about === undefined ? <span class="quiet">—</span> : <span class="wrap">{about}</span>,
+            },
             { head: 'Champion', cell: ({ champion }) => <ShortVersion version={champion?.version} /> },
             {
               head: 'Live since',

@@ -27,16 +27,18 @@ export const reviewsPage = definePage({
           {queue.model} has no band for review. Declare one with <code>review</code> of its label.
         </p>
       ) : (
-        <p>
-          Answers with {bandText(queue.band)} of the last {reviewDays} days that have no outcome, the oldest
-          first.
-        </p>
+        <>
+          <p>
+            Answers with {bandText(queue.band)} of the last {reviewDays} days that have no outcome, the oldest
+            first.
+          </p>
+          <section class="card" aria-labelledby="waiting-heading">
+            <h2 id="waiting-heading">Waiting</h2>
+            <Waiting queue={queue} token={reviewers.includes(actor.role) ? token : undefined} />
+          </section>
+          <Estimate {...queue} />
+        </>
       )}
-      <section class="card" aria-labelledby="waiting-heading">
-        <h2 id="waiting-heading">Waiting</h2>
-        <Waiting queue={queue} token={reviewers.includes(actor.role) ? token : undefined} />
-      </section>
-      <Estimate {...queue} />
     </>
   ),
 })
@@ -106,11 +108,15 @@ const Estimate = ({ strata, estimate }: ReviewQueue): PageElement => {
   return (
     <section class="card" aria-labelledby="estimate-heading">
       <h2 id="estimate-heading">Accuracy with reviews</h2>
-      <p>
-        {share(estimate.accuracy)}
-        {estimate.error === null ? '' : ` ± ${percentText(2 * estimate.error)}`}, each part weighed by its
-        answers. Without the weights it would be {share(estimate.pooled)}: reviews come from the band alone.
-      </p>
+      {estimate.accuracy === null ? (
+        <p>Not known yet: it needs reviews in the band, and outcomes outside.</p>
+      ) : (
+        <p>
+          {share(estimate.accuracy)}
+          {estimate.error === null ? '' : ` ± ${percentText(2 * estimate.error)}`}, each part weighed by its
+          answers. Without the weights it would be {share(estimate.pooled)}: reviews come from the band alone.
+        </p>
+      )}
       <DataTable
         caption="Answers and what is known of them"
         rows={rows}

@@ -27,7 +27,7 @@ interface FilterParts {
 /** A value that links to the list filtered by it. */
 export const FilterLink = ({ asked, field, value }: FilterParts): PageElement => (
   <a
-    class="plain-link nowrap"
+    class={`plain-link ${value.length > 40 ? 'wrap' : 'nowrap'}`}
     href={listHref('/audit', { ...asked, [field]: value })}
     title={`Only this: ${value}`.slice(0, 200)}
   >
@@ -42,7 +42,7 @@ export const Detail = ({ detail }: { detail: AuditRow['detail'] }): PageElement 
   if (text === '{}') return <></>
   const { reason } = detail
   return (
-    <details>
+    <details class="wrap">
       <summary>{typeof reason === 'string' && reason !== '' ? reason.slice(0, 80) : 'Show'}</summary>
       <pre tabindex={0}>{text.length > maxDetailLength ? `${text.slice(0, maxDetailLength)}…` : text}</pre>
     </details>

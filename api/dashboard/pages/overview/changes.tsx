@@ -1,4 +1,5 @@
 /** Lists what changed in the last day: champions, releases that ended otherwise, retrainings and kill switches. */
+import { withoutEvidence } from '../../../../domain/release/explain.ts'
 import type { RecentChange } from '../../../../store/dashboard/model-history.ts'
 import type { PageElement } from '../../page.ts'
 import { Age } from '../../components/elements.tsx'
@@ -43,7 +44,9 @@ export const RecentChanges = ({
             </span>{' '}
             <a href={hrefOf(change)}>{changeText(change)}</a>
             {change.actor !== undefined && <span class="quiet"> · {change.actor}</span>}
-            {change.reason !== undefined && <span class="quiet small"> · {change.reason.slice(0, 160)}</span>}
+            {change.reason !== undefined && (
+              <span class="quiet small"> · {withoutEvidence(change.reason).slice(0, 160)}</span>
+            )}
           </li>
         ))}
       </ul>

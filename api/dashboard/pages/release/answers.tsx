@@ -1,9 +1,9 @@
 /** Shows what the candidate answers otherwise than the champion: by slice, worst first, by direction, the shares of each answer, and what users did and other systems measured. */
-import { countText } from '../../../../charts/figures.ts'
+import { countText, percentOf } from '../../../../charts/figures.ts'
 import type { BusinessRow } from '../../../../domain/canary/business-metric.ts'
 import type { ExternalRow } from '../../../../domain/canary/external/external-metric.ts'
 import type { DisagreementReport, DisagreementRow } from '../../../../domain/canary/disagreement.ts'
-import { fourDigits, percentText, ratioOf } from '../../../../domain/figures.ts'
+import { fourDigits, ratioOf } from '../../../../domain/figures.ts'
 import { sumOf } from '../../../../domain/statistics/distributions.ts'
 import type { AnswerCounts, AnswerEvidence } from '../../../../store/release/answer-evidence.ts'
 import type { PageElement } from '../../page.ts'
@@ -29,9 +29,9 @@ const Disagreement = ({ report }: { report: DisagreementReport }): PageElement =
     <>
       <p>
         In the shadow, {measure === 'decisions' ? 'the decision changes for' : 'the mean distance is'}{' '}
-        <strong>{percentText(all.mean)}</strong>
+        <strong>{percentOf(all.mean)}</strong>
         {measure === 'decisions' ? ` of ${countText(all.pairs)} users` : ` for ${countText(all.pairs)} users`}
-        . An approver decides above {percentText(max)}.
+        . An approver decides above {percentOf(max)}.
       </p>
       <DataTable<DisagreementRow>
         caption="Disagreement in the shadow, slices worst first"
@@ -43,12 +43,12 @@ const Disagreement = ({ report }: { report: DisagreementReport }): PageElement =
           {
             head: measure === 'decisions' ? 'Other decision' : 'Mean distance',
             numeric: true,
-            cell: ({ mean }) => percentText(mean),
+            cell: ({ mean }) => percentOf(mean),
           },
           {
             head: '95 % interval',
             numeric: true,
-            cell: ({ low, high }) => `${percentText(low)} to ${percentText(high)}`,
+            cell: ({ low, high }) => `${percentOf(low)} to ${percentOf(high)}`,
           },
           {
             head: 'Limit',
@@ -79,7 +79,7 @@ const Business = ({ rows }: { rows: readonly BusinessRow[] }): PageElement => (
       { head: 'Event', cell: ({ event }) => event },
       { head: 'Candidate', numeric: true, cell: ({ means }) => fourDigits(means?.canary ?? null, '–') },
       { head: 'Champion', numeric: true, cell: ({ means }) => fourDigits(means?.control ?? null, '–') },
-      { head: 'Gain', numeric: true, cell: ({ gain }) => (gain === null ? '–' : percentText(gain)) },
+      { head: 'Gain', numeric: true, cell: ({ gain }) => (gain === null ? '–' : percentOf(gain)) },
       { head: 'Users', numeric: true, cell: ({ users }) => countText(users.canary + users.control) },
       {
         head: 'Loss',
@@ -125,8 +125,8 @@ const Shares = ({ answers }: { answers: AnswerCounts }): PageElement => {
       empty="No answers yet"
       columns={[
         { head: 'Answer', names: true, cell: ({ name }) => name },
-        { head: 'Candidate', numeric: true, cell: (row) => percentText(ratioOf(row.canary, canaryUsers)) },
-        { head: 'Champion', numeric: true, cell: (row) => percentText(ratioOf(row.control, controlUsers)) },
+        { head: 'Candidate', numeric: true, cell: (row) => percentOf(ratioOf(row.canary, canaryUsers)) },
+        { head: 'Champion', numeric: true, cell: (row) => percentOf(ratioOf(row.control, controlUsers)) },
         { head: 'Users', numeric: true, cell: (row) => countText(row.canary + row.control) },
       ]}
     />

@@ -5,8 +5,17 @@ import type { GateReport } from '../../../../domain/evaluation/gate.ts'
 import { isGuard, type GateMetricRow } from '../../../../domain/evaluation/metric-table.ts'
 import type { GateSliceRow } from '../../../../domain/evaluation/slices.ts'
 import type { PageElement } from '../../page.ts'
-import { cachedChart } from '../../components/chart-cache.ts'
-import { Badge, Chart, gainText, numberText, DataTable, type Tone } from '../../components/elements.tsx'
+import { metricName } from '../../../../domain/figures.ts'
+import { ChartFigure, drawChartSizes, type ChartSizes } from '../../components/chart.tsx'
+import {
+  Badge,
+  gainText,
+  metricText,
+  numberText,
+  pText,
+  DataTable,
+  type Tone,
+} from '../../components/elements.tsx'
 import { Term } from '../../glossary.tsx'
 import { plain } from '../../labels.ts'
 
@@ -43,15 +52,31 @@ const metricVerdicts: Readonly<Record<GateMetricRow['verdict'], string>> = {
 }
 
 /** The chart beside the table; absent for a first version, which has no champion to compare with. */
-export async function drawGates(digest: string, { metrics }: GateReport): Promise<string | undefined> {
+export async function drawGates({ metrics }: GateReport): Promise<ChartSizes | undefined> {
   const rows = metrics.filter(({ low }) => low !== null).map(intervalOf)
   if (rows.length === 0) return undefined
-  return cachedChart(`gates ${digest}`, () =>
-    intervalsSvg(rows, { id: 'gates', title: 'Gain of the challenger over the champion', width: 460 }),
-  )
+  const frame = { id: 'gates', title: 'Gain of the challenger over the champion', wide: 460 }
+  return drawChartSizes(frame, rows, intervalsSvg)
 }
 
-export const Gates = ({ report, chart }: { report: GateReport; chart: string | undefined }): PageElement => {
+/** Why the gate let no release begin: the figures of the metric that has failed, or the first reason. */
+export function refusalText({ metrics, policy, reasons }: GateReport): string {
+  const failed = metrics.find(
+    (row) => row.verdict === 'not_better' && (row.metric === policy.primary || isGuard(row, policy)),
+  )
+  if (failed === undefined || failed.oneSidedLow === null || failed.margin === null)
+    return reasons[0]?.message ?? ''
+  const { metric, challenger, champion, oneSidedLow, margin } = failed
+  return `${metricName(metric)} ${metricText(challenger)} vs ${metricText(champion)}; worst case ${gainText(oneSidedLow)}, limit ${gainText(-margin)}`
+}
+
+export const Gates = ({
+  report,
+  chart,
+}: {
+  report: GateReport
+  chart: ChartSizes | undefined
+}): PageElement => {
   const percent = Number((100 * report.policy.confidence).toPrecision(4))
   const table = (
     <DataTable
@@ -61,8 +86,8 @@ export const Gates = ({ report, chart }: { report: GateReport; chart: string | u
       empty={<GateReasons report={report} />}
       columns={[
         { head: 'Metric', names: true, cell: (row) => <MetricName row={row} report={report} /> },
-        { head: 'Champion', numeric: true, cell: ({ champion }) => numberText(champion) },
-        { head: 'Challenger', numeric: true, cell: ({ challenger }) => numberText(challenger) },
+        { head: 'Champion', numeric: true, cell: ({ champion }) => metricText(champion) },
+        { head: 'Challenger', numeric: true, cell: ({ challenger }) => metricText(challenger) },
         { head: 'Δ', numeric: true, cell: ({ delta }) => gainText(delta) },
         {
           head: `${percent} % interval`,
@@ -91,7 +116,7 @@ export const Gates = ({ report, chart }: { report: GateReport; chart: string | u
       ) : (
         <div class="beside gates">
           {table}
-          <Chart svg={chart} />
+          <ChartFigure chart={chart} />
         </div>
       )}
       <Notes report={report} />
@@ -175,10 +200,10 @@ export const Slices = ({ report }: { report: GateReport }): PageElement => (
       columns={[
         { head: 'Slice', names: true, cell: ({ name }) => name },
         { head: 'Rows', numeric: true, cell: ({ rows }) => countText(rows) },
-        { head: 'Champion', numeric: true, cell: ({ champion }) => numberText(champion) },
-        { head: 'Challenger', numeric: true, cell: ({ challenger }) => numberText(challenger) },
+        { head: 'Champion', numeric: true, cell: ({ champion }) => metricText(champion) },
+        { head: 'Challenger', numeric: true, cell: ({ challenger }) => metricText(challenger) },
         { head: 'Δ', numeric: true, cell: ({ delta }) => gainText(delta) },
-        { head: 'Adjusted p', numeric: true, cell: ({ adjustedP }) => numberText(adjustedP) },
+        { head: 'Adjusted p', numeric: true, cell: ({ adjustedP }) => pText(adjustedP) },
         { head: 'Verdict', cell: ({ verdict }) => <Badge tone={sliceTones[verdict]}>{verdict}</Badge> },
       ]}
     />

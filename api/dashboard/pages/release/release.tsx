@@ -27,7 +27,7 @@ export const releasePage = definePage({
     const way = stageRows(subject)
     const now = subject.release.endedAt === undefined ? runningStage(way) : undefined
     const [gates, importance, progress, tiles] = await Promise.all([
-      candidate?.report && drawGates(candidate.evaluationDigest, candidate.report),
+      candidate?.report && drawGates(candidate.report),
       drawImportance(subject.release.state.version, candidate?.report?.importance),
       drawProgress(subject, way),
       now === undefined ? [] : readMetricTiles(subject, now),

@@ -1,4 +1,5 @@
 /** Lists releases page by page, filtered by model and outcome. */
+import { withoutEvidence } from '../../../../domain/release/explain.ts'
 import { z } from 'zod'
 import { releaseOutcomes, type ReleaseOutcomeKind } from '../../../../domain/release/state.ts'
 import { listReleaseLines, type ReleaseListItem } from '../../../../store/dashboard/release-detail.ts'
@@ -62,7 +63,10 @@ export const releasesPage = definePage({
             { head: 'Requested by', cell: ({ requestedBy }) => requestedBy },
             { head: 'Started', cell: ({ startedAt }) => <Time at={startedAt} /> },
             { head: 'Ended', cell: ({ endedAt }) => <Time at={endedAt} /> },
-            { head: 'Reason', cell: ({ reason }) => <span class="small">{reason ?? ''}</span> },
+            {
+              head: 'Reason',
+              cell: ({ reason }) => <span class="small">{withoutEvidence(reason ?? '')}</span>,
+            },
           ]}
         />
         <Pager page={query.page} more={more} href={(page) => listHref('/releases', { ...query, page })} />

@@ -70,12 +70,17 @@ export const RollbackSection = ({
   const { id, model, version, baseline } = release.state
   if ((release.outcome ?? release.state.outcome) !== 'rolled_back') return <></>
   const { requests, bad } = exposedCounts(way)
+  const copies = way
+    .filter(({ stage }) => stage === 'shadow')
+    .reduce((total, { candidate }) => total + candidate.requests, 0)
   return (
     <section class="card" aria-labelledby="rollback-heading">
       <h2 id="rollback-heading">What happened</h2>
       <p>
         Callers received {countText(requests)} responses of the candidate; {countText(bad)} failed
         {requests > 0 && ` (${percentOf(bad / requests)})`}.
+        {copies > 0 &&
+          ` The verdict also counts the ${countText(copies)} copies of the shadow, which no caller received.`}
       </p>
       <p class="actions">
         <a class="button second" href={`/releases/${id}/post-mortem.md`} download>

@@ -1,7 +1,7 @@
 /** Shows the verdict of a release in one line with its reason, and the state of the rollout. */
 import { countText } from '../../../../charts/figures.ts'
 import { metricName } from '../../../../domain/figures.ts'
-import { whyWaiting } from '../../../../domain/release/explain.ts'
+import { whyWaiting, withoutEvidence } from '../../../../domain/release/explain.ts'
 import type { GateReport } from '../../../../domain/evaluation/gate.ts'
 import type { PageElement } from '../../page.ts'
 import {
@@ -9,6 +9,7 @@ import {
   Badge,
   durationText,
   gainText,
+  metricText,
   numberText,
   shareText,
   Time,
@@ -39,11 +40,16 @@ export function verdictLine(subject: ReleaseSubject): Line {
   const { state } = release
   const outcome = release.outcome ?? state.outcome
   if (outcome !== undefined)
-    return { tone: outcomeTones[outcome], word: plain(outcome), why: release.reason ?? state.reason ?? '' }
+    return {
+      tone: outcomeTones[outcome],
+      word: plain(outcome),
+      why: withoutEvidence(release.reason ?? state.reason ?? ''),
+    }
   const running = runningLine(subject)
   if (running !== undefined) return running
   const { lastVerdict: last } = state
-  if (last !== undefined) return { tone: verdictTones[last.kind], word: plain(last.kind), why: last.reason }
+  if (last !== undefined)
+    return { tone: verdictTones[last.kind], word: plain(last.kind), why: withoutEvidence(last.reason) }
   if (candidate?.report === undefined) return { tone: 'quiet', word: 'no data yet', why: '' }
   return gateLine(candidate.report, state.baseline)
 }
@@ -55,7 +61,7 @@ function runningLine({ release: { state }, verdicts }: ReleaseSubject): Line | u
   const last = verdicts.findLast((each) => each.stage === stage && each.stageIndex === stageIndex)
   if (last === undefined)
     return { tone: 'info', word: 'collecting evidence', why: 'No verdict in this stage yet' }
-  const why = last.reasons.map(({ message }) => message).join('; ')
+  const why = withoutEvidence(last.reasons.map(({ message }) => message).join('; '))
   const found = stage === 'targeted' ? 'no harm' : 'no regression'
   if (last.kind === 'pass') return { tone: 'good', word: found, why }
   if (last.kind === 'inconclusive' || last.kind === 'no_data')
@@ -83,7 +89,7 @@ const gathered = ({ reasons }: ShownVerdict): string =>
 function gateLine(report: GateReport, baseline: string | undefined): Line {
   const tone = gateTones[report.verdict]
   const primary = report.metrics.find(({ metric }) => metric === report.policy.primary)
-  const value = primary && `${metricName(primary.metric)} ${numberText(primary.challenger)}`
+  const value = primary && `${metricName(primary.metric)} ${metricText(primary.challenger)}`
   const reason = report.reasons[0]?.message ?? ''
   if (baseline === undefined) {
     const floor =

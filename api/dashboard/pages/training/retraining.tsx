@@ -2,15 +2,17 @@
 import { countText } from '../../../../charts/figures.ts'
 import { lossSvg, type Epoch } from '../../../../charts/loss.ts'
 import { findRetraining } from '../../../../store/training/retrainings.ts'
+import { findEvaluation } from '../../../../store/training/evaluations.ts'
 import { findTrainingOf, type ShownTraining } from '../../../../store/dashboard/retraining-detail.ts'
 import { findInScope } from '../../../auth/authorization.ts'
 import { startRetraining } from '../../../services/start-retraining.ts'
 import { definePage, type PageElement } from '../../page.ts'
 import { BehaviourTests } from '../../components/behaviour-tests.tsx'
-import { cachedChart } from '../../components/chart-cache.ts'
-import { Chart, Facts, Live, Time, type Fact } from '../../components/elements.tsx'
+import { ChartFigure, drawChartSizes, type ChartSizes } from '../../components/chart.tsx'
+import { Facts, Live, Time, type Fact } from '../../components/elements.tsx'
 import { Crumbs } from '../../components/links.tsx'
 import { plain } from '../../labels.ts'
+import { drawGates, Gates, refusalText, Slices } from '../release/evaluation.tsx'
 import { CancelForm } from './cancel.tsx'
 import { RetrainingOutcome } from './retrainings.tsx'
 
@@ -23,22 +25,40 @@ export const retrainingPage = definePage({
     const curve = training.curve.flatMap(({ loss, ...each }): Epoch[] =>
       typeof loss === 'number' ? [{ ...each, loss }] : [],
     )
-    const key = `loss ${training.id} ${training.attempts} ${training.epoch} ${training.status}`
-    const loss = await cachedChart(key, () =>
-      lossSvg(curve, { id: 'loss', title: 'Training loss', width: 720 }),
-    )
-    return { retraining, training, loss }
+    const evaluated = training.evaluation && (await findEvaluation(store, training.evaluation.id))
+    const report = evaluated?.report
+    const [loss, gates] = await Promise.all([
+      // One epoch has no course.
+      curve.length < 2
+        ? undefined
+        : drawChartSizes({ id: 'loss', title: 'Training loss', wide: 720 }, curve, lossSvg),
+      report && drawGates(report),
+    ])
+    return { retraining, training, loss, report, gates }
   },
   title: ({ retraining }) => `Retraining of ${retraining.model}`,
-  view({ retraining, training, loss }, { target, token, actor }) {
+  view({ retraining, training, loss, report, gates }, { target, token, actor }) {
+    const isRefused = retraining.outcome === 'not_better' && report !== undefined
     const mayCancel = retraining.endedAt === undefined && startRetraining.roles.includes(actor.role)
     const content = (
       <>
         <section class="card" aria-label="Result">
           <p class="lead">
             <RetrainingOutcome {...retraining} />{' '}
-            {retraining.message ?? (retraining.endedAt === undefined ? stageOf(training) : '')}
+            {isRefused
+              ? `Not released: ${refusalText(report)}`
+              : (retraining.message ?? (retraining.endedAt === undefined ? stageOf(training) : ''))}
           </p>
+          {isRefused && report.reasons.length > 1 && (
+            <details>
+              <summary>Each reason ({report.reasons.length})</summary>
+              <ul>
+                {report.reasons.map(({ message }) => (
+                  <li>{message}</li>
+                ))}
+              </ul>
+            </details>
+          )}
           <Facts
             facts={[
               ['Requested by', `${retraining.requestedBy} (${retraining.reason})`],
@@ -50,6 +70,8 @@ export const retrainingPage = definePage({
             ]}
           />
         </section>
+        {report !== undefined && <Gates report={report} chart={gates} />}
+        {report !== undefined && <Slices report={report} />}
         {training !== undefined && <Training training={training} loss={loss} />}
         <BehaviourTests tests={training?.tests} />
       </>
@@ -94,7 +116,13 @@ function evaluationFacts(evaluation: ShownTraining['evaluation']): Fact[] {
   return facts
 }
 
-const Training = ({ training, loss }: { training: ShownTraining; loss: string | undefined }): PageElement => {
+const Training = ({
+  training,
+  loss,
+}: {
+  training: ShownTraining
+  loss: ChartSizes | undefined
+}): PageElement => {
   const { epoch, epochs, attempts, rows, snapshotDigest, message } = training
   return (
     <section class="card" aria-labelledby="training-heading">
@@ -106,7 +134,7 @@ const Training = ({ training, loss }: { training: ShownTraining; loss: string | 
       </p>
       {epochs !== undefined && <progress value={Math.min(epoch, epochs)} max={epochs} aria-label="epochs" />}
       {message !== undefined && <p>{message}</p>}
-      {loss !== undefined && <Chart svg={loss} />}
+      {loss !== undefined && <ChartFigure chart={loss} />}
     </section>
   )
 }

@@ -55,8 +55,11 @@ export const retrainingsPage = definePage({
               { head: 'Data as of', cell: ({ asOf }) => <Time at={asOf} /> },
               { head: 'Started', cell: ({ startedAt }) => <Time at={startedAt} /> },
               { head: 'Ended', cell: ({ endedAt }) => <Time at={endedAt} /> },
-              { head: 'Version', cell: ({ version }) => version ?? '–' },
-              { head: 'Reason', cell: ({ message }) => <span class="small">{message ?? ''}</span> },
+              {
+                head: 'Version',
+                cell: ({ version }) => <span class="nowrap">{version?.replace(/^.*_v/, 'v') ?? '–'}</span>,
+              },
+              { head: 'Reason', cell: ({ message }) => <span class="small wrap">{message ?? ''}</span> },
             ]}
           />
           <Pager

@@ -17,7 +17,16 @@ import { findInScope } from '../../../auth/authorization.ts'
 import { modelName } from '../../../http/schemas.ts'
 import { definePage, type PageElement } from '../../page.ts'
 import { ChartFigure, drawChartSizes } from '../../components/chart.tsx'
-import { Badge, DataTable, Facts, Live, numberText, Time, type Tone } from '../../components/elements.tsx'
+import {
+  Badge,
+  DataTable,
+  Facts,
+  Live,
+  metricText,
+  numberText,
+  Time,
+  type Tone,
+} from '../../components/elements.tsx'
 import { Crumbs, ModelLink } from '../../components/links.tsx'
 import { filterByModel, ModelFilterForm } from '../../components/model-filter.tsx'
 import { qualityInterval } from '../../components/quality-interval.ts'
@@ -143,7 +152,7 @@ export const sweepPage = definePage({
                     </>
                   ),
                 },
-                { head: metricName(metric), numeric: true, cell: ({ score }) => numberText(score) },
+                { head: metricName(metric), numeric: true, cell: ({ score }) => metricText(score) },
                 {
                   head: '95 % interval',
                   numeric: true,

@@ -34,7 +34,7 @@ export const triggersPage = definePage({
             columns={[
               { head: 'Model', cell: ({ model }) => <span class="nowrap">{model}</span> },
               { head: 'Trigger', names: true, cell: ({ trigger }) => trigger },
-              { head: 'Waits for', cell: ({ waitsFor }) => <span class="small">{waitsFor}</span> },
+              { head: 'Waits for', cell: ({ waitsFor }) => <span class="small wrap">{waitsFor}</span> },
               { head: 'Last fired', cell: ({ firedAt }) => <Time at={firedAt} /> },
               {
                 head: 'Retraining',
@@ -48,8 +48,8 @@ export const triggersPage = definePage({
                   ),
               },
               { head: 'Next', cell: ({ nextAt }) => <Time at={nextAt} /> },
-              { head: 'Why not', cell: ({ problem }) => <span class="small">{problem ?? ''}</span> },
-              { head: 'Reason', cell: ({ message }) => <span class="small">{message ?? ''}</span> },
+              { head: 'Why not', cell: ({ problem }) => <span class="small wrap">{problem ?? ''}</span> },
+              { head: 'Reason', cell: ({ message }) => <span class="small wrap">{message ?? ''}</span> },
             ]}
           />
         </section>

@@ -50,7 +50,7 @@ it('renders headings, lists, code and tables', () => {
   )
   expect(html('```sh\nnpx tenure\n```')).toContain('<pre tabindex="0">npx tenure\n</pre>')
   const table = html('| a | b |\n| --- | ---: |\n| x\\|y | 2 |')
-  expect(table).toContain('<div class="scroll" role="region" aria-label="Table: a, b" tabindex="0"><table>')
+  expect(table).toContain('<div class="scroll" role="group" aria-label="Table: a, b" tabindex="0"><table>')
   expect(table).toContain('<th scope="col" class="number">b</th>')
   expect(table).toContain('<td>x|y</td>')
 })
