@@ -76,7 +76,9 @@ const Failure = ({ problem, requestId }: { problem: Problem; requestId: string }
   </article>
 )
 
-const sentence = (text: string): string => `${text.charAt(0).toUpperCase()}${text.slice(1)}.`
+/** A name at the beginning keeps its letters. */
+const sentence = (text: string): string =>
+  `${text.replace(/^(?:the|there|this|a|an|no|it) /, (word) => `${word.charAt(0).toUpperCase()}${word.slice(1)}`)}.`
 
 /** The parts between backticks as code. */
 const withCode = (text: string): (string | PageElement)[] =>

@@ -130,6 +130,99 @@ const replaced: readonly string[] = [
   'its last answer to a caller',
 ]
 
+/** Texts that replaced them; each stands on a page, in a message or in the help of a command. */
+const shown: readonly string[] = [
+  'Needs your attention',
+  'cannot self-approve',
+  'Starts after the current release of',
+  'Live since',
+  'Traffic (10 min)',
+  'No data yet',
+  'No open alerts',
+  'Unassigned',
+  'No models yet. Add a file to',
+  'No releases match.',
+  'No releases yet. Start one:',
+  'passed all stages and probation',
+  'Decision needed',
+  'its floor of',
+  'Running pre-flight checks',
+  'Rolled back on all replicas in',
+  'implausibly large',
+  'Replicas catching up',
+  'Live evidence',
+  'held-out rows. Positive = challenger is better.',
+  'guardrail',
+  'Other checks',
+  'Slices (worst first)',
+  'No slices defined',
+  'Training data passed validation',
+  'Input drift,',
+  'Drifted features',
+  'No drift data yet',
+  'Rollout plan',
+  'Min. requests',
+  'No traffic: would time out and roll back',
+  'failures in one interval',
+  'False-rollback risk',
+  'Failure budget',
+  'asks an approver, rolls back after',
+  'replicas return to the champion within',
+  'Simulate on recorded traffic',
+  'Requests to detect',
+  'Failed (control)',
+  'no regression',
+  '— (first version)',
+  'No activity yet',
+  'nothing to approve',
+  'logged with your name',
+  'You requested this release; someone else must approve it',
+  'This release has changed.',
+  'Emergency promote',
+  'Temporal is unreachable; your action runs when it is back',
+  'Action not allowed',
+  'Loading and validating data',
+  'Evaluating against champion',
+  'resumed from checkpoint',
+  'Not released:',
+  'worst case',
+  'View evaluation',
+  'Live vs training data',
+  'View release',
+  'Live at a point in time',
+  'No outcomes yet. Send them to POST',
+  'Not enough traffic yet (a few hundred requests',
+  'No live version. Train the first:',
+  'Trained on data up to',
+  'vs champion at the time',
+  'different test sets: differences may not be meaningful',
+  'All checks passed',
+  'Add a note (optional)',
+  'No resolved alerts',
+  'Closing the alert',
+  'Detected in',
+  'Tamper-evident log of every production change',
+  'entries intact',
+  'Page not found',
+  'Something went wrong',
+  'has no access to the model',
+  'Connection lost at',
+  'Invalid or expired key',
+  'Too many failed attempts',
+  'Retrain models, release them in stages, roll back automatically',
+  'Show health, live versions, alerts and pending approvals',
+  'Train a challenger and release it if it passes the gates',
+  'Pause a release (automatic rollback stays on)',
+  'Resume a release, or extend an inconclusive stage',
+  'Emergency promote: skip approvals and waits',
+  'Show what was live at a given time, and why',
+  'Audit log intact',
+  'Shown once. The CLI on this machine is already signed in',
+  'Invalid time',
+  'Pre-flight: golden predictions, latency, memory',
+  'Last response served',
+]
+
 const layers = [
   'api',
   'cli',
@@ -146,7 +239,7 @@ const sources = () =>
     .flatMap((layer) =>
       readdirSync(layer, { recursive: true, encoding: 'utf8' }).map((name) => `${layer}/${name}`),
     )
-    .filter((path) => /\.(tsx?|md)$/.test(path))
+    .filter((path) => /\.(tsx?|js|md)$/.test(path))
     .map((path) => ({ path, text: readFileSync(path, 'utf8') }))
 
 /** The places of each text that came back. */
@@ -159,6 +252,14 @@ it('shows none of the texts that were replaced', () => {
   const files = sources()
   expect(files.length).toBeGreaterThan(500)
   expect(placesOf(replaced, files)).toEqual([])
+})
+
+it('shows each text that replaced one', () => {
+  const texts = sources().map(({ text }) => text.replaceAll(/\s+/g, ' '))
+  const missing = (wanted: readonly string[]) =>
+    wanted.filter((each) => !texts.some((text) => text.toLowerCase().includes(each.toLowerCase())))
+  expect(missing(shown)).toEqual([])
+  expect(missing(['a text of no page'])).toEqual(['a text of no page'])
 })
 
 it('finds such a text', () => {

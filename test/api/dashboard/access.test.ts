@@ -141,7 +141,7 @@ describe('a form', () => {
     const { cookie, token } = await signedIn()
     const refused = await send('/sign-out', { token, ...fields }, { cookie, ...headers })
     expect(refused.status).toBe(403)
-    expect(refused.text).toContain('the form is rejected')
+    expect(refused.text).toContain('form is rejected')
     expect((await get('/', { cookie })).status).toBe(200)
   })
 

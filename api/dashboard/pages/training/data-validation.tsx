@@ -22,6 +22,14 @@ const words = {
 /** Failed expectations first, blocking before warning. */
 const rank = ({ passed, severity }: ExpectationResult): number => (passed ? 2 : severity === 'block' ? 0 : 1)
 
+/** `105000 of 105000 rows comply: 100 % ≥ 90 %` → `105,000 / 105,000 rows (100 %), at least 90 %`. */
+const complianceText = (message: string): string =>
+  message.replace(
+    /^(\d+) of (\d+) rows comply: (\S+ %) [≥<] (\S+ %)/,
+    (_, held: string, rows: string, share: string, least: string) =>
+      `${countText(Number(held))} / ${countText(Number(rows))} rows (${share})${least === '100 %' ? '' : `, at least ${least}`}`,
+  )
+
 export const ValidationSection = ({ validation }: { validation: StoredValidation }): PageElement => {
   const { results } = reportOf(validation)
   return (
@@ -49,7 +57,7 @@ export const ValidationSection = ({ validation }: { validation: StoredValidation
               </Badge>
             ),
           },
-          { head: 'Observed', cell: ({ message }) => message },
+          { head: 'Observed', cell: ({ message }) => complianceText(message) },
           {
             head: 'Failing rows',
             numeric: true,

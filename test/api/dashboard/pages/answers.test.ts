@@ -29,7 +29,7 @@ it('the approver sees the slices, worst first, the direction and the share of ea
 
 it('the approver sees what users did, by metric', async () => {
   const html = String(await AnswersSection({ evidence: { business } }))
-  expect(html).toMatch(/What users did.*revenue.*&lt;purchase&gt;.*2\.5.*3\.125.*-20 %.*10,000.*proven/s)
+  expect(html).toMatch(/What users did.*revenue.*&lt;purchase&gt;.*2\.5.*3\.125.*−20 %.*10,000.*proven/s)
   const open = [{ ...business[0]!, means: null, gain: null, worseLogE: 0 }]
   expect(String(await AnswersSection({ evidence: { business: open } }))).toMatch(/–.*not proven/s)
 })
