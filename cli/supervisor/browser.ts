@@ -1,4 +1,4 @@
-/** Opens a page in the default browser of a desktop. Where there is none, in CI and over SSH, nothing opens: the address is printed. */
+/** Opens a page in the default browser of a desktop. On a server, in CI and over SSH nothing opens: the address is printed. */
 import { spawn } from 'node:child_process'
 import { environmentWith } from '../../temporal.config.ts'
 
