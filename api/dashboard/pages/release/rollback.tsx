@@ -1,6 +1,7 @@
 /** Shows what happened to a release that was rolled back: what was seen, when, by whom it was met, and the post-mortem draft. */
 import { countText, percentOf } from '../../../../charts/figures.ts'
 import { escapedText } from '../../../../domain/markdown.ts'
+import { withoutEvidence } from '../../../../domain/release/explain.ts'
 import type { PageElement } from '../../page.ts'
 import { DataTable } from '../../components/elements.tsx'
 import { RunbookLink } from '../operations/alert-card.tsx'
@@ -43,6 +44,17 @@ export function rollbackSteps(
   return steps.sort((one, other) => one.atMs - other.atMs)
 }
 
+/** Why a release was rolled back, in what callers received; the verdict also counts copies of the shadow. */
+export function seenByCallers(reason: string, way: readonly StageRow[]): string {
+  const { requests, bad } = exposedCounts(way)
+  if (bad === 0 || !/ canary requests (?:failed|invalid)/.test(reason)) return withoutEvidence(reason)
+  const met = way.filter(({ stage }) => stage !== 'shadow')
+  const control = met.reduce((sum, row) => sum + row.control.requests, 0)
+  const controlBad = met.reduce((sum, row) => sum + row.control.bad, 0)
+  const share = control === 0 ? '' : `, control ${percentOf(controlBad / control)}`
+  return `${countText(bad)} of ${countText(requests)} responses failed (${percentOf(bad / requests)})${share}`
+}
+
 /** Requests that callers received from the candidate, and those that failed. */
 export function exposedCounts(way: readonly StageRow[]): { requests: number; bad: number; excess: number } {
   const met = way.filter(({ stage }) => stage !== 'shadow')
@@ -80,7 +92,7 @@ export const RollbackSection = ({
         Callers received {countText(requests)} responses of the candidate; {countText(bad)} failed
         {requests > 0 && ` (${percentOf(bad / requests)})`}.
         {copies > 0 &&
-          ` The verdict also counts the ${countText(copies)} copies of the shadow, which no caller received.`}
+          ` The verdict in the timeline also counts ${countText(copies)} copies of the shadow, which no caller received.`}
       </p>
       <p class="actions">
         <a class="button second" href={`/releases/${id}/post-mortem.md`} download>

@@ -27,6 +27,8 @@ import {
 import { gateTones } from './evaluation.tsx'
 import type { ShownVerdict } from '../../../../store/dashboard/release-detail.ts'
 import type { ReleaseSubject } from './load.ts'
+import { seenByCallers } from './rollback.tsx'
+import { stageRows } from './stages.ts'
 
 interface Line {
   tone: Tone
@@ -43,7 +45,7 @@ export function verdictLine(subject: ReleaseSubject): Line {
     return {
       tone: outcomeTones[outcome],
       word: plain(outcome),
-      why: withoutEvidence(release.reason ?? state.reason ?? ''),
+      why: seenByCallers(release.reason ?? state.reason ?? '', stageRows(subject)),
     }
   const running = runningLine(subject)
   if (running !== undefined) return running

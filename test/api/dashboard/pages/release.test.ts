@@ -328,6 +328,7 @@ describe('a rollback', () => {
   it('is told step by step with its files, and counts only responses that callers received', async () => {
     const html = String(await RollbackSection({ subject: over, way: stageRows(over) }))
     expect(html).toMatch(/Callers received 4 responses of the candidate; 1 failed \(25 %\)/)
+    expect(verdictLine(over).why).toMatch(/^1 of 4 responses failed \(25 %\), control \S+ %$/)
     expect(html).toMatch(
       /06:14:23.*verdict fail.*06:14:24.*rollback ordered.*06:14:25.*m_v1.0.0 serves all traffic/s,
     )
