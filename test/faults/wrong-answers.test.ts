@@ -1,6 +1,6 @@
 /**
  * Tests on real processes that a candidate with wrong answers is found before the first outcome: a number that is off by a factor of ten,
- * and decisions that flip in one slice.
+ * and decisions that flip in one slice; and that late outcomes still end a probation rightly.
  */
 import sql from 'sql-template-tag'
 import { writeFileSync } from 'node:fs'
@@ -10,13 +10,17 @@ import { setTimeout as pause } from 'node:timers/promises'
 import { afterAll, afterEach, beforeAll, expect, it } from 'vitest'
 import { businessAlpha } from '../../domain/sequential/alpha-split.ts'
 import { defaultCanaryPolicy } from '../../domain/canary/policy.ts'
+import { defaultGatePolicy } from '../../domain/evaluation/policy.ts'
+import { defaultMonitorPolicy, type MonitorPolicy } from '../../domain/monitoring/policy.ts'
 import { numberProfile } from '../../domain/model/reference-profile.ts'
 import type { ReleasePolicy } from '../../domain/release/policy.ts'
 import { canary, percent, promql } from '../../models/define.ts'
 import { compileRelease } from '../../models/define/release.ts'
 import { insertKey } from '../../store/access/api-keys.ts'
+import { findLabelTime } from '../../store/monitoring/quality-judgements.ts'
 import { findAnswerEvidence } from '../../store/release/answer-evidence.ts'
-import { releaseWorkflowId } from '../../workflows/messages.ts'
+import { startMonitor } from '../../temporal/standing-workflows.ts'
+import { monitorWorkflowId, releaseWorkflowId } from '../../workflows/messages.ts'
 import { insertModel, insertPeople, type Registry } from '../support/release/candidates.ts'
 import { fixtureRelease, type FixtureRelease } from '../support/release/release-fixture.ts'
 import { signedStart } from '../support/commands/signed.ts'
@@ -334,3 +338,125 @@ it('a candidate that flips its decisions in one slice is held, the slice is name
   await release.say('abort', 'anna', { reason: 'enough' })
   expect(await release.result()).toMatchObject({ outcome: 'aborted' })
 })
+
+it('outcomes that come ten days late, of 0.3 s each, end a probation rightly: by a rollback, or as promoted', async () => {
+  const model = 'claim'
+  const output = { kind: 'probability', positive: 'yes', threshold: 0.5 } as const
+  const lateMs = 3_000
+  // So many requests that the hold-back has enough users, however slowly they are answered.
+  const probation = {
+    holdbackBp: 3_000,
+    minMs: 300,
+    minRequests: 500,
+    deadlineMs: 200_000,
+    coverLabels: true,
+  }
+  const covering: ReleasePolicy = {
+    ...policy,
+    strategy: 'blue_green',
+    shadow: undefined,
+    stages: [],
+    probation,
+  }
+  const registry = await insertModel(system.store, {
+    model,
+    policy: covering,
+    artifactRoot: system.config.artifactRoot,
+  })
+  const monitor: MonitorPolicy = {
+    ...defaultMonitorPolicy,
+    everyMs: 500,
+    settleMs: 50,
+    spanMs: lateMs,
+    countMs: lateMs,
+    observedMs: lateMs + 500,
+    retrain: false,
+  }
+  const evaluation = { policy: defaultGatePolicy('binary') }
+  await system.store.query(sql`
+    update models set definition = definition || ${JSON.stringify({ evaluation, monitor })} where name = ${model}`)
+  const first = await register(registry, spec(model, output, [10, 0, 0]))
+  const direct: ReleasePolicy = { ...covering, strategy: 'direct', probation: undefined }
+  expect(await (await start(first, model, direct)).result()).toMatchObject({ outcome: 'promoted' })
+  const labeller = (await insertKey(system.store, { name: 'claims', role: 'labeller' })).key
+  // The evaluation of these versions is a row without a report; the judge of quality reads its metrics.
+  const evaluated = () =>
+    system.store.query(sql`update versions set lineage = '{"metrics": {}}' where model = ${model}`)
+  await evaluated()
+  callers = labelled(model, labeller, lateMs)
+  await startMonitor(system.client, model, system.config.taskQueues.control)
+  await expect
+    .poll(() => findLabelTime(system.store, model), { timeout: 200_000 })
+    .toBeGreaterThan(2 * lateMs)
+
+  const released = async (weights: readonly [number, number, number]) => {
+    const version = await register(registry, spec(model, output, weights), first)
+    await evaluated()
+    const release = await start(version, model, covering)
+    const result = await release.result()
+    const [clock] = await system.store.query<{ watched_ms: number }>(
+      sql`select watched_ms from stage_clocks where release_id = ${release.id} and stage = 'probation'`,
+    )
+    expect((await release.state()).labelsMs).toBeGreaterThan(2 * lateMs)
+    return { result, watchedMs: clock!.watched_ms }
+  }
+  // It answers at once, and without a failure; that its answers are the opposite shows when they are ten days old.
+  const wrong = await released([-10, 0, 0])
+  expect(wrong.result).toMatchObject({
+    outcome: 'rolled_back',
+    reason: expect.stringMatching(/hold-back 0\.\d+: worse by/) as string,
+  })
+  expect(wrong.watchedMs).toBeGreaterThan(probation.minMs)
+  const right = await released([10, 0, 0.01])
+  expect(right.result).toMatchObject({ outcome: 'promoted' })
+  expect(right.watchedMs).toBeGreaterThanOrEqual(2 * lateMs)
+  await system.client.workflow.getHandle(monitorWorkflowId(model)).terminate()
+})
+
+/** Requests of ever new users, whose outcomes are sent so long after the answers. */
+function labelled(model: string, labeller: string, lateMs: number): Callers {
+  const answered = new Map<string, number>()
+  const due: { atMs: number; outcome: object }[] = []
+  let isOver = false
+  let user = 0
+  const post = async (path: string, body: object, headers: Record<string, string> = {}) =>
+    fetch(`${system.urls[user % system.urls.length]!}${path}`, {
+      method: 'POST',
+      headers: { 'content-type': 'application/json', ...headers },
+      body: JSON.stringify(body),
+    }).then((response) => response.json() as Promise<{ predictions?: { id: string }[]; version?: string }>)
+  const asking = async () => {
+    while (!isOver) {
+      const mine = user++
+      const instances = [1, 2, 3, 4].map((n) => ({ x: (((mine + n) * 7) % 20) / 10 - 0.95, evening: 0 }))
+      const body = { instances, routing_key: `claimant ${mine}` }
+      const { predictions = [], version = 'none' } = await post(`/v1/models/${model}/predict`, body)
+      answered.set(version, (answered.get(version) ?? 0) + 1)
+      const now = Date.now()
+      for (const [i, { id }] of predictions.entries()) {
+        const outcome = { prediction_id: id, value: instances[i]!.x > 0 }
+        due.push({ atMs: now + lateMs, outcome })
+      }
+      await pause(20)
+    }
+  }
+  const telling = async () => {
+    while (!isOver) {
+      const ready = due.findIndex(({ atMs }) => atMs > Date.now())
+      const batch = due.splice(0, ready < 0 ? due.length : ready)
+      const observed = { observed_at: new Date().toISOString() }
+      const outcomes = batch.map(({ outcome }) => ({ ...outcome, ...observed }))
+      if (outcomes.length > 0)
+        await post('/v1/outcomes', { outcomes }, { authorization: `Bearer ${labeller}` })
+      await pause(50)
+    }
+  }
+  const running = [asking(), asking(), asking(), telling()]
+  return {
+    answered,
+    stop: async () => {
+      isOver = true
+      await Promise.all(running)
+    },
+  }
+}
