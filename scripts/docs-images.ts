@@ -94,6 +94,7 @@ interface ReleaseRow {
   version: string
   stage: string
   outcome?: string
+  reason?: string
   artifact_digest: string
   evaluation_digest: string
   policy_digest: string
@@ -168,7 +169,9 @@ if (local?.key === undefined || local.url !== api.url)
   throw new Error(
     'the pictures are taken of `npm start` on this machine: start it, and wait until its story has ended',
   )
-const rolledBack = (await releasesOf(api)).find(({ outcome }) => outcome === 'rolled_back')
+const rolledBack = (await releasesOf(api)).find(
+  ({ outcome, reason = '' }) => outcome === 'rolled_back' && reason.includes('canary requests'),
+)
 if (rolledBack === undefined)
   throw new Error('the story of `npm start` has not ended: it rolls a version back')
 mkdirSync(directory, { recursive: true })

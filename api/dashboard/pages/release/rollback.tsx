@@ -92,6 +92,7 @@ export const RollbackSection = ({
         Callers received {countText(requests)} responses of the candidate; {countText(bad)} failed
         {requests > 0 && ` (${percentOf(bad / requests)})`}.
         {copies > 0 &&
+          bad > 0 &&
           ` The verdict in the timeline also counts ${countText(copies)} copies of the shadow, which no caller received.`}
       </p>
       <p class="actions">
