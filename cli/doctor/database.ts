@@ -2,7 +2,6 @@
 import type { Diagnosis, ServerFacts, Unreached } from '../../store/maintenance/diagnostics.ts'
 import type { MigrationFacts } from '../../store/database/migration-status.ts'
 import { broken, ok, warning, type Finding } from './finding.ts'
-import { findingsOfMigrations } from './migrations.ts'
 import { findingsOfReplicas } from './replicas.ts'
 
 /** The oldest version that supports every statement of the migrations. */
@@ -26,6 +25,30 @@ export function findingsOfDatabase(
       warning('roles', each, 'Follow the advice, or accept the weaker protection.'),
     ),
   ]
+}
+
+/** Whether the schema is that of this build. */
+function findingsOfMigrations({ begun, pending, unknown, edited }: MigrationFacts): Finding[] {
+  if (!begun) return [warning('migrations', 'the database is empty', 'Run `tenure up` to create the schema.')]
+  const faults = [
+    {
+      names: unknown,
+      found: `a newer Tenure has run ${unknown.join(', ')}, unknown to this build`,
+      next: 'Update this checkout, or restore a backup from before that update.',
+    },
+    {
+      names: pending,
+      found: `pending migrations: ${pending.join(', ')}`,
+      next: 'Restart with `tenure up`, or start a control worker; both migrate first.',
+    },
+    {
+      names: edited,
+      found: `edited after they ran: ${edited.join(', ')}`,
+      next: 'Restore the files (git checkout -- migrations) and add a new migration.',
+    },
+  ].filter(({ names }) => names.length > 0)
+  if (faults.length === 0) return [ok('migrations', 'up to date')]
+  return faults.map(({ found, next }) => broken('migrations', found, next))
 }
 
 export function withoutPassword(url: string): string {

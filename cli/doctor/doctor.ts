@@ -1,10 +1,5 @@
 /** Runs every check, whether Tenure runs or not. A failing or hanging check never hides the others. */
-import { execFileSync } from 'node:child_process'
-import { existsSync } from 'node:fs'
 import { join } from 'node:path'
-import { openObjectStore } from '../../store/objects/open-store.ts'
-import { openSharedArtifacts } from '../../store/objects/artifact-copies.ts'
-import { diagnose } from '../../store/maintenance/diagnostics.ts'
 import { createApiFetch } from '../../store/tls/api-fetch.ts'
 import {
   cacheDir,
@@ -13,23 +8,15 @@ import {
   readConfig,
   type CommandConfig,
 } from '../../temporal.config.ts'
-import { openInstallation } from '../backup/installation.ts'
 import { findConnection, trustAt } from '../client/connection.ts'
-import { readParts } from '../embedded/binaries.ts'
 import { openStateDir } from '../embedded/state-dir.ts'
 import { findOutliving, isClaimed } from '../supervisor/pidfile.ts'
 import type { WantedPort } from '../supervisor/ports.ts'
 import { checkAnswer, checkCertificate } from './api.ts'
-import { checkAppliedState } from './applied-state.ts'
-import { checkBackups } from './backups.ts'
-import { findingsOfDatabase } from './database.ts'
-import { checkDuties } from './duties.ts'
-import { checkChampions, checkDataDirectory, checkKeys, checkModels, checkRoot } from './files.ts'
-import { broken, ok, skipped, type Finding } from './finding.ts'
+import { checkModels, checkRoot } from './files.ts'
+import { broken, ok, type Finding, type Note } from './finding.ts'
 import { checkDisk, checkLocale, checkMemory, checkNode, checkPort, checkSharedMemory } from './machine.ts'
-import { checkObjectStore } from './object-store.ts'
 import { checkParts } from './set-up.ts'
-import { checkTemporal } from './temporal.ts'
 
 /** Reports each finding at once. `deep` starts a stopped embedded database; `verify` hashes every cached file of the set-up. */
 export async function examine({
@@ -95,18 +82,11 @@ export async function examine({
     if (known.config.api.tls !== undefined) note(checkCertificate(known.config.api.tls))
   })
   await attempt('artifacts', () => note(checkRoot(known.config.artifactRoot)))
-  const { objectStore } = known.config
-  if (objectStore !== undefined)
-    await attempt('object store', async () => note(await checkObjectStore(openObjectStore(objectStore))))
-  await attempt('database', async () => examineDatabase(known, { deep, note }))
-  await attempt('temporal', async () => {
-    if (!known.temporalKnown) return note(skipped('temporal', 'Not running; `tenure up` starts it'))
-    const findings = await checkTemporal(known.config, { workersExpected: isExpected(known) })
-    note(...findings)
-    if (findings.some(({ check, state }) => check === 'temporal' && state === 'broken')) return
-    if (known.databaseUrl !== undefined && isExpected(known))
-      note(...(await checkDuties(known.config, known.databaseUrl)))
-  })
+  // Their libraries take half a second to load: the findings above come first.
+  const { examineDatabase, examineObjectStore, examineTemporal } = await import('./servers.ts')
+  await attempt('object store', () => examineObjectStore(known, note))
+  await attempt('database', () => examineDatabase(known, { deep, note }))
+  await attempt('temporal', () => examineTemporal(known, note))
   return all
 }
 
@@ -133,52 +113,6 @@ function readTarget() {
   const temporalKnown = temporalAddress !== undefined
   const call = createApiFetch(trustAt(url ?? '', command, found))
   return { command, config, stateDir, running, temporalKnown, databaseUrl, url, call }
-}
-
-/** Whether processes of Tenure should run, here or elsewhere. */
-const isExpected = ({ running, url }: Target): boolean => running || url !== undefined
-
-type Note = (...findings: Finding[]) => void
-
-async function examineDatabase(target: Target, { deep, note }: { deep: boolean; note: Note }): Promise<void> {
-  const { databaseUrl, stateDir } = target
-  if (databaseUrl !== undefined) return checkDatabase(target, databaseUrl, note)
-  const data = checkDataDirectory(stateDir, embeddedMajor())
-  note(data)
-  if (!deep || data.state !== 'ok' || !existsSync(join(stateDir, 'postgres', 'PG_VERSION')))
-    return note(skipped('database', 'Not running; `tenure doctor --deep` starts it for the check'))
-  const place = await openInstallation({ make: false })
-  try {
-    // Opened as the owner, a role that no process uses, so its privileges say nothing about the audit.
-    await checkDatabase(target, place.databaseUrl, (...findings) =>
-      note(...findings.filter(({ check }) => check !== 'audit')),
-    )
-  } finally {
-    await place.close()
-  }
-}
-
-async function checkDatabase(target: Target, databaseUrl: string, note: Note): Promise<void> {
-  const { signing } = target.config
-  const diagnosis = await diagnose(databaseUrl, 'tenure doctor')
-  note(...findingsOfDatabase(databaseUrl, diagnosis, { running: isExpected(target) }))
-  if ('code' in diagnosis) return
-  if (diagnosis.migrations.pending.length === 0) note(...(await checkAppliedState(databaseUrl)))
-  if (isExpected(target)) note(checkBackups(diagnosis.backups))
-  const { finding, verifier } = checkKeys(signing, { versions: diagnosis.versions ?? 0 })
-  note(finding)
-  if (diagnosis.champions !== undefined)
-    note(
-      ...(await checkChampions(diagnosis.champions, {
-        artifacts: openSharedArtifacts(target.config),
-        verifier,
-      })),
-    )
-}
-
-function embeddedMajor(): number {
-  const text = execFileSync(join(readParts().postgres, 'bin', 'postgres'), ['--version']).toString()
-  return Number(/(\d+)/.exec(text)?.[1] ?? 0)
 }
 
 /** The ports of what `tenure up` would start here. */

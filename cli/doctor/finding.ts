@@ -30,3 +30,5 @@ export const ok = passing('ok')
 export const skipped = passing('skipped')
 export const warning = failing('warning')
 export const broken = failing('broken')
+
+export type Note = (...findings: Finding[]) => void

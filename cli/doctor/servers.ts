@@ -1,0 +1,90 @@
+/** Checks the servers of an installation: its object store, its database and its Temporal. */
+import { execFileSync } from 'node:child_process'
+import { existsSync } from 'node:fs'
+import { join } from 'node:path'
+import { diagnose } from '../../store/maintenance/diagnostics.ts'
+import { openSharedArtifacts } from '../../store/objects/artifact-copies.ts'
+import { openObjectStore } from '../../store/objects/open-store.ts'
+import type { Config } from '../../temporal.config.ts'
+import { openInstallation } from '../backup/installation.ts'
+import { readParts } from '../embedded/binaries.ts'
+import { checkAppliedState } from './applied-state.ts'
+import { checkBackups } from './backups.ts'
+import { findingsOfDatabase } from './database.ts'
+import { checkDuties } from './duties.ts'
+import { checkChampions, checkDataDirectory, checkKeys } from './files.ts'
+import { skipped, type Note } from './finding.ts'
+import { checkObjectStore } from './object-store.ts'
+import { checkTemporal } from './temporal.ts'
+
+/** What is known of an installation before its servers are asked. */
+export interface KnownServers {
+  config: Config
+  stateDir: string
+  /** Whether `tenure up` runs on this state. */
+  running: boolean
+  /** Of the API; absent where it does not run. */
+  url?: string
+  databaseUrl?: string
+  temporalKnown: boolean
+}
+
+/** Whether processes of Tenure should run, here or elsewhere. */
+const isExpected = ({ running, url }: KnownServers): boolean => running || url !== undefined
+
+export async function examineObjectStore({ config }: KnownServers, note: Note): Promise<void> {
+  if (config.objectStore !== undefined) note(await checkObjectStore(openObjectStore(config.objectStore)))
+}
+
+export async function examineTemporal(target: KnownServers, note: Note): Promise<void> {
+  const { config, databaseUrl, temporalKnown } = target
+  if (!temporalKnown) return note(skipped('temporal', 'Not running; `tenure up` starts it'))
+  const findings = await checkTemporal(config, { workersExpected: isExpected(target) })
+  note(...findings)
+  if (findings.some(({ check, state }) => check === 'temporal' && state === 'broken')) return
+  if (databaseUrl !== undefined && isExpected(target)) note(...(await checkDuties(config, databaseUrl)))
+}
+
+export async function examineDatabase(
+  target: KnownServers,
+  { deep, note }: { deep: boolean; note: Note },
+): Promise<void> {
+  const { databaseUrl, stateDir } = target
+  if (databaseUrl !== undefined) return checkDatabase(target, databaseUrl, note)
+  const data = checkDataDirectory(stateDir, embeddedMajor())
+  note(data)
+  if (!deep || data.state !== 'ok' || !existsSync(join(stateDir, 'postgres', 'PG_VERSION')))
+    return note(skipped('database', 'Not running; `tenure doctor --deep` starts it for the check'))
+  const place = await openInstallation({ make: false })
+  try {
+    // Opened as the owner, a role that no process uses, so its privileges say nothing about the audit.
+    await checkDatabase(target, place.databaseUrl, (...findings) =>
+      note(...findings.filter(({ check }) => check !== 'audit')),
+    )
+  } finally {
+    await place.close()
+  }
+}
+
+async function checkDatabase(target: KnownServers, databaseUrl: string, note: Note): Promise<void> {
+  const { signing } = target.config
+  const diagnosis = await diagnose(databaseUrl, 'tenure doctor')
+  note(...findingsOfDatabase(databaseUrl, diagnosis, { running: isExpected(target) }))
+  if ('code' in diagnosis) return
+  if (diagnosis.migrations.pending.length === 0) note(...(await checkAppliedState(databaseUrl)))
+  if (isExpected(target)) note(checkBackups(diagnosis.backups))
+  const { finding, verifier } = checkKeys(signing, { versions: diagnosis.versions ?? 0 })
+  note(finding)
+  if (diagnosis.champions !== undefined)
+    note(
+      ...(await checkChampions(diagnosis.champions, {
+        artifacts: openSharedArtifacts(target.config),
+        verifier,
+      })),
+    )
+}
+
+function embeddedMajor(): number {
+  const text = execFileSync(join(readParts().postgres, 'bin', 'postgres'), ['--version']).toString()
+  return Number(/(\d+)/.exec(text)?.[1] ?? 0)
+}
