@@ -83,6 +83,8 @@ export async function openAuthentication(options: AuthenticationOptions): Promis
   const opened = new Map<string, HeldKey>()
   let text = await readFile(cacheFile, 'utf8').catch(() => undefined)
   let ready = false
+  /** Whether the last reading of the keys failed: a key may be new. */
+  let isBehind = false
   const hold = (active: readonly ActiveKey[]): void => {
     const before = keys
     // A key keeps its rate limiter when another key changes.
@@ -97,6 +99,7 @@ export async function openAuthentication(options: AuthenticationOptions): Promis
   }
   const refresh = async (): Promise<void> => {
     const active = await findActiveKeys(store)
+    isBehind = false
     const now = JSON.stringify(active)
     if (now === text && ready) return
     hold(active)
@@ -107,19 +110,31 @@ export async function openAuthentication(options: AuthenticationOptions): Promis
   }
   const loop = startLoop(refresh, {
     everyMs: refreshMs,
-    onError: (error) => options.onError('the keys could not be read', error),
+    onError(error) {
+      isBehind = true
+      options.onError('the keys could not be read', error)
+    },
   })
   const unlisten = store.listen('tenure_keys', () => void loop.wake())
 
   const requireReady = (): void => {
     if (!ready) throw new DomainError('not_ready', 'this replica has not loaded the keys yet')
   }
+  /** Throws unless a key that is not among those read last is an invalid one. */
+  const requireCurrent = (): void => {
+    requireReady()
+    if (isBehind)
+      throw new DomainError(
+        'postgres_unavailable',
+        'this replica does not know the key, and cannot read the keys',
+      )
+  }
   const actorOf = (authorization: string | undefined, browsed = false): Actor => {
     if (authorization === undefined) throw refused('the request has no key')
     const known = opened.get(authorization)
     const key = known ?? find(keys, keyIn(authorization, browsed))
     if (key === undefined) {
-      requireReady()
+      requireCurrent()
       throw refused('invalid API key')
     }
     if (key.expiresAtMs <= nowMs()) throw refused('the key has expired')
@@ -132,7 +147,7 @@ export async function openAuthentication(options: AuthenticationOptions): Promis
   }
   const identify: Authentication['identify'] = (text) => {
     const key = find(keys, text)
-    if (key === undefined) requireReady()
+    if (key === undefined) requireCurrent()
     if (key === undefined || key.expiresAtMs <= nowMs()) throw refused('invalid API key')
     keepPace(key)
     const { actor, hash, expiresAtMs } = key

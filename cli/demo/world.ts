@@ -2,6 +2,7 @@
  * Opens the context of the demo: users with their keys, the recorded flights as live traffic, and read access to Postgres.
  * The demo acts through the HTTP API and Temporal only.
  */
+import { setTimeout as pause } from 'node:timers/promises'
 import { Client, Connection } from '@temporalio/client'
 import type { ModelDefinition } from '../../domain/model-definition.ts'
 import { getModel } from '../../store/registry/models.ts'
@@ -73,13 +74,16 @@ export async function openWorld(system: System, narrator: Narrator): Promise<Dem
   const key = (name: string, role: 'operator' | 'approver' | 'predictor') => ensureKey(store, { name, role })
   const url = urls[0] ?? ''
   const trafficKey = await key(people.traffic, 'predictor')
+  const schedulerKey = await key(people.scheduler, 'operator')
+  const approverKey = await key(people.approver, 'approver')
+  await untilKnown(urls, approverKey)
   const world: DemoWorld = {
     narrator,
     system,
     store,
     temporal,
-    scheduler: createClient({ url, key: await key(people.scheduler, 'operator') }),
-    approver: createClient({ url, key: await key(people.approver, 'approver') }),
+    scheduler: createClient({ url, key: schedulerKey }),
+    approver: createClient({ url, key: approverKey }),
     definition,
     events,
     trafficKey,
@@ -111,4 +115,22 @@ export async function openWorld(system: System, narrator: Narrator): Promise<Dem
     },
   }
   return world
+}
+
+const pollMs = 100
+const maxWaitMs = 60_000
+
+/** Waits until every replica has read the newest key: on a busy machine that takes a moment. */
+async function untilKnown(urls: readonly string[], key: string): Promise<void> {
+  const deadline = Date.now() + maxWaitMs
+  const isKnown = (url: string) =>
+    fetch(`${url}/v1/models`, { headers: { authorization: `Bearer ${key}` } }).then(
+      ({ status }) => status !== 401 && status !== 503,
+      () => false,
+    )
+  for (const url of urls)
+    while (!(await isKnown(url))) {
+      if (Date.now() > deadline) throw new Error(`${url} does not accept the keys of the demo`)
+      await pause(pollMs)
+    }
 }

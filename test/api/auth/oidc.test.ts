@@ -234,7 +234,7 @@ it('sign-in is absent without a provider, and reports an unreachable provider', 
   const away = createApp({ ...api.deps, metrics: createMetrics(api.serving, new Map()), oidc: oidc! }).app
   const answer = await away.request('/sign-in/sso', { headers })
   expect(answer.status).toBe(503)
-  expect(await answer.text()).toContain('the identity provider does not respond')
+  expect(await answer.text()).toContain('identity provider does not respond')
 })
 
 it.each([
