@@ -134,7 +134,7 @@ export const plants: readonly Plant[] = [
     'return-not-awaited',
     'a rollback counts as acknowledged at once',
     'activities/release/rollback.ts',
-    '? await awaitAcknowledgements(deps, beat, now.route, policy.watch.acknowledgeMs)',
+    '? await awaitAcknowledgements(deps, beat, { ...now, model }, policy.watch.acknowledgeMs)',
     '? { problems: [], atMs: Date.now() }',
   ),
   plant(
