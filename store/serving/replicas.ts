@@ -99,8 +99,8 @@ export interface RoutingRead {
 export async function readRouting(database: Database): Promise<RoutingRead> {
   const rows = await database.query<RoutingRead>(prepared`
     select extract(epoch from clock_timestamp())::double precision * 1000 as "databaseMs",
-      (select coalesce(max(epoch), 0) from routing_epochs) as epoch,
       (select coalesce(jsonb_agg(name), '[]') from models) as models,
+      (select coalesce(max(epoch), 0) from routing_epochs) as epoch,
       (select coalesce(jsonb_agg(jsonb_build_object(
         'model', model, 'epoch', epoch, 'generation', generation, 'route', route,
         'remainingMs', extract(epoch from exposed_until - clock_timestamp()) * 1000,

@@ -195,7 +195,7 @@ export const routingStatements: Statements = {
       return [{ pg_notify: '' }]
     },
   ],
-  '779065d3': [
+  '0630e39c': [
     'readRouting',
     (query) => [
       {
