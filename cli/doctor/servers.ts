@@ -23,7 +23,7 @@ export interface KnownServers {
   stateDir: string
   /** Whether `tenure up` runs on this state. */
   running: boolean
-  /** Of the API; absent where it does not run. */
+  /** Of the API; absent while it is stopped. */
   url?: string
   databaseUrl?: string
   temporalKnown: boolean
