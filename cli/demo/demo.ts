@@ -50,12 +50,16 @@ export async function runDemo({ terminal, exit, replicas, open }: DemoOptions): 
   let stopping = false
   const noteStop = () => void (stopping = true)
   for (const signal of endings) process.once(signal, noteStop)
+  let isAbandoned = false
   const world = await openWorld(system, narrator)
   narrator.print(`A key for predictions, valid until the next start: ${world.trafficKey}`)
   try {
     // A signal ends the demo at any point.
     const story = await Promise.race([runStory(world), system.supervision.stopped])
-    if (story === undefined) return exitCodes.interrupted
+    if (story === undefined) {
+      isAbandoned = true
+      return exitCodes.interrupted
+    }
     showFigures(terminal, world, story, startedMs)
     world.progress = { ...world.progress, runs: world.progress.runs + 1 }
     await world.saveProgress()
@@ -81,6 +85,8 @@ export async function runDemo({ terminal, exit, replicas, open }: DemoOptions): 
     await world.close().catch(() => {})
     await system.stop()
     narrator.print('Everything is stopped. The next start continues here.')
+    // The story may still wait for Temporal, whose client would ask again on the closed connection and throw.
+    if (isAbandoned) process.exit(exitCodes.interrupted)
   }
 }
 
