@@ -1,5 +1,5 @@
 /** Tests whole retrainings on the real Temporal, Postgres and TensorFlow. */
-import { WorkflowFailedError } from '@temporalio/client'
+import { WorkflowFailedError, WorkflowNotFoundError } from '@temporalio/client'
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
 import sql from 'sql-template-tag'
 import { triggeredRetraining } from '../../../domain/monitoring/retraining-triggers.ts'
@@ -14,6 +14,7 @@ import { findValidation } from '../../../store/training/validations.ts'
 import { markVersionRolledBack } from '../../../store/registry/champions.ts'
 import { getVersion, listVersions } from '../../../store/registry/versions.ts'
 import {
+  queueWorkflowId,
   releaseWorkflowId,
   retrainProgress,
   retrainWorkflowId,
@@ -27,7 +28,16 @@ let pipeline: Pipeline
 const model = uniqueName('roses')
 const retrain = async (days: number, more: object = {}): Promise<RetrainOutcome> =>
   (await pipeline.start({ model, asOf: exampleDay(days), ...more })).result()
-const endRelease = () => pipeline.client.workflow.getHandle(releaseWorkflowId(model)).terminate()
+/** Ends the queue first, which would start the release of the next version. */
+const endRelease = async (): Promise<void> => {
+  for (const id of [queueWorkflowId(model), releaseWorkflowId(model)])
+    await pipeline.client.workflow
+      .getHandle(id)
+      .terminate()
+      .catch((error: unknown) => {
+        if (!(error instanceof WorkflowNotFoundError)) throw error
+      })
+}
 /** Those about retrainings; releases raise their own. */
 const openAlerts = async () =>
   (await listAlerts(pipeline.store, { model, open: true })).filter(({ dedupeKey }) =>
