@@ -11,7 +11,7 @@ import { hotfixRoles } from '../../domain/release/state.ts'
 import { startRoles } from '../../domain/roles.ts'
 import { findChampion } from '../../store/registry/champions.ts'
 import { getModel } from '../../store/registry/models.ts'
-import { getVersion, listTwins } from '../../store/registry/versions.ts'
+import { getVersion, listTwins, type Version } from '../../store/registry/versions.ts'
 import { releaseBasisOf } from '../../store/release/basis.ts'
 import { issueOfDrills } from '../../store/release/drills.ts'
 import { findQueueEntry, insertQueued } from '../../store/release/release-queue.ts'
@@ -48,10 +48,8 @@ export const startRelease: StartCommand<StartReleaseInput, StartedRelease | Queu
   roles: startRoles.release,
   async run(deps, actor, input, command) {
     const { store, log } = deps
-    const request = await requestOf(deps, actor, input)
+    const { request, candidate } = await requestOf(deps, actor, input)
     const { model, version, requestedBy } = request
-    // A start that is delivered again may have been accepted before the rollback.
-    if (command.recordedAt === undefined) await requireNotRolledBack(deps, version)
     const queueId = `que_${command.id.replaceAll('-', '')}` as const
     // A replica may have crashed after queueing this release; reuse its queue entry.
     const queued = command.recordedAt === undefined ? undefined : await findQueueEntry(store, queueId)
@@ -59,11 +57,13 @@ export const startRelease: StartCommand<StartReleaseInput, StartedRelease | Queu
       await wakeQueue(deps, model)
       return queuedSummary(queued)
     }
+    // A start that is delivered again may have been accepted before the rollback.
+    if (command.recordedAt === undefined) requireNotRolledBack(candidate)
     const policy = input.policy ?? (await getModel(store, model)).definition.release
     const stale = await issueOfDrills(store, { model, policy })
     if (stale !== undefined) throw new DomainError('drill_stale', stale, { model })
     const started = await startUnlessBusy(deps, actor, request, command.id)
-    const twin = await noteOfTwin(deps, request)
+    const twin = await noteOfTwin(deps, candidate)
     if (started !== undefined)
       return twin === undefined
         ? started
@@ -101,8 +101,7 @@ export const startRelease: StartCommand<StartReleaseInput, StartedRelease | Queu
 }
 
 /** Throws `command_refused` where the release would not open. */
-async function requireNotRolledBack({ store }: CommandDeps, version: string): Promise<void> {
-  const { rolledBackAt } = await getVersion(store, version)
+function requireNotRolledBack({ version, rolledBackAt }: Version): void {
   if (rolledBackAt !== undefined)
     throw new DomainError(
       'command_refused',
@@ -113,9 +112,8 @@ async function requireNotRolledBack({ store }: CommandDeps, version: string): Pr
 /** That the same artifact serves already, or was rolled back: the release would change nothing, or repeat a known harm. */
 async function noteOfTwin(
   { store }: CommandDeps,
-  { model, version }: ReleaseRequest,
+  { model, version, artifactDigest }: Version,
 ): Promise<string | undefined> {
-  const { artifactDigest } = await getVersion(store, version)
   const [twin] = await listTwins(store, { model, artifactDigest })
   if (twin === undefined) return undefined
   const whose = twin.version === version ? 'this version' : `its artifact is that of ${twin.version}, which`
@@ -128,7 +126,7 @@ async function requestOf(
   { store }: CommandDeps,
   actor: Parameters<typeof startRelease.run>[1],
   { model, version, policy, hotfix }: StartReleaseInput,
-): Promise<ReleaseRequest> {
+): Promise<{ request: ReleaseRequest; candidate: Version }> {
   requireModelAccess(actor, model)
   if (hotfix !== undefined && !hotfixRoles.includes(actor.role))
     throw new DomainError(
@@ -136,11 +134,14 @@ async function requestOf(
       `only ${hotfixRoles.join(' or ')} may mark a hotfix; the key ${actor.name} is ${actor.role}`,
     )
   const named = { what: 'version', id: version, code: 'version_not_found' } as const
-  const found = await findInScope(actor, named, getVersion(store, version))
-  if (found.model !== model)
-    throw new DomainError('version_not_found', `${version} is a version of ${found.model}, not of ${model}`)
+  const candidate = await findInScope(actor, named, getVersion(store, version))
+  if (candidate.model !== model)
+    throw new DomainError(
+      'version_not_found',
+      `${version} is a version of ${candidate.model}, not of ${model}`,
+    )
   if (policy !== undefined) requireSoundPolicy(policy, (await getModel(store, model)).definition.release)
-  return { model, version, requestedBy: actor.name, policy, hotfix }
+  return { request: { model, version, requestedBy: actor.name, policy, hotfix }, candidate }
 }
 
 /** Throws `invalid_policy` with every issue of the policy and of its use instead of the model's own. */

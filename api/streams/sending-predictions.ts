@@ -12,6 +12,7 @@ import {
   type LoggedRequest,
 } from '../../store/integrations/sent-predictions.ts'
 import type { Database } from '../../store/postgres.ts'
+import { instanceSuffix } from '../serving/prediction-ids.ts'
 import { streamCountOf } from './counts.ts'
 import { cloudEvent, startSendingLoop, type Sender, type SendingOptions } from './sending.ts'
 import type { SentRecord } from './stream.ts'
@@ -105,8 +106,7 @@ function predictionsOf({ id, instances, features, outputs }: LoggedRequest, fits
   const rows = fits && readLoggedRows(features, fits, instances)
   const width = outputs.length / instances
   return Array.from({ length: instances }, (_, place) => ({
-    // As `request_of` and `instance_index` of Postgres read it.
-    id: `${id.slice(0, -4)}${place.toString(16).padStart(4, '0')}`,
+    id: id.slice(0, -4) + instanceSuffix(place),
     ...(rows && { features: rows[place] }),
     outputs: outputs.slice(place * width, (place + 1) * width),
   }))

@@ -6,8 +6,6 @@ import { chown } from 'node:fs/promises'
 import { readdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
-import { defaultCanaryPolicy } from '../../domain/canary/policy.ts'
-import type { ReleasePolicy } from '../../domain/release/policy.ts'
 import { insertKey } from '../../store/access/api-keys.ts'
 import type { Store } from '../../store/postgres.ts'
 import { findChampion } from '../../store/registry/champions.ts'
@@ -17,6 +15,7 @@ import { endingOf, issuesOfInvariants, type Ending } from '../../test/support/re
 import { startAsker, type Asker } from '../fleet/callers.ts'
 import { sayTo, untilHolds } from '../fleet/fixture.ts'
 import { quantileOf } from '../harness/figures.ts'
+import { whereText, watchedCanary } from '../harness/watched-canary.ts'
 import { imageUser } from './container.ts'
 
 export interface ChartStage {
@@ -62,26 +61,15 @@ export async function openChartStage(store: Store, url: string, claim: string): 
   return { store, url, claim, keys }
 }
 
-function policyFor(canarySeconds: number): ReleasePolicy {
-  const step = { minMs: 4_000, minRequests: 50, deadlineMs: 900_000 }
-  return {
-    strategy: 'canary',
-    approval: { approvers: 1, withinMs: 600_000 },
-    stages: [
-      { ...step, minMs: canarySeconds * 1_000, shareBp: 2_000 },
-      { ...step, shareBp: 5_000 },
-    ],
-    probation: { ...step, holdbackBp: 1_000 },
-    watch: { tickMs: 500, everyMs: 500, exposureMs: 15_000, acknowledgeMs: 15_000, decisionMs: 600_000 },
-    limits: { ...defaultCanaryPolicy, maxStaleMs: 15_000, promotion: 'off', disagreement: 'off' },
-  }
-}
-
 export async function playChartRelease(stage: ChartStage, options: ReleaseOptions): Promise<ChartRelease> {
   const { store, url } = stage
   const { model, perSecond } = options
   const artifactRoot = join(stage.claim, 'artifacts')
-  const registry = await insertModel(store, { model, policy: policyFor(options.canarySeconds), artifactRoot })
+  const registry = await insertModel(store, {
+    model,
+    policy: watchedCanary({ canarySeconds: options.canarySeconds, minRequests: 50, deadlineMs: 900_000 }),
+    artifactRoot,
+  })
   const register = async (against?: string): Promise<string> => {
     const version = await registry.register(against)
     await giveToImage(artifactRoot)
@@ -110,8 +98,7 @@ export async function playChartRelease(stage: ChartStage, options: ReleaseOption
     const after: Record<string, string> = {}
     for (const [name, step] of Object.entries(options.steps)) {
       await step()
-      const { state: now } = (await findRelease(store, state.id))!
-      after[name] = now.stage === 'canary' ? `canary ${now.stageIndex + 1}` : (now.outcome ?? now.stage)
+      after[name] = whereText((await findRelease(store, state.id))!.state)
     }
     await untilEnded(store, (await findRelease(store, state.id))!)
     await pause(2_000)

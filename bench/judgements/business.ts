@@ -10,7 +10,8 @@ import { defaultWorld, parseScenario } from '../../domain/simulation/scenario.ts
 import { simulateRelease } from '../../domain/simulation/simulate.ts'
 import { seededRandom } from '../../domain/statistics/random.ts'
 import type { ReleasePolicy } from '../../domain/release/policy.ts'
-import { atMostText, hourPolicy, printRow, spreadText } from './table.ts'
+import { hourPolicy } from '../../test/support/release/hour-policy.ts'
+import { atMostText, printRow, spreadText } from './table.ts'
 
 const [releases = 1_000, seed = 1] = process.argv.slice(2, 4).map(Number)
 /** `releases` or `users` runs one of the tables. */

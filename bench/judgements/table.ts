@@ -1,20 +1,6 @@
-/** The policy and the table of the benchmarks of judges. */
-import { dayPolicy, type ReleasePolicy } from '../../domain/release/policy.ts'
+/** The table of the benchmarks of judges. */
 import { betaQuantile } from '../../domain/statistics/distributions.ts'
 import { quantiles } from '../../domain/statistics/quantiles.ts'
-
-const hourMs = 3_600_000
-
-/** Two stages of half an hour at 100 requests a second. */
-export const hourPolicy: ReleasePolicy = {
-  ...dayPolicy,
-  stages: [500, 2_500].map((shareBp) => ({
-    shareBp,
-    minMs: hourMs / 2,
-    minRequests: 1_000,
-    deadlineMs: hourMs,
-  })),
-}
 
 /** The upper Clopper-Pearson bound at 95 %, one-sided. */
 export const atMostText = (x: number, n: number): string =>

@@ -1,7 +1,5 @@
 /** A release of a former build during which the whole system becomes this build, under load. Without the upgrade it is the reference. */
 import { setTimeout as pause } from 'node:timers/promises'
-import { defaultCanaryPolicy } from '../../domain/canary/policy.ts'
-import type { ReleasePolicy } from '../../domain/release/policy.ts'
 import { verifyAudit } from '../../store/audit/audit-log.ts'
 import { findChampion } from '../../store/registry/champions.ts'
 import { findOpenRelease, findRelease, type Release } from '../../store/release/releases.ts'
@@ -9,6 +7,7 @@ import { endingOf, issuesOfInvariants, type Ending } from '../../test/support/re
 import { startAsker, type Asker } from '../fleet/callers.ts'
 import { untilHolds } from '../fleet/fixture.ts'
 import { quantileOf } from '../harness/figures.ts'
+import { whereText, watchedCanary } from '../harness/watched-canary.ts'
 import type { FormerBuild } from './former.ts'
 import { openUpgradeStage, upgradedModel, type UpgradeStage } from './stage.ts'
 
@@ -62,24 +61,12 @@ const calmRow = { x: 0, y: 300 }
 /** Here a bad candidate answers "no" where the champion answers "yes". */
 const tellingRow = { x: 0, y: -5 }
 
-function policyFor(canarySeconds: number): ReleasePolicy {
-  const step = { minMs: 4_000, minRequests: 100, deadlineMs: 600_000 }
-  return {
-    strategy: 'canary',
-    approval: { approvers: 1, withinMs: 600_000 },
-    stages: [
-      { ...step, minMs: canarySeconds * 1_000, shareBp: 2_000 },
-      { ...step, shareBp: 5_000 },
-    ],
-    probation: { ...step, holdbackBp: 1_000 },
-    watch: { tickMs: 500, everyMs: 500, exposureMs: 15_000, acknowledgeMs: 15_000, decisionMs: 600_000 },
-    limits: { ...defaultCanaryPolicy, maxStaleMs: 15_000, promotion: 'off', disagreement: 'off' },
-  }
-}
-
 export async function runUpgrade(former: FormerBuild, options: StoryOptions): Promise<StoryReport> {
   const { candidate, upgrades, requestsPerSecond, say } = options
-  const stage = await openUpgradeStage(former, policyFor(options.canarySeconds))
+  const stage = await openUpgradeStage(
+    former,
+    watchedCanary({ canarySeconds: options.canarySeconds, minRequests: 100, deadlineMs: 600_000 }),
+  )
   const { store, sharedUrl, lines } = stage.system
   const askers: Asker[] = []
   const ask = (row: object, perSecond: number) =>
@@ -110,8 +97,7 @@ export async function runUpgrade(former: FormerBuild, options: StoryOptions): Pr
       await pause(options.sideBySideSeconds * 1_000)
       const { state } = (await findRelease(store, id))!
       const seconds = (performance.now() - startedMs) / 1_000 - options.sideBySideSeconds
-      const where =
-        state.stage === 'canary' ? `canary ${state.stageIndex + 1}` : (state.outcome ?? state.stage)
+      const where = whereText(state)
       steps.push({ name, seconds, failed: failuresOf(askers).length - failedBefore, release: where })
       say(`${name}: ${seconds.toFixed(1)} s, ${where}`)
     }

@@ -1,6 +1,6 @@
 /** Reads what simulations repeat of a model: the requests of the last day, what the champion answered, and how its outcomes came. */
 import { answerBinner, answerBins } from '../../../domain/model/answer-bins.ts'
-import { outputWidth, type Output } from '../../../domain/model/features.ts'
+import { likeliestClass, outputWidth, type Output } from '../../../domain/model/features.ts'
 import { scorePlace } from '../../../domain/model/quantile-levels.ts'
 import { maturedTruths } from '../../../domain/monitoring/quality.ts'
 import type { RecordedAnswers, RecordedLabels } from '../../../domain/simulation/recorded-answers.ts'
@@ -89,5 +89,5 @@ async function readLabels(
 function rightOf(output: Output): ((row: { y: number; answer: readonly number[] }) => boolean) | undefined {
   if (output.kind === 'number' || output.kind === 'quantiles') return undefined
   if (output.kind === 'probability') return ({ y, answer }) => Number(answer[0]! >= output.threshold) === y
-  return ({ y, answer }) => answer.indexOf(Math.max(...answer)) === y
+  return ({ y, answer }) => likeliestClass(answer) === y
 }

@@ -107,6 +107,8 @@ async function serve(
 const judged = (toMs: number, windowMs = hour) =>
   checkDrift(deps)({ model, version, to: new Date(toMs).toISOString(), windowMs })
 const openAlerts = () => listAlerts(deps.store, { model, open: true })
+const judgementOfNoon = () =>
+  findDriftJudgement(deps.store, { model, version, subject: 'served', fromMs: noon, toMs: noon + hour })
 
 describe('feature drift of a version', () => {
   it('raises no alarm for stable inputs, and stores the evaluation with its inputs', async () => {
@@ -115,13 +117,7 @@ describe('feature drift of a version', () => {
     await serve(noon, rows(200), 'r2')
     const result = await judged(noon + hour)
     expect(result).toMatchObject({ level: 'stable', drifted: [], reasons: [], version })
-    const stored = await findDriftJudgement(deps.store, {
-      model,
-      version,
-      subject: 'served',
-      fromMs: noon,
-      toMs: noon + hour,
-    })
+    const stored = await judgementOfNoon()
     expect(stored).toMatchObject({
       id: result.judgementId,
       level: 'stable',
@@ -201,13 +197,7 @@ describe('feature drift of a version', () => {
     const against = (tuning: DriftTuning) =>
       checkDrift(deps)({ model, version, to: new Date(noon + hour).toISOString(), windowMs: hour, tuning })
     expect((await against({ referenceMs: lastYearMs })).reasons.join()).not.toContain('size')
-    const stored = await findDriftJudgement(deps.store, {
-      model,
-      version,
-      subject: 'served',
-      fromMs: noon,
-      toMs: noon + hour,
-    })
+    const stored = await judgementOfNoon()
     // The version before had no colour: it is compared with the training rows.
     const [size, shade] = stored!.inputs.reference!.features
     expect(size!.counts.reduce((sum, n) => sum + n, 0)).toBe(600)

@@ -1,5 +1,4 @@
 import { describe, expect, it } from 'vitest'
-import { dayPolicy, type ReleasePolicy } from '../../../domain/release/policy.ts'
 import { seededRandom } from '../../../domain/statistics/random.ts'
 import { answerShares, labelTimeOf, maturingPairs } from '../../../domain/simulation/recorded-answers.ts'
 import {
@@ -10,20 +9,12 @@ import {
 } from '../../../domain/simulation/scenario.ts'
 import { simulateRelease } from '../../../domain/simulation/simulate.ts'
 import { worldFor } from '../../../domain/simulation/policy-search.ts'
+import { hourPolicy } from '../../support/release/hour-policy.ts'
 
 const hourMs = 3_600_000
 const dayMs = 24 * hourMs
 const labels = { delayMs: hourMs / 4, windowMs: hourMs, predictions: 1_000, known: 900, right: 720 }
-const policy: ReleasePolicy = {
-  ...dayPolicy,
-  stages: [500, 2_500].map((shareBp) => ({
-    shareBp,
-    minMs: hourMs / 2,
-    minRequests: 1_000,
-    deadlineMs: hourMs,
-  })),
-}
-const released = (scenario: string, world: Partial<SimulatedWorld>, given = policy) =>
+const released = (scenario: string, world: Partial<SimulatedWorld>, given = hourPolicy) =>
   [1, 2, 3].map((seed) =>
     simulateRelease({
       policy: given,
@@ -70,7 +61,7 @@ describe('recorded outcomes', () => {
       coverLabels: true,
     }
     const late = { ...labels, delayMs: 2 * dayMs }
-    const covering = { ...policy, probation }
+    const covering = { ...hourPolicy, probation }
     const world = worldFor(covering, { ...defaultWorld, labels: late })
     expect(world.tickMs).toBeGreaterThan(worldFor(covering, defaultWorld).tickMs)
     for (const { outcome, minutes } of released('good', world, covering)) {

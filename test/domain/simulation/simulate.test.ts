@@ -15,36 +15,27 @@ import {
 import { simulateRelease } from '../../../domain/simulation/simulate.ts'
 import { summarizeReleases } from '../../../domain/simulation/summary.ts'
 import type { BaselineRuleName } from '../../../domain/simulation/baseline-rules.ts'
+import { hourPolicy } from '../../support/release/hour-policy.ts'
 
 const fromFivePercent: ReleasePolicy = { ...dayPolicy, stages: dayPolicy.stages.slice(1) }
 const hourMs = 3_600_000
-/** Two stages of half an hour, for what does not need a day. */
-const short: ReleasePolicy = {
-  ...dayPolicy,
-  stages: [500, 2_500].map((shareBp) => ({
-    shareBp,
-    minMs: hourMs / 2,
-    minRequests: 1_000,
-    deadlineMs: hourMs,
-  })),
-}
 
 /** The same with conversions that come within ten minutes. */
 const sells = (more: Partial<BusinessMetric> = {}): ReleasePolicy => {
   const times = { withinMs: 600_000, delayMs: 0 }
   const bounds = { min: 0, max: 1, lowerIsBetter: false, action: 'rollback' } as const
   const conversion: BusinessMetric = { event: 'purchase', counts: 'any', ...bounds, ...times, ...more }
-  return { ...short, limits: { ...short.limits, alpha: businessAlpha, business: { conversion } } }
+  return { ...hourPolicy, limits: { ...hourPolicy.limits, alpha: businessAlpha, business: { conversion } } }
 }
 
 /** The same with complaints that another system counts by the minute. */
 const measured = (): ReleasePolicy => {
   const external = { complaints: promql('prometheus', '$version', { max: 0.2, delay: '1 s' }) }
   const { limits } = compileRelease(() => {}, canary({ stages: [percent(5)], external }))
-  return { ...short, limits }
+  return { ...hourPolicy, limits }
 }
 
-const run = (scenario: string, releases: number, policy = short, rule?: BaselineRuleName) => {
+const run = (scenario: string, releases: number, policy = hourPolicy, rule?: BaselineRuleName) => {
   const parsed = parseScenario(scenario)!
   return summarizeReleases(
     scenario,
@@ -132,7 +123,7 @@ describe('a simulated release', () => {
       'worse:0.02',
       'slice:evening:0.5',
       'slice:evening:0.1',
-    ].map((scenario) => run(scenario, 5, { ...short, shadow }))
+    ].map((scenario) => run(scenario, 5, { ...hourPolicy, shadow }))
     expect([equal!.promoted, equal!.falseRollbackRate]).toEqual([5, 0])
     expect(worse).toMatchObject({ rolledBack: 5, promoted: 0 })
     expect(slice).toMatchObject({ held: 5, rolledBack: 0 })
@@ -145,7 +136,7 @@ describe('a simulated release', () => {
     const releases = (scenario: string) =>
       [1, 2, 3, 4, 5].map((seed) =>
         simulateRelease({
-          policy: short,
+          policy: hourPolicy,
           scenario: parseScenario(scenario)!,
           world: defaultWorld,
           uniform: seededRandom(seed),
