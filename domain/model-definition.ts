@@ -14,7 +14,7 @@ import type { ReleasePolicy } from './release/policy.ts'
 import type { RowWeights } from './training/row-weights.ts'
 import type { Trainer } from './training/trainer.ts'
 import type { BatchDefinition } from './triggers/partitions.ts'
-import type { TriggerDefinition } from './triggers/trigger.ts'
+import type { StartSchedule, TriggerDefinition } from './triggers/trigger.ts'
 
 export interface ModelDefinition {
   name: string
@@ -39,10 +39,10 @@ export interface ModelDefinition {
   /** Answers that every version must give; absent without any. */
   tests?: BehaviourTest[]
   release: ReleasePolicy
-  retrain?: RetrainSchedule
+  retrain?: StartSchedule
   /** What starts a retraining besides the schedule; absent without any. */
   triggers?: TriggerDefinition[]
-  /** Rows that the champion scores day by day; absent without any. */
+  /** Rows that the champion scores day by day or when a trigger fires; absent without any. */
   batches?: BatchDefinition[]
   /** The monitoring policy; the default limits when absent. */
   monitor?: MonitorPolicy
@@ -139,14 +139,6 @@ export interface SliceDefinition {
   name: string
   /** DuckDB SQL over the columns of a snapshot. */
   where: string
-}
-
-export interface RetrainSchedule {
-  /** A cron expression, in UTC, or a period. */
-  cron?: string
-  everyMs?: number
-  /** A start missed by no more than this is made up for. */
-  catchUpMs: number
 }
 
 /** The columns that every snapshot has beside the features. */

@@ -23,7 +23,11 @@ import {
   retrainWorkflowId,
   type MaterialiseRequest,
 } from '../workflows/messages.ts'
-import { triggersWorkflowId, type FireTriggersRequest } from '../workflows/triggers/messages.ts'
+import {
+  batchScheduleWorkflowId,
+  triggersWorkflowId,
+  type FireTriggersRequest,
+} from '../workflows/triggers/messages.ts'
 
 type Duration = IntervalSpec['every']
 
@@ -147,6 +151,25 @@ const triggersSchedule = (
   triggerImmediately: true,
 })
 
+/** The batches of a model file that have times of their own. */
+const batchSchedules = (
+  { name: model, batches = [] }: Pick<ModelDefinition, 'name' | 'batches'>,
+  taskQueue: string,
+): WorkflowSchedule[] =>
+  batches.map(({ name, schedule }) => ({
+    scheduleId: batchScheduleWorkflowId(model, name),
+    times: { cron: schedule?.cron, everyMs: schedule?.everyMs },
+    workflowType: 'fireTriggers',
+    workflowId: batchScheduleWorkflowId(model, name),
+    taskQueue,
+    request: { model, due: name } satisfies FireTriggersRequest,
+    catchupWindow: schedule?.catchUpMs ?? 0,
+  }))
+
+/** Of the batches of a model, also of those that its file has no more. */
+export const listedBatchSchedules = (listed: ListedSchedules, model: string): string[] =>
+  [...listed.keys()].filter((id) => id.startsWith(batchScheduleWorkflowId(model, '')))
+
 /** Hourly. */
 const retentionSchedule = (taskQueue: string): WorkflowSchedule => ({
   scheduleId: 'retention',
@@ -184,6 +207,7 @@ export const schedulesOf = (
       retrainSchedule(model, taskQueue),
       drillSchedule(model, taskQueue),
       triggersSchedule(model, taskQueue),
+      ...batchSchedules(model, taskQueue),
     ])
     .filter(({ times }) => times.cron !== undefined || times.everyMs !== undefined),
   ...views.map((view) => viewSchedule(view, taskQueue)),
@@ -205,13 +229,20 @@ export const syncDrills = (
   listed?: ListedSchedules,
 ) => syncTimes(client, drillSchedule(model, taskQueue), listed)
 
-/** Creates, updates or deletes the schedule on which the triggers of a model look. */
-export const syncTriggers = (
+/** Creates, updates or deletes the schedule on which the triggers of a model look, and those of its batches. */
+export async function syncTriggers(
   client: Client,
   model: Pick<ModelDefinition, 'name' | 'triggers' | 'batches'>,
   taskQueue: string,
   listed?: ListedSchedules,
-) => syncTimes(client, triggersSchedule(model, taskQueue), listed)
+): Promise<'scheduled' | 'unscheduled'> {
+  const wanted = batchSchedules(model, taskQueue)
+  for (const each of wanted) await syncTimes(client, each, listed)
+  const kept = new Set(wanted.map(({ scheduleId }) => scheduleId))
+  for (const id of listed === undefined ? [] : listedBatchSchedules(listed, model.name))
+    if (!kept.has(id)) await client.schedule.getHandle(id).delete().catch(ignoreAbsent)
+  return syncTimes(client, triggersSchedule(model, taskQueue), listed)
+}
 
 /** Creates or updates the retention schedule. */
 export const syncRetention = (client: Client, taskQueue: string, listed?: ListedSchedules): Promise<void> =>
@@ -269,7 +300,7 @@ export async function upsertSchedule(
           ignoreAbsent(error)
           return create()
         })
-  await applied.catch(refuseTimes)
+  await applied.catch((error: unknown) => refuseTimes(error, schedule))
 }
 
 /** What a list of schedules does not contain is kept in the memo, which an update does not change. */
@@ -293,8 +324,8 @@ export function ignoreAbsent(error: unknown): undefined {
 }
 
 /** The client reports times that the server refuses as a TypeError. */
-function refuseTimes(error: unknown): never {
+function refuseTimes(error: unknown, { workflowType, scheduleId }: WorkflowSchedule): never {
   if (!(error instanceof TypeError)) throw error
-  const issues = [`retrain: ${error.message}`]
+  const issues = [`${workflowType === 'retrain' ? 'retrain' : scheduleId}: ${error.message}`]
   throw new DomainError('invalid_model_file', issues.join(), { issues })
 }

@@ -8,6 +8,7 @@ import { canonicalJson } from '../../domain/canonical-json.ts'
 import { reasonOf } from '../../domain/errors.ts'
 import type { ModelDefinition } from '../../domain/model-definition.ts'
 import { issuesOfOverrides } from '../../domain/training/overrides.ts'
+import { batchScheduleName } from '../../domain/triggers/partitions.ts'
 import {
   firedRetraining,
   isSensor,
@@ -18,7 +19,12 @@ import {
 } from '../../domain/triggers/trigger.ts'
 import { listRemovedModels } from '../../store/maintenance/duties.ts'
 import { findModel } from '../../store/registry/models.ts'
-import { insertFiring, listWaitingFirings, refuseFiring } from '../../store/triggers/firings.ts'
+import {
+  insertFiring,
+  listWaitingBatchFirings,
+  listWaitingFirings,
+  refuseFiring,
+} from '../../store/triggers/firings.ts'
 import {
   listPositions,
   movePosition,
@@ -30,7 +36,7 @@ import type { BatchRequest } from '../../workflows/messages.ts'
 import type { Deps } from '../deps.ts'
 import { withHeartbeat } from '../runtime/heartbeat.ts'
 import { lookForFiles } from './file.ts'
-import { askForPartitions } from './partitions.ts'
+import { askForPartitions, firedOnce } from './partitions.ts'
 import {
   findOpenTriggerAlerts,
   reportUnreadable,
@@ -61,6 +67,8 @@ const lookMs = 20_000
 
 export interface LookInput {
   model: string
+  /** The batch whose schedule is due, and the id of its firing: nothing else is looked at then. */
+  due?: { batch: string; id: string }
 }
 
 export interface LookResult {
@@ -74,22 +82,43 @@ export interface LookResult {
 
 export const lookAtTriggers =
   (deps: Deps) =>
-  ({ model }: LookInput): Promise<LookResult> =>
-    withHeartbeat(() => look(deps, model))
+  ({ model, due }: LookInput): Promise<LookResult> =>
+    withHeartbeat(() => look(deps, model, due))
 
-async function look(deps: Deps, model: string): Promise<LookResult> {
+async function look(deps: Deps, model: string, due: LookInput['due']): Promise<LookResult> {
   const { store } = deps
   const found = await findModel(store, model)
   const isRemoved = (await listRemovedModels(store)).includes(model)
   if (found === undefined || isRemoved) return { waiting: 0, problems: [], batches: [] }
   const { definition } = found
   const open = await findOpenTriggerAlerts(deps, model)
+  const { batches = [] } = definition
+  if (due !== undefined) {
+    const scheduled = batches.filter(({ name, schedule }) => name === due.batch && schedule !== undefined)
+    for (const { name: batch } of scheduled) await fireSchedule(deps, { model, batch, id: due.id })
+    return {
+      waiting: 0,
+      problems: [],
+      batches: await askForPartitions(deps, { name: model, batches: scheduled }, open),
+    }
+  }
   const positions = new Map((await listPositions(store, model)).map((each) => [each.trigger, each]))
   // What has fired and not started yet covers what is new since.
-  const busy = new Set((await listWaitingFirings(store, model)).map(({ trigger }) => trigger))
-  const sensors = (definition.triggers ?? []).filter(isSensor).filter(({ name }) => !busy.has(name))
+  const fired = [
+    ...(await listWaitingFirings(store, model)),
+    ...(await listWaitingBatchFirings(store, { model, batches: firedOnce(batches) })),
+  ]
+  const busy = new Set(fired.map(({ trigger }) => trigger))
+  const declared = [
+    ...(definition.triggers ?? []).map((each) => ({ trigger: each, batch: undefined })),
+    ...batches.flatMap(({ name, triggers = [] }) => triggers.map((each) => ({ trigger: each, batch: name }))),
+  ]
   const problems = await Promise.all(
-    sensors.map((sensor) => lookAt(deps, { model, sensor, position: positions.get(sensor.name), open })),
+    declared.map(async ({ trigger, batch }) =>
+      isSensor(trigger) && !busy.has(trigger.name)
+        ? lookAt(deps, { model, sensor: trigger, batch, position: positions.get(trigger.name), open })
+        : undefined,
+    ),
   )
   await resolveLeftAlerts(deps, open, { ...definition, name: model })
   const waiting = await startable(deps, definition)
@@ -104,12 +133,17 @@ async function look(deps: Deps, model: string): Promise<LookResult> {
 interface LookedAt {
   model: string
   sensor: TriggerDefinition & Sensor
+  /** The batch that it starts; a retraining when absent. */
+  batch?: string
   position?: TriggerPosition
   open: OpenTriggerAlerts
 }
 
 /** Returns why it could not look. */
-async function lookAt(deps: Deps, { model, sensor, position, open }: LookedAt): Promise<string | undefined> {
+async function lookAt(
+  deps: Deps,
+  { model, sensor, batch, position, open }: LookedAt,
+): Promise<string | undefined> {
   const { store, log } = deps
   const { name: trigger } = sensor
   const isSame = position !== undefined && canonicalJson(position.definition) === canonicalJson(sensor)
@@ -130,11 +164,21 @@ async function lookAt(deps: Deps, { model, sensor, position, open }: LookedAt): 
       const isMine = await movePosition(database, { model, trigger, from: before, to: seen })
       if (!isMine || news === undefined) return
       const id = `fir_${randomUUID()}`
-      await insertFiring(database, { id, model, trigger, ...news })
+      await insertFiring(database, { id, model, trigger, batch, ...news })
       log.info({ firing: id, model, trigger }, `trigger fired: ${news.message}`)
     })
   await resolveIfOpen(deps, open, triggerAlertKey(model, trigger))
   return undefined
+}
+
+/** The id is that of the run of the workflow, so that a repeated activity fires once. */
+async function fireSchedule(
+  { store, log }: Deps,
+  { model, batch, id }: { model: string; batch: string; id: string },
+): Promise<void> {
+  const trigger = batchScheduleName(batch)
+  if (await insertFiring(store, { id, model, trigger, batch, message: 'it was time', evidence: {} }))
+    log.info({ firing: id, model, trigger }, 'trigger fired: it was time')
 }
 
 async function tooLong(): Promise<never> {

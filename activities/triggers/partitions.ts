@@ -1,6 +1,6 @@
 /**
- * Asks for the batches of a model file: each day once when it is complete, and again when the version that scored it was rolled back.
- * The number of an attempt is its key in the database, so looks at the same time ask for one batch.
+ * Asks for the batches of a model file: each day once when it is complete, what a trigger has fired for once, and both again when the
+ * version that scored them was rolled back. The number of an attempt is its key in the database, so looks at the same time ask for one batch.
  */
 import { access } from 'node:fs/promises'
 import { join } from 'node:path'
@@ -9,19 +9,25 @@ import { batchKey } from '../../domain/model/batch-spec.ts'
 import type { ModelDefinition } from '../../domain/model-definition.ts'
 import {
   endedDays,
+  isFired,
   markerOf,
+  partitionNameOf,
   partitionOf,
+  valuesOfFiring,
+  withdrawnPartition,
   type BatchDefinition,
-  type PartitionReason,
+  type FiredBatch,
 } from '../../domain/triggers/partitions.ts'
 import { partitionAlertKey, triggerAlertKey } from '../../domain/triggers/trigger.ts'
 import { readNow } from '../../store/database/clock.ts'
 import { upsertAlert } from '../../store/monitoring/alerts.ts'
 import { findChampion } from '../../store/registry/champions.ts'
+import { listLastBatchFirings, listWaitingBatchFirings } from '../../store/triggers/firings.ts'
 import {
   insertPartition,
   listPartitions,
   listWaitingPartitions,
+  type BatchPartition,
   type PartitionState,
 } from '../../store/triggers/partitions.ts'
 import type { BatchRequest } from '../../workflows/messages.ts'
@@ -43,10 +49,16 @@ export async function askForPartitions(
   if (batches.length === 0) return []
   const champion = await findChampion(store, model)
   if (champion === undefined) return []
+  const waitingFirings = await listWaitingBatchFirings(store, { model, batches: firedOnce(batches) })
+  const firedAt = new Map(
+    (await listLastBatchFirings(store, model)).map((each) => [each.batch, each.firedAt]),
+  )
   for (const batch of batches) {
     const trigger = batch.name
+    const firings = waitingFirings.filter((each) => each.batch === batch.name)
+    const lastFiredAt = firedAt.get(batch.name)
     try {
-      await askFor(deps, { model, batch, champion: champion.version, alerts })
+      await askFor(deps, { model, batch, champion: champion.version, alerts, firings, lastFiredAt })
       await resolveIfOpen(deps, alerts, triggerAlertKey(model, trigger))
     } catch (error) {
       await reportUnreadable(deps, { model, trigger, problem: reasonOf(error) })
@@ -56,32 +68,54 @@ export async function askForPartitions(
   return waiting.map(({ request }) => request as unknown as BatchRequest)
 }
 
-async function askFor(
-  deps: Deps,
-  {
-    model,
-    batch,
-    champion,
-    alerts,
-  }: { model: string; batch: BatchDefinition; champion: string; alerts: OpenTriggerAlerts },
-): Promise<void> {
+/** The batches without days: each firing asks for one partition. */
+export const firedOnce = (batches: readonly BatchDefinition[]): string[] =>
+  batches.filter(({ partition }) => partition === undefined).map(({ name }) => name)
+
+interface Asked {
+  model: string
+  batch: BatchDefinition
+  champion: string
+  alerts: OpenTriggerAlerts
+  /** Those that have asked for no partition yet. */
+  firings: readonly FiredBatch[]
+  lastFiredAt?: string
+}
+
+async function askFor(deps: Deps, asked: Asked): Promise<void> {
   const { store, log } = deps
+  const { model, batch, champion, alerts, firings, lastFiredAt } = asked
   const known = await listPartitions(store, { model, batch: batch.name })
   await tellOfFailed(deps, { model, batch: batch.name, known, alerts })
-  let open = known.filter(({ status }) => status === undefined || status === 'running').length
-  const ask = async (day: string, attempt: number, reason: PartitionReason): Promise<void> => {
+  const isOpen = ({ status }: PartitionState) => status === undefined || status === 'running'
+  let open = known.filter(isOpen).length
+  const ask = async (next: BatchPartition): Promise<void> => {
     if (open >= maxWaiting) return
     open++
-    const asked = partitionOf({ model, batch, day, attempt, reason })
-    if (await insertPartition(store, asked))
-      log.info({ batch: asked.id, model, reason }, 'partition asked for')
+    if (await insertPartition(store, next))
+      log.info({ batch: next.id, model, reason: next.reason }, 'partition asked for')
   }
-  for (const { partition, attempt, status, withdrawn, version } of known)
-    if (status === 'done' && withdrawn && version !== champion) await ask(partition, attempt + 1, 'withdrawn')
-  const days = new Set(known.map(({ partition }) => partition))
-  for (const day of endedDays(batch.partition, await readNow(store)).filter((each) => !days.has(each))) {
+  for (const each of known)
+    if (each.status === 'done' && each.withdrawn && each.version !== champion)
+      await ask(withdrawnPartition(model, batch, each))
+  const last = new Map(known.map((each) => [each.partition, each]))
+  for (const firing of firings) {
+    const values = valuesOfFiring(batch, firing)
+    const before = last.get(partitionNameOf(values))
+    // Two batches at a time would write to the same place.
+    if (before !== undefined && isOpen(before)) continue
+    const attempt = (before?.attempt ?? 0) + 1
+    await ask(partitionOf({ model, batch, values, attempt, reason: 'fired', firing: firing.id }))
+    last.set(partitionNameOf(values), { ...before, status: 'running' } as PartitionState)
+  }
+  const { partition } = batch
+  if (partition === undefined) return
+  if (isFired(batch) && lastFiredAt === undefined) return
+  const untilMs = isFired(batch) ? Date.parse(lastFiredAt!) : await readNow(store)
+  for (const day of endedDays(partition, untilMs).filter((each) => !last.has(each))) {
     if (open >= maxWaiting) return
-    if (await isComplete(deps, batch, day)) await ask(day, 1, 'due')
+    if (await isComplete(deps, batch, day))
+      await ask(partitionOf({ model, batch, values: { date: day }, attempt: 1, reason: 'due' }))
   }
 }
 

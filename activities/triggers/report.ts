@@ -29,7 +29,9 @@ export async function resolveLeftAlerts(
   { name, triggers = [], batches = [] }: Pick<ModelDefinition, 'name' | 'triggers' | 'batches'>,
 ): Promise<void> {
   const kept = new Set([
-    ...[...triggers, ...batches].map((each) => triggerAlertKey(name, each.name)),
+    ...[...triggers, ...batches, ...batches.flatMap((each) => each.triggers ?? [])].map((each) =>
+      triggerAlertKey(name, each.name),
+    ),
     ...batches.map((each) => partitionAlertKey(name, each.name)),
   ])
   for (const key of open) if (!kept.has(key)) await resolveAlert(deps.store, key)

@@ -158,9 +158,12 @@ export function createKeeper(
 
 const blockedPrefix = 'workflow_blocked/' satisfies `${AlertKind}/`
 
-/** `monitor/iris`, `schedule/retrain/iris` → `iris`. */
+/** `monitor/iris`, `schedule/retrain/iris`, `schedule/score/iris/daily` → `iris`. */
 const modelOf = (id: string): string | undefined =>
-  /(?:^|\/)(?:monitor|retrain|trigger|drill|release|queue|rollback)\/([^/]+)$/.exec(id)?.[1]
+  /(?:^|\/)(?:(?:monitor|retrain|trigger|drill|release|queue|rollback)\/([^/]+)|score\/([^/]+)\/[^/]+)$/
+    .exec(id)
+    ?.slice(1)
+    .find((name) => name !== undefined)
 
 const endedOutside = 'its workflow was ended from outside'
 

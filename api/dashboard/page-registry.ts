@@ -44,7 +44,7 @@ export const pageRegistry: readonly PageEntry[] = [
       find: async () => (await import('./pages/training/retraining.tsx')).retrainingPage,
     },
     '/triggers': {
-      summary: 'List the schedules and triggers of retrainings.',
+      summary: 'List the schedules and triggers of retrainings and batches.',
       find: async () => (await import('./pages/training/triggers.tsx')).triggersPage,
     },
     '/sweeps': {

@@ -8,16 +8,18 @@ import { removedNote } from '../../temporal/inspect.ts'
 import {
   drillScheduleId,
   ignoreAbsent,
+  listedBatchSchedules,
   scheduleId,
   triggersScheduleId,
   type ListedSchedule,
   type ListedSchedules,
 } from '../../temporal/schedules.ts'
 
-const schedulesOf = (model: string): string[] => [
+const schedulesOf = (model: string, listed: ListedSchedules): string[] => [
   scheduleId(model),
   drillScheduleId(model),
   triggersScheduleId(model),
+  ...listedBatchSchedules(listed, model),
 ]
 
 const isPausedAsRemoved = (state?: Pick<ListedSchedule, 'paused' | 'note'>): boolean =>
@@ -25,7 +27,7 @@ const isPausedAsRemoved = (state?: Pick<ListedSchedule, 'paused' | 'note'>): boo
 
 /** Whether a schedule of the model is listed as paused because its file was removed. */
 export const hasPausedSchedule = (listed: ListedSchedules, model: string): boolean =>
-  schedulesOf(model).some((id) => isPausedAsRemoved(listed.get(id)))
+  schedulesOf(model, listed).some((id) => isPausedAsRemoved(listed.get(id)))
 
 /** Pauses the schedules of models without a file, and returns their names. */
 export async function pauseGone(
@@ -35,15 +37,21 @@ export async function pauseGone(
   listed: ListedSchedules = new Map(),
 ): Promise<string[]> {
   const gone = (await listModels(store)).map(({ name }) => name).filter((name) => !present.has(name))
-  const unpaused = gone.flatMap(schedulesOf).filter((id) => !isPausedAsRemoved(listed.get(id)))
+  const unpaused = gone
+    .flatMap((model) => schedulesOf(model, listed))
+    .filter((id) => !isPausedAsRemoved(listed.get(id)))
   await inParallel(unpaused, (id) => client.schedule.getHandle(id).pause(removedNote).catch(ignoreAbsent))
   await recordRemovedModels(store, gone)
   return gone
 }
 
 /** Resumes the schedules of a restored model file. A schedule paused by an operator stays paused. */
-export async function resumeReturned(client: Client, model: string): Promise<void> {
-  for (const id of schedulesOf(model)) {
+export async function resumeReturned(
+  client: Client,
+  model: string,
+  listed: ListedSchedules = new Map(),
+): Promise<void> {
+  for (const id of schedulesOf(model, listed)) {
     const handle = client.schedule.getHandle(id)
     const known = await handle.describe().catch(ignoreAbsent)
     if (known?.state.paused === true && known.state.note === removedNote)

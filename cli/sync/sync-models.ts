@@ -91,7 +91,7 @@ export async function syncModels(core: {
       const changed = await upsertModels(store, applied)
       await inParallel(applied, async ({ name }) => {
         if (!open.has(monitorWorkflowId(name))) await startMonitor(client, name, taskQueue)
-        if (removed.has(name) || hasPausedSchedule(listed, name)) await resumeReturned(client, name)
+        if (removed.has(name) || hasPausedSchedule(listed, name)) await resumeReturned(client, name, listed)
       })
       for (const { name, schedule } of applied) {
         const change = changed.includes(name) ? 'changed' : 'unchanged'

@@ -1,14 +1,28 @@
-/** Decides which daily partitions of a batch are due. Days are of UTC. */
+/** Decides which partitions of a batch are due: days of UTC, and what its triggers ask for. */
 import type { BatchInput, BatchOutput, BatchSpec } from '../model/batch-spec.ts'
+import type { StartSchedule, TriggerDefinition, TriggerFiring } from './trigger.ts'
 
-/** A batch of a model file. Its texts hold `{date}`. */
+/** A batch of a model file. Its texts hold `{date}` and names of parameters. */
 export interface BatchDefinition {
   name: string
   input: BatchInput
   output: BatchOutput
   key: string[]
-  partition: DailyPartition
+  /** Each firing scores all rows when absent. */
+  partition?: DailyPartition
+  /** Days are scored when it fires; by themselves without a schedule and triggers. */
+  schedule?: StartSchedule
+  /** Their names begin with that of the batch. */
+  triggers?: TriggerDefinition[]
 }
+
+/** The name of a trigger of a batch in lists, commands and rows. */
+export const batchTriggerName = (batch: string, trigger: string): string => `${batch}.${trigger}`
+export const batchScheduleName = (batch: string): string => batchTriggerName(batch, 'schedule')
+
+/** Whether only triggers and a schedule start it. */
+export const isFired = ({ schedule, triggers }: Pick<BatchDefinition, 'schedule' | 'triggers'>): boolean =>
+  schedule !== undefined || triggers !== undefined
 
 export interface DailyPartition {
   /** The first day, YYYY-MM-DD. */
@@ -19,7 +33,7 @@ export interface DailyPartition {
   ready?: string
 }
 
-export type PartitionReason = 'due' | 'withdrawn' | 'asked'
+export type PartitionReason = 'due' | 'withdrawn' | 'asked' | 'fired'
 
 const dayMs = 86_400_000
 /** Older days are no longer looked for. */
@@ -46,45 +60,95 @@ export const isDay = (text: unknown): text is string =>
   !Number.isNaN(startOf(text)) &&
   dayText(startOf(text)) === text
 
-/** The name of one attempt, so that no second batch can stand for it. */
-const partitionBatchId = (of: { model: string; batch: string; day: string; attempt: number }): string =>
-  `bat_${of.model}_${of.batch}_${of.day}_${of.attempt}`
+/** The texts in braces of paths and queries: the day, and parameters of the firing. */
+export type PartitionValues = Readonly<Record<string, string>>
 
-const dated = (text: string, day: string): string => text.replaceAll('{date}', day)
+const placeholder = /\{([A-Za-z_]\w*)\}/g
 
-/** The batch of one day. */
-export function batchOfDay(
+const filled = (text: string, values: PartitionValues): string =>
+  text.replaceAll(placeholder, (whole, name: string) => values[name] ?? whole)
+
+const textsOf = ({ input, output }: Pick<BatchDefinition, 'input' | 'output'>): string[] => [
+  input.kind === 'file' ? input.path : input.query,
+  ...(output.kind === 'file' ? [output.path] : []),
+]
+
+/** The names in braces. */
+export const placeholdersOf = (batch: Pick<BatchDefinition, 'input' | 'output'>): string[] => [
+  ...new Set(textsOf(batch).flatMap((text) => [...text.matchAll(placeholder)].map(([, name]) => name!))),
+]
+
+/** The batch of one day, or of one firing. */
+export function batchWith(
   model: string,
   { input, output, key }: Pick<BatchDefinition, 'input' | 'output' | 'key'>,
-  day: string,
+  values: PartitionValues,
 ): BatchSpec {
   return {
     model,
     input:
       input.kind === 'file'
-        ? { kind: 'file', path: dated(input.path, day) }
-        : { kind: 'sql', query: dated(input.query, day) },
-    output: output.kind === 'file' ? { kind: 'file', path: dated(output.path, day) } : output,
+        ? { kind: 'file', path: filled(input.path, values) }
+        : { kind: 'sql', query: filled(input.query, values) },
+    output: output.kind === 'file' ? { kind: 'file', path: filled(output.path, values) } : output,
     key: [...key],
   }
 }
 
 /** The file that a day waits for; undefined for a query without a marker. */
 export function markerOf({ input, partition }: BatchDefinition, day: string): string | undefined {
-  const marker = partition.ready ?? (input.kind === 'file' ? input.path : undefined)
-  return marker === undefined ? undefined : dated(marker, day)
+  const marker = partition?.ready ?? (input.kind === 'file' ? input.path : undefined)
+  return marker === undefined ? undefined : filled(marker, { date: day })
 }
 
-/** One attempt with the request that its batch must have. */
+/** What a firing asks for: its values in the order of their places, the day first. */
+export function valuesOfFiring(
+  batch: BatchDefinition,
+  { evidence, firedAt }: Pick<FiredBatch, 'evidence' | 'firedAt'>,
+): PartitionValues {
+  const known: Record<string, unknown> = { ...evidence, date: firedAt.slice(0, 10) }
+  const names = placeholdersOf(batch).toSorted()
+  return Object.fromEntries(names.map((name) => [name, String(known[name])]))
+}
+
+/** A firing with its time, ISO 8601. */
+export type FiredBatch = TriggerFiring & { firedAt: string }
+
+/** The day, the parameters or both; attempts of the same partition replace each other. */
+export function partitionNameOf({ date, ...values }: PartitionValues): string {
+  const parameters = Object.entries(values).map(([name, value]) => `${name}=${value}`)
+  return [...(date === undefined ? [] : [date]), ...parameters].join(',') || 'all'
+}
+
+/** One attempt with the request that its batch must have. Its number is its key, so that no second batch can stand for it. */
 export function partitionOf(of: {
   model: string
   batch: BatchDefinition
-  day: string
+  values: PartitionValues
   attempt: number
   reason: PartitionReason
+  /** The id of the firing that has asked for it. */
+  firing?: string
 }) {
-  const { model, batch, day, attempt, reason } = of
-  const id = partitionBatchId({ model, batch: batch.name, day, attempt })
-  const request = { ...batchOfDay(model, batch, day), id, requestedBy: `trigger/${model}/${batch.name}` }
-  return { model, batch: batch.name, partition: day, attempt, id, request, reason }
+  const { model, batch, values, attempt, reason, firing } = of
+  const partition = partitionNameOf(values)
+  const id = attemptId({ model, batch: batch.name, partition, attempt })
+  const request = { ...batchWith(model, batch, values), id, requestedBy: `trigger/${model}/${batch.name}` }
+  return { model, batch: batch.name, partition, attempt, id, request, reason, firing }
+}
+
+const attemptId = (of: { model: string; batch: string; partition: string; attempt: number }): string =>
+  `bat_${of.model}_${of.batch}_${of.partition}_${of.attempt}`
+
+/** The next attempt of a partition whose version was rolled back. Where a firing has asked for it, with the same paths and query. */
+export function withdrawnPartition(
+  model: string,
+  batch: BatchDefinition,
+  { partition, attempt, request }: { partition: string; attempt: number; request: Record<string, unknown> },
+) {
+  const again = { attempt: attempt + 1, reason: 'withdrawn' } as const
+  if (batch.partition !== undefined)
+    return partitionOf({ model, batch, values: { date: partition }, ...again })
+  const id = attemptId({ model, batch: batch.name, partition, attempt: again.attempt })
+  return { model, batch: batch.name, partition, id, request: { ...request, id }, ...again }
 }

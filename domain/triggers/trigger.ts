@@ -1,9 +1,18 @@
-/** Defines the triggers of a model file: what a retraining waits for besides the clock, and what has been seen of it. */
+/** Defines the triggers of a model file: what a retraining or a batch waits for, and what has been seen of it. */
 import type { Features } from '../model/features.ts'
 import type { OwnRetraining } from '../monitoring/retraining-triggers.ts'
 import type { HyperparameterValues } from '../training/overrides.ts'
 
-/** One trigger of a model file; its name is unique in the model. */
+/** The times of a retraining or a batch. */
+export interface StartSchedule {
+  /** A cron expression, in UTC, or a period. */
+  cron?: string
+  everyMs?: number
+  /** A start missed by no more than this is made up for. */
+  catchUpMs: number
+}
+
+/** One trigger of a model file; its name is unique in the model. Of a batch it is `<batch>.<name>`. */
 export type TriggerDefinition = { name: string } & (
   | Sensor
   /** `POST /v1/models/:name/triggers/:trigger`, with these parameters. */
@@ -52,10 +61,11 @@ export function lookEveryMs({
   batches = [],
 }: {
   triggers?: readonly TriggerDefinition[] | undefined
-  batches?: readonly unknown[] | undefined
+  batches?: readonly { triggers?: readonly TriggerDefinition[] }[] | undefined
 }): number | undefined {
   if (triggers.length + batches.length === 0) return undefined
-  return Math.min(defaultLookMs, ...triggers.filter(isSensor).map(({ everyMs }) => everyMs))
+  const all = [...triggers, ...batches.flatMap((batch) => batch.triggers ?? [])]
+  return Math.min(defaultLookMs, ...all.filter(isSensor).map(({ everyMs }) => everyMs))
 }
 
 export const defaultLookMs = 60_000
@@ -82,12 +92,14 @@ export function waitsFor(trigger: TriggerDefinition): string {
   }
 }
 
-/** One time that a trigger has fired: the row that asks for the retraining. */
+/** One time that a trigger has fired: the row that asks for the retraining or the batch. */
 export interface TriggerFiring {
   /** `fir_…` */
   id: string
   model: string
   trigger: string
+  /** The batch that it starts; a retraining when absent. */
+  batch?: string
   /** Why it has fired. */
   message: string
   evidence: Record<string, number | string | null>

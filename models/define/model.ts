@@ -107,7 +107,7 @@ export interface ModelFile<F extends Features, H extends Hyperparameters> {
   release: ReleaseSpec
   /** The schedule of retrainings, or a list with a schedule and triggers; none when absent. */
   retrain?: RetrainSpec | readonly (RetrainSpec | TriggerSpec)[]
-  /** Batch predictions of each day, by name: `{ daily: { rows: parquet('in/{date}.parquet'), partition: daily({ from: '2026-11-01' }) } }`. */
+  /** Batch predictions of each day or each firing of a trigger, by name: `{ daily: { rows: parquet('in/{date}.parquet'), partition: daily({ from: '2026-11-01' }) } }`. */
   batches?: Readonly<Record<string, ScheduledBatchSpec>>
   /** The column of the source that identifies the person of a row, such as a customer number, for erasures. */
   subject?: string

@@ -153,7 +153,8 @@ const parts: readonly Part[] = [
   },
   {
     title: 'Triggers',
-    about: 'New data and requests that start a retraining: `retrain: [cron(…), whenFile(…)]`.',
+    about:
+      'New data and requests that start a retraining or a batch: `retrain: [cron(…), whenFile(…)]`, `when: […]` of a batch.',
     file: define('triggers/triggers'),
     calls: ['whenFile', 'whenWatermark', 'afterWorkflow', 'onWebhook'],
     types: [
@@ -165,7 +166,8 @@ const parts: readonly Part[] = [
   },
   {
     title: 'Batches',
-    about: 'Rows that the champion scores day by day: [how they work](../how-to/projects/batches.md).',
+    about:
+      'Rows that the champion scores day by day or when a trigger fires: [how they work](../how-to/projects/batches.md).',
     file: define('triggers/batches'),
     calls: ['daily'],
     types: [

@@ -55,7 +55,8 @@ export async function resolveAlertsOfLeftTriggers(
     update alerts set resolved_at = now()
     where kind in ('trigger_unreadable', 'partition_failed') and resolved_at is null and not exists (
       select from models, lateral jsonb_array_elements(coalesce(definition -> 'batches', '[]')
-        || case kind when 'trigger_unreadable' then coalesce(definition -> 'triggers', '[]') else '[]' end) as kept
+        || case kind when 'trigger_unreadable' then coalesce(definition -> 'triggers', '[]')
+          || coalesce(jsonb_path_query_array(definition, '$.batches[*].triggers[*]'), '[]') else '[]' end) as kept
       where models.name = alerts.model and models.name <> all (${removed}) and dedupe_key like '%/' || (kept ->> 'name'))`)
 }
 

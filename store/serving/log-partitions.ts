@@ -49,12 +49,12 @@ const forgettable = {
   erased_requests: sql`erased_at < before`,
   // The last of each trigger stays, and so does one that has started nothing yet.
   trigger_firings: sql`fired_at < before
-    and (refused is not null or exists (select from retrainings where dedupe_key = old.id))
+    and (refused is not null or batch is not null or exists (select from retrainings where dedupe_key = old.id))
     and exists (select from trigger_firings as later
       where later.model = old.model and later.trigger = old.trigger and later.fired_at > old.fired_at)`,
   // Before their batches, because an answer names its batch.
   batch_predictions: sql`batch_id in (select id from batch_partitions join batches using (id)
-    where asked_at < before and partition < (before at time zone 'UTC')::date::text and status <> 'running')`,
+    where asked_at < before and (partition !~ '^[0-9]{4}-' or partition < (before at time zone 'UTC')::date::text) and status <> 'running')`,
 } satisfies Record<string, Sql>
 
 export type ExpiringTable = keyof typeof forgettable

@@ -1,5 +1,6 @@
-/** Stores each time that a trigger has fired. A firing waits until a retraining names it, so no second row says that it has started. */
+/** Stores each time that a trigger has fired. A firing waits until a retraining or a partition of a batch names it, so no second row says that it has started. */
 import sql from 'sql-template-tag'
+import type { FiredBatch } from '../../domain/triggers/partitions.ts'
 import type { TriggerFiring } from '../../domain/triggers/trigger.ts'
 import { ofModels, type ModelFilter } from '../database/filter.ts'
 import { rowsFrom } from '../database/from-row.ts'
@@ -7,21 +8,38 @@ import type { Database } from '../postgres.ts'
 
 /** False when it stands there already. */
 export async function insertFiring(database: Database, firing: TriggerFiring): Promise<boolean> {
-  const { id, model, trigger, message, evidence, requestedBy, overrides } = firing
+  const { id, model, trigger, batch, message, evidence, requestedBy, overrides } = firing
   return rowsFrom(database).any(sql`
-    insert into trigger_firings (id, model, trigger, message, evidence, requested_by, overrides)
-    values (${id}, ${model}, ${trigger}, ${message}, ${JSON.stringify(evidence)}, ${requestedBy ?? null},
+    insert into trigger_firings (id, model, trigger, batch, message, evidence, requested_by, overrides)
+    values (${id}, ${model}, ${trigger}, ${batch ?? null}, ${message}, ${JSON.stringify(evidence)}, ${requestedBy ?? null},
       ${overrides === undefined ? null : JSON.stringify(overrides)})
     on conflict do nothing returning id`)
 }
 
-const firing = sql`id, model, trigger, message, evidence, requested_by, overrides`
+const firing = sql`id, model, trigger, batch, message, evidence, requested_by, overrides`
 const waits = sql`refused is null and not exists (select from retrainings where dedupe_key = trigger_firings.id)`
 
-/** Those that have started nothing yet, the oldest first. */
+/** Those that have started no retraining yet, the oldest first. */
 export const listWaitingFirings = (database: Database, model: string) =>
   rowsFrom(database).list<TriggerFiring>(sql`
-    select ${firing} from trigger_firings where model = ${model} and ${waits} order by fired_at, id limit 100`)
+    select ${firing} from trigger_firings where model = ${model} and batch is null and ${waits}
+    order by fired_at, id limit 100`)
+
+/** Those of these batches that have asked for no partition yet, the oldest first. */
+export const listWaitingBatchFirings = (
+  database: Database,
+  { model, batches }: { model: string; batches: readonly string[] },
+) =>
+  rowsFrom(database).list<FiredBatch>(sql`
+    select ${firing}, fired_at from trigger_firings
+    where model = ${model} and batch = any (${batches}) and refused is null
+      and not exists (select from batch_partitions where firing = trigger_firings.id)
+    order by fired_at, id limit 1000`)
+
+/** When a trigger of each batch has fired last. */
+export const listLastBatchFirings = (database: Database, model: string) =>
+  rowsFrom(database).list<{ batch: string; firedAt: string }>(sql`
+    select batch, max(fired_at) as fired_at from trigger_firings where model = ${model} and batch is not null group by batch`)
 
 export const findFiring = (database: Database, id: string) =>
   rowsFrom(database).find<TriggerFiring>(sql`select ${firing} from trigger_firings where id = ${id}`)
@@ -48,6 +66,8 @@ export interface TriggerActivity {
   refused?: string
   /** The retraining that the last firing has started. */
   retraining?: string
+  /** The batch. */
+  scoring?: string
   outcome?: string
 }
 
@@ -58,6 +78,9 @@ export const listTriggerActivity = (database: Database, filter: ModelFilter) =>
       select distinct on (model, trigger) * from trigger_firings where ${ofModels(filter)}
       order by model, trigger, fired_at desc, id
     ), position as (select * from trigger_positions where ${ofModels(filter)})
-    select coalesce(position.model, last.model) as model, trigger, since, looked_at, problem, fired_at, last.message, refused, retrainings.id as retraining, outcome
+    select coalesce(position.model, last.model) as model, trigger, since, looked_at, problem, fired_at, last.message, refused, retrainings.id as retraining,
+      batch_partitions.id as scoring, coalesce(outcome, batches.status) as outcome
     from position full join last using (model, trigger)
-      left join retrainings on retrainings.dedupe_key = last.id and outcome is distinct from 'throttled'`)
+      left join retrainings on retrainings.dedupe_key = last.id and outcome is distinct from 'throttled'
+      left join batch_partitions on batch_partitions.firing = last.id
+      left join batches on batches.id = batch_partitions.id`)

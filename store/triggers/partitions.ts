@@ -13,14 +13,16 @@ export interface BatchPartition {
   id: string
   request: Record<string, unknown>
   reason: PartitionReason
+  /** The firing that has asked for it. */
+  firing?: string
 }
 
 /** False when it stands there already. */
 export const insertPartition = (database: Database, each: BatchPartition) =>
   rowsFrom(database).any(sql`
-    insert into batch_partitions (model, batch, partition, attempt, id, request, reason)
+    insert into batch_partitions (model, batch, partition, attempt, id, request, reason, firing)
     values (${each.model}, ${each.batch}, ${each.partition}, ${each.attempt}, ${each.id}, ${JSON.stringify(each.request)},
-      ${each.reason})
+      ${each.reason}, ${each.firing ?? null})
     on conflict do nothing returning id`)
 
 export interface PartitionState {
@@ -32,12 +34,13 @@ export interface PartitionState {
   version?: string
   /** Whether its version was rolled back. */
   withdrawn: boolean
+  request: Record<string, unknown>
 }
 
 /** The last attempt of each partition. */
 export const listPartitions = (database: Database, { model, batch }: { model: string; batch: string }) =>
   rowsFrom(database).list<PartitionState>(sql`
-    select distinct on (partition) partition, attempt, status, message, version,
+    select distinct on (partition) partition, attempt, status, message, version, request,
       coalesce(rolled_back_at is not null, false) as withdrawn
     from batch_partitions left join batches using (id) left join versions using (version)
     where batch_partitions.model = ${model} and batch = ${batch}
@@ -62,7 +65,7 @@ export async function deleteExpiredPartitions(database: Database, keepDays: numb
   const gone = await database.query(sql`
     with old as (
       delete from batch_partitions where asked_at < now() - make_interval(days => ${keepDays}::integer)
-        and partition < ((now() - make_interval(days => ${keepDays}::integer)) at time zone 'UTC')::date::text
+        and (partition !~ '^[0-9]{4}-' or partition < ((now() - make_interval(days => ${keepDays}::integer)) at time zone 'UTC')::date::text)
         and not exists (select from batches where batches.id = batch_partitions.id and status = 'running')
       returning id
     ), batch as (delete from batches using old where batches.id = old.id)

@@ -10,7 +10,7 @@ import { promisify } from 'node:util'
 import { afterAll, beforeAll, expect, it, vi } from 'vitest'
 import { triggersGroup } from '../../cli/commands/lifecycle/triggers.ts'
 import { getModel } from '../../store/registry/models.ts'
-import { listWaitingFirings } from '../../store/triggers/firings.ts'
+import { listWaitingBatchFirings, listWaitingFirings } from '../../store/triggers/firings.ts'
 import { checkout } from '../../temporal.config.ts'
 import { syncTriggers, triggersScheduleId } from '../../temporal/schedules.ts'
 import { runCommand } from '../support/command-line.ts'
@@ -125,4 +125,41 @@ it('the batches of the page are taken in, listed and asked for once a day', asyn
   expect((await run(day('2999-01-01'))).err).toContain('has not ended yet')
   expect((await run(day('2020-01-01'))).out).toContain(`bat_${model}_orders_2020-01-01_1: recorded`)
   expect((await run(day('2020-01-01'))).err).toContain('is being scored already')
+})
+
+it('the triggers of the batches of the page are taken in, listed and fired', async () => {
+  await syncExampleModel(fixture.store, models, {
+    name: model,
+    more: blockOf('model') + blockOf('when', 'batches.md'),
+  })
+  const { definition } = await getModel(fixture.store, model)
+  expect(
+    definition.batches?.map(({ triggers = [], schedule }) => [
+      ...triggers.map(({ name }) => name),
+      schedule?.cron,
+    ]),
+  ).toEqual([
+    ['nights.workflow', '0 3 * * *'],
+    ['basket.watermark', undefined],
+    ['regions.webhook', undefined],
+  ])
+  vi.stubEnv('TENURE_KEY', key)
+  const run = (line: string) => runCommand([triggersGroup], [...line.split(' ').slice(1), '--url', url])
+  for (const line of blockOf('fire', 'batches.md').split('\n')) {
+    const { code, out, err } = await run(line)
+    expect(code, err).toBe(0)
+    expect(out).toContain('recorded; it starts now')
+  }
+  const list = await run(`tenure triggers list --model ${model}`)
+  expect(list.out).toMatch(/nights.schedule +0 3 \* \* \*/)
+  expect(list.out).toMatch(/regions.webhook +a request with region/)
+  const wrong = await run(`tenure triggers fire ${model} regions.webhook --set region=asia`)
+  expect(wrong.err).toContain('region is one of eu, us')
+  expect((await run(`tenure triggers fire ${model} basket`)).err).toContain('it has file, watermark')
+  expect(
+    await listWaitingBatchFirings(fixture.store, { model, batches: ['regions', 'nights'] }),
+  ).toMatchObject([
+    { trigger: 'regions.webhook', batch: 'regions', evidence: { region: 'eu' } },
+    { trigger: 'nights.workflow', batch: 'nights' },
+  ])
 })

@@ -64,7 +64,7 @@ describe('the triggers of a model file', () => {
   })
 
   it.each([
-    [[cron('0 3 * * 1'), { every: '1 week' }], 'retrain: a model has at most one schedule, not 2'],
+    [[cron('0 3 * * 1'), { every: '1 week' }], 'retrain: at most one schedule is allowed, not 2'],
     [[whenFile('a'), whenFile('b')], 'retrain: two triggers are named file'],
     [[whenFile('a', { name: 'No' })], 'retrain.name: up to 63 lower-case letters'],
     [[whenFile('../elsewhere/*.done')], 'retrain.file.glob: a pattern inside the project is required'],
@@ -119,11 +119,70 @@ it.each([
     'ready: "done" needs {date}',
   ],
   [{ a: { rows, partition: words.daily({ from: '2026-01-01', ready: '../{date}' }) } }, 'leads elsewhere'],
-  [{ a: { rows } }, 'batches: has the wrong shape'],
+  [{ a: { rows } }, "batches.a: needs partition: daily({ from: '2026-11-01' }), or when"],
+  [{ a: { rows, when: [cron('0 0 30 2 *')] } }, 'batches.a.when.cron: "0 0 30 2 *" never fires'],
+  [
+    { a: { rows, when: [whenFile('a', { name: 'schedule' })] } },
+    'batches.a.when: a trigger is not named schedule',
+  ],
+  [
+    { a: { rows: words.parquet('{region}.parquet'), when: [cron('0 3 * * *')] } },
+    'batches.a: {region} needs a parameter region of every trigger in when: the schedule has none',
+  ],
+  [
+    {
+      a: {
+        rows: words.parquet('{region}.parquet'),
+        when: [onWebhook({ parameters: { region: words.category() } })],
+      },
+    },
+    'batches.a: {region} needs a number, or a category of letters',
+  ],
+  [
+    {
+      a: {
+        rows: words.parquet('{region}.parquet'),
+        when: [onWebhook({ parameters: { region: words.category(["eu' or '1"]) } })],
+      },
+    },
+    'batches.a: {region} needs a number, or a category of letters',
+  ],
+  [
+    { a: { rows, when: [onWebhook({ parameters: { date: number() } })] } },
+    'batches.a.when: date is the day of the firing',
+  ],
+  [
+    { a: { rows, partition, when: [onWebhook({ parameters: { region: number() } })] } },
+    'batches.a.when: a webhook of a batch with days has no parameters',
+  ],
   [{ a: { rows, partition, too: 1 } }, 'batches.a: has'],
 ])('a wrong batch %j names its mistake', (batches, issue) =>
   expect(issuesWith(undefined, batches)).toContain(issue),
 )
+
+it('a batch takes the schedule and the triggers of a retraining', () => {
+  const { batches } = define(undefined, {
+    orders: {
+      rows,
+      partition,
+      when: [cron('0 3 * * *'), whenWatermark({ table: 'a', column: 'b', every: '5 s' })],
+    },
+    regions: {
+      rows: words.parquet('in/{region}.parquet'),
+      when: [onWebhook({ parameters: { region: words.category(['eu', 'us']) } })],
+    },
+    hourly: { rows: words.parquet('in.parquet'), when: { every: '1 h' } },
+  })
+  expect(batches).toMatchObject([
+    {
+      schedule: { cron: '0 3 * * *', catchUpMs: 3_600_000 },
+      triggers: [{ name: 'orders.watermark', kind: 'watermark', everyMs: 5_000 }],
+    },
+    { triggers: [{ name: 'regions.webhook', kind: 'webhook' }] },
+    { schedule: { everyMs: 3_600_000 } },
+  ])
+  expect(lookEveryMs({ batches })).toBe(5_000)
+})
 
 it('a batch has no name of a trigger', () =>
   expect(issuesWith([whenFile('a')], { file: { rows, partition } })).toContain(

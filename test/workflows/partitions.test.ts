@@ -1,15 +1,22 @@
-/** Tests the batches of a model file on the real servers: each day is scored once, and again when its version was rolled back. */
+/** Tests the batches of a model file on the real servers: each day and each firing is scored once, and again when its version was rolled back. */
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import sql from 'sql-template-tag'
-import { afterAll, beforeAll, beforeEach, expect, it } from 'vitest'
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import { withDuck } from '../../activities/data/duckdb.ts'
 import { textLiteral } from '../../domain/sql-text.ts'
 import { partitionOf, type BatchDefinition } from '../../domain/triggers/partitions.ts'
+import type { TriggerDefinition } from '../../domain/triggers/trigger.ts'
 import { listAlerts } from '../../store/monitoring/alerts.ts'
 import { moveChampion } from '../../store/registry/champions.ts'
+import { insertFiring } from '../../store/triggers/firings.ts'
 import { insertPartition, listPartitions } from '../../store/triggers/partitions.ts'
-import type { FireTriggersOutcome } from '../../workflows/triggers/messages.ts'
+import { readSchedules, syncTriggers, triggersScheduleId } from '../../temporal/schedules.ts'
+import {
+  batchScheduleWorkflowId,
+  type FireTriggersOutcome,
+  type FireTriggersRequest,
+} from '../../workflows/triggers/messages.ts'
 import { insertModel, type Registry } from '../support/release/candidates.ts'
 import { releasePolicy as policy } from '../support/release/releases.ts'
 import { uniqueName } from '../support/servers/servers.ts'
@@ -75,13 +82,13 @@ const write = (day: string, columns = "'n' || i as name, i as x, 1.5 as y") =>
     duck.run(`copy (select ${columns} from range(5) as t(i))
       to ${textLiteral(join(pipeline.config.batchDir, model, 'in', `${day}.parquet`))} (format parquet)`),
   )
-const look = () =>
-  pipeline.client.workflow.execute<(request: { model: string }) => Promise<FireTriggersOutcome>>(
+const look = (more: { due?: string } = {}) =>
+  pipeline.client.workflow.execute<(request: FireTriggersRequest) => Promise<FireTriggersOutcome>>(
     'fireTriggers',
     {
       workflowId: uniqueName('look'),
       taskQueue: pipeline.config.taskQueues.control,
-      args: [{ model }],
+      args: [{ model, ...more }],
     },
   )
 const states = async () =>
@@ -106,7 +113,7 @@ it('scores each day that has ended once its file is there, however many looks fi
   await write(dayBefore(0))
   expect((await look()).message).toBe('0 waiting')
   const version = await promote()
-  await Promise.all(Array.from({ length: 6 }, look))
+  await Promise.all(Array.from({ length: 6 }, () => look()))
   await ended()
   const scored = (days: number) => ({ partition: dayBefore(days), attempt: 1, status: 'done', version })
   expect(await states()).toEqual([scored(3), scored(1)])
@@ -169,7 +176,7 @@ it('raises an alert for a day whose rows do not fit, scores the others, and reso
     ),
   ])
   await write(dayBefore(2))
-  const again = { model, batch, day: dayBefore(2), attempt: 2, reason: 'asked' } as const
+  const again = { model, batch, values: { date: dayBefore(2) }, attempt: 2, reason: 'asked' } as const
   await insertPartition(pipeline.store, partitionOf(again))
   await look()
   await ended(2)
@@ -178,7 +185,7 @@ it('raises an alert for a day whose rows do not fit, scores the others, and reso
 })
 
 it('waits for the marker of a day, and reads a query without one', async () => {
-  const marked = { ...batch, partition: { ...batch.partition, ready: `${model}/in/{date}.done` } }
+  const marked = { ...batch, partition: { ...batch.partition!, ready: `${model}/in/{date}.done` } }
   const { store } = pipeline
   await store.query(sql`create table flowers (id int, day date, x float8, y float8)`)
   await store.query(sql`grant select on flowers to tenure_reader`)
@@ -206,4 +213,184 @@ it('waits for the marker of a day, and reads a query without one', async () => {
   await until(async () => (await rows()).length > 0, 'the answers of the query')
   expect(await rows()).toEqual([{ key: { id: 7 } }])
   expect(await states()).toHaveLength(1)
+})
+
+describe('a batch with triggers', () => {
+  /** All rows of `in/all.parquet` at each firing. */
+  const fired = (more: Partial<BatchDefinition> = {}): BatchDefinition => ({
+    ...batch,
+    input: { kind: 'file', path: `${model}/in/all.parquet` },
+    output: { kind: 'table' },
+    partition: undefined,
+    ...more,
+  })
+  const watermark = (): TriggerDefinition => ({
+    name: 'daily.watermark',
+    kind: 'watermark',
+    everyMs: 1_000,
+    table: 'loaded',
+    column: 'at',
+  })
+  const load = (at: number) => pipeline.store.query(sql`insert into loaded values (${at})`)
+  beforeEach(async () => {
+    await pipeline.store.query(sql`create table if not exists loaded (at bigint)`)
+    await pipeline.store.query(sql`truncate loaded`)
+    await pipeline.store.query(sql`grant select on loaded to tenure_reader`)
+    await load(1)
+  })
+  const answers = () =>
+    pipeline.store.query(sql`
+      select partition, attempt, version, count(*)::float8 as rows from batch_predictions join scored_partitions using (batch_id)
+      where model = ${model} group by 1, 2, 3 order by 1`)
+
+  it('is scored once for each firing, however many looks find it, and again when its version was rolled back', async () => {
+    await define(fired({ triggers: [watermark()] }))
+    await write('all')
+    const first = await promote()
+    await look()
+    expect(await states()).toEqual([])
+    await load(2)
+    await Promise.all(Array.from({ length: 6 }, () => look()))
+    await ended()
+    expect(await answers()).toEqual([{ partition: 'all', attempt: 1, version: first, rows: 5 }])
+    await look()
+    await load(3)
+    await look()
+    await ended(2)
+    expect(await answers()).toEqual([{ partition: 'all', attempt: 2, version: first, rows: 5 }])
+    await rollBack(first)
+    const second = await promote()
+    // It is scored from where the firing said, although the model file names another file now.
+    await define(
+      fired({ triggers: [watermark()], input: { kind: 'file', path: `${model}/in/none.parquet` } }),
+    )
+    await Promise.all([look(), look(), look()])
+    await ended(3)
+    expect(await answers()).toEqual([{ partition: 'all', attempt: 3, version: second, rows: 5 }])
+    expect((await look()).message).toBe('0 waiting')
+    expect(await pipeline.store.query(sql`select from retrainings where model = ${model}`)).toEqual([])
+  })
+
+  it('keeps a firing while there is no champion and while its partition is being scored', async () => {
+    await define(fired({ triggers: [watermark()] }))
+    await write('all')
+    await look()
+    await load(2)
+    await look()
+    expect(await states()).toEqual([])
+    const version = await promote()
+    await look()
+    await ended()
+    const open = partitionOf({ model, batch: fired(), values: {}, attempt: 2, reason: 'fired' })
+    await insertPartition(pipeline.store, open)
+    await pipeline.store.query(sql`
+      insert into batches (id, model, version, input, output, requested_by) values (${open.id}, ${model}, ${version}, '{}', '{}', 'a')`)
+    await load(3)
+    await look()
+    await load(4)
+    await look()
+    expect(await states()).toMatchObject([{ partition: 'all', attempt: 2 }])
+    await pipeline.store.query(
+      sql`update batches set status = 'failed', ended_at = now() where id = ${open.id}`,
+    )
+    // The two loads are one firing, because the second came while the first waited.
+    await look()
+    await ended(3)
+    await look()
+    await load(5)
+    await look()
+    await ended(4)
+    expect(await states()).toMatchObject([{ attempt: 4, status: 'done' }])
+  })
+
+  it('scores the days that have ended when it fires, each once, and again when their version was rolled back', async () => {
+    await define({ ...batch, triggers: [watermark()] })
+    for (const days of [3, 2]) await write(dayBefore(days))
+    const first = await promote()
+    await look()
+    expect(await states()).toEqual([])
+    await load(2)
+    await Promise.all([look(), look(), look()])
+    await ended()
+    const scored = (days: number, attempt: number, version: string) => ({
+      partition: dayBefore(days),
+      attempt,
+      status: 'done',
+      version,
+    })
+    expect(await states()).toEqual([scored(3, 1, first), scored(2, 1, first)])
+    // Its file is late: the firing has said that the day may be scored.
+    await write(dayBefore(1))
+    await look()
+    await ended()
+    await rollBack(first)
+    const second = await promote()
+    await look()
+    await ended(2)
+    expect(await states()).toEqual([3, 2, 1].map((days) => scored(days, 2, second)))
+  })
+
+  it('takes its parameters from the request', async () => {
+    const webhook: TriggerDefinition = {
+      name: 'daily.webhook',
+      kind: 'webhook',
+      parameters: { region: { kind: 'category', values: ['eu', 'us'] } },
+    }
+    await define(
+      fired({ input: { kind: 'file', path: `${model}/in/{region}.parquet` }, triggers: [webhook] }),
+    )
+    for (const region of ['eu', 'us']) await write(region)
+    const version = await promote()
+    for (const [place, region] of ['eu', 'us', 'eu'].entries())
+      await insertFiring(pipeline.store, {
+        id: `fir_${model}_${place}`,
+        model,
+        trigger: webhook.name,
+        batch: 'daily',
+        message: 'fired by olga',
+        evidence: { region },
+      })
+    await look()
+    await ended()
+    // The second request for the same region waits until the first is scored.
+    await look()
+    await until(async () => (await answers())[0]?.['attempt'] === 2, 'the second request')
+    expect(await answers()).toEqual([
+      { partition: 'region=eu', attempt: 2, version, rows: 5 },
+      { partition: 'region=us', attempt: 1, version, rows: 5 },
+    ])
+  })
+
+  it('has a schedule of its own, which is deleted with the batch', async () => {
+    const { client, config } = pipeline
+    const scheduled = fired({ schedule: { cron: '0 3 1 1 *', catchUpMs: 1_000 } })
+    await define(scheduled)
+    await write('all')
+    await promote()
+    const { control } = config.taskQueues
+    await syncTriggers(client, { name: model, batches: [scheduled] }, control)
+    const handle = client.schedule.getHandle(batchScheduleWorkflowId(model, 'daily'))
+    expect((await handle.describe()).spec.calendars).toHaveLength(1)
+    await look()
+    expect(await states()).toEqual([])
+    await handle.trigger()
+    await until(async () => (await answers()).length > 0, 'the answers')
+    expect(await answers()).toMatchObject([{ partition: 'all', attempt: 1, rows: 5 }])
+    // A batch that the model file has no more, or without a schedule, is not scored.
+    await look({ due: 'gone' })
+    await define(fired({ triggers: [watermark()] }))
+    await look({ due: 'daily' })
+    expect(await states()).toHaveLength(1)
+    const listed = async () => {
+      const all = await readSchedules(client)
+      return all.has(batchScheduleWorkflowId(model, 'daily')) ? all : undefined
+    }
+    await until(async () => (await listed()) !== undefined, 'the schedule in the list')
+    await syncTriggers(client, { name: model }, control, await listed())
+    await expect(handle.describe()).rejects.toThrow()
+    await client.schedule
+      .getHandle(triggersScheduleId(model))
+      .delete()
+      .catch(() => {})
+  })
 })

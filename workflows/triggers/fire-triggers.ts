@@ -1,17 +1,18 @@
 /**
- * Looks once at what the triggers of a model wait for, and starts what has fired. The schedule of the model's triggers runs it, and a
- * webhook at once. Every state is in the database, so a run that is lost costs one interval.
+ * Looks once at what the triggers of a model wait for, and starts what has fired. The schedule of the model's triggers runs it, that of
+ * a batch when it is due, and a webhook at once. Every state is in the database, so a run that is lost costs one interval.
  */
 import {
   ParentClosePolicy,
   proxyActivities,
   setCurrentDetails,
   upsertSearchAttributes,
+  workflowInfo,
 } from '@temporalio/workflow'
 import type { ControlActivities } from '../../activities/control-activities.ts'
 import type { batchPredict } from '../batch.ts'
 import { batchWorkflowId, retrainWorkflowId } from '../messages.ts'
-import { field, parseInput } from '../input/parse-input.ts'
+import { field, optional, parseInput } from '../input/parse-input.ts'
 import type { retrain } from '../retrain.ts'
 import { startUnlessRunning } from '../start-child.ts'
 import type { FireTriggersOutcome, FireTriggersRequest } from './messages.ts'
@@ -25,9 +26,15 @@ const { lookAtTriggers } = proxyActivities<Pick<ControlActivities, 'lookAtTrigge
 })
 
 export async function fireTriggers(given: FireTriggersRequest): Promise<FireTriggersOutcome> {
-  const { model } = parseInput<FireTriggersRequest>(given, { model: field.name })
+  const { model, due } = parseInput<FireTriggersRequest>(given, {
+    model: field.name,
+    due: optional(field.name),
+  })
   upsertSearchAttributes({ Model: [model] })
-  const { start, waiting, problems, batches } = await lookAtTriggers({ model })
+  const { start, waiting, problems, batches } = await lookAtTriggers({
+    model,
+    due: due === undefined ? undefined : { batch: due, id: `fir_${workflowInfo().firstExecutionRunId}` },
+  })
   const started =
     start &&
     (await startUnlessRunning<typeof retrain>('retrain', {

@@ -3,8 +3,13 @@
 /** One id per model. */
 export const triggersWorkflowId = (model: string): string => `trigger/${model}`
 
+/** One id per scheduled batch. */
+export const batchScheduleWorkflowId = (model: string, batch: string): string => `score/${model}/${batch}`
+
 export interface FireTriggersRequest {
   model: string
+  /** The batch whose schedule is due; the triggers are looked at when absent. */
+  due?: string
 }
 
 export interface FireTriggersOutcome {

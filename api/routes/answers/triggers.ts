@@ -9,6 +9,7 @@ export const triggersAnswer = schemaOfFields({
         fired_at: timeField,
         message: textField,
         retraining: textField,
+        scoring: textField,
         outcome: textField,
         looked_at: timeField,
         next_at: timeField,

@@ -15,7 +15,7 @@ const parameters = z
 export const triggerRoutes = (deps: ApiDeps): RouteDefinition[] => [
   defineRoute('get', '/v1/triggers', viewers, {
     summary:
-      'List triggers of retrainings with their last firing, the next look and the reason for not firing.',
+      'List triggers of retrainings and batches with their last firing, the next look and the reason for not firing.',
     answers: { 200: 'The triggers' },
     answerSchema: triggersAnswer,
     query: z.strictObject({ model: modelName.optional() }),
@@ -24,8 +24,9 @@ export const triggerRoutes = (deps: ApiDeps): RouteDefinition[] => [
     },
   }),
   defineRoute('post', '/v1/models/:name/triggers/:trigger', startRoles.retrain, {
-    summary: 'Fire a trigger of the model file: start its retraining, or record it until one can start.',
-    answers: { 202: 'The firing is recorded, and starts one retraining' },
+    summary:
+      'Fire a trigger of the model file: start its retraining or batch, or record it until one can start.',
+    answers: { 202: 'The firing is recorded, and starts one retraining or batch' },
     answerSchema: triggerFiredAnswer,
     body: z.strictObject({ parameters: parameters.default({}) }),
     async handle({ actor, params, body, command }) {

@@ -40,20 +40,35 @@ export async function fireTrigger(
   requireModelAccess(actor, name)
   const { name: model, definition } = await getModel(store, name)
   const { triggers = [], batches = [] } = definition
-  const batch = batches.find((each) => each.name === trigger)
-  if (batch !== undefined) return askAgain(deps, actor, { model, batch, parameters })
-  const declared = triggers.find((each) => each.name === trigger)
+  const daily = batches.find((each) => each.name === trigger && each.partition !== undefined)
+  if (daily !== undefined) return askAgain(deps, actor, { model, batch: daily, parameters })
+  const batch = batches.find((each) => each.triggers?.some(({ name: own }) => own === trigger))
+  const declared = [...triggers, ...(batch?.triggers ?? [])].find((each) => each.name === trigger)
   if (declared === undefined) {
-    const names = [...triggers, ...batches].map((each) => each.name).join(', ') || 'no triggers'
+    const ofBatches = batches.flatMap((each) => [
+      ...(each.partition === undefined ? [] : [each]),
+      ...(each.triggers ?? []),
+    ])
+    const names = [...triggers, ...ofBatches].map((each) => each.name).join(', ') || 'no triggers'
     throw new DomainError('not_found', `${model} has no trigger ${JSON.stringify(trigger)}: it has ${names}`)
   }
   const issues = issuesOfParameters(declared, parameters)
   if (issues.length > 0) throw new DomainError('invalid_request', issues.join('; '), { issues })
-  const overrides = overridesIn(definition.hyperparameters, parameters)
+  // Parameters of a batch stand in its paths and its query.
+  const overrides = batch === undefined ? overridesIn(definition.hyperparameters, parameters) : undefined
   requireOverrides(definition, overrides)
   const id = `fir_${requestId}`
   const message = `fired by ${actor.name}`
-  const firing = { id, model, trigger, message, evidence: parameters, requestedBy: actor.name, overrides }
+  const firing = {
+    id,
+    model,
+    trigger,
+    batch: batch?.name,
+    message,
+    evidence: parameters,
+    requestedBy: actor.name,
+    overrides,
+  }
   await store.transaction(async (database) => {
     if (await insertFiring(database, firing))
       await auditFiring(database, actor, { id, model, trigger, parameters })
@@ -79,7 +94,8 @@ async function askAgain(
     const last = known.find(({ partition }) => partition === day)
     if (last !== undefined && (last.status === undefined || last.status === 'running'))
       throw new DomainError('command_refused', `the day ${day} of ${batch.name} is being scored already`)
-    const asked = partitionOf({ model, batch, day, attempt: (last?.attempt ?? 0) + 1, reason: 'asked' })
+    const attempt = (last?.attempt ?? 0) + 1
+    const asked = partitionOf({ model, batch, values: { date: day }, attempt, reason: 'asked' })
     if (await insertPartition(database, asked))
       await auditFiring(database, actor, { id: asked.id, model, trigger: batch.name, parameters })
     return asked.id
@@ -112,7 +128,7 @@ async function wake({ temporal, log }: CommandDeps, model: string): Promise<stri
       return `recorded; the triggers are paused (${state.note ?? 'no note'}), and it starts when they are resumed`
     const request: FireTriggersRequest = { model }
     await startUnlessOpen(temporal, { type: 'fireTriggers', workflowId, request, joinsOpenRun: true })
-    return 'recorded; it starts now, or when the running retraining has ended'
+    return 'recorded; it starts now, or when the running retraining or batch has ended'
   } catch (error) {
     log.warn({ model, error: String(error) }, 'the triggers were not woken')
     return 'recorded; it starts when Temporal is back'

@@ -1,13 +1,13 @@
 /** Lists the triggers of models with what they have done last, when they look next, and why one does not fire. */
 import type { ModelDefinition } from '../../../domain/model-definition.ts'
-import type { BatchDefinition } from '../../../domain/triggers/partitions.ts'
-import { waitsFor, type TriggerDefinition } from '../../../domain/triggers/trigger.ts'
+import { batchScheduleName, isFired, type BatchDefinition } from '../../../domain/triggers/partitions.ts'
+import { waitsFor, type StartSchedule, type TriggerDefinition } from '../../../domain/triggers/trigger.ts'
 import { listPartitionActivity, type PartitionActivity } from '../../../store/triggers/partitions.ts'
 import { listModels } from '../../../store/registry/models.ts'
 import { listTriggerActivity, type TriggerActivity } from '../../../store/triggers/firings.ts'
 import type { ListedSchedule, ListedSchedules } from '../../../temporal/schedules.ts'
 import { retrainWorkflowId } from '../../../workflows/messages.ts'
-import { triggersWorkflowId } from '../../../workflows/triggers/messages.ts'
+import { batchScheduleWorkflowId, triggersWorkflowId } from '../../../workflows/triggers/messages.ts'
 import type { Actor } from '../../auth/authentication.ts'
 import { filterVisible } from '../../auth/authorization.ts'
 import type { ApiDeps } from '../../deps.ts'
@@ -22,6 +22,8 @@ export interface ListedTrigger {
   firedAt?: string
   message?: string
   retraining?: string
+  /** The batch prediction. */
+  scoring?: string
   outcome?: string
   lookedAt?: string
   /** Fires then, or looks then; absent while Temporal does not answer. */
@@ -57,29 +59,77 @@ export async function listTriggerStates(
         isKnown: schedules !== undefined,
       }),
     ),
-    ...(definition.batches ?? []).map((batch) => batchRowOf(name, batch, scored, schedules)),
+    ...(definition.batches ?? []).flatMap((batch) => [
+      batchRowOf(name, batch, scored, schedules),
+      ...batchScheduleOf(name, batch, done, schedules),
+      ...(batch.triggers ?? []).map((trigger) =>
+        rowOf(trigger, {
+          model: name,
+          activity: done.find((each) => each.model === name && each.trigger === trigger.name),
+          schedule: schedules?.get(triggersWorkflowId(name)),
+          isKnown: schedules !== undefined,
+          startsLater: batch.partition !== undefined,
+        }),
+      ),
+    ]),
   ])
 }
 
 function batchRowOf(
   model: string,
-  { name, input, partition }: BatchDefinition,
+  { name, input, partition, ...batch }: BatchDefinition,
   scored: readonly PartitionActivity[],
   schedules: ListedSchedules | undefined,
 ): ListedTrigger {
   const schedule = schedules?.get(triggersWorkflowId(model))
   const last = scored.find((each) => each.model === model && each.batch === name)
-  const what = partition.ready ?? (input.kind === 'file' ? input.path : 'the end of the day')
+  const file = partition?.ready ?? (input.kind === 'file' ? input.path : undefined)
+  const what = [...(isFired(batch) ? ['its triggers'] : []), ...(file === undefined ? [] : [file])]
   const failed = last === undefined || last.failed === 0 ? undefined : `${last.failed} partition(s) failed`
   return {
     model,
     trigger: name,
     kind: 'batch',
-    waitsFor: `${what}, each day from ${partition.from}`,
+    waitsFor:
+      partition === undefined
+        ? 'its triggers'
+        : `${what.join(' and ') || 'the end of the day'}, each day from ${partition.from}`,
     firedAt: last?.askedAt,
     message: last && `${last.partition}: ${last.message ?? last.status ?? 'waits for its start'}`,
     nextAt: schedule?.paused === true ? undefined : schedule?.nextAt,
     problem: [problemOf(schedule, schedules !== undefined), failed].filter(Boolean).join('; ') || undefined,
+  }
+}
+
+/** Its schedule, which starts it besides the triggers. */
+function batchScheduleOf(
+  model: string,
+  batch: Pick<BatchDefinition, 'name' | 'schedule'>,
+  done: readonly TriggerActivity[],
+  schedules: ListedSchedules | undefined,
+): ListedTrigger[] {
+  if (batch.schedule === undefined) return []
+  const trigger = batchScheduleName(batch.name)
+  const { scoring, outcome } = done.find((each) => each.model === model && each.trigger === trigger) ?? {}
+  const schedule = schedules?.get(batchScheduleWorkflowId(model, batch.name))
+  return [{ ...timesOf(model, trigger, batch.schedule, schedule, schedules !== undefined), scoring, outcome }]
+}
+
+function timesOf(
+  model: string,
+  trigger: string,
+  { cron, everyMs = 0 }: StartSchedule,
+  schedule: ListedSchedule | undefined,
+  isKnown: boolean,
+): ListedTrigger {
+  return {
+    model,
+    trigger,
+    kind: 'schedule',
+    waitsFor: cron ?? `every ${everyMs / 3_600_000} h`,
+    firedAt: schedule?.lastAt,
+    nextAt: schedule?.paused === true ? undefined : schedule?.nextAt,
+    problem: problemOf(schedule, isKnown),
   }
 }
 
@@ -89,18 +139,7 @@ function scheduleOf(
 ): ListedTrigger[] {
   if (retrain === undefined) return []
   const schedule = schedules?.get(retrainWorkflowId(name))
-  const waits = retrain.cron ?? `every ${(retrain.everyMs ?? 0) / 3_600_000} h`
-  return [
-    {
-      model: name,
-      trigger: 'schedule',
-      kind: 'schedule',
-      waitsFor: waits,
-      firedAt: schedule?.lastAt,
-      nextAt: schedule?.paused === true ? undefined : schedule?.nextAt,
-      problem: problemOf(schedule, schedules !== undefined),
-    },
-  ]
+  return [timesOf(name, 'schedule', retrain, schedule, schedules !== undefined)]
 }
 
 function rowOf(
@@ -110,12 +149,14 @@ function rowOf(
     activity: TriggerActivity | undefined
     schedule: ListedSchedule | undefined
     isKnown: boolean
+    /** Whether a firing starts days of its own, and nothing waits for its start. */
+    startsLater?: boolean
   },
 ): ListedTrigger {
-  const { model, activity, schedule, isKnown } = known
-  const { firedAt, message, retraining, outcome, lookedAt, problem, refused } = activity ?? {}
-  const waits =
-    firedAt === undefined || retraining !== undefined ? undefined : 'the last firing waits for its start'
+  const { model, activity, schedule, isKnown, startsLater = false } = known
+  const { firedAt, message, retraining, scoring, outcome, lookedAt, problem, refused } = activity ?? {}
+  const isStarted = firedAt === undefined || startsLater || (retraining ?? scoring) !== undefined
+  const waits = isStarted ? undefined : 'the last firing waits for its start'
   return {
     model,
     trigger: trigger.name,
@@ -124,6 +165,7 @@ function rowOf(
     firedAt,
     message,
     retraining,
+    scoring,
     outcome,
     lookedAt,
     nextAt: schedule?.paused === true || trigger.kind === 'webhook' ? undefined : schedule?.nextAt,

@@ -1,4 +1,4 @@
-/** `tenure triggers`: lists what starts retrainings, and fires a trigger. */
+/** `tenure triggers`: lists what starts retrainings and batches, and fires a trigger. */
 import { path } from '../../client/client.ts'
 import type { CommandGroup } from '../../program.ts'
 import { orDash, time } from '../format.ts'
@@ -17,7 +17,7 @@ interface TriggerAnswer {
 
 export const triggersGroup: CommandGroup = {
   name: 'triggers',
-  summary: 'List what starts retrainings, and fire a trigger',
+  summary: 'List what starts retrainings and batches, and fire a trigger',
   commands: [
     listCommand<TriggerAnswer>({
       summary: 'List the triggers of model files',

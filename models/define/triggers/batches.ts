@@ -1,8 +1,11 @@
-/** Compiles the `batches` of a model file: rows that the champion scores day by day. */
+/** Compiles the `batches` of a model file: rows that the champion scores day by day, or when a trigger fires. */
 import { issueOfPath, issuesOfBatch, type BatchSpec } from '../../../domain/model/batch-spec.ts'
 import {
-  batchOfDay,
+  batchTriggerName,
+  batchWith,
   isDay,
+  isFired,
+  placeholdersOf,
   type BatchDefinition,
   type DailyPartition,
 } from '../../../domain/triggers/partitions.ts'
@@ -10,15 +13,23 @@ import type { SourceSpec } from '../data/source.ts'
 import { durationAt, type Duration } from '../duration.ts'
 import { fieldNames, reportUnknown } from '../fields.ts'
 import type { IssueCollector } from '../issues.ts'
+import { compileStarts, type RetrainSpec } from './retrain.ts'
+import type { TriggerSpec } from './triggers.ts'
 
 export interface ScheduledBatchSpec {
   /**
-   * The rows of one day: `parquet('in/{date}.parquet')` or `csv(…)`, a file below the directory for batches, or
-   * `postgres({ rows: "select … where day = '{date}'" })`.
+   * The rows: `parquet('in/{date}.parquet')` or `csv(…)`, a file below the directory for batches, or
+   * `postgres({ rows: "select … where day = '{date}'" })`. Without `partition`, `{date}` is the day of the firing, and parameters of the
+   * webhook stand in braces too: `{region}`.
    */
   rows: SourceSpec
-  /** The days: `daily({ from: '2026-11-01' })`. */
-  partition: DailySpec
+  /** The days: `daily({ from: '2026-11-01' })`. Each firing of `when` scores all rows when absent. */
+  partition?: DailySpec
+  /**
+   * What starts it: `[cron('0 3 * * *'), whenFile(…), whenWatermark(…), afterWorkflow(…), onWebhook(…)]`, as of `retrain`. Days are scored when
+   * they are complete when absent, and at the next firing otherwise.
+   */
+  when?: RetrainSpec | readonly (RetrainSpec | TriggerSpec)[]
   /** A Parquet file below the directory for batches, such as `out/{date}.parquet`; the table `batch_predictions` when absent. */
   to?: string
   /** The columns that are copied to the answers, to identify the rows. */
@@ -39,7 +50,7 @@ export type DailySpec = { kind: 'daily' } & DailyOptions
 /** One partition a day, each scored once: `daily({ from: '2026-11-01', after: '2 h' })`. */
 export const daily = (options: DailyOptions): DailySpec => ({ ...options, kind: 'daily' })
 
-const fields = fieldNames<ScheduledBatchSpec>({ rows: 0, partition: 0, to: 0, key: 0 })
+const fields = fieldNames<ScheduledBatchSpec>({ rows: 0, partition: 0, when: 0, to: 0, key: 0 })
 const dailyFields = fieldNames<DailySpec>({ kind: 0, from: 0, after: 0, ready: 0 })
 const anyDay = '2026-11-01'
 
@@ -55,26 +66,93 @@ export function compileBatches(
         `a name has up to 63 lower-case letters, digits and hyphens, not ${JSON.stringify(name)}`,
       )
     reportUnknown(report, place, spec, fields)
+    const { partition, when } = spec
     const batch: BatchDefinition = {
       name,
       input: compileRows(report, place, spec.rows),
       output: spec.to === undefined ? { kind: 'table' } : { kind: 'file', path: spec.to },
       key: [...(spec.key ?? [])],
-      partition: compileDaily(report, place, spec.partition),
+      partition: partition === undefined ? undefined : compileDaily(report, place, partition),
+      ...(when === undefined ? {} : compileWhen(report, place, name, [when].flat())),
     }
-    for (const issue of issuesOfBatch(batchOfDay(name, batch, anyDay))) report(place, issue)
-    const { input, output } = batch
-    for (const text of [
-      input.kind === 'file' ? input.path : input.query,
-      ...(output.kind === 'file' ? [output.path] : []),
-    ])
-      if (!text.includes('{date}'))
-        report(
-          place,
-          `${JSON.stringify(text.slice(0, 80))} needs {date}: every day would read or write the same`,
-        )
+    if (partition === undefined && !isFired(batch))
+      report(place, `needs partition: daily({ from: '${anyDay}' }), or when: [cron('0 3 * * *')]`)
+    const sample = partition === undefined ? checkParameters(report, place, batch) : {}
+    for (const issue of issuesOfBatch(batchWith(name, batch, { ...sample, date: anyDay })))
+      report(place, issue)
+    if (partition !== undefined) checkDaily(report, place, batch)
     return batch
   })
+}
+
+function compileWhen(
+  report: IssueCollector,
+  place: string,
+  batch: string,
+  spec: readonly (RetrainSpec | TriggerSpec)[],
+): Pick<BatchDefinition, 'schedule' | 'triggers'> {
+  const { schedule, triggers } = compileStarts(report, `${place}.when`, spec)
+  if (triggers?.some(({ name }) => name === 'schedule'))
+    report(`${place}.when`, 'a trigger is not named schedule: that is the name of the cron(…)')
+  return {
+    schedule,
+    triggers: triggers?.map((each) => ({ ...each, name: batchTriggerName(batch, each.name) })),
+  }
+}
+
+function checkDaily(report: IssueCollector, place: string, batch: BatchDefinition): void {
+  const { input, output, triggers = [] } = batch
+  for (const text of [
+    input.kind === 'file' ? input.path : input.query,
+    ...(output.kind === 'file' ? [output.path] : []),
+  ])
+    if (!text.includes('{date}'))
+      report(
+        place,
+        `${JSON.stringify(text.slice(0, 80))} needs {date}: every day would read or write the same`,
+      )
+  if (triggers.some((each) => each.kind === 'webhook' && Object.keys(each.parameters).length > 0))
+    report(`${place}.when`, 'a webhook of a batch with days has no parameters: the days are its partitions')
+}
+
+/** What may stand between quotes in a query and in a path. */
+const plainValue = /^[\w.-]{1,100}$/
+
+/** Every firing must know each name in braces. Returns values that fit. */
+function checkParameters(
+  report: IssueCollector,
+  place: string,
+  batch: BatchDefinition,
+): Record<string, string> {
+  const { schedule, triggers = [] } = batch
+  const names = placeholdersOf(batch).filter((name) => name !== 'date')
+  const sample: Record<string, string> = {}
+  for (const trigger of triggers)
+    if (trigger.kind === 'webhook' && 'date' in trigger.parameters)
+      report(`${place}.when`, 'date is the day of the firing: give the parameter another name')
+  for (const name of names) {
+    const without = triggers.find((each) => each.kind !== 'webhook' || !(name in each.parameters))
+    if (schedule !== undefined || without !== undefined) {
+      const which = schedule === undefined ? without?.name : 'the schedule'
+      report(place, `{${name}} needs a parameter ${name} of every trigger in when: ${which} has none`)
+    }
+    for (const { parameters } of triggers.filter((each) => each.kind === 'webhook')) {
+      const parameter = parameters[name]
+      if (parameter === undefined) continue
+      const values = parameter.kind === 'category' ? (parameter.values ?? []) : ['1']
+      sample[name] ??= values[0] ?? '1'
+      if (
+        parameter.missing === 'fill' ||
+        values.length === 0 ||
+        !values.every((each) => plainValue.test(each))
+      )
+        report(
+          place,
+          `{${name}} needs a number, or a category of letters, digits, "_", "." and "-", that is always sent`,
+        )
+    }
+  }
+  return sample
 }
 
 function compileRows(report: IssueCollector, place: string, rows: SourceSpec): BatchSpec['input'] {

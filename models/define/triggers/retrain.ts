@@ -1,5 +1,6 @@
 /** Compiles the `retrain` of a model file: the schedule of retrainings and their triggers. Drift and lost quality start others. */
-import type { ModelDefinition, RetrainSchedule } from '../../../domain/model-definition.ts'
+import type { ModelDefinition } from '../../../domain/model-definition.ts'
+import type { StartSchedule, TriggerDefinition } from '../../../domain/triggers/trigger.ts'
 import { durationAt, type Duration } from '../duration.ts'
 import { reportUnknown } from '../fields.ts'
 import type { IssueCollector } from '../issues.ts'
@@ -21,23 +22,32 @@ export function compileRetrain(
   report: IssueCollector,
   spec: RetrainSpec | readonly (RetrainSpec | TriggerSpec)[],
 ): Pick<ModelDefinition, 'retrain' | 'triggers'> {
-  if (!isList(spec)) return { retrain: compileSchedule(report, 'retrain', spec) }
+  const { schedule, triggers } = compileStarts(report, 'retrain', isList(spec) ? spec : [spec])
+  return { retrain: schedule, triggers }
+}
+
+/** What starts a retraining or a batch: at most one schedule and any number of triggers. */
+export function compileStarts(
+  report: IssueCollector,
+  place: string,
+  spec: readonly (RetrainSpec | TriggerSpec)[],
+): { schedule?: StartSchedule; triggers?: TriggerDefinition[] } {
   const isTrigger = (each: RetrainSpec | TriggerSpec): each is TriggerSpec =>
     typeof each === 'object' && 'kind' in each
   const schedules = spec.filter((each): each is RetrainSpec => !isTrigger(each))
   if (schedules.length > 1)
-    report('retrain', `a model has at most one schedule, not ${schedules.length}: join them in one cron(…)`)
-  const [retrain] = schedules.map((each) => compileSchedule(report, 'retrain', each))
-  const triggers = spec.filter(isTrigger).map((each) => compileTrigger(report, 'retrain', each))
+    report(place, `at most one schedule is allowed, not ${schedules.length}: join them in one cron(…)`)
+  const [schedule] = schedules.map((each) => compileSchedule(report, place, each))
+  const triggers = spec.filter(isTrigger).map((each) => compileTrigger(report, place, each))
   const names = triggers.map(({ name }) => name)
   for (const name of new Set(names.filter((each, place) => names.indexOf(each) < place)))
-    report('retrain', `two triggers are named ${name}: give one of them a name of its own, { name: '…' }`)
-  return { retrain, triggers: triggers.length === 0 ? undefined : triggers }
+    report(place, `two triggers are named ${name}: give one of them a name of its own, { name: '…' }`)
+  return { schedule, triggers: triggers.length === 0 ? undefined : triggers }
 }
 
 const isList = <T>(given: T | readonly T[]): given is readonly T[] => Array.isArray(given)
 
-function compileSchedule(report: IssueCollector, place: string, spec: RetrainSpec): RetrainSchedule {
+function compileSchedule(report: IssueCollector, place: string, spec: RetrainSpec): StartSchedule {
   if (typeof spec !== 'object')
     throw new TypeError(
       `{ every: '1 week' } or { cron: '0 3 * * 1' } is required, not ${JSON.stringify(spec)}`,

@@ -1,4 +1,4 @@
-/** Makes and compiles the triggers of a model file: new data that a retraining waits for, and requests. */
+/** Makes and compiles the triggers of a model file: new data that a retraining or a batch waits for, and requests. */
 import { sourceNamePattern } from '../../../domain/canary/external/external-policy.ts'
 import type { Features } from '../../../domain/model/features.ts'
 import type { TriggerDefinition } from '../../../domain/triggers/trigger.ts'

@@ -1,6 +1,15 @@
 /** Tests which days of a batch have ended, and what a day stands for. */
 import { expect, it } from 'vitest'
-import { batchOfDay, endedDays, isDay, markerOf, maxDays } from '../../../domain/triggers/partitions.ts'
+import {
+  batchWith,
+  endedDays,
+  isDay,
+  markerOf,
+  maxDays,
+  partitionNameOf,
+  valuesOfFiring,
+  type BatchDefinition,
+} from '../../../domain/triggers/partitions.ts'
 
 const at = (time: string) => Date.parse(time)
 
@@ -26,13 +35,32 @@ it('a day stands for {date} in the paths and the query', () => {
     key: ['id'],
     partition: { from: '2026-01-01', afterMs: 0 },
   }
-  expect(batchOfDay('iris', batch, '2026-01-02')).toEqual({
+  expect(batchWith('iris', batch, { date: '2026-01-02' })).toEqual({
     model: 'iris',
     input: { kind: 'sql', query: "select '2026-01-02'" },
     output: { kind: 'file', path: 'out/2026-01-02/2026-01-02.parquet' },
     key: ['id'],
   })
   expect(markerOf(batch, '2026-01-02')).toBeUndefined()
+})
+
+it('a firing stands for its day and its parameters, and attempts of the same ones replace each other', () => {
+  const batch = (path: string): BatchDefinition => ({
+    name: 'a',
+    input: { kind: 'file', path },
+    output: { kind: 'table' },
+    key: [],
+  })
+  const firing = { evidence: { region: 'eu', epochs: 3, file: 'b' }, firedAt: '2026-11-22T23:59:59Z' }
+  const nameOf = (path: string) => partitionNameOf(valuesOfFiring(batch(path), firing))
+  expect(nameOf('in.csv')).toBe('all')
+  expect(nameOf('{date}.csv')).toBe('2026-11-22')
+  expect(nameOf('{region}/{epochs}.csv')).toBe('epochs=3,region=eu')
+  expect(nameOf('{region}/{date}.csv')).toBe('2026-11-22,region=eu')
+  expect(batchWith('iris', batch('{region}/{other}.csv'), { region: 'eu' }).input).toEqual({
+    kind: 'file',
+    path: 'eu/{other}.csv',
+  })
 })
 
 it.each([

@@ -48,7 +48,7 @@ it('an attempt of a partition is inserted once', async () => {
     key: [],
     partition: { from: '2026-11-01', afterMs: 0 },
   }
-  const asked = partitionOf({ model, batch, day: '2026-11-01', attempt: 1, reason: 'due' })
+  const asked = partitionOf({ model, batch, values: { date: '2026-11-01' }, attempt: 1, reason: 'due' })
   const inserted = await Promise.all([1, 2, 3].map(() => insertPartition(store, asked)))
   expect(inserted.filter(Boolean)).toHaveLength(1)
 })

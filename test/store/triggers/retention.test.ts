@@ -61,20 +61,28 @@ it('days of batches are deleted with their answers when they are too old to be s
   await score('asked-lately', { age: 901, asked: 10 })
   await score('running', { age: 902, status: 'running' })
   await score('young', { age: 500 })
+  await store.query(sql`
+    insert into batch_partitions (model, batch, partition, attempt, id, request, reason, asked_at)
+    values (${model}, 'fired', 'all', 1, 'fired', '{}', 'fired', now() - interval '900 days'),
+      (${model}, 'fired', 'all', 2, 'fired-lately', '{}', 'fired', now())`)
   const forget = () => deleteExpiredRows(store, { table: 'batch_predictions', keepDays: 800, limit: 1 })
   expect([await forget(), await forget(), await forget()]).toEqual([1, 1, 0])
-  expect(await deleteExpiredPartitions(store, 800)).toBe(1)
-  expect(await ids('batch_partitions')).toEqual(['asked-lately', 'running', 'young'])
+  expect(await deleteExpiredPartitions(store, 800)).toBe(2)
+  expect(await ids('batch_partitions')).toEqual(['asked-lately', 'fired-lately', 'running', 'young'])
   expect(await ids('batches')).toEqual(['asked-lately', 'running', 'young'])
 })
 
 it('alerts of triggers and batches that left the model file, or whose file was removed, are resolved', async () => {
-  const named = { triggers: [{ name: 'file' }], batches: [{ name: 'daily' }] }
+  const named = {
+    triggers: [{ name: 'file' }],
+    batches: [{ name: 'daily', triggers: [{ name: 'daily.file' }] }],
+  }
   await store.query(sql`update models set definition = definition || ${JSON.stringify(named)}::jsonb`)
   const raise = (dedupeKey: string, kind: 'trigger_unreadable' | 'partition_failed') =>
     upsertAlert(store, { dedupeKey, model, severity: 'warning', kind, message: 'm' })
   await raise(`trigger/${model}/file`, 'trigger_unreadable')
   await raise(`trigger/${model}/daily`, 'trigger_unreadable')
+  await raise(`trigger/${model}/daily.file`, 'trigger_unreadable')
   await raise(`trigger/${model}/gone`, 'trigger_unreadable')
   await raise(`partition/${model}/daily`, 'partition_failed')
   await raise(`partition/${model}/gone`, 'partition_failed')
@@ -84,6 +92,7 @@ it('alerts of triggers and batches that left the model file, or whose file was r
   expect(await open()).toEqual([
     `partition/${model}/daily`,
     `trigger/${model}/daily`,
+    `trigger/${model}/daily.file`,
     `trigger/${model}/file`,
   ])
   await resolveAlertsOfLeftTriggers(store, [model])

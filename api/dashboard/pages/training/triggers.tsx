@@ -1,4 +1,4 @@
-/** Lists the schedules and triggers of retrainings: what each waits for, its last firing, the next look and why it does not fire. */
+/** Lists the schedules and triggers of retrainings and batches: what each waits for, its last firing, the next look and why it does not fire. */
 import { z } from 'zod'
 import { modelName } from '../../../http/schemas.ts'
 import { listTriggerStates } from '../../../services/triggers/list-triggers.ts'
@@ -17,7 +17,7 @@ export const triggersPage = definePage({
   view: ({ models, triggers }, { query, target }) => (
     <>
       <h1>Triggers</h1>
-      <p>What starts retrainings, as the model files say. Drift and lost quality start others.</p>
+      <p>What starts retrainings and batches, as the model files say. Drift and lost quality start others.</p>
       <ModelFilterForm path="/triggers" label="Triggers" models={models} chosen={query.model} />
       <Live id="triggers" target={target} everyMs={5_000}>
         <section class="card">
