@@ -57,7 +57,7 @@ export async function openSession(
     // The console also reports refused requests; tests of refusals check the response itself.
     const isRefusal = /status of (403|409)/.test(message.text())
     if ((message.type() === 'error' || message.type() === 'warning') && !isRefusal)
-      problems.push(`${message.type()}: ${message.text()}`)
+      problems.push(`${message.type()}: ${message.text()} (${message.location().url})`)
   })
   context.on('request', (request) => {
     const asked = new URL(request.url())
