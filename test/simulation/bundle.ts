@@ -30,6 +30,13 @@ export async function bundle(plant?: Plant): Promise<{ file: string; remove: () 
     logLevel: 'error',
     plugins: [
       {
+        name: 'clock',
+        setup({ onResolve }) {
+          const path = join(root, 'test/simulation/timers-promises.ts')
+          onResolve({ filter: /^node:timers\/promises$/ }, () => ({ path }))
+        },
+      },
+      {
         name: 'plant',
         setup({ onLoad }) {
           if (plant === undefined) return

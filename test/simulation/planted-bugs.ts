@@ -359,4 +359,14 @@ export const plants: readonly Plant[] = [
       "if (failed === '')\n        return { kind: 'refused'",
     ),
   ),
+  scripted(
+    'question-to-temporal-is-lost',
+    plant(
+      'question-without-limit',
+      'a watch waits for ever for an answer of Temporal',
+      'activities/release/temporal-reachable.ts',
+      'await Promise.race([answer, pause(freshMs, false, { ref: false })])',
+      'await answer',
+    ),
+  ),
 ]

@@ -301,4 +301,17 @@ export const scripts: readonly Script[] = [
       )
     },
   },
+  {
+    name: 'question-to-temporal-is-lost',
+    says: 'The watch of a canary asks Temporal whether its workflow can be reached. The question is lost, and the link heals before a heartbeat is missed.',
+    scenario: scenario({ strategy: 'canary' }, { callers: 40 }),
+    outcomes: ['promoted'],
+    play(stage) {
+      at(stage, asks('watch', 'insertDecision'), ({ machine }) => {
+        const { world, temporal } = stage
+        world.cut(machine.name, temporal.name, true)
+        world.after(undefined, 100, () => world.cut(machine.name, temporal.name, false))
+      })
+    },
+  },
 ]

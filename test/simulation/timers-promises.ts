@@ -1,0 +1,5 @@
+/** Stands for `node:timers/promises`, whose timers would wait in real time. The global `setTimeout` is that of the world. */
+export const setTimeout = <T>(ms: number, value?: T): Promise<T | undefined> =>
+  new Promise((resolve) => void globalThis.setTimeout(() => resolve(value), ms))
+
+export const setImmediate = (): Promise<void> => setTimeout(0)
