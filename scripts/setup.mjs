@@ -5,13 +5,14 @@
 // - Heavy parts are kept in a cache outside the checkout (TENURE_CACHE, else ~/.cache/tenure) and checked by their hashes.
 // - `--verify` hashes every cached file again; `--without=temporal,postgres` leaves out servers that run elsewhere.
 // - `--report` changes nothing and prints as JSON which parts are present.
-import { accessSync, constants, mkdirSync, renameSync, rmSync, writeFileSync } from 'node:fs'
+import { accessSync, constants, mkdirSync, renameSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { takeLock } from './setup/lock.mjs'
 import { lacking, lackOfNode, remedy } from './setup/needs.mjs'
 import { newerNode } from './setup/newer-node.mjs'
 import { packages } from './setup/packages.mjs'
+import { removeAbandonedDrafts } from './setup/part.mjs'
 import { postgres, postgresHome } from './setup/postgres.mjs'
 import { processes } from './setup/processes.mjs'
 import { since, startProgress } from './setup/progress.mjs'
@@ -88,7 +89,7 @@ async function setUp() {
   const releaseCheckout = await takeLock(join(context.root, '.tenure', 'setup.lock'), waiting('checkout'))
   const releaseCache = await takeLock(join(context.cache, 'lock'), waiting('cache'))
   try {
-    rmSync(join(context.cache, 'partial'), { recursive: true, force: true })
+    removeAbandonedDrafts(context.cache)
     const due = await work()
     await demand(due)
     const installed = due.some((step) => step.name === 'packages')

@@ -5,6 +5,7 @@
 import { createHash } from 'node:crypto'
 import {
   createReadStream,
+  existsSync,
   mkdirSync,
   mkdtempSync,
   readdirSync,
@@ -19,6 +20,7 @@ import { readProperty } from './step.mjs'
 /** @typedef {{ path: string, size: number, mtimeMs: number, sha256: string }} PartFile */
 
 const RECEIPT = 'receipt.json'
+const DRAFTS = 'partial'
 
 /**
  * Returns why the part is unusable, or undefined. A file counts as intact if its size and time match the receipt; a changed time
@@ -49,9 +51,9 @@ export async function faultOf(directory, { deep = false } = {}) {
  * @returns {Promise<number>} its size in bytes
  */
 export async function makePart(directory, make) {
-  const drafts = join(directory, '..', 'partial')
+  const drafts = join(directory, '..', DRAFTS)
   mkdirSync(drafts, { recursive: true })
-  const draft = mkdtempSync(join(drafts, `${basename(directory)}-`))
+  const draft = mkdtempSync(join(drafts, `${basename(directory)}-${process.pid}-`))
   try {
     await make(draft)
     const files = []
@@ -65,6 +67,20 @@ export async function makePart(directory, make) {
     return files.reduce((sum, file) => sum + file.size, 0)
   } finally {
     rmSync(draft, { recursive: true, force: true })
+  }
+}
+
+/**
+ * Removes the drafts of processes that have ended. Parts of tests and benches are made under other locks, so a draft of a live process stays.
+ * @param {string} cache
+ */
+export function removeAbandonedDrafts(cache) {
+  const drafts = join(cache, DRAFTS)
+  if (!existsSync(drafts)) return
+  for (const name of readdirSync(drafts)) {
+    const pid = /-(\d+)-[^-]+$/.exec(name)?.[1]
+    if (pid === undefined || !existsSync(`/proc/${pid}`))
+      rmSync(join(drafts, name), { recursive: true, force: true })
   }
 }
 

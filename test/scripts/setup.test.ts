@@ -23,7 +23,7 @@ import { dirname, join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { takeLock } from '../../scripts/setup/lock.mjs'
 import { lacking, lackOfNode, remedy } from '../../scripts/setup/needs.mjs'
-import { faultOf, makePart, sha256Of } from '../../scripts/setup/part.mjs'
+import { faultOf, makePart, removeAbandonedDrafts, sha256Of } from '../../scripts/setup/part.mjs'
 import { startProgress } from '../../scripts/setup/progress.mjs'
 import { findOnPath } from '../../scripts/setup/run.mjs'
 import { cacheOf } from '../../scripts/setup/step.mjs'
@@ -103,6 +103,18 @@ describe('a cached part', () => {
     expect(readdirSync(join(home, 'partial'))).toEqual([])
     expect(await make('whole')).toBe(5)
     expect(await faultOf(join(home, 'part'), { deep: true })).toBeUndefined()
+  })
+
+  it('leaves its draft alone while its process runs', async () => {
+    let drafts: string[] = []
+    await makePart(join(home, 'part'), async (draft) => {
+      writeFileSync(join(draft, 'file'), 'whole')
+      for (const left of ['part-4194305-abcdef', 'left-by-an-older-build']) mkdirSync(join(draft, '..', left))
+      removeAbandonedDrafts(home)
+      drafts = readdirSync(join(draft, '..'))
+    })
+    expect(drafts).toEqual([expect.stringMatching(`^part-${process.pid}-`)])
+    expect(existsSync(file())).toBe(true)
   })
 
   it('is refused if a file is shorter, missing or changed', async () => {
