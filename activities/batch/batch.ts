@@ -13,6 +13,7 @@ import {
 } from '../../domain/model/batch-spec.ts'
 import { canonicalJson } from '../../domain/canonical-json.ts'
 import type { Output } from '../../domain/model/features.ts'
+import { compileReview } from '../../domain/review/band.ts'
 import { DomainError } from '../../domain/errors.ts'
 import { getManifest } from '../../store/artifacts.ts'
 import {
@@ -113,7 +114,8 @@ async function score(deps: Deps, { reader, writer, beat, id }: Run): Promise<Sco
       const answers = joined(await Promise.all(pieces), part.to - part.from)
       await explainRefused(writer, { path, manifest, scorer, part }, answers)
       const refused = answers.problems.size
-      const counted = { shard: part.shard, rows: part.to - part.from, refused }
+      const forReview = countForReview(manifest.output, answers)
+      const counted = { shard: part.shard, rows: part.to - part.from, refused, forReview }
       if (batch.output.kind === 'table')
         await insertAnswers(store, writer, { batch, manifest, path, part, counted }, answers)
       else {
@@ -129,7 +131,7 @@ async function score(deps: Deps, { reader, writer, beat, id }: Run): Promise<Sco
     const columns = readColumns(reader, { path, layout, parts: missingParts(rows, done) })
     for await (const piece of columns) {
       if (part?.shard !== piece.part.shard) [part, pieces] = [piece.part, []]
-      const answer = scorer.scoreColumns(piece.rows, piece.bytes)
+      const answer = scorer.scoreColumns(piece.rows, piece.parts)
       // The failure surfaces where the promise is awaited; until then it must not count as unhandled.
       answer.catch(() => {})
       pieces.push(answer)
@@ -174,6 +176,15 @@ function joined(pieces: readonly ScoredColumns[], rows: number): Answers {
     at += refused.length
   }
   return answers
+}
+
+/** Undefined for a model without a band. */
+function countForReview(output: Output, { rows, outputs, problems }: Answers): number | undefined {
+  const isForReview = compileReview(output)
+  if (isForReview === undefined) return undefined
+  let count = 0
+  for (let row = 0; row < rows; row++) if (!problems.has(row) && isForReview(outputs, row)) count++
+  return count
 }
 
 async function finish(

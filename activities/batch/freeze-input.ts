@@ -5,6 +5,7 @@ import { extname, join } from 'node:path'
 import { batchKey } from '../../domain/model/batch-spec.ts'
 import { DomainError } from '../../domain/errors.ts'
 import type { Manifest } from '../../domain/model/manifest.ts'
+import { compileReview } from '../../domain/review/band.ts'
 import { freezeInput, type Batch } from '../../store/serving/batches.ts'
 import type { Deps } from '../deps.ts'
 import { foreignReader } from '../../store/database/cursor.ts'
@@ -112,6 +113,8 @@ async function checkColumns(
     if (kind === 'number' && type !== undefined && !numeric.test(type))
       issues.push(`the column ${JSON.stringify(name)} has the type ${type}, expected a number`)
   }
+  if (key.includes('review') && compileReview(manifest.output) !== undefined)
+    issues.push('the output has a column "review" of its own: rename that of the key')
   if (issues.length > 0)
     throw new DomainError('invalid_request', `the input does not fit: ${issues.join('; ')}`, { issues })
 }

@@ -1,6 +1,7 @@
 /** Stores the predictions of a part of a batch in a table, for access by SQL. */
 import { predictedText, type ShardRange } from '../../domain/model/batch-spec.ts'
 import type { BatchCell } from '../../domain/validation/expectations.ts'
+import { compileReview } from '../../domain/review/band.ts'
 import type { Manifest } from '../../domain/model/manifest.ts'
 import { textLiteral, quotedIdentifier } from '../../domain/sql-text.ts'
 import { storeShard, type BatchRow } from '../../store/serving/batch-rows.ts'
@@ -24,6 +25,7 @@ export async function insertAnswers(
       : await duck.rows(`
           select ${key.map(quotedIdentifier).join(', ')} from read_parquet(${textLiteral(path)}, file_row_number = true)
           where file_row_number >= ${part.from} and file_row_number < ${part.to} order by file_row_number`)
+  const isForReview = compileReview(manifest.output)
   const answered = Array.from({ length: rows }, (_, place): BatchRow => {
     const problem = problems.get(place)
     const given = problem === undefined ? [...outputs.subarray(place * width, (place + 1) * width)] : null
@@ -32,6 +34,7 @@ export async function insertAnswers(
       key: keys[place] ?? {},
       outputs: given,
       answer: given && predictedText(manifest.output, given),
+      review: given && (isForReview?.(given, 0) ?? null),
       problem: problem ?? null,
     }
   })

@@ -1,6 +1,6 @@
 /** Reads the frozen rows of a batch column by column in one pass, because building row objects dominated the time of a batch. */
 import type { DuckDBVector } from '@duckdb/node-api'
-import { bytesOfRow, textCodes, type BatchLayout, type ShardRange } from '../../domain/model/batch-spec.ts'
+import { noText, textCodes, type BatchLayout, type ShardRange } from '../../domain/model/batch-spec.ts'
 import { DomainError } from '../../domain/errors.ts'
 import { textLiteral, quotedIdentifier } from '../../domain/sql-text.ts'
 import type { Duck } from '../data/duckdb.ts'
@@ -10,11 +10,14 @@ export interface PieceOfColumns {
   rows: number
   /** The row after the last one. */
   to: number
-  bytes: Uint8Array
+  /** In the layout of a batch. */
+  parts: Uint8Array[]
 }
 
 /** Rows per piece: some milliseconds of work. */
 const pieceRows = 16_384
+/** A piece ends with the row whose texts reach this size, because several pieces are in flight. */
+const pieceTextBytes = 4_194_304
 
 /** Streams the rows of some parts in order; a piece never spans two parts. */
 export async function* readColumns(
@@ -25,14 +28,15 @@ export async function* readColumns(
   if (first === undefined) return
   const result = await duck.connection.stream(await columnsQuery(duck, { path, layout, from: first.from }))
   const waiting = [...parts]
-  let open: { part: ShardRange; rows: number; view: PieceView } | undefined
+  const takenTexts = layout.texts.map(({ isTaken }) => isTaken)
+  let open: (Piece & { part: ShardRange }) | undefined
   let row = first.from
   for (;;) {
     const chunk = await result.fetchChunk()
     if (chunk === null || chunk.rowCount === 0) break
-    const vectors = Array.from({ length: chunk.columnCount }, (_, index) =>
-      itemsOf(chunk.getColumnVector(index)),
-    )
+    const vectors = Array.from({ length: chunk.columnCount }, (_, index) => chunk.getColumnVector(index))
+    const items = vectors.slice(0, layout.numbers.length + layout.texts.length).map(itemsOf)
+    const texts = vectors.slice(items.length)
     for (let at = 0; at < chunk.rowCount;) {
       while (waiting[0] !== undefined && row >= waiting[0].to) waiting.shift()
       const [part] = waiting
@@ -44,16 +48,16 @@ export async function* readColumns(
         at += skipped
         continue
       }
-      open ??= { part, rows: 0, view: pieceView(layout, Math.min(pieceRows, part.to - row)) }
-      const count = Math.min(open.view.rows - open.rows, chunk.rowCount - at)
-      open.view.columns.forEach((column, index) =>
-        column.set(vectors[index]!.subarray(at, at + count), open!.rows),
-      )
+      open ??= { part, ...emptyPiece(layout, Math.min(pieceRows, part.to - row)) }
+      let count = Math.min(open.maxRows - open.rows, chunk.rowCount - at)
+      if (texts.length > 0) count = addTexts(open, { texts, takenTexts, at, count })
+      for (const [index, column] of open.columns.entries())
+        column.set(items[index]!.subarray(at, at + count), open.rows)
       open.rows += count
       row += count
       at += count
-      if (open.rows < open.view.rows) continue
-      yield { part, rows: open.rows, to: row, bytes: open.view.bytes }
+      if (open.rows < open.maxRows && open.textBytes < pieceTextBytes) continue
+      yield { part, rows: open.rows, to: row, parts: partsOf(open) }
       open = undefined
     }
   }
@@ -63,23 +67,53 @@ export async function* readColumns(
 
 type Items = Float64Array | Int32Array
 
-interface PieceView {
+interface Piece {
   rows: number
-  bytes: Uint8Array
+  maxRows: number
   columns: Items[]
+  /** Of each text its length and its bytes, row by row. */
+  texts: Buffer
+  textBytes: number
 }
 
-function pieceView(layout: BatchLayout, rows: number): PieceView {
-  const bytes = new Uint8Array(rows * bytesOfRow(layout))
-  const textsAt = layout.numbers.length * rows * 8
-  return {
-    rows,
-    bytes,
-    columns: [
-      ...layout.numbers.map((_, slot) => new Float64Array(bytes.buffer, slot * rows * 8, rows)),
-      ...layout.texts.map((_, slot) => new Int32Array(bytes.buffer, textsAt + slot * rows * 4, rows)),
-    ],
+const emptyPiece = ({ numbers, texts }: BatchLayout, maxRows: number): Piece => ({
+  rows: 0,
+  maxRows,
+  columns: [...numbers.map(() => new Float64Array(maxRows)), ...texts.map(() => new Int32Array(maxRows))],
+  texts: Buffer.alloc(0),
+  textBytes: 0,
+})
+
+const partsOf = ({ rows, columns, texts, textBytes }: Piece): Uint8Array[] => [
+  ...columns.map(({ buffer, BYTES_PER_ELEMENT }) => new Uint8Array(buffer, 0, rows * BYTES_PER_ELEMENT)),
+  texts.subarray(0, textBytes),
+]
+
+/** Adds the texts of at most so many rows, fewer where they fill the piece, and returns how many. */
+function addTexts(
+  piece: Piece,
+  rows: { texts: readonly DuckDBVector[]; takenTexts: readonly boolean[]; at: number; count: number },
+): number {
+  const { texts, takenTexts, at, count } = rows
+  for (let row = 0; row < count; row++) {
+    if (piece.textBytes >= pieceTextBytes) return row
+    let taken = 0
+    for (const isTaken of takenTexts) addText(piece, isTaken ? texts[taken++]!.getItem(at + row) : null)
   }
+  return count
+}
+
+function addText(piece: Piece, text: unknown): void {
+  const bytes = typeof text === 'string' ? Buffer.byteLength(text) : 0
+  const needed = piece.textBytes + 4 + bytes
+  if (needed > piece.texts.byteLength) {
+    const more = Buffer.allocUnsafeSlow(Math.max(needed, piece.texts.byteLength * 2, 65_536))
+    more.set(piece.texts.subarray(0, piece.textBytes))
+    piece.texts = more
+  }
+  piece.texts.writeUInt32LE(typeof text === 'string' ? bytes : noText, piece.textBytes)
+  if (typeof text === 'string') piece.texts.write(text, piece.textBytes + 4)
+  piece.textBytes = needed
 }
 
 /** The memory of a column without nulls; copied value by value where the library stores it otherwise. */
@@ -89,7 +123,7 @@ function itemsOf(vector: DuckDBVector): Items {
   return Float64Array.from({ length: vector.itemCount }, (_, index) => Number(vector.getItem(index)))
 }
 
-/** Numbers as doubles, NaN for null and infinity for a non-number; texts as dictionary codes. */
+/** Numbers as doubles, NaN for null and infinity for a non-number; texts as dictionary codes; the texts that the model takes. */
 async function columnsQuery(
   duck: Duck,
   { path, layout, from }: { path: string; layout: BatchLayout; from: number },
@@ -99,8 +133,10 @@ async function columnsQuery(
     return `case when ${quotedIdentifier(name)} is null then 'nan'::double when isfinite(${value}) then ${value} else 'infinity'::double end`
   })
   const texts: string[] = []
-  for (const [place, { name, codes }] of layout.texts.entries()) {
+  const taken: string[] = []
+  for (const [place, { name, codes, isTaken }] of layout.texts.entries()) {
     const text = `cast(${quotedIdentifier(name)} as varchar)`
+    if (isTaken) taken.push(text)
     const missing = `case when ${quotedIdentifier(name)} is null then ${textCodes.missing}
       when contains(${text}, chr(0)) then ${textCodes.unstorable} else ${textCodes.other} end`
     if (codes.length === 0) {
@@ -111,6 +147,6 @@ async function columnsQuery(
     const known = `enum_code(try_cast(${text} as _codes_${place}))`
     texts.push(`cast(coalesce(cast(${known} as integer), ${missing}) as integer)`)
   }
-  return `select ${[...numbers, ...texts].join(', ')} from read_parquet(${textLiteral(path)}, file_row_number = true)
+  return `select ${[...numbers, ...texts, ...taken].join(', ')} from read_parquet(${textLiteral(path)}, file_row_number = true)
     where file_row_number >= ${from}`
 }

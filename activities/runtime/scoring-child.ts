@@ -24,8 +24,8 @@ export interface ScoredColumns {
 export interface Scorer {
   /** Results come in the order of the pieces; several may be in flight. Throws the process's error, or that it has exited. */
   score(piece: { rows: number; columns: Record<string, (number | string | null)[]> }): Promise<Scored>
-  /** The same for rows in the batch layout; takes ownership of the bytes. */
-  scoreColumns(rows: number, bytes: Uint8Array): Promise<ScoredColumns>
+  /** The same for rows in the batch layout, in parts; takes ownership of the bytes. */
+  scoreColumns(rows: number, parts: readonly Uint8Array[]): Promise<ScoredColumns>
   close(): Promise<void>
 }
 
@@ -67,8 +67,8 @@ export function startScorer(argv: readonly string[], signal: AbortSignal): Score
     })
   return {
     score: async (piece) => (await ask(piece)).said as Scored,
-    async scoreColumns(rows, bytes) {
-      const { said, bytes: given } = await ask({ rows }, [bytes])
+    async scoreColumns(rows, parts) {
+      const { said, bytes: given } = await ask({ rows }, parts)
       const { width, problems } = said as Scored
       const outputs = new Float32Array(given.buffer, 0, rows * width)
       return { width, problems, outputs, refused: given.subarray(outputs.byteLength) }

@@ -5,7 +5,7 @@
  * columns in the line; or the line gives a number of bytes that follow in the layout of a batch, and outputs and marks follow the reply.
  */
 import { once } from 'node:events'
-import { bytesOfRow, batchLayoutOf, type BatchLayout } from '../../domain/model/batch-spec.ts'
+import { bytesOfRow, batchLayoutOf, hasTakenTexts, type BatchLayout } from '../../domain/model/batch-spec.ts'
 import { isError } from '../../domain/errors.ts'
 import { createFrames, messageParts } from '../../domain/message-framing.ts'
 import type { FeatureRow } from '../../domain/model/features.ts'
@@ -83,12 +83,16 @@ function compileColumnScorer(
 }
 
 function blockOf(layout: BatchLayout, rows: number, bytes: Uint8Array<ArrayBuffer>): ColumnBlock {
-  if (bytes.byteLength !== rows * bytesOfRow(layout))
+  const columnBytes = rows * bytesOfRow(layout)
+  const hasTexts = hasTakenTexts(layout)
+  if (hasTexts ? bytes.byteLength < columnBytes : bytes.byteLength !== columnBytes)
     throw new RangeError(`${bytes.byteLength} bytes are not ${rows} rows`)
   const { numbers, texts } = layout
   const textsAt = numbers.length * rows * 8
+  const taken = Buffer.from(bytes.buffer, columnBytes)
   return {
     rows,
+    taken: hasTexts ? { texts: taken, textBytes: taken.byteLength } : undefined,
     numbers: numbers.map((_, slot) => new Float64Array(bytes.buffer, slot * rows * 8, rows)),
     texts: texts.map((_, slot) => new Int32Array(bytes.buffer, textsAt + slot * rows * 4, rows)),
   }
@@ -110,6 +114,8 @@ function compileScorer(loaded: LoadedVersion) {
       for (let f = 0; f < names.length; f++) row[names[f]!] = cells[f]![i] ?? null
       try {
         read(row, i, input, i * predictor.inputs)
+        const refusal = predictor.refusalOf?.(input, i)
+        if (refusal !== undefined) throw refusal
       } catch (error) {
         problems[i] = (error as Error).message.replace(/^instance \d+:? ?/, '')
         input.fill(0, i * predictor.inputs, (i + 1) * predictor.inputs)

@@ -1,4 +1,5 @@
 /** Defines what answers rows, whatever the format of the artifact. */
+import type { DomainError } from '../../domain/errors.ts'
 
 export interface Predictor {
   /** Inputs of a row. */
@@ -17,6 +18,8 @@ export interface Predictor {
     order?: RunTicket,
     texts?: RowTexts,
   ): Promise<void> | undefined
+  /** Why a row cannot be computed; only for models that do not take every number. `run` throws it. */
+  refusalOf?(input: Float64Array, row: number): DomainError | undefined
   /** Why the model is unavailable; only for models in a worker thread. */
   trouble?(): string | undefined
   /** Releases the model in the worker thread; waiting rows are refused. */
@@ -39,6 +42,3 @@ export interface RowTexts {
   texts: Buffer
   textBytes: number
 }
-
-/** The length that stands for null. */
-export const noText = 0xffff_ffff

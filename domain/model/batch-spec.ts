@@ -79,29 +79,44 @@ export function predictedText(output: Output, outputs: readonly (number | null)[
 /** The codes of texts: the index in the vocabulary, or one of these. */
 export const textCodes = { missing: -1, other: -2, unstorable: -3 } as const
 
+/** The length that stands for null before a text. */
+export const noText = 0xffff_ffff
+
 /**
  * The layout of rows for the scoring process, by columns: first the numbers as doubles (NaN: missing, infinity: not a number), then the
- * texts as 32-bit integers.
+ * texts as 32-bit integers. Where the model takes texts themselves, those follow row by row: each with its length in 32 bits, and UTF-8.
  */
 export interface BatchLayout {
   numbers: string[]
-  /** With the vocabulary in code order. */
-  texts: { name: string; codes: string[] }[]
+  /** In the order of the preprocessing, with the vocabulary in code order. */
+  texts: TextColumn[]
+}
+
+export interface TextColumn {
+  name: string
+  codes: string[]
+  /** Whether the model takes the text; others of its row follow as null. */
+  isTaken: boolean
 }
 
 export function batchLayoutOf(features: Features, fits: readonly FeatureFit[]): BatchLayout {
   const layout: BatchLayout = { numbers: [], texts: [] }
-  for (const [name, feature] of Object.entries(features)) {
-    if (feature.kind === 'number') {
+  for (const fit of fits) {
+    const { name, kind } = fit
+    const feature = features[name]
+    if (kind === 'number') {
       layout.numbers.push(name)
       continue
     }
-    const fit = fits.find((each) => each.name === name)
-    const known = fit?.kind === 'category' ? fit.vocabulary : []
-    const codes = [...new Set([...(feature.values ?? []), ...known])].filter((text) => !text.includes('\0'))
-    layout.texts.push({ name, codes })
+    const values = feature?.kind === 'category' ? (feature.values ?? []) : []
+    const codes = [...new Set([...values, ...fit.vocabulary])].filter((text) => !text.includes('\0'))
+    layout.texts.push({ name, codes, isTaken: fit.encoding === 'text' })
   }
   return layout
 }
 
+/** Whether texts follow the columns. */
+export const hasTakenTexts = ({ texts }: BatchLayout): boolean => texts.some(({ isTaken }) => isTaken)
+
+/** Without its texts. */
 export const bytesOfRow = ({ numbers, texts }: BatchLayout): number => numbers.length * 8 + texts.length * 4

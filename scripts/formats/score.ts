@@ -17,7 +17,7 @@ import { isOnnx, onnxLimits } from '../../api/serving/formats/onnx/graph.ts'
 import type { OnnxLayout } from '../../api/serving/formats/onnx/layout.ts'
 import { openOnnx } from '../../api/serving/formats/onnx/open-onnx.ts'
 import { createSessions } from '../../api/serving/formats/onnx/session-host.ts'
-import { noText } from '../../api/serving/predictor.ts'
+import { noText } from '../../domain/model/batch-spec.ts'
 import { DomainError } from '../../domain/errors.ts'
 
 const usage = 'usage: npm run score -- --artifact FILE --rows ROWS.json'

@@ -91,7 +91,7 @@ export async function eraseRest(database: Database, { id, key }: { id: string; k
       select erasures.model, subject_hash, models.definition ->> 'subject' as subject, models.definition -> 'views' as views
       from erasures join models on models.name = erasures.model where erasures.id = ${id}
     ), blanked as (
-      update batch_predictions set key = null, outputs = null, answer = null, problem = 'erased'
+      update batch_predictions set key = null, outputs = null, answer = null, review = null, problem = 'erased'
       from erasure, batches
       where batches.model = erasure.model and batch_predictions.batch_id = batches.id and batch_predictions.key is not null
         and subject_hash_of(${key}, batch_predictions.key ->> erasure.subject) = subject_hash

@@ -11,6 +11,8 @@ export interface BatchRow {
   outputs: number[] | null
   /** What stands in a word for the outputs; none of a number, which says it itself. */
   answer: string | null
+  /** Whether a person decides; null without an answer or a band. */
+  review: boolean | null
   problem: string | null
 }
 
@@ -30,12 +32,13 @@ export async function storeShard(
   try {
     await client.query('begin')
     const { text, values } = sql`
-      insert into batch_shards (batch_id, shard, rows, refused) values (${id}, ${each.shard}, ${each.rows}, ${each.refused})
+      insert into batch_shards (batch_id, shard, rows, refused, for_review)
+      values (${id}, ${each.shard}, ${each.rows}, ${each.refused}, ${each.forReview ?? null})
       on conflict do nothing returning shard`
     const { rowCount } = await client.query(text, values)
     if (rowCount === 0) return false
     const statement =
-      'copy batch_predictions (batch_id, row, key, outputs, answer, problem) from stdin (format binary)'
+      'copy batch_predictions (batch_id, row, key, outputs, answer, review, problem) from stdin (format binary)'
     for (let at = 0; at < rows.length; at += rowsAtOnce)
       await copyIn(client, statement, [encoded(id, rows.slice(at, at + rowsAtOnce))])
     await client.query('commit')
@@ -54,15 +57,16 @@ const rowsAtOnce = 20_000
 function encoded(id: string, rows: readonly BatchRow[]): Buffer {
   const name = Buffer.from(id)
   const parts: Buffer[] = []
-  for (const { row, key, outputs, answer, problem } of rows) {
+  for (const { row, key, outputs, answer, review, problem } of rows) {
     const head = Buffer.alloc(2)
-    head.writeInt16BE(6)
+    head.writeInt16BE(7)
     const place = Buffer.alloc(8)
     place.writeBigInt64BE(BigInt(row))
     parts.push(head, ...field(name), ...field(place), ...field(json(key)))
     parts.push(...field(outputs === null ? null : floats(outputs)))
     parts.push(
       ...field(answer === null ? null : json(answer)),
+      ...field(review === null ? null : Buffer.from([Number(review)])),
       ...field(problem === null ? null : Buffer.from(problem)),
     )
   }

@@ -21,6 +21,8 @@ export interface Batch {
   /** Rows answered so far, and those of them that the model cannot read. */
   scored: number
   refused: number
+  /** Answers in the band of the model for review; absent where it has none. */
+  forReview?: number
   /** Whether the version was rolled back, before or after. */
   withdrawn: boolean
 }
@@ -51,14 +53,15 @@ export interface BatchShard {
   shard: number
   rows: number
   refused: number
+  forReview?: number
   digest?: string
 }
 
 /** Writes a part down unless it stands there already. */
 export const insertShard = (database: Database, id: string, each: BatchShard) =>
   rowsFrom(database).any(sql`
-    insert into batch_shards (batch_id, shard, rows, refused, digest)
-    values (${id}, ${each.shard}, ${each.rows}, ${each.refused}, ${each.digest ?? null})
+    insert into batch_shards (batch_id, shard, rows, refused, for_review, digest)
+    values (${id}, ${each.shard}, ${each.rows}, ${each.refused}, ${each.forReview ?? null}, ${each.digest ?? null})
     on conflict do nothing returning shard`)
 
 /** In their order. */
@@ -78,7 +81,8 @@ export async function closeBatch(
 
 const selected = sql`
   select batches.*, versions.rolled_back_at is not null as withdrawn,
-    coalesce(sum(batch_shards.rows), 0)::float8 as scored, coalesce(sum(batch_shards.refused), 0)::float8 as refused
+    coalesce(sum(batch_shards.rows), 0)::float8 as scored, coalesce(sum(batch_shards.refused), 0)::float8 as refused,
+    sum(batch_shards.for_review)::float8 as for_review
   from batches join versions using (version) left join batch_shards on batch_id = id`
 
 export const findBatch = (database: Database, id: string) =>

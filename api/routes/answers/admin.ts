@@ -111,7 +111,13 @@ const batch = schemaOfFields(
     refused: countField,
     withdrawn: flagField,
   },
-  { input_digest: textField, rows: countField, message: textField, ended_at: timeField },
+  {
+    input_digest: textField,
+    rows: countField,
+    for_review: countField,
+    message: textField,
+    ended_at: timeField,
+  },
 )
 export const batchAnswer = batch
 export const batchesAnswer = schemaOfFields({ batches: arrayOf(batch) })

@@ -3,7 +3,7 @@
  * prediction, and garbage collection would pause responses.
  */
 import type { FeatureRow } from '../../../domain/model/features.ts'
-import { noText } from '../predictor.ts'
+import { noText } from '../../../domain/model/batch-spec.ts'
 import type { FeatureColumns } from './feature-columns.ts'
 
 export interface InputBuffer {

@@ -3,7 +3,7 @@
  * that other requests pay for a count alone.
  */
 import type { FeatureColumns } from './feature-columns.ts'
-import { noText } from '../predictor.ts'
+import { noText } from '../../../domain/model/batch-spec.ts'
 import type { InputBuffer } from './input-buffer.ts'
 
 /** Of one feature; more would let a caller multiply the bytes of its request. */

@@ -2,10 +2,11 @@
  * Runs a network on rows that are read column by column. A category is one non-zero input of many, so the first layer needs few additions.
  * Left-out terms are zeros and the others are added in the same order and precision, so a row gets the same bits as in a replica.
  */
-import type { BatchLayout } from '../../../domain/model/batch-spec.ts'
+import { noText, type BatchLayout } from '../../../domain/model/batch-spec.ts'
 import { activationOf } from '../network/activations.ts'
 import {
   codesBefore,
+  noInput,
   sourcesOf,
   type AnswerColumns,
   type ColumnBlock,
@@ -15,6 +16,7 @@ import {
 } from './column-source.ts'
 import { compileDense } from '../network/simd-predictor.ts'
 import type { Network } from '../network/layers-model.ts'
+import type { RowTexts } from '../predictor.ts'
 import type { LoadedVersion } from '../version/loaded-version.ts'
 
 const blockRows = 256
@@ -96,11 +98,12 @@ function answerSparsely(network: Network, sources: readonly ColumnSource[]): Ans
 }
 
 /** Every row, through the loops of a replica. */
-function answerWhole({ predictor }: LoadedVersion, sources: readonly ColumnSource[]): AnswerColumns {
+function answerWhole({ predictor, columns }: LoadedVersion, sources: readonly ColumnSource[]): AnswerColumns {
   const { inputs, outputs: width } = predictor
   const input = new Float64Array(blockRows * inputs)
   const answers = new Float32Array(blockRows * width)
-  return async ({ rows, numbers, texts }, outputs, refused) => {
+  return async ({ rows, numbers, texts, taken }, outputs, refused) => {
+    const textsOf = taken && textsReader(taken, columns.texts)
     for (let from = 0; from < rows; from += blockRows) {
       const count = Math.min(blockRows, rows - from)
       input.fill(0)
@@ -115,10 +118,31 @@ function answerWhole({ predictor }: LoadedVersion, sources: readonly ColumnSourc
           const code = codesBefore + texts[source.slot]![from + row]!
           const place = source.places[code]!
           if (place < 0) refused[from + row] = 1
-          else input[row * inputs + place] = source.values[code]!
+          else if (place !== noInput) input[row * inputs + place] = source.values[code]!
         }
-      await predictor.run(input, count, answers)
+      if (predictor.refusalOf !== undefined)
+        for (let row = 0; row < count; row++) {
+          if (refused[from + row] === 0 && predictor.refusalOf(input, row) !== undefined)
+            refused[from + row] = 1
+          // The model would refuse its whole batch.
+          if (refused[from + row] === 1) input.fill(0, row * inputs, (row + 1) * inputs)
+        }
+      await predictor.run(input, count, answers, undefined, textsOf?.(count))
       outputs.set(answers.subarray(0, count * width), from * width)
     }
+  }
+}
+
+/** Gives the texts of the next rows; each row has so many. */
+function textsReader({ texts, textBytes }: RowTexts, columns: number): (rows: number) => RowTexts {
+  let at = 0
+  return (rows) => {
+    const from = at
+    for (let text = 0; text < rows * columns; text++) {
+      const length = texts.readUInt32LE(at)
+      at += 4 + (length === noText ? 0 : length)
+    }
+    if (at > textBytes) throw new RangeError(`the texts of the rows end after ${textBytes} bytes, not ${at}`)
+    return { texts: texts.subarray(from, at), textBytes: at - from }
   }
 }

@@ -1,8 +1,8 @@
 /** Defines rows as columns, and how each value of a column enters the model of a version. */
-import { DomainError } from '../../../domain/errors.ts'
 import { textCodes, type BatchLayout } from '../../../domain/model/batch-spec.ts'
 import { fitsSingle, scaled } from '../../../domain/model/preprocessing.ts'
 import type { CategoryColumn } from '../codec/feature-columns.ts'
+import type { RowTexts } from '../predictor.ts'
 import type { LoadedVersion } from '../version/loaded-version.ts'
 
 /** The columns of some rows, in the layout of a batch. */
@@ -10,6 +10,8 @@ export interface ColumnBlock {
   rows: number
   numbers: readonly Float64Array[]
   texts: readonly Int32Array[]
+  /** The texts themselves, for a model that takes some. */
+  taken?: RowTexts
 }
 
 /** Answers rows into `outputs`, and marks in `refused` with 1 those that the version cannot read. */
@@ -29,14 +31,17 @@ export interface NumberSource {
 export interface TextSource {
   kind: 'text'
   slot: number
-  /** By code, from the lowest on: the input that is set, or -1 where the row is refused. */
+  /** By code, from the lowest on: the input that is set, `noInput`, or -1 where the row is refused. */
   places: Int32Array
   /** What it is set to. */
   values: Float64Array
 }
 
 export const codesBefore = -textCodes.unstorable
-/** In the order of the inputs of the model. Throws `artifact_invalid` for one that takes texts, of which a block holds only codes. */
+/** The place of a text that the model takes itself. */
+export const noInput = 2 ** 31 - 1
+
+/** In the order of the inputs of the model. */
 export function sourcesOf({ columns }: LoadedVersion, layout: BatchLayout): ColumnSource[] {
   return columns.all.map((column): ColumnSource => {
     if (column.kind === 'number') {
@@ -57,15 +62,14 @@ export function sourcesOf({ columns }: LoadedVersion, layout: BatchLayout): Colu
 }
 
 function inputsOf(
-  { name, encoding, start, places, other, values, fillable }: CategoryColumn,
+  { encoding, start, places, other, values, fillable }: CategoryColumn,
   codes: readonly string[],
 ): Pick<TextSource, 'places' | 'values'> {
-  if (encoding === 'text')
-    throw new DomainError('artifact_invalid', `the model takes the texts of ${name}, not their codes`)
   const count = codesBefore + codes.length
   const all = { places: new Int32Array(count).fill(-1), values: new Float64Array(count).fill(1) }
   const set = (at: number, place: number | undefined): void => {
-    all.places[at] = encoding === 'code' ? start : start + (place ?? other)
+    if (encoding === 'text') all.places[at] = noInput
+    else all.places[at] = encoding === 'code' ? start : start + (place ?? other)
     if (encoding === 'code') all.values[at] = place ?? NaN
   }
   if (fillable) set(codesBefore + textCodes.missing, undefined)

@@ -16,6 +16,7 @@ interface BatchAnswer {
   rows?: number
   scored: number
   refused: number
+  for_review?: number
   withdrawn: boolean
   message?: string
   started_at: string
@@ -82,6 +83,7 @@ export const batchGroup: CommandGroup = {
         status: (each, terminal) => coloured(terminal, each.status),
         rows: (each) => `${each.scored} of ${orDash(each.rows)}`,
         refused: 'refused',
+        'for review': (each) => orDash(each.for_review),
         'started (UTC)': (each) => time(each.started_at),
       },
     }),

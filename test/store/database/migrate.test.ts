@@ -43,6 +43,7 @@ const pinned: Record<string, string> = {
   '0035_targeted.sql': '722235a9d3ed4df93417113b019d95af325900ee3a71aa3f6d7286c0b48c3297',
   '0036_prediction_topics.sql': '31044d89bd835b2943cf88525470f4d687306ccce42110b89f4b8eb5b8ce1be9',
   '0037_batch_triggers.sql': '9a26d93dbddb9fc85998b6fd71d1846f24e528b60db7d0b7d00085acab81070b',
+  '0038_batch_reviews.sql': 'f8d1a76aac6959cfbc94bb08da1af7b5e411a2fefd9668fbd2e9c72c4a3ac637',
 }
 
 const query = async (url: string, text: string): Promise<Record<string, unknown>[]> => {

@@ -6,7 +6,8 @@ import { DomainError } from '../../../../domain/errors.ts'
 import { inputWidthOf, type Output } from '../../../../domain/model/features.ts'
 import type { Manifest } from '../../../../domain/model/manifest.ts'
 import { refuse } from '../../network/layers-model.ts'
-import { noText, type Predictor } from '../../predictor.ts'
+import { noText } from '../../../../domain/model/batch-spec.ts'
+import type { Predictor } from '../../predictor.ts'
 import type { TextsOf } from '../../runtime/runtime.ts'
 import type { ArtifactColumn, ArtifactFiles, ArtifactFormat, OpenDeps, OpenedArtifact } from '../format.ts'
 import { forestExplainer } from '../trees/tree-shap.ts'
@@ -196,18 +197,25 @@ function withWholes(predictor: Predictor, layout: OnnxLayout): Predictor {
   }
   if (columns.length === 0) return predictor
   const { inputs } = predictor
+  const refusalOf = (input: Float64Array, row: number): DomainError | undefined => {
+    for (const { at: place, isShort, column } of columns) {
+      const value = input[row * inputs + place]!
+      if (!Number.isSafeInteger(value) || (isShort && (value | 0) !== value))
+        return new DomainError(
+          'wrong_type',
+          `instance ${row}: the model takes whole numbers as ${column?.name}, not ${Number.isNaN(value) ? 'null' : value}`,
+        )
+    }
+    return undefined
+  }
   return {
     ...predictor,
+    refusalOf,
     run(input, rows, output, order, texts) {
-      for (let row = 0; row < rows; row++)
-        for (const { at: place, isShort, column } of columns) {
-          const value = input[row * inputs + place]!
-          if (!Number.isSafeInteger(value) || (isShort && (value | 0) !== value))
-            throw new DomainError(
-              'wrong_type',
-              `instance ${row}: the model takes whole numbers as ${column?.name}, not ${Number.isNaN(value) ? 'null' : value}`,
-            )
-        }
+      for (let row = 0; row < rows; row++) {
+        const refusal = refusalOf(input, row)
+        if (refusal !== undefined) throw refusal
+      }
       return predictor.run(input, rows, output, order, texts)
     },
   }

@@ -5,7 +5,7 @@
 import { Socket } from 'node:net'
 import { InferenceSession, Tensor } from 'onnxruntime-node'
 import { createFrames, messageParts, type MessageFrame } from '../../../../domain/message-framing.ts'
-import { noText } from '../../predictor.ts'
+import { noText } from '../../../../domain/model/batch-spec.ts'
 import { onnxLimits } from './graph.ts'
 import type { OnnxInput } from './layout.ts'
 

@@ -10,7 +10,8 @@ import {
   type SessionsOptions,
 } from '../../../../api/serving/formats/onnx/session-host.ts'
 import { createRuntimes, type Runtimes } from '../../../../api/serving/formats/runtimes.ts'
-import { noText, type Predictor } from '../../../../api/serving/predictor.ts'
+import type { Predictor } from '../../../../api/serving/predictor.ts'
+import { noText } from '../../../../domain/model/batch-spec.ts'
 import { openVersion } from '../../../../api/serving/version/loaded-version.ts'
 import { createInputBuffer } from '../../../../api/serving/codec/input-buffer.ts'
 import type { Manifest } from '../../../../domain/model/manifest.ts'
