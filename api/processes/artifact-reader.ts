@@ -5,9 +5,9 @@
  * `artifact-reader.ts <artifact root>` prints `{}` when it is ready, then reads one request per line of JSON and prints one reply per request.
  */
 import { DomainError, isError } from '../../domain/errors.ts'
-import type { DeclaredColumn } from '../../domain/model/declared-columns.ts'
+import { parseDeclaredColumns, type DeclaredColumn } from '../../domain/model/declared-columns.ts'
 import type { FeatureRow, Features, Output } from '../../domain/model/features.ts'
-import type { Manifest } from '../../domain/model/manifest.ts'
+import type { FileDigest, Manifest } from '../../domain/model/manifest.ts'
 import { sortQuantiles } from '../../domain/model/quantile-levels.ts'
 import { compileEncoder } from '../../domain/model/preprocessing.ts'
 import { createFrames } from '../../domain/message-framing.ts'
@@ -33,6 +33,8 @@ type ReaderRequest =
       features: Features
       output: Output
       declared?: DeclaredColumn[]
+      /** Or the file that holds them. */
+      declaredIn?: FileDigest
     }
   | {
       kind: 'answer'
@@ -108,8 +110,9 @@ async function filesOf(manifest: Pick<Manifest, 'artifact' | 'files'>): Promise<
   return Object.fromEntries(await Promise.all(read))
 }
 
-async function bind({ files, features, output, declared }: Extract<ReaderRequest, { kind: 'bind' }>) {
+async function bind({ files, features, output, ...given }: Extract<ReaderRequest, { kind: 'bind' }>) {
   const artifact = formatOfFiles(files)
+  const declared = given.declared ?? (given.declaredIn && (await declaredIn(given.declaredIn)))
   const { library, columns, outputs } = await formatOf({ artifact }).inspect(
     await filesOf({ artifact, files }),
     output,
@@ -121,6 +124,16 @@ async function bind({ files, features, output, declared }: Extract<ReaderRequest
       `the model gives ${outputs} numbers, the output ${output.kind} of the model file has ${width}${severalNumbers(output, outputs)}`,
     )
   return { artifact, library, ...bindColumns({ columns, features, declared }) }
+}
+
+async function declaredIn({ digest, bytes }: FileDigest): Promise<DeclaredColumn[]> {
+  const text = (await artifacts.get('artifacts', digest, bytes)).toString('utf8')
+  try {
+    return parseDeclaredColumns(JSON.parse(text))
+  } catch (error) {
+    if (!(error instanceof SyntaxError)) throw error
+    throw new DomainError('artifact_invalid', `columns.json is no JSON: ${error.message}`)
+  }
 }
 
 function severalNumbers({ kind }: Output, outputs: number): string {

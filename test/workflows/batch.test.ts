@@ -169,8 +169,8 @@ describe('a batch prediction', () => {
         select i as id, age::double as age, income::double as income,
           case i when 7 then null when 8 then 1.5 else visits end as visits,
           case i when 9 then null else ${long} end as city
-        from range(${rows}) as t(i) join (values ${values.join()}) as r(at, age, income, visits, city)
-          on at = i % ${pipelineRows.length} order by i
+        from range(${rows}) as t(i) join (values ${values.join()}) as r(place, age, income, visits, city)
+          on place = i % ${pipelineRows.length} order by i
       ) to ${textLiteral(join(directory, `texts.${kind}`))}`),
     )
     const { id, result } = begin({

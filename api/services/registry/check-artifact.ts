@@ -2,7 +2,6 @@
 import { createInterface } from 'node:readline'
 import { DomainError, isError } from '../../../domain/errors.ts'
 import type { BroughtArtifact } from '../../../domain/model/brought-artifact.ts'
-import { parseDeclaredColumns, type DeclaredColumn } from '../../../domain/model/declared-columns.ts'
 import type { FileDigest } from '../../../domain/model/manifest.ts'
 import { getModel } from '../../../store/registry/models.ts'
 import type { Actor } from '../../auth/authentication.ts'
@@ -52,26 +51,17 @@ export async function checkArtifact(
   reading++
   try {
     const file = fileNameOf(artifact)
-    const declared = columns === undefined ? undefined : parseDeclaredColumns(jsonOf(columns))
     const stored = await artifacts.put('artifacts', artifact)
+    const named = columns === undefined ? undefined : await artifacts.put('artifacts', columns)
     const read = await bindInProcess(artifactRoot, {
       files: { [file]: stored },
       features: definition.features,
       output: definition.label.output,
-      declared,
+      declaredIn: named,
     })
-    const named = columns === undefined ? undefined : await artifacts.put('artifacts', columns)
     return { brought: { file, ...stored, columns: named?.digest, trainedOn }, ...read }
   } finally {
     reading--
-  }
-}
-
-function jsonOf(bytes: Buffer): unknown {
-  try {
-    return JSON.parse(bytes.toString('utf8'))
-  } catch (error) {
-    throw new DomainError('artifact_invalid', `columns.json is no JSON: ${(error as Error).message}`)
   }
 }
 
@@ -79,7 +69,8 @@ interface BindRequest {
   files: Record<string, FileDigest>
   features: object
   output: object
-  declared?: DeclaredColumn[]
+  /** `columns.json`, which is read in the process too: lists of nothing take much memory. */
+  declaredIn?: FileDigest
 }
 
 type Reply = { ok: true; library: string; unused: string[] } | { ok: false; code: string; message: string }

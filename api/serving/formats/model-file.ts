@@ -1,6 +1,7 @@
 /** Opens a model file of any format by its content. Everything is parsed as data; a pickle is never read. */
 import { closeSync, fstatSync, openSync, readFileSync } from 'node:fs'
 import { basename, dirname, join } from 'node:path'
+import { isError } from '../../../domain/errors.ts'
 import { networkLimits } from '../../../domain/model/network-limits.ts'
 import { compileDense } from '../network/simd-predictor.ts'
 import { networkOf, readModel, refuse, type JsonObject } from '../network/layers-model.ts'
@@ -8,6 +9,7 @@ import { isOnnx } from './onnx/graph.ts'
 import { openOnnx } from './onnx/open-onnx.ts'
 import { isCatboost, readCatboost } from './trees/catboost.ts'
 import { forestLimits, type Column, type Forest } from './trees/forest.ts'
+import { parseModelJson } from './trees/bounded-json.ts'
 import { isLightgbm, readLightgbm } from './trees/lightgbm.ts'
 import { predictorOf } from './trees/predictor.ts'
 import { readUbjson } from './trees/ubjson.ts'
@@ -51,11 +53,17 @@ const unknownFile =
 export function readForest(bytes: Buffer): Forest | undefined {
   const head = bytes.toString('latin1', 0, 64)
   refuseForeign(bytes, head)
-  if (isLightgbm(head)) return readLightgbm(bytes.toString('utf8'))
-  const document = documentOf(bytes, head)
-  if (isXgboost(document)) return readXgboost(document)
-  if (isCatboost(document)) return readCatboost(document)
-  return 'modelTopology' in document ? undefined : refuse(unknownFile)
+  try {
+    if (isLightgbm(head)) return readLightgbm(bytes.toString('utf8'))
+    const document = documentOf(bytes, head)
+    if (isXgboost(document)) return readXgboost(document)
+    if (isCatboost(document)) return readCatboost(document)
+    return 'modelTopology' in document ? undefined : refuse(unknownFile)
+  } catch (error) {
+    if (isError(error)) throw error
+    // A value of another kind than a library writes: a text in place of a list.
+    return refuse(`the file cannot be read as a model: ${(error as Error).message.slice(0, 200)}`)
+  }
 }
 
 function documentOf(bytes: Buffer, head: string): JsonObject {
@@ -68,9 +76,10 @@ function documentOf(bytes: Buffer, head: string): JsonObject {
 function jsonOf(bytes: Buffer, head: string): unknown {
   if (!/^\s*\{/.test(head)) refuse(unknownFile)
   try {
-    return JSON.parse(bytes.toString('utf8'))
+    return parseModelJson(bytes)
   } catch (error) {
-    return refuse(`the file is no complete JSON: ${(error as Error).message.slice(0, 200)}`)
+    if (!(error instanceof SyntaxError)) throw error
+    return refuse(`the file is no complete JSON: ${error.message.slice(0, 200)}`)
   }
 }
 

@@ -14,6 +14,8 @@ export const onnxLimits = {
   nodes: 10_000,
   tensors: 10_000,
   attributes: 100_000,
+  /** Inputs and outputs of nodes. */
+  names: 200_000,
   columns: 10_000,
   outputs: 1_000,
   depth: 8,
@@ -88,7 +90,7 @@ export function readGraph(bytes: Uint8Array): OnnxGraph {
       refuse('the ONNX file defines functions of its own: save it with its functions inlined')
   })
   if (graph === undefined) refuse('the ONNX file has no graph')
-  const found = graphOf(graph, { nodes: 0, tensors: 0, attributes: 0 }, 0)
+  const found = graphOf(graph, { nodes: 0, tensors: 0, attributes: 0, names: 0 }, 0)
   return { producer: `${producer} ${version}`.trim(), ...found }
 }
 
@@ -96,6 +98,7 @@ interface Counts {
   nodes: number
   tensors: number
   attributes: number
+  names: number
 }
 
 function count(counts: Counts, what: keyof Counts): void {
@@ -141,7 +144,17 @@ function graphOf(graph: WireSpan, counts: Counts, depth: number): Omit<OnnxGraph
         `the ONNX file has more than ${onnxLimits.columns} inputs or more than ${onnxLimits.outputs} outputs`,
       )
   })
+  expectOneMaker(nodes)
   return { nodes, inputs: inputs.filter(({ name }) => !initializers.has(name)), outputs }
+}
+
+/** Of two nodes that make a value, readers differ in which they take. */
+function expectOneMaker(nodes: readonly OnnxNode[]): void {
+  const made = new Set<string>()
+  for (const name of nodes.flatMap(({ outputs }) => outputs)) {
+    if (name !== '' && made.has(name)) refuse(`the ONNX file makes the value ${JSON.stringify(name)} twice`)
+    made.add(name)
+  }
 }
 
 const refuseSparse = () => refuse('the ONNX file has sparse tensors: save them as dense ones')
@@ -152,6 +165,7 @@ function nodeOf(node: WireSpan, counts: Counts, depth: number): OnnxNode {
   const attributes = new Map<string, WireSpan>()
   eachField(node, (field) => {
     const content = spanOf(node.bytes, field)
+    if (field.number === 1 || field.number === 2) count(counts, 'names')
     if (field.number === 1) found.inputs.push(wireText(content))
     else if (field.number === 2) found.outputs.push(wireText(content))
     else if (field.number === 4) found.op = wireText(content)

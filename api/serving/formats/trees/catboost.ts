@@ -5,6 +5,7 @@
 import { refuse, type JsonObject } from '../../network/layers-model.ts'
 import {
   buildForest,
+  countNodes,
   expectAtMost,
   forestLimits,
   nextDownSingle,
@@ -46,6 +47,8 @@ export function readCatboost(document: JsonObject): Forest {
         `the model has ${kind.replace('_', ' ')}, which CatBoost hashes; encode them as numbers before training, or export the model as ONNX`,
       )
   const features = info.float_features ?? []
+  if (!Array.isArray(features)) refuse('float_features is not a list')
+  expectAtMost(features.length, forestLimits.columns, 'columns')
   const inputs = Math.max(0, ...features.map((feature) => feature.flat_feature_index + 1))
   expectAtMost(inputs, forestLimits.columns, 'columns')
   const columns: Column[] = Array.from({ length: inputs }, (_, at) => ({ name: `f${at}` }))
@@ -53,19 +56,27 @@ export function readCatboost(document: JsonObject): Forest {
     if (name !== undefined && name !== '') columns[at] = { name }
   const [scale, bias] = scaleOf(document['scale_and_bias'])
   const width = bias.length
+  expectAtMost(width, forestLimits.outputs, 'outputs')
+  const featureAt = new Map(features.map((feature) => [feature.feature_index, feature]))
+  if (featureAt.size < features.length) refuse('two float_features have one feature_index')
   const test = (split: Split, where: string): NodeInput['test'] & { above: boolean } => {
     if (split.split_type !== 'FloatFeature') refuse(`${where} splits by ${split.split_type}`)
-    const feature = features.find((each) => each.feature_index === split.float_feature_index)
+    const feature = featureAt.get(split.float_feature_index)
     if (feature === undefined) refuse(`${where} reads a feature that does not exist`)
     // Right means `value > border`; a missing value is the largest where the feature says so, and the smallest elsewhere.
     const above = feature.nan_value_treatment === 'AsTrue'
     const slot: Slot = { column: feature.flat_feature_index, missing: 'nan', negated: !above, single: true }
-    const border = Math.fround(split.border)
+    const border = typeof split.border === 'number' ? Math.fround(split.border) : NaN
     return { slot, threshold: above ? border : nextDownSingle(-border), above }
   }
   const oblivious = document['oblivious_trees']
   const given = (oblivious ?? document['trees']) as JsonObject[]
   if (!Array.isArray(given)) refuse('the trees are not a list')
+  expectAtMost(given.length, forestLimits.trees, 'trees')
+  const count = countNodes()
+  // A level of a symmetric tree takes one split in the file, and twice the nodes of the level above.
+  if (oblivious !== undefined)
+    for (const { splits } of given as unknown as SymmetricTree[]) count(2 ** (splits?.length ?? 0) - 1)
   const trees = given.map((tree, index) =>
     oblivious === undefined
       ? branchesOf(tree as Branch, { width, where: `tree ${index}`, test })

@@ -13,7 +13,14 @@ export const forestLimits = {
   columns: 10_000,
   depth: 500,
   categories: 1_000_000,
+  /** Of 32 categories each, over all sets. */
+  setWords: 8_000_000,
   outputs: 1_000,
+  /** Of a file of JSON or UBJSON. */
+  lists: 1_000_000,
+  values: 10_000_000,
+  /** Of UBJSON, outside of lists of one type. */
+  looseValues: 2_000_000,
 } as const
 
 /** A column that the model takes, in its order. */
@@ -147,12 +154,13 @@ export function buildForest({ trees, ...rest }: ForestInput): Forest {
   }
   const sets: CategorySet[] = []
   const setAt = new Map<string, number>()
+  const bitsOf = numberedBits()
   const setOf = (set: CategorySet): number => {
     const { column, bits, missing } = set
-    const key = `${column} ${missing} ${bits.join()}`
+    expectAtMost(bits.length * 32, forestLimits.categories, 'category codes in a set')
+    const key = `${column} ${missing} ${bitsOf(bits)}`
     const found = setAt.get(key)
     if (found !== undefined) return found
-    expectAtMost(bits.length * 32, forestLimits.categories, 'category codes in a set')
     setAt.set(key, sets.length)
     return sets.push(set) - 1
   }
@@ -175,7 +183,7 @@ export function buildForest({ trees, ...rest }: ForestInput): Forest {
     const [firstNode, firstLeaf, ownLeaves] = [node, leaf, tree.leaves.length / width]
     if (!Number.isInteger(ownLeaves) || ownLeaves === 0)
       refuse(`${name} has ${tree.leaves.length} leaf values`)
-    if (!(tree.group >= 0 && tree.group + width <= starts.length))
+    if (!(Number.isInteger(tree.group) && tree.group >= 0 && tree.group + width <= starts.length))
       refuse(`${name} adds to output ${tree.group} of ${starts.length}`)
     const placed = (child: number): number => {
       const isNode = child >= 0
@@ -215,6 +223,29 @@ export function buildForest({ trees, ...rest }: ForestInput): Forest {
     leaf += ownLeaves
   }
   return { ...rest, slots, sets, roots, groups, tests, thresholds, passed, failed, leaves, linear, depths }
+}
+
+/** Numbers sets of bits by what they hold. Many nodes may share one set, whose text is long. */
+function numberedBits(): (bits: Uint32Array) => number {
+  const numbers = new Map<Uint32Array, number>()
+  const byText = new Map<string, number>()
+  let words = 0
+  return (bits) => {
+    const known = numbers.get(bits)
+    if (known !== undefined) return known
+    expectAtMost((words += bits.length), forestLimits.setWords, 'words of category sets')
+    const text = Buffer.from(bits.buffer, bits.byteOffset, bits.byteLength).toString('latin1')
+    const number = byText.get(text) ?? byText.size
+    byText.set(text, number)
+    numbers.set(bits, number)
+    return number
+  }
+}
+
+/** Counts the nodes of the trees that a reader has made, so that it ends before their memory is taken. */
+export function countNodes(): (nodes: number) => void {
+  let total = 0
+  return (nodes) => expectAtMost((total += nodes), forestLimits.nodes, 'nodes')
 }
 
 /** The depth of a tree. Refuses a node that is reached twice, and so every cycle. */

@@ -2,10 +2,11 @@
  * Reads LightGBM's `model.txt` (versions v2 to v4): numeric and categorical splits, the three kinds of missing values, linear leaves, random
  * forests and DART. The decisions are those of LightGBM 4's `tree.h`.
  */
-import { parseJson } from '../../../../domain/parse-json.ts'
 import { refuse } from '../../network/layers-model.ts'
+import { parseModelJson } from './bounded-json.ts'
 import {
   buildForest,
+  countNodes,
   expectAtMost,
   forestLimits,
   missingKinds,
@@ -41,12 +42,17 @@ export function readLightgbm(text: string): Forest {
   const inputs = wholeOf(header, 'max_feature_idx') + 1
   const perIteration = wholeOf(header, 'num_tree_per_iteration')
   expectAtMost(perIteration, forestLimits.outputs, 'outputs')
+  expectAtMost(inputs, forestLimits.columns, 'columns')
   const names = textOf(header, 'feature_names')
-    .split(' ')
+    // Blanks may be doubled; one name more shows that there are too many.
+    .split(/ +/, inputs + 2)
     .filter((name) => name !== '')
+  if (names.length > inputs) refuse(`the file names more than ${inputs} columns`)
   if (names.length !== inputs) refuse(`the file names ${names.length} columns and uses ${inputs}`)
+  const count = countNodes()
   const trees = starts.map((start, index): TreeInput => {
     const fields = fieldsOf(text, start, starts[index + 1] ?? ends)
+    count(wholeOf(fields, 'num_leaves'))
     return treeOf(fields, index, index % perIteration)
   })
   const averages = header.spans.has('average_output')
@@ -79,7 +85,8 @@ function sectionsOf(text: string): { starts: number[]; ends?: number; categories
   let categories: string | undefined
   for (let at = 0; at < text.length;) {
     const next = lineEnd(text, at, text.length)
-    if (ends === undefined && text.startsWith('Tree=', at)) starts.push(at)
+    if (ends === undefined && text.startsWith('Tree=', at))
+      expectAtMost(starts.push(at), forestLimits.trees, 'trees')
     else if (ends === undefined && text.startsWith('end of trees', at)) {
       if (text.slice(at, next).trimEnd() === 'end of trees') ends = at
     } else if (text.startsWith(categoriesHead, at))
@@ -104,11 +111,19 @@ function fieldsOf(text: string, from: number, to: number): Fields {
     const end = next > at && text.charCodeAt(next - 1) === carriageReturn ? next - 1 : next
     let split = at
     while (split < end && text.charCodeAt(split) !== equals) split++
-    spans.set(text.slice(at, split), [Math.min(split + 1, end), end])
+    const name = text.slice(at, split)
+    // Readers differ in what they make of a field that is there twice.
+    if (name !== '' && spans.has(name))
+      refuse(`the file has ${JSON.stringify(name.slice(0, 60))} twice in one part`)
+    spans.set(name, [Math.min(split + 1, end), end])
+    if (spans.size > maxFields) refuse(`a part of the file has more than ${maxFields} lines`)
     at = next + 1
   }
   return { text, spans }
 }
+
+/** A tree of LightGBM has about twenty. */
+const maxFields = 1_000
 
 const textOf = ({ text, spans }: Fields, name: string): string => {
   const span = spans.get(name)
@@ -177,19 +192,20 @@ function treeOf(fields: Fields, index: number, group: number): TreeInput {
   const [features, thresholds, types] = [of('split_feature'), of('threshold'), of('decision_type')]
   const [lefts, rights] = [of('left_child'), of('right_child')]
   const catCount = wholeOf(fields, 'num_cat')
-  const boundaries = catCount > 0 ? numbersOf(fields, 'cat_boundaries', catCount + 1, where) : []
-  const words = catCount > 0 ? numbersOf(fields, 'cat_threshold', boundaries.at(-1)!, where) : []
+  const sets = categorySetsOf(fields, catCount, where)
   const nodes: NodeInput[] = []
   for (let at = 0; at < count; at++) {
     const column = features[at]!
     const type = types[at]!
+    if (!(Number.isInteger(type) && type >= 0 && type < 16))
+      refuse(`${where} has the unknown decision type ${type}`)
     const threshold = thresholds[at]!
     const left = lefts[at]!
     const right = rights[at]!
     if ((type & 1) === 1) {
       if (!(Number.isInteger(threshold) && threshold >= 0 && threshold < catCount))
         refuse(`${where} has no category set ${threshold}`)
-      const bits = Uint32Array.from(words.slice(boundaries[threshold], boundaries[threshold + 1]))
+      const bits = sets[threshold]!
       nodes.push({ test: { column, bits, missing: false, truncates: true }, passed: left, failed: right })
       continue
     }
@@ -207,9 +223,25 @@ function treeOf(fields: Fields, index: number, group: number): TreeInput {
   return { group, nodes, leaves, linear }
 }
 
+/** The sets lie one behind the other in one list of words, of 32 categories each. */
+function categorySetsOf(fields: Fields, count: number, where: string): Uint32Array[] {
+  if (count === 0) return []
+  const boundaries = numbersOf(fields, 'cat_boundaries', count + 1, where)
+  if (boundaries.some((from, at) => !(at === 0 ? from === 0 : from >= boundaries[at - 1]!)))
+    refuse(`the cat_boundaries of ${where} are not in order`)
+  const words = numbersOf(fields, 'cat_threshold', boundaries.at(-1)!, where)
+  const wrong = words.find((word) => !(Number.isInteger(word) && word >= 0 && word < 2 ** 32))
+  if (wrong !== undefined)
+    refuse(`a category set of ${where} has ${wrong}, which is no whole number of 32 bits`)
+  const all = Uint32Array.from(words)
+  return Array.from({ length: count }, (_, at) => all.subarray(boundaries[at], boundaries[at + 1]))
+}
+
 function linearOf(fields: Fields, leafCount: number, where: string): Map<number, LinearLeaf> {
   const constants = numbersOf(fields, 'leaf_const', leafCount, where)
   const counts = numbersOf(fields, 'num_features', leafCount, where)
+  if (!counts.every((count) => Number.isInteger(count) && count >= 0))
+    refuse(`${where} has num_features that are no counts`)
   const total = counts.reduce((sum, count) => sum + count, 0)
   const columns = numbersOf(fields, 'leaf_features', total, where)
   const coefficients = numbersOf(fields, 'leaf_coeff', total, where)
@@ -228,15 +260,25 @@ function linearOf(fields: Fields, leafCount: number, where: string): Map<number,
   )
 }
 
+/** Undefined for a line that is no JSON. */
+function categoryListsOf(line: string | undefined): (string | number)[][] | null | undefined {
+  try {
+    return parseModelJson(Buffer.from(line ?? 'null')) as (string | number)[][] | null
+  } catch (error) {
+    if (error instanceof SyntaxError) return undefined
+    throw error
+  }
+}
+
 /** Names the columns; pandas' categories, which LightGBM writes behind the trees, belong to the category columns in order. */
 function columnsOf(
   names: readonly string[],
   trees: readonly TreeInput[],
   { infos, categories }: { infos: string; categories?: string },
 ): Column[] {
-  const lists = parseJson<(string | number)[][] | null>(categories ?? 'null')
+  const lists = categoryListsOf(categories)
   if (!Array.isArray(lists) || lists.length === 0) return names.map((name) => ({ name }))
-  const info = infos.split(' ')
+  const info = infos.split(' ', names.length)
   // A category column has a list of its codes where a number has a range; one that no tree uses has "none".
   const split = new Set(
     trees.flatMap(({ nodes }) => nodes.flatMap(({ test }) => ('bits' in test ? [test.column] : []))),

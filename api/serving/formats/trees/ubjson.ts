@@ -1,7 +1,22 @@
 /** Reads UBJSON (draft 12), with the typed arrays that XGBoost writes. A value that runs beyond the bytes is refused. */
 import { refuse } from '../../network/layers-model.ts'
+import { expectAtMost, forestLimits } from './forest.ts'
 
 const deepest = 64
+
+type NumberArray = Int8Array | Uint8Array | Int16Array | Int32Array | Float32Array | Float64Array
+/** What holds the numbers of a type. Whole numbers of 64 bits are exact to 2^53. */
+const numberArrays: Readonly<
+  Record<string, { new (count: number): NumberArray; readonly BYTES_PER_ELEMENT: number }>
+> = {
+  i: Int8Array,
+  U: Uint8Array,
+  I: Int16Array,
+  l: Int32Array,
+  L: Float64Array,
+  d: Float32Array,
+  D: Float64Array,
+}
 
 /** Throws `artifact_invalid` for bytes that are not one whole value. */
 export function readUbjson(bytes: Uint8Array): unknown {
@@ -69,14 +84,29 @@ export function readUbjson(bytes: Uint8Array): unknown {
     take(1)
     return { type, count: length() }
   }
+  let [lists, values] = [0, 0]
   const value = (type: string, depth: number): unknown => {
     if (depth > deepest) refuse(`the UBJSON file is nested more than ${deepest} levels deep`)
-    if (type === '[') return list(depth)
-    if (type === '{') return object(depth)
-    return scalar(type)
+    if (type !== '[' && type !== '{') {
+      expectAtMost(++values, forestLimits.looseValues, 'values')
+      return scalar(type)
+    }
+    expectAtMost(++lists, forestLimits.lists, 'lists and objects')
+    return type === '[' ? list(depth) : object(depth)
   }
-  const list = (depth: number): unknown[] => {
+  /** Numbers of one type take the memory of their bytes. */
+  const numbers = (type: string, count: number): NumberArray | undefined => {
+    const of = numberArrays[type]
+    if (of === undefined) return undefined
+    if (at + count * of.BYTES_PER_ELEMENT > bytes.byteLength) refuse('the UBJSON file is truncated')
+    const all = new of(count)
+    for (let i = 0; i < count; i++) all[i] = scalar(type) as number
+    return all
+  }
+  const list = (depth: number): unknown[] | NumberArray => {
     const { type, count } = sizes()
+    const typed = type !== undefined && count !== undefined ? numbers(type, count) : undefined
+    if (typed !== undefined) return typed
     // Items without bytes would fill the memory from a few.
     if (type !== undefined && 'ZTF'.includes(type)) refuse(`the UBJSON file has a list of ${type}`)
     const items: unknown[] = []
@@ -89,8 +119,14 @@ export function readUbjson(bytes: Uint8Array): unknown {
   }
   const object = (depth: number): Record<string, unknown> => {
     const { type, count } = sizes()
-    const fields: [string, unknown][] = []
-    const field = () => fields.push([string(), value(type ?? marker(), depth + 1)])
+    const fields = new Map<string, unknown>()
+    const field = () => {
+      const name = string()
+      // Readers differ in what they make of a name that is there twice.
+      if (fields.has(name))
+        refuse(`the UBJSON file has ${JSON.stringify(name.slice(0, 60))} twice in one object`)
+      fields.set(name, value(type ?? marker(), depth + 1))
+    }
     if (count !== undefined) for (let i = 0; i < count; i++) field()
     else {
       while (peek() !== '}') field()

@@ -5,6 +5,7 @@
 import { refuse, type JsonObject } from '../../network/layers-model.ts'
 import {
   buildForest,
+  countNodes,
   expectAtMost,
   forestLimits,
   nextDownSingle,
@@ -36,14 +37,20 @@ export function readXgboost(document: JsonObject): Forest {
   const given = arrayAt(model, 'trees').map((tree) => asObject(tree, 'a tree'))
   if (groups.length !== given.length)
     refuse(`the file has ${given.length} trees and ${groups.length} in tree_info`)
+  expectAtMost(given.length, forestLimits.trees, 'trees')
   const widths = new Set(
     given.map((tree) => Number(objectAt(tree, 'tree_param')['size_leaf_vector'] ?? 1) || 1),
   )
   if (widths.size > 1) refuse('the trees have leaves of different widths')
   const [width = 1] = widths
-  const trees = given.map((tree, index) =>
-    treeOf(tree, { index, group: width > 1 ? 0 : groups[index]!, width, weight: dropped[index] ?? 1 }),
-  )
+  expectAtMost(width, forestLimits.outputs, 'outputs')
+  const count = countNodes()
+  const countWords = countSetWords()
+  const trees = given.map((tree, index) => {
+    count(arrayAt(tree, 'left_children').length)
+    const group = width > 1 ? 0 : groups[index]!
+    return treeOf(tree, { index, group, width, weight: dropped[index] ?? 1, countWords })
+  })
   return buildForest({
     library: 'XGBoost',
     columns: columnsOf(learner, model, inputs),
@@ -57,10 +64,15 @@ export function readXgboost(document: JsonObject): Forest {
   })
 }
 
-function treeOf(
-  tree: JsonObject,
-  { index, group, width, weight }: { index: number; group: number; width: number; weight: number },
-): TreeInput {
+interface TreeContext {
+  index: number
+  group: number
+  width: number
+  weight: number
+  countWords: (words: number) => void
+}
+
+function treeOf(tree: JsonObject, { index, group, width, weight, countWords }: TreeContext): TreeInput {
   const where = `tree ${index}`
   const lefts = arrayAt(tree, 'left_children')
   const count = lefts.length
@@ -70,9 +82,12 @@ function treeOf(
     return values
   }
   const [rights, columns, conditions] = [of('right_children'), of('split_indices'), of('split_conditions')]
+  const wrong = conditions.find((each) => typeof each !== 'number')
+  if (wrong !== undefined)
+    refuse(`split_conditions of ${where} has ${JSON.stringify(wrong)}, which is no number`)
   const defaults = of('default_left')
   const types = tree['split_type'] === undefined ? [] : of('split_type')
-  const sets = categorySetsOf(tree, where)
+  const sets = categorySetsOf(tree, { where, countWords })
   const vectors = width > 1 ? arrayAt(tree, 'leaf_weights') : []
   // Nodes and leaves share one numbering.
   const leaves: number[] = []
@@ -127,13 +142,25 @@ function categoryNode(node: {
   return { test: { column, bits, missing: !missesLeft, truncates: false }, passed: right, failed: left }
 }
 
-function categorySetsOf(tree: JsonObject, where: string): Map<number, Uint32Array> {
+/** One code may be great, and its set is as long as the greatest. */
+function countSetWords(): (words: number) => void {
+  let total = 0
+  return (words) => expectAtMost((total += words), forestLimits.setWords, 'words of category sets')
+}
+
+function categorySetsOf(
+  tree: JsonObject,
+  { where, countWords }: { where: string; countWords: (words: number) => void },
+): Map<number, Uint32Array> {
   if (tree['categories_nodes'] === undefined) return new Map()
   const [nodes, starts] = [arrayAt(tree, 'categories_nodes'), arrayAt(tree, 'categories_segments')]
   const [sizes, codes] = [arrayAt(tree, 'categories_sizes'), arrayAt(tree, 'categories')]
+  let end = 0
   return new Map(
     nodes.map((node, at) => {
-      const own = codes.slice(starts[at], starts[at]! + sizes[at]!)
+      // Parts that overlap would be read many times.
+      if (!(starts[at]! >= end)) refuse(`${where} has categories that are not in order`)
+      const own = codes.slice(starts[at], (end = starts[at]! + sizes[at]!))
       const most = own.reduce((largest, code) => Math.max(largest, code), -1)
       if (
         own.length !== sizes[at] ||
@@ -141,6 +168,7 @@ function categorySetsOf(tree: JsonObject, where: string): Map<number, Uint32Arra
       )
         refuse(`${where} has categories that are no codes`)
       expectAtMost(most, forestLimits.categories, 'category codes')
+      countWords((most >>> 5) + 1)
       const bits = new Uint32Array((most >>> 5) + 1)
       for (const code of own) bits[code >>> 5]! |= 1 << (code & 31)
       return [node, bits]
@@ -202,13 +230,11 @@ function columnsOf(learner: JsonObject, model: JsonObject, inputs: number): Colu
 
 /** The texts of a column's codes: offsets into UTF-8 bytes; or its numbers. */
 function categoriesOf(encoding: JsonObject | undefined): (string | number)[] | undefined {
-  const { offsets, values } = encoding ?? {}
-  if (!Array.isArray(values) || values.length === 0) return undefined
-  if (!Array.isArray(offsets)) return values.map(Number)
-  const bytes = Buffer.from(values as number[])
-  return offsets
-    .slice(0, -1)
-    .map((from: number, at) => bytes.toString('utf8', from, offsets[at + 1] as number))
+  const [offsets, values] = [listOf(encoding?.['offsets']), listOf(encoding?.['values'])]
+  if (values === undefined || values.length === 0) return undefined
+  if (offsets === undefined) return values.map(Number)
+  const bytes = Buffer.from(values)
+  return offsets.slice(0, -1).map((from, at) => bytes.toString('utf8', from, offsets[at + 1]))
 }
 
 function asObject(value: unknown, what: string): JsonObject {
@@ -217,9 +243,11 @@ function asObject(value: unknown, what: string): JsonObject {
 }
 const objectAt = (from: JsonObject, name: string): JsonObject => asObject(from[name], name)
 
-function arrayAt(from: JsonObject, name: string): number[] {
-  const value = from[name]
+const arrayAt = (from: JsonObject, name: string): number[] =>
+  listOf(from[name]) ?? refuse(`${name} is not a list`)
+
+/** A list of JSON, or of UBJSON, which has lists of numbers of one type. */
+function listOf(value: unknown): number[] | undefined {
   if (Array.isArray(value)) return value as number[]
-  if (ArrayBuffer.isView(value)) return Array.from(value as Int32Array)
-  return refuse(`${name} is not a list`)
+  return ArrayBuffer.isView(value) ? Array.from(value as Int32Array) : undefined
 }

@@ -15,18 +15,17 @@ import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { launcher } from '../../../../temporal.config.ts'
 import { readCases } from '../../../support/formats/parity.ts'
+import {
+  changedModel as changed,
+  hostileModels,
+  type HostileFile,
+} from '../../../support/formats/hostile-models.ts'
 import { treeModel } from '../../../support/formats/onnx-trees.ts'
 import { floats, graph, message, model, node, tensor, varint } from '../../../support/formats/onnx-writer.ts'
 
 const cases = readCases()
 const textOf = (name: string): string =>
   cases.find((each) => each.name === `${name}-0`)!.bytes.toString('utf8')
-const changed = (name: string, from: string | RegExp, to: string): Buffer => {
-  const text = textOf(name)
-  const after = text.replace(from, to)
-  if (after === text) throw new Error(`nothing to replace in ${name}`)
-  return Buffer.from(after)
-}
 const half = (bytes: Buffer): Buffer => bytes.subarray(0, bytes.byteLength >>> 1)
 
 const plain = node({ op: 'Identity', inputs: ['x'], outputs: ['y'] })
@@ -59,7 +58,7 @@ const pickle = (protocol: number): Buffer =>
 const deep = (open: string, close: string): Buffer =>
   Buffer.from(`${open.repeat(100_000)}1${close.repeat(100_000)}`)
 
-const files: readonly [name: string, make: () => Buffer, message: RegExp][] = [
+const files: readonly HostileFile[] = [
   ['pickle-2.pkl', () => pickle(2), /is a pickle, which runs code/],
   ['pickle-5.joblib', () => pickle(5), /is a pickle, which runs code/],
   ['pickle-0.pkl', () => Buffer.from('cos\nsystem\n(S"true"\ntR.'), /no model of LightGBM/],
@@ -146,6 +145,7 @@ const files: readonly [name: string, make: () => Buffer, message: RegExp][] = [
     () => model(graph({ nodes: [node({ op: 'Relu', inputs: ['x'], outputs: ['y'] })] })),
     /it is computed by ONNX Runtime/,
   ],
+  ...hostileModels,
 ]
 const sparse = ['sparse.onnx', 'sparse.txt', 'sparse.json', 'sparse.ubj', 'sparse.pkl']
 const sparseBytes = 4 * 2 ** 30

@@ -1,0 +1,249 @@
+/**
+ * Files that are small, or whole by their syntax, and would fill the memory, take minutes or be answered wrongly by a reader that trusts them:
+ * counts that differ, lists that overlap, values of another kind, names that stand twice.
+ */
+import { readCases } from './parity.ts'
+import { treeModel } from './onnx-trees.ts'
+import { graph, message, model, node, varint } from './onnx-writer.ts'
+
+export type HostileFile = readonly [name: string, make: () => Buffer, message: RegExp]
+
+const cases = readCases()
+const bytesOf = (name: string): Buffer => cases.find((each) => each.name === `${name}-0`)!.bytes
+
+/** A model of the pack with one place changed. */
+export function changedModel(name: string, from: string | RegExp, to: string): Buffer {
+  const text = bytesOf(name).toString('utf8')
+  const after = text.replace(from, to)
+  if (after === text) throw new Error(`nothing to replace in ${name}`)
+  return Buffer.from(after)
+}
+
+type Json = Record<string, unknown>
+
+/** An XGBoost model of one tree; its first split reads categories. */
+function xgboostTree(change: (tree: Json) => void, rest: (model: Json) => void = () => {}): Buffer {
+  const file = JSON.parse(bytesOf('xgboost-categories').toString('utf8')) as Json
+  const model = (file as { learner: { gradient_booster: { model: { trees: Json[] } } } }).learner
+    .gradient_booster.model
+  change(model.trees[0]!)
+  rest(model as unknown as Json)
+  return Buffer.from(JSON.stringify(file))
+}
+
+/** A balanced tree of so many nodes, each a split by categories. */
+function categoryTree(nodes: number, sets: Json): (tree: Json) => void {
+  const all = 2 * nodes + 1
+  const list = (of: (node: number) => number) => Array.from({ length: all }, (_, node) => of(node))
+  return (tree) =>
+    Object.assign(tree, sets, {
+      left_children: list((node) => (node < nodes ? 2 * node + 1 : -1)),
+      right_children: list((node) => (node < nodes ? 2 * node + 2 : -1)),
+      split_indices: list(() => 3),
+      split_conditions: list(() => 0),
+      default_left: list(() => 0),
+      split_type: list(() => 1),
+      categories_nodes: Array.from({ length: nodes }, (_, node) => node),
+    })
+}
+const ofEach = <T>(count: number, value: T): T[] => Array.from({ length: count }, () => value)
+
+interface CatboostFile extends Json {
+  features_info: { float_features: Json[] }
+  oblivious_trees: { splits: { border: unknown }[]; leaf_values: unknown[] }[]
+}
+function catboost(change: (file: CatboostFile) => void): Buffer {
+  const file = JSON.parse(bytesOf('catboost-binary').toString('utf8')) as CatboostFile
+  change(file)
+  return Buffer.from(JSON.stringify(file))
+}
+/** Symmetric trees of 16 levels, whose nodes are many more than their splits. */
+const deepTrees = (count: number) =>
+  catboost((file) => {
+    const [first] = file.oblivious_trees
+    const tree = { splits: ofEach(16, first!.splits[0]!), leaf_values: [] }
+    file.oblivious_trees = ofEach(count, tree)
+  })
+
+const million = 1_000_000
+const repeated = (part: string | Buffer, count: number): Buffer => {
+  const bytes = Buffer.from(part)
+  return Buffer.alloc(bytes.byteLength * count, bytes)
+}
+const field = (number: number, content: Buffer): Buffer =>
+  Buffer.concat([varint(number * 8 + 2), varint(content.byteLength), content])
+const onnxOf = (graphBytes: Buffer): Buffer => Buffer.concat([message({ 1: 10 }), field(7, graphBytes)])
+const plain = node({ op: 'Identity', inputs: ['x'], outputs: ['y'] })
+const absent = (dims: number[], type: number): Buffer =>
+  model(graph({ nodes: [plain], initializers: [message({ 1: dims, 2: type, 8: 'w' })] }))
+
+/** A LightGBM file with so much text behind the name of a field of its head. */
+const lightgbmHead = (name: string, text: Buffer): Buffer => {
+  const [before, after] = bytesOf('lightgbm-binary')
+    .toString('utf8')
+    .split(new RegExp(`(?<=\n${name}=)`))
+  return Buffer.concat([Buffer.from(before!), text, Buffer.from(after!)])
+}
+const distinctFields = (count: number): Buffer =>
+  Buffer.from(`\n${Array.from({ length: count }, (_, at) => at.toString(36)).join('\n')}\n`)
+
+export const hostileModels: readonly HostileFile[] = [
+  [
+    'lightgbm-boundaries.txt',
+    () => changedModel('lightgbm-categories', /cat_boundaries=0 \d+/, 'cat_boundaries=1 0'),
+    /cat_boundaries .* not in order/,
+  ],
+  [
+    'lightgbm-set.txt',
+    () => changedModel('lightgbm-categories', /cat_threshold=\d+/, 'cat_threshold=0.5'),
+    /category set .* no whole number of 32 bits/,
+  ],
+  [
+    'lightgbm-decision.txt',
+    () => changedModel('lightgbm-binary', /decision_type=\d+/, 'decision_type=nan'),
+    /unknown decision type NaN/,
+  ],
+  [
+    'lightgbm-linear.txt',
+    () => changedModel('lightgbm-linear', /num_features=(\d+) (\d+)/, 'num_features=-1 5'),
+    /num_features/,
+  ],
+  [
+    'lightgbm-twice.txt',
+    () => changedModel('lightgbm-binary', /(leaf_value=.*\n)/, '$1leaf_value=1\n'),
+    /"leaf_value" twice/,
+  ],
+  [
+    'lightgbm-fields.txt',
+    () => lightgbmHead('objective', distinctFields(2 * million)),
+    /more than 1000 lines/,
+  ],
+  [
+    'lightgbm-names.txt',
+    () => lightgbmHead('feature_names', repeated('a ', 8 * million)),
+    /names more than 8 columns/,
+  ],
+  [
+    'lightgbm-trees.txt',
+    () => lightgbmHead('objective', repeated('\nTree=1', 4 * million)),
+    /20001 trees, more than/,
+  ],
+  [
+    'lightgbm-pandas.txt',
+    () =>
+      Buffer.concat([
+        bytesOf('lightgbm-binary'),
+        Buffer.from('\npandas_categorical:['),
+        repeated('[],', 4 * million),
+        Buffer.from('[]]\n'),
+      ]),
+    /lists and objects, more than/,
+  ],
+  [
+    'xgboost-overlap.json',
+    () =>
+      xgboostTree(
+        categoryTree(2_000, {
+          categories: Array.from({ length: 100_000 }, (_, code) => code),
+          categories_segments: ofEach(2_000, 0),
+          categories_sizes: ofEach(2_000, 100_000),
+        }),
+      ),
+    /categories that are not in order/,
+  ],
+  [
+    'xgboost-great-codes.json',
+    () =>
+      xgboostTree(
+        categoryTree(4_000, {
+          categories: Array.from({ length: 4_000 }, (_, at) => 999_999 - at),
+          categories_segments: Array.from({ length: 4_000 }, (_, at) => at),
+          categories_sizes: ofEach(4_000, 1),
+        }),
+      ),
+    /words of category sets, more than/,
+  ],
+  [
+    'xgboost-null.json',
+    () => changedModel('xgboost-binary', /"split_conditions":\[[^,]+/, '"split_conditions":[null'),
+    /split_conditions .* no number/,
+  ],
+  [
+    'xgboost-group.json',
+    () =>
+      xgboostTree(
+        () => {},
+        (all) => (all['tree_info'] = [0.5, 0, 0, 0]),
+      ),
+    /adds to output 0.5/,
+  ],
+  [
+    'xgboost-lists.json',
+    () => Buffer.concat([Buffer.from('{"learner":['), repeated('[],', 4 * million), Buffer.from('[]]}')]),
+    /lists and objects, more than/,
+  ],
+  [
+    'xgboost-values.json',
+    () => Buffer.concat([Buffer.from('{"learner":['), repeated('0,', 11 * million), Buffer.from('0]}')]),
+    /11000000 values, more than/,
+  ],
+  [
+    'xgboost-lists.ubj',
+    () => Buffer.concat([Buffer.from('{i\x07learner['), repeated('[]', 4 * million), Buffer.from(']}')]),
+    /lists and objects, more than/,
+  ],
+  [
+    'xgboost-nulls.ubj',
+    () => Buffer.concat([Buffer.from('{i\x07learner['), repeated('Z', 4 * million), Buffer.from(']}')]),
+    /values, more than/,
+  ],
+  ['xgboost-negative.ubj', () => Buffer.from('{i\x07learner[$d#i\xff]}', 'latin1'), /a length of -1/],
+  [
+    'xgboost-long.ubj',
+    () => Buffer.from('{i\x07learner[$D#l\x7f\xff\xff\xff', 'latin1'),
+    /a length of 2147483647/,
+  ],
+  ['xgboost-twice.ubj', () => Buffer.from('{i\x07learner{}i\x07learner{}}'), /learner" twice/],
+  [
+    'catboost-null.json',
+    () => changedModel('catboost-binary', /"border":\s*[-\d.e]+/, '"border":null'),
+    /threshold that is not a number/,
+  ],
+  ['catboost-levels.json', () => deepTrees(125), /nodes, more than/],
+  [
+    'catboost-features.json',
+    () =>
+      catboost((file) => {
+        const [first] = file.features_info.float_features
+        file.features_info.float_features = ofEach(50_000, { ...first, borders: [] })
+      }),
+    /50000 columns, more than/,
+  ],
+  [
+    'catboost-kinds.json',
+    () => catboost((file) => Object.assign(file.features_info, { float_features: { length: 1 } })),
+    /cannot be read as a model|float_features is not a list/,
+  ],
+  [
+    'functions.onnx',
+    () => Buffer.concat([onnxOf(graph({ nodes: [plain] })), field(25, message({ 1: 'f', 7: [plain] }))]),
+    /functions of its own/,
+  ],
+  ['absent.onnx', () => absent([2 ** 13, 2 ** 12], 1), /holds 0 values for the shape/],
+  ['absent-texts.onnx', () => absent([2 ** 31], 8), /has the shape \[2147483648\]/],
+  ['overflowing.onnx', () => absent([2 ** 62, 4], 1), /has the shape/],
+  [
+    'million-names.onnx',
+    () =>
+      onnxOf(
+        field(1, Buffer.concat([repeated(Buffer.from([0x0a, 0]), 2 * million), message({ 4: 'Concat' })])),
+      ),
+    /more than \d+ names/,
+  ],
+  ['two-makers.onnx', () => model(graph({ nodes: [plain, plain] })), /"y" twice/],
+  [
+    'leaf.onnx',
+    () => treeModel({ target_weights: { floats: [NaN, 1, 1, 1] } }),
+    /leaf value that is not a finite number|of \d+ values/,
+  ],
+]
