@@ -8,7 +8,11 @@ import { findCompiled, outputOf } from './manifest.mjs'
 import { goOnWithNewerNode } from './old-node.mjs'
 import { showSources } from './source-maps.mjs'
 
+/** @typedef {{ enableCompileCache?: (directory: string) => unknown, flushCompileCache?: () => void }} CompileCache */
+
 const root = dirname(dirname(dirname(fileURLToPath(import.meta.url))))
+/** A worker serves by then. */
+const FLUSH_MS = 3_000
 
 /**
  * `source` is the file of the process, relative to the checkout. The process sees it as the script that Node was started with.
@@ -20,10 +24,10 @@ export async function launch(source, args) {
   process.argv.splice(1, Infinity, join(root, entry), ...args)
   if (!entry.endsWith('.ts')) return import(pathToFileURL(join(root, entry)).href)
   // Node 20 has no such function.
-  const caching = /** @type {{ enableCompileCache?: (directory: string) => unknown }} */ (
-    /** @type {unknown} */ (nodeModule)
-  )
+  const caching = /** @type {CompileCache} */ (/** @type {unknown} */ (nodeModule))
   caching.enableCompileCache?.(join(outputOf(root), 'compile-cache'))
+  // Node writes it at the end of the process, and a process that is killed has no end.
+  if (caching.flushCompileCache !== undefined) setTimeout(caching.flushCompileCache, FLUSH_MS).unref()
   const compiled = findCompiled(root, entry) ?? (await compile(entry))
   if (compiled === undefined) {
     process.setSourceMapsEnabled(true)

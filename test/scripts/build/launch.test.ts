@@ -1,5 +1,5 @@
 /** Launched processes run compiled code, and never the code of earlier sources. */
-import { execFile, execFileSync } from 'node:child_process'
+import { execFile, execFileSync, spawn } from 'node:child_process'
 import {
   cpSync,
   existsSync,
@@ -14,6 +14,7 @@ import {
   utimesSync,
   writeFileSync,
 } from 'node:fs'
+import nodeModule from 'node:module'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { afterEach, beforeEach, expect, it } from 'vitest'
@@ -175,6 +176,23 @@ it('many processes start at once', async () => {
   expect(folders()).toHaveLength(1)
   expect(readdirSync(join(root, 'dist')).filter((name) => name.startsWith('draft-'))).toEqual([])
 })
+
+it.skipIf(!('flushCompileCache' in nodeModule))(
+  'a process that is killed leaves what Node compiled to the next start',
+  async () => {
+    write('test/process.ts', `setInterval(() => {}, 1_000)\n`)
+    const child = spawn(process.execPath, [join(root, 'scripts/launch.mjs'), 'test/process.ts'])
+    try {
+      const written = () =>
+        readdirSync(join(root, 'dist'), { recursive: true, withFileTypes: true }).filter(
+          (each) => each.isFile() && each.parentPath.includes('compile-cache'),
+        ).length
+      await expect.poll(() => existsSync(join(root, 'dist')) && written()).toBeGreaterThan(0)
+    } finally {
+      child.kill('SIGKILL')
+    }
+  },
+)
 
 it('packages may be those of another checkout', async () => {
   const elsewhere = mkdtempSync(join(tmpdir(), 'tenure-packages-'))

@@ -92,7 +92,8 @@ export async function accessibilityIssues(page: Page): Promise<string[]> {
   // Runs axe through the debugger, because the content security policy of the page forbids the script.
   const client = await page.context().newCDPSession(page)
   try {
-    await client.send('Runtime.evaluate', { expression: axe })
+    const { result: loaded } = await client.send('Runtime.evaluate', { expression: 'typeof axe' })
+    if (loaded.value === 'undefined') await client.send('Runtime.evaluate', { expression: axe })
     const { result } = await client.send('Runtime.evaluate', {
       expression: 'axe.run(document, { resultTypes: ["violations"] }).then((found) => JSON.stringify(found))',
       awaitPromise: true,
