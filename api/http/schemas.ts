@@ -59,20 +59,23 @@ const controls = /[\u0000-\u0008\u000B-\u001F\u007F-\u009F]/
  * What a user says for a command, as it is signed and stored. Browsers send CRLF for a line break, and a terminal obeys other control
  * characters of a reason that it lists.
  */
-export const reasonText = z
-  .string()
-  .transform((text) => text.replaceAll('\r\n', '\n'))
-  .pipe(
-    z
-      .string()
-      .max(2_000, 'must have at most 2,000 characters')
-      .refine((text) => !controls.test(text), {
-        error: 'must not contain control characters; line breaks and tabs are allowed',
-      }),
-  )
+const reasonOf = (sent: z.ZodString) =>
+  sent
+    .transform((text) => text.replaceAll('\r\n', '\n'))
+    .pipe(
+      z
+        .string()
+        .max(2_000, 'must have at most 2,000 characters')
+        .refine((text) => !controls.test(text), {
+          error: 'must not contain control characters; line breaks and tabs are allowed',
+        }),
+    )
+export const reasonText = reasonOf(z.string())
 
 /** The same, and not blank. */
-export const writtenReason = reasonText.pipe(z.string().trim().min(1, 'must not be empty'))
+export const writtenReason = reasonOf(z.string().meta({ pattern: String.raw`\S` })).pipe(
+  z.string().trim().min(1, 'must not be empty'),
+)
 
 export const modelName = z.string().min(1).max(100)
 
@@ -118,9 +121,14 @@ export const parsedBy = <T>(
       return z.NEVER
     })
 
+/** There is no year 0. */
+const dayPattern =
+  '([1-9][0-9]{3}|[0-9]{3}[1-9]|[0-9]{2}[1-9][0-9]|[0-9][1-9][0-9]{2})-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])'
+const clockPattern = '([01][0-9]|2[0-3]):[0-5][0-9]'
+
 /** A time with its zone, or a day. */
 export const searchedTime = parsedBy(parseMoment, {
-  pattern: String.raw`^\d{4}-\d{2}-\d{2}([Tt]\d{2}:\d{2}(:\d{2}(\.\d{1,9})?)?([Zz]|[+ -]\d{2}:\d{2}))?$`,
+  pattern: `^${dayPattern}([Tt]${clockPattern}(:[0-5][0-9](\\.[0-9]{1,9})?)?([Zz]|[+ -]${clockPattern}))?$`,
   description: 'An ISO 8601 time with its zone, or a day, which begins at midnight UTC.',
 })
 

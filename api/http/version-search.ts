@@ -18,11 +18,13 @@ export const searchedDigest = parsedBy(parseDigest, {
   description: 'The first digits of a digest.',
 })
 
+const condition = String.raw` *(${metricNames.join('|')}) *(>=|<=|>|<|=) *[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]{1,2})? *`
+
 export const versionSearchFields = {
   model: modelName.optional(),
   status: z.enum(versionStatusNames, { error: `is one of ${versionStatusNames.join(', ')}` }).optional(),
   metric: parsedBy(parseConditions, {
-    pattern: String.raw`^\s*\w+\s*(>=|<=|>|<|=)\s*[+-]?[\d.]+(e[+-]?\d{1,3})?\s*(,\s*\w+\s*(>=|<=|>|<|=)\s*[+-]?[\d.]+(e[+-]?\d{1,3})?\s*)*$`,
+    pattern: `^${condition}(,${condition})*$`,
     description: `Conditions that all hold, such as auc>0.8,brier<=0.2; metrics: ${metricNames.join(', ')}.`,
   }).optional(),
   since: searchedTime.optional(),

@@ -9,12 +9,19 @@ import { isDeferred, respondToStart } from '../command-response.ts'
 import { findInScope, modelFilter } from '../../auth/authorization.ts'
 import { booleanFlag, boundedList, limit, modelName, toWire } from '../../http/schemas.ts'
 
+/** `issueOfPath` checks it and says what is wrong. */
+const pathOf = (endings: string) =>
+  z
+    .string()
+    .min(1)
+    .meta({ maxLength: 500, pattern: `^[A-Za-z0-9_.-]+(/[A-Za-z0-9_.-]+)*\\.(${endings})$` })
+
 const input = z.discriminatedUnion('kind', [
-  z.strictObject({ kind: z.literal('file'), path: z.string().min(1) }),
+  z.strictObject({ kind: z.literal('file'), path: pathOf('parquet|csv') }),
   z.strictObject({ kind: z.literal('sql'), query: z.string().min(1).max(20_000) }),
 ])
 const output = z.discriminatedUnion('kind', [
-  z.strictObject({ kind: z.literal('file'), path: z.string().min(1) }),
+  z.strictObject({ kind: z.literal('file'), path: pathOf('parquet') }),
   z.strictObject({ kind: z.literal('table') }),
 ])
 
