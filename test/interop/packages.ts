@@ -12,10 +12,12 @@ import { cacheDir, checkout, environmentWith } from '../../temporal.config.ts'
 const installMs = 600_000
 
 /** The directory of the programs, or why they cannot be installed: without a network the tests are skipped. */
-export async function pythonOrReason(): Promise<{ bin: string; python: string } | { reason: string }> {
+export async function pythonOrReason(
+  requirements = 'requirements.txt',
+): Promise<{ bin: string; python: string } | { reason: string }> {
   try {
     const { python } = await preparePython({
-      requirements: join(checkout, 'test', 'interop', 'requirements.txt'),
+      requirements: join(checkout, 'test', 'interop', requirements),
       cache: cacheDir(),
       env: installerEnvironment(),
       signal: AbortSignal.timeout(installMs),
