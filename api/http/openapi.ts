@@ -79,7 +79,7 @@ const everyHeader: Readonly<Record<string, HeaderSpec>> = {
     description:
       'The id of the request, for its answer and the logs; any other text is replaced by a new id.',
     // Without the pattern, because no text is refused.
-    schema: { type: 'string' },
+    schema: { type: 'string', examples: ['order-17'] },
   },
 }
 
