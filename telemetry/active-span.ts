@@ -1,7 +1,7 @@
 /** The span that runs in the present chain of calls, for what has no other way to it: statements and calls to Temporal. */
 import { AsyncLocalStorage } from 'node:async_hooks'
 import { traceparentOf, tracestateHeader, traceparentHeader } from '../domain/tracing/trace-context.ts'
-import type { SpanAttributes } from '../domain/tracing/span.ts'
+import type { SpanAttributes, SpanPart, TraceSpan } from '../domain/tracing/span.ts'
 import { preciseNow, newSpanId, type StartedSpan, type Telemetry } from './telemetry.ts'
 
 interface Active {
@@ -58,8 +58,51 @@ function beginChild(
   }
 }
 
+/** A span of a process that this one has started. */
+export interface ProcessSpan {
+  /** What the process gets, so that its own spans hang on this one. */
+  traceparent: string
+  /** A part of its work, as it has reported it. */
+  part(part: SpanPart): void
+  end(error?: unknown): void
+}
+
+/** Begins the span of a child process below the active one; nothing where no span runs. */
+export function beginProcess(name: string): ProcessSpan | undefined {
+  const found = active.getStore()
+  if (found === undefined) return undefined
+  const { telemetry, span: parent } = found
+  const { traceId, state } = parent
+  const spanId = newSpanId()
+  const startMs = preciseNow()
+  const record = (of: Pick<TraceSpan, 'spanId' | 'parentId' | 'name' | 'startMs' | 'endMs' | 'error'>) =>
+    telemetry.record({ ...of, traceId, state, kind: 'internal', attributes: {} })
+  let left = maxParts
+  return {
+    traceparent: traceparentOf({ traceId, spanId, sampled: true }),
+    part(part) {
+      if (left-- > 0)
+        record({ ...part, error: part.error?.slice(0, maxMessage), spanId: newSpanId(), parentId: spanId })
+    },
+    end: (error) =>
+      record({
+        spanId,
+        parentId: parent.spanId,
+        name,
+        startMs,
+        endMs: preciseNow(),
+        error: error === undefined ? undefined : messageOfError(error),
+      }),
+  }
+}
+
+/** Most parts of one process. */
+const maxParts = 64
+
 export const messageOfError = (error: unknown): string =>
-  (error instanceof Error ? error.message : String(error)).slice(0, 1_000)
+  (error instanceof Error ? error.message : String(error)).slice(0, maxMessage)
+
+const maxMessage = 1_000
 
 const maxStatement = 2_000
 

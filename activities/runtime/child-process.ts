@@ -1,7 +1,10 @@
 /** Runs a heavy job in a child process, because TensorFlow would block the worker's heartbeats and a native crash would end the worker. */
 import { fork, type ChildProcess } from 'node:child_process'
+import { basename } from 'node:path'
 import { DomainError } from '../../domain/errors.ts'
+import { traceparentVariable } from '../../domain/tracing/trace-context.ts'
 import { reservedForCodeMb, withMemoryLimit } from '../../store/memory-limit.ts'
+import { beginProcess, type ProcessSpan } from '../../telemetry/active-span.ts'
 import { launcher, trainerEnvironment } from '../../temporal.config.ts'
 import type { JobMessage } from './child-protocol.ts'
 import { countKernelKills, detectOutOfMemory, watchMemory } from './memory-limit.ts'
@@ -39,9 +42,13 @@ interface Ended {
 export async function runChild<Step, Result>(options: ChildOptions<Step>): Promise<Result> {
   const killedBefore = await countKernelKills()
   const { limitMb } = options
+  const span = beginProcess(basename(options.file, '.ts'))
   const child = fork(launcher, [options.file], {
     ...withMemoryLimit(limitMb),
-    env: trainerEnvironment(),
+    env:
+      span === undefined
+        ? trainerEnvironment()
+        : { ...trainerEnvironment(), [traceparentVariable]: span.traceparent },
     stdio: ['ignore', 'ignore', 'pipe', 'ipc'],
   })
   const memory =
@@ -67,7 +74,12 @@ export async function runChild<Step, Result>(options: ChildOptions<Step>): Promi
   options.signal.addEventListener('abort', kill)
   if (options.signal.aborted) kill()
   try {
-    return await converse<Step, Result>(child, { exited, lines: lines.last }, options)
+    const result = await converse<Step, Result>(child, { exited, lines: lines.last, span }, options)
+    span?.end()
+    return result
+  } catch (error) {
+    span?.end(error)
+    throw error
   } finally {
     options.signal.removeEventListener('abort', kill)
     kill()
@@ -85,7 +97,7 @@ const whenGone = (child: ChildProcess): Promise<{ how: string; signal: NodeJS.Si
 
 async function converse<Step, Result>(
   child: ChildProcess,
-  { exited, lines }: { exited: Promise<Ended>; lines: string[] },
+  { exited, lines, span }: { exited: Promise<Ended>; lines: string[]; span: ProcessSpan | undefined },
   { job, signal, silentMs, plainErrors, onStep, file }: ChildOptions<Step>,
 ): Promise<Result> {
   const interrupted = (why: string, isSilent = false) =>
@@ -111,7 +123,8 @@ async function converse<Step, Result>(
       heard()
       child.on('message', (message: JobMessage<Step, Result>) => {
         heard()
-        if (message.kind === 'step') steps = steps.then(() => onStep?.(message.step)).catch(reject)
+        if (message.kind === 'part') span?.part(message.part)
+        else if (message.kind === 'step') steps = steps.then(() => onStep?.(message.step)).catch(reject)
         else if (message.kind === 'done') steps.then(() => resolve(message.result)).catch(reject)
         else if (message.kind === 'failed')
           reject(

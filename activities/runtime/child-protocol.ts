@@ -5,12 +5,16 @@
 import { writeFileSync } from 'node:fs'
 import { getPriority, setPriority } from 'node:os'
 import { isError, type ErrorCode } from '../../domain/errors.ts'
+import type { SpanPart } from '../../domain/tracing/span.ts'
+import { traceparentVariable } from '../../domain/tracing/trace-context.ts'
 import { isFull } from '../../store/outage.ts'
+import { environmentWith } from '../../temporal.config.ts'
 import { detectOutOfMemory } from './memory-limit.ts'
 
 export type JobMessage<Step, Result> =
   | { kind: 'alive' }
   | { kind: 'step'; step: Step }
+  | { kind: 'part'; part: SpanPart }
   | { kind: 'done'; result: Result }
   | {
       kind: 'failed'
@@ -26,6 +30,8 @@ export interface Parent<Step> {
   yieldToEventLoop(): Promise<void>
   /** Sends a step; resolves when it is sent. */
   report(step: Step): Promise<void>
+  /** Works, and reports it as a span where the job is traced. */
+  part<T>(name: string, work: () => Promise<T>): Promise<T>
 }
 
 const breathMs = 250
@@ -35,6 +41,7 @@ const aliveEveryMs = 1_000
 export function takeJob<Job, Step, Result>(work: (job: Job, parent: Parent<Step>) => Promise<Result>): void {
   const send = (message: JobMessage<Step, Result>) =>
     new Promise<void>((resolve) => (process.send ? process.send(message, () => resolve()) : resolve()))
+  const isTraced = environmentWith({})[traceparentVariable] !== undefined
   let lastMs = performance.now()
   const parent: Parent<Step> = {
     async yieldToEventLoop() {
@@ -44,6 +51,7 @@ export function takeJob<Job, Step, Result>(work: (job: Job, parent: Parent<Step>
       await new Promise((resolve) => setImmediate(resolve))
     },
     report: (step) => send({ kind: 'step', step }),
+    part: isTraced ? (name, work) => measured(name, work, send) : (_, work) => work(),
   }
   // Ctrl-C reaches the whole process group; the worker decides about its children.
   process.on('SIGINT', () => {})
@@ -61,6 +69,24 @@ export function takeJob<Job, Step, Result>(work: (job: Job, parent: Parent<Step>
       .catch((error: unknown) => send(failureOf(error)))
       .finally(() => process.exit(0))
   })
+}
+
+async function measured<T>(
+  name: string,
+  work: () => Promise<T>,
+  send: (message: { kind: 'part'; part: SpanPart }) => Promise<void>,
+): Promise<T> {
+  const nowMs = () => performance.timeOrigin + performance.now()
+  const startMs = nowMs()
+  let error: string | undefined
+  try {
+    return await work()
+  } catch (thrown) {
+    error = thrown instanceof Error ? thrown.message : String(thrown)
+    throw thrown
+  } finally {
+    await send({ kind: 'part', part: { name, startMs, endMs: nowMs(), error } })
+  }
 }
 
 /** Works, and says each second that this process is alive: a reader, a thread or a disk may take longer than silence may last. */

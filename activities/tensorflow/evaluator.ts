@@ -81,13 +81,17 @@ async function evaluateBy(
   const { entity, groups, policy, baseline } = definition.evaluation
   const known = [job.challenger, job.champion, ...job.anchors.map(({ artifactDigest }) => artifactDigest)]
   const manifests = await Promise.all(known.filter((digest) => digest !== undefined).map(versions.manifestOf))
-  const test = await readPart(path, 'test', Object.keys(definition.features), [
-    ...manifests.flatMap(({ features }) => Object.keys(features)),
-    ...[entity, baseline, ...groups].filter((name) => name !== undefined),
-  ])
+  const test = await parent.part('load data', () =>
+    readPart(path, 'test', Object.keys(definition.features), [
+      ...manifests.flatMap(({ features }) => Object.keys(features)),
+      ...[entity, baseline, ...groups].filter((name) => name !== undefined),
+    ]),
+  )
   await parent.yieldToEventLoop()
-  const challenger = await versions.ask(job.challenger, test)
-  const champion = job.champion === undefined ? null : await askKnown(versions, job.champion, test)
+  const [challenger, champion] = await parent.part('predict', async () => [
+    await versions.ask(job.challenger, test),
+    job.champion === undefined ? null : await askKnown(versions, job.champion, test),
+  ])
   await parent.yieldToEventLoop()
   const y = judgedLabels(test.labels, output)
   const released = []
@@ -147,8 +151,9 @@ async function evaluateBy(
     testSetUses,
     search,
   }
-  const judged = judgeGate(input, policy, await metricFunctionsOf(job))
-  const report = await withImportance(judged, { versions, job, test, y })
+  const report = await parent.part('evaluate', async () =>
+    withImportance(judgeGate(input, policy, await metricFunctionsOf(job)), { versions, job, test, y }),
+  )
   return {
     report: typeof champion === 'string' ? incomparable(report, champion) : report,
     inputs: {

@@ -77,8 +77,10 @@ async function runTraining(job: TrainerJob, parent: Parent<TrainerStep>): Promis
   const names = Object.keys(definition.features)
   const { weights: weighing } = definition
   const column = weighing?.column
-  const data = await readPart(path, 'train', names, column === undefined ? [] : [column])
-  const held = hasValidation(definition) ? await readPart(path, 'validation', names) : undefined
+  const [data, held] = await parent.part('load data', async () => [
+    await readPart(path, 'train', names, column === undefined ? [] : [column]),
+    hasValidation(definition) ? await readPart(path, 'validation', names) : undefined,
+  ])
   const { output } = definition.label
   const weights =
     weighing &&
@@ -104,7 +106,7 @@ async function runTraining(job: TrainerJob, parent: Parent<TrainerStep>): Promis
   let heldObjects: FeatureRow[] | undefined
   // Makes unseeded random numbers of a model file repeatable.
   Math.random = seededRandom(job.seed)
-  const network = await trainNetwork(model, {
+  const training: Training = {
     tf,
     get rows() {
       return (objects ??= listRows(data, names)) as unknown as Training['rows']
@@ -133,8 +135,9 @@ async function runTraining(job: TrainerJob, parent: Parent<TrainerStep>): Promis
         await parent.report({ ...step, checkpoint: stored.digest })
       },
     }),
-  })
-  const training = {
+  }
+  const network = await parent.part('fit', () => trainNetwork(model, training))
+  const facts = {
     snapshot: job.snapshotDigest,
     seed: job.seed,
     code,
@@ -142,7 +145,9 @@ async function runTraining(job: TrainerJob, parent: Parent<TrainerStep>): Promis
     hyperparameters,
     rows: data.rows,
   }
-  const artifactDigest = await storeNetwork(tf, artifacts, { definition, network, fits, data, training })
+  const artifactDigest = await parent.part('write artifact', () =>
+    storeNetwork(tf, artifacts, { definition, network, fits, data, training: facts }),
+  )
   return {
     artifactDigest,
     codeDigest: code,

@@ -2,16 +2,18 @@
  * Trains a model by the program that its model file names, up to the checked result folder. Its checkpoints alone decide where an
  * attempt resumes, because what is reported elsewhere may lag behind them.
  */
-import { dirname, join } from 'node:path'
+import { basename, dirname, join } from 'node:path'
 import { DomainError } from '../../domain/errors.ts'
 import type { ModelDefinition } from '../../domain/model-definition.ts'
 import { parseProgressLine, type TrainingProgress } from '../../domain/training/progress-line.ts'
 import { jobOfDefinition, type ProgramJob } from '../../domain/training/program-job.ts'
+import { traceparentVariable } from '../../domain/tracing/trace-context.ts'
 import type { ProgramLimits, Trainer } from '../../domain/training/trainer.ts'
 import { readCode } from '../../models/define/code-digest.ts'
 import { digestWithProgram } from '../../models/define/program-files.ts'
 import { digestOfJson } from '../../store/artifacts.ts'
 import type { TrainingRecord } from '../../store/training/trainings.ts'
+import { beginProcess } from '../../telemetry/active-span.ts'
 import type { Deps } from '../deps.ts'
 import { openAttempt, type AttemptFolder } from './attempt-folder.ts'
 import { installerEnvironment, programEnvironment } from './program-environment.ts'
@@ -55,12 +57,19 @@ export async function trainByProgram(
   const progress = newest(onProgress)
   const stopping = AbortSignal.any([signal, progress.failed])
   const script = trainer.kind === 'python' ? join(models, trainer.file) : undefined
+  const span = beginProcess(
+    trainer.kind === 'python' ? trainer.file : basename(trainer.command[0] ?? 'command'),
+  )
   try {
     await runTrainingProgram({
       argv,
       cwd: script === undefined ? models : dirname(script),
-      env: programEnvironment({ TMPDIR: folder.scratch, PYTHONHASHSEED: String(seed % 4_294_967_296) }),
-      input: `${JSON.stringify(jobOf(definition, training, { path, folder, limits }))}\n`,
+      env: programEnvironment({
+        TMPDIR: folder.scratch,
+        PYTHONHASHSEED: String(seed % 4_294_967_296),
+        [traceparentVariable]: span?.traceparent,
+      }),
+      input: `${JSON.stringify({ ...jobOf(definition, training, { path, folder, limits }), traceparent: span?.traceparent })}\n`,
       signal: stopping,
       silentMs: trainer.silenceMs ?? defaultSilenceMs,
       limitMs: limits.limitMs ?? defaultLimitMs,
@@ -68,13 +77,16 @@ export async function trainByProgram(
       onLine(line) {
         const parsed = parseProgressLine(line)
         if ('issue' in parsed) badLines.push(parsed.issue)
+        else if ('part' in parsed) span?.part(parsed.part)
         else progress.push(parsed)
         if (badLines.length > maxBadLines) badLines.length = maxBadLines
       },
       onStart: (pid) => log.debug({ training: id, pid }, 'training program started'),
     })
     await progress.flush()
+    span?.end()
   } catch (error) {
+    span?.end(error)
     throw progress.error() ?? error
   } finally {
     if (badLines.length > 0) log.warn({ training: id, model, lines: badLines }, 'output that is not progress')

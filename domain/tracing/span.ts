@@ -6,6 +6,15 @@ export type SpanAttributes = Readonly<Record<string, string | number | boolean |
 /** How a span relates to its parent: OpenTelemetry's SpanKind. */
 export const spanKinds = { internal: 1, server: 2, client: 3 } as const
 
+/** A part of the work of a process, as it reports it. */
+export interface SpanPart {
+  name: string
+  /** Milliseconds since 1970, with fractions. */
+  startMs: number
+  endMs: number
+  error?: string | undefined
+}
+
 export interface TraceSpan {
   traceId: string
   spanId: string

@@ -12,6 +12,8 @@ export interface TraceContext {
 
 export const traceparentHeader = 'traceparent' as const
 export const tracestateHeader = 'tracestate' as const
+/** Of a child process, as OpenTelemetry names it for environments. */
+export const traceparentVariable = 'TRACEPARENT' as const
 
 /** A version above 00 may have more fields, which are ignored. */
 const pattern = /^(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-([0-9a-f]{2})(-.*)?$/

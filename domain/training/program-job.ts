@@ -42,6 +42,8 @@ export interface ProgramJob {
   /** The empty folder for the result. */
   output: string
   limits: { memoryMb: number | null; seconds: number | null }
+  /** The span of this program, in the form of the W3C Trace Context; absent where the training is not traced. */
+  traceparent?: string | undefined
 }
 
 export interface JobColumn {

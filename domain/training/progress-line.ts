@@ -1,4 +1,5 @@
 /** Parses the lines that a training program writes to its standard output. */
+import type { SpanPart } from '../tracing/span.ts'
 import { visibleText } from '../visible-text.ts'
 
 export interface TrainingProgress {
@@ -15,9 +16,10 @@ export interface TrainingProgress {
 
 const maxNoteLength = 500
 const maxMetrics = 50
+const maxPartLength = 100
 
-/** The progress of a line, or why it has none. */
-export function parseProgressLine(line: string): TrainingProgress | { issue: string } {
+/** The progress of a line, a part of the work that has ended, or why it has neither. */
+export function parseProgressLine(line: string): TrainingProgress | { part: SpanPart } | { issue: string } {
   const bad = (issue: string) => ({ issue: `${issue}: ${visibleText(line.slice(0, 200))}` })
   let given: Record<string, unknown>
   try {
@@ -26,7 +28,8 @@ export function parseProgressLine(line: string): TrainingProgress | { issue: str
     return bad('no JSON')
   }
   if (typeof given !== 'object' || given === null || Array.isArray(given)) return bad('no JSON object')
-  const { epoch, epochs, loss, validationLoss, metrics, note } = given
+  const { epoch, epochs, loss, validationLoss, metrics, note, part } = given
+  if (part !== undefined) return partOf(given) ?? bad('"part" needs "startMs" and a later "endMs"')
   if (!isCount(epoch) || !isCount(epochs)) return bad('"epoch" and "epochs" must be whole numbers from 1')
   if (loss !== undefined && loss !== null && !Number.isFinite(loss)) return bad('"loss" must be a number')
   if (note !== undefined && typeof note !== 'string') return bad('"note" must be a text')
@@ -39,6 +42,18 @@ export function parseProgressLine(line: string): TrainingProgress | { issue: str
     note: note === undefined ? undefined : visibleText(note.slice(0, maxNoteLength)),
   }
 }
+
+/** Times are milliseconds since 1970. */
+function partOf({ part, startMs, endMs, error }: Record<string, unknown>): { part: SpanPart } | undefined {
+  if (typeof part !== 'string' || part === '' || !isTime(startMs) || !isTime(endMs) || endMs < startMs)
+    return undefined
+  const name = visibleText(part.slice(0, maxPartLength))
+  return { part: { name, startMs, endMs, error: typeof error === 'string' ? visibleText(error) : undefined } }
+}
+
+/** Until the year 2286. */
+const isTime = (value: unknown): value is number =>
+  Number.isFinite(value) && Number(value) >= 0 && Number(value) < 1e13
 
 const isCount = (value: unknown): value is number => Number.isSafeInteger(value) && Number(value) >= 1
 

@@ -107,6 +107,23 @@ class Results(Folder):
     def result(self, job: Job, name: str) -> Any:
         return json.loads((job.output / name).read_text())
 
+    def test_reports_the_parts_of_a_traced_training(self) -> None:
+        for traceparent in ("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01", None):
+            with tempfile.TemporaryDirectory() as name:
+                out = io.StringIO()
+                job = Job(given_job(Path(name), traceparent=traceparent), out)
+                with self.assertRaises(KeyError), job.part("tune"):
+                    raise KeyError("depth")
+                job._loaded = 1.0
+                with job.part("fit"):
+                    pass
+                job._end_fit()
+                lines = [json.loads(line) for line in out.getvalue().splitlines()]
+                self.assertEqual(job.traceparent, traceparent)
+                self.assertEqual([line["part"] for line in lines], [] if traceparent is None else ["tune", "fit"])
+                self.assertEqual([line.get("error") for line in lines], [] if traceparent is None else ["'depth'", None])
+                self.assertTrue(all(line["startMs"] <= line["endMs"] for line in lines))
+
     def test_writes_columns_answers_curve_and_packages(self) -> None:
         job = PlainJob(given_job(self.folder), io.StringIO())
         job.progress(1, 1, 0.25)

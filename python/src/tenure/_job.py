@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import importlib.metadata
 import json
 import math
 import os
 import platform
 import sys
+import time
 import traceback
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, Callable, Mapping, NoReturn, Optional, Sequence
+from typing import IO, Any, Callable, Iterator, Mapping, NoReturn, Optional, Sequence, TypeVar, cast
 
 from ._checkpoints import Checkpoint, newest_checkpoint, write_checkpoint
 from ._replay import cell_of, odd_rows, spread
@@ -26,6 +29,21 @@ Answers = Sequence[Sequence[float]]
 
 #: The labels that models answer with ``predict``; the others with ``predict_proba``.
 _numbers = ("number", "quantiles")
+
+
+Save = TypeVar("Save", bound=Callable[..., Any])
+
+
+def _writes(save: Save) -> Save:
+    """Reports the fit, which ends when a result is saved, and the writing."""
+
+    @functools.wraps(save)
+    def reported(job: Job, *arguments: Any, **named: Any) -> Any:
+        job._end_fit()
+        with job.part("write artifact"):
+            return save(job, *arguments, **named)
+
+    return cast(Save, reported)
 
 
 @dataclass(frozen=True)
@@ -74,6 +92,9 @@ class Job:
         self.checkpoints = Path(given["checkpoints"])
         self.output = Path(given["output"])
         self.limits: dict[str, Any] = dict(given.get("limits") or {})
+        #: The span of this script as a W3C traceparent, for an OpenTelemetry SDK of its own; None where the training is not traced.
+        self.traceparent: Optional[str] = given.get("traceparent")
+        self._loaded: Optional[float] = None
 
     # Rows.
 
@@ -88,7 +109,9 @@ class Job:
             part = self._given["part"]
             kinds = {column.name: column.kind for column in self.columns}
             kinds[self._label] = "category" if self.kind == "classes" else "number"
-            self._rows = read_columns(self.snapshot, kinds, (part["column"], part["train"]))
+            with self.part("load data"):
+                self._rows = read_columns(self.snapshot, kinds, (part["column"], part["train"]))
+            self._loaded = time.time()
             for column in self.columns:
                 if column.kind == "category":
                     seen = vocabulary_of(self._rows[column.name])
@@ -206,6 +229,35 @@ class Job:
         self._out.write(json.dumps(line) + "\n")
         self._out.flush()
 
+    @contextlib.contextmanager
+    def part(self, name: str) -> Iterator[None]:
+        """Reports a part of the work, such as ``with job.part("tune"):``, as a span. Costs nothing where the training is not traced."""
+        start, error = time.time(), None
+        if name == "fit":
+            self._loaded = None
+        try:
+            yield
+        except BaseException as thrown:
+            error = str(thrown) or type(thrown).__name__
+            raise
+        finally:
+            self._report_part(name, start, error)
+
+    def _end_fit(self) -> None:
+        """Everything between the rows and the result, unless the script has named its parts itself."""
+        start, self._loaded = self._loaded, None
+        if start is not None:
+            self._report_part("fit", start)
+
+    def _report_part(self, name: str, start: float, error: Optional[str] = None) -> None:
+        if self.traceparent is None:
+            return
+        line: dict[str, Any] = {"part": name, "startMs": start * 1000, "endMs": max(start, time.time()) * 1000}
+        if error is not None:
+            line["error"] = error[:1000]
+        self._out.write(json.dumps(line) + "\n")
+        self._out.flush()
+
     def checkpoint(self, epoch: int, data: bytes) -> None:
         """Keeps the state after an epoch. It survives a kill of the script and of its machine."""
         write_checkpoint(self.checkpoints, epoch, data, self.curve)
@@ -219,12 +271,14 @@ class Job:
 
     # Results.
 
+    @_writes
     def save_lightgbm(self, model: Any) -> None:
         """Saves a booster of LightGBM, or an estimator of its scikit-learn interface."""
         booster = getattr(model, "booster_", model)
         booster.save_model(str(self.output / "model.txt"))
         self.write_result(lambda X: booster.predict(X), names=booster.feature_name(), infinite=True)
 
+    @_writes
     def save_xgboost(self, model: Any) -> None:
         """Saves a booster of XGBoost, or an estimator of its scikit-learn interface, up to its best round."""
         import xgboost
@@ -240,12 +294,14 @@ class Job:
 
         self.write_result(answer, names=booster.feature_names)
 
+    @_writes
     def save_catboost(self, model: Any) -> None:
         """Saves a model of CatBoost without categorical columns."""
         model.save_model(str(self.output / "model.json"), format="json")
         answer = model.predict if self.kind in _numbers else model.predict_proba
         self.write_result(answer, names=model.feature_names_)
 
+    @_writes
     def save_onnx(self, model: Any, answer: Optional[Callable[[Any], Any]] = None) -> None:
         """
         Saves an ONNX model as bytes, path or ``ModelProto``, or converts an estimator or pipeline of scikit-learn.
@@ -339,7 +395,9 @@ class Job:
         count = len(rows[self._label])
         chosen = [[_plain(rows[column.name][place]) for column in self.columns] for place in spread(count)]
         chosen += odd_rows(chosen, self.columns, self._categories, infinite)
-        outputs = self._answers(answer(self.frame(chosen)), len(chosen))
+        self._end_fit()
+        with self.part("evaluate"):
+            outputs = self._answers(answer(self.frame(chosen)), len(chosen))
         listed = [column.name for column in self.columns]
         self._write("replay.json", {"columns": listed, "rows": [[cell_of(cell) for cell in row] for row in chosen], "outputs": outputs})
         self._write(

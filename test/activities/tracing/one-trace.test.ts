@@ -134,6 +134,13 @@ it('one trace leads from a request to the retraining, its release and the rollba
     'qualifying',
   ])
     expect(names, name).toContain(name)
+  const partsBelow = (activity: string, child: string) => {
+    const parents = named(activity).map(({ spanId }) => spanId)
+    const of = trace.find(({ name, parentSpanId }) => name === child && parents.includes(parentSpanId!))
+    return trace.filter(({ parentSpanId }) => parentSpanId === of?.spanId).map(({ name }) => name)
+  }
+  expect(partsBelow('train', 'trainer')).toEqual(['load data', 'fit', 'write artifact'])
+  expect(partsBelow('evaluate', 'evaluator')).toEqual(['load data', 'predict', 'evaluate'])
   const inOpening = trace.filter(({ parentSpanId }) => parentSpanId === named('openRelease')[0]!.spanId)
   expect(inOpening.map((span) => attributeOf(span, 'db.system.name'))).toContain('postgresql')
   const [rollback] = named('rollback ordered')

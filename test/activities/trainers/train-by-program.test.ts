@@ -9,7 +9,10 @@ import { train, type TrainResult } from '../../../activities/retrain/train.ts'
 import { getManifest, openArtifacts } from '../../../store/artifacts.ts'
 import { openStore } from '../../../store/postgres.ts'
 import { getTraining } from '../../../store/training/trainings.ts'
+import { runInSpan } from '../../../telemetry/active-span.ts'
+import { newTrace, openTelemetry } from '../../../telemetry/telemetry.ts'
 import { checkout, readConfig } from '../../../temporal.config.ts'
+import { startCollector } from '../../support/tracing/collector.ts'
 import {
   exampleDay,
   exampleModelDirectory,
@@ -71,6 +74,31 @@ afterAll(async () => {
 })
 
 describe('a training by a program', () => {
+  it('is a span with a span for each part, below the activity', async () => {
+    const collector = await startCollector()
+    const settings = readConfig({
+      DATABASE_URL: deps.config.databaseUrl,
+      TENURE_STATE: root,
+      OTEL_EXPORTER_OTLP_ENDPOINT: collector.url,
+    }).telemetry!
+    const telemetry = openTelemetry(settings, { kind: 'train', version: 'test', onError: () => {} })
+    const activitySpan = newTrace(undefined)
+    await runInSpan(telemetry, activitySpan, () => run('trn_traced', 'plain'))
+    await telemetry.stop()
+    const named = (name: string) => collector.spans.find((span) => span.name === name)!
+    expect(named('python3')).toMatchObject({
+      traceId: activitySpan.traceId,
+      parentSpanId: activitySpan.spanId,
+    })
+    expect(named('fit')).toMatchObject({
+      traceId: activitySpan.traceId,
+      parentSpanId: named('python3').spanId,
+    })
+    expect(named('result-child').parentSpanId).toBe(activitySpan.spanId)
+    expect(collector.refused).toEqual([])
+    await collector.stop()
+  })
+
   it('becomes an artifact that answers as the program did, with its lineage and its curve', async () => {
     const { artifactDigest, ...result } = await run('trn_plain', 'noisy')
     expect(result).toEqual({ trainingId: 'trn_plain', epochs: 4, loss: 0.25, attempts: 1 })

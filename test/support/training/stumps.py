@@ -94,7 +94,8 @@ if mode == "silent":
     time.sleep(120)
 if mode == "broken":
     sys.exit(3)
-thresholds = train(job, mode, log)
+with job.part("fit"):
+    thresholds = train(job, mode, log)
 if mode == "noisy":
     os.write(job._out.fileno(), b"done, I think\n")
 write(job, thresholds, 0.001 if mode == "wrong" else 0.0)
