@@ -5,7 +5,6 @@
 import { spawn } from 'node:child_process'
 import { existsSync } from 'node:fs'
 import type { Socket } from 'node:net'
-import { createFrames, messageParts } from '../../../../domain/message-framing.ts'
 import { withMemoryLimit } from '../../../../store/memory-limit.ts'
 import { checkout, launcher, systemEnvironment } from '../../../../temporal.config.ts'
 import { createCalls } from '../../runtime/pending-calls.ts'
@@ -16,7 +15,7 @@ import {
   type Runtime,
   type RuntimeOptions,
 } from '../../runtime/runtime.ts'
-import { onnxLimits } from './graph.ts'
+import { createMessages, encodeMessage, splitMessage } from './session-messages.ts'
 import type { SessionCall, SessionPlan, SessionReply } from './session-process.ts'
 
 /** A checked file and what is asked of it. */
@@ -43,8 +42,9 @@ export const createSessions = ({ memoryMb = 2_048, batches, ...options }: Sessio
 const tie = '/usr/bin/setpriv'
 
 interface Answer {
-  head: SessionReply
-  bytes: Uint8Array<ArrayBuffer>
+  /** Absent where outputs have come. */
+  head?: SessionReply
+  output?: Float32Array
 }
 
 function startProcess(
@@ -65,19 +65,28 @@ function startProcess(
   const socket = child.stdio[3] as Socket
   const end = (): void => void child.kill('SIGKILL')
   const calls = createCalls<Answer>('process', { onError, end })
-  const call = (message: SessionCall, limitMs: number, bodies: readonly Uint8Array[] = []): Promise<Answer> =>
-    calls.call(message.key, limitMs, (id) => {
-      socket.cork()
-      for (const part of messageParts({ id, ...message }, bodies)) socket.write(part)
-      socket.uncork()
-    })
-  const frames = createFrames(onnxLimits.messageBytes)
+  /** The number of each model. */
+  const models = new Map<string, number>()
+  let loaded = 0
+  const tell = async (
+    key: string,
+    limitMs: number,
+    { head, file }: { head: SessionCall; file?: Uint8Array },
+  ): Promise<SessionReply> => {
+    const bodies = file === undefined ? [] : [file]
+    const answer = await calls.call(key, limitMs, (id) => socket.write(encodeMessage({ id, head }, bodies)))
+    return answer.head ?? {}
+  }
+  const messages = createMessages((header, body) => {
+    const answer =
+      header.head === 0
+        ? { output: new Float32Array(body.buffer) }
+        : { head: splitMessage<SessionReply>(header, body).head }
+    calls.settle(header.id, answer)
+  })
   socket.on('data', (chunk: Buffer) => {
     try {
-      for (const { line, bytes } of frames(chunk)) {
-        const head = JSON.parse(line) as SessionReply
-        calls.settle(head.id, { head, bytes })
-      }
+      messages(chunk)
     } catch (error) {
       cause = error as Error
       end()
@@ -95,17 +104,24 @@ function startProcess(
     })
   })
   const host: ModelHost<SessionModel> = {
-    async load(key, { bytes, plan }, limitMs) {
-      const { head } = await call({ kind: 'load', key, plan }, limitMs, [bytes])
-      return head
+    load(key, { bytes, plan }, limitMs) {
+      const model = models.get(key) ?? loaded++
+      models.set(key, model)
+      return tell(key, limitMs, { head: { kind: 'load', model, plan }, file: bytes })
     },
     async run(key, { input, rows, texts }, limitMs) {
-      const inputs = input.length / rows
       const numbers = new Uint8Array(input.buffer, input.byteOffset, input.byteLength)
-      const { head, bytes } = await call({ kind: 'run', key, rows, inputs }, limitMs, [numbers, texts])
-      return head.answers === true ? { output: new Float32Array(bytes.buffer) } : { error: head.error }
+      const run = { model: models.get(key), rows, inputs: input.length / rows }
+      const { head, output } = await calls.call(key, limitMs, (id) =>
+        socket.write(encodeMessage({ id, ...run }, [numbers, texts])),
+      )
+      return output === undefined ? { error: head?.error } : { output }
     },
-    drop: (key, limitMs) => call({ kind: 'drop', key }, limitMs),
+    drop(key, limitMs) {
+      const model = models.get(key) ?? -1
+      models.delete(key)
+      return model < 0 ? Promise.resolve({}) : tell(key, limitMs, { head: { kind: 'drop', model } })
+    },
     async end() {
       end()
       await ended

@@ -1,13 +1,19 @@
 /**
  * Computes ONNX graphs with ONNX Runtime in a process of its own: a run blocks the thread that it is called on, cannot be interrupted, and may
- * crash or fill the memory of its process. Reads messages from the socket that it was started with, and answers each.
+ * crash or fill the memory of its process. Reads messages from the socket that it was started with, and answers each, one after the other: it waits
+ * for them in the system's read, which costs less than waiting in the event loop.
  */
-import { Socket } from 'node:net'
+import { readSync, writeSync } from 'node:fs'
 import { InferenceSession, Tensor } from 'onnxruntime-node'
-import { createFrames, messageParts, type MessageFrame } from '../../../../domain/message-framing.ts'
 import { noText } from '../../../../domain/model/batch-spec.ts'
-import { onnxLimits } from './graph.ts'
 import type { OnnxInput } from './layout.ts'
+import {
+  decodeHeader,
+  encodeMessage,
+  headerBytes,
+  splitMessage,
+  type SessionHeader,
+} from './session-messages.ts'
 
 export interface SessionPlan {
   inputs: readonly OnnxInput[]
@@ -17,18 +23,16 @@ export interface SessionPlan {
   positiveOfTwo?: boolean
 }
 
-export type SessionCall =
-  | { kind: 'load'; key: string; plan: SessionPlan }
-  /** Its bytes are the inputs as doubles, row by row, then the texts. */
-  | { kind: 'run'; key: string; rows: number; inputs: number }
-  | { kind: 'drop'; key: string }
-export type SessionCommand = { id: number } & SessionCall
+/**
+ * The head of a call; the bytes of the file follow `load`. A run has none: it is followed by its inputs as doubles, row by row, then the texts.
+ * A model is named by a number.
+ */
+export type SessionCall = { kind: 'load'; model: number; plan: SessionPlan } | { kind: 'drop'; model: number }
+
+/** The head of a reply; the outputs of a run follow without one, in 32 bits. */
 export interface SessionReply {
-  id: number
   error?: string
   outputs?: number
-  /** Whether its bytes are the outputs, in 32 bits. */
-  answers?: boolean
 }
 
 interface Loaded {
@@ -42,9 +46,9 @@ interface Loaded {
 const maxOutputs = 1_000
 const socketFd = 3
 
-const sessions = new Map<string, Loaded>()
+const sessions = new Map<number, Loaded>()
 
-async function load(key: string, plan: SessionPlan, bytes: Uint8Array): Promise<number> {
+async function load(model: number, plan: SessionPlan, bytes: Uint8Array): Promise<number> {
   const session = await InferenceSession.create(bytes, {
     executionProviders: ['cpu'],
     executionMode: 'sequential',
@@ -64,7 +68,7 @@ async function load(key: string, plan: SessionPlan, bytes: Uint8Array): Promise<
     throw new Error(`it gives ${answers.length / rows} numbers a row`)
   const outputs = answers.length / rows
   const column = plan.positiveOfTwo === true && outputs === 2 ? 1 : undefined
-  sessions.set(key, { session, plan, column })
+  sessions.set(model, { session, plan, column })
   return column === undefined ? outputs : 1
 }
 
@@ -122,7 +126,7 @@ function tensorOf({ name, type }: OnnxInput, values: Float64Array, shape: number
         shape,
       )
     case 'int32':
-      return new Tensor('int32', Int32Array.from(values), shape)
+      return new Tensor('int32', new Int32Array(values), shape)
     case 'bool':
       return new Tensor(
         'bool',
@@ -130,7 +134,7 @@ function tensorOf({ name, type }: OnnxInput, values: Float64Array, shape: number
         shape,
       )
     case 'float32':
-      return new Tensor('float32', Float32Array.from(values), shape)
+      return new Tensor('float32', new Float32Array(values), shape)
     default:
       throw new Error(`the input ${name} is no number`)
   }
@@ -151,46 +155,53 @@ function textsOf(body: Buffer, rows: number, count: number): string[][] {
   return texts
 }
 
-async function answer({ line, bytes }: MessageFrame): Promise<[SessionReply, Uint8Array[]]> {
-  const head = JSON.parse(line) as SessionCommand
-  const { id } = head
+async function run(
+  { model, rows, inputs }: SessionHeader,
+  body: Uint8Array<ArrayBuffer>,
+): Promise<Uint8Array> {
+  const loaded = sessions.get(model)
+  if (loaded === undefined) throw new Error(`model ${model} is not loaded`)
+  const numbers = new Float64Array(body.buffer, 0, rows * inputs)
+  const count = loaded.plan.inputs.filter(({ type }) => type === 'string').length
+  const texts = textsOf(Buffer.from(body.buffer, numbers.byteLength), rows, count)
+  const { buffer, byteOffset, byteLength } = await compute(loaded, rows, numbers, texts)
+  return new Uint8Array(buffer, byteOffset, byteLength)
+}
+
+async function obey(call: SessionCall, file: Uint8Array): Promise<SessionReply> {
+  if (call.kind === 'load') return { outputs: await load(call.model, call.plan, file) }
+  await sessions.get(call.model)?.session.release()
+  sessions.delete(call.model)
+  return {}
+}
+
+async function answer(header: SessionHeader, body: Uint8Array<ArrayBuffer>): Promise<Buffer> {
+  const { id } = header
   try {
-    switch (head.kind) {
-      case 'load':
-        return [{ id, outputs: await load(head.key, head.plan, bytes) }, []]
-      case 'run': {
-        const loaded = sessions.get(head.key)
-        if (loaded === undefined) throw new Error(`${head.key} is not loaded`)
-        const numbersTo = head.rows * head.inputs * 8
-        const count = loaded.plan.inputs.filter(({ type }) => type === 'string').length
-        const texts = textsOf(Buffer.from(bytes.buffer, numbersTo), head.rows, count)
-        const numbers = new Float64Array(bytes.buffer, 0, head.rows * head.inputs)
-        const { buffer, byteOffset, byteLength } = await compute(loaded, head.rows, numbers, texts)
-        return [{ id, answers: true }, [new Uint8Array(buffer, byteOffset, byteLength)]]
-      }
-      case 'drop':
-        await sessions.get(head.key)?.session.release()
-        sessions.delete(head.key)
-        return [{ id }, []]
-    }
+    if (header.head === 0) return encodeMessage({ id }, [await run(header, body)])
+    const { head, rest } = splitMessage<SessionCall>(header, body)
+    return encodeMessage({ id, head: await obey(head, rest) })
   } catch (error) {
-    return [{ id, error: (error as Error).message.slice(0, 1_000) }, []]
+    return encodeMessage({ id, head: { error: (error as Error).message.slice(0, 1_000) } })
   }
 }
 
-const socket = new Socket({ fd: socketFd })
-/** One after the other, as they come. */
-let last = Promise.resolve()
-const frames = createFrames(onnxLimits.messageBytes)
-socket.on('data', (chunk: Buffer) => {
-  for (const frame of frames(chunk))
-    last = last.then(async () => {
-      const [reply, bodies] = await answer(frame)
-      socket.cork()
-      for (const part of messageParts(reply, bodies)) socket.write(part)
-      socket.uncork()
-    })
-})
-// The replica has ended.
-socket.on('close', () => process.exit())
-socket.on('error', () => process.exit())
+/** False when the replica has ended. */
+function readWhole(into: Uint8Array): boolean {
+  for (let filled = 0; filled < into.byteLength;) {
+    const count = readSync(socketFd, into, filled, into.byteLength - filled, null)
+    if (count === 0) return false
+    filled += count
+  }
+  return true
+}
+
+const header = Buffer.alloc(headerBytes)
+while (readWhole(header)) {
+  const call = decodeHeader(header)
+  const body = new Uint8Array(call.bytes)
+  if (!readWhole(body)) break
+  const reply = await answer(call, body)
+  for (let sent = 0; sent < reply.byteLength;) sent += writeSync(socketFd, reply, sent)
+}
+process.exit()
