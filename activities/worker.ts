@@ -30,6 +30,7 @@ import { warmUpWorker } from './worker/warm-up.ts'
 import { syncIntegrations } from './integrations/sync.ts'
 import { createKeeper } from './worker/keep-running.ts'
 import { createSweep, findRunIn, sweepMs } from './worker/orphaned-releases.ts'
+import { requireReadablePayloads } from '../temporal/payload-check.ts'
 import { dataConverterOf } from '../temporal/payload-codec.ts'
 
 const longestPauseMs = 2_000
@@ -80,6 +81,7 @@ try {
     hasTemporal,
   )
   const connection = (temporal = await untilDone('Temporal', () => connect(config)))
+  await untilDone('Temporal', () => requireReadable(connection))
   const worker =
     kind === 'control'
       ? await createControlWorker(
@@ -221,6 +223,16 @@ async function hasTemporal(): Promise<boolean> {
     temporal!.workflowService.describeNamespace({ namespace }),
   )
   return (await asked?.catch(() => undefined)) !== undefined
+}
+
+/** Throws when the keys of payloads are not those of the workflows under way. */
+function requireReadable(connection: NativeConnection): Promise<number> {
+  const { namespace, payloadKeys: keys } = config.temporal
+  const taskQueues = Object.values(config.taskQueues)
+  const { workflowService: service } = connection
+  return connection.withDeadline(Date.now() + temporalAnswersMs, () =>
+    requireReadablePayloads({ service, namespace, taskQueues, keys }),
+  )
 }
 
 function connect({ temporal }: Config): Promise<NativeConnection> {

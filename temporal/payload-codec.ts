@@ -45,16 +45,21 @@ function encrypt({ id, secret }: PayloadKey, payload: Payload): Payload {
   return { metadata: { encoding, 'encryption-cipher': cipher, 'encryption-key-id': keyId }, data }
 }
 
+/** Of the key that encrypted it; undefined for a payload in clear. */
+export function keyIdOf({ metadata }: Payload): string | undefined {
+  if (!metadata?.['encoding'] || !encoding.equals(metadata['encoding'])) return undefined
+  return Buffer.from(metadata['encryption-key-id'] ?? []).toString()
+}
+
 /** What cannot be decrypted stays as it is: the converter finds no such encoding and refuses it as it does any other. */
 function decrypt(ring: readonly PayloadKey[], payload: Payload): Payload {
-  const { metadata, data } = payload
-  if (!data || !metadata?.['encoding'] || !encoding.equals(metadata['encoding'])) return payload
-  const keyId = Buffer.from(metadata['encryption-key-id'] ?? [])
-  const key = ring.find(({ id }) => id === keyId.toString())
-  if (key === undefined || data.byteLength < ivBytes + tagBytes) return payload
+  const { data } = payload
+  const keyId = keyIdOf(payload)
+  const key = ring.find(({ id }) => id === keyId)
+  if (key === undefined || !data || data.byteLength < ivBytes + tagBytes) return payload
   const bytes = Buffer.from(data)
   const made = createDecipheriv('aes-256-gcm', key.secret, bytes.subarray(0, ivBytes))
-  made.setAAD(keyId)
+  made.setAAD(Buffer.from(key.id))
   made.setAuthTag(bytes.subarray(-tagBytes))
   try {
     const plain = [made.update(bytes.subarray(ivBytes, -tagBytes)), made.final()]

@@ -6,7 +6,7 @@ import { randomUUID } from 'node:crypto'
 import { createConnection } from 'node:net'
 import { setTimeout as pause } from 'node:timers/promises'
 import type { Client, ConnectionOptions, WorkflowClientInterceptor } from '@temporalio/client'
-import { DomainError } from '../../domain/errors.ts'
+import { DomainError, isError } from '../../domain/errors.ts'
 import { isFull } from '../../store/outage.ts'
 import type { Config } from '../../temporal.config.ts'
 
@@ -50,6 +50,8 @@ export function createTemporalClient({
   interceptor,
 }: Pick<Config, 'temporal' | 'taskQueues'> & { interceptor?: WorkflowClientInterceptor }): TemporalClient {
   let opened: Promise<Client> | undefined
+  // Whether the workflows under way can be read with our keys.
+  let isReadable = false
   // Probe the port before the next call.
   let isDoubted = true
   // Includes calls that timed out.
@@ -71,7 +73,11 @@ export function createTemporalClient({
       timer = setTimeout(() => reject(new Error(`deadline of ${withinMs} ms`)), withinMs)
     })
     try {
-      const asked = client.connection.withDeadline(Date.now() + withinMs, () => work(client))
+      const asked = client.connection.withDeadline(Date.now() + withinMs, async () => {
+        if (!isReadable) await requireReadable(client)
+        isReadable = true
+        return work(client)
+      })
       underway.add(asked)
       const over = () => void underway.delete(asked)
       asked.then(over, over)
@@ -85,11 +91,16 @@ export function createTemporalClient({
       clearTimeout(timer)
     }
   }
+  const requireReadable = async ({ workflowService: service }: Client): Promise<void> => {
+    const { requireReadablePayloads } = await import('./sdk.ts')
+    const { namespace, payloadKeys: keys } = temporal
+    await requireReadablePayloads({ service, namespace, taskQueues: Object.values(taskQueues), keys })
+  }
   const ping = async (): Promise<void> => {
     try {
       await within(pingTimeoutMs, (client) => client.workflowService.getSystemInfo({}))
     } catch (error) {
-      throw unavailable(error)
+      throw isError(error, 'configuration_invalid') ? error : unavailable(error)
     }
   }
   return {

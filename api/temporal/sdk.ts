@@ -3,4 +3,5 @@
  * here.
  */
 export { Client, Connection } from '@temporalio/client'
+export { requireReadablePayloads } from '../../temporal/payload-check.ts'
 export { dataConverterOf } from '../../temporal/payload-codec.ts'

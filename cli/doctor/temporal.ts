@@ -1,5 +1,7 @@
 /** Checks Temporal: connection, namespace, search attributes, schedules and worker polls. */
 import { Connection } from '@temporalio/client'
+import { isError } from '../../domain/errors.ts'
+import { requireReadablePayloads } from '../../temporal/payload-check.ts'
 import { searchAttributes, type Config } from '../../temporal.config.ts'
 import { connectionOf } from '../client/temporal-connection.ts'
 import { missingSearchAttributes } from '../sync/search-attributes.ts'
@@ -52,6 +54,7 @@ export async function checkTemporal(
       ]
     const findings = [ok('temporal', `${address} responds, namespace ${namespace}`)]
     findings.push(await checkAttributes(connection, namespace, ask))
+    findings.push(await checkPayloads(connection, { temporal, taskQueues }, ask))
     findings.push(
       await ask(() => listSchedules(connection, namespace)).then(findingOfSchedules, (error: unknown) =>
         warning('schedules', `not readable (${oneLine(error)})`, 'Run `tenure doctor` again in a moment.'),
@@ -97,6 +100,30 @@ async function checkAttributes(
       'search attributes',
       `not readable (${oneLine(error)})`,
       'Ask the operator of the cluster to create them.',
+    )
+  }
+}
+
+async function checkPayloads(
+  { workflowService: service }: Connection,
+  { temporal: { namespace, payloadKeys: keys = [] }, taskQueues }: Pick<Config, 'temporal' | 'taskQueues'>,
+  ask: <T>(work: () => Promise<T>) => Promise<T>,
+): Promise<Finding> {
+  const check = { service, namespace, taskQueues: Object.values(taskQueues), keys }
+  try {
+    const read = await ask(() => requireReadablePayloads(check))
+    return ok('payload keys', `${keys.length} given; open workflows read: ${read}`)
+  } catch (error) {
+    if (!isError(error, 'configuration_invalid'))
+      return warning(
+        'payload keys',
+        `not checked (${oneLine(error)})`,
+        'Run `tenure doctor` again in a moment.',
+      )
+    return broken(
+      'payload keys',
+      oneLine(error),
+      'Give every machine the same TENURE_PAYLOAD_KEYS, with the keys of all open workflows: docs/how-to/machines/encrypt-temporal.md.',
     )
   }
 }

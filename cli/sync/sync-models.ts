@@ -31,6 +31,7 @@ import { startAlerts, startMonitor } from '../../temporal/standing-workflows.ts'
 import { monitorWorkflowId } from '../../workflows/messages.ts'
 import { ensureSearchAttributes } from './search-attributes.ts'
 import { syncViews } from './sync-views.ts'
+import { requireReadablePayloads } from '../../temporal/payload-check.ts'
 import { dataConverterOf } from '../../temporal/payload-codec.ts'
 
 export interface Synced {
@@ -175,10 +176,14 @@ export async function withTemporal<T>(
     interceptors: [withDeadline, makeGrpcRetryInterceptor(defaultGrpcRetryOptions())],
   })
   try {
+    const { namespace, payloadKeys: keys } = config.temporal
+    const taskQueues = Object.values(config.taskQueues)
+    const { workflowService: service } = connection
+    await requireReadablePayloads({ service, namespace, taskQueues, keys })
     return await work(
       new Client({
         connection,
-        namespace: config.temporal.namespace,
+        namespace,
         dataConverter: dataConverterOf(config.temporal),
       }),
       connection,

@@ -1,13 +1,18 @@
 /** What Temporal stores when payloads are encrypted: the bytes of its database, histories of former keys, and payloads of unknown ones. */
 import { Client, Connection, type WorkflowClient } from '@temporalio/client'
+import { spawn } from 'node:child_process'
+import { text } from 'node:stream/consumers'
 import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
 import { randomBytes } from 'node:crypto'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect, it } from 'vitest'
+import { checkTemporal } from '../../cli/doctor/temporal.ts'
+import { withTemporal } from '../../cli/sync/sync-models.ts'
 import { startTemporal, type RunningTemporal } from '../../cli/embedded/temporal.ts'
 import { createPayloadCodec, dataConverterOf } from '../../temporal/payload-codec.ts'
-import { readConfig, searchAttributes } from '../../temporal.config.ts'
+import { createTemporalClient } from '../../api/temporal/client.ts'
+import { environmentWith, launcher, readConfig, searchAttributes } from '../../temporal.config.ts'
 import { startCore, type Core } from '../support/release/core.ts'
 import { migratedDatabase, uniqueName } from '../support/servers/servers.ts'
 
@@ -47,6 +52,20 @@ async function failureOf(workflow: WorkflowClient, id: string): Promise<string> 
   for (let each: Error | undefined = error; each !== undefined; each = each.cause as Error | undefined)
     messages.push(each.message)
   return messages.join(': ')
+}
+/** Of a worker that ends by itself. */
+async function workerEnd(
+  environment: Record<string, string>,
+): Promise<{ code: number | null; lines: string }> {
+  const child = spawn(process.execPath, [launcher, 'activities/worker.ts', 'train'], {
+    env: environmentWith(environment),
+    stdio: ['ignore', 'pipe', 'pipe'],
+  })
+  const [lines, code] = await Promise.all([
+    text(child.stdout),
+    new Promise<number | null>((resolve) => child.once('exit', resolve)),
+  ])
+  return { code, lines }
 }
 const stored = (): Buffer =>
   Buffer.concat(
@@ -109,6 +128,53 @@ it('a payload of an unknown key is refused as any other that cannot be read', as
   const id = uniqueName('erase')
   await stranger.workflow.start('erase', order(id, [{ id: 'x' }]))
   expect(await failureOf(client.workflow, id)).toMatch(/the payload cannot be read: .*binary\/encrypted/)
+})
+
+it('a worker and a replica refuse to work without the key of an open workflow or with another key of its id, and doctor says so', async () => {
+  await core?.stop()
+  const environment = { TENURE_CONTROL_QUEUE: uniqueName('control'), TENURE_PAYLOAD_KEYS: ring('first') }
+  core = await startCore({ databaseUrl, temporalAddress: temporal.address }, environment)
+  const workflowId = uniqueName('erase')
+  const taskQueue = environment.TENURE_CONTROL_QUEUE
+  await core.client.workflow.start('erase', { workflowId, taskQueue, args: [{ id: 'x' }], startDelay: '1 h' })
+  const other = `first:${Buffer.alloc(32, 'other').toString('base64')}`
+  const wrong = { '': 'TENURE_PAYLOAD_KEYS does not hold it', [other]: 'is another one' }
+  for (const [keys, why] of Object.entries({ ...wrong, [ring('second', 'first')]: '' })) {
+    const config = readConfig({
+      ...environment,
+      DATABASE_URL: databaseUrl,
+      TEMPORAL_ADDRESS: temporal.address,
+      TENURE_PAYLOAD_KEYS: keys,
+    })
+    const said = why === '' ? '' : `the workflow ${workflowId} is encrypted with the key "first"`
+    const replica = createTemporalClient(config)
+    const refused = replica.command(5_000, ({ workflow }) => workflow.getHandle(workflowId).describe())
+    if (why === '') await refused
+    else await expect(refused).rejects.toMatchObject({ code: 'configuration_invalid' })
+    await replica.close()
+    const finding = (await checkTemporal(config, { workersExpected: false })).find(
+      ({ check }) => check === 'payload keys',
+    )
+    expect(finding).toMatchObject(
+      why === '' ? { state: 'ok' } : { state: 'broken', found: expect.stringContaining(why) as string },
+    )
+    await expect(
+      withTemporal(config, async () => 'read').catch((error: Error) => error.message),
+    ).resolves.toContain(why === '' ? 'read' : said)
+    if (why === '') continue
+    const { code, lines } = await workerEnd({
+      ...environment,
+      DATABASE_URL: databaseUrl,
+      TEMPORAL_ADDRESS: temporal.address,
+      TENURE_PAYLOAD_KEYS: keys,
+      TENURE_STATE: join(root, 'state'),
+      TENURE_KEYS: join(root, 'keys'),
+      TENURE_TRUST: join(root, 'trust'),
+    })
+    expect(code).toBe(1)
+    expect(lines.replaceAll(`\\"`, `"`)).toContain(said)
+    expect(lines).toContain(why)
+  }
 })
 
 it('a changed payload, a foreign key and one that is too short stay as they are', async () => {
