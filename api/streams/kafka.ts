@@ -34,7 +34,7 @@ export function openKafka(settings: KafkaSettings): Stream {
     bootstrapBrokers: settings.brokers,
     retries,
     retryDelay,
-    ...(settings.tls ? { tls: {} } : {}),
+    ...(settings.tls === undefined ? {} : { tls: settings.tls }),
     ...(settings.sasl === undefined ? {} : { sasl: settings.sasl }),
   }
   let producer: Producer | undefined
@@ -63,7 +63,13 @@ function retryDelay(
   error: Error,
 ): number {
   if (findErrorBy(error, 'apiId', 'CONCURRENT_TRANSACTIONS')) return Math.min(5 * attempt, 100)
-  return causesOf(error).some((cause) => cause instanceof AuthenticationError) ? 1 : 400
+  return causesOf(error).some(isPermanent) ? 1 : 400
+}
+
+/** A wrong password or certificate stays wrong. */
+function isPermanent(error: Error): boolean {
+  const { code = '' } = error as NodeJS.ErrnoException
+  return error instanceof AuthenticationError || /CERT|SIGNATURE|^ERR_(TLS|SSL)/.test(code)
 }
 
 /** The client names what it gave up first, and what was wrong last. */

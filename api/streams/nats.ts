@@ -23,7 +23,8 @@ export function openNats(settings: NatsSettings): Stream {
     opened ??= connect({
       servers,
       name: 'tenure',
-      ...(tls ? { tls: {} } : {}),
+      // A server that does not offer TLS is refused before the password is sent.
+      ...(tls === undefined ? {} : { tls }),
       ...(user === undefined ? {} : { user, pass: password ?? '' }),
       ...(token === undefined ? {} : { token }),
       maxReconnectAttempts: -1,

@@ -2,13 +2,14 @@
 import { readFile } from 'node:fs/promises'
 import { z } from 'zod'
 import { DomainError, reasonOf } from '../../domain/errors.ts'
+import { brokerTls, readBrokerTls, type BrokerCertificates } from './broker-tls.ts'
 
 const topic = z.string().regex(/^[\w.-]{1,200}$/, { error: 'is a name of letters, digits, dots, _ and -' })
 const server = z.string().regex(/^[\w.-]+:\d{1,5}$/, { error: 'is a host and a port, such as kafka-1:9092' })
 
 const kafka = z.strictObject({
   brokers: z.array(server).min(1),
-  tls: z.boolean().default(false),
+  tls: brokerTls.default(false),
   sasl: z
     .strictObject({
       mechanism: z.enum(['PLAIN', 'SCRAM-SHA-256', 'SCRAM-SHA-512']),
@@ -22,7 +23,7 @@ const kafka = z.strictObject({
 
 const nats = z.strictObject({
   servers: z.array(server).min(1),
-  tls: z.boolean().default(false),
+  tls: brokerTls.default(false),
   user: z.string().min(1).optional(),
   password: z.string().min(1).optional(),
   token: z.string().min(1).optional(),
@@ -84,12 +85,17 @@ const settings = z
           })
   })
 
-export type KafkaSettings = z.infer<typeof kafka>
-export type NatsSettings = z.infer<typeof nats>
+/** With the contents of its files in place of their paths; without `tls`, the connection is in clear. */
+type Connected<Broker> = Omit<Broker, 'tls'> & { tls?: BrokerCertificates }
+export type KafkaSettings = Connected<z.infer<typeof kafka>>
+export type NatsSettings = Connected<z.infer<typeof nats>>
 export type PredictionStream = z.infer<typeof predictions>
 /** A topic of outcomes or of events. */
 export type StoredStream = z.infer<typeof stored>
-export type StreamSettings = z.infer<typeof settings>
+export interface StreamSettings extends Omit<z.infer<typeof settings>, 'kafka' | 'nats'> {
+  kafka?: KafkaSettings
+  nats?: NatsSettings
+}
 
 /** Throws `configuration_invalid`. */
 export async function readStreamSettings(path: string): Promise<StreamSettings> {
@@ -113,5 +119,18 @@ export async function readStreamSettings(path: string): Promise<StreamSettings> 
   const names = streams.map(({ from, group }) => `${from} ${group ?? ''}`)
   const twice = names.find((name, place) => names.indexOf(name) !== place)
   if (twice !== undefined) throw invalid(`${twice.trim()} is read by two streams; give each a group`)
-  return data
+  const connected = <Broker extends { tls: z.infer<typeof brokerTls> }>({ tls, ...broker }: Broker) => {
+    try {
+      const certificates = readBrokerTls(tls, path)
+      return { ...broker, ...(certificates !== undefined && { tls: certificates }) }
+    } catch (error) {
+      throw invalid(reasonOf(error))
+    }
+  }
+  const { kafka: ofKafka, nats: ofNats, ...rest } = data
+  return {
+    ...rest,
+    ...(ofKafka !== undefined && { kafka: connected(ofKafka) }),
+    ...(ofNats !== undefined && { nats: connected(ofNats) }),
+  }
 }

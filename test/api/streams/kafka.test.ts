@@ -6,6 +6,7 @@ import { pino } from 'pino'
 import sql from 'sql-template-tag'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { startServer, type RunningServer } from '../../../api/server.ts'
+import type { Stream } from '../../../api/streams/stream.ts'
 import { releaseActions, startSending } from '../../../api/streams/sending.ts'
 import { appendAudit, readRows, type AuditRow } from '../../../store/audit/audit-log.ts'
 import { checkout, readConfig } from '../../../temporal.config.ts'
@@ -66,7 +67,7 @@ describe.skipIf(missing !== undefined)(
       const sasl = (password: string) =>
         client!.openKafka({
           brokers: [broker.saslAddress],
-          tls: false,
+
           sasl: { mechanism: 'PLAIN', username: 'tenure', password },
           sessionMs: support!.testSessionMs,
         })
@@ -75,6 +76,32 @@ describe.skipIf(missing !== undefined)(
       expect(await kafkaTopics(broker.address).read(topic)).toHaveLength(1)
       await expect(stranger.produce([sentRecord(topic, 'b')])).rejects.toThrow('SASL authentication failed')
       await Promise.all([known.close(), stranger.close()])
+    })
+
+    it('is reached over TLS with a certificate, or with SASL, and not by a client that trusts another authority', async () => {
+      const { tls, tlsAddress, saslTlsAddress } = broker
+      const topic = uniqueName('topic')
+      await kafkaTopics(broker.address).create(1, topic)
+      const streams: Stream[] = []
+      const open = (address: string, more: object): Stream => {
+        const stream = client!.openKafka({ brokers: [address], sessionMs: support!.testSessionMs, ...more })
+        streams.push(stream)
+        return stream
+      }
+      const sasl = { mechanism: 'PLAIN', username: 'tenure', password: 'secret' }
+      await open(tlsAddress, { tls: tls.client }).produce([sentRecord(topic, 'a')])
+      await open(saslTlsAddress, { tls: tls.bare, sasl }).produce([sentRecord(topic, 'b')])
+      expect(await kafkaTopics(broker.address).read(topic)).toHaveLength(2)
+      const refused = [
+        { tls: tls.stranger, sasl },
+        { tls: {}, sasl },
+      ]
+      for (const more of refused)
+        await expect(open(saslTlsAddress, more).produce([sentRecord(topic, 'c')])).rejects.toThrow(
+          'verify the first certificate',
+        )
+      expect(await kafkaTopics(broker.address).read(topic)).toHaveLength(2)
+      for (const stream of streams) await stream.close()
     })
 
     const prepared = async (partitions = 1) => {

@@ -1,5 +1,6 @@
 /** Streams on a real NATS server with JetStream. */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import type { BrokerCertificates } from '../../../api/streams/broker-tls.ts'
 import { openNats } from '../../../api/streams/nats.ts'
 import { uniqueName } from '../../support/servers/servers.ts'
 import { sentRecord, testConformance } from '../../support/streams/conformance.ts'
@@ -53,7 +54,7 @@ describe.skipIf(missing !== undefined)(
       const topic = uniqueName('topic')
       await topics.create(1, topic)
       for (const sessionMs of [1_500, 3_000]) {
-        const stream = openNats({ servers: [server.address], tls: false, sessionMs })
+        const stream = openNats({ servers: [server.address], sessionMs })
         await (await stream.subscribe({ topic, group: 'g', member: 'm' })).close()
         await stream.close()
       }
@@ -67,8 +68,31 @@ describe.skipIf(missing !== undefined)(
       await stream.close()
     })
 
+    it('is reached over TLS with a certificate, and not without, nor where the server offers no TLS', async () => {
+      const secured = await startNats({ tls: true })
+      try {
+        const { client, bare, stranger } = secured.tls!
+        const address = secured.address.replace('127.0.0.1', 'localhost')
+        const subscribed = async (servers: string, tls: BrokerCertificates | undefined) => {
+          const stream = openNats({ servers: [servers], ...(tls && { tls }), sessionMs: 1_500 })
+          try {
+            await stream.subscribe({ topic: 'absent', group: 'g', member: 'm' })
+          } finally {
+            await stream.close().catch(() => {})
+          }
+        }
+        await expect(subscribed(address, client)).rejects.toThrow('no stream')
+        await expect(subscribed(address, bare)).rejects.toThrow()
+        await expect(subscribed(address, stranger)).rejects.toThrow(/self-signed|verify/)
+        await expect(subscribed(address, undefined)).rejects.toThrow()
+        await expect(subscribed(server.address, client)).rejects.toThrow("does not support 'tls'")
+      } finally {
+        await secured.stop()
+      }
+    })
+
     it('is asked again after a failed connection', async () => {
-      const stream = openNats({ servers: ['127.0.0.1:1'], tls: false, sessionMs: 1_500 })
+      const stream = openNats({ servers: ['127.0.0.1:1'], sessionMs: 1_500 })
       await expect(stream.produce([sentRecord('t', 'a')])).rejects.toThrow('connection refused')
       await expect(stream.produce([sentRecord('t', 'a')])).rejects.toThrow('connection refused')
       await stream.close()

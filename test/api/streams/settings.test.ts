@@ -1,10 +1,11 @@
 /** The file of streams. */
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { requireNewNode } from '../../../api/streams/node-version.ts'
 import { readStreamSettings } from '../../../api/streams/settings.ts'
+import { createAuthority } from '../../support/signing/certificates.ts'
 
 let directory: string
 beforeAll(() => {
@@ -33,7 +34,7 @@ describe('the file of streams', () => {
   it('has defaults', async () => {
     expect(await read(good)).toEqual({
       ...good,
-      kafka: { ...good.kafka, tls: false, sessionMs: 10_000 },
+      kafka: { ...good.kafka, sessionMs: 10_000 },
       outcomes: [],
       events: [],
       out: {},
@@ -57,7 +58,7 @@ describe('the file of streams', () => {
     expect(await issueOf({ ...good, nats })).toBe('configuration_invalid has either kafka or nats')
     const { kafka: _kafka, ...brokerless } = good
     expect(await issueOf(brokerless)).toBe('configuration_invalid has either kafka or nats')
-    expect((await read({ ...brokerless, nats })).nats).toEqual({ ...nats, tls: false, sessionMs: 10_000 })
+    expect((await read({ ...brokerless, nats })).nats).toEqual({ ...nats, sessionMs: 10_000 })
     const { key: _key, ...keyless } = good
     expect(await issueOf(keyless)).toBe(
       'configuration_invalid predictions.0.key: is missing, and the file has none',
@@ -72,6 +73,28 @@ describe('the file of streams', () => {
     expect(await issueOf({ ...good, predictions })).toBe(
       'configuration_invalid flowers is read by two streams; give each a group',
     )
+  })
+
+  it('holds the certificates of the connection, whose files are beside it', async () => {
+    const authority = createAuthority(directory)
+    const [one, other] = [authority.issue('one'), authority.issue('other')]
+    const over = (tls: unknown) => ({ ...good, kafka: { ...good.kafka, tls } })
+    const text = (file: string) => readFileSync(file, 'utf8')
+    expect((await read(over({ ca: 'ca.pem', cert: 'one.pem', key: 'one.key' }))).kafka?.tls).toEqual({
+      ca: text(authority.ca),
+      cert: text(one.cert),
+      key: text(one.key),
+    })
+    expect((await read(over(true))).kafka?.tls).toEqual({})
+    for (const [tls, why] of [
+      [{ cert: 'one.pem' }, 'kafka.tls: has cert and key together, or neither'],
+      [{ ca: 'absent.pem' }, 'tls.ca: absent.pem: ENOENT'],
+      [{ ca: 'one.key' }, 'tls.ca: one.key: '],
+      [{ cert: 'one.pem', key: 'one.pem' }, 'tls.key: one.pem: '],
+      [{ cert: one.cert, key: other.key }, 'does not belong to the first certificate'],
+      ['yes', 'kafka.tls: is true, or an object with ca, cert and key'],
+    ] as const)
+      expect(await issueOf(over(tls))).toContain(why)
   })
 
   it('needs a version of Node.js on which the clients load', () => {

@@ -18,6 +18,7 @@ import { promisify } from 'node:util'
 import { requireNewNode } from '../../../api/streams/node-version.ts'
 import { cacheDir } from '../../../temporal.config.ts'
 import { waitUntil } from '../serving/api-process.ts'
+import { testTls, type TestTls } from './broker-certificates.ts'
 
 const version = '4.1.0'
 /** Of the names and contents of all jars. */
@@ -95,6 +96,10 @@ export interface KafkaBroker {
   address: string
   /** Of the listener with SASL PLAIN, whose user is `tenure` with the password `secret`. */
   saslAddress: string
+  /** Of the listener that asks for a certificate of the authority, and of the one with TLS and SASL PLAIN. */
+  tlsAddress: string
+  saslTlsAddress: string
+  tls: TestTls
   /** Ends the broker as a crash does, and starts it again on the same data and ports. */
   restart(): Promise<void>
   stop(): Promise<void>
@@ -103,9 +108,12 @@ export interface KafkaBroker {
 export async function startKafka(): Promise<KafkaBroker> {
   fetchJars()
   const home = mkdtempSync(join(tmpdir(), 'tenure-kafka-'))
-  const [plain, sasl, controller] = await Promise.all([freePort(), freePort(), freePort()])
+  const [plain = 0, sasl = 0, tls = 0, saslTls = 0, controller = 0] = await Promise.all(
+    Array.from({ length: 5 }, freePort),
+  )
+  const certificates = testTls(home)
   const properties = join(home, 'server.properties')
-  writeFileSync(properties, propertiesOf(home, { plain, sasl, controller }))
+  writeFileSync(properties, propertiesOf(home, { plain, sasl, tls, saslTls, controller }))
   const java = (memory: string, ...args: string[]) => [
     '-cp',
     `${jars}/*`,
@@ -130,6 +138,9 @@ export async function startKafka(): Promise<KafkaBroker> {
   return {
     address: `127.0.0.1:${plain}`,
     saslAddress: `127.0.0.1:${sasl}`,
+    tlsAddress: `127.0.0.1:${tls}`,
+    saslTlsAddress: `127.0.0.1:${saslTls}`,
+    tls: certificates,
     async restart() {
       await end()
       await start()
@@ -141,18 +152,39 @@ export async function startKafka(): Promise<KafkaBroker> {
   }
 }
 
-const propertiesOf = (home: string, ports: { plain: number; sasl: number; controller: number }): string =>
+interface BrokerPorts {
+  plain: number
+  sasl: number
+  tls: number
+  saslTls: number
+  controller: number
+}
+
+const login = 'org.apache.kafka.common.security.plain.PlainLoginModule required user_tenure="secret";'
+
+const propertiesOf = (home: string, ports: BrokerPorts): string =>
   Object.entries({
     'process.roles': 'broker,controller',
     'node.id': 1,
     'controller.quorum.voters': `1@127.0.0.1:${ports.controller}`,
     'controller.listener.names': 'CONTROLLER',
     'listener.security.protocol.map':
-      'CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT,SASL_PLAINTEXT:SASL_PLAINTEXT',
-    listeners: `PLAINTEXT://127.0.0.1:${ports.plain},SASL_PLAINTEXT://127.0.0.1:${ports.sasl},CONTROLLER://127.0.0.1:${ports.controller}`,
+      'CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT,SASL_PLAINTEXT:SASL_PLAINTEXT,SSL:SSL,SASL_SSL:SASL_SSL',
+    listeners: [
+      `PLAINTEXT://127.0.0.1:${ports.plain}`,
+      `SASL_PLAINTEXT://127.0.0.1:${ports.sasl}`,
+      `SSL://127.0.0.1:${ports.tls}`,
+      `SASL_SSL://127.0.0.1:${ports.saslTls}`,
+      `CONTROLLER://127.0.0.1:${ports.controller}`,
+    ].join(','),
+    'ssl.keystore.type': 'PEM',
+    'ssl.keystore.location': join(home, 'broker.both.pem'),
+    'ssl.truststore.type': 'PEM',
+    'ssl.truststore.location': join(home, 'ca.pem'),
+    'listener.name.ssl.ssl.client.auth': 'required',
     'sasl.enabled.mechanisms': 'PLAIN',
-    'listener.name.sasl_plaintext.plain.sasl.jaas.config':
-      'org.apache.kafka.common.security.plain.PlainLoginModule required user_tenure="secret";',
+    'listener.name.sasl_plaintext.plain.sasl.jaas.config': login,
+    'listener.name.sasl_ssl.plain.sasl.jaas.config': login,
     'log.dirs': join(home, 'data'),
     'offsets.topic.replication.factor': 1,
     'offsets.topic.num.partitions': 4,

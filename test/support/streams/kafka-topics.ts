@@ -16,7 +16,7 @@ export const testSessionMs = 1_500
 
 export const kafkaTopics = (address: string, session = testSessionMs): TestTopics => ({
   keepsOrder: true,
-  open: () => openKafka({ brokers: [address], tls: false, sessionMs: session }),
+  open: () => openKafka({ brokers: [address], sessionMs: session }),
   async create(partitions, ...topics) {
     const admin = new Admin({ clientId: 'test', bootstrapBrokers: [address] })
     await admin.createTopics({ topics, partitions, replicas: 1 })

@@ -9,6 +9,7 @@ import { join } from 'node:path'
 import { openNats } from '../../../api/streams/nats.ts'
 import { cacheDir, environmentWith } from '../../../temporal.config.ts'
 import { waitUntil } from '../serving/api-process.ts'
+import { testTls, type TestTls } from './broker-certificates.ts'
 import type { TestTopics } from './conformance.ts'
 
 const version = '2.12.0'
@@ -49,12 +50,15 @@ function buildServer(): void {
 
 export interface NatsServer {
   address: string
+  /** With `tls`. */
+  tls?: TestTls
   /** Ends the server as a crash does, and starts it again on the same data and port. */
   restart(): Promise<void>
   stop(): Promise<void>
 }
 
-export async function startNats(): Promise<NatsServer> {
+/** With `tls`, it takes clients with a certificate of its authority alone. */
+export async function startNats({ tls = false } = {}): Promise<NatsServer> {
   buildServer()
   const home = mkdtempSync(join(tmpdir(), 'tenure-nats-'))
   const port = await new Promise<number>((resolve, reject) => {
@@ -64,9 +68,15 @@ export async function startNats(): Promise<NatsServer> {
       probe.close(() => resolve(free))
     })
   })
+  const certificates = tls ? testTls(home) : undefined
+  const named = ['--tlscert', 'broker.pem', '--tlskey', 'broker.key', '--tlscacert', 'ca.pem']
+  const secure = tls
+    ? ['--tls', '--tlsverify', ...named.map((each) => (each.startsWith('-') ? each : join(home, each)))]
+    : []
   let server: ChildProcess | undefined
   const start = async (): Promise<void> => {
-    server = spawn(program, ['-a', '127.0.0.1', '-p', String(port), '-js', '-sd', home], { stdio: 'ignore' })
+    const place = ['-a', '127.0.0.1', '-p', String(port), '-js', '-sd', home]
+    server = spawn(program, [...place, ...secure], { stdio: 'ignore' })
     await waitUntil(
       () =>
         new Promise((resolve) => {
@@ -89,6 +99,7 @@ export async function startNats(): Promise<NatsServer> {
   await start()
   return {
     address: `127.0.0.1:${port}`,
+    ...(certificates !== undefined && { tls: certificates }),
     async restart() {
       await end()
       await start()
@@ -103,7 +114,7 @@ export async function startNats(): Promise<NatsServer> {
 /** Each topic is a subject with a stream of its own, which has no partitions. */
 export const natsTopics = (address: string): TestTopics => ({
   keepsOrder: false,
-  open: () => openNats({ servers: [address], tls: false, sessionMs: 1_500 }),
+  open: () => openNats({ servers: [address], sessionMs: 1_500 }),
   async create(_partitions, ...topics) {
     const connection = await connect({ servers: [address] })
     const manager = await jetstreamManager(connection)
