@@ -18,6 +18,7 @@ import { withFolder } from '../backup-place.ts'
 import type { Installation } from '../installation.ts'
 import { expiredBackups } from '../expired-backups.ts'
 import { copyArtifacts, listCopies } from './copy-artifacts.ts'
+import { expireCopies } from './expire-copies.ts'
 import { isSegment, nextPosition, positionOf } from './log-segment.ts'
 import { baseKey, headsKey, listBases, listLog, logKey } from './places.ts'
 import { shipLog } from './ship-log.ts'
@@ -28,7 +29,7 @@ export interface LogKeeper {
   ship(): Promise<{ from: string; to: string } | undefined>
   /** Whether the newest base is of another timeline, too old, or followed by a gap of the log. */
   isBaseDue(): Promise<boolean>
-  /** Writes a base, and deletes bases and log files that are not needed any more. */
+  /** Writes a base, and deletes bases, log files and copies that are not needed any more. */
   writeBase(): Promise<void>
 }
 
@@ -110,6 +111,7 @@ export async function openLogKeeper(
       })
       await shipNow()
       await deleteOldBases(store, keep)
+      await expireCopies(await findReferences(database), { store, artifacts, copied, systemId })
       bases = (await listBases(store)).filter((base) => base.systemId === systemId)
     },
   }

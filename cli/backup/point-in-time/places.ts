@@ -7,6 +7,8 @@ export const logKey = (systemId: string, name = ''): string => `${root}/log/${sy
 export const copyKey = (area: 'artifacts' | 'snapshots', digest = ''): string =>
   `${root}/${area}/${digest.slice('sha256:'.length)}`
 export const headsKey = `${root}/heads.jsonl`
+/** Since when no row names a copy. */
+export const unnamedKey = `${root}/unnamed-copies.json`
 
 /** A copy of the data directory. All that is needed to choose one stands in its name. */
 export interface BaseName {
