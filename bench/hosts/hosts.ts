@@ -4,18 +4,28 @@
  * is wrong, or an order takes longer than a second.
  */
 import { writeFileSync } from 'node:fs'
+import { buildCluster } from '../../scripts/setup/temporal-cluster.mjs'
+import { cacheDir, environmentWith } from '../../temporal.config.ts'
 import { readOptions } from '../harness/options.ts'
+import { prepareFormer } from '../upgrade/former.ts'
+import { temporalKinds, type TemporalKind } from './data-host.ts'
 import { runInside, whyNoHosts } from './inside.ts'
 import { openHosts } from './network.ts'
 import { hostsPage, issuesOfOrders, issuesOfStory } from './report.ts'
 import { openSite } from './site.ts'
 import { playStory, sceneNames, type StoryScene } from './story.ts'
 
+/** Seconds, where a number has no other meaning. */
 const options = readOptions({
   seed: 1,
   stage: 5,
   cut: 1,
-  away: 120,
+  away: 600,
+  /** Seconds of a canary stage in which all hosts are upgraded. */
+  upgrade: 90,
+  /** The last commit before callers were targeted and predictions were sent to topics. */
+  from: '1f9e92dd',
+  temporal: 'cluster',
   orders: 60,
   ordersCut: 5,
   scenes: sceneNames.join(','),
@@ -25,22 +35,36 @@ const options = readOptions({
   root: '',
 })
 
-if (options.inside) await play()
+const scenes = options.scenes.split(',') as StoryScene[]
+const temporal = temporalKinds.find((kind) => kind === options.temporal)
+if (temporal === undefined) throw new Error(`--temporal is one of ${temporalKinds.join(', ')}`)
+
+if (options.inside) await play(temporal)
 else {
   const why = whyNoHosts()
-  if (why === undefined)
+  if (why === undefined) {
+    // Within, only the hosts can be reached.
+    await prepare()
     process.exitCode = (await runInside(process.argv.slice(2), (line) => console.log(line))) ?? 1
-  else {
+  } else {
     console.error(`No hosts: ${why}.`)
     process.exitCode = 1
   }
 }
 
-async function play(): Promise<void> {
+/** What is built or fetched once for this machine. Returns the build that the hosts start with, if it is another one. */
+async function prepare() {
+  if (temporal === 'cluster')
+    await buildCluster({ cache: cacheDir(), env: environmentWith({}), arch: process.arch }, () => {})
+  return scenes.includes('upgrade') ? prepareFormer(options.from) : undefined
+}
+
+async function play(kind: TemporalKind): Promise<void> {
   const startedMs = performance.now()
+  const former = await prepare()
   const network = await openHosts(options.root)
   try {
-    const site = await openSite(network)
+    const site = await openSite(network, { temporal: kind, ...(former !== undefined && { former }) })
     const say = (line: string) =>
       options.json
         ? undefined
@@ -49,15 +73,20 @@ async function play(): Promise<void> {
     try {
       const report = await playStory(site, {
         seed: options.seed,
-        scenes: options.scenes.split(',') as StoryScene[],
+        scenes,
         stageMs: options.stage * 1_000,
         cutMs: options.cut * 1_000,
         awayMs: options.away * 1_000,
+        upgradeMs: options.upgrade * 1_000,
         orders: options.orders,
         ordersCut: options.ordersCut,
         say,
       })
-      const page = hostsPage(report, { ...options, minutes: (performance.now() - startedMs) / 60_000 })
+      const page = hostsPage(report, {
+        ...options,
+        minutes: (performance.now() - startedMs) / 60_000,
+        ...(former !== undefined && { former }),
+      })
       console.log(options.json ? JSON.stringify(report) : page)
       if (options.out !== '') writeFileSync(options.out, page)
       const issues = [...issuesOfStory(report), ...issuesOfOrders(report)]
@@ -67,7 +96,12 @@ async function play(): Promise<void> {
       await site.stop()
     }
   } catch (error) {
-    console.error(network.lines.slice(-80).join('\n'))
+    console.error(
+      network.lines
+        .slice(-400)
+        .map((line) => line.slice(0, 400))
+        .join('\n'),
+    )
     throw error
   } finally {
     await network.stop()

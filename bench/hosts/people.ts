@@ -12,14 +12,14 @@ const stuckMs = 240_000
 const maxRetrainings = 4
 
 /** The stages of the demonstration, each of some seconds. */
-export function hostsPolicy(stageMs: number): ReleasePolicy {
+export function hostsPolicy(stageMs: number, firstCanaryMs = stageMs): ReleasePolicy {
   const step = { minMs: stageMs, minRequests: 40, deadlineMs: 240_000 }
   return {
     strategy: 'canary',
     approval: { approvers: 1, withinMs: 600_000 },
     shadow: { ...step, shareBp: 5_000 },
     stages: [
-      { ...step, shareBp: 1_000 },
+      { ...step, shareBp: 1_000, minMs: firstCanaryMs },
       { ...step, shareBp: 5_000 },
     ],
     probation: { ...step, holdbackBp: 1_000 },
@@ -70,7 +70,7 @@ export async function untilFound<T>(what: string, find: () => Promise<T | undefi
  * Retrains on a training worker until the release of a new version is open, and returns it. Each retraining has one more epoch, because the gate
  * may find one version not better than the champion.
  */
-export async function trainRelease(site: Site, stageMs: number): Promise<Release> {
+export async function trainRelease(site: Site, policy: ReleasePolicy): Promise<Release> {
   const { store, keys } = site
   const list = () => listRetrainings(store, { model: siteModel, limit: 1_000 })
   for (let attempt = 0; attempt < maxRetrainings; attempt++) {
@@ -83,7 +83,7 @@ export async function trainRelease(site: Site, stageMs: number): Promise<Release
       if (retrainings.length === before && performance.now() - sentMs > 10_000) {
         sentMs = performance.now()
         await askSite(site, keys.operator, `/v1/models/${siteModel}/retrainings`, {
-          policy: hostsPolicy(stageMs),
+          policy,
           hyperparameters: { epochs: 40 + before },
         })
       }

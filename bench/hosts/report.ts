@@ -14,11 +14,15 @@ const unplanted = (failed: HostsStoryReport['failed']): [string, number][] =>
   Object.entries(failed).filter(([why]) => why !== planted)
 
 export function issuesOfStory(report: HostsStoryReport): string[] {
-  const { releases, wrong, audit, failed, answered } = report
+  const { releases, upgrades, wrong, audit, failed, answered } = report
+  const late = upgrades.find(({ stage }) => stage !== 'canary')
   const lost = sumOf(unplanted(failed).map(([, times]) => times))
   const ended = releases.filter(({ wanted, outcome }) => outcome !== wanted)
   return [
     ...ended.map(({ what, wanted, outcome }) => `${what}: ${outcome} instead of ${wanted}`),
+    ...(late === undefined
+      ? []
+      : [`${late.host} was upgraded in ${late.stage}: give --upgrade more seconds`]),
     ...[...new Set(wrong)].map((each) => `an answer by ${each}`),
     ...(lost > maxFailedShare * answered ? [`${lost} predictions failed: ${JSON.stringify(failed)}`] : []),
     ...(audit === 'whole' ? [] : [`the audit log: ${audit}`]),
@@ -33,9 +37,21 @@ export const issuesOfOrders = ({ orders, ordersCut }: HostsStoryReport): string[
 
 export function hostsPage(
   report: HostsStoryReport,
-  { seed, minutes, away }: { seed: number; minutes: number; away: number },
+  {
+    seed,
+    minutes,
+    away,
+    temporal,
+    former,
+  }: {
+    seed: number
+    minutes: number
+    away: number
+    temporal: string
+    former?: { commit: string; date: string }
+  },
 ): string {
-  const { releases, cuts, orders, ordersCut, answered, failed, wrong, audit } = report
+  const { upgrades, releases, cuts, orders, ordersCut, answered, failed, wrong, audit } = report
   const failures = unplanted(failed)
   const sum = sumOf(failures.map(([, times]) => times))
   const bad = failed[planted] ?? 0
@@ -47,6 +63,9 @@ export function hostsPage(
     `Made by \`npm run test:hosts -- --seed ${seed} --out bench/hosts/hosts.md\` in ${minutes.toFixed(0)} minutes on ${machine}, beside other work.`,
     '',
     'Two hosts with a replica each, two with a control and a training worker, one with Postgres, Temporal and an object store, and one with HAProxy.',
+    temporal === 'cluster'
+      ? 'Temporal is its own cluster, as [its page](../../docs/how-to/machines/temporal-cluster.md) sets it up: two processes of each service, mTLS, HAProxy before the frontends.'
+      : 'Temporal is its development server.',
     'A host is a network, a process and a mount namespace with a disk of its own; they share the network alone, and reach each other through a router',
     'that cuts links by dropping packets. The set-up and the configuration of HAProxy are those of [the page](../../docs/how-to/several-replicas.md).',
     'Versions are trained by retrainings. Six callers ask through HAProxy all the time.',
@@ -84,6 +103,13 @@ export function hostsPage(
       ['the audit log', audit],
     ]),
     '',
+    ...(former === undefined
+      ? []
+      : [
+          `All hosts begin with the commit ${former.commit} (${former.date}). In the canary of the first release, \`tenure upgrade --check\` and \`tenure models sync\` of this`,
+          `build run, and the processes of ${upgrades.map(({ host }) => host).join(', ')} are replaced one host after the other; the release is then still in its canary.`,
+          '',
+        ]),
     `While the data host was away for ${away} s, the release waited and the champion served.`,
     '',
   ].join('\n')

@@ -2,26 +2,24 @@
  * Sets an installation up on the hosts as docs/how-to/several-replicas.md says: Postgres, Temporal and an object store on the data host, a control
  * and a training worker on each of two hosts, a replica on each of two, and HAProxy with the configuration of that page before the replicas.
  */
-import { appendFileSync, cpSync, existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
-import { connect } from 'node:net'
+import { cpSync, existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
-import { fileURLToPath } from 'node:url'
-import { preparePython } from '../../activities/trainers/python-environment.ts'
-import { planPostgres } from '../../cli/embedded/postgres.ts'
 import { type ProcessSpec, type RunningProcess } from '../../cli/embedded/process.ts'
-import { planTemporal } from '../../cli/embedded/temporal.ts'
+import type * as bootstrap from '../../cli/supervisor/bootstrap.ts'
 import { migrateAsOwner } from '../../cli/supervisor/bootstrap.ts'
+import type * as apiKeys from '../../store/access/api-keys.ts'
 import { insertKey } from '../../store/access/api-keys.ts'
 import { openStore, type Store } from '../../store/postgres.ts'
-import { outgoingFetch } from '../../store/outgoing-fetch.ts'
-import { cacheDir, checkout, launcher, searchAttributes, systemEnvironment } from '../../temporal.config.ts'
+import { checkout } from '../../temporal.config.ts'
 import { blocksOf } from '../../test/support/docs/markdown.ts'
 import { waitUntil } from '../../test/support/serving/api-process.ts'
+import type { FormerBuild } from '../upgrade/former.ts'
+import { openDataHost, type TemporalKind } from './data-host.ts'
 import { hostAddress, type HostName, type HostNetwork } from './network.ts'
+import { answersOk, endOn, isOpen, runOn, startOn } from './processes.ts'
 
 export const siteModel = 'iris'
-const ports = { postgres: 5432, temporal: 7233, objects: 9000, api: 7400, lb: 8080 }
-const bucket = 'tenure'
+const ports = { api: 7400, lb: 8080 }
 
 export interface Site {
   network: HostNetwork
@@ -31,36 +29,60 @@ export interface Site {
   keys: Record<'operator' | 'approver' | 'predictor', string>
   /** Starts the processes of a host that has booted again. */
   start(name: HostName): Promise<void>
+  /** Runs a command of this build on a host as the owner of the database. */
+  command(name: HostName, ...words: string[]): Promise<void>
+  /** Ends the processes of a host and starts those of this build. */
+  upgrade(name: HostName): Promise<void>
   stop(): Promise<void>
 }
 
-export async function openSite(network: HostNetwork): Promise<Site> {
+export interface SiteOptions {
+  temporal: TemporalKind
+  /** The build that the hosts start with; this one by default. */
+  former?: Pick<FormerBuild, 'commit' | 'folder' | 'load'>
+}
+
+/** Which code a host runs. */
+interface Build {
+  id: string
+  folder: string
+}
+const present: Build = { id: 'present', folder: checkout }
+
+export async function openSite(network: HostNetwork, { temporal, former }: SiteOptions): Promise<Site> {
   const { hosts } = network
-  const data = await planData(network)
-  const start = async (name: HostName): Promise<void> => {
-    for (const spec of specsOf(name)) await startOn(network, name, spec)
-  }
-  const environmentOf = (name: HostName) => ({
-    ...data.environment,
+  const data = await openDataHost(network, temporal)
+  const first: Build = former === undefined ? present : { id: former.commit, folder: former.folder }
+  const builds = new Map<HostName, Build>()
+  const running = new Map<HostName, RunningProcess[]>()
+  const environmentOf = (name: HostName, { id }: Build) => ({
+    ...data.environmentOf(name),
     ...placesOf(hosts[name].directory),
-    ...ownOf(name),
+    TENURE_HOST: hostAddress(name),
+    TENURE_PORT: String(ports.api),
+    TENURE_BUILD_ID: id,
   })
   const specsOf = (name: HostName): ProcessSpec[] => {
-    const env = environmentOf(name)
-    if (name === 'data') return data.specs
     if (name === 'lb') return [balancer(hosts.lb.directory)]
-    if (name.startsWith('api')) return [replicaOn(name, env)]
-    return [workerOn('control', env), workerOn('train', env)]
+    const build = builds.get(name) ?? first
+    const start = processOf(build, environmentOf(name, build))
+    if (name.startsWith('api'))
+      return [replicaOn(name, start('api', '--max-semi-space-size=2', 'api/start.mjs'))]
+    return ['control', 'train'].map((kind) => start(kind, 'scripts/launch.mjs', 'activities/worker.ts', kind))
   }
-  await start('data')
-  await migrateAsOwner(data.databaseUrl, data)
-  const made = await outgoingFetch(`http://${hostAddress('data')}:${ports.objects}/${bucket}`, {
-    method: 'PUT',
-  })
-  if (!made.ok) throw new Error(`the bucket was not made: ${made.status}`)
+  const start = async (name: HostName): Promise<void> => {
+    running.set(name, [])
+    for (const spec of specsOf(name)) running.get(name)!.push(await startOn(network, name, spec))
+  }
+  const command = async (build: Build, name: HostName, ...words: string[]): Promise<void> => {
+    const env = { ...environmentOf(name, build), TENURE_OWNER_DATABASE_URL: data.roles.ownerDatabaseUrl }
+    await runOn(network, name, processOf(build, env)('tenure', 'cli/tenure.mjs', ...words))
+  }
+  const ofFirst = await modulesOf(former)
+  await ofFirst.migrateAsOwner(data.databaseUrl, data.roles)
   const store = openStore(data.databaseUrl, { max: 4, onError: () => {} })
   try {
-    await runOn(network, 'work1', commandOn(['models', 'sync'], { ...environmentOf('work1'), ...data.owner }))
+    await command(first, 'work1', 'models', 'sync')
     // The first replica and the first worker make the keys, which are copied to the other hosts.
     await start('api1')
     await distribute(network, 'api1')
@@ -68,7 +90,7 @@ export async function openSite(network: HostNetwork): Promise<Site> {
     await distribute(network, 'work1')
     for (const name of ['work2', 'api2', 'lb'] as const) await start(name)
     const keyOf = async (role: keyof Site['keys']) =>
-      (await insertKey(store, { name: `hosts-${role}`, role })).key
+      (await ofFirst.insertKey(store, { name: `hosts-${role}`, role })).key
     const url = `http://${hostAddress('lb')}:${ports.lb}`
     await waitUntil(() => answersOk(`${url}/readyz`), 'the load balancer')
     return {
@@ -81,11 +103,27 @@ export async function openSite(network: HostNetwork): Promise<Site> {
         predictor: await keyOf('predictor'),
       },
       start,
+      command: (name, ...words) => command(present, name, ...words),
+      async upgrade(name) {
+        await Promise.all(running.get(name)!.map(endOn))
+        builds.set(name, present)
+        await start(name)
+        if (name.startsWith('api')) await waitUntil(() => answersOk(`${urlOf(name)}/readyz`), `${name} ready`)
+      },
       stop: () => store.close(),
     }
   } catch (error) {
     await store.close()
     throw error
+  }
+}
+
+/** A schema is made, and rows are written, by the build that reads them first. */
+async function modulesOf(former: SiteOptions['former']) {
+  if (former === undefined) return { migrateAsOwner, insertKey }
+  return {
+    ...(await former.load<typeof bootstrap>('cli/supervisor/bootstrap.ts')),
+    ...(await former.load<typeof apiKeys>('store/access/api-keys.ts')),
   }
 }
 
@@ -100,8 +138,6 @@ const placesOf = (directory: string) => ({
   TENURE_TRUST: join(directory, 'trust'),
   TENURE_SUBJECT_KEY: join(directory, 'subject', 'subjects.key'),
 })
-
-const ownOf = (name: HostName) => ({ TENURE_HOST: hostAddress(name), TENURE_PORT: String(ports.api) })
 
 /** What a host has made: private keys go to the host with the same processes; public keys and the key of subjects to all. */
 async function distribute({ hosts }: HostNetwork, from: 'work1' | 'api1'): Promise<void> {
@@ -124,19 +160,19 @@ const madeBy = {
   work1: { twin: 'work2', purposes: ['artifacts', 'heads'], secrets: [] },
 }
 
-const script = (name: string, env: ProcessSpec['env'], ...args: string[]): ProcessSpec => ({
-  name,
-  command: process.execPath,
-  args,
-  env,
-  cwd: checkout,
-})
-const commandOn = (words: string[], env: ProcessSpec['env']) =>
-  script('tenure', env, 'cli/tenure.mjs', ...words)
-const workerOn = (kind: 'control' | 'train', env: ProcessSpec['env']) =>
-  script(kind, env, launcher, 'activities/worker.ts', kind)
-const replicaOn = (name: HostName, env: ProcessSpec['env']): ProcessSpec => ({
-  ...script('api', env, '--max-semi-space-size=2', 'api/start.mjs'),
+/** Starts a script of a build. */
+const processOf =
+  ({ folder }: Build, env: ProcessSpec['env']) =>
+  (name: string, ...args: string[]): ProcessSpec => ({
+    name,
+    command: process.execPath,
+    args,
+    env,
+    cwd: folder,
+  })
+
+const replicaOn = (name: HostName, spec: ProcessSpec): ProcessSpec => ({
+  ...spec,
   isReady: () => answersOk(`${urlOf(name)}/livez`),
 })
 
@@ -158,110 +194,3 @@ function balancer(directory: string): ProcessSpec {
     isReady: () => isOpen(hostAddress('lb'), ports.lb),
   }
 }
-
-/** Postgres, Temporal and the object store: what runs on the data host, and how the others reach it. */
-async function planData({ hosts }: HostNetwork) {
-  const { directory, address } = hosts.data
-  const postgres = await planPostgres({ dataDir: join(directory, 'postgres') })
-  appendFileSync(join(directory, 'postgres', 'pg_hba.conf'), 'host all all 10.77.0.0/16 scram-sha-256\n')
-  const urlAs = (role?: string, password?: string): string => {
-    const url = new URL(postgres.url)
-    url.host = `${address}:${ports.postgres}`
-    if (role !== undefined) Object.assign(url, { username: role, password })
-    return url.toString()
-  }
-  const temporal = await planTemporal({
-    dbFile: join(directory, 'temporal.db'),
-    uiPort: false,
-    searchAttributes,
-  })
-  const { python } = await preparePython({
-    requirements: fileURLToPath(new URL('../../test/support/objects/moto-requirements.txt', import.meta.url)),
-    cache: cacheDir(),
-    env: systemEnvironment(),
-    signal: AbortSignal.timeout(900_000),
-  })
-  const databaseUrl = urlAs('tenure_app', postgres.applicationPassword)
-  const ownerDatabaseUrl = urlAs()
-  const specs: ProcessSpec[] = [
-    {
-      ...postgres,
-      args: [...postgres.args, '-c', `port=${ports.postgres}`, '-c', 'listen_addresses=*'],
-      isReady: () => isOpen(address, ports.postgres),
-    },
-    {
-      ...temporal,
-      args: temporal.args
-        .map((each) => (each === '127.0.0.1' ? '0.0.0.0' : each))
-        .map((each) => (each.startsWith('--port=') ? `--port=${ports.temporal}` : each)),
-      isReady: () => isOpen(address, ports.temporal),
-    },
-    {
-      name: 'objects',
-      command: join(python, '..', 'moto_server'),
-      args: ['-H', address, '-p', String(ports.objects)],
-      isReady: () => isOpen(address, ports.objects),
-    },
-  ]
-  return {
-    specs,
-    databaseUrl,
-    ownerDatabaseUrl,
-    applicationPassword: postgres.applicationPassword,
-    readerPassword: postgres.readerPassword,
-    owner: { TENURE_OWNER_DATABASE_URL: ownerDatabaseUrl },
-    environment: {
-      ...systemEnvironment(),
-      DATABASE_URL: databaseUrl,
-      TENURE_READER_DATABASE_URL: urlAs('tenure_reader', postgres.readerPassword),
-      TEMPORAL_ADDRESS: `${address}:${ports.temporal}`,
-      TENURE_OBJECT_STORE: `s3://${bucket}/site`,
-      TENURE_S3_ENDPOINT: `http://${address}:${ports.objects}`,
-      AWS_ACCESS_KEY_ID: 'hosts',
-      AWS_SECRET_ACCESS_KEY: 'a-secret-of-the-hosts',
-      TENURE_DRILLS: 'on',
-    },
-  }
-}
-
-async function startOn(
-  { hosts, lines }: HostNetwork,
-  name: HostName,
-  spec: ProcessSpec,
-): Promise<RunningProcess> {
-  const running = await hosts[name].run(spec)
-  let ended = false
-  void running.exited.then(() => (ended = true))
-  await waitUntil(async () => {
-    if (ended) throw new Error(`${spec.name} on ${name} has ended:\n${lines.slice(-30).join('\n')}`)
-    return spec.isReady === undefined || (await spec.isReady(running.pid).catch(() => false))
-  }, `${spec.name} on ${name}`)
-  return running
-}
-
-/** A command that ends. */
-async function runOn({ hosts, lines }: HostNetwork, name: HostName, spec: ProcessSpec): Promise<void> {
-  const { code } = await (await hosts[name].run(spec)).exited
-  if (code !== 0)
-    throw new Error(`${spec.args.join(' ')} on ${name} ended with ${code}:\n${lines.slice(-30).join('\n')}`)
-}
-
-const answersOk = (url: string): Promise<boolean> =>
-  outgoingFetch(url, { signal: AbortSignal.timeout(1_000) }).then(
-    async (answer) => {
-      await answer.body?.cancel()
-      return answer.ok
-    },
-    () => false,
-  )
-
-const isOpen = (host: string, port: number): Promise<boolean> =>
-  new Promise((resolve) => {
-    const socket = connect(port, host)
-    const end = (is: boolean) => {
-      socket.destroy()
-      resolve(is)
-    }
-    socket.setTimeout(1_000, () => end(false))
-    socket.once('connect', () => end(true)).once('error', () => end(false))
-  })

@@ -1,6 +1,6 @@
 /**
- * The release story on hosts, under load and with faults: each link is cut at each stage, a replica's and a worker's host are lost, and the data host
- * is away. Says how each release releaseEnd, what predictions became of, and how fast orders reach the replicas.
+ * The release story on hosts, under load and with faults: all hosts are upgraded in mid-canary, each link is cut at each stage, a replica's and a worker's
+ * host are lost, and the data host is away. Says how each release ends, what predictions became of, and how fast orders reach the replicas.
  */
 import { setTimeout as pause } from 'node:timers/promises'
 import { seededRandom } from '../../domain/statistics/random.ts'
@@ -8,11 +8,12 @@ import { verifyAudit } from '../../store/audit/audit-log.ts'
 import { writeFaults } from '../../store/serving/replicas.ts'
 import type { Cut, HostName } from './network.ts'
 import { measureOrders, type OrderFigures } from './orders.ts'
-import { approve, releaseEnd, followed, releaseAt, trainRelease } from './people.ts'
+import { approve, hostsPolicy, releaseEnd, followed, releaseAt, trainRelease } from './people.ts'
 import { askAllTheTime, type Predictions } from './predictions.ts'
 import type { Site } from './site.ts'
 
-export const sceneNames = ['cuts', 'bad', 'lost', 'away'] as const
+/** The first one begins with a former build on all hosts. */
+export const sceneNames = ['upgrade', 'cuts', 'bad', 'lost', 'away'] as const
 export type StoryScene = (typeof sceneNames)[number]
 
 export interface HostsStoryOptions {
@@ -24,6 +25,8 @@ export interface HostsStoryOptions {
   cutMs: number
   /** How long the data host is away. */
   awayMs: number
+  /** The least time of a canary stage in which the hosts are upgraded. */
+  upgradeMs: number
   orders: number
   /** Orders while a replica is cut off from the data host; each waits for its lease. */
   ordersCut: number
@@ -33,6 +36,8 @@ export interface HostsStoryOptions {
 export interface HostsStoryReport {
   releases: { what: string; wanted: string; outcome: string; predictions: number; failed: number }[]
   cuts: number
+  /** In which stage the release was when a host had become this build. */
+  upgrades: { host: HostName; stage: string }[]
   orders: OrderFigures
   ordersCut: OrderFigures
   answered: number
@@ -56,9 +61,13 @@ const invalidShare = 0.5
 
 export async function playStory(site: Site, options: HostsStoryOptions): Promise<HostsStoryReport> {
   const { network, store } = site
-  const { stageMs, say } = options
+  const { stageMs, upgradeMs, say } = options
   const random = seededRandom(options.seed)
-  const report: Pick<HostsStoryReport, 'releases' | 'cuts'> = { releases: [], cuts: 0 }
+  const report: Pick<HostsStoryReport, 'releases' | 'cuts' | 'upgrades'> = {
+    releases: [],
+    cuts: 0,
+    upgrades: [],
+  }
 
   const cutEachLink = async (): Promise<void> => {
     for (const [one, other] of shuffled(links, random)) {
@@ -72,6 +81,24 @@ export async function playStory(site: Site, options: HostsStoryOptions): Promise
   }
   let promoted = ''
   const scenes: Record<StoryScene, () => Promise<void>> = {
+    upgrade: () =>
+      release(
+        'every host upgraded in mid-canary',
+        'promoted',
+        async (id) => {
+          await releaseAt(site, id, 'canary')
+          await site.command('work1', 'upgrade', '--check')
+          await site.command('work1', 'models', 'sync')
+          for (const name of ['work1', 'api1', 'work2', 'api2'] as const) {
+            await site.upgrade(name)
+            const { state } = await releaseAt(site, id, 'canary', 'probation', 'ended')
+            report.upgrades.push({ host: name, stage: state.stage })
+            say(`${name} runs this build, the release is in ${state.stage} ${state.stageIndex + 1}`)
+          }
+        },
+        undefined,
+        upgradeMs,
+      ),
     cuts: () =>
       release(
         'each link cut at each stage',
@@ -110,7 +137,7 @@ export async function playStory(site: Site, options: HostsStoryOptions): Promise
         network.plug('data')
       }),
   }
-  const first = await trainRelease(site, stageMs)
+  const first = await trainRelease(site, hostsPolicy(stageMs))
   await approve(site, first.state.id)
   const { outcome, reason } = await releaseEnd(site, first.state.id)
   if (outcome !== 'promoted') throw new Error(`the first version: ${outcome} ${reason}`)
@@ -147,9 +174,13 @@ export async function playStory(site: Site, options: HostsStoryOptions): Promise
     wanted: string,
     meanwhile: (id: string, version: string) => Promise<void>,
     whileTraining?: () => Promise<void>,
+    firstCanaryMs = stageMs,
   ): Promise<void> {
     const before = counts(predictions)
-    const [{ state }] = await Promise.all([trainRelease(site, stageMs), whileTraining?.()])
+    const [{ state }] = await Promise.all([
+      trainRelease(site, hostsPolicy(stageMs, firstCanaryMs)),
+      whileTraining?.(),
+    ])
     const { id, version } = state
     say(`${what}: ${version} is trained`)
     await approve(site, id)

@@ -8,9 +8,9 @@ import { startPostgres, type RunningPostgres } from '../../cli/embedded/postgres
 import { openShow, type Show } from '../support/fleet/fleet-fixture.ts'
 import { startCallers } from '../support/servers/system-fixture.ts'
 import { openTcpBalancer, type TcpBalancer } from '../support/temporal-cluster/tcp-balancer.ts'
+import { whyNoCluster } from '../support/temporal-cluster/cluster-page.ts'
 import {
   startDocumentedCluster,
-  whyNoCluster,
   type TemporalCluster,
 } from '../support/temporal-cluster/documented-cluster.ts'
 import { waitUntil } from '../support/serving/api-process.ts'

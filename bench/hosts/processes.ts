@@ -1,0 +1,58 @@
+/** Processes on a host: how they are started, waited for and stopped. */
+import { connect } from 'node:net'
+import { existsSync } from 'node:fs'
+import { type ProcessSpec, type RunningProcess } from '../../cli/embedded/process.ts'
+import { outgoingFetch } from '../../store/outgoing-fetch.ts'
+import { familyOf } from '../../test/support/servers/freeze.ts'
+import { waitUntil } from '../../test/support/serving/api-process.ts'
+import type { HostName, HostNetwork } from './network.ts'
+
+/** Waits until it is ready. */
+export async function startOn(
+  { hosts, lines }: HostNetwork,
+  name: HostName,
+  spec: ProcessSpec,
+): Promise<RunningProcess> {
+  const running = await hosts[name].run(spec)
+  let ended = false
+  void running.exited.then(() => (ended = true))
+  await waitUntil(async () => {
+    if (ended) throw new Error(`${spec.name} on ${name} has ended:\n${lines.slice(-30).join('\n')}`)
+    return spec.isReady === undefined || (await spec.isReady(running.pid).catch(() => false))
+  }, `${spec.name} on ${name}`)
+  return running
+}
+
+/** A command that ends. */
+export async function runOn({ hosts, lines }: HostNetwork, name: HostName, spec: ProcessSpec): Promise<void> {
+  const { code } = await (await hosts[name].run(spec)).exited
+  if (code !== 0)
+    throw new Error(`${spec.args.join(' ')} on ${name} ended with ${code}:\n${lines.slice(-30).join('\n')}`)
+}
+
+/** By SIGTERM, as a service manager does. What was started is a process that entered the host, and ends before the one within. */
+export async function endOn(running: RunningProcess): Promise<void> {
+  const family = familyOf(running.pid)
+  running.kill('SIGTERM')
+  await waitUntil(() => !family.some((pid) => existsSync(`/proc/${pid}`)), 'the end of a process')
+}
+
+export const answersOk = (url: string): Promise<boolean> =>
+  outgoingFetch(url, { signal: AbortSignal.timeout(1_000) }).then(
+    async (answer) => {
+      await answer.body?.cancel()
+      return answer.ok
+    },
+    () => false,
+  )
+
+export const isOpen = (host: string, port: number): Promise<boolean> =>
+  new Promise((resolve) => {
+    const socket = connect(port, host)
+    const end = (is: boolean) => {
+      socket.destroy()
+      resolve(is)
+    }
+    socket.setTimeout(1_000, () => end(false))
+    socket.once('connect', () => end(true)).once('error', () => end(false))
+  })
