@@ -8,6 +8,8 @@ import type { Store } from '../store/postgres.ts'
 import { watchCertificate, type CertificateWatch } from '../store/tls/certificate.ts'
 import type { TlsSettings } from '../store/tls/settings.ts'
 
+/** SQLSTATE. */
+const undefinedTable = '42P01'
 /** How long a starting replica checks the connection budget. */
 const refusalMs = 5_000
 
@@ -39,7 +41,7 @@ export function followCertificate(
   return certificate
 }
 
-/** Creates the first admin key, once Postgres answers, and prints it as plain text, because a log would store it. */
+/** Creates the first admin key, once Postgres answers and is migrated, and prints it as plain text, because a log would store it. */
 export async function showFirstKey(
   store: Store,
   logger: Logger,
@@ -52,7 +54,8 @@ export async function showFirstKey(
       if (key !== undefined) process.stderr.write(`The first admin key, shown this once: ${key}\n`)
       return
     } catch (error) {
-      if (!isError(error, 'postgres_unavailable'))
+      const isMigrated = (error as { code?: unknown }).code !== undefinedTable
+      if (isMigrated && !isError(error, 'postgres_unavailable'))
         return logger.error({ err: error }, 'the first admin key could not be created')
       await pause(pauseMs)
     }

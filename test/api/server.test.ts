@@ -370,12 +370,13 @@ describe('the process', () => {
     await until(async () => (await count()) === 50, 'the rows')
   })
 
-  it('prints the first admin key of an empty database once, outside of its log', async () => {
+  it('prints the first admin key of a database that is migrated later once, outside of its log', async () => {
     await fixture.store.pool.query('create database first_start')
     const databaseUrl = postgres.url.replace(/\/[^/]*$/, '/first_start')
-    await migrate(databaseUrl)
     const environment = { DATABASE_URL: databaseUrl }
-    const { errors, lines, url } = await startProcess({ environment })
+    const { errors, lines, url } = await startProcess({ environment, awaitReady: false })
+    await until(() => lines.some((line) => JSON.stringify(line).includes('does not exist')), 'a look')
+    await migrate(databaseUrl)
     await until(() => errors.length > 0, 'the key')
     const [, shown] = /(tnr_\w+)/.exec(errors.join('\n')) ?? []
     expect(JSON.stringify(lines)).not.toContain('tnr_')
