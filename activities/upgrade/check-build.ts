@@ -1,6 +1,6 @@
 /**
- * Checks this build against a running installation, in a process of its own: replays its workflows, and judges its last releases again.
- * It reads only. Prints one JSON document.
+ * Checks this build against a running installation, in a process of its own: replays its workflows, and judges its last releases, gates and windows of
+ * drift again. It changes nothing. Prints one JSON document.
  *
  * `check-build.ts <file with other workflow code>`: the file is for tests.
  */
@@ -8,7 +8,10 @@ import { NativeConnection } from '@temporalio/worker'
 import { readFile } from 'node:fs/promises'
 import type { CheckedBuild } from '../../domain/installation/checked-build.ts'
 import { openStore } from '../../store/postgres.ts'
+import { openSharedArtifacts } from '../../store/objects/artifact-copies.ts'
 import { readConfig } from '../../temporal.config.ts'
+import { judgeDriftAgain } from './drift-again.ts'
+import { evaluateAgain } from './gates-again.ts'
 import { judgeAgain } from './judge-again.ts'
 import { replayOwn } from './replay-own.ts'
 
@@ -22,6 +25,8 @@ try {
   const checked: CheckedBuild = {
     replayed: await replayOwn(connection, config, code),
     judged: await judgeAgain(store),
+    gates: await evaluateAgain({ store, artifacts: openSharedArtifacts(config), config }),
+    drift: await judgeDriftAgain(store),
   }
   process.stdout.write(`${JSON.stringify(checked)}\n`)
 } finally {

@@ -1,6 +1,7 @@
 /** Replays the open and the last closed workflows of an installation with the workflow code of this build. */
 import type { ReplayedOwn } from '../../domain/installation/checked-build.ts'
 import { Worker, type NativeConnection, type ReplayHistoriesIterable } from '@temporalio/worker'
+import { converterOf, withSettings } from '../worker/payload-options.ts'
 import { workflowCode } from '../../scripts/build/workflows.mjs'
 import { checkout, type Config } from '../../temporal.config.ts'
 
@@ -29,7 +30,7 @@ export async function replayOwn(
   const bundle = { code: code ?? (await workflowCode(checkout, { logger: silent })) }
   const breaks: ReplayedOwn['breaks'] = []
   const results = Worker.runReplayHistories(
-    { workflowBundle: bundle },
+    { workflowBundle: withSettings(bundle, config.temporal), ...converterOf(config.temporal) },
     histories(connection, namespace, executions),
   )
   for await (const { workflowId, runId, error } of results)

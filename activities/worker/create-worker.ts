@@ -2,12 +2,11 @@
  * Creates a worker of one kind. The control worker runs all workflows and the short activities; the training worker runs one heavy
  * activity at a time, so that two trainings never share the memory of a machine.
  */
-import { join } from 'node:path'
 import { Worker, type Logger, type NativeConnection, type WorkerOptions } from '@temporalio/worker'
 import { workflowCode } from '../../scripts/build/workflows.mjs'
-import { checkout, type Config } from '../../temporal.config.ts'
-import { dataConverterOf } from '../../temporal/payload-codec.ts'
+import { checkout } from '../../temporal.config.ts'
 import { controlActivities } from '../control-activities.ts'
+import { converterOf, withSettings } from './payload-options.ts'
 import { deploymentName } from './worker-versioning.ts'
 import type { Deps } from '../deps.ts'
 import { trainingActivities } from '../training-activities.ts'
@@ -20,25 +19,12 @@ export const bundleWorkflows = async (logger?: Logger, traced = false): Promise<
   code: await workflowCode(checkout, { logger, traced }),
 })
 
-const failureConverterPath = join(checkout, 'scripts', 'build', 'failure-converter.mjs')
-
-/** Messages of failures are encrypted where payloads are. */
-const encodesFailures = ({ payloadKeys = [] }: Config['temporal']): boolean => payloadKeys.length > 0
-
-/** The sandbox of workflows has no configuration. In the first line, so that positions in the source map stay right. */
-const withSettings = (bundle: WorkflowBundle, temporal: Config['temporal']): WorkflowBundle =>
-  encodesFailures(temporal) && 'code' in bundle
-    ? { ...bundle, code: `globalThis.encodesFailures = true;${bundle.code}` }
-    : bundle
-
 /** Options common to all workers. */
 function sharedOptions({ config }: Deps, connection: NativeConnection) {
   return {
     connection,
     namespace: config.temporal.namespace,
-    dataConverter: encodesFailures(config.temporal)
-      ? { ...dataConverterOf(config.temporal), failureConverterPath }
-      : {},
+    ...converterOf(config.temporal),
     // A cancelled watch learns of it with its next heartbeat, so heartbeats are not throttled.
     maxHeartbeatThrottleInterval: '1 s',
     defaultHeartbeatThrottleInterval: '1 s',

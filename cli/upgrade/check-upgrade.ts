@@ -58,7 +58,7 @@ async function checkBuild(env: NodeJS.ProcessEnv, args: string[]): Promise<Check
   })
 }
 
-function issuesOf({ migrations, replayed, judged }: Omit<CheckedUpgrade, 'issues'>): string[] {
+function issuesOf({ migrations, replayed, judged, gates, drift }: Omit<CheckedUpgrade, 'issues'>): string[] {
   const { pending, unknown, problem } = migrations
   return [
     ...(unknown.length === 0
@@ -74,6 +74,9 @@ function issuesOf({ migrations, replayed, judged }: Omit<CheckedUpgrade, 'issues
     ...judged.differs.map(
       ({ release, stage, before, after }) =>
         `the release ${release} was judged ${before} in ${stage}, and would be judged ${after}`,
+    ),
+    ...[...gates.differs, ...drift.differs].map(
+      ({ what, before, after }) => `${what}: judged ${before}, and would be judged ${after}`,
     ),
   ]
 }

@@ -3,6 +3,10 @@
 export interface CheckedBuild {
   replayed: ReplayedOwn
   judged: JudgedAgain
+  /** The last versions, evaluated again by the gate of the build. */
+  gates: VerdictsAgain
+  /** The last windows of drift. */
+  drift: VerdictsAgain
 }
 
 /** The workflows of the installation, replayed by the code of the build. */
@@ -11,6 +15,14 @@ export interface ReplayedOwn {
   closed: number
   /** What would be blocked or would decide otherwise. */
   breaks: { workflowId: string; runId: string; isOpen: boolean; problem: string }[]
+}
+
+/** Verdicts on stored evidence, given again. */
+export interface VerdictsAgain {
+  judged: number
+  /** Whose evidence is no longer there, or no longer that of the verdict. */
+  notComparable: string[]
+  differs: { what: string; before: string; after: string }[]
 }
 
 /** The last releases, judged by the judges of the build. */

@@ -1,5 +1,5 @@
 /** Stores the drift verdict of each window of a version, with its counts. */
-import sql from 'sql-template-tag'
+import sql, { raw } from 'sql-template-tag'
 import type { DriftEvidence, DriftLevel, DriftPolicy, DriftReport } from '../../domain/monitoring/drift.ts'
 import { DomainError } from '../../domain/errors.ts'
 import type { Maturity } from '../../domain/monitoring/label-maturity.ts'
@@ -41,12 +41,20 @@ export async function insertDriftJudgement(
   return stored
 }
 
+const judgementColumns =
+  raw(`id, model, version, subject, (extract(epoch from from_at) * 1000)::float8 as from_ms,
+  (extract(epoch from to_at) * 1000)::float8 as to_ms, level, report, inputs, policy, at`)
+
+/** Of all models, the newest first. */
+export const listDriftJudgements = (database: Database, limit: number) =>
+  rowsFrom(database).list<DriftJudgement>(
+    sql`select ${judgementColumns} from drift_judgements order by id desc limit ${limit}`,
+  )
+
 export const findDriftJudgement = (
   database: Database,
   { model, version, subject, fromMs, toMs }: VersionSpan & Pick<NewDriftJudgement, 'subject'>,
 ) =>
   rowsFrom(database).find<DriftJudgement>(sql`
-    select id, model, version, subject, (extract(epoch from from_at) * 1000)::float8 as from_ms,
-      (extract(epoch from to_at) * 1000)::float8 as to_ms, level, report, inputs, policy, at
-    from drift_judgements where model = ${model} and version = ${version} and subject = ${subject}
+    select ${judgementColumns} from drift_judgements where model = ${model} and version = ${version} and subject = ${subject}
       and from_at = ${iso(fromMs)} and to_at = ${iso(toMs)}`)

@@ -43,6 +43,13 @@ export const findEvaluation = (database: Database, id: string) =>
     select id, model, training_id, snapshot_digest, artifact_digest, baseline_version, verdict, report, inputs, page, report_digest
     from evaluations where id = ${id}`)
 
+/** Those of the versions that were registered last, the newest first. */
+export const listLastEvaluations = (database: Database, limit: number) =>
+  rowsFrom(database).list<Evaluation & { version: string }>(sql`
+    select evaluations.id, evaluations.model, evaluations.training_id, snapshot_digest, evaluations.artifact_digest, baseline_version,
+      verdict, report, inputs, page, report_digest, version
+    from versions join evaluations on evaluations.id = evaluation_id order by versions.created_at desc, version limit ${limit}`)
+
 /** The importance of features that was measured for a version; undefined where none was. */
 export async function findImportance(
   database: Database,

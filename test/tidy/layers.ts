@@ -76,6 +76,7 @@ export const layers: Readonly<Record<string, Layer>> = {
       '@temporalio/worker': [
         'activities/worker.ts',
         'activities/worker/create-worker.ts',
+        'activities/worker/payload-options.ts',
         'activities/upgrade/',
       ],
     },
@@ -106,6 +107,7 @@ export const layers: Readonly<Record<string, Layer>> = {
       'telemetry',
       'workflows/messages.ts',
       'workflows/triggers/messages.ts',
+      'temporal/payload-check.ts',
       'temporal/payload-codec.ts',
       'temporal/schedules.ts',
       'temporal.config.ts',

@@ -6,7 +6,7 @@ import type { CommandSpec } from '../../program.ts'
 export const upgradeCommand: CommandSpec = {
   name: 'upgrade',
   summary:
-    'Check whether this build fits the running installation: replay its workflows, migrate a copy, judge its last releases again; exit code 6 if not',
+    'Check whether this build fits the running installation: replay its workflows, migrate a copy, judge its last releases, gates and drift again; exit code 6 if not',
   options: [['--check', 'Check and change nothing; there is no other mode']],
   examples: ['upgrade --check', 'upgrade --check --json'],
   async run({ terminal }, { options }) {
@@ -17,7 +17,7 @@ export const upgradeCommand: CommandSpec = {
       )
     const { checkUpgrade } = await import('../../upgrade/check-upgrade.ts')
     const checked = await checkUpgrade()
-    const { migrations, replayed, judged, issues } = checked
+    const { migrations, replayed, judged, gates, drift, issues } = checked
     const { pending, rows, seconds } = migrations
     const lines = [
       `workflows    ${replayed.open} open and ${replayed.closed} closed replayed, ${replayed.breaks.length} do not fit`,
@@ -28,6 +28,11 @@ export const upgradeCommand: CommandSpec = {
         (judged.notComparable.length === 0
           ? ''
           : `; not comparable, their counters have changed: ${judged.notComparable.join(', ')}`),
+      ...Object.entries({ gates, drift }).map(
+        ([name, { judged: count, differs, notComparable }]) =>
+          `${name.padEnd(13)}${count} judged again, ${differs.length} differ` +
+          (notComparable.length === 0 ? '' : `; not comparable: ${notComparable.join('; ')}`),
+      ),
       ...issues.map((issue) => `${terminal.paint('red', '✗')} ${issue}`),
       issues.length === 0 ? 'This build fits the installation.' : 'This build does not fit the installation.',
     ]

@@ -3,6 +3,7 @@ import sql from 'sql-template-tag'
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import type { Deps } from '../../../activities/deps.ts'
 import { checkDrift } from '../../../activities/monitor/drift.ts'
+import { judgeDriftAgain } from '../../../activities/upgrade/drift-again.ts'
 import { createFeatureHistograms } from '../../../api/serving/counters/feature-histograms.ts'
 import { columnsOf } from '../../../api/serving/codec/feature-columns.ts'
 import type { Manifest } from '../../../domain/model/manifest.ts'
@@ -297,6 +298,21 @@ describe('feature drift of a version', () => {
       code: 'invalid_request',
     })
   })
+})
+
+it('the verdicts of this file are computed again from what is stored, and one that would differ is named', async () => {
+  const { judged: all, notComparable, differs } = await judgeDriftAgain(deps.store)
+  expect(all).toBeGreaterThan(10)
+  expect([notComparable, differs]).toEqual([[], []])
+  const [changed] = await deps.store.query<{ id: number; level: string }>(sql`
+    update drift_judgements set level = 'unreadable' where id = (select max(id) from drift_judgements) returning id`)
+  const again = await judgeDriftAgain(deps.store, 1)
+  expect(again).toMatchObject({
+    judged: 1,
+    differs: [{ before: expect.stringMatching(/^unreadable/) as string }],
+  })
+  await deps.store.query(sql`
+    update drift_judgements set level = report ->> 'level' where id = ${changed!.id}`)
 })
 
 describe('feature histograms', () => {

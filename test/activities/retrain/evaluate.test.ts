@@ -6,6 +6,7 @@ import sql from 'sql-template-tag'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import type { Deps } from '../../../activities/deps.ts'
 import { evaluate, type EvaluateResult } from '../../../activities/retrain/evaluate.ts'
+import { evaluateAgain } from '../../../activities/upgrade/gates-again.ts'
 import { register } from '../../../activities/retrain/register.ts'
 import { takeSnapshot, type SnapshotResult } from '../../../activities/retrain/snapshot.ts'
 import { train, type TrainResult } from '../../../activities/retrain/train.ts'
@@ -106,6 +107,22 @@ describe('an evaluation', () => {
     expect(auc?.champion).toBe(before?.challenger)
     expect(auc?.low).toBeLessThanOrEqual(auc?.delta ?? NaN)
     expect(await registered('b')).toMatchObject({ version: 'roses_v2.0.0' })
+  })
+
+  it('is repeated by the check of an upgrade, which names what this build would decide otherwise', async () => {
+    const again = () => evaluateAgain(deps, { models })
+    expect(await again()).toEqual({
+      judged: 1,
+      // Its features are no longer those of the model file.
+      notComparable: ['roses_v1.0.0 (evaluation evl_a): its model file has changed since'],
+      differs: [],
+    })
+    const { verdict } = await getEvaluation(deps.store, 'evl_b')
+    await deps.store.query(sql`update evaluations set verdict = 'insufficient' where id = 'evl_b'`)
+    const [differs] = (await again()).differs
+    expect(differs?.what).toBe('roses_v2.0.0 (evaluation evl_b)')
+    expect(differs?.after).toMatch(new RegExp(`^${verdict}`))
+    await deps.store.query(sql`update evaluations set verdict = ${verdict} where id = 'evl_b'`)
   })
 
   it('reports features that the champion requires and the data lacks, without a comparison', async () => {
