@@ -30,12 +30,12 @@ export function whyNoHosts(): string | undefined {
   }
 }
 
-/** The exit code of `bench/hosts/hosts.ts --inside` with these arguments. Its hosts and their disks end with it, and it with this process. */
+/** The exit code of the script with `--inside` and these arguments. What it has started and its disks end with it, and it with this process. */
 export async function runInside(
   args: readonly string[],
   onLine: (line: string) => void,
+  entry = fileURLToPath(new URL('./hosts.ts', import.meta.url)),
 ): Promise<number | null> {
-  const entry = fileURLToPath(new URL('./hosts.ts', import.meta.url))
   const root = mkdtempSync(join(tmpdir(), 'tenure-hosts-'))
   // Postgres runs as another user.
   chmodSync(root, 0o711)

@@ -12,8 +12,13 @@ const run = promisify(execFile)
 const environment = environmentWith({ STORAGE_DRIVER: 'overlay', BUILDAH_ISOLATION: 'chroot' })
 
 async function call(command: string, args: readonly string[]): Promise<string> {
-  const { stdout } = await run(command, args, { cwd: checkout, env: environment, maxBuffer: 1 << 28 })
-  return stdout.trim()
+  const { stdout, stderr } = await run(command, args, {
+    cwd: checkout,
+    env: environment,
+    maxBuffer: 1 << 28,
+  })
+  // The errors of a container come behind its output.
+  return (args.includes('logs') ? `${stdout}${stderr}` : stdout).trim()
 }
 
 export const buildah = (...args: string[]): Promise<string> => call('buildah', args)

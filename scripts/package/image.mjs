@@ -4,7 +4,7 @@
 import { build, transform } from 'esbuild'
 import { execFileSync } from 'node:child_process'
 import { mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
-import { join, resolve } from 'node:path'
+import { dirname, join, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { assembleSystem, readJson } from './system.mjs'
 import { removeForeignBinaries } from '../setup/packages.mjs'
@@ -47,7 +47,10 @@ removeForeignBinaries(join(system, 'node_modules'), process.arch)
 const gone = new Set(removeBundler(system))
 writeFileSync(join(system, 'sbom.cdx.json'), JSON.stringify(withoutPackages(bill), null, 1))
 if (trains !== undefined) await addTraining()
-else removeSources(system)
+else {
+  removeSources(system)
+  removeTraining(join(system, 'dist'))
+}
 trim(join(system, 'node_modules'))
 for (const folder of ['dist', 'node_modules']) await compact(join(system, folder))
 
@@ -137,6 +140,24 @@ function removeSources(folder) {
   }
 }
 
+/** Deletes the compiled processes that load TensorFlow's native library, and what they alone import. @param {string} dist */
+function removeTraining(dist) {
+  const packed = readJson(join(dist, 'packed.json'))
+  const isOfTraining = (/** @type {string} */ source) => source.startsWith('activities/tensorflow/')
+  /** @type {[string, string][]} */
+  const entries = Object.entries(packed.entries)
+  const kept = entries.filter(([source]) => !isOfTraining(source))
+  const reached = new Set(kept.map(([, file]) => join(dist, file)))
+  for (const file of reached)
+    for (const [, name = ''] of readFileSync(file, 'utf8').matchAll(/"\.\/([\w.-]+\.mjs)"/g))
+      reached.add(join(dirname(file), name))
+  for (const [source, entry] of entries)
+    if (isOfTraining(source))
+      for (const file of filesUnder(dirname(join(dist, entry))))
+        if (file.endsWith('.mjs') && !reached.has(file)) rmSync(file)
+  writeFileSync(join(dist, 'packed.json'), JSON.stringify({ ...packed, entries: Object.fromEntries(kept) }))
+}
+
 /** Removes source maps and white space; names stay, so that stack traces can be read. @param {string} folder */
 async function compact(folder) {
   for (const path of filesUnder(folder)) {
@@ -145,7 +166,11 @@ async function compact(folder) {
     const text = readFileSync(path, 'utf8')
     // Names of exports that only Node's loader of modules reads: to the compiler they are code that never runs.
     if (text.includes('0 && (module.exports')) continue
-    const options = { minifyWhitespace: true, legalComments: /** @type {const} */ ('inline') }
+    const options = {
+      minifyWhitespace: true,
+      minifySyntax: true,
+      legalComments: /** @type {const} */ ('inline'),
+    }
     // A file that is no script, such as a template, stays as it is.
     const code = await transform(text, options).then(
       (made) => made.code,

@@ -2,6 +2,7 @@
 import { existsSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
+import { readCompose } from '../../bench/compose/compose-file.ts'
 import { keyPurposes, purposesOf } from '../../store/signing/key-files.ts'
 import { checkout, searchAttributes } from '../../temporal.config.ts'
 
@@ -58,6 +59,26 @@ it('the processes of compose.yaml share artifacts and keys', () => {
     )
   }
   for (const name of searchAttributes) expect(shared).toMatch(new RegExp(`for name in.*\\b${name}\\b`))
+})
+
+it('compose.yaml starts what others wait for first, and not without its passwords', () => {
+  const passwords = ['POSTGRES', 'TENURE_OWNER', 'TENURE_APP', 'TENURE_READER', 'TEMPORAL']
+  const variables = Object.fromEntries(passwords.map((name) => [`${name}_PASSWORD`, `${name}'s`]))
+  const services = readCompose(files['compose.yaml'], { ...variables, BUILD_ID: '7' })
+  const order = services.map(({ name }) => name)
+  for (const { name, dependsOn } of services)
+    for (const other of Object.keys(dependsOn)) expect(order.indexOf(other)).toBeLessThan(order.indexOf(name))
+  const api = services.find(({ name }) => name === 'api')!
+  expect(api.image).toBe('tenure:7')
+  expect(api.environment).toMatchObject({
+    DATABASE_URL: "postgres://tenure_app:TENURE_APP's@postgres:5432/tenure",
+    LOG_LEVEL: 'info',
+    TENURE_PORT: '7400',
+  })
+  expect(services.find(({ name }) => name === 'search-attributes')!.command[0]).toContain('--name "$name"')
+  expect(() => readCompose(files['compose.yaml'], { ...variables, TENURE_APP_PASSWORD: '' })).toThrow(
+    'TENURE_APP_PASSWORD: set TENURE_APP_PASSWORD',
+  )
 })
 
 describe('each container of compose.yaml', () => {
