@@ -54,7 +54,7 @@ export function createAnswering(options: AnsweringOptions): AnswerBatch {
     requireNoKey(body)
     const request: Request = { model, body, keyId, sender: record, isRecord: true }
     // Answered before and not committed, it has the same id, and its stored answer is sent.
-    if (isDurable) request.requestId = requestIdOf(group, record)
+    if (isDurable) request.requestId = `${group}\n${record.place}\n${record.atMs}`
     return serving.answer(protocolOf(serving.native, record), request)
   }
   return async (batch, keyId) => {
@@ -62,10 +62,8 @@ export function createAnswering(options: AnsweringOptions): AnswerBatch {
     const sent = Array.from<SentRecord>({ length: records.length })
     const over = (): boolean => stopping() || batch.isLost()
     let buried = 0
-    const take = (place: number, writer: ByteWriter): void => {
+    const take = (place: number, value: Buffer): void => {
       const { key, place: source } = records[place]!
-      // The writer is used again for the next record.
-      const value = Buffer.from(writer.bytes.subarray(0, writer.at))
       sent[place] = { topic: to, key, value, headers: { 'tenure-source': source }, id: `${group}/${source}` }
     }
     /** Asks again while the error may pass. */
@@ -73,7 +71,9 @@ export function createAnswering(options: AnsweringOptions): AnswerBatch {
       const again = () => ask(records[place]!, keyId)
       for (let attempt = 1, next = first; !over(); attempt++, next = again) {
         try {
-          take(place, await next())
+          const given = next()
+          // What is awaited has bytes of its own.
+          take(place, given instanceof Promise ? bytesOf(await given) : Buffer.from(bytesOf(given)))
           break
         } catch (error) {
           const code = isError(error) ? error.code : 'internal'
@@ -94,7 +94,8 @@ export function createAnswering(options: AnsweringOptions): AnswerBatch {
       try {
         const given = ask(records[place]!, keyId)
         if (given instanceof Promise) waiting.push(settle(place, () => given))
-        else take(place, given)
+        // The writer is used again for the next record.
+        else take(place, Buffer.from(bytesOf(given)))
       } catch (error) {
         await settle(place, () => {
           throw error
@@ -111,6 +112,8 @@ export function createAnswering(options: AnsweringOptions): AnswerBatch {
     return over() ? undefined : { sent, dead: buried }
   }
 }
+
+const bytesOf = ({ bytes, at }: ByteWriter): Buffer => Buffer.from(bytes.buffer, bytes.byteOffset, at)
 
 /** Whether the same record may be answered later: then the stream waits, as a caller would who repeats a request. */
 function mayPass(code: keyof typeof errorTable, attempt: number): boolean {
@@ -139,9 +142,4 @@ function protocolOf(native: Protocol, { key }: StreamRecord): Protocol {
 function routingKeyOf(key: Buffer): string {
   const text = isUtf8(key) ? key.toString('utf8') : ''
   return isRoutingKey(text) ? text : hash('sha256', key, 'hex')
-}
-
-function requestIdOf(group: string, { place, atMs }: StreamRecord): string {
-  const hex = hash('sha256', `${group}\n${place}\n${atMs}`, 'hex')
-  return `${hex.slice(0, 8)}-${hex.slice(8, 12)}-${hex.slice(12, 16)}-${hex.slice(16, 20)}-${hex.slice(20, 32)}`
 }

@@ -17,6 +17,14 @@ export interface StoredPrediction {
   outputs: number[]
 }
 
+/** An id as it is asked for, and the number that locks it. */
+export interface LoggedId {
+  /** 32 hexadecimal digits. */
+  hex: string
+  /** Its first eight bytes. */
+  lock: bigint
+}
+
 /** For so long a repetition is known to be one. Longer, and every request would look through more days. */
 export const repeatableHours = 48
 
@@ -27,13 +35,11 @@ export const repeatableHours = 48
 export async function storeOnce(
   client: pg.ClientBase,
   block: Uint8Array,
-  ids: readonly Uint8Array[],
+  ids: readonly LoggedId[],
 ): Promise<Map<string, StoredPrediction>> {
-  const named = ids.map((id) => Buffer.from(id).toString('hex'))
+  const named = ids.map(({ hex }) => hex)
   // In one order everywhere: two replicas that lock each other out would wait for ever.
-  const locks = ids
-    .map((id) => Buffer.from(id).readBigInt64BE(0))
-    .sort((a, b) => (a < b ? -1 : a > b ? 1 : 0))
+  const locks = ids.map(({ lock }) => lock).sort((a, b) => (a < b ? -1 : a > b ? 1 : 0))
   try {
     // One message, because each costs a round trip while the locks are held. Digits only, so that no parameters are needed. A plan for each
     // group would cost more than its rows.

@@ -14,7 +14,7 @@ import {
   type PredictionRecord,
 } from '../../../store/serving/prediction-log.ts'
 import type { Store } from '../../../store/postgres.ts'
-import { storeOnce, type StoredPrediction } from '../../../store/serving/prediction-replays.ts'
+import { storeOnce, type LoggedId, type StoredPrediction } from '../../../store/serving/prediction-replays.ts'
 
 export interface DurableLog {
   /**
@@ -54,7 +54,7 @@ export interface DurableLogOptions {
 }
 
 interface Row {
-  id: Uint8Array
+  id: LoggedId
   start: number
   end: number
   resolve: (stored: StoredPrediction | undefined) => void
@@ -111,7 +111,7 @@ export function openDurableLog(options: DurableLogOptions): DurableLog {
     const ids = group.rows.map(({ id }) => id)
     const known = await withClient(store, (client) => storeOnce(client, bytesOf(group), ids))
     markCommitted()
-    for (const row of group.rows) settle(group, row, known.get(hexOf(row.id)))
+    for (const row of group.rows) settle(group, row, known.get(row.id.hex))
   })
   /** Postgres refuses the content of a row: only that row is refused. */
   const oneByOne = async (group: Group): Promise<void> => {
@@ -180,12 +180,12 @@ export function openDurableLog(options: DurableLogOptions): DurableLog {
         counts.refused++
         return Promise.reject(unavailable(`more than ${maxBytes} bytes wait for their commit`))
       }
-      const id = mayRepeat ? hexOf(record.id) : ''
-      const group = groupFor(mayRepeat ? repeatable : plain, id, bytes)
+      const id = mayRepeat ? idOf(record.id) : unnamed
+      const group = groupFor(mayRepeat ? repeatable : plain, id.hex, bytes)
       if (group.used + bytes > group.buffer.byteLength) grow(group, bytes)
-      if (mayRepeat) group.ids.add(id)
+      if (mayRepeat) group.ids.add(id.hex)
       schedule()
-      return groups.add(group, origin, record)
+      return groups.add(group, id, origin, record)
     },
     counts: () => ({ ...counts }),
     isAway: postgres.isAway,
@@ -240,12 +240,16 @@ function createGroups(maxWaitMs: number) {
       return group
     },
     /** Encodes a row into a group with room for it. */
-    add(group: Group, origin: Uint8Array, record: PredictionRecord): Promise<StoredPrediction | undefined> {
+    add(
+      group: Group,
+      id: LoggedId,
+      origin: Uint8Array,
+      record: PredictionRecord,
+    ): Promise<StoredPrediction | undefined> {
       const start = group.used
       group.used = encodePrediction(group.buffer, start, origin, record)
       heldBytes += group.used - start
       counts.waiting++
-      const id = Uint8Array.from(record.id)
       return new Promise((resolve, reject) =>
         group.rows.push({ id, start, end: group.used, resolve, reject }),
       )
@@ -292,7 +296,14 @@ function grow(group: Group, bytes: number): void {
   group.buffer = more
 }
 
-const hexOf = (id: Uint8Array): string => Buffer.from(id).toString('hex')
+/** The record's array is reused. */
+function idOf(bytes: Uint8Array): LoggedId {
+  const copy = Buffer.from(bytes)
+  return { hex: copy.toString('hex'), lock: copy.readBigInt64BE(0) }
+}
+
+/** Of a row that no repetition asks for. */
+const unnamed: LoggedId = { hex: '', lock: 0n }
 
 function unavailable(why: string): DomainError {
   return new DomainError('prediction_log_unavailable', `the prediction could not be logged: ${why}`)

@@ -75,11 +75,11 @@ export function createPredict(deps: PredictDeps): { answer: PredictFunction; cou
     counts: () => ({ waiting: requests.taken() + records.taken(), abandoned: waiting.abandoned() }),
     answer(protocol, request) {
       const began = clock.now()
-      const { model, requestId, keyId } = request
+      const { model, requestId, keyId, isRecord } = request
       const live = liveOf(routing, model)
       const table = routing.tableOf(live, began)
       if (requestId === undefined) ids.next()
-      else ids.use(idOfRequest({ requestId, model, keyId }, durable !== undefined))
+      else ids.use(idOfRequest({ requestId, model, keyId, isRecord }, durable !== undefined))
       const arm = chooseArm(protocol, table, live, request, slot.input, ids)
       if (request.span !== undefined) note(request.span, arm)
       // Made only where a release or a shadow needs it: the text of an id costs more than the id.

@@ -18,16 +18,27 @@ const uuid = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/i
  * caller who knows the UUID neither reads the answer nor spoils it.
  */
 export function idOfRequest(
-  { requestId, model, keyId = '' }: { requestId: string; model: string; keyId?: string | undefined },
+  {
+    requestId,
+    model,
+    keyId = '',
+    isRecord,
+  }: { requestId: string; model: string; keyId?: string | undefined; isRecord?: boolean | undefined },
   isDurable: boolean,
 ): Uint8Array {
-  if (!uuid.test(requestId)) throw new DomainError('invalid_request', `${requestIdHeader} is not a UUID`)
+  // That of a record is the place of the record, which no caller writes.
+  if (isRecord !== true && !uuid.test(requestId))
+    throw new DomainError('invalid_request', `${requestIdHeader} is not a UUID`)
   if (!isDurable)
     throw new DomainError(
       'invalid_request',
       `${requestIdHeader} needs TENURE_PREDICTION_LOG=durable: with best-effort a repetition would be stored twice`,
     )
-  const bytes = hash('sha256', `${model}\n${keyId}\n${requestId.toLowerCase()}`, 'buffer').subarray(0, 16)
+  const bytes = hash(
+    'sha256',
+    `${model}\n${keyId}\n${isRecord === true ? requestId : requestId.toLowerCase()}`,
+    'buffer',
+  ).subarray(0, 16)
   bytes[6] = 0x80 | (bytes[6]! & 0x0f)
   bytes[8] = 0x80 | (bytes[8]! & 0x3f)
   bytes[14] = bytes[15] = 0
