@@ -40,8 +40,12 @@ export function planCluster(plan: ClusterPlan): ChildSpec[] {
   const places = clusterServices
     .filter((service) => services.includes(service))
     .flatMap((service) => Array.from({ length: each }, (_, index) => ({ service, index })))
-  return places.map(({ service, index }, place) => {
-    const name = `${service}-${index + 1}`
+  const nameOf = ({ service, index }: (typeof places)[number]) => `${service}-${index + 1}`
+  // Of processes that write the metadata of the cluster into new databases at the same time, one ends. A frontend is ready only with the others.
+  const first = places.find(({ service }) => service !== 'frontend')
+  const specs = places.map((placed, place): ChildSpec => {
+    const { service } = placed
+    const name = nameOf(placed)
     const process: ClusterProcess = { service, address, port: firstPort + 2 * place }
     write(join(directory, `${name}.yaml`), serverConfigOf(process, settings, dynamic))
     return {
@@ -60,9 +64,12 @@ export function planCluster(plan: ClusterPlan): ChildSpec[] {
         service,
       ],
       cwd: '/',
+      ...(first !== undefined && first !== placed && { after: [nameOf(first)] }),
       isReady: () => (service === 'frontend' ? answers(process, settings) : listens(process)),
     }
   })
+  // A process is declared before those that wait for it.
+  return specs.toSorted((a, b) => (a.after?.length ?? 0) - (b.after?.length ?? 0))
 }
 
 /** JSON is YAML. The file holds the password of the database. */
