@@ -1,13 +1,14 @@
 /** Runs the steps of the GitHub Action and of the GitLab template as they are rendered, with the real command and a receiver of comments. */
 import { execFile } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { createServer, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { json } from 'node:stream/consumers'
 import { afterAll, beforeAll, expect, it } from 'vitest'
+import { initProject } from '../../cli/init/init-project.ts'
 import { defaultGatePolicy } from '../../domain/evaluation/policy.ts'
 import { judgeGate } from '../../domain/evaluation/gate.ts'
 import { seededRandom } from '../../domain/statistics/random.ts'
@@ -100,6 +101,30 @@ const github = () => ({
   GITHUB_STEP_SUMMARY: join(folder, 'summary.md'),
 })
 
+/** A project as `tenure init` makes it, with the TypeScript and the sources of this checkout as its packages. */
+async function makeProject(): Promise<string> {
+  const project = join(folder, 'project')
+  await initProject({
+    folder: project,
+    overwrite: false,
+    choose: (_, inferred) => Promise.resolve(inferred),
+  })
+  mkdirSync(join(project, 'node_modules', '.bin'), { recursive: true })
+  const installed = join(checkout, 'node_modules')
+  symlinkSync(join(installed, 'typescript', 'bin', 'tsc'), join(project, 'node_modules', '.bin', 'tsc'))
+  const places = {
+    paths: { tenure: [join(checkout, 'models', 'define.ts')] },
+    typeRoots: [join(installed, '@types')],
+  }
+  const settings = {
+    extends: join(checkout, 'tsconfig.json'),
+    compilerOptions: places,
+    include: ['models', 'policies', join(checkout, 'domain', 'statistics', 'jstat.d.ts')],
+  }
+  writeFileSync(join(project, 'tsconfig.json'), JSON.stringify(settings))
+  return project
+}
+
 it('the action checks a project, simulates its policies, and keeps one comment of a pull request', async () => {
   const [check, comment] = stepsOf({
     'inputs.tenure': tenure,
@@ -109,7 +134,8 @@ it('the action checks a project, simulates its policies, and keeps one comment o
     'runner.temp': folder,
     'github.event.pull_request.number': '7',
   })
-  const checked = await bash(check!.run, { ...github(), ...check!.env }, checkout)
+  const project = await makeProject()
+  const checked = await bash(check!.run, { ...github(), ...check!.env }, project)
   expect(checked, checked.text).toMatchObject({ code: 0 })
   for (let time = 0; time < 2; time++) {
     const commented = await bash(comment!.run, { ...github(), ...comment!.env })
@@ -122,6 +148,16 @@ it('the action checks a project, simulates its policies, and keeps one comment o
   expect(text).toMatch(/\| iris \| trained on \d+ rows \|/)
   expect(text).toMatch(/\| iris \| error:0\.02 \| 100 \| \d+ \| \d+ \| \d+ \| [\d.]+ % \|/)
   expect(readFileSync(join(folder, 'summary.md'), 'utf8')).toContain('## Check')
+})
+
+it('a project with a wrong type fails the job, and the report names its line', async () => {
+  const project = join(folder, 'project')
+  writeFileSync(join(project, 'policies', 'wrong-type.ts'), 'export const one: number = "one"\n')
+  const report = join(folder, 'wrong-type-report')
+  const env = { TENURE: tenure, CI_REPORT: report, TENURE_URL: '' }
+  const { code, text } = await bash(`bash ${deploy('ci', 'check.sh')}`, env, project)
+  expect(code, text).toBe(6)
+  expect(text).toContain('policies/wrong-type.ts(1,')
 })
 
 it('a project with a wrong model file fails the job, and the comment names the issue', async () => {
