@@ -28,6 +28,7 @@ const options = readOptions({
   temporal: 'cluster',
   orders: 60,
   ordersCut: 5,
+  pause: 20,
   scenes: sceneNames.join(','),
   out: '',
   json: false,
@@ -80,6 +81,7 @@ async function play(kind: TemporalKind): Promise<void> {
         upgradeMs: options.upgrade * 1_000,
         orders: options.orders,
         ordersCut: options.ordersCut,
+        pauseMs: options.pause,
         say,
       })
       const page = hostsPage(report, {

@@ -22,7 +22,7 @@ export interface Predictions {
   stop(): Promise<void>
 }
 
-export function askAllTheTime({ url, keys }: Pick<Site, 'url' | 'keys'>): Predictions {
+export function askAllTheTime({ url, keys }: Pick<Site, 'url' | 'keys'>, pauseMs: number): Predictions {
   const forbidden = new Map<string, number>()
   const required: { generation: number; sinceMs: number }[] = []
   const wrong: string[] = []
@@ -33,7 +33,7 @@ export function askAllTheTime({ url, keys }: Pick<Site, 'url' | 'keys'>): Predic
     model: siteModel,
     row: irisRow,
     key: keys.predictor,
-    pauseMs: 20,
+    pauseMs,
     requestsEach: 50,
     onAnswer({ version, generation, sentMs }) {
       byVersion.set(version, (byVersion.get(version) ?? 0) + 1)

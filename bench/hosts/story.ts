@@ -30,6 +30,8 @@ export interface HostsStoryOptions {
   orders: number
   /** Orders while a replica is cut off from the data host; each waits for its lease. */
   ordersCut: number
+  /** Between an answer and the next request of each of six callers. */
+  pauseMs: number
   say: (line: string) => void
 }
 
@@ -143,7 +145,7 @@ export async function playStory(site: Site, options: HostsStoryOptions): Promise
   if (outcome !== 'promoted') throw new Error(`the first version: ${outcome} ${reason}`)
   await followed(site)
   say(`${first.state.version} serves`)
-  const predictions = askAllTheTime(site)
+  const predictions = askAllTheTime(site, options.pauseMs)
   try {
     for (const scene of options.scenes) await scenes[scene]()
     await followed(site)

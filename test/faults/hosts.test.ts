@@ -15,7 +15,7 @@ describe.skipIf(missing !== undefined)(
     it('releases end as they must, although links are cut and hosts are lost, and no answer is by a version rolled back', async () => {
       const lines: string[] = []
       const short =
-        '--json --temporal development --scenes bad,lost --stage 1 --cut 0.2 --orders 5 --ordersCut 1'.split(
+        '--json --temporal development --scenes bad,lost --stage 1 --cut 0.2 --orders 5 --ordersCut 1 --pause 60'.split(
           ' ',
         )
       await runInside(short, (line) => lines.push(line))
