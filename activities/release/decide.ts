@@ -4,10 +4,11 @@ import { abOfBusiness, businessRows, type BusinessRow } from '../../domain/canar
 import { externalRows, type ExternalRow } from '../../domain/canary/external/external-metric.ts'
 import type { CanaryEvidence } from '../../domain/canary/evidence.ts'
 import { reportDisagreement, type DisagreementReport } from '../../domain/canary/disagreement.ts'
-import { failedRequests } from '../../domain/canary/counts.ts'
+import { failedRequests, servedIn } from '../../domain/canary/counts.ts'
 import { judgeHoldback, meanLoss } from '../../domain/canary/holdback.ts'
 import { judgeCanary } from '../../domain/canary/judge.ts'
 import { budgetCode } from '../../domain/drill.ts'
+import { percentText, ratioOf } from '../../domain/figures.ts'
 import { canaryEvidenceOf, type Observation } from '../../domain/release/evidence-builder.ts'
 import { isBreakGlass, type ReleaseState } from '../../domain/release/state.ts'
 import type { Reason, Verdict, VerdictKind } from '../../domain/verdict.ts'
@@ -47,7 +48,7 @@ function judgementOf(
   }
   return {
     verdict,
-    reason: reasonOf(verdict),
+    reason: failuresInStage(verdict, evidence, whoseRequests(state)) ?? reasonOf(verdict),
     inputs: {
       stage: evidence.stage,
       staleMs: evidence.staleMs,
@@ -63,6 +64,39 @@ function judgementOf(
       external: externalOf(evidence, state),
     },
   }
+}
+
+const failureCodes: ReadonlySet<string> = new Set(['error_rate', 'invalid_rate', 'guard'])
+
+/**
+ * The failures of this stage, when they decide. The verdict counts the stages before it as well, so that its rate is not what the
+ * callers of this stage have met; it is kept with its evidence.
+ */
+function failuresInStage(
+  { kind, reasons }: Verdict,
+  { ticks, stage }: CanaryEvidence,
+  whose: string,
+): string | undefined {
+  if (kind !== 'fail' || !failureCodes.has(reasons[0]?.code ?? '')) return undefined
+  const seen = { requests: 0, bad: 0, errors: 0, control: 0, controlBad: 0 }
+  for (const tick of ticks) {
+    if (tick.startMs < stage.startedMs) continue
+    const served = servedIn(tick)
+    seen.requests += served.requests
+    seen.bad += served.bad
+    seen.errors += tick.canary.errors + (tick.targeted?.errors ?? 0)
+    seen.control += tick.control.requests
+    seen.controlBad += failedRequests(tick.control)
+  }
+  const { requests, bad, errors, control, controlBad } = seen
+  if (bad === 0) return undefined
+  const beside = control === 0 ? '' : `, control ${percentText(ratioOf(controlBad, control))}`
+  return `${bad} of ${requests} ${whose} requests ${errors === 0 ? 'invalid' : 'failed'} (${percentText(ratioOf(bad, requests))})${beside}`
+}
+
+const whoseRequests = ({ stage, routings }: ReleaseState): string => {
+  if (stage === 'shadow') return 'shadow'
+  return routings.some((each) => each.stage === 'targeted') ? 'candidate' : 'canary'
 }
 
 /** The answers of both arms over the release; absent where they are not counted. */

@@ -120,6 +120,35 @@ it('a new worker, the old worker and the fold agree after every tick, across a c
   expect(kinds).toContain('fail')
 })
 
+it('the reason of a rollback counts the failures of its own stage, and the verdict all of them', () => {
+  const row = (tick: number, by: string | undefined, failures: { errors?: number; invalid?: number }) => ({
+    version: by ?? '',
+    generation: last.routings.length - 1,
+    tickMs: tick * tickMs,
+    lengthMs: tickMs,
+    requests: 100,
+    errors: 0,
+    invalid: 0,
+    slow95: 0,
+    slow99: 0,
+    ...failures,
+  })
+  const judged = (failures: { errors?: number; invalid?: number }, from = turn) => {
+    const counted = [...Array(turn + 2).keys()].flatMap((tick) => [
+      row(tick, version, tick >= from ? failures : {}),
+      row(tick, baseline, {}),
+    ])
+    return judge(last, { counted, staleMs: 100, watchedMs: 1_000 })
+  }
+  const { verdict, reason } = judged({ invalid: 30 })
+  expect(verdict.kind).toBe('fail')
+  expect(verdict.reasons[0]!.message).toMatch(/of 4[12]00 canary requests/)
+  expect(reason).toBe('60 of 200 canary requests invalid (30 %), control 0 %')
+  expect(judged({ errors: 20, invalid: 10 }).reason).toBe(
+    '60 of 200 canary requests failed (30 %), control 0 %',
+  )
+})
+
 it('a decision repeated on the same counts is the same row', async () => {
   const chance = seededRandom(4)
   for (let at = 0; at < ticks; at++)
