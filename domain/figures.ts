@@ -24,5 +24,30 @@ export const worstCaseText = (low: number | null, margin: number | null): string
   `worst case ${signedGain(low)}, limit ${signedGain(margin === null ? null : -margin)}`
 
 /** The metric as headings write it: `auc` → `AUC`. */
-export const metricName = (metric: string): string =>
-  ['auc', 'rmse', 'mae'].includes(metric) ? metric.toUpperCase() : metric
+export const metricName = (metric: string): string => metricNames[metric] ?? metric
+
+const metricNames: Readonly<Record<string, string>> = {
+  auc: 'AUC',
+  rmse: 'RMSE',
+  mae: 'MAE',
+  f1: 'F1',
+  macroF1: 'macro F1',
+  r2: 'R²',
+  pinball: 'pinball loss',
+  coverageError: 'coverage error',
+  brier: 'Brier score',
+  logLoss: 'log loss',
+  averagePrecision: 'average precision',
+}
+
+const units = [
+  [86_400_000, 'd'],
+  [3_600_000, 'h'],
+  [60_000, 'min'],
+] as const
+
+/** A limit in the largest unit that divides it: `1 d`, `90 s`. */
+export function limitText(ms = 0): string {
+  const [unit, name] = units.find(([each]) => ms > 0 && ms % each === 0) ?? [1_000, 's']
+  return `${ms / unit} ${name}`
+}

@@ -166,7 +166,7 @@ function reject(state: ReleaseState, said: Statement): Advance {
 
 function resume(state: ReleaseState, said: Statement): Advance {
   if (state.stage === 'awaiting_decision') {
-    if (state.undecidedStage === undefined) return ignored(state, 'no stage awaits a decision')
+    if (state.undecidedStage === undefined) return ignored(state, 'no stage needs a decision')
     return applied(extended(state, state.undecidedStage, said.atMs), `deadline extended by ${said.by}`)
   }
   if (!state.paused) return ignored(state, nothingToDo.resume)

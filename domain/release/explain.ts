@@ -1,4 +1,5 @@
 /** Explains in one sentence what an open release waits for. It reads the state alone, so that the sentence is never out of date. */
+import { limitText } from '../figures.ts'
 import { missingApprovals, missingSidesText } from './approval.ts'
 import { targetText } from '../serving/target.ts'
 import { nextEffect } from './next-effect.ts'
@@ -57,21 +58,9 @@ function watching(state: ReleaseState, untilMs: number | undefined): string {
     )
   const deadlineMs = (policy?.deadlineMs ?? 0) * (1 + state.extensions)
   if (state.stage === 'targeted')
-    return `Targeted: ${targeted(state)} get ${state.version}; needs ${duration(policy?.minMs)} and ${requests} of their requests; deadline ${duration(deadlineMs)}.`
+    return `Targeted: ${targeted(state)} get ${state.version}; needs ${limitText(policy?.minMs)} and ${requests} of their requests; deadline ${limitText(deadlineMs)}.`
   const stage = `${state.stage.charAt(0).toUpperCase()}${state.stage.slice(1)}`
-  return `${stage} ${share(state.shareBp)}: needs ${duration(policy?.minMs)} and ${requests} requests; deadline ${duration(deadlineMs)}.`
-}
-
-const units = [
-  [86_400_000, 'd'],
-  [3_600_000, 'h'],
-  [60_000, 'min'],
-] as const
-
-/** In the largest unit that divides it. */
-function duration(ms = 0): string {
-  const [unit, name] = units.find(([each]) => ms > 0 && ms % each === 0) ?? [1_000, 's']
-  return `${ms / unit} ${name}`
+  return `${stage} ${share(state.shareBp)}: needs ${limitText(policy?.minMs)} and ${requests} requests; deadline ${limitText(deadlineMs)}.`
 }
 
 const targeted = ({ policy }: ReleaseState): string =>

@@ -118,7 +118,7 @@ export interface ReleasePolicy {
   whenPassed?: 'promote' | 'ask'
   /**
    * The behaviour while another release of the model is open. `queue`, the default: wait, and replace an older queued release; a
-   * release started by a user supersedes one that only awaits approval. `supersede`: end any release that is not being promoted
+   * release started by a user supersedes one that is only awaiting approval. `supersede`: end any release that is not being promoted
    * yet. `refuse`: do not start.
    */
   whenBusy?: 'queue' | 'supersede' | 'refuse'

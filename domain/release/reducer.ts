@@ -5,6 +5,7 @@
 import { breakGlassExpired } from './break-glass.ts'
 import { advanceByCommand, rollbackReason } from './commands.ts'
 import { DomainError } from '../errors.ts'
+import { limitText } from '../figures.ts'
 import type { Advance, ReleaseEvent, StepEvent } from './events.ts'
 import { noDataPrefix } from '../verdict.ts'
 import {
@@ -130,7 +131,8 @@ function unacknowledged(state: ReleaseState, event: Step<'unacknowledged'>): Adv
   if (expired === undefined && event.atMs - sinceMs < withinMs)
     return applied(next, `generation ${generation} not yet acknowledged by all replicas: ${named}`)
   const reason =
-    expired ?? `generation ${generation} not acknowledged by all replicas within ${withinMs} ms: ${named}`
+    expired ??
+    `generation ${generation} not acknowledged by all replicas within ${limitText(withinMs)}: ${named}`
   return rollBack(next, event.atMs, 'rolled_back', reason)
 }
 
@@ -141,7 +143,7 @@ function judged(state: ReleaseState, event: Step<'judged'>): Advance {
   if (verdict === 'fail') return rollBack(next, atMs, 'rolled_back', reason, true)
   if (state.paused) return ignored(state, `the release is paused; the verdict is ${verdict}`)
   if (state.stage === 'awaiting_decision')
-    return ignored(state, `the release awaits a decision; the verdict is ${verdict}`)
+    return ignored(state, `the release needs a decision; the verdict is ${verdict}`)
   if (verdict === 'pass') return applied(nextStage(next, atMs), reason)
   if (!due) return ignored(state, `the verdict is ${verdict} before the deadline`)
   if (isBreakGlass(state)) {
@@ -220,7 +222,7 @@ function afterRollback(
 function timedOut(state: ReleaseState, event: Step<'timed_out'>): Advance {
   const { approval, watch } = state.policy
   if (state.stage === 'awaiting_approval') {
-    const reason = `${state.approvals.length} of ${approval.approvers} approvals within ${approval.withinMs} ms`
+    const reason = `${state.approvals.length} of ${approval.approvers} approvals within ${limitText(approval.withinMs)}`
     return endRelease(state, event.atMs, 'expired', reason)
   }
   const expired = breakGlassExpired(state, event.atMs)
@@ -229,8 +231,8 @@ function timedOut(state: ReleaseState, event: Step<'timed_out'>): Advance {
   const reason =
     expired ??
     (state.paused
-      ? `paused by ${state.pause?.by ?? 'a user'} and not resumed within ${watch.decisionMs} ms`
-      : `no decision within ${watch.decisionMs} ms`)
+      ? `paused by ${state.pause?.by ?? 'a user'} and not resumed within ${limitText(watch.decisionMs)}`
+      : `no decision within ${limitText(watch.decisionMs)}`)
   return rollBack(state, event.atMs, 'rolled_back', reason)
 }
 

@@ -127,7 +127,9 @@ function judgeClasses(classes: readonly (string | number)[], min: number, cells:
     if (count !== undefined) counts.set(cell, count + 1)
   }
   const minRows = Math.min(...counts.values())
-  const listed = [...counts].map(([name, count]) => `${String(name)} ${count}`).join(', ')
+  const listed = [...counts]
+    .map(([name, count]) => `${String(name)}: ${count.toLocaleString('en-US')}`)
+    .join(', ')
   const message = `rows of each class: ${listed}; at least ${min} is required`
   return { passed: minRows >= min, observed: minRows, message }
 }

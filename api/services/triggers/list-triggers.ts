@@ -1,4 +1,5 @@
 /** Lists the triggers of models with what they have done last, when they look next, and why one does not fire. */
+import { limitText } from '../../../domain/figures.ts'
 import type { ModelDefinition } from '../../../domain/model-definition.ts'
 import { batchScheduleName, isFired, type BatchDefinition } from '../../../domain/triggers/partitions.ts'
 import { waitsFor, type StartSchedule, type TriggerDefinition } from '../../../domain/triggers/trigger.ts'
@@ -126,7 +127,7 @@ function timesOf(
     model,
     trigger,
     kind: 'schedule',
-    waitsFor: cron ?? `every ${everyMs / 3_600_000} h`,
+    waitsFor: cron ?? `every ${limitText(everyMs)}`,
     firedAt: schedule?.lastAt,
     nextAt: schedule?.paused === true ? undefined : schedule?.nextAt,
     problem: problemOf(schedule, isKnown),
