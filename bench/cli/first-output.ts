@@ -1,8 +1,10 @@
 /**
  * Times the first output of each command: `npm run bench:cli`, or with `-- --runs 9`. The help of every command needs no system; the commands that
- * only read also run against the system of `tenure up`, where one runs. `node -e 0` runs in turn with them, because a busy machine delays both.
+ * only read also run against the system of `tenure up`, where one runs. On Linux the processor time until then is measured too, and judged in place of
+ * the time, because a busy machine delays every process: `node -e 0` runs in turn with the commands.
  */
 import { spawn } from 'node:child_process'
+import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { commands } from '../../cli/commands/all-commands.ts'
 import { connectToApi } from '../../cli/client/connection.ts'
@@ -14,17 +16,35 @@ const { runs } = readOptions({ runs: 5 })
 const limitMs = 300
 const entry = join(checkout, 'cli', 'tenure.mjs')
 
-/** Milliseconds from the start of the process to its first byte, on either stream; to its end where it prints nothing. */
-function firstOutput(args: readonly string[]): Promise<number> {
+interface FirstOutput {
+  ms: number
+  /** Of the process, with its threads; absent where the system does not tell. */
+  cpuMs?: number
+}
+
+/** From the start of the process to its first byte, on either stream; to its end where it prints nothing. */
+function firstOutput(args: readonly string[]): Promise<FirstOutput> {
   const from = performance.now()
   const child = spawn(process.execPath, args, { cwd: checkout, env: environmentWith({}) })
   return new Promise((resolve) => {
-    let first: number | undefined
-    const note = () => (first ??= performance.now() - from)
+    let first: FirstOutput | undefined
+    const note = () => (first ??= { ms: performance.now() - from, cpuMs: processorMs(child.pid) })
     child.stdout.on('data', note)
     child.stderr.on('data', note)
     child.on('close', () => resolve(note()))
   })
+}
+
+/** In ticks of 10 ms: fields 14 and 15 of its `stat`. */
+function processorMs(pid: number | undefined): number | undefined {
+  try {
+    const fields = readFileSync(`/proc/${pid}/stat`, 'utf8')
+      .replace(/^.*\) /s, '')
+      .split(' ')
+    return 10 * (Number(fields[11]) + Number(fields[12]))
+  } catch {
+    return undefined
+  }
 }
 
 const helps = commands.flatMap((spec) => {
@@ -52,21 +72,27 @@ const measured = [
     : []),
 ]
 
-const bare: number[] = []
+const bare: FirstOutput[] = []
 const slow: string[] = []
-console.log('| command | least ms | median | most |\n|---|---|---|---|')
-const row = (name: string, times: readonly number[]) =>
+console.log('| command | least ms | median | most | processor, least ms |\n|---|---|---|---|---|')
+const cpuOf = (found: readonly FirstOutput[]) =>
+  found.flatMap(({ cpuMs }) => (cpuMs === undefined ? [] : [cpuMs]))
+const row = (name: string, found: readonly FirstOutput[]) => {
+  const times = found.map(({ ms }) => ms)
+  const cpu = cpuOf(found)
   console.log(
-    `| \`${name}\` | ${Math.min(...times).toFixed(0)} | ${quantileOf(times, 0.5).toFixed(0)} | ${Math.max(...times).toFixed(0)} |`,
+    `| \`${name}\` | ${Math.min(...times).toFixed(0)} | ${quantileOf(times, 0.5).toFixed(0)} | ${Math.max(...times).toFixed(0)} | ${cpu.length === 0 ? '–' : Math.min(...cpu)} |`,
   )
+}
 for (const words of measured) {
-  const times: number[] = []
+  const found: FirstOutput[] = []
   for (let run = 0; run < runs; run++) {
-    times.push(await firstOutput([entry, ...words.split(' ')]))
+    found.push(await firstOutput([entry, ...words.split(' ')]))
     if (run === 0) bare.push(await firstOutput(['-e', '0']))
   }
-  row(`tenure ${words}`, times)
-  if (Math.min(...times) > limitMs) slow.push(words)
+  row(`tenure ${words}`, found)
+  const cpu = cpuOf(found)
+  if (Math.min(...(cpu.length > 0 ? cpu : found.map(({ ms }) => ms))) > limitMs) slow.push(words)
 }
 row('node -e 0', bare)
 console.log(

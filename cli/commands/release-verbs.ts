@@ -106,7 +106,10 @@ export const rollbackCommand: CommandSpec = {
     const body = { reason: reason === '' ? undefined : reason }
     const headers = { 'idempotency-key': randomUUID() }
     const answer = await api().post<CommandReply>(`${target}/rollback`, body, headers)
-    terminal.answer(answer, deferredText(named, answer) ?? answer.message)
+    terminal.answer(
+      answer,
+      deferredText(named, answer) ?? `${terminal.paint('green', '✓')} ${answer.message}`,
+    )
   },
 }
 

@@ -1,6 +1,7 @@
 /** Follows one release from approval to outcome and prints its progress. */
 import { setTimeout as pause } from 'node:timers/promises'
 import { isError } from '../../domain/errors.ts'
+import { withoutEvidence } from '../../domain/release/explain.ts'
 import { canaryTicks } from '../../domain/release/evidence-builder.ts'
 import { stepsOf, watchedPolicy, type ReleaseState } from '../../domain/release/state.ts'
 import { findTicks } from '../../store/release/tick-counters.ts'
@@ -93,8 +94,9 @@ export async function followRelease(
       shown = name
       await onStage?.(state)
     }
-    if (state.stage === 'awaiting_decision' && goesOn !== undefined)
-      await approveByApi(world, release, goesOn)
+    const isAsking = state.stage === 'awaiting_decision'
+    if (isAsking) narrator.print(`Decision needed: ${withoutEvidence(state.lastVerdict?.reason ?? '')}`)
+    if (isAsking && goesOn !== undefined) await approveByApi(world, release, goesOn)
     const passing = until(async () => {
       release = await getRelease(world, id)
       if (Date.now() > deadline) throw new Error(`${id} did not end within ${lapseText(maxWaitMs)}`)
@@ -106,7 +108,7 @@ export async function followRelease(
         : undefined
     })
     line = await lineOf(world, state, enteredMs)
-    if (watchedPolicy(state) === undefined || !state.routed) await passing
+    if (isAsking || watchedPolicy(state) === undefined || !state.routed) await passing
     else {
       let passed = false
       const watched = passing.then(() => (passed = true))

@@ -6,8 +6,7 @@ import type { Finding, FindingState } from '../../doctor/finding.ts'
 
 export const doctorCommand: CommandSpec = {
   name: 'doctor',
-  summary:
-    'Check machine, configuration and installation (running or not); exit code 6 if something is broken',
+  summary: 'Check machine, configuration and installation (running or not); exit code 6 if a check fails',
   options: [
     ['--strict', 'Exit code 6 for warnings too'],
     ['--verify', 'Hash every cached file of the set-up again (about 1 GB)'],

@@ -2,9 +2,13 @@
 import type { Client } from '../../client/client.ts'
 import type { ReleaseAnswer } from '../../client/responses.ts'
 
-/** A release by its id, or the latest of a model by the model's name. */
+/** A release by its id, the latest of a version by the version's name, or the latest of a model by the model's name. */
 export async function findReleaseId(client: Client, named: string): Promise<string> {
   if (named.startsWith('rel_')) return named
-  const { releases } = await client.get<{ releases: ReleaseAnswer[] }>('/v1/releases', { model: named })
-  return releases[0]?.id ?? named
+  const [, model] = /^(.+)_v\d+\.\d+\.\d+$/.exec(named) ?? []
+  const { releases } = await client.get<{ releases: ReleaseAnswer[] }>('/v1/releases', {
+    model: model ?? named,
+  })
+  const found = model === undefined ? releases[0] : releases.find(({ version }) => version === named)
+  return found?.id ?? named
 }

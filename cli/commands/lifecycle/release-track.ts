@@ -116,11 +116,11 @@ function evidenceLines({ paint }: Terminal, release: WatchedRelease): string[] {
   const budget = release.state.policy.limits.harmBudget
   const harm =
     typeof excess === 'number' && budget > 0
-      ? [{ name: 'harm budget', side: 'against' as const, share: Math.max(0, excess) / budget }]
+      ? [{ name: 'failure budget', side: 'against' as const, share: Math.max(0, excess) / budget }]
       : []
   return [...newest.values(), ...harm].map(({ name, side, share: part }) => {
     const bar = barOf(part, barWidth)
-    const of = side === 'for' ? 'of what the stage needs' : 'of what rolls back'
+    const of = side === 'for' ? 'of the evidence that the stage needs' : 'of the evidence that rolls back'
     return `  ${name.padEnd(18)} ${paint(side === 'for' ? 'green' : 'yellow', bar)} ${percentText(part)} ${of}`
   })
 }

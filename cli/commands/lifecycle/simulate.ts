@@ -43,13 +43,16 @@ export const simulateCommand: CommandSpec = {
     const scenario = parseScenario(name)
     if (!scenario)
       throw usageError(`unknown --scenario "${name}"; use one of ${Object.keys(scenarioForms).join(', ')}`)
+    const releases = numberOf(options, 'releases', 100, 1, 1_000_000)
+    // Where no bar can be drawn, a line tells that it has begun.
+    if (terminal.interactive) terminal.progress(`${barOf(0, 30)} 0 of ${releases} releases`)
+    else terminal.complain(`Simulating ${releases} releases where ${describedScenario(name)} …`)
     const policy = await policyOf(options['policy'])
     if (scenario.kind === 'earns' && policy.limits.business === undefined)
       throw usageError(`the scenario "${name}" needs a --policy with business metrics`)
     if (['measured', 'source-away'].includes(scenario.kind) && policy.limits.external === undefined)
       throw usageError(`the scenario "${name}" needs a --policy with external metrics`)
     const world = await worldOf(options, policy)
-    const releases = numberOf(options, 'releases', 100, 1, 1_000_000)
     const seed = numberOf(options, 'seed', 1, 0, 2 ** 31)
     const rule = ruleOf(options['compare'])
     const plan = { policy, scenario, world, seed, releases }
@@ -111,6 +114,13 @@ function ruleOf(named: Options[string]): BaselineRuleName | undefined {
   return rule
 }
 
+/** What happens in a scenario: `error:0.02` → its entry in the help. */
+function describedScenario(name: string): string {
+  const kind = (text: string) => text.split(/[:@]/)[0]
+  const form = Object.keys(scenarioForms).find((each) => kind(each) === kind(name))
+  return form === undefined ? name : scenarioForms[form]!
+}
+
 function explain(
   terminal: Terminal,
   ours: SimulationSummary,
@@ -123,9 +133,6 @@ function explain(
     ? `${world.recorded.length} recorded ticks, repeated`
     : `${world.requestsPerSecond} requests/s, champion error rate ${percent(world.errorRate)}`
   const shares = policy.stages.map((stage) => percent(stage.shareBp / 10_000)).join(' → ')
-  const form = Object.keys(scenarioForms).find(
-    (each) => each.split(/[:@]/)[0] === ours.scenario.split(/[:@]/)[0],
-  )
   const rows: [string, (summary: SimulationSummary) => string, string][] = [
     ['promoted', (s) => share(s.promoted, s), 'reached 100 % and passed probation'],
     ['rolled back', (s) => share(s.rolledBack, s), 'on evidence, or at a deadline without data'],
@@ -147,7 +154,7 @@ function explain(
   ]
   const headings = theirs ? ['', 'tenure', rule ?? '', ''] : ['', 'tenure', '']
   return [
-    `${ours.releases} releases where ${form ? scenarioForms[form] : ours.scenario} (${ours.scenario})`,
+    `${ours.releases} releases where ${describedScenario(ours.scenario)} (${ours.scenario})`,
     `${policy.strategy} ${shares}; ${traffic}`,
     '',
     tableOf(

@@ -1,0 +1,28 @@
+/** Tests which release a command line names. */
+import { expect, it } from 'vitest'
+import type { Client } from '../../../../cli/client/client.ts'
+import { findReleaseId } from '../../../../cli/commands/lifecycle/find-release.ts'
+
+const releases = [
+  { id: 'rel_3', version: 'flight-delay_v1.1.0' },
+  { id: 'rel_2', version: 'flight-delay_v1.2.0' },
+  { id: 'rel_1', version: 'flight-delay_v1.2.0' },
+]
+const asked: unknown[] = []
+const client = {
+  get: (_path: string, query: { model: string }) => {
+    asked.push(query.model)
+    return Promise.resolve({ releases: query.model === 'flight-delay' ? releases : [] })
+  },
+} as unknown as Client
+
+it.each([
+  ['rel_9', 'rel_9'],
+  ['flight-delay', 'rel_3'],
+  ['flight-delay_v1.2.0', 'rel_2'],
+  ['flight-delay_v9.0.0', 'flight-delay_v9.0.0'],
+  ['other', 'other'],
+])('%s is %s', async (named, id) => expect(await findReleaseId(client, named)).toBe(id))
+
+it('asks for the releases of the model alone', () =>
+  expect(asked).toEqual(['flight-delay', 'flight-delay', 'flight-delay', 'other']))
