@@ -59,7 +59,7 @@ export const listOverviewRows = (database: Database, { limit, ...filter }: Model
       left join lateral (
         select metric, (versions.lineage -> 'metrics' ->> metric)::float8 as value,
           coalesce((versions.lineage #>> '{rows,test}')::int, 0) as rows
-        from (select models.definition #>> '{judge,policy,primary}' as metric) as judged
+        from (select models.definition #>> '{evaluation,policy,primary}' as metric) as judged
         where metric is not null and versions.version is not null
       ) as evaluated on true
       left join lateral (

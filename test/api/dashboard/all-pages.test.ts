@@ -4,6 +4,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { markKnownGood, moveChampion } from '../../../store/registry/champions.ts'
 import { upsertAlert } from '../../../store/monitoring/alerts.ts'
 import { appendAudit, hashOf, listAudit } from '../../../store/audit/audit-log.ts'
+import { listOverviewRows } from '../../../store/dashboard/overview.ts'
 import { recordUnheldDrill } from '../../../store/release/drills.ts'
 import { verifyTail } from '../../../store/audit/verify-tail.ts'
 import { irisSpec, putArtifact } from '../../support/serving/artifact.ts'
@@ -159,6 +160,10 @@ describe('the overview', () => {
     expect(text).toMatch(/since.*· by anna/s)
     expect(text).toContain('tenure retrain other')
     expect(text).toMatch(/<desc id="lanes-1240-desc">late-trains: [^<]*drift/)
+  })
+  it('has the primary metric of the evaluation for a champion without outcomes', async () => {
+    const rows = await listOverviewRows(servers.store, { limit: 10 })
+    expect(rows.find((row) => row.model === model)?.evaluated).toMatchObject({ metric: 'auc', value: 0.64 })
   })
 })
 
