@@ -45,12 +45,18 @@ function namesOf(profile: Profile): string[] {
   const last = binNames(profile).map((name) => words[name] ?? name)
   if (profile.kind === 'category') return last
   const { edges } = profile
+  // As few digits as keep the bins apart, because a range has to fit beside its bar.
+  const digits = [2, 3].find(
+    (few) => new Set(edges.map((edge) => edge.toPrecision(few))).size === edges.length,
+  )
+  const edgeText = (edge = NaN) =>
+    figureText(digits === undefined || Math.abs(edge) >= 1 ? edge : Number(edge.toPrecision(digits)))
   return last.map((name, i) => {
     if (edges.length === 0 || i > edges.length) return name
-    if (i === 0) return `< ${figureText(edges[0])}`
+    if (i === 0) return `< ${edgeText(edges[0])}`
     return i === edges.length
-      ? `≥ ${figureText(edges[i - 1])}`
-      : `${figureText(edges[i - 1])} – ${figureText(edges[i])}`
+      ? `≥ ${edgeText(edges[i - 1])}`
+      : `${edgeText(edges[i - 1])} – ${edgeText(edges[i])}`
   })
 }
 

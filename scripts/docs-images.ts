@@ -66,7 +66,8 @@ async function shoot(page: Page, name: string, most = maxHeight): Promise<void> 
   const client = await page.context().newCDPSession(page)
   const sizes: string[] = []
   for (const look of [...looks, ...(values.all === undefined ? [] : otherLooks)]) {
-    await page.emulateMedia({ colorScheme: look.dark ? 'dark' : 'light' })
+    // A colour in the middle of its transition is that of no theme.
+    await page.emulateMedia({ colorScheme: look.dark ? 'dark' : 'light', reducedMotion: 'reduce' })
     await page.setViewportSize({ width: look.width, height: look.width === 390 ? 844 : 900 })
     const height = Math.min(most, await page.evaluate<number>('document.documentElement.scrollHeight'))
     await page.setViewportSize({ width: look.width, height: Math.max(height, 600) })
@@ -170,7 +171,8 @@ if (local?.key === undefined || local.url !== api.url)
     'the pictures are taken of `npm start` on this machine: start it, and wait until its story has ended',
   )
 const rolledBack = (await releasesOf(api)).find(
-  ({ outcome, reason = '' }) => outcome === 'rolled_back' && reason.includes('canary requests'),
+  ({ outcome, reason = '' }) =>
+    outcome === 'rolled_back' && /canary requests (?:failed|invalid)/.test(reason),
 )
 if (rolledBack === undefined)
   throw new Error('the story of `npm start` has not ended: it rolls a version back')

@@ -30,12 +30,12 @@ export const glossary: readonly GlossaryEntry[] = [
   },
   {
     term: 'Average precision',
-    words: ['averagePrecision'],
+    words: ['average precision'],
     meaning: 'Precision over all thresholds. It says more than AUC where positives are rare.',
   },
   {
     term: 'Brier score',
-    words: ['brier'],
+    words: ['Brier score'],
     meaning:
       'The mean squared error of the probabilities; lower is better. It rises when probabilities are not honest.',
   },
@@ -93,7 +93,7 @@ export const glossary: readonly GlossaryEntry[] = [
   },
   {
     term: 'F1',
-    words: ['f1', 'macroF1'],
+    words: ['F1', 'macro F1'],
     meaning: 'The harmonic mean of precision and recall; it falls when either does.',
   },
   {
@@ -115,7 +115,7 @@ export const glossary: readonly GlossaryEntry[] = [
   },
   {
     term: 'Log loss',
-    words: ['logLoss'],
+    words: ['log loss'],
     meaning: 'The penalty for confident wrong probabilities; lower is better.',
   },
   {

@@ -1,5 +1,6 @@
 /** Names and colours the states of releases, verdicts and versions, the same on every page. */
 import type { ReleaseOutcomeKind, ReleaseStage, ReleaseState } from '../../domain/release/state.ts'
+import { withoutEvidence } from '../../domain/release/explain.ts'
 import type { VerdictKind } from '../../domain/verdict.ts'
 import type { Tone } from './components/elements.tsx'
 import { shareText } from './components/elements.tsx'
@@ -77,6 +78,15 @@ export const levelText = (level: string): string => (level === 'warn' ? 'warning
 
 /** The first 12 hexadecimal digits of a digest. */
 export const shortDigest = (digest: string): string => digest.replace(/^sha256:/, '').slice(0, 12)
+
+/** A stored reason for a list: without ids and evidence, and of several reasons the first. */
+export function shortReason(reason: string): string {
+  const [first = '', ...others] = withoutEvidence(reason)
+    .replace(/ is being released as rel_\w+/, ' passed the gate')
+    .replace(/^release rel_\w+, /, '')
+    .split('; ')
+  return others.length === 0 ? first : `${first} (and ${others.length} more)`
+}
 
 /** Shortens the ISO 8601 times in a sentence to minutes. */
 export const readable = (sentence: string): string =>

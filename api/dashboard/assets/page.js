@@ -165,10 +165,6 @@
   document.addEventListener('htmx:after:swap', showTimes)
   if (zone !== 'UTC')
     document.getElementById('zone').textContent = `Times in ${zone}, UTC on hover and in charts`
-  // On a narrow screen the navigation scrolls: show the page in it.
-  const current = document.querySelector('.top nav [aria-current]')
-  const list = current?.closest('ul')
-  if (list) list.scrollLeft = current.offsetLeft - (list.clientWidth - current.offsetWidth) / 2
   document.addEventListener('submit', (event) => {
     if (event.target.method !== 'post') return
     // Deferred, because a disabled button is not part of the form data.

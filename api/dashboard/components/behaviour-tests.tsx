@@ -39,7 +39,7 @@ export const BehaviourTests = ({
           { head: 'Challenger', cell: ({ challenger }) => <Verdict verdict={challenger.verdict} /> },
           {
             head: 'Champion',
-            cell: ({ champion }) => (champion === undefined ? '–' : <Verdict verdict={champion.verdict} />),
+            cell: ({ champion }) => (champion === undefined ? '—' : <Verdict verdict={champion.verdict} />),
           },
           { head: 'Finding', cell: ({ challenger }) => challenger.message },
         ]}
@@ -54,9 +54,9 @@ export const BehaviourTests = ({
             {
               head: 'Test row',
               numeric: true,
-              cell: ({ place }) => (place === undefined ? '–' : String(place)),
+              cell: ({ place }) => (place === undefined ? '—' : String(place)),
             },
-            { head: 'Change', cell: ({ change }) => change ?? '–' },
+            { head: 'Change', cell: ({ change }) => change ?? '—' },
             { head: 'Before', cell: ({ before }) => before },
             { head: 'After', cell: ({ after }) => after },
             {

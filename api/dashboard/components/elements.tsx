@@ -15,7 +15,7 @@ export const Badge = ({ tone, children }: { tone: Tone; children?: Child }): Pag
 /** A time to the minute: in UTC, and with script in the zone of the reader, with UTC in its title. */
 export const Time = ({ at }: { at: string | undefined }): PageElement =>
   at === undefined ? (
-    <>–</>
+    <>—</>
   ) : (
     <time class="clock" datetime={at} title={`${at.slice(0, 19).replace('T', ' ')} UTC`}>
       {`${at.slice(0, 10)} ${at.slice(11, 16)}`}
@@ -25,7 +25,7 @@ export const Time = ({ at }: { at: string | undefined }): PageElement =>
 /** The time since a moment. */
 export const Age = ({ at, nowMs }: { at: string | undefined; nowMs: number }): PageElement =>
   at === undefined ? (
-    <>–</>
+    <>—</>
   ) : (
     <time datetime={at} title={at}>
       {durationText(nowMs - Date.parse(at))}
@@ -64,7 +64,7 @@ export const shareText = (basisPoints: number): string => `${basisPoints / 100} 
 
 /** A number with four significant digits; its sign when `signed`. */
 export function numberText(value: number | null | undefined, signed = false): string {
-  if (value === null || value === undefined || !Number.isFinite(value)) return '–'
+  if (value === null || value === undefined || !Number.isFinite(value)) return '—'
   const text = Math.abs(value) >= 1_000 ? countText(value) : Number(value.toPrecision(4)).toString()
   return signed && value > 0 ? `+${text}` : text.replace(/^-/, '−')
 }
@@ -77,7 +77,7 @@ export function metricText(value: number | null | undefined): string {
 
 /** A difference with its sign: four decimals. */
 export function gainText(value: number | null | undefined): string {
-  if (value === null || value === undefined || !Number.isFinite(value)) return '–'
+  if (value === null || value === undefined || !Number.isFinite(value)) return '—'
   const size = Math.abs(value)
   if (size < 0.00005 || size >= 10) return numberText(Number(value.toPrecision(3)), true)
   return `${value < 0 ? '−' : '+'}${size.toFixed(4)}`
@@ -93,6 +93,8 @@ export interface TableColumn<Row> {
   numeric?: boolean
   /** Makes the cell the header of its row for screen readers. */
   names?: boolean
+  /** Without the name of the column on a phone, where the text explains itself. */
+  bare?: boolean
   cell: (row: Row) => Child
 }
 
@@ -125,11 +127,11 @@ export function DataTable<Row>({ caption, hideCaption, columns, rows, empty }: T
         <tbody>
           {rows.map((row) => (
             <tr>
-              {columns.map(({ head, names, numeric, cell }) =>
+              {columns.map(({ head, names, numeric, bare, cell }) =>
                 names ? (
                   <th scope="row">{cell(row)}</th>
                 ) : (
-                  <td class={numeric ? 'number' : undefined} data-head={head}>
+                  <td class={numeric ? 'number' : undefined} data-head={bare ? undefined : head}>
                     {cell(row)}
                   </td>
                 ),

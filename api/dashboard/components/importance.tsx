@@ -49,7 +49,7 @@ export const ImportanceSection = ({
             {
               head: '95 % of the shuffles',
               numeric: true,
-              cell: ({ low, high }) => (low === null ? '–' : `${gainText(low)} to ${gainText(high)}`),
+              cell: ({ low, high }) => (low === null ? '—' : `${gainText(low)} to ${gainText(high)}`),
             },
           ]}
         />

@@ -10,7 +10,7 @@ export const ModelLink = ({ model }: { model: string }): PageElement => <a href=
 
 /** A dash where there was no release. */
 export const ReleaseLink = ({ id }: { id: string | undefined }): PageElement =>
-  id === undefined ? <>–</> : <a href={`/releases/${encodeURIComponent(id)}`}>View release</a>
+  id === undefined ? <>—</> : <a href={`/releases/${encodeURIComponent(id)}`}>View release</a>
 
 type Crumb = readonly [href: string, name: string]
 

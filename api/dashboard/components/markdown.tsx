@@ -45,7 +45,32 @@ rules.table_open = (tokens, at) => {
 rules.table_close = () => '</table></div>\n'
 // The content security policy forbids the inline style that markdown-it aligns columns with.
 rules.th_open = (tokens, at) => `<th scope="col"${aligned(tokens[at]!)}>`
-rules.td_open = (tokens, at) => `<td${aligned(tokens[at]!)}>`
+// A phone shows a row as lines with the names of the columns; a long list of values is folded.
+rules.td_open = (tokens, at) => {
+  const text = tokens[at + 1]!.content
+  const name = headsOf(tokens, at)[columnOf(tokens, at)] ?? ''
+  const fold =
+    text.length > maxCell ? `<details><summary>${escapeHtml(text.slice(0, shownOfCell))}…</summary>` : ''
+  return `<td${aligned(tokens[at]!)} data-head="${escapeHtml(name)}">${fold}`
+}
+rules.td_close = (tokens, at) => (tokens[at - 1]!.content.length > maxCell ? '</details></td>' : '</td>')
+const maxCell = 240
+const shownOfCell = 60
+
+/** The place of a cell in its row. */
+function columnOf(tokens: readonly { type: string }[], at: number): number {
+  let column = 0
+  for (let i = at - 1; tokens[i]!.type !== 'tr_open'; i--) if (tokens[i]!.type === 'td_open') column++
+  return column
+}
+
+/** The heads of the table around a cell. */
+function headsOf(tokens: readonly { type: string; content: string }[], at: number): string[] {
+  const end = tokens.findLastIndex(({ type }, i) => i < at && type === 'thead_close')
+  const start = tokens.findLastIndex(({ type }, i) => i < end && type === 'thead_open')
+  return tokens.slice(start, end).flatMap(({ type, content }) => (type === 'inline' ? [content] : []))
+}
+
 const aligned = ({ attrs }: { attrs: unknown }): string => (attrs === null ? '' : ' class="number"')
 
 export const Markdown = ({ source }: { source: string }): PageElement => (

@@ -65,12 +65,12 @@ export function VersionTable({ versions, primary, empty }: VersionList): PageEle
           cell: ({ lineage }: FoundVersion) => metricText(lineage.metrics?.[metric]),
         })),
         { head: 'Registered', cell: ({ createdAt }) => <Time at={createdAt} /> },
-        { head: 'Reason', cell: ({ lineage }) => lineage.reason ?? '–' },
+        { head: 'Reason', cell: ({ lineage }) => lineage.reason ?? '—' },
         {
           head: 'Data',
           cell: ({ lineage }) =>
             lineage.snapshot === undefined ? (
-              '–'
+              '—'
             ) : (
               <a class="code" href={`/data/${encodeURIComponent(lineage.snapshot)}`} title={lineage.snapshot}>
                 {shortDigest(lineage.snapshot)}

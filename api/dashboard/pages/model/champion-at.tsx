@@ -2,7 +2,7 @@
 import type { LiveAt } from '../../../../store/registry/champion-at.ts'
 import type { PageElement } from '../../page.ts'
 import { Badge, Facts, Time, type Fact } from '../../components/elements.tsx'
-import { plain, verdictTones } from '../../labels.ts'
+import { plain, shortReason, verdictTones } from '../../labels.ts'
 
 interface LiveAtParts {
   path: string
@@ -21,7 +21,7 @@ export const LiveAtForm = ({ path, at, live, first, model }: LiveAtParts): PageE
         <input
           id="at"
           name="at"
-          value={at ?? ''}
+          value={at?.replace(/T(\d\d:\d\d):\d\d(?:\.\d+)?Z$/, ' $1') ?? ''}
           placeholder="2026-03-01 12:00"
           maxlength={40}
           required
@@ -65,7 +65,7 @@ const ChampionThen = ({ live, path }: { live: LiveAt; path: string }): PageEleme
   const facts: (Fact | undefined)[] = [
     ['Champion', champion],
     ['From', term],
-    ['Cause', `${cause} by ${actor}: ${reason}`],
+    ['Cause', `${cause} by ${actor}: ${shortReason(reason)}`],
     release && [cause === 'rollback' ? 'Promoted by' : 'Release', <Promotion release={release} />],
     evaluation && ['Evaluation', `${plain(evaluation.verdict)}${against}`],
     decisions.length > 0 ? ['Verdicts', <Verdicts decisions={decisions} />] : undefined,

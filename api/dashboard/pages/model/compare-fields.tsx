@@ -4,7 +4,8 @@ import type { ComparedField, Section, VersionComparison } from '../../../../doma
 import type { PageElement } from '../../page.ts'
 import { Badge, numberText, DataTable } from '../../components/elements.tsx'
 import { versionHref } from '../../components/links.tsx'
-import { shortDigest } from '../../labels.ts'
+import { metricName } from '../../../../domain/figures.ts'
+import { plain, readable, shortDigest } from '../../labels.ts'
 
 const titles: Readonly<Record<Section, string>> = {
   metrics: 'Metrics',
@@ -49,6 +50,26 @@ export const ComparedFields = ({
   </>
 )
 
+/** Fields of the record in words; names of features and of hyperparameters stand as they are. */
+const fieldNames: Readonly<Record<string, string>> = {
+  as_of: 'data as of',
+  train_rows: 'training rows',
+  test_rows: 'test rows',
+  duration_ms: 'duration (ms)',
+  network_bytes: 'network (bytes)',
+  weights_bytes: 'weights (bytes)',
+  created_at: 'registered',
+  created_by: 'requested by',
+  compared_with: 'compared with',
+}
+
+const fieldName = (section: Section, field: string): string =>
+  section === 'metrics'
+    ? metricName(field)
+    : section === 'hyperparameters' || section === 'features'
+      ? field
+      : (fieldNames[field] ?? plain(field))
+
 const linkOf = (model: string, version: string): PageElement => (
   <a href={versionHref({ model, version })}>{version}</a>
 )
@@ -75,7 +96,7 @@ const Fields = ({ caption, fields, names, empty }: FieldTable): PageElement => (
           head: 'Group',
           cell: ({ section, first }) => (first ? <span class="quiet">{titles[section]}</span> : ''),
         },
-        { head: 'Field', names: true, cell: ({ field }) => field },
+        { head: 'Field', names: true, cell: ({ section, field }) => fieldName(section, field) },
         {
           head: 'A',
           numeric: true,
@@ -105,7 +126,7 @@ const Value = ({ value, best }: { value: ComparedField['one']; best: boolean }):
         {Number.isInteger(value) && Math.abs(value) < 1e15 ? countText(value) : numberText(value)}
       </>
     )
-  const text = String(value)
+  const text = readable(String(value))
   if (/^sha256:[0-9a-f]{64}$/.test(text))
     return (
       <code class="code" title={text}>

@@ -8,7 +8,7 @@ import { ChartFigure, type ChartSizes } from '../../components/chart.tsx'
 import { Badge, metricText, numberText, DataTable, Time } from '../../components/elements.tsx'
 import { ReleaseLink } from '../../components/links.tsx'
 import type { DatedPoint } from '../../components/quality-points.ts'
-import { levelText, levelTones, qualityTones } from '../../labels.ts'
+import { levelText, levelTones, qualityTones, shortReason } from '../../labels.ts'
 
 export interface QualityPart {
   points: DatedPoint[]
@@ -16,6 +16,8 @@ export interface QualityPart {
   chart: ChartSizes
   /** Whether each point covers a week instead of one window. */
   weekly: boolean
+  /** How many outcomes of the champion's predictions are known. */
+  known: number
   /** ISO 8601: from then on the outcomes of the champion's predictions have had their time; absent without a champion. */
   dueAt?: string
 }
@@ -24,7 +26,7 @@ export type DriftPart = LastDrift & { chart: ChartSizes }
 
 const qualityNote = 'Line: value at release. Dashed: limit. Bars: 95 % intervals where the metric has one.'
 
-export const QualitySection = ({ points, metric, chart, weekly, dueAt }: QualityPart): PageElement => (
+export const QualitySection = ({ points, metric, chart, weekly, known, dueAt }: QualityPart): PageElement => (
   <section class="card">
     <h2>Live quality{weekly && ' by week'}</h2>
     <div class="beside">
@@ -34,7 +36,7 @@ export const QualitySection = ({ points, metric, chart, weekly, dueAt }: Quality
         rows={points.slice(-8).toReversed()}
         empty={
           <>
-            No outcomes yet. Send them to POST /v1/outcomes
+            {known === 0 ? 'No outcomes yet. Send them to POST /v1/outcomes' : 'Not enough outcomes yet'}
             {dueAt !== undefined && (
               <>
                 . Quality is measured as soon as four in five predictions have theirs, at least 100, or from{' '}
@@ -53,7 +55,7 @@ export const QualitySection = ({ points, metric, chart, weekly, dueAt }: Quality
             head: '95 % interval',
             numeric: true,
             cell: ({ low, high }) =>
-              low === null || high === null ? '–' : `${metricText(low)} – ${metricText(high)}`,
+              low === null || high === null ? '—' : `${metricText(low)} – ${metricText(high)}`,
           },
           { head: 'Outcomes', numeric: true, cell: ({ rows }) => numberText(rows) },
           { head: 'Verdict', cell: ({ level }) => <Badge tone={qualityTones[level]}>{level}</Badge> },
@@ -136,7 +138,7 @@ export const ChampionHistory = ({ changes }: { changes: ChampionChange[] }): Pag
           cell: ({ cause }) => <Badge tone={cause === 'promotion' ? 'good' : 'bad'}>{cause}</Badge>,
         },
         { head: 'Actor', cell: ({ actor }) => actor },
-        { head: 'Reason', cell: ({ reason }) => reason },
+        { head: 'Reason', cell: ({ reason }) => shortReason(reason) },
         { head: 'Release', cell: ({ releaseId }) => <ReleaseLink id={releaseId} /> },
       ]}
     />

@@ -14,6 +14,7 @@ import type { ApiDeps } from '../../../deps.ts'
 import { drawChartSizes, ChartFigure } from '../../components/chart.tsx'
 import { drawImportance, ImportanceSection } from '../../components/importance.tsx'
 import { ModelCrumbs } from '../../components/links.tsx'
+import { readable } from '../../labels.ts'
 import { Markdown } from '../../components/markdown.tsx'
 
 /** Throws `version_not_found` when the version belongs to another model than the path. */
@@ -89,7 +90,7 @@ export const versionPage = definePage({
       </div>
       <ImportanceSection importance={card.evaluation?.importance} chart={importance} />
       <section class="card">
-        <Markdown source={cardMarkdown(card).replace(/^# .*\n/, '')} />
+        <Markdown source={readable(cardMarkdown(card)).replace(/^# .*\n/, '')} />
       </section>
       <Links card={card} />
     </>
@@ -105,7 +106,7 @@ export const cardPage = definePage({
     <>
       <ModelCrumbs model={card.model} />
       <section class="card">
-        <Markdown source={cardMarkdown(card)} />
+        <Markdown source={readable(cardMarkdown(card))} />
       </section>
       <Links card={card} />
     </>

@@ -16,7 +16,7 @@ import {
   listQualityWeeks,
   listQualityWindows,
 } from '../../../../store/dashboard/quality-windows.ts'
-import { listRunCurves } from '../../../../store/dashboard/sweep-detail.ts'
+import { listRunCurves, type RunCurve } from '../../../../store/dashboard/sweep-detail.ts'
 import { listLatestOutcomes } from '../../../../store/monitoring/latest-outcomes.ts'
 import { getVersion } from '../../../../store/registry/versions.ts'
 import { getModel } from '../../../../store/registry/models.ts'
@@ -28,7 +28,7 @@ import { searchedTime } from '../../../http/schemas.ts'
 import { definePage, type PageElement } from '../../page.ts'
 import { drawChartSizes, ChartFigure, type ChartSizes } from '../../components/chart.tsx'
 import { listHref, CursorPager } from '../../components/pager.tsx'
-import { Badge, Facts, Since, type Fact } from '../../components/elements.tsx'
+import { Badge, Facts, numberText, Since, type Fact } from '../../components/elements.tsx'
 import { Term } from '../../glossary.tsx'
 import { Crumbs, modelHref, ReleaseLink } from '../../components/links.tsx'
 import { calibrationOf, scoredOutcomes } from '../../components/calibration.ts'
@@ -37,6 +37,7 @@ import { VersionTable } from '../../components/version-table.tsx'
 import { ChampionHistory, DriftSection, QualitySection } from './model-parts.tsx'
 import { ThresholdSection } from './thresholds.tsx'
 import { LiveAtForm } from './champion-at.tsx'
+import { shortVersion } from '../overview/cells.tsx'
 
 const versionsAPage = 20
 const weeks = 26
@@ -122,6 +123,7 @@ export const modelPage = definePage({
     return {
       name,
       definition,
+      hasReviews: output !== undefined && 'review' in output && output.review !== undefined,
       champion,
       flag,
       changes,
@@ -132,6 +134,7 @@ export const modelPage = definePage({
           ? { scored: scoredOutcomes(answered, output), threshold: output.threshold }
           : undefined,
       curves,
+      lastLosses: lastLosses(runs, name),
       live,
       first,
       versions: found.versions,
@@ -141,6 +144,7 @@ export const modelPage = definePage({
         metric,
         chart: qualityChart,
         weekly,
+        known: answered.length,
         dueAt: champion && outcomesDueAt(champion.since, definition.monitor),
       },
       drift: lastDrift && driftChart && { ...lastDrift, chart: driftChart },
@@ -204,7 +208,7 @@ export const modelPage = definePage({
             <h2>Training curves</h2>
             <ChartFigure
               chart={data.curves}
-              note={`Loss by epoch of the last ${maxRuns} runs; the champion in colour.`}
+              note={`Loss by epoch of the last runs, the champion in colour. At the end, from the highest: ${data.lastLosses}.`}
             />
           </section>
         )}
@@ -214,6 +218,18 @@ export const modelPage = definePage({
     )
   },
 })
+
+/** `v1.2.0 0.489, v1.1.0 0.4574`, in the order in which the lines end. */
+const lastLosses = (runs: readonly RunCurve[], model: string): string =>
+  runs
+    .flatMap(({ version, startedAt, curve }) => {
+      const loss = curve.at(-1)?.loss
+      const name = version === undefined ? `run of ${startedAt.slice(0, 10)}` : shortVersion(model, version)
+      return typeof loss === 'number' ? [{ name, loss }] : []
+    })
+    .toSorted((one, other) => other.loss - one.loss)
+    .map(({ name, loss }) => `${name} ${numberText(loss)}`)
+    .join(', ')
 
 const drawDrift = (model: string, { report, policy: { warn, alarm } }: LastDrift): Promise<ChartSizes> =>
   drawChartSizes(
@@ -228,9 +244,11 @@ interface LiveNow {
   champion?: Champion
   flag?: Flag
   nowMs: number
+  /** Whether its model file declares answers for review. */
+  hasReviews: boolean
 }
 
-const Now = ({ name, champion, flag, nowMs, path }: LiveNow): PageElement => (
+const Now = ({ name, champion, flag, nowMs, path, hasReviews }: LiveNow): PageElement => (
   <section class={`card ${champion === undefined ? '' : 'good'}`}>
     <h2>Live now</h2>
     {champion === undefined ? (
@@ -238,7 +256,7 @@ const Now = ({ name, champion, flag, nowMs, path }: LiveNow): PageElement => (
         No live version. Train the first: <code>tenure retrain {name}</code>
       </p>
     ) : (
-      <Facts facts={liveFacts(champion, path, nowMs)} />
+      <Facts facts={liveFacts(champion, { path, nowMs, hasReviews })} />
     )}
     {flag !== undefined && flag.serve !== 'normal' && (
       <p class="notice bad">
@@ -250,8 +268,7 @@ const Now = ({ name, champion, flag, nowMs, path }: LiveNow): PageElement => (
 
 function liveFacts(
   { version, since, releaseId }: Champion,
-  path: string,
-  nowMs: number,
+  { path, nowMs, hasReviews }: Pick<LiveNow, 'path' | 'nowMs' | 'hasReviews'>,
 ): (Fact | undefined)[] {
   const champion = (
     <a href={`${path}/versions/${encodeURIComponent(version)}`}>
@@ -263,6 +280,6 @@ function liveFacts(
     ['Live since', <Since at={since} nowMs={nowMs} />],
     releaseId === undefined ? undefined : ['Released by', <ReleaseLink id={releaseId} />],
     ['Inputs', <a href={`${path}/features`}>Live vs training data</a>],
-    ['Reviews', <a href={`${path}/reviews`}>Answers for review</a>],
+    hasReviews ? ['Reviews', <a href={`${path}/reviews`}>Answers for review</a>] : undefined,
   ]
 }

@@ -24,7 +24,8 @@ export const reviewsPage = definePage({
       <h1>Reviews of {queue.model}</h1>
       {queue.band === undefined ? (
         <p class="empty">
-          {queue.model} has no band for review. Declare one with <code>review</code> of its label.
+          {queue.model} has no band for review: a range of doubtful answers that people check. Declare one
+          with <code>review</code> of its label.
         </p>
       ) : (
         <>
@@ -71,7 +72,7 @@ const Waiting = ({ queue, token }: { queue: ReviewQueue; token: string | undefin
         head: 'Your answer',
         cell: ({ predictionId }) =>
           token === undefined ? (
-            '–'
+            '—'
           ) : (
             <form class="filter" method="post" action={`/models/${queue.model}/reviews`}>
               <TokenField token={token} />
@@ -100,7 +101,7 @@ const choicesOf = ({ classes }: ReviewQueue): { value: string; text: string }[] 
       ]
 
 const Estimate = ({ strata, estimate }: ReviewQueue): PageElement => {
-  const share = (value: number | null) => (value === null ? '–' : percentText(value))
+  const share = (value: number | null) => (value === null ? '—' : percentText(value))
   const rows: (ReviewStratum & { name: string })[] = [
     { name: 'In the band', ...strata.band },
     { name: 'Outside', ...strata.rest },

@@ -14,7 +14,7 @@ export const thresholdTable = (scored: ScoredOutcomes, threshold: number): Decis
     .toSorted((one, other) => one - other)
     .map((each) => confusionAt(scored, each))
 
-const share = (value: number | null): string => (value === null ? '–' : percentText(value))
+const share = (value: number | null): string => (value === null ? '—' : percentText(value))
 
 export const ThresholdSection = ({
   scored,

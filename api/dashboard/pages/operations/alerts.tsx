@@ -57,9 +57,9 @@ export const alertsPage = definePage({
             { head: 'Resolved', cell: ({ resolvedAt }) => <Time at={resolvedAt} /> },
             { head: 'Severity', cell: ({ severity }) => <SeverityBadge severity={severity} /> },
             { head: 'Kind', names: true, cell: ({ kind }) => <RunbookLink kind={kind} /> },
-            { head: 'Model', cell: (alert) => alert.model ?? '–' },
+            { head: 'Model', cell: (alert) => alert.model ?? '—' },
             { head: 'Alert', cell: ({ message }) => <span class="small">{message}</span> },
-            { head: 'Assignee', cell: ({ acknowledgedBy }) => acknowledgedBy ?? '–' },
+            { head: 'Assignee', cell: ({ acknowledgedBy }) => acknowledgedBy ?? '—' },
           ]}
         />
         <CursorPager

@@ -57,7 +57,7 @@ export const auditPage = definePage({
               { head: 'Target', cell: (row) => filterLink('subject', row.subject) },
               {
                 head: 'Model',
-                cell: ({ model }) => (model === undefined ? '–' : filterLink('model', model)),
+                cell: ({ model }) => (model === undefined ? '—' : filterLink('model', model)),
               },
               { head: 'Detail', cell: ({ detail }) => <Detail detail={detail} /> },
             ]}

@@ -90,7 +90,7 @@ export const drillsPage = definePage({
               head: 'Affected',
               numeric: true,
               cell: ({ harmed, harmBudget }) =>
-                harmed === undefined ? '–' : `${countText(harmed)} of ${countText(harmBudget)}`,
+                harmed === undefined ? '—' : `${countText(harmed)} of ${countText(harmBudget)}`,
             },
             { head: 'Result', cell: ({ message }) => <span class="small">{message ?? ''}</span> },
             { head: 'Release', cell: ({ releaseId }) => <ReleaseLink id={releaseId} /> },

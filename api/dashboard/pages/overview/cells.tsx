@@ -81,7 +81,7 @@ export const TrafficCell = ({ traffic }: { traffic: RecentTraffic | undefined })
   )
 }
 
-export const QualityCell = ({ quality, evaluated, positives }: OverviewRow): PageElement => {
+export const QualityCell = ({ champion, quality, evaluated, positives }: OverviewRow): PageElement => {
   if (quality !== undefined && quality.value !== null) {
     const interval = qualityInterval(quality, positives)
     return (
@@ -94,7 +94,8 @@ export const QualityCell = ({ quality, evaluated, positives }: OverviewRow): Pag
       </>
     )
   }
-  if (evaluated?.value === undefined) return <span class="quiet">—</span>
+  if (evaluated?.value === undefined)
+    return <span class="quiet">{champion === undefined ? '—' : 'No data yet'}</span>
   const interval = qualityInterval({ ...evaluated, value: evaluated.value }, positives)
   return (
     <span class="nowrap">

@@ -1,10 +1,9 @@
 /** Lists what changed in the last day: champions, releases that ended otherwise, retrainings and kill switches. */
-import { withoutEvidence } from '../../../../domain/release/explain.ts'
 import type { RecentChange } from '../../../../store/dashboard/model-history.ts'
 import type { PageElement } from '../../page.ts'
 import { Age } from '../../components/elements.tsx'
 import { modelHref } from '../../components/links.tsx'
-import { plain } from '../../labels.ts'
+import { plain, shortReason } from '../../labels.ts'
 import { shortVersion } from './cells.tsx'
 
 /** `flight-delay v1.2.0 → v1.1.0 (rollback)`. */
@@ -43,9 +42,9 @@ export const RecentChanges = ({
               <Age at={change.at} nowMs={nowMs} /> ago
             </span>{' '}
             <a href={hrefOf(change)}>{changeText(change)}</a>
-            {change.actor !== undefined && <span class="quiet"> · {change.actor}</span>}
+            {change.actor !== undefined && <span class="quiet small"> · {change.actor}</span>}
             {change.reason !== undefined && (
-              <span class="quiet small"> · {withoutEvidence(change.reason).slice(0, 160)}</span>
+              <span class="quiet small"> · {shortReason(change.reason).slice(0, 160)}</span>
             )}
           </li>
         ))}

@@ -15,7 +15,7 @@ export const AnswersSection = ({ evidence }: { evidence: AnswerEvidence }): Page
   return (
     <section class="card" aria-labelledby="answers-heading">
       <h2 id="answers-heading">Answers beside the champion</h2>
-      {disagreement !== undefined && <Disagreement report={disagreement} />}
+      {disagreement !== undefined && <Disagreement report={disagreement} names={answers?.names ?? []} />}
       {answers !== undefined && <Shares answers={answers} />}
       {business !== undefined && <Business rows={business} />}
       {external !== undefined && <External rows={external} />}
@@ -23,7 +23,19 @@ export const AnswersSection = ({ evidence }: { evidence: AnswerEvidence }): Page
   )
 }
 
-const Disagreement = ({ report }: { report: DisagreementReport }): PageElement => {
+/** A decision by its name: `true` is the second of two answers. */
+const decisionName = (decision: string, names: readonly string[]): string =>
+  names.length === 2 && (decision === 'true' || decision === 'false')
+    ? names[Number(decision === 'true')]!
+    : decision
+
+const Disagreement = ({
+  report,
+  names,
+}: {
+  report: DisagreementReport
+  names: readonly string[]
+}): PageElement => {
   const { measure, max, all, slices, changes } = report
   return (
     <>
@@ -60,7 +72,7 @@ const Disagreement = ({ report }: { report: DisagreementReport }): PageElement =
         <ul>
           {changes.slice(0, 5).map(({ from, to, count }) => (
             <li>
-              {from} → {to}: {countText(count)}
+              {decisionName(from, names)} → {decisionName(to, names)}: {countText(count)}
             </li>
           ))}
         </ul>
@@ -77,9 +89,9 @@ const Business = ({ rows }: { rows: readonly BusinessRow[] }): PageElement => (
     columns={[
       { head: 'Metric', names: true, cell: ({ name }) => name },
       { head: 'Event', cell: ({ event }) => event },
-      { head: 'Candidate', numeric: true, cell: ({ means }) => fourDigits(means?.canary ?? null, '–') },
-      { head: 'Champion', numeric: true, cell: ({ means }) => fourDigits(means?.control ?? null, '–') },
-      { head: 'Gain', numeric: true, cell: ({ gain }) => (gain === null ? '–' : percentOf(gain)) },
+      { head: 'Candidate', numeric: true, cell: ({ means }) => fourDigits(means?.canary ?? null, '—') },
+      { head: 'Champion', numeric: true, cell: ({ means }) => fourDigits(means?.control ?? null, '—') },
+      { head: 'Gain', numeric: true, cell: ({ gain }) => (gain === null ? '—' : percentOf(gain)) },
       { head: 'Users', numeric: true, cell: ({ users }) => countText(users.canary + users.control) },
       {
         head: 'Loss',
@@ -98,11 +110,11 @@ const External = ({ rows }: { rows: readonly ExternalRow[] }): PageElement => (
     columns={[
       { head: 'Metric', names: true, cell: ({ name }) => name },
       { head: 'Source', cell: ({ source }) => source },
-      { head: 'Candidate', numeric: true, cell: ({ means }) => fourDigits(means?.canary ?? null, '–') },
+      { head: 'Candidate', numeric: true, cell: ({ means }) => fourDigits(means?.canary ?? null, '—') },
       {
         head: 'Champion or limit',
         numeric: true,
-        cell: ({ means, limit }) => fourDigits(limit ?? means?.control ?? null, '–'),
+        cell: ({ means, limit }) => fourDigits(limit ?? means?.control ?? null, '—'),
       },
       { head: 'Windows', numeric: true, cell: ({ windows }) => countText(windows) },
       {
@@ -110,7 +122,7 @@ const External = ({ rows }: { rows: readonly ExternalRow[] }): PageElement => (
         cell: ({ worseLogE, threshold }) =>
           worseLogE >= threshold ? <Badge tone="warn">proven</Badge> : 'not proven',
       },
-      { head: 'Source says', cell: ({ problem }) => problem ?? '–' },
+      { head: 'Source says', cell: ({ problem }) => problem ?? '—' },
     ]}
   />
 )

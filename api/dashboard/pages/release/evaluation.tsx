@@ -92,15 +92,15 @@ export const Gates = ({
         {
           head: `${percent} % interval`,
           numeric: true,
-          cell: ({ low, high }) => (low === null ? '–' : `${gainText(low)} to ${gainText(high)}`),
+          cell: ({ low, high }) => (low === null ? '—' : `${gainText(low)} to ${gainText(high)}`),
         },
         { head: 'Limit', cell: (row) => <Limit row={row} /> },
         {
           head: 'Verdict',
-          cell: ({ verdict, error }) => (
+          cell: (row) => (
             <>
-              <Badge tone={metricTones[verdict]}>{metricVerdicts[verdict]}</Badge>
-              {error !== undefined && <span class="small"> {error}</span>}
+              <MetricVerdict row={row} policy={report.policy} />
+              {row.error !== undefined && <span class="small"> {row.error}</span>}
             </>
           ),
         },
@@ -124,9 +124,29 @@ export const Gates = ({
   )
 }
 
+/** A metric that is neither primary nor a guardrail decides nothing, so its verdict has no colour. */
+const MetricVerdict = ({
+  row,
+  policy,
+}: {
+  row: GateMetricRow
+  policy: GateReport['policy']
+}): PageElement => {
+  const { verdict } = row
+  const decides = row.metric === policy.primary || isGuard(row, policy) || row.floorMet === false
+  if (decides || verdict === 'error')
+    return <Badge tone={metricTones[verdict]}>{metricVerdicts[verdict]}</Badge>
+  return (
+    <>
+      <Badge tone="quiet">info only</Badge>
+      {verdict !== 'reported' && <span class="quiet small"> {metricVerdicts[verdict]}</span>}
+    </>
+  )
+}
+
 const MetricName = ({ row, report: { policy } }: { row: GateMetricRow; report: GateReport }): PageElement => (
   <>
-    <Term word={row.metric} />
+    <Term word={metricName(row.metric)} />
     {row.metric === policy.primary ? (
       <span class="quiet small">
         {' '}
@@ -154,7 +174,7 @@ const Limit = ({ row: { margin, floor, floorMet } }: { row: GateMetricRow }): Pa
         </span>
       </>
     )}
-    {margin === null && floor === null && '–'}
+    {margin === null && floor === null && '—'}
   </>
 )
 

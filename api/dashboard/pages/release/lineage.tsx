@@ -113,7 +113,7 @@ export const LineageSection = ({ candidate, release: { state } }: ReleaseSubject
       'Training',
       <>
         {training.epochs} epochs{training.ms === undefined ? '' : ` in ${durationText(training.ms)}`}
-        {training.attempts > 1 ? `, ${training.attempts} attempts` : ''}, seed {lineage.seed ?? '–'},{' '}
+        {training.attempts > 1 ? `, ${training.attempts} attempts` : ''}, seed {lineage.seed ?? '—'},{' '}
         <span class="code">{lineage.trainingId ?? ''}</span>
       </>,
     ],
@@ -145,7 +145,7 @@ export const LineageSection = ({ candidate, release: { state } }: ReleaseSubject
   )
 }
 
-const Digest = ({ digest = '–' }: { digest?: string | undefined }): PageElement => (
+const Digest = ({ digest = '—' }: { digest?: string | undefined }): PageElement => (
   <span class="code" title={digest}>
     {shortDigest(digest)}
   </span>

@@ -55,7 +55,7 @@ export const RolloutPlan = ({ release: { state, endedAt }, rate }: ReleaseSubjec
               head: 'Estimate',
               numeric: true,
               cell: ({ expectedMs, requirements }) =>
-                isOpen ? <Estimate ms={expectedMs} deadlineMs={requirements.deadlineMs} /> : '–',
+                isOpen ? <Estimate ms={expectedMs} deadlineMs={requirements.deadlineMs} /> : '—',
             },
             {
               head: 'Deadline',

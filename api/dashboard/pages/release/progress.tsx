@@ -135,12 +135,12 @@ const columns: TableColumn<StageRow>[] = [
   },
   { head: 'Failed (canary)', numeric: true, cell: ({ candidate }) => failedText(candidate) },
   { head: 'Failed (control)', numeric: true, cell: ({ control }) => failedText(control) },
-  { head: 'Excess', numeric: true, cell: (row) => (isReached(row.status) ? numberText(row.excess) : '–') },
+  { head: 'Excess', numeric: true, cell: (row) => (isReached(row.status) ? numberText(row.excess) : '—') },
   {
     head: 'Last verdict',
     cell: ({ verdict }) =>
       verdict === undefined ? (
-        '–'
+        '—'
       ) : (
         <>
           <Badge tone={verdictTones[verdict.kind]}>{plain(verdict.kind)}</Badge>{' '}
@@ -151,7 +151,7 @@ const columns: TableColumn<StageRow>[] = [
 ]
 
 const failedText = ({ requests, bad }: StageArm): string =>
-  requests === 0 ? '–' : bad === 0 ? '0' : `${countText(bad)} (${percentOf(bad / requests)})`
+  requests === 0 ? '—' : bad === 0 ? '0' : `${countText(bad)} (${percentOf(bad / requests)})`
 
 interface Progress {
   label: string

@@ -1,5 +1,4 @@
 /** Lists releases page by page, filtered by model and outcome. */
-import { withoutEvidence } from '../../../../domain/release/explain.ts'
 import { z } from 'zod'
 import { releaseOutcomes, type ReleaseOutcomeKind } from '../../../../domain/release/state.ts'
 import { listReleaseLines, type ReleaseListItem } from '../../../../store/dashboard/release-detail.ts'
@@ -8,7 +7,7 @@ import { definePage, type PageElement } from '../../page.ts'
 import { ModelSelect, filterByModel } from '../../components/model-filter.tsx'
 import { listHref } from '../../components/pager.tsx'
 import { Badge, Pager, DataTable, Time } from '../../components/elements.tsx'
-import { outcomeTones, plain, stageText, stageTone } from '../../labels.ts'
+import { outcomeTones, plain, shortReason, stageText, stageTone } from '../../labels.ts'
 
 const rowsAPage = 25
 const outcomes = ['open', ...(Object.keys(releaseOutcomes) as ReleaseOutcomeKind[])] as const
@@ -65,7 +64,7 @@ export const releasesPage = definePage({
             { head: 'Ended', cell: ({ endedAt }) => <Time at={endedAt} /> },
             {
               head: 'Reason',
-              cell: ({ reason }) => <span class="small">{withoutEvidence(reason ?? '')}</span>,
+              cell: ({ reason }) => <span class="small">{shortReason(reason ?? '')}</span>,
             },
           ]}
         />

@@ -124,7 +124,7 @@ export const RollbackSection = ({
         empty="No step is recorded"
         columns={[
           { head: 'Time (UTC)', names: true, cell: ({ atMs }) => <span class="nowrap">{second(atMs)}</span> },
-          { head: 'Step', cell: ({ what }) => what },
+          { head: 'Step', bare: true, cell: ({ what }) => what },
         ]}
       />
     </section>

@@ -74,9 +74,9 @@ export const simulationPage = definePage({
           ]}
         />
         <p class="quiet small">
-          Median / 95th percentile. False-rollback risk ≤{' '}
-          {numberText(100 * totalAlpha(state.policy.limits.alpha))} % per release. More scenarios:{' '}
-          <code>tenure simulate</code>.
+          Median / 95th percentile; 0 requests to detect: found in the shadow, which no caller meets.
+          False-rollback risk ≤ {numberText(100 * totalAlpha(state.policy.limits.alpha))} % per release. More
+          scenarios: <code>tenure simulate</code>.
         </p>
       </section>
     </>
@@ -84,12 +84,12 @@ export const simulationPage = definePage({
 })
 
 const share = (count: number, { releases: of }: SimulationSummary): string =>
-  of === 0 ? '–' : `${numberText((100 * count) / of)} %`
+  of === 0 ? '—' : `${numberText((100 * count) / of)} %`
 
 const spread = ({ p50, p95 }: Spread): string =>
   p50 === null
-    ? '–'
+    ? '—'
     : `${numberText(Number(p50.toPrecision(3)))} / ${numberText(p95 === null ? null : Number(p95.toPrecision(3)))}`
 
 const times = ({ p50, p95 }: Spread): string =>
-  p50 === null ? '–' : `${durationText(60_000 * p50)} / ${durationText(60_000 * (p95 ?? p50))}`
+  p50 === null ? '—' : `${durationText(60_000 * p50)} / ${durationText(60_000 * (p95 ?? p50))}`

@@ -3,6 +3,7 @@ import { z } from 'zod'
 import { maxSearchLength, searchEverything, type SearchResult } from '../../../services/search.ts'
 import { definePage, type PageElement } from '../../page.ts'
 import { Age, Badge, TextField } from '../../components/elements.tsx'
+import { plain, shortReason } from '../../labels.ts'
 
 const maxOfAKind = 5
 
@@ -30,6 +31,13 @@ export const searchPage = definePage({
   ),
 })
 
+/** A retraining by its model: its id says nothing. */
+const nameText = (name: string): string => /^retrain\/([^/]+)\//.exec(name)?.[1] ?? name
+
+/** `rolled_back: 7 of 533 …` → `rolled back: 7 of 533 …`. */
+const detailText = (detail: string): string =>
+  shortReason(detail.replace(/^[a-z_]+(?=:|$)/, (state) => plain(state)))
+
 const Results = ({
   text,
   found,
@@ -51,9 +59,9 @@ const Results = ({
         {found.map(({ kind, name, detail, at, path }) => (
           <li>
             <a href={path}>
-              <Badge tone="quiet">{kind}</Badge> <strong>{name}</strong>{' '}
+              <Badge tone="quiet">{kind}</Badge> <strong>{nameText(name)}</strong>{' '}
               <span class="quiet small">
-                {detail?.slice(0, 160)}
+                {detail !== undefined && detailText(detail).slice(0, 160)}
                 {at !== undefined && (
                   <>
                     {' '}

@@ -61,7 +61,7 @@ export const ValidationSection = ({ validation }: { validation: StoredValidation
           {
             head: 'Failing rows',
             numeric: true,
-            cell: ({ failing }) => (failing === undefined ? '–' : countText(failing)),
+            cell: ({ failing }) => (failing === undefined ? '—' : countText(failing)),
           },
           { head: 'Examples', cell: ({ examples }) => (examples ?? []).slice(0, 3).join(', ') },
         ]}

@@ -6,7 +6,7 @@ import { definePage, type PageElement } from '../../page.ts'
 import { ModelFilterForm, filterByModel } from '../../components/model-filter.tsx'
 import { listHref } from '../../components/pager.tsx'
 import { Badge, Live, Pager, DataTable, Time, type Tone } from '../../components/elements.tsx'
-import { plain } from '../../labels.ts'
+import { plain, shortReason } from '../../labels.ts'
 
 const rowsAPage = 25
 
@@ -57,9 +57,12 @@ export const retrainingsPage = definePage({
               { head: 'Ended', cell: ({ endedAt }) => <Time at={endedAt} /> },
               {
                 head: 'Version',
-                cell: ({ version }) => <span class="nowrap">{version?.replace(/^.*_v/, 'v') ?? '–'}</span>,
+                cell: ({ version }) => <span class="nowrap">{version?.replace(/^.*_v/, 'v') ?? '—'}</span>,
               },
-              { head: 'Reason', cell: ({ message }) => <span class="small wrap">{message ?? ''}</span> },
+              {
+                head: 'Reason',
+                cell: ({ message }) => <span class="small wrap">{shortReason(message ?? '')}</span>,
+              },
             ]}
           />
           <Pager

@@ -30,6 +30,7 @@ export const snapshotsPage = definePage({
   view: ({ lines, more }, { query: { model, after } }) => (
     <>
       <h1>Data</h1>
+      <p>Training data as known at a time. Each version names the snapshot that it was trained on.</p>
       <form class="filter" method="get" action="/data" role="search" aria-label="Snapshots">
         <TextField name="model" label="Model" value={model} hint="iris" />
         <button class="second">Filter</button>

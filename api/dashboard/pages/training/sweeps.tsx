@@ -158,7 +158,7 @@ export const sweepPage = definePage({
                   numeric: true,
                   cell: ({ interval }) =>
                     interval === undefined
-                      ? '–'
+                      ? '—'
                       : interval.map((end) => numberText(Number(end.toPrecision(3)))).join(' – '),
                 },
                 { head: 'Epochs', numeric: true, cell: ({ epoch }) => epoch },
@@ -211,7 +211,7 @@ const GateLine = ({
 /** `epochs 12, rate 0.01`, by name; a dash without values. */
 function valuesText(values: Readonly<Record<string, unknown>> | undefined): string {
   const pairs = Object.entries(values ?? {}).toSorted(([one], [other]) => one.localeCompare(other))
-  return pairs.length === 0 ? '–' : pairs.map(([name, value]) => `${name} ${String(value)}`).join(', ')
+  return pairs.length === 0 ? '—' : pairs.map(([name, value]) => `${name} ${String(value)}`).join(', ')
 }
 
 /** Better scores first; trials without one last. */

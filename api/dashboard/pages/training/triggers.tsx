@@ -5,6 +5,7 @@ import { listTriggerStates } from '../../../services/triggers/list-triggers.ts'
 import { definePage } from '../../page.ts'
 import { ModelFilterForm, filterByModel } from '../../components/model-filter.tsx'
 import { DataTable, Live, Time } from '../../components/elements.tsx'
+import { Crumbs } from '../../components/links.tsx'
 import { RetrainingOutcome } from './retrainings.tsx'
 
 export const triggersPage = definePage({
@@ -16,6 +17,7 @@ export const triggersPage = definePage({
   title: () => 'Triggers',
   view: ({ models, triggers }, { query, target }) => (
     <>
+      <Crumbs to={[['/retrainings', 'Retrainings']]} />
       <h1>Triggers</h1>
       <p>What starts retrainings and batches, as the model files say. Drift and lost quality start others.</p>
       <ModelFilterForm path="/triggers" label="Triggers" models={models} chosen={query.model} />
@@ -40,7 +42,7 @@ export const triggersPage = definePage({
                 head: 'Retraining',
                 cell: ({ retraining, outcome }) =>
                   retraining === undefined ? (
-                    '–'
+                    '—'
                   ) : (
                     <a href={`/retrainings/${encodeURIComponent(retraining)}`}>
                       <RetrainingOutcome outcome={outcome} />

@@ -52,5 +52,15 @@ it('renders headings, lists, code and tables', () => {
   const table = html('| a | b |\n| --- | ---: |\n| x\\|y | 2 |')
   expect(table).toContain('<div class="scroll" role="group" aria-label="Table: a, b" tabindex="0"><table>')
   expect(table).toContain('<th scope="col" class="number">b</th>')
-  expect(table).toContain('<td>x|y</td>')
+  expect(table).toContain('<td data-head="a">x|y</td>')
+})
+
+it('folds a cell with a long list of values', async () => {
+  const long = Array.from({ length: 80 }, (_, i) => `<b${i}`).join(', ')
+  const html = String(await Markdown({ source: `| a | b |\n|---|---|\n| ${long} | short |` }))
+  expect(html).toMatch(
+    /<td data-head="a"><details><summary>&lt;b0, .{10,90}…<\/summary>.*&lt;b79<\/details><\/td>/,
+  )
+  expect(html).toContain('<td data-head="b">short</td>')
+  expect(html).not.toContain('<b')
 })

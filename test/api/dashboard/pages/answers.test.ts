@@ -21,7 +21,7 @@ it('the approver sees the slices, worst first, the direction and the share of ea
   const html = String(await AnswersSection({ evidence: { disagreement, answers } }))
   expect(html).toMatch(/changes for.*6 %.*1,000 users.*above 20 %/s)
   expect(html).toMatch(/&lt;evening&gt;.*75 %.*above.*morning.*not exceeded/s)
-  expect(html).toMatch(/true → false: 60/)
+  expect(html).toMatch(/late → on time: 60/)
   expect(html).toMatch(/late.*5 %.*20 %/s)
   expect(html).not.toContain('<evening>')
   expect(String(await AnswersSection({ evidence: {} }))).toBe('')
@@ -31,7 +31,7 @@ it('the approver sees what users did, by metric', async () => {
   const html = String(await AnswersSection({ evidence: { business } }))
   expect(html).toMatch(/What users did.*revenue.*&lt;purchase&gt;.*2\.5.*3\.125.*−20 %.*10,000.*proven/s)
   const open = [{ ...business[0]!, means: null, gain: null, worseLogE: 0 }]
-  expect(String(await AnswersSection({ evidence: { business: open } }))).toMatch(/–.*not proven/s)
+  expect(String(await AnswersSection({ evidence: { business: open } }))).toMatch(/—.*not proven/s)
 })
 
 const business = [

@@ -26,7 +26,7 @@ it('names the figures of the metric that has failed', () => {
         { ...row, metric: 'brier' },
       ]),
     ),
-  ).toMatch(/^brier 0\.6618/)
+  ).toMatch(/^Brier score 0\.6618/)
 })
 
 it('names the first reason where no metric that decides has failed', () =>

@@ -134,7 +134,7 @@ describe('a running stage', () => {
     const tiles = metricTiles(observed, runningStage(way)!)
     const html = String(await RunningStage({ subject: observed, way, tiles }))
     expect(html).toMatch(/Candidate against control: canary 25 %/)
-    expect(html).toMatch(/60 % of what rolls back/)
+    expect(html).toMatch(/60 % of the evidence that rolls back/)
     expect(html).toMatch(/Continues to probation.*10 requests \(6 requests more\)/s)
     expect(html).toMatch(/Errors: at about \d of the next 100 requests/)
     expect(html).toMatch(/Errors below 2× control: [\d.]+ % proven, about [\d,]+ more requests without one/)
@@ -199,7 +199,7 @@ describe('a tile', () => {
     expect(bandText(band!)).toBe('10 %, between 2 % and 24 %: undecided of 20 %')
     const html = String(await RunningStage({ subject: shadowed, way, tiles }))
     expect(html).toContain('Disagreement: share of other answers')
-    expect(html).toContain('of what asks an approver')
+    expect(html).toContain('of the evidence that asks an approver')
     expect(metricTiles(subject, runningStage(stageRows(subject))!).map(({ key }) => key)).not.toContain(
       'disagreement',
     )

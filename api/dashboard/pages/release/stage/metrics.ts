@@ -42,6 +42,8 @@ export interface MetricTile {
   candidate: string
   control: string
   points: TilePoint[]
+  /** Whether it is counted, and neither arm has had one in this stage. */
+  isSilent: boolean
   /** The last share of the threshold; 1 or more rolls back. */
   share: number
   /** Absent for metrics that are no rates, and without an event. */
@@ -100,6 +102,7 @@ export function metricTiles(
       candidate: rateOf(now.candidate, last[`${key}Canary`]),
       control: rateOf(now.control, last[`${key}Control`]),
       points,
+      isSilent: 'count' in metric && now.candidate[metric.count] + now.control[metric.count] === 0,
       share: points.at(-1)!.share,
     }
     if (isRate(key)) return [{ ...tile, ...rateEvidence(verdicts, key, limits) }]
@@ -133,7 +136,7 @@ function effectDetails(key: string, { business = [], external = [] }: AnswerEvid
     const figures =
       means === null
         ? 'no figures of both arms yet'
-        : `${fourDigits(means.canary)}, control ${fourDigits(means.control, '–')}`
+        : `${fourDigits(means.canary)}, control ${fourDigits(means.control, '—')}`
     return `${name}: ${figures} (${percentOf(Math.max(0, worseLogE / threshold))} of a proven loss)`
   })
 }

@@ -63,8 +63,10 @@ export const RunningStage = ({
       {tiles.some(({ ratio }) => ratio !== undefined) && (
         <p class="hint">
           Line: the candidate’s rate as a multiple of the control’s. <Term word="Band" />: the multiples not
-          refuted yet, valid at every look. Wholly above the red line, the release rolls back; wholly below
-          the green line, no regression is proven.
+          refuted yet, valid at every look. Wholly above the red line, the release rolls back
+          {tiles.some(({ ratio }) => ratio?.proof !== undefined) &&
+            '; wholly below the green line, it is proven to be no worse'}
+          .
         </p>
       )}
       <WhatHappens state={state} now={now} way={way} tiles={tiles} excess={excess} />
@@ -86,7 +88,7 @@ const TargetedLine = ({ state, now }: { state: ReleaseState; now: StageRow }): P
 }
 
 const EvidenceTile = ({
-  tile: { name, key, candidate, control, points, share, ratio, band, asks, details = [] },
+  tile: { name, key, candidate, control, points, share, ratio, band, asks, isSilent, details = [] },
 }: {
   tile: MetricTile
 }): PageElement => (
@@ -114,13 +116,19 @@ const EvidenceTile = ({
     ) : share > 0 ? (
       <Chart svg={evidenceTileSvg(points, { id: `tile-${key}`, title: `Evidence against: ${name}` })} />
     ) : (
-      <p class="quiet small">Nothing to compare yet</p>
+      <p class="quiet small">
+        {isSilent
+          ? 'None in either version'
+          : candidate === ''
+            ? 'Nothing to compare yet'
+            : 'No difference found'}
+      </p>
     )}
     {details.map((line) => (
       <p class="small">{line}</p>
     ))}
     <p class="quiet small">
-      {percentOf(share)} of what {asks ? 'asks an approver' : 'rolls back'}
+      {percentOf(share)} of the evidence that {asks ? 'asks an approver' : 'rolls back'}
     </p>
   </div>
 )

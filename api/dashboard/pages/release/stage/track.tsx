@@ -3,6 +3,7 @@ import { countText } from '../../../../../charts/figures.ts'
 import type { ReleaseStage, ReleaseState } from '../../../../../domain/release/state.ts'
 import type { PageElement } from '../../../page.ts'
 import { durationText } from '../../../components/elements.tsx'
+import { sentenceCase } from '../../../labels.ts'
 import type { ReleaseSubject } from '../load.ts'
 import type { StageRow } from '../stages.ts'
 
@@ -18,7 +19,7 @@ const marks: Readonly<Record<StepStatus, [mark: string, word: string]>> = {
   passed: ['✓', 'done'],
   in_progress: ['●', 'now'],
   upcoming: ['○', 'to come'],
-  not_reached: ['–', 'not reached'],
+  not_reached: ['—', 'not reached'],
   failed: ['✗', 'failed'],
 }
 
@@ -36,7 +37,7 @@ export const StageTrack = ({
           {marks[status][0]}
         </span>
         <span class="step">
-          <strong>{name}</strong> <span class="aloud">{marks[status][1]}</span>
+          <strong>{sentenceCase(name)}</strong> <span class="aloud">{marks[status][1]}</span>
           <span class="quiet small">{detail}</span>
         </span>
       </li>
