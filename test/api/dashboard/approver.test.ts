@@ -6,6 +6,9 @@ import { pageRegistry } from '../../../api/dashboard/page-registry.ts'
 import { startBrowser } from '../../support/dashboard/browser.ts'
 import { migratedDatabase, temporalAddress } from '../../support/servers/servers.ts'
 import {
+  constantPages,
+  deniedPages,
+  emptyPaths,
   hostileMarkup,
   openDashboard,
   fixturePolicy,
@@ -13,6 +16,7 @@ import {
 } from '../../support/dashboard/dashboard-fixture.ts'
 import {
   accessibilityIssues,
+  fitIssues,
   hasRunMarkup,
   issuesOfLooks,
   keyboardIssues,
@@ -69,12 +73,58 @@ it('every page fits each screen, reads well in light and dark, is small, and wor
     const found = [...(await issuesOfLooks(page)), ...(await keyboardIssues(page))]
     issues.push(...found.map((issue) => `${path}: ${issue}`))
     expect(await hasRunMarkup(page), path).toBe(false)
+    if ((await page.locator('[hx-get]').count()) === 0) continue
+    // As htmx tells that the server did not answer.
+    await page.evaluate(`document.dispatchEvent(new Event('htmx:error'))`)
+    await page.getByText('Connection lost').waitFor()
+    issues.push(...(await issuesOfLooks(page, '#connection')).map((issue) => `${path}, stale: ${issue}`))
   }
   expect(issues).toEqual([])
   await page.goto(releasePath())
   expect(await page.locator('body').innerText()).toContain(hostileMarkup)
   expect(problems).toEqual([])
   await session.close()
+})
+
+it('every page reads well where it has nothing to show, and where the key may not see it', async () => {
+  const issues: string[] = []
+  const look = async (
+    { page, problems }: BrowserSession,
+    path: string,
+    { states = [200], issuesOf = issuesOfLooks }: { states?: number[]; issuesOf?: typeof fitIssues } = {},
+  ) => {
+    const answer = await page.goto(path, { waitUntil: 'load' })
+    expect(states, path).toContain(answer?.status())
+    issues.push(...(await issuesOf(page)).map((issue) => `${path}: ${issue}`))
+    expect(
+      problems.filter((each) => !each.includes('404')),
+      path,
+    ).toEqual([])
+  }
+  const declared = pageRegistry.map(({ path }) => path)
+  // A new page is named in one of the three lists of the fixture.
+  expect(
+    declared.filter((path) => !(path in emptyPaths || [...deniedPages, ...constantPages].includes(path))),
+  ).toEqual([])
+  const addresses = dashboard.pathsOfPages(release)
+  const denied = deniedPages.map((path) => addresses[path]!)
+  const nina = await signedIn('nina')
+  for (const path of Object.values(emptyPaths)) await look(nina, path)
+  // The pages of a refusal differ in one sentence: one of them shows the colours of all.
+  for (const [i, path] of denied.entries())
+    await look(nina, path, { states: [403, 404], issuesOf: i === 0 ? issuesOfLooks : fitIssues })
+  await nina.close()
+  const ina = await signedIn('ina')
+  for (const path of ['/', '/models']) await look(ina, path)
+  expect(await ina.page.locator('main').innerText()).toContain('No models yet.')
+  await ina.close()
+  const vera = await signedIn('vera')
+  await look(vera, `/retrainings/${encodeURIComponent(dashboard.refused)}`)
+  expect(await vera.page.locator('main').innerText()).toMatch(
+    /Not released: AUC [\d.]+ vs [\d.]+; worst case −/,
+  )
+  await vera.close()
+  expect(issues).toEqual([])
 })
 
 it('sign-in and the page of an unknown address fit each screen in light and dark', async () => {
@@ -335,7 +385,27 @@ describe('an approver', () => {
     expect(anna.problems).toEqual([])
     await anna.close()
   })
+
+  it('reads what to decide where a stage has ended without enough evidence', async () => {
+    release = await dashboard.release(await dashboard.registry.register(dashboard.candidate), asking)
+    dashboard.startTraffic()
+    const { page, problems, close } = await signedIn('anna', releasePath())
+    await page.getByRole('button', { name: 'Approve' }).click()
+    await page.locator('.badge', { hasText: 'decision needed' }).first().waitFor()
+    expect(await issuesOfLooks(page), 'decision needed').toEqual([])
+    await page.goto('/')
+    await page.getByRole('heading', { name: 'Needs your attention' }).waitFor()
+    expect(await issuesOfLooks(page), 'overview with a decision').toEqual([])
+    expect(problems).toEqual([])
+    await close()
+  })
 })
+
+/** A policy whose first stage has too little traffic at its deadline, so that an approver decides. */
+const asking = {
+  ...fixturePolicy,
+  stages: [{ ...fixturePolicy.stages[0]!, minRequests: 1_000_000, deadlineMs: 2_000 }],
+}
 
 /** A policy whose first stage never ends by itself. */
 const pausing = { ...fixturePolicy, stages: [{ ...fixturePolicy.stages[0]!, minRequests: 1_000_000 }] }

@@ -87,15 +87,25 @@ interface AxeResult {
 
 const axe = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8')
 
+interface AxeScope {
+  /** A selector; the whole page by default. */
+  within?: string
+  /** Of axe; all by default. */
+  rules?: readonly string[]
+}
+
 /** Every accessibility issue that axe finds on the page. */
-export async function accessibilityIssues(page: Page): Promise<string[]> {
+export async function accessibilityIssues(page: Page, { within, rules }: AxeScope = {}): Promise<string[]> {
   // Runs axe through the debugger, because the content security policy of the page forbids the script.
   const client = await page.context().newCDPSession(page)
   try {
     const { result: loaded } = await client.send('Runtime.evaluate', { expression: 'typeof axe' })
     if (loaded.value === 'undefined') await client.send('Runtime.evaluate', { expression: axe })
     const { result } = await client.send('Runtime.evaluate', {
-      expression: 'axe.run(document, { resultTypes: ["violations"] }).then((found) => JSON.stringify(found))',
+      expression: `axe.run(${within === undefined ? 'document' : JSON.stringify(within)}, ${JSON.stringify({
+        resultTypes: ['violations'],
+        ...(rules && { runOnly: rules }),
+      })}).then((found) => JSON.stringify(found))`,
       awaitPromise: true,
       returnByValue: true,
     })
@@ -128,8 +138,23 @@ export const hasRunMarkup = (page: Page): Promise<boolean> => page.evaluate('win
 /** The screens of a phone, of 1280 px at a zoom of 200 %, of a laptop and of a large display. */
 const widths = [390, 640, 1_280, 1_920] as const
 
-/** What is wrong with the page as it stands: cut off or wider than a screen, or found by axe in light or dark. */
-export async function issuesOfLooks(page: Page): Promise<string[]> {
+/** What is wrong with the page as it stands: cut off or wider than a screen, or found by axe in light and dark, on a phone and on a laptop. */
+export const issuesOfLooks = (page: Page, within?: string): Promise<string[]> =>
+  issuesAt(page, async (width) => {
+    const issues: string[] = []
+    for (const { colorScheme, rules } of looks.filter((each) => each.width === width)) {
+      // Without motion a colour changes at once.
+      await page.emulateMedia({ colorScheme, reducedMotion: 'reduce' })
+      for (const issue of await accessibilityIssues(page, { within, rules }))
+        issues.push(`${colorScheme}: ${issue}`)
+    }
+    return issues
+  })
+
+/** What is cut off or wider than a screen. */
+export const fitIssues = (page: Page): Promise<string[]> => issuesAt(page, () => Promise.resolve([]))
+
+async function issuesAt(page: Page, more: (width: number) => Promise<string[]>): Promise<string[]> {
   const issues: string[] = []
   const at = page.viewportSize()!
   for (const width of widths) {
@@ -137,22 +162,19 @@ export async function issuesOfLooks(page: Page): Promise<string[]> {
     const overflow = await overflowPx(page)
     if (overflow > 0) issues.push(`${width} px: ${overflow} px wider than the screen`)
     for (const part of await clippedParts(page)) issues.push(`${width} px: cut off: ${part}`)
-    const look = looks.find((each) => each.width === width)
-    if (look === undefined) continue
-    // Without motion a colour changes at once.
-    await page.emulateMedia({ colorScheme: look.colorScheme, reducedMotion: 'reduce' })
-    for (const issue of await accessibilityIssues(page))
-      issues.push(`${width} px, ${look.colorScheme}: ${issue}`)
+    for (const issue of await more(width)) issues.push(`${width} px, ${issue}`)
   }
   await page.setViewportSize(at)
   return issues
 }
 
-/** Contrast depends on the colours and structure on the width, so two looks show both. */
-const looks = [
+/** Of the rules, contrast alone depends on the colours, so the second look at a width asks for no other. */
+const looks: readonly { width: number; colorScheme: 'dark' | 'light'; rules?: readonly string[] }[] = [
   { width: 390, colorScheme: 'dark' },
+  { width: 390, colorScheme: 'light', rules: ['color-contrast'] },
   { width: 1_280, colorScheme: 'light' },
-] as const
+  { width: 1_280, colorScheme: 'dark', rules: ['color-contrast'] },
+]
 
 /** What Tab does not reach on the page, and what it reaches without a visible focus. */
 export async function keyboardIssues(page: Page): Promise<string[]> {

@@ -37,7 +37,10 @@ export interface DashboardFixture {
   model: string
   champion: string
   candidate: string
-  keys: Record<'anna' | 'ben' | 'vera' | 'olga' | 'root', string>
+  /** `nina` reads a model without anything, and `ina` one that does not exist. */
+  keys: Record<'anna' | 'ben' | 'vera' | 'olga' | 'root' | 'nina' | 'ina', string>
+  /** A retraining whose challenger the gate refused. */
+  refused: string
   registry: Registry
   /** Starts the release of a version and returns its id once it awaits approval. */
   release(version: string, policy?: ReleasePolicy): Promise<string>
@@ -91,6 +94,8 @@ export async function openDashboard(
   await seatChampion(store, model, champion)
   const candidate = await registry.register(champion)
   await seedRows(core, { model, champion, candidate, hostile })
+  await insertModel(store, { model: emptyModel, policy: fixturePolicy, artifactRoot: config.artifactRoot })
+  const refused = await seedRefused(store, { model, champion, hostile })
   const keys = await insertKeys(store)
   const server = await startServer(
     { ...config, api: { ...config.api, host: '127.0.0.1', port: 0, publicPredictions: true } },
@@ -107,6 +112,7 @@ export async function openDashboard(
     champion,
     candidate,
     keys,
+    refused,
     registry,
     async release(version, policy = fixturePolicy) {
       const handle = await core.client.workflow.start<typeof releaseWorkflow>('release', {
@@ -162,6 +168,26 @@ async function seedRows(
   await seedReviews(store, { model, version: champion })
 }
 
+/** A challenger that is worse than its champion: the same report with the two exchanged. */
+async function seedRefused(
+  store: Store,
+  { model, champion, hostile }: { model: string; champion: string; hostile: string },
+): Promise<string> {
+  const id = `retrain/${model}/refused`
+  const [began, ended] = [sql`now() - interval '4 hours'`, sql`now() - interval '3 hours'`]
+  const report = judgedReport(hostile, 'worse')
+  await store.query(sql`
+    insert into trainings (id, model, snapshot_digest, seed, code_digest, dependencies_digest, status, epoch, started_at)
+    values ('t-refused', ${model}, ${`snapshot-${model}`}, 1, 'c', 'd', 'done', 12, ${began} + interval '1 minute')`)
+  await store.query(sql`
+    insert into evaluations (id, model, training_id, snapshot_digest, artifact_digest, baseline_version, verdict, report, report_digest)
+    values ('e-refused', ${model}, 't-refused', ${`snapshot-${model}`}, 'a', ${champion}, ${report.verdict}, ${JSON.stringify(report)}, 'r')`)
+  await store.query(sql`
+    insert into retrainings (id, model, reason, requested_by, as_of, outcome, message, started_at, ended_at)
+    values (${id}, ${model}, 'schedule', 'schedule', now(), 'not_better', ${report.reasons.map(({ message }) => message).join('; ')}, ${began}, ${ended})`)
+  return id
+}
+
 async function insertKeys(store: Store): Promise<DashboardFixture['keys']> {
   const roles: Record<string, Role> = {
     anna: 'approver',
@@ -174,8 +200,55 @@ async function insertKeys(store: Store): Promise<DashboardFixture['keys']> {
     name,
     (await insertKey(store, { name, role })).key,
   ])
-  return Object.fromEntries(await Promise.all(keys)) as DashboardFixture['keys']
+  const readers = Object.entries({ nina: emptyModel, ina: 'no-such-model' }).map(async ([name, only]) => [
+    name,
+    (await insertKey(store, { name, role: 'viewer', models: [only] })).key,
+  ])
+  return Object.fromEntries(await Promise.all([...keys, ...readers])) as DashboardFixture['keys']
 }
+
+/** Has a model file and nothing else. */
+const emptyModel = 'nothing-yet'
+
+/** Where each page has nothing to show, by its declared path; the others always have something. */
+export const emptyPaths: Readonly<Record<string, string>> = {
+  '/': '/',
+  '/guide': '/guide',
+  '/releases': '/releases',
+  '/retrainings': '/retrainings',
+  '/triggers': '/triggers',
+  '/sweeps': '/sweeps',
+  '/models': '/models',
+  '/models/:name': `/models/${emptyModel}`,
+  '/models/:name/features': `/models/${emptyModel}/features`,
+  '/models/:name/reviews': `/models/${emptyModel}/reviews`,
+  '/versions': '/versions',
+  '/compare': '/compare',
+  '/data': '/data',
+  '/alerts': '/alerts',
+  '/search': '/search?q=nothing',
+  '/drills': '/drills',
+  '/audit': '/audit',
+}
+
+/** Pages of one thing, which a key of another model may not see, and pages of admins. */
+export const deniedPages: readonly string[] = [
+  '/releases/:id',
+  '/releases/:id/simulation',
+  '/retrainings/:id',
+  '/sweeps/:id',
+  '/models/:name',
+  '/models/:name/features',
+  '/models/:name/reviews',
+  '/models/:name/versions/:version',
+  '/models/:name/versions/:version/card',
+  '/compare',
+  '/data/:digest',
+  '/audit/verification',
+]
+
+/** Texts that are the same for every key and model. */
+export const constantPages: readonly string[] = ['/runbooks/:page', '/glossary']
 
 /** The path of each page, by its declared path. */
 const pathsOf = ({
@@ -249,7 +322,7 @@ function gateReport(hostile: string): GateReport {
   }
 }
 
-function judgedReport(hostile: string): GateReport {
+function judgedReport(hostile: string, challenger: 'better' | 'worse' = 'better'): GateReport {
   const random = seededRandom(7)
   const rows = 1_500
   const truth = Array.from({ length: rows }, () => random())
@@ -260,8 +333,8 @@ function judgedReport(hostile: string): GateReport {
   return judgeGate(
     {
       y,
-      champion: seen(1.1),
-      challenger: seen(0.6),
+      champion: seen(challenger === 'better' ? 1.1 : 0.6),
+      challenger: seen(challenger === 'better' ? 0.6 : 1.1),
       slices: [
         { name: 'evening', rows: third(0) },
         { name: `weekend ${hostile}`, rows: third(1) },
