@@ -1,4 +1,5 @@
 /** Draws the gains that the offline gate measured, with their confidence intervals and limits. */
+import { metricName } from '../domain/figures.ts'
 import { bandAxis } from './axis.ts'
 import { colours } from './colours.ts'
 import { figureText, finiteOrNull, characterCount, truncated, signedText } from './figures.ts'
@@ -28,7 +29,14 @@ export const intervalOf = ({
   metric: string
   /** The loss that still counts as no regression. */
   margin?: number | null
-}): IntervalRow => ({ label: metric, delta, low, high, limit: margin == null ? null : -margin, verdict })
+}): IntervalRow => ({
+  label: metricName(metric),
+  delta,
+  low,
+  high,
+  limit: margin == null ? null : -margin,
+  verdict,
+})
 
 const shades: Readonly<Record<IntervalRow['verdict'], string>> = {
   better: colours.good,

@@ -31,13 +31,16 @@ const metricNames: Readonly<Record<string, string>> = {
   rmse: 'RMSE',
   mae: 'MAE',
   f1: 'F1',
-  macroF1: 'macro F1',
+  macroF1: 'Macro F1',
   r2: 'R²',
-  pinball: 'pinball loss',
-  coverageError: 'coverage error',
+  accuracy: 'Accuracy',
+  precision: 'Precision',
+  recall: 'Recall',
+  pinball: 'Pinball loss',
+  coverageError: 'Coverage error',
   brier: 'Brier score',
-  logLoss: 'log loss',
-  averagePrecision: 'average precision',
+  logLoss: 'Log loss',
+  averagePrecision: 'Average precision',
 }
 
 const units = [

@@ -189,26 +189,6 @@ try {
   const admin = await opened(local.key)
   const scene = (name: string, path: string, session = admin) => take({ name, path, session })
 
-  const visitor = await openSession(browser, { url: api.url })
-  await scene('sign-in', '/sign-in', visitor)
-  await visitor.close()
-  await scene('state-rolled-back', `/releases/${rolledBack.id}`)
-  // The picture of the README.
-  await take({ name: 'release-flight-delay', path: `/releases/${rolledBack.id}`, session: admin, most: 900 })
-  await scene('state-empty', '/models/iris')
-  const elsewhere = await opened(await keyOf(api, { name: 'iris-only', role: 'viewer', models: ['iris'] }))
-  await scene('state-denied', `/models/${model}`, elsewhere)
-  await elsewhere.close()
-
-  const refused =
-    (await retrainingsOf(api)).find(({ outcome }) => outcome === 'not_better') ??
-    (await retrain(api, {
-      as_of: challengersOf[0],
-      reason: 'one epoch, to save time',
-      hyperparameters: { epochs: 1, learningRate: 0.0005 },
-    }))
-  await scene('state-refused', `/retrainings/${encodeURIComponent(refused.id)}`)
-
   // Stages long enough for a picture.
   const slow = storyPolicy.stages.map((stage) => ({ ...stage, minMs: 300_000, deadlineMs: 900_000 }))
   const awaits = async () => {
@@ -242,6 +222,26 @@ try {
   await pause(60_000)
   await scene('state-canary', `/releases/${awaiting.id}`)
   await scene('state-overview-canary', '/')
+
+  const visitor = await openSession(browser, { url: api.url })
+  await scene('sign-in', '/sign-in', visitor)
+  await visitor.close()
+  await scene('state-rolled-back', `/releases/${rolledBack.id}`)
+  // The picture of the README.
+  await take({ name: 'release-flight-delay', path: `/releases/${rolledBack.id}`, session: admin, most: 900 })
+  await scene('state-empty', '/models/iris')
+  const elsewhere = await opened(await keyOf(api, { name: 'iris-only', role: 'viewer', models: ['iris'] }))
+  await scene('state-denied', `/models/${model}`, elsewhere)
+  await elsewhere.close()
+
+  const refused =
+    (await retrainingsOf(api)).find(({ outcome }) => outcome === 'not_better') ??
+    (await retrain(api, {
+      as_of: challengersOf[0],
+      reason: 'one epoch, to save time',
+      hyperparameters: { epochs: 1, learningRate: 0.0005 },
+    }))
+  await scene('state-refused', `/retrainings/${encodeURIComponent(refused.id)}`)
 
   const champion = (await releasesOf(api)).find(({ outcome }) => outcome === 'promoted')
   const trained = (await retrainingsOf(api)).find(({ outcome }) => outcome === 'released')

@@ -30,7 +30,7 @@ export const glossary: readonly GlossaryEntry[] = [
   },
   {
     term: 'Average precision',
-    words: ['average precision'],
+    words: ['Average precision'],
     meaning: 'Precision over all thresholds. It says more than AUC where positives are rare.',
   },
   {
@@ -93,7 +93,7 @@ export const glossary: readonly GlossaryEntry[] = [
   },
   {
     term: 'F1',
-    words: ['F1', 'macro F1'],
+    words: ['F1', 'Macro F1'],
     meaning: 'The harmonic mean of precision and recall; it falls when either does.',
   },
   {
@@ -115,7 +115,7 @@ export const glossary: readonly GlossaryEntry[] = [
   },
   {
     term: 'Log loss',
-    words: ['log loss'],
+    words: ['Log loss'],
     meaning: 'The penalty for confident wrong probabilities; lower is better.',
   },
   {

@@ -79,13 +79,14 @@ export const levelText = (level: string): string => (level === 'warn' ? 'warning
 /** The first 12 hexadecimal digits of a digest. */
 export const shortDigest = (digest: string): string => digest.replace(/^sha256:/, '').slice(0, 12)
 
+/** A stored reason without the ids of releases, to which its page links. */
+export const withoutIds = (reason: string): string =>
+  reason.replace(/ is being released as rel_\w+/, ' passed the gate').replace(/^release rel_\w+, /, '')
+
 /** A stored reason for a list: without ids and evidence, and of several reasons the first. */
 export function shortReason(reason: string): string {
-  const [first = '', ...others] = withoutEvidence(reason)
-    .replace(/ is being released as rel_\w+/, ' passed the gate')
-    .replace(/^release rel_\w+, /, '')
-    .split('; ')
-  return others.length === 0 ? first : `${first} (and ${others.length} more)`
+  const [first = '', ...others] = withoutEvidence(withoutIds(reason)).split('; ')
+  return others.length === 0 ? first : `${first} …`
 }
 
 /** Shortens the ISO 8601 times in a sentence to minutes. */

@@ -116,7 +116,7 @@ export async function followRelease(
         () => (passed ? `${name}: ended after ${lapseText(Date.now() - enteredMs)}` : line),
         watched,
       )
-      await printVerdict(world, id, state)
+      await printVerdict(world, state, release.state.lastVerdict?.reason)
     }
     ended = release.endedAt !== undefined
   }
@@ -160,14 +160,16 @@ async function requestsIn({ store }: DemoWorld, state: ReleaseState): Promise<nu
 /** Prints the last verdict on a completed stage. */
 async function printVerdict(
   { narrator, store }: DemoWorld,
-  id: string,
-  { stage, stageIndex }: ReleaseState,
+  { id, stage, stageIndex }: ReleaseState,
+  /** Counts the failures of the stage alone. */
+  failure: string | undefined,
 ): Promise<void> {
   const decisions = await listDecisions(store, id)
   const last = decisions.find((each) => each.stage === stage && each.stageIndex === stageIndex)
   if (last === undefined) return
   const [reason] = last.verdict.reasons
-  const text = `${last.verdict.kind}${reason === undefined ? '' : `: ${reason.message}`}`
+  const why = last.verdict.kind === 'fail' ? (failure ?? reason?.message) : reason?.message
+  const text = `${last.verdict.kind}${why === undefined ? '' : `: ${why}`}`
   if (last.verdict.kind === 'fail') narrator.wrong(text)
   else narrator.print(narrator.faint(`  ${text}`))
 }

@@ -2,7 +2,7 @@
 import sql from 'sql-template-tag'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { markKnownGood, moveChampion } from '../../../store/registry/champions.ts'
-import { upsertAlert } from '../../../store/monitoring/alerts.ts'
+import { resolveAlert, upsertAlert } from '../../../store/monitoring/alerts.ts'
 import { appendAudit, hashOf, listAudit } from '../../../store/audit/audit-log.ts'
 import { listOverviewRows } from '../../../store/dashboard/overview.ts'
 import { recordUnheldDrill } from '../../../store/release/drills.ts'
@@ -160,6 +160,20 @@ describe('the overview', () => {
     expect(text).toMatch(/since.*· by anna/s)
     expect(text).toContain('tenure retrain other')
     expect(text).toMatch(/<desc id="lanes-1240-desc">late-trains: [^<]*drift/)
+  })
+  it('lists the worst alert first, with a link to its release', async () => {
+    await upsertAlert(servers.store, {
+      dedupeKey: 'of a release',
+      model,
+      severity: 'info',
+      kind: 'approval_needed',
+      message: 'Approve it?',
+      evidence: { release: 'rel_01a2' },
+    })
+    const alerts = /id="alerts".*?<\/section>/s.exec((await get('/')).text)![0]
+    expect(alerts).toMatch(/critical.*warning.*Approve it\?.*href="\/releases\/rel_01a2">View release/s)
+    expect((await get('/alerts')).text).toMatch(/Approve it\?.*href="\/releases\/rel_01a2">View release/s)
+    await resolveAlert(servers.store, 'of a release')
   })
   it('has the primary metric of the evaluation for a champion without outcomes', async () => {
     const rows = await listOverviewRows(servers.store, { limit: 10 })

@@ -167,13 +167,17 @@ export const modelPage = definePage({
         {data.definition.about !== undefined && <p class="lead">{data.definition.about}</p>}
         <div class="grid">
           <Now {...data} path={path} />
-          <LiveAtForm path={path} at={at} live={data.live} first={data.first} model={data.name} />
+          {(at !== undefined || data.changes.length > 0) && (
+            <LiveAtForm path={path} at={at} live={data.live} first={data.first} model={data.name} />
+          )}
         </div>
         <section class="card">
           <h2>Versions</h2>
-          <p class="small">
-            <a href={listHref('/versions', { model: data.name })}>Search versions of {data.name}</a>
-          </p>
+          {data.versions.length > 0 && (
+            <p class="small">
+              <a href={listHref('/versions', { model: data.name })}>Search versions of {data.name}</a>
+            </p>
+          )}
           <VersionTable
             versions={data.versions}
             primary={data.definition.evaluation?.policy?.primary}

@@ -4,7 +4,7 @@ import type { Alert } from '../../../../store/monitoring/alerts.ts'
 import type { PageElement } from '../../page.ts'
 import { TokenField } from '../../components/csrf-field.tsx'
 import { Age, Badge, Time } from '../../components/elements.tsx'
-import { ModelLink } from '../../components/links.tsx'
+import { ModelLink, ReleaseLink } from '../../components/links.tsx'
 import { sentenceCase, severityTones } from '../../labels.ts'
 
 export const SeverityBadge = ({ severity }: Pick<Alert, 'severity'>): PageElement => (
@@ -20,6 +20,12 @@ export const RunbookLink = ({
   text?: string
 }): PageElement =>
   isAlertKind(kind) ? <a href={`/runbooks/${runbookPage(kind).replace(/\.md$/, '')}`}>{text}</a> : <>{text}</>
+
+/** The release that an alert is about; the rollback of a model without one has none. */
+export const releaseOf = ({ evidence }: Pick<Alert, 'evidence'>): string | undefined => {
+  const release = evidence?.['release']
+  return typeof release === 'string' && release.startsWith('rel_') ? release : undefined
+}
 
 interface AlertParts {
   alert: Alert
@@ -49,6 +55,7 @@ export const AlertCard = ({ alert, nowMs, token }: AlertParts): PageElement => {
             Acknowledged by {acknowledgedBy} at <Time at={acknowledgedAt} />
           </>
         )}
+        {releaseOf(alert) !== undefined && [' · ', <ReleaseLink id={releaseOf(alert)} />]}
         {isAlertKind(kind) && [' · ', <RunbookLink kind={kind} text="Runbook" />]}
       </p>
       {token !== undefined && <AlertForm alert={alert} token={token} />}

@@ -5,8 +5,9 @@ import type { Release } from '../../../../store/release/releases.ts'
 import type { QueuedRelease } from '../../../../store/release/release-queue.ts'
 import type { PageElement } from '../../page.ts'
 import { Age, Badge, DataTable } from '../../components/elements.tsx'
-import { SeverityBadge } from '../operations/alert-card.tsx'
-import { needsCommand, readable, stageText, stageTone } from '../../labels.ts'
+import { ReleaseLink } from '../../components/links.tsx'
+import { releaseOf, SeverityBadge } from '../operations/alert-card.tsx'
+import { needsCommand, readable, severityTones, stageText, stageTone } from '../../labels.ts'
 
 const maxAlerts = 20
 
@@ -41,12 +42,16 @@ export const NeedsAttention = ({
   )
 }
 
-/** The newest open alerts. */
+const severities = Object.keys(severityTones)
+
+/** The open alerts, the worst first, then the newest. */
 export const OpenAlerts = ({ alerts, nowMs }: { alerts: Alert[]; nowMs: number }): PageElement => (
   <section class="card" id="alerts">
     <DataTable
       caption="Open alerts"
-      rows={alerts.slice(0, maxAlerts)}
+      rows={alerts
+        .toSorted((one, other) => severities.indexOf(one.severity) - severities.indexOf(other.severity))
+        .slice(0, maxAlerts)}
       empty={
         <>
           No open alerts. Rehearse one: <code>tenure drills run &lt;model&gt; --kind nan</code>
@@ -56,7 +61,15 @@ export const OpenAlerts = ({ alerts, nowMs }: { alerts: Alert[]; nowMs: number }
         { head: 'Open for', cell: ({ raisedAt }) => <Age at={raisedAt} nowMs={nowMs} /> },
         { head: 'Severity', cell: ({ severity }) => <SeverityBadge severity={severity} /> },
         { head: 'Model', cell: ({ model }) => <span class="nowrap">{model ?? '—'}</span> },
-        { head: 'Alert', cell: ({ message }) => <span class="wrap">{message}</span> },
+        {
+          head: 'Alert',
+          cell: (alert) => (
+            <span class="wrap">
+              {alert.message}
+              {releaseOf(alert) !== undefined && [' ', <ReleaseLink id={releaseOf(alert)} />]}
+            </span>
+          ),
+        },
         {
           head: 'Assignee',
           cell: ({ acknowledgedBy }) => acknowledgedBy ?? <span class="quiet">Unassigned</span>,

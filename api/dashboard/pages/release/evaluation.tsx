@@ -52,8 +52,10 @@ const metricVerdicts: Readonly<Record<GateMetricRow['verdict'], string>> = {
 }
 
 /** The chart beside the table; absent for a first version, which has no champion to compare with. */
-export async function drawGates({ metrics }: GateReport): Promise<ChartSizes | undefined> {
-  const rows = metrics.filter(({ low }) => low !== null).map(intervalOf)
+export async function drawGates({ metrics, policy }: GateReport): Promise<ChartSizes | undefined> {
+  const rows = metrics
+    .filter(({ low }) => low !== null)
+    .map((row) => intervalOf({ ...row, verdict: decides(row, policy) ? row.verdict : 'reported' }))
   if (rows.length === 0) return undefined
   const frame = { id: 'gates', title: 'Gain of the challenger over the champion', wide: 460 }
   return drawChartSizes(frame, rows, intervalsSvg)
@@ -125,6 +127,9 @@ export const Gates = ({
 }
 
 /** A metric that is neither primary nor a guardrail decides nothing, so its verdict has no colour. */
+const decides = (row: GateMetricRow, policy: GateReport['policy']): boolean =>
+  row.metric === policy.primary || isGuard(row, policy) || row.floorMet === false
+
 const MetricVerdict = ({
   row,
   policy,
@@ -133,8 +138,7 @@ const MetricVerdict = ({
   policy: GateReport['policy']
 }): PageElement => {
   const { verdict } = row
-  const decides = row.metric === policy.primary || isGuard(row, policy) || row.floorMet === false
-  if (decides || verdict === 'error')
+  if (decides(row, policy) || verdict === 'error')
     return <Badge tone={metricTones[verdict]}>{metricVerdicts[verdict]}</Badge>
   return (
     <>

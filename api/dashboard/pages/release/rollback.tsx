@@ -33,10 +33,11 @@ export function rollbackSteps(
   if (failing !== undefined)
     steps.push({
       atMs: Date.parse(failing.at),
-      what: `verdict ${failing.kind}: ${failing.reasons.map(({ message }) => message).join('; ')}`,
+      what: `verdict ${failing.kind}: ${withoutEvidence(release.reason ?? failing.reasons.map(({ message }) => message).join('; '))}`,
     })
   if (result !== undefined) {
-    steps.push({ atMs: result.orderedMs, what: `rollback ordered: ${release.reason ?? state.reason ?? ''}` })
+    const why = failing === undefined ? `: ${release.reason ?? state.reason ?? ''}` : ''
+    steps.push({ atMs: result.orderedMs, what: `rollback ordered${why}` })
     const champion = result.champion === undefined ? 'no champion' : `${result.champion} serves all traffic`
     steps.push({ atMs: result.acknowledgedMs, what: `every replica has dropped the candidate; ${champion}` })
   }
@@ -69,6 +70,9 @@ export function exposedCounts(way: readonly StageRow[]): { requests: number; bad
   }
 }
 
+/** The requests that a reason counts; those of earlier builds pool the copies of the shadow. */
+const countedIn = (reason = ''): number => Number(/ of (\d+) canary requests/.exec(reason)?.[1] ?? 0)
+
 const second = (ms: number): string => new Date(ms).toISOString().slice(0, 23).replace('T', ' ')
 
 export const RollbackSection = ({
@@ -92,7 +96,7 @@ export const RollbackSection = ({
         Callers received {countText(requests)} responses of the candidate; {countText(bad)} failed
         {requests > 0 && ` (${percentOf(bad / requests)})`}.
         {copies > 0 &&
-          bad > 0 &&
+          countedIn(release.reason) > requests &&
           ` The verdict in the timeline also counts ${countText(copies)} copies of the shadow, which no caller received.`}
       </p>
       <p class="actions">

@@ -11,7 +11,7 @@ import { BehaviourTests } from '../../components/behaviour-tests.tsx'
 import { ChartFigure, drawChartSizes, type ChartSizes } from '../../components/chart.tsx'
 import { Facts, Live, Time, type Fact } from '../../components/elements.tsx'
 import { Crumbs } from '../../components/links.tsx'
-import { plain } from '../../labels.ts'
+import { plain, withoutIds } from '../../labels.ts'
 import { drawGates, Gates, refusalText, Slices } from '../release/evaluation.tsx'
 import { CancelForm } from './cancel.tsx'
 import { RetrainingOutcome } from './retrainings.tsx'
@@ -47,7 +47,7 @@ export const retrainingPage = definePage({
             <RetrainingOutcome {...retraining} />{' '}
             {isRefused
               ? `Not released: ${refusalText(report)}`
-              : (retraining.message ?? (retraining.endedAt === undefined ? stageOf(training) : ''))}
+              : withoutIds(retraining.message ?? (retraining.endedAt === undefined ? stageOf(training) : ''))}
           </p>
           {isRefused && report.reasons.length > 1 && (
             <details>

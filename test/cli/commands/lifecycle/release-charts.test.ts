@@ -58,7 +58,7 @@ const evaluation: EvaluationAnswer = {
 
 describe('the charts of a release', () => {
   it('are computed from the API response', () => {
-    expect(intervalsOf(evaluation)).toMatchObject([{ label: 'auc', limit: -0.01 }])
+    expect(intervalsOf(evaluation)).toMatchObject([{ label: 'AUC', limit: -0.01 }])
     const { stages, harm, harmBudget } = timelineOf(release, nowMs)
     expect(stages.map(({ verdict }) => verdict)).toEqual(['pass', 'pass', 'pass', 'fail'])
     expect(stages.at(-1)).toMatchObject({
@@ -77,7 +77,7 @@ describe('the charts of a release', () => {
     const charts = chartsText(release, evaluation, { width: 90, nowMs })
     expect(charts.map(({ title }) => title)).toHaveLength(3)
     expect(charts.map(({ text }) => text).join('\n')).toMatch(
-      /auc.*●[\s\S]*excess failures: 12 of[\s\S]*67 %/,
+      /AUC.*●[\s\S]*excess failures: 12 of[\s\S]*67 %/,
     )
     const unborn = { ...release, state: { ...state, routings: [] }, decisions: [] }
     expect(chartsText(unborn, { ...evaluation, report: {} }, { width: 90, nowMs })).toEqual([])

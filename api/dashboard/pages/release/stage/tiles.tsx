@@ -62,8 +62,9 @@ export const RunningStage = ({
       )}
       {tiles.some(({ ratio }) => ratio !== undefined) && (
         <p class="hint">
-          Line: the candidate’s rate as a multiple of the control’s. <Term word="Band" />: the multiples not
-          refuted yet, valid at every look. Wholly above the red line, the release rolls back
+          Line: the candidate’s rate as a multiple of the control’s, with the stages before the dotted line.{' '}
+          <Term word="Band" />: the multiples not refuted yet, valid at every look. Wholly above the red line,
+          the release rolls back
           {tiles.some(({ ratio }) => ratio?.proof !== undefined) &&
             '; wholly below the green line, it is proven to be no worse'}
           .
