@@ -120,7 +120,7 @@ function evidenceLines({ paint }: Terminal, release: WatchedRelease): string[] {
       : []
   return [...newest.values(), ...harm].map(({ name, side, share: part }) => {
     const bar = barOf(part, barWidth)
-    const of = side === 'for' ? 'of the evidence that the stage needs' : 'of the evidence that rolls back'
+    const of = side === 'for' ? 'of what the stage needs' : 'of the evidence that rolls back'
     return `  ${name.padEnd(18)} ${paint(side === 'for' ? 'green' : 'yellow', bar)} ${percentText(part)} ${of}`
   })
 }
