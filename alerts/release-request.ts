@@ -108,7 +108,8 @@ export function promotionNotice(
 ): { headline: string; message: string } {
   const { version, baseline, stage, policy, enteredMs, reason, approvals } = state
   const place = baseline === undefined ? 'first champion' : `replaces ${baseline}`
-  const names = approvals.map(({ by }) => by)
+  // An approver who also continues an inconclusive stage approves twice.
+  const names = [...new Set(approvals.map(({ by }) => by))]
   const by = names.length === 0 ? [] : [`approved by ${names.join(' and ')}`]
   const gain = gainOf(state, { report }).whole
   if (stage === 'ended')

@@ -120,4 +120,6 @@ it('a promotion is told with what it replaces, its gain, its approvers and the e
   expect(promotionNotice(ended, { report }).message).toMatch(
     /^m_v1\.1\.0 is promoted \(replaces m_v1\.0\.0\): passed all stages; AUC/,
   )
+  const twice = { ...ended, approvals: [...ended.approvals, ...ended.approvals] }
+  expect(promotionNotice(twice, { report }).message).toMatch(/approved by ada\.$/)
 })

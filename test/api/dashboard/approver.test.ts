@@ -74,8 +74,11 @@ it('every page fits each screen, reads well in light and dark, is small, and wor
     issues.push(...found.map((issue) => `${path}: ${issue}`))
     expect(await hasRunMarkup(page), path).toBe(false)
     if ((await page.locator('[hx-get]').count()) === 0) continue
-    // As htmx tells that the server did not answer.
-    await page.evaluate(`document.dispatchEvent(new Event('htmx:error'))`)
+    // As htmx tells that the server did not answer; an answer that comes meanwhile would end it.
+    await page.evaluate(`(() => {
+      window.addEventListener('htmx:after:swap', (event) => event.stopImmediatePropagation(), true)
+      document.dispatchEvent(new Event('htmx:error'))
+    })()`)
     await page.getByText('Connection lost').waitFor()
     issues.push(...(await issuesOfLooks(page, '#connection')).map((issue) => `${path}, stale: ${issue}`))
   }
@@ -404,7 +407,7 @@ describe('an approver', () => {
 /** A policy whose first stage has too little traffic at its deadline, so that an approver decides. */
 const asking = {
   ...fixturePolicy,
-  stages: [{ ...fixturePolicy.stages[0]!, minRequests: 1_000_000, deadlineMs: 2_000 }],
+  stages: [{ ...fixturePolicy.stages[0]!, minRequests: 1_000_000, deadlineMs: 6_000 }],
 }
 
 /** A policy whose first stage never ends by itself. */

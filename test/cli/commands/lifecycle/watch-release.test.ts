@@ -111,9 +111,7 @@ describe('tenure releases watch', () => {
     const text = stripVTControlCharacters(out)
     expect(text).toContain('m_v1.1.0 against m_v1.0.0')
     expect(text).toContain('✓ canary 1 % ─ ● canary 25 % ─ ○ 100 %')
-    expect(text).toContain(
-      'requests           ████████░░░░░░░░░░░░ 40 % of the evidence that the stage needs',
-    )
+    expect(text).toContain('requests           ████████░░░░░░░░░░░░ 40 % of what the stage needs')
     expect(text).toContain('errors             █████░░░░░░░░░░░░░░░ 25 % of the evidence that rolls back')
     expect(text).toContain('failure budget     ██░░░░░░░░░░░░░░░░░░ 10 % of the evidence that rolls back')
     expect(text).toContain('tenure pause rel_1 · tenure rollback rel_1')

@@ -64,7 +64,9 @@ function trackSteps(
             name: 'Approval',
             status: before('awaiting_approval'),
             detail:
-              approvals.length > 0 ? `by ${approvals.map(({ by }) => by).join(', ')}` : `${needed} needed`,
+              approvals.length > 0
+                ? `by ${[...new Set(approvals.map(({ by }) => by))].join(', ')}`
+                : `${needed} needed`,
           },
         ]),
     ...way.map((row) => ({ name: row.name, status: row.status, detail: detailOf(row) })),
