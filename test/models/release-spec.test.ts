@@ -245,6 +245,25 @@ describe('a release specification', () => {
     canary({ stages: [percent(5)], external: { refused: promql('prometheus', query, options as never) } })
   it.each<[string, ReleaseSpec, string]>([
     ['without max', asked('$version', {}), 'limits.external.refused.max is above min, not undefined'],
+    ['below zero', asked('$arm', { max: 1, min: -1 }), 'refused.min is 0 or more, not -1'],
+    [
+      'beyond the fifth',
+      canary({
+        stages: [percent(5)],
+        external: Object.fromEntries(
+          ['a', 'b', 'c', 'd', 'e', 'f'].map((name) => [name, promql('prometheus', '$arm', { max: 1 })]),
+        ),
+      }),
+      'has 1 to 5 metrics, not 6',
+    ],
+    [
+      'with a name of other letters',
+      canary({
+        stages: [percent(5)],
+        external: { 'Refused-ones': promql('prometheus', '$arm', { max: 1 }) },
+      }),
+      'Refused-ones is no name of a metric',
+    ],
     ['that is the same for both arms', asked('up', { max: 1 }), 'names neither $version nor $arm'],
     ['without a query', asked(' ', { max: 1, limit: 0.5 }), 'refused.query is a text of 1 to 4000'],
     [

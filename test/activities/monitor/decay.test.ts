@@ -6,6 +6,7 @@ import type { Deps } from '../../../activities/deps.ts'
 import { returnIfDecayed, type DecayResult } from '../../../activities/monitor/decay.ts'
 import { defaultMonitorPolicy } from '../../../domain/monitoring/policy.ts'
 import type { Manifest } from '../../../domain/model/manifest.ts'
+import { openingState } from '../../../domain/release/state.ts'
 import { numberProfile } from '../../../domain/model/reference-profile.ts'
 import { seededRandom } from '../../../domain/statistics/random.ts'
 import { openArtifacts } from '../../../store/artifacts.ts'
@@ -15,12 +16,13 @@ import { insertMonitorWindow } from '../../../store/monitoring/monitor-windows.t
 import { openStore } from '../../../store/postgres.ts'
 import { findChampion, moveChampion } from '../../../store/registry/champions.ts'
 import { writeKillSwitch } from '../../../store/serving/kill-switches.ts'
+import { insertRelease } from '../../../store/release/releases.ts'
 import { writeTicks } from '../../../store/release/tick-counters.ts'
 import { writeFeatureCounts } from '../../../store/serving/feature-counts.ts'
 import { findRouting } from '../../../store/serving/routing.ts'
 import { readConfig } from '../../../temporal.config.ts'
 import { insertModel, putNetwork } from '../../support/release/candidates.ts'
-import { releasePolicy } from '../../support/release/releases.ts'
+import { firstFacts, releasePolicy } from '../../support/release/releases.ts'
 import { seatChampion } from '../../support/serving/seed-champion.ts'
 import { migratedDatabase, uniqueName } from '../../support/servers/servers.ts'
 
@@ -167,6 +169,24 @@ describe('a champion whose responses fail', () => {
       reasons: [expect.any(String), `${model} has no earlier proven version`],
     })
     expect(await serves()).toBe(before)
+  })
+
+  it('gives way although a person has rolled the model back just before', async () => {
+    const move = { model, actor: 'anna', reason: 'by hand' } as const
+    await moveChampion(deps.store, { ...move, from: champion, to: before, cause: 'rollback' })
+    await moveChampion(deps.store, { ...move, from: before, to: champion, cause: 'promotion' })
+    expect(await look({ bad: 100 })).toMatchObject({ level: 'returned', to: before })
+  })
+
+  it('stays while its own release is open, which decides by itself', async () => {
+    const id = `rel_${uniqueName('r')}` as const
+    const state = openingState({ ...firstFacts, id, model, version: champion, baseline: before }, 0)
+    await insertRelease(deps.store, { state, workflowId: 'w', runId: 'r' })
+    expect(await look({ bad: 100 })).toMatchObject({
+      level: 'kept',
+      reasons: [expect.any(String), 'its release is still open, and decides by itself'],
+    })
+    expect(await serves()).toBe(champion)
   })
 
   it('stays while a kill switch decides what serves', async () => {

@@ -49,6 +49,30 @@ describe('a disagreement', () => {
     expect(disagreementReason(report({ slices: [] }))).toBeNull()
   })
 
+  it('of all requests takes half the α, and of slices the other half, shared by them', () => {
+    const apart = [60, 40]
+    const slices = ['a', 'b', 'c', 'd'].map((name) => ({ name, distances: name === 'c' ? apart : [90, 0] }))
+    const given = evidence({ all: { name: 'all requests', distances: apart }, slices })
+    const { logE } = reportDisagreement(given, defaultDisagreement, 0.002).all
+    const above = (alpha: number) => {
+      const { all, slices } = reportDisagreement(given, defaultDisagreement, alpha)
+      return { all: all.above, slices: slices.filter((each) => each.above).map(({ name }) => name) }
+    }
+    const alphaOfAll = 2 * Math.exp(-logE)
+    expect(above(alphaOfAll * 0.99)).toEqual({ all: false, slices: [] })
+    expect(above(alphaOfAll * 1.01)).toEqual({ all: true, slices: [] })
+    expect(above(alphaOfAll * 4 * 0.99)).toEqual({ all: true, slices: [] })
+    expect(above(alphaOfAll * 4 * 1.01)).toEqual({ all: true, slices: ['c'] })
+  })
+
+  it('has a direction between two decisions only', () => {
+    const one = { from: 'a', to: 'b', count: 45 }
+    expect(report({ changes: [one] }).directionLogE).toBeGreaterThan(10)
+    expect(report({ changes: [one, { from: 'b', to: 'c', count: 1 }] }).directionLogE).toBeNull()
+    const back = { from: 'b', to: 'a', count: 1 }
+    expect(report({ changes: [one, back, { from: 'b', to: 'c', count: 1 }] }).directionLogE).toBeNull()
+  })
+
   it('has no interval without a pair', () => {
     const none = report({ all: { name: 'all requests', distances: [0, 0] }, slices: [], changes: [] })
     expect(none.all).toMatchObject({ pairs: 0, mean: null, low: 0, high: 1 })

@@ -100,6 +100,29 @@ describe('the shares of the answers', () => {
     expect(after['scoreShiftThreshold']! - before['scoreShiftThreshold']!).toBeCloseTo(Math.log(3), 10)
   })
 
+  it('count from the tick at which the evidence reaches the threshold of half the α at the first share', () => {
+    const shift = scoreShift(defaultScoreShift, 0.004)
+    for (let i = 0; i < 300 && shift.question(undefined) === null; i++) shift.add(tick(i, [7, 3], [72, 18]))
+    const { logE, threshold } = shift.question(undefined)!.values
+    expect(threshold).toBeCloseTo(Math.log(2 / 0.004) + Math.log(2), 10)
+    expect(Number(logE)).toBeGreaterThanOrEqual(Number(threshold))
+  })
+
+  it('say nothing in ticks in which one arm has no answers, or none are counted', () => {
+    const [all, none] = [scoreShift(defaultScoreShift, 0.004), scoreShift(defaultScoreShift, 0.004)]
+    const alone = tick(0, [0, 50], [0, 0])
+    for (let i = 0; i < 300; i++) {
+      all.add({ ...alone, startMs: i })
+      all.add(tick(i, [8, 2], [72, 18]))
+      none.add({ ...alone, control: { ...alone.control, answers: undefined } })
+      none.add({ ...alone, canary: { ...alone.canary, answers: undefined } })
+    }
+    const told: Record<string, number | null> = {}
+    all.describe(told)
+    expect(told['scoreShiftLogE']).toBeLessThan(0)
+    expect([all.question(undefined), none.question(undefined)]).toEqual([null, null])
+  })
+
   it('leave out a tick in which the share changed, and ticks that count other bins in one arm', () => {
     const ticks = [
       ...many(50, [8, 2], [72, 18]),

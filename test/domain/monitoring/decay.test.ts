@@ -63,6 +63,13 @@ describe('failing responses of a champion', () => {
     expect(other.state).toEqual(last({ version: 'm_v2.0.0' }))
   })
 
+  it('are proven as fast after a year without them as in the first window', () => {
+    let state: DecayState | undefined
+    for (let window = 0; window < 8_766; window++) ({ state } = judgeDecay(facts({ bad: 0 }), state, limits))
+    expect(Math.min(...state!.errors)).toBeGreaterThanOrEqual(0)
+    expect(judgeDecay(facts({ bad: 80 }), state, limits).finding).toMatchObject({ matter: 'errors' })
+  })
+
   it('raise a false alarm at most once in ten years at a rate on the limit', () => {
     const uniform = seededRandom(5)
     const [runs, windows] = [150, 1_000]
@@ -136,5 +143,12 @@ describe('lost quality of a champion', () => {
     const report = judgeReturn(differences, 'm_v1')
     expect(report.isBetter).toBe(isBetter)
     expect(report.message).toMatch(message)
+  })
+
+  it('the version before is better from evidence of 10,000 to 1 on', () => {
+    const reports = Array.from({ length: 60 }, (_, n) => judgeReturn([n, 0, 3 * n], 'm_v1'))
+    const first = reports.findIndex(({ isBetter }) => isBetter)
+    expect(reports[first]!.logE).toBeGreaterThanOrEqual(Math.log(10_000))
+    expect(reports[first - 1]!.logE).toBeLessThan(Math.log(10_000))
   })
 })

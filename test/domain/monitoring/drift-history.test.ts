@@ -190,6 +190,17 @@ describe('a backtest', () => {
     })
   })
 
+  it('counts windows in alarm one after the other as one alert, since the first of them', () => {
+    const hours = Array.from({ length: 72 }, (_, at) =>
+      hour(at, (at >= 20 && at < 30) || (at >= 50 && at < 60) ? { x: 0.2 } : {}),
+    )
+    const tested = backtestDrift({ profile, hours, everyMs: hourMs, lengthMs: 2 * hourMs })
+    const subject = tested.subjects.find(({ name }) => name === 'x')!
+    expect(tested.alerts).toBe(2)
+    expect(subject.alarms).toBeGreaterThan(10)
+    expect(subject.alarmedMs).toHaveLength(2)
+  })
+
   it('leaves out hours without requests, and has no rate without enough rows', () => {
     const hours = [{ hourMs: 0, counts: { features: { x: x.counts.map(() => 1) } } }]
     const tested = backtestDrift({ profile, hours, everyMs: hourMs, lengthMs: hourMs })

@@ -219,13 +219,13 @@ describe('the reader', () => {
   }
   const startMs = Math.floor(Date.now() / everyMs) * everyMs - 10 * everyMs
 
-  async function inCanary(): Promise<ReleaseState> {
+  async function inCanary(change: Partial<ExternalMetric> = {}): Promise<ReleaseState> {
     const model = uniqueName('model')
     const { policy } = releaseFacts
     const limits = {
       ...policy.limits,
       alpha: alphaFor({ business: false, external: true }),
-      external: { complaints },
+      external: { complaints: { ...complaints, ...change } },
     }
     const registry = await insertModel(store, { model, policy, artifactRoot: folder })
     const [baseline, version] = [await registry.register(), await registry.register()]
@@ -251,10 +251,15 @@ describe('the reader', () => {
       })),
     )
 
-  async function seen(read: ExternalReader, state: ReleaseState, windows: number): Promise<ExternalFigures> {
+  async function seen(
+    read: ExternalReader,
+    state: ReleaseState,
+    windows: number,
+    ticks = counted(state),
+  ): Promise<ExternalFigures> {
     let found: ExternalFigures | undefined
     await until(
-      async () => (found = (await read(counted(state)))['complaints'])?.windows === windows,
+      async () => (found = (await read(ticks))['complaints'])?.windows === windows,
       'the windows have a value',
     )
     return found!
@@ -278,6 +283,27 @@ describe('the reader', () => {
     const other = externalReader({ store, config, log }, state)!
     expect(await other(counted(state))).toEqual({ complaints: evidence })
     expect(asked).toHaveLength(8)
+  })
+
+  it('asks when a window is complete at the source, and both arms had enough requests beside targeted callers', async () => {
+    writeFileSync(file, JSON.stringify(sources()))
+    answer = () => vector('0.5')
+    const late = await inCanary({ delayMs: 3_600_000 })
+    const readLate = externalReader({ store, config, log }, late)!
+    await readLate(counted(late))
+    const state = await inCanary()
+    const ticks = counted(state).map((tick): CountedTick => {
+      const window = (tick.tickMs - startMs) / everyMs
+      if (window === 0 && tick.version === state.baseline) return { ...tick, requests: 4 }
+      return window === 1 && tick.version === state.version ? { ...tick, arm: 'targeted' } : tick
+    })
+    const read = externalReader({ store, config, log }, state)!
+    await seen(read, state, 2, ticks)
+    expect((await listReadings(store, state.id)).map(({ fromMs }) => (fromMs - startMs) / everyMs)).toEqual([
+      3, 4,
+    ])
+    expect((await readLate(counted(late)))['complaints']).toMatchObject({ windows: 0, failed: 0, unread: 0 })
+    expect(await listReadings(store, late.id)).toEqual([])
   })
 
   it('stores an outage as a window without a value, and asks the source again in the next', async () => {

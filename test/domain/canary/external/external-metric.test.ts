@@ -47,6 +47,16 @@ describe('an external metric', () => {
     expect(figures).toMatchObject({ windows: 11, failed: 0, unread: 0 })
   })
 
+  it('shares the α with the other metrics of its policy', () => {
+    const statistics: Record<string, number | null> = {}
+    const metrics = { complaints: metric, waits: metric }
+    const figures = read(metric, { canary: 0.5, control: 0.1 })
+    judgeExternal({ complaints: figures }, metrics, 0.001, statistics)
+    expect(statistics['externalThreshold']).toBeCloseTo(Math.log(2 / 0.001), 12)
+    const [row] = externalRows({ complaints: figures }, metrics, 0.001)
+    expect(row!.threshold).toBeCloseTo(Math.log(2 / 0.001), 12)
+  })
+
   it.each<[string, Partial<ExternalMetric>, number, number | null, number]>([
     ['against the control', {}, 0.6, 0.5, 0.1],
     ['within the tolerance', { tolerance: 0.2 }, 0.6, 0.5, 0],
