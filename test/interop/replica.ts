@@ -1,5 +1,6 @@
 /** A whole replica with two models, for clients that run in processes of their own. */
 import { pino } from 'pino'
+import sql from 'sql-template-tag'
 import { startServer } from '../../api/server.ts'
 import { readConfig } from '../../temporal.config.ts'
 import { loadModel } from '../../models/index.ts'
@@ -35,6 +36,13 @@ export async function startInteropReplica(environment: Record<string, string> = 
     iris,
     { ...iris, name, definition: { ...definition, name, features, label } },
   ])
+  // What the registry reads of a version, as registrations write it.
+  for (const [name, { features, output }] of Object.entries({
+    [version]: irisSpec(),
+    [flightVersion]: flight,
+  }))
+    await fixture.store.query(sql`
+      update versions set manifest = ${JSON.stringify({ features, output })}::jsonb where version = ${name}`)
   await seatChampion(fixture.store, 'iris', version)
   await seatChampion(fixture.store, 'flight', flightVersion)
   const config = readConfig({

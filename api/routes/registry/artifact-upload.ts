@@ -28,6 +28,10 @@ export const uploadForm = {
   additionalProperties: false,
 }
 
+/** The parts of the form of a bundle, which has its columns and its training in itself. */
+const { columns: _columns, trained_on: _trainedOn, ...ofBundle } = uploadForm.properties
+export const bundleForm = { ...uploadForm, properties: ofBundle }
+
 /** What is said about an artifact: in the query, or in the form. */
 export const uploadNotes = (nowMs: () => number) =>
   z.strictObject({

@@ -20,7 +20,7 @@ import { checkArtifact, uploadLimits } from '../../services/registry/check-artif
 import { importBundle } from '../../services/registry/import-bundle.ts'
 import { startRetraining } from '../../services/start-retraining.ts'
 import { isDeferred, respondToStart } from '../command-response.ts'
-import { readUpload, uploadNotes, uploadForm, uploadTypes } from './artifact-upload.ts'
+import { readUpload, uploadNotes, bundleForm, uploadForm, uploadTypes } from './artifact-upload.ts'
 
 const versionText = z
   .string()
@@ -98,6 +98,7 @@ export const versionRoutes = (deps: ApiDeps): RouteDefinition[] => [
     },
     answerSchema: importedAnswer,
     rawBytes: uploadLimits.artifactBytes + 65_536,
+    rawSchema: bundleForm,
     contentTypes: uploadTypes,
     query: uploadNotes(deps.serving.wall),
     async handle(request) {
