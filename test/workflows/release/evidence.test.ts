@@ -145,7 +145,7 @@ describe('too little evidence', () => {
     fixtureModel.traffic.invalid.set(version, 0.6)
     expect(await again.result()).toMatchObject({
       outcome: 'rolled_back',
-      reason: expect.stringContaining('failed') as string,
+      reason: expect.stringContaining('canary requests invalid') as string,
     })
   })
 })
