@@ -70,9 +70,12 @@ const run = (
 /** Runs a training and kills its process when it reports this epoch. */
 async function interrupt(trainingId: string, epoch: number): Promise<unknown> {
   const environment = activity()
+  let isKilled = false
   environment.on('heartbeat', (beat: { epoch?: number } | undefined) => {
     const pid = pids.at(-1)
-    if (beat?.epoch === epoch && pid !== undefined) process.kill(pid, 'SIGKILL')
+    // The last progress is reported again with each heartbeat.
+    if (isKilled || beat?.epoch !== epoch || pid === undefined) return
+    isKilled = process.kill(pid, 'SIGKILL')
   })
   return run(trainingId, environment).then(
     () => undefined,
