@@ -45,10 +45,10 @@ function encrypt({ id, secret }: PayloadKey, payload: Payload): Payload {
   return { metadata: { encoding, 'encryption-cipher': cipher, 'encryption-key-id': keyId }, data }
 }
 
-/** Of the key that encrypted it; undefined for a payload in clear. */
+/** Of the key that encrypted it; undefined for a payload in clear, and for one that says it is encrypted and names no key. */
 export function keyIdOf({ metadata }: Payload): string | undefined {
   if (!metadata?.['encoding'] || !encoding.equals(metadata['encoding'])) return undefined
-  return Buffer.from(metadata['encryption-key-id'] ?? []).toString()
+  return Buffer.from(metadata['encryption-key-id'] ?? []).toString() || undefined
 }
 
 /** What cannot be decrypted stays as it is: the converter finds no such encoding and refuses it as it does any other. */

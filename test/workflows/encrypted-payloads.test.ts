@@ -10,7 +10,7 @@ import { afterAll, beforeAll, expect, it } from 'vitest'
 import { checkTemporal } from '../../cli/doctor/temporal.ts'
 import { withTemporal } from '../../cli/sync/sync-models.ts'
 import { startTemporal, type RunningTemporal } from '../../cli/embedded/temporal.ts'
-import { createPayloadCodec, dataConverterOf } from '../../temporal/payload-codec.ts'
+import { createPayloadCodec, dataConverterOf, keyIdOf } from '../../temporal/payload-codec.ts'
 import { createTemporalClient } from '../../api/temporal/client.ts'
 import { environmentWith, launcher, readConfig, searchAttributes } from '../../temporal.config.ts'
 import { startCore, type Core } from '../support/release/core.ts'
@@ -200,6 +200,9 @@ it('a changed payload, a foreign key and one that is too short stay as they are'
   expect(await decoded(relabelled)).toBe(relabelled)
   const short = { ...sealed!, data: Buffer.alloc(5) }
   expect(await decoded(short)).toBe(short)
+  // Started by hand with such an encoding, a workflow must not keep every worker from starting.
+  const unnamed = { ...sealed!, metadata: { ...sealed!.metadata, 'encryption-key-id': Buffer.of() } }
+  expect([keyIdOf(sealed!), keyIdOf(clear), keyIdOf(unnamed)]).toEqual(['second', undefined, undefined])
 })
 
 it('keys that are no keys are refused at the start', () => {
