@@ -9,7 +9,7 @@ import { judgeHoldback, meanLoss } from '../../domain/canary/holdback.ts'
 import { judgeCanary } from '../../domain/canary/judge.ts'
 import { budgetCode } from '../../domain/drill.ts'
 import { percentText, ratioOf } from '../../domain/figures.ts'
-import { canaryEvidenceOf, type Observation } from '../../domain/release/evidence-builder.ts'
+import { canaryEvidenceOf, canaryTicks, type Observation } from '../../domain/release/evidence-builder.ts'
 import { isBreakGlass, type ReleaseState } from '../../domain/release/state.ts'
 import type { Reason, Verdict, VerdictKind } from '../../domain/verdict.ts'
 import type { Database } from '../../store/postgres.ts'
@@ -48,7 +48,7 @@ function judgementOf(
   }
   return {
     verdict,
-    reason: failuresInStage(verdict, evidence, whoseRequests(state)) ?? reasonOf(verdict),
+    reason: failuresInStage(verdict, state, observation) ?? reasonOf(verdict),
     inputs: {
       stage: evidence.stage,
       staleMs: evidence.staleMs,
@@ -70,17 +70,21 @@ const failureCodes: ReadonlySet<string> = new Set(['error_rate', 'invalid_rate',
 
 /**
  * The failures of this stage, when they decide. The verdict counts the stages before it as well, so that its rate is not what the
- * callers of this stage have met; it is kept with its evidence.
+ * callers of this stage have met; it is kept with its evidence. Counts belong to the stage of their route: a tick may begin before it.
  */
 function failuresInStage(
   { kind, reasons }: Verdict,
-  { ticks, stage }: CanaryEvidence,
-  whose: string,
+  state: ReleaseState,
+  { counted }: Observation,
 ): string | undefined {
   if (kind !== 'fail' || !failureCodes.has(reasons[0]?.code ?? '')) return undefined
+  const since = state.routings.at(-1)?.generation ?? 0
   const seen = { requests: 0, bad: 0, errors: 0, control: 0, controlBad: 0 }
+  const ticks = canaryTicks(
+    state,
+    counted.filter(({ generation }) => generation >= since),
+  )
   for (const tick of ticks) {
-    if (tick.startMs < stage.startedMs) continue
     const served = servedIn(tick)
     seen.requests += served.requests
     seen.bad += served.bad
@@ -90,6 +94,7 @@ function failuresInStage(
   }
   const { requests, bad, errors, control, controlBad } = seen
   if (bad === 0) return undefined
+  const whose = whoseRequests(state)
   const beside = control === 0 ? '' : `, control ${percentText(ratioOf(controlBad, control))}`
   return `${bad} of ${requests} ${whose} requests ${errors === 0 ? 'invalid' : 'failed'} (${percentText(ratioOf(bad, requests))})${beside}`
 }

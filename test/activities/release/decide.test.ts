@@ -121,9 +121,10 @@ it('a new worker, the old worker and the fold agree after every tick, across a c
 })
 
 it('the reason of a rollback counts the failures of its own stage, and the verdict all of them', () => {
-  const row = (tick: number, by: string | undefined, failures: { errors?: number; invalid?: number }) => ({
+  const current = last.routings.length - 1
+  const row = (tick: number, by: string | undefined, generation: number, failures = {}) => ({
     version: by ?? '',
-    generation: last.routings.length - 1,
+    generation,
     tickMs: tick * tickMs,
     lengthMs: tickMs,
     requests: 100,
@@ -133,16 +134,19 @@ it('the reason of a rollback counts the failures of its own stage, and the verdi
     slow99: 0,
     ...failures,
   })
-  const judged = (failures: { errors?: number; invalid?: number }, from = turn) => {
-    const counted = [...Array(turn + 2).keys()].flatMap((tick) => [
-      row(tick, version, tick >= from ? failures : {}),
-      row(tick, baseline, {}),
+  const judged = (failures: { errors?: number; invalid?: number }) => {
+    const counted = [...Array(turn + 1).keys()].flatMap((tick) => [
+      row(tick, version, current - 1),
+      row(tick, baseline, current - 1),
     ])
+    // The route of the stage comes in the middle of a tick, which began before the stage.
+    for (const tick of [turn - 1, turn])
+      counted.push(row(tick, version, current, failures), row(tick, baseline, current))
     return judge(last, { counted, staleMs: 100, watchedMs: 1_000 })
   }
   const { verdict, reason } = judged({ invalid: 30 })
   expect(verdict.kind).toBe('fail')
-  expect(verdict.reasons[0]!.message).toMatch(/of 4[12]00 canary requests/)
+  expect(verdict.reasons[0]!.message).toMatch(/^30 of 4100 canary requests/)
   expect(reason).toBe('60 of 200 canary requests invalid (30 %), control 0 %')
   expect(judged({ errors: 20, invalid: 10 }).reason).toBe(
     '60 of 200 canary requests failed (30 %), control 0 %',
