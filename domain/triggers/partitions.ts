@@ -68,14 +68,15 @@ const placeholder = /\{([A-Za-z_]\w*)\}/g
 const filled = (text: string, values: PartitionValues): string =>
   text.replaceAll(placeholder, (whole, name: string) => values[name] ?? whole)
 
-const textsOf = ({ input, output }: Pick<BatchDefinition, 'input' | 'output'>): string[] => [
+/** Where rows come from and answers go: a path or a query, and the path of a file. */
+export const textsOfBatch = ({ input, output }: Pick<BatchDefinition, 'input' | 'output'>): string[] => [
   input.kind === 'file' ? input.path : input.query,
   ...(output.kind === 'file' ? [output.path] : []),
 ]
 
 /** The names in braces. */
 export const placeholdersOf = (batch: Pick<BatchDefinition, 'input' | 'output'>): string[] => [
-  ...new Set(textsOf(batch).flatMap((text) => [...text.matchAll(placeholder)].map(([, name]) => name!))),
+  ...new Set(textsOfBatch(batch).flatMap((text) => [...text.matchAll(placeholder)].map(([, name]) => name!))),
 ]
 
 /** The batch of one day, or of one firing. */

@@ -50,30 +50,25 @@ export async function listTriggerStates(
   // It loads the SDK, which a replica does without until it needs Temporal.
   const { readSchedules } = await import('../../../temporal/schedules.ts')
   const schedules = await temporal.call(callTimeoutMs, readSchedules).catch(() => undefined)
-  return models.flatMap(({ name, definition }) => [
-    ...scheduleOf({ ...definition, name }, schedules),
-    ...(definition.triggers ?? []).map((trigger) =>
+  return models.flatMap(({ name, definition }) => {
+    const rowOfTrigger = (trigger: TriggerDefinition, startsLater = false) =>
       rowOf(trigger, {
         model: name,
         activity: done.find((each) => each.model === name && each.trigger === trigger.name),
         schedule: schedules?.get(triggersWorkflowId(name)),
         isKnown: schedules !== undefined,
-      }),
-    ),
-    ...(definition.batches ?? []).flatMap((batch) => [
-      batchRowOf(name, batch, scored, schedules),
-      ...batchScheduleOf(name, batch, done, schedules),
-      ...(batch.triggers ?? []).map((trigger) =>
-        rowOf(trigger, {
-          model: name,
-          activity: done.find((each) => each.model === name && each.trigger === trigger.name),
-          schedule: schedules?.get(triggersWorkflowId(name)),
-          isKnown: schedules !== undefined,
-          startsLater: batch.partition !== undefined,
-        }),
-      ),
-    ]),
-  ])
+        startsLater,
+      })
+    return [
+      ...scheduleOf({ ...definition, name }, schedules),
+      ...(definition.triggers ?? []).map((trigger) => rowOfTrigger(trigger)),
+      ...(definition.batches ?? []).flatMap((batch) => [
+        batchRowOf(name, batch, scored, schedules),
+        ...batchScheduleOf(name, batch, done, schedules),
+        ...(batch.triggers ?? []).map((trigger) => rowOfTrigger(trigger, batch.partition !== undefined)),
+      ]),
+    ]
+  })
 }
 
 function batchRowOf(
@@ -97,7 +92,7 @@ function batchRowOf(
         : `${what.join(' and ') || 'the end of the day'}, each day from ${partition.from}`,
     firedAt: last?.askedAt,
     message: last && `${last.partition}: ${last.message ?? last.status ?? 'waits for its start'}`,
-    nextAt: schedule?.paused === true ? undefined : schedule?.nextAt,
+    nextAt: nextOf(schedule),
     problem: [problemOf(schedule, schedules !== undefined), failed].filter(Boolean).join('; ') || undefined,
   }
 }
@@ -129,7 +124,7 @@ function timesOf(
     kind: 'schedule',
     waitsFor: cron ?? `every ${limitText(everyMs)}`,
     firedAt: schedule?.lastAt,
-    nextAt: schedule?.paused === true ? undefined : schedule?.nextAt,
+    nextAt: nextOf(schedule),
     problem: problemOf(schedule, isKnown),
   }
 }
@@ -151,10 +146,10 @@ function rowOf(
     schedule: ListedSchedule | undefined
     isKnown: boolean
     /** Whether a firing starts days of its own, and nothing waits for its start. */
-    startsLater?: boolean
+    startsLater: boolean
   },
 ): ListedTrigger {
-  const { model, activity, schedule, isKnown, startsLater = false } = known
+  const { model, activity, schedule, isKnown, startsLater } = known
   const { firedAt, message, retraining, scoring, outcome, lookedAt, problem, refused } = activity ?? {}
   const isStarted = firedAt === undefined || startsLater || (retraining ?? scoring) !== undefined
   const waits = isStarted ? undefined : 'the last firing waits for its start'
@@ -169,11 +164,14 @@ function rowOf(
     scoring,
     outcome,
     lookedAt,
-    nextAt: schedule?.paused === true || trigger.kind === 'webhook' ? undefined : schedule?.nextAt,
+    nextAt: trigger.kind === 'webhook' ? undefined : nextOf(schedule),
     problem:
       [problemOf(schedule, isKnown), problem, refused ?? waits].filter(Boolean).join('; ') || undefined,
   }
 }
+
+const nextOf = (schedule: ListedSchedule | undefined): string | undefined =>
+  schedule?.paused === true ? undefined : schedule?.nextAt
 
 function problemOf(schedule: ListedSchedule | undefined, isKnown: boolean): string | undefined {
   if (!isKnown) return 'Temporal does not answer'

@@ -6,6 +6,7 @@ import {
   isDay,
   isFired,
   placeholdersOf,
+  textsOfBatch,
   type BatchDefinition,
   type DailyPartition,
 } from '../../../domain/triggers/partitions.ts'
@@ -101,17 +102,13 @@ function compileWhen(
 }
 
 function checkDaily(report: IssueCollector, place: string, batch: BatchDefinition): void {
-  const { input, output, triggers = [] } = batch
-  for (const text of [
-    input.kind === 'file' ? input.path : input.query,
-    ...(output.kind === 'file' ? [output.path] : []),
-  ])
+  for (const text of textsOfBatch(batch))
     if (!text.includes('{date}'))
       report(
         place,
         `${JSON.stringify(text.slice(0, 80))} needs {date}: every day would read or write the same`,
       )
-  if (triggers.some((each) => each.kind === 'webhook' && Object.keys(each.parameters).length > 0))
+  if (batch.triggers?.some((each) => each.kind === 'webhook' && Object.keys(each.parameters).length > 0))
     report(`${place}.when`, 'a webhook of a batch with days has no parameters: the days are its partitions')
 }
 
