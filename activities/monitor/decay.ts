@@ -84,7 +84,7 @@ export async function returnIfDecayed(
   const comparison = compared && { comparison: compared }
   if (compared?.isBetter === false) return { ...kept(compared.message), ...comparison }
   const reason = [finding.message, compared?.message].filter((text) => text !== undefined).join('; ')
-  const order = { model, by: actorOf(model), reason }
+  const order = { model, by: actorOf(model), reason, from: version }
   const done = await store.transaction((database) => rollBackChampion(database, order, new Map()))
   if ('outcome' in done) return kept(done.message)
   const { from, to } = done

@@ -11,7 +11,7 @@ import type { SubjectKey } from '../../store/signing/subject-hash.ts'
 import type { Store } from '../../store/postgres.ts'
 import { verifyArtifact } from '../../store/signing/artifact-signatures.ts'
 import { DomainError, isError } from '../../domain/errors.ts'
-import { successorOf, type Route } from '../../domain/serving/route.ts'
+import { isNamedBy, servingVersion, successorOf, type Route } from '../../domain/serving/route.ts'
 import { createFeatureHistograms } from './counters/feature-histograms.ts'
 import { openCache, type VersionOrigin } from './routing/disk-cache.ts'
 import { createClock, type Clock } from './clock.ts'
@@ -264,7 +264,8 @@ function createRollbacks(
     async keep(order) {
       const { model, version } = order
       const route = routing.find(model)?.route
-      const to = route && successorOf(route, version)
+      // A route without the version may be older than it, or already be the one that replaced it.
+      const to = route && (isNamedBy(route, version) ? successorOf(route, version) : servingVersion(route))
       if (to === undefined)
         throw new DomainError('no_rollback_target', `this replica knows no version to serve after ${version}`)
       const issue = await routing.issueOf(to)

@@ -131,12 +131,14 @@ export const servingVersion = ({ arms, targeted }: Route): string =>
   targeted?.version ??
   championOf({ arms })
 
+/** Whether the version has a part in the route: it answers callers, or gets copies of their requests. */
+export const isNamedBy = ({ arms, shadow, targeted }: Route, version: string): boolean =>
+  shadow?.version === version || targeted?.version === version || arms.some((arm) => arm.version === version)
+
 /** The version that takes over from one of the route; undefined when the route has none, or the version has no part in it. */
 export function successorOf(route: Route, version: string): string | undefined {
-  const { arms, shadow, targeted, proven, standby } = route
-  const isNamed = shadow?.version === version || targeted?.version === version
-  if (!isNamed && !arms.some((arm) => arm.version === version)) return undefined
-  return version === proven ? standby : proven
+  if (!isNamedBy(route, version)) return undefined
+  return version === route.proven ? route.standby : route.proven
 }
 
 /** The route of a replica without a lease: the last version that passed its probation. */

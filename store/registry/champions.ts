@@ -142,6 +142,15 @@ export async function markKnownGood(database: Database, version: string): Promis
     where version = ${version}`)
 }
 
+export async function isRolledBack(
+  database: Database,
+  { model, version }: { model: string; version: string },
+): Promise<boolean> {
+  const rows = await database.query(sql`
+    select from versions where model = ${model} and version = ${version} and rolled_back_at is not null`)
+  return rows.length > 0
+}
+
 /** It is never a target again. */
 export async function markVersionRolledBack(database: Database, version: string): Promise<void> {
   await database.query(sql`

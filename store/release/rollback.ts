@@ -10,6 +10,7 @@ import { appendAudit } from '../audit/audit-log.ts'
 import type { Database } from '../postgres.ts'
 import {
   findChampion,
+  isRolledBack,
   listRollbackTargets,
   markVersionRolledBack,
   moveChampion,
@@ -25,8 +26,11 @@ export interface RollbackOrder {
   model: string
   by: string
   reason: string
-  /** ISO 8601: when the order was given, if not now. */
-  recordedAt?: string
+}
+
+export interface ChampionRollbackOrder extends RollbackOrder {
+  /** The champion that is meant; absent for the present one. */
+  from?: string
 }
 
 export interface ChampionRollback {
@@ -55,6 +59,8 @@ export interface ServingRollbackOrder extends RollbackOrder {
   release?: string
   /** The version that is meant; absent for the one that serves now. */
   version?: string
+  /** The champion when the order came. */
+  champion?: string
   /** The signed command that the workflow of this release receives. */
   commandTo: (release: string) => OutboxMessage
 }
@@ -107,17 +113,24 @@ export async function rollBackServing(
   if (order.release !== undefined && (!isOpen || order.release !== open.state.id))
     return refused('command_refused', 'the release has ended')
   if (isOpen && isAbout(open, order, { champion, route })) return rollBackOpenCandidate(database, open, order)
-  const { version } = order
-  if (version !== undefined && version !== champion?.version && champion && route)
-    return {
-      outcome: 'rolled_back',
-      from: version,
-      to: champion.version,
-      place: route,
-      unfencedBefore: route,
-      passedOver: [],
-      repeated: true,
-    }
+  const meant = order.version ?? order.champion
+  if (meant !== undefined && meant !== champion?.version && champion && route) {
+    if (await isRolledBack(database, { model, version: meant }))
+      return {
+        outcome: 'rolled_back',
+        from: meant,
+        to: champion.version,
+        place: route,
+        unfencedBefore: route,
+        passedOver: [],
+        repeated: true,
+      }
+    if (order.version !== undefined)
+      return refused(
+        'command_refused',
+        `${meant} does not serve: the champion of ${model} is ${champion.version}`,
+      )
+  }
   const done = await rollBackChampion(database, order, unfit)
   if ('outcome' in done) return done
   const { route: place, ...moved } = done
@@ -179,18 +192,15 @@ async function rollBackOpenCandidate(
 /** Returns the champion to its last proven version. */
 export async function rollBackChampion(
   database: Database,
-  { model, by, reason, recordedAt }: RollbackOrder,
+  { model, by, reason, from: meant }: ChampionRollbackOrder,
   unfit: ReadonlyMap<string, string>,
 ): Promise<ChampionRollback | RefusedRollback> {
   const champion = await findChampion(database, model)
   const now = await findRouting(database, model)
   if (!champion || !now) return refused('no_champion', `${model} has no champion`)
   const from = champion.version
-  if (recordedAt !== undefined && Date.parse(champion.since) > Date.parse(recordedAt))
-    return refused(
-      'command_refused',
-      `the order of ${recordedAt} was for an earlier champion; ${from} is champion since ${champion.since}`,
-    )
+  if (meant !== undefined && meant !== from)
+    return refused('command_refused', `${meant} is champion no more: ${from} is`)
   const { to, passedOver } = chooseTarget(await listRollbackTargets(database, { model, from }), unfit)
   if (to === undefined)
     return refused(

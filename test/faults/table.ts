@@ -497,6 +497,7 @@ export const faults: readonly FaultCase[] = [
     shownBy: [
       { file: 'test/faults/long/processes/night-rollback.test.ts' },
       { file: 'test/workflows/release/rollback.test.ts' },
+      { file: 'test/api/services/rollback-order.test.ts' },
     ],
     reached: 'nine conditions; 85 to 320 ms on two replicas (bench/fleet.md)',
   },

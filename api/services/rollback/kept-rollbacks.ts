@@ -5,7 +5,6 @@
 import { DomainError, isError } from '../../../domain/errors.ts'
 import { commandRoles } from '../../../domain/release/state.ts'
 import { findActiveKeys } from '../../../store/access/api-keys.ts'
-import { servingVersion } from '../../../domain/serving/route.ts'
 import { canAccessModel, type Actor } from '../../auth/authentication.ts'
 import type { CommandDeps } from '../../deps.ts'
 import type { ApiFetch } from '../../../store/tls/api-fetch.ts'
@@ -20,17 +19,13 @@ import {
 /** How long another replica has to answer. */
 const peerMs = 700
 
-/** Throws `error` when this replica has no route of the model, and `no_rollback_target` when it has no version to return to. */
+/** Throws `no_rollback_target` when this replica has no version to return to. */
 export async function keepRollback(
   { serving, signer, callReplica, log }: CommandDeps,
   actor: Actor,
-  { id, model, reason, ...input }: RollbackInput & { id: string },
-  error: DomainError,
+  { id, model, version, reason }: RollbackInput & { id: string; version: string },
 ): Promise<RollbackResult> {
-  const route = serving.routing.find(model)?.route
-  if (route === undefined) throw error
   const { name: by } = actor
-  const version = input.version ?? servingVersion(route)
   const claim = { id, model, version, by, reason }
   const order = signOrder(signer, claim, { keyId: actor.id, nowMs: serving.wall() })
   const to = await serving.rollbacks.keep(order)

@@ -3,6 +3,7 @@
  * is away, this replica and those that it reaches keep the order and serve the proven version at once.
  */
 import { isError } from '../../../domain/errors.ts'
+import { isNamedBy, servingVersion } from '../../../domain/serving/route.ts'
 import type { ServingRollback } from '../../../store/release/rollback.ts'
 import { requireModelAccess } from '../../auth/authorization.ts'
 import type { CommandDeps } from '../../deps.ts'
@@ -25,6 +26,8 @@ export async function orderRollback(
   const startedAt = performance.now()
   const { model } = input
   requireModelAccess(actor, model)
+  // Before the attempt: Postgres may carry the order out without an answer, and another version serves then.
+  const followed = deps.serving.routing.find(model)?.route
   const sinceStart = () => Math.round(performance.now() - startedAt)
   try {
     const {
@@ -48,7 +51,10 @@ export async function orderRollback(
     return { ...told, version: to, outcome: 'rolled_back', model, message: sentenceOf({ ...told, ...done }) }
   } catch (error) {
     if (!isError(error, 'postgres_unavailable')) throw error
-    const kept = await keepRollback(deps, actor, input, error)
+    if (followed === undefined) throw error
+    const version = input.version ?? servingVersion(followed)
+    if (!isNamedBy(followed, version)) throw error
+    const kept = await keepRollback(deps, actor, { ...input, version })
     return { ...kept, tookMs: sinceStart() }
   }
 }

@@ -1,5 +1,6 @@
 /** Writes a rollback into Postgres, with the signed command for the workflow of an open release. */
 import { DomainError, isError } from '../../../domain/errors.ts'
+import { findChampion } from '../../../store/registry/champions.ts'
 import { getModel } from '../../../store/registry/models.ts'
 import type { OutboxMessage } from '../../../store/release/command-outbox.ts'
 import { findUnfit, rollBackServing, type ServingRollback } from '../../../store/release/rollback.ts'
@@ -60,8 +61,10 @@ export async function writeRollback(
     const signature = signCommand(signer, claim, { keyId: actor.id, nowMs: serving.wall() })
     return { id, by, reason, signature }
   }
+  // Of two orders at the same moment the second one means this version too, not the one that the first has brought back.
+  const champion = (await findChampion(store, model))?.version
   const unfit = await findUnfit(store, model, ({ version }) => serving.routing.issueOf(version))
-  const order = { ...input, model, by, commandTo }
+  const order = { ...input, model, by, champion, commandTo }
   for (let tries = 1; ; tries++) {
     try {
       const done = await store.transaction((database) => rollBackServing(database, order, unfit))

@@ -178,6 +178,29 @@ describe('a champion whose responses fail', () => {
     expect(await look({ bad: 100 })).toMatchObject({ level: 'returned', to: before })
   })
 
+  it('stays rolled back once where a person rolls the model back meanwhile', async () => {
+    const { store } = deps
+    const byHand = {
+      model,
+      actor: 'anna',
+      reason: 'by hand',
+      from: champion,
+      to: before,
+      cause: 'rollback',
+    } as const
+    const transaction: Deps['store']['transaction'] = async (work) => {
+      await moveChampion(store, byHand)
+      return store.transaction(work)
+    }
+    deps = { ...deps, store: { ...store, transaction } }
+    const said = await look({ bad: 100 }).finally(() => (deps = { ...deps, store }))
+    expect(said).toMatchObject({
+      level: 'kept',
+      reasons: [expect.any(String), `${champion} is champion no more: ${before} is`],
+    })
+    expect(await serves()).toBe(before)
+  })
+
   it('stays while its own release is open, which decides by itself', async () => {
     const id = `rel_${uniqueName('r')}` as const
     const state = openingState({ ...firstFacts, id, model, version: champion, baseline: before }, 0)
