@@ -31,6 +31,7 @@ import { syncIntegrations } from './integrations/sync.ts'
 import { createKeeper } from './worker/keep-running.ts'
 import { createSweep, findRunIn, sweepMs } from './worker/orphaned-releases.ts'
 import { requireReadablePayloads } from '../temporal/payload-check.ts'
+import { marksOf } from '../temporal/payload-keys.ts'
 import { dataConverterOf } from '../temporal/payload-codec.ts'
 
 const longestPauseMs = 2_000
@@ -76,7 +77,11 @@ try {
   if (kind === 'control') keeper = await keepAuditHeads()
   heartbeat = keepHeartbeat(
     store,
-    { kind, process: `${hostname()}/${process.pid}` },
+    {
+      kind,
+      process: `${hostname()}/${process.pid}`,
+      payloadKeys: marksOf(config.temporal.payloadKeys),
+    },
     (error) => log.warn({ error: reasonOf(error) }, 'the sign of life was not stored'),
     hasTemporal,
   )

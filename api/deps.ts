@@ -55,6 +55,8 @@ export interface ApiDeps {
     request: TracedRequest,
     work: () => Promise<Response>,
   ) => Promise<Response>
+  /** Why this process and the workers cannot read each other's payloads; undefined while they can, or when none lives. */
+  payloadKeyIssue?: () => string | undefined
   /** Why this process accepts no more requests; undefined while it does. */
   stopping: () => string | undefined
 }

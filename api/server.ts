@@ -14,8 +14,6 @@ import { signersFolder } from '../store/bundles/trusted-signers.ts'
 import { openSharedArtifacts } from '../store/objects/artifact-copies.ts'
 import { rowSigner } from '../store/audit/row-signatures.ts'
 import { logOutput } from '../store/log-output.ts'
-import { watchBackups } from '../store/maintenance/backup-state.ts'
-import { watchWorkers } from '../store/maintenance/worker-heartbeats.ts'
 import { openStore, type Store } from '../store/postgres.ts'
 import { createApiFetch } from '../store/tls/api-fetch.ts'
 import { nameOfProcess, poolSizes } from '../store/database/connection-budget.ts'
@@ -44,6 +42,7 @@ import { telemetryOf, type ReplicaTelemetry } from './tracing/telemetry-of.ts'
 import { readMetrics } from './metrics/open-metrics.ts'
 import { createTemporalClient, type TemporalClient } from './temporal/client.ts'
 import { createThrottledLog } from './http/log-throttle.ts'
+import { startWatches } from './watches.ts'
 
 /** Deadlines of statements except those of the prediction log: a frozen database must not block a control route for a second. */
 const databaseMs = { connectMs: 500, queryMs: 900 }
@@ -144,14 +143,13 @@ export async function startServer(config: Config, logger: Logger): Promise<Runni
   const artifacts = openSharedArtifacts(config)
   const { heads } = replica
   const more = { heads, refusals, oidc, stopping, build, artifactRoot, artifacts, invocationsModel }
-  const backups = watchBackups(store, (error) => onError('the backups cannot be watched', error))
-  const watched = { backups: backups.found, signersFolder: signersFolder(config.signing), alertChannels }
+  const { stop: stopWatches, ...watched } = startWatches({ store, log: logger, config }, onError)
+  const files = { signersFolder: signersFolder(config.signing), alertChannels }
   const traces = { traced: telemetry?.traced, telemetry: telemetry?.sources }
-  const { listener, metrics } = createApplication({ ...deps, ...more, ...watched, ...traces })
+  const { listener, metrics } = createApplication({ ...deps, ...more, ...watched, ...files, ...traces })
   gate.mount(listener)
   telemetry?.follow(() => readMetrics(metrics))
   const stopDelivery = startDelivery(deps, onError)
-  const workers = watchWorkers(store, (error) => onError('the workers cannot be watched', error))
   const alerts = standInForDelivery({ store, config, log: logger }, onError)
   const { sharedFd: fd } = config.api
   const isReady = () => issuesOf({ serving, authentication, stopping }).length === 0
@@ -175,7 +173,7 @@ export async function startServer(config: Config, logger: Logger): Promise<Runni
         grpc?.stop(drainMs),
         atMost(closeMs, streams?.stop()),
       ])
-      const loops = [authentication.stop, serving.stop, stopDelivery, workers.stop, backups.stop, alerts.stop]
+      const loops = [authentication.stop, serving.stop, stopDelivery, stopWatches, alerts.stop]
       for (const end of [...loops, temporal.close, store.close]) await atMost(closeMs, end())
       logger.info({ reason }, 'ended')
       if (telemetry !== undefined) await atMost(closeMs, telemetry.stop())
@@ -307,7 +305,7 @@ function servePredictions(
   return { fastPath, predict }
 }
 
-async function atMost(ms: number, ending: Promise<void> | undefined): Promise<void> {
+async function atMost(ms: number, ending: Promise<unknown> | undefined): Promise<void> {
   let timer: NodeJS.Timeout | undefined
   const late = new Promise<void>((resolve) => {
     timer = setTimeout(resolve, ms)

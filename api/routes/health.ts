@@ -56,7 +56,7 @@ function coldStartIssue({ serving }: ApiDeps): string {
 
 export const alive = { status: 'alive' }
 
-export type HealthDeps = Pick<ApiDeps, 'serving' | 'authentication' | 'stopping'>
+export type HealthDeps = Pick<ApiDeps, 'serving' | 'authentication' | 'stopping' | 'payloadKeyIssue'>
 
 /** Whether the details of all models are for this key. */
 const isUnscoped = (actor: Actor | undefined): boolean => actor !== undefined && actor.models === undefined
@@ -64,7 +64,7 @@ const isUnscoped = (actor: Actor | undefined): boolean => actor !== undefined &&
 /** The public state of a ready replica, with details for a key. */
 export const readyState = (deps: HealthDeps, actor: Actor | undefined): Record<string, unknown> => ({
   status: 'ready',
-  ...(actor === undefined ? {} : { ...databaseOf(deps), ...stateOf(deps, actor) }),
+  ...(actor === undefined ? {} : { ...databaseOf(deps), ...temporalOf(deps), ...stateOf(deps, actor) }),
 })
 
 /** Every reason to send no requests now, including temporary ones. */
@@ -101,6 +101,12 @@ function databaseOf({ serving }: HealthDeps) {
   const { kind, why, forMs } = outage
   const what = kind === 'full' ? 'has no room on its disk' : 'does not respond'
   return { database: { trouble: kind, detail: redacted(`Postgres ${what}: ${why}`), for_ms: forMs } }
+}
+
+/** A replica whose commands Temporal cannot take is ready, because it still serves. */
+function temporalOf({ payloadKeyIssue }: HealthDeps) {
+  const detail = payloadKeyIssue?.()
+  return detail === undefined ? {} : { temporal: { trouble: 'payload_keys', detail } }
 }
 
 function stateOf({ serving }: HealthDeps, actor: Actor) {

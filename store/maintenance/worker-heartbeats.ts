@@ -20,6 +20,8 @@ export interface WorkerHeartbeat {
   ended: boolean
   /** How long Temporal has not answered it. */
   temporalSilentMs: number
+  /** Marks of its payload keys, the newest first; absent for a worker of a build before them. */
+  payloadKeys?: readonly { id: string; mark: string }[]
 }
 
 const beatMs = 5_000
@@ -34,6 +36,7 @@ export const listHeartbeats = (database: Database) =>
   rowsFrom(database).list<WorkerHeartbeat>(sql`
     select value ->> 'kind' as kind, value ->> 'process' as process, coalesce((value ->> 'ended')::boolean, false) as ended,
       coalesce((value ->> 'temporalSilentMs')::float8, 0) as temporal_silent_ms,
+      value -> 'payloadKeys' as payload_keys,
       extract(epoch from clock_timestamp() - at)::float8 * 1000 as age_ms
     from service_state where name like ${`${prefix}%`} and at > now() - interval '1 day' order by at desc`)
 
@@ -62,7 +65,7 @@ export interface Repeated {
 /** Gives a sign of life at once and again and again, and says so when it ends. */
 export function keepHeartbeat(
   store: Store,
-  { kind, process }: Pick<WorkerHeartbeat, 'kind' | 'process'>,
+  { kind, process, payloadKeys }: Pick<WorkerHeartbeat, 'kind' | 'process' | 'payloadKeys'>,
   onError: (error: unknown) => void,
   hasTemporal: () => Promise<boolean> = () => Promise.resolve(true),
 ): Repeated {
@@ -70,7 +73,12 @@ export function keepHeartbeat(
   const beat = async () => {
     if (await hasTemporal()) answeredAt = performance.now()
     const temporalSilentMs = Math.round(performance.now() - answeredAt)
-    await writeServiceState(store, nameOf({ kind, process }), { kind, process, temporalSilentMs })
+    await writeServiceState(store, nameOf({ kind, process }), {
+      kind,
+      process,
+      temporalSilentMs,
+      payloadKeys,
+    })
     await store.query(
       sql`delete from service_state where name like ${`${prefix}%`} and at < now() - interval '1 day'`,
     )

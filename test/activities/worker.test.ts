@@ -10,6 +10,7 @@ import { freePort } from '../../cli/embedded/process.ts'
 import { listHeartbeats, watchWorkers } from '../../store/maintenance/worker-heartbeats.ts'
 import { listAlerts } from '../../store/monitoring/alerts.ts'
 import { openStore } from '../../store/postgres.ts'
+import { marksOf } from '../../temporal/payload-keys.ts'
 import { checkout, environmentWith, launcher } from '../../temporal.config.ts'
 import { freshDatabase, temporalAddress, uniqueName } from '../support/servers/servers.ts'
 
@@ -108,13 +109,20 @@ it('a worker waits for missing servers, and still ends on SIGTERM', async () => 
 
 it('a frozen worker is told until it goes on', async () => {
   const databaseUrl = await freshDatabase()
-  const worker = start(['train'], { DATABASE_URL: databaseUrl, TEMPORAL_ADDRESS: temporalAddress() })
+  const secret = Buffer.alloc(32, 1)
+  const worker = start(['train'], {
+    DATABASE_URL: databaseUrl,
+    TEMPORAL_ADDRESS: temporalAddress(),
+    TENURE_PAYLOAD_KEYS: `a:${secret.toString('base64')}`,
+  })
   await worker.says('the worker takes tasks')
   const store = openStore(databaseUrl, { max: 2 })
   // Longer than the pause between two signs.
   const watch = watchWorkers(store, () => {}, { everyMs: 100, afterMs: 7_000 })
   const alerts = async () => (await listAlerts(store, { open: true })).map(({ dedupeKey }) => dedupeKey)
-  await expect.poll(() => listHeartbeats(store)).toHaveLength(1)
+  await expect
+    .poll(() => listHeartbeats(store))
+    .toMatchObject([{ kind: 'train', payloadKeys: marksOf([{ id: 'a', secret }]) }])
   worker.signal('SIGSTOP')
   await expect.poll(alerts).toEqual(['worker_silent/train'])
   worker.signal('SIGCONT')

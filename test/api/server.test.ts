@@ -9,6 +9,8 @@ import { createInterface } from 'node:readline'
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
 import { startPostgres, type RunningPostgres } from '../../cli/embedded/postgres.ts'
 import { migrate } from '../../store/database/migrate.ts'
+import { keepHeartbeat, listHeartbeats } from '../../store/maintenance/worker-heartbeats.ts'
+import { marksOf } from '../../temporal/payload-keys.ts'
 import { checkout, environmentWith } from '../../temporal.config.ts'
 import { irisRow, irisSpec } from '../support/serving/artifact.ts'
 import { freeze } from '../support/servers/freeze.ts'
@@ -212,6 +214,26 @@ describe('the process', () => {
     })
     expect(await exited).toBe(1)
     expect(lines.at(-1)?.['msg']).toMatch(/2 issue\(s\): TENURE_PORT .*LOG_LEVEL/)
+  })
+
+  it('serves without the payload key of the workers, and says at its start that commands fail', async () => {
+    const marks = marksOf([{ id: 'a', secret: Buffer.alloc(32, 1) }])
+    const workerOf = { kind: 'control', process: 'elsewhere/1', payloadKeys: marks } as const
+    const worker = keepHeartbeat(fixture.store, workerOf, () => {})
+    await until(async () => (await listHeartbeats(fixture.store)).length > 0, 'a sign of life')
+    const { url, lines } = await startProcess()
+    const issue =
+      'the worker elsewhere/1 encrypts with the payload key "a", and it is missing in TENURE_PAYLOAD_KEYS of this process'
+    await until(() => lines.some((line) => line['issue'] === issue && line['level'] === 50), 'the error line')
+    const headers = { authorization: `Bearer ${key}` }
+    const ready = await fetch(`${url}/readyz`, { headers })
+    expect([ready.status, await ready.json()]).toMatchObject([
+      200,
+      { status: 'ready', temporal: { trouble: 'payload_keys', detail: issue } },
+    ])
+    expect(await (await fetch(`${url}/readyz`)).json()).toEqual({ status: 'ready' })
+    expect((await predict(url)).status).toBe(200)
+    await worker.stop()
   })
 
   it('continues after errors of its socket', async () => {

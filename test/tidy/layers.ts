@@ -109,6 +109,7 @@ export const layers: Readonly<Record<string, Layer>> = {
       'workflows/triggers/messages.ts',
       'temporal/payload-check.ts',
       'temporal/payload-codec.ts',
+      'temporal/payload-keys.ts',
       'temporal/schedules.ts',
       'temporal.config.ts',
       'scripts/build',

@@ -167,6 +167,7 @@ export const readyAnswer = schemaOfFields(
   { status: textField },
   {
     database: dataField,
+    temporal: dataField,
     stale: flagField,
     pinned: arrayOf(textField),
     unavailable: arrayOf(dataField),
