@@ -1,17 +1,11 @@
 /** Runs every check, whether Tenure runs or not. A failing or hanging check never hides the others. */
 import { join } from 'node:path'
 import { createApiFetch } from '../../store/tls/api-fetch.ts'
-import {
-  cacheDir,
-  environmentWith,
-  readCommandConfig,
-  readConfig,
-  type CommandConfig,
-} from '../../temporal.config.ts'
+import { cacheDir, environmentWith, readCommandConfig, readConfig } from '../../temporal.config.ts'
 import { findConnection, trustAt } from '../client/connection.ts'
 import { openStateDir } from '../embedded/state-dir.ts'
 import { findOutliving, isClaimed } from '../supervisor/pidfile.ts'
-import type { WantedPort } from '../supervisor/ports.ts'
+import { wantedPorts } from '../supervisor/ports.ts'
 import { checkAnswer, checkCertificate } from './api.ts'
 import { checkModels, checkRoot } from './files.ts'
 import { broken, ok, type Finding, type Note } from './finding.ts'
@@ -77,7 +71,10 @@ export async function examine({
     note(checkDisk('the cache of the set-up', cacheDir()))
   })
   await attempt('ports', async () => {
-    if (!known.running) for (const port of defaultPorts(known.command)) note(await checkPort(port))
+    if (!known.running) {
+      const { servers, shared } = wantedPorts(known.command, 1)
+      for (const port of [shared, ...Object.values(servers)]) note(await checkPort(port))
+    }
     if (known.url !== undefined) note(await checkAnswer(known.url, known.call))
     if (known.config.api.tls !== undefined) note(checkCertificate(known.config.api.tls))
   })
@@ -113,20 +110,4 @@ function readTarget() {
   const temporalKnown = temporalAddress !== undefined
   const call = createApiFetch(trustAt(url ?? '', command, found))
   return { command, config, stateDir, running, temporalKnown, databaseUrl, url, call }
-}
-
-/** The ports of what `tenure up` would start here. */
-function defaultPorts({ ports, databaseUrl, temporalAddress, temporalUi }: CommandConfig): WantedPort[] {
-  const planned: WantedPort[] = [{ what: 'the API', port: ports.api, variable: 'TENURE_PORT' }]
-  if (databaseUrl === undefined)
-    planned.push({ what: 'Postgres', port: ports.postgres, variable: 'TENURE_POSTGRES_PORT' })
-  if (temporalAddress === undefined)
-    planned.push({ what: 'Temporal', port: ports.temporal, variable: 'TENURE_TEMPORAL_PORT' })
-  if (temporalAddress === undefined && temporalUi)
-    planned.push({
-      what: "Temporal's pages",
-      port: ports.temporalUi,
-      variable: 'TENURE_TEMPORAL_UI_PORT',
-    })
-  return planned
 }

@@ -70,7 +70,7 @@ async function startOnce(options: TemporalServerOptions): Promise<RunningTempora
 export async function planTemporal(options: TemporalServerOptions = {}): Promise<TemporalServer> {
   const { dbFile, searchAttributes = [] } = options
   if (options.port !== undefined) await requireFreePort(options.port, 'Temporal', 1_000)
-  if (typeof options.uiPort === 'number') await requireFreePort(options.uiPort, "Temporal's user interface")
+  if (typeof options.uiPort === 'number') await requireFreePort(options.uiPort, "Temporal's pages")
   const port = options.port ?? (await freePort())
   const uiPort = options.uiPort === false ? undefined : (options.uiPort ?? (await freePort()))
   const address = `127.0.0.1:${port}`

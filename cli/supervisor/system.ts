@@ -18,7 +18,7 @@ import { freePort } from '../embedded/process.ts'
 import { openStateDir } from '../embedded/state-dir.ts'
 import { openMergedLog, type MergedLog } from './merged-log.ts'
 import { claim, expectUnclaimed, findOutliving } from './pidfile.ts'
-import { choosePort } from './ports.ts'
+import { choosePort, wantedPorts } from './ports.ts'
 import { firstKey, prepareCore, type Prepared } from './bootstrap.ts'
 import { restartReplicas, untilOk } from './rolling-restart.ts'
 import { bindSharedPort, receiveSharedPort, type SharedPort } from './shared-port.ts'
@@ -182,24 +182,19 @@ async function takePort(supervisor: string, { host, ports }: CommandConfig): Pro
 
 /** Chooses a port for each server started here and for each replica. */
 async function choosePorts(command: CommandConfig, { replicas, say }: SystemOptions, inherited?: number) {
-  const { postgres, temporal, temporalUi, api: firstApi } = command.ports
-  const ownPostgres = command.databaseUrl === undefined
-  const ownTemporal = command.temporalAddress === undefined
-  const choose = (needed: boolean, what: string, port: number, variable: string) =>
-    needed ? choosePort({ what, port, variable }, say) : port
+  const wanted = wantedPorts(command, replicas)
+  const { postgres, temporal, temporalUi } = wanted.servers
   const servers = {
-    postgres: await choose(ownPostgres, 'Postgres', postgres, 'TENURE_POSTGRES_PORT'),
-    temporal: await choose(ownTemporal, 'Temporal', temporal, 'TENURE_TEMPORAL_PORT'),
-    temporalUi: command.temporalUi
-      ? await choose(ownTemporal, "Temporal's user interface", temporalUi, 'TENURE_TEMPORAL_UI_PORT')
-      : undefined,
+    postgres: postgres ? await choosePort(postgres, say) : 0,
+    temporal: temporal ? await choosePort(temporal, say) : 0,
+    temporalUi: temporalUi && (await choosePort(temporalUi, say)),
   }
-  const shared = inherited ?? (await choose(true, 'the API', firstApi, 'TENURE_PORT'))
+  const shared = inherited ?? (await choosePort(wanted.shared, say))
   const api: number[] = []
-  for (let index = 1; index <= replicas; index++) {
-    // The ports after the first are known to those who scrape single replicas; those of replicas that still serve are in use.
-    const isChosen = replicas > 1 && firstApi !== 0 && inherited === undefined
-    api.push(isChosen ? await choose(true, 'the API', firstApi + index, 'TENURE_PORT') : await freePort())
+  for (let index = 0; index < replicas; index++) {
+    // The ports of replicas that still serve are in use.
+    const own = inherited === undefined ? wanted.replicas[index] : undefined
+    api.push(own ? await choosePort(own, say) : await freePort())
   }
   return { ...servers, api, shared }
 }

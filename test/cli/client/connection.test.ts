@@ -12,7 +12,7 @@ import {
   findConnection,
   writeConnection,
 } from '../../../cli/client/connection.ts'
-import { choosePort } from '../../../cli/supervisor/ports.ts'
+import { choosePort, wantedPorts } from '../../../cli/supervisor/ports.ts'
 import { readCommandConfig } from '../../../temporal.config.ts'
 
 let dir: string
@@ -107,6 +107,30 @@ describe('port selection', () => {
     expect(said).toEqual([
       `Port ${port} is in use; the API listens on ${chosen} (set TENURE_PORT to change it)`,
     ])
+  })
+
+  it('refuses one port for two processes, and names both and their variables', () => {
+    const wantedWith = (changes: Record<string, string>, replicas: number) =>
+      wantedPorts(readCommandConfig({ TENURE_PORT: '7400', ...changes }), replicas)
+    const afterFirst = { TENURE_POSTGRES_PORT: '7401' }
+    expect(() => wantedWith(afterFirst, 2)).toThrow(
+      'replica 1 of the API (TENURE_PORT) and Postgres (TENURE_POSTGRES_PORT) want the port 7401: set one of the two variables to another port',
+    )
+    const pages = { TENURE_TEMPORAL_UI: 'on', TENURE_TEMPORAL_UI_PORT: '7233' }
+    expect(() => wantedWith(pages, 1)).toThrow(
+      "Temporal (TENURE_TEMPORAL_PORT) and Temporal's pages (TENURE_TEMPORAL_UI_PORT) want the port 7233",
+    )
+    // One replica has no port of its own, pages that are off and servers elsewhere have none either, and 0 is any port.
+    const elsewhere = { ...afterFirst, DATABASE_URL: 'postgres://h/d' }
+    const anyPort = { TENURE_PORT: '0', TENURE_POSTGRES_PORT: '0', TENURE_TEMPORAL_PORT: '0' }
+    for (const [changes, replicas] of [
+      [{}, 16],
+      [afterFirst, 1],
+      [elsewhere, 2],
+      [{ ...pages, TENURE_TEMPORAL_UI: 'off' }, 1],
+      [anyPort, 3],
+    ] as const)
+      expect(() => wantedWith(changes, replicas)).not.toThrow()
   })
 })
 

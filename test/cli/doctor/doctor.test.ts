@@ -167,6 +167,11 @@ describe('tenure doctor', () => {
     expect(of(answer.findings, 'configuration')[0]?.found).toContain('TENURE_REPLICA_LEASE_MS')
     expect(answer.findings).toContainEqual(expect.objectContaining({ check: 'node', state: 'ok' }))
   })
+
+  it('names two processes that want one port', async () => {
+    const ports = { TENURE_TEMPORAL_PORT: '7998', TENURE_PORT: '7998', TEMPORAL_ADDRESS: '' }
+    expect(of((await doctor(ports)).answer.findings, 'ports')[0]?.found).toContain('want the port 7998')
+  })
 })
 
 describe('the database check', () => {

@@ -174,6 +174,15 @@ describe('tenure up', () => {
     expect((await here('reset', '--yes')).code).toBe(exitCodes.usage)
   })
 
+  it('refuses a start when two of its processes want one port', async () => {
+    const fresh = mkdtempSync(join(tmpdir(), 'tenure-up-'))
+    const ports = { TENURE_PORT: '7998', TENURE_POSTGRES_PORT: '7999' }
+    const { code, err } = await startWith({ ...ports, TENURE_STATE: fresh }, 'up', '--replicas', '2').ended
+    rmSync(fresh, { recursive: true })
+    expect(code).toBe(exitCodes.usage)
+    expect(err).toContain('replica 1 of the API (TENURE_PORT) and Postgres (TENURE_POSTGRES_PORT)')
+  })
+
   it('lists the models without champions', async () => {
     const { models } = await json<{ models: { name: string; champion?: unknown }[] }>('models')
     expect(models.map(({ name }) => name)).toEqual(expect.arrayContaining(['flight-delay', 'iris']))
