@@ -54,7 +54,7 @@ export async function returnToBaseline(
   } else if (order?.withdraw === true && !isChampion) await markVersionRolledBack(database, version)
   // The champion of a restored backup has a route that names no release.
   const written =
-    now && target !== undefined && (now.route.release === id || isChampion)
+    now && target !== undefined && (isChampion || isRouteFor(now.route, state, target))
       ? await routeCompletely(database, { version: target, now: now.route })
       : undefined
   if (written || (isChampion && target !== undefined))
@@ -67,6 +67,13 @@ export async function returnToBaseline(
     })
   return isChampion || (await wasPromoted(database, state))
 }
+
+/**
+ * Whether replicas may serve the version because of this route although another one is champion. The route of a restored backup names
+ * no release, and keeps the proven version, which a replica without a lease serves.
+ */
+const isRouteFor = (route: Route, { id, version }: ReleaseState, champion: string): boolean =>
+  route.release === id || (route.proven === version && champion !== version)
 
 /** An earlier attempt may have moved the pointer already. */
 async function wasPromoted(database: Database, state: ReleaseState): Promise<boolean> {
@@ -141,7 +148,7 @@ export async function close(
   if (outcome === 'promoted' && champion === version) await markKnownGood(database, version)
   const now = await findRouting(database, model)
   const written =
-    now?.route.release === id && champion !== undefined
+    now && champion !== undefined && isRouteFor(now.route, state, champion)
       ? await routeCompletely(database, { version: champion, now: now.route })
       : undefined
   // The drill reports its own result.

@@ -295,8 +295,18 @@ export const plants: readonly Plant[] = [
       'restored-route-kept',
       'after a restored backup the champion is moved back and its route is not',
       'store/release/close-release.ts',
-      'now.route.release === id || isChampion',
-      'now.route.release === id',
+      '(isChampion || isRouteFor(now.route, state, target))',
+      'isRouteFor(now.route, state, target)',
+    ),
+  ),
+  scripted(
+    'restore-hides-who-is-proven',
+    plant(
+      'proven-kept-by-a-rollback',
+      'after a restored backup the route names the version that was rolled back as proven',
+      'store/release/close-release.ts',
+      'route.release === id || (route.proven === version && champion !== version)',
+      'route.release === id',
     ),
   ),
   scripted(

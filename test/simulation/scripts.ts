@@ -228,6 +228,29 @@ export const scripts: readonly Script[] = [
     },
   },
   {
+    name: 'restore-hides-who-is-proven',
+    says: 'The promotion of a first version is written and its report is late. The champion is moved by hand to an older version, and a backup with that is restored. A rollback is accepted, and then one replica is cut off from the database.',
+    scenario: scenario({}, { hasChampion: false, healsAtMs: 15_000, untilMs: 15_000 }),
+    outcomes: ['rolled_back'],
+    play(stage) {
+      at(
+        stage,
+        tells('promote'),
+        () =>
+          void stage.world.after(stage.temporal, 600, () => {
+            stage.faults.befall({ kind: 'move champion', atMs: 0, forMs: 0, which: 0 })
+            stage.faults.keepBackup()
+            stage.faults.restore()
+            stage.world.after(stage.temporal, 6_100, () => orders(stage, 'rollback'))
+          }),
+        7_000,
+      )
+      at(stage, tells('rollBackCandidate'), () =>
+        stage.faults.befall({ kind: 'cut replica', atMs: 0, forMs: 4_000, which: 0 }),
+      )
+    },
+  },
+  {
     name: 'pause-meets-the-verdict',
     says: 'The verdict fail is stored. A pause cancels the watch before its report arrives. The candidate behaves from then on, and the next look is late.',
     scenario: bad(scenario({ strategy: 'canary' }, { callers: 40 }), 0.3),

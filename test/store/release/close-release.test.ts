@@ -3,7 +3,7 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect, it } from 'vitest'
-import { close } from '../../../store/release/close-release.ts'
+import { close, returnToBaseline } from '../../../store/release/close-release.ts'
 import { openingState } from '../../../domain/release/state.ts'
 import { end } from '../../../domain/release/transitions.ts'
 import { findChampion, markKnownGood, moveChampion } from '../../../store/registry/champions.ts'
@@ -70,6 +70,27 @@ it('a release that ends as rolled back in a restored backup returns its candidat
     arms: [{ arm: 'champion', version: baseline, shareBp: 10_000 }],
   })
 })
+
+it.each(['its rollback', 'its end'])(
+  'a version whose champion was moved by hand is not named as proven after %s in a restored backup',
+  async (step) => {
+    const model = uniqueName('model')
+    const registry = await insertModel(store, { model, policy: releasePolicy, artifactRoot })
+    const [older, version] = [await registry.register(), await registry.register()]
+    await moveChampion(store, { model, actor: 'a', reason: 'r', cause: 'promotion', to: older })
+    const opened = openingState({ ...firstFacts, id: `rel_${uniqueName('r')}`, model, version }, 0)
+    await insertRelease(store, { state: opened, workflowId: 'w', runId: 'r' })
+    const arms = [{ arm: 'champion' as const, version: older, shareBp: 10_000 }]
+    await writeRoute(store, {
+      route: { model, salt: 's', arms, proven: version },
+      replaces: { epoch: 1, generation: 0 },
+    })
+    const state = end(opened, 1, 'aborted', 'not wanted')
+    const finish = step === 'its end' ? close : returnToBaseline
+    await store.transaction<unknown>((database) => finish(database, state))
+    expect((await findRouting(store, model))?.route).toMatchObject({ generation: 2, arms, proven: older })
+  },
+)
 
 it('a replica without a lease may serve a candidate that an earlier route names as proven', async () => {
   const model = uniqueName('model')
