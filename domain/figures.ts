@@ -4,6 +4,9 @@
 export const fourDigits = (value: number | null, absent = 'undefined'): string =>
   value === null ? absent : String(Number(value.toPrecision(4)))
 
+/** A whole number with a comma between thousands. */
+export const groupedDigits = (value: number): string => String(value).replace(/\B(?=(\d{3})+$)/g, ',')
+
 /** A share of one as a percentage with three significant digits: `0.053 %`, `12 %`; `no` for null. */
 export const percentText = (share: number | null): string =>
   share === null ? 'no' : `${Number((100 * share).toPrecision(3))} %`

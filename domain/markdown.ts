@@ -13,9 +13,6 @@ export function signedFigure(value: number | null): string {
   return value > 0 ? `+${fourDigits(value)}` : value < 0 ? `−${fourDigits(-value)}` : '0'
 }
 
-/** With a comma between thousands. */
-export const groupedDigits = (value: number): string => String(value).replace(/\B(?=(\d{3})+$)/g, ',')
-
 /** A table under its heading; columns of numbers are aligned to the right. */
 export function titledTable(heading: string, head: string[], rows: string[][]): string {
   const line = (cells: string[]) => `| ${cells.join(' | ')} |`

@@ -1,6 +1,5 @@
 /** Judges a behaviour test by the answers to its rows. Answers that could not be computed are neither a pass nor a failure. */
-import { fourDigits, percentText } from '../figures.ts'
-import { groupedDigits } from '../markdown.ts'
+import { fourDigits, groupedDigits, percentText } from '../figures.ts'
 import { likeliestClass, type FeatureRow, type Output } from '../model/features.ts'
 import { shown } from '../postgres-text.ts'
 import type { Reason } from '../verdict.ts'

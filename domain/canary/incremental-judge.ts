@@ -4,7 +4,7 @@
  */
 
 import { thresholdFor } from '../sequential/alpha-split.ts'
-import { fourDigits, percentText, ratioOf } from '../figures.ts'
+import { fourDigits, groupedDigits, percentText, ratioOf } from '../figures.ts'
 import type { CanaryEvidence, CanaryTick } from './evidence.ts'
 import { compareArms, promotionProof, type PromotionProof } from './arm-comparison.ts'
 import {
@@ -290,7 +290,7 @@ function requestsReason(judged: Judged): Reason | null {
   const requests = requestsOf(judged)
   if (requests >= minRequests) return null
   const whose = targeted === true ? 'requests of targeted callers' : 'canary requests'
-  const message = `${requests} of at least ${minRequests} ${whose} in this stage`
+  const message = `${groupedDigits(requests)} of at least ${groupedDigits(minRequests)} ${whose} in this stage`
   return { code: 'minimum_requests', message, values: { requests, minRequests } }
 }
 

@@ -4,7 +4,8 @@ import type { GateFairnessRow } from './fairness.ts'
 import type { GateSliceRow } from './slices.ts'
 import { isGuard, type GateMetricRow } from './metric-table.ts'
 import type { GateReport, GateVerdict } from './gate.ts'
-import { escapedText, figureOrDash, signedFigure, titledTable, groupedDigits } from '../markdown.ts'
+import { groupedDigits } from '../figures.ts'
+import { escapedText, figureOrDash, signedFigure, titledTable } from '../markdown.ts'
 import type { Reason } from '../verdict.ts'
 
 export interface ReportSubject {

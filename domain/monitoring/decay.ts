@@ -4,7 +4,7 @@
  * while the rate is within its limit. Matured quality must be in alarm in two windows in a row, and the version before must be better on the same rows.
  */
 import { guardGains } from '../sequential/one-arm-rate-test.ts'
-import { fourDigits, percentText } from '../figures.ts'
+import { fourDigits, groupedDigits, percentText } from '../figures.ts'
 import { drawsOf, meanAboveEvidence, meanOf, type ValueCounts } from '../sequential/bounded-mean.ts'
 import { ratioGrid } from '../sequential/e-process.ts'
 import { logMeanExp } from '../statistics/distributions.ts'
@@ -88,15 +88,15 @@ export function judgeDecay(
   const threshold = Math.log((years * yearMs) / everyMs)
   if (logM >= threshold) {
     const message =
-      `${bad} of ${requests} requests failed, limit ${percentText(errorAlarm)}: ` +
-      `log M ${fourDigits(logM)} ≥ ${fourDigits(threshold)}; ${Math.round(state.harmed)} answers harmed`
+      `${groupedDigits(bad)} of ${groupedDigits(requests)} requests failed, limit ${percentText(errorAlarm)}: ` +
+      `log M ${fourDigits(logM)} ≥ ${fourDigits(threshold)}; ${groupedDigits(Math.round(state.harmed))} answers harmed`
     return { state, finding: { matter: 'errors', message } }
   }
   if (typeof qualityAlarm === 'string' && state.qualityWindows >= windowsInARow)
     return { state, finding: { matter: 'quality', message: qualityAlarm } }
   if (counted !== undefined && state.collapseWindows >= windowsInARow) {
     const { share, answers, reference } = counted
-    const message = `one answer went to ${percentText(share)} of ${answers} requests, ${percentText(reference)} in training`
+    const message = `one answer went to ${percentText(share)} of ${groupedDigits(answers)} requests, ${percentText(reference)} in training`
     return { state, finding: { matter: 'collapse', message } }
   }
   return { state, finding: undefined }

@@ -2,7 +2,7 @@
  * Judges the service of a model: errors, latency, missing features, traffic, outcomes, replicas, resources and cost. Drift and quality
  * do not show a model that no request reaches.
  */
-import { fourDigits } from '../figures.ts'
+import { fourDigits, groupedDigits } from '../figures.ts'
 import type { CostPolicy, ServiceLimits } from './policy.ts'
 import type { Reason } from '../verdict.ts'
 
@@ -89,7 +89,7 @@ function tooManyErrors(facts: ServiceFacts, limits: ServiceLimits): ServiceFindi
   const isAlarm = rate > limits.errorAlarm
   const limit = isAlarm ? limits.errorAlarm : limits.errorWarn
   const severity = isAlarm ? 'critical' : 'warning'
-  const message = `${bad} of ${facts.requests} requests failed: ${percent(rate)} > ${percent(limit)}`
+  const message = `${groupedDigits(bad)} of ${groupedDigits(facts.requests)} requests failed: ${percent(rate)} > ${percent(limit)}`
   return { code: 'errors', severity, message, values: { bad, requests: facts.requests, rate, limit } }
 }
 

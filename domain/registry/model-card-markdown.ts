@@ -1,5 +1,6 @@
 /** Renders the card of a version as Markdown, for files and mail. */
-import { escapedText, figureOrDash, signedFigure, titledTable, groupedDigits } from '../markdown.ts'
+import { groupedDigits } from '../figures.ts'
+import { escapedText, figureOrDash, signedFigure, titledTable } from '../markdown.ts'
 import type { ModelCard } from './model-card.ts'
 
 export function cardMarkdown(card: ModelCard): string {

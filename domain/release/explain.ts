@@ -1,5 +1,5 @@
 /** Explains in one sentence what an open release waits for. It reads the state alone, so that the sentence is never out of date. */
-import { limitText } from '../figures.ts'
+import { groupedDigits, limitText } from '../figures.ts'
 import { missingApprovals, missingSidesText } from './approval.ts'
 import { targetText } from '../serving/target.ts'
 import { nextEffect } from './next-effect.ts'
@@ -50,7 +50,7 @@ function watching(state: ReleaseState, untilMs: number | undefined): string {
     return `Approve, resume or reject${until}: ${state.lastVerdict?.reason ?? releaseStages.awaiting_decision}`
   if (state.paused) return `Paused${state.pause === undefined ? '' : ` by ${state.pause.by}`}${until}.`
   const policy = watchedPolicy(state)
-  const requests = policy?.minRequests ?? 0
+  const requests = groupedDigits(policy?.minRequests ?? 0)
   if (isBreakGlass(state))
     return (
       `Emergency promotion by ${state.breakGlass?.by}: ${state.version} gets all traffic after ` +

@@ -1,5 +1,5 @@
 /** Describes the answered requests that a snapshot of served rows was made of, for the lineage of the versions trained on it. */
-import { groupedDigits } from '../markdown.ts'
+import { groupedDigits } from '../figures.ts'
 
 export interface ServedFacts {
   /** ISO 8601: where the span of the requests begins; the whole log when absent. */

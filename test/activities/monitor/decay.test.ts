@@ -149,7 +149,7 @@ describe('a champion whose responses fail', () => {
       severity: 'critical',
       evidence: { harmed: 80 },
     })
-    expect(alert?.message).toMatch(/is rolled back to .*: 100 of 1000 requests failed, limit 2 %/)
+    expect(alert?.message).toMatch(/is rolled back to .*: 100 of 1,000 requests failed, limit 2 %/)
     const [row] = await listAudit(deps.store, { model, limit: 1 })
     expect(row).toMatchObject({ actor: `monitor/${model}` })
     expect(await look({ bad: 5 })).toMatchObject({ level: 'ok' })
@@ -268,7 +268,7 @@ it('a champion whose answers have become one gives way to the version before tha
   const first = await look({}, { hours: -1 })
   expect(first).toMatchObject({ level: 'ok', collapseWindows: 1 })
   const second = await look({}, { left: first })
-  expect(second.reasons).toEqual([expect.stringMatching(/^one answer went to 99\.9 % of 1000 requests, /)])
+  expect(second.reasons).toEqual([expect.stringMatching(/^one answer went to 99\.9 % of 1,000 requests, /)])
   expect(second).toMatchObject({ level: 'returned', to: before, comparison: { isBetter: true } })
   expect(await serves()).toBe(before)
 })

@@ -34,7 +34,7 @@ describe('failing responses of a champion', () => {
     expect(finding).toEqual({
       matter: 'errors',
       message: expect.stringMatching(
-        /^80 of 1000 requests failed, limit 2 %: log M [\d.]+ ≥ 11\.38; 60 answers harmed$/,
+        /^80 of 1,000 requests failed, limit 2 %: log M [\d.]+ ≥ 11\.38; 60 answers harmed$/,
       ) as string,
     })
     expect(state.harmed).toBe(60)
@@ -97,7 +97,7 @@ describe('answers of a champion that have become one', () => {
     expect(one).toMatchObject({ finding: undefined, state: { collapseWindows: 1 } })
     expect(judgeDecay(facts({ top }), one.state, limits).finding).toEqual({
       matter: 'collapse',
-      message: 'one answer went to 99.5 % of 1000 requests, 10 % in training',
+      message: 'one answer went to 99.5 % of 1,000 requests, 10 % in training',
     })
     const apart = judgeDecay(facts({ top: { ...top, share: 0.6 } }), one.state, limits)
     expect(apart.state.collapseWindows).toBe(0)

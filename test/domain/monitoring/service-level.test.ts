@@ -36,12 +36,12 @@ describe('a window of serving', () => {
     [
       'failed more than once in a hundred',
       { errors: 5 },
-      'warning errors: 11 of 1000 requests failed: 1.1 % > 1 %',
+      'warning errors: 11 of 1,000 requests failed: 1.1 % > 1 %',
     ],
     [
       'failed more than twice in a hundred',
       { invalid: 17 },
-      'critical errors: 21 of 1000 requests failed: 2.1 % > 2 %',
+      'critical errors: 21 of 1,000 requests failed: 2.1 % > 2 %',
     ],
     [
       'was slow',
