@@ -29,12 +29,17 @@ export const rollBackCandidate =
       const state = (await supportedState(deps, store, given))?.state ?? unknown(given)
       const { id: release, model, version } = state
       const findEpoch = async () => (await findRoutingPlace(store, model))?.epoch
+      let wasChampion = false
       for (;;) {
         const epoch = await findEpoch()
-        const wasChampion = await store.transaction((database) => returnToBaseline(database, state))
+        const champion = await store.transaction(async (database) => {
+          wasChampion = (await returnToBaseline(database, state)) || wasChampion
+          return (await findChampion(database, model))?.version
+        })
         const report = await findRecovery(deps, beat, state, wasChampion)
-        // A backup that was restored meanwhile has undone the rollback, and what was read since may be from before it.
-        if ((await findEpoch()) !== epoch) continue
+        // A backup that was restored meanwhile has undone the rollback, and what was read since may be from before it. A champion
+        // that was moved by hand has no route yet.
+        if ((await findEpoch()) !== epoch || report.rollbackResult.champion !== champion) continue
         log.info({ release, version, problems: report.problems, ...report.rollbackResult }, 'rolled back')
         return report
       }

@@ -275,7 +275,7 @@ export const plants: readonly Plant[] = [
       'rollback-undone',
       'a backup restored during a rollback makes the candidate champion for good',
       'activities/release/rollback.ts',
-      'if ((await findEpoch()) !== epoch) continue',
+      'if ((await findEpoch()) !== epoch || report.rollbackResult.champion !== champion) continue',
       '',
     ),
   ),
@@ -297,6 +297,16 @@ export const plants: readonly Plant[] = [
       'store/release/close-release.ts',
       '(isChampion || isRouteFor(now.route, state, target))',
       'isRouteFor(now.route, state, target)',
+    ),
+  ),
+  scripted(
+    'champion-moved-while-rolling-back',
+    plant(
+      'moved-champion-not-routed',
+      'a rollback is reported with a champion that was moved by hand and has no route',
+      'activities/release/rollback.ts',
+      '(await findEpoch()) !== epoch || report.rollbackResult.champion !== champion',
+      '(await findEpoch()) !== epoch',
     ),
   ),
   scripted(

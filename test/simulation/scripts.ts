@@ -251,6 +251,24 @@ export const scripts: readonly Script[] = [
     },
   },
   {
+    name: 'champion-moved-while-rolling-back',
+    says: 'The promotion of a first version is written and its report is late. A rollback is accepted, and finds no version to return to. While it waits for the replicas, the champion is moved by hand to an older version.',
+    scenario: scenario({}, { hasChampion: false }),
+    outcomes: ['rolled_back'],
+    play(stage) {
+      at(
+        stage,
+        tells('promote'),
+        () => void stage.world.after(stage.temporal, 600, () => orders(stage, 'rollback')),
+        1_000,
+      )
+      at(stage, asks('rollBackCandidate', 'listReplicaProgress'), () =>
+        stage.faults.befall({ kind: 'move champion', atMs: 0, forMs: 0, which: 0 }),
+      )
+      at(stage, asks('closeRelease', 'begin'), () => {}, 900)
+    },
+  },
+  {
     name: 'pause-meets-the-verdict',
     says: 'The verdict fail is stored. A pause cancels the watch before its report arrives. The candidate behaves from then on, and the next look is late.',
     scenario: bad(scenario({ strategy: 'canary' }, { callers: 40 }), 0.3),
