@@ -80,7 +80,8 @@ async function runFirst({ store, route, ask, claim }: First): Promise<RouteRespo
   }
   try {
     const answer = await route.handle({ ...ask, keep })
-    if (!isKept)
+    // What a route without Postgres has kept is the result before the replicas followed.
+    if (!isKept || route.withoutPostgres === true)
       await keep(store, answer).catch((error: unknown) => {
         if (route.withoutPostgres !== true || !isError(error, 'postgres_unavailable')) throw error
       })

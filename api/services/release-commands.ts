@@ -129,7 +129,9 @@ async function rollBackRelease(
   if (state.stage === 'ended' && state.closed)
     throw refused(`the release has ended: ${state.outcome}`, 'ended')
   const id = once === undefined ? randomUUID() : `${actor.id}/${once}`
-  const { message, replicas } = await orderRollback(deps, actor, { id, model: state.model, release, reason })
+  const { model, version } = state
+  // With its version: a kept order would mean the champion while callers do not meet the candidate.
+  const { message, replicas } = await orderRollback(deps, actor, { id, model, version, release, reason })
   return { release, accepted: true, stage: 'rolling_back', message, replicas }
 }
 

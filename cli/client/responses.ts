@@ -7,6 +7,8 @@ export interface ModelAnswer {
   about?: string
   champion?: { version: string; since: string }
   open_release?: string
+  /** The version that a rollback of the model is about. */
+  rolls_back?: string
 }
 
 export interface VersionAnswer {

@@ -3,7 +3,7 @@
  * given for, so that the API refuses it if the release has changed.
  */
 import { randomUUID } from 'node:crypto'
-import { path, usageError } from '../client/client.ts'
+import { commandProblemOf, path, usageError } from '../client/client.ts'
 import type { ModelAnswer, ReleaseAnswer } from '../client/responses.ts'
 import { exitCodes, type ExitCode } from '../exit-codes.ts'
 import type { CommandSession, CommandSpec } from '../program.ts'
@@ -94,16 +94,26 @@ export const rollbackCommand: CommandSpec = {
   ],
   async run({ terminal, api }, { args, options }) {
     const named = String(args[0])
-    const target = named.startsWith('rel_') ? path`/v1/releases/${named}` : path`/v1/models/${named}`
+    const isRelease = named.startsWith('rel_')
+    const target = isRelease ? path`/v1/releases/${named}` : path`/v1/models/${named}`
+    let version: string | undefined
     await confirm(terminal, options, async () => {
-      const found = await api().get<Partial<ReleaseAnswer> & Partial<ModelAnswer>>(target)
-      return found.version === undefined
-        ? `Roll back ${named} from ${found.champion?.version ?? 'no champion'} to its last proven version, for all traffic?`
-        : `Roll back ${found.version}, so that ${found.baseline_version ?? 'no version'} serves all traffic?`
+      if (isRelease) {
+        const found = await api().get<ReleaseAnswer>(target)
+        return `Roll back ${found.version}, so that ${found.baseline_version ?? 'no version'} serves all traffic?`
+      }
+      const found = await api().get<ModelAnswer>(target).catch(whileAway)
+      if (found === undefined) return `Postgres does not say which version serves. Roll ${named} back?`
+      // The order is for what the person was shown.
+      version = found.rolls_back
+      const champion = found.champion?.version
+      return version === undefined || version === champion
+        ? `Roll back ${named} from ${champion ?? 'no champion'} to its last proven version, for all traffic?`
+        : `Roll back the candidate ${version}, so that ${champion ?? 'no version'} serves all traffic?`
     })
     const reason =
       options['reason'] ?? (await askOnTerminal(terminal, 'Reason, for the audit log: ')) ?? undefined
-    const body = { reason: reason === '' ? undefined : reason }
+    const body = { reason: reason === '' ? undefined : reason, version }
     const headers = { 'idempotency-key': randomUUID() }
     const answer = await api().post<CommandReply>(`${target}/rollback`, body, headers)
     terminal.answer(
@@ -111,6 +121,11 @@ export const rollbackCommand: CommandSpec = {
       deferredText(named, answer) ?? `${terminal.paint('green', '✓')} ${answer.message}`,
     )
   },
+}
+
+/** A rollback needs no Postgres, and its question neither. */
+function whileAway(error: unknown): undefined {
+  if (commandProblemOf(error)?.code !== 'postgres_unavailable') throw error
 }
 
 interface SignedAnswer {

@@ -53,14 +53,12 @@ const refused = (code: RefusedRollback['code'], message: string): RefusedRollbac
   message,
 })
 
-/** An order for a release, or for whichever version of a model serves callers. */
+/** An order for a release, or for a version of a model. */
 export interface ServingRollbackOrder extends RollbackOrder {
   /** The id of the release whose candidate is meant; absent when the model is meant. */
   release?: string
-  /** The version that is meant; absent for the one that serves now. */
+  /** The version that is meant; absent when the model has none. */
   version?: string
-  /** The champion when the order came. */
-  champion?: string
   /** The signed command that the workflow of this release receives. */
   commandTo: (release: string) => OutboxMessage
 }
@@ -112,48 +110,57 @@ export async function rollBackServing(
   const route = (await findRouting(database, model))?.route
   if (order.release !== undefined && (!isOpen || order.release !== open.state.id))
     return refused('command_refused', 'the release has ended')
-  if (isOpen && isAbout(open, order, { champion, route })) return rollBackOpenCandidate(database, open, order)
-  const meant = order.version ?? order.champion
-  if (meant !== undefined && meant !== champion?.version && champion && route) {
-    if (await isRolledBack(database, { model, version: meant }))
+  const { version } = order
+  if (isOpen && (order.release !== undefined || version === open.state.version))
+    return rollBackOpenCandidate(database, open, order)
+  if (version !== undefined && version !== champion?.version && champion && route) {
+    if (await isRolledBack(database, { model, version }))
       return {
         outcome: 'rolled_back',
-        from: meant,
+        from: version,
         to: champion.version,
         place: route,
         unfencedBefore: route,
         passedOver: [],
         repeated: true,
       }
-    if (order.version !== undefined)
-      return refused(
-        'command_refused',
-        `${meant} does not serve: the champion of ${model} is ${champion.version}`,
-      )
+    return refused(
+      'command_refused',
+      `${version} does not serve: the champion of ${model} is ${champion.version}`,
+    )
   }
-  const done = await rollBackChampion(database, order, unfit)
+  const done = await rollBackChampion(database, { ...order, from: champion?.version }, unfit)
+  // Another order has moved the champion since it was read here.
+  if ('outcome' in done && done.code === 'command_refused')
+    throw new DomainError('stale_generation', done.message)
   if ('outcome' in done) return done
   const { route: place, ...moved } = done
   return { outcome: 'rolled_back', ...moved, place, unfencedBefore: place, repeated: false }
 }
 
+/** The version that an order without one means now: the candidate of the open release where callers meet it, otherwise the champion. */
+export async function findRollbackSubject(database: Database, model: string): Promise<string | undefined> {
+  const open = await findOpenRelease(database, model)
+  const champion = await findChampion(database, model)
+  const route = (await findRouting(database, model))?.route
+  return open && isExposed(open, { champion, route }) ? open.state.version : champion?.version
+}
+
 /**
- * Whether an order means the candidate of the open release: it serves callers, or was rolled back already, so that a second order in the same
- * minute does not roll back its baseline as well. A drill, a shadow and a release that waits are never what callers complain about.
+ * Whether callers meet the candidate of an open release, or met it before it was rolled back, so that a second order in the same minute does not
+ * roll back its baseline as well. A drill, a shadow and a release that waits are never what callers complain about.
  */
-function isAbout(
+function isExposed(
   { state, rolledBackAt }: Release,
-  order: ServingRollbackOrder,
   { champion, route }: { champion: Champion | undefined; route: Route | undefined },
 ): boolean {
   const { id, version, drill } = state
-  if (order.release !== undefined || order.version === version) return true
-  if (drill !== undefined || order.version !== undefined) return false
+  if (drill !== undefined) return false
   const serves =
     route?.targeted?.version === version ||
     route?.arms.some((arm) => arm.version === version && arm.shareBp > 0) === true
-  const isExposed = (route?.release === id || champion?.releaseId === id) && serves
-  return isExposed || (rolledBackAt !== undefined && wasExposed(state))
+  const isOurs = route?.release === id || champion?.releaseId === id
+  return (isOurs && serves) || (rolledBackAt !== undefined && wasExposed(state))
 }
 
 const wasExposed = ({ promoted, routings, stage }: ReleaseState): boolean =>

@@ -44,7 +44,7 @@ export const modelAnswer = schemaOfFields(
     code_digest: textField,
     ready: flagField,
   },
-  { ...championOfModel, route: dataField },
+  { ...championOfModel, rolls_back: textField, route: dataField },
 )
 export const searchAnswer = schemaOfFields({
   results: arrayOf(

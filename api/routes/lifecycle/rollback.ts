@@ -8,6 +8,7 @@ import { defineRoute, type RouteDefinition } from '../../http/route.ts'
 import { toWire, writtenReason } from '../../http/schemas.ts'
 import type { ApiDeps } from '../../deps.ts'
 import { orderRollback } from '../../services/rollback/rollback-model.ts'
+import type { RollbackResult } from '../../services/rollback/write-rollback.ts'
 
 const text = z.string().min(1).max(2_000)
 const order = z.strictObject({
@@ -33,9 +34,19 @@ export const rollbackRoutes = (deps: ApiDeps): RouteDefinition[] => [
       version: text.optional(),
     }),
     withoutPostgres: true,
-    async handle({ actor, params, body, command }) {
-      const result = await orderRollback(deps, actor!, { id: command, model: params['name']!, ...body })
-      return { status: result.outcome === 'kept' ? 202 : 200, json: toWire(result) }
+    async handle({ actor, params, body, command, keep }) {
+      const respond = (result: RollbackResult) => ({
+        status: result.outcome === 'kept' ? 202 : 200,
+        json: toWire(result),
+      })
+      const order = { id: command, model: params['name']!, ...body }
+      const result = await orderRollback(
+        deps,
+        actor!,
+        order,
+        keep && ((database, written) => keep(database, respond(written))),
+      )
+      return respond(result)
     },
   }),
   defineRoute('post', '/v1/rollback-orders', 'public', {

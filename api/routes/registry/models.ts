@@ -19,6 +19,7 @@ import { getVersion } from '../../../store/registry/versions.ts'
 import { listHours } from '../../../store/serving/feature-counts.ts'
 import { listReferenceHours } from '../../../store/serving/reference-hours.ts'
 import { findOpenRelease } from '../../../store/release/releases.ts'
+import { findRollbackSubject } from '../../../store/release/rollback.ts'
 import { defineRoute, viewers, type RouteDefinition } from '../../http/route.ts'
 import type { ApiDeps } from '../../deps.ts'
 import { filterVisible } from '../../auth/authorization.ts'
@@ -67,6 +68,8 @@ export const modelRoutes = ({ store, serving }: ApiDeps): RouteDefinition[] => {
             output: label.output,
             release_policy: release,
             code_digest: model.codeDigest,
+            // What a person confirms and an order names.
+            rolls_back: await findRollbackSubject(store, model.name),
             route: serving.routing.find(model.name)?.route,
             // KServe's clients of version 1 read it.
             ready: serving.routing.find(model.name) !== undefined,

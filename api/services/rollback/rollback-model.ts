@@ -4,7 +4,8 @@
  */
 import { isError } from '../../../domain/errors.ts'
 import { isNamedBy, servingVersion } from '../../../domain/serving/route.ts'
-import type { ServingRollback } from '../../../store/release/rollback.ts'
+import type { Database } from '../../../store/postgres.ts'
+import { findRollbackSubject, type ServingRollback } from '../../../store/release/rollback.ts'
 import { requireModelAccess } from '../../auth/authorization.ts'
 import type { CommandDeps } from '../../deps.ts'
 import type { Actor } from '../../auth/authentication.ts'
@@ -17,27 +18,37 @@ import {
   type RollbackResult,
 } from './write-rollback.ts'
 
-/** Throws `command_refused` and the other codes of a refused rollback. `id` is that of the command. */
+/**
+ * Throws `command_refused` and the other codes of a refused rollback. `id` is that of the command; `keep` stores the result before the replicas
+ * follow, so that a repetition of the command rolls nothing else back.
+ */
 export async function orderRollback(
   deps: CommandDeps,
   actor: Actor,
   input: RollbackInput & { id: string },
+  keep?: (database: Database, result: RollbackResult) => Promise<void>,
 ): Promise<RollbackResult> {
   const startedAt = performance.now()
   const { model } = input
   requireModelAccess(actor, model)
   // Before the attempt: Postgres may carry the order out without an answer, and another version serves then.
   const followed = deps.serving.routing.find(model)?.route
-  const sinceStart = () => Math.round(performance.now() - startedAt)
+  let { version } = input
+  const resultOf = (done: ServingRollback, replicas: RollbackReplica[]): RollbackResult => {
+    const { from, to, release: releaseId } = done
+    const told = { from, to, releaseId, replicas, tookMs: Math.round(performance.now() - startedAt) }
+    return { ...told, version: to, outcome: 'rolled_back', model, message: sentenceOf({ ...told, ...done }) }
+  }
   try {
-    const {
-      from,
-      to,
-      release: releaseId,
-      place,
-      unfencedBefore,
-      ...done
-    } = await writeRollback(deps, actor, input)
+    // Of two orders at the same moment the second one means this version too, not the one that the first brings back.
+    version ??= await findRollbackSubject(deps.store, model)
+    const done = await writeRollback(
+      deps,
+      actor,
+      { ...input, version },
+      keep && ((database, written) => keep(database, resultOf(written, []))),
+    )
+    const { place, unfencedBefore } = done
     const replicas =
       place === undefined
         ? []
@@ -46,16 +57,17 @@ export async function orderRollback(
             { ...place, model },
             unfencedBefore,
           )
-    const told = { from, to, releaseId, replicas, tookMs: sinceStart() }
-    deps.log.info({ model, by: actor.name, ...told, ...done }, 'rolled back')
-    return { ...told, version: to, outcome: 'rolled_back', model, message: sentenceOf({ ...told, ...done }) }
+    const result = resultOf(done, replicas)
+    const { passedOver, repeated } = done
+    deps.log.info({ ...result, by: actor.name, passedOver, repeated }, 'rolled back')
+    return result
   } catch (error) {
     if (!isError(error, 'postgres_unavailable')) throw error
     if (followed === undefined) throw error
-    const version = input.version ?? servingVersion(followed)
+    version ??= servingVersion(followed)
     if (!isNamedBy(followed, version)) throw error
     const kept = await keepRollback(deps, actor, { ...input, version })
-    return { ...kept, tookMs: sinceStart() }
+    return { ...kept, tookMs: Math.round(performance.now() - startedAt) }
   }
 }
 
@@ -76,7 +88,8 @@ function sentenceOf({
   Pick<RollbackResult, 'replicas' | 'tookMs'>): string {
   const following = replicas.filter(({ state }) => state === 'follows').length
   const where = `on ${following} of ${replicas.length} replica${replicas.length === 1 ? '' : 's'}`
-  const now = to === undefined ? 'no version serves' : `${to} serves ${where}`
+  const now =
+    to === undefined ? 'no version serves' : replicas.length === 0 ? `${to} serves` : `${to} serves ${where}`
   const others = replicas.flatMap(({ id, host, state, reason }) =>
     state === 'follows'
       ? []

@@ -1,7 +1,7 @@
 /** Writes a rollback into Postgres, with the signed command for the workflow of an open release. */
 import { DomainError, isError } from '../../../domain/errors.ts'
-import { findChampion } from '../../../store/registry/champions.ts'
 import { getModel } from '../../../store/registry/models.ts'
+import type { Database } from '../../../store/postgres.ts'
 import type { OutboxMessage } from '../../../store/release/command-outbox.ts'
 import { findUnfit, rollBackServing, type ServingRollback } from '../../../store/release/rollback.ts'
 import { signCommand } from '../../../store/signing/command-signatures.ts'
@@ -13,7 +13,7 @@ export interface RollbackInput {
   reason: string
   /** The release whose candidate is meant. */
   release?: string
-  /** The version that is meant; by default the one that serves. */
+  /** The version that is meant; by default the one that serves when the order comes. */
   version?: string
 }
 
@@ -48,10 +48,12 @@ export interface RollbackResult {
 /** Attempts when another writer changes the route at the same moment. */
 const maxTries = 5
 
+/** `keep` stores the result in the transaction of the rollback. */
 export async function writeRollback(
   { store, signer, serving }: Pick<CommandDeps, 'store' | 'signer' | 'serving'>,
   actor: Pick<Actor, 'id' | 'name'>,
   { id, ...input }: RollbackInput & { id: string },
+  keep?: (database: Database, done: ServingRollback) => Promise<void>,
 ): Promise<ServingRollback> {
   const { name: model } = await getModel(store, input.model)
   const { name: by } = actor
@@ -61,13 +63,15 @@ export async function writeRollback(
     const signature = signCommand(signer, claim, { keyId: actor.id, nowMs: serving.wall() })
     return { id, by, reason, signature }
   }
-  // Of two orders at the same moment the second one means this version too, not the one that the first has brought back.
-  const champion = (await findChampion(store, model))?.version
   const unfit = await findUnfit(store, model, ({ version }) => serving.routing.issueOf(version))
-  const order = { ...input, model, by, champion, commandTo }
+  const order = { ...input, model, by, commandTo }
   for (let tries = 1; ; tries++) {
     try {
-      const done = await store.transaction((database) => rollBackServing(database, order, unfit))
+      const done = await store.transaction(async (database) => {
+        const written = await rollBackServing(database, order, unfit)
+        if (written.outcome === 'rolled_back') await keep?.(database, written)
+        return written
+      })
       if (done.outcome === 'rolled_back') return done
       throw new DomainError(done.code, done.message, input.release === undefined ? {} : { stage: 'ended' })
     } catch (error) {

@@ -1,11 +1,20 @@
 /** Orders to roll a model back that come twice, or whose outcome Postgres did not tell. */
+import sql from 'sql-template-tag'
 import { afterAll, beforeAll, beforeEach, expect, it } from 'vitest'
+import type { Actor } from '../../../api/auth/authentication.ts'
+import { sendReleaseCommand } from '../../../api/services/release-commands.ts'
 import { settleKeptRollbacks } from '../../../api/services/rollback/kept-rollbacks.ts'
 import { orderRollback } from '../../../api/services/rollback/rollback-model.ts'
 import { DomainError } from '../../../domain/errors.ts'
+import { openingState, type ReleaseState } from '../../../domain/release/state.ts'
+import { end } from '../../../domain/release/transitions.ts'
+import type { Route } from '../../../domain/serving/route.ts'
 import { findActiveKeys } from '../../../store/access/api-keys.ts'
 import type { Store } from '../../../store/postgres.ts'
 import { findChampion } from '../../../store/registry/champions.ts'
+import { close, returnToBaseline } from '../../../store/release/close-release.ts'
+import { insertRelease } from '../../../store/release/releases.ts'
+import { firstFacts } from '../../support/release/releases.ts'
 import { irisRow, irisSpec } from '../../support/serving/artifact.ts'
 import { writeChampion } from '../../support/serving/registration.ts'
 import { uniqueName } from '../../support/servers/servers.ts'
@@ -43,7 +52,40 @@ beforeEach(async () => {
 
 const served = () => api.ask(model, { instances: [irisRow] }).version
 const championNow = async () => (await findChampion(fixture.store, model))?.version
-const order = (body: object = {}) => api.request('POST', `/v1/models/${model}/rollback`, { key, body })
+const order = (body: object = {}, headers: Record<string, string> = {}) =>
+  api.request('POST', `/v1/models/${model}/rollback`, { key, body, headers })
+
+async function olga(): Promise<Actor> {
+  const [found] = (await findActiveKeys(fixture.store)).filter(({ name }) => name === 'olga')
+  return { ...api.deps.authentication.sessionFor(found!.id)!.actor, name: 'olga' }
+}
+
+const unanswered = () =>
+  new DomainError('postgres_unavailable', 'Postgres did not answer: Connection terminated')
+
+/** The transactions of a replica do `instead`. */
+const withTransaction = (instead: Store['transaction']) => ({
+  ...api.deps,
+  store: { ...api.deps.store, transaction: instead },
+})
+
+/** A release of a fourth version, which the route gives this part. */
+async function release(stage: 'shadow' | 'canary', part: (candidate: string) => Partial<Route>) {
+  const id = `rel_${uniqueName('r')}` as const
+  const [, , champion] = versions
+  const candidate = await fixture.register(irisSpec(model, 4), 3)
+  const facts = { ...firstFacts, id, model, version: candidate, baseline: champion }
+  const state: ReleaseState = { ...openingState(facts, 0), stage }
+  await insertRelease(fixture.store, { state, workflowId: `release/${model}`, runId: 'run' })
+  const { generation } = await fixture.route(model, {
+    release: id,
+    proven: champion,
+    standby: versions[1],
+    ...part(candidate),
+  })
+  await until(() => api.serving.routing.find(model)?.route.generation === generation, 'the route')
+  return { id, candidate, state }
+}
 
 it('two orders at the same moment roll one version back', async () => {
   const answers = await Promise.all([order(), order(), order()])
@@ -55,18 +97,14 @@ it('two orders at the same moment roll one version back', async () => {
 
 it('an order that Postgres carried out without an answer rolls one version back', async () => {
   const [, second, third] = versions
-  const [{ id, name } = { id: '', name: '' }] = (await findActiveKeys(fixture.store)).filter(
-    (each) => each.name === 'olga',
-  )
-  /** The answer to the commit is lost, and the replica has heard of the new route before that shows. */
-  const transaction: Store['transaction'] = async (work) => {
+  // The answer to the commit is lost, and the replica has heard of the new route before that shows.
+  const deps = withTransaction(async (work) => {
     await api.deps.store.transaction(work)
     await until(() => served() === second, 'the new route')
-    throw new DomainError('postgres_unavailable', 'Postgres did not answer: Connection terminated')
-  }
-  const deps = { ...api.deps, store: { ...api.deps.store, transaction } }
-  const actor = { ...api.deps.authentication.sessionFor(id)!.actor, name }
-  const answer = await orderRollback(deps, actor, { id: uniqueName('order'), model, reason: 'it is wrong' })
+    throw unanswered()
+  })
+  const sent = { id: uniqueName('order'), model, reason: 'it is wrong' }
+  const answer = await orderRollback(deps, await olga(), sent)
   expect(answer).toMatchObject({ outcome: 'kept', from: third, to: second })
   expect(served()).toBe(second)
   await settleKeptRollbacks(api.deps)
@@ -89,4 +127,73 @@ it('an order about a version that does not serve is refused, and one that was ca
   expect(again).toMatchObject({ status: 200, json: { from: third, to: second } })
   expect(again.json['message']).toMatch(/was rolled back before/)
   expect(await championNow()).toBe(second)
+})
+
+it('an order about a candidate that only gets copies leaves the champion, when its answer is lost', async () => {
+  const [, , third] = versions
+  const { id } = await release('shadow', (candidate) => ({
+    shadow: { version: candidate, shareBp: 10_000 },
+    arms: [{ arm: 'champion', version: third!, shareBp: 10_000 }],
+  }))
+  const deps = withTransaction(async (work) => {
+    await api.deps.store.transaction(work)
+    throw unanswered()
+  })
+  const command = { command: 'rollback', release: id, reason: 'not this one' } as const
+  expect(await sendReleaseCommand(deps, await olga(), command)).toMatchObject({ result: { accepted: true } })
+  expect(served()).toBe(third)
+  await settleKeptRollbacks(api.deps)
+  expect(await championNow()).toBe(third)
+})
+
+it('an order that comes while its canary ends rolls nothing else back', async () => {
+  const [, , third] = versions
+  const { candidate, state } = await release('canary', (version) => ({
+    arms: [
+      { arm: 'canary', version, shareBp: 5_000 },
+      { arm: 'champion', version: third!, shareBp: 5_000 },
+    ],
+  }))
+  const rollbackOrder = { outcome: 'rolled_back', reason: 'a verdict', withdraw: true } as const
+  const deps = withTransaction(async (work) => {
+    await fixture.store.transaction(async (database) => {
+      await returnToBaseline(database, { ...state, rollbackOrder })
+      await close(database, end(state, 0, 'rolled_back', 'a verdict'))
+    })
+    return api.deps.store.transaction(work)
+  })
+  const sent = { id: uniqueName('order'), model, reason: 'it is wrong' }
+  const answer = await orderRollback(deps, await olga(), sent)
+  expect(answer).toMatchObject({ outcome: 'rolled_back', from: candidate, to: third })
+  expect(await championNow()).toBe(third)
+})
+
+it('an order that is repeated after its replica died rolls nothing else back', async () => {
+  const [, second, third] = versions
+  const { store } = api.deps
+  const { query } = store
+  const once = { 'idempotency-key': uniqueName('once') }
+  // The replica dies before it stores what it would answer.
+  store.query = async (statement) => {
+    if (statement.sql.includes('update idempotent_requests')) throw unanswered()
+    return query(statement)
+  }
+  const first = await order({}, once).finally(() => (store.query = query))
+  expect(first).toMatchObject({ status: 200, json: { from: third, to: second } })
+  await fixture.store.query(sql`update idempotent_requests set held_until = now() - interval '1 s'`)
+  expect(await order({}, once)).toMatchObject({ status: 200, json: { from: third, to: second } })
+  expect(await championNow()).toBe(second)
+})
+
+it('a model says which version a rollback is about', async () => {
+  const [, , third] = versions
+  const shown = async () => (await api.request('GET', `/v1/models/${model}`, { key })).json['rolls_back']
+  expect(await shown()).toBe(third)
+  const { candidate } = await release('canary', (version) => ({
+    arms: [
+      { arm: 'canary', version, shareBp: 5_000 },
+      { arm: 'champion', version: third!, shareBp: 5_000 },
+    ],
+  }))
+  expect(await shown()).toBe(candidate)
 })

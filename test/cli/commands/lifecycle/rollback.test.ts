@@ -1,0 +1,68 @@
+/** `tenure rollback`: the order names what its question has shown. */
+import { createServer, type Server } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { PassThrough } from 'node:stream'
+import { afterAll, afterEach, beforeAll, expect, it, vi } from 'vitest'
+import { rollbackCommand } from '../../../../cli/commands/release-verbs.ts'
+import { runProgram } from '../../../../cli/program.ts'
+
+let server: Server
+let url: string
+let model: { status: number; body: object }
+let ordered: unknown
+beforeAll(async () => {
+  server = createServer((request, response) => {
+    const isOrder = request.method === 'POST'
+    const sent: Buffer[] = []
+    request.on('data', (chunk: Buffer) => sent.push(chunk))
+    request.on('end', () => {
+      if (isOrder) ordered = JSON.parse(Buffer.concat(sent).toString())
+      const { status, body } = isOrder ? { status: 200, body: { message: 'done' } } : model
+      response.writeHead(status, { 'content-type': 'application/json' })
+      response.end(JSON.stringify(body))
+    })
+  }).listen(0, '127.0.0.1')
+  await new Promise((resolve) => server.once('listening', resolve))
+  url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`
+})
+afterEach(() => void vi.restoreAllMocks())
+afterAll(() => void server.close())
+
+/** Answers the questions of the command on a terminal, and returns them. */
+async function answer(...words: string[]): Promise<string[]> {
+  ordered = undefined
+  const asked: string[] = []
+  const keyboard = Object.assign(new PassThrough(), { isTTY: true })
+  vi.spyOn(process, 'stdin', 'get').mockReturnValue(keyboard as unknown as typeof process.stdin)
+  vi.spyOn(process.stdout, 'write').mockImplementation((text) => {
+    if (!/[?:] (\[y\/N\] )?$/.test(String(text))) return true
+    asked.push(String(text))
+    return keyboard.write(`${words.shift()}\n`)
+  })
+  const out = { write: () => true, isTTY: true, columns: 120, hasColors: () => false }
+  await runProgram([rollbackCommand], ['rollback', 'iris', '--url', url], { out, err: out })
+  return asked
+}
+
+it.each([
+  ['the champion', 'iris_v2', 'Roll back iris from iris_v2 to its last proven version, for all traffic?'],
+  ['the candidate that callers meet', 'iris_v3', 'Roll back the candidate iris_v3, so that iris_v2 serves'],
+])('asks about %s, and orders that', async (_name, rolls_back, question) => {
+  model = { status: 200, body: { name: 'iris', champion: { version: 'iris_v2' }, rolls_back } }
+  const [asked] = await answer('y', 'complaints')
+  expect(asked).toContain(question)
+  expect(ordered).toEqual({ reason: 'complaints', version: rolls_back })
+})
+
+it('asks and orders while Postgres is away', async () => {
+  model = { status: 503, body: { code: 'postgres_unavailable', detail: 'away', retryable: false } }
+  const [asked] = await answer('y', 'complaints')
+  expect(asked).toContain('Postgres does not say which version serves. Roll iris back?')
+  expect(ordered).toEqual({ reason: 'complaints' })
+})
+
+it('orders nothing without a yes', async () => {
+  model = { status: 200, body: { name: 'iris', champion: { version: 'iris_v2' }, rolls_back: 'iris_v2' } }
+  await answer('n')
+  expect(ordered).toBeUndefined()
+})
