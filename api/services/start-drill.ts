@@ -18,6 +18,7 @@ export async function startDrill(
   deps: CommandDeps,
   actor: Actor,
   { kinds, changes, ...input }: StartDrillInput,
+  { id: requestId }: { id: string },
 ): Promise<{ model: string; workflowId: string; kinds?: DrillKind[] }> {
   const { store, temporal, log } = deps
   requireModelAccess(actor, input.model)
@@ -36,7 +37,7 @@ export async function startDrill(
   const request = await authorised(deps, actor, 'drill', order)
   const workflowId = drillWorkflowId(model)
   const conflict = () => new DomainError('drill_in_progress', `a drill of ${model} is running already`)
-  await startWorkflow(temporal, { type: 'drill', workflowId, request, conflict })
+  await startWorkflow(temporal, { type: 'drill', workflowId, request, requestId, conflict })
   log.info({ model, kinds, by: actor.name }, 'drill started')
   return { model, workflowId, kinds }
 }

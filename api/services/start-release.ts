@@ -51,8 +51,8 @@ export const startRelease: StartCommand<StartReleaseInput, StartedRelease | Queu
     const { request, candidate } = await requestOf(deps, actor, input)
     const { model, version, requestedBy } = request
     const queueId = `que_${command.id.replaceAll('-', '')}` as const
-    // A replica may have crashed after queueing this release; reuse its queue entry.
-    const queued = command.recordedAt === undefined ? undefined : await findQueueEntry(store, queueId)
+    // An earlier attempt may have queued this release, and its turn may have come.
+    const queued = await findQueueEntry(store, queueId)
     if (queued !== undefined) {
       await wakeQueue(deps, model)
       return queuedSummary(queued)

@@ -45,7 +45,7 @@ export async function claimRequest(
   const [known] = await database.query<{ same: boolean; answer: unknown }>(sql`
     select request_hash = ${hash} as same, answer from idempotent_requests
     where key_id = ${keyId} and name = ${name}`)
-  // Let go in this very moment: the next attempt gets it.
+  // Deleted in this very moment: the next attempt gets it.
   if (known === undefined) return { kind: 'held' }
   if (!known.same) return { kind: 'other' }
   return known.answer === null ? { kind: 'held' } : { kind: 'answered', answer: known.answer }
@@ -61,12 +61,12 @@ export async function storeResponse(
     where key_id = ${keyId} and name = ${name} and holder = ${holder}`)
 }
 
-/** Lets go of a command that came to nothing, so that it may be tried again. */
+/** Lets go of a command whose result is unknown, so that it may be tried again: with the same id, because Postgres may have carried it out. */
 export async function releaseClaim(
   database: Database,
   { keyId, name, holder }: RequestName & { holder: string },
 ): Promise<void> {
   await database.query(sql`
-    delete from idempotent_requests
+    update idempotent_requests set held_until = clock_timestamp()
     where key_id = ${keyId} and name = ${name} and holder = ${holder} and answer is null`)
 }

@@ -1,4 +1,5 @@
 /** Reads the live state of an installation as resources, except schedules, which Temporal keeps. */
+import sql from 'sql-template-tag'
 import type { Resource, ResourceValue } from '../../domain/installation/resource.ts'
 import { ssoPrefix } from '../access/sso-keys.ts'
 import { listKeys, type KeyFacts } from '../access/api-keys.ts'
@@ -7,6 +8,11 @@ import { listStoredChannels } from '../monitoring/stored-channels.ts'
 import type { Database } from '../postgres.ts'
 import { listModels } from '../registry/models.ts'
 import { listKillSwitches } from '../serving/kill-switches.ts'
+
+/** One change at a time, until the transaction ends. */
+export async function lockInstallation(database: Database): Promise<void> {
+  await database.query(sql`select pg_advisory_xact_lock(hashtext('installation'))`)
+}
 
 /** Models whose file was removed, revoked keys and keys of single sign-on are left out. */
 export async function readLiveState(database: Database): Promise<Resource[]> {

@@ -34,10 +34,11 @@ export const drillRoutes = (deps: ApiDeps): RouteDefinition[] => [
     answers: { 202: 'The drill has started' },
     answerSchema: drillStartedAnswer,
     body: hold,
-    async handle({ actor, body }) {
+    async handle({ actor, body, command: id }) {
       const { model, kinds, traffic, harm_budget: harmBudget, share_bp: shareBp, within_ms: withinMs } = body
       const changes = { traffic, harmBudget, shareBp, withinMs }
-      return { status: 202, json: toWire(await startDrill(deps, actor!, { model, kinds, changes })) }
+      const drill = { model, kinds, changes }
+      return { status: 202, json: toWire(await startDrill(deps, actor!, drill, { id })) }
     },
   }),
 ]

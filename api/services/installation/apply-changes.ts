@@ -18,7 +18,7 @@ import type { KillSwitchMode } from '../../../domain/serving/kill-switch.ts'
 import { changeKey, insertKey, listKeys, revokeKey, type NewKey } from '../../../store/access/api-keys.ts'
 import { appendAudit } from '../../../store/audit/audit-log.ts'
 import { keepApplied, writeApplied } from '../../../store/installation/applied-state.ts'
-import { readLiveState } from '../../../store/installation/live-state.ts'
+import { lockInstallation, readLiveState } from '../../../store/installation/live-state.ts'
 import {
   deleteChannel,
   upsertChannel,
@@ -126,6 +126,9 @@ async function applyChange(
     return { ...done, problems }
   }
   return store.transaction(async (database) => {
+    // The resource may have changed since it was compared; two applies of one plan make it once.
+    await lockInstallation(database)
+    requireFresh(change, await readLiveState(database))
     const audit = (subject: string, detail: Record<string, unknown>, verb: string = action) =>
       appendAudit(database, {
         actor: actor.name,

@@ -4,7 +4,7 @@ import { notTrainedHere } from '../../../domain/model/brought-artifact.ts'
 import { requireValidation } from '../../../domain/training/require-validation.ts'
 import { candidatesOf, issuesOfSweep, type SweepSpace } from '../../../domain/training/sweep-plan.ts'
 import { getModel } from '../../../store/registry/models.ts'
-import { findSweep } from '../../../store/training/sweeps.ts'
+import { findSweep, listSweeps } from '../../../store/training/sweeps.ts'
 import { sweepWorkflowId, type SweepRequest } from '../../../workflows/messages.ts'
 import type { Actor } from '../../auth/authentication.ts'
 import { findInScope, requireModelAccess } from '../../auth/authorization.ts'
@@ -69,6 +69,10 @@ export async function cancelSweep(
 ): Promise<{ id: string; model: string }> {
   const { model, outcome } = await findInScope(actor, { what: 'sweep', id }, findSweep(store, id))
   if (outcome !== undefined) throw new DomainError('command_refused', `the sweep has ended as ${outcome}`)
+  // The workflow id is that of the model: where it was ended from outside, it may be another sweep's.
+  const [latest] = await listSweeps(store, { model, limit: 1 })
+  if (latest?.id !== id)
+    throw new DomainError('command_refused', `the sweep ${id} is not running: ${latest?.id} came after it`)
   await cancelWorkflow(temporal, { workflowId: sweepWorkflowId(model) }, `the sweep ${id}`)
   log.info({ sweep: id, by: actor.name }, 'sweep cancelled')
   return { id, model }

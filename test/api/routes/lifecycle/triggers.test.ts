@@ -3,7 +3,8 @@ import sql from 'sql-template-tag'
 import { afterAll, beforeAll, expect, it } from 'vitest'
 import type { TriggerDefinition } from '../../../../domain/triggers/trigger.ts'
 import { listRetrainings } from '../../../../store/training/retrainings.ts'
-import { listWaitingFirings } from '../../../../store/triggers/firings.ts'
+import { DomainError } from '../../../../domain/errors.ts'
+import { listWaitingFirings, refuseFiring } from '../../../../store/triggers/firings.ts'
 import { syncSchedule, syncTriggers, triggersScheduleId } from '../../../../temporal/schedules.ts'
 import { retrainWorkflowId } from '../../../../workflows/messages.ts'
 import type { ModelDefinition } from '../../../../domain/model-definition.ts'
@@ -117,6 +118,20 @@ it('starts one retraining for a request and its repetition, with the parameters 
     },
   ])
   await core.client.workflow.getHandle(retrainWorkflowId(model)).terminate('a test')
+})
+
+it('fires once for a request whose answer was lost, and its repetition', async () => {
+  const { store } = without.deps
+  const { transaction } = store
+  store.transaction = async (work) => {
+    await transaction(work)
+    throw new DomainError('postgres_unavailable', 'Postgres did not answer: Connection terminated')
+  }
+  const ask = () => fire({ region: 'eu' }, { of: without, once: 'lost' })
+  expect((await ask().finally(() => (store.transaction = transaction))).status).toBe(503)
+  const { id } = (await ask()).json
+  expect(await listWaitingFirings(core.store, model)).toMatchObject([{ id }])
+  await refuseFiring(core.store, { id: String(id), refused: 'a test' })
 })
 
 it('keeps a request for later while Temporal is away or the triggers are paused, and lists why', async () => {

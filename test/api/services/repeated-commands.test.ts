@@ -1,0 +1,127 @@
+/** Commands and activities that are repeated, or come at the same moment by two users, on a Temporal that has no worker. */
+import { randomUUID } from 'node:crypto'
+import { afterAll, beforeAll, expect, it } from 'vitest'
+import { endDrill } from '../../../activities/drill/drill.ts'
+import type { Deps } from '../../../activities/deps.ts'
+import type { Actor } from '../../../api/auth/authentication.ts'
+import { startDrill } from '../../../api/services/start-drill.ts'
+import { startRelease } from '../../../api/services/start-release.ts'
+import { openingState } from '../../../domain/release/state.ts'
+import { findActiveKeys } from '../../../store/access/api-keys.ts'
+import { closeDrill, insertDrill, recordUnheldDrill } from '../../../store/release/drills.ts'
+import { endQueued, listQueued } from '../../../store/release/release-queue.ts'
+import { insertRelease } from '../../../store/release/releases.ts'
+import { insertSweep } from '../../../store/training/sweeps.ts'
+import { firstFacts } from '../../support/release/releases.ts'
+import { irisSpec } from '../../support/serving/artifact.ts'
+import { writeChampion } from '../../support/serving/registration.ts'
+import { temporalAddress, uniqueName } from '../../support/servers/servers.ts'
+import {
+  openServingFixture,
+  startApi,
+  type ServingFixture,
+  type TestApi,
+} from '../../support/serving/serving-fixture.ts'
+
+let fixture: ServingFixture
+let api: TestApi
+let key: string
+let root: Actor
+beforeAll(async () => {
+  fixture = await openServingFixture()
+  key = await fixture.key({ name: 'root', role: 'admin' })
+  api = await startApi(fixture, {
+    temporal: { address: temporalAddress(), namespace: 'default', controlQueue: 'no worker' },
+  })
+  const [found] = await findActiveKeys(fixture.store)
+  root = { ...api.deps.authentication.sessionFor(found!.id)!.actor, name: 'root' }
+})
+afterAll(async () => {
+  await api?.stop()
+  await fixture?.close()
+})
+
+async function modelWith(versions: number): Promise<{ model: string; versions: string[] }> {
+  const model = uniqueName('again')
+  const names = []
+  for (let minor = 0; minor < versions; minor++)
+    names.push(await fixture.register(irisSpec(model, minor + 1), minor))
+  return { model, versions: names }
+}
+
+it('a start of a drill that is repeated is the same drill', async () => {
+  const { model, versions } = await modelWith(1)
+  await writeChampion(fixture.store, model, versions[0]!)
+  const start = (id: string) => startDrill(api.deps, root, { model }, { id })
+  const id = randomUUID()
+  expect(await start(id)).toEqual(await start(id))
+  await expect(start(randomUUID())).rejects.toThrow(`a drill of ${model} is running already`)
+})
+
+it('the end of a drill that is stored is told as it is stored', async () => {
+  const { model } = await modelWith(1)
+  const { store } = fixture
+  const drill = { model, kind: 'nan', traffic: 'mirrored', requestedBy: 'root', harmBudget: 0 } as const
+  const [held, unheld] = [`drl_${randomUUID()}`, `drl_${randomUUID()}`]
+  await insertDrill(store, { ...drill, id: held })
+  const seen = { exposed: 9, harmed: 0, evidence: {} }
+  await closeDrill(store, { id: held, passed: true, message: 'it was noticed', ...seen })
+  await recordUnheldDrill(store, { ...drill, id: unheld, message: 'a release is open' })
+  const tell = endDrill(api.deps as unknown as Deps)
+  expect(await tell({ id: held })).toEqual({ passed: true, message: 'it was noticed' })
+  expect(await tell({ id: unheld })).toEqual({ passed: false, message: 'not held: a release is open' })
+})
+
+it('a release that was queued is not queued again when its turn has come', async () => {
+  const { model, versions } = await modelWith(2)
+  const [open, next] = versions as [string, string]
+  const workflowId = `release/${model}`
+  const state = openingState({ ...firstFacts, id: `rel_${model}`, model, version: open }, 0)
+  await insertRelease(fixture.store, { state, workflowId, runId: 'run' })
+  const start = (id: string) => startRelease.run(api.deps, root, { model, version: next }, { id })
+  // Its workflow runs.
+  const { temporal } = api.deps
+  await temporal.call(5_000, (client) =>
+    client.workflow.start('release', { workflowId, taskQueue: 'no worker', args: [{ model }] }),
+  )
+  const id = randomUUID()
+  const { queueId } = (await start(id)) as { queueId: string }
+  await endQueued(fixture.store, { id: queueId, state: 'started', message: 'its turn' })
+  expect(await start(id)).toMatchObject({ queueId, state: 'started' })
+  expect(await listQueued(fixture.store, { model })).toHaveLength(1)
+})
+
+it('the cancellation of a sweep that was ended from outside does not reach the one after it', async () => {
+  const { model } = await modelWith(1)
+  const sweep = { model, requestedBy: 'root', asOf: new Date().toISOString() }
+  const ids = [`swp_${randomUUID()}`, `swp_${randomUUID()}`]
+  for (const id of ids)
+    await insertSweep(fixture.store, { id, ...sweep, plan: { candidates: [], parallel: 1 } })
+  const { temporal } = api.deps
+  await temporal.call(5_000, (client) =>
+    client.workflow.start('sweep', {
+      workflowId: `sweep/${model}`,
+      taskQueue: 'no worker',
+      args: [{ model }],
+    }),
+  )
+  const cancel = (id: string) => api.request('POST', `/v1/sweeps/${id}/cancel`, { key })
+  expect(await cancel(ids[0]!)).toMatchObject({
+    status: 409,
+    json: {
+      code: 'command_refused',
+      detail: expect.stringContaining(`${ids[1]} came after it`) as string,
+    },
+  })
+  expect((await cancel(ids[1]!)).status).toBe(202)
+})
+
+it('two applies of one plan at the same moment make it once', async () => {
+  const made = await api.request('POST', '/v1/keys', { key, body: { name: 'ada', role: 'viewer' } })
+  expect(made.status).toBe(201)
+  const change = { kind: 'key', name: 'ada', before: { role: 'viewer' }, after: { role: 'operator' } }
+  const apply = () => api.request('POST', '/v1/state', { key, body: { reason: 'a plan', changes: [change] } })
+  const answers = await Promise.all([apply(), apply(), apply()])
+  const refused = answers.filter(({ json }) => json['code'] === 'plan_stale')
+  expect([answers.filter(({ status }) => status === 200).length, refused.length]).toEqual([1, 2])
+})
