@@ -117,21 +117,28 @@ export async function changeKey(
 }
 
 /**
- * Gives a key a new secret and answers it, once; the one before opens for `overlapMs` more, so that a service can change over
- * without an outage. Throws `not_found` when no active key has the id.
+ * Gives a key a new secret and answers it, once; the one that services use opens for `overlapMs` more, so that they can change over without an
+ * outage: during an overlap that is the one before, because the newer secret may have been lost with its answer. Throws `not_found`
+ * when no active key has the id, and `command_refused` when another rotation of the same moment was first.
  */
 export async function rotateKey(
   database: Database,
   { id, overlapMs }: { id: string; overlapMs: number },
 ): Promise<{ key: string; facts: KeyFacts }> {
   const key = newSecret(id)
+  const [now] = await database.query<{ hash: Buffer }>(sql`
+    select hash from api_keys
+    where id = ${id} and revoked_at is null and (expires_at is null or expires_at > now())`)
+  if (now === undefined)
+    throw new DomainError('not_found', `no key that opens has the id ${JSON.stringify(id)}`)
   const facts = await writeKey(
     database,
-    sql`update api_keys set previous_hash = hash, previous_until = now() + ${overlapMs} * interval '1 ms', hash = ${hashOfKey(key)}
-      where id = ${id} and revoked_at is null and (expires_at is null or expires_at > now())`,
+    sql`update api_keys set hash = ${hashOfKey(key)}, previous_until = now() + ${overlapMs} * interval '1 ms',
+        previous_hash = case when previous_until > now() then previous_hash else hash end
+      where id = ${id} and hash = ${now.hash} and revoked_at is null`,
   )
   if (facts === undefined)
-    throw new DomainError('not_found', `no key that opens has the id ${JSON.stringify(id)}`)
+    throw new DomainError('command_refused', 'another request has rotated or revoked the key at this moment')
   return { key, facts }
 }
 

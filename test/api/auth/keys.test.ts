@@ -329,6 +329,27 @@ describe('a key', () => {
     expect(audit.text).not.toContain(key)
   })
 
+  it('keeps the secret that services use through a rotation that is repeated, and rotates once at a moment', async () => {
+    const rotate = (id: string) =>
+      api.request('POST', `/v1/keys/${id}/rotate`, { key: keys.admin, body: { overlap_s: 600 } })
+    const opens = async (key: unknown) =>
+      (await api.request('GET', '/v1/models', { key: String(key) })).status
+    const made = await api.request('POST', '/v1/keys', {
+      key: keys.admin,
+      body: { name: 'rotated', role: 'viewer' },
+    })
+    const { id, key } = made.json as { id: string; key: string }
+    // The answer to the first one is lost.
+    const lost = (await rotate(id)).json['key']
+    const fresh = (await rotate(id)).json['key']
+    expect([await opens(key), await opens(lost), await opens(fresh)]).toEqual([200, 401, 200])
+    const both = await Promise.all([rotate(id), rotate(id)])
+    const [won, ...others] = both.filter(({ status }) => status === 200)
+    expect(others).toEqual([])
+    expect(both.filter(({ json }) => json['code'] === 'command_refused')).toHaveLength(1)
+    expect([await opens(key), await opens(won!.json['key'])]).toEqual([200, 200])
+  })
+
   it.each([
     ['no name', { role: 'viewer' }, /name/],
     ['a name that could be markup', { name: '<b>', role: 'viewer' }, /name/],
