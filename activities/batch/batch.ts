@@ -101,6 +101,8 @@ async function score(deps: Deps, { reader, writer, beat, id }: Run): Promise<Sco
   const { store, artifacts, config, log } = deps
   const batch = await findBatch(store, id)
   if (batch === undefined) throw new DomainError('not_found', `no batch has the id ${id}`)
+  // Its parts are gone, and another batch may have written to the same place since.
+  if (batch.status === 'done') return resultOfDone(store, batch)
   const { artifactDigest } = await getVersion(store, batch.version)
   const manifest = await getManifest(artifacts, artifactDigest)
   const began = performance.now()
@@ -147,6 +149,16 @@ async function score(deps: Deps, { reader, writer, beat, id }: Run): Promise<Sco
   } finally {
     await scorer.close().catch(() => {})
   }
+}
+
+/** What an earlier attempt has recorded. */
+async function resultOfDone(
+  store: Deps['store'],
+  { id, rows = 0, refused, startedAt, endedAt = startedAt }: Batch,
+): Promise<ScoreResult> {
+  const seconds = Math.max(1, Date.parse(endedAt) - Date.parse(startedAt)) / 1_000
+  const resumed = (await listShards(store, id)).length
+  return { rows, refused, resumed, rowsPerSecond: Math.round(rows / seconds) }
 }
 
 /** The parts that no earlier attempt has recorded. */

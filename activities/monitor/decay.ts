@@ -85,18 +85,24 @@ export async function returnIfDecayed(
   if (compared?.isBetter === false) return { ...kept(compared.message), ...comparison }
   const reason = [finding.message, compared?.message].filter((text) => text !== undefined).join('; ')
   const order = { model, by: actorOf(model), reason, from: version }
-  const done = await store.transaction((database) => rollBackChampion(database, order, new Map()))
+  // With its alert: a repetition finds the other champion, and raises none.
+  const done = await store.transaction(async (database) => {
+    const moved = await rollBackChampion(database, order, new Map())
+    if ('outcome' in moved) return moved
+    const { from, to } = moved
+    await upsertAlert(database, {
+      dedupeKey,
+      model,
+      severity: 'critical',
+      kind: 'champion_rolled_back',
+      message: `${from} is rolled back to ${to}: ${reason}`,
+      evidence: { version: from, to, matter: finding.matter, harmed: Math.round(state.harmed) },
+    })
+    return moved
+  })
   if ('outcome' in done) return kept(done.message)
   const { from, to } = done
   log.warn({ model, from, to, reason }, 'champion rolled back by its monitor')
-  await upsertAlert(store, {
-    dedupeKey,
-    model,
-    severity: 'critical',
-    kind: 'champion_rolled_back',
-    message: `${from} is rolled back to ${to}: ${reason}`,
-    evidence: { version: from, to, matter: finding.matter, harmed: Math.round(state.harmed) },
-  })
   return { ...said, ...comparison, level: 'returned', to }
 }
 

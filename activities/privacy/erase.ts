@@ -69,8 +69,10 @@ export const eraseStage =
         await slow.close()
       }
       await finish(deps, erasure, next)
-      log.info({ erasure: id, model: erasure.model, stage: erasure.stage, next }, 'erasure stage completed')
-      return next
+      // Another request may have sent it through the log again.
+      const { stage } = await getErasure(store, id)
+      log.info({ erasure: id, model: erasure.model, ended: erasure.stage, stage }, 'erasure stage completed')
+      return stage
     })
 
 /** Records the end in the audit log, with counts and without the subject. */

@@ -2,12 +2,18 @@
 import { queuePolicy } from '../../domain/release/queue-policy.ts'
 import { appendAudit } from '../../store/audit/audit-log.ts'
 import { getModel } from '../../store/registry/models.ts'
-import { endQueued, findQueued, insertQueued, type QueuedRelease } from '../../store/release/release-queue.ts'
+import {
+  endQueued,
+  findQueued,
+  findQueueEntry,
+  insertQueued,
+  type QueuedRelease,
+} from '../../store/release/release-queue.ts'
 import { findRetrained } from '../../store/training/retrainings.ts'
 import type { ReleaseRequest } from '../../workflows/messages.ts'
 import type { Deps } from '../deps.ts'
 
-/** Queues the release of a retraining, or returns why its policy forbids it. */
+/** Queues the release of a retraining once, or returns why its policy forbids it. */
 export const enqueueRelease =
   ({ store, log }: Deps) =>
   async (request: ReleaseRequest): Promise<{ id: string } | { refused: string }> => {
@@ -17,8 +23,12 @@ export const enqueueRelease =
     const used = policy ?? (await getModel(store, model)).definition.release
     const over = queuePolicy({ policy: used, byPerson: false, hotfix: false })
     if (over === 'refuse') return { refused: 'its policy does not queue releases' }
-    const entry = { model, version, requestedBy, preemption: over, policy }
-    const { id } = await store.transaction((database) => insertQueued(database, entry))
+    // Of the run, because its turn may have come before the activity is repeated.
+    const own = `que_${retraining.split('/').at(-1)!.replaceAll('-', '')}` as const
+    const entry = { id: own, model, version, requestedBy, preemption: over, policy }
+    const { id } = await store.transaction(
+      async (database) => (await findQueueEntry(database, own)) ?? insertQueued(database, entry),
+    )
     log.info({ model, version, waiting: id, over }, 'release queued')
     return { id }
   }

@@ -6,7 +6,7 @@ import type { LeftOut, ValidationVerdict } from '../../domain/validation/expecta
 import { findChampion } from '../../store/registry/champions.ts'
 import { getModel } from '../../store/registry/models.ts'
 import { listEarlierRows } from '../../store/training/snapshots.ts'
-import { insertValidation } from '../../store/training/validations.ts'
+import { findValidation, insertValidation, type ValidationRecord } from '../../store/training/validations.ts'
 import { getVersion } from '../../store/registry/versions.ts'
 import type { Deps } from '../deps.ts'
 import { memoryOfJobMb } from '../runtime/memory-limit.ts'
@@ -40,25 +40,37 @@ export const validate =
     asOf,
     leftOut,
   }: ValidateInput): Promise<ValidateResult> => {
+    const before = await findValidation(store, validationId)
+    if (before !== undefined) return resultOf(before)
     const { definition } = await getModel(store, name)
     const path = await artifacts.locate('snapshots', snapshotDigest)
     const earlierRows = await listEarlierRows(store, { model: name, except: snapshotDigest })
-    const before = await findChampion(store, name)
-    const champion = before && (await getVersion(store, before.version)).manifest
+    const serving = await findChampion(store, name)
+    const champion = serving && (await getVersion(store, serving.version)).manifest
     const job: RowsJob = { kind: 'validate', definition, path, asOf, champion, earlierRows, leftOut }
-    const { verdict, ...judged } = await runJob<JudgedSnapshot>({
+    const report = await runJob<JudgedSnapshot>({
       what: `the validation of ${name}`,
       file: 'activities/retrain/rows-child.ts',
       job,
       limitMb: config.trainingMemoryMb ?? memoryOfJobMb(),
       plainErrors: true,
     })
-    const report = { verdict, ...judged }
-    await insertValidation(store, { id: validationId, model: name, snapshotDigest, verdict, report })
-    const failures = report.results
-      .filter(({ passed }) => !passed)
-      .map(({ check, subject, severity, message }) => `${check} of ${subject} (${severity}): ${message}`)
-    const result = { validationId, verdict, failures }
+    const { verdict } = report
+    const stored = await insertValidation(store, {
+      id: validationId,
+      model: name,
+      snapshotDigest,
+      verdict,
+      report: { ...report },
+    })
+    const result = resultOf(stored)
     log.info({ model: name, snapshot: snapshotDigest, ...result }, 'validated')
     return result
   }
+
+function resultOf({ id, verdict, report }: ValidationRecord): ValidateResult {
+  const failures = (report as unknown as JudgedSnapshot).results
+    .filter(({ passed }) => !passed)
+    .map(({ check, subject, severity, message }) => `${check} of ${subject} (${severity}): ${message}`)
+  return { validationId: id, verdict, failures }
+}

@@ -36,7 +36,7 @@ export interface NewErasure extends Pick<
   predictionIds: readonly string[]
 }
 
-/** The open one of the same person when there is one, with the predictions added to it. */
+/** The open one of the same person when there is one, with the predictions added to it: one that is past the log goes through it again. */
 export async function insertErasure(
   database: Database,
   each: NewErasure,
@@ -46,7 +46,9 @@ export async function insertErasure(
     values (${each.id}, ${each.model}, ${each.subjectHash}, ${each.keyDigest},
       (select coalesce(array_agg(distinct request_of(id)), '{}') from unnest(${[...each.predictionIds]}::uuid[]) as id), ${each.requestedBy})
     on conflict (model, subject_hash) where ended_at is null
-    do update set requests = array(select distinct unnest(erasures.requests || excluded.requests))
+    do update set requests = array(select distinct unnest(erasures.requests || excluded.requests)),
+      stage = case when excluded.requests <@ erasures.requests or erasures.stage = 'replicas' then erasures.stage else 'logs' end,
+      reached_at = case when excluded.requests <@ erasures.requests or erasures.stage in ('logs', 'replicas') then erasures.reached_at end
     returning id, id = ${each.id} as "isNew"`)
   await database.query(sql`select pg_notify('tenure_erasures', ${row!.id})`)
   return row!

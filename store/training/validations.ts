@@ -12,12 +12,16 @@ export interface ValidationRecord {
   report: Record<string, unknown>
 }
 
-/** Stores it unless it is stored already; the first one stays. */
-export async function insertValidation(database: Database, each: ValidationRecord): Promise<void> {
+/** Stores it unless it is stored already; the first one stays, and is answered. */
+export async function insertValidation(
+  database: Database,
+  each: ValidationRecord,
+): Promise<ValidationRecord> {
   await database.query(sql`
     insert into validations (id, model, snapshot_digest, verdict, report)
     values (${each.id}, ${each.model}, ${each.snapshotDigest}, ${each.verdict}, ${JSON.stringify(each.report)})
     on conflict (id) do nothing`)
+  return (await findValidation(database, each.id))!
 }
 
 export const findValidation = (database: Database, id: string) =>

@@ -576,4 +576,20 @@ export const faults: readonly FaultCase[] = [
     ],
     weaker: '100,000 rows; 2,500,000 with TENURE_TEST_ROWS=2500000',
   },
+  {
+    number: 'F55',
+    fault: 'a command or an activity repeated after a commit without an answer, or raced by another caller',
+    asked: 'it takes effect once, on what it was given for, and tells what has become of it',
+    shownBy: [
+      { file: 'test/api/services/rollback-order.test.ts' },
+      { file: 'test/api/services/repeated-commands.test.ts' },
+      { file: 'test/api/routes/lifecycle/triggers.test.ts', tests: 'whose answer was lost' },
+      { file: 'test/api/auth/keys.test.ts', tests: 'a rotation that is repeated' },
+      { file: 'test/cli/commands/lifecycle/rollback.test.ts' },
+      { file: 'test/activities/monitor/decay.test.ts', tests: 'answer to its rollback is lost' },
+      { file: 'test/activities/retrain/validate.test.ts', tests: 'that is repeated' },
+      { file: 'test/workflows/erase.test.ts', tests: 'named while it ends' },
+      { file: 'test/workflows/release/queue.test.ts', tests: 'asks again after its turn' },
+    ],
+  },
 ]

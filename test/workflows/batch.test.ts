@@ -1,10 +1,12 @@
 /** Tests batch predictions with a training worker killed in the middle: each row is written once, by one version. */
 import { textLiteral } from '../../domain/sql-text.ts'
 import type { ChildProcess } from 'node:child_process'
-import { mkdirSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdirSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import sql from 'sql-template-tag'
+import { MockActivityEnvironment } from '@temporalio/testing'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { scoreBatch } from '../../activities/batch/batch.ts'
 import { withDuck } from '../../activities/data/duckdb.ts'
 import type { BatchSpec } from '../../domain/model/batch-spec.ts'
 import { openArtifacts } from '../../store/artifacts.ts'
@@ -117,6 +119,13 @@ describe('a batch prediction', () => {
     expect(counted).toEqual({ n: rows, names: rows, wrong: 0, marked: batch!.forReview })
     expect(batch!.forReview).toBeGreaterThan(0)
     expect(readdirSync(join(directory, 'out'))).toEqual(['answers.parquet'])
+    // The activity is repeated: the parts that it would merge are gone, and the file may be another batch's now.
+    const written = statSync(join(directory, 'out/answers.parquet')).mtimeMs
+    expect(await new MockActivityEnvironment().run(scoreBatch(pipeline.deps), { id })).toMatchObject({
+      rows,
+      refused: 0,
+    })
+    expect(statSync(join(directory, 'out/answers.parquet')).mtimeMs).toBe(written)
   })
 
   it('of a query writes to the table, with a reason for each unreadable row', async () => {

@@ -10,6 +10,8 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { withDuck } from '../../activities/data/duckdb.ts'
 import { takeSnapshot } from '../../activities/retrain/snapshot.ts'
 import { dropErasedSnapshots } from '../../activities/privacy/data-subjects.ts'
+import { eraseStage } from '../../activities/privacy/erase.ts'
+import { insertErasure } from '../../store/privacy/erasures.ts'
 import { verifyAudit } from '../../store/audit/audit-log.ts'
 import { moveChampion } from '../../store/registry/champions.ts'
 import { openSubjectKey } from '../../store/signing/subject-hash.ts'
@@ -301,6 +303,36 @@ describe('the erasure of a subject', () => {
     expect(await done(id)).toMatchObject({ counts: { requests: 5 } })
     expect(await keysInLog()).not.toContain('dora')
   })
+})
+
+it('an erasure goes through the log again for predictions that are named while it ends', async () => {
+  const { deps } = core
+  const { hashOf, digest: keyDigest } = await openSubjectKey(deps.config.signing.subjectKey)
+  const ask = (predictionIds: string[]) =>
+    insertErasure(fixture.store, {
+      id: `era_${randomUUID()}`,
+      model: 'iris',
+      subjectHash: hashOf('eve'),
+      keyDigest,
+      predictionIds,
+      requestedBy: 'root',
+    })
+  const { id } = await ask([])
+  await fixture.store.query(sql`update erasures set stage = 'snapshots' where id = ${id}`)
+  const late = randomUUID()
+  // The second request comes while the last stage is at work.
+  const store: typeof deps.store = {
+    ...deps.store,
+    async transaction(work) {
+      await ask([late])
+      return deps.store.transaction(work)
+    },
+  }
+  expect(await new MockActivityEnvironment().run(eraseStage({ ...deps, store }), { id })).toBe('logs')
+  expect(await new MockActivityEnvironment().run(eraseStage(deps), { id })).toBe('replicas')
+  expect(
+    await fixture.store.query(sql`select from erased_requests where id = request_of(${late}::uuid)`),
+  ).toHaveLength(1)
 })
 
 describe('snapshots after an erasure', () => {

@@ -4,6 +4,7 @@ import sql from 'sql-template-tag'
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import type { Deps } from '../../../activities/deps.ts'
 import { returnIfDecayed, type DecayResult } from '../../../activities/monitor/decay.ts'
+import { DomainError } from '../../../domain/errors.ts'
 import { defaultMonitorPolicy } from '../../../domain/monitoring/policy.ts'
 import type { Manifest } from '../../../domain/model/manifest.ts'
 import { openingState } from '../../../domain/release/state.ts'
@@ -199,6 +200,19 @@ describe('a champion whose responses fail', () => {
       reasons: [expect.any(String), `${champion} is champion no more: ${before} is`],
     })
     expect(await serves()).toBe(before)
+  })
+
+  it('is told of by an alert, also when the answer to its rollback is lost', async () => {
+    const { store } = deps
+    const transaction: Deps['store']['transaction'] = async (work) => {
+      await store.transaction(work)
+      throw new DomainError('postgres_unavailable', 'Postgres did not answer: Connection terminated')
+    }
+    deps = { ...deps, store: { ...store, transaction } }
+    const lost = look({ bad: 100 }).finally(() => (deps = { ...deps, store }))
+    await expect(lost).rejects.toThrow('Postgres did not answer')
+    expect(await serves()).toBe(before)
+    expect(await listAlerts(store, { model })).toMatchObject([{ kind: 'champion_rolled_back' }])
   })
 
   it('stays while its own release is open, which decides by itself', async () => {

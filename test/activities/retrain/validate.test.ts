@@ -11,7 +11,7 @@ import { validate, type ValidateResult } from '../../../activities/retrain/valid
 import { openArtifacts } from '../../../store/artifacts.ts'
 import { openStore } from '../../../store/postgres.ts'
 import { insertSnapshot } from '../../../store/training/snapshots.ts'
-import { findValidation } from '../../../store/training/validations.ts'
+import { findValidation, insertValidation } from '../../../store/training/validations.ts'
 import { readConfig } from '../../../temporal.config.ts'
 import { exampleDay, exampleModelDirectory, syncExampleModel } from '../../support/training/example-model.ts'
 import { migratedDatabase } from '../../support/servers/servers.ts'
@@ -76,5 +76,29 @@ describe('a validation', () => {
     expect(failures).toEqual([])
     const stored = await findValidation(deps.store, 'val_big')
     expect(stored?.report).toMatchObject({ rows: 250_000, verdict: 'pass' })
+  })
+
+  it('that is repeated answers what it has stored', async () => {
+    const snapshotDigest = await snapshotOf(100)
+    const failed = {
+      check: 'rowCount',
+      subject: 'rows',
+      severity: 'block',
+      passed: false,
+      message: 'too few',
+    }
+    await insertValidation(deps.store, {
+      id: 'val_again',
+      model: 'roses',
+      snapshotDigest,
+      verdict: 'block',
+      report: { results: [failed] },
+    })
+    const input = { validationId: 'val_again', model: 'roses', snapshotDigest, asOf: exampleDay(35) }
+    expect(await new MockActivityEnvironment().run(validate(deps), input)).toEqual({
+      validationId: 'val_again',
+      verdict: 'block',
+      failures: ['rowCount of rows (block): too few'],
+    })
   })
 })

@@ -1,12 +1,15 @@
 /** Tests a second release of a model: it waits, supersedes another, or is refused; and a hotfix. On the real servers. */
+import { randomUUID } from 'node:crypto'
+import sql from 'sql-template-tag'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { markDequeued } from '../../../activities/release/release-queue.ts'
+import { enqueueRelease, markDequeued } from '../../../activities/release/release-queue.ts'
 import { openRelease } from '../../../activities/release/open-release.ts'
 import type { ReleasePolicy } from '../../../domain/release/policy.ts'
 import type { CommandName } from '../../../domain/release/state.ts'
 import { findChampion } from '../../../store/registry/champions.ts'
 import { findOpenRelease, findRelease, listReleases } from '../../../store/release/releases.ts'
 import {
+  endQueued,
   findQueued,
   insertQueued,
   listQueued,
@@ -18,6 +21,7 @@ import {
   queueChangedSignal,
   type Command,
 } from '../../../workflows/messages.ts'
+import { insertRetraining } from '../../../store/training/retrainings.ts'
 import { migratedDatabase, temporalAddress } from '../../support/servers/servers.ts'
 import { until } from '../../support/serving/serving-fixture.ts'
 import { signalOpenRelease, signedStart } from '../../support/commands/signed.ts'
@@ -118,6 +122,30 @@ describe('a release requested while another is open', () => {
     const one = await join(opened, { version: opened.second, preemption: 'none' })
     expect(await join(opened, { version: opened.second, preemption: 'none' })).toMatchObject({ id: one.id })
     await opened.open.say('reject', 'anna')
+  })
+
+  it('waits once when a retraining asks again after its turn has come', async () => {
+    const fixtureModel = await fixture.model(quickPolicy)
+    const { name: model } = fixtureModel
+    const version = await fixtureModel.register(await fixtureModel.champion())
+    const retraining = `retrain/${model}/${randomUUID()}`
+    await insertRetraining(fixture.store, {
+      id: retraining,
+      model,
+      reason: 'manual',
+      requestedBy: 'olga',
+      asOf: new Date().toISOString(),
+      evidence: {},
+    })
+    await fixture.store.query(sql`
+      update versions set lineage = ${JSON.stringify({ retrainingId: retraining })} where version = ${version}`)
+    const ask = () => enqueueRelease(fixture.deps)({ model, version, requestedBy: 'olga', retraining })
+    const first = await ask()
+    const [{ id } = { id: '' }] = await listQueued(fixture.store, { model })
+    expect(first).toEqual({ id })
+    await endQueued(fixture.store, { id, state: 'started', message: 'its turn' })
+    expect(await ask()).toEqual(first)
+    expect(await waited(fixtureModel)).toEqual([[version, 'started']])
   })
 
   it('by a user supersedes a release that awaits approval', async () => {

@@ -2,6 +2,7 @@
 import { createHmac } from 'node:crypto'
 import { writeFileSync } from 'node:fs'
 import { afterAll, beforeAll, expect, it } from 'vitest'
+import sql from 'sql-template-tag'
 import { z } from 'zod'
 import { deliverAlerts } from '../../../../alerts/deliver.ts'
 import { findRelease } from '../../../../store/release/releases.ts'
@@ -119,6 +120,14 @@ it('a click counts as the key of its user: roles, the two-person rule and the di
   expect(stale).not.toBe(card)
   expect(await told({ value: stale })).toMatch(/^Refused: .*policy/)
   expect(await stage()).toBe('awaiting_approval')
+  // Another approver has given the approval, and a stage asks for a decision now.
+  const { store } = dashboard.core
+  const asks = (at: string) =>
+    store.query(sql`
+      update releases set state = state || jsonb_build_object('stage', ${at}::text) where id = ${release}`)
+  await asks('awaiting_decision')
+  expect(await told({})).toMatch(/^Refused: the release asks now whether to pass a stage/)
+  await asks('awaiting_approval')
   expect(await told({ once: '1.1' })).toMatch(/^anna: /)
   await expect.poll(stage).not.toBe('awaiting_approval')
   expect(await told({})).toMatch(/^Refused: /)
