@@ -22,7 +22,7 @@ import { withInjectedFault } from './version/drill-fault.ts'
 import { createFeatureCache, type FeatureCache } from './features/feature-cache.ts'
 import { openPredictionLog, type PredictionLog } from './log/prediction-log.ts'
 import { createLookups, type Lookups } from './features/lookup.ts'
-import { createPredict, type PredictFunction, type WaitingCounts } from './request/predict.ts'
+import { createPredict, type Answering, type WaitingCounts } from './request/predict.ts'
 import { createPredictionCache, type PredictionCache } from './version/prediction-cache.ts'
 import { createPredictProtocol } from './request/native-protocol.ts'
 import type { Protocol } from './request/protocol.ts'
@@ -41,8 +41,7 @@ import type { BatcherOptions } from './runtime/batcher.ts'
 import type { Tensors } from './tensorflow/tfjs-models.ts'
 import { openVersion, takesTexts } from './version/loaded-version.ts'
 
-export interface Serving {
-  answer: PredictFunction
+export interface Serving extends Answering {
   /** The protocol of the route `/v1/models/{name}/predict`. */
   native: Protocol
   /** Most instances in one request. */
@@ -226,7 +225,7 @@ export async function openServing(deps: ServingDeps): Promise<Serving> {
   const answering = createPredict({ ...shared, durable, ids: createIds(clock), log })
   return {
     ...shared,
-    answer: lookups.around(answering.answer),
+    ...lookups.around(answering),
     native,
     maxInstances,
     log,

@@ -17,7 +17,7 @@ import { deadLetter } from './dead-letter.ts'
 import type { SentRecord, StreamBatch, StreamRecord } from './stream.ts'
 
 export interface AnsweringOptions {
-  serving: Pick<Serving, 'answer' | 'native' | 'durable'>
+  serving: Pick<Serving, 'answer' | 'answerRecord' | 'native' | 'durable'>
   model: string
   group: string
   /** The topics of answers and of dead letters. */
@@ -47,7 +47,7 @@ export function createAnswering(options: AnsweringOptions): AnswerBatch {
   const { serving, model, group, to, dead, count, stopping } = options
   const isDurable = serving.durable !== undefined
 
-  const ask = (record: StreamRecord, keyId: string): ByteWriter | Promise<ByteWriter> => {
+  const requestOf = (record: StreamRecord, keyId: string): Request => {
     const { value: body } = record
     if (body.byteLength > predictBytes)
       throw new DomainError('body_too_large', `the record has more than ${predictBytes} bytes`)
@@ -55,8 +55,10 @@ export function createAnswering(options: AnsweringOptions): AnswerBatch {
     const request: Request = { model, body, keyId, sender: record, isRecord: true }
     // Answered before and not committed, it has the same id, and its stored answer is sent.
     if (isDurable) request.requestId = `${group}\n${record.place}\n${record.atMs}`
-    return serving.answer(protocolOf(serving.native, record), request)
+    return request
   }
+  const ask = (record: StreamRecord, keyId: string): ByteWriter | Promise<ByteWriter> =>
+    serving.answer(protocolOf(serving.native, record), requestOf(record, keyId))
   return async (batch, keyId) => {
     const { records } = batch
     const sent = Array.from<SentRecord>({ length: records.length })
@@ -88,28 +90,68 @@ export function createAnswering(options: AnsweringOptions): AnswerBatch {
       }
       count.waitsFor = undefined
     }
+    const failed = (place: number, error: unknown): Promise<void> =>
+      settle(place, () => {
+        throw error
+      })
     const waiting: Promise<void>[] = []
+    const stored = createQueue()
+    /** Asks for one; its answer is there, or comes when the log has its row. */
+    const begin = (place: number): void => {
+      const record = records[place]!
+      // The writer is used again for the next record.
+      const given = serving.answerRecord(
+        protocolOf(serving.native, record),
+        requestOf(record, keyId),
+        (answer) => {
+          if (answer instanceof Error) waiting.push(failed(place, answer))
+          else take(place, Buffer.from(bytesOf(answer)))
+          stored.leave()
+        },
+      )
+      if (given === undefined) stored.enter()
+      else if (given instanceof Promise) waiting.push(settle(place, () => given))
+      else take(place, Buffer.from(bytesOf(given)))
+    }
     let turnEnds = performance.now() + turnMs
     for (let place = 0; place < records.length && !over(); place++) {
       try {
-        const given = ask(records[place]!, keyId)
-        if (given instanceof Promise) waiting.push(settle(place, () => given))
-        // The writer is used again for the next record.
-        else take(place, Buffer.from(bytesOf(given)))
+        begin(place)
       } catch (error) {
-        await settle(place, () => {
-          throw error
-        })
+        await failed(place, error)
       }
       // The next ones already wait while the log commits these.
+      if (stored.length() >= maxWaiting) await stored.atMost(maxWaiting / 2)
       if (waiting.length >= maxWaiting) await Promise.all(waiting.splice(0, maxWaiting / 2))
       if (performance.now() > turnEnds) {
         await nextTurn()
         turnEnds = performance.now() + turnMs
       }
     }
+    await stored.atMost(0)
     await Promise.all(waiting)
     return over() ? undefined : { sent, dead: buried }
+  }
+}
+
+/** Counts what is under way. It may leave before it has entered. */
+function createQueue() {
+  let length = 0
+  let most = 0
+  let wake: (() => void) | undefined
+  return {
+    length: () => length,
+    enter: () => void length++,
+    leave() {
+      length--
+      if (length <= most) wake?.()
+    },
+    /** Resolves when no more than so many are left. */
+    async atMost(count: number): Promise<void> {
+      most = count
+      if (length > count) await new Promise<void>((resolve) => (wake = resolve))
+      wake = undefined
+    },
   }
 }
 

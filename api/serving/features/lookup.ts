@@ -2,7 +2,7 @@
  * Adds looked-up features to the rows of a request before they are parsed. Cached values cost no wait; others are awaited until the
  * deadline of the feature, and then replaced by a stand-in that is counted and reported in the response.
  */
-import type { PredictFunction } from '../request/predict.ts'
+import type { Answering, PredictFunction } from '../request/predict.ts'
 import type { Clock } from '../clock.ts'
 import type { FeatureCache } from './feature-cache.ts'
 import type { ByteWriter } from '../codec/byte-writer.ts'
@@ -25,6 +25,13 @@ export interface LookupDeps {
 interface Wait {
   work: Promise<void>[]
   withinMs: number
+}
+
+/** A request that waits for what is looked up. */
+interface Late extends Wait {
+  protocol: Protocol
+  asked: PredictRequest
+  of: Needs
 }
 
 /** Requests that wait for values at once; beyond, they are answered without. */
@@ -62,10 +69,24 @@ export function createLookups({ cache, clock, routing }: LookupDeps) {
     }
     return { work: [...work], withinMs }
   }
+  /** The protocol that reads a request with what is looked up for it, or what it must wait for. */
+  const examine = (protocol: Protocol, request: Request): Protocol | Late => {
+    // Protocols of tensors send every feature.
+    if (!isUsed || protocol.rows === undefined) return protocol
+    const live = routing.find(request.model)
+    if (live === undefined) return protocol
+    const of = needsOf.model(live)
+    if (of.all.length === 0) return protocol
+    const width = live.complete.likeliest.loaded.columns.all.length + of.fields.size
+    const asked = protocol.rows(request.body, width)
+    const wait = waitFor(asked, of)
+    if (wait.work.length === 0 || waiting >= maxPendingLookups) return reader(protocol, asked, of)
+    return { protocol, asked, of, ...wait }
+  }
   const answerLater = async (
     answer: PredictFunction,
     request: Request,
-    { protocol, asked, of, work, withinMs }: Wait & { protocol: Protocol; asked: PredictRequest; of: Needs },
+    { protocol, asked, of, work, withinMs }: Late,
   ): Promise<ByteWriter> => {
     const sinceMs = clock.now()
     waiting++
@@ -85,21 +106,17 @@ export function createLookups({ cache, clock, routing }: LookupDeps) {
     knows(loaded: LoadedVersion): void {
       if (needsOf.version(loaded).length > 0) isUsed = true
     },
-    /** The same way of answering, with the features of versions that look some up. */
-    around(answer: PredictFunction): PredictFunction {
-      return (protocol, request) => {
-        // Protocols of tensors send every feature.
-        if (!isUsed || protocol.rows === undefined) return answer(protocol, request)
-        const live = routing.find(request.model)
-        if (live === undefined) return answer(protocol, request)
-        const of = needsOf.model(live)
-        if (of.all.length === 0) return answer(protocol, request)
-        const width = live.complete.likeliest.loaded.columns.all.length + of.fields.size
-        const asked = protocol.rows(request.body, width)
-        const wait = waitFor(asked, of)
-        if (wait.work.length === 0 || waiting >= maxPendingLookups)
-          return answer(reader(protocol, asked, of), request)
-        return answerLater(answer, request, { protocol, asked, of, ...wait })
+    /** The same ways of answering, with the features of versions that look some up. */
+    around({ answer, answerRecord }: Answering): Answering {
+      return {
+        answer(protocol, request) {
+          const ready = examine(protocol, request)
+          return 'work' in ready ? answerLater(answer, request, ready) : answer(ready, request)
+        },
+        answerRecord(protocol, request, take) {
+          const ready = examine(protocol, request)
+          return 'work' in ready ? answerLater(answer, request, ready) : answerRecord(ready, request, take)
+        },
       }
     },
   }

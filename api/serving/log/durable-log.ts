@@ -26,12 +26,17 @@ export interface DurableLog {
     record: PredictionRecord,
     mayRepeat: boolean,
   ): Promise<StoredPrediction | undefined>
+  /** As `append`, and calls back in place of a promise, which would cost a record of a stream more than its row. */
+  store(origin: Uint8Array, record: PredictionRecord, mayRepeat: boolean, settle: Settle): void
   counts(): DurableCounts
   /** Whether the last write failed; probes reset it. */
   isAway(): boolean
   /** Resolves when every waiting row is committed or refused. */
   close(): Promise<void>
 }
+
+/** Receives the row of an earlier request with the same id, why the row is refused, or undefined when it is committed. */
+export type Settle = (outcome: StoredPrediction | DomainError | undefined) => void
 
 /** Rows so far; a row is one request. */
 export interface DurableCounts {
@@ -57,8 +62,7 @@ interface Row {
   id: LoggedId
   start: number
   end: number
-  resolve: (stored: StoredPrediction | undefined) => void
-  reject: (error: DomainError) => void
+  settle: Settle
 }
 
 /** The rows of one transaction. */
@@ -173,20 +177,26 @@ export function openDurableLog(options: DurableLogOptions): DurableLog {
     return fresh
   }
 
+  const put: DurableLog['store'] = (origin, record, mayRepeat, tell) => {
+    const bytes = sizeOf(origin, record)
+    if (groups.heldBytes() + bytes > maxBytes) {
+      counts.refused++
+      return tell(unavailable(`more than ${maxBytes} bytes wait for their commit`))
+    }
+    const id = mayRepeat ? idOf(record.id) : unnamed
+    const group = groupFor(mayRepeat ? repeatable : plain, id.hex, bytes)
+    if (group.used + bytes > group.buffer.byteLength) grow(group, bytes)
+    if (mayRepeat) group.ids.add(id.hex)
+    schedule()
+    groups.add(group, { id, settle: tell }, origin, record)
+  }
+
   return {
-    append(origin, record, mayRepeat) {
-      const bytes = sizeOf(origin, record)
-      if (groups.heldBytes() + bytes > maxBytes) {
-        counts.refused++
-        return Promise.reject(unavailable(`more than ${maxBytes} bytes wait for their commit`))
-      }
-      const id = mayRepeat ? idOf(record.id) : unnamed
-      const group = groupFor(mayRepeat ? repeatable : plain, id.hex, bytes)
-      if (group.used + bytes > group.buffer.byteLength) grow(group, bytes)
-      if (mayRepeat) group.ids.add(id.hex)
-      schedule()
-      return groups.add(group, id, origin, record)
-    },
+    append: (origin, record, mayRepeat) =>
+      new Promise((resolve, reject) =>
+        put(origin, record, mayRepeat, (outcome) => (isError(outcome) ? reject(outcome) : resolve(outcome))),
+      ),
+    store: put,
     counts: () => ({ ...counts }),
     isAway: postgres.isAway,
     async close() {
@@ -204,13 +214,9 @@ function createGroups(maxWaitMs: number) {
   const settle = (group: Group, row: Row, outcome: StoredPrediction | DomainError | undefined): void => {
     if (group.isOver) return
     counts.waiting--
-    if (isError(outcome)) {
-      counts.refused++
-      row.reject(outcome)
-    } else {
-      counts[outcome === undefined ? 'stored' : 'repeated']++
-      row.resolve(outcome)
-    }
+    if (isError(outcome)) counts.refused++
+    else counts[outcome === undefined ? 'stored' : 'repeated']++
+    row.settle(outcome)
   }
   const close = (group: Group): void => {
     if (group.isOver) return
@@ -242,17 +248,15 @@ function createGroups(maxWaitMs: number) {
     /** Encodes a row into a group with room for it. */
     add(
       group: Group,
-      id: LoggedId,
+      { id, settle: tell }: Pick<Row, 'id' | 'settle'>,
       origin: Uint8Array,
       record: PredictionRecord,
-    ): Promise<StoredPrediction | undefined> {
+    ): void {
       const start = group.used
       group.used = encodePrediction(group.buffer, start, origin, record)
       heldBytes += group.used - start
       counts.waiting++
-      return new Promise((resolve, reject) =>
-        group.rows.push({ id, start, end: group.used, resolve, reject }),
-      )
+      group.rows.push({ id, start, end: group.used, settle: tell })
     },
   }
 }

@@ -13,7 +13,8 @@ import { DomainError, isError } from '../../../domain/errors.ts'
 import type { Clock } from '../clock.ts'
 import type { RequestSlot, SlotPool } from './request-slot.ts'
 import { rechooseArm, liveOf } from './choose-arm.ts'
-import type { DurableLog } from '../log/durable-log.ts'
+import type { DurableLog, Settle } from '../log/durable-log.ts'
+import type { StoredPrediction } from '../../../store/serving/prediction-replays.ts'
 import type { Ids } from '../prediction-ids.ts'
 import type { ByteWriter } from '../codec/byte-writer.ts'
 import { createDeadline, type DeadlineOutcome, type Deadline } from './deadline.ts'
@@ -35,13 +36,20 @@ export interface DeferredRequestsDeps {
   maxWaitMs: number
 }
 
-/** A waiting request. */
-interface PendingRequest {
+/** Takes the answer of a record, valid until it returns, or the error of the record. */
+export type TakeAnswer = (answer: ByteWriter | Error) => void
+
+/** A request whose row is being stored. */
+interface StoredRequest {
   protocol: Protocol
   request: Request
   slot: RequestSlot
-  deadline: Deadline
   arm: LiveArm
+}
+
+/** A waiting request. */
+interface PendingRequest extends StoredRequest {
+  deadline: Deadline
   /** The computation under way; the slot may not be reused before it ends. */
   running: Promise<void> | undefined
 }
@@ -51,7 +59,7 @@ export function createDeferredRequests(deps: DeferredRequestsDeps) {
   let abandoned = 0
 
   /** The arm that serves now. Makes the id of the request the current one, until the next await. */
-  const chooseArmNow = ({ request, slot, arm }: PendingRequest): { table: RouteTable; arm: LiveArm } => {
+  const chooseArmNow = ({ request, slot, arm }: StoredRequest): { table: RouteTable; arm: LiveArm } => {
     ids.use(slot.id)
     const live = liveOf(routing, request.model)
     const table = routing.tableOf(live, clock.now())
@@ -117,10 +125,23 @@ export function createDeferredRequests(deps: DeferredRequestsDeps) {
       if (pending.running === undefined) return proceed(now)
     }
   }
+  /** The answer when the row is stored, or was stored by an `earlier` request with the same id. Valid until the next call. */
+  const answerStored = (waiting: StoredRequest, earlier: StoredPrediction | undefined): ByteWriter => {
+    const { protocol, request, slot, arm } = waiting
+    ids.use(slot.id)
+    if (earlier !== undefined) return steps.write(protocol, replayAnswer(earlier, arm, slot), slot)
+    const now = chooseArmNow(waiting)
+    if (now.arm.loaded !== arm.loaded)
+      throw new DomainError('prediction_log_unavailable', 'the route changed while the prediction was stored')
+    // The response equals the stored row; it counts for the current generation.
+    const { generation, head } = arm
+    const served = now.arm === arm ? arm : { ...now.arm, arm: arm.arm, generation, head }
+    return steps.finish(protocol, request, now.table, served, slot, true)
+  }
   /** Resolves when the row is stored, or was stored by an earlier request with the same id. */
   const stored = async (pending: PendingRequest, log: DurableLog): Promise<ByteWriter> => {
-    const { protocol, request, slot, deadline } = pending
-    const { arm } = pending
+    const { arm, request, slot, deadline } = pending
+    let earlier: StoredPrediction | undefined
     ids.use(slot.id)
     // Invalid outputs are not stored; `finish` refuses them.
     if (steps.issueOf(arm, slot) === undefined) {
@@ -129,17 +150,9 @@ export function createDeferredRequests(deps: DeferredRequestsDeps) {
       // It may be stored nevertheless; it does not count against the model.
       if (why !== undefined)
         throw new DomainError('deadline_exceeded', 'the prediction log did not respond within the deadline')
-      const earlier = await storing
-      ids.use(slot.id)
-      if (earlier !== undefined) return copyOf(steps.write(protocol, replayAnswer(earlier, arm, slot), slot))
+      earlier = await storing
     }
-    const now = chooseArmNow(pending)
-    if (now.arm.loaded !== arm.loaded)
-      throw new DomainError('prediction_log_unavailable', 'the route changed while the prediction was stored')
-    // The response equals the stored row; it counts for the current generation.
-    const { generation, head } = arm
-    const served = now.arm === arm ? arm : { ...now.arm, arm: arm.arm, generation, head }
-    return copyOf(steps.finish(protocol, request, now.table, served, slot, true))
+    return copyOf(answerStored(pending, earlier))
   }
   const proceed = async (pending: PendingRequest): Promise<ByteWriter> => {
     const { protocol, request, slot } = pending
@@ -152,6 +165,27 @@ export function createDeferredRequests(deps: DeferredRequestsDeps) {
   }
   return {
     abandoned: () => abandoned,
+    /**
+     * Stores the row of a record that is computed, and hands its answer over. Without a promise and a deadline of its own, which would cost more than
+     * the prediction: the log refuses a row that waits too long.
+     */
+    store(stored: StoredRequest, log: DurableLog, take: TakeAnswer): undefined {
+      const { request, slot, arm } = stored
+      if (slot.key === '') slot.key = ids.prefix()
+      const settle: Settle = (outcome) => {
+        let answer: ByteWriter | Error
+        try {
+          answer = isError(outcome) ? outcome : answerStored(stored, outcome)
+        } catch (error) {
+          answer = error as Error
+        }
+        slotsFor(request).release(slot)
+        take(answer)
+      }
+      // Invalid outputs are not stored; `finish` refuses them.
+      if (steps.issueOf(arm, slot) !== undefined) settle(undefined)
+      else log.store(arm.origin, steps.recordOf(arm, slot), request.requestId !== undefined, settle)
+    },
     /** Completes a request whose network is running, or has run when `running` is absent. Releases the slot. */
     async answer(
       protocol: Protocol,

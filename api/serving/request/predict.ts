@@ -11,7 +11,7 @@ import type { Protocol, Request, ServedBy } from './protocol.ts'
 import { idOfRequest } from './replay.ts'
 import type { ReplicaRouting } from '../routing/routing.ts'
 import { createSteps, type StepDeps } from './predict-steps.ts'
-import { createDeferredRequests } from './deferred-requests.ts'
+import { createDeferredRequests, type TakeAnswer } from './deferred-requests.ts'
 
 export interface PredictDeps extends StepDeps {
   /** Stores the row before the response is sent; replaces `log`. */
@@ -28,6 +28,21 @@ export interface PredictDeps extends StepDeps {
  * of the response.
  */
 export type PredictFunction = (protocol: Protocol, request: Request) => ByteWriter | Promise<ByteWriter>
+
+/**
+ * Serves a record of a stream. Where its answer waits for the log alone, it is handed to `take`, and nothing is returned.
+ */
+export type RecordFunction = (
+  protocol: Protocol,
+  request: Request,
+  take: TakeAnswer,
+) => ByteWriter | Promise<ByteWriter> | undefined
+
+/** The two ways to serve. */
+export interface Answering {
+  answer: PredictFunction
+  answerRecord: RecordFunction
+}
 
 export interface WaitingCounts {
   /** Requests that wait now. */
@@ -48,7 +63,7 @@ function note(span: ServedBy, { loaded, arm, counters }: LiveArm): void {
   span.release = counters.release
 }
 
-export function createPredict(deps: PredictDeps): { answer: PredictFunction; counts(): WaitingCounts } {
+export function createPredict(deps: PredictDeps): Answering & { counts(): WaitingCounts } {
   const { clock, durable, ids, routing } = deps
   const steps = createSteps(deps)
   const requests = createSlotPool(deps.maxPending ?? defaultMaxWaiting, maxWaitingBytes)
@@ -71,28 +86,32 @@ export function createPredict(deps: PredictDeps): { answer: PredictFunction; cou
     left.id.set(ids.bytes)
     return left
   }
+  const serve = (protocol: Protocol, request: Request, take: TakeAnswer | undefined) => {
+    const began = clock.now()
+    const { model, requestId, keyId, isRecord } = request
+    const live = liveOf(routing, model)
+    const table = routing.tableOf(live, began)
+    if (requestId === undefined) ids.next()
+    else ids.use(idOfRequest({ requestId, model, keyId, isRecord }, durable !== undefined))
+    const arm = chooseArm(protocol, table, live, request, slot.input, ids)
+    if (request.span !== undefined) note(request.span, arm)
+    // Made only where a release or a shadow needs it: the text of an id costs more than the id.
+    const isNamed = arm.counters.release !== undefined || table.shadow !== undefined
+    slot.key = slot.input.routingKey ?? (isNamed ? ids.prefix() : '')
+    slot.began = request.sinceMs ?? began
+    slot.keyId = keyId
+    const running = steps.run(arm, slot)
+    if (running === undefined && durable === undefined)
+      return steps.finish(protocol, request, table, arm, slot, false)
+    if (running === undefined && take !== undefined)
+      return waiting.store({ protocol, request, arm, slot: keepSlot(request) }, durable!, take)
+    // The pool may be full; then its outcome is not awaited.
+    void running?.catch(() => {})
+    return waiting.answer(protocol, request, arm, keepSlot(request), running)
+  }
   return {
     counts: () => ({ waiting: requests.taken() + records.taken(), abandoned: waiting.abandoned() }),
-    answer(protocol, request) {
-      const began = clock.now()
-      const { model, requestId, keyId, isRecord } = request
-      const live = liveOf(routing, model)
-      const table = routing.tableOf(live, began)
-      if (requestId === undefined) ids.next()
-      else ids.use(idOfRequest({ requestId, model, keyId, isRecord }, durable !== undefined))
-      const arm = chooseArm(protocol, table, live, request, slot.input, ids)
-      if (request.span !== undefined) note(request.span, arm)
-      // Made only where a release or a shadow needs it: the text of an id costs more than the id.
-      const isNamed = arm.counters.release !== undefined || table.shadow !== undefined
-      slot.key = slot.input.routingKey ?? (isNamed ? ids.prefix() : '')
-      slot.began = request.sinceMs ?? began
-      slot.keyId = keyId
-      const running = steps.run(arm, slot)
-      if (running === undefined && durable === undefined)
-        return steps.finish(protocol, request, table, arm, slot, false)
-      // The pool may be full; then its outcome is not awaited.
-      void running?.catch(() => {})
-      return waiting.answer(protocol, request, arm, keepSlot(request), running)
-    },
+    answer: (protocol, request) => serve(protocol, request, undefined)!,
+    answerRecord: serve,
   }
 }

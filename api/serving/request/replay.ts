@@ -34,14 +34,13 @@ export function idOfRequest(
       'invalid_request',
       `${requestIdHeader} needs TENURE_PREDICTION_LOG=durable: with best-effort a repetition would be stored twice`,
     )
-  const bytes = hash(
-    'sha256',
-    `${model}\n${keyId}\n${isRecord === true ? requestId : requestId.toLowerCase()}`,
-    'buffer',
-  ).subarray(0, 16)
+  const asked = isRecord === true ? requestId : requestId.toLowerCase()
+  // A text with a character for each byte: Node makes it in a third of the time of a buffer.
+  const digest = hash('sha256', `${model}\n${keyId}\n${asked}`, 'binary')
+  const bytes = new Uint8Array(16)
+  for (let i = 0; i < 14; i++) bytes[i] = digest.charCodeAt(i)
   bytes[6] = 0x80 | (bytes[6]! & 0x0f)
   bytes[8] = 0x80 | (bytes[8]! & 0x3f)
-  bytes[14] = bytes[15] = 0
   return bytes
 }
 

@@ -35,7 +35,7 @@ afterAll(async () => {
 const answering = (model: string, of = replica, stopping = () => false): AnswerBatch =>
   createAnswering({ serving: of.serving, model, group: 'group', to: 'out', dead: 'dead', count, stopping })
 
-const batchOf = (values: unknown[], key = (_place: number): string | undefined => undefined) => {
+const batchOf = (values: unknown[], key = (_place: number): string | undefined => undefined, atMs = 1) => {
   let lost = false
   const records = values.map((value, place) => {
     const name = key(place)
@@ -45,7 +45,7 @@ const batchOf = (values: unknown[], key = (_place: number): string | undefined =
         ? value
         : Buffer.from(typeof value === 'string' ? value : JSON.stringify(value)),
       place: `in/0/${place}`,
-      atMs: 1,
+      atMs,
       headerOf: (): string | undefined => undefined,
     }
   })
@@ -164,24 +164,73 @@ describe('a batch of records', () => {
     stopping = true
     expect(await stopped).toBeUndefined()
   })
+})
 
-  it('has the same predictions when it comes again in durable mode, once in the log', async () => {
-    const durable = await startReplica(fixture, { durableLog: true })
-    await durable.follows({
-      model: 'iris',
-      generation: durable.serving.routing.find('iris')?.route.generation ?? 1,
-    })
-    const batch = batchOf(Array.from({ length: 300 }, () => request()))
-    const answer = answering('iris', durable)
-    const idsOf = async () =>
-      (await answer(batch, 'key'))!.sent.map((each) => bodyOf(each).predictions[0]!.id)
-    const ids = await idsOf()
-    expect(new Set(ids).size).toBe(300)
-    expect(await idsOf()).toEqual(ids)
+describe('a batch of records in durable mode', () => {
+  let durable: TestReplica
+  let answer: AnswerBatch
+  const idsOf = (sent: readonly SentRecord[]) => sent.map((each) => bodyOf(each).predictions[0]!.id)
+  const storedOf = async (ids: readonly string[]): Promise<number> => {
     const [stored] = await fixture.store.query<{ count: number }>(
       sql`select count(*)::integer as count from predictions where id = any (${ids}::uuid[])`,
     )
-    expect(stored).toEqual({ count: 300 })
-    await durable.stop()
+    return stored!.count
+  }
+
+  beforeAll(async () => {
+    durable = await startReplica(fixture, { durableLog: true })
+    await durable.follows({
+      model: 'iris',
+      generation: replica.serving.routing.find('iris')!.route.generation,
+    })
+    answer = answering('iris', durable)
+  })
+  afterAll(() => durable.stop())
+
+  it('has the same predictions when it comes again, once in the log', async () => {
+    // More than wait for the log at once.
+    const batch = batchOf(Array.from({ length: 1_300 }, () => request()))
+    const ids = idsOf((await answer(batch, 'key'))!.sent)
+    expect(new Set(ids).size).toBe(1_300)
+    expect(idsOf((await answer(batch, 'key'))!.sent)).toEqual(ids)
+    expect(await storedOf(ids)).toBe(1_300)
+    expect(durable.serving.waiting().waiting).toBe(0)
+  })
+
+  it('sends what cannot be answered to the dead letters, in its place, and nothing of it to the log', async () => {
+    const model = uniqueName('model')
+    await durable.follows(await fixture.route(model, { proven: await fixture.register(irisSpec(model)) }))
+    const { loaded } = durable.serving.routing.find(model)!.complete.arms[0]!
+    const values = [request(), 'no JSON', request(), { instances: [] }]
+    const codesOf = async () => {
+      const { sent, dead } = (await answering(model, durable)(batchOf(values), 'key'))!
+      return [dead, ...sent.map(({ headers }) => headers['tenure-error'])]
+    }
+    const before = durable.serving.durable!.counts().stored
+    loaded.invalidShare = 1
+    expect(await codesOf()).toEqual([4, 'output_invalid', 'body_not_json', 'output_invalid', 'no_instances'])
+    expect(durable.serving.durable!.counts().stored).toBe(before)
+    loaded.invalidShare = 0
+    expect(await codesOf()).toEqual([2, undefined, 'body_not_json', undefined, 'no_instances'])
+    expect(durable.serving.durable!.counts().stored).toBe(before + 2)
+  })
+
+  it('waits while the log takes no rows, and is then in it once', async () => {
+    const client = await fixture.store.pool.connect()
+    await client.query('begin; lock table predictions in access exclusive mode')
+    const asked = answer(
+      batchOf(
+        Array.from({ length: 20 }, () => request()),
+        undefined,
+        2,
+      ),
+      'key',
+    )
+    await until(() => count.waitsFor === 'prediction_log_unavailable', 'the wait')
+    await client.query('rollback')
+    client.release()
+    const ids = idsOf((await asked)!.sent)
+    expect(new Set(ids).size).toBe(20)
+    expect(await storedOf(ids)).toBe(20)
   })
 })

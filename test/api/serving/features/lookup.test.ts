@@ -268,7 +268,9 @@ describe('while the feature store does not respond', () => {
     const lookups = createLookups({ cache, clock, routing })
     for (const loaded of routing.loaded()) lookups.knows(loaded)
     const body = Buffer.from(JSON.stringify({ instances: [{ hour: 8, origin: 'ORD' }] }))
-    const given = lookups.around(() => createByteWriter())(native, { model, body })
+    const given = lookups
+      .around({ answer: () => createByteWriter(), answerRecord: () => undefined })
+      .answer(native, { model, body })
     expect(given).toBeInstanceOf(Promise)
     expect((await given).at).toBe(0)
   })
