@@ -3,7 +3,7 @@
  * bench/chart/chart.md. Needs root, for the mounts of the pods. `npm run test:chart [-- --canary SECONDS --rate N]`
  */
 import { execFileSync } from 'node:child_process'
-import { chmodSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { chmodSync, existsSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { isDeepStrictEqual } from 'node:util'
@@ -14,6 +14,7 @@ import { figureTable, machine, roundedNumber as whole, sumBy } from '../harness/
 import { readOptions, reportFile } from '../harness/options.ts'
 import { defineResources, startCluster, type Cluster } from './cluster.ts'
 import { chartFolder, countKinds, helmWith, type Helm } from './helm.ts'
+import { canLimitMemory } from './memory-limit.ts'
 import { startNode, type BenchNode } from './node.ts'
 import type { Pod } from './objects.ts'
 import { prepareCluster, prepareHelm, versions } from './programs.ts'
@@ -106,6 +107,7 @@ function valuesFor({ temporal }: ChartServers): string[] {
         ...secret('tenure-owner', 'TENURE_OWNER_DATABASE_URL'),
       },
       artifacts: { existingClaim: claim },
+      backup: { to: '/mnt/tenure/backups' },
     }),
   )
   return ['--values', file]
@@ -155,6 +157,14 @@ async function installEverything(kube: Cluster, helm: Helm): Promise<Record<stri
   return { ...counts, ScaledObject: 1 }
 }
 
+/** The mark beside a backup that says so. */
+const untilVerified = (folder: string) =>
+  untilHolds(
+    async () => (existsSync(folder) ? readdirSync(folder) : []),
+    (files) => files.some((name) => name.endsWith('.tar.verified')),
+    { what: 'a backup is verified', everyMs: 200, withinMs: 120_000 },
+  )
+
 async function tell(
   kube: Cluster,
   helm: Helm,
@@ -168,6 +178,7 @@ async function tell(
   installed = countKinds(await helm('get', 'manifest', release, ...place))
   const url = await proxy(`${release}-api`, 'http')
   const folder = join(home, 'claims', claim)
+  await step('the first scheduled backup is verified', () => untilVerified(join(folder, 'backups')))
   await copyVersionKey(kube, namespace, folder)
   const store = openStore(ownerUrl, { max: 4, onError: () => {} })
   try {
@@ -249,6 +260,22 @@ function issuesOf({ upgraded, reference }: NonNullable<typeof story>): string[] 
   ]
 }
 
+/** Of each kind of pod, with what the system keeps of its files. */
+function memoryTable(): string[] {
+  if (!canLimitMemory)
+    return ['The pods ran without limits of memory: the controller of version 1 is not mounted.']
+  const components = [...new Set(pods.map(({ component }) => component))]
+  return figureTable(
+    'pods of | limit of memory MB | most MB | killed for more',
+    components.map((component) => {
+      const found = pods.flatMap((each) => (each.component === component && each.memory ? [each.memory] : []))
+      const limitMb = Math.max(...found.map((each) => each.limitMb))
+      const peakMb = Math.max(...found.map((each) => each.peakMb))
+      return [component, whole(limitMb), whole(peakMb), whole(sumBy(found, ({ kills }) => kills))]
+    }),
+  )
+}
+
 function page({ upgraded, reference }: NonNullable<typeof story>): string {
   const ready = pods.filter(({ readyMs }) => readyMs > 0).map(({ readyMs }) => (readyMs / 1_000).toFixed(1))
   const figures = (name: string, { answered, failures, p50Ms, p99Ms, ending }: ChartRelease) => {
@@ -278,7 +305,8 @@ function page({ upgraded, reference }: NonNullable<typeof story>): string {
     `definitions of ScaledObject (KEDA ${keda}) and ServiceMonitor are those of their projects. There is no scheduler and no kubelet: the test binds each pod, runs its`,
     'container as rendered (arguments, variables, volumes, user 65532, a read-only root, no capabilities) as a process, calls its probes, tells the API',
     'what they find, and ends it as the API asks. The controllers do the rest, so that a rolling update and the job of the migration go as in any cluster.',
-    'Images, networks between nodes and limits of memory are not a part of it.',
+    'Each has a cgroup with its limit of memory, where this machine has the controller of version 1. Images, the default seccomp profile and networks between',
+    'nodes are not a part of it: [bench/image](../image/image.md) runs the images under that profile.',
     '',
     ...figureTable(
       'step | seconds',
@@ -294,6 +322,9 @@ function page({ upgraded, reference }: NonNullable<typeof story>): string {
     `- The namespace has the standard \`restricted\`. It took all pods of the chart, and refused one that is not confined: ${refusal.split(': 403 ')[1]?.split(' (')[0] ?? refusal}.`,
     `- ${pods.length} pods ran, and ${pods.filter(({ end }) => end === '0').length} ended with code 0; replicas were ready after ${ready.join(', ')} s; ${sumBy(pods, (each) => each.livenessFailures)} liveness probes failed.`,
     `- The history of Helm: ${told['history']}.`,
+    '- A pod takes scheduled backups into the claim; the mark of the first one says that every byte was compared with its digest.',
+    '',
+    ...memoryTable(),
     '',
     '## `helm upgrade` and `helm rollback` in the middle of a canary',
     '',

@@ -8,6 +8,7 @@ import { dirname, join } from 'node:path'
 import type { ProcessSpec } from '../../cli/embedded/process.ts'
 import { cacheDir, checkout } from '../../temporal.config.ts'
 import type { Kube } from './cluster.ts'
+import type { MemoryLimit } from './memory-limit.ts'
 import type { ContainerVariable, Pod, PodVolume } from './objects.ts'
 
 export interface NodePlaces {
@@ -28,11 +29,13 @@ const imageVariables = {
 }
 
 /**
- * Arguments: the root, the program of Node, the checkout, the cache, the number of volumes, each as `source target rw|ro`, and the
- * command. The namespace of mounts ends with the process.
+ * Arguments: the file of a cgroup to join, the root, the program of Node, the checkout, the cache, the number of volumes, each as
+ * `source target rw|ro`, and the command. The namespace of mounts ends with the process.
  */
 const script = `
 set -eu
+[ -z "$1" ] || echo $$ > "$1"
+shift
 root=$1 node=$2 checkout=$3 cache=$4 volumes=$5
 shift 5
 mount --make-rprivate /
@@ -47,6 +50,8 @@ mount --rbind /dev "$root/dev"
 mount --rbind /proc "$root/proc"
 mount --bind "$checkout" "$root/opt/tenure"
 mount -o remount,ro,bind "$root/opt/tenure"
+# The image holds no servers.
+mount -t tmpfs -o ro none "$root/opt/tenure/node_modules/.tenure"
 mount --bind "$cache" "$root/opt/tenure-cache"
 mount -o remount,ro,bind "$root/opt/tenure-cache"
 while [ "$volumes" -gt 0 ]; do
@@ -66,7 +71,7 @@ export async function containerOf(
   kube: Kube,
   pod: Pod,
   address: string,
-  { home, buildId }: NodePlaces,
+  { home, buildId, memory }: NodePlaces & { memory: MemoryLimit | undefined },
 ): Promise<ProcessSpec> {
   const { name, namespace = '' } = pod.metadata
   const [container] = pod.spec.containers
@@ -92,6 +97,7 @@ export async function containerOf(
       '-c',
       script,
       'container',
+      memory?.processes ?? '',
       join(place, 'root'),
       process.execPath,
       checkout,

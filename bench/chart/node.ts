@@ -12,6 +12,7 @@ import { freePort, spawnProcess, type RunningProcess } from '../../cli/embedded/
 import { untilHolds } from '../fleet/fixture.ts'
 import { containerOf, type NodePlaces } from './container.ts'
 import type { Kube } from './cluster.ts'
+import { limitMemory } from './memory-limit.ts'
 import type { HttpProbe, Pod, PodContainer } from './objects.ts'
 
 export interface PodRecord {
@@ -21,6 +22,8 @@ export interface PodRecord {
   /** From the start of its process to its first success; 0 without a probe. */
   readyMs: number
   livenessFailures: number
+  /** What `resources.limits.memory` allows, the most that it took, and how many of its processes were killed for more; absent without a limit. */
+  memory?: { limitMb: number; peakMb: number; kills: number }
   /** How its process has ended: its code, or the signal. */
   end?: string
 }
@@ -76,8 +79,9 @@ export async function startNode(kube: Kube, namespace: string, places: NodePlace
       target: { apiVersion: 'v1', kind: 'Node', name: nodeName },
     })
     const address = `${range}.${++addresses}`
-    const spec = await containerOf(kube, pod, address, places)
     const [container] = pod.spec.containers
+    const memory = limitMemory(name, container.resources.limits?.memory)
+    const spec = await containerOf(kube, pod, address, { ...places, memory })
     const started = await spawnProcess(spec, (line) => say(`${name} ${line}`))
     const startedMs = performance.now()
     const record: PodRecord = {
@@ -92,6 +96,7 @@ export async function startNode(kube: Kube, namespace: string, places: NodePlace
     running.set(name, own)
     void started.exited.then(async ({ code, signal }) => {
       own.stopping.abort()
+      if (memory !== undefined) record.memory = { limitMb: memory.limitMb, ...(await memory.end()) }
       record.end = signal ?? String(code)
       if (own.ending === undefined)
         await report(

@@ -37,6 +37,7 @@ export interface PodContainer {
   lifecycle?: { preStop?: { sleep?: { seconds: number } } }
   volumeMounts: { name: string; mountPath: string; readOnly?: boolean }[]
   securityContext: Record<string, unknown>
+  resources: { limits?: { memory?: string } }
 }
 
 interface SecretItems {

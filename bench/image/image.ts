@@ -23,6 +23,9 @@ const issues = [
   ...(sizes.api.mb <= 300 ? [] : [`the image has ${sizes.api.mb.toFixed(0)} MB, more than 300`]),
   ...(Math.min(...story.readyMs) <= 3_000 ? [] : [`no start took less than 3 s`]),
   ...(story.user === '65532' ? [] : [`the process runs as ${story.user}`]),
+  ...(story.isFiltered ? [] : ['no seccomp profile filters the calls of the API']),
+  // Killed by SIGKILL.
+  ...(story.beyondLimit === 'code 137' ? [] : [`a process beyond its limit of memory: ${story.beyondLimit}`]),
   ...(story.written === 'EROFS' ? [] : [`a file below /opt/tenure could be written: ${story.written}`]),
 ]
 for (const issue of issues) console.error(issue)
@@ -77,9 +80,12 @@ function page(): string {
       ['memory, MB', whole(story.memoryMb)],
       ['user', story.user],
       ['a write below /opt/tenure', story.written],
+      ['its calls are filtered by the default seccomp profile', story.isFiltered ? 'yes' : 'no'],
+      ['a process that takes more than the limit of its container', `ends with ${story.beyondLimit}`],
     ]),
     '',
-    'All containers run with a read-only root, without capabilities and privileges, on one volume.',
+    'All containers run with a read-only root, without capabilities and privileges, under the default seccomp profile, with the limits of memory of the Helm',
+    'chart (1, 2 and 4 GiB), on one volume.',
     '',
     `A story by containers: \`models sync\` (${story.syncSeconds.toFixed(1)} s), an API, a control worker and a training worker; \`${story.version}\` is trained`,
     `(${story.trainSeconds.toFixed(1)} s to its approval), released and asked:`,

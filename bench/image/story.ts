@@ -2,6 +2,7 @@
 import { chmodSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { parse } from 'yaml'
 import { startPostgres } from '../../cli/embedded/postgres.ts'
 import { freePort } from '../../cli/embedded/process.ts'
 import { startTemporal } from '../../cli/embedded/temporal.ts'
@@ -9,7 +10,7 @@ import { untilOk } from '../../cli/supervisor/rolling-restart.ts'
 import { insertKey } from '../../store/access/api-keys.ts'
 import { openStore } from '../../store/postgres.ts'
 import { findOpenRelease, findRelease } from '../../store/release/releases.ts'
-import { searchAttributes } from '../../temporal.config.ts'
+import { checkout, searchAttributes } from '../../temporal.config.ts'
 import { sayTo, untilHolds } from '../fleet/fixture.ts'
 import { podman } from './podman.ts'
 
@@ -22,6 +23,10 @@ export interface ImageStory {
   /** What a write outside of the volume is answered. */
   written: string
   memoryMb: number
+  /** Whether the default seccomp profile filters the calls of the API. */
+  isFiltered: boolean
+  /** How a process ends that takes more memory than its container may. */
+  beyondLimit: string
   syncSeconds: number
   trainSeconds: number
   version: string
@@ -30,6 +35,11 @@ export interface ImageStory {
 
 const model = 'iris'
 const row = { sepalLength: 5.1, sepalWidth: 3.5, petalLength: 1.4, petalWidth: 0.2 }
+type Kind = 'api' | 'control' | 'train'
+const chart = parse(readFileSync(join(checkout, 'deploy/helm/tenure/values.yaml'), 'utf8')) as Record<
+  Kind,
+  { resources: { limits: { memory: string } } }
+>
 /** As Kubernetes' restricted profile asks, and more. */
 const confined = ['--read-only', '--cap-drop=all', '--security-opt=no-new-privileges', '--network=host']
 
@@ -58,10 +68,15 @@ export async function tellImageStory(
     ...Object.entries(variables).flatMap(([name, value]) => ['--env', `${name}=${value}`]),
   ]
   const begun: string[] = []
-  const begin = async (name: string, image: string, ...command: string[]): Promise<string> => {
+  const begin = async (
+    kind: Kind,
+    { name = kind, command = [] }: { name?: string; command?: string[] } = {},
+  ): Promise<string> => {
     const container = `${prefix}-${name}`
     begun.push(container)
-    await podman('run', '--detach', '--name', container, ...given, image, ...command)
+    const image = kind === 'train' ? images.train : images.api
+    const memory = `--memory=${chart[kind].resources.limits.memory}`
+    await podman('run', '--detach', '--name', container, memory, ...given, image, ...command)
     return container
   }
   const url = `http://127.0.0.1:${port}`
@@ -80,12 +95,12 @@ export async function tellImageStory(
         stopMs = performance.now() - stoppedMs
       }
       const startedMs = performance.now()
-      api = await begin(`api-${start}`, images.api)
+      api = await begin('api', { name: `api-${start}` })
       await untilOk(`${url}/readyz`)
       readyMs.push(performance.now() - startedMs)
     }
-    await begin('control', images.api, 'scripts/launch.mjs', 'activities/worker.ts', 'control')
-    await begin('train', images.train, 'scripts/launch.mjs', 'activities/worker.ts', 'train')
+    for (const kind of ['control', 'train'] as const)
+      await begin(kind, { command: ['scripts/launch.mjs', 'activities/worker.ts', kind] })
     const operator = (await insertKey(store, { name: 'olga', role: 'operator' })).key
     const approver = (await insertKey(store, { name: 'anna', role: 'approver' })).key
     const trainedMs = performance.now()
@@ -127,12 +142,19 @@ export async function tellImageStory(
     const write =
       "try { require('node:fs').writeFileSync('/opt/tenure/new', ''); console.log('allowed') } catch ({ code }) { console.log(code) }"
     const written = await podman('run', '--rm', ...given, images.api, '-e', write)
+    const hoard = 'const held = []; for (;;) held.push(Buffer.alloc(8_000_000, 1))'
+    const beyondLimit = await podman('run', '--rm', '--memory=128m', ...given, images.api, '-e', hoard).then(
+      () => 'ended',
+      ({ code }: { code?: number }) => `code ${code}`,
+    )
     return {
       readyMs,
       stopMs,
       user: valueOf('Uid'),
       written,
       memoryMb: Number(valueOf('VmRSS')) / 1_024,
+      isFiltered: valueOf('Seccomp') === '2',
+      beyondLimit,
       syncSeconds,
       trainSeconds,
       version,

@@ -46,8 +46,7 @@ export async function makeBackup(place: Installation, options: BackupOptions): P
     // Copying files may take long, and an open transaction blocks vacuum.
     await dump.close()
     const missing = await addArtifacts(archive, dump, openSharedArtifacts(config), options)
-    const heads = await readFile(headFiles(config)[0]!, 'utf8').catch(() => '')
-    await archive.add(headsName, Buffer.from(heads))
+    await archive.add(headsName, await longestOf(headFiles(config)))
     const entries = { ...archive.entries }
     const manifest: BackupManifest = {
       format: backupFormat,
@@ -73,6 +72,12 @@ export async function makeBackup(place: Installation, options: BackupOptions): P
   } finally {
     await dump.close().catch(() => {})
   }
+}
+
+/** A process on a machine of its own, such as a pod that takes backups, has only the list beside the artifacts. */
+async function longestOf(files: readonly string[]): Promise<Buffer> {
+  const lists = await Promise.all(files.map((file) => readFile(file).catch(() => Buffer.alloc(0))))
+  return lists.toSorted((a, b) => b.byteLength - a.byteLength)[0]!
 }
 
 async function addTables(archive: ArchiveWriter, dump: Dump, { onProgress }: BackupOptions): Promise<number> {

@@ -48,6 +48,9 @@ const ownSettings = [
   'TENURE_PORT',
   'TENURE_ALLOWED_HOSTS',
   'TENURE_GRPC_PORT',
+  'TENURE_BACKUP_TO',
+  'TENURE_BACKUP_HOURS',
+  'TENURE_BACKUP_KEEP',
 ]
 /** No file of a pod, a secret in clear, or without an effect beyond the loopback address. */
 const unfit = ['TEMPORAL_CONFIG_FILE', 'TEMPORAL_TLS_CLIENT_KEY_DATA', 'TENURE_PUBLIC_PREDICTIONS']
@@ -66,9 +69,14 @@ it('the values name every setting of the processes, and every secret among the S
   )
 })
 
-const templates = ['_pod.tpl', 'api.yaml', 'workers.yaml', 'migration.yaml', 'autoscaling.yaml'].map((name) =>
-  read(`templates/${name}`),
-)
+const templates = [
+  '_pod.tpl',
+  'api.yaml',
+  'workers.yaml',
+  'backup.yaml',
+  'migration.yaml',
+  'autoscaling.yaml',
+].map((name) => read(`templates/${name}`))
 
 it('the templates name variables, processes and metrics that exist', () => {
   const text = templates.join('\n')
@@ -84,7 +92,7 @@ it('the templates name variables, processes and metrics that exist', () => {
 
 it('a pod holds the private keys of its own processes', () => {
   const [, given = ''] = /define "tenure.purposes" -}}\n([\s\S]*?){{- end/.exec(templates[0]!) ?? []
-  expect(parse(given)).toEqual({ ...purposesOf, migrate: [] })
+  expect(parse(given)).toEqual({ ...purposesOf, backup: ['artifacts'], migrate: [] })
 })
 
 it('the chart has the version of the package', () => {
@@ -131,6 +139,7 @@ describe.skipIf(helm === undefined)('rendered by Helm, which `npm run test:chart
     expect(new Set(workloads.map(({ kind, metadata }) => `${kind} ${metadata.name}`))).toEqual(
       new Set([
         'Deployment shop-tenure-api',
+        'Deployment shop-tenure-backup',
         'Deployment shop-tenure-control',
         'Deployment shop-tenure-train',
         'Job shop-tenure-migrate',
@@ -163,10 +172,30 @@ describe.skipIf(helm === undefined)('rendered by Helm, which `npm run test:chart
           return env.some((each) => each.name === variable) ? [name] : []
         }),
       )
-    expect(holders('TENURE_OWNER_DATABASE_URL_FILE')).toEqual(new Set(['migrate']))
+    expect(holders('TENURE_OWNER_DATABASE_URL_FILE')).toEqual(new Set(['backup', 'migrate']))
     expect(holders('TENURE_OIDC_CLIENT_SECRET_FILE')).toEqual(new Set(['api']))
     expect(holders('TENURE_MLFLOW_TOKEN_FILE')).toEqual(new Set(['control', 'train']))
-    expect(holders('DATABASE_URL_FILE')).toEqual(new Set(['api', 'control', 'migrate', 'train']))
+    expect(holders('DATABASE_URL_FILE')).toEqual(new Set(['api', 'backup', 'control', 'migrate', 'train']))
+  })
+
+  it('one pod takes the scheduled backups where a place is named, and none elsewhere', () => {
+    const backups = (...args: string[]) =>
+      render(...args)
+        .filter(isWorkload)
+        .filter(({ metadata }) => metadata.name.endsWith('-backup'))
+    expect(backups()).toEqual([])
+    const [found, ...others] = backups('--values', 'ci/all.yaml')
+    expect([found?.spec, others]).toMatchObject([{ replicas: 1, strategy: { type: 'Recreate' } }, []])
+    const [{ args, env }] = found!.spec.template.spec.containers
+    expect(args).toEqual(['cli/tenure.mjs', 'backup', 'run'])
+    const valueOf = (name: string) => env.find((each) => each.name === name)?.value
+    expect(['TO', 'HOURS', 'KEEP'].map((name) => valueOf(`TENURE_BACKUP_${name}`))).toEqual([
+      's3://backups/tenure',
+      '12',
+      '7',
+    ])
+    const claim = ['backup.to=/mnt/tenure/backups', 'artifacts.existingClaim=shared'].join(',')
+    expect(backups('--set', claim)).toHaveLength(1)
   })
 
   it.each([
@@ -190,6 +219,9 @@ describe.skipIf(helm === undefined)('rendered by Helm, which `npm run test:chart
     ['autoscaling.by=keda', /serverAddress/],
     ['folders.keys.secret=mine', /keys/],
     ['api.replicas=0', /replicas/],
+    ['backup.to=backups', /to/],
+    ['backup.everyHours=0', /everyHours/],
+    ['backup.to=/mnt/tenure/backups', /artifacts\.existingClaim names none/],
   ])('refuses %s', (value, message) => {
     expect(() => render('--set', value)).toThrow(message)
   })

@@ -1,6 +1,6 @@
 {{/* Secrets that only some pods hold. */}}
 {{- define "tenure.holders" -}}
-TENURE_OWNER_DATABASE_URL: [migrate]
+TENURE_OWNER_DATABASE_URL: [backup, migrate]
 TENURE_OIDC_CLIENT_SECRET: [api]
 TENURE_MLFLOW_TOKEN: [control, train]
 TENURE_OPENLINEAGE_TOKEN: [control, train]
@@ -11,11 +11,12 @@ TENURE_OPENLINEAGE_TOKEN: [control, train]
 api: [commands]
 control: [artifacts, heads]
 train: [artifacts]
+backup: [artifacts]
 migrate: []
 {{- end -}}
 
 {{/*
-The specification of a pod. Takes `root`, `kind` (api, control, train, migrate), `values` of that kind, `args`, and the texts `env` and
+The specification of a pod. Takes `root`, `kind` (api, control, train, backup, migrate), `values` of that kind, `args`, and the texts `env` and
 `container` with what that kind has of its own.
 */}}
 {{- define "tenure.pod" -}}
