@@ -170,6 +170,11 @@ describe('tenure backup', () => {
     for (const name of ['manifest.json', 'manifest.sig', 'audit/heads.jsonl', 'database/versions.copy.gz'])
       expect(names).toContain(name)
     expect(readFileSync(file, 'latin1')).not.toContain('PRIVATE KEY')
+    // A process of another machine has the list of heads beside the artifacts alone.
+    const elsewhere = join(dir, 'elsewhere.tar')
+    await tenure(['backup', elsewhere], { ...fixture, state: join(dir, 'elsewhere') })
+    const heads = await (await openArchive({ path: elsewhere, name: elsewhere })).bytes('audit/heads.jsonl')
+    expect(heads.byteLength).toBeGreaterThan(0)
   })
 
   it('refuses to overwrite a file', async () => {
