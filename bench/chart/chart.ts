@@ -157,13 +157,14 @@ async function installEverything(kube: Cluster, helm: Helm): Promise<Record<stri
   return { ...counts, ScaledObject: 1 }
 }
 
-/** The mark beside a backup that says so. */
-const untilVerified = (folder: string) =>
-  untilHolds(
+/** The mark beside a backup says so. */
+async function untilVerified(folder: string): Promise<void> {
+  await untilHolds(
     async () => (existsSync(folder) ? readdirSync(folder) : []),
     (files) => files.some((name) => name.endsWith('.tar.verified')),
     { what: 'a backup is verified', everyMs: 200, withinMs: 120_000 },
   )
+}
 
 async function tell(
   kube: Cluster,

@@ -104,10 +104,15 @@ export const further: readonly PlantedChange[] = [
     '[...(carried?.pending ?? [])]',
     '[]',
   ]),
-  planted('another workflow id of a child', ['drill', 'queue', 'retrain'], 'workflows/messages.ts', [
-    'releaseWorkflowId = (model: string): string => `release/',
-    'releaseWorkflowId = (model: string): string => `releases/',
-  ]),
+  planted(
+    'another workflow id of a child',
+    ['carried', 'drill', 'queue', 'retrain'],
+    'workflows/messages.ts',
+    [
+      'releaseWorkflowId = (model: string): string => `release/',
+      'releaseWorkflowId = (model: string): string => `releases/',
+    ],
+  ),
   planted(
     'steps abandoned instead of cancelled',
     ['abort', 'cancellation'],
