@@ -29,21 +29,22 @@ const closeMs = 3_000
 const retries = 12
 
 export function openKafka(settings: KafkaSettings): Stream {
+  const hint = hintOf(settings)
   const base = {
     clientId: 'tenure',
     bootstrapBrokers: settings.brokers,
     retries,
-    retryDelay,
+    retryDelay: retryDelayOf(hint),
     ...(settings.tls === undefined ? {} : { tls: settings.tls }),
     ...(settings.sasl === undefined ? {} : { sasl: settings.sasl }),
   }
   let producer: Producer | undefined
   return {
-    subscribe: (source) => subscribe(base, settings.sessionMs, source),
+    subscribe: (source) => subscribe({ base, hint, sessionMs: settings.sessionMs }, source),
     async produce(records) {
       producer ??= new Producer({ ...base, idempotent: true })
       await producer.send({ messages: records.map(messageOf) }).catch((error: unknown) => {
-        throw failureOf(error)
+        throw failureOf(error, hint)
       })
     },
     async close() {
@@ -54,17 +55,25 @@ export function openKafka(settings: KafkaSettings): Stream {
 
 type Base = ConstructorParameters<typeof Admin>[0]
 
-/** A transaction is completed a few milliseconds after its commit; the next one must wait for that, but not for a second. */
-function retryDelay(
-  _client: object,
-  _operation: string,
-  attempt: number,
-  _retries: number,
-  error: Error,
-): number {
-  if (findErrorBy(error, 'apiId', 'CONCURRENT_TRANSACTIONS')) return Math.min(5 * attempt, 100)
-  return causesOf(error).some(isPermanent) ? 1 : 400
+/** What to set where a broker closes a connection whose settings it may not accept; with TLS 1.3 the client learns no more. */
+function hintOf({ tls }: KafkaSettings): string | undefined {
+  if (tls === undefined) return undefined
+  if (tls.cert === undefined)
+    return 'the broker may ask for a certificate of its clients (ssl.client.auth=required): set kafka.tls.cert and kafka.tls.key in the file of streams'
+  return 'the broker may not accept the certificate in kafka.tls.cert: it must trust its authority (ssl.truststore)'
 }
+
+/** A transaction is completed a few milliseconds after its commit; the next one must wait for that, but not for a second. */
+const retryDelayOf =
+  (hint: string | undefined) =>
+  (_client: object, _operation: string, attempt: number, _retries: number, error: Error): number => {
+    if (findErrorBy(error, 'apiId', 'CONCURRENT_TRANSACTIONS')) return Math.min(5 * attempt, 100)
+    const causes = causesOf(error)
+    return causes.some(isPermanent) || (hint !== undefined && causes.some(isClosed)) ? 1 : 400
+  }
+
+/** A broker that goes away refuses the next connection, and so has another error. */
+const isClosed = ({ message }: Error): boolean => message.startsWith('Connection closed')
 
 /** A wrong password or certificate stays wrong. */
 function isPermanent(error: Error): boolean {
@@ -79,8 +88,10 @@ function causesOf(error: unknown): Error[] {
   return [error, ...causesOf((errors as unknown[] | undefined)?.at(-1) ?? error.cause)]
 }
 
-function failureOf(error: unknown): Error {
-  const messages = causesOf(error).map(({ message }) => message.replace(/\.$/, ''))
+function failureOf(error: unknown, hint: string | undefined): Error {
+  const causes = causesOf(error)
+  const messages = causes.map(({ message }) => message.replace(/\.$/, ''))
+  if (hint !== undefined && causes.some(isClosed)) messages.push(hint)
   return new Error(`Kafka: ${[...new Set(messages)].join(': ')}`, { cause: error })
 }
 
@@ -92,7 +103,13 @@ interface KafkaBatch extends StreamBatch {
   lasts: readonly KafkaMessage[]
 }
 
-async function subscribe(base: Base, sessionMs: number, source: StreamSource): Promise<Subscription> {
+interface Connecting {
+  base: Base
+  hint: string | undefined
+  sessionMs: number
+}
+
+async function subscribe({ base, hint, sessionMs }: Connecting, source: StreamSource): Promise<Subscription> {
   const { topic, group, member } = source
   const consumer = new Consumer({
     ...base,
@@ -120,7 +137,7 @@ async function subscribe(base: Base, sessionMs: number, source: StreamSource): P
   let life = 0
   let messages: MessagesStream<Buffer, Buffer, Buffer, Buffer> | undefined
 
-  const fail = (error: Error): void => void received.fail(failureOf(error))
+  const fail = (error: Error): void => void received.fail(failureOf(error, hint))
   /** Reads on from the positions of the group. */
   const begin = async (): Promise<void> => {
     const mine = ++life
@@ -175,7 +192,7 @@ async function subscribe(base: Base, sessionMs: number, source: StreamSource): P
     await begin()
   } catch (error) {
     await close()
-    throw failureOf(error)
+    throw failureOf(error, hint)
   }
   consumer.on('consumer:group:join', beginAgain)
 
@@ -200,7 +217,7 @@ async function subscribe(base: Base, sessionMs: number, source: StreamSource): P
         await ended(transaction.abort())
         if (!hasMoved(error)) {
           fail(error as Error)
-          throw failureOf(error)
+          throw failureOf(error, hint)
         }
         if (!batch.isLost()) await begin()
         return false

@@ -100,6 +100,13 @@ describe.skipIf(missing !== undefined)(
         await expect(open(saslTlsAddress, more).produce([sentRecord(topic, 'c')])).rejects.toThrow(
           'verify the first certificate',
         )
+      // A listener that asks for a certificate, and a client without one or with one of another authority.
+      const strangers: [object, string][] = [
+        [{ tls: tls.bare }, 'set kafka.tls.cert and kafka.tls.key'],
+        [{ tls: tls.unknown }, 'may not accept the certificate in kafka.tls.cert'],
+      ]
+      for (const [more, what] of strangers)
+        await expect(open(tlsAddress, more).produce([sentRecord(topic, 'd')])).rejects.toThrow(what)
       expect(await kafkaTopics(broker.address).read(topic)).toHaveLength(2)
       for (const stream of streams) await stream.close()
     })

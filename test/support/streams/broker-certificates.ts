@@ -12,6 +12,8 @@ export interface TestTls {
   bare: BrokerCertificates
   /** Trusts another authority. */
   stranger: BrokerCertificates
+  /** Trusts the authority of the broker, with a certificate of another one. */
+  unknown: BrokerCertificates
 }
 
 /** Those of the server are `broker.pem` and `broker.key` in the directory, and both in `broker.both.pem`. */
@@ -23,11 +25,14 @@ export function testTls(directory: string): TestTls {
     `${readFileSync(broker.key, 'utf8')}${readFileSync(broker.cert, 'utf8')}`,
   )
   const files = { ca: authority.ca, ...authority.issue('client') }
+  const other = createAuthority(directory, 'other')
+  const unknown = other.issue('unknown')
   const [ca, cert, key] = [files.ca, files.cert, files.key].map((file) => readFileSync(file, 'utf8'))
   return {
     files,
     client: { ca: ca!, cert: cert!, key: key! },
     bare: { ca: ca! },
-    stranger: { ca: readFileSync(createAuthority(directory, 'other').ca, 'utf8') },
+    stranger: { ca: readFileSync(other.ca, 'utf8') },
+    unknown: { ca: ca!, cert: readFileSync(unknown.cert, 'utf8'), key: readFileSync(unknown.key, 'utf8') },
   }
 }
