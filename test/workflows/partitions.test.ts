@@ -1,6 +1,6 @@
 /** Tests the batches of a model file on the real servers: each day and each firing is scored once, and again when its version was rolled back. */
-import { mkdirSync, writeFileSync } from 'node:fs'
-import { join } from 'node:path'
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { join, relative } from 'node:path'
 import sql from 'sql-template-tag'
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import { withDuck } from '../../activities/data/duckdb.ts'
@@ -11,6 +11,7 @@ import { listAlerts } from '../../store/monitoring/alerts.ts'
 import { moveChampion } from '../../store/registry/champions.ts'
 import { insertFiring } from '../../store/triggers/firings.ts'
 import { insertPartition, listPartitions } from '../../store/triggers/partitions.ts'
+import { projectFolder } from '../../temporal.config.ts'
 import { readSchedules, syncTriggers, triggersScheduleId } from '../../temporal/schedules.ts'
 import {
   batchScheduleWorkflowId,
@@ -269,6 +270,52 @@ describe('a batch with triggers', () => {
     expect(await answers()).toEqual([{ partition: 'all', attempt: 3, version: second, rows: 5 }])
     expect((await look()).message).toBe('0 waiting')
     expect(await pipeline.store.query(sql`select from retrainings where model = ${model}`)).toEqual([])
+  })
+
+  it('is scored once for a new file, and once for a changed one, however many looks find it', async () => {
+    const cache = join(projectFolder, 'node_modules', '.cache')
+    mkdirSync(cache, { recursive: true })
+    const folder = mkdtempSync(join(cache, 'batches-'))
+    const glob = `${relative(projectFolder, folder)}/*.done`
+    await define(fired({ triggers: [{ name: 'daily.file', kind: 'file', everyMs: 1_000, glob }] }))
+    await write('all')
+    const version = await promote()
+    writeFileSync(join(folder, 'old.done'), '')
+    await look()
+    expect(await states()).toEqual([])
+    const scoredFor = async (text: string, attempt: number): Promise<void> => {
+      writeFileSync(join(folder, 'new.done'), text)
+      await Promise.all([look(), look(), look()])
+      await until(async () => (await states())[0]?.attempt === attempt, 'the batch')
+      await ended(attempt)
+      expect(await answers()).toEqual([{ partition: 'all', attempt, version, rows: 5 }])
+      expect((await look()).message).toBe('0 waiting')
+      expect(await states()).toMatchObject([{ attempt }])
+    }
+    await scoredFor('', 1)
+    await scoredFor('changed', 2)
+    rmSync(folder, { recursive: true })
+  })
+
+  it('is scored once for a run of an upstream workflow that has ended', async () => {
+    const id = uniqueName('upstream')
+    const { client, config } = pipeline
+    const run = () =>
+      client.workflow.execute('warmUp', { workflowId: id, taskQueue: config.taskQueues.control, args: [] })
+    await define(fired({ triggers: [{ name: 'daily.workflow', kind: 'workflow', everyMs: 1_000, id }] }))
+    await write('all')
+    const version = await promote()
+    await look()
+    expect(await states()).toEqual([])
+    await run()
+    // Temporal lists a run a moment after its end.
+    await until(async () => {
+      await Promise.all([look(), look()])
+      return (await states()).length > 0
+    }, 'the batch')
+    await ended()
+    expect((await look()).message).toBe('0 waiting')
+    expect(await answers()).toEqual([{ partition: 'all', attempt: 1, version, rows: 5 }])
   })
 
   it('keeps a firing while there is no champion and while its partition is being scored', async () => {
