@@ -1,6 +1,6 @@
 /** Measures the processor time of a replica for each call. Unlike the time of the clock, it says something on a machine with other work. */
-import { readdirSync, readFileSync } from 'node:fs'
 import { Agent, request } from 'node:http'
+import { cpuMs } from '../harness/processor-time.ts'
 import type { ApiProcess } from '../../test/support/serving/api-process.ts'
 
 /** Sends a call. False for a refusal: a replica that did not run for a quarter of a second refuses what waited. */
@@ -11,15 +11,6 @@ export type MeasuredProcess = Pick<ApiProcess, 'child'>
 const callers = 8
 /** More refusals than this share would be measured in place of predictions. */
 const maxRefused = 0.05
-
-/** Processor time of all threads in milliseconds; `stat` counts in steps of 10. */
-function cpuMs({ child }: MeasuredProcess): number {
-  const tasks = `/proc/${child.pid}/task`
-  return readdirSync(tasks).reduce(
-    (sum, task) => sum + Number(readFileSync(`${tasks}/${task}/schedstat`, 'utf8').split(' ')[0]) / 1e6,
-    0,
-  )
-}
 
 /** Microseconds for each call. */
 export async function costUs(replica: MeasuredProcess, ask: Ask, calls: number): Promise<number> {

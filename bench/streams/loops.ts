@@ -2,12 +2,20 @@
 import { setTimeout as pause } from 'node:timers/promises'
 import { readTopic } from '../../api/streams/reader.ts'
 import { startApiProcess } from '../../test/support/serving/api-process.ts'
+import { cpuMs } from '../harness/processor-time.ts'
 import { partitions, type Scene } from './scene.ts'
 
+/** Of each round. */
 export interface LoopRates {
-  bare: number[]
-  bestEffort: number[]
-  durable: number[]
+  bare: LoopRate[]
+  bestEffort: LoopRate[]
+  durable: LoopRate[]
+}
+
+export interface LoopRate {
+  perSecond: number
+  /** Processor time of the process for each record, in microseconds. */
+  cpuUs: number
 }
 
 /** The share of the records before and behind the measured ones. */
@@ -37,7 +45,7 @@ export async function measureLoops(scene: Scene, rounds: number, count: number):
 async function bare({ stream }: Scene, topic: string, group: string, count: number, value: Buffer) {
   const ending = new AbortController()
   const counted = { topic, done: 0, dead: 0, lag: 0, waitsFor: undefined }
-  const pace = createPace(count)
+  const pace = createPace(count, () => cpuMs({ child: process }))
   const to = `${topic}.answers`
   const looking = setInterval(() => {
     pace.at(counted.done)
@@ -71,9 +79,9 @@ async function answered(
   group: string,
   count: number,
   mode: Record<string, string>,
-): Promise<number> {
+): Promise<LoopRate> {
   const replica = await startApiProcess({ ...scene.answering(topic, group), ...mode })
-  const pace = createPace(count)
+  const pace = createPace(count, () => cpuMs(replica))
   // Each look costs the replica a scrape, which takes milliseconds.
   for (let done = 0; !(done >= count); await pause(lookMs)) {
     done = await scene.metric(replica, 'tenure_stream_records_total', topic)
@@ -84,15 +92,21 @@ async function answered(
 }
 
 /** The rate between two counts, which are known when they are passed. */
-function createPace(count: number) {
-  let first: { done: number; ms: number } | undefined
-  let last = { done: 0, ms: 0 }
+function createPace(count: number, cpu: () => number) {
+  let first: { done: number; ms: number; cpuMs: number } | undefined
+  let last = { done: 0, ms: 0, cpuMs: 0 }
   return {
     at(done: number) {
-      const now = { done, ms: performance.now() }
+      const now = { done, ms: performance.now(), cpuMs: cpu() }
       if (done >= margin * count) first ??= now
       if (last.done < (1 - margin) * count) last = now
     },
-    rate: () => ((last.done - first!.done) / (last.ms - first!.ms)) * 1_000,
+    rate(): LoopRate {
+      const records = last.done - first!.done
+      return {
+        perSecond: (records / (last.ms - first!.ms)) * 1_000,
+        cpuUs: ((last.cpuMs - first!.cpuMs) / records) * 1_000,
+      }
+    },
   }
 }
