@@ -22,7 +22,10 @@ export async function activateFallback(
   const isPreviousNeeded = fallback.kind === 'previous' && fallback.otherwise === undefined
   if (isPreviousNeeded && (await findRollbackTarget(store, { model, from: champion })) === undefined)
     return false
-  await writeKillSwitch(store, { model, serve: 'fallback', reason, actor: `monitor/${model}` })
+  const actor = `monitor/${model}`
+  const revision = flag?.revision ?? 0
+  // An operator has set it meanwhile.
+  if (!(await writeKillSwitch(store, { model, serve: 'fallback', reason, actor, revision }))) return false
   log.warn({ model, champion, reason }, 'fallback activated')
   return true
 }

@@ -7,7 +7,7 @@ import { DomainError } from '../../domain/errors.ts'
 import type { Flag } from '../../domain/serving/kill-switch.ts'
 import { findChampion, findRollbackTarget } from '../../store/registry/champions.ts'
 import { getModel } from '../../store/registry/models.ts'
-import { issuesOfKillSwitch, writeKillSwitch } from '../../store/serving/kill-switches.ts'
+import { findKillSwitch, issuesOfKillSwitch, writeKillSwitch } from '../../store/serving/kill-switches.ts'
 import type { Actor } from '../auth/authentication.ts'
 import { requireModelAccess } from '../auth/authorization.ts'
 import type { CommandDeps } from '../deps.ts'
@@ -16,15 +16,15 @@ import type { CommandDeps } from '../deps.ts'
 const acknowledgeMs = 3_000
 const pollMs = 20
 
-/** Throws `command_refused` and `no_rollback_target` for a fallback that the model lacks. */
+/** Throws `command_refused` and `no_rollback_target` for a fallback that the model lacks, and `command_refused` when another revision is set. */
 export async function setKillSwitch(
   { store, log }: Pick<CommandDeps, 'store' | 'log'>,
   actor: Actor,
-  input: Pick<Flag, 'model' | 'serve' | 'reason'>,
+  input: Pick<Flag, 'model' | 'serve' | 'reason'> & { revision?: number },
 ): Promise<{ flag: Flag; problems: string[] }> {
   requireModelAccess(actor, input.model)
   const { name: model, definition } = await getModel(store, input.model)
-  const { serve, reason } = input
+  const { serve, reason, revision } = input
   if (serve === 'fallback') {
     const { fallback } = definition
     if (fallback === undefined)
@@ -36,7 +36,14 @@ export async function setKillSwitch(
         `${model} has no earlier known good version to fall back to`,
       )
   }
-  const flag = await writeKillSwitch(store, { model, serve, reason, actor: actor.name })
+  const flag = await writeKillSwitch(store, { model, serve, reason, actor: actor.name, revision })
+  if (flag === undefined) {
+    const now = await findKillSwitch(store, model)
+    throw new DomainError(
+      'command_refused',
+      `the kill switch of ${model} has changed: ${now?.actor} has set ${now?.serve} at ${now?.at}`,
+    )
+  }
   const problems = await awaitReplicas(store, flag)
   log.warn({ model, serve, by: flag.actor, revision: flag.revision, problems }, 'kill switch set')
   return { flag, problems }

@@ -11,19 +11,26 @@ export interface KillSwitchWrite {
   serve: KillSwitchMode
   reason: string
   actor: string
+  /** The switch that is replaced; 0 before the first one. Absent for whichever is set. */
+  revision?: number
 }
 
-/** Throws the switch, with its audit row, and tells the replicas; all in one transaction. */
-export async function writeKillSwitch(store: Store, write: KillSwitchWrite): Promise<Flag> {
-  const { model, serve, reason, actor } = write
+/**
+ * Throws the switch, with its audit row, and tells the replicas; all in one transaction. Undefined, and nothing changed, when another revision
+ * is set.
+ */
+export async function writeKillSwitch(store: Store, write: KillSwitchWrite): Promise<Flag | undefined> {
+  const { model, serve, reason, actor, revision = null } = write
   return store.transaction(async (database) => {
     const [row] = await database.query(sql`
       insert into kill_switches (model, serve, reason, actor, revision, at)
       values (${model}, ${serve}, ${reason}, ${actor}, 1, clock_timestamp())
       on conflict (model) do update set serve = excluded.serve, reason = excluded.reason, actor = excluded.actor,
         revision = kill_switches.revision + 1, at = excluded.at
+        where ${revision}::bigint is null or kill_switches.revision = ${revision}
       returning *`)
-    const flag = fromRow<Flag>(row!)
+    if (row === undefined) return undefined
+    const flag = fromRow<Flag>(row)
     await appendAudit(database, {
       actor,
       action: 'flag.set',

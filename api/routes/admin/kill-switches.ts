@@ -28,7 +28,12 @@ export const killSwitchRoutes = (deps: ApiDeps): RouteDefinition[] => [
       'Set the kill switch of a model: `champion` serves the champion to all traffic, `fallback` the declared fallback, `refuse` rejects requests, `normal` follows the route.',
     answers: { 200: 'The switch, with the live replicas that lag behind' },
     answerSchema: killSwitchAnswer,
-    body: z.strictObject({ serve: z.enum(flagNames), reason: writtenReason }),
+    body: z.strictObject({
+      serve: z.enum(flagNames),
+      reason: writtenReason,
+      /** The one that is replaced; another one is left as it is. */
+      revision: z.number().int().min(0).optional(),
+    }),
     async handle({ actor, params, body }) {
       const { flag, problems } = await setKillSwitch(deps, actor!, { model: params['model']!, ...body })
       return { json: { ...wireOf(flag), problems } }

@@ -25,6 +25,7 @@ import {
   type StoredChannel,
 } from '../../../store/monitoring/stored-channels.ts'
 import type { Database } from '../../../store/postgres.ts'
+import { findKillSwitch } from '../../../store/serving/kill-switches.ts'
 import type { Actor } from '../../auth/authentication.ts'
 import { requireModelAccess, requireUnscoped } from '../../auth/authorization.ts'
 import type { ApiDeps } from '../../deps.ts'
@@ -121,7 +122,9 @@ async function applyChange(
   }
   if (kind === 'killSwitch') {
     const serve = (after?.['serve'] ?? 'normal') as KillSwitchMode
-    const { problems } = await setKillSwitch(deps, actor, { model: name, serve, reason })
+    const { revision = 0 } = (await findKillSwitch(store, name)) ?? {}
+    requireFresh(change, await readLiveState(store))
+    const { problems } = await setKillSwitch(deps, actor, { model: name, serve, reason, revision })
     await note(store)
     return { ...done, problems }
   }

@@ -51,12 +51,20 @@ export const killSwitchesGroup: CommandGroup = {
         if (!flagNames.some((each) => each === serve))
           throw usageError(`<serve> must be one of ${flagNames.join(', ')}, not ${serve}`)
         if (typeof reason !== 'string' || reason === '') throw usageError('--reason is missing')
-        await confirm(terminal, options, () =>
-          serve === 'normal'
-            ? `End the kill switch of ${model}?`
-            : `All traffic of ${model}: serve ${serve}?`,
-        )
-        const answer = await api().put<KillSwitchAnswer>(path`/v1/kill-switches/${model}`, { serve, reason })
+        let revision: number | undefined
+        await confirm(terminal, options, async () => {
+          if (serve !== 'normal') return `All traffic of ${model}: serve ${serve}?`
+          const { kill_switches: all } = await api().get<{ kill_switches: KillSwitchAnswer[] }>(
+            '/v1/kill-switches',
+          )
+          const now = all.find((each) => each.model === model)
+          // Another one that is set meanwhile stays.
+          revision = now?.revision ?? 0
+          const what = now === undefined ? '' : ` (${now.serve}, set by ${now.actor}: ${now.reason})`
+          return `End the kill switch of ${model}${what}?`
+        })
+        const body = { serve, reason, revision }
+        const answer = await api().put<KillSwitchAnswer>(path`/v1/kill-switches/${model}`, body)
         const { problems } = answer
         const followed =
           problems.length === 0

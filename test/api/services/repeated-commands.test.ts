@@ -3,11 +3,14 @@ import { randomUUID } from 'node:crypto'
 import { afterAll, beforeAll, expect, it } from 'vitest'
 import { endDrill } from '../../../activities/drill/drill.ts'
 import type { Deps } from '../../../activities/deps.ts'
+import { activateFallback } from '../../../activities/monitor/fallback.ts'
 import type { Actor } from '../../../api/auth/authentication.ts'
 import { startDrill } from '../../../api/services/start-drill.ts'
 import { startRelease } from '../../../api/services/start-release.ts'
 import { openingState } from '../../../domain/release/state.ts'
 import { findActiveKeys } from '../../../store/access/api-keys.ts'
+import { getModel } from '../../../store/registry/models.ts'
+import { findKillSwitch, writeKillSwitch } from '../../../store/serving/kill-switches.ts'
 import { closeDrill, insertDrill, recordUnheldDrill } from '../../../store/release/drills.ts'
 import { endQueued, listQueued } from '../../../store/release/release-queue.ts'
 import { insertRelease } from '../../../store/release/releases.ts'
@@ -114,6 +117,31 @@ it('the cancellation of a sweep that was ended from outside does not reach the o
     },
   })
   expect((await cancel(ids[1]!)).status).toBe(202)
+})
+
+it('a kill switch that has been set meanwhile is not replaced, by a user or by a monitor', async () => {
+  const { model, versions } = await modelWith(1)
+  await writeChampion(fixture.store, model, versions[0]!)
+  const put = (body: object) =>
+    api.request('PUT', `/v1/kill-switches/${model}`, { key, body: { reason: 'r', ...body } })
+  const { store } = fixture
+  expect((await put({ serve: 'champion', revision: 0 })).status).toBe(200)
+  expect((await put({ serve: 'refuse' })).status).toBe(200)
+  expect(await put({ serve: 'normal', revision: 1 })).toMatchObject({
+    status: 409,
+    json: { detail: expect.stringContaining(`of ${model} has changed: root has set refuse at `) as string },
+  })
+  expect((await put({ serve: 'normal', revision: 2 })).status).toBe(200)
+  const { definition } = await getModel(store, model)
+  const fallback = { kind: 'answer', outputs: [1], automatic: true } as never
+  const transaction: typeof store.transaction = async (work) => {
+    await writeKillSwitch(store, { model, serve: 'champion', reason: 'by hand', actor: 'olga' })
+    return store.transaction(work)
+  }
+  const late = { store: { ...store, transaction }, log: api.deps.log }
+  const broken = { definition: { ...definition, fallback }, champion: versions[0]!, reason: 'it fails' }
+  expect(await activateFallback(late, broken)).toBe(false)
+  expect(await findKillSwitch(store, model)).toMatchObject({ serve: 'champion', actor: 'olga' })
 })
 
 it('two applies of one plan at the same moment make it once', async () => {

@@ -4,7 +4,7 @@ import type { AddressInfo } from 'node:net'
 import { afterAll, beforeAll, expect, it } from 'vitest'
 import { killSwitchesGroup } from '../../../../cli/commands/admin/kill-switches.ts'
 import { exitCodes } from '../../../../cli/exit-codes.ts'
-import { runCommand } from '../../../support/command-line.ts'
+import { answerCommand, runCommand } from '../../../support/command-line.ts'
 
 let server: Server
 let url: string
@@ -54,6 +54,16 @@ it('sets a kill switch and prints its effect', async () => {
   })
   expect(code).toBe(exitCodes.done)
   expect(out).toMatch(/iris: champion. It answers.\nEvery live replica follows./)
+})
+
+it('asks about the switch that is set before it is ended, and ends that one only', async () => {
+  const words = ['kill-switches', 'set', 'iris', 'normal', '--reason', 'over', '--url', url]
+  const [question] = await answerCommand([killSwitchesGroup], words, ['y'])
+  expect(question).toContain('End the kill switch of iris (champion, set by ada: why)?')
+  expect(asked.at(-1)).toMatchObject({
+    method: 'PUT',
+    body: JSON.stringify({ serve: 'normal', reason: 'over', revision: 1 }),
+  })
 })
 
 it('exits with another code when a replica does not follow, and names it', async () => {

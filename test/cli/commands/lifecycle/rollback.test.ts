@@ -1,10 +1,9 @@
 /** `tenure rollback`: the order names what its question has shown. */
 import { createServer, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
-import { PassThrough } from 'node:stream'
-import { afterAll, afterEach, beforeAll, expect, it, vi } from 'vitest'
+import { afterAll, beforeAll, expect, it } from 'vitest'
 import { rollbackCommand } from '../../../../cli/commands/release-verbs.ts'
-import { runProgram } from '../../../../cli/program.ts'
+import { answerCommand } from '../../../support/command-line.ts'
 
 let server: Server
 let url: string
@@ -25,23 +24,11 @@ beforeAll(async () => {
   await new Promise((resolve) => server.once('listening', resolve))
   url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`
 })
-afterEach(() => void vi.restoreAllMocks())
 afterAll(() => void server.close())
 
-/** Answers the questions of the command on a terminal, and returns them. */
-async function answer(...words: string[]): Promise<string[]> {
+const answer = (...answers: string[]) => {
   ordered = undefined
-  const asked: string[] = []
-  const keyboard = Object.assign(new PassThrough(), { isTTY: true })
-  vi.spyOn(process, 'stdin', 'get').mockReturnValue(keyboard as unknown as typeof process.stdin)
-  vi.spyOn(process.stdout, 'write').mockImplementation((text) => {
-    if (!/[?:] (\[y\/N\] )?$/.test(String(text))) return true
-    asked.push(String(text))
-    return keyboard.write(`${words.shift()}\n`)
-  })
-  const out = { write: () => true, isTTY: true, columns: 120, hasColors: () => false }
-  await runProgram([rollbackCommand], ['rollback', 'iris', '--url', url], { out, err: out })
-  return asked
+  return answerCommand([rollbackCommand], ['rollback', 'iris', '--url', url], answers)
 }
 
 it.each([
