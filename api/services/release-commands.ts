@@ -6,7 +6,7 @@ import { randomUUID } from 'node:crypto'
 import { isRequester } from '../../domain/release/approval.ts'
 import { DomainError, isError } from '../../domain/errors.ts'
 import { nextEffect } from '../../domain/release/next-effect.ts'
-import type { ReleaseDigests, ReleaseState } from '../../domain/release/state.ts'
+import type { ReleaseDigests, ReleaseStage, ReleaseState } from '../../domain/release/state.ts'
 import type { OutboxMessage } from '../../store/release/command-outbox.ts'
 import type { Database } from '../../store/postgres.ts'
 import { findRelease, type Release } from '../../store/release/releases.ts'
@@ -29,6 +29,8 @@ export interface ReleaseCommandInput {
   reason?: string
   /** The digests that the sender has seen. An absent one defaults to that of the release, because the release id implies it. */
   seen?: Partial<ReleaseDigests>
+  /** The stage that the sender has seen; absent for any. */
+  stage?: ReleaseStage
   /** Idempotency key: the same key runs the command once. */
   once?: string
 }
@@ -54,6 +56,7 @@ export async function sendReleaseCommand(
   const { state, workflowId, runId } = await getReleaseInScope(deps.store, actor, input.release)
   const { id: release, stage, model } = state
   if (stage === 'ended') throw refused(`the release has ended: ${state.outcome}`, stage)
+  requireStage(state, input)
   const { id, signed } = signerOf(deps, actor, state, input)
   try {
     const result = await deps.temporal.command(commandMs, (client) =>
@@ -74,6 +77,12 @@ export async function sendReleaseCommand(
     const recording = { releaseId: release, model, command, message: signed(untilOf(command, state)) }
     return { deferred: await defer(deps, recording, keep) }
   }
+}
+
+/** An approval that is repeated must not pass a stage that waits for a decision. */
+function requireStage({ stage }: ReleaseState, { stage: seen = stage }: Pick<ReleaseCommandInput, 'stage'>) {
+  if (seen !== stage)
+    throw refused(`the release is in the stage ${stage} now; the command was given in ${seen}`, stage)
 }
 
 /** Signs a command to this release for the bearer of the key. */
@@ -116,6 +125,7 @@ export async function signReleaseCommand(
 ): Promise<SignedSignal> {
   const { state, workflowId } = await getReleaseInScope(deps.store, actor, release)
   if (state.stage === 'ended') throw refused(`the release has ended: ${state.outcome}`, state.stage)
+  requireStage(state, input)
   return { workflowId, signal: input.command, payload: signerOf(deps, actor, state, input).signed() }
 }
 
@@ -123,11 +133,12 @@ export async function signReleaseCommand(
 async function rollBackRelease(
   deps: CommandDeps,
   actor: Actor,
-  { release, reason = '', once }: ReleaseCommandInput,
+  { release, reason = '', once, stage }: ReleaseCommandInput,
 ): Promise<ReleaseCommandResult> {
   const { state } = await getReleaseInScope(deps.store, actor, release)
   if (state.stage === 'ended' && state.closed)
     throw refused(`the release has ended: ${state.outcome}`, 'ended')
+  requireStage(state, { stage })
   const id = once === undefined ? randomUUID() : `${actor.id}/${once}`
   const { model, version } = state
   // With its version: a kept order would mean the champion while callers do not meet the candidate.

@@ -586,6 +586,8 @@ export const faults: readonly FaultCase[] = [
       { file: 'test/api/routes/lifecycle/triggers.test.ts', tests: 'whose answer was lost' },
       { file: 'test/api/auth/keys.test.ts', tests: 'a rotation that is repeated' },
       { file: 'test/cli/commands/lifecycle/rollback.test.ts' },
+      { file: 'test/cli/commands/admin/kill-switches.test.ts', tests: 'asks about the switch' },
+      { file: 'test/api/services/chat/slack.test.ts', tests: 'a click counts as the key' },
       { file: 'test/activities/monitor/decay.test.ts', tests: 'answer to its rollback is lost' },
       { file: 'test/activities/retrain/validate.test.ts', tests: 'that is repeated' },
       { file: 'test/workflows/erase.test.ts', tests: 'named while it ends' },

@@ -9,7 +9,7 @@ import {
 } from '../answers/lifecycle.ts'
 import { z } from 'zod'
 import { pinReason } from '../../../domain/serving/kill-switch.ts'
-import { commandRoles } from '../../../domain/release/state.ts'
+import { commandRoles, releaseStages, type ReleaseStage } from '../../../domain/release/state.ts'
 import { whyWaiting } from '../../../domain/release/explain.ts'
 import { listRecorded } from '../../../store/release/command-outbox.ts'
 import { findAnswerEvidence } from '../../../store/release/answer-evidence.ts'
@@ -57,6 +57,8 @@ const command = z.strictObject({
   artifact_digest: digest.optional(),
   evaluation_digest: digest.optional(),
   policy_digest: digest.optional(),
+  /** The stage that the sender has seen: at another one the command is refused. */
+  stage: z.enum(Object.keys(releaseStages) as [ReleaseStage, ...ReleaseStage[]]).optional(),
 })
 const commandKey = z.tuple([z.string()])
 const start = z.strictObject({
@@ -163,9 +165,9 @@ export const releaseRoutes = (deps: ApiDeps): RouteDefinition[] => [
   }),
 ]
 
-function commandInput({ reason, ...digests }: z.infer<typeof command>) {
+function commandInput({ reason, stage, ...digests }: z.infer<typeof command>) {
   const { artifact_digest: artifact, evaluation_digest: evaluation, policy_digest: policy } = digests
-  return { reason, seen: { artifact, evaluation, policy } }
+  return { reason, stage, seen: { artifact, evaluation, policy } }
 }
 
 function briefOf(

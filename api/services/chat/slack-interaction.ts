@@ -87,13 +87,9 @@ async function execute(
   const actor = await actorOfUser(deps.store, target, user.id)
   const { state } = await getReleaseInScope(deps.store, actor, release)
   requireRole(actor, commandRoles[command], state.model)
-  // The card asks for the approval before the first stage; another approver may have given it since.
-  if (state.stage === 'awaiting_decision')
-    throw new DomainError(
-      'command_refused',
-      'the release asks now whether to pass a stage, which this card does not show: decide on its page',
-    )
-  const input = { command, release, seen: digests, reason: 'decided in Slack', once: `slack/${once}` }
+  // Another approver may have answered the card, and a stage may wait for a decision now.
+  const stage = 'awaiting_approval' as const
+  const input = { command, release, seen: digests, stage, reason: 'decided in Slack', once: `slack/${once}` }
   const done = await sendReleaseCommand(deps, actor, input)
   if ('deferred' in done) return `Recorded for ${actor.name}; it is delivered when Temporal is back.`
   return `${actor.name}: ${done.result.message}`

@@ -138,7 +138,16 @@ it('the first version becomes champion after an approval, which only an approver
     artifact_digest: `sha256:${'0'.repeat(64)}`,
   })
   expect(wrong).toMatchObject({ status: 409, json: { code: 'command_refused', stage: 'awaiting_approval' } })
-  const body = { reason: 'looked at it', artifact_digest: shown['artifact_digest'] }
+  const elsewhere = await say('anna', `/v1/releases/${id}/approve`, { stage: 'awaiting_decision' })
+  expect(elsewhere).toMatchObject({
+    status: 409,
+    json: {
+      stage: 'awaiting_approval',
+      detail: 'the release is in the stage awaiting_approval now; the command was given in awaiting_decision',
+    },
+  })
+  const seen = { stage: 'awaiting_approval', artifact_digest: shown['artifact_digest'] }
+  const body = { reason: 'looked at it', ...seen }
   const right = await say('anna', `/v1/releases/${id}/approve`, body)
   expect(right).toMatchObject({ status: 200, json: { accepted: true, release: id } })
   await reaches(id, 'ended')

@@ -126,7 +126,7 @@ it('a click counts as the key of its user: roles, the two-person rule and the di
     store.query(sql`
       update releases set state = state || jsonb_build_object('stage', ${at}::text) where id = ${release}`)
   await asks('awaiting_decision')
-  expect(await told({})).toMatch(/^Refused: the release asks now whether to pass a stage/)
+  expect(await told({})).toMatch(/^Refused: the release is in the stage awaiting_decision now/)
   await asks('awaiting_approval')
   expect(await told({ once: '1.1' })).toMatch(/^anna: /)
   await expect.poll(stage).not.toBe('awaiting_approval')
