@@ -87,16 +87,23 @@ async function awaitEnd({ terminal, api }: CommandSession, id: string): Promise<
 export const rollbackCommand: CommandSpec = {
   name: 'rollback <release-or-model>',
   summary: 'Roll back a release or model',
-  options: [['--reason <text>', 'Reason, stored in the audit log'], yesOption],
+  options: [
+    ['--reason <text>', 'Reason, stored in the audit log'],
+    ['--from <version>', 'Version of the model to roll back; refused when another one serves'],
+    yesOption,
+  ],
   examples: [
     'rollback rel_01h… --reason "complaints"',
     'rollback flight-delay --reason "wrong unit upstream"',
+    'rollback flight-delay --from flight-delay_v1.4.0 --yes',
   ],
   async run({ terminal, api }, { args, options }) {
     const named = String(args[0])
     const isRelease = named.startsWith('rel_')
     const target = isRelease ? path`/v1/releases/${named}` : path`/v1/models/${named}`
-    let version: string | undefined
+    let version = options['from'] as string | undefined
+    if (isRelease && version !== undefined)
+      throw usageError('--from is for a model; a release names its version')
     await confirm(terminal, options, async () => {
       if (isRelease) {
         const found = await api().get<ReleaseAnswer>(target)
@@ -105,7 +112,7 @@ export const rollbackCommand: CommandSpec = {
       const found = await api().get<ModelAnswer>(target).catch(whileAway)
       if (found === undefined) return `Postgres does not say which version serves. Roll ${named} back?`
       // The order is for what the person was shown.
-      version = found.rolls_back
+      version ??= found.rolls_back
       const champion = found.champion?.version
       return version === undefined || version === champion
         ? `Roll back ${named} from ${champion ?? 'no champion'} to its last proven version, for all traffic?`

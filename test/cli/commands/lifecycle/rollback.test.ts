@@ -3,7 +3,7 @@ import { createServer, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { afterAll, beforeAll, expect, it } from 'vitest'
 import { rollbackCommand } from '../../../../cli/commands/release-verbs.ts'
-import { answerCommand } from '../../../support/command-line.ts'
+import { answerCommand, runCommand } from '../../../support/command-line.ts'
 
 let server: Server
 let url: string
@@ -46,6 +46,14 @@ it('asks and orders while Postgres is away', async () => {
   const [asked] = await answer('y', 'complaints')
   expect(asked).toContain('Postgres does not say which version serves. Roll iris back?')
   expect(ordered).toEqual({ reason: 'complaints' })
+})
+
+it('orders what a script names, so that a repetition rolls nothing else back', async () => {
+  ordered = undefined
+  const run = (...words: string[]) => runCommand([rollbackCommand], ['rollback', ...words, '--url', url])
+  await run('iris', '--from', 'iris_v2', '--yes')
+  expect(ordered).toEqual({ version: 'iris_v2' })
+  expect((await run('rel_1', '--from', 'iris_v2', '--yes')).err).toContain('--from is for a model')
 })
 
 it('orders nothing without a yes', async () => {
