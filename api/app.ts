@@ -31,6 +31,12 @@ export interface Api {
   routes: readonly RouteDefinition[]
 }
 
+/** A route and the paths that it takes. */
+interface KnownPath {
+  route: RouteDefinition
+  pattern: RegExp
+}
+
 export function createApp(deps: ApiDeps): Api {
   const routes = routesOf(deps)
   const app = new Hono()
@@ -42,15 +48,17 @@ export function createApp(deps: ApiDeps): Api {
     app.routes.filter(({ path }) => path !== everywhere),
     routes,
   )
+  // Once, because a request to an unknown path is compared with every one of them.
+  const known = routes.map((route): KnownPath => ({ route, pattern: patternOf(route.path) }))
   app.notFound((context) => {
-    throw unknownPath(routes, context.req.method, context.req.path)
+    throw unknownPath(known, context.req.method, context.req.path)
   })
   app.onError(async (error, context) => {
     const problem = problemOf(error, requestIdOf(context), (thrown, requestId) =>
       deps.log.error({ requestId, err: thrown }, 'defect'),
     )
     const { path } = context.req
-    if (wantsPage(routes, context)) return failure(deps, problem, context)
+    if (wantsPage(known, context)) return failure(deps, problem, context)
     const headers = headersOf(problem, path, isSafe(context.req.method))
     return withLength(textOfProblem(problem, path), { status: problem.status, headers })
   })
@@ -118,10 +126,10 @@ function addressOf({ env }: Context): string | undefined {
 const forPrograms = /^\/(v1|v2|invocations|docs|openapi\.json|metrics|livez|readyz|assets)(\/|$)/
 
 /** Whether a browser reads the response: of a page, or of an unknown path. */
-function wantsPage(routes: readonly RouteDefinition[], { req }: Context): boolean {
+function wantsPage(known: readonly KnownPath[], { req }: Context): boolean {
   if (!/text\/html/.test(req.header('accept') ?? '') && req.header('hx-request') === undefined) return false
   return (
-    !forPrograms.test(req.path) || routes.some(({ path, page }) => page && patternOf(path).test(req.path))
+    !forPrograms.test(req.path) || known.some(({ route, pattern }) => route.page && pattern.test(req.path))
   )
 }
 
@@ -183,10 +191,10 @@ function requestIdOf(context: Context): string {
   return id
 }
 
-function unknownPath(routes: readonly RouteDefinition[], method: string, path: string): DomainError {
-  const there = routes
-    .filter((route) => patternOf(route.path).test(path))
-    .map((route) => route.method.toUpperCase())
+function unknownPath(known: readonly KnownPath[], method: string, path: string): DomainError {
+  const there = known
+    .filter(({ pattern }) => pattern.test(path))
+    .map(({ route }) => route.method.toUpperCase())
   if (there.length === 0) return new DomainError('not_found', `no route matches ${path.slice(0, 200)}`)
   // GET implies HEAD.
   const allow = [...new Set(there.flatMap((each) => (each === 'GET' ? [each, 'HEAD'] : [each])))].sort()
