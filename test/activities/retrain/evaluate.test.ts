@@ -8,8 +8,8 @@ import type { Deps } from '../../../activities/deps.ts'
 import { evaluate, type EvaluateResult } from '../../../activities/retrain/evaluate.ts'
 import { evaluateAgain } from '../../../activities/upgrade/gates-again.ts'
 import { register } from '../../../activities/retrain/register.ts'
-import { takeSnapshot, type SnapshotResult } from '../../../activities/retrain/snapshot.ts'
-import { train, type TrainResult } from '../../../activities/retrain/train.ts'
+import { takeSnapshot } from '../../../activities/retrain/snapshot.ts'
+import { train } from '../../../activities/retrain/train.ts'
 import { getEvaluation } from '../../../store/training/evaluations.ts'
 import { openArtifacts } from '../../../store/artifacts.ts'
 import { openStore } from '../../../store/postgres.ts'
@@ -21,6 +21,7 @@ import {
   syncExampleModel,
   type ExampleModelFile,
 } from '../../support/training/example-model.ts'
+import { trainedAgain } from '../../support/training/same-network.ts'
 import { migratedDatabase } from '../../support/servers/servers.ts'
 
 let root: string
@@ -52,15 +53,19 @@ afterAll(async () => {
   await rm(models, { recursive: true })
 })
 
-/** Takes a snapshot and trains on it, as the file says. */
-async function trained(
-  trainingId: string,
-  file: ExampleModelFile = {},
-): Promise<SnapshotResult & TrainResult> {
+async function snapshot(file: ExampleModelFile): Promise<string> {
   await syncExampleModel(deps.store, models, file)
-  const snapshot = await inActivity(() => takeSnapshot(deps)({ model: 'roses', asOf: exampleDay(35) }))
-  const given = { trainingId, model: 'roses', snapshotDigest: snapshot.digest }
-  return { ...snapshot, ...(await inActivity(() => train(deps, { models })(given))) }
+  const { digest } = await inActivity(() => takeSnapshot(deps)({ model: 'roses', asOf: exampleDay(35) }))
+  return digest
+}
+/** Takes a snapshot and trains on it, as the file says. */
+async function trained(trainingId: string, file: ExampleModelFile = {}): Promise<void> {
+  const given = { trainingId, model: 'roses', snapshotDigest: await snapshot(file) }
+  await inActivity(() => train(deps, { models })(given))
+}
+/** Takes a snapshot, as the file says, for the network of another training. */
+async function again(of: string, id: string, file: ExampleModelFile = {}): Promise<void> {
+  await trainedAgain(deps, { of, id, snapshotDigest: await snapshot(file) })
 }
 const judged = (evaluationId: string, trainingId: string): Promise<EvaluateResult> =>
   inActivity(() => evaluate(deps)({ evaluationId, model: 'roses', trainingId }))
@@ -78,7 +83,7 @@ const codesOf = async (evaluationId: string): Promise<string[]> =>
 describe('an evaluation', () => {
   let champion: string
   it('compares a first version with its floors', async () => {
-    await trained('trn_a')
+    await trained('trn_a', { importance: true })
     const first = await judged('evl_a', 'trn_a')
     const { importance } = (await getEvaluation(deps.store, 'evl_a')).report
     expect(importance).toMatchObject({ metric: 'auc', permutations: 20 })
@@ -128,7 +133,7 @@ describe('an evaluation', () => {
   it('reports features that the champion requires and the data lacks, without a comparison', async () => {
     const more = `features: { size: number({ min: 0, max: 10 }), colour: category(['red', 'white']) },
       source: postgres({ rows: 'select id, planted_at, known_at, size, colour, blooms from roses', eventTime: 'planted_at', key: ['id'] }),`
-    await trained('trn_c', { more })
+    await again('trn_b', 'trn_c', { more })
     expect(await judged('evl_c', 'trn_c')).toMatchObject({ verdict: 'insufficient' })
     expect(await codesOf('evl_c')).toContain('champion_incomparable')
   })
@@ -140,7 +145,7 @@ describe('an evaluation', () => {
   })
 
   it('counts the decisions made on its test rows', async () => {
-    await trained('trn_d')
+    await again('trn_a', 'trn_d')
     await deps.store.query(sql`
       insert into evaluations (id, model, training_id, snapshot_digest, artifact_digest, verdict, report, report_digest)
       select 'evl_copy' || n, model, training_id, snapshot_digest, artifact_digest, verdict, report, report_digest
@@ -161,7 +166,7 @@ describe('an evaluation', () => {
     await deps.store.query({ text: `create table kept as select * from roses`, values: [] } as never)
     await deps.store.query({ text: change, values: [] } as never)
     try {
-      await trained(`trn_${code}`)
+      await again('trn_a', `trn_${code}`)
       expect(await judged(`evl_${code}`, `trn_${code}`)).toMatchObject({ verdict: 'not_better' })
       expect(await codesOf(`evl_${code}`)).toContain(code)
     } finally {
@@ -211,8 +216,7 @@ describe('an evaluation', () => {
   })
 
   it('asks for a decision about a test that could not be computed', async () => {
-    await trained('trn_open', {
-      seed: 8,
+    await again('trn_a', 'trn_open', {
       more: `tests: [invariance('roses of Mars', { column: 'colour', where: "colour = 'green'" })],`,
     })
     expect(await judged('evl_open', 'trn_open')).toMatchObject({ verdict: 'better', needsPerson: true })
@@ -229,7 +233,7 @@ describe('an evaluation', () => {
       sql`select manifest -> 'files' -> 'weights.bin' ->> 'digest' as digest from versions where version = ${champion}`,
     )
     const hex = row?.digest.slice('sha256:'.length) ?? ''
-    await trained('trn_e', { seed: 5 })
+    await again('trn_a', 'trn_e')
     await writeFile(join(root, 'artifacts', 'sha256', hex.slice(0, 2), hex), 'torn')
     await expect(judged('evl_e', 'trn_e')).rejects.toMatchObject({ code: 'artifact_corrupt' })
     await expect(deps.artifacts.get('artifacts', `sha256:${hex}`)).rejects.toMatchObject({

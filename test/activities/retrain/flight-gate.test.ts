@@ -10,12 +10,12 @@ import { register } from '../../../activities/retrain/register.ts'
 import { takeSnapshot } from '../../../activities/retrain/snapshot.ts'
 import { train } from '../../../activities/retrain/train.ts'
 import type { GateMetric } from '../../../domain/evaluation/policy.ts'
-import { getManifest, openArtifacts, putManifest } from '../../../store/artifacts.ts'
 import { listAlerts } from '../../../store/monitoring/alerts.ts'
 import { getEvaluation, type Evaluation } from '../../../store/training/evaluations.ts'
-import { beginTraining, endTraining, getTraining } from '../../../store/training/trainings.ts'
+import { getTraining } from '../../../store/training/trainings.ts'
 import { sampled, syncFlights, type Edits } from '../../support/training/flights.ts'
 import { openPipeline, type Pipeline } from '../../support/training/pipeline.ts'
+import { trainedAgain } from '../../support/training/same-network.ts'
 import { uniqueName } from '../../support/servers/servers.ts'
 
 const week = '2001-02-10T00:00:00Z'
@@ -40,27 +40,9 @@ async function trained(snapshotDigest: string): Promise<string> {
   await run(train(pipeline.deps, { models: pipeline.models }), { trainingId, model, snapshotDigest })
   return trainingId
 }
-/** The same network as another training's, to be judged on a snapshot: an artifact of its own, because the champion's is not judged again. */
-async function again(of: string, snapshotDigest: string): Promise<string> {
-  const trained = await getTraining(pipeline.store, of)
-  const { seed, codeDigest, dependenciesDigest } = trained
-  const artifacts = openArtifacts(pipeline.deps.config.artifactRoot)
-  const manifest = await getManifest(artifacts, trained.artifactDigest!)
-  const training = { ...manifest.training, snapshot: snapshotDigest, seed: seed + 1 }
-  const artifactDigest = await putManifest(artifacts, { ...manifest, training })
-  const id = `trn_${++trainings}`
-  const begun = { id, model, snapshotDigest, seed, hyperparameters: {}, codeDigest, dependenciesDigest }
-  const { attempts: attempt } = await beginTraining(pipeline.store, begun)
-  await endTraining(pipeline.store, {
-    id,
-    attempt,
-    status: 'done',
-    artifactDigest,
-    codeDigest,
-    dependenciesDigest,
-  })
-  return id
-}
+/** The same network as another training's, to be judged on a snapshot. */
+const again = (of: string, snapshotDigest: string) =>
+  trainedAgain(pipeline.deps, { of, id: `trn_${++trainings}`, snapshotDigest })
 async function judged(trainingId: string): Promise<Evaluation & { said: EvaluateResult }> {
   const evaluationId = `evl_${trainingId}`
   const said = await run(evaluate(pipeline.deps), { evaluationId, model, trainingId })
