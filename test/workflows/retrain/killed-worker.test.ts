@@ -16,7 +16,8 @@ import { uniqueName } from '../../support/servers/servers.ts'
 let pipeline: Pipeline
 const model = uniqueName('roses')
 const epochs = 10
-const workers: ChildProcess[] = []
+/** The worker that takes tasks, or was the last to. */
+let worker: ChildProcess | undefined
 
 beforeAll(async () => {
   pipeline = await openPipeline({ trainer: false })
@@ -24,13 +25,14 @@ beforeAll(async () => {
   await insertExampleRows(pipeline.store, { from: 0, to: 40 })
 })
 afterAll(async () => {
-  for (const worker of workers) worker.kill('SIGKILL')
+  worker?.kill('SIGKILL')
   await pipeline?.close()
 })
 
-async function startWorker(): Promise<ChildProcess> {
-  const worker = await spawnTrainWorker(pipeline)
-  workers.push(worker)
+/** The worker of the test before, if it is still there: the start of one takes a second of processor time. */
+async function runningWorker(): Promise<ChildProcess> {
+  if (worker === undefined || worker.exitCode !== null || worker.signalCode !== null)
+    worker = await spawnTrainWorker(pipeline)
   return worker
 }
 
@@ -61,7 +63,7 @@ const isAlive = (pid: number): boolean => {
 }
 
 it('a training whose worker is killed is finished by another worker, once and with the same result', async () => {
-  const first = await startWorker()
+  const first = await runningWorker()
   const handle = await pipeline.start({ model, asOf: exampleDay(35), requestedBy: 'olga' })
   const trainingId = `trn_${handle.firstExecutionRunId.replaceAll('-', '')}`
   const epoch = async () => (await findTraining(pipeline.store, trainingId))?.epoch ?? 0
@@ -75,7 +77,7 @@ it('a training whose worker is killed is finished by another worker, once and wi
   const reached = await epoch()
   expect(reached).toBeLessThan(epochs)
 
-  await startWorker()
+  await runningWorker()
   expect(await handle.result()).toMatchObject({ outcome: 'released', version: `${model}_v1.0.0` })
   const training = await getTraining(pipeline.store, trainingId)
   expect(training).toMatchObject({ status: 'done', attempts: 2 })
@@ -98,8 +100,7 @@ it('a training program whose worker is killed ends with it, and another worker r
   await copyFile(join(checkout, 'test/support/training/stumps.py'), join(pipeline.models, 'stumps.py'))
   const argv = JSON.stringify(['python3', 'stumps.py', 'hang', trained])
   await syncExampleModel(pipeline.store, pipeline.models, { name, more: `train: command(${argv}),` })
-  for (const worker of workers.splice(0)) worker.kill('SIGKILL')
-  const first = await startWorker()
+  const first = await runningWorker()
   const handle = await pipeline.start({ model: name, asOf: exampleDay(35), requestedBy: 'olga' })
   const trainingId = `trn_${handle.firstExecutionRunId.replaceAll('-', '')}`
   // Its program sleeps after its second epoch.
@@ -108,8 +109,9 @@ it('a training program whose worker is killed ends with it, and another worker r
   const programs = childrenOf(first.pid)
   expect(programs.length).toBeGreaterThan(0)
   first.kill('SIGKILL')
+  await once(first, 'exit')
   await expect.poll(() => programs.filter(isAlive)).toEqual([])
-  await startWorker()
+  await runningWorker()
   expect(await handle.result()).toMatchObject({ outcome: 'released', version: `${name}_v1.0.0` })
   expect((await readFile(trained, 'utf8')).trim().split('\n')).toEqual(['1 1', '1 2', '2 3', '2 4'])
   expect(await getTraining(pipeline.store, trainingId)).toMatchObject({ status: 'done', attempts: 2 })
@@ -119,12 +121,7 @@ it('a training program whose worker is killed ends with it, and another worker r
 it('a training whose worker is stopped is handed back at once', async () => {
   const other = uniqueName('roses')
   await syncExampleModel(pipeline.store, pipeline.models, { name: other, epochs, batchSize: 32, seed: 7 })
-  for (const worker of workers.splice(0)) {
-    if (worker.signalCode !== null) continue
-    worker.kill('SIGTERM')
-    await once(worker, 'exit')
-  }
-  const first = await startWorker()
+  const first = await runningWorker()
   const handle = await pipeline.start({ model: other, asOf: exampleDay(35), requestedBy: 'olga' })
   const trainingId = `trn_${handle.firstExecutionRunId.replaceAll('-', '')}`
   const find = () => findTraining(pipeline.store, trainingId)
@@ -132,7 +129,7 @@ it('a training whose worker is stopped is handed back at once', async () => {
   first.kill('SIGTERM')
   await once(first, 'exit')
   expect(await find()).toMatchObject({ status: 'running' })
-  await startWorker()
+  await runningWorker()
   expect(await handle.result()).toMatchObject({ outcome: 'released', version: `${other}_v1.0.0` })
   expect(await find()).toMatchObject({ status: 'done', attempts: 2 })
 })

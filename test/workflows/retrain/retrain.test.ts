@@ -54,6 +54,7 @@ afterAll(() => pipeline?.close())
 
 describe('a retraining', () => {
   let first: RetrainOutcome
+  let second: RetrainOutcome
   it('trains and registers a version from rows, and starts its release', async () => {
     first = await retrain(35, { requestedBy: 'olga', evidence: { reason: 'new roses' } })
     expect(first).toMatchObject({ outcome: 'released', version: `${model}_v1.0.0` })
@@ -111,9 +112,7 @@ describe('a retraining', () => {
   })
 
   it('goes on when Postgres is away for longer than its attempts last', async () => {
-    const { store, models, client } = pipeline
-    const patient = uniqueName('daisies')
-    await syncExampleModel(store, models, { name: patient })
+    const { store } = pipeline
     let backAtMs: number | undefined
     const answer = store.query
     const query = vi.spyOn(store, 'query').mockImplementation((statement) => {
@@ -123,14 +122,12 @@ describe('a retraining', () => {
         return Promise.reject(new DomainError('postgres_unavailable', 'the database system is starting up'))
       return answer(statement)
     })
-    const { outcome } = await retrain(35, { model: patient }).finally(() => query.mockRestore())
+    second = await retrain(36).finally(() => query.mockRestore())
     expect(backAtMs).toBeDefined()
-    expect(outcome).toBe('released')
-    await client.workflow.getHandle(releaseWorkflowId(patient)).terminate()
+    expect(second.version).toBe(`${model}_v1.1.0`)
   })
 
   it('does not interrupt a running release, and keeps its version for later', async () => {
-    const second = await retrain(36)
     expect(second).toMatchObject({
       outcome: 'registered',
       version: `${model}_v1.1.0`,
