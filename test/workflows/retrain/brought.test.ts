@@ -52,7 +52,12 @@ describe('a model whose file has no train', () => {
       direction('a larger rose', { column: 'size', by: 3, never: 'higher', rows: 100 }),
       exact('a rose of LightGBM itself', ${known}),
     ],`
-    await syncExampleModel(pipeline.store, pipeline.models, { name: model, trains: false, more: tests })
+    await syncExampleModel(pipeline.store, pipeline.models, {
+      name: model,
+      trains: false,
+      importance: true,
+      more: tests,
+    })
     const ended = await bring(trees.model)
     expect(ended.version).toBeUndefined()
     expect(ended.outcome).toBe('not_better')
