@@ -170,5 +170,7 @@ export async function tellImageStory(
     await store.close()
     await Promise.all([postgres.stop(), temporal.stop()])
     rmSync(home, { recursive: true, force: true })
+    // The monitor of a container notes there that the kernel killed it for memory.
+    rmSync(join(checkout, 'oom'), { force: true })
   }
 }
