@@ -219,6 +219,8 @@ function makeOldCode(root: string): void {
     'models',
     'scripts',
     'store',
+    'telemetry',
+    'temporal',
     'workflows',
     'temporal.config.ts',
     'package.json',
@@ -228,7 +230,7 @@ function makeOldCode(root: string): void {
   symlinkSync(join(checkout, 'node_modules'), join(root, 'node_modules'))
   const file = join(root, 'api/serving/routing/parse-route.ts')
   const text = readFileSync(file, 'utf8')
-  const field = "  'guard',\n"
-  if (!text.includes(field)) throw new Error(`${file} does not hold ${field}`)
+  const field = /^ {4}guard: .*\n/m
+  if (!field.test(text)) throw new Error(`${file} does not hold ${field}`)
   writeFileSync(file, text.replace(field, ''))
 }
