@@ -54,14 +54,18 @@ describe.skipIf(disk === undefined)('a read-only folder of artifacts', () => {
     remount('ro')
     system.signal('api-2', 'SIGKILL')
     await release.say('approve', 'anna')
+    expect(await release.result()).toMatchObject({ outcome: 'promoted' })
+    expect(await show.champion()).toBe(version)
     const started = await fetch(`${system.urls[0]}/v1/models/${trained}/retrainings`, {
       method: 'POST',
       headers: { authorization: `Bearer ${key}`, 'content-type': 'application/json' },
       body: '{}',
     })
     expect(started.status).toBe(202)
-    expect(await release.result()).toMatchObject({ outcome: 'promoted' })
-    expect(await show.champion()).toBe(version)
+    // Its snapshot is tried five times in a quarter of a minute.
+    await expect
+      .poll(() => system.lines.some((line) => /takeSnapshot.*Read-only file system/.test(line)))
+      .toBe(true)
     const [open] = await listRetrainings(system.store, { model: trained })
     expect(open?.outcome).toBeUndefined()
     remount('rw')

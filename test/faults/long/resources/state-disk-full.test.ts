@@ -71,7 +71,9 @@ describe.skipIf(!isMounted)('a full disk under all of the state', () => {
       stream?.on('data', (text: Buffer) => output.push(String(text)))
     await waitUntil(() => output.join('').includes('Ctrl-C stops everything'), 'the start', 100_000)
     connection = findConnection(stateDir)!
-    store = openStore(connection.databaseUrl, { max: 2, onError: () => {} })
+    // The machine is busy with the recovery when the test looks.
+    const patient = { connectMs: 60_000, queryMs: 60_000 }
+    store = openStore(connection.databaseUrl, { max: 2, ...patient, onError: () => {} })
     const version = await registerFixtureVersion(store, join(stateDir, 'artifacts'), irisSpec())
     await writeChampion(store, 'iris', version)
     await nextRoute(store, 'iris', { proven: version })
