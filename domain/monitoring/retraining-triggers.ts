@@ -129,9 +129,10 @@ export interface PastTraining {
   startedMs: number
   reason: TriggerReason
   dedupeKey: string
-  /** The outcome; null while it runs. */
+  /** The outcome; null while it runs. `rolled_back`: the release of its version was rolled back or rejected. */
   outcome:
     | 'released'
+    | 'rolled_back'
     | 'registered'
     | 'unchanged'
     | 'not_better'
@@ -229,15 +230,18 @@ function throttle(
   return null
 }
 
+const rejected: readonly PastTraining['outcome'][] = ['not_better', 'unchanged', 'rolled_back']
+
 /**
- * The unsuccessful trainings since the last one that registered a version. A rejected or unchanged challenger always counts. A failure or a
- * blocked batch counts only for automatic requests, so that a user who repairs a model does not extend the cooldown.
+ * The unsuccessful trainings since the last one that registered a version. A rejected or unchanged challenger always counts, and so does a
+ * version that was rolled back: the next one from the same rows would raise the same question. A failure or a blocked batch counts only
+ * for automatic requests, so that a user who repairs a model does not extend the cooldown.
  */
 function fruitlessInARow(latestFirst: readonly PastTraining[]): { rejects: number; failures: number } {
   const brought = latestFirst.findIndex(({ outcome }) => outcome === 'released' || outcome === 'registered')
   const since = brought === -1 ? latestFirst : latestFirst.slice(0, brought)
   return {
-    rejects: since.filter(({ outcome }) => outcome === 'not_better' || outcome === 'unchanged').length,
+    rejects: since.filter(({ outcome }) => rejected.includes(outcome)).length,
     failures: since.filter(
       ({ outcome, reason }) => (outcome === 'failed' || outcome === 'quarantined') && isAutomatic(reason),
     ).length,

@@ -66,12 +66,17 @@ export async function listPastTrainings(
   { model, except }: { model: string; except: string },
 ): Promise<{ nowMs: number; trainings: PastTraining[] }> {
   const rows = await rowsFrom(database).list<Omit<PastTraining, 'startedMs'> & { startedAt: string }>(sql`
-    select reason, coalesce(dedupe_key, id) as dedupe_key, outcome, started_at from retrainings
-    where model = ${model} and id <> ${except} and outcome is distinct from 'throttled' and (
-      started_at > now() - interval '7 days' or started_at >= coalesce((
-        select max(started_at) from retrainings where model = ${model} and outcome in ('released', 'registered')
-      ), '-infinity')
+    with trainings as (
+      select reason, coalesce(dedupe_key, id) as dedupe_key, started_at, case
+        when outcome = 'released' and (
+          select outcome from releases where releases.version = retrainings.version order by started_at desc limit 1
+        ) in ('rolled_back', 'rejected') then 'rolled_back' else outcome end as outcome
+      from retrainings where model = ${model} and id <> ${except} and outcome is distinct from 'throttled'
     )
+    select * from trainings
+    where started_at > now() - interval '7 days' or started_at >= coalesce((
+      select max(started_at) from trainings where outcome in ('released', 'registered')
+    ), '-infinity')
     order by started_at desc limit 500`)
   return {
     nowMs: Math.floor(await readNow(database)),

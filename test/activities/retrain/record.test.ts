@@ -13,20 +13,23 @@ import {
   triggeredRetraining,
   type TriggerReason,
 } from '../../../domain/monitoring/retraining-triggers.ts'
+import { openingState } from '../../../domain/release/state.ts'
 import { openArtifacts } from '../../../store/artifacts.ts'
 import { insertMonitorWindow } from '../../../store/monitoring/monitor-windows.ts'
 import { insertOutcomes } from '../../../store/monitoring/outcomes.ts'
 import { openStore } from '../../../store/postgres.ts'
+import { insertRelease } from '../../../store/release/releases.ts'
 import { findRetraining } from '../../../store/training/retrainings.ts'
 import { readConfig } from '../../../temporal.config.ts'
 import type { RetrainRequest } from '../../../workflows/messages.ts'
 import { signedStart } from '../../support/commands/signed.ts'
-import { insertModel, insertPeople } from '../../support/release/candidates.ts'
-import { releasePolicy } from '../../support/release/releases.ts'
+import { insertModel, insertPeople, type Registry } from '../../support/release/candidates.ts'
+import { firstFacts, releasePolicy } from '../../support/release/releases.ts'
 import { migratedDatabase, uniqueName } from '../../support/servers/servers.ts'
 
 let deps: Deps
 let model: string
+let registry: Registry
 let stateDir: string
 const quiet = { debug() {}, info() {}, warn() {}, error() {} }
 beforeAll(async () => {
@@ -50,7 +53,11 @@ afterAll(async () => {
 })
 beforeEach(async () => {
   model = uniqueName('roses')
-  await insertModel(deps.store, { model, policy: releasePolicy, artifactRoot: deps.config.artifactRoot })
+  registry = await insertModel(deps.store, {
+    model,
+    policy: releasePolicy,
+    artifactRoot: deps.config.artifactRoot,
+  })
   await deps.store.query(sql`
     update models set definition = definition || '{"retrain": {"everyMs": 3600000}}' where name = ${model}`)
 })
@@ -59,12 +66,16 @@ beforeEach(async () => {
 async function past(
   hoursAgo: number,
   outcome: string,
-  { dedupeKey, reason = 'schedule' }: { dedupeKey?: string; reason?: TriggerReason } = {},
+  {
+    dedupeKey,
+    reason = 'schedule',
+    version,
+  }: { dedupeKey?: string; reason?: TriggerReason; version?: string } = {},
 ): Promise<void> {
   await deps.store.query(sql`
     insert into retrainings
-      (id, model, reason, dedupe_key, requested_by, as_of, outcome, message, snapshot_digest, started_at, ended_at)
-    values (${`retrain/${model}/${randomUUID()}`}, ${model}, ${reason}, ${dedupeKey ?? null}, 'test', now(), ${outcome}, '',
+      (id, model, reason, dedupe_key, requested_by, as_of, outcome, version, message, snapshot_digest, started_at, ended_at)
+    values (${`retrain/${model}/${randomUUID()}`}, ${model}, ${reason}, ${dedupeKey ?? null}, 'test', now(), ${outcome}, ${version ?? null}, '',
       ${`snapshot-${model}`}, now() - make_interval(mins => ${Math.round(hoursAgo * 60)}), now())`)
 }
 interface Asked {
@@ -129,6 +140,26 @@ describe('an automatic retraining request', () => {
     // Those before the last one that brought a version are forgotten.
     await past(29, 'registered')
     expect((await ask('quality')).throttled).toBeUndefined()
+  })
+
+  it.each([
+    ['rolled_back', /less than 48 h ago, after 1 in a row/],
+    ['rejected', /less than 48 h ago, after 1 in a row/],
+    ['promoted', undefined],
+  ] as const)('waits as long after a version whose last release ended as %s', async (outcome, said) => {
+    const version = await registry.register()
+    for (const [i, ended] of (['rejected', outcome] as const).entries()) {
+      const id = `rel_${uniqueName('r')}` as const
+      const state = openingState({ ...firstFacts, id, model, version }, 0)
+      await insertRelease(deps.store, { state, workflowId: 'w', runId: id })
+      await deps.store.query(sql`
+        update releases set outcome = ${ended}, stage = 'ended', ended_at = now(),
+          started_at = now() - make_interval(hours => ${29 - i}) where id = ${id}`)
+    }
+    await past(30, 'released', { version })
+    const { throttled } = await ask('drift')
+    if (said === undefined) expect(throttled).toBeUndefined()
+    else expect(throttled).toMatch(said)
   })
 
   it('waits as long after a failed automatic training, and a week after three', async () => {

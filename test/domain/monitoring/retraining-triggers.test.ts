@@ -129,6 +129,10 @@ describe('a request', () => {
     expect(decide('drift', rejected(3, 7 * day - 1))).toEqual(['skip', 'cool_down'])
     expect(decide('drift', rejected(3, 7 * day))).toEqual(['start', 'clear'])
     expect(decide('drift', [past(day, 'released'), ...rejected(2, 2 * day)])).toEqual(['start', 'clear'])
+    expect(decide('drift', [past(day, 'rolled_back'), ...rejected(2, 2 * day)])).toEqual([
+      'skip',
+      'cool_down',
+    ])
     const { retryAtMs, message } = judgeTrigger(trigger('drift'), history(rejected(1, day)), now)
     expect(retryAtMs).toBe(now + day)
     expect(message).toContain('48 h')
