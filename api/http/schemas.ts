@@ -54,6 +54,9 @@ export const overridesBody = z
 
 // oxlint-disable-next-line no-control-regex -- exactly the characters that are refused
 const controls = /[\u0000-\u0008\u000B-\u001F\u007F-\u009F]/
+const refused = String.raw`\u0000-\u0008\u000B-\u001F\u007F-\u009F`
+/** The same for the document, where a line break may still be CRLF. */
+const allowed = String.raw`(?:\r\n|[^${refused}])*`
 
 /**
  * What a user says for a command, as it is signed and stored. Browsers send CRLF for a line break, and a terminal obeys other control
@@ -70,12 +73,12 @@ const reasonOf = (sent: z.ZodString) =>
           error: 'must not contain control characters; line breaks and tabs are allowed',
         }),
     )
-export const reasonText = reasonOf(z.string())
+export const reasonText = reasonOf(z.string().meta({ pattern: `^${allowed}$` }))
 
 /** The same, and not blank. */
-export const writtenReason = reasonOf(z.string().meta({ pattern: String.raw`\S` })).pipe(
-  z.string().trim().min(1, 'must not be empty'),
-)
+export const writtenReason = reasonOf(
+  z.string().meta({ pattern: String.raw`^${allowed}[^\s${refused}]${allowed}$` }),
+).pipe(z.string().trim().min(1, 'must not be empty'))
 
 export const modelName = z.string().min(1).max(100)
 

@@ -108,8 +108,8 @@ function pageOf(sections: ReadonlyMap<string, string>): string {
     'A run with these checks (schemathesis 4.32.5, seed 1) made 10,905 cases for 90 operations: no server error, undocumented status or schema violation.',
     '',
     'A later one with every check (`TENURE_TEST_CHECKS=all`) was ended after 10,439 cases for 92 operations, at a load of 25 on two cores: no undocumented status and no response',
-    'that violates its schema. Two calls got the documented 503 for a Postgres that did not answer in time, and one took 16 s. The document allows 38 requests that are refused with 400 or',
-    '422, most for control characters in a text or for a model or table that does not exist, and two requests that it forbids are taken: a list of events with a bad one, which is refused',
+    'that violates its schema. Two calls got the documented 503 for a Postgres that did not answer in time, and one took 16 s. The document allowed 38 requests that are refused with 400 or',
+    '422: 11 for control characters, which it forbids since, others for a date, a query or a name that only the data decide; and two that it forbids are taken: a list of events with a bad one, refused',
     'alone, and an upload of outcomes without a body, which has no rows.',
     '',
   ].join('\n')
