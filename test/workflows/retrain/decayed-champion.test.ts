@@ -43,7 +43,7 @@ beforeAll(async () => {
   pipeline = await openPipeline()
   const { store, models } = pipeline
   // The first version learns for a short time, so that a later one is better with certainty.
-  await syncExampleModel(store, models, { name: model, epochs: 2, more: monitor })
+  await syncExampleModel(store, models, { name: model, epochs: 2, importance: true, more: monitor })
   await insertExampleRows(store, { from: 0, to: 60, perDay: 120 })
   const by = `${shiftMs} milliseconds`
   await store.query(sql`
@@ -120,7 +120,7 @@ it('is replaced by the version before within two windows of lost quality, and a 
   const { store, client, config } = pipeline
   const before = await champion(26)
   // For a month the age of a rose tells whether it blooms; then its source breaks, and the table is corrected.
-  await syncExampleModel(store, pipeline.models, { name: model, more: monitor })
+  await syncExampleModel(store, pipeline.models, { name: model, importance: true, more: monitor })
   await store.query(sql`
     update roses set age = 40 + case when blooms then 12 else -12 end + (id * 7919) % 60 - 30`)
   const decaying = await champion(2, before)
