@@ -2,7 +2,7 @@
  * Starts one real Postgres and one real Temporal for the whole test run, because starting them per file would cost more than
  * the tests. Test files get their own database and namespace from `servers.ts`.
  */
-import { chmodSync, existsSync, mkdtempSync, readdirSync, rmSync, statfsSync } from 'node:fs'
+import { chmodSync, existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, statfsSync } from 'node:fs'
 import { freemem, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { TestProject } from 'vitest/node'
@@ -21,13 +21,18 @@ const PREFIX = 'tenure-test-'
 const SHARED_MEMORY = '/dev/shm'
 /** Of `f_type` in statfs(2). */
 const TMPFS = 0x01021994
-/** Several times what the databases of a run take at once. */
+/** Several times what the databases and temporary files of a run take at once. */
 const ROOM = 6 * 2 ** 30
 
 export default async function setup(project: TestProject): Promise<() => Promise<void>> {
   removeEarlier()
   const home = mkdtempSync(join(placeOfData(), `${PREFIX}${process.pid}-`))
   chmodSync(home, 0o711)
+  const temporary = join(home, 'tmp')
+  mkdirSync(temporary)
+  chmodSync(temporary, 0o1777)
+  // The test processes are started after this, with these variables.
+  project.vitest.config.env['TMPDIR'] = temporary
   const [postgres, temporal] = await Promise.all([
     startPostgres({ dataDir: join(home, 'postgres'), durable: false }),
     startTemporal({ uiPort: false, searchAttributes }),
@@ -41,7 +46,10 @@ export default async function setup(project: TestProject): Promise<() => Promise
   }
 }
 
-/** In memory where there is room: a database is copied for each test file, a thousand files each, for a third of the processor time. */
+/**
+ * In memory where there is room: a database is copied for each test file, a thousand files each, for a third of the processor time, and
+ * the systems of the fault tests have a Postgres that waits for its disk.
+ */
 function placeOfData(): string {
   if (!existsSync(SHARED_MEMORY)) return tmpdir()
   const { type, bsize, bavail } = statfsSync(SHARED_MEMORY)
