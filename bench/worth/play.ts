@@ -88,7 +88,7 @@ export async function playYear(
     const incident = withIncidents ? incidentOf(week, weeks) : undefined
     const now = playWeek(stream, week, incident)
     played.set(week, now)
-    played.delete(week - leadWeeks - 2)
+    played.delete(week - Math.ceil(stream.split.train + stream.split.test) - 2)
     const table = [...played.values()].flatMap((each) => each.table)
     const clean = stream.week(week)
     const answered = new Map(contenders.map((each) => [each, emptyWeek()]))

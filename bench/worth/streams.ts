@@ -34,6 +34,10 @@ export interface YearStream {
   regions: string[]
   slices: { name: string; holds: (row: FeatureRow) => boolean }[]
   network: { units: number; epochs: number; batchSize: number; learningRate: number }
+  /** Weeks of rows that a version learns from and that test it, and weeks before the training that are left out. */
+  split: { train: number; test: number; matured: number }
+  /** Rows that a version learns from, and that test it, at most. */
+  mostRows: { train: number; test: number }
   /** The rows of a week in the order of their times; weeks before the first have negative numbers. */
   week(index: number): StreamRow[]
 }
@@ -85,6 +89,8 @@ function synthetic(options: Synthetic): YearStream {
     regions,
     slices: regions.map((region) => ({ name: region, holds: (row) => row['region'] === region })),
     network: { units: 16, epochs: 4, batchSize: 256, learningRate: 0.01 },
+    split: { train: 3, test: 3 / 7, matured: 0.5 / 7 },
+    mostRows: { train: 6_000, test: 3_000 },
     week(index) {
       const uniform = seededRandom(seed * 1_000 + index + leadWeeks)
       const concept = conceptOf(index)

@@ -17,13 +17,6 @@ import { seededRandom } from '../../domain/statistics/random.ts'
 import { dayMs } from '../half-year/clock.ts'
 import type { YearStream, StreamRow } from './streams.ts'
 
-/** The split of the shipped flight model, as shares of a week of the stream. */
-const trainWeeks = 3
-const testWeeks = 3 / 7
-const maturedWeeks = 0.5 / 7
-const maxTrainRows = 6_000
-const maxTestRows = 3_000
-
 export interface PlayedSnapshot {
   asOfMs: number
   train: StreamRow[]
@@ -44,16 +37,16 @@ export interface PlayedVersion {
 
 /** The rows that were known at a time, split as the shipped model splits them. */
 export function snapshotOf(table: readonly StreamRow[], asOfMs: number, stream: YearStream): PlayedSnapshot {
-  const { weekMs } = stream
-  const endMs = asOfMs - maturedWeeks * weekMs
-  const testMs = endMs - testWeeks * weekMs
-  const fromMs = testMs - trainWeeks * weekMs
+  const { weekMs, split, mostRows } = stream
+  const endMs = asOfMs - split.matured * weekMs
+  const testMs = endMs - split.test * weekMs
+  const fromMs = testMs - split.train * weekMs
   const known = table.filter(({ knownAtMs }) => knownAtMs <= asOfMs)
   const between = (from: number, to: number) => known.filter(({ atMs }) => atMs >= from && atMs < to)
   return {
     asOfMs,
-    train: sampled(between(fromMs, testMs), maxTrainRows),
-    test: sampled(between(testMs, endMs), maxTestRows),
+    train: sampled(between(fromMs, testMs), mostRows.train),
+    test: sampled(between(testMs, endMs), mostRows.test),
   }
 }
 

@@ -41,7 +41,8 @@ async function open(name: string): Promise<YearStream> {
     case 'hyperplane':
       return hyperplaneStream({ weeks, rowsAWeek: rows, seed })
     case 'flights': {
-      const everyNth = Math.max(1, Math.round(flightsAWeek / rows))
+      // Twice the rows: the AUC of a week of real flights is noisier.
+      const everyNth = Math.max(1, Math.round(flightsAWeek / (2 * rows)))
       return flightStream({ weeks: Math.min(weeks, flightWeeks), everyNth })
     }
     default:

@@ -139,6 +139,9 @@ export function tenure(): YearContender {
     const { state, candidate, evaluated } = release
     if (state.stage !== 'ended') return
     say(day, `${state.version} ${state.outcome}: ${state.reason}`)
+    const last = trainings.at(-1)
+    if ((state.outcome === 'rolled_back' || state.outcome === 'rejected') && last?.outcome === 'released')
+      trainings[trainings.length - 1] = { ...last, outcome: 'not_better' }
     if (state.outcome === 'promoted') {
       before = champion
       champion = { ...candidate, evaluated }
@@ -219,7 +222,8 @@ export function tenure(): YearContender {
       trainings.push({ startedMs: day.atMs, reason: trigger.reason, dedupeKey: trigger.dedupeKey, outcome })
       say(day, `${trigger.reason}: ${outcome}${text === '' ? '' : `, ${text}`}`)
     }
-    const oldest = day.atMs - 5 * day.stream.weekMs
+    const { split, weekMs } = day.stream
+    const oldest = day.atMs - (split.train + split.test + 1.5) * weekMs
     leftOut = leftOut.filter(({ toMs }) => toMs > oldest)
     const snapshot = day.snapshot(leftOut)
     if (snapshot.test.length === 0 || snapshot.train.length === 0) return end('failed', 'no rows are left')
