@@ -3,7 +3,12 @@ import { DomainError, isError } from '../../../domain/errors.ts'
 import { getModel } from '../../../store/registry/models.ts'
 import type { Database } from '../../../store/postgres.ts'
 import type { OutboxMessage } from '../../../store/release/command-outbox.ts'
-import { findUnfit, rollBackServing, type ServingRollback } from '../../../store/release/rollback.ts'
+import {
+  findRollbackSubject,
+  findUnfit,
+  rollBackServing,
+  type ServingRollback,
+} from '../../../store/release/rollback.ts'
 import { signCommand } from '../../../store/signing/command-signatures.ts'
 import type { Actor } from '../../auth/authentication.ts'
 import type { CommandDeps } from '../../deps.ts'
@@ -64,7 +69,8 @@ export async function writeRollback(
     return { id, by, reason, signature }
   }
   const unfit = await findUnfit(store, model, ({ version }) => serving.routing.issueOf(version))
-  const order = { ...input, model, by, commandTo }
+  const version = input.version ?? (await findRollbackSubject(store, model))
+  const order = { ...input, version, model, by, commandTo }
   for (let tries = 1; ; tries++) {
     try {
       const done = await store.transaction(async (database) => {
