@@ -6,6 +6,7 @@ import type { Moments } from './moments.ts'
 import type { Server } from '../postgres/connection.ts'
 import type { Properties } from '../properties/properties.ts'
 import type { Behaviour, SimulatedReplica } from '../replicas.ts'
+import type { Meaning } from '../postgres/database.ts'
 import { restoreSimulatedBackup } from './restored-backup.ts'
 import type { Fault, Mode, PlannedCommand, Scenario } from '../scenario.ts'
 import type { Temporal, Worker } from '../temporal/temporal.ts'
@@ -174,11 +175,18 @@ export function createFaults(stage: FaultStage): Faults {
         })
       }
       case 'move champion': {
-        const row = memory.row('champions', simulatedModel)
         properties.handMoved()
-        if (row && temporal.running(workflowId))
-          memory.load('champions', simulatedModel, { ...row, version: 'm_v0.9.0', release_id: null })
-        return
+        const byHand = memory.open('by hand')
+        const leave = () => memory.kill(byHand)
+        const move: Meaning = (query) => {
+          // As an update waits for the transaction that has the row.
+          query.lock('champions', simulatedModel)
+          const row = memory.row('champions', simulatedModel)
+          if (row && temporal.running(workflowId))
+            memory.load('champions', simulatedModel, { ...row, version: 'm_v0.9.0', release_id: null })
+          return []
+        }
+        return memory.execute(byHand, move, [], leave, leave)
       }
       case 'terminate':
         if (mode === 'safety') temporal.terminate(workflowId)
