@@ -55,7 +55,11 @@ export function createHost(
   workflows: Readonly<Record<string, unknown>>,
   onReplay: (info: RunInfo, batches: number) => void,
 ): Host {
-  const cache = new Map<string, { activator: InstanceType<typeof Activator>; upTo: number }>()
+  /** The runs as they are after a number of tasks, and the jobs of the last one. */
+  const cache = new Map<
+    string,
+    { activator: InstanceType<typeof Activator>; upTo: number; jobs: readonly Job[] }
+  >()
 
   const create = (info: RunInfo): InstanceType<typeof Activator> => {
     const start = new Date(epochMs)
@@ -118,7 +122,8 @@ export function createHost(
     run: (info, history, fresh) =>
       withScopes(() => {
         let kept = cache.get(info.runId)
-        if (kept?.upTo !== history.length) kept = undefined
+        // A worker whose late result was refused holds the run after another last task.
+        if (kept?.upTo !== history.length || kept.jobs !== history.at(-1)?.jobs) kept = undefined
         cache.delete(info.runId)
         const activator = kept?.activator ?? create(info)
         setActivator(activator)
@@ -132,7 +137,7 @@ export function createHost(
             }
           }
           const commands = step(activator, fresh, history.length)
-          cache.set(info.runId, { activator, upTo: history.length + 1 })
+          cache.set(info.runId, { activator, upTo: history.length + 1, jobs: fresh.jobs })
           return commands
         } finally {
           setActivator(undefined)
