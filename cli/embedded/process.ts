@@ -3,6 +3,7 @@
  * its ports and data. API replicas are not tied: they serve on until the next `tenure up` has its own.
  */
 import { spawn } from 'node:child_process'
+import { randomInt } from 'node:crypto'
 import { existsSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { createInterface } from 'node:readline'
@@ -151,8 +152,17 @@ export function birthOf(pid: number): string | undefined {
   return fields[0] === 'Z' ? undefined : fields[19]
 }
 
-/** A port without a listener. */
-export const freePort = (): Promise<number> => listenOnce(0)
+/** From here to below 32,768 Linux gives no port to an outgoing connection or to a listener that asks for any. */
+const ownPorts = { from: 10_240, below: 32_768 }
+
+/** A port without a listener. A server that binds it some seconds later should still find it free. */
+export async function freePort(): Promise<number> {
+  for (let tries = 0; tries < 20; tries++) {
+    const port = await listenOnce(randomInt(ownPorts.from, ownPorts.below)).catch(() => undefined)
+    if (port !== undefined) return port
+  }
+  return listenOnce(0)
+}
 
 /** Throws `configuration_invalid` if the port has a listener. A server just killed may hold its port for up to `waitMs`. */
 export async function requireFreePort(port: number, what: string, waitMs = 0): Promise<void> {

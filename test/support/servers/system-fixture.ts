@@ -130,6 +130,8 @@ export async function startRealSystem(options: RealSystemOptions): Promise<RealS
       lines.push(`${name} ${line}`)
       if (lines.length > 2_000) lines.shift()
     },
+  }).catch((error: Error) => {
+    throw new Error([error.message, ...lines.slice(-30)].join('\n  '), { cause: error })
   })
   const store = openStore(core.databaseUrl, { max: 4, onError: () => {} })
   const connection = await Connection.connect(connectionOf(config.temporal))
