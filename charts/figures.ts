@@ -1,5 +1,7 @@
 /** Formats numbers, durations, times and names, the same in charts and beside them. */
 
+import { groupedDigits } from '../domain/figures.ts'
+
 /** Null for a number that cannot be drawn: a browser silently drops an SVG shape with NaN in it. */
 export const finiteOrNull = (value: number | null | undefined): number | null =>
   typeof value === 'number' && Number.isFinite(value) ? value : null
@@ -35,11 +37,7 @@ export function signedText(value: number | null | undefined, digits = 4): string
 /** 12,345 */
 export function countText(value: number | null | undefined): string {
   const known = finiteOrNull(value)
-  return known === null
-    ? none
-    : String(Math.round(known))
-        .replace('-', '−')
-        .replace(/\B(?=(\d{3})+$)/g, ',')
+  return known === null ? none : groupedDigits(Math.round(known)).replace('-', '−')
 }
 
 /** A share as per cent: 0.05 is 5 %. A small one is not rounded to zero. */
