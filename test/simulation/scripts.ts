@@ -100,6 +100,13 @@ const at = (
     },
   })
 
+/** Acts `waitMs` after the promotion is written; its report comes `reportMs` after it. */
+const afterPromotion = (
+  stage: Stage,
+  { waitMs, reportMs }: { waitMs: number; reportMs: number },
+  act: () => void,
+): void => at(stage, tells('promote'), () => void stage.world.after(stage.temporal, waitMs, act), reportMs)
+
 const asks = (name: string, statement: string) => (moment: Moment) =>
   moment.kind === 'asks' && moment.step === name && moment.statement === statement
 
@@ -160,16 +167,10 @@ export const scripts: readonly Script[] = [
     scenario: scenario(),
     outcomes: ['rolled_back'],
     play(stage) {
-      at(
-        stage,
-        tells('promote'),
-        () =>
-          void stage.world.after(stage.temporal, 100, () => {
-            stage.faults.befall({ kind: 'cut replica', atMs: 0, forMs: 6_000, which: 0 })
-            orders(stage, 'rollback')
-          }),
-        1_000,
-      )
+      afterPromotion(stage, { waitMs: 100, reportMs: 1_000 }, () => {
+        stage.faults.befall({ kind: 'cut replica', atMs: 0, forMs: 6_000, which: 0 })
+        orders(stage, 'rollback')
+      })
     },
   },
   {
@@ -193,17 +194,11 @@ export const scripts: readonly Script[] = [
     scenario: scenario({}, { hasChampion: false }),
     outcomes: ['rolled_back'],
     play(stage) {
-      at(
-        stage,
-        tells('promote'),
-        () =>
-          void stage.world.after(stage.temporal, 100, () => {
-            stage.faults.befall({ kind: 'cut replica', atMs: 0, forMs: 6_000, which: 0 })
-            stage.faults.befall({ kind: 'move champion', atMs: 0, forMs: 0, which: 0 })
-            orders(stage, 'rollback')
-          }),
-        1_000,
-      )
+      afterPromotion(stage, { waitMs: 100, reportMs: 1_000 }, () => {
+        stage.faults.befall({ kind: 'cut replica', atMs: 0, forMs: 6_000, which: 0 })
+        stage.faults.befall({ kind: 'move champion', atMs: 0, forMs: 0, which: 0 })
+        orders(stage, 'rollback')
+      })
     },
   },
   {
@@ -213,18 +208,12 @@ export const scripts: readonly Script[] = [
     outcomes: ['rolled_back'],
     play(stage) {
       at(stage, begins('promote'), () => stage.faults.keepBackup())
-      at(
-        stage,
-        tells('promote'),
-        () =>
-          void stage.world.after(stage.temporal, 600, () => {
-            stage.faults.restore()
-            stage.faults.befall({ kind: 'cut replica', atMs: 0, forMs: 9_000, which: 0 })
-            // Replicas have six seconds after a restore before the properties judge them.
-            stage.world.after(stage.temporal, 6_100, () => orders(stage, 'rollback'))
-          }),
-        7_000,
-      )
+      afterPromotion(stage, { waitMs: 600, reportMs: 7_000 }, () => {
+        stage.faults.restore()
+        stage.faults.befall({ kind: 'cut replica', atMs: 0, forMs: 9_000, which: 0 })
+        // Replicas have six seconds after a restore before the properties judge them.
+        stage.world.after(stage.temporal, 6_100, () => orders(stage, 'rollback'))
+      })
     },
   },
   {
@@ -233,18 +222,12 @@ export const scripts: readonly Script[] = [
     scenario: scenario({}, { hasChampion: false, healsAtMs: 15_000, untilMs: 15_000 }),
     outcomes: ['rolled_back'],
     play(stage) {
-      at(
-        stage,
-        tells('promote'),
-        () =>
-          void stage.world.after(stage.temporal, 600, () => {
-            stage.faults.befall({ kind: 'move champion', atMs: 0, forMs: 0, which: 0 })
-            stage.faults.keepBackup()
-            stage.faults.restore()
-            stage.world.after(stage.temporal, 6_100, () => orders(stage, 'rollback'))
-          }),
-        7_000,
-      )
+      afterPromotion(stage, { waitMs: 600, reportMs: 7_000 }, () => {
+        stage.faults.befall({ kind: 'move champion', atMs: 0, forMs: 0, which: 0 })
+        stage.faults.keepBackup()
+        stage.faults.restore()
+        stage.world.after(stage.temporal, 6_100, () => orders(stage, 'rollback'))
+      })
       at(stage, tells('rollBackCandidate'), () =>
         stage.faults.befall({ kind: 'cut replica', atMs: 0, forMs: 4_000, which: 0 }),
       )
@@ -256,12 +239,7 @@ export const scripts: readonly Script[] = [
     scenario: scenario({}, { hasChampion: false }),
     outcomes: ['rolled_back'],
     play(stage) {
-      at(
-        stage,
-        tells('promote'),
-        () => void stage.world.after(stage.temporal, 600, () => orders(stage, 'rollback')),
-        1_000,
-      )
+      afterPromotion(stage, { waitMs: 600, reportMs: 1_000 }, () => orders(stage, 'rollback'))
       at(stage, asks('rollBackCandidate', 'listReplicaProgress'), () =>
         stage.faults.befall({ kind: 'move champion', atMs: 0, forMs: 0, which: 0 }),
       )

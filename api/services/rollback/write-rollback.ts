@@ -3,12 +3,7 @@ import { DomainError, isError } from '../../../domain/errors.ts'
 import { getModel } from '../../../store/registry/models.ts'
 import type { Database } from '../../../store/postgres.ts'
 import type { OutboxMessage } from '../../../store/release/command-outbox.ts'
-import {
-  findRollbackSubject,
-  findUnfit,
-  rollBackServing,
-  type ServingRollback,
-} from '../../../store/release/rollback.ts'
+import { findUnfit, rollBackServing, type ServingRollback } from '../../../store/release/rollback.ts'
 import { signCommand } from '../../../store/signing/command-signatures.ts'
 import type { Actor } from '../../auth/authentication.ts'
 import type { CommandDeps } from '../../deps.ts'
@@ -53,11 +48,11 @@ export interface RollbackResult {
 /** Attempts when another writer changes the route at the same moment. */
 const maxTries = 5
 
-/** `keep` stores the result in the transaction of the rollback. */
+/** `keep` stores the result in the transaction of the rollback. An order without a version is told its subject by `findRollbackSubject`. */
 export async function writeRollback(
   { store, signer, serving }: Pick<CommandDeps, 'store' | 'signer' | 'serving'>,
   actor: Pick<Actor, 'id' | 'name'>,
-  { id, ...input }: RollbackInput & { id: string },
+  { id, ...input }: RollbackInput & { id: string; version: string | undefined },
   keep?: (database: Database, done: ServingRollback) => Promise<void>,
 ): Promise<ServingRollback> {
   const { name: model } = await getModel(store, input.model)
@@ -69,8 +64,7 @@ export async function writeRollback(
     return { id, by, reason, signature }
   }
   const unfit = await findUnfit(store, model, ({ version }) => serving.routing.issueOf(version))
-  const version = input.version ?? (await findRollbackSubject(store, model))
-  const order = { ...input, version, model, by, commandTo }
+  const order = { ...input, model, by, commandTo }
   for (let tries = 1; ; tries++) {
     try {
       const done = await store.transaction(async (database) => {

@@ -2,6 +2,7 @@
 import { awaitReplicas } from '../../../api/services/rollback/await-replicas.ts'
 import { writeRollback } from '../../../api/services/rollback/write-rollback.ts'
 import { simulatedModel } from '../initial-state.ts'
+import { findRollbackSubject } from '../../../store/release/rollback.ts'
 import { connect, type Server } from '../postgres/connection.ts'
 import type { createProperties } from '../properties/properties.ts'
 import { simulatedSigner } from '../signing.ts'
@@ -30,9 +31,11 @@ export async function rollBackDirectly(
   const deps = { store, signer: simulatedSigner, serving } as unknown as Parameters<typeof writeRollback>[0]
   const id = `direct-${Math.round(world.now())}`
   const actor = { id: by, name: by }
-  const done = await writeRollback(deps, actor, { id, model: simulatedModel, reason }).catch((error: Error) =>
-    world.tell(`   the order fails: ${error.message}`),
-  )
+  const order = async () => {
+    const version = await findRollbackSubject(store, simulatedModel)
+    return writeRollback(deps, actor, { id, model: simulatedModel, version, reason })
+  }
+  const done = await order().catch((error: Error) => world.tell(`   the order fails: ${error.message}`))
   if (done?.outcome !== 'rolled_back') return
   const { from, to, release, place, unfencedBefore, repeated } = done
   world.tell(`${by} rolls ${from} back, ${to} serves${repeated ? ', as before' : ''}`)

@@ -5,7 +5,7 @@ import { awaitReplicas } from '../../../api/services/rollback/await-replicas.ts'
 import { writeRollback } from '../../../api/services/rollback/write-rollback.ts'
 import { findActiveKeys } from '../../../store/access/api-keys.ts'
 import { findReleasable } from '../../../store/release/releases.ts'
-import type { ServingRollback } from '../../../store/release/rollback.ts'
+import { findRollbackSubject, type ServingRollback } from '../../../store/release/rollback.ts'
 import { openSigner } from '../../../store/signing/signing-key.ts'
 import type { Store } from '../../../store/postgres.ts'
 import type { Deps } from '../../../activities/deps.ts'
@@ -27,7 +27,8 @@ export async function rollBackModel(
     signer: await openSigner(deps.config.signing, 'commands'),
     serving: { routing: { issueOf }, wall: Date.now },
   }
-  const order = { id: randomUUID(), model, reason: 'callers complain' }
+  const version = await findRollbackSubject(store, model)
+  const order = { id: randomUUID(), model, version, reason: 'callers complain' }
   const done = await writeRollback(parts as unknown as Parameters<typeof writeRollback>[0], key, order)
   if (done.place !== undefined)
     await awaitReplicas({ store, leaseMs: 5_000 }, { ...done.place, model }, done.unfencedBefore)
