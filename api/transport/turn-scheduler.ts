@@ -1,6 +1,7 @@
 /**
  * Divides each turn of the event loop between predictions and everything else. A turn that served all arrived requests would block
- * timers and new connections, so a turn works for a few milliseconds and the rest waits in order in this queue.
+ * timers and new connections, so a turn works for a few milliseconds and the rest waits in order in a queue. Responses of a turn
+ * are written together.
  */
 export interface WorkQueue {
   /** Does the work now or in a later turn, with the milliseconds that it waited. False when too many bytes are queued. */
@@ -61,5 +62,19 @@ export function createWorkQueue(maxBytes: number, now: () => number = () => perf
       return true
     },
     isIdle: () => queue.length === 0,
+  }
+}
+
+/** Collects the work of a turn and does it together, in order: at the end of the turn, or when `most` pieces wait. */
+export function createTurnEnd(most: number): (work: () => void) => void {
+  let waiting: (() => void)[] = []
+  const run = (): void => {
+    const works = waiting
+    waiting = []
+    for (const work of works) work()
+  }
+  return (work) => {
+    if (waiting.push(work) === most) run()
+    else if (waiting.length === 1) setImmediate(run)
   }
 }

@@ -2,6 +2,7 @@
  * Keeps a replica in step with the database: renews its lease, reads the routes, acknowledges them, and writes its counts. Each task
  * has its own loop and deadline, so that one slow statement delays nothing else.
  */
+import { setImmediate as endOfTurn } from 'node:timers/promises'
 import {
   acknowledge,
   endLease,
@@ -190,6 +191,9 @@ function createAcknowledger({ store, routing, switches, replica }: ReplicaDeps) 
   return {
     repeatAll: () => void (mustRepeat = true),
     async write() {
+      const isChanged = routing.acknowledgements().length + switches.acknowledgements().length > 0
+      // Responses of the route before leave at the end of this turn of the event loop; none may follow the acknowledgement.
+      if (mustRepeat || isChanged) await endOfTurn()
       if (mustRepeat) {
         for (const { route } of routing.live()) {
           const { model, epoch, generation } = route

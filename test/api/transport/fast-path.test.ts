@@ -244,10 +244,7 @@ const connectionsOf = ({ server }: Site): Promise<number> =>
   new Promise((resolve) => server.getConnections((_, count) => resolve(count)))
 
 describe('a response that takes time', () => {
-  interface Pending {
-    exchange: Exchange
-    body: string
-  }
+  type Pending = { exchange: Exchange; body: string }
   const keep = (pending: Pending[]) => (exchange: Exchange, body: Buffer) =>
     void pending.push({ exchange, body: body.toString() })
   const respond = ({ exchange, body }: Pending): void => exchange.send(200, ['x-test', 'yes'], body)
@@ -265,8 +262,19 @@ describe('a response that takes time', () => {
     await until(() => pending.length === 2, 'the second request')
     respond(pending[1]!)
     await until(() => line.answers() === 2, 'both answers')
-    expect(line.got()).toMatch(/first[^]*second$/)
-    expect(site.taken).toHaveLength(2)
+    expect([line.got(), site.taken.length]).toEqual([expect.stringMatching(/first[^]*second$/), 2])
+  })
+
+  it('is sent to a client that has closed its side behind a pipelined request', async () => {
+    const pending: Pending[] = []
+    const site = await open({ answer: (...asked) => (pending[0] ? echo : keep(pending))(...asked) })
+    const line = dial(site)
+    await send(site, line, complete)
+    line.socket.end(complete)
+    await until(() => site.taken[0]!.socket.isPaused(), 'the second to wait')
+    respond(pending[0]!)
+    await until(() => line.closed(), 'the end of the connection')
+    expect(line.answers()).toBe(2)
   })
 
   it.each([
@@ -415,6 +423,11 @@ it('a late connection that sends a request before it is closed stays open', asyn
   expect(speaker.closed()).toBe(false)
 })
 
+function trickle({ socket }: Line): void {
+  const timer = setInterval(() => socket.write('a'), 20)
+  socket.on('close', () => clearInterval(timer))
+}
+
 describe('an incomplete body', () => {
   it.each([
     ['on', 'stops', () => {}],
@@ -468,11 +481,6 @@ describe('an incomplete body', () => {
     expect(site.taken.map(({ path }) => path)).toEqual(['/third', '/fourth'])
   })
 })
-
-function trickle({ socket }: Line): void {
-  const timer = setInterval(() => socket.write('a'), 20)
-  socket.on('close', () => clearInterval(timer))
-}
 
 it('closeIdle closes idle connections and closeAll the busy ones', async () => {
   const pending: Exchange[] = []

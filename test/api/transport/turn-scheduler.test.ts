@@ -1,6 +1,6 @@
 /** The work of one turn of the event loop, and what waits for the next. */
 import { expect, it } from 'vitest'
-import { createWorkQueue } from '../../../api/transport/turn-scheduler.ts'
+import { createTurnEnd, createWorkQueue } from '../../../api/transport/turn-scheduler.ts'
 
 /** A clock that moves only with the work, each piece of which takes two milliseconds. */
 function scene(maxBytes = 1_000) {
@@ -60,4 +60,19 @@ it('a queue that never becomes empty does not grow', async () => {
   }
   expect(turns.isIdle()).toBe(false)
   expect(done.map(({ name }) => name)).toEqual(Array.from({ length: done.length }, (_, name) => name))
+})
+
+it('work of a turn is done together at its end, in order, and earlier when enough of it waits', async () => {
+  const atEnd = createTurnEnd(3)
+  const done: number[] = []
+  const give = (name: number): void => atEnd(() => void done.push(name))
+  give(0)
+  give(1)
+  expect(done).toEqual([])
+  await turn()
+  expect(done).toEqual([0, 1])
+  for (const name of [2, 3, 4, 5]) give(name)
+  expect(done).toEqual([0, 1, 2, 3, 4])
+  await turn()
+  expect(done).toEqual([0, 1, 2, 3, 4, 5])
 })
