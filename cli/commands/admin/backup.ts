@@ -107,10 +107,35 @@ const runCommand: CommandSpec = {
   },
 }
 
+const offCommand: CommandSpec = {
+  name: 'off',
+  summary: 'Say that no backups are scheduled any more, so that none is reported as late',
+  examples: ['backup off'],
+  async run({ terminal }) {
+    const { openInstallation } = await import('../../backup/installation.ts')
+    const { endSchedule } = await import('../../backup/scheduled/end-schedule.ts')
+    const { openStore } = await import('../../../store/postgres.ts')
+    const place = await openInstallation({ make: false })
+    const store = openStore(place.databaseUrl, { name: 'tenure backup off', max: 1 })
+    try {
+      const to = await endSchedule(store)
+      terminal.answer(
+        { to: to ?? null },
+        to === undefined
+          ? 'No backups are scheduled.'
+          : `No backups to ${to} are scheduled any more. Those that were taken stay there.`,
+      )
+    } finally {
+      await store.close()
+      await place.close()
+    }
+  },
+}
+
 export const backupCommand: CommandGroup = {
   name: 'backup',
   summary: 'Write, verify and schedule backups',
-  commands: [createCommand, verifyCommand, runCommand],
+  commands: [createCommand, verifyCommand, runCommand, offCommand],
 }
 
 const megabytes = (bytes: number): string => `${(bytes / 1_000_000).toFixed(1)} MB`

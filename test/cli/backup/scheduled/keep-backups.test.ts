@@ -8,6 +8,7 @@ import { backupNameOf, fetchBackup, listBackups } from '../../../../cli/backup/b
 import { makeBackup } from '../../../../cli/backup/create.ts'
 import type { Installation } from '../../../../cli/backup/installation.ts'
 import { keepBackups, type KeeperOptions } from '../../../../cli/backup/scheduled/keep-backups.ts'
+import { endSchedule } from '../../../../cli/backup/scheduled/end-schedule.ts'
 import { rehearseRestore } from '../../../../cli/backup/scheduled/rehearse-restore.ts'
 import { checkBackups } from '../../../../cli/doctor/backups.ts'
 import { appendAudit } from '../../../../store/audit/audit-log.ts'
@@ -128,6 +129,19 @@ describe('a schedule of backups', () => {
     )
     expect(failures[0]).toBe('backup: the store is away')
     expect(found.failures).toEqual({})
+  })
+
+  it('is ended by a person once its process has stopped, and nothing is late then', async () => {
+    await keepUntil({ store: openPlace('ended'), verify: () => Promise.resolve() }, () => true)
+    await expect(endSchedule(fixture.store)).rejects.toThrow(/gave a sign of life \d+ s ago/)
+    await fixture.store.query(
+      sql`update service_state set at = at - interval '61 seconds' where name = 'backups'`,
+    )
+    const to = openPlace('ended').address
+    expect(alertsOfBackups(await findBackupState(fixture.store))).toMatchObject([{ kind: 'backup_late' }])
+    expect(await endSchedule(fixture.store)).toBe(to)
+    expect(alertsOfBackups(await findBackupState(fixture.store))).toEqual([])
+    expect(await endSchedule(fixture.store)).toBeUndefined()
   })
 
   it('is run by one process at a time', async () => {
