@@ -25,6 +25,10 @@ export interface SimulatedReplica {
   now(): number
 }
 
+/** The id under which the present process of a replica registers. */
+export const processOf = ({ machine }: Pick<SimulatedReplica, 'machine'>): string =>
+  `${machine.name}/${machine.life}`
+
 /** The behaviour of a version: the share of its responses that are invalid. */
 export type Behaviour = Map<string, { invalid: number }>
 
@@ -65,7 +69,7 @@ export function startProcess(replica: SimulatedReplica, around: ReplicaEnvironme
   const lease: Lease = { until: 0 }
   const counters = createCounterRegistry(clock)
   const known = new Map(Object.entries(disk.remembered?.versions ?? {}))
-  const id = `${machine.name}/${machine.life}`
+  const id = processOf(replica)
   const originOf = async (version: string): Promise<VersionOrigin> => {
     try {
       const { artifactDigest } = await findArtifact(store, version)

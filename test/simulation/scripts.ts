@@ -321,6 +321,29 @@ export const scripts: readonly Script[] = [
     },
   },
   {
+    name: 'replica-returns-behind-a-stage',
+    says: 'A replica is cut off and loses its lease. The other one acknowledges the route of a stage, and the report of that is late. The replica returns under a new lease and cannot fetch the version of the stage. The stage is stored as reached.',
+    scenario: scenario(),
+    outcomes: ['promoted'],
+    play(stage) {
+      const { world, temporal, faults } = stage
+      const cut = (isCut: boolean) => {
+        world.cut('replica-1', 'database', isCut)
+        world.cut('database', 'replica-1', isCut)
+      }
+      at(stage, begins('openRelease'), () => cut(true))
+      at(
+        stage,
+        tells('route'),
+        () => {
+          faults.befall({ kind: 'lose bytes', atMs: 0, forMs: 2_000, which: 0 })
+          world.after(temporal, 100, () => cut(false))
+        },
+        1_500,
+      )
+    },
+  },
+  {
     name: 'question-to-temporal-is-lost',
     says: 'The watch of a canary asks Temporal whether its workflow can be reached. The question is lost, and the link heals before a heartbeat is missed.',
     scenario: scenario({ strategy: 'canary' }, { callers: 40 }),

@@ -7,7 +7,8 @@ import { championOf, isOnProbation, type Route } from '../../../domain/serving/r
 import type { Change, Memory, Row } from '../postgres/database.ts'
 import { isOfAnotherRelease, isOnlyProven, isOrderStored } from './orders.ts'
 import { basisOf, checkPromotion, type Known, type Received } from './promotion.ts'
-import { armsIn, tableNow, type SimulatedResponse, type SimulatedReplica } from '../replicas.ts'
+import { armsIn, processOf, tableNow, type SimulatedResponse, type SimulatedReplica } from '../replicas.ts'
+import { checkReached } from './reached.ts'
 import type { World } from '../world.ts'
 
 export interface Violation {
@@ -48,6 +49,8 @@ export function createProperties(
   let flushedMs = 0
   /** When a replica has registered last: its silence counts from then, and a frozen one registers long after its start. */
   let registeredMs = 0
+  /** When each process of a replica has begun the lease that it holds. */
+  const leasedMs = new Map<string, number>()
   let clockSteppedMs = -Infinity
   let isHandMoved = false
 
@@ -180,27 +183,6 @@ export function createProperties(
         `${id} ended as promoted and ${String(champion?.['version'])} is champion`,
       )
   }
-  const checkReached = (row: Row, before: Row | undefined): void => {
-    const now = (row['state'] as { routings: { generation: number }[]; epoch: number }).routings
-    const old = (before?.['state'] as { routings: unknown[] } | undefined)?.routings.length ?? 0
-    const last = now.at(-1)
-    if (last === undefined || now.length <= old) return
-    const routing = memory.row('routing', model)
-    if (routing?.['generation'] !== last.generation || world.now() < clockSteppedMs + 6_000) return
-    for (const replica of replicas) {
-      const found = tableNow(replica, model)
-      if (!found || found.table === found.live.expiredLease) continue
-      const { epoch, generation } = found.live.route
-      if (
-        epoch < (routing['epoch'] as number) ||
-        (epoch === routing['epoch'] && generation < last.generation)
-      )
-        fail(
-          'a stage is reached when all have acknowledged it',
-          `${row['id'] as string} counts generation ${last.generation} as reached, ${replica.machine.name} follows ${epoch}/${generation} under its lease`,
-        )
-    }
-  }
 
   return {
     violations,
@@ -288,7 +270,8 @@ export function createProperties(
               firstLooks: new Map(),
               highestShareBp: 0,
             })
-          checkReached(after, before)
+          if (world.now() >= clockSteppedMs + 6_000)
+            checkReached({ memory, replicas, model, leasedMs, clockOf, fail }, after, before)
           const revisions = [before, after].map(
             (row) => (row?.['state'] as { revision: number } | undefined)?.revision ?? 0,
           )
@@ -304,7 +287,11 @@ export function createProperties(
               `${id} ended as ${String(before['outcome'])} and then as ${String(after['outcome'])}`,
             )
         }
-        if (table === 'replicas' && !before) registeredMs = world.now()
+        if (table === 'replicas' && after) {
+          if (!before) registeredMs = world.now()
+          const heldMs = before ? clockOf(before['lease_until'] as number) : -Infinity
+          if (heldMs <= world.now()) leasedMs.set(after['id'] as string, world.now())
+        }
         if (table === 'decisions' && after?.['kind'] === 'fail') {
           const id = after['release_id'] as string
           if (!failures.has(id)) failures.set(id, world.now())
@@ -369,7 +356,7 @@ export function createProperties(
       if (!found) return
       const { table, live } = found
       const { route } = live
-      const process = `${replica.machine.name}/${replica.machine.life}`
+      const process = processOf(replica)
       const place = places.get(process)
       if (
         place &&
@@ -393,9 +380,7 @@ export function createProperties(
       const isProvenOnly =
         arms.every((arm) => arm.loaded.version === route.proven) && table.shadow === undefined
       if (!isProvenOnly && world.now() > clockSteppedMs + 6_000) {
-        const lease = memory.row('replicas', `${replica.machine.name}/${replica.machine.life}`)?.[
-          'lease_until'
-        ] as number | undefined
+        const lease = memory.row('replicas', process)?.['lease_until'] as number | undefined
         if (lease === undefined || clockOf(lease) < world.now() - slackMs)
           fail(
             'a replica without its lease is fenced',
