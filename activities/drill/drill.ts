@@ -26,6 +26,7 @@ import {
   closeDrill,
   findDrill,
   insertDrill,
+  listOpenDrills,
   recordUnheldDrill,
   setDrillRelease,
   setDrillVersion,
@@ -40,6 +41,7 @@ import { getVersion } from '../../store/registry/versions.ts'
 import { signArtifact } from '../../store/signing/artifact-signatures.ts'
 import type { DrillRequest } from '../../workflows/messages.ts'
 import type { Deps } from '../deps.ts'
+import { rowsOfEndedRuns } from '../runtime/find-run.ts'
 import { requireAuthorised } from '../runtime/require-authorised.ts'
 
 /** The period of the champion's latency, as in a release. */
@@ -55,7 +57,14 @@ export const planDrills =
     const { store, log } = deps
     const { model, kinds, changes } = order
     await requireOrdered(deps, order)
-    const abandoned = await closeAbandonedDrills(store, model)
+    const open = await listOpenDrills(store, model)
+    const ended = await rowsOfEndedRuns(
+      open.map((id) => ({ id, workflowId: `drill/${model}`, runId: runOfDrill(id) })),
+    )
+    const abandoned = await closeAbandonedDrills(
+      store,
+      ended.map(({ id }) => id),
+    )
     if (abandoned.length > 0)
       log.warn({ model, abandoned }, 'closed drills that an ended workflow had left open')
     const { definition } = await getModel(store, model)
@@ -65,6 +74,9 @@ export const planDrills =
     if (issues.length > 0) return { refused: `no drill can run: ${issues.join('; ')}` }
     return { kinds: wanted }
   }
+
+/** `drl_`, the run, and the place of the drill among those of its run. */
+const runOfDrill = (id: string): string => id.slice('drl_'.length, -2)
 
 /** The schedule of the model file sends no kinds and no changes; everything else is a user's, and signed. */
 async function requireOrdered(deps: Deps, order: DrillRequest): Promise<void> {

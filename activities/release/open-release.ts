@@ -23,7 +23,7 @@ import { findLabelTime } from '../../store/monitoring/quality-judgements.ts'
 import { findLatency } from '../../store/release/tick-counters.ts'
 import { findDrillOrder, issueOfDrills, type DrillOrder } from '../../store/release/drills.ts'
 import { findActiveKeys } from '../../store/access/api-keys.ts'
-import type { Database } from '../../store/postgres.ts'
+import type { Database, Store } from '../../store/postgres.ts'
 import {
   findReleasable,
   findOpenRelease,
@@ -39,6 +39,7 @@ import type { ReleaseRequest } from '../../workflows/messages.ts'
 import type { Deps } from '../deps.ts'
 import { close, endInterrupted } from '../../store/release/close-release.ts'
 import { awaitAcknowledgements } from './await-replicas.ts'
+import { rowsOfEndedRuns } from '../runtime/find-run.ts'
 import { withHeartbeat } from '../runtime/heartbeat.ts'
 import { requireAuthorised } from '../runtime/require-authorised.ts'
 import { findRetrained } from '../../store/training/retrainings.ts'
@@ -65,6 +66,7 @@ export const openRelease =
     const { store, log } = deps
     // Outside of the transaction: a start that is refused there is used all the same.
     const opened = await requireOrdered(deps, opening)
+      .then(() => endOrphan(store, opening))
       .then(() => store.transaction((database) => open(database, opening)))
       .catch((error: unknown) => {
         if (isError(error, 'release_in_progress')) return { refused: error.message }
@@ -82,15 +84,20 @@ export const openRelease =
     return 'refused' in opened ? { refused: opened.refused } : opened
   }
 
+/** Ends an open release of an earlier run, which would refuse this one. */
+async function endOrphan(store: Store, { id, model, workflowId }: Opening): Promise<void> {
+  const other = await findOpenRelease(store, model)
+  if (other === undefined || other.state.id === id || other.workflowId !== workflowId) return
+  for (const { state } of await rowsOfEndedRuns([other]))
+    await store.transaction((database) => endInterrupted(database, state))
+}
+
 async function open(
   database: Database,
   opening: Opening,
 ): Promise<{ state: ReleaseState } | { refused: string }> {
   const earlier = await findRelease(database, opening.id)
   if (earlier) return { state: earlier.state }
-  // This run owns the workflow id, so another open release of it is orphaned.
-  const orphan = await findOpenRelease(database, opening.model)
-  if (orphan?.workflowId === opening.workflowId) await endInterrupted(database, orphan.state)
   const facts = await gather(database, opening)
   if ('refused' in facts) return facts
   const issues = issuesOf(facts)

@@ -25,6 +25,7 @@ import {
   findRetraining,
   insertThrottled,
   insertRetraining,
+  listOpenRetrainings,
   listPastTrainings,
   type NewRetraining,
   type RetrainingEnd,
@@ -33,6 +34,7 @@ import { endAbandonedTrainings } from '../../store/training/trainings.ts'
 import { realOverrides, requireOverrides } from '../../domain/training/overrides.ts'
 import type { RetrainRequest } from '../../workflows/messages.ts'
 import type { Deps } from '../deps.ts'
+import { rowsOfEndedRuns, type RowOfRun } from '../runtime/find-run.ts'
 import { requireAuthorised } from '../runtime/require-authorised.ts'
 
 export interface OpenInput {
@@ -88,9 +90,15 @@ export const openRetraining =
       (await isFired(store, order)) ||
       (await isOfSweep(store, order))
     if (!isAsked) await requireAuthorised(deps, store, { type: 'retrain', order })
-    const abandoned = await closeAbandoned(store, { model, except: retrainingId })
+    const open = await listOpenRetrainings(store, { model, except: retrainingId })
+    const ended = await rowsOfEndedRuns(open.map((id) => ({ id, ...runOfRetraining(id) })))
+    const abandoned = await closeAbandoned(
+      store,
+      ended.map(({ id }) => id),
+    )
     if (abandoned.length > 0) {
-      await endAbandonedTrainings(store, { model, message: 'the retraining workflow was terminated' })
+      const ids = abandoned.map(trainingOf)
+      await endAbandonedTrainings(store, { ids, message: 'the retraining workflow was terminated' })
       log.warn({ model, abandoned }, 'closed orphaned retraining')
     }
     const { approvers } = definition.release.approval
@@ -108,6 +116,15 @@ export const openRetraining =
     log.info({ retraining: retrainingId, model, asOf, reason }, 'retraining opened')
     return opened
   }
+
+/** `retrain/<model>/<run>` */
+function runOfRetraining(id: string): RowOfRun {
+  const end = id.lastIndexOf('/')
+  return { workflowId: id.slice(0, end), runId: id.slice(end + 1) }
+}
+
+/** The training of a retraining. */
+const trainingOf = (id: string): string => `trn_${runOfRetraining(id).runId.replaceAll('-', '')}`
 
 /** What the schedule of the model file sends. */
 function isScheduled(order: RetrainRequest, { name, retrain }: Pick<ModelDefinition, 'name' | 'retrain'>) {
@@ -168,7 +185,7 @@ export const endRetraining =
   ({ store, log }: Deps) =>
   async ({ model, ...end }: RetrainingEnd & { model: string }): Promise<void> => {
     const closed = await closeRetraining(store, end)
-    if (closed) await endAbandonedTrainings(store, { model, message: end.message })
+    if (closed) await endAbandonedTrainings(store, { ids: [trainingOf(end.id)], message: end.message })
     if (['released', 'registered', 'unchanged'].includes(end.outcome))
       await resolveAlert(store, alertKeyOf(model))
     const { id: retraining, outcome, version, message } = end

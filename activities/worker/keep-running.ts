@@ -173,7 +173,7 @@ async function closeRow(deps: Deps, { kind, id, model, drill = '' }: OpenRun): P
   log.warn({ kind, id, model }, `closed: ${endedOutside}`)
   switch (kind) {
     case 'drill':
-      await closeAbandonedDrills(store, model)
+      await closeAbandonedDrills(store, [id])
       await upsertAlert(store, {
         dedupeKey: `drill_not_held/${model}/${drill}`,
         model,

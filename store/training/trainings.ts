@@ -78,12 +78,11 @@ export const recordMemoryFailure = (database: Database, { id, attempt }: { id: s
 /** Ends the trainings that an ended retraining left running, because they would keep their rows and checkpoints. Trials run on. */
 export async function endAbandonedTrainings(
   database: Database,
-  { model, message }: { model: string; message: string },
+  { ids, message }: { ids: readonly string[]; message: string },
 ): Promise<void> {
   await database.query(sql`
     update trainings set status = 'failed', message = ${message}, ended_at = now()
-    where model = ${model} and status = 'running'
-      and id not in (select training_id from trials where model = ${model} and ended_at is null)`)
+    where id = any(${ids}) and status = 'running'`)
 }
 
 /** Ends a training. False when another attempt has begun meanwhile. */

@@ -380,6 +380,16 @@ export const plants: readonly Plant[] = [
     ),
   ),
   scripted(
+    'late-opening-meets-its-successor',
+    plant(
+      'successor-closed',
+      'an opening that comes late ends the release that runs',
+      'activities/runtime/find-run.ts',
+      'carried[index] === false',
+      'carried[index] !== undefined',
+    ),
+  ),
+  scripted(
     'question-to-temporal-is-lost',
     plant(
       'question-without-limit',

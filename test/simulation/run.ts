@@ -327,7 +327,10 @@ export async function simulate(
     world.after(undefined, 900, keepBackup)
   }
   if (script === undefined) world.after(undefined, 900, keepBackup)
-  else script.play({ world, temporal: temporal.machine, moments, faults, replicas, behaviour, say })
+  else {
+    const terminate = () => temporal.terminate(workflowId)
+    script.play({ world, temporal: temporal.machine, moments, faults, replicas, behaviour, say, terminate })
+  }
 
   const check = () => {
     const name = current

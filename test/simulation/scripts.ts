@@ -21,6 +21,8 @@ export interface Stage {
   replicas: readonly SimulatedReplica[]
   behaviour: Behaviour
   say: (said: Omit<PlannedCommand, 'atMs' | 'copies'>) => void
+  /** Ends the release from outside. */
+  terminate(): void
 }
 
 export interface Script {
@@ -79,6 +81,15 @@ const scenario = (changes: Partial<ReleasePolicy> = {}, more: Partial<Scenario> 
   untilMs: 9_000,
   ...more,
 })
+
+const [approved] = scenario().releases
+const unanswered = { ...approved!, commands: [] }
+const next = {
+  ...approved!,
+  atMs: 700,
+  version: 'm_v1.2.0',
+  commands: approved!.commands.map((each) => ({ ...each, atMs: 1_000 })),
+}
 
 const bad = (given: Scenario, invalid: number): Scenario => ({
   ...given,
@@ -341,6 +352,15 @@ export const scripts: readonly Script[] = [
         },
         1_500,
       )
+    },
+  },
+  {
+    name: 'late-opening-meets-its-successor',
+    says: 'A worker is held as it opens a release, whose workflow is terminated. The next release of the model is opened and approved. The opening goes on.',
+    scenario: scenario({}, { releases: [unanswered, next] }),
+    outcomes: ['promoted'],
+    play(stage) {
+      at(stage, asks('openRelease', 'findRelease'), () => stage.terminate(), 1_000)
     },
   },
   {

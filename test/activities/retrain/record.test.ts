@@ -2,6 +2,7 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import sql from 'sql-template-tag'
 import { MockActivityEnvironment } from '@temporalio/testing'
+import type { Client } from '@temporalio/client'
 import { randomUUID } from 'node:crypto'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -83,6 +84,17 @@ interface Asked {
   /** What is asked again. */
   input?: OpenInput
 }
+/** Its Temporal knows no run, so that an open retraining is one of an ended run. */
+function environment(): MockActivityEnvironment {
+  const notFound = Object.assign(new Error('not found'), { code: 5 })
+  const workflowService = { describeWorkflowExecution: () => Promise.reject(notFound) }
+  const withAbortSignal = (_signal: AbortSignal, run: () => Promise<unknown>) => run()
+  return new MockActivityEnvironment(
+    {},
+    { client: { workflowService, withAbortSignal } as unknown as Client },
+  )
+}
+
 /** Asks as the part of the system that asks for this reason. */
 async function ask(reason: TriggerReason, { dedupeKey, input }: Asked = {}) {
   const asked = input ?? {
@@ -90,7 +102,7 @@ async function ask(reason: TriggerReason, { dedupeKey, input }: Asked = {}) {
     asOf: '2026-01-01T00:00:00Z',
     order: await orderOf(reason, dedupeKey),
   }
-  const { throttled } = (await new MockActivityEnvironment().run(openRetraining(deps), asked)) as OpenResult
+  const { throttled } = (await environment().run(openRetraining(deps), asked)) as OpenResult
   return { throttled, input: asked, row: await findRetraining(deps.store, asked.retrainingId) }
 }
 

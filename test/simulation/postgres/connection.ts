@@ -68,6 +68,8 @@ export function connect(world: World, server: Server, machine: Machine): Store {
         world.after(machine, 1, () => finish(() => reject(unavailable('connection refused'))))
         return
       }
+      // Found once: the text of a statement is long.
+      const known = typeof command === 'string' ? undefined : server.meaningOf(command)
       const arrive = () => {
         if (over) return
         session.of ??= server.memory.open(machine.name)
@@ -84,7 +86,7 @@ export function connect(world: World, server: Server, machine: Machine): Store {
           server.memory.rollback(session.of)
           return answer(() => resolve([]))
         }
-        const { name, meaning } = server.meaningOf(command)
+        const { name, meaning } = known!
         const failure = server.failureOf?.(name, machine.name)
         if (failure !== undefined) return refuse(unavailable(failure))
         server.onStatement?.(name, command.values, machine.name)
@@ -96,9 +98,8 @@ export function connect(world: World, server: Server, machine: Machine): Store {
           refuse,
         )
       }
-      const [name, values] =
-        typeof command === 'string' ? [command, []] : [server.meaningOf(command).name, command.values]
-      const lateMs = server.lateMs?.(machine, name, values) ?? 0
+      const values = typeof command === 'string' ? [] : command.values
+      const lateMs = server.lateMs?.(machine, known?.name ?? (command as string), values) ?? 0
       if (lateMs === 0) world.send(machine, server.machine, arrive)
       else world.after(machine, lateMs, () => world.send(machine, server.machine, arrive))
     })

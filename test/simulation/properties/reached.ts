@@ -33,10 +33,7 @@ export function checkReached(
     if (!found || found.table === found.live.expiredLease) continue
     if ((leasedMs.get(processOf(replica)) ?? -Infinity) > clockOf(last.startedMs)) continue
     const { epoch, generation } = found.live.route
-    if (
-      epoch < (routing['epoch'] as number) ||
-      (epoch === routing['epoch'] && generation < last.generation)
-    )
+    if (epoch < (routing['epoch'] as number) || (epoch === routing['epoch'] && generation < last.generation))
       fail(
         'a stage is reached when all have acknowledged it',
         `${row['id'] as string} counts generation ${last.generation} as reached, ${replica.machine.name} follows ${epoch}/${generation} under its lease`,

@@ -14,6 +14,8 @@ export interface ActivityAttempt {
   /** The number of the attempt; an older one is told that it is cancelled. */
   token: number
   controller: AbortController
+  /** The run of a workflow that is not over. */
+  running: (workflowId: string) => { info: RunInfo } | undefined
 }
 
 export function activityContext({
@@ -24,6 +26,7 @@ export function activityContext({
   activity,
   token,
   controller,
+  running,
 }: ActivityAttempt) {
   const cancel = () => controller.abort(new CancelledFailure('CANCELLED'))
   return {
@@ -33,14 +36,16 @@ export function activityContext({
       workflowNamespace: 'default',
       workflowExecution: { workflowId: execution.info.workflowId, runId: execution.info.runId },
     },
-    // The description that an activity reads to learn whether it can still be cancelled.
+    // The descriptions that an activity reads to learn whether it can still be cancelled, and which run of a workflow is the newest.
     client: {
       workflowService: {
-        describeWorkflowExecution: () =>
+        describeWorkflowExecution: ({ execution: asked }: { execution: { workflowId: string } }) =>
           new Promise<object>((resolve) =>
             world.send(at, machine, () => {
               const pendingWorkflowTask = execution.givenUp > 0 ? { attempt: execution.givenUp + 1 } : null
-              world.send(machine, at, () => resolve({ pendingWorkflowTask }))
+              const found = running(asked.workflowId)
+              const workflowExecutionInfo = found && { status: 1, firstRunId: found.info.firstRunId }
+              world.send(machine, at, () => resolve({ pendingWorkflowTask, workflowExecutionInfo }))
             }),
           ),
       },

@@ -374,7 +374,16 @@ export function createTemporal({ world, machine, workers, watcher, longHistory }
     const { machine: at } = worker
     const { life } = at
     const controller = new AbortController()
-    const context = activityContext({ world, machine, at, execution, activity, token, controller })
+    const context = activityContext({
+      world,
+      machine,
+      at,
+      execution,
+      activity,
+      token,
+      controller,
+      running,
+    })
     const { input } = activity
     const work = worker.activities[activity.type]
     if (work === undefined) throw new Error(`the simulated worker has no activity ${activity.type}`)

@@ -1,0 +1,140 @@
+/** Openings of a release, a retraining and a drill that come late: a worker stood still, and the run has a successor. */
+import { MockActivityEnvironment } from '@temporalio/testing'
+import type { Client } from '@temporalio/client'
+import { randomUUID } from 'node:crypto'
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
+import type { Deps } from '../../../activities/deps.ts'
+import { planDrills } from '../../../activities/drill/drill.ts'
+import { openRelease } from '../../../activities/release/open-release.ts'
+import { openRetraining } from '../../../activities/retrain/record.ts'
+import { openArtifacts } from '../../../store/artifacts.ts'
+import { openStore } from '../../../store/postgres.ts'
+import { findDrill, insertDrill } from '../../../store/release/drills.ts'
+import { findRelease } from '../../../store/release/releases.ts'
+import { findRetraining } from '../../../store/training/retrainings.ts'
+import { beginTraining, getTraining } from '../../../store/training/trainings.ts'
+import { readConfig } from '../../../temporal.config.ts'
+import { signedStart } from '../../support/commands/signed.ts'
+import { insertModel, insertPeople } from '../../support/release/candidates.ts'
+import { releasePolicy } from '../../support/release/releases.ts'
+import { migratedDatabase, uniqueName } from '../../support/servers/servers.ts'
+
+let deps: Deps
+let stateDir: string
+let model: string
+let version: string
+/** Of the late run, and of the one after it. */
+let late: string
+let successor: string
+beforeAll(async () => {
+  stateDir = mkdtempSync(join(tmpdir(), 'tenure-late-'))
+  const config = readConfig({
+    DATABASE_URL: await migratedDatabase(),
+    TENURE_STATE: stateDir,
+    TENURE_BUILD_ID: 'test',
+  })
+  const log = { debug() {}, info() {}, warn() {}, error() {} }
+  deps = { store: openStore(config.databaseUrl), artifacts: openArtifacts(config.artifactRoot), config, log }
+  await insertPeople(deps.store, { olga: 'operator' })
+})
+afterAll(async () => {
+  await deps.store.close()
+  rmSync(stateDir, { recursive: true, force: true })
+})
+beforeEach(async () => {
+  model = uniqueName('late')
+  late = randomUUID()
+  successor = randomUUID()
+  const { artifactRoot } = deps.config
+  const registry = await insertModel(deps.store, { model, policy: releasePolicy, artifactRoot })
+  version = await registry.register()
+})
+
+/** Runs an activity of a run, while Temporal says which run is the newest and whether it is under way. */
+function run<T>(runId: string, newest: { runId: string; status: 1 | 2 }, work: () => Promise<T>): Promise<T> {
+  const description = { workflowExecutionInfo: { status: newest.status, firstRunId: newest.runId } }
+  const workflowService = { describeWorkflowExecution: () => Promise.resolve(description) }
+  const withAbortSignal = (_signal: AbortSignal, each: () => Promise<T>) => each()
+  const client = { workflowService, withAbortSignal } as unknown as Client
+  return new MockActivityEnvironment({ workflowExecution: { workflowId: 'w', runId } }, { client }).run(work)
+}
+
+interface Kind {
+  /** Opens the row of the run; undefined when another one is open. */
+  open: (run: string) => Promise<boolean>
+  isOpen: (run: string) => Promise<boolean>
+}
+
+const release: Kind = {
+  async open(runId) {
+    const request = { model, version, requestedBy: 'olga' }
+    const more = { id: `rel_${runId}` as const, workflowId: `release/${model}`, runId, atMs: Date.now() }
+    return 'state' in (await openRelease(deps)({ ...(await signedStart(deps, 'release', request)), ...more }))
+  },
+  isOpen: async (runId) => (await findRelease(deps.store, `rel_${runId}`))?.endedAt === undefined,
+}
+
+const retraining: Kind = {
+  async open(runId) {
+    const request = { model, reason: 'manual' as const, requestedBy: 'olga' }
+    const order = await signedStart(deps, 'retrain', request)
+    const opening = { retrainingId: `retrain/${model}/${runId}`, asOf: '2026-01-01T00:00:00Z', order }
+    return openRetraining(deps)(opening).then(
+      ({ throttled }) => throttled === undefined,
+      () => false,
+    )
+  },
+  isOpen: async (runId) =>
+    (await findRetraining(deps.store, `retrain/${model}/${runId}`))?.endedAt === undefined,
+}
+
+const drillOf = (runId: string) => `drl_${runId.replaceAll('-', '')}00`
+const drill: Kind = {
+  async open(runId) {
+    const request = { model, kinds: ['bad' as const], requestedBy: 'olga' }
+    await planDrills(deps)(await signedStart(deps, 'drill', request))
+    const row = { model, kind: 'bad', traffic: 'mirrored', requestedBy: 'olga', harmBudget: 1 } as const
+    return insertDrill(deps.store, { id: drillOf(runId), ...row }).then(
+      () => true,
+      () => false,
+    )
+  },
+  isOpen: async (runId) => (await findDrill(deps.store, drillOf(runId)))?.endedAt === undefined,
+}
+
+describe.each([
+  ['release', release],
+  ['retraining', retraining],
+  ['drill', drill],
+])('the opening of a %s', (_name, { open, isOpen }) => {
+  const none = { runId: '', status: 2 } as const
+
+  it('leaves the row of its successor', async () => {
+    expect(await run(successor, none, () => open(successor))).toBe(true)
+    expect(await run(late, { runId: successor, status: 1 }, () => open(late))).toBe(false)
+    expect(await isOpen(successor)).toBe(true)
+  })
+
+  it('closes the row of a run that has ended', async () => {
+    expect(await run(late, none, () => open(late))).toBe(true)
+    expect(await run(successor, { runId: successor, status: 1 }, () => open(successor))).toBe(true)
+    expect(await isOpen(late)).toBe(false)
+    expect(await isOpen(successor)).toBe(true)
+  })
+})
+
+it('a retraining that is opened ends the training of the one before it, and no other', async () => {
+  const trainingOf = async (runId: string) => {
+    const digests = { snapshotDigest: `snapshot-${model}`, codeDigest: 'c', dependenciesDigest: 'd' }
+    const id = `trn_${runId.replaceAll('-', '')}`
+    await beginTraining(deps.store, { id, model, ...digests, seed: 1, hyperparameters: {} })
+    return async () => (await getTraining(deps.store, id)).status
+  }
+  await run(late, { runId: '', status: 2 }, () => retraining.open(late))
+  const [ended, other] = await Promise.all([trainingOf(late), trainingOf(randomUUID())])
+  await run(successor, { runId: successor, status: 1 }, () => retraining.open(successor))
+  expect([await ended(), await other()]).toEqual(['failed', 'running'])
+})
