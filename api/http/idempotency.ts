@@ -47,14 +47,24 @@ export async function executeIdempotent(
   const hash = createHash('sha256').update(`${route.method} ${ask.path}\n`).update(ask.bytes).digest()
   const holder = randomUUID()
   const untilMs = performance.now() + waitMs
+  // What is kept by replicas must be known again, and no row can name it.
+  const commandWhileAway = createHash('sha256')
+    .update(`${request.keyId} ${name}\n`)
+    .update(hash)
+    .digest('hex')
   for (;;) {
     const claim = await claimRequest(store, { ...request, hash, holder, holdMs }).catch((error: unknown) => {
       if (route.withoutPostgres === true && isError(error, 'postgres_unavailable')) return undefined
       throw error
     })
-    if (claim === undefined) return route.handle(ask)
+    if (claim === undefined) return route.handle({ ...ask, command: commandWhileAway })
     if (claim.kind === 'claimed')
-      return runFirst({ store, route, ask: { ...ask, command: claim.id }, claim: { ...request, holder } })
+      return runFirst({
+        store,
+        route,
+        ask: { ...ask, command: claim.id, commandWhileAway },
+        claim: { ...request, holder },
+      })
     if (claim.kind === 'answered') return replay(claim.answer as Kept)
     if (claim.kind === 'other')
       throw new DomainError('idempotency_conflict', `${JSON.stringify(name)} was used for another command`)

@@ -79,6 +79,8 @@ export interface RouteRequest<Body, Query> {
   keep?: (database: Database, answer: RouteResponse) => Promise<void>
   /** Id of the command. A repetition under the same idempotency key has the same id. */
   command: string
+  /** The id that the command had if it came while Postgres was away; absent without an idempotency key. */
+  commandWhileAway?: string
   /** Session of the browser, on a page. */
   session: Session | undefined
   /** The path with its query. */

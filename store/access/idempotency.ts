@@ -3,6 +3,7 @@
  * nor on a second replica while the first still executes it.
  */
 import sql from 'sql-template-tag'
+import { rowsFrom } from '../database/from-row.ts'
 import type { Database } from '../postgres.ts'
 
 /** One command by the key that sends it and the name that the sender gave it. */
@@ -50,6 +51,35 @@ export async function claimRequest(
   if (!known.same) return { kind: 'other' }
   return known.answer === null ? { kind: 'held' } : { kind: 'answered', answer: known.answer }
 }
+
+/** An order that replicas kept while Postgres was away. */
+export interface KeptOrder {
+  keyId: string
+  /** Of the command. */
+  id: string
+}
+
+/** Has a space, which the name of no command has. */
+const nameOfOrder = ({ id }: KeptOrder): string => `kept ${id}`
+
+/** Notes the version that a kept order is about, before it is carried out. */
+export async function noteSubject(
+  database: Database,
+  { version, ...order }: KeptOrder & { version: string },
+): Promise<void> {
+  await database.query(sql`
+    insert into idempotent_requests (key_id, name, request_hash, holder, held_until, answer)
+    values (${order.keyId}, ${nameOfOrder(order)}, '', '', clock_timestamp(), ${JSON.stringify({ version })})
+    on conflict do nothing`)
+}
+
+/** The version of the first of these orders that was kept; undefined when none of them was. */
+export const findSubject = (database: Database, orders: readonly KeptOrder[]) =>
+  rowsFrom(database).value<string>(sql`
+    select answer ->> 'version' from idempotent_requests
+    where (key_id, name) in (
+      select * from unnest(${orders.map(({ keyId }) => keyId)}::text[], ${orders.map(nameOfOrder)}::text[]))
+    order by at limit 1`)
 
 /** Keeps the answer of the command that this holder has in hand. */
 export async function storeResponse(

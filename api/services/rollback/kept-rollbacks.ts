@@ -5,6 +5,7 @@
 import { DomainError, isError } from '../../../domain/errors.ts'
 import { commandRoles } from '../../../domain/release/state.ts'
 import { findActiveKeys } from '../../../store/access/api-keys.ts'
+import { noteSubject } from '../../../store/access/idempotency.ts'
 import { canAccessModel, type Actor } from '../../auth/authentication.ts'
 import type { CommandDeps } from '../../deps.ts'
 import type { ApiFetch } from '../../../store/tls/api-fetch.ts'
@@ -81,7 +82,8 @@ export async function settleKeptRollbacks(deps: CommandDeps): Promise<void> {
           'forbidden',
           `the key of ${by} may not roll ${model} back, or the order is too old`,
         )
-      const { to } = await writeRollback(deps, { id: keyId!, name: by }, { id, model, version, reason })
+      await noteSubject(store, { keyId: key.id, id, version })
+      const { to } = await writeRollback(deps, { id: key.id, name: by }, { id, model, version, reason })
       log.info({ model, version, to, by }, 'kept rollback carried out')
     } catch (error) {
       if (!isError(error)) throw error

@@ -4,7 +4,8 @@
  */
 import { isError } from '../../../domain/errors.ts'
 import { isNamedBy, servingVersion } from '../../../domain/serving/route.ts'
-import type { Database } from '../../../store/postgres.ts'
+import { findSubject } from '../../../store/access/idempotency.ts'
+import type { Database, Store } from '../../../store/postgres.ts'
 import { findRollbackSubject, type ServingRollback } from '../../../store/release/rollback.ts'
 import { requireModelAccess } from '../../auth/authorization.ts'
 import type { CommandDeps } from '../../deps.ts'
@@ -19,13 +20,13 @@ import {
 } from './write-rollback.ts'
 
 /**
- * Throws `command_refused` and the other codes of a refused rollback. `id` is that of the command; `keep` stores the result before the replicas
- * follow, so that a repetition of the command rolls nothing else back.
+ * Throws `command_refused` and the other codes of a refused rollback. `id` is that of the command, and `idWhileAway` the one that it has while
+ * Postgres is away. `keep` stores the result before the replicas follow, so that a repetition of the command rolls nothing else back.
  */
 export async function orderRollback(
   deps: CommandDeps,
   actor: Actor,
-  input: RollbackInput & { id: string },
+  { idWhileAway, ...input }: RollbackInput & { id: string; idWhileAway?: string | undefined },
   keep?: (database: Database, result: RollbackResult) => Promise<void>,
 ): Promise<RollbackResult> {
   const startedAt = performance.now()
@@ -41,7 +42,7 @@ export async function orderRollback(
   }
   try {
     // Of two orders at the same moment the second one means this version too, not the one that the first brings back.
-    version ??= await findRollbackSubject(deps.store, model)
+    version ??= await subjectOf(deps.store, actor, { model, ids: [input.id, idWhileAway ?? input.id] })
     const done = await writeRollback(
       deps,
       actor,
@@ -69,6 +70,23 @@ export async function orderRollback(
     const kept = await keepRollback(deps, actor, { ...input, version })
     return { ...kept, tookMs: Math.round(performance.now() - startedAt) }
   }
+}
+
+/**
+ * What an order without a version means. One that replicas kept means what it was kept for: it may have been carried out since. The order is
+ * looked for last, because it is noted before it is carried out.
+ */
+async function subjectOf(
+  store: Store,
+  { id: keyId }: Actor,
+  { model, ids }: { model: string; ids: readonly string[] },
+): Promise<string | undefined> {
+  const subject = await findRollbackSubject(store, model)
+  const kept = await findSubject(
+    store,
+    ids.map((id) => ({ keyId, id })),
+  )
+  return kept ?? subject
 }
 
 const unreached: Readonly<Record<Exclude<RollbackReplica['state'], 'follows' | 'refuses'>, string>> = {

@@ -185,6 +185,33 @@ it('an order that is repeated after its replica died rolls nothing else back', a
   expect(await championNow()).toBe(second)
 })
 
+it.each([
+  ['before it came', /./],
+  ['while it was carried out', /from champions|commit/],
+])('an order that is repeated rolls nothing else back, when Postgres went away %s', async (_when, lost) => {
+  const [, second, third] = versions
+  const once = { 'idempotency-key': uniqueName('once') }
+  const { store } = api.deps
+  const { query, transaction } = store
+  // The version to return to is loaded.
+  expect(await api.serving.routing.issueOf(second!)).toBeUndefined()
+  // The answer is lost with the replica that gave it.
+  store.query = async (statement) => {
+    if (lost.test(statement.sql)) throw unanswered()
+    return query(statement)
+  }
+  store.transaction = () => Promise.reject(unanswered())
+  const first = await order({}, once).finally(() => Object.assign(store, { query, transaction }))
+  expect(first).toMatchObject({ status: 202, json: { outcome: 'kept', from: third, to: second } })
+  await settleKeptRollbacks(api.deps)
+  expect(await championNow()).toBe(second)
+  await fixture.store.query(sql`
+    update idempotent_requests set answer = null, held_until = now() - interval '1 s' where name = ${once['idempotency-key']}`)
+  const again = await order({}, once)
+  expect(again).toMatchObject({ status: 200, json: { from: third, to: second } })
+  expect(await championNow()).toBe(second)
+})
+
 it('a model says which version a rollback is about', async () => {
   const [, , third] = versions
   const shown = async () => (await api.request('GET', `/v1/models/${model}`, { key })).json['rolls_back']
