@@ -6,10 +6,15 @@ import { appendAudit, listAudit, verifyAudit } from '../../store/audit/audit-log
 import { openRowVerifier, rowSigner } from '../../store/audit/row-signatures.ts'
 import { headFiles, readHeads } from '../../store/audit/signed-heads.ts'
 import { renumberPredictions } from '../../store/integrations/sent-predictions.ts'
-import { endInterruptedWork, raiseEpoch, renewKillSwitches } from '../../store/maintenance/routing-epoch.ts'
+import {
+  endInterruptedWork,
+  hasEpoch,
+  raiseEpoch,
+  renewKillSwitches,
+} from '../../store/maintenance/routing-epoch.ts'
 import { archiveHeads, type ArchivedHeads } from '../../store/maintenance/archive-audit-heads.ts'
 import { findGivenNumbers, type GivenNumbers } from '../../store/registry/given-numbers.ts'
-import { openStore, type Database } from '../../store/postgres.ts'
+import { openStore, type Database, type Store } from '../../store/postgres.ts'
 import { resignArtifacts } from '../../store/signing/artifact-signatures.ts'
 import { openSigner, openPublicKeys } from '../../store/signing/signing-key.ts'
 import { failure } from '../client/client.ts'
@@ -60,6 +65,19 @@ export async function completeRestore(
   return { epoch, routes: current, ended }
 }
 
+/**
+ * Tells after an error whether Postgres has carried the restore out without an answer, and puts the audit heads back when it has not. While
+ * Postgres does not say, they stay archived and the error is thrown: heads that name other rows would refuse the repetition.
+ */
+export async function isCarriedOut(
+  store: Store,
+  { settled, aside }: { settled: RestoredState | undefined; aside: ArchivedHeads | undefined },
+): Promise<boolean> {
+  const isDone = settled !== undefined && (await hasEpoch(store, settled.epoch))
+  if (!isDone) await aside?.undo()
+  return isDone
+}
+
 /** Time limit for verifying the whole audit log. */
 const queryMs = 60_000
 
@@ -94,21 +112,21 @@ export async function completePointInTimeRestore(
     const why = 'the database was restored to an earlier time'
     const detail = { from: lastSeq }
     let aside: ArchivedHeads | undefined
+    let settled: RestoredState | undefined
     try {
-      return await store.transaction(async (database) => {
+      await store.transaction(async (database) => {
         // Versions of that time may be signed with a key that is rotated since.
         await resignArtifacts(database, signer, {
           keys: openPublicKeys(config.signing, 'artifacts'),
           signedMs: newest && Date.parse(newest.at),
         })
-        const settled = await completeRestore(database, { actor, action: 'database.restored', why, detail })
+        settled = await completeRestore(database, { actor, action: 'database.restored', why, detail })
         aside = await archiveHeads(files, { lastSeq, stamp: `epoch-${settled.epoch}` })
-        return { ...settled, set_aside: aside.files }
       })
     } catch (error) {
-      await aside?.undo()
-      throw error
+      if (!(await isCarriedOut(store, { settled, aside }))) throw error
     }
+    return { ...settled!, set_aside: aside?.files ?? [] }
   } finally {
     await store.close()
   }

@@ -6,7 +6,7 @@ import { setTimeout as pause } from 'node:timers/promises'
 import sql, { raw, type Sql } from 'sql-template-tag'
 import type { Route } from '../../domain/serving/route.ts'
 import { totalBp } from '../../domain/serving/route.ts'
-import type { Database } from '../postgres.ts'
+import type { Database, Store } from '../postgres.ts'
 import { findRouting, writeRoute } from '../serving/routing.ts'
 
 export interface RaisedEpoch {
@@ -45,6 +45,21 @@ export async function raiseEpoch(database: Database, reason: string): Promise<Ra
   }
   return { epoch: row!.epoch, routes }
 }
+
+/** Whether an epoch was written. Waits for the end of a transaction that writes one, whose client has no answer. */
+export const hasEpoch = (store: Store, epoch: number): Promise<boolean> =>
+  store
+    .transaction(async (database) => {
+      await database.query(sql`lock table routing_epochs in share mode`)
+      return (await database.query(sql`select from routing_epochs where epoch = ${epoch}`)).length > 0
+    })
+    .catch((error: { code?: unknown }) => {
+      if (error.code === undefinedTable) return false
+      throw error
+    })
+
+/** SQLSTATE. */
+const undefinedTable = '42P01'
 
 /**
  * Ends open rows whose workflows are not in the backup. Releases are left to the control worker, which asks Temporal whether their

@@ -10,14 +10,35 @@ export interface CuttableLink {
   close(): Promise<void>
 }
 
-/** `delayMs` is that of one direction, half a round trip. */
-export async function openCuttableLink(to: string, { delayMs = 0 } = {}): Promise<CuttableLink> {
+export interface LinkOptions {
+  /** That of one direction, half a round trip. */
+  delayMs?: number
+  /** Once: a connection that has sent this text ends, before the server gets its last bytes or before the client gets their answer. */
+  loses?: { text: RegExp; what: 'question' | 'answer' }
+}
+
+export async function openCuttableLink(
+  to: string,
+  { delayMs = 0, loses }: LinkOptions = {},
+): Promise<CuttableLink> {
   const { hostname, port } = new URL(to)
   const open = new Set<Socket>()
   let isCut = false
   const server = createServer((near) => {
     if (isCut) return void near.destroy()
     const far = connect(Number(port), hostname)
+    let sent = ''
+    near.on('data', (chunk: Buffer) => {
+      if (loses === undefined) return
+      sent += chunk.toString('latin1')
+      if (!loses.text.test(sent)) return
+      if (loses.what === 'question') far.destroy()
+      else {
+        far.unpipe(near)
+        far.once('data', () => far.destroy()).resume()
+      }
+      loses = undefined
+    })
     for (const [each, other] of [
       [near, far],
       [far, near],
