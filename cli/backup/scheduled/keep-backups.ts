@@ -13,7 +13,7 @@ import {
 import type { ObjectStore } from '../../../store/objects/object-store.ts'
 import type { BackupSettings } from '../../../store/objects/settings.ts'
 import { openStore } from '../../../store/postgres.ts'
-import { listBackups, timeOfName, writeBackup } from '../backup-place.ts'
+import { backupNameOf, listBackups, timeOfName, writeBackup } from '../backup-place.ts'
 import { openLogKeeper, type LogKeeper } from '../point-in-time/keep-log.ts'
 import { makeBackup } from '../create.ts'
 import type { Installation } from '../installation.ts'
@@ -123,7 +123,8 @@ async function takeWhenDue(series: Series): Promise<void> {
       state.newest = { file: made.file, takenAt: made.taken_at, bytes: made.bytes }
       log(`wrote ${made.file}, ${made.bytes} bytes`)
     })
-    const name = (await listBackups(store).catch(() => [])).at(-1)
+    // By its own time: another process may have put a newer one beside it.
+    const name = state.newest && backupNameOf(state.newest.takenAt)
     if (isTaken && name !== undefined)
       await attempt('verification', async () => {
         await verify(name)

@@ -93,6 +93,24 @@ describe('a schedule of backups', () => {
     expect(verified).toEqual([name])
   })
 
+  it('verifies the backup that it has made, although another process puts a newer one there', async () => {
+    const store = openPlace('shared')
+    const other = 'tenure-29990101T000000Z.tar'
+    const shared = {
+      ...store,
+      put: async (...args: Parameters<typeof store.put>) => {
+        const isStored = await store.put(...args)
+        if (args[0].endsWith('.tar')) await store.put(other, Buffer.from('a backup'))
+        return isStored
+      },
+    }
+    const verified: string[] = []
+    const verify = async (name: string) => void verified.push(name)
+    const found = await keepUntil({ store: shared, verify }, (state) => state.verified !== undefined)
+    expect(verified).toEqual([backupNameOf(found.newest!.takenAt)])
+    expect(verified).not.toContain(other)
+  })
+
   it('keeps every backup and raises an alert while none can be verified', async () => {
     const store = openPlace('bad')
     const verify = () => Promise.reject(new Error('an artifact is missing'))
