@@ -23,6 +23,12 @@ const verbs = {
   'promote-now': 'Emergency promote: skip approvals and waits',
 }
 
+/**
+ * Commands that answer what the release asks at its stage, or let it go on: refused when it has reached another stage since it was read. A pause
+ * and an abort are wanted at any stage.
+ */
+const isForStage = (verb: string): boolean => verb !== 'pause' && verb !== 'abort'
+
 const waitOption = [
   '--wait',
   'Wait until the release has ended; exit code 6 unless the version is promoted',
@@ -33,6 +39,7 @@ export const releaseCommands: readonly CommandSpec[] = Object.entries(verbs).map
   summary,
   options: [
     ['--reason <text>', 'Reason, stored in the audit log'],
+    ['--stage <stage>', 'Stage that the command is for; refused at another one'],
     ...(name === 'approve' ? [waitOption] : []),
     ...(name === 'promote-now' ? [yesOption] : []),
   ],
@@ -42,26 +49,28 @@ export const releaseCommands: readonly CommandSpec[] = Object.entries(verbs).map
     const headers = { 'idempotency-key': randomUUID() }
     const named = String(args[0])
     if (named.startsWith('que_')) {
+      if (options['stage'] !== undefined) throw usageError('--stage is for a release; a queue entry has none')
       const answer = await api().post<CommandReply>(path`/v1/releases/${named}/${name}`, reason, headers)
       return terminal.answer(answer, answer.message)
     }
     const id = await findReleaseId(api(), named)
-    const { version, artifact_digest, evaluation_digest, policy_digest } = await api().get<ReleaseAnswer>(
-      path`/v1/releases/${id}`,
-    )
+    const shown = await api().get<ReleaseAnswer>(path`/v1/releases/${id}`)
+    const { version, artifact_digest, evaluation_digest, policy_digest } = shown
     if (name === 'promote-now')
       await confirm(
         terminal,
         options,
         () => `Promote ${version} without approvals and waits: one stage, then 100 % if no regression?`,
       )
-    const body = { ...reason, artifact_digest, evaluation_digest, policy_digest }
+    const stage = options['stage'] ?? (isForStage(name) ? shown.stage : undefined)
+    const body = { ...reason, stage, artifact_digest, evaluation_digest, policy_digest }
     const answer = await api().post<CommandReply>(path`/v1/releases/${id}/${name}`, body, headers)
     const deferred = deferredText(version, answer)
     if (deferred !== undefined) return terminal.answer(answer, deferred)
-    const { accepted, message, stage = '' } = answer
-    const said = `${version}: ${message} (${stage}, artifact ${digestPrefix(artifact_digest)})`
-    if (options['wait'] !== true) return terminal.answer({ release: id, accepted, message, stage }, said)
+    const { accepted, message, stage: reached = '' } = answer
+    const said = `${version}: ${message} (${reached}, artifact ${digestPrefix(artifact_digest)})`
+    if (options['wait'] !== true)
+      return terminal.answer({ release: id, accepted, message, stage: reached }, said)
     terminal.say(said)
     return awaitEnd({ terminal, api }, id)
   },

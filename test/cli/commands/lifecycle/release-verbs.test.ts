@@ -1,0 +1,44 @@
+/** Tests which stage a command to a release names: the one that was read, where the command answers what the release asks there. */
+import { createServer, type Server } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { afterAll, beforeAll, expect, it } from 'vitest'
+import { releaseCommands } from '../../../../cli/commands/release-verbs.ts'
+import { runCommand } from '../../../support/command-line.ts'
+
+let server: Server
+let url: string
+let ordered: object
+beforeAll(async () => {
+  const shown = { id: 'rel_1', version: 'iris_v2', stage: 'awaiting_approval', artifact_digest: 'sha256:a' }
+  server = createServer((request, response) => {
+    const isOrder = request.method === 'POST'
+    let sent = ''
+    request.on('data', (chunk: Buffer) => (sent += chunk.toString()))
+    request.on('end', () => {
+      if (isOrder) ordered = JSON.parse(sent) as object
+      const body = isOrder ? { accepted: true, message: 'done', stage: shown.stage } : shown
+      response.writeHead(200, { 'content-type': 'application/json' }).end(JSON.stringify(body))
+    })
+  }).listen(0, '127.0.0.1')
+  await new Promise((resolve) => server.once('listening', resolve))
+  url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`
+})
+afterAll(() => void server.close())
+
+it.each(['approve', 'reject', 'resume', 'promote-now'])('%s is for the stage that was read', async (verb) => {
+  expect((await runCommand(releaseCommands, [verb, 'rel_1', '--url', url])).code).toBe(0)
+  expect(ordered).toMatchObject({ stage: 'awaiting_approval', artifact_digest: 'sha256:a' })
+})
+
+it('a script names the stage, so that a job that runs again passes no other one', async () => {
+  const run = (named: string) =>
+    runCommand(releaseCommands, ['approve', named, '--stage', 'awaiting_decision', '--url', url])
+  expect((await run('rel_1')).code).toBe(0)
+  expect(ordered).toMatchObject({ stage: 'awaiting_decision' })
+  expect((await run('que_1')).err).toContain('--stage is for a release')
+})
+
+it.each(['pause', 'abort'])('%s is for any stage', async (verb) => {
+  expect((await runCommand(releaseCommands, [verb, 'rel_1', '--url', url])).code).toBe(0)
+  expect(ordered).not.toHaveProperty('stage')
+})
