@@ -36,6 +36,8 @@ export interface SentOutcome {
   /** The value comes from a text format and must be parsed. */
   asText?: boolean
   observedAt: string
+  /** See `Outcome`. */
+  isRepeated?: boolean
 }
 
 export interface OutcomeResult {

@@ -1,7 +1,7 @@
 /** A record that cannot be used goes to the topic of dead letters as it came, with the reason in its headers. */
 import { isError } from '../../domain/errors.ts'
 import { redacted } from '../../domain/redact.ts'
-import type { SentRecord, StreamRecord } from './stream.ts'
+import { idOfSent, type SentRecord, type StreamRecord } from './stream.ts'
 
 const maxReason = 1_000
 
@@ -20,6 +20,6 @@ export function deadLetter(topic: string, group: string, record: StreamRecord, e
       'tenure-error': code,
       'tenure-reason': redacted(reason).slice(0, maxReason),
     },
-    id: `${group}/${place}`,
+    id: idOfSent(group, record),
   }
 }

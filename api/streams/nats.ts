@@ -132,13 +132,14 @@ async function subscribe(
   }
 }
 
-function recordOf({ seq, subject, data, headers, timestamp }: JsMsg): StreamRecord {
+function recordOf({ seq, subject, data, headers, timestamp, redelivered }: JsMsg): StreamRecord {
   const key = headers?.get(keyHeader)
   return {
     key: key === undefined || key === '' ? undefined : Buffer.from(key),
     value: Buffer.from(data.buffer, data.byteOffset, data.byteLength),
     place: `${subject}/${seq}`,
     atMs: Date.parse(timestamp),
+    isRepeated: redelivered,
     headerOf(name) {
       const given = headers?.keys().find((each) => each.toLowerCase() === name)
       return given === undefined ? undefined : headers?.get(given)

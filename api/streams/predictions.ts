@@ -14,7 +14,7 @@ import { isRoutingKey } from '../serving/codec/request-parser.ts'
 import type { Protocol, Request } from '../serving/request/protocol.ts'
 import type { StreamCount } from './counts.ts'
 import { deadLetter } from './dead-letter.ts'
-import type { SentRecord, StreamBatch, StreamRecord } from './stream.ts'
+import { idOfSent, type SentRecord, type StreamBatch, type StreamRecord } from './stream.ts'
 
 export interface AnsweringOptions {
   serving: Pick<Serving, 'answer' | 'answerRecord' | 'native' | 'durable'>
@@ -65,8 +65,9 @@ export function createAnswering(options: AnsweringOptions): AnswerBatch {
     const over = (): boolean => stopping() || batch.isLost()
     let buried = 0
     const take = (place: number, value: Buffer): void => {
-      const { key, place: source } = records[place]!
-      sent[place] = { topic: to, key, value, headers: { 'tenure-source': source }, id: `${group}/${source}` }
+      const record = records[place]!
+      const headers = { 'tenure-source': record.place }
+      sent[place] = { topic: to, key: record.key, value, headers, id: idOfSent(group, record) }
     }
     /** Asks again while the error may pass. */
     const settle = async (place: number, first: () => ByteWriter | Promise<ByteWriter>): Promise<void> => {

@@ -12,12 +12,14 @@ import { createOutcomeCheck, storeOutcomes } from '../outcomes/outcomes.ts'
 import type { StreamCount } from './counts.ts'
 import { deadLetter } from './dead-letter.ts'
 import type { AnsweredBatch } from './predictions.ts'
-import type { SentRecord, StreamBatch } from './stream.ts'
+import type { SentRecord, StreamBatch, StreamRecord } from './stream.ts'
 
 /** What a record of a topic holds. `place` is the index of its record in the batch. */
 export interface RecordKind<T> {
   /** The value, or what is wrong with it. */
   check(value: unknown, place: string): T | string
+  /** The value of a record that is delivered again: a correction of it may be stored already, and stands. */
+  again?(sent: T): T
   /** Those of one id cannot be stored by one statement. */
   idOf(sent: T): string
   store(
@@ -29,6 +31,7 @@ export interface RecordKind<T> {
 export const outcomeRecords = (store: Store, nowMs: () => number) =>
   ({
     check: createOutcomeCheck(nowMs),
+    again: (sent) => ({ ...sent, isRepeated: true }),
     idOf: ({ predictionId }) => predictionId,
     store: (actor, sent) => storeOutcomes({ store, actor }, sent, { atomic: false }),
   }) satisfies RecordKind<Parameters<typeof storeOutcomes>[1][number]>
@@ -81,7 +84,7 @@ export function createStoring<T>(
     }
     let held = new Map<string, T>()
     for (let place = 0; place < records.length; place++) {
-      const sent = readRecord(kind, records[place]!.value, place)
+      const sent = readRecord(kind, records[place]!, place)
       if (isError(sent)) bury(place, sent)
       else {
         const id = kind.idOf(sent)
@@ -97,10 +100,15 @@ export function createStoring<T>(
   }
 }
 
-function readRecord<T>(kind: RecordKind<T>, bytes: Buffer, place: number): T | DomainError {
+function readRecord<T>(
+  kind: RecordKind<T>,
+  { value, isRepeated }: StreamRecord,
+  place: number,
+): T | DomainError {
   try {
-    const sent = kind.check(parseJsonBody(bytes, { maxValues, what: 'the record' }), String(place))
-    return typeof sent === 'string' ? new DomainError('invalid_request', sent) : sent
+    const sent = kind.check(parseJsonBody(value, { maxValues, what: 'the record' }), String(place))
+    if (typeof sent === 'string') return new DomainError('invalid_request', sent)
+    return isRepeated === true ? (kind.again?.(sent) ?? sent) : sent
   } catch (error) {
     if (isError(error)) return error
     throw error

@@ -49,6 +49,8 @@ export interface StreamRecord extends HeaderSource {
   place: string
   /** When it was written, in milliseconds since 1970: a topic that is created again repeats its places. */
   atMs: number
+  /** Whether the broker delivers it again, perhaps behind records that came later; absent where it does not say. */
+  isRepeated?: boolean
 }
 
 export interface SentRecord {
@@ -59,3 +61,7 @@ export interface SentRecord {
   /** The same when the record is sent again. */
   id: string
 }
+
+/** Of what a group sends for a record: the same at each delivery, and another one in a topic that is created again. */
+export const idOfSent = (group: string, { place, atMs }: Pick<StreamRecord, 'place' | 'atMs'>): string =>
+  `${group}/${place}/${atMs}`

@@ -11,6 +11,8 @@ export interface Outcome {
   value: number | string | boolean
   /** ISO 8601: when it became true, not when it was sent. */
   observedAt: string
+  /** It may have been stored before: then a later correction stands. */
+  isRepeated?: boolean
 }
 
 /**
@@ -26,8 +28,9 @@ export async function insertOutcomes(
       select * from unnest(
         ${outcomes.map((outcome) => outcome.predictionId)}::uuid[],
         ${outcomes.map((outcome) => JSON.stringify(outcome.value))}::jsonb[],
-        ${outcomes.map((outcome) => outcome.observedAt)}::timestamptz[]
-      ) as sent (prediction_id, value, observed_at)
+        ${outcomes.map((outcome) => outcome.observedAt)}::timestamptz[],
+        ${outcomes.map(({ isRepeated = false }) => isRepeated)}::boolean[]
+      ) as sent (prediction_id, value, observed_at, is_repeated)
     )
     insert into outcomes (prediction_id, value, observed_at, source, revision)
     select sent.prediction_id, sent.value, sent.observed_at, ${source}, coalesce(newest.revision, 0) + 1
@@ -37,7 +40,10 @@ export async function insertOutcomes(
       from outcomes where outcomes.prediction_id = sent.prediction_id
       order by outcomes.revision desc limit 1
     ) newest on true
-    where newest.revision is null or newest.value <> sent.value or newest.observed_at <> sent.observed_at
+    where (newest.revision is null or newest.value <> sent.value or newest.observed_at <> sent.observed_at)
+      and not (is_repeated and exists (
+        select from outcomes as former where former.prediction_id = sent.prediction_id
+          and former.value = sent.value and former.observed_at = sent.observed_at))
     on conflict (prediction_id, revision) do nothing
     returning 1`)
   return rows.length

@@ -66,7 +66,7 @@ describe('a batch of records', () => {
         topic: 'out',
         key: Buffer.from(`k${place}`),
         headers: { 'tenure-source': `in/0/${place}` },
-        id: `group/in/0/${place}`,
+        id: `group/in/0/${place}/1`,
       })),
     )
     const known = replica.ask('iris', request())
@@ -75,6 +75,16 @@ describe('a batch of records', () => {
       predictions: known.predictions.map((each) => ({ ...each, id: expect.any(String) as string })),
     })
     expect(bodyOf(sent[1]!).predictions).toHaveLength(2)
+  })
+
+  it('has other ids in a topic that was created again, because a broker drops an id that it knows', async () => {
+    const idsOf = async (atMs: number) =>
+      (await answering('iris')(batchOf([request(), 'no JSON'], undefined, atMs), 'key'))!.sent.map(
+        ({ id }) => id,
+      )
+    const [first, again] = [await idsOf(1), await idsOf(2)]
+    expect(new Set([...first, ...again]).size).toBe(4)
+    expect(await idsOf(1)).toEqual(first)
   })
 
   it('sends what cannot be answered to the dead letters as it came, with the code, and answers the others', async () => {

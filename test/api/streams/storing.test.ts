@@ -83,6 +83,22 @@ describe('outcomes of a topic', () => {
     expect(await stored()).toEqual(before)
   })
 
+  it('keep their correction, when the broker delivers the first of them again', async () => {
+    const [first] = batchOf([outcome(1, 'setosa')]).records
+    await storing(outcomes())(batchOf([outcome(1, 'setosa'), outcome(1, 'virginica')]), actor)
+    const newest = async () =>
+      (
+        await fixture.store.query<{ value: unknown }>(sql`
+          select value from outcomes where prediction_id = ${ids[1]}::uuid order by revision desc limit 1`)
+      )[0]?.value
+    const again = { records: [{ ...first!, isRepeated: true }], isLost: () => false }
+    expect(await storing(outcomes())(again, actor)).toEqual({ sent: [], dead: 0 })
+    expect(await newest()).toBe('virginica')
+    // A record that says so for the first time is a correction.
+    await storing(outcomes())(batchOf([outcome(1, 'setosa')]), actor)
+    expect(await newest()).toBe('setosa')
+  })
+
   it('wait for Postgres, and are given up when the process stops or another member has them', async () => {
     let calls = 0
     const kind: RecordKind<{ place: string }> = {
