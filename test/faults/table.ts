@@ -592,6 +592,12 @@ export const faults: readonly FaultCase[] = [
       { file: 'test/activities/retrain/validate.test.ts', tests: 'that is repeated' },
       { file: 'test/workflows/erase.test.ts', tests: 'named while it ends' },
       { file: 'test/workflows/release/queue.test.ts', tests: 'asks again after its turn' },
+      { file: 'test/cli/commands/lifecycle/release-verbs.test.ts' },
+      { file: 'test/activities/runtime/find-run.test.ts' },
+      { file: 'test/cli/backup/lost-answer.test.ts' },
+      { file: 'test/cli/backup/scheduled/keep-backups.test.ts', tests: 'that it has made' },
+      { file: 'test/api/streams/storing.test.ts', tests: 'delivers the first of them again' },
+      { file: 'test/api/streams/predictions.test.ts', tests: 'that was created again' },
     ],
   },
 ]
