@@ -6,7 +6,7 @@ import { isError } from '../../domain/errors.ts'
 import { parseJsonBody } from '../../domain/json-body.ts'
 import type { Store } from '../../store/postgres.ts'
 import type { Actor } from '../auth/authentication.ts'
-import { linesOf } from '../outcomes/line-reader.ts'
+import { linesOf, requireLines } from '../outcomes/line-reader.ts'
 import { createEventCheck, storeEvents, type EventResult, type SentEvent } from './events.ts'
 
 export interface EventIntakeCounts extends Omit<EventResult, 'refused'> {
@@ -83,7 +83,9 @@ export function openEventIntake(deps: {
 
 /** Takes the events of an NDJSON body, line by line. */
 export async function takeEventLines(body: AsyncIterable<Uint8Array>, intake: EventIntake): Promise<void> {
+  let lines = 0
   for await (const { text, number } of linesOf(body, maxLineBytes)) {
+    lines++
     const place = `line ${number}`
     let value: unknown
     try {
@@ -95,4 +97,5 @@ export async function takeEventLines(body: AsyncIterable<Uint8Array>, intake: Ev
     }
     await intake.take(value, place)
   }
+  requireLines(lines)
 }

@@ -6,6 +6,11 @@ export interface TextLine {
   text: string
 }
 
+/** Throws for a body of which no line was read: an export that failed writes such a file, and its sender must learn of it. */
+export function requireLines(count: number): void {
+  if (count === 0) throw new DomainError('invalid_request', 'the body has no lines; send at least one record')
+}
+
 /** Skips empty lines. Throws `invalid_request` for a line of more than `maxBytes`. */
 export async function* linesOf(
   body: AsyncIterable<Uint8Array>,

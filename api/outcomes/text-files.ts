@@ -1,7 +1,7 @@
 /** Reads outcomes from NDJSON, or from CSV with a header line. */
 import { isError, DomainError } from '../../domain/errors.ts'
 import { parseJsonBody } from '../../domain/json-body.ts'
-import { fieldsOf, linesOf, type TextLine } from './line-reader.ts'
+import { fieldsOf, linesOf, requireLines, type TextLine } from './line-reader.ts'
 import type { Intake } from './intake.ts'
 import { outcomeColumns } from './outcome-columns.ts'
 import type { OutcomeCheck, SentOutcome } from './outcomes.ts'
@@ -16,12 +16,15 @@ export async function ingestLines(
   intake: Intake,
 ): Promise<void> {
   const parse = form === 'csv' ? csvReader(intake.check) : jsonReader(intake.check)
+  let lines = 0
   for await (const line of linesOf(body, maxLineBytes)) {
+    lines++
     const parsed = parse(line)
     if (parsed === undefined) continue
     if (typeof parsed === 'string') intake.refuse(`line ${line.number}`, parsed)
     else await intake.take(parsed)
   }
+  requireLines(lines)
 }
 
 /** Returns the outcome, or what is wrong with the line. */

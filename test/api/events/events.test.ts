@@ -258,6 +258,7 @@ describe('a refused event', () => {
     )
     expect((await sendLines('x'.repeat(20_000))).json['detail']).toContain('line 1 has more than 16384 bytes')
     expect((await sendLines('', 'text/csv')).status).toBe(415)
+    expect((await sendLines('\n')).json['detail']).toContain('the body has no lines')
   })
 
   it.each([

@@ -314,6 +314,24 @@ describe('a file', () => {
     expect(await revisions(yes)).toHaveLength(1)
   })
 
+  it.each([
+    ['application/x-ndjson', ''],
+    ['application/x-ndjson', '\n \r\n'],
+    ['text/csv', ''],
+  ])('of type %s without a line is refused: %j', async (type, body) =>
+    expect((await file(body, type)).json).toMatchObject({
+      code: 'invalid_request',
+      detail: expect.stringContaining('the body has no lines'),
+    }),
+  )
+  it('of a header line alone has no outcomes', async () =>
+    expect((await file('prediction_id,value,observed_at\n', 'text/csv')).json).toMatchObject({ received: 0 }))
+  it('is needed: a request without a body is refused', async () =>
+    expect((await api.request('POST', '/v1/outcomes/bulk', { key })).json).toMatchObject({
+      code: 'invalid_request',
+      status: 400,
+    }))
+
   it('may be sent again, and is refused in part to a key of some models', async () => {
     const ids = [...(await answered('iris', 2)), ...(await answered('late'))]
     const text = ids
