@@ -116,6 +116,7 @@ const pages: [string, string][] = [
   [at(''), 'Training loss of the last runs'],
   ['/glossary', 'Population stability index'],
   ['/triggers', 'a request with region'],
+  ['/triggers', 'batch <span class="badge quiet">waiting</span>'],
   ['/guide', 'Three things to try next'],
   ['/sweeps', 'swp_1'],
   ['/sweeps/swp_1', 'Trials (best first)'],

@@ -30,18 +30,32 @@ export async function seedSweep(store: Store, { model, hostile = '' }: SeededRow
     values ('retrain/swp', ${model}, 'manual', 'olga', now(), 'not_better', ${`Not released: AUC 0.6492 vs 0.6521 ${hostile}`}, now(), now(), 'swp_1')`)
 }
 
-/** One that has fired, and one whose folder is away. */
+/** One that has fired, one whose folder is away, and one of a batch that has started a day. */
 export async function seedTriggers(store: Store, { model, hostile = '' }: SeededRows): Promise<void> {
   const triggers = [
     { name: 'webhook', kind: 'webhook', parameters: { region: { kind: 'category' } } },
     { name: 'file', kind: 'file', everyMs: 30_000, glob: `data/${hostile}/*.done` },
   ]
-  const more = { triggers, retrain: { cron: '0 3 * * 1', catchUpMs: 1 } }
+  const batch = {
+    name: 'daily',
+    input: { kind: 'file', path: 'data/rows.csv' },
+    output: { kind: 'table' },
+    key: ['id'],
+    triggers: [{ name: 'daily.webhook', kind: 'webhook', parameters: {} }],
+  }
+  const more = { triggers, batches: [batch], retrain: { cron: '0 3 * * 1', catchUpMs: 1 } }
   await store.query(sql`
     update models set definition = definition || ${JSON.stringify(more)}::jsonb where name = ${model}`)
   await store.query(sql`
     insert into trigger_firings (id, model, trigger, message, evidence, requested_by)
     values ('fir_1', ${model}, 'webhook', ${`fired by ${hostile}`}, '{}', 'olga')`)
+  await store.query(sql`
+    with firing as (
+      insert into trigger_firings (id, model, trigger, batch, message, evidence, requested_by)
+      values ('fir_2', ${model}, 'daily.webhook', 'daily', ${`asked by ${hostile}`}, '{}', 'olga') returning id
+    )
+    insert into batch_partitions (model, batch, partition, attempt, id, request, reason, firing)
+    select ${model}, 'daily', '2026-03-01', 1, 'bat_fired', '{}', 'fired', id from firing`)
   await store.query(sql`
     insert into trigger_positions (model, trigger, definition, seen, problem)
     values (${model}, 'file', '{}', '{}', ${`no folder ${hostile}`})`)

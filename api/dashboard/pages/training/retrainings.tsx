@@ -79,6 +79,7 @@ export const retrainingsPage = definePage({
 const tones: Readonly<Record<string, Tone>> = {
   released: 'good',
   registered: 'good',
+  done: 'good',
   quarantined: 'bad',
   failed: 'bad',
   not_better: 'warn',

@@ -1,8 +1,8 @@
 /** Lists the schedules and triggers of retrainings and batches: what each waits for, its last firing, the next look and why it does not fire. */
 import { z } from 'zod'
 import { modelName } from '../../../http/schemas.ts'
-import { listTriggerStates } from '../../../services/triggers/list-triggers.ts'
-import { definePage } from '../../page.ts'
+import { listTriggerStates, type ListedTrigger } from '../../../services/triggers/list-triggers.ts'
+import { definePage, type PageElement } from '../../page.ts'
 import { ModelFilterForm, filterByModel } from '../../components/model-filter.tsx'
 import { DataTable, Live, Time } from '../../components/elements.tsx'
 import { Crumbs } from '../../components/links.tsx'
@@ -38,17 +38,7 @@ export const triggersPage = definePage({
               { head: 'Trigger', names: true, cell: ({ trigger }) => trigger },
               { head: 'Waits for', cell: ({ waitsFor }) => <span class="small wrap">{waitsFor}</span> },
               { head: 'Last fired', cell: ({ firedAt }) => <Time at={firedAt} /> },
-              {
-                head: 'Retraining',
-                cell: ({ retraining, outcome }) =>
-                  retraining === undefined ? (
-                    '—'
-                  ) : (
-                    <a href={`/retrainings/${encodeURIComponent(retraining)}`}>
-                      <RetrainingOutcome outcome={outcome} />
-                    </a>
-                  ),
-              },
+              { head: 'Started', cell: (trigger) => <Started {...trigger} /> },
               { head: 'Next', cell: ({ nextAt }) => <Time at={nextAt} /> },
               { head: 'Why not', cell: ({ problem }) => <span class="small wrap">{problem ?? ''}</span> },
               { head: 'Reason', cell: ({ message }) => <span class="small wrap">{message ?? ''}</span> },
@@ -59,3 +49,19 @@ export const triggersPage = definePage({
     </>
   ),
 })
+
+/** What the last firing has started, and how it ended. */
+function Started({ retraining, scoring, outcome }: ListedTrigger): PageElement {
+  if (retraining !== undefined)
+    return (
+      <a class="nowrap" href={`/retrainings/${encodeURIComponent(retraining)}`}>
+        retraining <RetrainingOutcome outcome={outcome} />
+      </a>
+    )
+  if (scoring === undefined) return <>—</>
+  return (
+    <span class="nowrap">
+      batch <RetrainingOutcome outcome={outcome ?? 'waiting'} />
+    </span>
+  )
+}
