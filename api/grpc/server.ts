@@ -259,18 +259,19 @@ function ask(
     },
     shouldKeepAlive: false,
     onSent: (listener) => void (onSent = listener),
+    sendBytes(bytes, requestId) {
+      done({ failure: undefined, bytes, metadata: metadataWith(requestId) })
+      onSent?.()
+    },
     send(status, headers, text, requestId) {
       const sent = (name: string): string | undefined =>
         headers.find((_value, at) => at % 2 === 1 && headers[at - 1] === name)
       const metadata = metadataWith(requestId ?? sent(correlationHeader) ?? '', sent('retry-after'))
-      if (status === 200) done({ failure: undefined, bytes: Buffer.from(text, 'latin1'), metadata })
-      else {
-        const { error, code } = JSON.parse(Buffer.from(text, 'latin1').toString('utf8')) as Record<
-          string,
-          string
-        >
-        done({ failure: failureOf(status, error ?? '', code ?? ''), bytes: undefined, metadata })
-      }
+      const { error, code } = JSON.parse(Buffer.from(text, 'latin1').toString('utf8')) as Record<
+        string,
+        string
+      >
+      done({ failure: failureOf(status, error ?? '', code ?? ''), bytes: undefined, metadata })
       onSent?.()
     },
   }

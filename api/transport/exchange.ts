@@ -49,7 +49,11 @@ export interface Exchange {
 }
 
 /** The same where requests may share a connection, which is then absent. */
-export type SharedExchange = Omit<Exchange, 'socket'> & Partial<Pick<Exchange, 'socket'>>
+export type SharedExchange = Omit<Exchange, 'socket'> &
+  Partial<Pick<Exchange, 'socket'>> & {
+    /** In place of `send` for an answer with status 200, where no text is needed. The bytes are valid until it returns. */
+    sendBytes?(bytes: Buffer, requestId: string): void
+  }
 
 /** The exchange of a request that Node's HTTP server has read. */
 export function exchangeOf(request: IncomingMessage, response: ServerResponse): Exchange {

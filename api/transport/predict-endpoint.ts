@@ -210,8 +210,10 @@ const jsonHeaders = ['content-type', 'application/json']
 function send(exchange: SharedExchange, writer: ByteWriter, target: Target): void {
   target.answered ??= httpRequests.of('POST', routeOf(target), 200)
   target.answered.requests++
+  const requestId = quickRequestId(exchange.headers[correlationHeader])
+  if (exchange.sendBytes !== undefined)
+    return exchange.sendBytes(writer.bytes.subarray(0, writer.at), requestId)
   const headers =
     writer.jsonBytes === undefined ? jsonHeaders : Object.entries(headersOfWriter(writer)).flat()
-  const requestId = quickRequestId(exchange.headers[correlationHeader])
   exchange.send(200, headers, writer.bytes.toString('latin1', 0, writer.at), requestId)
 }
