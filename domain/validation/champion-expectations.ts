@@ -64,10 +64,12 @@ export function judgeAsTrained(
   const { observed, issue } = judgeCells(cells, reference)
   const times = eventAt === undefined ? undefined : table.columns[eventAt]
   const period = times && findBrokenPeriod(cells, times, reference)
-  if (period !== undefined) {
-    const { fromMs, toMs } = period
+  // What may be real must not hide what is certain.
+  if (period !== undefined && !(period.maybeReal && issue !== undefined)) {
+    const { fromMs, toMs, maybeReal } = period
     const message = `from ${isoMinute(fromMs)} to ${isoMinute(toMs)}: ${period.issue}`
-    return { check, subject: column, severity, passed: false, observed, message, period: { fromMs, toMs } }
+    const found = { check, subject: column, passed: false, observed, message, period: { fromMs, toMs } }
+    return { ...found, severity: maybeReal ? 'warn' : severity }
   }
   const message = issue ?? 'as in the rows that the champion was trained on'
   return { check, subject: column, severity, passed: issue === undefined, observed, message }

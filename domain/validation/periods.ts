@@ -1,9 +1,10 @@
 /**
- * Finds periods of a batch in which a column is broken: empty, frozen, in another unit, or with other texts. An export that has been wrong
- * for some days is a small part of weeks of rows, so that the batch as a whole looks as usual.
+ * Finds periods of a batch in which a column is broken: empty, frozen, in another unit, with other texts, or flooded by one of them. An
+ * export that has been wrong for some days is a small part of weeks of rows, so that the batch as a whole looks as usual.
  */
 import { fourDigits } from '../figures.ts'
 import type { Profile } from '../model/reference-profile.ts'
+import { findFloodedRun } from './flooded-value.ts'
 import { quantiles } from '../statistics/quantiles.ts'
 import type { BatchCell, Cells } from './expectations.ts'
 
@@ -12,6 +13,8 @@ export interface BrokenPeriod {
   toMs: number
   /** What is wrong in it, with its figures. */
   issue: string
+  /** The rows may be real, such as those of a campaign. */
+  maybeReal?: true
 }
 
 /** Equal spans of time from the first row to the last. */
@@ -53,7 +56,7 @@ function rowsOfPeriods(times: Cells): { fromMs: number; toMs: number; rows: numb
   return found.filter(({ rows }) => rows.length >= minRows)
 }
 
-/** The first broken run of periods; undefined without one, and where all are broken: the batch as a whole is then. */
+/** The first broken run of periods, else a flooded one; undefined without one, and where all are broken: the batch as a whole is then. */
 export function findBrokenPeriod(cells: Cells, times: Cells, reference: Profile): BrokenPeriod | undefined {
   const parts = rowsOfPeriods(times)
   const columns = parts.map(({ rows }) => rows.map((row) => cells.at(row) ?? null))
@@ -70,7 +73,10 @@ export function findBrokenPeriod(cells: Cells, times: Cells, reference: Profile)
       return { fromMs: parts[from]!.fromMs, toMs: parts[to - 1]!.toMs, issue: issues[from]! }
     from = to
   }
-  return undefined
+  const flooded = reference.kind === 'category' ? findFloodedRun(columns) : undefined
+  if (flooded === undefined) return undefined
+  const { from, to, issue } = flooded
+  return { fromMs: parts[from]!.fromMs, toMs: parts[to - 1]!.toMs, issue, maybeReal: true }
 }
 
 type IssueOf = (column: readonly BatchCell[]) => string | undefined
