@@ -11,11 +11,12 @@ import {
   rmSync,
   writeFileSync,
 } from 'node:fs'
-import { connect, createServer, type AddressInfo } from 'node:net'
+import { connect } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { requireNewNode } from '../../../api/streams/node-version.ts'
+import { freePort } from '../../../cli/embedded/process.ts'
 import { cacheDir } from '../../../temporal.config.ts'
 import { waitUntil } from '../serving/api-process.ts'
 import { testTls, type TestTls } from './broker-certificates.ts'
@@ -198,16 +199,6 @@ const propertiesOf = (home: string, ports: BrokerPorts): string =>
   })
     .map(([name, value]) => `${name}=${value}\n`)
     .join('')
-
-function freePort(): Promise<number> {
-  return new Promise((resolve, reject) => {
-    const server = createServer().once('error', reject)
-    server.listen(0, '127.0.0.1', () => {
-      const { port } = server.address() as AddressInfo
-      server.close(() => resolve(port))
-    })
-  })
-}
 
 const listens = (port: number): Promise<boolean> =>
   new Promise((resolve) => {

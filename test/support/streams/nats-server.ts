@@ -3,10 +3,11 @@ import { jetstreamManager } from '@nats-io/jetstream'
 import { connect, nanos } from '@nats-io/transport-node'
 import { execFileSync, spawn, type ChildProcess } from 'node:child_process'
 import { copyFileSync, existsSync, mkdirSync, mkdtempSync, renameSync, rmSync } from 'node:fs'
-import { connect as connectSocket, createServer, type AddressInfo } from 'node:net'
+import { connect as connectSocket } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { openNats } from '../../../api/streams/nats.ts'
+import { freePort } from '../../../cli/embedded/process.ts'
 import { cacheDir, environmentWith } from '../../../temporal.config.ts'
 import { waitUntil } from '../serving/api-process.ts'
 import { testTls, type TestTls } from './broker-certificates.ts'
@@ -61,13 +62,7 @@ export interface NatsServer {
 export async function startNats({ tls = false } = {}): Promise<NatsServer> {
   buildServer()
   const home = mkdtempSync(join(tmpdir(), 'tenure-nats-'))
-  const port = await new Promise<number>((resolve, reject) => {
-    const probe = createServer().once('error', reject)
-    probe.listen(0, '127.0.0.1', () => {
-      const { port: free } = probe.address() as AddressInfo
-      probe.close(() => resolve(free))
-    })
-  })
+  const port = await freePort()
   const certificates = tls ? testTls(home) : undefined
   const named = ['--tlscert', 'broker.pem', '--tlskey', 'broker.key', '--tlscacert', 'ca.pem']
   const secure = tls
