@@ -41,8 +41,9 @@ export default defineConfig({
   test: {
     pool: 'forks',
     isolate: false,
-    // The compiled sources of the run before: most of them are still valid.
+    // The compiled sources of the run before: most of them are still valid. And of packages what V8 has compiled.
     experimental: { fsModuleCache: true },
+    execArgv: ['--import', new URL('./test/support/test-process.mjs', import.meta.url).href],
     unstubEnvs: true,
     // Where it is set, Node 20 parses all certificates of the machine at each start, for twice the time of the rest of its start.
     env: { NODE_EXTRA_CA_CERTS: '' },

@@ -69,7 +69,7 @@ export async function explain(error) {
  * Resolves with the folder of the compiled files.
  * @param {string} root @param {import('./entries.mjs').Group} group
  */
-export async function compileGroup(root, { name, packages, entries }) {
+export async function compileGroup(root, { name, packages, entries, except = [] }) {
   const present = entries.filter((entry) => existsSync(join(root, entry)))
   const output = outputOf(root)
   mkdirSync(output, { recursive: true })
@@ -94,7 +94,7 @@ export async function compileGroup(root, { name, packages, entries }) {
       chunkNames: '[name]-[hash]',
       sourcemap: 'linked',
       sourcesContent: false,
-      ...(packages === 'outside' ? { packages: 'external' } : { external }),
+      ...(packages === 'outside' ? { packages: 'external' } : { external: [...external, ...except] }),
       define: {
         ...ownPlace,
         isCompiled: 'true',
@@ -103,7 +103,7 @@ export async function compileGroup(root, { name, packages, entries }) {
         navigator: '{"userAgent":"Node.js"}',
       },
       banner: { js: banner },
-      plugins: [sourceUrls(root), englishOnly, commonjsRequired(packages)],
+      plugins: [sourceUrls(root), englishOnly, commonjsRequired(packages, except)],
       logLevel: 'silent',
     })
     const folder = settle(output, draft, name)
@@ -187,12 +187,12 @@ const englishOnly = {
  * Loads the CommonJS packages that are not compiled in by `require`. For an `import` Node first parses all their files for the names of
  * their exports, which takes longer than to run them. So too `node:http`: for an `import` Node reads all its exports, and for one of them
  * loads all of fetch.
- * @param {import('./entries.mjs').Group['packages']} packages @returns {import('esbuild').Plugin}
+ * @param {import('./entries.mjs').Group['packages']} packages @param {readonly string[]} except @returns {import('esbuild').Plugin}
  */
-const commonjsRequired = (packages) => ({
+const commonjsRequired = (packages, except) => ({
   name: 'commonjs-required',
   setup({ onResolve, onLoad }) {
-    const names = [...external, ...insideWhereRequired].map((name) => name.replace('*', '.*'))
+    const names = [...external, ...except, ...insideWhereRequired].map((name) => name.replace('*', '.*'))
     const outside = ['(node:)?http', ...names].join('|')
     onResolve({ filter: packages === 'outside' ? /^[^./]/ : new RegExp(`^(${outside})$`) }, (found) => {
       if (found.namespace === 'required') return { path: found.path, external: true }

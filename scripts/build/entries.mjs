@@ -7,6 +7,7 @@ import { flatName } from './manifest.mjs'
  * @typedef {object} Group
  * @property {string} name
  * @property {'inside' | 'outside'} packages Whether npm packages are compiled in, which starts a process faster.
+ * @property {string[]} [except] Packages that stay outside all the same.
  * @property {string[]} entries Source files, relative to the checkout.
  */
 
@@ -34,7 +35,8 @@ export const groups = [
   // The Temporal worker loads native code from its package, and the rest of Temporal from its own packages too.
   {
     name: 'workers',
-    packages: 'outside',
+    packages: 'inside',
+    except: ['@temporalio/*'],
     entries: ['activities/worker.ts', 'activities/upgrade/check-build.ts'],
   },
   {

@@ -1,14 +1,12 @@
 // @ts-check
 // Runs a process from its compiled code, and compiles it first if it is missing or stale.
-import nodeModule from 'node:module'
 import { dirname, isAbsolute, join, relative } from 'node:path'
 import { fileURLToPath, pathToFileURL } from 'node:url'
 import { isMainThread } from 'node:worker_threads'
+import { keepCompiled } from './compile-cache.mjs'
 import { findCompiled, outputOf } from './manifest.mjs'
 import { goOnWithNewerNode } from './old-node.mjs'
 import { showSources } from './source-maps.mjs'
-
-/** @typedef {{ enableCompileCache?: (directory: string) => unknown, flushCompileCache?: () => void }} CompileCache */
 
 const root = dirname(dirname(dirname(fileURLToPath(import.meta.url))))
 /** A worker serves by then. */
@@ -23,11 +21,10 @@ export async function launch(source, args) {
   const entry = isAbsolute(source) ? relative(root, source) : source
   process.argv.splice(1, Infinity, join(root, entry), ...args)
   if (!entry.endsWith('.ts')) return import(pathToFileURL(join(root, entry)).href)
-  // Node 20 has no such function.
-  const caching = /** @type {CompileCache} */ (/** @type {unknown} */ (nodeModule))
-  caching.enableCompileCache?.(join(outputOf(root), 'compile-cache'))
-  // Node writes it at the end of the process, and a process that is killed has no end.
-  if (caching.flushCompileCache !== undefined) setTimeout(caching.flushCompileCache, FLUSH_MS).unref()
+  const cache = join(outputOf(root), 'compile-cache')
+  keepCompiled(cache, [FLUSH_MS])
+  // A thread, such as that of Temporal's workflows, looks for it here alone.
+  process.env['NODE_COMPILE_CACHE'] ??= cache
   const compiled = findCompiled(root, entry) ?? (await compile(entry))
   if (compiled === undefined) {
     process.setSourceMapsEnabled(true)

@@ -194,6 +194,19 @@ it.skipIf(!('flushCompileCache' in nodeModule))(
   },
 )
 
+it.skipIf(!('flushCompileCache' in nodeModule))(
+  'a thread of a process loads what Node compiled for an earlier one',
+  () => {
+    const thread = `process.stdout.write(String(require('node:module').getCompileCacheDir()))`
+    write(
+      'test/process.ts',
+      `import { Worker } from 'node:worker_threads'\nnew Worker(${JSON.stringify(thread)}, { eval: true })\n`,
+    )
+    const said = execFileSync(process.execPath, [join(root, 'scripts/launch.mjs'), 'test/process.ts'])
+    expect(said.toString()).toContain(join(root, 'dist/compile-cache'))
+  },
+)
+
 it('packages may be those of another checkout', async () => {
   const elsewhere = mkdtempSync(join(tmpdir(), 'tenure-packages-'))
   renameSync(join(root, 'node_modules'), join(elsewhere, 'node_modules'))
