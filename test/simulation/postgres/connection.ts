@@ -59,8 +59,9 @@ export function connect(world: World, server: Server, machine: Machine): Store {
         finish(() => reject(unavailable('timeout')))
         world.send(machine, server.machine, () => session.of && server.memory.kill(session.of))
       })
+      const { life } = machine
+      // A statement may wait for a lock for so long that its process has crashed and started again.
       const answer = (act: () => void) => {
-        const { life } = machine
         world.send(server.machine, machine, () => machine.life === life && finish(act))
       }
       const refuse = (error: Error) => answer(() => reject(error))

@@ -29,6 +29,9 @@ export function activityContext({
   running,
 }: ActivityAttempt) {
   const cancel = () => controller.abort(new CancelledFailure('CANCELLED'))
+  const { life } = at
+  /** An answer that comes late must not wake up code of a process that has crashed since. */
+  const answer = (act: () => void) => world.send(machine, at, () => at.life === life && act())
   return {
     info: {
       activityType: activity.type,
@@ -45,7 +48,7 @@ export function activityContext({
               const pendingWorkflowTask = execution.givenUp > 0 ? { attempt: execution.givenUp + 1 } : null
               const found = running(asked.workflowId)
               const workflowExecutionInfo = found && { status: 1, firstRunId: found.info.firstRunId }
-              world.send(machine, at, () => resolve({ pendingWorkflowTask, workflowExecutionInfo }))
+              answer(() => resolve({ pendingWorkflowTask, workflowExecutionInfo }))
             }),
           ),
       },
@@ -54,7 +57,7 @@ export function activityContext({
     heartbeat() {
       world.send(at, machine, () => {
         if (activity.attempt === token && !activity.isOver) activity.beatMs = world.now()
-        if (activity.isOver || activity.attempt !== token) world.send(machine, at, cancel)
+        if (activity.isOver || activity.attempt !== token) answer(cancel)
       })
     },
     sleep: (ms: number) =>
