@@ -109,8 +109,12 @@ function pageOf(sections: ReadonlyMap<string, string>): string {
     '',
     'A later one with every check (`TENURE_TEST_CHECKS=all`) was ended after 10,439 cases for 92 operations, at a load of 25 on two cores: no undocumented status and no response',
     'that violates its schema. Two calls got the documented 503 for a Postgres that did not answer in time, and one took 16 s. The document allowed 38 requests that are refused with 400 or',
-    '422: 11 for control characters, which it forbids since, others for a date, a query or a name that only the data decide; and two that it forbids are taken: a list of events with a bad one, refused',
-    'alone, and an upload of outcomes without a body, which has no rows.',
+    '422: 11 for control characters, which it forbids since, others for a date, a query or a name that only the data decide; and two that it forbids were taken: a list of events with a bad one,',
+    'refused alone, and an upload of outcomes without a body, which is refused since.',
+    '',
+    'A run of all 94 operations with every check, with the routes of keys among them (`TENURE_TEST_EXAMPLES=12`, seed 1, load 15), made 6,402 cases: no server error, no undocumented status and no',
+    'response that violates its schema. The key that sends them is spared by a hook; before, the run ended its own key. The document allows 30 requests that are refused for their data, and forbids one that',
+    'is taken: the list of events with a bad one, whose others are stored.',
     '',
   ].join('\n')
 }
