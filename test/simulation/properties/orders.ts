@@ -10,12 +10,14 @@ export const isOfAnotherRelease = (memory: Memory, { id, release_id }: Row): boo
         id === `${release_id as string}/${each['command_id'] as string}` && release_id !== each['release_id'],
     )
 
-/** A restored backup may be older than the order. */
+/** A restored backup may be older than the order: then it may reach the workflow later, which refuses it where it rolls back already. */
 export const isOrderStored = (memory: Memory, release: string): boolean =>
   memory.rows('command_outbox').some((each) => each['release_id'] === release) ||
   memory
     .rows('release_commands')
-    .some((each) => each['release_id'] === release && each['command'] === 'rollback')
+    .some(
+      (each) => each['release_id'] === release && each['command'] === 'rollback' && each['accepted'] === true,
+    )
 
 /** Whether every other champion that the model had was rolled back. */
 export const isOnlyProven = (memory: Memory, version: string): boolean =>
