@@ -210,8 +210,12 @@ async function subscribe({ base, hint, sessionMs }: Connecting, source: StreamSo
       const transaction = await producer.beginTransaction()
       try {
         await transaction.addConsumer(consumer)
-        if (records.length > 0) await producerSend(transaction, records)
-        for (const last of lasts) await transaction.addOffset(last)
+        // The coordinator of the group takes the offsets while the brokers of the partitions take the records. Both have ended before the transaction does.
+        const ends = await Promise.allSettled([
+          records.length > 0 ? producerSend(transaction, records) : undefined,
+          addOffsets(transaction, lasts),
+        ])
+        for (const end of ends) if (end.status === 'rejected') throw end.reason
         await transaction.commit()
       } catch (error) {
         await ended(transaction.abort())
@@ -240,6 +244,10 @@ type KafkaTransaction = Awaited<ReturnType<Producer['beginTransaction']>>
 
 const producerSend = (transaction: KafkaTransaction, records: readonly SentRecord[]) =>
   transaction.send({ messages: records.map(messageOf) })
+
+async function addOffsets(transaction: KafkaTransaction, lasts: readonly KafkaMessage[]): Promise<void> {
+  for (const last of lasts) await transaction.addOffset(last)
+}
 
 /** Offsets that no open transaction can change; partitions without one begin at their first record. */
 async function stableOffsets(

@@ -35,7 +35,7 @@ interface Work {
   group: string
   /** Throws when the key may not do it. */
   check(actor: Actor): void
-  handle(batch: StreamBatch, actor: Actor): Promise<AnsweredBatch | undefined>
+  handle(batch: StreamBatch, actor: Actor, begun: () => void): Promise<AnsweredBatch | undefined>
 }
 
 const retryMs = 250
@@ -61,7 +61,7 @@ export function openStreams(
       given,
       group,
       check: (actor) => requireRole(actor, predictors, model),
-      handle: (batch, { id }) => answer(batch, id),
+      handle: (batch, { id }, begun) => answer(batch, id, begun),
     }
   }
   const storing = <T>(given: StoredStream, kind: RecordKind<T>, name: string): Work => {
@@ -93,9 +93,9 @@ export function openStreams(
       stream,
       source: { topic, group: work.group, member },
       count: streamCountOf(topic),
-      async handle(batch) {
+      async handle(batch, begun) {
         const actor = await permitted(work, batch)
-        return actor && work.handle(batch, actor)
+        return actor && work.handle(batch, actor, begun)
       },
       onError,
       stopping,

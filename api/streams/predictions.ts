@@ -40,8 +40,15 @@ export interface AnsweredBatch {
   dead: number
 }
 
-/** One record for each of the batch; undefined when the batch is lost or the process stops first. */
-export type AnswerBatch = (batch: StreamBatch, keyId: string) => Promise<AnsweredBatch | undefined>
+/**
+ * One record for each of the batch; undefined when the batch is lost or the process stops first. `begun` is called when the last of them
+ * wait for nothing but the log.
+ */
+export type AnswerBatch = (
+  batch: StreamBatch,
+  keyId: string,
+  begun?: () => void,
+) => Promise<AnsweredBatch | undefined>
 
 export function createAnswering(options: AnsweringOptions): AnswerBatch {
   const { serving, model, group, to, dead, count, stopping } = options
@@ -59,7 +66,9 @@ export function createAnswering(options: AnsweringOptions): AnswerBatch {
   }
   const ask = (record: StreamRecord, keyId: string): ByteWriter | Promise<ByteWriter> =>
     serving.answer(protocolOf(serving.native, record), requestOf(record, keyId))
-  return async (batch, keyId) => {
+  /** Of all batches under way, so that their rows fit into the memory of one. */
+  const underWay = createQueue()
+  return async (batch, keyId, begun) => {
     const { records } = batch
     const sent = Array.from<SentRecord>({ length: records.length })
     const over = (): boolean => stopping() || batch.isLost()
@@ -108,10 +117,13 @@ export function createAnswering(options: AnsweringOptions): AnswerBatch {
           if (answer instanceof Error) waiting.push(failed(place, answer))
           else take(place, Buffer.from(bytesOf(answer)))
           stored.leave()
+          underWay.leave()
         },
       )
-      if (given === undefined) stored.enter()
-      else if (given instanceof Promise) waiting.push(settle(place, () => given))
+      if (given === undefined) {
+        stored.enter()
+        underWay.enter()
+      } else if (given instanceof Promise) waiting.push(settle(place, () => given))
       else take(place, Buffer.from(bytesOf(given)))
     }
     let turnEnds = performance.now() + turnMs
@@ -122,13 +134,15 @@ export function createAnswering(options: AnsweringOptions): AnswerBatch {
         await failed(place, error)
       }
       // The next ones already wait while the log commits these.
-      if (stored.length() >= maxWaiting) await stored.atMost(maxWaiting / 2)
+      if (underWay.length() >= maxWaiting) await underWay.atMost(maxWaiting / 2)
       if (waiting.length >= maxWaiting) await Promise.all(waiting.splice(0, maxWaiting / 2))
       if (performance.now() > turnEnds) {
         await nextTurn()
         turnEnds = performance.now() + turnMs
       }
     }
+    await Promise.all(waiting)
+    begun?.()
     await stored.atMost(0)
     await Promise.all(waiting)
     return over() ? undefined : { sent, dead: buried }

@@ -1,6 +1,7 @@
 /**
- * Reads a topic for as long as the process runs: a batch is handled, then committed with what it caused. The next batch is handled while the
- * broker commits. A lost connection is opened anew.
+ * Reads a topic for as long as the process runs: a batch is handled, then committed with what it caused, in the order of the batches. Three steps
+ * overlap: one batch is asked for its answers, the one before waits for the log, and the broker commits the one before that. A lost connection is
+ * opened anew.
  */
 import { setTimeout as pause } from 'node:timers/promises'
 import { reasonOf } from '../../domain/errors.ts'
@@ -12,13 +13,18 @@ export interface ReaderOptions {
   stream: Stream
   source: StreamSource
   count: StreamCount
-  /** What the records of a batch cause; undefined when the batch is lost or the process stops first. */
-  handle(batch: StreamBatch): Promise<AnsweredBatch | undefined>
+  /**
+   * What the records of a batch cause; undefined when the batch is lost or the process stops first. `begun` is called when the next batch may be handled
+   * while this one waits; without a call, its end says so.
+   */
+  handle(batch: StreamBatch, begun: () => void): Promise<AnsweredBatch | undefined>
   onError(message: string, error: unknown): void
   stopping: AbortSignal
 }
 
 const maxBatch = 2_000
+/** Batches that are handled and not committed yet, behind the one that is. */
+const maxBehind = 2
 const reopenMs = 500
 const lagMs = 2_000
 
@@ -50,23 +56,45 @@ async function readOnce({ stream, source, count, handle, stopping, onError }: Re
     count.dead += dead
     count.done += batch.records.length - dead
   }
-  let committing = Promise.resolve()
+  const interrupted = new AbortController()
+  const signal = AbortSignal.any([stopping, interrupted.signal])
+  /**
+   * Commits a batch behind the former one. False when the process has stopped in a batch: no later one is committed then, because the group would pass it.
+   * A batch behind a lost one is lost as well, and its commit says so.
+   */
+  const commitBehind = async (
+    former: Promise<boolean> | undefined,
+    batch: StreamBatch,
+    handled: Promise<AnsweredBatch | undefined>,
+  ): Promise<boolean> => {
+    const answered = await handled
+    if ((await former) === false) return false
+    if (answered === undefined) return batch.isLost()
+    await commit(batch, answered)
+    return true
+  }
+  const commits: Promise<boolean>[] = []
   try {
-    while (!stopping.aborted) {
-      const batch = await subscription.next(maxBatch, stopping)
+    while (!signal.aborted) {
+      const batch = await subscription.next(maxBatch, signal)
       if (batch.records.length === 0) continue
-      const handled = await handle(batch)
-      // In order: a batch whose former one was not committed is lost as well, and its commit says so.
-      await committing
-      if (handled === undefined) continue
-      committing = commit(batch, handled)
-      // It is awaited above and below, which may be later than it fails.
-      committing.catch(() => undefined)
+      await new Promise<void>((begun) => {
+        const handled = handle(batch, begun)
+        const committed = commitBehind(commits.at(-1), batch, handled)
+        commits.push(committed)
+        handled.then(
+          () => begun(),
+          () => begun(),
+        )
+        // Awaited below, which may be later than it fails.
+        committed.catch(() => interrupted.abort())
+      })
+      if (commits.length > maxBehind) await commits.shift()
     }
-    await committing
+    await Promise.all(commits)
   } finally {
     clearInterval(timer)
-    await committing.catch(() => undefined)
+    await Promise.allSettled(commits)
     await subscription.close().catch((error: unknown) => onError('a stream could not be closed', error))
   }
 }

@@ -225,6 +225,25 @@ describe('a batch of records in durable mode', () => {
     expect(durable.serving.durable!.counts().stored).toBe(before + 2)
   })
 
+  it('lets the next batch begin while its rows wait for the log', async () => {
+    const client = await fixture.store.pool.connect()
+    await client.query('begin; lock table predictions in access exclusive mode')
+    const batch = (atMs: number) =>
+      batchOf(
+        Array.from({ length: 20 }, () => request()),
+        undefined,
+        atMs,
+      )
+    let first: ReturnType<AnswerBatch> | undefined
+    await new Promise<void>((begun) => void (first = answer(batch(3), 'key', begun)))
+    const second = answer(batch(4), 'key')
+    await client.query('rollback')
+    client.release()
+    const ids = [...idsOf((await first)!.sent), ...idsOf((await second)!.sent)]
+    expect(new Set(ids).size).toBe(40)
+    expect(await storedOf(ids)).toBe(40)
+  })
+
   it('waits while the log takes no rows, and is then in it once', async () => {
     const client = await fixture.store.pool.connect()
     await client.query('begin; lock table predictions in access exclusive mode')
