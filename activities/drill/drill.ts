@@ -26,7 +26,6 @@ import {
   closeDrill,
   findDrill,
   insertDrill,
-  listOpenDrills,
   recordUnheldDrill,
   setDrillRelease,
   setDrillVersion,
@@ -34,6 +33,7 @@ import {
   type NewDrill,
 } from '../../store/release/drills.ts'
 import { insertDrillVersion, readExposure } from '../../store/release/drill-versions.ts'
+import { listOpenRuns } from '../../store/maintenance/duties.ts'
 import { getModel } from '../../store/registry/models.ts'
 import { findOpenRelease, findRelease, listCommands } from '../../store/release/releases.ts'
 import { openSigner } from '../../store/signing/signing-key.ts'
@@ -57,10 +57,8 @@ export const planDrills =
     const { store, log } = deps
     const { model, kinds, changes } = order
     await requireOrdered(deps, order)
-    const open = await listOpenDrills(store, model)
-    const ended = await rowsOfEndedRuns(
-      open.map((id) => ({ id, workflowId: `drill/${model}`, runId: runOfDrill(id) })),
-    )
+    const open = (await listOpenRuns(store)).filter((run) => run.kind === 'drill' && run.model === model)
+    const ended = await rowsOfEndedRuns(open.map((run) => ({ ...run, runId: runOfDrill(run.id) })))
     const abandoned = await closeAbandonedDrills(
       store,
       ended.map(({ id }) => id),

@@ -14,6 +14,7 @@ import {
 } from '../../domain/monitoring/retraining-triggers.ts'
 import { firedRetraining } from '../../domain/triggers/trigger.ts'
 import { listTriggers } from '../../store/monitoring/monitor-windows.ts'
+import { listOpenRuns } from '../../store/maintenance/duties.ts'
 import { resolveAlert, upsertAlert } from '../../store/monitoring/alerts.ts'
 import { findFiring } from '../../store/triggers/firings.ts'
 import { findSweep } from '../../store/training/sweeps.ts'
@@ -25,7 +26,6 @@ import {
   findRetraining,
   insertThrottled,
   insertRetraining,
-  listOpenRetrainings,
   listPastTrainings,
   type NewRetraining,
   type RetrainingEnd,
@@ -34,7 +34,7 @@ import { endAbandonedTrainings } from '../../store/training/trainings.ts'
 import { realOverrides, requireOverrides } from '../../domain/training/overrides.ts'
 import type { RetrainRequest } from '../../workflows/messages.ts'
 import type { Deps } from '../deps.ts'
-import { rowsOfEndedRuns, type RowOfRun } from '../runtime/find-run.ts'
+import { rowsOfEndedRuns } from '../runtime/find-run.ts'
 import { requireAuthorised } from '../runtime/require-authorised.ts'
 
 export interface OpenInput {
@@ -90,8 +90,10 @@ export const openRetraining =
       (await isFired(store, order)) ||
       (await isOfSweep(store, order))
     if (!isAsked) await requireAuthorised(deps, store, { type: 'retrain', order })
-    const open = await listOpenRetrainings(store, { model, except: retrainingId })
-    const ended = await rowsOfEndedRuns(open.map((id) => ({ id, ...runOfRetraining(id) })))
+    const open = (await listOpenRuns(store)).filter(
+      (run) => run.kind === 'retraining' && run.model === model && run.id !== retrainingId,
+    )
+    const ended = await rowsOfEndedRuns(open.map((run) => ({ ...run, runId: runOfRetraining(run.id) })))
     const abandoned = await closeAbandoned(
       store,
       ended.map(({ id }) => id),
@@ -118,13 +120,10 @@ export const openRetraining =
   }
 
 /** `retrain/<model>/<run>` */
-function runOfRetraining(id: string): RowOfRun {
-  const end = id.lastIndexOf('/')
-  return { workflowId: id.slice(0, end), runId: id.slice(end + 1) }
-}
+const runOfRetraining = (id: string): string => id.slice(id.lastIndexOf('/') + 1)
 
 /** The training of a retraining. */
-const trainingOf = (id: string): string => `trn_${runOfRetraining(id).runId.replaceAll('-', '')}`
+const trainingOf = (id: string): string => `trn_${runOfRetraining(id).replaceAll('-', '')}`
 
 /** What the schedule of the model file sends. */
 function isScheduled(order: RetrainRequest, { name, retrain }: Pick<ModelDefinition, 'name' | 'retrain'>) {

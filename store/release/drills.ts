@@ -60,10 +60,6 @@ export async function insertDrill(
   throw new DomainError('drill_in_progress', `another drill of ${model} has not ended`, { model })
 }
 
-/** The ids of the open drills of a model. */
-export const listOpenDrills = (database: Database, model: string) =>
-  rowsFrom(database).column<string>(sql`select id from drills where model = ${model} and ended_at is null`)
-
 /** Closes what a workflow has left open that was ended from outside. By their ids: the next drill may be open already. */
 export const closeAbandonedDrills = (database: Database, ids: readonly string[]) =>
   rowsFrom(database).column<string>(sql`

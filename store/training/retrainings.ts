@@ -121,15 +121,6 @@ export const closeRetraining = (database: Database, end: RetrainingEnd) =>
       snapshot_digest = ${end.snapshotDigest ?? null}, version = ${end.version ?? null}, ended_at = now()
     where id = ${end.id} and ended_at is null returning id`)
 
-/** The ids of the open retrainings of a model but for one. */
-export const listOpenRetrainings = (
-  database: Database,
-  { model, except }: { model: string; except: string },
-) =>
-  rowsFrom(database).column<string>(
-    sql`select id from retrainings where model = ${model} and id <> ${except} and ended_at is null`,
-  )
-
 /** Ends what a terminated workflow has left open. The caller knows that none of them runs. Answers their ids. */
 export const closeAbandoned = (database: Database, ids: readonly string[]) =>
   rowsFrom(database).column<string>(sql`
