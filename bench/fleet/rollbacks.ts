@@ -15,6 +15,8 @@ export interface RollbackOptions {
   /** Responses to check between an acknowledgement and the next rollback. */
   answersEach: number
   callersEach: number
+  /** Rollbacks, by their position, during which the row of the route is locked, so that the replicas have to keep them. */
+  keptOrders?: readonly number[]
 }
 
 export interface RollbackViolation extends CallerResponse {
@@ -27,12 +29,16 @@ interface Acknowledged {
   generation: number
 }
 
+const twoVersions = 'two versions'
+
 /** Checks each response against all rollbacks acknowledged before its request. */
 export function createCheck() {
   const acknowledged: Acknowledged[] = []
   const rolledBackAt = new Map<string, number>()
   const versionOf = new Map<number, string>()
   const keptAt = new Set<number>()
+  /** The generation whose rollback was sent and not answered yet, with responses of another version at that generation. */
+  let ordered: { generation: number; undecided: RollbackViolation[] } | undefined
   const wrongWith = ({ version, generation, sentMs }: CallerResponse): string | undefined => {
     let last = acknowledged.length - 1
     while (last >= 0 && acknowledged[last]!.atMs > sentMs) last--
@@ -42,14 +48,24 @@ export function createCheck() {
     if (keptAt.has(generation)) return undefined
     const known = versionOf.get(generation) ?? version
     versionOf.set(generation, known)
-    if (known !== version) return `${version} at generation ${generation}, which is that of ${known}`
+    if (known !== version)
+      return `${twoVersions}: ${version} at generation ${generation}, which is that of ${known}`
     return undefined
   }
   const check = {
     checked: 0,
     violations: [] as RollbackViolation[],
+    /**
+     * A rollback of the route of this generation is sent. A replica that keeps it serves the other version before the response is read, so
+     * responses of two versions count as violations only when the rollback turns out to be acknowledged.
+     */
+    order(generation: number) {
+      ordered = { generation, undecided: [] }
+    },
     /** Every live replica has acknowledged the rollback. */
     acknowledge(order: Acknowledged) {
+      check.violations.push(...(ordered?.undecided ?? []))
+      ordered = undefined
       acknowledged.push(order)
       if (!rolledBackAt.has(order.from)) rolledBackAt.set(order.from, order.atMs)
     },
@@ -61,11 +77,15 @@ export function createCheck() {
     /** Responses of this generation may name two versions: some replicas keep a rollback. */
     except(generation: number) {
       keptAt.add(generation)
+      ordered = undefined
     },
     look(answer: CallerResponse) {
       check.checked++
       const why = wrongWith(answer)
-      if (why !== undefined) check.violations.push({ ...answer, why })
+      if (why === undefined) return
+      const isUndecided = why.startsWith(twoVersions) && answer.generation === ordered?.generation
+      const found = isUndecided ? ordered!.undecided : check.violations
+      found.push({ ...answer, why })
     },
   }
   return check
@@ -113,6 +133,8 @@ export async function measureRollbacks(stage: FleetStage, options: RollbackOptio
   for (let order = 0; order < options.orders; order++) {
     const enough = asker.answered + options.answersEach
     const before = await generationNow()
+    check.order(before)
+    const release = options.keptOrders?.includes(order) ? await holdRoute(stage) : undefined
     const fromMs = performance.now()
     const answer = await fetch(`${urls[order % urls.length]}/v1/models/${fleetModel}/rollback`, {
       method: 'POST',
@@ -121,6 +143,7 @@ export async function measureRollbacks(stage: FleetStage, options: RollbackOptio
     })
     const said = (await answer.json()) as RollbackAnswer
     const atMs = performance.now()
+    await release?.()
     const isKept = answer.status === 202
     if (answer.status !== 200 && !isKept) throw new Error(`the rollback was refused: ${JSON.stringify(said)}`)
     problems.push(...(said.problems ?? []))
@@ -161,6 +184,17 @@ export async function measureRollbacks(stage: FleetStage, options: RollbackOptio
     failures: asker.failures.length,
     firstFailures: asker.failures.slice(0, 3),
     answerMs: { p50: quantileOf(asker.timesMs, 0.5), p99: quantileOf(asker.timesMs, 0.99) },
+  }
+}
+
+/** Locks the row of the route, as a Postgres that does not carry the rollback out, until the returned function is called. */
+async function holdRoute({ store }: FleetStage): Promise<() => Promise<void>> {
+  const client = await store.pool.connect()
+  await client.query('begin')
+  await client.query('select from routing where model = $1 for update', [fleetModel])
+  return async () => {
+    await client.query('rollback')
+    client.release()
   }
 }
 
