@@ -19,6 +19,13 @@ export const drillKinds = {
 
 export type DrillKind = keyof typeof drillKinds
 
+/** `drl_`, the run, and the place of the drill among those of its run. */
+export const drillId = (runId: string, index: number): string =>
+  `drl_${runId.replaceAll('-', '')}${index.toString(16).padStart(2, '0')}`
+
+/** The run without its dashes. */
+export const runOfDrill = (id: string): string => id.slice('drl_'.length, -2)
+
 export const drillKindNames = Object.keys(drillKinds) as DrillKind[]
 
 /** The fault that a replica injects into a drill's version. It is part of the artifact, so that it cannot affect another version. */

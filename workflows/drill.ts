@@ -14,7 +14,7 @@ import {
   workflowInfo,
 } from '@temporalio/workflow'
 import type { ControlActivities } from '../activities/control-activities.ts'
-import type { DrillKind } from '../domain/drill.ts'
+import { drillId, type DrillKind } from '../domain/drill.ts'
 import { releaseWorkflowId, type DrillOutcome, type DrillRequest, type ReleaseRequest } from './messages.ts'
 import { field, type FieldCheck, optional, parseInput, recordOf } from './input/parse-input.ts'
 import { openRow } from './open-row.ts'
@@ -52,12 +52,12 @@ export async function drill(given: DrillRequest): Promise<DrillOutcome> {
   const drills: DrillOutcome['drills'] = []
   const plan = await recording.planDrills(request)
   if ('refused' in plan) return { model, drills, message: plan.refused }
-  const run = workflowInfo().firstExecutionRunId.replaceAll('-', '')
+  const { firstExecutionRunId } = workflowInfo()
   for (const [index, kind] of plan.kinds.entries()) {
     if (CancellationScope.current().consideredCancelled)
       throw new CancelledFailure('the drills were cancelled')
     setCurrentDetails(`${kind}, ${index + 1} of ${plan.kinds.length}`)
-    const id = `drl_${run}${index.toString(16).padStart(2, '0')}`
+    const id = drillId(firstExecutionRunId, index)
     drills.push({ id, kind, ...(await runDrill({ id, kind, order: request })) })
   }
   const failed = drills.filter(({ passed }) => !passed).map(({ kind }) => kind)

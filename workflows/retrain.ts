@@ -22,6 +22,7 @@ import {
   type RetrainProgress,
   type RetrainRequest,
 } from './messages.ts'
+import { idsOfRun } from '../domain/training/run-ids.ts'
 import { openRow } from './open-row.ts'
 import { messageOf, control } from './release/activities.ts'
 import { reading, recording, training } from './retrain/activities.ts'
@@ -81,7 +82,7 @@ async function runStages(
 ): Promise<Ending> {
   const { model, asOf } = request
   const retrainingId = progress.retrainingId ?? ''
-  const run = workflowInfo().firstExecutionRunId.replaceAll('-', '')
+  const { validationId, trainingId, evaluationId } = idsOfRun(workflowInfo().firstExecutionRunId)
   const reach = (stage: RetrainProgress['stage'], more: Partial<RetrainProgress> = {}) => {
     Object.assign(progress, { stage }, more)
     setCurrentDetails(`${stage} of ${model} as of ${asOf}`)
@@ -92,7 +93,6 @@ async function runStages(
   const snapshot = await reading.takeSnapshot({ model, asOf })
 
   reach('validate', { snapshotDigest: snapshot.digest })
-  const validationId = `val_${run}`
   const validation = await reading.validate({
     validationId,
     model,
@@ -107,7 +107,6 @@ async function runStages(
       alert: { validationId, failures: validation.failures },
     }
 
-  const trainingId = `trn_${run}`
   const { artifact } = request
   reach(artifact ? 'adopt' : 'train', { trainingId })
   const rows = { trainingId, model, snapshotDigest: snapshot.digest, overrides: request.overrides }
@@ -115,7 +114,6 @@ async function runStages(
   else if (opened.trainerQueue === undefined) await train(rows)
   else await trainOnQueue(rows, { trainQueue: opened.trainQueue, trainerQueue: opened.trainerQueue })
 
-  const evaluationId = `evl_${run}`
   reach('evaluate', { evaluationId })
   const { verdict, reasons, needsPerson, baseline } = await evaluate({
     evaluationId,

@@ -10,6 +10,7 @@ import {
   scheduledDrill,
   type DrillKind,
   type DrillPolicy,
+  runOfDrill,
 } from '../../domain/drill.ts'
 import { canonicalJson } from '../../domain/canonical-json.ts'
 import { drillReleasePolicy } from '../../domain/release/derived-policy.ts'
@@ -72,9 +73,6 @@ export const planDrills =
     if (issues.length > 0) return { refused: `no drill can run: ${issues.join('; ')}` }
     return { kinds: wanted }
   }
-
-/** `drl_`, the run, and the place of the drill among those of its run. */
-const runOfDrill = (id: string): string => id.slice('drl_'.length, -2)
 
 /** The schedule of the model file sends no kinds and no changes; everything else is a user's, and signed. */
 async function requireOrdered(deps: Deps, order: DrillRequest): Promise<void> {

@@ -32,6 +32,7 @@ import {
 } from '../../store/training/retrainings.ts'
 import { endAbandonedTrainings } from '../../store/training/trainings.ts'
 import { realOverrides, requireOverrides } from '../../domain/training/overrides.ts'
+import { idsOfRun } from '../../domain/training/run-ids.ts'
 import type { RetrainRequest } from '../../workflows/messages.ts'
 import type { Deps } from '../deps.ts'
 import { rowsOfEndedRuns } from '../runtime/find-run.ts'
@@ -123,7 +124,7 @@ export const openRetraining =
 const runOfRetraining = (id: string): string => id.slice(id.lastIndexOf('/') + 1)
 
 /** The training of a retraining. */
-const trainingOf = (id: string): string => `trn_${runOfRetraining(id).replaceAll('-', '')}`
+const trainingOf = (id: string): string => idsOfRun(runOfRetraining(id)).trainingId
 
 /** What the schedule of the model file sends. */
 function isScheduled(order: RetrainRequest, { name, retrain }: Pick<ModelDefinition, 'name' | 'retrain'>) {

@@ -66,10 +66,10 @@ export async function completeRestore(
 }
 
 /**
- * Tells after an error whether Postgres has carried the restore out without an answer, and puts the audit heads back when it has not. While
- * Postgres does not say, they stay archived and the error is thrown: heads that name other rows would refuse the repetition.
+ * After an error of the commit: puts the audit heads back unless Postgres has carried the restore out without an answer, and returns whether
+ * it has. While Postgres does not say, they stay archived and the error is thrown: heads that name other rows would refuse the repetition.
  */
-export async function isCarriedOut(
+export async function undoUnlessCarriedOut(
   store: Store,
   { settled, aside }: { settled: RestoredState | undefined; aside: ArchivedHeads | undefined },
 ): Promise<boolean> {
@@ -124,7 +124,7 @@ export async function completePointInTimeRestore(
         aside = await archiveHeads(files, { lastSeq, stamp: `epoch-${settled.epoch}` })
       })
     } catch (error) {
-      if (!(await isCarriedOut(store, { settled, aside }))) throw error
+      if (!(await undoUnlessCarriedOut(store, { settled, aside }))) throw error
     }
     return { ...settled!, set_aside: aside?.files ?? [] }
   } finally {

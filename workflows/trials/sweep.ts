@@ -24,6 +24,7 @@ import {
   type TrialOutcome,
   type TrialRequest,
 } from '../messages.ts'
+import { idsOfRun } from '../../domain/training/run-ids.ts'
 import { openRow } from '../open-row.ts'
 import { messageOf } from '../release/activities.ts'
 import { reading, recording } from '../retrain/activities.ts'
@@ -74,7 +75,7 @@ async function runSweep(request: SweepRequest, asOf: string, progress: SweepProg
   reach('snapshot')
   const { digest: snapshotDigest, leftOut } = await reading.takeSnapshot({ model, asOf })
   reach('validate')
-  const validationId = `val_${workflowInfo().firstExecutionRunId.replaceAll('-', '')}`
+  const { validationId } = idsOfRun(workflowInfo().firstExecutionRunId)
   const { verdict, failures } = await reading.validate({ validationId, model, snapshotDigest, asOf, leftOut })
   if (verdict === 'block')
     return { outcome: 'quarantined', message: `the batch is blocked: ${failures.join('; ')}` }

@@ -11,6 +11,7 @@ import {
   workflowInfo,
 } from '@temporalio/workflow'
 import { isMedianStop } from '../../domain/training/median-stop.ts'
+import { idsOfRun, type RunIds } from '../../domain/training/run-ids.ts'
 import { field, optional, parseInput } from '../input/parse-input.ts'
 import { retrainProgress, type RetrainProgress, type TrialOutcome, type TrialRequest } from '../messages.ts'
 import { openRow } from '../open-row.ts'
@@ -37,9 +38,10 @@ export async function trial(given: TrialRequest): Promise<TrialOutcome> {
   const progress: RetrainProgress = { stage: 'opening' }
   setHandler(retrainProgress, () => progress)
   const asOf = new Date(request.asOf ?? info.startTime).toISOString()
-  const run = info.firstExecutionRunId.replaceAll('-', '')
-  const opened = await openRow(() => recording.openTrial({ trainingId: `trn_${run}`, asOf, order: given }))
-  const ending = await runStages({ model, asOf, run, request, progress, opened }).catch(endingOf)
+  const ids = idsOfRun(info.firstExecutionRunId)
+  const { trainingId } = ids
+  const opened = await openRow(() => recording.openTrial({ trainingId, asOf, order: given }))
+  const ending = await runStages({ model, asOf, ids, request, progress, opened }).catch(endingOf)
   // A cancelled trial records its end too.
   await CancellationScope.nonCancellable(() =>
     recording.endTrial({ id, ...ending, snapshotDigest: progress.snapshotDigest }),
@@ -53,14 +55,14 @@ export async function trial(given: TrialRequest): Promise<TrialOutcome> {
 interface Stages {
   model: string
   asOf: string
-  /** The run id in hexadecimal digits. */
-  run: string
+  ids: RunIds
   request: TrialRequest
   progress: RetrainProgress
   opened: { trainQueue: string; trainerQueue?: string }
 }
 
-async function runStages({ model, asOf, run, request, progress, opened }: Stages): Promise<Ending> {
+async function runStages({ model, asOf, ids, request, progress, opened }: Stages): Promise<Ending> {
+  const { validationId, trainingId, evaluationId } = ids
   const { trainQueue, trainerQueue } = opened
   const { train, evaluate, scoreTrial } = training(trainQueue)
   const reach = (stage: RetrainProgress['stage'], more: Partial<RetrainProgress> = {}) => {
@@ -70,7 +72,6 @@ async function runStages({ model, asOf, run, request, progress, opened }: Stages
   const taken = await takeRows()
   if (typeof taken !== 'string') return taken
   const snapshotDigest = taken
-  const trainingId = `trn_${run}`
   reach('train', { trainingId })
   const rows = { trainingId, model, snapshotDigest, overrides: request.overrides }
   if (trainerQueue === undefined) await train(rows)
@@ -80,7 +81,6 @@ async function runStages({ model, asOf, run, request, progress, opened }: Stages
     const { score, metric } = await scoreTrial({ model, trainingId })
     return { outcome: 'scored', score, message: `${metric} ${score.toPrecision(4)} on the validation rows` }
   }
-  const evaluationId = `evl_${run}`
   reach('evaluate', { evaluationId })
   const { verdict: judged, reasons, baseline } = await evaluate({ evaluationId, model, trainingId })
   const message = `${judged.replace('_', ' ')} (against ${baseline ?? 'the floors'}): ${reasons.join('; ')}`
@@ -95,7 +95,7 @@ async function runStages({ model, asOf, run, request, progress, opened }: Stages
     reach('snapshot')
     const { digest, leftOut } = await reading.takeSnapshot({ model, asOf })
     reach('validate', { snapshotDigest: digest })
-    const order = { validationId: `val_${run}`, model, snapshotDigest: digest, asOf, leftOut }
+    const order = { validationId, model, snapshotDigest: digest, asOf, leftOut }
     const { verdict, failures } = await reading.validate(order)
     if (verdict !== 'block') return digest
     return { outcome: 'quarantined', message: `the batch is blocked: ${failures.join('; ')}` }
