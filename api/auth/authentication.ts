@@ -51,6 +51,8 @@ export interface AuthenticationOptions {
   publicPredictions: boolean
   /** The database's time, so that a key expires on every replica at the same moment. */
   nowMs: () => number
+  /** How often the keys are read without a notification. */
+  everyMs?: number
   onError: (what: string, error: unknown) => void
 }
 
@@ -109,7 +111,7 @@ export async function openAuthentication(options: AuthenticationOptions): Promis
     await rename(`${cacheFile}.${process.pid}`, cacheFile)
   }
   const loop = startLoop(refresh, {
-    everyMs: refreshMs,
+    everyMs: options.everyMs ?? refreshMs,
     onError(error) {
       isBehind = true
       options.onError('the keys could not be read', error)

@@ -8,7 +8,8 @@ import { startPostgres, type RunningPostgres } from '../../cli/embedded/postgres
 import { openStore, type Store } from '../../store/postgres.ts'
 import { openCuttableLink } from '../support/servers/cuttable-link.ts'
 import { freeze } from '../support/servers/freeze.ts'
-import { patient, until } from '../support/serving/serving-fixture.ts'
+import { openPatientStore } from '../support/servers/servers.ts'
+import { until } from '../support/serving/serving-fixture.ts'
 
 const root = mkdtempSync(join(tmpdir(), 'tenure-store-'))
 chmodSync(root, 0o711)
@@ -21,7 +22,7 @@ const errors: string[] = []
 beforeAll(async () => {
   postgres = await startPostgres({ dataDir: join(root, 'postgres') })
   const onError = (error: Error) => void errors.push(error.message)
-  store = openStore(postgres.url, { ...patient, onError })
+  store = openPatientStore(postgres.url, { onError })
   hasty = openStore(postgres.url, { connectMs: 500, queryMs: 500, onError })
   await store.query(sql`select 1`)
 })

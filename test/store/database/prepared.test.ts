@@ -2,16 +2,15 @@
 import sql from 'sql-template-tag'
 import { afterAll, beforeAll, beforeEach, expect, it, vi } from 'vitest'
 import { prepared, preparedName } from '../../../store/database/prepared.ts'
-import { openStore, type Store } from '../../../store/postgres.ts'
-import { patient } from '../../support/serving/serving-fixture.ts'
-import { freshDatabase } from '../../support/servers/servers.ts'
+import type { Store } from '../../../store/postgres.ts'
+import { freshDatabase, openPatientStore } from '../../support/servers/servers.ts'
 
 let store: Store
 let table: string
 let count = 0
 
 beforeAll(async () => {
-  store = openStore(await freshDatabase(), { ...patient, max: 1 })
+  store = openPatientStore(await freshDatabase(), { max: 1 })
 })
 afterAll(() => store.close())
 beforeEach(async () => {

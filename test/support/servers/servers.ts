@@ -9,13 +9,13 @@ import pg from 'pg'
 import { afterAll, expect, inject } from 'vitest'
 import { applicationRole, openRoles } from '../../../store/database/application-role.ts'
 import { migrate } from '../../../store/database/migrate.ts'
+import { openStore, type Store, type StoreOptions } from '../../../store/postgres.ts'
 import { searchAttributes } from '../../../temporal.config.ts'
 import '../global-setup.ts'
 
 const MIGRATED = 'tenure_migrated'
 /** Keyword in Temporal's list of value types. */
 const KEYWORD = 2
-const NAMESPACE_MS = 20_000
 
 /** The databases of the file that imports this module. */
 const made: string[] = []
@@ -55,6 +55,12 @@ export function applicationUrl(url: string): string {
   return given.toString()
 }
 
+/** Statements of tests that are not about a deadline wait for a busy machine. */
+export const patient = { connectMs: 60_000, queryMs: 60_000 }
+
+export const openPatientStore = (url: string, options: StoreOptions = {}): Store =>
+  openStore(url, { ...patient, ...options })
+
 /** Where the Temporal server of the run listens. */
 export function temporalAddress(): string {
   return inject('temporalAddress')
@@ -76,14 +82,11 @@ export async function freshNamespace(): Promise<string> {
     })
     const wanted = Object.fromEntries(searchAttributes.map((name) => [name, KEYWORD]))
     await expect
-      .poll(
-        async () => {
-          await connection.operatorService.addSearchAttributes({ namespace, searchAttributes: wanted })
-          const { customAttributes } = await connection.operatorService.listSearchAttributes({ namespace })
-          return Object.keys(customAttributes ?? {}).sort()
-        },
-        { timeout: NAMESPACE_MS, interval: 50 },
-      )
+      .poll(async () => {
+        await connection.operatorService.addSearchAttributes({ namespace, searchAttributes: wanted })
+        const { customAttributes } = await connection.operatorService.listSearchAttributes({ namespace })
+        return Object.keys(customAttributes ?? {}).sort()
+      })
       .toEqual([...searchAttributes].sort())
     return namespace
   } finally {
@@ -106,8 +109,8 @@ async function createDatabase(template = 'template1'): Promise<string> {
 async function exclusively(url: string, work: (client: pg.Client) => Promise<unknown>): Promise<void> {
   const client = new pg.Client({
     connectionString: url,
-    connectionTimeoutMillis: 10_000,
-    query_timeout: 60_000,
+    connectionTimeoutMillis: 200_000,
+    query_timeout: 200_000,
   })
   await client.connect()
   try {

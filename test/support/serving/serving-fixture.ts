@@ -25,7 +25,7 @@ import { waitUntil } from './api-process.ts'
 import { checkAnswersOf } from './declared-answers.ts'
 import { irisRow, irisSpec, type ArtifactSpec } from './artifact.ts'
 import { nextRoute, registerFixtureVersion } from './registration.ts'
-import { migratedDatabase, uniqueName } from '../servers/servers.ts'
+import { migratedDatabase, openPatientStore, patient, uniqueName } from '../servers/servers.ts'
 import { keyPlacesOf } from './sign-versions.ts'
 
 export interface ServingFixture {
@@ -46,13 +46,10 @@ export async function openServingFixture(): Promise<ServingFixture> {
   return servingFixtureOn({ databaseUrl: await migratedDatabase() })
 }
 
-/** Statements of tests that are not about a deadline wait for a busy machine. */
-export const patient = { connectMs: 60_000, queryMs: 60_000 }
-
 /** A system on an existing database, and optionally on existing artifacts. */
 export function servingFixtureOn(options: { databaseUrl: string; artifactRoot?: string }): ServingFixture {
   const { databaseUrl } = options
-  const store = openStore(databaseUrl, { name: 'test', ...patient })
+  const store = openPatientStore(databaseUrl, { name: 'test' })
   const root = mkdtempSync(join(tmpdir(), 'tenure-serving-'))
   const artifactRoot = options.artifactRoot ?? join(root, 'artifacts')
   return {
@@ -256,6 +253,8 @@ export interface ApiOptions extends ReplicaOptions {
   invocationsModel?: string
   /** False responds at once, before any key is loaded. */
   awaitKeys?: boolean
+  /** How often the keys are read without a notification. */
+  keysEveryMs?: number
 }
 
 /** A body that is sent as it is. */
@@ -269,6 +268,7 @@ export async function startApi(fixture: ServingFixture, options: ApiOptions = {}
     nowMs: replica.serving.wall,
     cacheFile: join(replica.stateDir, 'keys.json'),
     publicPredictions: options.publicPredictions ?? false,
+    ...(options.keysEveryMs === undefined ? {} : { everyMs: options.keysEveryMs }),
     onError: (what, error) => replica.troubles.push(`${what}: ${String(error)}`),
   })
   const keys = options.keys ?? keyPlacesOf(fixture.artifactRoot)
