@@ -9,10 +9,9 @@ import { afterAll, afterEach, expect, it } from 'vitest'
 import { freePort } from '../../cli/embedded/process.ts'
 import { listHeartbeats, watchWorkers } from '../../store/maintenance/worker-heartbeats.ts'
 import { listAlerts } from '../../store/monitoring/alerts.ts'
-import { openStore } from '../../store/postgres.ts'
 import { marksOf } from '../../temporal/payload-keys.ts'
 import { checkout, environmentWith, launcher } from '../../temporal.config.ts'
-import { freshDatabase, temporalAddress, uniqueName } from '../support/servers/servers.ts'
+import { freshDatabase, openPatientStore, temporalAddress, uniqueName } from '../support/servers/servers.ts'
 
 const stateDir = mkdtempSync(join(tmpdir(), 'tenure-worker-'))
 const children: ChildProcess[] = []
@@ -116,7 +115,7 @@ it('a frozen worker is told until it goes on', async () => {
     TENURE_PAYLOAD_KEYS: `a:${secret.toString('base64')}`,
   })
   await worker.says('the worker takes tasks')
-  const store = openStore(databaseUrl, { max: 2 })
+  const store = openPatientStore(databaseUrl, { max: 2 })
   // Longer than the pause between two signs.
   const watch = watchWorkers(store, () => {}, { everyMs: 100, afterMs: 7_000 })
   const alerts = async () => (await listAlerts(store, { open: true })).map(({ dedupeKey }) => dedupeKey)

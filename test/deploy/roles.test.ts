@@ -8,9 +8,8 @@ import { appendAudit } from '../../store/audit/audit-log.ts'
 import { findRoleWeaknesses } from '../../store/database/application-role.ts'
 import { foreignReader } from '../../store/database/cursor.ts'
 import { migrate } from '../../store/database/migrate.ts'
-import { openStore } from '../../store/postgres.ts'
 import { checkout } from '../../temporal.config.ts'
-import { applicationUrl, migratedDatabase, uniqueName } from '../support/servers/servers.ts'
+import { applicationUrl, migratedDatabase, openPatientStore, uniqueName } from '../support/servers/servers.ts'
 
 const directory = join(checkout, 'deploy', 'postgres')
 const owner = uniqueName('owner').replace('-', '_')
@@ -52,7 +51,7 @@ it('the owner of deploy/postgres migrates, and the processes and the reader get 
   await run('postgres', roles)
   await run(owner, textOf('include/reader.sql'))
   await migrate(urlOf(owner, owner))
-  const application = openStore(applicationUrl(urlOf(owner)), { max: 1 })
+  const application = openPatientStore(applicationUrl(urlOf(owner)), { max: 1 })
   try {
     expect(await findRoleWeaknesses(application)).toEqual([])
     await application.transaction((database) =>

@@ -5,7 +5,6 @@ import sql from 'sql-template-tag'
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import type { TriggerDefinition } from '../../domain/triggers/trigger.ts'
 import { listAlerts } from '../../store/monitoring/alerts.ts'
-import { openStore } from '../../store/postgres.ts'
 import { closeRetraining, listRetrainings } from '../../store/training/retrainings.ts'
 import { findFiring } from '../../store/triggers/firings.ts'
 import { projectFolder } from '../../temporal.config.ts'
@@ -17,7 +16,13 @@ import { startCore, type Core } from '../support/release/core.ts'
 import { startInstrumentedWorker, writeBundle } from '../support/release/instrumented-workers.ts'
 import type { KillPoint } from '../support/release/kill-point.ts'
 import { releasePolicy as policy } from '../support/release/releases.ts'
-import { freshDatabase, migratedDatabase, temporalAddress, uniqueName } from '../support/servers/servers.ts'
+import {
+  freshDatabase,
+  migratedDatabase,
+  openPatientStore,
+  temporalAddress,
+  uniqueName,
+} from '../support/servers/servers.ts'
 import { until } from '../support/serving/serving-fixture.ts'
 
 let core: Core
@@ -221,7 +226,7 @@ describe('a trigger on a watermark', () => {
 
   it('of another Postgres raises an alert while that is away, and fires when it is back', async () => {
     const url = await freshDatabase()
-    const other = openStore(url, { max: 1, onError: () => {} })
+    const other = openPatientStore(url, { max: 1, onError: () => {} })
     await other.query(sql`create table loads (at timestamptz)`)
     await other.query(sql`insert into loads values ('2026-01-01T00:00:00.5Z')`)
     const sources = (address: string) =>

@@ -26,9 +26,8 @@ import { insertModel } from '../../support/release/candidates.ts'
 import { releaseFacts, releasePolicy } from '../../support/release/releases.ts'
 import { markNotificationFailed, writeDeliverySign } from '../../../store/monitoring/notifications.ts'
 import { openArtifacts } from '../../../store/artifacts.ts'
-import { openStore } from '../../../store/postgres.ts'
 import { readConfig } from '../../../temporal.config.ts'
-import { migratedDatabase, uniqueName } from '../../support/servers/servers.ts'
+import { migratedDatabase, openPatientStore, uniqueName } from '../../support/servers/servers.ts'
 import { until } from '../../support/serving/serving-fixture.ts'
 
 const quiet = { log() {}, trace() {}, debug() {}, info() {}, warn() {}, error() {} }
@@ -51,7 +50,7 @@ beforeAll(async () => {
   })
   artifactRoot = config.artifactRoot
   deps = {
-    store: openStore(config.databaseUrl),
+    store: openPatientStore(config.databaseUrl),
     artifacts: openArtifacts(config.artifactRoot),
     config,
     log: quiet,

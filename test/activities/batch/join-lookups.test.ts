@@ -13,9 +13,9 @@ import { textLiteral } from '../../../domain/sql-text.ts'
 import { category, lookup, number, postgres, view } from '../../../models/define.ts'
 import { openArtifacts } from '../../../store/artifacts.ts'
 import { upsertView } from '../../../store/features/feature-views.ts'
-import { openStore, type Store } from '../../../store/postgres.ts'
+import type { Store } from '../../../store/postgres.ts'
 import type { Batch } from '../../../store/serving/batches.ts'
-import { migratedDatabase } from '../../support/servers/servers.ts'
+import { migratedDatabase, openPatientStore } from '../../support/servers/servers.ts'
 
 const rooms = view('rooms', {
   entity: 'room',
@@ -35,7 +35,7 @@ let store: Store
 let folder: string
 beforeAll(async () => {
   folder = mkdtempSync(join(tmpdir(), 'tenure-lookups-'))
-  store = openStore(await migratedDatabase(), { max: 3, onError: () => {} })
+  store = openPatientStore(await migratedDatabase(), { max: 3, onError: () => {} })
   await store.query(
     sql`create table said (room text, at timestamptz, told_at timestamptz, warmth float8, mood text)`,
   )

@@ -26,9 +26,9 @@ import { openArtifacts, type Artifacts } from '../../../store/artifacts.ts'
 import { listValues } from '../../../store/features/feature-history.ts'
 import { findLatestValues, deleteOldValues } from '../../../store/features/feature-values.ts'
 import { findView, upsertView } from '../../../store/features/feature-views.ts'
-import { openStore, type Store } from '../../../store/postgres.ts'
+import type { Store } from '../../../store/postgres.ts'
 import { checkout } from '../../../temporal.config.ts'
-import { migratedDatabase } from '../../support/servers/servers.ts'
+import { migratedDatabase, openPatientStore } from '../../support/servers/servers.ts'
 
 let root: string
 let artifacts: Artifacts
@@ -36,7 +36,7 @@ let store: Store
 beforeAll(async () => {
   root = await mkdtemp(join(tmpdir(), 'tenure-features-'))
   artifacts = openArtifacts(root)
-  store = openStore(await migratedDatabase())
+  store = openPatientStore(await migratedDatabase())
   await store.query(
     sql`create table sightings (place text, seen_at timestamptz, told_at timestamptz, height float8, colour text)`,
   )

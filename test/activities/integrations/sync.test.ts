@@ -14,10 +14,10 @@ import { listAlerts } from '../../../store/monitoring/alerts.ts'
 import { moveChampion } from '../../../store/registry/champions.ts'
 import { openArtifacts } from '../../../store/artifacts.ts'
 import { countBacklog, renewIntegrations } from '../../../store/integrations/outbox.ts'
-import { openStore, type Store } from '../../../store/postgres.ts'
+import type { Store } from '../../../store/postgres.ts'
 import { environmentWith, readConfig } from '../../../temporal.config.ts'
 import { startMlflow, startReceiver, type MlflowServer } from '../../support/training/mlflow-server.ts'
-import { migratedDatabase, uniqueName } from '../../support/servers/servers.ts'
+import { migratedDatabase, openPatientStore, uniqueName } from '../../support/servers/servers.ts'
 import { until } from '../../support/serving/serving-fixture.ts'
 
 const warnings: unknown[] = []
@@ -28,7 +28,7 @@ let databaseUrl: string
 
 beforeAll(async () => {
   databaseUrl = await migratedDatabase()
-  store = openStore(databaseUrl)
+  store = openPatientStore(databaseUrl)
   await renewIntegrations(store, ['mlflow', 'openlineage'])
 })
 afterAll(() => store?.close())

@@ -14,7 +14,6 @@ import { openArtifacts } from '../../../store/artifacts.ts'
 import { listAudit } from '../../../store/audit/audit-log.ts'
 import { listAlerts } from '../../../store/monitoring/alerts.ts'
 import { insertMonitorWindow } from '../../../store/monitoring/monitor-windows.ts'
-import { openStore } from '../../../store/postgres.ts'
 import { findChampion, moveChampion } from '../../../store/registry/champions.ts'
 import { writeKillSwitch } from '../../../store/serving/kill-switches.ts'
 import { insertRelease } from '../../../store/release/releases.ts'
@@ -25,7 +24,7 @@ import { readConfig } from '../../../temporal.config.ts'
 import { insertModel, putNetwork } from '../../support/release/candidates.ts'
 import { firstFacts, releasePolicy } from '../../support/release/releases.ts'
 import { seatChampion } from '../../support/serving/seed-champion.ts'
-import { migratedDatabase, uniqueName } from '../../support/servers/servers.ts'
+import { migratedDatabase, openPatientStore, uniqueName } from '../../support/servers/servers.ts'
 
 const hour = 3_600_000
 const now = Math.floor(Date.now() / hour) * hour
@@ -44,7 +43,7 @@ let before: string
 let champion: string
 beforeAll(async () => {
   const config = readConfig({ DATABASE_URL: await migratedDatabase(), TENURE_BUILD_ID: 'test' })
-  const store = openStore(config.databaseUrl)
+  const store = openPatientStore(config.databaseUrl)
   deps = { store, artifacts: openArtifacts(config.artifactRoot), config, log: quiet }
 })
 afterAll(() => deps?.store.close())

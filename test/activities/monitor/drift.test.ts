@@ -18,11 +18,10 @@ import { listAlerts } from '../../../store/monitoring/alerts.ts'
 import { openArtifacts } from '../../../store/artifacts.ts'
 import { findDriftJudgement } from '../../../store/monitoring/drift-judgements.ts'
 import { findWindow, writeFeatureCounts } from '../../../store/serving/feature-counts.ts'
-import { openStore } from '../../../store/postgres.ts'
 import { readConfig } from '../../../temporal.config.ts'
 import { insertModel, type Registry } from '../../support/release/candidates.ts'
 import { releasePolicy } from '../../support/release/releases.ts'
-import { migratedDatabase, uniqueName } from '../../support/servers/servers.ts'
+import { migratedDatabase, openPatientStore, uniqueName } from '../../support/servers/servers.ts'
 import { inputOf } from '../../support/serving/input-buffers.ts'
 
 const hour = 3_600_000
@@ -66,7 +65,7 @@ beforeAll(async () => {
   const config = readConfig({ DATABASE_URL: await migratedDatabase(), TENURE_BUILD_ID: 'test' })
   const say = (_fields: object, message: string) => void lines.push(message)
   deps = {
-    store: openStore(config.databaseUrl),
+    store: openPatientStore(config.databaseUrl),
     artifacts: openArtifacts(config.artifactRoot),
     config,
     log: { debug: say, info: say, warn: say, error: say },

@@ -6,12 +6,11 @@ import { estimateQuality } from '../../../activities/monitor/performance-estimat
 import { defaultGatePolicy } from '../../../domain/evaluation/policy.ts'
 import { listAlerts } from '../../../store/monitoring/alerts.ts'
 import { openArtifacts } from '../../../store/artifacts.ts'
-import { openStore } from '../../../store/postgres.ts'
 import { readConfig } from '../../../temporal.config.ts'
 import { insertModel } from '../../support/release/candidates.ts'
 import { liveThrough, type Days } from '../../support/serving/outcome-rows.ts'
 import { releasePolicy as release } from '../../support/release/releases.ts'
-import { migratedDatabase, uniqueName } from '../../support/servers/servers.ts'
+import { migratedDatabase, openPatientStore, uniqueName } from '../../support/servers/servers.ts'
 
 const hour = 3_600_000
 const now = Date.parse('2026-03-10T00:00:00Z')
@@ -27,7 +26,7 @@ let version: string
 const quiet = { debug() {}, info() {}, warn() {}, error() {} }
 beforeAll(async () => {
   const config = readConfig({ DATABASE_URL: await migratedDatabase(), TENURE_BUILD_ID: 'test' })
-  const store = openStore(config.databaseUrl)
+  const store = openPatientStore(config.databaseUrl)
   deps = { store, artifacts: openArtifacts(config.artifactRoot), config, log: quiet }
 })
 afterAll(() => deps?.store.close())

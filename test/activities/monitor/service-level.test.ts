@@ -12,13 +12,13 @@ import { listAlerts } from '../../../store/monitoring/alerts.ts'
 import { findChampion, moveChampion } from '../../../store/registry/champions.ts'
 import { writeTicks } from '../../../store/release/tick-counters.ts'
 import { findWindow, writeFeatureCounts } from '../../../store/serving/feature-counts.ts'
-import { openStore, type Store } from '../../../store/postgres.ts'
+import type { Store } from '../../../store/postgres.ts'
 import { writeResources } from '../../../store/serving/replica-resources.ts'
 import { renewLease } from '../../../store/serving/replicas.ts'
 import { readConfig } from '../../../temporal.config.ts'
 import { insertModel } from '../../support/release/candidates.ts'
 import { releasePolicy as release } from '../../support/release/releases.ts'
-import { migratedDatabase, uniqueName } from '../../support/servers/servers.ts'
+import { migratedDatabase, openPatientStore, uniqueName } from '../../support/servers/servers.ts'
 import { inputOf } from '../../support/serving/input-buffers.ts'
 
 const hour = 3_600_000
@@ -34,7 +34,7 @@ let version: string
 let manifest: Manifest
 beforeAll(async () => {
   const config = readConfig({ DATABASE_URL: await migratedDatabase(), TENURE_BUILD_ID: 'test' })
-  store = openStore(config.databaseUrl)
+  store = openPatientStore(config.databaseUrl)
   artifactRoot = config.artifactRoot
 })
 afterAll(() => store?.close())

@@ -11,11 +11,11 @@ import {
 } from '../../../domain/monitoring/policy.ts'
 import { seededRandom } from '../../../domain/statistics/random.ts'
 import { listAlerts } from '../../../store/monitoring/alerts.ts'
-import { openStore, type Store } from '../../../store/postgres.ts'
+import type { Store } from '../../../store/postgres.ts'
 import { readConfig } from '../../../temporal.config.ts'
 import { insertModel } from '../../support/release/candidates.ts'
 import { releasePolicy as release } from '../../support/release/releases.ts'
-import { migratedDatabase, uniqueName } from '../../support/servers/servers.ts'
+import { migratedDatabase, openPatientStore, uniqueName } from '../../support/servers/servers.ts'
 
 const hour = 3_600_000
 const now = Date.parse('2026-03-10T00:00:00Z')
@@ -39,7 +39,7 @@ let model: string
 let version: string
 beforeAll(async () => {
   const config = readConfig({ DATABASE_URL: await migratedDatabase(), TENURE_BUILD_ID: 'test' })
-  store = openStore(config.databaseUrl)
+  store = openPatientStore(config.databaseUrl)
   artifactRoot = config.artifactRoot
 })
 afterAll(() => store?.close())

@@ -20,7 +20,7 @@ import { openArtifacts } from '../../../store/artifacts.ts'
 import { listAudit } from '../../../store/audit/audit-log.ts'
 import { moveChampion } from '../../../store/registry/champions.ts'
 import { insertKey, listKeys, revokeKey, rotateKey } from '../../../store/access/api-keys.ts'
-import { openStore, type Store } from '../../../store/postgres.ts'
+import type { Store } from '../../../store/postgres.ts'
 import { insertRelease } from '../../../store/release/releases.ts'
 import { openSigner, type Signer } from '../../../store/signing/signing-key.ts'
 import { signCommand, verifyCommand, type SignedCommand } from '../../../store/signing/command-signatures.ts'
@@ -34,7 +34,7 @@ import {
   advanceAll,
   commandEvent,
 } from '../../support/release/releases.ts'
-import { migratedDatabase } from '../../support/servers/servers.ts'
+import { migratedDatabase, openPatientStore } from '../../support/servers/servers.ts'
 
 const model = 'm'
 const place = mkdtempSync(join(tmpdir(), 'tenure-approvals-'))
@@ -57,7 +57,7 @@ const people: Record<string, Role> = {
 
 beforeAll(async () => {
   const databaseUrl = await migratedDatabase()
-  store = openStore(databaseUrl)
+  store = openPatientStore(databaseUrl)
   const config = readConfig({ DATABASE_URL: databaseUrl, TENURE_STATE: place })
   signer = await openSigner(config.signing, 'commands')
   const log = { debug() {}, info() {}, warn() {}, error() {} }

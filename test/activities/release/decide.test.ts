@@ -15,7 +15,6 @@ import type { ReleaseState } from '../../../domain/release/state.ts'
 import { openArtifacts } from '../../../store/artifacts.ts'
 import { writeTicks, type TickCounts } from '../../../store/release/tick-counters.ts'
 import { listDecisions } from '../../../store/release/decisions.ts'
-import { openStore } from '../../../store/postgres.ts'
 import { readConfig } from '../../../temporal.config.ts'
 import { insertModel } from '../../support/release/candidates.ts'
 import {
@@ -25,13 +24,13 @@ import {
   commandEvent,
   second,
 } from '../../support/release/releases.ts'
-import { migratedDatabase, uniqueName } from '../../support/servers/servers.ts'
+import { migratedDatabase, openPatientStore, uniqueName } from '../../support/servers/servers.ts'
 
 let deps: Deps
 const quiet = { debug() {}, info() {}, warn() {}, error() {} }
 beforeAll(async () => {
   const config = readConfig({ DATABASE_URL: await migratedDatabase(), TENURE_BUILD_ID: 'test' })
-  const store = openStore(config.databaseUrl)
+  const store = openPatientStore(config.databaseUrl)
   deps = { store, artifacts: openArtifacts(config.artifactRoot), config, log: quiet }
 })
 afterAll(() => deps?.store.close())

@@ -8,17 +8,17 @@ import { createObserver } from '../../../activities/release/observe.ts'
 import { openingState, type ReleaseState } from '../../../domain/release/state.ts'
 import { drawsOf } from '../../../domain/sequential/bounded-mean.ts'
 import { writeTicks, type TickCounts } from '../../../store/release/tick-counters.ts'
-import { openStore, type Store } from '../../../store/postgres.ts'
+import type { Store } from '../../../store/postgres.ts'
 import { endLease, renewLease } from '../../../store/serving/replicas.ts'
 import { writeRoute } from '../../../store/serving/routing.ts'
 import { insertModel } from '../../support/release/candidates.ts'
 import { releaseFacts } from '../../support/release/releases.ts'
-import { migratedDatabase, uniqueName } from '../../support/servers/servers.ts'
+import { migratedDatabase, openPatientStore, uniqueName } from '../../support/servers/servers.ts'
 
 let store: Store
 let state: ReleaseState
 beforeAll(async () => {
-  store = openStore(await migratedDatabase())
+  store = openPatientStore(await migratedDatabase())
 })
 afterAll(async () => {
   await store?.close()

@@ -7,13 +7,12 @@ import type { Deps } from '../../../activities/deps.ts'
 import { openArtifacts } from '../../../store/artifacts.ts'
 import { moveChampion } from '../../../store/registry/champions.ts'
 import { writeTicks } from '../../../store/release/tick-counters.ts'
-import { openStore } from '../../../store/postgres.ts'
 import { readConfig } from '../../../temporal.config.ts'
 import { openSigned } from '../../support/commands/open-signed.ts'
 import { insertQualityJudgement } from '../../../store/monitoring/quality-judgements.ts'
 import { insertModel, insertPeople } from '../../support/release/candidates.ts'
 import { releasePolicy } from '../../support/release/releases.ts'
-import { migratedDatabase, uniqueName } from '../../support/servers/servers.ts'
+import { migratedDatabase, openPatientStore, uniqueName } from '../../support/servers/servers.ts'
 
 const quiet = { debug() {}, info() {}, warn() {}, error() {} }
 let deps: Deps
@@ -26,7 +25,7 @@ beforeAll(async () => {
     TENURE_BUILD_ID: 'test',
   })
   deps = {
-    store: openStore(config.databaseUrl),
+    store: openPatientStore(config.databaseUrl),
     artifacts: openArtifacts(config.artifactRoot),
     config,
     log: quiet,

@@ -11,11 +11,10 @@ import { openArtifacts } from '../../../store/artifacts.ts'
 import { findRollbackTarget } from '../../../store/registry/champions.ts'
 import { findDeletedAt, deleteArtifact } from '../../../store/registry/artifact-retention.ts'
 import { openDump } from '../../../store/maintenance/dump.ts'
-import { openStore } from '../../../store/postgres.ts'
 import { beginTraining, endTraining } from '../../../store/training/trainings.ts'
 import { listReleased } from '../../../store/registry/versions.ts'
 import { readConfig } from '../../../temporal.config.ts'
-import { migratedDatabase, uniqueName } from '../../support/servers/servers.ts'
+import { migratedDatabase, openPatientStore, uniqueName } from '../../support/servers/servers.ts'
 import {
   filesBelow,
   findDangling,
@@ -41,7 +40,7 @@ beforeAll(async () => {
   })
   const log = (fields: Record<string, unknown>, message: string) => void lines.push({ fields, message })
   deps = {
-    store: openStore(config.databaseUrl),
+    store: openPatientStore(config.databaseUrl),
     artifacts: openArtifacts(config.artifactRoot),
     config,
     log: { debug: log, info: log, warn: log, error: log },

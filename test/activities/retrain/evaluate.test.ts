@@ -12,7 +12,6 @@ import { takeSnapshot } from '../../../activities/retrain/snapshot.ts'
 import { train } from '../../../activities/retrain/train.ts'
 import { getEvaluation } from '../../../store/training/evaluations.ts'
 import { openArtifacts } from '../../../store/artifacts.ts'
-import { openStore } from '../../../store/postgres.ts'
 import { readConfig } from '../../../temporal.config.ts'
 import {
   exampleDay,
@@ -22,7 +21,7 @@ import {
   type ExampleModelFile,
 } from '../../support/training/example-model.ts'
 import { trainedAgain } from '../../support/training/same-network.ts'
-import { migratedDatabase } from '../../support/servers/servers.ts'
+import { migratedDatabase, openPatientStore } from '../../support/servers/servers.ts'
 
 let root: string
 let models: string
@@ -39,7 +38,7 @@ beforeAll(async () => {
     TENURE_BUILD_ID: 'test',
   })
   deps = {
-    store: openStore(config.databaseUrl),
+    store: openPatientStore(config.databaseUrl),
     artifacts: openArtifacts(config.artifactRoot),
     config,
     log: { ...logger },

@@ -18,7 +18,6 @@ import { openingState } from '../../../domain/release/state.ts'
 import { openArtifacts } from '../../../store/artifacts.ts'
 import { insertMonitorWindow } from '../../../store/monitoring/monitor-windows.ts'
 import { insertOutcomes } from '../../../store/monitoring/outcomes.ts'
-import { openStore } from '../../../store/postgres.ts'
 import { insertRelease } from '../../../store/release/releases.ts'
 import { findRetraining } from '../../../store/training/retrainings.ts'
 import { readConfig } from '../../../temporal.config.ts'
@@ -26,7 +25,7 @@ import type { RetrainRequest } from '../../../workflows/messages.ts'
 import { signedStart } from '../../support/commands/signed.ts'
 import { insertModel, insertPeople, type Registry } from '../../support/release/candidates.ts'
 import { firstFacts, releasePolicy } from '../../support/release/releases.ts'
-import { migratedDatabase, uniqueName } from '../../support/servers/servers.ts'
+import { migratedDatabase, openPatientStore, uniqueName } from '../../support/servers/servers.ts'
 
 let deps: Deps
 let model: string
@@ -41,7 +40,7 @@ beforeAll(async () => {
     TENURE_BUILD_ID: 'test',
   })
   deps = {
-    store: openStore(config.databaseUrl),
+    store: openPatientStore(config.databaseUrl),
     artifacts: openArtifacts(config.artifactRoot),
     config,
     log: quiet,

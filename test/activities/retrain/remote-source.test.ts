@@ -13,13 +13,13 @@ import type { ModelDefinition, SourceDefinition } from '../../../domain/model-de
 import { textLiteral } from '../../../domain/sql-text.ts'
 import { iris } from '../../../models/iris.ts'
 import { openArtifacts } from '../../../store/artifacts.ts'
-import { openStore } from '../../../store/postgres.ts'
+
 import { upsertModels } from '../../../store/registry/models.ts'
 import { getSnapshot } from '../../../store/training/snapshots.ts'
 import { checkout, readConfig } from '../../../temporal.config.ts'
 import type { S3Settings } from '../../../store/objects/object-store.ts'
 import { environmentOf, openTestStore, sharedMoto } from '../../support/objects/moto-server.ts'
-import { migratedDatabase } from '../../support/servers/servers.ts'
+import { migratedDatabase, openPatientStore } from '../../support/servers/servers.ts'
 
 const moto = await sharedMoto()
 const file = iris.definition.source.files['source']!
@@ -55,7 +55,12 @@ beforeAll(async () => {
   bucket = settings?.bucket ?? ''
   const quiet = () => {}
   const log = { info: quiet, warn: quiet, error: quiet, debug: quiet }
-  deps = { store: openStore(config.databaseUrl), artifacts: openArtifacts(config.artifactRoot), config, log }
+  deps = {
+    store: openPatientStore(config.databaseUrl),
+    artifacts: openArtifacts(config.artifactRoot),
+    config,
+    log,
+  }
   if (settings === undefined) return
   const store = openTestStore(settings)
   await store.put('rows/iris.csv', rows)

@@ -12,10 +12,10 @@ import { readLoggedRows } from '../../../domain/model/logged-rows.ts'
 import { servedText } from '../../../domain/training/served-facts.ts'
 import * as words from '../../../models/define.ts'
 import { openArtifacts, type Artifacts } from '../../../store/artifacts.ts'
-import { openStore, type Store } from '../../../store/postgres.ts'
+import type { Store } from '../../../store/postgres.ts'
 import { insertModel, type Registry } from '../../support/release/candidates.ts'
 import { releasePolicy } from '../../support/release/releases.ts'
-import { migratedDatabase, uniqueName } from '../../support/servers/servers.ts'
+import { migratedDatabase, openPatientStore, uniqueName } from '../../support/servers/servers.ts'
 
 const hour = 3_600_000
 const now = Date.parse('2026-03-10T00:00:00Z')
@@ -34,7 +34,7 @@ let version: string
 beforeAll(async () => {
   root = await mkdtemp(join(tmpdir(), 'tenure-served-'))
   artifacts = openArtifacts(root)
-  store = openStore(await migratedDatabase())
+  store = openPatientStore(await migratedDatabase())
 })
 afterAll(async () => {
   await store?.close()

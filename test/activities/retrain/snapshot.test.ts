@@ -20,7 +20,7 @@ import {
   exampleModelDirectory,
   syncExampleModel,
 } from '../../support/training/example-model.ts'
-import { migratedDatabase } from '../../support/servers/servers.ts'
+import { migratedDatabase, openPatientStore } from '../../support/servers/servers.ts'
 
 let root: string
 let artifacts: Artifacts
@@ -29,7 +29,7 @@ let roses: ModelDefinition
 beforeAll(async () => {
   root = await mkdtemp(join(tmpdir(), 'tenure-snapshot-'))
   artifacts = openArtifacts(root)
-  store = openStore(await migratedDatabase())
+  store = openPatientStore(await migratedDatabase())
   const directory = await exampleModelDirectory()
   await syncExampleModel(store, directory)
   roses = (await loadModel('roses', directory)).definition

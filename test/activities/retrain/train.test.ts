@@ -8,7 +8,6 @@ import type { Deps } from '../../../activities/deps.ts'
 import { takeSnapshot, type SnapshotResult } from '../../../activities/retrain/snapshot.ts'
 import { train, type TrainInput, type TrainResult } from '../../../activities/retrain/train.ts'
 import { getManifest, openArtifacts } from '../../../store/artifacts.ts'
-import { openStore } from '../../../store/postgres.ts'
 import { beginTraining, getTraining } from '../../../store/training/trainings.ts'
 import { readConfig } from '../../../temporal.config.ts'
 import {
@@ -18,7 +17,7 @@ import {
   syncExampleModel,
   type ExampleModelFile,
 } from '../../support/training/example-model.ts'
-import { migratedDatabase } from '../../support/servers/servers.ts'
+import { migratedDatabase, openPatientStore } from '../../support/servers/servers.ts'
 
 let root: string
 let models: string
@@ -45,7 +44,12 @@ beforeAll(async () => {
     debug: (fields: Record<string, unknown>) =>
       void (typeof fields['pid'] === 'number' && pids.push(fields['pid'])),
   }
-  deps = { store: openStore(config.databaseUrl), artifacts: openArtifacts(config.artifactRoot), config, log }
+  deps = {
+    store: openPatientStore(config.databaseUrl),
+    artifacts: openArtifacts(config.artifactRoot),
+    config,
+    log,
+  }
   models = await exampleModelDirectory()
   await sync(models)
   await insertExampleRows(deps.store, { from: 0, to: 40 })

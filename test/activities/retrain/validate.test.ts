@@ -9,12 +9,11 @@ import { withDuck } from '../../../activities/data/duckdb.ts'
 import type { Deps } from '../../../activities/deps.ts'
 import { validate, type ValidateResult } from '../../../activities/retrain/validate.ts'
 import { openArtifacts } from '../../../store/artifacts.ts'
-import { openStore } from '../../../store/postgres.ts'
 import { insertSnapshot } from '../../../store/training/snapshots.ts'
 import { findValidation, insertValidation } from '../../../store/training/validations.ts'
 import { readConfig } from '../../../temporal.config.ts'
 import { exampleDay, exampleModelDirectory, syncExampleModel } from '../../support/training/example-model.ts'
-import { migratedDatabase } from '../../support/servers/servers.ts'
+import { migratedDatabase, openPatientStore } from '../../support/servers/servers.ts'
 import { longestTurnMs } from '../../support/main-thread.ts'
 
 let root: string
@@ -29,7 +28,7 @@ beforeAll(async () => {
     TENURE_BUILD_ID: 'test',
   })
   const artifacts = openArtifacts(config.artifactRoot)
-  deps = { store: openStore(config.databaseUrl), artifacts, config, log }
+  deps = { store: openPatientStore(config.databaseUrl), artifacts, config, log }
   models = await exampleModelDirectory()
   await syncExampleModel(deps.store, models)
 })

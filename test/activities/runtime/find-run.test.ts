@@ -11,7 +11,6 @@ import { planDrills } from '../../../activities/drill/drill.ts'
 import { openRelease } from '../../../activities/release/open-release.ts'
 import { openRetraining } from '../../../activities/retrain/record.ts'
 import { openArtifacts } from '../../../store/artifacts.ts'
-import { openStore } from '../../../store/postgres.ts'
 import { findDrill, insertDrill } from '../../../store/release/drills.ts'
 import { findRelease } from '../../../store/release/releases.ts'
 import { findRetraining } from '../../../store/training/retrainings.ts'
@@ -20,7 +19,7 @@ import { readConfig } from '../../../temporal.config.ts'
 import { signedStart } from '../../support/commands/signed.ts'
 import { insertModel, insertPeople } from '../../support/release/candidates.ts'
 import { releasePolicy } from '../../support/release/releases.ts'
-import { migratedDatabase, uniqueName } from '../../support/servers/servers.ts'
+import { migratedDatabase, openPatientStore, uniqueName } from '../../support/servers/servers.ts'
 
 let deps: Deps
 let stateDir: string
@@ -37,7 +36,12 @@ beforeAll(async () => {
     TENURE_BUILD_ID: 'test',
   })
   const log = { debug() {}, info() {}, warn() {}, error() {} }
-  deps = { store: openStore(config.databaseUrl), artifacts: openArtifacts(config.artifactRoot), config, log }
+  deps = {
+    store: openPatientStore(config.databaseUrl),
+    artifacts: openArtifacts(config.artifactRoot),
+    config,
+    log,
+  }
   await insertPeople(deps.store, { olga: 'operator' })
 })
 afterAll(async () => {

@@ -10,14 +10,14 @@ import { requireAuthorised, type SignedStart } from '../../../activities/runtime
 import type { StartBasis, StartType } from '../../../domain/roles.ts'
 import { insertKey, revokeKey } from '../../../store/access/api-keys.ts'
 import { readStartBasis } from '../../../store/access/used-starts.ts'
-import { openStore, type Store } from '../../../store/postgres.ts'
+import type { Store } from '../../../store/postgres.ts'
 import { openSigner, type Signer } from '../../../store/signing/signing-key.ts'
 import { signStart } from '../../../store/signing/start-signatures.ts'
 import { readConfig, type Config } from '../../../temporal.config.ts'
 import { insertModel, type Registry } from '../../support/release/candidates.ts'
 import { releasePolicy } from '../../support/release/releases.ts'
 import { seatChampion } from '../../support/serving/seed-champion.ts'
-import { migratedDatabase, uniqueName } from '../../support/servers/servers.ts'
+import { migratedDatabase, openPatientStore, uniqueName } from '../../support/servers/servers.ts'
 
 const model = uniqueName('roses')
 let stateDir: string
@@ -36,7 +36,7 @@ beforeAll(async () => {
     TENURE_STATE: stateDir,
     TENURE_BUILD_ID: 'test',
   })
-  store = openStore(config.databaseUrl)
+  store = openPatientStore(config.databaseUrl)
   signer = await openSigner(config.signing, 'commands')
   registry = await insertModel(store, { model, policy: releasePolicy, artifactRoot: config.artifactRoot })
   champion = await registry.register()

@@ -9,7 +9,6 @@ import { runQualifier } from '../../../activities/release/qualify.ts'
 import { takeSnapshot, type SnapshotResult } from '../../../activities/retrain/snapshot.ts'
 import { train, type TrainResult } from '../../../activities/retrain/train.ts'
 import { getManifest, openArtifacts } from '../../../store/artifacts.ts'
-import { openStore } from '../../../store/postgres.ts'
 import { readConfig } from '../../../temporal.config.ts'
 import { registerDigest } from '../../support/serving/registration.ts'
 import {
@@ -18,7 +17,7 @@ import {
   exampleModelDirectory,
   syncExampleModel,
 } from '../../support/training/example-model.ts'
-import { migratedDatabase } from '../../support/servers/servers.ts'
+import { migratedDatabase, openPatientStore } from '../../support/servers/servers.ts'
 import {
   askLater,
   servingFixtureOn,
@@ -45,7 +44,7 @@ beforeAll(async () => {
   const databaseUrl = await migratedDatabase()
   const config = readConfig({ DATABASE_URL: databaseUrl, TENURE_STATE: root, TENURE_BUILD_ID: 'test' })
   const log = { debug: () => {}, info: () => {}, warn: () => {}, error: () => {} }
-  deps = { store: openStore(databaseUrl), artifacts: openArtifacts(config.artifactRoot), config, log }
+  deps = { store: openPatientStore(databaseUrl), artifacts: openArtifacts(config.artifactRoot), config, log }
   fixture = servingFixtureOn({ databaseUrl, artifactRoot: config.artifactRoot })
   models = await exampleModelDirectory()
 })

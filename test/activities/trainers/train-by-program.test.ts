@@ -7,7 +7,6 @@ import type { Deps } from '../../../activities/deps.ts'
 import { takeSnapshot, type SnapshotResult } from '../../../activities/retrain/snapshot.ts'
 import { train, type TrainResult } from '../../../activities/retrain/train.ts'
 import { getManifest, openArtifacts } from '../../../store/artifacts.ts'
-import { openStore } from '../../../store/postgres.ts'
 import { getTraining } from '../../../store/training/trainings.ts'
 import { runInSpan } from '../../../telemetry/active-span.ts'
 import { newTrace, openTelemetry } from '../../../telemetry/telemetry.ts'
@@ -19,7 +18,7 @@ import {
   insertExampleRows,
   syncExampleModel,
 } from '../../support/training/example-model.ts'
-import { migratedDatabase } from '../../support/servers/servers.ts'
+import { migratedDatabase, openPatientStore } from '../../support/servers/servers.ts'
 
 let root: string
 let models: string
@@ -59,7 +58,12 @@ beforeAll(async () => {
     error: () => {},
     debug: ({ pid }: Record<string, unknown>) => void (typeof pid === 'number' && pids.push(pid)),
   }
-  deps = { store: openStore(config.databaseUrl), artifacts: openArtifacts(config.artifactRoot), config, log }
+  deps = {
+    store: openPatientStore(config.databaseUrl),
+    artifacts: openArtifacts(config.artifactRoot),
+    config,
+    log,
+  }
   models = await exampleModelDirectory()
   await copyFile(join(checkout, 'test/support/training/stumps.py'), join(models, 'stumps.py'))
   await syncExampleModel(deps.store, models)

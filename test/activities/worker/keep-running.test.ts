@@ -16,7 +16,7 @@ import {
   silentWorkers,
   watchWorkers,
 } from '../../../store/maintenance/worker-heartbeats.ts'
-import { openStore, type Store } from '../../../store/postgres.ts'
+import type { Store } from '../../../store/postgres.ts'
 import { upsertModels } from '../../../store/registry/models.ts'
 import { findDrill, insertDrill } from '../../../store/release/drills.ts'
 import { findSweep, insertSweep } from '../../../store/training/sweeps.ts'
@@ -25,6 +25,7 @@ import { readConfig } from '../../../temporal.config.ts'
 import {
   freshNamespace,
   migratedDatabase,
+  openPatientStore,
   temporalAddress,
   uniqueName,
 } from '../../support/servers/servers.ts'
@@ -39,7 +40,7 @@ let config: ReturnType<typeof readConfig>
 let round: () => Promise<Round>
 beforeAll(async () => {
   databaseUrl = await migratedDatabase()
-  store = openStore(databaseUrl, { max: 3, onError: () => {} })
+  store = openPatientStore(databaseUrl, { max: 3, onError: () => {} })
   connection = await Connection.connect({ address: temporalAddress() })
 })
 afterAll(async () => {

@@ -3,13 +3,13 @@ import sql from 'sql-template-tag'
 import { afterAll, beforeAll, expect, it } from 'vitest'
 import { watchPayloadKeys } from '../../../api/temporal/payload-key-watch.ts'
 import { keepHeartbeat } from '../../../store/maintenance/worker-heartbeats.ts'
-import { openStore, type Store } from '../../../store/postgres.ts'
+import type { Store } from '../../../store/postgres.ts'
 import { marksOf, payloadKeyIssue } from '../../../temporal/payload-keys.ts'
-import { migratedDatabase } from '../../support/servers/servers.ts'
+import { migratedDatabase, openPatientStore } from '../../support/servers/servers.ts'
 
 let store: Store
 beforeAll(async () => {
-  store = openStore(await migratedDatabase(), { max: 2, onError: () => {} })
+  store = openPatientStore(await migratedDatabase(), { max: 2, onError: () => {} })
 })
 afterAll(() => store.close())
 

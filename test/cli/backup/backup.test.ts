@@ -29,11 +29,11 @@ import { writeKillSwitch } from '../../../store/serving/kill-switches.ts'
 import { useStart } from '../../../store/access/used-starts.ts'
 import { insertKey, revokeKey } from '../../../store/access/api-keys.ts'
 import { openArtifacts } from '../../../store/artifacts.ts'
-import { openStore, type Store } from '../../../store/postgres.ts'
+import type { Store } from '../../../store/postgres.ts'
 import { findRouting, writeRoute } from '../../../store/serving/routing.ts'
 import { findGivenNumbers } from '../../../store/registry/given-numbers.ts'
 import { openSigner } from '../../../store/signing/signing-key.ts'
-import { applicationUrl, freshDatabase } from '../../support/servers/servers.ts'
+import { applicationUrl, freshDatabase, openPatientStore } from '../../support/servers/servers.ts'
 import {
   servingFixtureOn,
   openServingFixture,
@@ -440,7 +440,7 @@ describe('a restore to another installation', () => {
 
   it('refuses a database with tables of another application', async () => {
     const databaseUrl = await freshDatabase()
-    const store = openStore(databaseUrl)
+    const store = openPatientStore(databaseUrl)
     await store.query(sql`create table customers (id integer)`)
     const { code, err } = await tenure(['restore', file, '--replace'], { ...fixture, databaseUrl })
     expect(code).toBe(exitCodes.usage)

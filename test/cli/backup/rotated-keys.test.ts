@@ -11,7 +11,7 @@ import { exitCodes } from '../../../cli/exit-codes.ts'
 import { runProgram } from '../../../cli/program.ts'
 import { appendAudit, listAudit, verifyAudit } from '../../../store/audit/audit-log.ts'
 import { openRowVerifier, rowSigner } from '../../../store/audit/row-signatures.ts'
-import { openStore, type Store } from '../../../store/postgres.ts'
+import type { Store } from '../../../store/postgres.ts'
 import { verifyArtifact, type ArtifactIdentity } from '../../../store/signing/artifact-signatures.ts'
 import { changeTrusted, keyPurposes, listTrusted } from '../../../store/signing/key-files.ts'
 import { rotateSigningKey } from '../../../store/signing/rotate-signing-key.ts'
@@ -24,6 +24,7 @@ import {
   type ServingFixture,
 } from '../../support/serving/serving-fixture.ts'
 import { keyPlacesOf } from '../../support/serving/sign-versions.ts'
+import { openPatientStore } from '../../support/servers/servers.ts'
 
 let fixture: ServingFixture
 let store: Store
@@ -38,7 +39,7 @@ beforeAll(async () => {
   fixture = await openServingFixture()
   made = await threeVersions(fixture)
   const signer = await openSigner(places(), 'artifacts')
-  store = openStore(fixture.databaseUrl, { max: 2, signAudit: rowSigner(signer) })
+  store = openPatientStore(fixture.databaseUrl, { max: 2, signAudit: rowSigner(signer) })
   await fixture.store.query(sql`update versions set known_good_at = now() where version = ${made.champion}`)
   await fixture.store.query(
     sql`insert into champions (model, version) values (${made.model}, ${made.champion})`,

@@ -2,12 +2,12 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { chapterAfter, chapters, readProgress, writeProgress } from '../../../cli/demo/progress.ts'
 import { storyPolicy } from '../../../cli/demo/policy.ts'
 import { issuesOfPolicy } from '../../../domain/release/policy.ts'
-import { openStore, type Store } from '../../../store/postgres.ts'
-import { migratedDatabase } from '../../support/servers/servers.ts'
+import type { Store } from '../../../store/postgres.ts'
+import { migratedDatabase, openPatientStore } from '../../support/servers/servers.ts'
 
 let store: Store
 beforeAll(async () => {
-  store = openStore(await migratedDatabase())
+  store = openPatientStore(await migratedDatabase())
 })
 afterAll(() => store.close())
 

@@ -7,11 +7,15 @@ import sql from 'sql-template-tag'
 import { expect, it, vi } from 'vitest'
 import { syncModels } from '../../../cli/sync/sync-models.ts'
 import { modelsDirectory } from '../../../models/index.ts'
-import { openStore } from '../../../store/postgres.ts'
 import { drillScheduleId, scheduleId } from '../../../temporal/schedules.ts'
 import { readConfig } from '../../../temporal.config.ts'
 import { openCuttableLink } from '../../support/servers/cuttable-link.ts'
-import { migratedDatabase, temporalAddress, uniqueName } from '../../support/servers/servers.ts'
+import {
+  migratedDatabase,
+  openPatientStore,
+  temporalAddress,
+  uniqueName,
+} from '../../support/servers/servers.ts'
 import { exampleModelDirectory } from '../../support/training/example-model.ts'
 
 const count = 24
@@ -26,7 +30,7 @@ it('applies many models though all calls together take longer than the deadline 
     TEMPORAL_ADDRESS: new URL(link.url).host,
     TENURE_CONTROL_QUEUE: uniqueName('many'),
   })
-  const store = openStore(config.databaseUrl, { max: 2 })
+  const store = openPatientStore(config.databaseUrl, { max: 2 })
   const prefix = uniqueName('many').replaceAll('_', '-')
   const iris = readFileSync(join(modelsDirectory, 'iris.ts'), 'utf8').replace("'./", `'${modelsDirectory}`)
   const names = Array.from({ length: count }, (_, each) => `${prefix}-${each}`)

@@ -5,15 +5,20 @@ import { afterAll, beforeAll, expect, it } from 'vitest'
 import { pauseGone, resumeReturned } from '../../../cli/sync/removed-models.ts'
 import { scheduleId, syncSchedule } from '../../../temporal/schedules.ts'
 import type { ModelDefinition } from '../../../domain/model-definition.ts'
-import { openStore, type Store } from '../../../store/postgres.ts'
-import { migratedDatabase, temporalAddress, uniqueName } from '../../support/servers/servers.ts'
+import type { Store } from '../../../store/postgres.ts'
+import {
+  migratedDatabase,
+  openPatientStore,
+  temporalAddress,
+  uniqueName,
+} from '../../support/servers/servers.ts'
 
 let store: Store
 let connection: Connection
 let client: Client
 const [kept, deleted] = [uniqueName('kept'), uniqueName('deleted')]
 beforeAll(async () => {
-  store = openStore(await migratedDatabase())
+  store = openPatientStore(await migratedDatabase())
   connection = await Connection.connect({ address: temporalAddress() })
   client = new Client({ connection })
   for (const name of [kept, deleted]) {

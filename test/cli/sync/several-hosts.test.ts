@@ -5,10 +5,14 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, expect, it, vi } from 'vitest'
 import { syncFromCheckout } from '../../../cli/sync/sync-models.ts'
-import { openStore } from '../../../store/postgres.ts'
 import { listModels } from '../../../store/registry/models.ts'
 import { readSchedules } from '../../../temporal/schedules.ts'
-import { freshDatabase, freshNamespace, temporalAddress } from '../../support/servers/servers.ts'
+import {
+  freshDatabase,
+  freshNamespace,
+  openPatientStore,
+  temporalAddress,
+} from '../../support/servers/servers.ts'
 
 afterEach(() => vi.unstubAllEnvs())
 
@@ -25,7 +29,7 @@ it('models sync prepares an empty database and applies the models', async () => 
   const { models, broken } = await syncFromCheckout()
   expect(broken).toEqual([])
   expect(models.map(({ name }) => name)).toEqual(expect.arrayContaining(['flight-delay', 'iris']))
-  const store = openStore(databaseUrl, { max: 1 })
+  const store = openPatientStore(databaseUrl, { max: 1 })
   expect((await listModels(store)).map(({ name }) => name)).toEqual(models.map(({ name }) => name))
   const connection = await Connection.connect({ address: temporalAddress() })
   const client = new Client({ connection, namespace })

@@ -10,18 +10,18 @@ import {
   revokeKey,
 } from '../../../store/access/api-keys.ts'
 import { DomainError } from '../../../domain/errors.ts'
-import { openStore, type Store } from '../../../store/postgres.ts'
-import { migratedDatabase } from '../../support/servers/servers.ts'
+import type { Store } from '../../../store/postgres.ts'
+import { migratedDatabase, openPatientStore } from '../../support/servers/servers.ts'
 
 let store: Store
 beforeAll(async () => {
-  store = openStore(await migratedDatabase(), { max: 12 })
+  store = openPatientStore(await migratedDatabase(), { max: 12 })
 })
 afterAll(() => store.close())
 
 describe('the first admin key', () => {
   it('is answered by the next attempt when the commit was not confirmed', async () => {
-    const fresh = openStore(await migratedDatabase(), { max: 2 })
+    const fresh = openPatientStore(await migratedDatabase(), { max: 2 })
     const lost: Store = {
       ...fresh,
       transaction: async (work) => {

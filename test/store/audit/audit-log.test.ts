@@ -16,11 +16,16 @@ import {
 } from '../../../store/audit/audit-log.ts'
 import { openRowVerifier, rowSigner, rowVerifier } from '../../../store/audit/row-signatures.ts'
 import { verifyTail } from '../../../store/audit/verify-tail.ts'
-import { openStore, type Store } from '../../../store/postgres.ts'
+import type { Store } from '../../../store/postgres.ts'
 import { privateFile } from '../../../store/signing/key-files.ts'
 import { rotateSigningKey } from '../../../store/signing/rotate-signing-key.ts'
 import { openSigner } from '../../../store/signing/signing-key.ts'
-import { applicationUrl, migratedDatabase, uniqueName } from '../../support/servers/servers.ts'
+import {
+  applicationUrl,
+  migratedDatabase,
+  openPatientStore,
+  uniqueName,
+} from '../../support/servers/servers.ts'
 
 const stores: Store[] = []
 let store: Store
@@ -28,7 +33,7 @@ let head: AuditHead
 let url: string
 beforeEach(async () => {
   url = await migratedDatabase()
-  store = openStore(url, { max: 6 })
+  store = openPatientStore(url, { max: 6 })
   stores.push(store)
   for (let i = 1; i <= 5; i++)
     head = await store.transaction((database) =>
@@ -182,7 +187,7 @@ describe('Postgres itself refuses', () => {
     ['a role that is more', 'set role tenure'],
     ['the end of the table', 'drop table audit'],
   ])('the role of the application %s', async (_name, statement) => {
-    const application = openStore(applicationUrl(url), { max: 1 })
+    const application = openPatientStore(applicationUrl(url), { max: 1 })
     stores.push(application)
     await expect(application.query(sql`${raw(statement)}`)).rejects.toThrow(
       /permission denied|must be owner|must be member/,
@@ -191,7 +196,7 @@ describe('Postgres itself refuses', () => {
   })
 
   it('nothing else: the application appends and reads, and uses every other table', async () => {
-    const application = openStore(applicationUrl(url), { max: 1 })
+    const application = openPatientStore(applicationUrl(url), { max: 1 })
     stores.push(application)
     await application.transaction((database) =>
       appendAudit(database, { actor: 'app', action: 'a', subject: 's', detail: {} }),
@@ -235,7 +240,7 @@ describe('the external heads', () => {
       return issues[0] ?? (await verifyAudit(store, { heads: known, isSigned })).breach
     }
     const reaches = (seq: number) => expect.poll(async () => (await heads.last())?.seq).toBe(seq)
-    const signed = openStore(url, { max: 2, signAudit: rowSigner(signer) })
+    const signed = openPatientStore(url, { max: 2, signAudit: rowSigner(signer) })
     stores.push(signed)
     return { files, heads, keeper, troubles, verify, reaches, isSigned, signed, signer, place }
   }
@@ -338,7 +343,7 @@ describe('the external heads', () => {
     const address = new URL(url)
     address.username = role
     address.password = ''
-    const stranger = openStore(address.toString(), { max: 1 })
+    const stranger = openPatientStore(address.toString(), { max: 1 })
     await expect(stranger.query(sql`select from audit`)).rejects.toThrow('permission denied')
     for (const notice of [`6 ${'ab'.repeat(32)} ${head.hash}`, '6'])
       await stranger.query(sql`${raw(`notify tenure_audit, '${notice}'`)}`)
@@ -363,7 +368,7 @@ describe('the external heads', () => {
       await signed.transaction((database) => appendAudit(database, { ...entry, actor: 'anna' }))
       await reaches(6)
       expect(await verify()).toBeUndefined()
-      const thief = openStore(applicationUrl(url), { max: 1, signAudit })
+      const thief = openPatientStore(applicationUrl(url), { max: 1, signAudit })
       stores.push(thief)
       await thief.transaction((database) => appendAudit(database, { ...entry, actor: 'ben' }))
       await signed.transaction((database) => appendAudit(database, { ...entry, actor: 'anna' }))

@@ -11,16 +11,16 @@ import {
   nameOfProcess,
   poolSizes,
 } from '../../../store/database/connection-budget.ts'
-import { openStore, type Store } from '../../../store/postgres.ts'
+import type { Store } from '../../../store/postgres.ts'
 import { checkout } from '../../../temporal.config.ts'
-import { freshDatabase } from '../../support/servers/servers.ts'
+import { freshDatabase, openPatientStore } from '../../support/servers/servers.ts'
 
 let url: string
 let store: Store
 let most: number
 beforeAll(async () => {
   url = await freshDatabase()
-  store = openStore(url, { name: nameOfProcess('api', 'this') })
+  store = openPatientStore(url, { name: nameOfProcess('api', 'this') })
   const { rows } = await store.pool.query<{ count: number }>(
     `select current_setting('max_connections')::integer as count`,
   )

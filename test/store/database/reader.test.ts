@@ -4,15 +4,15 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { appendAudit } from '../../../store/audit/audit-log.ts'
 import { findRoleWeaknesses } from '../../../store/database/application-role.ts'
 import { foreignReader, type RowBatch } from '../../../store/database/cursor.ts'
-import { openStore, type Store } from '../../../store/postgres.ts'
-import { applicationUrl, migratedDatabase } from '../../support/servers/servers.ts'
+import type { Store } from '../../../store/postgres.ts'
+import { applicationUrl, migratedDatabase, openPatientStore } from '../../support/servers/servers.ts'
 
 let owner: Store
 let application: Store
 beforeAll(async () => {
   const url = await migratedDatabase()
-  owner = openStore(url, { max: 1 })
-  application = openStore(applicationUrl(url), { max: 2 })
+  owner = openPatientStore(url, { max: 1 })
+  application = openPatientStore(applicationUrl(url), { max: 2 })
   await owner.query(sql`create table granted as select generate_series(1, 3) as id`)
   await owner.query(sql`create table hidden as table granted`)
   await owner.query(sql`grant select on granted to tenure_reader`)

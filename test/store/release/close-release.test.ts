@@ -8,18 +8,18 @@ import { openingState } from '../../../domain/release/state.ts'
 import { end } from '../../../domain/release/transitions.ts'
 import { findChampion, markKnownGood, moveChampion } from '../../../store/registry/champions.ts'
 import { findRouting, writeRoute } from '../../../store/serving/routing.ts'
-import { openStore, type Store } from '../../../store/postgres.ts'
+import type { Store } from '../../../store/postgres.ts'
 import { findRelease, insertRelease } from '../../../store/release/releases.ts'
 import { findUnfencedBefore } from '../../../store/release/rollback.ts'
 import { findVersion } from '../../../store/registry/versions.ts'
 import { insertModel } from '../../support/release/candidates.ts'
 import { firstFacts, releasePolicy } from '../../support/release/releases.ts'
-import { migratedDatabase, uniqueName } from '../../support/servers/servers.ts'
+import { migratedDatabase, openPatientStore, uniqueName } from '../../support/servers/servers.ts'
 
 const artifactRoot = mkdtempSync(join(tmpdir(), 'tenure-ending-'))
 let store: Store
 beforeAll(async () => {
-  store = openStore(await migratedDatabase(), { max: 2 })
+  store = openPatientStore(await migratedDatabase(), { max: 2 })
 })
 afterAll(async () => {
   await store?.close()

@@ -17,7 +17,7 @@ import {
 } from '../../../store/registry/champions.ts'
 import { insertDecision, listDecisions, recordObservation } from '../../../store/release/decisions.ts'
 import { findLiveAt } from '../../../store/registry/champion-at.ts'
-import { openStore, type Store } from '../../../store/postgres.ts'
+import type { Store } from '../../../store/postgres.ts'
 import {
   closeRelease,
   findOpenRelease,
@@ -33,7 +33,7 @@ import {
 } from '../../../store/release/releases.ts'
 import { insertModel } from '../../support/release/candidates.ts'
 import { firstFacts, releasePolicy } from '../../support/release/releases.ts'
-import { migratedDatabase, uniqueName } from '../../support/servers/servers.ts'
+import { migratedDatabase, openPatientStore, uniqueName } from '../../support/servers/servers.ts'
 
 const artifactRoot = mkdtempSync(join(tmpdir(), 'tenure-releases-'))
 let store: Store
@@ -42,7 +42,7 @@ let versions: string[]
 let state: ReleaseState
 const run = { workflowId: 'release/m', runId: 'run' }
 beforeAll(async () => {
-  store = openStore(await migratedDatabase(), { max: 8 })
+  store = openPatientStore(await migratedDatabase(), { max: 8 })
 })
 afterAll(async () => {
   await store?.close()

@@ -7,17 +7,17 @@ import sql from 'sql-template-tag'
 import { afterAll, beforeAll, beforeEach, expect, it } from 'vitest'
 import { insertOutcomes } from '../../../store/monitoring/outcomes.ts'
 import { countPairs, insertPairs } from '../../../store/release/shadow-pairs.ts'
-import { openStore, type Store } from '../../../store/postgres.ts'
+import type { Store } from '../../../store/postgres.ts'
 import { insertModel } from '../../support/release/candidates.ts'
 import { releasePolicy } from '../../support/release/releases.ts'
-import { migratedDatabase, uniqueName } from '../../support/servers/servers.ts'
+import { migratedDatabase, openPatientStore, uniqueName } from '../../support/servers/servers.ts'
 
 const artifactRoot = mkdtempSync(join(tmpdir(), 'tenure-pairs-'))
 let store: Store
 let model: string
 let [served, shadow] = ['', '']
 beforeAll(async () => {
-  store = openStore(await migratedDatabase())
+  store = openPatientStore(await migratedDatabase())
 })
 afterAll(async () => {
   await store?.close()

@@ -1,12 +1,12 @@
 /** Counters: absolute, so that writing them again changes nothing; summed over replicas when they are read. */
 import { afterAll, beforeAll, expect, it } from 'vitest'
 import { findLatency, findTicks, writeTicks, type TickCounts } from '../../../store/release/tick-counters.ts'
-import { openStore, type Store } from '../../../store/postgres.ts'
-import { migratedDatabase } from '../../support/servers/servers.ts'
+import type { Store } from '../../../store/postgres.ts'
+import { migratedDatabase, openPatientStore } from '../../support/servers/servers.ts'
 
 let store: Store
 beforeAll(async () => {
-  store = openStore(await migratedDatabase())
+  store = openPatientStore(await migratedDatabase())
 })
 afterAll(() => store.close())
 

@@ -3,9 +3,9 @@ import { randomUUID } from 'node:crypto'
 import sql from 'sql-template-tag'
 import { afterAll, beforeAll, beforeEach, expect, it } from 'vitest'
 import { insertEvents } from '../../../store/monitoring/events.ts'
-import { openStore, type Store } from '../../../store/postgres.ts'
+import type { Store } from '../../../store/postgres.ts'
 import { listUserEvents, type UserEvents, type UserEventsCursor } from '../../../store/release/user-events.ts'
-import { migratedDatabase, uniqueName } from '../../support/servers/servers.ts'
+import { migratedDatabase, openPatientStore, uniqueName } from '../../support/servers/servers.ts'
 
 let store: Store
 let model: string
@@ -15,7 +15,7 @@ const startMs = Math.floor(Date.now() / minuteMs - 30) * minuteMs
 const timeOf = (minute: number) => new Date(startMs + minute * minuteMs).toISOString()
 
 beforeAll(async () => {
-  store = openStore(await migratedDatabase())
+  store = openPatientStore(await migratedDatabase())
 })
 afterAll(() => store?.close())
 beforeEach(async () => {

@@ -4,12 +4,12 @@ import sql from 'sql-template-tag'
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import { dropPartitions, deleteExpiredRows, createPartitions } from '../../../store/serving/log-partitions.ts'
 import { settleAccount } from '../../../store/serving/log-accounts.ts'
-import { openStore, type Store } from '../../../store/postgres.ts'
-import { migratedDatabase } from '../../support/servers/servers.ts'
+import type { Store } from '../../../store/postgres.ts'
+import { migratedDatabase, openPatientStore } from '../../support/servers/servers.ts'
 
 let store: Store
 beforeAll(async () => {
-  store = openStore(await migratedDatabase())
+  store = openPatientStore(await migratedDatabase())
 })
 afterAll(() => store.close())
 

@@ -12,8 +12,8 @@ import {
   storePredictions,
   type PredictionRecord,
 } from '../../../store/serving/prediction-log.ts'
-import { openStore, type Store } from '../../../store/postgres.ts'
-import { migratedDatabase } from '../../support/servers/servers.ts'
+import type { Store } from '../../../store/postgres.ts'
+import { migratedDatabase, openPatientStore } from '../../support/servers/servers.ts'
 
 let store: Store
 const ids = createIds(createClock())
@@ -33,7 +33,7 @@ const bare = encodeOrigin({
 })
 
 beforeAll(async () => {
-  store = openStore(await migratedDatabase())
+  store = openPatientStore(await migratedDatabase())
 })
 beforeEach(() => store.pool.query('delete from predictions'))
 afterAll(() => store.close())

@@ -2,18 +2,18 @@
 import { afterAll, beforeAll, expect, it } from 'vitest'
 import { partitionOf } from '../../../domain/triggers/partitions.ts'
 import type { TriggerDefinition } from '../../../domain/triggers/trigger.ts'
-import { openStore, type Store } from '../../../store/postgres.ts'
+import type { Store } from '../../../store/postgres.ts'
 import { insertPartition } from '../../../store/triggers/partitions.ts'
 import { listPositions, movePosition, startPosition } from '../../../store/triggers/positions.ts'
 import { insertModel } from '../../support/release/candidates.ts'
 import { releasePolicy as policy } from '../../support/release/releases.ts'
-import { migratedDatabase } from '../../support/servers/servers.ts'
+import { migratedDatabase, openPatientStore } from '../../support/servers/servers.ts'
 
 const model = 'moved'
 const definition: TriggerDefinition = { name: 'file', kind: 'file', everyMs: 1_000, glob: 'a' }
 let store: Store
 beforeAll(async () => {
-  store = openStore(await migratedDatabase(), { max: 4, onError: () => {} })
+  store = openPatientStore(await migratedDatabase(), { max: 4, onError: () => {} })
   await insertModel(store, { model, policy, artifactRoot: '/nowhere' })
 })
 afterAll(() => store.close())

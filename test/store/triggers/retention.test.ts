@@ -7,17 +7,17 @@ import {
   upsertAlert,
 } from '../../../store/monitoring/alerts.ts'
 import { deleteExpiredRows } from '../../../store/serving/log-partitions.ts'
-import { openStore, type Store } from '../../../store/postgres.ts'
+import type { Store } from '../../../store/postgres.ts'
 import { deleteExpiredPartitions } from '../../../store/triggers/partitions.ts'
 import { insertModel } from '../../support/release/candidates.ts'
 import { releasePolicy as policy } from '../../support/release/releases.ts'
-import { migratedDatabase } from '../../support/servers/servers.ts'
+import { migratedDatabase, openPatientStore } from '../../support/servers/servers.ts'
 
 const model = 'old'
 let store: Store
 let version: string
 beforeAll(async () => {
-  store = openStore(await migratedDatabase(), { max: 2, onError: () => {} })
+  store = openPatientStore(await migratedDatabase(), { max: 2, onError: () => {} })
   version = await (await insertModel(store, { model, policy, artifactRoot: '/nowhere' })).register(undefined)
 })
 afterAll(() => store.close())

@@ -7,13 +7,13 @@ import type { BusinessMetric } from '../../../../domain/canary/business-policy.t
 import { openingState, type ReleaseState } from '../../../../domain/release/state.ts'
 import { businessAlpha } from '../../../../domain/sequential/alpha-split.ts'
 import { insertEvents } from '../../../../store/monitoring/events.ts'
-import { openStore, type Store } from '../../../../store/postgres.ts'
+import type { Store } from '../../../../store/postgres.ts'
 import { releaseFacts } from '../../../support/release/releases.ts'
-import { migratedDatabase, uniqueName } from '../../../support/servers/servers.ts'
+import { migratedDatabase, openPatientStore, uniqueName } from '../../../support/servers/servers.ts'
 
 let store: Store
 beforeAll(async () => {
-  store = openStore(await migratedDatabase())
+  store = openPatientStore(await migratedDatabase())
 })
 afterAll(() => store?.close())
 

@@ -21,13 +21,18 @@ import { openingState, type ReleaseState } from '../../../../domain/release/stat
 import { alphaFor } from '../../../../domain/sequential/alpha-split.ts'
 import { askPostgres } from '../../../../store/integrations/ask-postgres.ts'
 import { readMetricSources, type MetricSource } from '../../../../store/integrations/metric-sources.ts'
-import { openStore, type Store } from '../../../../store/postgres.ts'
+import type { Store } from '../../../../store/postgres.ts'
 import { listReadings } from '../../../../store/release/external-readings.ts'
 import { insertRelease } from '../../../../store/release/releases.ts'
 import { readConfig } from '../../../../temporal.config.ts'
 import { insertModel } from '../../../support/release/candidates.ts'
 import { releaseFacts } from '../../../support/release/releases.ts'
-import { freshDatabase, migratedDatabase, uniqueName } from '../../../support/servers/servers.ts'
+import {
+  freshDatabase,
+  migratedDatabase,
+  openPatientStore,
+  uniqueName,
+} from '../../../support/servers/servers.ts'
 import { until } from '../../../support/serving/serving-fixture.ts'
 
 const folder = mkdtempSync(join(tmpdir(), 'tenure-sources-'))
@@ -52,10 +57,10 @@ const web = createServer((request, response) => {
 
 beforeAll(async () => {
   const databaseUrl = await migratedDatabase()
-  store = openStore(databaseUrl)
+  store = openPatientStore(databaseUrl)
   config = readConfig({ DATABASE_URL: databaseUrl, TENURE_METRIC_SOURCES: file })
   shop = await freshDatabase()
-  const sales = openStore(shop)
+  const sales = openPatientStore(shop)
   await sales.query(sql`create table ratings (version text, at timestamptz, stars int)`)
   await sales.query(
     sql`insert into ratings select 'm_v1.1.0', to_timestamp(i), 3 from generate_series(60, 119) i`,
