@@ -3,7 +3,6 @@
  * its ports and data. API replicas are not tied: they serve on until the next `tenure up` has its own.
  */
 import { spawn } from 'node:child_process'
-import { randomInt } from 'node:crypto'
 import { existsSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { createInterface } from 'node:readline'
@@ -153,12 +152,18 @@ export function birthOf(pid: number): string | undefined {
 }
 
 /** From here to below 32,768 Linux gives no port to an outgoing connection or to a listener that asks for any. */
-const ownPorts = { from: 10_240, below: 32_768 }
+const ownPorts = { from: 10_240, count: 22_528 }
+/** Of ports between the first ones of two processes that were started one after the other. */
+const portsEach = 397
+let nextPort = process.pid * portsEach
 
-/** A port without a listener. A server that binds it some seconds later should still find it free. */
+/**
+ * A port without a listener. A server that binds it some seconds later should still find it free, so this process gives out each port in turn,
+ * and another process begins elsewhere.
+ */
 export async function freePort(): Promise<number> {
   for (let tries = 0; tries < 20; tries++) {
-    const port = await listenOnce(randomInt(ownPorts.from, ownPorts.below)).catch(() => undefined)
+    const port = await listenOnce(ownPorts.from + (nextPort++ % ownPorts.count)).catch(() => undefined)
     if (port !== undefined) return port
   }
   return listenOnce(0)

@@ -146,6 +146,11 @@ describe('Temporal', () => {
   })
 })
 
+it('a free port is given out once, however many are asked for before they are bound', async () => {
+  const ports = await Promise.all(Array.from({ length: 500 }, freePort))
+  expect(new Set(ports).size).toBe(500)
+})
+
 it('Postgres and Temporal restart on their ports after kill -9 under the supervisor', async () => {
   const [postgres, temporal] = await Promise.all([
     planPostgres({ dataDir: join(home, 'supervised') }),
