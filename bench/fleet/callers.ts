@@ -22,6 +22,10 @@ export interface Asker {
   stop(): Promise<void>
 }
 
+/** Failures other than requests that a busy machine has kept waiting for a second: a replica refuses those, and clients send them again. */
+export const lostRequests = ({ failures }: Pick<Asker, 'failures'>): Asker['failures'] =>
+  failures.filter(({ why }) => why !== '503 overloaded')
+
 export interface AskerOptions {
   targets: readonly string[]
   /** Clients per target. */

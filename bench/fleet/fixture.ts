@@ -51,7 +51,7 @@ export async function routeTo(stage: FleetStage, version: string, standby?: stri
 export async function untilHolds<T>(
   read: () => Promise<T>,
   holds: (value: T) => boolean,
-  { what, everyMs = 20, withinMs = 30_000 }: { what: string; everyMs?: number; withinMs?: number },
+  { what, everyMs = 20, withinMs = 200_000 }: { what: string; everyMs?: number; withinMs?: number },
 ): Promise<T> {
   const end = performance.now() + withinMs
   for (;;) {

@@ -2,7 +2,7 @@
 import sql from 'sql-template-tag'
 import { setTimeout as pause } from 'node:timers/promises'
 import { nextRoute } from '../../test/support/serving/registration.ts'
-import { startAsker } from './callers.ts'
+import { lostRequests, startAsker } from './callers.ts'
 import { fleetModel, row, routeTo, untilEveryReplica, type FleetStage } from './fixture.ts'
 
 export async function measureRestored(stage: FleetStage, versions: [old: string, present: string]) {
@@ -51,6 +51,6 @@ export async function measureRestored(stage: FleetStage, versions: [old: string,
     movedBack,
     afterTheEpochWasRaised: { epoch: next.epoch, generation: next.generation, followedMs },
     answers: seen.map(({ answers }) => answers),
-    failures: asker.failures.length,
+    failures: lostRequests(asker).length,
   }
 }

@@ -5,7 +5,7 @@
 import sql from 'sql-template-tag'
 import { setTimeout as pause } from 'node:timers/promises'
 import { quantileOf } from '../harness/figures.ts'
-import { startAsker, type CallerResponse } from './callers.ts'
+import { lostRequests, startAsker, type CallerResponse } from './callers.ts'
 import { fleetModel, row, type FleetStage } from './fixture.ts'
 import { waitUntil } from '../../test/support/serving/api-process.ts'
 
@@ -154,7 +154,7 @@ export async function measureRollbacks(stage: FleetStage, options: RollbackOptio
       if (said.replicas.every(({ state }) => state === 'follows'))
         check.keep({ atMs, from: said.from, generation: before })
       else check.except(before)
-      await waitUntil(() => isFollowed(before), 'the kept rollback on all replicas', 60_000)
+      await waitUntil(() => isFollowed(before), 'the kept rollback on all replicas')
     }
     acknowledgeMs.push(await acknowledgedWithin(store))
     check.acknowledge({
@@ -165,6 +165,7 @@ export async function measureRollbacks(stage: FleetStage, options: RollbackOptio
     while (asker.answered < enough) await pause(5)
   }
   await asker.stop()
+  const failures = lostRequests(asker)
   const summary = (times: readonly number[]) => ({
     p50: Math.round(quantileOf(times, 0.5)),
     p99: Math.round(quantileOf(times, 0.99)),
@@ -181,8 +182,9 @@ export async function measureRollbacks(stage: FleetStage, options: RollbackOptio
     checked: check.checked,
     violations: check.violations.length,
     examples: check.violations.slice(0, 3),
-    failures: asker.failures.length,
-    firstFailures: asker.failures.slice(0, 3),
+    refused: asker.failures.length - failures.length,
+    failures: failures.length,
+    firstFailures: failures.slice(0, 3),
     answerMs: { p50: quantileOf(asker.timesMs, 0.5), p99: quantileOf(asker.timesMs, 0.99) },
   }
 }
