@@ -51,7 +51,8 @@ it('a pause followed by an immediate resume does not change the interrupted step
   const heldUp = async () =>
     (
       await fixture.store.query<{ it: boolean }>(sql`
-        select exists (select from pg_locks where not granted and relation = 'release_commands'::regclass) as it`)
+        select exists (select from pg_locks join pg_database on pg_database.oid = database
+            where datname = current_database() and not granted and relation = 'release_commands'::regclass) as it`)
     )[0]?.it
   await fixture.store.transaction(async (database) => {
     await database.query(sql`lock table release_commands in exclusive mode`)

@@ -355,7 +355,9 @@ it('a retraining that is cancelled while its row is written ends as cancelled', 
       return answer.status === 202
     }, 'the start')
     const isWaiting = async () => {
-      const waiting = sql`select from pg_locks where relation = 'retrainings'::regclass and not granted`
+      const waiting = sql`
+        select from pg_locks join pg_database on pg_database.oid = database
+        where datname = current_database() and relation = 'retrainings'::regclass and not granted`
       return (await fixture.store.query(waiting)).length > 0
     }
     await until(isWaiting, 'the write of the row')
