@@ -22,7 +22,7 @@ export interface Asker {
   stop(): Promise<void>
 }
 
-/** Failures other than requests that a busy machine has kept waiting for a second: a replica refuses those, and clients send them again. */
+/** Failures but for what has waited for 250 ms: a replica that was stopped by a busy machine refuses it, and clients send it again. */
 export const lostRequests = ({ failures }: Pick<Asker, 'failures'>): Asker['failures'] =>
   failures.filter(({ why }) => why !== '503 overloaded')
 

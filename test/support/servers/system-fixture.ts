@@ -209,7 +209,7 @@ export function startCallers(
         { instances: [{ x: Math.random(), y: 1 }], routing_key: `caller ${caller++}` },
         { agent, withinMs },
       )
-      // What a busy machine has kept waiting for a second is refused, and clients send it again.
+      // A replica that was stopped by a busy machine refuses what has waited for 250 ms, and clients send it again.
       if (body.code === 'overloaded') return
       if (body.version === undefined) throw new Error(`${status} ${body.code ?? ''}`)
       if (sentMs >= sinceMs) callers.answered.set(body.version, (callers.answered.get(body.version) ?? 0) + 1)

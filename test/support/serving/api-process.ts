@@ -52,7 +52,10 @@ export interface ClosedLoad {
   stop(): Promise<void>
 }
 
-/** Clients that each send a request after the previous response; at most `rate` requests a second in total when it is given. */
+/**
+ * Clients that each send a request after the previous response; at most `rate` requests a second in total when it is given. What is refused as
+ * overloaded is sent again: a replica that was stopped by a busy machine refuses what has waited for 250 ms.
+ */
 export function startLoad(
   url: string,
   { path, body, callers, rate }: { path: string; body: string; callers: number; rate?: number },
@@ -65,14 +68,16 @@ export function startLoad(
   let times: number[] = []
   const headers = { 'content-type': 'application/json', 'content-length': Buffer.byteLength(body) }
   const ask = () =>
-    new Promise<boolean>((resolve) => {
+    new Promise<boolean | 'refused'>((resolve) => {
       const call = httpRequest(
         { agent, hostname, port, path, method: 'POST', headers, timeout: 60_000 },
-        (answer) =>
+        (answer) => {
+          let isRefused = false
           answer
             .on('error', () => resolve(false))
-            .resume()
-            .on('end', () => resolve(answer.statusCode === 200)),
+            .on('data', (part: Buffer) => (isRefused ||= part.includes('"overloaded"')))
+            .on('end', () => resolve(isRefused ? 'refused' : answer.statusCode === 200))
+        },
       )
       call.on('error', () => resolve(false)).on('timeout', () => call.destroy())
       call.end(body)
@@ -85,10 +90,11 @@ export function startLoad(
       if (everyMs > 0 && waitMs > 0) await new Promise((resolve) => setTimeout(resolve, waitMs))
       nextAt = Math.max(nextAt + everyMs, performance.now() - 1_000)
       const from = performance.now()
-      if (await ask()) {
+      const isAnswered = await ask()
+      if (isAnswered === true) {
         answered++
         times.push(performance.now() - from)
-      } else if (going) {
+      } else if (isAnswered === false && going) {
         failed++
         await new Promise((resolve) => setTimeout(resolve, 5))
       }

@@ -423,13 +423,15 @@ describe('tenure up', () => {
             instances: [{ sepalLength: 5.1, sepalWidth: 3.5, petalLength: 1.4, petalWidth: 0.2 }],
           }),
         }).then(
-          async (answer) => (await answer.text(), String(answer.status)),
+          async (answer) =>
+            (await answer.text()).includes('"overloaded"') ? 'overloaded' : String(answer.status),
           (error: Error & { cause?: { code?: string } }) => error.cause?.code ?? error.message,
         )
         // A connection may be closed while it is used again. Clients then ask once more.
         again = told === 'UND_ERR_SOCKET' && !again
         if (again) askedAgain++
-        else counts[told] = (counts[told] ?? 0) + 1
+        // A replica that was stopped by a busy machine refuses what has waited for 250 ms.
+        else if (told !== 'overloaded') counts[told] = (counts[told] ?? 0) + 1
         await new Promise((resolve) => setTimeout(resolve, 20))
       }
     }
