@@ -72,7 +72,7 @@ export type StepEvent =
   | { kind: 'refused'; atMs: number; reason: string }
   /** The candidate is rolled back; `problems` names live replicas that have not acknowledged it yet. */
   | { kind: 'rolled_back'; atMs: number; problems: string[]; rollbackResult: Recovery }
-  /** The end is recorded, with this outcome where it differs: the candidate was rolled back after its last verdict. */
+  /** The end is recorded, with this outcome where it differs: a user has rolled the candidate back meanwhile. */
   | ({ kind: 'closed'; atMs: number } & Partial<Pick<ReleaseState, 'outcome' | 'reason'>>)
   /** No approval, decision or resume came in time. */
   | { kind: 'timed_out'; atMs: number }

@@ -132,7 +132,7 @@ function placeOf({ routings }: ReleaseState): string {
   return last.stage === 'canary' ? ` at canary ${last.shareBp / 100} %` : ` in ${last.stage}`
 }
 
-/** Records the end. Returns the outcome that is recorded: a user may have rolled the candidate back after its last verdict. */
+/** Records the end. Returns the outcome that is recorded: a user may have rolled the candidate back after the workflow has heard of it last. */
 export async function close(
   database: Database,
   given: ReleaseState,
@@ -177,12 +177,15 @@ export async function close(
   return { outcome, reason }
 }
 
+/** An order may come after the last verdict, or after another writer has changed the route and before the rollback of that begins. */
 async function unlessRolledBack(database: Database, state: ReleaseState): Promise<ReleaseState> {
   const { id, model, version, outcome } = state
+  if (outcome !== 'promoted' && outcome !== 'superseded') return state
   // The lock waits for an order under way.
-  if (outcome !== 'promoted' || (await lockRelease(database, id)) === 'ended') return state
+  if ((await lockRelease(database, id)) === 'ended') return state
   const order = await findRollbackOrder(database, id)
   if (order === undefined || (await findChampion(database, model))?.version === version) return state
+  await markVersionRolledBack(database, version)
   return { ...state, outcome: 'rolled_back', reason: rollbackReason(order) }
 }
 

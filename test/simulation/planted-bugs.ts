@@ -380,6 +380,16 @@ export const plants: readonly Plant[] = [
     ),
   ),
   scripted(
+    'order-meets-a-restored-route',
+    plant(
+      'late-order-overlooked',
+      'a rollback that comes after another writer has changed the route is told as the work of that writer',
+      'store/release/close-release.ts',
+      "outcome !== 'promoted' && outcome !== 'superseded'",
+      "outcome !== 'promoted'",
+    ),
+  ),
+  scripted(
     'late-opening-meets-its-successor',
     plant(
       'successor-closed',

@@ -355,6 +355,23 @@ export const scripts: readonly Script[] = [
     },
   },
   {
+    name: 'order-meets-a-restored-route',
+    says: 'In a canary a user orders a rollback. Before it is written, a backup is restored, and the watch reads that its route is gone. The order is written, and then the watch reports.',
+    scenario: scenario({ strategy: 'canary' }, { callers: 40 }),
+    outcomes: ['rolled_back'],
+    play(stage) {
+      const { faults } = stage
+      const isOrder = (moment: Moment) =>
+        moment.kind === 'asks' && moment.step === undefined && moment.statement === 'findModel'
+      at(stage, asks('watch', 'recordObservation'), () => {
+        faults.keepBackup()
+        at(stage, isOrder, () => faults.restore(), 600)
+        at(stage, tells('watch'), () => {}, 1_000)
+        faults.befall({ kind: 'roll back model', atMs: 0, forMs: 0, which: 1 })
+      })
+    },
+  },
+  {
     name: 'late-opening-meets-its-successor',
     says: 'A worker is held as it opens a release, whose workflow is terminated. The next release of the model is opened and approved. The opening goes on.',
     scenario: scenario({}, { releases: [unanswered, next] }),

@@ -10,7 +10,7 @@ import { findChampion, markKnownGood, moveChampion } from '../../../store/regist
 import { findRouting, writeRoute } from '../../../store/serving/routing.ts'
 import type { Store } from '../../../store/postgres.ts'
 import { findRelease, insertRelease } from '../../../store/release/releases.ts'
-import { findUnfencedBefore } from '../../../store/release/rollback.ts'
+import { findUnfencedBefore, rollBackServing } from '../../../store/release/rollback.ts'
 import { findVersion } from '../../../store/registry/versions.ts'
 import { insertModel } from '../../support/release/candidates.ts'
 import { firstFacts, releasePolicy } from '../../support/release/releases.ts'
@@ -69,6 +69,32 @@ it('a release that ends as rolled back in a restored backup returns its candidat
     generation: 2,
     arms: [{ arm: 'champion', version: baseline, shareBp: 10_000 }],
   })
+})
+
+it('a release whose route another writer has changed ends as rolled back when a user has rolled it back since', async () => {
+  const model = uniqueName('model')
+  const registry = await insertModel(store, { model, policy: releasePolicy, artifactRoot })
+  const baseline = await registry.register()
+  const version = await registry.register(baseline)
+  await moveChampion(store, { model, actor: 'a', reason: 'r', cause: 'promotion', to: baseline })
+  const facts = { ...firstFacts, id: `rel_${uniqueName('r')}`, model, version, baseline } as const
+  const state = openingState(facts, 0)
+  await insertRelease(store, { state, workflowId: 'w', runId: 'r' })
+  const arms = [{ arm: 'champion' as const, version: baseline, shareBp: 10_000 }]
+  await writeRoute(store, {
+    route: { model, salt: 's', arms, proven: baseline },
+    replaces: { epoch: 1, generation: 0 },
+  })
+  const order = { model, version, by: 'olga', reason: 'callers complain' }
+  const commandTo = () => ({ id: 'order', by: order.by, reason: order.reason, signature: '' })
+  expect(await rollBackServing(store, { ...order, commandTo }, new Map())).toMatchObject({ from: version })
+  const superseded = end(state, 1, 'superseded', 'another writer has changed the routing')
+  await store.transaction((database) => close(database, superseded))
+  expect(await findRelease(store, state.id)).toMatchObject({
+    outcome: 'rolled_back',
+    reason: 'rolled back by olga: callers complain',
+  })
+  expect((await findVersion(store, version))?.rolledBackAt).toBeDefined()
 })
 
 it.each(['its rollback', 'its end'])(
