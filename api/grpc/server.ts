@@ -31,6 +31,7 @@ import {
 } from '../transport/exchange.ts'
 import type { PredictEndpoint } from '../transport/predict-endpoint.ts'
 import { requestIdHeader } from '../serving/request/replay.ts'
+import { widenConnections } from './connection-window.ts'
 import { credentialsOf } from './credentials.ts'
 import { createGrpcProtocol } from './infer-protocol.ts'
 import { peekModel } from './infer-request.ts'
@@ -76,6 +77,7 @@ export async function openGrpc(deps: GrpcDeps, options: GrpcOptions): Promise<Gr
     // Counts that nothing reads: our own metrics have them.
     'grpc.enable_channelz': 0,
   })
+  widenConnections()
   const handlers = handlersOf(deps, options.predict)
   server.addService(serviceOf(Object.keys(handlers)), handlers)
   const { host } = options
@@ -176,9 +178,8 @@ function handlersOf(deps: GrpcDeps, predict: PredictEndpoint): Record<string, Un
       const actor = callerOf(call)
       requireRole(actor, predictors)
       const isReadyOnly = isSet(call.request, 2)
-      const entries = repositoryOf(serving, (model) => canAccessModel(actor, model))
       return Buffer.concat(
-        entries
+        repositoryOf(serving, (model) => canAccessModel(actor, model))
           .filter(({ state }) => !isReadyOnly || state === 'READY')
           .map(({ name, version, state, reason }) =>
             protoMessage(
@@ -191,12 +192,11 @@ function handlersOf(deps: GrpcDeps, predict: PredictEndpoint): Record<string, Un
           ),
       )
     }),
-    ModelInfer: (call: Unary, reply: sendUnaryData<Buffer>) => {
+    ModelInfer: (call: Unary, reply: sendUnaryData<Buffer>) =>
       ask(asking, call, call.request, ({ failure, bytes, metadata }) => {
         if (failure === undefined) reply(null, bytes, metadata)
         else reply({ ...failure, metadata })
-      })
-    },
+      }),
     // One after another, so that the responses have the order of the requests, and a slow reader is not written to.
     ModelStreamInfer: (call: Stream) => {
       call.on('data', (request: Buffer) => {

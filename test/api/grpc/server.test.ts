@@ -1,5 +1,7 @@
 /** The Open Inference Protocol over gRPC, with a client of grpc-js; three messages were written by Triton's client for Python. */
 import { Client, credentials, Metadata, status, type ServiceError } from '@grpc/grpc-js'
+import { once } from 'node:events'
+import { connect } from 'node:http2'
 import { pino } from 'pino'
 import sql from 'sql-template-tag'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
@@ -358,6 +360,20 @@ describe('the server', () => {
       /TENURE_GRPC_PORT: 127\.0\.0\.1:\d+ cannot be used/,
     )
   })
+
+  // Earlier ones do not tell of streams, and keep the window of HTTP/2.
+  it.skipIf(Number.parseInt(process.versions.node, 10) < 24)(
+    'lets a connection send more than HTTP/2 begins with before it is read',
+    async () => {
+      const session = connect(`http://127.0.0.1:${server.grpcPort}`)
+      const headers = { ':method': 'POST', 'content-type': 'application/grpc', te: 'trailers' }
+      const stream = session.request({ ...headers, ':path': pathOf('ServerLive') })
+      stream.end(Buffer.alloc(5)).resume()
+      await once(stream, 'close')
+      expect(session.state.remoteWindowSize).toBeGreaterThan(1_000_000)
+      session.close()
+    },
+  )
 
   it('answers open calls before it stops', async () => {
     const other = await startServer(configOf({ TENURE_GRPC_PORT: '0' }), pino({ level: 'silent' }))
