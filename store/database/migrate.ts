@@ -39,25 +39,34 @@ const session = '-c client_connection_check_interval=1000 -c idle_in_transaction
 export async function migrate(url: string, directory = migrationsDir): Promise<string[]> {
   if (await isCurrent(url, directory)) return []
   const silent = () => {}
-  const ran = await runner({
-    databaseUrl: {
-      connectionString: url,
-      connectionTimeoutMillis: 10_000,
-      lock_timeout: lockWaitMs,
-      options: session,
-      application_name: 'tenure-migrate',
-    },
-    dir: join(directory, '*.sql'),
-    useGlob: true,
-    migrationsTable: 'migrations',
-    migrationLoaderStrategies: [{ extensions: ['.sql'], loader: 'sql' }],
-    advisoryLockMode: 'wait',
-    direction: 'up',
-    singleTransaction: true,
-    checkOrder: true,
-    logger: { info: silent, warn: silent, error: silent },
+  // The runner would not await the end of a connection of its own.
+  const client = new pg.Client({
+    connectionString: url,
+    connectionTimeoutMillis: 10_000,
+    lock_timeout: lockWaitMs,
+    options: session,
+    application_name: 'tenure-migrate',
   })
-  return ran.map((migration) => migration.name)
+  // A lost connection fails the statement that needs it.
+  client.on('error', silent)
+  await client.connect()
+  try {
+    const ran = await runner({
+      dbClient: client,
+      dir: join(directory, '*.sql'),
+      useGlob: true,
+      migrationsTable: 'migrations',
+      migrationLoaderStrategies: [{ extensions: ['.sql'], loader: 'sql' }],
+      advisoryLockMode: 'wait',
+      direction: 'up',
+      singleTransaction: true,
+      checkOrder: true,
+      logger: { info: silent, warn: silent, error: silent },
+    })
+    return ran.map((migration) => migration.name)
+  } finally {
+    await client.end()
+  }
 }
 
 /** Says in words why a connection was not encrypted as it must be. */

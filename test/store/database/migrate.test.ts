@@ -55,6 +55,14 @@ const query = async (url: string, text: string): Promise<Record<string, unknown>
 }
 
 describe('migrations', () => {
+  it('have closed their connections when they end', async () => {
+    const url = await freshDatabase()
+    const sockets = () => process.getActiveResourcesInfo().filter((name) => name === 'TCPSocketWrap').length
+    const before = sockets()
+    expect(await migrate(url)).not.toEqual([])
+    expect(sockets()).toBe(before)
+  })
+
   it('run once when twenty processes migrate at once', async () => {
     const url = await freshDatabase()
     const ran = await Promise.all(Array.from({ length: 20 }, () => migrate(url)))
