@@ -1,5 +1,5 @@
 /** Tests the worker as a process: its start-up errors, its wait for servers, and its end. */
-import { Client, Connection } from '@temporalio/client'
+import { Client } from '@temporalio/client'
 import { spawn, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdtempSync, rmSync } from 'node:fs'
@@ -11,7 +11,13 @@ import { listHeartbeats, watchWorkers } from '../../store/maintenance/worker-hea
 import { listAlerts } from '../../store/monitoring/alerts.ts'
 import { marksOf } from '../../temporal/payload-keys.ts'
 import { checkout, environmentWith, launcher } from '../../temporal.config.ts'
-import { freshDatabase, openPatientStore, temporalAddress, uniqueName } from '../support/servers/servers.ts'
+import {
+  connectTemporal,
+  freshDatabase,
+  openPatientStore,
+  temporalAddress,
+  uniqueName,
+} from '../support/servers/servers.ts'
 
 const stateDir = mkdtempSync(join(tmpdir(), 'tenure-worker-'))
 const children: ChildProcess[] = []
@@ -82,7 +88,7 @@ it('a control worker warms up before its first task', async () => {
   const queue = uniqueName('control')
   const worker = start(['control'], { ...(await servers()), TENURE_CONTROL_QUEUE: queue })
   await worker.says('the worker takes tasks')
-  const connection = await Connection.connect({ address: temporalAddress() })
+  const connection = await connectTemporal()
   const done = async () => {
     const query = `WorkflowType = 'warmUp' and TaskQueue = '${queue}' and ExecutionStatus = 'Completed'`
     const { count } = await new Client({ connection }).workflow.count(query)

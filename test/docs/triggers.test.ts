@@ -1,5 +1,5 @@
 /** Executes docs/how-to/projects/triggers.md and batches.md: its model file is taken in, its request is sent by curl, and its commands run. */
-import { Client, Connection } from '@temporalio/client'
+import { Client, type Connection } from '@temporalio/client'
 import { execFile } from 'node:child_process'
 import { readFileSync, rmSync } from 'node:fs'
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
@@ -15,7 +15,7 @@ import { checkout } from '../../temporal.config.ts'
 import { syncTriggers, triggersScheduleId } from '../../temporal/schedules.ts'
 import { runCommand } from '../support/command-line.ts'
 import { blocksOf } from '../support/docs/markdown.ts'
-import { migratedDatabase, temporalAddress, uniqueName } from '../support/servers/servers.ts'
+import { connectTemporal, migratedDatabase, temporalAddress, uniqueName } from '../support/servers/servers.ts'
 import {
   servingFixtureOn,
   startApi,
@@ -53,7 +53,7 @@ beforeAll(async () => {
   })
   const address = temporalAddress()
   const namespace = 'default'
-  connection = await Connection.connect({ address })
+  connection = await connectTemporal(address)
   const { definition } = await getModel(fixture.store, model)
   client = new Client({ connection, namespace })
   await syncTriggers(client, definition, controlQueue)

@@ -1,5 +1,5 @@
 /** What Temporal stores when payloads are encrypted: the bytes of its database, histories of former keys, and payloads of unknown ones. */
-import { Client, Connection, type WorkflowClient } from '@temporalio/client'
+import { Client, type WorkflowClient } from '@temporalio/client'
 import { spawn } from 'node:child_process'
 import { text } from 'node:stream/consumers'
 import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
@@ -14,7 +14,7 @@ import { createPayloadCodec, dataConverterOf, keyIdOf } from '../../temporal/pay
 import { createTemporalClient } from '../../api/temporal/client.ts'
 import { environmentWith, launcher, readConfig, searchAttributes } from '../../temporal.config.ts'
 import { startCore, type Core } from '../support/release/core.ts'
-import { migratedDatabase, uniqueName } from '../support/servers/servers.ts'
+import { connectTemporal, migratedDatabase, uniqueName } from '../support/servers/servers.ts'
 
 const root = mkdtempSync(join(tmpdir(), 'tenure-payloads-'))
 const ring = (...ids: string[]): string =>
@@ -78,7 +78,7 @@ it('the database of Temporal holds none of 100 planted texts, and runs go on thr
   // In clear first: the search below finds what is not encrypted, and the run is under way when the encryption begins.
   const clear = planted()
   const inFlight = uniqueName('erase')
-  const connection = await Connection.connect({ address: temporal.address })
+  const connection = await connectTemporal(temporal.address)
   await new Client({ connection }).workflow.start('erase', order(inFlight, [{ id: clear }]))
   await connection.close()
   expect(stored().includes(clear)).toBe(true)

@@ -1,11 +1,17 @@
 /** Tests retention on the real Temporal: an hourly schedule, partitions created before deletions, and an idle second run. */
-import { Connection, Client } from '@temporalio/client'
+import { Client } from '@temporalio/client'
 import sql from 'sql-template-tag'
 import { afterAll, beforeAll, expect, it } from 'vitest'
 import { syncRetention } from '../../temporal/schedules.ts'
 import type { RetentionOutcome } from '../../workflows/messages.ts'
 import { startCore, type Core } from '../support/release/core.ts'
-import { freshNamespace, migratedDatabase, temporalAddress, uniqueName } from '../support/servers/servers.ts'
+import {
+  connectTemporal,
+  freshNamespace,
+  migratedDatabase,
+  temporalAddress,
+  uniqueName,
+} from '../support/servers/servers.ts'
 
 let core: Core
 beforeAll(async () => {
@@ -68,7 +74,7 @@ it('retention continues after an interruption: the next run does the remaining s
 
 it('retention has one hourly schedule, regardless of repeated creation', async () => {
   const namespace = await freshNamespace()
-  const connection = await Connection.connect({ address: temporalAddress() })
+  const connection = await connectTemporal()
   const client = new Client({ connection, namespace })
   await syncRetention(client, 'somewhere')
   await syncRetention(client, core.config.taskQueues.control)

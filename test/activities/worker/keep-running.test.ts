@@ -1,5 +1,5 @@
 /** Tests that what was ended, deleted, paused or blocked from outside is started again or told, and by `tenure doctor` too. */
-import { Client, Connection } from '@temporalio/client'
+import { Client, type Connection } from '@temporalio/client'
 import { spawnSync } from 'node:child_process'
 import { setTimeout as pause } from 'node:timers/promises'
 import sql from 'sql-template-tag'
@@ -23,6 +23,7 @@ import { findSweep, insertSweep } from '../../../store/training/sweeps.ts'
 import { findTrial, insertTrial } from '../../../store/training/trials.ts'
 import { readConfig } from '../../../temporal.config.ts'
 import {
+  connectTemporal,
   freshNamespace,
   migratedDatabase,
   openPatientStore,
@@ -41,7 +42,7 @@ let round: () => Promise<Round>
 beforeAll(async () => {
   databaseUrl = await migratedDatabase()
   store = openPatientStore(databaseUrl, { max: 3, onError: () => {} })
-  connection = await Connection.connect({ address: temporalAddress() })
+  connection = await connectTemporal()
 })
 afterAll(async () => {
   await connection?.close()

@@ -1,5 +1,4 @@
 /** Tests that the doctor names each problem and its remedy. */
-import { Connection } from '@temporalio/client'
 import { msToTs } from '@temporalio/common/lib/time.js'
 import { createHash } from 'node:crypto'
 import { chmodSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
@@ -36,7 +35,13 @@ import { noteMigrations } from '../../../store/database/migration-status.ts'
 import { privateFile, trustedFile } from '../../../store/signing/key-files.ts'
 import { openArtifacts } from '../../../store/artifacts.ts'
 import { openPublicKeys, openSigner } from '../../../store/signing/signing-key.ts'
-import { applicationUrl, freshDatabase, temporalAddress, uniqueName } from '../../support/servers/servers.ts'
+import {
+  applicationUrl,
+  connectTemporal,
+  freshDatabase,
+  temporalAddress,
+  uniqueName,
+} from '../../support/servers/servers.ts'
 import {
   openServingFixture,
   threeVersions,
@@ -308,7 +313,7 @@ describe('the Temporal check', () => {
       next: expect.stringContaining('namespace create'),
     })
     const namespace = uniqueName('bare')
-    const connection = await Connection.connect({ address: temporalAddress() })
+    const connection = await connectTemporal()
     await connection.workflowService.registerNamespace({
       namespace,
       workflowExecutionRetentionPeriod: msToTs('1 day'),

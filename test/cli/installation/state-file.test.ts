@@ -1,5 +1,5 @@
 /** Runs docs/how-to/projects/state-file.md against a whole replica, and trips what refuses a plan. */
-import { Client, Connection } from '@temporalio/client'
+import { Client } from '@temporalio/client'
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -19,7 +19,7 @@ import { readStoredChannels } from '../../../store/monitoring/stored-channels.ts
 import { checkout, readConfig } from '../../../temporal.config.ts'
 import { runCommand } from '../../support/command-line.ts'
 import { blocksOf } from '../../support/docs/markdown.ts'
-import { freshNamespace, temporalAddress } from '../../support/servers/servers.ts'
+import { connectTemporal, freshNamespace, temporalAddress } from '../../support/servers/servers.ts'
 import { openServingFixture, until, type ServingFixture } from '../../support/serving/serving-fixture.ts'
 import { keyPlacesOf } from '../../support/serving/sign-versions.ts'
 
@@ -121,7 +121,7 @@ describe('the page', () => {
   })
 
   it('has paused the schedule, and given the keys their roles', async () => {
-    const connection = await Connection.connect({ address: temporalAddress() })
+    const connection = await connectTemporal()
     const client = new Client({ connection, namespace: variables['TEMPORAL_NAMESPACE'] })
     expect((await client.schedule.getHandle('retrain/iris').describe()).state.paused).toBe(true)
     await connection.close()

@@ -1,5 +1,5 @@
 /** Tests that a removed model file pauses its schedules and a restored one resumes them. */
-import { Client, Connection } from '@temporalio/client'
+import { Client, type Connection } from '@temporalio/client'
 import sql from 'sql-template-tag'
 import { afterAll, beforeAll, expect, it } from 'vitest'
 import { pauseGone, resumeReturned } from '../../../cli/sync/removed-models.ts'
@@ -7,9 +7,9 @@ import { scheduleId, syncSchedule } from '../../../temporal/schedules.ts'
 import type { ModelDefinition } from '../../../domain/model-definition.ts'
 import type { Store } from '../../../store/postgres.ts'
 import {
+  connectTemporal,
   migratedDatabase,
   openPatientStore,
-  temporalAddress,
   uniqueName,
 } from '../../support/servers/servers.ts'
 
@@ -19,7 +19,7 @@ let client: Client
 const [kept, deleted] = [uniqueName('kept'), uniqueName('deleted')]
 beforeAll(async () => {
   store = openPatientStore(await migratedDatabase())
-  connection = await Connection.connect({ address: temporalAddress() })
+  connection = await connectTemporal()
   client = new Client({ connection })
   for (const name of [kept, deleted]) {
     await store.query(sql`insert into models (name, definition, code_digest) values (${name}, '{}', 'c')`)

@@ -1,4 +1,4 @@
-import { Client, Connection, type ScheduleDescription } from '@temporalio/client'
+import { Client, type Connection, type ScheduleDescription } from '@temporalio/client'
 import { rm } from 'node:fs/promises'
 import sql from 'sql-template-tag'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
@@ -12,6 +12,7 @@ import { readConfig } from '../../../temporal.config.ts'
 import { reached } from '../../faults/figures.ts'
 import { exampleModelDirectory, syncExampleModel } from '../../support/training/example-model.ts'
 import {
+  connectTemporal,
   migratedDatabase,
   openPatientStore,
   temporalAddress,
@@ -21,7 +22,7 @@ import {
 let connection: Connection
 let client: Client
 beforeAll(async () => {
-  connection = await Connection.connect({ address: temporalAddress() })
+  connection = await connectTemporal()
   client = new Client({ connection })
 })
 afterAll(() => connection.close())

@@ -1,13 +1,13 @@
-import { Connection } from '@temporalio/client'
+import type { Connection } from '@temporalio/client'
 import { msToTs } from '@temporalio/common/lib/time.js'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { ensureSearchAttributes } from '../../../cli/sync/search-attributes.ts'
 import { searchAttributes } from '../../../temporal.config.ts'
-import { temporalAddress, uniqueName } from '../../support/servers/servers.ts'
+import { connectTemporal, uniqueName } from '../../support/servers/servers.ts'
 
 let connection: Connection
 beforeAll(async () => {
-  connection = await Connection.connect({ address: temporalAddress() })
+  connection = await connectTemporal()
 })
 afterAll(() => connection.close())
 

@@ -1,5 +1,5 @@
 /** Tests the first command of an installation on several machines, where no `tenure up` prepares the servers. */
-import { Client, Connection } from '@temporalio/client'
+import { Client } from '@temporalio/client'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -8,6 +8,7 @@ import { syncFromCheckout } from '../../../cli/sync/sync-models.ts'
 import { listModels } from '../../../store/registry/models.ts'
 import { readSchedules } from '../../../temporal/schedules.ts'
 import {
+  connectTemporal,
   freshDatabase,
   freshNamespace,
   openPatientStore,
@@ -31,7 +32,7 @@ it('models sync prepares an empty database and applies the models', async () => 
   expect(models.map(({ name }) => name)).toEqual(expect.arrayContaining(['flight-delay', 'iris']))
   const store = openPatientStore(databaseUrl, { max: 1 })
   expect((await listModels(store)).map(({ name }) => name)).toEqual(models.map(({ name }) => name))
-  const connection = await Connection.connect({ address: temporalAddress() })
+  const connection = await connectTemporal()
   const client = new Client({ connection, namespace })
   await expect
     .poll(async () => [...(await readSchedules(client)).keys()])

@@ -72,7 +72,7 @@ export async function startCore(servers: Servers, environment: Record<string, st
   const native = await NativeConnection.connect({ address: config.temporal.address })
   const worker = await createControlWorker(deps, native, await bundleOf(tracing !== undefined))
   const running = worker.run()
-  const connection = await Connection.connect({ address: config.temporal.address })
+  const connection = await Connection.connect({ address: config.temporal.address, connectTimeout: 200_000 })
   const client = new Client({
     connection,
     namespace: config.temporal.namespace,

@@ -110,7 +110,7 @@ export async function openCrashFixture(servers: Servers): Promise<CrashFixture> 
     onError: () => {},
   })
   const fleet = startFleet(store, { replicas: ['r1', 'r2'], tickMs: watch.tickMs, leaseMs: 5_000 })
-  const connection = await Connection.connect({ address: servers.temporalAddress })
+  const connection = await Connection.connect({ address: servers.temporalAddress, connectTimeout: 200_000 })
   const client = new Client({ connection })
   await insertPeople(store, { anna: 'approver', olga: 'operator' })
   const code = await writeBundle(join(stateDir, 'workflows.js'))

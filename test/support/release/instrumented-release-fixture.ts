@@ -52,7 +52,7 @@ export async function openInstrumentedFixture(
     onError: () => {},
   })
   const fleet = startFleet(store, { replicas: ['r1', 'r2'], tickMs: 50, leaseMs })
-  const connection = await Connection.connect({ address: servers.temporalAddress })
+  const connection = await Connection.connect({ address: servers.temporalAddress, connectTimeout: 200_000 })
   const client = new Client({ connection, namespace })
   const queue = `told-${randomBytes(5).toString('hex')}`
   const environment = {

@@ -1,8 +1,8 @@
-import { Client, Connection } from '@temporalio/client'
+import { Client } from '@temporalio/client'
 import pg from 'pg'
 import { expect, it } from 'vitest'
 import { searchAttributes } from '../../../temporal.config.ts'
-import { freshDatabase, freshNamespace, migratedDatabase, temporalAddress, uniqueName } from './servers.ts'
+import { connectTemporal, freshDatabase, freshNamespace, migratedDatabase, uniqueName } from './servers.ts'
 
 async function ask(url: string, statement: string): Promise<unknown[]> {
   const client = new pg.Client(url)
@@ -30,7 +30,7 @@ it('gives migrated databases with all tables', async () => {
 
 it('gives a namespace in which workflows start and carry the search attributes', async () => {
   const namespace = await freshNamespace()
-  const connection = await Connection.connect({ address: temporalAddress() })
+  const connection = await connectTemporal()
   const client = new Client({ connection, namespace })
   const workflowId = uniqueName('workflow')
   await expect

@@ -66,6 +66,11 @@ export function temporalAddress(): string {
   return inject('temporalAddress')
 }
 
+/** A connection to it. The default of 10 s is for commands that must say why they do not reach it. */
+export function connectTemporal(address = temporalAddress()): Promise<Connection> {
+  return Connection.connect({ address, connectTimeout: 200_000 })
+}
+
 /** A name no other test uses, for a task queue, a workflow id or a model. */
 export function uniqueName(prefix = 'test'): string {
   return `${prefix}-${randomBytes(5).toString('hex')}`
@@ -74,7 +79,7 @@ export function uniqueName(prefix = 'test'): string {
 /** A new namespace with the project's search attributes, for tests that list or count workflows. Takes about a second. */
 export async function freshNamespace(): Promise<string> {
   const namespace = uniqueName('namespace')
-  const connection = await Connection.connect({ address: temporalAddress() })
+  const connection = await connectTemporal()
   try {
     await connection.workflowService.registerNamespace({
       namespace,
