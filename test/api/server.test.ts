@@ -14,6 +14,7 @@ import { marksOf } from '../../temporal/payload-keys.ts'
 import { checkout, environmentWith } from '../../temporal.config.ts'
 import { irisRow, irisSpec } from '../support/serving/artifact.ts'
 import { freeze } from '../support/servers/freeze.ts'
+import { placePostgres } from '../support/servers/own-servers.ts'
 import { servingFixtureOn, until, type ServingFixture } from '../support/serving/serving-fixture.ts'
 import { keyPlacesOf } from '../support/serving/sign-versions.ts'
 
@@ -25,8 +26,8 @@ let key: string
 const children = new Set<ChildProcess>()
 
 beforeAll(async () => {
+  await placePostgres(join(root, 'postgres'))
   postgres = await startPostgres({ dataDir: join(root, 'postgres') })
-  await migrate(postgres.url)
   fixture = servingFixtureOn({ databaseUrl: postgres.url, artifactRoot: join(root, 'artifacts') })
   key = await fixture.key({ role: 'admin' })
   await fixture.route('iris', { proven: await fixture.register(irisSpec()) })

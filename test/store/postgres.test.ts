@@ -8,6 +8,7 @@ import { startPostgres, type RunningPostgres } from '../../cli/embedded/postgres
 import { openStore, type Store } from '../../store/postgres.ts'
 import { openCuttableLink } from '../support/servers/cuttable-link.ts'
 import { freeze } from '../support/servers/freeze.ts'
+import { placePostgres } from '../support/servers/own-servers.ts'
 import { openPatientStore } from '../support/servers/servers.ts'
 import { until } from '../support/serving/serving-fixture.ts'
 
@@ -20,6 +21,7 @@ let hasty: Store
 const errors: string[] = []
 
 beforeAll(async () => {
+  await placePostgres(join(root, 'postgres'))
   postgres = await startPostgres({ dataDir: join(root, 'postgres') })
   const onError = (error: Error) => void errors.push(error.message)
   store = openPatientStore(postgres.url, { onError })

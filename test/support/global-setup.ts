@@ -17,7 +17,7 @@ declare module 'vitest' {
   }
 }
 
-const PREFIX = 'tenure-test-'
+export const runPrefix = 'tenure-test-'
 const SHARED_MEMORY = '/dev/shm'
 /** Of `f_type` in statfs(2). */
 const TMPFS = 0x01021994
@@ -26,7 +26,7 @@ const ROOM = 6 * 2 ** 30
 
 export default async function setup(project: TestProject): Promise<() => Promise<void>> {
   removeEarlier()
-  const home = mkdtempSync(join(placeOfData(), `${PREFIX}${process.pid}-`))
+  const home = mkdtempSync(join(placeOfData(), `${runPrefix}${process.pid}-`))
   chmodSync(home, 0o711)
   const temporary = join(home, 'tmp')
   mkdirSync(temporary)
@@ -60,7 +60,7 @@ function placeOfData(): string {
 function removeEarlier(): void {
   for (const place of [tmpdir(), SHARED_MEMORY].filter((each) => existsSync(each)))
     for (const name of readdirSync(place)) {
-      const pid = new RegExp(`^${PREFIX}(\\d+)-`).exec(name)?.[1]
+      const pid = new RegExp(`^${runPrefix}(\\d+)-`).exec(name)?.[1]
       if (pid === undefined || isAlive(Number(pid))) continue
       rmSync(join(place, name), { recursive: true, force: true })
     }

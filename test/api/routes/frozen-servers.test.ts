@@ -5,10 +5,10 @@ import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { startPostgres, type RunningPostgres } from '../../../cli/embedded/postgres.ts'
 import { startTemporal, type RunningTemporal } from '../../../cli/embedded/temporal.ts'
-import { migrate } from '../../../store/database/migrate.ts'
 import { irisRow, irisSpec } from '../../support/serving/artifact.ts'
 import { reached } from '../../faults/figures.ts'
 import { freeze } from '../../support/servers/freeze.ts'
+import { placePostgres } from '../../support/servers/own-servers.ts'
 import {
   servingFixtureOn,
   startApi,
@@ -26,9 +26,9 @@ let api: TestApi
 let key: string
 
 beforeAll(async () => {
+  await placePostgres(join(root, 'postgres'))
   postgres = await startPostgres({ dataDir: join(root, 'postgres') })
   temporal = await startTemporal({ uiPort: false })
-  await migrate(postgres.url)
   fixture = servingFixtureOn({ databaseUrl: postgres.url })
   key = await fixture.key()
   await fixture.route('iris', { proven: await fixture.register(irisSpec()) })

@@ -12,6 +12,7 @@ import { setTimeout as pause } from 'node:timers/promises'
 import { connectionOf } from '../../../cli/client/temporal-connection.ts'
 import { planCore, planProcesses, type CorePlan } from '../../../cli/supervisor/process-plan.ts'
 import { freePort } from '../../../cli/embedded/process.ts'
+import { embeddedDataDir } from '../../../cli/embedded/state-dir.ts'
 import { bindSharedPort } from '../../../cli/supervisor/shared-port.ts'
 import { supervise, type ChildSpec, type Supervision } from '../../../cli/supervisor/supervisor.ts'
 import { migrateAsOwner } from '../../../cli/supervisor/bootstrap.ts'
@@ -24,6 +25,7 @@ import {
   systemEnvironment,
   type Config,
 } from '../../../temporal.config.ts'
+import { placePostgres } from './own-servers.ts'
 
 export interface RealSystem {
   config: Config
@@ -77,6 +79,7 @@ export async function startRealSystem(options: RealSystemOptions): Promise<RealS
   const stateDir = options.stateDir ?? mkdtempSync(join(options.stateRoot ?? tmpdir(), 'tenure-faults-'))
   // Postgres runs as another user when this one is root.
   chmodSync(stateDir, 0o711)
+  if (options.stateDir === undefined) await placePostgres(embeddedDataDir(stateDir))
   const [postgres, temporal, temporalUi, ...apiPorts] = await Promise.all(
     Array.from({ length: 3 + options.replicas }, freePort),
   )
@@ -134,7 +137,7 @@ export async function startRealSystem(options: RealSystemOptions): Promise<RealS
     throw new Error([error.message, ...lines.slice(-30)].join('\n  '), { cause: error })
   })
   const store = openStore(core.databaseUrl, { max: 4, onError: () => {} })
-  const connection = await Connection.connect(connectionOf(config.temporal))
+  const connection = await Connection.connect({ ...connectionOf(config.temporal), connectTimeout: 200_000 })
   return {
     config,
     store,

@@ -12,11 +12,11 @@ import {
 } from '../../../../api/serving/log/durable-log.ts'
 import { createIds } from '../../../../api/serving/prediction-ids.ts'
 import { startPostgres, type RunningPostgres } from '../../../../cli/embedded/postgres.ts'
-import { migrate } from '../../../../store/database/migrate.ts'
 import { openStore, type Store } from '../../../../store/postgres.ts'
 import { encodeOrigin, type PredictionRecord } from '../../../../store/serving/prediction-log.ts'
 import { irisRow, irisSpec, notCompiled } from '../../../support/serving/artifact.ts'
 import { freeze } from '../../../support/servers/freeze.ts'
+import { placePostgres } from '../../../support/servers/own-servers.ts'
 import { uniqueName } from '../../../support/servers/servers.ts'
 import {
   askLater,
@@ -40,8 +40,8 @@ const origin = encodeOrigin({ model: 'm', version: 'v', arm: 'champion', release
 const numbers = new Uint8Array(Float32Array.of(1, 2, 3, 4).buffer)
 
 beforeAll(async () => {
+  await placePostgres(join(root, 'postgres'))
   postgres = await startPostgres({ dataDir: join(root, 'postgres') })
-  await migrate(postgres.url)
   store = openStore(postgres.url, { connectMs: 500, queryMs: 1_000 })
   fixture = servingFixtureOn({ databaseUrl: postgres.url })
 })

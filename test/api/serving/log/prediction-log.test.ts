@@ -22,7 +22,6 @@ import {
 } from '../../../../api/serving/log/prediction-log.ts'
 import { openSpool } from '../../../../api/serving/log/spool.ts'
 import { startPostgres, type RunningPostgres } from '../../../../cli/embedded/postgres.ts'
-import { migrate } from '../../../../store/database/migrate.ts'
 import { withClient } from '../../../../store/database/binary-copy.ts'
 import { settleAccount, sumAccounts } from '../../../../store/serving/log-accounts.ts'
 import {
@@ -35,6 +34,7 @@ import {
 } from '../../../../store/serving/prediction-log.ts'
 import { openStore, type Store } from '../../../../store/postgres.ts'
 import { freeze } from '../../../support/servers/freeze.ts'
+import { placePostgres } from '../../../support/servers/own-servers.ts'
 import { until } from '../../../support/serving/serving-fixture.ts'
 
 const root = mkdtempSync(join(tmpdir(), 'tenure-log-'))
@@ -48,8 +48,8 @@ const numbers = new Uint8Array(Float32Array.of(1, 2, 3, 4).buffer)
 const texts = Buffer.from([1, 0, 0, 0, 0x78])
 
 beforeAll(async () => {
+  await placePostgres(join(root, 'postgres'))
   postgres = await startPostgres({ dataDir: join(root, 'postgres') })
-  await migrate(postgres.url)
   store = openStore(postgres.url, { connectMs: 500, queryMs: 1_000 })
 })
 afterEach(async () => {
