@@ -35,8 +35,8 @@ const step = { minMs: 1_500, minRequests: 20, deadlineMs: 60_000 }
 const policy = {
   ...quickPolicy,
   stages: [{ ...step, shareBp: 1_000 }],
-  approval: { approvers: 1, withinMs: 120_000 },
-  watch: { ...quickPolicy.watch, exposureMs, decisionMs: 120_000 },
+  approval: { approvers: 1, withinMs: 3_600_000 },
+  watch: { ...quickPolicy.watch, exposureMs, decisionMs: 3_600_000 },
   limits: { ...quickPolicy.limits, maxStaleMs: 3_000 },
 }
 let open: InstrumentedFixture | undefined
