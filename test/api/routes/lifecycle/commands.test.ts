@@ -85,10 +85,11 @@ async function ask(): Promise<void> {
 
 it('the client warms up with a workflow before the first call', async () => {
   const temporal = createTemporalClient(core.config)
-  await temporal.warm()
   const query = `WorkflowType = 'warmUp' and TaskQueue = '${temporal.taskQueue}' and ExecutionStatus = 'Completed'`
   const count = () => temporal.call(5_000, async (client) => (await client.workflow.count(query)).count)
-  await until(async () => (await count()) > 0, 'the workflow that does nothing')
+  // A warm-up that a busy machine does not answer in time is given up without a word.
+  const isWarm = async () => (await temporal.warm(), (await count()) > 0)
+  await until(isWarm, 'the workflow that does nothing')
   await temporal.close()
 })
 
