@@ -47,9 +47,15 @@ export const watch =
   (deps: Deps) =>
   async ({ state: given, hold, deadlineMs }: WatchRequest): Promise<WatchReport> =>
     withHeartbeat(async (beat) => {
+      const verdictAgainst = async (): Promise<WatchReport | undefined> => {
+        const failed = await failureOf(deps.store, given)
+        return failed === undefined
+          ? undefined
+          : { kind: 'judged', verdict: 'fail', reason: failed, due: false }
+      }
       // The watch before this one may have been cancelled with its verdict on the way.
-      const failed = await failureOf(deps.store, given)
-      if (failed !== undefined) return { kind: 'judged', verdict: 'fail', reason: failed, due: false }
+      const before = await verdictAgainst()
+      if (before !== undefined) return before
       const state = await routedState(deps, given)
       if (state === undefined) {
         const reason = 'another writer has changed the routing'
@@ -100,6 +106,9 @@ export const watch =
         written = counted
         const { questions } = verdict
         if (final) return { kind: 'judged', verdict: verdict.kind, reason, due, questions }
+        // The watch after this one may have judged before this one hears that it is cancelled, and more requests may tell otherwise.
+        const meanwhile = await verdictAgainst()
+        if (meanwhile !== undefined) return meanwhile
         const exposed = mayBeExposed(verdict, observation.staleMs, state) && (await isTemporalReachable())
         if (exposed && !(await expose(deps, state, lookedMs))) {
           const reason = 'another writer has changed the routing'

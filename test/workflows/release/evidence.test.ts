@@ -4,7 +4,7 @@ import sql from 'sql-template-tag'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { listAlerts } from '../../../store/monitoring/alerts.ts'
 import { findChampion } from '../../../store/registry/champions.ts'
-import { listDecisions } from '../../../store/release/decisions.ts'
+import { insertDecision, listDecisions } from '../../../store/release/decisions.ts'
 import { insertOutcomes } from '../../../store/monitoring/outcomes.ts'
 import { insertPairs } from '../../../store/release/shadow-pairs.ts'
 import { findRelease } from '../../../store/release/releases.ts'
@@ -52,6 +52,26 @@ const shares = async (fixtureModel: FixtureModel) =>
     version,
     shareBp,
   ])
+
+it('a verdict against the candidate that another watch has stored ends a watch under way', async () => {
+  const { fixtureModel, version } = await candidate()
+  // Longer than a test may take.
+  const stages = [{ ...short, minMs: 3_600_000, deadlineMs: 3_601_000, shareBp: 1_000 }]
+  const release = await approved(await fixtureModel.start(version, { shadow: false, stages }))
+  await release.reaches('canary')
+  const looks = async () => (await listDecisions(fixture.store, release.id)).length
+  await expect.poll(looks).toBeGreaterThan(0)
+  const [last] = await listDecisions(fixture.store, release.id, 1)
+  const reason = { code: 'guard', message: '4 of 9 canary requests failed', values: {} } as const
+  await insertDecision(fixture.store, {
+    ...last!,
+    verdict: { ...last!.verdict, kind: 'fail', reasons: [reason] },
+  })
+  expect(await release.result()).toMatchObject({
+    outcome: 'rolled_back',
+    reason: expect.stringContaining('4 of 9 canary requests failed') as string,
+  })
+})
 
 describe('absence of evidence never promotes:', () => {
   it('no requests at all', async () => {
