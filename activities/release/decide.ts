@@ -55,6 +55,7 @@ function judgementOf(
       watchedMs: observation.watchedMs,
       ticks: evidence.ticks.length,
       paired: evidence.paired,
+      breakers: evidence.breakers,
       canary: total('canary'),
       control: total('control'),
       targeted: evidence.ticks.some(({ targeted }) => targeted) ? total('targeted') : undefined,

@@ -4,6 +4,7 @@ import { outputWidth } from '../../domain/model/features.ts'
 import { isAbMetric, type AbCohort } from '../../domain/canary/ab-test.ts'
 import { cohortsOf } from '../../domain/canary/ab-cohorts.ts'
 import { answerBins } from '../../domain/model/answer-bins.ts'
+import type { BreakerCounts } from '../../domain/serving/circuit-breaker.ts'
 import { holdbackEvidence, type HoldbackEvidence } from '../../domain/canary/holdback.ts'
 import type { CountedTick, Observation } from '../../domain/release/evidence-builder.ts'
 import type { ReleaseState } from '../../domain/release/state.ts'
@@ -46,9 +47,9 @@ export function createObserver(
       settled = []
       settledMs = undefined
     }
-    const [recent, staleMs, paired, matured, disagreement, holdback, done] = await Promise.all([
+    const [recent, { staleMs, breakers }, paired, matured, disagreement, holdback, done] = await Promise.all([
       findTicks(store, id, { model, sinceMs: settledMs }),
-      findSilence(store, state),
+      findReports(store, state),
       pairs(),
       cohorts?.(),
       whole ? reader?.rest() : differences?.(),
@@ -62,7 +63,7 @@ export function createObserver(
     const isPaired = paired.b + paired.c + paired.same > 0
     if (recent.some(({ answers = [] }) => answers.length > 0)) answerNames ??= await namesOf(store, state)
     const pairedCounts = isPaired ? paired : undefined
-    const read = { counted, staleMs, paired: pairedCounts, cohorts: matured, disagreement }
+    const read = { counted, staleMs, breakers, paired: pairedCounts, cohorts: matured, disagreement }
     const external = await readExternal?.(counted)
     return { ...read, holdback, business: done, external, answerNames }
   }
@@ -163,22 +164,25 @@ async function scaleOf(database: Database, baseline: string): Promise<number | u
 }
 
 /**
- * The age of the counters of the most silent live replica; measured at the earliest from its start and from the last route. A live and
- * silent replica may hide failures. Null without a live replica.
+ * What the live replicas report: the age of the counters of the most silent one, measured at the earliest from its start and from the last
+ * route, because a live and silent replica may hide failures, and null without a live replica; and how many have dropped the candidate.
  */
-async function findSilence(
+async function findReports(
   database: Database,
   { id, model }: Pick<ReleaseState, 'id' | 'model'>,
-): Promise<number | null> {
-  const [row] = await database.query<{ silence_ms: number | null }>(prepared`
+): Promise<{ staleMs: number | null; breakers: BreakerCounts }> {
+  const [row] = await database.query<{ silence_ms: number | null } & BreakerCounts>(prepared`
     select max(extract(epoch from clock_timestamp() - greatest(started_at, routed.at, written.at)) * 1000)::float8
-      as silence_ms
+        as silence_ms,
+      count(*) filter (where written.candidate)::integer as replicas,
+      count(*) filter (where written.open)::integer as open
     from replicas
       cross join (select max(updated_at) as at from routing where model = ${model}) as routed
       left join lateral (
-        select max(flushed_at) as at from tick_counters
+        select max(flushed_at) as at, bool_or(arm in ('canary', 'targeted')) as candidate, bool_or(breaker_open) as open
+        from tick_counters
         where tick_counters.model = ${model} and release_id = ${id} and replica_id = replicas.id) as written on true
     where lease_until > clock_timestamp()`)
-  const silence = row?.silence_ms ?? null
-  return silence === null ? null : Math.max(0, silence)
+  const { silence_ms: silence = null, open = 0, replicas = 0 } = row ?? {}
+  return { staleMs: silence === null ? null : Math.max(0, silence), breakers: { open, replicas } }
 }

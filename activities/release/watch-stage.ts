@@ -99,8 +99,8 @@ export const watch =
         const isLate = flag && pinned ? isOver(flag, lookedMs, state) : watchedMs >= deadlineMs
         const due = !hold && (isLate || needsApprover(verdict))
         const final = verdict.kind === 'fail' || (!hold && (verdict.kind === 'pass' || due))
-        const { canary, control, targeted, external } = judgement.inputs
-        const counted = JSON.stringify([verdict.kind, canary, control, targeted, external, behind])
+        const { canary, control, targeted, external, breakers } = judgement.inputs
+        const counted = JSON.stringify([verdict.kind, canary, control, targeted, external, breakers, behind])
         // A look without new data is not stored as a decision.
         if (final || counted !== written) await recordDecision(deps, state, judgement)
         written = counted

@@ -2,6 +2,7 @@
  * Defines the evidence of the canary judge: counts per tick and arm, the stage, and the age of the counts. Counters, simulator and
  * judge share these types, so that all of them count the same events.
  */
+import type { BreakerCounts } from '../serving/circuit-breaker.ts'
 import type { BusinessEvidence } from './business-metric.ts'
 import type { DisagreementEvidence } from './disagreement.ts'
 import type { ExternalEvidence } from './external/external-metric.ts'
@@ -74,6 +75,8 @@ export interface CanaryEvidence {
   answerNames?: readonly string[]
   /** The codes of questions that an approver has answered: they hold the release no longer. */
   accepted?: readonly string[]
+  /** The circuit breakers of the replicas that serve the candidate; absent where none is counted. */
+  breakers?: BreakerCounts
   stage: CanaryStage
   /** The age of the newest counters; null without counters. */
   staleMs: number | null

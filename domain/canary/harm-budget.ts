@@ -2,8 +2,11 @@
  * Accounts for the harm of a release: failures above the champion's rate, and the next share that the rest of the budget allows,
  * so that a doubtful candidate is exposed more slowly than a good one.
  */
-import { ratioOf } from '../figures.ts'
+import { fourDigits, ratioOf } from '../figures.ts'
+import { thresholdFor } from '../sequential/alpha-split.ts'
 import { betaQuantile } from '../statistics/distributions.ts'
+import type { Reason } from '../verdict.ts'
+import type { CanaryPolicy } from './policy.ts'
 
 /** The requests and failures of one stage or one share. */
 export interface ExposureCounts {
@@ -19,6 +22,17 @@ export function excessBad(stages: readonly ExposureCounts[]): number {
     const base = ratioOf(stage.controlBad, stage.controlRequests) ?? 0
     return sum + Math.max(0, stage.canaryBad - stage.canaryRequests * base)
   }, 0)
+}
+
+/** The harm budget is spent. It needs evidence as well, because chance alone spends the budget of a long release. */
+export function harmReason(
+  { alpha, harmBudget: budget }: CanaryPolicy,
+  { excess, logE, atMs }: { excess: number; logE: number; atMs: number },
+): Reason | null {
+  const threshold = thresholdFor(alpha.reserve)
+  if (logE < threshold || excess < budget) return null
+  const message = `${fourDigits(excess)} excess failures, budget ${budget}: logE ${fourDigits(logE)} ≥ ${fourDigits(threshold)}`
+  return { code: 'harm_budget', message, values: { excess, budget, logE, threshold, atMs } }
 }
 
 export interface RampInput {

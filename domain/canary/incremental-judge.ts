@@ -3,7 +3,7 @@
  * that both decide by the same statistics, and a worker that crashes between two ticks recomputes the same result.
  */
 
-import { thresholdFor } from '../sequential/alpha-split.ts'
+import { guardAlpha, thresholdFor } from '../sequential/alpha-split.ts'
 import { fourDigits, groupedDigits, percentText, ratioOf } from '../figures.ts'
 import type { CanaryEvidence, CanaryTick } from './evidence.ts'
 import { compareArms, promotionProof, type PromotionProof } from './arm-comparison.ts'
@@ -18,11 +18,12 @@ import {
 } from './counts.ts'
 import { checkCanaryPolicy, rateMetrics, type CanaryPolicy } from './policy.ts'
 import { guardTest } from '../sequential/one-arm-rate-test.ts'
+import { breakerReason } from '../serving/circuit-breaker.ts'
 import { nonInferiorityEvidence } from '../sequential/non-inferiority-test.ts'
 import { pairedEvidence } from '../sequential/paired-test.ts'
 import { geometric } from '../sequential/e-process.ts'
 import { rateTest } from '../sequential/two-arm-rate-test.ts'
-import { nextShareBp } from './harm-budget.ts'
+import { harmReason, nextShareBp } from './harm-budget.ts'
 import { effectsOf } from './effects.ts'
 import { disagreementReason, reportDisagreement } from './disagreement.ts'
 import { scoreShift } from './score-shift.ts'
@@ -101,7 +102,7 @@ export function incrementalJudge(policy: CanaryPolicy): IncrementalJudge {
         canaryEvents: served.bad,
         controlEvents: failedRequests(tick.control),
       })
-      keepFirst(harmReason(policy, counts, harm.plainLogE(), tick.startMs))
+      keepFirst(harmReason(policy, { excess: counts.excess(), logE: harm.plainLogE(), atMs: tick.startMs }))
     },
 
     judge(evidence) {
@@ -117,6 +118,7 @@ export function incrementalJudge(policy: CanaryPolicy): IncrementalJudge {
       const differing = differenceOf(evidence, policy, statistics)
       const { accepted = [] } = evidence
       const effects = effectsOf(evidence, policy, statistics)
+      const dropped = breakerReason(evidence.breakers)
       shift?.describe(statistics)
       statistics['guardLogE'] = guard.logE()
       statistics['harmLogE'] = harm.plainLogE()
@@ -132,6 +134,7 @@ export function incrementalJudge(policy: CanaryPolicy): IncrementalJudge {
       const against = [
         ...found.values(),
         ...comparisons.map((each) => each.finding()),
+        dropped?.isCertain ? dropped.reason : null,
         pairedReason(judged),
         shift?.finding(evidence.answerNames) ?? null,
         isOn(policy.disagreement) && policy.disagreement.action === 'rollback' ? differing : null,
@@ -141,6 +144,7 @@ export function incrementalJudge(policy: CanaryPolicy): IncrementalJudge {
       const missing = counts.missing(stage, staleMs, policy.maxStaleMs)
       if (missing !== null) return verdict('no_data', [missing])
       const pending = [
+        dropped?.reason ?? null,
         shareReason(judged),
         timeReason(judged),
         requestsReason(judged),
@@ -222,7 +226,7 @@ const compared = (logE: number, sign: '≥' | '<', threshold: number): string =>
 
 /** K4: the failure rate of the canary is above the absolute limit. */
 function guardReason(policy: CanaryPolicy, counts: CanaryCounts, logE: number, atMs: number): Reason | null {
-  const threshold = thresholdFor(policy.alpha.guard)
+  const threshold = thresholdFor(guardAlpha(policy.alpha))
   if (logE < threshold) return null
   const { canaryBad: bad, canaryRequests: requests } = counts.served()
   const whose = counts.exposure().canaryRequests === requests ? 'canary' : 'candidate'
@@ -230,17 +234,6 @@ function guardReason(policy: CanaryPolicy, counts: CanaryCounts, logE: number, a
     `${bad} of ${requests} ${whose} requests failed (${percentText(ratioOf(bad, requests))}), limit ` +
     `${percentText(policy.guardRate)}: ${compared(logE, '≥', threshold)}`
   return { code: 'guard', message, values: { bad, requests, limit: policy.guardRate, logE, threshold, atMs } }
-}
-
-/** The harm budget is spent. It needs evidence as well, because chance alone spends the budget of a long release. */
-function harmReason(policy: CanaryPolicy, counts: CanaryCounts, logE: number, atMs: number): Reason | null {
-  const threshold = thresholdFor(policy.alpha.reserve)
-  if (logE < threshold) return null
-  const excess = counts.excess()
-  if (excess < policy.harmBudget) return null
-  const budget = policy.harmBudget
-  const message = `${fourDigits(excess)} excess failures, budget ${budget}: ${compared(logE, '≥', threshold)}`
-  return { code: 'harm_budget', message, values: { excess, budget, logE, threshold, atMs } }
 }
 
 /** K2: the champion alone is right more often than the canary alone. */

@@ -3,6 +3,7 @@
  * arm, so that the evidence continues from shadow through canary to probation.
  */
 import type { AbCohort } from '../canary/ab-test.ts'
+import type { BreakerCounts } from '../serving/circuit-breaker.ts'
 import { businessCode, type BusinessEvidence } from '../canary/business-metric.ts'
 import {
   externalCode,
@@ -100,6 +101,8 @@ export interface Observation {
   staleMs: number | null
   /** How long the stage has been observed. */
   watchedMs: number
+  /** The circuit breakers of the live replicas that serve the candidate; absent where none is counted. */
+  breakers?: BreakerCounts
   /** Requests with an outcome and predictions of both versions; absent without such requests. */
   paired?: { b: number; c: number; same: number }
   /** Answers of both versions to the same requests; absent without any. */
@@ -122,7 +125,17 @@ export interface Observation {
  */
 export function canaryEvidenceOf(
   state: ReleaseState,
-  { counted, staleMs, watchedMs, paired, disagreement, business, external, answerNames }: Observation,
+  {
+    counted,
+    staleMs,
+    watchedMs,
+    breakers,
+    paired,
+    disagreement,
+    business,
+    external,
+    answerNames,
+  }: Observation,
 ): CanaryEvidence {
   const ticks = canaryTicks(state, counted)
   const routed = state.routings.at(-1)
@@ -156,6 +169,7 @@ export function canaryEvidenceOf(
       targeted: stage === 'targeted' || undefined,
     },
     staleMs,
+    breakers,
     paired,
     disagreement,
     business,

@@ -9,7 +9,7 @@
 export interface AlphaSplit {
   /** Requests that failed. */
   errors: number
-  /** Failed requests above the absolute limit, independently of the champion. */
+  /** Failed requests above the absolute limit, independently of the champion; half for the judge, half for the circuit breakers. */
   guard: number
   /** Requests slower than the champion's 95th percentile before the release. */
   slow95: number
@@ -81,6 +81,13 @@ export function checkAlpha(split: AlphaSplit, limit = 0.05): string[] {
   if (!(total <= limit + 1e-12)) issues.push(`the split sums to ${total}, more than ${limit}`)
   return issues
 }
+
+/**
+ * The α of the absolute guard is halved: the judge tests the counts of all replicas, and the circuit breaker of each replica tests its own
+ * requests. The evidence of the breakers is averaged, so that more replicas need no smaller α (Vovk and Wang, 2021: the mean of
+ * e-values is an e-value).
+ */
+export const guardAlpha = ({ guard }: Pick<AlphaSplit, 'guard'>): number => guard / 2
 
 /** The log evidence at which a test with this α acts (Ville's inequality). */
 export const thresholdFor = (alpha: number): number => Math.log(1 / alpha)

@@ -1,9 +1,11 @@
 /**
  * Stops the candidate inside the serving process: counts one replica's own requests of the candidate and opens when its failures are
- * certain (K4). The judge runs every few seconds, in which a candidate that fails every request would harm hundreds of requests.
+ * certain (K4). The judge runs every few seconds, in which a candidate that fails every request would harm hundreds of requests. It gets
+ * no further requests from a replica that has dropped the candidate, so it is told of the breakers.
  */
 import { thresholdFor } from '../sequential/alpha-split.ts'
 import { guardTest } from '../sequential/one-arm-rate-test.ts'
+import type { Reason } from '../verdict.ts'
 
 export interface Breaker {
   /** Counts consecutive successful requests. */
@@ -39,4 +41,25 @@ export function breaker(limit: number, alpha: number): Breaker {
     },
     isOpen: () => open,
   }
+}
+
+export interface BreakerCounts {
+  /** Replicas that have dropped the candidate, because its failures there were certain. */
+  open: number
+  /** Replicas that serve the candidate or have dropped it. */
+  replicas: number
+}
+
+/**
+ * Whether the open breakers are certain enough for a rollback; null while none is open. Each has reached twice the evidence that the guard
+ * needs (`guardAlpha`), so that their mean reaches it where half of the replicas have dropped the candidate. Fewer hold the stage: the
+ * other replicas serve the candidate on, and may tell otherwise.
+ */
+export function breakerReason(
+  counts: BreakerCounts | undefined,
+): { isCertain: boolean; reason: Reason } | null {
+  if (counts === undefined || counts.open === 0) return null
+  const { open, replicas } = counts
+  const message = `${open} of ${replicas} replicas dropped the candidate: their circuit breakers opened on its failed requests`
+  return { isCertain: 2 * open >= replicas, reason: { code: 'breaker', message, values: { open, replicas } } }
 }

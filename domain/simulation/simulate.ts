@@ -3,6 +3,7 @@
  * holds for the policy that runs.
  */
 import { advance } from '../release/reducer.ts'
+import { guardAlpha } from '../sequential/alpha-split.ts'
 import { breaker } from '../serving/circuit-breaker.ts'
 import { incrementalJudge } from '../canary/incremental-judge.ts'
 import type { CanaryStage, CanaryTick } from '../canary/evidence.ts'
@@ -48,7 +49,7 @@ export function simulateRelease(plan: Simulated, rule?: BaselineRuleName): Simul
   const traffic = trafficOf(scenario, world, uniform)
   const judge = incrementalJudge(policy.limits)
   const other = rule === undefined ? undefined : baselineRule(rule)
-  const guard = breaker(policy.limits.guardRate, policy.limits.alpha.guard)
+  const guard = breaker(policy.limits.guardRate, guardAlpha(policy.limits.alpha))
   const faultMs = faultStart(scenario)
   const harm = harmCounts(world, faultMs)
   const business = policy.limits.business && businessTraffic(policy.limits.business, scenario, uniform)
@@ -128,10 +129,10 @@ export function simulateRelease(plan: Simulated, rule?: BaselineRuleName): Simul
       disagreement: pairs?.evidence(),
       business: business?.evidence(atMs),
       external: state.stage === 'shadow' ? undefined : external?.evidence(),
+      // The simulated system has one replica.
+      breakers: { open: guard.isOpen() ? 1 : 0, replicas: 1 },
     })
-    if (guard.isOpen() && verdict.kind !== 'fail')
-      dispatch(judged(atMs, 'fail', 'the breaker of a replica is open'))
-    else if (verdict.kind === 'pass' || verdict.kind === 'fail' || due || needsApprover(verdict))
+    if (verdict.kind === 'pass' || verdict.kind === 'fail' || due || needsApprover(verdict))
       dispatch(judged(atMs, verdict.kind, verdict.reasons[0]?.message ?? '', due || needsApprover(verdict)))
   }
 }

@@ -29,6 +29,8 @@ export interface TickCounts {
   keys?: number
   /** How many of them got each answer. */
   answers?: number[]
+  /** Whether the circuit breaker of the replica has dropped the candidate. */
+  breakerOpen?: boolean
   /** Upper bound in microseconds → requests. */
   latency: Record<string, number>
 }
@@ -39,21 +41,22 @@ export async function writeTicks(
 ): Promise<void> {
   await database.query(prepared`
     insert into tick_counters
-      (replica_id, model, release_id, version, arm, generation, tick, tick_ms, requests, errors, invalid, slow95, slow99, latency, keys, answers)
+      (replica_id, model, release_id, version, arm, generation, tick, tick_ms, requests, errors, invalid, slow95, slow99, latency, keys, answers,
+        breaker_open)
     select ${replica}, model, release, version, arm, generation, to_timestamp("tickMs" / 1000.0), "lengthMs",
-      requests, errors, invalid, slow95, slow99, latency, keys, answers
+      requests, errors, invalid, slow95, slow99, latency, keys, answers, coalesce("breakerOpen", false)
     from jsonb_to_recordset(${JSON.stringify(ticks.map((tick) => ({ ...tick, release: tick.release ?? '' })))}) as sent (
       model text, release text, version text, arm text, generation bigint, "tickMs" double precision, "lengthMs" integer,
       requests bigint, errors bigint, invalid bigint, slow95 bigint, slow99 bigint, latency jsonb,
-      keys bigint, answers bigint[])
+      keys bigint, answers bigint[], "breakerOpen" boolean)
     on conflict (model, release_id, version, arm, tick, replica_id, generation) do update set
       requests = excluded.requests, errors = excluded.errors, invalid = excluded.invalid,
       slow95 = excluded.slow95, slow99 = excluded.slow99, latency = excluded.latency,
-      keys = excluded.keys, answers = excluded.answers, flushed_at = now()`)
+      keys = excluded.keys, answers = excluded.answers, breaker_open = excluded.breaker_open, flushed_at = now()`)
 }
 
 /** The counts of an arm over all replicas in one tick of one generation. */
-export interface ArmTick extends Omit<TickCounts, 'latency' | 'release' | 'model'> {
+export interface ArmTick extends Omit<TickCounts, 'latency' | 'release' | 'model' | 'breakerOpen'> {
   /** How many replicas have reported the tick. */
   replicas: number
   /** How long ago the newest of the rows was written. */

@@ -8,12 +8,14 @@ import { createFirstKeys, type FirstKeys } from './first-keys.ts'
 import { bucketCount, bucketOf, sparse } from './latency-histogram.ts'
 
 /** The counts of one arm of one route in the current tick. */
-export interface ArmCounters extends Omit<TickCounts, 'latency' | 'keys' | 'answers'> {
+export interface ArmCounters extends Omit<TickCounts, 'latency' | 'keys' | 'answers' | 'breakerOpen'> {
   /** Slower responses count as slow, in microseconds. */
   readonly slow95Us: number
   readonly slow99Us: number
   /** Whether ticks without requests are left out, because the arm serves only after an expiry. */
   readonly quiet: boolean
+  /** Whether the circuit breaker of the arm is open; absent without one. */
+  readonly isDropped?: () => boolean
   /** The bin of the answer of a row; absent where the answers of the arms cannot be compared. */
   readonly answerOf?: (outputs: Float32Array, row: number) => number
   /** How many bins there are. */
@@ -87,7 +89,7 @@ export function createCounterRegistry(clock: Clock) {
   const pushTick = (counters: ArmCounters): void => {
     if (counters.requests === 0 && (counters.quiet || counters.release === undefined)) return
     const { model, release, version, arm, generation, tickMs, lengthMs } = counters
-    const { requests, errors, invalid, slow95, slow99 } = counters
+    const { requests, errors, invalid, slow95, slow99, isDropped } = counters
     closed.push({
       model,
       release,
@@ -102,6 +104,7 @@ export function createCounterRegistry(clock: Clock) {
       slow95,
       slow99,
       ...(release !== undefined && { keys: counters.keys, answers: [...counters.answers] }),
+      breakerOpen: isDropped?.(),
       latency: sparse(counters.latency),
     })
     if (closed.length > maxClosed) {

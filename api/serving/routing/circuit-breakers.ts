@@ -3,6 +3,7 @@
  * dropped here after a few of them.
  */
 import { breaker } from '../../../domain/serving/circuit-breaker.ts'
+import { guardAlpha } from '../../../domain/sequential/alpha-split.ts'
 import { championBreakerLimits } from '../../../domain/serving/fallback-level.ts'
 import type { Route } from '../../../domain/serving/route.ts'
 import type { Clock } from '../clock.ts'
@@ -27,7 +28,9 @@ export function createGuards(clock: Clock): (route: Route) => CandidateGuard | u
     if (release === undefined || limits === undefined) return undefined
     let kept = guards.get(model)
     if (kept?.release !== release) {
-      kept = { release, guard: candidateGuard(limits, route.tickMs ?? defaultTickMs, clock) }
+      const { rate, alpha: guard } = limits
+      const ownLimits = { rate, alpha: guardAlpha({ guard }) }
+      kept = { release, guard: candidateGuard(ownLimits, route.tickMs ?? defaultTickMs, clock) }
       guards.set(model, kept)
     }
     return kept.guard

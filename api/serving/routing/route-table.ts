@@ -127,6 +127,7 @@ export function buildTable(route: Route, options: TableOptions): RouteTable {
       slow99Us: route.latencyUs?.p99 ?? Infinity,
       lengthMs: route.tickMs ?? quietTickMs,
       answerBins: bins?.names.length ?? 0,
+      isDropped: arm === 'canary' || arm === 'targeted' ? guard?.isOpen : undefined,
       answerOf: bins && answerBinner(bins, versions.get(version)!.manifest.output),
     })
   const build = (

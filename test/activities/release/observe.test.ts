@@ -100,6 +100,20 @@ it('an observation reads the pairs of the shadow page by page, and all of them b
   expect(await pairs(true)).toEqual([4_050, 450])
 })
 
+it('an observation counts the live replicas that serve the candidate, and those whose circuit breaker has dropped it', async () => {
+  const breakers = async () => (await createObserver({ store }, state)()).breakers
+  const [a, b, c, gone] = ['a', 'b', 'c', 'gone'].map((name) => uniqueName(name))
+  for (const each of [a, b, c, gone]) await enter(each!)
+  expect(await breakers()).toEqual({ open: 0, replicas: 0 })
+  await write(a!, { ...tick(1, 5), breakerOpen: true }, tick(2, 0))
+  await write(b!, tick(1, 5))
+  await write(c!, { ...tick(1, 5), arm: 'control' })
+  await write(gone!, { ...tick(1, 5), breakerOpen: true })
+  await endLease(store, gone!)
+  expect(await breakers()).toEqual({ open: 1, replicas: 2 })
+  for (const each of [a, b, c]) await endLease(store, each!)
+})
+
 it('the silence of an observation is that of the most silent live replica since the last routing change', async () => {
   const silence = async () => (await createObserver({ store }, state)()).staleMs
   expect(await silence()).toBeNull()

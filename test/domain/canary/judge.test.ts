@@ -91,6 +91,12 @@ describe('a canary fails', () => {
     expect(verdict.reasons[0]!.message).toContain('3 of 3')
   })
 
+  it('when the circuit breakers of half of its replicas have opened', () => {
+    expect(codes({ breakers: { open: 1, replicas: 1 } })).toEqual(['fail', 'breaker'])
+    expect(codes({ breakers: { open: 2, replicas: 4 } })).toEqual(['fail', 'breaker'])
+    expect(judge({ breakers: { open: 2, replicas: 3 } }).reasons[0]!.message).toContain('2 of 3 replicas')
+  })
+
   it('by the guard within two ticks of breaking after six good hours', () => {
     const day = 2_160
     const broken = ticks(day + 2, (i) => (i >= day ? { errors: 5 } : {}))
@@ -213,6 +219,11 @@ describe('an error', () => {
 describe('an inconclusive canary', () => {
   it('has not run long enough', () => {
     expect(codes({ stage: { ...stage, elapsedMs: 599_999 } })).toEqual(['inconclusive', 'minimum_time'])
+  })
+
+  it('was dropped by fewer than half of its replicas, which hold the stage', () => {
+    expect(codes({ breakers: { open: 1, replicas: 3 } })).toEqual(['inconclusive', 'breaker'])
+    expect(codes({ breakers: { open: 0, replicas: 3 } })).toEqual(['pass', 'stage_passed'])
   })
 
   it('has not served enough requests in this stage', () => {

@@ -242,7 +242,7 @@ export const routingStatements: Statements = {
       return [{ pg_notify: '' }]
     },
   ],
-  a5a70493: [
+  '910d2a9c': [
     'writeTicks',
     (query, [replica_id, sent]) => {
       for (const tick of parse<Row[]>(sent)) {
@@ -260,11 +260,21 @@ export const routingStatements: Statements = {
           slow95,
           slow99,
           latency,
+          breakerOpen = false,
         } = tick
         const key = [model, release, version, arm, tickMs, replica_id, generation].join(' ')
         query.lock('tick_counters', key)
         const known = query.find('tick_counters', key)
-        const counts = { requests, errors, invalid, slow95, slow99, latency, flushed_at: query.nowMs }
+        const counts = {
+          requests,
+          errors,
+          invalid,
+          slow95,
+          slow99,
+          latency,
+          breaker_open: breakerOpen,
+          flushed_at: query.nowMs,
+        }
         query.put(
           'tick_counters',
           key,
@@ -316,25 +326,35 @@ export const routingStatements: Statements = {
   b6a02ca2: ['listPairs, of none', () => []],
   cd8bbb45: ['hasHoldbackOutcome, of none', () => [{ known: false }]],
   '15985f5b': ['countPairs, of none', () => [{ b: 0, c: 0, same: 0 }]],
-  f4112284: [
-    'findSilence',
+  cb39ec3d: [
+    'findReports',
     (query, [model, tickModel, release]) => {
       const routed =
         (query.find('routing', model as string)?.['updated_at'] as number | undefined) ?? -Infinity
-      const silences = query
+      const reports = query
         .all('replicas')
         .filter(isLive(query))
         .map(({ id, started_at }) => {
-          const written = query
+          const rows = query
             .all('tick_counters')
             .filter(
               (row) =>
                 row['model'] === tickModel && row['release_id'] === release && row['replica_id'] === id,
             )
-            .map((row) => row['flushed_at'] as number)
-          return query.clockMs - Math.max(started_at as number, routed, ...written)
+          const written = rows.map((row) => row['flushed_at'] as number)
+          return {
+            silenceMs: query.clockMs - Math.max(started_at as number, routed, ...written),
+            isCandidate: rows.some((row) => ['canary', 'targeted'].includes(row['arm'] as string)),
+            isOpen: rows.some((row) => row['breaker_open'] === true),
+          }
         })
-      return [{ silence_ms: silences.length === 0 ? null : Math.max(...silences) }]
+      return [
+        {
+          silence_ms: reports.length === 0 ? null : Math.max(...reports.map(({ silenceMs }) => silenceMs)),
+          replicas: reports.filter(({ isCandidate }) => isCandidate).length,
+          open: reports.filter(({ isOpen }) => isOpen).length,
+        },
+      ]
     },
   ],
   f39cabfb: [

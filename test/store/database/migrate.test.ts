@@ -45,6 +45,7 @@ const pinned: Record<string, string> = {
   '0037_batch_triggers.sql': '9a26d93dbddb9fc85998b6fd71d1846f24e528b60db7d0b7d00085acab81070b',
   '0038_batch_reviews.sql': 'f8d1a76aac6959cfbc94bb08da1af7b5e411a2fefd9668fbd2e9c72c4a3ac637',
   '0039_decisions_against.sql': '1c9caca1003e7f27bd7ae077698d9b1da25704148ecfb93201fa73a7ccfe2751',
+  '0040_breakers.sql': 'e63a29188bc21b9192aa20b713fc56cdc0b91dedb4bccc66814c5bb72276f00e',
 }
 
 const query = async (url: string, text: string): Promise<Record<string, unknown>[]> => {

@@ -247,6 +247,10 @@ describe('a replica', () => {
     await replica.follows(await fixture.route(model, guarded(9_000), 60_000))
     expect(versionsOf(replica, model, 100)).toEqual(new Set([champion]))
     await writeFaults(fixture.store, {})
+    const open = sql`select bool_or(breaker_open) as open from tick_counters where model = ${model} group by arm order by arm`
+    const reported = async () => (await fixture.store.query<{ open: boolean }>(open)).map((row) => row.open)
+    await until(async () => (await reported())[0] === true, 'the report of the open breaker')
+    expect((await reported()).slice(1)).not.toContain(true)
   })
 
   it('does not drop a candidate for the repeated requests of one client', async () => {
