@@ -21,7 +21,7 @@ import {
 } from '../registry/champions.ts'
 import type { Database } from '../postgres.ts'
 import { findRollbackOrder } from './command-outbox.ts'
-import { closeRelease, findReleasable, lockRelease, markRolledBack } from './releases.ts'
+import { closeRelease, findReleasable, findRelease, lockRelease, markRolledBack } from './releases.ts'
 import { findRouting, writeRoute, type Routing } from '../serving/routing.ts'
 
 /** Returns whether the candidate was champion. `actor` is the user who has ordered it, when one has. */
@@ -142,7 +142,11 @@ export async function close(
   // A backup restored after the rollback may hold the candidate as champion again.
   const before = outcome === 'promoted' ? undefined : await findChampion(database, model)
   if (before?.version === version && before.releaseId === id) await returnToBaseline(database, state)
-  if (!(await closeRelease(database, state))) return { outcome, reason }
+  // An attempt before this one, whose answer was lost, may have recorded another end than this one knows of.
+  if (!(await closeRelease(database, state))) {
+    const ended = (await findRelease(database, id)) ?? state
+    return { outcome: ended.outcome, reason: ended.reason }
+  }
   const champion = (await findChampion(database, model))?.version
   // Probation counts only for the present champion; a champion moved by hand or lost with a restored backup is not proven.
   if (outcome === 'promoted' && champion === version) await markKnownGood(database, version)

@@ -43,6 +43,8 @@ interface Chain {
   place: number
   parentId?: string
   stage?: Stage
+  /** Set once the end has its span: a release that a command has ended is recorded with the command, and then once more. */
+  hasEnded?: true
   commands: Command[]
 }
 
@@ -125,7 +127,7 @@ export const interceptors = (): WorkflowInterceptors => {
     const { stage: kind, shareBp, enteredMs, outcome, reason, version, model, lastVerdict } = state
     const name = kind === 'canary' ? `canary ${shareBp / 100} %` : kind
     const former = chain.stage
-    if (former?.name === name) return
+    if (former?.name === name || chain.hasEnded) return
     const release = { 'tenure.release': state.id, 'tenure.model': model, 'tenure.version': version }
     const endMs = Math.max(enteredMs, former?.startMs ?? 0)
     if (former !== undefined)
@@ -174,6 +176,7 @@ export const interceptors = (): WorkflowInterceptors => {
       attributes: { ...release, 'tenure.outcome': outcome, 'tenure.reason': reason },
     })
     delete chain.stage
+    chain.hasEnded = true
   }
   const opened = (answer: unknown): void => {
     const { state } = answer as { state?: ReleaseState }

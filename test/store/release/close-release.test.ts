@@ -89,11 +89,11 @@ it('a release whose route another writer has changed ends as rolled back when a 
   const commandTo = () => ({ id: 'order', by: order.by, reason: order.reason, signature: '' })
   expect(await rollBackServing(store, { ...order, commandTo }, new Map())).toMatchObject({ from: version })
   const superseded = end(state, 1, 'superseded', 'another writer has changed the routing')
-  await store.transaction((database) => close(database, superseded))
-  expect(await findRelease(store, state.id)).toMatchObject({
-    outcome: 'rolled_back',
-    reason: 'rolled back by olga: callers complain',
-  })
+  const recorded = { outcome: 'rolled_back', reason: 'rolled back by olga: callers complain' }
+  // The second attempt has lost the answer of the first.
+  for (const _attempt of [1, 2])
+    expect(await store.transaction((database) => close(database, superseded))).toMatchObject(recorded)
+  expect(await findRelease(store, state.id)).toMatchObject(recorded)
   expect((await findVersion(store, version))?.rolledBackAt).toBeDefined()
 })
 
