@@ -7,7 +7,6 @@
 import {
   Admin,
   AuthenticationError,
-  Consumer,
   findErrorBy,
   MessagesStreamFallbackModes,
   MessagesStreamModes,
@@ -16,6 +15,7 @@ import {
   type MessagesStream,
 } from '@platformatic/kafka'
 import { setTimeout as pause } from 'node:timers/promises'
+import { createCommittedConsumer } from './kafka/committed-consumer.ts'
 import type { KafkaSettings } from './settings.ts'
 import { createReceived } from './received.ts'
 import type { SentRecord, StreamSource, Stream, StreamBatch, StreamRecord, Subscription } from './stream.ts'
@@ -111,7 +111,7 @@ interface Connecting {
 
 async function subscribe({ base, hint, sessionMs }: Connecting, source: StreamSource): Promise<Subscription> {
   const { topic, group, member } = source
-  const consumer = new Consumer({
+  const consumer = createCommittedConsumer({
     ...base,
     groupId: group,
     sessionTimeout: sessionMs,
@@ -131,8 +131,9 @@ async function subscribe({ base, hint, sessionMs }: Connecting, source: StreamSo
   })
   const admin = new Admin(base)
   const received = createReceived<KafkaMessage>()
-  /** By partition, the offset after the last commit. */
+  /** By partition, the offset after the last commit, and after the last record that was received. */
   const positions = new Map<number, bigint>()
+  const receivedTo = new Map<number, bigint>()
   /** Rises with each assignment of partitions and with each return to the positions. */
   let life = 0
   let messages: MessagesStream<Buffer, Buffer, Buffer, Buffer> | undefined
@@ -147,10 +148,14 @@ async function subscribe({ base, hint, sessionMs }: Connecting, source: StreamSo
     former?.destroy()
     const partitions = consumer.assignments?.find((each) => each.topic === topic)?.partitions ?? []
     positions.clear()
+    receivedTo.clear()
     if (partitions.length === 0) return
     const stable = await stableOffsets(admin, group, topic, partitions)
     if (mine !== life) return
-    for (const [partition, offset] of stable) positions.set(partition, offset)
+    for (const [partition, offset] of stable) {
+      positions.set(partition, offset)
+      receivedTo.set(partition, offset)
+    }
     const opened = await consumer.consume({
       topics: [topic],
       mode: MessagesStreamModes.MANUAL,
@@ -169,8 +174,15 @@ async function subscribe({ base, hint, sessionMs }: Connecting, source: StreamSo
       // Fetched while it joins the group again: a commit of it cannot name a member. It comes again afterwards.
       const { memberId } = message.metadata['consumer'] as { memberId: string | null }
       if (mine !== life || memberId === null) return
+      receivedTo.set(message.partition, message.offset + 1n)
       if (received.push(message) >= maxBuffered) opened.pause()
     })
+  }
+  /** Where the group stands. A partition may end with offsets that have no record for it: the ends of transactions, and what was aborted. */
+  const positionOf = (partition: number): bigint => {
+    const committed = positions.get(partition)
+    const isDone = receivedTo.get(partition) === committed && messages?.readableLength === 0
+    return (isDone ? messages?.offsetsToFetch.get(`${topic}:${partition}`) : undefined) ?? committed ?? 0n
   }
   const beginAgain = (): void => void begin().catch(fail)
 
@@ -234,7 +246,7 @@ async function subscribe({ base, hint, sessionMs }: Connecting, source: StreamSo
       if (partitions.length === 0) return 0
       const ends = await consumer.listOffsets({ topics: [topic], partitions: { [topic]: partitions } })
       const at = ends.get(topic) ?? []
-      return partitions.reduce((sum, each) => sum + Number((at[each] ?? 0n) - (positions.get(each) ?? 0n)), 0)
+      return partitions.reduce((sum, each) => sum + Number((at[each] ?? 0n) - positionOf(each)), 0)
     },
     close,
   }

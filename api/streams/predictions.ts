@@ -59,7 +59,7 @@ export function createAnswering(options: AnsweringOptions): AnswerBatch {
     if (body.byteLength > predictBytes)
       throw new DomainError('body_too_large', `the record has more than ${predictBytes} bytes`)
     requireNoKey(body)
-    const request: Request = { model, body, keyId, sender: record, isRecord: true }
+    const request: Request = { model, body, keyId, sender: record, recordedAtMs: record.atMs }
     // Answered before and not committed, it has the same id, and its stored answer is sent.
     if (isDurable) request.requestId = `${group}\n${record.place}\n${record.atMs}`
     return request

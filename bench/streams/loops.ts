@@ -2,7 +2,7 @@
 import { setTimeout as pause } from 'node:timers/promises'
 import { readTopic } from '../../api/streams/reader.ts'
 import { startApiProcess } from '../../test/support/serving/api-process.ts'
-import { cpuMs } from '../harness/processor-time.ts'
+import { cpuMs, watchFamily } from '../harness/processor-time.ts'
 import { partitions, type Scene } from './scene.ts'
 
 /** Of each round. */
@@ -14,8 +14,15 @@ export interface LoopRates {
 
 export interface LoopRate {
   perSecond: number
-  /** Processor time of the process for each record, in microseconds. */
-  cpuUs: number
+  /** Processor time for each record, in microseconds. */
+  cpuUs: LoopCosts
+}
+
+/** Of the process of the loop, of Postgres and of the broker. */
+export interface LoopCosts {
+  loop: number
+  postgres: number
+  broker: number
 }
 
 /** The share of the records before the measured ones, while V8 compiles, and behind them. */
@@ -43,17 +50,17 @@ export async function measureLoops(scene: Scene, rounds: number, count: number):
 }
 
 /** The loop of a replica, with the bytes of one answer in place of predictions. */
-async function bare({ stream }: Scene, topic: string, group: string, count: number, value: Buffer) {
+async function bare(scene: Scene, topic: string, group: string, count: number, value: Buffer) {
   const ending = new AbortController()
   const counted = { topic, done: 0, dead: 0, lag: 0, waitsFor: undefined }
-  const pace = createPace(count, () => cpuMs({ child: process }))
+  const pace = createPace(count, watchCosts(scene, { child: process }))
   const to = `${topic}.answers`
   const looking = setInterval(() => {
     pace.at(counted.done)
     if (counted.done >= count) ending.abort()
   }, lookMs)
   await readTopic({
-    stream,
+    stream: scene.stream,
     source: { topic, group, member: 'bare' },
     count: counted,
     handle: ({ records }) =>
@@ -82,7 +89,7 @@ async function answered(
   mode: Record<string, string>,
 ): Promise<LoopRate> {
   const replica = await startApiProcess({ ...scene.answering(topic, group), ...mode })
-  const pace = createPace(count, () => cpuMs(replica))
+  const pace = createPace(count, watchCosts(scene, replica))
   // Each look costs the replica a scrape, which takes milliseconds.
   for (let done = 0; !(done >= count); await pause(lookMs)) {
     done = await scene.metric(replica, 'tenure_stream_records_total', topic)
@@ -92,21 +99,29 @@ async function answered(
   return pace.rate()
 }
 
+/** Answers the processor time up to now, in milliseconds. */
+function watchCosts({ database, broker }: Scene, loop: Parameters<typeof cpuMs>[0]): () => LoopCosts {
+  const [postgres, kafka] = [watchFamily(database.pid()), watchFamily(broker.pid())]
+  return () => ({ loop: cpuMs(loop), postgres: postgres(), broker: kafka() })
+}
+
 /** The rate between two counts, which are known when they are passed. */
-function createPace(count: number, cpu: () => number) {
-  let first: { done: number; ms: number; cpuMs: number } | undefined
-  let last = { done: 0, ms: 0, cpuMs: 0 }
+function createPace(count: number, costs: () => LoopCosts) {
+  let first: { done: number; ms: number; costs: LoopCosts } | undefined
+  let last = { done: 0, ms: 0, costs: { loop: 0, postgres: 0, broker: 0 } }
   return {
     at(done: number) {
-      const now = { done, ms: performance.now(), cpuMs: cpu() }
+      const now = { done, ms: performance.now(), costs: costs() }
       if (done >= warmUp * count) first ??= now
       if (last.done < (1 - margin) * count) last = now
     },
     rate(): LoopRate {
       const records = last.done - first!.done
+      const usOf = (part: keyof LoopCosts): number =>
+        ((last.costs[part] - first!.costs[part]) / records) * 1_000
       return {
         perSecond: (records / (last.ms - first!.ms)) * 1_000,
-        cpuUs: ((last.cpuMs - first!.cpuMs) / records) * 1_000,
+        cpuUs: { loop: usOf('loop'), postgres: usOf('postgres'), broker: usOf('broker') },
       }
     },
   }

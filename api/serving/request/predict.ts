@@ -68,7 +68,7 @@ export function createPredict(deps: PredictDeps): Answering & { counts(): Waitin
   const steps = createSteps(deps)
   const requests = createSlotPool(deps.maxPending ?? defaultMaxWaiting, maxWaitingBytes)
   const records = createSlotPool(maxRecords, maxWaitingBytes)
-  const slotsFor = ({ isRecord }: Request): SlotPool => (isRecord === true ? records : requests)
+  const slotsFor = ({ recordedAtMs }: Request): SlotPool => (recordedAtMs === undefined ? requests : records)
   const maxWaitMs = deps.maxWaitMs ?? defaultDeadlineMs
   const waiting = createDeferredRequests({ clock, ids, routing, steps, durable, slotsFor, maxWaitMs })
   let slot = createRequestSlot()
@@ -88,11 +88,11 @@ export function createPredict(deps: PredictDeps): Answering & { counts(): Waitin
   }
   const serve = (protocol: Protocol, request: Request, take: TakeAnswer | undefined) => {
     const began = clock.now()
-    const { model, requestId, keyId, isRecord } = request
+    const { model, requestId, keyId, recordedAtMs } = request
     const live = liveOf(routing, model)
     const table = routing.tableOf(live, began)
     if (requestId === undefined) ids.next()
-    else ids.use(idOfRequest({ requestId, model, keyId, isRecord }, durable !== undefined))
+    else ids.use(idOfRequest({ requestId, model, keyId, recordedAtMs }, durable !== undefined))
     const arm = chooseArm(protocol, table, live, request, slot.input, ids)
     if (request.span !== undefined) note(request.span, arm)
     // Made only where a release or a shadow needs it: the text of an id costs more than the id.

@@ -25,8 +25,8 @@ export interface Request {
   caller?: Caller | undefined
   /** Shows the headers of the request; asked only while a release chooses callers by a header. */
   sender?: HeaderSource | undefined
-  /** A record of a stream, which waits among records and takes no place of a request. */
-  isRecord?: boolean
+  /** When the record of a stream was written, in milliseconds since 1970. It waits among records and takes no place of a request. */
+  recordedAtMs?: number | undefined
   /** Takes what serves the request, where it is traced. */
   span?: ServedBy | undefined
 }

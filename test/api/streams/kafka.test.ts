@@ -22,6 +22,7 @@ import { keyPlacesOf } from '../../support/serving/sign-versions.ts'
 import { uniqueName } from '../../support/servers/servers.ts'
 import { sentRecord, testConformance } from '../../support/streams/conformance.ts'
 import { startKafka, whyNoKafka, type KafkaBroker } from '../../support/streams/kafka-broker.ts'
+import type { WrittenTransaction } from '../../support/streams/kafka-topics.ts'
 import { testSentPredictions } from '../../support/streams/sent-predictions.ts'
 
 const missing = whyNoKafka()
@@ -191,6 +192,99 @@ describe.skipIf(missing !== undefined)(
         Array.from({ length: 5 }, () => 'body_not_json'),
       )
       await close()
+    })
+
+    const wantedOf = (written: readonly WrittenTransaction[]) =>
+      written.flatMap(({ names }) => names).filter((name) => name.startsWith('wanted'))
+
+    it('has one answer for each committed record of senders who abort several transactions', async () => {
+      const { topics, environment, seen, close } = await prepared()
+      const { transactions, writeTransactions } = support!
+      await writeTransactions(broker.address, topics.from, transactions, () => JSON.stringify(request()))
+      const server = await startServer(readConfig(environment), pino({ level: 'silent' }))
+      const done = 'tenure_stream_records_total{result="done"}'
+      await until(async () => (await metricsOf(server, topics.from))[done]! >= 5, '5 answers')
+      await server.stop('the test ends')
+      const { answers, dead } = await seen()
+      expect(answers.map(({ key }) => key)).toEqual(wantedOf(transactions))
+      expect(dead).toEqual([])
+      // Fails when the client is mended: then delete api/streams/kafka/committed-consumer.ts and use its Consumer.
+      const { Consumer } = await import('@platformatic/kafka')
+      const misread = await support!.readCommitted(
+        (options) => new Consumer(options),
+        broker.address,
+        topics.from,
+      )
+      expect(misread.map(({ key }) => key)).not.toEqual(wantedOf(transactions))
+      await close()
+    })
+
+    it('leaves out an aborted transaction that is larger than a fetch, and has no lag behind the end of the last one', async () => {
+      const topic = uniqueName('topic')
+      await kafkaTopics(broker.address).create(1, topic)
+      const large = Array.from({ length: 14 }, (_, place) => `aborted-${place}`)
+      const written: WrittenTransaction[] = [
+        { by: 'one', names: ['wanted-1'] },
+        { by: 'one', names: large, isAborted: true },
+        { by: 'one', names: ['wanted-2'] },
+      ]
+      // Of 9 MB, where a fetch has 4.
+      const valueOf = (name: string) => name.padEnd(name.startsWith('wanted') ? 1 : 700_000, '.')
+      await support!.writeTransactions(broker.address, topic, written, valueOf)
+      const stream = kafkaTopics(broker.address).open()
+      const subscription = await stream.subscribe({ topic, group: topic, member: 'one' })
+      const found: string[] = []
+      while (found.at(-1) !== 'wanted-2') {
+        const batch = await subscription.next(100, new AbortController().signal)
+        found.push(...batch.records.map(({ key: name }) => String(name)))
+        expect(await subscription.commit(batch, [])).toBe(true)
+      }
+      expect(found).toEqual(wantedOf(written))
+      await expect.poll(() => subscription.lag()).toBe(0)
+      await subscription.close()
+      await stream.close()
+    })
+
+    it('takes the end of a transaction that has no record in the fetch for no end of another', async () => {
+      const { dropAborted } = await import('../../../api/streams/kafka/committed-consumer.ts')
+      // Producer, and what it writes at each offset: a record, or the end of its transaction.
+      const written = [
+        [1n, 'aborted'],
+        [1n, 'abort'],
+        [1n, 'wanted'],
+        [2n, 'aborted'],
+        [1n, 'commit'],
+        [1n, 'abort'],
+        [1n, 'wanted'],
+        [2n, 'abort'],
+        [1n, 'commit'],
+        [1n, 'aborted'],
+      ] as const
+      const batches = written.map(([producerId, what], offset) => {
+        const end = ['abort', 'commit'].indexOf(what)
+        return {
+          producerId,
+          firstOffset: BigInt(offset + 100),
+          lastOffsetDelta: 0,
+          attributes: end < 0 ? 16 : 48,
+          records: [end < 0 ? { key: Buffer.from(what) } : { key: Buffer.from([0, 0, 0, end]) }],
+        }
+      })
+      const partition = {
+        // The first of the second producer began before the fetch; the list is in the order of their ends.
+        abortedTransactions: [
+          { producerId: 1n, firstOffset: 100n },
+          { producerId: 2n, firstOffset: 90n },
+          { producerId: 1n, firstOffset: 109n },
+        ],
+        records: batches,
+      }
+      dropAborted(partition as never)
+      const left = batches.flatMap(({ attributes, records }) =>
+        attributes === 16 ? records.map(({ key: name }) => String(name)) : [],
+      )
+      expect(left).toEqual(['wanted', 'wanted'])
+      expect(partition.abortedTransactions).toEqual([])
     })
 
     it('waits while its key may not predict', async () => {

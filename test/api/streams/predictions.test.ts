@@ -207,6 +207,16 @@ describe('a batch of records in durable mode', () => {
     expect(durable.serving.waiting().waiting).toBe(0)
   })
 
+  it('has ids in the order in which its records were written, so that their rows stand together in the index', async () => {
+    const atMs = Date.UTC(2026, 0, 1)
+    const written = [0, 1, 2].map((later) => batchOf([request(), request()], undefined, atMs + later))
+    const ids = []
+    for (const batch of written) ids.push(idsOf((await answer(batch, 'key'))!.sent))
+    expect(ids.map((ofBatch) => new Set(ofBatch.map((id) => id.slice(0, 8))).size)).toEqual([1, 1, 1])
+    expect(ids.map((ofBatch) => ofBatch.toSorted()).flat()).toEqual(ids.flat().toSorted())
+    expect(new Set(ids.flat()).size).toBe(6)
+  })
+
   it('sends what cannot be answered to the dead letters, in its place, and nothing of it to the log', async () => {
     const model = uniqueName('model')
     await durable.follows(await fixture.route(model, { proven: await fixture.register(irisSpec(model)) }))

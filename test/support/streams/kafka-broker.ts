@@ -101,6 +101,7 @@ export interface KafkaBroker {
   tlsAddress: string
   saslTlsAddress: string
   tls: TestTls
+  pid(): number
   /** Ends the broker as a crash does, and starts it again on the same data and ports. */
   restart(): Promise<void>
   stop(): Promise<void>
@@ -142,6 +143,7 @@ export async function startKafka(): Promise<KafkaBroker> {
     tlsAddress: `127.0.0.1:${tls}`,
     saslTlsAddress: `127.0.0.1:${saslTls}`,
     tls: certificates,
+    pid: () => broker!.pid!,
     async restart() {
       await end()
       await start()

@@ -1,13 +1,13 @@
 /** Creates topics of a Kafka broker, and reads what readers of committed records see. */
 import {
   Admin,
-  Consumer,
   MessagesStreamModes,
   Producer,
   stringDeserializers,
   stringSerializers,
 } from '@platformatic/kafka'
 import { openKafka } from '../../../api/streams/kafka.ts'
+import { createCommittedConsumer } from '../../../api/streams/kafka/committed-consumer.ts'
 import { randomUUID } from 'node:crypto'
 import type { TestTopics } from './conformance.ts'
 
@@ -22,14 +22,18 @@ export const kafkaTopics = (address: string, session = testSessionMs): TestTopic
     await admin.createTopics({ topics, partitions, replicas: 1 })
     await admin.close()
   },
-  read: (topic) => readCommitted(address, topic),
+  read: (topic) => readCommitted(createCommittedConsumer, address, topic),
 })
 
 /** The header of the records that mark the end of what is read. */
 const mark = 'test-mark'
 
 /** Everything up to now: a last record is sent to each partition, and read up to there. */
-async function readCommitted(address: string, topic: string): ReturnType<TestTopics['read']> {
+export async function readCommitted(
+  createConsumer: typeof createCommittedConsumer,
+  address: string,
+  topic: string,
+): ReturnType<TestTopics['read']> {
   const base = { clientId: 'test', bootstrapBrokers: [address] }
   const admin = new Admin(base)
   const partitions = (await admin.metadata({ topics: [topic] })).topics.get(topic)!.partitionsCount
@@ -46,7 +50,7 @@ async function readCommitted(address: string, topic: string): ReturnType<TestTop
     acks: -1,
   })
   await producer.close()
-  const consumer = new Consumer({
+  const consumer = createConsumer({
     ...base,
     groupId: `reader-${randomUUID()}`,
     deserializers: stringDeserializers,
@@ -66,4 +70,51 @@ async function readCommitted(address: string, topic: string): ReturnType<TestTop
   }
   await consumer.close(true)
   return found
+}
+
+/** Records in a transaction of a producer, or without one. */
+export interface WrittenTransaction {
+  by: 'one' | 'two' | 'none'
+  names: string[]
+  isAborted?: boolean
+}
+
+/** Readers of committed records see those whose names begin with `wanted`. */
+export const transactions: readonly WrittenTransaction[] = [
+  { by: 'one', names: ['aborted-1', 'aborted-2'], isAborted: true },
+  { by: 'one', names: ['wanted-1', 'wanted-2'] },
+  { by: 'one', names: ['aborted-3'], isAborted: true },
+  { by: 'none', names: ['wanted-3'] },
+  { by: 'two', names: ['aborted-4'], isAborted: true },
+  { by: 'one', names: ['wanted-4'] },
+  { by: 'two', names: ['wanted-5'] },
+  { by: 'one', names: ['aborted-5'], isAborted: true },
+]
+
+/** Writes a record for each name to the first partition: the name is its key, and `valueOf` says its value. */
+export async function writeTransactions(
+  address: string,
+  topic: string,
+  written: readonly WrittenTransaction[],
+  valueOf: (name: string) => string,
+): Promise<void> {
+  const base = {
+    clientId: 'test',
+    bootstrapBrokers: [address],
+    serializers: stringSerializers,
+    retries: 100,
+    retryDelay: 20,
+  }
+  const plain = new Producer(base)
+  const transactional = (name: string) =>
+    new Producer({ ...base, idempotent: true, transactionalId: `${topic}-${name}` })
+  const producers = { one: transactional('one'), two: transactional('two') }
+  for (const { by, names, isAborted } of written) {
+    const transaction = by === 'none' ? undefined : await producers[by].beginTransaction()
+    // Each record is a batch of its own.
+    for (const key of names)
+      await (transaction ?? plain).send({ messages: [{ topic, partition: 0, key, value: valueOf(key) }] })
+    await (isAborted ? transaction?.abort() : transaction?.commit())
+  }
+  for (const each of [plain, producers.one, producers.two]) await each.close()
 }
