@@ -4,11 +4,19 @@
  */
 import { DomainError } from '../../domain/errors.ts'
 import { readTensor, valueLimit, type BinaryPart, type Tensor } from '../inference/tensors.ts'
-import { nextTag, openMessage, readBytes, readSigned, readString, readVarint, skipField } from './wire.ts'
+import {
+  nextTag,
+  openMessage,
+  readBytes,
+  readMessage,
+  readSigned,
+  readString,
+  readVarint,
+  skipField,
+  type WireMessage,
+} from './wire.ts'
 
 export interface InferMessage {
-  model: string
-  version: string | undefined
   id: string | undefined
   routingKey: string | undefined
   /** The names of the requested outputs; empty for all. */
@@ -29,7 +37,7 @@ interface InputMessage {
 const field = { varint: (number: number) => number * 8, bytes: (number: number) => number * 8 + 2 }
 
 /** The model and the version alone, by which the request is authorised before the rest is read. */
-export function peekModel(bytes: Buffer): Pick<InferMessage, 'model' | 'version'> {
+export function peekModel(bytes: Buffer): { model: string; version: string | undefined } {
   const message = openMessage(bytes)
   let model = ''
   let version = ''
@@ -44,7 +52,6 @@ export function peekModel(bytes: Buffer): Pick<InferMessage, 'model' | 'version'
 export function decodeInfer(bytes: Buffer): InferMessage {
   const message = openMessage(bytes)
   const found: InferMessage = {
-    ...peekModel(bytes),
     id: undefined,
     routingKey: undefined,
     wanted: [],
@@ -53,9 +60,9 @@ export function decodeInfer(bytes: Buffer): InferMessage {
   }
   for (let tag = nextTag(message); tag !== 0; tag = nextTag(message)) {
     if (tag === field.bytes(3)) found.id = readString(message)
-    else if (tag === field.bytes(4)) readParameter(readBytes(message), found)
-    else if (tag === field.bytes(5)) found.inputs.push(decodeInput(readBytes(message)))
-    else if (tag === field.bytes(6)) found.wanted.push(nameIn(readBytes(message)))
+    else if (tag === field.bytes(4)) readParameter(readMessage(message), found)
+    else if (tag === field.bytes(5)) found.inputs.push(decodeInput(readMessage(message)))
+    else if (tag === field.bytes(6)) found.wanted.push(nameIn(readMessage(message)))
     else if (tag === field.bytes(7)) found.raw.push(readBytes(message))
     else skipField(message, tag)
   }
@@ -63,24 +70,21 @@ export function decodeInfer(bytes: Buffer): InferMessage {
 }
 
 /** Other parameters are ignored: clients send those of their own server. */
-function readParameter(bytes: Buffer, found: InferMessage): void {
-  const entry = openMessage(bytes)
+function readParameter(entry: WireMessage, found: InferMessage): void {
   let key = ''
-  let value: Buffer | undefined
+  let value: WireMessage | undefined
   for (let tag = nextTag(entry); tag !== 0; tag = nextTag(entry)) {
     if (tag === field.bytes(1)) key = readString(entry)
-    else if (tag === field.bytes(2)) value = readBytes(entry)
+    else if (tag === field.bytes(2)) value = readMessage(entry)
     else skipField(entry, tag)
   }
   if (key !== 'routing_key') return
-  const parameter = openMessage(value ?? Buffer.alloc(0))
-  if (nextTag(parameter) !== field.bytes(3))
+  if (value === undefined || nextTag(value) !== field.bytes(3))
     throw new DomainError('invalid_request', 'the parameter "routing_key" is no string_param')
-  found.routingKey = readString(parameter)
+  found.routingKey = readString(value)
 }
 
-function nameIn(bytes: Buffer): string {
-  const message = openMessage(bytes)
+function nameIn(message: WireMessage): string {
   let name = ''
   for (let tag = nextTag(message); tag !== 0; tag = nextTag(message)) {
     if (tag === field.bytes(1)) name = readString(message)
@@ -89,13 +93,12 @@ function nameIn(bytes: Buffer): string {
   return name
 }
 
-function decodeInput(bytes: Buffer): InputMessage {
-  const message = openMessage(bytes)
+function decodeInput(message: WireMessage): InputMessage {
   const found: InputMessage = { name: '', datatype: '', shape: [], contents: undefined }
   for (let tag = nextTag(message); tag !== 0; tag = nextTag(message)) {
     if (tag === field.bytes(1)) found.name = readString(message)
     else if (tag === field.bytes(2)) found.datatype = readString(message)
-    else if (tag === field.bytes(3)) readPacked(readBytes(message), readSigned, found.shape)
+    else if (tag === field.bytes(3)) readPacked(readMessage(message), readSigned, found.shape)
     else if (tag === field.varint(3)) found.shape.push(readSigned(message))
     else if (tag === field.bytes(5)) found.contents = readBytes(message)
     else skipField(message, tag)
@@ -103,9 +106,8 @@ function decodeInput(bytes: Buffer): InputMessage {
   return found
 }
 
-function readPacked(bytes: Buffer, read: typeof readVarint, into: number[]): void {
-  const message = openMessage(bytes)
-  while (message.at < bytes.byteLength) into.push(read(message))
+function readPacked(message: WireMessage, read: typeof readVarint, into: number[]): void {
+  while (message.at < message.end) into.push(read(message))
 }
 
 /** The field of `InferTensorContents` for each datatype. */
@@ -167,10 +169,10 @@ function contentsOf({ name, datatype, contents }: InputMessage, place: number): 
         'invalid_request',
         `input ${place} (${JSON.stringify(name.slice(0, 60))}) of the datatype ${JSON.stringify(datatype.slice(0, 60))} has its values in the field ${tag >>> 3} of its contents`,
       )
-    const bytes = readBytes(message)
-    if (isRaw) pieces.push(bytes)
-    else if (datatype === 'BYTES') list.push(bytes.toString('utf8'))
-    else readPacked(bytes, datatype.startsWith('U') ? readVarint : readSigned, list as number[])
+    if (isRaw) pieces.push(readBytes(message))
+    else if (datatype === 'BYTES') list.push(readString(message))
+    else
+      readPacked(readMessage(message), datatype.startsWith('U') ? readVarint : readSigned, list as number[])
   }
   if (!isRaw) return list
   return pieces.length === 1 ? pieces[0]! : Buffer.concat(pieces)

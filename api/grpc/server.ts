@@ -278,25 +278,19 @@ function ask(
   predict.answer({ protocol: 'grpc', ...target, messages: createGrpcProtocol(maxInstances) }, exchange, body)
 }
 
-const passedHeaders = [
-  'authorization',
-  requestIdHeader,
-  correlationHeader,
-  traceparentHeader,
-  tracestateHeader,
-] as const
-
 /** What a prediction depends on; the deadline of the call counts like `x-deadline-ms`. */
 function headersOfCall(call: Unary | Stream): ReadHeaders {
-  const headers: Record<string, string> = {}
-  for (const name of passedHeaders) {
-    const value = headerOf(call.metadata, name)
-    if (value !== undefined) headers[name] = value
-  }
-  const deadline = call.getDeadline()
-  const leftMs = Number(deadline) - Date.now()
-  if (Number.isFinite(leftMs)) headers[deadlineHeader] = String(Math.max(leftMs, 0.001))
-  return headers
+  // Texts, but for names that end in "-bin". All at once, because each look-up checks the name.
+  const all = call.metadata.getMap() as Record<string, string | undefined>
+  const leftMs = Number(call.getDeadline()) - Date.now()
+  return {
+    authorization: all['authorization'],
+    [requestIdHeader]: all[requestIdHeader],
+    [correlationHeader]: all[correlationHeader],
+    [traceparentHeader]: all[traceparentHeader],
+    [tracestateHeader]: all[tracestateHeader],
+    [deadlineHeader]: Number.isFinite(leftMs) ? String(Math.max(leftMs, 0.001)) : undefined,
+  } as ReadHeaders
 }
 
 function headerOf(metadata: Metadata, name: string): string | undefined {

@@ -2,15 +2,16 @@
 import { DomainError } from '../../domain/errors.ts'
 import { reserve, writeText, type ByteWriter } from '../serving/codec/byte-writer.ts'
 
-/** A message, advanced by the readers. */
+/** A message, advanced by the readers. One within another lies in the same bytes. */
 export interface WireMessage {
   bytes: Buffer
   at: number
+  end: number
 }
 
 export const wireType = { varint: 0, fixed64: 1, bytes: 2, fixed32: 5 } as const
 
-export const openMessage = (bytes: Buffer): WireMessage => ({ bytes, at: 0 })
+export const openMessage = (bytes: Buffer): WireMessage => ({ bytes, at: 0, end: bytes.byteLength })
 
 function malformed(what: string): never {
   throw new DomainError('invalid_request', `the message is not valid: ${what}`)
@@ -18,7 +19,7 @@ function malformed(what: string): never {
 
 /** The next field and its wire type, as `field << 3 | type`; 0 at the end. */
 export function nextTag(message: WireMessage): number {
-  if (message.at >= message.bytes.byteLength) return 0
+  if (message.at >= message.end) return 0
   const tag = readVarint(message)
   if (tag >>> 3 === 0) malformed('a field has the number 0')
   return tag
@@ -30,8 +31,8 @@ export function readVarint(message: WireMessage): number {
   let value = 0
   let scale = 1
   for (let count = 0; count < 10; count++) {
-    const byte = bytes[message.at++]
-    if (byte === undefined) malformed('it ends within a number')
+    if (message.at >= message.end) malformed('it ends within a number')
+    const byte = bytes[message.at++]!
     value += (byte & 127) * scale
     if (byte < 128) return value
     scale *= 128
@@ -49,15 +50,30 @@ export function readSigned(message: WireMessage): number {
   return Number(BigInt.asIntN(64, exact))
 }
 
-export function readBytes(message: WireMessage): Buffer {
+/** Passes a field of bytes, and returns where it begins; it ends where the message then stands. */
+function passBytes(message: WireMessage): number {
   const length = readVarint(message)
   const start = message.at
-  if (length > message.bytes.byteLength - start) malformed('a field is longer than the message')
+  if (length > message.end - start) malformed('a field is longer than the message')
   message.at = start + length
+  return start
+}
+
+export function readBytes(message: WireMessage): Buffer {
+  const start = passBytes(message)
   return message.bytes.subarray(start, message.at)
 }
 
-export const readString = (message: WireMessage): string => readBytes(message).toString('utf8')
+export function readString(message: WireMessage): string {
+  const start = passBytes(message)
+  return message.bytes.toString('utf8', start, message.at)
+}
+
+/** The message that a field holds. */
+export function readMessage(message: WireMessage): WireMessage {
+  const start = passBytes(message)
+  return { bytes: message.bytes, at: start, end: message.at }
+}
 
 export function skipField(message: WireMessage, tag: number): void {
   switch (tag & 7) {
@@ -65,12 +81,12 @@ export function skipField(message: WireMessage, tag: number): void {
       readVarint(message)
       return
     case wireType.bytes:
-      readBytes(message)
+      passBytes(message)
       return
     case wireType.fixed64:
     case wireType.fixed32:
       message.at += (tag & 7) === wireType.fixed64 ? 8 : 4
-      if (message.at > message.bytes.byteLength) malformed('it ends within a field')
+      if (message.at > message.end) malformed('it ends within a field')
       return
     default:
       malformed(`a field has the wire type ${tag & 7}`)

@@ -1,5 +1,6 @@
 /** Reads the processor time of a process. */
 import { readdirSync, readFileSync } from 'node:fs'
+import { familyOf } from '../../test/support/servers/freeze.ts'
 
 /** Processor time of all threads in milliseconds; `stat` counts in steps of 10. */
 export function cpuMs({ child }: { child: { pid?: number | undefined } }): number {
@@ -8,4 +9,19 @@ export function cpuMs({ child }: { child: { pid?: number | undefined } }): numbe
     (sum, task) => sum + Number(readFileSync(`${tasks}/${task}/schedstat`, 'utf8').split(' ')[0]) / 1e6,
     0,
   )
+}
+
+/** Answers the processor time of a process and all below it, with those that have ended since an earlier call, in milliseconds. */
+export function watchFamily(pid: number): () => number {
+  const seen = new Map<number, number>()
+  return () => {
+    for (const each of familyOf(pid)) {
+      try {
+        seen.set(each, cpuMs({ child: { pid: each } }))
+      } catch {
+        // It has ended meanwhile.
+      }
+    }
+    return [...seen.values()].reduce((sum, ms) => sum + ms, 0)
+  }
 }

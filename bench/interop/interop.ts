@@ -112,9 +112,9 @@ function pageOf(sections: ReadonlyMap<string, string>): string {
     '422: 11 for control characters, which it forbids since, others for a date, a query or a name that only the data decide; and two that it forbids were taken: a list of events with a bad one,',
     'refused alone, and an upload of outcomes without a body, which is refused since.',
     '',
-    'A run of all 94 operations with every check, with the routes of keys among them (`TENURE_TEST_EXAMPLES=12`, seed 1, load 15), made 6,402 cases: no server error, no undocumented status and no',
-    'response that violates its schema. The key that sends them is spared by a hook; before, the run ended its own key. The document allows 30 requests that are refused for their data, and forbids one that',
-    'is taken: the list of events with a bad one, whose others are stored.',
+    'A complete run of all 94 operations with every check, with the routes of keys among them (`TENURE_TEST_EXAMPLES=60`, seed 1, load 3 to 17), made 10,877 cases in 14 minutes: no server error,',
+    'no undocumented status and no response that violates its schema. A hook spares the key that sends them. The document allows 32 requests that are refused for their data, and forbids one that is',
+    'taken: the list of events with a bad one, whose others are stored. The checks of the test leave out these two kinds. Of 27 operations most answers were 404, for ids that the replica does not have.',
     '',
   ].join('\n')
 }

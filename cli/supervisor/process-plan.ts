@@ -109,6 +109,9 @@ export interface ProcessOptions {
   prepare: () => Promise<void>
 }
 
+/** A call over gRPC makes three times the objects of one over HTTP: in the 2 MiB that suffice for those, each collection copies the open calls. */
+const youngMibOfGrpc = 16
+
 /** The workers and the API replicas. */
 export function planProcesses(options: ProcessOptions): ChildSpec[] {
   const { config, environment, apiPorts, sharedPort, supervisor } = options
@@ -125,7 +128,10 @@ export function planProcesses(options: ProcessOptions): ChildSpec[] {
     isReady: (pid) => isPolled(config.temporal, queue, pid),
   })
   const replica = (port: number, index: number): ChildSpec => ({
-    ...script('--max-semi-space-size=2', 'api/start.mjs'),
+    ...script(
+      `--max-semi-space-size=${config.api.grpcPort === undefined ? 2 : youngMibOfGrpc}`,
+      'api/start.mjs',
+    ),
     name: replicaName(index),
     env: processEnvironment('api', {
       ...environment,

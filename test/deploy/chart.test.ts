@@ -178,6 +178,15 @@ describe.skipIf(helm === undefined)('rendered by Helm, which `npm run test:chart
     expect(holders('DATABASE_URL_FILE')).toEqual(new Set(['api', 'backup', 'control', 'migrate', 'train']))
   })
 
+  it('replicas with gRPC get a larger young generation', () => {
+    const youngOf = (port: number) => {
+      const api = render('--set', `api.grpcPort=${port}`).filter(isWorkload)
+      return api.find(({ metadata }) => metadata.name === 'shop-tenure-api')!.spec.template.spec.containers[0]
+        .args[0]
+    }
+    expect([0, 8001].map(youngOf)).toEqual(['--max-semi-space-size=2', '--max-semi-space-size=16'])
+  })
+
   it('one pod takes the scheduled backups where a place is named, and none elsewhere', () => {
     const backups = (...args: string[]) =>
       render(...args)

@@ -6,7 +6,7 @@ import { pino } from 'pino'
 import sql from 'sql-template-tag'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { openGrpc } from '../../../api/grpc/server.ts'
-import { decodeInfer } from '../../../api/grpc/infer-request.ts'
+import { decodeInfer, peekModel } from '../../../api/grpc/infer-request.ts'
 import {
   protoMessage,
   nextTag,
@@ -405,8 +405,8 @@ describe('the server', () => {
 })
 
 it('the decoder takes what Triton’s client writes', () => {
+  expect(peekModel(bytesOf(written.raw))).toEqual({ model: 'iris', version: undefined })
   expect(decodeInfer(bytesOf(written.raw))).toMatchObject({
-    model: 'iris',
     id: 'a1',
     routingKey: 'u',
     wanted: ['label'],

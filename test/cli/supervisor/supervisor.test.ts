@@ -6,7 +6,9 @@ import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { birthOf } from '../../../cli/embedded/process.ts'
 import { claim, findOutliving } from '../../../cli/supervisor/pidfile.ts'
+import { planProcesses } from '../../../cli/supervisor/process-plan.ts'
 import { type ChildSpec, supervise, type SuperviseOptions } from '../../../cli/supervisor/supervisor.ts'
+import { readConfig } from '../../../temporal.config.ts'
 
 let stateDir: string
 let lines: string[]
@@ -248,4 +250,20 @@ describe('the end of the supervisor', () => {
     await expect(next).resolves.toBeDefined()
     expect(birthOf(worker)).toBeUndefined()
   })
+})
+
+it('replicas with gRPC get a larger young generation', () => {
+  const youngOf = (grpc: Record<string, string>) => {
+    const config = readConfig({ DATABASE_URL: 'postgres://a@b/c', TENURE_STATE: stateDir, ...grpc })
+    const planned = {
+      config,
+      servers: [],
+      environment: {},
+      apiPorts: [7400],
+      prepare: () => Promise.resolve(),
+    }
+    return planProcesses(planned).find(({ args }) => args.includes('api/start.mjs'))!.args[0]
+  }
+  expect(youngOf({})).toBe('--max-semi-space-size=2')
+  expect(youngOf({ TENURE_GRPC_PORT: '8001' })).toBe('--max-semi-space-size=16')
 })
