@@ -99,6 +99,8 @@ export const evaluate =
       job,
       limitMb: config.trainingMemoryMb,
       rows,
+      // Metrics that are functions are those of the model file as it is now, which a process reads once.
+      keptFor: definition.evaluation.policy.custom === undefined ? digestOfJson(definition) : undefined,
     })
     const stored = await insertEvaluation(store, {
       id: evaluationId,

@@ -3,6 +3,7 @@
  * repeated.
  */
 import type { LeftOut } from '../../domain/validation/expectations.ts'
+import { digestOfJson } from '../../store/artifacts.ts'
 import { getModel } from '../../store/registry/models.ts'
 import { insertSnapshot } from '../../store/training/snapshots.ts'
 import { withSourceCopies, type SourceCopies } from '../data/source-copies.ts'
@@ -43,6 +44,7 @@ export const takeSnapshot =
         job,
         limitMb: config.trainingMemoryMb ?? memoryOfJobMb(),
         plainErrors: true,
+        keptFor: digestOfJson(definition),
       })
     }
     const written = await withHeartbeat(() =>

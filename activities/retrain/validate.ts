@@ -3,6 +3,7 @@
  * model trained on partial data would be worse than the live one.
  */
 import type { LeftOut, ValidationVerdict } from '../../domain/validation/expectations.ts'
+import { digestOfJson } from '../../store/artifacts.ts'
 import { findChampion } from '../../store/registry/champions.ts'
 import { getModel } from '../../store/registry/models.ts'
 import { listEarlierRows } from '../../store/training/snapshots.ts'
@@ -54,6 +55,7 @@ export const validate =
       job,
       limitMb: config.trainingMemoryMb ?? memoryOfJobMb(),
       plainErrors: true,
+      keptFor: digestOfJson(definition),
     })
     const { verdict } = report
     const stored = await insertValidation(store, {

@@ -7,6 +7,7 @@ import { reservedForCodeMb, withMemoryLimit } from '../../store/memory-limit.ts'
 import { beginProcess, type ProcessSpan } from '../../telemetry/active-span.ts'
 import { launcher, trainerEnvironment } from '../../temporal.config.ts'
 import type { JobMessage } from './child-protocol.ts'
+import { keepChild, mostKeptMb, takeChild, type Child } from './kept-children.ts'
 import { countKernelKills, detectOutOfMemory, watchMemory } from './memory-limit.ts'
 
 const keptLines = 20
@@ -21,6 +22,10 @@ export interface ChildOptions<Step> {
   silentMs: number
   /** The memory limit of the child. */
   limitMb?: number
+  /** The child may stay for a later job of this file with the same text and limit; it ends with its job when absent. */
+  keptFor?: string
+  /** How long it stays. */
+  idleMs?: number
   /** Errors without a code of the error table are rethrown as they are, so that a lost connection is retried; else `training_failed`. */
   plainErrors?: boolean
   /** Steps are delivered in order; an exception kills the child and is rethrown. */
@@ -28,6 +33,8 @@ export interface ChildOptions<Step> {
   /** Receives the process id, for logs. */
   onStart?: (pid: number) => void
 }
+
+type Done<Result> = Pick<Extract<JobMessage<never, Result>, { kind: 'done' }>, 'result' | 'heldMb'>
 
 /** How a child ended, and the evidence of a shortage of memory. */
 interface Ended {
@@ -37,27 +44,27 @@ interface Ended {
 
 /**
  * Resolves with the child's result. Throws the child's own error by its code, `out_of_memory`, `training_interrupted` for any other
- * death or silence, and whatever `onStep` throws. The child has exited when this returns.
+ * death or silence, and whatever `onStep` throws. The child has exited when this returns, unless it is kept; it is kept after a result
+ * only.
  */
 export async function runChild<Step, Result>(options: ChildOptions<Step>): Promise<Result> {
   const killedBefore = await countKernelKills()
-  const { limitMb } = options
-  const span = beginProcess(basename(options.file, '.ts'))
-  const child = fork(launcher, [options.file], {
-    ...withMemoryLimit(limitMb),
-    env:
-      span === undefined
-        ? trainerEnvironment()
-        : { ...trainerEnvironment(), [traceparentVariable]: span.traceparent },
-    stdio: ['ignore', 'ignore', 'pipe', 'ipc'],
-  })
-  const memory =
-    limitMb === undefined || child.pid === undefined
+  const { file, limitMb, keptFor } = options
+  const span = beginProcess(basename(file, '.ts'))
+  // The environment of a process tells it the trace of its job.
+  const place =
+    keptFor === undefined || span !== undefined
       ? undefined
-      : watchMemory(child.pid, limitMb, reservedForCodeMb)
+      : { file, serves: JSON.stringify([keptFor, limitMb, trainerEnvironment()]) }
+  const child = (place && takeChild(place)) ?? startChild(options, span)
+  const { lines, process } = child
+  const memory =
+    limitMb === undefined || process.pid === undefined
+      ? undefined
+      : watchMemory(process.pid, limitMb, reservedForCodeMb)
+  let isKept = false
   let byUs = false
-  const lines = lastLines(child)
-  const exited = whenGone(child).then(async ({ how, signal }): Promise<Ended> => {
+  const exited = child.gone.then(async ({ how, signal }): Promise<Ended> => {
     const kills = signal === 'SIGKILL' && !byUs ? await countKernelKills() : undefined
     const crashed = signal !== null && signal !== 'SIGKILL' && signal !== 'SIGTERM'
     const starved =
@@ -66,26 +73,45 @@ export async function runChild<Step, Result>(options: ChildOptions<Step>): Promi
         : (lines.starved() ?? (crashed ? memory?.nearLimit() : undefined))
     return { how, starved }
   })
-  if (child.pid !== undefined) options.onStart?.(child.pid)
+  if (process.pid !== undefined) options.onStart?.(process.pid)
   const kill = () => {
     byUs = true
-    child.kill('SIGKILL')
+    process.kill('SIGKILL')
   }
   options.signal.addEventListener('abort', kill)
   if (options.signal.aborted) kill()
   try {
-    const result = await converse<Step, Result>(child, { exited, lines: lines.last, span }, options)
+    const { result, heldMb } = await converse<Step, Result>(child, { exited, span }, options)
     span?.end()
+    isKept = place !== undefined && !byUs && heldMb <= Math.min(mostKeptMb, (limitMb ?? Infinity) / 4)
+    if (place !== undefined && isKept) keepChild(child, place, options.idleMs)
     return result
   } catch (error) {
     span?.end(error)
     throw error
   } finally {
     options.signal.removeEventListener('abort', kill)
-    kill()
     memory?.stop()
-    await exited
+    if (!isKept) {
+      kill()
+      await exited
+    }
   }
+}
+
+function startChild(
+  { file, limitMb }: Pick<ChildOptions<never>, 'file' | 'limitMb'>,
+  span: ProcessSpan | undefined,
+): Child {
+  const process = fork(launcher, [file], {
+    ...withMemoryLimit(limitMb),
+    env:
+      span === undefined
+        ? trainerEnvironment()
+        : { ...trainerEnvironment(), [traceparentVariable]: span.traceparent },
+    stdio: ['ignore', 'ignore', 'pipe', 'ipc'],
+  })
+  return { process, lines: lastLines(process), gone: whenGone(process) }
 }
 
 /** Resolves when the child has exited and its output is read. */
@@ -96,14 +122,14 @@ const whenGone = (child: ChildProcess): Promise<{ how: string; signal: NodeJS.Si
   })
 
 async function converse<Step, Result>(
-  child: ChildProcess,
-  { exited, lines, span }: { exited: Promise<Ended>; lines: string[]; span: ProcessSpan | undefined },
+  { process: child, lines: { last } }: Child,
+  { exited, span }: { exited: Promise<Ended>; span: ProcessSpan | undefined },
   { job, signal, silentMs, plainErrors, onStep, file }: ChildOptions<Step>,
-): Promise<Result> {
+): Promise<Done<Result>> {
   const interrupted = (why: string, isSilent = false) =>
     new DomainError(
       'training_interrupted',
-      `${file} was interrupted: ${why}${lines.length > 0 ? `\n${lines.join('\n')}` : ''}`,
+      `${file} was interrupted: ${why}${last.length > 0 ? `\n${last.join('\n')}` : ''}`,
       { isSilent },
     )
   const ended = ({ how, starved }: Ended) => {
@@ -114,36 +140,39 @@ async function converse<Step, Result>(
   }
   let silence: NodeJS.Timeout | undefined
   let steps = Promise.resolve()
+  let listen: ((message: JobMessage<Step, Result>) => void) | undefined
   try {
-    return await new Promise<Result>((resolve, reject) => {
+    return await new Promise<Done<Result>>((resolve, reject) => {
       const heard = () => {
         clearTimeout(silence)
         silence = setTimeout(() => reject(interrupted(`no message for ${silentMs} ms`, true)), silentMs)
       }
       heard()
-      child.on('message', (message: JobMessage<Step, Result>) => {
+      listen = (message) => {
         heard()
         if (message.kind === 'part') span?.part(message.part)
         else if (message.kind === 'step') steps = steps.then(() => onStep?.(message.step)).catch(reject)
-        else if (message.kind === 'done') steps.then(() => resolve(message.result)).catch(reject)
+        else if (message.kind === 'done') steps.then(() => resolve(message)).catch(reject)
         else if (message.kind === 'failed')
           reject(
             message.code === undefined && plainErrors === true
               ? Object.assign(new Error(message.message), { code: message.systemCode })
               : new DomainError(message.code ?? 'training_failed', message.message, message.context),
           )
-      })
+      }
+      child.on('message', listen)
       void exited.then((how) => steps.then(() => reject(ended(how))))
       // A send to a dead child fails; its exit is reported above.
       child.send(job, (error) => error && child.kill('SIGKILL'))
     })
   } finally {
     clearTimeout(silence)
+    if (listen !== undefined) child.off('message', listen)
   }
 }
 
 /** Keeps the last lines of the child's error output, and the line that reports a shortage of memory, which a stack trace follows. */
-function lastLines(child: ChildProcess): { last: string[]; starved: () => string | undefined } {
+function lastLines(child: ChildProcess): Child['lines'] {
   const last: string[] = []
   let starved: string | undefined
   child.stderr?.setEncoding('utf8').on('data', (text: string) => {
@@ -152,5 +181,9 @@ function lastLines(child: ChildProcess): { last: string[]; starved: () => string
     last.push(...lines)
     last.splice(0, Math.max(0, last.length - keptLines))
   })
-  return { last, starved: () => starved }
+  const clear = () => {
+    last.length = 0
+    starved = undefined
+  }
+  return { last, starved: () => starved, clear }
 }

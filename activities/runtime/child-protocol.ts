@@ -1,6 +1,6 @@
 /**
- * The child's side of a heavy job: receives one job, returns one result, and exits with its parent, so that no orphaned trainer burns
- * a core.
+ * The child's side of a heavy job: receives a job, returns its result, waits for the end or the next job, and exits with its parent, so
+ * that no orphaned trainer burns a core.
  */
 import { writeFileSync } from 'node:fs'
 import { getPriority, setPriority } from 'node:os'
@@ -15,7 +15,8 @@ export type JobMessage<Step, Result> =
   | { kind: 'alive' }
   | { kind: 'step'; step: Step }
   | { kind: 'part'; part: SpanPart }
-  | { kind: 'done'; result: Result }
+  /** With the memory of the process. */
+  | { kind: 'done'; result: Result; heldMb: number }
   | {
       kind: 'failed'
       code?: ErrorCode
@@ -37,7 +38,7 @@ export interface Parent<Step> {
 const breathMs = 250
 const aliveEveryMs = 1_000
 
-/** Runs `work` on the job that the parent sends, then exits. */
+/** Runs `work` on each job that the parent sends; exits after an error. The parent ends it after a result, or keeps it for the next job. */
 export function takeJob<Job, Step, Result>(work: (job: Job, parent: Parent<Step>) => Promise<Result>): void {
   const send = (message: JobMessage<Step, Result>) =>
     new Promise<void>((resolve) => (process.send ? process.send(message, () => resolve()) : resolve()))
@@ -60,14 +61,13 @@ export function takeJob<Job, Step, Result>(work: (job: Job, parent: Parent<Step>
   process.on('uncaughtException', (error) => {
     void send(failureOf(error)).finally(() => process.exit(1))
   })
-  process.once('message', (job: Job) => {
+  process.on('message', (job: Job) => {
     // An ordinary user may not raise the priority of a process that was started with a lower one.
     if (getPriority() < 10) setPriority(10)
     dieFirst()
     work(job, parent)
-      .then((result) => send({ kind: 'done', result }))
-      .catch((error: unknown) => send(failureOf(error)))
-      .finally(() => process.exit(0))
+      .then((result) => send({ kind: 'done', result, heldMb: process.memoryUsage.rss() / 1_048_576 }))
+      .catch((error: unknown) => send(failureOf(error)).finally(() => process.exit(0)))
   })
 }
 

@@ -15,7 +15,7 @@ export async function runJob<Result>({
   what,
   rows = 0,
   ...options
-}: Pick<ChildOptions<never>, 'file' | 'job' | 'limitMb' | 'plainErrors'> & {
+}: Pick<ChildOptions<never>, 'file' | 'job' | 'limitMb' | 'plainErrors' | 'keptFor'> & {
   /** The job in words, for messages. */
   what: string
   /** Those that it handles without a report between them. */

@@ -5,6 +5,7 @@ import { notTrainedHere } from '../../domain/model/brought-artifact.ts'
 import { issuesOfOverrides, type HyperparameterValues } from '../../domain/training/overrides.ts'
 import { requireValidation } from '../../domain/training/require-validation.ts'
 import { bestTrial, maxSweepParallel, maxSweepTrials } from '../../domain/training/sweep-plan.ts'
+import { digestOfJson } from '../../store/artifacts.ts'
 import { getModel } from '../../store/registry/models.ts'
 import {
   closeSweep,
@@ -79,6 +80,7 @@ export const scoreTrial =
       file: 'activities/tensorflow/evaluator.ts',
       job,
       limitMb: config.trainingMemoryMb,
+      keptFor: digestOfJson(definition),
     })
     const metric = definition.evaluation.policy.primary
     if (score === null)

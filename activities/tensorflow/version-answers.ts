@@ -77,6 +77,7 @@ export function openVersionAnswers(
       return answers
     },
     async close() {
+      for (const network of networks.values()) network.dispose()
       await reader?.close()
     },
   }

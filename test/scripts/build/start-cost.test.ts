@@ -33,7 +33,7 @@ it('no process imports node:http, for whose exports Node loads all of fetch', as
 it('a training and an evaluation have TensorFlow and DuckDB compiled in, except for the native code', async () => {
   for (const entry of ['activities/tensorflow/trainer.ts', 'activities/tensorflow/evaluator.ts']) {
     const text = (await loadedBy(entry)).join('\n')
-    const loaded = [...text.matchAll(/\("(@(?:tensorflow|duckdb)\/[^"]+)"\)/g)].map(([, name]) => name)
+    const loaded = [...text.matchAll(/\("(@(?:tensorflow|mapbox|duckdb)\/[^"]+)"\)/g)].map(([, name]) => name)
     expect([...new Set(loaded)]).toEqual(['@duckdb/node-bindings'])
     for (const file of ['@tensorflow/tfjs-node/dist/index.js', '@duckdb/node-api/lib/index.js'])
       expect(text).toContain(`// node_modules/${file}`)
