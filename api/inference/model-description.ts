@@ -62,7 +62,10 @@ export function rowSchema(features: Readonly<Record<string, Feature>>): Schema {
     properties: {
       ...Object.fromEntries(entries.map(([name, feature]) => [name, featureSchema(feature)])),
       ...Object.fromEntries(
-        looked.map((name) => [name, { type: ['string', 'number', 'null'], description: 'An entity.' }]),
+        looked.map((name) => [
+          name,
+          { anyOf: [{ type: 'string' }, { type: 'number' }, { type: 'null' }], description: 'An entity.' },
+        ]),
       ),
     },
     additionalProperties: false,

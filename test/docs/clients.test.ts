@@ -1,6 +1,6 @@
 /**
- * Runs the examples of docs/clients/typescript.md and python.md: predictions and outcomes against a whole replica, commands against a server that
- * answers as the API does when a retraining and a release end.
+ * Runs the examples of docs/clients/typescript.md, python.md and kserve-and-mlflow.md: predictions and outcomes against a whole replica, commands
+ * against a server that answers as the API does when a retraining and a release end.
  */
 import { execFile } from 'node:child_process'
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
@@ -134,6 +134,17 @@ describe.each([
         expect(seen.filter((ask) => ask.startsWith('POST /v1/releases'))).toHaveLength(2)
     },
   )
+})
+
+it('the page kserve-and-mlflow.md runs its example, and shows the fields of its answer', async () => {
+  const blocks = pageOf('kserve-and-mlflow.md')
+  const textOfBlock = (language: string) => blocks.find((each) => each.language === language)!.text
+  const command = textOfBlock('sh').replace('localhost:7400', new URL(replica.url).host)
+  const printed = await run('bash', ['-c', `KEY=$TENURE_KEY; ${command}`], 'predict')
+  const answer = JSON.parse(printed) as Record<string, unknown>
+  const shown = JSON.parse(textOfBlock('json')) as Record<string, unknown>
+  expect(Object.keys(answer).sort()).toEqual(Object.keys(shown).sort())
+  expect(answer).toMatchObject({ predictions: ['setosa', expect.any(String)], model_version: 'iris_v1.0.0' })
 })
 
 it('stores the outcomes of the examples', async () => {

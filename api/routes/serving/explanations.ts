@@ -14,7 +14,7 @@ import { defineRoute, viewers, type RouteDefinition } from '../../http/route.ts'
 import type { ApiDeps } from '../../deps.ts'
 import { explainLimits, explainPredictions } from '../../services/explanation/explain-predictions.ts'
 
-const row = z.record(z.string(), z.union([z.number(), z.string(), z.null()]))
+const row = z.record(z.string(), z.union([z.number(), z.string().describe('A category.'), z.null()]))
 
 /** A key is needed where predictions are public too: an explanation costs a process. */
 const explainers: readonly Role[] = [...viewers, 'predictor']

@@ -45,7 +45,7 @@ const predictedSchema = {
         properties: {
           id: { type: 'string', format: 'uuid' },
           probability: { type: 'number', minimum: 0, maximum: 1 },
-          label: { type: ['string', 'boolean'] },
+          label: { anyOf: [{ type: 'string' }, { type: 'boolean' }] },
           positive: { type: 'string', description: 'What the label true stands for.' },
           probabilities: { type: 'object', additionalProperties: { type: 'number' } },
           value: { type: 'number' },

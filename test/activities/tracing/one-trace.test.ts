@@ -155,3 +155,21 @@ it('one trace leads from a request to the retraining, its release and the rollba
   ])
   expect(named('ended rolled_back')).toHaveLength(1)
 })
+
+it('a release that a command has ended has one span of its end', async () => {
+  const retrained = await (await pipeline.start({ model, asOf: exampleDay(36) })).result()
+  const release = releaseOf(pipeline.client, retrained.releaseId)
+  await release.reaches('awaiting_approval')
+  await release.say('reject', 'anna')
+  const { outcome } = await release.result()
+  // The spans of a workflow come in their order, and its own is the last.
+  const { version } = await release.state()
+  const ofVersion = (span: OtlpSpan) => attributeOf(span, 'tenure.version') === version
+  const ends = () => collector.spans.filter((span) => span.name === `ended ${outcome}` && ofVersion(span))
+  await expect.poll(() => ends().length).toBeGreaterThan(0)
+  const { traceId: ended } = ends()[0]!
+  await expect
+    .poll(() => collector.spans.filter(({ name, traceId }) => name === 'release' && traceId === ended).length)
+    .toBe(1)
+  expect(ends()).toHaveLength(1)
+})

@@ -17,7 +17,7 @@ interface Operation {
   parameters: { name: string; in: string; schema: object }[]
 }
 
-/** What a generator of clients cannot use: arrays without items, media types without a schema, objects that allow nothing, constants. */
+/** What a generator of clients cannot use: arrays without items, media types without a schema, objects that allow nothing, constants, several types in a list. */
 function issuesOfSchemas(value: unknown, place = ''): string[] {
   if (typeof value !== 'object' || value === null) return []
   const own = value as Record<string, unknown>
@@ -30,6 +30,7 @@ function issuesOfSchemas(value: unknown, place = ''): string[] {
       'is an object without properties',
     /\/content\/[^/]+\/[^/]+$/.test(place) && own['schema'] === undefined && 'has no schema',
     own['const'] === true && 'is a constant',
+    types.filter((type) => type !== undefined && type !== 'null').length > 1 && 'has several types in a list',
   ].filter((issue) => issue !== false)
   return [
     ...issues.map((issue) => `${place} ${issue}`),
