@@ -28,8 +28,6 @@ interface Acknowledged {
   generation: number
 }
 
-const twoVersions = 'two versions'
-
 /** Checks each response against all rollbacks acknowledged before its request. */
 export function createCheck() {
   const acknowledged: Acknowledged[] = []
@@ -44,12 +42,14 @@ export function createCheck() {
     const least = acknowledged[last]?.generation ?? 0
     if (generation < least) return `generation ${generation} after ${least} was acknowledged`
     if ((rolledBackAt.get(version) ?? Infinity) <= sentMs) return `${version} after its rollback`
+    return undefined
+  }
+  /** Why the response names another version than the first one of its generation. */
+  const differs = ({ version, generation }: CallerResponse): string | undefined => {
     if (keptAt.has(generation)) return undefined
     const known = versionOf.get(generation) ?? version
     versionOf.set(generation, known)
-    if (known !== version)
-      return `${twoVersions}: ${version} at generation ${generation}, which is that of ${known}`
-    return undefined
+    return known === version ? undefined : `${version} at generation ${generation}, which is that of ${known}`
   }
   const check = {
     checked: 0,
@@ -80,9 +80,10 @@ export function createCheck() {
     },
     look(answer: CallerResponse) {
       check.checked++
-      const why = wrongWith(answer)
+      const wrong = wrongWith(answer)
+      const why = wrong ?? differs(answer)
       if (why === undefined) return
-      const isUndecided = why.startsWith(twoVersions) && answer.generation === ordered?.generation
+      const isUndecided = wrong === undefined && answer.generation === ordered?.generation
       const found = isUndecided ? ordered!.undecided : check.violations
       found.push({ ...answer, why })
     },

@@ -8,11 +8,13 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { json } from 'node:stream/consumers'
 import { afterAll, beforeAll, expect, it } from 'vitest'
+import { parse } from 'yaml'
 import { initProject } from '../../cli/init/init-project.ts'
 import { defaultGatePolicy } from '../../domain/evaluation/policy.ts'
 import { judgeGate } from '../../domain/evaluation/gate.ts'
 import { seededRandom } from '../../domain/statistics/random.ts'
 import { checkout, environmentWith } from '../../temporal.config.ts'
+import { blocksOf } from '../support/docs/markdown.ts'
 
 const deploy = (...path: string[]) => join(checkout, 'deploy', ...path)
 let server: Server
@@ -197,6 +199,17 @@ it('the report of an evaluation has the paired gain with its interval, the slice
   expect(text).toContain(`## iris: ${report.verdict} against iris_v1.0.0`)
   expect(text).toMatch(/\| \w+ \| 0\.\d+ \| 0\.\d+ \| \+0\.\d+ \| \+0\.\d+ to \+0\.\d+ \|/)
   expect(text).toContain(String.raw`| a\|b &lt;i> | 900 |`)
+})
+
+it('the workflow of docs/how-to/releases/ci.md gives the action inputs that it has', () => {
+  const page = readFileSync(join(checkout, 'docs', 'how-to', 'releases', 'ci.md'), 'utf8')
+  const { text } = blocksOf(page).find(({ language }) => language === 'yaml')!
+  const workflow = parse(text) as {
+    jobs: { tenure: { steps: { uses?: string; with?: Record<string, string> }[] } }
+  }
+  const action = parse(readFileSync(deploy('github', 'action.yml'), 'utf8')) as { inputs: object }
+  const step = workflow.jobs.tenure.steps.find(({ uses }) => uses === './deploy/github')
+  expect(Object.keys(action.inputs)).toEqual(expect.arrayContaining(Object.keys(step!.with!)))
 })
 
 it('the template of GitLab keeps one note of a merge request', async () => {

@@ -268,7 +268,7 @@ export async function startApi(fixture: ServingFixture, options: ApiOptions = {}
     nowMs: replica.serving.wall,
     cacheFile: join(replica.stateDir, 'keys.json'),
     publicPredictions: options.publicPredictions ?? false,
-    ...(options.keysEveryMs === undefined ? {} : { everyMs: options.keysEveryMs }),
+    everyMs: options.keysEveryMs,
     onError: (what, error) => replica.troubles.push(`${what}: ${String(error)}`),
   })
   const keys = options.keys ?? keyPlacesOf(fixture.artifactRoot)
