@@ -94,17 +94,20 @@
   let explained
   let touched = false
   let hideLater
-  const explain = (term) => {
-    clearTimeout(hideLater)
-    if (explained === term && meaning.matches(':popover-open')) return
+  const describe = (term) => {
     if (term.title) {
       term.dataset.meaning = term.title
       term.removeAttribute('title')
     }
-    explained?.removeAttribute('aria-describedby')
-    explained = term
     meaning.textContent = term.dataset.meaning
     term.setAttribute('aria-describedby', 'meaning')
+  }
+  const explain = (term) => {
+    clearTimeout(hideLater)
+    if (explained === term && meaning.matches(':popover-open')) return
+    explained?.removeAttribute('aria-describedby')
+    explained = term
+    describe(term)
     meaning.showPopover()
     // In the view, below the term where there is room.
     const at = term.getBoundingClientRect()
@@ -142,6 +145,12 @@
       event.preventDefault()
       explain(term)
       meaning.dataset.pinned = 'yes'
+    })
+    // A part that has reloaded itself has the term as the server writes it, or has it no longer.
+    document.addEventListener('htmx:after:swap', () => {
+      if (!meaning.matches(':popover-open')) return
+      if (explained.isConnected) describe(explained)
+      else hide()
     })
     meaning.addEventListener('toggle', (event) => {
       if (event.newState === 'open') return

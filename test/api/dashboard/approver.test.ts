@@ -206,7 +206,12 @@ it('the meaning of a term shows to pointer, keyboard and touch, and leads to the
   await pointer.page.mouse.move(0, 0)
   await pointer.term.focus()
   await pointer.meaning.waitFor()
-  expect(await pointer.term.getAttribute('aria-describedby')).toBe('meaning')
+  const described = pointer.page.locator('tbody a.term[aria-describedby="meaning"]:not([title])')
+  await described.waitFor()
+  // The page reloads its parts meanwhile.
+  await pointer.page.evaluate(reloadTerms)
+  await described.waitFor()
+  expect(await pointer.meaning.isVisible()).toBe(true)
   await pointer.page.keyboard.press('Enter')
   await pointer.page.waitForURL(/\/glossary#/)
   expect(pointer.problems).toEqual([])
@@ -221,6 +226,12 @@ it('the meaning of a term shows to pointer, keyboard and touch, and leads to the
   await phone.page.waitForURL(/\/glossary#/)
   await phone.close()
 })
+
+/** Reloads the part of the page that holds the terms of its table. */
+const reloadTerms = `new Promise((resolve) => {
+  document.addEventListener('htmx:after:swap', () => setTimeout(resolve), { once: true })
+  document.querySelector('tbody a.term').closest('[hx-get]').dispatchEvent(new Event('changed'))
+})`
 
 it('times are in the zone of the reader with UTC on hover, and in UTC without script', async () => {
   const path = `/models/${dashboard.model}`
