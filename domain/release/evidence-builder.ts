@@ -125,17 +125,7 @@ export interface Observation {
  */
 export function canaryEvidenceOf(
   state: ReleaseState,
-  {
-    counted,
-    staleMs,
-    watchedMs,
-    breakers,
-    paired,
-    disagreement,
-    business,
-    external,
-    answerNames,
-  }: Observation,
+  { counted, watchedMs, holdback: _holdback, cohorts: _cohorts, ...evidence }: Observation,
 ): CanaryEvidence {
   const ticks = canaryTicks(state, counted)
   const routed = state.routings.at(-1)
@@ -168,13 +158,7 @@ export function canaryEvidenceOf(
       promoted: state.promoted || undefined,
       targeted: stage === 'targeted' || undefined,
     },
-    staleMs,
-    breakers,
-    paired,
-    disagreement,
-    business,
-    external,
-    answerNames,
+    ...evidence,
     // Break-glass answers every question; findings against the candidate still count.
     accepted: isBreakGlass(state) ? questionCodes : state.accepted,
   }

@@ -82,12 +82,14 @@ export function checkAlpha(split: AlphaSplit, limit = 0.05): string[] {
   return issues
 }
 
-/**
- * The α of the absolute guard is halved: the judge tests the counts of all replicas, and the circuit breaker of each replica tests its own
- * requests. The evidence of the breakers is averaged, so that more replicas need no smaller α (Vovk and Wang, 2021: the mean of
- * e-values is an e-value).
- */
+/** The α of the absolute guard is halved: the judge tests the counts of all replicas, and the circuit breakers test the requests of each. */
 export const guardAlpha = ({ guard }: Pick<AlphaSplit, 'guard'>): number => guard / 2
+
+/**
+ * The α at which the circuit breaker of one replica opens. The evidence of all breakers is averaged, so that more replicas need no smaller
+ * α (Vovk and Wang, 2021: the mean of e-values is an e-value). Half of them at twice the evidence of their α have the mean it asks for.
+ */
+export const breakerAlpha = (split: Pick<AlphaSplit, 'guard'>): number => guardAlpha(split) / 2
 
 /** The log evidence at which a test with this α acts (Ville's inequality). */
 export const thresholdFor = (alpha: number): number => Math.log(1 / alpha)

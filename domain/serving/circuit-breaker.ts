@@ -51,8 +51,8 @@ export interface BreakerCounts {
 }
 
 /**
- * Whether the open breakers are certain enough for a rollback; null while none is open. Each has reached twice the evidence that the guard
- * needs (`guardAlpha`), so that their mean reaches it where half of the replicas have dropped the candidate. Fewer hold the stage: the
+ * Whether the open breakers are certain enough for a rollback; null while none is open. Each has reached twice the evidence that they
+ * need together (`breakerAlpha`), so that their mean reaches it where half of the replicas have dropped the candidate. Fewer hold the stage: the
  * other replicas serve the candidate on, and may tell otherwise.
  */
 export function breakerReason(

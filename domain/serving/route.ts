@@ -51,7 +51,7 @@ export interface Route {
   tickMs?: number
   /** The champion's latency quantiles before the release, in microseconds: slower requests count as slow. */
   latencyUs?: { p95: number; p99: number }
-  /** The failure rate that the absolute guard tolerates, and its α: a replica drops the candidate by itself at half of it. */
+  /** The failure rate that the absolute guard tolerates, and its α: a replica drops the candidate by itself at a quarter of it. */
   guard?: { rate: number; alpha: number }
 }
 

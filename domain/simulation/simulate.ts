@@ -3,7 +3,7 @@
  * holds for the policy that runs.
  */
 import { advance } from '../release/reducer.ts'
-import { guardAlpha } from '../sequential/alpha-split.ts'
+import { breakerAlpha } from '../sequential/alpha-split.ts'
 import { breaker } from '../serving/circuit-breaker.ts'
 import { incrementalJudge } from '../canary/incremental-judge.ts'
 import type { CanaryStage, CanaryTick } from '../canary/evidence.ts'
@@ -49,7 +49,7 @@ export function simulateRelease(plan: Simulated, rule?: BaselineRuleName): Simul
   const traffic = trafficOf(scenario, world, uniform)
   const judge = incrementalJudge(policy.limits)
   const other = rule === undefined ? undefined : baselineRule(rule)
-  const guard = breaker(policy.limits.guardRate, guardAlpha(policy.limits.alpha))
+  const guard = breaker(policy.limits.guardRate, breakerAlpha(policy.limits.alpha))
   const faultMs = faultStart(scenario)
   const harm = harmCounts(world, faultMs)
   const business = policy.limits.business && businessTraffic(policy.limits.business, scenario, uniform)

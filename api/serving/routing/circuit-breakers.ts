@@ -3,7 +3,7 @@
  * dropped here after a few of them.
  */
 import { breaker } from '../../../domain/serving/circuit-breaker.ts'
-import { guardAlpha } from '../../../domain/sequential/alpha-split.ts'
+import { breakerAlpha } from '../../../domain/sequential/alpha-split.ts'
 import { championBreakerLimits } from '../../../domain/serving/fallback-level.ts'
 import type { Route } from '../../../domain/serving/route.ts'
 import type { Clock } from '../clock.ts'
@@ -29,7 +29,7 @@ export function createGuards(clock: Clock): (route: Route) => CandidateGuard | u
     let kept = guards.get(model)
     if (kept?.release !== release) {
       const { rate, alpha: guard } = limits
-      const ownLimits = { rate, alpha: guardAlpha({ guard }) }
+      const ownLimits = { rate, alpha: breakerAlpha({ guard }) }
       kept = { release, guard: candidateGuard(ownLimits, route.tickMs ?? defaultTickMs, clock) }
       guards.set(model, kept)
     }

@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest'
+import { breakerAlpha, defaultAlpha, guardAlpha } from '../../../domain/sequential/alpha-split.ts'
 import { breaker } from '../../../domain/serving/circuit-breaker.ts'
 
 const until = (each: (b: ReturnType<typeof breaker>) => void, b = breaker(0.02, 0.001)) => {
@@ -11,6 +12,11 @@ const until = (each: (b: ReturnType<typeof breaker>) => void, b = breaker(0.02, 
 }
 
 describe('the breaker', () => {
+  it('spends the α of the guard together with the judge, when half of the replicas are enough', () => {
+    const evidenceOfHalf = 1 / breakerAlpha(defaultAlpha) / 2
+    expect(1 / evidenceOfHalf + guardAlpha(defaultAlpha)).toBeCloseTo(defaultAlpha.guard, 12)
+  })
+
   it('opens within ten responses when every one is invalid', () => {
     expect(until((b) => b.bad())).toBeLessThanOrEqual(4)
   })

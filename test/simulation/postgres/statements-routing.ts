@@ -246,35 +246,12 @@ export const routingStatements: Statements = {
     'writeTicks',
     (query, [replica_id, sent]) => {
       for (const tick of parse<Row[]>(sent)) {
-        const {
-          model,
-          release,
-          version,
-          arm,
-          generation,
-          tickMs,
-          lengthMs,
-          requests,
-          errors,
-          invalid,
-          slow95,
-          slow99,
-          latency,
-          breakerOpen = false,
-        } = tick
+        const { model, release, version, arm, generation, tickMs, lengthMs, ...rest } = tick
+        const { keys: _keys, answers: _answers, breakerOpen = false, ...counted } = rest
         const key = [model, release, version, arm, tickMs, replica_id, generation].join(' ')
         query.lock('tick_counters', key)
         const known = query.find('tick_counters', key)
-        const counts = {
-          requests,
-          errors,
-          invalid,
-          slow95,
-          slow99,
-          latency,
-          breaker_open: breakerOpen,
-          flushed_at: query.nowMs,
-        }
+        const counts = { ...counted, breaker_open: breakerOpen, flushed_at: query.nowMs }
         query.put(
           'tick_counters',
           key,
