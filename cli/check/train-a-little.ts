@@ -33,8 +33,11 @@ export function trainALittle(
       child.kill('SIGKILL')
     }, limitMs)
     child.on('message', (message: TrainingMessage) => {
-      if (message.kind === 'done') told = message.result
-      if (message.kind === 'failed') told = { issue: message.message }
+      if (message.kind === 'alive') return
+      told = message.kind === 'done' ? message.result : { issue: message.message }
+      // A child that has answered waits for its next job.
+      clearTimeout(timer)
+      child.kill('SIGKILL')
     })
     child.once('error', reject)
     child.once('close', (code, signal) => {
@@ -42,7 +45,7 @@ export function trainALittle(
       const ended = late
         ? `it was not trained within ${limitMs / 1_000} s`
         : `the process that trains it ended (${signal ?? `exit code ${code}`})${last === '' ? '' : `: ${last}`}`
-      resolve(told ?? { issue: ended })
+      resolve(late ? { issue: ended } : (told ?? { issue: ended }))
     })
     child.send({ model, modelsDirectory }, (error) => error && child.kill('SIGKILL'))
   })
