@@ -123,7 +123,8 @@ function addressOf({ env }: Context): string | undefined {
 }
 
 /** These paths report failures as problem documents, to browsers too. */
-const forPrograms = /^\/(v1|v2|invocations|docs|openapi\.json|metrics|livez|readyz|assets)(\/|$)/
+const forPrograms =
+  /^\/(v1|v2|invocations|ping|health|version|docs|openapi\.json|metrics|livez|readyz|assets)(\/|$)/
 
 /** Whether a browser reads the response: of a page, or of an unknown path. */
 function wantsPage(known: readonly KnownPath[], { req }: Context): boolean {

@@ -70,6 +70,11 @@ export const readyState = (deps: HealthDeps, actor: Actor | undefined): Record<s
 /** Every reason to send no requests now, including temporary ones. */
 export const whyNotReady = (deps: HealthDeps): string[] => [...issuesOf(deps), ...refusing(deps)]
 
+/** The answer to callers without a key, which names no details. */
+export function requireReady(deps: HealthDeps): void {
+  if (whyNotReady(deps).length > 0) throw new DomainError('not_ready', 'this replica is not ready')
+}
+
 /** Does not take the replica off a shared port: an immediate error is better than a refused connection. */
 const refusing = ({ serving }: HealthDeps): string[] =>
   serving.durable?.isAway() === true

@@ -50,7 +50,7 @@ export function routesPage(): string {
 const groupOf = ({ path }: RouteDefinition): string => {
   const [first = '', second = ''] = path.split('/').filter((part) => part !== '')
   if (first === 'v1') return `/v1/${second}`
-  if (first === 'invocations') return '/invocations: MLflow'
+  if (['invocations', 'ping', 'health', 'version'].includes(first!)) return '/invocations: MLflow'
   if (first === 'v2') return '/v2: the Open Inference Protocol'
   return 'Pages, health and description'
 }

@@ -1,4 +1,4 @@
-/** Triton's and KServe's clients for Python over gRPC and HTTP, installed from PyPI: `npm run test:interop`. Skipped without a network. */
+/** Triton's, KServe's and MLflow's clients for Python, installed from PyPI: `npm run test:interop`. Skipped without a network. */
 import { execFile } from 'node:child_process'
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -11,11 +11,12 @@ import { startInteropReplica, type InteropReplica } from './replica.ts'
 
 const triton = await pythonOrReason()
 const kserve = await pythonOrReason('kserve/requirements.txt')
+const mlflow = await pythonOrReason('mlflow/requirements.txt')
 const skipped = (found: object) => ('reason' in found ? ` (skipped: ${String(found.reason)})` : '')
 let replica: InteropReplica
 
 beforeAll(async () => {
-  replica = await startInteropReplica({ TENURE_GRPC_PORT: '0' })
+  replica = await startInteropReplica({ TENURE_GRPC_PORT: '0', TENURE_PUBLIC_PREDICTIONS: 'on' })
 })
 afterAll(() => replica?.stop())
 
@@ -46,5 +47,12 @@ it.skipIf('reason' in kserve)(
   `KServe’s clients get the same answers over gRPC and both protocols of HTTP${skipped(kserve)}`,
   async () => {
     expect(await printedBy(kserve, 'kserve/client.py', replica.url)).toBe('all calls agree\n')
+  },
+)
+
+it.skipIf('reason' in mlflow)(
+  `MLflow’s client gets the same answers in each of its forms${skipped(mlflow)}`,
+  async () => {
+    expect(await printedBy(mlflow, 'mlflow/client.py', new URL(replica.url).host)).toBe('all calls agree\n')
   },
 )

@@ -7,6 +7,7 @@ import {
   type RouteDefinition,
 } from '../../http/route.ts'
 import type { ApiDeps } from '../../deps.ts'
+import { aliveAnswer } from '../answers/admin.ts'
 import { canAccessModel, requireRole } from '../../auth/authentication.ts'
 import { defaultModel } from '../../inference/default-model.ts'
 import { withWriter } from '../../inference/handler.ts'
@@ -20,11 +21,15 @@ import {
   repositorySchema,
 } from '../../inference/schemas.ts'
 import { requestIdHeader } from '../../serving/request/replay.ts'
+import { readVersion } from '../../../temporal.config.ts'
+import { requireReady } from '../health.ts'
 
 const order = 'A row without names has the values in the order of the features.'
 
-export function adapterRoutes({ serving, invocationsModel }: ApiDeps): RouteDefinition[] {
+export function adapterRoutes(deps: ApiDeps): RouteDefinition[] {
+  const { serving, invocationsModel } = deps
   const protocols = createRowProtocols(serving.maxInstances)
+  const version = readVersion()
   const predictRoute = (
     path: string,
     protocol: keyof typeof protocols,
@@ -64,6 +69,23 @@ export function adapterRoutes({ serving, invocationsModel }: ApiDeps): RouteDefi
       rawSchema: kserveSchema,
     }),
     mlflow('/v1/models/:name/invocations', 'with this model'),
+    ...['/ping', '/health'].map((path) =>
+      defineRoute('get', path, 'public', {
+        summary: `Check that the process should get requests, as MLflow’s client${path === '/ping' ? ' and SageMaker do' : ' does'}; /readyz has details.`,
+        answers: { 200: 'It is ready', 503: 'It is not ready' },
+        answerSchema: aliveAnswer,
+        handle() {
+          requireReady(deps)
+          return { json: { status: 'ready' } }
+        },
+      }),
+    ),
+    defineRoute('get', '/version', 'public', {
+      summary: 'Get the version of Tenure, where MLflow’s client asks for that of MLflow.',
+      answers: { 200: 'The version as text' },
+      answerMedia: 'text/plain',
+      handle: () => ({ text: version }),
+    }),
     mlflow('/invocations', 'with the model of TENURE_INVOCATIONS_MODEL, or with the only one that is served'),
     defineRoute('post', '/v2/repository/index', 'callers', {
       summary: 'List the versions that this replica serves, as the model repository extension does.',

@@ -14,7 +14,7 @@ import { inferredSchema, inferSchema, modelSchema, serverSchema } from '../../in
 import { DomainError } from '../../../domain/errors.ts'
 import { liveOf } from '../../serving/request/choose-arm.ts'
 import { requestIdHeader } from '../../serving/request/replay.ts'
-import { whyNotReady } from '../health.ts'
+import { requireReady } from '../health.ts'
 
 export function inferenceRoutes(deps: ApiDeps): RouteDefinition[] {
   const { serving } = deps
@@ -83,7 +83,7 @@ export function inferenceRoutes(deps: ApiDeps): RouteDefinition[] {
       answers: { 200: 'It is ready', 503: 'It is not ready' },
       answerSchema: readinessAnswer,
       handle() {
-        if (whyNotReady(deps).length > 0) throw new DomainError('not_ready', 'this replica is not ready')
+        requireReady(deps)
         return { json: { ready: true } }
       },
     }),

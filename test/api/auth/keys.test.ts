@@ -68,6 +68,9 @@ describe('every route', () => {
       '/v2',
       '/v2/health/live',
       '/v2/health/ready',
+      '/ping',
+      '/health',
+      '/version',
       // Its body is signed by another replica.
       '/v1/rollback-orders',
       '/livez',

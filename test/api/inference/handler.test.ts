@@ -397,12 +397,13 @@ describe('the metadata', () => {
     expect((await get('/v2')).json).toMatchObject({ name: 'tenure', extensions: ['binary_tensor_data'] })
     expect((await get('/v2/health/live')).json).toEqual({ live: true })
     expect(await get('/v2/health/ready')).toMatchObject({ status: 200, json: { ready: true } })
+    for (const path of ['/ping', '/health']) expect(await get(path), path).toMatchObject({ status: 200 })
   })
 
   it('of its readiness is false as on every other route, also if only the log is not writable', async () => {
     const { serving } = api.deps
     serving.durable = { isAway: () => true } as Serving['durable']
-    for (const path of ['/v2/health/ready', '/readyz'])
+    for (const path of ['/v2/health/ready', '/readyz', '/ping', '/health'])
       expect(await get(path), path).toMatchObject({ status: 503, json: { code: 'not_ready' } })
     expect((await get('/readyz')).json['detail']).toMatch(/the prediction log cannot be written/)
     serving.durable = undefined
