@@ -5,6 +5,7 @@
 import type { BehaviourTest } from './behaviour/behaviour-test.ts'
 import type { ImportancePolicy } from './explanation/importance.ts'
 import type { Expectation } from './validation/expectations.ts'
+import type { FloodPolicy } from './validation/floods.ts'
 import type { FeatureView } from './model/feature-view.ts'
 import type { Features, Output, FeatureRow } from './model/features.ts'
 import type { GatePolicy } from './evaluation/policy.ts'
@@ -27,6 +28,8 @@ export interface ModelDefinition {
   source: SourceDefinition
   expectations: Expectation[]
   split: SplitDefinition
+  /** What becomes of rows of flooded values; as usual when absent. */
+  floods?: FloodPolicy
   /** How much training rows count; alike when absent. */
   weights?: RowWeights
   hyperparameters: Record<string, number | string | boolean>

@@ -9,6 +9,7 @@ import type {
 } from '../../domain/validation/expectations.ts'
 import { columnsOfExpectation } from '../../domain/validation/columns-of-expectation.ts'
 import { impliedExpectations, judgeValidation } from '../../domain/validation/validate.ts'
+import { expectedOfFloods } from '../../domain/validation/floods.ts'
 import { expectedOfLeftOut } from '../../domain/validation/left-out.ts'
 import { expectedOfChampion } from '../../domain/validation/champion-expectations.ts'
 import type { Manifest } from '../../domain/model/manifest.ts'
@@ -43,6 +44,7 @@ export async function judgeSnapshot(options: SnapshotToJudge): Promise<JudgedSna
     ...(champion === undefined ? [] : expectedOfChampion(definition, champion)),
     ...definition.expectations,
     ...expectedOfLeftOut(definition, leftOut),
+    ...expectedOfFloods(leftOut?.floods),
   ]
   const context = { asOfMs: Date.parse(asOf), eventAt: snapshotColumns.eventAt, earlierRows }
   const summarised = [...Object.keys(definition.features), snapshotColumns.label]

@@ -30,6 +30,7 @@ import {
   type NewRetraining,
   type RetrainingEnd,
 } from '../../store/training/retrainings.ts'
+import { listSnapshotFloods } from '../../store/training/snapshots.ts'
 import { endAbandonedTrainings } from '../../store/training/trainings.ts'
 import { realOverrides, requireOverrides } from '../../domain/training/overrides.ts'
 import { idsOfRun } from '../../domain/training/run-ids.ts'
@@ -184,7 +185,8 @@ async function brakeOf(
 export const endRetraining =
   ({ store, log }: Deps) =>
   async ({ model, ...end }: RetrainingEnd & { model: string }): Promise<void> => {
-    const closed = await closeRetraining(store, end)
+    const floods = end.snapshotDigest === undefined ? [] : await listSnapshotFloods(store, end.snapshotDigest)
+    const closed = await closeRetraining(store, { ...end, message: [end.message, ...floods].join('; ') })
     if (closed) await endAbandonedTrainings(store, { ids: [trainingOf(end.id)], message: end.message })
     if (['released', 'registered', 'unchanged'].includes(end.outcome))
       await resolveAlert(store, alertKeyOf(model))

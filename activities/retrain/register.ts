@@ -68,6 +68,7 @@ export const register =
       bundle,
       metrics: Object.fromEntries(report.metrics.map(({ metric, challenger }) => [metric, challenger])),
       rows: { train: manifest.training.rows, test: report.rows },
+      floods: snapshot.source['floods'] as string[] | undefined,
       baseline: evaluation.baselineVersion,
       requestedBy: retraining?.requestedBy ?? 'unknown',
       reason: retraining?.reason ?? 'manual',

@@ -3,6 +3,7 @@
  * repeated.
  */
 import type { LeftOut } from '../../domain/validation/expectations.ts'
+import { floodSentence } from '../../domain/validation/floods.ts'
 import { digestOfJson } from '../../store/artifacts.ts'
 import { getModel } from '../../store/registry/models.ts'
 import { insertSnapshot } from '../../store/training/snapshots.ts'
@@ -68,6 +69,7 @@ export const takeSnapshot =
         ...source,
         split,
         served,
+        floods: leftOut.floods?.map(floodSentence),
         subjects,
         views: views?.map(({ name, digest }) => ({ name, digest })),
       },

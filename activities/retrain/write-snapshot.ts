@@ -11,6 +11,7 @@ import type { SubjectKey } from '../../store/signing/subject-hash.ts'
 import type { Store } from '../../store/postgres.ts'
 import { foreignReader } from '../../store/database/cursor.ts'
 import { withDuck, type Duck } from '../data/duckdb.ts'
+import { leaveOutFloods } from '../data/leave-out-floods.ts'
 import { loadHistory } from '../features/feature-history.ts'
 import { loadFromPostgres } from '../data/known-rows.ts'
 import { countLeftOut } from '../data/left-out.ts'
@@ -57,7 +58,8 @@ export async function writeSnapshot(options: {
     const draft = await artifacts.draft('.parquet')
     const query = snapshotQuery(definition, asOfMs)
     await duck.run(`copy (${query}) to ${textLiteral(draft)} (format parquet, compression zstd)`)
-    const { train, test, validation } = await countParts(duck, draft)
+    const flooded = await leaveOutFloods(duck, { draft, definition, artifacts })
+    const { train, test, validation } = await countParts(duck, flooded.draft)
     const empty = !train
       ? 'train'
       : !test
@@ -70,9 +72,10 @@ export async function writeSnapshot(options: {
       const message = `no ${empty} rows of ${model} are known as of ${asOf}${leftOutText(leftOut)}`
       throw new DomainError('snapshot_empty', message, { model, asOf })
     }
-    const columns = await describeColumns(duck, draft)
-    const taken = await artifacts.take('snapshots', draft)
-    return { ...taken, parts: { train, validation, test }, columns, subjects, leftOut, served }
+    const columns = await describeColumns(duck, flooded.draft)
+    const taken = await artifacts.take('snapshots', flooded.draft)
+    const parts = { train, validation, test }
+    return { ...taken, parts, columns, subjects, leftOut: { ...leftOut, ...flooded.found }, served }
   })
 }
 

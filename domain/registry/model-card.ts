@@ -161,6 +161,7 @@ function limitsOf({ manifest, lineage, evaluation, rolledBackAt, about }: CardSo
   if (rolledBackAt !== undefined) limits.push(`Rolled back at ${rolledBackAt}; never routed again.`)
   if (lineage.origin === 'brought')
     limits.push('Trained elsewhere: its training rows and its code are not known here.')
+  for (const flood of lineage.floods ?? []) limits.push(`${flood}.`)
   if (about === undefined) limits.push('The model file has no description.')
   if (evaluation === undefined) limits.push('No evaluation is stored.')
   const thin = (evaluation?.report.slices ?? []).filter(

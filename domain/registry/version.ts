@@ -25,6 +25,8 @@ export interface VersionLineage {
   /** Metric → value on the frozen test rows. */
   metrics: Record<string, number | null>
   rows: { train?: number; test: number }
+  /** Rows of flooded values that were left out, a sentence for each flood; absent without any. */
+  floods?: string[]
   validationId: string
   trainingId: string
   evaluationId: string

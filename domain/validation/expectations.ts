@@ -39,6 +39,8 @@ export type Check =
   | { check: 'not_swapped'; references: Profile[] }
   /** No row is left out of the snapshot for want of a time. */
   | { check: 'left_out'; leftOut: LeftOut }
+  /** No value of a category floods some periods. */
+  | { check: 'no_flood'; flood: Flood }
 
 export type Expectation = Check & {
   severity: ExpectationSeverity
@@ -58,6 +60,21 @@ export interface LeftOut {
   pending: number
   /** The event, or the label, is later than the snapshot. */
   later: number
+  /** Rows of flooded values, which the policy of the model file leaves out; absent without any. */
+  floods?: Flood[]
+}
+
+/** A run of periods in which one value of a category takes far more rows than in the others. */
+export interface Flood {
+  column: string
+  value: string
+  /** With its figures. */
+  message: string
+  /** `kept` is the share of the rows of the value that stay. */
+  parts: { fromMs: number; toMs: number; kept: number }[]
+  /** Rows of the value in these periods, and those of them that are left out. */
+  rows: number
+  leftOut: number
 }
 
 /** Column-wise rows; times are milliseconds. */

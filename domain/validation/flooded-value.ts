@@ -1,53 +1,79 @@
 /**
- * Finds a run of periods in which one value of a category takes far more rows than in any other: an attack, rows that were written into the
+ * Finds runs of periods in which one value of a category takes far more rows than in any other: an attack, rows that were written into the
  * source, or an import that ran twice for one customer. A model trained on them learns what is true of these rows alone.
  */
 import { percentText } from '../figures.ts'
 import { sumOf } from '../statistics/distributions.ts'
 import type { BatchCell } from './expectations.ts'
 
+/** The rows of a category in a period. */
+export interface CountedPeriod {
+  rows: number
+  /** Rows by value. */
+  values: ReadonlyMap<string, number>
+}
+
 export interface FloodedRun {
+  value: string
   /** The places of the first period and of the one after the last. */
   from: number
   to: number
-  issue: string
+  /** The share of the value in the run, and the largest and the mean one of the periods that are neither in it nor beside it. */
+  share: number
+  largest: number
+  usual: number
 }
 
 /** A share of so many times the largest elsewhere, and above it by so much, is a flood … */
 const ratio = 2
-const leastMore = 0.05
+export const leastFloodShare = 0.05
 /** … and above what chance gives, in standard errors. */
 const leastErrors = 6
 /** A single period may be a holiday; what lasts for longer is how things are. */
 const minPeriods = 2
 const maxRunShare = 0.25
 
-/** The first flooded run. A value that some period lacks is skipped: weekdays and months come and go. */
-export function findFloodedRun(columns: readonly (readonly BatchCell[])[]): FloodedRun | undefined {
-  const counts = columns.map(countTexts)
-  const maxPeriods = Math.floor(columns.length * maxRunShare)
-  for (const value of counts[0]?.keys() ?? []) {
-    const shares = counts.map((count, place) => (count.get(value) ?? 0) / Math.max(1, columns[place]!.length))
-    if (shares.includes(0)) continue
-    for (let length = maxPeriods; length >= minPeriods; length--)
-      for (let from = 0; from + length <= shares.length; from++) {
-        const to = from + length
-        // The flood begins and ends within the periods beside the run.
-        const others = Math.max(...shares.slice(0, Math.max(0, from - 1)), ...shares.slice(to + 1))
-        const limit = Math.max(ratio * others, others + leastMore)
-        if (Math.min(...shares.slice(from, to)) <= limit) continue
-        const rows = sumOf(columns.slice(from, to).map((column) => column.length))
-        const mean = sumOf(counts.slice(from, to).map((count) => count.get(value) ?? 0)) / rows
-        if (mean - others < leastErrors * Math.sqrt((others * (1 - others)) / rows)) continue
-        const issue = `"${value}" has ${percentText(mean)} of the rows, elsewhere at most ${percentText(others)}: a flood of one value`
-        return { from, to, issue }
-      }
-  }
+/** The first run of each flooded value. A value that some period lacks is skipped: weekdays and months come and go. */
+export function findFloodedRuns(periods: readonly CountedPeriod[]): FloodedRun[] {
+  return [...(periods[0]?.values.keys() ?? [])].flatMap((value) => floodedRun(value, periods) ?? [])
+}
+
+function floodedRun(value: string, periods: readonly CountedPeriod[]): FloodedRun | undefined {
+  const counts = periods.map(({ values }) => values.get(value) ?? 0)
+  if (counts.includes(0)) return undefined
+  const shares = counts.map((count, place) => count / Math.max(1, periods[place]!.rows))
+  const shareOf = (places: readonly number[]) =>
+    sumOf(places.map((place) => counts[place]!)) /
+    Math.max(1, sumOf(places.map((place) => periods[place]!.rows)))
+  const places = periods.map((_, place) => place)
+  for (let length = Math.floor(periods.length * maxRunShare); length >= minPeriods; length--)
+    for (let from = 0; from + length <= shares.length; from++) {
+      const to = from + length
+      // The flood begins and ends within the periods beside the run.
+      const others = places.filter((place) => place < from - 1 || place > to)
+      const largest = Math.max(...others.map((place) => shares[place]!))
+      const limit = Math.max(ratio * largest, largest + leastFloodShare)
+      const run = places.slice(from, to)
+      if (Math.min(...run.map((place) => shares[place]!)) <= limit) continue
+      // One that lasts for longer is no flood.
+      if ([from - 1, to].some((place) => (shares[place] ?? 0) > limit)) continue
+      const share = shareOf(run)
+      const rows = sumOf(run.map((place) => periods[place]!.rows))
+      if (share - largest < leastErrors * Math.sqrt((largest * (1 - largest)) / rows)) continue
+      return { value, from, to, share, largest, usual: shareOf(others) }
+    }
   return undefined
 }
 
-function countTexts(column: readonly BatchCell[]): Map<string, number> {
-  const counts = new Map<string, number>()
-  for (const cell of column) if (typeof cell === 'string') counts.set(cell, (counts.get(cell) ?? 0) + 1)
-  return counts
+export const floodText = ({
+  value,
+  share,
+  largest,
+}: Pick<FloodedRun, 'value' | 'share' | 'largest'>): string =>
+  `"${value}" has ${percentText(share)} of the rows, elsewhere at most ${percentText(largest)}: a flood of one value`
+
+export function countTexts(column: readonly BatchCell[]): CountedPeriod {
+  const values = new Map<string, number>()
+  for (const cell of column) if (typeof cell === 'string') values.set(cell, (values.get(cell) ?? 0) + 1)
+  return { rows: column.length, values }
 }

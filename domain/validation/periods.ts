@@ -4,7 +4,7 @@
  */
 import { fourDigits } from '../figures.ts'
 import type { Profile } from '../model/reference-profile.ts'
-import { findFloodedRun } from './flooded-value.ts'
+import { countTexts, findFloodedRuns, floodText } from './flooded-value.ts'
 import { quantiles } from '../statistics/quantiles.ts'
 import type { BatchCell, Cells } from './expectations.ts'
 
@@ -18,11 +18,11 @@ export interface BrokenPeriod {
 }
 
 /** Equal spans of time from the first row to the last. */
-const periods = 20
+export const periodsOfBatch = 20
 /** A single period may be a holiday. */
 const periodsInARow = 2
 /** Fewer rows have no shape. */
-const minRows = 50
+export const minRowsOfPeriod = 50
 /** The share of rows that are broken alike. */
 const brokenShare = 0.9
 /** The share of missing values that is unusual for the column. */
@@ -41,8 +41,8 @@ function rowsOfPeriods(times: Cells): { fromMs: number; toMs: number; rows: numb
     last = Math.max(last, time)
   }
   if (!(last > first)) return []
-  const lengthMs = (last - first) / periods
-  const found = Array.from({ length: periods }, (_, place) => ({
+  const lengthMs = (last - first) / periodsOfBatch
+  const found = Array.from({ length: periodsOfBatch }, (_, place) => ({
     fromMs: first + place * lengthMs,
     toMs: first + (place + 1) * lengthMs,
     rows: [] as number[],
@@ -50,10 +50,10 @@ function rowsOfPeriods(times: Cells): { fromMs: number; toMs: number; rows: numb
   let row = 0
   for (const time of times) {
     if (typeof time === 'number')
-      found[Math.min(periods - 1, Math.floor((time - first) / lengthMs))]!.rows.push(row)
+      found[Math.min(periodsOfBatch - 1, Math.floor((time - first) / lengthMs))]!.rows.push(row)
     row++
   }
-  return found.filter(({ rows }) => rows.length >= minRows)
+  return found.filter(({ rows }) => rows.length >= minRowsOfPeriod)
 }
 
 /** The first broken run of periods, else a flooded one; undefined without one, and where all are broken: the batch as a whole is then. */
@@ -73,10 +73,15 @@ export function findBrokenPeriod(cells: Cells, times: Cells, reference: Profile)
       return { fromMs: parts[from]!.fromMs, toMs: parts[to - 1]!.toMs, issue: issues[from]! }
     from = to
   }
-  const flooded = reference.kind === 'category' ? findFloodedRun(columns) : undefined
+  const [flooded] = reference.kind === 'category' ? findFloodedRuns(columns.map(countTexts)) : []
   if (flooded === undefined) return undefined
-  const { from, to, issue } = flooded
-  return { fromMs: parts[from]!.fromMs, toMs: parts[to - 1]!.toMs, issue, maybeReal: true }
+  const { from, to } = flooded
+  return {
+    fromMs: parts[from]!.fromMs,
+    toMs: parts[to - 1]!.toMs,
+    issue: floodText(flooded),
+    maybeReal: true,
+  }
 }
 
 type IssueOf = (column: readonly BatchCell[]) => string | undefined

@@ -1,6 +1,7 @@
 /** Validates a batch against the expectations of the model file and those that its features imply. */
 import { snapshotColumns, type ModelDefinition } from '../model-definition.ts'
 import { judgeBatch } from './batch-expectations.ts'
+import { judgeFlood } from './floods.ts'
 import { judgeLeftOut } from './left-out.ts'
 import { judgeAsTrained } from './champion-expectations.ts'
 import { judgeRows } from './row-expectations.ts'
@@ -82,6 +83,7 @@ export function judgeValidation(
       judgeAsTrained(each, table, context) ??
       judgeSwapped(each, table) ??
       judgeLeftOut(each) ??
+      judgeFlood(each) ??
       unknown(each),
   )
   return { verdict: verdictOf(table.rows, results), results }

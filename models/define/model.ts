@@ -5,6 +5,7 @@ import type { LabelDefinition, ModelDefinition } from '../../domain/model-defini
 import { DomainError } from '../../domain/errors.ts'
 import type { MetricFunctions } from '../../domain/evaluation/custom-metrics.ts'
 import type { Features } from '../../domain/model/features.ts'
+import { floodPolicies, type FloodPolicy } from '../../domain/validation/floods.ts'
 import { isStorable } from '../../domain/postgres-text.ts'
 import { compileTests, type BehaviourSpec } from './behaviour/tests.ts'
 import { metricFunctions } from './custom-metrics.ts'
@@ -88,6 +89,11 @@ export interface ModelFile<F extends Features, H extends Hyperparameters> {
   expect?: readonly ExpectSpec[]
   /** The split into training and test rows: `byTime(…)`, `random(…)` or `stratified(…)`. */
   split: SplitSpec
+  /**
+   * What becomes of rows of a value that takes far more rows in some periods than in the others, such as those of an attack: `'thin'`
+   * them to its usual share, `'leave_out'` all of them, or `'warn'` and train on all; `'thin'` when absent.
+   */
+  floods?: FloodPolicy
   /** The weights of training rows: `{ column: 'weight' }`, `{ classes: 'balanced' }` or both. The gate counts every row alike. */
   weights?: WeightsSpec
   /** Numbers, texts and switches for `train`; stored with every version. */
@@ -171,6 +177,7 @@ const fields = fieldNames<ModelFile<Features, Hyperparameters>>({
   source: 0,
   expect: 0,
   split: 0,
+  floods: 0,
   weights: 0,
   hyperparameters: 0,
   seed: 0,
@@ -221,6 +228,7 @@ function compileModel(report: IssueCollector, file: ModelFile<Features, Hyperpar
     report('owner', 'a person or a team, of up to 200 characters')
   if (subject !== undefined && (typeof subject !== 'string' || subject === '' || subject.length > 100))
     report('subject', 'the name of a column of the source, of up to 100 characters')
+  part('floods', ['source'], () => checkFloods(report, file.floods, source))
   part('features', ['features'], () => checkFeatures(report, features))
   part('label', ['features', 'label'], () => checkLabel(report, label, features))
   if (!Number.isSafeInteger(seed) || seed < 0)
@@ -258,6 +266,7 @@ function compileModel(report: IssueCollector, file: ModelFile<Features, Hyperpar
     split: part('split', ['split', 'source'], () =>
       compileSplit(report, file.split, source.options.eventTime !== undefined),
     ),
+    floods: file.floods,
     weights: optional('weights', ['label'], file.weights, (spec) => compileWeights(report, spec, label)),
     hyperparameters,
     seed,
@@ -291,6 +300,14 @@ function compileModel(report: IssueCollector, file: ModelFile<Features, Hyperpar
 }
 
 const isObject = (value: unknown): boolean => typeof value === 'object' && value !== null
+
+function checkFloods(report: IssueCollector, floods: unknown, { kind, options }: SourceSpec): void {
+  if (floods === undefined) return
+  if (!floodPolicies.some((policy) => policy === floods))
+    report('floods', `one of ${floodPolicies.join(', ')} is required, not ${JSON.stringify(floods)}`)
+  if (kind !== 'served' && options.eventTime === undefined)
+    report('floods', 'needs the eventTime of the source')
+}
 
 function checkHyperparameters(report: IssueCollector, hyperparameters: Hyperparameters): void {
   for (const [name, value] of Object.entries(hyperparameters))

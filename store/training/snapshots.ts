@@ -34,6 +34,14 @@ export async function getSnapshot(database: Database, digest: string): Promise<S
   return found
 }
 
+/** What became of rows of flooded values, a sentence for each flood; empty without any. */
+export async function listSnapshotFloods(database: Database, digest: string): Promise<string[]> {
+  const found = await rowsFrom(database).find<{ floods?: string[] }>(
+    sql`select source -> 'floods' as floods from snapshots where digest = ${digest}`,
+  )
+  return found?.floods ?? []
+}
+
 /** Row counts of the model's other snapshots, the latest first. */
 export const listEarlierRows = (
   database: Database,

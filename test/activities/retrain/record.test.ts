@@ -8,7 +8,12 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { Deps } from '../../../activities/deps.ts'
-import { openRetraining, type OpenInput, type OpenResult } from '../../../activities/retrain/record.ts'
+import {
+  endRetraining,
+  openRetraining,
+  type OpenInput,
+  type OpenResult,
+} from '../../../activities/retrain/record.ts'
 import {
   scheduledRetraining,
   triggeredRetraining,
@@ -19,6 +24,7 @@ import { openArtifacts } from '../../../store/artifacts.ts'
 import { insertMonitorWindow } from '../../../store/monitoring/monitor-windows.ts'
 import { insertOutcomes } from '../../../store/monitoring/outcomes.ts'
 import { insertRelease } from '../../../store/release/releases.ts'
+import { insertSnapshot } from '../../../store/training/snapshots.ts'
 import { findRetraining } from '../../../store/training/retrainings.ts'
 import { readConfig } from '../../../temporal.config.ts'
 import type { RetrainRequest } from '../../../workflows/messages.ts'
@@ -240,4 +246,22 @@ describe('an automatic retraining request', () => {
 it.each(['manual', 'schedule'] as const)('a %s request has no cool-down and no limit', async (reason) => {
   for (const hours of [1, 2, 3, 4, 5]) await past(hours, 'not_better')
   expect((await ask(reason)).throttled).toBeUndefined()
+})
+
+it('a retraining tells at its end which rows of a flood were left out', async () => {
+  const { input } = await ask('manual')
+  const digest = `flooded-${model}`
+  const told = '997 of 997 rows are left out: city "city 3" has 22 % of the rows: a flood of one value'
+  await insertSnapshot(deps.store, {
+    digest,
+    model,
+    asOf: input.asOf,
+    rows: 9,
+    bytes: 9,
+    columns: {},
+    source: { floods: [told] },
+  })
+  const end = { id: input.retrainingId, model, outcome: 'not_better', message: 'no gain' } as const
+  await endRetraining(deps)({ ...end, snapshotDigest: digest })
+  expect((await findRetraining(deps.store, input.retrainingId))?.message).toBe(`no gain; ${told}`)
 })

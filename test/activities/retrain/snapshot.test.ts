@@ -7,8 +7,11 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { withDuck } from '../../../activities/data/duckdb.ts'
 import { readPart } from '../../../activities/data/rows.ts'
 import { listCells, rowReader } from '../../../domain/model/columns.ts'
+import { judgeSnapshot } from '../../../activities/retrain/judge-snapshot.ts'
 import { writeSnapshot } from '../../../activities/retrain/write-snapshot.ts'
 import type { ModelDefinition } from '../../../domain/model-definition.ts'
+import { staysIn, type FloodPolicy } from '../../../domain/validation/floods.ts'
+import { byTime, category, defineModel, direct, number, parquet, yesNo } from '../../../models/define.ts'
 import { flightDelay } from '../../../models/flight-delay.ts'
 import { iris } from '../../../models/iris.ts'
 import { loadModel } from '../../../models/index.ts'
@@ -275,6 +278,74 @@ describe('a snapshot of the flights', () => {
     for (const name of names) expect(listCells(found.columns[name]!)).toEqual(table.columns[name])
     await expect(readPart(await artifacts.locate('snapshots', digest), 'test', ['wings'])).rejects.toThrow(
       'no column wings',
+    )
+  })
+})
+
+describe('a snapshot with a flood of one city', () => {
+  const file = '.tenure/test-flood.parquet'
+  const asOf = '2024-03-21T12:00:00Z'
+  const modelWith = (floods?: FloodPolicy): ModelDefinition =>
+    defineModel({
+      name: 'flooded',
+      features: { city: category({}), size: number({}) },
+      label: yesNo({ column: 'late', positive: 'late', knownAt: 'known' }),
+      source: parquet(file, { eventTime: 'seen', key: ['id'] }),
+      split: byTime({ train: '16 d', test: '4 d', maxRows: { train: 15_000 } }),
+      floods,
+      evaluation: { floors: { auc: 0.5 } },
+      release: direct(),
+    }).definition
+  // A thousand rows a day of nineteen cities; for three days as many more of one of them.
+  beforeAll(async () => {
+    await mkdir('.tenure', { recursive: true })
+    await withDuck((duck) =>
+      duck.run(`copy (
+        with usual as (
+          select id, timestamp '2024-03-01' + to_seconds(id * 86.4) as seen, 'city ' || (hash(id) % 19) as city, id % 7.0 as size, id % 3 = 0 as late
+          from range(20000) as numbers (id))
+        select *, seen + to_hours(1) as known from (
+          select * from usual union all
+          select id + 20000, seen, 'city 3', size, true from usual where seen between '2024-03-08 07:00' and '2024-03-11 05:00')
+        ) to ${textLiteral(file)} (format parquet)`),
+    )
+  })
+  afterAll(() => rm(file, { force: true }))
+
+  it.each(['leave_out', 'thin'] as const)('and %s has the rows that the rule chooses', async (policy) => {
+    const rowsOf = (digest: string) =>
+      look<{ key: string; part: string; atMs: number; city: string }>(
+        digest,
+        `select _key as key, _part as part, epoch_ms(_event_at) as "atMs", city from snapshot order by _key`,
+      )
+    const all = await take(modelWith('warn'), asOf)
+    expect(all.leftOut.floods).toBeUndefined()
+    const taken = await take(modelWith(policy), asOf)
+    expect(await take(modelWith(policy), asOf)).toEqual(taken)
+    const [flood] = taken.leftOut.floods!
+    expect(taken.leftOut.floods).toMatchObject([{ column: 'city', value: 'city 3' }])
+    const before = await rowsOf(all.digest)
+    const stay = before.filter((row) => staysIn(flood!, { ...row, value: row.city }))
+    expect(await rowsOf(taken.digest)).toEqual(stay)
+    expect(before.length - stay.length).toBe(flood!.leftOut)
+    const inWave = stay.filter(
+      ({ atMs }) => atMs > flood!.parts[0]!.fromMs && atMs < flood!.parts.at(-1)!.toMs,
+    )
+    const share = inWave.filter(({ city }) => city === 'city 3').length / inWave.length
+    if (policy === 'leave_out') expect(share).toBe(0)
+    else expect(Math.abs(share - 1 / 19)).toBeLessThan(0.02)
+  })
+
+  it('warns in its validation', async () => {
+    const definition = modelWith()
+    const { digest, leftOut } = await take(definition, asOf)
+    const path = await artifacts.locate('snapshots', digest)
+    const { verdict, results } = await judgeSnapshot({ definition, path, asOf, leftOut, earlierRows: [] })
+    expect(verdict).toBe('warn')
+    const told = results.filter(({ passed }) => !passed)
+    expect(told).toMatchObject([{ check: 'no_flood', subject: 'city', severity: 'warn' }])
+    expect(told[0]!.message).toMatch(
+      /^[\d,]+ of [\d,]+ rows from 2024-03-0[78]T\d\d:\d\dZ to 2024-03-11T\d\d:\d\dZ are left out: city "city 3" has \d\d(\.\d)? % of the rows, elsewhere at most [67](\.\d+)? %: a flood of one value$/,
     )
   })
 })

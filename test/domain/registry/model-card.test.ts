@@ -23,6 +23,11 @@ describe('a card', () => {
     expect(cardMarkdown(card)).not.toMatch(/undefined|null|NaN/)
   })
 
+  it('names rows of a flood that its training left out', () => {
+    const flood = '9 of 9 rows from 2024-03-08T00:00Z to 2024-03-11T00:00Z are left out: a flood of one value'
+    expect(modelCard({ ...bare, lineage: { floods: [flood] } }).limits).toContain(`${flood}.`)
+  })
+
   it('lists the slices that degraded most first, and those that were too small', () => {
     const slice = (name: string, delta: number | null, verdict: 'ok' | 'insufficient') =>
       ({

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import { expectedOfChampion } from '../../../domain/validation/champion-expectations.ts'
-import { findFloodedRun } from '../../../domain/validation/flooded-value.ts'
+import { countTexts, findFloodedRuns } from '../../../domain/validation/flooded-value.ts'
 import { judgeValidation } from '../../../domain/validation/validate.ts'
 import { categoryProfile } from '../../../domain/model/reference-profile.ts'
 import { seededRandom } from '../../../domain/statistics/random.ts'
@@ -31,7 +31,8 @@ describe('a flood of one value', () => {
   it('is found in none of 1,000 batches without one', { timeout: 30_000 }, () => {
     for (const rows of [50, 100]) {
       let found = 0
-      for (let run = 0; run < 500; run++) if (findFloodedRun(drawn(rows, undefined))) found++
+      for (let run = 0; run < 500; run++)
+        found += findFloodedRuns(drawn(rows, undefined).map(countTexts)).length
       expect(found, `batches of ${periods * rows} rows`).toBe(0)
     }
   })
@@ -39,7 +40,8 @@ describe('a flood of one value', () => {
   it('is found when 15 % of the rows of three periods are of one city', () => {
     let found = 0
     for (let run = 0; run < 100; run++) {
-      const flooded = findFloodedRun(drawn(500, { of: 'city 9', share: 0.15, from: 8, to: 11 }))
+      const wave = drawn(500, { of: 'city 9', share: 0.15, from: 8, to: 11 })
+      const [flooded] = findFloodedRuns(wave.map(countTexts))
       if (flooded?.from === 8 && flooded.to === 11) found++
     }
     expect(found).toBeGreaterThanOrEqual(95)
@@ -55,7 +57,7 @@ describe('a flood of one value', () => {
         row < 5 ? 'a' : row < 40 ? 'b' : row < 60 ? of(period) : 'c',
       ),
     )
-    expect(findFloodedRun(columns)).toBeUndefined()
+    expect(findFloodedRuns(columns.map(countTexts))).toEqual([])
   })
 })
 

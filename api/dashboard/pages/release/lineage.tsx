@@ -109,6 +109,7 @@ export const LineageSection = ({ candidate, release: { state } }: ReleaseSubject
         ? 'unknown'
         : `${countText(lineage.rows.train)} to train, ${countText(lineage.rows.test)} to test`,
     ],
+    ...(lineage.floods ?? []).map((flood): Fact => ['Flood', flood]),
     [
       'Training',
       <>

@@ -1,0 +1,31 @@
+import { expect, it } from 'vitest'
+import { isError } from '../../domain/errors.ts'
+import { category, csv, defineModel, direct, random, yesNo } from '../../models/define.ts'
+
+function issuesOf(file: object): unknown {
+  const base = {
+    name: 'roses',
+    features: { colour: category({}) },
+    label: yesNo({ positive: 'blooms' }),
+    source: csv('models/data/roses.csv', { eventTime: 'seen' }),
+    split: random({ test: 0.25 }),
+    evaluation: { floors: { auc: 0.6 } },
+    release: direct(),
+  }
+  try {
+    return defineModel({ ...base, ...file }).definition.floods
+  } catch (error) {
+    return isError(error, 'invalid_model_file') ? error.context['issues'] : error
+  }
+}
+
+it('a model file says what becomes of rows of a flood, which needs the times of rows', () => {
+  expect(issuesOf({})).toBeUndefined()
+  expect(issuesOf({ floods: 'thin' })).toBe('thin')
+  expect(issuesOf({ floods: 'drop' })).toEqual([
+    'floods: one of thin, leave_out, warn is required, not "drop"',
+  ])
+  expect(issuesOf({ floods: 'warn', source: csv('models/data/roses.csv') })).toEqual([
+    'floods: needs the eventTime of the source',
+  ])
+})
