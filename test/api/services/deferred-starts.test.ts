@@ -67,12 +67,16 @@ async function dieOver(): Promise<void> {
 
 /** Releases a version with its two approvals. */
 async function promote({ model }: Registry, version: string): Promise<void> {
-  const { json } = await office.say('olga', '/v1/releases', { model, version })
-  const id = String(json['id'])
+  const id = await office.release(model, version)
   const isAt = (field: string, value: string) =>
     until(async () => (await office.show(`/v1/releases/${id}`))[field] === value, value, timeoutMs)
   await isAt('stage', 'awaiting_approval')
-  for (const who of ['anna', 'ben']) expect((await office.approve(who, id)).status).toBe(200)
+  for (const who of ['anna', 'ben']) {
+    const { status, json } = await office.approve(who, id)
+    // A busy machine defers an approval.
+    if (status === 202) await office.send(String(json['id']))
+    else expect(status).toBe(200)
+  }
   await isAt('outcome', 'promoted')
 }
 

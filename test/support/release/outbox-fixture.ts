@@ -38,6 +38,8 @@ export interface OutboxFixture {
   back(): Promise<void>
   /** A new model without a version. */
   model(): Promise<Registry>
+  /** Starts a release, also where a busy machine defers its start, and returns its id. */
+  release(model: string, version: string): Promise<string>
   /** Starts the first release of a new model, which then waits for two approvals. */
   waiting(): Promise<{ id: string; model: string }>
   /** Recorded commands of a release, and its rows of the audit. */
@@ -86,6 +88,20 @@ export async function openOutboxFixture(): Promise<OutboxFixture> {
   const deliver = () => deliverDue(api.deps, { ...deliveryPolicy, lookMs: 10 })
   const dueNow = () =>
     fixture.store.query(sql`update command_outbox set next_at = now() where next_at is not null`)
+  const send: OutboxFixture['send'] = (command) =>
+    until(async () => {
+      await dueNow()
+      await deliver()
+      return (await show(`/v1/commands/${command}`))['state'] !== 'waiting'
+    }, 'the delivery')
+  const release: OutboxFixture['release'] = async (name, version) => {
+    const { json } = await say('olga', '/v1/releases', { model: name, version })
+    const id = String(json['id'])
+    if (json['command'] === undefined) return id
+    await send(id)
+    const { started } = await show(`/v1/commands/${id}`)
+    return (started as { id: string }).id
+  }
   return {
     core,
     fixture,
@@ -110,10 +126,10 @@ export async function openOutboxFixture(): Promise<OutboxFixture> {
       )
     },
     model,
+    release,
     async waiting() {
       const { model: name, register } = await model()
-      const { json } = await say('olga', '/v1/releases', { model: name, version: await register() })
-      const id = String(json['id'])
+      const id = await release(name, await register())
       await until(async () => (await show(`/v1/releases/${id}`))['stage'] === 'awaiting_approval', 'its turn')
       return { id, model: name }
     },
@@ -126,12 +142,7 @@ export async function openOutboxFixture(): Promise<OutboxFixture> {
       return row!.n
     },
     deliver,
-    send: (command) =>
-      until(async () => {
-        await dueNow()
-        await deliver()
-        return (await show(`/v1/commands/${command}`))['state'] !== 'waiting'
-      }, 'the delivery'),
+    send,
     dueNow,
     answered: (command) =>
       until(async () => (await show(`/v1/commands/${command}`))['answered_at'] !== undefined, 'the answer'),
