@@ -95,7 +95,15 @@ export async function openOutboxFixture(): Promise<OutboxFixture> {
       return (await show(`/v1/commands/${command}`))['state'] !== 'waiting'
     }, 'the delivery')
   const release: OutboxFixture['release'] = async (name, version) => {
-    const { json } = await say('olga', '/v1/releases', { model: name, version })
+    const once = { 'idempotency-key': uniqueName('once') }
+    let answer: TestResponse | undefined
+    // A busy machine may refuse it, without having recorded anything.
+    await until(async () => {
+      answer = await say('olga', '/v1/releases', { model: name, version }, once)
+      return answer.status < 500
+    }, 'the start')
+    const { status, text, json } = answer!
+    if (status !== 202) throw new Error(`the start of ${version}: ${status} ${text}`)
     const id = String(json['id'])
     if (json['command'] === undefined) return id
     await send(id)
