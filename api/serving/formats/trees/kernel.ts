@@ -1,10 +1,13 @@
 /**
  * Walks eight trees side by side without branches, in one kilobyte of WebAssembly whatever the model. A row is binned once, there too: of each
  * slot only the place among the thresholds of the model counts, which fits a byte. A node is four bytes: how far its first child is, the
- * threshold's place, and the place of its slot's byte. A leaf leads to itself, so that trees of unequal depth end together.
+ * threshold's place, and the place of its slot's byte. A leaf leads to itself, so that trees of unequal depth end together; after a round of
+ * steps, the trees that have not reached their leaf are listed for the next.
  */
 import * as wasm from '../../network/wasm-encoder.ts'
-import { isIn, slotValue, type Forest } from './forest.ts'
+import type { Forest } from './forest.ts'
+import { roundsOf } from './rounds.ts'
+import { binsOf, nodeWord } from './row-bins.ts'
 import type { FindLeaves } from './walk.ts'
 
 export interface TreeKernel {
@@ -20,45 +23,38 @@ export interface TreeKernel {
 const lanes = 8
 /** Inner nodes of a tree: the distance to its first child, and the number of a leaf, fit a byte then. */
 const maxNodes = 255
-/** Thresholds that a byte tells apart. */
-const maxBins = 255
-/** Bytes of a row, whose places are numbered by 16 bits. */
-const maxBytes = 65_536
-/** Bytes of the tables of categories. */
-const maxTables = 67_108_864
 const pageBytes = 65_536
 /** Slots that are binned side by side. */
 const searches = 4
 /** Of slots that are binned side by side: half of their bounds, then of each the places of its bounds, of its byte and of its value. */
 const searchWords = 1 + 3 * searches
-/** Of eight trees: of each its root, its first leaf and the place of its result, then their depth. */
-const packWords = 3 * lanes + 1
+/** Of a walk: the node that it has reached, and the place of its tree. Of a tree: its first leaf, and the place of its result. */
+const pairBytes = 8
 /** The byte that is always 0: with it a leaf stays where it is, whatever its number. */
 const constantByte = 0
 
 /** The kernel of a forest; undefined when a tree, the thresholds or the categories are too many. */
 export function kernelOf(forest: Forest): TreeKernel | undefined {
-  const { roots, tests, passed, failed, thresholds, depths } = forest
+  const { roots, tests, passed, failed, thresholds } = forest
   const bins = binsOf(forest)
   if (bins === undefined) return undefined
-  const order = [...roots.keys()].sort((a, b) => depths[a]! - depths[b]! || a - b)
-  const packs = Math.ceil(order.length / lanes)
-  // Each tree has one leaf more than it has nodes; a tree of one leaf fills the last pack up.
-  const words = new Int32Array(2 * tests.length + order.length + 1)
-  const leafOf = new Int32Array(tests.length + order.length)
-  const firstNode = new Int32Array(packs * lanes)
-  const firstLeaf = new Int32Array(packs * lanes)
+  const trees = roots.length
+  // Each tree has one leaf more than it has nodes; lanes without a tree walk the leaf at the end.
+  const words = new Int32Array(2 * tests.length + trees + 1)
+  const leafOf = new Int32Array(tests.length + trees)
+  const firstNode = new Int32Array(trees + 1).fill(words.length - 1)
+  const firstLeaf = new Int32Array(trees + 1)
   const places = new Int32Array(2 * maxNodes + 1)
   let [node, leaf] = [0, 0]
-  for (const [position, tree] of order.entries()) {
-    firstNode[position] = node
-    firstLeaf[position] = leaf
-    places[0] = roots[tree]!
+  for (const [tree, root] of roots.entries()) {
+    firstNode[tree] = node
+    firstLeaf[tree] = leaf
+    places[0] = root
     // Level by level: the root, then the two children of each inner node.
     for (let place = 0, end = 1; place < end; place++) {
       const each = places[place]!
       if (each < 0) {
-        words[node++] = wordOf(constantByte, leaf - firstLeaf[position]!, 0)
+        words[node++] = nodeWord(constantByte, leaf - firstLeaf[tree]!, 0)
         leafOf[leaf++] = ~each
         continue
       }
@@ -68,14 +64,18 @@ export function kernelOf(forest: Forest): TreeKernel | undefined {
       places[end++] = failed[each]!
     }
   }
-  firstNode.fill(words.length - 1, order.length)
-
+  const rounds = roundsOf(forest)
   const nodesAt = aligned(bins.end)
-  const packsAt = nodesAt + words.length * 4
-  const packsEnd = packsAt + packs * packWords * 4
-  const resultsAt = packsEnd
-  // One for each tree, and one for those that fill the last pack up.
-  const valuesAt = (resultsAt + (order.length + 1) * 4 + 7) & ~7
+  const treesAt = nodesAt + words.length * 4
+  const roundsAt = treesAt + (trees + 1) * pairBytes
+  const roundsEnd = roundsAt + rounds.length * 4
+  // The walks from the roots, then those of the next round.
+  const rootsAt = roundsEnd
+  const rootsEnd = rootsAt + Math.ceil(trees / lanes) * lanes * pairBytes
+  const walksAt = rootsEnd
+  // One for each tree, and one for lanes without a tree.
+  const resultsAt = walksAt + (trees + lanes) * pairBytes
+  const valuesAt = (resultsAt + (trees + 1) * 4 + 7) & ~7
   const groups = groupsOf(bins.searched)
   const boundsAt = valuesAt + bins.searched.length * 8
   const groupsAt = boundsAt + groups.reduce((sum, { size, slots }) => sum + size * slots.length, 0) * 8
@@ -83,16 +83,16 @@ export function kernelOf(forest: Forest): TreeKernel | undefined {
   const memory = new WebAssembly.Memory({ initial: Math.ceil(groupsEnd / pageBytes) })
   const cells = new Int32Array(memory.buffer)
   cells.set(words, nodesAt / 4)
-  for (let pack = 0; pack < packs; pack++) {
-    const at = packsAt / 4 + pack * packWords
-    for (let lane = 0; lane < lanes; lane++) {
-      const position = pack * lanes + lane
-      cells[at + lane] = nodesAt + firstNode[position]! * 4
-      cells[at + lanes + lane] = firstLeaf[position]!
-      cells[at + 2 * lanes + lane] = resultsAt + (order[position] ?? order.length) * 4
-    }
-    cells[at + 3 * lanes] = depths[order[Math.min(order.length, (pack + 1) * lanes) - 1]!]!
-  }
+  cells.set(rounds, roundsAt / 4)
+  const walkOf = (tree: number): [node: number, tree: number] => [
+    nodesAt + firstNode[tree]! * 4,
+    treesAt + tree * pairBytes,
+  ]
+  for (let tree = 0; tree <= trees; tree++)
+    cells.set([firstLeaf[tree]!, resultsAt + tree * 4], (treesAt + tree * pairBytes) / 4)
+  for (let place = 0; rootsAt + place * pairBytes < rootsEnd; place++)
+    cells.set(walkOf(Math.min(place, trees)), (rootsAt + place * pairBytes) / 4)
+  const [idleNode, idleTree] = walkOf(trees)
   const doubles = new Float64Array(memory.buffer)
   let bound = boundsAt / 8
   for (const [index, { slots, size }] of groups.entries()) {
@@ -117,10 +117,10 @@ export function kernelOf(forest: Forest): TreeKernel | undefined {
   const run = new WebAssembly.Instance(kernelModule(), { host: { memory } }).exports['run'] as (
     ...places: number[]
   ) => void
-  const found = new Int32Array(memory.buffer, resultsAt, order.length)
+  const found = new Int32Array(memory.buffer, resultsAt, trees)
   const walk = (row: Float64Array, at: number): void => {
     fill(row, at)
-    run(packsAt, packsEnd, groupsAt, groupsEnd)
+    run(groupsAt, groupsEnd, rootsAt, rootsEnd, walksAt, roundsAt, roundsEnd, idleNode, idleTree)
   }
   return {
     memoryBytes: memory.buffer.byteLength + leafOf.byteLength,
@@ -135,7 +135,6 @@ export function kernelOf(forest: Forest): TreeKernel | undefined {
 }
 
 const aligned = (bytes: number): number => (bytes + 3) & ~3
-const wordOf = (byte: number, bin: number, distance: number): number => (byte << 16) | (bin << 8) | distance
 
 /** Slots of like size, which are searched side by side with the bounds of the largest. */
 function groupsOf(searched: readonly { size: number }[]): { slots: number[]; size: number }[] {
@@ -146,129 +145,24 @@ function groupsOf(searched: readonly { size: number }[]): { slots: number[]; siz
   })
 }
 
-/** Where the bytes of a row stand, and how they are written. Undefined when there are too many. */
-function binsOf({ slots, sets, tests, thresholds }: Forest) {
-  const lists = boundsOf({ slots, tests, thresholds })
-  let end = 1
-  const numeric = slots.map((slot, index) => {
-    const bounds = lists[index]!
-    const first = end
-    end += Math.ceil(bounds.length / maxBins)
-    return { slot, bounds, first }
-  })
-  // Bounds of 1, 3, 7, … places, so that a search halves them without a rest.
-  const searched = numeric
-    .filter(({ bounds }) => bounds.length <= maxBins)
-    .map((each) => ({ ...each, size: 2 ** Math.ceil(Math.log2(each.bounds.length + 1)) - 1 }))
-  const others = numeric.filter(({ bounds }) => bounds.length > maxBins)
-  const setByte = new Int32Array(sets.length)
-  const columns = [...new Set(sets.map(({ column }) => column))].map((column) => {
-    const own = [...sets.keys()].filter((index) => sets[index]!.column === column)
-    const first = end
-    for (const index of own) setByte[index] = end++
-    const codes = Math.max(...own.map((index) => sets[index]!.bits.length * 32))
-    return { column, own, first, codes, truncates: sets[own[0]!]!.truncates, at: 0 }
-  })
-  if (end > maxBytes) return undefined
-  const tables = columns.reduce((sum, { own, codes }) => sum + own.length * (codes + 2), 0)
-  if (tables > maxTables) return undefined
-  for (const each of columns) {
-    each.at = end
-    end += each.own.length * (each.codes + 2)
-  }
-  return {
-    end,
-    searched,
-    /** The word of a node without the distance to its children. */
-    placeOf(test: number, threshold: number): number {
-      if (test < 0) return wordOf(setByte[~test]!, 0, 0)
-      const { bounds, first } = numeric[test]!
-      const place = lowerBound(bounds, threshold)
-      const part = Math.floor(place / maxBins)
-      return wordOf(first + part, place - part * maxBins, 0)
-    },
-    /** Writes the bytes of a row, and the values of the slots that are searched. */
-    writer(bytes: Uint8Array, values: Float64Array): (row: Float64Array, at: number) => void {
-      // Of each code, of codes in no set, and of a missing value: a byte a set, 0 where it is in.
-      for (const { own, codes, at } of columns)
-        for (let code = 0; code < codes + 2; code++)
-          for (const [index, set] of own.entries()) {
-            const value = code < codes ? code : code === codes ? -1 : NaN
-            bytes[at + code * own.length + index] = isIn(sets[set]!, value) ? 0 : 1
-          }
-      const columnOf = Int32Array.from(searched, ({ slot }) => slot.column)
-      const signs = Float64Array.from(searched, ({ slot }) => (slot.negated ? -1 : 1))
-      const special = searched.flatMap(({ slot }, s) =>
-        slot.single || slot.missing !== 'nan' ? [{ slot, s }] : [],
-      )
-      return (row, at) => {
-        for (let s = 0; s < columnOf.length; s++) values[s] = row[at + columnOf[s]!]! * signs[s]!
-        for (let s = 0; s < special.length; s++) {
-          const { slot, s: place } = special[s]!
-          values[place] = slotValue(slot, row[at + slot.column]!)
-        }
-        for (let s = 0; s < others.length; s++) {
-          const { slot, bounds, first } = others[s]!
-          const bin = lowerBound(bounds, slotValue(slot, row[at + slot.column]!))
-          for (let part = 0; part * maxBins < bounds.length; part++)
-            bytes[first + part] = Math.max(0, Math.min(maxBins, bin - part * maxBins))
-        }
-        for (let c = 0; c < columns.length; c++) {
-          const { column, own, first, codes, truncates, at: table } = columns[c]!
-          const value = row[at + column]!
-          let code = truncates ? Math.trunc(value) : Math.floor(value)
-          if (Number.isNaN(value)) code = codes + 1
-          else if (!(code >= 0 && code < codes)) code = codes
-          const from = table + code * own.length
-          bytes.copyWithin(first, from, from + own.length)
-        }
-      }
-    },
-  }
-}
-
-/** The different thresholds of each slot, in order. */
-function boundsOf({
-  slots,
-  tests,
-  thresholds,
-}: Pick<Forest, 'slots' | 'tests' | 'thresholds'>): Float64Array[] {
-  const counts = new Int32Array(slots.length)
-  for (const test of tests) if (test >= 0) counts[test]!++
-  const lists = Array.from(counts, (count) => new Float64Array(count))
-  for (let node = 0; node < tests.length; node++) {
-    const test = tests[node]!
-    if (test >= 0) lists[test]![--counts[test]!] = thresholds[node]!
-  }
-  return lists.map((list) => list.sort().filter((bound, at) => at === 0 || bound !== list[at - 1]))
-}
-
-/** How many bounds are smaller than the value; all of them for NaN. */
-function lowerBound(bounds: Float64Array, value: number): number {
-  let low = 0
-  let high = bounds.length
-  while (low < high) {
-    const middle = (low + high) >>> 1
-    if (value <= bounds[middle]!) high = middle
-    else low = middle + 1
-  }
-  return low
-}
-
 let compiled: WebAssembly.Module | undefined
 
 /**
- * `run(pack, end, group, groupsEnd)`: each pack holds eight trees, each group the slots that are binned side by side, each by halving its
- * bounds. Slots are binned first.
+ * `run(group, groupsEnd, at, end, walks, round, roundsEnd, idleNode, idleTree)`: each group holds the slots that are binned side by side, each
+ * by halving its bounds. Slots are binned first. The first round takes the walks from `at` to `end`, each other those that the one before it
+ * has listed from `walks` on.
  */
 function kernelModule(): WebAssembly.Module {
   const { get, set, constant, add, subtract } = wasm
-  const [pack, end, group, groupsEnd] = [0, 1, 2, 3] as const
-  const [left, half] = [4, 5] as const
-  const node = (lane: number): number => 6 + lane
+  const [group, groupsEnd, at, end, walks, round, roundsEnd, idleNode, idleTree] = [
+    0, 1, 2, 3, 4, 5, 6, 7, 8,
+  ] as const
+  const [left, half, kept, tree] = [9, 10, 11, 12] as const
+  const numbers = 13
+  const node = (lane: number): number => numbers + lane
   // Searches and walks take turns, so that they may share their numbers.
-  const bound = (search: number): number => 6 + search
-  const value = (search: number): number => 6 + searches + search
+  const bound = (search: number): number => numbers + search
+  const value = (search: number): number => numbers + searches + search
   const each = (count: number, of: (index: number) => wasm.Code): wasm.Code =>
     Array.from({ length: count }, (_, index) => of(index)).flat()
   const cell = (search: number, word: number): wasm.Code =>
@@ -314,21 +208,46 @@ function kernelModule(): WebAssembly.Module {
         ),
       ),
     )
-  const result = (lane: number): wasm.Code =>
-    wasm.storeWord(
-      wasm.loadWord(get(pack), 4 * (2 * lanes + lane)),
+  const result = (lane: number): wasm.Code => [
+    ...set(tree, wasm.loadWord(get(at), pairBytes * lane + 4)),
+    ...wasm.storeWord(
+      wasm.loadWord(get(tree), 4),
       0,
-      add(wasm.loadWord(get(pack), 4 * (lanes + lane)), wasm.loadByte(get(node(lane)), 1)),
-    )
+      add(wasm.loadWord(get(tree)), wasm.loadByte(get(node(lane)), 1)),
+    ),
+  ]
+  // Written in any case, and kept unless the node is a leaf. Never beyond the walk that it is read from.
+  const keep = (lane: number): wasm.Code => [
+    ...set(tree, wasm.loadWord(get(at), pairBytes * lane + 4)),
+    ...wasm.storeWord(get(kept), 0, get(node(lane))),
+    ...wasm.storeWord(get(kept), 4, get(tree)),
+    ...set(
+      kept,
+      add(get(kept), wasm.shiftLeft(wasm.isMore(wasm.loadByte(get(node(lane))), constant(0)), constant(3))),
+    ),
+  ]
+  const idle = (lane: number): wasm.Code => [
+    ...wasm.storeWord(get(kept), pairBytes * lane, get(idleNode)),
+    ...wasm.storeWord(get(kept), pairBytes * lane + 4, get(idleTree)),
+  ]
+  const walk = [
+    ...each(lanes, (lane) => set(node(lane), wasm.loadWord(get(at), pairBytes * lane))),
+    ...set(left, wasm.loadWord(get(round))),
+    ...wasm.loopWhile(get(left), [...each(lanes, step), ...set(left, subtract(get(left), constant(1)))]),
+    ...each(lanes, result),
+    ...wasm.when(wasm.isMore(subtract(get(roundsEnd), get(round)), constant(4)), each(lanes, keep)),
+    ...set(at, add(get(at), constant(lanes * pairBytes))),
+  ]
   compiled ??= new WebAssembly.Module(
-    wasm.moduleOf({ parameters: 4, numbers: 2 + Math.max(lanes, 2 * searches), vectors: 0 }, [
+    wasm.moduleOf({ parameters: 9, numbers: 4 + Math.max(lanes, 2 * searches), vectors: 0 }, [
       ...wasm.loopWhile(wasm.isMore(get(groupsEnd), get(group)), search),
-      ...wasm.loopWhile(wasm.isMore(get(end), get(pack)), [
-        ...each(lanes, (lane) => set(node(lane), wasm.loadWord(get(pack), lane * 4))),
-        ...set(left, wasm.loadWord(get(pack), 3 * lanes * 4)),
-        ...wasm.loopWhile(get(left), [...each(lanes, step), ...set(left, subtract(get(left), constant(1)))]),
-        ...each(lanes, result),
-        ...set(pack, add(get(pack), constant(packWords * 4))),
+      ...wasm.loopWhile(wasm.isMore(get(end), get(at)), [
+        ...set(kept, get(walks)),
+        ...wasm.repeatWhile(wasm.isMore(get(end), get(at)), walk),
+        ...each(lanes, idle),
+        ...set(round, add(get(round), constant(4))),
+        ...set(at, get(walks)),
+        ...set(end, get(kept)),
       ]),
     ]),
   )
