@@ -2,6 +2,7 @@
 import { auc } from '../../domain/metrics/auc.ts'
 import { hash32 } from '../../domain/serving/route.ts'
 import { baselineRule } from '../../domain/simulation/baseline-rules.ts'
+import type { Flood } from '../../domain/validation/expectations.ts'
 import type { Incident } from './incidents.ts'
 import type { YearStream, StreamRow } from './streams.ts'
 import { featuresOf, type PlayedSnapshot, type PlayedVersion } from './versions.ts'
@@ -34,7 +35,8 @@ export interface PlayedDay {
   train: () => Promise<Trained>
   /** The same without the rows of some periods, and with numbers outside of their range imputed. */
   trainGuarded: (leftOut: readonly Period[]) => Promise<Trained>
-  snapshot: (leftOut?: readonly Period[]) => PlayedSnapshot
+  /** Without rows of floods. */
+  snapshot: (leftOut: readonly Period[]) => Promise<PlayedSnapshot & { floods: Flood[] }>
   /** The probabilities of a version for the requests of this day. */
   answers: (served: PlayingVersion) => Float32Array
 }

@@ -12,15 +12,27 @@ import {
   type PlayedSnapshot,
   type PlayedVersion,
 } from './versions.ts'
+import { judgeVersion, playCalmWeek, type JudgedVersion, type CalmWeek } from './badness.ts'
+import { withoutFloods } from './tenure/floods.ts'
 import { tenure } from './tenure/tenure.ts'
+import type { FloodPolicy } from '../../domain/validation/floods.ts'
 
 export interface WeekResult {
   auc: number
   answers: number
   /** Wrong decisions above those of the weekly version of the calm year on the rows without the incident. */
   harmed: number
-  /** Answers by a bad version. */
-  bad: number
+  /** Answers by a bad version, by each of the definitions. */
+  bad: Record<BadBy, number>
+}
+
+/** What a version is compared with: see `JudgedVersion`. */
+export type BadBy = 'thanOne' | 'thanMean' | 'certain'
+
+/** A version that is bad by one of them. */
+export interface BadVersion extends JudgedVersion {
+  id: string
+  answers: number
 }
 
 export interface ContenderResult {
@@ -31,6 +43,8 @@ export interface ContenderResult {
   seconds: number
   asked: string[]
   log: string[]
+  /** All that have answered. */
+  versions: BadVersion[]
 }
 
 export interface YearResult {
@@ -42,15 +56,13 @@ export interface YearResult {
   seconds: number
 }
 
-/** What the calm year leaves for the year with incidents: its weekly versions. */
-export type CalmVersions = Map<number, PlayedVersion>
-
-/** A version is bad when its AUC on a week without incident is this much below that of the version of the calm year. */
-const badBy = 0.01
+/** What the calm year leaves for the year with incidents. */
+export type CalmWeeks = Map<number, CalmWeek>
 
 interface Plan {
   withIncidents: boolean
-  reference: CalmVersions
+  reference: CalmWeeks
+  floods: FloodPolicy
   say: (line: string) => void
   /** Gets the year after each week, because a run may be stopped. */
   keep: (year: YearResult) => void
@@ -58,7 +70,7 @@ interface Plan {
 
 export async function playYear(
   stream: YearStream,
-  { withIncidents, reference, say, keep }: Plan,
+  { withIncidents, reference, floods, say, keep }: Plan,
 ): Promise<YearResult> {
   const began = performance.now()
   const { weeks, weekMs } = stream
@@ -67,7 +79,7 @@ export async function playYear(
   const results = new Map(contenders.map((each) => [each, [] as WeekResult[]]))
   const played = new Map<number, PlayedWeek>()
   for (let week = -leadWeeks; week < 0; week++) played.set(week, playWeek(stream, week, undefined))
-  const badness = new Map<PlayedVersion, boolean>()
+  const judged = new Map(contenders.map((each) => [each, new Map<string, BadVersion>()]))
 
   const yearSoFar = (): YearResult => ({
     stream: stream.name,
@@ -80,6 +92,7 @@ export async function playYear(
       seconds: each.seconds,
       asked: each.asked,
       log: each.log,
+      versions: [...judged.get(each)!.values()],
     })),
     seconds: (performance.now() - began) / 1_000,
   })
@@ -95,11 +108,12 @@ export async function playYear(
     for (let place = 0; place < daysAWeek; place++) {
       const atMs = week * weekMs + place * dayMs
       const requests = now.requests.filter((row) => row.atMs >= atMs && row.atMs < atMs + dayMs)
-      const snapshot = (leftOut: readonly Period[] = []) => snapshotOf(without(table, leftOut), atMs, stream)
-      const shared = once(() => trainOn(stream, snapshot(), `v${week}.${place}`))
+      const unguarded = (leftOut: readonly Period[] = []) => snapshotOf(without(table, leftOut), atMs, stream)
+      const snapshot = (leftOut: readonly Period[]) => withoutFloods(stream, unguarded(leftOut), floods)
+      const shared = once(() => trainOn(stream, unguarded(), `v${week}.${place}`))
       const trainGuarded = async (leftOut: readonly Period[]): Promise<Trained> => {
-        const rows = snapshot(leftOut)
-        const isShared = leftOut.length === 0 && !hasOutside(stream, rows)
+        const rows = await snapshot(leftOut)
+        const isShared = leftOut.length === 0 && rows.floods.length === 0 && !hasOutside(stream, rows)
         const trained = isShared
           ? await shared()
           : await trainOn({ ...stream, features: guardedFeatures(stream) }, rows, `v${week}.${place}-clean`)
@@ -120,17 +134,24 @@ export async function playYear(
       for (const contender of contenders) {
         await contender.morning(day)
       }
-      if (place === 0 && !withIncidents) reference.set(week, (await day.train()).version)
+      if (place === 0 && !reference.has(week))
+        reference.set(week, await playCalmWeek(stream, { week, table, clean }, (await day.train()).version))
       for (const contender of contenders) count(answered.get(contender)!, day, contender.serve(day))
     }
-    const wrongAtBest = wrongOf(clean, reference.get(week)!.answer(featuresOf(clean)), stream)
+    const wrongAtBest = wrongOf(clean, reference.get(week)!.weekly, stream)
     for (const contender of contenders) {
       const { y, p, versions, wrong } = answered.get(contender)!
-      let bad = 0
-      for (const [served, answers] of versions) {
-        const { version, bug } = served
-        if (!badness.has(version)) badness.set(version, isBad(version, clean, reference.get(week)!))
-        if (bug !== undefined || badness.get(version) === true) bad += answers
+      const bad = { thanOne: 0, thanMean: 0, certain: 0 }
+      for (const [{ version, bug }, answers] of versions) {
+        const id = bug === undefined ? version.id : `${version.id} with a bug`
+        const known = judged.get(contender)!
+        const found = known.get(id) ?? {
+          id,
+          answers: 0,
+          ...judgeVersion(version, clean, reference.get(week)!),
+        }
+        known.set(id, { ...found, answers: found.answers + answers })
+        for (const by of Object.keys(bad) as BadBy[]) if (bug !== undefined || found[by]) bad[by] += answers
       }
       // A wave adds rows, so the wrong decisions are compared as shares.
       const harmed = wrong - (wrongAtBest * y.length) / clean.length
@@ -181,13 +202,6 @@ function count(
 
 const wrongOf = (rows: readonly StreamRow[], answers: Float32Array, { threshold }: YearStream): number =>
   rows.reduce((sum, { label }, row) => sum + Number(Number(answers[row]! >= threshold) !== label), 0)
-
-/** On the rows of its first week, as they are without an incident. */
-function isBad(version: PlayedVersion, clean: readonly StreamRow[], reference: PlayedVersion): boolean {
-  const y = clean.map(({ label }) => label)
-  const of = (each: PlayedVersion) => auc(y, each.answer(featuresOf(clean))) ?? 0
-  return of(version) < of(reference) - badBy
-}
 
 /** One call for each version and bug. */
 function answersOf(

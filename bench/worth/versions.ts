@@ -36,7 +36,13 @@ export interface PlayedVersion {
 }
 
 /** The rows that were known at a time, split as the shipped model splits them. */
-export function snapshotOf(table: readonly StreamRow[], asOfMs: number, stream: YearStream): PlayedSnapshot {
+export function snapshotOf(
+  table: readonly StreamRow[],
+  asOfMs: number,
+  stream: YearStream,
+  /** Of another sample of the same rows. */
+  salt = 0,
+): PlayedSnapshot {
   const { weekMs, split, mostRows } = stream
   const endMs = asOfMs - split.matured * weekMs
   const testMs = endMs - split.test * weekMs
@@ -45,14 +51,14 @@ export function snapshotOf(table: readonly StreamRow[], asOfMs: number, stream: 
   const between = (from: number, to: number) => known.filter(({ atMs }) => atMs >= from && atMs < to)
   return {
     asOfMs,
-    train: sampled(between(fromMs, testMs), mostRows.train),
-    test: sampled(between(testMs, endMs), mostRows.test),
+    train: sampled(between(fromMs, testMs), mostRows.train, salt),
+    test: sampled(between(testMs, endMs), mostRows.test, salt),
   }
 }
 
-function sampled(rows: StreamRow[], most: number): StreamRow[] {
+function sampled(rows: StreamRow[], most: number, salt: number): StreamRow[] {
   if (rows.length <= most) return rows
-  const uniform = seededRandom(rows.length)
+  const uniform = seededRandom(rows.length + salt)
   return rows.filter(() => uniform() < most / rows.length)
 }
 
@@ -64,6 +70,7 @@ export async function trainVersion(
   stream: YearStream,
   { train, asOfMs }: PlayedSnapshot,
   id: string,
+  seed = 1,
 ): Promise<PlayedVersion> {
   const tf = await (loading ??= loadTensorflow())
   const began = performance.now()
@@ -73,7 +80,6 @@ export async function trainVersion(
   const table = typed(columnTableOf(featuresOf(train), names), features)
   const fits = fitFeatures(table, features)
   const inputs = inputWidthOf(fits)
-  const seed = 1
   const kernel = (layer: number) => tf.initializers.glorotUniform({ seed: seed + layer })
   const network: LayersModel = tf.sequential({
     layers: [

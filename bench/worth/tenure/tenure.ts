@@ -225,7 +225,9 @@ export function tenure(): YearContender {
     const { split, weekMs } = day.stream
     const oldest = day.atMs - (split.train + split.test + 1.5) * weekMs
     leftOut = leftOut.filter(({ toMs }) => toMs > oldest)
-    const snapshot = day.snapshot(leftOut)
+    const snapshot = await day.snapshot(leftOut)
+    for (const { column, message, leftOut: rows } of snapshot.floods)
+      say(day, `${rows} rows of ${column} are left out: ${message}`)
     if (snapshot.test.length === 0 || snapshot.train.length === 0) return end('failed', 'no rows are left')
     const rows = snapshot.train.length + snapshot.test.length
     const blocked = blockedBy(day.stream, snapshot, {
