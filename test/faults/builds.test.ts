@@ -9,7 +9,7 @@ import { afterEach, expect, it } from 'vitest'
 import { claimWhenNone, findBuilds } from '../../activities/worker/worker-versioning.ts'
 import { findChampion } from '../../store/registry/champions.ts'
 import { findRouting } from '../../store/serving/routing.ts'
-import { checkout, readConfig } from '../../temporal.config.ts'
+import { checkout, launcher, readConfig } from '../../temporal.config.ts'
 import type { FixtureRelease } from '../support/release/release-fixture.ts'
 import { reached } from './figures.ts'
 import { freshNamespace, migratedDatabase, temporalAddress } from '../support/servers/servers.ts'
@@ -54,7 +54,7 @@ function promoteBuild(
   return new Promise((resolve) => {
     execFile(
       process.execPath,
-      ['--import', 'tsx', 'scripts/promote-build.ts', build],
+      [launcher, 'scripts/promote-build.ts', build],
       { cwd: checkout, env: { PATH: '/usr/bin:/bin', ...environment } },
       (error, stdout, stderr) =>
         resolve({ code: error === null ? 0 : Number(error.code), said: stdout + stderr }),

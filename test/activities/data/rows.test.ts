@@ -13,7 +13,7 @@ import type { Features } from '../../../domain/model/features.ts'
 import { columnsOfExpectation } from '../../../domain/validation/columns-of-expectation.ts'
 import type { Expectation } from '../../../domain/validation/expectations.ts'
 import { judgeValidation } from '../../../domain/validation/validate.ts'
-import { checkout } from '../../../temporal.config.ts'
+import { checkout, launcher } from '../../../temporal.config.ts'
 
 let folder: string
 beforeAll(() => {
@@ -136,8 +136,7 @@ it('reads, fits and encodes 1,000,000 rows in a heap that their objects would fi
     process.execPath,
     [
       '--max-old-space-size=64',
-      '--import',
-      'tsx',
+      launcher,
       'test/support/training/columns-child.ts',
       path,
       JSON.stringify(features),
