@@ -192,7 +192,10 @@ async function pressTab(page: Page, times: number): Promise<void> {
 
 /** What Tab does not reach on the page, and what it reaches without a visible focus. */
 export async function keyboardIssues(page: Page): Promise<string[]> {
+  // A part that reloads itself meanwhile may have other links than those that the round has passed.
   const count = await page.evaluate<number>(`(() => {
+    window.keep = (event) => event.preventDefault()
+    window.addEventListener('htmx:before:swap', window.keep, true)
     window.reached = new Map()
     document.addEventListener('focusin', ({ target }) => {
       const { outlineStyle, outlineWidth, boxShadow } = getComputedStyle(target)
@@ -203,6 +206,7 @@ export async function keyboardIssues(page: Page): Promise<string[]> {
   // A field with autofocus stands in the middle; a whole round passes the start of the page.
   await pressTab(page, count + 3)
   return page.evaluate<string[]>(`(() => {
+    window.removeEventListener('htmx:before:swap', window.keep, true)
     const name = (part) => part.outerHTML.slice(0, 120)
     const unseen = [...window.reached].filter(([, isSeen]) => !isSeen).map(([part]) => 'no visible focus: ' + name(part))
     // Of radio buttons of one name, Tab reaches one, and the arrows the others.
