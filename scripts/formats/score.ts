@@ -12,10 +12,9 @@ import {
   openModelFile,
   readBounded,
 } from '../../api/serving/formats/model-file.ts'
-import { openSessionOf } from '../../api/serving/formats/onnx/format.ts'
+import { openRowsOf, openSessionOf } from '../../api/serving/formats/onnx/format.ts'
 import { isOnnx, onnxLimits } from '../../api/serving/formats/onnx/graph.ts'
-import type { OnnxLayout } from '../../api/serving/formats/onnx/layout.ts'
-import { openOnnx } from '../../api/serving/formats/onnx/open-onnx.ts'
+import { openOnnx, type OnnxFile } from '../../api/serving/formats/onnx/open-onnx.ts'
 import { createSessions } from '../../api/serving/formats/onnx/session-host.ts'
 import { noText } from '../../domain/model/batch-spec.ts'
 import { DomainError } from '../../domain/errors.ts'
@@ -68,7 +67,7 @@ interface Answering {
 async function openArtifact(path: string): Promise<Answering> {
   const bytes = readBounded(path, onnxLimits.fileBytes)
   const file = isOnnx(bytes) ? openOnnx(bytes) : undefined
-  if (file !== undefined && file.forest === undefined) return openSession(bytes, file.layout)
+  if (file !== undefined && file.forest === undefined) return openGraph(bytes, file)
   const { columns, outputs, predictOne } =
     file?.forest === undefined ? openModelFile(path) : modelOfForest('onnx', file.forest)
   const [input, output] = [new Float64Array(columns.length), new Float64Array(outputs)]
@@ -83,11 +82,14 @@ async function openArtifact(path: string): Promise<Answering> {
   }
 }
 
-async function openSession(bytes: Buffer, layout: OnnxLayout): Promise<Answering> {
+async function openGraph(bytes: Buffer, { layout, rows }: OnnxFile): Promise<Answering> {
   const { columns } = layout
   const sessions = createSessions({ onError: (message) => process.stderr.write(`${message}\n`) })
   try {
-    const predictor = await openSessionOf(sessions, { name: 'the artifact', bytes, layout })
+    const predictor =
+      rows === undefined
+        ? await openSessionOf(sessions, { name: 'the artifact', bytes, layout })
+        : openRowsOf(rows, layout).predictor
     const output = new Float32Array(predictor.outputs)
     return {
       columns,

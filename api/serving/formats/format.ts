@@ -35,6 +35,8 @@ export interface OpenedArtifact {
   memoryBytes: number
   /** A slower predictor, tried when the golden rows differ. */
   exact?: () => Predictor
+  /** Opens it with the library that wrote its golden rows, tried when they differ still. */
+  elsewhere?: () => Promise<OpenedArtifact>
 }
 
 export interface OpenDeps {

@@ -32,7 +32,7 @@ export function openModelFile(path: string): OpenedModel {
   const bytes = readBounded(path, forestLimits.fileBytes)
   if (isOnnx(bytes)) {
     const { forest } = openOnnx(bytes)
-    if (forest === undefined) refuse('the ONNX graph holds more than trees: it is computed by ONNX Runtime')
+    if (forest === undefined) refuse('the ONNX graph holds more than trees')
     return modelOfForest('onnx', forest)
   }
   const forest = readForest(bytes)

@@ -81,24 +81,26 @@ function rowsOfTiles(rowCount: number, groupCount: number): Code {
   ])
 }
 
-type Kernel = (...parameters: number[]) => void
+/** Called with the parameters above, in their order. */
+export type DenseKernel = (...parameters: number[]) => void
 
 let compiled: WebAssembly.Module | undefined
 
-function kernelOn(memory: WebAssembly.Memory): Kernel {
+export function denseKernelOn(memory: WebAssembly.Memory): DenseKernel {
   compiled ??= new WebAssembly.Module(
     wasm.moduleOf({ parameters: parameterCount, numbers: numberCount, vectors: vectorCount }, [
       ...rowsOfTiles(4, 2),
       ...rowsOfTiles(1, 4),
     ]),
   )
-  return new WebAssembly.Instance(compiled, { host: { memory } }).exports['run'] as Kernel
+  return new WebAssembly.Instance(compiled, { host: { memory } }).exports['run'] as DenseKernel
 }
 
-const padded = (count: number): number => (count + 3) & ~3
-/** So many floats of a layer's outputs stay in the processor's cache. */
-const cachedFloats = 32_768
-const pageBytes = 65_536
+/** Floats of whole vectors. */
+export const padded = (count: number): number => (count + 3) & ~3
+/** So many floats of values stay in the processor's cache. */
+export const cachedFloats = 32_768
+export const pageBytes = 65_536
 
 /** Throws `artifact_invalid` for an activation that is not known. */
 export function compileDense(network: Network): DensePredictor {
@@ -136,7 +138,7 @@ export function compileDense(network: Network): DensePredictor {
       )
     floats.set(biases, layer.bias / 4)
   })
-  const run = kernelOn(memory)
+  const run = denseKernelOn(memory)
 
   /** Answers where the outputs stand. */
   const runLayers = (count: number): number => {

@@ -62,7 +62,8 @@ export function loadVersion(version: string, manifest: Manifest, files: Artifact
   checkManifest(manifest)
   const opening = formatOf(manifest).open(manifest, files)
   if (opening instanceof Promise) refuse('the model is not compiled')
-  return atOnce(loadCompiled(version, manifest, opening))
+  const loaded = atOnce(loadCompiled(version, manifest, opening))
+  return 'issue' in loaded ? refuse(loaded.issue) : loaded
 }
 
 /**
@@ -83,8 +84,18 @@ export async function openVersion(
   for (;;) {
     await turn()
     const { done, value } = stages.next()
-    if (done === true) return value
+    if (done !== true) continue
+    if (!('issue' in value)) return value
+    return value.elsewhere === undefined
+      ? refuse(value.issue)
+      : loadElsewhere(version, manifest, await value.elsewhere())
   }
+}
+
+/** A compiled artifact whose golden rows differ. */
+interface DifferingArtifact {
+  issue: string
+  elsewhere: OpenedArtifact['elsewhere']
 }
 
 /** The result of stages that are not interrupted. */
@@ -102,7 +113,7 @@ function* loadCompiled(
   version: string,
   manifest: Manifest,
   opening: Generator<void, OpenedArtifact>,
-): Generator<void, LoadedVersion> {
+): Generator<void, LoadedVersion | DifferingArtifact> {
   const opened = yield* opening
   let loaded = loadedOf(version, manifest, opened)
   yield
@@ -112,7 +123,7 @@ function* loadCompiled(
     yield
     issue = yield* goldenIssue(loaded)
   }
-  if (issue !== undefined) refuse(issue)
+  if (issue !== undefined) return { issue, elsewhere: opened.elsewhere }
   warmUp(loaded)
   return loaded
 }

@@ -34,7 +34,10 @@ export const floats = (values: readonly number[]): Buffer => Buffer.from(Float32
 export const tensor = (name: string, dims: readonly number[], type: number, raw: Uint8Array): Buffer =>
   message({ 1: [...dims], 2: type, 8: name, 9: raw })
 
-/** Attributes by kind: whole numbers, texts, lists of both, 32-bit numbers (`floats`), and tensors or graphs as messages. */
+export const wholes = (values: readonly number[]): Buffer =>
+  Buffer.from(BigInt64Array.from(values, (each) => BigInt(each)).buffer)
+
+/** Attributes by kind: whole numbers, texts, lists of both, 32-bit numbers alone (`float`) and listed (`floats`), and tensors as messages. */
 export function attribute(
   name: string,
   value:
@@ -42,17 +45,23 @@ export function attribute(
     | string
     | readonly number[]
     | readonly string[]
+    | { float: number }
     | { floats: readonly number[] }
     | { tensor: Buffer },
 ): Buffer {
   if (typeof value === 'number') return message({ 1: name, 3: value, 20: 2 })
   if (typeof value === 'string') return message({ 1: name, 4: value, 20: 3 })
+  if ('float' in value) return Buffer.concat([message({ 1: name, 20: 1 }), floatField(2, value.float)])
   if ('tensor' in value) return message({ 1: name, 5: value.tensor, 20: 4 })
   if ('floats' in value) return message({ 1: name, 7: floats(value.floats), 20: 6 })
   return typeof value[0] === 'string'
     ? message({ 1: name, 9: value as string[], 20: 8 })
     : message({ 1: name, 8: value as number[], 20: 7 })
 }
+
+/** A field of four bytes. */
+const floatField = (number: number, value: number): Buffer =>
+  Buffer.concat([varint(number * 8 + 5), floats([value])])
 
 type AttributeValue = Parameters<typeof attribute>[1]
 
@@ -111,14 +120,12 @@ export const model = (content: Buffer, opsets: Readonly<Record<string, number>> 
  * chooses how long a run takes and how much memory.
  */
 export function demandingModel(times: number): Buffer {
-  const int64s = (values: readonly number[]): Buffer =>
-    Buffer.from(BigInt64Array.from(values, (each) => BigInt(each)).buffer)
   const products = Array.from({ length: times }, (_, at) =>
     node({ op: 'MatMul', inputs: [at === 0 ? 'm' : `p${at - 1}`, 'm'], outputs: [`p${at}`] }),
   )
   return model(
     graph({
-      initializers: [tensor('one', [1], int64, int64s([1])), tensor('zero', [1], float, floats([0]))],
+      initializers: [tensor('one', [1], int64, wholes([1])), tensor('zero', [1], float, floats([0]))],
       nodes: [
         node({ op: 'ReduceMax', inputs: ['x'], outputs: ['largest'] }),
         node({ op: 'Cast', inputs: ['largest'], outputs: ['whole'], attributes: { to: int64 } }),

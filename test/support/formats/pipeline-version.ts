@@ -1,6 +1,7 @@
 /** A version that ONNX Runtime answers: a pipeline of scikit-learn with three numbers, of which one is whole, and one text. */
 import type { Output } from '../../../domain/model/features.ts'
 import { putManifest, type Artifacts } from '../../../store/artifacts.ts'
+import { throughProcess } from './onnx-answers.ts'
 import { readOnnxCases } from './parity.ts'
 
 export interface PipelineRow {
@@ -44,7 +45,7 @@ export async function putPipeline(
       number('visits'),
       { name: 'city', kind: 'category', vocabulary: [], encoding: 'text' },
     ],
-    files: { 'model.onnx': await artifacts.put('artifacts', found.bytes) },
+    files: { 'model.onnx': await artifacts.put('artifacts', throughProcess(found.bytes)) },
     golden: {
       instances: golden.map(({ row }) => ({ ...row })),
       outputs: golden.map(({ answer }) => [answer]),

@@ -7,10 +7,13 @@ export interface Attributes {
   /** Undefined for an attribute that the node does not have, as the next. */
   text(name: string): string | undefined
   whole(name: string): number | undefined
+  number(name: string): number | undefined
   /** How many numbers or texts a list or a tensor has. */
   count(name: string): number
   /** Empty for an attribute that the node does not have, as all lists. */
   wholes(name: string): Int32Array
+  /** Beyond 32 bits too, exact to 2^53; of a list alone. */
+  longs(name: string): Float64Array
   /** Of 32 bits, or of 64 in a tensor of them. */
   numbers(name: string): Float32Array | Float64Array
   texts(name: string): string[]
@@ -19,11 +22,13 @@ export interface Attributes {
 }
 
 /** Fields of an attribute. */
-const [wholeField, textField, tensorField, numberList, wholeList, textList] = [3, 4, 5, 7, 8, 9] as const
+const [numberField, wholeField, textField, tensorField] = [2, 3, 4, 5] as const
+const [numberList, wholeList, textList] = [7, 8, 9] as const
 
 /** What an attribute holds, found in one pass: its lists may have millions of parts. */
 interface Summary {
   attribute: WireSpan
+  number?: number
   whole?: number
   text?: WireSpan
   tensor?: WireSpan
@@ -36,6 +41,9 @@ function summaryOf(attribute: WireSpan): Summary {
   const found: Summary = { attribute, wholes: 0, numbers: 0, texts: 0 }
   eachField(attribute, (field) => {
     switch (field.number) {
+      case numberField:
+        found.number = field.wire === 5 ? floatAt(attribute.bytes, field.from) : NaN
+        break
       case wholeField:
         found.whole = field.value
         break
@@ -59,6 +67,9 @@ function summaryOf(attribute: WireSpan): Summary {
   return found
 }
 
+const floatAt = ({ buffer, byteOffset, byteLength }: Uint8Array, at: number): number =>
+  new DataView(buffer, byteOffset, byteLength).getFloat32(at, true)
+
 export function attributesOf({ attributes, op }: Pick<OnnxNode, 'attributes' | 'op'>): Attributes {
   const summaries = new Map<string, Summary>()
   const find = (name: string): Summary | undefined => {
@@ -74,6 +85,7 @@ export function attributesOf({ attributes, op }: Pick<OnnxNode, 'attributes' | '
       return text && wireText(text)
     },
     whole: (name) => find(name)?.whole,
+    number: (name) => find(name)?.number,
     count(name) {
       const found = find(name)
       if (found === undefined) return 0
@@ -88,6 +100,10 @@ export function attributesOf({ attributes, op }: Pick<OnnxNode, 'attributes' | '
       const list = new Int32Array(found.wholes)
       readNumbers(found.attribute, wholeList, 0, list)
       return list
+    },
+    longs(name) {
+      const attribute = attributes.get(name)
+      return attribute === undefined ? new Float64Array(0) : numbersOf(attribute, wholeList, 0)
     },
     numbers(name) {
       const found = find(name)

@@ -1,6 +1,6 @@
 /**
- * Opens ONNX files: graphs of trees answer in the turn of the request, all others run in a process with ONNX Runtime. The model takes one
- * matrix of numbers, or named columns of numbers and texts.
+ * Opens ONNX files: graphs of trees and of operators on the numbers of a row answer in the turn of the request, all others run in a process with
+ * ONNX Runtime. The model takes one matrix of numbers, or named columns of numbers and texts.
  */
 import { DomainError } from '../../../../domain/errors.ts'
 import { inputWidthOf, type Output } from '../../../../domain/model/features.ts'
@@ -15,6 +15,7 @@ import { openForest } from '../trees/format.ts'
 import { onnxLimits } from './graph.ts'
 import type { OnnxColumn, OnnxLayout } from './layout.ts'
 import { openOnnx, type OnnxFile } from './open-onnx.ts'
+import { predictorOfRows, type RowGraph } from './rows/lower-rows.ts'
 import { createSessions, type Sessions } from './session-host.ts'
 
 const fileName = 'model.onnx'
@@ -26,8 +27,8 @@ export const onnxFormat: ArtifactFormat = {
   async inspect(files, output) {
     const bytes = bytesOf(files)
     const file = openOnnx(bytes)
-    const { library, layout, forest } = file
-    const outputs = forest?.starts.length ?? (await countOutputs(bytes, file))
+    const { library, layout, forest, rows } = file
+    const outputs = forest?.starts.length ?? rows?.outputs ?? (await countOutputs(bytes, file))
     const isPair = isPairOf(output, outputs)
     return { library, columns: columnsOf(layout), outputs: isPair ? 1 : outputs }
   },
@@ -36,8 +37,9 @@ export const onnxFormat: ArtifactFormat = {
     const file = openOnnx(bytes)
     expectClasses(manifest, file)
     if (file.forest !== undefined) return openTrees(manifest, file)
-    if (deps === undefined) refuse('the graph needs ONNX Runtime, which answers in a process of its own')
-    return openSession(manifest, bytes, file, deps)
+    const opening = deps && (() => openSession(manifest, bytes, file, deps))
+    if (file.rows !== undefined) return openRows(manifest, { ...file, rows: file.rows }, opening)
+    return opening?.() ?? refuse('the graph needs ONNX Runtime, which answers in a process of its own')
   },
   explain({ output }, files) {
     const { forest } = openOnnx(bytesOf(files))
@@ -77,13 +79,38 @@ function secondOf({ inputs, outputs, run }: Predictor): Predictor {
   return {
     inputs,
     outputs: 1,
-    run(input, rows, output) {
+    run(input, rows, output, order, texts) {
       if (all.length < rows * outputs) all = new Float32Array(rows * outputs)
-      void run(input, rows, all)
+      void run(input, rows, all, order, texts)
       for (let row = 0; row < rows; row++) output[row] = all[row * outputs + 1]!
       return undefined
     },
   }
+}
+
+function* openRows(
+  manifest: Manifest,
+  { layout, rows }: OnnxFile & { rows: RowGraph },
+  elsewhere: (() => Promise<OpenedArtifact>) | undefined,
+): Generator<void, OpenedArtifact> {
+  const { takesText, width } = boundRows(manifest, layout)
+  yield
+  const bound = openRowsOf(rows, layout, { takesText, width })
+  const predictor = isPairOf(manifest.output, rows.outputs) ? secondOf(bound.predictor) : bound.predictor
+  return { ...bound, predictor, elsewhere }
+}
+
+/** Opens a lowered graph. Of rows of more inputs (`width`) and texts (`takesText`), the graph takes what it wants. */
+export function openRowsOf(
+  rows: RowGraph,
+  layout: OnnxLayout,
+  { takesText, width }: { takesText?: readonly boolean[]; width?: number } = {},
+): OpenedArtifact {
+  const { predictor, memoryBytes } = predictorOfRows(rows, {
+    inputs: width ?? shapeOf(layout).inputs,
+    takesText: takesText ?? ownTextsOf(layout),
+  })
+  return { predictor: withWholes(predictor, layout), memoryBytes }
 }
 
 async function openSession(
@@ -92,7 +119,17 @@ async function openSession(
   { layout }: OnnxFile,
   { version, runtimes }: OpenDeps,
 ): Promise<OpenedArtifact> {
-  const { preprocessing } = manifest
+  const positiveOfTwo = manifest.output.kind === 'probability'
+  const options = { name: version, bytes, layout, positiveOfTwo, ...boundRows(manifest, layout) }
+  const predictor = await openSessionOf(runtimes.sessions, options)
+  return { predictor, memoryBytes: bytes.byteLength }
+}
+
+/** How the rows of a manifest hold what the graph takes. Throws `artifact_invalid` when they do not. */
+function boundRows(
+  { preprocessing }: Manifest,
+  layout: OnnxLayout,
+): { takesText: readonly boolean[]; width: number } {
   // The features that the graph does not take come last.
   const taken = preprocessing.slice(0, layout.columns.length)
   const takes = preprocessing.map(
@@ -114,11 +151,7 @@ async function openSession(
       `the graph takes ${layout.columns.map(({ name }) => name).join(', ')}, in another order than the manifest`,
     )
   const takesText = preprocessing.flatMap((fit, at) => (fit.kind === 'category' ? [takes[at]!] : []))
-  const width = inputWidthOf(preprocessing)
-  const positiveOfTwo = manifest.output.kind === 'probability'
-  const options = { name: version, bytes, layout, positiveOfTwo, takesText, width }
-  const predictor = await openSessionOf(runtimes.sessions, options)
-  return { predictor, memoryBytes: bytes.byteLength }
+  return { takesText, width: inputWidthOf(preprocessing) }
 }
 
 /**
@@ -145,8 +178,8 @@ export async function openSessionOf(
   },
 ): Promise<Predictor> {
   const { inputs, output } = layout
-  const ownTexts = inputs.flatMap(({ type }) => (type === 'string' ? [true] : []))
-  const shape = { inputs: width ?? shapeOf(layout).inputs, textsOf: textsOfCategories(takesText ?? ownTexts) }
+  const textsOf = textsOfCategories(takesText ?? ownTextsOf(layout))
+  const shape = { inputs: width ?? shapeOf(layout).inputs, textsOf }
   return withWholes(
     await sessions.open(name, { bytes, plan: { inputs, output, positiveOfTwo } }, shape),
     layout,
@@ -156,6 +189,10 @@ export async function openSessionOf(
 const shapeOf = ({ inputs }: OnnxLayout): { inputs: number } => ({
   inputs: inputs.reduce((sum, { type, width }) => sum + (type === 'string' ? 0 : width), 0),
 })
+
+/** Without a manifest, the rows have the texts of the graph alone. */
+const ownTextsOf = ({ inputs }: OnnxLayout): boolean[] =>
+  inputs.flatMap(({ type }) => (type === 'string' ? [true] : []))
 
 /** Takes the texts that a model wants out of those of all category columns. */
 export function textsOfCategories(wanted: readonly boolean[]): TextsOf | undefined {

@@ -63,6 +63,8 @@ export interface OnnxGraph {
   /** The program that wrote it, with its version. */
   producer: string
   nodes: readonly OnnxNode[]
+  /** Tensors of the file by name, as `readConstant` reads them. */
+  initializers: ReadonlyMap<string, WireSpan>
   /** Without the initializers. */
   inputs: readonly OnnxValue[]
   outputs: readonly OnnxValue[]
@@ -131,11 +133,11 @@ function graphOf(graph: WireSpan, counts: Counts, depth: number): Omit<OnnxGraph
   const nodes: OnnxNode[] = []
   const inputs: OnnxValue[] = []
   const outputs: OnnxValue[] = []
-  const initializers = new Set<string>()
+  const initializers = new Map<string, WireSpan>()
   eachField(graph, (field) => {
     const content = spanOf(graph.bytes, field)
     if (field.number === 1) nodes.push(nodeOf(content, counts, depth))
-    else if (field.number === 5) initializers.add(checkTensor(content, counts))
+    else if (field.number === 5) initializers.set(checkTensor(content, counts), content)
     else if (field.number === 11) inputs.push(valueOf(content))
     else if (field.number === 12) outputs.push(valueOf(content))
     else if (field.number === 15) refuseSparse()
@@ -145,7 +147,7 @@ function graphOf(graph: WireSpan, counts: Counts, depth: number): Omit<OnnxGraph
       )
   })
   expectOneMaker(nodes)
-  return { nodes, inputs: inputs.filter(({ name }) => !initializers.has(name)), outputs }
+  return { nodes, initializers, inputs: inputs.filter(({ name }) => !initializers.has(name)), outputs }
 }
 
 /** Of two nodes that make a value, readers differ in which they take. */

@@ -1,6 +1,6 @@
 /**
- * Opens an ONNX file. A graph of trees and nothing else of weight becomes a forest, which is answered in the turn of the request; every other
- * graph is for ONNX Runtime.
+ * Opens an ONNX file. A graph of trees and nothing else of weight becomes a forest, one of operators on the numbers of a row a row program; both
+ * are answered in the turn of the request. Every other graph is for ONNX Runtime.
  */
 import { refuse } from '../../network/layers-model.ts'
 import { buildForest, type Forest, type TreeInput } from '../trees/forest.ts'
@@ -8,6 +8,7 @@ import type { LinkFunction } from '../trees/links.ts'
 import { attributesOf } from './attributes.ts'
 import { readGraph, type OnnxGraph, type OnnxNode } from './graph.ts'
 import { onnxLayoutOf, type OnnxLayout } from './layout.ts'
+import { lowerRows, type RowGraph } from './rows/lower-rows.ts'
 import { readEnsemble } from './tree-ensemble.ts'
 
 export interface OnnxFile {
@@ -16,6 +17,8 @@ export interface OnnxFile {
   layout: OnnxLayout
   /** Of a graph of trees. */
   forest?: Forest
+  /** Of a graph of operators that all are known, and that takes little time. */
+  rows?: RowGraph
   /** The classes of the outputs, where a graph of trees names them. */
   classes?: readonly string[]
 }
@@ -25,7 +28,8 @@ export function openOnnx(bytes: Uint8Array): OnnxFile {
   const graph = readGraph(bytes)
   const layout = onnxLayoutOf(graph)
   const library = `ONNX${graph.producer === '' ? '' : ` of ${graph.producer.slice(0, 100)}`}`
-  return { library, layout, ...treesOf(graph, layout, library) }
+  const trees = treesOf(graph, layout, library)
+  return { library, layout, ...(trees ?? { rows: lowerRows(graph, layout) }) }
 }
 
 /** What a value of the graph is made of: columns of the inputs as they are. */

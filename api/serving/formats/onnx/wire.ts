@@ -69,7 +69,8 @@ function varint(bytes: Uint8Array, cursor: { at: number }, to: number): number {
 export const spanOf = (bytes: Uint8Array, { wire, from, to }: Field): WireSpan =>
   wire === 2 ? { bytes, from, to } : { bytes, from, to: from }
 
-const text = new TextDecoder()
+/** A mark of the byte order is part of a text. */
+const text = new TextDecoder('utf-8', { ignoreBOM: true })
 
 export const wireText = ({ bytes, from, to }: WireSpan): string => text.decode(bytes.subarray(from, to))
 

@@ -11,11 +11,19 @@ import {
 } from '../../../../api/serving/formats/onnx/session-host.ts'
 import { createRuntimes, type Runtimes } from '../../../../api/serving/formats/runtimes.ts'
 import type { Predictor } from '../../../../api/serving/predictor.ts'
-import { noText } from '../../../../domain/model/batch-spec.ts'
 import { openVersion } from '../../../../api/serving/version/loaded-version.ts'
 import { createInputBuffer } from '../../../../api/serving/codec/input-buffer.ts'
 import type { Manifest } from '../../../../domain/model/manifest.ts'
-import { demandingModel, graph, model, node, value } from '../../../support/formats/onnx-writer.ts'
+import {
+  demandingModel,
+  floats,
+  graph,
+  model,
+  node,
+  tensor,
+  value,
+} from '../../../support/formats/onnx-writer.ts'
+import { rowTexts, throughProcess } from '../../../support/formats/onnx-answers.ts'
 import { treeModel } from '../../../support/formats/onnx-trees.ts'
 import { compareAnswers, readOnnxCases, type ParityCase } from '../../../support/formats/parity.ts'
 import { mainThreadMs } from '../../../support/main-thread.ts'
@@ -46,19 +54,6 @@ const ask = async (predictor: Predictor, ...values: number[]): Promise<number[]>
   const output = new Float32Array(values.length)
   await predictor.run(Float64Array.from(values), values.length, output)
   return [...output]
-}
-
-/** The texts of rows as an input buffer holds them. */
-function rowTexts(rows: readonly (readonly (string | null)[])[]) {
-  const texts = Buffer.concat(
-    rows.flat().map((text) => {
-      const bytes = Buffer.from(text ?? '')
-      const length = Buffer.alloc(4)
-      length.writeUInt32LE(text === null ? noText : bytes.byteLength)
-      return Buffer.concat([length, bytes])
-    }),
-  )
-  return { texts, textBytes: texts.byteLength }
 }
 
 const differences = (output: Float32Array, { answers }: ParityCase): number =>
@@ -129,48 +124,90 @@ describe('a graph that holds more than trees', () => {
     predictor.close!()
   })
 
-  it('becomes a version with its golden rows, beside features that it does not take; one that differs is refused', async () => {
-    const { bytes, rows, answers } = caseOf('session-pipeline-0')
-    const names = ['age', 'income', 'visits', 'city']
-    const instances = rows
-      .slice(0, 5)
-      .map((row) =>
-        Object.fromEntries([...names.map((name, at) => [name, row[at]]), ['colour', 'red'], ['size', 3]]),
+  it.each([
+    ['in the turn of the request', false],
+    ['by ONNX Runtime', true],
+  ])(
+    'becomes a version, answered %s, with its golden rows, beside features that it does not take; one that differs is refused',
+    async (_, isHosted) => {
+      const { bytes: whole, rows, answers } = caseOf('session-pipeline-0')
+      const bytes = isHosted ? throughProcess(whole) : whole
+      const names = ['age', 'income', 'visits', 'city']
+      const instances = rows
+        .slice(0, 5)
+        .map((row) =>
+          Object.fromEntries([...names.map((name, at) => [name, row[at]]), ['colour', 'red'], ['size', 3]]),
+        )
+      const manifestWith = (outputs: number[][]) =>
+        ({
+          artifact: 'onnx',
+          model: 'm',
+          features: Object.fromEntries(
+            [...names, 'colour', 'size'].map((name) => [
+              name,
+              { kind: ['city', 'colour'].includes(name) ? 'category' : 'number' },
+            ]),
+          ),
+          preprocessing: [
+            ...names.map((name) =>
+              name === 'city'
+                ? { name, kind: 'category', vocabulary: [], encoding: 'text' }
+                : { name, kind: 'number', mean: 0, std: 1, fill: null },
+            ),
+            { name: 'colour', kind: 'category', vocabulary: [], encoding: 'code' },
+            { name: 'size', kind: 'number', mean: 0, std: 1, fill: null },
+          ],
+          output: { kind: 'probability', positive: 'yes', threshold: 0.5 },
+          golden: { instances, outputs },
+        }) as unknown as Manifest
+      const wanted = answers.slice(0, 5).map((answer) => [(answer as number[])[1]!])
+      const files = { 'model.onnx': bytes }
+      const loaded = await openVersion('m_v1.0.0', manifestWith(wanted), files, runtimes)
+      expect(loaded.predictor.trouble !== undefined).toBe(isHosted)
+      const input = createInputBuffer()
+      expect(loaded.scan(Buffer.from(JSON.stringify({ instances })), input, 100)).toBe(true)
+      const output = new Float32Array(5)
+      await loaded.predictor.run(input.input, 5, output, undefined, input)
+      for (const [row, [answer]] of wanted.entries()) expect(output[row]).toBeCloseTo(answer!, 6)
+      loaded.predictor.close?.()
+      const wrong = wanted.map(([answer], row) => [row === 3 ? answer! + 0.01 : answer!])
+      await expect(openVersion('m_v1.0.0', manifestWith(wrong), files, runtimes)).rejects.toThrow(
+        'golden row 3 gives',
       )
-    const manifestWith = (outputs: number[][]) =>
+    },
+  )
+
+  it('that rounds other than its golden rows in the turn of the request is answered by ONNX Runtime', async () => {
+    // The sums begin with the 1 that ONNX Runtime adds at last.
+    const bytes = model(
+      graph({
+        inputs: [value('x', [0, 2])],
+        initializers: [tensor('w', [2, 1], 1, floats([1, 1])), tensor('b', [1], 1, floats([1]))],
+        nodes: [node({ op: 'Gemm', inputs: ['x', 'w', 'b'], outputs: ['y'] })],
+      }),
+    )
+    const number = (name: string) => ({ name, kind: 'number', mean: 0, std: 1, fill: null })
+    const instances = [{ first: 1e9, second: -1e9 }]
+    const manifestWith = (answer: number) =>
       ({
         artifact: 'onnx',
         model: 'm',
-        features: Object.fromEntries(
-          [...names, 'colour', 'size'].map((name) => [
-            name,
-            { kind: ['city', 'colour'].includes(name) ? 'category' : 'number' },
-          ]),
-        ),
-        preprocessing: [
-          ...names.map((name) =>
-            name === 'city'
-              ? { name, kind: 'category', vocabulary: [], encoding: 'text' }
-              : { name, kind: 'number', mean: 0, std: 1, fill: null },
-          ),
-          { name: 'colour', kind: 'category', vocabulary: [], encoding: 'code' },
-          { name: 'size', kind: 'number', mean: 0, std: 1, fill: null },
-        ],
-        output: { kind: 'probability', positive: 'yes', threshold: 0.5 },
-        golden: { instances, outputs },
+        features: { first: { kind: 'number' }, second: { kind: 'number' } },
+        preprocessing: [number('first'), number('second')],
+        output: { kind: 'number' },
+        golden: { instances, outputs: [[answer]] },
       }) as unknown as Manifest
-    const wanted = answers.slice(0, 5).map((answer) => [(answer as number[])[1]!])
     const files = { 'model.onnx': bytes }
-    const loaded = await openVersion('m_v1.0.0', manifestWith(wanted), files, runtimes)
-    const input = createInputBuffer()
-    expect(loaded.scan(Buffer.from(JSON.stringify({ instances })), input, 100)).toBe(true)
-    const output = new Float32Array(5)
-    await loaded.predictor.run(input.input, 5, output, undefined, input)
-    for (const [row, [answer]] of wanted.entries()) expect(output[row]).toBeCloseTo(answer!, 6)
-    loaded.predictor.close!()
-    const wrong = wanted.map(([answer], row) => [row === 3 ? answer! + 0.01 : answer!])
-    await expect(openVersion('m_v1.0.0', manifestWith(wrong), files, runtimes)).rejects.toThrow(
-      'golden row 3 gives',
+    const [lowered, hosted] = await Promise.all(
+      [0, 1].map((answer) => openVersion('m_v1.0.0', manifestWith(answer), files, runtimes)),
+    )
+    expect([lowered!, hosted!].map(({ predictor }) => predictor.trouble !== undefined)).toEqual([false, true])
+    const output = new Float32Array(1)
+    await hosted!.predictor.run(Float64Array.of(1e9, -1e9), 1, output)
+    expect([...output]).toEqual([1])
+    hosted!.predictor.close!()
+    await expect(openVersion('m_v1.0.0', manifestWith(2), files, runtimes)).rejects.toThrow(
+      'golden row 0 gives 1 at output 0, in training it gave 2',
     )
   })
 

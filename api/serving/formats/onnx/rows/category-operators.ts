@@ -1,0 +1,102 @@
+/** Lowers the operators that turn categories, which are texts or whole numbers, into numbers. */
+import { addBuffer, addStep, firstFloat } from '../../../network/row-program.ts'
+import { valueIn, type OperatorContext, type RowOperator, type RowValue } from './row-value.ts'
+
+/** Larger whole numbers are not exact in 32 bits. */
+const maxWhole = 2 ** 24
+
+/** Calls `write` with the place of the category of each row among the known ones; -1 for any other. */
+function eachCategory(
+  program: OperatorContext['program'],
+  from: RowValue,
+  { places, work }: { places: ReadonlyMap<string | number, number>; work: number },
+  makeWrite: (floats: Float32Array) => (row: number, place: number) => void,
+): void {
+  const { codes } = from
+  addStep(program, work, ({ floats }) => {
+    const [first, stride] = [firstFloat(from), from.buffer.stride]
+    const write = makeWrite(floats)
+    if (codes === undefined)
+      return (rows) => {
+        for (let row = 0; row < rows; row++)
+          write(row, places.get(Math.trunc(floats[first + row * stride]!)) ?? -1)
+      }
+    // All operators have added their texts by now.
+    const placeOf = new Int32Array(codes.size).fill(-1)
+    for (const [text, place] of places) placeOf[codes.get(text as string)!] = place
+    return (rows) => {
+      for (let row = 0; row < rows; row++) {
+        const code = floats[first + row * stride]!
+        write(row, code < 0 ? -1 : placeOf[code]!)
+      }
+    }
+  })
+}
+
+/** The categories by their places; undefined when one stands twice. */
+function placesOf(
+  from: RowValue,
+  texts: readonly string[],
+  wholes: ArrayLike<number>,
+): Map<string | number, number> | undefined {
+  const places = new Map<string | number, number>()
+  if (from.codes === undefined) {
+    for (const whole of Array.from(wholes)) {
+      if (Math.abs(whole) >= maxWhole) return undefined
+      places.set(whole, places.size)
+    }
+    return places.size === wholes.length ? places : undefined
+  }
+  for (const text of texts) {
+    const bytes = Buffer.from(text).toString('latin1')
+    places.set(bytes, places.size)
+    if (!from.codes.has(bytes)) from.codes.set(bytes, from.codes.size)
+  }
+  return places.size === texts.length ? places : undefined
+}
+
+const oneHot: RowOperator = ({ attributes, value, program }) => {
+  const from = value(0)
+  if (from === undefined || from.width !== 1 || from.tail.length !== 1) return undefined
+  const isText = from.type === 'text'
+  // An unknown category makes ONNX Runtime refuse its rows.
+  if ((attributes.whole('zeros') ?? 1) !== 1 || !(isText || from.type === 'whole' || from.type === 'float'))
+    return undefined
+  const [texts, wholes] = [attributes.texts('cats_strings'), attributes.longs('cats_int64s')]
+  const count = isText ? texts.length : wholes.length
+  const places = count === 0 ? undefined : placesOf(from, texts, wholes)
+  if (places === undefined) return undefined
+  const buffer = addBuffer(program, count)
+  eachCategory(program, from, { places, work: count + 32 }, (floats) => (row, place) => {
+    const at = buffer.at + row * buffer.stride
+    for (let k = 0; k < count; k++) floats[at + k] = 0
+    if (place >= 0) floats[at + place] = 1
+  })
+  return [valueIn(buffer, count, { tail: [1, count], isExact: true })]
+}
+
+/** Of texts alone. */
+const labelEncoder: RowOperator = ({ attributes, value, program }) => {
+  const from = value(0)
+  if (from?.type !== 'text') return undefined
+  const texts = attributes.texts('keys_strings')
+  const isFloat = attributes.count('values_floats') > 0
+  const numbers = isFloat ? attributes.numbers('values_floats') : attributes.longs('values_int64s')
+  if (texts.length === 0 || numbers.length !== texts.length) return undefined
+  const other = isFloat
+    ? (attributes.number('default_float') ?? 0)
+    : (attributes.whole('default_int64') ?? -1)
+  if (!isFloat && [other, ...numbers].some((each) => Math.abs(each) >= maxWhole)) return undefined
+  const places = placesOf(from, texts, [])
+  if (places === undefined) return undefined
+  const buffer = addBuffer(program, 1)
+  eachCategory(program, from, { places, work: 32 }, (floats) => (row, place) => {
+    floats[buffer.at + row * buffer.stride] = place < 0 ? other : numbers[place]!
+  })
+  return [valueIn(buffer, 1, { type: isFloat ? 'float' : 'whole', tail: from.tail, isExact: true })]
+}
+
+export const categoryOperators: Readonly<Record<string, RowOperator>> = {
+  'ai.onnx.ml:OneHotEncoder': oneHot,
+  'ai.onnx.ml:LabelEncoder': labelEncoder,
+}

@@ -1,0 +1,78 @@
+/** Reads the constants of a graph: initializers and the values of Constant nodes. */
+import type { Attributes } from '../attributes.ts'
+import { eachField, numbersOf, spanOf, type WireSpan } from '../wire.ts'
+
+export interface Constant {
+  /** As in TensorProto. */
+  type: number
+  dims: readonly number[]
+  size: number
+  /** In order, row by row; read when they are asked for. Undefined for values that are no numbers of 32 or 64 bits. */
+  values(): Float64Array | undefined
+}
+
+export const floatType = 1
+const [int32, int64, double] = [6, 7, 11] as const
+/** The field of numbers of each type, its wire type and the bytes of a number. */
+const numberTypes: Readonly<Record<number, readonly [field: number, wire: 0 | 1 | 5, bytes: 4 | 8]>> = {
+  [floatType]: [4, 5, 4],
+  [int32]: [5, 0, 4],
+  [int64]: [7, 0, 8],
+  [double]: [10, 1, 8],
+}
+
+/** Of a tensor that was checked with the graph. */
+export function readConstant(tensor: WireSpan): Constant {
+  let type = 0
+  let raw: WireSpan | undefined
+  eachField(tensor, (field) => {
+    if (field.number === 2) type = field.value
+    else if (field.number === 9) raw = spanOf(tensor.bytes, field)
+  })
+  const dims = [...numbersOf(tensor, 1, 0)]
+  return {
+    type,
+    dims,
+    size: dims.reduce((product, dim) => product * dim, 1),
+    values() {
+      const found = numberTypes[type]
+      if (found === undefined) return undefined
+      const [field, wire, bytes] = found
+      return raw === undefined ? numbersOf(tensor, field, wire) : rawNumbers(raw, type, bytes)
+    },
+  }
+}
+
+function rawNumbers({ bytes, from, to }: WireSpan, type: number, size: 4 | 8): Float64Array {
+  const view = new DataView(bytes.buffer, bytes.byteOffset + from, to - from)
+  return Float64Array.from({ length: (to - from) / size }, (_, index) => {
+    const at = index * size
+    if (type === floatType) return view.getFloat32(at, true)
+    if (type === double) return view.getFloat64(at, true)
+    return type === int32 ? view.getInt32(at, true) : Number(view.getBigInt64(at, true))
+  })
+}
+
+/** The value of a Constant node; undefined for texts and sparse tensors. */
+export function constantOfNode(attributes: Attributes, span: WireSpan | undefined): Constant | undefined {
+  if (span !== undefined) {
+    let tensor: WireSpan | undefined
+    eachField(span, (field) => {
+      if (field.number === 5) tensor = spanOf(span.bytes, field)
+    })
+    return tensor && readConstant(tensor)
+  }
+  const [number, whole] = [attributes.number('value_float'), attributes.whole('value_int')]
+  if (number !== undefined) return listed(floatType, [number], [])
+  if (whole !== undefined) return listed(int64, [whole], [])
+  if (attributes.count('value_floats') > 0) return listed(floatType, attributes.numbers('value_floats'))
+  if (attributes.count('value_ints') > 0) return listed(int64, attributes.longs('value_ints'))
+  return undefined
+}
+
+const listed = (type: number, values: ArrayLike<number>, dims = [values.length]): Constant => ({
+  type,
+  dims,
+  size: values.length,
+  values: () => Float64Array.from(values),
+})

@@ -1,0 +1,219 @@
+/** Lowers the operators that multiply the numbers of a row by weights, and trees behind other operators. */
+import { affineOf } from '../../../network/batch-norm.ts'
+import { sigmoids, softmaxes } from '../../../network/exponentials.ts'
+import { addBuffer, addStep, firstFloat } from '../../../network/row-program.ts'
+import { addDense, addFunction, exponentialWork, type RowFunction } from '../../../network/row-steps.ts'
+import { buildForest } from '../../trees/forest.ts'
+import { predictorOf } from '../../trees/predictor.ts'
+import { readEnsemble } from '../tree-ensemble.ts'
+import { floatType } from './constants.ts'
+import {
+  columnNumbers,
+  finiteNumbers,
+  isRowOfFloats,
+  maxRowWork,
+  valueIn,
+  type OperatorContext,
+  type RowOperator,
+  type RowValue,
+} from './row-value.ts'
+
+/** The sums of weights from input i to unit j at i * units + j. */
+function multiply(
+  { program }: OperatorContext,
+  from: RowValue,
+  { kernel, bias, units }: { kernel: Float32Array; bias?: ArrayLike<number>; units: number },
+): RowValue {
+  const { buffer, step } = addDense(program, from, { kernel, units })
+  if (bias !== undefined) step.bias.set(bias)
+  return valueIn(buffer, units, { dense: step })
+}
+
+/** A matrix with one row for each input, or for each unit. */
+function kernelOf(
+  values: Float64Array,
+  { inputs, units, isByUnit }: { inputs: number; units: number; isByUnit: boolean },
+  factor = 1,
+): Float32Array {
+  if (!isByUnit) return Float32Array.from(values, (value) => value * factor)
+  const kernel = new Float32Array(inputs * units)
+  for (let j = 0; j < units; j++)
+    for (let i = 0; i < inputs; i++) kernel[i * units + j] = values[j * inputs + i]! * factor
+  return kernel
+}
+
+const gemm: RowOperator = (context) => {
+  const { node, attributes, value, constant } = context
+  const [from, matrix, summand] = [value(0), constant(1), constant(2)]
+  if (!isRowOfFloats(from) || attributes.whole('transA') === 1) return undefined
+  const isByUnit = attributes.whole('transB') === 1
+  const [rows, columns] = matrix?.dims ?? []
+  const [inputs, units] = isByUnit ? [columns, rows] : [rows, columns]
+  if (matrix?.type !== floatType || matrix.dims.length !== 2 || inputs !== from.width) return undefined
+  const values = finiteNumbers(matrix, maxRowWork)
+  if (values === undefined || !(units! >= 1)) return undefined
+  const kernel = kernelOf(values, { inputs, units: units!, isByUnit }, attributes.number('alpha') ?? 1)
+  if ((node.inputs[2] ?? '') === '') return [multiply(context, from, { kernel, units: units! })]
+  const beta = attributes.number('beta') ?? 1
+  const bias = columnNumbers(summand, units!)?.map((each) => each * beta)
+  return bias && [multiply(context, from, { kernel, bias, units: units! })]
+}
+
+const matMul: RowOperator = (context) => {
+  const [from, matrix] = [context.value(0), context.constant(1)]
+  // A list in place of a matrix gives one number for each row, without a dimension of its own.
+  const [inputs, units = 1] = matrix?.dims ?? []
+  if (!isRowOfFloats(from) || matrix?.type !== floatType || matrix.dims.length > 2) return undefined
+  const values = inputs === from.width && units >= 1 ? finiteNumbers(matrix, maxRowWork) : undefined
+  const sums = values && multiply(context, from, { kernel: Float32Array.from(values), units })
+  return sums && [matrix.dims.length === 1 ? { ...sums, tail: [] } : sums]
+}
+
+/** The sums of a linear model of ai.onnx.ml, whose coefficients stand unit by unit. */
+function linearSums(context: OperatorContext, from: RowValue, units: number): RowValue | undefined {
+  const { attributes } = context
+  const inputs = from.width
+  if (!(units >= 1) || inputs * units > maxRowWork) return undefined
+  if (attributes.count('coefficients') !== inputs * units) return undefined
+  const values = Float64Array.from(attributes.numbers('coefficients'))
+  const intercepts = attributes.numbers('intercepts')
+  if (![values, intercepts].every((list) => list.every((each) => Number.isFinite(each)))) return undefined
+  const kernel = kernelOf(values, { inputs, units, isByUnit: true })
+  const bias = intercepts.length === units ? intercepts : undefined
+  return multiply(context, from, { kernel, bias, units })
+}
+
+const linearRegressor: RowOperator = (context) => {
+  const { attributes, value } = context
+  const from = value(0)
+  if (!isRowOfFloats(from) || (attributes.text('post_transform') ?? 'NONE') !== 'NONE') return undefined
+  const sums = linearSums(context, from, attributes.whole('targets') ?? 1)
+  return sums && [sums]
+}
+
+/** Functions of the scores of a classifier, by the name of ai.onnx.ml. */
+const scoreFunctions: Readonly<Record<string, RowFunction>> = {
+  LOGISTIC: sigmoids,
+  SOFTMAX: softmaxes,
+}
+
+const linearClassifier: RowOperator = (context) => {
+  const { attributes, value, program } = context
+  const from = value(0)
+  // Every number is cast to 32 bits first.
+  if (from === undefined || from.type === 'text' || from.type === 'bool' || from.tail.length !== 1)
+    return undefined
+  const post = attributes.text('post_transform') ?? 'NONE'
+  const apply = scoreFunctions[post]
+  const units = attributes.count('intercepts')
+  // Of one score for two classes, the other is made up.
+  if (units < 2 || (apply === undefined && post !== 'NONE')) return undefined
+  const sums = linearSums(context, from, units)
+  if (sums === undefined || apply === undefined) return sums && [undefined, sums]
+  addFunction(program, sums, { apply, work: exponentialWork, inPlace: true })
+  return [undefined, { ...sums, dense: undefined }]
+}
+
+/** A factor and a summand for each column, one after the other in 32 bits. */
+function affine(
+  { program, isLastUse }: OperatorContext,
+  from: RowValue,
+  apply: RowFunction,
+  isExact: boolean,
+): RowValue[] {
+  const inPlace = from.isOwn && isLastUse(0)
+  const buffer = addFunction(program, from, { apply, work: 2, inPlace })
+  return [valueIn(buffer, from.width, { isExact })]
+}
+
+const batchNormalization: RowOperator = (context) => {
+  const { attributes, value, constant } = context
+  const from = value(0)
+  if (!isRowOfFloats(from) || attributes.whole('training_mode') === 1) return undefined
+  if (attributes.whole('spatial') === 0) return undefined
+  const lists = [1, 2, 3, 4].map((input) => {
+    const list = constant(input)
+    return list?.type === floatType && list.size === from.width ? finiteNumbers(list, from.width) : undefined
+  })
+  if (lists.includes(undefined)) return undefined
+  const [gamma, beta, mean, variance] = lists.map((list) => Float32Array.from(list!))
+  const epsilon = attributes.number('epsilon') ?? 1e-5
+  const { scale, shift } = affineOf({ gamma, beta, mean: mean!, variance: variance!, epsilon })
+  return affine(
+    context,
+    from,
+    (values, offset, count) => {
+      for (let k = 0; k < count; k++) values[offset + k] = values[offset + k]! * scale[k]! + shift[k]!
+    },
+    false,
+  )
+}
+
+const scaler: RowOperator = (context) => {
+  const { attributes, value } = context
+  const from = value(0)
+  if (from === undefined || !['float', 'whole'].includes(from.type) || from.tail.length !== 1)
+    return undefined
+  const { width } = from
+  const [offsets, scales] = [attributes.numbers('offset'), attributes.numbers('scale')].map((list) => {
+    if (!list.every((each) => Number.isFinite(each))) return undefined
+    if (list.length === width) return list
+    return list.length === 1 ? new Float32Array(width).fill(list[0]!) : undefined
+  })
+  if (offsets === undefined || scales === undefined) return undefined
+  return affine(
+    context,
+    from,
+    (values, offset, count) => {
+      for (let k = 0; k < count; k++)
+        values[offset + k] = Math.fround(values[offset + k]! - offsets[k]!) * scales[k]!
+    },
+    from.isExact,
+  )
+}
+
+/** Nodes of a tree that a row visits, about, in multiplications. */
+const treeWork = 16
+
+/** Trees compare: a number that differs in its last bit may lead to another leaf. */
+const trees: RowOperator = (context) => {
+  const { node, value, program } = context
+  const from = value(0)
+  if (!isRowOfFloats(from) || !from.isExact) return undefined
+  const ensemble = readEnsemble(node, false)
+  if (ensemble === undefined) return undefined
+  const { outputs, classes: _, ...rest } = ensemble
+  const forest = buildForest({
+    ...rest,
+    library: 'ONNX',
+    columns: Array.from({ length: from.width }, (_, at) => ({ name: `f${at}` })),
+    starts: new Float64Array(outputs),
+    single: true,
+  })
+  const { predictOne, memoryBytes } = predictorOf(forest)
+  program.otherBytes += memoryBytes
+  const buffer = addBuffer(program, outputs)
+  const [row, answer] = [new Float64Array(from.width), new Float64Array(outputs)]
+  addStep(program, forest.roots.length * treeWork, ({ floats }) => (rows) => {
+    for (let i = 0; i < rows; i++) {
+      const [at, to] = [firstFloat(from) + i * from.buffer.stride, buffer.at + i * buffer.stride]
+      for (let k = 0; k < row.length; k++) row[k] = floats[at + k]!
+      predictOne(row, 0, answer, 0)
+      for (let k = 0; k < outputs; k++) floats[to + k] = answer[k]!
+    }
+  })
+  const answered = valueIn(buffer, outputs)
+  return node.op === 'TreeEnsembleClassifier' ? [undefined, answered] : [answered]
+}
+
+export const denseOperators: Readonly<Record<string, RowOperator>> = {
+  'ai.onnx:Gemm': gemm,
+  'ai.onnx:MatMul': matMul,
+  'ai.onnx:BatchNormalization': batchNormalization,
+  'ai.onnx.ml:LinearRegressor': linearRegressor,
+  'ai.onnx.ml:LinearClassifier': linearClassifier,
+  'ai.onnx.ml:Scaler': scaler,
+  'ai.onnx.ml:TreeEnsembleClassifier': trees,
+  'ai.onnx.ml:TreeEnsembleRegressor': trees,
+  'ai.onnx.ml:TreeEnsemble': trees,
+}

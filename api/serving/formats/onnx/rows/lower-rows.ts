@@ -1,0 +1,109 @@
+/**
+ * Lowers a graph to a row program when it knows every operator on the way to the output; any other graph is for ONNX Runtime. What is lowered
+ * answers in the turn of the request, and equals ONNX Runtime to the rounding of 32 bits.
+ */
+import type { Predictor } from '../../../predictor.ts'
+import { compileRows, createRowProgram, type RowProgram } from '../../../network/row-program.ts'
+import { attributesOf } from '../attributes.ts'
+import { onnxLimits, type OnnxGraph, type OnnxNode } from '../graph.ts'
+import type { OnnxLayout } from '../layout.ts'
+import { categoryOperators } from './category-operators.ts'
+import { constantOfNode, readConstant, type Constant } from './constants.ts'
+import { denseOperators } from './dense-operators.ts'
+import { numberOperators } from './number-operators.ts'
+import { addInputs } from './row-inputs.ts'
+import { maxRowWork, type OperatorContext, type RowOperator, type RowValue } from './row-value.ts'
+import { shapeOperators } from './shape-operators.ts'
+
+/** A graph that needs no ONNX Runtime. */
+export interface RowGraph {
+  outputs: number
+  program: RowProgram
+  output: RowValue
+}
+
+const operators: ReadonlyMap<string, RowOperator> = new Map(
+  Object.entries({ ...denseOperators, ...numberOperators, ...shapeOperators, ...categoryOperators }),
+)
+
+/** Undefined for a graph that is left to ONNX Runtime. Throws `artifact_invalid` for damaged trees. */
+export function lowerRows(graph: OnnxGraph, layout: OnnxLayout): RowGraph | undefined {
+  const program = createRowProgram()
+  const values = addInputs(program, layout)
+  const constants = new Map<string, Constant>()
+  for (const [name, span] of graph.initializers) if (name !== '') constants.set(name, readConstant(span))
+  const uses = new Map<string, number>([[layout.output, 1]])
+  for (const node of neededNodes(graph.nodes, uses)) {
+    if (!lowerNode(node, { program, values, constants, uses })) return undefined
+    if (program.work > maxRowWork) return undefined
+  }
+  const output = values.get(layout.output)
+  if (output === undefined || !(output.type === 'float' || output.type === 'double')) return undefined
+  if (output.tail.length > 1 || output.width > onnxLimits.outputs) return undefined
+  return { outputs: output.width, program, output }
+}
+
+/** The nodes that the output needs, in the order of the file. Counts how often each value is read. */
+function neededNodes(nodes: readonly OnnxNode[], uses: Map<string, number>): OnnxNode[] {
+  const needed: OnnxNode[] = []
+  for (const node of nodes.toReversed()) {
+    if (!node.outputs.some((name) => uses.has(name))) continue
+    needed.push(node)
+    for (const name of node.inputs) uses.set(name, (uses.get(name) ?? 0) + 1)
+  }
+  return needed.reverse()
+}
+
+interface Lowering {
+  program: RowProgram
+  values: Map<string, RowValue>
+  constants: Map<string, Constant>
+  uses: ReadonlyMap<string, number>
+}
+
+/** False for a node that is left to ONNX Runtime. */
+function lowerNode(node: OnnxNode, { program, values, constants, uses }: Lowering): boolean {
+  const { op, domain, inputs, outputs } = node
+  const attributes = attributesOf(node)
+  if (op === 'Constant') {
+    const constant = constantOfNode(attributes, node.attributes.get('value'))
+    if (constant !== undefined) constants.set(outputs[0] ?? '', constant)
+    return constant !== undefined
+  }
+  const operator = operators.get(`${domain}:${op}`)
+  const context: OperatorContext = {
+    node,
+    attributes,
+    program,
+    value: (input) => values.get(inputs[input] ?? ''),
+    constant: (input) => constants.get(inputs[input] ?? ''),
+    isLastUse: (input) => uses.get(inputs[input] ?? '') === 1,
+  }
+  const made = operator?.(context)
+  if (made === undefined) return false
+  for (const [place, name] of outputs.entries()) {
+    const value = made[place]
+    if (value !== undefined && name !== '') values.set(name, value)
+    else if (uses.has(name)) return false
+  }
+  return true
+}
+
+/** A predictor of rows of so many inputs, of which the graph takes the first. `takesText` says of each text column whether the graph takes it. */
+export function predictorOfRows(
+  { outputs, program, output }: RowGraph,
+  { inputs, takesText }: { inputs: number; takesText: readonly boolean[] },
+): { predictor: Predictor; memoryBytes: number } {
+  const { run, memoryBytes } = compileRows(program, { output, inputs, takesText })
+  return {
+    memoryBytes,
+    predictor: {
+      inputs,
+      outputs,
+      run(input, rows, into, _order, texts) {
+        run(input, rows, into, texts)
+        return undefined
+      },
+    },
+  }
+}

@@ -1,0 +1,322 @@
+/** Lowers the operators that compute numbers of a row from numbers of the same row without weights. */
+import { activations } from '../../../network/activations.ts'
+import {
+  exponentials,
+  exponentialUnits,
+  hyperbolicTangents,
+  sigmoids,
+  softmaxes,
+} from '../../../network/exponentials.ts'
+import { addConstant } from '../../../network/row-program.ts'
+import {
+  addFunction,
+  addPairs,
+  addReduction,
+  exponentialWork,
+  type RowFunction,
+} from '../../../network/row-steps.ts'
+import type { Attributes } from '../attributes.ts'
+import { floatType, type Constant } from './constants.ts'
+import {
+  columnNumbers,
+  finiteNumbers,
+  isRowOfFloats,
+  valueIn,
+  type OperatorContext,
+  type RowOperator,
+  type RowValue,
+} from './row-value.ts'
+
+const each =
+  (of: (x: number) => number): RowFunction =>
+  (values, offset, count) => {
+    for (let i = offset; i < offset + count; i++) values[i] = of(values[i]!)
+  }
+
+/** Numbers in, as many out; other lists than rows are taken too. */
+function mapped(
+  { program, value, isLastUse }: OperatorContext,
+  { apply, work = 1, isExact = false }: { apply: RowFunction; work?: number; isExact?: boolean },
+): RowValue[] | undefined {
+  const from = value(0)
+  if (from?.type !== 'float') return undefined
+  const inPlace = from.isOwn && isLastUse(0)
+  const buffer = addFunction(program, from, { apply, work, inPlace })
+  return [valueIn(buffer, from.width, { tail: from.tail, isExact: isExact && from.isExact })]
+}
+
+/** Of the dense layer before it where that is possible: the kernel computes it with the sums. */
+const relu: RowOperator = (context) => {
+  const from = context.value(0)
+  if (from?.dense !== undefined && context.isLastUse(0)) {
+    from.dense.isRelu = true
+    return [{ ...from, dense: undefined }]
+  }
+  return mapped(context, { apply: activations.get('relu')!, isExact: true })
+}
+
+/** A missing number stays one: every comparison with it fails. */
+const functions: Readonly<Record<string, (attributes: Attributes) => (x: number) => number>> = {
+  Abs: () => Math.abs,
+  Neg: () => (x) => -x,
+  Reciprocal: () => (x) => 1 / x,
+  Sqrt: () => Math.sqrt,
+  LeakyRelu(attributes) {
+    const alpha = attributes.number('alpha') ?? Math.fround(0.01)
+    return (x) => (x < 0 ? alpha * x : x)
+  },
+  HardSigmoid(attributes) {
+    const [alpha, beta] = [attributes.number('alpha') ?? 0.2, attributes.number('beta') ?? 0.5]
+    return (x) => Math.min(1, Math.max(0, alpha * x + beta))
+  },
+  Softsign: () => (x) => x / (1 + Math.abs(x)),
+  HardSwish: () => (x) => x * Math.min(1, Math.max(0, x / 6 + 0.5)),
+}
+
+/** Those with an exponential or a logarithm. */
+const exponentialFunctions: Readonly<Record<string, (attributes: Attributes) => RowFunction>> = {
+  Exp: () => exponentials,
+  Log: () => each(Math.log),
+  Sigmoid: () => sigmoids,
+  Softplus: () => activations.get('softplus')!,
+  Tanh: () => hyperbolicTangents,
+  Elu: (attributes) => exponentialUnits(attributes.number('alpha') ?? 1),
+  Celu(attributes) {
+    const alpha = attributes.number('alpha') ?? 1
+    return exponentialUnits(alpha, { rate: alpha })
+  },
+  Selu: (attributes) =>
+    exponentialUnits(attributes.number('alpha') ?? 1.6732632423543772, {
+      scale: attributes.number('gamma') ?? 1.0507009873554805,
+    }),
+}
+
+const largestFloat = (2 - 2 ** -23) * 2 ** 127
+
+/** Of version 11 and later: older ones, whose bounds are attributes, take a missing number for one of them. */
+const clip: RowOperator = (context) => {
+  const { node, attributes, constant } = context
+  if (attributes.number('min') !== undefined || attributes.number('max') !== undefined) return undefined
+  const bounds = [-largestFloat, largestFloat].map((none, place) => {
+    if ((node.inputs[place + 1] ?? '') === '') return none
+    const bound = constant(place + 1)
+    return bound?.size === 1 && bound.type === floatType ? bound.values()![0] : undefined
+  })
+  const [low, high] = bounds
+  if (low === undefined || high === undefined) return undefined
+  return mapped(context, { apply: each((x) => Math.min(high, Math.max(low, x))), isExact: true })
+}
+
+const prelu: RowOperator = (context) => {
+  const from = context.value(0)
+  const slopes = isRowOfFloats(from) ? columnNumbers(context.constant(1), from.width) : undefined
+  if (slopes === undefined) return undefined
+  return mapped(context, {
+    apply(values, offset, count) {
+      for (let k = 0; k < count; k++)
+        if (values[offset + k]! < 0) values[offset + k] = values[offset + k]! * slopes[k]!
+    },
+  })
+}
+
+const logSoftmax: RowFunction = (values, offset, count) => {
+  let [most, sum] = [-Infinity, 0]
+  for (let i = offset; i < offset + count; i++) if (values[i]! > most) most = values[i]!
+  for (let i = offset; i < offset + count; i++) sum += Math.exp(values[i]! - most)
+  const rest = Math.log(sum)
+  for (let i = offset; i < offset + count; i++) values[i] = values[i]! - most - rest
+}
+
+/** Along the numbers of a row, and no other way. */
+const alongRow =
+  (apply: RowFunction): RowOperator =>
+  (context) => {
+    const axis = context.attributes.whole('axis') ?? 1
+    if (!isRowOfFloats(context.value(0)) || (axis !== 1 && axis !== -1)) return undefined
+    return mapped(context, { apply, work: exponentialWork })
+  }
+
+/** Norms as ONNX Runtime computes them: in 32 bits, and by the largest number, not by the largest distance from zero. */
+const norms: Readonly<Record<string, RowFunction>> = {
+  L1(values, offset, count) {
+    let sum = 0
+    for (let i = offset; i < offset + count; i++) sum = Math.fround(sum + Math.abs(values[i]!))
+    if (sum !== 0) for (let i = offset; i < offset + count; i++) values[i] = values[i]! / sum
+  },
+  L2(values, offset, count) {
+    let sum = 0
+    for (let i = offset; i < offset + count; i++)
+      sum = Math.fround(sum + Math.fround(values[i]! * values[i]!))
+    if (sum === 0) return
+    for (let i = offset; i < offset + count; i++) {
+      const x = values[i]!
+      const root = Math.sqrt(Math.fround(Math.fround(x * x) / sum))
+      values[i] = x < 0 ? -root : root
+    }
+  },
+  MAX(values, offset, count) {
+    let most = -largestFloat
+    for (let i = offset; i < offset + count; i++) if (values[i]! > most) most = values[i]!
+    if (most !== 0) for (let i = offset; i < offset + count; i++) values[i] = values[i]! / most
+  },
+}
+
+const normalizer: RowOperator = (context) => {
+  const apply = norms[context.attributes.text('norm') ?? 'MAX']
+  return apply === undefined || !isRowOfFloats(context.value(0))
+    ? undefined
+    : mapped(context, { apply, work: 4 })
+}
+
+const imputer: RowOperator = (context) => {
+  const { attributes, value } = context
+  const from = value(0)
+  const given = attributes.numbers('imputed_value_floats')
+  const replaced = attributes.number('replaced_value_float')
+  if (!isRowOfFloats(from) || given.length === 0 || replaced === undefined) return undefined
+  const fills = given.length === from.width ? given : new Float32Array(from.width).fill(given[0]!)
+  const isNaN = Number.isNaN(replaced)
+  return mapped(context, {
+    isExact: true,
+    apply(values, offset, count) {
+      for (let k = 0; k < count; k++) {
+        const x = values[offset + k]!
+        if (x === replaced || (isNaN && x !== x)) values[offset + k] = fills[k]!
+      }
+    },
+  })
+}
+
+type Pair = (a: number, b: number) => number
+
+/** Two lists of numbers of a row, or a constant beside one. Undefined for what would spread over other rows. */
+function pairOf(
+  context: OperatorContext,
+  [first, second]: readonly [number, number],
+  of: Pair,
+): RowValue | undefined {
+  const completed = withBias(context, [first, second], of)
+  if (completed !== undefined) return completed
+  const { value, constant } = context
+  const tails = [value(first), value(second)].flatMap((each) => (each === undefined ? [] : [each.tail]))
+  const [tail] = tails
+  if (tail === undefined || tails.some(({ length }) => length !== tail.length)) return undefined
+  const operandOf = (input: number): RowValue | undefined =>
+    value(input) ?? constantRow(context, constant(input), tail.length + 1)
+  return computed(context, [operandOf(first), operandOf(second)], of)
+}
+
+function computed(
+  { program }: OperatorContext,
+  [a, b]: readonly [RowValue | undefined, RowValue | undefined],
+  of: Pair,
+): RowValue | undefined {
+  if (a?.type !== 'float' || b?.type !== 'float') return undefined
+  const rank = Math.max(a.tail.length, b.tail.length)
+  const width = Math.max(a.width, b.width)
+  if (rank > 1 || (rank === 0 && width > 1)) return undefined
+  if ([a, b].some((side) => side.width !== width && side.width !== 1)) return undefined
+  const buffer = addPairs(program, { a, b }, of)
+  return valueIn(buffer, width, { tail: rank === 0 ? [] : [width], isExact: a.isExact && b.isExact })
+}
+
+/** A constant that is the same for every row, beside values of so many dimensions. */
+function constantRow(
+  { program }: OperatorContext,
+  given: Constant | undefined,
+  maxRank: number,
+): RowValue | undefined {
+  if (given?.type !== floatType || given.dims.length > maxRank) return undefined
+  const width = given.dims.at(-1) ?? 1
+  const values = given.size === width && width >= 1 ? finiteNumbers(given, maxColumns) : undefined
+  const buffer = values && addConstant(program, Float32Array.from(values))
+  return buffer && valueIn(buffer, width, { tail: maxRank === 1 ? [] : [width], isExact: true, isOwn: false })
+}
+const maxColumns = 10_000
+
+/** A constant that is added to the sums of a dense layer is its bias. */
+function withBias(
+  { value, constant, isLastUse }: OperatorContext,
+  [first, second]: readonly [number, number],
+  of: Pair,
+): RowValue | undefined {
+  const [sums, bias] = value(first) === undefined ? [second, first] : [first, second]
+  const from = value(sums)
+  if (of !== add || from?.dense === undefined || !isLastUse(sums)) return undefined
+  const numbers = columnNumbers(constant(bias), from.width)
+  if (numbers === undefined || from.dense.bias.some((each) => each !== 0)) return undefined
+  from.dense.bias.set(numbers)
+  return from
+}
+
+const add: Pair = (a, b) => a + b
+const pairs: Readonly<Record<string, Pair>> = {
+  Add: add,
+  Sub: (a, b) => a - b,
+  Mul: (a, b) => a * b,
+  Div: (a, b) => a / b,
+}
+
+/** One after the other. */
+const sum: RowOperator = (context) => {
+  const [first, ...others] = context.node.inputs.map((_, input) => context.value(input))
+  let total = first
+  for (const other of others) {
+    if (total === undefined || other?.tail.length !== total.tail.length) return undefined
+    total = computed(context, [total, other], add)
+  }
+  return total?.type === 'float' && others.length > 0 ? [total] : undefined
+}
+
+/** Over the numbers of a row. */
+const reduction =
+  (of: (sum: number, count: number) => number): RowOperator =>
+  ({ node, attributes, value, constant, program }) => {
+    const from = value(0)
+    const axes = (node.inputs[1] ?? '') === '' ? attributes.longs('axes') : constant(1)?.values()
+    if (!isRowOfFloats(from) || axes?.length !== 1 || (axes[0] !== 1 && axes[0] !== -1)) return undefined
+    const buffer = addReduction(program, from, (values, offset, count) => {
+      let total = 0
+      for (let i = offset; i < offset + count; i++) total += values[i]!
+      return of(total, count)
+    })
+    return [valueIn(buffer, 1, { tail: attributes.whole('keepdims') === 0 ? [] : [1] })]
+  }
+
+const exactFunctions = new Set(['Abs', 'Neg', 'Reciprocal', 'Sqrt', 'LeakyRelu'])
+
+/** Operators of ai.onnx from a table by their names. */
+function named<Entry>(
+  table: Readonly<Record<string, Entry>>,
+  operatorOf: (entry: Entry, name: string) => RowOperator,
+): Record<string, RowOperator> {
+  return Object.fromEntries(
+    Object.entries(table).map(([name, entry]) => [`ai.onnx:${name}`, operatorOf(entry, name)]),
+  )
+}
+
+export const numberOperators: Readonly<Record<string, RowOperator>> = {
+  'ai.onnx:Relu': relu,
+  'ai.onnx:Clip': clip,
+  'ai.onnx:PRelu': prelu,
+  'ai.onnx:Softmax': alongRow(softmaxes),
+  'ai.onnx:LogSoftmax': alongRow(logSoftmax),
+  'ai.onnx:ReduceSum': reduction((total) => total),
+  'ai.onnx:ReduceMean': reduction((total, count) => total / count),
+  'ai.onnx:Sum': sum,
+  'ai.onnx.ml:Normalizer': normalizer,
+  'ai.onnx.ml:Imputer': imputer,
+  ...named(
+    functions,
+    (of, name) => (context) =>
+      mapped(context, { apply: each(of(context.attributes)), isExact: exactFunctions.has(name) }),
+  ),
+  ...named(
+    exponentialFunctions,
+    (of) => (context) => mapped(context, { apply: of(context.attributes), work: exponentialWork }),
+  ),
+  ...named(pairs, (of) => (context) => {
+    const found = pairOf(context, [0, 1], of)
+    return found && [found]
+  }),
+}

@@ -1,0 +1,100 @@
+/** Brings the rows of a request into the memory of a row program: their numbers, and the codes of their texts. */
+import { noText } from '../../../../../domain/model/batch-spec.ts'
+import { addBuffer, addStep, type RowMachine, type RowProgram } from '../../../network/row-program.ts'
+import type { OnnxInput, OnnxLayout } from '../layout.ts'
+import { valueIn, type RowValue } from './row-value.ts'
+
+const typeOf = {
+  float32: 'float',
+  float64: 'double',
+  int32: 'whole',
+  int64: 'whole',
+  bool: 'bool',
+  string: 'text',
+} as const
+
+/** The values of the inputs, by name. */
+export function addInputs(program: RowProgram, { inputs }: OnnxLayout): Map<string, RowValue> {
+  const numbers = inputs.filter(({ type }) => type !== 'string')
+  const texts = inputs.filter(({ type }) => type === 'string')
+  const values = new Map<string, RowValue>()
+  const width = numbers.reduce((sum, input) => sum + input.width, 0)
+  if (width > 0) {
+    const buffer = addNumbers(program, numbers, width)
+    let column = 0
+    for (const input of numbers) {
+      const more = { type: typeOf[input.type], isExact: true, isOwn: false }
+      values.set(input.name, { ...valueIn(buffer, input.width, more), column })
+      column += input.width
+    }
+  }
+  if (texts.length > 0) {
+    const codes = texts.map(() => new Map<string, number>())
+    const buffer = addTexts(program, codes)
+    for (const [column, { name }] of texts.entries())
+      values.set(name, {
+        ...valueIn(buffer, 1, { type: 'text', isExact: true, isOwn: false, codes: codes[column] }),
+        column,
+      })
+  }
+  return values
+}
+
+function addNumbers(program: RowProgram, numbers: readonly OnnxInput[], width: number) {
+  const buffer = addBuffer(program, width)
+  const truths = numbers.flatMap(({ type, width: count }) => Array<boolean>(count).fill(type === 'bool'))
+  addStep(program, width, (machine) => {
+    const { floats, inputs } = machine
+    return (rows) => {
+      const { input, firstRow } = machine
+      for (let row = 0; row < rows; row++) {
+        const [from, to] = [(firstRow + row) * inputs, buffer.at + row * buffer.stride]
+        for (let k = 0; k < width; k++) floats[to + k] = input[from + k]!
+      }
+      if (!truths.includes(true)) return
+      for (let row = 0; row < rows; row++)
+        for (let k = 0; k < width; k++) {
+          const at = buffer.at + row * buffer.stride + k
+          if (truths[k]) floats[at] = floats[at] === 0 ? 0 : 1
+        }
+    }
+  })
+  return buffer
+}
+
+/** What reading a text takes, in multiplications. */
+const textWork = 128
+
+function addTexts(program: RowProgram, codes: readonly ReadonlyMap<string, number>[]) {
+  const buffer = addBuffer(program, codes.length)
+  addStep(program, codes.length * textWork, (machine) => (rows) => {
+    const { floats, texts } = machine
+    for (let row = 0; row < rows; row++) {
+      const at = buffer.at + row * buffer.stride
+      // A run without texts warms up.
+      if (texts === undefined) for (let k = 0; k < codes.length; k++) floats[at + k] = -1
+      else readTexts(machine, texts.texts, at, codes)
+    }
+  })
+  return buffer
+}
+
+function readTexts(
+  machine: RowMachine,
+  bytes: Buffer,
+  to: number,
+  codes: readonly ReadonlyMap<string, number>[],
+): void {
+  let [at, place] = [machine.textAt, 0]
+  for (const isTaken of machine.takesText) {
+    const length = bytes.readUInt32LE(at)
+    const from = at + 4
+    at = length === noText ? from : from + length
+    // A missing text is the empty one.
+    if (isTaken) {
+      machine.floats[to + place] = codes[place]!.get(bytes.toString('latin1', from, at)) ?? -1
+      place++
+    }
+  }
+  machine.textAt = at
+}

@@ -1,0 +1,80 @@
+/** Describes values of a graph that hold something for each row, and what an operator is given to compute one. */
+import type { DenseStep } from '../../../network/row-steps.ts'
+import type { RowProgram, RowView } from '../../../network/row-program.ts'
+import type { Attributes } from '../attributes.ts'
+import type { OnnxNode } from '../graph.ts'
+import { floatType, type Constant } from './constants.ts'
+
+/** Types of the elements. All are held as floats: the others are casts of inputs away from them, or codes of texts. */
+type RowType = 'float' | 'double' | 'whole' | 'bool' | 'text'
+
+export interface RowValue extends RowView {
+  type: RowType
+  /** The dimensions behind that of the rows. */
+  tail: readonly number[]
+  /** Whether it equals ONNX Runtime's bit for bit, which comparisons of trees need. */
+  isExact: boolean
+  /** Whether no other value is in its buffer, so that it may be changed in place. */
+  isOwn: boolean
+  /** A dense layer without an activation, of which this is the output. */
+  dense?: DenseStep
+  /** Of texts: the code of each, which operators add to. Texts as bytes, in Latin-1. */
+  codes?: Map<string, number>
+}
+
+export interface OperatorContext {
+  node: OnnxNode
+  attributes: Attributes
+  program: RowProgram
+  /** A value of rows; undefined for a constant and for an input that is left out. */
+  value(input: number): RowValue | undefined
+  constant(input: number): Constant | undefined
+  /** Whether nothing else reads this input. */
+  isLastUse(input: number): boolean
+}
+
+/** The outputs of a node, in order. Undefined when the node, or one of them, is left to ONNX Runtime. */
+export type RowOperator = (context: OperatorContext) => readonly (RowValue | undefined)[] | undefined
+
+/**
+ * Most multiplications of a row, or what takes as long: about 0.05 ms. A graph of more would hold up the other requests of its replica; it has a
+ * process of its own.
+ */
+export const maxRowWork = 500_000
+
+/** A value in a buffer of its own. */
+export const valueIn = (
+  buffer: RowView['buffer'],
+  width: number,
+  more: Partial<RowValue> = {},
+): RowValue => ({
+  buffer,
+  column: 0,
+  width,
+  type: 'float',
+  tail: [width],
+  isExact: false,
+  isOwn: true,
+  ...more,
+})
+
+/** Numbers of 32 bits, of which there is one list for each row. */
+export const isRowOfFloats = (value: RowValue | undefined): value is RowValue =>
+  value?.type === 'float' && value.tail.length === 1
+
+/** A constant list of finite numbers, or undefined. `most` is the largest size that is read. */
+export function finiteNumbers(constant: Constant | undefined, most: number): Float64Array | undefined {
+  if (constant === undefined || constant.size > most) return undefined
+  const values = constant.values()
+  return values?.every(Number.isFinite) === true ? values : undefined
+}
+
+/** The constant as one number a column: a single number, or one for each of `width`. Undefined for any other shape. */
+export function columnNumbers(constant: Constant | undefined, width: number): Float64Array | undefined {
+  if (constant === undefined || !(constant.size === 1 || constant.size === width)) return undefined
+  if (constant.type !== floatType) return undefined
+  // All but the last of its dimensions are 1.
+  if (constant.size > 1 && constant.dims.at(-1) !== width) return undefined
+  const values = finiteNumbers(constant, width)
+  return values?.length === 1 ? new Float64Array(width).fill(values[0]!) : values
+}

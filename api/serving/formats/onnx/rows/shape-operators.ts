@@ -1,0 +1,224 @@
+/** Lowers the operators that name, choose and arrange the columns of a row. Those that leave numbers where they are cost nothing. */
+import type { RowView } from '../../../network/row-program.ts'
+import { addCopy } from '../../../network/row-steps.ts'
+import { isRowOfFloats, valueIn, type OperatorContext, type RowOperator, type RowValue } from './row-value.ts'
+
+/** The same numbers by another name. */
+function renamed(
+  { isLastUse }: OperatorContext,
+  from: RowValue,
+  more: Partial<RowValue> = {},
+): readonly [RowValue] {
+  return [isLastUse(0) ? { ...from, ...more } : { ...from, isOwn: false, dense: undefined, ...more }]
+}
+
+const identity: RowOperator = (context) => {
+  const from = context.value(0)
+  return from && renamed(context, from)
+}
+
+const [toFloat, toDouble] = [1, 11]
+
+const cast: RowOperator = (context) => {
+  const from = context.value(0)
+  const to = context.attributes.whole('to')
+  if (from === undefined || from.type === 'text') return undefined
+  if (to === toFloat) return renamed(context, from, { type: 'float' })
+  // Numbers of 32 bits stay what they are; others were rounded to them.
+  return to === toDouble && from.type === 'float' ? renamed(context, from, { type: 'double' }) : undefined
+}
+
+const flatten: RowOperator = (context) => {
+  const from = context.value(0)
+  if (from === undefined || (context.attributes.whole('axis') ?? 1) !== 1) return undefined
+  return renamed(context, from, { tail: [from.width] })
+}
+
+/** Into as many rows as there are. */
+const reshape: RowOperator = (context) => {
+  const from = context.value(0)
+  const shape = context.constant(1)?.values()
+  if (from === undefined || shape === undefined || shape.length === 0 || shape.length > 4) return undefined
+  if (context.attributes.whole('allowzero') === 1) return undefined
+  const [rows, ...given] = shape
+  // A 0 behind the rows keeps a dimension that stands there.
+  const tail = given.map((dim, at) => (dim === 0 ? (from.tail[at] ?? 0) : dim))
+  const open = tail.indexOf(-1)
+  if (rows === 0 && open >= 0) tail[open] = -from.width / tail.reduce((size, dim) => size * dim, 1)
+  else if (rows !== -1 && rows !== 0) return undefined
+  if (tail.reduce((size, dim) => size * dim, 1) !== from.width || tail.some((dim) => dim < 1))
+    return undefined
+  return renamed(context, from, { tail })
+}
+
+function axesOf({ node, attributes, constant }: OperatorContext): number[] | undefined {
+  const axes = (node.inputs[1] ?? '') === '' ? attributes.longs('axes') : constant(1)?.values()
+  return axes === undefined || axes.length === 0 ? undefined : [...axes]
+}
+
+const squeeze: RowOperator = (context) => {
+  const from = context.value(0)
+  const axes = axesOf(context)
+  if (from === undefined || axes === undefined) return undefined
+  const rank = from.tail.length + 1
+  const places = new Set(axes.map((axis) => (axis < 0 ? axis + rank : axis)))
+  if ([...places].some((place) => from.tail[place - 1] !== 1)) return undefined
+  return renamed(context, from, { tail: from.tail.filter((_, at) => !places.has(at + 1)) })
+}
+
+const unsqueeze: RowOperator = (context) => {
+  const from = context.value(0)
+  const axes = axesOf(context)
+  if (from?.tail.length !== 0 || axes?.length !== 1 || (axes[0] !== 1 && axes[0] !== -1)) return undefined
+  return renamed(context, from, { tail: [1] })
+}
+
+/** Whether it is the last dimension of a value, and the only one with more than one number. */
+function isLastAxis({ tail }: RowValue, axis: number): boolean {
+  const rank = tail.length + 1
+  return tail.length > 0 && tail.slice(0, -1).every((dim) => dim === 1) && (axis + rank) % rank === rank - 1
+}
+
+const concat: RowOperator = ({ node, attributes, value, program }) => {
+  const parts = node.inputs.map((_, input) => value(input))
+  const axis = attributes.whole('axis') ?? 1
+  const [first] = parts
+  if (first === undefined || first.type === 'text') return undefined
+  const isSame = (part: RowValue | undefined): part is RowValue =>
+    part?.type === first.type && part.tail.length === first.tail.length && isLastAxis(part, axis)
+  if (!parts.every(isSame)) return undefined
+  const width = parts.reduce((sum, part) => sum + part.width, 0)
+  const more = {
+    type: first.type,
+    tail: [...first.tail.slice(0, -1), width],
+    isExact: parts.every(({ isExact }) => isExact),
+  }
+  const joined = joinedViews(parts)
+  const [only] = joined
+  if (only !== undefined && joined.length === 1)
+    return [{ ...valueIn(only.buffer, width, more), column: only.column, isOwn: false }]
+  return [valueIn(addCopy(program, joined), width, more)]
+}
+
+/** Columns that stand side by side already, as one. */
+function joinedViews(parts: readonly RowView[]): RowView[] {
+  const joined: RowView[] = []
+  for (const { buffer, column, width } of parts) {
+    const last = joined.at(-1)
+    if (last?.buffer === buffer && last.column + last.width === column) last.width += width
+    else joined.push({ buffer, column, width })
+  }
+  return joined
+}
+
+/** Some columns of a value, in any order. Undefined for several texts. */
+function chosen(
+  program: OperatorContext['program'],
+  from: RowValue,
+  places: readonly number[],
+): RowValue | undefined {
+  if (from.width === 1 && places.length === 1) return partOf(from, 0, 1)
+  if (from.type === 'text') return undefined
+  const views = places.map((place) => ({
+    buffer: from.buffer,
+    column: from.column + place,
+    width: 1,
+  }))
+  const joined = joinedViews(views)
+  const [only] = joined
+  const width = places.length
+  const more = { type: from.type, tail: [...from.tail.slice(0, -1), width], isExact: from.isExact }
+  if (only !== undefined && joined.length === 1)
+    return { ...valueIn(only.buffer, width, more), column: only.column, isOwn: false }
+  return valueIn(addCopy(program, joined), width, more)
+}
+
+/** Places of columns; negative ones count from the last. Undefined when one does not exist. */
+function placesOf(given: ArrayLike<number> | undefined, width: number): number[] | undefined {
+  if (given === undefined || given.length === 0 || given.length > maxPlaces) return undefined
+  const places = Array.from(given, (place) => (place < 0 ? place + width : place))
+  return places.every((place) => place >= 0 && place < width) ? places : undefined
+}
+const maxPlaces = 10_000
+
+const gather: RowOperator = ({ attributes, value, constant, program }) => {
+  const [from, indices] = [value(0), constant(1)]
+  if (from === undefined || indices === undefined || indices.dims.length > 1) return undefined
+  if (!isLastAxis(from, attributes.whole('axis') ?? 0)) return undefined
+  const places = indices.size > maxPlaces ? undefined : placesOf(indices.values(), from.width)
+  const found = places && chosen(program, from, places)
+  if (found === undefined) return undefined
+  return [indices.dims.length === 1 ? found : { ...found, tail: from.tail.slice(0, -1) }]
+}
+
+const arrayFeatureExtractor: RowOperator = ({ value, constant, program }) => {
+  const [from, indices] = [value(0), constant(1)]
+  if (from?.tail.length !== 1) return undefined
+  const places = indices !== undefined && indices.size <= maxPlaces ? indices.values() : undefined
+  const known = places?.every((place) => place >= 0) === true ? placesOf(places, from.width) : undefined
+  const found = known && chosen(program, from, known)
+  return found && [found]
+}
+
+const slice: RowOperator = ({ node, attributes, value, constant }) => {
+  const from = value(0)
+  if (from === undefined || from.type === 'text') return undefined
+  const isByInput = node.inputs.length > 1
+  const listOf = (name: string, input: number): ArrayLike<number> | undefined => {
+    if (!isByInput) return attributes.longs(name)
+    return (node.inputs[input] ?? '') === '' ? [] : constant(input)?.values()
+  }
+  const [starts, ends, axes, steps] = ['starts', 'ends', 'axes', 'steps'].map((name, at) =>
+    listOf(name, at + 1),
+  )
+  if (starts?.length !== 1 || ends?.length !== 1 || axes?.length !== 1 || steps === undefined)
+    return undefined
+  if (!isLastAxis(from, axes[0]!) || (steps[0] ?? 1) !== 1) return undefined
+  const { width } = from
+  const placeOf = (given: number): number => Math.min(width, Math.max(0, given < 0 ? given + width : given))
+  const [first, end] = [placeOf(starts[0]!), placeOf(ends[0]!)]
+  return end > first ? [partOf(from, first, end - first)] : undefined
+}
+
+const partOf = (from: RowValue, first: number, width: number): RowValue => ({
+  ...from,
+  column: from.column + first,
+  width,
+  tail: [...from.tail.slice(0, -1), width],
+  isOwn: false,
+  dense: undefined,
+})
+
+const split: RowOperator = ({ node, attributes, value, constant }) => {
+  const from = value(0)
+  if (from === undefined || from.type === 'text' || !isLastAxis(from, attributes.whole('axis') ?? 0))
+    return undefined
+  const count = node.outputs.length
+  const given = (node.inputs[1] ?? '') === '' ? attributes.longs('split') : constant(1)?.values()
+  if (given === undefined) return undefined
+  const sizes = given.length > 0 ? [...given] : Array.from({ length: count }, () => from.width / count)
+  if (sizes.length !== count || !sizes.every((size) => Number.isInteger(size) && size > 0)) return undefined
+  if (sizes.reduce((sum, size) => sum + size, 0) !== from.width) return undefined
+  let first = 0
+  return sizes.map((size) => {
+    first += size
+    return partOf(from, first - size, size)
+  })
+}
+
+export const shapeOperators: Readonly<Record<string, RowOperator>> = {
+  'ai.onnx:Identity': identity,
+  // Without training, as served.
+  'ai.onnx:Dropout': (context) =>
+    (context.node.inputs[2] ?? '') === '' && isRowOfFloats(context.value(0)) ? identity(context) : undefined,
+  'ai.onnx:Cast': cast,
+  'ai.onnx:Flatten': flatten,
+  'ai.onnx:Reshape': reshape,
+  'ai.onnx:Squeeze': squeeze,
+  'ai.onnx:Unsqueeze': unsqueeze,
+  'ai.onnx:Concat': concat,
+  'ai.onnx:Slice': slice,
+  'ai.onnx:Split': split,
+  'ai.onnx:Gather': gather,
+  'ai.onnx.ml:ArrayFeatureExtractor': arrayFeatureExtractor,
+}

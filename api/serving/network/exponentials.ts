@@ -1,0 +1,65 @@
+/**
+ * Computes exponentials for results of 32 bits, to 1e-9 of the value. Math.exp and Math.tanh are calls out of compiled code, which take several
+ * times as long.
+ */
+
+/** Parts of a power of two in the table; a rest of half a part is small enough for four terms. */
+const parts = 64
+const partsOfLn2 = parts / Math.LN2
+const ln2OfParts = Math.LN2 / parts
+const partPowers = Float64Array.from({ length: parts }, (_, part) => 2 ** (part / parts))
+/** Powers of two of all results: those below are 0 in 32 bits, those above infinite. */
+const [smallest, largest] = [-160, 130]
+const wholePowers = Float64Array.from({ length: largest - smallest + 1 }, (_, at) => 2 ** (at + smallest))
+
+function exponential(x: number): number {
+  if (!(x > -104)) return x <= -104 ? 0 : NaN
+  if (x > 89) return Infinity
+  const near = Math.floor(x * partsOfLn2 + 0.5)
+  const rest = x - near * ln2OfParts
+  const power = partPowers[near & (parts - 1)]! * wholePowers[(near >> 6) - smallest]!
+  return power * (1 + rest * (1 + rest * (1 / 2 + rest * (1 / 6))))
+}
+
+/*
+ * Each replaces `count` numbers from `offset` on, in a loop of its own, in which the exponential is compiled: a function that is handed in would
+ * take a call and an allocation for each number.
+ */
+type Numbers = Float32Array
+
+export function exponentials(values: Numbers, offset: number, count: number): void {
+  for (let i = offset; i < offset + count; i++) values[i] = exponential(values[i]!)
+}
+
+export function sigmoids(values: Numbers, offset: number, count: number): void {
+  for (let i = offset; i < offset + count; i++) values[i] = 1 / (1 + exponential(-values[i]!))
+}
+
+export function hyperbolicTangents(values: Numbers, offset: number, count: number): void {
+  for (let i = offset; i < offset + count; i++) {
+    const x = values[i]!
+    // The difference loses digits near 0, where the function is the identity.
+    values[i] = x < 1e-4 && x > -1e-4 ? x : 1 - 2 / (1 + exponential(2 * x))
+  }
+}
+
+export function softmaxes(values: Numbers, offset: number, count: number): void {
+  let [most, sum] = [-Infinity, 0]
+  for (let i = offset; i < offset + count; i++) if (values[i]! > most) most = values[i]!
+  for (let i = offset; i < offset + count; i++) {
+    const power = exponential(values[i]! - most)
+    values[i] = power
+    sum += power
+  }
+  for (let i = offset; i < offset + count; i++) values[i] = values[i]! / sum
+}
+
+/** Of negative numbers; `rate` divides them first. */
+export const exponentialUnits =
+  (alpha: number, { rate = 1, scale = 1 } = {}) =>
+  (values: Numbers, offset: number, count: number): void => {
+    for (let i = offset; i < offset + count; i++) {
+      const x = values[i]!
+      values[i] = scale * (x < 0 ? alpha * (exponential(x / rate) - 1) : x)
+    }
+  }

@@ -1,0 +1,135 @@
+/** Makes the steps of a row program: dense layers, functions of numbers and of whole rows, and columns put together. */
+import {
+  addBuffer,
+  addConstant,
+  addStep,
+  firstFloat,
+  type RowBuffer,
+  type RowProgram,
+  type RowView,
+} from './row-program.ts'
+import { padded } from './simd-predictor.ts'
+
+/** Exponentials and their like, in multiplications. */
+export const exponentialWork = 16
+
+/** A dense layer that later steps may still complete. */
+export interface DenseStep {
+  bias: Float32Array
+  isRelu: boolean
+}
+
+/** A new buffer of `units` sums. Row by row: the weight from input i to unit j is at i * units + j of `kernel`. */
+export function addDense(
+  program: RowProgram,
+  from: RowView,
+  { kernel, units }: { kernel: Float32Array; units: number },
+): { buffer: RowBuffer; step: DenseStep } {
+  const inputs = from.width
+  const stride = padded(units)
+  const weights = new Float32Array(inputs * stride)
+  for (let i = 0; i < inputs; i++) weights.set(kernel.subarray(i * units, (i + 1) * units), i * stride)
+  const step: DenseStep = { bias: new Float32Array(stride), isRelu: false }
+  const [weightBuffer, biasBuffer] = [addConstant(program, weights), addConstant(program, step.bias)]
+  const buffer = addBuffer(program, units)
+  addStep(program, inputs * stride, ({ dense }) => {
+    const [x, xStride] = [firstFloat(from) * 4, from.buffer.stride * 4]
+    const [w, b, y, yStride] = [weightBuffer.at * 4, biasBuffer.at * 4, buffer.at * 4, stride * 4]
+    const isRelu = step.isRelu ? 1 : 0
+    return (rows) => dense(x, w, b, y, rows, inputs, xStride, yStride, isRelu)
+  })
+  return { buffer, step }
+}
+
+/** Replaces `count` numbers from `offset` on. */
+export type RowFunction = (values: Float32Array, offset: number, count: number) => void
+
+/** A function of the numbers of each row; in their own place where nothing else reads them. */
+export function addFunction(
+  program: RowProgram,
+  from: RowView,
+  { apply, work, inPlace }: { apply: RowFunction; work: number; inPlace: boolean },
+): RowBuffer {
+  const { width } = from
+  const buffer = inPlace ? from.buffer : addBuffer(program, width)
+  addStep(program, work * width, ({ floats }) => {
+    const [first, place] = [firstFloat(from), inPlace ? firstFloat(from) : buffer.at]
+    const [stride, placeStride] = [from.buffer.stride, buffer.stride]
+    return (rows) => {
+      for (let row = 0; row < rows; row++) {
+        const to = place + row * placeStride
+        if (!inPlace) {
+          const at = first + row * stride
+          for (let k = 0; k < width; k++) floats[to + k] = floats[at + k]!
+        }
+        apply(floats, to, width)
+      }
+    }
+  })
+  return buffer
+}
+
+/** A function of two numbers, place by place; one of the two may be a single number for all places. */
+export function addPairs(
+  program: RowProgram,
+  { a, b }: { a: RowView; b: RowView },
+  of: (a: number, b: number) => number,
+): RowBuffer {
+  const width = Math.max(a.width, b.width)
+  const buffer = addBuffer(program, width)
+  addStep(program, width * 2, ({ floats }) => {
+    const [firstA, firstB, to] = [firstFloat(a), firstFloat(b), buffer.at]
+    const [strideA, strideB, stride] = [a.buffer.stride, b.buffer.stride, buffer.stride]
+    const [nextA, nextB] = [a.width === 1 ? 0 : 1, b.width === 1 ? 0 : 1]
+    return (rows) => {
+      for (let row = 0; row < rows; row++) {
+        let [atA, atB] = [firstA + row * strideA, firstB + row * strideB]
+        const at = to + row * stride
+        for (let k = 0; k < width; k++, atA += nextA, atB += nextB)
+          floats[at + k] = of(floats[atA]!, floats[atB]!)
+      }
+    }
+  })
+  return buffer
+}
+
+/** Some columns side by side. */
+export function addCopy(program: RowProgram, parts: readonly RowView[]): RowBuffer {
+  const width = parts.reduce((sum, part) => sum + part.width, 0)
+  const buffer = addBuffer(program, width)
+  addStep(program, width + parts.length * 4, ({ floats }) => {
+    let to = buffer.at
+    const copies = parts.map((part) => {
+      const copy = { from: firstFloat(part), stride: part.buffer.stride, width: part.width, to }
+      to += part.width
+      return copy
+    })
+    return (rows) => {
+      for (let i = 0; i < copies.length; i++) {
+        const { from, stride, width: count, to: first } = copies[i]!
+        for (let row = 0; row < rows; row++) {
+          const [at, place] = [from + row * stride, first + row * buffer.stride]
+          for (let k = 0; k < count; k++) floats[place + k] = floats[at + k]!
+        }
+      }
+    }
+  })
+  return buffer
+}
+
+/** One number of each row. */
+export function addReduction(
+  program: RowProgram,
+  from: RowView,
+  of: (values: Float32Array, offset: number, count: number) => number,
+): RowBuffer {
+  const buffer = addBuffer(program, 1)
+  addStep(program, from.width, ({ floats }) => {
+    const [first, stride] = [firstFloat(from), from.buffer.stride]
+    return (rows) => {
+      for (let row = 0; row < rows; row++)
+        floats[buffer.at + row * buffer.stride] = of(floats, first + row * stride, from.width)
+    }
+  })
+  return buffer
+}

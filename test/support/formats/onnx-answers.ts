@@ -1,0 +1,138 @@
+/** Answers of an ONNX graph by ONNX Runtime in this process, and by the row program that the graph is lowered to. */
+import { InferenceSession, Tensor } from 'onnxruntime-node'
+import { openRowsOf } from '../../../api/serving/formats/onnx/format.ts'
+import type { OnnxLayout } from '../../../api/serving/formats/onnx/layout.ts'
+import { openOnnx } from '../../../api/serving/formats/onnx/open-onnx.ts'
+import { eachField, spanOf, wireText, type WireSpan } from '../../../api/serving/formats/onnx/wire.ts'
+import { noText } from '../../../domain/model/batch-spec.ts'
+import { message, node, value } from './onnx-writer.ts'
+
+/** Numbers row by row, and the texts of each row. */
+export interface AskedRows {
+  count: number
+  numbers: readonly number[]
+  texts?: readonly (readonly (string | null)[])[]
+}
+
+export async function bareAnswers(
+  bytes: Uint8Array,
+  { inputs, output }: OnnxLayout,
+  { count, numbers, texts = [] }: AskedRows,
+): Promise<number[]> {
+  const session = await InferenceSession.create(bytes, { intraOpNumThreads: 1, logSeverityLevel: 4 })
+  const width = numbers.length / count
+  const feeds: Record<string, Tensor> = {}
+  let [column, text] = [0, 0]
+  for (const input of inputs) {
+    const shape = [count, input.width]
+    if (input.type === 'string') {
+      const place = text++
+      feeds[input.name] = new Tensor(
+        'string',
+        texts.map((row) => row[place] ?? ''),
+        shape,
+      )
+      continue
+    }
+    const first = column
+    const part = Array.from(
+      { length: count * input.width },
+      (_, at) => numbers[Math.floor(at / input.width) * width + first + (at % input.width)]!,
+    )
+    feeds[input.name] = tensorOf(input.type, part, shape)
+    column += input.width
+  }
+  const found = (await session.run(feeds, [output]))[output]!
+  await session.release()
+  return Array.from(found.data as Float32Array)
+}
+
+function tensorOf(type: OnnxLayout['inputs'][number]['type'], part: number[], shape: number[]): Tensor {
+  if (type === 'int64')
+    return new Tensor(
+      'int64',
+      BigInt64Array.from(part, (each) => BigInt(each)),
+      shape,
+    )
+  if (type === 'int32') return new Tensor('int32', Int32Array.from(part), shape)
+  if (type === 'float64') return new Tensor('float64', Float64Array.from(part), shape)
+  if (type === 'bool') return new Tensor('bool', Uint8Array.from(part), shape)
+  return new Tensor('float32', Float32Array.from(part), shape)
+}
+
+/** Undefined for a graph that is left to ONNX Runtime. */
+export function loweredAnswers(
+  bytes: Uint8Array,
+  { count, numbers, texts }: AskedRows,
+): number[] | undefined {
+  const { rows, layout } = openOnnx(bytes)
+  if (rows === undefined) return undefined
+  const { predictor } = openRowsOf(rows, layout)
+  const output = new Float32Array(count * rows.outputs)
+  const running = predictor.run(Float64Array.from(numbers), count, output, undefined, rowTexts(texts ?? []))
+  if (running !== undefined) throw new Error('the graph is not answered in the turn of its request')
+  return Array.from(output)
+}
+
+/** The texts of rows as an input buffer holds them. */
+export function rowTexts(rows: readonly (readonly (string | null)[])[]) {
+  const texts = Buffer.concat(
+    rows.flat().map((text) => {
+      const bytes = Buffer.from(text ?? '')
+      const length = Buffer.alloc(4)
+      length.writeUInt32LE(text === null ? noText : bytes.byteLength)
+      return Buffer.concat([length, bytes])
+    }),
+  )
+  return { texts, textBytes: texts.byteLength }
+}
+
+/** The largest difference, absolute, and relative above 1. Infinite where one answer is a number and the other is not. */
+export function worstDifference(given: readonly number[], wanted: readonly number[]): number {
+  if (given.length !== wanted.length) return Infinity
+  return wanted.reduce((worst, each, at) => {
+    if (Object.is(given[at], each) || given[at] === each) return worst
+    const off = Math.abs(given[at]! - each) / Math.max(1, Math.abs(each))
+    return Math.max(worst, Number.isNaN(off) ? Infinity : off)
+  }, 0)
+}
+
+/** The same graph, with an operator behind its output that gives the same numbers and is left to ONNX Runtime. */
+export function throughProcess(bytes: Buffer): Buffer {
+  const { output } = openOnnx(bytes).layout
+  const last = node({ op: 'Max', inputs: [output], outputs: ['through'] })
+  return rewritten({ bytes, from: 0, to: bytes.byteLength }, (number, content) => {
+    if (number !== 7) return [content]
+    const graph = rewritten(content as WireSpan, (part, inner) =>
+      part === 12 && nameOf(inner as WireSpan) === output ? [] : [inner],
+    )
+    return [Buffer.concat([graph, message({ 1: last, 12: value('through', [0, 0]) })])]
+  })
+}
+
+type FieldContent = number | WireSpan
+
+/** A message with other contents of its fields. */
+function rewritten(
+  span: WireSpan,
+  change: (number: number, content: FieldContent) => readonly (FieldContent | Buffer)[],
+): Buffer {
+  const parts: Buffer[] = []
+  eachField(span, (field) => {
+    const content = field.wire === 0 ? field.value : spanOf(span.bytes, field)
+    for (const each of change(field.number, content)) {
+      const written =
+        typeof each === 'number' || Buffer.isBuffer(each) ? each : each.bytes.subarray(each.from, each.to)
+      parts.push(message({ [field.number]: written }))
+    }
+  })
+  return Buffer.concat(parts)
+}
+
+function nameOf(span: WireSpan): string {
+  let name = ''
+  eachField(span, (field) => {
+    if (field.number === 1) name = wireText(spanOf(span.bytes, field))
+  })
+  return name
+}
