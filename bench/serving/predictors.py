@@ -1,7 +1,7 @@
 """Makes the models of the bench of predictors, and calls LightGBM as a C program would, one row at a time.
 
 prepare FOLDER: for each size NAME.txt of LightGBM, NAME.onnx of the same trees and NAME.json, the answers to the first rows; rows.bin (doubles);
-network.onnx, a network of two layers.
+logistic.onnx, a scaler before a logistic regression of three classes; network.onnx and wide.onnx, networks with two hidden layers of 64 and of 256.
 serve FOLDER: for each line "NAME ROWS" on standard input, predicts so many rows and prints the microseconds of the thread per row.
 """
 
@@ -48,7 +48,7 @@ def prepare(folder):
     asked = rows_of(rng, ROWS)
     asked.tofile(f"{folder}/rows.bin")
     x = helper.make_tensor_value_info("x", TensorProto.FLOAT, [None, COLUMNS])
-    y = helper.make_tensor_value_info("y", TensorProto.FLOAT, [None, 1])
+    y = helper.make_tensor_value_info("y", TensorProto.FLOAT, [None, None])
     sets = [helper.make_opsetid("", 21), helper.make_opsetid("ai.onnx.ml", 3)]
     save = lambda name, nodes, values=(): onnx.save(
         helper.make_model(helper.make_graph(nodes, "g", [x], [y], list(values)), opset_imports=sets, ir_version=10), f"{folder}/{name}.onnx"
@@ -71,15 +71,24 @@ def prepare(folder):
             nodes_missing_value_tracks_true=lost, target_treeids=[leaf[0] for leaf in leaves], target_nodeids=[leaf[1] for leaf in leaves],
             target_ids=[0] * len(leaves), target_weights=[leaf[2] for leaf in leaves],
         )])
-    widths = [COLUMNS, 64, 64, 1]
-    values, nodes, last = [], [], "x"
-    for at, (inputs, outputs) in enumerate(zip(widths, widths[1:])):
-        values.append(numpy_helper.from_array(rng.normal(0, 0.1, (inputs, outputs)).astype(np.float32), f"w{at}"))
-        values.append(numpy_helper.from_array(np.zeros(outputs, np.float32), f"b{at}"))
-        nodes.append(helper.make_node("Gemm", [last, f"w{at}", f"b{at}"], [f"g{at}"]))
-        last = "y" if outputs == 1 else f"r{at}"
-        nodes.append(helper.make_node("Sigmoid" if outputs == 1 else "Relu", [f"g{at}"], [last]))
-    save("network", nodes, values)
+    for name, hidden in (("network", 64), ("wide", 256)):
+        widths = [COLUMNS, hidden, hidden, 1]
+        values, nodes, last = [], [], "x"
+        for at, (inputs, outputs) in enumerate(zip(widths, widths[1:])):
+            values.append(numpy_helper.from_array(rng.normal(0, 0.1, (inputs, outputs)).astype(np.float32), f"w{at}"))
+            values.append(numpy_helper.from_array(np.zeros(outputs, np.float32), f"b{at}"))
+            nodes.append(helper.make_node("Gemm", [last, f"w{at}", f"b{at}"], [f"g{at}"]))
+            last = "y" if outputs == 1 else f"r{at}"
+            nodes.append(helper.make_node("Sigmoid" if outputs == 1 else "Relu", [f"g{at}"], [last]))
+        save(name, nodes, values)
+    numbers = lambda count: rng.normal(size=count).tolist()
+    save("logistic", [
+        helper.make_node("Scaler", ["x"], ["z"], domain="ai.onnx.ml", offset=numbers(COLUMNS), scale=numbers(COLUMNS)),
+        helper.make_node(
+            "LinearClassifier", ["z"], ["label", "p"], domain="ai.onnx.ml", classlabels_ints=[0, 1, 2], coefficients=numbers(3 * COLUMNS),
+            intercepts=numbers(3), multi_class=1, post_transform="SOFTMAX"),
+        helper.make_node("Normalizer", ["p"], ["y"], domain="ai.onnx.ml", norm="L1"),
+    ])
 
 
 def fast_call(path, rows):

@@ -1,6 +1,6 @@
 /**
- * Measures predictors alone, without sockets: our trees beside ONNX Runtime and LightGBM's own call for one row, and ONNX Runtime in its process
- * beside the same library called bare. All contenders take turns in each round, so that other load affects them alike; what counts are the
+ * Measures predictors alone, without sockets: our trees beside ONNX Runtime and LightGBM's own call for one row, and graphs in the request's turn
+ * and in the process of ONNX Runtime beside the same library called bare. All contenders take turns in each round, so that other load affects them alike; what counts are the
  * ratios within a round.
  *
  * `npm run bench:predictors -- --python PYTHON [--rounds 40] [--only trees|sessions] [--models DIR] [--out FILE]`. PYTHON needs lightgbm and onnx.
@@ -13,9 +13,10 @@ import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
 import { InferenceSession, Tensor } from 'onnxruntime-node'
 import { openModelFile } from '../../api/serving/formats/model-file.ts'
-import { openSessionOf } from '../../api/serving/formats/onnx/format.ts'
+import { openRowsOf, openSessionOf } from '../../api/serving/formats/onnx/format.ts'
 import { openOnnx } from '../../api/serving/formats/onnx/open-onnx.ts'
 import { createSessions } from '../../api/serving/formats/onnx/session-host.ts'
+import type { Predictor } from '../../api/serving/predictor.ts'
 import { checkout } from '../../temporal.config.ts'
 import { processors } from '../harness/figures.ts'
 import { readOptions } from '../harness/options.ts'
@@ -117,19 +118,21 @@ async function measureTrees(file: (name: string) => string, rows: Float64Array):
   peer.stdin.end()
 }
 
-/** Wall time: the work is done in another process. */
+/** Wall time: a part of the work is done in another process. */
 async function measureSessions(file: (name: string) => string, rows: Float64Array): Promise<void> {
   const sessions = createSessions({ onError: (message) => process.stderr.write(`${message}\n`) })
   lines.push(
-    '## ONNX Runtime in its process',
+    '## Graphs beside ONNX Runtime called bare',
     '',
-    'Wall time of all requests of a cell, each of which is sent at once. Bare: one `run` a request, one after the other, on the thread of the caller.',
+    "Wall time of all requests of a cell, each of which is sent at once. Bare: one `run` a request, one after the other, on the thread of the caller. In the request's turn: graphs that are lowered.",
     '',
   )
   try {
-    for (const name of ['network', '300x31', '1000x64']) {
+    for (const name of ['logistic', 'network', 'wide', '300x31', '1000x64']) {
       const bytes = readFileSync(file(`${name}.onnx`))
-      const hosted = await openSessionOf(sessions, { name, bytes, layout: openOnnx(bytes).layout })
+      const { layout, rows: lowered } = openOnnx(bytes)
+      const hosted = await openSessionOf(sessions, { name, bytes, layout })
+      const turn = lowered && openRowsOf(lowered, layout).predictor
       const bare = await InferenceSession.create(bytes, single)
       // Requests at once, rows of each, and how often they are repeated in a round.
       for (const [requests, each, times] of [
@@ -141,31 +144,38 @@ async function measureSessions(file: (name: string) => string, rows: Float64Arra
         const inputs = Array.from({ length: requests }, (_, at) =>
           rows.slice(at * each * columns, (at + 1) * each * columns),
         )
-        const timed = async (once: () => Promise<unknown>): Promise<number> => {
+        const outputs = inputs.map(() => new Float32Array(each * hosted.outputs))
+        const timed = async (once: () => unknown): Promise<number> => {
           const began = performance.now()
           for (let time = 0; time < times; time++) await once()
           return ((performance.now() - began) * 1_000) / times
         }
-        const throughProcess = (): Promise<number> =>
-          timed(() => {
-            const outputs = inputs.map(() => new Float32Array(each))
-            return Promise.all(inputs.map(async (input, at) => hosted.run(input, each, outputs[at]!)))
-          })
+        const askAll = (predictor: Predictor): Promise<number> =>
+          timed(() => Promise.all(inputs.map(async (input, at) => predictor.run(input, each, outputs[at]!))))
         const direct = (): Promise<number> =>
           timed(async () => {
             for (const input of inputs)
               await bare.run({ x: new Tensor('float32', Float32Array.from(input), [each, columns]) })
           })
-        await throughProcess()
-        await direct()
-        const found: Record<'process' | 'bare', number[]> = { process: [], bare: [] }
-        for (let round = 0; round < options.rounds; round++) {
-          found.process.push(await throughProcess())
-          found.bare.push(await direct())
+        const found: Record<'turn' | 'process' | 'bare', number[]> = { turn: [], process: [], bare: [] }
+        for (let round = -1; round < options.rounds; round++) {
+          const spentMs = {
+            turn: turn && (await askAll(turn)),
+            process: await askAll(hosted),
+            bare: await direct(),
+          }
+          // The first round warms up.
+          if (round < 0) continue
+          if (spentMs.turn !== undefined) found.turn.push(spentMs.turn)
+          found.process.push(spentMs.process)
+          found.bare.push(spentMs.bare)
         }
+        const ours: Contender[] =
+          turn === undefined ? [] : [["in the request's turn", found.turn, ratios(found.turn, found.bare)]]
         table(`${name}: ${requests} × ${each} rows`, [
-          ['in its process', found.process],
-          ['bare', found.bare, ratios(found.process, found.bare)],
+          ...ours,
+          ['in its process', found.process, ratios(found.process, found.bare)],
+          ['bare', found.bare],
         ])
       }
       hosted.close!()
@@ -185,10 +195,9 @@ function ratios(ours: readonly number[], others: readonly number[]): number[] {
   return ours.map((value, round) => value / others[round]!)
 }
 
-function table(
-  title: string,
-  contenders: readonly [name: string, values: number[], ratios?: number[]][],
-): void {
+type Contender = [name: string, values: number[], ratios?: number[]]
+
+function table(title: string, contenders: readonly Contender[]): void {
   lines.push(`| ${title} | µs | ours ÷ theirs |`, '|---|---|---|')
   for (const [name, values, given] of contenders)
     lines.push(`| ${name} | ${threeOf(values, 1)} | ${given === undefined ? '' : threeOf(given, 2)} |`)
