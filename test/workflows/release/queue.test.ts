@@ -106,10 +106,13 @@ describe('a release requested while another is open', () => {
     expect((await open.state()).stage).toBe('awaiting_approval')
     await open.say('reject', 'anna')
     await openFor(fixtureModel, third)
-    expect(await waited(fixtureModel)).toEqual([
-      [second, 'superseded'],
-      [third, 'started'],
-    ])
+    // The release is open before its turn is stored as started.
+    await expect
+      .poll(() => waited(fixtureModel))
+      .toEqual([
+        [second, 'superseded'],
+        [third, 'started'],
+      ])
     await signal(opened, 'abort', { by: 'olga' })
     const [started] = await listQueued(fixture.store, { model: fixtureModel.name })
     expect(
