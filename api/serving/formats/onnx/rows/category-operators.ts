@@ -1,33 +1,35 @@
 /** Lowers the operators that turn categories, which are texts or whole numbers, into numbers. */
-import { addBuffer, addStep, firstFloat } from '../../../network/row-program.ts'
+import { addBuffer, addStep, firstFloat, type RowMachine } from '../../../network/row-program.ts'
+import { unknownCategory } from './row-inputs.ts'
 import { valueIn, type OperatorContext, type RowOperator, type RowValue } from './row-value.ts'
 
 /** Larger whole numbers are not exact in 32 bits. */
 const maxWhole = 2 ** 24
 
-/** Calls `write` with the place of the category of each row among the known ones; -1 for any other. */
+/** Calls `write` with the place of the category of each row among the known ones; `unknownCategory` for any other. */
 function eachCategory(
   program: OperatorContext['program'],
   from: RowValue,
   { places, work }: { places: ReadonlyMap<string | number, number>; work: number },
-  makeWrite: (floats: Float32Array) => (row: number, place: number) => void,
+  makeWrite: (machine: RowMachine) => (row: number, place: number) => void,
 ): void {
   const { codes } = from
-  addStep(program, work, ({ floats }) => {
+  addStep(program, work, (machine) => {
+    const { floats } = machine
     const [first, stride] = [firstFloat(from), from.buffer.stride]
-    const write = makeWrite(floats)
+    const write = makeWrite(machine)
     if (codes === undefined)
       return (rows) => {
         for (let row = 0; row < rows; row++)
-          write(row, places.get(Math.trunc(floats[first + row * stride]!)) ?? -1)
+          write(row, places.get(Math.trunc(floats[first + row * stride]!)) ?? unknownCategory)
       }
     // All operators have added their texts by now.
-    const placeOf = new Int32Array(codes.size).fill(-1)
+    const placeOf = new Int32Array(codes.size).fill(unknownCategory)
     for (const [text, place] of places) placeOf[codes.get(text as string)!] = place
     return (rows) => {
       for (let row = 0; row < rows; row++) {
         const code = floats[first + row * stride]!
-        write(row, code < 0 ? -1 : placeOf[code]!)
+        write(row, code < 0 ? code : placeOf[code]!)
       }
     }
   })
@@ -55,19 +57,23 @@ function placesOf(
   return places.size === texts.length ? places : undefined
 }
 
-const oneHot: RowOperator = ({ attributes, value, program }) => {
+const oneHot: RowOperator = ({ node, attributes, value, program }) => {
   const from = value(0)
   if (from === undefined || from.width !== 1 || from.tail.length !== 1) return undefined
   const isText = from.type === 'text'
-  // An unknown category makes ONNX Runtime refuse its rows.
-  if ((attributes.whole('zeros') ?? 1) !== 1 || !(isText || from.type === 'whole' || from.type === 'float'))
-    return undefined
+  if (!(isText || from.type === 'whole' || from.type === 'float')) return undefined
+  const refusesOthers = attributes.whole('zeros') === 0
   const [texts, wholes] = [attributes.texts('cats_strings'), attributes.longs('cats_int64s')]
   const count = isText ? texts.length : wholes.length
   const places = count === 0 ? undefined : placesOf(from, texts, wholes)
   if (places === undefined) return undefined
   const buffer = addBuffer(program, count)
-  eachCategory(program, from, { places, work: count + 32 }, (floats) => (row, place) => {
+  eachCategory(program, from, { places, work: count + 32 }, (machine) => (row, place) => {
+    if (refusesOthers && place === unknownCategory)
+      throw new Error(
+        `instance ${machine.firstRow + row}: the model refuses categories that it has not seen in training (${node.inputs[0]})`,
+      )
+    const { floats } = machine
     const at = buffer.at + row * buffer.stride
     for (let k = 0; k < count; k++) floats[at + k] = 0
     if (place >= 0) floats[at + place] = 1
@@ -90,7 +96,7 @@ const labelEncoder: RowOperator = ({ attributes, value, program }) => {
   const places = placesOf(from, texts, [])
   if (places === undefined) return undefined
   const buffer = addBuffer(program, 1)
-  eachCategory(program, from, { places, work: 32 }, (floats) => (row, place) => {
+  eachCategory(program, from, { places, work: 32 }, ({ floats }) => (row, place) => {
     floats[buffer.at + row * buffer.stride] = place < 0 ? other : numbers[place]!
   })
   return [valueIn(buffer, 1, { type: isFloat ? 'float' : 'whole', tail: from.tail, isExact: true })]

@@ -62,6 +62,11 @@ function addNumbers(program: RowProgram, numbers: readonly OnnxInput[], width: n
   return buffer
 }
 
+/** In place of the code of a category. */
+export const unknownCategory = -1
+/** A run without texts warms up. */
+const withoutTexts = -2
+
 /** What reading a text takes, in multiplications. */
 const textWork = 128
 
@@ -71,8 +76,7 @@ function addTexts(program: RowProgram, codes: readonly ReadonlyMap<string, numbe
     const { floats, texts } = machine
     for (let row = 0; row < rows; row++) {
       const at = buffer.at + row * buffer.stride
-      // A run without texts warms up.
-      if (texts === undefined) for (let k = 0; k < codes.length; k++) floats[at + k] = -1
+      if (texts === undefined) for (let k = 0; k < codes.length; k++) floats[at + k] = withoutTexts
       else readTexts(machine, texts.texts, at, codes)
     }
   })
@@ -92,7 +96,7 @@ function readTexts(
     at = length === noText ? from : from + length
     // A missing text is the empty one.
     if (isTaken) {
-      machine.floats[to + place] = codes[place]!.get(bytes.toString('latin1', from, at)) ?? -1
+      machine.floats[to + place] = codes[place]!.get(bytes.toString('latin1', from, at)) ?? unknownCategory
       place++
     }
   }
