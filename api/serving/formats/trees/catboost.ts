@@ -15,7 +15,7 @@ import {
   type Slot,
   type TreeInput,
 } from './forest.ts'
-import { exponential, identity, logistic, softmax, type LinkFunction } from './links.ts'
+import { exponential, identity, logistic, meanAndVariance, softmax, type LinkFunction } from './links.ts'
 
 export const isCatboost = (document: JsonObject): boolean =>
   'features_info' in document && ('oblivious_trees' in document || 'trees' in document)
@@ -44,7 +44,7 @@ export function readCatboost(document: JsonObject): Forest {
   for (const kind of ['categorical_features', 'text_features', 'embedding_features'])
     if (Array.isArray(info[kind]) && info[kind].length > 0)
       refuse(
-        `the model has ${kind.replace('_', ' ')}, which CatBoost hashes; encode them as numbers before training, or export the model as ONNX`,
+        `the model has ${kind.replace('_', ' ')}, which CatBoost hashes: encode them as numbers before training (its ONNX export does not take them either)`,
       )
   const features = info.float_features ?? []
   if (!Array.isArray(features)) refuse('float_features is not a list')
@@ -162,6 +162,7 @@ function linkOf(document: JsonObject, width: number): LinkFunction {
   switch (params?.loss_function?.type ?? (width > 1 ? 'MultiClass' : '')) {
     case 'Logloss':
     case 'CrossEntropy':
+    case 'Focal':
     case 'MultiClassOneVsAll':
     case 'MultiLogloss':
     case 'MultiCrossEntropy':
@@ -171,6 +172,8 @@ function linkOf(document: JsonObject, width: number): LinkFunction {
     case 'Poisson':
     case 'Tweedie':
       return exponential
+    case 'RMSEWithUncertainty':
+      return meanAndVariance
     default:
       return identity
   }

@@ -107,7 +107,7 @@ export function slotValue({ missing, negated, single }: Slot, value: number): nu
   return negated ? -read : read
 }
 /** LightGBM's kZeroThreshold, a 32-bit constant. */
-const zeroBound = Math.fround(1e-35)
+export const zeroBound = Math.fround(1e-35)
 
 /** A node as a reader gives it; children are indices of the same tree, and `~i` is its leaf i. */
 export interface NodeInput {

@@ -11,6 +11,7 @@ import {
   forestLimits,
   missingKinds,
   nextDown,
+  zeroBound,
   type Column,
   type Forest,
   type LinearLeaf,
@@ -199,7 +200,7 @@ function treeOf(fields: Fields, index: number, group: number): TreeInput {
     const type = types[at]!
     if (!(Number.isInteger(type) && type >= 0 && type < 16))
       refuse(`${where} has the unknown decision type ${type}`)
-    const threshold = thresholds[at]!
+    const threshold = (type & 1) === 1 ? thresholds[at]! : boundOf(thresholds[at]!)
     const left = lefts[at]!
     const right = rights[at]!
     if ((type & 1) === 1) {
@@ -221,6 +222,12 @@ function treeOf(fields: Fields, index: number, group: number): TreeInput {
     )
   }
   return { group, nodes, leaves, linear }
+}
+
+/** LightGBM reads numbers as near to zero as this one as 0. */
+const boundOf = (threshold: number): number => {
+  if (!(Math.abs(threshold) <= zeroBound)) return threshold
+  return threshold < 0 ? nextDown(-zeroBound) : zeroBound
 }
 
 /** The sets lie one behind the other in one list of words, of 32 categories each. */
@@ -288,7 +295,10 @@ function columnsOf(
       ? [column]
       : [],
   )
-  if (categorical.length !== lists.length) return names.map((name) => ({ name }))
+  // Lists also belong to ordered categories, which are split as numbers: codes beyond a list show that it is that of another column.
+  const fits = (column: number, place: number): boolean =>
+    (info[column] ?? '').split(':').every((code) => !(Number(code) >= (lists[place]?.length ?? 0)))
+  if (categorical.length !== lists.length || !categorical.every(fits)) return names.map((name) => ({ name }))
   return names.map((name, column) => {
     const place = categorical.indexOf(column)
     return place < 0 ? { name } : { name, categories: lists[place] }

@@ -17,6 +17,11 @@ export const step = each((sum) => (sum > 0 ? 1 : 0))
 /** `slope` is LightGBM's `sigmoid`. */
 export const logistic = (slope = 1): LinkFunction => each((sum) => 1 / (1 + Math.exp(-slope * sum)))
 
+/** From a mean and the logarithm of a standard deviation. */
+export const meanAndVariance: LinkFunction = (sums, at, count) => {
+  if (count === 2) sums[at + 1] = Math.exp(2 * sums[at + 1]!)
+}
+
 export const softmax: LinkFunction = (sums, at, count) => {
   const end = at + count
   let most = -Infinity

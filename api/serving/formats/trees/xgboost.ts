@@ -23,8 +23,14 @@ export function readXgboost(document: JsonObject): Forest {
   const learner = objectAt(document, 'learner')
   const booster = objectAt(learner, 'gradient_booster')
   const kind = String(booster['name'])
-  if (kind !== 'gbtree' && kind !== 'dart') refuse(`the booster is ${kind}; gbtree and dart are read`)
-  const model = objectAt(kind === 'dart' ? objectAt(booster, 'gbtree') : booster, 'model')
+  if (kind !== 'gbtree' && kind !== 'dart')
+    refuse(
+      `the booster is ${kind}; gbtree and dart are read: train one of them, or a linear model of scikit-learn as ONNX`,
+    )
+  const holder = kind === 'dart' ? objectAt(booster, 'gbtree') : booster
+  if (holder['model'] === undefined)
+    refuse('the file has no trees: save_config writes settings, save the model with save_model')
+  const model = objectAt(holder, 'model')
   const dropped = kind === 'dart' ? arrayAt(booster, 'weight_drop') : []
   const parameters = objectAt(learner, 'learner_model_param')
   const inputs = Number(parameters['num_feature'])
@@ -46,7 +52,8 @@ export function readXgboost(document: JsonObject): Forest {
   expectAtMost(width, forestLimits.outputs, 'outputs')
   const count = countNodes()
   const countWords = countSetWords()
-  const trees = given.map((tree, index) => {
+  const used = countAnswering(learner, model, { trees: given.length, outputs, width })
+  const trees = given.slice(0, used).map((tree, index) => {
     count(arrayAt(tree, 'left_children').length)
     const group = width > 1 ? 0 : groups[index]!
     return treeOf(tree, { index, group, width, weight: dropped[index] ?? 1, countWords })
@@ -62,6 +69,26 @@ export function readXgboost(document: JsonObject): Forest {
     single: true,
     link: linkOf(objective),
   })
+}
+
+/** `XGBClassifier` and its like answer by the rounds up to the best one and save all of them. `Booster` answers by all. */
+function countAnswering(
+  learner: JsonObject,
+  model: JsonObject,
+  { trees, outputs, width }: { trees: number; outputs: number; width: number },
+): number {
+  const attributes = asObject(learner['attributes'] ?? {}, 'attributes')
+  const best = attributes['best_iteration']
+  if (best === undefined || attributes['scikit_learn'] === undefined) return trees
+  const rounds = Number(best) + 1
+  const perOutput = Number(
+    (model['gbtree_model_param'] as JsonObject | undefined)?.['num_parallel_tree'] ?? 1,
+  )
+  // Versions before 2 do not write where rounds begin.
+  const count = listOf(model['iteration_indptr'])?.[rounds] ?? rounds * perOutput * (width > 1 ? 1 : outputs)
+  if (!(Number.isInteger(count) && count > 0 && count <= trees))
+    refuse(`best_iteration is ${JSON.stringify(best)}, which the ${trees} trees of the file do not have`)
+  return count
 }
 
 interface TreeContext {
@@ -228,12 +255,16 @@ function columnsOf(learner: JsonObject, model: JsonObject, inputs: number): Colu
   }))
 }
 
-/** The texts of a column's codes: offsets into UTF-8 bytes; or its numbers. */
+/**
+ * The texts of a column's codes: offsets into bytes; or its numbers. Undefined for texts that are not ASCII: XGBoost 3.2 counts their letters
+ * where it should count bytes, so that its names are cut at the wrong places.
+ */
 function categoriesOf(encoding: JsonObject | undefined): (string | number)[] | undefined {
   const [offsets, values] = [listOf(encoding?.['offsets']), listOf(encoding?.['values'])]
   if (values === undefined || values.length === 0) return undefined
   if (offsets === undefined) return values.map(Number)
   const bytes = Buffer.from(values)
+  if (bytes.some((byte) => byte > 127)) return undefined
   return offsets.slice(0, -1).map((from, at) => bytes.toString('utf8', from, offsets[at + 1]))
 }
 

@@ -140,7 +140,12 @@ describe('a file that is no model', () => {
     [
       'of another booster',
       () => changed('xgboost-binary', '"name":"gbtree"', '"name":"gblinear"'),
-      /the booster is gblinear/,
+      /the booster is gblinear.*: train one of them, or a linear model/,
+    ],
+    [
+      'of the settings of XGBoost',
+      () => Buffer.from('{"learner":{"gradient_booster":{"name":"gbtree"}},"version":[3,2,0]}'),
+      /no trees: save_config writes settings, save the model with save_model/,
     ],
     [
       'with a base score that is no probability',

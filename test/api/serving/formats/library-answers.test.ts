@@ -1,0 +1,149 @@
+/** Tests what files of the libraries mean beyond their trees: rounds behind the best one, links, near zeros and names of categories. */
+import { describe, expect, it } from 'vitest'
+import { readForest } from '../../../../api/serving/formats/model-file.ts'
+import type { Forest } from '../../../../api/serving/formats/trees/forest.ts'
+import { predictorOf } from '../../../../api/serving/formats/trees/predictor.ts'
+import { changedModel } from '../../../support/formats/hostile-models.ts'
+import { readCases } from '../../../support/formats/parity.ts'
+
+const bytesOf = (name: string): Buffer => readCases().find((each) => each.name === `${name}-0`)!.bytes
+
+interface XgboostFile {
+  learner: {
+    attributes: Record<string, string>
+    gradient_booster: {
+      model: {
+        trees: unknown[]
+        iteration_indptr?: number[]
+        cats?: { enc: { offsets: number[]; values: number[] }[] }
+      }
+    }
+  }
+}
+
+function xgboost(name: string, change: (learner: XgboostFile['learner']) => void): Forest {
+  const file = JSON.parse(bytesOf(name).toString('utf8')) as XgboostFile
+  change(file.learner)
+  return readForest(Buffer.from(JSON.stringify(file)))!
+}
+
+function answerOf(forest: Forest, row: readonly number[]): number[] {
+  const { outputs, predictOne } = predictorOf(forest)
+  const answer = new Float64Array(outputs)
+  predictOne(Float64Array.from(row), 0, answer, 0)
+  return [...answer]
+}
+
+describe('an XGBoost that stopped early', () => {
+  const stopped = { best_iteration: '1' }
+  const fromScikit = { ...stopped, scikit_learn: '{}' }
+  it.each([
+    ['xgboost-binary', 2],
+    ['xgboost-classes', 6],
+    ['xgboost-forest', 10],
+    ['xgboost-vector-leaves', 2],
+  ])('answers by the rounds up to the best one where XGBClassifier has saved it: %s', (name, trees) => {
+    const forest = xgboost(name, (learner) => (learner.attributes = fromScikit))
+    expect(forest.roots.length).toBe(trees)
+  })
+
+  it('answers so where the file does not say where rounds begin', () => {
+    const forest = xgboost('xgboost-classes', (learner) => {
+      learner.attributes = fromScikit
+      delete learner.gradient_booster.model.iteration_indptr
+    })
+    expect(forest.roots.length).toBe(6)
+  })
+
+  it('answers by all rounds where Booster has saved it', () => {
+    const forest = xgboost('xgboost-binary', (learner) => (learner.attributes = stopped))
+    expect(forest.roots.length).toBe(readForest(bytesOf('xgboost-binary'))!.roots.length)
+    expect(forest.roots.length).toBeGreaterThan(2)
+  })
+
+  it.each(['40', '-1', 'many'])('is refused with the best round %s, which it does not have', (best) => {
+    const read = () =>
+      xgboost('xgboost-binary', (learner) => (learner.attributes = { ...fromScikit, best_iteration: best }))
+    expect(read).toThrow(/best_iteration is .*, which the \d+ trees of the file do not have/)
+  })
+})
+
+describe('the names of categories in an XGBoost file', () => {
+  const named = (bytes: Buffer, offsets: number[]): Forest =>
+    xgboost('xgboost-categories', (learner) => {
+      learner.gradient_booster.model.cats = { enc: [{ offsets, values: [...new Int8Array(bytes)] }] }
+    })
+
+  it('are read where they are ASCII', () =>
+    expect(named(Buffer.from('redwhite'), [0, 3, 8]).columns[0]!.categories).toEqual(['red', 'white']))
+
+  it('are left out where letters were counted in place of bytes', () => {
+    // XGBoost 3.2 writes this of grün, rot and weiß.
+    const cut = Buffer.from('grünrotweiß').subarray(0, 11)
+    expect(named(cut, [0, 4, 7, 11]).columns[0]!.categories).toBeUndefined()
+  })
+})
+
+describe('the links of CatBoost', () => {
+  const row = [0.3, -1, 0.5, 2, 0, 1, -0.2, 0.7]
+  const linked = (name: string, from: RegExp, to: string): number[] =>
+    answerOf(readForest(changedModel(name, from, to))!, row)
+
+  it('give a probability for the focal loss', () => {
+    const wanted = answerOf(readForest(bytesOf('catboost-binary'))!, row)
+    expect(linked('catboost-binary', /"type":\s*"Logloss"/, '"type":"Focal"')).toEqual(wanted)
+  })
+
+  it('give a mean and a variance for RMSEWithUncertainty', () => {
+    const [mean, logDeviation] = answerOf(readForest(bytesOf('catboost-two-outputs'))!, row)
+    expect(linked('catboost-two-outputs', /"type":\s*"MultiRMSE"/, '"type":"RMSEWithUncertainty"')).toEqual([
+      mean,
+      Math.exp(2 * logDeviation!),
+    ])
+  })
+})
+
+describe('a LightGBM tree', () => {
+  const near = Math.fround(1e-35)
+  const beyond = 1.01e-35
+  const tree = (threshold: number): Forest =>
+    readForest(
+      Buffer.from(
+        `tree\nversion=v4\nnum_class=1\nnum_tree_per_iteration=1\nmax_feature_idx=0\nobjective=regression\nfeature_names=a\n` +
+          `feature_infos=[-1:1]\n\nTree=0\nnum_leaves=2\nnum_cat=0\nsplit_feature=0\nthreshold=${threshold}\n` +
+          `decision_type=2\nleft_child=-1\nright_child=-2\nleaf_value=1 2\n\nend of trees\n`,
+      ),
+    )!
+  // As LightGBM 4.7 answers for a matrix of numbers, of which it reads those near zero as 0.
+  it.each([
+    [-near, -beyond, 1],
+    [-near, -near, 2],
+    [-near, -1e-36, 2],
+    [-near, 0, 2],
+    [-1e-36, -1e-36, 2],
+    [-1e-36, -beyond, 1],
+    [0, 1e-36, 1],
+    [0, near, 1],
+    [0, beyond, 2],
+    [near, near, 1],
+    [near, beyond, 2],
+  ])('split at %d sends %d to leaf %d', (threshold, value, leaf) =>
+    expect(answerOf(tree(threshold), [value])).toEqual([leaf]),
+  )
+})
+
+describe("pandas' categories in a LightGBM file", () => {
+  const categoriesOf = (codes: string, list: readonly string[]) => {
+    const text = bytesOf('lightgbm-binary')
+      .toString('utf8')
+      .replace(/feature_infos=\S+/, `feature_infos=${codes}`)
+    return readForest(Buffer.from(`${text}\npandas_categorical:${JSON.stringify([list])}\n`))!.columns[0]!
+      .categories
+  }
+
+  it('belong to the column of codes', () =>
+    expect(categoriesOf('-1:1:0', ['red', 'white'])).toEqual(['red', 'white']))
+
+  it('belong to another column where the codes go beyond them', () =>
+    expect(categoriesOf('-1:1:0:2', ['red', 'white'])).toBeUndefined())
+})
