@@ -1,8 +1,9 @@
 /** Tests the dashboard in a real browser, on a real replica with real workflows. */
-import type { Browser, Page } from 'playwright-core'
+import type { Browser } from 'playwright-core'
 import sql from 'sql-template-tag'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { pageRegistry } from '../../../api/dashboard/page-registry.ts'
+import { accessibilityIssues } from '../../support/dashboard/axe.ts'
 import { startBrowser } from '../../support/dashboard/browser.ts'
 import { migratedDatabase, temporalAddress } from '../../support/servers/servers.ts'
 import {
@@ -15,10 +16,10 @@ import {
   type DashboardFixture,
 } from '../../support/dashboard/dashboard-fixture.ts'
 import {
-  accessibilityIssues,
   fitIssues,
   hasRunMarkup,
   issuesOfLooks,
+  issuesOfPart,
   keyboardIssues,
   overflowPx,
   openSession,
@@ -44,10 +45,23 @@ afterAll(async () => {
 })
 
 const visited = () => openSession(browser, { url: dashboard.url })
+/** Sessions that tests have closed, by user: a start of a renderer and a sign-in cost more than most pages. */
+const closed = new Map<string, BrowserSession[]>()
 const signedIn = async (who: keyof DashboardFixture['keys'], path = '/'): Promise<BrowserSession> => {
-  const session = await visited()
-  await session.signIn(dashboard.keys[who], path)
-  return session
+  const before = closed.get(who)?.pop()
+  const session = before ?? (await visited())
+  session.problems.length = 0
+  if (before === undefined) await session.signIn(dashboard.keys[who], path)
+  else await session.page.goto(path)
+  return {
+    ...session,
+    async close() {
+      await session.page.goto('/glossary')
+      await session.page.emulateMedia({ colorScheme: 'light', reducedMotion: null })
+      await session.page.setViewportSize({ width: 1_280, height: 900 })
+      closed.set(who, [...(closed.get(who) ?? []), session])
+    },
+  }
 }
 const releasePath = () => `/releases/${release}`
 
@@ -71,21 +85,17 @@ it('every page fits each screen, reads well in light and dark, is small, and wor
     if (scriptBytes > 60_000) issues.push(`${path}: ${scriptBytes} bytes of scripts`)
     const statements = /statements;desc="(\d+)"/.exec(answer?.headers()['server-timing'] ?? '')?.[1]
     expect(Number(statements), path).toBeLessThanOrEqual(14)
-    const found = [...(await issuesOfLooks(page)), ...(await keyboardIssues(page))]
+    const lost = await page.evaluate<{ text: string; place: string } | undefined>(loseConnection)
+    const found = [...(await issuesOfLooks(page, { notice: lost?.text })), ...(await keyboardIssues(page))]
     issues.push(...found.map((issue) => `${path}: ${issue}`))
     expect(await hasRunMarkup(page), path).toBe(false)
-    if ((await page.locator('[hx-get]').count()) === 0) continue
-    // As htmx tells that the server did not answer; an answer that comes meanwhile would end it.
-    await page.evaluate(`(() => {
-      window.addEventListener('htmx:after:swap', (event) => event.stopImmediatePropagation(), true)
-      document.dispatchEvent(new Event('htmx:error'))
-    })()`)
-    await page.getByText('Connection lost').waitFor()
+    if (lost === undefined) continue
+    expect(lost.text, path).toContain('Connection lost')
     // The notice is the same on all pages, in the same place: its colours and names are those of the first one.
-    const notice = await page.evaluate<string>(noticeInPlace)
-    const issuesOf = notices.has(notice) ? fitIssues : (of: Page) => issuesOfLooks(of, '#connection')
-    notices.add(notice)
-    issues.push(...(await issuesOf(page)).map((issue) => `${path}, stale: ${issue}`))
+    if (notices.has(lost.place)) continue
+    notices.add(lost.place)
+    await page.evaluate(keepNotice(lost.text))
+    issues.push(...(await issuesOfPart(page, '#connection')).map((issue) => `${path}, stale: ${issue}`))
   }
   expect(issues).toEqual([])
   await page.goto(releasePath())
@@ -94,13 +104,27 @@ it('every page fits each screen, reads well in light and dark, is small, and wor
   await session.close()
 })
 
-/** The notice of a lost connection, whatever its time, with all of the page that it stands in and the styles of the page. */
-const noticeInPlace = `(() => {
+/**
+ * As htmx tells that the server did not answer, on a page that reloads parts of itself. Returns the notice, and its place: the notice,
+ * whatever its time, with all of the page that it stands in and the styles of the page.
+ */
+const loseConnection = `(() => {
+  if (document.querySelector('[hx-get]') === null) return undefined
+  document.dispatchEvent(new Event('htmx:error'))
   const notice = document.querySelector('#connection')
   const around = []
   for (let part = notice.parentElement; part; part = part.parentElement) around.push(part.cloneNode(false).outerHTML)
   const styles = [...document.styleSheets].map(({ href }) => href)
-  return JSON.stringify([notice.outerHTML.replace(/\\d\\d:\\d\\d:\\d\\d/, 'then'), around, styles])
+  const found = notice.outerHTML.replace(/\\d\\d:\\d\\d:\\d\\d/, 'then')
+  const text = notice.textContent
+  notice.textContent = ''
+  return { text, place: JSON.stringify([found, around, styles]) }
+})()`
+
+/** Shows the notice, and keeps it when an answer comes. */
+const keepNotice = (text: string) => `(() => {
+  window.addEventListener('htmx:after:swap', (event) => event.stopImmediatePropagation(), true)
+  document.querySelector('#connection').textContent = ${JSON.stringify(text)}
 })()`
 
 it('every page reads well where it has nothing to show, and where the key may not see it', async () => {
@@ -144,6 +168,29 @@ it('every page reads well where it has nothing to show, and where the key may no
   expect(issues).toEqual([])
 })
 
+it('a look finds too little contrast of one scheme on one screen, and of colours that pass on another ground', async () => {
+  const { page, close } = await visited()
+  const look = async (style: string) => {
+    await page.setContent(`<!doctype html><html lang="en"><title>Look</title><style>
+      body { background: #fff; color: #000 }
+      @media (prefers-color-scheme: dark) { body { background: #000; color: #fff } }
+      ${style}</style><main><h1>Look</h1><div></div><p>Text</p></main></html>`)
+    return issuesOfLooks(page)
+  }
+  expect(await look('')).toEqual([])
+  const wideAndDark = '(min-width: 1000px) and (prefers-color-scheme: dark)'
+  expect(await look(`@media ${wideAndDark} { p { color: #333 } }`)).toEqual([
+    expect.stringMatching(/^1280 px, dark: color-contrast: p /),
+  ])
+  expect(
+    await look('div { position: absolute; inset: 0; background: #111 } p { position: relative }'),
+  ).toEqual([
+    expect.stringMatching(/^390 px, light: color-contrast: p /),
+    expect.stringMatching(/^1280 px, light: color-contrast: p /),
+  ])
+  await close()
+})
+
 it('sign-in and the page of an unknown address fit each screen in light and dark', async () => {
   const { page, signIn, close } = await visited()
   await page.goto('/sign-in')
@@ -164,8 +211,7 @@ it('the first Tab reaches the link that skips to the content', async () => {
 })
 
 it('the search finds a version with the keyboard alone', async () => {
-  const { page, problems, signIn, close } = await visited()
-  await signIn(dashboard.keys.vera)
+  const { page, problems, close } = await signedIn('vera')
   await page.keyboard.press('Control+k')
   await page.keyboard.type(`${dashboard.candidate.slice(0, -1)}`)
   const dialog = page.getByRole('dialog', { name: 'Search' })
@@ -185,9 +231,11 @@ it('the search finds a version with the keyboard alone', async () => {
 
 it('the meaning of a term shows to pointer, keyboard and touch, and leads to the glossary', async () => {
   const path = releasePath()
-  const opened = async (options: { touch?: boolean; width?: number } = {}) => {
-    const session = await openSession(browser, { url: dashboard.url, ...options })
-    await session.signIn(dashboard.keys.vera, path)
+  const opened = async (options?: { touch: boolean; width: number }) => {
+    const session = options
+      ? await openSession(browser, { url: dashboard.url, ...options })
+      : await signedIn('vera', path)
+    if (options) await session.signIn(dashboard.keys.vera, path)
     const term = session.page.locator('tbody a.term').first()
     const meaning = session.page.getByRole('tooltip')
     return { ...session, term, meaning, text: (await term.getAttribute('title'))! }
@@ -288,9 +336,10 @@ async function shownTo(who: keyof DashboardFixture['keys']): Promise<Record<stri
 
 describe('an approver', () => {
   it('finds verdict, decision and what each button does on the first screen of a phone, without scrolling', async () => {
-    const session = await openSession(browser, { url: dashboard.url, width: 390, height: 844 })
-    await session.signIn(dashboard.keys.anna, releasePath())
+    const session = await signedIn('anna')
     const { page } = session
+    await page.setViewportSize({ width: 390, height: 844 })
+    await page.goto(releasePath())
     for (const part of [
       page.getByRole('region', { name: 'Verdict' }),
       page.getByText('Needs 1 approval by'),
@@ -359,9 +408,10 @@ describe('an approver', () => {
     ])
     expect(stream.headers()['content-type']).toBe('text/event-stream')
 
-    dashboard.startTraffic()
+    const stopTraffic = dashboard.startTraffic()
     await page.getByText('promoted', { exact: true }).first().waitFor()
     await page.getByText('Serving 100 % of traffic as champion').first().waitFor()
+    await stopTraffic()
     expect(await issuesOfLooks(page), 'promoted').toEqual([])
     expect([...anna.problems, ...ben.problems]).toEqual([])
     await anna.close()
@@ -382,7 +432,9 @@ describe('an approver', () => {
     await page.getByRole('button', { name: 'Pause' }).waitFor()
     const other = await signedIn('anna', releasePath())
     await other.page.getByLabel('Reason').fill('once more')
+    const stopTraffic = dashboard.startTraffic()
     await page.locator('.tiles.evidence').waitFor()
+    await stopTraffic()
     expect(await issuesOfLooks(page), 'canary live').toEqual([])
     await press('Pause')
     await page.getByRole('button', { name: 'Resume' }).waitFor()
@@ -416,10 +468,11 @@ describe('an approver', () => {
 
   it('reads what to decide where a stage has ended without enough evidence', async () => {
     release = await dashboard.release(await dashboard.registry.register(dashboard.candidate), asking)
-    dashboard.startTraffic()
+    const stopTraffic = dashboard.startTraffic()
     const { page, problems, close } = await signedIn('anna', releasePath())
     await page.getByRole('button', { name: 'Approve' }).click()
     await page.locator('.badge', { hasText: 'decision needed' }).first().waitFor()
+    await stopTraffic()
     expect(await issuesOfLooks(page), 'decision needed').toEqual([])
     await page.goto('/')
     await page.getByRole('heading', { name: 'Needs your attention' }).waitFor()
@@ -429,14 +482,22 @@ describe('an approver', () => {
   })
 })
 
+/** Of a canary that stands for seconds. */
+const watch = { ...fixturePolicy.watch, tickMs: 500, everyMs: 500 }
+
 /** A policy whose first stage has too little traffic at its deadline, so that an approver decides. */
 const asking = {
   ...fixturePolicy,
-  stages: [{ ...fixturePolicy.stages[0]!, minRequests: 1_000_000, deadlineMs: 6_000 }],
+  watch,
+  stages: [{ ...fixturePolicy.stages[0]!, minRequests: 1_000_000, deadlineMs: 2_000 }],
 }
 
 /** A policy whose first stage never ends by itself. */
-const pausing = { ...fixturePolicy, stages: [{ ...fixturePolicy.stages[0]!, minRequests: 1_000_000 }] }
+const pausing = {
+  ...fixturePolicy,
+  watch,
+  stages: [{ ...fixturePolicy.stages[0]!, minRequests: 1_000_000 }],
+}
 
 async function said(who: string): Promise<number> {
   const rows = await dashboard.core.store.query(sql`select 1 from release_commands where actor = ${who}`)

@@ -1,7 +1,6 @@
 /** Opens a browser session and collects its problems: errors, policy violations and requests to other hosts. */
-import { createRequire } from 'node:module'
-import { readFileSync } from 'node:fs'
 import type { Browser, BrowserContext, Page, Request } from 'playwright-core'
+import { accessibilityIssues, accessibilityIssuesOnce, contrastIssuesOnce } from './axe.ts'
 
 export interface BrowserSession {
   context: BrowserContext
@@ -81,103 +80,99 @@ export async function openSession(
   }
 }
 
-interface AxeResult {
-  violations: {
-    id: string
-    nodes: { target: unknown[]; failureSummary?: string }[]
-  }[]
-}
-
-const axe = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8')
-
-interface AxeScope {
-  /** A selector; the whole page by default. */
-  within?: string
-  /** Of axe; all by default. */
-  rules?: readonly string[]
-}
-
-/** Every accessibility issue that axe finds on the page. */
-export async function accessibilityIssues(page: Page, { within, rules }: AxeScope = {}): Promise<string[]> {
-  // Runs axe through the debugger, because the content security policy of the page forbids the script.
-  const client = await page.context().newCDPSession(page)
-  try {
-    const { result: loaded } = await client.send('Runtime.evaluate', { expression: 'typeof axe' })
-    if (loaded.value === 'undefined') await client.send('Runtime.evaluate', { expression: axe })
-    const { result } = await client.send('Runtime.evaluate', {
-      expression: `axe.run(${within === undefined ? 'document' : JSON.stringify(within)}, ${JSON.stringify({
-        resultTypes: ['violations'],
-        ...(rules && { runOnly: rules }),
-      })}).then((found) => JSON.stringify(found))`,
-      awaitPromise: true,
-      returnByValue: true,
-    })
-    const { violations } = JSON.parse(String(result.value)) as AxeResult
-    return violations.flatMap(({ id, nodes }) =>
-      nodes.map(({ target, failureSummary = '' }) => `${id}: ${target.join(' ')} ${failureSummary}`),
-    )
-  } finally {
-    await client.detach()
-  }
-}
+const overflow = 'document.documentElement.scrollWidth - window.innerWidth'
+const clipped = `[...document.querySelectorAll('main *')]
+    .filter((part) => part.checkVisibility() && part.scrollWidth > part.clientWidth + 1 && getComputedStyle(part).overflowX !== 'visible')
+    .filter((part) => part.closest('pre, thead, .aloud, input, select, textarea') === null)
+    .map((part) => part.tagName + ' ' + (part.getAttribute('aria-label') ?? part.className) + ' ' + part.scrollWidth + ' > ' + part.clientWidth)`
 
 /** The number of pixels by which the page is wider than its window. */
-export const overflowPx = (page: Page): Promise<number> =>
-  page.evaluate('document.documentElement.scrollWidth - window.innerWidth')
+export const overflowPx = (page: Page): Promise<number> => page.evaluate(overflow)
 
 /**
  * The parts of a page whose content is wider than they are, so that some of it is cut off. Closed details, code, form fields and heads for screen readers
  * are left out.
  */
-export const clippedParts = (page: Page): Promise<string[]> =>
-  page.evaluate(`[...document.querySelectorAll('main *')]
-    .filter((part) => part.checkVisibility() && part.scrollWidth > part.clientWidth + 1 && getComputedStyle(part).overflowX !== 'visible')
-    .filter((part) => part.closest('pre, thead, .aloud, input, select, textarea') === null)
-    .map((part) => part.tagName + ' ' + (part.getAttribute('aria-label') ?? part.className) + ' ' + part.scrollWidth + ' > ' + part.clientWidth)`)
+export const clippedParts = (page: Page): Promise<string[]> => page.evaluate(clipped)
 
 /** Whether hostile markup on the page has run. */
 export const hasRunMarkup = (page: Page): Promise<boolean> => page.evaluate('window.hurt === 1')
 
-/** The screens of a phone, of 1280 px at a zoom of 200 %, of a laptop and of a large display. */
-const widths = [390, 640, 1_280, 1_920] as const
+/** The screens of a phone, of 1280 px at a zoom of 200 %, of a large display and, last because the tests go on there, of a laptop. */
+const widths = [390, 640, 1_920, 1_280] as const
 
-/** What is wrong with the page as it stands: cut off or wider than a screen, or found by axe in light and dark, on a phone and on a laptop. */
-export const issuesOfLooks = (page: Page, within?: string): Promise<string[]> =>
-  issuesAt(page, async (width) => {
+type Scheme = 'dark' | 'light'
+/** At these widths axe looks at the page, in the first scheme by all rules, and in the second at contrast, which alone depends on colours. */
+const looks: Readonly<Record<number, readonly [Scheme, Scheme]>> = {
+  390: ['dark', 'light'],
+  1_280: ['light', 'dark'],
+}
+
+/**
+ * What is wrong with the page as it stands: cut off or wider than a screen, or found by axe in light and dark, on a phone and on a laptop.
+ * `notice`: also what is cut off or wider than a screen while the page shows this text as the state of its connection.
+ */
+export const issuesOfLooks = (page: Page, { notice }: { notice?: string } = {}): Promise<string[]> =>
+  issuesAt(page, { notice }, async (width) => {
     const issues: string[] = []
-    for (const { colorScheme, rules } of looks.filter((each) => each.width === width)) {
-      // Without motion a colour changes at once.
-      await page.emulateMedia({ colorScheme, reducedMotion: 'reduce' })
-      for (const issue of await accessibilityIssues(page, { within, rules }))
-        issues.push(`${colorScheme}: ${issue}`)
+    for (const [i, colorScheme] of (looks[width] ?? []).entries()) {
+      await emulate(page, colorScheme)
+      const found = await (i === 0 ? accessibilityIssuesOnce(page) : contrastIssuesOnce(page))
+      issues.push(...found.map((issue) => `${colorScheme}: ${issue}`))
     }
     return issues
   })
 
 /** What is cut off or wider than a screen. */
-export const fitIssues = (page: Page): Promise<string[]> => issuesAt(page, () => Promise.resolve([]))
+export const fitIssues = (page: Page): Promise<string[]> => issuesAt(page, {}, () => Promise.resolve([]))
 
-async function issuesAt(page: Page, more: (width: number) => Promise<string[]>): Promise<string[]> {
+/** What axe finds in a part of the page, in light and dark, on a phone and on a laptop. */
+export const issuesOfPart = (page: Page, within: string): Promise<string[]> =>
+  issuesAt(page, {}, async (width) => {
+    const issues: string[] = []
+    for (const colorScheme of looks[width] ?? []) {
+      await emulate(page, colorScheme)
+      issues.push(...(await accessibilityIssues(page, within)).map((issue) => `${colorScheme}: ${issue}`))
+    }
+    return issues
+  })
+
+/** Without motion a colour changes at once. */
+const emulate = (page: Page, colorScheme: Scheme) =>
+  page.emulateMedia({ colorScheme, reducedMotion: 'reduce' })
+
+async function issuesAt(
+  page: Page,
+  { notice }: { notice?: string },
+  more: (width: number) => Promise<string[]>,
+): Promise<string[]> {
   const issues: string[] = []
   const at = page.viewportSize()!
   for (const width of widths) {
     await page.setViewportSize({ width, height: 900 })
-    const overflow = await overflowPx(page)
-    if (overflow > 0) issues.push(`${width} px: ${overflow} px wider than the screen`)
-    for (const part of await clippedParts(page)) issues.push(`${width} px: cut off: ${part}`)
-    for (const issue of await more(width)) issues.push(`${width} px, ${issue}`)
+    issues.push(...(await page.evaluate<string[]>(fit)).map((issue) => `${width} px: ${issue}`))
+    if (notice !== undefined) {
+      const stale = await page.evaluate<string[]>(fitWith(notice))
+      issues.push(...stale.map((issue) => `stale, ${width} px: ${issue}`))
+    }
+    issues.push(...(await more(width)).map((issue) => `${width} px, ${issue}`))
   }
-  await page.setViewportSize(at)
+  if (at.width !== widths.at(-1) || at.height !== 900) await page.setViewportSize(at)
   return issues
 }
 
-/** Of the rules, contrast alone depends on the colours, so the second look at a width asks for no other. */
-const looks: readonly { width: number; colorScheme: 'dark' | 'light'; rules?: readonly string[] }[] = [
-  { width: 390, colorScheme: 'dark' },
-  { width: 390, colorScheme: 'light', rules: ['color-contrast'] },
-  { width: 1_280, colorScheme: 'light' },
-  { width: 1_280, colorScheme: 'dark', rules: ['color-contrast'] },
-]
+const fit = `[
+  ...[${overflow}].filter((px) => px > 0).map((px) => px + ' px wider than the screen'),
+  ...${clipped}.map((part) => 'cut off: ' + part),
+]`
+
+const fitWith = (notice: string) => `(() => {
+  const shown = document.querySelector('#connection')
+  shown.textContent = ${JSON.stringify(notice)}
+  const issues = [...(shown.checkVisibility() ? [] : ['the notice does not show']), ...${fit}]
+  shown.textContent = ''
+  return issues
+})()`
 
 /** Presses it so often, without a wait for the page between two presses: it would draw itself for each. */
 async function pressTab(page: Page, times: number): Promise<void> {

@@ -12,9 +12,13 @@ import { createBrotliDecompress } from 'node:zlib'
 import { chromium, type Browser } from 'playwright-core'
 import { cacheDir, environmentWith } from '../../../temporal.config.ts'
 
-/** No sandbox, because tests also run as root in containers; they load pages of this machine alone. */
+/**
+ * No sandbox, because tests also run as root in containers; they load pages of this machine alone. Chromium would start a second renderer for
+ * the first page of each context otherwise.
+ */
 const flags = [
   '--no-sandbox',
+  '--renderer-process-limit=1',
   '--no-zygote',
   '--disable-gpu',
   '--disable-dev-shm-usage',

@@ -44,8 +44,8 @@ export interface DashboardFixture {
   registry: Registry
   /** Starts the release of a version and returns its id once it awaits approval. */
   release(version: string, policy?: ReleasePolicy): Promise<string>
-  /** Starts continuous prediction requests. */
-  startTraffic(): void
+  /** Starts continuous prediction requests; returns their end. */
+  startTraffic(): () => Promise<void>
   /** The path of each page, by its declared path. */
   pathsOfPages(release: string): Record<string, string>
   close(): Promise<void>
@@ -102,8 +102,7 @@ export async function openDashboard(
     pino({ level: 'silent' }),
   )
   const { url } = server
-  const stopping = new AbortController()
-  let calling: Promise<void> | undefined
+  const stops: (() => Promise<void>)[] = []
   return {
     core,
     server,
@@ -126,12 +125,18 @@ export async function openDashboard(
       return id
     },
     startTraffic() {
-      calling ??= ask(`${url}/v1/models/${model}/predict`, stopping.signal)
+      const stopping = new AbortController()
+      const calling = ask(`${url}/v1/models/${model}/predict`, stopping.signal)
+      const stop = () => {
+        stopping.abort()
+        return calling
+      }
+      stops.push(stop)
+      return stop
     },
     pathsOfPages: (release) => pathsOf({ model, champion, candidate, release }),
     async close() {
-      stopping.abort()
-      await calling
+      await Promise.all(stops.map((stop) => stop()))
       await server.stop('test ended')
       await core.stop()
     },
