@@ -5,6 +5,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { pageRegistry } from '../../../api/dashboard/page-registry.ts'
 import { accessibilityIssues } from '../../support/dashboard/axe.ts'
 import { startBrowser } from '../../support/dashboard/browser.ts'
+import { keepNotice, loseConnection } from '../../support/dashboard/lost-connection.ts'
 import { migratedDatabase, temporalAddress } from '../../support/servers/servers.ts'
 import {
   constantPages,
@@ -103,29 +104,6 @@ it('every page fits each screen, reads well in light and dark, is small, and wor
   expect(problems).toEqual([])
   await session.close()
 })
-
-/**
- * As htmx tells that the server did not answer, on a page that reloads parts of itself. Returns the notice, and its place: the notice,
- * whatever its time, with all of the page that it stands in and the styles of the page.
- */
-const loseConnection = `(() => {
-  if (document.querySelector('[hx-get]') === null) return undefined
-  document.dispatchEvent(new Event('htmx:error'))
-  const notice = document.querySelector('#connection')
-  const around = []
-  for (let part = notice.parentElement; part; part = part.parentElement) around.push(part.cloneNode(false).outerHTML)
-  const styles = [...document.styleSheets].map(({ href }) => href)
-  const found = notice.outerHTML.replace(/\\d\\d:\\d\\d:\\d\\d/, 'then')
-  const text = notice.textContent
-  notice.textContent = ''
-  return { text, place: JSON.stringify([found, around, styles]) }
-})()`
-
-/** Shows the notice, and keeps it when an answer comes. */
-const keepNotice = (text: string) => `(() => {
-  window.addEventListener('htmx:after:swap', (event) => event.stopImmediatePropagation(), true)
-  document.querySelector('#connection').textContent = ${JSON.stringify(text)}
-})()`
 
 it('every page reads well where it has nothing to show, and where the key may not see it', async () => {
   const issues: string[] = []
