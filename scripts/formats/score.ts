@@ -118,6 +118,10 @@ function textBytes(text: string | null): Buffer[] {
   return [length, bytes]
 }
 
+/** JSON has no number that is not finite, and would print null. */
+const printed = (value: number): number | string =>
+  Number.isFinite(value) ? value : String(value).toLowerCase().replace('infinity', 'inf')
+
 let opened: Answering | undefined
 try {
   const { values } = parseArgs({ options: { artifact: { type: 'string' }, rows: { type: 'string' } } })
@@ -125,7 +129,8 @@ try {
   opened = await openArtifact(values.artifact)
   for (const [index, row] of rowsOf(values.rows).entries()) {
     const answer = await opened.answer(cellsOf(row, index, opened.columns))
-    process.stdout.write(`${JSON.stringify(answer.length === 1 ? answer[0] : Array.from(answer))}\n`)
+    const all = Array.from(answer, printed)
+    process.stdout.write(`${JSON.stringify(all.length === 1 ? all[0] : all)}\n`)
   }
 } catch (error) {
   process.stderr.write(`${(error as Error).message}\n`)

@@ -1,5 +1,5 @@
 /** Opens a model file of any format by its content. Everything is parsed as data; a pickle is never read. */
-import { closeSync, fstatSync, openSync, readFileSync } from 'node:fs'
+import { closeSync, existsSync, fstatSync, openSync, readFileSync } from 'node:fs'
 import { basename, dirname, join } from 'node:path'
 import { isError } from '../../../domain/errors.ts'
 import { networkLimits } from '../../../domain/model/network-limits.ts'
@@ -86,18 +86,20 @@ function jsonOf(bytes: Buffer, head: string): unknown {
 /** Formats that run code when they are read, or that only their library reads, by their first bytes. */
 const foreign: readonly [heads: string[], what: string][] = [
   [
-    ['\x80\x02', '\x80\x03', '\x80\x04', '\x80\x05'],
+    // Versions 0 and 1 have no number.
+    ['\x80\x02', '\x80\x03', '\x80\x04', '\x80\x05', 'ccopy_reg', 'ccopyreg'],
     'a pickle, which runs code when it is read: save the model as text, JSON or ONNX',
   ],
   [['PK'], 'a zip archive of PyTorch, Keras or joblib: export the model as ONNX'],
   [['\x89HDF'], 'an HDF5 file: export the model as TensorFlow.js layers or ONNX'],
   [
-    // gzip, bzip2, zstd, xz, LZ4, and zlib as joblib writes it.
+    // gzip, bzip2, zstd, xz, LZMA, LZ4, and zlib as joblib writes it.
     [
       '\x1f\x8b',
       'BZh',
       '\x28\xb5\x2f\xfd',
       '\xfd7zXZ',
+      '\x5d\x00\x00',
       '\x04\x22\x4d\x18',
       '\x78\x01',
       '\x78\x5e',
@@ -107,6 +109,12 @@ const foreign: readonly [heads: string[], what: string][] = [
     'compressed: unpack it',
   ],
   [['binf', 'bs64'], "in XGBoost's old binary format: save the model as .json or .ubj"],
+  [['version https://git-lfs'], 'a pointer of Git LFS: fetch the file itself (git lfs pull)'],
+  [['<!DOCTYPE', '<!doctype', '<html'], 'a web page: download the file itself'],
+  [['<?xml', '<PMML'], 'XML: export the model as ONNX in place of PMML'],
+  [['\xef\xbb\xbf', '\xff\xfe', '\xfe\xff'], 'a text with a byte order mark: save it as UTF-8 without one'],
+  [['booster[', '[\n  { "nodeid"'], 'a dump of XGBoost: save the model with save_model'],
+  [['{"name": "tree"', '{"name":"tree"'], 'a dump of LightGBM: save the model with save_model'],
   [['CBM1'], "in CatBoost's binary format: save the model with format='json'"],
 ]
 
@@ -130,9 +138,9 @@ export function readBounded(path: string, most: number): Buffer {
 
 /** Dense layers: `model.json` with the file of weights beside it. */
 function openLayers(path: string, topology: Buffer): OpenedModel {
-  const network = networkOf(
-    readModel(topology, readBounded(join(dirname(path), 'weights.bin'), networkLimits.weightBytes)),
-  )
+  const weights = join(dirname(path), 'weights.bin')
+  if (!existsSync(weights)) refuse(`the layers of ${basename(path)} have no weights.bin beside them`)
+  const network = networkOf(readModel(topology, readBounded(weights, networkLimits.weightBytes)))
   const { inputs, outputs, run } = compileDense(network)
   const [input, output] = [new Float32Array(inputs), new Float32Array(outputs)]
   return {

@@ -15,7 +15,7 @@ import {
   type Runtime,
   type RuntimeOptions,
 } from '../../runtime/runtime.ts'
-import { createMessages, encodeMessage, splitMessage } from './session-messages.ts'
+import { createMessages, encodeMessage, errorOf, splitMessage } from './session-messages.ts'
 import type { SessionCall, SessionPlan, SessionReply } from './session-process.ts'
 
 /** A checked file and what is asked of it. */
@@ -98,7 +98,7 @@ function startProcess(
   const ended = new Promise<void>((resolve) => {
     child.once('close', (code, signal) => {
       const how = signal === null ? `it ended with ${code}` : `it was ended by ${signal}`
-      if (cause.message === 'it has ended') cause = new Error(`${how} ${lastLine(complaint)}`.trim())
+      if (cause.message === 'it has ended') cause = new Error(`${how} ${errorOf(complaint)}`.trim())
       calls.fail(cause, (error, keys) => onDeath(host, error, keys, cause))
       resolve()
     })
@@ -133,5 +133,3 @@ function startProcess(
   ;(child.stderr as Socket).unref()
   return host
 }
-
-const lastLine = (text: string): string => text.trim().split('\n').at(-1) ?? ''

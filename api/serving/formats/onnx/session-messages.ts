@@ -86,3 +86,9 @@ export function createMessages(
     }
   }
 }
+
+/** The error of what a process has written to its standard error; Node writes its stack and the version of Node behind it. */
+export function errorOf(written: string): string {
+  const lines = written.trim().split('\n')
+  return lines.findLast((line) => /^\w*Error\b/.test(line)) ?? lines.at(-1)!
+}

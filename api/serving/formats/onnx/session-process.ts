@@ -63,14 +63,43 @@ async function load(model: number, plan: SessionPlan, bytes: Uint8Array): Promis
     .filter(({ type }) => type !== 'string')
     .reduce((sum, { width }) => sum + width, 0)
   const texts = Array.from({ length: plan.inputs.length }, () => ['', ''])
-  const answers = await compute({ session, plan }, rows, new Float64Array(rows * numbers), texts)
+  const answers = await compute({ session, plan }, rows, new Float64Array(rows * numbers), texts).catch(
+    ({ message }: Error) => {
+      const advice = message.includes('Unknown Category') ? `: ${trainToIgnore}` : ''
+      throw new Error(`a row of zeros and empty texts has no answer${advice} (${message})`)
+    },
+  )
   if (answers.length === 0 || answers.length > rows * maxOutputs)
     throw new Error(`it gives ${answers.length / rows} numbers a row`)
   const outputs = answers.length / rows
+  await expectRowsApart({ session, plan }, answers.subarray(0, outputs), { numbers, texts })
   const column = plan.positiveOfTwo === true && outputs === 2 ? 1 : undefined
   sessions.set(model, { session, plan, column })
   return column === undefined ? outputs : 1
 }
+
+const trainToIgnore = "train its encoders with handle_unknown='ignore'"
+
+/** A row of zeros is answered beside one of ones: rows of several callers are answered together. `alone` is its answer without it. */
+async function expectRowsApart(
+  loaded: Loaded,
+  alone: Float32Array,
+  { numbers, texts }: { numbers: number; texts: readonly string[][] },
+): Promise<void> {
+  const pair = new Float64Array(2 * numbers).fill(1, numbers)
+  // A graph may refuse a row of ones, such as a category that it does not know.
+  const beside = await compute(loaded, 2, pair, texts).catch(() => undefined)
+  if (beside === undefined) return
+  const isMixed = alone.some(
+    (value, at) => Math.abs(beside[at]! - value) > mixedBy * Math.max(1, Math.abs(value)),
+  )
+  if (isMixed)
+    throw new Error(
+      'its answer to a row depends on the other rows: export it for inference (PyTorch: model.eval())',
+    )
+}
+/** Beyond rounding, and the scale that quantized graphs take from all rows. */
+const mixedBy = 0.01
 
 /** `texts` are those of each input of texts, in order. */
 async function compute(

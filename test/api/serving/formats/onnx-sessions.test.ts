@@ -22,6 +22,7 @@ import {
   node,
   tensor,
   value,
+  wholes,
 } from '../../../support/formats/onnx-writer.ts'
 import { rowTexts, throughProcess } from '../../../support/formats/onnx-answers.ts'
 import { treeModel } from '../../../support/formats/onnx-trees.ts'
@@ -217,6 +218,53 @@ describe('a graph that holds more than trees', () => {
       code: 'artifact_invalid',
       message: expect.stringMatching(/ONNX Runtime does not load the model: .*Magic/),
     })
+  })
+})
+
+describe('a graph', () => {
+  it('that mixes the rows of a batch is refused', async () => {
+    const bytes = model(
+      graph({
+        nodes: [
+          node({ op: 'ReduceMean', inputs: ['x', 'zero'], outputs: ['mean'] }),
+          node({ op: 'Sub', inputs: ['x', 'mean'], outputs: ['y'] }),
+        ],
+        initializers: [tensor('zero', [1], 7, wholes([0]))],
+      }),
+    )
+    await expect(open(runtimes.sessions, bytes)).rejects.toMatchObject({
+      code: 'artifact_invalid',
+      message: expect.stringContaining(
+        'its answer to a row depends on the other rows: export it for inference',
+      ),
+    })
+  })
+
+  it('whose encoder fails for a category that it has not seen is refused with what to do', async () => {
+    const bytes = model(
+      graph({
+        nodes: [
+          node({
+            op: 'OneHotEncoder',
+            domain: 'ai.onnx.ml',
+            inputs: ['x'],
+            outputs: ['y'],
+            attributes: { cats_int64s: [4, 5], zeros: 0 },
+          }),
+        ],
+        outputs: [value('y', [0, 1, 2])],
+      }),
+    )
+    const layout = { ...openOnnx(treeModel({})).layout, output: 'y' }
+    const inputs = [{ name: 'x', type: 'float32' as const, width: 1 }]
+    const opening = openSessionOf(runtimes.sessions, {
+      name: 'encoder',
+      bytes,
+      layout: { ...layout, inputs },
+    })
+    await expect(opening).rejects.toThrow(
+      /a row of zeros and empty texts has no answer: train its encoders with handle_unknown='ignore' \(.*Unknown Category/,
+    )
   })
 })
 

@@ -4,6 +4,7 @@ import { onnxLimits } from '../../../../api/serving/formats/onnx/graph.ts'
 import {
   createMessages,
   encodeMessage,
+  errorOf,
   headerBytes,
   splitMessage,
   type SessionHeader,
@@ -38,3 +39,13 @@ it('a message that announces more bytes than the limit is refused before memory 
   header.writeUInt32LE(onnxLimits.messageBytes + 1)
   expect(() => createMessages(() => {})(header)).toThrow(/a message has 268435457 bytes, more than/)
 })
+
+it.each([
+  [
+    'of Node',
+    'node:fs:797\n  ^\n\nError: EINVAL: read\n    at readSync\n\nNode.js v24.21.0\n',
+    'Error: EINVAL: read',
+  ],
+  ['of a native library', 'terminate called\nbad_alloc\n', 'bad_alloc'],
+  ['without a word', '', ''],
+])('the error %s is told by its line', (_, written, line) => expect(errorOf(written)).toBe(line))
