@@ -123,6 +123,8 @@ const printed = (value: number): number | string =>
   Number.isFinite(value) ? value : String(value).toLowerCase().replace('infinity', 'inf')
 
 let opened: Answering | undefined
+// A call to the process of ONNX Runtime does not keep this one alive, which would end before the reason is known.
+const waiting = setInterval(() => {}, 60_000)
 try {
   const { values } = parseArgs({ options: { artifact: { type: 'string' }, rows: { type: 'string' } } })
   if (values.artifact === undefined || values.rows === undefined) throw new Error(usage)
@@ -136,5 +138,6 @@ try {
   process.stderr.write(`${(error as Error).message}\n`)
   process.exitCode = 1
 } finally {
+  clearInterval(waiting)
   await opened?.stop()
 }

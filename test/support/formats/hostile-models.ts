@@ -229,6 +229,17 @@ export const hostileModels: readonly HostileFile[] = [
     () => Buffer.concat([onnxOf(graph({ nodes: [plain] })), field(25, message({ 1: 'f', 7: [plain] }))]),
     /functions of its own/,
   ],
+  [
+    'dropout.onnx',
+    () =>
+      model(
+        graph({
+          nodes: [node({ op: 'Dropout', inputs: ['x', '', 'training'], outputs: ['y'] })],
+          initializers: [message({ 2: 9, 8: 'training', 9: Buffer.from([1]) })],
+        }),
+      ),
+    /Dropout is set to training.*export the model for inference/,
+  ],
   ['absent.onnx', () => absent([2 ** 13, 2 ** 12], 1), /holds 0 values for the shape/],
   ['absent-texts.onnx', () => absent([2 ** 31], 8), /has the shape \[2147483648\]/],
   ['overflowing.onnx', () => absent([2 ** 62, 4], 1), /has the shape/],

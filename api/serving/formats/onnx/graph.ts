@@ -147,6 +147,7 @@ function graphOf(graph: WireSpan, counts: Counts, depth: number): Omit<OnnxGraph
       )
   })
   expectOneMaker(nodes)
+  for (const node of nodes) expectNoTraining(node, initializers)
   return { nodes, initializers, inputs: inputs.filter(({ name }) => !initializers.has(name)), outputs }
 }
 
@@ -157,6 +158,25 @@ function expectOneMaker(nodes: readonly OnnxNode[]): void {
     if (name !== '' && made.has(name)) refuse(`the ONNX file makes the value ${JSON.stringify(name)} twice`)
     made.add(name)
   }
+}
+
+/** Dropout has a switch for training. */
+function expectNoTraining({ op, inputs }: OnnxNode, initializers: ReadonlyMap<string, WireSpan>): void {
+  const name = inputs[2] ?? ''
+  if (op !== 'Dropout' || name === '') return
+  const tensor = initializers.get(name)
+  if (tensor === undefined || !isFalse(tensor))
+    refuse(
+      'the operator Dropout is set to training, where its answers are random: export the model for inference',
+    )
+}
+
+function isFalse(tensor: WireSpan): boolean {
+  let sum = numbersOf(tensor, 5, 0).reduce((total, value) => total + value, 0)
+  eachField(tensor, (field) => {
+    if (field.number === 9) for (const byte of tensor.bytes.subarray(field.from, field.to)) sum += byte
+  })
+  return sum === 0
 }
 
 const refuseSparse = () => refuse('the ONNX file has sparse tensors: save them as dense ones')

@@ -80,18 +80,20 @@ async function load(model: number, plan: SessionPlan, bytes: Uint8Array): Promis
 
 const trainToIgnore = "train its encoders with handle_unknown='ignore'"
 
-/** A row of zeros is answered beside one of ones: rows of several callers are answered together. `alone` is its answer without it. */
+/** A row of zeros is answered between two of ones: rows of several callers are answered together. `alone` is its answer without them. */
 async function expectRowsApart(
   loaded: Loaded,
   alone: Float32Array,
   { numbers, texts }: { numbers: number; texts: readonly string[][] },
 ): Promise<void> {
-  const pair = new Float64Array(2 * numbers).fill(1, numbers)
+  const input = new Float64Array(3 * numbers).fill(1).fill(0, numbers, 2 * numbers)
+  const three = texts.map(([text = '']) => [text, text, text])
   // A graph may refuse a row of ones, such as a category that it does not know.
-  const beside = await compute(loaded, 2, pair, texts).catch(() => undefined)
-  if (beside === undefined) return
+  const between = await compute(loaded, 3, input, three).catch(() => undefined)
+  if (between === undefined) return
+  const outputs = alone.length
   const isMixed = alone.some(
-    (value, at) => Math.abs(beside[at]! - value) > mixedBy * Math.max(1, Math.abs(value)),
+    (value, at) => Math.abs(between[outputs + at]! - value) > mixedBy * Math.max(1, Math.abs(value)),
   )
   if (isMixed)
     throw new Error(

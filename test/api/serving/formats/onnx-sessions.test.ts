@@ -222,12 +222,16 @@ describe('a graph that holds more than trees', () => {
 })
 
 describe('a graph', () => {
-  it('that mixes the rows of a batch is refused', async () => {
+  it.each([
+    ['takes the mean of all rows from each', 'ReduceMean', 'Sub'],
+    ['adds the rows before to each', 'CumSum', 'Mul'],
+  ])('that %s is refused', async (_, op, then) => {
     const bytes = model(
       graph({
         nodes: [
-          node({ op: 'ReduceMean', inputs: ['x', 'zero'], outputs: ['mean'] }),
-          node({ op: 'Sub', inputs: ['x', 'mean'], outputs: ['y'] }),
+          node({ op, inputs: ['x', 'zero'], outputs: ['all'] }),
+          node({ op: 'Exp', inputs: ['x'], outputs: ['own'] }),
+          node({ op: then, inputs: ['own', 'all'], outputs: ['y'] }),
         ],
         initializers: [tensor('zero', [1], 7, wholes([0]))],
       }),
@@ -238,6 +242,16 @@ describe('a graph', () => {
         'its answer to a row depends on the other rows: export it for inference',
       ),
     })
+  })
+
+  it('whose Dropout is set to inference is computed', async () => {
+    const bytes = model(
+      graph({
+        nodes: [node({ op: 'Dropout', inputs: ['x', '', 'training'], outputs: ['y'] })],
+        initializers: [tensor('training', [], 9, Buffer.from([0]))],
+      }),
+    )
+    expect(await ask(await open(runtimes.sessions, bytes), 1, 2)).toEqual([1, 2])
   })
 
   it('whose encoder fails for a category that it has not seen is refused with what to do', async () => {
