@@ -22,26 +22,24 @@ export const onnxLimits = {
 } as const
 
 /** The versions of the operators that ONNX Runtime 1.30 knows. */
-const opsets: Readonly<Record<string, readonly [oldest: number, newest: number]>> = {
-  'ai.onnx': [7, 26],
-  'ai.onnx.ml': [1, 5],
-}
+const opsets: ReadonlyMap<string, readonly [oldest: number, newest: number]> = new Map([
+  ['ai.onnx', [7, 26]],
+  ['ai.onnx.ml', [1, 5]],
+])
 
 /** Operators that are refused although ONNX Runtime has them. */
-const refusedOperators: Readonly<Record<string, string>> = {
-  ...Object.fromEntries(
-    [
-      'RandomNormal',
-      'RandomNormalLike',
-      'RandomUniform',
-      'RandomUniformLike',
-      'Multinomial',
-      'Bernoulli',
-    ].map((name) => [name, 'its answers are random']),
-  ),
-  Loop: 'it may never end',
-  ZipMap: 'it gives dictionaries: convert the model with zipmap=False',
-}
+const refusedOperators: ReadonlyMap<string, string> = new Map([
+  ...[
+    'RandomNormal',
+    'RandomNormalLike',
+    'RandomUniform',
+    'RandomUniformLike',
+    'Multinomial',
+    'Bernoulli',
+  ].map((name) => [name, 'its answers are random'] as const),
+  ['Loop', 'it may never end'],
+  ['ZipMap', 'it gives dictionaries: convert the model with zipmap=False'],
+])
 
 export interface OnnxNode {
   op: string
@@ -118,7 +116,7 @@ function expectOpset(set: WireSpan): void {
     if (field.number === 1) domain = wireText(spanOf(set.bytes, field))
     else if (field.number === 2) version = field.value
   })
-  const known = opsets[domain === '' ? 'ai.onnx' : domain]
+  const known = opsets.get(domain === '' ? 'ai.onnx' : domain)
   // Converters name domains that no operator of the graph uses; those that are used are refused with their operator.
   if (known === undefined) return
   const [oldest, newest] = known
@@ -199,9 +197,9 @@ function nodeOf(node: WireSpan, counts: Counts, depth: number): OnnxNode {
   })
   if (found.domain === '') found.domain = 'ai.onnx'
   const { op, domain } = found
-  if (opsets[domain] === undefined)
+  if (!opsets.has(domain))
     refuse(`the operator ${op} belongs to ${domain}; those of ai.onnx and ai.onnx.ml are read`)
-  const why = refusedOperators[op]
+  const why = refusedOperators.get(op)
   if (why !== undefined) refuse(`the operator ${op} is refused: ${why}`)
   return { ...found, attributes }
 }

@@ -48,14 +48,14 @@ function readClassifier(attributes: Attributes, isDouble: boolean): Ensemble | u
   if (classes.length === 2 && ids.size === 1 && ids.has(0) && base.length <= 1) {
     // One score for two classes. Whether it is a probability is told by its signs alone.
     const isShare = weights.values.every((value) => value >= 0)
-    const link = isShare ? complement : twoSided[post]
+    const link = isShare ? complement : twoSided.get(post)
     if (link === undefined) return undefined
     const trees = lowerTrees(flat, { outputs: 1, group: 1 })
     return (
       trees && { ...trees, outputs: 2, scale: 1, offsets: Float64Array.of(0, base[0] ?? 0), link, classes }
     )
   }
-  const link = links[post]
+  const link = links.get(post)
   if (link === undefined || classes.length < 2) return undefined
   if (base.length !== 0 && (base.length !== classes.length || classes.length === 2)) return undefined
   const trees = lowerTrees(flat, { outputs: classes.length })
@@ -159,20 +159,23 @@ const complement: LinkFunction = (sums, at) => {
 const opposite: LinkFunction = (sums, at) => {
   sums[at] = -sums[at + 1]!
 }
-const links: Readonly<Record<string, LinkFunction>> = {
-  NONE: identity,
-  LOGISTIC: logistic(),
-  SOFTMAX: softmax,
-}
+const links: ReadonlyMap<string, LinkFunction> = new Map([
+  ['NONE', identity],
+  ['LOGISTIC', logistic()],
+  ['SOFTMAX', softmax],
+])
 /** From one score of two classes. */
-const twoSided: Readonly<Record<string, LinkFunction>> = {
-  NONE: opposite,
-  SOFTMAX: opposite,
-  LOGISTIC(sums, at, count) {
-    opposite(sums, at, count)
-    logistic()(sums, at, count)
-  },
-}
+const twoSided: ReadonlyMap<string, LinkFunction> = new Map([
+  ['NONE', opposite],
+  ['SOFTMAX', opposite],
+  [
+    'LOGISTIC',
+    (sums, at, count) => {
+      opposite(sums, at, count)
+      logistic()(sums, at, count)
+    },
+  ],
+])
 
 /** Whether every leaf has a weight for both outputs. */
 const isComplete = ({ leafCount, weights }: FlatTrees): boolean => weights.leaves.length === 2 * leafCount

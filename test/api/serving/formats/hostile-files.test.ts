@@ -21,7 +21,16 @@ import {
   type HostileFile,
 } from '../../../support/formats/hostile-models.ts'
 import { treeModel } from '../../../support/formats/onnx-trees.ts'
-import { floats, graph, message, model, node, tensor, varint } from '../../../support/formats/onnx-writer.ts'
+import {
+  floats,
+  graph,
+  message,
+  model,
+  node,
+  tensor,
+  value,
+  varint,
+} from '../../../support/formats/onnx-writer.ts'
 
 const cases = readCases()
 const textOf = (name: string): string =>
@@ -51,6 +60,30 @@ const hugeTrees = (count: number): Buffer => {
   const operator = message({ 1: 'x', 2: 'y', 4: 'TreeEnsembleRegressor', 7: 'ai.onnx.ml' })
   const whole = field(1, Buffer.concat([operator, ...lists, modes, values]))
   return fileOf(Buffer.concat([whole, graph({ nodes: [] })]))
+}
+
+/** One operator with a list of an attribute, or a tensor, of so many bytes. */
+const operatorOf = (op: string, attributes: readonly Buffer[], domain = ''): Buffer =>
+  fileOf(
+    Buffer.concat([
+      field(
+        1,
+        Buffer.concat([
+          message({ 1: ['x', ...(attributes.length === 0 ? ['list'] : [])], 2: 'y', 4: op, 7: domain }),
+          ...attributes.map((each) => field(5, each)),
+        ]),
+      ),
+      ...(attributes.length === 0
+        ? [field(5, Buffer.concat([message({ 1: 30 * million, 2: 7, 8: 'list' }), packed(7)]))]
+        : []),
+      graph({ nodes: [], inputs: [value('x', [0, 1], domain === '' ? 1 : 8)] }),
+    ]),
+  )
+const packed = (number: number): Buffer => field(number, Buffer.alloc(30 * million))
+const named = (name: string, list: Buffer): Buffer => Buffer.concat([message({ 1: name }), list])
+const categories = (name: string): Buffer => {
+  const texts = Array.from({ length: million }, (_, at) => field(9, Buffer.from(at.toString(36))))
+  return named(name, Buffer.concat(texts))
 }
 
 const pickle = (protocol: number): Buffer =>
@@ -143,6 +176,27 @@ const files: readonly HostileFile[] = [
   [
     'more.onnx',
     () => model(graph({ nodes: [node({ op: 'Relu', inputs: ['x'], outputs: ['y'] })] })),
+    /holds more than trees/,
+  ],
+  ...['Squeeze', 'Reshape', 'ReduceSum', 'Split', 'Gather'].map((op): HostileFile => [
+    `long-${op}.onnx`,
+    () => operatorOf(op, []),
+    /holds more than trees/,
+  ]),
+  ['axes.onnx', () => operatorOf('Squeeze', [named('axes', packed(8))]), /holds more than trees/],
+  [
+    'categories.onnx',
+    () => operatorOf('OneHotEncoder', [categories('cats_strings')], 'ai.onnx.ml'),
+    /holds more than trees/,
+  ],
+  [
+    'labels.onnx',
+    () =>
+      operatorOf(
+        'LabelEncoder',
+        [categories('keys_strings'), named('values_floats', field(7, Buffer.alloc(4 * million)))],
+        'ai.onnx.ml',
+      ),
     /holds more than trees/,
   ],
   ...hostileModels,

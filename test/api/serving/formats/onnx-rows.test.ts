@@ -159,6 +159,174 @@ describe('an operator', () => {
   )
 })
 
+const squareOf = { w: { dims: [3, 3], floats: ramp(9) } }
+const classes = { coefficients: { floats: ramp(9) }, intercepts: { floats: [0.1, 0.2, -0.3] } }
+const keys = { keys_strings: ['a', 'b'], values_floats: { floats: [1, 2] } }
+const normalized = {
+  gamma: { dims: [3], floats: [1, 2, 0.5] },
+  beta: { dims: [3], floats: [0, 1, -1] },
+  mean: { dims: [3], floats: [0.5, -1, 2] },
+  variance: { dims: [3], floats: [1, 4, 0.01] },
+}
+const others: [why: string, op: string, given: OperatorCase][] = [
+  ['transposes the rows', 'Gemm', { tensors: squareOf, attributes: { transA: 2 } }],
+  [
+    'has sums that are finite by their factor alone',
+    'Gemm',
+    {
+      tensors: { w: { dims: [3, 3], floats: ramp(9).map((each) => each * 1e10) } },
+      attributes: { alpha: { float: 1e30 } },
+    },
+  ],
+  [
+    'adds a bias of three dimensions',
+    'Gemm',
+    {
+      tensors: { ...squareOf, b: { dims: [1, 1, 3], floats: ramp(3) } },
+    },
+  ],
+  ['trains', 'BatchNormalization', { tensors: normalized, attributes: { training_mode: 2 } }],
+  [
+    'trains for its further outputs',
+    'BatchNormalization',
+    {
+      tensors: normalized,
+      outputs: ['y', 'mean1', 'variance1', 'mean2', 'variance2'],
+      opset: 9,
+    },
+  ],
+  ['has slopes of three dimensions', 'PRelu', { tensors: { s: { dims: [1, 1, 3], floats: ramp(3) } } }],
+  ['clips by no number', 'Clip', { tensors: { low: { dims: [], floats: [NaN] } } }],
+  [
+    'splits a row into more parts than it has outputs',
+    'Split',
+    {
+      attributes: { axis: 1, num_outputs: 1 },
+      outputs: ['y', 'z', 'q'],
+    },
+  ],
+  ['joins along no axis', 'Concat', { inputs: ['x', 'x'] }],
+  ['joins along an axis that does not exist', 'Concat', { inputs: ['x', 'x'], attributes: { axis: 3 } }],
+  [
+    'overwrites a constant',
+    'Neg',
+    { inputs: ['x'], outputs: ['y'], tensors: { y: { dims: [1], floats: [1] } } },
+  ],
+  [
+    'has one offset for three factors',
+    'Scaler',
+    {
+      domain: ml,
+      attributes: { offset: { floats: [1] }, scale: { floats: [1, 2, 3] } },
+    },
+  ],
+  ...['toString', 'valueOf', 'constructor'].flatMap((name): [string, string, OperatorCase][] => [
+    [`has the norm ${name}`, 'Normalizer', { domain: ml, attributes: { norm: name } }],
+    [
+      `has the function ${name}`,
+      'LinearClassifier',
+      {
+        domain: ml,
+        outputs: ['label', 'y'],
+        attributes: { ...classes, classlabels_ints: [0, 1, 2], post_transform: name },
+      },
+    ],
+  ]),
+  [
+    'names two of three classes',
+    'LinearClassifier',
+    {
+      domain: ml,
+      outputs: ['label', 'y'],
+      attributes: { ...classes, classlabels_ints: [0, 1] },
+    },
+  ],
+]
+
+describe('a graph is left to ONNX Runtime when an operator', () => {
+  it.each(others)('%s: %s', (_, op, given) => {
+    expect(openOnnx(operatorModel(op, given)).rows).toBeUndefined()
+  })
+
+  it.each([{ tensor: tensor('', [1], 1, floats([55])) }, undefined])(
+    'encodes labels with another default: %j',
+    (defaultTensor) => {
+      const attributes = { ...keys, ...(defaultTensor && { default_tensor: defaultTensor }) }
+      const bytes = model(
+        graph({
+          inputs: [value('t', [0, 1], 8)],
+          nodes: [node({ op: 'LabelEncoder', domain: ml, inputs: ['t'], outputs: ['y'], attributes })],
+        }),
+      )
+      expect(openOnnx(bytes).rows === undefined).toBe(defaultTensor !== undefined)
+    },
+  )
+
+  it.each([
+    [[-1, 3, 1], [3]],
+    [
+      [-1, 3, 1],
+      [1, 3],
+    ],
+    [
+      [-1, 1, 3],
+      [1, 1, 1, 1],
+    ],
+    [
+      [-1, 3],
+      [1, 1, 3],
+    ],
+  ])('adds to sums in the shape %j a constant of the shape %j, which spreads', (shape, dims) => {
+    const size = dims.reduce((product, dim) => product * dim, 1)
+    const bytes = model(
+      graph({
+        inputs: [value('x', [0, 3])],
+        outputs: [value('y', [0, 0])],
+        initializers: initializersOf({
+          ...squareOf,
+          shape: { dims: [shape.length], wholes: shape },
+          c: { dims, floats: ramp(size) },
+        }),
+        nodes: [
+          node({ op: 'MatMul', inputs: ['x', 'w'], outputs: ['h'] }),
+          node({ op: 'Reshape', inputs: ['h', 'shape'], outputs: ['r'] }),
+          node({ op: 'Add', inputs: ['r', 'c'], outputs: ['z'] }),
+          node({ op: 'Flatten', inputs: ['z'], outputs: ['y'] }),
+        ],
+      }),
+    )
+    expect(openOnnx(bytes).rows).toBeUndefined()
+  })
+})
+
+it('a graph with a dimension that is no whole number is left to ONNX Runtime', () => {
+  const bytes = model(
+    graph({
+      inputs: [value('x', [0, 3])],
+      initializers: initializersOf({ shape: { dims: [3], wholes: [0, 2, -1] } }),
+      nodes: [
+        node({ op: 'Reshape', inputs: ['x', 'shape'], outputs: ['r'] }),
+        node({ op: 'Flatten', inputs: ['r'], outputs: ['y'] }),
+      ],
+    }),
+  )
+  expect(openOnnx(bytes).rows).toBeUndefined()
+})
+
+it('transposes by any number but zero, as ONNX Runtime', async () => {
+  const bytes = operatorModel('Gemm', { tensors: squareOf, attributes: { transB: 2 } })
+  const rows = rowsOf(3)
+  const wanted = await bareAnswers(bytes, openOnnx(bytes).layout, rows)
+  expect(worstDifference(loweredAnswers(bytes, rows)!, wanted)).toBeLessThanOrEqual(2e-6)
+})
+
+it.each(['constructor', '__proto__', 'toString'])('a domain named %s is one that is not known', (domain) => {
+  const relu = node({ op: 'Relu', inputs: ['x'], outputs: ['y'] })
+  expect(openOnnx(model(graph({ nodes: [relu] }), { [`${domain}`]: 1 })).rows).toBeDefined()
+  const own = node({ op: 'Relu', domain, inputs: ['x'], outputs: ['y'] })
+  expect(() => openOnnx(model(graph({ nodes: [own] })))).toThrow(`belongs to ${domain}`)
+})
+
 /** A network of dense layers with whatever stands between those of PyTorch and scikit-learn. */
 function networkOf(seed: number): { bytes: Buffer; columns: number } {
   const { normal, next, whole } = numbersOfSeed(seed)

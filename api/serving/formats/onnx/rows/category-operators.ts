@@ -1,7 +1,7 @@
 /** Lowers the operators that turn categories, which are texts or whole numbers, into numbers. */
 import { addBuffer, addStep, firstFloat, type RowMachine } from '../../../network/row-program.ts'
 import { unknownCategory } from './row-inputs.ts'
-import { valueIn, type OperatorContext, type RowOperator, type RowValue } from './row-value.ts'
+import { maxRowWork, valueIn, type OperatorContext, type RowOperator, type RowValue } from './row-value.ts'
 
 /** Larger whole numbers are not exact in 32 bits. */
 const maxWhole = 2 ** 24
@@ -63,9 +63,10 @@ const oneHot: RowOperator = ({ node, attributes, value, program }) => {
   const isText = from.type === 'text'
   if (!(isText || from.type === 'whole' || from.type === 'float')) return undefined
   const refusesOthers = attributes.whole('zeros') === 0
-  const [texts, wholes] = [attributes.texts('cats_strings'), attributes.longs('cats_int64s')]
-  const count = isText ? texts.length : wholes.length
-  const places = count === 0 ? undefined : placesOf(from, texts, wholes)
+  const [texts, wholes] = [attributes.count('cats_strings'), attributes.count('cats_int64s')]
+  const [count, others] = isText ? [texts, wholes] : [wholes, texts]
+  if (count === 0 || others > 0 || program.work + count > maxRowWork) return undefined
+  const places = placesOf(from, attributes.texts('cats_strings'), attributes.longs('cats_int64s'))
   if (places === undefined) return undefined
   const buffer = addBuffer(program, count)
   eachCategory(program, from, { places, work: count + 32 }, (machine) => (row, place) => {
@@ -81,22 +82,36 @@ const oneHot: RowOperator = ({ node, attributes, value, program }) => {
   return [valueIn(buffer, count, { tail: [1, count], isExact: true })]
 }
 
+/** Of a LabelEncoder; with any other, such as default_tensor, it means something else. */
+const encoderAttributes = new Set([
+  'keys_strings',
+  'values_floats',
+  'values_int64s',
+  'default_float',
+  'default_int64',
+  'default_string',
+])
+
 /** Of texts alone. */
-const labelEncoder: RowOperator = ({ attributes, value, program }) => {
+const labelEncoder: RowOperator = ({ node, attributes, value, program }) => {
   const from = value(0)
-  if (from?.type !== 'text') return undefined
+  if (from?.type !== 'text' || ![...node.attributes.keys()].every((name) => encoderAttributes.has(name)))
+    return undefined
+  const count = attributes.count('keys_strings')
+  // Categories count as work, which bounds their memory.
+  if (count === 0 || program.work + count > maxRowWork) return undefined
   const texts = attributes.texts('keys_strings')
   const isFloat = attributes.count('values_floats') > 0
+  if (attributes.count('values_floats') + attributes.count('values_int64s') !== count) return undefined
   const numbers = isFloat ? attributes.numbers('values_floats') : attributes.longs('values_int64s')
-  if (texts.length === 0 || numbers.length !== texts.length) return undefined
   const other = isFloat
-    ? (attributes.number('default_float') ?? 0)
+    ? (attributes.number('default_float') ?? -0)
     : (attributes.whole('default_int64') ?? -1)
   if (!isFloat && [other, ...numbers].some((each) => Math.abs(each) >= maxWhole)) return undefined
   const places = placesOf(from, texts, [])
   if (places === undefined) return undefined
   const buffer = addBuffer(program, 1)
-  eachCategory(program, from, { places, work: 32 }, ({ floats }) => (row, place) => {
+  eachCategory(program, from, { places, work: count + 32 }, ({ floats }) => (row, place) => {
     floats[buffer.at + row * buffer.stride] = place < 0 ? other : numbers[place]!
   })
   return [valueIn(buffer, 1, { type: isFloat ? 'float' : 'whole', tail: from.tail, isExact: true })]

@@ -63,16 +63,23 @@ export function constantOfNode(attributes: Attributes, span: WireSpan | undefine
     return tensor && readConstant(tensor)
   }
   const [number, whole] = [attributes.number('value_float'), attributes.whole('value_int')]
-  if (number !== undefined) return listed(floatType, [number], [])
-  if (whole !== undefined) return listed(int64, [whole], [])
-  if (attributes.count('value_floats') > 0) return listed(floatType, attributes.numbers('value_floats'))
-  if (attributes.count('value_ints') > 0) return listed(int64, attributes.longs('value_ints'))
-  return undefined
+  if (number !== undefined) return single(floatType, number)
+  if (whole !== undefined) return single(int64, whole)
+  const [numbers, wholes] = [attributes.count('value_floats'), attributes.count('value_ints')]
+  if (numbers > 0) return listed(floatType, numbers, () => attributes.numbers('value_floats'))
+  return wholes > 0 ? listed(int64, wholes, () => attributes.longs('value_ints')) : undefined
 }
 
-const listed = (type: number, values: ArrayLike<number>, dims = [values.length]): Constant => ({
+const single = (type: number, value: number): Constant => ({
   type,
-  dims,
-  size: values.length,
-  values: () => Float64Array.from(values),
+  dims: [],
+  size: 1,
+  values: () => Float64Array.of(value),
+})
+
+const listed = (type: number, size: number, read: () => ArrayLike<number>): Constant => ({
+  type,
+  dims: [size],
+  size,
+  values: () => Float64Array.from(read()),
 })

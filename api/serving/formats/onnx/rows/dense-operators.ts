@@ -45,14 +45,16 @@ function kernelOf(
 const gemm: RowOperator = (context) => {
   const { node, attributes, value, constant } = context
   const [from, matrix, summand] = [value(0), constant(1), constant(2)]
-  if (!isRowOfFloats(from) || attributes.whole('transA') === 1) return undefined
-  const isByUnit = attributes.whole('transB') === 1
+  if (!isRowOfFloats(from) || (attributes.whole('transA') ?? 0) !== 0) return undefined
+  const isByUnit = (attributes.whole('transB') ?? 0) !== 0
   const [rows, columns] = matrix?.dims ?? []
   const [inputs, units] = isByUnit ? [columns, rows] : [rows, columns]
   if (matrix?.type !== floatType || matrix.dims.length !== 2 || inputs !== from.width) return undefined
   const values = finiteNumbers(matrix, maxRowWork)
   if (values === undefined || !(units! >= 1)) return undefined
   const kernel = kernelOf(values, { inputs, units: units!, isByUnit }, attributes.number('alpha') ?? 1)
+  // The sums times a large alpha may be finite where the weights times it are not.
+  if (!kernel.every(Number.isFinite)) return undefined
   if ((node.inputs[2] ?? '') === '') return [multiply(context, from, { kernel, units: units! })]
   const beta = attributes.number('beta') ?? 1
   const bias = columnNumbers(summand, units!)?.map((each) => each * beta)
@@ -92,10 +94,10 @@ const linearRegressor: RowOperator = (context) => {
 }
 
 /** Functions of the scores of a classifier, by the name of ai.onnx.ml. */
-const scoreFunctions: Readonly<Record<string, RowFunction>> = {
-  LOGISTIC: sigmoids,
-  SOFTMAX: softmaxes,
-}
+const scoreFunctions: ReadonlyMap<string, RowFunction> = new Map([
+  ['LOGISTIC', sigmoids],
+  ['SOFTMAX', softmaxes],
+])
 
 const linearClassifier: RowOperator = (context) => {
   const { attributes, value, program } = context
@@ -104,10 +106,12 @@ const linearClassifier: RowOperator = (context) => {
   if (from === undefined || from.type === 'text' || from.type === 'bool' || from.tail.length !== 1)
     return undefined
   const post = attributes.text('post_transform') ?? 'NONE'
-  const apply = scoreFunctions[post]
+  const apply = scoreFunctions.get(post)
   const units = attributes.count('intercepts')
   // Of one score for two classes, the other is made up.
   if (units < 2 || (apply === undefined && post !== 'NONE')) return undefined
+  if (Math.max(attributes.count('classlabels_ints'), attributes.count('classlabels_strings')) < units)
+    return undefined
   const sums = linearSums(context, from, units)
   if (sums === undefined || apply === undefined) return sums && [undefined, sums]
   addFunction(program, sums, { apply, work: exponentialWork, inPlace: true })
@@ -127,10 +131,11 @@ function affine(
 }
 
 const batchNormalization: RowOperator = (context) => {
-  const { attributes, value, constant } = context
+  const { node, attributes, value, constant } = context
   const from = value(0)
-  if (!isRowOfFloats(from) || attributes.whole('training_mode') === 1) return undefined
-  if (attributes.whole('spatial') === 0) return undefined
+  if (!isRowOfFloats(from) || (attributes.whole('training_mode') ?? 0) !== 0) return undefined
+  // With further outputs it trains, before version 14.
+  if (attributes.whole('spatial') === 0 || node.outputs.length > 1) return undefined
   const lists = [1, 2, 3, 4].map((input) => {
     const list = constant(input)
     return list?.type === floatType && list.size === from.width ? finiteNumbers(list, from.width) : undefined
@@ -161,6 +166,7 @@ const scaler: RowOperator = (context) => {
     return list.length === 1 ? new Float32Array(width).fill(list[0]!) : undefined
   })
   if (offsets === undefined || scales === undefined) return undefined
+  if (attributes.count('offset') !== attributes.count('scale')) return undefined
   return affine(
     context,
     from,

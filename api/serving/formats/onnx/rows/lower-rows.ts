@@ -64,6 +64,8 @@ interface Lowering {
 /** False for a node that is left to ONNX Runtime. */
 function lowerNode(node: OnnxNode, { program, values, constants, uses }: Lowering): boolean {
   const { op, domain, inputs, outputs } = node
+  // ONNX Runtime refuses a name that is taken.
+  if (outputs.some((name) => values.has(name) || constants.has(name))) return false
   const attributes = attributesOf(node)
   if (op === 'Constant') {
     const constant = constantOfNode(attributes, node.attributes.get('value'))

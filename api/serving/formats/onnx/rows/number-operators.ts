@@ -20,6 +20,7 @@ import { floatType, type Constant } from './constants.ts'
 import {
   columnNumbers,
   finiteNumbers,
+  givenList,
   isRowOfFloats,
   valueIn,
   type OperatorContext,
@@ -100,7 +101,8 @@ const clip: RowOperator = (context) => {
   const bounds = [-largestFloat, largestFloat].map((none, place) => {
     if ((node.inputs[place + 1] ?? '') === '') return none
     const bound = constant(place + 1)
-    return bound?.size === 1 && bound.type === floatType ? bound.values()![0] : undefined
+    const given = bound?.size === 1 && bound.type === floatType ? bound.values()![0] : undefined
+    return Number.isNaN(given) ? undefined : given
   })
   const [low, high] = bounds
   if (low === undefined || high === undefined) return undefined
@@ -137,7 +139,7 @@ const alongRow =
   }
 
 /** Norms as ONNX Runtime computes them: in 32 bits, and by the largest number, not by the largest distance from zero. */
-const norms: Readonly<Record<string, RowFunction>> = {
+const norms: Readonly<Record<'L1' | 'L2' | 'MAX', RowFunction>> = {
   L1(values, offset, count) {
     let sum = 0
     for (let i = offset; i < offset + count; i++) sum = Math.fround(sum + Math.abs(values[i]!))
@@ -162,10 +164,10 @@ const norms: Readonly<Record<string, RowFunction>> = {
 }
 
 const normalizer: RowOperator = (context) => {
-  const apply = norms[context.attributes.text('norm') ?? 'MAX']
-  return apply === undefined || !isRowOfFloats(context.value(0))
-    ? undefined
-    : mapped(context, { apply, work: 4 })
+  const norm = context.attributes.text('norm') ?? 'MAX'
+  if (!(norm === 'L1' || norm === 'L2' || norm === 'MAX') || !isRowOfFloats(context.value(0)))
+    return undefined
+  return mapped(context, { apply: norms[norm], work: 4 })
 }
 
 const imputer: RowOperator = (context) => {
@@ -242,7 +244,7 @@ function withBias(
 ): RowValue | undefined {
   const [sums, bias] = value(first) === undefined ? [second, first] : [first, second]
   const from = value(sums)
-  if (of !== add || from?.dense === undefined || !isLastUse(sums)) return undefined
+  if (of !== add || from?.dense === undefined || from.tail.length !== 1 || !isLastUse(sums)) return undefined
   const numbers = columnNumbers(constant(bias), from.width)
   if (numbers === undefined || from.dense.bias.some((each) => each !== 0)) return undefined
   from.dense.bias.set(numbers)
@@ -271,9 +273,10 @@ const sum: RowOperator = (context) => {
 /** Over the numbers of a row. */
 const reduction =
   (of: (sum: number, count: number) => number): RowOperator =>
-  ({ node, attributes, value, constant, program }) => {
+  (context) => {
+    const { attributes, value, program } = context
     const from = value(0)
-    const axes = (node.inputs[1] ?? '') === '' ? attributes.longs('axes') : constant(1)?.values()
+    const axes = givenList(context, 'axes', 1)
     if (!isRowOfFloats(from) || axes?.length !== 1 || (axes[0] !== 1 && axes[0] !== -1)) return undefined
     const buffer = addReduction(program, from, (values, offset, count) => {
       let total = 0

@@ -69,10 +69,27 @@ export function finiteNumbers(constant: Constant | undefined, most: number): Flo
   return values?.every(Number.isFinite) === true ? values : undefined
 }
 
+/** Most numbers of axes, shapes and places. */
+const maxPlaces = 10_000
+
+/** The numbers of a constant. Undefined for a list so long that it would fill the memory. */
+export const shortList = (constant: Constant | undefined): Float64Array | undefined =>
+  finiteNumbers(constant, maxPlaces)
+
+/** A list that is an attribute in old versions of an operator, and an input in newer ones; empty when it has neither. */
+export function givenList(
+  { node, attributes, constant }: OperatorContext,
+  name: string,
+  input: number,
+): Float64Array | undefined {
+  if ((node.inputs[input] ?? '') !== '') return shortList(constant(input))
+  return attributes.count(name) > maxPlaces ? undefined : attributes.longs(name)
+}
+
 /** The constant as one number a column: a single number, or one for each of `width`. Undefined for any other shape. */
 export function columnNumbers(constant: Constant | undefined, width: number): Float64Array | undefined {
   if (constant === undefined || !(constant.size === 1 || constant.size === width)) return undefined
-  if (constant.type !== floatType) return undefined
+  if (constant.type !== floatType || constant.dims.length > 2) return undefined
   // All but the last of its dimensions are 1.
   if (constant.size > 1 && constant.dims.at(-1) !== width) return undefined
   const values = finiteNumbers(constant, width)

@@ -1,7 +1,15 @@
 /** Lowers the operators that name, choose and arrange the columns of a row. Those that leave numbers where they are cost nothing. */
 import type { RowView } from '../../../network/row-program.ts'
 import { addCopy } from '../../../network/row-steps.ts'
-import { isRowOfFloats, valueIn, type OperatorContext, type RowOperator, type RowValue } from './row-value.ts'
+import {
+  givenList,
+  isRowOfFloats,
+  shortList,
+  valueIn,
+  type OperatorContext,
+  type RowOperator,
+  type RowValue,
+} from './row-value.ts'
 
 /** The same numbers by another name. */
 function renamed(
@@ -37,7 +45,7 @@ const flatten: RowOperator = (context) => {
 /** Into as many rows as there are. */
 const reshape: RowOperator = (context) => {
   const from = context.value(0)
-  const shape = context.constant(1)?.values()
+  const shape = shortList(context.constant(1))
   if (from === undefined || shape === undefined || shape.length === 0 || shape.length > 4) return undefined
   if (context.attributes.whole('allowzero') === 1) return undefined
   const [rows, ...given] = shape
@@ -46,13 +54,16 @@ const reshape: RowOperator = (context) => {
   const open = tail.indexOf(-1)
   if (rows === 0 && open >= 0) tail[open] = -from.width / tail.reduce((size, dim) => size * dim, 1)
   else if (rows !== -1 && rows !== 0) return undefined
-  if (tail.reduce((size, dim) => size * dim, 1) !== from.width || tail.some((dim) => dim < 1))
+  if (
+    tail.reduce((size, dim) => size * dim, 1) !== from.width ||
+    tail.some((dim) => !(Number.isInteger(dim) && dim >= 1))
+  )
     return undefined
   return renamed(context, from, { tail })
 }
 
-function axesOf({ node, attributes, constant }: OperatorContext): number[] | undefined {
-  const axes = (node.inputs[1] ?? '') === '' ? attributes.longs('axes') : constant(1)?.values()
+function axesOf(context: OperatorContext): number[] | undefined {
+  const axes = givenList(context, 'axes', 1)
   return axes === undefined || axes.length === 0 ? undefined : [...axes]
 }
 
@@ -74,14 +85,14 @@ const unsqueeze: RowOperator = (context) => {
 }
 
 /** Whether it is the last dimension of a value, and the only one with more than one number. */
-function isLastAxis({ tail }: RowValue, axis: number): boolean {
-  const rank = tail.length + 1
-  return tail.length > 0 && tail.slice(0, -1).every((dim) => dim === 1) && (axis + rank) % rank === rank - 1
+function isLastAxis({ tail }: RowValue, axis: number | undefined): boolean {
+  const isLast = axis === -1 || axis === tail.length
+  return isLast && tail.length > 0 && tail.slice(0, -1).every((dim) => dim === 1)
 }
 
 const concat: RowOperator = ({ node, attributes, value, program }) => {
   const parts = node.inputs.map((_, input) => value(input))
-  const axis = attributes.whole('axis') ?? 1
+  const axis = attributes.whole('axis')
   const [first] = parts
   if (first === undefined || first.type === 'text') return undefined
   const isSame = (part: RowValue | undefined): part is RowValue =>
@@ -135,17 +146,16 @@ function chosen(
 
 /** Places of columns; negative ones count from the last. Undefined when one does not exist. */
 function placesOf(given: ArrayLike<number> | undefined, width: number): number[] | undefined {
-  if (given === undefined || given.length === 0 || given.length > maxPlaces) return undefined
+  if (given === undefined || given.length === 0) return undefined
   const places = Array.from(given, (place) => (place < 0 ? place + width : place))
   return places.every((place) => place >= 0 && place < width) ? places : undefined
 }
-const maxPlaces = 10_000
 
 const gather: RowOperator = ({ attributes, value, constant, program }) => {
   const [from, indices] = [value(0), constant(1)]
   if (from === undefined || indices === undefined || indices.dims.length > 1) return undefined
   if (!isLastAxis(from, attributes.whole('axis') ?? 0)) return undefined
-  const places = indices.size > maxPlaces ? undefined : placesOf(indices.values(), from.width)
+  const places = placesOf(shortList(indices), from.width)
   const found = places && chosen(program, from, places)
   if (found === undefined) return undefined
   return [indices.dims.length === 1 ? found : { ...found, tail: from.tail.slice(0, -1) }]
@@ -154,22 +164,17 @@ const gather: RowOperator = ({ attributes, value, constant, program }) => {
 const arrayFeatureExtractor: RowOperator = ({ value, constant, program }) => {
   const [from, indices] = [value(0), constant(1)]
   if (from?.tail.length !== 1) return undefined
-  const places = indices !== undefined && indices.size <= maxPlaces ? indices.values() : undefined
+  const places = shortList(indices)
   const known = places?.every((place) => place >= 0) === true ? placesOf(places, from.width) : undefined
   const found = known && chosen(program, from, known)
   return found && [found]
 }
 
-const slice: RowOperator = ({ node, attributes, value, constant }) => {
-  const from = value(0)
+const slice: RowOperator = (context) => {
+  const from = context.value(0)
   if (from === undefined || from.type === 'text') return undefined
-  const isByInput = node.inputs.length > 1
-  const listOf = (name: string, input: number): ArrayLike<number> | undefined => {
-    if (!isByInput) return attributes.longs(name)
-    return (node.inputs[input] ?? '') === '' ? [] : constant(input)?.values()
-  }
   const [starts, ends, axes, steps] = ['starts', 'ends', 'axes', 'steps'].map((name, at) =>
-    listOf(name, at + 1),
+    givenList(context, name, at + 1),
   )
   if (starts?.length !== 1 || ends?.length !== 1 || axes?.length !== 1 || steps === undefined)
     return undefined
@@ -189,13 +194,14 @@ const partOf = (from: RowValue, first: number, width: number): RowValue => ({
   dense: undefined,
 })
 
-const split: RowOperator = ({ node, attributes, value, constant }) => {
+const split: RowOperator = (context) => {
+  const { node, attributes, value } = context
   const from = value(0)
   if (from === undefined || from.type === 'text' || !isLastAxis(from, attributes.whole('axis') ?? 0))
     return undefined
   const count = node.outputs.length
-  const given = (node.inputs[1] ?? '') === '' ? attributes.longs('split') : constant(1)?.values()
-  if (given === undefined) return undefined
+  const given = givenList(context, 'split', 1)
+  if (given === undefined || (attributes.whole('num_outputs') ?? count) !== count) return undefined
   const sizes = given.length > 0 ? [...given] : Array.from({ length: count }, () => from.width / count)
   if (sizes.length !== count || !sizes.every((size) => Number.isInteger(size) && size > 0)) return undefined
   if (sizes.reduce((sum, size) => sum + size, 0) !== from.width) return undefined
