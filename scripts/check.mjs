@@ -6,6 +6,8 @@ import { availableParallelism } from 'node:os'
 
 /** @type {{ scripts: Record<string, string> }} */
 const { scripts } = JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8'))
+/** The type checker and the type-aware rules are Go programs: fewer collections save a quarter of their processor time for a tenth more memory. */
+const GOGC = '400'
 const waiting = Object.keys(scripts).filter((name) => name.startsWith('check:'))
 
 await Promise.all(Array.from({ length: availableParallelism() }, runWaiting))
@@ -23,7 +25,8 @@ async function runWaiting() {
 
 /** @param {string} name @returns {Promise<{ code: number | null, output: string }>} */
 function run(name) {
-  const child = spawn('npm', ['run', '-s', name], { stdio: ['ignore', 'pipe', 'pipe'] })
+  const env = { GOGC, ...process.env }
+  const child = spawn('npm', ['run', '-s', name], { env, stdio: ['ignore', 'pipe', 'pipe'] })
   let output = ''
   for (const stream of [child.stdout, child.stderr])
     stream.on('data', (/** @type {Buffer} */ chunk) => (output += chunk.toString()))
