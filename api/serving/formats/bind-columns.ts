@@ -28,6 +28,7 @@ export function bindColumns({ columns, features, declared }: ColumnsToBind): Bou
   if (twice !== undefined) refuse(`two columns have the name ${quoted(twice)}`)
   const fits = columns.map((column, index) => {
     const name = names[index]!
+    refuseOtherCodes(name, column.categories, declared?.[index]?.vocabulary)
     return fitOf(name, features[name]!, { ...column, ...vocabularyOf(declared?.[index]) })
   })
   const unused = Object.keys(features).filter((name) => !names.includes(name))
@@ -41,6 +42,7 @@ function namesOf({ columns, features, declared }: ColumnsToBind): string[] {
   const lists = `columns ${listed(given)}; features ${listed(known)}`
   if (declared !== undefined && declared.length !== columns.length)
     refuse(`columns.json names ${declared.length} columns, the model has ${columns.length}: ${lists}`)
+  refuseOtherOrder(columns, given)
   if (given.every((name) => Object.hasOwn(features, name))) return given
   if (declared === undefined && columns.every(isUnnamed)) {
     if (columns.length === known.length) return known
@@ -50,6 +52,17 @@ function namesOf({ columns, features, declared }: ColumnsToBind): string[] {
   }
   const strangers = given.filter((name) => !Object.hasOwn(features, name))
   return refuse(`no feature is called ${listed(strangers)}: ${lists}`)
+}
+
+/** A file that names its columns itself is right about their order. */
+function refuseOtherOrder(columns: readonly ArtifactColumn[], given: readonly string[]): void {
+  if (columns.every(isUnnamed)) return
+  const names = new Set(columns.map(({ name }) => name))
+  const at = given.findIndex((name, index) => name !== columns[index]!.name && names.has(name))
+  if (at >= 0)
+    refuse(
+      `columns.json has ${quoted(given[at]!)} where the file has ${quoted(columns[at]!.name)}: list the columns in the order of the file, ${listed([...names])}`,
+    )
 }
 
 /** What LightGBM, XGBoost, CatBoost and scikit-learn call the columns of a plain matrix. */
@@ -82,6 +95,22 @@ const unusedFit = (name: string, { kind }: Feature): FeatureFit =>
   kind === 'number'
     ? { name, kind, mean: 0, std: 1, fill: null }
     : { name, kind, vocabulary: [], encoding: 'code' }
+
+/** The same categories in another order would be taken for each other. Other categories replace those of the file. */
+function refuseOtherCodes(
+  name: string,
+  categories: ArtifactColumn['categories'],
+  vocabulary: DeclaredColumn['vocabulary'],
+): void {
+  if (categories === undefined || vocabulary?.length !== categories.length) return
+  const [own, given] = [categories, vocabulary].map((values) => values.map(String)) as [string[], string[]]
+  const known = new Set(own)
+  const at = given.findIndex((value, code) => value !== own[code])
+  if (at >= 0 && given.every((value) => known.has(value)))
+    refuse(
+      `columns.json has the category ${quoted(given[at]!)} of ${quoted(name)} where the file has ${quoted(own[at]!)}: list them in the order of the file, or leave the vocabulary out`,
+    )
+}
 
 const vocabularyOf = (declared: DeclaredColumn | undefined) => ({
   ...(declared?.vocabulary === undefined ? {} : { categories: declared.vocabulary }),

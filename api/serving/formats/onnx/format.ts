@@ -27,6 +27,7 @@ export const onnxFormat: ArtifactFormat = {
   async inspect(files, output) {
     const bytes = bytesOf(files)
     const file = openOnnx(bytes)
+    expectClasses(output, file)
     const { library, layout, forest, rows } = file
     const outputs = forest?.starts.length ?? rows?.outputs ?? (await countOutputs(bytes, file))
     const isPair = isPairOf(output, outputs)
@@ -35,7 +36,7 @@ export const onnxFormat: ArtifactFormat = {
   open(manifest, files, deps) {
     const bytes = bytesOf(files)
     const file = openOnnx(bytes)
-    expectClasses(manifest, file)
+    expectClasses(manifest.output, file)
     if (file.forest !== undefined) return openTrees(manifest, file)
     const opening = deps && (() => openSession(manifest, bytes, file, deps))
     if (file.rows !== undefined) return openRows(manifest, { ...file, rows: file.rows }, opening)
@@ -258,13 +259,22 @@ function withWholes(predictor: Predictor, layout: OnnxLayout): Predictor {
   }
 }
 
-/** Outputs in another order than the classes of the manifest would be taken for each other. */
-function expectClasses({ output }: Manifest, { classes }: OnnxFile): void {
-  if (output.kind !== 'classes' || classes === undefined) return
-  const isSame =
-    classes.length === output.classes.length && classes.every((each) => output.classes.includes(each))
-  if (isSame && classes.some((each, at) => each !== output.classes[at]))
+/** Outputs in another order than the classes of the model would be taken for each other. */
+function expectClasses(output: Output, { classes }: OnnxFile): void {
+  if (classes === undefined) return
+  const wanted = output.kind === 'classes' ? output.classes : pairOf(output, classes)
+  const isSame = classes.length === wanted?.length && classes.every((each) => wanted.includes(each))
+  if (isSame && classes.some((each, at) => each !== wanted[at]))
     refuse(
-      `the file has the classes ${classes.join(', ')} in this order, the model ${output.classes.join(', ')}`,
+      `the file has the classes ${classes.join(', ')} in this order, the model ${wanted.join(', ')}: train it on the places of that order, from 0, in place of the names`,
     )
 }
+
+/** The order of two classes whose second is the positive one; undefined where they are places or other names. */
+const pairOf = (output: Output, [first, second, ...more]: readonly string[]): string[] | undefined =>
+  output.kind === 'probability' &&
+  more.length === 0 &&
+  first === output.positive &&
+  `${first}${second}` !== '01'
+    ? [second!, first]
+    : undefined

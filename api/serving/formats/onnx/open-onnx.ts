@@ -6,10 +6,10 @@ import { refuse } from '../../network/layers-model.ts'
 import { buildForest, type Forest, type TreeInput } from '../trees/forest.ts'
 import type { LinkFunction } from '../trees/links.ts'
 import { attributesOf } from './attributes.ts'
-import { readGraph, type OnnxGraph, type OnnxNode } from './graph.ts'
+import { readGraph, type OnnxNode } from './graph.ts'
 import { onnxLayoutOf, type OnnxLayout } from './layout.ts'
 import { lowerRows, type RowGraph } from './rows/lower-rows.ts'
-import { readEnsemble } from './tree-ensemble.ts'
+import { classLabels, readEnsemble } from './tree-ensemble.ts'
 
 export interface OnnxFile {
   /** ONNX, and the program that wrote the file. */
@@ -19,7 +19,7 @@ export interface OnnxFile {
   forest?: Forest
   /** Of a graph of operators that all are known, and that takes little time. */
   rows?: RowGraph
-  /** The classes of the outputs, where a graph of trees names them. */
+  /** The classes of the outputs, where the classifier at the end of the graph names them. */
   classes?: readonly string[]
 }
 
@@ -28,8 +28,10 @@ export function openOnnx(bytes: Uint8Array): OnnxFile {
   const graph = readGraph(bytes)
   const layout = onnxLayoutOf(graph)
   const library = `ONNX${graph.producer === '' ? '' : ` of ${graph.producer.slice(0, 100)}`}`
-  const trees = treesOf(graph, layout, library)
-  return { library, layout, ...(trees ?? { rows: lowerRows(graph, layout) }) }
+  const makers = new Map(graph.nodes.flatMap((node) => node.outputs.map((output) => [output, node] as const)))
+  const forest = treesOf({ makers, layout, library })
+  const rows = forest === undefined ? lowerRows(graph, layout) : undefined
+  return { library, layout, classes: classesOf(layout.output, makers), forest, rows }
 }
 
 /** What a value of the graph is made of: columns of the inputs as they are. */
@@ -40,26 +42,29 @@ interface Source {
 
 const [single, double] = [1, 11]
 
-function treesOf(
-  graph: OnnxGraph,
-  layout: OnnxLayout,
-  library: string,
-): Pick<OnnxFile, 'forest' | 'classes'> | undefined {
+function treesOf({
+  makers,
+  layout,
+  library,
+}: {
+  makers: Makers
+  layout: OnnxLayout
+  library: string
+}): Forest | undefined {
   // Texts are no inputs of trees, which number the columns by their inputs.
   if (layout.columns.some(({ isText }) => isText === true)) return undefined
-  const makers = new Map(graph.nodes.flatMap((node) => node.outputs.map((output) => [output, node] as const)))
-  const tail = tailOf(layout.output, makers)
+  const tail = tailOf(layout.output, makers, treeOperators)
   if (tail === undefined) return undefined
   const { node, normalizes } = tail
   const source = sourceOf(node.inputs[0] ?? '', { makers, layout, depth: 0 })
   if (source === undefined) return undefined
   const ensemble = readEnsemble(node, source.isDouble)
   if (ensemble === undefined) return undefined
-  const { width, outputs, scale, offsets, link, classes } = ensemble
+  const { width, outputs, scale, offsets, link } = ensemble
   const isWhole =
     source.columns.every((column, at) => column === at) && source.columns.length === layout.columns.length
   const trees = isWhole ? ensemble.trees : ensemble.trees.map((tree) => withColumns(tree, source.columns))
-  const forest = buildForest({
+  return buildForest({
     library,
     columns: layout.columns.map(({ name }) => ({ name })),
     trees,
@@ -70,23 +75,33 @@ function treesOf(
     single: !source.isDouble,
     link: normalizes ? normalized(link) : link,
   })
-  return { forest, classes }
 }
 
 const treeOperators = new Set(['TreeEnsembleClassifier', 'TreeEnsembleRegressor', 'TreeEnsemble'])
+const classifiers = new Set(['TreeEnsembleClassifier', 'LinearClassifier', 'SVMClassifier'])
+
+function classesOf(output: string, makers: Makers): string[] | undefined {
+  const tail = tailOf(output, makers, classifiers)
+  const classes = tail && classLabels(attributesOf(tail.node))
+  return classes?.length === 0 ? undefined : classes
+}
 
 type Makers = ReadonlyMap<string, OnnxNode>
 
-/** The trees whose scores an output gives, as they are or normalized. */
-function tailOf(output: string, makers: Makers): { node: OnnxNode; normalizes: boolean } | undefined {
+/** The operator, one of `ends`, whose scores an output gives, as they are or normalized. */
+function tailOf(
+  output: string,
+  makers: Makers,
+  ends: ReadonlySet<string>,
+): { node: OnnxNode; normalizes: boolean } | undefined {
   let name = output
   let normalizes = false
   for (let step = 0; step < 10; step++) {
     const node = makers.get(name)
     if (node === undefined) return undefined
-    if (treeOperators.has(node.op)) {
+    if (ends.has(node.op)) {
       // A classifier gives labels first.
-      const place = node.op === 'TreeEnsembleClassifier' ? 1 : 0
+      const place = classifiers.has(node.op) ? 1 : 0
       return node.outputs[place] === name ? { node, normalizes } : undefined
     }
     const attributes = attributesOf(node)

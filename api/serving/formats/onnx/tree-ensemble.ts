@@ -17,8 +17,6 @@ export interface Ensemble {
   scale: number
   offsets: Float64Array
   link: LinkFunction
-  /** The classes of the outputs, where the operator names them. */
-  classes?: string[]
 }
 
 /** Undefined for trees that a forest cannot hold. Throws `artifact_invalid` for damaged ones. */
@@ -34,11 +32,17 @@ export function readEnsemble(node: OnnxNode, isDouble: boolean): Ensemble | unde
   }
 }
 
+/** The classes of a classifier in the order of its scores; empty where it names none. */
+export function classLabels(attributes: Attributes): string[] {
+  const lists = ['classlabels_strings', 'classlabels_int64s', 'classlabels_ints'] as const
+  for (const list of lists) expectAtMost(attributes.count(list), forestLimits.outputs, 'classes')
+  const [texts, ...wholes] = lists
+  const named = attributes.texts(texts)
+  return named.length > 0 ? named : wholes.flatMap((list) => [...attributes.wholes(list)].map(String))
+}
+
 function readClassifier(attributes: Attributes, isDouble: boolean): Ensemble | undefined {
-  for (const list of ['classlabels_strings', 'classlabels_int64s'])
-    expectAtMost(attributes.count(list), forestLimits.outputs, 'classes')
-  const texts = attributes.texts('classlabels_strings')
-  const classes = texts.length > 0 ? texts : [...attributes.wholes('classlabels_int64s')].map(String)
+  const classes = classLabels(attributes)
   const flat = flattenTrees(attributes, 'class', isDouble)
   if (flat === undefined) return undefined
   const { weights } = flat
@@ -51,9 +55,7 @@ function readClassifier(attributes: Attributes, isDouble: boolean): Ensemble | u
     const link = isShare ? complement : twoSided.get(post)
     if (link === undefined) return undefined
     const trees = lowerTrees(flat, { outputs: 1, group: 1 })
-    return (
-      trees && { ...trees, outputs: 2, scale: 1, offsets: Float64Array.of(0, base[0] ?? 0), link, classes }
-    )
+    return trees && { ...trees, outputs: 2, scale: 1, offsets: Float64Array.of(0, base[0] ?? 0), link }
   }
   const link = links.get(post)
   if (link === undefined || classes.length < 2) return undefined
@@ -67,7 +69,6 @@ function readClassifier(attributes: Attributes, isDouble: boolean): Ensemble | u
     scale: 1,
     offsets: offsetsOf(base, classes.length),
     link,
-    classes,
   }
 }
 

@@ -91,6 +91,18 @@ describe('columns', () => {
       undefined,
       /does not name its 1 columns, and the model has 3 features: name them in columns.json/,
     ],
+    [
+      'names in another order than those of the file',
+      [{ name: 'age' }, { name: 'size' }],
+      [{ name: 'size' }, { name: 'age' }],
+      /columns\.json has "size" where the file has "age": list the columns in the order of the file, "age", "size"/,
+    ],
+    [
+      'categories in another order than those of the file',
+      [{ name: 'city', categories: cities }],
+      [{ name: 'city', vocabulary: ['Oslo', 'Bern'] }],
+      /has the category "Oslo" of "city" where the file has "Bern": list them in the order of the file/,
+    ],
     ['a name twice', [{ name: 'age' }, { name: 'age' }], undefined, /two columns have the name "age"/],
     [
       'a category for a number',

@@ -4,6 +4,7 @@ import { onnxFormat } from '../../../../api/serving/formats/onnx/format.ts'
 import { openOnnx } from '../../../../api/serving/formats/onnx/open-onnx.ts'
 import { predictorOf } from '../../../../api/serving/formats/trees/predictor.ts'
 import type { OpenedArtifact } from '../../../../api/serving/formats/format.ts'
+import type { Output } from '../../../../domain/model/features.ts'
 import type { Manifest } from '../../../../domain/model/manifest.ts'
 import {
   attribute,
@@ -170,6 +171,54 @@ describe('a graph of trees', () => {
       })
     expect(() => opened(['low', 'mid', 'high'])).toThrow('the classes high, low, mid in this order')
     expect(() => opened(['high', 'low', 'mid'])).not.toThrow()
+  })
+
+  const linear = (classes: string[]): Buffer =>
+    model(
+      graph({
+        nodes: [
+          node({
+            op: 'LinearClassifier',
+            domain: 'ai.onnx.ml',
+            inputs: ['x'],
+            outputs: ['label', 'scores'],
+            attributes: {
+              classlabels_strings: classes,
+              coefficients: { floats: classes.map((_, at) => at) },
+              intercepts: { floats: classes.map(() => 0) },
+              post_transform: 'SOFTMAX',
+            },
+          }),
+          node({
+            op: 'Normalizer',
+            domain: 'ai.onnx.ml',
+            inputs: ['scores'],
+            outputs: ['y'],
+            attributes: { norm: 'L1' },
+          }),
+        ],
+        outputs: [value('y', [0, classes.length])],
+      }),
+    )
+  const inspected = async (classes: string[], output: Output) =>
+    onnxFormat.inspect({ 'model.onnx': linear(classes) }, output)
+
+  it('of a linear classifier in another order is refused when the file is read', async () => {
+    const output: Output = { kind: 'classes', classes: ['rented', 'for sale', 'sold'] }
+    await expect(inspected(['for sale', 'rented', 'sold'], output)).rejects.toThrow(
+      'the file has the classes for sale, rented, sold in this order, the model rented, for sale, sold',
+    )
+    expect((await inspected(['rented', 'for sale', 'sold'], output)).outputs).toBe(3)
+    expect((await inspected(['0', '1', '2'], output)).outputs).toBe(3)
+  })
+
+  it('whose first of two is the positive one is refused, unless they are 0 and 1', async () => {
+    const output = (positive: string): Output => ({ kind: 'probability', positive, threshold: 0.5 })
+    await expect(inspected(['blooms', 'withered'], output('blooms'))).rejects.toThrow(
+      'the classes blooms, withered in this order, the model withered, blooms',
+    )
+    expect((await inspected(['blooms', 'withered'], output('withered'))).outputs).toBe(1)
+    expect((await inspected(['0', '1'], output('0'))).outputs).toBe(1)
   })
 })
 

@@ -188,7 +188,7 @@ const trees: RowOperator = (context) => {
   if (!isRowOfFloats(from) || !from.isExact) return undefined
   const ensemble = readEnsemble(node, false)
   if (ensemble === undefined) return undefined
-  const { outputs, classes: _, ...rest } = ensemble
+  const { outputs, ...rest } = ensemble
   const forest = buildForest({
     ...rest,
     library: 'ONNX',
