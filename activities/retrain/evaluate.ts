@@ -39,7 +39,7 @@ export interface EvaluateInput {
 
 export interface EvaluateResult {
   evaluationId: string
-  /** `unchanged`: nothing was evaluated, because the artifact is the champion's or that of a version that was rolled back. */
+  /** `unchanged`: nothing was evaluated, because the artifact is the champion's or that of a version that was rolled back, or was brought and is being released. */
   verdict: GateVerdict | 'unchanged'
   /** The result is implausibly good or the test set is overused: an operator must decide. */
   needsPerson: boolean
@@ -150,8 +150,9 @@ async function findUnchanged(
     ? 'nothing new: the brought files are those of'
     : `nothing new: rows, code and settings gave the artifact of`
   const again = files ? '' : ' again'
-  return twin.champion
-    ? `${gave} the champion ${twin.version}${again}`
+  if (twin.champion) return `${gave} the champion ${twin.version}${again}`
+  return twin.rolledBackAt === undefined
+    ? `${gave} ${twin.version}, whose release ${twin.release} is open`
     : `${gave} ${twin.version}${again}, which was rolled back at ${twin.rolledBackAt}`
 }
 

@@ -87,24 +87,28 @@ export const listVersions = (
     select ${versionColumns} from versions where ${ofModels(filter)}
     order by model, major desc, minor desc, patch desc limit ${limit}`)
 
-/** A version with the same artifact that is champion, or was rolled back. */
+/** A version with the same artifact that is champion, is being released, or was rolled back. */
 export interface Twin {
   version: string
   champion: boolean
+  /** Its open release. */
+  release?: string
   /** ISO 8601. */
   rolledBackAt?: string
 }
 
-/** The versions of an artifact that are champion or were rolled back, the latest roll-back first. */
+/** The versions of an artifact that are champion or were rolled back, the latest roll-back first; those being released too for brought files. */
 export const listTwins = (
   database: Database,
   { model, artifactDigest, files }: { model: string; artifactDigest: string; files?: Manifest['files'] },
 ) =>
   rowsFrom(database).list<Twin>(sql`
-    select version, version in (select version from champions) as champion, rolled_back_at from versions
-    where model = ${model} and not drill and (artifact_digest = ${artifactDigest} or
+    select version, version in (select version from champions) as champion, rolled_back_at,
+      (select id from releases where releases.version = versions.version and ended_at is null) as release
+    from versions where model = ${model} and not drill and (artifact_digest = ${artifactDigest} or
         (manifest -> 'training' ->> 'origin' = 'brought' and manifest -> 'files' = ${files === undefined ? null : JSON.stringify(files)}::jsonb))
-      and (rolled_back_at is not null or version in (select version from champions))
+      and (rolled_back_at is not null or version in (select version from champions)
+        or (${files !== undefined} and version in (select version from releases where ended_at is null)))
     order by rolled_back_at desc nulls last`)
 
 /** The latest versions that became known good within some days and were not rolled back since. */

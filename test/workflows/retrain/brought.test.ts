@@ -91,6 +91,16 @@ describe('a model whose file has no train', () => {
       status: 'done',
       artifactDigest: version.artifactDigest,
     })
+  })
+
+  it('does not take files again whose release is open', async () => {
+    const again = await bring(trees.model)
+    expect(again).toMatchObject({
+      outcome: 'unchanged',
+      message: expect.stringMatching(
+        /^nothing new: the brought files are those of \S+_v1\.0\.0, whose release rel_\w+ is open$/,
+      ) as unknown,
+    })
     await pipeline.client.workflow.getHandle(releaseWorkflowId(model)).terminate()
   })
 
