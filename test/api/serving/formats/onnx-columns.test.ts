@@ -183,6 +183,35 @@ it('a category that the encoder refuses fails its request, as by ONNX Runtime, a
   }
 })
 
+it.each([
+  [6, true],
+  [7, true],
+  [1, false],
+  [9, false],
+])('a column of the type %d that is cast to whole numbers is lowered: %s', async (type, isLowered) => {
+  const bytes = model(
+    graph({
+      inputs: [value('kind', [0, 1], type)],
+      outputs: [value('y', [0, 0])],
+      nodes: [
+        node({ op: 'Cast', inputs: ['kind'], outputs: ['whole'], attributes: { to: 7 } }),
+        node({
+          op: 'OneHotEncoder',
+          domain: ml,
+          inputs: ['whole'],
+          outputs: ['hot'],
+          attributes: { cats_int64s: [1, 2, -5] },
+        }),
+        node({ op: 'Flatten', inputs: ['hot'], outputs: ['y'] }),
+      ],
+    }),
+  )
+  const rows = { count: 6, numbers: [1, 2, 3, 2 ** 30 + 1, -5, 0] }
+  const answers = loweredAnswers(bytes, rows)
+  expect(answers !== undefined).toBe(isLowered)
+  if (answers !== undefined) expect(answers).toEqual(await bareAnswers(bytes, openOnnx(bytes).layout, rows))
+})
+
 describe('a graph is left to ONNX Runtime', () => {
   const left: [why: string, op: string, given: OperatorCase][] = [
     ['with an operator that is not known', 'Sin', {}],

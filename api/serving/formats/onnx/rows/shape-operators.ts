@@ -25,13 +25,15 @@ const identity: RowOperator = (context) => {
   return from && renamed(context, from)
 }
 
-const [toFloat, toDouble] = [1, 11]
+const [toFloat, toInt64, toDouble] = [1, 7, 11]
 
 const cast: RowOperator = (context) => {
   const from = context.value(0)
   const to = context.attributes.whole('to')
   if (from === undefined || from.type === 'text') return undefined
   if (to === toFloat) return renamed(context, from, { type: 'float' })
+  // Columns of whole numbers, which scikit-learn encodes as categories.
+  if (to === toInt64 && from.type === 'whole') return renamed(context, from)
   // Numbers of 32 bits stay what they are; others were rounded to them.
   return to === toDouble && from.type === 'float' ? renamed(context, from, { type: 'double' }) : undefined
 }
