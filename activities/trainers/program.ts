@@ -123,7 +123,7 @@ function interrupted(
   isSilent: boolean,
   exitCode?: number,
 ): DomainError {
-  const message = `${shown(argv)} was interrupted: ${how}`
+  const message = `${shown(argv)} ${exitCode === undefined ? 'was interrupted: ' : 'ended with '}${how}`
   return withLines(
     new DomainError('training_interrupted', message, { isSilent, exitCode }),
     lines,

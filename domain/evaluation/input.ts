@@ -111,7 +111,7 @@ export function insufficientRows(y: readonly number[], policy: GatePolicy): Reas
     .filter(({ have, need }) => have < need)
     .map(({ what, have, need }) => ({
       code: `few_${what}`,
-      message: `${have} ${what} in the test set, at least ${need} required`,
+      message: `${have} ${what} in the test set, at least ${need} required (evaluation.evidence.${what})`,
       values: { have, need },
     }))
 }

@@ -122,7 +122,7 @@ describe('the measured quality of a serving version', () => {
     await deps.store.query(sql`delete from predictions where model = ${model}`)
     await live({ from: 3, to: 0, as: () => true })
     expect((await judged({ windowMs: 12 * hour }))?.reasons).toEqual([
-      '0 negatives in the test set, at least 30 required',
+      '0 negatives in the test set, at least 30 required (evaluation.evidence.negatives)',
     ])
   })
 

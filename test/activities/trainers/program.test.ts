@@ -80,7 +80,7 @@ describe('a training program', () => {
   it('is tried again after any other exit and after a kill', async () => {
     expect(await failureOf('echo why >&2; exit 3')).toMatchObject({
       code: 'training_interrupted',
-      message: expect.stringMatching(/was interrupted: exit code 3\nwhy$/),
+      message: expect.stringMatching(/^sh .*ended with exit code 3\nwhy$/),
       context: { exitCode: 3 },
     })
     expect(await failureOf('kill -9 $$')).toMatchObject({
