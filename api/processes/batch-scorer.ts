@@ -16,6 +16,7 @@ import { compileColumns } from '../serving/columnar/column-predictor.ts'
 import { maxBytesOf } from '../serving/formats/all-formats.ts'
 import { createRuntimes } from '../serving/formats/runtimes.ts'
 import { denseNetworkOf } from '../serving/formats/tfjs-layers/format.ts'
+import { runRows } from '../serving/run-rows.ts'
 import { openVersion, type LoadedVersion } from '../serving/version/loaded-version.ts'
 
 type Piece =
@@ -117,12 +118,15 @@ function compileScorer(loaded: LoadedVersion) {
         const refusal = predictor.refusalOf?.(input, i)
         if (refusal !== undefined) throw refusal
       } catch (error) {
-        problems[i] = (error as Error).message.replace(/^instance \d+:? ?/, '')
+        problems[i] = withoutPlace(error as Error)
         input.fill(0, i * predictor.inputs, (i + 1) * predictor.inputs)
       }
       writeRow(buffer, all, row, i)
     }
-    await predictor.run(input, rows, outputs, undefined, buffer)
+    await runRows(predictor, { input, rows, texts: buffer, textColumns: all.texts }, outputs, {
+      isLeftOut: (i) => problems[i] !== undefined,
+      refuse: (i, reason) => (problems[i] = withoutPlace(reason)),
+    })
     for (let i = 0; i < rows; i++) {
       const issue = problems[i] === undefined ? format.issueOf(outputs, i) : undefined
       if (issue !== undefined) problems[i] = issue
@@ -132,4 +136,8 @@ function compileScorer(loaded: LoadedVersion) {
     )
     return { ok: true, width: predictor.outputs, outputs: said, problems }
   }
+}
+
+function withoutPlace({ message }: Error): string {
+  return message.replace(/^instance \d+:? ?/, '')
 }

@@ -2,7 +2,7 @@
  * Runs a network on rows that are read column by column. A category is one non-zero input of many, so the first layer needs few additions.
  * Left-out terms are zeros and the others are added in the same order and precision, so a row gets the same bits as in a replica.
  */
-import { noText, type BatchLayout } from '../../../domain/model/batch-spec.ts'
+import type { BatchLayout } from '../../../domain/model/batch-spec.ts'
 import { activationOf } from '../network/activations.ts'
 import {
   codesBefore,
@@ -16,7 +16,7 @@ import {
 } from './column-source.ts'
 import { compileDense } from '../network/simd-predictor.ts'
 import type { Network } from '../network/layers-model.ts'
-import type { RowTexts } from '../predictor.ts'
+import { runRows, textsReader } from '../run-rows.ts'
 import type { LoadedVersion } from '../version/loaded-version.ts'
 
 const blockRows = 256
@@ -127,22 +127,12 @@ function answerWhole({ predictor, columns }: LoadedVersion, sources: readonly Co
           // The model would refuse its whole batch.
           if (refused[from + row] === 1) input.fill(0, row * inputs, (row + 1) * inputs)
         }
-      await predictor.run(input, count, answers, undefined, textsOf?.(count))
+      const block = { input, rows: count, texts: textsOf?.(count), textColumns: columns.texts }
+      await runRows(predictor, block, answers, {
+        isLeftOut: (row) => refused[from + row] === 1,
+        refuse: (row) => (refused[from + row] = 1),
+      })
       outputs.set(answers.subarray(0, count * width), from * width)
     }
-  }
-}
-
-/** Gives the texts of the next rows; each row has so many. */
-function textsReader({ texts, textBytes }: RowTexts, columns: number): (rows: number) => RowTexts {
-  let at = 0
-  return (rows) => {
-    const from = at
-    for (let text = 0; text < rows * columns; text++) {
-      const length = texts.readUInt32LE(at)
-      at += 4 + (length === noText ? 0 : length)
-    }
-    if (at > textBytes) throw new RangeError(`the texts of the rows end after ${textBytes} bytes, not ${at}`)
-    return { texts: texts.subarray(from, at), textBytes: at - from }
   }
 }

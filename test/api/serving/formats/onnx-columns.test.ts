@@ -2,6 +2,7 @@
 import { describe, expect, it } from 'vitest'
 import { openRowsOf } from '../../../../api/serving/formats/onnx/format.ts'
 import { openOnnx } from '../../../../api/serving/formats/onnx/open-onnx.ts'
+import { runRows } from '../../../../api/serving/run-rows.ts'
 import {
   bareAnswers,
   loweredAnswers,
@@ -181,6 +182,23 @@ it('a category that the encoder refuses fails its request, as by ONNX Runtime, a
     const { predictor } = openRowsOf(rows!, layout)
     expect(predictor.run(Float64Array.of(1), 1, new Float32Array(2))).toBeUndefined()
   }
+})
+
+it('a row of a batch whose category the encoder refuses leaves the others their answers', async () => {
+  const bytes = category({ cats_strings: ['a', 'b'], zeros: 0 })
+  const { layout, rows } = openOnnx(bytes)
+  const { predictor } = openRowsOf(rows!, layout)
+  const output = new Float32Array(8)
+  const refused: (readonly [number, string])[] = []
+  const texts = rowTexts([['b'], ['ç'], ['left out'], ['a']])
+  await runRows(predictor, { input: new Float64Array(4), rows: 4, texts, textColumns: 1 }, output, {
+    isLeftOut: (row) => row === 2,
+    refuse: (row, { message }) => refused.push([row, message]),
+  })
+  expect([...output]).toEqual([0, 1, NaN, NaN, 0, 0, 1, 0])
+  expect(refused).toEqual([
+    [1, 'instance 0: the model refuses categories that it has not seen in training (city)'],
+  ])
 })
 
 it.each([

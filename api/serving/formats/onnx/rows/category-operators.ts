@@ -1,4 +1,5 @@
 /** Lowers the operators that turn categories, which are texts or whole numbers, into numbers. */
+import { DomainError } from '../../../../../domain/errors.ts'
 import { addBuffer, addStep, firstFloat, type RowMachine } from '../../../network/row-program.ts'
 import { unknownCategory } from './row-inputs.ts'
 import { maxRowWork, valueIn, type OperatorContext, type RowOperator, type RowValue } from './row-value.ts'
@@ -71,7 +72,8 @@ const oneHot: RowOperator = ({ node, attributes, value, program }) => {
   const buffer = addBuffer(program, count)
   eachCategory(program, from, { places, work: count + 32 }, (machine) => (row, place) => {
     if (refusesOthers && place === unknownCategory)
-      throw new Error(
+      throw new DomainError(
+        'unknown_category',
         `instance ${machine.firstRow + row}: the model refuses categories that it has not seen in training (${node.inputs[0]})`,
       )
     const { floats } = machine

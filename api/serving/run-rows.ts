@@ -1,0 +1,63 @@
+/**
+ * Runs a model over many rows of which it may refuse some for their categories. A refusal ends a run, so each row is then run alone, and the
+ * others have their answers.
+ */
+import { noText } from '../../domain/model/batch-spec.ts'
+import { isError } from '../../domain/errors.ts'
+import type { Predictor, RowTexts } from './predictor.ts'
+
+interface RowBlock {
+  input: Float64Array
+  rows: number
+  texts?: RowTexts
+  /** Texts of a row. */
+  textColumns: number
+}
+
+/**
+ * As `run` of the predictor, whose outputs go to `output`. `isLeftOut` says of a row whether its answer is not wanted; `refuse` is told why a
+ * row has none.
+ */
+export async function runRows(
+  predictor: Predictor,
+  { input, rows, texts, textColumns }: RowBlock,
+  output: Float32Array,
+  { isLeftOut, refuse }: { isLeftOut(row: number): boolean; refuse(row: number, reason: Error): void },
+): Promise<void> {
+  try {
+    return await predictor.run(input, rows, output, undefined, texts)
+  } catch (error) {
+    if (!isRefusal(error)) throw error
+  }
+  const { inputs, outputs } = predictor
+  const textsOf = texts && textsReader(texts, textColumns)
+  const answer = new Float32Array(outputs)
+  for (let row = 0; row < rows; row++) {
+    const own = textsOf?.(1)
+    if (isLeftOut(row)) continue
+    try {
+      await predictor.run(input.slice(row * inputs, (row + 1) * inputs), 1, answer, undefined, own)
+      output.set(answer, row * outputs)
+    } catch (error) {
+      if (!isRefusal(error)) throw error
+      output.fill(Number.NaN, row * outputs, (row + 1) * outputs)
+      refuse(row, error)
+    }
+  }
+}
+
+const isRefusal = (error: unknown): error is Error => isError(error) && error.code === 'unknown_category'
+
+/** Gives the texts of the next rows; each row has so many. */
+export function textsReader({ texts, textBytes }: RowTexts, columns: number): (rows: number) => RowTexts {
+  let at = 0
+  return (rows) => {
+    const from = at
+    for (let text = 0; text < rows * columns; text++) {
+      const length = texts.readUInt32LE(at)
+      at += 4 + (length === noText ? 0 : length)
+    }
+    if (at > textBytes) throw new RangeError(`the texts of the rows end after ${textBytes} bytes, not ${at}`)
+    return { texts: texts.subarray(from, at), textBytes: at - from }
+  }
+}
