@@ -204,10 +204,18 @@ async function run<T extends object>(
   } catch (error) {
     ended?.(error)
     if (isOutdatedPlan(error)) renamePlan(statement)
-    saw(error)
-    return rethrow(error)
+    const told = isCancelled(error) ? new Error(`timeout: ${error.message}`, { cause: error }) : error
+    saw(told)
+    return rethrow(told)
   }
 }
+
+/**
+ * The server and the driver count the same limit for a statement of the store, and either may be first. Only for a query from outside does the
+ * server's limit say that it is too slow.
+ */
+const isCancelled = (error: unknown): error is Error =>
+  error instanceof Error && (error as { code?: unknown }).code === '57014'
 
 /** What people have pasted into a text, or a library into an error, is not kept. */
 function kept(value: unknown): unknown {

@@ -127,6 +127,16 @@ it('a statement on a frozen server fails after the deadline, also within a trans
   await expect.poll(() => hasty.query(sql`select 2 as two`).catch(() => [])).toEqual([{ two: 2 }])
 })
 
+it('a statement that the server ends fails as one that the driver ends', async () => {
+  const work = hasty.transaction(async (database) => {
+    await database.query(sql`set local statement_timeout = 20`)
+    await database.query(sql`select pg_sleep(60)`)
+  })
+  await expect(work).rejects.toMatchObject(unavailable)
+  expect(hasty.outage()).toMatchObject({ kind: 'away' })
+  expect(await store.query(sql`select 1 as one`)).toEqual([{ one: 1 }])
+})
+
 it('a listener reconnects after the server was killed, and reports that notifications may be lost', async () => {
   const notices: (string | undefined)[] = []
   const stop = store.listen('news', (payload) => notices.push(payload))

@@ -62,7 +62,8 @@ describe('migrations', () => {
     const sockets = () => process.getActiveResourcesInfo().filter((name) => name === 'TCPSocketWrap').length
     const before = sockets()
     expect(await migrate(url)).not.toEqual([])
-    expect(sockets()).toBe(before)
+    // One of an earlier file may end meanwhile.
+    expect(sockets()).toBeLessThanOrEqual(before)
   })
 
   it('run once when twenty processes migrate at once', async () => {
