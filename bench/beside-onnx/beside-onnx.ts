@@ -1,0 +1,194 @@
+/**
+ * Measures one row of a compiled model alone, beside callers of a slow ONNX graph, which runs in the process of ONNX Runtime, and beside a process
+ * that only computes: what the graph does beyond the processor that it takes. A round measures all three, in changing order.
+ *
+ * `npm run bench:beside-onnx -- [--rounds 7] [--seconds 8] [--rate 500] [--callers 2]`
+ */
+import { spawn } from 'node:child_process'
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { loadavg, tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { openOnnx } from '../../api/serving/formats/onnx/open-onnx.ts'
+import type { Features } from '../../domain/model/features.ts'
+import { broughtFacts } from '../../domain/model/manifest.ts'
+import { seededRandom } from '../../domain/statistics/random.ts'
+import { openArtifacts, putManifest } from '../../store/artifacts.ts'
+import { checkout } from '../../temporal.config.ts'
+import { bareAnswers } from '../../test/support/formats/onnx-answers.ts'
+import { floats, graph, model, node, tensor, value } from '../../test/support/formats/onnx-writer.ts'
+import { nextRoute, registerDigest } from '../../test/support/serving/registration.ts'
+import type { BenchDatabase } from '../harness/database.ts'
+import { figureTable, machine, quantileOf } from '../harness/figures.ts'
+import { readOptions } from '../harness/options.ts'
+import { openLoad } from '../serving/measure.ts'
+import { inferBody, netSpecs } from '../serving/networks.ts'
+import type { OpenLoadResult } from '../serving/open-load.ts'
+import { startServingSystem } from '../serving/system.ts'
+
+const { rounds, seconds, rate, callers, out } = readOptions({
+  rounds: 7,
+  seconds: 8,
+  /** Requests per second of the compiled model. */
+  rate: 500,
+  /** Connections that ask the slow graph, each one request after the other. */
+  callers: 2,
+  out: join(checkout, 'bench', 'beside-onnx', 'beside-onnx.md'),
+})
+const slow = 'slow'
+/** Rows of a request of the slow graph: a run takes as long as all rows that wait. */
+const slowRows = 64
+/** Columns, and numbers of each hidden layer: 6.8 million multiplications a row, more than what answers in the turn of its request. */
+const units = [8, 1_500, 1_500, 1_500, 1_500, 1]
+
+interface Round {
+  alone: OpenLoadResult
+  /** The compiled model beside the slow graph, and the slow graph. */
+  beside: OpenLoadResult
+  slow: OpenLoadResult
+  /** Beside a process that only computes. */
+  busy: OpenLoadResult
+}
+
+const loadBefore = loadavg()[0]!
+const root = mkdtempSync(join(tmpdir(), 'tenure-beside-onnx-'))
+const [fastBody, slowBody] = [join(root, 'fast.json'), join(root, 'slow.json')]
+const row = Array.from({ length: units[0]! }, (_, at) => at / 8)
+const data = Array.from({ length: slowRows }, () => row).flat()
+writeFileSync(fastBody, inferBody('iris', 1))
+writeFileSync(
+  slowBody,
+  JSON.stringify({ inputs: [{ name: 'input', shape: [slowRows, row.length], datatype: 'FP32', data }] }),
+)
+const system = await startServingSystem([netSpecs(undefined).iris], registerSlow)
+try {
+  const rows: Round[] = []
+  await measureFast()
+  for (let round = 0; round < rounds; round++) {
+    const found: Partial<Round> = {}
+    const measurements = [
+      async () => void (found.alone = await measureFast()),
+      async () => void ([found.slow, found.beside] = await Promise.all([askSlow(), measureFast()])),
+      async () => void (found.busy = await besideBusy()),
+    ]
+    for (let at = 0; at < measurements.length; at++) await measurements[(at + round) % measurements.length]!()
+    rows.push(found as Round)
+  }
+  const page = pageOf(rows)
+  writeFileSync(out, page)
+  process.stdout.write(page)
+} finally {
+  await system.stop()
+  rmSync(root, { recursive: true, force: true })
+}
+
+async function measureFast(): Promise<OpenLoadResult> {
+  const phases = [{ name: 'fast', rate, seconds }]
+  return (await openLoad({ ...asking('iris'), body: fastBody, mostConnections: 64, phases }))[0]!
+}
+
+async function besideBusy(): Promise<OpenLoadResult> {
+  const child = spawn(process.execPath, ['-e', 'for (;;);'], { stdio: 'ignore' })
+  try {
+    return await measureFast()
+  } finally {
+    child.kill('SIGKILL')
+  }
+}
+
+async function askSlow(): Promise<OpenLoadResult> {
+  // Longer on both sides than what it stands beside.
+  const phases = [{ name: slow, connections: callers, seconds: seconds + 1 }]
+  return (await openLoad({ ...asking(slow), body: slowBody, mostConnections: callers, phases }))[0]!
+}
+
+function asking(name: string) {
+  return { url: `${system.url}/v2/models/${name}/infer`, authorization: system.authorization }
+}
+
+/** A network as a version that was brought, with golden answers of ONNX Runtime. */
+async function registerSlow({ store }: BenchDatabase, artifactRoot: string): Promise<void> {
+  const artifacts = openArtifacts(artifactRoot)
+  const bytes = slowGraph()
+  const { layout, rows: lowered } = openOnnx(bytes)
+  if (lowered !== undefined) throw new Error('the graph is too small: it answers in the turn of its request')
+  const names = row.map((_, at) => `x${at}`)
+  const features: Features = Object.fromEntries(
+    names.map((name) => [name, { kind: 'number', missing: 'fill' }]),
+  )
+  const digest = await putManifest(artifacts, {
+    format: 'tenure-artifact@1',
+    model: slow,
+    artifact: 'onnx',
+    features,
+    output: { kind: 'number' },
+    preprocessing: names.map((name) => ({ name, kind: 'number', mean: 0, std: 1, fill: null })),
+    files: { 'model.onnx': await artifacts.put('artifacts', bytes) },
+    golden: {
+      instances: [Object.fromEntries(names.map((name, at) => [name, row[at]!]))],
+      outputs: [await bareAnswers(bytes, layout, { count: 1, numbers: row })],
+    },
+    training: { ...broughtFacts, hyperparameters: {} },
+  })
+  const version = await registerDigest(store, artifactRoot, {
+    model: slow,
+    features,
+    output: { kind: 'number' },
+    digest,
+  })
+  await nextRoute(store, slow, { proven: version })
+}
+
+function slowGraph(): Buffer {
+  const next = seededRandom(5)
+  const layers = units.slice(1).map((width, at) => {
+    const before = units[at]!
+    const weights = Array.from({ length: before * width }, () => (next() - 0.5) / Math.sqrt(before))
+    return { name: `w${at}`, from: at === 0 ? 'x' : `h${at - 1}`, dims: [before, width], weights }
+  })
+  return model(
+    graph({
+      inputs: [value('x', [0, row.length])],
+      outputs: [value(`h${layers.length - 1}`, [0, 1])],
+      initializers: layers.map(({ name, dims, weights }) => tensor(name, dims, 1, floats(weights))),
+      nodes: layers.map(({ name, from }, at) =>
+        node({ op: 'MatMul', inputs: [from, name], outputs: [`h${at}`] }),
+      ),
+    }),
+  )
+}
+
+function pageOf(rows: readonly Round[]): string {
+  const ratiosTo = (base: 'alone' | 'busy', of: (result: OpenLoadResult) => number): string => {
+    const ratios = rows.map((each) => of(each.beside) / of(each[base]))
+    return [0, 0.5, 1].map((share) => quantileOf(ratios, share).toFixed(2)).join(' / ')
+  }
+  const p50 = ({ p50Ms }: OpenLoadResult): number => p50Ms
+  const p99 = ({ p99Ms }: OpenLoadResult): number => p99Ms
+  const three = (
+    { alone, beside, busy }: Round,
+    of: (result: OpenLoadResult) => number,
+    digits = 2,
+  ): string => [alone, beside, busy].map((each) => of(each).toFixed(digits)).join(' / ')
+  return `${[
+    '# A compiled model beside a slow ONNX graph',
+    '',
+    `Made by \`npm run bench:beside-onnx -- --rounds ${rounds} --seconds ${seconds} --rate ${rate} --callers ${callers}\` on ${machine}; the load average was ${loadBefore.toFixed(1)} before. The generators, the API process and ONNX Runtime share the machine.`,
+    '',
+    `*iris* is asked for one row ${rate} times a second: alone, while ${callers} callers ask a graph of 6.8 million multiplications a row for ${slowRows} rows again and again, and beside a process that only computes.`,
+    '',
+    ...figureTable(
+      'round | p50 ms alone / graph / process | p99 ms alone / graph / process | bad answers | slow answers/s | p50 ms of them',
+      rows.map((each, round) => [
+        String(round + 1),
+        three(each, p50),
+        three(each, p99),
+        three(each, ({ offered, good }) => offered - good, 0),
+        (each.slow.good / (seconds + 1)).toFixed(0),
+        each.slow.p50Ms.toFixed(1),
+      ]),
+      { names: '--:' },
+    ),
+    '',
+    `Beside the graph, as minimum / median / maximum: p50 is ${ratiosTo('alone', p50)} × that of alone and ${ratiosTo('busy', p50)} × that beside the process, p99 ${ratiosTo('alone', p99)} × and ${ratiosTo('busy', p99)} ×. Asked: p99 of at most 1.2 × that of alone.`,
+  ].join('\n')}\n`
+}
