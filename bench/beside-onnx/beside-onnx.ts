@@ -9,14 +9,11 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { loadavg, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { openOnnx } from '../../api/serving/formats/onnx/open-onnx.ts'
-import type { Features } from '../../domain/model/features.ts'
-import { broughtFacts } from '../../domain/model/manifest.ts'
 import { seededRandom } from '../../domain/statistics/random.ts'
-import { openArtifacts, putManifest } from '../../store/artifacts.ts'
 import { checkout } from '../../temporal.config.ts'
 import { bareAnswers } from '../../test/support/formats/onnx-answers.ts'
 import { floats, graph, model, node, tensor, value } from '../../test/support/formats/onnx-writer.ts'
-import { nextRoute, registerDigest } from '../../test/support/serving/registration.ts'
+import { registerBrought } from '../harness/brought-model.ts'
 import type { BenchDatabase } from '../harness/database.ts'
 import { figureTable, machine, quantileOf } from '../harness/figures.ts'
 import { readOptions } from '../harness/options.ts'
@@ -106,36 +103,18 @@ function asking(name: string) {
 }
 
 /** A network as a version that was brought, with golden answers of ONNX Runtime. */
-async function registerSlow({ store }: BenchDatabase, artifactRoot: string): Promise<void> {
-  const artifacts = openArtifacts(artifactRoot)
+async function registerSlow(database: BenchDatabase, artifactRoot: string): Promise<void> {
   const bytes = slowGraph()
   const { layout, rows: lowered } = openOnnx(bytes)
   if (lowered !== undefined) throw new Error('the graph is too small: it answers in the turn of its request')
-  const names = row.map((_, at) => `x${at}`)
-  const features: Features = Object.fromEntries(
-    names.map((name) => [name, { kind: 'number', missing: 'fill' }]),
-  )
-  const digest = await putManifest(artifacts, {
-    format: 'tenure-artifact@1',
+  const [answer = NaN] = await bareAnswers(bytes, layout, { count: 1, numbers: row })
+  await registerBrought(database, artifactRoot, {
     model: slow,
     artifact: 'onnx',
-    features,
-    output: { kind: 'number' },
-    preprocessing: names.map((name) => ({ name, kind: 'number', mean: 0, std: 1, fill: null })),
-    files: { 'model.onnx': await artifacts.put('artifacts', bytes) },
-    golden: {
-      instances: [Object.fromEntries(names.map((name, at) => [name, row[at]!]))],
-      outputs: [await bareAnswers(bytes, layout, { count: 1, numbers: row })],
-    },
-    training: { ...broughtFacts, hyperparameters: {} },
+    file: { name: 'model.onnx', bytes },
+    names: row.map((_, at) => `x${at}`),
+    golden: [{ row, answer }],
   })
-  const version = await registerDigest(store, artifactRoot, {
-    model: slow,
-    features,
-    output: { kind: 'number' },
-    digest,
-  })
-  await nextRoute(store, slow, { proven: version })
 }
 
 function slowGraph(): Buffer {

@@ -9,10 +9,7 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { loadavg, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { formatOf } from '../../api/serving/formats/all-formats.ts'
-import type { FeatureRow, Features } from '../../domain/model/features.ts'
-import { broughtFacts } from '../../domain/model/manifest.ts'
-import { openArtifacts, putManifest } from '../../store/artifacts.ts'
-import { nextRoute, registerDigest } from '../../test/support/serving/registration.ts'
+import { registerBrought } from '../harness/brought-model.ts'
 import type { BenchDatabase } from '../harness/database.ts'
 import { figureTable, machine, quantileOf, roundedNumber, sumBy } from '../harness/figures.ts'
 import { readOptions } from '../harness/options.ts'
@@ -109,46 +106,24 @@ function readRows(count: number): ForestRows {
 }
 
 /** The models as versions that were brought, with golden answers of LightGBM. */
-async function registerForests({ store }: BenchDatabase, root: string): Promise<void> {
-  const artifacts = openArtifacts(root)
+async function registerForests(database: BenchDatabase, root: string): Promise<void> {
   const bytes = readFileSync(join(folder, 'rows.bin'))
   const rows = new Float64Array(bytes.buffer.slice(bytes.byteOffset, bytes.byteOffset + bytes.byteLength))
   for (const forest of forestNames) {
     const file = readFileSync(join(folder, `${forest}.txt`))
     const answers = JSON.parse(readFileSync(join(folder, `${forest}.json`), 'utf8')) as number[]
     const inspected = await formatOf({ artifact: 'trees' }).inspect({ 'model.txt': file }, { kind: 'number' })
-    const names = inspected.columns.map(({ name }) => name)
-    const model = modelOf(forest)
-    const features: Features = Object.fromEntries(
-      names.map((name) => [name, { kind: 'number', missing: 'fill' }]),
-    )
-    const digest = await putManifest(artifacts, {
-      format: 'tenure-artifact@1',
-      model,
+    await registerBrought(database, root, {
+      model: modelOf(forest),
       artifact: 'trees',
       library: inspected.library,
-      features,
-      output: { kind: 'number' },
-      preprocessing: names.map((name) => ({ name, kind: 'number', mean: 0, std: 1, fill: null })),
-      files: { 'model.txt': await artifacts.put('artifacts', file) },
-      golden: {
-        instances: answers.map((_, row): FeatureRow =>
-          Object.fromEntries(
-            names.map((name, at) => {
-              const value = rows[row * columns + at]!
-              return [name, Number.isNaN(value) ? null : value]
-            }),
-          ),
-        ),
-        outputs: answers.map((answer) => [answer]),
-      },
-      training: {
-        ...broughtFacts,
-        hyperparameters: {},
-      },
+      file: { name: 'model.txt', bytes: file },
+      names: inspected.columns.map(({ name }) => name),
+      golden: answers.map((answer, at) => ({
+        row: rows.subarray(at * columns, (at + 1) * columns),
+        answer,
+      })),
     })
-    const version = await registerDigest(store, root, { model, features, output: { kind: 'number' }, digest })
-    await nextRoute(store, model, { proven: version })
   }
 }
 

@@ -12,6 +12,7 @@ import {
   finiteNumbers,
   isRowOfFloats,
   maxRowWork,
+  replaced,
   valueIn,
   type OperatorContext,
   type RowOperator,
@@ -118,18 +119,6 @@ const linearClassifier: RowOperator = (context) => {
   return [undefined, { ...sums, dense: undefined }]
 }
 
-/** A factor and a summand for each column, one after the other in 32 bits. */
-function affine(
-  { program, isLastUse }: OperatorContext,
-  from: RowValue,
-  apply: RowFunction,
-  isExact: boolean,
-): RowValue[] {
-  const inPlace = from.isOwn && isLastUse(0)
-  const buffer = addFunction(program, from, { apply, work: 2, inPlace })
-  return [valueIn(buffer, from.width, { isExact })]
-}
-
 const batchNormalization: RowOperator = (context) => {
   const { node, attributes, value, constant } = context
   const from = value(0)
@@ -144,14 +133,12 @@ const batchNormalization: RowOperator = (context) => {
   const [gamma, beta, mean, variance] = lists.map((list) => Float32Array.from(list!))
   const epsilon = attributes.number('epsilon') ?? 1e-5
   const { scale, shift } = affineOf({ gamma, beta, mean: mean!, variance: variance!, epsilon })
-  return affine(
-    context,
-    from,
-    (values, offset, count) => {
+  return replaced(context, from, {
+    work: 2,
+    apply(values, offset, count) {
       for (let k = 0; k < count; k++) values[offset + k] = values[offset + k]! * scale[k]! + shift[k]!
     },
-    false,
-  )
+  })
 }
 
 const scaler: RowOperator = (context) => {
@@ -167,15 +154,14 @@ const scaler: RowOperator = (context) => {
   })
   if (offsets === undefined || scales === undefined) return undefined
   if (attributes.count('offset') !== attributes.count('scale')) return undefined
-  return affine(
-    context,
-    from,
-    (values, offset, count) => {
+  return replaced(context, from, {
+    work: 2,
+    isExact: true,
+    apply(values, offset, count) {
       for (let k = 0; k < count; k++)
         values[offset + k] = Math.fround(values[offset + k]! - offsets[k]!) * scales[k]!
     },
-    from.isExact,
-  )
+  })
 }
 
 /** Nodes of a tree that a row visits, about, in multiplications. */

@@ -8,13 +8,7 @@ import {
   softmaxes,
 } from '../../../network/exponentials.ts'
 import { addConstant } from '../../../network/row-program.ts'
-import {
-  addFunction,
-  addPairs,
-  addReduction,
-  exponentialWork,
-  type RowFunction,
-} from '../../../network/row-steps.ts'
+import { addPairs, addReduction, exponentialWork, type RowFunction } from '../../../network/row-steps.ts'
 import type { Attributes } from '../attributes.ts'
 import { floatType, type Constant } from './constants.ts'
 import {
@@ -22,8 +16,10 @@ import {
   finiteNumbers,
   givenList,
   isRowOfFloats,
+  replaced,
   valueIn,
   type OperatorContext,
+  type Replacement,
   type RowOperator,
   type RowValue,
 } from './row-value.ts'
@@ -34,16 +30,10 @@ const each =
     for (let i = offset; i < offset + count; i++) values[i] = of(values[i]!)
   }
 
-/** Numbers in, as many out; other lists than rows are taken too. */
-function mapped(
-  { program, value, isLastUse }: OperatorContext,
-  { apply, work = 1, isExact = false }: { apply: RowFunction; work?: number; isExact?: boolean },
-): RowValue[] | undefined {
-  const from = value(0)
-  if (from?.type !== 'float') return undefined
-  const inPlace = from.isOwn && isLastUse(0)
-  const buffer = addFunction(program, from, { apply, work, inPlace })
-  return [valueIn(buffer, from.width, { tail: from.tail, isExact: isExact && from.isExact })]
+/** Other lists than rows are taken too. */
+function mapped(context: OperatorContext, how: Replacement): RowValue[] | undefined {
+  const from = context.value(0)
+  return from?.type === 'float' ? replaced(context, from, how) : undefined
 }
 
 /** Of the dense layer before it where that is possible: the kernel computes it with the sums. */

@@ -43,6 +43,7 @@ export function addInputs(program: RowProgram, { inputs }: OnnxLayout): Map<stri
 function addNumbers(program: RowProgram, numbers: readonly OnnxInput[], width: number) {
   const buffer = addBuffer(program, width)
   const truths = numbers.flatMap(({ type, width: count }) => Array<boolean>(count).fill(type === 'bool'))
+  const hasTruths = truths.includes(true)
   addStep(program, width, (machine) => {
     const { floats, inputs } = machine
     return (rows) => {
@@ -51,7 +52,7 @@ function addNumbers(program: RowProgram, numbers: readonly OnnxInput[], width: n
         const [from, to] = [(firstRow + row) * inputs, buffer.at + row * buffer.stride]
         for (let k = 0; k < width; k++) floats[to + k] = input[from + k]!
       }
-      if (!truths.includes(true)) return
+      if (!hasTruths) return
       for (let row = 0; row < rows; row++)
         for (let k = 0; k < width; k++) {
           const at = buffer.at + row * buffer.stride + k

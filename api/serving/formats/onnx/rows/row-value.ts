@@ -1,5 +1,5 @@
 /** Describes values of a graph that hold something for each row, and what an operator is given to compute one. */
-import type { DenseStep } from '../../../network/row-steps.ts'
+import { addFunction, type DenseStep, type RowFunction } from '../../../network/row-steps.ts'
 import type { RowProgram, RowView } from '../../../network/row-program.ts'
 import type { Attributes } from '../attributes.ts'
 import type { OnnxNode } from '../graph.ts'
@@ -57,6 +57,24 @@ export const valueIn = (
   isOwn: true,
   ...more,
 })
+
+/** What a function does to the numbers of a row; exact if it gives ONNX Runtime's bits for the same numbers. */
+export interface Replacement {
+  apply: RowFunction
+  work?: number
+  isExact?: boolean
+}
+
+/** The first input with other numbers, as many; in their own place where nothing else reads them. */
+export function replaced(
+  { program, isLastUse }: OperatorContext,
+  from: RowValue,
+  { apply, work = 1, isExact = false }: Replacement,
+): RowValue[] {
+  const inPlace = from.isOwn && isLastUse(0)
+  const buffer = addFunction(program, from, { apply, work, inPlace })
+  return [valueIn(buffer, from.width, { tail: from.tail, isExact: isExact && from.isExact })]
+}
 
 /** Numbers of 32 bits, of which there is one list for each row. */
 export const isRowOfFloats = (value: RowValue | undefined): value is RowValue =>
