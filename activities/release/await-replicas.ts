@@ -3,7 +3,12 @@
  * known good version by itself.
  */
 import sql from 'sql-template-tag'
-import { laggingReplicas, listReplicaProgress, type RoutingPlace } from '../../store/serving/routing.ts'
+import {
+  laggingReplicas,
+  listRecentReplicas,
+  type RoutingPlace,
+  type SilentReplica,
+} from '../../store/serving/routing.ts'
 import type { Database } from '../../store/postgres.ts'
 import type { Deps } from '../deps.ts'
 import type { Beat } from '../runtime/heartbeat.ts'
@@ -13,6 +18,8 @@ const pollMs = { first: 10, longest: 250 }
 export interface AcknowledgementReport {
   /** The replicas that lag, each with its reason; empty when all have acknowledged. */
   problems: string[]
+  /** Replicas that may be cut off, as of the same moment. */
+  silent: SilentReplica[]
   /** When this was observed, on the database's clock. */
   atMs: number
 }
@@ -28,11 +35,10 @@ export async function awaitAcknowledgements(
   const startedAt = performance.now()
   for (let pauseMs = pollMs.first; ; pauseMs = Math.min(pauseMs * 2, pollMs.longest)) {
     const atMs = await databaseTime({ store })
-    const followers = await listReplicaProgress(store, place.model)
-    const problems =
-      followers.length === 0 && atLeastOne ? ['no replica is live'] : laggingReplicas(followers, place)
+    const { live, silent } = await listRecentReplicas(store, place.model)
+    const problems = live.length === 0 && atLeastOne ? ['no replica is live'] : laggingReplicas(live, place)
     const leftMs = withinMs - (performance.now() - startedAt)
-    if (problems.length === 0 || leftMs <= 0) return { problems, atMs }
+    if (problems.length === 0 || leftMs <= 0) return { problems, silent, atMs }
     await beat.sleep(Math.min(pauseMs, leftMs))
   }
 }

@@ -7,7 +7,7 @@ import { findChampion, findIncompatibilities } from '../../store/registry/champi
 import { listDecisions } from '../../store/release/decisions.ts'
 import { findRelease } from '../../store/release/releases.ts'
 import { findUnfencedBefore } from '../../store/release/rollback.ts'
-import { findRoutingPlace, listSilentReplicas } from '../../store/serving/routing.ts'
+import { findRoutingPlace, follows } from '../../store/serving/routing.ts'
 import type { Deps } from '../deps.ts'
 import { returnToBaseline } from '../../store/release/close-release.ts'
 import { awaitAcknowledgements } from './await-replicas.ts'
@@ -61,12 +61,12 @@ async function findRecovery(
 ): Promise<RollBackReport> {
   const { id, model, version, policy } = state
   const now = await findRoutingPlace(deps.store, model)
-  const { problems, atMs } = now
+  const { problems, silent, atMs } = now
     ? await awaitAcknowledgements(deps, beat, { ...now, model }, policy.watch.acknowledgeMs)
-    : { problems: [], atMs: 0 }
+    : { problems: [], silent: [], atMs: 0 }
   // Not awaited: a replica that is gone for good would hold up the end of the release.
   const unfencedBefore = now && (await findUnfencedBefore(deps.store, state, now))
-  const cutOff = unfencedBefore ? await listSilentReplicas(deps.store, { ...unfencedBefore, model }) : []
+  const cutOff = unfencedBefore ? silent.filter((each) => !follows(each, unfencedBefore)) : []
   const orderedMs = Date.parse((await findRelease(deps.store, id))?.rolledBackAt ?? '') || atMs
   const champion = (await findChampion(deps.store, model))?.version
   // A target that fails its check is used too: it served before, and the candidate is known to be worse.

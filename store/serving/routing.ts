@@ -117,7 +117,7 @@ export async function renewExposure(database: Database, renewal: Renewal): Promi
   return rows.length > 0
 }
 
-/** A live replica, and how far it follows the routing of a model. */
+/** A replica, and how far it follows the routing of a model. */
 export interface ReplicaProgress {
   id: string
   host: string
@@ -128,22 +128,12 @@ export interface ReplicaProgress {
   problem?: string
 }
 
-/** All replicas whose lease has not lapsed. */
-export async function listReplicaProgress(database: Database, model: string): Promise<ReplicaProgress[]> {
-  const rows = await rowsFrom(database).list<ReplicaProgress & Partial<RoutingPlace>>(prepared`
-    select replicas.id, host, url, epoch, generation, problem
-    from replicas left join routing_acknowledgements on replica_id = replicas.id and model = ${model}
-    where lease_until > clock_timestamp() order by replicas.id`)
-  return rows.map(({ epoch, generation, ...replica }) => ({
-    ...replica,
-    acknowledged: epoch === undefined || generation === undefined ? undefined : { epoch, generation },
-  }))
-}
-
-/** A replica without a lease that has not said that it stopped. */
-export interface SilentReplica {
-  id: string
-  host: string
+/**
+ * A replica without a lease that has not said that it stopped: it may be cut off and not gone. Such a replica serves the known good version of
+ * the route that it acknowledged last, which is no longer the right one after the rollback of a version that had ended its release well. One
+ * that was cut off before its first acknowledgement may have read a route as well.
+ */
+export interface SilentReplica extends ReplicaProgress {
   /** How long its lease has been over. */
   silentMs: number
 }
@@ -152,21 +142,32 @@ export interface SilentReplica {
 export const silentForMs = 3_600_000
 
 /**
- * Replicas that may be cut off and not gone, and that have not acknowledged `place` or a later route. Such a replica serves the known good
- * version of an older route, which is no longer the right one after the rollback of a version that had ended its release well. A replica that
- * was cut off before its first acknowledgement may have read a route as well.
+ * The replicas with a lease, and those whose lease has been over for less than an hour. Both come from one statement: a replica that starts
+ * again after it was killed takes a lease and then ends that of its predecessor, and between two statements both would be missed.
  */
-export const listSilentReplicas = (
+export async function listRecentReplicas(
   database: Database,
-  { model, epoch, generation }: RoutingPlace & { model: string },
-): Promise<SilentReplica[]> =>
-  rowsFrom(database).list<SilentReplica>(sql`
-    select replicas.id, host, (extract(epoch from clock_timestamp() - lease_until) * 1000)::float8 as silent_ms
+  model: string,
+): Promise<{ live: ReplicaProgress[]; silent: SilentReplica[] }> {
+  const rows = await rowsFrom(database).list<SilentReplica & Partial<RoutingPlace>>(prepared`
+    select replicas.id, host, url, epoch, generation, problem,
+      (extract(epoch from clock_timestamp() - lease_until) * 1000)::float8 as silent_ms
     from replicas left join routing_acknowledgements on replica_id = replicas.id and model = ${model}
-    where lease_until <= clock_timestamp()
-      and lease_until > clock_timestamp() - ${silentForMs} * interval '1 millisecond'
-      and (generation is null or (epoch, generation) < (${epoch}::bigint, ${generation}::bigint))
-    order by replicas.id`)
+    where lease_until > clock_timestamp() - ${silentForMs} * interval '1 millisecond' order by replicas.id`)
+  const recent = rows.map(({ epoch, generation, ...replica }) => ({
+    ...replica,
+    acknowledged: epoch === undefined || generation === undefined ? undefined : { epoch, generation },
+  }))
+  return {
+    live: recent.filter(({ silentMs }) => silentMs < 0).map(({ silentMs: _, ...replica }) => replica),
+    silent: recent.filter(({ silentMs }) => silentMs >= 0),
+  }
+}
+
+/** All replicas whose lease has not lapsed. */
+export const listReplicaProgress = async (database: Database, model: string): Promise<ReplicaProgress[]> =>
+  (await listRecentReplicas(database, model)).live
+
 /** Whether a replica has acknowledged this place or a later one. */
 export const follows = (
   { acknowledged }: Pick<ReplicaProgress, 'acknowledged'>,

@@ -497,7 +497,7 @@ export const faults: readonly FaultCase[] = [
     shownBy: [
       { file: 'test/faults/long/processes/night-rollback.test.ts' },
       { file: 'test/workflows/release/rollback.test.ts' },
-      { file: 'test/api/services/rollback-order.test.ts' },
+      { file: 'test/api/services/rollback/rollback-model.test.ts' },
     ],
     reached: 'nine conditions; 85 to 320 ms on two replicas (bench/fleet.md)',
   },
@@ -581,7 +581,7 @@ export const faults: readonly FaultCase[] = [
     fault: 'a command or an activity repeated after a commit without an answer, or raced by another caller',
     asked: 'it takes effect once, on what it was given for, and tells what has become of it',
     shownBy: [
-      { file: 'test/api/services/rollback-order.test.ts' },
+      { file: 'test/api/services/rollback/rollback-model.test.ts' },
       { file: 'test/api/services/repeated-commands.test.ts' },
       { file: 'test/api/routes/lifecycle/triggers.test.ts', tests: 'whose answer was lost' },
       { file: 'test/api/auth/keys.test.ts', tests: 'a rotation that is repeated' },

@@ -335,7 +335,7 @@ export const plants: readonly Plant[] = [
       'silent-replicas-overlooked',
       'the rollback of a proven version says nothing of replicas that are cut off',
       'api/services/rollback/await-replicas.ts',
-      'cutOff ? await listSilentReplicas(store, cutOff).catch(() => []) : []',
+      'recent?.silent.filter((each) => !seen.has(each.id) && !isFenced(each)) ?? []',
       '[] as { id: string; host: string }[]',
     ),
   ),

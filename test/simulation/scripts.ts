@@ -154,7 +154,7 @@ export const scripts: readonly Script[] = [
           orders(stage, 'rollback')
         })
       })
-      at(stage, asks('rollBackCandidate', 'listReplicaProgress'), () => stage.faults.restore())
+      at(stage, asks('rollBackCandidate', 'listRecentReplicas'), () => stage.faults.restore())
     },
   },
   {
@@ -251,7 +251,7 @@ export const scripts: readonly Script[] = [
     outcomes: ['rolled_back'],
     play(stage) {
       afterPromotion(stage, { waitMs: 600, reportMs: 1_000 }, () => orders(stage, 'rollback'))
-      at(stage, asks('rollBackCandidate', 'listReplicaProgress'), () =>
+      at(stage, asks('rollBackCandidate', 'listRecentReplicas'), () =>
         stage.faults.befall({ kind: 'move champion', atMs: 0, forMs: 0, which: 0 }),
       )
       at(stage, asks('closeRelease', 'begin'), () => {}, 900)

@@ -2,8 +2,7 @@
 import type { Store } from '../../../store/postgres.ts'
 import {
   follows,
-  listReplicaProgress,
-  listSilentReplicas,
+  listRecentReplicas,
   type ReplicaProgress,
   type RoutingPlace,
 } from '../../../store/serving/routing.ts'
@@ -13,36 +12,45 @@ const pollMs = { first: 10, longest: 100 }
 /** Beyond the lease, after which a replica that was not reached serves known good versions only. */
 const graceMs = 500
 
+export interface AwaitDeps {
+  store: Store
+  leaseMs: number
+  /** Reported as silent when Postgres has not answered since the order was written. */
+  known: readonly Pick<RollbackReplica, 'id' | 'host'>[]
+}
+
 /**
  * Waits until each live replica follows, refuses, or has lost its lease. A replica that acknowledged no route since `unfencedBefore` may serve
  * the version without a lease.
  */
 export async function awaitReplicas(
-  { store, leaseMs }: { store: Store; leaseMs: number },
+  { store, leaseMs, known }: AwaitDeps,
   place: RoutingPlace & { model: string },
   unfencedBefore: RoutingPlace | undefined,
 ): Promise<RollbackReplica[]> {
   const untilMs = performance.now() + leaseMs + graceMs
   const seen = new Map<string, ReplicaProgress>()
+  const isFenced = (each: ReplicaProgress): boolean =>
+    unfencedBefore === undefined || follows(each, unfencedBefore)
   for (let pauseMs = pollMs.first; ; pauseMs = Math.min(2 * pauseMs, pollMs.longest)) {
     // The order is written; a database that goes away now only keeps the replicas from being seen.
-    const live = await listReplicaProgress(store, place.model).catch(() => undefined)
+    const recent = await listRecentReplicas(store, place.model).catch(() => undefined)
+    const live = recent?.live
     for (const each of live ?? []) seen.set(each.id, each)
     const waiting = live?.some((each) => !follows(each, place)) ?? true
     if (waiting && performance.now() < untilMs) {
       await new Promise((resolve) => setTimeout(resolve, pauseMs))
       continue
     }
-    const cutOff = unfencedBefore && { ...unfencedBefore, model: place.model }
-    const silent = cutOff ? await listSilentReplicas(store, cutOff).catch(() => []) : []
     const ended =
       live === undefined ? [] : [...seen.values()].filter(({ id }) => !live.some((each) => each.id === id))
     const stateOf = (each: ReplicaProgress): RollbackReplica['state'] => {
       if (follows(each, place)) return each.problem === undefined ? 'follows' : 'refuses'
       if (!ended.includes(each)) return 'silent'
-      return cutOff === undefined || follows(each, cutOff) ? 'fenced' : 'cut_off'
+      return isFenced(each) ? 'fenced' : 'cut_off'
     }
-    const others = silent.filter(({ id }) => !seen.has(id))
+    const unread = recent === undefined ? known.filter(({ id }) => !seen.has(id)) : []
+    const cutOff = recent?.silent.filter((each) => !seen.has(each.id) && !isFenced(each)) ?? []
     return [
       ...[...seen.values()].map((each) => ({
         id: each.id,
@@ -50,7 +58,8 @@ export async function awaitReplicas(
         state: stateOf(each),
         reason: each.problem,
       })),
-      ...others.map(({ id, host }) => ({ id, host, state: 'cut_off' as const })),
+      ...cutOff.map(({ id, host }) => ({ id, host, state: 'cut_off' as const })),
+      ...unread.map(({ id, host }) => ({ id, host, state: 'silent' as const })),
     ]
   }
 }

@@ -50,14 +50,12 @@ export async function orderRollback(
       keep && ((database, written) => keep(database, resultOf(written, []))),
     )
     const { place, unfencedBefore } = done
+    const { store, serving } = deps
+    const known = [serving.replica, ...serving.peers()]
     const replicas =
       place === undefined
         ? []
-        : await awaitReplicas(
-            { store: deps.store, leaseMs: deps.serving.leaseMs },
-            { ...place, model },
-            unfencedBefore,
-          )
+        : await awaitReplicas({ store, leaseMs: serving.leaseMs, known }, { ...place, model }, unfencedBefore)
     const result = resultOf(done, replicas)
     const { passedOver, repeated } = done
     deps.log.info({ ...result, by: actor.name, passedOver, repeated }, 'rolled back')

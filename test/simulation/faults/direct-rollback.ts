@@ -48,7 +48,7 @@ export async function rollBackDirectly(
   }
   if (place === undefined) return
   const replicas = await awaitReplicas(
-    { store, leaseMs },
+    { store, leaseMs, known: [{ id: 'all', host: 'all' }] },
     { ...place, model: simulatedModel },
     unfencedBefore,
   )

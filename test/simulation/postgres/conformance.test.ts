@@ -44,13 +44,7 @@ import {
   readRouting,
   renewLease,
 } from '../../../store/serving/replicas.ts'
-import {
-  findRouting,
-  listReplicaProgress,
-  listSilentReplicas,
-  renewExposure,
-  writeRoute,
-} from '../../../store/serving/routing.ts'
+import { findRouting, listRecentReplicas, renewExposure, writeRoute } from '../../../store/serving/routing.ts'
 import { migratedDatabase, uniqueName } from '../../support/servers/servers.ts'
 import { insertModel, type Registry } from '../../support/release/candidates.ts'
 import { releaseFacts, releasePolicy } from '../../support/release/releases.ts'
@@ -183,11 +177,11 @@ describe('the database in memory', () => {
           (on) => writeRoute(on, { route, replaces: at, ...(exposureMs ? { exposureMs } : {}) }),
           (on) => writeRoute(on, { route, replaces: at, ...(exposureMs ? { exposureMs } : {}) }),
           (on) => renewExposure(on, { model, release: id, ...at, observedMs: Date.now(), exposureMs: 5_000 }),
-          (on) => listReplicaProgress(on, model).then((all) => all.filter(({ host }) => host === model)),
-          (on) =>
-            listSilentReplicas(on, { model, ...at }).then((all) =>
-              all.filter(({ host }) => host === model).map(({ id }) => id),
-            ),
+          async (on) => {
+            const { live, silent } = await listRecentReplicas(on, model)
+            const isOurs = ({ host }: { host: string }) => host === model
+            return [live.filter(isOurs), silent.filter(isOurs).map(({ silentMs: _, ...replica }) => replica)]
+          },
           (on) =>
             renewLease(on, {
               replica: { id: replica, host: model, pid: 1, url: 'u', buildId: 'b' },

@@ -107,38 +107,20 @@ export const routingStatements: Statements = {
       return [{ pg_notify: '' }]
     },
   ],
-  '991c0fcd': [
-    'listReplicaProgress',
-    (query, [model]) =>
-      query
-        .all('replicas')
-        .filter(isLive(query))
-        .sort((a, b) => ((a['id'] as string) < (b['id'] as string) ? -1 : 1))
-        .map(({ id, host, url }) => {
-          const said = query.find('routing_acknowledgements', `${id as string} ${model as string}`)
-          const { epoch = null, generation = null, problem = null } = said ?? {}
-          return { id, host, url, epoch, generation, problem }
-        }),
-  ],
-  b181b5d9: [
-    'listSilentReplicas',
+  '696421f2': [
+    'listRecentReplicas',
     (query, values) => {
-      const [model, silentForMs, epoch, generation] = values as [string, number, number, number]
+      const [model, silentForMs] = values as [string, number]
       return query
         .all('replicas')
-        .filter((row) => !isLive(query)(row) && (row['lease_until'] as number) > query.clockMs - silentForMs)
-        .filter(({ id }) => {
-          const said = query.find('routing_acknowledgements', `${id as string} ${model}`)
-          if (said === undefined) return true
-          const at = said['epoch'] as number
-          return at < epoch || (at === epoch && (said['generation'] as number) < generation)
-        })
+        .filter((row) => (row['lease_until'] as number) > query.clockMs - silentForMs)
         .sort((a, b) => ((a['id'] as string) < (b['id'] as string) ? -1 : 1))
-        .map(({ id, host, lease_until }) => ({
-          id,
-          host,
-          silent_ms: query.clockMs - (lease_until as number),
-        }))
+        .map(({ id, host, url, lease_until }) => {
+          const said = query.find('routing_acknowledgements', `${id as string} ${model}`)
+          const { epoch = null, generation = null, problem = null } = said ?? {}
+          const silent_ms = query.clockMs - (lease_until as number)
+          return { id, host, url, epoch, generation, problem, silent_ms }
+        })
     },
   ],
   '0ccf33ca': [

@@ -12,10 +12,12 @@ import {
   findRouting,
   laggingReplicas,
   listReplicaProgress,
-  listSilentReplicas,
+  listRecentReplicas,
+  follows,
   renewExposure,
   writeRoute,
   type Routing,
+  type RoutingPlace,
 } from '../../../store/serving/routing.ts'
 import { migratedDatabase, uniqueName } from '../../support/servers/servers.ts'
 
@@ -192,7 +194,6 @@ describe('followers', () => {
   })
 
   it('that were killed are ended by the next replica of their machine, and one that is cut off is not', async () => {
-    const next = { model, epoch: first.route.epoch, generation: first.route.generation + 1 }
     const machine = uniqueName('machine')
     const own = thisProcess()
     const killed = spawnSync(process.execPath, ['-e', '']).pid
@@ -218,7 +219,7 @@ describe('followers', () => {
     await join(successor)
     const ended = await introduceReplica(store, { id: successor, machine, process: own, leaseMs: 60_000 })
     expect(new Set(ended)).toEqual(new Set([ids['killed'], ids['reused']]))
-    const silent = (await listSilentReplicas(store, next)).map(({ id }) => id)
+    const silent = (await listRecentReplicas(store, model)).silent.map(({ id }) => id)
     expect(new Set(silent.filter((id) => Object.values(ids).includes(id)))).toEqual(
       new Set([ids['elsewhere'], ids['stopped']]),
     )
@@ -264,13 +265,14 @@ describe('followers', () => {
       await acknowledge(store, { replica: ids[name]!, model, epoch, generation })
     await acknowledge(store, { replica: ids['follows']!, ...next })
     await endLease(store, ids['stopped']!)
-    const silent = await listSilentReplicas(store, next)
-    const named = (id: string | undefined) => ({ id, host: 'h', silentMs: expect.any(Number) })
-    // One that has acknowledged nothing may have read a route before it was cut off.
-    expect(silent).toEqual([named(ids['cut']), named(ids['unheard'])])
+    const { live, silent } = await listRecentReplicas(store, model)
+    expect(live).toMatchObject([{ id: ids['live'], acknowledged: { epoch, generation } }])
     expect(silent[0]!.silentMs).toBeGreaterThanOrEqual(5_000)
-    expect(await listSilentReplicas(store, { model, epoch, generation })).toEqual([named(ids['unheard'])])
-    expect(await listSilentReplicas(store, { model, epoch: epoch + 1, generation: 0 })).toHaveLength(3)
+    const behind = (place: RoutingPlace) => silent.filter((each) => !follows(each, place)).map(({ id }) => id)
+    // One that has acknowledged nothing may have read a route before it was cut off.
+    expect(behind(next)).toEqual([ids['cut'], ids['unheard']])
+    expect(behind(first.route)).toEqual([ids['unheard']])
+    expect(behind({ epoch: epoch + 1, generation: 0 })).toHaveLength(3)
     await endLease(store, ids['live']!)
   })
 })

@@ -31,6 +31,6 @@ export async function rollBackModel(
   const order = { id: randomUUID(), model, version, reason: 'callers complain' }
   const done = await writeRollback(parts as unknown as Parameters<typeof writeRollback>[0], key, order)
   if (done.place !== undefined)
-    await awaitReplicas({ store, leaseMs: 5_000 }, { ...done.place, model }, done.unfencedBefore)
+    await awaitReplicas({ store, leaseMs: 5_000, known: [] }, { ...done.place, model }, done.unfencedBefore)
   return done
 }

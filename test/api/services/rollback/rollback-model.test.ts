@@ -1,30 +1,30 @@
 /** Orders to roll a model back that come twice, or whose outcome Postgres did not tell. */
 import sql from 'sql-template-tag'
 import { afterAll, beforeAll, beforeEach, expect, it } from 'vitest'
-import type { Actor } from '../../../api/auth/authentication.ts'
-import { sendReleaseCommand } from '../../../api/services/release-commands.ts'
-import { settleKeptRollbacks } from '../../../api/services/rollback/kept-rollbacks.ts'
-import { orderRollback } from '../../../api/services/rollback/rollback-model.ts'
-import { DomainError } from '../../../domain/errors.ts'
-import { openingState, type ReleaseState } from '../../../domain/release/state.ts'
-import { end } from '../../../domain/release/transitions.ts'
-import type { Route } from '../../../domain/serving/route.ts'
-import { findActiveKeys } from '../../../store/access/api-keys.ts'
-import type { Store } from '../../../store/postgres.ts'
-import { findChampion } from '../../../store/registry/champions.ts'
-import { close, returnToBaseline } from '../../../store/release/close-release.ts'
-import { insertRelease } from '../../../store/release/releases.ts'
-import { firstFacts } from '../../support/release/releases.ts'
-import { irisRow, irisSpec } from '../../support/serving/artifact.ts'
-import { writeChampion } from '../../support/serving/registration.ts'
-import { uniqueName } from '../../support/servers/servers.ts'
+import type { Actor } from '../../../../api/auth/authentication.ts'
+import { sendReleaseCommand } from '../../../../api/services/release-commands.ts'
+import { settleKeptRollbacks } from '../../../../api/services/rollback/kept-rollbacks.ts'
+import { orderRollback } from '../../../../api/services/rollback/rollback-model.ts'
+import { DomainError } from '../../../../domain/errors.ts'
+import { openingState, type ReleaseState } from '../../../../domain/release/state.ts'
+import { end } from '../../../../domain/release/transitions.ts'
+import type { Route } from '../../../../domain/serving/route.ts'
+import { findActiveKeys } from '../../../../store/access/api-keys.ts'
+import type { Store } from '../../../../store/postgres.ts'
+import { findChampion } from '../../../../store/registry/champions.ts'
+import { close, returnToBaseline } from '../../../../store/release/close-release.ts'
+import { insertRelease } from '../../../../store/release/releases.ts'
+import { firstFacts } from '../../../support/release/releases.ts'
+import { irisRow, irisSpec } from '../../../support/serving/artifact.ts'
+import { writeChampion } from '../../../support/serving/registration.ts'
+import { uniqueName } from '../../../support/servers/servers.ts'
 import {
   openServingFixture,
   startApi,
   until,
   type ServingFixture,
   type TestApi,
-} from '../../support/serving/serving-fixture.ts'
+} from '../../../support/serving/serving-fixture.ts'
 
 let fixture: ServingFixture
 let api: TestApi
