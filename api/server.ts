@@ -1,6 +1,6 @@
 /**
- * Runs one API replica. It serves from its own disk at once and follows Postgres when it is reachable; it drains before it stops, so that
- * a rolling restart fails no request.
+ * Runs one API replica. It serves from its own disk while Postgres is away and follows Postgres when it is reachable; it drains before it
+ * stops, so that a rolling restart fails no request.
  */
 import { randomBytes } from 'node:crypto'
 import type { Server } from 'node:http'

@@ -108,8 +108,8 @@ export function startProcess(replica: SimulatedReplica, around: ReplicaEnvironme
   replica.lease = lease
   replica.now = now
   const remembered = disk.remembered && (JSON.parse(JSON.stringify(disk.remembered)) as RoutingSnapshot)
-  void Promise.resolve(remembered && routing.recall(remembered)).then(() => {
-    startReplicaSync({
+  const registering = Promise.resolve(remembered && routing.recall(remembered)).then(() => {
+    const { registered } = startReplicaSync({
       store,
       clock,
       lease,
@@ -133,6 +133,7 @@ export function startProcess(replica: SimulatedReplica, around: ReplicaEnvironme
       onError: (what, error) => world.tell(`${machine.name}: ${what}: ${(error as Error).message}`),
       onFault: () => {},
     })
+    return registered
   })
 
   const turn = () => {
@@ -166,7 +167,7 @@ export function startProcess(replica: SimulatedReplica, around: ReplicaEnvironme
       })
     }
   }
-  world.after(machine, turnMs, turn)
+  void registering.then(() => world.after(machine, turnMs, turn))
 }
 
 /** Every arm that may serve; that of chosen callers has no share, and counts as one that has. */

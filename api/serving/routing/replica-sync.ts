@@ -76,6 +76,8 @@ export function startReplicaSync(deps: ReplicaDeps) {
   const acknowledger = createAcknowledger(deps)
   const { writeCounts, writeHistograms } = createCountWriter(deps)
   let registered = false
+  let markRegistered = (): void => {}
+  const firstLease = new Promise<void>((resolve) => (markRegistered = resolve))
   /**
    * A lease that follows a time without one. Meanwhile releases did not wait for this replica, and a version may have been rolled
    * back: the lease starts when the routes have been read after the database has stored it.
@@ -89,7 +91,8 @@ export function startReplicaSync(deps: ReplicaDeps) {
   let silentUntil = 0
   const isSilent = (): boolean => clock.now() < silentUntil
 
-  const renew = async (): Promise<void> => {
+  const renew = (): Promise<void> => takeLease().finally(markRegistered)
+  const takeLease = async (): Promise<void> => {
     if (!isSilent()) silentUntil = clock.now() + (await readSilence(store, replica.id))
     if (isSilent()) return
     // A replica that cannot read the routes must lose its lease: otherwise it would serve a version that is rolled back elsewhere.
@@ -98,6 +101,7 @@ export function startReplicaSync(deps: ReplicaDeps) {
     const unreadMs = Math.round(sentAt - readAt)
     if (unreadMs > deps.leaseMs) throw new Error(`the routes were not read for ${unreadMs} ms`)
     await renewLease(store, { replica, leaseMs: deps.leaseMs })
+    markRegistered()
     const isFirst = !registered
     registered = true
     const newLease = { at: clock.now(), until: sentAt + deps.leaseMs }
@@ -160,6 +164,11 @@ export function startReplicaSync(deps: ReplicaDeps) {
   })
 
   return {
+    /**
+     * Resolves when the replica has a lease for the first time, or could not take one because Postgres is away. A replica that serves from its
+     * disk before Postgres knows it would answer by a version whose rollback all others have acknowledged.
+     */
+    registered: firstLease,
     /** Reads the routes once more, now. */
     refresh: () => routes.wake(),
     /** Writes the last counts, returns the lease and ends. */

@@ -110,6 +110,8 @@ export interface ReplicaOptions {
   slot?: string
   /** Default: those of the fixture. */
   artifacts?: Artifacts
+  /** What the replica uses in place of its store. */
+  around?: (store: Store) => Store
 }
 
 export interface TestReplica {
@@ -150,10 +152,11 @@ export async function startReplica(
 ): Promise<TestReplica> {
   const id = uniqueName('replica')
   const stateDir = options.stateDir ?? fixture.directory()
-  const store = openStore(options.databaseUrl ?? fixture.databaseUrl, {
+  const own = openStore(options.databaseUrl ?? fixture.databaseUrl, {
     name: id,
     ...(options.deadlines === 'as served' ? { connectMs: 500, queryMs: 900 } : patient),
   })
+  const store = options.around?.(own) ?? own
   const troubles: string[] = []
   const faults: string[] = []
   const keys = options.keys ?? keyPlacesOf(fixture.artifactRoot)

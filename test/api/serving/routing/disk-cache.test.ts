@@ -16,6 +16,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
 import { issuesOf } from '../../../../api/routes/health.ts'
 import type { ApiDeps } from '../../../../api/deps.ts'
 import { readRouting } from '../../../../store/serving/replicas.ts'
+import type { Store } from '../../../../store/postgres.ts'
 import { listReplicaProgress } from '../../../../store/serving/routing.ts'
 import {
   openServingFixture,
@@ -82,6 +83,31 @@ describe('the disk cache of routes', () => {
     const replica = await cold(stateDir)
     expect(replica.ask(model, request())).toMatchObject({ version: champion, stale: true })
     expect(readiness(replica)).toBe('')
+  })
+
+  it('is used once Postgres knows the replica, so that a rollback waits for it', async () => {
+    const { model, stateDir } = await remembered()
+    let [arrived, letPass] = [() => {}, () => {}]
+    const arrival = new Promise<void>((resolve) => (arrived = resolve))
+    const held = new Promise<void>((resolve) => (letPass = resolve))
+    const around = (store: Store): Store => ({
+      ...store,
+      async query<T extends object>(statement: Parameters<Store['query']>[0]) {
+        if (statement.text.includes('insert into replicas')) {
+          arrived()
+          await held
+        }
+        return store.query<T>(statement)
+      },
+    })
+    let serves = false
+    const starting = replicaOf({ stateDir, around }).then((replica) => ((serves = true), replica))
+    await arrival
+    const servesUnknown = serves
+    letPass()
+    const { id } = await starting
+    expect(servesUnknown).toBe(false)
+    expect((await listReplicaProgress(fixture.store, model)).map((each) => each.id)).toContain(id)
   })
 
   it.each<[string, (path: string) => void]>([
