@@ -159,7 +159,7 @@ export async function listRecentReplicas(
     acknowledged: epoch === undefined || generation === undefined ? undefined : { epoch, generation },
   }))
   return {
-    live: recent.filter(({ silentMs }) => silentMs < 0).map(({ silentMs: _, ...replica }) => replica),
+    live: recent.filter(({ silentMs }) => silentMs < 0),
     silent: recent.filter(({ silentMs }) => silentMs >= 0),
   }
 }
