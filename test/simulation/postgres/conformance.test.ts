@@ -44,7 +44,13 @@ import {
   readRouting,
   renewLease,
 } from '../../../store/serving/replicas.ts'
-import { findRouting, listRecentReplicas, renewExposure, writeRoute } from '../../../store/serving/routing.ts'
+import {
+  findRouting,
+  listRecentReplicas,
+  renewExposure,
+  writeRoute,
+  type ReplicaProgress,
+} from '../../../store/serving/routing.ts'
 import { migratedDatabase, uniqueName } from '../../support/servers/servers.ts'
 import { insertModel, type Registry } from '../../support/release/candidates.ts'
 import { releaseFacts, releasePolicy } from '../../support/release/releases.ts'
