@@ -8,8 +8,9 @@ export interface ProcessIdentity {
   process: string
 }
 
-/** Undefined without /proc. */
+/** Undefined without a /proc of this namespace of process ids. */
 export function processIdentity(): ProcessIdentity | undefined {
+  if (!hasProc()) return undefined
   try {
     const boot = readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim()
     return { machine: `${boot}/${readlinkSync('/proc/self/ns/pid')}`, process: thisProcess() }
@@ -18,34 +19,49 @@ export function processIdentity(): ProcessIdentity | undefined {
   }
 }
 
-/** Process ids are reused, in a container after every restart; together with the start time they are unique. */
-export const thisProcess = (): string => `${process.pid}.${startOf(process.pid) ?? 0}`
+/** Of a process whose start is not known. */
+const unknownStart = '0'
 
-/** Whether a process of this machine, named by `thisProcess`, still runs. */
+/** Process ids are reused, in a container after every restart; together with the start time they are unique. */
+export const thisProcess = (): string => `${process.pid}.${statusOf(process.pid)?.start ?? unknownStart}`
+
+/**
+ * Whether a process of this machine, named by `thisProcess`, still runs. Also true where that cannot be known, as of a process of another user that
+ * /proc hides: the lease of a replica that serves must not be ended.
+ */
 export function isAlive(owner: string): boolean {
   const [pid = '', start = ''] = owner.split('.')
-  const found = startOf(Number(pid))
-  if (found !== undefined || startOf(process.pid) !== undefined) return String(found) === start
-  // Without /proc only the process id is known.
-  return isProcess(Number(pid))
+  const status = statusOf(Number(pid))
+  if (status === undefined || start === unknownStart) return isProcess(Number(pid))
+  return !status.isDead && status.start === start
 }
 
 /** Whether a process of this machine has this id now. */
 export function isProcess(pid: number): boolean {
   try {
-    return process.kill(pid, 0)
+    return pid > 0 && process.kill(pid, 0)
   } catch (error) {
     // A process of another user.
     return (error as NodeJS.ErrnoException).code === 'EPERM'
   }
 }
 
-/** Clock ticks from the start of the machine to that of the process; absent for a dead process. */
-function startOf(pid: number): number | undefined {
+/** Whether /proc shows the process ids as this process sees them; in a namespace of its own it may be that of the machine. */
+function hasProc(): boolean {
+  try {
+    return readlinkSync('/proc/self') === String(process.pid)
+  } catch {
+    return false
+  }
+}
+
+/** Whether the process has ended, and the clock ticks from the start of the machine to that of the process; undefined where /proc does not show it. */
+function statusOf(pid: number): { isDead: boolean; start: string } | undefined {
+  if (!hasProc()) return undefined
   try {
     const stat = readFileSync(`/proc/${pid}/stat`, 'utf8')
     const [state, ...fields] = stat.slice(stat.lastIndexOf(')') + 2).split(' ')
-    return state === 'Z' || state === 'X' ? undefined : Number(fields[18])
+    return { isDead: state === 'Z' || state === 'X', start: String(Number(fields[18])) }
   } catch {
     return undefined
   }
