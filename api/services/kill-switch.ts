@@ -55,12 +55,13 @@ async function hasPrevious(store: CommandDeps['store'], model: string): Promise<
   return (await findRollbackTarget(store, { model, from: champion.version })) !== undefined
 }
 
-/** The live replicas that do not follow the switch yet. */
+/** The replicas that do not follow the switch; the live ones are awaited. */
 async function awaitReplicas(store: CommandDeps['store'], flag: Flag): Promise<string[]> {
   const untilMs = performance.now() + acknowledgeMs
   for (;;) {
-    const problems = await issuesOfKillSwitch(store, flag)
-    if (problems.length === 0 || performance.now() > untilMs) return problems
+    const issues = await issuesOfKillSwitch(store, flag)
+    if (!issues.some(({ isLive }) => isLive) || performance.now() > untilMs)
+      return issues.map(({ text }) => text)
     await pause(pollMs)
   }
 }

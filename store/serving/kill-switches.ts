@@ -5,6 +5,7 @@ import { appendAudit } from '../audit/audit-log.ts'
 import { fromRow, rowsFrom } from '../database/from-row.ts'
 import { prepared } from '../database/prepared.ts'
 import type { Store, Database } from '../postgres.ts'
+import { silentForMs } from './routing.ts'
 
 export interface KillSwitchWrite {
   model: string
@@ -68,23 +69,42 @@ export async function acknowledgeKillSwitch(
       revision = excluded.revision, problem = excluded.problem, at = now()`)
 }
 
-/** Why a flag is not done by every live replica, replica by replica; empty when it is. */
+/** Why a replica does not do what a flag says. */
+export interface KillSwitchIssue {
+  text: string
+  /** Whether the replica has a lease, and so will follow. */
+  isLive: boolean
+}
+
+/**
+ * Why a flag is not done by every replica that may serve, replica by replica; empty when it is. A replica without a lease serves a known good
+ * version, which is no fallback and no refusal. Both kinds are read at one moment: a lease that begins or ends meanwhile hides none.
+ */
 export async function issuesOfKillSwitch(
   database: Database,
-  { model, revision }: Pick<Flag, 'model' | 'revision'>,
-): Promise<string[]> {
+  { model, revision, serve }: Pick<Flag, 'model' | 'revision' | 'serve'>,
+): Promise<KillSwitchIssue[]> {
+  const silentMs = serve === 'fallback' || serve === 'refuse' ? silentForMs : 0
   const rows = await database.query<{
     id: string
     host: string
     revision: number | null
     problem: string | null
+    live: boolean
   }>(sql`
-    select replicas.id, host, revision, problem
-    from replicas left join kill_switch_acknowledgements on replica_id = replicas.id and model = ${model}
-    where lease_until > clock_timestamp() order by replicas.id`)
-  return rows.flatMap(({ id, host, revision: reached, problem }) => {
+    with clock as (select clock_timestamp() as read_at)
+    select replicas.id, host, revision, problem, lease_until > read_at as live
+    from clock cross join replicas
+      left join kill_switch_acknowledgements on replica_id = replicas.id and model = ${model}
+    where lease_until > read_at - ${silentMs} * interval '1 millisecond' order by replicas.id`)
+  return rows.flatMap(({ id, host, revision: reached, problem, live }): KillSwitchIssue[] => {
     const who = `replica ${id} on ${host}`
-    if ((reached ?? 0) < revision) return [`${who} is at revision ${reached ?? 0} of ${revision}`]
-    return problem === null ? [] : [`${who}: ${problem}`]
+    const isBehind = (reached ?? 0) < revision
+    if (!live)
+      return isBehind
+        ? [{ text: `${who} is cut off and serves a known good version if it still runs`, isLive: false }]
+        : []
+    if (isBehind) return [{ text: `${who} is at revision ${reached ?? 0} of ${revision}`, isLive: true }]
+    return problem === null ? [] : [{ text: `${who}: ${problem}`, isLive: true }]
   })
 }

@@ -18,7 +18,7 @@ export const killSwitchRoutes = (deps: ApiDeps): RouteDefinition[] => [
       const flags = filterVisible(actor, await listKillSwitches(deps.store), ({ model }) => model)
       const listed = flags.map(async (flag) => ({
         ...wireOf(flag),
-        problems: await issuesOfKillSwitch(deps.store, flag),
+        problems: (await issuesOfKillSwitch(deps.store, flag)).map(({ text }) => text),
       }))
       return { json: { kill_switches: await Promise.all(listed) } }
     },

@@ -118,6 +118,24 @@ describe('a kill switch set to the champion', () => {
     expect(json['problems']).toEqual([expect.stringContaining(`replica ${deaf.id} on test is at revision 0`)])
     await fixture.store.query(sql`delete from replicas where id = ${deaf.id}`)
   })
+
+  it('names a replica that lost its lease where the switch asks for more than a known good version', async () => {
+    const { model, champion } = await threeVersions(fixture)
+    const cutOff = await replicaOf({ leaseMs: 600 })
+    const stopped = await startReplica(fixture)
+    const route = await fixture.route(model, { proven: champion })
+    await Promise.all([cutOff.follows(route), stopped.follows(route), api.follows(route)])
+    await stopped.stop()
+    await cutOff.cut()
+    await until(() => cutOff.serving.now() > cutOff.serving.lease.until, 'the end of its lease')
+    const named = [`replica ${cutOff.id} on test is cut off and serves a known good version if it still runs`]
+    expect((await put(model, 'refuse')).json['problems']).toEqual(named)
+    expect(cutOff.ask(model, request()).version).toBe(champion)
+    const shown = (await flags()).json['kill_switches']
+    expect(shown).toContainEqual(expect.objectContaining({ model, problems: named }))
+    expect((await put(model, 'champion')).json['problems']).toEqual([])
+    await fixture.store.query(sql`delete from replicas where id = ${cutOff.id}`)
+  })
 })
 
 describe('a kill switch set to the fallback', () => {
