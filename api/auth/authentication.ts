@@ -38,7 +38,7 @@ export interface Authentication {
   /** Undefined once the key, or the secret that opened the session, is no longer valid. Throws like `actorOf`. */
   sessionOf(session: SessionKey): Actor | undefined
   /** Reloads the keys now. */
-  refresh(): Promise<void>
+  refresh(): Promise<unknown>
   isReady(): boolean
   stop(): Promise<void>
 }

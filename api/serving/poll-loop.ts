@@ -5,8 +5,8 @@
 const maxRetryMs = 500
 
 export interface Loop {
-  /** Runs the task as soon as possible, after a call that is under way. Resolves when it has run. */
-  wake(): Promise<void>
+  /** Runs the task as soon as possible, after a call that is under way. Resolves when it has run: whether it did, without an error. */
+  wake(): Promise<boolean>
   /** Resolves after the call that is under way. */
   stop(): Promise<void>
 }
@@ -16,28 +16,30 @@ export function startLoop(
   { everyMs, onError }: { everyMs: number; onError: (error: unknown) => void },
 ): Loop {
   let timer: NodeJS.Timeout | undefined
-  let running: Promise<void> | undefined
-  let again: Promise<void> | undefined
+  let running: Promise<boolean> | undefined
+  let again: Promise<boolean> | undefined
   let stopped = false
   let failures = 0
 
   const pauseMs = (): number =>
     failures === 0 ? everyMs : Math.min(maxRetryMs, everyMs * 2 ** failures) * (0.5 + Math.random() / 2)
-  const run = async (): Promise<void> => {
+  const run = async (): Promise<boolean> => {
     clearTimeout(timer)
     try {
       await work()
       failures = 0
+      return true
     } catch (error) {
       failures++
       onError(error)
+      return false
     } finally {
       running = undefined
       if (!stopped) timer = setTimeout(() => void wake(), pauseMs())
     }
   }
-  const wake = (): Promise<void> => {
-    if (stopped) return Promise.resolve()
+  const wake = (): Promise<boolean> => {
+    if (stopped) return Promise.resolve(false)
     if (running === undefined) return (running = run())
     again ??= running.then(() => {
       again = undefined

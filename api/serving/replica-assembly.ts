@@ -11,7 +11,7 @@ import type { SubjectKey } from '../../store/signing/subject-hash.ts'
 import type { Store } from '../../store/postgres.ts'
 import { verifyArtifact } from '../../store/signing/artifact-signatures.ts'
 import { DomainError, isError } from '../../domain/errors.ts'
-import { isNamedBy, servingVersion, successorOf, type Route } from '../../domain/serving/route.ts'
+import { mayServe, servingVersion, successorOf, type Route } from '../../domain/serving/route.ts'
 import { createFeatureHistograms } from './counters/feature-histograms.ts'
 import { openCache, type VersionOrigin } from './routing/disk-cache.ts'
 import { createClock, type Clock } from './clock.ts'
@@ -29,6 +29,7 @@ import type { Protocol } from './request/protocol.ts'
 import { processIdentity } from '../../store/process-identity.ts'
 import { startReplicaSync } from './routing/replica-sync.ts'
 import type { Held } from './routing/route-follower.ts'
+import type { ActiveRoute } from './routing/route-table.ts'
 import { createRouting, type Lease, type RoutingProblem, type ReplicaRouting } from './routing/routing.ts'
 import { createShadow, type Shadow } from './routing/shadow.ts'
 import { startMeter } from './counters/process-stats.ts'
@@ -72,14 +73,17 @@ export interface Serving extends Answering {
   now(): number
   /** The database's time, in whole milliseconds since 1970. Every decision by date uses it. */
   wall(): number
-  /** Reads the routes once more, now. */
-  refresh(): Promise<void>
+  /** Reads the routes once more, now. Whether they were read, and are on the disk. */
+  refresh(): Promise<boolean>
   replica: Pick<Replica, 'id' | 'host'>
   /** The other live replicas, as last read from Postgres. */
   peers(): readonly Pick<Replica, 'id' | 'host' | 'url'>[]
   rollbacks: Pick<KeptRollbacks, 'list' | 'keyOf'> & {
-    /** Serves and returns the version that takes over, and stores the order. Throws `no_rollback_target` without one. */
-    keep(order: KeptRollback): Promise<string>
+    /**
+     * Serves and returns the version that takes over, and stores the order; `isStored` says whether the disk took it. Throws `no_rollback_target` without
+     * a version to serve.
+     */
+    keep(order: KeptRollback): Promise<{ to: string; isStored: boolean }>
     drop(id: string): Promise<void>
   }
   stop(): Promise<void>
@@ -263,21 +267,39 @@ function createRollbacks(
     ...kept,
     async keep(order) {
       const { model, version } = order
-      const route = routing.find(model)?.route
-      // A route without the version may be older than it, or already be the one that replaced it.
-      const to = route && (isNamedBy(route, version) ? successorOf(route, version) : servingVersion(route))
+      const live = routing.find(model)
+      const rolledBack = new Set([version, ...kept.of(model).map((each) => each.version)])
+      const to = live && servingAfter(live, rolledBack)
       if (to === undefined)
         throw new DomainError('no_rollback_target', `this replica knows no version to serve after ${version}`)
       const issue = await routing.issueOf(to)
       if (issue !== undefined) throw new DomainError('no_rollback_target', `${to} cannot be served: ${issue}`)
-      const stored = kept.keep(order)
+      const storing = kept.keep(order)
       routing.applyRollbacks()
-      await stored.catch((error: unknown) => onError('a rollback was not stored on the disk', error))
-      return to
+      const isStored = await storing.then(
+        () => true,
+        (error: unknown) => {
+          onError('a rollback was not stored on the disk', error)
+          return false
+        },
+      )
+      return { to, isStored }
     },
     async drop(id) {
       await kept.drop(id)
       routing.applyRollbacks()
     },
   }
+}
+
+/** The version that serves when these are rolled back; undefined when it has no other, or its fallback is one of them. */
+function servingAfter(
+  { route, override, fallback }: ActiveRoute,
+  rolledBack: ReadonlySet<string>,
+): string | undefined {
+  const instead = [override?.outlivesLease === true ? override : undefined, fallback]
+  if (instead.some((each) => each && rolledBack.has(each.table.likeliest.loaded.version))) return undefined
+  // A route without the versions may be older than they are, or already be the one that replaced them.
+  const isAffected = [...rolledBack].some((version) => mayServe(route, version))
+  return isAffected ? successorOf(route, rolledBack) : servingVersion(route)
 }

@@ -135,11 +135,16 @@ export const servingVersion = ({ arms, targeted }: Route): string =>
 export const isNamedBy = ({ arms, shadow, targeted }: Route, version: string): boolean =>
   shadow?.version === version || targeted?.version === version || arms.some((arm) => arm.version === version)
 
-/** The version that takes over from one of the route; undefined when the route has none, or the version has no part in it. */
-export function successorOf(route: Route, version: string): string | undefined {
-  if (!isNamedBy(route, version)) return undefined
-  return version === route.proven ? route.standby : route.proven
-}
+/** Whether a replica may answer by the version because of this route: also without a lease, or in place of copies. */
+export const mayServe = (route: Route, version: string): boolean =>
+  route.proven === version || isNamedBy(route, version)
+
+/** The version that takes over when these are rolled back, although the route names one of them; undefined when the route has no other. */
+export const successorOf = (
+  { proven, standby }: Route,
+  rolledBack: ReadonlySet<string>,
+): string | undefined =>
+  [proven, standby].find((version) => version !== undefined && !rolledBack.has(version))
 
 /** The route of a replica without a lease: the last version that passed its probation. */
 export function fenced(route: Route): Route {

@@ -142,10 +142,12 @@ export const rollbackAnswer = schemaOfFields(
     from: textField,
     to: textField,
     took_ms: numberField,
-    replicas: arrayOf(schemaOfFields({ id: textField, state: textField }, { host: textField })),
+    replicas: arrayOf(
+      schemaOfFields({ id: textField, state: textField }, { host: textField, reason: textField }),
+    ),
   },
 )
-export const rollbackOrderAnswer = schemaOfFields({ serves: textField })
+export const rollbackOrderAnswer = schemaOfFields({ serves: textField, stored: flagField })
 
 export const workflowStartedAnswer = schemaOfFields(workflowStarted, { trials: countField })
 export const retrainingStartedAnswer = startedOrDeferred(

@@ -61,7 +61,8 @@ export const rollbackRoutes = (deps: ApiDeps): RouteDefinition[] => [
       if (key === undefined)
         throw new DomainError('forbidden', 'the order is not signed by this installation')
       requireRole(key.actor, commandRoles.rollback, body.model)
-      return { json: { serves: await deps.serving.rollbacks.keep(body) } }
+      const { to, isStored } = await deps.serving.rollbacks.keep(body)
+      return { json: { serves: to, stored: isStored } }
     },
   }),
 ]

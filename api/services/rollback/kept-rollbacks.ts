@@ -4,8 +4,10 @@
  */
 import { DomainError, isError } from '../../../domain/errors.ts'
 import { commandRoles } from '../../../domain/release/state.ts'
+import { isNewer } from '../../../domain/serving/route.ts'
 import { findActiveKeys } from '../../../store/access/api-keys.ts'
 import { noteSubject } from '../../../store/access/idempotency.ts'
+import type { RoutingPlace } from '../../../store/serving/routing.ts'
 import { canAccessModel, type Actor } from '../../auth/authentication.ts'
 import type { CommandDeps } from '../../deps.ts'
 import type { ApiFetch } from '../../../store/tls/api-fetch.ts'
@@ -19,6 +21,7 @@ import {
 
 /** How long another replica has to answer. */
 const peerMs = 700
+const unstored = 'it could not store the order on its disk: a restart brings the version back'
 
 /** Throws `no_rollback_target` when this replica has no version to return to. */
 export async function keepRollback(
@@ -29,26 +32,33 @@ export async function keepRollback(
   const { name: by } = actor
   const claim = { id, model, version, by, reason }
   const order = signOrder(signer, claim, { keyId: actor.id, nowMs: serving.wall() })
-  const to = await serving.rollbacks.keep(order)
-  const peers = await Promise.all(serving.peers().map((peer) => sendTo(peer, order, callReplica)))
+  const { to, isStored } = await serving.rollbacks.keep(order)
+  const peers = await Promise.all(serving.peers().map((peer) => sendTo(peer, { order, to }, callReplica)))
+  const { id: replica, host } = serving.replica
   const replicas: RollbackReplica[] = [
-    { id: serving.replica.id, host: serving.replica.host, state: 'follows' },
+    { id: replica, host, state: 'follows', reason: isStored ? undefined : unstored },
     ...peers,
   ]
   log.warn({ model, version, to, by, replicas }, 'rollback kept: Postgres is unavailable')
   const heard = replicas.filter(({ state }) => state === 'follows').length
-  const others = replicas.flatMap(({ id: name, host, state }) =>
-    state === 'follows' ? [] : [`; replica ${name} on ${host} was not reached`],
-  )
+  const others = replicas.flatMap((each) => sentenceOf(each) ?? [])
   const message =
     `${version} is rolled back on ${heard} of ${replicas.length} replicas, where ${to} serves${others.join('')}. ` +
     'Postgres does not answer: these replicas keep the order and carry it out when Postgres is back'
   return { outcome: 'kept', model, from: version, to, version: to, replicas, tookMs: 0, message }
 }
 
+/** What is to be known of a replica that does not follow, or not beyond a restart. */
+function sentenceOf({ id, host, state, reason }: RollbackReplica): string | undefined {
+  const name = `; replica ${id} on ${host}`
+  if (state === 'refuses') return `${name} cannot follow: ${reason}`
+  if (state !== 'follows') return `${name} was not reached`
+  return reason && `${name} follows, but ${reason}`
+}
+
 async function sendTo(
   { id, host, url }: { id: string; host: string; url: string },
-  order: KeptRollback,
+  { order, to }: { order: KeptRollback; to: string },
   call: ApiFetch = fetch,
 ): Promise<RollbackReplica> {
   try {
@@ -59,9 +69,13 @@ async function sendTo(
       body: JSON.stringify(order),
       signal: AbortSignal.timeout(peerMs),
     })
-    await answer.body?.cancel()
-    if (answer.ok) return { id, host, state: 'follows' }
-    return { id, host, state: 'refuses', reason: `it answered ${answer.status}` }
+    if (!answer.ok) {
+      await answer.body?.cancel()
+      return { id, host, state: 'refuses', reason: `it answered ${answer.status}` }
+    }
+    const { serves, stored } = (await answer.json()) as { serves?: string; stored?: boolean }
+    if (serves !== to) return { id, host, state: 'refuses', reason: `it serves ${serves} by another route` }
+    return { id, host, state: 'follows', reason: stored === false ? unstored : undefined }
   } catch {
     return { id, host, state: 'silent' }
   }
@@ -72,6 +86,7 @@ export async function settleKeptRollbacks(deps: CommandDeps): Promise<void> {
   const { serving, store, log } = deps
   for (const order of serving.rollbacks.list()) {
     const { id, model, version, by, reason } = order
+    let place: RoutingPlace | undefined
     try {
       const keyId = serving.rollbacks.keyOf(order)
       const key = (await findActiveKeys(store)).find((each) => each.id === keyId)
@@ -83,16 +98,19 @@ export async function settleKeptRollbacks(deps: CommandDeps): Promise<void> {
           `the key of ${by} may not roll ${model} back, or the order is too old`,
         )
       await noteSubject(store, { keyId: key.id, id, version })
-      const { to } = await writeRollback(deps, { id: key.id, name: by }, { id, model, version, reason })
-      log.info({ model, version, to, by }, 'kept rollback carried out')
+      const done = await writeRollback(deps, { id: key.id, name: by }, { id, model, version, reason })
+      place = done.place
+      if (!done.repeated) log.info({ model, version, to: done.to, by }, 'kept rollback carried out')
     } catch (error) {
       if (!isError(error)) throw error
       const { code, message } = error
       if (code === 'postgres_unavailable' || code === 'stale_generation') throw error
       log.warn({ model, version, by, code }, `kept rollback dropped: ${message}`)
     }
-    // Follow the written route before the order stops holding its version back.
-    await serving.refresh()
-    await serving.rollbacks.drop(id)
+    // The order holds its version back until the written route does, here and after a restart. The next attempt finds it carried out.
+    const isRead = await serving.refresh()
+    const route = serving.routing.find(model)?.route
+    const isHeld = place !== undefined && (!isRead || route === undefined || isNewer(place, route))
+    if (!isHeld) await serving.rollbacks.drop(id)
   }
 }

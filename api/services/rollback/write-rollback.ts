@@ -22,7 +22,7 @@ export interface RollbackReplica {
   id: string
   host: string
   /**
-   * - `follows`: it serves the other version.
+   * - `follows`: it serves the other version; with a reason, not after a restart.
    * - `fenced`: it was not reached, and its lease has ended, so it serves known good versions only.
    * - `silent`: it was not reached and has a lease yet.
    * - `cut_off`: it was not reached and has no lease, and its last route may name the version as proven: it serves that version if it still runs.

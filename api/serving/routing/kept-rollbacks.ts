@@ -1,6 +1,6 @@
 /**
- * Holds the rollbacks that this replica has heard while Postgres was away, on its disk, so that a restart does not bring the version back. An
- * order that is not signed by this installation is ignored.
+ * Holds the rollbacks that this replica has heard while Postgres was away, on its disk, so that a restart does not bring the version back. A replica
+ * that starts reads those of all replicas of its disk, as it reads their routes. An order that is not signed by this installation is ignored.
  */
 import { mkdir, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
@@ -23,6 +23,7 @@ export interface KeptRollbacks {
   of(model: string): KeptRollback[]
   list(): KeptRollback[]
   keep(order: KeptRollback): Promise<void>
+  /** Forgets an order, on the disk for every replica of it: the routes there are to be newer than the order. */
   drop(id: string): Promise<void>
   /** The key that gave the order; undefined when it did not, or more than a day ago. */
   keyOf(order: KeptRollback): string | undefined
@@ -50,10 +51,11 @@ export async function openKeptRollbacks(
 ): Promise<KeptRollbacks> {
   const keyOf = (order: KeptRollback): string | undefined =>
     verifyCommand(signer, claimOf(order), { signature: order.signature, nowMs: nowMs() })
-  const pathOf = (id: string): string => join(directory, `${slot}-${id.replaceAll(/[^\w-]/g, '_')}.json`)
+  const nameOf = (id: string): string => `-${id.replaceAll(/[^\w-]/g, '_')}.json`
+  const listNames = async (end: string): Promise<string[]> =>
+    (await readdir(directory).catch(() => [])).filter((name) => name.endsWith(end))
   const orders = new Map<string, KeptRollback>()
-  const names = await readdir(directory).catch(() => [])
-  for (const name of names.filter((each) => each.startsWith(`${slot}-`) && each.endsWith('.json'))) {
+  for (const name of await listNames('.json')) {
     const text = await readFile(join(directory, name), 'utf8').catch(() => '')
     const order = parsed(text)
     if (order !== undefined && keyOf(order) !== undefined) orders.set(order.id, order)
@@ -65,14 +67,14 @@ export async function openKeptRollbacks(
     async keep(order) {
       // In memory first: a full disk must not bring the version back.
       orders.set(order.id, order)
-      const path = pathOf(order.id)
+      const path = join(directory, slot + nameOf(order.id))
       await mkdir(directory, { recursive: true })
       await writeFile(`${path}.${process.pid}`, JSON.stringify(order), { mode: 0o600 })
       await rename(`${path}.${process.pid}`, path)
     },
     async drop(id) {
       orders.delete(id)
-      await rm(pathOf(id), { force: true })
+      for (const name of await listNames(nameOf(id))) await rm(join(directory, name), { force: true })
     },
   }
 }

@@ -2,7 +2,14 @@
  * Loads the versions of routes and replaces the routes that a replica follows. A route is followed only when all its versions are loaded; a
  * version that no route names is unloaded.
  */
-import { championAlone, championOf, routeAt, successorOf, type Route } from '../../../domain/serving/route.ts'
+import {
+  championAlone,
+  championOf,
+  mayServe,
+  routeAt,
+  successorOf,
+  type Route,
+} from '../../../domain/serving/route.ts'
 import type { Clock } from '../clock.ts'
 import type { CounterRegistry } from '../counters/arm-counters.ts'
 import type { LoadedVersion } from '../version/loaded-version.ts'
@@ -45,15 +52,15 @@ export function createRouteFollower(options: FollowerOptions) {
     const held = versionsOf(route).map((version) => [version, versions.get(version)!.loaded] as const)
     return { ...buildLive(routeAt(route, replica), new Map(held), counters, guard, championGuard), route }
   }
-  const rolledBackTable = (route: Route): RouteTable | undefined => {
-    for (const { version } of options.rollbacks?.of(route.model) ?? []) {
-      const successor = successorOf(route, version)
-      const loaded = successor === undefined ? undefined : versions.get(successor)?.loaded
-      if (loaded === undefined) continue
-      const alone = championAlone(route, loaded.version)
-      return buildTable(alone, { versions: new Map([[loaded.version, loaded]]), counters })
-    }
-    return undefined
+  /** Undefined while no kept rollback is about a version of the route; all of them count, so that none brings back what another rolls back. */
+  const rolledBackTable = (route: Route): RouteTable | 'none' | undefined => {
+    const rolledBack = new Set(options.rollbacks?.of(route.model).map(({ version }) => version))
+    if (![...rolledBack].some((version) => mayServe(route, version))) return undefined
+    const successor = successorOf(route, rolledBack)
+    const loaded = successor === undefined ? undefined : versions.get(successor)?.loaded
+    if (loaded === undefined) return 'none'
+    const alone = championAlone(route, loaded.version)
+    return buildTable(alone, { versions: new Map([[loaded.version, loaded]]), counters })
   }
   const applyOverride = (model: ActiveRoute): ActiveRoute => {
     const { route } = model
@@ -61,7 +68,9 @@ export function createRouteFollower(options: FollowerOptions) {
     const proven = versions.get(route.proven)!.loaded
     model.override = switches.overrideOf(route, { champion, proven })
     model.fallback = switches.fallbackOverrideOf(route, champion)
-    model.rolledBack = rolledBackTable(route)
+    const rolledBack = rolledBackTable(route)
+    model.isHeldBack = rolledBack === 'none'
+    model.rolledBack = rolledBack === 'none' ? undefined : rolledBack
     return model
   }
   const guardOfChampion = (route: Route): ChampionGuard | undefined => {

@@ -75,7 +75,9 @@ export interface ActiveRoute {
   fallback?: KillSwitchOverride
   championGuard?: ChampionGuard
   /** Serves while this replica keeps a rollback of a version of the route. */
-  rolledBack?: RouteTable
+  rolledBack?: RouteTable | undefined
+  /** Whether this replica keeps a rollback of a version of the route and has no other version to serve. */
+  isHeldBack?: boolean
   /** On the monotonic clock. */
   exposedUntil: number
   /** The same on the database's clock: distinguishes a renewal from a clock that was set back. */

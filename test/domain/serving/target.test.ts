@@ -5,6 +5,7 @@ import {
   fenced,
   hasCandidate,
   issuesOfRoute,
+  mayServe,
   servingVersion,
   successorOf,
   withoutCandidate,
@@ -92,8 +93,9 @@ describe('a route with targeted callers', () => {
   })
 
   it('has a successor of the candidate, to roll back to', () => {
-    expect(successorOf(route, 'b')).toBe('a')
-    expect(successorOf(route, 'c')).toBeUndefined()
+    expect(successorOf(route, new Set(['b']))).toBe('a')
+    expect(successorOf(route, new Set(['a', 'b']))).toBeUndefined()
+    expect(['a', 'b', 'c'].map((version) => mayServe(route, version))).toEqual([true, true, false])
   })
 
   it.each([

@@ -1,0 +1,151 @@
+/** Rollbacks that replicas keep while Postgres is away: after the answer, no replica that it does not name serves the version. */
+import { mkdirSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { afterAll, afterEach, beforeAll, beforeEach, expect, it } from 'vitest'
+import { settleKeptRollbacks } from '../../../api/services/rollback/kept-rollbacks.ts'
+import { signOrder } from '../../../api/serving/routing/kept-rollbacks.ts'
+import { DomainError } from '../../../domain/errors.ts'
+import { openArtifacts } from '../../../store/artifacts.ts'
+import { findActiveKeys } from '../../../store/access/api-keys.ts'
+import { findArtifact } from '../../../store/serving/replicas.ts'
+import { findChampion } from '../../../store/registry/champions.ts'
+import { irisRow, irisSpec } from '../../support/serving/artifact.ts'
+import { writeChampion } from '../../support/serving/registration.ts'
+import { uniqueName } from '../../support/servers/servers.ts'
+import {
+  openServingFixture,
+  startApi,
+  startReplica,
+  type ReplicaOptions,
+  type ServingFixture,
+  type TestApi,
+  type TestReplica,
+} from '../../support/serving/serving-fixture.ts'
+
+const nowhere = 'postgres://unknown@127.0.0.1:1/nothing'
+let fixture: ServingFixture
+let api: TestApi
+let key: string
+let model: string
+let second: string
+let third: string
+const running: TestReplica[] = []
+const healing: (() => void)[] = []
+beforeAll(async () => {
+  fixture = await openServingFixture()
+  key = await fixture.key({ name: 'olga', role: 'operator' })
+})
+/** Three versions that were champion in turn; the last one serves, on a replica with a disk of its own. */
+beforeEach(async () => {
+  api = await startApi(fixture)
+  model = uniqueName('model')
+  const versions: string[] = []
+  for (const minor of [0, 1, 2]) versions.push(await fixture.register(irisSpec(model, minor + 1), minor))
+  ;[, second, third] = versions as [string, string, string]
+  for (const version of versions) await writeChampion(fixture.store, model, version)
+  await api.follows(await fixture.route(model, { proven: third, standby: second }))
+  await api.serving.refresh()
+})
+afterEach(async () => {
+  for (const replica of running.splice(0)) await replica.stop()
+  for (const heal of healing.splice(0)) heal()
+  await api?.stop()
+})
+afterAll(() => fixture?.close())
+
+const body = { instances: [irisRow] }
+const order = (given: object = {}) =>
+  api.request('POST', `/v1/models/${model}/rollback`, { key, body: given })
+const championNow = async () => (await findChampion(fixture.store, model))?.version
+const folder = () => join(api.stateDir, 'cache', 'rollbacks')
+
+/** Postgres answers no statement of the replica, or none that `lost` matches, until the returned function is called. */
+function losePostgres(lost = /./): () => void {
+  const { store } = api.deps
+  const { query, transaction } = store
+  const unanswered = () => new DomainError('postgres_unavailable', 'Postgres did not answer: cut')
+  store.query = async (statement) => {
+    if (lost.test(statement.sql)) throw unanswered()
+    return query(statement)
+  }
+  if (lost.test('begin')) store.transaction = () => Promise.reject(unanswered())
+  const heal = () => void Object.assign(store, { query, transaction })
+  healing.push(heal)
+  return heal
+}
+
+/** A replica that starts on the disk of the other one while Postgres is away. */
+async function startBeside(options: ReplicaOptions = {}): Promise<TestReplica> {
+  const replica = await startReplica(fixture, { stateDir: api.stateDir, databaseUrl: nowhere, ...options })
+  running.push(replica)
+  return replica
+}
+
+it('a replica of another slot that starts after a rollback was kept serves by it', async () => {
+  const heal = losePostgres()
+  const answer = await order()
+  expect(answer).toMatchObject({ status: 202, json: { outcome: 'kept', from: third, to: second } })
+  const other = await startBeside({ slot: '2' })
+  expect(other.ask(model, body).version).toBe(second)
+  heal()
+  await settleKeptRollbacks(api.deps)
+  expect(await championNow()).toBe(second)
+  expect(readdirSync(folder())).toEqual([])
+})
+
+it('a kept rollback is held until the route that carries it out is read and on the disk', async () => {
+  const healAll = losePostgres()
+  await order()
+  healAll()
+  const heal = losePostgres(/routing_epochs\) as epoch/)
+  await settleKeptRollbacks(api.deps).catch(() => undefined)
+  expect(await championNow()).toBe(second)
+  expect(api.ask(model, body).version).toBe(second)
+  expect(api.serving.rollbacks.list()).toHaveLength(1)
+  expect((await startBeside()).ask(model, body).version).toBe(second)
+  heal()
+  await settleKeptRollbacks(api.deps)
+  expect(api.serving.rollbacks.list()).toEqual([])
+  expect(api.ask(model, body).version).toBe(second)
+  expect((await startBeside()).ask(model, body).version).toBe(second)
+})
+
+it('a replica refuses an order about the version that it serves by an order before', async () => {
+  losePostgres()
+  await order()
+  const [found] = (await findActiveKeys(fixture.store)).filter(({ name }) => name === 'olga')
+  const claim = { id: uniqueName('order'), model, version: second, by: 'olga', reason: 'also wrong' }
+  const sent = signOrder(api.deps.signer, claim, { keyId: found!.id, nowMs: api.serving.wall() })
+  expect(await api.request('POST', '/v1/rollback-orders', { body: sent })).toMatchObject({
+    status: 409,
+    json: { code: 'no_rollback_target' },
+  })
+  expect(api.ask(model, body).version).toBe(second)
+})
+
+it('the answer names a replica that cannot store the order on its disk', async () => {
+  mkdirSync(join(api.stateDir, 'cache'), { recursive: true })
+  rmSync(folder(), { recursive: true, force: true })
+  writeFileSync(folder(), 'a file in place of the folder')
+  losePostgres()
+  const { status, json } = await order()
+  expect(status).toBe(202)
+  const reason = 'it could not store the order on its disk: a restart brings the version back'
+  expect(json['replicas']).toMatchObject([{ id: api.id, state: 'follows', reason }])
+  expect(json['message']).toContain(`replica ${api.id} on test follows, but ${reason}`)
+  expect(api.ask(model, body).version).toBe(second)
+})
+
+it('a replica that keeps an order and has lost the version to return to refuses instead of serving the other', async () => {
+  losePostgres()
+  await order()
+  expect(api.ask(model, body).version).toBe(second)
+  const { artifactDigest } = await findArtifact(fixture.store, second)
+  const files = join(api.stateDir, 'cache', 'files')
+  const [hex] = artifactDigest.split(':').slice(-1)
+  const lost = readdirSync(files, { recursive: true, encoding: 'utf8' }).filter((name) => name.endsWith(hex!))
+  expect(lost).toHaveLength(1)
+  rmSync(join(files, lost[0]!))
+  const restarted = await startBeside({ artifacts: openArtifacts(fixture.directory()) })
+  expect(() => restarted.ask(model, body)).toThrow(`what served ${model} is rolled back`)
+})
