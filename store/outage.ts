@@ -42,3 +42,6 @@ export const isFull = (error: unknown): boolean =>
   (['53100', 'ENOSPC', 'EDQUOT'].includes(String((error as { code?: unknown }).code)) ||
     /No space left on device|database or disk is full/.test(error.message) ||
     isFull(error.cause))
+
+/** Whether a deadline has passed: the server may be there and slow. A refusal is an answer. */
+export const isTimeout = (error: unknown): boolean => error instanceof Error && /timeout/i.test(error.message)

@@ -6,6 +6,8 @@ export interface ProcessIdentity {
   machine: string
   /** As `thisProcess`. */
   process: string
+  /** Whether a process of this machine still runs. */
+  isAlive: (process: string) => boolean
 }
 
 /** Undefined without a /proc of this namespace of process ids. */
@@ -13,7 +15,7 @@ export function processIdentity(): ProcessIdentity | undefined {
   if (!hasProc()) return undefined
   try {
     const boot = readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim()
-    return { machine: `${boot}/${readlinkSync('/proc/self/ns/pid')}`, process: thisProcess() }
+    return { machine: `${boot}/${readlinkSync('/proc/self/ns/pid')}`, process: thisProcess(), isAlive }
   } catch {
     return undefined
   }

@@ -1,6 +1,6 @@
 /**
  * Assembles the serving side of a process: routes, versions, log, counts. It starts from its own disk, so that it serves without Postgres;
- * where Postgres answers, it is registered there before it serves.
+ * where Postgres answers, it has a lease before it serves.
  */
 import { join } from 'node:path'
 import type { Artifacts } from '../../store/artifacts.ts'
@@ -227,7 +227,7 @@ export async function openServing(deps: ServingDeps): Promise<Serving> {
   })
   const durable = deps.durableLog === true ? openDurableLog({ store, onError }) : undefined
   const answering = createPredict({ ...shared, durable, ids: createIds(clock), log })
-  await running.registered
+  await running.started
   return {
     ...shared,
     ...lookups.around(answering),

@@ -4,7 +4,7 @@
  */
 import sql from 'sql-template-tag'
 import type { Database } from '../postgres.ts'
-import { isAlive, type ProcessIdentity } from '../process-identity.ts'
+import type { ProcessIdentity } from '../process-identity.ts'
 import { endLease } from './replicas.ts'
 import { silentForMs } from './routing.ts'
 
@@ -19,7 +19,7 @@ export interface IntroducedReplica extends ProcessIdentity {
  */
 export async function introduceReplica(
   database: Database,
-  { id, machine, process, leaseMs }: IntroducedReplica,
+  { id, machine, process, isAlive, leaseMs }: IntroducedReplica,
 ): Promise<string[]> {
   await database.query(
     sql`update replicas set machine = ${machine}, process = ${process}, lease_ms = ${leaseMs} where id = ${id}`,

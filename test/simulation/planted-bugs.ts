@@ -256,7 +256,7 @@ export const plants: readonly Plant[] = [
       'a replica that comes back believes its lease before it has read the routes',
       'api/serving/routing/replica-sync.ts',
       'if (newLease.at < lease.until) lease.until',
-      'if (newLease.at < Infinity) lease.until',
+      'if (!isFirst) lease.until',
     ),
   ),
   scripted(
@@ -337,6 +337,16 @@ export const plants: readonly Plant[] = [
       'api/services/rollback/await-replicas.ts',
       'recent?.silent.filter((each) => !seen.has(each.id) && !isFenced(each)) ?? []',
       '[] as { id: string; host: string }[]',
+    ),
+  ),
+  scripted(
+    'restarted-replica-is-unknown',
+    plant(
+      'serves-before-its-lease',
+      'a replica that starts serves from its disk while no rollback knows of it',
+      'api/serving/routing/replica-sync.ts',
+      '    started,\n',
+      '    started: Promise.resolve(),\n',
     ),
   ),
   scripted(

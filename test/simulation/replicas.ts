@@ -19,6 +19,7 @@ export interface SimulatedReplica {
   machine: Machine
   /** What survives a crash. */
   disk: { remembered?: RoutingSnapshot }
+  /** Absent until it answers callers. */
   routing?: ReplicaRouting
   lease?: Lease
   /** The monotonic clock of the present process. */
@@ -54,6 +55,8 @@ export interface ReplicaEnvironment {
   callers: () => number
   /** Whether the bytes of versions can be fetched now. */
   canLoad: (version: string) => boolean
+  /** Whether a process of a replica runs, all of which are on one machine. */
+  isAlive: (process: string) => boolean
   onAnswer: (answer: SimulatedResponse) => void
 }
 
@@ -104,12 +107,11 @@ export function startProcess(replica: SimulatedReplica, around: ReplicaEnvironme
       world.tell(`${machine.name} follows ${epoch}/${generation} (${cause})`),
     onProblem: (_model, { text }) => world.tell(`${machine.name} cannot follow: ${text}`),
   })
-  replica.routing = routing
   replica.lease = lease
   replica.now = now
   const remembered = disk.remembered && (JSON.parse(JSON.stringify(disk.remembered)) as RoutingSnapshot)
-  const registering = Promise.resolve(remembered && routing.recall(remembered)).then(() => {
-    const { registered } = startReplicaSync({
+  const starting = Promise.resolve(remembered && routing.recall(remembered)).then(() => {
+    const { started } = startReplicaSync({
       store,
       clock,
       lease,
@@ -119,6 +121,11 @@ export function startProcess(replica: SimulatedReplica, around: ReplicaEnvironme
       leaseMs,
       drills: false,
       replica: { id, host: machine.name, pid: machine.life, url: '', buildId: 'b' },
+      identity: {
+        machine: 'host',
+        process: id,
+        isAlive: around.isAlive,
+      },
       cache: {
         recall: () => Promise.resolve({ refusals: [] }),
         signedBy: () => 'the key',
@@ -133,7 +140,7 @@ export function startProcess(replica: SimulatedReplica, around: ReplicaEnvironme
       onError: (what, error) => world.tell(`${machine.name}: ${what}: ${(error as Error).message}`),
       onFault: () => {},
     })
-    return registered
+    return started
   })
 
   const turn = () => {
@@ -167,7 +174,10 @@ export function startProcess(replica: SimulatedReplica, around: ReplicaEnvironme
       })
     }
   }
-  void registering.then(() => world.after(machine, turnMs, turn))
+  void starting.then(() => {
+    replica.routing = routing
+    world.after(machine, turnMs, turn)
+  })
 }
 
 /** Every arm that may serve; that of chosen callers has no share, and counts as one that has. */

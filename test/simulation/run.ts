@@ -18,7 +18,7 @@ import { connect, deliverNotice, endStaleSessions, type Server } from './postgre
 import { carried } from './temporal/sandbox.ts'
 import { createMemory } from './postgres/database.ts'
 import { createProperties, type Violation } from './properties/properties.ts'
-import { startProcess, type SimulatedReplica, type ReplicaEnvironment } from './replicas.ts'
+import { processOf, startProcess, type SimulatedReplica, type ReplicaEnvironment } from './replicas.ts'
 import { drawScenario, type Mode, type PlannedCommand, type Scenario } from './scenario.ts'
 import type { Script } from './scripts.ts'
 import { dictionary } from './postgres/statement.ts'
@@ -216,6 +216,7 @@ export async function simulate(
     behaviour,
     callers: () => scenario.callers,
     canLoad: () => world.now() > lossesUntil.bytes,
+    isAlive: (process) => replicas.some((each) => each.machine.isUp && processOf(each) === process),
     onAnswer: (answer) => properties.answered(answer),
   }
   for (let i = 1; i <= scenario.replicas; i++) {

@@ -200,6 +200,29 @@ export const scripts: readonly Script[] = [
     play() {},
   },
   {
+    name: 'restarted-replica-is-unknown',
+    says: 'The release has ended as promoted. Both replicas are killed. The first one to return ends the lease of the other, whose own registration and reads are late when the model is rolled back.',
+    scenario: scenario(
+      {},
+      {
+        faults: [
+          { atMs: 2_400, kind: 'crash replica', forMs: 600, which: 1 },
+          { atMs: 2_500, kind: 'crash replica', forMs: 1_300, which: 2 },
+          // Faults, and with them what is late, end with the last one.
+          { atMs: 4_000, kind: 'roll back model', forMs: 2_500, which: 1 },
+        ],
+      },
+    ),
+    outcomes: ['promoted'],
+    play(stage) {
+      const [late] = stage.replicas
+      const asked = (statement: string) => (moment: Moment) =>
+        moment.kind === 'asks' && moment.machine === late?.machine && moment.statement === statement
+      stage.world.after(stage.temporal, 2_600, () => at(stage, asked('renewLease'), () => {}, 1_400))
+      stage.world.after(stage.temporal, 3_900, () => at(stage, asked('readRouting'), () => {}, 1_200))
+    },
+  },
+  {
     name: 'cut-replica-keeps-the-first',
     says: 'The promotion of a first version is written and its report is late. One replica is cut off from the database, the champion is moved by hand to an older version, and a rollback is accepted.',
     scenario: scenario({}, { hasChampion: false }),

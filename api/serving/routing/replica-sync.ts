@@ -22,6 +22,7 @@ import { insertPairs } from '../../../store/release/shadow-pairs.ts'
 import { writeFallbacks } from '../../../store/serving/replica-fallbacks.ts'
 import { writeResources } from '../../../store/serving/replica-resources.ts'
 import type { Store } from '../../../store/postgres.ts'
+import { isTimeout } from '../../../store/outage.ts'
 import type { ProcessIdentity } from '../../../store/process-identity.ts'
 import type { FeatureHistograms } from '../counters/feature-histograms.ts'
 import type { Cache } from './disk-cache.ts'
@@ -65,6 +66,8 @@ const histogramMs = 5_000
 const resourcesMs = 10_000
 const peersMs = 2_000
 const pairsMs = 500
+/** A Postgres that has not answered for so long is away. A busy one misses the deadline of the first connection. */
+const startMs = 3_500
 const tickBatchSize = 1_000
 const pairBatchSize = 500
 
@@ -76,8 +79,8 @@ export function startReplicaSync(deps: ReplicaDeps) {
   const acknowledger = createAcknowledger(deps)
   const { writeCounts, writeHistograms } = createCountWriter(deps)
   let registered = false
-  let markRegistered = (): void => {}
-  const firstLease = new Promise<void>((resolve) => (markRegistered = resolve))
+  let markStarted = (): void => {}
+  const started = new Promise<void>((resolve) => (markStarted = resolve))
   /**
    * A lease that follows a time without one. Meanwhile releases did not wait for this replica, and a version may have been rolled
    * back: the lease starts when the routes have been read after the database has stored it.
@@ -91,7 +94,12 @@ export function startReplicaSync(deps: ReplicaDeps) {
   let silentUntil = 0
   const isSilent = (): boolean => clock.now() < silentUntil
 
-  const renew = (): Promise<void> => takeLease().finally(markRegistered)
+  setTimeout(markStarted, startMs).unref()
+  const renew = (): Promise<void> =>
+    takeLease().catch((error: unknown) => {
+      if (!isTimeout(error)) markStarted()
+      throw error
+    })
   const takeLease = async (): Promise<void> => {
     if (!isSilent()) silentUntil = clock.now() + (await readSilence(store, replica.id))
     if (isSilent()) return
@@ -101,7 +109,6 @@ export function startReplicaSync(deps: ReplicaDeps) {
     const unreadMs = Math.round(sentAt - readAt)
     if (unreadMs > deps.leaseMs) throw new Error(`the routes were not read for ${unreadMs} ms`)
     await renewLease(store, { replica, leaseMs: deps.leaseMs })
-    markRegistered()
     const isFirst = !registered
     registered = true
     const newLease = { at: clock.now(), until: sentAt + deps.leaseMs }
@@ -123,6 +130,7 @@ export function startReplicaSync(deps: ReplicaDeps) {
     if (pendingLease !== undefined && sentAt >= pendingLease.at) {
       lease.until = Math.max(lease.until, pendingLease.until)
       pendingLease = undefined
+      markStarted()
     }
     if (deps.drills) await injectFaults(deps)
     if (registered) await acknowledger.write()
@@ -165,10 +173,10 @@ export function startReplicaSync(deps: ReplicaDeps) {
 
   return {
     /**
-     * Resolves when the replica has a lease for the first time, or could not take one because Postgres is away. A replica that serves from its
-     * disk before Postgres knows it would answer by a version whose rollback all others have acknowledged.
+     * Resolves when the first lease is in force, when Postgres refuses, or after `startMs`. A replica that served from its disk before that would
+     * answer by a version whose rollback was acknowledged while Postgres did not know of this replica.
      */
-    registered: firstLease,
+    started,
     /** Reads the routes once more, now. */
     refresh: () => routes.wake(),
     /** Writes the last counts, returns the lease and ends. */

@@ -44,6 +44,7 @@ import {
   readRouting,
   renewLease,
 } from '../../../store/serving/replicas.ts'
+import { introduceReplica } from '../../../store/serving/replica-leases.ts'
 import {
   findRouting,
   listRecentReplicas,
@@ -192,6 +193,14 @@ describe('the database in memory', () => {
                 .map(({ id, acknowledged, problem }) => ({ id, acknowledged, problem }))
             return [ours(live), ours(silent)]
           },
+          (on) =>
+            introduceReplica(on, {
+              id: replica,
+              machine: model,
+              process: replica,
+              isAlive: () => false,
+              leaseMs: 60_000,
+            }),
           (on) =>
             renewLease(on, {
               replica: { id: replica, host: model, pid: 1, url: 'u', buildId: 'b' },

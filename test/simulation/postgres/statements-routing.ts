@@ -147,6 +147,28 @@ export const routingStatements: Statements = {
       return []
     },
   ],
+  d0da04be: [
+    'introduceReplica',
+    (query, values) => {
+      const [machine, process, lease_ms, id] = values as [string, string, number, string]
+      if (query.find('replicas', id) === undefined) return []
+      query.lock('replicas', id)
+      query.put('replicas', id, { ...query.find('replicas', id), machine, process, lease_ms })
+      return []
+    },
+  ],
+  f78c28e0: [
+    'introduceReplica, others',
+    (query, values) => {
+      const [machine, id, silentForMs] = values as [string, string, number]
+      return query
+        .all('replicas')
+        .filter((row) => row['machine'] === machine && row['id'] !== id)
+        .filter((row) => (row['lease_until'] as number) > query.clockMs - silentForMs)
+        .sort((a, b) => ((a['id'] as string) < (b['id'] as string) ? -1 : 1))
+        .map(({ id: other, process }) => ({ id: other, process }))
+    },
+  ],
   '41c0e0e9': [
     'deleteExpiredReplicas',
     (query) => {

@@ -5,7 +5,7 @@ import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import { isError } from '../../../domain/errors.ts'
 import { totalBp, type Route } from '../../../domain/serving/route.ts'
 import { openStore, type Store } from '../../../store/postgres.ts'
-import { thisProcess } from '../../../store/process-identity.ts'
+import { isAlive, thisProcess } from '../../../store/process-identity.ts'
 import { introduceReplica, shortenLeases } from '../../../store/serving/replica-leases.ts'
 import { acknowledge, endLease, renewLease } from '../../../store/serving/replicas.ts'
 import {
@@ -211,13 +211,20 @@ describe('followers', () => {
         ...identity,
         id: ids[name]!,
         machine: uniqueName('alone'),
+        isAlive,
         leaseMs: 60_000,
       })
       await store.query(sql`update replicas set machine = ${identity.machine} where id = ${ids[name]}`)
     }
     const successor = uniqueName('successor')
     await join(successor)
-    const ended = await introduceReplica(store, { id: successor, machine, process: own, leaseMs: 60_000 })
+    const ended = await introduceReplica(store, {
+      id: successor,
+      machine,
+      process: own,
+      isAlive,
+      leaseMs: 60_000,
+    })
     expect(new Set(ended)).toEqual(new Set([ids['killed'], ids['reused']]))
     const silent = (await listRecentReplicas(store, model)).silent.map(({ id }) => id)
     expect(new Set(silent.filter((id) => Object.values(ids).includes(id)))).toEqual(
@@ -229,7 +236,7 @@ describe('followers', () => {
 
   it('have no lease for longer than a renewal gives, whatever the clock of the database was when it was written', async () => {
     const [stepped, live] = [uniqueName('stepped'), uniqueName('live')]
-    const identity = { machine: uniqueName('machine'), process: thisProcess(), leaseMs: 60_000 }
+    const identity = { machine: uniqueName('machine'), process: thisProcess(), isAlive, leaseMs: 60_000 }
     const leaseMs = async (id: string) => {
       const [row] = await store.query<{ ms: number }>(sql`
         select (extract(epoch from lease_until - clock_timestamp()) * 1000)::float8 as ms from replicas where id = ${id}`)

@@ -4,7 +4,7 @@ import { afterAll, beforeAll, expect, it } from 'vitest'
 import { awaitReplicas } from '../../../../api/services/rollback/await-replicas.ts'
 import { DomainError } from '../../../../domain/errors.ts'
 import { openStore, type Store } from '../../../../store/postgres.ts'
-import { thisProcess } from '../../../../store/process-identity.ts'
+import { isAlive, thisProcess } from '../../../../store/process-identity.ts'
 import { introduceReplica } from '../../../../store/serving/replica-leases.ts'
 import { acknowledge, renewLease } from '../../../../store/serving/replicas.ts'
 import { migratedDatabase, uniqueName } from '../../../support/servers/servers.ts'
@@ -26,13 +26,13 @@ it('a replica that registers and ends the lease of its killed predecessor meanwh
     string,
   ]
   const place = { model, epoch: 1, generation: 2 }
-  const machine = uniqueName('machine')
+  const machine = { machine: uniqueName('machine'), isAlive, leaseMs: 60_000 }
   const { pid } = spawnSync('true')
   await join(follower, 60_000)
   await acknowledge(store, { replica: follower, ...place })
   // Its lease is over, and no other replica of its machine has found its process dead yet.
   await join(killed, 60_000)
-  await introduceReplica(store, { id: killed, machine, process: `${pid}.1`, leaseMs: 60_000 })
+  await introduceReplica(store, { ...machine, id: killed, process: `${pid}.1` })
   await acknowledge(store, { replica: killed, ...place, generation: 1 })
   await join(killed, -1_000)
   let reads = 0
@@ -42,7 +42,7 @@ it('a replica that registers and ends the lease of its killed predecessor meanwh
       const rows = await store.query<T & object>(statement)
       if (reads++ === 0) {
         await join(successor, 60_000)
-        await introduceReplica(store, { id: successor, machine, process: thisProcess(), leaseMs: 60_000 })
+        await introduceReplica(store, { ...machine, id: successor, process: thisProcess() })
       }
       return rows
     },

@@ -13,6 +13,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import sql from 'sql-template-tag'
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
+import { DomainError } from '../../../../domain/errors.ts'
 import { issuesOf } from '../../../../api/routes/health.ts'
 import type { ApiDeps } from '../../../../api/deps.ts'
 import { readRouting } from '../../../../store/serving/replicas.ts'
@@ -85,8 +86,9 @@ describe('the disk cache of routes', () => {
     expect(readiness(replica)).toBe('')
   })
 
-  it('is used once Postgres knows the replica, so that a rollback waits for it', async () => {
+  it('is used once the replica has a lease, so that a rollback waits for it', async () => {
     const { model, stateDir } = await remembered()
+    let attempts = 0
     let [arrived, letPass] = [() => {}, () => {}]
     const arrival = new Promise<void>((resolve) => (arrived = resolve))
     const held = new Promise<void>((resolve) => (letPass = resolve))
@@ -94,6 +96,9 @@ describe('the disk cache of routes', () => {
       ...store,
       async query<T extends object>(statement: Parameters<Store['query']>[0]) {
         if (statement.text.includes('insert into replicas')) {
+          // A deadline that has passed does not say that Postgres is away.
+          if (attempts++ === 0)
+            throw new DomainError('postgres_unavailable', 'Postgres did not answer: timeout')
           arrived()
           await held
         }
