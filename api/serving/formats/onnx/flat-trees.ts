@@ -82,6 +82,8 @@ export function flattenTrees(
   for (let node = 0; node < count; node++) if (modes[node] === leafMode) leafAt[node] = leafCount++
   const reach = (tree: PlacedTree, id: number): number => {
     const node = placeOf(tree, id)
+    // ONNX Runtime refuses it.
+    if (id >= count) refuse(`a tree has a child of the number ${id}, and all trees have ${count} nodes`)
     return modes[node] === leafMode ? ~leafAt[node]! : node
   }
   for (const tree of placed.values())

@@ -79,18 +79,20 @@ export function readGraph(bytes: Uint8Array): OnnxGraph {
   const file: WireSpan = { bytes, from: 0, to: bytes.byteLength }
   let graph: WireSpan | undefined
   let [producer, version] = ['', '']
+  const versions = new Map<string, number>()
   eachField(file, (field) => {
     const content = spanOf(bytes, field)
     if (field.number === 2) producer = wireText(content)
     else if (field.number === 3) version = wireText(content)
     else if (field.number === 7) graph = only(graph, content, 'graph')
-    else if (field.number === 8) expectOpset(content)
+    else if (field.number === 8) readOpset(content, versions)
     else if (field.number === 20) refuse('the ONNX file holds a training loop: save it for inference')
     else if (field.number === 25)
       refuse('the ONNX file defines functions of its own: save it with its functions inlined')
   })
   if (graph === undefined) refuse('the ONNX file has no graph')
   const found = graphOf(graph, { nodes: 0, tensors: 0, attributes: 0, names: 0 }, 0)
+  for (const node of found.nodes) expectVersion(node, versions)
   return { producer: `${producer} ${version}`.trim(), ...found }
 }
 
@@ -110,21 +112,36 @@ function count(counts: Counts, what: keyof Counts): void {
 const only = (before: WireSpan | undefined, content: WireSpan, what: string): WireSpan =>
   before === undefined ? content : refuse(`the ONNX file has a second ${what} in one place`)
 
-function expectOpset(set: WireSpan): void {
+function readOpset(set: WireSpan, versions: Map<string, number>): void {
   let [domain, version] = ['', 0]
   eachField(set, (field) => {
     if (field.number === 1) domain = wireText(spanOf(set.bytes, field))
     else if (field.number === 2) version = field.value
   })
-  const known = opsets.get(domain === '' ? 'ai.onnx' : domain)
+  if (domain === '') domain = 'ai.onnx'
+  const known = opsets.get(domain)
   // Converters name domains that no operator of the graph uses; those that are used are refused with their operator.
   if (known === undefined) return
+  versions.set(domain, version)
   const [oldest, newest] = known
   if (!(version >= oldest && version <= newest))
     refuse(
-      `the ONNX file uses operators of version ${version} of ${domain || 'ai.onnx'}; ${oldest} to ${newest} are read: convert with target_opset`,
+      `the ONNX file uses operators of version ${version} of ${domain}; ${oldest} to ${newest} are read: convert with target_opset`,
     )
 }
+
+/** ONNX Runtime refuses trees of another version. It takes the newest one of a domain of which the file names none. */
+function expectVersion({ op, domain }: OnnxNode, versions: ReadonlyMap<string, number>): void {
+  const version = versions.get(domain) ?? newestTrees
+  if (/^TreeEnsemble(Classifier|Regressor)$/.test(op) && version >= newestTrees)
+    refuse(
+      `the operator ${op} has no version ${version} of ${domain}: convert with target_opset={'': 18, 'ai.onnx.ml': 3}`,
+    )
+  if (op === 'TreeEnsemble' && version < newestTrees)
+    refuse(`the operator ${op} belongs to version ${newestTrees} of ${domain}, the ONNX file to ${version}`)
+}
+/** The version of ai.onnx.ml from which all trees are of one operator. */
+const newestTrees = 5
 
 function graphOf(graph: WireSpan, counts: Counts, depth: number): Omit<OnnxGraph, 'producer'> {
   if (depth > onnxLimits.depth) refuse(`the ONNX file nests graphs more than ${onnxLimits.depth} deep`)

@@ -10,6 +10,13 @@ import {
 } from '../trees/forest.ts'
 import { compare, type FlatTrees, type TreeNodes } from './flat-trees.ts'
 
+interface LoweredTrees {
+  trees: TreeInput[]
+  width: number
+  /** Whether every row has a weight for every output: of each output, the leaves of some tree all have one. */
+  isCovered: () => boolean
+}
+
 /**
  * The trees one by one. The leaves of a tree have one value where all of them weigh one output, and one for each output elsewhere. Undefined
  * when a leaf weighs an output twice.
@@ -17,7 +24,7 @@ import { compare, type FlatTrees, type TreeNodes } from './flat-trees.ts'
 export function lowerTrees(
   { nodes, roots, leafCount, weights }: FlatTrees,
   { outputs, group }: { outputs: number; group?: number },
-): { trees: TreeInput[]; width: number } | undefined {
+): LoweredTrees | undefined {
   for (const output of weights.outputs)
     if (!(output >= 0 && output < outputs)) refuse(`a leaf weighs output ${output} of ${outputs}`)
   const firstWeight = new Int32Array(leafCount).fill(-1)
@@ -60,7 +67,15 @@ export function lowerTrees(
     const sums = leaves.flatMap((leaf) => [...values.subarray(leaf * width, (leaf + 1) * width)])
     trees.push({ group: group ?? (width > 1 ? 0 : groups[index]!), nodes: own, leaves: sums })
   }
-  return { trees, width }
+  const isCovered = (): boolean =>
+    Array.from({ length: outputs }, (_, output) => output).every((output) =>
+      walked.some(({ leaves }, index) =>
+        width > 1
+          ? leaves.every((leaf) => given[leaf * width + output] === 1)
+          : groups[index] === output && leaves.every((leaf) => given[leaf] === 1),
+      ),
+    )
+  return { trees, width, isCovered }
 }
 
 /**

@@ -44,32 +44,52 @@ export function classLabels(attributes: Attributes): string[] {
 function readClassifier(attributes: Attributes, isDouble: boolean): Ensemble | undefined {
   const classes = classLabels(attributes)
   const flat = flattenTrees(attributes, 'class', isDouble)
-  if (flat === undefined) return undefined
-  const { weights } = flat
-  const ids = new Set(weights.outputs)
+  const ids = new Set(attributes.wholes('class_ids'))
   const base = basesOf(attributes)
   const post = attributes.text('post_transform') ?? 'NONE'
+  if (classes.length === 2 && base.length <= 1) expectSecondScore(flat, { ids, post, base: base.length })
+  if (flat === undefined) return undefined
+  const { weights } = flat
   if (classes.length === 2 && ids.size === 1 && ids.has(0) && base.length <= 1) {
-    // One score for two classes. Whether it is a probability is told by its signs alone.
+    // One score for two classes. Without a function of its own, whether it is a probability is told by its signs alone.
     const isShare = weights.values.every((value) => value >= 0)
-    const link = isShare ? complement : twoSided.get(post)
+    const link = isShare && shares.has(post) ? complement : twoSided.get(post)
     if (link === undefined) return undefined
-    const trees = lowerTrees(flat, { outputs: 1, group: 1 })
-    return trees && { ...trees, outputs: 2, scale: 1, offsets: Float64Array.of(0, base[0] ?? 0), link }
+    const lowered = lowerTrees(flat, { outputs: 1, group: 1 })
+    if (lowered === undefined) return undefined
+    const { trees, width } = lowered
+    return { trees, width, outputs: 2, scale: 1, offsets: Float64Array.of(0, base[0] ?? 0), link }
   }
   const link = links.get(post)
   if (link === undefined || classes.length < 2) return undefined
   if (base.length !== 0 && (base.length !== classes.length || classes.length === 2)) return undefined
-  const trees = lowerTrees(flat, { outputs: classes.length })
-  // Of two classes, ONNX Runtime leaves out the second in rows whose leaves have no weight for it.
-  if (trees === undefined || (classes.length === 2 && !isComplete(flat))) return undefined
+  const lowered = lowerTrees(flat, { outputs: classes.length })
+  // Of two classes, ONNX Runtime leaves out the second in rows whose leaves have no weight for it. Of more it has no answer to such rows.
+  if (lowered === undefined || !(classes.length === 2 ? isComplete(flat) : lowered.isCovered()))
+    return undefined
   return {
-    ...trees,
+    trees: lowered.trees,
+    width: lowered.width,
     outputs: classes.length,
     scale: 1,
     offsets: offsetsOf(base, classes.length),
     link,
   }
+}
+
+/** In these cases ONNX Runtime does not write the second of two scores, whose answer is whatever its memory holds. */
+function expectSecondScore(
+  flat: FlatTrees | undefined,
+  { ids, post, base }: { ids: ReadonlySet<number>; post: string; base: number },
+): void {
+  if (post === 'PROBIT' && ids.size === 1)
+    refuse(
+      'the trees give one PROBIT score for two classes, of which the second is not defined: use LOGISTIC',
+    )
+  if (ids.size > 1 && (post === 'PROBIT' || base === 1) && flat !== undefined && !isComplete(flat))
+    refuse(
+      'the trees have leaves without a weight for one of two classes, where its score is not defined: weigh both in every leaf',
+    )
 }
 
 function readRegressor(attributes: Attributes, isDouble: boolean): Ensemble | undefined {
@@ -81,10 +101,13 @@ function readRegressor(attributes: Attributes, isDouble: boolean): Ensemble | un
   if (flat === undefined || (base.length !== 0 && base.length !== outputs)) return undefined
   if ((attributes.text('post_transform') ?? 'NONE') !== 'NONE' || !/^(SUM|AVERAGE)$/.test(aggregate))
     return undefined
-  const trees = lowerTrees(flat, { outputs })
-  if (trees === undefined) return undefined
-  const scale = aggregate === 'AVERAGE' ? 1 / trees.trees.length : 1
-  return { ...trees, outputs, scale, offsets: offsetsOf(base, outputs), link: identity }
+  const lowered = lowerTrees(flat, { outputs })
+  if (lowered === undefined) return undefined
+  // ONNX Runtime leaves the base value out of an output that no leaf of a row weighs.
+  if (outputs > 1 && base.some((value) => value !== 0) && !lowered.isCovered()) return undefined
+  const { trees, width } = lowered
+  const scale = aggregate === 'AVERAGE' ? 1 / trees.length : 1
+  return { trees, width, outputs, scale, offsets: offsetsOf(base, outputs), link: identity }
 }
 
 /** Version 5: roots, nodes and leaves have numberings of their own, and a leaf has one weight. */
@@ -137,10 +160,11 @@ function readTreeEnsemble(attributes: Attributes, isDouble: boolean): Ensemble |
       values,
     },
   }
-  const trees = lowerTrees(flat, { outputs })
-  if (trees === undefined) return undefined
+  const lowered = lowerTrees(flat, { outputs })
+  if (lowered === undefined) return undefined
+  const { trees, width } = lowered
   const scale = aggregate === 0 ? 1 / roots.length : 1
-  return { ...trees, outputs, scale, offsets: new Float64Array(outputs), link: identity }
+  return { trees, width, outputs, scale, offsets: new Float64Array(outputs), link: identity }
 }
 
 const expectOutputs = (outputs: number): void => {
@@ -165,6 +189,8 @@ const links: ReadonlyMap<string, LinkFunction> = new Map([
   ['LOGISTIC', logistic()],
   ['SOFTMAX', softmax],
 ])
+/** Of one score of two classes, those that leave a probability what it is. */
+const shares = new Set(['NONE', 'SOFTMAX', 'SOFTMAX_ZERO'])
 /** From one score of two classes. */
 const twoSided: ReadonlyMap<string, LinkFunction> = new Map([
   ['NONE', opposite],

@@ -59,7 +59,8 @@ const hugeTrees = (count: number): Buffer => {
   const values = field(5, Buffer.concat([message({ 1: 'nodes_values' }), field(7, Buffer.alloc(count * 4))]))
   const operator = message({ 1: 'x', 2: 'y', 4: 'TreeEnsembleRegressor', 7: 'ai.onnx.ml' })
   const whole = field(1, Buffer.concat([operator, ...lists, modes, values]))
-  return fileOf(Buffer.concat([whole, graph({ nodes: [] })]))
+  const file = fileOf(Buffer.concat([whole, graph({ nodes: [] })]))
+  return Buffer.concat([file, message({ 8: message({ 1: 'ai.onnx.ml', 2: 3 }) })])
 }
 
 /** One operator with a list of an attribute, or a tensor, of so many bytes. */

@@ -3,6 +3,7 @@ import { affineOf } from '../../../network/batch-norm.ts'
 import { sigmoids, softmaxes } from '../../../network/exponentials.ts'
 import { addBuffer, addStep, firstFloat } from '../../../network/row-program.ts'
 import { addDense, addFunction, exponentialWork, type RowFunction } from '../../../network/row-steps.ts'
+import { refuse } from '../../../network/layers-model.ts'
 import { buildForest } from '../../trees/forest.ts'
 import { predictorOf } from '../../trees/predictor.ts'
 import { readEnsemble } from '../tree-ensemble.ts'
@@ -109,6 +110,11 @@ const linearClassifier: RowOperator = (context) => {
   const post = attributes.text('post_transform') ?? 'NONE'
   const apply = scoreFunctions.get(post)
   const units = attributes.count('intercepts')
+  // ONNX Runtime gives whatever its memory holds.
+  if (units === 1 && post === 'PROBIT')
+    refuse(
+      'the linear model gives one PROBIT score for two classes, of which the second is not defined: use LOGISTIC',
+    )
   // Of one score for two classes, the other is made up.
   if (units < 2 || (apply === undefined && post !== 'NONE')) return undefined
   if (Math.max(attributes.count('classlabels_ints'), attributes.count('classlabels_strings')) < units)

@@ -61,6 +61,9 @@ interface Lowering {
   uses: ReadonlyMap<string, number>
 }
 
+/** Operators whose answers depend on how small a small number is. */
+const magnifying = new Set(['Log', 'Sqrt', 'Reciprocal'])
+
 /** False for a node that is left to ONNX Runtime. */
 function lowerNode(node: OnnxNode, { program, values, constants, uses }: Lowering): boolean {
   const { op, domain, inputs, outputs } = node
@@ -72,6 +75,8 @@ function lowerNode(node: OnnxNode, { program, values, constants, uses }: Lowerin
     if (constant !== undefined) constants.set(outputs[0] ?? '', constant)
     return constant !== undefined
   }
+  const isCoarse = op === 'Sigmoid' || inputs.some((name) => values.get(name)?.isCoarse)
+  if (isCoarse && magnifying.has(op)) return false
   const operator = operators.get(`${domain}:${op}`)
   const context: OperatorContext = {
     node,
@@ -85,7 +90,7 @@ function lowerNode(node: OnnxNode, { program, values, constants, uses }: Lowerin
   if (made === undefined) return false
   for (const [place, name] of outputs.entries()) {
     const value = made[place]
-    if (value !== undefined && name !== '') values.set(name, value)
+    if (value !== undefined && name !== '') values.set(name, isCoarse ? { ...value, isCoarse } : value)
     else if (uses.has(name)) return false
   }
   return true

@@ -1,5 +1,6 @@
 /** Lowers the operators that compute numbers of a row from numbers of the same row without weights. */
 import { activations } from '../../../network/activations.ts'
+import { refuse } from '../../../network/layers-model.ts'
 import {
   exponentials,
   exponentialUnits,
@@ -74,6 +75,7 @@ const exponentialFunctions: Readonly<Record<string, (attributes: Attributes) => 
   Elu: (attributes) => exponentialUnits(attributes.number('alpha') ?? 1),
   Celu(attributes) {
     const alpha = attributes.number('alpha') ?? 1
+    if (alpha === 0) refuse('the operator Celu divides by its alpha, which is 0')
     return exponentialUnits(alpha, { rate: alpha })
   },
   Selu: (attributes) =>
@@ -115,8 +117,9 @@ const logSoftmax: RowFunction = (values, offset, count) => {
   let [most, sum] = [-Infinity, 0]
   for (let i = offset; i < offset + count; i++) if (values[i]! > most) most = values[i]!
   for (let i = offset; i < offset + count; i++) sum += Math.exp(values[i]! - most)
-  const rest = Math.log(sum)
-  for (let i = offset; i < offset + count; i++) values[i] = values[i]! - most - rest
+  // In 32 bits, as ONNX Runtime: a number that leaves nothing to the others has the logarithm 0, and not one beside it.
+  const rest = Math.fround(Math.log(Math.fround(sum)))
+  for (let i = offset; i < offset + count; i++) values[i] = Math.fround(values[i]! - most) - rest
 }
 
 /** Along the numbers of a row, and no other way. */
@@ -269,9 +272,10 @@ const reduction =
     const axes = givenList(context, 'axes', 1)
     if (!isRowOfFloats(from) || axes?.length !== 1 || (axes[0] !== 1 && axes[0] !== -1)) return undefined
     const buffer = addReduction(program, from, (values, offset, count) => {
-      let total = 0
-      for (let i = offset; i < offset + count; i++) total += values[i]!
-      return of(total, count)
+      // A single −0 stays one.
+      let total = values[offset]!
+      for (let i = offset + 1; i < offset + count; i++) total += values[i]!
+      return of(Math.fround(total), count)
     })
     return [valueIn(buffer, 1, { tail: attributes.whole('keepdims') === 0 ? [] : [1] })]
   }

@@ -14,6 +14,11 @@ export interface RowValue extends RowView {
   tail: readonly number[]
   /** Whether it equals ONNX Runtime's bit for bit, which comparisons of trees need. */
   isExact: boolean
+  /**
+   * Whether ONNX Runtime computes it to 1e-7 of 1 and no closer, as `Sigmoid`: its 0 may be any small number here. The logarithm and its like, which
+   * would make much of that, are left to it.
+   */
+  isCoarse?: boolean
   /** Whether no other value is in its buffer, so that it may be changed in place. */
   isOwn: boolean
   /** A dense layer without an activation, of which this is the output. */

@@ -1,0 +1,133 @@
+/** Compares the answers of random ONNX graphs, as `scripts/formats/graphs.py` writes them, with those of ONNX Runtime. */
+import { readFileSync } from 'node:fs'
+import { gunzipSync } from 'node:zlib'
+import { isError } from '../../../domain/errors.ts'
+import { countOutputs, openRowsOf, openSessionOf } from '../../../api/serving/formats/onnx/format.ts'
+import { openOnnx } from '../../../api/serving/formats/onnx/open-onnx.ts'
+import type { Sessions } from '../../../api/serving/formats/onnx/session-host.ts'
+import { predictorOf } from '../../../api/serving/formats/trees/predictor.ts'
+import type { Predictor } from '../../../api/serving/predictor.ts'
+import { rowTexts } from './onnx-answers.ts'
+
+type Cell = number | string | boolean | null
+
+/** A line of the script. A graph that ONNX Runtime refuses has an error in place of answers. */
+export interface GraphCase {
+  name: string
+  operators: string[]
+  opset: number
+  model: string
+  rows: Cell[][]
+  answers?: Cell[][]
+  spread?: Cell[][]
+  error?: string
+}
+
+export interface GraphVerdict {
+  /** What answers the graph; `refused` when the file is as it is read, and `registration` when ONNX Runtime is asked there. */
+  by: 'forest' | 'rows' | 'session' | 'refused' | 'registration'
+  /** The first answer that differs, or why the graph should have been refused. */
+  wrong?: string
+}
+
+/** Graphs that need no ONNX Runtime, as `npm run test:parity -- --only graphs --pack` wrote them. */
+export const readGraphCases = (): GraphCase[] =>
+  JSON.parse(
+    gunzipSync(readFileSync(new URL('random-graphs.json.gz', import.meta.url))).toString('utf8'),
+  ) as GraphCase[]
+
+/** How far two answers may lie apart, absolute, and relative above 1. */
+const limit = 1e-6
+/** Times the change of an answer when the numbers of its row change in their last bit. */
+const spreadFactor = 16
+
+/** Graphs that are not lowered are compared when `sessions` are given. */
+export async function judgeGraph(given: GraphCase, sessions?: Sessions): Promise<GraphVerdict> {
+  const bytes = Buffer.from(given.model, 'base64')
+  let opened: { by: 'forest' | 'rows' | 'session'; predictor?: Predictor; isText: boolean[] }
+  try {
+    opened = await openGraph(bytes, given.name, sessions)
+  } catch (error) {
+    if (!isError(error)) throw error
+    // ONNX Runtime answers with what its memory holds.
+    if (given.error !== undefined || error.message.includes('is not defined')) return { by: 'refused' }
+    return { by: 'refused', wrong: `refused: ${(error as Error).message}` }
+  }
+  const { by, predictor, isText } = opened
+  if (predictor === undefined) return { by }
+  if (given.error !== undefined) {
+    if (sessions !== undefined && !(await isRegistered(bytes))) return { by: 'registration' }
+    return { by, wrong: `answered, and ONNX Runtime says: ${given.error}` }
+  }
+  const { rows } = given
+  const numbers = rows.map((row) => row.filter((_, at) => !isText[at]).map(numberOf))
+  const texts = rows.map((row) => row.filter((_, at) => isText[at]) as string[])
+  const output = new Float32Array(rows.length * predictor.outputs)
+  await predictor.run(Float64Array.from(numbers.flat()), rows.length, output, undefined, rowTexts(texts))
+  for (const [row, wanted] of given.answers!.entries()) {
+    if (wanted.length !== predictor.outputs)
+      return { by, wrong: `${predictor.outputs} outputs instead of ${wanted.length}` }
+    for (const [k, cell] of wanted.entries()) {
+      const found = output[row * predictor.outputs + k]!
+      const value = Math.fround(numberOf(cell))
+      if (isSame(found, value, numberOf(given.spread![row]![k]!))) continue
+      if (mayOverflow(given, row) && !(Number.isFinite(found) && Number.isFinite(value))) continue
+      return {
+        by,
+        wrong: `row ${row} ${JSON.stringify(rows[row])}: output ${k} is ${found} instead of ${value}`,
+      }
+    }
+  }
+  return { by }
+}
+
+async function isRegistered(bytes: Buffer): Promise<boolean> {
+  try {
+    await countOutputs(bytes, openOnnx(bytes))
+    return true
+  } catch (error) {
+    if (isError(error)) return false
+    throw error
+  }
+}
+
+async function openGraph(bytes: Buffer, name: string, sessions: Sessions | undefined) {
+  const { layout, forest, rows } = openOnnx(bytes)
+  const isText = layout.columns.map((column) => column.isText === true)
+  if (forest !== undefined) {
+    const { inputs, outputs, predictOne } = predictorOf(forest)
+    const answer = new Float64Array(outputs)
+    const run: Predictor['run'] = (input, count, output) => {
+      for (let row = 0; row < count; row++) {
+        predictOne(input, row * inputs, answer, 0)
+        output.set(answer, row * outputs)
+      }
+      return undefined
+    }
+    return { by: 'forest' as const, predictor: { inputs, outputs, run }, isText }
+  }
+  if (rows !== undefined)
+    return { by: 'rows' as const, predictor: openRowsOf(rows, layout).predictor, isText }
+  const predictor = sessions && (await openSessionOf(sessions, { name, bytes, layout }))
+  return { by: 'session' as const, predictor, isText }
+}
+
+/** Sums of very large numbers overflow or not by the order in which they are added. */
+const mayOverflow = ({ operators, rows }: GraphCase, row: number): boolean =>
+  operators.some((op) => sums.has(op)) && rows[row]!.some((cell) => Math.abs(numberOf(cell)) > 1e37)
+const sums = new Set(
+  'MatMul Gemm ReduceSum ReduceMean ReduceL2 Sum LinearRegressor LinearClassifier BatchNormalization Mean'.split(
+    ' ',
+  ),
+)
+
+const numberOf = (cell: Cell): number =>
+  cell === null ? NaN : cell === 'inf' ? Infinity : cell === '-inf' ? -Infinity : Number(cell)
+
+function isSame(found: number, wanted: number, spread: number): boolean {
+  if (Object.is(found, wanted) || found === wanted) return true
+  if (!Number.isFinite(wanted) || !Number.isFinite(found)) return false
+  const allowed =
+    limit * Math.max(1, Math.abs(wanted)) + spreadFactor * (Number.isFinite(spread) ? spread : 0)
+  return Math.abs(found - wanted) <= allowed
+}
