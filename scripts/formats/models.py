@@ -1,6 +1,6 @@
 """Trains small models of LightGBM, XGBoost, CatBoost and scikit-learn from seeds, with odd rows and their own answers, into a folder.
 
-Usage: python models.py FOLDER [--rows N] [--rounds N] [--seeds N] [--only trees|onnx]. Needs lightgbm, xgboost, catboost, scikit-learn,
+Usage: python models.py FOLDER [--rows N] [--rounds N] [--seeds N] [--only trees|onnx] [--usual]. Needs lightgbm, xgboost, catboost, scikit-learn,
 skl2onnx, onnxruntime. For each model: NAME.txt/.json/.ubj/.onnx, NAME.rows (JSON lists; null is missing, "inf" and "-inf") and NAME.answers
 (JSON). Half of the rows are odd: missing, infinite, zero, boundary values, unseen and impossible categories. Answers to scikit-learn's models
 are those of onnxruntime on the converted file.
@@ -9,12 +9,14 @@ are those of onnxruntime on the converted file.
 import argparse
 import json
 import os
+import sys
 import warnings
 
 import catboost
 import lightgbm
 import numpy as np
 import xgboost
+from odd_models import odd_models
 
 warnings.filterwarnings("ignore")
 parser = argparse.ArgumentParser()
@@ -23,6 +25,7 @@ parser.add_argument("--rows", type=int, default=500)
 parser.add_argument("--rounds", type=int, default=15)
 parser.add_argument("--seeds", type=int, default=1)
 parser.add_argument("--only", choices=["trees", "onnx"])
+parser.add_argument("--usual", action="store_true", help="without the models of odd_models.py")
 options = parser.parse_args()
 os.makedirs(options.folder, exist_ok=True)
 COLUMNS, CATEGORIES = 8, 40
@@ -361,6 +364,8 @@ def onnx_models(seed):
 for seed in range(options.seeds):
     if options.only != "onnx":
         tree_models(seed)
+        if not options.usual:
+            odd_models(sys.modules[__name__], seed)
     if options.only != "trees":
         onnx_models(seed)
 

@@ -12,7 +12,7 @@ import {
   openModelFile,
   readBounded,
 } from '../../api/serving/formats/model-file.ts'
-import { openRowsOf, openSessionOf } from '../../api/serving/formats/onnx/format.ts'
+import { countOutputs, openRowsOf, openSessionOf } from '../../api/serving/formats/onnx/format.ts'
 import { isOnnx, onnxLimits } from '../../api/serving/formats/onnx/graph.ts'
 import { openOnnx, type OnnxFile } from '../../api/serving/formats/onnx/open-onnx.ts'
 import { createSessions } from '../../api/serving/formats/onnx/session-host.ts'
@@ -67,6 +67,7 @@ interface Answering {
 async function openArtifact(path: string): Promise<Answering> {
   const bytes = readBounded(path, onnxLimits.fileBytes)
   const file = isOnnx(bytes) ? openOnnx(bytes) : undefined
+  if (file !== undefined) await countOutputs(bytes, file)
   if (file !== undefined && file.forest === undefined) return openGraph(bytes, file)
   const { columns, outputs, predictOne } =
     file?.forest === undefined ? openModelFile(path) : modelOfForest('onnx', file.forest)
