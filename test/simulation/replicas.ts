@@ -134,6 +134,7 @@ export function startProcess(replica: SimulatedReplica, around: ReplicaEnvironme
           disk.remembered = JSON.parse(JSON.stringify(what)) as RoutingSnapshot
           return Promise.resolve()
         },
+        forgetFiles: () => Promise.resolve(),
       },
       histograms: { pending: () => [], markStored: () => {} } as never,
       shadow: { pairs: [] } as never,

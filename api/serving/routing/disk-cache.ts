@@ -33,6 +33,8 @@ export interface Cache {
   /** The newest routes of each model that processes on this disk have stored, and why snapshots were rejected. */
   recall(): Promise<{ remembered?: RoutingSnapshot; refusals: string[] }>
   remember(what: RoutingSnapshot): Promise<void>
+  /** Removes files that no snapshot names, because each release leaves files; to be called after each change of a route. */
+  forgetFiles(): Promise<void>
   /** The key that signs now; after its rotation the routes are to be written again. */
   signedBy(): string
   /** The files of an artifact, from this disk or the artifact store; each checked against its digest. */
@@ -76,7 +78,6 @@ export function openCache(directory: string, artifacts: Artifacts, { signer, slo
   }
   const signedNames = async (): Promise<string[]> =>
     (await readdir(directory).catch(() => [])).filter((name) => namePattern.test(name))
-  /** Removes files that no snapshot names, because each release leaves files. */
   const forgetFiles = async (): Promise<void> => {
     const kept = new Set<string>()
     for (const name of await signedNames()) {
@@ -113,9 +114,9 @@ export function openCache(directory: string, artifacts: Artifacts, { signer, slo
       const signature = signer.sign(Buffer.from(kind + text)).toString('base64')
       await writeFile(partial, `${signature}\n${text}`, { mode: 0o600 })
       await rename(partial, path)
-      // Repeated after the next change of a route.
-      await forgetFiles().catch(() => {})
     },
+    // A file that could not be removed is tried again after the next change.
+    forgetFiles: () => forgetFiles().catch(() => {}),
     fetch(digest) {
       return getArtifact({ get: (_area, each, most) => bytesOf(each, most) }, digest, maxBytesOf)
     },

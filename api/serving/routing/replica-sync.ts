@@ -133,11 +133,14 @@ export function startReplicaSync(deps: ReplicaDeps) {
       markStarted()
     }
     if (deps.drills) await injectFaults(deps)
-    if (registered) await acknowledger.write()
     const now = JSON.stringify([routing.remembered(), deps.cache.signedBy()])
-    if (now === storedRoutes) return
-    await deps.cache.remember(routing.remembered())
+    const isChanged = now !== storedRoutes
+    // Before they are acknowledged: a replica that is killed afterwards must not start again with the routes before a rollback.
+    const stored = isChanged ? await deps.cache.remember(routing.remembered()).catch(errorOf) : undefined
+    if (registered) await acknowledger.write()
+    if (stored !== undefined) throw stored
     storedRoutes = now
+    if (isChanged) await deps.cache.forgetFiles()
   }
   const writeUsage = async (measured: Meter): Promise<void> => {
     if (registered && !isSilent()) await writeResources(store, { replica: replica.id, ...measured.read() })
@@ -193,6 +196,8 @@ export function startReplicaSync(deps: ReplicaDeps) {
     },
   }
 }
+
+const errorOf = (error: unknown): Error => error as Error
 
 /** Writes which routes and kill switches this replica follows, and its fallback levels, when they have changed. */
 function createAcknowledger({ store, routing, switches, replica }: ReplicaDeps) {

@@ -11,7 +11,7 @@ import {
 } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import sql from 'sql-template-tag'
+import sql, { type Sql } from 'sql-template-tag'
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
 import { DomainError } from '../../../../domain/errors.ts'
 import { issuesOf } from '../../../../api/routes/health.ts'
@@ -113,6 +113,26 @@ describe('the disk cache of routes', () => {
     const { id } = await starting
     expect(servesUnknown).toBe(false)
     expect((await listReplicaProgress(fixture.store, model)).map((each) => each.id)).toContain(id)
+  })
+
+  it('has a route before it is acknowledged', async () => {
+    const { model, old, champion } = await threeVersions(fixture)
+    const replica = await replicaOf()
+    await replica.follows(await fixture.route(model, { proven: champion, standby: old }))
+    await replica.serving.refresh()
+    const { store, stateDir } = replica
+    const { query } = store
+    const killedThen = join(root, 'killed-then')
+    // The disk as a replica leaves it that is killed when Postgres has the acknowledgement.
+    store.query = async <T extends object>(statement: Sql) => {
+      const done = await query<T>(statement)
+      if (/into routing_acknowledgements/.test(statement.sql))
+        cpSync(stateDir, killedThen, { recursive: true })
+      return done
+    }
+    await replica.follows(await fixture.route(model, { proven: old }))
+    await replica.serving.refresh()
+    expect((await cold(killedThen)).ask(model, request()).version).toBe(old)
   })
 
   it.each<[string, (path: string) => void]>([
