@@ -82,6 +82,8 @@ export interface ActiveRoute {
   exposedUntil: number
   /** The same on the database's clock: distinguishes a renewal from a clock that was set back. */
   renewedTo?: number | null
+  /** The route as last read from the database, in JSON. */
+  readText?: string
   /** Open after the candidate has failed on this replica. */
   guard?: CandidateGuard
 }

@@ -2,6 +2,7 @@
  * Holds the routes of a replica in memory; a request reads nothing else. A route is followed only when it is newer, valid and all its
  * versions are loaded. Otherwise the last good route stays, without its candidate.
  */
+import { canonicalJson } from '../../../domain/canonical-json.ts'
 import { hasCandidate, isNewer, type Route } from '../../../domain/serving/route.ts'
 import { fallbackName } from '../../../domain/serving/kill-switch.ts'
 import type { Acknowledgement, RoutingRead, RoutingRow } from '../../../store/serving/replicas.ts'
@@ -87,7 +88,8 @@ export function createRouting(options: RoutingOptions): ReplicaRouting {
   const takeRow = async (row: RoutingRow, sentAt: number): Promise<void> => {
     const current = live.get(row.model)
     if (current !== undefined && !isNewer(row, current.route)) {
-      if (isNewer(current.route, row)) return
+      const lost = lostRoute(current, row)
+      if (lost !== undefined) return refuse(row, lost)
       expose(current, row, sentAt)
       problems.delete(row.model)
       return
@@ -196,6 +198,25 @@ export function createRouting(options: RoutingOptions): ReplicaRouting {
       ...switches.remembered(),
     }),
   }
+}
+
+/**
+ * Why this database does not have the route that this replica follows, because it was restored or has lost its last writes. The generation of such a route
+ * is not acknowledged: it would count as a newer one.
+ */
+function lostRoute(current: ActiveRoute, row: RoutingRow): string | undefined {
+  const { epoch, generation } = current.route
+  const remedy = 'the database has lost what it knew: tenure restore --after-point-in-time raises its epoch'
+  if (isNewer(current.route, row))
+    return `this replica follows generation ${generation} of epoch ${epoch}, which is newer; ${remedy}`
+  const text = JSON.stringify(row.route)
+  if (current.readText === text) return undefined
+  const parsed = parseRow(row)
+  if ('problem' in parsed) return parsed.problem
+  if (canonicalJson(parsed.route) !== canonicalJson(current.route))
+    return `this replica follows another route of generation ${generation}; ${remedy}`
+  current.readText = text
+  return undefined
 }
 
 function tableInForce(model: ActiveRoute, now: number, lease: Lease): RouteTable {
