@@ -16,6 +16,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
 import { DomainError } from '../../../../domain/errors.ts'
 import { issuesOf } from '../../../../api/routes/health.ts'
 import type { ApiDeps } from '../../../../api/deps.ts'
+import { openArtifacts } from '../../../../store/artifacts.ts'
 import { readRouting } from '../../../../store/serving/replicas.ts'
 import type { Store } from '../../../../store/postgres.ts'
 import { listReplicaProgress } from '../../../../store/serving/routing.ts'
@@ -53,7 +54,7 @@ async function replicaOf(options: ReplicaOptions = {}): Promise<TestReplica> {
 }
 /** A replica that has followed a route and ended, and where its memory lies. */
 async function remembered(options: ReplicaOptions = {}) {
-  const { model, champion } = await threeVersions(fixture)
+  const { model, old, champion } = await threeVersions(fixture)
   const replica = await replicaOf(options)
   await replica.follows(await fixture.route(model, { proven: champion }))
   await replica.serving.refresh()
@@ -61,7 +62,7 @@ async function remembered(options: ReplicaOptions = {}) {
   await replica.stop()
   running.splice(0)
   const file = (slot = '1') => join(stateDir, 'cache', `routing-${slot}.signed`)
-  return { model, champion, stateDir, file }
+  return { model, old, champion, stateDir, file }
 }
 const cold = (stateDir: string, options: ReplicaOptions = {}) =>
   replicaOf({ stateDir, databaseUrl: nowhere, ...options })
@@ -133,6 +134,51 @@ describe('the disk cache of routes', () => {
     await replica.follows(await fixture.route(model, { proven: old }))
     await replica.serving.refresh()
     expect((await cold(killedThen)).ask(model, request()).version).toBe(old)
+  })
+
+  it('does not serve a route that was replaced before Postgres knew the replica', async () => {
+    const { model, old, stateDir } = await remembered()
+    let [arrived, letPass] = [() => {}, () => {}]
+    const arrival = new Promise<void>((resolve) => (arrived = resolve))
+    const held = new Promise<void>((resolve) => (letPass = resolve))
+    let isKnown = false
+    const around = (store: Store): Store => ({
+      ...store,
+      async query<T extends object>(statement: Sql) {
+        const isFirst = !isKnown && statement.text.includes('insert into replicas')
+        // The routes of its disk have been read before, and no rollback waits for it yet.
+        if (isFirst) await fixture.route(model, { proven: old })
+        if (isKnown && statement.text.includes('routing_epochs) as epoch')) {
+          arrived()
+          await held
+        }
+        const rows = await store.query<T>(statement)
+        isKnown ||= isFirst
+        return rows
+      },
+    })
+    let serves = false
+    const starting = replicaOf({ stateDir, around }).then((replica) => ((serves = true), replica))
+    await arrival
+    await fixture.store.query(sql`select 1`)
+    const servesUnread = serves
+    letPass()
+    const replica = await starting
+    expect(servesUnread).toBe(false)
+    expect(replica.ask(model, request()).version).toBe(old)
+  })
+
+  it('serves the other models when a version of one cannot be fetched', async () => {
+    const { model, champion, stateDir } = await remembered()
+    const other = await threeVersions(fixture)
+    await fixture.route(other.model, { proven: other.champion })
+    let letFail = (): void => {}
+    const held = new Promise<never>((_, reject) => (letFail = () => reject(new Error('cut'))))
+    const artifacts = { ...openArtifacts(fixture.artifactRoot), get: () => held }
+    const replica = await replicaOf({ stateDir, artifacts })
+    expect(replica.ask(model, request()).version).toBe(champion)
+    letFail()
+    await fixture.store.query(sql`delete from routing where model = ${other.model}`)
   })
 
   it.each<[string, (path: string) => void]>([

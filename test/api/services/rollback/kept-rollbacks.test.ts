@@ -2,16 +2,16 @@
 import { mkdirSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, afterEach, beforeAll, beforeEach, expect, it } from 'vitest'
-import { settleKeptRollbacks } from '../../../api/services/rollback/kept-rollbacks.ts'
-import { signOrder } from '../../../api/serving/routing/kept-rollbacks.ts'
-import { DomainError } from '../../../domain/errors.ts'
-import { openArtifacts } from '../../../store/artifacts.ts'
-import { findActiveKeys } from '../../../store/access/api-keys.ts'
-import { findArtifact } from '../../../store/serving/replicas.ts'
-import { findChampion } from '../../../store/registry/champions.ts'
-import { irisRow, irisSpec } from '../../support/serving/artifact.ts'
-import { writeChampion } from '../../support/serving/registration.ts'
-import { uniqueName } from '../../support/servers/servers.ts'
+import { settleKeptRollbacks } from '../../../../api/services/rollback/kept-rollbacks.ts'
+import { signOrder } from '../../../../api/serving/routing/kept-rollbacks.ts'
+import { DomainError } from '../../../../domain/errors.ts'
+import { openArtifacts } from '../../../../store/artifacts.ts'
+import { findActiveKeys } from '../../../../store/access/api-keys.ts'
+import { findArtifact } from '../../../../store/serving/replicas.ts'
+import { findChampion } from '../../../../store/registry/champions.ts'
+import { irisRow, irisSpec } from '../../../support/serving/artifact.ts'
+import { writeChampion } from '../../../support/serving/registration.ts'
+import { uniqueName } from '../../../support/servers/servers.ts'
 import {
   openServingFixture,
   startApi,
@@ -20,7 +20,7 @@ import {
   type ServingFixture,
   type TestApi,
   type TestReplica,
-} from '../../support/serving/serving-fixture.ts'
+} from '../../../support/serving/serving-fixture.ts'
 
 const nowhere = 'postgres://unknown@127.0.0.1:1/nothing'
 let fixture: ServingFixture
