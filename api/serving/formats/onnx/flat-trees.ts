@@ -34,7 +34,10 @@ export interface FlatTrees {
   weights: LeafWeights
 }
 
-/** The older operators number nodes and leaves together, by tree. Undefined for modes that a forest does not have. */
+/**
+ * The older operators number nodes and leaves together, by tree. Undefined for modes that a forest does not have, and for nodes that are not in the
+ * order of their numbers.
+ */
 export function flattenTrees(
   attributes: Attributes,
   kind: 'class' | 'target',
@@ -68,10 +71,11 @@ export function flattenTrees(
   if (!isDouble && thresholds instanceof Float64Array) return undefined
 
   const placed = new Map<number, PlacedTree>()
+  let isOrdered = true
   for (let from = 0; from < count;) {
     const tree = treeIds[from]!
     let to = from + 1
-    while (to < count && treeIds[to] === tree) to++
+    for (; to < count && treeIds[to] === tree; to++) isOrdered &&= nodeIds[to]! > nodeIds[to - 1]!
     if (placed.has(tree)) refuse(`the nodes of tree ${tree} are not together`)
     placed.set(tree, { tree, from, to, places: placesOf(nodeIds, { tree, from, to }) })
     from = to
@@ -101,6 +105,8 @@ export function flattenTrees(
       refuse(`node ${weightNodes[k]} of tree ${tree.tree} has a weight and is no leaf`)
     leaves[k] = leafAt[node]!
   }
+  // ONNX Runtime takes another node for the root of a tree, or another leaf for a weight.
+  if (!isOrdered) return undefined
   const tracksMissing = attributes.wholes('nodes_missing_value_tracks_true')
   return {
     nodes: { columns, modes, thresholds, tracksMissing, passed, failed, isDouble },

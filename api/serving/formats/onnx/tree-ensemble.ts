@@ -19,9 +19,15 @@ export interface Ensemble {
   link: LinkFunction
 }
 
+const knownAttributes =
+  /^(nodes_(treeids|nodeids|featureids|modes|(true|false)(nodeids|leafs)|splits|missing_value_tracks_true|(values|hitrates)(_as_tensor)?)|(class|target)_(treeids|nodeids|ids|weights(_as_tensor)?)|leaf_(targetids|weights)|base_values(_as_tensor)?|classlabels_(strings|int64s)|tree_roots|membership_values|n_targets|post_transform|aggregate_function)$/
+
 /** Undefined for trees that a forest cannot hold. Throws `artifact_invalid` for damaged ones. */
 export function readEnsemble(node: OnnxNode, isDouble: boolean): Ensemble | undefined {
   const attributes = attributesOf(node)
+  // ONNX Runtime refuses others, and trees that do not say how many outputs they have.
+  if (![...node.attributes.keys()].every((name) => knownAttributes.test(name))) return undefined
+  if (node.op !== 'TreeEnsembleClassifier' && attributes.whole('n_targets') === undefined) return undefined
   switch (node.op) {
     case 'TreeEnsembleClassifier':
       return readClassifier(attributes, isDouble)

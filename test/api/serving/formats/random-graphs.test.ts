@@ -6,7 +6,7 @@ import { predictorOf } from '../../../../api/serving/formats/trees/predictor.ts'
 import { judgeGraph, readGraphCases, type GraphVerdict } from '../../../support/formats/graph-parity.ts'
 import { bareAnswers, loweredAnswers, worstDifference } from '../../../support/formats/onnx-answers.ts'
 import { ml, operatorModel, type OperatorCase } from '../../../support/formats/onnx-graphs.ts'
-import { treeAttributes } from '../../../support/formats/onnx-trees.ts'
+import { treeAttributes, treeModel } from '../../../support/formats/onnx-trees.ts'
 import { graph, model, node, value, type WrittenNode } from '../../../support/formats/onnx-writer.ts'
 
 type Attributes = NonNullable<WrittenNode['attributes']>
@@ -103,6 +103,25 @@ describe('trees of ONNX', () => {
       )
     expect(forestAnswers(regressor([0, 0, 1, 1]))).toEqual([2, 15, 2, 25, 3, 15, 3, 25])
     expect(forestAnswers(regressor([0, 1, 0, 1]))).toBeUndefined()
+  })
+
+  it.each<[string, Attributes]>([
+    ['whose nodes are not in the order of their numbers', { nodes_nodeids: [0, 2, 1, 0, 1, 2] }],
+    ['with an attribute that is not known', { nodes_colours: [1] }],
+  ])('%s are left to ONNX Runtime', (_name, changes) => {
+    expect(openOnnx(treeModel()).forest).toBeDefined()
+    expect(openOnnx(treeModel(changes)).forest).toBeUndefined()
+  })
+
+  it('that do not say how many outputs they have are left to ONNX Runtime, which refuses them', async () => {
+    const { n_targets: __, ...attributes } = treeAttributes
+    const bytes = model(
+      graph({
+        inputs: [value('x', [0, 2])],
+        nodes: [node({ op: 'TreeEnsembleRegressor', domain: ml, inputs: ['x'], outputs: ['y'], attributes })],
+      }),
+    )
+    await expect(countOutputs(bytes, openOnnx(bytes))).rejects.toThrow(/ONNX Runtime does not load the model/)
   })
 
   it('without a weight for a class of three are left to ONNX Runtime', () => {
