@@ -14,6 +14,9 @@ const logarithmicRatio = 10
 const isRange = (dimension: SweepDimension): dimension is { low: number; high: number } =>
   !Array.isArray(dimension)
 
+/** A value that is given twice is tried once. */
+const valuesOf = (values: readonly HyperparameterValue[]): HyperparameterValue[] => [...new Set(values)]
+
 type Declared = Parameters<typeof issuesOfOverrides>[0]
 
 /** Why the space cannot be tried, one sentence each. */
@@ -30,7 +33,7 @@ export function issuesOfSweep(model: Declared, space: SweepSpace, random: number
     return [...new Set(ends.flatMap((value) => issuesOfOverrides(model, { [name]: value })))]
   })
   const trials =
-    random ?? dimensions.reduce((count, [, each]) => count * (isRange(each) ? 1 : each.length), 1)
+    random ?? dimensions.reduce((count, [, each]) => count * (isRange(each) ? 1 : valuesOf(each).length), 1)
   if (trials > maxSweepTrials) issues.push(`${trials} trials are more than ${maxSweepTrials}`)
   return issues
 }
@@ -46,7 +49,7 @@ export function candidatesOf(
     return dimensions.reduce<HyperparameterValues[]>(
       (before, [name, values]) =>
         before.flatMap((each) =>
-          (values as readonly HyperparameterValue[]).map((value) => ({ ...each, [name]: value })),
+          valuesOf(values as readonly HyperparameterValue[]).map((value) => ({ ...each, [name]: value })),
         ),
       [{}],
     )
@@ -68,7 +71,10 @@ function drawOf(
   declared: HyperparameterValue | undefined,
   uniform: number,
 ): HyperparameterValue {
-  if (!isRange(dimension)) return dimension[Math.floor(uniform * dimension.length)]!
+  if (!isRange(dimension)) {
+    const values = valuesOf(dimension)
+    return values[Math.floor(uniform * values.length)]!
+  }
   const { low, high } = dimension
   // A number that the model file gives as a whole one, with whole ends, stays whole.
   const isWhole = [low, high, declared].every(Number.isSafeInteger)

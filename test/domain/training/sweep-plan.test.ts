@@ -16,6 +16,18 @@ describe('the trials of a sweep', () => {
     ])
   })
 
+  it('hold a setting once although a value is given twice, and count it once', () => {
+    expect(candidatesOf(model, { units: [4, 4, 8], wide: [true, true] }, { seed: 1 })).toEqual([
+      { units: 4, wide: true },
+      { units: 8, wide: true },
+    ])
+    expect(issuesOfSweep(model, { units: Array(201).fill(4) }, undefined)).toEqual([])
+    const draws = Array.from({ length: 40 }, (_, seed) =>
+      candidatesOf(model, { units: [...Array<number>(50).fill(4), 8] }, { random: 1, seed }),
+    )
+    expect(draws.filter(([each]) => each?.['units'] === 8).length).toBeGreaterThan(8)
+  })
+
   it('drawn at random are distinct, the same for one seed, inside their ranges, and whole where the file is whole', () => {
     const space = { units: { low: 4, high: 64 }, rate: { low: 0.0001, high: 0.1 }, wide: [true, false] }
     const drawn = candidatesOf(model, space, { random: 60, seed: 3 })
