@@ -1,6 +1,6 @@
 /** Stores the rows of a batch once, so that every attempt scores the same rows. */
 import { textLiteral } from '../../domain/sql-text.ts'
-import { access, copyFile, rm } from 'node:fs/promises'
+import { copyFile, rm, stat } from 'node:fs/promises'
 import { extname, join } from 'node:path'
 import { batchKey } from '../../domain/model/batch-spec.ts'
 import { DomainError } from '../../domain/errors.ts'
@@ -26,25 +26,25 @@ export async function freezeBatch(
   const draft = await artifacts.draft('.parquet')
   const what = input.kind === 'file' ? input.path : 'the query'
   const given = input.kind === 'file' ? await openInput({ artifacts, config }, input.path) : ''
+  const refuse = refuseInput(what, given === '' ? [draft] : [given, draft])
   const write = async (known: string): Promise<void> => {
-    await duck.run(`create temp view given as ${known}`).catch(refuseInput(what))
+    await duck.run(`create temp view given as ${known}`).catch(refuse)
     await joinLookups(store, duck, manifest)
     await checkColumns(duck, { manifest, key: batch.output.key })
     await duck
       .run(`copy (select * from given) to ${textLiteral(draft)} (format parquet, compression zstd)`)
-      .catch(refuseInput(what))
+      .catch(refuse)
   }
   if (input.kind === 'sql') {
     await loadFromPostgres(duck, input.query, foreignReader(store)).catch(refuseQuery)
     await write('select * from known')
-  } else if (input.path.endsWith('.csv'))
-    await write(await readCsv(duck, given, manifest).catch(refuseInput(what)))
+  } else if (input.path.endsWith('.csv')) await write(await readCsv(duck, given, manifest).catch(refuse))
   else {
     // Copies the file unchanged, because rewriting it takes as long as scoring it.
-    await copyFile(given, draft).catch(refuseInput(what))
+    await copyFile(given, draft).catch(refuse)
     await duck
       .run(`create temp view given as select * from read_parquet(${textLiteral(draft)})`)
-      .catch(refuseInput(what))
+      .catch(refuse)
     const isJoined = await joinLookups(store, duck, manifest)
     await checkColumns(duck, { manifest, key: batch.output.key })
     if (isJoined)
@@ -52,7 +52,7 @@ export async function freezeBatch(
   }
   const [counted] = await duck
     .rows<{ n: number }>(`select count(*) as n from read_parquet(${textLiteral(draft)})`)
-    .catch(refuseInput(what))
+    .catch(refuse)
   const rows = counted?.n ?? 0
   await duck.run('drop view given')
   const { digest } = await artifacts.take('snapshots', draft)
@@ -61,19 +61,23 @@ export async function freezeBatch(
   return { path: await artifacts.locate('snapshots', digest), rows }
 }
 
-/** A file of the directory for batches, or else a copy of the one in the object store. */
+/** A file of the directory for batches, or else a copy of the one in the object store. Throws `invalid_request` where there is none. */
 async function openInput(
   { artifacts, config }: Pick<Deps, 'artifacts' | 'config'>,
   name: string,
 ): Promise<string> {
   const path = join(config.batchDir, name)
-  const isHere = await access(path).then(
-    () => true,
-    () => false,
-  )
-  if (isHere || artifacts.objects === undefined) return path
+  const found = await stat(path).catch((error: NodeJS.ErrnoException) => error.code)
+  const isAbsent = found === 'ENOENT' || found === 'ENOTDIR'
+  // Reading it says why another error has happened.
+  if (!isAbsent && (typeof found !== 'object' || found.isFile())) return path
   const copy = await artifacts.draft(extname(name))
-  return (await artifacts.objects.download(batchKey(name), copy)) === undefined ? path : copy
+  if ((await artifacts.objects?.download(batchKey(name), copy)) !== undefined) return copy
+  const place = 'in the directory for batches (TENURE_BATCHES)'
+  throw new DomainError(
+    'invalid_request',
+    isAbsent ? `there is no file ${name} ${place}` : `${name} ${place} is no file`,
+  )
 }
 
 /** Reads texts as written. A version that knows only true and false was trained on yes and no that were read as those. */
@@ -89,8 +93,8 @@ async function readCsv(duck: Duck, path: string, { features, preprocessing }: Ma
   return `select * from read_csv(${textLiteral(path)}${typed})`
 }
 
-const refuseInput = (what: string) => (error: unknown) => {
-  throw asRefused(what, error)
+const refuseInput = (what: string, paths: readonly string[]) => (error: unknown) => {
+  throw asRefused(what, error, paths)
 }
 
 /** Any other error of the database, such as a lost connection, is temporary. */

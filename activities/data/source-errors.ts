@@ -24,10 +24,13 @@ export function asUnreadable(model: string, error: unknown): unknown {
 export const isQueryRefused = (error: unknown): boolean =>
   error instanceof Error && ofPostgres.test(String((error as { code?: unknown }).code))
 
-/** An error in SQL or in a file that a request or a view names; a full disk is neither. */
-export function asRefused(what: string, error: unknown): unknown {
+/**
+ * An error in SQL or in a file that a request or a view names; a full disk is neither. `paths` are those of this machine, which the message
+ * names as `what`: it goes to the caller.
+ */
+export function asRefused(what: string, error: unknown, paths: readonly string[] = []): unknown {
   if (isError(error) || isFull(error)) return error
-  const said = firstLineOf(error).slice(0, 300)
+  const said = paths.reduce((text, path) => text.replaceAll(path, what), firstLineOf(error)).slice(0, 300)
   return new DomainError('invalid_request', `${what} cannot be read: ${said}`)
 }
 

@@ -1,6 +1,6 @@
 /** Tests that a batch reads the CSV of its input as the version declares it. */
 import { textLiteral } from '../../../domain/sql-text.ts'
-import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect, it } from 'vitest'
@@ -17,33 +17,37 @@ beforeAll(async () => {
 })
 afterAll(() => rm(folder, { recursive: true }))
 
-/** The columns of a frozen input, for a version with this vocabulary of `member`. */
-async function frozen(text: string, vocabulary: string[]): Promise<Record<string, unknown>> {
-  await writeFile(join(folder, 'input.csv'), text)
-  const deps = {
-    store: { query: () => Promise.resolve({ rows: [] }) },
-    artifacts: openArtifacts(folder),
-    config: { batchDir: folder },
-  } as unknown as Deps
-  const manifest = {
+const manifest = (vocabulary: string[]) =>
+  ({
     features: { size: { kind: 'number' }, member: { kind: 'category' }, release: { kind: 'category' } },
     preprocessing: [
       { name: 'size', kind: 'number', mean: 0, std: 1, fill: 0 },
       { name: 'member', kind: 'category', vocabulary },
       { name: 'release', kind: 'category', vocabulary: ['1.10'] },
     ],
-  } as unknown as Manifest
-  const batch = {
-    id: 'b',
-    input: { kind: 'file', path: 'input.csv' },
-    output: { key: ['id'] },
-  } as unknown as Batch
+  }) as unknown as Manifest
+
+/** Freezes a file of the directory for batches. */
+const freeze = (path: string, vocabulary: string[] = []) => {
+  const deps = {
+    store: { query: () => Promise.resolve({ rows: [] }) },
+    artifacts: openArtifacts(folder),
+    config: { batchDir: folder },
+  } as unknown as Deps
+  const batch = { id: 'b', input: { kind: 'file', path }, output: { key: ['id'] } } as unknown as Batch
   return withDuck(async (duck) => {
-    const { path } = await freezeBatch(deps, duck, { batch, manifest })
+    const frozen = await freezeBatch(deps, duck, { batch, manifest: manifest(vocabulary) })
     return {
-      ...(await duck.table(`select member, release, size from read_parquet(${textLiteral(path)})`)).columns,
+      ...(await duck.table(`select member, release, size from read_parquet(${textLiteral(frozen.path)})`))
+        .columns,
     }
   })
+}
+
+/** The columns of a frozen input, for a version with this vocabulary of `member`. */
+async function frozen(text: string, vocabulary: string[]): Promise<Record<string, unknown>> {
+  await writeFile(join(folder, 'input.csv'), text)
+  return freeze('input.csv', vocabulary)
 }
 
 const text = 'id,size,member,release\n1,2,yes,1.10\n2,3.5,no,2.0\n'
@@ -64,3 +68,29 @@ it('a batch names the column of a CSV whose numbers are texts', async () =>
   expect(frozen(text.replace('3.5', '3.5 cm'), ['no', 'yes'])).rejects.toThrow(
     'the input does not fit: the column "size" has the type VARCHAR, expected a number',
   ))
+
+it.each(['absent.csv', 'absent.parquet', 'folder.csv/absent.csv'])(
+  'a batch names the input %s that does not exist, and no path of this machine',
+  async (name) =>
+    expect(freeze(name)).rejects.toMatchObject({
+      code: 'invalid_request',
+      message: `there is no file ${name} in the directory for batches (TENURE_BATCHES)`,
+    }),
+)
+
+it('a batch refuses a directory as its input by name', async () => {
+  await mkdir(join(folder, 'folder.parquet'))
+  await expect(freeze('folder.parquet')).rejects.toThrow(
+    'folder.parquet in the directory for batches (TENURE_BATCHES) is no file',
+  )
+})
+
+it.each(['torn.parquet', 'torn.csv'])(
+  'a batch says why its input %s cannot be read without a path of this machine',
+  async (name) => {
+    await writeFile(join(folder, name), Buffer.from([0xff, 0xfe, 0, 34, 10, 34, 0x80]))
+    const refused = await freeze(name).catch((error: Error) => error)
+    expect(refused).toMatchObject({ code: 'invalid_request', message: expect.stringContaining(name) })
+    expect((refused as Error).message).not.toContain(folder)
+  },
+)
