@@ -127,7 +127,10 @@ export const errorTable = {
     'Use a new Idempotency-Key for each command, and repeat a key only with the same body.',
   ),
   /** The model has no version in production. */
-  no_champion: transient(503, 'Train and release a first version with `tenure retrain <model>`.'),
+  no_champion: transient(
+    503,
+    'Train and release a first version with `tenure retrain <model>`; where the model file has no `train`, bring one with `tenure versions register <model> --artifact FILE`.',
+  ),
   /** The kill switch of this model is set to "refuse". */
   model_refused: transient(
     503,

@@ -286,6 +286,13 @@ describe('an invalid request gets its own error', () => {
     expect(answer.json['request_id']).toBe(answer.headers.get('x-request-id'))
   })
 
+  it('a model without champion, with the commands for a model that is trained here and for one that is brought', async () => {
+    const { json } = await predict('idle', many(1))
+    expect(json['remedy']).toMatch(
+      /`tenure retrain <model>`.*`tenure versions register <model> --artifact FILE`/,
+    )
+  })
+
   it('a body that is not UTF-8', () => {
     expect(() =>
       api.serving.answer(api.serving.native, { model: 'iris', body: Buffer.from([0x22, 0xff, 0x22]) }),
