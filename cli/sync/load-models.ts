@@ -29,13 +29,14 @@ const startMs = 120_000
 export async function loadModelsInChild({
   directory = modelsDirectory,
   limitMs = defaultLimitMs,
-}: { directory?: string; limitMs?: number } = {}): Promise<{
+  only,
+}: { directory?: string; limitMs?: number; only?: string } = {}): Promise<{
   models: DeclaredModel[]
   broken: BrokenModel[]
 }> {
   const models: DeclaredModel[] = []
   const broken: BrokenModel[] = []
-  let files = await listModelFiles(directory)
+  let files = (await listModelFiles(directory)).filter((file) => only === undefined || file === only)
   while (files.length > 0) {
     const { stoppedAt, issue } = await loadSome({ directory, files }, limitMs, (message) => {
       if (message.kind === 'loaded') models.push(message.model)

@@ -42,6 +42,7 @@ export const modelAnswer = schemaOfFields(
     output: dataField,
     release_policy: dataField,
     code_digest: textField,
+    definition_digest: textField,
     ready: flagField,
   },
   { ...championOfModel, rolls_back: textField, route: dataField },

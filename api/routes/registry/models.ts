@@ -12,6 +12,7 @@ import { defaultCountMs } from '../../../domain/model/reference-profile.ts'
 import type { CountedHour } from '../../../domain/monitoring/drift-history.ts'
 import { completeMonitorPolicy } from '../../../domain/monitoring/policy.ts'
 import { readRecordedTraffic } from '../../services/registry/recorded-traffic.ts'
+import { digestOfJson } from '../../../store/artifacts.ts'
 import { findChampion } from '../../../store/registry/champions.ts'
 import { findFirstChampion, findLiveAt } from '../../../store/registry/champion-at.ts'
 import { getModel, listModels, type StoredModel } from '../../../store/registry/models.ts'
@@ -68,6 +69,8 @@ export const modelRoutes = ({ store, serving }: ApiDeps): RouteDefinition[] => {
             output: label.output,
             release_policy: release,
             code_digest: model.codeDigest,
+            // What `tenure` compares with the model file.
+            definition_digest: digestOfJson(model.definition),
             // What a person confirms and an order names.
             rolls_back: await findRollbackSubject(store, model.name),
             route: serving.routing.find(model.name)?.route,

@@ -12,6 +12,7 @@ import type { CommandSpec, CommandSession } from '../../program.ts'
 import { barOf, type Terminal } from '../../terminal.ts'
 import { deferredText, type CommandReply } from '../deferred.ts'
 import { follow } from '../follow.ts'
+import { hintOfChangedFile } from '../../sync/changed-file.ts'
 import { coloured } from '../format.ts'
 import { isoTime } from './as-of.ts'
 import { readOverrides } from './hyperparameters.ts'
@@ -50,8 +51,15 @@ export const retrainCommand: CommandSpec = {
       reason: options['reason'],
       hyperparameters: readOverrides(lists['set']),
     })
+    await sayChangedFile(session, model)
     return answerStarted(session, { model, started, watch: options['watch'] === true })
   },
+}
+
+/** Warns of a model file that was edited without a sync. */
+export async function sayChangedFile({ api, terminal }: CommandSession, model: string): Promise<void> {
+  const hint = await hintOfChangedFile(api(), model)
+  if (hint !== undefined) terminal.complain(terminal.paint('yellow', hint))
 }
 
 /** Prints that a retraining has started, or follows it to its end. */

@@ -6,6 +6,7 @@ import { follow, readOpening } from '../follow.ts'
 import { coloured } from '../format.ts'
 import { tableBy } from '../../terminal.ts'
 import { isoTime } from './as-of.ts'
+import { sayChangedFile } from './retrain.ts'
 import { parseHyperparameter, readPairs, type HyperparameterOption } from './hyperparameters.ts'
 
 interface TrialLine {
@@ -65,7 +66,8 @@ export const sweepCommand: CommandSpec = {
     'sweep iris --grid units=8,16,32 --grid learningRate=0.001,0.01',
     'sweep flight-delay --grid units=8..64 --grid learningRate=0.0003..0.03 --random 30 --parallel 2',
   ],
-  async run({ api, terminal }, { args, options, lists }) {
+  async run(session, { args, options, lists }) {
+    const { api, terminal } = session
     const model = String(args[0])
     const body = {
       hyperparameters: readGrid(lists['grid']),
@@ -74,6 +76,7 @@ export const sweepCommand: CommandSpec = {
       as_of: isoTime(options['asOf']),
     }
     const { id } = await api().post<{ id: string }>(path`/v1/models/${model}/sweeps`, body)
+    await sayChangedFile(session, model)
     const read = readOpening(() => api().get<SweepAnswer>(path`/v1/sweeps/${id}`), {
       id,
       stage: 'opening',

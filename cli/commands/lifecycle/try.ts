@@ -6,7 +6,7 @@ import type { CommandSpec } from '../../program.ts'
 import { readOpening } from '../follow.ts'
 import { isoTime } from './as-of.ts'
 import { readOverrides } from './hyperparameters.ts'
-import { answerFollowed, followTraining } from './retrain.ts'
+import { answerFollowed, followTraining, sayChangedFile } from './retrain.ts'
 
 /** What a release would not have been refused for. */
 const good = ['better', 'not_worse']
@@ -26,6 +26,7 @@ export const tryCommand: CommandSpec = {
       as_of: isoTime(options['asOf']),
       hyperparameters: readOverrides(lists['set']),
     })
+    await sayChangedFile(session, model)
     const read = readOpening(() => api().get<RetrainingAnswer>(path`/v1/trials/${id}`), {
       stage: 'opening',
     } as RetrainingAnswer)

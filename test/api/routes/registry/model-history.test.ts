@@ -7,6 +7,8 @@ import { commands } from '../../../../cli/commands/all-commands.ts'
 import { countBins, numberProfile } from '../../../../domain/model/reference-profile.ts'
 import { insertQualityJudgement } from '../../../../store/monitoring/quality-judgements.ts'
 import { moveChampion } from '../../../../store/registry/champions.ts'
+import { digestOfJson } from '../../../../store/artifacts.ts'
+import { getModel } from '../../../../store/registry/models.ts'
 import { runCommand } from '../../../support/command-line.ts'
 import { irisSpec } from '../../../support/serving/artifact.ts'
 import {
@@ -134,4 +136,9 @@ it('the feature counts of a model hold what the monitor judges, and tenure monit
   expect((await backtest('--warn', '9', '--alarm', '9')).out).toContain('No window would have warned.')
   expect((await backtest('--alarm', '0.05')).err).toContain('--alarm (0.05) must not be below --warn (0.1)')
   server.close()
+})
+
+it('a model is shown with the digest of its definition, which tells whether its file has changed since', async () => {
+  const { definition } = await getModel(fixture.store, 'iris')
+  expect((await get('/v1/models/iris')).json).toMatchObject({ definition_digest: digestOfJson(definition) })
 })

@@ -32,6 +32,7 @@ const answers: Record<string, object> = {
     training_id: 'trn_1',
   },
   '/v1/trainings/trn_1': { curve: [] },
+  '/v1/models/iris': { name: 'iris', definition_digest: 'sha256:of-another-file' },
   '/v1/evaluations/evl_1': {
     id: 'evl_1',
     verdict: 'insufficient',
@@ -112,6 +113,12 @@ it('retrain --watch prints the metrics and the id of the evaluation of a refused
   expect(out).toMatch(/accuracy.*0\.91/)
   expect(out).toMatch(/Behaviour tests[^]*a longer petal.*fail.*pass.*lowers the score/)
   expect(JSON.parse(asked[0]!.body)).toEqual({ reason: 'a try' })
+})
+
+it('retrain says that the model file has changed since it was synced', async () => {
+  const { code, out, err } = await retrain()
+  expect([code, out]).toEqual([exitCodes.done, expect.stringContaining('Retraining iris')])
+  expect(err).toContain('models/iris.ts has changed since it was synced')
 })
 
 it('retrain --watch follows a start that is queued for Temporal, once it is delivered', async () => {

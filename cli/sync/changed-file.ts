@@ -1,0 +1,30 @@
+/**
+ * Compares a model file of the project with the model that Tenure has stored: a retraining uses the stored one, so an edit without
+ * `tenure models sync` would have no effect and say nothing.
+ */
+import { path, type Client } from '../client/client.ts'
+
+/** Undefined where they are alike, where the project has no such file, and where the comparison fails: the command itself must not. */
+export async function hintOfChangedFile(
+  api: Client,
+  model: string,
+  directory?: string,
+): Promise<string | undefined> {
+  try {
+    const { definition_digest: stored } = await api.get<{ definition_digest?: string }>(
+      path`/v1/models/${model}`,
+    )
+    if (stored === undefined) return undefined
+    const { loadModelsInChild } = await import('./load-models.ts')
+    const { models, broken } = await loadModelsInChild({ directory, only: `${model}.ts` })
+    const [faulty] = broken
+    if (faulty !== undefined)
+      return `models/${faulty.file} is invalid, so the model is used as it was synced before: ${faulty.issues[0]}`
+    const { digestOfJson } = await import('../../store/artifacts.ts')
+    const [here] = models
+    if (here === undefined || digestOfJson(here.definition) === stored) return undefined
+    return `models/${model}.ts has changed since it was synced, and the model is used as it was then: run \`tenure models sync\`, then repeat this command.`
+  } catch {
+    return undefined
+  }
+}
