@@ -24,6 +24,11 @@ export interface ModelDefinition {
   /** The person or team that answers for it. */
   owner?: string
   features: Features
+  /**
+   * The names of the features as the model file lists them, for artifacts that do not name their columns: Postgres keeps `features` in an order
+   * of its own. Absent in definitions that were stored before.
+   */
+  featureOrder?: string[]
   label: LabelDefinition
   source: SourceDefinition
   expectations: Expectation[]

@@ -50,6 +50,7 @@ async function adopt({
       definition,
       files: { [file]: { digest, bytes } },
       declared,
+      order: definition.featureOrder,
       data,
       training: {
         ...broughtFacts,

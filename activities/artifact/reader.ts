@@ -25,6 +25,8 @@ export interface ArtifactReader {
   bind(request: {
     files: Manifest['files']
     features: Features
+    /** The features as the model file lists them, for a file that does not name its columns. */
+    order?: string[]
     output: Output
     declared?: DeclaredColumn[]
   }): Promise<BoundArtifact>

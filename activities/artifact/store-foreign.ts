@@ -22,6 +22,8 @@ export interface ForeignArtifact {
   files: Manifest['files']
   /** Of `columns.json`. */
   declared?: DeclaredColumn[]
+  /** The features as the model file lists them, for a file that does not name its columns; those of a training follow its job. */
+  order?: string[]
   replay?: ReplayedAnswers
   /** The training rows of the snapshot, for the profile and the golden rows. */
   data: LabelledRows
@@ -42,11 +44,11 @@ const replayTolerance = 1e-5
 export async function storeForeign(
   artifacts: Artifacts,
   reader: ArtifactReader,
-  { definition, files, declared, replay, data, training }: ForeignArtifact,
+  { definition, files, declared, order, replay, data, training }: ForeignArtifact,
 ): Promise<StoredForeign> {
   const { features, label } = definition
   const { output } = label
-  const { artifact, library, fits, unused } = await reader.bind({ files, features, output, declared })
+  const { artifact, library, fits, unused } = await reader.bind({ files, features, order, output, declared })
   const manifest = { artifact, files, features, output, preprocessing: fits }
   const answer = (rows: readonly FeatureRow[]) => reader.answer(manifest, rows)
   if (replay !== undefined) await checkReplay(inOrder(replay, output), answer)

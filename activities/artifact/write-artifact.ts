@@ -68,7 +68,7 @@ function checkAnswers({ label: { output } }: ModelDefinition, answers: readonly 
   const expected = {
     number: 'finite number',
     probability: 'probability',
-    classes: 'softmax over the classes',
+    classes: 'probability of each class, with the sum 1 (one-vs-all gives no such answers)',
     quantiles: 'finite number for each quantile',
   }
   for (const answer of answers)

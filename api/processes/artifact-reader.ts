@@ -31,6 +31,8 @@ type ReaderRequest =
       kind: 'bind'
       files: Manifest['files']
       features: Features
+      /** The features as the model file lists them. */
+      order?: string[]
       output: Output
       declared?: DeclaredColumn[]
       /** Or the file that holds them. */
@@ -110,7 +112,7 @@ async function filesOf(manifest: Pick<Manifest, 'artifact' | 'files'>): Promise<
   return Object.fromEntries(await Promise.all(read))
 }
 
-async function bind({ files, features, output, ...given }: Extract<ReaderRequest, { kind: 'bind' }>) {
+async function bind({ files, features, order, output, ...given }: Extract<ReaderRequest, { kind: 'bind' }>) {
   const artifact = formatOfFiles(files)
   const declared = given.declared ?? (given.declaredIn && (await declaredIn(given.declaredIn)))
   const { library, columns, outputs } = await formatOf({ artifact }).inspect(
@@ -123,7 +125,7 @@ async function bind({ files, features, output, ...given }: Extract<ReaderRequest
       'artifact_invalid',
       `the model gives ${outputs} numbers, the output ${output.kind} of the model file has ${width}${severalNumbers(output, outputs)}`,
     )
-  return { artifact, library, ...bindColumns({ columns, features, declared }) }
+  return { artifact, library, ...bindColumns({ columns, features, order, declared }) }
 }
 
 async function declaredIn({ digest, bytes }: FileDigest): Promise<DeclaredColumn[]> {

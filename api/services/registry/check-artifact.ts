@@ -24,6 +24,8 @@ export interface CheckedArtifact {
   library: string
   /** Features that it does not take. */
   unused: string[]
+  /** The features that its columns are taken for by their place alone; absent where they have names. */
+  byPlace?: string[]
 }
 
 export const uploadLimits = {
@@ -56,6 +58,7 @@ export async function checkArtifact(
     const read = await bindInProcess(artifactRoot, {
       files: { [file]: stored },
       features: definition.features,
+      order: definition.featureOrder,
       output: definition.label.output,
       declaredIn: named,
     })
@@ -68,17 +71,20 @@ export async function checkArtifact(
 interface BindRequest {
   files: Record<string, FileDigest>
   features: object
+  order?: string[]
   output: object
   /** `columns.json`, which is read in the process too: lists of nothing take much memory. */
   declaredIn?: FileDigest
 }
 
-type Reply = { ok: true; library: string; unused: string[] } | { ok: false; code: string; message: string }
+type Reply =
+  | { ok: true; library: string; unused: string[]; byPlace?: string[] }
+  | { ok: false; code: string; message: string }
 
 async function bindInProcess(
   artifactRoot: string,
   request: BindRequest,
-): Promise<Pick<CheckedArtifact, 'library' | 'unused'>> {
+): Promise<Pick<CheckedArtifact, 'library' | 'unused' | 'byPlace'>> {
   const { processMb, readMs } = uploadLimits
   const reader = startLimited(['api/processes/artifact-reader.ts', artifactRoot], processMb)
   let late: NodeJS.Timeout | undefined
@@ -101,6 +107,6 @@ async function bindInProcess(
       `reading the file takes more than ${processMb} MiB or ${readMs / 1_000} s`,
     )
   if (!reply.ok) throw new DomainError(isError(reply) ? reply.code : 'artifact_invalid', reply.message)
-  const { library, unused } = reply
-  return { library, unused }
+  const { library, unused, byPlace } = reply
+  return { library, unused, byPlace }
 }

@@ -12,18 +12,22 @@ export interface BoundColumns {
   fits: FeatureFit[]
   /** Features that the artifact does not take. */
   unused: string[]
+  /** The features that its columns are taken for by their place alone; absent where they have names. */
+  byPlace?: string[]
 }
 
 export interface ColumnsToBind {
   columns: readonly ArtifactColumn[]
   features: Features
+  /** The features as the model file lists them, for an artifact that does not name its columns; their own order when absent. */
+  order?: readonly string[]
   /** The names and vocabularies that came with the artifact, in the order of its columns. */
   declared?: readonly DeclaredColumn[]
 }
 
 /** Throws `artifact_invalid`. */
-export function bindColumns({ columns, features, declared }: ColumnsToBind): BoundColumns {
-  const names = namesOf({ columns, features, declared })
+export function bindColumns({ columns, features, order, declared }: ColumnsToBind): BoundColumns {
+  const { names, isByPlace } = namesOf({ columns, features, order, declared })
   const twice = names.find((name, index) => names.indexOf(name) !== index)
   if (twice !== undefined) refuse(`two columns have the name ${quoted(twice)}`)
   const fits = columns.map((column, index) => {
@@ -32,20 +36,27 @@ export function bindColumns({ columns, features, declared }: ColumnsToBind): Bou
     return fitOf(name, features[name]!, { ...column, ...vocabularyOf(declared?.[index]) })
   })
   const unused = Object.keys(features).filter((name) => !names.includes(name))
-  return { fits: [...fits, ...unused.map((name) => unusedFit(name, features[name]!))], unused }
+  return {
+    fits: [...fits, ...unused.map((name) => unusedFit(name, features[name]!))],
+    unused,
+    ...(isByPlace ? { byPlace: names } : {}),
+  }
 }
 
 /** The feature of each column. */
-function namesOf({ columns, features, declared }: ColumnsToBind): string[] {
-  const known = Object.keys(features)
+function namesOf({ columns, features, order, declared }: ColumnsToBind): {
+  names: string[]
+  isByPlace?: true
+} {
+  const known = [...(order ?? Object.keys(features))]
   const given = (declared ?? columns).map(({ name }) => name)
   const lists = `columns ${listed(given)}; features ${listed(known)}`
   if (declared !== undefined && declared.length !== columns.length)
     refuse(`columns.json names ${declared.length} columns, the model has ${columns.length}: ${lists}`)
   refuseOtherOrder(columns, given)
-  if (given.every((name) => Object.hasOwn(features, name))) return given
+  if (given.every((name) => Object.hasOwn(features, name))) return { names: given }
   if (declared === undefined && columns.every(isUnnamed)) {
-    if (columns.length === known.length) return known
+    if (columns.length === known.length) return { names: known, isByPlace: true }
     refuse(
       `the file does not name its ${columns.length} columns, and the model has ${known.length} features: name them in columns.json (${lists})`,
     )
@@ -72,7 +83,7 @@ const isUnnamed = ({ name }: ArtifactColumn, index: number): boolean =>
 function fitOf(
   name: string,
   feature: Feature,
-  { categories, isText, fill }: Pick<ArtifactColumn, 'categories' | 'isText'> & { fill?: number },
+  { categories, isText, hasCutNames, fill }: Omit<ArtifactColumn, 'name'> & { fill?: number },
 ): FeatureFit {
   if (feature.kind === 'number') {
     if (isText === true) refuse(`the column ${quoted(name)} takes texts, the feature is a number`)
@@ -82,10 +93,14 @@ function fitOf(
   }
   const vocabulary = (categories ?? []).map(String)
   if (isText === true) return { name, kind: 'category', vocabulary, encoding: 'text' }
-  if (categories === undefined)
+  if (categories === undefined) {
+    const how = `give them in columns.json, in the order of their codes, as {"name": ${quoted(name)}, "vocabulary": ["…", "…"]}`
     refuse(
-      `the file holds no categories of the column ${quoted(name)}: give them in columns.json, in the order of their codes`,
+      hasCutNames === true
+        ? `XGBoost has cut the names of the categories of the column ${quoted(name)}, which are not ASCII: ${how}`
+        : `the file holds no categories of the column ${quoted(name)}: ${how}`,
     )
+  }
   if (new Set(vocabulary).size < vocabulary.length)
     refuse(`a category of the column ${quoted(name)} stands twice`)
   return { name, kind: 'category', vocabulary, encoding: 'code' }

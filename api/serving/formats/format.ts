@@ -17,6 +17,8 @@ export interface ArtifactColumn {
   name: string
   /** The texts of a category column by code, where the file holds them. A text that is not here is missing. */
   categories?: readonly (string | number)[]
+  /** Whether the file holds the texts cut at the wrong places, so that they cannot be read. */
+  hasCutNames?: boolean
   /** Whether it takes the text itself. */
   isText?: boolean
 }

@@ -11,9 +11,9 @@ import type { CommandGroup, CommandSession } from '../../program.ts'
 import { tableBy, tableOf, type Terminal } from '../../terminal.ts'
 import { orDash, digestPrefix, time } from '../format.ts'
 import { requireModel } from '../list.ts'
-import { answerStarted, type StartedReply } from '../lifecycle/retrain.ts'
+import { answerStarted, sayChangedFile, type StartedReply } from '../lifecycle/retrain.ts'
 
-type BroughtReply = StartedReply & { artifact: { library: string; unused: string[] } }
+type BroughtReply = StartedReply & { artifact: { library: string; unused: string[]; by_place?: string[] } }
 
 interface VersionPage {
   versions: VersionAnswer[]
@@ -103,10 +103,15 @@ export const versionsGroup: CommandGroup = {
         if (options['asOf'] !== undefined) form.set('as_of', timeOf(String(options['asOf'])))
         if (options['note'] !== undefined) form.set('note', String(options['note']))
         const started = await session.api().postForm<BroughtReply>(path`/v1/models/${model}/versions`, form)
-        const { library, unused } = started.artifact
+        const { library, unused, by_place: byPlace } = started.artifact
         if (unused.length > 0)
           session.terminal.say(`Features that the model does not take: ${unused.join(', ')}`)
         session.terminal.say(`${library} model read`)
+        if (byPlace !== undefined)
+          session.terminal.say(
+            `The file does not name its columns. They are taken in the order of the model file: ${byPlace.join(', ')}. If it was trained in another order, name them with --columns.`,
+          )
+        await sayChangedFile(session, model)
         return answerStarted(session, { model, started, watch: options['watch'] === true, brings: true })
       },
     },

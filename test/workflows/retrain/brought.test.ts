@@ -115,6 +115,19 @@ describe('a model whose file has no train', () => {
     })
   })
 
+  it('is fed by a file without names of columns in the order of its model file, not in that of the database', async () => {
+    const unnamed = trees.model.replace(
+      'feature_names=size colour age',
+      'feature_names=Column_0 Column_1 Column_2',
+    )
+    expect(unnamed).not.toBe(trees.model)
+    const ended = await bring(unnamed, {}, 37)
+    expect(ended).toMatchObject({ outcome: 'released' })
+    const { manifest } = await getVersion(pipeline.store, ended.version!)
+    expect(manifest.preprocessing?.map(({ name }) => name)).toEqual(['size', 'colour', 'age'])
+    await pipeline.client.workflow.getHandle(releaseWorkflowId(model)).terminate()
+  })
+
   it.each([
     [
       'a column that is no feature',

@@ -6,6 +6,7 @@ import { DomainError } from '../../../../domain/errors.ts'
 import { inputWidthOf, type Output } from '../../../../domain/model/features.ts'
 import type { Manifest } from '../../../../domain/model/manifest.ts'
 import { refuse } from '../../network/layers-model.ts'
+import { expectClasses } from '../expect-classes.ts'
 import { noText } from '../../../../domain/model/batch-spec.ts'
 import type { Predictor } from '../../predictor.ts'
 import type { TextsOf } from '../../runtime/runtime.ts'
@@ -27,7 +28,7 @@ export const onnxFormat: ArtifactFormat = {
   async inspect(files, output) {
     const bytes = bytesOf(files)
     const file = openOnnx(bytes)
-    expectClasses(output, file)
+    expectClasses(output, file.classes)
     const { library, layout } = file
     const outputs = await countOutputs(bytes, file)
     const isPair = isPairOf(output, outputs)
@@ -36,7 +37,7 @@ export const onnxFormat: ArtifactFormat = {
   open(manifest, files, deps) {
     const bytes = bytesOf(files)
     const file = openOnnx(bytes)
-    expectClasses(manifest.output, file)
+    expectClasses(manifest.output, file.classes)
     if (file.forest !== undefined) return openTrees(manifest, file)
     const opening = deps && (() => openSession(manifest, bytes, file, deps))
     if (file.rows !== undefined) return openRows(manifest, { ...file, rows: file.rows }, opening)
@@ -270,23 +271,3 @@ function withWholes(predictor: Predictor, layout: OnnxLayout): Predictor {
     },
   }
 }
-
-/** Outputs in another order than the classes of the model would be taken for each other. */
-function expectClasses(output: Output, { classes }: OnnxFile): void {
-  if (classes === undefined) return
-  const wanted = output.kind === 'classes' ? output.classes : pairOf(output, classes)
-  const isSame = classes.length === wanted?.length && classes.every((each) => wanted.includes(each))
-  if (isSame && classes.some((each, at) => each !== wanted[at]))
-    refuse(
-      `the file has the classes ${classes.join(', ')} in this order, the model ${wanted.join(', ')}: train it on the places of that order, from 0, in place of the names`,
-    )
-}
-
-/** The order of two classes whose second is the positive one; undefined where they are places or other names. */
-const pairOf = (output: Output, [first, second, ...more]: readonly string[]): string[] | undefined =>
-  output.kind === 'probability' &&
-  more.length === 0 &&
-  first === output.positive &&
-  `${first}${second}` !== '01'
-    ? [second!, first]
-    : undefined

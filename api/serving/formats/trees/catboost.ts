@@ -85,6 +85,7 @@ export function readCatboost(document: JsonObject): Forest {
   return buildForest({
     library: 'CatBoost',
     columns,
+    classes: classesOf(document),
     trees,
     width,
     starts: new Float64Array(width),
@@ -153,6 +154,13 @@ function scaleOf(given: unknown): [number, number[]] {
   if (typeof scale !== 'number' || !list.every((each) => typeof each === 'number'))
     refuse('scale_and_bias is not a number and a list of numbers')
   return [scale, list as number[]]
+}
+
+/** Sorted by CatBoost; places where it was trained on numbers. */
+function classesOf(document: JsonObject): string[] | undefined {
+  const info = document['model_info'] as { class_params?: { class_names?: unknown } } | undefined
+  const names = info?.class_params?.class_names
+  return Array.isArray(names) ? names.map(String) : undefined
 }
 
 function linkOf(document: JsonObject, width: number): LinkFunction {

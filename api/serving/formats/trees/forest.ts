@@ -28,6 +28,8 @@ export interface Column {
   name: string
   /** The texts of a category column by code, where the file holds them. A text that is not here is missing. */
   categories?: readonly (string | number)[]
+  /** Whether the file holds the texts cut at the wrong places, so that they cannot be read. */
+  hasCutNames?: boolean
 }
 
 /** As LightGBM numbers them. */
@@ -54,6 +56,8 @@ export interface LinearLeaf {
 export interface Forest {
   library: string
   columns: readonly Column[]
+  /** The names of the classes in the order of the outputs, where the file says them. */
+  classes?: readonly string[]
   slots: readonly Slot[]
   /** The sets of categories: the codes that are in each, as bits. */
   sets: readonly CategorySet[]
@@ -126,7 +130,7 @@ export interface TreeInput {
 
 export interface ForestInput extends Pick<
   Forest,
-  'library' | 'columns' | 'width' | 'starts' | 'scale' | 'offsets' | 'single' | 'link'
+  'library' | 'columns' | 'classes' | 'width' | 'starts' | 'scale' | 'offsets' | 'single' | 'link'
 > {
   trees: readonly TreeInput[]
 }

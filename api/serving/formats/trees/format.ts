@@ -3,6 +3,7 @@ import type { Manifest } from '../../../../domain/model/manifest.ts'
 import { inputWidthOf } from '../../../../domain/model/features.ts'
 import { refuse } from '../../network/layers-model.ts'
 import type { ArtifactFiles, ArtifactFormat, OpenedArtifact } from '../format.ts'
+import { expectClasses } from '../expect-classes.ts'
 import { readForest } from '../model-file.ts'
 import { forestLimits, type Forest } from './forest.ts'
 import { forestExplainer } from './tree-shap.ts'
@@ -14,8 +15,9 @@ export const treesFormat: ArtifactFormat = {
   name: 'trees',
   fileSets: [['model.txt'], ['model.json'], ['model.ubj']],
   limits: { 'model.txt': fileBytes, 'model.json': fileBytes, 'model.ubj': fileBytes },
-  inspect(files) {
-    const { library, columns, starts } = forestOf(files)
+  inspect(files, output) {
+    const { library, columns, classes, starts } = forestOf(files)
+    expectClasses(output, classes)
     return { library, columns, outputs: starts.length }
   },
   *open(manifest, files) {

@@ -251,21 +251,21 @@ function columnsOf(learner: JsonObject, model: JsonObject, inputs: number): Colu
   const encodings = Array.isArray(cats?.['enc']) ? (cats['enc'] as JsonObject[]) : []
   return Array.from({ length: inputs }, (_, column) => ({
     name: known?.[column] ?? `f${column}`,
-    categories: categoriesOf(encodings[column]),
+    ...categoriesOf(encodings[column]),
   }))
 }
 
 /**
- * The texts of a column's codes: offsets into bytes; or its numbers. Undefined for texts that are not ASCII: XGBoost 3.2 counts their letters
+ * The texts of a column's codes: offsets into bytes; or its numbers. None for texts that are not ASCII: XGBoost 3.2 counts their letters
  * where it should count bytes, so that its names are cut at the wrong places.
  */
-function categoriesOf(encoding: JsonObject | undefined): (string | number)[] | undefined {
+function categoriesOf(encoding: JsonObject | undefined): Pick<Column, 'categories' | 'hasCutNames'> {
   const [offsets, values] = [listOf(encoding?.['offsets']), listOf(encoding?.['values'])]
-  if (values === undefined || values.length === 0) return undefined
-  if (offsets === undefined) return values.map(Number)
+  if (values === undefined || values.length === 0) return {}
+  if (offsets === undefined) return { categories: values.map(Number) }
   const bytes = Buffer.from(values)
-  if (bytes.some((byte) => byte > 127)) return undefined
-  return offsets.slice(0, -1).map((from, at) => bytes.toString('utf8', from, offsets[at + 1]))
+  if (bytes.some((byte) => byte > 127)) return { hasCutNames: true }
+  return { categories: offsets.slice(0, -1).map((from, at) => bytes.toString('utf8', from, offsets[at + 1])) }
 }
 
 function asObject(value: unknown, what: string): JsonObject {

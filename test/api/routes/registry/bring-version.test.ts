@@ -96,6 +96,32 @@ describe('an artifact', () => {
     })
   })
 
+  it('without names of columns is taken in the order of the model file, and the answer says so', async () => {
+    // Postgres stores the keys of a definition by their length.
+    const plain = {
+      ...definition,
+      name: 'plain',
+      features: {
+        size: { kind: 'number' },
+        colour: { kind: 'category' },
+        age: { kind: 'number', missing: 'fill' },
+      },
+      featureOrder: ['size', 'colour', 'age'],
+    }
+    await fixture.store.query(
+      sql`insert into models (name, definition, code_digest) values ('plain', ${JSON.stringify(plain)}, 'c')`,
+    )
+    const unnamed = model.replace('feature_names=size colour age', 'feature_names=Column_0 Column_1 Column_2')
+    expect(unnamed).not.toBe(model)
+    const { status, json } = await api.request('POST', '/v1/models/plain/versions', {
+      key: keys.operator!,
+      body: bytesOf(unnamed),
+      headers: { 'content-type': 'application/octet-stream' },
+    })
+    expect(status).toBe(202)
+    expect(json['artifact']).toMatchObject({ unused: [], by_place: ['size', 'colour', 'age'] })
+  })
+
   it('may be sent as bytes alone', async () => {
     const { status, json } = await send(bytesOf(model), { query: '?trained_on=roses%20of%20March' })
     expect(status).toBe(202)

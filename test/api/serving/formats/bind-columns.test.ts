@@ -37,6 +37,26 @@ describe('columns', () => {
     ).toEqual([number('age'), number('size')]),
   )
 
+  it('without names are bound as the model file lists the features, which Postgres stores in another order', () => {
+    const stored: Features = {
+      area: { kind: 'number' },
+      price: { kind: 'number' },
+      rooms: { kind: 'number' },
+    }
+    const columns = ['f0', 'f1', 'f2'].map((name) => ({ name }))
+    const order = ['area', 'rooms', 'price']
+    expect(bindColumns({ columns, features: stored, order })).toEqual({
+      fits: order.map(number),
+      unused: [],
+      byPlace: order,
+    })
+    expect(bindColumns({ columns, features: stored }).byPlace).toEqual(['area', 'price', 'rooms'])
+    const declared = parseDeclaredColumns(['price', 'area', 'rooms'])
+    const named = bindColumns({ columns, features: stored, order, declared })
+    expect(named.fits.map(({ name }) => name)).toEqual(['price', 'area', 'rooms'])
+    expect(named).not.toHaveProperty('byPlace')
+  })
+
   it('are bound by name where features have the names of a plain matrix', () => {
     const plain: Features = { f1: { kind: 'number' }, f0: { kind: 'number' } }
     const { fits } = bindColumns({ columns: [{ name: 'f0' }, { name: 'f1' }], features: plain })
@@ -120,7 +140,13 @@ describe('columns', () => {
       'a category without codes',
       [{ name: 'city' }],
       undefined,
-      /holds no categories of the column "city": give them in columns.json/,
+      /holds no categories of the column "city": give them in columns.json, .* as {"name": "city", "vocabulary": /,
+    ],
+    [
+      'categories that the library has cut',
+      [{ name: 'city', hasCutNames: true }],
+      undefined,
+      /XGBoost has cut the names of the categories of the column "city", which are not ASCII: give them in/,
     ],
     [
       'a category twice',

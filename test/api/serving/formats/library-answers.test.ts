@@ -1,8 +1,10 @@
 /** Tests what files of the libraries mean beyond their trees: rounds behind the best one, links, near zeros and names of categories. */
 import { describe, expect, it } from 'vitest'
 import { readForest } from '../../../../api/serving/formats/model-file.ts'
+import { treesFormat } from '../../../../api/serving/formats/trees/format.ts'
 import type { Forest } from '../../../../api/serving/formats/trees/forest.ts'
 import { predictorOf } from '../../../../api/serving/formats/trees/predictor.ts'
+import type { Output } from '../../../../domain/model/features.ts'
 import { changedModel } from '../../../support/formats/hostile-models.ts'
 import { readCases } from '../../../support/formats/parity.ts'
 
@@ -80,8 +82,33 @@ describe('the names of categories in an XGBoost file', () => {
   it('are left out where letters were counted in place of bytes', () => {
     // XGBoost 3.2 writes this of grün, rot and weiß.
     const cut = Buffer.from('grünrotweiß').subarray(0, 11)
-    expect(named(cut, [0, 4, 7, 11]).columns[0]!.categories).toBeUndefined()
+    expect(named(cut, [0, 4, 7, 11]).columns[0]).toEqual({ name: 'f0', hasCutNames: true })
   })
+})
+
+describe('the classes of a CatBoost file', () => {
+  const output = { kind: 'classes', classes: ['basic', 'standard', 'luxury'] } as const
+  const inspect = (names: unknown[], of: Output = output) => {
+    const document = JSON.parse(bytesOf('catboost-classes').toString('utf8')) as {
+      model_info: { class_params?: object }
+    }
+    document.model_info.class_params = { class_label_type: 'String', class_names: names }
+    return treesFormat.inspect({ 'model.json': Buffer.from(JSON.stringify(document)) }, of)
+  }
+
+  it('are refused in an order that is not that of the model file', () =>
+    expect(() => inspect(['basic', 'luxury', 'standard'])).toThrow(
+      /has the classes basic, luxury, standard in this order, the model basic, standard, luxury/,
+    ))
+
+  it.each([[['basic', 'standard', 'luxury']], [[0, 1, 2]]])('%j are taken', (names) =>
+    expect(inspect(names)).toMatchObject({ library: 'CatBoost', outputs: 3 }),
+  )
+
+  it('are refused where the positive class of two is the first', () =>
+    expect(() =>
+      inspect(['blooms', 'withers'], { kind: 'probability', positive: 'blooms', threshold: 0.5 }),
+    ).toThrow(/has the classes blooms, withers in this order, the model withers, blooms/))
 })
 
 describe('the links of CatBoost', () => {

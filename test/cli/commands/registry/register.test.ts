@@ -31,7 +31,7 @@ beforeAll(async () => {
         asked.push({ method, url, form: method === 'POST' ? await body.formData() : undefined })
         const answer =
           method === 'POST'
-            ? { id, workflow_id: 'retrain/roses', artifact: { library: 'LightGBM', unused: ['scent'] } }
+            ? { id, workflow_id: 'retrain/roses', artifact: { library: 'LightGBM', unused: ['scent'], by_place: ['size', 'age'] } }
             : { id, stage: 'ended', outcome: 'not_better', message: 'worse than roses_v1.0.0' }
         response.writeHead(200, { 'content-type': 'application/json' }).end(JSON.stringify(answer))
       })()
@@ -61,8 +61,9 @@ it('versions register sends the file, its columns and what is said about it', as
   )
   expect(code).toBe(exitCodes.done)
   expect(out + err).toContain('Features that the model does not take: scent')
+  expect(out).toContain('taken in the order of the model file: size, age.')
   expect(out).toContain('Evaluating the version of roses')
-  const { method, url: path, form } = asked.at(-1)!
+  const { method, url: path, form } = asked.findLast((each) => each.method === 'POST')!
   expect([method, path]).toEqual(['POST', '/v1/models/roses/versions'])
   expect(await (form!.get('artifact') as File).text()).toBe('tree\n')
   expect(await (form!.get('columns') as File).text()).toBe('["size"]')
