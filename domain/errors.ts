@@ -139,7 +139,7 @@ export const errorTable = {
   /** The model has no earlier version that has passed its probation. */
   no_rollback_target: permanent(
     409,
-    'Check the versions with `tenure versions`; retrain with `tenure retrain <model>` instead.',
+    'Check the versions with `tenure versions`; retrain with `tenure retrain <model>`, or bring a version with `tenure versions register <model> --artifact FILE`.',
   ),
   /** The process is starting or shutting down. */
   not_ready: transient(503, 'Wait until `/readyz` returns 200; its body lists what is missing.'),

@@ -15,6 +15,8 @@ import type { Database } from '../postgres.ts'
 export interface OverviewRow {
   model: string
   about?: string
+  /** Whether its model file has no `train`. */
+  isBrought: boolean
   champion?: {
     version: string
     since: string
@@ -38,7 +40,8 @@ export interface OverviewRow {
 /** In the order of their names; of all models when `models` is absent. */
 export const listOverviewRows = (database: Database, { limit, ...filter }: ModelFilter & { limit: number }) =>
   rowsFrom(database).list<OverviewRow>(sql`
-    select models.name as model, models.definition ->> 'about' as about, champions.version as "champion.version",
+    select models.name as model, models.definition ->> 'about' as about,
+      models.definition -> 'isBrought' is not null as is_brought, champions.version as "champion.version",
       champions.since as "champion.since", champions.release_id as "champion.release_id", changed.actor as "champion.actor",
       changed.cause as "champion.cause", quality.report as quality,
       quality.to_at as "quality.to_at", evaluated.metric as "evaluated.metric", evaluated.value as "evaluated.value",

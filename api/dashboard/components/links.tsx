@@ -36,3 +36,15 @@ export const ModelCrumbs = ({ model }: { model: string }): PageElement => (
     ]}
   />
 )
+
+/** How a model gets its first version. */
+export const FirstVersion = ({ model, isBrought }: { model: string; isBrought: boolean }): PageElement =>
+  isBrought ? (
+    <>
+      Bring the first: <code>tenure versions register {model} --artifact FILE</code>
+    </>
+  ) : (
+    <>
+      Train the first: <code>tenure retrain {model}</code>
+    </>
+  )

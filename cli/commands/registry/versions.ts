@@ -168,7 +168,9 @@ function pageText(
 ): string {
   if (versions.length === 0) {
     const isSearch = Object.entries(query).some(([name, value]) => name !== 'limit' && value !== undefined)
-    return isSearch ? 'No versions match.' : 'No versions yet. Train one: `tenure retrain <model>`'
+    return isSearch
+      ? 'No versions match.'
+      : 'No versions yet. Train one: `tenure retrain <model>`, or bring one: `tenure versions register <model> --artifact FILE`'
   }
   // The first row names the columns, because all versions of a model have the same metrics.
   const metrics = Object.keys(versions[0]?.metrics ?? {}).slice(0, 3)

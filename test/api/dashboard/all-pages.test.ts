@@ -477,3 +477,21 @@ describe('the card of a version', () => {
     expect((await card(champion, '?format=pdf')).status).toBe(400)
   })
 })
+
+it('a model that no training feeds is told the command that brings its first version, any other that which trains it', async () => {
+  const definition = { isBrought: true, features: {}, label: { output: { kind: 'number' } } }
+  await servers.store.query(sql`
+    insert into models (name, definition, code_digest) values ('fed-by-hand', ${JSON.stringify(definition)}, 'c'),
+      ('trained-here', ${JSON.stringify({ ...definition, isBrought: undefined })}, 'c')`)
+  const bring = 'Bring the first: <code>tenure versions register fed-by-hand --artifact FILE</code>'
+  const train = 'Train the first: <code>tenure retrain trained-here</code>'
+  const texts = await Promise.all(
+    ['/', '/models/fed-by-hand', '/models/trained-here'].map((each) => get(each)),
+  )
+  const [overview, brought, trained] = texts.map(({ text }) => [
+    text.split(bring).length - 1,
+    text.split(train).length - 1,
+  ])
+  await servers.store.query(sql`delete from models where name in ('fed-by-hand', 'trained-here')`)
+  expect({ overview, brought, trained }).toEqual({ overview: [1, 1], brought: [2, 0], trained: [0, 2] })
+})

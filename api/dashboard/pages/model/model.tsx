@@ -30,7 +30,7 @@ import { drawChartSizes, ChartFigure, type ChartSizes } from '../../components/c
 import { listHref, CursorPager } from '../../components/pager.tsx'
 import { Badge, Facts, numberText, Since, type Fact } from '../../components/elements.tsx'
 import { Term } from '../../glossary.tsx'
-import { Crumbs, modelHref, ReleaseLink } from '../../components/links.tsx'
+import { Crumbs, FirstVersion, modelHref, ReleaseLink } from '../../components/links.tsx'
 import { calibrationOf, scoredOutcomes } from '../../components/calibration.ts'
 import { qualityPoints } from '../../components/quality-points.ts'
 import { VersionTable } from '../../components/version-table.tsx'
@@ -123,6 +123,7 @@ export const modelPage = definePage({
     return {
       name,
       definition,
+      isBrought: definition.isBrought === true,
       hasReviews: output !== undefined && 'review' in output && output.review !== undefined,
       champion,
       flag,
@@ -183,7 +184,7 @@ export const modelPage = definePage({
             primary={data.definition.evaluation?.policy?.primary}
             empty={
               <>
-                No versions yet. Train the first: <code>tenure retrain {data.name}</code>
+                No versions yet. <FirstVersion model={data.name} isBrought={data.isBrought} />
               </>
             }
           />
@@ -250,14 +251,15 @@ interface LiveNow {
   nowMs: number
   /** Whether its model file declares answers for review. */
   hasReviews: boolean
+  isBrought: boolean
 }
 
-const Now = ({ name, champion, flag, nowMs, path, hasReviews }: LiveNow): PageElement => (
+const Now = ({ name, champion, flag, nowMs, path, hasReviews, isBrought }: LiveNow): PageElement => (
   <section class={`card ${champion === undefined ? '' : 'good'}`}>
     <h2>Live now</h2>
     {champion === undefined ? (
       <p>
-        No live version. Train the first: <code>tenure retrain {name}</code>
+        No live version. <FirstVersion model={name} isBrought={isBrought} />
       </p>
     ) : (
       <Facts facts={liveFacts(champion, { path, nowMs, hasReviews })} />

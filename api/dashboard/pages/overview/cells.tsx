@@ -5,7 +5,7 @@ import type { OverviewRow, RecentTraffic } from '../../../../store/dashboard/ove
 import type { Release } from '../../../../store/release/releases.ts'
 import type { PageElement } from '../../page.ts'
 import { Badge, numberText, Since } from '../../components/elements.tsx'
-import { modelHref } from '../../components/links.tsx'
+import { FirstVersion, modelHref } from '../../components/links.tsx'
 import { qualityInterval } from '../../components/quality-interval.ts'
 import { metricName } from '../../../../domain/figures.ts'
 import { levelText, levelTones, qualityTones, stageText, stageTone } from '../../labels.ts'
@@ -25,7 +25,7 @@ export const ModelCell = ({ model, about, serve }: OverviewRow): PageElement => 
 
 /** What is live, since when, and by whom or how. */
 export const ChampionCell = ({
-  row: { champion, model },
+  row: { champion, model, isBrought },
   nowMs,
 }: {
   row: OverviewRow
@@ -34,7 +34,7 @@ export const ChampionCell = ({
   if (champion === undefined)
     return (
       <span class="quiet">
-        None yet: <code>tenure retrain {model}</code>
+        None yet. <FirstVersion model={model} isBrought={isBrought} />
       </span>
     )
   const short = shortVersion(model, champion.version)
