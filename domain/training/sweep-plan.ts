@@ -29,7 +29,7 @@ export function issuesOfSweep(model: Declared, space: SweepSpace, random: number
     if (isRange(dimension) && !(dimension.low < dimension.high))
       return [`the range of ${name} must rise, not ${dimension.low} to ${dimension.high}`]
     if (isRange(dimension) && random === undefined)
-      return [`${name} is a range, which needs a number of random draws`]
+      return [`${name} is a range, which needs a number of random draws: --random 20, or "random": 20`]
     return [...new Set(ends.flatMap((value) => issuesOfOverrides(model, { [name]: value })))]
   })
   const trials =

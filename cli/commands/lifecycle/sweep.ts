@@ -36,9 +36,11 @@ export function readGrid(pairs: readonly string[] | undefined): Record<string, D
 
 function dimensionOf(values: string): Dimension | undefined {
   if (values === '') return undefined
-  const [low, high, ...more] = values.split('..').map(Number)
-  const isRange = values.includes('..') && Number.isFinite(low) && Number.isFinite(high) && more.length === 0
-  return isRange ? { low: low!, high: high! } : values.split(',').map(parseHyperparameter)
+  const ends = values.split('..')
+  const [low, high, ...more] = ends.map(Number)
+  const isRange = ends.length > 1 && Number.isFinite(low) && Number.isFinite(high) && more.length === 0
+  if (isRange) return ends.some((end) => end.trim() === '') ? undefined : { low: low!, high: high! }
+  return values.split(',').map((value) => parseHyperparameter(value.trim()))
 }
 
 function wholeNumber(name: string, given: string | boolean | undefined): number | undefined {
