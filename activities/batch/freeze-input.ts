@@ -61,7 +61,7 @@ export async function freezeBatch(
   return { path: await artifacts.locate('snapshots', digest), rows }
 }
 
-/** A file of the directory for batches, or else a copy of the one in the object store. Throws `invalid_request` where there is none. */
+/** A file of the directory for batches, or else a copy of the one in the object store. Throws `invalid_request` for an absent one. */
 async function openInput(
   { artifacts, config }: Pick<Deps, 'artifacts' | 'config'>,
   name: string,
