@@ -54,6 +54,7 @@ export async function storeArtifact(artifacts: Artifacts, made: MadeArtifact): P
     artifact,
     library,
     features: definition.features,
+    featureOrder: definition.featureOrder,
     output,
     preprocessing: fits,
     files,

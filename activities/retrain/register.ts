@@ -24,6 +24,7 @@ import { servedText, type ServedFacts } from '../../domain/training/served-facts
 import { openSigner } from '../../store/signing/signing-key.ts'
 import { getSnapshot, type Snapshot } from '../../store/training/snapshots.ts'
 import { signArtifact } from '../../store/signing/artifact-signatures.ts'
+import type { FeatureFit } from '../../domain/model/features.ts'
 import type { Manifest } from '../../domain/model/manifest.ts'
 import type { Deps } from '../deps.ts'
 
@@ -114,8 +115,16 @@ function servedOf({ source }: Snapshot): string | undefined {
 }
 
 /** Without known code, the files of a brought artifact are what changes. */
-const numberedBy = ({ features, output, training, files }: Manifest): Numbered => ({
+const numberedBy = ({
   features,
+  featureOrder,
+  preprocessing,
+  output,
+  training,
+  files,
+}: Manifest): Numbered => ({
+  features,
+  order: featureOrder ?? (preprocessing as FeatureFit[] | undefined)?.map(({ name }) => name),
   output,
   snapshot: training.snapshot,
   code: training.origin === 'brought' ? digestOfJson(files) : training.code,

@@ -26,16 +26,17 @@ export function fillMatrix(
 function fillFloats(
   values: Float64Array,
   count: number,
-  { width, means, stds }: FeatureColumns,
+  { width, places, means, stds }: FeatureColumns,
   { input, numbers }: InputBuffer,
 ): boolean {
   // A number less itself is zero, unless it is not finite: as a network reads it and the log keeps it, in 32 bits.
   let odd = 0
   for (let i = 0; i < width; i++) {
     const [mean, std] = [means[i]!, stds[i]!]
-    for (let at = i; at < count; at += width) {
-      const fed = scaled(values[at]!, mean, std)
-      const kept = Math.fround(values[at]!)
+    // Each number is one input here; its place in a row is that of the model file.
+    for (let at = i, from = places[i]!; at < count; at += width, from += width) {
+      const fed = scaled(values[from]!, mean, std)
+      const kept = Math.fround(values[from]!)
       const sum = kept + Math.fround(fed)
       numbers[at] = kept
       input[at] = fed

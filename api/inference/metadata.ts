@@ -16,7 +16,7 @@ export function findArm({ routing, now }: Serving, model: string, version: strin
 export function metadataOf(serving: Serving, model: string, version: string | undefined) {
   const { loaded } = findArm(serving, model, version)
   const { pinned } = serving.routing.tableOf(serving.routing.find(model)!, serving.now())
-  const { all, numeric } = loaded.columns
+  const { listed: all, numeric } = loaded.columns
   return {
     name: model,
     versions: [...pinned.keys()],

@@ -62,8 +62,8 @@ export function fillTensors(
   }
 }
 
-/** The one tensor that has a column for each feature, in their order. */
-function matrixOf(tensors: readonly Tensor[], { all }: FeatureColumns): Tensor | undefined {
+/** The one tensor that has a column for each feature, in the order of the model file. */
+function matrixOf(tensors: readonly Tensor[], { listed: all }: FeatureColumns): Tensor | undefined {
   const [first] = tensors
   if (tensors.length !== 1 || first === undefined) return undefined
   if (first.shape.length === 2 && first.shape[1] === all.length) return first
@@ -89,7 +89,7 @@ function rowsOf(tensors: readonly Tensor[]): number {
 function rowReader(
   tensors: readonly Tensor[],
   matrix: Tensor | undefined,
-  { all }: FeatureColumns,
+  { listed: all }: FeatureColumns,
 ): (row: number) => FeatureRow {
   const fillable = new Map(all.map(({ name, fillable }) => [name, fillable]))
   const seen = new Set<string>()

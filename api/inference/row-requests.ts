@@ -1,5 +1,5 @@
 /**
- * Parses the rows of KServe version 1 and of MLflow's scoring server. Both also accept rows without names, in the order of the features; a
+ * Parses the rows of KServe version 1 and of MLflow's scoring server. Both also accept rows without names, in the order of the model file; a
  * row of another length is refused, because its values would be read as other features.
  */
 import { DomainError } from '../../domain/errors.ts'
@@ -58,11 +58,11 @@ export function fillRows(
   { instances, routingKey }: PredictRequest,
   input: InputBuffer,
 ): void {
-  const { all } = loaded.columns
+  const { listed } = loaded.columns
   resetInput(input, loaded.columns, instances.length)
   for (let i = 0; i < instances.length; i++) {
     const row: unknown = instances[i]
-    readRow(loaded, Array.isArray(row) ? namedRow(row, all, i) : (row as FeatureRow), i, input)
+    readRow(loaded, Array.isArray(row) ? namedRow(row, listed, i) : (row as FeatureRow), i, input)
   }
   input.routingKey = routingKey
 }

@@ -101,7 +101,7 @@ export const repositorySchema = {
   }),
 }
 
-/** An object by feature, or a list in the order of the features. */
+/** An object by feature, or a list in the order of the model file. */
 const row = { anyOf: [anyObject, { type: 'array', ...elements }] }
 const rows = { type: 'array', minItems: 1, items: row }
 const routingKey = { type: 'string', minLength: 1, maxLength: 256 }

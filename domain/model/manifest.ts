@@ -22,6 +22,11 @@ export interface Manifest {
   /** The library that wrote the files, with its version where they name it. */
   library?: string
   features: Features
+  /**
+   * The features in the order of rows without names, as the model file lists them; older artifacts, which lack it, have that of
+   * `preprocessing`. The keys of `features` are sorted when a manifest is stored.
+   */
+  featureOrder?: string[]
   output: Output
   /** In the order of the model's inputs. */
   preprocessing: FeatureFit[]

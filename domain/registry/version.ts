@@ -49,6 +49,8 @@ export interface VersionLineage {
 /** The facts that decide the number. */
 export interface Numbered {
   features: Features
+  /** The features in the order of rows without names. */
+  order?: readonly string[]
   output: Output
   snapshot: string
   code: string
@@ -70,6 +72,7 @@ export function nextVersion(
   const { major, minor, patch } = previous.number
   if (
     !requestsStillFit(previous.of.features, candidate.features) ||
+    isOtherOrder(previous.of.order, candidate.order) ||
     formOf(previous.of.output) !== formOf(candidate.output)
   )
     return { major: major + 1, minor: 0, patch: 0 }
@@ -118,6 +121,10 @@ export function formOf(output: Output): string {
       return output satisfies never
   }
 }
+
+/** Rows without names would mean something else. */
+const isOtherOrder = (before: Numbered['order'], after: Numbered['order']): boolean =>
+  before !== undefined && after !== undefined && before.join('\n') !== after.join('\n')
 
 function sameParameters(before: Numbered['hyperparameters'], after: Numbered['hyperparameters']): boolean {
   const names = new Set([...Object.keys(before), ...Object.keys(after)])

@@ -61,11 +61,13 @@ export const modelRoutes = ({ store, serving }: ApiDeps): RouteDefinition[] => {
       answerSchema: modelAnswer,
       async handle({ params }) {
         const model = await getModel(store, params['name']!)
-        const { features, label, release } = model.definition
+        const { features, featureOrder, label, release } = model.definition
         return {
           json: {
             ...(await summaryOf(model)),
-            features,
+            features: Object.fromEntries(
+              (featureOrder ?? Object.keys(features)).map((each) => [each, features[each]!]),
+            ),
             output: label.output,
             release_policy: release,
             code_digest: model.codeDigest,

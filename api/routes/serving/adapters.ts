@@ -24,7 +24,8 @@ import { requestIdHeader } from '../../serving/request/replay.ts'
 import { readVersion } from '../../../temporal.config.ts'
 import { requireReady } from '../health.ts'
 
-const order = 'A row without names has the values in the order of the features.'
+const order =
+  'A row without names has the values in the order of the model file, which `inputs` of GET /v2/models/{name} tells.'
 
 export function adapterRoutes(deps: ApiDeps): RouteDefinition[] {
   const { serving, invocationsModel } = deps

@@ -47,7 +47,12 @@ export interface CategoryColumn extends Column {
 export type FeatureColumn = NumberColumn | CategoryColumn
 
 export interface FeatureColumns {
+  /** In the order of the inputs. */
   all: readonly FeatureColumn[]
+  /** In the order of rows without names, which is that of the model file. */
+  listed: readonly FeatureColumn[]
+  /** The place of each of `all` in `listed`. */
+  places: Int32Array
   /** Inputs of the model. */
   width: number
   /** The number of number features. */
@@ -63,7 +68,11 @@ export interface FeatureColumns {
 }
 
 /** The fits must be those of the features, which `compileEncoder` checks. */
-export function columnsOf(features: Features, fits: readonly FeatureFit[]): FeatureColumns {
+export function columnsOf(
+  features: Features,
+  fits: readonly FeatureFit[],
+  order: readonly string[] = [],
+): FeatureColumns {
   let width = 0
   let numbers = 0
   let texts = 0
@@ -90,8 +99,12 @@ export function columnsOf(features: Features, fits: readonly FeatureFit[]): Feat
       values: valuesOf(feature),
     }
   })
+  const isOrder = order.length === all.length && all.every(({ name }) => order.includes(name))
+  const listed = isOrder ? order.map((name) => all.find((column) => column.name === name)!) : all
   return {
     all,
+    listed,
+    places: Int32Array.from(all, (column) => listed.indexOf(column)),
     width,
     numbers,
     texts,

@@ -160,7 +160,7 @@ function loadedOf(
   const { model, features, preprocessing } = manifest
   const inOrder = manifest.output.kind === 'quantiles' ? sorted(predictor) : predictor
   const read = compileReader(features, preprocessing)
-  const columns = columnsOf(features, preprocessing)
+  const columns = columnsOf(features, preprocessing, manifest.featureOrder)
   const scan = compileScanner(columns)
   return {
     model,

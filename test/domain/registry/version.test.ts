@@ -10,6 +10,7 @@ const features: Features = {
 }
 const before: Numbered = {
   features,
+  order: Object.keys(features),
   output: { kind: 'probability', positive: 'blooms', threshold: 0.5 },
   snapshot: 'sha256:1',
   code: 'sha256:2',
@@ -40,6 +41,7 @@ describe('the number of a version', () => {
       { features: { ...features, note: { kind: 'category', values: ['a'] } } },
     ],
     ['no more missing values', { features: { ...features, age: { kind: 'number' } } }],
+    ['another order of rows without names', { order: ['colour', 'size', 'age', 'note'] }],
     ['another positive class', { output: { kind: 'probability', positive: 'wilts', threshold: 0.5 } }],
     ['another kind of answer', { output: { kind: 'number' } }],
     ['classes', { output: { kind: 'classes', classes: ['a', 'b'] } }],

@@ -125,6 +125,7 @@ describe('a model whose file has no train', () => {
     expect(ended).toMatchObject({ outcome: 'released' })
     const { manifest } = await getVersion(pipeline.store, ended.version!)
     expect(manifest.preprocessing?.map(({ name }) => name)).toEqual(['size', 'colour', 'age'])
+    expect(manifest.featureOrder).toEqual(['size', 'colour', 'age'])
     await pipeline.client.workflow.getHandle(releaseWorkflowId(model)).terminate()
   })
 

@@ -1,0 +1,53 @@
+/** Tests that rows without names are read in the order of the model file, also where a version takes its columns in another one. */
+import { describe, expect, it } from 'vitest'
+import { readSlowly } from '../../../api/inference/request-parser.ts'
+import { scanMatrix } from '../../../api/inference/request-scanner.ts'
+import { fillRows } from '../../../api/inference/row-requests.ts'
+import { createInputBuffer } from '../../../api/serving/codec/input-buffer.ts'
+import { columnsOf } from '../../../api/serving/codec/feature-columns.ts'
+import { irisFeatures, irisRow, irisSpec } from '../../support/serving/artifact.ts'
+import { loadedOf, said, understood } from '../../support/serving/input-buffers.ts'
+
+const order = ['petalWidth', 'sepalLength', 'petalLength', 'sepalWidth']
+const plain = loadedOf(irisSpec())
+const iris = { ...plain, columns: columnsOf(irisFeatures, irisSpec().preprocessing, order) }
+const list = order.map((name) => irisRow[name] as number)
+const wanted = understood(plain, (input) =>
+  fillRows(plain, { instances: [irisRow, irisRow], routingKey: undefined }, input),
+)
+const bodyOf = (data: unknown[]) =>
+  Buffer.from(JSON.stringify({ inputs: [{ name: 'x', shape: [2, 4], datatype: 'FP64', data }] }))
+
+describe('rows without names in the order of the model file', () => {
+  it('are those with names, as lists', () =>
+    expect(
+      understood(iris, (input) =>
+        fillRows(iris, { instances: [list, list] as never[], routingKey: undefined }, input),
+      ),
+    ).toEqual(wanted))
+
+  it('are those with names, as a matrix that is scanned', () => {
+    const input = createInputBuffer()
+    expect(scanMatrix(bodyOf([...list, ...list]), iris.columns, input, 20)).toBe(true)
+    expect(said(input, iris)).toEqual(wanted)
+  })
+
+  it('are those with names, as a matrix that is parsed', () =>
+    expect(understood(iris, (input) => readSlowly(iris, bodyOf([list, list]), undefined, input, 20))).toEqual(
+      wanted,
+    ))
+
+  it('name the features in this order when a row has another length', () =>
+    expect(() =>
+      fillRows(iris, { instances: [[1, 2]] as never[], routingKey: undefined }, createInputBuffer()),
+    ).toThrow('send one for each of petalWidth, sepalLength, petalLength, sepalWidth, in this order'))
+})
+
+it.each([
+  ['absent', undefined],
+  ['short of a feature', order.slice(1)],
+  ['of other features', [...order.slice(1), 'scent']],
+])('rows without names have the order of the columns where that of the file is %s', (_, given) => {
+  const { all, listed, places } = columnsOf(irisFeatures, irisSpec().preprocessing, given)
+  expect([listed, [...places]]).toEqual([all, [0, 1, 2, 3]])
+})
