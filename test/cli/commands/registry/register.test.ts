@@ -31,7 +31,11 @@ beforeAll(async () => {
         asked.push({ method, url, form: method === 'POST' ? await body.formData() : undefined })
         const answer =
           method === 'POST'
-            ? { id, workflow_id: 'retrain/roses', artifact: { library: 'LightGBM', unused: ['scent'], by_place: ['size', 'age'] } }
+            ? {
+                id,
+                workflow_id: 'retrain/roses',
+                artifact: { library: 'LightGBM', unused: ['scent'], by_place: ['size', 'age'] },
+              }
             : { id, stage: 'ended', outcome: 'not_better', message: 'worse than roses_v1.0.0' }
         response.writeHead(200, { 'content-type': 'application/json' }).end(JSON.stringify(answer))
       })()
