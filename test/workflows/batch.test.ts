@@ -210,7 +210,7 @@ describe('a batch prediction', () => {
   it.each([
     ['lacks columns', 'a.csv', 'x,z\n1,2\n', /the column "y" is missing; the column "id" is missing/],
     ['has texts for numbers', 'b.csv', 'id,x,y\n1,one,2\n', /"x" has the type VARCHAR, expected a number/],
-    ['is not there', 'c.csv', undefined, /c\.csv cannot be read/],
+    ['is not there', 'c.csv', undefined, /^there is no file c\.csv in the directory for batches/],
     ['is not Parquet', 'd.parquet', 'no parquet at all', /d\.parquet cannot be read/],
   ])('fails with the reason when its input %s', async (_name, path, text, said) => {
     if (text !== undefined) writeFileSync(join(directory, path), text)
