@@ -2,7 +2,7 @@
 
 Usage: python graphs.py FILE [--graphs N] [--rows N] [--first SEED]. Needs numpy, onnx, onnxruntime. Writes one JSON object a line: `name`, `model`
 (base64), `rows` (null is missing, "inf" and "-inf" infinite), and either `answers` with `spread`, the change of each answer when every number of the
-row changes in its last bit, or `error`, what ONNX Runtime refuses. One graph of eight holds a mistake on purpose.
+row, or every constant, changes in its last bit, or `error`, what ONNX Runtime refuses. One graph of eight holds a mistake on purpose.
 """
 
 import argparse
@@ -11,8 +11,9 @@ import json
 import warnings
 
 import numpy as np
+import onnx
 import onnxruntime
-from onnx import TensorProto, helper
+from onnx import TensorProto, helper, numpy_helper
 
 from graph_operators import ML, Graph, grow
 from graph_trees import grow_trees
@@ -103,6 +104,17 @@ def answer(seed, rows):
     return {"name": f"graph-{seed}", "operators": [node.op_type for node in graph.nodes], "opset": graph.opset, **found}
 
 
+def with_moved_constants(data):
+    """The same graph, of whose constants every number has the next value of its type."""
+    made = onnx.load_from_string(data)
+    values = [each.t for node in made.graph.node if node.op_type == "Constant" for each in node.attribute if each.name == "value"]
+    for tensor in [*made.graph.initializer, *values]:
+        if tensor.data_type == TensorProto.FLOAT:
+            numbers = np.nextafter(numpy_helper.to_array(tensor), np.float32(np.inf))
+            tensor.CopyFrom(numpy_helper.from_array(numbers, tensor.name))
+    return made.SerializeToString()
+
+
 def line_of(data, feeds, output):
     """A graph with rows and their answers. Its inputs stand in the order of the graph."""
     table = np.concatenate([values.astype(object) for values in feeds.values()], 1)
@@ -116,7 +128,9 @@ def line_of(data, feeds, output):
         given = session.run([output], feeds)[0].astype(np.float64).reshape(count, -1)
         with np.errstate(all="ignore"):
             moved = session.run([output], neighbours(feeds))[0].astype(np.float64).reshape(count, -1)
-            spread = np.abs(moved - given)
+            other = onnxruntime.InferenceSession(with_moved_constants(data), settings, providers=["CPUExecutionProvider"])
+            weighed = other.run([output], feeds)[0].astype(np.float64).reshape(count, -1)
+            spread = np.fmax(np.abs(moved - given), np.abs(weighed - given))
     except Exception as error:  # ONNX Runtime has no class of its own for what it refuses.
         return {**found, "error": str(error)[:900]}
     return {**found, "answers": [[plain(v) for v in row] for row in given], "spread": [[plain(v) for v in row] for row in spread]}

@@ -38,7 +38,7 @@ export const readGraphCases = (): GraphCase[] =>
 
 /** How far two answers may lie apart, absolute, and relative above 1. */
 const limit = 1e-6
-/** Times the change of an answer when the numbers of its row change in their last bit. */
+/** Times the change of an answer when the numbers of its row, or the constants, change in their last bit. */
 const spreadFactor = 16
 
 /** Graphs that are not lowered are compared when `sessions` are given. */
@@ -63,7 +63,11 @@ export async function judgeGraph(given: GraphCase, sessions?: Sessions): Promise
   const numbers = rows.map((row) => row.filter((_, at) => !isText[at]).map(numberOf))
   const texts = rows.map((row) => row.filter((_, at) => isText[at]) as string[])
   const output = new Float32Array(rows.length * predictor.outputs)
-  await predictor.run(Float64Array.from(numbers.flat()), rows.length, output, undefined, rowTexts(texts))
+  try {
+    await predictor.run(Float64Array.from(numbers.flat()), rows.length, output, undefined, rowTexts(texts))
+  } finally {
+    predictor.close?.()
+  }
   for (const [row, wanted] of given.answers!.entries()) {
     if (wanted.length !== predictor.outputs)
       return { by, wrong: `${predictor.outputs} outputs instead of ${wanted.length}` }
