@@ -79,8 +79,17 @@ function jsonOf(bytes: Buffer, head: string): unknown {
     return parseModelJson(bytes)
   } catch (error) {
     if (!(error instanceof SyntaxError)) throw error
+    const plain = withoutNaN(bytes)
+    if (plain !== undefined) return jsonOf(plain, head)
     return refuse(`the file is no complete JSON: ${error.message.slice(0, 200)}`)
   }
+}
+
+/** XGBoost writes NaN among numbers that no answer needs, such as base_weights; where one does, null is no number. Undefined for a file without it. */
+function withoutNaN(bytes: Buffer): Buffer | undefined {
+  const text = bytes.toString('utf8')
+  const plain = text.replaceAll(/([[,:])-?(?:NaN|nan|Infinity|inf)(?=[,\]}])/g, '$1null')
+  return plain === text ? undefined : Buffer.from(plain)
 }
 
 /** Formats that run code when they are read, or that only their library reads, by their first bytes. */

@@ -196,3 +196,15 @@ describe('a file that is no model', () => {
     expect(process.memoryUsage().rss - before).toBeLessThan(50_000_000)
   })
 })
+
+it('an XGBoost file with NaN among numbers that no answer needs answers as without it, and one with a NaN leaf is refused', () => {
+  const given = readCases().find(({ name }) => name === 'xgboost-binary-0')!
+  const text = given.bytes.toString('utf8')
+  const changed = (name: string): Buffer =>
+    Buffer.from(text.replace(new RegExp(`("${name}":\\[)[^,\\]]+`), '$1NaN'))
+  expect(changed('base_weights').toString()).toContain('"base_weights":[NaN')
+  expect(compareAnswers({ ...given, bytes: changed('base_weights') }).worst).toBeLessThanOrEqual(1e-6)
+  expect(() => compareAnswers({ ...given, bytes: changed('split_conditions') })).toThrow(
+    /null, which is no number/,
+  )
+})
