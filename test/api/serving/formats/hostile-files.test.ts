@@ -58,7 +58,8 @@ const hugeTrees = (count: number): Buffer => {
   )
   const values = field(5, Buffer.concat([message({ 1: 'nodes_values' }), field(7, Buffer.alloc(count * 4))]))
   const operator = message({ 1: 'x', 2: 'y', 4: 'TreeEnsembleRegressor', 7: 'ai.onnx.ml' })
-  const whole = field(1, Buffer.concat([operator, ...lists, modes, values]))
+  const targets = field(5, message({ 1: 'n_targets', 3: 1, 20: 2 }))
+  const whole = field(1, Buffer.concat([operator, targets, ...lists, modes, values]))
   const file = fileOf(Buffer.concat([whole, graph({ nodes: [] })]))
   return Buffer.concat([file, message({ 8: message({ 1: 'ai.onnx.ml', 2: 3 }) })])
 }
