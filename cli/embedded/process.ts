@@ -43,6 +43,8 @@ export interface Exit {
 export interface RunningProcess {
   pid: number
   exited: Promise<Exit>
+  /** Resolves when its last line is read, which may be later than its exit; a child of it may hold the pipe open. */
+  outputEnded: Promise<unknown>
   /** Signals the whole group. */
   kill(signal: NodeJS.Signals): void
   /** Stops the leader cleanly, then kills the rest of its group. */
@@ -56,6 +58,8 @@ export interface EmbeddedServer {
 
 const READY_POLL_MS = 25
 const DEFAULT_GRACE_MS = 10_000
+/** How long the last lines of a server that has ended may take to arrive on a busy machine. */
+const LAST_LINES_MS = 2_000
 /** Part of util-linux; sets the signal that the kernel sends when the parent dies. */
 const TIE = '/usr/bin/setpriv'
 
@@ -78,8 +82,17 @@ export async function spawnProcess(
     uid: spec.userId,
     gid: spec.userId,
   })
-  for (const stream of [child.stdout, child.stderr])
-    if (stream !== null) createInterface({ input: stream.on('error', () => {}) }).on('line', onLine)
+  const outputEnded = Promise.all(
+    [child.stdout, child.stderr].map(
+      (stream) =>
+        stream &&
+        new Promise<void>((resolve) => {
+          createInterface({ input: stream.on('error', () => {}) })
+            .on('line', onLine)
+            .once('close', resolve)
+        }),
+    ),
+  )
   await new Promise<void>((resolve, reject) => child.once('spawn', resolve).once('error', reject))
   const pid = child.pid as number
   const exited = new Promise<Exit>((resolve) => {
@@ -95,6 +108,7 @@ export async function spawnProcess(
   return {
     pid,
     exited,
+    outputEnded,
     kill,
     async stop() {
       child.kill(stopSignal)
@@ -137,8 +151,9 @@ export async function startEmbedded(
     log(line)
     lines.push(line)
   })
-  await whenReady(spec, running, readyMs).catch((error: Error) => {
+  await whenReady(spec, running, readyMs).catch(async (error: Error) => {
     running.kill('SIGKILL')
+    await Promise.race([running.outputEnded, sleep(LAST_LINES_MS)])
     throw new DomainError(code, `${error.message}: ${lines.slice(-5).join(' | ')}`)
   })
   return { pid: running.pid, stop: async () => void (await running.stop()) }

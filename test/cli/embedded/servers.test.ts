@@ -8,7 +8,7 @@ import pg from 'pg'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { readParts } from '../../../cli/embedded/binaries.ts'
 import { planPostgres, startPostgres } from '../../../cli/embedded/postgres.ts'
-import { freePort } from '../../../cli/embedded/process.ts'
+import { freePort, startEmbedded } from '../../../cli/embedded/process.ts'
 import { openStateDir, reachable, serverUser } from '../../../cli/embedded/state-dir.ts'
 import { welcome } from '../../../cli/supervisor/welcome.ts'
 import { planTemporal, startTemporal } from '../../../cli/embedded/temporal.ts'
@@ -144,6 +144,14 @@ describe('Temporal', () => {
     writeFileSync(dbFile, 'this is no database, and it is long enough for a header'.repeat(100))
     await expect(startTemporal({ dbFile, uiPort: false })).rejects.toThrow(/temporal ended.*database/)
   })
+})
+
+it('an error has the last lines of a server, although they arrive after its end', async () => {
+  const late = "setsid sh -c 'sleep 0.3; echo last words' & exit 1"
+  const spec = { name: 'late', command: 'sh', args: ['-c', late], isReady: () => Promise.resolve(false) }
+  await expect(startEmbedded(spec, 'postgres_unavailable')).rejects.toThrow(
+    'late ended with exit code 1 while starting: last words',
+  )
 })
 
 it('a free port is given out once, however many are asked for before they are bound', async () => {
