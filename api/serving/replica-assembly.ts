@@ -106,6 +106,8 @@ export interface ServingDeps {
   subjects: SubjectKey
   replica: Replica
   leaseMs: number
+  /** As in `ReplicaDeps`. */
+  startMs?: number
   drills: boolean
   events: ServingEvents
   maxInstances?: number
@@ -221,6 +223,7 @@ export async function openServing(deps: ServingDeps): Promise<Serving> {
     replica,
     identity: processIdentity(),
     leaseMs: deps.leaseMs,
+    startMs: deps.startMs,
     drills: deps.drills,
     onError,
     onFault: events.fault,

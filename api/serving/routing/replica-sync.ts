@@ -52,6 +52,8 @@ export interface ReplicaDeps {
   /** Lets it end the leases of replicas of its machine that were killed. */
   identity?: ProcessIdentity
   leaseMs: number
+  /** How long a start waits for a Postgres that neither answers nor refuses. */
+  startMs?: number
   /** Whether a drill may inject faults into versions. */
   drills: boolean
   onError: (what: string, error: unknown) => void
@@ -67,7 +69,7 @@ const resourcesMs = 10_000
 const peersMs = 2_000
 const pairsMs = 500
 /** A Postgres that has not answered for so long is away. A busy one misses the deadline of the first connection. */
-const startMs = 3_500
+const defaultStartMs = 3_500
 const tickBatchSize = 1_000
 const pairBatchSize = 500
 
@@ -94,7 +96,7 @@ export function startReplicaSync(deps: ReplicaDeps) {
   let silentUntil = 0
   const isSilent = (): boolean => clock.now() < silentUntil
 
-  setTimeout(markStarted, startMs).unref()
+  setTimeout(markStarted, deps.startMs ?? defaultStartMs).unref()
   const renew = (): Promise<void> =>
     takeLease().catch((error: unknown) => {
       if (!isTimeout(error)) markStarted()

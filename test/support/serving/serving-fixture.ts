@@ -112,6 +112,8 @@ export interface ReplicaOptions {
   artifacts?: Artifacts
   /** What the replica uses in place of its store. */
   around?: (store: Store) => Store
+  /** With `around`, no end by default. */
+  startMs?: number
 }
 
 export interface TestReplica {
@@ -170,6 +172,7 @@ export async function startReplica(
     ...(options.slot === undefined ? {} : { slot: options.slot }),
     replica: { id, host: 'test', pid: process.pid, url: 'http://127.0.0.1:0', buildId: 'test' },
     leaseMs: options.leaseMs ?? 30_000,
+    startMs: options.startMs ?? (options.around && 600_000),
     drills: options.drills ?? false,
     durableLog: options.durableLog ?? false,
     remembered: options.remembered ?? 0,

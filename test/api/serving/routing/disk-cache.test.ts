@@ -87,6 +87,17 @@ describe('the disk cache of routes', () => {
     expect(readiness(replica)).toBe('')
   })
 
+  it('serves when Postgres has neither answered nor refused for the time of a start', async () => {
+    const { model, champion, stateDir } = await remembered()
+    const silent = () => Promise.reject(new DomainError('postgres_unavailable', 'timeout'))
+    const replica = await replicaOf({
+      stateDir,
+      startMs: 100,
+      around: (store) => ({ ...store, query: silent }),
+    })
+    expect(replica.ask(model, request())).toMatchObject({ version: champion, stale: true })
+  })
+
   it('is used once the replica has a lease, so that a rollback waits for it', async () => {
     const { model, stateDir } = await remembered()
     let attempts = 0
@@ -175,7 +186,7 @@ describe('the disk cache of routes', () => {
     let letFail = (): void => {}
     const held = new Promise<never>((_, reject) => (letFail = () => reject(new Error('cut'))))
     const artifacts = { ...openArtifacts(fixture.artifactRoot), get: () => held }
-    const replica = await replicaOf({ stateDir, artifacts })
+    const replica = await replicaOf({ stateDir, artifacts, startMs: 200 })
     expect(replica.ask(model, request()).version).toBe(champion)
     letFail()
     await fixture.store.query(sql`delete from routing where model = ${other.model}`)
