@@ -6,7 +6,7 @@ import { spawn } from 'node:child_process'
 import { existsSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { createInterface } from 'node:readline'
-import type { Stream } from 'node:stream'
+import type { Readable, Stream } from 'node:stream'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { DomainError } from '../../domain/errors.ts'
 import { systemEnvironment } from '../../temporal.config.ts'
@@ -82,17 +82,13 @@ export async function spawnProcess(
     uid: spec.userId,
     gid: spec.userId,
   })
-  const outputEnded = Promise.all(
-    [child.stdout, child.stderr].map(
-      (stream) =>
-        stream &&
-        new Promise<void>((resolve) => {
-          createInterface({ input: stream.on('error', () => {}) })
-            .on('line', onLine)
-            .once('close', resolve)
-        }),
-    ),
-  )
+  const readLines = (stream: Readable | null) =>
+    new Promise<void>((resolve) => {
+      if (stream === null) return resolve()
+      const lines = createInterface({ input: stream.on('error', () => {}) })
+      lines.on('line', onLine).once('close', resolve)
+    })
+  const outputEnded = Promise.all([readLines(child.stdout), readLines(child.stderr)])
   await new Promise<void>((resolve, reject) => child.once('spawn', resolve).once('error', reject))
   const pid = child.pid as number
   const exited = new Promise<Exit>((resolve) => {
