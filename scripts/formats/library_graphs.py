@@ -12,7 +12,6 @@ import warnings
 import catboost
 import numpy as np
 import onnx
-import skl2onnx.common._container as container
 from skl2onnx import to_onnx
 from skl2onnx.common.data_types import DoubleTensorType, FloatTensorType
 from sklearn import calibration, cross_decomposition, decomposition, discriminant_analysis, ensemble, feature_selection, linear_model
@@ -21,21 +20,11 @@ from sklearn.impute import SimpleImputer
 from sklearn.pipeline import make_pipeline, make_union
 
 from graphs import ODD, line_of
+from skl2onnx_numbers import take_numpy_numbers
 
 warnings.filterwarnings("ignore")
+take_numpy_numbers()
 COLUMNS = 6
-
-
-def plain_numbers(value):
-    """onnx refuses the numbers of numpy that skl2onnx 1.20 gives for histogram gradient boosting."""
-    if isinstance(value, list):
-        return [plain_numbers(each) for each in value]
-    value = value.item() if isinstance(value, np.generic) else value
-    return int(value) if isinstance(value, bool) else value
-
-
-make_node = container.make_node
-container.make_node = lambda *given, **named: make_node(*given, **{k: plain_numbers(v) for k, v in named.items()})
 
 
 def models_of(seed):

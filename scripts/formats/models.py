@@ -185,7 +185,6 @@ def tree_models(seed):
 
 import onnx
 import onnxruntime
-import skl2onnx.common._container as container
 from onnx import TensorProto, helper, numpy_helper
 from skl2onnx import convert_sklearn
 from skl2onnx.common.data_types import DoubleTensorType, FloatTensorType, Int64TensorType, StringTensorType
@@ -197,17 +196,9 @@ from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
+from skl2onnx_numbers import take_numpy_numbers
 
-def plain_numbers(value):
-    """onnx refuses the numbers of numpy that skl2onnx 1.20 gives for histogram gradient boosting."""
-    if isinstance(value, list):
-        return [plain_numbers(each) for each in value]
-    value = value.item() if isinstance(value, np.generic) else value
-    return int(value) if isinstance(value, bool) else value
-
-
-make_node = container.make_node
-container.make_node = lambda *given, **named: make_node(*given, **{k: plain_numbers(v) for k, v in named.items()})
+take_numpy_numbers()
 
 
 def answers_of(path, feeds):

@@ -66,6 +66,25 @@ async function remembered(options: ReplicaOptions = {}) {
 }
 const cold = (stateDir: string, options: ReplicaOptions = {}) =>
   replicaOf({ stateDir, databaseUrl: nowhere, ...options })
+/** Starts a replica that a statement holds until it was seen whether the replica serves meanwhile. */
+async function startHeld(stateDir: string, around: (store: Store, hold: () => Promise<void>) => Store) {
+  let [arrived, letPass] = [() => {}, () => {}]
+  const arrival = new Promise<void>((resolve) => (arrived = resolve))
+  const held = new Promise<void>((resolve) => (letPass = resolve))
+  const hold = () => {
+    arrived()
+    return held
+  }
+  let serves = false
+  const starting = replicaOf({ stateDir, around: (store) => around(store, hold) }).then(
+    (replica) => ((serves = true), replica),
+  )
+  await arrival
+  await fixture.store.query(sql`select 1`)
+  const servedWhileHeld = serves
+  letPass()
+  return { replica: await starting, servedWhileHeld }
+}
 const readiness = ({ serving }: TestReplica) =>
   issuesOf({
     serving,
@@ -101,30 +120,20 @@ describe('the disk cache of routes', () => {
   it('is used once the replica has a lease, so that a rollback waits for it', async () => {
     const { model, stateDir } = await remembered()
     let attempts = 0
-    let [arrived, letPass] = [() => {}, () => {}]
-    const arrival = new Promise<void>((resolve) => (arrived = resolve))
-    const held = new Promise<void>((resolve) => (letPass = resolve))
-    const around = (store: Store): Store => ({
+    const { replica, servedWhileHeld } = await startHeld(stateDir, (store, hold) => ({
       ...store,
-      async query<T extends object>(statement: Parameters<Store['query']>[0]) {
+      async query<T extends object>(statement: Sql) {
         if (statement.text.includes('insert into replicas')) {
           // A deadline that has passed does not say that Postgres is away.
           if (attempts++ === 0)
             throw new DomainError('postgres_unavailable', 'Postgres did not answer: timeout')
-          arrived()
-          await held
+          await hold()
         }
         return store.query<T>(statement)
       },
-    })
-    let serves = false
-    const starting = replicaOf({ stateDir, around }).then((replica) => ((serves = true), replica))
-    await arrival
-    const servesUnknown = serves
-    letPass()
-    const { id } = await starting
-    expect(servesUnknown).toBe(false)
-    expect((await listReplicaProgress(fixture.store, model)).map((each) => each.id)).toContain(id)
+    }))
+    expect(servedWhileHeld).toBe(false)
+    expect((await listReplicaProgress(fixture.store, model)).map(({ id }) => id)).toContain(replica.id)
   })
 
   it('has a route before it is acknowledged', async () => {
@@ -149,33 +158,20 @@ describe('the disk cache of routes', () => {
 
   it('does not serve a route that was replaced before Postgres knew the replica', async () => {
     const { model, old, stateDir } = await remembered()
-    let [arrived, letPass] = [() => {}, () => {}]
-    const arrival = new Promise<void>((resolve) => (arrived = resolve))
-    const held = new Promise<void>((resolve) => (letPass = resolve))
     let isKnown = false
-    const around = (store: Store): Store => ({
+    const { replica, servedWhileHeld } = await startHeld(stateDir, (store, hold) => ({
       ...store,
       async query<T extends object>(statement: Sql) {
         const isFirst = !isKnown && statement.text.includes('insert into replicas')
         // The routes of its disk have been read before, and no rollback waits for it yet.
         if (isFirst) await fixture.route(model, { proven: old })
-        if (isKnown && statement.text.includes('routing_epochs) as epoch')) {
-          arrived()
-          await held
-        }
+        if (isKnown && statement.text.includes('routing_epochs) as epoch')) await hold()
         const rows = await store.query<T>(statement)
         isKnown ||= isFirst
         return rows
       },
-    })
-    let serves = false
-    const starting = replicaOf({ stateDir, around }).then((replica) => ((serves = true), replica))
-    await arrival
-    await fixture.store.query(sql`select 1`)
-    const servesUnread = serves
-    letPass()
-    const replica = await starting
-    expect(servesUnread).toBe(false)
+    }))
+    expect(servedWhileHeld).toBe(false)
     expect(replica.ask(model, request()).version).toBe(old)
   })
 
