@@ -64,6 +64,12 @@ export interface ModelDefinition {
   golden: FeatureRow[]
 }
 
+/** The features in the order of the model file; definitions that were stored before it was kept have that of Postgres. */
+export const featureNames = ({
+  features,
+  featureOrder,
+}: Pick<ModelDefinition, 'features' | 'featureOrder'>): string[] => featureOrder ?? Object.keys(features)
+
 export type LabelDefinition = {
   /** The column of the source that holds it. */
   column: string

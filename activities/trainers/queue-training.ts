@@ -4,6 +4,7 @@
  */
 import { Context } from '@temporalio/activity'
 import { DomainError, isError } from '../../domain/errors.ts'
+import { featureNames } from '../../domain/model-definition.ts'
 import { jobOfDefinition, type ProgramJob } from '../../domain/training/program-job.ts'
 import { withOverrides, type HyperparameterValues } from '../../domain/training/overrides.ts'
 import { digestOfJson } from '../../store/artifacts.ts'
@@ -59,7 +60,8 @@ export const prepareTraining =
     const limitMs = trainer?.limitMs ?? defaultLimitMs
     if (training.status === 'done') return { limitMs }
     const path = await withHeartbeat(() => artifacts.locate('snapshots', snapshotDigest))
-    const of = digestOfJson({ codeDigest, snapshotDigest, seed, hyperparameters })
+    const columns = featureNames(definition)
+    const of = digestOfJson({ codeDigest, snapshotDigest, seed, hyperparameters, columns })
     const { checkpoints, output } = await openAttempt(config.artifactRoot, { trainingId, attempt, of })
     log.info({ training: trainingId, model, attempt }, 'training on a queue')
     const job: QueueJob = {

@@ -2,7 +2,7 @@
  * Defines the contract with a program that trains a model: a job as JSON on standard input, progress as JSON lines on standard output,
  * a result folder, and the exit code.
  */
-import { hasValidation, snapshotColumns, type ModelDefinition } from '../model-definition.ts'
+import { featureNames, hasValidation, snapshotColumns, type ModelDefinition } from '../model-definition.ts'
 import type { RowWeights } from './row-weights.ts'
 
 /** Exit codes of a program: 0 is success, this one is a fault of the script, which is not tried again; all others are. */
@@ -20,7 +20,7 @@ export interface ProgramJob {
   attempt: number
   /** A Parquet file with the training and the test rows. */
   snapshot: { path: string; digest: string }
-  /** The features, in the order in which the model file declares them. */
+  /** The features, in the order of the model file. */
   columns: JobColumn[]
   /** Numbers 0 and 1 for a probability, texts for classes. */
   label: {
@@ -56,18 +56,21 @@ export interface JobColumn {
 
 /** The parts of a job that follow from the definition of the model. */
 export function jobOfDefinition(
-  { name: model, features, label: { output }, split, weights }: ModelDefinition,
+  { name: model, features, featureOrder, label: { output }, split, weights }: ModelDefinition,
   hyperparameters: ProgramJob['hyperparameters'],
 ): Pick<ProgramJob, 'contract' | 'model' | 'columns' | 'label' | 'part' | 'weights' | 'hyperparameters'> {
   return {
     contract: contractVersion,
     model,
-    columns: Object.entries(features).map(([name, feature]) => ({
-      name,
-      kind: feature.kind,
-      values: feature.kind === 'category' ? feature.values : undefined,
-      nullable: feature.missing === 'fill',
-    })),
+    columns: featureNames({ features, featureOrder }).map((name) => {
+      const feature = features[name]!
+      return {
+        name,
+        kind: feature.kind,
+        values: feature.kind === 'category' ? feature.values : undefined,
+        nullable: feature.missing === 'fill',
+      }
+    }),
     label: {
       column: snapshotColumns.label,
       kind: output.kind,

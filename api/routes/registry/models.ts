@@ -8,6 +8,7 @@ import {
 } from '../answers/registry.ts'
 import { z } from 'zod'
 import { DomainError } from '../../../domain/errors.ts'
+import { featureNames } from '../../../domain/model-definition.ts'
 import { defaultCountMs } from '../../../domain/model/reference-profile.ts'
 import type { CountedHour } from '../../../domain/monitoring/drift-history.ts'
 import { completeMonitorPolicy } from '../../../domain/monitoring/policy.ts'
@@ -61,12 +62,12 @@ export const modelRoutes = ({ store, serving }: ApiDeps): RouteDefinition[] => {
       answerSchema: modelAnswer,
       async handle({ params }) {
         const model = await getModel(store, params['name']!)
-        const { features, featureOrder, label, release } = model.definition
+        const { features, label, release } = model.definition
         return {
           json: {
             ...(await summaryOf(model)),
             features: Object.fromEntries(
-              (featureOrder ?? Object.keys(features)).map((each) => [each, features[each]!]),
+              featureNames(model.definition).map((each) => [each, features[each]!]),
             ),
             output: label.output,
             release_policy: release,

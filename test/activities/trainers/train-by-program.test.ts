@@ -168,6 +168,12 @@ describe('a training by a program', () => {
     expect(await getTraining(deps.store, 'trn_wrong')).toMatchObject({ status: 'failed' })
   })
 
+  it('gets the columns in the order of the model file, which Postgres does not keep', async () => {
+    await expect(run('trn_columns', 'columns')).rejects.toMatchObject({
+      message: expect.stringMatching(/ValueError: size colour age$/),
+    })
+  })
+
   it.each([
     ['an exception of the script', 'fault', /failed: exit code 2\n[^]*KeyError: 'no such column'$/],
     [

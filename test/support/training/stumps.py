@@ -83,6 +83,8 @@ def train(job, mode, log):
 
 mode, log = sys.argv[1:]
 job = tenure.job()
+if mode == "columns":
+    raise ValueError(" ".join(column.name for column in job.columns))
 if mode == "fault":
     raise KeyError("no such column")
 if mode == "garbage":
