@@ -53,7 +53,8 @@ export interface EvaluationAnswer {
   verdict: string
   baseline_version?: string
   report: {
-    metrics?: Omit<GateMetricRow, 'higherIsBetter' | 'oneSidedLow' | 'p' | 'floor' | 'floorMet' | 'method'>[]
+    metrics?: (Omit<GateMetricRow, 'higherIsBetter' | 'oneSidedLow' | 'p' | 'floor' | 'floorMet' | 'method'> &
+      Partial<Pick<GateMetricRow, 'floor' | 'floorMet'>>)[]
     tests?: BehaviourRow[]
   }
 }

@@ -37,6 +37,15 @@ export interface GateMetricRow {
   error?: string
 }
 
+/** The verdict in words. Without a champion a metric is judged by its floor alone. */
+export const verdictText = ({
+  verdict,
+  floorMet = null,
+}: Pick<GateMetricRow, 'verdict'> & Partial<Pick<GateMetricRow, 'floorMet'>>): string =>
+  verdict === 'reported' && floorMet !== null
+    ? `floor ${floorMet ? 'met' : 'missed'}`
+    : verdict.replace('_', ' ')
+
 /** Whether the challenger must be not worse in it, beside the primary metric. */
 export const isGuard = ({ metric }: Pick<GateMetricRow, 'metric'>, { guards, custom }: GatePolicy): boolean =>
   guards.some((guard) => guard === metric) || custom?.[metric]?.guard === true

@@ -2,7 +2,7 @@
 import type { BehaviourRow } from '../behaviour/behaviour-test.ts'
 import type { GateFairnessRow } from './fairness.ts'
 import type { GateSliceRow } from './slices.ts'
-import { isGuard, type GateMetricRow } from './metric-table.ts'
+import { isGuard, verdictText, type GateMetricRow } from './metric-table.ts'
 import type { GateReport, GateVerdict } from './gate.ts'
 import { groupedDigits } from '../figures.ts'
 import { escapedText, figureOrDash, signedFigure, titledTable } from '../markdown.ts'
@@ -93,7 +93,7 @@ function metricTable({ metrics, policy }: GateReport, percent: number): string {
       row.low === null ? '–' : `${signedFigure(row.low)} to ${signedFigure(row.high)}`,
       figureOrDash(row.margin),
       row.floor === null ? '–' : `${figureOrDash(row.floor)} ${row.floorMet === true ? 'met' : '**missed**'}`,
-      row.verdict.replace('_', ' '),
+      verdictText(row),
     ]),
   )
   return `${table}\n\nA positive gain means that the challenger is better, for every metric.`

@@ -9,7 +9,7 @@ export interface NumberFeature {
   min?: number
   /** The upper end of the expected range. */
   max?: number
-  /** Whether null may be sent; it is then imputed as fitted in training. */
+  /** Whether null may be sent: a network of Tenure gets the value fitted in training in its place, another model the missing value itself. */
   missing?: 'fill'
   /**
    * `'missing'`: a value outside of `min` to `max` is imputed as a missing one, in training and serving, so that a sender that changes its

@@ -1,4 +1,5 @@
 /** Renders the card of a version as Markdown, for files and mail. */
+import { verdictText } from '../evaluation/metric-table.ts'
 import { groupedDigits } from '../figures.ts'
 import { escapedText, figureOrDash, signedFigure, titledTable } from '../markdown.ts'
 import type { ModelCard } from './model-card.ts'
@@ -67,14 +68,15 @@ function evaluationParts(evaluation: ModelCard['evaluation'] & object): string[]
     bullets([...evaluation.reasons, ...evaluation.warnings]),
     table(
       'Metrics',
-      ['metric', 'champion', 'this version', 'gain', 'interval', 'verdict'],
+      ['metric', 'champion', 'this version', 'gain', 'interval', 'floor', 'verdict'],
       evaluation.metrics.map((row) => [
         escapedText(row.metric),
         figureOrDash(row.champion),
         figureOrDash(row.challenger),
         signedFigure(row.delta),
         row.low === null ? '–' : `${signedFigure(row.low)} to ${signedFigure(row.high)}`,
-        row.verdict.replace('_', ' '),
+        figureOrDash(row.floor ?? null),
+        verdictText(row),
       ]),
     ),
     table(

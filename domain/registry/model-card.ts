@@ -2,7 +2,7 @@
  * Builds the card of a version (purpose, provenance, performance, limitations) from the stored facts of the version, so that page,
  * file and API response agree.
  */
-import type { Features, Output } from '../model/features.ts'
+import type { FeatureFit, Features, Output } from '../model/features.ts'
 import type { GateReport } from '../evaluation/gate.ts'
 import { totalBytesOf, type Manifest } from '../model/manifest.ts'
 import type { VersionLineage } from './version.ts'
@@ -54,7 +54,7 @@ export function modelCard(source: CardSource) {
       // Four bytes each.
       parameters: weights === undefined ? null : Math.floor(weights.bytes / 4),
     },
-    asks: asksOf(manifest.features ?? {}),
+    asks: asksOf(manifest),
     answers: output === undefined ? 'unknown' : answersOf(output),
     data: {
       origin: lineage.origin ?? 'trained',
@@ -78,15 +78,23 @@ export function modelCard(source: CardSource) {
   }
 }
 
-const asksOf = (features: Features) =>
+const asksOf = ({ features = {}, preprocessing = [] }: Partial<Manifest>) =>
   Object.entries(features).map(([name, feature]) => ({
     name,
     kind: feature.kind,
     unit: feature.kind === 'number' ? (feature.unit ?? null) : null,
     range: rangeOf(feature),
-    missing: feature.missing === 'fill' ? 'imputed' : 'rejected',
+    missing: feature.missing === 'fill' ? fillOf(preprocessing.find((fit) => fit.name === name)) : 'rejected',
     about: feature.about ?? null,
   }))
+
+/** What becomes of a missing value: training measures the fill of a network, while trees and most graphs take it as it is. */
+function fillOf(fit: FeatureFit | undefined): string {
+  if (fit === undefined) return 'accepted'
+  if (fit.kind === 'number')
+    return fit.fill === null ? 'left to the model' : `imputed as ${Number(fit.fill.toPrecision(4))}`
+  return (fit.encoding ?? 'one-hot') === 'one-hot' ? 'as an unknown value' : 'left to the model'
+}
 
 function rangeOf(feature: Features[string]): string | null {
   if (feature.kind === 'category') return feature.values === undefined ? null : feature.values.join(', ')
@@ -110,7 +118,17 @@ function answersOf(output: Output): string {
   }
 }
 
-const metricFields = ['metric', 'champion', 'challenger', 'delta', 'low', 'high', 'verdict'] as const
+const metricFields = [
+  'metric',
+  'champion',
+  'challenger',
+  'delta',
+  'low',
+  'high',
+  'floor',
+  'floorMet',
+  'verdict',
+] as const
 const sliceFields = ['name', 'rows', 'champion', 'challenger', 'delta', 'verdict'] as const
 
 function evaluationOf({ verdict, baselineVersion, report }: CardSource['evaluation'] & object) {

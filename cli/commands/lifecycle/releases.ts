@@ -1,4 +1,5 @@
 /** `tenure releases`: lists, starts and shows releases with their evidence. */
+import { verdictText } from '../../../domain/evaluation/metric-table.ts'
 import { writeFile } from 'node:fs/promises'
 import { resolve } from 'node:path'
 import type {
@@ -196,6 +197,7 @@ export function gateTable(
 ): string {
   const { metrics = [], tests = [] } = report
   if (metrics.length === 0 && tests.length === 0) return ''
+  const { paint } = terminal
   const figure = (value: number | null) => (value === null ? null : Number(value.toPrecision(4)))
   const table = tableBy(terminal, metrics, {
     metric: 'metric',
@@ -204,7 +206,13 @@ export function gateTable(
     baseline: (each) => figure(each.baseline),
     gain: (each) => figure(each.delta),
     interval: ({ low, high }) => (low === null ? null : `${figure(low)} to ${figure(high) ?? '–'}`),
-    verdict: (each) => each.error ?? each.verdict.replace('_', ' '),
+    ...(metrics.some(({ floor = null }) => floor !== null)
+      ? {
+          floor: ({ floor = null, floorMet }) =>
+            floor === null ? null : `${figure(floor)} ${floorMet ? 'met' : paint('red', 'missed')}`,
+        }
+      : {}),
+    verdict: (each) => each.error ?? verdictText(each),
   })
   const title = `Offline gates: ${verdict.replace('_', ' ')} (against ${against ?? 'floors'}, ${id})`
   return `\n\n${terminal.paint('bold', title)}\n${table}${testTable(terminal, tests)}`

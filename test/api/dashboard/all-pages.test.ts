@@ -463,7 +463,7 @@ describe('the card of a version', () => {
     expect(json).toMatchObject({ format: 'tenure-card@1', version: champion, status: 'champion' })
     const asked = new Map((json['asks'] as { name: string }[]).map((each) => [each.name, each]))
     expect(asked.get('hour')).toMatchObject({ range: '0 to 23', missing: 'rejected' })
-    expect(asked.get('distance')).toMatchObject({ unit: 'km', missing: 'imputed' })
+    expect(asked.get('distance')).toMatchObject({ unit: 'km', missing: 'accepted' })
     const markdown = await card(champion, '?format=markdown')
     expect(markdown.headers.get('content-type')).toContain('text/markdown')
     expect(markdown.text).toContain(`# ${model}\\_v1.40.0`)

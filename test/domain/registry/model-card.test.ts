@@ -1,5 +1,6 @@
 /** The card of a version: from all that is known, and from next to nothing. */
 import { describe, expect, it } from 'vitest'
+import type { GateReport } from '../../../domain/evaluation/gate.ts'
 import { cardMarkdown } from '../../../domain/registry/model-card-markdown.ts'
 import { modelCard, type CardSource } from '../../../domain/registry/model-card.ts'
 
@@ -64,6 +65,55 @@ describe('a card', () => {
   ])('says what is answered: %o', (output, words) =>
     expect(modelCard({ ...bare, manifest: { output } }).answers).toContain(words),
   )
+
+  it('says what becomes of a missing value', () => {
+    const fill = { kind: 'number', missing: 'fill' } as const
+    const category = { kind: 'category', missing: 'fill' } as const
+    const number = { kind: 'number', mean: 0, std: 1 } as const
+    const card = modelCard({
+      ...bare,
+      manifest: {
+        features: {
+          size: { kind: 'number' },
+          age: fill,
+          dose: fill,
+          colour: category,
+          soil: category,
+          old: fill,
+        },
+        preprocessing: [
+          { name: 'size', ...number, fill: null },
+          { name: 'age', ...number, fill: null },
+          { name: 'dose', ...number, fill: 2.5 },
+          { name: 'colour', kind: 'category', vocabulary: ['red'], encoding: 'code' },
+          { name: 'soil', kind: 'category', vocabulary: ['clay'] },
+        ],
+      },
+    })
+    expect(card.asks.map(({ name, missing }) => [name, missing])).toEqual([
+      ['size', 'rejected'],
+      ['age', 'left to the model'],
+      ['dose', 'imputed as 2.5'],
+      ['colour', 'left to the model'],
+      ['soil', 'as an unknown value'],
+      ['old', 'accepted'],
+    ])
+  })
+
+  it('of a first version says whether its floors are met', () => {
+    const row = { champion: null, delta: null, low: null, high: null, verdict: 'reported' } as const
+    const metrics = [
+      { ...row, metric: 'auc', challenger: 0.81, floor: 0.7, floorMet: true },
+      { ...row, metric: 'brier', challenger: 0.3, floor: 0.2, floorMet: false },
+      { ...row, metric: 'ece', challenger: 0.1, floor: null, floorMet: null },
+    ] as unknown as GateReport['metrics']
+    const card = cardMarkdown(
+      modelCard({ ...bare, evaluation: { id: 'e1', verdict: 'insufficient', report: { metrics } } }),
+    )
+    expect(card).toContain('| auc | – | 0.81 | – | – | 0.7 | floor met |')
+    expect(card).toContain('| brier | – | 0.3 | – | – | 0.2 | floor missed |')
+    expect(card).toContain('| ece | – | 0.1 | – | – | – | reported |')
+  })
 
   it('names a rollback as the first limitation', () =>
     expect(modelCard({ ...bare, rolledBackAt: '2026-04-01T00:00:00.000Z' }).limits[0]).toContain(

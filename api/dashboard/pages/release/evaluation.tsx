@@ -2,7 +2,7 @@
 import { countText } from '../../../../charts/figures.ts'
 import { intervalOf, intervalsSvg } from '../../../../charts/intervals.ts'
 import type { GateReport } from '../../../../domain/evaluation/gate.ts'
-import { isGuard, type GateMetricRow } from '../../../../domain/evaluation/metric-table.ts'
+import { isGuard, verdictText, type GateMetricRow } from '../../../../domain/evaluation/metric-table.ts'
 import type { GateSliceRow } from '../../../../domain/evaluation/slices.ts'
 import type { PageElement } from '../../page.ts'
 import { metricName } from '../../../../domain/figures.ts'
@@ -137,7 +137,9 @@ const MetricVerdict = ({
   row: GateMetricRow
   policy: GateReport['policy']
 }): PageElement => {
-  const { verdict } = row
+  const { verdict, floorMet } = row
+  if (verdict === 'reported' && floorMet !== null)
+    return <Badge tone={floorMet ? 'good' : 'bad'}>{verdictText(row)}</Badge>
   if (decides(row, policy) || verdict === 'error')
     return <Badge tone={metricTones[verdict]}>{metricVerdicts[verdict]}</Badge>
   return (

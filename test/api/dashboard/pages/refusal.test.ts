@@ -1,6 +1,6 @@
-/** Tests the sentence that says why a challenger was refused. */
+/** Tests the sentence that says why a challenger was refused, and the table of the gate of a first version. */
 import { expect, it } from 'vitest'
-import { refusalText } from '../../../../api/dashboard/pages/release/evaluation.tsx'
+import { Gates, refusalText } from '../../../../api/dashboard/pages/release/evaluation.tsx'
 import { defaultGatePolicy } from '../../../../domain/evaluation/policy.ts'
 import type { GateReport } from '../../../../domain/evaluation/gate.ts'
 
@@ -31,3 +31,23 @@ it('names the figures of the metric that has failed', () => {
 
 it('names the first reason where no metric that decides has failed', () =>
   expect(refusalText(reportOf([{ ...row, metric: 'recall' }]))).toBe('slice "morning" is worse'))
+
+it('shows whether a first version meets its floors, which alone judge it', async () => {
+  const first = { ...row, champion: null, delta: null, low: null, margin: null, verdict: 'reported' }
+  const metrics = [
+    { ...first, metric: 'auc', floor: 0.6, floorMet: true },
+    { ...first, metric: 'brier', floor: 0.2, floorMet: false },
+    { ...first, metric: 'recall', floor: null, floorMet: null },
+  ]
+  const report = {
+    ...reportOf(metrics),
+    rows: 100,
+    warnings: [],
+    calibration: null,
+    fairness: [],
+  } as GateReport
+  const lines = String(await Gates({ report, chart: undefined })).split('<tr>')
+  expect(lines.find((line) => line.includes('0.6 ✓'))).toContain('floor met')
+  expect(lines.find((line) => line.includes('✗ missed'))).toContain('floor missed')
+  expect(lines.at(-1)).toContain('info only')
+})

@@ -37,7 +37,10 @@ const answers: Record<string, object> = {
     id: 'evl_1',
     verdict: 'insufficient',
     report: {
-      metrics: [{ ...metric, verdict: 'insufficient' }],
+      metrics: [
+        { ...metric, verdict: 'reported', floor: 0.9, floorMet: true },
+        { ...metric, metric: 'brier', verdict: 'reported', floor: 0.05, floorMet: false },
+      ],
       tests: [
         {
           name: 'a longer petal',
@@ -110,7 +113,8 @@ it('retrain --watch prints the metrics and the id of the evaluation of a refused
   expect(code).toBe(exitCodes.otherwise)
   expect(out).toContain('insufficient: 171 rows, at least 1000 are needed')
   expect(out).toContain('Offline gates: insufficient (against floors, evl_1)')
-  expect(out).toMatch(/accuracy.*0\.91/)
+  expect(out).toMatch(/accuracy.*0\.91.* 0\.9 met +floor met\n/)
+  expect(out).toMatch(/brier.* 0\.05 missed +floor missed\n/)
   expect(out).toMatch(/Behaviour tests[^]*a longer petal.*fail.*pass.*lowers the score/)
   expect(JSON.parse(asked[0]!.body)).toEqual({ reason: 'a try' })
 })
