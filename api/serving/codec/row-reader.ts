@@ -33,8 +33,8 @@ export function compileReader(features: Features, fits: readonly FeatureFit[]): 
 type Check = (value: unknown, index: number) => void
 
 function compileCheck(name: string, feature: Feature, fit: FeatureFit | undefined): Check {
-  const refuse = (code: ErrorCode, index: number, what: string): never => {
-    throw new DomainError(code, `instance ${index}: feature ${quotedName(name)} ${what}`)
+  const refuse = (code: ErrorCode, index: number, what: string, context = {}): never => {
+    throw new DomainError(code, `instance ${index}: feature ${quotedName(name)} ${what}`, context)
   }
   /** Accepts only null, and that only where it is filled. */
   const checkMissing = (value: unknown, index: number): void => {
@@ -51,14 +51,39 @@ function compileCheck(name: string, feature: Feature, fit: FeatureFit | undefine
       if (!fitsSingle(read) || !fitsSingle(value)) refuse('not_finite', index, 'is not finite, or too large')
     }
   const values = feature.values && new Set(feature.values)
+  const refuseCategory = (all: ReadonlySet<string>, index: number): void => {
+    const shown = shownValues(all)
+    const more = all.size > shown.length ? `, … and ${all.size - shown.length} more` : ''
+    const list = `${shown.map((each) => JSON.stringify(each)).join(', ')}${more}`
+    refuse('unknown_category', index, `is not one of its ${all.size} values: ${list}`, {
+      feature: name,
+      values: shown,
+    })
+  }
   return (value, index) => {
     if (typeof value !== 'string') return checkMissing(value, index)
     if (values === undefined) {
       // Stored with the prediction, NUL would fail every query that reads the features.
       if (value.includes('\0')) refuse('wrong_type', index, 'contains NUL, which cannot be stored')
-    } else if (!values.has(value))
-      refuse('unknown_category', index, `is not one of its ${values.size} values`)
+    } else if (!values.has(value)) refuseCategory(values, index)
   }
+}
+
+const maxShownValues = 20
+/** Characters: gRPC sends the message as a header, where each may take nine bytes. */
+const maxShownLength = 400
+
+/** The first values, each cut as a name is. */
+function shownValues(values: ReadonlySet<string>): string[] {
+  const shown: string[] = []
+  let length = 0
+  for (const value of values) {
+    const text = cutName(value)
+    length += text.length
+    if (shown.length === maxShownValues || (length > maxShownLength && shown.length > 0)) break
+    shown.push(text)
+  }
+  return shown
 }
 
 function refuseUnknown(row: FeatureRow, features: Features, index: number): void {
@@ -67,8 +92,9 @@ function refuseUnknown(row: FeatureRow, features: Features, index: number): void
       throw new DomainError('unknown_feature', `instance ${index} has an unknown feature ${quotedName(name)}`)
 }
 
-export const quotedName = (text: string): string =>
-  JSON.stringify(text.length > 60 ? `${text.slice(0, 60)}…` : text)
+const cutName = (text: string): string => (text.length > 60 ? `${text.slice(0, 60)}…` : text)
+
+export const quotedName = (text: string): string => JSON.stringify(cutName(text))
 
 export function kindOf(value: unknown): string {
   if (value === undefined) return 'absent'

@@ -271,6 +271,17 @@ describe('a refusal', () => {
       /^not_finite: .*petalLength/,
     ],
     [
+      'an unknown category',
+      Buffer.concat([
+        protoText(1, 'flight'),
+        ...['distance', 'hour'].map((name) => tensor(name, 'FP32', [1])),
+        ...['origin', 'day'].map((name) => tensor(name, 'BYTES', [1])),
+        ...[900, 8].map((value) => raw(floats(value))),
+        ...['a', 'holiday'].map((value) => raw(Buffer.from([value.length, 0, 0, 0, ...Buffer.from(value)]))),
+      ]),
+      /^unknown_category: .*"day" is not one of its 2 values: "workday", "weekend"/,
+    ],
+    [
       'an unknown output',
       infer(tensor('x', 'FP32', [1, 4]), protoMessage(6, protoText(1, 'odds')), raw(floats(1, 2, 3, 4))),
       /there is no output "odds"/,

@@ -319,7 +319,7 @@ describe('is refused', () => {
     [
       'an unknown category',
       'unknown_category',
-      /"day" is not one of its 2 values$/,
+      /"day" is not one of its 2 values: "workday", "weekend"$/,
       {
         inputs: [
           column('distance', 'FP32', [1]),

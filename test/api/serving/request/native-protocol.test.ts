@@ -180,7 +180,7 @@ describe('an invalid request gets its own error', () => {
       { instances: [{ ...day, day: 'holiday' }] },
       'unknown_category',
       422,
-      /instance 0: .*"day" is not one of its 2 values$/,
+      /instance 0: .*"day" is not one of its 2 values: "workday", "weekend"$/,
     ],
     [
       'a text for a number',

@@ -1,0 +1,37 @@
+/** Tests the refusal of a category: it lists the values that may be sent, however many and long they are. */
+import { expect, it } from 'vitest'
+import { compileReader } from '../../../../api/serving/codec/row-reader.ts'
+
+const refusalOf = (values: string[]) => {
+  const read = compileReader({ colour: { kind: 'category', values } }, [
+    { name: 'colour', kind: 'category', vocabulary: values },
+  ])
+  try {
+    read({ colour: 'secret' }, 3, new Float32Array(values.length + 1), 0)
+  } catch (error) {
+    return error as Error & { code: string; context: { feature: string; values: string[] } }
+  }
+  throw new Error('not refused')
+}
+
+it('an unknown category is refused with the values that may be sent, and without the one that was', () => {
+  const { code, message, context } = refusalOf(['red', 'off "white"'])
+  expect([code, message]).toEqual([
+    'unknown_category',
+    'instance 3: feature "colour" is not one of its 2 values: "red", "off \\"white\\""',
+  ])
+  expect(context).toEqual({ feature: 'colour', values: ['red', 'off "white"'] })
+})
+
+it('an unknown category is refused with the first 20 of many values', () => {
+  const { message, context } = refusalOf(Array.from({ length: 5_000 }, (_, at) => `v${at}`))
+  expect(message).toMatch(/is not one of its 5000 values: "v0", .*"v19", … and 4980 more$/)
+  expect(context.values).toHaveLength(20)
+})
+
+it('an unknown category is refused in a message of bounded length when its values are long', () => {
+  const { message, context } = refusalOf(Array.from({ length: 30 }, (_, at) => `${at}${'é'.repeat(900)}`))
+  expect(message).toMatch(/… and 24 more$/)
+  expect(context.values.map(({ length }) => length)).toEqual(Array(6).fill(61))
+  expect(encodeURIComponent(message).length).toBeLessThan(4_000)
+})
