@@ -82,8 +82,9 @@ export const RollbackSection = ({
   subject: ReleaseSubject
   way: readonly StageRow[]
 }): PageElement => {
-  const { release } = subject
+  const { release, candidate } = subject
   const { id, model, version, baseline } = release.state
+  const isBrought = candidate?.lineage.origin === 'brought'
   if ((release.outcome ?? release.state.outcome) !== 'rolled_back') return <></>
   const { requests, bad } = exposedCounts(way)
   const copies = way
@@ -120,7 +121,10 @@ export const RollbackSection = ({
         <RunbookLink kind="release_rolled_back" text="Runbook" />
       </p>
       <p class="small">
-        Try again after a fix: <code>tenure retrain {model}</code>
+        Try again after a fix:{' '}
+        <code>
+          {isBrought ? `tenure versions register ${model} --artifact FILE` : `tenure retrain ${model}`}
+        </code>
       </p>
       <DataTable
         caption="Timeline"

@@ -337,6 +337,10 @@ describe('a rollback', () => {
     expect(html).toContain('/compare?one=m_v1.0.0&amp;other=m_v1.1.0')
     expect(html).toContain('tenure retrain m')
     expect(html).not.toContain('<b>')
+    const brought = { ...over, candidate: { lineage: { origin: 'brought' } } } as unknown as ReleaseSubject
+    const again = String(await RollbackSection({ subject: brought, way: stageRows(brought) }))
+    expect(again).toContain('<code>tenure versions register m --artifact FILE</code>')
+    expect(again).not.toContain('tenure retrain')
     expect(String(await RollbackSection({ subject, way: stageRows(subject) }))).toBe('')
   })
 
