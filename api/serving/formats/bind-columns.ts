@@ -52,7 +52,9 @@ function namesOf({ columns, features, order, declared }: ColumnsToBind): {
   const given = (declared ?? columns).map(({ name }) => name)
   const lists = `columns ${listed(given)}; features ${listed(known)}`
   if (declared !== undefined && declared.length !== columns.length)
-    refuse(`columns.json names ${declared.length} columns, the model has ${columns.length}: ${lists}`)
+    refuse(
+      `columns.json names ${declared.length} columns, the file has ${columns.length}: ${lists}${columns.every(isUnnamed) ? '' : `; the file has ${listed(columns.map(({ name }) => name))}`}`,
+    )
   refuseOtherOrder(columns, given)
   if (given.every((name) => Object.hasOwn(features, name))) return { names: given }
   if (declared === undefined && columns.every(isUnnamed)) {

@@ -106,7 +106,7 @@ describe('a model of another library', () => {
 
   it('is refused when its columns, its outputs or its bytes do not fit', async () => {
     await expect(foreign({ declared: [{ name: 'x' }] })).rejects.toThrow(
-      /columns.json names 1 columns, the model has 8/,
+      /columns.json names 1 columns, the file has 8/,
     )
     const classes = await treeVersion('lightgbm-classes-0')
     await expect(foreign({}, classes.files['model.txt'])).rejects.toThrow(

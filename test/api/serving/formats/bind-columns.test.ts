@@ -158,7 +158,7 @@ describe('columns', () => {
       'too few declared columns',
       [{ name: 'a' }, { name: 'b' }],
       [{ name: 'age' }],
-      /columns.json names 1 columns, the model has 2/,
+      /columns.json names 1 columns, the file has 2: columns "age"; features "age", "city", "size"; the file has "a", "b"$/,
     ],
   ])('with %s are refused', (_what, columns, declared, why) =>
     expect(() => bindColumns({ columns, features, declared })).toThrow(why),
