@@ -82,7 +82,7 @@ export function liveOf(routing: ReplicaRouting, model: string): ActiveRoute {
   if (live === undefined) throw unavailableReason(routing, model)
   if (live.override?.fallbackLevel === 'refused')
     throw new DomainError('model_refused', `the kill switch of ${model} is set to "refuse"`)
-  if (live.isHeldBack === true && live.override?.outlivesLease !== true)
+  if (live.rolledBack === 'none' && live.override?.outlivesLease !== true)
     throw new DomainError(
       'not_ready',
       `what served ${model} is rolled back, and this replica has no other version of it`,

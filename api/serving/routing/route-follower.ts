@@ -68,9 +68,7 @@ export function createRouteFollower(options: FollowerOptions) {
     const proven = versions.get(route.proven)!.loaded
     model.override = switches.overrideOf(route, { champion, proven })
     model.fallback = switches.fallbackOverrideOf(route, champion)
-    const rolledBack = rolledBackTable(route)
-    model.isHeldBack = rolledBack === 'none'
-    model.rolledBack = rolledBack === 'none' ? undefined : rolledBack
+    model.rolledBack = rolledBackTable(route)
     return model
   }
   const guardOfChampion = (route: Route): ChampionGuard | undefined => {

@@ -74,10 +74,8 @@ export interface ActiveRoute {
   /** Serves instead of the route when the champion's circuit breaker is open. */
   fallback?: KillSwitchOverride
   championGuard?: ChampionGuard
-  /** Serves while this replica keeps a rollback of a version of the route. */
-  rolledBack?: RouteTable | undefined
-  /** Whether this replica keeps a rollback of a version of the route and has no other version to serve. */
-  isHeldBack?: boolean
+  /** Serves while this replica keeps a rollback of a version of the route; `none` where it has no other version to serve. */
+  rolledBack?: RouteTable | 'none' | undefined
   /** On the monotonic clock. */
   exposedUntil: number
   /** The same on the database's clock: distinguishes a renewal from a clock that was set back. */

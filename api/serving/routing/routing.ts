@@ -222,7 +222,7 @@ function lostRoute(current: ActiveRoute, row: RoutingRow): string | undefined {
 function tableInForce(model: ActiveRoute, now: number, lease: Lease): RouteTable {
   const { override, fallback } = model
   if (override?.outlivesLease === true) return override.table
-  if (model.rolledBack !== undefined) return model.rolledBack
+  if (model.rolledBack !== undefined && model.rolledBack !== 'none') return model.rolledBack
   if (fallback !== undefined && model.championGuard?.isOpen() === true) return fallback.table
   if (now >= lease.until) return model.expiredLease
   if (override !== undefined) return override.table
