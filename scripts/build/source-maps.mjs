@@ -1,6 +1,8 @@
 // @ts-check
 // Names the TypeScript sources in stack traces. Node's own option reads every source map at start, which takes a tenth of the
 // time that a replica needs to start; here a map is read when the first error of its file is formatted.
+// Frames of an error of another context are not mapped. Temporal's worker runs the workflows once in an empty context, for debuggers,
+// and Node formats the error at once although it is dropped: the map of the control worker would be read at each start.
 import { readFileSync } from 'node:fs'
 import { SourceMap } from 'node:module'
 import { fileURLToPath } from 'node:url'
@@ -40,8 +42,9 @@ export function showSources(folder) {
     return text.replace(`${url}:${line}:${column}`, () => position)
   }
   Error.prepareStackTrace = (error, frames) => {
+    const show = error instanceof Error ? format : String
     try {
-      return [String(error), ...frames.map((frame) => `    at ${format(frame)}`)].join('\n')
+      return [String(error), ...frames.map((frame) => `    at ${show(frame)}`)].join('\n')
     } catch {
       // Reading a stack must not throw another error.
       return [error?.name, ...frames.map((frame) => `    at ${frame}`)].join('\n')
