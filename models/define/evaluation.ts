@@ -77,7 +77,8 @@ const fields = fieldNames<EvaluationSpec>({
   importance: 0,
 })
 
-const taskOf: Record<LabelDefinition['output']['kind'], Task> = {
+/** The task that a model's answers are judged by. */
+export const taskOf: Record<LabelDefinition['output']['kind'], Task> = {
   probability: 'binary',
   classes: 'multiclass',
   number: 'regression',

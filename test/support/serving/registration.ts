@@ -1,8 +1,10 @@
 /** Registers artifacts that no training workflow has produced and routes requests to them, for serving tests and benchmarks. */
 import sql from 'sql-template-tag'
+import { defaultGatePolicy } from '../../../domain/evaluation/policy.ts'
 import { dayPolicy } from '../../../domain/release/policy.ts'
 import type { Fallback } from '../../../domain/serving/kill-switch.ts'
 import { totalBp, type Route } from '../../../domain/serving/route.ts'
+import { taskOf } from '../../../models/define/evaluation.ts'
 import type { Store } from '../../../store/postgres.ts'
 import { findRouting, writeRoute } from '../../../store/serving/routing.ts'
 import { putArtifact, type ArtifactSpec } from './artifact.ts'
@@ -32,6 +34,7 @@ export async function registerDigest(
     name: model,
     features: artifact.features,
     label: { output: artifact.output },
+    evaluation: { policy: defaultGatePolicy(taskOf[artifact.output.kind]), slices: [], groups: [] },
     release: dayPolicy,
   }
   await store.query(sql`insert into models (name, definition, code_digest)
