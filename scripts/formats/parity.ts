@@ -76,6 +76,10 @@ function compareModels(folder: string): boolean {
   // Graphs for ONNX Runtime are answered in the tests alone.
   const trees = cases.filter(({ name }) => !name.startsWith('session-'))
   for (const { name, ...model } of trees) {
+    if (model.rows.length === 0) {
+      process.stdout.write(`${name}: left out, its library answers no row with a number\n`)
+      continue
+    }
     const { rows: count, trees: own, worst, otherLeaves } = compareAnswers(model)
     compared += count
     const isRight = worst <= limit && otherLeaves === 0

@@ -110,6 +110,11 @@ function treeOf(tree: JsonObject, { index, group, width, weight, countWords }: T
   }
   const [rights, columns, conditions] = [of('right_children'), of('split_indices'), of('split_conditions')]
   const wrong = conditions.find((each) => typeof each !== 'number')
+  // What JSON has no word for is read as null.
+  if ((wrong as unknown) === null)
+    refuse(
+      `split_conditions of ${where} has NaN or infinity, as of a training that diverged: train the model again`,
+    )
   if (wrong !== undefined)
     refuse(`split_conditions of ${where} has ${JSON.stringify(wrong)}, which is no number`)
   const defaults = of('default_left')
