@@ -64,10 +64,8 @@ export async function seedHalfYear(
     },
   }
   await store.query(sql`
-    update models set definition = ${JSON.stringify({
-      about: `Will the train be late? ${hostile}`.trim(),
-      evaluation: { policy: defaultGatePolicy('binary'), slices: [], groups: [] },
-    })}::jsonb || definition where name = ${model}`)
+    update models set definition = ${JSON.stringify({ about: `Will the train be late? ${hostile}`.trim() })}::jsonb || definition
+      || ${JSON.stringify({ evaluation: { policy: defaultGatePolicy('binary'), slices: [], groups: [] } })}::jsonb where name = ${model}`)
   await store.query(sql`
     update versions set manifest = ${JSON.stringify({
       features: {
