@@ -18,6 +18,7 @@ import type { OnnxColumn, OnnxLayout } from './layout.ts'
 import { openOnnx, type OnnxFile } from './open-onnx.ts'
 import { predictorOfRows, type RowGraph } from './rows/lower-rows.ts'
 import { createSessions, type Sessions } from './session-host.ts'
+import { withinShares } from './within-shares.ts'
 
 const fileName = 'model.onnx'
 
@@ -84,8 +85,9 @@ const isPairOf = ({ kind }: Output, outputs: number): boolean => kind === 'proba
 function* openTrees(manifest: Manifest, { forest }: OnnxFile): Generator<void, OpenedArtifact> {
   yield
   const opened = openForest(forest!, manifest)
-  if (!isPairOf(manifest.output, forest!.starts.length)) return opened
-  return { ...opened, predictor: secondOf(opened.predictor) }
+  const isPair = isPairOf(manifest.output, forest!.starts.length)
+  const predictor = isPair ? secondOf(opened.predictor) : opened.predictor
+  return { ...opened, predictor: withinShares(predictor, manifest.output) }
 }
 
 function secondOf({ inputs, outputs, run }: Predictor): Predictor {
@@ -111,7 +113,7 @@ function* openRows(
   yield
   const bound = openRowsOf(rows, layout, { takesText, width })
   const predictor = isPairOf(manifest.output, rows.outputs) ? secondOf(bound.predictor) : bound.predictor
-  return { ...bound, predictor, elsewhere }
+  return { ...bound, predictor: withinShares(predictor, manifest.output), elsewhere }
 }
 
 /** Opens a lowered graph. Of rows of more inputs (`width`) and texts (`takesText`), the graph takes what it wants. */
@@ -136,7 +138,7 @@ async function openSession(
   const positiveOfTwo = manifest.output.kind === 'probability'
   const options = { name: version, bytes, layout, positiveOfTwo, ...boundRows(manifest, layout) }
   const predictor = await openSessionOf(runtimes.sessions, options)
-  return { predictor, memoryBytes: bytes.byteLength }
+  return { predictor: withinShares(predictor, manifest.output), memoryBytes: bytes.byteLength }
 }
 
 /** How the rows of a manifest hold what the graph takes. Throws `artifact_invalid` when they do not. */
