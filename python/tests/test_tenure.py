@@ -17,6 +17,7 @@ sys.path.insert(0, str(SOURCE))
 
 from tenure import Job  # noqa: E402
 from tenure._checkpoints import newest_checkpoint, write_checkpoint  # noqa: E402
+from tenure._rows import has  # noqa: E402
 from tenure._replay import cell_of, odd_rows, spread  # noqa: E402
 
 
@@ -140,6 +141,47 @@ class Results(Folder):
         self.assertIn([1.0, None], replay["rows"])
         self.assertEqual(self.result(job, "curve.json"), [{"epoch": 1, "epochs": 1, "loss": 0.25}])
         self.assertIn("python", self.result(job, "environment.json"))
+
+    def test_lists_the_columns_that_the_model_takes_alone(self) -> None:
+        job = PlainJob(given_job(self.folder), io.StringIO())
+        job.write_result(lambda rows: [0.5 for _ in rows], names=["colour"])
+        self.assertEqual(self.result(job, "columns.json"), [{"name": "colour", "vocabulary": ["red", "white"]}])
+        job.write_result(lambda rows: [0.5 for _ in rows], names=["Column_0", "Column_1"])
+        self.assertEqual([each["name"] for each in self.result(job, "columns.json")], ["size", "colour"])
+
+    @unittest.skipUnless(has("pandas"), "no pandas")
+    def test_gives_a_model_the_columns_that_it_takes_in_its_order(self) -> None:
+        job = Job(given_job(self.folder), io.StringIO())
+        job._categories, job._rows = {"colour": ["red", "white"]}, {}
+        rows = job.frame([[1.5, "white"], [2.5, None], [None, "red"]])
+        self.assertEqual(list(job._taken(rows, ["colour", "size"]).columns), ["colour", "size"])
+        self.assertEqual(list(job._taken(rows, ["colour"]).columns), ["colour"])
+        self.assertEqual(list(job._taken(rows, ["Column_0"]).columns), ["size", "colour"])
+        codes = job._taken(rows, ["colour"], codes=True)["colour"]
+        self.assertEqual([codes[0], codes[2]], [1.0, 0.0])
+        self.assertNotEqual(codes[1], codes[1])
+
+    def test_refuses_a_model_of_catboost_that_hashes_categories(self) -> None:
+        class Hashing:
+            def get_cat_feature_indices(self) -> list[int]:
+                return [1]
+
+        with self.assertRaisesRegex(ValueError, r"train on their codes, such as X\[name\]\.cat\.codes"):
+            PlainJob(given_job(self.folder), io.StringIO()).save_catboost(Hashing())
+
+    @unittest.skipUnless(has("skl2onnx") and has("onnx"), "no skl2onnx")
+    def test_converts_a_pipeline_that_fills_values_with_floats(self) -> None:
+        import onnx
+        from sklearn.impute import SimpleImputer
+        from sklearn.linear_model import LogisticRegression
+        from sklearn.pipeline import make_pipeline
+        from sklearn.preprocessing import StandardScaler
+
+        job = Job(given_job(self.folder, columns=[{"name": "a", "kind": "number"}, {"name": "b", "kind": "number"}]), io.StringIO())
+        rows, labels = job._matrix([[0.5, 1.5, 2.5, 3.5], [1.0, 0.0, 1.0, 5.0]]), [0, 1, 0, 1]
+        for steps, kind in (((StandardScaler(),), onnx.TensorProto.DOUBLE), ((SimpleImputer(),), onnx.TensorProto.FLOAT)):
+            made = onnx.load_from_string(job._convert(make_pipeline(*steps, LogisticRegression()).fit(rows, labels)))
+            self.assertEqual({each.type.tensor_type.elem_type for each in made.graph.input}, {kind})
 
     def test_writes_one_answer_for_each_quantile(self) -> None:
         label = {"column": "_label", "kind": "quantiles", "levels": [0.1, 0.5, 0.9]}

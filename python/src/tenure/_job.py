@@ -179,11 +179,15 @@ class Job:
         if has("pandas"):
             import pandas
 
+            def categorical(values: Any, texts: list[str]) -> Any:
+                # By codes: pandas 4 refuses a text that is not among the categories.
+                return pandas.Categorical.from_codes(pandas.Index(texts).get_indexer(values), texts)
+
             return pandas.DataFrame(
                 {
                     column.name: values
                     if column.kind == "number"
-                    else pandas.Categorical(values, categories=self.categories[column.name])
+                    else categorical(values, self.categories[column.name])
                     for column, values in zip(self.columns, cells)
                 }
             )
@@ -276,7 +280,8 @@ class Job:
         """Saves a booster of LightGBM, or an estimator of its scikit-learn interface."""
         booster = getattr(model, "booster_", model)
         booster.save_model(str(self.output / "model.txt"))
-        self.write_result(lambda X: booster.predict(X), names=booster.feature_name(), infinite=True)
+        names = booster.feature_name()
+        self.write_result(lambda X: booster.predict(self._taken(X, names)), names=names, infinite=True)
 
     @_writes
     def save_xgboost(self, model: Any) -> None:
@@ -290,16 +295,19 @@ class Job:
         booster.save_model(str(self.output / "model.ubj"))
 
         def answer(X: Any) -> Any:
-            return booster.predict(xgboost.DMatrix(X, enable_categorical=True))
+            return booster.predict(xgboost.DMatrix(self._taken(X, booster.feature_names), enable_categorical=True))
 
         self.write_result(answer, names=booster.feature_names)
 
     @_writes
     def save_catboost(self, model: Any) -> None:
-        """Saves a model of CatBoost without categorical columns."""
+        """Saves a model of CatBoost on numbers; a category counts as one by its code, ``X[name].cat.codes``."""
+        if model.get_cat_feature_indices():
+            raise ValueError("CatBoost hashes categories, which Tenure does not: train on their codes, such as X[name].cat.codes")
         model.save_model(str(self.output / "model.json"), format="json")
-        answer = model.predict if self.kind in _numbers else model.predict_proba
-        self.write_result(answer, names=model.feature_names_)
+        predict = model.predict if self.kind in _numbers else model.predict_proba
+        names = model.feature_names_
+        self.write_result(lambda X: predict(self._taken(X, names, codes=True)), names=names)
 
     @_writes
     def save_onnx(self, model: Any, answer: Optional[Callable[[Any], Any]] = None) -> None:
@@ -319,6 +327,18 @@ class Job:
     def _source(self, pipeline: Any) -> Callable[[Any], Any]:
         source: Callable[[Any], Any] = pipeline.predict if self.kind in _numbers else pipeline.predict_proba
         return source
+
+    def _taken(self, X: Any, names: Optional[Sequence[str]], codes: bool = False) -> Any:
+        """The columns of a data frame that a model names, in its order: a script may train on some of them. A matrix stays as it is."""
+        if not hasattr(X, "columns"):
+            return X
+        order = self._order(names)
+        taken = X[[column.name for column in order]].copy()
+        for column in order:
+            if codes and column.kind == "category":
+                numbers = taken[column.name].cat.codes.astype("float64")
+                taken[column.name] = numbers.where(numbers >= 0)
+        return taken
 
     def _texts(self, X: Any) -> Any:
         """The categories of a data frame as texts, which an ONNX model with named inputs takes."""
@@ -352,7 +372,7 @@ class Job:
                 continue
             if self.kind not in _numbers:
                 _keep_outputs(proto, ["probabilities"])
-            failed = _settle_types(proto)
+            failed = _double_imputer(proto) or _settle_types(proto)
             if failed is None:
                 return bytes(proto.SerializeToString())
             failure = failure or failed
@@ -414,7 +434,7 @@ class Job:
 
     def _order(self, names: Optional[Sequence[str]]) -> list[Column]:
         by_name = {column.name: column for column in self.columns}
-        if names is None or set(names) != set(by_name):
+        if names is None or not all(name in by_name for name in names):
             return self.columns
         return [by_name[name] for name in names]
 
@@ -427,7 +447,9 @@ class Job:
         width = len(self.classes) if self.kind == "classes" else len(self.levels) or 1
         if len(rows) != count or any(len(row) != width for row in rows):
             found = len(rows[0]) if rows else 0
-            raise ValueError(f"the model answers {len(rows)} rows with {found} numbers each, expected {count} with {width}")
+            raise ValueError(
+                f"the model answers {len(rows)} rows with {found} numbers each, expected {count} with {width}, as the label of the model file has"
+            )
         if any(not math.isfinite(cell) for row in rows for cell in row):
             raise ValueError("the model answers a training row, or one with a changed value, with a number that is not finite")
         return rows
@@ -457,6 +479,17 @@ def _keep_outputs(proto: Any, names: Sequence[str]) -> None:
     if kept:
         del proto.graph.output[:]
         proto.graph.output.extend(kept)
+
+
+def _double_imputer(proto: Any) -> Optional[Exception]:
+    """No build of ONNX Runtime fills doubles, so a pipeline that fills values is converted with floats."""
+    from onnx import TensorProto, shape_inference
+
+    graph = shape_inference.infer_shapes(proto).graph
+    doubles = {each.name for each in [*graph.input, *graph.value_info] if each.type.tensor_type.elem_type == TensorProto.DOUBLE}
+    if any(node.op_type == "Imputer" and node.input[0] in doubles for node in graph.node):
+        return ValueError("ONNX Runtime has no Imputer of doubles")
+    return None
 
 
 def _settle_types(proto: Any) -> Optional[Exception]:
