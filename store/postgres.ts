@@ -9,6 +9,7 @@ import { redacted } from '../domain/redact.ts'
 import type { SignRow } from './audit/row-signatures.ts'
 import { isOutdatedPlan, named, preparedName, renamePlan } from './database/prepared.ts'
 import { isFull, createOutageTracker, type Outage } from './outage.ts'
+import { createObservedLeases, type ObservedLeases } from './serving/observed-leases.ts'
 import { tlsIssueOfPostgres } from './tls/failure.ts'
 
 export type Rows<T> = Promise<T[]>
@@ -25,6 +26,8 @@ export interface Store extends Database {
   transaction<T>(work: (database: Database) => Promise<T>): Promise<T>
   /** Calls back on every NOTIFY of the channel, and once after each reconnection, until the returned function is called. */
   listen(channel: string, onNotice: (payload: string | undefined) => void): () => Promise<void>
+  /** Which leases of replicas are over, as this process has observed them in this database. */
+  leases: ObservedLeases
   /** What the server could not do a moment ago; nothing when it does all that it is asked. */
   outage(): Outage | undefined
   /** Takes note of what `pool` has thrown, where it was used by itself. */
@@ -108,6 +111,7 @@ export function openStore(url: string, options: StoreOptions = {}): Store {
     saw,
     signAudit,
     readerUrl: options.readerUrl ?? defaultReaderUrl(url),
+    leases: createObservedLeases(),
     outage: outages.outage,
     async query<T extends object>(statement: Sql) {
       const { client, leftMs } = await connect()

@@ -1,6 +1,6 @@
 /**
  * Waits until every live replica acknowledges a route. A replica without a lease is not awaited, because it has returned to the last
- * known good version by itself.
+ * known good version by itself. A worker that has just started waits for one that may be in force.
  */
 import sql from 'sql-template-tag'
 import {

@@ -5,7 +5,7 @@ import { appendAudit } from '../audit/audit-log.ts'
 import { fromRow, rowsFrom } from '../database/from-row.ts'
 import { prepared } from '../database/prepared.ts'
 import type { Store, Database } from '../postgres.ts'
-import { silentForMs } from './routing.ts'
+import { silentForMs } from './observed-leases.ts'
 
 export interface KillSwitchWrite {
   model: string

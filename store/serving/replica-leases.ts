@@ -1,29 +1,24 @@
 /**
- * Ends leases that outlive their replica. A replica that was killed has not ended its own, and a clock of the database that was set back
- * makes a lease last for as long as the step. Releases wait for each replica with a lease.
+ * Observes the leases of all replicas, and ends those that outlive their replica. A replica that was killed has not ended its own, and a clock of
+ * the database that was set back makes a lease last for as long as the step.
  */
 import sql from 'sql-template-tag'
-import type { Database } from '../postgres.ts'
+import type { Database, Store } from '../postgres.ts'
 import type { ProcessIdentity } from '../process-identity.ts'
-import { endLease } from './replicas.ts'
-import { silentForMs } from './routing.ts'
+import { silentForMs } from './observed-leases.ts'
+import { endLease, type Replica } from './replicas.ts'
+import { listRecentReplicas } from './routing.ts'
 
 export interface IntroducedReplica extends ProcessIdentity {
   id: string
-  leaseMs: number
 }
 
-/**
- * Stores the process of a replica and the length of its leases, and ends the leases of the other replicas of its machine whose process is
- * gone. Answers their ids.
- */
+/** Stores the process of a replica, and ends the leases of the other replicas of its machine whose process is gone. Answers their ids. */
 export async function introduceReplica(
   database: Database,
-  { id, machine, process, isAlive, leaseMs }: IntroducedReplica,
+  { id, machine, process, isAlive }: IntroducedReplica,
 ): Promise<string[]> {
-  await database.query(
-    sql`update replicas set machine = ${machine}, process = ${process}, lease_ms = ${leaseMs} where id = ${id}`,
-  )
+  await database.query(sql`update replicas set machine = ${machine}, process = ${process} where id = ${id}`)
   const others = await database.query<{ id: string; process: string }>(sql`
     select id, process from replicas
     where machine = ${machine} and id <> ${id} and lease_until > clock_timestamp() - ${silentForMs} * interval '1 millisecond'
@@ -33,9 +28,31 @@ export async function introduceReplica(
   return killed
 }
 
+/** Another replica, and where it listens. */
+export type PeerReplica = Pick<Replica, 'id' | 'host' | 'url'>
+
+/**
+ * The other replicas whose lease may be in force. An order that follows waits for those that stay silent only as long as this process has not
+ * observed them for a lease.
+ */
+export async function observePeers(store: Store, id: string): Promise<PeerReplica[]> {
+  await shortenLeases(store)
+  const { live, gone } = await listRecentReplicas(store, '')
+  if (gone.length > 0) await endGoneLeases(store, gone)
+  return live.filter((each) => each.id !== id).map(({ id: peer, host, url }) => ({ id: peer, host, url }))
+}
+
 /** Shortens each lease that reaches further than a renewal of its replica could reach now. */
 export async function shortenLeases(database: Database): Promise<void> {
+  const reach = sql`clock_timestamp() + coalesce(nullif(lease_ms, 0), ${-silentForMs}) * interval '1 millisecond'`
+  await database.query(
+    sql`update replicas set lease_until = ${reach} where lease_ms is not null and lease_until > ${reach}`,
+  )
+}
+
+/** A process that starts waits for no replica that another one has observed to be gone. */
+async function endGoneLeases(database: Database, ids: readonly string[]): Promise<void> {
   await database.query(sql`
-    update replicas set lease_until = clock_timestamp() + lease_ms * interval '1 millisecond'
-    where lease_until > clock_timestamp() + lease_ms * interval '1 millisecond'`)
+    update replicas set lease_ms = 0
+    where id = any(${[...ids]}) and lease_until < clock_timestamp() - ${silentForMs} * interval '1 millisecond'`)
 }

@@ -10,7 +10,7 @@ import { readServiceState } from '../database/key-value.ts'
 import { prepared } from '../database/prepared.ts'
 import type { Database } from '../postgres.ts'
 import type { ArtifactIdentity } from '../signing/artifact-signatures.ts'
-import { silentForMs } from './routing.ts'
+import { silentForMs } from './observed-leases.ts'
 
 export interface Replica {
   id: string
@@ -26,34 +26,27 @@ export async function renewLease(
   { replica, leaseMs }: { replica: Replica; leaseMs: number },
 ): Promise<void> {
   await database.query(prepared`
-    insert into replicas (id, host, pid, url, build_id, lease_until)
+    insert into replicas (id, host, pid, url, build_id, lease_until, lease_ms)
     values (${replica.id}, ${replica.host}, ${replica.pid}, ${replica.url}, ${replica.buildId},
-      clock_timestamp() + ${leaseMs}::double precision * interval '1 millisecond')
-    on conflict (id) do update set lease_until = excluded.lease_until, url = excluded.url`)
+      clock_timestamp() + ${leaseMs}::double precision * interval '1 millisecond', ${leaseMs}::double precision)
+    on conflict (id) do update set lease_until = excluded.lease_until, lease_ms = excluded.lease_ms, url = excluded.url`)
 }
 
-/** Forgets replicas that have not been heard of for a week, with what they acknowledged. */
+/** Forgets replicas that have stopped, or were found gone, a week ago, with what they acknowledged. */
 export async function deleteExpiredReplicas(database: Database): Promise<void> {
-  await database.query(sql`delete from replicas where lease_until < clock_timestamp() - interval '7 days'`)
-}
-
-/** The other replicas with a lease, and where each of them listens. */
-export async function listPeers(
-  database: Database,
-  id: string,
-): Promise<Pick<Replica, 'id' | 'host' | 'url'>[]> {
-  return database.query(sql`
-    select id, host, url from replicas where lease_until > clock_timestamp() and id <> ${id} order by id`)
+  await database.query(
+    sql`delete from replicas where lease_until < clock_timestamp() - interval '7 days' and lease_ms = 0`,
+  )
 }
 
 /**
- * Ends the lease and withdraws what it acknowledged, so that nothing waits for this replica. The lease ends in the past, so that the replica
- * counts as gone and not as one that is cut off.
+ * Ends the lease and withdraws what it acknowledged, so that nothing waits for this replica. The lease ends in the past and has no length, so
+ * that the replica counts as gone and not as one that is cut off, whatever the clock of the database shows.
  */
 export async function endLease(database: Database, id: string): Promise<void> {
   await database.query(sql`
-    with ended as (update replicas set lease_until = clock_timestamp() - ${silentForMs} * interval '1 millisecond'
-        where id = ${id} returning id),
+    with ended as (update replicas set lease_until = clock_timestamp() - ${silentForMs} * interval '1 millisecond',
+        lease_ms = 0 where id = ${id} returning id),
       stopped as (delete from routing_acknowledgements where replica_id = ${id})
     select pg_notify('tenure_acknowledged', id) from ended`)
 }

@@ -7,7 +7,8 @@ import { DomainError } from '../../domain/errors.ts'
 import { isNewer, issuesOfRoute, type Route } from '../../domain/serving/route.ts'
 import { fromRow, rowsFrom } from '../database/from-row.ts'
 import { prepared } from '../database/prepared.ts'
-import type { Database } from '../postgres.ts'
+import type { Database, Store } from '../postgres.ts'
+import { silentForMs, type StoredLease } from './observed-leases.ts'
 
 /** A place in the order of all routing of a model. Generation 0 is before the first. */
 export type RoutingPlace = Pick<Route, 'epoch' | 'generation'>
@@ -138,35 +139,72 @@ export interface SilentReplica extends ReplicaProgress {
   silentMs: number
 }
 
-/** Longer than an outage that a person waits for; afterwards a silent replica counts as gone. */
-export const silentForMs = 3_600_000
+/** Of a replica that was registered before leases had a stored length: the default of TENURE_REPLICA_LEASE_MS. */
+const assumedLeaseMs = 5_000
 
-/**
- * The replicas with a lease, and those whose lease has been over for less than an hour. Both come from one statement: a replica that starts
- * again after it was killed takes a lease and then ends that of its predecessor, and between two statements both would be missed.
- */
-export async function listRecentReplicas(
-  database: Database,
-  model: string,
-): Promise<{ live: ReplicaProgress[]; silent: SilentReplica[] }> {
-  const rows = await rowsFrom(database).list<SilentReplica & Partial<RoutingPlace>>(prepared`
+type RecentReplica = StoredLease & SilentReplica & Partial<RoutingPlace>
+
+/** The replicas that have not stopped. A lease of no length is one that was ended, unless its replica is of a build that stores none. */
+const readRecent = (database: Database, model: string): Promise<RecentReplica[]> =>
+  rowsFrom(database).list<RecentReplica>(prepared`
     select replicas.id, host, url, epoch, generation, problem,
-      (extract(epoch from clock_timestamp() - lease_until) * 1000)::float8 as silent_ms
+      (extract(epoch from clock_timestamp() - lease_until) * 1000)::float8 as silent_ms,
+      (extract(epoch from lease_until) * 1000)::float8 as lease_until_ms,
+      coalesce(nullif(lease_ms, 0), ${assumedLeaseMs})::float8 as lease_ms,
+      (extract(epoch from pg_postmaster_start_time()) * 1000)::float8 as server_started_ms
     from replicas left join routing_acknowledgements on replica_id = replicas.id and model = ${model}
-    where lease_until > clock_timestamp() - ${silentForMs} * interval '1 millisecond' order by replicas.id`)
-  const recent = rows.map(({ epoch, generation, ...replica }) => ({
-    ...replica,
-    acknowledged: epoch === undefined || generation === undefined ? undefined : { epoch, generation },
-  }))
-  return {
-    live: recent.filter(({ silentMs }) => silentMs < 0),
-    silent: recent.filter(({ silentMs }) => silentMs >= 0),
-  }
+    where lease_ms is distinct from 0 or lease_until > clock_timestamp() - ${silentForMs} * interval '1 millisecond'
+    order by replicas.id`)
+
+const toProgress = ({
+  id,
+  host,
+  url,
+  problem,
+  silentMs,
+  epoch,
+  generation,
+}: RecentReplica): SilentReplica => ({
+  id,
+  host,
+  url,
+  problem,
+  silentMs,
+  acknowledged: epoch === undefined || generation === undefined ? undefined : { epoch, generation },
+})
+
+export interface RecentReplicas {
+  /** Those whose lease may be in force. */
+  live: ReplicaProgress[]
+  silent: SilentReplica[]
+  /** The ids of those whose lease has been over for more than an hour. */
+  gone: string[]
 }
 
-/** All replicas whose lease has not lapsed. */
+/**
+ * The replicas with a lease, and those whose lease has been over for less than an hour, by the monotonic clock of this process. All come from one
+ * statement: a replica that starts again after it was killed takes a lease and then ends that of its predecessor, and between two
+ * statements both would be missed.
+ */
+export async function listRecentReplicas(
+  store: Pick<Store, 'query' | 'leases'>,
+  model: string,
+): Promise<RecentReplicas> {
+  const sentAt = store.leases.now()
+  const rows = await readRecent(store, model)
+  const standings = store.leases.take(rows, sentAt)
+  const recent: RecentReplicas = { live: [], silent: [], gone: [] }
+  rows.forEach((row, index) => {
+    const standing = standings[index]!
+    if (standing === 'gone') recent.gone.push(row.id)
+    else recent[standing].push(toProgress(row))
+  })
+  return recent
+}
+
+/** All replicas whose lease has not lapsed by the clock of the database: to be shown, and where a replica too few does no harm. */
 export const listReplicaProgress = async (database: Database, model: string): Promise<ReplicaProgress[]> =>
-  (await listRecentReplicas(database, model)).live
+  (await readRecent(database, model)).filter(({ silentMs }) => silentMs < 0).map(toProgress)
 
 /** Whether a replica has acknowledged this place or a later one. */
 export const follows = (

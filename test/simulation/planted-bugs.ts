@@ -260,6 +260,33 @@ export const plants: readonly Plant[] = [
     ),
   ),
   scripted(
+    'clock-five-minutes-ahead-before-the-order-of-a-release',
+    plant(
+      'lease-by-the-database-clock',
+      'a rollback waits for no replica whose lease is over by the clock of the database',
+      'store/serving/observed-leases.ts',
+      'const overMs = sentAt - sighting.seenAt - lease.leaseMs',
+      'const overMs = lease.silentMs',
+    ),
+  ),
+  scripted(
+    'clock-a-day-ahead-before-the-order-of-a-model',
+    plant(
+      'replicas-of-yesterday-overlooked',
+      'a rollback does not see a replica whose lease has been over for an hour by the clock of the database',
+      routingMeaning,
+      "row['lease_ms'] !== 0 || (",
+      '(',
+    ),
+  ),
+  plant(
+    'first-sight-forever',
+    'a lease that is renewed is over once its replica has been seen for so long',
+    'store/serving/observed-leases.ts',
+    'if (before?.leaseUntilMs === leaseUntilMs && before.serverStartedMs === serverStartedMs) return before',
+    'if (before !== undefined) return before',
+  ),
+  scripted(
     'abort-while-promoting',
     plant(
       'promote-before-rollback',

@@ -12,6 +12,7 @@ import { createCounterRegistry } from '../../api/serving/counters/arm-counters.t
 import type { LoadedVersion } from '../../api/serving/version/loaded-version.ts'
 import { isError } from '../../domain/errors.ts'
 import { findArtifact } from '../../store/serving/replicas.ts'
+import type { Store } from '../../store/postgres.ts'
 import { connect, type Server } from './postgres/connection.ts'
 import { wallOf, type Machine, type World } from './world.ts'
 
@@ -24,6 +25,8 @@ export interface SimulatedReplica {
   lease?: Lease
   /** The monotonic clock of the present process. */
   now(): number
+  /** The connections of the present process. */
+  store?: Store
 }
 
 /** The id under which the present process of a replica registers. */
@@ -107,6 +110,7 @@ export function startProcess(replica: SimulatedReplica, around: ReplicaEnvironme
       world.tell(`${machine.name} follows ${epoch}/${generation} (${cause})`),
     onProblem: (_model, { text }) => world.tell(`${machine.name} cannot follow: ${text}`),
   })
+  replica.store = store
   replica.lease = lease
   replica.now = now
   const remembered = disk.remembered && (JSON.parse(JSON.stringify(disk.remembered)) as RoutingSnapshot)
@@ -138,6 +142,7 @@ export function startProcess(replica: SimulatedReplica, around: ReplicaEnvironme
       },
       histograms: { pending: () => [], markStored: () => {} } as never,
       shadow: { pairs: [] } as never,
+      onPeers: () => {},
       onError: (what, error) => world.tell(`${machine.name}: ${what}: ${(error as Error).message}`),
       onFault: () => {},
     })

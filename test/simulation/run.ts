@@ -330,7 +330,12 @@ export async function simulate(
   if (script === undefined) world.after(undefined, 900, keepBackup)
   else {
     const terminate = () => temporal.terminate(workflowId)
-    script.play({ world, temporal: temporal.machine, moments, faults, replicas, behaviour, say, terminate })
+    const stepDatabaseClock = (ms: number) => {
+      world.tell(`** the clock of the database is set by ${ms} ms`)
+      database.wallOffMs += ms
+    }
+    const machines = { temporal: temporal.machine, replicas }
+    script.play({ world, ...machines, moments, faults, behaviour, say, terminate, stepDatabaseClock })
   }
 
   const check = () => {

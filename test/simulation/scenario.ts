@@ -123,7 +123,7 @@ function policyOf(world: World): ReleasePolicy {
       { ...step, shareBp: 5_000 },
     ],
     ...(world.chance(0.7) ? { probation: { ...step, holdbackBp: 2_000 } } : {}),
-    watch: { tickMs: 200, everyMs: 250, exposureMs: 1_200, acknowledgeMs: 1_200, decisionMs: 2_000 },
+    watch: { tickMs: 200, everyMs: 250, exposureMs: 1_200, acknowledgeMs: 2_400, decisionMs: 2_000 },
     limits: { ...defaultCanaryPolicy, maxStaleMs: 1_500, promotion: 'off', srm: 'off' },
   }
 }

@@ -23,6 +23,8 @@ export interface Stage {
   say: (said: Omit<PlannedCommand, 'atMs' | 'copies'>) => void
   /** Ends the release from outside. */
   terminate(): void
+  /** Sets the clock of the database ahead, or back where negative. */
+  stepDatabaseClock(ms: number): void
 }
 
 export interface Script {
@@ -40,7 +42,7 @@ const policy: ReleasePolicy = {
   strategy: 'direct',
   approval: { approvers: 1, withinMs: 3_000 },
   stages: [{ ...step, shareBp: 2_000 }],
-  watch: { tickMs: 200, everyMs: 250, exposureMs: 1_200, acknowledgeMs: 1_200, decisionMs: 2_000 },
+  watch: { tickMs: 200, everyMs: 250, exposureMs: 1_200, acknowledgeMs: 2_400, decisionMs: 2_000 },
   limits: { ...defaultCanaryPolicy, maxStaleMs: 1_500, promotion: 'off', srm: 'off' },
 }
 const probation = { ...step, holdbackBp: 2_000 }
@@ -130,6 +132,24 @@ const isFailure = (moment: Moment) =>
 
 const orders = ({ say }: Stage, command: CommandName): void =>
   say({ command, by: 'olga', id: `order-${command}`, reason: 'it is not wanted', isSignal: true })
+
+/** A replica is cut off in a canary, and the clock of the database is set before the candidate is rolled back. */
+const clockScript = (words: string, stepMs: number, order: 'release' | 'model'): Script => ({
+  name: `clock-${words.replaceAll(' ', '-')}-before-the-order-of-a-${order}`,
+  says: `In a canary one replica is cut off from the database, whose clock is then set ${words}. The ${order} is rolled back.`,
+  scenario: scenario({ strategy: 'canary' }, { callers: 40 }),
+  outcomes: ['rolled_back'],
+  play(stage) {
+    const act = () => {
+      stage.faults.befall({ kind: 'cut replica', atMs: 0, forMs: 4_000, which: 0 })
+      stage.stepDatabaseClock(stepMs)
+      if (order === 'release') orders(stage, 'rollback')
+      else stage.faults.befall({ kind: 'roll back model', atMs: 0, forMs: 0, which: 1 })
+    }
+    // Between two renewals of the exposure, which would count from another clock than the look before it.
+    at(stage, asks('watch', 'recordObservation'), () => void stage.world.after(stage.temporal, 100, act))
+  },
+})
 
 export const scripts: readonly Script[] = [
   {
@@ -334,8 +354,11 @@ export const scripts: readonly Script[] = [
   },
   {
     name: 'late-renewal-of-an-ended-lease',
-    says: 'A replica sends the renewal of its lease and is not heard for a second. Its lease ends, the release is aborted without it, and its next read of the routes is late. The renewal arrives.',
-    scenario: scenario({ strategy: 'canary' }, { callers: 40 }),
+    says: 'A replica sends the renewal of its lease and is not heard for almost a lease. The one before ends, the release is aborted without it, and its next read of the routes is late. The renewal arrives.',
+    scenario: scenario(
+      { strategy: 'canary', watch: { ...policy.watch, exposureMs: 3_000 } },
+      { callers: 40 },
+    ),
     outcomes: ['aborted'],
     play(stage) {
       const [replica] = stage.replicas
@@ -349,7 +372,7 @@ export const scripts: readonly Script[] = [
             orders(stage, 'abort')
             at(stage, sends('readRouting'), () => {}, 1_400)
           },
-          1_000,
+          1_170,
         ),
       )
     },
@@ -377,6 +400,9 @@ export const scripts: readonly Script[] = [
       )
     },
   },
+  clockScript('five minutes ahead', 300_000, 'release'),
+  clockScript('a day ahead', 86_400_000, 'model'),
+  clockScript('five minutes back', -300_000, 'release'),
   {
     name: 'order-meets-a-restored-route',
     says: 'In a canary a user orders a rollback. Before it is written, a backup is restored, and the watch reads that its route is gone. The order is written, and then the watch reports.',

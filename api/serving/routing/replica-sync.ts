@@ -7,14 +7,13 @@ import {
   acknowledge,
   endLease,
   deleteExpiredReplicas,
-  listPeers,
   readFaults,
   readRouting,
   renewLease,
   type Replica,
 } from '../../../store/serving/replicas.ts'
 import { readSilence } from '../../../store/release/drills.ts'
-import { introduceReplica, shortenLeases } from '../../../store/serving/replica-leases.ts'
+import { introduceReplica, observePeers, type PeerReplica } from '../../../store/serving/replica-leases.ts'
 import { acknowledgeKillSwitch } from '../../../store/serving/kill-switches.ts'
 import { writeTicks } from '../../../store/release/tick-counters.ts'
 import { writeFeatureCounts } from '../../../store/serving/feature-counts.ts'
@@ -47,7 +46,7 @@ export interface ReplicaDeps {
   /** Measures what this process needs of its machine; nothing is reported when absent. */
   meter?: Meter
   /** Told of the other replicas, which a rollback must reach while Postgres is away. */
-  onPeers?: (peers: Awaited<ReturnType<typeof listPeers>>) => void
+  onPeers?: (peers: PeerReplica[]) => void
   replica: Replica
   /** Lets it end the leases of replicas of its machine that were killed. */
   identity?: ProcessIdentity
@@ -120,8 +119,7 @@ export function startReplicaSync(deps: ReplicaDeps) {
       await routes.wake()
     }
     if (!isFirst) return
-    if (deps.identity !== undefined)
-      await introduceReplica(store, { ...deps.identity, id: replica.id, leaseMs: deps.leaseMs })
+    if (deps.identity !== undefined) await introduceReplica(store, { ...deps.identity, id: replica.id })
     await deleteExpiredReplicas(store)
   }
   const follow = async (): Promise<void> => {
@@ -162,10 +160,7 @@ export function startReplicaSync(deps: ReplicaDeps) {
   if (onPeers !== undefined)
     loops.push(
       repeat(
-        async () => {
-          await shortenLeases(store)
-          onPeers(await listPeers(store, replica.id))
-        },
+        async () => onPeers(await observePeers(store, replica.id)),
         peersMs,
         'the replicas were not read',
       ),

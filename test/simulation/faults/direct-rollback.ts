@@ -3,11 +3,12 @@ import { awaitReplicas } from '../../../api/services/rollback/await-replicas.ts'
 import { writeRollback } from '../../../api/services/rollback/write-rollback.ts'
 import { simulatedModel } from '../initial-state.ts'
 import { findRollbackSubject } from '../../../store/release/rollback.ts'
-import { connect, type Server } from '../postgres/connection.ts'
+import type { Server } from '../postgres/connection.ts'
 import type { createProperties } from '../properties/properties.ts'
 import { simulatedSigner } from '../signing.ts'
 import type { Temporal } from '../temporal/temporal.ts'
-import { epochMs, type Machine, type World } from '../world.ts'
+import type { SimulatedReplica } from '../replicas.ts'
+import { epochMs, type World } from '../world.ts'
 
 interface Stage {
   world: World
@@ -20,10 +21,11 @@ interface Stage {
 
 export async function rollBackDirectly(
   { world, server, temporal, workflowId, leaseMs, properties }: Stage,
-  machine: Machine,
+  replica: SimulatedReplica,
   { by, reason }: { by: string; reason: string },
 ): Promise<void> {
-  const store = connect(world, server, machine)
+  const { store } = replica
+  if (store === undefined) return
   const serving = {
     routing: { issueOf: () => Promise.resolve(undefined) },
     wall: () => epochMs + world.now() + server.machine.wallOffMs,

@@ -196,7 +196,7 @@ export function createFaults(stage: FaultStage): Faults {
       case 'roll back model': {
         const give = () => {
           if (!isOver)
-            void rollBackDirectly({ ...stage, leaseMs: scenario.leaseMs }, replica.machine, {
+            void rollBackDirectly({ ...stage, leaseMs: scenario.leaseMs }, replica, {
               by: 'olga',
               reason: 'callers complain',
             })

@@ -44,7 +44,8 @@ import {
   readRouting,
   renewLease,
 } from '../../../store/serving/replicas.ts'
-import { introduceReplica } from '../../../store/serving/replica-leases.ts'
+import { createObservedLeases } from '../../../store/serving/observed-leases.ts'
+import { introduceReplica, shortenLeases } from '../../../store/serving/replica-leases.ts'
 import {
   findRouting,
   listRecentReplicas,
@@ -185,7 +186,10 @@ describe('the database in memory', () => {
           (on) => writeRoute(on, { route, replaces: at, ...(exposureMs ? { exposureMs } : {}) }),
           (on) => renewExposure(on, { model, release: id, ...at, observedMs: Date.now(), exposureMs: 5_000 }),
           async (on) => {
-            const { live, silent } = await listRecentReplicas(on, model)
+            const { live, silent } = await listRecentReplicas(
+              { ...on, leases: createObservedLeases() },
+              model,
+            )
             // How long a lease is over is another number on the other clock.
             const ours = (all: ReplicaProgress[]) =>
               all
@@ -199,7 +203,6 @@ describe('the database in memory', () => {
               machine: model,
               process: replica,
               isAlive: () => false,
-              leaseMs: 60_000,
             }),
           (on) =>
             renewLease(on, {
@@ -212,6 +215,7 @@ describe('the database in memory', () => {
               leaseMs: 60_000,
             }),
           (on) => endLease(on, replica),
+          (on) => shortenLeases(on),
           (on) => acknowledge(on, { replica, model, ...at, ...problem }),
           (on) => readRouting(on).then(({ rows }) => rows.filter((each) => each.model === model)),
           (on) => findArtifact(on, version).then(({ artifactDigest }) => artifactDigest),

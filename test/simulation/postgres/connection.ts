@@ -5,6 +5,7 @@
 import type { Sql } from 'sql-template-tag'
 import { DomainError, isError } from '../../../domain/errors.ts'
 import type { Database, Store } from '../../../store/postgres.ts'
+import { createObservedLeases } from '../../../store/serving/observed-leases.ts'
 import { carried } from '../temporal/sandbox.ts'
 import type { Memory, Row, DatabaseSession } from './database.ts'
 import type { Meaning } from './database.ts'
@@ -132,6 +133,7 @@ export function connect(world: World, server: Server, machine: Machine): Store {
         if (session.of && !session.of.tx) server.memory.kill(session.of)
       }
     },
+    leases: createObservedLeases(),
     outage: () => undefined,
     saw: () => {},
     listen(channel, hear) {

@@ -107,31 +107,37 @@ export const routingStatements: Statements = {
       return [{ pg_notify: '' }]
     },
   ],
-  '696421f2': [
+  '1e6177b4': [
     'listRecentReplicas',
     (query, values) => {
-      const [model, silentForMs] = values as [string, number]
+      const [assumedMs, model, silentForMs] = values as [number, string, number]
       return query
         .all('replicas')
-        .filter((row) => (row['lease_until'] as number) > query.clockMs - silentForMs)
+        .filter(
+          (row) => row['lease_ms'] !== 0 || (row['lease_until'] as number) > query.clockMs - silentForMs,
+        )
         .sort((a, b) => ((a['id'] as string) < (b['id'] as string) ? -1 : 1))
-        .map(({ id, host, url, lease_until }) => {
+        .map((row) => {
+          const { id, host, url, lease_until } = row
           const said = query.find('routing_acknowledgements', `${id as string} ${model}`)
           const { epoch = null, generation = null, problem = null } = said ?? {}
           const silent_ms = query.clockMs - (lease_until as number)
-          return { id, host, url, epoch, generation, problem, silent_ms }
+          const lease_ms = (row['lease_ms'] as number) || assumedMs
+          const lease = { silent_ms, lease_ms, lease_until_ms: lease_until, server_started_ms: 0 }
+          return { id, host, url, epoch, generation, problem, ...lease }
         })
     },
   ],
-  '0ccf33ca': [
+  ddc3b47b: [
     'renewLease',
     (query, values) => {
-      const [id, host, pid, url, buildId, leaseMs] = values as [
+      const [id, host, pid, url, buildId, leaseMs, lease_ms] = values as [
         string,
         string,
         number,
         string,
         string,
+        number,
         number,
       ]
       query.lock('replicas', id)
@@ -141,19 +147,19 @@ export const routingStatements: Statements = {
         'replicas',
         id,
         known
-          ? { ...known, lease_until, url }
-          : { id, host, pid, url, build_id: buildId, started_at: query.nowMs, lease_until },
+          ? { ...known, lease_until, lease_ms, url }
+          : { id, host, pid, url, build_id: buildId, started_at: query.nowMs, lease_until, lease_ms },
       )
       return []
     },
   ],
-  d0da04be: [
+  '5392ed35': [
     'introduceReplica',
     (query, values) => {
-      const [machine, process, lease_ms, id] = values as [string, string, number, string]
+      const [machine, process, id] = values as [string, string, string]
       if (query.find('replicas', id) === undefined) return []
       query.lock('replicas', id)
-      query.put('replicas', id, { ...query.find('replicas', id), machine, process, lease_ms })
+      query.put('replicas', id, { ...query.find('replicas', id), machine, process })
       return []
     },
   ],
@@ -169,11 +175,11 @@ export const routingStatements: Statements = {
         .map(({ id: other, process }) => ({ id: other, process }))
     },
   ],
-  '41c0e0e9': [
+  de64db5e: [
     'deleteExpiredReplicas',
     (query) => {
-      for (const { id, lease_until } of query.all('replicas'))
-        if ((lease_until as number) < query.clockMs - 7 * 86_400_000) {
+      for (const { id, lease_until, lease_ms } of query.all('replicas'))
+        if ((lease_until as number) < query.clockMs - 7 * 86_400_000 && lease_ms === 0) {
           query.lock('replicas', id as string)
           query.remove('replicas', id as string)
           for (const said of query.all('routing_acknowledgements'))
@@ -183,7 +189,7 @@ export const routingStatements: Statements = {
       return []
     },
   ],
-  '9861454b': [
+  '0a8d8f38': [
     'endLease',
     (query, [silentForMs, id]) => {
       if (query.find('replicas', id as string) === undefined) return []
@@ -191,12 +197,40 @@ export const routingStatements: Statements = {
       query.put('replicas', id as string, {
         ...query.find('replicas', id as string),
         lease_until: query.clockMs - (silentForMs as number),
+        lease_ms: 0,
       })
       for (const said of query.all('routing_acknowledgements'))
         if (said['replica_id'] === id)
           query.remove('routing_acknowledgements', `${id as string} ${said['model'] as string}`)
       query.notify('tenure_acknowledged', id as string)
       return [{ pg_notify: '' }]
+    },
+  ],
+  '0cfe1b86': [
+    'shortenLeases',
+    (query, [endedMs]) => {
+      for (const { id } of query.all('replicas')) {
+        const row = () => query.find('replicas', id as string)
+        const reachOf = (now: Row | undefined) =>
+          query.clockMs + ((now?.['lease_ms'] as number) || (endedMs as number))
+        const isTooLong = () => (row()?.['lease_until'] as number) > reachOf(row())
+        if (!isTooLong()) continue
+        query.lock('replicas', id as string)
+        if (isTooLong()) query.put('replicas', id as string, { ...row(), lease_until: reachOf(row()) })
+      }
+      return []
+    },
+  ],
+  '90129ba4': [
+    'endGoneLeases',
+    (query, [ids, silentForMs]) => {
+      for (const id of ids as string[]) {
+        query.lock('replicas', id)
+        const row = query.find('replicas', id)
+        if (row && (row['lease_until'] as number) < query.clockMs - (silentForMs as number))
+          query.put('replicas', id, { ...row, lease_ms: 0 })
+      }
+      return []
     },
   ],
   '0630e39c': [

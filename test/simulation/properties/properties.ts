@@ -51,6 +51,8 @@ export function createProperties(
   let registeredMs = 0
   /** When each process of a replica has begun the lease that it holds. */
   const leasedMs = new Map<string, number>()
+  /** When the lease of each process of a replica ends; the clock of the database may be set after it was written. */
+  const leaseEndsMs = new Map<string, number>()
   let clockSteppedMs = -Infinity
   let isHandMoved = false
 
@@ -289,8 +291,9 @@ export function createProperties(
         }
         if (table === 'replicas' && after) {
           if (!before) registeredMs = world.now()
-          const heldMs = before ? clockOf(before['lease_until'] as number) : -Infinity
-          if (heldMs <= world.now()) leasedMs.set(after['id'] as string, world.now())
+          const id = after['id'] as string
+          if ((leaseEndsMs.get(id) ?? -Infinity) <= world.now()) leasedMs.set(id, world.now())
+          leaseEndsMs.set(id, clockOf(after['lease_until'] as number))
         }
         if (table === 'decisions' && after?.['kind'] === 'fail') {
           const id = after['release_id'] as string
@@ -380,11 +383,11 @@ export function createProperties(
       const isProvenOnly =
         arms.every((arm) => arm.loaded.version === route.proven) && table.shadow === undefined
       if (!isProvenOnly && world.now() > clockSteppedMs + 6_000) {
-        const lease = memory.row('replicas', process)?.['lease_until'] as number | undefined
-        if (lease === undefined || clockOf(lease) < world.now() - slackMs)
+        const endMs = leaseEndsMs.get(process) ?? -Infinity
+        if (endMs < world.now() - slackMs)
           fail(
             'a replica without its lease is fenced',
-            `${replica.machine.name} follows generation ${route.generation} in full, its lease ended at ${lease === undefined ? 'no time' : clockOf(lease)}`,
+            `${replica.machine.name} follows generation ${route.generation} in full, its lease ended at ${endMs}`,
           )
       }
       const exposed =

@@ -207,24 +207,12 @@ describe('followers', () => {
     const ids = Object.fromEntries(Object.keys(replicas).map((name) => [name, uniqueName(name)]))
     for (const [name, identity] of Object.entries(replicas)) {
       await join(ids[name]!, -5_000)
-      await introduceReplica(store, {
-        ...identity,
-        id: ids[name]!,
-        machine: uniqueName('alone'),
-        isAlive,
-        leaseMs: 60_000,
-      })
+      await introduceReplica(store, { ...identity, id: ids[name]!, machine: uniqueName('alone'), isAlive })
       await store.query(sql`update replicas set machine = ${identity.machine} where id = ${ids[name]}`)
     }
     const successor = uniqueName('successor')
     await join(successor)
-    const ended = await introduceReplica(store, {
-      id: successor,
-      machine,
-      process: own,
-      isAlive,
-      leaseMs: 60_000,
-    })
+    const ended = await introduceReplica(store, { id: successor, machine, process: own, isAlive })
     expect(new Set(ended)).toEqual(new Set([ids['killed'], ids['reused']]))
     const silent = (await listRecentReplicas(store, model)).silent.map(({ id }) => id)
     expect(new Set(silent.filter((id) => Object.values(ids).includes(id)))).toEqual(
@@ -235,19 +223,21 @@ describe('followers', () => {
   })
 
   it('have no lease for longer than a renewal gives, whatever the clock of the database was when it was written', async () => {
-    const [stepped, live] = [uniqueName('stepped'), uniqueName('live')]
-    const identity = { machine: uniqueName('machine'), process: thisProcess(), isAlive, leaseMs: 60_000 }
+    const [stepped, live, stopped] = [uniqueName('stepped'), uniqueName('live'), uniqueName('stopped')]
     const leaseMs = async (id: string) => {
       const [row] = await store.query<{ ms: number }>(sql`
         select (extract(epoch from lease_until - clock_timestamp()) * 1000)::float8 as ms from replicas where id = ${id}`)
       return row!.ms
     }
     await join(live, 30_000)
-    await introduceReplica(store, { ...identity, id: live })
+    for (const id of [stepped, stopped]) await join(id)
+    await endLease(store, stopped)
     // Written while the clock was a day ahead.
-    await join(stepped, 86_400_000)
-    await introduceReplica(store, { ...identity, id: stepped })
+    await store.query(
+      sql`update replicas set lease_until = lease_until + interval '1 day' where id in (${stepped}, ${stopped})`,
+    )
     await shortenLeases(store)
+    expect(await leaseMs(stopped)).toBeLessThanOrEqual(-3_600_000)
     expect(await leaseMs(stepped)).toBeLessThanOrEqual(60_000)
     expect(await leaseMs(live)).toBeLessThanOrEqual(30_000)
     const waitedFor = (await listReplicaProgress(store, model)).map(({ id }) => id)

@@ -116,7 +116,7 @@ describe('absence of evidence never promotes:', () => {
     for (const id of fixture.fleet.replicas) fixture.fleet.dead.add(id)
     const live = async () => {
       await fixture.store.query(
-        sql`update replicas set lease_until = clock_timestamp() where lease_until > clock_timestamp()`,
+        sql`update replicas set lease_until = clock_timestamp(), lease_ms = 1 where lease_until > clock_timestamp()`,
       )
       return fixture.store.query(sql`select id from replicas where lease_until > clock_timestamp()`)
     }

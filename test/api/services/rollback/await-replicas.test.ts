@@ -26,7 +26,7 @@ it('a replica that registers and ends the lease of its killed predecessor meanwh
     string,
   ]
   const place = { model, epoch: 1, generation: 2 }
-  const machine = { machine: uniqueName('machine'), isAlive, leaseMs: 60_000 }
+  const machine = { machine: uniqueName('machine'), isAlive }
   const { pid } = spawnSync('true')
   await join(follower, 60_000)
   await acknowledge(store, { replica: follower, ...place })
