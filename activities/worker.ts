@@ -30,6 +30,7 @@ import { warmUpWorker } from './worker/warm-up.ts'
 import { syncIntegrations } from './integrations/sync.ts'
 import { createKeeper } from './worker/keep-running.ts'
 import { findRunIn } from './runtime/find-run.ts'
+import { observeLeases } from './worker/observe-leases.ts'
 import { createSweep, sweepMs } from './worker/orphaned-releases.ts'
 import { requireReadablePayloads } from '../temporal/payload-check.ts'
 import { marksOf } from '../temporal/payload-keys.ts'
@@ -99,7 +100,12 @@ try {
   log.info({ queue: worker.options.taskQueue, build: config.buildId }, 'the worker takes tasks')
   const duties = Promise.allSettled([
     ...(kind === 'control'
-      ? [sweepAgain(connection), syncIntegrations(deps, stopping.signal), warmUp(connection)]
+      ? [
+          sweepAgain(connection),
+          syncIntegrations(deps, stopping.signal),
+          observeLeases(deps, stopping.signal),
+          warmUp(connection),
+        ]
       : []),
     ...(config.worker.versioning ? [claim(connection)] : []),
     keepCopies(),
