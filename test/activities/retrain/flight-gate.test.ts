@@ -76,15 +76,6 @@ beforeAll(async () => {
 afterAll(() => pipeline?.close())
 
 describe('the gate on real flights', () => {
-  it('finds an identical model neither worse nor better', async () => {
-    const { snapshotDigest } = await getTraining(pipeline.store, old)
-    const same = await judged(await again(old, snapshotDigest))
-    expect(same).toMatchObject({ verdict: 'not_worse', baselineVersion: champion })
-    expect(metric(same, 'auc')).toMatchObject({ delta: 0, low: 0, high: 0, verdict: 'not_worse' })
-    // The test set has decided about the champion itself before.
-    expect(same.inputs).toMatchObject({ testSetUses: 1, anchor: null })
-  })
-
   it('finds a model trained on a week more of flights better than an old champion', async () => {
     // It also has to tell more than the share of late flights everywhere in the last hours.
     await sync([["primary: 'auc',", "primary: 'auc', baseline: 'networkLateShare',"]])
@@ -95,6 +86,16 @@ describe('the gate on real flights', () => {
     expect(better).toMatchObject({ verdict: 'better', baselineVersion: champion })
     expect(metric(better, 'auc').low).toBeGreaterThan(0)
     expect(better.said.needsPerson).toBe(false)
+  })
+
+  // Beside the next evaluation by the same file, which takes over its process.
+  it('finds an identical model neither worse nor better', async () => {
+    const { snapshotDigest } = await getTraining(pipeline.store, old)
+    const same = await judged(await again(old, snapshotDigest))
+    expect(same).toMatchObject({ verdict: 'not_worse', baselineVersion: champion })
+    expect(metric(same, 'auc')).toMatchObject({ delta: 0, low: 0, high: 0, verdict: 'not_worse' })
+    // The test set has decided about the champion itself before.
+    expect(same.inputs).toMatchObject({ testSetUses: 1, anchor: null })
   })
 
   it('stops a model worse than a recent release, even beside a weaker champion', async () => {

@@ -1,14 +1,15 @@
 import { MockActivityEnvironment } from '@temporalio/testing'
-import { mkdtemp, readdir, rm, writeFile } from 'node:fs/promises'
+import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import sql from 'sql-template-tag'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { runChild } from '../../../activities/runtime/child-process.ts'
 import type { Deps } from '../../../activities/deps.ts'
 import { takeSnapshot, type SnapshotResult } from '../../../activities/retrain/snapshot.ts'
 import { train, type TrainInput, type TrainResult } from '../../../activities/retrain/train.ts'
 import { getManifest, openArtifacts } from '../../../store/artifacts.ts'
-import { beginTraining, getTraining } from '../../../store/training/trainings.ts'
+import { beginTraining, getTraining, type TrainingRecord } from '../../../store/training/trainings.ts'
 import { readConfig } from '../../../temporal.config.ts'
 import {
   exampleDay,
@@ -87,6 +88,31 @@ async function interrupt(trainingId: string, epoch: number): Promise<unknown> {
   )
 }
 
+interface Killed {
+  error: unknown
+  checkpoint: { path: string; bytes: Buffer }
+}
+let killed: Promise<Killed> | undefined
+
+/** The training of the file as it is, killed after its second epoch. */
+async function killOne(id: string): Promise<Killed> {
+  const error = await interrupt(id, 2)
+  const { checkpointDigest = '' } = await getTraining(deps.store, id)
+  const hex = checkpointDigest.slice('sha256:'.length)
+  const path = join(root, 'artifacts', 'checkpoints', hex.slice(0, 2), hex)
+  return { error, checkpoint: { path, bytes: await readFile(path) } }
+}
+
+/** A training that was killed, under an id of its own: all are copies of one, whose row and checkpoint each resumption changes. */
+async function killedTraining(id: string): Promise<Killed & TrainingRecord> {
+  const { error, checkpoint } = await (killed ??= killOne('trn_killed'))
+  await writeFile(checkpoint.path, checkpoint.bytes)
+  await deps.store.query(sql`
+    insert into trainings select (jsonb_populate_record(source, jsonb_build_object('id', ${id}::text))).*
+    from trainings source where id = 'trn_killed'`)
+  return { ...(await getTraining(deps.store, id)), error, checkpoint }
+}
+
 describe('a training', () => {
   it('produces the same artifact from the same data, seed and code, bit for bit', async () => {
     const [first, second] = [await run('trn_a'), await run('trn_b')]
@@ -128,11 +154,11 @@ describe('a training', () => {
 
   it('continues from its last checkpoint after a kill, and ends with the same artifact', async () => {
     const whole = await run('trn_a')
-    expect(await interrupt('trn_c', 2)).toMatchObject({
+    const { error, status, epoch } = await killedTraining('trn_c')
+    expect(error).toMatchObject({
       code: 'training_interrupted',
       message: expect.stringContaining('SIGKILL') as unknown,
     })
-    const { status, epoch } = await getTraining(deps.store, 'trn_c')
     expect(status).toBe('running')
     const epochs: number[] = []
     const again = activity()
@@ -150,8 +176,7 @@ describe('a training', () => {
 
   it('prefers the checkpoint of the heartbeat when it is newer than that of the row', async () => {
     const whole = await run('trn_a')
-    await interrupt('trn_d', 2)
-    const { epoch, checkpointDigest } = await getTraining(deps.store, 'trn_d')
+    const { epoch, checkpointDigest } = await killedTraining('trn_d')
     await deps.store.query({
       text: `update trainings set epoch = 0, checkpoint_digest = null where id = 'trn_d'`,
       values: [],
@@ -168,10 +193,8 @@ describe('a training', () => {
 
   it('starts again, with the same result, when its checkpoint is missing or corrupt', async () => {
     const whole = await run('trn_a')
-    await interrupt('trn_e', 2)
-    const { checkpointDigest = '' } = await getTraining(deps.store, 'trn_e')
-    const hex = checkpointDigest.slice('sha256:'.length)
-    await writeFile(join(root, 'artifacts', 'checkpoints', hex.slice(0, 2), hex), 'torn')
+    const { checkpoint } = await killedTraining('trn_e')
+    await writeFile(checkpoint.path, 'torn')
     expect(await run('trn_e')).toMatchObject({ artifactDigest: whole.artifactDigest, attempts: 2 })
   })
 
