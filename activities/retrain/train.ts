@@ -7,6 +7,7 @@ import { DomainError, isError, type ErrorCode } from '../../domain/errors.ts'
 import type { ModelDefinition } from '../../domain/model-definition.ts'
 import { medianStop } from '../../domain/training/median-stop.ts'
 import { withOverrides, type HyperparameterValues } from '../../domain/training/overrides.ts'
+import { maxTrainingAttempts } from '../../domain/training/trainer.ts'
 import { modelsDirectory } from '../../models/index.ts'
 import { digestOfJson } from '../../store/artifacts.ts'
 import { bringCopies, shareArtifact } from '../../store/objects/artifact-copies.ts'
@@ -187,7 +188,7 @@ function runProgram(
 
 const final: readonly ErrorCode[] = ['training_failed', 'artifact_invalid', 'invalid_model_file']
 
-/** Passes the error on, or makes it non-retryable after repeated shortages of memory and silences. */
+/** Passes the error on, or makes it non-retryable after repeated shortages of memory, silences and interruptions. */
 async function judgeFailure(
   store: Deps['store'],
   { id, attempts }: TrainingRecord,
@@ -210,6 +211,11 @@ async function judgeFailure(
     return new DomainError(
       'training_failed',
       `attempt ${attempts} failed and is not retried; last: ${error.message}`,
+    )
+  if (isError(error, 'training_interrupted') && Context.current().info.attempt >= maxTrainingAttempts)
+    return new DomainError(
+      'training_failed',
+      `attempt ${attempts} was interrupted too and is not retried: look for what ends the process, such as the limits of its machine or a crash of a library; last: ${error.message}`,
     )
   if (!isError(error, 'out_of_memory')) return error
   const times = await recordMemoryFailure(store, { id, attempt: attempts })

@@ -38,7 +38,7 @@ export async function readResultFolder(folder: string): Promise<ProgramResult> {
   if (name === undefined || others.length > 0)
     throw failed(
       name === undefined
-        ? `has no artifact: one of ${artifactNames.join(', ')} is required, not ${names.slice(0, 10).join(', ') || 'an empty folder'}`
+        ? `has no artifact: one of ${artifactNames.join(', ')} is required in the folder "output" of the job, not ${names.slice(0, 10).join(', ') || 'an empty folder'}`
         : `has several artifacts, ${[name, ...others].join(', ')}: one is required`,
     )
   const path = join(folder, name)
@@ -74,15 +74,23 @@ async function openFile(path: string) {
 
 async function readJson(folder: string, name: keyof typeof maxMb): Promise<unknown> {
   const file = await openFile(join(folder, name))
+  let text: string
   try {
     const { size } = await file.stat()
     if (size > maxMb[name] * 1_048_576)
       throw failed(`has a ${name} of ${size} bytes, more than ${maxMb[name]} MiB`)
-    return JSON.parse(await file.readFile('utf8'))
-  } catch (error) {
-    throw error instanceof SyntaxError ? failed(`has a ${name} that is no JSON: ${error.message}`) : error
+    text = await file.readFile('utf8')
   } finally {
     await file.close()
+  }
+  try {
+    return JSON.parse(text)
+  } catch (error) {
+    // As json.dumps of Python writes them.
+    const hint = /[[:,]\s*-?(?:NaN|Infinity)\b/.test(text)
+      ? '; NaN and Infinity are no JSON: write null, and "inf" or "-inf" in the rows of replay.json'
+      : ''
+    throw failed(`has a ${name} that is no JSON: ${(error as Error).message}${hint}`)
   }
 }
 

@@ -1,5 +1,8 @@
 /** Defines which program trains a model, where its model file has no training function. */
 
+/** A training that is interrupted each time, such as by a kill, ends after so many attempts. */
+export const maxTrainingAttempts = 10
+
 /** What holds for a program, whatever its language. */
 export interface ProgramLimits {
   /** MiB of memory of each process of the program; TENURE_TRAINING_MEMORY_MB when absent. */

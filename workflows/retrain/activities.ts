@@ -1,4 +1,5 @@
 /** Sets timeouts and retries of the activities of retrainings, trials and sweeps. */
+import { maxTrainingAttempts } from '../../domain/training/trainer.ts'
 import { ActivityCancellationType, proxyActivities } from '@temporalio/workflow'
 import type { PipelineActivities, TrainingActivities } from '../../activities/training-activities.ts'
 
@@ -30,5 +31,5 @@ export const training = (taskQueue: string) =>
     startToCloseTimeout: '24 h',
     heartbeatTimeout,
     cancellationType: ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
-    retry: { ...retry, maximumAttempts: 10 },
+    retry: { ...retry, maximumAttempts: maxTrainingAttempts },
   })

@@ -98,11 +98,16 @@ export const sweepCommand: CommandSpec = {
           .join(' '),
       'validation score': ({ score }) => (score === undefined ? null : Number(score.toPrecision(4))),
       outcome: ({ outcome }) => outcome ?? 'running',
+      ...(scored.some(({ outcome }) => outcome === 'failed') ? { reason: reasonOf } : {}),
     })
     terminal.answer(ended, `${table}\n${coloured(terminal, ended.outcome)}: ${ended.message ?? ''}`)
     return /ended as (released|registered)/.test(ended.message ?? '') ? exitCodes.done : exitCodes.otherwise
   },
 }
+
+/** The last line of a traceback, which says what is wrong; all of it stands on the page of the sweep. */
+const reasonOf = ({ outcome, message = '' }: TrialLine): string | null =>
+  outcome === 'failed' ? (message.trimEnd().split('\n').at(-1)?.trim().slice(0, 120) ?? null) : null
 
 /** The winner first, then those with a score. */
 const rank = ({ overrides, score }: TrialLine, { winner }: SweepAnswer): number =>

@@ -70,6 +70,11 @@ describe('the result of a training program', () => {
       /has several artifacts, model\.txt, model\.onnx: one is required/,
     ],
     ['no answers', { 'replay.json': undefined }, /has no replay\.json/],
+    [
+      'numbers that JSON has not',
+      { 'curve.json': '[{"epoch": 1, "loss": NaN}]' },
+      /has a curve\.json that is no JSON: .*; NaN and Infinity are no JSON: write null, and "inf"/,
+    ],
     ['answers cut off', { 'replay.json': '{"rows": [' }, /has a replay\.json that is no JSON/],
     ['few answers', { 'replay.json': { rows: [[1, 'red']], outputs: [1] } }, /with 1 rows, fewer than 200/],
     ['answers of another length', { 'replay.json': { rows: [], outputs: [1] } }, /of one length/],

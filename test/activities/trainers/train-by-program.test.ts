@@ -6,6 +6,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import type { Deps } from '../../../activities/deps.ts'
 import { takeSnapshot, type SnapshotResult } from '../../../activities/retrain/snapshot.ts'
 import { train, type TrainResult } from '../../../activities/retrain/train.ts'
+import { maxTrainingAttempts } from '../../../domain/training/trainer.ts'
 import { getManifest, openArtifacts } from '../../../store/artifacts.ts'
 import { getTraining } from '../../../store/training/trainings.ts'
 import { runInSpan } from '../../../telemetry/active-span.ts'
@@ -204,6 +205,15 @@ describe('a training by a program', () => {
     const { status, message: found } = await getTraining(deps.store, `trn_${mode}`)
     expect(status).toBe('failed')
     expect(found).toMatch(message)
+  })
+
+  it('is told as failed when the last attempt is killed too', async () => {
+    const last = new MockActivityEnvironment({ attempt: maxTrainingAttempts }, { logger })
+    await expect(run('trn_last', 'die', last)).rejects.toMatchObject({
+      code: 'training_failed',
+      message: expect.stringMatching(/was interrupted too and is not retried: [^]* was interrupted: SIGKILL/),
+    })
+    expect(await getTraining(deps.store, 'trn_last')).toMatchObject({ status: 'failed' })
   })
 
   it('leaves no process behind when it is cancelled', async () => {
