@@ -4,6 +4,7 @@
  */
 import type { FeatureFit, Features, Output } from '../model/features.ts'
 import type { GateReport } from '../evaluation/gate.ts'
+import { featureNames } from '../model-definition.ts'
 import { totalBytesOf, type Manifest } from '../model/manifest.ts'
 import type { VersionLineage } from './version.ts'
 
@@ -78,15 +79,19 @@ export function modelCard(source: CardSource) {
   }
 }
 
-const asksOf = ({ features = {}, preprocessing = [] }: Partial<Manifest>) =>
-  Object.entries(features).map(([name, feature]) => ({
-    name,
-    kind: feature.kind,
-    unit: feature.kind === 'number' ? (feature.unit ?? null) : null,
-    range: rangeOf(feature),
-    missing: feature.missing === 'fill' ? fillOf(preprocessing.find((fit) => fit.name === name)) : 'rejected',
-    about: feature.about ?? null,
-  }))
+const asksOf = ({ features = {}, featureOrder, preprocessing = [] }: Partial<Manifest>) =>
+  featureNames({ features, featureOrder }).map((name) => {
+    const feature = features[name]!
+    const fit = preprocessing.find((each) => each.name === name)
+    return {
+      name,
+      kind: feature.kind,
+      unit: feature.kind === 'number' ? (feature.unit ?? null) : null,
+      range: rangeOf(feature),
+      missing: feature.missing === 'fill' ? fillOf(fit) : 'rejected',
+      about: feature.about ?? null,
+    }
+  })
 
 /** What becomes of a missing value: training measures the fill of a network, while trees and most graphs take it as it is. */
 function fillOf(fit: FeatureFit | undefined): string {

@@ -66,7 +66,7 @@ describe('a card', () => {
     expect(modelCard({ ...bare, manifest: { output } }).answers).toContain(words),
   )
 
-  it('says what becomes of a missing value', () => {
+  it('lists the inputs in the order of the model file, with what becomes of a missing value', () => {
     const fill = { kind: 'number', missing: 'fill' } as const
     const category = { kind: 'category', missing: 'fill' } as const
     const number = { kind: 'number', mean: 0, std: 1 } as const
@@ -81,6 +81,7 @@ describe('a card', () => {
           soil: category,
           old: fill,
         },
+        featureOrder: ['old', 'size', 'age', 'dose', 'colour', 'soil'],
         preprocessing: [
           { name: 'size', ...number, fill: null },
           { name: 'age', ...number, fill: null },
@@ -91,12 +92,12 @@ describe('a card', () => {
       },
     })
     expect(card.asks.map(({ name, missing }) => [name, missing])).toEqual([
+      ['old', 'accepted'],
       ['size', 'rejected'],
       ['age', 'left to the model'],
       ['dose', 'imputed as 2.5'],
       ['colour', 'left to the model'],
       ['soil', 'as an unknown value'],
-      ['old', 'accepted'],
     ])
   })
 
