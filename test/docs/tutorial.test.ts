@@ -10,7 +10,7 @@ const page = readFileSync(join(checkout, 'docs', 'tutorial.md'), 'utf8')
 const blocks = blocksOf(page)
 /** What a reader types or writes; the others show what comes of it. */
 const typed = blocks.filter(({ language }) => language === 'sh' || language === 'ts')
-const reader = openReader({ compiled: true })
+const reader = openReader()
 afterAll(() => reader.leave(), 60_000)
 
 it('the tutorial has an expectation for each block', () => {
