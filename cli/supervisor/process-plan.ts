@@ -125,7 +125,7 @@ export function planProcesses(options: ProcessOptions): ChildSpec[] {
     name: kind,
     env: processEnvironment('worker', environment),
     graceMs: 15_000,
-    isReady: (pid) => isPolled(config.temporal, queue, pid),
+    isReady: watchPollers(config.temporal, queue),
   })
   const replica = (port: number, index: number): ChildSpec => ({
     ...script(
@@ -181,20 +181,35 @@ async function isAlive(call: ApiFetch, url: string): Promise<boolean> {
   return answer.ok
 }
 
-/** Whether the worker with this pid asks Temporal for tasks; the pollers of its predecessor stay listed for minutes. */
-async function isPolled(temporal: Config['temporal'], queue: string, pid: number): Promise<boolean> {
-  const connection = Connection.lazy({ ...connectionOf(temporal), connectTimeout: probeMs })
-  try {
-    const { pollers } = await connection.withDeadline(Date.now() + probeMs, () =>
-      connection.workflowService.describeTaskQueue({
-        namespace: temporal.namespace,
-        taskQueue: { name: queue },
-        taskQueueType: queueTypeActivity,
-      }),
-    )
-    return (pollers ?? []).some(({ identity }) => identity?.startsWith(`${pid}@`))
-  } finally {
-    await connection.close()
+/**
+ * Tells whether the worker with a pid asks Temporal for tasks; the pollers of its predecessor stay listed for minutes. It keeps its
+ * connection until then: to open one for each question takes more than twice the processor time, of this process and of Temporal.
+ */
+function watchPollers(temporal: Config['temporal'], queue: string): (pid: number) => Promise<boolean> {
+  let open: Connection | undefined
+  const close = async () => {
+    const connection = open
+    open = undefined
+    await connection?.close()
+  }
+  return async (pid) => {
+    const connection = (open ??= Connection.lazy({ ...connectionOf(temporal), connectTimeout: probeMs }))
+    try {
+      const { pollers } = await connection.withDeadline(Date.now() + probeMs, () =>
+        connection.workflowService.describeTaskQueue({
+          namespace: temporal.namespace,
+          taskQueue: { name: queue },
+          taskQueueType: queueTypeActivity,
+        }),
+      )
+      const isPolled = (pollers ?? []).some(({ identity }) => identity?.startsWith(`${pid}@`))
+      if (isPolled) await close()
+      return isPolled
+    } catch (error) {
+      // A new connection is tried at once, a failed one only after a pause that grows.
+      await close()
+      throw error
+    }
   }
 }
 
