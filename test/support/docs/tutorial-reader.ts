@@ -130,7 +130,8 @@ function copyCheckout(directory: string): void {
   const compiled = manifestOf(checkout, 'api/serving/formats/onnx/session-process.ts')
   cpSync(join(checkout, 'dist'), join(directory, 'dist'), {
     recursive: true,
-    filter: (path) => path !== compiled,
+    // A process that runs meanwhile writes a file under another name first.
+    filter: (path) => path !== compiled && !/\.(?:\d+|\w{6})$|\/draft-\w+$/.test(path),
   })
 }
 
