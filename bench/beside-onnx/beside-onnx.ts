@@ -2,7 +2,7 @@
  * Measures one row of a compiled model alone, beside callers of a slow ONNX graph, which runs in the process of ONNX Runtime, and beside a process
  * that only computes: what the graph does beyond the processor that it takes. A round measures all three, in changing order.
  *
- * `npm run bench:beside-onnx -- [--rounds 7] [--seconds 8] [--rate 500] [--callers 2]`
+ * `npm run bench:beside-onnx -- [--rounds 7] [--seconds 8] [--rate 500] [--callers 2] [--connections 64]`
  */
 import { spawn } from 'node:child_process'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
@@ -17,18 +17,20 @@ import { registerBrought } from '../harness/brought-model.ts'
 import type { BenchDatabase } from '../harness/database.ts'
 import { figureTable, machine, quantileOf } from '../harness/figures.ts'
 import { readOptions } from '../harness/options.ts'
-import { openLoad } from '../serving/measure.ts'
+import { measure, openLoad } from '../serving/measure.ts'
 import { inferBody, netSpecs } from '../serving/networks.ts'
 import type { OpenLoadResult } from '../serving/open-load.ts'
 import { startServingSystem } from '../serving/system.ts'
 
-const { rounds, seconds, rate, callers, out } = readOptions({
+const { rounds, seconds, rate, callers, connections, out } = readOptions({
   rounds: 7,
   seconds: 8,
   /** Requests per second of the compiled model. */
   rate: 500,
   /** Connections that ask the slow graph, each one request after the other. */
   callers: 2,
+  /** Of the compiled model, each of which asks again and again, in place of `rate`: then the replica has a processor full of work too. */
+  connections: 0,
   out: join(checkout, 'bench', 'beside-onnx', 'beside-onnx.md'),
 })
 const slow = 'slow'
@@ -37,13 +39,21 @@ const slowRows = 64
 /** Columns, and numbers of each hidden layer: 6.8 million multiplications a row, more than what answers in the turn of its request. */
 const units = [8, 1_500, 1_500, 1_500, 1_500, 1]
 
+/** Of the compiled model. */
+interface Fast {
+  perSecond: number
+  p50Ms: number
+  p99Ms: number
+  bad: number
+}
+
 interface Round {
-  alone: OpenLoadResult
+  alone: Fast
   /** The compiled model beside the slow graph, and the slow graph. */
-  beside: OpenLoadResult
+  beside: Fast
   slow: OpenLoadResult
   /** Beside a process that only computes. */
-  busy: OpenLoadResult
+  busy: Fast
 }
 
 const loadBefore = loadavg()[0]!
@@ -78,12 +88,18 @@ try {
   rmSync(root, { recursive: true, force: true })
 }
 
-async function measureFast(): Promise<OpenLoadResult> {
-  const phases = [{ name: 'fast', rate, seconds }]
-  return (await openLoad({ ...asking('iris'), body: fastBody, mostConnections: 64, phases }))[0]!
+async function measureFast(): Promise<Fast> {
+  const asked = { ...asking('iris'), body: fastBody }
+  if (connections > 0) {
+    const { rps, p50_us, p99_us, errors } = await measure({ ...asked, connections, seconds })
+    return { perSecond: rps, p50Ms: p50_us / 1_000, p99Ms: p99_us / 1_000, bad: errors }
+  }
+  const [found] = await openLoad({ ...asked, mostConnections: 64, phases: [{ name: 'fast', rate, seconds }] })
+  const { offered, good, p50Ms, p99Ms } = found!
+  return { perSecond: good / seconds, p50Ms, p99Ms, bad: offered - good }
 }
 
-async function besideBusy(): Promise<OpenLoadResult> {
+async function besideBusy(): Promise<Fast> {
   const child = spawn(process.execPath, ['-e', 'for (;;);'], { stdio: 'ignore' })
   try {
     return await measureFast()
@@ -137,31 +153,31 @@ function slowGraph(): Buffer {
 }
 
 function pageOf(rows: readonly Round[]): string {
-  const ratiosTo = (base: 'alone' | 'busy', of: (result: OpenLoadResult) => number): string => {
+  const ratiosTo = (base: 'alone' | 'busy', of: (result: Fast) => number): string => {
     const ratios = rows.map((each) => of(each.beside) / of(each[base]))
     return [0, 0.5, 1].map((share) => quantileOf(ratios, share).toFixed(2)).join(' / ')
   }
-  const p50 = ({ p50Ms }: OpenLoadResult): number => p50Ms
-  const p99 = ({ p99Ms }: OpenLoadResult): number => p99Ms
-  const three = (
-    { alone, beside, busy }: Round,
-    of: (result: OpenLoadResult) => number,
-    digits = 2,
-  ): string => [alone, beside, busy].map((each) => of(each).toFixed(digits)).join(' / ')
+  const p50 = ({ p50Ms }: Fast): number => p50Ms
+  const p99 = ({ p99Ms }: Fast): number => p99Ms
+  const perSecond = (fast: Fast): number => fast.perSecond
+  const three = ({ alone, beside, busy }: Round, of: (result: Fast) => number, digits = 2): string =>
+    [alone, beside, busy].map((each) => of(each).toFixed(digits)).join(' / ')
+  const asked = connections > 0 ? `on ${connections} connections, again and again` : `${rate} times a second`
   return `${[
     '# A compiled model beside a slow ONNX graph',
     '',
-    `Made by \`npm run bench:beside-onnx -- --rounds ${rounds} --seconds ${seconds} --rate ${rate} --callers ${callers}\` on ${machine}; the load average was ${loadBefore.toFixed(1)} before. The generators, the API process and ONNX Runtime share the machine.`,
+    `Made by \`npm run bench:beside-onnx -- --rounds ${rounds} --seconds ${seconds} --rate ${rate} --callers ${callers} --connections ${connections}\` on ${machine}; the load average was ${loadBefore.toFixed(1)} before. The generators, the API process and ONNX Runtime share the machine.`,
     '',
-    `*iris* is asked for one row ${rate} times a second: alone, while ${callers} callers ask a graph of 6.8 million multiplications a row for ${slowRows} rows again and again, and beside a process that only computes.`,
+    `*iris* is asked for one row ${asked}: alone, while ${callers} callers ask a graph of 6.8 million multiplications a row for ${slowRows} rows again and again, and beside a process that only computes.`,
     '',
     ...figureTable(
-      'round | p50 ms alone / graph / process | p99 ms alone / graph / process | bad answers | slow answers/s | p50 ms of them',
+      'round | requests/s alone / graph / process | p50 ms alone / graph / process | p99 ms alone / graph / process | bad answers | slow answers/s | p50 ms of them',
       rows.map((each, round) => [
         String(round + 1),
+        three(each, perSecond, 0),
         three(each, p50),
         three(each, p99),
-        three(each, ({ offered, good }) => offered - good, 0),
+        three(each, ({ bad }) => bad, 0),
         (each.slow.good / (seconds + 1)).toFixed(0),
         each.slow.p50Ms.toFixed(1),
       ]),
