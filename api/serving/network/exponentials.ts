@@ -54,12 +54,12 @@ export function softmaxes(values: Numbers, offset: number, count: number): void 
   for (let i = offset; i < offset + count; i++) values[i] = values[i]! / sum
 }
 
-/** Of negative numbers; `rate` divides them first. */
+/** Of negative numbers; `rate` divides them first. `ofZero` tells whether -0 becomes 0, as ONNX Runtime does for some units. */
 export const exponentialUnits =
-  (alpha: number, { rate = 1, scale = 1 } = {}) =>
+  (alpha: number, { rate = 1, scale = 1, ofZero = false } = {}) =>
   (values: Numbers, offset: number, count: number): void => {
     for (let i = offset; i < offset + count; i++) {
       const x = values[i]!
-      values[i] = scale * (x < 0 ? alpha * (exponential(x / rate) - 1) : x)
+      values[i] = scale * (x < 0 || (ofZero && x === 0) ? alpha * (exponential(x / rate) - 1) : x)
     }
   }

@@ -313,6 +313,21 @@ it('a graph with a dimension that is no whole number is left to ONNX Runtime', (
   expect(openOnnx(bytes).rows).toBeUndefined()
 })
 
+it.each(['Elu', 'Celu', 'Selu'])('%s makes of -0 the zero that ONNX Runtime makes of it', async (op) => {
+  const bytes = model(
+    graph({
+      nodes: [
+        node({ op, inputs: ['x'], outputs: ['units'] }),
+        node({ op: 'Reciprocal', inputs: ['units'], outputs: ['y'] }),
+      ],
+    }),
+  )
+  const { layout } = openOnnx(bytes)
+  const numbers = Array.from({ length: layout.inputs[0]!.width }, (_, at) => (at % 2 === 0 ? -0 : 0))
+  const rows = { count: 1, numbers }
+  expect(loweredAnswers(bytes, rows)).toEqual(await bareAnswers(bytes, layout, rows))
+})
+
 it('transposes by any number but zero, as ONNX Runtime', async () => {
   const bytes = operatorModel('Gemm', { tensors: squareOf, attributes: { transB: 2 } })
   const rows = rowsOf(3)

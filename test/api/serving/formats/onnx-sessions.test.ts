@@ -244,6 +244,24 @@ describe('a graph', () => {
     })
   })
 
+  it('that gives as many rows for three as for two is refused', async () => {
+    const bytes = model(
+      graph({
+        nodes: [
+          node({ op: 'ReduceMean', inputs: ['x', 'zero'], outputs: ['mean'] }),
+          node({ op: 'Add', inputs: ['mean', 'pair'], outputs: ['y'] }),
+        ],
+        initializers: [tensor('zero', [1], 7, wholes([0])), tensor('pair', [2, 1], 1, floats([1, 2]))],
+      }),
+    )
+    await expect(open(runtimes.sessions, bytes)).rejects.toMatchObject({
+      code: 'artifact_invalid',
+      message: expect.stringContaining(
+        'it answers two rows of zeros, but not three: export it for any number of rows, each by itself (it gives 2 rows for 3)',
+      ),
+    })
+  })
+
   it('whose Dropout is set to inference is computed', async () => {
     const bytes = model(
       graph({

@@ -76,11 +76,12 @@ const exponentialFunctions: Readonly<Record<string, (attributes: Attributes) => 
   Celu(attributes) {
     const alpha = attributes.number('alpha') ?? 1
     if (alpha === 0) refuse('the operator Celu divides by its alpha, which is 0')
-    return exponentialUnits(alpha, { rate: alpha })
+    return exponentialUnits(alpha, { rate: alpha, ofZero: true })
   },
   Selu: (attributes) =>
     exponentialUnits(attributes.number('alpha') ?? 1.6732632423543772, {
       scale: attributes.number('gamma') ?? 1.0507009873554805,
+      ofZero: true,
     }),
 }
 
