@@ -143,7 +143,10 @@ it('keeps a request for later while Temporal is away or the triggers are paused,
     'recorded; it starts when Temporal is back',
   )
   await handle.pause('the source is being moved')
-  expect((await fire({ region: 'us' })).json['message']).toContain('paused (the source is being moved)')
+  // The same request again, where Temporal has not answered in time.
+  await expect
+    .poll(async () => (await fire({ region: 'us' }, { once: 'paused' })).json['message'])
+    .toContain('paused (the source is being moved)')
   expect(await listWaitingFirings(core.store, model)).toHaveLength(2)
   const list = async (of: TestApi) =>
     (await of.request('GET', `/v1/triggers?model=${model}`, { key: keys['vera']! })).json[
