@@ -42,14 +42,20 @@ export const listPromoted = (database: Database) =>
         where kind = 'release_promoted' and dedupe_key = 'promoted/' || releases.id || '/' || releases.stage)
     order by releases.started_at`)
 
-/** Raises a request, or renews its open alert where the text has changed. One that was resolved is not raised again. */
+/**
+ * Raises a request, or renews its open alert where the text has changed. One that was resolved is not raised again. Two unique indexes hold its
+ * key, so the conflict names neither: processes that raise it at once may meet in either.
+ */
 export async function upsertRequest(database: Database, alert: NewAlert): Promise<void> {
+  const { dedupeKey, model, severity, kind, message } = alert
+  const evidence = JSON.stringify(alert.evidence)
   await database.query(sql`
-    insert into alerts (dedupe_key, model, severity, kind, message, evidence)
-    values (${alert.dedupeKey}, ${alert.model}, ${alert.severity}, ${alert.kind}, ${alert.message}, ${JSON.stringify(alert.evidence)})
-    on conflict (dedupe_key) where kind in ('approval_needed', 'decision_needed', 'release_promoted')
-    do update set message = excluded.message, evidence = excluded.evidence
-    where alerts.resolved_at is null and alerts.message <> excluded.message`)
+    with raised as (
+      insert into alerts (dedupe_key, model, severity, kind, message, evidence)
+      values (${dedupeKey}, ${model}, ${severity}, ${kind}, ${message}, ${evidence})
+      on conflict do nothing)
+    update alerts set message = ${message}, evidence = ${evidence}
+    where dedupe_key = ${dedupeKey} and resolved_at is null and message <> ${message}`)
 }
 
 /** Stores an event as a resolved alert, once. */
