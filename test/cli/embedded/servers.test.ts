@@ -147,7 +147,9 @@ describe('Temporal', () => {
 })
 
 it('an error has the last lines of a server, although they arrive after its end', async () => {
-  const late = "setsid sh -c 'sleep 0.3; echo last words' & exit 1"
+  // Ends when the other one has left its process group, which is killed.
+  const apart = join(home, 'apart')
+  const late = `setsid sh -c 'touch ${apart}; sleep 0.3; echo last words' & until [ -e ${apart} ]; do sleep 0.01; done; exit 1`
   const spec = { name: 'late', command: 'sh', args: ['-c', late], isReady: () => Promise.resolve(false) }
   await expect(startEmbedded(spec, 'postgres_unavailable')).rejects.toThrow(
     'late ended with exit code 1 while starting: last words',
