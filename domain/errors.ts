@@ -268,6 +268,12 @@ export class DomainError extends Error {
   }
 }
 
+/** A text of a caller for a message, cut where it is long. */
+export const cutName = (text: string): string => (text.length > 60 ? `${text.slice(0, 60)}…` : text)
+
+/** The same in quotation marks. */
+export const quotedName = (text: string): string => JSON.stringify(cutName(text))
+
 /** The message of a thrown value, with that of its cause: only there does `fetch` report why a connection failed. */
 export function reasonOf(thrown: unknown): string {
   if (!(thrown instanceof Error)) return String(thrown)

@@ -2,7 +2,7 @@
  * Parses JSON that a caller sent. Nesting and the number of values are counted before parsing, because eight megabytes of brackets block
  * the process for seconds or overflow its stack; a text that says two things is refused.
  */
-import { DomainError } from './errors.ts'
+import { DomainError, quotedName } from './errors.ts'
 import { withoutExcerpt } from './redact.ts'
 
 /** Maximum levels of nesting. */
@@ -44,7 +44,10 @@ export function parseJsonBody(bytes: Uint8Array, limits: JsonLimits): unknown {
   }
   const repeated = countNames(value) === names ? undefined : findRepeated(text)
   if (repeated !== undefined)
-    throw new DomainError('invalid_request', `${what} has the key ${quoted(repeated)} twice in one object`)
+    throw new DomainError(
+      'invalid_request',
+      `${what} has the key ${quotedName(repeated)} twice in one object`,
+    )
   return value
 }
 
@@ -123,5 +126,3 @@ function findRepeated(text: string): string | undefined {
   }
   return undefined
 }
-
-const quoted = (name: string): string => JSON.stringify(name.length > 60 ? `${name.slice(0, 60)}…` : name)

@@ -15,7 +15,7 @@ export async function observeLeases(
 ): Promise<void> {
   while (!signal.aborted) {
     // Without an answer, the next acknowledgement waits longer.
-    await listRecentReplicas(store, '').catch((error: unknown) =>
+    await listRecentReplicas(store).catch((error: unknown) =>
       log.debug({ error: String(error) }, 'the leases of the replicas were not read'),
     )
     await pause(everyMs, undefined, { signal, ref: false }).catch(() => {})

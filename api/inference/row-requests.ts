@@ -2,12 +2,12 @@
  * Parses the rows of KServe version 1 and of MLflow's scoring server. Both also accept rows without names, in the order of the model file; a
  * row of another length is refused, because its values would be read as other features.
  */
-import { DomainError } from '../../domain/errors.ts'
+import { DomainError, quotedName } from '../../domain/errors.ts'
 import type { FeatureRow } from '../../domain/model/features.ts'
 import { parseModestJson } from '../serving/codec/json-limits.ts'
 import { resetInput, type InputBuffer } from '../serving/codec/input-buffer.ts'
 import { isRoutingKey, maxRoutingKeyLength, type PredictRequest } from '../serving/codec/request-parser.ts'
-import { kindOf, quotedName } from '../serving/codec/row-reader.ts'
+import { kindOf } from '../serving/codec/row-reader.ts'
 import { readRow, type LoadedVersion } from '../serving/version/loaded-version.ts'
 
 /** `width` is the number of values of a row. */

@@ -3,8 +3,7 @@
  * shape and length is checked, because values that are read with a wrong width would still be numbers.
  */
 import { isUtf8 } from 'node:buffer'
-import { DomainError } from '../../domain/errors.ts'
-import { quotedName } from '../serving/codec/row-reader.ts'
+import { DomainError, quotedName } from '../../domain/errors.ts'
 
 export type Value = number | string | null
 

@@ -1,4 +1,5 @@
 /** Parses the queries for versions and trainings: statuses, conditions on metrics, order, digests and times. Invalid queries are refused. */
+import { quotedName } from '../errors.ts'
 import { higherIsBetter, metricsFor } from '../evaluation/metrics.ts'
 import type { GateMetric, Task } from '../evaluation/policy.ts'
 
@@ -58,7 +59,7 @@ function parseCondition(text: string): Parsed<MetricCondition> {
     /^(\w+)\s*(>=|<=|>|<|=)\s*([+-]?(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d{1,3})?)$/i.exec(text) ?? []
   const value = Number(number)
   if (is === '' || !Number.isFinite(value))
-    return { issue: `${quoted(text)} is no condition such as auc>0.8 (with >, >=, <, <= or =)` }
+    return { issue: `${quotedName(text)} is no condition such as auc>0.8 (with >, >=, <, <= or =)` }
   const metric = metricNames.find((each) => each.toLowerCase() === name.toLowerCase())
   if (metric === undefined) return { issue: unknownMetric(name) }
   return { value: { metric, is: is as MetricCondition['is'], value } }
@@ -70,19 +71,19 @@ export function parseOrder(text: string): Parsed<VersionOrder> {
   const name = worstFirst ? text.slice(1) : text
   const metric = metricNames.find((each) => each.toLowerCase() === name.toLowerCase())
   if (metric === undefined)
-    return { issue: `${quoted(text)} is not one of version, newest, oldest; ${unknownMetric(name)}` }
+    return { issue: `${quotedName(text)} is not one of version, newest, oldest; ${unknownMetric(name)}` }
   const direction = higherIsBetter(metric) === worstFirst ? 'ascending' : 'descending'
   return { value: { metric, direction } }
 }
 
 const unknownMetric = (name: string): string =>
-  `there is no metric ${quoted(name)}; there are ${metricNames.join(', ')}`
+  `there is no metric ${quotedName(name)}; there are ${metricNames.join(', ')}`
 
 /** Parses the first digits of a digest. */
 export function parseDigest(text: string): Parsed<string> {
   const hex = /^(?:sha256:)?([0-9a-f]{6,64})$/i.exec(text)?.[1]
   if (hex === undefined)
-    return { issue: `${quoted(text)} is no digest: "sha256:" may stand before its first 6 to 64 digits` }
+    return { issue: `${quotedName(text)} is no digest: "sha256:" may stand before its first 6 to 64 digits` }
   return { value: `sha256:${hex.toLowerCase()}` }
 }
 
@@ -95,9 +96,6 @@ export function parseMoment(sent: string): Parsed<string> {
   // 31 February parses as a day of March; Postgres has no year 0.
   const isThere =
     Number.isFinite(ms) && !day.startsWith('0000') && new Date(Date.parse(day)).toISOString().startsWith(day)
-  if (!isThere) return { issue: `Invalid time ${quoted(sent)}; use 2026-03-01 or 2026-03-01T12:00:00Z` }
+  if (!isThere) return { issue: `Invalid time ${quotedName(sent)}; use 2026-03-01 or 2026-03-01T12:00:00Z` }
   return { value: new Date(ms).toISOString() }
 }
-
-/** The sent text, truncated for the response. */
-const quoted = (text: string): string => JSON.stringify(text.length > 60 ? `${text.slice(0, 60)}…` : text)

@@ -184,11 +184,11 @@ export interface RecentReplicas {
 /**
  * The replicas with a lease, and those whose lease has been over for less than an hour, by the monotonic clock of this process. All come from one
  * statement: a replica that starts again after it was killed takes a lease and then ends that of its predecessor, and between two
- * statements both would be missed.
+ * statements both would be missed. Without a model, none has acknowledged anything.
  */
 export async function listRecentReplicas(
   store: Pick<Store, 'query' | 'leases'>,
-  model: string,
+  model = '',
 ): Promise<RecentReplicas> {
   const sentAt = store.leases.now()
   const rows = await readRecent(store, model)

@@ -1,7 +1,7 @@
 /** Sets timeouts and retries of the activities of retrainings, trials and sweeps. */
-import { maxTrainingAttempts } from '../../domain/training/trainer.ts'
 import { ActivityCancellationType, proxyActivities } from '@temporalio/workflow'
 import type { PipelineActivities, TrainingActivities } from '../../activities/training-activities.ts'
+import { maxTrainingAttempts } from '../../domain/training/trainer.ts'
 
 /** Retried while Postgres is unavailable; errors marked non-retryable in the error table are not. */
 const retry = { initialInterval: '100 ms', backoffCoefficient: 2, maximumInterval: '5 s' } as const

@@ -1,8 +1,8 @@
 /** Parses the body of a prediction request; the values of its instances are checked by the row reader. */
-import { DomainError } from '../../../domain/errors.ts'
+import { DomainError, quotedName } from '../../../domain/errors.ts'
 import type { FeatureRow } from '../../../domain/model/features.ts'
 import { parseModestJson } from './json-limits.ts'
-import { kindOf, quotedName } from './row-reader.ts'
+import { kindOf } from './row-reader.ts'
 
 export interface PredictRequest {
   instances: FeatureRow[]

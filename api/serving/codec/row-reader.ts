@@ -2,7 +2,7 @@
  * Checks the values of a row against the features of a model and encodes it. The checks are compiled once for each version,
  * because a schema library would cost more than the prediction; each refusal names the instance and the feature.
  */
-import { DomainError, type ErrorCode } from '../../../domain/errors.ts'
+import { cutName, DomainError, quotedName, type ErrorCode } from '../../../domain/errors.ts'
 import type { Feature, FeatureFit, FeatureRow, Features } from '../../../domain/model/features.ts'
 import { compileEncoder, fitsSingle, scaled, type InputNumbers } from '../../../domain/model/preprocessing.ts'
 
@@ -91,10 +91,6 @@ function refuseUnknown(row: FeatureRow, features: Features, index: number): void
     if (!Object.hasOwn(features, name))
       throw new DomainError('unknown_feature', `instance ${index} has an unknown feature ${quotedName(name)}`)
 }
-
-const cutName = (text: string): string => (text.length > 60 ? `${text.slice(0, 60)}…` : text)
-
-export const quotedName = (text: string): string => JSON.stringify(cutName(text))
 
 export function kindOf(value: unknown): string {
   if (value === undefined) return 'absent'

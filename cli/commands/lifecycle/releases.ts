@@ -1,5 +1,4 @@
 /** `tenure releases`: lists, starts and shows releases with their evidence. */
-import { verdictText } from '../../../domain/evaluation/metric-table.ts'
 import { writeFile } from 'node:fs/promises'
 import { resolve } from 'node:path'
 import type {
@@ -11,6 +10,7 @@ import type {
   WaitingAnswer,
 } from '../../client/responses.ts'
 import type { BehaviourResult, BehaviourRow } from '../../../domain/behaviour/behaviour-test.ts'
+import { verdictText } from '../../../domain/evaluation/metric-table.ts'
 import { fourDigits, percentText, ratioOf } from '../../../domain/figures.ts'
 import { sumOf } from '../../../domain/statistics/distributions.ts'
 import type { AnswerEvidence } from '../../../store/release/answer-evidence.ts'
