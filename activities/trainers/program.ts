@@ -143,13 +143,25 @@ function killGroup({ pid }: ChildProcess): void {
   }
 }
 
-/** Resolves when the program has exited and its output is read. What it has left running is killed at once, or it would hold the output open. */
+/** How long output is still read after the exit. */
+const leftOpenMs = 1_000
+
+/**
+ * Resolves when the program has exited and its output is read. What it has left running is killed at once, or it would hold the output
+ * open; a process that has left the group, such as a daemon of a cluster library, holds it for `leftOpenMs` at most.
+ */
 async function ended(
   child: ChildProcess,
 ): Promise<{ code: number | null; killedBy?: NodeJS.Signals; error?: string }> {
   return new Promise((resolve) => {
     child.once('error', ({ message }) => resolve({ code: null, error: message }))
-    child.once('exit', () => killGroup(child))
+    child.once('exit', () => {
+      killGroup(child)
+      const closing = setTimeout(() => {
+        for (const stream of child.stdio) stream?.destroy()
+      }, leftOpenMs)
+      child.once('close', () => clearTimeout(closing))
+    })
     child.once('close', (code, killedBy) => resolve({ code, killedBy: killedBy ?? undefined }))
   })
 }
@@ -176,10 +188,8 @@ function readLines(
     rest = (lines.pop() ?? '').slice(0, maxLength)
     for (const line of lines) pass(line)
   })
-  void finished(stream).then(
-    () => pass(rest),
-    () => {},
-  )
+  const end = () => pass(rest)
+  void finished(stream).then(end, end)
 }
 
 /** The last lines, and the first one that reports a shortage of memory. */

@@ -116,6 +116,14 @@ describe('a training program', () => {
     await expect.poll(() => isRunning(left)).toBe(false)
   })
 
+  it('has ended when it exits, although a process that left its group holds the output open', async () => {
+    const lines = await shell('setsid sleep 60 & echo $! > away; printf done')
+    const away = await pidIn('away')
+    expect(await isRunning(away)).toBe(true)
+    process.kill(away)
+    expect(lines).toEqual(['done'])
+  })
+
   it('ends with its worker, also when that is killed', async () => {
     const worker = join(root, 'worker.mts')
     await writeFile(
