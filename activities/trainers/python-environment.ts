@@ -5,7 +5,7 @@
 import { execFile } from 'node:child_process'
 import { once } from 'node:events'
 import { access, mkdir, readFile, rm, writeFile } from 'node:fs/promises'
-import { join } from 'node:path'
+import { dirname, join, resolve } from 'node:path'
 import { promisify } from 'node:util'
 import { DomainError } from '../../domain/errors.ts'
 import { visibleText } from '../../domain/visible-text.ts'
@@ -56,9 +56,10 @@ export async function preparePython(options: EnvironmentOptions): Promise<Python
   const { requirements, cache } = options
   const system = await describePython('python3', options)
   if (requirements === undefined) return environmentOf(system)
-  const text = await readFile(requirements, 'utf8')
+  const [text, ...included] = await readRequirements(resolve(requirements))
   const { base, version, platform } = system
-  const name = digestOfJson({ requirements: text, base, version, platform }).slice('sha256:'.length)
+  const files = { requirements: text, ...(included.length === 0 ? {} : { included }) }
+  const name = digestOfJson({ ...files, base, version, platform }).slice('sha256:'.length)
   const folder = join(cache, 'python', name)
   const interpreter = join(folder, 'bin', 'python')
   if (!(await isComplete(folder))) {
@@ -74,6 +75,28 @@ export async function preparePython(options: EnvironmentOptions): Promise<Python
     }
   }
   return environmentOf(await describePython(interpreter, options))
+}
+
+const inclusion = /^\s*(?:-r|-c|--requirement|--constraint)(?:\s*=\s*|\s+|(?=[^\s-]))["']?([^\s"'#]+)/
+const maxIncluded = 100
+
+/** The texts of a requirements file and of the files that it includes, at any depth: a change of each makes another environment. */
+async function readRequirements(path: string): Promise<string[]> {
+  const texts = new Map<string, string>()
+  const visit = async (file: string, from?: string): Promise<void> => {
+    if (texts.has(file) || texts.size > maxIncluded) return
+    const text = await readFile(file, 'utf8').catch((error: Error) => {
+      if (from === undefined) throw error
+      throw new DomainError('environment_failed', `${from} includes ${file}, which cannot be read`)
+    })
+    texts.set(file, text)
+    for (const line of text.split('\n')) {
+      const [, name] = inclusion.exec(line) ?? []
+      if (name !== undefined && !name.includes('://')) await visit(resolve(dirname(file), name), file)
+    }
+  }
+  await visit(path)
+  return [...texts.values()]
 }
 
 function environmentOf({ python, version, packages }: Described): PythonEnvironment {

@@ -75,6 +75,22 @@ describe('the Python environment of a training', () => {
     expect(await installs()).toBe(2)
   })
 
+  it('is made anew when a file that its requirements include has changed', async () => {
+    const common = join(root, 'common.txt')
+    await writeFile(common, 'numpy==2.4.5\n')
+    await writeFile(join(root, 'base.txt'), '--constraint=common.txt # pinned\n')
+    await write('-r base.txt\nlightgbm==4.2.0\n')
+    const first = await prepare()
+    expect(await prepare()).toEqual(first)
+    await writeFile(common, 'numpy==2.4.6\n')
+    expect((await prepare()).python).not.toBe(first.python)
+    await rm(common)
+    await expect(prepare()).rejects.toMatchObject({
+      code: 'environment_failed',
+      message: `${join(root, 'base.txt')} includes ${common}, which cannot be read`,
+    })
+  })
+
   it('is no longer waited for when the training is cancelled', async () => {
     await write('lightgbm==4.3.0\n')
     const first = prepare()
