@@ -10,7 +10,7 @@ import { jobOfDefinition, type ProgramJob } from '../../domain/training/program-
 import { traceparentVariable } from '../../domain/tracing/trace-context.ts'
 import type { ProgramLimits, Trainer } from '../../domain/training/trainer.ts'
 import { readCode } from '../../models/define/code-digest.ts'
-import { digestWithProgram } from '../../models/define/program-files.ts'
+import { digestWithFiles, programFiles, type ProgramFiles } from '../../models/define/program-files.ts'
 import { digestOfJson } from '../../store/artifacts.ts'
 import type { TrainingRecord } from '../../store/training/trainings.ts'
 import { beginProcess } from '../../telemetry/active-span.ts'
@@ -42,7 +42,8 @@ export async function trainByProgram(
 ): Promise<StoredResult> {
   const { name: model } = definition
   const { id, attempts: attempt } = training
-  const codeDigest = await codeOf(models, model, trainer)
+  const code = await codeOf(models, model, trainer)
+  const codeDigest = code.digest
   const {
     argv,
     digest: dependenciesDigest,
@@ -99,11 +100,8 @@ export async function trainByProgram(
   } finally {
     if (badLines.length > 0) log.warn({ training: id, model, lines: badLines }, 'output that is not progress')
   }
-  if ((await codeOf(models, model, trainer)) !== codeDigest)
-    throw new DomainError(
-      'training_failed',
-      `the files of the training program changed while it ran: retrain ${model}`,
-    )
+  const now = await codeOf(models, model, trainer)
+  if (now.digest !== codeDigest) throw new DomainError('training_failed', changedText(model, code, now))
   const facts = { codeDigest, dependenciesDigest, packages, seed, snapshotDigest, hyperparameters }
   return storeResult(
     { artifactRoot: config.artifactRoot, definition, output: folder.output, ...facts },
@@ -121,10 +119,30 @@ const withBadLines = (error: Error, lines: readonly string[]): Error =>
         message: `${error.message}; its output has lines that are not progress: ${lines.join('; ')}`,
       })
 
-/** The digest of the model file and of the program. */
-async function codeOf(models: string, model: string, trainer: Trainer): Promise<string> {
+interface Code {
+  digest: string
+  files: ProgramFiles
+}
+
+/** The digest of the model file and of the program, with the files of the program. */
+async function codeOf(models: string, model: string, trainer: Trainer): Promise<Code> {
   const { digest } = await readCode(join(models, `${model}.ts`))
-  return digestWithProgram(digest, models, trainer)
+  const files = await programFiles(models, trainer)
+  return { digest: digestWithFiles(digest, files), files }
+}
+
+const maxChanged = 5
+
+/** A library may write beside the script, such as its logs: another training would fail in the same way. */
+function changedText(model: string, before: Code, now: Code): string {
+  const [known, present] = [new Map(before.files), new Map(now.files)]
+  const changed = [
+    ...now.files.filter(([path, digest]) => known.get(path) !== digest),
+    ...before.files.filter(([path]) => !present.has(path)),
+  ].map(([path]) => (known.has(path) ? (present.has(path) ? path : `${path} (deleted)`) : `${path} (new)`))
+  const listed = changed.slice(0, maxChanged).join(', ') || `${model}.ts or a file that it imports`
+  const more = changed.length > maxChanged ? ` and ${changed.length - maxChanged} more` : ''
+  return `files of the training program changed while it ran: ${listed}${more}. If the program wrote them, delete them and let it write into "output" of its job or a temporary folder; if they were edited, retrain ${model}`
 }
 
 async function commandOf(

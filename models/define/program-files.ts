@@ -7,25 +7,37 @@ import { invalid } from './code-digest.ts'
 
 const maxFiles = 1_000
 const maxBytes = 64 * 1_048_576
-/** Made by tools, and different on every machine. */
-const omitted = new Set(['__pycache__', 'node_modules', 'venv', 'renv'])
+/** Made by tools, and different on every machine or after every training. */
+const omitted = new Set([
+  '__pycache__',
+  'catboost_info',
+  'lightning_logs',
+  'mlruns',
+  'node_modules',
+  'renv',
+  'venv',
+  'wandb',
+])
 
 /**
  * `sha256:…` over `digest` and the files of the program: its script, its requirements and all files beside the script, at any depth.
  * Beside a script that lies with the model files themselves, only files of its own kind count. Throws `invalid_model_file` for a
  * missing file and for one that leads out of the folder of the model file.
  */
-export async function digestWithProgram(digest: string, folder: string, trainer: Trainer): Promise<string> {
+export const digestWithProgram = async (digest: string, folder: string, trainer: Trainer): Promise<string> =>
+  digestWithFiles(digest, await programFiles(folder, trainer))
+
+/** The same, of files that are read already. */
+export function digestWithFiles(digest: string, files: ProgramFiles): string {
   const hash = createHash('sha256').update(`${digest}\n`)
-  for (const [path, found] of await programFiles(folder, trainer)) hash.update(`${found}  ${path}\n`)
+  for (const [path, found] of files) hash.update(`${found}  ${path}\n`)
   return `sha256:${hash.digest('hex')}`
 }
 
+export type ProgramFiles = readonly (readonly [path: string, digest: string])[]
+
 /** The files of a program with their digests, by their paths relative to the folder of the model file. */
-export async function programFiles(
-  folder: string,
-  trainer: Trainer,
-): Promise<[path: string, digest: string][]> {
+export async function programFiles(folder: string, trainer: Trainer): Promise<ProgramFiles> {
   const root = await realpath(folder)
   const files = new Map<string, string>()
   let bytes = 0

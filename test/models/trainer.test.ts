@@ -118,6 +118,7 @@ export const price = defineModel({
     expect(digests.size).toBe(4)
     const last = await digestWith(train)
     await write('price/__pycache__/shape.cpython-311.pyc', 'made by Python')
+    await write('price/catboost_info/learn_error.tsv', 'made by CatBoost')
     await write('other.py', 'print(2)')
     expect(await digestWith(train)).toBe(last)
   })

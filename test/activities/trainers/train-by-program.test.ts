@@ -232,7 +232,8 @@ describe('a training by a program', () => {
     environment.on('heartbeat', (beat?: { epoch?: number }) => void (beat?.epoch === 1 && write()))
     await expect(run('trn_changed', 'slow', environment)).rejects.toMatchObject({
       code: 'training_failed',
-      message: 'the files of the training program changed while it ran: retrain roses',
+      message:
+        'files of the training program changed while it ran: other.py (new). If the program wrote them, delete them and let it write into "output" of its job or a temporary folder; if they were edited, retrain roses',
     })
     await rm(join(models, 'other.py'))
   })
