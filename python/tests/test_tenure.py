@@ -16,6 +16,7 @@ SOURCE = Path(__file__).resolve().parent.parent / "src"
 sys.path.insert(0, str(SOURCE))
 
 from tenure import Job  # noqa: E402
+from tenure._job import _short  # noqa: E402
 from tenure._checkpoints import newest_checkpoint, write_checkpoint  # noqa: E402
 from tenure._rows import has  # noqa: E402
 from tenure._replay import cell_of, odd_rows, spread  # noqa: E402
@@ -149,6 +150,11 @@ class Results(Folder):
         job.write_result(lambda rows: [0.5 for _ in rows], names=["Column_0", "Column_1"])
         self.assertEqual([each["name"] for each in self.result(job, "columns.json")], ["size", "colour"])
 
+    def test_refuses_a_model_that_takes_columns_that_requests_do_not_hold(self) -> None:
+        job = PlainJob(given_job(self.folder), io.StringIO())
+        with self.assertRaisesRegex(ValueError, "the model takes ratio, which the model file does not have as features"):
+            job.write_result(lambda rows: [0.5 for _ in rows], names=["size", "colour", "ratio"])
+
     @unittest.skipUnless(has("pandas"), "no pandas")
     def test_gives_a_model_the_columns_that_it_takes_in_its_order(self) -> None:
         job = Job(given_job(self.folder), io.StringIO())
@@ -182,6 +188,27 @@ class Results(Folder):
         for steps, kind in (((StandardScaler(),), onnx.TensorProto.DOUBLE), ((SimpleImputer(),), onnx.TensorProto.FLOAT)):
             made = onnx.load_from_string(job._convert(make_pipeline(*steps, LogisticRegression()).fit(rows, labels)))
             self.assertEqual({each.type.tensor_type.elem_type for each in made.graph.input}, {kind})
+
+    @unittest.skipUnless(has("skl2onnx") and has("onnx"), "no skl2onnx")
+    def test_converts_estimators_alone_and_histogram_gradient_boosting(self) -> None:
+        from sklearn.ensemble import HistGradientBoostingClassifier
+        from sklearn.linear_model import LogisticRegression
+
+        job = Job(given_job(self.folder, columns=[{"name": "a", "kind": "number"}, {"name": "b", "kind": "number"}]), io.StringIO())
+        rows, labels = job._matrix([[n / 7 for n in range(60)], [n % 5 for n in range(60)]]), [n // 30 for n in range(60)]
+        for estimator in (LogisticRegression(), HistGradientBoostingClassifier(max_iter=3)):
+            self.assertGreater(len(job._convert(estimator.fit(rows, labels))), 100)
+
+    def test_refuses_an_estimator_without_probabilities(self) -> None:
+        class RidgeClassifier:
+            pass
+
+        with self.assertRaisesRegex(ValueError, "RidgeClassifier gives no probabilities"):
+            PlainJob(given_job(self.folder), io.StringIO()).save_onnx(RidgeClassifier())
+
+    def test_says_why_a_pipeline_cannot_be_converted_in_a_few_lines(self) -> None:
+        self.assertEqual(_short(ValueError("no converter\n" + "[0.1, 0.2]\n" * 100)).count("\n"), 4)
+        self.assertEqual(len(_short(ValueError("x" * 9_000))), 300)
 
     def test_writes_one_answer_for_each_quantile(self) -> None:
         label = {"column": "_label", "kind": "quantiles", "levels": [0.1, 0.5, 0.9]}

@@ -318,6 +318,12 @@ class Job:
         converted here, and ONNX Runtime where there is no source.
         """
         converted = not isinstance(model, (bytes, str, os.PathLike)) and not hasattr(model, "SerializeToString")
+        if converted and self.kind not in _numbers and not hasattr(model, "predict_proba"):
+            name = type(model.steps[-1][1] if hasattr(model, "steps") else model).__name__
+            raise ValueError(
+                f"{name} gives no probabilities, which the label of the model file asks for: train a classifier with predict_proba, "
+                "or put the classifier into CalibratedClassifierCV"
+            )
         data = self._convert(model) if converted else _bytes_of(model)
         (self.output / "model.onnx").write_bytes(data)
         if answer is None:
@@ -357,16 +363,18 @@ class Job:
         if self.kind not in _numbers:
             options[id(final)] = {"zipmap": False}
         failure: Optional[Exception] = None
-        for numbers in (DoubleTensorType, FloatTensorType):
-            if has("pandas"):
-                types = [
-                    (column.name, numbers([None, 1]) if column.kind == "number" else StringTensorType([None, 1]))
-                    for column in self.columns
-                ]
-            else:
-                types = [("rows", numbers([None, len(self.columns)]))]
+        kinds = (DoubleTensorType, FloatTensorType)
+        matrix = [[("rows", numbers([None, len(self.columns)]))] for numbers in kinds]
+        named = [
+            [(column.name, numbers([None, 1]) if column.kind == "number" else StringTensorType([None, 1])) for column in self.columns]
+            for numbers in kinds
+        ]
+        # An estimator without a step that joins columns takes one matrix only.
+        joined = matrix if all(column.kind == "number" for column in self.columns) else []
+        for types in [*named, *joined] if has("pandas") else matrix:
             try:
-                proto = convert_sklearn(pipeline, initial_types=types, options=options, target_opset={"": 17, "ai.onnx.ml": 3})
+                with _plain_numbers():
+                    proto = convert_sklearn(pipeline, initial_types=types, options=options, target_opset={"": 17, "ai.onnx.ml": 3})
             except Exception as error:  # The converters raise errors of many kinds.
                 failure = failure or error
                 continue
@@ -376,7 +384,7 @@ class Job:
             if failed is None:
                 return bytes(proto.SerializeToString())
             failure = failure or failed
-        raise ValueError(f"the pipeline cannot be converted to ONNX: {failure}") from failure
+        raise ValueError(f"the pipeline cannot be converted to ONNX: {_short(failure)}") from failure
 
     def _runtime(self, data: bytes) -> Callable[[Any], Any]:
         import numpy
@@ -433,9 +441,16 @@ class Job:
         self._write("environment.json", {"python": platform.python_version(), **_packages()})
 
     def _order(self, names: Optional[Sequence[str]]) -> list[Column]:
+        """The columns of the artifact in its order: by its names, or in the order of the model file where none of them is a feature."""
         by_name = {column.name: column for column in self.columns}
-        if names is None or not all(name in by_name for name in names):
+        if names is None or not any(name in by_name for name in names):
             return self.columns
+        others = [name for name in names if name not in by_name]
+        if others:
+            raise ValueError(
+                f"the model takes {', '.join(map(str, others[:10]))}, which the model file does not have as features: "
+                "requests hold its features only, so compute such columns in the source of the model file and name them as features"
+            )
         return [by_name[name] for name in names]
 
     def _answers(self, given: Any, count: int) -> list[list[float]]:
@@ -479,6 +494,36 @@ def _keep_outputs(proto: Any, names: Sequence[str]) -> None:
     if kept:
         del proto.graph.output[:]
         proto.graph.output.extend(kept)
+
+
+def _short(error: object) -> str:
+    """The first lines of a message: converters add whole models to theirs, of which a report of the training would hold the end alone."""
+    lines = str(error).splitlines()[:5]
+    return "\n".join(line[:300] for line in lines)
+
+
+@contextlib.contextmanager
+def _plain_numbers() -> Iterator[None]:
+    """Makes plain numbers of those of numpy that skl2onnx gives for a node, such as of histogram gradient boosting: onnx refuses them."""
+    import numpy
+    import skl2onnx.common._container as container
+
+    def plain(value: Any) -> Any:
+        if isinstance(value, list):
+            return [plain(each) for each in value]
+        value = value.item() if isinstance(value, numpy.generic) else value
+        return int(value) if isinstance(value, bool) else value
+
+    # Where a later skl2onnx has no such function, it is called as it is.
+    make_node = getattr(container, "make_node", None)
+    if make_node is None:
+        yield
+        return
+    container.make_node = lambda *given, **named: make_node(*given, **{name: plain(value) for name, value in named.items()})
+    try:
+        yield
+    finally:
+        container.make_node = make_node
 
 
 def _double_imputer(proto: Any) -> Optional[Exception]:
