@@ -214,7 +214,10 @@ export const errorTable = {
     'Check the model with the row of this request; the canary judge counts such responses.',
   ),
   /** No rows are known as of this time. */
-  snapshot_empty: permanent(422, 'Choose a later `--as-of`, or check the source of the model file.'),
+  snapshot_empty: permanent(
+    422,
+    'Choose an `--as-of` that the rows reach, or check the source and the split of the model file.',
+  ),
   /** Too few answered requests have an outcome to train on them. */
   too_few_outcomes: permanent(
     422,

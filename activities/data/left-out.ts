@@ -1,7 +1,7 @@
 /** Counts the rows of a source that are in no snapshot, by reason. */
 import type { ModelDefinition } from '../../domain/model-definition.ts'
 import type { LeftOut } from '../../domain/validation/expectations.ts'
-import { leftOutQuery } from '../../models/define/data/query.ts'
+import { lastKnownQuery, leftOutQuery } from '../../models/define/data/query.ts'
 import { foreignReader } from '../../store/database/cursor.ts'
 import type { Store } from '../../store/postgres.ts'
 import type { Duck } from './duckdb.ts'
@@ -27,6 +27,16 @@ export async function countLeftOut(
     pending: Number(row?.['pending']),
     later: Number(row?.['later']),
   }
+}
+
+/** What to choose where a snapshot is empty because its rows end long before: an empty text where they do not. */
+export async function pastRowsText(duck: Duck, definition: ModelDefinition, asOfMs: number): Promise<string> {
+  const query = lastKnownQuery(definition)
+  const [row] = query === undefined ? [] : await duck.rows<{ last: string | null }>(query)
+  const lastMs = Date.parse(row?.last ?? '')
+  if (!(lastMs < asOfMs)) return ''
+  const after = new Date(lastMs + 1_000).toISOString()
+  return `; its last row became known at ${row?.last}: train as of a moment that the rows reach, such as --as-of ${after}`
 }
 
 async function countInPostgres(store: Store, query: string): Promise<Record<string, unknown>> {

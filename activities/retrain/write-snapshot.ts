@@ -14,7 +14,7 @@ import { withDuck, type Duck } from '../data/duckdb.ts'
 import { leaveOutFloods } from '../data/leave-out-floods.ts'
 import { loadHistory } from '../features/feature-history.ts'
 import { loadFromPostgres } from '../data/known-rows.ts'
-import { countLeftOut } from '../data/left-out.ts'
+import { countLeftOut, pastRowsText } from '../data/left-out.ts'
 import { openRows } from '../data/open-rows.ts'
 import { settleSubjects } from '../privacy/data-subjects.ts'
 import { loadServedRows } from './served-rows.ts'
@@ -69,7 +69,8 @@ export async function writeSnapshot(options: {
           : ''
     if (!train || !test || empty !== '') {
       const { name: model } = definition
-      const message = `no ${empty} rows of ${model} are known as of ${asOf}${leftOutText(leftOut)}`
+      const past = await pastRowsText(duck, definition, asOfMs)
+      const message = `no ${empty} rows of ${model} are known as of ${asOf}${leftOutText(leftOut)}${past}`
       throw new DomainError('snapshot_empty', message, { model, asOf })
     }
     const columns = await describeColumns(duck, flooded.draft)

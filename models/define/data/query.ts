@@ -97,6 +97,14 @@ export function leftOutQuery(definition: ModelDefinition, asOfMs: number): strin
   ].join(', ')} from (${source.rows}) as events${window}`
 }
 
+/** The moment at which the last row of files became known, as ISO 8601; undefined for other sources and without times. */
+export function lastKnownQuery({ source, label: labelled }: ModelDefinition): string | undefined {
+  const times = [source.eventTime, labelled.knownAt].filter((column) => column !== undefined)
+  if (times.length === 0 || (source.kind !== 'csv' && source.kind !== 'parquet')) return undefined
+  const last = `max(greatest(${times.map((column) => readAs('time', column)).join(', ')}))`
+  return `select strftime(${last}, '%Y-%m-%dT%H:%M:%SZ') as last from (${source.rows}) as events`
+}
+
 /** The first moment whose events a snapshot as of `asOfMs` needs; absent when it needs all. */
 export function firstNeededMs({ split }: ModelDefinition, asOfMs: number): number | undefined {
   return split.kind === 'time' ? asOfMs - split.maturedMs - split.testMs - split.trainMs : undefined

@@ -216,3 +216,14 @@ it('counts the rows that are left out, by reason', async () => {
   expect(leftOut).toEqual({ rows: 40, noEventTime: 2, noKnownTime: 3, pending: 1, later: 5 })
   expect(parts.train + parts.test).toBe(29)
 })
+
+it('names the moment of the last row where the split reaches none', async () => {
+  put(goodFile)
+  const day = 86_400_000
+  const split = { kind: 'time', trainMs: 5 * day, testMs: day, maturedMs: 0 } as const
+  await expect(take({ ...roses(), split })).rejects.toMatchObject({
+    code: 'snapshot_empty',
+    message:
+      'no train rows of roses are known as of 2026-03-01T00:00:00Z; its last row became known at 2026-02-01T10:00:00Z: train as of a moment that the rows reach, such as --as-of 2026-02-01T10:00:01.000Z',
+  })
+})

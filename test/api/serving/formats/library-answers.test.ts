@@ -101,6 +101,11 @@ describe('the classes of a CatBoost file', () => {
       /has the classes basic, luxury, standard in this order, the model basic, standard, luxury/,
     ))
 
+  it('are refused as numbers in another order with what to write, because they cannot be told from places', () =>
+    expect(() => inspect([0, 1, 2], { kind: 'classes', classes: ['2', '0', '1'] })).toThrow(
+      /in this order, the model 2, 0, 1: list the classes in the model file in the order of their numbers/,
+    ))
+
   it.each([[['basic', 'standard', 'luxury']], [[0, 1, 2]]])('%j are taken', (names) =>
     expect(inspect(names)).toMatchObject({ library: 'CatBoost', outputs: 3 }),
   )
