@@ -38,6 +38,7 @@ export interface TenurePrediction {
   probabilities?: Record<string, number>
   value?: number
   quantiles?: Record<string, number>
+  values?: Record<string, number>
   /** Lies in the band that a person decides. */
   review?: true
 }
@@ -78,7 +79,8 @@ export interface Inference {
 
 export interface TenureOutcome {
   prediction_id: string
-  value: number | string | boolean
+  /** Of several numbers an object with each of them by its name. */
+  value: number | string | boolean | Record<string, number>
   /** ISO 8601 with a zone; now by default. */
   observed_at?: string
 }

@@ -7,7 +7,7 @@ import type { ImportancePolicy } from './explanation/importance.ts'
 import type { Expectation } from './validation/expectations.ts'
 import type { FloodPolicy } from './validation/floods.ts'
 import type { FeatureView } from './model/feature-view.ts'
-import type { Features, Output, FeatureRow } from './model/features.ts'
+import { truthWidth, type Features, type Output, type FeatureRow } from './model/features.ts'
 import type { GatePolicy } from './evaluation/policy.ts'
 import type { Fallback } from './serving/kill-switch.ts'
 import type { MonitorPolicy } from './monitoring/policy.ts'
@@ -71,12 +71,16 @@ export const featureNames = ({
 }: Pick<ModelDefinition, 'features' | 'featureOrder'>): string[] => featureOrder ?? Object.keys(features)
 
 export type LabelDefinition = {
-  /** The column of the source that holds it. */
+  /** The column of the source that holds it; of several numbers the first. */
   column: string
   /** The column with the time at which the label became known; known with its event when absent. */
   knownAt?: string
   output: Output
 }
+
+/** The columns of the source that hold the label: of several numbers one for each. */
+export const labelColumns = ({ column, output }: LabelDefinition): readonly string[] =>
+  output.kind === 'numbers' ? output.names : [column]
 
 /** Where rows come from. All times are UTC without a zone. */
 export interface SourceDefinition {
@@ -165,4 +169,9 @@ export const snapshotColumns = {
   key: '_key',
   part: '_part',
 } as const
+
+/** The columns of a snapshot that hold the label: of several numbers one for each. */
+export const snapshotLabels = (output: Output): string[] =>
+  Array.from({ length: truthWidth(output) }, (_, k) => (k === 0 ? snapshotColumns.label : `_label_${k + 1}`))
+
 export type SnapshotPart = 'train' | 'validation' | 'test'

@@ -45,6 +45,7 @@ export type Prediction =
   | { label: string; probabilities: Record<string, number> }
   | { value: number }
   | { quantiles: Record<string, number> }
+  | { values: Record<string, number> }
 
 export interface EdgePredictor {
   model: string
@@ -211,6 +212,11 @@ function predictionOf(output: Output, outputs: Float32Array, index: number): Pre
     const { levels, min = -Number.MAX_VALUE, max = Number.MAX_VALUE } = output
     for (const value of outputs) if (!(value >= min && value <= max)) refuseOutput(`the quantile ${value}`)
     return { quantiles: Object.fromEntries(levels.map((level, i) => [String(level), outputs[i]!])) }
+  }
+  if (output.kind === 'numbers') {
+    const { names, min = -Number.MAX_VALUE, max = Number.MAX_VALUE } = output
+    for (const value of outputs) if (!(value >= min && value <= max)) refuseOutput(`the number ${value}`)
+    return { values: Object.fromEntries(names.map((name, i) => [name, outputs[i]!])) }
   }
   if (output.kind === 'number') {
     const { min = -Number.MAX_VALUE, max = Number.MAX_VALUE } = output

@@ -29,7 +29,10 @@ async function adopt({
   const artifacts = openArtifacts(artifactRoot)
   const { file, digest, bytes, columns, trainedOn, bundle } = brought
   const path = await artifacts.locate('snapshots', snapshotDigest)
-  const data = await readPart(path, 'train', Object.keys(definition.features))
+  const data = await readPart(path, 'train', {
+    names: Object.keys(definition.features),
+    output: definition.label.output,
+  })
   if (bundle !== undefined)
     return withArtifactReader(artifactRoot, async (reader) =>
       storeBundled(artifacts, reader, {

@@ -2,12 +2,19 @@
 import type { ModelDefinition } from '../../domain/model-definition.ts'
 import { countsOf, asDoubles, requireColumn, rowReader, type CellColumn } from '../../domain/model/columns.ts'
 import { DomainError } from '../../domain/errors.ts'
-import { likeliestClass, type FeatureFit, type FeatureRow, type Output } from '../../domain/model/features.ts'
+import {
+  isOfNumbers,
+  likeliestClass,
+  type FeatureFit,
+  type FeatureRow,
+  type Output,
+} from '../../domain/model/features.ts'
 import type { ArtifactFormatName, Manifest, TrainingFacts } from '../../domain/model/manifest.ts'
 import {
   categoryProfile,
   countedProfile,
   numberProfile,
+  rangeOf,
   type ReferenceProfile,
 } from '../../domain/model/reference-profile.ts'
 import { scorePlace, sortQuantiles } from '../../domain/model/quantile-levels.ts'
@@ -71,6 +78,7 @@ function checkAnswers({ label: { output } }: ModelDefinition, answers: readonly 
     probability: 'probability',
     classes: 'probability of each class, with the sum 1 (one-vs-all gives no such answers)',
     quantiles: 'finite number for each quantile',
+    numbers: 'finite number for each of the label',
   }
   for (const answer of answers)
     if (!isAnswer(output, answer))
@@ -80,10 +88,10 @@ function checkAnswers({ label: { output } }: ModelDefinition, answers: readonly 
       )
 }
 
-function isAnswer({ kind }: Output, answer: readonly number[]): boolean {
-  if (kind === 'number' || kind === 'quantiles') return answer.every(Number.isFinite)
+function isAnswer(output: Output, answer: readonly number[]): boolean {
+  if (isOfNumbers(output)) return answer.every(Number.isFinite)
   if (!answer.every((value) => value >= 0 && value <= 1)) return false
-  return kind === 'probability' || Math.abs(answer.reduce((sum, value) => sum + value, 0) - 1) < 1e-4
+  return output.kind === 'probability' || Math.abs(answer.reduce((sum, value) => sum + value, 0) - 1) < 1e-4
 }
 
 /** Rows evenly spread over the training rows, and one with every optional value missing. */
@@ -105,20 +113,21 @@ function profileOf(
   scores: number[][],
 ): ReferenceProfile {
   const { output } = label
-  const middle = scorePlace(output)
   const numbers = (name: string, column: CellColumn) => numberProfile(name, asDoubles(column))
   const texts = (name: string, column: CellColumn) => countedProfile(name, countsOf(column))
   const bestClass = (answer: number[], classes: readonly string[]) => classes[likeliestClass(answer)] ?? null
+  const scoreOf = (place: number) =>
+    numberProfile(
+      'score',
+      scores.map((answer) => answer[place] ?? null),
+    )
   const score =
     output.kind === 'classes'
       ? categoryProfile(
           'score',
           scores.map((answer) => bestClass(answer, output.classes)),
         )
-      : numberProfile(
-          'score',
-          scores.map((answer) => answer[middle] ?? null),
-        )
+      : scoreOf(scorePlace(output))
   return {
     rows: data.rows,
     everyMs: monitor?.countMs,
@@ -127,13 +136,15 @@ function profileOf(
       return feature.kind === 'number' ? numbers(name, column) : texts(name, column)
     }),
     score,
+    ranges: output.kind === 'numbers' ? output.names.map((_, place) => rangeOf(scoreOf(place))) : undefined,
     // The deciles of a rare class are all 0; compared as a number it could grow tenfold within its bin.
-    label:
-      output.kind === 'number' || output.kind === 'quantiles'
-        ? numbers('label', data.labels)
-        : texts(
-            'label',
-            output.kind === 'classes' ? data.labels : { kind: 'number', values: zeroForMissing(data.labels) },
-          ),
+    label: isOfNumbers(output)
+      ? numbers('label', data.labels[0])
+      : texts(
+          'label',
+          output.kind === 'classes'
+            ? data.labels[0]
+            : { kind: 'number', values: zeroForMissing(data.labels[0]) },
+        ),
   }
 }

@@ -56,6 +56,7 @@ function answerColumn(output: Output, names: readonly string[]): string {
       // Of equal scores the first class, as in the prediction API.
       return `[${output.classes.map(textLiteral).join(', ')}][list_position([${names.join(', ')}], greatest(${names.join(', ')}))]`
     case 'number':
+    case 'numbers':
     case 'quantiles':
       return 'null::varchar'
   }

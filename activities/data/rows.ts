@@ -1,5 +1,5 @@
 /** Reads the rows of a snapshot for training and evaluation, into typed arrays. */
-import { snapshotColumns, type SnapshotPart } from '../../domain/model-definition.ts'
+import { snapshotColumns, snapshotLabels, type SnapshotPart } from '../../domain/model-definition.ts'
 import {
   cellOf,
   codesUpTo,
@@ -16,27 +16,35 @@ import type { BatchTable } from '../../domain/validation/expectations.ts'
 import { textLiteral, quotedIdentifier } from '../../domain/sql-text.ts'
 import { withDuck, type Duck } from './duckdb.ts'
 
-const { label, part } = snapshotColumns
+const { part } = snapshotColumns
 
 export interface LabelledRows extends ColumnTable {
-  labels: CellColumn
+  /** One column; of several numbers a row one for each. */
+  labels: [CellColumn, ...CellColumn[]]
 }
 
 /**
- * One part of a snapshot, in its order. Throws on a column of `names` that the snapshot lacks; those of `optional` are left out
- * then.
+ * One part of a snapshot of a model with this output, in its order. Throws on a column of `names` that the snapshot lacks; those of
+ * `optional` are left out then.
  */
 export async function readPart(
   path: string,
   which: SnapshotPart,
-  names: readonly string[],
-  optional: readonly string[] = [],
+  {
+    names,
+    optional = [],
+    output,
+  }: { names: readonly string[]; optional?: readonly string[]; output: Output },
 ): Promise<LabelledRows> {
   const from = `${textLiteral(path)} where ${part} = '${which}'`
-  const all = [...new Set([...names, ...optional, label])]
+  const [label, ...more] = snapshotLabels(output)
+  const all = [...new Set([...names, ...optional, label!, ...more])]
   const table = await withDuck((duck) => readTable(duck, from, all))
   for (const name of names) requireColumn(table, name)
-  return { ...table, labels: requireColumn(table, label) }
+  return {
+    ...table,
+    labels: [requireColumn(table, label!), ...more.map((name) => requireColumn(table, name))],
+  }
 }
 
 /** DuckDB types that are doubles in JavaScript. */
@@ -148,14 +156,14 @@ async function streamInto(
   }
 }
 
-/** The training targets: one-hot classes, 0 or 1, or the number, which is repeated for each quantile. */
-export function targetsOf(labels: CellColumn, output: Output): Float32Array {
+/** The training targets, row by row: one-hot classes, 0 or 1, the number, which is repeated for each quantile, or each of several. */
+export function targetsOf(labels: LabelledRows['labels'], output: Output): Float32Array {
   if (output.kind === 'quantiles') {
     const width = output.levels.length
-    const values = zeroForMissing(labels)
+    const values = zeroForMissing(labels[0])
     return Float32Array.from({ length: values.length * width }, (_, at) => values[Math.floor(at / width)]!)
   }
-  if (output.kind !== 'classes') return Float32Array.from(zeroForMissing(labels))
+  if (output.kind !== 'classes') return Float32Array.from(numbersOf(labels))
   const { classes } = output
   const rows = judgedLabels(labels, output)
   const targets = new Float32Array(rows.length * classes.length)
@@ -165,12 +173,25 @@ export function targetsOf(labels: CellColumn, output: Output): Float32Array {
   return targets
 }
 
-/** Labels for the evaluation gate: the class index, 0 or 1, or the number. */
-export function judgedLabels(labels: CellColumn, output: Output): number[] {
-  if (output.kind !== 'classes') return Array.from(zeroForMissing(labels))
+/** Labels for the evaluation gate: the class index, 0 or 1, or the number; of several numbers a row all of them, row by row. */
+export function judgedLabels(labels: LabelledRows['labels'], output: Output): number[] {
+  if (output.kind !== 'classes') return Array.from(numbersOf(labels))
+  const [column] = labels
   const places = new Map(output.classes.map((name, place) => [name, place]))
-  const rows = labels.kind === 'text' ? labels.codes.length : labels.values.length
-  return Array.from({ length: rows }, (_, row) => places.get(String(cellOf(labels, row))) ?? -1)
+  const rows = column.kind === 'text' ? column.codes.length : column.values.length
+  return Array.from({ length: rows }, (_, row) => places.get(String(cellOf(column, row))) ?? -1)
+}
+
+/** Row by row. */
+function numbersOf(labels: LabelledRows['labels']): Float64Array {
+  const columns = labels.map(zeroForMissing)
+  const [first] = columns
+  if (columns.length === 1) return first!
+  const numbers = new Float64Array(first!.length * columns.length)
+  columns.forEach((column, k) => {
+    for (let row = 0; row < column.length; row++) numbers[row * columns.length + k] = column[row]!
+  })
+  return numbers
 }
 
 /** The labels of two classes or numbers; 0 for one that is missing. */

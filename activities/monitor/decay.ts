@@ -19,7 +19,7 @@ import {
 import { lossOf } from '../../domain/canary/holdback.ts'
 import { DomainError } from '../../domain/errors.ts'
 import { percentText } from '../../domain/figures.ts'
-import { scoreRange, binner, defaultCountMs } from '../../domain/model/reference-profile.ts'
+import { scoreRanges, binner, defaultCountMs } from '../../domain/model/reference-profile.ts'
 import { sumOf } from '../../domain/statistics/distributions.ts'
 import type { MonitorPolicy } from '../../domain/monitoring/policy.ts'
 import { resolveAlert, upsertAlert } from '../../store/monitoring/alerts.ts'
@@ -244,12 +244,12 @@ function differencesOf(
   { manifest: { output, profile } }: Version,
   answers: readonly (number[] | null)[],
 ): ValueCounts {
-  const scale = scoreRange(profile)
+  const scales = scoreRanges(profile)
   return countDifferences(
     rows.flatMap(({ outputs, value }, i) => {
       const again = answers[i]
       if (again == null) return []
-      const [champion, before] = [outputs, again].map((given) => lossOf(output, given, value, scale))
+      const [champion, before] = [outputs, again].map((given) => lossOf(output, given, value, scales))
       return champion == null || before == null ? [] : [champion - before]
     }),
   )

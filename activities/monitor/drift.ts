@@ -136,9 +136,9 @@ async function judgeWindow(
   return result
 }
 
-function countLabels(profile: Profile, output: Output, rows: readonly { y: number }[]): number[] {
+function countLabels(profile: Profile, output: Output, rows: readonly { y: readonly number[] }[]): number[] {
   const named = (y: number) => (output.kind === 'classes' ? (output.classes[y] ?? null) : String(y))
-  const values = rows.map(({ y }) => (profile.kind === 'number' ? y : named(y)))
+  const values = rows.map(({ y }) => (profile.kind === 'number' ? y[0]! : named(y[0]!)))
   return countBins(profile, values)
 }
 

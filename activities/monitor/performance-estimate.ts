@@ -45,7 +45,8 @@ export const estimateQuality =
     const gate = (await getModel(store, model)).definition.evaluation.policy
     const report = judgeEstimate(
       {
-        matured: cohort.status === 'ok' ? rows.map(({ y, answer }) => ({ y, p: answer[0] ?? NaN })) : [],
+        matured:
+          cohort.status === 'ok' ? rows.map(({ y, answer }) => ({ y: y[0]!, p: answer[0] ?? NaN })) : [],
         recent: await listScores(store, recent),
         threshold: output.threshold,
         evaluated: { accuracy: lineage.metrics['accuracy'] ?? null, auc: lineage.metrics['auc'] ?? null },

@@ -11,7 +11,7 @@ import {
 import type { ModelDefinition } from '../../domain/model-definition.ts'
 import type { Manifest } from '../../domain/model/manifest.ts'
 import { score, unreadableAnswers } from '../../domain/evaluation/metrics.ts'
-import { truthOf } from '../../domain/monitoring/quality.ts'
+import { truthOf } from '../../domain/model/outcome.ts'
 import type { MonitorPolicy } from '../../domain/monitoring/policy.ts'
 import { resolveAlert, upsertAlert } from '../../store/monitoring/alerts.ts'
 import { findEvaluation } from '../../store/training/evaluations.ts'
@@ -49,7 +49,7 @@ export async function judgeBreakdownOf(
     mostRows,
   )
   const told = rows.flatMap((each) => {
-    const y = truthOf(typeof each.value === 'boolean' ? Number(each.value) : each.value, output)
+    const y = truthOf(each.value, output)
     return y === null ? [] : [{ ...each, y }]
   })
   const gate = definition.evaluation.policy
@@ -58,7 +58,7 @@ export async function judgeBreakdownOf(
     return insufficient(`${told.length} matured rows, ${gate.evidence.sliceRows} are needed`)
   const unreadable = unreadableAnswers(gate.task, answers, told.length)
   if (unreadable !== null) return insufficient(unreadable)
-  const truths = told.map(({ y }) => y)
+  const truths = told.flatMap(({ y }) => y)
   const scored = score(gate.task, truths, answers, gate)
   const parts = await partsOf(told, { definition, manifest, policy, predicted: scored.predicted })
   const evaluated = (await findEvaluation(store, evaluationId))?.report
@@ -97,7 +97,7 @@ async function tell(
 
 /** Computes the declared metrics on the rows. A metric that cannot be computed reports why and does not stop the others. */
 async function partsOf(
-  rows: readonly (MaturedRow & { y: number })[],
+  rows: readonly (MaturedRow & { y: readonly number[] })[],
   models: { definition: ModelDefinition; manifest: Manifest; policy: MonitorPolicy; predicted: Uint16Array },
 ) {
   const { business } = models.policy
@@ -106,7 +106,7 @@ async function partsOf(
   if (slices.length + groups.length === 0 && business === undefined) return { slices: [], groups: [] }
   return withDuck(async (duck) => {
     const { manifest, predicted } = models
-    const served = rows.map((each, i) => ({ ...each, predicted: predicted[i] ?? 0 }))
+    const served = rows.map((each, i) => ({ ...each, y: each.y[0]!, predicted: predicted[i] ?? 0 }))
     await loadServed(duck, served, manifest)
     const parts = await sliceMembers(duck, slices)
     const compared = []

@@ -1,5 +1,5 @@
 /** Reads the counters of a release: the only effect of a look. Judging is pure. */
-import { scoreRange } from '../../domain/model/reference-profile.ts'
+import { scoreRanges } from '../../domain/model/reference-profile.ts'
 import { outputWidth } from '../../domain/model/features.ts'
 import { isAbMetric, type AbCohort } from '../../domain/canary/ab-test.ts'
 import { cohortsOf } from '../../domain/canary/ab-cohorts.ts'
@@ -154,13 +154,13 @@ function holdbackReader(
       const arm = by === version ? 'canary' : by === baseline ? 'control' : undefined
       return arm === undefined ? [] : [{ ...row, arm } as const]
     })
-    return holdbackEvidence(answered, { output, scale: await scaleOf(store, baseline), nowMs, block })
+    return holdbackEvidence(answered, { output, scales: await scalesOf(store, baseline), nowMs, block })
   })
 }
 
-/** The range of a number between its 10th and 90th percentile in the training of the previous champion. */
-async function scaleOf(database: Database, baseline: string): Promise<number | undefined> {
-  return scoreRange((await getVersion(database, baseline)).manifest.profile)
+/** The range of each number between its 10th and 90th percentile in the training of the previous champion. */
+async function scalesOf(database: Database, baseline: string): Promise<number[]> {
+  return scoreRanges((await getVersion(database, baseline)).manifest.profile)
 }
 
 /**

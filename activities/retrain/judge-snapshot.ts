@@ -1,6 +1,11 @@
 /** Judges and summarises the rows of a snapshot. */
 import { textLiteral } from '../../domain/sql-text.ts'
-import { snapshotColumns, type ModelDefinition } from '../../domain/model-definition.ts'
+import {
+  labelColumns,
+  snapshotColumns,
+  snapshotLabels,
+  type ModelDefinition,
+} from '../../domain/model-definition.ts'
 import type {
   ColumnSummary,
   ExpectationResult,
@@ -47,7 +52,7 @@ export async function judgeSnapshot(options: SnapshotToJudge): Promise<JudgedSna
     ...expectedOfFloods(leftOut?.floods),
   ]
   const context = { asOfMs: Date.parse(asOf), eventAt: snapshotColumns.eventAt, earlierRows }
-  const summarised = [...Object.keys(definition.features), snapshotColumns.label]
+  const summarised = [...Object.keys(definition.features), ...snapshotLabels(definition.label.output)]
   const named = expectations.flatMap((each) => columnsOfExpectation(each, context))
   const table = await withDuck((duck) =>
     readCells(duck, textLiteral(path), [...new Set([...named, ...summarised])]),
@@ -65,10 +70,10 @@ export async function judgeSnapshot(options: SnapshotToJudge): Promise<JudgedSna
 /** Uses the source's column names instead of the internal ones of a snapshot. */
 function inTheirWords(text: string, { label, source }: ModelDefinition): string {
   const names: Record<string, string | undefined> = {
-    [snapshotColumns.label]: label.column,
+    ...Object.fromEntries(snapshotLabels(label.output).map((name, k) => [name, labelColumns(label)[k]])),
     [snapshotColumns.eventAt]: source.eventTime,
     [snapshotColumns.knownAt]: label.knownAt ?? source.eventTime,
     [snapshotColumns.key]: source.key.length === 0 ? undefined : source.key.join(' + '),
   }
-  return text.replaceAll(/\b_[a-z_]+\b/g, (name) => names[name] ?? name)
+  return text.replaceAll(/\b_[a-z_]+\d*\b/g, (name) => names[name] ?? name)
 }

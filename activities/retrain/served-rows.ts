@@ -6,9 +6,15 @@ import { scorePlace } from '../../domain/model/quantile-levels.ts'
 import { DomainError } from '../../domain/errors.ts'
 import type { ModelDefinition, ServedSource } from '../../domain/model-definition.ts'
 import { readLoggedRows } from '../../domain/model/logged-rows.ts'
-import { likeliestClass, outputWidth, type Features, type Output } from '../../domain/model/features.ts'
+import {
+  isOfNumbers,
+  likeliestClass,
+  outputWidth,
+  type Features,
+  type Output,
+} from '../../domain/model/features.ts'
 import { completeMonitorPolicy } from '../../domain/monitoring/policy.ts'
-import { truthOf } from '../../domain/monitoring/quality.ts'
+import { truthOf } from '../../domain/model/outcome.ts'
 import { ageText, type ServedFacts, type ServedVersion } from '../../domain/training/served-facts.ts'
 import { routingKeyColumn, servedColumns, servedTable } from '../../models/define/data/served.ts'
 import { quotedIdentifier } from '../../domain/sql-text.ts'
@@ -213,10 +219,9 @@ function isReadable(value: string, output: Output | undefined): boolean {
  * with outcomes are no fair sample of the requests.
  */
 async function weigh(duck: Duck, output: Output): Promise<void> {
-  const bin =
-    output.kind === 'number' || output.kind === 'quantiles'
-      ? `ntile(${bins}) over (partition by ${versionColumn} order by score, ${predictionId})`
-      : `coalesce(class, cast(least(floor(score * ${bins}), ${bins - 1}) as varchar))`
+  const bin = isOfNumbers(output)
+    ? `ntile(${bins}) over (partition by ${versionColumn} order by score, ${predictionId})`
+    : `coalesce(class, cast(least(floor(score * ${bins}), ${bins - 1}) as varchar))`
   const alike = `over (partition by ${versionColumn}, bin)`
   await duck.run(`create temp table ${servedTable} as
     select * exclude (asked_ms, known_ms, class, score, bin),

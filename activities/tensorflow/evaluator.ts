@@ -8,7 +8,7 @@ import { DomainError } from '../../domain/errors.ts'
 import type { MetricFunctions } from '../../domain/evaluation/custom-metrics.ts'
 import { judgeGate, type GateReport } from '../../domain/evaluation/gate.ts'
 import { defaultImportance } from '../../domain/explanation/importance.ts'
-import { score, statisticOf, unreadableAnswers } from '../../domain/evaluation/metrics.ts'
+import { rowsOfTruths, score, statisticOf, unreadableAnswers } from '../../domain/evaluation/metrics.ts'
 import { pointValue } from '../../domain/statistics/bootstrap.ts'
 import { answerWidth, type ModelAnswers } from '../../domain/metrics/answers.ts'
 import type { EvaluationInputs } from '../../domain/evaluation/inputs-record.ts'
@@ -82,10 +82,14 @@ async function evaluateBy(
   const known = [job.challenger, job.champion, ...job.anchors.map(({ artifactDigest }) => artifactDigest)]
   const manifests = await Promise.all(known.filter((digest) => digest !== undefined).map(versions.manifestOf))
   const test = await parent.part('load data', () =>
-    readPart(path, 'test', Object.keys(definition.features), [
-      ...manifests.flatMap(({ features }) => Object.keys(features)),
-      ...[entity, baseline, ...groups].filter((name) => name !== undefined),
-    ]),
+    readPart(path, 'test', {
+      names: Object.keys(definition.features),
+      optional: [
+        ...manifests.flatMap(({ features }) => Object.keys(features)),
+        ...[entity, baseline, ...groups].filter((name) => name !== undefined),
+      ],
+      output,
+    }),
   )
   await parent.yieldToEventLoop()
   const [challenger, champion] = await parent.part('predict', async () => [
@@ -157,7 +161,7 @@ async function evaluateBy(
   return {
     report: typeof champion === 'string' ? incomparable(report, champion) : report,
     inputs: {
-      rows: y.length,
+      rows: report.rows,
       slices: slices.map(({ name, rows }) => ({ name, rows: rows.length })),
       leakage,
       testSetUses,
@@ -174,13 +178,15 @@ async function runScore(job: ScoreJob, parent: Parent<never>): Promise<TrialScor
   const { policy } = definition.evaluation
   const versions = openVersionAnswers(job.artifactRoot, parent)
   const path = await versions.artifacts.locate('snapshots', job.snapshotDigest)
-  const rows = await readPart(path, 'validation', Object.keys(definition.features))
+  const { output } = definition.label
+  const rows = await readPart(path, 'validation', { names: Object.keys(definition.features), output })
   const answers = await versions.ask(job.challenger, rows).finally(() => void versions.close())
-  const y = judgedLabels(rows.labels, definition.label.output)
-  const issue = unreadableAnswers(policy.task, answers, y.length) ?? undefined
+  const y = judgedLabels(rows.labels, output)
+  const count = rowsOfTruths(y, policy)
+  const issue = unreadableAnswers(policy.task, answers, count) ?? undefined
   if (issue !== undefined) return { score: null, issue }
   return {
-    score: pointValue(statisticOf(policy.primary, score(policy.task, y, answers, policy)), y.length),
+    score: pointValue(statisticOf(policy.primary, score(policy.task, y, answers, policy)), count),
   }
 }
 

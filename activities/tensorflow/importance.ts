@@ -1,6 +1,6 @@
 /** Measures the importance of each feature by asking a version about test rows with one column shuffled, within a time limit. */
 import { sampleOf } from '../../domain/behaviour/probes.ts'
-import { higherIsBetter, score, statisticOf } from '../../domain/evaluation/metrics.ts'
+import { higherIsBetter, rowsOfTruths, score, statisticOf } from '../../domain/evaluation/metrics.ts'
 import type { GatePolicy } from '../../domain/evaluation/policy.ts'
 import { pointValue } from '../../domain/statistics/bootstrap.ts'
 import {
@@ -43,7 +43,11 @@ export async function measureImportance({
   const everyRow = Uint32Array.from({ length: rows.rows }, (_, row) => row)
   const places = sampleOf(everyRow, importance.rows, policy.seed)
   const count = places.length
-  const y = places.map((place) => truths[place]!)
+  const width = policy.targets?.length ?? 1
+  const y = Array.from(
+    { length: count * width },
+    (_, at) => truths[places[Math.floor(at / width)]! * width + (at % width)]!,
+  )
   const columns = names.map((name) => pickCells(requireColumn(rows, name), places))
   const value = metricOf(y, await answer(tableOf(names, columns, count)), policy)
   const shuffled = new Map(names.map((name) => [name, [] as (number | null)[]]))
@@ -77,7 +81,10 @@ export async function measureImportance({
 
 /** The primary metric of some rows; null where it is undefined. */
 function metricOf(y: readonly number[], answers: ModelAnswers, policy: GatePolicy): number | null {
-  return pointValue(statisticOf(policy.primary, score(policy.task, y, answers, policy)), y.length)
+  return pointValue(
+    statisticOf(policy.primary, score(policy.task, y, answers, policy)),
+    rowsOfTruths(y, policy),
+  )
 }
 
 const tableOf = (

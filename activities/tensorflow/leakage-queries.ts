@@ -1,13 +1,14 @@
 /** Searches a snapshot for leaks of the label into the features. */
 import { auc } from '../../domain/metrics/auc.ts'
 import { asDoubles, listCells, requireColumn } from '../../domain/model/columns.ts'
-import { snapshotColumns, type ModelDefinition } from '../../domain/model-definition.ts'
+import { isOfNumbers } from '../../domain/model/features.ts'
+import { snapshotColumns, snapshotLabels, type ModelDefinition } from '../../domain/model-definition.ts'
 import { rankCorrelation, separationOfClasses, type LeakageFacts } from '../../domain/evaluation/leakage.ts'
 import { quotedIdentifier } from '../../domain/sql-text.ts'
 import type { Duck } from '../data/duckdb.ts'
 import { readTable } from '../data/rows.ts'
 
-const { key, part, eventAt, knownAt, label } = snapshotColumns
+const { key, part, eventAt, knownAt } = snapshotColumns
 
 /** Facts about the view `snapshot`. */
 export async function findLeaks(duck: Duck, definition: ModelDefinition): Promise<LeakageFacts> {
@@ -24,15 +25,21 @@ export async function findLeaks(duck: Duck, definition: ModelDefinition): Promis
     facts.labelNotAfterFeature = early?.n ?? 0
   }
   const numbers = numbersAndLabels(duck, definition)
-  const { kind } = definition.label.output
-  if (kind === 'number' || kind === 'quantiles') {
-    facts.featureCorrelation = []
-    for await (const { feature, y, score } of numbers)
-      facts.featureCorrelation.push({ feature, correlation: rankCorrelation(y as ArrayLike<number>, score) })
+  const { output } = definition.label
+  if (isOfNumbers(output)) {
+    // Of several numbers the one that the feature gives away most.
+    const highest = new Map<string, number | null>()
+    for await (const { feature, y, score } of numbers) {
+      const correlation = rankCorrelation(y as ArrayLike<number>, score)
+      const before = highest.get(feature) ?? null
+      highest.set(feature, Math.abs(correlation ?? 0) > Math.abs(before ?? 0) ? correlation : before)
+    }
+    facts.featureCorrelation = Array.from(highest, ([feature, correlation]) => ({ feature, correlation }))
   } else {
     facts.featureAuc = []
     for await (const { feature, y, score } of numbers) {
-      const value = kind === 'classes' ? separationOfClasses(y, score) : auc(y as ArrayLike<number>, score)
+      const value =
+        output.kind === 'classes' ? separationOfClasses(y, score) : auc(y as ArrayLike<number>, score)
       facts.featureAuc.push({ feature, auc: value === null ? null : Math.max(value, 1 - value) })
     }
   }
@@ -55,13 +62,15 @@ async function findEntityOverlap(
   return row?.share ?? 0
 }
 
-/** Each number with the labels. Of classes all rows count, because a rare class has few test rows; else those of the test part. */
+/** Each number with each of the labels. Of classes all rows count, because a rare class has few test rows; else those of the test part. */
 async function* numbersAndLabels(
   duck: Duck,
   { features, label: { output } }: ModelDefinition,
 ): AsyncGenerator<{ feature: string; y: ArrayLike<unknown>; score: ArrayLike<number> }> {
   const rows = output.kind === 'classes' ? '' : `${part} = 'test' and`
-  for (const feature of Object.keys(features).filter((name) => features[name]?.kind === 'number')) {
+  const numbers = Object.keys(features).filter((name) => features[name]?.kind === 'number')
+  const labels = snapshotLabels(output)
+  for (const [feature, label] of numbers.flatMap((each) => labels.map((of) => [each, of] as const))) {
     const name = quotedIdentifier(feature)
     const { columns } = await readTable(
       duck,
@@ -69,8 +78,8 @@ async function* numbersAndLabels(
       ['score', 'y'],
     )
     const score = asDoubles(requireColumn({ columns }, 'score'))
-    const labels = requireColumn({ columns }, 'y')
-    const y = labels.kind === 'number' ? labels.values : listCells(labels)
+    const truths = requireColumn({ columns }, 'y')
+    const y = truths.kind === 'number' ? truths.values : listCells(truths)
     yield { feature, y, score }
   }
 }

@@ -61,6 +61,6 @@ function checkShape(network: LayersModel, wanted: { inputs: number; outputs: num
   if (found.inputs !== wanted.inputs || found.outputs !== wanted.outputs)
     throw new DomainError(
       'artifact_invalid',
-      `the network is ${found.inputs} → ${found.outputs} numbers wide, its features and label are ${wanted.inputs} → ${wanted.outputs}${wanted.outputs === 1 && found.outputs > 1 ? ': several numbers a row are one model each, or quantiles([…])' : ''}`,
+      `the network is ${found.inputs} → ${found.outputs} numbers wide, its features and label are ${wanted.inputs} → ${wanted.outputs}${wanted.outputs === 1 && found.outputs > 1 ? ': several numbers a row are quantities([…]), quantiles of one are quantiles([…])' : ''}`,
     )
 }

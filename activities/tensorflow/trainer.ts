@@ -76,16 +76,16 @@ async function runTraining(job: TrainerJob, parent: Parent<TrainerStep>): Promis
   const path = await artifacts.locate('snapshots', job.snapshotDigest)
   const names = Object.keys(definition.features)
   const { weights: weighing } = definition
+  const { output } = definition.label
   const column = weighing?.column
   const [data, held] = await parent.part('load data', async () => [
-    await readPart(path, 'train', names, column === undefined ? [] : [column]),
-    hasValidation(definition) ? await readPart(path, 'validation', names) : undefined,
+    await readPart(path, 'train', { names, optional: column === undefined ? [] : [column], output }),
+    hasValidation(definition) ? await readPart(path, 'validation', { names, output }) : undefined,
   ])
-  const { output } = definition.label
   const weights =
     weighing &&
     rowWeights(weighing, output, {
-      labels: listCells(data.labels),
+      labels: listCells(data.labels[0]),
       cells: column === undefined ? undefined : data.columns[column] && listCells(data.columns[column]),
     })
   await parent.yieldToEventLoop()

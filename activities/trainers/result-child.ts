@@ -12,7 +12,10 @@ async function store(job: ResultJob): Promise<StoredResult> {
   const result = await readResultFolder(job.output)
   const artifacts = openArtifacts(artifactRoot)
   const snapshot = await artifacts.locate('snapshots', snapshotDigest)
-  const data = await readPart(snapshot, 'train', Object.keys(definition.features))
+  const data = await readPart(snapshot, 'train', {
+    names: Object.keys(definition.features),
+    output: definition.label.output,
+  })
   const dependencies = { ...job.packages, ...result.environment }
   const dependenciesDigest = job.dependenciesDigest ?? digestOfJson(dependencies)
   const { name, path } = result.artifact

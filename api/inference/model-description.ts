@@ -129,6 +129,8 @@ function predictionSchema(output: Output): Schema {
       return of({ value: numberSchema(output) })
     case 'quantiles':
       return of({ quantiles: listed(output.levels.map(String), numberSchema(output)) })
+    case 'numbers':
+      return of({ values: listed(output.names, numberSchema(output)) })
   }
 }
 
@@ -141,6 +143,7 @@ function plainSchema(output: Output): Schema {
     case 'number':
       return numberSchema(output)
     case 'quantiles':
+    case 'numbers':
       return { type: 'array', items: numberSchema(output) }
   }
 }

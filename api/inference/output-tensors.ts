@@ -41,6 +41,8 @@ function answerTensors(output: Output): OutputTensor[] {
       return [floats('value', 1, [])]
     case 'quantiles':
       return [floats('quantiles', output.levels.length, [output.levels.length])]
+    case 'numbers':
+      return [floats('values', output.names.length, [output.names.length])]
     case 'probability':
       return [
         floats('probability', 1, []),

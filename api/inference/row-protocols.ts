@@ -5,7 +5,7 @@
 import { writeFloat, writeId, writeText, reserve, maxFloatBytes } from '../serving/codec/byte-writer.ts'
 import { likeliest } from '../serving/codec/output-format.ts'
 import { unknownCategories } from '../serving/codec/unknown-categories.ts'
-import type { Output } from '../../domain/model/features.ts'
+import { outputWidth, type Output } from '../../domain/model/features.ts'
 import type { ByteWriter } from '../serving/codec/byte-writer.ts'
 import type { Answered, Protocol } from '../serving/request/protocol.ts'
 import type { LiveArm } from '../serving/routing/route-table.ts'
@@ -72,7 +72,10 @@ function valueOf(output: Output): WriteValue {
         writeFloat(writer, outputs[row]!)
       }
     case 'quantiles':
-      return (writer, outputs, row) => writeList(writer, outputs, row, output.levels.length)
+    case 'numbers': {
+      const width = outputWidth(output)
+      return (writer, outputs, row) => writeList(writer, outputs, row, width)
+    }
     case 'classes': {
       const labels = output.classes.map((name) => Buffer.from(JSON.stringify(name)))
       return (writer, outputs, row) =>

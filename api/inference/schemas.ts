@@ -135,7 +135,7 @@ export const plainPredictedSchema = object(
     predictions: {
       type: 'array',
       description:
-        'One for each row: a probability, a number, the label of a class, or a list of quantiles by rising level.',
+        'One for each row: a probability, a number, the label of a class, or a list: quantiles by rising level, or several numbers in the order of the label.',
       items: { anyOf: [{ type: 'number' }, text, { type: 'array', items: { type: 'number' } }] },
     },
     model_name: text,

@@ -18,12 +18,23 @@ import { canAccessModel, type Actor } from '../auth/authentication.ts'
 import { labellers } from '../http/route.ts'
 import { pastTime } from '../http/schemas.ts'
 
+/** In characters. */
+const maxTextLength = 1_000
+
 export const outcomeSchema = (nowMs: () => number) =>
   z.strictObject({
     prediction_id: z.uuid(),
-    value: z.union([z.number(), z.string().max(1_000), z.boolean()], {
-      error: 'is a finite number, a text of at most 1000 characters, true or false',
-    }),
+    value: z.union(
+      [
+        z.number(),
+        z.string().max(maxTextLength),
+        z.boolean(),
+        z.record(z.string().max(maxTextLength), z.number()),
+      ],
+      {
+        error: `is a finite number, a text of at most ${maxTextLength} characters, true, false, or an object of numbers`,
+      },
+    ),
     /** Up to a minute ahead of the database's clock, because clocks differ. */
     observed_at: pastTime(nowMs),
   })

@@ -140,7 +140,7 @@ async function declaredIn({ digest, bytes }: FileDigest): Promise<DeclaredColumn
 
 function severalNumbers({ kind }: Output, outputs: number): string {
   if (kind !== 'number' || outputs === 1) return ''
-  return ': bring one model for each number, or declare quantiles([…]) where they are quantiles'
+  return ': declare quantities([…]) for several numbers, quantiles([…]) for quantiles of one'
 }
 
 interface Answer {

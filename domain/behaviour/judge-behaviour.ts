@@ -56,8 +56,9 @@ function decisionOf(output: Output, answer: readonly number[]): string | undefin
 /** The numbers that a test compares; undefined where the version has no such class. */
 function scoresOf(output: Output, answer: readonly number[], of?: string): readonly number[] | undefined {
   if (output.kind === 'probability') return [answer.at(-1)!]
-  if (of === undefined || output.kind !== 'classes') return answer
-  const place = output.classes.indexOf(of)
+  const names = output.kind === 'classes' ? output.classes : output.kind === 'numbers' ? output.names : []
+  if (of === undefined || names.length === 0) return answer
+  const place = names.indexOf(of)
   return place < 0 ? undefined : [answer[place]!]
 }
 

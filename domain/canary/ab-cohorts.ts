@@ -5,13 +5,13 @@
 import type { AbCohort, AbMetric } from './ab-test.ts'
 import { likeliestClass, type Output } from '../model/features.ts'
 import { defaultLabelPolicy, maturity } from '../monitoring/label-maturity.ts'
-import { truthOf } from '../monitoring/quality.ts'
+import { truthOf, type OutcomeValue } from '../model/outcome.ts'
 
 export interface AbPrediction {
   arm: 'canary' | 'control'
   atMs: number
   outputs: readonly number[]
-  value: number | string | boolean | null
+  value: OutcomeValue | null
   arrivedMs: number | null
 }
 
@@ -69,10 +69,10 @@ function eventOf(
   metric: AbMetric,
   output: Output,
   outputs: readonly number[],
-  value: number | string | boolean,
+  value: OutcomeValue,
 ): boolean | null {
-  const truth = truthOf(typeof value === 'boolean' ? Number(value) : value, output)
-  if (truth === null) return null
+  const truth = truthOf(value, output)?.[0]
+  if (truth === undefined || output.kind === 'numbers') return null
   if (metric === 'conversions') return output.kind === 'classes' ? null : truth !== 0
   switch (output.kind) {
     case 'probability':

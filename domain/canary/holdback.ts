@@ -6,7 +6,8 @@ import { fourDigits } from '../figures.ts'
 import { likeliestClass, type Output } from '../model/features.ts'
 import { pinballLoss } from '../model/quantile-levels.ts'
 import { defaultLabelPolicy } from '../monitoring/label-maturity.ts'
-import { truthOf } from '../monitoring/quality.ts'
+import { truthOf, type OutcomeValue } from '../model/outcome.ts'
+import { sumOf } from '../statistics/distributions.ts'
 import { thresholdFor } from '../sequential/alpha-split.ts'
 import {
   countDifferences,
@@ -27,8 +28,8 @@ export interface HoldbackEvidence {
 
 export interface HoldbackQuestion {
   output: Output
-  /** The range of a number that counts as 1; absent where it is unknown. */
-  scale?: number
+  /** The range of each number that counts as 1; empty where it is unknown. */
+  scales?: readonly number[]
   nowMs: number
   /** How many users of the larger arm one user of the smaller is compared with, fixed by the shares. */
   block: number
@@ -40,13 +41,13 @@ export interface HoldbackQuestion {
  */
 export function holdbackEvidence(
   answered: readonly AbPrediction[],
-  { output, scale, nowMs, block }: HoldbackQuestion,
+  { output, scales, nowMs, block }: HoldbackQuestion,
 ): HoldbackEvidence | undefined {
   const horizonMs = horizonOf(answered, nowMs)
   if (horizonMs === null) return undefined
   const matured = answered.filter(({ atMs }) => atMs < nowMs - horizonMs)
   const known = matured.flatMap(({ value, outputs, arm, atMs }) => {
-    const loss = value === null ? null : lossOf(output, outputs, value, scale)
+    const loss = value === null ? null : lossOf(output, outputs, value, scales)
     return loss === null ? [] : [{ arm, atMs, loss }]
   })
   if (matured.length === 0 || known.length < defaultLabelPolicy.minCoverage * matured.length) return undefined
@@ -68,30 +69,37 @@ export function holdbackEvidence(
   }
 }
 
-/** Brier of a probability; wrong or right of a class; the absolute error of a number, or twice the pinball loss of quantiles, in units of the scale, at most 1. */
+/** Brier of a probability; wrong or right of a class; the absolute error of a number, or twice the pinball loss of quantiles, in units of the scale, at most 1; of several numbers the mean. */
 export function lossOf(
   output: Output,
   outputs: readonly number[],
-  value: number | string | boolean,
-  scale?: number,
+  value: OutcomeValue,
+  scales: readonly number[] = [],
 ): number | null {
-  const truth = truthOf(typeof value === 'boolean' ? Number(value) : value, output)
-  if (truth === null) return null
+  const truths = truthOf(value, output)
+  if (truths === null) return null
+  const truth = truths[0]!
   switch (output.kind) {
     case 'probability':
       return ((outputs[0] ?? NaN) - truth) ** 2
     case 'classes':
       return Number(likeliestClass(outputs) !== truth)
     case 'number':
-      return scale === undefined || !(scale > 0)
-        ? null
-        : Math.min(1, Math.abs((outputs[0] ?? NaN) - truth) / scale)
+    case 'numbers':
+      return scaledLoss(
+        truths.map((each, k) => Math.abs((outputs[k] ?? NaN) - each)),
+        scales,
+      )
     // Twice the pinball loss of the median is its absolute error.
     case 'quantiles':
-      return scale === undefined || !(scale > 0)
-        ? null
-        : Math.min(1, (2 * pinballLoss(truth, outputs, output.levels)) / scale)
+      return scaledLoss([2 * pinballLoss(truth, outputs, output.levels)], scales)
   }
+}
+
+/** Null where no number has a scale. */
+function scaledLoss(losses: readonly number[], scales: readonly number[]): number | null {
+  const shares = losses.flatMap((loss, k) => (scales[k]! > 0 ? [Math.min(1, loss / scales[k]!)] : []))
+  return shares.length === 0 ? null : sumOf(shares) / shares.length
 }
 
 export interface HoldbackFinding {

@@ -4,7 +4,7 @@
  */
 import { pointValue } from '../statistics/bootstrap.ts'
 import type { ModelAnswers } from '../metrics/answers.ts'
-import { higherIsBetter, score, statisticOf, unreadableAnswers } from './metrics.ts'
+import { higherIsBetter, rowsOfTruths, score, statisticOf, unreadableAnswers } from './metrics.ts'
 import type { GatePolicy } from './policy.ts'
 
 export interface AnchorCandidate {
@@ -16,14 +16,15 @@ export interface AnchorCandidate {
 export function bestOf(
   asked: readonly AnchorCandidate[],
   y: readonly number[],
-  policy: Pick<GatePolicy, 'task' | 'primary' | 'threshold' | 'levels'>,
+  policy: Pick<GatePolicy, 'task' | 'primary' | 'threshold' | 'levels' | 'targets'>,
 ): (AnchorCandidate & { value: number }) | undefined {
   const { task, primary } = policy
   const sign = higherIsBetter(primary) ? 1 : -1
+  const rows = rowsOfTruths(y, policy)
   let best: (AnchorCandidate & { value: number }) | undefined
   for (const each of asked) {
-    if (unreadableAnswers(task, each.answers, y.length) !== null) continue
-    const value = pointValue(statisticOf(primary, score(task, y, each.answers, policy)), y.length)
+    if (unreadableAnswers(task, each.answers, rows) !== null) continue
+    const value = pointValue(statisticOf(primary, score(task, y, each.answers, policy)), rows)
     if (value !== null && (best === undefined || sign * value > sign * best.value)) best = { ...each, value }
   }
   return best

@@ -6,14 +6,16 @@ import { bootstrap, percentileInterval } from '../statistics/bootstrap.ts'
 import { fourDigits, worstCaseText } from '../figures.ts'
 import { answeredRows, answerReader, type ModelAnswers } from '../metrics/answers.ts'
 import type { Reason } from '../verdict.ts'
+import { rowsOfTruths } from './metrics.ts'
 import { marginOf, gainVerdict, type GateMetricRow } from './metric-table.ts'
 import type { CustomMetricPolicy, GatePolicy, Margin, Task } from './policy.ts'
 
-/** The answer to one row: a probability, a number, or the probability of each class. */
+/** The answer to one row: a probability, a number, the probability of each class, or each of several numbers. */
 export type MetricAnswer = number | readonly number[]
 
 /**
- * Called with the truth of each row (0 or 1, the place of the class, or the number) and the answers. It is called for each resample too,
+ * Called with the truth of each row (0 or 1, the place of the class, or the number; of several numbers a row all of them, row by row) and
+ * the answers. It is called for each resample too,
  * with repeated rows. The lists are used again: keep no reference to them.
  */
 export type MetricFunction = (y: readonly number[], answers: readonly MetricAnswer[]) => number
@@ -94,7 +96,10 @@ function judgeOne(
   if (error !== undefined) return { ...row, verdict: 'error', error }
   if (delta === null || champion === null) return row
   const statistic = resampled(of, y, challenger, champion, sign)
-  const [values = new Float64Array()] = bootstrap([statistic], y.length, { ...policy, entities })
+  const [values = new Float64Array()] = bootstrap([statistic], rowsOfTruths(y, policy), {
+    ...policy,
+    entities,
+  })
   const interval = percentileInterval(values, policy.resamples, policy.confidence)
   if (interval.low === null) {
     const share = Math.round((100 * (policy.resamples - values.length)) / policy.resamples)
@@ -135,7 +140,7 @@ const shown = (value: unknown): string =>
       : (JSON.stringify(value) ?? String(value)).slice(0, 100)
 
 const answerOf = (task: Task, row: readonly number[]): MetricAnswer =>
-  task === 'multiclass' || task === 'quantiles'
+  task === 'multiclass' || task === 'quantiles' || task === 'multioutput'
     ? row
     : task === 'binary' && row.length === 2
       ? row[1]!
@@ -149,18 +154,20 @@ function resampled(
   champion: readonly MetricAnswer[],
   sign: number,
 ) {
+  const width = y.length / challenger.length
   const [drawn, one, other]: [number[], MetricAnswer[], MetricAnswer[]] = [[], [], []]
   return {
     kind: 'weights' as const,
     value: (weights: ArrayLike<number>): number | null => {
       let length = 0
-      for (let row = 0; row < y.length; row++)
+      for (let row = 0; row < challenger.length; row++)
         for (let times = weights[row]!; times > 0; times--) {
-          drawn[length] = y[row]!
+          for (let k = 0; k < width; k++) drawn[length * width + k] = y[row * width + k]!
           one[length] = challenger[row]!
           other[length++] = champion[row]!
         }
-      drawn.length = one.length = other.length = length
+      drawn.length = length * width
+      one.length = other.length = length
       try {
         return sign * (of(drawn, one) - of(drawn, other))
       } catch {

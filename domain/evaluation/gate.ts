@@ -18,7 +18,7 @@ import {
   type GateSearch,
 } from './input.ts'
 import { leakageReasons } from './leakage.ts'
-import { score } from './metrics.ts'
+import { rowsOfTruths, score } from './metrics.ts'
 import { correctedFor, type GatePolicy } from './policy.ts'
 import {
   calibrationReasons,
@@ -77,7 +77,7 @@ const emptyReport = ({ y, testSetUses, search, tests }: GateInput, policy: GateP
   reasons: [],
   warnings: [...searchReasons(search, policy), ...useReasons(testSetUses, policy)],
   search,
-  rows: y.length,
+  rows: rowsOfTruths(y, policy),
   positives: policy.task === 'binary' ? countLabel(y, 1) : null,
   metrics: [],
   slices: [],
@@ -111,7 +111,7 @@ export function judgeGate(
   const naive = input.baseline ?? naiveAnswers(y, policy, answerWidth(input.challenger))
   const baseline = scored(naive)
   const anchor = input.anchor ? scored(input.anchor) : null
-  const repeated = input.entities !== undefined && new Set(input.entities).size < y.length
+  const repeated = input.entities !== undefined && new Set(input.entities).size < report.rows
   const entities = repeated ? input.entities : undefined
 
   const compared = compareAll({ challenger, champion, anchor, baseline }, policy, entities)

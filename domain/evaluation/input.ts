@@ -4,15 +4,15 @@
 import type { BehaviourRow } from '../behaviour/behaviour-test.ts'
 import { answeredRows, answerWidth, type ModelAnswers } from '../metrics/answers.ts'
 import type { LeakageFacts } from './leakage.ts'
-import { unreadableAnswers } from './metrics.ts'
+import { rowsOfTruths, unreadableAnswers } from './metrics.ts'
 import type { GatePolicy } from './policy.ts'
 import { quantiles } from '../statistics/quantiles.ts'
 import type { Reason } from '../verdict.ts'
 
 export interface GateInput {
-  /** Class index (0 or 1 in a binary task), or the target of a regression. */
+  /** Class index (0 or 1 in a binary task), or the target of a regression; of several numbers a row, row by row. */
   y: number[]
-  /** One entry a row: class probabilities (one column suffices in a binary task), or the predicted value. */
+  /** One entry a row: class probabilities (one column suffices in a binary task), or the predicted values. */
   challenger: ModelAnswers
   /** The live champion on the same rows; null for the first version of a model. */
   champion: ModelAnswers | null
@@ -52,7 +52,7 @@ interface Unreadable {
 /** Why the input cannot be judged, each with its verdict; empty when it can. */
 export function unreadableInput(input: GateInput, policy: GatePolicy): Unreadable[] {
   const { y, challenger, champion, anchor, baseline, slices, groups, entities } = input
-  const rows = y.length
+  const rows = rowsOfTruths(y, policy)
   const found: Unreadable[] = []
   const add = (verdict: Unreadable['verdict'], code: string, message: string) =>
     found.push({ verdict, reason: { code, message, values: { rows } } })
@@ -60,12 +60,16 @@ export function unreadableInput(input: GateInput, policy: GatePolicy): Unreadabl
   if (rows === 0) add('insufficient', 'no_rows', 'the test set is empty')
   const classes = policy.task === 'binary' ? 2 : answerWidth(challenger)
   const readable = (label: number) =>
-    policy.task === 'regression' || policy.task === 'quantiles'
+    policy.task !== 'binary' && policy.task !== 'multiclass'
       ? Number.isFinite(label)
       : Number.isInteger(label) && label >= 0 && label < classes
   const bad = y.findIndex((label) => !readable(label))
   if (bad >= 0 && answeredRows(challenger) === rows)
-    add('insufficient', 'label_unreadable', `row ${bad} has the label ${y[bad]}`)
+    add(
+      'insufficient',
+      'label_unreadable',
+      `row ${Math.floor((bad * rows) / y.length)} has the label ${y[bad]}`,
+    )
   // Unreadable predictions of the challenger refuse it; those of a reference leave nothing to compare with.
   for (const [name, answers] of Object.entries({ challenger, champion, anchor, baseline })) {
     if (!answers) continue
@@ -79,6 +83,12 @@ export function unreadableInput(input: GateInput, policy: GatePolicy): Unreadabl
         verdict,
         `${name}_unreadable`,
         `the ${name} gives ${answerWidth(answers)} numbers a row, the label has ${policy.levels?.length} levels`,
+      )
+    else if (policy.task === 'multioutput' && answerWidth(answers) !== policy.targets?.length)
+      add(
+        verdict,
+        `${name}_unreadable`,
+        `the ${name} gives ${answerWidth(answers)} numbers a row, the label has ${policy.targets?.length}`,
       )
   }
   if ((slices?.length ?? 0) > maxSlices)
@@ -102,7 +112,7 @@ export function countLabel(y: ArrayLike<number>, label: number): number {
 /** The missing rows below the required evidence; empty when there are enough. */
 export function insufficientRows(y: readonly number[], policy: GatePolicy): Reason[] {
   const { rows, positives, negatives } = policy.evidence
-  const floors = [{ what: 'rows', have: y.length, need: rows }]
+  const floors = [{ what: 'rows', have: rowsOfTruths(y, policy), need: rows }]
   if (policy.task === 'binary') {
     floors.push({ what: 'positives', have: countLabel(y, 1), need: positives })
     floors.push({ what: 'negatives', have: countLabel(y, 0), need: negatives })
@@ -118,10 +128,12 @@ export function insufficientRows(y: readonly number[], policy: GatePolicy): Reas
 
 /** The predictions of a model that knows only the class shares, the mean, or the quantiles. */
 export function naiveAnswers(y: readonly number[], policy: GatePolicy, classes: number): number[][] {
-  if (policy.task === 'regression') {
-    const mean = y.reduce((sum, value) => sum + value / y.length, 0)
-    const answer = [mean]
-    return y.map(() => answer)
+  if (policy.task === 'regression' || policy.task === 'multioutput') {
+    const width = policy.targets?.length ?? 1
+    const rows = y.length / width
+    const answer = Array.from({ length: width }, () => 0)
+    y.forEach((value, at) => (answer[at % width]! += value / rows))
+    return Array.from({ length: rows }, () => answer)
   }
   if (policy.task === 'quantiles') {
     const answer = quantiles([...y], policy.levels ?? []).map((value) => value ?? NaN)

@@ -3,7 +3,9 @@
  * bootstrap share one definition.
  */
 import { ratioOf } from '../figures.ts'
-import { orderOf } from '../metrics/auc.ts'
+import { rankStatistic } from '../metrics/rank-statistic.ts'
+import { flags } from '../statistics/flags.ts'
+import { meanOfStatistics } from '../statistics/mean-statistic.ts'
 import { pickInto } from '../statistics/pick-into.ts'
 import type { Statistic } from '../statistics/bootstrap.ts'
 import { answeredRows, answerReader, answerWidth, type ModelAnswers } from '../metrics/answers.ts'
@@ -23,8 +25,16 @@ export interface ScoredRows {
   classes: number
   /** Multiclass: Σ (p_k − 1[y = k])² of each row. Quantiles: the pinball loss of each row. Empty for others. */
   squares: Float64Array
+  /** Several numbers a row: each of them. `y` and `score` are those of the first. Empty for others. */
+  parts: readonly ScoredNumber[]
   /** Quantiles: the share of rows that should be between the outermost. */
   coverage?: number
+}
+
+/** One of several numbers a row. */
+export interface ScoredNumber {
+  y: Float64Array
+  score: Float64Array
 }
 
 /** The scores of the given row indices. */
@@ -37,19 +47,9 @@ export function pick(scored: ScoredRows, rows: ArrayLike<number>): ScoredRows {
     score: doubles(scored.score),
     confidence: doubles(scored.confidence),
     squares: doubles(scored.squares),
+    parts: scored.parts.map(({ y, score }) => ({ y: doubles(y), score: doubles(score) })),
     predicted: pickInto(new Uint16Array(scored.classes === 0 ? 0 : rows.length), scored.predicted, rows),
   }
-}
-
-/** The rows of each score list, highest first; sorted once. */
-const orders = new WeakMap<Float64Array, Uint32Array>()
-
-function highestFirst(score: Float64Array): Uint32Array {
-  const known = orders.get(score)
-  if (known !== undefined) return known
-  const order = orderOf(score).reverse()
-  orders.set(score, order)
-  return order
 }
 
 const lowerIsBetter: ReadonlySet<GateMetric> = new Set([
@@ -68,6 +68,7 @@ const metricsOf: Record<Task, readonly GateMetric[]> = {
   multiclass: ['accuracy', 'logLoss', 'brier', 'macroF1'],
   regression: ['rmse', 'mae', 'r2'],
   quantiles: ['pinball', 'coverageError', 'mae'],
+  multioutput: ['r2', 'rmse', 'mae'],
 }
 
 export const metricsFor = (task: Task): readonly GateMetric[] => metricsOf[task]
@@ -82,7 +83,7 @@ export function unreadableAnswers(task: Task, answers: ModelAnswers, rows: numbe
     if (row.length !== width || width === 0)
       return `row ${i} has ${row.length} outputs, the first has ${width}`
     if (!row.every(Number.isFinite)) return `row ${i} is not finite`
-    if (task === 'regression' || task === 'quantiles') continue
+    if (task !== 'binary' && task !== 'multiclass') continue
     if (!row.every((p) => p >= 0 && p <= 1)) return `row ${i} has a probability outside 0 to 1`
     const sum = row.reduce((total, p) => total + p, 0)
     if (width > 1 && Math.abs(sum - 1) > 1e-3) return `the probabilities of row ${i} sum to ${sum}`
@@ -93,16 +94,20 @@ export function unreadableAnswers(task: Task, answers: ModelAnswers, rows: numbe
   return null
 }
 
-/** Models that are compared share the array of `y`. */
+/** How many rows have these truths: each has one, or one of each target. */
+export const rowsOfTruths = (y: ArrayLike<number>, { targets }: Pick<GatePolicy, 'targets'>): number =>
+  y.length / (targets?.length ?? 1)
+
+/** `y`: row by row. Models that are compared share it. */
 export function score(
   task: Task,
   y: readonly number[] | Float64Array,
   answers: ModelAnswers,
-  { threshold, levels = [] }: Pick<GatePolicy, 'threshold' | 'levels'>,
+  { threshold, levels = [], targets }: Pick<GatePolicy, 'threshold' | 'levels' | 'targets'>,
 ): ScoredRows {
+  if (targets !== undefined) return scoreSeveral(task, y, answers, targets.length)
   const rows = y.length
-  const classes =
-    task === 'regression' || task === 'quantiles' ? 0 : task === 'binary' ? 2 : answerWidth(answers)
+  const classes = task === 'binary' ? 2 : task === 'multiclass' ? answerWidth(answers) : 0
   // Of ten million rows each list takes 80 MB, so only those that a task needs are kept.
   const kept = task === 'multiclass' || task === 'quantiles' ? rows : 0
   const scored: ScoredRows = {
@@ -113,6 +118,7 @@ export function score(
     confidence: new Float64Array(kept),
     classes,
     squares: new Float64Array(kept),
+    parts: [],
     coverage: task === 'quantiles' ? levels.at(-1)! - levels[0]! : undefined,
   }
   const middle = middlePlace(levels)
@@ -145,6 +151,31 @@ export function score(
   return scored
 }
 
+function scoreSeveral(
+  task: Task,
+  y: readonly number[] | Float64Array,
+  answers: ModelAnswers,
+  width: number,
+): ScoredRows {
+  const rows = y.length / width
+  const parts = Array.from({ length: width }, (_, k) => ({
+    y: Float64Array.from({ length: rows }, (_each, row) => y[row * width + k]!),
+    score: new Float64Array(rows),
+  }))
+  const rowAt = answerReader(answers)
+  for (let i = 0; i < rows; i++) rowAt(i).forEach((value, k) => (parts[k]!.score[i] = value))
+  const none = new Float64Array(0)
+  return {
+    task,
+    ...parts[0]!,
+    predicted: new Uint16Array(0),
+    confidence: none,
+    classes: 0,
+    squares: none,
+    parts,
+  }
+}
+
 /** Whether the metric is a mean over rows, so that a difference of two is the mean of the row differences. */
 export function isMean(metric: GateMetric): boolean {
   return (
@@ -166,19 +197,11 @@ export function correctness({ y, predicted }: ScoredRows): Uint8Array {
   return flags(predicted.length, (row) => predicted[row] === y[row])
 }
 
-/**
- * 1 for each row of which it holds. A loop, because `from` of a typed array calls an iterator for each row and collects the values in a
- * list first.
- */
-function flags(rows: number, holds: (row: number) => boolean): Uint8Array {
-  const found = new Uint8Array(rows)
-  for (let row = 0; row < rows; row++) if (holds(row)) found[row] = 1
-  return found
-}
-
 /** Each row's share of a metric that is a mean over rows, or the root of one; null for metrics that are not. */
 export function rowLosses(metric: GateMetric, scored: ScoredRows): Float64Array | null {
-  const { task, y, score } = scored
+  const { task, y, score, parts } = scored
+  // The mean of the roots of several numbers is no root of a mean.
+  if (parts.length > 0) return metric === 'mae' ? meanErrors(parts) : null
   switch (metric) {
     case 'accuracy':
       return new Float64Array(correctness(scored))
@@ -197,6 +220,15 @@ export function rowLosses(metric: GateMetric, scored: ScoredRows): Float64Array 
   }
 }
 
+/** The mean absolute error of each row over its numbers. */
+function meanErrors(parts: readonly ScoredNumber[]): Float64Array {
+  const losses = new Float64Array(parts[0]!.y.length)
+  for (const { y, score } of parts)
+    for (let row = 0; row < losses.length; row++)
+      losses[row]! += Math.abs(score[row]! - y[row]!) / parts.length
+  return losses
+}
+
 export function statisticOf(metric: GateMetric, scored: ScoredRows): Statistic {
   const losses = rowLosses(metric, scored)
   if (losses !== null) {
@@ -210,6 +242,11 @@ export function statisticOf(metric: GateMetric, scored: ScoredRows): Statistic {
       },
     }
   }
+  // The uniform average of scikit-learn.
+  if (scored.parts.length > 0)
+    return meanOfStatistics(
+      scored.parts.map((part) => statisticOf(metric, { ...scored, ...part, parts: [] })),
+    )
   switch (metric) {
     case 'f1':
       return f1(scored, [1])
@@ -227,9 +264,9 @@ export function statisticOf(metric: GateMetric, scored: ScoredRows): Statistic {
     case 'coverageError':
       return coverageError(scored)
     case 'averagePrecision':
-      return ranked(scored, 'precision')
+      return rankStatistic(scored, 'precision')
     default:
-      return ranked(scored, 'area')
+      return rankStatistic(scored, 'area')
   }
 }
 
@@ -285,41 +322,6 @@ function explained({ y, score }: ScoredRows): Statistic {
     value: (sums, weight) => {
       const spread = sums[2]! - sums[1]! ** 2 / weight
       return spread > 1e-12 * sums[2]! ? 1 - sums[0]! / spread : null
-    },
-  }
-}
-
-/** AUC or average precision from row weights: one pass over the rows, highest score first, ties together. */
-function ranked({ y, score }: ScoredRows, of: 'area' | 'precision'): Statistic {
-  const order = highestFirst(score)
-  const positive = flags(order.length, (place) => y[order[place]!] === 1)
-  const isEnd = (place: number) => score[order[place]!] !== score[order[place + 1] ?? -1]
-  let ties = 0
-  for (let place = 0; place < order.length; place++) if (isEnd(place)) ties++
-  const tieEnds = new Uint32Array(ties)
-  for (let place = 0, tie = 0; place < order.length; place++) if (isEnd(place)) tieEnds[tie++] = place + 1
-  return {
-    kind: 'weights',
-    value: (weights) => {
-      let positives = 0
-      let all = 0
-      let area = 0
-      let precision = 0
-      for (let group = 0, i = 0; group < tieEnds.length; group++) {
-        let tied = 0
-        let tiedPositives = 0
-        for (const end = tieEnds[group]!; i < end; i++) {
-          const weight = weights[order[i]!]!
-          tied += weight
-          tiedPositives += weight * positive[i]!
-        }
-        area += (tied - tiedPositives) * (positives + tiedPositives / 2)
-        positives += tiedPositives
-        all += tied
-        // A row that was not drawn adds nothing; the 1 avoids 0/0.
-        precision += (tiedPositives * positives) / (all > 0 ? all : 1)
-      }
-      return of === 'area' ? ratioOf(area, positives * (all - positives)) : ratioOf(precision, positives)
     },
   }
 }

@@ -3,7 +3,7 @@
  */
 import { policyIssues } from '../policy-issues.ts'
 
-export type Task = 'binary' | 'multiclass' | 'regression' | 'quantiles'
+export type Task = 'binary' | 'multiclass' | 'regression' | 'quantiles' | 'multioutput'
 
 export type GateMetric =
   | 'auc'
@@ -62,6 +62,8 @@ export interface GatePolicy {
   threshold: number
   /** The levels of quantiles; of that task only. */
   levels?: readonly number[]
+  /** The names of the numbers of a row; of the task `multioutput` only. */
+  targets?: readonly string[]
   /** The minimum test rows of a verdict. */
   evidence: {
     /** All test rows. */
@@ -118,7 +120,14 @@ export interface GatePolicy {
 }
 
 export function defaultGatePolicy(task: Task): GatePolicy {
-  const primary = { binary: 'auc', multiclass: 'accuracy', regression: 'rmse', quantiles: 'pinball' } as const
+  const primary = {
+    binary: 'auc',
+    multiclass: 'accuracy',
+    regression: 'rmse',
+    quantiles: 'pinball',
+    // Without a unit, so that no number outweighs the others.
+    multioutput: 'r2',
+  } as const
   return {
     task,
     primary: primary[task],
@@ -146,7 +155,7 @@ export function defaultGatePolicy(task: Task): GatePolicy {
     threshold: 0.5,
     evidence: { rows: 1000, positives: 100, negatives: 100, sliceRows: 200, slicePositives: 30 },
     slices: { metric: sliceMetricsOf[task][0]!, points: 0.02, alpha: 0.05 },
-    calibration: task === 'regression' || task === 'quantiles' ? 'off' : { ece: 0.05, overChampion: 0.02 },
+    calibration: task === 'binary' || task === 'multiclass' ? { ece: 0.05, overChampion: 0.02 } : 'off',
     fairness: { selectionRatio: 0.8, rateDifference: 0.1, minRows: 100 },
     leakage: { overlap: 0.001, featureAuc: 0.99, featureCorrelation: 0.99, gain: 0.1 },
     testSetUses: 20,
@@ -189,6 +198,7 @@ const sliceMetricsOf: Record<Task, readonly SliceMetric[]> = {
   multiclass: ['accuracy', 'brier', 'logLoss'],
   regression: ['rmse', 'mae'],
   quantiles: ['pinball', 'mae'],
+  multioutput: ['mae'],
 }
 
 /** Why a floor can never be met, or can never fail, or is no number; undefined for a sound one. */

@@ -28,6 +28,7 @@ export function answerBins(output: Output, score?: Profile): AnswerBins | undefi
       return { kind: output.kind, names, edges: [] }
     }
     case 'number':
+    case 'numbers':
     case 'quantiles': {
       if (score?.kind !== 'number' || score.edges.length === 0) return undefined
       const { edges: deciles } = score
@@ -63,6 +64,7 @@ export function answerBinner(
       }
     }
     case 'number':
+    case 'numbers':
     case 'quantiles': {
       const [width, middle] = [outputWidth(output), scorePlace(output)]
       return (outputs, row) => {

@@ -71,6 +71,7 @@ export function predictedText(output: Output, outputs: readonly (number | null)[
       return output.classes[best] ?? null
     }
     case 'number':
+    case 'numbers':
     case 'quantiles':
       return null
   }

@@ -65,15 +65,32 @@ export type Output =
   | { kind: 'number'; unit?: string; min?: number; max?: number }
   /** One number per level and row, rising: with probability `levels[k]`, the truth is at most the k-th. */
   | { kind: 'quantiles'; levels: readonly number[]; unit?: string; min?: number; max?: number }
+  /** Several numbers a row: one of each name, in their order. */
+  | { kind: 'numbers'; names: readonly string[]; unit?: string; min?: number; max?: number }
 
 /** The numbers of one answer. */
 export function outputWidth(output: Output): number {
-  return output.kind === 'classes'
-    ? output.classes.length
-    : output.kind === 'quantiles'
-      ? output.levels.length
-      : 1
+  switch (output.kind) {
+    case 'classes':
+      return output.classes.length
+    case 'quantiles':
+      return output.levels.length
+    case 'numbers':
+      return output.names.length
+    case 'number':
+    case 'probability':
+      return 1
+  }
 }
+
+/** Whether the model predicts numbers and no classes. */
+export const isOfNumbers = (
+  output: Output,
+): output is Extract<Output, { kind: 'number' | 'quantiles' | 'numbers' }> =>
+  output.kind === 'number' || output.kind === 'quantiles' || output.kind === 'numbers'
+
+/** The numbers of one truth. */
+export const truthWidth = (output: Output): number => (output.kind === 'numbers' ? output.names.length : 1)
 
 /** The class of an answer: the first of the largest probabilities. */
 export const likeliestClass = (outputs: readonly number[] | Float32Array): number =>

@@ -1,7 +1,8 @@
 /** Checks outcomes. An unknown class, or a number for a class, would count as a wrong prediction of every version. */
 import type { Output } from './features.ts'
 
-export type OutcomeValue = number | string | boolean
+/** Of several numbers an object with each of them by its name. */
+export type OutcomeValue = number | string | boolean | Readonly<Record<string, number>>
 
 /** Why the value is invalid; undefined when it is valid. */
 export function issueOfOutcome(output: Output, value: OutcomeValue): string | undefined {
@@ -19,9 +20,23 @@ export function issueOfOutcome(output: Output, value: OutcomeValue): string | un
       return typeof value === 'number' && Number.isFinite(value)
         ? undefined
         : `${shown(value)} is no finite number`
+    case 'numbers':
+      return issueOfNumbers(output.names, value)
     default:
       return output satisfies never
   }
+}
+
+function issueOfNumbers(names: readonly string[], value: OutcomeValue): string | undefined {
+  const form = `{${names.map((name) => `${JSON.stringify(name)}: 1`).join(', ')}}`
+  if (typeof value !== 'object')
+    return `${shown(value)} is no object with a number of each name, such as ${form}`
+  const lacks = names.find((name) => !Object.hasOwn(value, name))
+  if (lacks !== undefined) return `${shown(value)} lacks ${JSON.stringify(lacks)}`
+  const more = Object.keys(value).find((name) => !names.includes(name))
+  if (more !== undefined) return `${JSON.stringify(more.slice(0, 60))} is not one of ${names.join(', ')}`
+  const bad = names.find((name) => !Number.isFinite(value[name]))
+  return bad === undefined ? undefined : `${JSON.stringify(bad)} is no finite number`
 }
 
 /**
@@ -40,10 +55,40 @@ export function canonicalOutcome(output: Output | undefined, value: OutcomeValue
 export function outcomeOfText(output: Output | undefined, text: string): OutcomeValue {
   if (output?.kind === 'classes') return text
   if (output?.kind === 'probability' && text === output.positive) return true
+  if (output?.kind === 'numbers') return objectOfText(text) ?? text
   if (/^(true|false)$/i.test(text)) return text.toLowerCase() === 'true'
   return /^[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?$/i.test(text) && Number.isFinite(Number(text))
     ? Number(text)
     : text
+}
+
+/** Undefined for a text that is no JSON of an object. */
+function objectOfText(text: string): Record<string, number> | undefined {
+  try {
+    const value: unknown = JSON.parse(text)
+    return typeof value === 'object' && value !== null && !Array.isArray(value)
+      ? (value as Record<string, number>)
+      : undefined
+  } catch {
+    return undefined
+  }
+}
+
+/** The truth as the gate counts it: 0 or 1, the index of the class, the number, or each of several; null for any other value. */
+export function truthOf(value: OutcomeValue, output: Output): number[] | null {
+  if (output.kind === 'numbers') {
+    if (typeof value !== 'object' || issueOfNumbers(output.names, value) !== undefined) return null
+    return output.names.map((name) => value[name]!)
+  }
+  if (typeof value === 'object') return null
+  if (output.kind === 'classes') {
+    const place = output.classes.indexOf(String(typeof value === 'boolean' ? Number(value) : value))
+    return place < 0 ? null : [place]
+  }
+  if (output.kind === 'probability' && typeof value === 'string') return [value === output.positive ? 1 : 0]
+  const number = typeof value === 'string' && value.trim() === '' ? NaN : Number(value)
+  if (!Number.isFinite(number)) return null
+  return [output.kind === 'probability' ? Number(number !== 0) : number]
 }
 
 const shown = (value: OutcomeValue): string => JSON.stringify(value).slice(0, 80)

@@ -31,11 +31,14 @@ export interface CategoryProfile {
   counts: number[]
 }
 
-/** From the 10th to the 90th percentile of the scores of the reference; undefined without numbers, or where all are alike. */
-export function scoreRange(profile: Pick<ReferenceProfile, 'score'> | undefined): number | undefined {
-  const edges = profile?.score?.kind === 'number' ? profile.score.edges : []
-  return edges.length > 1 ? edges.at(-1)! - edges[0]! : undefined
+/** From the 10th to the 90th percentile of each number of an answer in the reference; 0 where all are alike, empty without numbers. */
+export function scoreRanges(profile: Pick<ReferenceProfile, 'score' | 'ranges'> | undefined): number[] {
+  if (profile?.ranges !== undefined) return profile.ranges
+  return profile?.score?.kind === 'number' ? [rangeOf(profile.score)] : []
 }
+
+export const rangeOf = ({ edges }: Pick<NumberProfile, 'edges'>): number =>
+  edges.length > 1 ? edges.at(-1)! - edges[0]! : 0
 
 /** The profile stored with a version. */
 export interface ReferenceProfile {
@@ -43,8 +46,11 @@ export interface ReferenceProfile {
   /** The period of the counters, which is the finest comparable window; one hour when absent. */
   everyMs?: number
   features: Profile[]
+  /** Of several numbers a row, that of the first. */
   score?: Profile
   label?: Profile
+  /** Of several numbers a row: the range of each answered one, as `rangeOf` its profile. */
+  ranges?: number[]
 }
 
 const maxCategories = 30

@@ -2,6 +2,7 @@
  * Selects the predictions whose labels are due. Labels that arrive early are biased, because defaults, complaints and delays become
  * known before their absence, so a window is measured only when most of its labels have had time to arrive.
  */
+import type { OutcomeValue } from '../model/outcome.ts'
 import { quantiles } from '../statistics/quantiles.ts'
 
 export interface LabelPolicy {
@@ -54,7 +55,7 @@ export function maturedSpan(nowMs: number, horizonMs: number, windowMs: number) 
 /** One row of the append-only label log. A correction is a new row with a higher revision. */
 export interface Label {
   predictionId: string
-  value: number | string
+  value: OutcomeValue
   /** The time of the observed event. */
   observedMs: number
   /** The time of arrival. */
@@ -67,7 +68,7 @@ export interface MaturedCohort {
   status: 'ok' | 'insufficient'
   predictions: number
   /** The labels of the predictions, as known at `nowMs`. */
-  labelled: { predictionId: string; value: number | string }[]
+  labelled: { predictionId: string; value: OutcomeValue }[]
   coverage: number | null
   /** Labels of unknown predictions: stored and counted, never measured. */
   unknown: number

@@ -3,9 +3,10 @@
  * outcomes are due, because early outcomes are biased.
  */
 import { pointValue } from '../statistics/bootstrap.ts'
+import { truthOf, type OutcomeValue } from '../model/outcome.ts'
 import type { Output } from '../model/features.ts'
 import { insufficientRows } from '../evaluation/input.ts'
-import { higherIsBetter, score, statisticOf } from '../evaluation/metrics.ts'
+import { higherIsBetter, rowsOfTruths, score, statisticOf } from '../evaluation/metrics.ts'
 import type { GateMetric, GatePolicy } from '../evaluation/policy.ts'
 import { marginOf } from '../evaluation/metric-table.ts'
 import { fourDigits } from '../figures.ts'
@@ -23,7 +24,7 @@ const qualityJudge = 'quality@1'
 
 export interface QualityEvidence {
   predictions: readonly { id: string; atMs: number; outputs: readonly number[] }[]
-  labels: readonly (Omit<Label, 'value'> & { value: number | string | boolean })[]
+  labels: readonly (Omit<Label, 'value'> & { value: OutcomeValue })[]
   maturity: Maturity
   /** The measured predictions: aged between H and H + W at `nowMs`. */
   span: { fromMs: number; toMs: number; nowMs: number }
@@ -86,11 +87,14 @@ export function judgeQuality(
       `${fourDigits(100 * (cohort.coverage ?? 0))} % of ${cohort.predictions} predictions have an outcome, ` +
         `${100 * labelPolicy.minCoverage} % are required`,
     )
-  const y = rows.map((row) => row.y)
+  const y = rows.flatMap((row) => row.y)
   const answers = rows.map((row) => row.answer)
   const few = insufficientRows(y, policy)
   if (few.length > 0) return { ...report, reasons: few }
-  const value = pointValue(statisticOf(metric, score(policy.task, y, answers, policy)), y.length)
+  const value = pointValue(
+    statisticOf(metric, score(policy.task, y, answers, policy)),
+    rowsOfTruths(y, policy),
+  )
   if (value === null || baseline === null) {
     const message = `${metric} is undefined on these rows`
     return { ...report, value, reasons: [{ code: 'undefined', message, values: {} }] }
@@ -106,7 +110,8 @@ export function judgeQuality(
 
 /** The matured predictions with their outcomes, as the gate counts them. */
 export interface MaturedTruths {
-  rows: { y: number; answer: number[] }[]
+  /** `y`: as `truthOf` returns it. */
+  rows: { y: number[]; answer: number[] }[]
   /** Outcomes that the model cannot predict, such as an unknown class. */
   unreadable: number
   cohort: Omit<MaturedCohort, 'labelled'>
@@ -116,27 +121,11 @@ export function maturedTruths(
   { predictions, labels, span, output }: Omit<QualityEvidence, 'maturity' | 'baseline'>,
   policy: LabelPolicy = defaultLabelPolicy,
 ): MaturedTruths {
-  const plain = labels.map((label) => ({ ...label, value: plainOf(label.value) }))
-  const { labelled, ...cohort } = maturedCohort(predictions, plain, span, policy)
+  const { labelled, ...cohort } = maturedCohort(predictions, labels, span, policy)
   const outputsOf = new Map(predictions.map(({ id, outputs }) => [id, outputs]))
   const rows = labelled.flatMap(({ predictionId, value }) => {
     const y = truthOf(value, output)
     return y === null ? [] : [{ y, answer: [...outputsOf.get(predictionId)!] }]
   })
   return { rows, unreadable: labelled.length - rows.length, cohort }
-}
-
-const plainOf = (value: number | string | boolean): number | string =>
-  typeof value === 'boolean' ? Number(value) : value
-
-/** The outcome as the gate counts it: 0 or 1, the index of the class, or the number; null for any other value. */
-export function truthOf(value: number | string, output: Output): number | null {
-  if (output.kind === 'classes') {
-    const place = output.classes.indexOf(String(value))
-    return place < 0 ? null : place
-  }
-  if (output.kind === 'probability' && typeof value === 'string') return value === output.positive ? 1 : 0
-  const number = typeof value === 'string' && value.trim() === '' ? NaN : Number(value)
-  if (!Number.isFinite(number)) return null
-  return output.kind === 'probability' ? Number(number !== 0) : number
 }

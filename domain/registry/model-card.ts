@@ -118,6 +118,8 @@ function answersOf(output: Output): string {
       return output.unit === undefined ? 'a number' : `a number in ${output.unit}`
     case 'quantiles':
       return `the quantiles ${output.levels.join(', ')} of a number${output.unit === undefined ? '' : ` in ${output.unit}`}`
+    case 'numbers':
+      return `the numbers ${output.names.join(', ')}${output.unit === undefined ? '' : ` in ${output.unit}`}`
     default:
       return output satisfies never
   }

@@ -19,7 +19,7 @@ export const trainingStatuses = ['running', 'done', 'failed'] as const
 
 export const metricNames: readonly GateMetric[] = [
   ...new Set(
-    (['binary', 'multiclass', 'regression', 'quantiles'] satisfies Task[]).flatMap((task) =>
+    (['binary', 'multiclass', 'regression', 'quantiles', 'multioutput'] satisfies Task[]).flatMap((task) =>
       metricsFor(task),
     ),
   ),

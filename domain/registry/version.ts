@@ -117,6 +117,8 @@ export function formOf(output: Output): string {
       return JSON.stringify([output.kind, output.unit ?? null])
     case 'quantiles':
       return JSON.stringify([output.kind, output.levels, output.unit ?? null])
+    case 'numbers':
+      return JSON.stringify([output.kind, output.names, output.unit ?? null])
     default:
       return output satisfies never
   }

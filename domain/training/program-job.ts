@@ -2,7 +2,13 @@
  * Defines the contract with a program that trains a model: a job as JSON on standard input, progress as JSON lines on standard output,
  * a result folder, and the exit code.
  */
-import { featureNames, hasValidation, snapshotColumns, type ModelDefinition } from '../model-definition.ts'
+import {
+  featureNames,
+  hasValidation,
+  snapshotColumns,
+  snapshotLabels,
+  type ModelDefinition,
+} from '../model-definition.ts'
 import type { RowWeights } from './row-weights.ts'
 
 /** Exit codes of a program: 0 is success, this one is a fault of the script, which is not tried again; all others are. */
@@ -30,6 +36,10 @@ export interface ProgramJob {
     positive?: string
     /** The levels of quantiles, rising: the model gives one output for each. */
     levels?: readonly number[]
+    /** Of several numbers a row: a column of the snapshot for each; the model gives one output for each, in this order. */
+    columns?: readonly string[]
+    /** What they are called in answers. */
+    names?: readonly string[]
   }
   /** The column that separates the rows, and its value for training rows. */
   part: { column: string; train: string; validation?: string }
@@ -73,6 +83,8 @@ export function jobOfDefinition(
     }),
     label: {
       column: snapshotColumns.label,
+      columns: output.kind === 'numbers' ? snapshotLabels(output) : undefined,
+      names: output.kind === 'numbers' ? output.names : undefined,
       kind: output.kind,
       classes: output.kind === 'classes' ? output.classes : undefined,
       positive: output.kind === 'probability' ? output.positive : undefined,

@@ -1,6 +1,6 @@
 /** Computes how much each training row counts: a column of the source times the weight of its class. */
 import { DomainError } from '../errors.ts'
-import type { Output } from '../model/features.ts'
+import { isOfNumbers, type Output } from '../model/features.ts'
 
 export interface RowWeights {
   /** The column of the source that holds the weight of a row. */
@@ -40,7 +40,7 @@ export function rowWeights(
 /** The name of the class of a label; of a probability, the name of true, or `not` and that name. */
 function classOf(output: Output, label: Cell): string {
   if (output.kind === 'classes') return String(label)
-  if (output.kind === 'number' || output.kind === 'quantiles') return ''
+  if (isOfNumbers(output)) return ''
   return Number(label) === 1 ? output.positive : `not ${output.positive}`
 }
 

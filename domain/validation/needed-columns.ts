@@ -1,5 +1,5 @@
 /** Names the columns that a model needs of its source, and what a file without one is told. */
-import type { ModelDefinition } from '../model-definition.ts'
+import { labelColumns, type ModelDefinition } from '../model-definition.ts'
 import { shown } from '../postgres-text.ts'
 import type { CsvLayout } from './csv-scan.ts'
 import { looksLikeValues, missingColumn, placeText } from './source-issue.ts'
@@ -12,8 +12,9 @@ export function neededColumns({ features, label, source }: ModelDefinition): {
   const events: Record<string, string> = {}
   if (source.eventTime !== undefined) events[source.eventTime] = 'which eventTime names'
   if (label.knownAt !== undefined) events[label.knownAt] = 'which knownAt names'
-  if (source.derive === undefined) events[label.column] = 'the label'
-  const rows: Record<string, string> = { ...events, [label.column]: 'the label' }
+  const labels = Object.fromEntries(labelColumns(label).map((column) => [column, 'the label']))
+  if (source.derive === undefined) Object.assign(events, labels)
+  const rows: Record<string, string> = { ...events, ...labels }
   for (const [name, { from }] of Object.entries(features)) if (from === undefined) rows[name] = 'a feature'
   for (const name of source.key) rows[name] ??= 'which key names'
   return { events, rows }

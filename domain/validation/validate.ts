@@ -1,5 +1,5 @@
 /** Validates a batch against the expectations of the model file and those that its features imply. */
-import { snapshotColumns, type ModelDefinition } from '../model-definition.ts'
+import { snapshotLabels, type ModelDefinition } from '../model-definition.ts'
 import { judgeBatch } from './batch-expectations.ts'
 import { judgeFlood } from './floods.ts'
 import { judgeLeftOut } from './left-out.ts'
@@ -23,15 +23,16 @@ export function impliedExpectations({ features, label }: ModelDefinition): Expec
   const kindOf = (name: string) =>
     features[name]?.kind === 'number' ? ('number' as const) : ('text' as const)
   const labelKind = label.output.kind === 'classes' ? ('text' as const) : ('number' as const)
+  const labels = snapshotLabels(label.output)
   const columns = {
     ...Object.fromEntries(names.map((name) => [name, kindOf(name)])),
-    [snapshotColumns.label]: labelKind,
+    ...Object.fromEntries(labels.map((name) => [name, labelKind])),
   }
   const filled = names.filter((name) => features[name]?.missing === undefined)
   const numbers = names.filter((name) => features[name]?.kind === 'number')
   return [
     { check: 'schema', columns, severity: 'block' },
-    { check: 'complete', columns: [...filled, snapshotColumns.label], severity: 'block' },
+    { check: 'complete', columns: [...filled, ...labels], severity: 'block' },
     ...(numbers.length > 0 ? [{ check: 'finite', columns: numbers, severity: 'block' } as const] : []),
     ...Object.entries(features).flatMap(([name, feature]) => impliedByFeature(name, feature)),
     ...impliedByLabel(label.output),
@@ -63,12 +64,13 @@ function impliedByFeature(column: string, feature: Feature): Expectation[] {
 }
 
 function impliedByLabel(output: ModelDefinition['label']['output']): Expectation[] {
-  const column = snapshotColumns.label
+  const columns = snapshotLabels(output)
+  const column = columns[0]!
   if (output.kind === 'classes')
     return [{ check: 'in_set', column, values: output.classes, severity: 'block' }]
   if (output.kind === 'probability')
     return [{ check: 'every_class', column, classes: [0, 1], min: 1, severity: 'block' }]
-  return [{ check: 'finite', columns: [column], severity: 'block' }]
+  return [{ check: 'finite', columns, severity: 'block' }]
 }
 
 export function judgeValidation(

@@ -83,6 +83,7 @@ export const taskOf: Record<LabelDefinition['output']['kind'], Task> = {
   classes: 'multiclass',
   number: 'regression',
   quantiles: 'quantiles',
+  numbers: 'multioutput',
 }
 
 export function compileEvaluation(
@@ -111,6 +112,7 @@ export function compileEvaluation(
     },
     threshold: label.output.kind === 'probability' ? label.output.threshold : base.threshold,
     levels: label.output.kind === 'quantiles' ? label.output.levels : undefined,
+    targets: label.output.kind === 'numbers' ? label.output.names : undefined,
     evidence: { ...base.evidence, ...spec.evidence },
     slices: { ...base.slices, ...spec.sliceLimits },
     calibration: spec.calibration ?? base.calibration,
@@ -143,6 +145,8 @@ export function compileEvaluation(
     )
   if (spec.baseline !== undefined && task === 'quantiles')
     report('evaluation.baseline', 'one column cannot predict every quantile: leave it out')
+  if (spec.baseline !== undefined && task === 'multioutput')
+    report('evaluation.baseline', 'one column cannot predict several numbers: leave it out')
   if (spec.baseline !== undefined && task === 'multiclass')
     report('evaluation.baseline', 'one column cannot predict a probability for each class')
   const slices = [...(spec.slices ?? [])]

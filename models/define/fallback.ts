@@ -71,6 +71,10 @@ function compileAnswer(
     report('fallback', 'quantiles have no single answer: write previousChampion()')
     return undefined
   }
+  if (output.kind === 'numbers') {
+    report('fallback', 'several numbers have no single answer: write previousChampion()')
+    return undefined
+  }
   if (typeof answer !== 'number' || !Number.isFinite(answer)) return wrong('a finite number')
   if (output.kind === 'probability' && !(answer >= 0 && answer <= 1))
     return wrong('a probability from 0 to 1')

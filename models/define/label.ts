@@ -1,7 +1,12 @@
 /** Defines labels: what the model learns to predict, the column of the value, and the time at which it became known. */
 import type * as tfjs from '@tensorflow/tfjs'
-import type { LabelDefinition } from '../../domain/model-definition.ts'
-import type { ClassBand, Features, ProbabilityBand } from '../../domain/model/features.ts'
+import { labelColumns, type LabelDefinition } from '../../domain/model-definition.ts'
+import {
+  isOfNumbers,
+  type ClassBand,
+  type Features,
+  type ProbabilityBand,
+} from '../../domain/model/features.ts'
 import { reportUnknown } from './fields.ts'
 import { reportDistinct, reportRange, type IssueCollector } from './issues.ts'
 
@@ -61,6 +66,19 @@ export function quantiles(
 }
 
 /**
+ * Several numbers a row: `quantities(['departure_delay', 'arrival_delay'], { unit: 'min' })` names their columns. The model gives one output for
+ * each, in this order; answers and outcomes name them.
+ */
+export function quantities(
+  columns: readonly string[],
+  options: Omit<LabelOptions, 'column'> & { unit?: string; min?: number; max?: number } = {},
+): LabelDefinition {
+  const { unit, min, max, ...rest } = options
+  const names = Array.isArray(columns) ? columns : [columns]
+  return { column: String(names[0]), ...rest, output: { kind: 'numbers', names, unit, min, max } }
+}
+
+/**
  * The pinball loss of a network with one output a level: `network.compile({ optimizer, loss: pinball(tf, [0.1, 0.5, 0.9]) })`. The levels are
  * those of the label.
  */
@@ -81,17 +99,23 @@ const optionsOf = {
   probability: ['positive', 'threshold', 'review'],
   number: ['unit', 'min', 'max'],
   quantiles: ['unit', 'min', 'max'],
+  numbers: ['unit', 'min', 'max'],
 } as const
 
 export function checkLabel(report: IssueCollector, label: LabelDefinition, features: Features): void {
   const { output, column, knownAt: _knownAt, ...more } = label
-  reportUnknown(report, 'label', more, ['column', 'knownAt', ...optionsOf[output.kind]])
-  if (typeof column !== 'string' || column === '') report('label.column', 'the name of a column is required')
-  if (column in features) report('label.column', `${column} is also a feature: the model would see its label`)
+  const known = output.kind === 'numbers' ? ['knownAt'] : ['column', 'knownAt']
+  reportUnknown(report, 'label', more, [...known, ...optionsOf[output.kind]])
+  if (output.kind === 'numbers') checkNames(report, output.names, column)
+  else if (typeof column !== 'string' || column === '')
+    report('label.column', 'the name of a column is required')
+  for (const each of labelColumns(label))
+    if (Object.hasOwn(features, each))
+      report('label.column', `${each} is also a feature: the model would see its label`)
   if (label.knownAt !== undefined && label.knownAt in features)
     report('label.knownAt', `${label.knownAt} is also a feature: it is unknown at prediction time`)
   if (output.kind === 'classes') reportDistinct(report, 'label', output.classes, 2)
-  if (output.kind === 'number' || output.kind === 'quantiles') reportRange(report, 'label', output)
+  if (isOfNumbers(output)) reportRange(report, 'label', output)
   checkReview(report, output)
   if (output.kind === 'quantiles') checkLevels(report, output.levels)
   if (output.kind === 'probability') {
@@ -128,4 +152,20 @@ function checkLevels(report: IssueCollector, levels: readonly number[]): void {
     )
 }
 
+function checkNames(report: IssueCollector, names: readonly string[], column: unknown): void {
+  const isList =
+    names.length >= 2 &&
+    names.length <= maxNumbers &&
+    names.every((name) => typeof name === 'string' && name !== '')
+  if (!isList)
+    report(
+      'label',
+      `quantities are the names of 2 to ${maxNumbers} columns, not ${JSON.stringify(names).slice(0, 200)}; one column is quantity({ column })`,
+    )
+  else if (column !== names[0]) report('label.column', 'the columns are the list: leave it out')
+  else if (new Set(names).size < names.length) report('label', 'a column is listed twice')
+}
+
 const maxLevels = 99
+/** Answers name each of them. */
+const maxNumbers = 100

@@ -81,7 +81,7 @@ export interface ModelFile<F extends Features, H extends Hyperparameters> {
   risk?: 'high'
   /** What a request must send: names with `number(…)` and `category(…)`. */
   features: F
-  /** What the model predicts: `yesNo(…)`, `oneOf(…)`, `quantity(…)` or `quantiles(…)`. */
+  /** What the model predicts: `yesNo(…)`, `oneOf(…)`, `quantity(…)`, `quantities(…)` or `quantiles(…)`. */
   label: LabelDefinition
   /** Where the rows come from: `csv(…)`, `parquet(…)`, `postgres(…)` or `served(…)`. */
   source: SourceSpec
@@ -159,7 +159,7 @@ export function defineModel<const F extends Features, const H extends Hyperparam
 /** The required parts with how they are made. */
 const wantedParts = {
   features: 'names with number(…) and category(…)',
-  label: 'yesNo(…), oneOf(…), quantity(…) or quantiles(…)',
+  label: 'yesNo(…), oneOf(…), quantity(…), quantities(…) or quantiles(…)',
   source: 'csv(…), parquet(…), postgres(…) or served(…)',
   split: 'byTime(…), random(…) or stratified(…)',
   evaluation: 'an object such as { floors: { auc: 0.8 } }',

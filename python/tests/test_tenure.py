@@ -219,6 +219,20 @@ class Results(Folder):
         with self.assertRaisesRegex(ValueError, "with 1 numbers each, expected .* with 3"):
             job.write_result(lambda rows: [1.0 for _ in rows])
 
+    def test_trains_on_several_numbers_and_writes_one_answer_for_each(self) -> None:
+        label = {"column": "_label", "columns": ["_label", "_label_2"], "kind": "numbers", "names": ["departure", "arrival"]}
+        job = PlainJob(given_job(self.folder, label=label), io.StringIO())
+        self.assertEqual((job.kind, job.names), ("numbers", ["departure", "arrival"]))
+        if has("numpy"):
+            import numpy
+
+            truths = job._labels({"_label": numpy.array([1.0, 2.0]), "_label_2": numpy.array([3.0, 4.0])})
+            self.assertEqual(truths.tolist(), [[1.0, 3.0], [2.0, 4.0]])
+        job.write_result(lambda rows: [[1.0, 2.0] for _ in rows])
+        self.assertEqual(self.result(job, "replay.json")["outputs"][0], [1.0, 2.0])
+        with self.assertRaisesRegex(ValueError, "with 1 numbers each, expected .* with 2"):
+            job.write_result(lambda rows: [1.0 for _ in rows])
+
     def test_takes_the_second_of_two_probabilities(self) -> None:
         job = PlainJob(given_job(self.folder), io.StringIO())
         job.write_result(lambda rows: [[0.75, 0.25] for _ in rows])

@@ -47,7 +47,7 @@ const parts: readonly Part[] = [
   {
     title: 'Label',
     file: define('label'),
-    calls: ['yesNo', 'oneOf', 'quantity', 'quantiles', 'pinball'],
+    calls: ['yesNo', 'oneOf', 'quantity', 'quantities', 'quantiles', 'pinball'],
     types: [['LabelOptions', 'All labels take:']],
   },
   {
@@ -198,7 +198,7 @@ export function modelFilePage(): string {
         ...(calls.length === 0 ? [] : [markdownTable(['word', 'meaning'], callsOf(declared, calls)), '']),
         ...types.flatMap(([type, before]) => [
           ...(before === '' ? [] : [before, '']),
-          markdownTable(['name', 'type', 'meaning'], rowsOf(membersOf(declared, type), '', type)),
+          markdownTable(['name', 'type', 'meaning'], rowsOfTruths(membersOf(declared, type), '', type)),
           '',
         ]),
       ]
@@ -222,12 +222,12 @@ function membersOf({ types, path }: Declarations, name: string): Member[] {
   return found
 }
 
-function rowsOf(members: readonly Member[], prefix: string, type: string): string[][] {
+function rowsOfTruths(members: readonly Member[], prefix: string, type: string): string[][] {
   return members.flatMap((member) => {
     const name = `${prefix}${member.name}`
     if (member.name === 'kind') return []
     if (member.meaning === '') throw new Error(`${type}.${name} has no comment that says what it is`)
-    const inner = rowsOf(member.members, `${name}.`, type)
+    const inner = rowsOfTruths(member.members, `${name}.`, type)
     return [
       [
         markdownCode(`${name}${member.optional ? '?' : ''}`),

@@ -1,4 +1,5 @@
 /** Lists the latest outcomes with their predictions, from which the calibration in use is measured. */
+import type { OutcomeValue } from '../../domain/model/outcome.ts'
 import sql from 'sql-template-tag'
 import type { Database } from '../postgres.ts'
 
@@ -7,7 +8,7 @@ export interface AnsweredOutcome {
   outputs: number[]
   /** Which of them it was. */
   place: number
-  value: number | string | boolean
+  value: OutcomeValue
 }
 
 /** The newest outcomes there are, those of one version among them, each with what was answered. */

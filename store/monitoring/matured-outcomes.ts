@@ -1,4 +1,5 @@
 /** Reads predictions with their matured outcomes for the quality in use: a sample of requests with all their outcomes. */
+import type { OutcomeValue } from '../../domain/model/outcome.ts'
 import sql from 'sql-template-tag'
 import type { FeatureFit, FeatureRow } from '../../domain/model/features.ts'
 import type { QualityEvidence } from '../../domain/monitoring/quality.ts'
@@ -44,7 +45,7 @@ export async function listAnswered(
   const labels = await database.query<{
     request_id: string
     place: number
-    value: number | string | boolean
+    value: OutcomeValue
     observed_at: Date
     arrived_at: Date
     revision: number

@@ -1,4 +1,5 @@
 /** Reads matured rows with features, prediction and outcome, for metrics of slices. */
+import type { OutcomeValue } from '../../domain/model/outcome.ts'
 import sql from 'sql-template-tag'
 import type { FeatureFit, FeatureRow } from '../../domain/model/features.ts'
 import type { Database } from '../postgres.ts'
@@ -8,7 +9,7 @@ export interface MaturedRow {
   row: FeatureRow
   outputs: number[]
   /** The last revision that had arrived by the moment of the look. */
-  value: number | string | boolean
+  value: OutcomeValue
 }
 
 /** Of a sample of the requests of a version in a span of time, those rows whose outcome was known by `nowMs`. */

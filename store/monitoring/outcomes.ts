@@ -1,6 +1,7 @@
 /**
  * Stores outcomes of predictions. Rows are only added and a correction is another revision, so that a verdict can be reproduced.
  */
+import type { OutcomeValue } from '../../domain/model/outcome.ts'
 import { setTimeout as pause } from 'node:timers/promises'
 import sql from 'sql-template-tag'
 import type { Output } from '../../domain/model/features.ts'
@@ -8,7 +9,7 @@ import type { Database } from '../postgres.ts'
 
 export interface Outcome {
   predictionId: string
-  value: number | string | boolean
+  value: OutcomeValue
   /** ISO 8601: when it became true, not when it was sent. */
   observedAt: string
   /** It may have been stored before: then a later correction stands. */

@@ -1,4 +1,5 @@
 /** Reads the predictions of both arms of a release with their outcomes. */
+import type { OutcomeValue } from '../../domain/model/outcome.ts'
 import sql from 'sql-template-tag'
 import { readNow } from '../database/clock.ts'
 import type { Database } from '../postgres.ts'
@@ -8,7 +9,7 @@ export interface AnsweredRow {
   atMs: number
   outputs: number[]
   /** The last revision; null while no outcome is known. */
-  value: number | string | boolean | null
+  value: OutcomeValue | null
   /** When the first one came. */
   arrivedMs: number | null
 }

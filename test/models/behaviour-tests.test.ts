@@ -12,7 +12,13 @@ const features = {
 const row = { size: 1, colour: 'red', note: null }
 type Label = Parameters<typeof words.defineModel>[0]['label']
 const yesNo = words.yesNo({ positive: 'blooms' })
-const floors = { probability: 'auc', classes: 'accuracy', number: 'mae', quantiles: 'pinball' } as const
+const floors = {
+  probability: 'auc',
+  classes: 'accuracy',
+  number: 'mae',
+  quantiles: 'pinball',
+  numbers: 'r2',
+} as const
 const define = (tests: readonly BehaviourSpec[], label: Label = yesNo) =>
   words.defineModel({
     name: 'roses',
@@ -151,7 +157,7 @@ describe('behaviour tests of a model file', () => {
     [
       'a class without classes',
       [direction('a', { column: 'size', by: 1, never: 'lower', of: 'x' })],
-      'tests[0].of: is for labels of several classes: leave it out',
+      'tests[0].of: is for labels of several classes or numbers: leave it out',
     ],
     [
       'a row without a feature',

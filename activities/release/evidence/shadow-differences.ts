@@ -2,7 +2,8 @@
  * Reads how the answers of the two versions of a shadow differ, page by page and each pair once: evidence that was counted stays counted,
  * so that the bounds of the judge hold at every look.
  */
-import { scoreRange } from '../../../domain/model/reference-profile.ts'
+import { sumOf } from '../../../domain/statistics/distributions.ts'
+import { scoreRanges } from '../../../domain/model/reference-profile.ts'
 import { likeliestClass, outputWidth } from '../../../domain/model/features.ts'
 import type { DisagreementEvidence } from '../../../domain/canary/disagreement.ts'
 import type { SliceDefinition } from '../../../domain/model-definition.ts'
@@ -70,8 +71,8 @@ export function differenceReader(
 interface Compared {
   manifest: Manifest
   slices: readonly SliceDefinition[]
-  /** The champion's range between the 10th and 90th percentile, for numbers; absent when it is unknown. */
-  scale: number | undefined
+  /** The champion's range between the 10th and 90th percentile, the mean of several numbers; 0 when it is unknown. */
+  scale: number
 }
 
 async function comparedBy(store: Database, model: string, baseline: string): Promise<Compared> {
@@ -79,13 +80,14 @@ async function comparedBy(store: Database, model: string, baseline: string): Pro
   const { manifest } = await getVersion(store, baseline)
   // Older rows may lack these fields.
   const { slices = [] } = (definition.evaluation ?? {}) as Partial<typeof definition.evaluation>
-  return { manifest, slices, scale: scoreRange(manifest.profile) }
+  const ranges = scoreRanges(manifest.profile)
+  return { manifest, slices, scale: sumOf(ranges) / Math.max(1, ranges.length) }
 }
 
 /** Between 0 and 1; undefined for a number without a scale. */
 function distanceOf({ served, shadow, difference }: ComparedPair, { scale }: Compared): number | undefined {
   if (served !== null && shadow !== null) return served === shadow ? 0 : 1
-  if (difference === null || scale === undefined || !(scale > 0)) return undefined
+  if (difference === null || !(scale > 0)) return undefined
   return Math.min(1, difference / scale)
 }
 

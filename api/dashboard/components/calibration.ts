@@ -1,7 +1,7 @@
 /** Computes the calibration of a version on its latest live outcomes, and the probabilities that it rests on. */
 import { calibration, type Calibration } from '../../../domain/metrics/calibration.ts'
-import { likeliestClass, outputWidth, type Output } from '../../../domain/model/features.ts'
-import { truthOf } from '../../../domain/monitoring/quality.ts'
+import { isOfNumbers, likeliestClass, outputWidth, type Output } from '../../../domain/model/features.ts'
+import { truthOf } from '../../../domain/model/outcome.ts'
 import type { AnsweredOutcome } from '../../../store/monitoring/latest-outcomes.ts'
 
 const minOutcomes = 50
@@ -17,14 +17,14 @@ export function scoredOutcomes(
   answered: readonly AnsweredOutcome[],
   output: Output | undefined,
 ): ScoredOutcomes | undefined {
-  if (output === undefined || output.kind === 'number' || output.kind === 'quantiles') return undefined
+  if (output === undefined || isOfNumbers(output)) return undefined
   const width = outputWidth(output)
   const predicted: number[] = []
   const observed: number[] = []
   for (const { outputs, place, value } of answered) {
-    const truth = truthOf(typeof value === 'boolean' ? Number(value) : value, output)
+    const truth = truthOf(value, output)?.[0]
     const given = outputs.slice(place * width, (place + 1) * width)
-    if (truth === null || given.length !== width) continue
+    if (truth === undefined || given.length !== width) continue
     const best = likeliestClass(given)
     predicted.push(given[output.kind === 'classes' ? best : 0]!)
     observed.push(output.kind === 'classes' ? Number(best === truth) : truth)

@@ -54,6 +54,11 @@ const predictedSchema = {
             additionalProperties: { type: 'number' },
             description: 'By level, rising.',
           },
+          values: {
+            type: 'object',
+            additionalProperties: { type: 'number' },
+            description: 'Of a model with several numbers, by name.',
+          },
           review: { type: 'boolean', description: 'Lies in the band that a person decides.' },
         },
       },

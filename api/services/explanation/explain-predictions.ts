@@ -116,7 +116,7 @@ function checkRows(
 }
 
 function outputOf(output: Output, of: string | number): number {
-  const names = output.kind === 'classes' ? output.classes : output.kind === 'quantiles' ? output.levels : []
+  const names = namesOf(output)
   const place = names.findIndex((name) => name === of)
   if (place >= 0) return place
   const known =
@@ -124,12 +124,22 @@ function outputOf(output: Output, of: string | number): number {
   throw new DomainError('invalid_request', `"of" is ${JSON.stringify(of)}: ${known}`)
 }
 
-const nameOf = (output: Output, place: number): string | number | undefined =>
-  output.kind === 'classes'
-    ? output.classes[place]
-    : output.kind === 'quantiles'
-      ? output.levels[place]
-      : undefined
+/** Of the outputs of one answer; empty where it is one number. */
+function namesOf(output: Output): readonly (string | number)[] {
+  switch (output.kind) {
+    case 'classes':
+      return output.classes
+    case 'quantiles':
+      return output.levels
+    case 'numbers':
+      return output.names
+    case 'number':
+    case 'probability':
+      return []
+  }
+}
+
+const nameOf = (output: Output, place: number): string | number | undefined => namesOf(output)[place]
 
 type Reply = ({ ok: true } & ExplainedRows) | { ok: false; code: string; message: string }
 

@@ -1,6 +1,6 @@
 /** Reads what simulations repeat of a model: the requests of the last day, what the champion answered, and how its outcomes came. */
 import { answerBinner, answerBins } from '../../../domain/model/answer-bins.ts'
-import { likeliestClass, outputWidth, type Output } from '../../../domain/model/features.ts'
+import { isOfNumbers, likeliestClass, outputWidth, type Output } from '../../../domain/model/features.ts'
 import { scorePlace } from '../../../domain/model/quantile-levels.ts'
 import { maturedTruths } from '../../../domain/monitoring/quality.ts'
 import type { RecordedAnswers, RecordedLabels } from '../../../domain/simulation/recorded-answers.ts'
@@ -86,8 +86,10 @@ async function readLabels(
 }
 
 /** Whether an answer was right; undefined for numbers, which are never just right. */
-function rightOf(output: Output): ((row: { y: number; answer: readonly number[] }) => boolean) | undefined {
-  if (output.kind === 'number' || output.kind === 'quantiles') return undefined
-  if (output.kind === 'probability') return ({ y, answer }) => Number(answer[0]! >= output.threshold) === y
-  return ({ y, answer }) => likeliestClass(answer) === y
+function rightOf(
+  output: Output,
+): ((row: { y: readonly number[]; answer: readonly number[] }) => boolean) | undefined {
+  if (isOfNumbers(output)) return undefined
+  if (output.kind === 'probability') return ({ y, answer }) => Number(answer[0]! >= output.threshold) === y[0]
+  return ({ y, answer }) => likeliestClass(answer) === y[0]
 }

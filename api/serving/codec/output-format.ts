@@ -12,6 +12,7 @@ export type RowPrediction =
   | { label: string; probabilities: number[] }
   | { value: number }
   | { quantiles: number[] }
+  | { values: number[] }
 
 export interface OutputFormat {
   /** Outputs of a row. */
@@ -42,6 +43,8 @@ export function compileFormat(output: Output): OutputFormat {
       return numberFormat(output)
     case 'quantiles':
       return quantilesFormat(output)
+    case 'numbers':
+      return numbersFormat(output)
   }
 }
 
@@ -154,11 +157,29 @@ function numberFormat({ min, max }: Extract<Output, { kind: 'number' }>): Output
 }
 
 /** Rising: the predictor of a version sorts them. */
-function quantilesFormat({ levels, min, max }: Extract<Output, { kind: 'quantiles' }>): OutputFormat {
+const quantilesFormat = ({ levels, ...range }: Extract<Output, { kind: 'quantiles' }>): OutputFormat => ({
+  ...listFormat(levels.map(String), { ...range, field: 'quantiles', one: 'a quantile' }),
+  answer: (outputs, row) => ({
+    quantiles: [...outputs.subarray(row * levels.length, (row + 1) * levels.length)],
+  }),
+})
+
+const numbersFormat = ({ names, ...range }: Extract<Output, { kind: 'numbers' }>): OutputFormat => ({
+  ...listFormat(names, { ...range, field: 'values', one: 'a number' }),
+  answer: (outputs, row) => ({
+    values: [...outputs.subarray(row * names.length, (row + 1) * names.length)],
+  }),
+})
+
+/** An object with a number of each name. */
+function listFormat(
+  names: readonly string[],
+  { field: fieldName, one, min, max }: { field: string; one: string; min?: number; max?: number },
+): Omit<OutputFormat, 'answer'> {
   const [least, most] = [min ?? -Number.MAX_VALUE, max ?? Number.MAX_VALUE]
-  const width = levels.length
-  const field = Buffer.from('","quantiles":{')
-  const keys = levels.map((level, index) => Buffer.from(`${index === 0 ? '' : ','}"${level}":`))
+  const width = names.length
+  const field = Buffer.from(`","${fieldName}":{`)
+  const keys = names.map((name, index) => Buffer.from(`${index === 0 ? '' : ','}${JSON.stringify(name)}:`))
   const bytes =
     idBytes +
     field.byteLength +
@@ -168,7 +189,7 @@ function quantilesFormat({ levels, min, max }: Extract<Output, { kind: 'quantile
     issueOf(outputs, row) {
       for (let i = row * width; i < (row + 1) * width; i++) {
         const value = outputs[i]!
-        if (!(value >= least && value <= most)) return `a quantile of row ${row} is ${value}`
+        if (!(value >= least && value <= most)) return `${one} of row ${row} is ${value}`
       }
       return undefined
     },
@@ -183,7 +204,6 @@ function quantilesFormat({ levels, min, max }: Extract<Output, { kind: 'quantile
       }
       writeText(writer, closedTwice)
     },
-    answer: (outputs, row) => ({ quantiles: [...outputs.subarray(row * width, (row + 1) * width)] }),
     difference(a, b, row) {
       let sum = 0
       for (let i = row * width; i < (row + 1) * width; i++) sum += Math.abs(a[i]! - b[i]!)

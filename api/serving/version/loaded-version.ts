@@ -296,7 +296,7 @@ function checkManifest(manifest: Manifest): void {
   const { features, preprocessing, golden } = manifest
   if (typeof features !== 'object' || features === null) refuse('the manifest has no features')
   if (!Array.isArray(preprocessing)) refuse('the manifest has no preprocessing')
-  if (!['probability', 'classes', 'number', 'quantiles'].includes(manifest.output?.kind))
+  if (!['probability', 'classes', 'number', 'quantiles', 'numbers'].includes(manifest.output?.kind))
     refuse('the manifest has no output')
   const numbers = preprocessing.flatMap((fit) =>
     fit.kind === 'number' ? [fit.mean, fit.std, fit.fill ?? 0] : [],

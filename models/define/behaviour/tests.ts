@@ -1,7 +1,13 @@
 /** Compiles the `tests` of a model file: answers that every version must give, whatever its metrics. */
 import type { BehaviourTest } from '../../../domain/behaviour/behaviour-test.ts'
 import type { LabelDefinition } from '../../../domain/model-definition.ts'
-import type { Feature, FeatureRow, Features, Output } from '../../../domain/model/features.ts'
+import {
+  isOfNumbers,
+  type Feature,
+  type FeatureRow,
+  type Features,
+  type Output,
+} from '../../../domain/model/features.ts'
 import { issuesOfRow } from '../data/features.ts'
 import { fieldNames, reportUnknown } from '../fields.ts'
 import type { IssueCollector } from '../issues.ts'
@@ -191,6 +197,10 @@ function answerIssue(output: Output, answer: unknown): string | undefined {
       return Array.isArray(answer) && answer.length === output.levels.length && answer.every(Number.isFinite)
         ? undefined
         : `a list of ${output.levels.length} numbers, one a level, is required`
+    case 'numbers':
+      return Array.isArray(answer) && answer.length === output.names.length && answer.every(Number.isFinite)
+        ? undefined
+        : `a list of ${output.names.length} numbers (${output.names.join(', ')}) is required`
   }
 }
 
@@ -207,8 +217,7 @@ function compileInvariance(
       `the values that ${spec.column} is set to are required: [${feature.kind === 'number' ? '0, 1' : "'a', 'b'"}]`,
     )
   else if (feature !== undefined) checkValues(to, { feature, spec, at })
-  const needsWithin = output.kind === 'number' || output.kind === 'quantiles'
-  if (needsWithin && spec.within === undefined)
+  if (isOfNumbers(output) && spec.within === undefined)
     at('within', 'how far the number may move is required: the label has no decision')
   const { kind, name, within } = spec
   return { kind, name, within, to: to as InvarianceSpec['to'] & object, ...sampleOfTest(spec, at) }
@@ -249,8 +258,10 @@ function compileDirection(
     at('never', `'lower' or 'higher' is required, not ${JSON.stringify(spec.never) ?? 'nothing'}`)
   if (output.kind === 'classes' && !output.classes.includes(spec.of ?? ''))
     at('of', `the class whose probability is meant is required, one of ${output.classes.join(', ')}`)
-  if (output.kind !== 'classes' && spec.of !== undefined)
-    at('of', 'is for labels of several classes: leave it out')
+  if (output.kind === 'numbers' && !output.names.includes(spec.of ?? ''))
+    at('of', `the number that is meant is required, one of ${output.names.join(', ')}`)
+  if (output.kind !== 'classes' && output.kind !== 'numbers' && spec.of !== undefined)
+    at('of', 'is for labels of several classes or numbers: leave it out')
   const { kind, name, never, of, within } = spec
   return { kind, name, never, of, within, by: isSteps ? by : [], ...sampleOfTest(spec, at) }
 }

@@ -4,7 +4,7 @@
  */
 import { snapshotColumns, type LabelDefinition } from '../../../domain/model-definition.ts'
 import type { Expectation } from '../../../domain/validation/expectations.ts'
-import type { Features } from '../../../domain/model/features.ts'
+import { isOfNumbers, type Features } from '../../../domain/model/features.ts'
 import { durationAt, type Duration } from '../duration.ts'
 import { reportUnknown } from '../fields.ts'
 import { reportRange, type IssueCollector } from '../issues.ts'
@@ -105,8 +105,7 @@ export const everyClass =
   ({ min }: { min: number }): ExpectSpec =>
   ({ label, report }) => {
     const { output } = label
-    if (output.kind === 'number' || output.kind === 'quantiles')
-      report('expect: everyClass', 'a quantity has no classes')
+    if (isOfNumbers(output)) report('expect: everyClass', 'a quantity has no classes')
     const classes = output.kind === 'classes' ? output.classes : [0, 1]
     return { check: 'every_class', column: snapshotColumns.label, classes, min, severity }
   }

@@ -2,9 +2,9 @@
  * The rows of a model as SQL: what was known at a moment, with the features derived from it. Training and the replay
  * of live traffic ask with the same statements, so that a feature is never computed in two ways.
  */
-import { snapshotColumns, type ModelDefinition } from '../../../domain/model-definition.ts'
+import { labelColumns, snapshotColumns, type ModelDefinition } from '../../../domain/model-definition.ts'
 import { withLookups } from './as-of-join.ts'
-import { readAs, readLabel } from './read-values.ts'
+import { readAs, readLabels } from './read-values.ts'
 import { quotedIdentifier, timestampLiteral } from '../../../domain/sql-text.ts'
 
 export interface RowsPlan {
@@ -52,7 +52,7 @@ function shapedRows(definition: ModelDefinition): string {
       : `cast(row(${source.key.map(quotedIdentifier)}) as varchar)`
   const columns = [
     ...typed,
-    `${readLabel(definition.label)} as ${label}`,
+    ...readLabels(definition.label),
     `${time(source.eventTime)} as ${eventAt}`,
     `${time(definition.label.knownAt ?? source.eventTime)} as ${knownAt}`,
     `md5(${row}) as ${key}`,
@@ -69,7 +69,7 @@ const lookups = (definition: ModelDefinition, rows: string): string =>
 export function leftOutQuery(definition: ModelDefinition, asOfMs: number): string | undefined {
   const {
     source,
-    label: { column, knownAt: labelKnownAt },
+    label: { knownAt: labelKnownAt },
   } = definition
   const { eventTime } = source
   const inPostgres = source.kind === 'postgres'
@@ -81,7 +81,8 @@ export function leftOutQuery(definition: ModelDefinition, asOfMs: number): strin
   const known = labelKnownAt === undefined ? 'true' : `${quotedIdentifier(labelKnownAt)} is not null`
   const learned = labelKnownAt === undefined ? 'true' : `${time(labelKnownAt)} <= ${at}`
   // A derived label is not there yet.
-  const labelled = source.derive === undefined ? `${quotedIdentifier(column)} is not null` : 'false'
+  const isThere = labelColumns(definition.label).map((column) => `${quotedIdentifier(column)} is not null`)
+  const labelled = source.derive === undefined ? isThere.join(' and ') : 'false'
   const count = (condition: string, name: string) => `count(*) filter (where ${condition}) as ${name}`
   // All rows of a table of years may be many: there only those of the window are counted.
   const sinceMs = firstNeededMs(definition, asOfMs)

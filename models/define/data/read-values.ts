@@ -4,7 +4,7 @@
  */
 import { maxNumber, type DeclaredKind } from '../../../domain/validation/source-issue.ts'
 import type { FeatureView } from '../../../domain/model/feature-view.ts'
-import type { ModelDefinition } from '../../../domain/model-definition.ts'
+import { labelColumns, snapshotLabels, type ModelDefinition } from '../../../domain/model-definition.ts'
 import { quotedIdentifier, textLiteral } from '../../../domain/sql-text.ts'
 
 const mark = 'tenure_value'
@@ -58,7 +58,7 @@ export function declaredKinds(definition: ModelDefinition): Record<string, Decla
   if (weights?.column !== undefined) kinds[weights.column] = 'number'
   for (const [name, { kind, from }] of Object.entries(features))
     if (from === undefined) kinds[name] = kind === 'number' ? 'number' : 'text'
-  kinds[label.column] = labelKind(label.output)
+  for (const column of labelColumns(label)) kinds[column] = labelKind(label.output)
   for (const column of [source.eventTime, label.knownAt]) if (column !== undefined) kinds[column] = 'time'
   return kinds
 }
@@ -88,6 +88,9 @@ export function columnsOfView({ entity, eventTime, knownAt, values, declaredType
 const labelKind = ({ kind }: ModelDefinition['label']['output']): DeclaredKind =>
   kind === 'classes' ? 'text' : kind === 'probability' ? 'flag' : 'number'
 
-/** Reads the label of a snapshot. */
-export const readLabel = ({ column, output }: ModelDefinition['label']): string =>
-  readAs(labelKind(output), column)
+/** Reads the columns of the label of a snapshot. */
+export const readLabels = (label: ModelDefinition['label']): string[] => {
+  const kind = labelKind(label.output)
+  const names = snapshotLabels(label.output)
+  return labelColumns(label).map((column, k) => `${readAs(kind, column)} as ${names[k]}`)
+}

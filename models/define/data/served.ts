@@ -91,7 +91,12 @@ export function labelOfServed(
   { label, features, derive }: { label: LabelDefinition; features: Features; derive: string | undefined },
 ): LabelDefinition {
   const { outcome, knownAt } = servedColumns
-  if (derive === undefined && label.column !== outcome)
+  if (derive === undefined && label.output.kind === 'numbers')
+    report(
+      'label',
+      `served rows have their outcome as JSON in the column "${outcome}": make the columns of the label with derive, such as select *, cast(${outcome} ->> '${label.column}' as double) as "${label.column}", … from known`,
+    )
+  else if (derive === undefined && label.column !== outcome)
     report(
       'label.column',
       `served rows have their outcome in the column "${outcome}", not "${label.column}": write column: '${outcome}', or make the column with derive`,

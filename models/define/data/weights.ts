@@ -1,4 +1,5 @@
 /** Compiles the weights of training rows. */
+import { isOfNumbers } from '../../../domain/model/features.ts'
 import type { LabelDefinition } from '../../../domain/model-definition.ts'
 import type { RowWeights } from '../../../domain/training/row-weights.ts'
 import { fieldNames, reportUnknown } from '../fields.ts'
@@ -28,7 +29,7 @@ export function compileWeights(
   if (column !== undefined && (typeof column !== 'string' || column === '' || column.length > 100))
     report('weights.column', 'the name of a column of the source, of up to 100 characters')
   if (classes === undefined || classes === 'balanced') {
-    if (classes !== undefined && (output.kind === 'number' || output.kind === 'quantiles'))
+    if (classes !== undefined && isOfNumbers(output))
       report('weights.classes', 'a number has no classes: give the weight of each row by a column')
     return { column, classes }
   }

@@ -41,6 +41,7 @@ class Prediction(_PredictionId, total=False):
     probabilities: dict[str, float]
     value: float
     quantiles: dict[str, float]
+    values: dict[str, float]
 
 
 class _Predicted(TypedDict):
@@ -71,7 +72,7 @@ class Tensor(TypedDict):
 
 class _SentOutcome(TypedDict):
     prediction_id: str
-    value: Union[float, str, bool]
+    value: Union[float, str, bool, Mapping[str, float]]
 
 
 class Outcome(_SentOutcome, total=False):

@@ -28,7 +28,7 @@ SCRIPT_FAULT = 2
 Answers = Sequence[Sequence[float]]
 
 #: The labels that models answer with ``predict``; the others with ``predict_proba``.
-_numbers = ("number", "quantiles")
+_numbers = ("number", "quantiles", "numbers")
 
 
 Save = TypeVar("Save", bound=Callable[..., Any])
@@ -80,15 +80,17 @@ class Job:
             Column(each["name"], each["kind"], each.get("values"), bool(each.get("nullable")))
             for each in given["columns"]
         ]
-        #: "probability", "classes", "number" or "quantiles".
+        #: "probability", "classes", "number", "quantiles" or "numbers".
         self.kind: str = given["label"]["kind"]
         #: The levels of quantiles, rising: the model gives one output for each. Empty for other labels.
         self.levels: list[float] = [float(level) for level in given["label"].get("levels") or []]
+        #: What several numbers a row are called; the model gives one output for each, in this order. Empty for other labels.
+        self.names: list[str] = list(given["label"].get("names") or [])
         #: The classes in the order of their codes; empty for other labels.
         self.classes: list[str] = list(given["label"].get("classes") or [])
         #: A Parquet file with the training and the test rows.
         self.snapshot: str = given["snapshot"]["path"]
-        self._label: str = given["label"]["column"]
+        self._label_columns: list[str] = list(given["label"].get("columns") or [given["label"]["column"]])
         self.checkpoints = Path(given["checkpoints"])
         self.output = Path(given["output"])
         self.limits: dict[str, Any] = dict(given.get("limits") or {})
@@ -108,7 +110,7 @@ class Job:
         if self._rows is None:
             part = self._given["part"]
             kinds = {column.name: column.kind for column in self.columns}
-            kinds[self._label] = "category" if self.kind == "classes" else "number"
+            kinds.update({name: "category" if self.kind == "classes" else "number" for name in self._label_columns})
             with self.part("load data"):
                 self._rows = read_columns(self.snapshot, kinds, (part["column"], part["train"]))
             self._loaded = time.time()
@@ -123,9 +125,10 @@ class Job:
         The training rows and their labels.
 
         With pandas a data frame, categories as its categorical type; else a NumPy matrix, categories as codes. A missing value is NaN.
+        Labels of several numbers are a matrix with a column for each.
         """
         rows = self._read()
-        return self._matrix([rows[column.name] for column in self.columns]), self._labels(rows[self._label])
+        return self._matrix([rows[column.name] for column in self.columns]), self._labels(rows)
 
     def validation(self) -> Optional[tuple[Any, Any]]:
         """The validation rows and their labels, as :meth:`train` gives those to train on; None when the split has none."""
@@ -134,9 +137,9 @@ class Job:
             return None
         self._read()
         kinds = {column.name: column.kind for column in self.columns}
-        kinds[self._label] = "text" if self.kind == "classes" else "number"
+        kinds.update({name: "text" if self.kind == "classes" else "number" for name in self._label_columns})
         rows = read_columns(self.snapshot, kinds, (part["column"], part["validation"]))
-        return self._matrix([rows[column.name] for column in self.columns]), self._labels(rows[self._label])
+        return self._matrix([rows[column.name] for column in self.columns]), self._labels(rows)
 
     def weights(self) -> Optional[Any]:
         """The weight of each training row, with a mean of 1; None where all count alike."""
@@ -145,7 +148,7 @@ class Job:
             return None
         import numpy
 
-        labels = self._labels(self._read()[self._label])
+        labels = self._labels(self._read())
         weights = numpy.ones(len(labels))
         name, classes, part = given.get("column"), given.get("classes"), self._given["part"]
         if name is not None:
@@ -200,9 +203,12 @@ class Job:
             ]
         )
 
-    def _labels(self, values: Any) -> Any:
+    def _labels(self, rows: Mapping[str, Any]) -> Any:
         import numpy
 
+        if self.kind == "numbers":
+            return numpy.column_stack([rows[name] for name in self._label_columns])
+        values = rows[self._label_columns[0]]
         if self.kind == "classes":
             index = {text: code for code, text in enumerate(self.classes)}
             return numpy.array([index[str(value)] for value in values], dtype="int64")
@@ -420,7 +426,7 @@ class Job:
         """
         order = self._order(names)
         rows = self._read()
-        count = len(rows[self._label])
+        count = len(rows[self._label_columns[0]])
         chosen = [[_plain(rows[column.name][place]) for column in self.columns] for place in spread(count)]
         chosen += odd_rows(chosen, self.columns, self._categories, infinite)
         self._end_fit()
@@ -454,12 +460,12 @@ class Job:
         return [by_name[name] for name in names]
 
     def _answers(self, given: Any, count: int) -> list[list[float]]:
-        """One list a row: the probability of the positive class, one of each class or level, or the number."""
+        """One list a row: the probability of the positive class, one of each class or level, the number, or each of several."""
         values = given.tolist() if hasattr(given, "tolist") else list(given)
         rows = [[float(cell) for cell in each] if isinstance(each, (list, tuple)) else [float(each)] for each in values]
         if self.kind == "probability":
             rows = [row[-1:] if len(row) == 2 else row for row in rows]
-        width = len(self.classes) if self.kind == "classes" else len(self.levels) or 1
+        width = len(self.classes) if self.kind == "classes" else len(self.levels) or len(self.names) or 1
         if len(rows) != count or any(len(row) != width for row in rows):
             found = len(rows[0]) if rows else 0
             raise ValueError(

@@ -36,7 +36,7 @@ const foreign = async (change: Partial<ForeignArtifact> = {}, bytes = trees.file
   } as Partial<ModelDefinition> as ModelDefinition
   const { rows } = trees
   const names = Object.keys(trees.manifest.features)
-  const data = { ...columnTableOf(rows, names), labels: columnOf(rows.map((_, index) => index % 2)) }
+  const data = { ...columnTableOf(rows, names), labels: [columnOf(rows.map((_, index) => index % 2))] }
   return storeForeign(artifacts, reader, {
     definition,
     files: { 'model.txt': await artifacts.put('artifacts', bytes) },
@@ -91,7 +91,7 @@ describe('a model of another library', () => {
     const { artifactDigest } = await foreign(
       {
         definition: definition as Partial<ModelDefinition> as ModelDefinition,
-        data: { ...columnTableOf(rows, names), labels: columnOf(rows.map((_, index) => index % 2)) },
+        data: { ...columnTableOf(rows, names), labels: [columnOf(rows.map((_, index) => index % 2))] },
         replay: { rows, outputs: answers },
       },
       crossing.files['model.txt'],
@@ -116,7 +116,7 @@ describe('a model of another library', () => {
     await expect(
       reader.bind({ ...wanted, features: trees.manifest.features, output: { kind: 'number' } }),
     ).rejects.toThrow(
-      /gives 3 numbers, the output number of the model file has 1: bring one model for each number, or declare quantiles/,
+      /gives 3 numbers, the output number of the model file has 1: declare quantities\(\[…\]\) for several numbers, quantiles/,
     )
     await expect(foreign({}, Buffer.from('tree\nversion=v9\n'))).rejects.toMatchObject({
       code: 'artifact_invalid',
@@ -144,7 +144,7 @@ it('an ONNX model of two classes gives the probability of the second one, as its
       golden: [],
     } as Partial<ModelDefinition> as ModelDefinition,
     files: { 'model.onnx': await artifacts.put('artifacts', found.bytes) },
-    data: { ...columnTableOf(rows, names), labels: columnOf(rows.map(() => 1)) },
+    data: { ...columnTableOf(rows, names), labels: [columnOf(rows.map(() => 1))] },
     replay: { rows, outputs },
   })
   expect((await getArtifact(artifacts, artifactDigest)).manifest).toMatchObject({ artifact: 'onnx' })

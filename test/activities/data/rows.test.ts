@@ -9,12 +9,13 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { withDuck } from '../../../activities/data/duckdb.ts'
 import { readCells, readDoubles, readPart } from '../../../activities/data/rows.ts'
 import { listCells, rowReader } from '../../../domain/model/columns.ts'
-import type { Features } from '../../../domain/model/features.ts'
+import type { Features, Output } from '../../../domain/model/features.ts'
 import { columnsOfExpectation } from '../../../domain/validation/columns-of-expectation.ts'
 import type { Expectation } from '../../../domain/validation/expectations.ts'
 import { judgeValidation } from '../../../domain/validation/validate.ts'
 import { checkout, launcher } from '../../../temporal.config.ts'
 
+const output: Output = { kind: 'number' }
 let folder: string
 beforeAll(() => {
   folder = mkdtempSync(join(tmpdir(), 'tenure-rows-'))
@@ -48,7 +49,7 @@ describe('the columns of a snapshot', () => {
       'kinds.parquet',
       `select ${listed.join(', ')}, cast(i % 2 as double) as _label, if(i % 5 = 0, 'test', 'train') as _part from range(6000) as t(i)`,
     )
-    const found = await readPart(path, 'train', Object.keys(kinds))
+    const found = await readPart(path, 'train', { names: Object.keys(kinds), output })
     const wanted = await withDuck((duck) =>
       duck.table(`select * from ${textLiteral(path)} where _part = 'train'`),
     )
@@ -109,10 +110,14 @@ describe('the columns of a snapshot', () => {
 
   it('are named when the snapshot lacks one, and left out when they are optional', async () => {
     const path = await write('few.parquet', `select 1 as a, 1.0 as _label, 'test' as _part`)
-    await expect(readPart(path, 'test', ['a', 'wings'])).rejects.toThrow('no column wings')
-    const { columns, rows } = await readPart(path, 'test', ['a'], ['wings', 'toString'])
+    await expect(readPart(path, 'test', { names: ['a', 'wings'], output })).rejects.toThrow('no column wings')
+    const { columns, rows } = await readPart(path, 'test', {
+      names: ['a'],
+      optional: ['wings', 'toString'],
+      output,
+    })
     expect({ names: Object.keys(columns), rows }).toEqual({ names: ['a', '_label'], rows: 1 })
-    expect((await readPart(path, 'train', ['a'])).rows).toBe(0)
+    expect((await readPart(path, 'train', { names: ['a'], output })).rows).toBe(0)
   })
 
   it('are read from a query as doubles', async () =>

@@ -270,15 +270,18 @@ describe('a snapshot of the flights', () => {
     const { digest } = await take(short, asOf)
     const names = Object.keys(short.features)
     const path = await artifacts.locate('snapshots', digest)
-    const found = await readPart(path, 'test', names)
+    const found = await readPart(path, 'test', { names, output: short.label.output })
     expect(found.rows).toBe(2_000)
     expect(Object.keys(rowReader(found, names)(0))).toEqual(names)
-    expect(new Set(listCells(found.labels))).toEqual(new Set([0, 1]))
+    expect(new Set(listCells(found.labels[0]))).toEqual(new Set([0, 1]))
     const table = await withDuck((duck) => duck.table(`from ${textLiteral(path)} where _part = 'test'`))
     for (const name of names) expect(listCells(found.columns[name]!)).toEqual(table.columns[name])
-    await expect(readPart(await artifacts.locate('snapshots', digest), 'test', ['wings'])).rejects.toThrow(
-      'no column wings',
-    )
+    await expect(
+      readPart(await artifacts.locate('snapshots', digest), 'test', {
+        names: ['wings'],
+        output: short.label.output,
+      }),
+    ).rejects.toThrow('no column wings')
   })
 })
 
@@ -313,7 +316,7 @@ describe('a snapshot with a flood of one city', () => {
   afterAll(() => rm(file, { force: true }))
 
   it.each(['leave_out', 'thin'] as const)('and %s has the rows that the rule chooses', async (policy) => {
-    const rowsOf = (digest: string) =>
+    const rowsOfTruths = (digest: string) =>
       look<{ key: string; part: string; atMs: number; city: string }>(
         digest,
         `select _key as key, _part as part, epoch_ms(_event_at) as "atMs", city from snapshot order by _key`,
@@ -324,9 +327,9 @@ describe('a snapshot with a flood of one city', () => {
     expect(await take(modelWith(policy), asOf)).toEqual(taken)
     const [flood] = taken.leftOut.floods!
     expect(taken.leftOut.floods).toMatchObject([{ column: 'city', value: 'city 3' }])
-    const before = await rowsOf(all.digest)
+    const before = await rowsOfTruths(all.digest)
     const stay = before.filter((row) => staysIn(flood!, { ...row, value: row.city }))
-    expect(await rowsOf(taken.digest)).toEqual(stay)
+    expect(await rowsOfTruths(taken.digest)).toEqual(stay)
     expect(before.length - stay.length).toBe(flood!.leftOut)
     const inWave = stay.filter(
       ({ atMs }) => atMs > flood!.parts[0]!.fromMs && atMs < flood!.parts.at(-1)!.toMs,

@@ -67,7 +67,15 @@ describe('the loss of an answer', () => {
     expect([lossOf(classes, [0.2, 0.8], 'b'), lossOf(classes, [0.2, 0.8], 'a')]).toEqual([0, 1])
     expect(lossOf(classes, [0.2, 0.8], 'c')).toBeNull()
     const number: Output = { kind: 'number' }
-    expect(lossOf(number, [12], 10, 8)).toBe(0.25)
-    expect([lossOf(number, [99], 10, 8), lossOf(number, [99], 10)]).toEqual([1, null])
+    expect(lossOf(number, [12], 10, [8])).toBe(0.25)
+    expect([lossOf(number, [99], 10, [8]), lossOf(number, [99], 10)]).toEqual([1, null])
+  })
+
+  it('of several numbers is the mean of theirs, each in its own scale', () => {
+    const numbers: Output = { kind: 'numbers', names: ['a', 'b', 'same'] }
+    const truth = { a: 10, b: 0.5, same: 1 }
+    expect(lossOf(numbers, [12, 0.6, 9], truth, [8, 0.2, 0])).toBeCloseTo((0.25 + 0.5) / 2, 10)
+    expect(lossOf(numbers, [12, 0.6, 9], truth, [0, 0, 0])).toBeNull()
+    expect(lossOf(numbers, [12, 0.6, 9], { a: 10 }, [8, 0.2, 0])).toBeNull()
   })
 })

@@ -5,7 +5,7 @@ import { compileColumnEncoder, fitFeatures } from '../../../domain/model/preproc
 
 const [path = '', text = '{}'] = process.argv.slice(2)
 const features = JSON.parse(text) as Features
-const data = await readPart(path, 'train', Object.keys(features))
+const data = await readPart(path, 'train', { names: Object.keys(features), output: { kind: 'number' } })
 const fits = fitFeatures(data, features)
 const into = new Float32Array(inputWidthOf(fits))
 const encode = compileColumnEncoder(data, features, fits)

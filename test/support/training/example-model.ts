@@ -71,7 +71,7 @@ export async function syncExampleModel(
   await writeFile(
     join(directory, `${name}.ts`),
     `
-import { afterWorkflow, byTime, canary, category, command, complete, cron, csv, daily, defineModel, direct, direction, exact, invariance, number, onWebhook, parquet, percent, pinball, positiveRate, postgres, python, quantiles, quantity, queue, random, rowCount, served, stratified, warn, whenFile, whenWatermark, yesNo, between, fresh, labelAfterEvent, unique } from '${modelsDirectory}define.ts'
+import { afterWorkflow, byTime, canary, category, command, complete, cron, csv, daily, defineModel, direct, direction, exact, invariance, number, onWebhook, parquet, percent, pinball, positiveRate, postgres, python, quantiles, quantities, quantity, queue, random, rowCount, served, stratified, warn, whenFile, whenWatermark, yesNo, between, fresh, labelAfterEvent, unique } from '${modelsDirectory}define.ts'
 export const roses = defineModel({
   name: '${name}',
   features: { size: number({ min: 0, max: 10 }), colour: category(['red', 'white']), age: number({ missing: 'fill' }) },

@@ -65,6 +65,8 @@ it('a network with several numbers for one is refused with what to do', async ()
   const ended = await (await pipeline.start({ model, asOf: exampleDay(35) })).result()
   expect(ended).toMatchObject({
     outcome: 'failed',
-    message: expect.stringContaining('several numbers a row are one model each, or quantiles([…])') as string,
+    message: expect.stringContaining(
+      'several numbers a row are quantities([…]), quantiles of one are quantiles([…])',
+    ) as string,
   })
 })

@@ -1,0 +1,144 @@
+/** Tests the gate on models that answer with several numbers a row. */
+import { describe, expect, it } from 'vitest'
+import { bestOf } from '../../../domain/evaluation/anchor.ts'
+import { judgeGate } from '../../../domain/evaluation/gate.ts'
+import { naiveAnswers } from '../../../domain/evaluation/input.ts'
+import { pick, score, statisticOf } from '../../../domain/evaluation/metrics.ts'
+import { defaultGatePolicy, issuesOfGate, type GatePolicy } from '../../../domain/evaluation/policy.ts'
+import { pointValue } from '../../../domain/statistics/bootstrap.ts'
+import { seededRandom } from '../../../domain/statistics/random.ts'
+
+const targets = ['departure', 'arrival']
+const policy: GatePolicy = { ...defaultGatePolicy('multioutput'), targets, resamples: 200 }
+
+const rows = 2_000
+const chance = seededRandom(5)
+const centre = Array.from({ length: rows }, () => [10 * chance(), 1_000 * chance()])
+/** Row by row; the second number is a hundred times as large. */
+const y = centre.flatMap(([a, b]) => [a! + chance(), b! + 100 * chance()])
+const answers = (noise: readonly [number, number]) =>
+  centre.map((row) => row.map((value, k) => value + [0.5, 50][k]! + noise[k]! * (chance() - 0.5)))
+const right = answers([0, 0])
+const noisyFirst = answers([8, 0])
+const judge = (challenger: number[][], champion: number[][] | null, more: Partial<GatePolicy> = {}) =>
+  judgeGate({ y, challenger, champion }, { ...policy, ...more })
+
+it('has a sound default policy', () => expect(issuesOfGate(policy)).toEqual([]))
+
+describe('the metrics of several numbers', () => {
+  const truths = [1, 10, 2, 30, 4, 20, 8, 50, 16, 40]
+  const given = [
+    [1.5, 12],
+    [2, 28],
+    [3, 25],
+    [9, 44],
+    [15, 41],
+  ]
+  const figureOf = (metric: 'r2' | 'mae' | 'rmse') =>
+    pointValue(statisticOf(metric, score('multioutput', truths, given, policy)), given.length)
+
+  it('are the means over the numbers, as scikit-learn has them (multioutput="uniform_average")', () => {
+    expect(figureOf('r2')).toBeCloseTo(0.9540793010752688, 12)
+    expect(figureOf('mae')).toBeCloseTo(1.95, 12)
+    expect(figureOf('rmse')).toBeCloseTo(2.2739415808018983, 12)
+  })
+
+  it('of picked rows are those of these rows', () => {
+    const whole = score('multioutput', truths, given, policy)
+    const alone = score('multioutput', truths.slice(4), given.slice(2), policy)
+    for (const metric of ['r2', 'mae', 'rmse'] as const)
+      expect(pointValue(statisticOf(metric, pick(whole, [2, 3, 4])), 3)).toBe(
+        pointValue(statisticOf(metric, alone), 3),
+      )
+  })
+
+  it('are undefined where one of them is', () => {
+    const same = [1, 10, 2, 10, 4, 10]
+    const scored = score('multioutput', same, given.slice(0, 3), policy)
+    expect(pointValue(statisticOf('r2', scored), 3)).toBeNull()
+    expect(pointValue(statisticOf('mae', scored), 3)).not.toBeNull()
+  })
+})
+
+it('releases what is better in a number that is small beside the others', () => {
+  const better = judge(right, noisyFirst)
+  expect(better).toMatchObject({ verdict: 'better', rows, positives: null, calibration: null })
+  expect(better.metrics.map(({ metric }) => metric)).toEqual(['r2', 'rmse', 'mae'])
+  expect(judge(noisyFirst, right).verdict).toBe('not_better')
+  expect(judge(right, right).verdict).toBe('not_worse')
+})
+
+it('draws the rows of one entity together', () => {
+  const entities = Array.from({ length: rows }, (_, row) => row >> 1)
+  const report = judgeGate({ y, challenger: right, champion: noisyFirst, entities }, policy)
+  expect(report.verdict).toBe('better')
+  expect(judgeGate({ y, challenger: right, champion: null, entities: [1] }, policy).reasons).toMatchObject([
+    { code: 'entities_unreadable' },
+  ])
+})
+
+it('counts rows and not numbers', () => {
+  const report = judge(right, null, { evidence: { ...policy.evidence, rows: rows + 1 } })
+  expect(report.reasons).toMatchObject([{ code: 'few_rows', values: { have: rows, need: rows + 1 } }])
+})
+
+it('expects more than the means of all rows', () => {
+  const [naive] = naiveAnswers(y, policy, 2)
+  expect(naive![0]).toBeCloseTo(5.5, 0)
+  expect(naive![1]! / 550).toBeCloseTo(1, 1)
+  expect(
+    judge(
+      centre.map(() => naive!),
+      null,
+    ).verdict,
+  ).toBe('not_better')
+})
+
+it('compares a slice by the mean error', () => {
+  const report = judgeGate(
+    {
+      y,
+      challenger: right.map(([a, b], at) => (at < 500 ? [a!, b! + 200] : [a!, b!])),
+      champion: right,
+      slices: [{ name: 'first', rows: Array.from({ length: 500 }, (_, at) => at) }],
+    },
+    policy,
+  )
+  expect(report.slices).toMatchObject([{ name: 'first', rows: 500, verdict: 'blocked' }])
+})
+
+it('measures a metric of the model file with all numbers of a row', () => {
+  const custom = { worst: { better: 'lower', guard: true } } as const
+  const worst = (truths: readonly number[], given: readonly (number | readonly number[])[]) =>
+    Math.max(...given.map((row, at) => Math.abs((row as number[])[1]! - truths[2 * at + 1]!)))
+  const report = judgeGate({ y, challenger: right, champion: noisyFirst }, { ...policy, custom }, { worst })
+  const row = report.metrics.find(({ metric }) => metric === 'worst')!
+  expect(row.challenger).toBeCloseTo(50, 0)
+  expect(row.champion).toBeCloseTo(row.challenger!, 10)
+})
+
+it('cannot compare models with another number of numbers, and names the row of an unreadable one', () => {
+  const one = right.map((row) => row.slice(1))
+  expect(judge(one, right)).toMatchObject({
+    verdict: 'not_better',
+    reasons: [{ message: 'the challenger gives 1 numbers a row, the label has 2' }],
+  })
+  expect(judge(right, one).verdict).toBe('insufficient')
+  const holes = y.map((value, at) => (at === 7 ? NaN : value))
+  expect(judgeGate({ y: holes, challenger: right, champion: null }, policy).reasons).toMatchObject([
+    { code: 'label_unreadable', message: 'row 3 has the label NaN' },
+  ])
+})
+
+it('anchors on the best release', () =>
+  expect(
+    bestOf(
+      [
+        { version: 'a', answers: noisyFirst },
+        { version: 'b', answers: right },
+        { version: 'c', answers: right.map((row) => row.slice(1)) },
+      ],
+      y,
+      policy,
+    )?.version,
+  ).toBe('b'))
