@@ -61,6 +61,8 @@ export interface RoutingRow {
   remainingMs: number | null
   /** When the exposure ends by the database's clock: another moment with each renewal, the same between renewals. */
   exposedUntilMs: number | null
+  /** For how long a renewal by the policy of the release exposes the candidate; nothing without a release. */
+  exposureMs: number | null
 }
 
 /** The kill switch of a model as a replica needs it. */
@@ -97,7 +99,9 @@ export async function readRouting(database: Database): Promise<RoutingRead> {
       (select coalesce(jsonb_agg(jsonb_build_object(
         'model', model, 'epoch', epoch, 'generation', generation, 'route', route,
         'remainingMs', extract(epoch from exposed_until - clock_timestamp()) * 1000,
-        'exposedUntilMs', extract(epoch from exposed_until) * 1000)), '[]') from routing) as rows,
+        'exposedUntilMs', extract(epoch from exposed_until) * 1000,
+        'exposureMs', (select policy #> '{watch,exposureMs}' from releases where id = route ->> 'release'))), '[]')
+        from routing) as rows,
       (select coalesce(jsonb_agg(jsonb_build_object('model', model, 'serve', serve, 'revision', revision)), '[]')
         from kill_switches) as flags,
       (select coalesce(jsonb_agg(jsonb_build_object(

@@ -279,6 +279,16 @@ export const plants: readonly Plant[] = [
       '(',
     ),
   ),
+  scripted(
+    'clock-back-while-no-watcher-runs',
+    plant(
+      'exposed-by-the-database-clock',
+      'a replica that starts exposes the candidate for as long as the clock of the database was set back',
+      'api/serving/routing/routing.ts',
+      'sentAt + Math.min(remainingMs, exposureMs ?? Infinity)',
+      'sentAt + remainingMs',
+    ),
+  ),
   plant(
     'first-sight-forever',
     'a lease that is renewed is over once its replica has been seen for so long',

@@ -333,6 +333,7 @@ export async function simulate(
     const stepDatabaseClock = (ms: number) => {
       world.tell(`** the clock of the database is set by ${ms} ms`)
       database.wallOffMs += ms
+      if (ms < 0) properties.clockSetBack()
     }
     const machines = { temporal: temporal.machine, replicas }
     script.play({ world, ...machines, moments, faults, behaviour, say, terminate, stepDatabaseClock })

@@ -404,6 +404,23 @@ export const scripts: readonly Script[] = [
   clockScript('a day ahead', 86_400_000, 'model'),
   clockScript('five minutes back', -300_000, 'release'),
   {
+    name: 'clock-back-while-no-watcher-runs',
+    says: 'In a canary both workers and one replica are killed, and the clock of the database is set five minutes back. The replica starts again before the workers. A rollback is accepted.',
+    scenario: scenario({ strategy: 'canary' }, { callers: 40 }),
+    outcomes: ['rolled_back'],
+    play(stage) {
+      at(stage, asks('watch', 'recordObservation'), () =>
+        stage.world.after(stage.temporal, 100, () => {
+          for (const which of [0, 1])
+            stage.faults.befall({ kind: 'crash worker', atMs: 0, forMs: 5_000, which })
+          stage.faults.befall({ kind: 'crash replica', atMs: 0, forMs: 1_500, which: 1 })
+          stage.stepDatabaseClock(-300_000)
+          orders(stage, 'rollback')
+        }),
+      )
+    },
+  },
+  {
     name: 'order-meets-a-restored-route',
     says: 'In a canary a user orders a rollback. Before it is written, a backup is restored, and the watch reads that its route is gone. The order is written, and then the watch reports.',
     scenario: scenario({ strategy: 'canary' }, { callers: 40 }),

@@ -117,9 +117,11 @@ export function createRouting(options: RoutingOptions): ReplicaRouting {
       options.onFollow(route, 'dropped')
     }
   }
-  const expose = (model: ActiveRoute, { remainingMs, exposedUntilMs }: RoutingRow, sentAt: number): void => {
-    // From the time of the query, so that a slow response shortens the exposure and never prolongs it.
-    const until = remainingMs === null ? 0 : sentAt + remainingMs
+  const expose = (model: ActiveRoute, row: RoutingRow, sentAt: number): void => {
+    const { remainingMs, exposedUntilMs, exposureMs } = row
+    // From the time of the query, so that a slow response shortens the exposure and never prolongs it. More than a renewal gives is left only
+    // where the clock of the database was set back.
+    const until = remainingMs === null ? 0 : sentAt + Math.min(remainingMs, exposureMs ?? Infinity)
     // An exposure that was not renewed cannot grow, unless the clock of the database was set back.
     const isRenewed = exposedUntilMs !== model.renewedTo
     if (!hasCandidate(model.route)) model.exposedUntil = Infinity
@@ -127,7 +129,7 @@ export function createRouting(options: RoutingOptions): ReplicaRouting {
     model.renewedTo = exposedUntilMs
   }
   const recallRoute = async (route: Route): Promise<void> => {
-    const row = { ...route, route, remainingMs: null, exposedUntilMs: null }
+    const row = { ...route, route, remainingMs: null, exposedUntilMs: null, exposureMs: null }
     const parsed = parseRow(row)
     if ('problem' in parsed) return
     await follow(parsed.route, 'recalled').catch((error: Error) => refuse(row, error.message))

@@ -19,6 +19,11 @@ const told = (query: Query, row: RoutingRow): Row => ({
   exposure_ms: row.exposed_until === null ? null : row.exposed_until - query.clockMs,
 })
 
+const exposureOf = (query: Query, route: Row): number | null => {
+  const release = query.find('releases', route['release'] as string)
+  return (release?.['policy'] as { watch: { exposureMs: number } } | undefined)?.watch.exposureMs ?? null
+}
+
 const writeFirst =
   (exposes: boolean): Meaning =>
   (query, values) => {
@@ -233,7 +238,7 @@ export const routingStatements: Statements = {
       return []
     },
   ],
-  '0630e39c': [
+  '011155ea': [
     'readRouting',
     (query) => [
       {
@@ -248,6 +253,7 @@ export const routingStatements: Statements = {
             route,
             remainingMs: exposed_until === null ? null : exposed_until - query.clockMs,
             exposedUntilMs: exposed_until,
+            exposureMs: exposureOf(query, route),
           }),
         ),
         flags: query.all('kill_switches').map(({ model, serve, revision }) => ({ model, serve, revision })),

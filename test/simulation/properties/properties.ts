@@ -54,6 +54,9 @@ export function createProperties(
   /** When the lease of each process of a replica ends; the clock of the database may be set after it was written. */
   const leaseEndsMs = new Map<string, number>()
   let clockSteppedMs = -Infinity
+  let isClockSetBack = false
+  /** When a process of a replica was first seen to follow a generation. */
+  const followedMs = new Map<string, number>()
   let isHandMoved = false
 
   const releaseOf = (id: string): Known | undefined => releases.get(id)
@@ -198,6 +201,10 @@ export function createProperties(
     },
     clockStepped() {
       clockSteppedMs = world.now()
+    },
+    /** A replica that reads an exposure for the first time cannot tell since when it has lasted. */
+    clockSetBack() {
+      isClockSetBack = true
     },
     stageObserved([release, stage, stageIndex]: readonly unknown[]) {
       const known = releaseOf(release as string)
@@ -370,6 +377,8 @@ export function createProperties(
           `${replica.machine.name} went from ${place.epoch}/${place.generation} to ${route.epoch}/${route.generation}`,
         )
       places.set(process, { epoch: route.epoch, generation: route.generation })
+      const follows = `${process} ${route.epoch} ${route.generation}`
+      if (!followedMs.has(follows)) followedMs.set(follows, world.now())
       const arms = armsIn(table)
       for (const arm of arms) {
         const since = retired.get(arm.loaded.version)
@@ -397,8 +406,11 @@ export function createProperties(
         const known = releaseOf(route.release)
         const written =
           known?.routes.find((each) => each.generation === route.generation)?.fromMs ?? -Infinity
+        const readMs = isClockSetBack ? followedMs.get(follows)! : -Infinity
         const untilMs =
-          Math.max(known?.lookedMs ?? -Infinity, written) + (known?.policy.watch.exposureMs ?? 0) + slackMs
+          Math.max(known?.lookedMs ?? -Infinity, written, readMs) +
+          (known?.policy.watch.exposureMs ?? 0) +
+          slackMs
         if (known && known.routes.length > 0 && world.now() > untilMs)
           fail(
             'exposed only while watched',

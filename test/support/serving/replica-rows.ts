@@ -47,7 +47,7 @@ function unlessLate(error: unknown): void {
   if (!isError(error, 'postgres_unavailable')) throw error
 }
 
-type RouteRow = Omit<RoutingRow, 'exposedUntilMs'>
+type RouteRow = Omit<RoutingRow, 'exposedUntilMs' | 'exposureMs'>
 
 /**
  * The routes with a candidate, and those that are not followed yet, by the clock of the database. All that a replica reads, of all models

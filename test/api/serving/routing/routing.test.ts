@@ -139,7 +139,7 @@ describe('a replica', () => {
     await expect.poll(change).toBeLessThan(500)
   })
 
-  it('an exposure that is not renewed does not grow when the clock of the database is set back', async () => {
+  it('no exposure grows, and a new one is no longer than a renewal gives, when the clock of the database is set back', async () => {
     const { model, champion, candidate, canary } = await threeVersions(fixture)
     const replica = await replicaOf()
     await replica.follows(await fixture.route(model, canary(10_000), 60_000))
@@ -159,6 +159,9 @@ describe('a replica', () => {
     expect(replica.ask(model, request()).version).toBe(champion)
     await seenWith(({ exposedUntilMs }) => ({ remainingMs: 60_000, exposedUntilMs: exposedUntilMs! + 1 }))
     expect(replica.ask(model, request()).version).toBe(candidate)
+    const renewed = { remainingMs: 3_600_000, exposureMs: 20_000 }
+    await seenWith(({ exposedUntilMs }) => ({ ...renewed, exposedUntilMs: exposedUntilMs! + 2 }))
+    expect(live.exposedUntil).toBeLessThanOrEqual(now() + 20_000)
   })
 
   it('drops the candidate when its exposure is not renewed, and not earlier', async () => {
