@@ -5,7 +5,7 @@ import { appendAudit } from '../audit/audit-log.ts'
 import { fromRow, rowsFrom } from '../database/from-row.ts'
 import { prepared } from '../database/prepared.ts'
 import type { Store, Database } from '../postgres.ts'
-import { silentForMs } from './observed-leases.ts'
+import { listRecentReplicas } from './routing.ts'
 
 export interface KillSwitchWrite {
   model: string
@@ -78,33 +78,33 @@ export interface KillSwitchIssue {
 
 /**
  * Why a flag is not done by every replica that may serve, replica by replica; empty when it is. A replica without a lease serves a known good
- * version, which is no fallback and no refusal. Both kinds are read at one moment: a lease that begins or ends meanwhile hides none.
+ * version, which is no fallback and no refusal. The leases are read first: a replica that begins one later reads the flag before it serves.
  */
 export async function issuesOfKillSwitch(
-  database: Database,
+  store: Pick<Store, 'query' | 'leases'>,
   { model, revision, serve }: Pick<Flag, 'model' | 'revision' | 'serve'>,
 ): Promise<KillSwitchIssue[]> {
-  const silentMs = serve === 'fallback' || serve === 'refuse' ? silentForMs : 0
-  const rows = await database.query<{
-    id: string
-    host: string
-    revision: number | null
-    problem: string | null
-    live: boolean
-  }>(sql`
-    with clock as (select clock_timestamp() as read_at)
-    select replicas.id, host, revision, problem, lease_until > read_at as live
-    from clock cross join replicas
-      left join kill_switch_acknowledgements on replica_id = replicas.id and model = ${model}
-    where lease_until > read_at - ${silentMs} * interval '1 millisecond' order by replicas.id`)
-  return rows.flatMap(({ id, host, revision: reached, problem, live }): KillSwitchIssue[] => {
+  const { live, silent } = await listRecentReplicas(store)
+  const said = await rowsFrom(store).list<
+    Omit<KillSwitchAcknowledgement, 'model'> & { replicaId: string }
+  >(sql`
+    select replica_id, revision, problem from kill_switch_acknowledgements where model = ${model}`)
+  const acknowledged = new Map(said.map((each) => [each.replicaId, each]))
+  const reachedBy = (id: string): number => acknowledged.get(id)?.revision ?? 0
+  const isServed = serve === 'champion' || serve === 'normal'
+  const cutOff = isServed ? [] : silent.filter(({ id }) => reachedBy(id) < revision)
+  const liveIssues = live.flatMap(({ id, host }): KillSwitchIssue[] => {
     const who = `replica ${id} on ${host}`
-    const isBehind = (reached ?? 0) < revision
-    if (!live)
-      return isBehind
-        ? [{ text: `${who} is cut off and serves a known good version if it still runs`, isLive: false }]
-        : []
-    if (isBehind) return [{ text: `${who} is at revision ${reached ?? 0} of ${revision}`, isLive: true }]
-    return problem === null ? [] : [{ text: `${who}: ${problem}`, isLive: true }]
+    if (reachedBy(id) < revision)
+      return [{ text: `${who} is at revision ${reachedBy(id)} of ${revision}`, isLive: true }]
+    const problem = acknowledged.get(id)?.problem
+    return problem === undefined ? [] : [{ text: `${who}: ${problem}`, isLive: true }]
   })
+  return [
+    ...liveIssues,
+    ...cutOff.map(({ id, host }) => ({
+      text: `replica ${id} on ${host} is cut off and serves a known good version if it still runs`,
+      isLive: false,
+    })),
+  ]
 }

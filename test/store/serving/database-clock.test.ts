@@ -1,0 +1,57 @@
+/** What counts a replica as gone while the clock of the database is set ahead: its lease by the clock of the process, as for a rollback. */
+import sql from 'sql-template-tag'
+import { afterAll, beforeAll, expect, it } from 'vitest'
+import { acknowledgeKillSwitch, issuesOfKillSwitch } from '../../../store/serving/kill-switches.ts'
+import { createObservedLeases } from '../../../store/serving/observed-leases.ts'
+import { openStore, type Store } from '../../../store/postgres.ts'
+import { listOutstanding } from '../../../store/privacy/erasure-acknowledgements.ts'
+import { endLease, renewLease } from '../../../store/serving/replicas.ts'
+import { migratedDatabase } from '../../support/servers/servers.ts'
+
+const leaseMs = 5_000
+let opened: Store
+let store: Store
+let now: number
+beforeAll(async () => {
+  opened = openStore(await migratedDatabase(), { connectMs: 60_000, queryMs: 60_000 })
+})
+afterAll(() => opened?.close())
+
+/** Two replicas, of which `cut` has not acknowledged anything, and a clock that is set a day ahead then. */
+async function clockAhead(): Promise<void> {
+  now = 0
+  store = { ...opened, leases: createObservedLeases(() => now) }
+  await store.query(sql`delete from replicas`)
+  for (const id of ['cut', 'follower', 'stopped']) {
+    await renewLease(store, { replica: { id, host: 'h', pid: 1, url: 'u', buildId: 'b' }, leaseMs })
+    await store.query(
+      sql`update replicas set lease_until = lease_until - interval '1 day' where id = ${id} and id <> 'follower'`,
+    )
+  }
+  await endLease(store, 'stopped')
+}
+
+it.each(['champion', 'normal', 'fallback', 'refuse'] as const)(
+  'a kill switch set to %s waits for a replica that is cut off until its lease is over',
+  async (serve) => {
+    await clockAhead()
+    const flag = { model: 'm', revision: 2, serve }
+    await acknowledgeKillSwitch(store, { replica: 'follower', model: 'm', revision: 2 })
+    await acknowledgeKillSwitch(store, { replica: 'cut', model: 'm', revision: 1 })
+    const late = [{ text: 'replica cut on h is at revision 1 of 2', isLive: true }]
+    expect(await issuesOfKillSwitch(store, flag)).toEqual(late)
+    now = leaseMs - 1
+    expect(await issuesOfKillSwitch(store, flag)).toEqual(late)
+    now = leaseMs
+    const isLive = (await issuesOfKillSwitch(store, flag)).map((each) => each.isLive)
+    expect(isLive).not.toContain(true)
+  },
+)
+
+it('an erasure waits for a replica that is cut off until its lease is over', async () => {
+  await clockAhead()
+  expect(await listOutstanding(store, 'era_1')).toEqual(['cut', 'follower'])
+  now = leaseMs
+  await renewLease(store, { replica: { id: 'follower', host: 'h', pid: 1, url: 'u', buildId: 'b' }, leaseMs })
+  expect(await listOutstanding(store, 'era_1')).toEqual(['follower'])
+})
