@@ -35,10 +35,10 @@ export async function awaitAcknowledgements(
   const startedAt = performance.now()
   for (let pauseMs = pollMs.first; ; pauseMs = Math.min(pauseMs * 2, pollMs.longest)) {
     const atMs = await databaseTime({ store })
-    const { live, silent } = await listRecentReplicas(store, place.model)
+    const { live, silent, gone } = await listRecentReplicas(store, place.model)
     const problems = live.length === 0 && atLeastOne ? ['no replica is live'] : laggingReplicas(live, place)
     const leftMs = withinMs - (performance.now() - startedAt)
-    if (problems.length === 0 || leftMs <= 0) return { problems, silent, atMs }
+    if (problems.length === 0 || leftMs <= 0) return { problems, silent: [...silent, ...gone], atMs }
     await beat.sleep(Math.min(pauseMs, leftMs))
   }
 }

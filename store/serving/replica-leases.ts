@@ -38,7 +38,11 @@ export type PeerReplica = Pick<Replica, 'id' | 'host' | 'url'>
 export async function observePeers(store: Store, id: string): Promise<PeerReplica[]> {
   await shortenLeases(store)
   const { live, gone } = await listRecentReplicas(store)
-  if (gone.length > 0) await endGoneLeases(store, gone)
+  if (gone.length > 0)
+    await endGoneLeases(
+      store,
+      gone.map((each) => each.id),
+    )
   return live.filter((each) => each.id !== id).map(({ id: peer, host, url }) => ({ id: peer, host, url }))
 }
 

@@ -142,18 +142,23 @@ export interface SilentReplica extends ReplicaProgress {
 /** Of a replica that was registered before leases had a stored length: the default of TENURE_REPLICA_LEASE_MS. */
 const assumedLeaseMs = 5_000
 
-type RecentReplica = StoredLease & SilentReplica & Partial<RoutingPlace>
+type RecentReplica = StoredLease & SilentReplica & Partial<RoutingPlace> & { isEnded: boolean }
 
-/** The replicas that have not stopped. A lease of no length is one that was ended, unless its replica is of a build that stores none. */
+/**
+ * The replicas that have not stopped. A lease of no length is one that was ended, unless its replica is of a build that stores none. One that
+ * stopped has withdrawn its acknowledgements; one that was found gone has not.
+ */
 const readRecent = (database: Database, model: string): Promise<RecentReplica[]> =>
   rowsFrom(database).list<RecentReplica>(prepared`
     select replicas.id, host, url, epoch, generation, problem,
       (extract(epoch from clock_timestamp() - lease_until) * 1000)::float8 as silent_ms,
       (extract(epoch from lease_until) * 1000)::float8 as lease_until_ms,
       coalesce(nullif(lease_ms, 0), ${assumedLeaseMs})::float8 as lease_ms,
+      lease_ms is not distinct from 0 as is_ended,
       (extract(epoch from pg_postmaster_start_time()) * 1000)::float8 as server_started_ms
     from replicas left join routing_acknowledgements on replica_id = replicas.id and model = ${model}
-    where lease_ms is distinct from 0 or lease_until > clock_timestamp() - ${silentForMs} * interval '1 millisecond'
+    where lease_ms is distinct from 0 or routing_acknowledgements.model is not null
+      or lease_until > clock_timestamp() - ${silentForMs} * interval '1 millisecond'
     order by replicas.id`)
 
 const toProgress = ({
@@ -177,8 +182,8 @@ export interface RecentReplicas {
   /** Those whose lease may be in force. */
   live: ReplicaProgress[]
   silent: SilentReplica[]
-  /** The ids of those whose lease has been over for more than an hour. */
-  gone: string[]
+  /** Those whose lease has been over for more than an hour; for a week, the ones that had acknowledged a route of the model. */
+  gone: SilentReplica[]
 }
 
 /**
@@ -192,13 +197,11 @@ export async function listRecentReplicas(
 ): Promise<RecentReplicas> {
   const sentAt = store.leases.now()
   const rows = await readRecent(store, model)
-  const standings = store.leases.take(rows, sentAt)
-  const recent: RecentReplicas = { live: [], silent: [], gone: [] }
-  rows.forEach((row, index) => {
-    const standing = standings[index]!
-    if (standing === 'gone') recent.gone.push(row.id)
-    else recent[standing].push(toProgress(row))
-  })
+  const isFoundGone = ({ isEnded, silentMs }: RecentReplica): boolean => isEnded && silentMs >= silentForMs
+  const leased = rows.filter((row) => !isFoundGone(row))
+  const standings = store.leases.take(leased, sentAt)
+  const recent: RecentReplicas = { live: [], silent: [], gone: rows.filter(isFoundGone).map(toProgress) }
+  leased.forEach((row, index) => recent[standings[index]!].push(toProgress(row)))
   return recent
 }
 

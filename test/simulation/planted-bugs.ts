@@ -273,10 +273,10 @@ export const plants: readonly Plant[] = [
     'clock-a-day-ahead-before-the-order-of-a-model',
     plant(
       'replicas-of-yesterday-overlooked',
-      'a rollback does not see a replica whose lease has been over for an hour by the clock of the database',
-      routingMeaning,
-      "row['lease_ms'] !== 0 || (",
-      '(',
+      'a rollback does not wait for a replica whose lease has been over for an hour by the clock of the database',
+      'store/serving/routing.ts',
+      'isEnded && silentMs >= silentForMs',
+      'silentMs >= silentForMs',
     ),
   ),
   scripted(
@@ -287,6 +287,16 @@ export const plants: readonly Plant[] = [
       'api/serving/routing/routing.ts',
       'sentAt + Math.min(remainingMs, exposureMs ?? Infinity)',
       'sentAt + remainingMs',
+    ),
+  ),
+  scripted(
+    'rollback-of-a-replica-that-is-gone',
+    plant(
+      'gone-replicas-unnamed',
+      'a rollback does not name a replica that was cut off for longer than an hour',
+      'api/services/rollback/await-replicas.ts',
+      '[...recent.silent, ...recent.gone]',
+      'recent.silent',
     ),
   ),
   plant(

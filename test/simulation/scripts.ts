@@ -404,6 +404,23 @@ export const scripts: readonly Script[] = [
   clockScript('a day ahead', 86_400_000, 'model'),
   clockScript('five minutes back', -300_000, 'release'),
   {
+    name: 'rollback-of-a-replica-that-is-gone',
+    says: 'The release has ended as promoted. One replica is cut off from the database, whose clock is set a day ahead. The other one starts again and finds it gone for longer than an hour. The model is rolled back.',
+    scenario: scenario(
+      {},
+      {
+        faults: [
+          { atMs: 2_500, kind: 'cut replica', forMs: 6_500, which: 0 },
+          { atMs: 2_700, kind: 'crash replica', forMs: 300, which: 1 },
+          { atMs: 7_500, kind: 'roll back model', forMs: 0, which: 1 },
+        ],
+      },
+    ),
+    outcomes: ['promoted'],
+    play: ({ world, temporal, stepDatabaseClock }) =>
+      void world.after(temporal, 2_600, () => stepDatabaseClock(86_400_000)),
+  },
+  {
     name: 'clock-back-while-no-watcher-runs',
     says: 'In a canary both workers and one replica are killed, and the clock of the database is set five minutes back. The replica starts again before the workers. A rollback is accepted.',
     scenario: scenario({ strategy: 'canary' }, { callers: 40 }),

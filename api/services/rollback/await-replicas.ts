@@ -50,7 +50,15 @@ export async function awaitReplicas(
       return isFenced(each) ? 'fenced' : 'cut_off'
     }
     const unread = recent === undefined ? known.filter(({ id }) => !seen.has(id)) : []
-    const cutOff = recent?.silent.filter((each) => !seen.has(each.id) && !isFenced(each)) ?? []
+    const unseen = recent === undefined ? [] : [...recent.silent, ...recent.gone]
+    const cutOff = unseen
+      .filter((each) => !seen.has(each.id) && !isFenced(each))
+      .map(({ id, host, silentMs }) => ({
+        id,
+        host,
+        state: 'cut_off' as const,
+        reason: recent?.gone.some((each) => each.id === id) ? agoOf(silentMs) : undefined,
+      }))
     return [
       ...[...seen.values()].map((each) => ({
         id: each.id,
@@ -58,8 +66,14 @@ export async function awaitReplicas(
         state: stateOf(each),
         reason: each.problem,
       })),
-      ...cutOff.map(({ id, host }) => ({ id, host, state: 'cut_off' as const })),
+      ...cutOff,
       ...unread.map(({ id, host }) => ({ id, host, state: 'silent' as const })),
     ]
   }
 }
+
+const hourMs = 3_600_000
+
+/** Of a lease that has been over for an hour at least, whatever the clock of the database shows. */
+const agoOf = (silentMs: number): string =>
+  `its lease ended ${Math.max(1, Math.round(silentMs / hourMs))} h ago`

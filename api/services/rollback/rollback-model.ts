@@ -106,10 +106,13 @@ function sentenceOf({
   const where = `on ${following} of ${replicas.length} replica${replicas.length === 1 ? '' : 's'}`
   const now =
     to === undefined ? 'no version serves' : replicas.length === 0 ? `${to} serves` : `${to} serves ${where}`
-  const others = replicas.flatMap(({ id, host, state, reason }) =>
-    state === 'follows'
-      ? []
-      : [`replica ${id} on ${host} ${state === 'refuses' ? `cannot follow: ${reason}` : unreached[state]}`],
+  const standingOf = ({ state, reason }: RollbackReplica): string[] => {
+    if (state === 'follows') return []
+    if (state === 'refuses') return [`cannot follow: ${reason}`]
+    return [unreached[state] + (state === 'cut_off' && reason !== undefined ? ` (${reason})` : '')]
+  }
+  const others = replicas.flatMap((each) =>
+    standingOf(each).map((standing) => `replica ${each.id} on ${each.host} ${standing}`),
   )
   const over = passedOver.length === 0 ? [] : [`passed over: ${passedOver.join('; ')}`]
   const done = repeated ? 'was rolled back before' : 'is rolled back'

@@ -25,7 +25,8 @@ export interface RollbackReplica {
    * - `follows`: it serves the other version; with a reason, not after a restart.
    * - `fenced`: it was not reached, and its lease has ended, so it serves known good versions only.
    * - `silent`: it was not reached and has a lease yet.
-   * - `cut_off`: it was not reached and has no lease, and its last route may name the version as proven: it serves that version if it still runs.
+   * - `cut_off`: it was not reached and has no lease, and its last route may name the version as proven: it serves that version if it still runs;
+   *   with a reason, when that was more than an hour ago.
    * - `refuses`: it cannot follow, for the reason.
    */
   state: 'follows' | 'fenced' | 'silent' | 'cut_off' | 'refuses'

@@ -112,14 +112,17 @@ export const routingStatements: Statements = {
       return [{ pg_notify: '' }]
     },
   ],
-  '1e6177b4': [
+  d921bb79: [
     'listRecentReplicas',
     (query, values) => {
       const [assumedMs, model, silentForMs] = values as [number, string, number]
       return query
         .all('replicas')
         .filter(
-          (row) => row['lease_ms'] !== 0 || (row['lease_until'] as number) > query.clockMs - silentForMs,
+          (row) =>
+            row['lease_ms'] !== 0 ||
+            query.find('routing_acknowledgements', `${row['id'] as string} ${model}`) !== undefined ||
+            (row['lease_until'] as number) > query.clockMs - silentForMs,
         )
         .sort((a, b) => ((a['id'] as string) < (b['id'] as string) ? -1 : 1))
         .map((row) => {
@@ -128,7 +131,8 @@ export const routingStatements: Statements = {
           const { epoch = null, generation = null, problem = null } = said ?? {}
           const silent_ms = query.clockMs - (lease_until as number)
           const lease_ms = (row['lease_ms'] as number) || assumedMs
-          const lease = { silent_ms, lease_ms, lease_until_ms: lease_until, server_started_ms: 0 }
+          const is_ended = row['lease_ms'] === 0
+          const lease = { is_ended, silent_ms, lease_ms, lease_until_ms: lease_until, server_started_ms: 0 }
           return { id, host, url, epoch, generation, problem, ...lease }
         })
     },

@@ -1,12 +1,14 @@
 /** What a rollback tells of replicas that come, go and do not answer while it waits for them. */
 import { spawnSync } from 'node:child_process'
+import sql from 'sql-template-tag'
 import { afterAll, beforeAll, expect, it } from 'vitest'
 import { awaitReplicas } from '../../../../api/services/rollback/await-replicas.ts'
 import { DomainError } from '../../../../domain/errors.ts'
 import { openStore, type Store } from '../../../../store/postgres.ts'
 import { isAlive, thisProcess } from '../../../../store/process-identity.ts'
-import { introduceReplica } from '../../../../store/serving/replica-leases.ts'
-import { acknowledge, renewLease } from '../../../../store/serving/replicas.ts'
+import { introduceReplica, observePeers } from '../../../../store/serving/replica-leases.ts'
+import { acknowledge, endLease, renewLease } from '../../../../store/serving/replicas.ts'
+import { listRecentReplicas } from '../../../../store/serving/routing.ts'
 import { migratedDatabase, uniqueName } from '../../../support/servers/servers.ts'
 
 let store: Store
@@ -52,6 +54,40 @@ it('a replica that registers and ends the lease of its killed predecessor meanwh
     { id: follower, state: 'follows' },
     { id: killed, state: 'cut_off' },
   ])
+})
+
+it('a replica that was found gone hours ago is named while it may serve the version, and one that stopped is not', async () => {
+  const model = uniqueName('model')
+  const ids = ['follower', 'gone', 'fenced', 'stopped'].map(uniqueName) as [string, string, string, string]
+  const [follower, gone, fenced, stopped] = ids
+  const former = { model, epoch: 1, generation: 1 }
+  const [place, unfencedBefore] = [
+    { ...former, generation: 3 },
+    { ...former, generation: 2 },
+  ]
+  for (const id of ids) await join(id, id === follower ? 60_000 : 1)
+  for (const replica of [gone, stopped]) await acknowledge(store, { replica, ...former })
+  await acknowledge(store, { replica: fenced, ...unfencedBefore })
+  await acknowledge(store, { replica: follower, ...place })
+  await endLease(store, stopped)
+  await store.query(
+    sql`update replicas set lease_until = lease_until - interval '26 hours' where id = any(${[gone, fenced]})`,
+  )
+  // As each replica does every two seconds: the second time, it knows of the leases that are over.
+  const isFoundGone = async () => {
+    await observePeers(store, follower)
+    const left = await store.query(
+      sql`select from replicas where id = any(${[gone, fenced]}) and lease_ms > 0`,
+    )
+    return left.length === 0
+  }
+  await expect.poll(isFoundGone).toBe(true)
+  const named = await awaitReplicas({ store, leaseMs: 0, known: [] }, place, unfencedBefore)
+  expect(named.filter(({ id }) => ids.includes(id))).toEqual([
+    { id: follower, host: 'h', state: 'follows', reason: undefined },
+    { id: gone, host: 'h', state: 'cut_off', reason: 'its lease ended 26 h ago' },
+  ])
+  expect((await listRecentReplicas(store, model)).live.map(({ id }) => id)).not.toContain(gone)
 })
 
 it('the known replicas are silent when Postgres answers no more', async () => {
