@@ -36,6 +36,14 @@ export async function findChampion(database: Database, model: string): Promise<C
   return row && { model, ...fromRow<Omit<Champion, 'model'>>(row) }
 }
 
+/** The champion, which no other transaction moves before the end of this one. */
+export async function lockChampion(database: Database, model: string): Promise<Champion | undefined> {
+  const [row] = await database.query(
+    sql`select version, release_id, since from champions where model = ${model} for update`,
+  )
+  return row && { model, ...fromRow<Omit<Champion, 'model'>>(row) }
+}
+
 export interface ChampionMove extends Omit<ChampionChange, 'version' | 'previousVersion' | 'at'> {
   /** The version that must be champion for the move; absent when the model must have no champion. */
   from?: string

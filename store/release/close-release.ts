@@ -15,6 +15,7 @@ import {
   findChampion,
   findIncompatibilities,
   findRollbackTarget,
+  lockChampion,
   markKnownGood,
   markVersionRolledBack,
   moveChampion,
@@ -35,7 +36,8 @@ export async function returnToBaseline(
   if ((await lockRelease(database, id)) === 'ended') return wasPromoted(database, state)
   // From here on, late steps of this release cannot route or promote.
   await markRolledBack(database, id)
-  const champion = await findChampion(database, model)
+  // Moved by hand between two statements of this transaction, it would count as routed.
+  const champion = await lockChampion(database, model)
   const now = await findRouting(database, model)
   const reason = order?.reason ?? ''
   const isChampion = champion?.version === version && champion.releaseId === id

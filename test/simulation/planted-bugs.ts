@@ -357,6 +357,16 @@ export const plants: readonly Plant[] = [
     ),
   ),
   scripted(
+    'champion-moved-within-a-rollback',
+    plant(
+      'champion-not-locked-by-a-rollback',
+      'a champion that is moved by hand within the transaction of a rollback has no route',
+      'store/release/close-release.ts',
+      'const champion = await lockChampion(database, model)',
+      'const champion = await findChampion(database, model)',
+    ),
+  ),
+  scripted(
     'restore-hides-who-is-proven',
     plant(
       'proven-kept-by-a-rollback',

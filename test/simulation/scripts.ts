@@ -301,6 +301,22 @@ export const scripts: readonly Script[] = [
     },
   },
   {
+    name: 'champion-moved-within-a-rollback',
+    says: 'The promotion of a first version is written and its report is late. A rollback is accepted. In its transaction, after the champion was read, the champion is moved by hand to an older version.',
+    scenario: scenario({}, { hasChampion: false }),
+    outcomes: ['rolled_back'],
+    play(stage) {
+      afterPromotion(stage, { waitMs: 600, reportMs: 1_000 }, () => orders(stage, 'rollback'))
+      at(
+        stage,
+        asks('rollBackCandidate', 'findRollbackTarget'),
+        () => stage.faults.befall({ kind: 'move champion', atMs: 0, forMs: 0, which: 0 }),
+        50,
+      )
+      at(stage, asks('closeRelease', 'begin'), () => {}, 900)
+    },
+  },
+  {
     name: 'pause-meets-the-verdict',
     says: 'The verdict fail is stored. A pause cancels the watch before its report arrives. The candidate behaves from then on, and the next look is late.',
     scenario: bad(scenario({ strategy: 'canary' }, { callers: 40 }), 0.3),

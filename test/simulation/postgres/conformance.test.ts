@@ -14,6 +14,7 @@ import {
   findIncompatibilities,
   findPromotion,
   findRollbackTarget,
+  lockChampion,
   markKnownGood,
   markVersionRolledBack,
   moveChampion,
@@ -220,6 +221,7 @@ describe('the database in memory', () => {
           (on) => readRouting(on).then(({ rows }) => rows.filter((each) => each.model === model)),
           (on) => findArtifact(on, version).then(({ artifactDigest }) => artifactDigest),
           (on) => findChampion(on, model),
+          (on) => lockChampion(on, model),
           (on) => moveChampion(on, { model, to: version, cause: 'promotion', actor: 'a', reason: 'r' }),
           (on) =>
             moveChampion(on, {

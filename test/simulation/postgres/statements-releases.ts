@@ -46,16 +46,21 @@ const schemaOf = (query: Query, version: unknown): Row | null => {
 
 const changeRow = (row: Row): Row => ({ ...row, at: date(row['at']) })
 
+const championOf = (query: Query, model: unknown): Row[] => {
+  const row = query.find('champions', model as string)
+  return row ? [{ version: row['version'], release_id: row['release_id'], since: date(row['since']) }] : []
+}
+
 const isEnding = (stage: unknown): boolean => stage === 'rolling_back' || stage === 'ended'
 
 export const releaseStatements: Statements = {
-  '7366f9c2': [
-    'findChampion',
+  '7366f9c2': ['findChampion', (query, [model]) => championOf(query, model)],
+  '8084c84e': [
+    'lockChampion',
     (query, [model]) => {
-      const row = query.find('champions', model as string)
-      return row
-        ? [{ version: row['version'], release_id: row['release_id'], since: date(row['since']) }]
-        : []
+      if (query.find('champions', model as string) === undefined) return []
+      query.lock('champions', model as string)
+      return championOf(query, model)
     },
   ],
   '03aabc5f': [
