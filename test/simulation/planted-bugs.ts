@@ -61,8 +61,8 @@ export const plants: readonly Plant[] = [
     'no-exposure-expiry',
     'a candidate once exposed stays exposed',
     'api/serving/routing/routing.ts',
-    'remainingMs === null ? 0 : sentAt + remainingMs',
-    'remainingMs === null ? 0 : Infinity',
+    'remainingMs === null ? 0 : sentAt + Math.min(',
+    'remainingMs === null ? 0 : Infinity + Math.min(',
   ),
   plant(
     'targeted-after-expiry',
@@ -75,8 +75,8 @@ export const plants: readonly Plant[] = [
     'exposure-from-arrival',
     'the exposure counts from the arrival of the answer',
     'api/serving/routing/routing.ts',
-    'remainingMs === null ? 0 : sentAt + remainingMs',
-    'remainingMs === null ? 0 : clock.now() + remainingMs',
+    'remainingMs === null ? 0 : sentAt + Math.min(',
+    'remainingMs === null ? 0 : clock.now() + Math.min(',
   ),
   plant(
     'exposure-from-now',
@@ -392,8 +392,8 @@ export const plants: readonly Plant[] = [
       'silent-replicas-overlooked',
       'the rollback of a proven version says nothing of replicas that are cut off',
       'api/services/rollback/await-replicas.ts',
-      'recent?.silent.filter((each) => !seen.has(each.id) && !isFenced(each)) ?? []',
-      '[] as { id: string; host: string }[]',
+      '[...recent.silent, ...recent.gone]',
+      '[]',
     ),
   ),
   scripted(
