@@ -21,6 +21,9 @@ export const readCases = (): ParityCase[] => readPack('tree-models.json.gz')
 /** Models of scikit-learn and others as ONNX, as `npm run test:parity -- --only onnx --pack` wrote them, with the answers of ONNX Runtime. */
 export const readOnnxCases = (): ParityCase[] => readPack('onnx-models.json.gz')
 
+/** Models of older versions of the libraries, as `scripts/formats/older_models.py` wrote them. */
+export const readOlderCases = (): ParityCase[] => readPack('older-models.json.gz')
+
 function readPack(name: string): ParityCase[] {
   const packed = readFileSync(new URL(name, import.meta.url))
   const cases = JSON.parse(gunzipSync(packed).toString('utf8')) as (Omit<ParityCase, 'bytes'> & {

@@ -3,6 +3,7 @@
  * hashes categories; models with category features are refused.
  */
 import { refuse, type JsonObject } from '../../network/layers-model.ts'
+import { parseModelJson } from './bounded-json.ts'
 import {
   buildForest,
   countNodes,
@@ -163,11 +164,15 @@ function classesOf(document: JsonObject): string[] | undefined {
   return Array.isArray(names) ? names.map(String) : undefined
 }
 
+const parsed = (value: unknown): unknown =>
+  typeof value === 'string' ? parseModelJson(Buffer.from(value)) : value
+
 function linkOf(document: JsonObject, width: number): LinkFunction {
-  const info = document['model_info'] as { params?: unknown } | undefined
-  const params = (typeof info?.params === 'string' ? JSON.parse(info.params) : info?.params) as
-    { loss_function?: { type?: string } } | undefined
-  switch (params?.loss_function?.type ?? (width > 1 ? 'MultiClass' : '')) {
+  const info = document['model_info'] as { params?: unknown; loss_function?: unknown } | undefined
+  const params = parsed(info?.params) as { loss_function?: { type?: string } } | undefined
+  // The sum of several models has no parameters of its own.
+  const loss = params?.loss_function ?? (parsed(info?.loss_function) as { type?: string } | undefined)
+  switch (loss?.type ?? (width > 1 ? 'MultiClass' : '')) {
     case 'Logloss':
     case 'CrossEntropy':
     case 'Focal':

@@ -315,9 +315,12 @@ function linkOf(objective: string, averages: boolean): LinkFunction {
       return logistic(slope)
     case 'multiclass':
       return softmax
+    // LightGBM 2.2 and older have the shorter names.
     case 'cross_entropy':
+    case 'xentropy':
       return logistic()
     case 'cross_entropy_lambda':
+    case 'xentlambda':
       return softplus
     case 'poisson':
     case 'gamma':

@@ -52,11 +52,12 @@ export function readXgboost(document: JsonObject): Forest {
   expectAtMost(width, forestLimits.outputs, 'outputs')
   const count = countNodes()
   const countWords = countSetWords()
+  const hasSideBeyond = hasSideOfMissingBeyond(document['version'])
   const used = countAnswering(learner, model, { trees: given.length, outputs, width })
   const trees = given.slice(0, used).map((tree, index) => {
     count(arrayAt(tree, 'left_children').length)
     const group = width > 1 ? 0 : groups[index]!
-    return treeOf(tree, { index, group, width, weight: dropped[index] ?? 1, countWords })
+    return treeOf(tree, { index, group, width, weight: dropped[index] ?? 1, countWords, hasSideBeyond })
   })
   return buildForest({
     library: 'XGBoost',
@@ -81,8 +82,10 @@ function countAnswering(
   const best = attributes['best_iteration']
   if (best === undefined || attributes['scikit_learn'] === undefined) return trees
   const rounds = Number(best) + 1
+  // Versions before 1.6 write the trees of the rounds up to the best one in place of the trees of a round.
   const perOutput = Number(
-    (model['gbtree_model_param'] as JsonObject | undefined)?.['num_parallel_tree'] ?? 1,
+    (model['gbtree_model_param'] as JsonObject | undefined)?.['num_parallel_tree'] ??
+      Number(attributes['best_ntree_limit'] ?? rounds) / rounds,
   )
   // Versions before 2 do not write where rounds begin.
   const count = listOf(model['iteration_indptr'])?.[rounds] ?? rounds * perOutput * (width > 1 ? 1 : outputs)
@@ -91,15 +94,26 @@ function countAnswering(
   return count
 }
 
+/**
+ * XGBoost 1.6 sends a category whose code is beyond the set of a split where it sends a missing value. Later versions send it left, also in
+ * models that 1.6 has saved.
+ */
+const hasSideOfMissingBeyond = (version: unknown): boolean => {
+  const [major, minor] = listOf(version) ?? []
+  return major === 1 && minor === 6
+}
+
 interface TreeContext {
   index: number
   group: number
   width: number
   weight: number
   countWords: (words: number) => void
+  hasSideBeyond: boolean
 }
 
-function treeOf(tree: JsonObject, { index, group, width, weight, countWords }: TreeContext): TreeInput {
+function treeOf(tree: JsonObject, context: TreeContext): TreeInput {
+  const { index, group, width, weight, countWords, hasSideBeyond } = context
   const where = `tree ${index}`
   const lefts = arrayAt(tree, 'left_children')
   const count = lefts.length
@@ -109,7 +123,13 @@ function treeOf(tree: JsonObject, { index, group, width, weight, countWords }: T
     return values
   }
   const [rights, columns, conditions] = [of('right_children'), of('split_indices'), of('split_conditions')]
-  const wrong = conditions.find((each) => typeof each !== 'number')
+  const defaults = of('default_left')
+  const types = tree['split_type'] === undefined ? [] : of('split_type')
+  const sets = categorySetsOf(tree, { where, countWords })
+  const weights = width > 1 ? leafWeightsOf(tree, { count, width, where }) : undefined
+  // Splits by category and leaves of several values do not read their condition, and versions before 3 write NaN there.
+  const isRead = (at: number): boolean => (lefts[at] === -1 ? weights === undefined : types[at] !== 1)
+  const wrong = conditions.find((each, at) => typeof each !== 'number' && isRead(at))
   // What JSON has no word for is read as null.
   if ((wrong as unknown) === null)
     refuse(
@@ -117,16 +137,11 @@ function treeOf(tree: JsonObject, { index, group, width, weight, countWords }: T
     )
   if (wrong !== undefined)
     refuse(`split_conditions of ${where} has ${JSON.stringify(wrong)}, which is no number`)
-  const defaults = of('default_left')
-  const types = tree['split_type'] === undefined ? [] : of('split_type')
-  const sets = categorySetsOf(tree, { where, countWords })
-  const vectors = width > 1 ? arrayAt(tree, 'leaf_weights') : []
   // Nodes and leaves share one numbering.
   const leaves: number[] = []
   const places = lefts.map((left, at) => {
     if (left !== -1) return 0
-    const value =
-      width > 1 ? vectors.slice(rights[at]! * width, (rights[at]! + 1) * width) : [conditions[at]!]
+    const value = weights?.(at, rights[at]!) ?? [conditions[at]!]
     if (value.length !== width) refuse(`${where} has a leaf without its ${width} values`)
     leaves.push(...value.map((each) => Math.fround(Math.fround(each) * Math.fround(weight))))
     return ~(leaves.length / width - 1)
@@ -145,7 +160,7 @@ function treeOf(tree: JsonObject, { index, group, width, weight, countWords }: T
     const column = columns[at]!
     const missesLeft = Number(defaults[at]) === 1
     if (types[at] === 1) {
-      nodes.push(categoryNode({ column, bits: sets.get(at), left, right, missesLeft, where }))
+      nodes.push(categoryNode({ column, bits: sets.get(at), left, right, missesLeft, hasSideBeyond, where }))
       continue
     }
     const threshold = Math.fround(conditions[at]!)
@@ -160,6 +175,22 @@ function treeOf(tree: JsonObject, { index, group, width, weight, countWords }: T
   return { group, nodes, leaves }
 }
 
+/** The values of a leaf of several, by its node and its right child, which is its number where the file has a list of leaves. */
+function leafWeightsOf(
+  tree: JsonObject,
+  { count, width, where }: { count: number; width: number; where: string },
+): (node: number, right: number) => number[] {
+  // Versions before 3.2 have no such list: the weight of a leaf stands among those of all nodes.
+  const hasLeaves = tree['leaf_weights'] !== undefined
+  const values = arrayAt(tree, hasLeaves ? 'leaf_weights' : 'base_weights')
+  if (!hasLeaves && values.length !== count * width)
+    refuse(`${where} has ${values.length} of ${count * width} values of base_weights`)
+  return (node, right) => {
+    const at = hasLeaves ? right : node
+    return values.slice(at * width, (at + 1) * width)
+  }
+}
+
 /** Categories of the set go right; others, and codes that cannot be, go left. A missing value takes its own side. */
 function categoryNode(node: {
   column: number
@@ -167,10 +198,18 @@ function categoryNode(node: {
   left: number
   right: number
   missesLeft: boolean
+  hasSideBeyond: boolean
   where: string
 }): NodeInput {
-  const { column, bits, left, right, missesLeft, where } = node
+  const { column, bits, left, right, missesLeft, hasSideBeyond, where } = node
   if (bits === undefined) refuse(`${where} has a category split without categories`)
+  // The set of the codes that go left, so that those beyond it go right.
+  if (hasSideBeyond && !missesLeft)
+    return {
+      test: { column, bits: bits.map((word) => ~word), missing: false, truncates: false },
+      passed: left,
+      failed: right,
+    }
   return { test: { column, bits, missing: !missesLeft, truncates: false }, passed: right, failed: left }
 }
 
