@@ -175,6 +175,31 @@ class Results(Folder):
         with self.assertRaisesRegex(ValueError, r"train on their codes, such as X\[name\]\.cat\.codes"):
             PlainJob(given_job(self.folder), io.StringIO()).save_catboost(Hashing())
 
+    @unittest.skipUnless(has("skl2onnx") and has("onnxruntime") and has("pandas"), "no skl2onnx or pandas")
+    def test_converts_trees_with_the_bits_that_they_compare(self) -> None:
+        import numpy
+        from sklearn.ensemble import GradientBoostingRegressor, HistGradientBoostingRegressor, RandomForestRegressor
+        from sklearn.compose import make_column_transformer
+        from sklearn.multioutput import MultiOutputRegressor
+        from sklearn.pipeline import make_pipeline
+        from sklearn.preprocessing import OneHotEncoder
+
+        label = {"column": "_label", "columns": ["_label", "_label_2"], "kind": "numbers", "names": ["a", "b"]}
+        job = Job(given_job(self.folder, label=label), io.StringIO())
+        job._rows, job._categories = {}, {"colour": ["red", "white"]}
+        # Every asked value is halfway between two of the training.
+        train, asked = (job.frame([[size / 10, "red"] for size in range(first, 2000, 2)]) for first in (0, 1))
+        targets = numpy.column_stack([numpy.sin(numpy.arange(1000.0)), numpy.arange(1000.0) % 7])
+        for model in (
+            RandomForestRegressor(5, random_state=1),
+            MultiOutputRegressor(GradientBoostingRegressor(n_estimators=3)),
+            MultiOutputRegressor(HistGradientBoostingRegressor(max_iter=3)),
+        ):
+            encode = make_column_transformer((OneHotEncoder(), ["colour"]), remainder="passthrough")
+            pipeline = make_pipeline(encode, model).fit(train, targets)
+            answers = job._runtime(job._convert(pipeline))(asked)
+            self.assertLess(abs(answers - pipeline.predict(asked)).max(), 1e-5, type(model).__name__)
+
     @unittest.skipUnless(has("skl2onnx") and has("onnx"), "no skl2onnx")
     def test_converts_a_pipeline_that_fills_values_with_floats(self) -> None:
         import onnx

@@ -369,7 +369,7 @@ class Job:
         if self.kind not in _numbers:
             options[id(final)] = {"zipmap": False}
         failure: Optional[Exception] = None
-        kinds = (DoubleTensorType, FloatTensorType)
+        kinds = (FloatTensorType, DoubleTensorType) if _rounds_rows(final) else (DoubleTensorType, FloatTensorType)
         matrix = [[("rows", numbers([None, len(self.columns)]))] for numbers in kinds]
         named = [
             [(column.name, numbers([None, 1]) if column.kind == "number" else StringTensorType([None, 1])) for column in self.columns]
@@ -492,6 +492,16 @@ def _bytes_of(model: Any) -> bytes:
     if isinstance(model, (str, os.PathLike)):
         return Path(model).read_bytes()
     return bytes(model.SerializeToString())
+
+
+def _rounds_rows(model: Any) -> bool:
+    """
+    Whether it compares with the 32 bits of a number, as the trees of scikit-learn do except those of histogram gradient boosting. A threshold is
+    halfway between two values of the training, so many rows lie on one, and 64 bits go to the other side.
+    """
+    inner = getattr(model, "estimator", None)
+    modules = ("sklearn.tree._classes", "sklearn.ensemble._forest", "sklearn.ensemble._gb")
+    return type(model).__module__ in modules or (inner is not None and _rounds_rows(inner))
 
 
 def _keep_outputs(proto: Any, names: Sequence[str]) -> None:
