@@ -33,6 +33,7 @@ const withoutServers = [
   'test/cli/{init,check}/*.test.ts',
   'test/cli/embedded/servers.test.ts',
   'test/cli/supervisor/supervisor.test.ts',
+  'test/support/kept-threads.test.ts',
 ]
 
 const atLength = ['test/faults/long/**/*.test.ts', 'test/examples/*.test.ts', 'test/interop/*.test.ts']

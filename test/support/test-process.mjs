@@ -2,12 +2,15 @@
 // Imported first by each test process, and by its threads: they load packages as V8 has compiled them for an earlier one.
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { isMainThread } from 'node:worker_threads'
 import { keepCompiled } from '../../scripts/build/compile-cache.mjs'
+import { keepThreads } from './kept-threads.mjs'
 
 /** After the imports of one file, and of most files. Vitest ends the process by a signal. */
 const flushesMs = [5_000, 60_000]
 
 keepCompiled(join(fileURLToPath(new URL('../..', import.meta.url)), 'dist', 'compile-cache'), flushesMs)
+if (isMainThread) keepThreads()
 // Processes that a test forks would inherit it.
 const at = process.execArgv.indexOf('--import')
 if (at !== -1) process.execArgv.splice(at, 2)
