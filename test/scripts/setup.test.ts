@@ -306,7 +306,7 @@ describe('the whole set-up', () => {
     )
     program('python3', 'echo pip 23.0')
     program('g++', '')
-    link('node', 'sh', 'cp', 'rm', 'mkdir', 'chmod', 'setpriv')
+    link('node', 'sh', 'cp', 'rm', 'mkdir', 'chmod', 'setpriv', 'sleep')
     goThat('printf server >"$GOBIN/temporal"; chmod +x "$GOBIN/temporal"')
   })
 
@@ -358,7 +358,7 @@ describe('the whole set-up', () => {
   })
 
   it('makes a concurrent run wait and leaves it nothing to do', async () => {
-    goThat(`while [ ! -e ${home}/go-on ]; do :; done; printf server >"$GOBIN/temporal"`)
+    goThat(`while [ ! -e ${home}/go-on ]; do sleep 0.05; done; printf server >"$GOBIN/temporal"`)
     const first = begin()
     await expect.poll(() => counted('go-ran')).toBe(1)
     const second = begin()
@@ -372,7 +372,7 @@ describe('the whole set-up', () => {
     ['SIGINT', 130],
     ['SIGKILL', 'SIGKILL'],
   ] as const)('goes on after %s, and what it had started is gone', async (signal, code) => {
-    goThat(`echo $$ >${home}/go-pid; while :; do :; done`)
+    goThat(`echo $$ >${home}/go-pid; exec sleep 1000`)
     const first = begin()
     await expect.poll(() => existsSync(join(home, 'go-pid'))).toBe(true)
     await expect.poll(first.output).toContain('✓ postgres')
