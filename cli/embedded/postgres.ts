@@ -93,10 +93,10 @@ export async function startPostgres(options: PostgresOptions): Promise<RunningPo
 /** Creates the data directory if needed and returns the process to run, for `startPostgres` and the supervisor. */
 export async function planPostgres(options: PostgresOptions): Promise<PostgresServer> {
   const { dataDir, durable = true } = options
+  if (options.port !== undefined) await requireFreePort(options.port, 'Postgres', 1_000)
   const user = serverUser()
   const native = readableBinaries(readParts().postgres, user)
   const password = initialise({ native, dataDir, durable, user })
-  if (options.port !== undefined) await requireFreePort(options.port, 'Postgres', 1_000)
   const port = options.port ?? (await freePort())
   const settings = {
     ...SETTINGS,

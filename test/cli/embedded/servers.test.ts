@@ -38,6 +38,7 @@ async function ask(url: string, statement: string): Promise<unknown[]> {
   }
 }
 
+// Two tests go on with the data of an earlier one, and make their own when they run alone: `initdb` takes most of their time.
 describe('Postgres', () => {
   it('keeps committed rows through kill -9 and a stop, and requires its password', async () => {
     const dataDir = join(home, 'kept')
@@ -74,9 +75,11 @@ describe('Postgres', () => {
     const holder = createServer().listen(0, '127.0.0.1')
     await new Promise((resolve) => holder.once('listening', resolve))
     const { port } = holder.address() as { port: number }
-    await expect(planPostgres({ dataDir: join(home, 'port'), durable: false, port })).rejects.toThrow(
+    const dataDir = join(home, 'port')
+    await expect(planPostgres({ dataDir, durable: false, port })).rejects.toThrow(
       `port ${port} on 127.0.0.1 is unavailable for Postgres: EADDRINUSE`,
     )
+    expect(existsSync(dataDir)).toBe(false)
     await expect(planTemporal({ port })).rejects.toThrow(
       `port ${port} on 127.0.0.1 is unavailable for Temporal`,
     )
@@ -84,7 +87,7 @@ describe('Postgres', () => {
   })
 
   it('reports its last output if it fails to start', async () => {
-    const dataDir = join(home, 'broken')
+    const dataDir = join(home, 'half')
     await (await startPostgres({ dataDir, durable: false })).stop()
     writeFileSync(join(dataDir, 'postgresql.auto.conf'), 'no_such_setting = 1\n')
     await expect(startPostgres({ dataDir, durable: false })).rejects.toThrow('no_such_setting')
@@ -163,7 +166,7 @@ it('a free port is given out once, however many are asked for before they are bo
 
 it('Postgres and Temporal restart on their ports after kill -9 under the supervisor', async () => {
   const [postgres, temporal] = await Promise.all([
-    planPostgres({ dataDir: join(home, 'supervised') }),
+    planPostgres({ dataDir: join(home, 'kept') }),
     planTemporal({ dbFile: join(home, 'supervised.db'), uiPort: false, port: await freePort() }),
   ])
   const supervision = await supervise([postgres, temporal], {
@@ -172,9 +175,11 @@ it('Postgres and Temporal restart on their ports after kill -9 under the supervi
     pauseMs: { min: 10, max: 100 },
     signals: false,
   })
-  await ask(postgres.url, 'create table kept as select 1 as a')
+  await ask(postgres.url, 'create table supervised as select 1 as a')
   for (const name of ['postgres', 'temporal']) process.kill(supervision.pidOf(name) as number, 'SIGKILL')
-  await expect.poll(() => ask(postgres.url, 'select a from kept').catch(() => 'down')).toEqual([{ a: 1 }])
+  await expect
+    .poll(() => ask(postgres.url, 'select a from supervised').catch(() => 'down'))
+    .toEqual([{ a: 1 }])
   await expect
     .poll(() => withClient(temporal.address, (client) => client.workflow.count()).catch(() => 'down'))
     .toMatchObject({ count: 0 })
