@@ -38,7 +38,10 @@ const refusedOperators: ReadonlyMap<string, string> = new Map([
     'Bernoulli',
   ].map((name) => [name, 'its answers are random'] as const),
   ['Loop', 'it may never end'],
-  ['ZipMap', 'it gives dictionaries: convert the model with zipmap=False'],
+  [
+    'ZipMap',
+    "it gives dictionaries: convert the model with zipmap=False; save a CatBoost with format='json'",
+  ],
 ])
 
 export interface OnnxNode {

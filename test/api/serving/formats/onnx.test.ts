@@ -274,7 +274,7 @@ describe('a file that is refused', () => {
     [
       'with a ZipMap',
       withNode(node({ op: 'ZipMap', domain: 'ai.onnx.ml', inputs: ['x'], outputs: ['y'] })),
-      /zipmap=False/,
+      /zipmap=False; save a CatBoost with format='json'/,
     ],
     [
       'of a newer version of operators',
