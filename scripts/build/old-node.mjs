@@ -1,6 +1,6 @@
 // @ts-check
 // A process that was started by hand on an old Node goes on with the Node that the set-up has brought for this machine.
-import { accessSync, constants } from 'node:fs'
+import { accessSync, constants, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { isMainThread } from 'node:worker_threads'
 
@@ -15,6 +15,17 @@ export function isOldNode(version) {
 /** Where the set-up links the newer Node; npm and npx put this directory first on PATH. @param {string} root */
 export function nodeLink(root) {
   return join(root, 'node_modules', '.bin', 'node')
+}
+
+/** Whether a terminal may send this process a signal, wherever its input and output go. */
+function hasTerminal() {
+  try {
+    // The numbers behind the name: state, ppid, pgrp, session, tty_nr, which is 0 without one (proc(5)).
+    const [, , , , terminal] = readFileSync('/proc/self/stat', 'latin1').split(') ').at(-1)?.split(' ') ?? []
+    return terminal !== '0'
+  } catch {
+    return process.stdin.isTTY || process.stdout.isTTY || process.stderr.isTTY
+  }
 }
 
 /**
@@ -32,8 +43,10 @@ export async function goOnWithNewerNode(root, version = process.versions.node) {
   }
   const { spawn } = await import('node:child_process')
   // Signals are heard before the child runs: one that came between would end this process and leave the child behind.
-  // A terminal sends its signals to both processes; the others reach only this one.
-  process.on('SIGINT', () => {})
+  // A terminal sends SIGINT to both processes, and a second one ends the child at once; the others reach only this one.
+  process.on('SIGINT', () => {
+    if (!hasTerminal()) child.kill('SIGINT')
+  })
   for (const signal of /** @type {const} */ (['SIGTERM', 'SIGHUP', 'SIGUSR2']))
     process.on(signal, () => child.kill(signal))
   const child = spawn(newer, [...process.execArgv, ...process.argv.slice(1)], { stdio: 'inherit' })

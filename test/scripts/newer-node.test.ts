@@ -118,19 +118,23 @@ describe('a process that was started on an old Node', () => {
     await expect(start('20.20.2')).rejects.toMatchObject({ code: 7 })
     program(
       'checkout/node_modules/.bin/node',
-      `trap 'echo told; kill $!; exit 3' TERM\nsleep 600 > /dev/null & echo ready; wait`,
+      `trap 'echo told; kill -KILL $!; exit 3' TERM INT\nsleep 600 > /dev/null & echo ready; wait`,
     )
-    const child = spawn(process.execPath, [join(home, 'start.mjs')], {
-      env: env('20.20.2'),
-      stdio: ['ignore', 'pipe', 'inherit'],
-    })
-    let said = ''
-    child.stdout.on('data', (data) => {
-      if (said === '') child.kill('SIGTERM')
-      said += String(data)
-    })
-    const code = await new Promise((resolve) => child.once('close', resolve))
-    expect({ code, said }).toEqual({ code: 3, said: 'ready\ntold\n' })
+    // Without a terminal, which would send SIGINT to both.
+    for (const signal of ['SIGTERM', 'SIGINT'] as const) {
+      const child = spawn(process.execPath, [join(home, 'start.mjs')], {
+        env: env('20.20.2'),
+        stdio: ['ignore', 'pipe', 'inherit'],
+        detached: true,
+      })
+      let said = ''
+      child.stdout.on('data', (data) => {
+        if (said === '') child.kill(signal)
+        said += String(data)
+      })
+      const code = await new Promise((resolve) => child.once('close', resolve))
+      expect({ signal, code, said }).toEqual({ signal, code: 3, said: 'ready\ntold\n' })
+    }
     program('checkout/node_modules/.bin/node', 'kill -KILL $$')
     await expect(start('20.20.2')).rejects.toMatchObject({ signal: 'SIGKILL' })
   })
