@@ -131,17 +131,24 @@ export function kindsIn(
   { rows }: FileSource,
   declared: Readonly<Record<string, DeclaredKind>>,
 ): Map<string, DeclaredKind> {
+  // Read once: a pattern for each pair of a column and a name would take minutes for a thousand columns.
+  const namesOf = new Map<string, string[]>()
+  for (const name of layout?.names ?? []) {
+    if (name === '') continue
+    const key = name.toLowerCase()
+    namesOf.set(key, [...(namesOf.get(key) ?? []), name])
+  }
+  const becoming = new Map([...namesOf].map(([key, names]) => [key, [...names]]))
+  for (const [, quoted, bare, column] of rows.matchAll(renames)) {
+    const names = namesOf.get((quoted ?? bare!).toLowerCase()) ?? []
+    const key = column!.toLowerCase()
+    if (names.length > 0) becoming.set(key, [...(becoming.get(key) ?? []), ...names])
+  }
   const kinds = new Map<string, DeclaredKind>()
   for (const [column, kind] of Object.entries(declared))
-    for (const name of layout?.names ?? []) {
-      const renamed = new RegExp(
-        `(^|[\\s,.])"?${escaped(name)}"?\\s+as\\s+"?${column}"?(?![A-Za-z0-9_])`,
-        'i',
-      )
-      if (name.toLowerCase() === column.toLowerCase() || (name !== '' && renamed.test(rows)))
-        kinds.set(name, kind)
-    }
+    for (const name of becoming.get(column.toLowerCase()) ?? []) kinds.set(name, kind)
   return kinds
 }
 
-const escaped = (text: string): string => text.replace(/[^A-Za-z0-9_]/g, '\\$&')
+/** `"name" as column` or `name as column`. */
+const renames = /(?<=^|[\s,.])(?:"([^"]*)"|([^\s,."]+))\s+as\s+"?([A-Za-z0-9_]+)"?(?![A-Za-z0-9_])/gi
