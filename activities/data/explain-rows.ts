@@ -62,17 +62,18 @@ function converted(message: string): BadValue | undefined {
   return { column: '', kind, value }
 }
 
-/** Throws `source_unreadable` for a declared column that the rows lack. */
+/** The names of the columns of the rows. Throws `source_unreadable` for a declared column that they lack. */
 export async function requireColumns(
   rows: Rows,
   query: string,
   wanted: Readonly<Record<string, string>>,
-): Promise<void> {
+): Promise<string[]> {
   const described = await rows.duck.rows<{ column_name: string }>(`describe ${query}`)
   const names = described.map(({ column_name }) => column_name)
   const lower = new Set(names.map((name) => name.toLowerCase()))
   for (const [column, use] of Object.entries(wanted))
     if (!lower.has(column.toLowerCase())) throw unreadable(lacking(rows, column, use, names))
+  return names
 }
 
 function lacking(

@@ -1,5 +1,9 @@
 /** Loads and shapes the rows of a source; every failure says what is wrong with which row. */
-import type { ModelDefinition, SourceDefinition } from '../../domain/model-definition.ts'
+import {
+  snapshotColumns,
+  type ModelDefinition,
+  type SourceDefinition,
+} from '../../domain/model-definition.ts'
 import { neededColumns } from '../../domain/validation/needed-columns.ts'
 import type { DeclaredKind } from '../../domain/validation/source-issue.ts'
 import { declaredKinds } from '../../models/define/data/read-values.ts'
@@ -34,11 +38,21 @@ export async function openRows(duck: Duck, definition: ModelDefinition): Promise
     shape: (query) =>
       explaining(
         (async () => {
-          await requireColumns(rows, source.derive ?? 'known', needed.rows)
+          requireFreeNames(await requireColumns(rows, source.derive ?? 'known', needed.rows))
           await duck.run(`create temp table shaped as ${query}`)
         })(),
       ),
   }
+}
+
+/** A column of the source with the name of one that a snapshot adds would be read in its place: no row would train. */
+function requireFreeNames(names: readonly string[]): void {
+  const own: readonly string[] = Object.values(snapshotColumns)
+  const taken = names.find((name) => own.includes(name.toLowerCase()))
+  if (taken !== undefined)
+    throw unreadable(
+      `the rows of the source have a column "${taken}", a name that snapshots use themselves: rename it or leave it out in \`rows\` of the source`,
+    )
 }
 
 /** The same for files of a model or of a feature view, with the columns that its rows must have. */

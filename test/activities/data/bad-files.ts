@@ -353,6 +353,13 @@ export const badFiles: BadFile[] = [
       'models/data/roses.csv, line 1: there is no column "weight", which the SQL of the source reads, among id, at, known, size, colour, plot, blooms: rename the column, or correct the name in the model file',
   },
   {
+    title: 'a column with a name of snapshots',
+    rows: 'select *, size as _part from source',
+    bytes: goodFile,
+    answer:
+      'the rows of the source have a column "_part", a name that snapshots use themselves: rename it or leave it out in `rows` of the source',
+  },
+  {
     title: 'SQL with a typing error',
     rows: 'select * form source',
     bytes: goodFile,
