@@ -41,7 +41,7 @@ export interface DirectionTest extends SampledTest {
   /** How much is added, each on its own. */
   by: readonly number[]
   never: 'lower' | 'higher'
-  /** The class whose probability is meant; of models of classes only. */
+  /** The class whose probability is meant, or the number of several; of such models only. */
   of?: string
 }
 

@@ -19,8 +19,8 @@ export const explainCommand: CommandSpec = {
   options: [
     ['--model-version <version>', 'Explain this version (default: the champion)'],
     [
-      '--of <class>',
-      'Explain the probability of this class, or this quantile (default: the likeliest, the middle)',
+      '--of <name>',
+      'Explain the probability of this class, or this quantile or number (default: the likeliest, the middle, the first)',
     ],
   ],
   examples: [

@@ -44,7 +44,7 @@ export interface DirectionSpec extends RowsOfTest {
   by: number | readonly number[]
   /** The direction in which the score must not go: `'lower'` or `'higher'`. */
   never: 'lower' | 'higher'
-  /** The class whose probability is meant; of `oneOf` labels only. */
+  /** The class whose probability is meant, of `oneOf` labels; the number that is meant, of `quantities`. */
   of?: string
   /** How far the score may still go there: 0. */
   within?: number
