@@ -1,6 +1,7 @@
 /** Loads and shapes the rows of a source; every failure says what is wrong with which row. */
 import {
   snapshotColumns,
+  snapshotLabels,
   type ModelDefinition,
   type SourceDefinition,
 } from '../../domain/model-definition.ts'
@@ -38,16 +39,20 @@ export async function openRows(duck: Duck, definition: ModelDefinition): Promise
     shape: (query) =>
       explaining(
         (async () => {
-          requireFreeNames(await requireColumns(rows, source.derive ?? 'known', needed.rows))
+          const names = await requireColumns(rows, source.derive ?? 'known', needed.rows)
+          requireFreeNames(names, snapshotLabels(definition.label.output))
+          // To find expressions that several columns share takes a minute for 5,000 columns, and saves nothing here.
+          await duck.run(`set disabled_optimizers = 'common_subexpressions'`)
           await duck.run(`create temp table shaped as ${query}`)
+          await duck.run('reset disabled_optimizers')
         })(),
       ),
   }
 }
 
 /** A column of the source with the name of one that a snapshot adds would be read in its place: no row would train. */
-function requireFreeNames(names: readonly string[]): void {
-  const own: readonly string[] = Object.values(snapshotColumns)
+function requireFreeNames(names: readonly string[], labels: readonly string[]): void {
+  const own: readonly string[] = [...Object.values(snapshotColumns), ...labels]
   const taken = names.find((name) => own.includes(name.toLowerCase()))
   if (taken !== undefined)
     throw unreadable(

@@ -1,5 +1,6 @@
 /** Checks that what must run does: standing workflows, schedules, workflow tasks, and the worker processes themselves. */
 import { Client, Connection } from '@temporalio/client'
+import type { ModelDefinition } from '../../domain/model-definition.ts'
 import { readDuties } from '../../store/maintenance/duties.ts'
 import { listHeartbeats, silentWorkers, silentMs } from '../../store/maintenance/worker-heartbeats.ts'
 import { openStore } from '../../store/postgres.ts'
@@ -14,6 +15,7 @@ import { standingWorkflows } from '../../temporal/standing-workflows.ts'
 import type { Config } from '../../temporal.config.ts'
 import { connectionOf } from '../client/temporal-connection.ts'
 import { broken, ok, warning, type Finding } from './finding.ts'
+import { pollersOf } from './temporal.ts'
 import { dataConverterOf } from '../../temporal/payload-codec.ts'
 
 const askMs = 10_000
@@ -43,6 +45,7 @@ export async function checkDuties(
       workflows: await findMissingWorkflows(client, standing, open),
       schedules: await inspectSchedules(client, schedulesOf({ ...duties, models: scheduled }, queue)),
       blocked: await findBlocked(client, open),
+      unpolled: await findUnpolled(connection, temporal.namespace, scheduled),
     }
     return findingsOfDuties({ ...found, heartbeats })
   } finally {
@@ -51,16 +54,40 @@ export async function checkDuties(
   }
 }
 
+/** The task queues of model files that no worker polls, each with its models. */
+async function findUnpolled(
+  connection: Connection,
+  namespace: string,
+  models: readonly ModelDefinition[],
+): Promise<Found['unpolled']> {
+  const queues = new Map<string, string[]>()
+  for (const { name, trainer } of models)
+    if (trainer?.kind === 'queue') queues.set(trainer.queue, [...(queues.get(trainer.queue) ?? []), name])
+  const unpolled = []
+  for (const [queue, waiting] of queues)
+    if ((await pollersOf(connection, { namespace, queue, kind: 'activities' })) === 0)
+      unpolled.push({ queue, models: waiting })
+  return unpolled
+}
+
 interface Found {
   /** Open workflows. */
   open: number
   workflows: { workflowId: string }[]
   schedules: { missing: { scheduleId: string }[]; paused: { scheduleId: string; note: string }[] }
   blocked: { workflowId: string; attempts: number; cause: string }[]
+  unpolled: { queue: string; models: string[] }[]
   heartbeats: Parameters<typeof silentWorkers>[0]
 }
 
-export function findingsOfDuties({ open, workflows, schedules, blocked, heartbeats }: Found): Finding[] {
+export function findingsOfDuties({
+  open,
+  workflows,
+  schedules,
+  blocked,
+  unpolled,
+  heartbeats,
+}: Found): Finding[] {
   const missing = [
     ...workflows.map(({ workflowId }) => `workflow ${workflowId}`),
     ...schedules.missing.map(({ scheduleId }) => `schedule ${scheduleId}`),
@@ -88,6 +115,14 @@ export function findingsOfDuties({ open, workflows, schedules, blocked, heartbea
         'what must run',
         `the workflow ${workflowId} is blocked: its task has failed ${attempts} times (${cause})`,
         `Start a worker of the build that it began with, or end it: temporal workflow terminate --workflow-id ${workflowId} --reason "…". See docs/runbooks/workflow-blocked.md.`,
+      ),
+    )
+  for (const { queue, models } of unpolled)
+    findings.push(
+      warning(
+        'workers',
+        `no worker polls the task queue ${queue}: trainings of ${named(models)} wait for one`,
+        'Start one, or correct `queue(…)` in the model file: docs/how-to/train-in-python.md.',
       ),
     )
   for (const { kind, process, ageMs, isLast } of silentWorkers(heartbeats)) {

@@ -128,7 +128,8 @@ async function checkPayloads(
   }
 }
 
-async function pollersOf(
+/** How many workers have asked the task queue for such tasks in the last 90 s. */
+export async function pollersOf(
   connection: Connection,
   { namespace, queue, kind }: { namespace: string; queue: string; kind: keyof typeof kinds },
 ): Promise<number> {

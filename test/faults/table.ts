@@ -220,7 +220,7 @@ export const faults: readonly FaultCase[] = [
     shownBy: [
       { file: 'test/faults/long/network/clock-skew.test.ts' },
       { file: 'test/api/services/rollback/database-clock.test.ts' },
-      { file: routing, tests: 'does not grow' },
+      { file: routing, tests: 'no exposure grows' },
       { file: 'test/store/release/releases.test.ts', tests: 'continues when the clock' },
       { file: 'test/api/auth/key-use.test.ts', tests: 'by the time of the database' },
     ],

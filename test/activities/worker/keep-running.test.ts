@@ -17,7 +17,7 @@ import {
   watchWorkers,
 } from '../../../store/maintenance/worker-heartbeats.ts'
 import type { Store } from '../../../store/postgres.ts'
-import { upsertModels } from '../../../store/registry/models.ts'
+import { listModels, upsertModels } from '../../../store/registry/models.ts'
 import { findDrill, insertDrill } from '../../../store/release/drills.ts'
 import { findSweep, insertSweep } from '../../../store/training/sweeps.ts'
 import { findTrial, insertTrial } from '../../../store/training/trials.ts'
@@ -101,6 +101,19 @@ it('starts what never ran, and is quiet from then on', async () => {
     ].toSorted(),
   )
   await isQuiet()
+  expect(await problems()).toEqual([])
+})
+
+it('the doctor names a task queue of a model file that no worker polls', async () => {
+  const [known] = (await listModels(store)).filter(({ name }) => name === other)
+  const queue = uniqueName('gpu')
+  await upsertModels(store, [
+    { ...known!, definition: { name: other, trainer: { kind: 'queue', queue } } as ModelDefinition },
+  ])
+  expect(await problems()).toEqual([
+    `no worker polls the task queue ${queue}: trainings of ${other} wait for one`,
+  ])
+  await upsertModels(store, [known!])
   expect(await problems()).toEqual([])
 })
 
