@@ -1,6 +1,13 @@
 /** Searches a snapshot for leaks of the label into the features. */
 import { auc } from '../../domain/metrics/auc.ts'
-import { asDoubles, listCells, requireColumn } from '../../domain/model/columns.ts'
+import {
+  asDoubles,
+  cellOf,
+  listCells,
+  pickCells,
+  requireColumn,
+  type CellColumn,
+} from '../../domain/model/columns.ts'
 import { isOfNumbers } from '../../domain/model/features.ts'
 import { snapshotColumns, snapshotLabels, type ModelDefinition } from '../../domain/model-definition.ts'
 import { rankCorrelation, separationOfClasses, type LeakageFacts } from '../../domain/evaluation/leakage.ts'
@@ -62,24 +69,42 @@ async function findEntityOverlap(
   return row?.share ?? 0
 }
 
+/** Cells that are read at once: of wide tables many columns, because each query costs as much as thousands of cells. */
+const mostCells = 4_000_000
+
 /** Each number with each of the labels. Of classes all rows count, because a rare class has few test rows; else those of the test part. */
 async function* numbersAndLabels(
   duck: Duck,
   { features, label: { output } }: ModelDefinition,
 ): AsyncGenerator<{ feature: string; y: ArrayLike<unknown>; score: ArrayLike<number> }> {
-  const rows = output.kind === 'classes' ? '' : `${part} = 'test' and`
+  const from = `snapshot where ${output.kind === 'classes' ? 'true' : `${part} = 'test'`}`
+  const [counted] = await duck.rows<{ n: number }>(`select count(*) as n from ${from}`)
   const numbers = Object.keys(features).filter((name) => features[name]?.kind === 'number')
   const labels = snapshotLabels(output)
-  for (const [feature, label] of numbers.flatMap((each) => labels.map((of) => [each, of] as const))) {
-    const name = quotedIdentifier(feature)
-    const { columns } = await readTable(
-      duck,
-      `(select ${name} as score, ${label} as y from snapshot where ${rows} ${name} is not null and ${label} is not null) where true`,
-      ['score', 'y'],
-    )
-    const score = asDoubles(requireColumn({ columns }, 'score'))
-    const truths = requireColumn({ columns }, 'y')
-    const y = truths.kind === 'number' ? truths.values : listCells(truths)
-    yield { feature, y, score }
+  const size = Math.max(1, Math.floor(mostCells / Math.max(1, counted!.n)))
+  for (let first = 0; first < numbers.length; first += size) {
+    const some = numbers.slice(first, first + size)
+    const table = await readTable(duck, from, [...some, ...labels])
+    for (const feature of some)
+      for (const label of labels) {
+        const [score, truths] = complete(
+          requireColumn(table, feature),
+          requireColumn(table, label),
+          table.rows,
+        )
+        const y = truths.kind === 'number' ? truths.values : listCells(truths)
+        yield { feature, y, score: asDoubles(score) }
+      }
   }
+}
+
+/** Two columns without the rows in which one of them is missing. */
+function complete(a: CellColumn, b: CellColumn, rows: number): readonly [CellColumn, CellColumn] {
+  const isHere = (row: number) => cellOf(a, row) !== null && cellOf(b, row) !== null
+  const places = new Uint32Array(rows)
+  let count = 0
+  for (let row = 0; row < rows; row++) if (isHere(row)) places[count++] = row
+  if (count === rows) return [a, b]
+  const here = places.subarray(0, count)
+  return [pickCells(a, here), pickCells(b, here)]
 }
