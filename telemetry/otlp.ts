@@ -2,7 +2,10 @@
 import { spanKinds, type SpanAttributes, type TraceSpan } from '../domain/tracing/span.ts'
 
 type AnyValue =
-  { stringValue: string } | { boolValue: boolean } | { intValue: string } | { doubleValue: number }
+  | { stringValue: string }
+  | { boolValue: boolean }
+  | { intValue: string }
+  | { doubleValue: number }
 
 interface KeyValue {
   key: string

@@ -78,10 +78,10 @@ export interface RetrainOutcome {
   snapshotDigest?: string
 }
 
+type RetrainStep = 'snapshot' | 'validate' | 'train' | 'adopt' | 'evaluate' | 'register' | 'release'
 /** Progress of a running retraining, for `retrain --watch` and the API. */
 export interface RetrainProgress {
-  stage:
-    'opening' | 'snapshot' | 'validate' | 'train' | 'adopt' | 'evaluate' | 'register' | 'release' | 'ended'
+  stage: 'opening' | RetrainStep | 'ended'
   retrainingId?: string
   snapshotDigest?: string
   trainingId?: string

@@ -28,7 +28,10 @@ const pinPollMs = 250
 
 export type Untimed<Kind extends StepEvent['kind']> = Omit<Extract<StepEvent, { kind: Kind }>, 'atMs'>
 export type RouteReport =
-  Untimed<'routed'> | Untimed<'unacknowledged'> | Untimed<'stale'> | Untimed<'refused'>
+  | Untimed<'routed'>
+  | Untimed<'unacknowledged'>
+  | Untimed<'stale'>
+  | Untimed<'refused'>
 
 export const route =
   (deps: Deps) =>

@@ -8,7 +8,8 @@ export type ParquetLimits = typeof parquetLimits
 
 /** The last line of the process that reads a file. */
 export type ParquetEnd =
-  { rows: number } | { code: ErrorCode; message: string; context: Record<string, unknown> }
+  | { rows: number }
+  | { code: ErrorCode; message: string; context: Record<string, unknown> }
 
 export const parquetLimits = {
   fileBytes: 268_435_456,

@@ -198,7 +198,8 @@ function seen({ windows, clock }: HalfYear): string[][] {
       byWeek.set(Math.floor(clock.recordedOf(window.toMs) / (7 * dayMs)), window)
   return [...byWeek.values()].map(({ toMs, version, findings, trigger }) => {
     const quality = findings['quality'] as
-      { value?: number | null; baseline?: number | null; level?: string } | undefined
+      | { value?: number | null; baseline?: number | null; level?: string }
+      | undefined
     const level = (name: string) => String((findings[name] as { level?: string } | undefined)?.level ?? '–')
     const asked = trigger as { action?: string; trigger?: { reason?: string }; said?: string } | undefined
     return [

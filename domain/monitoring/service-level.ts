@@ -34,7 +34,15 @@ export interface ServiceFacts {
 }
 
 export type ServiceMatter =
-  'errors' | 'latency' | 'missing' | 'outside' | 'silent' | 'outcomes' | 'replicas' | 'resources' | 'cost'
+  | 'errors'
+  | 'latency'
+  | 'missing'
+  | 'outside'
+  | 'silent'
+  | 'outcomes'
+  | 'replicas'
+  | 'resources'
+  | 'cost'
 
 export interface ServiceFinding extends Reason {
   code: ServiceMatter

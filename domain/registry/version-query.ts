@@ -35,7 +35,10 @@ export interface MetricCondition {
 
 /** `version`: by model, the highest number first. A metric: the best first, `-` before it the worst first; only versions that have it. */
 export type VersionOrder =
-  'version' | 'newest' | 'oldest' | { metric: GateMetric; direction: 'ascending' | 'descending' }
+  | 'version'
+  | 'newest'
+  | 'oldest'
+  | { metric: GateMetric; direction: 'ascending' | 'descending' }
 
 export type Parsed<T> = { value: T } | { issue: string }
 

@@ -33,7 +33,8 @@ export interface Flag {
  *   model has no such version, or it cannot be loaded.
  */
 export type Fallback = (
-  { kind: 'answer'; outputs: number[] } | { kind: 'previous'; otherwise?: number[] }
+  | { kind: 'answer'; outputs: number[] }
+  | { kind: 'previous'; otherwise?: number[] }
 ) & {
   /**
    * Whether it serves automatically while the champion is broken: on a replica without valid outputs, and on all replicas when

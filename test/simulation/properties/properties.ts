@@ -18,6 +18,8 @@ export interface Violation {
 
 const slackMs = 5
 
+type RoutingChange = { epoch: number; generation: number; route: Route; exposed_until: number | null }
+
 export type Properties = ReturnType<typeof createProperties>
 
 export function createProperties(
@@ -69,10 +71,8 @@ export function createProperties(
   }
 
   const checkRoute = (change: Change, auditRows: number): void => {
-    const before = change.before as
-      { epoch: number; generation: number; exposed_until: number | null } | undefined
-    const row = change.after as
-      { epoch: number; generation: number; route: Route; exposed_until: number | null } | undefined
+    const before = change.before as Omit<RoutingChange, 'route'> | undefined
+    const row = change.after as RoutingChange | undefined
     if (row === undefined) return
     const { route } = row
     const isNew = before?.epoch !== row.epoch || before.generation !== row.generation
@@ -428,7 +428,8 @@ export function createProperties(
     },
     workflowDid(chain: string, type: string, result: unknown, version: string | undefined) {
       const report = result as
-        { verdict?: string; problems?: string[]; rollbackResult?: Recovery } | undefined
+        | { verdict?: string; problems?: string[]; rollbackResult?: Recovery }
+        | undefined
       if (type === 'watch' && report?.verdict === 'fail') condemned.add(chain)
       if (type === 'closeRelease') ends.set(chain, world.now())
       if (

@@ -2,7 +2,7 @@
  * The page about the states of a release, made from the machine and not from memory: a table that a person has written is
  * wrong after the next change.
  */
-import { format } from 'prettier'
+import { format } from 'oxfmt'
 import { releaseOutcomes, releaseStages, type ReleaseStage } from '../../../domain/release/state.ts'
 import { events, explore, type Tried } from './reachable-states.ts'
 
@@ -73,12 +73,8 @@ export async function statesPage(): Promise<string> {
     `| --- | ${stages.map(() => '---').join(' | ')} |`,
     ...names.map(row),
   ]
-  return format(`${lines.join('\n')}\n`, {
-    parser: 'markdown',
-    printWidth: 110,
-    singleQuote: true,
-    semi: false,
-  })
+  const { code } = await format('states.md', `${lines.join('\n')}\n`, { printWidth: 110 })
+  return code
 }
 
 function grouped<Key>(all: readonly Tried[], keyOf: (each: Tried) => Key): Map<Key, Tried[]> {
