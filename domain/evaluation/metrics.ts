@@ -10,7 +10,7 @@ import { pickInto } from '../statistics/pick-into.ts'
 import type { Statistic } from '../statistics/bootstrap.ts'
 import { answeredRows, answerReader, answerWidth, type ModelAnswers } from '../metrics/answers.ts'
 import { middlePlace, pinballLoss } from '../model/quantile-levels.ts'
-import type { GateMetric, GatePolicy, Task } from './policy.ts'
+import { metricScales, type GateMetric, type GatePolicy, type Task } from './policy.ts'
 import { surprise } from '../metrics/metrics.ts'
 
 export interface ScoredRows {
@@ -52,16 +52,7 @@ export function pick(scored: ScoredRows, rows: ArrayLike<number>): ScoredRows {
   }
 }
 
-const lowerIsBetter: ReadonlySet<GateMetric> = new Set([
-  'brier',
-  'logLoss',
-  'rmse',
-  'mae',
-  'pinball',
-  'coverageError',
-])
-
-export const higherIsBetter = (metric: GateMetric): boolean => !lowerIsBetter.has(metric)
+export const higherIsBetter = (metric: GateMetric): boolean => metricScales[metric].better === 'higher'
 
 const metricsOf: Record<Task, readonly GateMetric[]> = {
   binary: ['auc', 'accuracy', 'brier', 'logLoss', 'f1', 'precision', 'recall', 'averagePrecision'],
@@ -197,27 +188,26 @@ export function correctness({ y, predicted }: ScoredRows): Uint8Array {
   return flags(predicted.length, (row) => predicted[row] === y[row])
 }
 
+/** The metrics that are a mean over rows, or the root of one. */
+type RowMetric = 'accuracy' | 'brier' | 'logLoss' | 'rmse' | 'mae' | 'pinball'
+
+/** Each row's share of them. */
+const lossesOf: Record<RowMetric, (scored: ScoredRows) => Float64Array> = {
+  accuracy: (scored) => new Float64Array(correctness(scored)),
+  brier: ({ task, y, score, squares }) =>
+    task === 'binary' ? score.map((p, i) => (p - y[i]!) ** 2) : squares,
+  logLoss: ({ task, y, score }) => score.map((p, i) => surprise(task === 'binary' && y[i] === 0 ? 1 - p : p)),
+  rmse: ({ y, score }) => score.map((value, i) => (value - y[i]!) ** 2),
+  mae: ({ y, score }) => score.map((value, i) => Math.abs(value - y[i]!)),
+  pinball: ({ squares }) => squares,
+}
+const isOfRows = (metric: GateMetric): metric is RowMetric => Object.hasOwn(lossesOf, metric)
+
 /** Each row's share of a metric that is a mean over rows, or the root of one; null for metrics that are not. */
 export function rowLosses(metric: GateMetric, scored: ScoredRows): Float64Array | null {
-  const { task, y, score, parts } = scored
   // The mean of the roots of several numbers is no root of a mean.
-  if (parts.length > 0) return metric === 'mae' ? meanErrors(parts) : null
-  switch (metric) {
-    case 'accuracy':
-      return new Float64Array(correctness(scored))
-    case 'brier':
-      return task === 'binary' ? score.map((p, i) => (p - y[i]!) ** 2) : scored.squares
-    case 'pinball':
-      return scored.squares
-    case 'logLoss':
-      return score.map((p, i) => surprise(task === 'binary' && y[i] === 0 ? 1 - p : p))
-    case 'rmse':
-      return score.map((value, i) => (value - y[i]!) ** 2)
-    case 'mae':
-      return score.map((value, i) => Math.abs(value - y[i]!))
-    default:
-      return null
-  }
+  if (scored.parts.length > 0) return metric === 'mae' ? meanErrors(scored.parts) : null
+  return isOfRows(metric) ? lossesOf[metric](scored) : null
 }
 
 /** The mean absolute error of each row over its numbers. */
@@ -229,44 +219,37 @@ function meanErrors(parts: readonly ScoredNumber[]): Float64Array {
   return losses
 }
 
+/** The metrics that are no mean over rows. */
+const statistics: Record<Exclude<GateMetric, RowMetric>, (scored: ScoredRows) => Statistic> = {
+  auc: (scored) => rankStatistic(scored, 'area'),
+  averagePrecision: (scored) => rankStatistic(scored, 'precision'),
+  f1: (scored) => f1(scored, [1]),
+  macroF1: (scored) =>
+    f1(
+      scored,
+      Array.from({ length: scored.classes }, (_, k) => k),
+    ),
+  precision: (scored) => shareOfHits(scored, ({ predicted }, row) => predicted[row] === 1),
+  recall: (scored) => shareOfHits(scored, ({ y }, row) => y[row] === 1),
+  r2: (scored) => explained(scored),
+  coverageError: (scored) => coverageError(scored),
+}
+
 export function statisticOf(metric: GateMetric, scored: ScoredRows): Statistic {
-  const losses = rowLosses(metric, scored)
-  if (losses !== null) {
-    const root = metric === 'rmse'
-    return {
-      kind: 'sums',
-      columns: [losses],
-      value: (sums, weight) => {
-        const mean = ratioOf(sums[0]!, weight)
-        return mean === null || !root ? mean : Math.sqrt(mean)
-      },
-    }
-  }
   // The uniform average of scikit-learn.
-  if (scored.parts.length > 0)
+  if (scored.parts.length > 0 && metric !== 'mae')
     return meanOfStatistics(
       scored.parts.map((part) => statisticOf(metric, { ...scored, ...part, parts: [] })),
     )
-  switch (metric) {
-    case 'f1':
-      return f1(scored, [1])
-    case 'macroF1':
-      return f1(
-        scored,
-        Array.from({ length: scored.classes }, (_, k) => k),
-      )
-    case 'precision':
-      return shareOfHits(scored, ({ predicted }, row) => predicted[row] === 1)
-    case 'recall':
-      return shareOfHits(scored, ({ y }, row) => y[row] === 1)
-    case 'r2':
-      return explained(scored)
-    case 'coverageError':
-      return coverageError(scored)
-    case 'averagePrecision':
-      return rankStatistic(scored, 'precision')
-    default:
-      return rankStatistic(scored, 'area')
+  if (!isOfRows(metric)) return statistics[metric](scored)
+  const root = metric === 'rmse'
+  return {
+    kind: 'sums',
+    columns: [rowLosses(metric, scored)!],
+    value: (sums, weight) => {
+      const mean = ratioOf(sums[0]!, weight)
+      return mean === null || !root ? mean : Math.sqrt(mean)
+    },
   }
 }
 

@@ -21,6 +21,35 @@ export type GateMetric =
   | 'pinball'
   | 'coverageError'
 
+/** How a metric is read: the direction in which it improves, and its range. */
+interface MetricScale {
+  better: 'higher' | 'lower'
+  /** `share`: 0 to 1. `loss`: 0 or more. `explained`: 1 or less. */
+  range: 'share' | 'loss' | 'explained'
+}
+
+/** The scale of every metric of the gate. */
+export const metricScales: Readonly<Record<GateMetric, MetricScale>> = {
+  auc: { better: 'higher', range: 'share' },
+  accuracy: { better: 'higher', range: 'share' },
+  brier: { better: 'lower', range: 'loss' },
+  logLoss: { better: 'lower', range: 'loss' },
+  f1: { better: 'higher', range: 'share' },
+  precision: { better: 'higher', range: 'share' },
+  recall: { better: 'higher', range: 'share' },
+  averagePrecision: { better: 'higher', range: 'share' },
+  macroF1: { better: 'higher', range: 'share' },
+  rmse: { better: 'lower', range: 'loss' },
+  mae: { better: 'lower', range: 'loss' },
+  r2: { better: 'higher', range: 'explained' },
+  pinball: { better: 'lower', range: 'loss' },
+  coverageError: { better: 'lower', range: 'share' },
+}
+
+/** Undefined for a name that is no metric of the gate. */
+const rangeOf = (metric: string): MetricScale['range'] | undefined =>
+  metricScales[metric as GateMetric]?.range
+
 /** The metrics that slices can be compared by: those with a test for their difference. */
 export type SliceMetric = 'accuracy' | 'auc' | 'brier' | 'logLoss' | 'rmse' | 'mae' | 'pinball'
 
@@ -148,7 +177,7 @@ export function defaultGatePolicy(task: Task): GatePolicy {
       r2: 0.01,
       pinball: { relative: 0.01 },
       coverageError: 0.02,
-    },
+    } satisfies Record<GateMetric, Margin>,
     confidence: 0.95,
     resamples: 2000,
     seed: 1,
@@ -180,18 +209,6 @@ export function correctedFor<Policy extends Pick<GatePolicy, 'confidence' | 'res
   return { ...policy, confidence: 1 - tail, resamples }
 }
 
-/** Metrics between 0 and 1. */
-const shares: readonly string[] = [
-  'auc',
-  'accuracy',
-  'f1',
-  'precision',
-  'recall',
-  'averagePrecision',
-  'macroF1',
-  'coverageError',
-]
-
 /** The metrics that compare slices of a task; the first is the default. */
 const sliceMetricsOf: Record<Task, readonly SliceMetric[]> = {
   binary: ['accuracy', 'auc', 'brier', 'logLoss'],
@@ -204,10 +221,11 @@ const sliceMetricsOf: Record<Task, readonly SliceMetric[]> = {
 /** Why a floor can never be met, or can never fail, or is no number; undefined for a sound one. */
 function floorIssue(metric: string, floor: number): string | undefined {
   if (typeof floor !== 'number' || !Number.isFinite(floor)) return `a finite number is required, not ${floor}`
-  if (shares.includes(metric) && !(floor >= 0 && floor <= 1))
+  const range = rangeOf(metric)
+  if (range === 'share' && !(floor >= 0 && floor <= 1))
     return `${metric} is a number from 0 to 1, not ${floor}`
-  if (metric === 'r2' && floor > 1) return `r2 is at most 1, not ${floor}`
-  if (['brier', 'logLoss', 'rmse', 'mae', 'pinball'].includes(metric) && floor <= 0)
+  if (range === 'explained' && floor > 1) return `${metric} is at most 1, not ${floor}`
+  if (range === 'loss' && floor <= 0)
     return `${metric} is the highest allowed value and above 0, not ${floor}`
   return undefined
 }
@@ -215,11 +233,12 @@ function floorIssue(metric: string, floor: number): string | undefined {
 function marginIssue(metric: string, margin: Margin): string | undefined {
   const isRelative = typeof margin === 'object' && margin !== null
   const value = isRelative ? margin.relative : margin
-  const below = isRelative || shares.includes(metric) || metric === 'r2' || metric === 'brier' ? 1 : Infinity
+  const isUnbounded = !isRelative && rangeOf(metric) === 'loss' && metric !== 'brier'
+  const below = isUnbounded ? Infinity : 1
   if (typeof value === 'number' && value >= 0 && value < below) return undefined
-  const range = below === 1 ? 'a number from 0 to below 1' : 'a finite number of at least 0'
+  const wanted = below === 1 ? 'a number from 0 to below 1' : 'a finite number of at least 0'
   const written = isRelative ? `{ relative: ${String(value)} }` : String(margin)
-  return `how much worse "not worse" may be in ${metric} is ${range}, not ${written}`
+  return `how much worse "not worse" may be in ${metric} is ${wanted}, not ${written}`
 }
 
 /** The issues of a gate policy, each beginning with its field; empty when it is valid. */

@@ -1,5 +1,5 @@
 /** Compiles the `release` of a model file (stages, soak times, approvals) into a release policy. */
-import { defaultCanaryPolicy, type CanaryPolicy } from '../../domain/canary/policy.ts'
+import type { CanaryPolicy } from '../../domain/canary/policy.ts'
 import { defaultQualification, type QualificationLimits } from '../../domain/model/qualification.ts'
 import {
   defaultWatch,
@@ -9,15 +9,15 @@ import {
   type WatchPolicy,
 } from '../../domain/release/policy.ts'
 import type { Features } from '../../domain/model/features.ts'
-import { alphaFor } from '../../domain/sequential/alpha-split.ts'
 import { durationAt, durationsIn, type Duration, type DurationReader } from './duration.ts'
 import { fieldNames, reportUnknown } from './fields.ts'
 import type { IssueCollector } from './issues.ts'
 import { compileApproval, defaultRequireDrill, type RiskClass } from './release/approval.ts'
 import { compileDrill, drillFields, type DrillSpec } from './release/drill.ts'
-import { compileBusiness, type EventSpec } from './release/event.ts'
-import { compileExternal, type ExternalSpec } from './release/external.ts'
+import type { EventSpec } from './release/event.ts'
+import type { ExternalSpec } from './release/external.ts'
 import { compileFirst, type FirstSpec } from './release/first.ts'
+import { compileLimits } from './release/limits.ts'
 import { minuteMs, timesOf } from './release/times.ts'
 
 interface StageOptions {
@@ -201,15 +201,16 @@ const fields: Record<ReleaseSpec['strategy'], readonly string[]> = {
   direct: fieldNames<DirectSpec>(common),
 }
 const stageFields = fieldNames<StageSpec>({ percent: 0, soak: 0, requests: 0, deadline: 0 })
+const approvalFields = fieldNames<ApprovalSpec>({ by: 0, within: 0, from: 0, business: 0, engineering: 0 })
+const watchFields = fieldNames<WatchSpec>({ tick: 0, every: 0, exposure: 0, acknowledge: 0, decision: 0 })
 const probationFields = ['holdback', 'shadow', 'coverLabels', ...stageFields.slice(1)]
 
 function reportUnknownFields(report: IssueCollector, { strategy, spec }: ReleaseSpec): void {
   const inPart = (part: string, given: object | undefined, known: readonly string[]) =>
     reportUnknown(report, part === '' ? 'release' : `release.${part}`, given, known)
   inPart('', spec, fields[strategy])
-  inPart('approval', spec.approval, ['by', 'within', 'from', 'business', 'engineering'])
-  inPart('watch', spec.watch, ['tick', 'every', 'exposure', 'acknowledge', 'decision'])
-  inPart('limits', spec.limits, [...Object.keys(defaultCanaryPolicy), 'nonInferiority', 'ramp'])
+  inPart('approval', spec.approval, approvalFields)
+  inPart('watch', spec.watch, watchFields)
   inPart('hotfix', spec.hotfix, ['stages', 'soak', 'requests', 'deadline'])
   inPart('qualification', spec.qualification, Object.keys(defaultQualification))
   inPart('requireDrill', spec.requireDrill, ['within'])
@@ -268,18 +269,6 @@ export function compileRelease(
     ...(strategy === 'ab' ? { ab: { metric: spec.metric, alpha: spec.alpha ?? 0.05 } } : {}),
     ...(strategy === 'shadow' && spec.whenPassed !== undefined ? { whenPassed: spec.whenPassed } : {}),
   })
-}
-
-/** Business and external metrics bring their shares of the α, unless the file splits it itself. */
-function compileLimits(report: IssueCollector, spec: ReleaseSpec['spec']): CanaryPolicy {
-  const { business, external }: Partial<CanarySpec> = 'business' in spec || 'external' in spec ? spec : {}
-  return {
-    ...defaultCanaryPolicy,
-    alpha: alphaFor({ business: business !== undefined, external: external !== undefined }),
-    ...spec.limits,
-    ...(business !== undefined && { business: compileBusiness(report, business) }),
-    ...(external !== undefined && { external: compileExternal(report, external) }),
-  }
 }
 
 const basisPoints = (share: number): number => Math.round(share * 100)

@@ -166,7 +166,7 @@ export function policyPage(): string {
         ...(each.about === '' ? [] : [each.about, '']),
         markdownTable(
           ['field', 'type', 'default', 'range', 'meaning'],
-          rowsOf(membersOf(each.type), '', each.at, whole),
+          rowsOf(membersOf(each.type), { type: each.type, at: each.at, prefix: '' }, whole),
         ),
         '',
       ]),
@@ -180,11 +180,17 @@ function membersOf(name: string): Member[] {
   return found
 }
 
-function rowsOf(members: readonly Member[], prefix: string, at: string, whole: Whole): string[][] {
+function rowsOf(
+  members: readonly Member[],
+  place: { type: string; at: string; prefix: string },
+  whole: Whole,
+): string[][] {
+  const { type, at, prefix } = place
   return members.flatMap((member) => {
     const field = `${prefix}${member.name}`
-    if (member.meaning === '') throw new Error(`the field ${at} ${field} has no comment that says what it is`)
-    const inner = rowsOf(member.members, `${field}.`, at, whole)
+    if (member.meaning === '')
+      throw new Error(`${type}.${field} has no comment: write what it means above the field`)
+    const inner = rowsOf(member.members, { ...place, prefix: `${field}.` }, whole)
     const path = [...at.split('.'), ...field.split('.')].filter((part) => part !== '').join('.')
     const value = find(whole.defaults, path)
     return [

@@ -371,6 +371,7 @@ describe('feature histograms', () => {
     await writeFeatureCounts(deps.store, { replica: 'old', rows: [wrong] })
     const { reasons } = await judged(noon + hour)
     expect(reasons).toEqual(['the counts of "size" do not match the bins of its reference'])
+    expect((await openAlerts()).map(({ kind }) => kind)).toContain('drift_unreadable')
   })
 
   it('count a prediction of classes under its most likely class', () => {

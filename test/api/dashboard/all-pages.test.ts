@@ -1,6 +1,7 @@
 /** Tests the pages of models, data and operations on one replica: content, refusals, escaping and number of statements. */
 import sql from 'sql-template-tag'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { pageRegistry } from '../../../api/dashboard/page-registry.ts'
 import { markKnownGood, moveChampion } from '../../../store/registry/champions.ts'
 import { resolveAlert, upsertAlert } from '../../../store/monitoring/alerts.ts'
 import { appendAudit, hashOf, listAudit } from '../../../store/audit/audit-log.ts'
@@ -16,6 +17,7 @@ import {
   type TestApi,
 } from '../../support/serving/serving-fixture.ts'
 import { seedHalfYear } from '../../support/dashboard/half-year-rows.ts'
+import { pagesOf, pagesWithTests } from '../../support/dashboard/page-texts.ts'
 import { seedSweep, seedTriggers } from '../../support/dashboard/training-rows.ts'
 
 const hostile = `"><img src=x onerror="window.hurt=1"><script>window.hurt=1</script>`
@@ -97,41 +99,14 @@ afterAll(async () => {
 })
 
 const at = (path: string) => `/models/${model}${path}`
-const pages: [string, string][] = [
-  ['/', 'Changed in the last 24 h'],
-  ['/search', 'Type a model, a version, an outcome or a name.'],
-  ['/search?q=late-trains+v1.44', `${model}_v1.44.0`],
-  ['/search?q=late-trains+%25', 'No results.'],
-  ['/models', 'Will the train be late?'],
-  [at(''), 'Live quality by week'],
-  [at(''), 'the mean gap between prediction and outcome'],
-  [at('?at=2099-01-01'), 'promotion by anna'],
-  [at('?at=2001-01-01'), 'had no champion then'],
-  [at('?at=2001-01-01+12:00'), 'had no champion then'],
-  [at('/features'), 'hour: live vs training data'],
-  [at('/reviews'), 'has no band for review'],
-  [at(`/versions/${champion}`), 'Limitations'],
-  [at(`/versions/${champion}/card`), 'Inputs'],
-  [at(''), 'What another threshold would do'],
-  [at(''), 'Training loss of the last runs'],
-  ['/glossary', 'Population stability index'],
-  ['/triggers', 'a request with region'],
-  ['/triggers', 'batch <span class="badge quiet">waiting</span>'],
-  ['/guide', 'Three things to try next'],
-  ['/sweeps', 'swp_1'],
-  ['/sweeps/swp_1', 'Trials (best first)'],
-  ['/versions', `${model}_v1.44.0`],
-  [`/versions?metric=auc>=0.64&order=auc&model=${model}`, `${model}_v1.44.0`],
-  [`/compare?one=${model}@v1.1.0&other=${champion}`, 'Differences'],
-  ['/compare', 'Compare two versions'],
-  ['/data', 'Snapshots'],
-  [`/data/${encodeURIComponent(`snapshot ${champion}`)}`, 'Not validated yet'],
-  ['/alerts', 'Quality lost'],
-  ['/runbooks/quality-lost', 'Quality lost'],
-  ['/runbooks/overloaded', 'What to do'],
-  ['/drills', 'lost-replica'],
-  ['/audit', 'champion.promoted'],
-]
+const pages = pagesOf({ model, champion })
+
+it('a page of the registry has a text here, or a test of its own', () => {
+  const patterns = (pattern: string) => new RegExp(`^${pattern.replaceAll(/:\w+/g, '[^/]+')}$`)
+  const paths = pages.map(([path]) => path.split('?')[0]!)
+  const without = pageRegistry.filter(({ path }) => !paths.some((each) => patterns(path).test(each)))
+  expect(without.map(({ path }) => path)).toEqual(Object.keys(pagesWithTests))
+})
 
 describe.each(pages)('the page %s', (path, words) => {
   it('shows its content with at most 14 statements, and escapes hostile texts', async () => {

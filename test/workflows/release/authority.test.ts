@@ -11,6 +11,7 @@ import { rollBackCandidate } from '../../../activities/release/rollback.ts'
 import { route } from '../../../activities/release/route.ts'
 import { watch } from '../../../activities/release/watch-stage.ts'
 import type { ReleaseState, Statement } from '../../../domain/release/state.ts'
+import { listAlerts } from '../../../store/monitoring/alerts.ts'
 import { findChampion } from '../../../store/registry/champions.ts'
 import { findRelease, listCommands } from '../../../store/release/releases.ts'
 import { findRouting } from '../../../store/serving/routing.ts'
@@ -159,6 +160,8 @@ describe('a worker without the database and the signing key', () => {
     const other = await fixtureModel.register(champion)
     const end = { ...forged(state), stage: 'ended' as const, outcome: 'promoted' as const, promoted: true }
     expect(await environment.run(closeReleaseRow(fixture.deps), end)).toMatchObject({ outcome: 'failed' })
+    const raised = await listAlerts(fixture.store, { model: fixtureModel.name })
+    expect(raised.map(({ kind }) => kind)).toContain('release_failed')
     const order = { outcome: 'rolled_back' as const, reason: 'because', withdraw: true }
     const back = {
       ...state,

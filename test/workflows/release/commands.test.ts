@@ -92,6 +92,8 @@ describe('a release before any request', () => {
     await release.say('approve', 'anna')
     expect(await release.result()).toMatchObject({ outcome: 'superseded' })
     expect(await findChampion(fixture.store, other.name)).toMatchObject({ version: second })
+    const raised = await listAlerts(fixture.store, { model: other.name })
+    expect(raised.map(({ kind }) => kind)).toContain('release_superseded')
   })
 })
 
