@@ -1,8 +1,17 @@
 /** Infers from the rows of a CSV what each column holds, and which one a model could predict. */
-import { isFlag } from '../validation/source-issue.ts'
+import { shown } from '../postgres-text.ts'
+import { isFlag, valueIssue } from '../validation/source-issue.ts'
+import { plainName } from './feature-name.ts'
 
 export type ColumnUse =
-  | { use: 'number'; mean: number; std: number; whole: boolean }
+  | {
+      use: 'number'
+      mean: number
+      std: number
+      whole: boolean
+      /** The values as texts, where they are few. `likely`: they seem to be the codes of classes and not amounts. */
+      codes?: { values: string[]; largest: number; likely: boolean }
+    }
   /** `yes` is the value that reads as true. */
   | { use: 'flag'; values: string[]; yes: string; positives: number }
   | { use: 'category'; values: string[]; largest: number }
@@ -23,6 +32,14 @@ export type InferredColumn = ColumnUse & {
 const maxCategories = 50
 /** So few rising numbers may be values. */
 const minCounted = 20
+/** Of more different whole numbers, or larger ones, amounts are likelier than the codes of classes. */
+const maxCodes = 10
+/** Codes repeat. */
+const minRowsOfCode = 3
+/** Days, months and years in another order; numbers with a decimal comma, a currency or separators. */
+const otherTimePattern = /^\d{1,2}[./-]\d{1,2}[./-]\d{4}(\D.*)?$/
+const otherNumberPattern = /^[^\d\s+-]{0,3}\s?[-+]?\d[\d.,']*\s?[^\d\s]{0,3}$/
+const missingWordPattern = /^(n\/?a\.?|#n\/a|null|none|nil|nan|missing|unknown|-+|\?+|\.)$/i
 const timePattern = /^\d{4}-\d\d-\d\d([ T]\d\d:\d\d(:\d\d(\.\d+)?)?)?(Z|[+-]\d\d:?\d\d)?$/
 const numberPattern = /^[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?$/
 const keyPattern = /(^|_)(id|key|uuid|index)$/i
@@ -38,7 +55,7 @@ export function inferColumns(
     const missing = cells.length - values.length
     return {
       column,
-      name: nameOf(column, place, taken),
+      name: freeName(plainName(column) ?? `column${place + 1}`, taken),
       missing,
       rows: cells.length,
       ...useOf(column, values),
@@ -49,7 +66,7 @@ export function inferColumns(
 function useOf(column: string, values: readonly string[]): ColumnUse {
   const distinct = [...new Set(values)]
   if (distinct.length === 0) return { use: 'none', why: 'it is empty' }
-  if (distinct.length === 1) return { use: 'none', why: `it has the value ${distinct[0]} only` }
+  if (distinct.length === 1) return { use: 'none', why: `it has the value ${shown(distinct[0])} only` }
   if (distinct.length === 2 && distinct.every(isFlag)) {
     const yes = distinct.find((value) => /^(t|true|y|yes)$/i.test(value) || Number(value) === 1)
     if (yes !== undefined) {
@@ -64,7 +81,8 @@ function useOf(column: string, values: readonly string[]): ColumnUse {
     if (isCount(numbers)) return { use: 'none', why: 'it counts the rows' }
     const mean = numbers.reduce((sum, each) => sum + each, 0) / numbers.length
     const variance = numbers.reduce((sum, each) => sum + (each - mean) ** 2, 0) / numbers.length
-    return { use: 'number', mean, std: Math.sqrt(variance), whole: numbers.every(Number.isInteger) }
+    const whole = numbers.every(Number.isInteger)
+    return { use: 'number', mean, std: Math.sqrt(variance), whole, ...codesOf(values, distinct, whole) }
   }
   if (values.every((value) => timePattern.test(value) && !Number.isNaN(Date.parse(value)))) {
     const [first = '', ...others] = distinct
@@ -74,23 +92,56 @@ function useOf(column: string, values: readonly string[]): ColumnUse {
     )
     return { use: 'time', from, to }
   }
+  const otherwise = otherWriting(distinct)
+  if (otherwise !== undefined) return { use: 'none', why: otherwise }
   if (distinct.length > maxCategories)
     return { use: 'none', why: `it has ${distinct.length.toLocaleString('en')} different texts` }
-  const counts = distinct.map((value) => values.filter((each) => each === value).length)
-  return { use: 'category', values: distinct.sort(), largest: Math.max(...counts) / values.length }
+  return { use: 'category', values: distinct.sort(), largest: largestShare(values, distinct) }
+}
+
+const largestShare = (values: readonly string[], distinct: readonly string[]): number =>
+  Math.max(...distinct.map((value) => values.filter((each) => each === value).length)) / values.length
+
+function codesOf(values: readonly string[], distinct: readonly string[], whole: boolean) {
+  if (distinct.length > maxCategories) return {}
+  const sorted = distinct.toSorted((one, other) => Number(one) - Number(other))
+  const [low, high] = [Number(sorted[0]), Number(sorted.at(-1))]
+  const likely =
+    whole &&
+    Math.abs(low) <= 1 &&
+    high <= maxCodes &&
+    distinct.length <= maxCodes &&
+    new Set(distinct.map(Number)).size === distinct.length &&
+    values.length >= minRowsOfCode * distinct.length
+  return { codes: { values: sorted, largest: largestShare(values, distinct), likely } }
+}
+
+/** What to write instead, where the values are times or numbers that cannot be read as such. */
+function otherWriting(distinct: readonly string[]): string | undefined {
+  const [first = ''] = distinct
+  if (distinct.every((value) => otherTimePattern.test(value))) return valueIssue('time', first)
+  const numbers = distinct.filter((value) => !missingWordPattern.test(value))
+  // Few numbers with a text are categories, such as 1, 2 and unknown.
+  if (numbers.length <= maxCodes || !numbers.every((value) => otherNumberPattern.test(value)))
+    return undefined
+  return valueIssue('number', distinct.find((value) => !numberPattern.test(value)) ?? first)
+}
+
+/** The column as a label of classes, where its numbers are few. */
+export function asClasses(column: InferredColumn): InferredColumn | undefined {
+  if (column.use !== 'number') return column
+  const { codes, column: name, name: plain, missing, rows } = column
+  if (codes === undefined) return undefined
+  const { values, largest } = codes
+  return { use: 'category', values, largest, column: name, name: plain, missing, rows }
 }
 
 /** Whether each number is one more than the number before it: an index says nothing of its row. */
 const isCount = (numbers: readonly number[]): boolean =>
   numbers.length > minCounted && numbers.every((each, place) => each === numbers[0]! + place)
 
-/** A name of letters, digits and _, which no other column has. */
-function nameOf(column: string, place: number, taken: Set<string>): string {
-  const bare = column
-    .normalize('NFKD')
-    .replace(/[^A-Za-z0-9_]+/g, '_')
-    .replace(/^[^A-Za-z]+|_+$/g, '')
-  const base = bare === '' ? `column${place + 1}` : bare
+/** The name, with a number where another column has it. */
+function freeName(base: string, taken: Set<string>): string {
   let name = base
   for (let count = 2; taken.has(name.toLowerCase()); count++) name = `${base}${count}`
   taken.add(name.toLowerCase())
@@ -106,11 +157,12 @@ export function inferLabel(columns: readonly InferredColumn[]): InferredColumn |
   return possible.find(({ column }) => /^(label|target|class|outcome|y)$/i.test(column)) ?? possible.at(-1)
 }
 
+/** The first column with the times of all rows. */
 export const inferTime = (columns: readonly InferredColumn[]): InferredColumn | undefined =>
-  columns.find(({ use }) => use === 'time')
+  columns.find(({ use, missing }) => use === 'time' && missing === 0)
 
 /** Why the column cannot be the label; undefined when it can. */
 export function labelIssue(column: InferredColumn): string | undefined {
   if (isLabelKind(column)) return undefined
-  return column.use === 'none' ? column.why : 'it holds times'
+  return column.use === 'none' ? column.why : 'it holds times; write the days between two times as a number'
 }

@@ -200,6 +200,7 @@ describe('a model file', () => {
     ['train', { train: undefined }, 'train: a function'],
     ['no feature', { features: {} }, 'features: at least one'],
     ['feature name', { features: { _size: number() } }, 'features._size: a name begins with a letter'],
+    ['feature name with a blank', { features: { 'unit price': number() } }, 'and _ only, as in unit_price'],
     ['feature kind', { features: { size: { kind: 'text' } } }, 'features.size: made with'],
     ['no value', { features: { size: category([]) } }, 'features.size.values: at least 1'],
     [

@@ -1,4 +1,5 @@
 /** Defines the features of a model, which requests send; the builders give the types of rows. */
+import { featureNameIssue, isFeatureName } from '../../../domain/project/feature-name.ts'
 import type { CategoryFeature, Features, NumberFeature } from '../../../domain/model/features.ts'
 import { fieldNames, reportUnknown } from '../fields.ts'
 import { reportDistinct, reportRange, type IssueCollector } from '../issues.ts'
@@ -69,8 +70,7 @@ export function checkFeatures(report: IssueCollector, features: Features): void 
   if (Object.keys(features).length === 0) report('features', 'at least one is required')
   for (const [name, feature] of Object.entries(features)) {
     const place = `features.${name}`
-    if (!/^[A-Za-z][A-Za-z0-9_]*$/.test(name))
-      report(place, 'a name begins with a letter and has letters, digits and _ only')
+    if (!isFeatureName(name)) report(place, featureNameIssue(name))
     if (feature?.kind === 'number' || feature?.kind === 'category') reportOptions(report, place, feature)
     if (feature?.kind === 'number') {
       reportRange(report, place, feature)

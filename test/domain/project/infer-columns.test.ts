@@ -1,6 +1,12 @@
 /** What a CSV says of its columns, and what it leaves open. */
 import { describe, expect, it } from 'vitest'
-import { inferColumns, inferLabel, inferTime, labelIssue } from '../../../domain/project/infer-columns.ts'
+import {
+  asClasses,
+  inferColumns,
+  inferLabel,
+  inferTime,
+  labelIssue,
+} from '../../../domain/project/infer-columns.ts'
 
 const columnOf = (name: string, values: readonly string[]) =>
   inferColumns(
@@ -33,6 +39,24 @@ describe('a column', () => {
       Array.from({ length: 60 }, (_, row) => `note ${row}`),
       { use: 'none', why: 'it has 60 different texts' },
     ],
+    [
+      'decimals with a comma',
+      'size',
+      Array.from({ length: 20 }, (_, row) => `${row},5`),
+      { use: 'none', why: '`0,5` is no number: write decimals with a point, 0.5' },
+    ],
+    [
+      'numbers and a word for a missing one',
+      'size',
+      ['NA', ...Array.from({ length: 20 }, (_, row) => `${row * row}`)],
+      { use: 'none', why: expect.stringContaining('`NA` is no number: leave the cell empty') },
+    ],
+    [
+      'days of another order',
+      'day',
+      ['31.01.2026', '01.02.2026'],
+      { use: 'none', why: '`31.01.2026` is no time: write the year first, 2026-01-31' },
+    ],
     ['a date that does not exist', 'day', ['2026-13-01', '2026-01-01'], { use: 'category' }],
     ['numbers and a text', 'size', ['1', 'n/a', '2'], { use: 'category' }],
   ] as const)('of %s is inferred', (_, name, values, expected) =>
@@ -44,7 +68,7 @@ describe('a column', () => {
       ['Unit Price', '2nd', 'größe', 'a-b', 'a b', '%'],
       [['1', '2', '3', '4', '5', '6']],
     )
-    expect(names.map(({ name }) => name)).toEqual(['Unit_Price', 'nd', 'gro_e', 'a_b', 'a_b2', 'column6'])
+    expect(names.map(({ name }) => name)).toEqual(['Unit_Price', 'nd', 'grosse', 'a_b', 'a_b2', 'column6'])
   })
 })
 
@@ -57,9 +81,54 @@ describe('the label', () => {
     expect(inferLabel(inferColumns(['x', 'Target', 'at', 'y2'], rows))?.column).toBe('Target'))
   it('is else the last column that can be one', () =>
     expect(inferLabel(inferColumns(['x', 'kind', 'at', 'size'], rows))?.column).toBe('size'))
+  it.each([
+    ['0, 1 and 2', ['0', '1', '2'], true],
+    ['1 and 2', ['1', '2'], true],
+    ['-1 and 1', ['-1', '1'], true],
+    ['classes with gaps', ['1', '2', '3', '5', '7'], true],
+    ['0.0 and 2.0, as floats', ['0.0', '1.0', '2.0'], true],
+    ['amounts', ['3', '40', '7'], false],
+    ['fractions', ['0.5', '1', '2'], false],
+    ['more whole numbers than classes', Array.from({ length: 12 }, (_, row) => String(row)), false],
+  ])('seems to have the codes of classes or not: %s', (_, values, likely) => {
+    const column = columnOf('y', [...values, ...values, ...values])
+    expect(column).toMatchObject({ use: 'number', codes: { likely } })
+    expect(asClasses(column)).toMatchObject({
+      use: 'category',
+      values: values.toSorted((one, other) => Number(one) - Number(other)),
+    })
+  })
+  it('has no codes where numbers do not repeat, and no classes where they are many', () => {
+    expect(columnOf('y', ['0', '1', '2'])).toMatchObject({ codes: { likely: false } })
+    expect(
+      asClasses(
+        columnOf(
+          'y',
+          Array.from({ length: 60 }, (_, row) => `${row * row}.5`),
+        ),
+      ),
+    ).toBeUndefined()
+  })
   it('is never a time', () => {
     const columns = inferColumns(['x', 'kind', 'at', 'size'], rows)
     expect(inferTime(columns)?.column).toBe('at')
-    expect(columns.map(labelIssue)).toEqual([undefined, undefined, 'it holds times', undefined])
+    expect(
+      inferTime(
+        inferColumns(
+          ['at', 'y'],
+          [
+            ['2026-01-01', '1'],
+            ['', '2'],
+            ['2026-01-02', '3'],
+          ],
+        ),
+      ),
+    ).toBeUndefined()
+    expect(columns.map(labelIssue)).toEqual([
+      undefined,
+      undefined,
+      expect.stringMatching(/^it holds times; write/),
+      undefined,
+    ])
   })
 })
