@@ -1,7 +1,8 @@
 /** Makes a project: a model file from a CSV, and the files around it. */
-import { readFileSync } from 'node:fs'
+import { existsSync, readFileSync } from 'node:fs'
 import { basename, isAbsolute, join, relative, resolve } from 'node:path'
 import {
+  asClasses,
   inferColumns,
   inferLabel,
   inferTime,
@@ -9,11 +10,12 @@ import {
   type InferredColumn,
 } from '../../domain/project/infer-columns.ts'
 import { parseJson } from '../../domain/parse-json.ts'
+import { projectFile, readProject } from '../../scripts/build/project.mjs'
 import { checkout, readVersion } from '../../temporal.config.ts'
 import { usageError } from '../client/client.ts'
 import { readText } from '../read-text.ts'
 import type { Chosen } from './ask.ts'
-import { modelText } from './model-text.ts'
+import { isNumber, modelText } from './model-text.ts'
 import { packageJson, projectFiles } from './project-files.ts'
 import { readCsvTable } from './read-table.ts'
 import { writeProject, type Written } from './write-project.ts'
@@ -26,6 +28,8 @@ export interface InitOptions {
   name?: string
   label?: string
   time?: string
+  /** Whether numbers of the label are classes or amounts; as their values suggest when absent. */
+  labelKind?: string
   overwrite: boolean
   /** Confirms or changes what was inferred. */
   choose(columns: readonly InferredColumn[], inferred: Chosen): Promise<Chosen>
@@ -34,10 +38,14 @@ export interface InitOptions {
 export interface Initialised extends Written {
   folder: string
   model: string
+  /** The model file, in the project. */
+  file: string
   label: string
   time?: string
   columns: readonly InferredColumn[]
   asOf?: string
+  /** What was assumed of the label, and how to change it. */
+  note?: string
   /** Whether the types were inferred from the first part of the file. */
   cut: boolean
 }
@@ -50,9 +58,17 @@ export async function initProject(options: InitOptions): Promise<Initialised> {
     throw usageError(
       `--name must be up to 63 lower-case letters, digits and hyphens, beginning with a letter, not ${model}`,
     )
+  if (otherFiles.includes(model)) throw usageError(`--name ${model} is the name of another file of models`)
   const { names, rows, cut } = readCsvTable(csv)
-  const columns = inferColumns(names, rows)
-  const { label, time } = await options.choose(columns, chosenBy(options, columns))
+  const inferred = inferColumns(names, rows)
+  const chosen = await options.choose(inferred, chosenBy(options, inferred))
+  const { label, note } = labelOf(chosen.label, options.labelKind)
+  const columns = inferred.map((each) => (each === chosen.label ? label : each))
+  const { time } = chosen
+  if (!columns.some((each) => each !== label && each.use !== 'none' && each.use !== 'time'))
+    throw usageError(
+      `no column is left to predict ${label.column} from: name another file with --from (${leftOut(columns)})`,
+    )
   const inside = relative(folder, csv)
   const isInside = !isAbsolute(inside) && !inside.startsWith('..')
   const file = isInside ? inside : join('data', basename(csv))
@@ -64,13 +80,61 @@ export async function initProject(options: InitOptions): Promise<Initialised> {
     asOf,
     example: JSON.stringify(exampleRow(columns, label, rows[0] ?? [])),
   }
-  const files: Record<string, string | Buffer> = {
-    [`models/${model}.ts`]: modelText({ name: model, file, columns, label, time }),
-    ...(isInside ? {} : { [file]: readFileSync(csv) }),
-    ...projectFiles(plan),
+  const models = existsSync(join(folder, projectFile)) ? readProject(folder).settings.models : 'models'
+  const policy = relative(models, 'policies/release.ts')
+  const text = modelText({ name: model, file, columns, label, time, policy, note })
+  const content = {
+    model: { [`${models}/${model}.ts`]: text, ...(isInside ? {} : { [file]: readFileSync(csv) }) },
+    shared: projectFiles(plan),
+    manifest: packageJson(plan),
   }
-  const written = writeProject(folder, files, packageJson(plan), options)
-  return { ...written, folder, model, label: label.column, time: time?.column, columns, asOf, cut }
+  const written = writeProject(folder, content, options)
+  return {
+    ...written,
+    folder,
+    model,
+    file: `${models}/${model}.ts`,
+    label: label.column,
+    time: time?.column,
+    columns,
+    asOf,
+    note,
+    cut,
+  }
+}
+
+/** Files beside the models that hold none. */
+const otherFiles = ['define', 'index']
+
+const leftOut = (columns: readonly InferredColumn[]): string =>
+  columns
+    .slice(0, 20)
+    .flatMap((each) => (each.use === 'none' ? [`${each.column}: ${each.why}`] : []))
+    .join('; ')
+
+/** The label as classes or as an amount, with what was assumed where its numbers leave that open. */
+function labelOf(label: InferredColumn, kind: string | undefined): { label: InferredColumn; note?: string } {
+  if (kind !== undefined && kind !== 'classes' && kind !== 'number')
+    throw usageError(`--label-kind must be classes or number, not ${kind}`)
+  if (label.use !== 'number') {
+    if (kind === 'number')
+      throw usageError(
+        `--label-kind number: ${label.column} holds ${label.use === 'flag' ? 'yes or no' : 'texts'}`,
+      )
+    return { label }
+  }
+  const { codes } = label
+  const classes = asClasses(label)
+  if (kind === 'classes' && classes === undefined)
+    throw usageError(`--label-kind classes: ${label.column} has more than 50 different numbers`)
+  if (codes === undefined || classes === undefined || kind === 'number') return { label }
+  if (kind === 'classes') return { label: classes }
+  return codes.likely
+    ? {
+        label: classes,
+        note: `${label.column} has the numbers ${codes.values.join(', ')} only, which count as classes. If they are amounts, run \`tenure init\` again with --label-kind number --overwrite.`,
+      }
+    : { label }
 }
 
 /** The columns that the options name, else those that are inferred. */
@@ -86,7 +150,8 @@ function chosenBy(
     )
   }
   const label = labelName === undefined ? inferLabel(columns) : named('--label', labelName)
-  if (label === undefined) throw usageError('no column can be predicted: name another file with --from')
+  if (label === undefined)
+    throw usageError(`no column can be predicted: name another file with --from (${leftOut(columns)})`)
   const issue = labelIssue(label)
   if (issue !== undefined) throw usageError(`--label ${label.column} cannot be predicted: ${issue}`)
   const time = timeName === undefined ? inferTime(columns) : named('--time', timeName)
@@ -101,7 +166,8 @@ function modelNameOf(csv: string): string {
     .toLowerCase()
     .replace(/[^a-z0-9]+/g, '-')
     .replace(/^[^a-z]+|-+$/g, '')
-  return bare.slice(0, 63) || 'model'
+  const name = bare.slice(0, 63) || 'model'
+  return otherFiles.includes(name) ? `${name}-model` : name
 }
 
 const packageName = (folder: string): string =>
@@ -136,7 +202,7 @@ function exampleRow(
   for (const [place, each] of columns.entries()) {
     if (each === label || each.use === 'none' || each.use === 'time') continue
     const value = values[place]?.trim() ?? ''
-    row[each.name] = value === '' ? null : each.use === 'number' ? Number(value) : value
+    row[each.name] = value === '' ? null : isNumber(each) ? Number(value) : value
   }
   return row
 }

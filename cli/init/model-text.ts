@@ -9,10 +9,23 @@ export interface ModelPlan {
   columns: readonly InferredColumn[]
   label: InferredColumn
   time?: InferredColumn
+  /** The path of the release policy, as seen from the model file. */
+  policy: string
+  /** A comment on the label. */
+  note?: string
 }
 
-const dayMs = 86_400_000
 const testShare = 0.25
+/** Of a shorter period too few of the unit would train. */
+const minUnits = 4
+const units = { d: 86_400_000, h: 3_600_000, min: 60_000, s: 1_000 } as const
+/** Names that the file cannot declare: words of JavaScript, and what it imports. */
+const reserved = new Set(
+  `arguments await break case catch class const continue debugger default delete do else enum eval export extends false finally for function
+if implements import in instanceof interface let new null package private protected public return static super switch this throw true try
+typeof undefined var void while with yield by byTime category complete csv defineModel number oneOf quantity random release rowCount stratified
+yesNo`.split(/\s+/),
+)
 
 /** A text of TypeScript in single quotes. */
 const quote = (text: string): string =>
@@ -24,15 +37,16 @@ export function modelText(plan: ModelPlan): string {
   const parts = labelParts(label)
   const features = columns.filter((each) => each !== label && each.use !== 'none' && each.use !== 'time')
   const omitted = columns.flatMap((each) =>
-    each.use === 'none' ? [`${each.column || '(no name)'}: ${each.why}`] : [],
+    each.use === 'none' ? [inComment(`${each.column || '(no name)'}: ${each.why}`)] : [],
   )
   const split = splitOf(plan)
   const words = [
     ...new Set(['complete', 'csv', 'defineModel', 'rowCount', parts.word, split.word]),
-    ...(features.some(({ use }) => use === 'number') ? ['number'] : []),
-    ...(features.some(({ use }) => use !== 'number') ? ['category'] : []),
+    ...(features.some(isNumber) ? ['number'] : []),
+    ...(features.every(isNumber) ? [] : ['category']),
   ].sort()
-  const constant = name.replace(/-(.)/g, (_, letter: string) => letter.toUpperCase())
+  const camel = name.replace(/-(.)/g, (_, letter: string) => letter.toUpperCase())
+  const constant = reserved.has(camel) ? `${camel}Model` : camel
   const testRows = Math.floor((label.rows - label.missing) * testShare * 0.8)
   const rare =
     label.use === 'flag'
@@ -47,9 +61,9 @@ export function modelText(plan: ModelPlan): string {
           `negatives: ${Math.max(1, Math.min(100, label.use === 'flag' ? rare : 10))}`,
         ]),
   ]
-  return `/** Predicts ${label.column} from the rows of ${plan.file}. \`tenure init\` wrote it from their first rows: correct what it could not know. */
+  return `/** Predicts ${inComment(label.column)} from the rows of ${inComment(plan.file)}. \`tenure init\` wrote it from their first rows: correct what it could not know. */
 import { ${words.join(', ')} } from 'tenure'
-import { release } from '../policies/release.ts'
+import { release } from ${quote(plan.policy)}
 
 export const ${constant} = defineModel({
   name: ${quote(name)},
@@ -58,10 +72,10 @@ export const ${constant} = defineModel({
   features: {
 ${features.map((each) => `    ${each.name}: ${featureText(each)},`).join('\n')}
   },
-  label: ${parts.label},
+${plan.note === undefined ? '' : `  // ${inComment(plan.note)}\n`}  label: ${parts.label},
 ${sourceText(plan, features)}
   // A training stops when one of these fails.
-  expect: [rowCount({ min: ${Math.max(1, Math.floor(label.rows * 0.5))} }), complete([${quote(label.name)}])],
+  expect: [rowCount({ min: ${Math.max(1, Math.floor((label.rows - label.missing) * 0.5))} }), complete([${quote(label.name)}])],
   ${split.text},
   hyperparameters: { units: 16, epochs: ${epochsFor(label.rows)}, batchSize: ${label.rows > 5_000 ? 64 : 16}, learningRate: 0.01 },
   train: async ({ tf, inputs, outputs, seed, hyperparameters, fit }) => {
@@ -90,9 +104,16 @@ ${sourceText(plan, features)}
 
 const epochsFor = (rows: number): number => (rows <= 1_000 ? 40 : rows <= 20_000 ? 10 : 3)
 
+/** Zeros and ones are a number; a request sends other yes or no as the text that the file has. */
+export const isNumber = (column: InferredColumn): boolean =>
+  column.use === 'number' ||
+  (column.use === 'flag' && column.values.every((value) => Number.isFinite(Number(value))))
+
+const inComment = (text: string): string => text.replace(/\s+/g, ' ').replaceAll('*/', '* /')
+
 function featureText(column: InferredColumn): string {
   const fill = column.missing > 0 ? `missing: 'fill'` : ''
-  if (column.use === 'number') return fill === '' ? 'number()' : `number({ ${fill} })`
+  if (isNumber(column)) return fill === '' ? 'number()' : `number({ ${fill} })`
   const values = column.use === 'category' || column.use === 'flag' ? column.values.map(quote).join(', ') : ''
   return fill === '' ? `category([${values}])` : `category({ values: [${values}], ${fill} })`
 }
@@ -135,7 +156,8 @@ function labelParts(label: InferredColumn) {
 /** Columns are renamed in SQL where a model file cannot name them. */
 function sourceText({ file, columns, label, time }: ModelPlan, features: readonly InferredColumn[]): string {
   const used = [...(time === undefined ? [] : [time]), ...features, label]
-  const isPlain = used.every(({ column, name }) => column === name) && time === undefined
+  const isPlain =
+    used.every(({ column, name }) => column === name) && time === undefined && label.missing === 0
   const key = columns.find(
     (each) => each.use === 'none' && each.why === 'it names the row' && each.column === each.name,
   )
@@ -145,11 +167,13 @@ function sourceText({ file, columns, label, time }: ModelPlan, features: readonl
   const selected = [
     ...used.map((each) => {
       const value = each === time ? `${identifier(each.column)}::timestamp` : identifier(each.column)
-      return value === `"${each.name}"` ? value : `${value} as ${each.name}`
+      // In quotes: a name such as Order is a word of SQL.
+      return value === `"${each.name}"` ? value : `${value} as "${each.name}"`
     }),
     ...(key === undefined ? [] : [identifier(key.column)]),
   ]
-  const rows = `select ${selected.join(', ')} from source`
+  const labelled = label.missing === 0 ? '' : ` where ${identifier(label.column)} is not null`
+  const rows = `select ${selected.join(', ')} from source${labelled}`
   const options = [
     ...(time === undefined ? [] : [`eventTime: ${quote(time.name)}`]),
     ...(key === undefined ? [] : [`key: [${quote(key.name)}]`]),
@@ -163,10 +187,12 @@ function sourceText({ file, columns, label, time }: ModelPlan, features: readonl
 /** The time spans of the file, the last quarter of which tests. */
 function splitOf({ time, label }: ModelPlan): { word: string; text: string } {
   if (time?.use === 'time') {
-    const days = Math.ceil((Date.parse(time.to) - Date.parse(time.from)) / dayMs) + 1
-    const test = Math.max(1, Math.round(days * testShare))
-    const train = Math.max(1, days - test)
-    return { word: 'byTime', text: `split: byTime({ train: '${train} d', test: '${test} d' })` }
+    const spanMs = Date.parse(time.to) - Date.parse(time.from)
+    const unit = (['d', 'h', 'min'] as const).find((each) => spanMs / units[each] >= minUnits) ?? 's'
+    const count = Math.ceil(spanMs / units[unit]) + 1
+    const test = Math.max(1, Math.round(count * testShare))
+    const train = Math.max(1, count - test)
+    return { word: 'byTime', text: `split: byTime({ train: '${train} ${unit}', test: '${test} ${unit}' })` }
   }
   const word = label.use === 'number' ? 'random' : 'stratified'
   return { word, text: `split: ${word}({ test: ${testShare} })` }

@@ -1,11 +1,14 @@
 /** Reads the first rows of a CSV for `tenure init`. */
+import { isUtf8 } from 'node:buffer'
 import { closeSync, openSync, readSync } from 'node:fs'
-import { formatIssue, otherFormat } from '../../domain/validation/source-issue.ts'
+import { shown } from '../../domain/postgres-text.ts'
+import { formatIssue, looksLikeValues, otherFormat } from '../../domain/validation/source-issue.ts'
 import { layoutOf, valuesOfLine } from '../../domain/validation/csv-scan.ts'
 import { failure, usageError } from '../client/client.ts'
 
 /** Of a larger file the first part is read. */
 const maxBytes = 16 * 1_048_576
+const newlineByte = 0x0a
 
 export interface CsvTable {
   names: string[]
@@ -19,15 +22,26 @@ export function readCsvTable(path: string): CsvTable {
   const bytes = readHead(path)
   const format = bytes.length === 0 ? undefined : otherFormat(bytes)
   if (format !== undefined) throw refused(`${path}: ${formatIssue(format)}`)
+  const cut = bytes.length === maxBytes
+  // A character may be cut in the last line.
+  if (!isUtf8(cut ? bytes.subarray(0, bytes.lastIndexOf(newlineByte) + 1) : bytes))
+    throw refused(`${path}: the text is not encoded as UTF-8: save the file as UTF-8`)
   const text = new TextDecoder().decode(bytes).replace(/^\ufeff/, '')
   const { names, delimiter, newline, skippedLines } = layoutOf(text)
-  const cut = bytes.length === maxBytes
   const lines = recordsOf(text, String.fromCharCode(newline)).slice(skippedLines + 1, cut ? -1 : undefined)
   const rows = lines
     .filter((line) => line.trim() !== '')
     .map((line) => valuesOfLine(line.replace(/\r$/, ''), String.fromCharCode(delimiter)))
   if (names.length < 2 || rows.length === 0)
     throw refused(`${path}: a line with the names of two columns or more is required, and rows below it`)
+  if (looksLikeValues(names))
+    throw refused(
+      `${path}: the first line holds values (${names.slice(0, 5).map(shown).join(', ')}) and no names: write the names of the columns above it`,
+    )
+  const bare = names.map((name) => name.toLowerCase())
+  const twice = names.find((name, at) => name !== '' && bare.indexOf(name.toLowerCase()) < at)
+  if (twice !== undefined)
+    throw refused(`${path}: two columns are named "${shown(twice)}": rename one of them`)
   const wrong = rows.findIndex((row) => row.length !== names.length)
   if (wrong >= 0)
     throw refused(

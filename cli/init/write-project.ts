@@ -1,53 +1,79 @@
 /** Writes the files of a project. A file that is there is never overwritten, unless the caller is told to. */
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
+import { projectFile } from '../../scripts/build/project.mjs'
 import { failure } from '../client/client.ts'
 
 export interface Written {
+  /** Whether the folder was a project before. */
+  wasProject: boolean
   created: string[]
   overwritten: string[]
+  /** Files of the project that are there with another text, and stay. */
+  kept: string[]
   /** Of package.json: the fields that were added. */
   added: string[]
 }
 
 type Json = Record<string, unknown>
 
+export interface ProjectContent {
+  /** Path → the model file and its data. */
+  model: Readonly<Record<string, string | Buffer>>
+  /** Path → the files that the models of a project share. */
+  shared: Readonly<Record<string, string>>
+  /** package.json. */
+  manifest: Json
+}
+
 /**
- * Writes all files or none: throws `refused` with those that are in the way, unless `overwrite`. To a package.json that is there, absent
- * fields are added.
+ * Writes all files or none: throws `refused` with those that are in the way, unless `overwrite`. Shared files of a project that is there
+ * stay as they are; to its package.json, absent fields are added.
  */
 export function writeProject(
   folder: string,
-  files: Readonly<Record<string, string | Buffer>>,
-  manifest: Json,
+  { model, shared, manifest }: ProjectContent,
   { overwrite }: { overwrite: boolean },
 ): Written {
-  const paths = Object.keys(files)
-  const present = paths.filter(
-    (path) => existsSync(join(folder, path)) && !isSame(join(folder, path), files[path]!),
-  )
+  const at = (path: string) => join(folder, path)
+  const isProject = existsSync(at(projectFile))
+  const all: ProjectContent['model'] = { ...model, ...shared }
+  const changed = Object.keys(all).filter((path) => !existsSync(at(path)) || !isSame(at(path), all[path]!))
+  const kept = isProject ? changed.filter((path) => path in shared && existsSync(at(path))) : []
+  const paths = changed.filter((path) => !kept.includes(path))
+  const present = paths.filter((path) => existsSync(at(path)))
   if (present.length > 0 && !overwrite)
     throw failure({
       code: 'refused',
       detail: `${folder} has ${present.join(', ')} already, and nothing was written`,
-      remedy: 'Name another folder, move the files, or overwrite them with --overwrite.',
+      remedy: isProject
+        ? 'Name the model otherwise with --name, move the files, or overwrite them with --overwrite.'
+        : 'Name another folder, move the files, or overwrite them with --overwrite.',
     })
-  for (const [path, content] of Object.entries(files)) {
-    mkdirSync(dirname(join(folder, path)), { recursive: true })
-    writeFileSync(join(folder, path), content)
+  for (const path of paths) {
+    mkdirSync(dirname(at(path)), { recursive: true })
+    writeFileSync(at(path), all[path]!)
   }
-  const manifestPath = join(folder, 'package.json')
+  const manifestPath = at('package.json')
   if (!existsSync(manifestPath)) {
     writeFileSync(manifestPath, `${JSON.stringify(manifest, null, 2)}\n`)
     return {
+      wasProject: isProject,
       created: ['package.json', ...paths.filter((path) => !present.includes(path))],
       overwritten: present,
+      kept,
       added: [],
     }
   }
   const { merged, added } = mergeManifest(readManifest(manifestPath), manifest)
   if (added.length > 0) writeFileSync(manifestPath, `${JSON.stringify(merged, null, 2)}\n`)
-  return { created: paths.filter((path) => !present.includes(path)), overwritten: present, added }
+  return {
+    wasProject: isProject,
+    created: paths.filter((path) => !present.includes(path)),
+    overwritten: present,
+    kept,
+    added,
+  }
 }
 
 const isSame = (path: string, content: string | Buffer): boolean =>

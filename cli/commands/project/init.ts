@@ -10,9 +10,10 @@ export const initCommand: CommandSpec = {
     ['--from <csv>', 'File with a header and rows (default: an example, 150 flowers)'],
     ['--label <column>', 'Column to predict (default: inferred, and asked about on a terminal)'],
     ['--time <column>', 'Column with the time of a row (default: inferred, and asked about on a terminal)'],
+    ['--label-kind <kind>', 'classes or number, for a column of numbers (default: inferred)'],
     ['--name <model>', 'Name of the model (default: that of the CSV)'],
     ['--yes', 'Take what is inferred and ask nothing'],
-    ['--overwrite', 'Overwrite files that are there'],
+    ['--overwrite', 'Overwrite files that are there; in a project, the model file and its data only'],
   ],
   examples: ['init', 'init shop --from orders.csv', 'init --from orders.csv --label returned --yes'],
   async run({ terminal }, { args, options }) {
@@ -27,6 +28,7 @@ export const initCommand: CommandSpec = {
       name: text('name'),
       label: text('label'),
       time: text('time'),
+      labelKind: text('labelKind'),
       overwrite: options['overwrite'] === true,
       choose: async (columns, inferred) => {
         terminal.say(columnsTable(terminal, columns), '')
@@ -34,19 +36,22 @@ export const initCommand: CommandSpec = {
         return withQuestions((question) => askForColumns(columns, inferred, question))
       },
     })
-    const place = args[0] === undefined ? [] : [`cd ${String(args[0])}`]
+    const place = made.folder === process.cwd() ? [] : [`cd ${String(args[0])}`]
     const lines = [
-      `models/${made.model}.ts predicts ${made.label}${made.time === undefined ? '' : ` over ${made.time}`}.`,
+      `${made.file} predicts ${made.label}${made.time === undefined ? '' : ` over ${made.time}`}.`,
       ...(made.cut ? ['The types are those of the first 16 MB of the file.'] : []),
-      `Written: ${made.created.join(', ')}`,
+      ...(made.note === undefined ? [] : [made.note]),
+      ...(made.created.length === 0 ? [] : [`Written: ${made.created.join(', ')}`]),
       ...(made.overwritten.length === 0 ? [] : [`Overwritten: ${made.overwritten.join(', ')}`]),
+      ...(made.kept.length === 0 ? [] : [`Kept as they are: ${made.kept.join(', ')}`]),
       ...(made.added.length === 0 ? [] : [`package.json: ${made.added.join(', ')} added`]),
       '',
       'Next:',
       ...[
         ...place,
-        'npm install',
-        'npx tenure up',
+        ...(made.wasProject
+          ? ['npx tenure models sync   # while the system runs; else npx tenure up']
+          : ['npm install', 'npx tenure up']),
         `npx tenure retrain ${made.model}${made.asOf === undefined ? '' : ` --as-of ${made.asOf}`} --watch`,
       ].map((line) => `  ${line}`),
     ]

@@ -17,7 +17,7 @@ beforeEach(() => {
 })
 afterEach(() => rmSync(place, { recursive: true }))
 
-const csvOf = (name: string, text: string): string => {
+const csvOf = (name: string, text: string | Buffer): string => {
   writeFileSync(join(place, name), text)
   return join(place, name)
 }
@@ -108,6 +108,131 @@ describe('a new project', () => {
   })
 })
 
+describe('a label of few whole numbers', () => {
+  const stars = ['size,stars', ...Array.from({ length: 40 }, (_, row) => `${row / 3},${row % 3}`)].join('\n')
+
+  it('counts as classes, and the file and the answer say how to change it', async () => {
+    const { note } = await init({ from: csvOf('stars.csv', stars) })
+    expect(note).toMatch(/^stars has the numbers 0, 1, 2 only.*--label-kind number --overwrite/)
+    expect(textOf('models/stars.ts')).toContain(
+      `  // ${note}\n  label: oneOf(['0', '1', '2'], { column: 'stars' }),`,
+    )
+    await init({ from: csvOf('stars.csv', stars), labelKind: 'number', overwrite: true })
+    expect(textOf('models/stars.ts')).toContain(`label: quantity({ column: 'stars' })`)
+  })
+
+  it('is of classes where that is asked for', async () => {
+    const from = csvOf('stars.csv', stars.replaceAll(/,(\d)$/gm, ',2$1'))
+    expect(await init({ from })).toMatchObject({ note: undefined })
+    await init({ from, labelKind: 'classes', overwrite: true })
+    expect(textOf('models/stars.ts')).toContain(`oneOf(['20', '21', '22']`)
+  })
+
+  it('is of no kind that its values do not have', async () => {
+    const from = csvOf('stars.csv', stars)
+    await expect(init({ from, labelKind: 'amount' })).rejects.toThrow('must be classes or number, not amount')
+    await expect(init({ from: csvOf('o.csv', orders), labelKind: 'number' })).rejects.toThrow(
+      '--label-kind number: returned holds yes or no',
+    )
+    const many = ['x,y', ...Array.from({ length: 60 }, (_, row) => `${row % 7},${row / 2}`)].join('\n')
+    await expect(init({ from: csvOf('many.csv', many), labelKind: 'classes' })).rejects.toThrow(
+      '--label-kind classes: y has more than 50 different numbers',
+    )
+  })
+})
+
+describe('a column', () => {
+  const modelOf = async (name: string, ...lines: string[]) => {
+    await init({ from: csvOf(name, lines.join('\n')) })
+    const { models, broken } = await loadModelsInChild({ directory: join(place, 'shop', 'models') })
+    expect(broken).toEqual([])
+    expect(models).toHaveLength(1)
+    return textOf(`models/${models[0]!.name}.ts`)
+  }
+  const repeated = (...lines: string[]) => Array.from({ length: 10 }, () => lines).flat()
+
+  it('of zeros and ones is a number; other yes or no is sent as text', async () => {
+    const text = await modelOf('rows.csv', 'a,b,c,y', ...repeated('0,0.0,yes,a', '1,1.0,no,b', ',0.0,no,a'))
+    expect(text).toMatch(
+      /a: number\(\{ missing: 'fill' \}\),\n {4}b: number\(\),\n {4}c: category\(\['no', 'yes'\]\)/,
+    )
+    expect(textOf('README.md')).toContain('{"a":0,"b":0,"c":"yes"}')
+  })
+
+  it('may be named as a word of SQL or of JavaScript, with quotes and the end of a comment', async () => {
+    const text = await modelOf(
+      'class.csv',
+      '"Order!","Group By",constructor,"a */ ""b""","*/"',
+      ...repeated('1,a,2,x,m', '2,b,3,y,m'),
+    )
+    expect(text).toContain(
+      `select "Order!" as "Order", "Group By" as "Group_By", "constructor", "a */ ""b""" as "a_b" from source`,
+    )
+    expect(text).toContain('export const classModel = ')
+  })
+
+  it('with times within an hour divides the rows by minutes', async () => {
+    const rows = Array.from(
+      { length: 40 },
+      (_, row) => `2026-01-01 10:${row + 10}:00,${row / 7},${'ab'[row % 2]}`,
+    )
+    expect(await modelOf('rows.csv', 'at,x,y', ...rows)).toContain(
+      `byTime({ train: '30 min', test: '10 min' })`,
+    )
+  })
+
+  it('that is the label may lack values: rows without one are left out', async () => {
+    const text = await modelOf('rows.csv', 'x,y', ...repeated('1,a', '2,b', '3,'))
+    expect(text).toContain('select "x", "y" from source where "y" is not null')
+    expect(text).toContain('rowCount({ min: 10 })')
+  })
+
+  it.each(['release', 'csv', 'index', 'define', 'new'])(
+    'of a file named %s.csv gives a model that loads',
+    async (name) => {
+      await modelOf(`${name}.csv`, 'x,y', ...repeated('1.5,a', '2,b'))
+    },
+  )
+})
+
+describe('a second model', () => {
+  it('is added to the project, whose own files stay as they are', async () => {
+    await init({ from: csvOf('orders.csv', orders) })
+    const own = textOf('README.md')
+    writeFileSync(join(place, 'shop', 'policies', 'release.ts'), `${textOf('policies/release.ts')}// mine\n`)
+    expect(await init({ from: csvOf('houses.csv', houses) })).toMatchObject({
+      created: ['models/houses.ts', 'data/houses.csv'],
+      overwritten: [],
+      kept: ['policies/release.ts', 'README.md'],
+      wasProject: true,
+    })
+    expect(textOf('README.md')).toBe(own)
+    expect(textOf('policies/release.ts')).toContain('// mine')
+    const { models, broken } = await loadModelsInChild({ directory: join(place, 'shop', 'models') })
+    expect(broken).toEqual([])
+    expect(models.map(({ name }) => name).toSorted()).toEqual(['houses', 'orders'])
+  })
+
+  it('is written into the folder of models that the project names', async () => {
+    mkdirSync(join(place, 'shop'))
+    writeFileSync(join(place, 'shop', 'tenure.config.json'), '{"models": "src/models"}')
+    expect(await init({ from: csvOf('houses.csv', houses) })).toMatchObject({ file: 'src/models/houses.ts' })
+    expect(textOf('src/models/houses.ts')).toContain(`from '../../policies/release.ts'`)
+  })
+
+  it('never replaces the first one or its data without --overwrite, which leaves the other files alone', async () => {
+    await init({ from: csvOf('rows.csv', orders) })
+    writeFileSync(join(place, 'shop', 'tenure.config.json'), '{"models": "models", "port": 7401}')
+    const from = csvOf('rows.csv', houses)
+    await expect(init({ from })).rejects.toThrow(
+      'shop has models/rows.ts, data/rows.csv already, and nothing was written',
+    )
+    expect(textOf('data/rows.csv')).toBe(orders)
+    expect((await init({ from, overwrite: true })).overwritten).toEqual(['models/rows.ts', 'data/rows.csv'])
+    expect(textOf('tenure.config.json')).toContain('7401')
+  })
+})
+
 describe('what is there', () => {
   it('is not overwritten, and nothing else is written', async () => {
     mkdirSync(join(place, 'shop'))
@@ -125,7 +250,7 @@ describe('what is there', () => {
 
   it('may be the same project: a second run changes nothing', async () => {
     await init()
-    expect(await init()).toMatchObject({ overwritten: [], added: [] })
+    expect(await init()).toMatchObject({ created: [], overwritten: [], kept: [], added: [] })
   })
 
   it('gets only the fields of package.json that it lacks', () =>
@@ -164,6 +289,7 @@ describe('refuses', () => {
     ],
     ['a label that is no column', { label: 'colour' }, '--label must be one of sepalLength'],
     ['a column without times for the time', { time: 'species' }, '--time species holds no times'],
+    ['a name of another file', { name: 'index' }, '--name index is the name of another file of models'],
     ['a wrong name', { name: 'My Model' }, '--name must be up to 63 lower-case letters'],
   ])('%s', async (_, options, message) => {
     await expect(init(options)).rejects.toThrow(message)
@@ -173,6 +299,19 @@ describe('refuses', () => {
     ['rows of another width', 'a,b\n1,2\n3\n', 'row 2 has 1 values, and the first line 2 names'],
     ['a header alone', 'a,b\n', 'and rows below it'],
     ['one column', 'a\n1\n', 'the names of two columns or more'],
+    [
+      'values in place of names',
+      '5.1,setosa\n4.9,setosa\n',
+      'the first line holds values (5.1, setosa) and no names',
+    ],
+    ['a name twice', 'a,A,y\n1,2,3\n', 'two columns are named "A": rename one of them'],
+    ['Latin-1', Buffer.from('größe,y\n1,2\n', 'latin1'), 'is not encoded as UTF-8'],
+    [
+      'no feature',
+      'text,y\nm,a\nm,b\n',
+      'no column is left to predict y from: name another file with --from (text: it has the value m only)',
+    ],
+    ['empty columns', 'a,b\n,\n,\n', 'no column can be predicted'],
     ['JSON', '[{"a": 1}]', 'holds JSON and not CSV'],
     ['a label of one value', 'a,label\n1,x\n2,x\n', undefined],
   ])('%s', async (_, text, message) => {
