@@ -14,7 +14,6 @@ import {
   categoryProfile,
   countedProfile,
   numberProfile,
-  rangeOf,
   type ReferenceProfile,
 } from '../../domain/model/reference-profile.ts'
 import { scorePlace, sortQuantiles } from '../../domain/model/quantile-levels.ts'
@@ -116,27 +115,34 @@ function profileOf(
   const numbers = (name: string, column: CellColumn) => numberProfile(name, asDoubles(column))
   const texts = (name: string, column: CellColumn) => countedProfile(name, countsOf(column))
   const bestClass = (answer: number[], classes: readonly string[]) => classes[likeliestClass(answer)] ?? null
-  const scoreOf = (place: number) =>
+  const scoreOf = (name: string, place: number) =>
     numberProfile(
-      'score',
+      name,
       scores.map((answer) => answer[place] ?? null),
     )
-  const score =
-    output.kind === 'classes'
-      ? categoryProfile(
-          'score',
-          scores.map((answer) => bestClass(answer, output.classes)),
-        )
-      : scoreOf(scorePlace(output))
-  return {
+  const inputs = {
     rows: data.rows,
     everyMs: monitor?.countMs,
     features: Object.entries(features).map(([name, feature]) => {
       const column = requireColumn(data, name)
       return feature.kind === 'number' ? numbers(name, column) : texts(name, column)
     }),
-    score,
-    ranges: output.kind === 'numbers' ? output.names.map((_, place) => rangeOf(scoreOf(place))) : undefined,
+  }
+  if (output.kind === 'numbers')
+    return {
+      ...inputs,
+      scores: output.names.map(scoreOf),
+      labels: output.names.map((name, place) => numbers(name, data.labels[place]!)),
+    }
+  return {
+    ...inputs,
+    score:
+      output.kind === 'classes'
+        ? categoryProfile(
+            'score',
+            scores.map((answer) => bestClass(answer, output.classes)),
+          )
+        : scoreOf('score', scorePlace(output)),
     // The deciles of a rare class are all 0; compared as a number it could grow tenfold within its bin.
     label: isOfNumbers(output)
       ? numbers('label', data.labels[0])

@@ -7,6 +7,7 @@ import { scorePlace } from '../../domain/model/quantile-levels.ts'
 import { likeliestClass, outputWidth } from '../../domain/model/features.ts'
 import {
   judgeDecay,
+  isCollapsed,
   judgeReturn,
   keepsApart,
   rollbackCooldownMs,
@@ -19,7 +20,8 @@ import {
 import { lossOf } from '../../domain/canary/holdback.ts'
 import { DomainError } from '../../domain/errors.ts'
 import { percentText } from '../../domain/figures.ts'
-import { scoreRanges, binner, defaultCountMs } from '../../domain/model/reference-profile.ts'
+import { answerProfiles, scoreRanges, binner, defaultCountMs } from '../../domain/model/reference-profile.ts'
+import { answerCounts } from '../../domain/monitoring/drift-window.ts'
 import { sumOf } from '../../domain/statistics/distributions.ts'
 import type { MonitorPolicy } from '../../domain/monitoring/policy.ts'
 import { resolveAlert, upsertAlert } from '../../store/monitoring/alerts.ts'
@@ -127,7 +129,7 @@ async function issueOfReturn(
 /** Compared on rows of the champion; undefined for failing responses, a text where nothing can be compared. */
 async function compareOn(
   deps: Pick<Deps, 'store' | 'artifacts' | 'config'>,
-  { matter }: DecayFinding,
+  { matter, number }: DecayFinding,
   { fromMs, toMs, from, to }: Span & { from: string; to: string },
   policy: MonitorPolicy,
 ): Promise<ReturnReport | string | undefined> {
@@ -135,7 +137,7 @@ async function compareOn(
   const [champion, target] = await Promise.all([getVersion(deps.store, from), getVersion(deps.store, to)])
   return matter === 'quality'
     ? compareQuality(deps, { champion, target, nowMs: toMs }, policy)
-    : compareSpread(deps, { champion, target, fromMs, toMs })
+    : compareSpread(deps, { champion, target, number, fromMs, toMs })
 }
 
 async function compareQuality(
@@ -156,10 +158,15 @@ async function compareQuality(
   return judgeReturn(differencesOf(rows, champion, await answersOf(deps, target, rows)), target.version)
 }
 
-/** Whether the version before keeps its answers apart on the requests of the window. */
+/** Whether the version before keeps its answers, or the one number of them, apart on the requests of the window. */
 async function compareSpread(
   deps: Pick<Deps, 'store' | 'artifacts' | 'config'>,
-  { champion, target, ...span }: { champion: Version; target: Version; fromMs: number; toMs: number },
+  {
+    champion,
+    target,
+    number,
+    ...span
+  }: Omit<Span, 'model'> & { champion: Version; target: Version } & Pick<DecayFinding, 'number'>,
 ): Promise<ReturnReport | string> {
   const { manifest, model, version } = champion
   const asked = {
@@ -171,14 +178,18 @@ async function compareSpread(
   }
   const rows = await listLogged(deps.store, asked, maxRows)
   const { output, profile } = target.manifest
-  const score = profile?.score
+  const profiles = answerProfiles(profile)
+  const place = number === undefined ? 0 : profiles.findIndex(({ name }) => name === number)
+  const score = profiles[place]
   const answers = (await answersOf(deps, target, rows)).filter((each) => each !== null)
   if (score === undefined || answers.length === 0) return 'no logged rows to compare on'
   const counts = score.counts.map(() => 0)
   const binOf = binner(score)
   for (const outputs of answers) {
     const answer =
-      output.kind === 'classes' ? output.classes[likeliestClass(outputs)] : outputs[scorePlace(output)]
+      output.kind === 'classes'
+        ? output.classes[likeliestClass(outputs)]
+        : outputs[scorePlace(output) + place]
     counts[binOf(answer)]!++
   }
   const share = Math.max(...counts) / answers.length
@@ -186,24 +197,30 @@ async function compareSpread(
   return { rows: answers.length, delta: null, logE: 0, isBetter: keepsApart({ share }), message }
 }
 
-/** The most frequent answer of the hours of a window; undefined where answers are not counted. */
+/** The most frequent answer of the hours of a window, of several numbers that of a collapsed one; undefined where answers are not counted. */
 async function findTop(
   store: Deps['store'],
   { fromMs, ...served }: Span & { version: string },
 ): Promise<TopAnswer | undefined> {
   const { profile } = (await getVersion(store, served.version)).manifest
   const everyMs = profile?.everyMs ?? defaultCountMs
-  const reference = profile?.score?.counts ?? []
   const window = await findWindow(store, { ...served, fromMs: Math.floor(fromMs / everyMs) * everyMs })
-  const counts = window?.score ?? []
-  const answers = sumOf(counts)
-  if (answers === 0 || counts.length !== reference.length) return undefined
-  const top = counts.indexOf(Math.max(...counts))
-  return {
-    answers,
-    share: counts[top]! / answers,
-    reference: reference[top]! / Math.max(1, sumOf(reference)),
-  }
+  const counted = answerCounts(window, profile)
+  const tops = answerProfiles(profile).flatMap(({ name, counts: reference }): TopAnswer[] => {
+    const counts = counted[name] ?? []
+    const answers = sumOf(counts)
+    if (answers === 0 || counts.length !== reference.length) return []
+    const top = counts.indexOf(Math.max(...counts))
+    return [
+      {
+        ...(profile?.scores && { number: name }),
+        answers,
+        share: counts[top]! / answers,
+        reference: reference[top]! / Math.max(1, sumOf(reference)),
+      },
+    ]
+  })
+  return tops.find(isCollapsed) ?? tops[0]
 }
 
 /** The answers of a version to logged rows; null where it refuses the row. */

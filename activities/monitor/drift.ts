@@ -11,12 +11,19 @@ import {
   referenceSpans,
   type DriftTuning,
 } from '../../domain/monitoring/drift-history.ts'
-import { judgeDrift as judge, defaultDriftPolicy, type DriftLevel } from '../../domain/monitoring/drift.ts'
+import {
+  answerRows,
+  defaultDriftPolicy,
+  judgeDrift as judge,
+  labelRows,
+  type DriftLevel,
+} from '../../domain/monitoring/drift.ts'
 import { driftWeights } from '../../domain/explanation/importance.ts'
 import { DomainError } from '../../domain/errors.ts'
 import {
   countBins,
   defaultCountMs,
+  labelProfiles,
   type Profile,
   type ReferenceProfile,
 } from '../../domain/model/reference-profile.ts'
@@ -50,7 +57,7 @@ export interface DriftResult {
   level: DriftLevel
   version?: string
   judgementId?: number
-  /** The subjects in alarm: features, the score or the label; a retraining may be triggered by them. */
+  /** The subjects in alarm: features, scores or labels; a retraining may be triggered by them. */
   drifted: string[]
   /** One sentence each, with its arithmetic. */
   reasons: string[]
@@ -100,22 +107,29 @@ export const checkLabelDrift =
     const checked = await findChecked(store, input, 'window of label drift')
     if (checked === undefined) return nothing(`${model} has no champion`)
     const { version, manifest, nowMs } = checked
-    const profile = manifest.profile?.label
-    if (profile === undefined)
+    const { rows = 0, label, labels } = manifest.profile ?? {}
+    const reference: ReferenceProfile = { rows, features: [], label, labels }
+    if (labelProfiles(reference).length === 0)
       return { ...nothing(`${version} has no reference profile of its label`), version }
     const matured = await findMaturity(store, { ...input, nowMs })
     if (matured === undefined)
       return { ...nothing(`too few outcomes of ${model} to estimate their delay`), version }
     const { late, fromMs, toMs } = matured
     const count = async (span: { fromMs: number; toMs: number }) => {
-      const { rows, cohort } = maturedTruths(await readAnswered(store, checked, { ...span, nowMs }))
+      const { rows: known, cohort } = maturedTruths(await readAnswered(store, checked, { ...span, nowMs }))
       if (cohort.status === 'insufficient') return null
-      return { features: {}, label: countLabels(profile, manifest.output, rows) }
+      const countsOf = (profile: Profile, place = 0) => countLabels(profile, manifest.output, known, place)
+      return {
+        features: {},
+        ...(label && { label: countsOf(label) }),
+        ...(labels && {
+          labels: Object.fromEntries(labels.map((each, k) => [each.name, countsOf(each, k)])),
+        }),
+      }
     }
     const current = await count({ fromMs, toMs })
     if (current === null) return { ...nothing(`too few outcomes of ${version}`), version }
     const previous = await count({ fromMs: fromMs - windowMs, toMs: fromMs })
-    const reference = { rows: manifest.profile?.rows ?? 0, features: [], label: profile }
     const span = { model, version, subject: 'label', fromMs, toMs } as const
     return judgeWindow(deps, span, reference, { current, previous, maturity: late })
   }
@@ -136,17 +150,21 @@ async function judgeWindow(
   return result
 }
 
-function countLabels(profile: Profile, output: Output, rows: readonly { y: readonly number[] }[]): number[] {
+function countLabels(
+  profile: Profile,
+  output: Output,
+  rows: readonly { y: readonly number[] }[],
+  place: number,
+): number[] {
   const named = (y: number) => (output.kind === 'classes' ? (output.classes[y] ?? null) : String(y))
-  const values = rows.map(({ y }) => (profile.kind === 'number' ? y[0]! : named(y[0]!)))
+  const values = rows.map(({ y }) => (profile.kind === 'number' ? y[place]! : named(y[place]!)))
   return countBins(profile, values)
 }
 
 const nothing = (why: string): DriftResult => ({ level: 'insufficient', drifted: [], reasons: [why] })
 
 function resultOf({ id, version, level, report }: DriftJudgement): DriftResult {
-  const { features, score, label } = report
-  const rows = [...features, score, label].filter((row) => row !== null)
+  const rows = [...report.features, ...answerRows(report), ...labelRows(report)]
   return {
     level,
     version,

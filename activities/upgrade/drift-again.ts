@@ -1,5 +1,6 @@
 /** Judges the last windows of drift again with the judge of this build, from the counts and limits that are stored with each verdict. */
 import type { VerdictsAgain } from '../../domain/installation/checked-build.ts'
+import { labelProfiles } from '../../domain/model/reference-profile.ts'
 import { judgeDrift } from '../../domain/monitoring/drift.ts'
 import { listDriftJudgements, type DriftJudgement } from '../../store/monitoring/drift-judgements.ts'
 import type { Store } from '../../store/postgres.ts'
@@ -30,7 +31,9 @@ async function referenceOf(store: Store, { version, subject, inputs }: DriftJudg
   if (inputs.reference !== undefined) return inputs.reference
   const profile = (await findVersion(store, version))?.manifest.profile
   if (subject === 'served') return profile
-  return profile?.label && { rows: profile.rows, features: [], label: profile.label }
+  if (labelProfiles(profile).length === 0) return undefined
+  const { rows = 0, label, labels } = profile ?? {}
+  return { rows, features: [], label, labels }
 }
 
 const textOf = (level: string, { reasons }: DriftJudgement['report']): string =>

@@ -32,13 +32,11 @@ export interface CategoryProfile {
 }
 
 /** From the 10th to the 90th percentile of each number of an answer in the reference; 0 where all are alike, empty without numbers. */
-export function scoreRanges(profile: Pick<ReferenceProfile, 'score' | 'ranges'> | undefined): number[] {
-  if (profile?.ranges !== undefined) return profile.ranges
-  return profile?.score?.kind === 'number' ? [rangeOf(profile.score)] : []
-}
+export const scoreRanges = (profile: ReferenceProfile | undefined): number[] =>
+  profile?.ranges ??
+  answerProfiles(profile).flatMap((each) => (each.kind === 'number' ? [rangeOf(each)] : []))
 
-export const rangeOf = ({ edges }: Pick<NumberProfile, 'edges'>): number =>
-  edges.length > 1 ? edges.at(-1)! - edges[0]! : 0
+const rangeOf = ({ edges }: NumberProfile): number => (edges.length > 1 ? edges.at(-1)! - edges[0]! : 0)
 
 /** The profile stored with a version. */
 export interface ReferenceProfile {
@@ -46,12 +44,22 @@ export interface ReferenceProfile {
   /** The period of the counters, which is the finest comparable window; one hour when absent. */
   everyMs?: number
   features: Profile[]
-  /** Of several numbers a row, that of the first. */
   score?: Profile
   label?: Profile
-  /** Of several numbers a row: the range of each answered one, as `rangeOf` its profile. */
+  /** Of several numbers a row, in place of `score` and `label`: one of each number, in their order and with its name. */
+  scores?: NumberProfile[]
+  labels?: NumberProfile[]
+  /** Of several numbers a row in versions whose `score` and `label` are of the first alone: the range of each answered one. */
   ranges?: number[]
 }
+
+/** The profiles of the answers: one, or one of each number. */
+export const answerProfiles = ({ score, scores }: Partial<ReferenceProfile> = {}): readonly Profile[] =>
+  scores ?? (score === undefined ? [] : [score])
+
+/** The profiles of the labels: one, or one of each number. */
+export const labelProfiles = ({ label, labels }: Partial<ReferenceProfile> = {}): readonly Profile[] =>
+  labels ?? (label === undefined ? [] : [label])
 
 const maxCategories = 30
 const maxRareCategories = 1000

@@ -38,6 +38,8 @@ export interface DecayState {
 
 /** The most frequent answer of a window, by the bins of the training. */
 export interface TopAnswer {
+  /** The number that it is of, where an answer has several. */
+  number?: string
   answers: number
   /** Its share, now and in training. */
   share: number
@@ -51,11 +53,11 @@ export interface DecayFacts {
   bad: number
   /** Why the matured quality is in alarm; null while it is not, undefined while it is not measured. */
   qualityAlarm: string | null | undefined
-  /** Absent where answers are not counted. */
+  /** Of several numbers a row that of the worst. Absent where answers are not counted. */
   top?: TopAnswer
 }
 
-export interface DecayFinding {
+export interface DecayFinding extends Pick<TopAnswer, 'number'> {
   matter: 'errors' | 'quality' | 'collapse'
   message: string
 }
@@ -95,14 +97,14 @@ export function judgeDecay(
   if (typeof qualityAlarm === 'string' && state.qualityWindows >= windowsInARow)
     return { state, finding: { matter: 'quality', message: qualityAlarm } }
   if (counted !== undefined && state.collapseWindows >= windowsInARow) {
-    const { share, answers, reference } = counted
-    const message = `one answer went to ${percentText(share)} of ${groupedDigits(answers)} requests, ${percentText(reference)} in training`
-    return { state, finding: { matter: 'collapse', message } }
+    const { share, answers, reference, number } = counted
+    const message = `one answer${number === undefined ? '' : ` of ${number}`} went to ${percentText(share)} of ${groupedDigits(answers)} requests, ${percentText(reference)} in training`
+    return { state, finding: { matter: 'collapse', message, ...(number !== undefined && { number }) } }
   }
   return { state, finding: undefined }
 }
 
-const isCollapsed = ({ share, reference }: TopAnswer): boolean =>
+export const isCollapsed = ({ share, reference }: TopAnswer): boolean =>
   share >= collapsedShare && reference <= usualShare
 
 /** Whether a version keeps its answers apart on requests on which the champion's have collapsed. */

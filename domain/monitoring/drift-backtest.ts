@@ -1,6 +1,6 @@
 /** Judges the drift of a recorded history again, to see what other limits would have said. */
 import type { ReferenceProfile } from '../model/reference-profile.ts'
-import { judgeDrift, type DriftLevel } from './drift.ts'
+import { answerRows, judgeDrift, type DriftLevel } from './drift.ts'
 import { betaQuantile } from '../statistics/distributions.ts'
 import { seededRandom } from '../statistics/random.ts'
 import {
@@ -24,7 +24,7 @@ export interface DriftHistory {
   importance?: Record<string, number>
 }
 
-/** What a feature, the score, or the whole input would have said. */
+/** What a feature, a score, or the whole input would have said. */
 export interface BacktestedSubject {
   name: string
   /** Windows that warned, and windows in alarm. */
@@ -68,9 +68,7 @@ export function backtestDrift(
     windows += 1
     const report = judgeDrift({ ...evidence, importance }, policy)
     const levels = [
-      ...[...report.features, ...(report.score ? [report.score] : [])].map(
-        ({ name, level }) => [name, level] as const,
-      ),
+      ...[...report.features, ...answerRows(report)].map(({ name, level }) => [name, level] as const),
       [whole, report.dataset.level] as const,
     ]
     if (levels.some(([, level]) => level !== 'insufficient')) judged += 1

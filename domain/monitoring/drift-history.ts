@@ -3,12 +3,11 @@ import type { Profile, ReferenceProfile } from '../model/reference-profile.ts'
 import {
   countedPsi,
   defaultDriftPolicy,
-  mergeCounts,
   type DriftEvidence,
   type DriftLimits,
   type DriftPolicy,
-  type DriftWindow,
 } from './drift.ts'
+import { answerCounts, mergeCounts, type DriftWindow } from './drift-window.ts'
 
 /**
  * How long before a window the rows were served that it is compared with, together; a single one as a number. None stands for the training
@@ -135,22 +134,32 @@ export function replaceCounts(
     ...profile,
     features: profile.features.map((each) => counted(each, countsOf(each.name)?.features[each.name])),
     score: profile.score && counted(profile.score, scored?.score),
+    ...(profile.scores && {
+      scores: profile.scores.map((each) => counted(each, answerCounts(scored, profile)[each.name])),
+    }),
   }
 }
 
 export function mergedWindow(hours: readonly CountedHour[]): DriftWindow | undefined {
   if (hours.length === 0) return undefined
-  const names = new Set(hours.flatMap(({ counts }) => Object.keys(counts.features)))
   const merged = (of: (window: DriftWindow) => number[] | undefined) =>
     mergeCounts(hours.flatMap(({ counts }) => (of(counts) === undefined ? [] : [of(counts)!])))
+  // The judge calls an empty list unreadable: it stands for counts that do not fit each other.
+  const mergedBy = (of: (window: DriftWindow) => Record<string, number[]> | undefined) =>
+    Object.fromEntries(
+      [...new Set(hours.flatMap(({ counts }) => Object.keys(of(counts) ?? {})))].map((name) => [
+        name,
+        merged((each) => of(each)?.[name]) ?? [],
+      ]),
+    )
   const score = hours.some(({ counts }) => counts.score !== undefined)
     ? (merged((each) => each.score) ?? [])
     : undefined
   return {
-    // The judge calls an empty list unreadable: it stands for counts that do not fit each other.
-    features: Object.fromEntries(
-      [...names].map((name) => [name, merged((each) => each.features[name]) ?? []]),
-    ),
+    features: mergedBy((each) => each.features),
     ...(score && { score }),
+    ...(hours.some(({ counts }) => counts.scores !== undefined) && {
+      scores: mergedBy((each) => each.scores),
+    }),
   }
 }

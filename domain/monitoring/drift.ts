@@ -1,12 +1,18 @@
 /**
  * Judges drift: whether served rows still look like the training rows. A feature has drifted when the difference is certain
- * (chi-square with Benjamini–Hochberg over the features) and large (PSI); an alarm needs two consecutive windows, or a sudden change that no
+ * (chi-square with Benjamini–Hochberg over the features, and over the numbers of an answer) and large (PSI); an alarm needs two consecutive windows, or a sudden change that no
  * count of the two windows before it shows.
  */
 import { benjaminiHochberg } from '../statistics/multiple-testing.ts'
 import { chiSquareHomogeneity } from '../statistics/chi-square.ts'
-import type { Profile, ReferenceProfile } from '../model/reference-profile.ts'
+import {
+  answerProfiles,
+  labelProfiles,
+  type Profile,
+  type ReferenceProfile,
+} from '../model/reference-profile.ts'
 import { populationStability } from '../statistics/psi.ts'
+import { answerCounts, labelCounts, type DriftWindow, type NamedCounts } from './drift-window.ts'
 import type { Reason } from '../verdict.ts'
 
 export const driftJudge = 'drift@2'
@@ -47,19 +53,11 @@ export const defaultDriftPolicy: DriftPolicy = {
   sudden: { psi: 0.5, counts: 20 },
 }
 
-/** The limits of one feature, of the score or of the label. */
+/** The limits of one feature, score or label. */
 const limitsOf = ({ warn, alarm, features }: DriftPolicy, name: string): DriftLimits => ({
   warn: features?.[name]?.warn ?? warn,
   alarm: features?.[name]?.alarm ?? alarm,
 })
-
-/** The counts of one window of serving, in the bins of the reference (domain/model/reference-profile.ts). */
-export interface DriftWindow {
-  /** By name of the feature. */
-  features: Record<string, number[]>
-  score?: number[]
-  label?: number[]
-}
 
 export interface DriftEvidence {
   reference: ReferenceProfile
@@ -72,7 +70,7 @@ export interface DriftEvidence {
   newest?: { counts: DriftWindow; before: CountedPsi }
 }
 
-/** By name of the feature, and of the score. Counts with too few rows are left out. */
+/** By name of the feature, and of the scores. Counts with too few rows are left out. */
 export type CountedPsi = Record<string, number[]>
 
 /**
@@ -107,10 +105,20 @@ export interface DriftReport {
   score: DriftRow | null
   /** Label drift, on matured labels. */
   label: DriftRow | null
+  /** Of several numbers a row, in place of `score` and `label`: one of each number that was counted. */
+  scores?: DriftRow[]
+  labels?: DriftRow[]
   dataset: { level: DriftLevel; share: number | null }
   reasons: Reason[]
   judge: string
 }
+
+/** What was said of answers and labels: one row, or one of each number. */
+export const answerRows = ({ score, scores = [] }: DriftReport): DriftRow[] =>
+  score === null ? scores : [score]
+
+export const labelRows = ({ label, labels = [] }: DriftReport): DriftRow[] =>
+  label === null ? labels : [label]
 
 export function judgeDrift(given: DriftEvidence, policy: DriftPolicy = defaultDriftPolicy): DriftReport {
   const evidence = {
@@ -121,55 +129,61 @@ export function judgeDrift(given: DriftEvidence, policy: DriftPolicy = defaultDr
     },
   }
   const { reference, current, previous, importance, newest } = evidence
-  const judge = (profiles: Profile[], now: Counts, before: Counts) => {
-    const [rows, old] = [judgeWindow(profiles, now, policy), judgeWindow(profiles, before, policy)]
+  type CountsOf = (window: DriftWindow | undefined) => NamedCounts
+  const judge = (profiles: readonly Profile[], countsOf: CountsOf) => {
+    const newestOf = countsOf(newest?.counts)
+    const rows = judgeWindow(profiles, countsOf(current), policy)
+    const old = judgeWindow(profiles, countsOf(previous ?? undefined), policy)
     return rows.map((row, i): DriftRow => {
       if (row.level === 'alarm' && old[i]!.level === 'alarm') return row
-      const sudden = newest && suddenRow(profiles[i]!, newest, policy)
+      const profile = profiles[i]!
+      const sudden = newest && suddenRow(profile, newestOf[profile.name], newest.before, policy)
       if (sudden !== undefined) return sudden
       return row.level === 'alarm' ? { ...row, level: 'warn' } : row
     })
   }
-  const single = (what: 'score' | 'label') => {
-    const [profile, now, before] = [reference[what], current[what], previous?.[what]]
-    if (profile === undefined || now === undefined) return null
-    return judge([profile], { [profile.name]: now }, { [profile.name]: before })[0]!
-  }
-  const features = judge(reference.features, current.features, previous?.features ?? {}).map((row) =>
+  const features = judge(reference.features, (window) => window?.features ?? {}).map((row) =>
     row.level === 'alarm' && importance?.[row.name] === 0 ? { ...row, level: 'warn' as const } : row,
   )
-  const [score, label] = [single('score'), single('label')]
+  const judgeCounted = (profiles: readonly Profile[], countsOf: CountsOf) => {
+    const counted = countsOf(current)
+    return judge(
+      profiles.filter(({ name }) => counted[name] !== undefined),
+      countsOf,
+    )
+  }
+  const scores = judgeCounted(answerProfiles(reference), (window) => answerCounts(window, reference))
+  const labels = judgeCounted(labelProfiles(reference), (window) => labelCounts(window, reference))
   const dataset = judgeDataset(evidence, policy)
-  const all = [...features, score, label].filter((row) => row !== null)
+  const all = [...features, ...scores, ...labels]
   return {
     level: worst([...all.map((row) => row.level), dataset.level]),
     features,
-    score,
-    label,
+    score: reference.scores === undefined ? (scores[0] ?? null) : null,
+    label: reference.labels === undefined ? (labels[0] ?? null) : null,
+    ...(reference.scores && { scores }),
+    ...(reference.labels && { labels }),
     dataset,
     reasons: [
       ...features.flatMap((row) => reasonsOf(row, 'feature', policy)),
-      ...(score ? reasonsOf(score, 'score', policy) : []),
-      ...(label ? reasonsOf(label, 'label', policy) : []),
+      ...scores.flatMap((row) => reasonsOf(row, 'score', policy)),
+      ...labels.flatMap((row) => reasonsOf(row, 'label', policy)),
       ...datasetReasons(dataset, policy, importance !== undefined),
     ],
     judge: driftJudge,
   }
 }
 
-/** By name of the profile. */
-type Counts = Readonly<Record<string, number[] | undefined>>
-
 /** The row of the newest count where it alone alarms. */
 function suddenRow(
   profile: Profile,
-  { counts, before }: NonNullable<DriftEvidence['newest']>,
+  counts: number[] | undefined,
+  before: CountedPsi,
   policy: DriftPolicy,
 ): DriftRow | undefined {
   const { psi, counts: least } = policy.sudden
   const { alarm } = limitsOf(policy, profile.name)
-  const now = counts.features[profile.name] ?? (profile.name === 'score' ? counts.score : undefined)
-  const [row] = judgeWindow([profile], { [profile.name]: now }, policy)
+  const [row] = judgeWindow([profile], { [profile.name]: counts }, policy)
   if (row?.level !== 'alarm' || (row.psi ?? 0) < Math.max(psi, alarm)) return undefined
   const earlier = [...(before[profile.name] ?? [])]
   // The change itself may have begun some counts ago.
@@ -180,7 +194,7 @@ function suddenRow(
 
 /** The PSI of each count, for `DriftEvidence.newest`. */
 export function countedPsi(
-  { features, score }: ReferenceProfile,
+  reference: ReferenceProfile,
   counts: readonly DriftWindow[],
   policy: DriftPolicy = defaultDriftPolicy,
 ): CountedPsi {
@@ -190,15 +204,18 @@ export function countedPsi(
       return level === 'stable' && psi !== null ? [psi] : []
     })
   return Object.fromEntries([
-    ...features.map(
+    ...reference.features.map(
       (profile) => [profile.name, of(profile, (window) => window.features[profile.name])] as const,
     ),
-    ...(score === undefined ? [] : [[score.name, of(score, (window) => window.score)] as const]),
+    ...answerProfiles(reference).map(
+      (profile) =>
+        [profile.name, of(profile, (window) => answerCounts(window, reference)[profile.name])] as const,
+    ),
   ])
 }
 
 /** One window alone; here `alarm` means "large enough to alarm". */
-function judgeWindow(profiles: readonly Profile[], counts: Counts, policy: DriftPolicy): DriftRow[] {
+function judgeWindow(profiles: readonly Profile[], counts: NamedCounts, policy: DriftPolicy): DriftRow[] {
   const rows = profiles.map((profile) => compare(profile, counts[profile.name], policy))
   const adjusted = benjaminiHochberg(rows.map((row) => (row.level === 'stable' ? row.p : null)))
   return rows.map((row, i) => {
@@ -316,11 +333,4 @@ function datasetReasons(
   const limit = policy.datasetShare
   const message = `input drift: ${figure(100 * (share ?? 0))} % of the ${by} has drifted, limit ${100 * limit} %`
   return [{ code: `dataset_drift_${level}`, message, values: { share, limit } }]
-}
-
-/** The summed counts of several replicas, hours or windows; null when their bins differ. */
-export function mergeCounts(windows: readonly (readonly number[])[]): number[] | null {
-  const [first] = windows
-  if (first === undefined || windows.some((counts) => counts.length !== first.length)) return null
-  return first.map((_, bin) => windows.reduce((sum, counts) => sum + counts[bin]!, 0))
 }

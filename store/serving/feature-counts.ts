@@ -3,7 +3,7 @@
  * an hour, so that writing them again changes nothing.
  */
 import sql from 'sql-template-tag'
-import { mergeCounts, type DriftWindow } from '../../domain/monitoring/drift.ts'
+import { mergeCounts, type DriftWindow } from '../../domain/monitoring/drift-window.ts'
 import { iso, type VersionSpan } from '../monitoring/span.ts'
 import type { Database } from '../postgres.ts'
 
@@ -92,7 +92,8 @@ function windowOf(rows: readonly CountRow[]): DriftWindow {
   const window: DriftWindow = { features: {} }
   for (const { kind, name, all } of groups.values()) {
     const merged = mergeCounts(all) ?? []
-    if (kind === 'score') window.score = merged
+    if (kind === 'score' && name === 'score') window.score = merged
+    else if (kind === 'score') window.scores = { ...window.scores, [name]: merged }
     else window.features[name] = merged
   }
   return window

@@ -73,7 +73,10 @@ export const trafficAnswer = schemaOfFields(
   },
 )
 const countedHours = arrayOf(
-  schemaOfFields({ at: timeField, features: mapOf(arrayOf(countField)) }, { score: arrayOf(countField) }),
+  schemaOfFields(
+    { at: timeField, features: mapOf(arrayOf(countField)) },
+    { score: arrayOf(countField), scores: mapOf(arrayOf(countField)) },
+  ),
 )
 export const featureCountsAnswer = schemaOfFields(
   {

@@ -2,9 +2,15 @@
  * Counts how often the values of each feature, and the scores, fall into the bins of the version's reference profile. Drift is judged from
  * these counts alone, so no row leaves the process for it.
  */
-import type { Output } from '../../../domain/model/features.ts'
-import { middlePlace } from '../../../domain/model/quantile-levels.ts'
-import { binNames, binner, defaultCountMs, type Profile } from '../../../domain/model/reference-profile.ts'
+import { outputWidth, type Output } from '../../../domain/model/features.ts'
+import { scorePlace } from '../../../domain/model/quantile-levels.ts'
+import {
+  answerProfiles,
+  binNames,
+  binner,
+  defaultCountMs,
+  type Profile,
+} from '../../../domain/model/reference-profile.ts'
 import type { FeatureCounts } from '../../../store/serving/feature-counts.ts'
 import { noText } from '../../../domain/model/batch-spec.ts'
 import type { InputBuffer } from '../codec/input-buffer.ts'
@@ -74,7 +80,7 @@ export function createFeatureHistograms() {
     /** Counts the rows and outputs of a served request. `atMs` is the database's time. */
     count(loaded: BinnedVersion, atMs: number, input: InputBuffer, outputs: Float32Array): void {
       const counter = counterOf(loaded)
-      const { numbers, scoreBinOf, scorePlace, limited, counted, everyMs } = counter
+      const { numbers, scores, limited, counted, everyMs } = counter
       if (counted.length === 0) return
       const startMs = atMs - (atMs % everyMs)
       const hour = counter.hour?.startMs === startMs ? counter.hour : turnTo(startMs, loaded, counter)
@@ -92,7 +98,10 @@ export function createFeatureHistograms() {
           if (value >= min && value <= max) rows[place]!.counts[0]!++
           else if (value < min || value > max) rows[place]!.counts[1]!++
         }
-        if (scoreBinOf !== undefined) rows[scorePlace]!.counts[scoreBinOf(outputs, row)]!++
+        for (let i = 0; i < scores.length; i++) {
+          const { place, binOf } = scores[i]!
+          rows[place]!.counts[binOf(outputs, row)]!++
+        }
       }
       if (counter.texts.length > 0) countTexts(counter.texts, input, rows)
       hour.changes++
@@ -129,11 +138,10 @@ function countTexts(binned: Counter['texts'], { texts, rows }: InputBuffer, into
     }
 }
 
-/** Bins and their names in one order: the features of the profile, then the score. */
+/** Bins and their names in one order: the features of the profile, then the scores. */
 function compileCounter({ manifest, columns }: BinnedVersion) {
   const { profile, output } = manifest
   const features = profile?.features ?? []
-  const { score } = profile ?? {}
   const binned = features.flatMap((each, place) => {
     const column = columns.all.find(({ name, kind }) => name === each.name && kind === each.kind)
     return column === undefined
@@ -146,8 +154,11 @@ function compileCounter({ manifest, columns }: BinnedVersion) {
     bins: binNames(each).length,
   })
   const counted = features.map((each) => binsOf('feature', each))
-  const scorePlace = counted.length
-  if (score !== undefined) counted.push(binsOf('score', score))
+  const scores = answerProfiles(profile).map((each, number) => ({
+    place: features.length + number,
+    binOf: compileScore(each, output, number),
+  }))
+  counted.push(...answerProfiles(profile).map((each) => binsOf('score', each)))
   const limited: Limited[] = []
   if (profile !== undefined)
     for (const { name, kind, slot } of columns.all) {
@@ -164,8 +175,7 @@ function compileCounter({ manifest, columns }: BinnedVersion) {
     texts: Array.from({ length: columns.texts }, (_, slot) =>
       binned.find((each) => each.kind === 'category' && each.slot === slot),
     ),
-    scoreBinOf: score && compileScore(score, output),
-    scorePlace,
+    scores,
     limited,
     counted,
     everyMs: profile?.everyMs ?? defaultCountMs,
@@ -177,16 +187,18 @@ function compileCounter({ manifest, columns }: BinnedVersion) {
 const rounded = (profile: Profile): Profile =>
   profile.kind === 'number' ? { ...profile, edges: profile.edges.map(Math.fround) } : profile
 
-/** The same score as in the profile: the likeliest class, the middle quantile, or the number itself. */
-function compileScore(score: Profile, output: Output): (outputs: Float32Array, row: number) => number {
+/** The same score as in the profile: the likeliest class, the middle quantile, or the number itself; of several numbers that of the place. */
+function compileScore(
+  score: Profile,
+  output: Output,
+  number: number,
+): (outputs: Float32Array, row: number) => number {
   const binOf = binner(score)
-  if (output.kind === 'quantiles') {
-    const { levels } = output
-    const middle = middlePlace(levels)
-    return (outputs, row) => binOf(outputs[row * levels.length + middle])
+  const width = outputWidth(output)
+  if (output.kind === 'classes') {
+    const bins = output.classes.map(binOf)
+    return (outputs, row) => bins[likeliest(outputs, row * width, width)]!
   }
-  if (output.kind !== 'classes') return (outputs, row) => binOf(outputs[row])
-  const bins = output.classes.map(binOf)
-  const width = bins.length
-  return (outputs, row) => bins[likeliest(outputs, row * width, width)]!
+  const place = scorePlace(output) + number
+  return (outputs, row) => binOf(outputs[row * width + place])
 }

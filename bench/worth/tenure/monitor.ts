@@ -1,5 +1,6 @@
 /** Judges a day of the champion as the monitor does: matured quality, drift, decay and the triggers of a retraining. */
-import { judgeDrift, type DriftWindow } from '../../../domain/monitoring/drift.ts'
+import { judgeDrift } from '../../../domain/monitoring/drift.ts'
+import type { DriftWindow } from '../../../domain/monitoring/drift-window.ts'
 import { judgeDecay, judgeReturn, type DecayState } from '../../../domain/monitoring/decay.ts'
 import { maturedSpan, maturity } from '../../../domain/monitoring/label-maturity.ts'
 import { defaultMonitorPolicy } from '../../../domain/monitoring/policy.ts'

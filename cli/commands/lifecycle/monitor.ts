@@ -7,7 +7,7 @@ import {
   type DriftBacktest,
   type FalseAlarms,
 } from '../../../domain/monitoring/drift-backtest.ts'
-import type { DriftWindow } from '../../../domain/monitoring/drift.ts'
+import type { DriftWindow } from '../../../domain/monitoring/drift-window.ts'
 import {
   driftPolicyOf,
   referencesOf,

@@ -23,6 +23,7 @@ import { findRouting } from '../../../store/serving/routing.ts'
 import { readConfig } from '../../../temporal.config.ts'
 import { insertModel, putNetwork } from '../../support/release/candidates.ts'
 import { firstFacts, releasePolicy } from '../../support/release/releases.ts'
+import { putArtifact } from '../../support/serving/artifact.ts'
 import { seatChampion } from '../../support/serving/seed-champion.ts'
 import { migratedDatabase, openPatientStore, uniqueName } from '../../support/servers/servers.ts'
 
@@ -48,19 +49,28 @@ beforeAll(async () => {
 })
 afterAll(() => deps?.store.close())
 beforeEach(async () => {
-  const { store, artifacts, config } = deps
+  // Yes for x above y; the champion says the opposite.
+  const withProfile = (manifest: Manifest): Manifest => ({ ...manifest, profile })
+  const network = (weights: [number, number, number]) =>
+    putNetwork(deps.artifacts, model, weights, withProfile)
+  await seat(
+    () => network([10, -10, 0]),
+    () => network([-10, 10, 0]),
+  )
+})
+
+/** The second artifact becomes the champion, after the first. */
+async function seat(first: () => Promise<string>, second: () => Promise<string>): Promise<void> {
+  const { store, config } = deps
   model = uniqueName('decay')
   const registry = await insertModel(store, {
     model,
     policy: releasePolicy,
     artifactRoot: config.artifactRoot,
   })
-  // Yes for x above y; the champion says the opposite.
-  const withProfile = (manifest: Manifest): Manifest => ({ ...manifest, profile })
-  const network = (weights: [number, number, number]) => putNetwork(artifacts, model, weights, withProfile)
-  before = await registry.register(undefined, await network([10, -10, 0]))
+  before = await registry.register(undefined, await first())
   await seatChampion(store, model, before)
-  champion = await registry.register(before, await network([-10, 10, 0]))
+  champion = await registry.register(before, await second())
   const order = {
     model,
     from: before,
@@ -70,7 +80,7 @@ beforeEach(async () => {
     reason: 'new',
   } as const
   await moveChampion(store, order)
-})
+}
 
 /** The window that ends so many hours from now, with what the window before it left. */
 async function look(
@@ -108,7 +118,10 @@ async function look(
 const serves = async () => (await findChampion(deps.store, model))?.version
 
 /** Four days of answers of the champion; the truth is "x above y" except for a part that is turned around. */
-async function live(turned: number): Promise<void> {
+async function live(
+  turned: number,
+  answerOf = (x: number, y: number) => [1 / (1 + Math.exp(10 * (x - y)))],
+): Promise<void> {
   const chance = seededRandom(11)
   const requests: object[] = []
   const outcomes: object[] = []
@@ -118,7 +131,7 @@ async function live(turned: number): Promise<void> {
     const features = Buffer.alloc(8)
     features.writeFloatLE(x, 0)
     features.writeFloatLE(y, 4)
-    const outputs = [1 / (1 + Math.exp(10 * (x - y)))]
+    const outputs = answerOf(x, y)
     requests.push({ id, at: new Date(atMs).toISOString(), features: features.toString('hex'), outputs })
     const value = chance() < turned ? x <= y : x > y
     const arrived = new Date(atMs + 2 * hour).toISOString()
@@ -285,6 +298,51 @@ it('a champion whose answers have become one gives way to the version before tha
   expect(second).toMatchObject({ level: 'returned', to: before, comparison: { isBetter: true } })
   expect(await serves()).toBe(before)
 })
+
+it.each([
+  ['the other version keeps it apart', [1, 0, 0, 1], 'returned'],
+  ['no version keeps it apart', [1, 0, 0, 0], 'kept'],
+] as const)(
+  'one of several numbers that has become one answer is judged by itself: %s',
+  async (_what, kernel, level) => {
+    const even = Array.from({ length: 101 }, (_, i) => i / 100)
+    const scores = ['a', 'b'].map((name) => numberProfile(name, even))
+    const network = (weights: readonly number[]) => () =>
+      putArtifact(
+        deps.config.artifactRoot,
+        {
+          model,
+          features: { x: { kind: 'number' }, y: { kind: 'number' } },
+          output: { kind: 'numbers', names: ['a', 'b'] },
+          preprocessing: ['x', 'y'].map((name) => ({ name, kind: 'number', mean: 0, std: 1, fill: 0 })),
+          layers: [{ units: 2, activation: 'linear', kernel: [...weights], bias: [0, 0] }],
+          golden: [{ x: 1, y: 2 }],
+        },
+        (manifest) => ({ ...manifest, profile: { rows: 101, features: [], scores } }),
+      )
+    await seat(network(kernel), network([1, 0, 0, 0]))
+    await live(0.1, (x) => [x, 0])
+    const rows = [-2, -1].flatMap((hours) =>
+      scores.map(({ name, counts: spread }) => ({
+        model,
+        version: champion,
+        hourMs: now + hours * hour,
+        kind: 'score' as const,
+        name,
+        counts:
+          name === 'a' ? spread.map((count) => 10 * count) : spread.map((_, bin) => (bin === 0 ? 1_010 : 0)),
+      })),
+    )
+    await writeFeatureCounts(deps.store, { replica: 'r1', rows })
+    const first = await look({}, { hours: -1 })
+    expect(first).toMatchObject({ level: 'ok', collapseWindows: 1 })
+    const second = await look({}, { left: first })
+    expect(second.reasons[0]).toMatch(
+      /^one answer of b went to 100 % of 1,010 requests, 9\.\d+ % in training/,
+    )
+    expect(second).toMatchObject({ level, comparison: { isBetter: level === 'returned' } })
+  },
+)
 
 it('a failing canary is no fault of the champion', async () => {
   const tick = { model, release: 'rel_x', version: `${model}_v9.0.0`, arm: 'canary' as const, generation: 2 }

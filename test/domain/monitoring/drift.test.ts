@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest'
-import { countedPsi, judgeDrift, mergeCounts, type DriftWindow } from '../../../domain/monitoring/drift.ts'
+import { countedPsi, judgeDrift } from '../../../domain/monitoring/drift.ts'
+import { mergeCounts, type DriftWindow } from '../../../domain/monitoring/drift-window.ts'
 import {
   binner,
   binNames,

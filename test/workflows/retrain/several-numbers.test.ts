@@ -1,17 +1,31 @@
 /** Tests that a model of several numbers is trained, judged and registered on the real Temporal, Postgres and TensorFlow. */
+import { randomUUID } from 'node:crypto'
+import sql from 'sql-template-tag'
 import { afterAll, beforeAll, expect, it } from 'vitest'
+import { columnsOf } from '../../../api/serving/codec/feature-columns.ts'
+import { createFeatureHistograms } from '../../../api/serving/counters/feature-histograms.ts'
+import type { Manifest } from '../../../domain/model/manifest.ts'
+import { scoreRanges, type Profile } from '../../../domain/model/reference-profile.ts'
 import { judgeQuality } from '../../../domain/monitoring/quality.ts'
 import { getManifest } from '../../../store/artifacts.ts'
+import { listAlerts } from '../../../store/monitoring/alerts.ts'
+import { listMonitorWindows } from '../../../store/monitoring/monitor-windows.ts'
+import { moveChampion } from '../../../store/registry/champions.ts'
+import { writeFeatureCounts } from '../../../store/serving/feature-counts.ts'
+import { startMonitor } from '../../../temporal/standing-workflows.ts'
 import { getEvaluation } from '../../../store/training/evaluations.ts'
 import { getModel } from '../../../store/registry/models.ts'
 import { getVersion } from '../../../store/registry/versions.ts'
-import { releaseWorkflowId } from '../../../workflows/messages.ts'
+import { monitorWorkflowId, releaseWorkflowId } from '../../../workflows/messages.ts'
 import { exampleDay, insertExampleRows, syncExampleModel } from '../../support/training/example-model.ts'
 import { openPipeline, type Pipeline } from '../../support/training/pipeline.ts'
 import { uniqueName } from '../../support/servers/servers.ts'
+import { inputOf } from '../../support/serving/input-buffers.ts'
+import { until } from '../../support/serving/serving-fixture.ts'
 
 let pipeline: Pipeline
 const model = uniqueName('plants')
+let version: string
 beforeAll(async () => {
   pipeline = await openPipeline()
   await insertExampleRows(pipeline.store, { from: 0, to: 40 })
@@ -24,6 +38,7 @@ const plants = (weight = '200 * size + id % 7') => `
   label: quantities(['height', 'weight'], { knownAt: 'known_at' }),
   source: postgres({ rows: "select id, planted_at, known_at, size, size + (id * 37 % 100) / 100.0 as height, ${weight} as weight from roses", eventTime: 'planted_at', key: ['id'] }),
   expect: [rowCount({ min: 500 })],
+  monitor: { every: '1 s', count: '1 s', span: '10 s', settle: '100 ms', outcomesWithin: '20 s', retrain: false, rollback: false },
   evaluation: { floors: { r2: 0.8 }, evidence: { rows: 300 }, slices: [{ name: 'small', where: 'size < 5' }], leakage: { featureCorrelation: 1 } },
   train: async ({ tf, inputs, outputs, fit }) => {
     const network = tf.sequential({ layers: [tf.layers.dense({ inputShape: [inputs], units: outputs })] })
@@ -36,13 +51,17 @@ it('a network is trained on all numbers, and the gate measures their mean', asyn
   await syncExampleModel(pipeline.store, pipeline.models, { name: model, trains: false, more: plants() })
   const ended = await (await pipeline.start({ model, asOf: exampleDay(35) })).result()
   expect(ended.outcome, ended.message).toBe('released')
+  version = ended.version!
   const { artifactDigest, evaluationId, lineage } = await getVersion(pipeline.store, ended.version!)
   const { output, golden, profile } = await getManifest(pipeline.deps.artifacts, artifactDigest)
   expect(output).toEqual({ kind: 'numbers', names: ['height', 'weight'] })
   for (const outputs of golden.outputs) expect(outputs).toHaveLength(2)
   // The scale of each number, for the evidence of a canary.
-  expect(profile?.ranges).toHaveLength(2)
-  expect(profile!.ranges![1]!).toBeGreaterThan(50 * profile!.ranges![0]!)
+  const [height, weight] = scoreRanges(profile)
+  expect(weight).toBeGreaterThan(50 * height!)
+  expect(profile?.scores?.map(({ name }) => name)).toEqual(['height', 'weight'])
+  expect(profile?.labels?.map(({ name }) => name)).toEqual(['height', 'weight'])
+  expect(profile).not.toHaveProperty('score')
   expect(lineage.metrics['r2']).toBeGreaterThan(0.8)
   const { report } = await getEvaluation(pipeline.store, evaluationId)
   expect(report.metrics.map(({ metric }) => metric)).toEqual(['r2', 'rmse', 'mae'])
@@ -76,6 +95,104 @@ it('a network is trained on all numbers, and the gate measures their mean', asyn
   // The second number alone has become wrong.
   expect(quality(20_000)).toMatchObject({ level: 'lost', metric: 'r2' })
   await pipeline.client.workflow.getHandle(releaseWorkflowId(model)).terminate()
+})
+
+/** A value of the bin; of numbers away from the edges. */
+function valueIn(profile: Profile, bin: number): number {
+  const { edges } = profile as Extract<Profile, { kind: 'number' }>
+  const [low, high] = [edges[bin - 1] ?? edges[0]! - 1, edges[bin] ?? edges.at(-1)! + 1]
+  return (low + high) / 2
+}
+
+/** Two minutes of requests, of a minute ago on: the weight alone has left the lower half of what the training had. */
+async function liveHeavily(manifest: Manifest): Promise<void> {
+  const { profile, features, preprocessing } = manifest
+  const { store } = pipeline
+  const nowMs = Date.now()
+  const { features: asked, scores = [], labels = [] } = profile!
+  const places = Array.from({ length: 400 }, (_, row) => [row % 10, 5 + (row % 5)])
+  const drawn = (profiles: readonly Profile[]) =>
+    places.map((bins) => profiles.map((each, k) => valueIn(each, bins[k]!)))
+  const rows = places.map(([bin]) => ({ size: valueIn(asked[0]!, bin!) }))
+  const columns = columnsOf(features, preprocessing)
+  const histograms = createFeatureHistograms()
+  const loaded = { model, version, manifest, columns }
+  for (let second = -60; second < 60; second++)
+    histograms.count(
+      loaded,
+      nowMs + second * 1_000,
+      inputOf(columns, rows),
+      Float32Array.from(drawn(scores).flat()),
+    )
+  await writeFeatureCounts(store, { replica: 'r1', rows: histograms.pending() })
+  const [answers, truths] = [drawn(scores), drawn(labels)]
+  const predictions = Array.from({ length: 6_000 }, (_, place) => {
+    const at = nowMs - 60_000 + 20 * place
+    const bytes = Buffer.alloc(4)
+    bytes.writeFloatLE(rows[place % 400]!.size)
+    const [height, weight] = truths[place % 400]!
+    return {
+      id: `${randomUUID().slice(0, -4)}0000`,
+      at: new Date(at).toISOString(),
+      arrived: new Date(at + 500).toISOString(),
+      features: bytes.toString('hex'),
+      outputs: answers[place % 400]!,
+      value: { height, weight },
+    }
+  })
+  await store.query(sql`
+    with lived as (
+      select * from jsonb_to_recordset(${JSON.stringify(predictions)}::jsonb)
+        as r (id uuid, at timestamptz, arrived timestamptz, features text, outputs real[], value jsonb)
+    ), told as (
+      insert into outcomes (prediction_id, value, observed_at, arrived_at) select id, value, arrived, arrived from lived
+    )
+    insert into predictions (id, at, model, version, arm, generation, instances, features, outputs, latency_us)
+    select id, at, ${model}, ${version}, 'champion', 1, 1, decode(features, 'hex'), outputs, 1 from lived`)
+}
+
+it('the monitor of its champion names the number whose answers and outcomes have drifted', async () => {
+  const { store, client, config, deps } = pipeline
+  await moveChampion(store, { model, to: version, cause: 'promotion', actor: 'anna', reason: 'the first' })
+  const { artifactDigest } = await getVersion(store, version)
+  await liveHeavily(await getManifest(deps.artifacts, artifactDigest))
+  await startMonitor(client, model, config.taskQueues.control)
+  const alerts = async () =>
+    (await listAlerts(store, { model, open: true })).filter(({ kind }) => /^(label_)?drift_/.test(kind))
+  const windows = () => listMonitorWindows(store, { model, limit: 1 })
+  await until(async () => (await windows()).length > 0, 'a window')
+  const [{ findings } = { findings: {} }] = await windows()
+  expect(findings).toMatchObject({
+    drift: { level: 'alarm', drifted: ['weight'] },
+    labelDrift: { level: 'alarm', drifted: ['weight'] },
+  })
+  const [served, told] = await Promise.all(
+    (['served', 'label'] as const).map((subject) =>
+      store.query<{ counts: Record<'height' | 'weight', number[]> }>(sql`
+        select inputs -> 'current' -> ${subject === 'label' ? 'labels' : 'scores'} as counts
+        from drift_judgements where model = ${model} and subject = ${subject} order by id limit 1`),
+    ),
+  )
+  // Each in its own bins: all of its deciles, and the upper half; no value is missing.
+  for (const [{ counts } = { counts: undefined }] of [served!, told!]) {
+    expect(counts!.height.map((count) => count > 0)).toEqual([
+      ...Array.from({ length: 10 }, () => true),
+      false,
+    ])
+    expect(counts!.weight.map((count) => count > 0)).toEqual([
+      ...Array.from({ length: 10 }, (_, bin) => bin >= 5),
+      false,
+    ])
+  }
+  expect((await alerts()).map(({ kind, message }) => `${kind}: ${message}`).sort()).toEqual([
+    expect.stringMatching(
+      /^drift_alarm: \S+: score "weight" has drifted: PSI [\d.]+ on 4000 rows, adjusted p < 0.001, in two consecutive windows$/,
+    ),
+    expect.stringMatching(
+      /^label_drift_alarm: \S+: label "weight" has drifted: PSI [\d.]+ on \d+ rows, adjusted p < 0.001, in two consecutive windows$/,
+    ),
+  ])
+  await client.workflow.getHandle(monitorWorkflowId(model)).terminate('the end')
 })
 
 it('a number that is missing blocks the snapshot, by the name of its column', async () => {

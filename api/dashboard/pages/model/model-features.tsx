@@ -1,9 +1,12 @@
-/** Compares the live inputs of a model with the training data of its champion, feature by feature. */
+/** Compares the live inputs and answers of a model with the training data of its champion, feature by feature and number by number. */
 import { psiText } from '../../../../charts/figures.ts'
 import { profileBins, profileLegend, profileSvg, type ProfileBin } from '../../../../charts/profile.ts'
 import type { Feature } from '../../../../domain/model/features.ts'
 import { findChampion } from '../../../../store/registry/champions.ts'
 import { findWindow } from '../../../../store/serving/feature-counts.ts'
+import { answerProfiles, type Profile } from '../../../../domain/model/reference-profile.ts'
+import { answerRows } from '../../../../domain/monitoring/drift.ts'
+import { answerCounts } from '../../../../domain/monitoring/drift-window.ts'
 import { findLastDrift } from '../../../../store/dashboard/drift-windows.ts'
 import { getModel } from '../../../../store/registry/models.ts'
 import { getVersion } from '../../../../store/registry/versions.ts'
@@ -51,19 +54,28 @@ export const featuresPage = definePage({
     ])
     const { profile } = manifest
     if (profile === undefined) return { model, version, parts: none, total: 0 }
-    const drifted = drift?.version === version ? drift.report.features : []
-    const known = new Map(drifted.map((row) => [row.name, row]))
-    const ranked = profile.features.toSorted(
-      (one, other) => (known.get(other.name)?.psi ?? -1) - (known.get(one.name)?.psi ?? -1),
-    )
-    const shown = ranked
-      .slice(0, maxFeatures)
-      .map((reference) => ({ name: reference.name, reference, counts: live?.features[reference.name] }))
-    if (profile.score !== undefined)
-      shown.unshift({ name: 'prediction', reference: profile.score, counts: live?.score })
+    const report = drift?.version === version ? drift.report : undefined
+    const known = new Map(report && [...report.features, ...answerRows(report)].map((row) => [row.name, row]))
+    const largest = (profiles: readonly Profile[]) =>
+      profiles
+        .toSorted((one, other) => (known.get(other.name)?.psi ?? -1) - (known.get(one.name)?.psi ?? -1))
+        .slice(0, maxFeatures)
+    const answered = answerCounts(live, profile)
+    const shown = [
+      ...largest(answerProfiles(profile)).map((reference) => ({
+        name: profile.scores === undefined ? 'prediction' : `prediction of ${reference.name}`,
+        reference,
+        counts: answered[reference.name],
+      })),
+      ...largest(profile.features).map((reference) => ({
+        name: reference.name,
+        reference,
+        counts: live?.features[reference.name],
+      })),
+    ]
     const parts = await Promise.all(
       shown.map(async ({ name, reference, counts }, i): Promise<FeaturePart> => {
-        const { psi, level } = known.get(name) ?? {}
+        const { psi, level } = known.get(reference.name) ?? {}
         const chart = await drawChartSizes(
           { id: `feature-${i}`, title: `${name}: live vs training data`, wide: 350 },
           inOrder(profileBins(reference, counts), manifest.features?.[name]),

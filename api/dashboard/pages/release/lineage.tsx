@@ -1,5 +1,6 @@
 /** Shows the validation and drift of a candidate's data, and its lineage. */
 import { countText } from '../../../../charts/figures.ts'
+import { answerRows } from '../../../../domain/monitoring/drift.ts'
 import type { PageElement } from '../../page.ts'
 import {
   Badge,
@@ -35,7 +36,7 @@ export const DataSection = ({ drift, candidate, release }: ReleaseSubject): Page
         </p>
       )}
       {drift.map(({ version, level, toAt, report }) => {
-        const moved = report.features
+        const moved = [...report.features, ...answerRows(report)]
           .filter((row) => row.level === 'alarm' || row.level === 'warn')
           .toSorted((a, b) => (b.psi ?? 0) - (a.psi ?? 0))
         return (
@@ -49,11 +50,11 @@ export const DataSection = ({ drift, candidate, release }: ReleaseSubject): Page
             </p>
             {moved.length > 0 && (
               <DataTable
-                caption={`Drifted features of ${version}`}
+                caption={`Drifted features and predictions of ${version}`}
                 rows={moved.slice(0, 10)}
                 empty=""
                 columns={[
-                  { head: 'Feature', names: true, cell: ({ name }) => name },
+                  { head: 'Feature or prediction', names: true, cell: ({ name }) => name },
                   { head: 'PSI', numeric: true, cell: ({ psi }) => numberText(psi) },
                   { head: 'Rows', numeric: true, cell: ({ rows }) => countText(rows) },
                   { head: 'Level', cell: (row) => <LevelBadge level={row.level} /> },

@@ -94,7 +94,11 @@ it('the feature counts of a model hold what the monitor judges, and tenure monit
     status: 404,
     detail: 'iris_v1.0.0 has no training profile',
   })
-  const profile = { rows: 2_000, features: [numberProfile('sepalLength', lengths(0))] }
+  const profile = {
+    rows: 2_000,
+    features: [numberProfile('sepalLength', lengths(0))],
+    scores: ['near', 'far'].map((name) => numberProfile(name, lengths(0))),
+  }
   const counted = (shift: number) => `{${countBins(profile.features[0]!, lengths(shift)).join()}}`
   await fixture.store
     .query(sql`update versions set manifest = manifest || ${JSON.stringify({ profile })}::jsonb
@@ -104,16 +108,31 @@ it('the feature counts of a model hold what the monitor judges, and tenure monit
     select 'iris', 'iris_v1.0.0', date_trunc('hour', clock_timestamp()) - before * interval '1 hour', 'a', 'feature', 'sepalLength',
       case when before > 30 then ${counted(0)}::bigint[] else ${counted(0.3)}::bigint[] end
     from generate_series(1, 100) as before`)
+  // The second of two numbers moves along with the feature.
+  await fixture.store
+    .query(sql`insert into feature_counts (model, version, hour, replica_id, kind, name, counts)
+    select 'iris', 'iris_v1.0.0', hour, 'a', 'score', number,
+      case when number = 'near' then ${counted(0)}::bigint[] else counts end
+    from feature_counts, unnest(array['near', 'far']) as number where model = 'iris' and version = 'iris_v1.0.0'`)
   const { status, json } = await get('/v1/models/iris/feature-counts?days=2')
   expect(status).toBe(200)
   expect(json).toMatchObject({ version: 'iris_v1.0.0', count_ms: 3_600_000, profile })
   expect((json['counts'] as unknown[]).length).toBeGreaterThanOrEqual(47)
+  expect(json['counts']).toContainEqual(
+    expect.objectContaining({
+      scores: { near: expect.any(Array) as number[], far: expect.any(Array) as number[] },
+    }),
+  )
   expect((await get('/v1/models/iris/feature-counts?days=1000')).status).toBe(400)
   expect((await get('/v1/models/iris/feature-counts?before=week')).status).toBe(400)
   expect(json).not.toHaveProperty('earlier')
   const before = (await get('/v1/models/iris/feature-counts?days=1&before=172800000')).json
   // A day before, and the span of a window before it; two days earlier.
   expect((before['earlier'] as unknown[]).length).toBeGreaterThanOrEqual(46)
+
+  const page = await get('/models/iris/features')
+  expect(page.status).toBe(200)
+  expect(page.text).toMatch(/prediction of near.*prediction of far.*sepalLength/s)
 
   const server = createServer((request, response) => {
     void get(request.url ?? '').then((answer) => response.writeHead(answer.status).end(answer.text))
@@ -130,6 +149,8 @@ it('the feature counts of a model hold what the monitor judges, and tenure monit
   )
   expect(out).toMatch(/1 alarms? would have been raised/)
   expect(out).toMatch(/sepalLength/)
+  expect(out).toMatch(/^far /m)
+  expect(out).not.toMatch(/near/)
   expect(out).toMatch(
     /False alarms: 0 in 10 histories with the hours shuffled within the day, 0 a month, at most [\d.]+ \(95 %\)\./,
   )
