@@ -106,14 +106,14 @@ const whoseRequests = ({ stage, routings }: ReleaseState): string => {
 }
 
 /** The answers of both arms over the release; absent where they are not counted. */
-function answersOf({ ticks, answerNames: names }: CanaryEvidence) {
+function answersOf({ ticks, answerNames: names, answersPerKey: perKey }: CanaryEvidence) {
   const of = (arm: 'canary' | 'control') => {
     const counted = ticks.flatMap((tick) => (tick[arm].answers === undefined ? [] : [tick[arm].answers]))
     return names?.map((_, i) => counted.reduce((sum, each) => sum + (each[i] ?? 0), 0))
   }
   return names === undefined || names.length === 0
     ? undefined
-    : { names, canary: of('canary'), control: of('control') }
+    : { names, canary: of('canary'), control: of('control'), perKey }
 }
 
 function disagreementOf(

@@ -41,7 +41,7 @@ export function createObserver(
   const users = businessReader(store, state)
   const business = users && sparingly(() => users.next())
   const differences = reader && sparingly(() => reader.next())
-  let answerNames: readonly string[] | undefined
+  let answers: Awaited<ReturnType<typeof answersOf>> | undefined
   return async (whole = false) => {
     if (looks++ % freshEvery === 0) {
       settled = []
@@ -61,21 +61,27 @@ export function createObserver(
     settled = counted.filter((row) => row.tickMs < horizonMs)
     settledMs = settled.length === 0 ? undefined : horizonMs
     const isPaired = paired.b + paired.c + paired.same > 0
-    if (recent.some(({ answers = [] }) => answers.length > 0)) answerNames ??= await namesOf(store, state)
+    if (recent.some((row) => (row.answers ?? []).length > 0)) answers ??= await answersOf(store, state)
     const pairedCounts = isPaired ? paired : undefined
     const read = { counted, staleMs, breakers, paired: pairedCounts, cohorts: matured, disagreement }
     const external = await readExternal?.(counted)
-    return { ...read, holdback, business: done, external, answerNames }
+    return { ...read, holdback, business: done, external, ...answers }
   }
 }
 
-/** The names of the answers, as the champion fixes them. */
-async function namesOf(database: Database, { baseline }: ReleaseState): Promise<readonly string[]> {
-  if (baseline === undefined) return []
+/** The names of the answers, as the champion fixes them, and how many of them a key counts for. */
+async function answersOf(
+  database: Database,
+  { baseline }: ReleaseState,
+): Promise<Pick<Observation, 'answerNames' | 'answersPerKey'>> {
+  if (baseline === undefined) return { answerNames: [] }
   const { manifest } = await getVersion(database, baseline)
   // The row of an older version may lack its manifest.
   const { output, profile } = manifest as Partial<typeof manifest>
-  return output === undefined ? [] : (answerBins(output, profile?.score)?.names ?? [])
+  const bins = output && answerBins(output, profile)
+  if (bins === undefined) return { answerNames: [] }
+  const { names, perAnswer } = bins
+  return { answerNames: names, ...(perAnswer > 1 && { answersPerKey: perAnswer }) }
 }
 
 /** Upper share of time spent on a reading. */

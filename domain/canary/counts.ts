@@ -144,7 +144,11 @@ const arms = ['canary', 'control', 'targeted'] as const
 const countNames = ['requests', 'errors', 'invalid', 'slow95', 'slow99', 'keys'] as const
 
 /** Why a tick is invalid, or undefined. */
-export function unreadableTick(tick: CanaryTick, lastStartMs: number | undefined): string | undefined {
+export function unreadableTick(
+  tick: CanaryTick,
+  lastStartMs: number | undefined,
+  answersPerKey = 1,
+): string | undefined {
   if (!Number.isFinite(tick.startMs)) return `a tick starts at ${tick.startMs}`
   if (lastStartMs !== undefined && tick.startMs <= lastStartMs) {
     return `the tick at ${tick.startMs} is not later than the tick at ${lastStartMs}`
@@ -164,7 +168,10 @@ export function unreadableTick(tick: CanaryTick, lastStartMs: number | undefined
       }
     }
     const { answers = [], requests } = counts
-    if (!answers.every((count) => count >= 0 && count < Infinity) || sumOf(answers) > requests)
+    if (
+      !answers.every((count) => count >= 0 && count < Infinity) ||
+      sumOf(answers) > answersPerKey * requests
+    )
       return `${arm} answers at ${tick.startMs} are ${answers.join(', ')} of ${requests} requests`
   }
   return undefined

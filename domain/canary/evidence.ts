@@ -73,6 +73,8 @@ export interface CanaryEvidence {
   external?: ExternalEvidence
   /** The names of the bins of `answers`. */
   answerNames?: readonly string[]
+  /** How many of the answers a key counts for: of several numbers one of each. One when absent. */
+  answersPerKey?: number
   /** The codes of questions that an approver has answered: they hold the release no longer. */
   accepted?: readonly string[]
   /** The circuit breakers of the replicas that serve the candidate; absent where none is counted. */

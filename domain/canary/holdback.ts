@@ -96,8 +96,8 @@ export function lossOf(
   }
 }
 
-/** Null where no number has a scale. */
-function scaledLoss(losses: readonly number[], scales: readonly number[]): number | null {
+/** The mean of the losses in units of their scales, at most 1 each; null where no number has a scale. */
+export function scaledLoss(losses: readonly number[], scales: readonly number[]): number | null {
   const shares = losses.flatMap((loss, k) => (scales[k]! > 0 ? [Math.min(1, loss / scales[k]!)] : []))
   return shares.length === 0 ? null : sumOf(shares) / shares.length
 }

@@ -45,7 +45,7 @@ type Statistics = Verdict['statistics']
 /** The harm budget stops small but lasting damage, so its bets begin lower than those of K1. */
 const harmGrid = geometric(1.05, 4, 16)
 
-export function incrementalJudge(policy: CanaryPolicy): IncrementalJudge {
+export function incrementalJudge(policy: CanaryPolicy, answersPerKey = 1): IncrementalJudge {
   const problems = checkCanaryPolicy(policy).map((issue) => `invalid policy: ${issue}`)
   const counts = createCanaryCounts()
   const comparisons = problems.length > 0 ? [] : rateMetrics.map((metric) => compareArms(metric, policy))
@@ -57,7 +57,7 @@ export function incrementalJudge(policy: CanaryPolicy): IncrementalJudge {
   const shift =
     problems.length > 0 || !isOn(policy.scoreShift) || policy.alpha.scoreShift === undefined
       ? undefined
-      : scoreShift(policy.scoreShift, policy.alpha.scoreShift)
+      : scoreShift(policy.scoreShift, policy.alpha.scoreShift, answersPerKey)
   const guard = guardTest(policy.guardRate)
   const harm = rateTest({ grid: harmGrid })
   const found = new Map<string, Reason>()
@@ -78,7 +78,7 @@ export function incrementalJudge(policy: CanaryPolicy): IncrementalJudge {
     add(tick) {
       if (problems.length > 0) return
       const lastStartMs = counts.lastStartMs()
-      const problem = unreadableTick(tick, lastStartMs)
+      const problem = unreadableTick(tick, lastStartMs, answersPerKey)
       if (problem !== undefined) {
         problems.push(problem)
         return

@@ -9,7 +9,7 @@ import type { Verdict } from '../verdict.ts'
 
 /** The verdict on the evidence; `error` when the evidence or the policy is invalid. */
 export function judgeCanary(evidence: CanaryEvidence, policy: CanaryPolicy): Verdict {
-  const judge = incrementalJudge(policy)
+  const judge = incrementalJudge(policy, evidence.answersPerKey)
   for (const tick of evidence.ticks) judge.add(tick)
   return judge.judge(evidence)
 }

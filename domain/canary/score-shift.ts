@@ -54,7 +54,8 @@ interface Shift {
   values: Reason['values']
 }
 
-export function scoreShift(policy: ScoreShiftPolicy, alpha: number): ScoreShift {
+/** `perKey`: how many of the answers a key counts for. */
+export function scoreShift(policy: ScoreShiftPolicy, alpha: number, perKey = 1): ScoreShift {
   const { tolerance, minDelta, action, rollbackRatio } = policy
   // One half of the α for each level.
   const threshold = thresholdFor(alpha / 2)
@@ -78,7 +79,7 @@ export function scoreShift(policy: ScoreShiftPolicy, alpha: number): ScoreShift 
       if (stage === undefined || shareBp !== current || stage.bins !== bins) {
         current = shareBp
         stages++
-        stage = compareStage(bins, levels)
+        stage = compareStage(bins, levels, perKey)
       }
       stage.add(canary.answers, control.answers)
       const needed = threshold + Math.log(stages * (stages + 1))
@@ -137,7 +138,7 @@ function rateTests(ratio: number, grid: readonly number[], bins: number) {
 }
 
 /** The answers of one stage: for each level, K1 on each answer in both directions. The mean of their e-values is an e-value. */
-function compareStage(bins: number, levels: readonly { ratio: number }[]) {
+function compareStage(bins: number, levels: readonly { ratio: number }[], perKey: number) {
   const tests = levels.map(({ ratio }) => [
     rateTests(ratio, shiftGrid, bins),
     rateTests(1 / ratio, fallGrid, bins),
@@ -150,7 +151,7 @@ function compareStage(bins: number, levels: readonly { ratio: number }[]) {
   return {
     bins,
     add(canary: readonly number[], control: readonly number[]) {
-      const [canaryTotal, controlTotal] = [sumOf(canary), sumOf(control)]
+      const [canaryTotal, controlTotal] = [sumOf(canary) / perKey, sumOf(control) / perKey]
       const total = canaryTotal + controlTotal
       for (let i = 0; i < bins; i++) {
         canarySum[i]! += canary[i]!
@@ -179,7 +180,7 @@ function compareStage(bins: number, levels: readonly { ratio: number }[]) {
       return { logE: logMeanExp(logs), answer }
     },
     figures(answer: number) {
-      const [canaryKeys, controlKeys] = [sumOf(canarySum), sumOf(controlSum)]
+      const [canaryKeys, controlKeys] = [sumOf(canarySum) / perKey, sumOf(controlSum) / perKey]
       return {
         canaryKeys,
         controlKeys,

@@ -1,55 +1,83 @@
 /**
  * Fixes the bins in which the answers of two versions are compared: the decisions, the classes, or the ranges between the champion's
- * 10th, 50th and 90th percentile. They come from the champion, so that a candidate cannot choose its own.
+ * 10th, 50th and 90th percentile, of several numbers those of each. They come from the champion, so that a candidate cannot choose its own.
  */
 import { scorePlace } from './quantile-levels.ts'
 import { outputWidth, type Output } from './features.ts'
-import type { Profile } from './reference-profile.ts'
+import { answerProfiles, type ReferenceProfile } from './reference-profile.ts'
 
 export interface AnswerBins {
   kind: Output['kind']
   /** One name a bin. */
   names: string[]
-  /** Of a number: the upper edges of all bins but the last. */
-  edges: number[]
+  /** How many bins an answer is counted in: one, or one of each number. */
+  perAnswer: number
+  /** Of numbers: the upper edges of all bins but the last, of each number after the other; the name where an answer has several. */
+  numbers: { name?: string; edges: number[] }[]
 }
 
 /** More classes share the last bin. */
 const maxBins = 64
+/** Of more numbers the first are compared, in four bins each. */
+const maxNumbers = maxBins / 4
 
-/** The bins of a champion's answers; undefined for a number without a profile of its scores. */
-export function answerBins(output: Output, score?: Profile): AnswerBins | undefined {
+/** The bins of a champion's answers; undefined for numbers without a profile of their scores. */
+export function answerBins(
+  output: Output,
+  profile?: Pick<ReferenceProfile, 'score' | 'scores'>,
+): AnswerBins | undefined {
   switch (output.kind) {
     case 'probability':
-      return { kind: output.kind, names: [`not ${output.positive}`, output.positive], edges: [] }
+      return {
+        kind: output.kind,
+        names: [`not ${output.positive}`, output.positive],
+        perAnswer: 1,
+        numbers: [],
+      }
     case 'classes': {
       const { classes } = output
       const names = classes.length <= maxBins ? [...classes] : [...classes.slice(0, maxBins - 1), 'other']
-      return { kind: output.kind, names, edges: [] }
+      return { kind: output.kind, names, perAnswer: 1, numbers: [] }
     }
     case 'number':
     case 'numbers':
     case 'quantiles': {
-      if (score?.kind !== 'number' || score.edges.length === 0) return undefined
-      const { edges: deciles } = score
-      const wanted = [deciles[0]!, deciles[deciles.length >> 1]!, deciles.at(-1)!]
-      const edges = [...new Set(wanted.map(Math.fround))]
-      const names = [`below ${edges[0]}`, ...edges.map((edge) => `from ${edge}`)]
-      return { kind: output.kind, names, edges }
+      const numbers = answerProfiles(profile)
+        .slice(0, maxNumbers)
+        .map((score) => ({
+          ...(profile?.scores && { name: score.name }),
+          edges: score.kind === 'number' ? comparedEdges(score.edges) : [],
+        }))
+      if (numbers.length === 0 || numbers.some(({ edges }) => edges.length === 0)) return undefined
+      const names = numbers.flatMap(({ name, edges }) =>
+        [`below ${edges[0]}`, ...edges.map((edge) => `from ${edge}`)].map((range) =>
+          name === undefined ? range : `${name} ${range}`,
+        ),
+      )
+      return { kind: output.kind, names, perAnswer: numbers.length, numbers }
     }
   }
 }
 
-/** The bin of an answer in the outputs of a version; undefined for a version of another kind. */
-export function answerBinner(
-  { kind, names, edges }: AnswerBins,
+function comparedEdges(deciles: readonly number[]): number[] {
+  if (deciles.length === 0) return []
+  const wanted = [deciles[0]!, deciles[deciles.length >> 1]!, deciles.at(-1)!]
+  return [...new Set(wanted.map(Math.fround))]
+}
+
+/** Counts an answer in its bins. */
+export type AnswerCounter = (counts: number[], outputs: Float32Array, row: number) => void
+
+/** Of the outputs of a version; undefined for a version of another kind, or without one of the numbers. */
+export function answerCounter(
+  { kind, names, numbers }: AnswerBins,
   output: Output,
-): ((outputs: Float32Array, row: number) => number) | undefined {
+): AnswerCounter | undefined {
   if (output.kind !== kind) return undefined
   switch (output.kind) {
     case 'probability': {
       const { threshold } = output
-      return (outputs, row) => (outputs[row]! >= threshold ? 1 : 0)
+      return (counts, outputs, row) => void counts[outputs[row]! >= threshold ? 1 : 0]!++
     }
     case 'classes': {
       const width = output.classes.length
@@ -57,22 +85,36 @@ export function answerBinner(
         const place = names.indexOf(name)
         return place < 0 ? names.length - 1 : place
       })
-      return (outputs, row) => {
+      return (counts, outputs, row) => {
         let best = row * width
         for (let i = best + 1; i < (row + 1) * width; i++) if (outputs[i]! > outputs[best]!) best = i
-        return bins[best - row * width]!
+        counts[bins[best - row * width]!]!++
       }
     }
     case 'number':
     case 'numbers':
     case 'quantiles': {
-      const [width, middle] = [outputWidth(output), scorePlace(output)]
-      return (outputs, row) => {
-        const value = outputs[row * width + middle]!
-        let bin = 0
-        while (bin < edges.length && value >= edges[bin]!) bin++
-        return bin
+      const width = outputWidth(output)
+      let first = 0
+      const compared = numbers.map(({ name, edges }) => {
+        const from = first
+        first += edges.length + 1
+        return { from, edges, place: placeOf(output, name) }
+      })
+      if (compared.some(({ place }) => place < 0)) return undefined
+      return (counts, outputs, row) => {
+        for (let i = 0; i < compared.length; i++) {
+          const { from, edges, place } = compared[i]!
+          const value = outputs[row * width + place]!
+          let bin = 0
+          while (bin < edges.length && value >= edges[bin]!) bin++
+          counts[from + bin]!++
+        }
       }
     }
   }
 }
+
+/** Where the number stands in an answer; negative in an answer without it. */
+const placeOf = (output: Output, name: string | undefined): number =>
+  name !== undefined && output.kind === 'numbers' ? output.names.indexOf(name) : scorePlace(output)

@@ -113,6 +113,8 @@ export interface Observation {
   external?: ExternalEvidence
   /** The names of the bins of the answers. */
   answerNames?: readonly string[]
+  /** How many of the answers a key counts for; one when absent. */
+  answersPerKey?: number
   /** The matured outcomes of a probation and of its hold-back. */
   holdback?: HoldbackEvidence
   /** The matured outcomes of both arms of an A/B release. */

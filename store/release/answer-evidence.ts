@@ -9,6 +9,8 @@ export interface AnswerCounts {
   names: string[]
   canary: number[]
   control: number[]
+  /** How many of the answers a user counts for; one when absent. */
+  perKey?: number
 }
 
 export interface AnswerEvidence {

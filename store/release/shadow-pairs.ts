@@ -47,6 +47,9 @@ export interface ComparedPair {
   served: string | boolean | null
   shadow: string | boolean | null
   difference: number | null
+  /** Of several numbers a row, each of them. */
+  servedValues: number[] | null
+  shadowValues: number[] | null
   /** When it was stored, in the database's own text. */
   storedAt: string
 }
@@ -72,7 +75,7 @@ export const listPairs = (
 ): Promise<ComparedPair[]> =>
   database.query<ComparedPair>(sql`
     select prediction_id as "predictionId", entity, served -> 'label' as served, shadow -> 'label' as shadow, difference,
-      at::text as "storedAt"
+      served -> 'values' as "servedValues", shadow -> 'values' as "shadowValues", at::text as "storedAt"
     from shadow_pairs
     where release_id = ${release} and served_version = ${served} and shadow_version = ${shadow}
       and (at, prediction_id) > (${after?.storedAt ?? '-infinity'}::timestamptz,

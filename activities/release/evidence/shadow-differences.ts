@@ -2,9 +2,9 @@
  * Reads how the answers of the two versions of a shadow differ, page by page and each pair once: evidence that was counted stays counted,
  * so that the bounds of the judge hold at every look.
  */
-import { sumOf } from '../../../domain/statistics/distributions.ts'
 import { scoreRanges } from '../../../domain/model/reference-profile.ts'
 import { likeliestClass, outputWidth } from '../../../domain/model/features.ts'
+import { scaledLoss } from '../../../domain/canary/holdback.ts'
 import type { DisagreementEvidence } from '../../../domain/canary/disagreement.ts'
 import type { SliceDefinition } from '../../../domain/model-definition.ts'
 import type { Manifest } from '../../../domain/model/manifest.ts'
@@ -71,8 +71,8 @@ export function differenceReader(
 interface Compared {
   manifest: Manifest
   slices: readonly SliceDefinition[]
-  /** The champion's range between the 10th and 90th percentile, the mean of several numbers; 0 when it is unknown. */
-  scale: number
+  /** The champion's range between the 10th and 90th percentile, of each number; none when it is unknown. */
+  scales: readonly number[]
 }
 
 async function comparedBy(store: Database, model: string, baseline: string): Promise<Compared> {
@@ -80,15 +80,19 @@ async function comparedBy(store: Database, model: string, baseline: string): Pro
   const { manifest } = await getVersion(store, baseline)
   // Older rows may lack these fields.
   const { slices = [] } = (definition.evaluation ?? {}) as Partial<typeof definition.evaluation>
-  const ranges = scoreRanges(manifest.profile)
-  return { manifest, slices, scale: sumOf(ranges) / Math.max(1, ranges.length) }
+  return { manifest, slices, scales: scoreRanges(manifest.profile) }
 }
 
-/** Between 0 and 1; undefined for a number without a scale. */
-function distanceOf({ served, shadow, difference }: ComparedPair, { scale }: Compared): number | undefined {
+/** Between 0 and 1; of several numbers the mean of their distances, each in units of its own scale; undefined without a scale. */
+function distanceOf(pair: ComparedPair, { scales }: Compared): number | undefined {
+  const { served, shadow, difference, servedValues, shadowValues } = pair
   if (served !== null && shadow !== null) return served === shadow ? 0 : 1
-  if (difference === null || !(scale > 0)) return undefined
-  return Math.min(1, difference / scale)
+  if (difference === null) return undefined
+  const differences =
+    servedValues === null || shadowValues === null
+      ? [difference]
+      : servedValues.map((value, k) => Math.abs(value - (shadowValues[k] ?? NaN)))
+  return scaledLoss(differences, scales) ?? undefined
 }
 
 /** The places of the pairs of each slice. A pair that is not in the log yet belongs to none. */

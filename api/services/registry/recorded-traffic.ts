@@ -1,5 +1,5 @@
 /** Reads what simulations repeat of a model: the requests of the last day, what the champion answered, and how its outcomes came. */
-import { answerBinner, answerBins } from '../../../domain/model/answer-bins.ts'
+import { answerBins, answerCounter } from '../../../domain/model/answer-bins.ts'
 import { isOfNumbers, likeliestClass, outputWidth, type Output } from '../../../domain/model/features.ts'
 import { scorePlace } from '../../../domain/model/quantile-levels.ts'
 import { maturedTruths } from '../../../domain/monitoring/quality.ts'
@@ -42,23 +42,25 @@ async function readAnswers(
   { model, version, manifest: { output, profile } }: Version,
   nowMs: number,
 ): Promise<RecordedAnswers | undefined> {
-  const bins = answerBins(output, profile?.score)
-  const binOf = bins && answerBinner(bins, output)
-  if (bins === undefined || binOf === undefined) return undefined
+  // Of several numbers the first: a simulated answer is one.
+  const bins = answerBins(output, { ...profile, scores: profile?.scores?.slice(0, 1) })
+  const count = bins && answerCounter(bins, output)
+  if (bins === undefined || count === undefined) return undefined
   const span = { model, version, fromMs: nowMs - dayMs, toMs: nowMs }
   const outputs = Float32Array.from(await listScores(database, span, sampled))
   const width = outputWidth(output)
   const rows = outputs.length / width
   if (rows < 1) return undefined
   const counts = bins.names.map(() => 0)
-  for (let row = 0; row < rows; row++) counts[binOf(outputs, row)]!++
-  if (bins.edges.length === 0) return { names: bins.names, counts }
+  for (let row = 0; row < rows; row++) count(counts, outputs, row)
+  const [number] = bins.numbers
+  if (number === undefined) return { names: bins.names, counts }
   const middle = scorePlace(output)
   const scores = Array.from({ length: rows }, (_, row) => outputs[row * width + middle]!)
   return {
     names: bins.names,
     counts,
-    edges: bins.edges,
+    edges: number.edges,
     scores: quantiles(scores, percentiles).map((score) => score ?? 0),
   }
 }

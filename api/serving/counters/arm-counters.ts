@@ -2,6 +2,7 @@
  * Counts the responses of each arm in ticks, which are stored when they end. The canary judge sees only these counts; an arm of a
  * release writes also empty ticks, so that silence differs from idleness.
  */
+import type { AnswerCounter } from '../../../domain/model/answer-bins.ts'
 import type { TickCounts } from '../../../store/release/tick-counters.ts'
 import type { Clock } from '../clock.ts'
 import { createFirstKeys, type FirstKeys } from './first-keys.ts'
@@ -16,8 +17,8 @@ export interface ArmCounters extends Omit<TickCounts, 'latency' | 'keys' | 'answ
   readonly quiet: boolean
   /** Whether the circuit breaker of the arm is open; absent without one. */
   readonly isDropped?: () => boolean
-  /** The bin of the answer of a row; absent where the answers of the arms cannot be compared. */
-  readonly answerOf?: (outputs: Float32Array, row: number) => number
+  /** Counts the answer of a row in its bins; absent where the answers of the arms cannot be compared. */
+  readonly countAnswer?: AnswerCounter
   /** How many bins there are. */
   readonly answerBins: number
   keys: number
@@ -172,8 +173,7 @@ export function createCounterRegistry(clock: Clock) {
         if (counters.firstKeys.isFirst(routingKey)) {
           counters.keys++
           // The first row alone: the rows of one request are no independent draws.
-          if (bad === undefined && outputs !== undefined && counters.answerOf !== undefined)
-            counters.answers[counters.answerOf(outputs, 0)]!++
+          if (bad === undefined && outputs !== undefined) counters.countAnswer?.(counters.answers, outputs, 0)
         }
       }
       if (latencyUs > counters.slow95Us && isFirst(counters, 'slow95', routingKey)) counters.slow95++

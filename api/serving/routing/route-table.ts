@@ -11,7 +11,7 @@ import {
   type Route,
 } from '../../../domain/serving/route.ts'
 import { targetMatcher, type TargetMatcher } from '../../../domain/serving/target.ts'
-import { answerBinner, answerBins } from '../../../domain/model/answer-bins.ts'
+import { answerBins, answerCounter } from '../../../domain/model/answer-bins.ts'
 import type { FallbackLevel } from '../../../domain/serving/fallback-level.ts'
 import { encodeOrigin, type PredictionOrigin } from '../../../store/serving/prediction-log.ts'
 import { isSilent } from '../version/drill-fault.ts'
@@ -111,7 +111,7 @@ export function buildTable(route: Route, options: TableOptions): RouteTable {
   const { model, generation } = route
   // The baseline fixes the bins, so that both arms are counted alike in every stage.
   const baseline = versions.get(route.proven)?.manifest
-  const bins = baseline && answerBins(baseline.output, baseline.profile?.score)
+  const bins = baseline && answerBins(baseline.output, baseline.profile)
   const countersOf = (
     arm: Arm | 'shadow',
     version: string,
@@ -130,7 +130,7 @@ export function buildTable(route: Route, options: TableOptions): RouteTable {
       lengthMs: route.tickMs ?? quietTickMs,
       answerBins: bins?.names.length ?? 0,
       isDropped: arm === 'canary' || arm === 'targeted' ? guard?.isOpen : undefined,
-      answerOf: bins && answerBinner(bins, versions.get(version)!.manifest.output),
+      countAnswer: bins && answerCounter(bins, versions.get(version)!.manifest.output),
     })
   const build = (
     { arm, version }: Pick<PredictionOrigin, 'arm' | 'version'>,

@@ -11,6 +11,11 @@ const arm = (answers: number[]) => {
   const requests = answers.reduce((sum, n) => sum + n, 0)
   return { requests, keys: requests, errors: 0, invalid: 0, slow95: 0, slow99: 0, answers }
 }
+const halved = (counts: ReturnType<typeof arm>) => ({
+  ...counts,
+  requests: counts.requests / 2,
+  keys: counts.keys / 2,
+})
 const tick = (
   i: number,
   canary: number[],
@@ -154,6 +159,26 @@ describe('the shares of the answers', () => {
       if (shift.question(undefined) !== null || shift.finding(undefined) !== null) acted++
     }
     expect(acted).toBeLessThanOrEqual(20)
+  })
+
+  it('of several numbers count each key once for every number, and name the one that moved', () => {
+    const answerNames = ['near below 1', 'near from 1', 'far below 9', 'far from 9']
+    const keyed = (ticks: CanaryTick[]) =>
+      ticks.map((each) => ({
+        ...each,
+        canary: halved(each.canary as never),
+        control: halved(each.control as never),
+      }))
+    const moved = keyed(many(300, [5, 5, 7, 3], [45, 45, 72, 18]))
+    const verdict = judge(moved, { answerNames, answersPerKey: 2 })
+    expect(verdict.questions).toEqual(['score_shift'])
+    expect(verdict.reasons[0]!.message).toMatch(
+      /^the answer "far (from|below) 9" went to (30|70) % of \d+ canary users, control (20|80) % of \d+: logE/,
+    )
+    const same = keyed(many(300, [5, 5, 8, 2], [45, 45, 72, 18]))
+    expect(judge(same, { answerNames, answersPerKey: 2 }).kind).toBe('pass')
+    // Without it they would be more answers than requests.
+    expect(judge(same, { answerNames }).kind).toBe('error')
   })
 
   it('make a tick unreadable when they are more than its requests', () => {

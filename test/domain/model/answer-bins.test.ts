@@ -1,20 +1,25 @@
 /** Tests the bins in which the answers of two versions are compared. */
-import { expect, it } from 'vitest'
-import { answerBinner, answerBins } from '../../../domain/model/answer-bins.ts'
+import { describe, expect, it } from 'vitest'
+import { answerBins, answerCounter, type AnswerBins } from '../../../domain/model/answer-bins.ts'
 import type { Output } from '../../../domain/model/features.ts'
 import { numberProfile } from '../../../domain/model/reference-profile.ts'
 
+const evenProfile = (name: string, scale: number) =>
+  numberProfile(
+    name,
+    Array.from({ length: 101 }, (_, i) => i * scale),
+  )
 const binned = (champion: Output, own: Output, outputs: number[], rows: number) => {
-  const bins = answerBins(
-    champion,
-    numberProfile(
-      'score',
-      Array.from({ length: 101 }, (_, i) => i),
-    ),
-  )!
-  const binOf = answerBinner(bins, own)!
-  return Array.from({ length: rows }, (_, row) => bins.names[binOf(Float32Array.from(outputs), row)])
+  const bins = answerBins(champion, { score: evenProfile('score', 1) })!
+  return countedIn(bins, own, outputs, rows).flat()
 }
+/** The names of the bins in which each row is counted. */
+const countedIn = (bins: AnswerBins, own: Output, outputs: number[], rows: number) =>
+  Array.from({ length: rows }, (_, row) => {
+    const counts = bins.names.map(() => 0)
+    answerCounter(bins, own)!(counts, Float32Array.from(outputs), row)
+    return bins.names.filter((_name, bin) => counts[bin]! > 0)
+  })
 
 it('a probability falls on a side of the threshold of its own version', () => {
   const output = (threshold: number): Output => ({ kind: 'probability', positive: 'late', threshold })
@@ -41,5 +46,36 @@ it('a number falls between the 10th, 50th and 90th percentile of the champion', 
 it('a number without a profile, and a version of another kind, are not compared', () => {
   expect(answerBins({ kind: 'number' })).toBeUndefined()
   const bins = answerBins({ kind: 'probability', positive: 'late', threshold: 0.5 })!
-  expect(answerBinner(bins, { kind: 'number' })).toBeUndefined()
+  expect(answerCounter(bins, { kind: 'number' })).toBeUndefined()
+})
+
+describe('each of several numbers', () => {
+  const champion: Output = { kind: 'numbers', names: ['near', 'far'] }
+  const bins = answerBins(champion, { scores: [evenProfile('near', 1), evenProfile('far', 10)] })!
+
+  it('falls between its own percentiles, by its name', () => {
+    expect(bins.perAnswer).toBe(2)
+    expect(countedIn(bins, champion, [5, 2_000, 60, 99], 2)).toEqual([
+      ['near below 10', 'far from 900'],
+      ['near from 50', 'far below 100'],
+    ])
+    const candidate: Output = { kind: 'numbers', names: ['far', 'more', 'near'] }
+    expect(countedIn(bins, candidate, [2_000, 0, 5], 1)).toEqual([['near below 10', 'far from 900']])
+    expect(answerCounter(bins, { kind: 'numbers', names: ['near', 'other'] })).toBeUndefined()
+  })
+
+  it('is compared for the first sixteen', () => {
+    const names = Array.from({ length: 20 }, (_, k) => `n${k}`)
+    const many = answerBins(
+      { kind: 'numbers', names },
+      { scores: names.map((name) => evenProfile(name, 1)) },
+    )!
+    expect([many.perAnswer, many.names.length]).toEqual([16, 64])
+  })
+
+  it('is the first alone of a version that has its profile alone', () => {
+    const old = answerBins(champion, { score: evenProfile('score', 1) })!
+    expect(countedIn(old, champion, [5, 2_000, 60, 99], 2)).toEqual([['below 10'], ['from 50']])
+    expect(old.perAnswer).toBe(1)
+  })
 })

@@ -348,7 +348,7 @@ export const routingStatements: Statements = {
       return [{ requests: total, p95: at(0.95), p99: at(0.99) }]
     },
   ],
-  b6a02ca2: ['listPairs, of none', () => []],
+  '232d0742': ['listPairs, of none', () => []],
   cd8bbb45: ['hasHoldbackOutcome, of none', () => [{ known: false }]],
   '15985f5b': ['countPairs, of none', () => [{ b: 0, c: 0, same: 0 }]],
   cb39ec3d: [

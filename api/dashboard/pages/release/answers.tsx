@@ -128,8 +128,8 @@ const External = ({ rows }: { rows: readonly ExternalRow[] }): PageElement => (
 )
 
 const Shares = ({ answers }: { answers: AnswerCounts }): PageElement => {
-  const { names, canary, control } = answers
-  const [canaryUsers, controlUsers] = [sumOf(canary), sumOf(control)]
+  const { names, canary, control, perKey = 1 } = answers
+  const [canaryUsers, controlUsers] = [sumOf(canary) / perKey, sumOf(control) / perKey]
   return (
     <DataTable
       caption="Share of each answer"

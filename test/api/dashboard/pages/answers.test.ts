@@ -27,6 +27,13 @@ it('the approver sees the slices, worst first, the direction and the share of ea
   expect(String(await AnswersSection({ evidence: {} }))).toBe('')
 })
 
+it('the shares of the ranges of several numbers are those of the users', async () => {
+  const names = ['near below 1', 'near from 1', 'far below 9', 'far from 9']
+  const answers = { names, canary: [50, 50, 90, 10], control: [400, 600, 500, 500], perKey: 2 }
+  const html = String(await AnswersSection({ evidence: { answers } }))
+  expect(html).toMatch(/near below 1.*50 %.*40 %.*far below 9.*90 %.*50 %/s)
+})
+
 it('the approver sees what users did, by metric', async () => {
   const html = String(await AnswersSection({ evidence: { business } }))
   expect(html).toMatch(/What users did.*revenue.*&lt;purchase&gt;.*2\.5.*3\.125.*−20 %.*10,000.*proven/s)

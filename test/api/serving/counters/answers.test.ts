@@ -52,6 +52,19 @@ const numberSpec = (model: string, factor: number): ArtifactSpec => ({
   layers: [{ units: 1, activation: 'linear', kernel: [10 * factor, 0], bias: [100 * factor] }],
   golden,
 })
+/** Of two numbers the first is always right, and a thousand times the second. */
+const numbersSpec = (model: string, factor: number): ArtifactSpec => ({
+  ...numberSpec(model, 1),
+  output: { kind: 'numbers', names: ['far', 'near'] },
+  layers: [
+    {
+      units: 2,
+      activation: 'linear',
+      kernel: [10_000, 10 * factor, 0, 0],
+      bias: [100_000, 100 * factor],
+    },
+  ],
+})
 /** Says yes for a positive x, in the evening only when `evening` is 0. */
 const decisionSpec = (model: string, evening: number): ArtifactSpec => ({
   model,
@@ -67,11 +80,16 @@ const decisionSpec = (model: string, evening: number): ArtifactSpec => ({
 
 /** Registers both versions as training would, with a profile of the scores. */
 async function registered(specs: readonly ArtifactSpec[]): Promise<string[]> {
-  const score = numberProfile(
-    'score',
-    Array.from({ length: 101 }, (_, i) => 90 + i / 5),
-  )
-  const profile = { rows: 101, features: [], score }
+  const evenProfile = (name: string, scale = 1) =>
+    numberProfile(
+      name,
+      Array.from({ length: 101 }, (_, i) => scale * (90 + i / 5)),
+    )
+  const answers =
+    specs[0]!.output.kind === 'numbers'
+      ? { scores: [evenProfile('far', 1_000), evenProfile('near')] }
+      : { score: evenProfile('score') }
+  const profile = { rows: 101, features: [], ...answers }
   const names = []
   for (const [minor, spec] of specs.entries()) {
     const digest = await putArtifact(fixture.artifactRoot, spec, (manifest) => ({ ...manifest, profile }))
@@ -130,6 +148,34 @@ it('a number that is off by a factor of ten is rolled back in the shadow', async
   const { verdict, inputs } = judge(state, observation)
   expect(verdict).toMatchObject({ kind: 'fail', reasons: [{ code: 'score_shift' }] })
   expect(inputs['answers']).toMatchObject({ names: ['below 92', 'from 92', 'from 100', 'from 108'] })
+})
+
+it('the second of two numbers, off by a factor, is rolled back, and differs in units of its own range', async () => {
+  const model = uniqueName('model')
+  const state = await shadowed(model, [numbersSpec(model, 1), numbersSpec(model, 10)])
+  await ask(state, 800)
+  const pairs = () => fixture.store.query(sql`select 1 from shadow_pairs where release_id = ${state.id}`)
+  await until(async () => (await pairs()).length === 800, 'the pairs')
+  await fixture.store.query(
+    sql`update shadow_pairs set at = at - interval '2 s' where release_id = ${state.id}`,
+  )
+  const observation = { ...(await createObserver({ store: fixture.store }, state)(true)), watchedMs: 1_000 }
+  const { verdict, inputs } = judge(state, observation)
+  expect(verdict).toMatchObject({ kind: 'fail', reasons: [{ code: 'score_shift' }] })
+  expect(verdict.reasons[0]!.message).toMatch(/^the answer "near /)
+  expect(inputs['answers']).toMatchObject({
+    names: ['far', 'near'].flatMap((name) =>
+      ['below 92', 'from 92', 'from 100', 'from 108'].map(
+        (range) => `${name} ${name === 'far' ? `${range}000` : range}`,
+      ),
+    ),
+    perKey: 2,
+  })
+  // Nearly always one number in two is wrong by more than its range.
+  const { distances } = observation.disagreement!.all
+  const mean = distances.reduce((sum, count, step) => sum + count * step, 0) / 800 / (distances.length - 1)
+  expect(mean).toBeGreaterThan(0.4)
+  expect(mean).toBeLessThanOrEqual(0.5)
 })
 
 it('the same number is neither rolled back nor asked about', async () => {

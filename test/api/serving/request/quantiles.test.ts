@@ -2,7 +2,7 @@
 import sql from 'sql-template-tag'
 import { afterAll, beforeAll, expect, it } from 'vitest'
 import { createPredictor } from '../../../../edge/predictor.ts'
-import { answerBinner, answerBins } from '../../../../domain/model/answer-bins.ts'
+import { answerBins, answerCounter } from '../../../../domain/model/answer-bins.ts'
 import { answerOf, type ArtifactSpec } from '../../../support/serving/artifact.ts'
 import {
   openServingFixture,
@@ -111,8 +111,10 @@ it('trees with an output for each level answer them in order', async () => {
 
 it('answers are counted by their middle quantile', () => {
   const score = { name: 'score', kind: 'number', edges: [0, 1, 2], counts: [1, 1, 1, 1] } as never
-  const bins = answerBins(spec.output, score)!
-  const binOf = answerBinner(bins, spec.output)!
-  expect([0, 1].map((row) => binOf(Float32Array.of(-9, -4, 9, -9, 1.5, 9), row))).toEqual([0, 2])
+  const bins = answerBins(spec.output, { score })!
+  const counts = bins.names.map(() => 0)
+  for (const row of [0, 1])
+    answerCounter(bins, spec.output)!(counts, Float32Array.of(-9, -4, 9, -9, 1.5, 9), row)
+  expect(counts).toEqual([1, 0, 1, 0])
   expect(answerOf(spec, crossed)).toEqual([-6, -4, -2])
 })
