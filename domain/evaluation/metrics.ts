@@ -167,6 +167,10 @@ function scoreSeveral(
   }
 }
 
+/** Of several numbers a row, the scores of each; otherwise the scores themselves. */
+export const scoresOfNumbers = (scored: ScoredRows): ScoredRows[] =>
+  scored.parts.length === 0 ? [scored] : scored.parts.map((part) => ({ ...scored, ...part, parts: [] }))
+
 /** Whether the metric is a mean over rows, so that a difference of two is the mean of the row differences. */
 export function isMean(metric: GateMetric): boolean {
   return (
@@ -238,9 +242,7 @@ const statistics: Record<Exclude<GateMetric, RowMetric>, (scored: ScoredRows) =>
 export function statisticOf(metric: GateMetric, scored: ScoredRows): Statistic {
   // The uniform average of scikit-learn.
   if (scored.parts.length > 0 && metric !== 'mae')
-    return meanOfStatistics(
-      scored.parts.map((part) => statisticOf(metric, { ...scored, ...part, parts: [] })),
-    )
+    return meanOfStatistics(scoresOfNumbers(scored).map((part) => statisticOf(metric, part)))
   if (!isOfRows(metric)) return statistics[metric](scored)
   const root = metric === 'rmse'
   return {

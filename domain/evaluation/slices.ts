@@ -1,16 +1,17 @@
 /**
  * Judges declared slices of the test rows: a better average must not hide a slice that became worse. Holm's correction keeps fifty
- * slices from blocking a good model by chance.
+ * slices from blocking a good model by chance. Of several numbers a row each is judged by itself: the largest one would decide their mean.
  */
 import { holm } from '../statistics/multiple-testing.ts'
 import { ownersOf, pointValue, sumByUnit } from '../statistics/bootstrap.ts'
 import { delong } from '../metrics/delong.ts'
-import { higherIsBetter, pick, rowLosses, statisticOf, type ScoredRows } from './metrics.ts'
+import { higherIsBetter, pick, rowLosses, scoresOfNumbers, statisticOf, type ScoredRows } from './metrics.ts'
 import type { GatePolicy, SliceMetric } from './policy.ts'
 import { mcnemarP } from '../metrics/mcnemar.ts'
 import { normalTwoSided } from '../statistics/distributions.ts'
 
 export interface GateSliceRow {
+  /** Of several numbers a row with that of the number: "evening (arrival_delay)". */
   name: string
   rows: number
   /** Null where the task has no positive class. */
@@ -30,14 +31,19 @@ export interface RowSlice {
   rows: ArrayLike<number>
 }
 
+/** The name of one of several numbers in a slice. */
+export const sliceNameOf = (slice: string, number: string): string => `${slice} (${number})`
+
+type SlicePolicy = Pick<GatePolicy, 'slices' | 'evidence' | 'targets'>
+
 export function judgeSlices(
   slices: readonly RowSlice[],
   challenger: ScoredRows,
   champion: ScoredRows | null,
-  policy: Pick<GatePolicy, 'slices' | 'evidence'>,
+  policy: SlicePolicy,
   entities?: readonly (string | number)[],
 ): GateSliceRow[] {
-  const rows = slices.map((slice) => compareSlice(slice, challenger, champion, policy, entities))
+  const rows = slices.flatMap((slice) => compareSlice(slice, challenger, champion, policy, entities))
   const adjusted = holm(rows.map((row) => (row.verdict === 'ok' ? row.p : null)))
   return rows.map((row, i) => {
     const adjustedP = adjusted[i]!
@@ -62,29 +68,47 @@ function compareSlice(
   slice: RowSlice,
   challenger: ScoredRows,
   champion: ScoredRows | null,
-  policy: Pick<GatePolicy, 'slices' | 'evidence'>,
+  policy: SlicePolicy,
   entities?: readonly (string | number)[],
+): GateSliceRow[] {
+  const members = membersOf(slice, challenger.y.length)
+  const own = entities === undefined ? undefined : Array.from(members, (row) => entities[row]!)
+  const picked = pick(challenger, members)
+  const before = champion === null ? null : pick(champion, members)
+  const { targets } = policy
+  // A slice without rows is one finding.
+  if (targets === undefined || members.length === 0)
+    return [compareRows(slice.name, picked, before, policy, own)]
+  const olds = before === null ? [] : scoresOfNumbers(before)
+  return scoresOfNumbers(picked).map((part, k) =>
+    compareRows(sliceNameOf(slice.name, targets[k]!), part, olds[k] ?? null, policy, own),
+  )
+}
+
+function compareRows(
+  name: string,
+  part: ScoredRows,
+  before: ScoredRows | null,
+  policy: SlicePolicy,
+  own: readonly (string | number)[] | undefined,
 ): GateSliceRow {
   const { metric } = policy.slices
-  const members = membersOf(slice, challenger.y.length)
-  const part = pick(challenger, members)
-  const before = champion === null ? null : pick(champion, members)
+  const rows = part.y.length
   const positives = part.task === 'binary' ? part.y.reduce((sum, label) => sum + label, 0) : null
-  const value = pointValue(statisticOf(metric, part), members.length)
-  const old = before === null ? null : pointValue(statisticOf(metric, before), members.length)
+  const value = pointValue(statisticOf(metric, part), rows)
+  const old = before === null ? null : pointValue(statisticOf(metric, before), rows)
   const { sliceRows, slicePositives } = policy.evidence
-  const enough = members.length >= sliceRows && (positives === null || positives >= slicePositives)
-  const own = entities === undefined ? undefined : Array.from(members, (row) => entities[row]!)
+  const enough = rows >= sliceRows && (positives === null || positives >= slicePositives)
   return {
-    name: slice.name,
-    rows: members.length,
+    name,
+    rows,
     positives,
     champion: old,
     challenger: value,
     delta: gain(metric, value, old),
     p: before === null || !enough ? null : sliceP(metric, part, before, own),
     adjustedP: null,
-    verdict: members.length === 0 ? 'missing' : enough ? 'ok' : 'insufficient',
+    verdict: rows === 0 ? 'missing' : enough ? 'ok' : 'insufficient',
   }
 }
 

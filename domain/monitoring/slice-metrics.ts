@@ -7,7 +7,15 @@ import { holm } from '../statistics/multiple-testing.ts'
 import { judgeFairness, type GateFairnessRow } from '../evaluation/fairness.ts'
 import { aucError } from '../metrics/auc-interval.ts'
 import { calibrationOfScores } from '../evaluation/calibration.ts'
-import { higherIsBetter, pick, rowLosses, statisticOf, type ScoredRows } from '../evaluation/metrics.ts'
+import {
+  higherIsBetter,
+  pick,
+  rowLosses,
+  scoresOfNumbers,
+  statisticOf,
+  type ScoredRows,
+} from '../evaluation/metrics.ts'
+import { sliceNameOf } from '../evaluation/slices.ts'
 import { pointValue } from '../statistics/bootstrap.ts'
 import type { GatePolicy, SliceMetric } from '../evaluation/policy.ts'
 import type { BusinessPolicy } from './policy.ts'
@@ -33,6 +41,7 @@ export interface BreakdownEvidence {
  * - `insufficient`: too few rows; `unreadable`: the slice cannot be determined from the logged rows.
  */
 export interface SliceQuality {
+  /** Of several numbers a row with that of the number. */
   name: string
   level: 'held' | 'lost' | 'insufficient' | 'unreadable'
   rows: number
@@ -111,6 +120,8 @@ export function judgeBreakdown(
 
 const enough = (rows: number, { evidence }: GatePolicy): boolean => rows >= evidence.rows
 
+type MeasuredSlice = SliceQuality & { p: number | null }
+
 function judgeSlices(
   scored: ScoredRows,
   slices: BreakdownEvidence['slices'],
@@ -119,14 +130,21 @@ function judgeSlices(
 ): SliceQuality[] {
   const { metric, points, alpha } = policy.slices
   const { sliceRows, slicePositives } = policy.evidence
-  const measured = slices.map(({ name, rows: members }): SliceQuality & { p: number | null } => {
-    const none = { name, rows: 0, value: null, baseline: baseline[name] ?? null, adjustedP: null, p: null }
-    if (typeof members === 'string') return { ...none, level: 'unreadable', problem: members }
-    const part = pick(scored, members)
+  const unmeasured = (name: string) => ({
+    name,
+    rows: 0,
+    value: null,
+    baseline: baseline[name] ?? null,
+    adjustedP: null,
+    p: null,
+  })
+  const measure = (name: string, part: ScoredRows): MeasuredSlice => {
+    const rows = part.y.length
     const positives = part.task === 'binary' ? sumOf(part.y) : null
-    const value = pointValue(statisticOf(metric, part), members.length)
-    const few = members.length < sliceRows || (positives !== null && positives < slicePositives)
-    const known = { ...none, rows: members.length, value }
+    const value = pointValue(statisticOf(metric, part), rows)
+    const few = rows < sliceRows || (positives !== null && positives < slicePositives)
+    const none = unmeasured(name)
+    const known = { ...none, rows, value }
     if (few || value === null || none.baseline === null) return { ...known, level: 'insufficient' }
     const spread = errorOf(metric, part, value)
     const loss = higherIsBetter(metric) ? none.baseline - value : value - none.baseline
@@ -135,6 +153,14 @@ function judgeSlices(
     const p =
       spread === null || spread === 0 ? (loss > limit ? 0 : 1) : 1 - (normalCdf((loss - limit) / spread) ?? 0)
     return { ...known, level: 'held', p }
+  }
+  const { targets = [] } = policy
+  const measured = slices.flatMap(({ name, rows: members }): MeasuredSlice[] => {
+    if (typeof members === 'string') return [{ ...unmeasured(name), level: 'unreadable', problem: members }]
+    const part = pick(scored, members)
+    // A version of an earlier build was evaluated by the mean of its numbers.
+    if (targets.length === 0 || Object.hasOwn(baseline, name)) return [measure(name, part)]
+    return scoresOfNumbers(part).map((each, k) => measure(sliceNameOf(name, targets[k]!), each))
   })
   const adjusted = holm(measured.map(({ p }) => p))
   return measured.map(({ p: _p, ...slice }, i) => {

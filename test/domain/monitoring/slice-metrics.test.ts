@@ -31,6 +31,35 @@ const business: BusinessPolicy = { name: 'saved', unit: '$', perPrediction: '1',
 const codes = (given: BreakdownEvidence, worth?: BusinessPolicy) =>
   judgeBreakdown(given, policy, worth).findings.map(({ code, severity }) => `${severity} ${code}`)
 
+describe('the slices of several numbers', () => {
+  const several = { ...defaultGatePolicy('multioutput'), targets: ['near', 'far'] }
+  /** The error of each number is even, up to twice its mean; that of `far` is a hundred times the usual one of `near`. */
+  const given = (near: number, slices: Record<string, number>): BreakdownEvidence => ({
+    scored: score(
+      'multioutput',
+      new Float64Array(2_000),
+      Array.from({ length: 1_000 }, (_, i) => [(near * 2 * i) / 999, (200 * i) / 999]),
+      several,
+    ),
+    slices: [{ name: 'evening', rows: Array.from({ length: 1_000 }, (_, i) => i) }],
+    groups: [],
+    baseline: { slices, ece: null },
+  })
+  const levels = (evidence: BreakdownEvidence) =>
+    judgeBreakdown(evidence, several).slices.map(({ name, level }) => `${name}: ${level}`)
+
+  it('are judged by number, and a small one that is worse is named', () => {
+    const baseline = { 'evening (near)': 1, 'evening (far)': 100 }
+    expect(levels(given(1, baseline))).toEqual(['evening (near): held', 'evening (far): held'])
+    expect(levels(given(1.5, baseline))).toEqual(['evening (near): lost', 'evening (far): held'])
+  })
+
+  it('are judged by their mean for a version that the gate has judged so', () => {
+    expect(levels(given(1.5, { evening: 50.5 }))).toEqual(['evening: held'])
+    expect(levels(given(50, { evening: 50.5 }))).toEqual(['evening: lost'])
+  })
+})
+
 describe('the slices of a window', () => {
   it('raise no alert while each is as good as at the gate', () => {
     const report = judgeBreakdown(evidence(), policy)

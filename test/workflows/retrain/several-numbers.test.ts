@@ -65,7 +65,10 @@ it('a network is trained on all numbers, and the gate measures their mean', asyn
   expect(lineage.metrics['r2']).toBeGreaterThan(0.8)
   const { report } = await getEvaluation(pipeline.store, evaluationId)
   expect(report.metrics.map(({ metric }) => metric)).toEqual(['r2', 'rmse', 'mae'])
-  expect(report.slices).toMatchObject([{ name: 'small', verdict: 'ok' }])
+  expect(report.slices).toMatchObject([
+    { name: 'small (height)', verdict: 'ok' },
+    { name: 'small (weight)', verdict: 'ok' },
+  ])
 
   const { definition } = await getModel(pipeline.store, model)
   const predictions = Array.from({ length: 400 }, (_, at) => ({
