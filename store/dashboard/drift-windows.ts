@@ -6,7 +6,7 @@ import type { DriftJudgement } from '../monitoring/drift-judgements.ts'
 
 export interface DriftWindowLine extends Pick<DriftJudgement, 'version' | 'level'> {
   toAt: string
-  /** The largest of its features. */
+  /** The largest of its features, and of several numbers a row. */
   psi: number | null
 }
 
@@ -17,7 +17,8 @@ export async function listDriftWindows(
 ): Promise<DriftWindowLine[]> {
   const rows = await rowsFrom(database).list<DriftWindowLine>(sql`
     select version, to_at, level, (
-        select max((feature ->> 'psi')::float8) from jsonb_array_elements(report -> 'features') as feature
+        select max((each ->> 'psi')::float8)
+        from jsonb_array_elements((report -> 'features') || coalesce(report -> 'scores', '[]')) as each
       ) as psi
     from drift_judgements where model = ${model} and subject = 'served' order by to_at desc limit ${limit}`)
   return rows.map((row) => ({ ...row, psi: row.psi ?? null })).toReversed()

@@ -72,8 +72,10 @@ export const listOverviewRows = (database: Database, { limit, ...filter }: Model
       ) as quality on true
       left join lateral (
         select level, to_at, (
-          select feature ->> 'name' from jsonb_array_elements(report -> 'features') as feature
-          order by (feature ->> 'psi')::float8 desc nulls last limit 1
+          select each ->> 'name' from jsonb_array_elements(
+            (report -> 'features') || coalesce(nullif(report -> 'score', 'null'), '[]') || coalesce(report -> 'scores', '[]')
+          ) as each
+          order by (each ->> 'level') in ('warn', 'alarm') desc, (each ->> 'psi')::float8 desc nulls last limit 1
         ) as worst
         from drift_judgements
         where drift_judgements.model = models.name and drift_judgements.version = champions.version and subject = 'served'

@@ -8,6 +8,8 @@ import type { Manifest } from '../../../domain/model/manifest.ts'
 import { scoreRanges, type Profile } from '../../../domain/model/reference-profile.ts'
 import { judgeQuality } from '../../../domain/monitoring/quality.ts'
 import { getManifest } from '../../../store/artifacts.ts'
+import { listDriftWindows } from '../../../store/dashboard/drift-windows.ts'
+import { listOverviewRows } from '../../../store/dashboard/overview.ts'
 import { listAlerts } from '../../../store/monitoring/alerts.ts'
 import { listMonitorWindows } from '../../../store/monitoring/monitor-windows.ts'
 import { moveChampion } from '../../../store/registry/champions.ts'
@@ -187,6 +189,10 @@ it('the monitor of its champion names the number whose answers and outcomes have
       false,
     ])
   }
+  // The pages of all models and of this one.
+  const [line] = await listOverviewRows(store, { models: [model], limit: 1 })
+  expect(line?.drift).toMatchObject({ level: 'alarm', worst: 'weight' })
+  expect((await listDriftWindows(store, { model, limit: 1 }))[0]!.psi).toBeGreaterThan(0.2)
   expect((await alerts()).map(({ kind, message }) => `${kind}: ${message}`).sort()).toEqual([
     expect.stringMatching(
       /^drift_alarm: \S+: score "weight" has drifted: PSI [\d.]+ on 4000 rows, adjusted p < 0.001, in two consecutive windows$/,
