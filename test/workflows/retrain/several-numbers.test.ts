@@ -2,6 +2,7 @@
 import { randomUUID } from 'node:crypto'
 import sql from 'sql-template-tag'
 import { afterAll, beforeAll, expect, it } from 'vitest'
+import { judgeDriftAgain } from '../../../activities/upgrade/drift-again.ts'
 import { columnsOf } from '../../../api/serving/codec/feature-columns.ts'
 import { createFeatureHistograms } from '../../../api/serving/counters/feature-histograms.ts'
 import type { Manifest } from '../../../domain/model/manifest.ts'
@@ -202,6 +203,7 @@ it('the monitor of its champion names the number whose answers and outcomes have
     ),
   ])
   await client.workflow.getHandle(monitorWorkflowId(model)).terminate('the end')
+  expect(await judgeDriftAgain(store)).toMatchObject({ notComparable: [], differs: [] })
 })
 
 it('a number that is missing blocks the snapshot, by the name of its column', async () => {
