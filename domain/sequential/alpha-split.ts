@@ -49,11 +49,12 @@ export const defaultAlpha: Required<Omit<AlphaSplit, 'business' | 'external'>> =
   reserve: 0.004,
 }
 
+const businessShare = 0.002
 /** The split of a policy with business metrics: their share comes from the reserve. */
 export const businessAlpha: Required<Omit<AlphaSplit, 'external'>> = {
   ...defaultAlpha,
-  business: 0.002,
-  reserve: 0.002,
+  business: businessShare,
+  reserve: defaultAlpha.reserve - businessShare,
 }
 const externalShare = 0.001
 

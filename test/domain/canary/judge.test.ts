@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { checkAlpha, defaultAlpha, totalAlpha } from '../../../domain/sequential/alpha-split.ts'
+import { alphaFor, checkAlpha, defaultAlpha, totalAlpha } from '../../../domain/sequential/alpha-split.ts'
 import { judgeCanary } from '../../../domain/canary/judge.ts'
 import type { ArmCounts, CanaryEvidence, CanaryStage, CanaryTick } from '../../../domain/canary/evidence.ts'
 import { checkCanaryPolicy, defaultCanaryPolicy, type CanaryPolicy } from '../../../domain/canary/policy.ts'
@@ -315,7 +315,8 @@ describe('the evidence', () => {
 describe('a policy', () => {
   it('splits one α', () => {
     expect(totalAlpha(defaultAlpha)).toBeCloseTo(0.05, 12)
-    expect(checkAlpha(defaultAlpha)).toEqual([])
+    for (const business of [false, true])
+      for (const external of [false, true]) expect(checkAlpha(alphaFor({ business, external }))).toEqual([])
     expect(checkAlpha({ ...defaultAlpha, errors: 0.02 })[0]).toContain('sums to')
     expect(checkAlpha({ ...defaultAlpha, guard: NaN })[0]).toContain('alpha.guard')
     expect(checkAlpha({} as never)).toHaveLength(8)
