@@ -123,7 +123,7 @@ async function bind({ files, features, order, output, ...given }: Extract<Reader
   if (outputs !== width)
     throw new DomainError(
       'artifact_invalid',
-      `the model gives ${outputs} numbers, the output ${output.kind} of the model file has ${width}${severalNumbers(output, outputs)}`,
+      `the model gives ${outputs} number${outputs === 1 ? '' : 's'}, the output ${output.kind} of the model file has ${width}${declarationFor(output, outputs)}`,
     )
   return { artifact, library, ...bindColumns({ columns, features, order, declared }) }
 }
@@ -138,9 +138,13 @@ async function declaredIn({ digest, bytes }: FileDigest): Promise<DeclaredColumn
   }
 }
 
-function severalNumbers({ kind }: Output, outputs: number): string {
-  if (kind !== 'number' || outputs === 1) return ''
-  return ': declare quantities([…]) for several numbers, quantiles([…]) for quantiles of one'
+/** What the label of the model file would be for such a model. */
+function declarationFor(output: Output, outputs: number): string {
+  if (output.kind === 'number' && outputs > 1)
+    return ': declare quantities([…]) for several numbers, quantiles([…]) for quantiles of one'
+  if (output.kind === 'classes' && output.classes.length === 2 && outputs === 1)
+    return `: a probability of one class is declared by yesNo({ positive: ${JSON.stringify(output.classes[1])} }), whose label column holds true or false, 1 or 0`
+  return ''
 }
 
 interface Answer {

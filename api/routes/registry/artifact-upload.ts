@@ -67,7 +67,12 @@ export async function readUpload(
   const files: Record<string, Buffer> = {}
   const texts: Record<string, string> = { ...query }
   for (const [name, value] of form)
-    if (typeof value === 'string') texts[name] = redacted(value)
+    if (form.getAll(name).length > 1)
+      throw new DomainError(
+        'invalid_request',
+        `the form has ${JSON.stringify(name.slice(0, 60))} ${form.getAll(name).length} times`,
+      )
+    else if (typeof value === 'string') texts[name] = redacted(value)
     else files[name] = Buffer.from(await value.arrayBuffer())
   const { artifact, columns, ...more } = files
   const [unknown] = Object.keys(more)

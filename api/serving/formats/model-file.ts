@@ -9,7 +9,7 @@ import { isOnnx } from './onnx/graph.ts'
 import { openOnnx } from './onnx/open-onnx.ts'
 import { isCatboost, readCatboost } from './trees/catboost.ts'
 import { forestLimits, type Column, type Forest } from './trees/forest.ts'
-import { parseModelJson } from './trees/bounded-json.ts'
+import { parseModelJson, textOfFile } from './trees/bounded-json.ts'
 import { isLightgbm, readLightgbm } from './trees/lightgbm.ts'
 import { predictorOf } from './trees/predictor.ts'
 import { readUbjson } from './trees/ubjson.ts'
@@ -54,7 +54,7 @@ export function readForest(bytes: Buffer): Forest | undefined {
   const head = bytes.toString('latin1', 0, 64)
   refuseForeign(bytes, head)
   try {
-    if (isLightgbm(head)) return readLightgbm(bytes.toString('utf8'))
+    if (isLightgbm(head)) return readLightgbm(textOfFile(bytes))
     const document = documentOf(bytes, head)
     if (isXgboost(document)) return readXgboost(document)
     if (isCatboost(document)) return readCatboost(document)

@@ -118,6 +118,13 @@ describe('a model of another library', () => {
     ).rejects.toThrow(
       /gives 3 numbers, the output number of the model file has 1: declare quantities\(\[…\]\) for several numbers, quantiles/,
     )
+    const binary = { 'model.txt': await artifacts.put('artifacts', trees.files['model.txt']!) }
+    const two = { kind: 'classes', classes: ['no', 'yes'] } as const
+    await expect(
+      reader.bind({ files: binary, features: trees.manifest.features, output: two }),
+    ).rejects.toThrow(
+      /gives 1 number, the output classes of the model file has 2: a probability .* yesNo\({ positive: "yes" }\)/,
+    )
     await expect(foreign({}, Buffer.from('tree\nversion=v9\n'))).rejects.toMatchObject({
       code: 'artifact_invalid',
     })

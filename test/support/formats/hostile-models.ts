@@ -129,6 +129,25 @@ export const hostileModels: readonly HostileFile[] = [
     /20001 trees, more than/,
   ],
   [
+    'lightgbm-lost-tree.txt',
+    () => changedModel('lightgbm-binary', /Tree=1\n[^]*?(?=Tree=2\n)/, ''),
+    /the file has \d+ trees and the tree_sizes of \d+/,
+  ],
+  [
+    'lightgbm-tree-again.txt',
+    () => changedModel('lightgbm-binary', /Tree=1\n/, 'Tree=0\n'),
+    /tree 1 of the file is named 0/,
+  ],
+  [
+    'lightgbm-latin1.txt',
+    () =>
+      Buffer.from(
+        bytesOf('lightgbm-binary').toString().replace('feature_names=', 'feature_names=süß '),
+        'latin1',
+      ),
+    /is not UTF-8/,
+  ],
+  [
     'lightgbm-pandas.txt',
     () =>
       Buffer.concat([
@@ -162,6 +181,57 @@ export const hostileModels: readonly HostileFile[] = [
         }),
       ),
     /words of category sets, more than/,
+  ],
+  [
+    'xgboost-twice.json',
+    () => changedModel('xgboost-binary', /"trees":\[/, '"trees":[],"trees":['),
+    /"trees" twice in one object/,
+  ],
+  [
+    'xgboost-twice-escaped.json',
+    () => changedModel('xgboost-binary', /"trees":\[/, '"tr\\u0065es":[{"a":"\\"}:{"}],"trees":['),
+    /"trees" twice in one object/,
+  ],
+  [
+    'xgboost-latin1.json',
+    () =>
+      Buffer.from(changedModel('xgboost-binary', /"learner":/, '"süß":1,"learner":').toString(), 'latin1'),
+    /is not UTF-8/,
+  ],
+  [
+    'xgboost-base.json',
+    () => changedModel('xgboost-binary', /"base_score":"[^"]*"/, '"base_score":""'),
+    /base_score is ""/,
+  ],
+  [
+    'xgboost-names.json',
+    () => changedModel('xgboost-binary', /"feature_names":\[[^\]]*\]/, '"feature_names":["a"]'),
+    /names 1 columns and uses 8/,
+  ],
+  [
+    'xgboost-lost-tree.json',
+    () => changedModel('xgboost-binary', /"num_trees":"\d+"/, '"num_trees":"3"'),
+    /\d+ trees and a num_trees of 3/,
+  ],
+  [
+    'catboost-border.json',
+    () => changedModel('catboost-binary', /"border":\s*[-\d.e]+/, '"border":123.25'),
+    /border is not the one at its split_index/,
+  ],
+  [
+    'catboost-place.json',
+    () => changedModel('catboost-binary', /"split_index":\s*\d+/, '"split_index":99999'),
+    /border is not the one at its split_index/,
+  ],
+  [
+    'catboost-missing.json',
+    () => changedModel('catboost-binary', /"nan_value_treatment":\s*"\w+"/, '"nan_value_treatment":"AsZero"'),
+    /nan_value_treatment "AsZero" is unknown/,
+  ],
+  [
+    'catboost-column-twice.json',
+    () => changedModel('catboost-binary', /"flat_feature_index":\s*1\b/, '"flat_feature_index":0'),
+    /two float_features have one flat_feature_index/,
   ],
   [
     'xgboost-null.json',

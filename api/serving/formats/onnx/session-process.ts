@@ -56,6 +56,8 @@ async function load(model: number, plan: SessionPlan, bytes: Uint8Array): Promis
     interOpNumThreads: 1,
     // Errors are told where they are thrown.
     logSeverityLevel: 4,
+  }).catch(({ message }: Error) => {
+    throw new Error(reasonOf(message))
   })
   // How many outputs there are is known from an answer alone: files do not say, or say something else.
   const rows = 2
@@ -76,6 +78,13 @@ async function load(model: number, plan: SessionPlan, bytes: Uint8Array): Promis
   const column = plan.positiveOfTwo === true && outputs === 2 ? 1 : undefined
   sessions.set(model, { session, plan, column })
   return column === undefined ? outputs : 1
+}
+
+/** The message of ONNX Runtime without the place in its sources, and with what to do about a file that is too new. */
+function reasonOf(message: string): string {
+  const reason = message.replace(/^\/\S+\.(?:cc|h):\d+ .*?\) (?=[A-Z])/s, '').trim()
+  const newest = /max supported IR version: (\d+)/.exec(reason)?.[1]
+  return newest === undefined ? reason : `${reason}; set model.ir_version = ${newest} before it is saved`
 }
 
 const trainToIgnore = "train its encoders with handle_unknown='ignore'"

@@ -1,17 +1,83 @@
-/** Parses the JSON of a model file. An empty list takes two characters and fifty bytes of memory, so lists and objects are counted first. */
+/**
+ * Parses the JSON of a model file. An empty list takes two characters and fifty bytes of memory, so lists and objects are counted first. Readers
+ * differ in what they make of a name that is there twice, so that such a file is refused.
+ */
+import { refuse } from '../../network/layers-model.ts'
 import { expectAtMost, forestLimits } from './forest.ts'
 
-const openings = new Set(Buffer.from('[{'))
+const [quote, backslash, colon, comma, openList, openObject] = [0x22, 0x5c, 0x3a, 0x2c, 0x5b, 0x7b] as const
 
-/** Throws `artifact_invalid` for too many lists and objects, and a SyntaxError for what is no JSON. */
+/** Throws `artifact_invalid` for too many lists and objects, for a name that an object has twice, and a SyntaxError for what is no JSON. */
 export function parseModelJson(bytes: Uint8Array): unknown {
-  let [lists, values] = [0, 0]
-  for (const byte of bytes) {
-    if (openings.has(byte)) lists++
-    else if (byte === comma) values++
-  }
+  const { lists, values, names } = countTokens(bytes)
   expectAtMost(lists, forestLimits.lists, 'lists and objects')
   expectAtMost(values, forestLimits.values, 'values')
-  return JSON.parse(new TextDecoder().decode(bytes))
+  const text = textOfFile(bytes)
+  const value: unknown = JSON.parse(text)
+  if (countNames(value) !== names)
+    refuse(`the file has ${JSON.stringify(repeatedName(text).slice(0, 60))} twice in one object`)
+  return value
 }
-const comma = 0x2c
+
+/** Counts the lists and objects, the commas, and the names outside of texts. */
+function countTokens(bytes: Uint8Array): {
+  lists: number
+  values: number
+  names: number
+} {
+  let [lists, values, names] = [0, 0, 0]
+  for (let at = 0; at < bytes.length; at++)
+    switch (bytes[at]) {
+      case quote:
+        for (at++; at < bytes.length && bytes[at] !== quote; at++) if (bytes[at] === backslash) at++
+        break
+      case colon:
+        names++
+        break
+      case comma:
+        values++
+        break
+      case openList:
+      case openObject:
+        lists++
+    }
+  return { lists, values, names }
+}
+
+/** Throws `artifact_invalid` for bytes that are no UTF-8. */
+export function textOfFile(bytes: Uint8Array): string {
+  try {
+    return new TextDecoder('utf-8', { fatal: true }).decode(bytes)
+  } catch {
+    return refuse('the file is not UTF-8: save it again in that encoding')
+  }
+}
+
+/** The names of all objects of a parsed value. */
+function countNames(value: unknown): number {
+  let names = 0
+  const open = [value]
+  for (let next = open.pop(); next !== undefined; next = open.pop()) {
+    if (typeof next !== 'object' || next === null) continue
+    const inner: unknown[] = Array.isArray(next) ? next : Object.values(next)
+    if (inner !== next) names += inner.length
+    for (const each of inner) if (typeof each === 'object' && each !== null) open.push(each)
+  }
+  return names
+}
+
+/** The first name that an object has twice, in JSON that is sound. */
+function repeatedName(text: string): string {
+  const objects: Set<string>[] = []
+  let last = ''
+  for (const [token] of text.matchAll(/"(?:[^"\\]|\\.)*"|[{}:]/gs))
+    if (token === '{') objects.push(new Set())
+    else if (token === '}') objects.pop()
+    else if (token !== ':') last = token
+    else {
+      const [names, name] = [objects.at(-1)!, JSON.parse(last) as string]
+      if (names.has(name)) return name
+      names.add(name)
+    }
+  return ''
+}

@@ -26,11 +26,14 @@ interface FloatFeature {
   flat_feature_index: number
   feature_id?: string
   nan_value_treatment?: string
+  borders?: unknown
 }
 interface Split {
   split_type: string
   float_feature_index: number
   border: number
+  /** The place of the border among those of all features. */
+  split_index?: number
 }
 interface Branch {
   split?: Split
@@ -60,10 +63,19 @@ export function readCatboost(document: JsonObject): Forest {
   expectAtMost(width, forestLimits.outputs, 'outputs')
   const featureAt = new Map(features.map((feature) => [feature.feature_index, feature]))
   if (featureAt.size < features.length) refuse('two float_features have one feature_index')
+  if (new Set(features.map(({ flat_feature_index: at }) => at)).size < features.length)
+    refuse('two float_features have one flat_feature_index')
+  const borders = bordersOf(features)
   const test = (split: Split, where: string): NodeInput['test'] & { above: boolean } => {
     if (split.split_type !== 'FloatFeature') refuse(`${where} splits by ${split.split_type}`)
     const feature = featureAt.get(split.float_feature_index)
     if (feature === undefined) refuse(`${where} reads a feature that does not exist`)
+    // CatBoost itself answers by the place, and not by the border that is written beside it.
+    const listed = split.split_index === undefined ? split : borders[split.split_index]
+    const isListed =
+      listed?.border === split.border && listed.float_feature_index === split.float_feature_index
+    if (typeof split.border === 'number' && !isListed)
+      refuse(`${where} has a split whose border is not the one at its split_index`)
     // Right means `value > border`; a missing value is the largest where the feature says so, and the smallest elsewhere.
     const above = feature.nan_value_treatment === 'AsTrue'
     const slot: Slot = { column: feature.flat_feature_index, missing: 'nan', negated: !above, single: true }
@@ -96,6 +108,16 @@ export function readCatboost(document: JsonObject): Forest {
     link: linkOf(document, width),
   })
 }
+
+const treatments: readonly unknown[] = [undefined, 'AsIs', 'AsFalse', 'AsTrue']
+
+/** The borders of all features, in the order of `split_index`. */
+const bordersOf = (features: readonly FloatFeature[]): Pick<Split, 'border' | 'float_feature_index'>[] =>
+  features.flatMap(({ feature_index: at, borders, nan_value_treatment: missing }) => {
+    if (!treatments.includes(missing)) refuse(`the nan_value_treatment ${JSON.stringify(missing)} is unknown`)
+    const list: number[] = Array.isArray(borders) ? borders : []
+    return list.map((border) => ({ border, float_feature_index: at }))
+  })
 
 interface TreeContext {
   width: number

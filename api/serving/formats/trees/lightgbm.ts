@@ -50,9 +50,18 @@ export function readLightgbm(text: string): Forest {
     .filter((name) => name !== '')
   if (names.length > inputs) refuse(`the file names more than ${inputs} columns`)
   if (names.length !== inputs) refuse(`the file names ${names.length} columns and uses ${inputs}`)
+  const sizes = textOf(header, 'tree_sizes')
+    .split(' ')
+    .filter((size) => size !== '').length
+  if (sizes > 0 && sizes !== starts.length)
+    refuse(`the file has ${starts.length} trees and the tree_sizes of ${sizes}`)
   const count = countNodes()
   const trees = starts.map((start, index): TreeInput => {
     const fields = fieldsOf(text, start, starts[index + 1] ?? ends)
+    if (wholeOf(fields, 'Tree') !== index)
+      refuse(
+        `tree ${index} of the file is named ${textOf(fields, 'Tree')}: a tree is missing, or is there twice`,
+      )
     count(wholeOf(fields, 'num_leaves'))
     return treeOf(fields, index, index % perIteration)
   })

@@ -43,6 +43,9 @@ export function readXgboost(document: JsonObject): Forest {
   const given = arrayAt(model, 'trees').map((tree) => asObject(tree, 'a tree'))
   if (groups.length !== given.length)
     refuse(`the file has ${given.length} trees and ${groups.length} in tree_info`)
+  const written = (model['gbtree_model_param'] as JsonObject | undefined)?.['num_trees']
+  if (written !== undefined && Number(written) !== given.length)
+    refuse(`the file has ${given.length} trees and a num_trees of ${String(written)}`)
   expectAtMost(given.length, forestLimits.trees, 'trees')
   const widths = new Set(
     given.map((tree) => Number(objectAt(tree, 'tree_param')['size_leaf_vector'] ?? 1) || 1),
@@ -249,7 +252,10 @@ function categorySetsOf(
 
 /** `[0.5]`, or a number in text. Objectives with a logistic or logarithmic link keep it on the scale of the answer. */
 function startsOf(text: unknown, objective: string, outputs: number): Float64Array {
-  const scores = String(text).replaceAll(/[[\]]/g, '').split(',').map(Number)
+  const scores = String(text)
+    .replaceAll(/[[\]]/g, '')
+    .split(',')
+    .map((each) => (each.trim() === '' ? NaN : Number(each)))
   if (scores.some((score) => !Number.isFinite(score)) || (scores.length !== 1 && scores.length !== outputs))
     refuse(`base_score is ${JSON.stringify(text)}`)
   const margin = (score: number): number => {
@@ -290,7 +296,9 @@ function linkOf(objective: string): LinkFunction {
 
 function columnsOf(learner: JsonObject, model: JsonObject, inputs: number): Column[] {
   const names = learner['feature_names']
-  const known = Array.isArray(names) && names.length === inputs ? names.map(String) : undefined
+  const known = Array.isArray(names) && names.length > 0 ? names.map(String) : undefined
+  if (known !== undefined && known.length !== inputs)
+    refuse(`the file names ${known.length} columns and uses ${inputs}`)
   const cats = model['cats'] as JsonObject | undefined
   const encodings = Array.isArray(cats?.['enc']) ? (cats['enc'] as JsonObject[]) : []
   return Array.from({ length: inputs }, (_, column) => ({

@@ -151,6 +151,15 @@ describe('an artifact', () => {
       formOf({ artifact: new Blob(['x']), weights: new Blob(['x']) }),
       /unknown file "weights"/,
     ],
+    [
+      'with two files',
+      (() => {
+        const form = formOf({ artifact: new Blob(['x']) })
+        form.append('artifact', new Blob(['y']))
+        return form
+      })(),
+      /the form has "artifact" 2 times/,
+    ],
     ['with another field', formOf({ artifact: new Blob(['x']), about: 'x' }), /about/i],
   ])('in a form %s is refused', async (_what, form, why) => {
     const { status, json } = await send(form)

@@ -18,6 +18,7 @@ import {
   demandingModel,
   floats,
   graph,
+  message,
   model,
   node,
   tensor,
@@ -210,6 +211,17 @@ describe('a graph that holds more than trees', () => {
     await expect(openVersion('m_v1.0.0', manifestWith(2), files, runtimes)).rejects.toThrow(
       'golden row 0 gives 1 at output 0, in training it gave 2',
     )
+  })
+
+  it('of a format that is too new is refused with the one to save', async () => {
+    const graphs = graph({ nodes: [node({ op: 'Cumsum', inputs: ['x'], outputs: ['y'] })] })
+    const bytes = Buffer.concat([model(graphs), message({ 1: 99 })])
+    await expect(open(runtimes.sessions, bytes)).rejects.toMatchObject({
+      code: 'artifact_invalid',
+      message: expect.stringMatching(
+        /does not load the model: Unsupported model IR version: 99, max .*; set model.ir_version = \d+ before it is saved$/,
+      ) as string,
+    })
   })
 
   it('that ONNX Runtime does not know is refused with its reason', async () => {
