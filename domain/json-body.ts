@@ -107,7 +107,7 @@ function countNames(value: unknown): number {
 }
 
 /** The first key that stands twice in one object of a valid text. */
-function findRepeated(text: string): string | undefined {
+export function findRepeated(text: string): string | undefined {
   const objects: Set<string>[] = []
   for (let i = 0; i < text.length; i++) {
     const sign = text[i]

@@ -1,7 +1,7 @@
 /** Writes the manifest of a model, whatever it was made with: its inputs, outputs, golden rows and profile. */
 import type { ModelDefinition } from '../../domain/model-definition.ts'
 import { countsOf, asDoubles, requireColumn, rowReader, type CellColumn } from '../../domain/model/columns.ts'
-import { DomainError } from '../../domain/errors.ts'
+import { DomainError, quotedName } from '../../domain/errors.ts'
 import {
   isOfNumbers,
   likeliestClass,
@@ -53,7 +53,7 @@ export async function storeArtifact(artifacts: Artifacts, made: MadeArtifact): P
   const instances =
     definition.golden.length > 0 ? definition.golden : chooseGolden(definition, spread(goldenRows))
   const outputs = await answer(instances)
-  checkAnswers(definition, outputs)
+  checkAnswers(definition, instances, outputs)
   return putManifest(artifacts, {
     format: 'tenure-artifact@1',
     model: definition.name,
@@ -71,7 +71,11 @@ export async function storeArtifact(artifacts: Artifacts, made: MadeArtifact): P
 }
 
 /** Checks that outputs are valid; otherwise only requests in production would show it. */
-function checkAnswers({ label: { output } }: ModelDefinition, answers: readonly number[][]): void {
+function checkAnswers(
+  { label: { output } }: ModelDefinition,
+  rows: readonly FeatureRow[],
+  answers: readonly number[][],
+): void {
   const expected = {
     number: 'finite number',
     probability: 'probability',
@@ -79,12 +83,19 @@ function checkAnswers({ label: { output } }: ModelDefinition, answers: readonly 
     quantiles: 'finite number for each quantile',
     numbers: 'finite number for each of the label',
   }
-  for (const answer of answers)
+  for (const [at, answer] of answers.entries())
     if (!isAnswer(output, answer))
       throw new DomainError(
         'artifact_invalid',
-        `the model returns [${answer.join(', ')}], expected a ${expected[output.kind]}`,
+        `the model returns [${answer.join(', ')}], expected a ${expected[output.kind]}${whereMissing(rows[at]!, answer)}`,
       )
+}
+
+/** A model that answers NaN to a row usually does so because of its missing values. */
+function whereMissing(row: FeatureRow, answer: readonly number[]): string {
+  const missing = Object.keys(row).filter((name) => row[name] === null)
+  if (missing.length === 0 || answer.every(Number.isFinite)) return ''
+  return `, for a row without ${missing.map(quotedName).join(', ')}: impute missing values in the model, give each a "fill" in columns.json, or declare the features without missing: 'fill'`
 }
 
 function isAnswer(output: Output, answer: readonly number[]): boolean {

@@ -4,7 +4,8 @@
  *
  * `artifact-reader.ts <artifact root>` prints `{}` when it is ready, then reads one request per line of JSON and prints one reply per request.
  */
-import { DomainError, isError } from '../../domain/errors.ts'
+import { DomainError, isError, quotedName } from '../../domain/errors.ts'
+import { findRepeated } from '../../domain/json-body.ts'
 import { parseDeclaredColumns, type DeclaredColumn } from '../../domain/model/declared-columns.ts'
 import type { FeatureRow, Features, Output } from '../../domain/model/features.ts'
 import type { FileDigest, Manifest } from '../../domain/model/manifest.ts'
@@ -130,12 +131,16 @@ async function bind({ files, features, order, output, ...given }: Extract<Reader
 
 async function declaredIn({ digest, bytes }: FileDigest): Promise<DeclaredColumn[]> {
   const text = (await artifacts.get('artifacts', digest, bytes)).toString('utf8')
+  let columns: unknown
   try {
-    return parseDeclaredColumns(JSON.parse(text))
+    columns = JSON.parse(text)
   } catch (error) {
-    if (!(error instanceof SyntaxError)) throw error
-    throw new DomainError('artifact_invalid', `columns.json is no JSON: ${error.message}`)
+    throw new DomainError('artifact_invalid', `columns.json is no JSON: ${(error as Error).message}`)
   }
+  const repeated = findRepeated(text)
+  if (repeated !== undefined)
+    throw new DomainError('artifact_invalid', `columns.json has ${quotedName(repeated)} twice in one object`)
+  return parseDeclaredColumns(columns)
 }
 
 /** What the label of the model file would be for such a model. */

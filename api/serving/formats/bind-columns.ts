@@ -113,19 +113,24 @@ const unusedFit = (name: string, { kind }: Feature): FeatureFit =>
     ? { name, kind, mean: 0, std: 1, fill: null }
     : { name, kind, vocabulary: [], encoding: 'code' }
 
-/** The same categories in another order would be taken for each other. Other categories replace those of the file. */
+/** A category at the place of another would be taken for it. Other names replace those of the file, one for each. */
 function refuseOtherCodes(
   name: string,
   categories: ArtifactColumn['categories'],
   vocabulary: DeclaredColumn['vocabulary'],
 ): void {
-  if (categories === undefined || vocabulary?.length !== categories.length) return
+  if (categories === undefined || vocabulary === undefined) return
   const [own, given] = [categories, vocabulary].map((values) => values.map(String)) as [string[], string[]]
   const known = new Set(own)
-  const at = given.findIndex((value, code) => value !== own[code])
-  if (at >= 0 && given.every((value) => known.has(value)))
+  const at = given.findIndex((value, code) => value !== own[code] && known.has(value))
+  const remedy = 'list them in the order of the file, or leave the vocabulary out'
+  if (at >= 0)
     refuse(
-      `columns.json has the category ${quoted(given[at]!)} of ${quoted(name)} where the file has ${quoted(own[at]!)}: list them in the order of the file, or leave the vocabulary out`,
+      `columns.json has the category ${quoted(given[at]!)} of ${quoted(name)} where the file has ${at < own.length ? quoted(own[at]!) : 'none'}: ${remedy}`,
+    )
+  if (given.length !== own.length)
+    refuse(
+      `columns.json has ${given.length} categories of ${quoted(name)}, the file has ${own.length} (${listed(own)}): ${remedy}`,
     )
 }
 

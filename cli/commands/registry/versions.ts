@@ -1,5 +1,5 @@
 /** `tenure versions`: lists, searches and compares registered versions, and prints model cards. */
-import { readFile, writeFile } from 'node:fs/promises'
+import { open, stat, writeFile } from 'node:fs/promises'
 import { resolve } from 'node:path'
 import type { ComparedField, VersionComparison } from '../../../domain/registry/version-diff.ts'
 import type { ModelCard } from '../../../domain/registry/model-card.ts'
@@ -149,10 +149,29 @@ function timeOf(text: string): string {
 }
 
 async function fileOf(name: string): Promise<Blob> {
-  const bytes = await readFile(resolve(name)).catch((error: Error) => {
+  const path = resolve(name)
+  const { bytes, isSame } = await readUnchanged(path).catch((error: Error) => {
     throw usageError(`${name} is not readable: ${error.message}`)
   })
+  if (!isSame)
+    throw usageError(`${name} has changed while it was read`, 'Register it when it is written completely.')
   return new Blob([new Uint8Array(bytes)])
+}
+
+/** A training that is still saving would leave half of one file and half of another. */
+async function readUnchanged(path: string): Promise<{ bytes: Buffer; isSame: boolean }> {
+  const file = await open(path)
+  try {
+    const before = await file.stat()
+    const bytes = await file.readFile()
+    const after = await stat(path)
+    const isSame =
+      !before.isFile() ||
+      (before.ino === after.ino && before.mtimeMs === after.mtimeMs && before.size === after.size)
+    return { bytes, isSame }
+  } finally {
+    await file.close()
+  }
 }
 
 async function printPage({ terminal, api }: CommandSession, query: QueryParameters): Promise<void> {

@@ -10,6 +10,7 @@ import { columnOf, columnTableOf } from '../../../domain/model/columns.ts'
 import type { ModelDefinition } from '../../../domain/model-definition.ts'
 import { getArtifact, openArtifacts, type Artifacts } from '../../../store/artifacts.ts'
 import { readOnnxCases } from '../../support/formats/parity.ts'
+import { graph, model, node } from '../../support/formats/onnx-writer.ts'
 import { treeVersion, type TreeVersion } from '../../support/formats/tree-version.ts'
 
 let root: string
@@ -102,6 +103,24 @@ describe('a model of another library', () => {
     const found = await reader.answer(manifest, rows)
     for (const [row, each] of found.entries())
       answers[row]!.toSorted((a, b) => a - b).forEach((value, at) => expect(each[at]).toBeCloseTo(value, 6))
+  })
+
+  it('is refused where missing values make its answer no number, with the features that lack them', async () => {
+    const bytes = model(graph({ nodes: [node({ op: 'Identity', inputs: ['x'], outputs: ['y'] })] }))
+    const rows = Array.from({ length: 9 }, (_, at) => ({ x: at }))
+    const refused = foreign({
+      definition: {
+        name: 'plain',
+        features: { x: { kind: 'number', missing: 'fill' } },
+        label: { column: 'price', output: { kind: 'number' } },
+        golden: [],
+      } as Partial<ModelDefinition> as ModelDefinition,
+      files: { 'model.onnx': await artifacts.put('artifacts', bytes) },
+      data: { ...columnTableOf(rows, ['x']), labels: [columnOf(rows.map(({ x }) => x))] },
+    })
+    await expect(refused).rejects.toThrow(
+      /returns \[NaN\], expected a finite number, for a row without "x": impute missing values in the model/,
+    )
   })
 
   it('is refused when its columns, its outputs or its bytes do not fit', async () => {

@@ -4,7 +4,7 @@
  */
 import { readCases } from './parity.ts'
 import { treeModel } from './onnx-trees.ts'
-import { graph, message, model, node, varint } from './onnx-writer.ts'
+import { floats, graph, message, model, node, tensor, varint } from './onnx-writer.ts'
 
 export type HostileFile = readonly [name: string, make: () => Buffer, message: RegExp]
 
@@ -322,6 +322,17 @@ export const hostileModels: readonly HostileFile[] = [
     /more than \d+ names/,
   ],
   ['two-makers.onnx', () => model(graph({ nodes: [plain, plain] })), /"y" twice/],
+  [
+    'two-tensors.onnx',
+    () =>
+      model(
+        graph({
+          nodes: [plain],
+          initializers: [tensor('w', [1], 1, floats([1])), tensor('w', [1], 1, floats([2]))],
+        }),
+      ),
+    /has the tensor "w" twice/,
+  ],
   [
     'leaf.onnx',
     () => treeModel({ target_weights: { floats: [NaN, 1, 1, 1] } }),

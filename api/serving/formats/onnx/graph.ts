@@ -155,8 +155,12 @@ function graphOf(graph: WireSpan, counts: Counts, depth: number): Omit<OnnxGraph
   eachField(graph, (field) => {
     const content = spanOf(graph.bytes, field)
     if (field.number === 1) nodes.push(nodeOf(content, counts, depth))
-    else if (field.number === 5) initializers.set(checkTensor(content, counts), content)
-    else if (field.number === 11) inputs.push(valueOf(content))
+    else if (field.number === 5) {
+      const name = checkTensor(content, counts)
+      if (name !== '' && initializers.has(name))
+        refuse(`the ONNX file has the tensor ${JSON.stringify(name)} twice`)
+      initializers.set(name, content)
+    } else if (field.number === 11) inputs.push(valueOf(content))
     else if (field.number === 12) outputs.push(valueOf(content))
     else if (field.number === 15) refuseSparse()
     if (inputs.length > onnxLimits.columns || outputs.length > onnxLimits.outputs)

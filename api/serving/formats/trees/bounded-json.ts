@@ -2,6 +2,8 @@
  * Parses the JSON of a model file. An empty list takes two characters and fifty bytes of memory, so lists and objects are counted first. Readers
  * differ in what they make of a name that is there twice, so that such a file is refused.
  */
+import { quotedName } from '../../../../domain/errors.ts'
+import { findRepeated } from '../../../../domain/json-body.ts'
 import { refuse } from '../../network/layers-model.ts'
 import { expectAtMost, forestLimits } from './forest.ts'
 
@@ -15,7 +17,7 @@ export function parseModelJson(bytes: Uint8Array): unknown {
   const text = textOfFile(bytes)
   const value: unknown = JSON.parse(text)
   if (countNames(value) !== names)
-    refuse(`the file has ${JSON.stringify(repeatedName(text).slice(0, 60))} twice in one object`)
+    refuse(`the file has ${quotedName(findRepeated(text) ?? '')} twice in one object`)
   return value
 }
 
@@ -27,7 +29,7 @@ function countTokens(bytes: Uint8Array): {
 } {
   let [lists, values, names] = [0, 0, 0]
   for (let at = 0; at < bytes.length; at++)
-    switch (bytes[at]) {
+    switch (bytes[at]!) {
       case quote:
         for (at++; at < bytes.length && bytes[at] !== quote; at++) if (bytes[at] === backslash) at++
         break
@@ -64,20 +66,4 @@ function countNames(value: unknown): number {
     for (const each of inner) if (typeof each === 'object' && each !== null) open.push(each)
   }
   return names
-}
-
-/** The first name that an object has twice, in JSON that is sound. */
-function repeatedName(text: string): string {
-  const objects: Set<string>[] = []
-  let last = ''
-  for (const [token] of text.matchAll(/"(?:[^"\\]|\\.)*"|[{}:]/gs))
-    if (token === '{') objects.push(new Set())
-    else if (token === '}') objects.pop()
-    else if (token !== ':') last = token
-    else {
-      const [names, name] = [objects.at(-1)!, JSON.parse(last) as string]
-      if (names.has(name)) return name
-      names.add(name)
-    }
-  return ''
 }

@@ -167,11 +167,14 @@ describe('an artifact', () => {
     expect(json['detail']).toMatch(why)
   })
 
-  it('whose columns.json is no list is refused', async () => {
-    const form = formOf({ artifact: new Blob([model]), columns: new Blob(['{']) })
+  it.each([
+    ['is no JSON', '{', /columns.json is no JSON/],
+    ['names a column twice', '[{"name":"a","name":"b"}]', /columns.json has "name" twice in one object/],
+  ])('whose columns.json %s is refused', async (_what, columns, why) => {
+    const form = formOf({ artifact: new Blob([model]), columns: new Blob([columns]) })
     expect((await send(form)).json).toMatchObject({
       code: 'artifact_invalid',
-      detail: expect.stringMatching(/columns.json is no JSON/) as unknown,
+      detail: expect.stringMatching(why) as unknown,
     })
   })
 

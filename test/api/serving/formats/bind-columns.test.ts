@@ -123,6 +123,18 @@ describe('columns', () => {
       [{ name: 'city', vocabulary: ['Oslo', 'Bern'] }],
       /has the category "Oslo" of "city" where the file has "Bern": list them in the order of the file/,
     ],
+    [
+      'one of the categories of the file at the place of another',
+      [{ name: 'city', categories: ['Bern', 'Rome', 'Oslo'] }],
+      [{ name: 'city', vocabulary: ['Paris', 'Oslo', 'Lima'] }],
+      /has the category "Oslo" of "city" where the file has "Rome": list them in the order of the file/,
+    ],
+    [
+      'fewer categories than the file',
+      [{ name: 'city', categories: ['Bern', 'Rome', 'Oslo'] }],
+      [{ name: 'city', vocabulary: ['Bern', 'Rome'] }],
+      /has 2 categories of "city", the file has 3 \("Bern", "Rome", "Oslo"\): list them/,
+    ],
     ['a name twice', [{ name: 'age' }, { name: 'age' }], undefined, /two columns have the name "age"/],
     [
       'a category for a number',

@@ -1,9 +1,10 @@
 /** Tests `tenure versions register` against a stub of the API: what it sends, what it says, and what it refuses by itself. */
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdtempSync, rmSync, utimesSync, writeFileSync } from 'node:fs'
 import { createServer, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { setImmediate } from 'node:timers/promises'
 import { afterAll, beforeAll, expect, it } from 'vitest'
 import { versionsGroup } from '../../../../cli/commands/registry/versions.ts'
 import { exitCodes } from '../../../../cli/exit-codes.ts'
@@ -89,5 +90,20 @@ it.each([
   const before = asked.length
   const { code, err } = await register(...words)
   expect([code, err]).toEqual([exitCodes.usage, expect.stringMatching(why)])
+  expect(asked).toHaveLength(before)
+})
+
+it('versions register refuses a file that is written while it is read', async () => {
+  const path = join(folder, 'growing.txt')
+  writeFileSync(path, Buffer.alloc(16 * 2 ** 20, 'tree '))
+  const before = asked.length
+  let isDone = false
+  const registered = register('--artifact', path).finally(() => (isDone = true))
+  for (let second = 1; !isDone; second++) {
+    utimesSync(path, second, second)
+    await setImmediate()
+  }
+  const { code, err } = await registered
+  expect([code, err]).toEqual([exitCodes.usage, expect.stringContaining('has changed while it was read')])
   expect(asked).toHaveLength(before)
 })
