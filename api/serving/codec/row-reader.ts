@@ -38,7 +38,8 @@ function compileCheck(name: string, feature: Feature, fit: FeatureFit | undefine
   }
   /** Accepts only null, and that only where it is filled. */
   const checkMissing = (value: unknown, index: number): void => {
-    if (value === undefined)
+    // A row inherits functions such as "constructor" from all objects.
+    if (value === undefined || typeof value === 'function')
       throw new DomainError('missing_feature', `instance ${index} has no feature ${quotedName(name)}`)
     if (value === null && feature.missing !== 'fill') refuse('missing_feature', index, 'may not be null')
     const wanted = feature.kind === 'number' ? 'a number' : 'a text'

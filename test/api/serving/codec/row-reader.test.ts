@@ -1,4 +1,4 @@
-/** Tests the refusal of a category: it lists the values that may be sent, however many and long they are. */
+/** Tests refusals of rows: of a category with the values that may be sent, however many and long they are, and of a feature that is missing. */
 import { expect, it } from 'vitest'
 import { compileReader } from '../../../../api/serving/codec/row-reader.ts'
 
@@ -34,4 +34,19 @@ it('an unknown category is refused in a message of bounded length when its value
   expect(message).toMatch(/… and 24 more$/)
   expect(context.values.map(({ length }) => length)).toEqual(Array(6).fill(61))
   expect(encodeURIComponent(message).length).toBeLessThan(4_000)
+})
+
+it.each([
+  ['without it', '{"label": 1}'],
+  ['with it in a prototype', '{"label": 1, "__proto__": {"constructor": 2}}'],
+])('a feature with the name of what all objects inherit is missing in a row %s', (_where, row) => {
+  const number = { kind: 'number' } as const
+  const fits = ['label', 'constructor'].map((name) => ({ ...number, name, mean: 0, std: 1, fill: null }))
+  const read = compileReader({ label: number, constructor: number }, fits)
+  expect(() => read(JSON.parse(row), 2, new Float64Array(2), 0)).toThrow(
+    expect.objectContaining({
+      code: 'missing_feature',
+      message: 'instance 2 has no feature "constructor"',
+    }),
+  )
 })
