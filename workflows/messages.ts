@@ -80,14 +80,13 @@ export interface RetrainOutcome {
 
 type RetrainStep = 'snapshot' | 'validate' | 'train' | 'adopt' | 'evaluate' | 'register' | 'release'
 /** Progress of a running retraining, for `retrain --watch` and the API. */
-export interface RetrainProgress {
+export interface RetrainProgress extends Pick<RetrainOutcome, 'snapshotDigest' | 'version' | 'releaseId'> {
   stage: 'opening' | RetrainStep | 'ended'
   retrainingId?: string
-  snapshotDigest?: string
   trainingId?: string
+  /** The task queue of the training; its own is the one of `queue(…)`. */
+  queue?: { name: string; isOwn: boolean }
   evaluationId?: string
-  version?: string
-  releaseId?: string
 }
 export const retrainProgress = defineQuery<RetrainProgress>('progress')
 

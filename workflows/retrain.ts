@@ -27,7 +27,7 @@ import { openRow } from './open-row.ts'
 import { messageOf, control } from './release/activities.ts'
 import { reading, recording, training } from './retrain/activities.ts'
 import { parseRetrainRequest, type CheckedRequest } from './retrain/parse-request.ts'
-import { trainOnQueue } from './retrain/train-on-queue.ts'
+import { trainingQueueOf, trainOnQueue } from './retrain/train-on-queue.ts'
 import { notifyQueue, startReleaseChild, startUnlessRunning } from './start-child.ts'
 import type { releaseQueue } from './release-queue.ts'
 
@@ -108,7 +108,7 @@ async function runStages(
     }
 
   const { artifact } = request
-  reach(artifact ? 'adopt' : 'train', { trainingId })
+  reach(artifact ? 'adopt' : 'train', { trainingId, queue: trainingQueueOf(opened) })
   const rows = { trainingId, model, snapshotDigest: snapshot.digest, overrides: request.overrides }
   if (artifact) await adopt({ ...rows, artifact })
   else if (opened.trainerQueue === undefined) await train(rows)

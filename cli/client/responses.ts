@@ -99,6 +99,8 @@ export interface RetrainingAnswer {
   epoch?: number
   epochs?: number
   loss?: number
+  /** Why a training that runs has not begun, and what to do. */
+  waiting?: string
   training_id?: string
   evaluation_id?: string
 }

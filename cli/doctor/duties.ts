@@ -15,7 +15,7 @@ import { standingWorkflows } from '../../temporal/standing-workflows.ts'
 import type { Config } from '../../temporal.config.ts'
 import { connectionOf } from '../client/temporal-connection.ts'
 import { broken, ok, warning, type Finding } from './finding.ts'
-import { pollersOf } from './temporal.ts'
+import { noTrainer, pollersOf } from '../../temporal/pollers.ts'
 import { dataConverterOf } from '../../temporal/payload-codec.ts'
 
 const askMs = 10_000
@@ -117,14 +117,10 @@ export function findingsOfDuties({
         `Start a worker of the build that it began with, or end it: temporal workflow terminate --workflow-id ${workflowId} --reason "…". See docs/runbooks/workflow-blocked.md.`,
       ),
     )
-  for (const { queue, models } of unpolled)
-    findings.push(
-      warning(
-        'workers',
-        `no worker polls the task queue ${queue}: trainings of ${named(models)} wait for one`,
-        'Start one, or correct `queue(…)` in the model file: docs/how-to/train-in-python.md.',
-      ),
-    )
+  for (const { queue, models } of unpolled) {
+    const { found, remedy } = noTrainer(queue, named(models))
+    findings.push(warning('workers', found, remedy))
+  }
   for (const { kind, process, ageMs, isLast } of silentWorkers(heartbeats)) {
     const silence = `given a sign of life for ${Math.round(ageMs / 1_000)} s (limit ${silentMs / 1_000} s)`
     findings.push(

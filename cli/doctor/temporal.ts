@@ -2,6 +2,7 @@
 import { Connection } from '@temporalio/client'
 import { isError } from '../../domain/errors.ts'
 import { requireReadablePayloads } from '../../temporal/payload-check.ts'
+import { noWorker, pollersOf } from '../../temporal/pollers.ts'
 import { searchAttributes, type Config } from '../../temporal.config.ts'
 import { connectionOf } from '../client/temporal-connection.ts'
 import { missingSearchAttributes } from '../sync/search-attributes.ts'
@@ -9,10 +10,7 @@ import { broken, ok, warning, type Finding } from './finding.ts'
 import { findingOfSchedules, listSchedules } from './schedules.ts'
 
 const askMs = 5_000
-/** A worker polls at least once a minute. */
-const pollerTimeoutMs = 90_000
-/** `TASK_QUEUE_TYPE_WORKFLOW` and `TASK_QUEUE_TYPE_ACTIVITY` of Temporal's protocol, and gRPC's `NOT_FOUND`. */
-const kinds = { workflows: 1, activities: 2 } as const
+/** Of gRPC's protocol. */
 const notFound = 5
 
 export async function checkTemporal(
@@ -128,27 +126,10 @@ async function checkPayloads(
   }
 }
 
-/** How many workers have asked the task queue for such tasks in the last 90 s. */
-export async function pollersOf(
-  connection: Connection,
-  { namespace, queue, kind }: { namespace: string; queue: string; kind: keyof typeof kinds },
-): Promise<number> {
-  const { pollers } = await connection.workflowService.describeTaskQueue({
-    namespace,
-    taskQueue: { name: queue },
-    taskQueueType: kinds[kind],
-  })
-  const heard = (pollers ?? []).filter(({ lastAccessTime }) => {
-    const seconds = Number(lastAccessTime?.seconds ?? 0)
-    return Date.now() - seconds * 1_000 < pollerTimeoutMs
-  })
-  return heard.length
-}
-
 interface Polled {
   name: 'control' | 'train'
   queue: string
-  kind: keyof typeof kinds
+  kind: 'workflows' | 'activities'
   count: number
   workersExpected: boolean
 }
@@ -156,11 +137,10 @@ interface Polled {
 export function findingOfPollers({ name, queue, kind, count, workersExpected }: Polled): Finding {
   const found = `${count} polling ${queue} for ${kind}`
   if (count > 0) return ok('workers', found)
-  const variable = name === 'control' ? 'TENURE_CONTROL_QUEUE' : 'TENURE_TRAIN_QUEUE'
-  const next = `Start one: node scripts/launch.mjs activities/worker.ts ${name}. If one runs, compare ${variable}: it may poll another queue.`
+  const { found: missing, remedy } = noWorker(name, { queue, kind })
   return workersExpected
-    ? broken('workers', `no worker polls ${queue} for ${kind}`, next)
-    : warning('workers', `no worker polls ${queue} for ${kind}; Tenure is not running`, next)
+    ? broken('workers', missing, remedy)
+    : warning('workers', `${missing}; Tenure is not running`, remedy)
 }
 
 /** Joins the passed worker checks in one line. */

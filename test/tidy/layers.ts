@@ -110,6 +110,7 @@ export const layers: Readonly<Record<string, Layer>> = {
       'temporal/payload-check.ts',
       'temporal/payload-codec.ts',
       'temporal/payload-keys.ts',
+      'temporal/pollers.ts',
       'temporal/schedules.ts',
       'temporal.config.ts',
       'scripts/build',

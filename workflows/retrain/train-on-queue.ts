@@ -11,6 +11,7 @@ import {
   sleep,
 } from '@temporalio/workflow'
 import type { QueueJob, QueueTrainingInput } from '../../activities/trainers/queue-training.ts'
+import type { RetrainProgress } from '../messages.ts'
 import { training } from './activities.ts'
 
 const maxAttempts = 10
@@ -22,6 +23,15 @@ const maxPauseMs = 60_000
 interface QueueActivities {
   train(job: QueueJob): Promise<unknown>
 }
+
+/** The queue of which a training waits for a worker. */
+export const trainingQueueOf = ({
+  trainQueue,
+  trainerQueue,
+}: {
+  trainQueue: string
+  trainerQueue?: string
+}): RetrainProgress['queue'] => ({ name: trainerQueue ?? trainQueue, isOwn: trainerQueue !== undefined })
 
 export async function trainOnQueue(
   order: QueueTrainingInput,

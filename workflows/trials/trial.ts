@@ -17,7 +17,7 @@ import { retrainProgress, type RetrainProgress, type TrialOutcome, type TrialReq
 import { openRow } from '../open-row.ts'
 import { messageOf } from '../release/activities.ts'
 import { reading, recording, training } from '../retrain/activities.ts'
-import { trainOnQueue } from '../retrain/train-on-queue.ts'
+import { trainingQueueOf, trainOnQueue } from '../retrain/train-on-queue.ts'
 
 type Ending = Omit<TrialOutcome, 'id' | 'model'> & { score?: number }
 
@@ -72,7 +72,7 @@ async function runStages({ model, asOf, ids, request, progress, opened }: Stages
   const taken = await takeRows()
   if (typeof taken !== 'string') return taken
   const snapshotDigest = taken
-  reach('train', { trainingId })
+  reach('train', { trainingId, queue: trainingQueueOf(opened) })
   const rows = { trainingId, model, snapshotDigest, overrides: request.overrides }
   if (trainerQueue === undefined) await train(rows)
   else await trainOnQueue(rows, { trainQueue, trainerQueue })

@@ -173,6 +173,7 @@ const retrainingFields = {
   sweep_id: textField,
   epoch: countField,
   loss: numberField,
+  waiting: textField,
 }
 export const retrainingAnswer = schemaOfFields({ id: textField, model: textField }, retrainingFields)
 export const retrainingsAnswer = schemaOfFields({ retrainings: arrayOf(retrainingAnswer) })
@@ -197,6 +198,7 @@ const endOfTrial = {
   stage: textField,
   epoch: countField,
   loss: numberField,
+  waiting: textField,
 }
 export const trialAnswer = schemaOfFields(trial, endOfTrial)
 export const trialsAnswer = schemaOfFields({ trials: arrayOf(trialAnswer) })

@@ -14,6 +14,7 @@ import { defineRoute, viewers, type RouteDefinition } from '../../http/route.ts'
 import type { ApiDeps } from '../../deps.ts'
 import { cancelRetraining, runOfRetraining, startRetraining } from '../../services/start-retraining.ts'
 import { requireModelAccess, modelFilter } from '../../auth/authorization.ts'
+import { waitingFor } from '../../services/training/waiting-training.ts'
 import { queryWorkflow } from '../../temporal/running-workflow.ts'
 import {
   limit,
@@ -88,14 +89,16 @@ async function progressOf({ store, temporal }: ApiDeps, id: string, run: { model
   const workflow = { workflowId: retrainWorkflowId(run.model), runId: run.runId }
   const progress = await queryWorkflow(temporal, workflow, retrainProgress)
   if (progress === undefined) return {}
-  const { retrainingId: _id, ...rest } = progress
+  const { retrainingId: _id, queue: _queue, ...rest } = progress
   const training =
     progress.trainingId === undefined ? undefined : await findTraining(store, progress.trainingId)
   const last = training?.curve.at(-1)
+  const waiting = last === undefined ? await waitingFor(temporal, workflow, run.model, progress) : undefined
   return {
     ...toWire(rest),
     ...(training === undefined ? {} : { epoch: training.epoch, epochs: training.hyperparameters['epochs'] }),
     ...(last === undefined ? {} : { loss: last['loss'] }),
+    ...(waiting === undefined ? {} : { waiting }),
     id,
   }
 }

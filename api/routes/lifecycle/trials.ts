@@ -3,13 +3,14 @@ import { cancelledAnswer, trialAnswer, trialsAnswer, workflowStartedAnswer } fro
 import { z } from 'zod'
 import { startRoles } from '../../../domain/roles.ts'
 import { findTraining } from '../../../store/training/trainings.ts'
-import { findTrial, listTrials } from '../../../store/training/trials.ts'
+import { findTrial, listTrials, type Trial } from '../../../store/training/trials.ts'
 import { retrainProgress, trialWorkflowId } from '../../../workflows/messages.ts'
 import { findInScope, modelFilter } from '../../auth/authorization.ts'
 import type { ApiDeps } from '../../deps.ts'
 import { defineRoute, viewers, type RouteDefinition } from '../../http/route.ts'
 import { limit, modelName, overridesBody, pastTimeInUtc, toWire } from '../../http/schemas.ts'
 import { cancelTrial, startTrial } from '../../services/training/start-trial.ts'
+import { waitingFor } from '../../services/training/waiting-training.ts'
 import { queryWorkflow } from '../../temporal/running-workflow.ts'
 
 export const trialRoutes = (deps: ApiDeps): RouteDefinition[] => [
@@ -46,7 +47,7 @@ export const trialRoutes = (deps: ApiDeps): RouteDefinition[] => [
       const id = params['id']!
       const found = await findInScope(actor, { what: 'trial', id }, findTrial(deps.store, id))
       if (found.outcome !== undefined) return { json: toWire(found) }
-      return { json: { ...toWire(found), ...(await progressOf(deps, id, found.trainingId)) } }
+      return { json: { ...toWire(found), ...(await progressOf(deps, found)) } }
     },
   }),
   defineRoute('post', '/v1/trials/:id/cancel', startRoles.trial, {
@@ -60,10 +61,21 @@ export const trialRoutes = (deps: ApiDeps): RouteDefinition[] => [
 ]
 
 /** The stage that the workflow reports, and how far the training is; empty when the workflow does not respond. */
-async function progressOf({ store, temporal }: ApiDeps, id: string, trainingId: string) {
-  const progress = await queryWorkflow(temporal, { workflowId: trialWorkflowId(id) }, retrainProgress)
+async function progressOf({ store, temporal }: ApiDeps, { id, model, trainingId }: Trial) {
+  const workflow = { workflowId: trialWorkflowId(id) }
+  const progress = await queryWorkflow(temporal, workflow, retrainProgress)
   const training = await findTraining(store, trainingId)
-  if (training === undefined) return { stage: progress?.stage }
+  const waiting =
+    progress === undefined || training?.epoch
+      ? undefined
+      : await waitingFor(temporal, workflow, model, progress)
+  if (training === undefined) return { stage: progress?.stage, waiting }
   const { epoch, curve, hyperparameters } = training
-  return { stage: progress?.stage, epoch, epochs: hyperparameters['epochs'], loss: curve.at(-1)?.loss }
+  return {
+    stage: progress?.stage,
+    epoch,
+    epochs: hyperparameters['epochs'],
+    loss: curve.at(-1)?.loss,
+    waiting,
+  }
 }

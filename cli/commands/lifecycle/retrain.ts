@@ -142,6 +142,7 @@ interface Observed {
   curve: { epoch: number; loss: number }[]
   trainingId?: string
   evaluationId?: string
+  waiting?: string
 }
 
 const followRetraining = (session: CommandSession, id: string): Promise<Followed> =>
@@ -162,6 +163,9 @@ export async function followTraining(
     note(now)
     if (!terminal.interactive && !seen.began.has(stage)) terminal.say(`${stage} …`)
     if (!seen.began.has(stage)) seen.began.set(stage, performance.now())
+    if (!terminal.interactive && now.waiting !== undefined && now.waiting !== seen.waiting)
+      terminal.complain(now.waiting)
+    seen.waiting = now.waiting
     if (epoch !== undefined && typeof loss === 'number' && seen.curve.at(-1)?.epoch !== epoch)
       seen.curve.push({ epoch, loss })
     terminal.live(linesOf(terminal, now, seen))
@@ -186,6 +190,7 @@ function linesOf({ paint, columns }: Terminal, now: RetrainingAnswer, { began, c
     const lasted = since === undefined ? '' : `  ${((until - since) / 1_000).toFixed(1)} s`
     if (index < current) return [`${paint('green', '✔')} ${stage}${paint('dim', lasted)}`]
     const head = `${paint('yellow', '●')} ${paint('bold', stage)}${paint('dim', lasted)}`
+    if (stage === 'train' && now.waiting !== undefined) return [head, `  ${paint('yellow', now.waiting)}`]
     if (stage !== 'train' || now.epoch === undefined || now.epochs === undefined) return [head]
     const bar = `  ${barOf(now.epoch / now.epochs, 30)} epoch ${now.epoch} of ${now.epochs}, loss ${now.loss?.toFixed(4) ?? '–'}`
     const chart = curve.length > 1 ? lossText(curve, { width: Math.min(columns, 70) }).split('\n') : []

@@ -5,12 +5,17 @@ import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { copyFile, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { afterAll, beforeAll, expect, it } from 'vitest'
+import { afterAll, beforeAll, expect, it, vi } from 'vitest'
+import { waitingFor } from '../../../api/services/training/waiting-training.ts'
+import { createTemporalClient } from '../../../api/temporal/client.ts'
+import { queryWorkflow } from '../../../api/temporal/running-workflow.ts'
 import { programEnvironment } from '../../../activities/trainers/program-environment.ts'
 import type { QueueJob } from '../../../activities/trainers/queue-training.ts'
 import { listVersions } from '../../../store/registry/versions.ts'
 import { getTraining } from '../../../store/training/trainings.ts'
 import { checkout } from '../../../temporal.config.ts'
+import { noTrainer } from '../../../temporal/pollers.ts'
+import { retrainProgress } from '../../../workflows/messages.ts'
 import { exampleDay, insertExampleRows, syncExampleModel } from '../../support/training/example-model.ts'
 import { openPipeline, type Pipeline } from '../../support/training/pipeline.ts'
 import { temporalAddress, uniqueName } from '../../support/servers/servers.ts'
@@ -79,6 +84,36 @@ async function retrain(mode: string) {
     versions: await listVersions(pipeline.store, { model }),
   }
 }
+
+it('a training on a queue that no worker polls says so, in the words of the doctor', async () => {
+  const [model, taskQueue] = [uniqueName('roses'), uniqueName('gpu')]
+  await syncExampleModel(pipeline.store, pipeline.models, {
+    name: model,
+    more: `train: queue('${taskQueue}'),`,
+  })
+  const handle = await pipeline.start({ model, asOf: exampleDay(35), requestedBy: 'olga' })
+  const temporal = createTemporalClient(pipeline.config)
+  const workflow = { workflowId: handle.workflowId, runId: handle.firstExecutionRunId }
+  const waits = async () => {
+    const progress = await queryWorkflow(temporal, workflow, retrainProgress)
+    return progress && (await waitingFor(temporal, workflow, model, progress))
+  }
+  try {
+    const { found, remedy } = noTrainer(taskQueue, model)
+    await vi.waitUntil(waits, { timeout: 60_000 })
+    expect(await waits()).toBe(`${found}. ${remedy}`)
+    const worker = await Worker.create({
+      connection,
+      taskQueue,
+      activities: { train: (job: QueueJob) => runScript(job, 'good') },
+    })
+    const result = await worker.runUntil(() => handle.result())
+    expect(result).toMatchObject({ outcome: 'released' })
+    expect(await waits()).toBeUndefined()
+  } finally {
+    await temporal.close()
+  }
+})
 
 it('a training on a queue whose script is killed resumes in the next attempt: one version, no epoch twice', async () => {
   const { result, attempts, training, trained, versions } = await retrain('die')

@@ -13,6 +13,8 @@ let running: object[]
 /** The response to a start, and what becomes of it when it is queued. */
 let begun: object
 let fate: object
+/** What a retraining is in the first polls, before its end. */
+let states: object[]
 const id = 'retrain/iris/1'
 const metric = {
   metric: 'accuracy',
@@ -69,7 +71,7 @@ beforeAll(async () => {
             ? asked.filter(({ url: each }) => each === asking.url).length > 1
               ? fate
               : { state: 'waiting' }
-            : {
+            : (asking.url.startsWith('/v1/retrainings/') && states.shift()) || {
                 ...answers[asking.url],
                 ...(isCancelled ? { outcome: 'cancelled', message: 'cancelled by ada' } : {}),
               }
@@ -82,6 +84,7 @@ beforeAll(async () => {
 beforeEach(() => {
   asked = []
   running = []
+  states = []
   begun = { id, workflow_id: 'retrain/iris' }
 })
 afterAll(() => void server.close())
@@ -117,6 +120,13 @@ it('retrain --watch prints the metrics and the id of the evaluation of a refused
   expect(out).toMatch(/brier.* 0\.05 missed +floor missed\n/)
   expect(out).toMatch(/Behaviour tests[^]*a longer petal.*fail.*pass.*lowers the score/)
   expect(JSON.parse(asked[0]!.body)).toEqual({ reason: 'a try' })
+})
+
+it('retrain --watch says once that no worker polls the queue of the training', async () => {
+  states = Array.from({ length: 2 }, () => ({ stage: 'train', waiting: 'no worker polls gpu. Start one.' }))
+  const { code, err } = await retrain('--watch')
+  expect(code).toBe(exitCodes.otherwise)
+  expect(err.split('no worker polls gpu. Start one.')).toHaveLength(2)
 })
 
 it('retrain says that the model file has changed since it was synced', async () => {

@@ -1,0 +1,34 @@
+/** Says what a training waits for that has not begun. */
+import { noTrainer, noWorker, pollersOf } from '../../../temporal/pollers.ts'
+import type { RetrainProgress } from '../../../workflows/messages.ts'
+import type { TemporalClient } from '../../temporal/client.ts'
+import { callTimeoutMs } from '../../temporal/client.ts'
+import type { WorkflowRun } from '../../temporal/running-workflow.ts'
+
+/** `PENDING_ACTIVITY_STATE_SCHEDULED` of Temporal's protocol: no worker has taken the task. */
+const scheduled = 1
+
+/** That no worker polls the task queue of this training; undefined while one does, or when Temporal does not respond. */
+export function waitingFor(
+  temporal: Pick<TemporalClient, 'call'>,
+  { workflowId, runId }: WorkflowRun,
+  model: string,
+  { stage, queue }: RetrainProgress,
+): Promise<string | undefined> {
+  if (stage !== 'train' || queue === undefined) return Promise.resolve(undefined)
+  const { name, isOwn } = queue
+  return temporal
+    .call(callTimeoutMs, async (client) => {
+      const { raw } = await client.workflow.getHandle(workflowId, runId).describe()
+      // A worker that trains may poll no more until it has ended.
+      if (!(raw.pendingActivities ?? []).some(({ state }) => Number(state) === scheduled)) return undefined
+      const { namespace } = client.options
+      const count = await pollersOf(client.connection, { namespace, queue: name, kind: 'activities' })
+      if (count > 0) return undefined
+      const { found, remedy } = isOwn
+        ? noTrainer(name, model)
+        : noWorker('train', { queue: name, kind: 'activities' })
+      return `${found}. ${remedy}`
+    })
+    .catch(() => undefined)
+}

@@ -1,0 +1,39 @@
+/** Counts the workers that poll a task queue, and says what to do where none does. */
+import type { ConnectionLike } from '@temporalio/client'
+
+/** A worker polls at least once a minute. */
+const pollerTimeoutMs = 90_000
+/** `TASK_QUEUE_TYPE_WORKFLOW` and `TASK_QUEUE_TYPE_ACTIVITY` of Temporal's protocol. */
+const kinds = { workflows: 1, activities: 2 } as const
+
+/** How many workers have asked the task queue for such tasks in the last 90 s. */
+export async function pollersOf(
+  { workflowService }: Pick<ConnectionLike, 'workflowService'>,
+  { namespace, queue, kind }: { namespace: string; queue: string; kind: keyof typeof kinds },
+): Promise<number> {
+  const { pollers } = await workflowService.describeTaskQueue({
+    namespace,
+    taskQueue: { name: queue },
+    taskQueueType: kinds[kind],
+  })
+  const heard = (pollers ?? []).filter(({ lastAccessTime }) => {
+    const seconds = Number(lastAccessTime?.seconds ?? 0)
+    return Date.now() - seconds * 1_000 < pollerTimeoutMs
+  })
+  return heard.length
+}
+
+/** That no worker polls the queue of `queue(…)`. */
+export const noTrainer = (queue: string, models: string) => ({
+  found: `no worker polls the task queue ${queue}: trainings of ${models} wait for one`,
+  remedy: 'Start one, or correct `queue(…)` in the model file: docs/how-to/train-in-python.md.',
+})
+
+/** That no worker of Tenure polls its queue. */
+export const noWorker = (
+  name: 'control' | 'train',
+  { queue, kind }: { queue: string; kind: keyof typeof kinds },
+) => ({
+  found: `no worker polls ${queue} for ${kind}`,
+  remedy: `Start one: node scripts/launch.mjs activities/worker.ts ${name}. If one runs, compare ${name === 'control' ? 'TENURE_CONTROL_QUEUE' : 'TENURE_TRAIN_QUEUE'}: it may poll another queue.`,
+})
