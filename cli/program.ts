@@ -1,6 +1,6 @@
 /** Runs the command line: builds the commands with their options and help, and prints every error in one format. */
 import { Command, CommanderError, Option } from 'commander'
-import { errorTable, isError } from '../domain/errors.ts'
+import { errorTable, isError, remedyOf } from '../domain/errors.ts'
 import { readVersion } from '../temporal.config.ts'
 import { commandProblemOf, type Client } from './client/client.ts'
 import { connectToApi } from './client/connection.ts'
@@ -186,8 +186,8 @@ function describe(error: unknown, path: readonly string[]): CommandProblem {
     return { code: 'usage', detail: error.message.replace(/^error: /, '').replace(/\s*\n\s*/g, ' '), remedy }
   }
   if (isError(error)) {
-    const { status, remedy } = errorTable[error.code]
-    return { code: error.code, detail: error.message, remedy, status }
+    const { status } = errorTable[error.code]
+    return { code: error.code, detail: error.message, remedy: remedyOf(error), status }
   }
   return {
     code: 'internal',

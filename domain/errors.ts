@@ -101,7 +101,10 @@ export const errorTable = {
   /** No release has this id. */
   release_not_found: permanent(404, 'Check the id with `tenure releases list`.'),
   /** A retraining of this model is running; only one can run at a time. */
-  retraining_in_progress: transient(409, 'Wait for the running retraining of this model, then retry.'),
+  retraining_in_progress: transient(
+    409,
+    'Wait for the running retraining of this model, or cancel it with `tenure retrain <model> --cancel`, then retry.',
+  ),
   /** A release of this model is open, and its policy does not queue another. */
   release_in_progress: transient(
     409,
@@ -262,13 +265,20 @@ export class DomainError extends Error {
   readonly remedy: string
   readonly context: Readonly<Record<string, unknown>>
 
-  constructor(code: ErrorCode, message: string, context: Record<string, unknown> = {}) {
+  /** `remedy` of the context replaces the one of the table, where the place of the error knows more. */
+  constructor(code: ErrorCode, message: string, context: Record<string, unknown> & { remedy?: string } = {}) {
     super(message)
     this.name = 'DomainError'
     this.code = code
-    this.remedy = errorTable[code].remedy
+    this.remedy = context.remedy ?? errorTable[code].remedy
     this.context = context
   }
+}
+
+/** Of an error that another process threw, the code alone is certain. */
+export function remedyOf(error: DomainError): string {
+  const own: unknown = error.remedy
+  return typeof own === 'string' ? own : errorTable[error.code].remedy
 }
 
 /** A text of a caller for a message, cut where it is long. */

@@ -3,7 +3,7 @@
  * message goes to the log only, because it may contain private data.
  */
 import { randomBytes, randomUUID } from 'node:crypto'
-import { isError, DomainError, errorTable, type ErrorCode } from '../../domain/errors.ts'
+import { isError, DomainError, errorTable, remedyOf, type ErrorCode } from '../../domain/errors.ts'
 import { isFull } from '../../store/outage.ts'
 import { redacted } from '../../domain/redact.ts'
 
@@ -44,7 +44,7 @@ export function problemOf(
   onDefect: (thrown: unknown, requestId: string) => void,
 ): Problem {
   const error = isError(thrown) ? thrown : unexpected(thrown, requestId, onDefect)
-  const { status, retryable, remedy } = errorTable[error.code]
+  const { status, retryable } = errorTable[error.code]
   return {
     ...error.context,
     type: `urn:tenure:problem:${error.code}`,
@@ -52,7 +52,7 @@ export function problemOf(
     status,
     detail: redacted(error.message),
     code: error.code,
-    remedy,
+    remedy: remedyOf(error),
     retryable,
     request_id: requestId,
   }

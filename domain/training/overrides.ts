@@ -37,7 +37,15 @@ export function requireOverrides(
   overrides: Readonly<Record<string, unknown>> | null | undefined,
 ): void {
   const issues = issuesOfOverrides(model, overrides ?? {})
-  if (issues.length > 0) throw new DomainError('invalid_request', issues.join('; '), { issues })
+  if (issues.length === 0) return
+  const declared = Object.entries(model.hyperparameters).map(
+    ([name, value]) => `${name}=${JSON.stringify(value)}`,
+  )
+  const remedy =
+    declared.length === 0
+      ? 'Leave hyperparameters out, or declare them in the model file and run `tenure models sync`.'
+      : `Set hyperparameters of the model file, which has ${declared.join(', ')}.`
+  throw new DomainError('invalid_request', issues.join('; '), { issues, remedy })
 }
 
 /** The declared hyperparameters with the overrides in their place. */

@@ -1,6 +1,11 @@
 /** Tests that overrides are compared with the declared hyperparameters. */
 import { describe, expect, it } from 'vitest'
-import { issuesOfOverrides, realOverrides, withOverrides } from '../../../domain/training/overrides.ts'
+import {
+  issuesOfOverrides,
+  realOverrides,
+  requireOverrides,
+  withOverrides,
+} from '../../../domain/training/overrides.ts'
 
 const model = { name: 'iris', hyperparameters: { units: 16, optimizer: 'adam', dropout: false } }
 
@@ -25,6 +30,19 @@ describe('overrides of hyperparameters', () => {
     expect(issuesOfOverrides({ name: 'sky', hyperparameters: {} }, { a: 1 })).toEqual([
       'sky has no hyperparameter "a": its model file declares none',
     ])
+  })
+
+  it.each([
+    [model, 'Set hyperparameters of the model file, which has units=16, optimizer="adam", dropout=false.'],
+    [
+      { name: 'sky', hyperparameters: {} },
+      expect.stringMatching(/^Leave hyperparameters out, or declare them/),
+    ],
+  ])('that do not fit are refused with those that the model file has: %j', (given, remedy) => {
+    expect(() => requireOverrides(given, { unit: 32 })).toThrow(
+      expect.objectContaining({ code: 'invalid_request', remedy }),
+    )
+    expect(() => requireOverrides(given, null)).not.toThrow()
   })
 
   it('replace the declared values, and equal values are no overrides', () => {

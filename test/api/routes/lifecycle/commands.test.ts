@@ -319,12 +319,19 @@ it('a retraining starts once, and can be cancelled', async () => {
     json: {
       code: 'invalid_request',
       issues: [expect.stringMatching(`^${model} has no hyperparameter "layers": `)],
+      remedy: expect.stringMatching('hyperparameters'),
     },
   })
   const first = await say('olga', path, { as_of: '2026-01-01T00:00:00Z', reason: 'new season' })
   expect(first).toMatchObject({ status: 202, json: { model, workflow_id: retrainWorkflowId(model) } })
   const second = await say('olga', path)
-  expect(second).toMatchObject({ status: 409, json: { code: 'retraining_in_progress' } })
+  expect(second).toMatchObject({
+    status: 409,
+    json: {
+      code: 'retraining_in_progress',
+      remedy: expect.stringContaining('tenure retrain <model> --cancel'),
+    },
+  })
   const { id } = first.json as { id: string }
   const shown = await api.request('GET', `/v1/retrainings/${encodeURIComponent(id)}`, { key: keys['vera']! })
   expect(shown).toMatchObject({ status: 200, json: { id, model } })
