@@ -1,6 +1,6 @@
 // @ts-check
 // A process that was started by hand on an old Node goes on with the Node that the set-up has brought for this machine.
-import { accessSync, constants, readFileSync } from 'node:fs'
+import { accessSync, constants, fstatSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { isMainThread } from 'node:worker_threads'
 
@@ -28,6 +28,19 @@ function hasTerminal() {
   }
 }
 
+/** Over which the parent of some processes speaks with them. */
+const PARENT_FD = 3
+
+/** Whether the parent has given this process a pipe beside input, output and errors. What Node itself opens is no pipe there. */
+function hasParentPipe() {
+  try {
+    const found = fstatSync(PARENT_FD)
+    return found.isSocket() || found.isFIFO()
+  } catch {
+    return false
+  }
+}
+
 /**
  * True if a newer Node runs this same command now: this process then only waits for it and ends as it ends. A process that is
  * controlled over a channel of its parent stays as it is.
@@ -41,6 +54,8 @@ export async function goOnWithNewerNode(root, version = process.versions.node) {
   } catch {
     return false
   }
+  // Before Node opens more files.
+  const pipe = hasParentPipe() ? [PARENT_FD] : []
   const { spawn } = await import('node:child_process')
   // Signals are heard before the child runs: one that came between would end this process and leave the child behind.
   // A terminal sends SIGINT to both processes, and a second one ends the child at once; the others reach only this one.
@@ -49,7 +64,9 @@ export async function goOnWithNewerNode(root, version = process.versions.node) {
   })
   for (const signal of /** @type {const} */ (['SIGTERM', 'SIGHUP', 'SIGUSR2']))
     process.on(signal, () => child.kill(signal))
-  const child = spawn(newer, [...process.execArgv, ...process.argv.slice(1)], { stdio: 'inherit' })
+  const child = spawn(newer, [...process.execArgv, ...process.argv.slice(1)], {
+    stdio: ['inherit', 'inherit', 'inherit', ...pipe],
+  })
   const [code, signal] = await new Promise((resolve, reject) => {
     child.once('error', reject)
     child.once('exit', (...ending) => resolve(ending))

@@ -11,6 +11,7 @@ import {
   rmSync,
   writeFileSync,
 } from 'node:fs'
+import type { Socket } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
@@ -111,6 +112,18 @@ describe('a process that was started on an old Node', () => {
     await step('20.20.2').make(() => {})
     expect(await start('20.20.2')).toBe(`v99.0.0 --no-warnings ${join(home, 'start.mjs')} one --two`)
     expect(await start('22.1.0')).toBe('stays')
+  })
+
+  it('hands on the pipe over which its parent speaks with it', async () => {
+    await start('22.1.0')
+    program('checkout/node_modules/.bin/node', 'read word <&3; echo "heard $word" >&3')
+    const child = spawn(process.execPath, [join(home, 'start.mjs')], {
+      env: env('20.20.2'),
+      stdio: ['ignore', 'ignore', 'inherit', 'pipe'],
+    })
+    const pipe = child.stdio[3] as Socket
+    pipe.write('roses\n')
+    expect(String((await pipe.toArray()).join(''))).toBe('heard roses\n')
   })
 
   it('ends as the newer one ends, and hands on its signals', async () => {
