@@ -45,8 +45,8 @@ echo 1000 2>/dev/null >/proc/self/oom_score_adj
 exec nice -n 10 "$@"`
 
 /**
- * Resolves when the program has ended with exit code 0 and its group is gone. Throws `training_failed` for exit code 2, for a program
- * that cannot be started and for one that exceeds its time limit, `out_of_memory`, and `training_interrupted` for any other end.
+ * Resolves when the program has ended with exit code 0 and its group is gone. Throws `training_failed` for exit code 2, for an exception
+ * of Python that would come again, for a program that cannot be started and for one that exceeds its time limit, `out_of_memory`, and `training_interrupted` for any other end.
  */
 export async function runTrainingProgram(run: ProgramRun): Promise<void> {
   const { argv, cwd, env, input, signal, limitMb, limitMs, silentMs } = run
@@ -102,7 +102,8 @@ export async function runTrainingProgram(run: ProgramRun): Promise<void> {
     const how = error ?? killedBy ?? `exit code ${code}`
     if (starved !== undefined)
       throw new DomainError('out_of_memory', `${shown(argv)} ran out of memory (${how}): ${starved}`)
-    if (code === scriptFaultCode || code === 126 || code === 127 || error !== undefined)
+    const isFault = code === scriptFaultCode || (code === 1 && isPythonFault(errors.last))
+    if (isFault || code === 126 || code === 127 || error !== undefined)
       throw withLines(new DomainError('training_failed', `${shown(argv)} failed: ${how}`), errors.last)
     if (failed) throw interrupted(argv, how, errors.last, false, code ?? undefined)
   } finally {
@@ -112,6 +113,19 @@ export async function runTrainingProgram(run: ProgramRun): Promise<void> {
     memory?.stop()
     killGroup(child)
   }
+}
+
+/** As `tenure.job()` judges the exceptions after it: a lack of memory, of a server or of a device may pass. */
+const passingException =
+  /^(MemoryError|KeyboardInterrupt|OSError|IOError|BlockingIOError|BrokenPipeError|InterruptedError|\w*Connection\w*|\w*Timeout\w*|URLError|HTTPError)$/
+
+/** Whether these lines end with an exception that ends every try alike, such as a package that is not there. */
+export function isPythonFault(lines: readonly string[]): boolean {
+  const frame = lines.findLastIndex((line) => /^ +File ".*", line \d+/.test(line))
+  if (frame < 0) return false
+  const named = lines.slice(frame).map((line) => /^(?:\w+\.)*([A-Za-z]\w*)(?::|$)/.exec(line)?.[1])
+  const exception = named.find((name) => name !== undefined && /(Error|Exception)$/.test(name))
+  return exception !== undefined && !passingException.test(exception)
 }
 
 const shown = (argv: readonly string[]): string => visibleText(argv.join(' ')).slice(0, 200)

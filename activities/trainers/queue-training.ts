@@ -93,7 +93,7 @@ export const finishTraining =
     try {
       const result = await withHeartbeat(async () => {
         await bringCopies(artifacts, { snapshot: snapshotDigest })
-        const stored = await storeResult(job, cancellationSignal, config)
+        const stored = await storeResult(job, cancellationSignal, { config, log })
         await untilStored(log, `the artifact of ${trainingId}`, () =>
           shareArtifact(artifacts, stored.artifactDigest),
         )

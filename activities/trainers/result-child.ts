@@ -5,9 +5,9 @@ import { storeForeign } from '../artifact/store-foreign.ts'
 import { readPart } from '../data/rows.ts'
 import { takeJob, whileAlive } from '../runtime/child-protocol.ts'
 import { readResultFolder, type ProgramResult } from './result-folder.ts'
-import type { ResultJob, StoredResult } from './store-result.ts'
+import type { ReadResult, ResultJob } from './store-result.ts'
 
-async function store(job: ResultJob): Promise<StoredResult> {
+async function store(job: ResultJob): Promise<ReadResult> {
   const { definition, artifactRoot, snapshotDigest, seed, codeDigest } = job
   const result = await readResultFolder(job.output)
   const artifacts = openArtifacts(artifactRoot)
@@ -37,7 +37,14 @@ async function store(job: ResultJob): Promise<StoredResult> {
       },
     }),
   )
-  return { artifactDigest, codeDigest, dependenciesDigest, dependencies, curve: result.curve }
+  return {
+    artifactDigest,
+    codeDigest,
+    dependenciesDigest,
+    dependencies,
+    curve: result.curve,
+    notes: result.notes,
+  }
 }
 
 /** The rows that a request may hold: JSON has no infinite number. */
@@ -51,4 +58,4 @@ function askable({ rows, outputs }: ProgramResult['replay']): ProgramResult['rep
   }
 }
 
-takeJob<ResultJob, never, StoredResult>((job, parent) => whileAlive(parent, () => store(job)))
+takeJob<ResultJob, never, ReadResult>((job, parent) => whileAlive(parent, () => store(job)))

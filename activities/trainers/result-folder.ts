@@ -21,6 +21,8 @@ export interface ProgramResult {
   /** Rows with the answers of the library that made the artifact. */
   replay: { rows: FeatureRow[]; outputs: number[][] }
   curve: EpochRecord[]
+  /** What was left out of it, one sentence each. */
+  notes: string[]
   /** Package → version, as the program saw them. */
   environment: Record<string, string>
 }
@@ -48,11 +50,13 @@ export async function readResultFolder(folder: string): Promise<ProgramResult> {
     : undefined
   if (!names.includes('replay.json'))
     throw failed('has no replay.json: write rows and the answers of the library to them')
+  const given = names.includes('curve.json') ? await readJson(folder, 'curve.json') : []
   return {
     artifact: { name, path },
     columns,
     replay: replayOf(await readJson(folder, 'replay.json'), columns),
-    curve: names.includes('curve.json') ? curveOf(await readJson(folder, 'curve.json')) : [],
+    curve: curveOf(given),
+    notes: notesOf(given),
     environment: names.includes('environment.json')
       ? packagesOf(await readJson(folder, 'environment.json'))
       : {},
@@ -84,7 +88,7 @@ async function readJson(folder: string, name: keyof typeof maxMb): Promise<unkno
     await file.close()
   }
   try {
-    return JSON.parse(text)
+    return JSON.parse(name === 'curve.json' ? withoutNan(text) : text)
   } catch (error) {
     // As json.dumps of Python writes them.
     const hint = /[[:,]\s*-?(?:NaN|Infinity)\b/.test(text)
@@ -93,6 +97,10 @@ async function readJson(folder: string, name: keyof typeof maxMb): Promise<unkno
     throw failed(`has a ${name} that is no JSON: ${(error as Error).message}${hint}`)
   }
 }
+
+/** A diverged epoch of the curve, which only pictures show, must not cost the training. The texts of a JSON file stay as they are. */
+const withoutNan = (text: string): string =>
+  text.replace(/"(?:[^"\\]|\\.)*"|-?(?:NaN|Infinity)\b/g, (found) => (found.startsWith('"') ? found : 'null'))
 
 const isTexts = (value: unknown): value is string[] =>
   Array.isArray(value) && value.every((each) => typeof each === 'string')
@@ -154,6 +162,17 @@ function curveOf(given: unknown): EpochRecord[] {
       loss,
       validationLoss: Number.isFinite(validationLoss) ? validationLoss : undefined,
     }))
+}
+
+/** Of a curve with epochs whose loss is not finite. */
+function notesOf(curve: unknown): string[] {
+  const points = curve as readonly ({ loss?: unknown } | null)[]
+  const count = points.filter((each) => each?.loss !== undefined && !Number.isFinite(each.loss)).length
+  return count === 0
+    ? []
+    : [
+        `curve.json: ${count} of ${points.length} epochs have a loss that is no finite number and are left out`,
+      ]
 }
 
 function packagesOf(given: unknown): Record<string, string> {

@@ -1,7 +1,7 @@
 /** Turns the result folder of a training program into an artifact, in a process of its own: it reads all training rows. */
 import type { ModelDefinition } from '../../domain/model-definition.ts'
 import type { EpochRecord, TrainingRecord } from '../../store/training/trainings.ts'
-import type { Config } from '../../temporal.config.ts'
+import type { Deps } from '../deps.ts'
 import { runChild } from '../runtime/child-process.ts'
 
 export interface ResultJob {
@@ -28,18 +28,25 @@ export interface StoredResult {
   curve: EpochRecord[]
 }
 
+/** With what was left out of the folder, for the log. */
+export type ReadResult = StoredResult & { notes: string[] }
+
 const silentMs = 600_000
 
 /** Throws `training_failed` for an incomplete folder, and `artifact_invalid` for a model that cannot serve or answers unlike its library. */
-export const storeResult = (
+export const storeResult = async (
   job: ResultJob,
   signal: AbortSignal,
-  { trainingMemoryMb: limitMb }: Pick<Config, 'trainingMemoryMb'>,
-): Promise<StoredResult> =>
-  runChild<never, StoredResult>({
+  { config: { trainingMemoryMb: limitMb }, log }: Pick<Deps, 'config' | 'log'>,
+): Promise<StoredResult> => {
+  const { notes, ...stored } = await runChild<never, ReadResult>({
     file: 'activities/trainers/result-child.ts',
     job,
     signal,
     silentMs,
     limitMb,
   })
+  if (notes.length > 0)
+    log.warn({ model: job.definition.name, notes }, 'parts of the result of a training program are left out')
+  return stored
+}

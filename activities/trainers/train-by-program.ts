@@ -106,7 +106,7 @@ export async function trainByProgram(
   return storeResult(
     { artifactRoot: config.artifactRoot, definition, output: folder.output, ...facts },
     signal,
-    config,
+    { config, log },
   ).catch((error: Error) => Promise.reject(withBadLines(error, badLines)))
 }
 

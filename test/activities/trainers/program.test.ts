@@ -71,6 +71,33 @@ describe('a training program', () => {
     expect(failure.message.endsWith('line 30')).toBe(true)
   })
 
+  it.each([
+    ['import no_such_package', /No module named 'no_such_package'$/],
+    ['def train(:', /SyntaxError: .*$/],
+    ["import json\njson.loads('{')", /json\.decoder\.JSONDecodeError: /],
+    ["raise ValueError('first line\\nsecond: line')", /second: line$/],
+  ])(
+    'of Python fails without another try on an exception that would come again: %s',
+    async (script, message) => {
+      const file = join(root, 'fault.py')
+      await writeFile(file, script)
+      const failure = await failureOf('', { argv: ['python3', file] })
+      expect(failure).toMatchObject({ code: 'training_failed', message: expect.stringMatching(message) })
+    },
+  )
+
+  it.each([
+    "raise ConnectionResetError('gone')",
+    "raise OSError(5, 'of the device')",
+    "raise TimeoutError('too late')",
+    "import sys; print('ValueError: of a text', file=sys.stderr); sys.exit(1)",
+    'import sys; sys.exit(3)',
+  ])('of Python is tried again after what may pass: %s', async (script) => {
+    const file = join(root, 'passing.py')
+    await writeFile(file, script)
+    expect(await failureOf('', { argv: ['python3', file] })).toMatchObject({ code: 'training_interrupted' })
+  })
+
   it('fails without another try when it cannot be started', async () => {
     const failure = await failureOf('', { argv: ['no-such-program'] })
     expect(failure).toMatchObject({ code: 'training_failed' })

@@ -51,6 +51,20 @@ describe('the result of a training program', () => {
     expect(replay.outputs[0]).toEqual([1])
   })
 
+  it('leaves epochs whose loss is no finite number out of the curve, and says so', async () => {
+    const { curve, notes } = await read({
+      ...complete,
+      'curve.json':
+        '[{"epoch": 1, "loss": 0.5, "note": "NaN"}, {"epoch": 2, "loss": NaN}, {"epoch": 3, "loss": -Infinity}, {"epoch": 4, "loss": 0.2, "validationLoss": NaN}, {"epoch": 5}]',
+    })
+    expect(curve).toEqual([
+      { epoch: 1, loss: 0.5 },
+      { epoch: 4, loss: 0.2 },
+    ])
+    expect(notes).toEqual(['curve.json: 2 of 5 epochs have a loss that is no finite number and are left out'])
+    expect((await read(complete)).notes).toEqual([])
+  })
+
   it('keeps a thousand epochs of a longer curve, with the last one', async () => {
     const curve = Array.from({ length: 2_500 }, (_, index) => ({ epoch: index + 1, loss: 1 }))
     const result = await read({ ...complete, 'curve.json': [...curve, { epoch: 2_501 }] })
@@ -72,8 +86,8 @@ describe('the result of a training program', () => {
     ['no answers', { 'replay.json': undefined }, /has no replay\.json/],
     [
       'numbers that JSON has not',
-      { 'curve.json': '[{"epoch": 1, "loss": NaN}]' },
-      /has a curve\.json that is no JSON: .*; NaN and Infinity are no JSON: write null, and "inf"/,
+      { 'replay.json': '{"rows": [[NaN, "red"]], "outputs": [1]}' },
+      /has a replay\.json that is no JSON: .*; NaN and Infinity are no JSON: write null, and "inf"/,
     ],
     ['answers cut off', { 'replay.json': '{"rows": [' }, /has a replay\.json that is no JSON/],
     ['few answers', { 'replay.json': { rows: [[1, 'red']], outputs: [1] } }, /with 1 rows, fewer than 200/],
