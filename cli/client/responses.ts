@@ -21,6 +21,8 @@ export interface VersionAnswer {
   rolled_back_at?: string
   /** champion, proven, withdrawn, … */
   status?: string
+  /** Why its turn in the release queue came to nothing. */
+  not_released?: string
   metrics?: Record<string, number>
 }
 

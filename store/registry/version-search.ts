@@ -11,6 +11,8 @@ import type { VersionLine } from './versions.ts'
 
 export interface FoundVersion extends VersionLine {
   status: VersionStatus
+  /** Why its turn in the release queue came to nothing; only of one that is registered. */
+  notReleased?: string
 }
 
 /** Read beside a version, for the key of the next page. */
@@ -57,7 +59,12 @@ export async function findVersions(
       order by ${orderOf(order, raw('v'), raw('ranked.value'))} limit ${limit + 1}
     )
     select v.version, v.model, page.status, v.major, v.minor, v.patch, v.artifact_digest, v.evaluation_id, v.training_id,
-      v.lineage, v.created_by, v.created_at, v.known_good_at, v.rolled_back_at, page.ranked_by, v.created_at::text as at
+      v.lineage, v.created_by, v.created_at, v.known_good_at, v.rolled_back_at,
+      case when page.status = 'registered' then (
+        select case when queued.state in ('refused', 'expired', 'superseded') then queued.message end from release_queue as queued
+        where queued.version = v.version order by queued.at desc limit 1
+      ) end as not_released,
+      page.ranked_by, v.created_at::text as at
     from page join versions as v on v.version = page.version
     order by ${orderOf(order, raw('v'), raw('page.ranked_by'))}`)
   const last = rows.length > limit ? rows[limit - 1] : undefined

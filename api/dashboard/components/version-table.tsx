@@ -58,7 +58,15 @@ export function VersionTable({ versions, primary, empty }: VersionList): PageEle
       columns={[
         ...(comparable ? [choice('one', 1), choice('other', 0)] : []),
         { head: 'Version', names: true, cell: (each) => <a href={versionHref(each)}>{each.version}</a> },
-        { head: 'Status', cell: ({ status }) => <Badge tone={statusTones[status]}>{status}</Badge> },
+        {
+          head: 'Status',
+          cell: ({ status, notReleased }) => (
+            <>
+              <Badge tone={statusTones[status]}>{status}</Badge>
+              {notReleased !== undefined && <div>Not released: {notReleased}</div>}
+            </>
+          ),
+        },
         ...metrics.map((metric) => ({
           head: metricName(metric),
           numeric: true,

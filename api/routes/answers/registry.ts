@@ -125,7 +125,10 @@ const version = {
 const endOfVersion = { known_good_at: timeField, rolled_back_at: timeField }
 export const versionsAnswer = pagedListOf(
   'versions',
-  schemaOfFields({ ...version, metrics: mapOf(nullable(numberField)) }, endOfVersion),
+  schemaOfFields(
+    { ...version, metrics: mapOf(nullable(numberField)) },
+    { ...endOfVersion, not_released: textField },
+  ),
 )
 export const versionAnswer = schemaOfFields(
   { ...version, manifest: dataField },

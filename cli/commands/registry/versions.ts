@@ -194,7 +194,10 @@ function pageText(
   // The first row names the columns, because all versions of a model have the same metrics.
   const metrics = Object.keys(versions[0]?.metrics ?? {}).slice(0, 3)
   const figureOf = (name: string) => (each: VersionAnswer) => figure(each.metrics?.[name])
-  const table = tableBy(terminal, versions, {
+  const reasons = versions.flatMap(({ version, not_released: why }) =>
+    why === undefined ? [] : [`${version} was not released: ${why}`],
+  )
+  const rows = tableBy(terminal, versions, {
     version: 'version',
     status: (each) => coloured(terminal, each.status),
     'created (UTC)': (each) => time(each.created_at),
@@ -204,6 +207,7 @@ function pageText(
     proven: (each) => time(each.known_good_at),
     withdrawn: (each) => time(each.rolled_back_at),
   })
+  const table = reasons.length === 0 ? rows : [rows, '', ...reasons].join('\n')
   if (next === undefined) return table
   return `${table}\n\nMore versions: raise --limit, or continue with \`versions search … --cursor ${next}\`.`
 }

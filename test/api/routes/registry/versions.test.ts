@@ -86,6 +86,28 @@ afterAll(async () => {
   await fixture.close()
 })
 
+it('a version whose turn in the release queue came to nothing says why, in its row and on the page', async () => {
+  const [refused, waiting] = ['small_v1.5.0', 'small_v1.6.0']
+  const why = 'the release cannot open: the champion has changed'
+  for (const [version, state] of [
+    [refused, 'refused'],
+    [waiting, 'refused'],
+    [waiting, 'waiting'],
+  ] as const)
+    await fixture.store
+      .query(sql`insert into release_queue (id, model, version, requested_by, preemption, state, message, until, ended_at)
+      values (${`que_${version}_${state}`}, 'small', ${version}, 'anna', 'none', ${state}, ${why}, now() + interval '1 hour',
+        ${state === 'waiting' ? null : new Date().toISOString()}::timestamptz)`)
+  const { versions } = (await search({ model: 'small' })).json as {
+    versions: { version: string; status: string; not_released?: string }[]
+  }
+  expect(versions.filter((each) => each.not_released !== undefined)).toEqual([
+    expect.objectContaining({ version: refused, status: 'registered', not_released: why }),
+  ])
+  const page = await api.request('GET', '/versions?model=small', { key })
+  expect(JSON.stringify(page)).toContain(`Not released: ${why}`)
+})
+
 describe('a search', () => {
   it('finds by model, the highest number first, with status and metrics', async () => {
     const answer = await search({ model: 'small', limit: '2' })

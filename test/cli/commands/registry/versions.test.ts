@@ -1,0 +1,31 @@
+/** `tenure versions` against a stub of the API: a version that was not released says why. */
+import { createServer } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { once } from 'node:events'
+import { expect, it } from 'vitest'
+import { versionsGroup } from '../../../../cli/commands/registry/versions.ts'
+import { exitCodes } from '../../../../cli/exit-codes.ts'
+import { runCommand } from '../../../support/command-line.ts'
+
+it('versions says below the table why a version was not released', async () => {
+  const version = (minor: number, more: object) => ({
+    version: `iris_v1.${minor}.0`,
+    model: 'iris',
+    status: 'registered',
+    artifact_digest: 'sha256:0',
+    created_by: 'ada',
+    created_at: '2026-01-01T00:00:00Z',
+    ...more,
+  })
+  const versions = [version(1, { not_released: 'the champion has changed' }), version(0, {})]
+  const server = createServer((_request, response) => {
+    response.writeHead(200, { 'content-type': 'application/json' }).end(JSON.stringify({ versions }))
+  }).listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`
+  const { code, out } = await runCommand([versionsGroup], ['versions', 'list', 'iris', '--url', url])
+  server.close()
+  expect(code).toBe(exitCodes.done)
+  expect(out.match(/was not released.*/g)).toEqual(['was not released: the champion has changed'])
+  expect(out).toContain('iris_v1.1.0 was not released')
+})
