@@ -293,6 +293,9 @@ export function reasonOf(thrown: unknown): string {
   return thrown.cause instanceof Error ? `${thrown.message}: ${thrown.cause.message}` : thrown.message
 }
 
+export const isErrorCode = (code: string | null | undefined): code is ErrorCode =>
+  typeof code === 'string' && Object.hasOwn(errorTable, code)
+
 /** Whether a thrown value is a DomainError, of this code when one is given; also when another process threw it. */
 export function isError(thrown: unknown, code?: ErrorCode): thrown is DomainError {
   if (typeof thrown !== 'object' || thrown === null || !('code' in thrown)) return false

@@ -24,7 +24,7 @@ import {
 } from './messages.ts'
 import { idsOfRun } from '../domain/training/run-ids.ts'
 import { openRow } from './open-row.ts'
-import { messageOf, control } from './release/activities.ts'
+import { errorCodeOf, messageOf, control } from './release/activities.ts'
 import { reading, recording, training } from './retrain/activities.ts'
 import { parseRetrainRequest, type CheckedRequest } from './retrain/parse-request.ts'
 import { trainingQueueOf, trainOnQueue } from './retrain/train-on-queue.ts'
@@ -32,6 +32,7 @@ import { notifyQueue, startReleaseChild, startUnlessRunning } from './start-chil
 import type { releaseQueue } from './release-queue.ts'
 
 type Ending = Pick<RetrainOutcome, 'outcome' | 'message'> & {
+  errorCode?: string
   /** Evidence for the alert that a run without a release raises. */
   alert?: Record<string, unknown>
 }
@@ -53,12 +54,12 @@ export async function retrain(given: RetrainRequest): Promise<RetrainOutcome> {
   const ending = await runStages(request, progress, opened).catch(endingOf)
   const { snapshotDigest, version, releaseId } = progress
   const found = { snapshotDigest, version }
-  const { outcome, message, alert } = ending
+  const { outcome, message, errorCode, alert } = ending
   // A cancelled run records its end too.
   await CancellationScope.nonCancellable(async () => {
     if (alert)
       await recording.alertRetraining({ model, kind: outcome, message, evidence: { retrainingId, ...alert } })
-    await recording.endRetraining({ id: retrainingId, model, outcome, message, ...found })
+    await recording.endRetraining({ id: retrainingId, model, outcome, message, errorCode, ...found })
   })
   progress.stage = 'ended'
   upsertSearchAttributes({ Outcome: [outcome] })
@@ -207,5 +208,5 @@ function refuse(error: unknown): never {
 function endingOf(error: unknown): Ending {
   if (isCancellation(error)) return { outcome: 'cancelled', message: 'the retraining was cancelled' }
   const message = messageOf(error)
-  return { outcome: 'failed', message, alert: { message } }
+  return { outcome: 'failed', message, errorCode: errorCodeOf(error), alert: { message } }
 }

@@ -98,6 +98,8 @@ export interface RetrainingAnswer {
   stage?: string
   outcome?: string
   message?: string
+  /** Of a failed one, where the error has one. */
+  remedy?: string
   epoch?: number
   epochs?: number
   loss?: number

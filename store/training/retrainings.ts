@@ -30,6 +30,8 @@ export interface Retraining extends NewRetraining {
   endedAt?: string
   outcome?: string
   message?: string
+  /** Of a failed one, where an error of Tenure has failed it. */
+  errorCode?: string
   snapshotDigest?: string
   version?: string
 }
@@ -112,12 +114,12 @@ export async function countNewRows(
 }
 
 export type RetrainingEnd = Required<Pick<Retraining, 'id' | 'outcome' | 'message'>> &
-  Pick<Retraining, 'snapshotDigest' | 'version'>
+  Pick<Retraining, 'snapshotDigest' | 'version' | 'errorCode'>
 
 /** Writes how it ended; the first end stays. False when it had ended before. */
 export const closeRetraining = (database: Database, end: RetrainingEnd) =>
   rowsFrom(database).any(sql`
-    update retrainings set outcome = ${end.outcome}, message = ${end.message},
+    update retrainings set outcome = ${end.outcome}, message = ${end.message}, error_code = ${end.errorCode ?? null},
       snapshot_digest = ${end.snapshotDigest ?? null}, version = ${end.version ?? null}, ended_at = now()
     where id = ${end.id} and ended_at is null returning id`)
 

@@ -22,6 +22,8 @@ export type TrialEnd = {
   id: string
   outcome: 'judged' | 'scored' | 'stopped' | 'quarantined' | 'failed' | 'cancelled'
   message: string
+  /** Of a failed one, where an error of Tenure has failed it. */
+  errorCode?: string
   snapshotDigest?: string
   evaluationId?: string
   /** The primary metric on the validation rows, of a trial of a sweep. */
@@ -45,7 +47,7 @@ export async function insertTrial(database: Database, each: NewTrial): Promise<v
 /** Writes how it ended; the first end stays. False when it had ended before. */
 export const closeTrial = (database: Database, end: TrialEnd) =>
   rowsFrom(database).any(sql`
-    update trials set outcome = ${end.outcome}, message = ${end.message}, snapshot_digest = ${end.snapshotDigest ?? null},
+    update trials set outcome = ${end.outcome}, message = ${end.message}, error_code = ${end.errorCode ?? null}, snapshot_digest = ${end.snapshotDigest ?? null},
       evaluation_id = ${end.evaluationId ?? null}, score = ${end.score ?? null}, ended_at = now()
     where id = ${end.id} and ended_at is null returning id`)
 

@@ -1,6 +1,12 @@
 /** Sets timeouts and retries of the activities of a release. */
-import { ActivityCancellationType, ActivityFailure, proxyActivities } from '@temporalio/workflow'
+import {
+  ActivityCancellationType,
+  ActivityFailure,
+  ApplicationFailure,
+  proxyActivities,
+} from '@temporalio/workflow'
 import type { ControlActivities } from '../../activities/control-activities.ts'
+import { isErrorCode, type ErrorCode } from '../../domain/errors.ts'
 import type { ReleaseState } from '../../domain/release/state.ts'
 
 /** Retried while Postgres is unavailable; errors marked non-retryable in the error table are not. */
@@ -49,6 +55,13 @@ export const watching = proxyActivities<Pick<ControlActivities, 'watch'>>({
   cancellationType,
   retry: { ...retry, maximumInterval: '2 s' },
 })
+
+/** The code of the error of Tenure that an activity has thrown. */
+export function errorCodeOf(error: unknown): ErrorCode | undefined {
+  const { cause } = error instanceof ActivityFailure ? error : {}
+  const type = cause instanceof ApplicationFailure ? cause.type : undefined
+  return isErrorCode(type) ? type : undefined
+}
 
 /** The message of the innermost cause, which names the actual failure. */
 export function messageOf(error: unknown): string {

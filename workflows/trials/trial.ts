@@ -15,11 +15,11 @@ import { idsOfRun, type RunIds } from '../../domain/training/run-ids.ts'
 import { field, optional, parseInput } from '../input/parse-input.ts'
 import { retrainProgress, type RetrainProgress, type TrialOutcome, type TrialRequest } from '../messages.ts'
 import { openRow } from '../open-row.ts'
-import { messageOf } from '../release/activities.ts'
+import { errorCodeOf, messageOf } from '../release/activities.ts'
 import { reading, recording, training } from '../retrain/activities.ts'
 import { trainingQueueOf, trainOnQueue } from '../retrain/train-on-queue.ts'
 
-type Ending = Omit<TrialOutcome, 'id' | 'model'> & { score?: number }
+type Ending = Omit<TrialOutcome, 'id' | 'model'> & { score?: number; errorCode?: string }
 
 export async function trial(given: TrialRequest): Promise<TrialOutcome> {
   const info = workflowInfo()
@@ -105,5 +105,7 @@ async function runStages({ model, asOf, ids, request, progress, opened }: Stages
 function endingOf(error: unknown): Ending {
   if (isCancellation(error)) return { outcome: 'cancelled', message: 'the trial was cancelled' }
   const message = messageOf(error)
-  return { outcome: isMedianStop(message) ? 'stopped' : 'failed', message }
+  return isMedianStop(message)
+    ? { outcome: 'stopped', message }
+    : { outcome: 'failed', message, errorCode: errorCodeOf(error) }
 }

@@ -14,7 +14,7 @@ import { defineRoute, viewers, type RouteDefinition } from '../../http/route.ts'
 import type { ApiDeps } from '../../deps.ts'
 import { cancelRetraining, runOfRetraining, startRetraining } from '../../services/start-retraining.ts'
 import { requireModelAccess, modelFilter } from '../../auth/authorization.ts'
-import { waitingFor } from '../../services/training/waiting-training.ts'
+import { remedyOfEnd, waitingFor } from '../../services/training/waiting-training.ts'
 import { queryWorkflow } from '../../temporal/running-workflow.ts'
 import {
   limit,
@@ -66,7 +66,7 @@ export const retrainingRoutes = (deps: ApiDeps): RouteDefinition[] => [
       if (run === undefined)
         throw new DomainError('not_found', `there is no retraining ${JSON.stringify(id.slice(0, 200))}`)
       requireModelAccess(actor, run.model)
-      if (found?.outcome !== undefined) return { json: toWire(found) }
+      if (found?.outcome !== undefined) return { json: { ...toWire(found), ...remedyOfEnd(found) } }
       return {
         json: { id, model: run.model, ...(found && toWire(found)), ...(await progressOf(deps, id, run)) },
       }

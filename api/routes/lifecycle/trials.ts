@@ -10,7 +10,7 @@ import type { ApiDeps } from '../../deps.ts'
 import { defineRoute, viewers, type RouteDefinition } from '../../http/route.ts'
 import { limit, modelName, overridesBody, pastTimeInUtc, toWire } from '../../http/schemas.ts'
 import { cancelTrial, startTrial } from '../../services/training/start-trial.ts'
-import { waitingFor } from '../../services/training/waiting-training.ts'
+import { remedyOfEnd, waitingFor } from '../../services/training/waiting-training.ts'
 import { queryWorkflow } from '../../temporal/running-workflow.ts'
 
 export const trialRoutes = (deps: ApiDeps): RouteDefinition[] => [
@@ -46,7 +46,7 @@ export const trialRoutes = (deps: ApiDeps): RouteDefinition[] => [
     async handle({ actor, params }) {
       const id = params['id']!
       const found = await findInScope(actor, { what: 'trial', id }, findTrial(deps.store, id))
-      if (found.outcome !== undefined) return { json: toWire(found) }
+      if (found.outcome !== undefined) return { json: { ...toWire(found), ...remedyOfEnd(found) } }
       return { json: { ...toWire(found), ...(await progressOf(deps, found)) } }
     },
   }),

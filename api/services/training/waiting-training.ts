@@ -1,4 +1,5 @@
-/** Says what a training waits for that has not begun. */
+/** Says what a training waits for that has not begun, and what helps one that has failed. */
+import { errorTable, isErrorCode } from '../../../domain/errors.ts'
 import { noTrainer, noWorker, pollersOf } from '../../../temporal/pollers.ts'
 import type { RetrainProgress } from '../../../workflows/messages.ts'
 import type { TemporalClient } from '../../temporal/client.ts'
@@ -32,3 +33,7 @@ export function waitingFor(
     })
     .catch(() => undefined)
 }
+
+/** What to do about the error that has failed a training. */
+export const remedyOfEnd = ({ errorCode }: { errorCode?: string }): { remedy?: string } =>
+  isErrorCode(errorCode) ? { remedy: errorTable[errorCode].remedy } : {}

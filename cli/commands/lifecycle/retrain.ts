@@ -107,7 +107,7 @@ export async function answerFollowed(
   const gate = await findGate(session, seen)
   terminal.answer(
     { ...ended, curve, ...(note === '' ? {} : { evaluation: gate }) },
-    `${chart}${coloured(terminal, ended.outcome)}: ${ended.message ?? ''}${gate === undefined ? '' : gateTable(terminal, gate)}${note === '' ? '' : `\n${note}`}`,
+    `${chart}${coloured(terminal, ended.outcome)}: ${ended.message ?? ''}${ended.remedy === undefined ? '' : `\n      ${ended.remedy}`}${gate === undefined ? '' : gateTable(terminal, gate)}${note === '' ? '' : `\n${note}`}`,
   )
   return { verdict: gate?.verdict }
 }

@@ -46,6 +46,7 @@ const pinned: Record<string, string> = {
   '0038_batch_reviews.sql': 'f8d1a76aac6959cfbc94bb08da1af7b5e411a2fefd9668fbd2e9c72c4a3ac637',
   '0039_decisions_against.sql': '1c9caca1003e7f27bd7ae077698d9b1da25704148ecfb93201fa73a7ccfe2751',
   '0040_breakers.sql': 'e63a29188bc21b9192aa20b713fc56cdc0b91dedb4bccc66814c5bb72276f00e',
+  '0041_error_codes.sql': 'd846ef9c57ccb11d7eef1a150a65c6397cfbdbdc77210564a74c9b817ed6e9dd',
 }
 
 const query = async (url: string, text: string): Promise<Record<string, unknown>[]> => {

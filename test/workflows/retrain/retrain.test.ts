@@ -255,7 +255,10 @@ describe('a retraining', () => {
       outcome: 'failed',
       message: expect.stringContaining('no soil') as unknown,
     })
-    expect(await findRetraining(pipeline.store, failed.retrainingId)).toMatchObject({ outcome: 'failed' })
+    expect(await findRetraining(pipeline.store, failed.retrainingId)).toMatchObject({
+      outcome: 'failed',
+      errorCode: 'training_failed',
+    })
     expect(await openAlerts()).toMatchObject([{ kind: 'failed', severity: 'critical' }])
     await syncExampleModel(pipeline.store, pipeline.models, { name: model })
   })

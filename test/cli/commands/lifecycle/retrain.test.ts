@@ -129,6 +129,15 @@ it('retrain --watch says once that no worker polls the queue of the training', a
   expect(err.split('no worker polls gpu. Start one.')).toHaveLength(2)
 })
 
+it('retrain --watch shows the remedy of a failed retraining', async () => {
+  states = [{ id, outcome: 'failed', message: 'roses.csv is not there', remedy: 'Correct the path.' }]
+  const { code, out } = await retrain('--watch')
+  expect([code, out]).toEqual([
+    exitCodes.otherwise,
+    expect.stringContaining('failed: roses.csv is not there\n      Correct the path.'),
+  ])
+})
+
 it('retrain says that the model file has changed since it was synced', async () => {
   const { code, out, err } = await retrain()
   expect([code, out]).toEqual([exitCodes.done, expect.stringContaining('Retraining iris')])
