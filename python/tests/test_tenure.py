@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import io
 import json
+import math
 import subprocess
 import sys
 import tempfile
@@ -16,7 +17,7 @@ SOURCE = Path(__file__).resolve().parent.parent / "src"
 sys.path.insert(0, str(SOURCE))
 
 from tenure import Job  # noqa: E402
-from tenure._job import _short  # noqa: E402
+from tenure._onnx import short  # noqa: E402
 from tenure._checkpoints import newest_checkpoint, write_checkpoint  # noqa: E402
 from tenure._rows import has  # noqa: E402
 from tenure._replay import cell_of, odd_rows, spread  # noqa: E402
@@ -175,54 +176,119 @@ class Results(Folder):
         with self.assertRaisesRegex(ValueError, r"train on their codes, such as X\[name\]\.cat\.codes"):
             PlainJob(given_job(self.folder), io.StringIO()).save_catboost(Hashing())
 
+    def converting_job(self, kind: str, **label: Any) -> tuple[Job, Any, Any]:
+        """A job whose rows are on even tenths, with every seventh size missing; those rows, and rows on odd tenths, where trees have thresholds."""
+        import numpy
+
+        job = Job(given_job(self.folder, label={"column": "_label", "kind": kind, **label}), io.StringIO())
+        job._categories = {"colour": ["red", "white"]}
+        texts = ["red", "white", "white"]
+        train, asked = ([[None if n % 7 == 3 else n / 10, texts[n % 3]] for n in range(first, 2000, 2)] for first in (0, 1))
+        job._rows = {"size": numpy.array([math.nan if n is None else n for n, _ in train]), "colour": numpy.array([text for _, text in train])}
+        return job, job.frame(train), job.frame(asked)
+
     @unittest.skipUnless(has("skl2onnx") and has("onnxruntime") and has("pandas"), "no skl2onnx or pandas")
     def test_converts_trees_with_the_bits_that_they_compare(self) -> None:
         import numpy
-        from sklearn.ensemble import GradientBoostingRegressor, HistGradientBoostingRegressor, RandomForestRegressor
         from sklearn.compose import make_column_transformer
-        from sklearn.multioutput import MultiOutputRegressor
+        from sklearn.ensemble import BaggingRegressor, ExtraTreesRegressor, GradientBoostingRegressor, HistGradientBoostingRegressor
+        from sklearn.ensemble import RandomForestRegressor, VotingRegressor
+        from sklearn.impute import SimpleImputer
+        from sklearn.linear_model import Ridge
+        from sklearn.pipeline import make_pipeline
+        from sklearn.preprocessing import OneHotEncoder, StandardScaler
+
+        job, train, asked = self.converting_job("number")
+        targets = 9 + numpy.sin(numpy.arange(1000.0)) + numpy.arange(1000.0) % 7
+        known = make_column_transformer((OneHotEncoder(), ["colour"]), remainder="passthrough")
+        filled = make_column_transformer((OneHotEncoder(), ["colour"]), (make_pipeline(SimpleImputer(), StandardScaler()), ["size"]))
+        histograms = HistGradientBoostingRegressor(max_iter=3)
+        for encode, model in (
+            (known, RandomForestRegressor(5, random_state=1)),
+            (known, ExtraTreesRegressor(5, random_state=1)),
+            (known, BaggingRegressor(n_estimators=3, random_state=1)),
+            (known, histograms),
+            (known, HistGradientBoostingRegressor(loss="poisson", max_iter=3)),
+            (filled, RandomForestRegressor(5, random_state=1)),
+            (filled, GradientBoostingRegressor(n_estimators=3)),
+            (filled, VotingRegressor([("trees", histograms), ("line", Ridge())])),
+        ):
+            pipeline = make_pipeline(encode, model).fit(train, targets)
+            answers = job._runtime(job._convert(pipeline))(asked).ravel()
+            self.assertLess(abs(answers - pipeline.predict(asked)).max(), 1e-4, type(model).__name__)
+
+    @unittest.skipUnless(has("skl2onnx") and has("onnxruntime") and has("pandas"), "no skl2onnx or pandas")
+    def test_converts_trees_that_answer_probabilities(self) -> None:
+        import numpy
+        from sklearn.compose import make_column_transformer
+        from sklearn.ensemble import GradientBoostingClassifier, HistGradientBoostingClassifier, RandomForestClassifier, VotingClassifier
+        from sklearn.impute import SimpleImputer
+        from sklearn.linear_model import LogisticRegression
+        from sklearn.pipeline import make_pipeline
+        from sklearn.preprocessing import OneHotEncoder, StandardScaler
+
+        job, train, asked = self.converting_job("classes", classes=["0", "1", "2"])
+        encode = make_column_transformer((OneHotEncoder(), ["colour"]), (make_pipeline(SimpleImputer(), StandardScaler()), ["size"]))
+        histograms = HistGradientBoostingClassifier(max_iter=3)
+        vote = VotingClassifier([("trees", histograms), ("line", LogisticRegression())], voting="soft", flatten_transform=False)
+        for model in (RandomForestClassifier(5, random_state=1), GradientBoostingClassifier(n_estimators=3), histograms, vote):
+            pipeline = make_pipeline(encode, model).fit(train, numpy.arange(1000) // 5 % 3)
+            answers = job._runtime(job._convert(pipeline))(asked)
+            self.assertLess(abs(answers - pipeline.predict_proba(asked)).max(), 1e-5, type(model).__name__)
+
+    @unittest.skipUnless(has("skl2onnx") and has("onnxruntime") and has("pandas"), "no skl2onnx or pandas")
+    def test_refuses_trees_that_split_by_categories(self) -> None:
+        from sklearn.compose import make_column_transformer
+        from sklearn.ensemble import HistGradientBoostingRegressor
+        from sklearn.pipeline import make_pipeline
+        from sklearn.preprocessing import OrdinalEncoder
+
+        job, train, _ = self.converting_job("number")
+        codes = make_column_transformer((OrdinalEncoder(), ["colour"]), remainder="passthrough")
+        pipeline = make_pipeline(codes, HistGradientBoostingRegressor(max_iter=3, categorical_features=[0])).fit(train, range(1000))
+        with self.assertRaisesRegex(ValueError, "HistGradientBoostingRegressor splits by categories.* give it categorical_features=None"):
+            job._convert(pipeline)
+
+    @unittest.skipUnless(has("skl2onnx") and has("onnxruntime") and has("pandas"), "no skl2onnx or pandas")
+    def test_converts_an_encoder_that_knows_the_numbers_of_the_training_only(self) -> None:
+        import numpy
+        from sklearn.compose import make_column_transformer
+        from sklearn.linear_model import Ridge
         from sklearn.pipeline import make_pipeline
         from sklearn.preprocessing import OneHotEncoder
 
-        label = {"column": "_label", "columns": ["_label", "_label_2"], "kind": "numbers", "names": ["a", "b"]}
-        job = Job(given_job(self.folder, label=label), io.StringIO())
-        job._rows, job._categories = {}, {"colour": ["red", "white"]}
-        # Every asked value is halfway between two of the training.
-        train, asked = (job.frame([[size / 10, "red"] for size in range(first, 2000, 2)]) for first in (0, 1))
-        targets = numpy.column_stack([numpy.sin(numpy.arange(1000.0)), numpy.arange(1000.0) % 7])
-        for model in (
-            RandomForestRegressor(5, random_state=1),
-            MultiOutputRegressor(GradientBoostingRegressor(n_estimators=3)),
-            MultiOutputRegressor(HistGradientBoostingRegressor(max_iter=3)),
-        ):
-            encode = make_column_transformer((OneHotEncoder(), ["colour"]), remainder="passthrough")
-            pipeline = make_pipeline(encode, model).fit(train, targets)
-            answers = job._runtime(job._convert(pipeline))(asked)
-            self.assertLess(abs(answers - pipeline.predict(asked)).max(), 1e-5, type(model).__name__)
+        job, _, _ = self.converting_job("number")
+        rows = [[float(n % 9), "red"] for n in range(300)]
+        job._rows = {"size": numpy.array([n for n, _ in rows]), "colour": numpy.array([text for _, text in rows])}
+        train, encode = job.frame(rows), make_column_transformer((OneHotEncoder(), ["size"]), (OneHotEncoder(), ["colour"]))
+        pipeline = make_pipeline(encode, Ridge()).fit(train, numpy.arange(300.0))
+        with self.assertRaises(ValueError):
+            pipeline.predict(job.frame([[0.5, "red"]]))
+        answers = job._runtime(job._convert(pipeline))(train).ravel()
+        self.assertLess(abs(answers - pipeline.predict(train)).max(), 1e-2)
 
-    @unittest.skipUnless(has("skl2onnx") and has("onnx"), "no skl2onnx")
-    def test_converts_a_pipeline_that_fills_values_with_floats(self) -> None:
+    @unittest.skipUnless(has("skl2onnx") and has("onnxruntime"), "no skl2onnx")
+    def test_converts_with_floats_unless_the_answers_need_doubles(self) -> None:
+        import numpy
         import onnx
+        from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassifier
         from sklearn.impute import SimpleImputer
         from sklearn.linear_model import LogisticRegression
         from sklearn.pipeline import make_pipeline
         from sklearn.preprocessing import StandardScaler
 
         job = Job(given_job(self.folder, columns=[{"name": "a", "kind": "number"}, {"name": "b", "kind": "number"}]), io.StringIO())
-        rows, labels = job._matrix([[0.5, 1.5, 2.5, 3.5], [1.0, 0.0, 1.0, 5.0]]), [0, 1, 0, 1]
-        for steps, kind in (((StandardScaler(),), onnx.TensorProto.DOUBLE), ((SimpleImputer(),), onnx.TensorProto.FLOAT)):
-            made = onnx.load_from_string(job._convert(make_pipeline(*steps, LogisticRegression()).fit(rows, labels)))
-            self.assertEqual({each.type.tensor_type.elem_type for each in made.graph.input}, {kind})
-
-    @unittest.skipUnless(has("skl2onnx") and has("onnx"), "no skl2onnx")
-    def test_converts_estimators_alone_and_histogram_gradient_boosting(self) -> None:
-        from sklearn.ensemble import HistGradientBoostingClassifier
-        from sklearn.linear_model import LogisticRegression
-
-        job = Job(given_job(self.folder, columns=[{"name": "a", "kind": "number"}, {"name": "b", "kind": "number"}]), io.StringIO())
-        rows, labels = job._matrix([[n / 7 for n in range(60)], [n % 5 for n in range(60)]]), [n // 30 for n in range(60)]
-        for estimator in (LogisticRegression(), HistGradientBoostingClassifier(max_iter=3)):
-            self.assertGreater(len(job._convert(estimator.fit(rows, labels))), 100)
+        job._rows = {"a": numpy.arange(500) / 10, "b": numpy.arange(500.0) % 5}
+        rows, labels = job._matrix([job._rows["a"], job._rows["b"]]), numpy.arange(500) // 3 % 2
+        floats, doubles = onnx.TensorProto.FLOAT, onnx.TensorProto.DOUBLE
+        for model, kind in (
+            (make_pipeline(SimpleImputer(), StandardScaler(), LogisticRegression()), floats),
+            (make_pipeline(SimpleImputer(), StandardScaler(), RandomForestClassifier(3)), doubles),
+            (LogisticRegression(), floats),
+            (HistGradientBoostingClassifier(max_iter=3), doubles),
+        ):
+            made = onnx.load_from_string(job._convert(model.fit(rows, labels)))
+            self.assertEqual({each.type.tensor_type.elem_type for each in made.graph.input}, {kind}, model)
 
     def test_refuses_an_estimator_without_probabilities(self) -> None:
         class RidgeClassifier:
@@ -232,8 +298,8 @@ class Results(Folder):
             PlainJob(given_job(self.folder), io.StringIO()).save_onnx(RidgeClassifier())
 
     def test_says_why_a_pipeline_cannot_be_converted_in_a_few_lines(self) -> None:
-        self.assertEqual(_short(ValueError("no converter\n" + "[0.1, 0.2]\n" * 100)).count("\n"), 4)
-        self.assertEqual(len(_short(ValueError("x" * 9_000))), 300)
+        self.assertEqual(short(ValueError("no converter\n" + "[0.1, 0.2]\n" * 100)).count("\n"), 4)
+        self.assertEqual(len(short(ValueError("x" * 9_000))), 300)
 
     def test_writes_one_answer_for_each_quantile(self) -> None:
         label = {"column": "_label", "kind": "quantiles", "levels": [0.1, 0.5, 0.9]}

@@ -17,13 +17,16 @@ from pathlib import Path
 from typing import IO, Any, Callable, Iterator, Mapping, NoReturn, Optional, Sequence, TypeVar, cast
 
 from ._checkpoints import Checkpoint, newest_checkpoint, write_checkpoint
-from ._replay import cell_of, odd_rows, spread
+from ._onnx import convert
+from ._replay import cell_of, midway_rows, odd_rows, spread
 from ._rows import codes_of, has, read_columns, vocabulary_of
 
 #: The version of the contract that this package knows.
 CONTRACT = 1
 #: The exit code of a fault of the script, which is not tried again.
 SCRIPT_FAULT = 2
+#: Most rows of the training on which a conversion to ONNX is compared with its source; as many again lie between their values.
+_MOST_COMPARED = 20_000
 
 Answers = Sequence[Sequence[float]]
 
@@ -361,36 +364,45 @@ class Job:
         return frame
 
     def _convert(self, pipeline: Any) -> bytes:
-        from skl2onnx import convert_sklearn
-        from skl2onnx.common.data_types import DoubleTensorType, FloatTensorType, StringTensorType
+        data, different = convert(
+            pipeline,
+            self.columns,
+            numbers=self.kind in _numbers,
+            named=has("pandas"),
+            differences=self._differences(pipeline),
+        )
+        if different > 0:
+            print(f"as ONNX, {different} rows at and between the values of the training are answered otherwise", file=sys.stderr)
+        return data
 
-        options: dict[int, Any] = {}
-        final = pipeline.steps[-1][1] if hasattr(pipeline, "steps") else pipeline
-        if self.kind not in _numbers:
-            options[id(final)] = {"zipmap": False}
-        failure: Optional[Exception] = None
-        kinds = (FloatTensorType, DoubleTensorType) if _rounds_rows(final) else (DoubleTensorType, FloatTensorType)
-        matrix = [[("rows", numbers([None, len(self.columns)]))] for numbers in kinds]
-        named = [
-            [(column.name, numbers([None, 1]) if column.kind == "number" else StringTensorType([None, 1])) for column in self.columns]
-            for numbers in kinds
-        ]
-        # An estimator without a step that joins columns takes one matrix only.
-        joined = matrix if all(column.kind == "number" for column in self.columns) else []
-        for types in [*named, *joined] if has("pandas") else matrix:
-            try:
-                with _plain_numbers():
-                    proto = convert_sklearn(pipeline, initial_types=types, options=options, target_opset={"": 17, "ai.onnx.ml": 3})
-            except Exception as error:  # The converters raise errors of many kinds.
-                failure = failure or error
-                continue
-            if self.kind not in _numbers:
-                _keep_outputs(proto, ["probabilities"])
-            failed = _double_imputer(proto) or _settle_types(proto)
-            if failed is None:
-                return bytes(proto.SerializeToString())
-            failure = failure or failed
-        raise ValueError(f"the pipeline cannot be converted to ONNX: {_short(failure)}") from failure
+    def _differences(self, pipeline: Any) -> Callable[[bytes], int]:
+        """Counts the rows that a conversion answers otherwise: those of the training, and as many between their values."""
+        if not has("onnxruntime"):
+            return lambda data: 0
+        import numpy
+
+        rows = self._read()
+        count = len(rows[self.columns[0].name])
+        places = spread(count, min(count, _MOST_COMPARED))
+        chosen = [[_plain(rows[column.name][place]) for column in self.columns] for place in places]
+        numbers = {column.name: numpy.unique(rows[column.name]).tolist() for column in self.columns if column.kind == "number"}
+        source = self._source(pipeline)
+        asked = self.frame(chosen + midway_rows(chosen, self.columns, numbers))
+        try:
+            expected = source(asked)
+        except ValueError:  # Of an encoder of numbers, which knows those of the training only.
+            asked = self.frame(chosen)
+            expected = source(asked)
+
+        def numbers_of(given: Any) -> Any:
+            return numpy.asarray(given, dtype="float64").reshape(len(asked), -1)
+
+        def count_in(data: bytes) -> int:
+            known = numbers_of(expected)
+            near = abs(numbers_of(self._runtime(data)(asked)) - known) <= 1e-5 * (1 + abs(known))
+            return int((~near).any(axis=1).sum())
+
+        return count_in
 
     def _runtime(self, data: bytes) -> Callable[[Any], Any]:
         import numpy
@@ -492,82 +504,6 @@ def _bytes_of(model: Any) -> bytes:
     if isinstance(model, (str, os.PathLike)):
         return Path(model).read_bytes()
     return bytes(model.SerializeToString())
-
-
-def _rounds_rows(model: Any) -> bool:
-    """
-    Whether it compares with the 32 bits of a number, as the trees of scikit-learn do except those of histogram gradient boosting. A threshold is
-    halfway between two values of the training, so many rows lie on one, and 64 bits go to the other side.
-    """
-    inner = getattr(model, "estimator", None)
-    modules = ("sklearn.tree._classes", "sklearn.ensemble._forest", "sklearn.ensemble._gb")
-    return type(model).__module__ in modules or (inner is not None and _rounds_rows(inner))
-
-
-def _keep_outputs(proto: Any, names: Sequence[str]) -> None:
-    """Removes the labels, which are no number that Tenure asks for."""
-    kept = [output for output in proto.graph.output if output.name in names]
-    if kept:
-        del proto.graph.output[:]
-        proto.graph.output.extend(kept)
-
-
-def _short(error: object) -> str:
-    """The first lines of a message: converters add whole models to theirs, of which a report of the training would hold the end alone."""
-    lines = str(error).splitlines()[:5]
-    return "\n".join(line[:300] for line in lines)
-
-
-@contextlib.contextmanager
-def _plain_numbers() -> Iterator[None]:
-    """Makes plain numbers of those of numpy that skl2onnx gives for a node, such as of histogram gradient boosting: onnx refuses them."""
-    import numpy
-    import skl2onnx.common._container as container
-
-    def plain(value: Any) -> Any:
-        if isinstance(value, list):
-            return [plain(each) for each in value]
-        value = value.item() if isinstance(value, numpy.generic) else value
-        return int(value) if isinstance(value, bool) else value
-
-    # Where a later skl2onnx has no such function, it is called as it is.
-    make_node = getattr(container, "make_node", None)
-    if make_node is None:
-        yield
-        return
-    container.make_node = lambda *given, **named: make_node(*given, **{name: plain(value) for name, value in named.items()})
-    try:
-        yield
-    finally:
-        container.make_node = make_node
-
-
-def _double_imputer(proto: Any) -> Optional[Exception]:
-    """No build of ONNX Runtime fills doubles, so a pipeline that fills values is converted with floats."""
-    from onnx import TensorProto, shape_inference
-
-    graph = shape_inference.infer_shapes(proto).graph
-    doubles = {each.name for each in [*graph.input, *graph.value_info] if each.type.tensor_type.elem_type == TensorProto.DOUBLE}
-    if any(node.op_type == "Imputer" and node.input[0] in doubles for node in graph.node):
-        return ValueError("ONNX Runtime has no Imputer of doubles")
-    return None
-
-
-def _settle_types(proto: Any) -> Optional[Exception]:
-    """Declares the outputs as the doubles that the converter makes of doubles; what is wrong with the graph otherwise."""
-    import onnx
-
-    failure: Optional[Exception] = None
-    for kind in (None, onnx.TensorProto.DOUBLE):
-        for output in proto.graph.output:
-            if kind is not None:
-                output.type.tensor_type.elem_type = kind
-        try:
-            onnx.checker.check_model(proto, full_check=True)
-            return None
-        except Exception as error:  # Of the checker and of the inference of types.
-            failure = failure or error
-    return failure
 
 
 def _packages() -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 import math
 from typing import Any, Mapping, Sequence
 
@@ -54,6 +55,24 @@ def odd_rows(
             change(place, -math.inf)
     missing = [None if column.nullable else value for column, value in zip(columns, base)]
     made.append(missing)
+    return made
+
+
+def midway_rows(rows: Sequence[Row], columns: Sequence[Any], known: Mapping[str, Sequence[float]]) -> list[Row]:
+    """
+    The rows with each number halfway to the next larger one of the training, as a decimal: there a tree has its thresholds.
+
+    ``known`` are the numbers of each column that the training has, in order.
+    """
+    made = [list(row) for row in rows]
+    for place, column in enumerate(columns):
+        values = known.get(column.name, ())
+        for row in made:
+            if isinstance(row[place], str) or row[place] is None:
+                continue
+            after = bisect.bisect_right(values, row[place])
+            if after < len(values):
+                row[place] = float(f"{(row[place] + values[after]) / 2:.12g}")
     return made
 
 

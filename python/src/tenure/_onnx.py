@@ -1,0 +1,323 @@
+"""
+Converts estimators of scikit-learn to ONNX so that they answer alike, also for rows on the threshold of a tree.
+
+skl2onnx writes thresholds with 32 bits. Where a value of the training stands on one, as 4.7 between 4.6 and 4.8, some rows go to the other side.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from typing import Any, Callable, Iterator, Optional, Sequence
+
+Convert = Callable[..., None]
+
+#: Operators whose inputs have one type.
+_alike = ("Add", "Concat", "Div", "Equal", "Gemm", "Greater", "Less", "MatMul", "Max", "Min", "Mul", "Pow", "Sub", "Sum", "Where")
+
+#: Steps that make no other numbers of those that they are given.
+_rounding_nothing = {"Pipeline", "ColumnTransformer", "OneHotEncoder", "OrdinalEncoder", "SimpleImputer", "MultiOutputRegressor"}
+
+_trees = ("DecisionTree", "ExtraTree", "RandomForest", "ExtraTrees", "GradientBoosting", "HistGradientBoosting")
+
+
+def convert(
+    pipeline: Any,
+    columns: Sequence[Any],
+    *,
+    numbers: bool,
+    named: bool,
+    differences: Callable[[bytes], int],
+) -> tuple[bytes, int]:
+    """
+    The conversion with the fewest rows that it answers otherwise, and their number as ``differences`` counts it.
+
+    Numbers of 32 bits come first where they can be exact, since Tenure answers such graphs in the request. ``numbers`` says that the model answers numbers and no probabilities, ``named`` that each column may be an input of its own. Raises
+    ``ValueError`` when nothing can be converted.
+    """
+    from skl2onnx import convert_sklearn
+    from skl2onnx.common.data_types import DoubleTensorType, FloatTensorType, StringTensorType
+
+    final = pipeline.steps[-1][1] if hasattr(pipeline, "steps") else pipeline
+    options = {} if numbers else {id(final): {"zipmap": False}}
+    kinds = (DoubleTensorType, FloatTensorType) if _needs_doubles(pipeline) else (FloatTensorType, DoubleTensorType)
+    matrix = [[("rows", kind([None, len(columns)]))] for kind in kinds]
+    inputs = [
+        [(column.name, kind([None, 1]) if column.kind == "number" else StringTensorType([None, 1])) for column in columns]
+        for kind in kinds
+    ]
+    # An estimator without a step that joins columns takes one matrix only.
+    joined = matrix if all(column.kind == "number" for column in columns) else []
+    failure: Optional[Exception] = None
+    best: Optional[tuple[bytes, int]] = None
+    for types in [*inputs, *joined] if named else matrix:
+        try:
+            with _mended(), _own_converters():
+                proto = convert_sklearn(pipeline, initial_types=types, options=options, target_opset={"": 17, "ai.onnx.ml": 3})
+            if not numbers:
+                _keep_outputs(proto, ["probabilities"])
+            _cast_constants(proto)
+            _settle_types(proto)
+            data = bytes(proto.SerializeToString())
+            different = differences(data)
+        except Exception as error:  # The converters, the checker and ONNX Runtime raise errors of many kinds.
+            failure = failure or error
+            continue
+        if best is None or different < best[1]:
+            best = (data, different)
+        if different == 0:
+            break
+    if best is None:
+        raise ValueError(f"the pipeline cannot be converted to ONNX: {short(failure)}") from failure
+    return best
+
+
+def _needs_doubles(pipeline: Any) -> bool:
+    """
+    Whether trees compare numbers of 64 bits, or what arithmetic makes of them. Trees other than those of histogram gradient boosting round to
+    32 bits what they are given, so encoders and filled values before them need no more.
+    """
+    names = {type(each).__name__ for each in [pipeline, *pipeline.get_params().values()] if hasattr(each, "get_params")}
+    trees = {name for name in names if name.endswith(tuple(f"{tree}{kind}" for tree in _trees for kind in ("Classifier", "Regressor")))}
+    histograms = {name for name in trees if name.startswith("Hist")}
+    return bool(histograms) or bool(trees and names - trees - _rounding_nothing)
+
+
+def short(error: object) -> str:
+    """The first lines of a message: converters add whole models to theirs, of which a report of the training would hold the end alone."""
+    lines = str(error).splitlines()[:5]
+    return "\n".join(line[:300] for line in lines)
+
+
+@contextlib.contextmanager
+def _mended() -> Iterator[None]:
+    """Two functions of skl2onnx with ours in their place. Where a later version has none of that name, it is used as it is."""
+    import skl2onnx.common._container as container
+    import skl2onnx.common.tree_ensemble as tree_ensemble
+
+    kept = [(container, "make_node", _plain_node), (tree_ensemble, "sklearn_threshold", lambda theirs: _threshold)]
+    with contextlib.ExitStack() as stack:
+        for module, name, ours in kept:
+            theirs = getattr(module, name, None)
+            if theirs is not None:
+                setattr(module, name, ours(theirs))
+                stack.callback(setattr, module, name, theirs)
+        yield
+
+
+def _plain_node(make_node: Callable[..., Any]) -> Callable[..., Any]:
+    """Takes plain numbers for those of numpy, which skl2onnx gives for histogram gradient boosting and onnx refuses."""
+    import numpy
+
+    def plain(value: Any) -> Any:
+        if isinstance(value, list):
+            return [plain(each) for each in value]
+        value = value.item() if isinstance(value, numpy.generic) else value
+        return int(value) if isinstance(value, bool) else value
+
+    return lambda *given, **named: make_node(*given, **{name: plain(value) for name, value in named.items()})
+
+
+def _threshold(threshold: float, dtype: Any, mode: str) -> Any:
+    """
+    The largest number of ``dtype`` that goes left. Trees of scikit-learn compare the 32 bits of a number with 64 bits of a threshold.
+
+    Theirs gives another double, and none at all for the infinite threshold of a split by whether a value is missing.
+    """
+    import numpy
+
+    below = numpy.float32(threshold)
+    if below > threshold:
+        below = numpy.nextafter(below, numpy.float32(-numpy.inf))
+    if dtype == numpy.float32 or not numpy.isfinite(below):
+        return numpy.float64(below)
+    with numpy.errstate(over="ignore"):
+        middle = (numpy.float64(below) + numpy.float64(numpy.nextafter(below, numpy.float32(numpy.inf)))) / 2
+        return middle if numpy.float32(middle) == below else numpy.nextafter(middle, -numpy.inf)
+
+
+@contextlib.contextmanager
+def _own_converters() -> Iterator[None]:
+    """Converts trees and filled values with ours, which call those of skl2onnx."""
+    from skl2onnx.common._registration import get_converter, register_converter
+
+    own: dict[str, Callable[[Any], Convert]] = {"SklearnSimpleImputer": _filled}
+    for kind in ("Classifier", "Regressor"):
+        own.update({f"Sklearn{name}{kind}": _trees_of(f"TreeEnsemble{kind}") for name in _trees})
+    kept = {name: get_converter(name) for name in own}
+    try:
+        for name, converter in kept.items():
+            register_converter(name, own[name](converter), overwrite=True, options=converter.get_allowed_options())
+        yield
+    finally:
+        for name, converter in kept.items():
+            register_converter(name, converter._fct, overwrite=True, options=converter.get_allowed_options())
+
+
+def _trees_of(op_type: str) -> Callable[[Convert], Convert]:
+    def converter(theirs: Convert) -> Convert:
+        def ours(scope: Any, operator: Any, container: Any) -> None:
+            model = operator.raw_operator
+            categorical = getattr(model, "is_categorical_", None)
+            if categorical is not None and any(categorical):
+                raise ValueError(
+                    f"{type(model).__name__} splits by categories, which ONNX does not know of it: put a OneHotEncoder or an OrdinalEncoder "
+                    "before it, and give it categorical_features=None"
+                )
+            nodes = _TreeNodes(scope, operator, container)
+            theirs(scope, operator, nodes, op_type, "ai.onnx.ml", 3 if nodes.is_double else 1)
+
+        return ours
+
+    return converter
+
+
+class _TreeNodes:
+    """A container of skl2onnx in which trees keep the 64 bits of their thresholds, and the exponential of a log link follows them."""
+
+    def __init__(self, scope: Any, operator: Any, container: Any) -> None:
+        from skl2onnx.common.data_types import DoubleTensorType
+
+        self._scope = scope
+        self._container = container
+        self._model = operator.raw_operator
+        self.is_double = isinstance(operator.inputs[0].type, DoubleTensorType)
+        link = getattr(getattr(self._model, "_loss", None), "link", None)
+        self._is_log = type(link).__name__ == "LogLink"
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._container, name)
+
+    def add_node(self, op_type: str, inputs: Any, outputs: Any, **attributes: Any) -> None:
+        from onnx import TensorProto
+
+        if not op_type.startswith("TreeEnsemble"):
+            self._container.add_node(op_type, inputs, outputs, **attributes)
+            return
+        attributes = self._with_missing(_as_doubles(attributes) if self.is_double else attributes)
+        names = [outputs] if isinstance(outputs, str) else list(outputs)
+        # What trees give has 32 bits always; a classifier gives labels first.
+        after: list[tuple[str, dict[str, Any]]] = [("Exp", {})] if self._is_log else []
+        if self.is_double:
+            after.append(("Cast", {"to": TensorProto.DOUBLE}))
+        steps = [self._scope.get_unique_variable_name("scores") for _ in after] + [names[-1]]
+        self._container.add_node(op_type, inputs, [*names[:-1], steps[0]], **attributes)
+        for (step, more), given, made in zip(after, steps, steps[1:]):
+            self._container.add_node(step, [given], [made], op_version=13, **more)
+
+
+    def _with_missing(self, attributes: dict[str, Any]) -> dict[str, Any]:
+        """With the way of missing values at each split of a forest, which scikit-learn has learnt since 1.3 and skl2onnx leaves out."""
+        import numpy
+
+        members = numpy.asarray(getattr(self._model, "estimators_", [self._model]), dtype=object).ravel()
+        lefts = [getattr(getattr(each, "tree_", None), "missing_go_to_left", None) for each in members]
+        if any(left is None for left in lefts):
+            return attributes
+        nodes = zip(attributes["nodes_treeids"], attributes["nodes_nodeids"])
+        return {**attributes, "nodes_missing_value_tracks_true": [int(lefts[tree][node]) for tree, node in nodes]}
+
+
+def _as_doubles(attributes: dict[str, Any]) -> dict[str, Any]:
+    """With thresholds, weights and base values as tensors of doubles, which version 3 of the operators has."""
+    import numpy
+    from onnx import numpy_helper
+
+    kept = dict(attributes)
+    for name in ("nodes_values", "class_weights", "target_weights", "base_values"):
+        if len(kept.get(name, [])) > 0:
+            kept[f"{name}_as_tensor"] = numpy_helper.from_array(numpy.asarray(kept.pop(name), dtype="float64"), name)
+    return kept
+
+
+def _filled(theirs: Convert) -> Convert:
+    def ours(scope: Any, operator: Any, container: Any) -> None:
+        """Doubles where they are missing: no build of ONNX Runtime has an ``Imputer`` of doubles."""
+        import math
+        from onnx import TensorProto
+        from skl2onnx.common.data_types import DoubleTensorType
+        from skl2onnx.operator_converters.common import concatenate_variables
+
+        model = operator.raw_operator
+        if not all(isinstance(each.type, DoubleTensorType) for each in operator.inputs):
+            theirs(scope, operator, container)
+            return
+        fills = [float(value) for value in model.statistics_]
+        missing = model.missing_values
+        if not (isinstance(missing, float) and math.isnan(missing)) or any(map(math.isnan, fills)) or model.add_indicator:
+            raise ValueError("SimpleImputer fills doubles for missing numbers only, without an indicator and with a value for each column")
+        rows = concatenate_variables(scope, operator.inputs, container)
+        fill, is_missing = (scope.get_unique_variable_name(name) for name in ("fills", "missing"))
+        container.add_initializer(fill, TensorProto.DOUBLE, [1, len(fills)], fills)
+        container.add_node("IsNaN", [rows], [is_missing], op_version=13)
+        container.add_node("Where", [is_missing, fill, rows], [operator.outputs[0].full_name], op_version=16)
+
+    return ours
+
+
+def _keep_outputs(proto: Any, names: Sequence[str]) -> None:
+    """Removes the labels, which are no number that Tenure asks for."""
+    kept = [output for output in proto.graph.output if output.name in names]
+    if kept:
+        del proto.graph.output[:]
+        proto.graph.output.extend(kept)
+
+
+def _cast_constants(proto: Any) -> None:
+    """Makes doubles of the floats that stand beside doubles, such as the weights of a vote: the converters write some constants as floats."""
+    import onnx
+
+    float_kind, double_kind = onnx.TensorProto.FLOAT, onnx.TensorProto.DOUBLE
+    graph = proto.graph
+    del graph.value_info[:]
+    kinds = {each.name: each.data_type for each in graph.initializer}
+    kinds.update({each.name: each.type.tensor_type.elem_type for each in graph.input})
+    nodes = list(graph.node)
+    del graph.node[:]
+    for node in nodes:
+        # The condition of a choice has a type of its own.
+        first = 1 if node.op_type == "Where" else 0
+        if node.op_type in _alike and double_kind in [kinds.get(name) for name in node.input[first:]]:
+            for place in range(first, len(node.input)):
+                name = node.input[place]
+                if kinds.get(name) == float_kind:
+                    node.input[place] = f"{name}_as_double_{len(graph.node)}"
+                    graph.node.append(onnx.helper.make_node("Cast", [name], [node.input[place]], to=double_kind))
+        graph.node.append(node)
+        kinds.update(_kinds_after(node, kinds))
+
+
+def _kinds_after(node: Any, kinds: dict[str, int]) -> dict[str, int]:
+    """The types of the outputs of a node; nothing where they cannot be told from it alone."""
+    import onnx
+
+    if node.op_type.startswith("TreeEnsemble"):
+        return {node.output[-1]: onnx.TensorProto.FLOAT}
+    schema = onnx.defs.get_schema(node.op_type, 17 if node.domain == "" else 3, node.domain)
+    for attribute in node.attribute:
+        if node.op_type == "Cast" and attribute.name == "to":
+            return {node.output[0]: attribute.i}
+        if node.op_type == "Constant" and attribute.name == "value":
+            return {node.output[0]: attribute.t.data_type}
+    taken = {form.type_str: kinds.get(name) for form, name in zip(schema.inputs, node.input)}
+    if len(schema.inputs) == 1 and node.op_type == "Concat":
+        taken = {schema.inputs[0].type_str: kinds.get(node.input[-1])}
+    found = {name: taken.get(form.type_str) for form, name in zip(schema.outputs, node.output)}
+    return {name: kind for name, kind in found.items() if kind is not None}
+
+
+def _settle_types(proto: Any) -> None:
+    """Declares the outputs as the doubles that the converter makes of doubles. Throws what is wrong with the graph otherwise."""
+    import onnx
+
+    failure: Optional[Exception] = None
+    for kind in (None, onnx.TensorProto.DOUBLE, onnx.TensorProto.FLOAT):
+        for output in proto.graph.output:
+            if kind is not None:
+                output.type.tensor_type.elem_type = kind
+        try:
+            onnx.checker.check_model(proto, full_check=True)
+            return
+        except Exception as error:  # Of the checker and of the inference of types.
+            failure = failure or error
+    assert failure is not None
+    raise failure
