@@ -12,13 +12,14 @@ export interface Constant {
 }
 
 export const floatType = 1
-const [int32, int64, double] = [6, 7, 11] as const
+export const doubleType = 11
+const [int32, int64] = [6, 7] as const
 /** The field of numbers of each type, its wire type and the bytes of a number. */
 const numberTypes: Readonly<Record<number, readonly [field: number, wire: 0 | 1 | 5, bytes: 4 | 8]>> = {
   [floatType]: [4, 5, 4],
   [int32]: [5, 0, 4],
   [int64]: [7, 0, 8],
-  [double]: [10, 1, 8],
+  [doubleType]: [10, 1, 8],
 }
 
 /** Of a tensor that was checked with the graph. */
@@ -48,7 +49,7 @@ function rawNumbers({ bytes, from, to }: WireSpan, type: number, size: 4 | 8): F
   return Float64Array.from({ length: (to - from) / size }, (_, index) => {
     const at = index * size
     if (type === floatType) return view.getFloat32(at, true)
-    if (type === double) return view.getFloat64(at, true)
+    if (type === doubleType) return view.getFloat64(at, true)
     return type === int32 ? view.getInt32(at, true) : Number(view.getBigInt64(at, true))
   })
 }

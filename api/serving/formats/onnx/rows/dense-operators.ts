@@ -1,13 +1,14 @@
 /** Lowers the operators that multiply the numbers of a row by weights, and trees behind other operators. */
 import { affineOf } from '../../../network/batch-norm.ts'
 import { sigmoids, softmaxes } from '../../../network/exponentials.ts'
-import { addBuffer, addStep, firstFloat } from '../../../network/row-program.ts'
+import { addBuffer, addStep } from '../../../network/row-program.ts'
 import { addDense, addFunction, exponentialWork, type RowFunction } from '../../../network/row-steps.ts'
 import { refuse } from '../../../network/layers-model.ts'
 import { buildForest } from '../../trees/forest.ts'
 import { predictorOf } from '../../trees/predictor.ts'
 import { readEnsemble } from '../tree-ensemble.ts'
 import { floatType } from './constants.ts'
+import { doublesIn } from './double-operators.ts'
 import {
   columnNumbers,
   finiteNumbers,
@@ -177,8 +178,9 @@ const treeWork = 16
 const trees: RowOperator = (context) => {
   const { node, value, program } = context
   const from = value(0)
-  if (!isRowOfFloats(from) || !from.isExact) return undefined
-  const ensemble = readEnsemble(node, false)
+  const doubles = from?.type === 'double' && from.tail.length === 1 ? from.doubles : undefined
+  if (!(isRowOfFloats(from) || doubles !== undefined) || from?.isExact !== true) return undefined
+  const ensemble = readEnsemble(node, doubles !== undefined)
   if (ensemble === undefined) return undefined
   const { outputs, ...rest } = ensemble
   const forest = buildForest({
@@ -186,18 +188,23 @@ const trees: RowOperator = (context) => {
     library: 'ONNX',
     columns: Array.from({ length: from.width }, (_, at) => ({ name: `f${at}` })),
     starts: new Float64Array(outputs),
-    single: true,
+    single: doubles === undefined,
   })
   const { predictOne, memoryBytes } = predictorOf(forest)
   program.otherBytes += memoryBytes
   const buffer = addBuffer(program, outputs)
   const [row, answer] = [new Float64Array(from.width), new Float64Array(outputs)]
-  addStep(program, forest.roots.length * treeWork, ({ floats }) => (rows) => {
-    for (let i = 0; i < rows; i++) {
-      const [at, to] = [firstFloat(from) + i * from.buffer.stride, buffer.at + i * buffer.stride]
-      for (let k = 0; k < row.length; k++) row[k] = floats[at + k]!
-      predictOne(row, 0, answer, 0)
-      for (let k = 0; k < outputs; k++) floats[to + k] = answer[k]!
+  const columns = doubles ?? doublesIn(from)
+  addStep(program, forest.roots.length * treeWork + from.width * 4, (machine) => {
+    const { floats } = machine
+    const read = columns.map((column) => column(machine))
+    return (rows) => {
+      for (let i = 0; i < rows; i++) {
+        const to = buffer.at + i * buffer.stride
+        for (let k = 0; k < row.length; k++) row[k] = read[k]!(i)
+        predictOne(row, 0, answer, 0)
+        for (let k = 0; k < outputs; k++) floats[to + k] = answer[k]!
+      }
     }
   })
   const answered = valueIn(buffer, outputs)

@@ -10,6 +10,7 @@ import type { OnnxLayout } from '../layout.ts'
 import { categoryOperators } from './category-operators.ts'
 import { constantOfNode, readConstant, type Constant } from './constants.ts'
 import { denseOperators } from './dense-operators.ts'
+import { doubleOperators, inMemory } from './double-operators.ts'
 import { numberOperators } from './number-operators.ts'
 import { addInputs } from './row-inputs.ts'
 import { maxRowWork, type OperatorContext, type RowOperator, type RowValue } from './row-value.ts'
@@ -37,8 +38,9 @@ export function lowerRows(graph: OnnxGraph, layout: OnnxLayout): RowGraph | unde
     if (!lowerNode(node, { program, values, constants, uses })) return undefined
     if (program.work > maxRowWork) return undefined
   }
-  const output = values.get(layout.output)
-  if (output === undefined || !(output.type === 'float' || output.type === 'double')) return undefined
+  const given = values.get(layout.output)
+  if (given === undefined || !(given.type === 'float' || given.type === 'double')) return undefined
+  const output = inMemory(program, given)
   if (output.tail.length > 1 || output.width > onnxLimits.outputs) return undefined
   return { outputs: output.width, program, output }
 }
@@ -77,7 +79,8 @@ function lowerNode(node: OnnxNode, { program, values, constants, uses }: Lowerin
   }
   const isCoarse = op === 'Sigmoid' || inputs.some((name) => values.get(name)?.isCoarse)
   if (isCoarse && magnifying.has(op)) return false
-  const operator = operators.get(`${domain}:${op}`)
+  const isOfDoubles = inputs.some((name) => values.get(name)?.type === 'double') || op === 'Where'
+  const operator = (isOfDoubles && doubleOperators[`${domain}:${op}`]) || operators.get(`${domain}:${op}`)
   const context: OperatorContext = {
     node,
     attributes,

@@ -2,7 +2,7 @@
 import { noText } from '../../../../../domain/model/batch-spec.ts'
 import { addBuffer, addStep, type RowMachine, type RowProgram } from '../../../network/row-program.ts'
 import type { OnnxInput, OnnxLayout } from '../layout.ts'
-import { valueIn, type RowValue } from './row-value.ts'
+import { valueIn, type DoubleColumn, type RowValue } from './row-value.ts'
 
 const typeOf = {
   float32: 'float',
@@ -24,7 +24,8 @@ export function addInputs(program: RowProgram, { inputs }: OnnxLayout): Map<stri
     let column = 0
     for (const input of numbers) {
       const more = { type: typeOf[input.type], isExact: true, isOwn: false }
-      values.set(input.name, { ...valueIn(buffer, input.width, more), column })
+      const doubles = doublesOf(column, input.width)
+      values.set(input.name, { ...valueIn(buffer, input.width, more), column, doubles })
       column += input.width
     }
   }
@@ -39,6 +40,13 @@ export function addInputs(program: RowProgram, { inputs }: OnnxLayout): Map<stri
   }
   return values
 }
+
+/** Numbers as they were sent, before 32 bits hold them. */
+const doublesOf = (first: number, width: number): DoubleColumn[] =>
+  Array.from({ length: width }, (_, k): DoubleColumn => (machine) => {
+    const { inputs } = machine
+    return (row) => machine.input[(machine.firstRow + row) * inputs + first + k]!
+  })
 
 function addNumbers(program: RowProgram, numbers: readonly OnnxInput[], width: number) {
   const buffer = addBuffer(program, width)

@@ -1,12 +1,18 @@
 /** Describes values of a graph that hold something for each row, and what an operator is given to compute one. */
 import { addFunction, type DenseStep, type RowFunction } from '../../../network/row-steps.ts'
-import type { RowProgram, RowView } from '../../../network/row-program.ts'
+import type { RowBuffer, RowMachine, RowProgram, RowView } from '../../../network/row-program.ts'
 import type { Attributes } from '../attributes.ts'
 import type { OnnxNode } from '../graph.ts'
 import { floatType, type Constant } from './constants.ts'
 
 /** Types of the elements. All are held as floats: the others are casts of inputs away from them, or codes of texts. */
 type RowType = 'float' | 'double' | 'whole' | 'bool' | 'text'
+
+/** Reads or computes a number of 64 bits of a row of the block. */
+export type DoubleColumn = (machine: RowMachine) => (row: number) => number
+
+/** Of values that are computed and stand nowhere in the memory. */
+export const noBuffer: RowBuffer = { stride: 0, at: 0 }
 
 export interface RowValue extends RowView {
   type: RowType
@@ -21,6 +27,8 @@ export interface RowValue extends RowView {
   isCoarse?: boolean
   /** Whether no other value is in its buffer, so that it may be changed in place. */
   isOwn: boolean
+  /** Of numbers of 64 bits: how each column is read or computed. */
+  doubles?: readonly DoubleColumn[]
   /** A dense layer without an activation, of which this is the output. */
   dense?: DenseStep
   /** Of texts: the code of each, which operators add to. Texts as bytes, in Latin-1. */

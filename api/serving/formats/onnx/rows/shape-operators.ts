@@ -1,11 +1,13 @@
 /** Lowers the operators that name, choose and arrange the columns of a row. Those that leave numbers where they are cost nothing. */
 import type { RowView } from '../../../network/row-program.ts'
 import { addCopy } from '../../../network/row-steps.ts'
+import { doublesIn, inMemory, valueOfDoubles } from './double-operators.ts'
 import {
   givenList,
   isRowOfFloats,
   shortList,
   valueIn,
+  type DoubleColumn,
   type OperatorContext,
   type RowOperator,
   type RowValue,
@@ -31,11 +33,12 @@ const cast: RowOperator = (context) => {
   const from = context.value(0)
   const to = context.attributes.whole('to')
   if (from === undefined || from.type === 'text') return undefined
-  if (to === toFloat) return renamed(context, from, { type: 'float' })
+  if (to === toFloat)
+    return renamed(context, inMemory(context.program, from), { type: 'float', doubles: undefined })
   // Columns of whole numbers, which scikit-learn encodes as categories.
   if (to === toInt64 && from.type === 'whole') return renamed(context, from)
-  // Numbers of 32 bits stay what they are; others were rounded to them.
-  return to === toDouble && from.type === 'float' ? renamed(context, from, { type: 'double' }) : undefined
+  if (to !== toDouble || !(from.type === 'float' || from.type === 'whole')) return undefined
+  return renamed(context, from, { type: 'double', doubles: from.doubles ?? doublesIn(from) })
 }
 
 const flatten: RowOperator = (context) => {
@@ -106,12 +109,16 @@ const concat: RowOperator = ({ node, attributes, value, program }) => {
     tail: [...first.tail.slice(0, -1), width],
     isExact: parts.every(({ isExact }) => isExact),
   }
+  if (parts.every(isDouble)) return [valueOfDoubles(parts.flatMap(doublesOf), more)]
   const joined = joinedViews(parts)
   const [only] = joined
   if (only !== undefined && joined.length === 1)
     return [{ ...valueIn(only.buffer, width, more), column: only.column, isOwn: false }]
   return [valueIn(addCopy(program, joined), width, more)]
 }
+
+const isDouble = ({ type, doubles }: RowValue): boolean => type === 'double' && doubles !== undefined
+const doublesOf = ({ doubles }: RowValue): readonly DoubleColumn[] => doubles ?? []
 
 /** Columns that stand side by side already, as one. */
 function joinedViews(parts: readonly RowView[]): RowView[] {
@@ -132,6 +139,12 @@ function chosen(
 ): RowValue | undefined {
   if (from.width === 1 && places.length === 1) return partOf(from, 0, 1)
   if (from.type === 'text') return undefined
+  const tail = [...from.tail.slice(0, -1), places.length]
+  if (isDouble(from))
+    return valueOfDoubles(
+      places.map((place) => from.doubles![place]!),
+      { tail, isExact: from.isExact },
+    )
   const views = places.map((place) => ({
     buffer: from.buffer,
     column: from.column + place,
@@ -140,7 +153,7 @@ function chosen(
   const joined = joinedViews(views)
   const [only] = joined
   const width = places.length
-  const more = { type: from.type, tail: [...from.tail.slice(0, -1), width], isExact: from.isExact }
+  const more = { type: from.type, tail, isExact: from.isExact }
   if (only !== undefined && joined.length === 1)
     return { ...valueIn(only.buffer, width, more), column: only.column, isOwn: false }
   return valueIn(addCopy(program, joined), width, more)
@@ -194,6 +207,7 @@ const partOf = (from: RowValue, first: number, width: number): RowValue => ({
   tail: [...from.tail.slice(0, -1), width],
   isOwn: false,
   dense: undefined,
+  doubles: from.doubles?.slice(first, first + width),
 })
 
 const split: RowOperator = (context) => {

@@ -1,0 +1,170 @@
+/** Tests that numbers of 64 bits before trees are computed as ONNX Runtime computes them, in the turn of the request. */
+import { expect, it } from 'vitest'
+import { openOnnx } from '../../../../api/serving/formats/onnx/open-onnx.ts'
+import {
+  bareAnswers,
+  loweredAnswers,
+  worstDifference,
+  type AskedRows,
+} from '../../../support/formats/onnx-answers.ts'
+import { initializersOf, ml } from '../../../support/formats/onnx-graphs.ts'
+import { treeAttributes } from '../../../support/formats/onnx-trees.ts'
+import { graph, model, node, tensor, value, type WrittenNode } from '../../../support/formats/onnx-writer.ts'
+
+const [float, text, double]: [number, number, number] = [1, 8, 11]
+
+const doublesOf = (name: string, dims: readonly number[], values: readonly number[]): Buffer =>
+  tensor(name, dims, double, Buffer.from(Float64Array.from(values).buffer))
+
+/** Two trees of which one compares the first column with 4.7, of 64 bits, and the other the second column with -1. */
+const { nodes_values: _, target_weights: weights, ...shared } = treeAttributes
+const trees = (from: string, to: string): Buffer =>
+  node({
+    op: 'TreeEnsembleRegressor',
+    domain: ml,
+    inputs: [from],
+    outputs: [to],
+    attributes: {
+      ...shared,
+      nodes_values_as_tensor: { tensor: doublesOf('v', [6], [4.7, 0, 0, -1, 0, 0]) },
+      target_weights_as_tensor: { tensor: doublesOf('w', [4], weights.floats) },
+    },
+  })
+
+const cast = (from: string, to: string, type: number): Buffer =>
+  node({ op: 'Cast', inputs: [from], outputs: [to], attributes: { to: type } })
+
+const constants = [
+  doublesOf('fills', [1, 2], [4.7, 0.1]),
+  doublesOf('means', [2], [0.3, -0.1]),
+  doublesOf('scales', [1, 2], [1.7, 0.3]),
+  doublesOf('one', [1], [0.1]),
+  doublesOf('weights', [2, 1], [0.1, 2]),
+  ...initializersOf({
+    swapped: { dims: [2], wholes: [1, 0] },
+    flat: { dims: [2], wholes: [-1, 2] },
+    single: { dims: [2], wholes: [-1, 1] },
+  }),
+]
+
+const graphOf = (nodes: readonly Buffer[], type = double): Buffer =>
+  model(
+    graph({
+      inputs: [value('x', [0, 2], double)],
+      outputs: [value('y', [0, 0], type)],
+      initializers: constants,
+      nodes,
+    }),
+  )
+
+const of = (op: string, inputs: readonly string[], to: string, more: Partial<WrittenNode> = {}): Buffer =>
+  node({ op, inputs, outputs: [to], ...more })
+
+/** On the thresholds of the trees, on their neighbours of 64 bits, and on those before a scaler. */
+const near = [4.7, -1, 4.7 * 1.7 + 0.3, -1 * 0.3 - 0.1, 4.6, 4.8, 4.7 - 0.1, -1 + 0.1, 0.1]
+  .flatMap((each) => [each, each * (1 + 2 ** -52), each * (1 - 2 ** -53), Math.fround(each)])
+  .concat(NaN, Infinity, -Infinity, 0, -0, 1e-300, 1e30)
+const numbers = near.flatMap((a) => near.flatMap((b) => [a, b]))
+const rows = { count: numbers.length / 2, numbers }
+
+const filled = [of('IsNaN', ['x'], 'missing'), of('Where', ['missing', 'fills', 'x'], 'known')]
+const scaled = [of('Sub', ['known', 'means'], 'centred'), of('Div', ['centred', 'scales'], 'z')]
+
+it.each<[string, Buffer]>([
+  ['filled values', graphOf([...filled, trees('known', 'y')], float)],
+  ['a scaler', graphOf([...filled, ...scaled, trees('z', 'sums'), cast('sums', 'y', double)])],
+  [
+    'a sum and a product',
+    graphOf([of('Add', ['x', 'one'], 's'), of('Mul', ['means', 's'], 'z'), trees('z', 'y')], float),
+  ],
+  ['a constant first', graphOf([of('Sub', ['one', 'x'], 'z'), trees('z', 'y')], float)],
+  ['two values', graphOf([of('Add', ['x', 'x'], 'z'), trees('z', 'y')], float)],
+  [
+    'other places',
+    graphOf([of('Gather', ['x', 'swapped'], 'z', { attributes: { axis: 1 } }), trees('z', 'y')], float),
+  ],
+  [
+    'parts',
+    graphOf(
+      [
+        of('Mul', ['x', 'one'], 'tenth'),
+        node({
+          op: 'Split',
+          inputs: ['tenth'],
+          outputs: ['a', 'b'],
+          attributes: { axis: 1, num_outputs: 2 },
+        }),
+        of('Concat', ['b', 'a'], 'z', { attributes: { axis: 1 } }),
+        of('Reshape', ['z', 'flat'], 'r'),
+        trees('r', 'y'),
+      ],
+      float,
+    ),
+  ],
+  ['floats of them', graphOf([...filled, ...scaled, cast('z', 'f', float), of('Relu', ['f'], 'y')], float)],
+  [
+    'their rounding before trees',
+    graphOf([cast('x', 'f', float), cast('f', 'z', double), trees('z', 'y')], float),
+  ],
+  ['no trees', graphOf([...filled, ...scaled, of('Identity', ['z'], 'y')])],
+])('numbers of 64 bits: %s', async (_name, bytes) => {
+  const { layout } = openOnnx(bytes)
+  const wanted = await bareAnswers(bytes, layout, rows)
+  const given = answersOf(bytes, rows)
+  expect(worstDifference(given, Array.from(Float32Array.from(wanted)))).toBeLessThan(1e-6)
+})
+
+it('compares the 64 bits that were sent, and not 32 of them', () => {
+  const bytes = graphOf([...filled, ...scaled, trees('z', 'y')], float)
+  const rounded = { ...rows, numbers: numbers.map(Math.fround) }
+  expect(answersOf(bytes, rounded)).not.toEqual(answersOf(bytes, rows))
+})
+
+it('joins them with the categories of a text', async () => {
+  const bytes = model(
+    graph({
+      inputs: [value('a', [0, 1], double), value('c', [0, 1], text)],
+      outputs: [value('y', [0, 0])],
+      initializers: constants,
+      nodes: [
+        of('OneHotEncoder', ['c'], 'hot', { domain: ml, attributes: { cats_strings: ['red'], zeros: 1 } }),
+        of('Reshape', ['hot', 'single'], 'listed'),
+        cast('listed', 'd', double),
+        of('Sub', ['a', 'one'], 'less'),
+        of('Concat', ['less', 'd'], 'z', { attributes: { axis: 1 } }),
+        trees('z', 'y'),
+      ],
+    }),
+  )
+  const asked = {
+    count: near.length * 2,
+    numbers: [...near, ...near],
+    texts: [...near.map(() => ['red']), ...near.map(() => ['grün'])],
+  }
+  expect(answersOf(bytes, asked)).toEqual(await bareAnswers(bytes, openOnnx(bytes).layout, asked))
+})
+
+const sigmoid = [cast('x', 'f', float), of('Sigmoid', ['f'], 'p'), cast('p', 's', double)]
+
+it.each<[string, Buffer]>([
+  [
+    'a choice by something else than a missing value',
+    graphOf([of('Where', ['x', 'fills', 'x'], 'z'), trees('z', 'y')], float),
+  ],
+  ['a function that ONNX Runtime rounds otherwise', graphOf([...sigmoid, trees('s', 'y')], float)],
+  ['a sum with it', graphOf([...sigmoid, of('Add', ['s', 'x'], 'z'), trees('z', 'y')], float)],
+  [
+    'a choice of it',
+    graphOf(
+      [...filled.slice(0, 1), ...sigmoid, of('Where', ['missing', 'fills', 's'], 'z'), trees('z', 'y')],
+      float,
+    ),
+  ],
+  ['weights of 64 bits', graphOf([of('MatMul', ['x', 'weights'], 'y')])],
+])('%s is left to ONNX Runtime', (_name, bytes) => expect(openOnnx(bytes).rows).toBeUndefined())
+
+function answersOf(bytes: Buffer, asked: AskedRows): number[] {
+  const answers = loweredAnswers(bytes, asked)
+  if (answers === undefined) throw new Error('the graph is left to ONNX Runtime')
+  return answers
+}
