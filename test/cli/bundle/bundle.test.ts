@@ -136,8 +136,9 @@ describe('the page', () => {
   })
 
   it('has counted no approval of the source', async () => {
-    const open = await findOpenRelease(target.store, model)
-    expect(open?.state.approvals).toEqual([])
+    const approvals = async () => (await findOpenRelease(target.store, model))?.state.approvals
+    // The release opens a moment after the version is registered.
+    await expect.poll(approvals).toEqual([])
   })
 })
 
