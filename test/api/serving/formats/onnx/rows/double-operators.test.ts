@@ -1,15 +1,22 @@
 /** Tests that numbers of 64 bits before trees are computed as ONNX Runtime computes them, in the turn of the request. */
 import { expect, it } from 'vitest'
-import { openOnnx } from '../../../../api/serving/formats/onnx/open-onnx.ts'
+import { openOnnx } from '../../../../../../api/serving/formats/onnx/open-onnx.ts'
 import {
   bareAnswers,
   loweredAnswers,
   worstDifference,
   type AskedRows,
-} from '../../../support/formats/onnx-answers.ts'
-import { initializersOf, ml } from '../../../support/formats/onnx-graphs.ts'
-import { treeAttributes } from '../../../support/formats/onnx-trees.ts'
-import { graph, model, node, tensor, value, type WrittenNode } from '../../../support/formats/onnx-writer.ts'
+} from '../../../../../support/formats/onnx-answers.ts'
+import { initializersOf, ml } from '../../../../../support/formats/onnx-graphs.ts'
+import { treeAttributes } from '../../../../../support/formats/onnx-trees.ts'
+import {
+  graph,
+  model,
+  node,
+  tensor,
+  value,
+  type WrittenNode,
+} from '../../../../../support/formats/onnx-writer.ts'
 
 const [float, text, double]: [number, number, number] = [1, 8, 11]
 
