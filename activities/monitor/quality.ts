@@ -2,6 +2,7 @@
  * Checks whether a version is as accurate as at its evaluation, on mature outcomes. Only outcomes reveal concept drift, which leaves
  * the inputs unchanged.
  */
+import { policyForOutput } from '../../domain/evaluation/policy.ts'
 import { defaultLabelPolicy } from '../../domain/monitoring/label-maturity.ts'
 import { judgeQuality as judge, type QualityReport } from '../../domain/monitoring/quality.ts'
 import { resolveAlert, upsertAlert } from '../../store/monitoring/alerts.ts'
@@ -28,8 +29,9 @@ export const checkQuality =
     const { model } = input
     const checked = await findChecked(store, input, 'quality window')
     if (checked === undefined) return undefined
-    const { version, lineage, nowMs } = checked
-    const { policy } = (await getModel(store, model)).definition.evaluation
+    const { version, lineage, manifest, nowMs } = checked
+    const { definition } = await getModel(store, model)
+    const policy = policyForOutput(definition.evaluation.policy, manifest.output)
     const matured = await findMaturity(store, { ...input, nowMs })
     if (matured === undefined) return undefined
     const { late, fromMs, toMs } = matured

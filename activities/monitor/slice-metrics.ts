@@ -11,6 +11,7 @@ import {
 import type { ModelDefinition } from '../../domain/model-definition.ts'
 import type { Manifest } from '../../domain/model/manifest.ts'
 import { score, unreadableAnswers } from '../../domain/evaluation/metrics.ts'
+import { policyForOutput } from '../../domain/evaluation/policy.ts'
 import { truthOf } from '../../domain/model/outcome.ts'
 import type { MonitorPolicy } from '../../domain/monitoring/policy.ts'
 import { resolveAlert, upsertAlert } from '../../store/monitoring/alerts.ts'
@@ -52,7 +53,7 @@ export async function judgeBreakdownOf(
     const y = truthOf(each.value, output)
     return y === null ? [] : [{ ...each, y }]
   })
-  const gate = definition.evaluation.policy
+  const gate = policyForOutput(definition.evaluation.policy, output)
   const answers = told.map(({ outputs }) => [...outputs])
   if (told.length < gate.evidence.sliceRows)
     return insufficient(`${told.length} matured rows, ${gate.evidence.sliceRows} are needed`)

@@ -1,6 +1,7 @@
 /**
  * Defines the requirements of the offline gate: floors, margins and limits that the model file declares before any result is known.
  */
+import type { Output } from '../model/features.ts'
 import { policyIssues } from '../policy-issues.ts'
 
 export type Task = 'binary' | 'multiclass' | 'regression' | 'quantiles' | 'multioutput'
@@ -147,6 +148,10 @@ export interface GatePolicy {
   /** The number of decisions on one test set that warns. */
   testSetUses: number
 }
+
+/** The policy with the numbers that a version answers: the model file may list others since it was trained. */
+export const policyForOutput = (policy: GatePolicy, output: Output): GatePolicy =>
+  policy.task === 'multioutput' && output.kind === 'numbers' ? { ...policy, targets: output.names } : policy
 
 export function defaultGatePolicy(task: Task): GatePolicy {
   const primary = {

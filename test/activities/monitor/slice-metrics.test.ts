@@ -2,6 +2,8 @@
 import { randomUUID } from 'node:crypto'
 import sql from 'sql-template-tag'
 import { afterAll, beforeAll, beforeEach, expect, it } from 'vitest'
+import type { Deps } from '../../../activities/deps.ts'
+import { checkQuality } from '../../../activities/monitor/quality.ts'
 import { judgeBreakdownOf } from '../../../activities/monitor/slice-metrics.ts'
 import { defaultGatePolicy } from '../../../domain/evaluation/policy.ts'
 import {
@@ -68,7 +70,13 @@ beforeEach(async () => {
 })
 
 /** Four days of requests with one row each, answered with 0.9 or 0.1; `right` is how often the answer comes true. */
-async function live(right: (x: number, sort: string) => number): Promise<void> {
+async function live(
+  right: (x: number, sort: string) => number,
+  sent = (yes: boolean, truth: boolean): { outputs: number[]; value: unknown } => ({
+    outputs: [yes ? 0.9 : 0.1],
+    value: truth,
+  }),
+): Promise<void> {
   const chance = seededRandom(7)
   const requests: object[] = []
   const outcomes: object[] = []
@@ -81,10 +89,10 @@ async function live(right: (x: number, sort: string) => number): Promise<void> {
     features.writeUInt32LE(1, 4)
     features.write(sort, 8)
     const at = new Date(atMs).toISOString()
-    requests.push({ id, at, features: features.toString('hex'), outputs: [yes ? 0.9 : 0.1] })
     const truth = chance() < right(x, sort) ? yes : !yes
-    if (atMs + 2 * hour <= now)
-      outcomes.push({ id, value: truth, arrived: new Date(atMs + 2 * hour).toISOString() })
+    const { outputs, value } = sent(yes, truth)
+    requests.push({ id, at, features: features.toString('hex'), outputs })
+    if (atMs + 2 * hour <= now) outcomes.push({ id, value, arrived: new Date(atMs + 2 * hour).toISOString() })
   }
   await store.query(sql`
     insert into predictions (id, at, model, version, arm, generation, instances, features, outputs, latency_us)
@@ -145,3 +153,52 @@ it('slice metrics are omitted for few rows or without outcomes, and report why a
     problems: [expect.stringContaining('colour') as unknown, expect.stringContaining('fee') as unknown],
   })
 })
+
+it.each([
+  ['in another order', ['arrival', 'departure']],
+  ['with one more', ['departure', 'arrival', 'taxi']],
+])(
+  'slice metrics measure the numbers of the version, also where the model file lists them %s',
+  async (_how, targets) => {
+    const output = { kind: 'numbers', names: ['departure', 'arrival'] }
+    await store.query(sql`
+    update versions set manifest = manifest || ${JSON.stringify({ output })}::jsonb,
+      lineage = coalesce(lineage, '{}') || ${JSON.stringify({ metrics: { mae: 50.5 } })}::jsonb
+    where version = ${version}`)
+    const slices = [
+      { name: 'small (departure)', challenger: 1 },
+      { name: 'small (arrival)', challenger: 100 },
+    ]
+    await store.query(
+      sql`update evaluations set report = ${JSON.stringify({ slices })} where id = ${`e-${version}`}`,
+    )
+    const several = {
+      ...defaultGatePolicy('multioutput'),
+      primary: 'mae',
+      targets,
+      evidence: gate.evidence,
+      slices: { ...gate.slices, metric: 'mae' },
+    }
+    const evaluation = { policy: several, slices: [judge.slices[0]], groups: [] }
+    await store.query(sql`
+    update models set definition = definition || ${JSON.stringify({ evaluation })}::jsonb where name = ${model}`)
+    await live(
+      () => 1,
+      (yes) => ({ outputs: [5, 500], value: { departure: yes ? 6 : 4, arrival: yes ? 600 : 400 } }),
+    )
+    expect(await judged()).toMatchObject({
+      level: 'ok',
+      slices: [
+        { name: 'small (departure)', value: 1, level: 'held' },
+        { name: 'small (arrival)', value: 100, level: 'held' },
+      ],
+    })
+    expect(await told()).toEqual([])
+    const windowed = { model, at: new Date(now).toISOString(), windowMs: 48 * hour, observedMs: 48 * hour }
+    const log = { debug() {}, info() {}, warn() {}, error() {} }
+    expect(await checkQuality({ store, log } as unknown as Deps)({ ...windowed, version })).toMatchObject({
+      metric: 'mae',
+      value: 50.5,
+    })
+  },
+)
