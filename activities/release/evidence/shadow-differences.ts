@@ -49,7 +49,7 @@ export function differenceReader(
     after = pairs.at(-1) ?? after
     const first = pairs.filter((pair) => counts.isFirst(pair))
     if (first.length > 0) {
-      compared ??= await comparedBy(store, model, baseline)
+      compared ??= await comparedBy(store, { model, baseline, shadow })
       const distances = first.map((pair) => distanceOf(pair, compared!))
       counts.add(first, distances)
       if (compared.slices.length > 0) counts.addSlices(await membersOf(store, first, compared), distances)
@@ -73,25 +73,35 @@ interface Compared {
   slices: readonly SliceDefinition[]
   /** The champion's range between the 10th and 90th percentile, of each number; none when it is unknown. */
   scales: readonly number[]
+  /** Of several numbers, where each of the champion's stands in an answer of the candidate; negative without it. */
+  places?: readonly number[]
 }
 
-async function comparedBy(store: Database, model: string, baseline: string): Promise<Compared> {
+async function comparedBy(
+  store: Database,
+  { model, baseline, shadow }: { model: string; baseline: string; shadow: string },
+): Promise<Compared> {
   const { definition } = await getModel(store, model)
   const { manifest } = await getVersion(store, baseline)
+  const candidate: Partial<Manifest> = (await getVersion(store, shadow)).manifest
   // Older rows may lack these fields.
   const { slices = [] } = (definition.evaluation ?? {}) as Partial<typeof definition.evaluation>
-  return { manifest, slices, scales: scoreRanges(manifest.profile) }
+  const given = candidate.output?.kind === 'numbers' ? candidate.output.names : undefined
+  const { output }: Partial<Manifest> = manifest
+  const places =
+    given && output?.kind === 'numbers' ? output.names.map((name) => given.indexOf(name)) : undefined
+  return { manifest, slices, scales: scoreRanges(manifest.profile), places }
 }
 
-/** Between 0 and 1; of several numbers the mean of their distances, each in units of its own scale; undefined without a scale. */
-function distanceOf(pair: ComparedPair, { scales }: Compared): number | undefined {
+/** Between 0 and 1; of several numbers the mean of their distances, each in units of its own scale; undefined without a scale, or where the candidate answers other numbers. */
+function distanceOf(pair: ComparedPair, { scales, places }: Compared): number | undefined {
   const { served, shadow, difference, servedValues, shadowValues } = pair
   if (served !== null && shadow !== null) return served === shadow ? 0 : 1
-  if (difference === null) return undefined
+  if (difference === null || places?.some((place) => place < 0)) return undefined
   const differences =
     servedValues === null || shadowValues === null
       ? [difference]
-      : servedValues.map((value, k) => Math.abs(value - (shadowValues[k] ?? NaN)))
+      : servedValues.map((value, k) => Math.abs(value - (shadowValues[places?.[k] ?? k] ?? NaN)))
   return scaledLoss(differences, scales) ?? undefined
 }
 

@@ -1,0 +1,79 @@
+/** Tests how far the answers of two versions of a shadow are apart, on the real database. */
+import { randomUUID } from 'node:crypto'
+import sql from 'sql-template-tag'
+import { afterAll, beforeAll, expect, it } from 'vitest'
+import { differenceReader } from '../../../../activities/release/evidence/shadow-differences.ts'
+import { numberProfile } from '../../../../domain/model/reference-profile.ts'
+import type { ReleaseState } from '../../../../domain/release/state.ts'
+import type { Store } from '../../../../store/postgres.ts'
+import { insertPairs } from '../../../../store/release/shadow-pairs.ts'
+import { readConfig } from '../../../../temporal.config.ts'
+import { insertModel } from '../../../support/release/candidates.ts'
+import { releasePolicy } from '../../../support/release/releases.ts'
+import { migratedDatabase, openPatientStore, uniqueName } from '../../../support/servers/servers.ts'
+
+let store: Store
+let artifactRoot: string
+beforeAll(async () => {
+  const config = readConfig({ DATABASE_URL: await migratedDatabase(), TENURE_BUILD_ID: 'test' })
+  store = openPatientStore(config.databaseUrl)
+  artifactRoot = config.artifactRoot
+})
+afterAll(() => store?.close())
+
+/** The second has a thousand times the range of the first. */
+const scores = [
+  ['departure', 1],
+  ['arrival', 1_000],
+].map(([name, unit]) =>
+  numberProfile(
+    String(name),
+    Array.from({ length: 101 }, (_, i) => i * Number(unit)),
+  ),
+)
+
+it.each([
+  ['in the same order', ['departure', 'arrival'], [10, 50_000], 1],
+  ['in another order', ['arrival', 'departure'], [50_000, 10], 1],
+  ['under other names', ['departure', 'landing'], [10, 50_000], 0],
+])(
+  'numbers that agree are no distance apart where the candidate answers them %s',
+  async (_how, names, values, pairs) => {
+    const model = uniqueName('apart')
+    const registry = await insertModel(store, { model, policy: releasePolicy, artifactRoot })
+    const [baseline, version] = [await registry.register(), await registry.register()]
+    for (const [each, listed] of [
+      [baseline, ['departure', 'arrival']],
+      [version, names],
+    ] as const) {
+      const manifest = {
+        output: { kind: 'numbers', names: listed },
+        profile: { rows: 101, features: [], scores },
+      }
+      await store.query(
+        sql`update versions set manifest = ${JSON.stringify(manifest)} where version = ${each}`,
+      )
+    }
+    await insertPairs(store, [
+      {
+        model,
+        release: 'rel_1',
+        predictionId: randomUUID(),
+        servedVersion: baseline,
+        shadowVersion: version,
+        served: { values: [10, 50_000] },
+        shadow: { values },
+        difference: 0,
+        entity: 1,
+      },
+    ])
+    // Pairs are read once no earlier one can be stored any more.
+    await store.query(sql`update shadow_pairs set at = at - interval '1 minute' where model = ${model}`)
+    const limits = { disagreement: 'rollback', alpha: { disagreement: 0.005 } }
+    const state = { id: 'rel_1', model, version, baseline, policy: { shadow: {}, limits } }
+    const evidence = await differenceReader(store, state as unknown as ReleaseState)?.rest()
+    expect(
+      evidence?.all.distances.map((count, step) => [step, count]).filter(([, count]) => count! > 0) ?? [],
+    ).toEqual(pairs === 0 ? [] : [[0, 1]])
+  },
+)
