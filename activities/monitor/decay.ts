@@ -178,9 +178,9 @@ async function compareSpread(
   }
   const rows = await listLogged(deps.store, asked, maxRows)
   const { output, profile } = target.manifest
-  const profiles = answerProfiles(profile)
-  const place = number === undefined ? 0 : profiles.findIndex(({ name }) => name === number)
-  const score = profiles[place]
+  // By its place: a profile of an earlier build is of the first number, without its name.
+  const place = number === undefined || output.kind !== 'numbers' ? 0 : output.names.indexOf(number)
+  const score = answerProfiles(profile)[place]
   const answers = (await answersOf(deps, target, rows)).filter((each) => each !== null)
   if (score === undefined || answers.length === 0) return 'no logged rows to compare on'
   const counts = score.counts.map(() => 0)

@@ -8,7 +8,7 @@ import { DomainError } from '../../../domain/errors.ts'
 import { defaultMonitorPolicy } from '../../../domain/monitoring/policy.ts'
 import type { Manifest } from '../../../domain/model/manifest.ts'
 import { openingState } from '../../../domain/release/state.ts'
-import { numberProfile } from '../../../domain/model/reference-profile.ts'
+import { numberProfile, type ReferenceProfile } from '../../../domain/model/reference-profile.ts'
 import { seededRandom } from '../../../domain/statistics/random.ts'
 import { openArtifacts } from '../../../store/artifacts.ts'
 import { listAudit } from '../../../store/audit/audit-log.ts'
@@ -300,28 +300,39 @@ it('a champion whose answers have become one gives way to the version before tha
 })
 
 it.each([
-  ['the other version keeps it apart', [1, 0, 0, 1], 'returned'],
-  ['no version keeps it apart', [1, 0, 0, 0], 'kept'],
+  ['the other version keeps it apart', ['a', 'b'], [1, 0, 0, 1], 'returned', false],
+  ['no version keeps it apart', ['a', 'b'], [1, 0, 0, 0], 'kept', false],
+  [
+    'it is the first, and the other version has the profile of that alone',
+    ['b', 'a'],
+    [0, 1, 1, 0],
+    'returned',
+    true,
+  ],
 ] as const)(
   'one of several numbers that has become one answer is judged by itself: %s',
-  async (_what, kernel, level) => {
+  async (_what, names, kernel, level, isOld) => {
     const even = Array.from({ length: 101 }, (_, i) => i / 100)
-    const scores = ['a', 'b'].map((name) => numberProfile(name, even))
-    const network = (weights: readonly number[]) => () =>
+    const scores = names.map((name) => numberProfile(name, even))
+    const current = { rows: 101, features: [], scores }
+    const network = (weights: readonly number[], profile: ReferenceProfile) => () =>
       putArtifact(
         deps.config.artifactRoot,
         {
           model,
           features: { x: { kind: 'number' }, y: { kind: 'number' } },
-          output: { kind: 'numbers', names: ['a', 'b'] },
+          output: { kind: 'numbers', names: [...names] },
           preprocessing: ['x', 'y'].map((name) => ({ name, kind: 'number', mean: 0, std: 1, fill: 0 })),
           layers: [{ units: 2, activation: 'linear', kernel: [...weights], bias: [0, 0] }],
           golden: [{ x: 1, y: 2 }],
         },
-        (manifest) => ({ ...manifest, profile: { rows: 101, features: [], scores } }),
+        (manifest) => ({ ...manifest, profile }),
       )
-    await seat(network(kernel), network([1, 0, 0, 0]))
-    await live(0.1, (x) => [x, 0])
+    await seat(
+      network(kernel, isOld ? { ...profile, ranges: [0.8, 0.8] } : current),
+      network(isOld ? [0, 1, 0, 0] : [1, 0, 0, 0], current),
+    )
+    await live(0.1, (x) => (isOld ? [0, x] : [x, 0]))
     const rows = [-2, -1].flatMap((hours) =>
       scores.map(({ name, counts: spread }) => ({
         model,
