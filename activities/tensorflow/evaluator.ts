@@ -10,7 +10,7 @@ import { judgeGate, type GateReport } from '../../domain/evaluation/gate.ts'
 import { defaultImportance } from '../../domain/explanation/importance.ts'
 import { rowsOfTruths, score, statisticOf, unreadableAnswers } from '../../domain/evaluation/metrics.ts'
 import { pointValue } from '../../domain/statistics/bootstrap.ts'
-import { answerWidth, type ModelAnswers } from '../../domain/metrics/answers.ts'
+import { answerWidth } from '../../domain/metrics/answers.ts'
 import type { EvaluationInputs } from '../../domain/evaluation/inputs-record.ts'
 import { naiveAnswers, type GateInput, type GateSearch } from '../../domain/evaluation/input.ts'
 import { bestOf } from '../../domain/evaluation/anchor.ts'
@@ -24,7 +24,7 @@ import { takeJob, type Parent } from '../runtime/child-protocol.ts'
 import { runTests, type TestedVersion } from './behaviour-tests.ts'
 import { measureImportance } from './importance.ts'
 import { findLeaks } from './leakage-queries.ts'
-import { openVersionAnswers, type VersionAnswers } from './version-answers.ts'
+import { askReleased, openVersionAnswers, type VersionAnswers } from './version-answers.ts'
 import { judgedLabels, readDoubles, readPart, type LabelledRows } from '../data/rows.ts'
 
 export interface EvaluatorJob {
@@ -94,13 +94,13 @@ async function evaluateBy(
   await parent.yieldToEventLoop()
   const [challenger, champion] = await parent.part('predict', async () => [
     await versions.ask(job.challenger, test),
-    job.champion === undefined ? null : await askKnown(versions, job.champion, test),
+    job.champion === undefined ? null : await askReleased(versions, job.champion, test, output),
   ])
   await parent.yieldToEventLoop()
   const y = judgedLabels(test.labels, output)
   const released = []
   for (const { version, artifactDigest } of job.anchors) {
-    const answers = await askKnown(versions, artifactDigest, test)
+    const answers = await askReleased(versions, artifactDigest, test, output)
     // A release that cannot score these rows is skipped; for the champion that is an error.
     if (typeof answers !== 'string') released.push({ version, answers })
     await parent.yieldToEventLoop()
@@ -237,20 +237,6 @@ async function metricFunctionsOf({ definition, modelsDirectory }: EvaluatorJob):
 /** A column of predictions, or a constant where the model has none. */
 function columnAnswers(cells: readonly BatchCell[], naive: readonly number[][]): number[][] {
   return cells.map((cell, row) => (cell === null ? naive[row]! : [Number(cell)]))
-}
-
-/** The predictions of a released version, or why it cannot score: the snapshot lacks one of its features. */
-async function askKnown(
-  versions: VersionAnswers,
-  digest: string,
-  test: LabelledRows,
-): Promise<ModelAnswers | string> {
-  try {
-    return await versions.ask(digest, test)
-  } catch (error) {
-    if (error instanceof RangeError) return error.message
-    throw error
-  }
 }
 
 /** Without predictions of the champion the comparison is undefined, however good the challenger is. */

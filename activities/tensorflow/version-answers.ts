@@ -1,8 +1,8 @@
 /** Asks versions about rows, each with its own preprocessing. A network and the process that reads other formats are opened once. */
 import type { LayersModel } from '@tensorflow/tfjs'
-import type { ModelAnswers } from '../../domain/metrics/answers.ts'
+import { withOutputs, type ModelAnswers } from '../../domain/metrics/answers.ts'
 import { listRows, type ColumnTable } from '../../domain/model/columns.ts'
-import { inputWidthOf } from '../../domain/model/features.ts'
+import { inputWidthOf, type Output } from '../../domain/model/features.ts'
 import { fileOf, type Manifest } from '../../domain/model/manifest.ts'
 import { compileColumnEncoder } from '../../domain/model/preprocessing.ts'
 import { sortQuantiles } from '../../domain/model/quantile-levels.ts'
@@ -80,5 +80,28 @@ export function openVersionAnswers(
       for (const network of networks.values()) network.dispose()
       await reader?.close()
     },
+  }
+}
+
+/**
+ * The predictions of a released version, of the same numbers in the order of `wanted`; or why it cannot score: the snapshot lacks one of
+ * its features.
+ */
+export async function askReleased(
+  versions: Pick<VersionAnswers, 'ask' | 'manifestOf'>,
+  digest: string,
+  rows: ColumnTable,
+  wanted: Output,
+): Promise<ModelAnswers | string> {
+  try {
+    const { output } = await versions.manifestOf(digest)
+    const answers = await versions.ask(digest, rows)
+    if (output.kind !== 'numbers' || wanted.kind !== 'numbers') return answers
+    if (output.names.join('\n') === wanted.names.join('\n')) return answers
+    const places = wanted.names.map((name) => output.names.indexOf(name))
+    return places.some((place) => place < 0) ? answers : withOutputs(answers, places)
+  } catch (error) {
+    if (error instanceof RangeError) return error.message
+    throw error
   }
 }

@@ -30,3 +30,15 @@ export function answerReader(answers: ModelAnswers): (row: number) => readonly n
     return into
   }
 }
+
+/** The outputs at these places of each row. */
+export function withOutputs(answers: ModelAnswers, places: readonly number[]): AnswerMatrix {
+  const [rows, width] = [answeredRows(answers), places.length]
+  const rowAt = answerReader(answers)
+  const values = new Float64Array(rows * width)
+  for (let row = 0; row < rows; row++) {
+    const given = rowAt(row)
+    for (let k = 0; k < width; k++) values[row * width + k] = given[places[k]!]!
+  }
+  return { rows, width, values }
+}
