@@ -148,7 +148,7 @@ export function judgeDrift(given: DriftEvidence, policy: DriftPolicy = defaultDr
   const judgeCounted = (profiles: readonly Profile[], countsOf: CountsOf) => {
     const counted = countsOf(current)
     return judge(
-      profiles.filter(({ name }) => counted[name] !== undefined),
+      profiles.filter(({ name }) => Object.hasOwn(counted, name) && counted[name] !== undefined),
       countsOf,
     )
   }
@@ -216,7 +216,10 @@ export function countedPsi(
 
 /** One window alone; here `alarm` means "large enough to alarm". */
 function judgeWindow(profiles: readonly Profile[], counts: NamedCounts, policy: DriftPolicy): DriftRow[] {
-  const rows = profiles.map((profile) => compare(profile, counts[profile.name], policy))
+  // A number may be named as what every object inherits, such as "constructor".
+  const rows = profiles.map((profile) =>
+    compare(profile, Object.hasOwn(counts, profile.name) ? counts[profile.name] : undefined, policy),
+  )
   const adjusted = benjaminiHochberg(rows.map((row) => (row.level === 'stable' ? row.p : null)))
   return rows.map((row, i) => {
     const adjustedP = adjusted[i]!

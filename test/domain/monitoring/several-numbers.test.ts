@@ -70,6 +70,21 @@ describe('drift of several numbers', () => {
     expect(report.reasons).toMatchObject([{ code: 'label_drift_alarm', values: { name: 'arrival' } }])
   })
 
+  it('leaves out a number that was not counted, also one named as what objects inherit', () => {
+    const [first] = profiles
+    const both = [{ ...first!, name: 'constructor' }, first!]
+    const counted = counts([first!], 600)
+    for (const previous of [null, { features: {}, scores: counted, labels: counted }]) {
+      const report = judgeDrift({
+        reference: { rows: 5_000, features: [], scores: both, labels: both },
+        current: { features: {}, scores: counted, labels: counted },
+        previous,
+      })
+      expect(report).toMatchObject({ level: 'stable', reasons: [] })
+      expect(levels([...answerRows(report), ...labelRows(report)])).toEqual({ departure: 'stable' })
+    }
+  })
+
   it('of a number whose counts do not match its bins is unreadable', () => {
     const current = answers({})
     const report = judgeDrift({
