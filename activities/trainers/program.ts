@@ -119,13 +119,18 @@ export async function runTrainingProgram(run: ProgramRun): Promise<void> {
 const passingException =
   /^(MemoryError|KeyboardInterrupt|OSError|IOError|BlockingIOError|BrokenPipeError|InterruptedError|\w*Connection\w*|\w*Timeout\w*|URLError|HTTPError)$/
 
-/** Whether these lines end with an exception that ends every try alike, such as a package that is not there. */
+/**
+ * Whether these lines end with an exception that ends every try alike, such as a package that is not there. Python writes the module of an
+ * exception that is not its own: those of clients, of a database for instance, may pass.
+ */
 export function isPythonFault(lines: readonly string[]): boolean {
   const frame = lines.findLastIndex((line) => /^ +File ".*", line \d+/.test(line))
   if (frame < 0) return false
-  const named = lines.slice(frame).map((line) => /^(?:\w+\.)*([A-Za-z]\w*)(?::|$)/.exec(line)?.[1])
+  const named = lines
+    .slice(frame)
+    .map((line) => /^(?:json\.decoder\.)?([A-Za-z_][\w.]*)(?::|$)/.exec(line)?.[1])
   const exception = named.find((name) => name !== undefined && /(Error|Exception)$/.test(name))
-  return exception !== undefined && !passingException.test(exception)
+  return exception !== undefined && !exception.includes('.') && !passingException.test(exception)
 }
 
 const shown = (argv: readonly string[]): string => visibleText(argv.join(' ')).slice(0, 200)

@@ -90,6 +90,10 @@ describe('a training program', () => {
     "raise ConnectionResetError('gone')",
     "raise OSError(5, 'of the device')",
     "raise TimeoutError('too late')",
+    "import sqlite3\nraise sqlite3.OperationalError('ValueError')",
+    "import ssl\nraise ssl.SSLError('the server closed')",
+    "import subprocess\nsubprocess.run(['false'], check=True)",
+    "import sqlite3\ntry:\n  {}['a']\nexcept KeyError as error:\n  raise sqlite3.OperationalError('gone') from error",
     "import sys; print('ValueError: of a text', file=sys.stderr); sys.exit(1)",
     'import sys; sys.exit(3)',
   ])('of Python is tried again after what may pass: %s', async (script) => {
