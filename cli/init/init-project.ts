@@ -1,5 +1,5 @@
 /** Makes a project: a model file from a CSV, and the files around it. */
-import { existsSync, readFileSync } from 'node:fs'
+import { existsSync, readFileSync, statSync } from 'node:fs'
 import { basename, isAbsolute, join, relative, resolve } from 'node:path'
 import {
   asClasses,
@@ -52,6 +52,8 @@ export interface Initialised extends Written {
 
 export async function initProject(options: InitOptions): Promise<Initialised> {
   const folder = resolve(options.folder)
+  if (statSync(folder, { throwIfNoEntry: false })?.isDirectory() === false)
+    throw usageError(`${options.folder} is a file: name the rows with --from ${options.folder}`)
   const csv = resolve(options.from ?? join(checkout, 'models', 'data', 'iris.csv'))
   const model = options.name ?? modelNameOf(csv)
   if (!/^[a-z][a-z0-9-]{0,62}$/.test(model))

@@ -3,7 +3,7 @@ import { isUtf8 } from 'node:buffer'
 import { closeSync, openSync, readSync } from 'node:fs'
 import { shown } from '../../domain/postgres-text.ts'
 import { formatIssue, looksLikeValues, otherFormat } from '../../domain/validation/source-issue.ts'
-import { layoutOf, valuesOfLine } from '../../domain/validation/csv-scan.ts'
+import { cellsOfLine, layoutOf } from '../../domain/validation/csv-scan.ts'
 import { failure, usageError } from '../client/client.ts'
 
 /** Of a larger file the first part is read. */
@@ -31,7 +31,7 @@ export function readCsvTable(path: string): CsvTable {
   const lines = recordsOf(text, String.fromCharCode(newline)).slice(skippedLines + 1, cut ? -1 : undefined)
   const rows = lines
     .filter((line) => line.trim() !== '')
-    .map((line) => valuesOfLine(line.replace(/\r$/, ''), String.fromCharCode(delimiter)))
+    .map((line) => cellsOfLine(line.replace(/\r$/, ''), String.fromCharCode(delimiter)))
   if (names.length < 2 || rows.length === 0)
     throw refused(`${path}: a line with the names of two columns or more is required, and rows below it`)
   if (looksLikeValues(names))

@@ -53,12 +53,18 @@ export function inferColumns(
     const cells = rows.map((row) => row[place]?.trim() ?? '')
     const values = cells.filter((cell) => cell !== '')
     const missing = cells.length - values.length
+    const hasBlank = rows.some(
+      (row) => row[place] !== undefined && row[place] !== '' && row[place].trim() === '',
+    )
+    const use = useOf(column, values)
+    // The reader of rows takes a space for a value there.
+    const isBroken = hasBlank && (use.use === 'number' || use.use === 'flag' || use.use === 'time')
     return {
       column,
       name: freeName(plainName(column) ?? `column${place + 1}`, taken),
       missing,
       rows: cells.length,
-      ...useOf(column, values),
+      ...(isBroken ? { use: 'none', why: 'a cell holds spaces only: leave it empty' } : use),
     }
   })
 }

@@ -145,7 +145,11 @@ export function scanCsv(layout: CsvLayout, rowNumber?: number): CsvScan {
 }
 
 /** The values of one line, without their quotes. */
-export function valuesOfLine(text: string, delimiter: string): string[] {
+export const valuesOfLine = (text: string, delimiter: string): string[] =>
+  cellsOfLine(text, delimiter).map((cell) => cell.trim())
+
+/** With the spaces around the values. */
+export function cellsOfLine(text: string, delimiter: string): string[] {
   const values: string[] = []
   let value = ''
   let quoted = false
@@ -154,11 +158,11 @@ export function valuesOfLine(text: string, delimiter: string): string[] {
     if (quoted && sign === '"' && text[place + 1] === '"') value += text[place++]
     else if (sign === '"' && (quoted || value === '')) quoted = !quoted
     else if (sign === delimiter && !quoted) {
-      values.push(value.trim())
+      values.push(value)
       value = ''
     } else value += sign
   }
-  return [...values, value.trim()]
+  return [...values, value]
 }
 
 const delimiters = [',', ';', '\t', '|']

@@ -187,6 +187,12 @@ describe('a column', () => {
     expect(text).toContain('rowCount({ min: 10 })')
   })
 
+  it('of numbers with a cell of spaces, which no training would read, is left out', async () => {
+    const text = await modelOf('rows.csv', 'x,kind,total,y', ...repeated('1,u,5.5,a', '2,v, ,b', '3, ,7.5,a'))
+    expect(text).toContain('Left out: total: a cell holds spaces only: leave it empty.')
+    expect(text).toContain("kind: category({ values: ['u', 'v'], missing: 'fill' })")
+  })
+
   it.each(['release', 'csv', 'index', 'define', 'new'])(
     'of a file named %s.csv gives a model that loads',
     async (name) => {
@@ -293,6 +299,13 @@ describe('refuses', () => {
     ['a wrong name', { name: 'My Model' }, '--name must be up to 63 lower-case letters'],
   ])('%s', async (_, options, message) => {
     await expect(init(options)).rejects.toThrow(message)
+  })
+
+  it('a CSV in the place of the folder, and says where it belongs', async () => {
+    const folder = csvOf('orders.csv', orders)
+    await expect(init({ folder })).rejects.toThrow(
+      `orders.csv is a file: name the rows with --from ${folder}`,
+    )
   })
 
   it.each([

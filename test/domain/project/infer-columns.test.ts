@@ -25,6 +25,19 @@ describe('a column', () => {
     ['moments', 'at', ['2026-01-01 10:00:00', '2026-01-02T10:00Z'], { use: 'time' }],
     ['one value', 'unit', ['m', 'm'], { use: 'none', why: 'it has the value m only' }],
     ['no value', 'unit', ['', ''], { use: 'none', why: 'it is empty' }],
+    [
+      'numbers and a space',
+      'total',
+      ['1', ' ', '2'],
+      { use: 'none', why: 'a cell holds spaces only: leave it empty' },
+    ],
+    [
+      'yes, no and a space',
+      'paid',
+      ['no', ' ', 'yes'],
+      { use: 'none', why: 'a cell holds spaces only: leave it empty' },
+    ],
+    ['texts and a space', 'kind', ['b', ' ', 'a'], { use: 'category', missing: 1 }],
     ['keys', 'order_id', ['1', '2', '3'], { use: 'none', why: 'it names the row' }],
     [
       'a running number',
