@@ -47,6 +47,7 @@ const pinned: Record<string, string> = {
   '0039_decisions_against.sql': '1c9caca1003e7f27bd7ae077698d9b1da25704148ecfb93201fa73a7ccfe2751',
   '0040_breakers.sql': 'e63a29188bc21b9192aa20b713fc56cdc0b91dedb4bccc66814c5bb72276f00e',
   '0041_error_codes.sql': 'd846ef9c57ccb11d7eef1a150a65c6397cfbdbdc77210564a74c9b817ed6e9dd',
+  '0042_queue_by_version.sql': '0ae227e4beda28de62229225d150fc95716c08f671e5af16e457b7e984d8952c',
 }
 
 const query = async (url: string, text: string): Promise<Record<string, unknown>[]> => {
