@@ -385,7 +385,7 @@ class Job:
         count = len(rows[self.columns[0].name])
         places = spread(count, min(count, _MOST_COMPARED))
         chosen = [[_plain(rows[column.name][place]) for column in self.columns] for place in places]
-        numbers = {column.name: numpy.unique(rows[column.name]).tolist() for column in self.columns if column.kind == "number"}
+        numbers = {column.name: numpy.unique(rows[column.name][places]).tolist() for column in self.columns if column.kind == "number"}
         source = self._source(pipeline)
         asked = self.frame(chosen + midway_rows(chosen, self.columns, numbers))
         try:
