@@ -70,8 +70,11 @@ export interface DriftEvidence {
   newest?: { counts: DriftWindow; before: CountedPsi }
 }
 
-/** By name of the feature, and of the scores. Counts with too few rows are left out. */
+/** By name of the feature, and of answers by `answerKey`. Counts with too few rows are left out. */
 export type CountedPsi = Record<string, number[]>
+
+/** A feature may have the name of the answer, such as `score`; none has a space. */
+const answerKey = (name: string): string => `answer ${name}`
 
 /**
  * - `stable`: no difference that is certain and large.
@@ -130,14 +133,16 @@ export function judgeDrift(given: DriftEvidence, policy: DriftPolicy = defaultDr
   }
   const { reference, current, previous, importance, newest } = evidence
   type CountsOf = (window: DriftWindow | undefined) => NamedCounts
-  const judge = (profiles: readonly Profile[], countsOf: CountsOf) => {
+  const judge = (profiles: readonly Profile[], countsOf: CountsOf, keyOf = (name: string) => name) => {
     const newestOf = countsOf(newest?.counts)
     const rows = judgeWindow(profiles, countsOf(current), policy)
     const old = judgeWindow(profiles, countsOf(previous ?? undefined), policy)
     return rows.map((row, i): DriftRow => {
       if (row.level === 'alarm' && old[i]!.level === 'alarm') return row
       const profile = profiles[i]!
-      const sudden = newest && suddenRow(profile, newestOf[profile.name], newest.before, policy)
+      // Evidence of earlier builds has answers by their names.
+      const before = newest?.before[keyOf(profile.name)] ?? newest?.before[profile.name]
+      const sudden = newest && suddenRow(profile, newestOf[profile.name], before, policy)
       if (sudden !== undefined) return sudden
       return row.level === 'alarm' ? { ...row, level: 'warn' } : row
     })
@@ -150,6 +155,7 @@ export function judgeDrift(given: DriftEvidence, policy: DriftPolicy = defaultDr
     return judge(
       profiles.filter(({ name }) => Object.hasOwn(counted, name) && counted[name] !== undefined),
       countsOf,
+      answerKey,
     )
   }
   const scores = judgeCounted(answerProfiles(reference), (window) => answerCounts(window, reference))
@@ -178,14 +184,14 @@ export function judgeDrift(given: DriftEvidence, policy: DriftPolicy = defaultDr
 function suddenRow(
   profile: Profile,
   counts: number[] | undefined,
-  before: CountedPsi,
+  before: readonly number[] | undefined,
   policy: DriftPolicy,
 ): DriftRow | undefined {
   const { psi, counts: least } = policy.sudden
   const { alarm } = limitsOf(policy, profile.name)
   const [row] = judgeWindow([profile], { [profile.name]: counts }, policy)
   if (row?.level !== 'alarm' || (row.psi ?? 0) < Math.max(psi, alarm)) return undefined
-  const earlier = [...(before[profile.name] ?? [])]
+  const earlier = [...(before ?? [])]
   // The change itself may have begun some counts ago.
   while ((earlier.at(-1) ?? 0) >= alarm) earlier.pop()
   const isNew = earlier.length >= least && earlier.every((each) => each < alarm)
@@ -209,7 +215,10 @@ export function countedPsi(
     ),
     ...answerProfiles(reference).map(
       (profile) =>
-        [profile.name, of(profile, (window) => answerCounts(window, reference)[profile.name])] as const,
+        [
+          answerKey(profile.name),
+          of(profile, (window) => answerCounts(window, reference)[profile.name]),
+        ] as const,
     ),
   ])
 }

@@ -102,6 +102,27 @@ describe('a sudden drift', () => {
     expect(level(begun, shifted, diluted)[0]).toBe('alarm')
   })
 
+  it('of a feature with the name of the answer is told from that of the answer', () => {
+    const profiles = {
+      rows: 5_000,
+      features: [{ ...reference, name: 'score' }],
+      score: { ...reference, name: 'score' },
+    }
+    const hour = (feature: number, answer: number): DriftWindow => ({
+      features: { score: countBins(reference, numbers(600, feature)) },
+      score: countBins(reference, numbers(600, answer)),
+    })
+    const sudden = (counts: DriftWindow, before: Record<string, number[]>) => {
+      const evidence = { reference: profiles, current: counts, previous: null, newest: { counts, before } }
+      const { features, score } = judgeDrift(evidence)
+      return [features[0]?.sudden, score?.sudden]
+    }
+    const varied = Array.from({ length: 48 }, (_, at) => hour(0, at % 2 === 0 ? 1.2 : 0))
+    expect(sudden(hour(1.2, 1.2), countedPsi(profiles, varied))).toEqual([true, undefined])
+    // Evidence of earlier builds has answers by their names.
+    expect(sudden(hour(0, 1.2), { score: Array<number>(24).fill(0.01) })).toEqual([undefined, true])
+  })
+
   it('is not found in the first day, in a daily pattern, or where the change is moderate', () => {
     expect(
       level(

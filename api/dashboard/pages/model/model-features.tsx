@@ -5,7 +5,7 @@ import type { Feature } from '../../../../domain/model/features.ts'
 import { findChampion } from '../../../../store/registry/champions.ts'
 import { findWindow } from '../../../../store/serving/feature-counts.ts'
 import { answerProfiles, type Profile } from '../../../../domain/model/reference-profile.ts'
-import { answerRows } from '../../../../domain/monitoring/drift.ts'
+import { answerRows, type DriftRow } from '../../../../domain/monitoring/drift.ts'
 import { answerCounts } from '../../../../domain/monitoring/drift-window.ts'
 import { findLastDrift } from '../../../../store/dashboard/drift-windows.ts'
 import { getModel } from '../../../../store/registry/models.ts'
@@ -55,34 +55,37 @@ export const featuresPage = definePage({
     const { profile } = manifest
     if (profile === undefined) return { model, version, parts: none, total: 0 }
     const report = drift?.version === version ? drift.report : undefined
-    const known = new Map(report && [...report.features, ...answerRows(report)].map((row) => [row.name, row]))
-    const largest = (profiles: readonly Profile[]) =>
-      profiles
-        .toSorted((one, other) => (known.get(other.name)?.psi ?? -1) - (known.get(one.name)?.psi ?? -1))
+    const largest = (profiles: readonly Profile[], rows: readonly DriftRow[] = []) => {
+      const rowOf = (reference: Profile) => rows.find(({ name }) => name === reference.name)
+      return profiles
+        .map((reference) => ({ reference, row: rowOf(reference) }))
+        .toSorted((one, other) => (other.row?.psi ?? -1) - (one.row?.psi ?? -1))
         .slice(0, maxFeatures)
+    }
     const answered = answerCounts(live, profile)
     const shown = [
-      ...largest(answerProfiles(profile)).map((reference) => ({
+      ...largest(answerProfiles(profile), report && answerRows(report)).map(({ reference, row }) => ({
         name: profile.scores === undefined ? 'prediction' : `prediction of ${reference.name}`,
         reference,
+        row,
         counts: answered[reference.name],
       })),
-      ...largest(profile.features).map((reference) => ({
+      ...largest(profile.features, report?.features).map(({ reference, row }) => ({
         name: reference.name,
         reference,
+        row,
         counts: live?.features[reference.name],
       })),
     ]
     const parts = await Promise.all(
-      shown.map(async ({ name, reference, counts }, i): Promise<FeaturePart> => {
-        const { psi, level } = known.get(reference.name) ?? {}
+      shown.map(async ({ name, reference, row, counts }, i): Promise<FeaturePart> => {
         const chart = await drawChartSizes(
           { id: `feature-${i}`, title: `${name}: live vs training data`, wide: 350 },
           inOrder(profileBins(reference, counts), manifest.features?.[name]),
           (data, frame) => profileSvg(data, { ...frame, subject: name }),
         )
         const legend = profileLegend(sum(reference.counts), counts === undefined ? null : sum(counts))
-        return { name, chart, legend, psi, level }
+        return { name, chart, legend, psi: row?.psi, level: row?.level }
       }),
     )
     return { model, version, parts, total: profile.features.length }
