@@ -25,6 +25,8 @@ import {
 import { exampleModelDirectory, syncExampleModel } from '../support/training/example-model.ts'
 
 const model = uniqueName('flights')
+/** On a busy machine Temporal may not answer in time; the tests of the route tell the two apart. */
+const recorded = /recorded; it starts (now|when Temporal is back)/
 const controlQueue = 'triggers-of-a-page'
 const blocksIn = (page: string) =>
   blocksOf(readFileSync(join(checkout, 'docs/how-to/projects', page), 'utf8'))
@@ -111,7 +113,8 @@ it('the commands of the page run', async () => {
   const [list, ...fired] = outputs
   expect(list).toMatch(/webhook +a request with epochs, region/)
   expect(list).toMatch(/file +files data\/ready\/\*\.done/)
-  for (const each of fired) expect(each).toContain('recorded; it starts now')
+  for (const each of fired) expect(each).toMatch(recorded)
+  expect(fired.join()).toContain('it starts now')
   expect(await listWaitingFirings(fixture.store, model)).toHaveLength(3)
 })
 
@@ -148,7 +151,7 @@ it('the triggers of the batches of the page are taken in, listed and fired', asy
   for (const line of blockOf('fire', 'batches.md').split('\n')) {
     const { code, out, err } = await run(line)
     expect(code, err).toBe(0)
-    expect(out).toContain('recorded; it starts now')
+    expect(out).toMatch(recorded)
   }
   const list = await run(`tenure triggers list --model ${model}`)
   expect(list.out).toMatch(/nights.schedule +0 3 \* \* \*/)
