@@ -24,7 +24,7 @@ export function addInputs(program: RowProgram, { inputs }: OnnxLayout): Map<stri
     let column = 0
     for (const input of numbers) {
       const more = { type: typeOf[input.type], isExact: true, isOwn: false }
-      const doubles = doublesOf(column, input.width)
+      const doubles = input.type === 'float32' ? undefined : doublesOf(column, input.width)
       values.set(input.name, { ...valueIn(buffer, input.width, more), column, doubles })
       column += input.width
     }
@@ -41,7 +41,7 @@ export function addInputs(program: RowProgram, { inputs }: OnnxLayout): Map<stri
   return values
 }
 
-/** Numbers as they were sent, before 32 bits hold them. */
+/** Numbers as they were sent, before the memory rounds them: those of an input of 32 bits are rounded for the graph too. */
 const doublesOf = (first: number, width: number): DoubleColumn[] =>
   Array.from({ length: width }, (_, k): DoubleColumn => (machine) => {
     const { inputs } = machine

@@ -18,7 +18,7 @@ import {
   type WrittenNode,
 } from '../../../../../support/formats/onnx-writer.ts'
 
-const [float, text, double]: [number, number, number] = [1, 8, 11]
+const [float, int64, text, double]: [number, number, number, number] = [1, 7, 8, 11]
 
 const doublesOf = (name: string, dims: readonly number[], values: readonly number[]): Buffer =>
   tensor(name, dims, double, Buffer.from(Float64Array.from(values).buffer))
@@ -125,6 +125,23 @@ it('compares the 64 bits that were sent, and not 32 of them', () => {
   const bytes = graphOf([...filled, ...scaled, trees('z', 'y')], float)
   const rounded = { ...rows, numbers: numbers.map(Math.fround) }
   expect(answersOf(bytes, rounded)).not.toEqual(answersOf(bytes, rows))
+})
+
+it.each([
+  ['32 bits', float],
+  ['whole numbers', int64],
+])('compares inputs of %s, as they reach the graph, with 64 bits', async (_name, type) => {
+  const bytes = model(
+    graph({
+      inputs: [value('x', [0, 2], type)],
+      outputs: [value('y', [0, 0])],
+      initializers: constants,
+      nodes: [cast('x', 'z', double), trees('z', 'y')],
+    }),
+  )
+  const { layout } = openOnnx(bytes)
+  const asked = type === float ? rows : { count: 3, numbers: [7, -1, 8, 0, 2 ** 40 + 1, -(2 ** 40) - 1] }
+  expect(answersOf(bytes, asked)).toEqual(await bareAnswers(bytes, layout, asked))
 })
 
 it('joins them with the categories of a text', async () => {
