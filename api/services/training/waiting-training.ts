@@ -2,8 +2,7 @@
 import { errorTable, isErrorCode } from '../../../domain/errors.ts'
 import { noTrainer, noWorker, pollersOf } from '../../../temporal/pollers.ts'
 import type { RetrainProgress } from '../../../workflows/messages.ts'
-import type { TemporalClient } from '../../temporal/client.ts'
-import { callTimeoutMs } from '../../temporal/client.ts'
+import { callTimeoutMs, type TemporalClient } from '../../temporal/client.ts'
 import type { WorkflowRun } from '../../temporal/running-workflow.ts'
 
 /** `PENDING_ACTIVITY_STATE_SCHEDULED` of Temporal's protocol: no worker has taken the task. */

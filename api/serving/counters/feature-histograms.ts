@@ -154,11 +154,12 @@ function compileCounter({ manifest, columns }: BinnedVersion) {
     bins: binNames(each).length,
   })
   const counted = features.map((each) => binsOf('feature', each))
-  const scores = answerProfiles(profile).map((each, number) => ({
+  const answers = answerProfiles(profile)
+  const scores = answers.map((each, number) => ({
     place: features.length + number,
     binOf: compileScore(each, output, number),
   }))
-  counted.push(...answerProfiles(profile).map((each) => binsOf('score', each)))
+  counted.push(...answers.map((each) => binsOf('score', each)))
   const limited: Limited[] = []
   if (profile !== undefined)
     for (const { name, kind, slot } of columns.all) {

@@ -56,9 +56,9 @@ export const featuresPage = definePage({
     if (profile === undefined) return { model, version, parts: none, total: 0 }
     const report = drift?.version === version ? drift.report : undefined
     const largest = (profiles: readonly Profile[], rows: readonly DriftRow[] = []) => {
-      const rowOf = (reference: Profile) => rows.find(({ name }) => name === reference.name)
+      const known = new Map(rows.map((row) => [row.name, row]))
       return profiles
-        .map((reference) => ({ reference, row: rowOf(reference) }))
+        .map((reference) => ({ reference, row: known.get(reference.name) }))
         .toSorted((one, other) => (other.row?.psi ?? -1) - (one.row?.psi ?? -1))
         .slice(0, maxFeatures)
     }

@@ -27,7 +27,7 @@ export interface RowValue extends RowView {
   isCoarse?: boolean
   /** Whether no other value is in its buffer, so that it may be changed in place. */
   isOwn: boolean
-  /** Of numbers of 64 bits: how each column is read or computed. */
+  /** How each column is read or computed with 64 bits: of all numbers of that type, of inputs of whole numbers, and of comparisons of them. */
   doubles?: readonly DoubleColumn[]
   /** A dense layer without an activation, of which this is the output. */
   dense?: DenseStep

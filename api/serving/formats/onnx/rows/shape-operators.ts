@@ -7,7 +7,6 @@ import {
   isRowOfFloats,
   shortList,
   valueIn,
-  type DoubleColumn,
   type OperatorContext,
   type RowOperator,
   type RowValue,
@@ -109,16 +108,19 @@ const concat: RowOperator = ({ node, attributes, value, program }) => {
     tail: [...first.tail.slice(0, -1), width],
     isExact: parts.every(({ isExact }) => isExact),
   }
-  if (parts.every(isDouble)) return [valueOfDoubles(parts.flatMap(doublesOf), more)]
+  if (first.type === 'double')
+    return [
+      valueOfDoubles(
+        parts.flatMap(({ doubles = [] }) => doubles),
+        more,
+      ),
+    ]
   const joined = joinedViews(parts)
   const [only] = joined
   if (only !== undefined && joined.length === 1)
     return [{ ...valueIn(only.buffer, width, more), column: only.column, isOwn: false }]
   return [valueIn(addCopy(program, joined), width, more)]
 }
-
-const isDouble = ({ type, doubles }: RowValue): boolean => type === 'double' && doubles !== undefined
-const doublesOf = ({ doubles }: RowValue): readonly DoubleColumn[] => doubles ?? []
 
 /** Columns that stand side by side already, as one. */
 function joinedViews(parts: readonly RowView[]): RowView[] {
@@ -140,7 +142,7 @@ function chosen(
   if (from.width === 1 && places.length === 1) return partOf(from, 0, 1)
   if (from.type === 'text') return undefined
   const tail = [...from.tail.slice(0, -1), places.length]
-  if (isDouble(from))
+  if (from.type === 'double')
     return valueOfDoubles(
       places.map((place) => from.doubles![place]!),
       { tail, isExact: from.isExact },
