@@ -384,7 +384,7 @@ class Job:
         rows = self._read()
         count = len(rows[self.columns[0].name])
         places = spread(count, min(count, _MOST_COMPARED))
-        chosen = [[_plain(rows[column.name][place]) for column in self.columns] for place in places]
+        chosen = self._rows_at(places)
         numbers = {column.name: numpy.unique(rows[column.name][places]).tolist() for column in self.columns if column.kind == "number"}
         source = self._source(pipeline)
         asked = self.frame(chosen + midway_rows(chosen, self.columns, numbers))
@@ -439,7 +439,7 @@ class Job:
         order = self._order(names)
         rows = self._read()
         count = len(rows[self._label_columns[0]])
-        chosen = [[_plain(rows[column.name][place]) for column in self.columns] for place in spread(count)]
+        chosen = self._rows_at(spread(count))
         chosen += odd_rows(chosen, self.columns, self._categories, infinite)
         self._end_fit()
         with self.part("evaluate"):
@@ -457,6 +457,10 @@ class Job:
         )
         self._write("curve.json", self.curve)
         self._write("environment.json", {"python": platform.python_version(), **_packages()})
+
+    def _rows_at(self, places: Sequence[int]) -> list[list[Any]]:
+        rows = self._read()
+        return [[_plain(rows[column.name][place]) for column in self.columns] for place in places]
 
     def _order(self, names: Optional[Sequence[str]]) -> list[Column]:
         """The columns of the artifact in its order: by its names, or in the order of the model file where none of them is a feature."""
