@@ -7,6 +7,7 @@ import { backtestDrift } from '../../domain/monitoring/drift-backtest.ts'
 import type { CountedHour } from '../../domain/monitoring/drift-history.ts'
 import { countBins, numberProfile, type ReferenceProfile } from '../../domain/model/reference-profile.ts'
 import { quantileOfSorted } from '../../domain/statistics/quantiles.ts'
+import { standardNormal } from '../../domain/statistics/random-variates.ts'
 import { seededRandom } from '../../domain/statistics/random.ts'
 
 const { values: given } = parseArgs({ options: { months: { type: 'string', default: '30' } } })
@@ -22,7 +23,7 @@ function history(
   shift: number,
 ): { profile: ReferenceProfile; hours: CountedHour[] } {
   const uniform = seededRandom(seed)
-  const normal = () => Math.sqrt(-2 * Math.log(1 - uniform())) * Math.cos(2 * Math.PI * uniform())
+  const normal = () => standardNormal(uniform)
   const values = (n: number, by = 0) => Array.from({ length: n }, () => normal() + by)
   const profiles = features.map((name) => numberProfile(name, values(10_000)))
   const hours = Array.from({ length: hoursOfMonth }, (_, hour): CountedHour => {

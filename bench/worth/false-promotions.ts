@@ -6,6 +6,7 @@ import { gains } from '../../domain/evaluation/paired-gain.ts'
 import { score } from '../../domain/evaluation/metrics.ts'
 import { defaultGatePolicy } from '../../domain/evaluation/policy.ts'
 import { auc } from '../../domain/metrics/auc.ts'
+import { standardNormal } from '../../domain/statistics/random-variates.ts'
 import { seededRandom } from '../../domain/statistics/random.ts'
 
 export interface FalsePromotions {
@@ -26,7 +27,7 @@ const noises = [0.8, 0.88, 0.96]
 export function simulateFalsePromotions(runs: number): FalsePromotions[] {
   const policy = { ...defaultGatePolicy('binary'), resamples: 400 }
   const uniform = seededRandom(11)
-  const normal = () => Math.sqrt(-2 * Math.log(1 - uniform())) * Math.cos(2 * Math.PI * uniform())
+  const normal = () => standardNormal(uniform)
   const world = (size: number) => {
     const odds = Array.from({ length: size }, () => -1 + 1.5 * normal())
     const y = odds.map((odd) => Number(uniform() < sigmoid(odd)))

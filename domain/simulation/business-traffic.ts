@@ -3,7 +3,7 @@ import { businessTest, type BusinessEvidence, type BusinessTest } from '../canar
 import type { BusinessMetric } from '../canary/business-policy.ts'
 import type { CanaryTick } from '../canary/evidence.ts'
 import { seededRandom } from '../statistics/random.ts'
-import type { Uniform } from '../statistics/random-variates.ts'
+import { standardNormal, type Uniform } from '../statistics/random-variates.ts'
 import type { TrafficScenario } from './scenario.ts'
 
 /** The share of the champion's users with an event. */
@@ -81,11 +81,7 @@ function valuesOf(metric: BusinessMetric, users: number, factor: number, uniform
   for (let user = gap() - 1; user < users; user += gap()) {
     if (counts === 'any') values[user] = 1
     else if (counts === 'mean') values[user] = min + (max - min) * Math.min(1, uniform() * factor)
-    else values[user] = max * medianPurchase * Math.exp(logPurchaseSpread * normal(uniform))
+    else values[user] = max * medianPurchase * Math.exp(logPurchaseSpread * standardNormal(uniform))
   }
   return values
 }
-
-/** Box and Muller. */
-const normal = (uniform: Uniform): number =>
-  Math.sqrt(-2 * Math.log(1 - uniform())) * Math.cos(2 * Math.PI * uniform())

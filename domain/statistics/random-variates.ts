@@ -1,4 +1,4 @@
-/** Draws Poisson and binomial counts from uniform numbers, by inversion for small means and by rejection for large ones. */
+/** Draws normal numbers, and Poisson and binomial counts, from uniform numbers; counts by inversion for small means and by rejection for large ones. */
 import { logGamma } from './distributions.ts'
 
 /** Uniform numbers in [0, 1). */
@@ -77,3 +77,7 @@ export function binomial(uniform: Uniform, n: number, p: number): number {
     if (v <= bound) return k
   }
 }
+
+/** A draw of the standard normal distribution (Box and Muller 1958), from two of `uniform`. */
+export const standardNormal = (uniform: Uniform): number =>
+  Math.sqrt(-2 * Math.log(1 - uniform())) * Math.cos(2 * Math.PI * uniform())

@@ -13,6 +13,7 @@ import {
   type ReferenceProfile,
 } from '../../../domain/model/reference-profile.ts'
 import { lastYearMs, type DriftTuning } from '../../../domain/monitoring/drift-history.ts'
+import { standardNormal } from '../../../domain/statistics/random-variates.ts'
 import { seededRandom } from '../../../domain/statistics/random.ts'
 import { listAlerts } from '../../../store/monitoring/alerts.ts'
 import { openArtifacts } from '../../../store/artifacts.ts'
@@ -27,7 +28,7 @@ import { inputOf } from '../../support/serving/input-buffers.ts'
 const hour = 3_600_000
 const noon = Date.parse('2026-03-01T12:00:00Z')
 const uniform = seededRandom(11)
-const normal = () => Math.sqrt(-2 * Math.log(1 - uniform())) * Math.cos(2 * Math.PI * uniform())
+const normal = () => standardNormal(uniform)
 const colour = () => (uniform() < 0.5 ? 'red' : 'white')
 const rows = (n: number, shift = 0) =>
   Array.from({ length: n }, () => ({ size: normal() + shift, colour: colour() }))

@@ -3,6 +3,7 @@ import type { AnswerMatrix } from '../../../domain/metrics/answers.ts'
 import { judgeGate } from '../../../domain/evaluation/gate.ts'
 import type { GateInput } from '../../../domain/evaluation/input.ts'
 import { defaultGatePolicy, type GatePolicy } from '../../../domain/evaluation/policy.ts'
+import { standardNormal } from '../../../domain/statistics/random-variates.ts'
 import { seededRandom } from '../../../domain/statistics/random.ts'
 
 const rows = 1_500
@@ -11,7 +12,7 @@ const sigmoid = (x: number) => 1 / (1 + Math.exp(-x))
 /** Rows whose true log odds are known; a model sees them through noise of its own. */
 function world(seed = 1) {
   const uniform = seededRandom(seed)
-  const normal = () => Math.sqrt(-2 * Math.log(1 - uniform())) * Math.cos(2 * Math.PI * uniform())
+  const normal = () => standardNormal(uniform)
   const odds = Array.from({ length: rows }, () => -1 + 1.5 * normal())
   const y = odds.map((odd) => (uniform() < sigmoid(odd) ? 1 : 0))
   const model = (noise: number) => odds.map((odd) => [sigmoid(odd + noise * normal())])

@@ -9,10 +9,11 @@ import {
   numberProfile,
   type Profile,
 } from '../../../domain/model/reference-profile.ts'
+import { standardNormal } from '../../../domain/statistics/random-variates.ts'
 import { seededRandom } from '../../../domain/statistics/random.ts'
 
 const uniform = seededRandom(5)
-const normal = () => Math.sqrt(-2 * Math.log(1 - uniform())) * Math.cos(2 * Math.PI * uniform())
+const normal = () => standardNormal(uniform)
 const numbers = (n: number, shift = 0) => Array.from({ length: n }, () => normal() + shift)
 const letters = (n: number, alphabet: string) =>
   Array.from({ length: n }, () => alphabet[Math.floor(uniform() * alphabet.length)]!)

@@ -17,10 +17,11 @@ import {
   type DriftReport,
 } from '../../../domain/monitoring/drift.ts'
 import type { DriftWindow } from '../../../domain/monitoring/drift-window.ts'
+import { standardNormal } from '../../../domain/statistics/random-variates.ts'
 import { seededRandom } from '../../../domain/statistics/random.ts'
 
 const uniform = seededRandom(23)
-const normal = () => Math.sqrt(-2 * Math.log(1 - uniform())) * Math.cos(2 * Math.PI * uniform())
+const normal = () => standardNormal(uniform)
 const values = (n: number, shift = 0) => Array.from({ length: n }, () => normal() + shift)
 /** One number is named as the profile of a single answer is. */
 const names = ['departure', 'score', 'arrival']

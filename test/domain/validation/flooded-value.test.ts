@@ -3,11 +3,12 @@ import { expectedOfChampion } from '../../../domain/validation/champion-expectat
 import { countTexts, findFloodedRuns } from '../../../domain/validation/flooded-value.ts'
 import { judgeValidation } from '../../../domain/validation/validate.ts'
 import { categoryProfile } from '../../../domain/model/reference-profile.ts'
+import { standardNormal } from '../../../domain/statistics/random-variates.ts'
 import { seededRandom } from '../../../domain/statistics/random.ts'
 
 const periods = 20
 const uniform = seededRandom(7)
-const normal = () => Math.sqrt(-2 * Math.log(1 - uniform())) * Math.cos(2 * Math.PI * uniform())
+const normal = () => standardNormal(uniform)
 
 /** Texts with shares as of cities, which differ from period to period; `more` adds rows of one text to some periods. */
 function drawn(rows: number, more: { of: string; share: number; from: number; to: number } | undefined) {
