@@ -4,6 +4,7 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { Registry } from 'prom-client'
+import { onTestFinished } from 'vitest'
 import { createApp } from '../../../api/app.ts'
 import { openAuthentication } from '../../../api/auth/authentication.ts'
 import type { ApiDeps } from '../../../api/deps.ts'
@@ -186,7 +187,7 @@ export async function startReplica(
       trouble: (what, error) => troubles.push(`${what}: ${String(error)}`),
     },
   })
-  let closed: Promise<void> | undefined
+  let [closed, stopped]: (Promise<void> | undefined)[] = []
   const cut = (): Promise<void> => (closed ??= store.close())
   return {
     id,
@@ -203,12 +204,16 @@ export async function startReplica(
           serving.routing.find(model)?.route.generation === generation && serving.now() < serving.lease.until,
         `${model} at generation ${generation}`,
       ),
-    async stop() {
-      await serving.stop()
-      await cut()
-    },
+    stop: () => (stopped ??= serving.stop().then(cut)),
     cut,
   }
+}
+
+/** A replica that stops when the test ends. */
+export async function replicaOfTest(fixture: ServingFixture, options?: ReplicaOptions): Promise<TestReplica> {
+  const replica = await startReplica(fixture, options)
+  onTestFinished(() => replica.stop())
+  return replica
 }
 
 /** Sends a prediction that may be queued. */

@@ -1,12 +1,13 @@
 /** Checks the kill switch: set by the API during a release, without Temporal, and kept on disk without Postgres. */
 import sql from 'sql-template-tag'
-import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { fallbackName, type Fallback } from '../../../../domain/serving/kill-switch.ts'
 import { verifyAudit } from '../../../../store/audit/audit-log.ts'
 import {
   openServingFixture,
   request,
   startApi,
+  replicaOfTest,
   startReplica,
   threeVersions,
   until,
@@ -22,16 +23,12 @@ import { declareFallback, writeChampion } from '../../../support/serving/registr
 let fixture: ServingFixture
 let api: TestApi
 let key: string
-const running: TestReplica[] = []
 beforeAll(async () => {
   fixture = await openServingFixture()
   // Nothing listens where its Temporal would be.
   api = await startApi(fixture)
   key = await fixture.key({ role: 'operator', name: 'olga' })
   await until(async () => (await flags()).status === 200, 'the key')
-})
-afterEach(async () => {
-  for (const replica of running.splice(0)) await replica.stop()
 })
 afterAll(async () => {
   await api.stop()
@@ -41,11 +38,7 @@ afterAll(async () => {
 const flags = () => api.request('GET', '/v1/kill-switches', { key })
 const put = (model: string, serve: string, as = key, reason = 'it looks wrong') =>
   api.request('PUT', `/v1/kill-switches/${model}`, { key: as, body: { serve, reason } })
-async function replicaOf(options: ReplicaOptions = {}): Promise<TestReplica> {
-  const replica = await startReplica(fixture, options)
-  running.push(replica)
-  return replica
-}
+const replicaOf = (options?: ReplicaOptions) => replicaOfTest(fixture, options)
 const declare = (model: string, fallback: Fallback) => declareFallback(fixture.store, model, fallback)
 const hasBeenChampion = (model: string, version: string) => writeChampion(fixture.store, model, version)
 const versionsOf = (replica: TestReplica, model: string) =>
@@ -188,7 +181,6 @@ describe('without Postgres', () => {
     await first.serving.refresh()
     const { stateDir } = first
     await first.stop()
-    running.splice(0)
     const cold = await replicaOf({ stateDir, databaseUrl: 'postgres://user@127.0.0.1:1/nothing' })
     expect(cold.serving.switches.pinned()).toContainEqual({ model, serve })
     expect(cold.ask(model, request())).toMatchObject(

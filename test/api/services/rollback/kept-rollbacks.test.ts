@@ -15,11 +15,10 @@ import { uniqueName } from '../../../support/servers/servers.ts'
 import {
   openServingFixture,
   startApi,
-  startReplica,
+  replicaOfTest,
   type ReplicaOptions,
   type ServingFixture,
   type TestApi,
-  type TestReplica,
 } from '../../../support/serving/serving-fixture.ts'
 
 const nowhere = 'postgres://unknown@127.0.0.1:1/nothing'
@@ -29,7 +28,6 @@ let key: string
 let model: string
 let second: string
 let third: string
-const running: TestReplica[] = []
 const healing: (() => void)[] = []
 beforeAll(async () => {
   fixture = await openServingFixture()
@@ -47,7 +45,6 @@ beforeEach(async () => {
   await api.serving.refresh()
 })
 afterEach(async () => {
-  for (const replica of running.splice(0)) await replica.stop()
   for (const heal of healing.splice(0)) heal()
   await api?.stop()
 })
@@ -75,11 +72,8 @@ function losePostgres(lost = /./): () => void {
 }
 
 /** A replica that starts on the disk of the other one while Postgres is away. */
-async function startBeside(options: ReplicaOptions = {}): Promise<TestReplica> {
-  const replica = await startReplica(fixture, { stateDir: api.stateDir, databaseUrl: nowhere, ...options })
-  running.push(replica)
-  return replica
-}
+const startBeside = (options: ReplicaOptions = {}) =>
+  replicaOfTest(fixture, { stateDir: api.stateDir, databaseUrl: nowhere, ...options })
 
 it('a replica of another slot that starts after a rollback was kept serves by it', async () => {
   const heal = losePostgres()

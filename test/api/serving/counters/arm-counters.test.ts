@@ -1,31 +1,22 @@
 /** Checks the counters of replicas, including those of the shadow. */
-import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { findTicks } from '../../../../store/release/tick-counters.ts'
 import {
   openServingFixture,
   request,
-  startReplica,
+  replicaOfTest,
   threeVersions,
   until,
   type ServingFixture,
-  type TestReplica,
 } from '../../../support/serving/serving-fixture.ts'
 
 let fixture: ServingFixture
-const running: TestReplica[] = []
 beforeAll(async () => {
   fixture = await openServingFixture()
 })
-afterEach(async () => {
-  for (const replica of running.splice(0)) await replica.stop()
-})
 afterAll(() => fixture.close())
 
-async function replicaOf(): Promise<TestReplica> {
-  const replica = await startReplica(fixture)
-  running.push(replica)
-  return replica
-}
+const replicaOf = () => replicaOfTest(fixture)
 
 describe('the counters', () => {
   it('equal the responses, arm by arm, over generations and replicas', async () => {
@@ -44,7 +35,6 @@ describe('the counters', () => {
       }
     }
     for (const replica of replicas) await replica.stop()
-    running.splice(0)
     const counted = new Map<string, number>()
     for (const tick of await findTicks(fixture.store, `rel_${model}`)) {
       const key = `${tick.arm} ${tick.version} ${tick.generation}`
@@ -77,7 +67,6 @@ describe('the counters', () => {
     for (let i = 0; i < 30; i++) fail('one caller')
     for (let i = 0; i < 50; i++) fail(`caller ${i}`)
     await replica.stop()
-    running.splice(0)
     const ticks = await findTicks(fixture.store, `rel_${model}`)
     const sum = (of: 'requests' | 'invalid' | 'errors') =>
       ticks.filter(({ version }) => version === candidate).reduce((total, tick) => total + tick[of], 0)
@@ -96,7 +85,6 @@ describe('the counters', () => {
       'the counts',
     )
     await replica.stop()
-    running.splice(0)
     const ticks = await written()
     expect(ticks.reduce((total, tick) => total + tick.slow95, 0)).toBe(40)
     expect(ticks.reduce((total, tick) => total + tick.slow99, 0)).toBe(0)
@@ -134,7 +122,6 @@ describe('the shadow', () => {
     })
     expect(pair.difference).toBeGreaterThan(0)
     await replica.stop()
-    running.splice(0)
     const ticks = await findTicks(fixture.store, `rel_${model}`)
     const shadow = ticks.filter(({ arm }) => arm === 'shadow')
     expect(shadow.reduce((total, { requests }) => total + requests, 0)).toBe(60)

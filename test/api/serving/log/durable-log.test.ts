@@ -3,7 +3,7 @@ import { randomUUID } from 'node:crypto'
 import { chmodSync, mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
+import { afterAll, afterEach, beforeAll, describe, expect, it, onTestFinished } from 'vitest'
 import { createClock } from '../../../../api/serving/clock.ts'
 import {
   openDurableLog,
@@ -22,7 +22,7 @@ import {
   askLater,
   servingFixtureOn,
   startApi,
-  startReplica,
+  replicaOfTest,
   until,
   type ServingFixture,
   type TestReplica,
@@ -34,7 +34,6 @@ let postgres: RunningPostgres
 let store: Store
 let fixture: ServingFixture
 const open: DurableLog[] = []
-const running: TestReplica[] = []
 const ids = createIds(createClock())
 const origin = encodeOrigin({ model: 'm', version: 'v', arm: 'champion', release: undefined, generation: 1 })
 const numbers = new Uint8Array(Float32Array.of(1, 2, 3, 4).buffer)
@@ -47,7 +46,6 @@ beforeAll(async () => {
 })
 afterEach(async () => {
   for (const log of open.splice(0)) await log.close()
-  for (const replica of running.splice(0)) await replica.stop()
 })
 afterAll(async () => {
   await fixture.close()
@@ -219,11 +217,7 @@ describe('the durable log', () => {
 })
 
 describe('a replica with a durable log', () => {
-  async function replicaOf(): Promise<TestReplica> {
-    const replica = await startReplica(fixture, { durableLog: true, leaseMs: 60_000 })
-    running.push(replica)
-    return replica
-  }
+  const replicaOf = () => replicaOfTest(fixture, { durableLog: true, leaseMs: 60_000 })
   const body = { instances: [irisRow, irisRow], routing_key: 'k' }
   const rowsOf = async (id: string) =>
     (await store.pool.query('select * from predictions where id = $1', [id])).rows
@@ -278,7 +272,7 @@ describe('a replica with a durable log', () => {
     const spec = irisSpec(uniqueName('iris'))
     const version = await fixture.register(spec)
     const api = await startApi(fixture, { durableLog: true, leaseMs: 60_000 })
-    running.push(api)
+    onTestFinished(() => api.stop())
     await api.follows(await fixture.route(spec.model, { proven: version }))
     const readiness = async () => (await api.request('GET', '/readyz')).status
     expect(await readiness()).toBe(200)
@@ -333,8 +327,7 @@ describe('a replica with a durable log', () => {
 
   it('that is disabled is reported to clients that require it', async () => {
     const spec = irisSpec(uniqueName('iris'))
-    const replica = await startReplica(fixture)
-    running.push(replica)
+    const replica = await replicaOfTest(fixture)
     await replica.follows(await fixture.route(spec.model, { proven: await fixture.register(spec) }))
     await expect(askLater(replica, spec.model, body, { requestId: randomUUID() })).rejects.toMatchObject({
       code: 'invalid_request',

@@ -1,6 +1,6 @@
 /** Checks that a queued request has a defined result after any change, equal to that of a synchronous request. */
 import { EventEmitter } from 'node:events'
-import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { armOf } from '../../../../api/serving/routing/route-table.ts'
 import type { LoadedVersion } from '../../../../api/serving/version/loaded-version.ts'
 import { writeKillSwitch } from '../../../../store/serving/kill-switches.ts'
@@ -9,7 +9,7 @@ import {
   askLater,
   openServingFixture,
   request,
-  startReplica,
+  replicaOfTest,
   threeVersions,
   until,
   type ServingFixture,
@@ -18,20 +18,12 @@ import {
 import { uniqueName } from '../../../support/servers/servers.ts'
 
 let fixture: ServingFixture
-const running: TestReplica[] = []
 beforeAll(async () => {
   fixture = await openServingFixture()
 })
-afterEach(async () => {
-  for (const replica of running.splice(0)) await replica.stop()
-})
 afterAll(() => fixture.close())
 
-async function replicaOf(): Promise<TestReplica> {
-  const replica = await startReplica(fixture)
-  running.push(replica)
-  return replica
-}
+const replicaOf = () => replicaOfTest(fixture)
 
 /** Delays the results of a version until it is released. With `begun` false its rows wait in a queue. */
 function hold({ predictor }: LoadedVersion, { begun = true } = {}) {

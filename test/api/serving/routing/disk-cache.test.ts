@@ -12,7 +12,7 @@ import {
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import sql, { type Sql } from 'sql-template-tag'
-import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { DomainError } from '../../../../domain/errors.ts'
 import { issuesOf } from '../../../../api/routes/health.ts'
 import type { ApiDeps } from '../../../../api/deps.ts'
@@ -23,7 +23,7 @@ import { listReplicaProgress } from '../../../../store/serving/routing.ts'
 import {
   openServingFixture,
   request,
-  startReplica,
+  replicaOfTest,
   threeVersions,
   until,
 } from '../../../support/serving/serving-fixture.ts'
@@ -34,24 +34,16 @@ import type { ServingFixture, ReplicaOptions, TestReplica } from '../../../suppo
 const nowhere = 'postgres://unknown@127.0.0.1:1/nothing'
 let fixture: ServingFixture
 let root: string
-const running: TestReplica[] = []
 beforeAll(async () => {
   fixture = await openServingFixture()
   root = mkdtempSync(join(tmpdir(), 'tenure-remembered-'))
-})
-afterEach(async () => {
-  for (const replica of running.splice(0)) await replica.stop()
 })
 afterAll(async () => {
   await fixture.close()
   rmSync(root, { recursive: true })
 })
 
-async function replicaOf(options: ReplicaOptions = {}): Promise<TestReplica> {
-  const replica = await startReplica(fixture, options)
-  running.push(replica)
-  return replica
-}
+const replicaOf = (options?: ReplicaOptions) => replicaOfTest(fixture, options)
 /** A replica that has followed a route and ended, and where its memory lies. */
 async function remembered(options: ReplicaOptions = {}) {
   const { model, old, champion } = await threeVersions(fixture)
@@ -60,7 +52,6 @@ async function remembered(options: ReplicaOptions = {}) {
   await replica.serving.refresh()
   const { stateDir } = replica
   await replica.stop()
-  running.splice(0)
   const file = (slot = '1') => join(stateDir, 'cache', `routing-${slot}.signed`)
   return { model, old, champion, stateDir, file }
 }
@@ -251,12 +242,11 @@ describe('the disk cache of routes', () => {
     for (const name of readdirSync(files, { recursive: true, withFileTypes: true }))
       if (name.isFile()) truncateSync(join(name.parentPath, name.name), 10)
     const elsewhere = { ...fixture, artifactRoot: join(root, 'empty') }
-    const replica = await startReplica(elsewhere, {
+    const replica = await replicaOfTest(elsewhere, {
       stateDir,
       databaseUrl: nowhere,
       keys: keyPlacesOf(fixture.artifactRoot),
     })
-    running.push(replica)
     expect(() => replica.ask(model, request())).toThrow(expect.objectContaining({ code: 'not_ready' }))
     expect(readiness(replica)).toMatch(new RegExp(`no version of ${model} can be served`))
   })
@@ -268,7 +258,6 @@ describe('the disk cache of routes', () => {
     await second.follows(route)
     await second.serving.refresh()
     await second.stop()
-    running.splice(0)
     const replica = await cold(stateDir, { slot: '1' })
     expect(replica.ask(model, request()).generation).toBe(route.generation)
     // One that is damaged costs the other nothing.

@@ -1,12 +1,12 @@
 /** A route that gives whole replicas to the candidate, and a way back that is kept loaded: with real replicas in this process. */
 import sql from 'sql-template-tag'
-import { afterAll, afterEach, beforeAll, expect, it } from 'vitest'
+import { afterAll, beforeAll, expect, it } from 'vitest'
 import { parseRow } from '../../../../api/serving/routing/parse-route.ts'
 import { issuesOfRoute, routeAt, type Route } from '../../../../domain/serving/route.ts'
 import {
   openServingFixture,
   request,
-  startReplica,
+  replicaOfTest,
   threeVersions,
   until,
   type ServingFixture,
@@ -14,20 +14,12 @@ import {
 } from '../../../support/serving/serving-fixture.ts'
 
 let fixture: ServingFixture
-const running: TestReplica[] = []
 beforeAll(async () => {
   fixture = await openServingFixture()
 })
-afterEach(async () => {
-  for (const replica of running.splice(0)) await replica.stop()
-})
 afterAll(() => fixture.close())
 
-const replicaOf = async (): Promise<TestReplica> => {
-  const replica = await startReplica(fixture)
-  running.push(replica)
-  return replica
-}
+const replicaOf = () => replicaOfTest(fixture)
 const answeredBy = (replica: TestReplica, model: string) => [
   ...new Set(Array.from({ length: 60 }, (_, i) => replica.ask(model, request(`key ${i}`)).version)),
 ]

@@ -1,7 +1,7 @@
 /** Checks the choice of arms on a real database, with real replicas in this process. */
 import { isDeepStrictEqual } from 'node:util'
 import sql from 'sql-template-tag'
-import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { armOf, buildLive } from '../../../../api/serving/routing/route-table.ts'
 import { createClock } from '../../../../api/serving/clock.ts'
 import { parseRow } from '../../../../api/serving/routing/parse-route.ts'
@@ -15,7 +15,7 @@ import { irisSpec, artifactManifest, topologyOf, weightsOf } from '../../../supp
 import {
   openServingFixture,
   request,
-  startReplica,
+  replicaOfTest,
   threeVersions,
   until,
   type ServingFixture,
@@ -24,20 +24,12 @@ import {
 } from '../../../support/serving/serving-fixture.ts'
 
 let fixture: ServingFixture
-const running: TestReplica[] = []
 beforeAll(async () => {
   fixture = await openServingFixture()
 })
-afterEach(async () => {
-  for (const replica of running.splice(0)) await replica.stop()
-})
 afterAll(() => fixture.close())
 
-async function replicaOf(options: ReplicaOptions = {}): Promise<TestReplica> {
-  const replica = await startReplica(fixture, options)
-  running.push(replica)
-  return replica
-}
+const replicaOf = (options?: ReplicaOptions) => replicaOfTest(fixture, options)
 
 const versionsOf = (replica: TestReplica, model: string, keys: number) =>
   new Set(Array.from({ length: keys }, (_, i) => replica.ask(model, request(`key ${i}`)).version))
@@ -295,7 +287,6 @@ describe('a replica', () => {
     )
     expect(new Set(pairs.map(({ shadow_version }) => shadow_version))).toEqual(new Set([old]))
     await replica.stop()
-    running.splice(0)
     const [counted] = await fixture.store.query<{ requests: number }>(sql`
       select sum(requests)::integer as requests from tick_counters where release_id = ${route.release!} and version = ${old}`)
     expect(counted?.requests).toBe(controls)
@@ -411,7 +402,6 @@ describe('a replica', () => {
     await first.serving.refresh()
     const stateDir = first.stateDir
     await first.stop()
-    running.splice(0)
     const from = performance.now()
     const cold = await replicaOf({ stateDir, databaseUrl: 'postgres://unknown@127.0.0.1:1/nothing' })
     expect(performance.now() - from).toBeLessThan(5_000)

@@ -9,30 +9,23 @@ import { uniqueName } from '../../../support/servers/servers.ts'
 import {
   askLater,
   openServingFixture,
-  startReplica,
+  replicaOfTest,
   until,
   type ServingFixture,
   type ReplicaOptions,
-  type TestReplica,
 } from '../../../support/serving/serving-fixture.ts'
 
 let fixture: ServingFixture
-const running: TestReplica[] = []
 const started: Tensors[] = []
 beforeAll(async () => {
   fixture = await openServingFixture()
 })
 afterEach(async () => {
-  for (const replica of running.splice(0)) await replica.stop()
   for (const tensors of started.splice(0)) await tensors.stop()
 })
 afterAll(() => fixture.close())
 
-async function replicaOf(options: ReplicaOptions = {}): Promise<TestReplica> {
-  const replica = await startReplica(fixture, options)
-  running.push(replica)
-  return replica
-}
+const replicaOf = (options?: ReplicaOptions) => replicaOfTest(fixture, options)
 
 const rowOf = (i: number) => ({ ...irisRow, sepalLength: 4 + (i % 30) / 10, petalWidth: (i % 7) / 3 })
 const probabilitiesOf = ({ predictions }: Awaited<ReturnType<typeof askLater>>) =>
