@@ -5,6 +5,7 @@
 import { chmodSync, existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, statfsSync } from 'node:fs'
 import { freemem, tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { inspect } from 'node:util'
 import type { TestProject } from 'vitest/node'
 import { startPostgres } from '../../cli/embedded/postgres.ts'
 import { startTemporal } from '../../cli/embedded/temporal.ts'
@@ -36,7 +37,11 @@ export default async function setup(project: TestProject): Promise<() => Promise
   const [postgres, temporal] = await Promise.all([
     startPostgres({ dataDir: join(home, 'postgres'), durable: false }),
     startTemporal({ uiPort: false, searchAttributes }),
-  ])
+  ]).catch((error: unknown) => {
+    // Vitest 4.1 fails while it prints an error of this file, and prints that failure instead.
+    process.stderr.write(`${inspect(error)}\n`)
+    throw error
+  })
   project.provide('postgresUrl', postgres.url)
   project.provide('temporalAddress', temporal.address)
   return async () => {
