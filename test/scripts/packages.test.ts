@@ -1,43 +1,31 @@
 /** The npm packages of a checkout: when they are current, and what is kept of them for the next checkout. npm is a stand-in. */
 import {
-  chmodSync,
   existsSync,
   mkdirSync,
-  mkdtempSync,
   readdirSync,
   readFileSync,
   rmSync,
   statSync,
-  symlinkSync,
   truncateSync,
   utimesSync,
   writeFileSync,
 } from 'node:fs'
-import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { openProgramFolder, type ProgramFolder } from '../support/programs/program-folder.ts'
 import { packages } from '../../scripts/setup/packages.mjs'
-import { findOnPath } from '../../scripts/setup/run.mjs'
-import { systemEnvironment } from '../../temporal.config.ts'
 
+let folder: ProgramFolder
 let home: string
 let bin: string
+let program: ProgramFolder['program']
+let link: ProgramFolder['link']
 
 beforeEach(() => {
-  home = mkdtempSync(join(tmpdir(), 'tenure-packages-'))
-  bin = join(home, 'bin')
-  mkdirSync(bin)
+  folder = openProgramFolder('tenure-packages-')
+  ;({ home, bin, program, link } = folder)
 })
-afterEach(() => rmSync(home, { recursive: true, force: true }))
-
-function program(name: string, script: string): void {
-  writeFileSync(join(bin, name), `#!/bin/sh\n${script}\n`)
-  chmodSync(join(bin, name), 0o755)
-}
-
-function link(...names: string[]): void {
-  for (const name of names) symlinkSync(findOnPath(name, systemEnvironment()) as string, join(bin, name))
-}
+afterEach(() => folder.remove())
 
 describe('the npm packages', () => {
   const lock = { packages: { '': {}, 'node_modules/a': { version: '1.0.0', integrity: 'sha512-a' } } }

@@ -4,11 +4,9 @@
  */
 import { execFileSync, spawn } from 'node:child_process'
 import {
-  chmodSync,
   cpSync,
   existsSync,
   mkdirSync,
-  mkdtempSync,
   readdirSync,
   readFileSync,
   rmSync,
@@ -18,37 +16,29 @@ import {
   utimesSync,
   writeFileSync,
 } from 'node:fs'
-import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { openProgramFolder, type ProgramFolder } from '../support/programs/program-folder.ts'
 import { takeLock } from '../../scripts/setup/lock.mjs'
 import { lacking, lackOfNode, remedy } from '../../scripts/setup/needs.mjs'
 import { faultOf, makePart, removeAbandonedDrafts, sha256Of } from '../../scripts/setup/part.mjs'
 import { startProgress } from '../../scripts/setup/progress.mjs'
-import { findOnPath } from '../../scripts/setup/run.mjs'
 import { cacheOf } from '../../scripts/setup/step.mjs'
 import { MEMBERS, tensorflow } from '../../scripts/setup/tensorflow.mjs'
 import { temporal, temporalPath } from '../../scripts/setup/temporal.mjs'
 import { checkout } from '../../temporal.config.ts'
 
+let folder: ProgramFolder
 let home: string
 let bin: string
+let program: ProgramFolder['program']
+let link: ProgramFolder['link']
 
 beforeEach(() => {
-  home = mkdtempSync(join(tmpdir(), 'tenure-setup-'))
-  bin = join(home, 'bin')
-  mkdirSync(bin)
+  folder = openProgramFolder('tenure-setup-')
+  ;({ home, bin, program, link } = folder)
 })
-afterEach(() => rmSync(home, { recursive: true, force: true }))
-
-function program(name: string, script: string): void {
-  writeFileSync(join(bin, name), `#!/bin/sh\n${script}\n`)
-  chmodSync(join(bin, name), 0o755)
-}
-
-function link(...names: string[]): void {
-  for (const name of names) symlinkSync(findOnPath(name, process.env) as string, join(bin, name))
-}
+afterEach(() => folder.remove())
 
 describe('missing tools', () => {
   it('are reported together with one install command', async () => {

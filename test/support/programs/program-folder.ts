@@ -1,0 +1,35 @@
+/** A folder of a test with a PATH of its own: shell scripts in the place of programs, and links to real ones. */
+import { chmodSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { findOnPath } from '../../../scripts/setup/run.mjs'
+import { systemEnvironment } from '../../../temporal.config.ts'
+
+export interface ProgramFolder {
+  home: string
+  /** The folder of the programs, inside of `home`. */
+  bin: string
+  /** Writes a shell script of this name. */
+  program(name: string, script: string): void
+  /** Links programs of this machine. */
+  link(...names: string[]): void
+  remove(): void
+}
+
+export function openProgramFolder(prefix: string): ProgramFolder {
+  const home = mkdtempSync(join(tmpdir(), prefix))
+  const bin = join(home, 'bin')
+  mkdirSync(bin)
+  return {
+    home,
+    bin,
+    program(name, script) {
+      writeFileSync(join(bin, name), `#!/bin/sh\n${script}\n`)
+      chmodSync(join(bin, name), 0o755)
+    },
+    link(...names) {
+      for (const name of names) symlinkSync(findOnPath(name, systemEnvironment()) as string, join(bin, name))
+    },
+    remove: () => rmSync(home, { recursive: true, force: true }),
+  }
+}
