@@ -1,12 +1,10 @@
 /** KServe version 1, MLflow's scoring server and the model repository, on a socket and through the application: same arms, counts and log. */
-import { createServer, type Server } from 'node:http'
-import type { AddressInfo } from 'node:net'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { httpRequests } from '../../../api/metrics/http-requests.ts'
-import { createPredictEndpoint } from '../../../api/transport/predict-endpoint.ts'
 import { createTargetParser } from '../../../api/transport/prediction-path.ts'
 import { writeKillSwitch } from '../../../store/serving/kill-switches.ts'
 import { flightSpec, irisRow, irisSpec } from '../../support/serving/artifact.ts'
+import { startPredictionServer, type PredictionServer } from '../../support/serving/prediction-server.ts'
 import {
   openServingFixture,
   startApi,
@@ -17,8 +15,7 @@ import {
 let fixture: ServingFixture
 let api: TestApi
 let key: string
-let server: Server
-let url: string
+let server: PredictionServer
 const refusals = new Map<string, number>()
 const names = Object.keys(irisRow)
 const row = Object.values(irisRow)
@@ -33,18 +30,10 @@ beforeAll(async () => {
   ]
   api = await startApi(fixture)
   for (const route of routes) await api.follows(route)
-  const targetOf = createTargetParser()
-  const endpoint = createPredictEndpoint(api.deps, refusals)
-  server = createServer((request, response) => {
-    const target = targetOf(request.method, request.url)
-    if (target === undefined) response.writeHead(418).end()
-    else endpoint.collect(target, request, response)
-  })
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
-  url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`
+  server = await startPredictionServer(api, refusals)
 })
 afterAll(async () => {
-  server.closeAllConnections()
+  server.close()
   await api.stop()
   await fixture.close()
 })
@@ -68,7 +57,7 @@ async function ask(path: string, body: unknown, options: { key?: string; headers
   const sent = typeof body === 'string' ? body : JSON.stringify(body)
   const secret = options.key ?? key
   const headers = { 'content-type': 'application/json', ...options.headers }
-  const answer = await fetch(`${url}${path}`, {
+  const answer = await fetch(`${server.url}${path}`, {
     method: 'POST',
     body: sent,
     headers: { ...headers, authorization: `Bearer ${secret}` },
@@ -104,7 +93,7 @@ describe('KServe version 1', () => {
       expect(json.prediction_ids).toHaveLength(2)
       for (const id of json.prediction_ids) expect(id).toMatch(/^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/)
     }
-    const encoded = await fetch(`${url}/v1/models/iris%3Apredict`, {
+    const encoded = await fetch(`${server.url}/v1/models/iris%3Apredict`, {
       method: 'POST',
       body: JSON.stringify({ instances: [row] }),
       headers: { 'content-type': 'application/json', authorization: `Bearer ${key}` },

@@ -1,8 +1,5 @@
 /** The Open Inference Protocol as clients meet it: on a socket, beside our own route and with the same arms, counts and log. */
-import { createServer, type Server } from 'node:http'
-import type { AddressInfo } from 'node:net'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { createPredictEndpoint } from '../../../api/transport/predict-endpoint.ts'
 import type { Serving } from '../../../api/serving/replica-assembly.ts'
 import { createTargetParser } from '../../../api/transport/prediction-path.ts'
 import type { KillSwitchMode } from '../../../domain/serving/kill-switch.ts'
@@ -11,6 +8,7 @@ import { writeKillSwitch } from '../../../store/serving/kill-switches.ts'
 import { answerOf, flightSpec, irisRow, irisSpec } from '../../support/serving/artifact.ts'
 import { declareFallback } from '../../support/serving/registration.ts'
 import { uniqueName } from '../../support/servers/servers.ts'
+import { startPredictionServer, type PredictionServer } from '../../support/serving/prediction-server.ts'
 import {
   openServingFixture,
   startApi,
@@ -21,8 +19,7 @@ import {
 let fixture: ServingFixture
 let api: TestApi
 let key: string
-let server: Server
-let url: string
+let server: PredictionServer
 const refusals = new Map<string, number>()
 const iris = irisSpec()
 const row = Object.values(irisRow) as number[]
@@ -52,18 +49,10 @@ beforeAll(async () => {
   void second
   api = await startApi(fixture)
   for (const route of routes) await api.follows(route)
-  const targetOf = createTargetParser()
-  const endpoint = createPredictEndpoint(api.deps, refusals)
-  server = createServer((request, response) => {
-    const target = targetOf(request.method, request.url)
-    if (target === undefined) response.writeHead(418).end()
-    else endpoint.collect(target, request, response)
-  })
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
-  url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`
+  server = await startPredictionServer(api, refusals)
 })
 afterAll(async () => {
-  server.closeAllConnections()
+  server.close()
   await api.stop()
   await fixture.close()
 })
@@ -82,7 +71,7 @@ interface InferAnswer {
 async function infer(path: string, body: string | object | Buffer, headers: Record<string, string> = {}) {
   const sent = typeof body === 'string' || Buffer.isBuffer(body) ? body : JSON.stringify(body)
   const all = { 'content-type': 'application/json', ...headers, authorization: `Bearer ${key}` }
-  const answer = await fetch(`${url}/v2/models/${path}`, { method: 'POST', body: sent, headers: all })
+  const answer = await fetch(`${server.url}/v2/models/${path}`, { method: 'POST', body: sent, headers: all })
   const bytes = Buffer.from(await answer.arrayBuffer())
   if (typeof sent === 'string') {
     const mounted = await api.request('POST', `/v2/models/${path}`, { key, body: sent, headers })
@@ -148,7 +137,7 @@ describe('a response', () => {
   it('ignores the query of the path', async () => {
     const headers = { authorization: `Bearer ${key}`, 'x-deadline-ms': 'soon' }
     const body = JSON.stringify({ inputs })
-    const late = await fetch(`${url}/v2/models/iris/infer?trace=1`, { method: 'POST', body, headers })
+    const late = await fetch(`${server.url}/v2/models/iris/infer?trace=1`, { method: 'POST', body, headers })
     expect(await late.json()).toMatchObject({ error: expect.stringMatching(/x-deadline-ms/) as string })
     const { json } = await infer('iris/infer?trace=1', { inputs })
     expect(json.model_version).toBe('iris_v1.0.0')
@@ -339,7 +328,7 @@ describe('an invalid request gets an error with its status', () => {
   })
 
   it('no key', async () => {
-    const answer = await fetch(`${url}/v2/models/iris/infer`, { method: 'POST', body: '{}' })
+    const answer = await fetch(`${server.url}/v2/models/iris/infer`, { method: 'POST', body: '{}' })
     expect(answer.status).toBe(401)
     expect(await answer.json()).toMatchObject({ error: expect.any(String) as string })
     expect(refusals.get('unauthenticated')).toBe(1)

@@ -4,8 +4,6 @@ import { promisify } from 'node:util'
 import sql from 'sql-template-tag'
 import { afterAll, beforeAll, expect, it } from 'vitest'
 import { readParts } from '../../../../cli/embedded/binaries.ts'
-import { defaultCanaryPolicy } from '../../../../domain/canary/policy.ts'
-import type { ReleasePolicy } from '../../../../domain/release/policy.ts'
 import { listAudit } from '../../../../store/audit/audit-log.ts'
 import { insertQueued } from '../../../../store/release/release-queue.ts'
 import { findRetraining } from '../../../../store/training/retrainings.ts'
@@ -16,72 +14,30 @@ import {
   type CommandName,
 } from '../../../../workflows/messages.ts'
 import { createTemporalClient } from '../../../../api/temporal/client.ts'
-import { insertModel, type Registry } from '../../../support/release/candidates.ts'
-import { startCore, type Core } from '../../../support/release/core.ts'
-import { migratedDatabase, temporalAddress, uniqueName } from '../../../support/servers/servers.ts'
+import type { Registry } from '../../../support/release/candidates.ts'
+import type { Core } from '../../../support/release/core.ts'
 import {
-  servingFixtureOn,
-  startApi,
-  until,
-  type ServingFixture,
-  type TestApi,
-} from '../../../support/serving/serving-fixture.ts'
+  oneStagePolicy,
+  startReleaseSystem,
+  type ReleaseSystem,
+} from '../../../support/lifecycle/release-system.ts'
+import { uniqueName } from '../../../support/servers/servers.ts'
+import { until, type ServingFixture, type TestApi } from '../../../support/serving/serving-fixture.ts'
 
-const step = { minMs: 100, minRequests: 5, deadlineMs: 120_000 }
-const policy: ReleasePolicy = {
-  strategy: 'canary',
-  approval: { approvers: 1, withinMs: 60_000 },
-  stages: [{ ...step, shareBp: 5_000 }],
-  watch: { tickMs: 50, everyMs: 100, exposureMs: 2_000, acknowledgeMs: 10_000, decisionMs: 60_000 },
-  limits: { ...defaultCanaryPolicy, maxStaleMs: 5_000, promotion: 'off', srm: 'off' },
-}
-
+let system: ReleaseSystem
 let core: Core
 let fixture: ServingFixture
 let api: TestApi
 let registry: Registry
 const model = uniqueName('model')
-const keys: Record<string, string> = {}
-let going = true
-let traffic: Promise<void>
+const policy = oneStagePolicy
+let keys: Record<string, string>
 
 beforeAll(async () => {
-  const databaseUrl = await migratedDatabase()
-  core = await startCore({ databaseUrl, temporalAddress: temporalAddress() })
-  fixture = servingFixtureOn({ databaseUrl, artifactRoot: core.config.artifactRoot })
-  registry = await insertModel(fixture.store, { model, policy, artifactRoot: core.config.artifactRoot })
-  for (const [name, role] of [
-    ['olga', 'operator'],
-    ['anna', 'approver'],
-    ['vera', 'viewer'],
-    ['root', 'admin'],
-  ] as const)
-    keys[name] = await fixture.key({ name, role })
-  const { address, namespace } = core.config.temporal
-  api = await startApi(fixture, {
-    temporal: { address, namespace, controlQueue: core.config.taskQueues.control },
-  })
-  traffic = ask()
+  system = await startReleaseSystem({ model, callers: 500, everyMs: 2 })
+  ;({ core, fixture, api, registry, keys } = system)
 })
-afterAll(async () => {
-  going = false
-  await traffic
-  await api.stop()
-  await fixture.close()
-  await core.stop()
-})
-
-/** Traffic during the whole file. */
-async function ask(): Promise<void> {
-  for (let i = 0; going; i++) {
-    try {
-      api.ask(model, { instances: [{ x: 1, y: 2 }], routing_key: `caller ${i % 500}` })
-    } catch {
-      // Before the first champion no request can be served.
-    }
-    await new Promise((resolve) => setTimeout(resolve, 2))
-  }
-}
+afterAll(() => system.stop())
 
 it('the client warms up with a workflow before the first call', async () => {
   const temporal = createTemporalClient(core.config)

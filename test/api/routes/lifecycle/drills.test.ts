@@ -3,9 +3,7 @@ import sql from 'sql-template-tag'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { openDrill } from '../../../../activities/drill/drill.ts'
 import { promote } from '../../../../activities/release/promote.ts'
-import { defaultCanaryPolicy } from '../../../../domain/canary/policy.ts'
 import { defaultDrill, scheduledDrill, type DrillKind } from '../../../../domain/drill.ts'
-import type { ReleasePolicy } from '../../../../domain/release/policy.ts'
 import { listAlerts } from '../../../../store/monitoring/alerts.ts'
 import { findChampion } from '../../../../store/registry/champions.ts'
 import { findLatency } from '../../../../store/release/tick-counters.ts'
@@ -14,75 +12,37 @@ import { findOpenRelease, findRelease } from '../../../../store/release/releases
 import { drillWorkflowId, type DrillOutcome, type DrillRequest } from '../../../../workflows/messages.ts'
 import { insertModel, type Registry } from '../../../support/release/candidates.ts'
 import { seatChampion } from '../../../support/serving/seed-champion.ts'
-import { startCore, type Core } from '../../../support/release/core.ts'
-import { migratedDatabase, temporalAddress, uniqueName } from '../../../support/servers/servers.ts'
+import type { Core } from '../../../support/release/core.ts'
 import {
-  servingFixtureOn,
-  startApi,
-  until,
-  type ServingFixture,
-  type TestApi,
-} from '../../../support/serving/serving-fixture.ts'
+  oneStagePolicy,
+  startReleaseSystem,
+  type ReleaseSystem,
+} from '../../../support/lifecycle/release-system.ts'
+import { uniqueName } from '../../../support/servers/servers.ts'
+import { until, type TestApi } from '../../../support/serving/serving-fixture.ts'
 import { signedStart } from '../../../support/commands/signed.ts'
 
-const step = { minMs: 100, minRequests: 5, deadlineMs: 120_000 }
-const policy: ReleasePolicy = {
-  strategy: 'canary',
-  approval: { approvers: 1, withinMs: 60_000 },
-  stages: [{ ...step, shareBp: 5_000 }],
-  watch: { tickMs: 50, everyMs: 100, exposureMs: 2_000, acknowledgeMs: 10_000, decisionMs: 60_000 },
-  limits: { ...defaultCanaryPolicy, maxStaleMs: 5_000, promotion: 'off', srm: 'off' },
-  drill: { ...defaultDrill, shareBp: 5_000, withinMs: 200_000 },
-}
-
+let system: ReleaseSystem
 let core: Core
-let fixture: ServingFixture
 let api: TestApi
 let registry: Registry
 let champion: string
 const model = uniqueName('model')
-const keys: Record<string, string> = {}
-let going = true
-let traffic: Promise<void>
+const policy = { ...oneStagePolicy, drill: { ...defaultDrill, shareBp: 5_000, withinMs: 200_000 } }
+let keys: Record<string, string>
 
 beforeAll(async () => {
-  const databaseUrl = await migratedDatabase()
-  core = await startCore({ databaseUrl, temporalAddress: temporalAddress() })
-  fixture = servingFixtureOn({ databaseUrl, artifactRoot: core.config.artifactRoot })
-  registry = await insertModel(fixture.store, { model, policy, artifactRoot: core.config.artifactRoot })
-  for (const [name, role] of [
-    ['olga', 'operator'],
-    ['anna', 'approver'],
-    ['vera', 'viewer'],
-    ['root', 'admin'],
-  ] as const)
-    keys[name] = await fixture.key({ name, role })
-  const { address, namespace } = core.config.temporal
-  api = await startApi(fixture, {
+  system = await startReleaseSystem({
+    model,
+    policy,
     leaseMs: 1_000,
-    temporal: { address, namespace, controlQueue: core.config.taskQueues.control },
+    callers: 5_000,
+    everyMs: 5,
   })
-  traffic = ask()
+  ;({ core, api, registry, keys } = system)
 })
-afterAll(async () => {
-  going = false
-  await traffic
-  await api.stop()
-  await fixture.close()
-  await core.stop()
-})
+afterAll(() => system.stop())
 
-/** Traffic during the whole file. */
-async function ask(): Promise<void> {
-  for (let i = 0; going; i++) {
-    try {
-      api.ask(model, { instances: [{ x: 1, y: 2 }], routing_key: `caller ${i % 5_000}` })
-    } catch {
-      // Before the first champion no request can be served, and the candidate of a drill fails on purpose.
-    }
-    await new Promise((resolve) => setTimeout(resolve, 5))
-  }
-}
 const say = (who: string, path: string, body: unknown = {}) =>
   api.request('POST', path, { key: keys[who]!, body })
 const look = async (path: string) => (await api.request('GET', path, { key: keys['vera']! })).json
