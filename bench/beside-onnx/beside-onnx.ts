@@ -162,13 +162,13 @@ function pageOf(rows: readonly Round[]): string {
   const perSecond = (fast: Fast): number => fast.perSecond
   const three = ({ alone, beside, busy }: Round, of: (result: Fast) => number, digits = 2): string =>
     [alone, beside, busy].map((each) => of(each).toFixed(digits)).join(' / ')
-  const asked = connections > 0 ? `on ${connections} connections, again and again` : `${rate} times a second`
+  const load = connections > 0 ? `over ${connections} busy connections` : `${rate} times a second`
   return `${[
     '# A compiled model beside a slow ONNX graph',
     '',
     `Made by \`npm run bench:beside-onnx -- --rounds ${rounds} --seconds ${seconds} --rate ${rate} --callers ${callers} --connections ${connections}\` on ${machine}; the load average was ${loadBefore.toFixed(1)} before. The generators, the API process and ONNX Runtime share the machine.`,
     '',
-    `*iris* is asked for one row ${asked}: alone, while ${callers} callers ask a graph of 6.8 million multiplications a row for ${slowRows} rows again and again, and beside a process that only computes.`,
+    `A load generator requests one row of *iris*, a compiled model, ${load} in three situations. *alone*: nothing else runs. *graph*: ${callers} callers continuously request ${slowRows} rows of an ONNX graph with 6.8 million multiplications a row, the slow model of the last columns. *process*: a process that only computes runs on the same machine.`,
     '',
     ...figureTable(
       'round | requests/s alone / graph / process | p50 ms alone / graph / process | p99 ms alone / graph / process | bad answers | slow answers/s | p50 ms of them',
@@ -184,6 +184,6 @@ function pageOf(rows: readonly Round[]): string {
       { names: '--:' },
     ),
     '',
-    `Beside the graph, as minimum / median / maximum: p50 is ${ratiosTo('alone', p50)} × that of alone and ${ratiosTo('busy', p50)} × that beside the process, p99 ${ratiosTo('alone', p99)} × and ${ratiosTo('busy', p99)} ×. Asked: p99 of at most 1.2 × that of alone.`,
+    `Latency of *iris* beside the graph, as a multiple (minimum / median / maximum): p50 is ${ratiosTo('alone', p50)} × of *alone* and ${ratiosTo('busy', p50)} × of *process*; p99 is ${ratiosTo('alone', p99)} × of *alone* and ${ratiosTo('busy', p99)} × of *process*. The target is a p99 of at most 1.2 × of *alone*.`,
   ].join('\n')}\n`
 }

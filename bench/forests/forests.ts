@@ -209,12 +209,13 @@ function pageOf(measured: readonly Measured[]): string {
     '',
     `\`npm run bench:forests\`, ${machine}, load by ${generator}, ${options.seconds} s a measurement, ${options.rounds} rounds. Load average before: ${before.toFixed(1)}. Minimum / median / maximum.`,
     '',
-    'LightGBM regressions with 30 columns. One process a server, one thread for the model; load generator and servers share the machine. FastAPI takes',
-    'rows in its own words, with LightGBM or ONNX Runtime; MLServer has its runtime for LightGBM, without and with a worker process; KServe its model',
-    'server; ours takes the same Open Inference Protocol, with keys, metrics, arms and the prediction log on. All answer the same rows alike.',
+    'Each server predicts with the same LightGBM regression of 30 columns, in one process with one thread for the model. The load generator shares',
+    'the machine with the servers. `fastapi` and `fastapi-ort` are FastAPI with JSON rows and LightGBM or ONNX Runtime. `mlserver` is MLServer with its',
+    'LightGBM runtime and one worker process, `mlserver-w0` the same without a worker process. MLServer, KServe and Tenure speak the Open Inference',
+    'Protocol. Tenure runs with keys, metrics, arms and the prediction log on. All servers return the same predictions for the same rows.',
     '',
     ...tables,
-    `From its start with cached artifacts until it was ready, ours took ${coldMs} ms, and held ${restMb} MB then and ${residentMb(servers[0]!.pid!)} MB after the load.`,
+    `Tenure started in ${coldMs} ms with cached artifacts. Its resident memory was ${restMb} MB after the start and ${residentMb(servers[0]!.pid!)} MB after the load.`,
     '',
   ].join('\n')
 }

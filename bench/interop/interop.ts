@@ -87,35 +87,34 @@ function pageOf(sections: ReadonlyMap<string, string>): string {
   return [
     '# Other protocols, streams and tracing',
     '',
-    'Made by `npm run bench:interop`; each section names its command. Costs are the processor time of all threads of the replica for each call, with eight',
-    'callers, so that other work on the machine weighs little; what is compared ran in turn.',
+    'Made by `npm run bench:interop`; each section names its command. A cost is the processor time of all threads of the replica for each call, with eight',
+    'callers. Processor time depends little on other work on the machine. What is compared was measured in interleaved rounds.',
     '',
     ...list,
     '## The OpenTelemetry collector',
     '',
-    '`npm run test:interop` builds the collector of OpenTelemetry (0.155.0, with its OTLP receiver and its OTLP exporter over HTTP) from its Go modules and puts it',
-    'between a system and a receiver: a replica and a control worker, callers, a release that is promoted and one that is rolled back.',
+    '`npm run test:interop` builds the OpenTelemetry collector (0.155.0, with its OTLP receiver and its OTLP exporter over HTTP) from its Go modules. The',
+    'collector stands between a receiver and a system with a replica, a control worker, callers, a release that is promoted and one that is rolled back.',
     '',
-    'In the last run it took and sent on 1,259 spans, 140 of them of the release that was rolled back, 58 metrics and 66 log records, with no warning and no error of',
-    'its own. No span came twice, and each had its parent. The build takes two minutes on two busy cores and is kept; the test takes 13 seconds. Other receivers,',
-    'processors and exporters were not run.',
+    'In the last run the collector received and exported 1,259 spans (140 of the release that was rolled back), 58 metrics and 66 log records, and logged no',
+    'warning and no error. No span arrived twice, and each had its parent. The build takes two minutes on two busy cores and is cached; the test takes 13',
+    'seconds. Other receivers, processors and exporters were not run.',
     '',
     '## Generated requests',
     '',
-    '`TENURE_TEST_EXAMPLES=65 npm run test:interop` sends what [schemathesis](https://schemathesis.readthedocs.io) makes from `/openapi.json` to every route,',
-    'about ten thousand cases, and compares each response with the document. A busy machine answers 503 for Postgres, which it reports as a server error.',
+    '`TENURE_TEST_EXAMPLES=65 npm run test:interop` lets [schemathesis](https://schemathesis.readthedocs.io) generate about ten thousand requests from',
+    '`/openapi.json`, sends them to every route, and compares each response with the document. On a busy machine Postgres may not respond in time; the',
+    'replica then answers 503, which schemathesis reports as a server error.',
     '',
-    'A run with these checks (schemathesis 4.32.5, seed 1) made 10,905 cases for 90 operations: no server error, undocumented status or schema violation.',
+    'The last complete run with every check (`TENURE_TEST_CHECKS=all`, `TENURE_TEST_EXAMPLES=60`, schemathesis 4.32.5, seed 1, load 3 to 17) made 10,877 requests',
+    'for all 94 operations in 14 minutes: no server error, no undocumented status and no response that violates its schema. A hook protects the key that',
+    'sends the requests.',
     '',
-    'A later one with every check (`TENURE_TEST_CHECKS=all`) was ended after 10,439 cases for 92 operations, at a load of 25 on two cores: no undocumented status and no response',
-    'that violates its schema. Two calls got the documented 503 for a Postgres that did not answer in time, and one took 16 s. The document allowed 38 requests that are refused with 400 or',
-    '422: 11 for control characters, which it forbids since, others for a date, a query or a name that only the data decide; and two that it forbids were taken: a list of events with a bad one,',
-    'refused alone, and an upload of outcomes without a body, which is refused since.',
+    '- The document allows 32 requests that the replica refuses because of their data, such as a date, a query or an unknown name.',
+    '- The document forbids one request that the replica accepts: a list of events with an invalid one. The replica stores the others.',
+    '- For 27 operations most responses were 404, because the replica does not have the generated ids.',
     '',
-    'A complete run of all 94 operations with every check, with the routes of keys among them (`TENURE_TEST_EXAMPLES=60`, seed 1, load 3 to 17), made 10,877 cases in 14 minutes: no server error,',
-    'no undocumented status and no response that violates its schema. A hook spares the key that sends them. The document allows 32 requests that are refused for their data, and forbids one that is',
-    'taken: the list of events with a bad one, whose others are stored. The checks of the test leave out these two kinds. Of 27 operations most answers were 404, for ids that the replica does not have.',
-    '',
+    'The checks of the test leave out the first two kinds.',
   ].join('\n')
 }
 
@@ -134,8 +133,8 @@ async function withDatabase(
 
 function describeGrpc(calls: GrpcCost[]): string[] {
   return [
-    'The same rows over HTTP (`/v2/models/wide/infer`, JSON) and over gRPC (`ModelInfer`, raw tensors). The ratio is the median of those of the rounds.',
-    'Bare grpc-js is a server of the library that reads messages of the same sizes, does nothing with them and answers as many bytes.',
+    'The same rows are sent over HTTP (`/v2/models/wide/infer`, JSON) and over gRPC (`ModelInfer`, raw tensors). The ratio is the median of the ratios of the',
+    'rounds. *Bare grpc-js* is a server of that library that reads messages of the same sizes, computes nothing and answers with as many bytes.',
     '',
     ...figureTable(
       'call | HTTP, µs | gRPC, µs | ratio | bar | bare grpc-js, µs',
@@ -159,8 +158,9 @@ function describeStreams(loops: LoopRates): string[] {
     all.map(({ perSecond }, round) => (perSecond / bare[round]!).toFixed(2)).join(', '),
   ]
   return [
-    'Records of one row of iris, from Kafka and to it, in transactions. The bare loop reads and commits as a replica does, and predicts nothing. A broker,',
-    'Postgres, the replica and this program share the machine. [The measurements of streams](../streams/streams.md) have the equation after kills.',
+    'A replica reads records of one row of iris from Kafka and writes its answers to Kafka, in transactions. The *bare loop* reads and commits in the same way',
+    'but predicts nothing. The broker, Postgres, the replica and the load generator share the machine. [Predictions for a topic](../streams/streams.md)',
+    'measures more records, and kills.',
     '',
     ...figureTable('loop | records a second | share of the bare loop', [
       ['bare consume and produce', bare.map(roundedNumber).join(', '), ''],
@@ -168,7 +168,7 @@ function describeStreams(loops: LoopRates): string[] {
       loop('predictions, durable log', loops.durable),
     ]),
     '',
-    `The bar is 20,000 records a second or half of the bare loop (${roundedNumber(quantileOf(bare, 0.5) / 2)}), whichever is more.`,
+    `The target is 20,000 records a second or half the rate of the bare loop (${roundedNumber(quantileOf(bare, 0.5) / 2)}), whichever is higher.`,
   ]
 }
 
@@ -179,7 +179,7 @@ function describeTracing(
   const times = (all: number[]): string => all.map((each) => `× ${each.toFixed(3)}`).join(', ')
   const share = (us: number): string => `${((100 * us) / offUs).toFixed(2)} %`
   return [
-    `A call without a collector costs ${offUs.toFixed(1)} µs. The bar is 3 % at a share of 1 %.`,
+    `A call without a collector costs ${offUs.toFixed(1)} µs. The target is at most 3 % more when 1 % of the calls are traced.`,
     '',
     ...figureTable('what | figure | share of a call', [
       ['the decision and the spans, for each call', `${alone.callUs.toFixed(2)} µs`, share(alone.callUs)],
@@ -191,8 +191,9 @@ function describeTracing(
       ['both together', `${alone.us.toFixed(2)} µs`, share(alone.us)],
     ]),
     '',
-    'Replicas with a collector, as multiples of one without, by draw of three processes. Two processes of the same kind differ as the second line says: V8',
-    'compiles and inlines in another order in each. A single pair of processes therefore says nothing about 3 %.',
+    'Whole replicas were also compared. Each draw starts three processes, one with tracing and two without; a figure is the cost as a multiple of the first',
+    'one without. Two processes without tracing differ by more than 3 % (second line), because V8 compiles and inlines in a different order in each.',
+    'Therefore this comparison cannot show a difference of 3 %.',
     '',
     ...figureTable('replica | draws', [
       ['with tracing', times(traced)],

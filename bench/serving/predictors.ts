@@ -49,7 +49,7 @@ try {
 const page = [
   '# Predictors alone',
   '',
-  `\`npm run bench:predictors\`, ${processors}, Node ${process.versions.node}, load average ${loadavg()[1]!.toFixed(0)} of others and this. ${options.rounds} rounds in which the contenders take turns; microseconds, and ratios within a round, as min / median / max.`,
+  `\`npm run bench:predictors\`, ${processors}, Node ${process.versions.node}, load average ${loadavg()[1]!.toFixed(0)}. ${options.rounds} interleaved rounds. Figures are microseconds, and ratios within a round, as minimum / median / maximum.`,
   '',
   ...lines,
 ].join('\n')
@@ -67,7 +67,7 @@ async function measureTrees(file: (name: string) => string, rows: Float64Array):
   lines.push(
     '## Trees, one row a call',
     '',
-    'Processor time. LightGBM: `LGBM_BoosterPredictForMatSingleRowFast`, without the loop around it.',
+    'Processor time. *Ours* is the tree evaluation of Tenure. LightGBM is `LGBM_BoosterPredictForMatSingleRowFast`, without the loop around it.',
     '',
   )
   for (const name of ['300x31', '1000x64']) {
@@ -124,7 +124,7 @@ async function measureSessions(file: (name: string) => string, rows: Float64Arra
   lines.push(
     '## Graphs beside ONNX Runtime called bare',
     '',
-    "Wall time of all requests of a cell, each of which is sent at once. Bare: one `run` a request, one after the other, on the thread of the caller. In the request's turn: graphs that are lowered.",
+    "Wall time until all requests of a cell are answered; all are sent at once. *Bare* calls `run` of ONNX Runtime once for each request, one after the other, on the thread of the caller. *In the request's turn* is a graph that Tenure lowers to its own operators and computes on the event loop. *In its process* is ONNX Runtime in a separate process.",
     '',
   )
   try {

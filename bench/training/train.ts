@@ -44,7 +44,7 @@ try {
 const page = [
   '# Trainings',
   '',
-  `\`npm run bench:train\`, ${machine}, load average ${loadavg()[1]!.toFixed(0)} of others and this. Seconds of processor time, as min / median / max.`,
+  `\`npm run bench:train\`, ${machine}, load average ${loadavg()[1]!.toFixed(0)}. Seconds of processor time, as minimum / median / maximum.`,
   '',
   ...lines,
 ].join('\n')
@@ -129,7 +129,7 @@ async function compareFlights(): Promise<void> {
   lines.push(
     '## 80,000 flights, 3 epochs',
     '',
-    `${options.rounds} rounds. Ours: the process of the worker, from its start to the stored artifact with golden rows and profile.`,
+    `${options.rounds} rounds. *Ours* is the training process of a worker, from its start to the stored artifact with golden rows and profile.`,
     '',
     ...figureTable('contender | one epoch | fit of 3 epochs | process', [
       ['ours', spread('epoch'), `3 × epoch`, spread('whole')],
@@ -165,7 +165,7 @@ async function measureSizes(sizes: readonly number[]): Promise<void> {
   lines.push(
     '## Trainings of rows like the flights',
     '',
-    'Rows a second of processor time: of the second epoch; of ten millions, of one epoch with start, reading and fitting.',
+    'Rows per second of processor time. The figure is that of the second epoch; for ten million rows it is that of one epoch with start, reading and fitting.',
     '',
     ...figureTable('rows | rows/s | s | peak MiB', found),
     '',
