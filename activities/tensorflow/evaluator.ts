@@ -8,15 +8,28 @@ import { DomainError } from '../../domain/errors.ts'
 import type { MetricFunctions } from '../../domain/evaluation/custom-metrics.ts'
 import { judgeGate, type GateReport } from '../../domain/evaluation/gate.ts'
 import { defaultImportance } from '../../domain/explanation/importance.ts'
-import { rowsOfTruths, score, statisticOf, unreadableAnswers } from '../../domain/evaluation/metrics.ts'
+import {
+  rowsOfTruths,
+  score,
+  statisticOf,
+  truthsOf,
+  unreadableAnswers,
+} from '../../domain/evaluation/metrics.ts'
 import { pointValue } from '../../domain/statistics/bootstrap.ts'
-import { answerWidth } from '../../domain/metrics/answers.ts'
+import { answerWidth, type ModelAnswers } from '../../domain/metrics/answers.ts'
 import type { EvaluationInputs } from '../../domain/evaluation/inputs-record.ts'
-import { naiveAnswers, type GateInput, type GateSearch } from '../../domain/evaluation/input.ts'
+import {
+  comparedNumbers,
+  naiveAnswers,
+  type GateInput,
+  type GateSearch,
+} from '../../domain/evaluation/input.ts'
 import { bestOf } from '../../domain/evaluation/anchor.ts'
 import type { BatchCell } from '../../domain/validation/expectations.ts'
 import { listCells, type ColumnTable } from '../../domain/model/columns.ts'
+import { sharedOutput, type Output } from '../../domain/model/features.ts'
 import type { Manifest } from '../../domain/model/manifest.ts'
+import { describeOutput } from '../../domain/registry/model-card.ts'
 import { digestOfJson } from '../../store/artifacts.ts'
 import { loadModel } from '../../models/index.ts'
 import { withDuck, type Duck } from '../data/duckdb.ts'
@@ -24,7 +37,7 @@ import { takeJob, type Parent } from '../runtime/child-protocol.ts'
 import { runTests, type TestedVersion } from './behaviour-tests.ts'
 import { measureImportance } from './importance.ts'
 import { findLeaks } from './leakage-queries.ts'
-import { askReleased, openVersionAnswers, type VersionAnswers } from './version-answers.ts'
+import { askFor, openVersionAnswers, type VersionAnswers } from './version-answers.ts'
 import { judgedLabels, readDoubles, readPart, type LabelledRows } from '../data/rows.ts'
 
 export interface EvaluatorJob {
@@ -92,25 +105,37 @@ async function evaluateBy(
     }),
   )
   await parent.yieldToEventLoop()
+  const given = job.champion === undefined ? undefined : (await versions.manifestOf(job.champion)).output
+  const shared = given === undefined ? output : sharedOutput(output, given)
   const [challenger, champion] = await parent.part('predict', async () => [
     await versions.ask(job.challenger, test),
-    job.champion === undefined ? null : await askReleased(versions, job.champion, test, output),
+    job.champion === undefined
+      ? null
+      : shared === undefined
+        ? otherAnswers(given!, output)
+        : await askReleased(versions, job.champion, test, shared),
   ])
   await parent.yieldToEventLoop()
   const y = judgedLabels(test.labels, output)
   const released = []
   for (const { version, artifactDigest } of job.anchors) {
-    const answers = await askReleased(versions, artifactDigest, test, output)
+    const answers = await askReleased(versions, artifactDigest, test, shared ?? output)
     // A release that cannot score these rows is skipped; for the champion that is an error.
     if (typeof answers !== 'string') released.push({ version, answers })
     await parent.yieldToEventLoop()
   }
   const { slices, leakage, tests } = await withDuck(async (duck) => {
     await duck.run(`create view snapshot as select * from ${textLiteral(path)}`)
-    const tested = async (digest: string): Promise<TestedVersion> => ({
-      manifest: await versions.manifestOf(digest),
-      answer: (table) => versions.ask(digest, table),
-    })
+    const tested = async (digest: string, wanted = output): Promise<TestedVersion> => {
+      const manifest = await versions.manifestOf(digest)
+      if (wanted.kind !== 'numbers' || manifest.output.kind !== 'numbers')
+        return { manifest, answer: (table) => versions.ask(digest, table) }
+      // A test lists the numbers in the order of the model file.
+      return {
+        manifest: { ...manifest, output: wanted },
+        answer: (table) => askFor(versions, digest, table, wanted),
+      }
+    }
     return {
       slices: await sliceRows(duck, definition),
       leakage: await findLeaks(duck, definition),
@@ -123,7 +148,7 @@ async function evaluateBy(
         // The report outlives an erasure.
         showsRows: definition.subject === undefined,
         challenger: await tested(job.challenger),
-        champion: job.champion === undefined ? undefined : await tested(job.champion),
+        champion: job.champion === undefined ? undefined : await tested(job.champion, shared ?? given),
       }),
     }
   })
@@ -131,12 +156,17 @@ async function evaluateBy(
     const found = test.columns[name]
     return found === undefined ? [] : listCells(found)
   }
-  const anchor = bestOf(released, y, policy)
+  const numbers = given && comparedNumbers(output, given)
+  const anchor = bestOf(released, truthsOf(y, policy, numbers?.compared), {
+    ...policy,
+    targets: numbers?.compared ?? policy.targets,
+  })
   const input: GateInput = {
     y,
     challenger,
     champion: typeof champion === 'string' ? null : champion,
     anchor: anchor?.answers ?? null,
+    numbers,
     baseline:
       baseline === undefined
         ? undefined
@@ -239,13 +269,31 @@ function columnAnswers(cells: readonly BatchCell[], naive: readonly number[][]):
   return cells.map((cell, row) => (cell === null ? naive[row]! : [Number(cell)]))
 }
 
-/** Without predictions of the champion the comparison is undefined, however good the challenger is. */
-function incomparable(report: GateReport, why: string): GateReport {
-  const reason = {
-    code: 'champion_incomparable',
-    message: `the champion cannot score these rows: ${why}; keep its columns in the source query`,
-    values: {},
+/**
+ * The predictions of a released version, as an answer of `wanted` lists its numbers; or why it cannot score: the snapshot lacks one of
+ * its features.
+ */
+async function askReleased(
+  versions: VersionAnswers,
+  digest: string,
+  rows: LabelledRows,
+  wanted: Output,
+): Promise<ModelAnswers | string> {
+  try {
+    return await askFor(versions, digest, rows, wanted)
+  } catch (error) {
+    if (error instanceof RangeError)
+      return `the champion cannot score these rows: ${error.message}; keep its columns in the source query`
+    throw error
   }
+}
+
+const otherAnswers = (given: Output, wanted: Output): string =>
+  `the champion answers ${describeOutput(given)}, and the label is ${describeOutput(wanted)}, which cannot be compared: keep what it answers, or give the model another name`
+
+/** Without predictions of the champion the comparison is undefined, however good the challenger is. */
+function incomparable(report: GateReport, message: string): GateReport {
+  const reason = { code: 'champion_incomparable', message, values: {} }
   return { ...report, verdict: 'insufficient', reasons: [reason, ...report.reasons] }
 }
 

@@ -2,7 +2,7 @@
 import type { LayersModel } from '@tensorflow/tfjs'
 import { withOutputs, type ModelAnswers } from '../../domain/metrics/answers.ts'
 import { listRows, type ColumnTable } from '../../domain/model/columns.ts'
-import { inputWidthOf, type Output } from '../../domain/model/features.ts'
+import { inputWidthOf, outputNames, outputWidth, placesIn, type Output } from '../../domain/model/features.ts'
 import { fileOf, type Manifest } from '../../domain/model/manifest.ts'
 import { compileColumnEncoder } from '../../domain/model/preprocessing.ts'
 import { sortQuantiles } from '../../domain/model/quantile-levels.ts'
@@ -83,25 +83,18 @@ export function openVersionAnswers(
   }
 }
 
-/**
- * The predictions of a released version, of the same numbers in the order of `wanted`; or why it cannot score: the snapshot lacks one of
- * its features.
- */
-export async function askReleased(
+/** The predictions of a version, as an answer of `wanted` lists its numbers. Throws a RangeError for a version without one of them. */
+export async function askFor(
   versions: Pick<VersionAnswers, 'ask' | 'manifestOf'>,
   digest: string,
   rows: ColumnTable,
   wanted: Output,
-): Promise<ModelAnswers | string> {
-  try {
-    const { output } = await versions.manifestOf(digest)
-    const answers = await versions.ask(digest, rows)
-    if (output.kind !== 'numbers' || wanted.kind !== 'numbers') return answers
-    if (output.names.join('\n') === wanted.names.join('\n')) return answers
-    const places = wanted.names.map((name) => output.names.indexOf(name))
-    return places.some((place) => place < 0) ? answers : withOutputs(answers, places)
-  } catch (error) {
-    if (error instanceof RangeError) return error.message
-    throw error
-  }
+): Promise<ModelAnswers> {
+  const { output } = await versions.manifestOf(digest)
+  const places = placesIn(output, wanted)
+  const lacking = outputNames(wanted).filter((_, at) => places[at]! < 0)
+  if (places.includes(-1)) throw new RangeError(`it does not answer ${lacking.join(', ') || wanted.kind}`)
+  const answers = await versions.ask(digest, rows)
+  const isSame = places.length === outputWidth(output) && places.every((place, at) => place === at)
+  return isSame ? answers : withOutputs(answers, places)
 }

@@ -18,7 +18,7 @@ import {
   type GateSearch,
 } from './input.ts'
 import { leakageReasons } from './leakage.ts'
-import { rowsOfTruths, score } from './metrics.ts'
+import { rowsOfTruths, score, truthsOf } from './metrics.ts'
 import { correctedFor, type GatePolicy } from './policy.ts'
 import {
   calibrationReasons,
@@ -27,6 +27,7 @@ import {
   forReason,
   sliceReasons,
   implausiblyGood,
+  numberReasons,
   searchReasons,
   useReasons,
 } from './reasons.ts'
@@ -71,11 +72,18 @@ export interface GateReport {
   judge: string
 }
 
-const emptyReport = ({ y, testSetUses, search, tests }: GateInput, policy: GatePolicy): GateReport => ({
+const emptyReport = (
+  { y, numbers, testSetUses, search, tests }: GateInput,
+  policy: GatePolicy,
+): GateReport => ({
   verdict: 'insufficient',
   needsPerson: false,
   reasons: [],
-  warnings: [...searchReasons(search, policy), ...useReasons(testSetUses, policy)],
+  warnings: [
+    ...numberReasons(numbers, policy),
+    ...searchReasons(search, policy),
+    ...useReasons(testSetUses, policy),
+  ],
   search,
   rows: rowsOfTruths(y, policy),
   positives: policy.task === 'binary' ? countLabel(y, 1) : null,
@@ -106,16 +114,24 @@ export function judgeGate(
 
   const labels = new Float64Array(y)
   const scored = (answers: ModelAnswers) => score(policy.task, labels, answers, policy)
+  const targets = input.numbers?.compared ?? policy.targets
+  const truths = input.numbers === undefined ? labels : Float64Array.from(truthsOf(y, policy, targets))
+  const released = (answers: ModelAnswers) => score(policy.task, truths, answers, { ...policy, targets })
   const challenger = scored(input.challenger)
-  const champion = input.champion === null ? null : scored(input.champion)
+  const champion = input.champion === null ? null : released(input.champion)
   const naive = input.baseline ?? naiveAnswers(y, policy, answerWidth(input.challenger))
   const baseline = scored(naive)
-  const anchor = input.anchor ? scored(input.anchor) : null
+  const anchor = input.anchor ? released(input.anchor) : null
   const repeated = input.entities !== undefined && new Set(input.entities).size < report.rows
   const entities = repeated ? input.entities : undefined
 
   const compared = compareAll({ challenger, champion, anchor, baseline }, policy, entities)
-  const own = compareCustom({ ...input, baseline: naive, entities }, policy, functions)
+  const isWhole = (input.numbers?.added ?? []).length === 0
+  const own = compareCustom(
+    { ...input, champion: isWhole ? input.champion : null, baseline: naive, entities },
+    policy,
+    functions,
+  )
   const metrics = [...compared.metrics, ...own.metrics]
   const slices = judgeSlices(input.slices ?? [], challenger, champion, policy, entities)
   const calibration = judgeCalibration(challenger, champion, policy)

@@ -3,6 +3,7 @@
  */
 import type { BehaviourRow } from '../behaviour/behaviour-test.ts'
 import { answeredRows, answerWidth, type ModelAnswers } from '../metrics/answers.ts'
+import type { Output } from '../model/features.ts'
 import type { LeakageFacts } from './leakage.ts'
 import { rowsOfTruths, unreadableAnswers } from './metrics.ts'
 import type { GatePolicy } from './policy.ts'
@@ -14,8 +15,10 @@ export interface GateInput {
   y: number[]
   /** One entry a row: class probabilities (one column suffices in a binary task), or the predicted values. */
   challenger: ModelAnswers
-  /** The live champion on the same rows; null for the first version of a model. */
+  /** The live champion on the same rows; null for the first version of a model. Of several numbers those of `numbers.compared`, as of the anchor. */
   champion: ModelAnswers | null
+  /** Of several numbers, where the champion does not answer the same. */
+  numbers?: ComparedNumbers
   /** The best release of the last 90 days, so that repeated "not worse" verdicts cannot add up. */
   anchor?: ModelAnswers | null
   /** Predictions without a model, such as the last value. The class shares, or the mean, of `y` when absent. */
@@ -40,6 +43,27 @@ export interface GateSearch {
   sweepTrials?: number
   /** Other artifacts of trials that were judged on these very test rows. The level of every interval is corrected for them. */
   triedHere?: number
+}
+
+/** The names of several numbers. */
+export interface ComparedNumbers {
+  /** Those of both versions, in the order of the challenger. */
+  compared: readonly string[]
+  /** Those of the challenger alone. */
+  added: readonly string[]
+  /** Those of the champion alone. */
+  removed: readonly string[]
+}
+
+/** Undefined where both versions answer the same numbers, or none is of both. */
+export function comparedNumbers(challenger: Output, champion: Output): ComparedNumbers | undefined {
+  if (challenger.kind !== 'numbers' || champion.kind !== 'numbers') return undefined
+  const compared = challenger.names.filter((name) => champion.names.includes(name))
+  const added = challenger.names.filter((name) => !compared.includes(name))
+  const removed = champion.names.filter((name) => !compared.includes(name))
+  return compared.length === 0 || added.length + removed.length === 0
+    ? undefined
+    : { compared, added, removed }
 }
 
 const maxSlices = 50
@@ -74,6 +98,8 @@ export function unreadableInput(input: GateInput, policy: GatePolicy): Unreadabl
   for (const [name, answers] of Object.entries({ challenger, champion, anchor, baseline })) {
     if (!answers) continue
     const verdict = name === 'challenger' ? 'not_better' : 'insufficient'
+    const targets =
+      (name === 'champion' || name === 'anchor') && input.numbers ? input.numbers.compared : policy.targets
     const issue = unreadableAnswers(policy.task, answers, rows)
     if (issue !== null) add(verdict, `${name}_unreadable`, `predictions of the ${name}: ${issue}`)
     else if (policy.task === 'multiclass' && answerWidth(answers) !== answerWidth(challenger))
@@ -84,11 +110,11 @@ export function unreadableInput(input: GateInput, policy: GatePolicy): Unreadabl
         `${name}_unreadable`,
         `the ${name} gives ${answerWidth(answers)} numbers a row, the label has ${policy.levels?.length} levels`,
       )
-    else if (policy.task === 'multioutput' && answerWidth(answers) !== policy.targets?.length)
+    else if (policy.task === 'multioutput' && answerWidth(answers) !== targets?.length)
       add(
         verdict,
         `${name}_unreadable`,
-        `the ${name} gives ${answerWidth(answers)} numbers a row, the label has ${policy.targets?.length}`,
+        `the ${name} gives ${answerWidth(answers)} numbers a row, the label has ${targets?.length}`,
       )
   }
   if ((slices?.length ?? 0) > maxSlices)

@@ -5,7 +5,7 @@
 import { fourDigits, signedGain, worstCaseText } from '../figures.ts'
 import { pointValue } from '../statistics/bootstrap.ts'
 import { gains, type Gain, type ScoredPair } from './paired-gain.ts'
-import { higherIsBetter, isMean, metricsFor, statisticOf, type ScoredRows } from './metrics.ts'
+import { higherIsBetter, isMean, metricsFor, sharedScores, statisticOf, type ScoredRows } from './metrics.ts'
 import type { GateMetric, GatePolicy, Margin } from './policy.ts'
 import type { Reason } from '../verdict.ts'
 
@@ -16,6 +16,8 @@ export interface GateMetricRow {
   higherIsBetter: boolean
   champion: number | null
   challenger: number | null
+  /** The challenger's in the numbers that the champion answers too, which the gain is of; absent where these are all. */
+  beside?: number | null
   baseline: number | null
   /** The challenger's gain: positive is better, whatever the direction of the metric. */
   delta: number | null
@@ -78,11 +80,14 @@ export function compareAll(
     metric === 'rmse' ||
     (metric === 'auc' && entities === undefined)
   const withInterval = shown.filter((metric) => judged.has(metric) || cheap(metric))
-  const pairs: ScoredPair[] =
-    champion === null ? [] : withInterval.map((metric) => ({ metric, challenger, reference: champion }))
-  const versusBaseline = pairs.push({ metric: primary, challenger, reference: baseline }) - 1
-  const versusAnchor =
-    anchor === null ? null : pairs.push({ metric: primary, challenger, reference: anchor }) - 1
+  const pairOf = (metric: GateMetric, reference: ScoredRows): ScoredPair => ({
+    metric,
+    challenger: sharedScores(challenger, reference),
+    reference,
+  })
+  const pairs = champion === null ? [] : withInterval.map((metric) => pairOf(metric, champion))
+  const versusBaseline = pairs.push(pairOf(primary, baseline)) - 1
+  const versusAnchor = anchor === null ? null : pairs.push(pairOf(primary, anchor)) - 1
   const all = gains(pairs, policy, entities)
 
   const against: Reason[] = []
@@ -118,16 +123,19 @@ function tableRow(
     scored === null ? null : pointValue(statisticOf(metric, scored), scored.y.length)
   const now = value(challenger)
   const before = value(champion)
+  const shared = champion === null ? challenger : sharedScores(challenger, champion)
+  const beside = shared === challenger ? now : value(shared)
   const better = higherIsBetter(metric)
   const floor = policy.floors[metric] ?? null
   const margin = champion === null ? null : marginOf(metric, before, policy)
-  const delta = now === null || before === null ? null : better ? now - before : before - now
+  const delta = beside === null || before === null ? null : better ? beside - before : before - beside
   const { low = null, high = null, oneSidedLow = null, p = null, method = 'none' } = gain ?? {}
   return {
     metric,
     higherIsBetter: better,
     champion: before,
     challenger: now,
+    ...(shared !== challenger && { beside }),
     baseline: value(baseline),
     delta,
     low,

@@ -33,6 +33,7 @@ export interface ScoredRows {
 
 /** One of several numbers a row. */
 export interface ScoredNumber {
+  name: string
   y: Float64Array
   score: Float64Array
 }
@@ -47,7 +48,7 @@ export function pick(scored: ScoredRows, rows: ArrayLike<number>): ScoredRows {
     score: doubles(scored.score),
     confidence: doubles(scored.confidence),
     squares: doubles(scored.squares),
-    parts: scored.parts.map(({ y, score }) => ({ y: doubles(y), score: doubles(score) })),
+    parts: scored.parts.map(({ name, y, score }) => ({ name, y: doubles(y), score: doubles(score) })),
     predicted: pickInto(new Uint16Array(scored.classes === 0 ? 0 : rows.length), scored.predicted, rows),
   }
 }
@@ -89,6 +90,19 @@ export function unreadableAnswers(task: Task, answers: ModelAnswers, rows: numbe
 export const rowsOfTruths = (y: ArrayLike<number>, { targets }: Pick<GatePolicy, 'targets'>): number =>
   y.length / (targets?.length ?? 1)
 
+/** The truths of some of the targets, in their order; of all when absent. */
+export function truthsOf(
+  y: readonly number[],
+  { targets = [] }: Pick<GatePolicy, 'targets'>,
+  wanted = targets,
+): readonly number[] {
+  if (wanted.length === targets.length) return y
+  const places = wanted.map((name) => targets.indexOf(name))
+  return Array.from({ length: y.length / targets.length }, (_, row) =>
+    places.map((place) => y[row * targets.length + place]!),
+  ).flat()
+}
+
 /** `y`: row by row. Models that are compared share it. */
 export function score(
   task: Task,
@@ -96,7 +110,7 @@ export function score(
   answers: ModelAnswers,
   { threshold, levels = [], targets }: Pick<GatePolicy, 'threshold' | 'levels' | 'targets'>,
 ): ScoredRows {
-  if (targets !== undefined) return scoreSeveral(task, y, answers, targets.length)
+  if (targets !== undefined) return scoreSeveral(task, y, answers, targets)
   const rows = y.length
   const classes = task === 'binary' ? 2 : task === 'multiclass' ? answerWidth(answers) : 0
   // Of ten million rows each list takes 80 MB, so only those that a task needs are kept.
@@ -146,19 +160,23 @@ function scoreSeveral(
   task: Task,
   y: readonly number[] | Float64Array,
   answers: ModelAnswers,
-  width: number,
+  targets: readonly string[],
 ): ScoredRows {
+  const width = targets.length
   const rows = y.length / width
-  const parts = Array.from({ length: width }, (_, k) => ({
+  const parts = targets.map((name, k) => ({
+    name,
     y: Float64Array.from({ length: rows }, (_each, row) => y[row * width + k]!),
     score: new Float64Array(rows),
   }))
   const rowAt = answerReader(answers)
   for (let i = 0; i < rows; i++) rowAt(i).forEach((value, k) => (parts[k]!.score[i] = value))
   const none = new Float64Array(0)
+  const { y: first, score } = parts[0]!
   return {
     task,
-    ...parts[0]!,
+    y: first,
+    score,
     predicted: new Uint16Array(0),
     confidence: none,
     classes: 0,
@@ -170,6 +188,14 @@ function scoreSeveral(
 /** Of several numbers a row, the scores of each; otherwise the scores themselves. */
 export const scoresOfNumbers = (scored: ScoredRows): ScoredRows[] =>
   scored.parts.length === 0 ? [scored] : scored.parts.map((part) => ({ ...scored, ...part, parts: [] }))
+
+/** Without the numbers that the other does not answer. */
+export function sharedScores(scored: ScoredRows, { parts: others }: ScoredRows): ScoredRows {
+  const parts = scored.parts.filter(({ name }) => others.some((other) => other.name === name))
+  if (parts.length === scored.parts.length) return scored
+  const { y, score } = parts[0]!
+  return { ...scored, y, score, parts }
+}
 
 /** Whether the metric is a mean over rows, so that a difference of two is the mean of the row differences. */
 export function isMean(metric: GateMetric): boolean {

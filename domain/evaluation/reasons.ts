@@ -1,7 +1,7 @@
 /** Builds the reasons of the gate: why a challenger was stopped, and what a user should check, each with its figures. */
 import type { GateCalibration } from './calibration.ts'
 import type { Estimate, GateFairnessRow } from './fairness.ts'
-import type { GateSearch } from './input.ts'
+import type { ComparedNumbers, GateSearch } from './input.ts'
 import type { GatePolicy } from './policy.ts'
 import type { GateSliceRow } from './slices.ts'
 import type { GateMetricRow } from './metric-table.ts'
@@ -115,6 +115,26 @@ export function searchReasons(search: GateSearch | undefined, { confidence }: Ga
   return reasons
 }
 
+/** Which numbers are not compared with the champion. */
+export function numberReasons(numbers: ComparedNumbers | undefined, { custom = {} }: GatePolicy): Reason[] {
+  if (numbers === undefined) return []
+  const { compared, added, removed } = numbers
+  const own = added.length === 0 ? [] : Object.keys(custom)
+  const parts = [
+    ...(added.length === 0 ? [] : [`${added.join(', ')}, which the champion does not answer`]),
+    ...(removed.length === 0 ? [] : [`${removed.join(', ')}, which only the champion answers`]),
+    ...(own.length === 0 ? [] : [`${own.join(', ')}, which need all numbers`]),
+  ]
+  const message = `compared with the champion in ${compared.join(', ')} alone; not compared: ${parts.join('; ')}`
+  return [
+    {
+      code: 'numbers_not_compared',
+      message,
+      values: { added: added.join(', '), removed: removed.join(', ') },
+    },
+  ]
+}
+
 export function useReasons(uses: number | undefined, policy: GatePolicy): Reason[] {
   if (uses === undefined || uses < policy.testSetUses) return []
   const message = `this test set has been used for ${uses} decisions (limit ${policy.testSetUses}); its verdicts may be overfitted`
@@ -123,7 +143,8 @@ export function useReasons(uses: number | undefined, policy: GatePolicy): Reason
 
 /** Why the challenger passes. */
 export function forReason(primary: GateMetricRow, first: boolean): Reason {
-  const { metric, champion, challenger, delta, low, high, oneSidedLow, margin } = primary
+  const { metric, champion, delta, low, high, oneSidedLow, margin } = primary
+  const challenger = primary.beside ?? primary.challenger
   const values = { metric, champion, challenger, delta, low, oneSidedLow, margin }
   if (first) {
     const message = `first version: meets its floors and beats the baseline, ${metric} ${fourDigits(challenger)}`

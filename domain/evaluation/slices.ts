@@ -80,9 +80,10 @@ function compareSlice(
   if (targets === undefined || members.length === 0)
     return [compareRows(slice.name, picked, before, policy, own)]
   const olds = before === null ? [] : scoresOfNumbers(before)
-  return scoresOfNumbers(picked).map((part, k) =>
-    compareRows(sliceNameOf(slice.name, targets[k]!), part, olds[k] ?? null, policy, own),
-  )
+  return scoresOfNumbers(picked).map((part, k) => {
+    const old = before?.parts.findIndex(({ name }) => name === targets[k]) ?? -1
+    return compareRows(sliceNameOf(slice.name, targets[k]!), part, olds[old] ?? null, policy, own)
+  })
 }
 
 function compareRows(

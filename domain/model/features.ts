@@ -69,18 +69,41 @@ export type Output =
   | { kind: 'numbers'; names: readonly string[]; unit?: string; min?: number; max?: number }
 
 /** The numbers of one answer. */
-export function outputWidth(output: Output): number {
+export const outputWidth = (output: Output): number => outputNames(output).length || 1
+
+/** The names of the numbers of an answer: classes, levels of quantiles, or names; empty where it is one number. */
+export function outputNames(output: Output): readonly (string | number)[] {
   switch (output.kind) {
     case 'classes':
-      return output.classes.length
+      return output.classes
     case 'quantiles':
-      return output.levels.length
+      return output.levels
     case 'numbers':
-      return output.names.length
+      return output.names
     case 'number':
     case 'probability':
-      return 1
+      return []
   }
+}
+
+/** Where each number of an answer of `wanted` stands in one of `given`, by its name; -1 where it is not in it. */
+export function placesIn(given: Output, wanted: Output): number[] {
+  if (given.kind !== wanted.kind) return Array.from({ length: outputWidth(wanted) }, () => -1)
+  const names = outputNames(given)
+  return names.length === 0 ? [0] : outputNames(wanted).map((name) => names.indexOf(name))
+}
+
+/**
+ * What two versions both answer, in the order of the first; undefined where their answers cannot be compared. Of several numbers those
+ * with the same name. Classes and levels of quantiles must be the same, in any order.
+ */
+export function sharedOutput(one: Output, other: Output): Output | undefined {
+  const places = placesIn(other, one)
+  if (one.kind === 'numbers') {
+    const names = one.names.filter((_, at) => places[at]! >= 0)
+    return names.length === 0 ? undefined : { ...one, names }
+  }
+  return places.includes(-1) || outputWidth(one) !== outputWidth(other) ? undefined : one
 }
 
 /** Whether the model predicts numbers and no classes. */

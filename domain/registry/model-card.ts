@@ -56,7 +56,7 @@ export function modelCard(source: CardSource) {
       parameters: weights === undefined ? null : Math.floor(weights.bytes / 4),
     },
     asks: asksOf(manifest),
-    answers: output === undefined ? 'unknown' : answersOf(output),
+    answers: output === undefined ? 'unknown' : describeOutput(output),
     data: {
       origin: lineage.origin ?? 'trained',
       trainedOn: lineage.trainedOn ?? null,
@@ -108,7 +108,8 @@ function rangeOf(feature: Features[string]): string | null {
   return min === undefined ? `up to ${max}` : max === undefined ? `from ${min}` : `${min} to ${max}`
 }
 
-function answersOf(output: Output): string {
+/** What a version answers, in words. */
+export function describeOutput(output: Output): string {
   switch (output.kind) {
     case 'probability':
       return `the probability of ${output.positive}; positive from ${output.threshold}`

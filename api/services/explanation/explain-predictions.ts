@@ -6,7 +6,7 @@ import { createInterface } from 'node:readline'
 import { DomainError, isError } from '../../../domain/errors.ts'
 import type { ExplainedPredictions } from '../../../domain/explanation/explained-predictions.ts'
 import type { FeatureRow, Output } from '../../../domain/model/features.ts'
-import { inputWidthOf } from '../../../domain/model/features.ts'
+import { inputWidthOf, outputNames } from '../../../domain/model/features.ts'
 import type { Manifest } from '../../../domain/model/manifest.ts'
 import { getManifest } from '../../../store/artifacts.ts'
 import { bringCopies } from '../../../store/objects/artifact-copies.ts'
@@ -116,7 +116,7 @@ function checkRows(
 }
 
 function outputOf(output: Output, of: string | number): number {
-  const names = namesOf(output)
+  const names = outputNames(output)
   const place = names.findIndex((name) => name === of)
   if (place >= 0) return place
   const known =
@@ -124,22 +124,7 @@ function outputOf(output: Output, of: string | number): number {
   throw new DomainError('invalid_request', `"of" is ${JSON.stringify(of)}: ${known}`)
 }
 
-/** Of the outputs of one answer; empty where it is one number. */
-function namesOf(output: Output): readonly (string | number)[] {
-  switch (output.kind) {
-    case 'classes':
-      return output.classes
-    case 'quantiles':
-      return output.levels
-    case 'numbers':
-      return output.names
-    case 'number':
-    case 'probability':
-      return []
-  }
-}
-
-const nameOf = (output: Output, place: number): string | number | undefined => namesOf(output)[place]
+const nameOf = (output: Output, place: number): string | number | undefined => outputNames(output)[place]
 
 type Reply = ({ ok: true } & ExplainedRows) | { ok: false; code: string; message: string }
 

@@ -2,7 +2,8 @@
 import { describe, expect, it } from 'vitest'
 import { bestOf } from '../../../domain/evaluation/anchor.ts'
 import { judgeGate } from '../../../domain/evaluation/gate.ts'
-import { naiveAnswers } from '../../../domain/evaluation/input.ts'
+import { fourDigits } from '../../../domain/figures.ts'
+import { comparedNumbers, naiveAnswers } from '../../../domain/evaluation/input.ts'
 import { pick, score, statisticOf } from '../../../domain/evaluation/metrics.ts'
 import { defaultGatePolicy, issuesOfGate, type GatePolicy } from '../../../domain/evaluation/policy.ts'
 import { judgeSlices } from '../../../domain/evaluation/slices.ts'
@@ -165,6 +166,80 @@ it('cannot compare models with another number of numbers, and names the row of a
   expect(judgeGate({ y: holes, challenger: right, champion: null }, policy).reasons).toMatchObject([
     { code: 'label_unreadable', message: 'row 3 has the label NaN' },
   ])
+})
+
+describe('a champion of other numbers', () => {
+  const three = [...targets, 'taxi']
+  const only = (of: number[][], place: number) => of.map((row) => [row[place]!])
+  const judged = (champion: number[][], more: Partial<GatePolicy> = {}) =>
+    judgeGate(
+      {
+        y: y.flatMap((value, at) => (at % 2 === 0 ? [value] : [value, value])),
+        challenger: right.map(([a, b]) => [a!, b!, b!]),
+        champion,
+        anchor: champion,
+        numbers: comparedNumbers(
+          { kind: 'numbers', names: three },
+          { kind: 'numbers', names: ['gate', 'departure'] },
+        ),
+        slices: [{ name: 'first', rows: Array.from({ length: 500 }, (_, at) => at) }],
+      },
+      { ...policy, targets: three, ...more },
+      { worst: () => 1 },
+    )
+
+  it('is compared in the numbers of both, and the report names the others', () => {
+    const report = judged(only(noisyFirst, 0))
+    expect(report).toMatchObject({
+      verdict: 'better',
+      warnings: [
+        {
+          code: 'numbers_not_compared',
+          message:
+            'compared with the champion in departure alone; not compared: arrival, taxi, which the champion does not answer; gate, which only the champion answers',
+        },
+      ],
+    })
+    expect(report.slices.map(({ name, p }) => [name, p === null])).toEqual([
+      ['first (departure)', false],
+      ['first (arrival)', true],
+      ['first (taxi)', true],
+    ])
+    const [r2] = report.metrics
+    const alone = judgeGate(
+      { y: y.filter((_, at) => at % 2 === 0), challenger: only(right, 0), champion: only(noisyFirst, 0) },
+      { ...policy, targets: ['departure'] },
+    ).metrics[0]!
+    expect([r2!.champion, r2!.beside, r2!.delta]).toEqual([alone.champion, alone.challenger, alone.delta])
+    expect(r2!.challenger).not.toBe(r2!.beside)
+    expect(report.reasons[0]!.message).toContain(`r2 ${fourDigits(r2!.beside!)} vs champion`)
+  })
+
+  it('stops a challenger that is worse in them, however good the others are', () => {
+    const exact = only(
+      centre.map((row, at) => row.map((_, k) => y[2 * at + k]!)),
+      0,
+    )
+    expect(judged(exact)).toMatchObject({ verdict: 'not_better' })
+  })
+
+  it('is not compared by a metric of the model file, which the report says', () => {
+    const custom = { worst: { better: 'lower', guard: true } } as const
+    const report = judged(only(noisyFirst, 0), { custom })
+    expect(report.metrics.find(({ metric }) => metric === 'worst')).toMatchObject({ champion: null })
+    expect(report.warnings[0]!.message).toMatch(/; worst, which need all numbers$/)
+  })
+
+  it('with the same numbers in another order, or with none of them, has none to name', () => {
+    const of = (...names: string[]) => ({ kind: 'numbers', names }) as const
+    expect(comparedNumbers(of('a', 'b'), of('b', 'a'))).toBeUndefined()
+    expect(comparedNumbers(of('a', 'b'), of('c'))).toBeUndefined()
+    expect(comparedNumbers(of('b', 'a'), of('a', 'b', 'c'))).toEqual({
+      compared: ['b', 'a'],
+      added: [],
+      removed: ['c'],
+    })
+  })
 })
 
 it('anchors on the best release', () =>

@@ -206,6 +206,44 @@ it('the monitor of its champion names the number whose answers and outcomes have
   expect(await judgeDriftAgain(store)).toMatchObject({ notComparable: [], differs: [] })
 })
 
+/** The same rows with the height and the weight under other names, in the order of the label. */
+const renamed = (height: string, weight: string, label: string) =>
+  plants()
+    .replace(`quantities(['height', 'weight']`, `quantities([${label}]`)
+    .replace(' as height', ` as ${height}`)
+    .replace(' as weight', ` as ${weight}`)
+
+it('a challenger of other numbers is compared by name with the champion, in the numbers that both answer', async () => {
+  const { store, models } = pipeline
+  const more = renamed('girth', 'weight', "'weight', 'girth'")
+  await syncExampleModel(store, models, { name: model, trains: false, more })
+  const ended = await (await pipeline.start({ model, asOf: exampleDay(36) })).result()
+  const { evaluationId } = await getVersion(store, ended.version!)
+  const { report } = await getEvaluation(store, evaluationId)
+  const [r2] = report.metrics
+  expect([r2!.champion! > 0.8, r2!.beside! > 0.8]).toEqual([true, true])
+  expect(report.warnings).toContainEqual(
+    expect.objectContaining({
+      code: 'numbers_not_compared',
+      message:
+        'compared with the champion in weight alone; not compared: girth, which the champion does not answer; height, which only the champion answers',
+    }),
+  )
+  await pipeline.client.workflow.getHandle(releaseWorkflowId(model)).terminate()
+})
+
+it('a challenger without a number of the champion is refused, with what to do', async () => {
+  const more = renamed('girth', 'mass', "'girth', 'mass'")
+  await syncExampleModel(pipeline.store, pipeline.models, { name: model, trains: false, more })
+  const ended = await (await pipeline.start({ model, asOf: exampleDay(36) })).result()
+  expect(ended).toMatchObject({
+    outcome: 'insufficient',
+    message: expect.stringContaining(
+      'the champion answers the numbers height, weight, and the label is the numbers girth, mass, which cannot be compared: keep what it answers, or give the model another name',
+    ) as string,
+  })
+})
+
 it('a number that is missing blocks the snapshot, by the name of its column', async () => {
   await syncExampleModel(pipeline.store, pipeline.models, {
     name: model,
