@@ -266,7 +266,7 @@ function differencesOf(
     rows.flatMap(({ outputs, value }, i) => {
       const again = answers[i]
       if (again == null) return []
-      const [champion, before] = [outputs, again].map((given) => lossOf(output, given, value, scales))
+      const [champion, before] = [outputs, again].map((given) => lossOf({ output, scales }, given, value))
       return champion == null || before == null ? [] : [champion - before]
     }),
   )

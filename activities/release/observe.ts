@@ -1,11 +1,11 @@
 /** Reads the counters of a release: the only effect of a look. Judging is pure. */
-import { scoreRanges } from '../../domain/model/reference-profile.ts'
 import { outputWidth } from '../../domain/model/features.ts'
 import { isAbMetric, type AbCohort } from '../../domain/canary/ab-test.ts'
-import { cohortsOf } from '../../domain/canary/ab-cohorts.ts'
-import { answerBins } from '../../domain/model/answer-bins.ts'
+import { cohortsOf, type AbPrediction, type CohortQuestion } from '../../domain/canary/ab-cohorts.ts'
+import { answerBins, sharedBins } from '../../domain/model/answer-bins.ts'
+import type { Manifest } from '../../domain/model/manifest.ts'
 import type { BreakerCounts } from '../../domain/serving/circuit-breaker.ts'
-import { holdbackEvidence, type HoldbackEvidence } from '../../domain/canary/holdback.ts'
+import { holdbackEvidence, scoredAlike, type HoldbackEvidence } from '../../domain/canary/holdback.ts'
 import type { CountedTick, Observation } from '../../domain/release/evidence-builder.ts'
 import type { ReleaseState } from '../../domain/release/state.ts'
 import { hasHoldbackOutcome, listReleaseAnswers } from '../../store/release/ab-answers.ts'
@@ -56,33 +56,42 @@ export function createObserver(
       holdbacks?.(),
       whole ? users?.rest() : business?.(),
     ])
-    const counted = [...settled, ...recent]
+    let counted = [...settled, ...recent]
     const horizonMs = (recent.at(-1)?.tickMs ?? 0) - settleTicks * policy.watch.tickMs
     settled = counted.filter((row) => row.tickMs < horizonMs)
     settledMs = settled.length === 0 ? undefined : horizonMs
     const isPaired = paired.b + paired.c + paired.same > 0
     if (recent.some((row) => (row.answers ?? []).length > 0)) answers ??= await answersOf(store, state)
+    const { places, ...names } = answers ?? {}
+    if (places !== undefined) counted = counted.map((tick) => withAnswers(tick, places))
     const pairedCounts = isPaired ? paired : undefined
     const read = { counted, staleMs, breakers, paired: pairedCounts, cohorts: matured, disagreement }
     const external = await readExternal?.(counted)
-    return { ...read, holdback, business: done, external, ...answers }
+    return { ...read, holdback, business: done, external, ...names }
   }
 }
 
-/** The names of the answers, as the champion fixes them, and how many of them a key counts for. */
+/** The names of the answers, as the champion fixes them, how many of them a key counts for, and which bins they are, where not all. */
 async function answersOf(
   database: Database,
-  { baseline }: ReleaseState,
-): Promise<Pick<Observation, 'answerNames' | 'answersPerKey'>> {
+  { version, baseline }: ReleaseState,
+): Promise<Pick<Observation, 'answerNames' | 'answersPerKey'> & { places?: readonly number[] }> {
   if (baseline === undefined) return { answerNames: [] }
-  const { manifest } = await getVersion(database, baseline)
-  // The row of an older version may lack its manifest.
-  const { output, profile } = manifest as Partial<typeof manifest>
-  const bins = output && answerBins(output, profile)
+  const [candidate, champion] = await bothManifests(database, version, baseline)
+  const bins = champion.output && answerBins(champion.output, champion.profile)
   if (bins === undefined) return { answerNames: [] }
-  const { names, perAnswer } = bins
-  return { answerNames: names, ...(perAnswer > 1 && { answersPerKey: perAnswer }) }
+  const { names } = bins
+  if (candidate.output === undefined) return { answerNames: names }
+  const { places, perAnswer } = sharedBins(bins, candidate.output)
+  return {
+    answerNames: places.map((place) => names[place]!),
+    ...(perAnswer > 1 && { answersPerKey: perAnswer }),
+    ...(places.length < names.length && { places }),
+  }
 }
+
+const withAnswers = ({ answers, ...tick }: CountedTick, places: readonly number[]): CountedTick =>
+  answers === undefined ? tick : { ...tick, answers: places.map((place) => answers[place] ?? 0) }
 
 /** Upper share of time spent on a reading. */
 const readShare = 0.05
@@ -123,19 +132,49 @@ function cohortReader(
 ): (() => Promise<AbCohort[]>) | undefined {
   const { ab } = policy
   const [split] = policy.stages
-  if (strategy !== 'ab' || ab === undefined || split === undefined) return undefined
+  if (strategy !== 'ab' || ab === undefined || split === undefined || baseline === undefined) return undefined
   const { metric } = ab
   if (metric === 'errors' || !isAbMetric(metric)) return undefined
   const spanMs = Math.max(policy.watch.tickMs, Math.round(split.deadlineMs / 100))
   return sparingly(async () => {
-    const { output } = (await getVersion(store, version)).manifest
-    const { nowMs, rows } = await listReleaseAnswers(store, { release, model, width: outputWidth(output) })
-    const answered = rows.flatMap(({ version: by, ...row }) => {
-      const arm = by === version ? 'canary' : by === baseline ? 'control' : undefined
-      return arm === undefined ? [] : [{ ...row, arm } as const]
-    })
-    return cohortsOf(answered, { metric, output, nowMs, spanMs })
+    const [candidate, champion] = await bothManifests(store, version, baseline)
+    const outputs = { canary: candidate.output, control: champion.output }
+    const { nowMs, answered } = await readArms(store, { release, model, version, baseline, outputs })
+    return cohortsOf(answered, { metric, outputs, nowMs, spanMs })
   })
+}
+
+async function bothManifests(
+  database: Database,
+  version: string,
+  baseline: string,
+): Promise<[Manifest, Manifest]> {
+  const [candidate, champion] = await Promise.all([
+    getVersion(database, version),
+    getVersion(database, baseline),
+  ])
+  return [candidate.manifest, champion.manifest]
+}
+
+/** The answers of both arms, each as long as its version answers. */
+async function readArms(
+  database: Database,
+  {
+    version,
+    baseline,
+    outputs,
+    ...asked
+  }: Pick<ReleaseState, 'model' | 'version' | 'baseline'> &
+    Pick<CohortQuestion, 'outputs'> & { release: string; fromMs?: number },
+): Promise<{ nowMs: number; answered: AbPrediction[] }> {
+  const widths = { canary: outputWidth(outputs.canary), control: outputWidth(outputs.control) }
+  const width = Math.max(widths.canary, widths.control)
+  const { nowMs, rows } = await listReleaseAnswers(database, { ...asked, width })
+  const answered = rows.flatMap(({ version: by, ...row }): AbPrediction[] => {
+    const arm = by === version ? 'canary' : by === baseline ? 'control' : undefined
+    return arm === undefined ? [] : [{ ...row, arm, outputs: row.outputs.slice(0, widths[arm]) }]
+  })
+  return { nowMs, answered }
 }
 
 /** The matured outcomes of the new champion and of the previous one beside it, since the probation began. */
@@ -153,20 +192,13 @@ function holdbackReader(
   const fromMs = since.startedMs
   return sparingly(async () => {
     if (!(await hasHoldbackOutcome(store, { model, release, baseline, fromMs }))) return undefined
-    const { output } = (await getVersion(store, version)).manifest
-    const width = outputWidth(output)
-    const { nowMs, rows } = await listReleaseAnswers(store, { release, model, width, fromMs })
-    const answered = rows.flatMap(({ version: by, ...row }) => {
-      const arm = by === version ? 'canary' : by === baseline ? 'control' : undefined
-      return arm === undefined ? [] : [{ ...row, arm } as const]
-    })
-    return holdbackEvidence(answered, { output, scales: await scalesOf(store, baseline), nowMs, block })
+    const [candidate, champion] = await bothManifests(store, version, baseline)
+    const by = scoredAlike(candidate.output, champion)
+    if (by === undefined) return undefined
+    const outputs = { canary: candidate.output, control: champion.output }
+    const { nowMs, answered } = await readArms(store, { release, model, version, baseline, outputs, fromMs })
+    return holdbackEvidence(answered, { by, nowMs, block })
   })
-}
-
-/** The range of each number between its 10th and 90th percentile in the training of the previous champion. */
-async function scalesOf(database: Database, baseline: string): Promise<number[]> {
-  return scoreRanges((await getVersion(database, baseline)).manifest.profile)
 }
 
 /**

@@ -162,7 +162,8 @@ function holdback(
       arrivedMs: i,
     })
     if ((i + 1) % (users / 10) > 0) continue
-    const evidence = holdbackEvidence(answered, { output, scales: [1], nowMs: i + 1, block: 19 })
+    const by = { output, scales: [1] }
+    const evidence = holdbackEvidence(answered, { by: { canary: by, control: by }, nowMs: i + 1, block: 19 })
     if (evidence && judgeHoldback(evidence, defaultAlpha.quality, 0.001).reason !== null) return i + 1
   }
   return undefined

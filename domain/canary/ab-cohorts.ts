@@ -17,7 +17,8 @@ export interface AbPrediction {
 
 export interface CohortQuestion {
   metric: AbMetric
-  output: Output
+  /** What the version of each arm answers. */
+  outputs: Readonly<Record<AbPrediction['arm'], Output>>
   nowMs: number
   /** The length of a cohort in milliseconds. */
   spanMs: number
@@ -28,7 +29,7 @@ const minDelays = 20
 
 /** The matured cohorts, oldest first; none while the delay of outcomes is unknown or too few outcomes arrive. */
 export function cohortsOf(answered: readonly AbPrediction[], question: CohortQuestion): AbCohort[] {
-  const { metric, output, nowMs, spanMs } = question
+  const { metric, outputs: outputOf, nowMs, spanMs } = question
   const horizonMs = horizonOf(answered, nowMs)
   if (horizonMs === null) return []
   const spans = new Map<number, { predictions: number; known: number; cohort: AbCohort }>()
@@ -42,7 +43,7 @@ export function cohortsOf(answered: readonly AbPrediction[], question: CohortQue
       spans.set(from, span)
     }
     span.predictions++
-    const event = value === null ? null : eventOf(metric, output, outputs, value)
+    const event = value === null ? null : eventOf(metric, outputOf[arm], outputs, value)
     if (event === null) continue
     span.known++
     span.cohort[arm].total++

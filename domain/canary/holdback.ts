@@ -3,8 +3,10 @@
  * mean of its own block of the larger arm. So a new champion is judged against the hold-back of the previous one, under the same world.
  */
 import { fourDigits } from '../figures.ts'
-import { likeliestClass, type Output } from '../model/features.ts'
+import { likeliestClass, outputNames, sharedOutput, type Output } from '../model/features.ts'
+import type { Manifest } from '../model/manifest.ts'
 import { pinballLoss } from '../model/quantile-levels.ts'
+import { scoreRanges } from '../model/reference-profile.ts'
 import { defaultLabelPolicy } from '../monitoring/label-maturity.ts'
 import { truthOf, type OutcomeValue } from '../model/outcome.ts'
 import { sumOf } from '../statistics/distributions.ts'
@@ -26,10 +28,16 @@ export interface HoldbackEvidence {
   control: { total: number; loss: number }
 }
 
-export interface HoldbackQuestion {
+/** How the answers of a version are scored. */
+export interface ScoredVersion {
   output: Output
-  /** The range of each number that counts as 1; empty where it is unknown. */
+  /** The range of each number that counts as 1; 0 for one that does not count, empty where it is unknown. */
   scales?: readonly number[]
+}
+
+export interface HoldbackQuestion {
+  /** The versions of the arms. */
+  by: Readonly<Record<AbPrediction['arm'], ScoredVersion>>
   nowMs: number
   /** How many users of the larger arm one user of the smaller is compared with, fixed by the shares. */
   block: number
@@ -41,13 +49,13 @@ export interface HoldbackQuestion {
  */
 export function holdbackEvidence(
   answered: readonly AbPrediction[],
-  { output, scales, nowMs, block }: HoldbackQuestion,
+  { by, nowMs, block }: HoldbackQuestion,
 ): HoldbackEvidence | undefined {
   const horizonMs = horizonOf(answered, nowMs)
   if (horizonMs === null) return undefined
   const matured = answered.filter(({ atMs }) => atMs < nowMs - horizonMs)
   const known = matured.flatMap(({ value, outputs, arm, atMs }) => {
-    const loss = value === null ? null : lossOf(output, outputs, value, scales)
+    const loss = value === null ? null : lossOf(by[arm], outputs, value)
     return loss === null ? [] : [{ arm, atMs, loss }]
   })
   if (matured.length === 0 || known.length < defaultLabelPolicy.minCoverage * matured.length) return undefined
@@ -71,10 +79,9 @@ export function holdbackEvidence(
 
 /** Brier of a probability; wrong or right of a class; the absolute error of a number, or twice the pinball loss of quantiles, in units of the scale, at most 1; of several numbers the mean. */
 export function lossOf(
-  output: Output,
+  { output, scales = [] }: ScoredVersion,
   outputs: readonly number[],
   value: OutcomeValue,
-  scales: readonly number[] = [],
 ): number | null {
   const truths = truthOf(value, output)
   if (truths === null) return null
@@ -95,6 +102,29 @@ export function lossOf(
       return scaledLoss([2 * pinballLoss(truth, outputs, output.levels)], scales)
   }
 }
+
+/**
+ * How the answers of two versions are scored alike: in the ranges of the baseline's numbers, each found by its name, and only of numbers
+ * that both answer. Undefined where they answer nothing that can be compared.
+ */
+export function scoredAlike(
+  candidate: Output,
+  { output: baseline, profile }: Pick<Manifest, 'output' | 'profile'>,
+): HoldbackQuestion['by'] | undefined {
+  const shared = sharedOutput(baseline, candidate)
+  if (shared === undefined) return undefined
+  const ranges = scoreRanges(profile)
+  const scalesOf = (output: Output) =>
+    output.kind === 'numbers'
+      ? output.names.map((name) => (placeOf(shared, name) < 0 ? 0 : (ranges[placeOf(baseline, name)] ?? 0)))
+      : ranges
+  return {
+    canary: { output: candidate, scales: scalesOf(candidate) },
+    control: { output: baseline, scales: scalesOf(baseline) },
+  }
+}
+
+const placeOf = (output: Output, name: string): number => outputNames(output).indexOf(name)
 
 /** The mean of the losses in units of their scales, at most 1 each; null where no number has a scale. */
 export function scaledLoss(losses: readonly number[], scales: readonly number[]): number | null {

@@ -44,8 +44,8 @@ export function answerBins(
     case 'quantiles': {
       const numbers = answerProfiles(profile)
         .slice(0, maxNumbers)
-        .map((score) => ({
-          ...(profile?.scores && { name: score.name }),
+        .map((score, at) => ({
+          ...(output.kind === 'numbers' && { name: output.names[at] }),
           edges: score.kind === 'number' ? comparedEdges(score.edges) : [],
         }))
       if (numbers.length === 0 || numbers.some(({ edges }) => edges.length === 0)) return undefined
@@ -68,7 +68,7 @@ function comparedEdges(deciles: readonly number[]): number[] {
 /** Counts an answer in its bins. */
 export type AnswerCounter = (counts: number[], outputs: Float32Array, row: number) => void
 
-/** Of the outputs of a version; undefined for a version of another kind, or without one of the numbers. */
+/** Of the outputs of a version; undefined for a version of another kind, or without any of the numbers. */
 export function answerCounter(
   { kind, names, numbers }: AnswerBins,
   output: Output,
@@ -96,12 +96,13 @@ export function answerCounter(
     case 'quantiles': {
       const width = outputWidth(output)
       let first = 0
-      const compared = numbers.map(({ name, edges }) => {
+      const compared = numbers.flatMap(({ name, edges }) => {
         const from = first
         first += edges.length + 1
-        return { from, edges, place: placeOf(output, name) }
+        const place = placeOf(output, name)
+        return place < 0 ? [] : [{ from, edges, place }]
       })
-      if (compared.some(({ place }) => place < 0)) return undefined
+      if (compared.length === 0) return undefined
       return (counts, outputs, row) => {
         for (let i = 0; i < compared.length; i++) {
           const { from, edges, place } = compared[i]!
@@ -112,6 +113,20 @@ export function answerCounter(
         }
       }
     }
+  }
+}
+
+/** The bins in which both versions are counted, by their places, and of how many numbers they are. */
+export function sharedBins(
+  { names, numbers, perAnswer }: AnswerBins,
+  candidate: Output,
+): { places: number[]; perAnswer: number } {
+  if (candidate.kind !== 'numbers') return { places: names.map((_, place) => place), perAnswer }
+  const shared = numbers.map(({ name }) => placeOf(candidate, name) >= 0)
+  const isShared = numbers.flatMap(({ edges }, at) => [...edges, Infinity].map(() => shared[at]!))
+  return {
+    places: names.flatMap((_, place) => (isShared[place] === false ? [] : [place])),
+    perAnswer: shared.filter(Boolean).length,
   }
 }
 

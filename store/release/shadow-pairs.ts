@@ -14,8 +14,8 @@ export interface Pair {
   shadowVersion: string
   served: object
   shadow: object
-  /** 0 when both answered the same. */
-  difference: number
+  /** 0 when both answered the same; absent where one answers more numbers than the other. */
+  difference?: number
   /** A hash of the routing key, because the pairs of one user count once. */
   entity?: number
 }
@@ -33,7 +33,7 @@ export async function insertPairs(database: Database, pairs: readonly Pair[]): P
       ${pairs.map((pair) => pair.shadowVersion)}::text[],
       ${pairs.map((pair) => JSON.stringify(pair.served))}::jsonb[],
       ${pairs.map((pair) => JSON.stringify(pair.shadow))}::jsonb[],
-      ${pairs.map((pair) => pair.difference)}::double precision[],
+      ${pairs.map((pair) => pair.difference ?? null)}::double precision[],
       ${pairs.map((pair) => pair.entity ?? null)}::bigint[]
     )
     on conflict (release_id, prediction_id) do nothing`)

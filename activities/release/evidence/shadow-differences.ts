@@ -3,7 +3,7 @@
  * so that the bounds of the judge hold at every look.
  */
 import { scoreRanges } from '../../../domain/model/reference-profile.ts'
-import { likeliestClass, outputWidth } from '../../../domain/model/features.ts'
+import { likeliestClass, outputWidth, placesIn } from '../../../domain/model/features.ts'
 import { scaledLoss } from '../../../domain/canary/holdback.ts'
 import type { DisagreementEvidence } from '../../../domain/canary/disagreement.ts'
 import type { SliceDefinition } from '../../../domain/model-definition.ts'
@@ -71,10 +71,10 @@ export function differenceReader(
 interface Compared {
   manifest: Manifest
   slices: readonly SliceDefinition[]
-  /** The champion's range between the 10th and 90th percentile, of each number; none when it is unknown. */
+  /** The champion's range between the 10th and 90th percentile, of each number; 0 for one that the candidate does not answer, none when it is unknown. */
   scales: readonly number[]
-  /** Of several numbers, where each of the champion's stands in an answer of the candidate; negative without it. */
-  places?: readonly number[]
+  /** Where each number of the champion stands in an answer of the candidate; negative without it. */
+  places: readonly number[]
 }
 
 async function comparedBy(
@@ -86,22 +86,21 @@ async function comparedBy(
   const candidate: Partial<Manifest> = (await getVersion(store, shadow)).manifest
   // Older rows may lack these fields.
   const { slices = [] } = (definition.evaluation ?? {}) as Partial<typeof definition.evaluation>
-  const given = candidate.output?.kind === 'numbers' ? candidate.output.names : undefined
   const { output }: Partial<Manifest> = manifest
-  const places =
-    given && output?.kind === 'numbers' ? output.names.map((name) => given.indexOf(name)) : undefined
-  return { manifest, slices, scales: scoreRanges(manifest.profile), places }
+  const places = output && candidate.output ? placesIn(candidate.output, output) : []
+  const scales = scoreRanges(manifest.profile).map((range, k) => (places[k] === -1 ? 0 : range))
+  return { manifest, slices, scales, places }
 }
 
-/** Between 0 and 1; of several numbers the mean of their distances, each in units of its own scale; undefined without a scale, or where the candidate answers other numbers. */
+/** Between 0 and 1; of several numbers the mean of the distances of those that both answer, each in units of its own scale; undefined without a scale. */
 function distanceOf(pair: ComparedPair, { scales, places }: Compared): number | undefined {
   const { served, shadow, difference, servedValues, shadowValues } = pair
   if (served !== null && shadow !== null) return served === shadow ? 0 : 1
-  if (difference === null || places?.some((place) => place < 0)) return undefined
   const differences =
     servedValues === null || shadowValues === null
-      ? [difference]
-      : servedValues.map((value, k) => Math.abs(value - (shadowValues[places?.[k] ?? k] ?? NaN)))
+      ? [difference ?? NaN]
+      : servedValues.map((value, k) => Math.abs(value - (shadowValues[places[k]!] ?? NaN)))
+  if (differences.every(Number.isNaN)) return undefined
   return scaledLoss(differences, scales) ?? undefined
 }
 

@@ -218,7 +218,8 @@ export function playRelease(
       each.arrivedMs! <= nowMs ? each : { ...each, value: null, arrivedMs: null },
     )
     const block = Math.floor((10_000 - holdbackBp) / holdbackBp)
-    return holdbackEvidence(known, { output: yesNoOutput(stream), nowMs, block })
+    const output = yesNoOutput(stream)
+    return holdbackEvidence(known, { by: { canary: { output }, control: { output } }, nowMs, block })
   }
 
   return played

@@ -1,4 +1,5 @@
 /** Tests what an observation reads: every tick, most of them once, late rows included; and the silence of the fleet. */
+import { randomUUID } from 'node:crypto'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -11,7 +12,7 @@ import { writeTicks, type TickCounts } from '../../../store/release/tick-counter
 import type { Store } from '../../../store/postgres.ts'
 import { endLease, renewLease } from '../../../store/serving/replicas.ts'
 import { writeRoute } from '../../../store/serving/routing.ts'
-import { insertModel } from '../../support/release/candidates.ts'
+import { insertModel, registerNumbers } from '../../support/release/candidates.ts'
 import { releaseFacts } from '../../support/release/releases.ts'
 import { migratedDatabase, openPatientStore, uniqueName } from '../../support/servers/servers.ts'
 
@@ -141,3 +142,60 @@ it('the silence of an observation is that of the most silent live replica since 
   await endLease(store, b)
   expect(await silence()).toBeNull()
 })
+
+/** Users of both arms, whose outcomes came a minute after; every fifth is of the hold-back. Each version answers as `answers` says. */
+async function liveInProbation(
+  versions: readonly [string, string],
+  values: readonly [object, object],
+  answers: readonly [number[], number[]],
+) {
+  const users = Array.from({ length: 400 }, (_, i) => {
+    const isHoldback = Number(i % 5 === 0)
+    const id = randomUUID()
+    return {
+      id: `${id.slice(0, -4)}0000`,
+      at: i,
+      version: versions[isHoldback],
+      outputs: answers[isHoldback],
+      value: values[isHoldback],
+    }
+  })
+  await store.query(sql`
+    with lived as (
+      select *, now() - interval '1 day' + at * interval '1 minute' as asked
+      from jsonb_to_recordset(${JSON.stringify(users)}::jsonb) as r (id uuid, at int, version text, outputs real[], value jsonb)
+    ), told as (
+      insert into outcomes (prediction_id, value, observed_at, arrived_at)
+      select id, value, asked + interval '1 minute', asked + interval '1 minute' from lived
+    )
+    insert into predictions (id, at, model, version, arm, release_id, generation, instances, features, outputs, latency_us)
+    select id, asked, ${state.model}, version, 'champion', ${state.id}, 1, 1, '', outputs, 1 from lived`)
+}
+
+it.each<[string, Record<string, number>, number[], number]>([
+  ['in the same order', { near: 1, far: 100 }, [20, 3_800], 0.05],
+  ['in another order', { far: 1, near: 1 }, [3_800, 20], 0.05],
+  ['with one more', { far: 1, more: 1, near: 1 }, [3_800, 0, 20], 0.05],
+  ['with one under another name', { other: 1, far: 1 }, [99, 3_800], 0.1],
+])(
+  'a hold-back is scored by the numbers of its own version: the champion answers them %s',
+  async (_how, units, outputs, loss) => {
+    const { model, policy } = state
+    const artifactRoot = mkdtempSync(join(tmpdir(), 'tenure-holdback-'))
+    await store.query(sql`delete from models where name = ${model}`)
+    const { baseline, version } = await registerNumbers(store, { model, policy, artifactRoot }, [
+      { near: 1, far: 100 },
+      units,
+    ])
+    rmSync(artifactRoot, { recursive: true })
+    const truths = Object.fromEntries(Object.keys(units).map((name) => [name, name === 'near' ? 20 : 3_000]))
+    await liveInProbation([version, baseline], [truths, { near: 20, far: 3_000 }], [outputs, [20, 3_800]])
+    const routing = { stage: 'probation', startedMs: 0 }
+    const inProbation = { ...state, version, baseline, stage: 'probation', routings: [routing] }
+    const { holdback } = await createObserver({ store }, inProbation as unknown as ReleaseState)()
+    const mean = ({ total, loss: sum }: { total: number; loss: number }) => sum / total
+    expect(
+      holdback && [holdback.control.total > 50, mean(holdback.control), mean(holdback.candidate)],
+    ).toEqual([true, expect.closeTo(loss, 6), expect.closeTo(loss, 6)])
+  },
+)

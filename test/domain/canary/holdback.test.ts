@@ -6,8 +6,11 @@ import {
   isHoldbackNoBetter,
   judgeHoldback,
   lossOf,
+  scoredAlike,
 } from '../../../domain/canary/holdback.ts'
-import type { Output } from '../../../domain/model/features.ts'
+import { outputNames, type Output } from '../../../domain/model/features.ts'
+import type { OutcomeValue } from '../../../domain/model/outcome.ts'
+import { numberProfile } from '../../../domain/model/reference-profile.ts'
 import { drawsOf, meanOf } from '../../../domain/sequential/bounded-mean.ts'
 import { seededRandom } from '../../../domain/statistics/random.ts'
 
@@ -26,7 +29,11 @@ function lived(users: number, candidate: (truth: number) => number, control: (tr
 const good = (truth: number) => 0.3 + 0.4 * truth
 const bad = (truth: number) => 0.7 - 0.4 * truth
 const evidenceOf = (answered: AbPrediction[]) =>
-  holdbackEvidence(answered, { output, nowMs: answered.length * 60_000, block: 19 })!
+  holdbackEvidence(answered, {
+    by: { canary: { output }, control: { output } },
+    nowMs: answered.length * 60_000,
+    block: 19,
+  })!
 
 describe('the hold-back', () => {
   it('is compared block by block, each user once', () => {
@@ -62,20 +69,68 @@ describe('the hold-back', () => {
 
 describe('the loss of an answer', () => {
   it('is the Brier score, the error of a class, or the distance of a number in its scale', () => {
-    expect(lossOf(output, [0.7], true)).toBeCloseTo(0.09, 10)
+    expect(lossOf({ output }, [0.7], true)).toBeCloseTo(0.09, 10)
     const classes: Output = { kind: 'classes', classes: ['a', 'b'] }
-    expect([lossOf(classes, [0.2, 0.8], 'b'), lossOf(classes, [0.2, 0.8], 'a')]).toEqual([0, 1])
-    expect(lossOf(classes, [0.2, 0.8], 'c')).toBeNull()
+    expect([
+      lossOf({ output: classes }, [0.2, 0.8], 'b'),
+      lossOf({ output: classes }, [0.2, 0.8], 'a'),
+    ]).toEqual([0, 1])
+    expect(lossOf({ output: classes }, [0.2, 0.8], 'c')).toBeNull()
     const number: Output = { kind: 'number' }
-    expect(lossOf(number, [12], 10, [8])).toBe(0.25)
-    expect([lossOf(number, [99], 10, [8]), lossOf(number, [99], 10)]).toEqual([1, null])
+    expect(lossOf({ output: number, scales: [8] }, [12], 10)).toBe(0.25)
+    expect([lossOf({ output: number, scales: [8] }, [99], 10), lossOf({ output: number }, [99], 10)]).toEqual(
+      [1, null],
+    )
   })
 
   it('of several numbers is the mean of theirs, each in its own scale', () => {
     const numbers: Output = { kind: 'numbers', names: ['a', 'b', 'same'] }
     const truth = { a: 10, b: 0.5, same: 1 }
-    expect(lossOf(numbers, [12, 0.6, 9], truth, [8, 0.2, 0])).toBeCloseTo((0.25 + 0.5) / 2, 10)
-    expect(lossOf(numbers, [12, 0.6, 9], truth, [0, 0, 0])).toBeNull()
-    expect(lossOf(numbers, [12, 0.6, 9], { a: 10 }, [8, 0.2, 0])).toBeNull()
+    const loss = (scales: number[], value: OutcomeValue = truth) =>
+      lossOf({ output: numbers, scales }, [12, 0.6, 9], value)
+    expect(loss([8, 0.2, 0])).toBeCloseTo((0.25 + 0.5) / 2, 10)
+    expect(loss([0, 0, 0])).toBeNull()
+    expect(loss([8, 0.2, 0], { a: 10 })).toBeNull()
   })
+})
+
+describe('two versions of several numbers', () => {
+  const of = (...names: string[]): Output => ({ kind: 'numbers', names })
+  const even = (name: string, unit: number) =>
+    numberProfile(
+      name,
+      Array.from({ length: 101 }, (_, i) => i * unit),
+    )
+  const champion = {
+    output: of('near', 'far'),
+    profile: { rows: 101, features: [], scores: [even('near', 1), even('far', 100)] },
+  }
+  /** The same answer in the form of each version, with the far number off by 800: a tenth of its range. */
+  const losses = (candidate: Output, outputs: number[]) => {
+    const by = scoredAlike(candidate, champion)
+    const truth = (output: Output) =>
+      Object.fromEntries(
+        outputNames(output).map((name) => [name, name === 'near' ? 20 : name === 'far' ? 3_000 : 7]),
+      )
+    return (
+      by && [
+        lossOf(by.control, [20, 3_800], truth(champion.output)),
+        lossOf(by.canary, outputs, truth(candidate)),
+      ]
+    )
+  }
+
+  it.each<[string, Output, number[], number]>([
+    ['in the same order', of('near', 'far'), [20, 3_800], 0.05],
+    ['in another order', of('far', 'near'), [3_800, 20], 0.05],
+    ['with one more', of('far', 'more', 'near'), [3_800, 0, 20], 0.05],
+    ['with one under another name', of('other', 'far'), [99, 3_800], 0.1],
+  ])('are scored alike in the numbers of both: %s', (_how, candidate, outputs, loss) => {
+    expect(losses(candidate, outputs)).toEqual([expect.closeTo(loss, 6), expect.closeTo(loss, 6)])
+  })
+
+  it.each<[string, Output]>([
+    ['other names', of('mine', 'yours')],
+    ['one number', { kind: 'number' }],
+  ])('are not compared with %s', (_how, candidate) => expect(losses(candidate, [1, 2])).toBeUndefined())
 })

@@ -1,6 +1,6 @@
 /** Tests the bins in which the answers of two versions are compared. */
 import { describe, expect, it } from 'vitest'
-import { answerBins, answerCounter, type AnswerBins } from '../../../domain/model/answer-bins.ts'
+import { answerBins, answerCounter, sharedBins, type AnswerBins } from '../../../domain/model/answer-bins.ts'
 import type { Output } from '../../../domain/model/features.ts'
 import { numberProfile } from '../../../domain/model/reference-profile.ts'
 
@@ -61,7 +61,16 @@ describe('each of several numbers', () => {
     ])
     const candidate: Output = { kind: 'numbers', names: ['far', 'more', 'near'] }
     expect(countedIn(bins, candidate, [2_000, 0, 5], 1)).toEqual([['near below 10', 'far from 900']])
-    expect(answerCounter(bins, { kind: 'numbers', names: ['near', 'other'] })).toBeUndefined()
+    expect(answerCounter(bins, { kind: 'numbers', names: ['more', 'other'] })).toBeUndefined()
+  })
+
+  it('is left out where the candidate does not answer it', () => {
+    const candidate: Output = { kind: 'numbers', names: ['other', 'far'] }
+    expect(countedIn(bins, candidate, [5, 2_000], 1)).toEqual([['far from 900']])
+    expect(sharedBins(bins, candidate)).toEqual({ places: [4, 5, 6, 7], perAnswer: 1 })
+    expect(sharedBins(bins, champion)).toMatchObject({ places: { length: 8 }, perAnswer: 2 })
+    const yes: Output = { kind: 'probability', positive: 'late', threshold: 0.5 }
+    expect(sharedBins(answerBins(yes)!, yes)).toEqual({ places: [0, 1], perAnswer: 1 })
   })
 
   it('is compared for the first sixteen', () => {
@@ -75,7 +84,9 @@ describe('each of several numbers', () => {
 
   it('is the first alone of a version that has its profile alone', () => {
     const old = answerBins(champion, { score: evenProfile('score', 1) })!
-    expect(countedIn(old, champion, [5, 2_000, 60, 99], 2)).toEqual([['below 10'], ['from 50']])
+    expect(countedIn(old, champion, [5, 2_000, 60, 99], 2)).toEqual([['near below 10'], ['near from 50']])
     expect(old.perAnswer).toBe(1)
+    const other: Output = { kind: 'numbers', names: ['far', 'near'] }
+    expect(countedIn(old, other, [2_000, 5], 1)).toEqual([['near below 10']])
   })
 })

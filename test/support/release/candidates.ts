@@ -2,6 +2,7 @@
 import sql from 'sql-template-tag'
 import type { Features, Output } from '../../../domain/model/features.ts'
 import type { Manifest } from '../../../domain/model/manifest.ts'
+import { numberProfile } from '../../../domain/model/reference-profile.ts'
 import type { ReleasePolicy } from '../../../domain/release/policy.ts'
 import { getManifest, openArtifacts, putManifest, type Artifacts } from '../../../store/artifacts.ts'
 import { insertKey } from '../../../store/access/api-keys.ts'
@@ -115,6 +116,33 @@ export async function insertModel(
       return version
     },
   }
+}
+
+/** A champion and a candidate of several numbers. Each number has its own range: from the 10th to the 90th percentile 80 of its units. */
+export async function registerNumbers(
+  store: Store,
+  options: { model: string; artifactRoot: string; policy: ReleasePolicy },
+  [champion, candidate]: readonly [Readonly<Record<string, number>>, Readonly<Record<string, number>>],
+): Promise<{ baseline: string; version: string }> {
+  const registry = await insertModel(store, options)
+  const [baseline, version] = [await registry.register(), await registry.register()]
+  for (const [each, units] of [
+    [baseline, champion],
+    [version, candidate],
+  ] as const) {
+    const scores = Object.entries(units).map(([name, unit]) =>
+      numberProfile(
+        name,
+        Array.from({ length: 101 }, (_, i) => i * unit),
+      ),
+    )
+    const manifest = {
+      output: { kind: 'numbers', names: Object.keys(units) },
+      profile: { rows: 101, features: [], scores },
+    }
+    await store.query(sql`update versions set manifest = ${JSON.stringify(manifest)} where version = ${each}`)
+  }
+  return { baseline, version }
 }
 
 /** Inserts an API key per user. */

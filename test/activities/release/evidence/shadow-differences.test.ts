@@ -3,12 +3,11 @@ import { randomUUID } from 'node:crypto'
 import sql from 'sql-template-tag'
 import { afterAll, beforeAll, expect, it } from 'vitest'
 import { differenceReader } from '../../../../activities/release/evidence/shadow-differences.ts'
-import { numberProfile } from '../../../../domain/model/reference-profile.ts'
 import type { ReleaseState } from '../../../../domain/release/state.ts'
 import type { Store } from '../../../../store/postgres.ts'
 import { insertPairs } from '../../../../store/release/shadow-pairs.ts'
 import { readConfig } from '../../../../temporal.config.ts'
-import { insertModel } from '../../../support/release/candidates.ts'
+import { registerNumbers } from '../../../support/release/candidates.ts'
 import { releasePolicy } from '../../../support/release/releases.ts'
 import { migratedDatabase, openPatientStore, uniqueName } from '../../../support/servers/servers.ts'
 
@@ -21,39 +20,20 @@ beforeAll(async () => {
 })
 afterAll(() => store?.close())
 
-/** The second has a thousand times the range of the first. */
-const scores = [
-  ['departure', 1],
-  ['arrival', 1_000],
-].map(([name, unit]) =>
-  numberProfile(
-    String(name),
-    Array.from({ length: 101 }, (_, i) => i * Number(unit)),
-  ),
-)
-
 it.each([
   ['in the same order', ['departure', 'arrival'], [10, 50_000], 1],
   ['in another order', ['arrival', 'departure'], [50_000, 10], 1],
-  ['under other names', ['departure', 'landing'], [10, 50_000], 0],
+  ['with one more', ['taxi', 'arrival', 'departure'], [0, 50_000, 10], 1],
+  ['with one under another name', ['departure', 'landing'], [10, 0], 1],
+  ['under other names', ['start', 'landing'], [10, 50_000], 0],
 ])(
   'numbers that agree are no distance apart where the candidate answers them %s',
   async (_how, names, values, pairs) => {
     const model = uniqueName('apart')
-    const registry = await insertModel(store, { model, policy: releasePolicy, artifactRoot })
-    const [baseline, version] = [await registry.register(), await registry.register()]
-    for (const [each, listed] of [
-      [baseline, ['departure', 'arrival']],
-      [version, names],
-    ] as const) {
-      const manifest = {
-        output: { kind: 'numbers', names: listed },
-        profile: { rows: 101, features: [], scores },
-      }
-      await store.query(
-        sql`update versions set manifest = ${JSON.stringify(manifest)} where version = ${each}`,
-      )
-    }
+    const units = { departure: 1, arrival: 1_000 }
+    const candidate = Object.fromEntries(names.map((name) => [name, 1]))
+    const options = { model, policy: releasePolicy, artifactRoot }
+    const { baseline, version } = await registerNumbers(store, options, [units, candidate])
     await insertPairs(store, [
       {
         model,
@@ -63,7 +43,7 @@ it.each([
         shadowVersion: version,
         served: { values: [10, 50_000] },
         shadow: { values },
-        difference: 0,
+        difference: values.length === 2 ? 0 : undefined,
         entity: 1,
       },
     ])

@@ -178,6 +178,39 @@ it('the second of two numbers, off by a factor, is rolled back, and differs in u
   expect(mean).toBeLessThanOrEqual(0.5)
 })
 
+it('a number that the candidate does not answer is left out, and the other is compared by its name', async () => {
+  const model = uniqueName('model')
+  const candidate = (factor: number): ArtifactSpec => ({
+    ...numbersSpec(model, 1),
+    output: { kind: 'numbers', names: ['more', 'near', 'other'] },
+    layers: [
+      {
+        units: 3,
+        activation: 'linear',
+        kernel: [1, 10 * factor, 1, 0, 0, 0],
+        bias: [0, 100 * factor, 0],
+      },
+    ],
+  })
+  const state = await shadowed(model, [numbersSpec(model, 1), candidate(10)])
+  await ask(state, 800)
+  const pairs = () => fixture.store.query(sql`select 1 from shadow_pairs where release_id = ${state.id}`)
+  await until(async () => (await pairs()).length === 800, 'the pairs')
+  await fixture.store.query(
+    sql`update shadow_pairs set at = at - interval '2 s' where release_id = ${state.id}`,
+  )
+  const observation = { ...(await createObserver({ store: fixture.store }, state)(true)), watchedMs: 1_000 }
+  const { verdict, inputs } = judge(state, observation)
+  expect(verdict).toMatchObject({ kind: 'fail', reasons: [{ code: 'score_shift' }] })
+  expect(inputs['answers']).toMatchObject({
+    names: ['below 92', 'from 92', 'from 100', 'from 108'].map((range) => `near ${range}`),
+    perKey: undefined,
+  })
+  const { distances } = observation.disagreement!.all
+  const mean = distances.reduce((sum, count, step) => sum + count * step, 0) / 800 / (distances.length - 1)
+  expect(mean).toBeGreaterThan(0.8)
+})
+
 it('the same number is neither rolled back nor asked about', async () => {
   const model = uniqueName('model')
   const state = await shadowed(model, [numberSpec(model, 1), numberSpec(model, 1.0001)])
