@@ -7,7 +7,6 @@ import { scorePlace } from '../../domain/model/quantile-levels.ts'
 import { likeliestClass, outputWidth } from '../../domain/model/features.ts'
 import {
   judgeDecay,
-  isCollapsed,
   judgeReturn,
   keepsApart,
   rollbackCooldownMs,
@@ -70,7 +69,7 @@ export async function returnIfDecayed(
   const { version } = champion
   const served = { ...span, version }
   const counts = await countVersionRequests(store, served)
-  const facts = { version, ...counts, qualityAlarm, top: await findTop(store, served) }
+  const facts = { version, ...counts, qualityAlarm, tops: await findTops(store, served) }
   const { state, finding } = judgeDecay(facts, decay as DecayState | undefined, limits)
   // A promotion after it ends the matter.
   if (champion.releaseId !== undefined) await resolveAlert(store, dedupeKey)
@@ -197,16 +196,16 @@ async function compareSpread(
   return { rows: answers.length, delta: null, logE: 0, isBetter: keepsApart({ share }), message }
 }
 
-/** The most frequent answer of the hours of a window, of several numbers that of a collapsed one; undefined where answers are not counted. */
-async function findTop(
+/** The most frequent answer of the hours of a window, of each number; empty where answers are not counted. */
+async function findTops(
   store: Deps['store'],
   { fromMs, ...served }: Span & { version: string },
-): Promise<TopAnswer | undefined> {
+): Promise<TopAnswer[]> {
   const { profile } = (await getVersion(store, served.version)).manifest
   const everyMs = profile?.everyMs ?? defaultCountMs
   const window = await findWindow(store, { ...served, fromMs: Math.floor(fromMs / everyMs) * everyMs })
   const counted = answerCounts(window, profile)
-  const tops = answerProfiles(profile).flatMap(({ name, counts: reference }): TopAnswer[] => {
+  return answerProfiles(profile).flatMap(({ name, counts: reference }) => {
     const counts = counted[name] ?? []
     const answers = sumOf(counts)
     if (answers === 0 || counts.length !== reference.length) return []
@@ -220,7 +219,6 @@ async function findTop(
       },
     ]
   })
-  return tops.find(isCollapsed) ?? tops[0]
 }
 
 /** The answers of a version to logged rows; null where it refuses the row. */

@@ -192,7 +192,13 @@ function holdbackTable(): void {
 function decayed(rate: number, requests: number, windows: number, uniform: () => number): number | undefined {
   let state: DecayState | undefined
   for (let window = 1; window <= windows; window++) {
-    const facts = { version: 'v', requests, bad: binomial(uniform, requests, rate), qualityAlarm: undefined }
+    const facts = {
+      version: 'v',
+      requests,
+      bad: binomial(uniform, requests, rate),
+      qualityAlarm: undefined,
+      tops: [],
+    }
     const judged = judgeDecay(facts, state, { errorAlarm: 0.02, everyMs: hourMs, minRequests: 200 })
     if (judged.finding !== undefined) return window
     ;({ state } = judged)

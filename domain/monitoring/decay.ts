@@ -32,8 +32,8 @@ export interface DecayState {
   harmed: number
   /** Windows in a row in which quality was in alarm. */
   qualityWindows: number
-  /** Windows in a row in which nearly all answers were one. */
-  collapseWindows: number
+  /** Windows in a row in which nearly all answers were one, for each number of an answer; `''` is an answer without names. */
+  collapsed: Readonly<Record<string, number>>
 }
 
 /** The most frequent answer of a window, by the bins of the training. */
@@ -53,8 +53,8 @@ export interface DecayFacts {
   bad: number
   /** Why the matured quality is in alarm; null while it is not, undefined while it is not measured. */
   qualityAlarm: string | null | undefined
-  /** Of several numbers a row that of the worst. Absent where answers are not counted. */
-  top?: TopAnswer
+  /** One of each number of an answer; empty where answers are not counted. */
+  tops: readonly TopAnswer[]
 }
 
 export interface DecayFinding extends Pick<TopAnswer, 'number'> {
@@ -63,7 +63,7 @@ export interface DecayFinding extends Pick<TopAnswer, 'number'> {
 }
 
 export function judgeDecay(
-  { version, requests, bad, qualityAlarm, top }: DecayFacts,
+  { version, requests, bad, qualityAlarm, tops }: DecayFacts,
   before: DecayState | undefined,
   { errorAlarm, everyMs, minRequests }: { errorAlarm: number; everyMs: number; minRequests: number },
 ): { state: DecayState; finding: DecayFinding | undefined } {
@@ -73,7 +73,7 @@ export function judgeDecay(
     errors: last?.errors ?? ratioGrid.map(() => 0),
     harmed: last?.harmed ?? 0,
     qualityWindows: last?.qualityWindows ?? 0,
-    collapseWindows: last?.collapseWindows ?? 0,
+    collapsed: last?.collapsed ?? {},
   }
   let logM = -Infinity
   if (requests > 0) {
@@ -84,8 +84,13 @@ export function judgeDecay(
     // The detector falls when the rate is within its limit.
     state.harmed = bad > requests * errorAlarm ? state.harmed + bad - requests * errorAlarm : 0
   }
-  const counted = top !== undefined && top.answers >= minRequests ? top : undefined
-  if (counted !== undefined) state.collapseWindows = isCollapsed(counted) ? state.collapseWindows + 1 : 0
+  const counted = tops.filter(({ answers }) => answers >= minRequests)
+  state.collapsed = {
+    ...state.collapsed,
+    ...Object.fromEntries(
+      counted.map((top) => [nameOf(top), isCollapsed(top) ? windowsOf(state, top) + 1 : 0]),
+    ),
+  }
   if (qualityAlarm !== undefined) state.qualityWindows = qualityAlarm === null ? 0 : state.qualityWindows + 1
   const threshold = Math.log((years * yearMs) / everyMs)
   if (logM >= threshold) {
@@ -96,15 +101,22 @@ export function judgeDecay(
   }
   if (typeof qualityAlarm === 'string' && state.qualityWindows >= windowsInARow)
     return { state, finding: { matter: 'quality', message: qualityAlarm } }
-  if (counted !== undefined && state.collapseWindows >= windowsInARow) {
-    const { share, answers, reference, number } = counted
+  const worst = counted.find((top) => windowsOf(state, top) >= windowsInARow)
+  if (worst !== undefined) {
+    const { share, answers, reference, number } = worst
     const message = `one answer${number === undefined ? '' : ` of ${number}`} went to ${percentText(share)} of ${groupedDigits(answers)} requests, ${percentText(reference)} in training`
     return { state, finding: { matter: 'collapse', message, ...(number !== undefined && { number }) } }
   }
   return { state, finding: undefined }
 }
 
-export const isCollapsed = ({ share, reference }: TopAnswer): boolean =>
+const nameOf = ({ number = '' }: TopAnswer): string => number
+
+/** An earlier release of Tenure has left no windows by number. */
+const windowsOf = ({ collapsed }: Pick<DecayState, 'collapsed'>, top: TopAnswer): number =>
+  Object.hasOwn(collapsed, nameOf(top)) ? collapsed[nameOf(top)]! : 0
+
+const isCollapsed = ({ share, reference }: TopAnswer): boolean =>
   share >= collapsedShare && reference <= usualShare
 
 /** Whether a version keeps its answers apart on requests on which the champion's have collapsed. */

@@ -112,7 +112,7 @@ export function findTriggers(facts: TriggerFacts, policy: TriggerPolicy = defaul
   }
   if (driftAlarms.length > 0) {
     const names = [...driftAlarms].sort((a, b) => (a < b ? -1 : 1)).join(', ')
-    const message = `drifted in two consecutive windows: ${names}`
+    const message = `in drift alarm: ${names}`
     add('drift', String(windowEndMs), message, { drifted: names, windowEndMs })
   }
   if (newMaturedRows !== undefined && trainingRows !== undefined && trainingRows > 0) {

@@ -155,7 +155,7 @@ export function judgeDay(
         ? quality.reasons.map(({ message }) => message).join('; ')
         : null
   const { errorAlarm, minRequests } = defaultMonitorPolicy.service
-  const facts = { version: champion.id, requests: own.length, bad: 0, qualityAlarm }
+  const facts = { version: champion.id, requests: own.length, bad: 0, qualityAlarm, tops: [] }
   const judged = judgeDecay(facts, state, { errorAlarm, minRequests, everyMs })
   if (judged.finding === undefined) return { state: judged.state }
   const rows = log

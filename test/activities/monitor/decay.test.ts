@@ -292,7 +292,7 @@ it('a champion whose answers have become one gives way to the version before tha
   }))
   await writeFeatureCounts(deps.store, { replica: 'r1', rows })
   const first = await look({}, { hours: -1 })
-  expect(first).toMatchObject({ level: 'ok', collapseWindows: 1 })
+  expect(first).toMatchObject({ level: 'ok', collapsed: { '': 1 } })
   const second = await look({}, { left: first })
   expect(second.reasons).toEqual([expect.stringMatching(/^one answer went to 99\.9 % of 1,000 requests, /)])
   expect(second).toMatchObject({ level: 'returned', to: before, comparison: { isBetter: true } })
@@ -346,7 +346,7 @@ it.each([
     )
     await writeFeatureCounts(deps.store, { replica: 'r1', rows })
     const first = await look({}, { hours: -1 })
-    expect(first).toMatchObject({ level: 'ok', collapseWindows: 1 })
+    expect(first).toMatchObject({ level: 'ok', collapsed: { a: 0, b: 1 } })
     const second = await look({}, { left: first })
     expect(second.reasons[0]).toMatch(
       /^one answer of b went to 100 % of 1,010 requests, 9\.\d+ % in training/,

@@ -17,6 +17,7 @@ const facts = (change: Partial<DecayFacts> = {}): DecayFacts => ({
   requests: 1_000,
   bad: 5,
   qualityAlarm: undefined,
+  tops: [],
   ...change,
 })
 const last = (change: Partial<DecayState> = {}): DecayState => ({
@@ -24,7 +25,7 @@ const last = (change: Partial<DecayState> = {}): DecayState => ({
   errors: ratioGrid.map(() => 0),
   harmed: 0,
   qualityWindows: 0,
-  collapseWindows: 0,
+  collapsed: {},
   ...change,
 })
 
@@ -93,14 +94,39 @@ describe('answers of a champion that have become one', () => {
   const top = { answers: 1_000, share: 0.995, reference: 0.1 }
 
   it('count in two windows in a row', () => {
-    const one = judgeDecay(facts({ top }), undefined, limits)
-    expect(one).toMatchObject({ finding: undefined, state: { collapseWindows: 1 } })
-    expect(judgeDecay(facts({ top }), one.state, limits).finding).toEqual({
+    const one = judgeDecay(facts({ tops: [top] }), undefined, limits)
+    expect(one).toMatchObject({ finding: undefined, state: { collapsed: { '': 1 } } })
+    expect(judgeDecay(facts({ tops: [top] }), one.state, limits).finding).toEqual({
       matter: 'collapse',
       message: 'one answer went to 99.5 % of 1,000 requests, 10 % in training',
     })
-    const apart = judgeDecay(facts({ top: { ...top, share: 0.6 } }), one.state, limits)
-    expect(apart.state.collapseWindows).toBe(0)
+    const apart = judgeDecay(facts({ tops: [{ ...top, share: 0.6 }] }), one.state, limits)
+    expect(apart.state.collapsed).toEqual({ '': 0 })
+  })
+
+  it('count for each number of an answer alone', () => {
+    const window = (a: number, b: number) =>
+      facts({
+        tops: [
+          { ...top, number: 'a', share: a },
+          { ...top, number: 'b', share: b },
+        ],
+      })
+    const first = judgeDecay(window(1, 0.2), undefined, limits)
+    expect(first.state.collapsed).toEqual({ a: 1, b: 0 })
+    const second = judgeDecay(window(0.2, 1), first.state, limits)
+    expect(second).toMatchObject({ finding: undefined, state: { collapsed: { a: 0, b: 1 } } })
+    expect(judgeDecay(window(1, 1), second.state, limits).finding).toMatchObject({
+      matter: 'collapse',
+      number: 'b',
+      message: expect.stringMatching(/^one answer of b went to 100 %/) as string,
+    })
+  })
+
+  it('begin to count anew after an update from a release that did not tell numbers apart', () => {
+    const { collapsed: _, ...earlier } = { ...last(), collapseWindows: 1 }
+    const found = judgeDecay(facts({ tops: [top] }), earlier as unknown as DecayState, limits)
+    expect(found).toMatchObject({ finding: undefined, state: { collapsed: { '': 1 } } })
   })
 
   it.each([
@@ -114,9 +140,11 @@ describe('answers of a champion that have become one', () => {
   )
 
   it('do not count when they are few, or were as frequent in training', () => {
-    const before = last({ collapseWindows: 1 })
-    expect(judgeDecay(facts({ top: { ...top, answers: 50 } }), before, limits).state.collapseWindows).toBe(1)
-    expect(judgeDecay(facts({ top: { ...top, reference: 0.9 } }), before, limits).finding).toBeUndefined()
+    const before = last({ collapsed: { '': 1 } })
+    const few = judgeDecay(facts({ tops: [{ ...top, answers: 50 }] }), before, limits)
+    expect(few).toMatchObject({ finding: undefined, state: { collapsed: { '': 1 } } })
+    const usual = judgeDecay(facts({ tops: [{ ...top, reference: 0.9 }] }), before, limits)
+    expect(usual).toMatchObject({ finding: undefined, state: { collapsed: { '': 0 } } })
   })
 })
 
