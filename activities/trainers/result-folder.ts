@@ -99,8 +99,14 @@ async function readJson(folder: string, name: keyof typeof maxMb): Promise<unkno
 }
 
 /** A diverged epoch of the curve, which only pictures show, must not cost the training. The texts of a JSON file stay as they are. */
-const withoutNan = (text: string): string =>
-  text.replace(/"(?:[^"\\]|\\.)*"|-?(?:NaN|Infinity)\b/g, (found) => (found.startsWith('"') ? found : 'null'))
+function withoutNan(text: string): string {
+  let isInText = false
+  // Token by token: an expression for a whole text would read a file that is cut off once for each quote.
+  return text.replace(/\\.|"|-?(?:NaN|Infinity)\b/gs, (token) => {
+    if (token === '"') isInText = !isInText
+    return isInText || /^[\\"]/.test(token) ? token : 'null'
+  })
+}
 
 const isTexts = (value: unknown): value is string[] =>
   Array.isArray(value) && value.every((each) => typeof each === 'string')

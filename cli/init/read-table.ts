@@ -2,8 +2,13 @@
 import { isUtf8 } from 'node:buffer'
 import { closeSync, openSync, readSync } from 'node:fs'
 import { shown } from '../../domain/postgres-text.ts'
-import { formatIssue, looksLikeValues, otherFormat } from '../../domain/validation/source-issue.ts'
-import { cellsOfLine, layoutOf } from '../../domain/validation/csv-scan.ts'
+import {
+  csvIssueText,
+  formatIssue,
+  looksLikeValues,
+  otherFormat,
+} from '../../domain/validation/source-issue.ts'
+import { cellsOfLine, layoutOf, scanCsv } from '../../domain/validation/csv-scan.ts'
 import { failure, usageError } from '../client/client.ts'
 
 /** Of a larger file the first part is read. */
@@ -27,11 +32,19 @@ export function readCsvTable(path: string): CsvTable {
   if (!isUtf8(cut ? bytes.subarray(0, bytes.lastIndexOf(newlineByte) + 1) : bytes))
     throw refused(`${path}: the text is not encoded as UTF-8: save the file as UTF-8`)
   const text = new TextDecoder().decode(bytes).replace(/^\ufeff/, '')
-  const { names, delimiter, newline, skippedLines } = layoutOf(text)
-  const lines = recordsOf(text, String.fromCharCode(newline)).slice(skippedLines + 1, cut ? -1 : undefined)
+  const layout = layoutOf(text)
+  const { names, skippedLines } = layout
+  const delimiter = String.fromCharCode(layout.delimiter)
+  const newline = String.fromCharCode(layout.newline)
+  const scan = scanCsv(layout)
+  scan.push(new TextEncoder().encode(cut ? text.slice(0, text.lastIndexOf(newline) + 1) : text))
+  if (!cut) scan.end()
+  if (scan.issue !== undefined)
+    throw refused(`${path}, line ${scan.issue.line}: ${csvIssueText(scan.issue, names.length, delimiter)}`)
+  const lines = recordsOf(text, newline).slice(skippedLines + 1, cut ? -1 : undefined)
   const rows = lines
     .filter((line) => line.trim() !== '')
-    .map((line) => cellsOfLine(line.replace(/\r$/, ''), String.fromCharCode(delimiter)))
+    .map((line) => cellsOfLine(line.replace(/\r$/, ''), delimiter))
   if (names.length < 2 || rows.length === 0)
     throw refused(`${path}: a line with the names of two columns or more is required, and rows below it`)
   if (looksLikeValues(names))
@@ -42,26 +55,22 @@ export function readCsvTable(path: string): CsvTable {
   const twice = names.find((name, at) => name !== '' && bare.indexOf(name.toLowerCase()) < at)
   if (twice !== undefined)
     throw refused(`${path}: two columns are named "${shown(twice)}": rename one of them`)
-  const wrong = rows.findIndex((row) => row.length !== names.length)
-  if (wrong >= 0)
-    throw refused(
-      `${path}: row ${wrong + 1} has ${rows[wrong]?.length} values, and the first line ${names.length} names`,
-    )
   return { names, rows, cut }
 }
 
 /** Lines, where a quoted value may have line breaks. */
 function recordsOf(text: string, newline: string): string[] {
   const records: string[] = []
-  let open = ''
+  let lines: string[] = []
+  let isOpen = false
   for (const line of text.split(newline)) {
-    const joined = open === '' ? line : `${open}${newline}${line}`
-    if (joined.split('"').length % 2 === 1) {
-      records.push(joined)
-      open = ''
-    } else open = joined
+    lines.push(line)
+    if (line.split('"').length % 2 === 0) isOpen = !isOpen
+    if (isOpen) continue
+    records.push(lines.join(newline))
+    lines = []
   }
-  return open === '' ? records : [...records, open]
+  return isOpen ? [...records, lines.join(newline)] : records
 }
 
 const refused = (detail: string) =>

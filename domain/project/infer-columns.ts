@@ -41,7 +41,7 @@ const otherTimePattern = /^\d{1,2}[./-]\d{1,2}[./-]\d{4}(\D.*)?$/
 const otherNumberPattern = /^[^\d\s+-]{0,3}\s?[-+]?\d[\d.,']*\s?[^\d\s]{0,3}$/
 const missingWordPattern = /^(n\/?a\.?|#n\/a|null|none|nil|nan|missing|unknown|-+|\?+|\.)$/i
 const timePattern = /^\d{4}-\d\d-\d\d([ T]\d\d:\d\d(:\d\d(\.\d+)?)?)?(Z|[+-]\d\d:?\d\d)?$/
-const numberPattern = /^[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?$/
+const numberPattern = /^[-+]?(\d+(\.\d*)?|\.\d+)([eE][-+]?\d+)?$/
 const keyPattern = /(^|_)(id|key|uuid|index)$/i
 
 export function inferColumns(

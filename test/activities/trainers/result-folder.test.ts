@@ -65,6 +65,12 @@ describe('the result of a training program', () => {
     expect((await read(complete)).notes).toEqual([])
   })
 
+  it('may have a text of many megabytes in its curve', async () => {
+    const note = `"NaN": ${'a'.repeat(12_000_000)}`
+    const { curve } = await read({ ...complete, 'curve.json': [{ epoch: 1, loss: 1, note }] })
+    expect(curve).toEqual([{ epoch: 1, loss: 1 }])
+  })
+
   it('keeps a thousand epochs of a longer curve, with the last one', async () => {
     const curve = Array.from({ length: 2_500 }, (_, index) => ({ epoch: index + 1, loss: 1 }))
     const result = await read({ ...complete, 'curve.json': [...curve, { epoch: 2_501 }] })
@@ -88,6 +94,11 @@ describe('the result of a training program', () => {
       'numbers that JSON has not',
       { 'replay.json': '{"rows": [[NaN, "red"]], "outputs": [1]}' },
       /has a replay\.json that is no JSON: .*; NaN and Infinity are no JSON: write null, and "inf"/,
+    ],
+    [
+      'a curve cut off in a text with many quotes',
+      { 'curve.json': String.raw`[{"note": "${String.raw`\"`.repeat(500_000)}` },
+      /has a curve\.json that is no JSON/,
     ],
     ['answers cut off', { 'replay.json': '{"rows": [' }, /has a replay\.json that is no JSON/],
     ['few answers', { 'replay.json': { rows: [[1, 'red']], outputs: [1] } }, /with 1 rows, fewer than 200/],

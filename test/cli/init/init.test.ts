@@ -309,8 +309,17 @@ describe('refuses', () => {
   })
 
   it.each([
-    ['rows of another width', 'a,b\n1,2\n3\n', 'row 2 has 1 values, and the first line 2 names'],
+    [
+      'rows of another width',
+      'a,b\n1,2\n3\n',
+      'rows.csv, line 3: the row has 1 value, the header has 2 names',
+    ],
     ['a header alone', 'a,b\n', 'and rows below it'],
+    [
+      'a quote that is not closed, before many rows',
+      `a,b\n1,2\n1,"2\n${'3,4\n'.repeat(1_000)}`,
+      'rows.csv, line 3: a double quote is opened and not closed before the end of its value: close it',
+    ],
     ['one column', 'a\n1\n', 'the names of two columns or more'],
     [
       'values in place of names',

@@ -38,6 +38,7 @@ describe('a column', () => {
       { use: 'none', why: 'a cell holds spaces only: leave it empty' },
     ],
     ['texts and a space', 'kind', ['b', ' ', 'a'], { use: 'category', missing: 1 }],
+    ['a text of very many digits', 'code', [`${'1'.repeat(1_000_000)}x`, 'a'], { use: 'category' }],
     ['keys', 'order_id', ['1', '2', '3'], { use: 'none', why: 'it names the row' }],
     [
       'a running number',
