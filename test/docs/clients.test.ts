@@ -18,7 +18,6 @@ import { checkout, environmentWith, readConfig } from '../../temporal.config.ts'
 import { blocksOf } from '../support/docs/markdown.ts'
 import { irisSpec } from '../support/serving/artifact.ts'
 import { openServingFixture, until, type ServingFixture } from '../support/serving/serving-fixture.ts'
-import { keyPlacesOf } from '../support/serving/sign-versions.ts'
 
 let fixture: ServingFixture
 let replica: RunningServer
@@ -57,12 +56,7 @@ beforeAll(async () => {
   key = await fixture.key()
   await fixture.route('iris', { proven: await fixture.register(irisSpec()) })
   const config = readConfig({
-    DATABASE_URL: fixture.databaseUrl,
-    TENURE_STATE: fixture.directory(),
-    TENURE_ARTIFACTS: fixture.artifactRoot,
-    TENURE_KEYS: keyPlacesOf(fixture.artifactRoot).keys,
-    TENURE_PORT: '0',
-    TENURE_BUILD_ID: 'test',
+    ...fixture.environment(),
   })
   replica = await startServer(config, pino({ level: 'silent' }))
   await until(async () => (await fetch(`${replica.url}/readyz`)).ok, 'a replica that is ready')

@@ -12,7 +12,7 @@ import { findRouting } from '../../store/serving/routing.ts'
 import { checkout, launcher, readConfig } from '../../temporal.config.ts'
 import type { FixtureRelease } from '../support/release/release-fixture.ts'
 import { reached } from './figures.ts'
-import { freshNamespace, migratedDatabase, temporalAddress } from '../support/servers/servers.ts'
+import { freshNamespace, ownServers } from '../support/servers/servers.ts'
 import { quickPolicy } from '../support/release/release-fixture.ts'
 import type { CodeChange } from '../support/release/histories.ts'
 import {
@@ -40,7 +40,6 @@ const policy = {
   limits: { ...quickPolicy.limits, maxStaleMs: 3_000 },
 }
 let open: InstrumentedFixture | undefined
-const servers = async () => ({ databaseUrl: await migratedDatabase(), temporalAddress: temporalAddress() })
 afterEach(async () => {
   await open?.close()
   open = undefined
@@ -72,7 +71,7 @@ const eventsOf = async ({ handle }: FixtureRelease, type: number): Promise<numbe
 
 it('a release stays on the build that started it, and the next release runs on the new build', async () => {
   const namespace = await freshNamespace()
-  const fixture = (open = await openInstrumentedFixture(await servers(), { namespace }))
+  const fixture = (open = await openInstrumentedFixture(await ownServers(), { namespace }))
   const config = readConfig(fixture.environment)
   const { workflowService } = fixture.client
   const versioned = (build: string) => ({ WORKER_VERSIONING: 'on', TENURE_BUILD_ID: build })
@@ -115,7 +114,7 @@ it('a release stays on the build that started it, and the next release runs on t
 })
 
 it('an incompatible build withdraws the candidate, and never promotes it', async () => {
-  const fixture = (open = await openInstrumentedFixture(await servers()))
+  const fixture = (open = await openInstrumentedFixture(await ownServers()))
   const [fits, breaks] = [await fixture.code(), await fixture.code(change)]
   const good = await fixture.worker(fits)
   const fixtureModel = await fixture.model(policy)

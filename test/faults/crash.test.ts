@@ -10,16 +10,13 @@ import {
   type Reference,
   type CrashScenarioName,
 } from '../support/release/crash.ts'
-import { migratedDatabase, temporalAddress } from '../support/servers/servers.ts'
+import { ownServers } from '../support/servers/servers.ts'
 import { killPointName, killPointsOf, type KillPoint } from '../support/release/kill-point.ts'
 
 let fixture: CrashFixture
 const references = new Map<CrashScenarioName, Reference>()
 beforeAll(async () => {
-  fixture = await openCrashFixture({
-    databaseUrl: await migratedDatabase(),
-    temporalAddress: temporalAddress(),
-  })
+  fixture = await openCrashFixture(await ownServers())
   for (const story of ['promotion', 'rollback'] as const)
     references.set(story, await fixture.reference(story))
 })

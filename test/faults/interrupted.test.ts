@@ -15,7 +15,7 @@ import { releaseWorkflowId } from '../../workflows/messages.ts'
 import { issuesOfInvariants } from '../support/release/ending.ts'
 import { reached } from './figures.ts'
 import { seatChampion } from '../support/serving/seed-champion.ts'
-import { migratedDatabase, temporalAddress } from '../support/servers/servers.ts'
+import { ownServers } from '../support/servers/servers.ts'
 import {
   openReleaseFixture,
   quickPolicy,
@@ -26,10 +26,7 @@ import {
 
 let fixture: ReleaseFixture
 beforeAll(async () => {
-  fixture = await openReleaseFixture({
-    databaseUrl: await migratedDatabase(),
-    temporalAddress: temporalAddress(),
-  })
+  fixture = await openReleaseFixture(await ownServers())
 })
 afterAll(async () => {
   await fixture?.close()

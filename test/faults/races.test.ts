@@ -4,15 +4,12 @@ import { verifyAudit } from '../../store/audit/audit-log.ts'
 import { reached } from './figures.ts'
 import { raceCommands, raceOpenings, racePromotion, runRaces } from '../support/races/races.ts'
 import { seatChampion } from '../support/serving/seed-champion.ts'
-import { migratedDatabase, temporalAddress } from '../support/servers/servers.ts'
+import { ownServers } from '../support/servers/servers.ts'
 import { openReleaseFixture, type ReleaseFixture } from '../support/release/release-fixture.ts'
 
 let fixture: ReleaseFixture
 beforeAll(async () => {
-  fixture = await openReleaseFixture({
-    databaseUrl: await migratedDatabase(),
-    temporalAddress: temporalAddress(),
-  })
+  fixture = await openReleaseFixture(await ownServers())
 })
 afterAll(async () => {
   await fixture?.close()

@@ -7,15 +7,12 @@ import { afterAll, beforeAll, expect, it } from 'vitest'
 import { sendBurst } from '../support/release/signal-burst.ts'
 import { reached } from './figures.ts'
 import { seatChampion } from '../support/serving/seed-champion.ts'
-import { migratedDatabase, temporalAddress } from '../support/servers/servers.ts'
+import { ownServers } from '../support/servers/servers.ts'
 import { quickPolicy, openReleaseFixture, type ReleaseFixture } from '../support/release/release-fixture.ts'
 
 let fixture: ReleaseFixture
 beforeAll(async () => {
-  fixture = await openReleaseFixture({
-    databaseUrl: await migratedDatabase(),
-    temporalAddress: temporalAddress(),
-  })
+  fixture = await openReleaseFixture(await ownServers())
 })
 afterAll(async () => {
   await fixture?.close()

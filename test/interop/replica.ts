@@ -8,7 +8,6 @@ import { upsertModels } from '../../store/registry/models.ts'
 import { flightSpec, irisSpec } from '../support/serving/artifact.ts'
 import { openServingFixture, until, type ServingFixture } from '../support/serving/serving-fixture.ts'
 import { seatChampion } from '../support/serving/seed-champion.ts'
-import { keyPlacesOf } from '../support/serving/sign-versions.ts'
 import { temporalAddress } from '../support/servers/servers.ts'
 
 export interface InteropReplica {
@@ -46,13 +45,8 @@ export async function startInteropReplica(environment: Record<string, string> = 
   await seatChampion(fixture.store, 'iris', version)
   await seatChampion(fixture.store, 'flight', flightVersion)
   const config = readConfig({
-    DATABASE_URL: fixture.databaseUrl,
+    ...fixture.environment(),
     TEMPORAL_ADDRESS: temporalAddress(),
-    TENURE_STATE: fixture.directory(),
-    TENURE_ARTIFACTS: fixture.artifactRoot,
-    TENURE_KEYS: keyPlacesOf(fixture.artifactRoot).keys,
-    TENURE_PORT: '0',
-    TENURE_BUILD_ID: 'test',
     TENURE_INVOCATIONS_MODEL: 'iris',
     ...environment,
   })

@@ -9,7 +9,7 @@ import { inspect } from 'node:util'
 import type { TestProject } from 'vitest/node'
 import { startPostgres } from '../../cli/embedded/postgres.ts'
 import { startTemporal } from '../../cli/embedded/temporal.ts'
-import { searchAttributes } from '../../temporal.config.ts'
+import { checkout, searchAttributes } from '../../temporal.config.ts'
 
 declare module 'vitest' {
   interface ProvidedContext {
@@ -19,6 +19,8 @@ declare module 'vitest' {
 }
 
 export const runPrefix = 'tenure-test-'
+/** The default of TENURE_STATE. */
+const installation = join(checkout, '.tenure')
 const SHARED_MEMORY = '/dev/shm'
 /** Of `f_type` in statfs(2). */
 const TMPFS = 0x01021994
@@ -26,6 +28,7 @@ const TMPFS = 0x01021994
 const ROOM = 6 * 2 ** 30
 
 export default async function setup(project: TestProject): Promise<() => Promise<void>> {
+  const hasInstallation = existsSync(installation)
   removeEarlier()
   const home = mkdtempSync(join(placeOfData(), `${runPrefix}${process.pid}-`))
   chmodSync(home, 0o711)
@@ -46,6 +49,12 @@ export default async function setup(project: TestProject): Promise<() => Promise
   project.provide('temporalAddress', temporal.address)
   return async () => {
     await Promise.all([postgres.stop(), temporal.stop()])
+    if (!hasInstallation && existsSync(installation)) {
+      process.stderr.write(
+        `A test wrote to ${installation}, where \`npm start\` keeps its data: set its TENURE_STATE.\n`,
+      )
+      process.exitCode = 1
+    }
     if (project.vitest.state.getCountOfFailedTests() === 0) rmSync(home, { recursive: true })
     else process.stderr.write(`The databases of the failed files are kept in ${home} until the next run.\n`)
   }

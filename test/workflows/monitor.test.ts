@@ -17,7 +17,7 @@ import { insertModel, type Registry } from '../support/release/candidates.ts'
 import { startCore, type Core } from '../support/release/core.ts'
 import { liveThrough } from '../support/serving/outcome-rows.ts'
 import { releasePolicy as release } from '../support/release/releases.ts'
-import { migratedDatabase, temporalAddress, uniqueName } from '../support/servers/servers.ts'
+import { ownServers, uniqueName } from '../support/servers/servers.ts'
 import { until } from '../support/serving/serving-fixture.ts'
 
 const hour = 3_600_000
@@ -33,7 +33,7 @@ let model: string
 let version: string
 let registry: Registry
 beforeAll(async () => {
-  core = await startCore({ databaseUrl: await migratedDatabase(), temporalAddress: temporalAddress() })
+  core = await startCore(await ownServers())
 })
 afterAll(() => core?.stop())
 beforeEach(async () => {

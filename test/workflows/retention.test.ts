@@ -5,17 +5,11 @@ import { afterAll, beforeAll, expect, it } from 'vitest'
 import { syncRetention } from '../../temporal/schedules.ts'
 import type { RetentionOutcome } from '../../workflows/messages.ts'
 import { startCore, type Core } from '../support/release/core.ts'
-import {
-  connectTemporal,
-  freshNamespace,
-  migratedDatabase,
-  temporalAddress,
-  uniqueName,
-} from '../support/servers/servers.ts'
+import { connectTemporal, freshNamespace, ownServers, uniqueName } from '../support/servers/servers.ts'
 
 let core: Core
 beforeAll(async () => {
-  core = await startCore({ databaseUrl: await migratedDatabase(), temporalAddress: temporalAddress() })
+  core = await startCore(await ownServers())
 })
 afterAll(() => core.stop())
 

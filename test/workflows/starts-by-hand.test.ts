@@ -3,11 +3,11 @@ import { randomUUID } from 'node:crypto'
 import { afterAll, beforeAll, it } from 'vitest'
 import * as workflows from '../../workflows/index.ts'
 import { startCore, type Core } from '../support/release/core.ts'
-import { migratedDatabase, temporalAddress } from '../support/servers/servers.ts'
+import { ownServers } from '../support/servers/servers.ts'
 
 let core: Core
 beforeAll(async () => {
-  core = await startCore({ databaseUrl: await migratedDatabase(), temporalAddress: temporalAddress() })
+  core = await startCore(await ownServers())
 })
 afterAll(async () => {
   await core?.stop()

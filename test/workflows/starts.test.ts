@@ -28,17 +28,14 @@ import {
   type FixtureModel,
   type ReleaseFixture,
 } from '../support/release/release-fixture.ts'
-import { migratedDatabase, temporalAddress, uniqueName } from '../support/servers/servers.ts'
+import { ownServers, uniqueName } from '../support/servers/servers.ts'
 
 let fixture: ReleaseFixture
 let fixtureModel: FixtureModel
 let champion: string
 let version: string
 beforeAll(async () => {
-  fixture = await openReleaseFixture({
-    databaseUrl: await migratedDatabase(),
-    temporalAddress: temporalAddress(),
-  })
+  fixture = await openReleaseFixture(await ownServers())
   fixtureModel = await fixture.model()
   champion = await fixtureModel.champion()
   version = await fixtureModel.register(champion)

@@ -8,7 +8,6 @@ import { join } from 'node:path'
 import sql from 'sql-template-tag'
 import { Webhook } from 'standardwebhooks'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest'
-import type { Deps } from '../../../activities/deps.ts'
 import { deliverAlerts } from '../../../alerts/deliver.ts'
 import { standInForDelivery } from '../../../api/services/alerts/stand-in.ts'
 import { dispatchAlerts } from '../../../activities/alerts/dispatch.ts'
@@ -25,14 +24,13 @@ import { insertRelease, insertCommand, saveRelease } from '../../../store/releas
 import { insertModel } from '../../support/release/candidates.ts'
 import { releaseFacts, releasePolicy } from '../../support/release/releases.ts'
 import { markNotificationFailed, writeDeliverySign } from '../../../store/monitoring/notifications.ts'
-import { openArtifacts } from '../../../store/artifacts.ts'
-import { readConfig } from '../../../temporal.config.ts'
-import { migratedDatabase, openPatientStore, uniqueName } from '../../support/servers/servers.ts'
+import { uniqueName } from '../../support/servers/servers.ts'
+import { openActivityDeps, type ActivityDeps } from '../../support/activity-deps.ts'
 import { until } from '../../support/serving/serving-fixture.ts'
 
 const quiet = { log() {}, trace() {}, debug() {}, info() {}, warn() {}, error() {} }
 const secret = `whsec_${Buffer.alloc(24, 7).toString('base64')}`
-let deps: Deps
+let deps: ActivityDeps
 let artifactRoot: string
 let receiver: Server
 let url: string
@@ -41,20 +39,14 @@ let status = 200
 let telling: { environment: MockActivityEnvironment; running: Promise<unknown> } | undefined
 
 beforeAll(async () => {
-  const config = readConfig({
-    DATABASE_URL: await migratedDatabase(),
-    TENURE_BUILD_ID: 'test',
-    TENURE_ALERT_CHANNELS: join(mkdtempSync(join(tmpdir(), 'tenure-channels-')), 'channels.json'),
-    TENURE_RUNBOOKS: 'https://runbooks.example',
-    TENURE_PUBLIC_URL: 'https://tenure.example',
+  deps = await openActivityDeps({
+    environment: {
+      TENURE_ALERT_CHANNELS: join(mkdtempSync(join(tmpdir(), 'tenure-channels-')), 'channels.json'),
+      TENURE_RUNBOOKS: 'https://runbooks.example',
+      TENURE_PUBLIC_URL: 'https://tenure.example',
+    },
   })
-  artifactRoot = config.artifactRoot
-  deps = {
-    store: openPatientStore(config.databaseUrl),
-    artifacts: openArtifacts(config.artifactRoot),
-    config,
-    log: quiet,
-  }
+  artifactRoot = deps.config.artifactRoot
   receiver = createHttp((request, response) => {
     let text = ''
     request.on('data', (chunk: Buffer) => (text += chunk.toString()))

@@ -10,7 +10,6 @@ import type { Manifest } from '../../../domain/model/manifest.ts'
 import { openingState } from '../../../domain/release/state.ts'
 import { numberProfile, type ReferenceProfile } from '../../../domain/model/reference-profile.ts'
 import { seededRandom } from '../../../domain/statistics/random.ts'
-import { openArtifacts } from '../../../store/artifacts.ts'
 import { listAudit } from '../../../store/audit/audit-log.ts'
 import { listAlerts } from '../../../store/monitoring/alerts.ts'
 import { insertMonitorWindow } from '../../../store/monitoring/monitor-windows.ts'
@@ -20,12 +19,12 @@ import { insertRelease } from '../../../store/release/releases.ts'
 import { writeTicks } from '../../../store/release/tick-counters.ts'
 import { writeFeatureCounts } from '../../../store/serving/feature-counts.ts'
 import { findRouting } from '../../../store/serving/routing.ts'
-import { readConfig } from '../../../temporal.config.ts'
 import { insertModel, putNetwork } from '../../support/release/candidates.ts'
 import { firstFacts, releasePolicy } from '../../support/release/releases.ts'
 import { putArtifact } from '../../support/serving/artifact.ts'
 import { seatChampion } from '../../support/serving/seed-champion.ts'
-import { migratedDatabase, openPatientStore, uniqueName } from '../../support/servers/servers.ts'
+import { openActivityDeps, type ActivityDeps } from '../../support/activity-deps.ts'
+import { uniqueName } from '../../support/servers/servers.ts'
 
 const hour = 3_600_000
 const now = Math.floor(Date.now() / hour) * hour
@@ -36,18 +35,15 @@ const score = numberProfile(
   Array.from({ length: 101 }, (_, i) => i / 100),
 )
 const profile = { rows: 101, features: [], score }
-const quiet = { debug() {}, info() {}, warn() {}, error() {} }
 
-let deps: Deps
+let deps: ActivityDeps
 let model: string
 let before: string
 let champion: string
 beforeAll(async () => {
-  const config = readConfig({ DATABASE_URL: await migratedDatabase(), TENURE_BUILD_ID: 'test' })
-  const store = openPatientStore(config.databaseUrl)
-  deps = { store, artifacts: openArtifacts(config.artifactRoot), config, log: quiet }
+  deps = await openActivityDeps()
 })
-afterAll(() => deps?.store.close())
+afterAll(() => deps?.close())
 beforeEach(async () => {
   // Yes for x above y; the champion says the opposite.
   const withProfile = (manifest: Manifest): Manifest => ({ ...manifest, profile })

@@ -1,7 +1,6 @@
 /** Tests drift on the real database, from the counts of replicas to the alert. */
 import sql from 'sql-template-tag'
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
-import type { Deps } from '../../../activities/deps.ts'
 import { checkDrift } from '../../../activities/monitor/drift.ts'
 import { judgeDriftAgain } from '../../../activities/upgrade/drift-again.ts'
 import { createFeatureHistograms } from '../../../api/serving/counters/feature-histograms.ts'
@@ -16,13 +15,12 @@ import { lastYearMs, type DriftTuning } from '../../../domain/monitoring/drift-h
 import { standardNormal } from '../../../domain/statistics/random-variates.ts'
 import { seededRandom } from '../../../domain/statistics/random.ts'
 import { listAlerts } from '../../../store/monitoring/alerts.ts'
-import { openArtifacts } from '../../../store/artifacts.ts'
 import { findDriftJudgement } from '../../../store/monitoring/drift-judgements.ts'
 import { findWindow, writeFeatureCounts } from '../../../store/serving/feature-counts.ts'
-import { readConfig } from '../../../temporal.config.ts'
 import { insertModel, type Registry } from '../../support/release/candidates.ts'
 import { releasePolicy } from '../../support/release/releases.ts'
-import { migratedDatabase, openPatientStore, uniqueName } from '../../support/servers/servers.ts'
+import { uniqueName } from '../../support/servers/servers.ts'
+import { openActivityDeps, type ActivityDeps } from '../../support/activity-deps.ts'
 import { inputOf } from '../../support/serving/input-buffers.ts'
 
 const hour = 3_600_000
@@ -57,22 +55,16 @@ const columns = columnsOf({ size: { kind: 'number' }, colour: { kind: 'category'
   { name: 'size', kind: 'number', mean: 0, std: 1, fill: 0 },
 ])
 
-let deps: Deps
+let deps: ActivityDeps
 let model: string
 let version: string
 let registry: Registry
 const lines: string[] = []
 beforeAll(async () => {
-  const config = readConfig({ DATABASE_URL: await migratedDatabase(), TENURE_BUILD_ID: 'test' })
   const say = (_fields: object, message: string) => void lines.push(message)
-  deps = {
-    store: openPatientStore(config.databaseUrl),
-    artifacts: openArtifacts(config.artifactRoot),
-    config,
-    log: { debug: say, info: say, warn: say, error: say },
-  }
+  deps = await openActivityDeps({ log: { debug: say, info: say, warn: say, error: say } })
 })
-afterAll(() => deps?.store.close())
+afterAll(() => deps?.close())
 beforeEach(async () => {
   model = uniqueName('roses')
   registry = await insertModel(deps.store, {

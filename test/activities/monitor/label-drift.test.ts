@@ -1,16 +1,14 @@
 /** Tests label drift on the real database: matured outcomes against the labels of training. */
 import sql from 'sql-template-tag'
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
-import type { Deps } from '../../../activities/deps.ts'
 import { checkLabelDrift } from '../../../activities/monitor/drift.ts'
 import { categoryProfile, numberProfile, type Profile } from '../../../domain/model/reference-profile.ts'
 import { listAlerts } from '../../../store/monitoring/alerts.ts'
-import { openArtifacts } from '../../../store/artifacts.ts'
-import { readConfig } from '../../../temporal.config.ts'
 import { insertModel } from '../../support/release/candidates.ts'
 import { liveThrough, type Days } from '../../support/serving/outcome-rows.ts'
 import { releasePolicy as release } from '../../support/release/releases.ts'
-import { migratedDatabase, openPatientStore, uniqueName } from '../../support/servers/servers.ts'
+import { openActivityDeps, type ActivityDeps } from '../../support/activity-deps.ts'
+import { uniqueName } from '../../support/servers/servers.ts'
 
 const hour = 3_600_000
 const now = Date.parse('2026-03-10T00:00:00Z')
@@ -20,16 +18,13 @@ const output = { kind: 'probability', positive: 'late', threshold: 0.5 }
 const half = Array.from({ length: 2_000 }, (_, row) => row % 2)
 const texts = categoryProfile('label', half.map(String))
 
-let deps: Deps
+let deps: ActivityDeps
 let model: string
 let version: string
-const quiet = { debug() {}, info() {}, warn() {}, error() {} }
 beforeAll(async () => {
-  const config = readConfig({ DATABASE_URL: await migratedDatabase(), TENURE_BUILD_ID: 'test' })
-  const store = openPatientStore(config.databaseUrl)
-  deps = { store, artifacts: openArtifacts(config.artifactRoot), config, log: quiet }
+  deps = await openActivityDeps()
 })
-afterAll(() => deps?.store.close())
+afterAll(() => deps?.close())
 beforeEach(async () => {
   model = uniqueName('flights')
   const { artifactRoot } = deps.config

@@ -1,16 +1,14 @@
 /** Tests the estimate of quality on the real database, from predictions without outcomes to the warning. */
 import sql from 'sql-template-tag'
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
-import type { Deps } from '../../../activities/deps.ts'
 import { estimateQuality } from '../../../activities/monitor/performance-estimate.ts'
 import { defaultGatePolicy } from '../../../domain/evaluation/policy.ts'
 import { listAlerts } from '../../../store/monitoring/alerts.ts'
-import { openArtifacts } from '../../../store/artifacts.ts'
-import { readConfig } from '../../../temporal.config.ts'
 import { insertModel } from '../../support/release/candidates.ts'
 import { liveThrough, type Days } from '../../support/serving/outcome-rows.ts'
 import { releasePolicy as release } from '../../support/release/releases.ts'
-import { migratedDatabase, openPatientStore, uniqueName } from '../../support/servers/servers.ts'
+import { openActivityDeps, type ActivityDeps } from '../../support/activity-deps.ts'
+import { uniqueName } from '../../support/servers/servers.ts'
 
 const hour = 3_600_000
 const now = Date.parse('2026-03-10T00:00:00Z')
@@ -20,16 +18,13 @@ const gate = {
   evidence: { rows: 200, positives: 30, negatives: 30, sliceRows: 50, slicePositives: 10 },
 }
 
-let deps: Deps
+let deps: ActivityDeps
 let model: string
 let version: string
-const quiet = { debug() {}, info() {}, warn() {}, error() {} }
 beforeAll(async () => {
-  const config = readConfig({ DATABASE_URL: await migratedDatabase(), TENURE_BUILD_ID: 'test' })
-  const store = openPatientStore(config.databaseUrl)
-  deps = { store, artifacts: openArtifacts(config.artifactRoot), config, log: quiet }
+  deps = await openActivityDeps()
 })
-afterAll(() => deps?.store.close())
+afterAll(() => deps?.close())
 beforeEach(async () => {
   model = uniqueName('flights')
   const { artifactRoot } = deps.config

@@ -15,10 +15,10 @@ import { findWindow, writeFeatureCounts } from '../../../store/serving/feature-c
 import type { Store } from '../../../store/postgres.ts'
 import { writeResources } from '../../../store/serving/replica-resources.ts'
 import { renewLease } from '../../../store/serving/replicas.ts'
-import { readConfig } from '../../../temporal.config.ts'
 import { insertModel } from '../../support/release/candidates.ts'
 import { releasePolicy as release } from '../../support/release/releases.ts'
-import { migratedDatabase, openPatientStore, uniqueName } from '../../support/servers/servers.ts'
+import { uniqueName } from '../../support/servers/servers.ts'
+import { openActivityDeps, type ActivityDeps } from '../../support/activity-deps.ts'
 import { inputOf } from '../../support/serving/input-buffers.ts'
 
 const hour = 3_600_000
@@ -27,17 +27,18 @@ const fromMs = toMs - hour
 const features = { age: { kind: 'number', min: 0, max: 120 } } as const
 const columns = columnsOf(features, [{ name: 'age', kind: 'number', mean: 40, std: 10, fill: 40 }])
 
+let deps: ActivityDeps
 let store: Store
 let artifactRoot: string
 let model: string
 let version: string
 let manifest: Manifest
 beforeAll(async () => {
-  const config = readConfig({ DATABASE_URL: await migratedDatabase(), TENURE_BUILD_ID: 'test' })
-  store = openPatientStore(config.databaseUrl)
-  artifactRoot = config.artifactRoot
+  deps = await openActivityDeps()
+  store = deps.store
+  artifactRoot = deps.config.artifactRoot
 })
-afterAll(() => store?.close())
+afterAll(() => deps?.close())
 beforeEach(async () => {
   await store.query(sql`delete from replicas`)
   model = uniqueName('served')

@@ -14,10 +14,10 @@ import {
 import { seededRandom } from '../../../domain/statistics/random.ts'
 import { listAlerts } from '../../../store/monitoring/alerts.ts'
 import type { Store } from '../../../store/postgres.ts'
-import { readConfig } from '../../../temporal.config.ts'
 import { insertModel } from '../../support/release/candidates.ts'
 import { releasePolicy as release } from '../../support/release/releases.ts'
-import { migratedDatabase, openPatientStore, uniqueName } from '../../support/servers/servers.ts'
+import { openActivityDeps, type ActivityDeps } from '../../support/activity-deps.ts'
+import { uniqueName } from '../../support/servers/servers.ts'
 
 const hour = 3_600_000
 const now = Date.parse('2026-03-10T00:00:00Z')
@@ -35,16 +35,17 @@ const judge = {
   groups: ['sort'],
 }
 
+let deps: ActivityDeps
 let store: Store
 let artifactRoot: string
 let model: string
 let version: string
 beforeAll(async () => {
-  const config = readConfig({ DATABASE_URL: await migratedDatabase(), TENURE_BUILD_ID: 'test' })
-  store = openPatientStore(config.databaseUrl)
-  artifactRoot = config.artifactRoot
+  deps = await openActivityDeps()
+  store = deps.store
+  artifactRoot = deps.config.artifactRoot
 })
-afterAll(() => store?.close())
+afterAll(() => deps?.close())
 beforeEach(async () => {
   model = uniqueName('parts')
   version = await (await insertModel(store, { model, policy: release, artifactRoot })).register()

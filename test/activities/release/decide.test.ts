@@ -5,17 +5,14 @@
 import sql from 'sql-template-tag'
 import { afterAll, beforeAll, beforeEach, expect, it } from 'vitest'
 import { judge, recordDecision, withDrillBudget } from '../../../activities/release/decide.ts'
-import type { Deps } from '../../../activities/deps.ts'
 import { createObserver } from '../../../activities/release/observe.ts'
 import { incrementalJudge } from '../../../domain/canary/incremental-judge.ts'
 import { budgetCode } from '../../../domain/drill.ts'
 import { canaryEvidenceOf } from '../../../domain/release/evidence-builder.ts'
 import { seededRandom } from '../../../domain/statistics/random.ts'
 import type { ReleaseState } from '../../../domain/release/state.ts'
-import { openArtifacts } from '../../../store/artifacts.ts'
 import { writeTicks, type TickCounts } from '../../../store/release/tick-counters.ts'
 import { listDecisions } from '../../../store/release/decisions.ts'
-import { readConfig } from '../../../temporal.config.ts'
 import { insertModel } from '../../support/release/candidates.ts'
 import {
   routedCanary,
@@ -24,16 +21,14 @@ import {
   commandEvent,
   second,
 } from '../../support/release/releases.ts'
-import { migratedDatabase, openPatientStore, uniqueName } from '../../support/servers/servers.ts'
+import { openActivityDeps, type ActivityDeps } from '../../support/activity-deps.ts'
+import { uniqueName } from '../../support/servers/servers.ts'
 
-let deps: Deps
-const quiet = { debug() {}, info() {}, warn() {}, error() {} }
+let deps: ActivityDeps
 beforeAll(async () => {
-  const config = readConfig({ DATABASE_URL: await migratedDatabase(), TENURE_BUILD_ID: 'test' })
-  const store = openPatientStore(config.databaseUrl)
-  deps = { store, artifacts: openArtifacts(config.artifactRoot), config, log: quiet }
+  deps = await openActivityDeps()
 })
-afterAll(() => deps?.store.close())
+afterAll(() => deps?.close())
 
 const tickMs = releasePolicy.watch.tickMs
 /** The tick in which the second stage begins. */

@@ -1,41 +1,20 @@
 /** Tests what a release learns when it opens: the latency of the champion, and how long outcomes take. */
-import { mkdtempSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
 import { afterAll, beforeAll, expect, it } from 'vitest'
-import type { Deps } from '../../../activities/deps.ts'
-import { openArtifacts } from '../../../store/artifacts.ts'
 import { moveChampion } from '../../../store/registry/champions.ts'
 import { writeTicks } from '../../../store/release/tick-counters.ts'
-import { readConfig } from '../../../temporal.config.ts'
 import { openSigned } from '../../support/commands/open-signed.ts'
 import { insertQualityJudgement } from '../../../store/monitoring/quality-judgements.ts'
 import { insertModel, insertPeople } from '../../support/release/candidates.ts'
 import { releasePolicy } from '../../support/release/releases.ts'
-import { migratedDatabase, openPatientStore, uniqueName } from '../../support/servers/servers.ts'
+import { openActivityDeps, type ActivityDeps } from '../../support/activity-deps.ts'
+import { uniqueName } from '../../support/servers/servers.ts'
 
-const quiet = { debug() {}, info() {}, warn() {}, error() {} }
-let deps: Deps
-let stateDir: string
+let deps: ActivityDeps
 beforeAll(async () => {
-  stateDir = mkdtempSync(join(tmpdir(), 'tenure-opening-'))
-  const config = readConfig({
-    DATABASE_URL: await migratedDatabase(),
-    TENURE_STATE: stateDir,
-    TENURE_BUILD_ID: 'test',
-  })
-  deps = {
-    store: openPatientStore(config.databaseUrl),
-    artifacts: openArtifacts(config.artifactRoot),
-    config,
-    log: quiet,
-  }
+  deps = await openActivityDeps()
   await insertPeople(deps.store, { olga: 'operator' })
 })
-afterAll(async () => {
-  await deps.store.close()
-  rmSync(stateDir, { recursive: true, force: true })
-})
+afterAll(() => deps?.close())
 
 it.each([
   ['as it was', { 4_000: 200, 9_000: 100 }, { p95: 9_000, p99: 9_000 }],

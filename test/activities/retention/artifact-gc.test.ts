@@ -1,20 +1,17 @@
 /** Tests artifact collection on the real Postgres with real files: which artifacts are deleted, and which are kept. */
 import { MockActivityEnvironment } from '@temporalio/testing'
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import sql, { type Sql } from 'sql-template-tag'
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import { collectArtifacts, type CollectionReport } from '../../../activities/retention/artifact-gc.ts'
-import type { Deps } from '../../../activities/deps.ts'
-import { openArtifacts } from '../../../store/artifacts.ts'
 import { findRollbackTarget } from '../../../store/registry/champions.ts'
 import { findDeletedAt, deleteArtifact } from '../../../store/registry/artifact-retention.ts'
 import { openDump } from '../../../store/maintenance/dump.ts'
 import { beginTraining, endTraining } from '../../../store/training/trainings.ts'
 import { listReleased } from '../../../store/registry/versions.ts'
-import { readConfig } from '../../../temporal.config.ts'
-import { migratedDatabase, openPatientStore, uniqueName } from '../../support/servers/servers.ts'
+import { uniqueName } from '../../support/servers/servers.ts'
+import { openActivityDeps, type ActivityDeps } from '../../support/activity-deps.ts'
 import {
   filesBelow,
   findDangling,
@@ -24,33 +21,18 @@ import {
   type Stock,
 } from '../../support/serving/artifact-fixture.ts'
 
-let directory: string
-let deps: Deps
+let deps: ActivityDeps
 let stock: Stock
 const lines: { message: string; fields: Record<string, unknown> }[] = []
 const model = uniqueName('roses')
 const root = () => ({ store: deps.store, artifactRoot: deps.config.artifactRoot })
 
 beforeAll(async () => {
-  directory = mkdtempSync(join(tmpdir(), 'tenure-collect-'))
-  const config = readConfig({
-    DATABASE_URL: await migratedDatabase(),
-    TENURE_STATE: directory,
-    TENURE_BUILD_ID: 'test',
-  })
   const log = (fields: Record<string, unknown>, message: string) => void lines.push({ fields, message })
-  deps = {
-    store: openPatientStore(config.databaseUrl),
-    artifacts: openArtifacts(config.artifactRoot),
-    config,
-    log: { debug: log, info: log, warn: log, error: log },
-  }
+  deps = await openActivityDeps({ log: { debug: log, info: log, warn: log, error: log } })
   stock = await stockReleases(root(), { models: [model], releases: 24, kib: 1 })
 })
-afterAll(async () => {
-  await deps.store.close()
-  rmSync(directory, { recursive: true })
-})
+afterAll(() => deps?.close())
 beforeEach(() => {
   deps.config.retention.artifactsMb = 51_200
 })

@@ -1,18 +1,14 @@
 import { MockActivityEnvironment } from '@temporalio/testing'
-import { mkdtemp, rm, writeFile } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
+import { rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import sql from 'sql-template-tag'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import type { Deps } from '../../../activities/deps.ts'
 import { evaluate, type EvaluateResult } from '../../../activities/retrain/evaluate.ts'
 import { evaluateAgain } from '../../../activities/upgrade/gates-again.ts'
 import { register } from '../../../activities/retrain/register.ts'
 import { takeSnapshot } from '../../../activities/retrain/snapshot.ts'
 import { train } from '../../../activities/retrain/train.ts'
 import { getEvaluation } from '../../../store/training/evaluations.ts'
-import { openArtifacts } from '../../../store/artifacts.ts'
-import { readConfig } from '../../../temporal.config.ts'
 import {
   exampleDay,
   insertExampleRows,
@@ -21,34 +17,23 @@ import {
   type ExampleModelFile,
 } from '../../support/training/example-model.ts'
 import { trainedAgain } from '../../support/training/same-network.ts'
-import { migratedDatabase, openPatientStore } from '../../support/servers/servers.ts'
+import { openActivityDeps, type ActivityDeps } from '../../support/activity-deps.ts'
 
 let root: string
 let models: string
-let deps: Deps
+let deps: ActivityDeps
 const logger = { log() {}, trace() {}, debug() {}, info() {}, warn() {}, error() {} }
 const inActivity = <T>(work: () => Promise<T>): Promise<T> =>
   new MockActivityEnvironment({}, { logger }).run<[], T, () => Promise<T>>(work)
 
 beforeAll(async () => {
-  root = await mkdtemp(join(tmpdir(), 'tenure-evaluate-'))
-  const config = readConfig({
-    DATABASE_URL: await migratedDatabase(),
-    TENURE_STATE: root,
-    TENURE_BUILD_ID: 'test',
-  })
-  deps = {
-    store: openPatientStore(config.databaseUrl),
-    artifacts: openArtifacts(config.artifactRoot),
-    config,
-    log: { ...logger },
-  }
+  deps = await openActivityDeps()
+  root = deps.config.stateDir
   models = await exampleModelDirectory()
   await insertExampleRows(deps.store, { from: 0, to: 40 })
 })
 afterAll(async () => {
-  await deps.store.close()
-  await rm(root, { recursive: true })
+  await deps.close()
   await rm(models, { recursive: true })
 })
 

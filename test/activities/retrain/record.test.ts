@@ -4,10 +4,6 @@ import sql from 'sql-template-tag'
 import { MockActivityEnvironment } from '@temporalio/testing'
 import type { Client } from '@temporalio/client'
 import { randomUUID } from 'node:crypto'
-import { mkdtempSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
-import type { Deps } from '../../../activities/deps.ts'
 import {
   endRetraining,
   openRetraining,
@@ -20,43 +16,26 @@ import {
   type TriggerReason,
 } from '../../../domain/monitoring/retraining-triggers.ts'
 import { openingState } from '../../../domain/release/state.ts'
-import { openArtifacts } from '../../../store/artifacts.ts'
 import { insertMonitorWindow } from '../../../store/monitoring/monitor-windows.ts'
 import { insertOutcomes } from '../../../store/monitoring/outcomes.ts'
 import { insertRelease } from '../../../store/release/releases.ts'
 import { insertSnapshot } from '../../../store/training/snapshots.ts'
 import { findRetraining } from '../../../store/training/retrainings.ts'
-import { readConfig } from '../../../temporal.config.ts'
 import type { RetrainRequest } from '../../../workflows/messages.ts'
 import { signedStart } from '../../support/commands/signed.ts'
 import { insertModel, insertPeople, type Registry } from '../../support/release/candidates.ts'
 import { firstFacts, releasePolicy } from '../../support/release/releases.ts'
-import { migratedDatabase, openPatientStore, uniqueName } from '../../support/servers/servers.ts'
+import { openActivityDeps, type ActivityDeps } from '../../support/activity-deps.ts'
+import { uniqueName } from '../../support/servers/servers.ts'
 
-let deps: Deps
+let deps: ActivityDeps
 let model: string
 let registry: Registry
-let stateDir: string
-const quiet = { debug() {}, info() {}, warn() {}, error() {} }
 beforeAll(async () => {
-  stateDir = mkdtempSync(join(tmpdir(), 'tenure-record-'))
-  const config = readConfig({
-    DATABASE_URL: await migratedDatabase(),
-    TENURE_STATE: stateDir,
-    TENURE_BUILD_ID: 'test',
-  })
-  deps = {
-    store: openPatientStore(config.databaseUrl),
-    artifacts: openArtifacts(config.artifactRoot),
-    config,
-    log: quiet,
-  }
+  deps = await openActivityDeps()
   await insertPeople(deps.store, { olga: 'operator' })
 })
-afterAll(async () => {
-  await deps?.store.close()
-  rmSync(stateDir, { recursive: true, force: true })
-})
+afterAll(() => deps?.close())
 beforeEach(async () => {
   model = uniqueName('roses')
   registry = await insertModel(deps.store, {

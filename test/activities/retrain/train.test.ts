@@ -1,16 +1,13 @@
 import { MockActivityEnvironment } from '@temporalio/testing'
-import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
+import { readdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import sql from 'sql-template-tag'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { runChild } from '../../../activities/runtime/child-process.ts'
-import type { Deps } from '../../../activities/deps.ts'
 import { takeSnapshot, type SnapshotResult } from '../../../activities/retrain/snapshot.ts'
 import { train, type TrainInput, type TrainResult } from '../../../activities/retrain/train.ts'
-import { getManifest, openArtifacts } from '../../../store/artifacts.ts'
+import { getManifest } from '../../../store/artifacts.ts'
 import { beginTraining, getTraining, type TrainingRecord } from '../../../store/training/trainings.ts'
-import { readConfig } from '../../../temporal.config.ts'
 import {
   exampleDay,
   insertExampleRows,
@@ -18,11 +15,11 @@ import {
   syncExampleModel,
   type ExampleModelFile,
 } from '../../support/training/example-model.ts'
-import { migratedDatabase, openPatientStore } from '../../support/servers/servers.ts'
+import { openActivityDeps, type ActivityDeps } from '../../support/activity-deps.ts'
 
 let root: string
 let models: string
-let deps: Deps
+let deps: ActivityDeps
 let snapshotDigest: string
 const pids: number[] = []
 
@@ -31,26 +28,10 @@ const sync = (directory: string, file: ExampleModelFile = {}) =>
   syncExampleModel(deps.store, directory, { batchSize: 32, ...file })
 
 beforeAll(async () => {
-  root = await mkdtemp(join(tmpdir(), 'tenure-train-'))
-  const config = readConfig({
-    DATABASE_URL: await migratedDatabase(),
-    TENURE_STATE: root,
-    TENURE_BUILD_ID: 'test',
+  deps = await openActivityDeps({
+    log: { debug: ({ pid }) => void (typeof pid === 'number' && pids.push(pid)) },
   })
-  const quiet = () => {}
-  const log = {
-    info: quiet,
-    warn: quiet,
-    error: quiet,
-    debug: (fields: Record<string, unknown>) =>
-      void (typeof fields['pid'] === 'number' && pids.push(fields['pid'])),
-  }
-  deps = {
-    store: openPatientStore(config.databaseUrl),
-    artifacts: openArtifacts(config.artifactRoot),
-    config,
-    log,
-  }
+  root = deps.config.stateDir
   models = await exampleModelDirectory()
   await sync(models)
   await insertExampleRows(deps.store, { from: 0, to: 40 })
@@ -58,8 +39,7 @@ beforeAll(async () => {
   snapshotDigest = (await activity().run<[], SnapshotResult, typeof snapshot>(snapshot)).digest
 })
 afterAll(async () => {
-  await deps.store.close()
-  await rm(root, { recursive: true })
+  await deps.close()
   await rm(models, { recursive: true })
 })
 

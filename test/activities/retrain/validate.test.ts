@@ -1,40 +1,25 @@
 /** Tests the validation of a snapshot in the process of a worker that also judges releases. */
 import { textLiteral } from '../../../domain/sql-text.ts'
 import { MockActivityEnvironment } from '@temporalio/testing'
-import { mkdtemp, rm } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { rm } from 'node:fs/promises'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { withDuck } from '../../../activities/data/duckdb.ts'
-import type { Deps } from '../../../activities/deps.ts'
 import { validate, type ValidateResult } from '../../../activities/retrain/validate.ts'
-import { openArtifacts } from '../../../store/artifacts.ts'
 import { insertSnapshot } from '../../../store/training/snapshots.ts'
 import { findValidation, insertValidation } from '../../../store/training/validations.ts'
-import { readConfig } from '../../../temporal.config.ts'
 import { exampleDay, exampleModelDirectory, syncExampleModel } from '../../support/training/example-model.ts'
-import { migratedDatabase, openPatientStore } from '../../support/servers/servers.ts'
+import { openActivityDeps, type ActivityDeps } from '../../support/activity-deps.ts'
 import { longestTurnMs } from '../../support/main-thread.ts'
 
-let root: string
 let models: string
-let deps: Deps
-const log = { debug() {}, info() {}, warn() {}, error() {} }
+let deps: ActivityDeps
 beforeAll(async () => {
-  root = await mkdtemp(join(tmpdir(), 'tenure-validate-'))
-  const config = readConfig({
-    DATABASE_URL: await migratedDatabase(),
-    TENURE_STATE: root,
-    TENURE_BUILD_ID: 'test',
-  })
-  const artifacts = openArtifacts(config.artifactRoot)
-  deps = { store: openPatientStore(config.databaseUrl), artifacts, config, log }
+  deps = await openActivityDeps()
   models = await exampleModelDirectory()
   await syncExampleModel(deps.store, models)
 })
 afterAll(async () => {
-  await deps.store.close()
-  await rm(root, { recursive: true })
+  await deps.close()
   await rm(models, { recursive: true })
 })
 

@@ -2,52 +2,31 @@
 import { MockActivityEnvironment } from '@temporalio/testing'
 import type { Client } from '@temporalio/client'
 import { randomUUID } from 'node:crypto'
-import { mkdtempSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
-import type { Deps } from '../../../activities/deps.ts'
 import { planDrills } from '../../../activities/drill/drill.ts'
 import { openRelease } from '../../../activities/release/open-release.ts'
 import { openRetraining } from '../../../activities/retrain/record.ts'
-import { openArtifacts } from '../../../store/artifacts.ts'
 import { findDrill, insertDrill } from '../../../store/release/drills.ts'
 import { findRelease } from '../../../store/release/releases.ts'
 import { findRetraining } from '../../../store/training/retrainings.ts'
 import { beginTraining, getTraining } from '../../../store/training/trainings.ts'
-import { readConfig } from '../../../temporal.config.ts'
 import { signedStart } from '../../support/commands/signed.ts'
 import { insertModel, insertPeople } from '../../support/release/candidates.ts'
 import { releasePolicy } from '../../support/release/releases.ts'
-import { migratedDatabase, openPatientStore, uniqueName } from '../../support/servers/servers.ts'
+import { openActivityDeps, type ActivityDeps } from '../../support/activity-deps.ts'
+import { uniqueName } from '../../support/servers/servers.ts'
 
-let deps: Deps
-let stateDir: string
+let deps: ActivityDeps
 let model: string
 let version: string
 /** Of the late run, and of the one after it. */
 let late: string
 let successor: string
 beforeAll(async () => {
-  stateDir = mkdtempSync(join(tmpdir(), 'tenure-late-'))
-  const config = readConfig({
-    DATABASE_URL: await migratedDatabase(),
-    TENURE_STATE: stateDir,
-    TENURE_BUILD_ID: 'test',
-  })
-  const log = { debug() {}, info() {}, warn() {}, error() {} }
-  deps = {
-    store: openPatientStore(config.databaseUrl),
-    artifacts: openArtifacts(config.artifactRoot),
-    config,
-    log,
-  }
+  deps = await openActivityDeps()
   await insertPeople(deps.store, { olga: 'operator' })
 })
-afterAll(async () => {
-  await deps.store.close()
-  rmSync(stateDir, { recursive: true, force: true })
-})
+afterAll(() => deps?.close())
 beforeEach(async () => {
   model = uniqueName('late')
   late = randomUUID()

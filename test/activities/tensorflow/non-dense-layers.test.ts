@@ -1,15 +1,11 @@
 /** Tests a network of other layers from training through resumption, qualification and registration to a request. */
 import { MockActivityEnvironment } from '@temporalio/testing'
-import { mkdtemp, rm } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { rm } from 'node:fs/promises'
 import { afterAll, beforeAll, expect, it } from 'vitest'
-import type { Deps } from '../../../activities/deps.ts'
 import { runQualifier } from '../../../activities/release/qualify.ts'
 import { takeSnapshot, type SnapshotResult } from '../../../activities/retrain/snapshot.ts'
 import { train, type TrainResult } from '../../../activities/retrain/train.ts'
-import { getManifest, openArtifacts } from '../../../store/artifacts.ts'
-import { readConfig } from '../../../temporal.config.ts'
+import { getManifest } from '../../../store/artifacts.ts'
 import { registerDigest } from '../../support/serving/registration.ts'
 import {
   exampleDay,
@@ -17,7 +13,7 @@ import {
   exampleModelDirectory,
   syncExampleModel,
 } from '../../support/training/example-model.ts'
-import { migratedDatabase, openPatientStore } from '../../support/servers/servers.ts'
+import { openActivityDeps, type ActivityDeps } from '../../support/activity-deps.ts'
 import {
   askLater,
   servingFixtureOn,
@@ -35,23 +31,18 @@ const layers = `
   tf.layers.dense({ units: 1, activation: 'sigmoid' }),
 `
 
-let root: string
 let models: string
-let deps: Deps
+let deps: ActivityDeps
 let fixture: ServingFixture
 beforeAll(async () => {
-  root = await mkdtemp(join(tmpdir(), 'tenure-layers-'))
-  const databaseUrl = await migratedDatabase()
-  const config = readConfig({ DATABASE_URL: databaseUrl, TENURE_STATE: root, TENURE_BUILD_ID: 'test' })
-  const log = { debug: () => {}, info: () => {}, warn: () => {}, error: () => {} }
-  deps = { store: openPatientStore(databaseUrl), artifacts: openArtifacts(config.artifactRoot), config, log }
-  fixture = servingFixtureOn({ databaseUrl, artifactRoot: config.artifactRoot })
+  deps = await openActivityDeps()
+  const { databaseUrl, artifactRoot } = deps.config
+  fixture = servingFixtureOn({ databaseUrl, artifactRoot })
   models = await exampleModelDirectory()
 })
 afterAll(async () => {
   await fixture.close()
-  await deps.store.close()
-  await rm(root, { recursive: true })
+  await deps.close()
   await rm(models, { recursive: true })
 })
 

@@ -1,13 +1,11 @@
 import { MockActivityEnvironment } from '@temporalio/testing'
-import { copyFile, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
+import { copyFile, readdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import type { Deps } from '../../../activities/deps.ts'
 import { takeSnapshot, type SnapshotResult } from '../../../activities/retrain/snapshot.ts'
 import { train, type TrainResult } from '../../../activities/retrain/train.ts'
 import { maxTrainingAttempts } from '../../../domain/training/trainer.ts'
-import { getManifest, openArtifacts } from '../../../store/artifacts.ts'
+import { getManifest } from '../../../store/artifacts.ts'
 import { getTraining } from '../../../store/training/trainings.ts'
 import { runInSpan } from '../../../telemetry/active-span.ts'
 import { newTrace, openTelemetry } from '../../../telemetry/telemetry.ts'
@@ -19,11 +17,11 @@ import {
   insertExampleRows,
   syncExampleModel,
 } from '../../support/training/example-model.ts'
-import { migratedDatabase, openPatientStore } from '../../support/servers/servers.ts'
+import { openActivityDeps, type ActivityDeps } from '../../support/activity-deps.ts'
 
 let root: string
 let models: string
-let deps: Deps
+let deps: ActivityDeps
 let snapshotDigest: string
 const pids: number[] = []
 const warnings: Record<string, unknown>[] = []
@@ -47,24 +45,13 @@ const trained = async (id: string) => (await readFile(join(root, `${id}.log`), '
 const leftFolders = () => readdir(join(root, 'artifacts', 'drafts', 'trainings'))
 
 beforeAll(async () => {
-  root = await mkdtemp(join(tmpdir(), 'tenure-program-'))
-  const config = readConfig({
-    DATABASE_URL: await migratedDatabase(),
-    TENURE_STATE: root,
-    TENURE_BUILD_ID: 'test',
+  deps = await openActivityDeps({
+    log: {
+      warn: (fields) => void warnings.push(fields),
+      debug: ({ pid }) => void (typeof pid === 'number' && pids.push(pid)),
+    },
   })
-  const log = {
-    info: () => {},
-    warn: (fields: Record<string, unknown>) => void warnings.push(fields),
-    error: () => {},
-    debug: ({ pid }: Record<string, unknown>) => void (typeof pid === 'number' && pids.push(pid)),
-  }
-  deps = {
-    store: openPatientStore(config.databaseUrl),
-    artifacts: openArtifacts(config.artifactRoot),
-    config,
-    log,
-  }
+  root = deps.config.stateDir
   models = await exampleModelDirectory()
   await copyFile(join(checkout, 'test/support/training/stumps.py'), join(models, 'stumps.py'))
   await syncExampleModel(deps.store, models)
@@ -73,8 +60,7 @@ beforeAll(async () => {
   snapshotDigest = (await activity().run<[], SnapshotResult, typeof snapshot>(snapshot)).digest
 })
 afterAll(async () => {
-  await deps.store.close()
-  await rm(root, { recursive: true })
+  await deps.close()
   await rm(models, { recursive: true })
 })
 

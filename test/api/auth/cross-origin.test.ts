@@ -5,7 +5,6 @@ import { startServer, type RunningServer } from '../../../api/server.ts'
 import { readConfig } from '../../../temporal.config.ts'
 import { irisRow, irisSpec } from '../../support/serving/artifact.ts'
 import { openServingFixture, until, type ServingFixture } from '../../support/serving/serving-fixture.ts'
-import { keyPlacesOf } from '../../support/serving/sign-versions.ts'
 
 const app = 'https://app.example.com'
 let fixture: ServingFixture
@@ -19,12 +18,7 @@ beforeAll(async () => {
   await fixture.route('iris', { proven: await fixture.register(irisSpec()) })
   const start = async (more: Record<string, string>) => {
     const config = readConfig({
-      DATABASE_URL: fixture.databaseUrl,
-      TENURE_STATE: fixture.directory(),
-      TENURE_ARTIFACTS: fixture.artifactRoot,
-      TENURE_KEYS: keyPlacesOf(fixture.artifactRoot).keys,
-      TENURE_PORT: '0',
-      TENURE_BUILD_ID: 'test',
+      ...fixture.environment(),
       ...more,
     })
     const server = await startServer(config, pino({ level: 'silent' }))

@@ -7,13 +7,13 @@ import {
   type ChangeFeedLimits,
 } from '../../../api/dashboard/change-feed.ts'
 import { insertKey } from '../../../store/access/api-keys.ts'
-import { migratedDatabase, temporalAddress } from '../../support/servers/servers.ts'
+import { ownServers } from '../../support/servers/servers.ts'
 import { openDashboard, type DashboardFixture } from '../../support/dashboard/dashboard-fixture.ts'
 
 let dashboard: DashboardFixture
 let release: string
 beforeAll(async () => {
-  const servers = { databaseUrl: await migratedDatabase(), temporalAddress: temporalAddress() }
+  const servers = await ownServers()
   dashboard = await openDashboard(servers, { model: 'followed-trains' })
   release = await dashboard.release(dashboard.candidate)
 })

@@ -22,7 +22,6 @@ import { startServer, type RunningServer } from '../../../api/server.ts'
 import { readConfig } from '../../../temporal.config.ts'
 import { flightSpec, irisRow, irisSpec } from '../../support/serving/artifact.ts'
 import { openServingFixture, until, type ServingFixture } from '../../support/serving/serving-fixture.ts'
-import { keyPlacesOf } from '../../support/serving/sign-versions.ts'
 
 const written = {
   /** Two rows of iris as raw FP32, the id "a1", the routing key "u" and the output "label". */
@@ -58,12 +57,7 @@ afterAll(async () => {
 
 const configOf = (environment: Record<string, string>) =>
   readConfig({
-    DATABASE_URL: fixture.databaseUrl,
-    TENURE_STATE: fixture.directory(),
-    TENURE_ARTIFACTS: fixture.artifactRoot,
-    TENURE_KEYS: keyPlacesOf(fixture.artifactRoot).keys,
-    TENURE_PORT: '0',
-    TENURE_BUILD_ID: 'test',
+    ...fixture.environment(),
     ...environment,
   })
 

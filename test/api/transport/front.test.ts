@@ -10,7 +10,6 @@ import { readConfig } from '../../../temporal.config.ts'
 import { startBrowser } from '../../support/dashboard/browser.ts'
 import { irisRow, irisSpec } from '../../support/serving/artifact.ts'
 import { openServingFixture, until, type ServingFixture } from '../../support/serving/serving-fixture.ts'
-import { keyPlacesOf } from '../../support/serving/sign-versions.ts'
 import { connectSocket, type RawConnection } from '../../support/servers/sockets.ts'
 
 type Mode = 'on' | 'off'
@@ -27,12 +26,7 @@ beforeAll(async () => {
   await fixture.route('iris', { proven: await fixture.register(irisSpec()) })
   for (const mode of modes) {
     const config = readConfig({
-      DATABASE_URL: fixture.databaseUrl,
-      TENURE_STATE: fixture.directory(),
-      TENURE_ARTIFACTS: fixture.artifactRoot,
-      TENURE_KEYS: keyPlacesOf(fixture.artifactRoot).keys,
-      TENURE_PORT: '0',
-      TENURE_BUILD_ID: 'test',
+      ...fixture.environment(),
       TENURE_PUBLIC_PREDICTIONS: 'on',
       TENURE_ALLOWED_HOSTS: 'tenure.test, .internal',
       TENURE_FAST_PATH: mode,

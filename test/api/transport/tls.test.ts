@@ -21,7 +21,6 @@ import {
 } from '../../support/signing/certificates.ts'
 import { irisRow, irisSpec } from '../../support/serving/artifact.ts'
 import { openServingFixture, until, type ServingFixture } from '../../support/serving/serving-fixture.ts'
-import { keyPlacesOf } from '../../support/serving/sign-versions.ts'
 
 const directory = mkdtempSync(join(tmpdir(), 'tenure-tls-'))
 const path = '/v1/models/iris/predict'
@@ -58,11 +57,7 @@ let count = 0
 async function open(environment: Record<string, string> = {}) {
   const issued = authority.issue(`replica-${++count}`)
   const config = readConfig({
-    DATABASE_URL: fixture.databaseUrl,
-    TENURE_STATE: fixture.directory(),
-    TENURE_ARTIFACTS: fixture.artifactRoot,
-    TENURE_KEYS: keyPlacesOf(fixture.artifactRoot).keys,
-    TENURE_PORT: '0',
+    ...fixture.environment(),
     TENURE_TLS_CERT: issued.cert,
     TENURE_TLS_KEY: issued.key,
     ...environment,

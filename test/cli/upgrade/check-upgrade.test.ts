@@ -18,7 +18,7 @@ import {
   type FixtureRelease,
   type ReleaseFixture,
 } from '../../support/release/release-fixture.ts'
-import { freshDatabase, migratedDatabase, temporalAddress } from '../../support/servers/servers.ts'
+import { freshDatabase, ownServers } from '../../support/servers/servers.ts'
 import { first } from '../../workflows/planted-bugs.ts'
 
 let fixture: ReleaseFixture
@@ -35,10 +35,7 @@ async function startRelease(): Promise<FixtureRelease> {
 
 beforeAll(async () => {
   folder = mkdtempSync(join(tmpdir(), 'tenure-upgrade-'))
-  fixture = await openReleaseFixture({
-    databaseUrl: await migratedDatabase(),
-    temporalAddress: temporalAddress(),
-  })
+  fixture = await openReleaseFixture(await ownServers())
   release = await startRelease()
   ended = await startRelease()
   await ended.say('approve', 'anna')

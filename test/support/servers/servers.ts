@@ -66,7 +66,19 @@ export function temporalAddress(): string {
   return inject('temporalAddress')
 }
 
-/** A connection to it. The default of 10 s is for commands that must say why they do not reach it. */
+/** The two servers that a core stands on. */
+export interface Servers {
+  databaseUrl: string
+  temporalAddress: string
+}
+
+/** A migrated database of the file's own, and the Temporal server of the run. */
+export const ownServers = async (): Promise<Servers> => ({
+  databaseUrl: await migratedDatabase(),
+  temporalAddress: temporalAddress(),
+})
+
+/** A connection to Temporal. The default of 10 s is for commands that must say why they do not reach it. */
 export function connectTemporal(address = temporalAddress()): Promise<Connection> {
   return Connection.connect({ address, connectTimeout: 200_000 })
 }
@@ -140,10 +152,4 @@ interface Outcome {
 
 function hasFailed(task: Outcome): boolean {
   return task.result?.state === 'fail' || (task.tasks ?? []).some(hasFailed)
-}
-
-/** The two servers that a core stands on. */
-export interface Servers {
-  databaseUrl: string
-  temporalAddress: string
 }

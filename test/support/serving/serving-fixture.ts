@@ -35,6 +35,8 @@ export interface ServingFixture {
   artifactRoot: string
   /** A directory of its own for each replica. */
   directory(): string
+  /** The variables of an API process on this database, with a free port and a directory of its own. */
+  environment(): Record<string, string>
   /** Registers a model with a first version of this artifact and returns the version's name. */
   register(spec: ArtifactSpec, minor?: number): Promise<string>
   /** Writes the next route of a model. */
@@ -53,11 +55,20 @@ export function servingFixtureOn(options: { databaseUrl: string; artifactRoot?: 
   const store = openPatientStore(databaseUrl, { name: 'test' })
   const root = mkdtempSync(join(tmpdir(), 'tenure-serving-'))
   const artifactRoot = options.artifactRoot ?? join(root, 'artifacts')
+  const directory = () => mkdtempSync(join(root, 'replica-'))
   return {
     store,
     databaseUrl,
     artifactRoot,
-    directory: () => mkdtempSync(join(root, 'replica-')),
+    directory,
+    environment: () => ({
+      DATABASE_URL: databaseUrl,
+      TENURE_STATE: directory(),
+      TENURE_ARTIFACTS: artifactRoot,
+      TENURE_KEYS: keyPlacesOf(artifactRoot).keys,
+      TENURE_PORT: '0',
+      TENURE_BUILD_ID: 'test',
+    }),
     register: (spec, minor = 0) => registerFixtureVersion(store, artifactRoot, spec, minor),
     route: (model, change, exposureMs) => nextRoute(store, model, change, exposureMs),
     async key(options = {}) {

@@ -12,7 +12,7 @@ import { insertPeople } from '../release/candidates.ts'
 import { startCore, type Core } from '../release/core.ts'
 import { exampleModelDirectory } from './example-model.ts'
 import { launcher } from '../../../temporal.config.ts'
-import { migratedDatabase, temporalAddress } from '../servers/servers.ts'
+import { ownServers } from '../servers/servers.ts'
 import { signedStart } from '../commands/signed.ts'
 
 export interface Pipeline extends Core {
@@ -33,7 +33,7 @@ export interface PipelineOptions {
 }
 
 export async function openPipeline(options: PipelineOptions = {}): Promise<Pipeline> {
-  const servers = { databaseUrl: await migratedDatabase(), temporalAddress: temporalAddress() }
+  const servers = await ownServers()
   const core = await startCore(servers, options.environment)
   await insertPeople(core.store, { olga: 'operator' })
   const models = await exampleModelDirectory()

@@ -19,7 +19,7 @@ import { changeTrusted } from '../../../store/signing/key-files.ts'
 import { rotateSigningKey } from '../../../store/signing/rotate-signing-key.ts'
 import { releaseWorkflowId } from '../../../workflows/messages.ts'
 import { signed, signedStart } from '../../support/commands/signed.ts'
-import { migratedDatabase, temporalAddress } from '../../support/servers/servers.ts'
+import { ownServers } from '../../support/servers/servers.ts'
 import {
   openReleaseFixture,
   type FixtureModel,
@@ -31,10 +31,7 @@ import {
 let fixture: ReleaseFixture
 let environment: MockActivityEnvironment
 beforeAll(async () => {
-  fixture = await openReleaseFixture({
-    databaseUrl: await migratedDatabase(),
-    temporalAddress: temporalAddress(),
-  })
+  fixture = await openReleaseFixture(await ownServers())
   environment = new MockActivityEnvironment()
 })
 afterAll(async () => {

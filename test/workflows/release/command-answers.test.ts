@@ -5,7 +5,7 @@ import { readFile, writeFile } from 'node:fs/promises'
 import { afterAll, beforeAll, expect, it } from 'vitest'
 import { listAudit } from '../../../store/audit/audit-log.ts'
 import { listCommands } from '../../../store/release/releases.ts'
-import { migratedDatabase, temporalAddress } from '../../support/servers/servers.ts'
+import { ownServers } from '../../support/servers/servers.ts'
 import {
   openReleaseFixture,
   type FixtureRelease,
@@ -14,10 +14,7 @@ import {
 
 let fixture: ReleaseFixture
 beforeAll(async () => {
-  fixture = await openReleaseFixture({
-    databaseUrl: await migratedDatabase(),
-    temporalAddress: temporalAddress(),
-  })
+  fixture = await openReleaseFixture(await ownServers())
 })
 afterAll(async () => {
   await fixture?.close()

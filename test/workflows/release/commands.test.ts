@@ -14,16 +14,13 @@ import {
   type ReleaseFixture,
 } from '../../support/release/release-fixture.ts'
 import { signed } from '../../support/commands/signed.ts'
-import { migratedDatabase, temporalAddress } from '../../support/servers/servers.ts'
+import { ownServers, temporalAddress } from '../../support/servers/servers.ts'
 
 let fixture: ReleaseFixture
 let fixtureModel: FixtureModel
 let champion: string
 beforeAll(async () => {
-  fixture = await openReleaseFixture({
-    databaseUrl: await migratedDatabase(),
-    temporalAddress: temporalAddress(),
-  })
+  fixture = await openReleaseFixture(await ownServers())
   fixtureModel = await fixture.model()
   champion = await fixtureModel.champion()
 })

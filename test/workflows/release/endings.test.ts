@@ -8,7 +8,7 @@ import { findOpenRelease, findRelease, listCommands } from '../../../store/relea
 import { findRouting } from '../../../store/serving/routing.ts'
 import { rollBackModel } from '../../support/commands/roll-back.ts'
 import { putNetwork } from '../../support/release/candidates.ts'
-import { migratedDatabase, temporalAddress } from '../../support/servers/servers.ts'
+import { ownServers } from '../../support/servers/servers.ts'
 import type { Command } from '../../../workflows/messages.ts'
 import {
   openReleaseFixture,
@@ -20,10 +20,7 @@ import { signedStart } from '../../support/commands/signed.ts'
 
 let fixture: ReleaseFixture
 beforeAll(async () => {
-  fixture = await openReleaseFixture({
-    databaseUrl: await migratedDatabase(),
-    temporalAddress: temporalAddress(),
-  })
+  fixture = await openReleaseFixture(await ownServers())
 })
 afterAll(async () => {
   await fixture?.close()

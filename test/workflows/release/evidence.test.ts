@@ -9,7 +9,7 @@ import { insertOutcomes } from '../../../store/monitoring/outcomes.ts'
 import { insertPairs } from '../../../store/release/shadow-pairs.ts'
 import { findRelease } from '../../../store/release/releases.ts'
 import { findRouting } from '../../../store/serving/routing.ts'
-import { migratedDatabase, temporalAddress } from '../../support/servers/servers.ts'
+import { ownServers } from '../../support/servers/servers.ts'
 import {
   openReleaseFixture,
   quickPolicy,
@@ -20,10 +20,7 @@ import {
 
 let fixture: ReleaseFixture
 beforeAll(async () => {
-  fixture = await openReleaseFixture({
-    databaseUrl: await migratedDatabase(),
-    temporalAddress: temporalAddress(),
-  })
+  fixture = await openReleaseFixture(await ownServers())
 })
 afterAll(async () => {
   await fixture?.close()

@@ -12,16 +12,13 @@ import {
   type FixtureRelease,
   type ReleaseFixture,
 } from '../../support/release/release-fixture.ts'
-import { migratedDatabase, temporalAddress } from '../../support/servers/servers.ts'
+import { ownServers } from '../../support/servers/servers.ts'
 
 let fixture: ReleaseFixture
 let model: FixtureModel
 let champion: string
 beforeAll(async () => {
-  fixture = await openReleaseFixture({
-    databaseUrl: await migratedDatabase(),
-    temporalAddress: temporalAddress(),
-  })
+  fixture = await openReleaseFixture(await ownServers())
   model = await fixture.model()
   champion = await model.champion()
 })

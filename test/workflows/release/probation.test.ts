@@ -6,7 +6,7 @@ import { findChampion } from '../../../store/registry/champions.ts'
 import { listDecisions } from '../../../store/release/decisions.ts'
 import { insertQualityJudgement } from '../../../store/monitoring/quality-judgements.ts'
 import { findRelease } from '../../../store/release/releases.ts'
-import { migratedDatabase, temporalAddress } from '../../support/servers/servers.ts'
+import { ownServers } from '../../support/servers/servers.ts'
 import {
   openReleaseFixture,
   type FixtureModel,
@@ -15,10 +15,7 @@ import {
 
 let fixture: ReleaseFixture
 beforeAll(async () => {
-  fixture = await openReleaseFixture({
-    databaseUrl: await migratedDatabase(),
-    temporalAddress: temporalAddress(),
-  })
+  fixture = await openReleaseFixture(await ownServers())
 })
 afterAll(async () => {
   await fixture?.close()

@@ -22,7 +22,7 @@ import {
   type Command,
 } from '../../../workflows/messages.ts'
 import { insertRetraining } from '../../../store/training/retrainings.ts'
-import { migratedDatabase, temporalAddress } from '../../support/servers/servers.ts'
+import { ownServers } from '../../support/servers/servers.ts'
 import { until } from '../../support/serving/serving-fixture.ts'
 import { signalOpenRelease, signedStart } from '../../support/commands/signed.ts'
 import {
@@ -35,10 +35,7 @@ import {
 
 let fixture: ReleaseFixture
 beforeAll(async () => {
-  fixture = await openReleaseFixture({
-    databaseUrl: await migratedDatabase(),
-    temporalAddress: temporalAddress(),
-  })
+  fixture = await openReleaseFixture(await ownServers())
 })
 afterAll(async () => {
   await fixture?.close()

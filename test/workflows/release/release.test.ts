@@ -5,15 +5,12 @@ import { findChampion } from '../../../store/registry/champions.ts'
 import { listDecisions } from '../../../store/release/decisions.ts'
 import { findRelease } from '../../../store/release/releases.ts'
 import { findRouting } from '../../../store/serving/routing.ts'
-import { migratedDatabase, temporalAddress } from '../../support/servers/servers.ts'
+import { ownServers } from '../../support/servers/servers.ts'
 import { openReleaseFixture, type ReleaseFixture } from '../../support/release/release-fixture.ts'
 
 let fixture: ReleaseFixture
 beforeAll(async () => {
-  fixture = await openReleaseFixture({
-    databaseUrl: await migratedDatabase(),
-    temporalAddress: temporalAddress(),
-  })
+  fixture = await openReleaseFixture(await ownServers())
 })
 afterAll(async () => {
   await fixture?.close()

@@ -3,7 +3,7 @@ import sql from 'sql-template-tag'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { findRouting } from '../../../store/serving/routing.ts'
 import { rollBackModel } from '../../support/commands/roll-back.ts'
-import { migratedDatabase, temporalAddress } from '../../support/servers/servers.ts'
+import { ownServers } from '../../support/servers/servers.ts'
 import {
   openReleaseFixture,
   type FixtureModel,
@@ -12,10 +12,7 @@ import {
 
 let fixture: ReleaseFixture
 beforeAll(async () => {
-  fixture = await openReleaseFixture({
-    databaseUrl: await migratedDatabase(),
-    temporalAddress: temporalAddress(),
-  })
+  fixture = await openReleaseFixture(await ownServers())
 })
 afterAll(async () => {
   await fixture?.close()

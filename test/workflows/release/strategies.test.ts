@@ -10,7 +10,7 @@ import { listDecisions } from '../../../store/release/decisions.ts'
 import { insertPairs } from '../../../store/release/shadow-pairs.ts'
 import { findRelease } from '../../../store/release/releases.ts'
 import { findRouting } from '../../../store/serving/routing.ts'
-import { migratedDatabase, temporalAddress } from '../../support/servers/servers.ts'
+import { ownServers } from '../../support/servers/servers.ts'
 import { until } from '../../support/serving/serving-fixture.ts'
 import {
   openReleaseFixture,
@@ -23,10 +23,7 @@ import {
 
 let fixture: ReleaseFixture
 beforeAll(async () => {
-  fixture = await openReleaseFixture({
-    databaseUrl: await migratedDatabase(),
-    temporalAddress: temporalAddress(),
-  })
+  fixture = await openReleaseFixture(await ownServers())
 })
 afterAll(async () => {
   await fixture?.close()

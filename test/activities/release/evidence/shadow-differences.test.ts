@@ -6,19 +6,20 @@ import { differenceReader } from '../../../../activities/release/evidence/shadow
 import type { ReleaseState } from '../../../../domain/release/state.ts'
 import type { Store } from '../../../../store/postgres.ts'
 import { insertPairs } from '../../../../store/release/shadow-pairs.ts'
-import { readConfig } from '../../../../temporal.config.ts'
 import { registerNumbers } from '../../../support/release/candidates.ts'
 import { releasePolicy } from '../../../support/release/releases.ts'
-import { migratedDatabase, openPatientStore, uniqueName } from '../../../support/servers/servers.ts'
+import { openActivityDeps, type ActivityDeps } from '../../../support/activity-deps.ts'
+import { uniqueName } from '../../../support/servers/servers.ts'
 
+let deps: ActivityDeps
 let store: Store
 let artifactRoot: string
 beforeAll(async () => {
-  const config = readConfig({ DATABASE_URL: await migratedDatabase(), TENURE_BUILD_ID: 'test' })
-  store = openPatientStore(config.databaseUrl)
-  artifactRoot = config.artifactRoot
+  deps = await openActivityDeps()
+  store = deps.store
+  artifactRoot = deps.config.artifactRoot
 })
-afterAll(() => store?.close())
+afterAll(() => deps?.close())
 
 it.each([
   ['in the same order', ['departure', 'arrival'], [10, 50_000], 1],

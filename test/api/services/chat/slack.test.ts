@@ -10,7 +10,7 @@ import { startMessageReceiver, type Receiver } from '../../../support/chat/recei
 import { slackFormat } from '../../../support/chat/vendor-formats.ts'
 import { openDashboard, type DashboardFixture } from '../../../support/dashboard/dashboard-fixture.ts'
 import { until } from '../../../support/serving/serving-fixture.ts'
-import { migratedDatabase, temporalAddress } from '../../../support/servers/servers.ts'
+import { ownServers } from '../../../support/servers/servers.ts'
 
 const secret = '8f742231b10e8888abcd99yyyzzz85a5'
 let dashboard: DashboardFixture
@@ -19,7 +19,7 @@ let release: string
 let card: string
 
 beforeAll(async () => {
-  const servers = { databaseUrl: await migratedDatabase(), temporalAddress: temporalAddress() }
+  const servers = await ownServers()
   dashboard = await openDashboard(servers, { model: 'slack-model' })
   slack = await startMessageReceiver((path) =>
     path === '/hook' ? slackFormat : z.object({ text: z.string() }),

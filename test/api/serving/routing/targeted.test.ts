@@ -20,7 +20,6 @@ import {
   type ServingFixture,
   type TestReplica,
 } from '../../../support/serving/serving-fixture.ts'
-import { keyPlacesOf } from '../../../support/serving/sign-versions.ts'
 
 let fixture: ServingFixture
 let replica: TestReplica
@@ -34,12 +33,7 @@ beforeAll(async () => {
   key = await fixture.key({ role: 'predictor' })
   replica = await startReplica(fixture)
   const config = readConfig({
-    DATABASE_URL: fixture.databaseUrl,
-    TENURE_STATE: fixture.directory(),
-    TENURE_ARTIFACTS: fixture.artifactRoot,
-    TENURE_KEYS: keyPlacesOf(fixture.artifactRoot).keys,
-    TENURE_PORT: '0',
-    TENURE_BUILD_ID: 'test',
+    ...fixture.environment(),
     TENURE_GRPC_PORT: '0',
   })
   server = await startServer(config, pino({ level: 'silent' }))

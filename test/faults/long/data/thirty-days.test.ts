@@ -19,7 +19,7 @@ import { commandSignals, monitorWorkflowId } from '../../../../workflows/message
 import { lengthsOf } from '../../../support/release/signal-burst.ts'
 import { reached } from '../../figures.ts'
 import { seatChampion } from '../../../support/serving/seed-champion.ts'
-import { migratedDatabase, temporalAddress } from '../../../support/servers/servers.ts'
+import { ownServers } from '../../../support/servers/servers.ts'
 import { until } from '../../../support/serving/serving-fixture.ts'
 import {
   openReleaseFixture,
@@ -35,10 +35,7 @@ const mostEvents = 5_000
 
 let fixture: ReleaseFixture
 beforeAll(async () => {
-  fixture = await openReleaseFixture({
-    databaseUrl: await migratedDatabase(),
-    temporalAddress: temporalAddress(),
-  })
+  fixture = await openReleaseFixture(await ownServers())
 })
 afterAll(async () => {
   await fixture?.close()

@@ -3,10 +3,10 @@ import { expect, it } from 'vitest'
 import { verifyAudit } from '../../../../store/audit/audit-log.ts'
 import { raceRestore } from '../../../support/races/restores.ts'
 import { openReleaseFixture } from '../../../support/release/release-fixture.ts'
-import { migratedDatabase, temporalAddress } from '../../../support/servers/servers.ts'
+import { ownServers } from '../../../support/servers/servers.ts'
 
 it('an accepted rollback returns every release to its baseline although a backup is restored meanwhile', async () => {
-  const servers = { databaseUrl: await migratedDatabase(), temporalAddress: temporalAddress() }
+  const servers = await ownServers()
   const fixture = await openReleaseFixture(servers)
   try {
     const first = await raceRestore(fixture, 4, 1_000)

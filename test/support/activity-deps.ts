@@ -1,0 +1,42 @@
+/** What activities close over, for tests that call them directly: a migrated database and a state directory of their own. */
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import type { ActivityLog, Deps } from '../../activities/deps.ts'
+import { openArtifacts } from '../../store/artifacts.ts'
+import { readConfig } from '../../temporal.config.ts'
+import { migratedDatabase, openPatientStore } from './servers/servers.ts'
+
+export interface ActivityDeps extends Deps {
+  close(): Promise<void>
+}
+
+/** Variables beside those of the servers, and the levels of the log that a test reads. */
+export interface ActivityDepsOptions {
+  environment?: Record<string, string | undefined>
+  log?: Partial<ActivityLog>
+}
+
+export async function openActivityDeps({
+  environment,
+  log,
+}: ActivityDepsOptions = {}): Promise<ActivityDeps> {
+  const stateDir = mkdtempSync(join(tmpdir(), 'tenure-activities-'))
+  const config = readConfig({
+    DATABASE_URL: await migratedDatabase(),
+    TENURE_STATE: stateDir,
+    TENURE_BUILD_ID: 'test',
+    ...environment,
+  })
+  const store = openPatientStore(config.databaseUrl)
+  return {
+    store,
+    artifacts: openArtifacts(config.artifactRoot),
+    config,
+    log: { debug() {}, info() {}, warn() {}, error() {}, ...log },
+    async close() {
+      await store.close()
+      rmSync(stateDir, { recursive: true })
+    },
+  }
+}
