@@ -1,4 +1,4 @@
-/** Registers the activities of a retraining by the names that its workflow calls: the short ones, and those of the training workers. */
+/** Registers the activities of a retraining by the names that its workflow calls: short ones, and those of the training workers. */
 import { adopt } from './retrain/adopt.ts'
 import { scoreBatch } from './batch/batch.ts'
 import type { Deps } from './deps.ts'
@@ -35,7 +35,7 @@ export const pipelineActivities = (deps: Deps) =>
     endTrial: endTrial(deps),
   })
 
-/** For the `train` queue, one at a time per process. `models` overrides the directory of model files. */
+/** For the `train` queue, one at a time per process. `models`: overrides the directory of model files. */
 export const trainingActivities = (deps: Deps, options: { models?: string } = {}) =>
   reportingFailures({
     train: withLineage(

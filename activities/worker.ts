@@ -1,6 +1,6 @@
 /**
- * Runs a worker process: `worker control` or `worker train`. Waits for Temporal and Postgres at the start; on SIGTERM it finishes
- * short activities and returns the others. The control worker also ends orphaned releases.
+ * Runs a worker process: `worker control` or `worker train`. Waits for Temporal and Postgres at its start. On SIGTERM it finishes short
+ * activities and returns the others to the queue. The control worker also ends orphaned releases.
  */
 import { Client } from '@temporalio/client'
 import { NativeConnection, Runtime, type Worker } from '@temporalio/worker'
@@ -38,7 +38,7 @@ import { dataConverterOf } from '../temporal/payload-codec.ts'
 
 const longestPauseMs = 2_000
 const temporalAnswersMs = 3_000
-/** How often copies of the object store are looked through. */
+/** How often unused copies of the object store are removed. */
 const evictMs = 3_600_000
 
 const [kind = ''] = process.argv.slice(2)
@@ -138,7 +138,7 @@ async function endAll(): Promise<void> {
   await tracing?.stop()
 }
 
-/** Its code is loaded only where it is configured. */
+/** Loaded only when it is configured. */
 async function telemetryOf(settings: Config['telemetry']): Promise<WorkerTracing | undefined> {
   if (settings === undefined) return undefined
   const { openWorkerTracing } = await import('./tracing/worker-tracing.ts')
@@ -165,7 +165,7 @@ async function run(worker: Worker): Promise<void> {
   await ended
 }
 
-/** Ends orphaned releases and keeps running what must run, until the process stops. */
+/** Ends orphaned releases and restarts what must run, until the process stops. */
 async function sweepAgain(connection: NativeConnection): Promise<void> {
   const { namespace } = config.temporal
   const sweep = createSweep(deps, findRunIn(connection.workflowService, namespace))
@@ -181,7 +181,9 @@ async function sweepAgain(connection: NativeConnection): Promise<void> {
   }
 }
 
-/** Stores what this machine had before its object store, then removes copies without a use, until the process stops. */
+/**
+ * Uploads artifacts that this machine had before the object store was configured, then removes unused copies, until the process stops.
+ */
 async function keepCopies(): Promise<void> {
   if (artifacts.copies === undefined) return
   for (;;) {
@@ -228,7 +230,7 @@ async function untilDone<T>(what: string, attempt: () => Promise<T>): Promise<T>
   }
 }
 
-/** Whether Temporal answers within the time limit: it is reachable, and so is its own database. */
+/** Whether Temporal responds within the time limit, which requires its database too. */
 async function hasTemporal(): Promise<boolean> {
   const { namespace } = config.temporal
   const asked = temporal?.withDeadline(Date.now() + temporalAnswersMs, () =>
@@ -237,7 +239,7 @@ async function hasTemporal(): Promise<boolean> {
   return (await asked?.catch(() => undefined)) !== undefined
 }
 
-/** Throws when the keys of payloads are not those of the workflows under way. */
+/** Throws when the payload keys cannot decrypt the open workflows. */
 function requireReadable(connection: NativeConnection): Promise<number> {
   const { namespace, payloadKeys: keys } = config.temporal
   const taskQueues = Object.values(config.taskQueues)
@@ -252,7 +254,7 @@ function connect({ temporal }: Config): Promise<NativeConnection> {
   return NativeConnection.connect({ address, apiKey, tls: tls as true | undefined })
 }
 
-/** Forwards Temporal's own lines as details of our log. */
+/** Forwards Temporal's own log lines as details of our log. */
 function runtimeLogger(to: ActivityLog & { trace: ActivityLog['debug'] }) {
   const say = (level: keyof typeof to) => (message: string, fields?: Record<string, unknown>) =>
     to[level](plain(fields), message)

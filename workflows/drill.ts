@@ -33,7 +33,7 @@ const outages = proxyActivities<Pick<ControlActivities, 'simulateReplicaLoss' | 
   retry,
 })
 
-/** The policy itself is checked with that of the model. */
+/** Checks the shape only; `planDrills` validates the changed policy. */
 const changes: FieldCheck = (value) =>
   field.object(value) ??
   (Object.values(recordOf(value)).every(isScalar) ? undefined : 'must hold texts and numbers')
@@ -71,7 +71,7 @@ export async function drill(given: DrillRequest): Promise<DrillOutcome> {
 interface DrillRun {
   id: string
   kind: DrillKind
-  /** What was asked for, with its authorisation. */
+  /** The input of the workflow, with its authorisation. */
   order: DrillRequest
 }
 
@@ -84,7 +84,7 @@ async function runDrill({ id, kind, order }: DrillRun): Promise<{ passed: boolea
   const refused = await CancellationScope.cancellable(() => runRelease(release, id, kind)).catch(
     (error: unknown) => messageOf(error),
   )
-  // A cancelled drill records how far it came.
+  // A cancelled drill still records its result.
   return CancellationScope.nonCancellable(async () => {
     const { passed = false, message = '' } = await recording.endDrill({ id, refused })
     return { passed, message }
@@ -113,7 +113,7 @@ async function runRelease(order: ReleaseRequest, id: string, kind: DrillKind): P
   return outcome === 'failed' ? reason : undefined
 }
 
-/** A release that has recorded its end runs a moment longer, and holds the workflow id of the next one. */
+/** An ended release keeps the workflow id for a moment, so the start of the next one is retried. */
 const closing = { maxTries: 20, pauseMs: 250 }
 
 async function startWhenFree(order: ReleaseRequest) {

@@ -1,4 +1,4 @@
-/** Ingests the new rows of one feature view. A schedule or a user starts it; at most one run per view is open. */
+/** Ingests the new rows of one feature view. A schedule or a user starts it; at most one run of a view is open. */
 import { ApplicationFailure, isCancellation, proxyActivities, setCurrentDetails } from '@temporalio/workflow'
 import type { ControlActivities } from '../activities/control-activities.ts'
 import type { MaterialiseOutcome, MaterialiseRequest } from './messages.ts'

@@ -47,13 +47,13 @@ export interface RetrainRequest {
   dedupeKey?: string
   /** Passed to the release; replaces the policy of the model file for this challenger. */
   policy?: ReleasePolicy
-  /** Evaluated and released in place of a training. */
+  /** An artifact to evaluate and release instead of training one. */
   artifact?: BroughtArtifact
-  /** Replace hyperparameters of the model file for this training. */
+  /** Hyperparameters that replace those of the model file for this training. */
   overrides?: HyperparameterValues
-  /** The sweep whose winner it trains; its row holds the request. */
+  /** The sweep whose winner is trained; the row of the sweep authorises the request. */
   sweep?: string
-  /** Made by the API for the user whose role it has checked; absent where the database holds the request. */
+  /** Signed by the API after it has checked the user's role; absent when a database row authorises the request. */
   authorisation?: Authorisation
 }
 
@@ -84,7 +84,7 @@ export interface RetrainProgress extends Pick<RetrainOutcome, 'snapshotDigest' |
   stage: 'opening' | RetrainStep | 'ended'
   retrainingId?: string
   trainingId?: string
-  /** The task queue of the training; its own is the one of `queue(…)`. */
+  /** The task queue of the training; `isOwn` for one declared with `queue(…)` in the model file. */
   queue?: { name: string; isOwn: boolean }
   evaluationId?: string
 }
@@ -94,7 +94,7 @@ export const retrainProgress = defineQuery<RetrainProgress>('progress')
 
 export const trialWorkflowId = (id: string): string => `trial/${id}`
 
-/** A training that is evaluated and leaves no version. */
+/** A training that is evaluated and not registered. */
 export interface TrialRequest {
   /** Identifies the trial, its row and its workflow: `try_…`. */
   id: string
@@ -103,13 +103,13 @@ export interface TrialRequest {
   requestedBy: string
   /** ISO 8601; uses the rows known by then. Default: the start time. */
   asOf?: string
-  /** Replace hyperparameters of the model file. */
+  /** Hyperparameters that replace those of the model file. */
   overrides?: HyperparameterValues
-  /** The sweep that it belongs to, and its place among the candidates. Its row holds the request. */
+  /** The sweep of the trial and the index of its candidate. The row of the sweep authorises the trial. */
   sweep?: { id: string; place: number }
   /** The snapshot of the sweep. */
   snapshotDigest?: string
-  /** Made by the API for the user whose role it has checked. */
+  /** Signed by the API after it has checked the user's role. */
   authorisation?: Authorisation
 }
 
@@ -136,11 +136,11 @@ export interface SweepRequest {
   requestedBy: string
   /** The hyperparameters of each trial. */
   candidates: HyperparameterValues[]
-  /** The trials at a time. */
+  /** How many trials run at the same time. */
   parallel: number
   /** ISO 8601; uses the rows known by then. Default: the start time. */
   asOf?: string
-  /** Made by the API for the user whose role it has checked. */
+  /** Signed by the API after it has checked the user's role. */
   authorisation?: Authorisation
 }
 
@@ -149,7 +149,7 @@ export interface SweepOutcome {
   model: string
   outcome: 'chosen' | 'quarantined' | 'failed' | 'cancelled'
   message: string
-  /** Of the winner. */
+  /** The retraining of the winner. */
   retrainingId?: string
   version?: string
 }
@@ -180,7 +180,7 @@ export interface BatchRequest extends BatchSpec {
   id: string
   /** The name of the requesting key. */
   requestedBy: string
-  /** Made by the API for the user whose role it has checked; absent where the database holds the request. */
+  /** Signed by the API after it has checked the user's role; absent when a database row authorises the request. */
   authorisation?: Authorisation
 }
 
@@ -194,10 +194,10 @@ export interface BatchOutcome {
 
 export const eraseWorkflowId = (id: string): string => `erase/${id}`
 
-/** Carries no subject: only the row of this id names it, because a workflow history cannot be erased. */
+/** Does not name the data subject, because a workflow history cannot be erased; the row of this id does. */
 export interface EraseRequest {
   id: string
-  /** How long live replicas have to acknowledge that they hold no older rows. Default: 10 minutes. */
+  /** How long live replicas may take to acknowledge that they hold no older rows. Default: 10 minutes. */
   replicaTimeoutMs?: number
 }
 
@@ -208,9 +208,9 @@ export const materialiseWorkflowId = (view: string): string => `materialise/${vi
 
 export interface MaterialiseRequest {
   view: string
-  /** ISO 8601: reads everything from then on again, for rows later than the lateness bound of the view. */
+  /** ISO 8601: reads the source again from this time on, for rows that came later than the lateness limit of the view. */
   from?: string
-  /** Made by the API for the user whose role it has checked; absent where the database holds the request. */
+  /** Signed by the API after it has checked the user's role; absent when a database row authorises the request. */
   authorisation?: Authorisation
 }
 
@@ -241,13 +241,13 @@ export interface ReleaseRequest {
   policy?: ReleasePolicy
   /** Shortens the stages and supersedes an open release; the requester is an approver or an admin. */
   hotfix?: { reason: string }
-  /** The drill it belongs to; such a release is never promoted. */
+  /** The drill of this release; a drill's release is never promoted. */
   drill?: { id: string; kind: DrillKind }
-  /** The retraining that has made the version, when it releases it too. */
+  /** The retraining that registered the version, when that retraining starts the release. */
   retraining?: string
-  /** The id of its queue entry, which is rejected when the release cannot open. */
+  /** The id of the queue entry; the entry is rejected when the release cannot open. */
   turn?: string
-  /** Made by the API for the user whose role it has checked; absent where the database holds the request. */
+  /** Signed by the API after it has checked the user's role; absent when a database row authorises the request. */
   authorisation?: Authorisation
 }
 
@@ -267,13 +267,13 @@ export interface Command {
   reason?: string
   /** Idempotency key. Default: the update id. */
   id?: string
-  /** What the sender saw: a command is refused when the release has another digest. */
+  /** The digests that the sender saw. A command is refused when the release has others. */
   artifactDigest?: string
   evaluationDigest?: string
   policyDigest?: string
-  /** ISO 8601: the command is refused when it arrives later, because the wait it ends is over. */
+  /** ISO 8601: a command that arrives later is refused, because the wait that it would end is over. */
   until?: string
-  /** Proves that the bearer of the key sent it. */
+  /** Proves that the owner of the key sent the command. */
   signature?: string
 }
 
@@ -293,7 +293,7 @@ export const commandSignals = forEachCommand((name) => defineSignal<[Command]>(n
 /** The same commands, each with a result. */
 export const commandUpdates = forEachCommand((name) => defineUpdate<CommandResult, [Command]>(name))
 
-/** A queued release may supersede this one; its row in the queue says which and under which rule. */
+/** A queued release may supersede this one. Its queue entry names the release and the rule. */
 export const supersedeSignal = defineSignal('supersede')
 
 export const releaseStatus = defineQuery<ReleaseState>('status')
@@ -323,7 +323,7 @@ export interface DrillRequest {
   kinds?: DrillKind[]
   /** Override the model's drill policy. */
   changes?: Partial<Pick<DrillPolicy, 'traffic' | 'harmBudget' | 'withinMs' | 'shareBp'>>
-  /** Made by the API for the user whose role it has checked; absent where the database holds the request. */
+  /** Signed by the API after it has checked the user's role; absent when a database row authorises the request. */
   authorisation?: Authorisation
 }
 

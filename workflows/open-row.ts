@@ -1,9 +1,9 @@
-/** Opens the row of a run. */
+/** Opens the database row of a workflow run. */
 import { CancellationScope } from '@temporalio/workflow'
 
 /**
- * Runs the activity that writes the row of a run to its end, also when the run is cancelled before or meanwhile: the row could be
- * written after all, and would stay open for ever, because the run does not know that it has one.
+ * Runs the activity that inserts the row to its end, even when the run is cancelled. A cancelled activity may still insert the row; the
+ * run would not know of it, and the row would stay open for ever.
  */
 export const openRow = <Opened>(open: () => Promise<Opened>): Promise<Opened> =>
   CancellationScope.nonCancellable(open)

@@ -48,11 +48,11 @@ export async function release(given: ReleaseRequest, carried?: Carried): Promise
   const info = workflowInfo()
   const id = releaseIdOf(info.firstExecutionRunId)
   const request = parseRequest(given)
-  // The second argument of a start is a caller's; only a run that Temporal has continued has a memory.
+  // A caller can pass any second argument, so only a run that Temporal continued as new may use it.
   const isContinued =
     info.continuedFromExecutionRunId !== undefined && info.workflowId === releaseWorkflowId(request.model)
-  const memory = isContinued ? carried : undefined
-  const steps = createSteps(memory?.state)
+  const previous = isContinued ? carried : undefined
+  const steps = createSteps(previous?.state)
   let cancelled = false
   let ending = false
 
@@ -60,11 +60,11 @@ export async function release(given: ReleaseRequest, carried?: Carried): Promise
   const commands = receiveCommands({
     state: steps.find,
     dispatch: steps.dispatch,
-    carried: memory?.commands,
+    carried: previous?.commands,
   })
-  const { turning } = commands
-  // A stage may be watched for weeks; the next run resumes the watch.
-  void CancellationScope.nonCancellable(() => condition(turning)).then(steps.cancel)
+  const { needsHandOver } = commands
+  // A stage may be watched for weeks; the next run resumes it.
+  void CancellationScope.nonCancellable(() => condition(needsHandOver)).then(steps.cancel)
   setHandler(supersedeSignal, async () => {
     await condition(() => steps.find() !== undefined || ending)
     if (steps.find() !== undefined && !ending) await offerSupersede()
@@ -101,13 +101,13 @@ export async function release(given: ReleaseRequest, carried?: Carried): Promise
         await commands.recorded()
       } while (!steps.isSaved())
       const effect = nextEffect(steps.current())
-      if (turning()) await handOver()
-      const event = await steps.attempt(effect, turning)
+      if (needsHandOver()) await handOver()
+      const event = await steps.attempt(effect, needsHandOver)
       if (event === undefined) continue
       try {
         steps.dispatch({ ...event, atMs: Date.now() } as StepEvent)
       } catch (error) {
-        // An event that its stage does not allow is a defect; the release must still end, or the candidate would stay exposed.
+        // A defect caused this event. The release must still end, or the candidate would stay exposed.
         steps.dispatch({
           kind: 'step_failed',
           step: effect.kind,
@@ -124,7 +124,7 @@ export async function release(given: ReleaseRequest, carried?: Carried): Promise
     return { outcome, reason, releaseId: id, model, version }
   })
 
-  /** Continues as new. No command may arrive between the last check and the end of this run, so nothing is awaited there. */
+  /** Continues as new. Nothing is awaited after the last check, because a command that arrived then would be lost. */
   async function handOver(): Promise<never> {
     const ready = () => commands.canHandOver() && allHandlersFinished()
     while (!ready() || !steps.isSaved()) {
@@ -134,7 +134,7 @@ export async function release(given: ReleaseRequest, carried?: Carried): Promise
     return continueAsNew<typeof release>(request, { state: steps.current(), commands: commands.handOver() })
   }
 
-  /** Offers the place of this release to the queued one; its row says under which rule. */
+  /** Offers the place of this release to the queued release. The queue entry names the rule. */
   async function offerSupersede(): Promise<void> {
     const waiting = await CancellationScope.nonCancellable(() =>
       control.nextQueuedRelease({ model: request.model }),
@@ -182,10 +182,10 @@ interface Steps {
   isSaved(): boolean
   cancel(): void
   /** Performs the effect. Undefined when the state stopped asking for it in the meantime. */
-  attempt(effect: ReleaseEffect, turning: () => boolean): Promise<Report | undefined>
+  attempt(effect: ReleaseEffect, needsHandOver: () => boolean): Promise<Report | undefined>
 }
 
-/** Holds the state of a run, the revision stored last and the running step. */
+/** Holds the state of a run, the last stored revision and the running step. */
 function createSteps(carried: ReleaseState | undefined): Steps {
   let state = carried
   let saved = carried?.revision ?? 1
@@ -214,7 +214,7 @@ function createSteps(carried: ReleaseState | undefined): Steps {
     },
     isSaved: () => current().revision === saved,
     cancel: () => running?.scope.cancel(),
-    async attempt(effect, turning) {
+    async attempt(effect, needsHandOver) {
       const scope = new CancellationScope()
       running = { key: effect.key, scope }
       const unwanted = () => nextEffect(current()).key !== effect.key
@@ -223,7 +223,7 @@ function createSteps(carried: ReleaseState | undefined): Steps {
         return unwanted() ? undefined : report
       } catch (error) {
         // A step cancelled by a pause may be wanted again before it has ended, when a resume follows at once.
-        if (scope.consideredCancelled || unwanted() || turning()) return undefined
+        if (scope.consideredCancelled || unwanted() || needsHandOver()) return undefined
         return { kind: 'step_failed', step: effect.kind, message: messageOf(error) }
       } finally {
         running = undefined

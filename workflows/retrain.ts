@@ -1,6 +1,6 @@
 /**
- * Retrains a model: snapshot, validate, train, evaluate, register, release; a brought artifact is adopted in place of a training. Every
- * run records one outcome; a failure raises an alert and changes nothing in production.
+ * Retrains a model: snapshot, validate, train, evaluate, register, release. A request with an artifact adopts that artifact instead of
+ * training. Every run records one outcome; a failure raises an alert and changes nothing in production.
  */
 import {
   ActivityFailure,
@@ -190,7 +190,7 @@ async function delegateToModelWorkflow(
   const child = await startUnlessRunning<typeof retrain>('retrain', {
     workflowId: retrainWorkflowId(model),
     parentClosePolicy: ParentClosePolicy.REQUEST_CANCEL,
-    // As it was signed.
+    // Unchanged, because its signature covers it.
     args: [given],
   })
   if (child === undefined)

@@ -1,4 +1,4 @@
-/** Starts child workflows that are unique per model, and reports an id that another run holds instead of failing on it. */
+/** Starts child workflows that are unique per model. Reports a workflow id that another run holds instead of failing. */
 import {
   ParentClosePolicy,
   getExternalWorkflowHandle,

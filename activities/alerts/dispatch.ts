@@ -1,4 +1,7 @@
-/** Delivers alert notifications from the workflow `alerts`, and leaves a sign of it, without which replicas deliver them. */
+/**
+ * Delivers alert notifications for the workflow `alerts` and records a sign of life. Replicas deliver the notifications while the sign of
+ * life is stale.
+ */
 import { deliverAlerts } from '../../alerts/deliver.ts'
 import { writeDeliverySign } from '../../store/monitoring/notifications.ts'
 import type { Deps } from '../deps.ts'

@@ -1,4 +1,6 @@
-/** Makes an artifact of a file that was trained elsewhere, in a process of its own: the training rows give its profile and golden rows. */
+/**
+ * Makes an artifact of a file that was trained elsewhere. The training rows give its profile and golden rows. Runs in a child process.
+ */
 import type { ModelDefinition } from '../../domain/model-definition.ts'
 import type { BroughtArtifact } from '../../domain/model/brought-artifact.ts'
 import { parseDeclaredColumns } from '../../domain/model/declared-columns.ts'

@@ -1,4 +1,7 @@
-/** Asks the process that reads artifacts of other libraries. Activities may not import serving code, and a bad file must not end a worker. */
+/**
+ * Talks to the child process that reads artifacts of other libraries. Activities may not import serving code, and a bad file must not
+ * crash a worker.
+ */
 import { DomainError, isError } from '../../domain/errors.ts'
 import { createFrames } from '../../domain/message-framing.ts'
 import type { DeclaredColumn } from '../../domain/model/declared-columns.ts'
@@ -13,10 +16,10 @@ export type AnswerableManifest = Pick<
 
 export interface BoundArtifact {
   artifact: ArtifactFormatName
-  /** The library that wrote it. */
+  /** The library that wrote the file. */
   library: string
   fits: FeatureFit[]
-  /** Features that it does not take. */
+  /** Features that the model does not use. */
   unused: string[]
 }
 
@@ -25,12 +28,12 @@ export interface ArtifactReader {
   bind(request: {
     files: Manifest['files']
     features: Features
-    /** The features as the model file lists them, for a file that does not name its columns. */
+    /** The features in the order of the model file, for a file that does not name its columns. */
     order?: string[]
     output: Output
     declared?: DeclaredColumn[]
   }): Promise<BoundArtifact>
-  /** One list of outputs a row; NaN for one that is not finite. */
+  /** One list of outputs per row; NaN for a non-finite output. */
   answer(manifest: AnswerableManifest, rows: readonly FeatureRow[]): Promise<number[][]>
   close(): Promise<void>
 }
@@ -39,9 +42,9 @@ type Reply = { ok: true; width: number; outputs: (number | null)[] } & BoundArti
 type Refusal = { ok: false; code: string; message: string }
 
 const heapMb = 512
-/** A hostile file must not hold an activity. */
+/** Limits the time that a hostile file can take. */
 const bindMs = 5_000
-/** Rows of a piece, and how long one may take. */
+/** Rows per request to the process, and the time limit of one request. */
 const pieceRows = 2_000
 const pieceMs = 120_000
 
@@ -70,7 +73,7 @@ export function openArtifactReader(artifactRoot: string, signal?: AbortSignal): 
       if (broken === undefined) waiting.push({ resolve, reject })
       else reject(broken)
     })
-  // The first line says that the process is ready: its start is no part of a time limit.
+  // The first line reports that the process is ready, so its start does not count towards a time limit.
   const ready = nextLine()
   ready.catch(() => {})
   const frames = createFrames()

@@ -1,4 +1,4 @@
-/** Stores the model of a bundle as an artifact of this installation: its golden rows are replayed, its profile is that of the rows here. */
+/** Stores the model of a bundle as an artifact of this installation. Replays its golden rows and makes its profile from local rows. */
 import { DomainError } from '../../domain/errors.ts'
 import type { FeatureRow } from '../../domain/model/features.ts'
 import { broughtFacts, type Manifest } from '../../domain/model/manifest.ts'
@@ -13,13 +13,13 @@ import { storeArtifact } from './write-artifact.ts'
 
 export interface BundledArtifact {
   definition: ModelDefinition
-  /** Of the source; its files are in the artifact store. */
+  /** The manifest in the bundle; its files are already in the artifact store. */
   manifest: Manifest
   data: LabelledRows
   bundle: BundleOrigin
 }
 
-/** Throws `artifact_invalid` where features, output or golden answers do not fit. */
+/** Throws `artifact_invalid` when features, output or golden answers do not match. */
 export async function storeBundled(
   artifacts: Artifacts,
   reader: ArtifactReader,

@@ -1,4 +1,7 @@
-/** Stores a model of another library as an artifact: brought, or written by a training program. Its own answers are replayed first. */
+/**
+ * Stores a model of another library, brought by a user or written by a training program, as an artifact. Replays the library's own
+ * answers first.
+ */
 import type { DeclaredColumn } from '../../domain/model/declared-columns.ts'
 import { DomainError } from '../../domain/errors.ts'
 import type { FeatureRow, Output } from '../../domain/model/features.ts'
@@ -9,10 +12,10 @@ import type { LabelledRows } from '../data/rows.ts'
 import type { ArtifactReader } from './reader.ts'
 import { storeArtifact } from './write-artifact.ts'
 
-/** Rows with the answers that the library gave before the model was saved. */
+/** Rows with the answers that the library gave when the model was saved. */
 export interface ReplayedAnswers {
   rows: readonly FeatureRow[]
-  /** One list of outputs a row. */
+  /** One list of outputs per row. */
   outputs: readonly (readonly number[])[]
 }
 
@@ -20,9 +23,9 @@ export interface ForeignArtifact {
   definition: ModelDefinition
   /** In the artifact store: `model.txt`, `model.json`, `model.ubj` or `model.onnx`. */
   files: Manifest['files']
-  /** Of `columns.json`. */
+  /** From `columns.json`. */
   declared?: DeclaredColumn[]
-  /** The features as the model file lists them, for a file that does not name its columns; those of a training follow its job. */
+  /** The features in the order of the model file, for a file that does not name its columns; for a training, in the order of its job. */
   order?: string[]
   replay?: ReplayedAnswers
   /** The training rows of the snapshot, for the profile and the golden rows. */
@@ -33,11 +36,11 @@ export interface ForeignArtifact {
 export interface StoredForeign {
   artifactDigest: string
   library: string
-  /** Features that the model does not take. */
+  /** Features that the model does not use. */
   unused: string[]
 }
 
-/** How far a replayed answer may be off, absolute, and relative above 1: 32 bits, in another order of summation. */
+/** Tolerance of a replayed answer: absolute up to 1, relative above. The library computes in 32 bits and sums in another order. */
 const replayTolerance = 1e-5
 
 /** Throws `artifact_invalid`, naming the column, the row or the answer that does not fit. */
@@ -56,7 +59,7 @@ export async function storeForeign(
   return { artifactDigest: await storeArtifact(artifacts, made), library, unused }
 }
 
-/** A library may cross its quantiles; they are answered in order. */
+/** A library may return crossing quantiles; predictions return them sorted. */
 function inOrder({ rows, outputs }: ReplayedAnswers, { kind }: Output): ReplayedAnswers {
   return kind === 'quantiles'
     ? { rows, outputs: outputs.map((each) => each.toSorted((a, b) => a - b)) }

@@ -1,4 +1,4 @@
-/** Writes the manifest of a model, whatever it was made with: its inputs, outputs, golden rows and profile. */
+/** Writes the manifest of a model of any format: its inputs, outputs, golden rows and profile. */
 import type { ModelDefinition } from '../../domain/model-definition.ts'
 import { countsOf, asDoubles, requireColumn, rowReader, type CellColumn } from '../../domain/model/columns.ts'
 import { DomainError, quotedName } from '../../domain/errors.ts'
@@ -24,10 +24,10 @@ const goldenRows = 8
 /** Rows for the score profile; enough for its deciles. */
 const scoredRows = 20_000
 
-/** A model that was trained here or brought, before it has a manifest. */
+/** A model that was trained here or brought by a user and has no manifest yet. */
 export interface MadeArtifact {
   definition: ModelDefinition
-  /** TensorFlow.js layers when absent. */
+  /** Default: TensorFlow.js layers. */
   artifact?: ArtifactFormatName
   library?: string
   /** In the artifact store. */
@@ -35,7 +35,7 @@ export interface MadeArtifact {
   fits: FeatureFit[]
   data: LabelledRows
   training: TrainingFacts
-  /** The answers of the model itself, one list of outputs a row. */
+  /** Computes the answers of the model itself: one list of outputs per row. */
   answer: (rows: readonly FeatureRow[]) => number[][] | Promise<number[][]>
 }
 
@@ -70,7 +70,7 @@ export async function storeArtifact(artifacts: Artifacts, made: MadeArtifact): P
   })
 }
 
-/** Checks that outputs are valid; otherwise only requests in production would show it. */
+/** Checks that outputs are valid. Otherwise the first production requests would reveal it. */
 function checkAnswers(
   { label: { output } }: ModelDefinition,
   rows: readonly FeatureRow[],
@@ -91,7 +91,7 @@ function checkAnswers(
       )
 }
 
-/** A model that answers NaN to a row usually does so because of its missing values. */
+/** The usual cause of NaN for a row is its missing values. */
 function whereMissing(row: FeatureRow, answer: readonly number[]): string {
   const missing = Object.keys(row).filter((name) => row[name] === null)
   if (missing.length === 0 || answer.every(Number.isFinite)) return ''
@@ -104,7 +104,7 @@ function isAnswer(output: Output, answer: readonly number[]): boolean {
   return output.kind === 'probability' || Math.abs(answer.reduce((sum, value) => sum + value, 0) - 1) < 1e-4
 }
 
-/** Rows evenly spread over the training rows, and one with every optional value missing. */
+/** Chooses rows spread evenly over the training rows, and one row with every optional value missing. */
 function chooseGolden({ features }: ModelDefinition, chosen: FeatureRow[]): FeatureRow[] {
   const fillable = Object.entries(features).filter(([, feature]) => feature.missing === 'fill')
   const first = chosen[0]
@@ -154,7 +154,7 @@ function profileOf(
             scores.map((answer) => bestClass(answer, output.classes)),
           )
         : scoreOf('score', scorePlace(output)),
-    // The deciles of a rare class are all 0; compared as a number it could grow tenfold within its bin.
+    // The deciles of a rare class are all 0: compared as a number, the class could grow tenfold within one bin.
     label: isOfNumbers(output)
       ? numbers('label', data.labels[0])
       : texts(

@@ -1,6 +1,6 @@
 /**
- * Scores the rows of a batch with the version that is champion at its start. The input is frozen and each part is recorded once, so
- * that a crash repeats at most one part.
+ * Scores the rows of a batch with the version that is champion at its start. The input is frozen and each part is recorded once, so a
+ * crash repeats at most one part.
  */
 import { join } from 'node:path'
 import {
@@ -65,7 +65,7 @@ export const openBatch =
     return { version, trainQueue: config.taskQueues.train }
   }
 
-/** What a batch of the model file has asked for. */
+/** Whether the request is a partition that a batch of the model file has asked for. */
 async function isPartition(store: Deps['store'], order: OpenBatchInput): Promise<boolean> {
   const asked = await findPartition(store, order.id)
   return asked !== undefined && canonicalJson(asked.request) === canonicalJson(order)
@@ -74,7 +74,7 @@ async function isPartition(store: Deps['store'], order: OpenBatchInput): Promise
 export interface ScoreResult {
   rows: number
   refused: number
-  /** Parts that an earlier attempt has recorded. */
+  /** The number of parts that an earlier attempt recorded. */
   resumed: number
   rowsPerSecond: number
 }
@@ -94,14 +94,14 @@ interface Run {
   id: string
 }
 
-/** Pieces in flight to the scoring process: enough to keep it busy, few enough to hold in memory. */
+/** Requests in flight to the scoring process: enough to keep it busy, few enough to fit in memory. */
 const mostPieces = 8
 
 async function score(deps: Deps, { reader, writer, beat, id }: Run): Promise<ScoreResult> {
   const { store, artifacts, config, log } = deps
   const batch = await findBatch(store, id)
   if (batch === undefined) throw new DomainError('not_found', `no batch has the id ${id}`)
-  // Its parts are gone, and another batch may have written to the same place since.
+  // The parts of a finished batch are deleted, and another batch may have written to the same output since.
   if (batch.status === 'done') return resultOfDone(store, batch)
   const { artifactDigest } = await getVersion(store, batch.version)
   const manifest = await getManifest(artifacts, artifactDigest)
@@ -151,7 +151,7 @@ async function score(deps: Deps, { reader, writer, beat, id }: Run): Promise<Sco
   }
 }
 
-/** What an earlier attempt has recorded. */
+/** The result that an earlier attempt recorded. */
 async function resultOfDone(
   store: Deps['store'],
   { id, rows = 0, refused, startedAt, endedAt = startedAt }: Batch,

@@ -1,4 +1,7 @@
-/** Explains why a version cannot score a row, with the messages of the prediction API, which need the values and not the codes. */
+/**
+ * Explains why a version cannot score a row, with the messages of the prediction API. These need the original values instead of
+ * dictionary codes.
+ */
 import type { ShardRange } from '../../domain/model/batch-spec.ts'
 import type { BatchCell } from '../../domain/validation/expectations.ts'
 import type { Manifest } from '../../domain/model/manifest.ts'
@@ -35,7 +38,7 @@ export async function explainRefused(
   }
 }
 
-/** JSON would turn a non-finite number into null, which many models fill in; as a text it is refused. */
+/** Sends a non-finite number as text, so that it is refused. JSON would turn it into null, which many models impute. */
 function sendable(cell: BatchCell): number | string | null {
   if (typeof cell === 'number') return Number.isFinite(cell) ? cell : String(cell)
   return typeof cell === 'boolean' ? Number(cell) : cell

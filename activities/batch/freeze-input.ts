@@ -61,7 +61,7 @@ export async function freezeBatch(
   return { path: await artifacts.locate('snapshots', digest), rows }
 }
 
-/** A file of the directory for batches, or else a copy of the one in the object store. Throws `invalid_request` for an absent one. */
+/** Opens a file in the directory for batches, or else a copy from the object store. Throws `invalid_request` when neither exists. */
 async function openInput(
   { artifacts, config }: Pick<Deps, 'artifacts' | 'config'>,
   name: string,
@@ -69,7 +69,7 @@ async function openInput(
   const path = join(config.batchDir, name)
   const found = await stat(path).catch((error: NodeJS.ErrnoException) => error.code)
   const isAbsent = found === 'ENOENT' || found === 'ENOTDIR'
-  // Reading it says why another error has happened.
+  // Another error surfaces with its reason when the file is read.
   if (!isAbsent && (typeof found !== 'object' || found.isFile())) return path
   const copy = await artifacts.draft(extname(name))
   if ((await artifacts.objects?.download(batchKey(name), copy)) !== undefined) return copy
@@ -80,7 +80,7 @@ async function openInput(
   )
 }
 
-/** Reads texts as written. A version that knows only true and false was trained on yes and no that were read as those. */
+/** Reads CSV values as text. DuckDB would read yes and no as true and false, which a model trained on the texts does not know. */
 async function readCsv(duck: Duck, path: string, { features, preprocessing }: Manifest): Promise<string> {
   const described = await duck.rows<{ column_name: string }>(`describe from read_csv(${textLiteral(path)})`)
   const types = described.flatMap(({ column_name: name }) => {

@@ -1,4 +1,4 @@
-/** Joins to the rows of a batch the features that requests look up, as they are known when the batch starts. */
+/** Joins looked-up features to the rows of a batch, with the values known when the batch starts. */
 import { DomainError } from '../../domain/errors.ts'
 import type { Manifest } from '../../domain/model/manifest.ts'
 import type { ModelDefinition } from '../../domain/model-definition.ts'
@@ -9,14 +9,14 @@ import type { Store } from '../../store/postgres.ts'
 import type { Duck } from '../data/duckdb.ts'
 import { loadHistory } from '../features/feature-history.ts'
 
-/** Stands for the time of a request. */
+/** The column that holds the request time. */
 const askedAt = '_asked_at'
-/** Without a key, rows are identified by their order. */
+/** The column that identifies a row by its order, for a batch without a key. */
 const place = '_place'
 
 /**
- * The view `given` gets the looked-up features that it lacks; a column that it has stays as it is. Returns whether any was joined. Throws
- * `invalid_request` when a row does not name an entity, or a view is unknown here.
+ * Adds the looked-up features to the view `given` and keeps columns that it already has. Returns whether any was joined. Throws
+ * `invalid_request` for a row that names no entity and for an unknown view.
  */
 export async function joinLookups(
   store: Store,
@@ -49,7 +49,7 @@ export async function joinLookups(
     source: { eventTime: askedAt },
     views,
   } as unknown as ModelDefinition
-  // The history is loaded through a table of this name.
+  // The feature history is loaded through a table of this name.
   const isQuery =
     (await duck.rows("select table_name from duckdb_tables() where table_name = 'known'")).length > 0
   if (isQuery) {

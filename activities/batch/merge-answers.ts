@@ -1,4 +1,4 @@
-/** Merges the parts of a batch into one file, each prediction beside the key of its row. */
+/** Merges the parts of a batch into one file, with each prediction beside the key of its row. */
 import { mkdir, rename } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import { outputWidth, type Output } from '../../domain/model/features.ts'
@@ -6,7 +6,7 @@ import { textLiteral, quotedIdentifier } from '../../domain/sql-text.ts'
 import type { Artifacts } from '../../store/artifacts.ts'
 import type { Duck } from '../data/duckdb.ts'
 
-/** The output appears complete and under its final name, by one rename. */
+/** Writes the output to a draft and renames it once, so that readers never see a partial file. */
 export async function mergeAnswers(
   artifacts: Artifacts,
   duck: Duck,
@@ -53,7 +53,7 @@ function answerColumn(output: Output, names: readonly string[]): string {
     case 'probability':
       return `cast(cast(o0 as double) >= ${output.threshold} as varchar)`
     case 'classes':
-      // Of equal scores the first class, as in the prediction API.
+      // Of equal scores the first class wins, as in the prediction API.
       return `[${output.classes.map(textLiteral).join(', ')}][list_position([${names.join(', ')}], greatest(${names.join(', ')}))]`
     case 'number':
     case 'numbers':
@@ -62,7 +62,7 @@ function answerColumn(output: Output, names: readonly string[]): string {
   }
 }
 
-/** `compileReview` as SQL, with the comma after it; nothing for a model without a band. */
+/** `compileReview` as SQL, followed by a comma; empty for a model without a band. */
 function reviewColumn(output: Output, names: readonly string[]): string {
   const marked = (isForReview: string) => `case when problem is null then ${isForReview} end as review, `
   if (output.kind === 'probability' && output.review !== undefined)

@@ -1,4 +1,4 @@
-/** Reads the frozen rows of a batch column by column in one pass, because building row objects dominated the time of a batch. */
+/** Reads the frozen rows of a batch column by column in one pass. Building row objects would take most of a batch's time. */
 import type { DuckDBVector } from '@duckdb/node-api'
 import { noText, textCodes, type BatchLayout, type ShardRange } from '../../domain/model/batch-spec.ts'
 import { DomainError } from '../../domain/errors.ts'
@@ -16,7 +16,7 @@ export interface PieceOfColumns {
 
 /** Rows per piece: some milliseconds of work. */
 const pieceRows = 16_384
-/** A piece ends with the row whose texts reach this size, because several pieces are in flight. */
+/** A chunk ends with the row whose texts reach this size, because several chunks are in flight. */
 const pieceTextBytes = 4_194_304
 
 /** Streams the rows of some parts in order; a piece never spans two parts. */
@@ -89,7 +89,7 @@ const partsOf = ({ rows, columns, texts, textBytes }: Piece): Uint8Array[] => [
   texts.subarray(0, textBytes),
 ]
 
-/** Adds the texts of at most so many rows, fewer where they fill the piece, and returns how many. */
+/** Adds the texts of at most this many rows, fewer when the chunk is full. Returns the number of rows added. */
 function addTexts(
   piece: Piece,
   rows: { texts: readonly DuckDBVector[]; takenTexts: readonly boolean[]; at: number; count: number },
@@ -123,7 +123,10 @@ function itemsOf(vector: DuckDBVector): Items {
   return Float64Array.from({ length: vector.itemCount }, (_, index) => Number(vector.getItem(index)))
 }
 
-/** Numbers as doubles, NaN for null and infinity for a non-number; texts as dictionary codes; the texts that the model takes. */
+/**
+ * Selects numbers as doubles (NaN for null, infinity for a non-number), texts as dictionary codes, and the dictionary of the texts that
+ * the model knows.
+ */
 async function columnsQuery(
   duck: Duck,
   { path, layout, from }: { path: string; layout: BatchLayout; from: number },

@@ -19,7 +19,7 @@ export interface Answers {
 /** DuckDB's own chunk size. */
 const chunkRows = 2_048
 
-/** Writes the predictions of a part to a file and returns its digest. Uncompressed, because it is read once and then removed. */
+/** Writes the predictions of a part to a file and returns its digest. Uncompressed, because the file is read once and then deleted. */
 export async function keepAnswers(
   artifacts: Artifacts,
   duck: Duck,

@@ -1,6 +1,6 @@
 /**
- * Trains a model on a few of its rows, for one epoch, without any server: `tenure check` finds what would fail at the first retraining. It
- * runs in a process of its own; nothing is registered, and all that it writes is deleted.
+ * Trains a model on a few of its rows for one epoch, without any server, so that `tenure check` finds errors before the first retraining.
+ * Runs in a child process, registers nothing and deletes everything it writes.
  */
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
@@ -25,7 +25,7 @@ export interface CheckJob {
 }
 
 export interface CheckedTraining {
-  /** Of the training; absent where nothing was trained. */
+  /** The number of training rows; absent when nothing was trained. */
   rows?: number
   /** Why nothing was trained. */
   skipped?: string

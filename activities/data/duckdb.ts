@@ -1,13 +1,13 @@
 /**
- * Opens DuckDB for one task, with one thread and UTC, because sums of doubles depend on the order of threads and equal rows must give
- * equal bytes. Nothing is downloaded.
+ * Opens DuckDB for one task, with one thread and UTC: sums of doubles depend on the order of threads, and equal rows must give equal
+ * bytes. Downloads no extensions.
  */
 import type * as duckDb from '@duckdb/node-api'
 import type { DuckDBConnection, DuckDBValue } from '@duckdb/node-api'
 import { createRequire } from 'node:module'
 import type { BatchCell } from '../../domain/validation/expectations.ts'
 
-/** Rows column by column, for results that are small. */
+/** The rows of a small result, column by column. */
 export interface ListedRows {
   rows: number
   columns: Record<string, BatchCell[]>
@@ -23,7 +23,7 @@ export interface Duck {
 
 let library: typeof duckDb | undefined
 
-/** Loads the library on first use: the control worker seldom needs it, and its 180 modules are a tenth of the worker's start. */
+/** Loads the library on first use. The control worker rarely needs it, and its 180 modules take a tenth of the worker's start. */
 export const loadDuckDb = (): typeof duckDb =>
   (library ??= createRequire(import.meta.url)('@duckdb/node-api') as typeof duckDb)
 

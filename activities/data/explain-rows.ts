@@ -1,4 +1,4 @@
-/** Says in one sentence why the rows of a source cannot be read, with the file, the line, the column and the value. */
+/** Explains in one sentence why the rows of a source cannot be read, with the file, line, column and value. */
 import type { SourceDefinition } from '../../domain/model-definition.ts'
 import { noColumn } from '../../domain/validation/needed-columns.ts'
 import { missingColumn, placeText, valueIssue } from '../../domain/validation/source-issue.ts'
@@ -14,7 +14,7 @@ interface Rows {
   files: readonly SourceFile[]
 }
 
-/** The error of a statement over the rows, as `source_unreadable`; other errors unchanged. */
+/** Converts the error of a statement over the rows to `source_unreadable`; returns other errors unchanged. */
 export async function explainRows({ duck, source, files }: Rows, error: unknown): Promise<unknown> {
   if (!(error instanceof Error)) return error
   const value = badValueOf(error.message) ?? converted(error.message)

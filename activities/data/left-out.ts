@@ -1,4 +1,4 @@
-/** Counts the rows of a source that are in no snapshot, by reason. */
+/** Counts the rows of a source that are left out of a snapshot, by reason. */
 import type { ModelDefinition } from '../../domain/model-definition.ts'
 import type { LeftOut } from '../../domain/validation/expectations.ts'
 import { lastKnownQuery, leftOutQuery } from '../../models/define/data/query.ts'
@@ -29,7 +29,7 @@ export async function countLeftOut(
   }
 }
 
-/** What to choose where a snapshot is empty because its rows end long before: an empty text where they do not. */
+/** Suggests an earlier `--as-of` for an empty snapshot whose rows all end before it; an empty text otherwise. */
 export async function pastRowsText(duck: Duck, definition: ModelDefinition, asOfMs: number): Promise<string> {
   const query = lastKnownQuery(definition)
   const [row] = query === undefined ? [] : await duck.rows<{ last: string | null }>(query)

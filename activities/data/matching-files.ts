@@ -7,18 +7,18 @@ import { projectFolder } from '../../temporal.config.ts'
 
 export interface MatchingFile {
   path: string
-  /** Below the folder in which the pattern begins. */
+  /** The path relative to the folder in which the pattern begins. */
   place: string
 }
 
 /**
- * Sorted by path, each as the pattern is written: absolute, or relative to the project. Throws `source_unreadable` for more than `maxFiles`, and
- * what `readdir` throws when the folder is away.
+ * Returns the files sorted by path, each written as the pattern is: absolute, or relative to the project. Throws `source_unreadable` for
+ * more than `maxFiles`, and the error of `readdir` for a missing folder.
  */
 export async function listMatching(pattern: string, maxFiles: number): Promise<MatchingFile[]> {
   const { folder, rest } = splitPattern(pattern)
   const root = resolve(projectFolder, folder)
-  // Only `**` or a pattern in a folder's place leads below.
+  // Only `**` or a pattern in the place of a folder reaches subfolders.
   const entries = await readdir(root, { recursive: rest.includes('/'), withFileTypes: true })
   const places = entries
     .filter((entry) => !entry.isDirectory())

@@ -1,4 +1,4 @@
-/** Loads and shapes the rows of a source; every failure says what is wrong with which row. */
+/** Loads and shapes the rows of a source. Every error names the row and what is wrong with it. */
 import {
   snapshotColumns,
   snapshotLabels,
@@ -21,7 +21,7 @@ export interface OpenRows {
   shape(query: string): Promise<void>
 }
 
-/** Opens the files of the source, where it has any. */
+/** Opens the files of a source that has files. */
 export async function openRows(duck: Duck, definition: ModelDefinition): Promise<OpenRows> {
   const { source } = definition
   const needed = neededColumns(definition)
@@ -41,7 +41,7 @@ export async function openRows(duck: Duck, definition: ModelDefinition): Promise
         (async () => {
           const names = await requireColumns(rows, source.derive ?? 'known', needed.rows)
           requireFreeNames(names, snapshotLabels(definition.label.output))
-          // To find expressions that several columns share takes a minute for 5,000 columns, and saves nothing here.
+          // Searching for common subexpressions takes a minute for 5,000 columns and saves nothing here.
           await duck.run(`set disabled_optimizers = 'common_subexpressions'`)
           await duck.run(`create temp table shaped as ${query}`)
           await duck.run('reset disabled_optimizers')
@@ -50,7 +50,7 @@ export async function openRows(duck: Duck, definition: ModelDefinition): Promise
   }
 }
 
-/** A column of the source with the name of one that a snapshot adds would be read in its place: no row would train. */
+/** Rejects a source column named like a column that the snapshot adds: it would be read instead, and no row would train. */
 function requireFreeNames(names: readonly string[], labels: readonly string[]): void {
   const own: readonly string[] = [...Object.values(snapshotColumns), ...labels]
   const taken = names.find((name) => own.includes(name.toLowerCase()))
@@ -60,7 +60,7 @@ function requireFreeNames(names: readonly string[], labels: readonly string[]): 
     )
 }
 
-/** The same for files of a model or of a feature view, with the columns that its rows must have. */
+/** Opens the files of a model or a feature view, and checks that they have the required columns. */
 export async function openFiles(
   duck: Duck,
   source: Pick<SourceDefinition, 'kind' | 'files' | 'rows'>,

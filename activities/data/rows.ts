@@ -19,13 +19,13 @@ import { withDuck, type Duck } from './duckdb.ts'
 const { part } = snapshotColumns
 
 export interface LabelledRows extends ColumnTable {
-  /** One column; of several numbers a row one for each. */
+  /** Several columns when a row has several numbers. */
   labels: [CellColumn, ...CellColumn[]]
 }
 
 /**
- * One part of a snapshot of a model with this output, in its order. Throws on a column of `names` that the snapshot lacks; those of
- * `optional` are left out then.
+ * Reads one part of a snapshot of a model with this output, in the order of the snapshot. Throws on a missing column of `names`; a
+ * missing column of `optional` is left out.
  */
 export async function readPart(
   path: string,
@@ -47,12 +47,12 @@ export async function readPart(
   }
 }
 
-/** DuckDB types that are doubles in JavaScript. */
+/** DuckDB types that JavaScript reads as doubles. */
 const numeric = new Set(
   'BOOLEAN TINYINT SMALLINT INTEGER BIGINT UTINYINT USMALLINT UINTEGER UBIGINT FLOAT DOUBLE'.split(' '),
 )
 
-/** The columns of a table with a condition; absent ones are left out. */
+/** Reads columns of a table with a condition; missing columns are left out. */
 export async function readTable(duck: Duck, from: string, names: readonly string[]): Promise<ColumnTable> {
   const described = await duck.rows<{ column_name: string; column_type: string }>(
     `select column_name, column_type from (describe select * from ${from})`,
@@ -64,7 +64,7 @@ export async function readTable(duck: Duck, from: string, names: readonly string
     `select ${['count(*) as rows', ...counted].join(', ')} from ${from}`,
   )
   const rows = counts!['rows']!
-  // No prototype: a column may be named like a property of every object.
+  // No prototype: a column may have the name of a property of every object.
   const columns = Object.create(null) as Record<string, CellColumn>
   const expressions: string[] = []
   const targets: (Float64Array | Codes)[] = []
@@ -97,14 +97,14 @@ export async function readTable(duck: Duck, from: string, names: readonly string
   return { rows, columns }
 }
 
-/** Columns of a file as expectations judge them; absent ones are left out. */
+/** Reads the columns of a file for expectations; missing columns are left out. */
 export async function readCells(duck: Duck, from: string, names: readonly string[]): Promise<BatchTable> {
   const { rows, columns } = await readTable(duck, `${from} where true`, names)
   const flags = await duck.rows<{ column_name: string }>(
     `select column_name from (describe select * from ${from}) where column_type = 'BOOLEAN'`,
   )
   const isFlag = new Set(flags.map(({ column_name: name }) => name))
-  // No prototype: a column may be named like a property of every object.
+  // No prototype: a column may have the name of a property of every object.
   const cells = Object.create(null) as BatchTable['columns']
   for (const [name, column] of Object.entries(columns))
     cells[name] = judgedCells(column, { rows, isFlag: isFlag.has(name) })
@@ -113,7 +113,7 @@ export async function readCells(duck: Duck, from: string, names: readonly string
 
 const codeTypes: Record<number, string> = { 1: 'utinyint', 2: 'usmallint', 4: 'uinteger' }
 
-/** The different texts of a column, and the code of one in SQL, null for null. */
+/** The distinct texts of a column, and the SQL for the code of each row; null for null. */
 async function dictionaryOf(
   duck: Duck,
   { from, column, index }: { from: string; column: string; index: number },
@@ -126,7 +126,7 @@ async function dictionaryOf(
   return { texts: Array.from(columns['text'] ?? [], String), code: `enum_code(cast(${column} as ${type}))` }
 }
 
-/** The one column of a query, without nulls; a switch is 0 or 1. */
+/** Reads the one column of a query, which has no nulls; a boolean becomes 0 or 1. */
 export async function readDoubles(duck: Duck, query: string): Promise<Float64Array> {
   const [counted] = await duck.rows<{ n: number }>(`select count(*) as n from (${query})`)
   const values = new Float64Array(counted!.n)
@@ -134,7 +134,7 @@ export async function readDoubles(duck: Duck, query: string): Promise<Float64Arr
   return values
 }
 
-/** A vector of DuckDB without nulls; its own types hide the array. */
+/** A DuckDB vector without nulls; the library's types hide the array. */
 interface NumberVector {
   items: Float64Array | Codes
 }
@@ -156,7 +156,7 @@ async function streamInto(
   }
 }
 
-/** The training targets, row by row: one-hot classes, 0 or 1, the number, which is repeated for each quantile, or each of several. */
+/** The training targets, row by row: one-hot classes, 0 or 1, the number (repeated for each quantile), or each of several numbers. */
 export function targetsOf(labels: LabelledRows['labels'], output: Output): Float32Array {
   if (output.kind === 'quantiles') {
     const width = output.levels.length
@@ -173,7 +173,7 @@ export function targetsOf(labels: LabelledRows['labels'], output: Output): Float
   return targets
 }
 
-/** Labels for the evaluation gate: the class index, 0 or 1, or the number; of several numbers a row all of them, row by row. */
+/** Labels for the evaluation gate: the class index, 0 or 1, or the number; for several numbers per row all of them, row by row. */
 export function judgedLabels(labels: LabelledRows['labels'], output: Output): number[] {
   if (output.kind !== 'classes') return Array.from(numbersOf(labels))
   const [column] = labels
@@ -182,7 +182,7 @@ export function judgedLabels(labels: LabelledRows['labels'], output: Output): nu
   return Array.from({ length: rows }, (_, row) => places.get(String(cellOf(column, row))) ?? -1)
 }
 
-/** Row by row. */
+/** All numbers, row by row. */
 function numbersOf(labels: LabelledRows['labels']): Float64Array {
   const columns = labels.map(zeroForMissing)
   const [first] = columns
@@ -194,7 +194,7 @@ function numbersOf(labels: LabelledRows['labels']): Float64Array {
   return numbers
 }
 
-/** The labels of two classes or numbers; 0 for one that is missing. */
+/** The labels of a model with two classes or a number; 0 for a missing one. */
 export const zeroForMissing = (labels: CellColumn): Float64Array =>
   labels.kind === 'number' && labels.nulls === undefined
     ? labels.values

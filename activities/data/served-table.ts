@@ -1,4 +1,4 @@
-/** Loads served rows into DuckDB, so that the conditions of slices mean the same as in the evaluation gate. */
+/** Loads served rows into DuckDB, so that slice conditions have the same meaning as in the evaluation gate. */
 import { scorePlace } from '../../domain/model/quantile-levels.ts'
 import type { FeatureRow } from '../../domain/model/features.ts'
 import type { Manifest } from '../../domain/model/manifest.ts'
@@ -17,7 +17,7 @@ export interface ServedRow {
   y: number | null
 }
 
-/** An expression for each loaded row; a text states why it cannot be computed. */
+/** Computes an SQL expression for each loaded row; returns a text with the reason when it cannot be computed. */
 export async function readServed<T>(
   duck: Duck,
   expression: string,
@@ -31,7 +31,7 @@ export async function readServed<T>(
   }
 }
 
-/** The places of the rows of each slice; a text states why they cannot be determined. */
+/** The row positions of each slice; a text with the reason when they cannot be determined. */
 export async function sliceMembers(
   duck: Duck,
   slices: readonly SliceDefinition[],

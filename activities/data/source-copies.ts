@@ -1,6 +1,6 @@
 /**
- * Downloads the files of a source that lie elsewhere: objects of S3 and files of web servers. They are then read, checked and digested like
- * files of the project, by a process that has no key of the object store.
+ * Downloads the remote files of a source: S3 objects and files of web servers. A process without a key of the object store then reads,
+ * checks and digests the copies like files of the project.
  */
 import { mkdir, open, rm } from 'node:fs/promises'
 import { dirname, extname, join, matchesGlob } from 'node:path'
@@ -20,19 +20,19 @@ import { outgoingFetch } from '../../store/outgoing-fetch.ts'
 import { tooManyFiles } from './matching-files.ts'
 import { maxSourceFiles } from './source-files.ts'
 
-/** Address → path of its copy; of a pattern, the same pattern below the folder of the copies. */
+/** Address → path of its copy. For a pattern, the same pattern below the folder of the copies. */
 export type SourceCopies = Record<string, string>
 
 type Place = Pick<Deps, 'artifacts'> & { config: Pick<Deps['config'], 's3'> }
 
 const attempts = 4
 const firstPauseMs = 250
-/** How long no byte may arrive. */
+/** A download fails after this time without a byte. */
 const silentMs = 20_000
 
 /**
- * Does `work` with copies of the remote files, and removes them. Messages name the address in place of the copy. Throws `source_unreadable` for
- * a file that is absent or refused, and `object_store_unavailable` while its server does not answer.
+ * Runs `work` with copies of the remote files and removes them afterwards. Messages name the address instead of the copy. Throws
+ * `source_unreadable` for a missing or forbidden file, and `object_store_unavailable` while its server does not respond.
  */
 export async function withSourceCopies<T>(
   place: Place,
@@ -40,7 +40,7 @@ export async function withSourceCopies<T>(
   work: (copies: SourceCopies) => Promise<T>,
 ): Promise<T> {
   const copies: SourceCopies = {}
-  /** What is removed, with the address that stands for it in a message. */
+  /** Paths to remove, with the address that replaces each in messages. */
   const drafts: [path: string, address: string][] = []
   try {
     for (const address of new Set(Object.values(files).filter(isRemoteFile))) {
@@ -64,7 +64,7 @@ export async function withSourceCopies<T>(
   }
 }
 
-/** The source with the paths of its copies. */
+/** Replaces the remote files of a source by the paths of their copies. */
 export const withCopiedFiles = <S extends Pick<SourceDefinition, 'files'>>(
   source: S,
   copies: SourceCopies,
@@ -83,7 +83,7 @@ function namingAddresses(error: unknown, drafts: readonly [path: string, address
 const refused = (address: string, why: string): DomainError =>
   new DomainError('source_unreadable', `${address}: ${why}`)
 
-/** The bucket of an address, and its key there. */
+/** Opens the bucket of an S3 address and splits off the object key. Throws `source_unreadable` without S3 credentials. */
 function openBucket({ config }: Place, address: string) {
   const { bucket, key } = parseS3Address(address) ?? { bucket: '', key: '' }
   if (config.s3 === undefined)
@@ -91,7 +91,7 @@ function openBucket({ config }: Place, address: string) {
   return { objects: openS3Store({ ...config.s3, bucket, prefix: '' }), key }
 }
 
-/** Downloads the objects that a pattern matches, each to its place below `folder`. */
+/** Downloads the objects that match a pattern, each to the same relative path below `folder`. */
 async function downloadMatching(place: Place, address: string, folder: string): Promise<void> {
   const { objects, key: pattern } = openBucket(place, address)
   const { folder: prefix, rest } = splitPattern(pattern)
@@ -99,7 +99,7 @@ async function downloadMatching(place: Place, address: string, folder: string): 
   const found: string[] = []
   for await (const { key } of objects.list(start)) {
     const below = key.slice(start.length)
-    // A key may have any parts; these would lead out of the folder.
+    // Path segments of a key are untrusted; `..` and empty ones would lead out of the folder.
     const isPath = below.split('/').every((part) => part !== '' && part !== '.' && part !== '..')
     if (isPath && matchesGlob(below, rest)) found.push(below)
   }

@@ -20,7 +20,7 @@ export async function digestOfSource(
     const digests: Record<string, string> = {}
     for (const { file, place } of found.filter((each) => each.name === name))
       digests[place] = await digestOfFile(file)
-    // Of a pattern, the digest is that of the names and digests of its files.
+    // The digest of a pattern covers the names and digests of its files.
     files[name] = isPattern(path)
       ? { path, digest: digestOfJson(digests), files: digests }
       : { path, digest: Object.values(digests)[0]! }

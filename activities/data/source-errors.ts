@@ -1,6 +1,6 @@
 /**
- * Turns data errors of a source into a short, non-retryable error, because a database message may repeat a line of ten megabytes,
- * which Temporal rejects.
+ * Turns data errors of a source into a short, non-retryable error. A database message may repeat a line of ten megabytes, which Temporal
+ * rejects.
  */
 import { DomainError, isError, reasonOf } from '../../domain/errors.ts'
 import { isFull } from '../../store/outage.ts'
@@ -20,13 +20,13 @@ export function asUnreadable(model: string, error: unknown): unknown {
   return new DomainError('source_unreadable', message, { model })
 }
 
-/** Whether Postgres refuses the query itself, which no repetition changes. */
+/** Whether Postgres rejects the query itself, so that a retry cannot help. */
 export const isQueryRefused = (error: unknown): boolean =>
   error instanceof Error && ofPostgres.test(String((error as { code?: unknown }).code))
 
 /**
- * An error in SQL or in a file that a request or a view names; a full disk is neither. `paths` are those of this machine, which the message
- * names as `what`: it goes to the caller.
+ * Converts an error in SQL or in a file of a request or a view; returns other errors, such as a full disk, unchanged. The message goes to
+ * the caller, so the local `paths` are replaced by `what`.
  */
 export function asRefused(what: string, error: unknown, paths: readonly string[] = []): unknown {
   if (isError(error) || isFull(error)) return error

@@ -1,6 +1,6 @@
 /**
- * Opens the files of a source as DuckDB views. A CSV is scanned first and then read with a known format and the declared types,
- * because a guess from its first rows changes values ("yes" becomes true, 1.10 becomes 1.1) and loses the header of a broken file.
+ * Opens the files of a source as DuckDB views. A CSV is scanned first and then read with a known format and the declared types. DuckDB's
+ * guess from the first rows would change values ("yes" becomes true, 1.10 becomes 1.1) and lose the header of a broken file.
  */
 import { isUtf8 } from 'node:buffer'
 import { createReadStream } from 'node:fs'
@@ -38,13 +38,13 @@ import {
   type SourceFile,
 } from './source-views.ts'
 
-/** Most files of one pattern. */
+/** The most files that one pattern may match. */
 export const maxSourceFiles = 1_000
 
 const headBytes = 65_536
 const chunkBytes = 1_048_576
 
-/** Reads the first bytes of every file. Throws `source_unreadable` for one that is missing, empty or of another format. */
+/** Reads the first bytes of every file. Throws `source_unreadable` for a file that is missing, empty or of another format. */
 export async function inspectFiles({ kind, files }: FileSource): Promise<SourceFile[]> {
   const listed = await Promise.all(
     Object.entries(files).map(async ([name, file]) =>
@@ -93,7 +93,7 @@ async function listFiles(pattern: string): Promise<MatchingFile[]> {
   )
 }
 
-/** A column that a file lacks would be missing in all of its rows. DuckDB compares files of Parquet by itself. */
+/** A column that one file lacks would be missing in all of its rows. DuckDB checks Parquet files itself. */
 function requireSameColumns([first, ...others]: readonly SourceFile[]): void {
   const has = (file: SourceFile | undefined, name: string) =>
     file?.layout?.names.some((each) => each.toLowerCase() === name.toLowerCase()) ?? true
@@ -124,7 +124,7 @@ async function readHead(file: string): Promise<Uint8Array> {
   }
 }
 
-/** For a path that can never be read as it is. */
+/** Returns the issue of a path that can never be read; undefined for other errors. */
 function fileIssue(file: string, error: unknown): DomainError | undefined {
   switch ((error as NodeJS.ErrnoException).code) {
     case 'ENOENT':
@@ -140,7 +140,7 @@ function fileIssue(file: string, error: unknown): DomainError | undefined {
   }
 }
 
-/** Creates one view a file. Columns without a declared kind have the type that their values share. */
+/** Creates one view per file. An undeclared column gets the type that all of its values share. */
 export async function openSourceFiles(
   duck: Duck,
   source: FileSource,
@@ -154,8 +154,8 @@ export async function openSourceFiles(
 }
 
 /**
- * Opens the files again with numbers as texts, so that the first bad one can be named, and with the types that all rows of an undeclared
- * column share. It is slower, so only for files that could not be read before.
+ * Opens the files again with numbers as texts, so that the first invalid value can be named. Slower, so only for files that could not be
+ * read.
  */
 export async function reopenSourceFiles(
   duck: Duck,
@@ -211,7 +211,7 @@ function notUtf8(file: string, line: number, bytes: Buffer): DomainError {
   )
 }
 
-/** The number of rows. Throws `source_unreadable` for the first broken one. */
+/** Returns the number of rows. Throws `source_unreadable` for the first malformed row. */
 async function checkRows(
   file: string,
   layout: CsvLayout,
@@ -247,7 +247,7 @@ async function readRange(file: string, from: number, to: number): Promise<string
   return Buffer.concat(parts).toString('utf8')
 }
 
-/** Where in the files a value stands, and how many like it follow; undefined for a computed value. */
+/** Finds where in the files a value occurs and how many similar ones follow; undefined for a computed value. */
 export async function findValue(
   duck: Duck,
   files: readonly SourceFile[],

@@ -1,4 +1,4 @@
-/** Makes one DuckDB view of the files of a source, also of those that a pattern matches, with the columns that their folders name. */
+/** Makes one DuckDB view per source file or pattern, with the partition columns that folder names give. */
 import { resolve } from 'node:path'
 import { DomainError } from '../../domain/errors.ts'
 import type { SourceDefinition } from '../../domain/model-definition.ts'
@@ -13,21 +13,21 @@ import type { Duck } from './duckdb.ts'
 export type FileSource = Pick<SourceDefinition, 'kind' | 'files' | 'rows'>
 
 export interface SourceFile {
-  /** The name of its view, which the files of a pattern share. */
+  /** The name of the view; the files of a pattern share one view. */
   name: string
-  /** Relative to the project, or the copy of a remote file. */
+  /** The path relative to the project, or the path of the copy of a remote file. */
   file: string
-  /** Of a pattern, the part of the path that it matches; the file itself otherwise. */
+  /** The part of the path that the pattern matches; without a pattern, the file itself. */
   place: string
   /** Absent for Parquet. */
   layout?: CsvLayout
-  /** Of a CSV that has been scanned. */
+  /** Set for a CSV that has been scanned. */
   rows?: number
 }
 
 export const unreadable = (message: string): DomainError => new DomainError('source_unreadable', message)
 
-/** One view for each name; the files of a pattern are read together. */
+/** Creates one view per name; the files of a pattern are read together. */
 export async function createViews(
   duck: Duck,
   files: readonly SourceFile[],
@@ -51,7 +51,7 @@ export async function createViews(
   }
 }
 
-/** The values that the folders of each file name, as columns before its own. Those that the model file declares have their declared type. */
+/** The values that the folder names of each file give, as columns before the file's own. Declared columns have their declared type. */
 function partitionColumns(
   files: readonly SourceFile[],
   declared: Readonly<Record<string, DeclaredKind>>,
@@ -89,12 +89,12 @@ function partitionValue(
     return Number.isFinite(number) ? `${number}::double` : refuse('number')
   }
   if (kind !== 'time') return textLiteral(value)
-  // Of other forms the zone of the machine would decide.
+  // Other date formats would depend on the time zone of the machine.
   const isDate = /^\d{4}(-\d\d){0,2}$|Z$/.test(value) && !Number.isNaN(Date.parse(value))
   return isDate ? `make_timestamp(${Date.parse(value)}000)` : refuse('time, as in 2026-03-01')
 }
 
-/** One scan of all files, so that DuckDB compares their columns. */
+/** Reads all files in one scan, so that DuckDB checks that their columns agree. */
 function readParquet(files: readonly SourceFile[], partition: readonly string[]): string {
   const paths = files.map(({ file }) => textLiteral(resolve(projectFolder, file)))
   const read = (more = '') => `read_parquet([${paths.join(', ')}], hive_partitioning = false${more})`
@@ -104,7 +104,7 @@ function readParquet(files: readonly SourceFile[], partition: readonly string[])
     join (${values.join(' union all ')}) parts on parts."file of row" = rows."path of row"`
 }
 
-/** The rows of a CSV. */
+/** Reads the rows of CSV files. */
 function readRows(
   { file, layout }: SourceFile,
   kinds: ReadonlyMap<string, DeclaredKind>,
@@ -125,13 +125,13 @@ function readRows(
 export const readCsv = (file: string, { delimiter, skippedLines }: CsvLayout, more: string): string =>
   `read_csv(${textLiteral(resolve(projectFolder, file))}, delim=${textLiteral(String.fromCharCode(delimiter))}, quote='"', escape='"', header=true, comment='', hive_partitioning=false, skip=${skippedLines}${more})`
 
-/** The columns of a file that are declared, by the file's own spelling; also those that `rows` only renames. */
+/** The declared columns of a file, in the spelling of the file, including columns that `rows` only renames. */
 export function kindsIn(
   { layout }: Pick<SourceFile, 'layout'>,
   { rows }: FileSource,
   declared: Readonly<Record<string, DeclaredKind>>,
 ): Map<string, DeclaredKind> {
-  // Read once: a pattern for each pair of a column and a name would take minutes for a thousand columns.
+  // Collected in one pass: one regular expression per column and name would take minutes for a thousand columns.
   const namesOf = new Map<string, string[]>()
   for (const name of layout?.names ?? []) {
     if (name === '') continue

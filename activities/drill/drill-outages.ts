@@ -1,6 +1,6 @@
 /**
- * Simulates the outage of a replica or of a watching worker during a drill, and records when the system detected it and recovered.
- * Real process kills are covered by the crash tests.
+ * Simulates the outage of a replica or of a watching worker during a drill, and records when the system detected it and recovered. The
+ * crash tests cover real process kills.
  */
 import sql from 'sql-template-tag'
 import { findDrill, markDetected, markRecovered, silenceReplica } from '../../store/release/drills.ts'
@@ -15,11 +15,11 @@ export interface LossRequest {
   id: string
   model: string
   releaseId: string
-  /** Time limit of the whole outage. */
+  /** Time limit of the whole simulation. */
   withinMs: number
 }
 
-/** Silences a replica during the release, and records when its lease expires and when it follows the routing again. */
+/** Silences a replica during the release. Records when its lease expires and when it follows the routing again. */
 export const simulateReplicaLoss =
   (deps: Deps) =>
   async ({ id, model, releaseId, withinMs }: LossRequest): Promise<void> =>
@@ -42,7 +42,7 @@ export const simulateReplicaLoss =
       if (await within(isBack)) await markRecovered(store, id)
     })
 
-/** Records when the exposure ended without a watcher or another watcher took over, and when watching resumed. */
+/** Records when the exposure ended or another watcher took over, and when watching resumed. */
 export const simulateWorkerLoss =
   (deps: Deps) =>
   async ({ id, model, releaseId, withinMs }: LossRequest): Promise<void> =>
@@ -71,7 +71,7 @@ async function isWatched({ store }: Deps, releaseId: string): Promise<boolean> {
   return state?.routed === true || state?.outcome !== undefined
 }
 
-/** Polls until the condition holds; false when the time limit of all polls together is over. */
+/** Polls until the condition holds. Returns false when the time limit, shared by all polls, has passed. */
 function untilOver(beat: Beat, withinMs: number): (holds: () => Promise<boolean>) => Promise<boolean> {
   const endMs = performance.now() + withinMs
   return async (holds) => {

@@ -1,6 +1,6 @@
 /**
- * Builds the candidate of a drill from the champion and records the result. The version is signed and registered like any other, so
- * that it takes the real path; the database refuses to promote it.
+ * Builds the candidate of a drill from the champion and records the result. The version is signed and registered like any other, so that
+ * the release takes the real path; the database refuses to promote it.
  */
 import {
   defaultDrill,
@@ -45,10 +45,10 @@ import type { Deps } from '../deps.ts'
 import { rowsOfEndedRuns } from '../runtime/find-run.ts'
 import { requireAuthorised } from '../runtime/require-authorised.ts'
 
-/** The period of the champion's latency, as in a release. */
+/** The period for measuring the champion's latency, as in a release. */
 const latencyWindowMs = 24 * 3_600_000
 const latencyRequests = 200
-/** A slow candidate takes this many times the champion's p99, within bounds, because it occupies a replica. */
+/** A slow candidate takes this many times the champion's p99, within bounds: a slow response occupies a replica. */
 const slowness = { times: 3, leastMs: 2, mostMs: 20 }
 
 /** Lists the drills to run, in order. Drills left open by an ended workflow are closed first. */
@@ -74,7 +74,7 @@ export const planDrills =
     return { kinds: wanted }
   }
 
-/** The schedule of the model file sends no kinds and no changes; everything else is a user's, and signed. */
+/** The schedule of the model file sends no kinds and no changes. Any other request comes from a user and must be signed. */
 async function requireOrdered(deps: Deps, order: DrillRequest): Promise<void> {
   const { model } = order
   const { cron, everyMs } = (await getModel(deps.store, model)).definition.release.drill ?? {}
@@ -130,7 +130,7 @@ export const openDrill =
     return { version, policy }
   }
 
-/** A copy of the champion with the fault in its manifest. */
+/** Registers a copy of the champion with the fault in its manifest. */
 async function makeVersion(
   { store, artifacts, config }: Deps,
   { id, champion, fault }: { id: string; champion: string; fault: ReturnType<typeof drillFaultOf> },
@@ -167,13 +167,13 @@ export const endDrill =
     const drill = await findDrill(store, id)
     if (drill === undefined)
       return { passed: false, message: `not held: ${refused ?? 'the release was not opened'}` }
-    // A repetition: counts may have come since, and what is stored counts.
+    // A repeated call: the stored result stands, although more requests may have been counted since.
     if (drill.endedAt !== undefined) {
       const { held, passed = false, message = '' } = drill
       if (held) await tell(store, drill)
       return { passed, message: held ? message : `not held: ${message}` }
     }
-    // A drill that was not held is not a failed drill.
+    // A skipped drill is not a failed drill.
     const notHeld = async (why: string) => {
       await giveUp(deps, drill, why)
       return { passed: false, message: `not held: ${why}` }
@@ -196,7 +196,7 @@ export const endDrill =
       detected: drill.detectedAt !== undefined,
       recovered: drill.recoveredAt !== undefined,
     })
-    // Neither is a drill that an operator or another release has cut short.
+    // A drill that an operator or another release has cut short has not failed either.
     if (!passed && (await isCutShort(store, drill.releaseId, state?.outcome)))
       return notHeld(state?.reason ?? 'the drill was cut short')
     const isLoss = drill.kind === 'lost-replica' || drill.kind === 'dead-worker'
@@ -224,7 +224,7 @@ async function isCutShort(store: Deps['store'], releaseId: string, outcome?: str
   return said.some(({ command, accepted }) => accepted && (command === 'abort' || command === 'rollback'))
 }
 
-/** Raises an alert: without it a scheduled drill would be skipped silently, and its policy would refuse the next release. */
+/** Raises an alert. Otherwise a scheduled drill would be skipped unnoticed, and the drill policy would then refuse the next release. */
 async function giveUp({ store, log }: Deps, drill: NewDrill, why: string): Promise<void> {
   const { id, model, kind, requestedBy } = drill
   await store.transaction(async (database) => {

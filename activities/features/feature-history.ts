@@ -1,4 +1,4 @@
-/** Loads the known feature values of a model's entities into DuckDB, for a join as of the time of each row. */
+/** Loads the stored feature values of a model's entities into DuckDB, for a join as of the time of each row. */
 import type { ModelDefinition } from '../../domain/model-definition.ts'
 import { bestKnown, historyTable, lookedUp } from '../../models/define/data/as-of-join.ts'
 import { historyQuery } from '../../store/features/feature-history.ts'
@@ -9,7 +9,7 @@ import type { Duck } from '../data/duckdb.ts'
 import { loadFromPostgres } from '../data/known-rows.ts'
 import { ingestViewUntil } from './ingest-view.ts'
 
-/** Must run before `known` is loaded. Ingests the views up to `asOfMs` first. */
+/** Must run before `known` is loaded. First ingests the views up to `asOfMs`. */
 export async function loadHistory(
   duck: Duck,
   store: Store,
@@ -20,7 +20,7 @@ export async function loadHistory(
   if (views.length === 0) return
   await ingestViewUntil(store, views, asOfMs)
   for (const { digest, values } of views) {
-    // Values too old for the earliest row cannot be joined to any row.
+    // A value that is too old for the earliest row cannot be joined to any row.
     const oldestMs = Math.max(
       ...lookedUp(definition).flatMap(([, from]) => (from.digest === digest ? [from.timeToLiveMs] : [])),
     )

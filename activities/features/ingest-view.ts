@@ -1,5 +1,5 @@
 /**
- * Ingests the usable rows of a feature view in batches. Safe to crash and to run twice at once: each row is stored once, and the
+ * Ingests the usable rows of a feature view in batches. A crash or a concurrent run does no harm: each row is stored once, and the
  * watermark passes a row only after it is stored.
  */
 import type { FeatureValue, FeatureView } from '../../domain/model/feature-view.ts'
@@ -18,7 +18,7 @@ import { openFiles } from '../data/open-rows.ts'
 /** Rows per transaction. */
 const batchRows = 5_000
 
-/** Stores everything that was usable at a time, before a training as of that time. */
+/** Stores every row that was usable at a time, before a training as of that time. */
 export async function ingestViewUntil(
   store: Store,
   views: readonly FeatureView[],
@@ -70,7 +70,7 @@ export async function ingestView(
     for (; ; total.read += batchRows) {
       const rows = await readRows(duck, definition, total.read)
       if (rows.length < batchRows) {
-        // The watermark advances also when no row was found.
+        // The watermark also advances when no row was found.
         await keep(rows, run.asOf)
         return { ...total, read: total.read + rows.length }
       }

@@ -1,7 +1,4 @@
-/**
- * Ingests the new rows of a feature view into Postgres. Serving and training read the same values from there, so that they cannot
- * differ.
- */
+/** Ingests the new rows of a feature view into Postgres. Serving and training read the same stored values, so they cannot differ. */
 import { DomainError } from '../../domain/errors.ts'
 import { resolveAlert, upsertAlert } from '../../store/monitoring/alerts.ts'
 import { deleteOldValues } from '../../store/features/feature-values.ts'
@@ -16,13 +13,13 @@ import { ingestView } from './ingest-view.ts'
 
 export interface MaterialiseInput {
   view: string
-  /** ISO 8601: reads everything from then on again, for rows later than the lateness bound of the view. */
+  /** ISO 8601: reads the source again from this time on, for rows that came later than the lateness limit of the view. */
   from?: string
   authorisation?: Authorisation
 }
 
 export interface MaterialiseResult {
-  /** Definitions of this name in use; two while a changed one replaces the other. */
+  /** The number of definitions of this name in use; two while a changed one replaces the other. */
   definitions: number
   read: number
   added: number
@@ -32,7 +29,7 @@ export interface MaterialiseResult {
   watermark?: string
 }
 
-/** Rows deleted per run at most; the next run continues. */
+/** Limit on the rows deleted per run; the next run continues. */
 const mostForgotten = 100_000
 
 /** Throws `not_found` for a view without a definition, and `invalid_request` for an error in its SQL. */
@@ -42,7 +39,7 @@ export const materialiseView =
     withHeartbeat(async (beat) => {
       const { store, log } = deps
       const { view: name, from } = order
-      // A run without `from` is what the schedule of the view does anyway.
+      // A run without `from` does what the schedule of the view does, so it needs no signature.
       if (from !== undefined) await requireAuthorised(deps, store, { type: 'materialise', order })
       const found = await listViews(store, { name })
       if (found.length === 0)
@@ -70,7 +67,7 @@ export const materialiseView =
 
 const alertOf = (view: string): string => `features_late/${view}`
 
-/** Raises an alert when a view is not ingested: its values age and then expire. */
+/** Raises an alert for a view that is not ingested: its values age and then expire. */
 export const failView =
   ({ store, log }: Deps) =>
   async ({ view, message }: { view: string; message: string }): Promise<void> => {

@@ -1,6 +1,6 @@
 /**
- * Sends one request to another system, with a timeout. Distinguishes a refusal from an unreachable system, because the latter stops
- * the other requests too.
+ * Sends one request to another system, with a timeout. Distinguishes a rejected request from an unreachable system, because an
+ * unreachable system ends the round.
  */
 import { redactedOf } from '../../domain/redact.ts'
 import type { Mirror } from '../../temporal.config.ts'
@@ -52,7 +52,7 @@ export async function sendRequest<T>(
 export const isRequestRefusal = (error: unknown): error is Refusal =>
   (error as { refused?: unknown } | null)?.refused === true
 
-/** Moves user and password from the address to a header, because fetch rejects them in a URL. */
+/** Moves user and password from the URL to a header, because fetch rejects them in a URL. */
 function addressOf(url: string, token: string | undefined): { address: string; authorization?: string } {
   const parsedUrl = new URL(url)
   const { username, password } = parsedUrl

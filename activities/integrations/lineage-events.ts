@@ -1,6 +1,6 @@
 /**
- * Records lineage events around the steps of a retraining: start and end of each attempt. Sending happens elsewhere, so no step waits
- * for it; without a configured system nothing is recorded.
+ * Records lineage events for the start and end of each attempt at a step of a retraining. Another loop sends them, so no step waits;
+ * without a configured system nothing is recorded.
  */
 import { Context } from '@temporalio/activity'
 import { createHash } from 'node:crypto'
@@ -10,7 +10,7 @@ import { redacted } from '../../domain/redact.ts'
 import { insertEvent } from '../../store/integrations/outbox.ts'
 import type { Deps } from '../deps.ts'
 
-/** The subject of a step, by row names. */
+/** The rows that a step is about. */
 export interface LineageRefs {
   model: string
   asOf?: string
@@ -21,7 +21,7 @@ export interface LineageRefs {
 
 type Step<Input, Result> = (input: Input) => Promise<Result>
 
-/** Each attempt is a run of its own. An attempt whose worker is killed has no end event. */
+/** Each attempt is its own run. An attempt whose worker is killed has no end event. */
 export const withLineage =
   <Input, Result>(
     { store, log }: Deps,
@@ -33,7 +33,7 @@ export const withLineage =
     const runId = runIdOf()
     const keep = (type: LineageType, refs: LineageRefs, problem?: string): Promise<void> =>
       insertEvent(store, { subject: runId, payload: { job, type, runId, refs, problem } })
-    // The step needs the same database, so an error here repeats the step; its own writes are idempotent.
+    // The step needs the same database, so an error here retries the whole step; its writes are idempotent.
     await keep('START', refsOf(input))
     let result: Result
     try {

@@ -22,5 +22,5 @@ export const tagsOf = (values: Record<string, string | undefined>): Tag[] =>
     value === undefined ? [] : [{ key: `tenure.${key}`, value }],
   )
 
-/** MLflow filter texts are single-quoted and have no escape; ids and names here contain no quotes. */
+/** MLflow filter strings are single-quoted and have no escape; the ids and names here contain no quotes. */
 export const quoted = (text: string): string => `'${text.replaceAll("'", '')}'`

@@ -20,12 +20,12 @@ export interface LineageDeps {
 
 /** The payload of an event in `integration_outbox`. */
 export interface KeptEvent extends Pick<LineageFacts, 'job' | 'type' | 'at' | 'problem'> {
-  /** A release is the subject of both its job and its run. */
+  /** The run id of a release, which is the subject of both job and run. */
   runId?: string
   refs?: LineageRefs
 }
 
-/** An event about a deleted row is not sent. */
+/** An event about a deleted row is dropped. */
 export async function syncOpenLineage(deps: LineageDeps, subject: string, kept: KeptEvent): Promise<void> {
   const facts = await factsOf(deps, subject, kept)
   if (facts === undefined) return
@@ -97,7 +97,7 @@ async function releaseOf(
   }
 }
 
-/** Names files by their path in the checkout, and a database only as Tenure's own, because its address is confidential. */
+/** Names files by their path in the checkout, and a database only as Tenure's own: its address is confidential. */
 function sourcesOf(model: string, source: SourceDefinition | undefined): LineageDataset[] {
   if (source === undefined) return []
   if (source.kind === 'postgres') return [{ kind: 'source', namespace: 'postgres', name: `${model}.rows` }]

@@ -2,7 +2,7 @@
 import type { IntegrationItem } from '../../store/integrations/outbox.ts'
 import { isRequestRefusal } from './http-request.ts'
 
-/** Deliveries older than a month are dropped, and repeated refusals sooner. */
+/** Deliveries are dropped after a month, and sooner after repeated rejections. */
 export const mirrorPolicy = {
   pollMs: 2_000,
   leaseMs: 120_000,
@@ -19,7 +19,7 @@ export type MirrorPolicy = typeof mirrorPolicy
 
 const mendable: ReadonlySet<number> = new Set([401, 403, 404, 408, 429])
 
-/** Undefined when the delivery is dropped. Wrong keys, wrong addresses and busy servers may all be repaired, so they are retried. */
+/** Undefined when the delivery is dropped. A wrong key, a wrong address or a busy server can be fixed, so those are retried. */
 export function againAfter(
   { attempts, ageMs }: IntegrationItem,
   error: unknown,

@@ -1,6 +1,6 @@
 /**
- * Returns a champion past its probation to the version before it when its responses fail or its quality is lost: once in a cool-down, and
- * never where the version before is no better on the same rows, because then the world has changed and a retraining helps.
+ * Rolls back a champion past its probation when its responses fail or its quality is lost. Rolls back at most once per cooldown, and
+ * never when the previous version is no better on the same rows: then the world has changed, and only a retraining helps.
  */
 import { type ValueCounts, countDifferences } from '../../domain/sequential/bounded-mean.ts'
 import { scorePlace } from '../../domain/model/quantile-levels.ts'
@@ -42,7 +42,7 @@ import { runServingChild } from '../runtime/serving-child.ts'
 import { findMaturity } from './matured-window.ts'
 
 export interface DecayResult extends DecayState {
-  /** `kept`: a finding on which the champion stays, for the reason. */
+  /** `kept`: there is a finding, but the champion stays, for the reason given. */
   level: 'ok' | 'kept' | 'returned'
   reasons: string[]
   to?: string
@@ -54,7 +54,7 @@ const childMs = 60_000
 
 type Decayed = Span & Pick<DecayFacts, 'qualityAlarm'> & { champion: Champion }
 
-/** Judges a window, and rolls the champion back on a finding. A repeated window finds another champion and changes nothing. */
+/** Judges a window and rolls the champion back on a finding. A repeated call finds another champion and changes nothing. */
 export async function returnIfDecayed(
   deps: Pick<Deps, 'store' | 'artifacts' | 'config' | 'log'>,
   { champion, qualityAlarm, ...span }: Decayed,
@@ -71,7 +71,7 @@ export async function returnIfDecayed(
   const counts = await countVersionRequests(store, served)
   const facts = { version, ...counts, qualityAlarm, tops: await findTops(store, served) }
   const { state, finding } = judgeDecay(facts, decay as DecayState | undefined, limits)
-  // A promotion after it ends the matter.
+  // A later promotion resolves the alert.
   if (champion.releaseId !== undefined) await resolveAlert(store, dedupeKey)
   if (finding === undefined) return { ...state, level: 'ok', reasons: [] }
   const said = { ...state, reasons: [finding.message] }
@@ -86,7 +86,7 @@ export async function returnIfDecayed(
   if (compared?.isBetter === false) return { ...kept(compared.message), ...comparison }
   const reason = [finding.message, compared?.message].filter((text) => text !== undefined).join('; ')
   const order = { model, by: actorOf(model), reason, from: version }
-  // With its alert: a repetition finds the other champion, and raises none.
+  // In one transaction with its alert: a repeated call finds another champion and would raise none.
   const done = await store.transaction(async (database) => {
     const moved = await rollBackChampion(database, order, new Map())
     if ('outcome' in moved) return moved
@@ -109,7 +109,7 @@ export async function returnIfDecayed(
 
 const actorOf = (model: string): string => `monitor/${model}`
 
-/** Why no rollback may be tried now. */
+/** Why no rollback may be tried now; undefined when one may. */
 async function issueOfReturn(
   { store }: Pick<Deps, 'store'>,
   { model, version, toMs }: Span & { version: string },
@@ -125,7 +125,10 @@ async function issueOfReturn(
   return earlier && `the monitor has rolled ${model} back at ${earlier.at}`
 }
 
-/** Compared on rows of the champion; undefined for failing responses, a text where nothing can be compared. */
+/**
+ * Compares both versions on rows of the champion. Undefined for failing responses; a text with the reason when a comparison is
+ * impossible.
+ */
 async function compareOn(
   deps: Pick<Deps, 'store' | 'artifacts' | 'config'>,
   { matter, number }: DecayFinding,
@@ -157,7 +160,7 @@ async function compareQuality(
   return judgeReturn(differencesOf(rows, champion, await answersOf(deps, target, rows)), target.version)
 }
 
-/** Whether the version before keeps its answers, or the one number of them, apart on the requests of the window. */
+/** Whether the previous version still gives varied answers (or the one number of them) to the requests of the window. */
 async function compareSpread(
   deps: Pick<Deps, 'store' | 'artifacts' | 'config'>,
   {
@@ -177,7 +180,7 @@ async function compareSpread(
   }
   const rows = await listLogged(deps.store, asked, maxRows)
   const { output, profile } = target.manifest
-  // By its place: a profile of an earlier build is of the first number, without its name.
+  // By position: the profile of an earlier build is that of the first number and has no name.
   const place = number === undefined || output.kind !== 'numbers' ? 0 : output.names.indexOf(number)
   const score = answerProfiles(profile)[place]
   const answers = (await answersOf(deps, target, rows)).filter((each) => each !== null)
@@ -221,7 +224,7 @@ async function findTops(
   })
 }
 
-/** The answers of a version to logged rows; null where it refuses the row. */
+/** The answers of a version to logged rows; null for a row that the version refuses. */
 async function answersOf(
   { artifacts, config }: Pick<Deps, 'artifacts' | 'config'>,
   target: Version,

@@ -1,6 +1,6 @@
 /**
- * Checks whether the inputs and scores of a version still match its training data. Drift shows before outcomes arrive, while the
- * model's confidence does not change.
+ * Checks whether the inputs and scores of a version still match its training data. Input drift shows before outcomes arrive, even when
+ * the model's confidence does not change.
  */
 import type { AlertKind } from '../../domain/monitoring/alert-kinds.ts'
 import {
@@ -43,13 +43,13 @@ export interface DriftInput {
   model: string
   /** Default: the champion. */
   version?: string
-  /** ISO 8601; the window ends with the last count complete by then. Counts cover an hour unless the version says otherwise. */
+  /** ISO 8601. The window ends with the last complete count. A count covers an hour unless the version says otherwise. */
   to: string
   /** Rounded up to whole counts. The previous window has the same length. */
   windowMs: number
-  /** The importance of each feature, as the model file declares it; the measured one of the version when absent. */
+  /** The importance of each feature, as the model file declares it. Default: the measured importance of the version. */
   importance?: Record<string, number>
-  /** The limits and the reference, as the model file tunes them. */
+  /** The limits and the reference that the model file sets. */
   tuning?: DriftTuning
 }
 
@@ -57,13 +57,13 @@ export interface DriftResult {
   level: DriftLevel
   version?: string
   judgementId?: number
-  /** The subjects in alarm: features, scores or labels; a retraining may be triggered by them. */
+  /** The subjects in alarm: features, scores or labels. They may trigger a retraining. */
   drifted: string[]
   /** One sentence each, with its arithmetic. */
   reasons: string[]
 }
 
-/** Evaluates a window once. Stores nothing without a champion, a reference profile or counts. */
+/** Judges a window once. Stores nothing without a champion, a reference profile or counts. */
 export const checkDrift =
   (deps: Deps) =>
   async ({ model, to, windowMs, importance, tuning, ...input }: DriftInput): Promise<DriftResult> => {
@@ -195,7 +195,7 @@ async function tell(
   })
 }
 
-/** Lists values unseen in training, where the level itself raises no alert. */
+/** Lists values unseen in training when the level itself raises no alert. */
 function kindOf(subject: DriftJudgement['subject'], level: DriftLevel): AlertKind {
   if (level === 'unreadable') return 'drift_unreadable'
   if (level !== 'warn' && level !== 'alarm') return 'new_category'

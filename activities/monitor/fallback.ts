@@ -6,8 +6,8 @@ import { findOpenRelease } from '../../store/release/releases.ts'
 import type { Deps } from '../deps.ts'
 
 /**
- * Sets the kill switch of the model to its fallback. Not during probation, where the release rolls back by itself, nor over a set kill
- * switch, nor without a fallback. Returns whether it was set.
+ * Sets the kill switch of the model to its fallback and returns whether it was set. Does nothing in probation, where the release rolls
+ * back by itself, over a set kill switch, or without a fallback.
  */
 export async function activateFallback(
   { store, log }: Pick<Deps, 'store' | 'log'>,
@@ -24,7 +24,7 @@ export async function activateFallback(
     return false
   const actor = `monitor/${model}`
   const revision = flag?.revision ?? 0
-  // An operator has set it meanwhile.
+  // An operator may have set it in the meantime.
   if (!(await writeKillSwitch(store, { model, serve: 'fallback', reason, actor, revision }))) return false
   log.warn({ model, champion, reason }, 'fallback activated')
   return true

@@ -1,6 +1,6 @@
 /**
- * Finds the window of predictions whose outcomes are mature. All checks of outcomes use the same window, because younger ones over-
- * represent outcomes that arrive early.
+ * Finds the window of predictions whose outcomes are mature. All outcome checks use the same window, because younger predictions
+ * over-represent outcomes that arrive early.
  */
 import { outputWidth } from '../../domain/model/features.ts'
 import { DomainError } from '../../domain/errors.ts'
@@ -21,7 +21,7 @@ export interface MaturedWindow {
   nowMs: number
   /** The length of the window; it ends at the maturity age. */
   windowMs: number
-  /** The maturity age: later outcomes are rare, according to the delays of older predictions. */
+  /** The maturity age. Outcomes that arrive later are rare, according to the delays of older predictions. */
   observedMs: number
 }
 
@@ -32,7 +32,7 @@ export interface QualityInput extends Omit<MaturedWindow, 'nowMs'> {
   at: string
 }
 
-/** The version to check; undefined without a champion. Throws `invalid_request` for an empty window, which `what` names. */
+/** The version to check; undefined without a champion. Throws `invalid_request`, naming `what`, for an empty window. */
 export async function findChecked(
   database: Database,
   { model, version, at, windowMs, observedMs }: QualityInput,
@@ -62,12 +62,12 @@ export async function findMaturity(
   return { late: known, ...maturedSpan(nowMs, Math.ceil(known.horizonMs), windowMs) }
 }
 
-/** The shortest age that is tried: a fraction of the age after which no outcome is expected. */
+/** The shortest age to try, as a fraction of the age after which no outcome is expected. */
 const shortestAge = 1 / 1_024
 
 /**
- * The maturity of a model that is younger than its outcomes may be late. An age is old enough when four in five of the predictions of that
- * age have their outcome, nearly all of them within half of it: then few can still come, and the early ones are not the fast ones alone.
+ * The maturity age of a model that is younger than its longest outcome delay. An age is mature when four in five predictions of that age
+ * have an outcome, nearly all within half of it: then few outcomes are missing, and the known ones are not only the fast ones.
  */
 async function findEarlyMaturity(
   database: Database,

@@ -1,6 +1,6 @@
 /**
- * Evaluates one monitoring window of a model: service level, drift, skew and matured quality. A check that fails is reported as an
- * error and does not stop the others.
+ * Judges one monitoring window of a model: service level, drift, skew and matured quality. A failing check is reported as an error and
+ * does not stop the others.
  */
 import type { ModelDefinition } from '../../domain/model-definition.ts'
 import { errorTable, isError, reasonOf } from '../../domain/errors.ts'
@@ -54,12 +54,12 @@ export type MonitorResult =
       toMs: number
       /** How long until the next window is complete. */
       waitMs: number
-      /** The trigger of a retraining that no cooldown suppresses. */
+      /** The retraining trigger that no cooldown suppresses. */
       ask?: Trigger
       summary: string
     }
 
-/** A repeated window is evaluated once and returns the same trigger. */
+/** A repeated call judges the window once and returns the same trigger. */
 export const monitorModel =
   (deps: Deps) =>
   ({ model, afterMs }: MonitorInput): Promise<MonitorResult> =>
@@ -89,7 +89,7 @@ export const monitorModel =
       return { gone: false, toMs, waitMs: waitFor(toMs + policy.everyMs), ask, summary }
     })
 
-/** A model file may set its own; otherwise the usual floors apply to accuracy. */
+/** A model file may set its own policy; otherwise the default floors apply to accuracy. */
 function policyOf({ monitor: stored, evaluation: judge }: ModelDefinition): MonitorPolicy {
   const monitor = completeMonitorPolicy(stored)
   if (monitor.quality !== undefined || judge.policy.primary !== 'accuracy') return monitor
@@ -150,7 +150,7 @@ async function lookAt(
   const quality = await said('quality', checkQuality(deps)(asked))
   const breakdown = await said('breakdown', judgeBreakdownOf(deps, { ...asked, nowMs: toMs }, policy))
   const estimate = await said('estimate', estimateQuality(deps)(asked))
-  // Rarely, because it replays a thousand rows in a process.
+  // Not every window, because it replays a thousand rows in a process.
   const skew = isSkewDue(span, Date.parse(champion.since))
     ? await said('skew', checkServingSkew(deps)(served))
     : undefined
@@ -188,7 +188,7 @@ async function lookAt(
   }
 }
 
-/** Why the matured quality is in alarm; null while it is not, undefined while it is not measured. */
+/** Why the matured quality is in alarm; null when it is not, undefined when it is not measured. */
 function alarmOf(
   measured: QualityResult | undefined,
   floored: string | undefined,

@@ -1,6 +1,6 @@
 /**
- * Estimates quality before outcomes arrive, which may take weeks. The estimate cannot see concept drift, so it raises alerts and
- * triggers nothing.
+ * Estimates quality before outcomes arrive, which may take weeks. The estimate cannot detect concept drift, so it raises alerts and
+ * triggers no retraining.
  */
 import {
   defaultEstimatePolicy,
@@ -27,7 +27,7 @@ export interface EstimateResult {
   reasons: string[]
 }
 
-/** Compares the predictions since the matured window, up to `at`, with that window. Evaluates a window once. */
+/** Compares the predictions from the matured window up to `at` with that window. Judges a window once. */
 export const estimateQuality =
   ({ store, log }: Deps) =>
   async (input: QualityInput): Promise<EstimateResult> => {

@@ -1,6 +1,6 @@
 /**
- * Checks whether a version is as accurate as at its evaluation, on mature outcomes. Only outcomes reveal concept drift, which leaves
- * the inputs unchanged.
+ * Checks on mature outcomes whether a version is as accurate as at its evaluation. Only outcomes reveal concept drift, which leaves the
+ * inputs unchanged.
  */
 import { policyForOutput } from '../../domain/evaluation/policy.ts'
 import { defaultLabelPolicy } from '../../domain/monitoring/label-maturity.ts'
@@ -22,7 +22,7 @@ export interface QualityResult extends Pick<
   reasons: string[]
 }
 
-/** Evaluates a window once. Undefined without a champion, or while the delay of outcomes is unknown. */
+/** Judges a window once. Undefined without a champion, or while the delay of outcomes is unknown. */
 export const checkQuality =
   ({ store, log }: Deps) =>
   async (input: QualityInput): Promise<QualityResult | undefined> => {

@@ -23,7 +23,7 @@ export async function checkServiceLevel(
   const { model, fromMs, toMs } = span
   const { version, since } = champion
   const { profile } = (await getVersion(store, version)).manifest
-  // The counts that began in the window, hourly unless the version says otherwise.
+  // The counts that began in the window; hourly unless the version says otherwise.
   const everyMs = profile?.everyMs ?? defaultCountMs
   const counted = { model, version, fromMs: Math.floor(fromMs / everyMs) * everyMs, toMs }
   const facts: ServiceFacts = {

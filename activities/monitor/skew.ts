@@ -1,6 +1,6 @@
 /**
- * Checks training-serving skew: encodes and predicts logged rows again with the training code. A difference is a bug that would
- * otherwise look like a loss of quality.
+ * Checks training-serving skew: encodes and predicts logged rows again with the training code. A difference is a defect that would
+ * otherwise look like lost quality.
  */
 import { outputWidth } from '../../domain/model/features.ts'
 import { DomainError } from '../../domain/errors.ts'
@@ -39,7 +39,7 @@ const judge = 'skew@1'
 const tolerance = 1e-6
 const childMs = 60_000
 
-/** Evaluates a window once and stores nothing without rows. Throws what the replaying process reports about an artifact. */
+/** Judges a window once and stores nothing without rows. Throws the artifact errors of the replay process. */
 export const checkServingSkew =
   ({ store, artifacts, config, log }: Deps) =>
   (input: SkewInput): Promise<SkewResult> =>

@@ -1,6 +1,6 @@
 /**
- * Computes metrics by slice, group and probability, and the value of decisions, on the matured window. Slice conditions are evaluated
- * as in the evaluation gate, on logged rows.
+ * Computes metrics by slice, group and probability, and the value of decisions, on the matured window. Slice conditions are evaluated on
+ * logged rows as in the evaluation gate.
  */
 import { outputWidth } from '../../domain/model/features.ts'
 import {

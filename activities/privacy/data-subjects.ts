@@ -1,6 +1,6 @@
 /**
- * Handles the data subjects of a snapshot: removes erased ones before the rows are used, and lists the hashes of the others beside it,
- * so that a later erasure can find the snapshot.
+ * Handles the data subjects of a snapshot: removes the rows of erased subjects before use, and stores the hashes of the others beside the
+ * snapshot, so that a later erasure can find it.
  */
 import type { ModelDefinition } from '../../domain/model-definition.ts'
 import { DomainError } from '../../domain/errors.ts'
@@ -17,7 +17,7 @@ import type { SubjectKey } from '../../store/signing/subject-hash.ts'
 import type { Deps } from '../deps.ts'
 import { withDuck, type Duck } from '../data/duckdb.ts'
 
-/** Returns the digest of the list; undefined for a model without a subject column. Works on the table `known`. */
+/** Returns the digest of the list; undefined for a model without a subject column. Changes the table `known`. */
 export async function settleSubjects(
   duck: Duck,
   { store, artifacts }: { store: Database; artifacts: Artifacts },
@@ -52,7 +52,7 @@ async function expectColumn(duck: Duck, model: string, subject: string): Promise
     )
 }
 
-/** Finds the snapshots of a model that contain a subject; those without a list are unknown. */
+/** Finds the snapshots of a model that contain a subject. Snapshots without a list are returned as unknown. */
 export async function findSnapshotsOf(
   { store, artifacts }: Pick<Deps, 'store' | 'artifacts'>,
   { model, subjectHash }: { model: string; subjectHash: string },

@@ -1,6 +1,6 @@
 /**
- * Runs the stages of an erasure; a killed stage resumes. Deletes from the log twice: before the replicas acknowledge, for most rows,
- * and afterwards, for rows that were in flight.
+ * Runs the stages of an erasure; a killed stage resumes. Deletes from the log twice: most rows before the replicas acknowledge, and rows
+ * that were in flight afterwards.
  */
 import { DomainError } from '../../domain/errors.ts'
 import { appendAudit } from '../../store/audit/audit-log.ts'
@@ -26,7 +26,7 @@ import { findSnapshotsOf } from './data-subjects.ts'
 const spanMs = 3_600_000
 const defaultReplicaTimeoutMs = 600_000
 const pollMs = 500
-/** Timeout of the search over all rows of a model, which exceeds that of other statements. */
+/** Timeout of the search over all rows of a model, which takes longer than other statements. */
 const statementMs = 600_000
 
 interface Scene extends Deps {
@@ -69,7 +69,7 @@ export const eraseStage =
         await slow.close()
       }
       await finish(deps, erasure, next)
-      // Another request may have sent it through the log again.
+      // Another request may have sent the subject through the log again.
       const { stage } = await getErasure(store, id)
       log.info({ erasure: id, model: erasure.model, ended: erasure.stage, stage }, 'erasure stage completed')
       return stage

@@ -1,4 +1,4 @@
-/** Audits a write that was rejected as stale, so that an operator can see that an old worker resumed. */
+/** Audits a write that the database rejected as stale, so that operators can see that an old worker resumed. */
 import type { ReleaseState } from '../../domain/release/state.ts'
 import { appendAudit } from '../../store/audit/audit-log.ts'
 import type { Store } from '../../store/postgres.ts'
@@ -8,7 +8,7 @@ import { findRouting } from '../../store/serving/routing.ts'
 
 export type StaleWrite = 'exposure' | 'routing' | 'promotion'
 
-/** Not audited when the release itself has advanced: a watch that ends with its stage is normal. */
+/** Skipped when the release itself has moved on, because a watch that ends with its stage is normal. */
 export async function auditStaleWrite(
   { store }: { store: Store },
   { id, model, stage, stageIndex, epoch, generation }: ReleaseState,
@@ -27,11 +27,11 @@ export async function auditStaleWrite(
   )
 }
 
-/** Reports that this release may write no more, with the order of the user who has rolled its candidate back. */
+/** Reports that the release may write no more, with the order of the user who rolled its candidate back, if there is one. */
 export const staleReport = async ({ store }: { store: Store }, { id }: ReleaseState, reason: string) =>
   ({ kind: 'stale', reason, order: await findRollbackOrder(store, id) }) as const
 
-/** Whether the present route belongs to this release or its rollback, which is audited with it. */
+/** Whether the present route belongs to this release or to its rollback, which has its own audit row. */
 async function hasMovedItself(store: Store, id: string, model: string): Promise<boolean> {
   if ((await findRouting(store, model))?.route.release === id) return true
   const { rolledBackAt, endedAt } = (await findRelease(store, id)) ?? {}

@@ -1,6 +1,6 @@
 /**
- * Authorizes commands: looks up the key of each sender, verifies its signature, and reads the basis of the release at that moment.
- * Looked up on every command, so that a revoked key has no effect.
+ * Authorizes commands: looks up the key of each sender, verifies the signature and reads the current basis of the release. The key is
+ * looked up on every command, so that a revoked key stops working at once.
  */
 import type { CommandName, ReleaseBasis } from '../../domain/release/state.ts'
 import type { Role } from '../../domain/roles.ts'
@@ -27,13 +27,13 @@ export interface CommandIdentity {
   inScope: boolean
   /** The basis of the release; absent when the command is not about a version. */
   standing?: ReleaseBasis
-  /** The result of the same command when it was applied before. */
+  /** The result of the same command, when it was applied before. */
   answered?: CommandResult
 }
 
 export interface AuthorizationRequest {
   model: string
-  /** The addressed release and its version. */
+  /** The release that the commands address, and its version. */
   release?: string
   version?: string
   commands: (Omit<SignedCommand, 'model' | 'release' | 'command'> & {

@@ -1,6 +1,6 @@
 /**
  * Waits until every live replica acknowledges a route. A replica without a lease is not awaited, because it has returned to the last
- * known good version by itself. A worker that has just started waits for one that may be in force.
+ * known good version by itself. A new worker cannot know yet whether a silent replica's lease has ended, so it waits for that replica.
  */
 import sql from 'sql-template-tag'
 import {
@@ -24,7 +24,9 @@ export interface AcknowledgementReport {
   atMs: number
 }
 
-/** Polls until all have acknowledged or `withinMs` has passed. With `atLeastOne`, having no live replica is a problem too. */
+/**
+ * Polls until every live replica has acknowledged or `withinMs` has passed. With `atLeastOne`, having no live replica is a problem too.
+ */
 export async function awaitAcknowledgements(
   { store }: Pick<Deps, 'store'>,
   beat: Beat,
@@ -43,7 +45,7 @@ export async function awaitAcknowledgements(
   }
 }
 
-/** The clock shared by counters, leases and routing. */
+/** The time of the database, in milliseconds. Counters, leases and routing all use this clock. */
 export async function databaseTime({ store }: { store: Database }): Promise<number> {
   const [row] = await store.query<{ ms: number }>(
     sql`select (extract(epoch from clock_timestamp()) * 1000)::float8 as ms`,

@@ -1,4 +1,4 @@
-/** Runs the judge on the counts of a look and stores evidence and verdict. */
+/** Runs the judge on the evidence of one look and stores evidence and verdict. */
 import { isAbMetric, judgeAb, withAb, type AbCohort, type AbFinding } from '../../domain/canary/ab-test.ts'
 import { abOfBusiness, businessRows, type BusinessRow } from '../../domain/canary/business-metric.ts'
 import { externalRows, type ExternalRow } from '../../domain/canary/external/external-metric.ts'
@@ -28,7 +28,7 @@ export function judge(state: ReleaseState, observation: Observation): Judgement 
   const evidence = canaryEvidenceOf(state, observation)
   const finding = abFinding(state, evidence, observation)
   const whole = judgeCanary(evidence, state.policy.limits)
-  // A break-glass release must not be worse; it need not prove that it is better.
+  // A break-glass release must not be worse than the champion; it need not prove that it is better.
   const isOpen = finding === undefined || (isBreakGlass(state) && finding.kind !== 'worse')
   const verdict = isOpen ? whole : withAb(whole, finding)
   return withHoldback(state, observation, judgementOf(state, evidence, observation, verdict))
@@ -70,8 +70,9 @@ function judgementOf(
 const failureCodes: ReadonlySet<string> = new Set(['error_rate', 'invalid_rate', 'guard'])
 
 /**
- * The failures of this stage, when they decide. The verdict counts the stages before it as well, so that its rate is not what the
- * callers of this stage have met; it is kept with its evidence. Counts belong to the stage of their route: a tick may begin before it.
+ * Describes the failures of this stage when failures decide the verdict. The verdict pools the earlier stages, so its rate differs from
+ * the rate that callers of this stage saw; the pooled rate is stored with the evidence. A tick counts for the stage of its route, because
+ * a tick may begin before the stage.
  */
 function failuresInStage(
   { kind, reasons }: Verdict,
@@ -105,7 +106,7 @@ const whoseRequests = ({ stage, routings }: ReleaseState): string => {
   return routings.some((each) => each.stage === 'targeted') ? 'candidate' : 'canary'
 }
 
-/** The answers of both arms over the release; absent where they are not counted. */
+/** The answer counts of both arms over the release; absent when answers are not counted. */
 function answersOf({ ticks, answerNames: names, answersPerKey: perKey }: CanaryEvidence) {
   const of = (arm: 'canary' | 'control') => {
     const counted = ticks.flatMap((tick) => (tick[arm].answers === undefined ? [] : [tick[arm].answers]))
@@ -133,7 +134,7 @@ function disagreementOf(
   return { ...report, slices: report.slices.slice(0, maxSlices) }
 }
 
-/** The figures of each business metric, with what its policy says of them. */
+/** The figures of each business metric, with the limits of its policy. */
 function businessOf(
   { business }: CanaryEvidence,
   { policy: { limits } }: ReleaseState,
@@ -143,7 +144,7 @@ function businessOf(
   return businessRows(business, metrics, alpha.business)
 }
 
-/** The figures of each external metric, with what its policy says of them. */
+/** The figures of each external metric, with the limits of its policy. */
 function externalOf(
   { external }: CanaryEvidence,
   { policy: { limits } }: ReleaseState,
@@ -153,10 +154,10 @@ function externalOf(
   return externalRows(external, metrics, alpha.external)
 }
 
-/** Slices that a decision keeps, the worst. */
+/** A stored decision keeps this many slices, the worst first. */
 const maxSlices = 10
 
-/** In probation: the outcomes of the new champion beside those of its hold-back. */
+/** In probation, adds the comparison of the new champion's outcomes with those of the holdback. */
 function withHoldback(
   { policy: { limits }, strategy }: ReleaseState,
   { holdback }: Observation,
@@ -164,7 +165,7 @@ function withHoldback(
 ): Judgement {
   const { quality } = limits.alpha
   if (holdback === undefined || quality === undefined) return judgement
-  // The test of an A/B release has spent the other half.
+  // The A/B test of the release has spent the other half of α.
   const { logE, reason } = judgeHoldback(holdback, strategy === 'ab' ? quality / 2 : quality, limits.minDelta)
   const { verdict, inputs } = judgement
   const statistics = {
@@ -185,13 +186,13 @@ function withHoldback(
 const reasonOf = ({ kind, reasons }: Verdict): string =>
   reasons.map(({ message }) => message).join('; ') || `the judge says ${kind}`
 
-/** Why an earlier look has failed the candidate; undefined while none has. */
+/** Why an earlier look failed the candidate; undefined when none did. */
 export async function failureOf(database: Database, { id }: ReleaseState): Promise<string | undefined> {
   const verdict = await findFailVerdict(database, id)
   return verdict && reasonOf(verdict)
 }
 
-/** The result of the declared test of an A/B release; undefined for other strategies. */
+/** The result of the declared A/B test; undefined for other strategies. */
 function abFinding(
   state: ReleaseState,
   { ticks, stage, business }: CanaryEvidence,
@@ -202,7 +203,7 @@ function abFinding(
   if (state.strategy !== 'ab' || ab === undefined || where !== 'canary') return undefined
   const { metric } = ab
   if (!isAbMetric(metric)) return abOfBusiness(metric, business?.[metric], ab)
-  // A policy of an earlier build has no α of its own for it.
+  // A policy of an earlier build has no α of its own for quality.
   const quality = limits.alpha.quality === undefined ? limits.alpha.paired : limits.alpha.quality / 2
   const { alpha } = ab
   if (metric !== 'errors')
@@ -217,7 +218,7 @@ function abFinding(
   return judgeAb(counted, { metric, alpha }, quality)
 }
 
-/** Puts a reason before those of the judge. A verdict against the candidate stands. */
+/** Overrules a verdict with a reason, which comes first. A verdict against the candidate stands. */
 export function overruled(judgement: Judgement, kind: VerdictKind, reason: Reason | undefined): Judgement {
   const { verdict } = judgement
   if (reason === undefined || verdict.kind === 'fail') return judgement
@@ -225,15 +226,15 @@ export function overruled(judgement: Judgement, kind: VerdictKind, reason: Reaso
   return { ...judgement, verdict: { ...verdict, kind, reasons }, reason: reason.message }
 }
 
-/** While a kill switch pins the model, the candidate gets no requests, so old counts must not pass it. */
+/** While a kill switch pins the model, the candidate gets no requests, so its old counts must not pass it. */
 export function withKillSwitch(judgement: Judgement, pinned: string | undefined): Judgement {
   if (pinned === undefined) return judgement
   return overruled(judgement, 'no_data', { code: 'kill_switch', message: pinned, values: {} })
 }
 
 /**
- * A stage does not pass while a live replica lags, for example after a restart with an older build, because its responses are
- * unobserved. The reason names the replica.
+ * Holds a pass while a live replica lags, for example after a restart with an older build: its responses are unobserved. The reason names
+ * the replica.
  */
 export function withReplicaCheck(judgement: Judgement, behind: readonly string[]): Judgement {
   if (behind.length === 0) return judgement
@@ -242,12 +243,12 @@ export function withReplicaCheck(judgement: Judgement, behind: readonly string[]
   return overruled(judgement, 'no_data', { code: 'replica_lagging', message, values })
 }
 
-/** Ends a drill on live traffic when its harm budget is spent, whatever the judge can prove by then. */
+/** Ends a drill on live traffic when its harm budget is spent, even without a verdict. */
 export function withDrillBudget(state: ReleaseState, judgement: Judgement): Judgement {
   const { verdict, inputs } = judgement
   if (state.drill === undefined || state.strategy === 'shadow' || verdict.kind === 'fail') return judgement
   const { errors, invalid, slow95 } = inputs['canary'] as Record<'errors' | 'invalid' | 'slow95', number>
-  // For a slow candidate the slow requests are the harm.
+  // The harm of a slow candidate is its slow requests.
   const harmed = state.drill === 'slow' ? slow95 : errors + invalid
   const { harmBudget } = state.policy.limits
   if (harmed <= harmBudget) return judgement

@@ -1,4 +1,4 @@
-/** Fails the probation of a new champion on an alarm of its monitor, because the monitor sees outcomes, which the release does not. */
+/** Fails the probation of a new champion on an alarm of its monitor. The monitor sees outcomes; the release itself does not. */
 import { isHoldbackNoBetter, type HoldbackEvidence } from '../../domain/canary/holdback.ts'
 import type { ReleaseState } from '../../domain/release/state.ts'
 import type { Reason } from '../../domain/verdict.ts'
@@ -6,7 +6,7 @@ import { findAlarmAgainst } from '../../store/monitoring/alerts.ts'
 import { overruled, type Judgement } from './decide.ts'
 import type { Deps } from '../deps.ts'
 
-/** Open alarms about the version in probation; warnings and alarms of earlier versions do not count. */
+/** Finds an open alarm about the version in probation; warnings and alarms of earlier versions do not count. */
 export async function findAlarm(
   { store }: Pick<Deps, 'store'>,
   { stage, model, version, promoted }: ReleaseState,
@@ -15,12 +15,12 @@ export async function findAlarm(
   if (stage !== 'probation' || !promoted) return undefined
   const alarm = await findAlarmAgainst(store, { model, version })
   if (alarm === undefined) return undefined
-  // Where the previous champion would be as wrong, the world has changed: a retraining helps, a rollback does not.
+  // When the previous champion is equally wrong, the world has changed: a retraining helps, a rollback does not.
   if (alarm.kind === 'quality_lost' && holdback !== undefined && isHoldbackNoBetter(holdback))
     return undefined
   return { code: 'monitor_alarm', message: alarm.message, values: { alert: alarm.id, kind: alarm.kind } }
 }
 
-/** Makes the verdict of a look one against the candidate. */
+/** Turns the verdict of a look into one against the candidate. */
 export const withMonitorAlarm = (judgement: Judgement, alarm: Reason | undefined): Judgement =>
   overruled(judgement, 'fail', alarm)

@@ -1,4 +1,4 @@
-/** Reads the counters of a release: the only effect of a look. Judging is pure. */
+/** Reads the counters of a release. It is the only effect of a look; the judge is pure. */
 import { outputWidth } from '../../domain/model/features.ts'
 import { isAbMetric, type AbCohort } from '../../domain/canary/ab-test.ts'
 import { cohortsOf, type AbPrediction, type CohortQuestion } from '../../domain/canary/ab-cohorts.ts'
@@ -21,10 +21,12 @@ import { differenceReader } from './evidence/shadow-differences.ts'
 
 /** Older ticks count as complete, so that a long release is not read in full at every look. */
 const settleTicks = 60
-/** Every so many looks reads all ticks, for those that a disconnected replica delivered late. */
+/** One look in this many reads all ticks again, to find those that a disconnected replica delivered late. */
 const freshEvery = 100
 
-/** Returns a reader that re-reads only recent ticks. `whole` also reads all pairs of the shadow and all users, which are read sparingly otherwise. */
+/**
+ * Returns a reader that re-reads only recent ticks. `whole` also reads all shadow pairs and users, which are otherwise read sparingly.
+ */
 export function createObserver(
   { store }: Pick<Deps, 'store'>,
   state: ReleaseState,
@@ -71,7 +73,10 @@ export function createObserver(
   }
 }
 
-/** The names of the answers, as the champion fixes them, how many of them a key counts for, and which bins they are, where not all. */
+/**
+ * The names of the answer bins, as the champion fixes them, in how many bins one answer is counted, and which bins are compared when not
+ * all are.
+ */
 async function answersOf(
   database: Database,
   { version, baseline }: ReleaseState,
@@ -93,10 +98,10 @@ async function answersOf(
 const withAnswers = ({ answers, ...tick }: CountedTick, places: readonly number[]): CountedTick =>
   answers === undefined ? tick : { ...tick, answers: places.map((place) => answers[place] ?? 0) }
 
-/** Upper share of time spent on a reading. */
+/** Upper limit on the share of time spent on reading. */
 const readShare = 0.05
 
-/** Reads again only when reading is cheap compared with the time passed. */
+/** Skips a reading unless the last one was cheap compared with the time passed since. */
 function sparingly<T>(read: () => Promise<T>): () => Promise<T> {
   let last: T | undefined
   let dueAt = 0
@@ -110,7 +115,7 @@ function sparingly<T>(read: () => Promise<T>): () => Promise<T> {
   }
 }
 
-/** The shadow pairs with a known outcome. */
+/** Reads the shadow pairs with a known outcome. */
 function pairReader(
   { store }: Pick<Deps, 'store'>,
   { id: release, version, baseline, policy }: ReleaseState,
@@ -119,13 +124,13 @@ function pairReader(
   return sparingly(async () => {
     const pairs = await countPairs(store, { release, served: baseline, shadow: version })
     if (policy.probation?.shadowBp === undefined) return pairs
-    // In probation the previous champion is in the shadow, so the sides of a pair swap.
+    // In probation the previous champion runs in the shadow, so the sides of a pair are swapped.
     const { b, c, same } = await countPairs(store, { release, served: version, shadow: baseline })
     return { b: pairs.b + c, c: pairs.c + b, same: pairs.same + same }
   })
 }
 
-/** The matured outcomes of both arms of an A/B release. */
+/** Reads the matured outcomes of both arms of an A/B release. */
 function cohortReader(
   { store }: Pick<Deps, 'store'>,
   { id: release, model, version, baseline, strategy, policy }: ReleaseState,
@@ -156,7 +161,7 @@ async function bothManifests(
   return [candidate.manifest, champion.manifest]
 }
 
-/** The answers of both arms, each as long as its version answers. */
+/** Reads the answers of both arms. Each answer has the width of its own version. */
 async function readArms(
   database: Database,
   {
@@ -177,7 +182,7 @@ async function readArms(
   return { nowMs, answered }
 }
 
-/** The matured outcomes of the new champion and of the previous one beside it, since the probation began. */
+/** Reads the matured outcomes of the new champion and of the holdback since the probation began. */
 function holdbackReader(
   { store }: Pick<Deps, 'store'>,
   { id: release, model, version, baseline, stage, policy, routings }: ReleaseState,
@@ -187,7 +192,7 @@ function holdbackReader(
   if (stage !== 'probation' || !probation || !since || baseline === undefined) return undefined
   if (limits.alpha.quality === undefined) return undefined
   const { holdbackBp } = probation
-  // One user of the hold-back is compared with as many of the champion as the shares give.
+  // Compares each holdback user with as many champion users as the shares give.
   const block = Math.max(1, Math.floor((10_000 - holdbackBp) / holdbackBp))
   const fromMs = since.startedMs
   return sparingly(async () => {
@@ -202,8 +207,9 @@ function holdbackReader(
 }
 
 /**
- * What the live replicas report: the age of the counters of the most silent one, measured at the earliest from its start and from the last
- * route, because a live and silent replica may hide failures, and null without a live replica; and how many have dropped the candidate.
+ * What the live replicas report. `staleMs`: how long the most silent replica has written no counters, counted at the earliest from its
+ * start and from the last route, because a live but silent replica may hide failures; null without a live replica. `breakers`: how many
+ * replicas have stopped sending requests to the candidate.
  */
 async function findReports(
   database: Database,

@@ -1,4 +1,4 @@
-/** Opens, records and closes the rows of a release. */
+/** Opens, records and closes the database rows of a release. */
 import { DomainError, isError, reasonOf } from '../../domain/errors.ts'
 import { canonicalJson } from '../../domain/canonical-json.ts'
 import { basisIssues } from '../../domain/release/basis.ts'
@@ -53,7 +53,7 @@ export interface Opening extends ReleaseRequest {
   atMs: number
 }
 
-/** The period and the minimum number of requests for the champion's latency. */
+/** The period, and the minimum number of requests, for measuring the champion's latency. */
 const latencyWindowMs = 24 * 3_600_000
 const latencyRequests = 200
 /** Below this, latency differences reflect JIT compilation and not the model. */
@@ -64,19 +64,19 @@ export const openRelease =
   (deps: Deps) =>
   async (opening: Opening): Promise<{ state: ReleaseState } | { refused: string }> => {
     const { store, log } = deps
-    // Outside of the transaction: a start that is refused there is used all the same.
+    // Outside the transaction, because a signed start is used up even when the release is refused.
     const opened = await requireOrdered(deps, opening)
       .then(() => endOrphan(store, opening))
       .then(() => store.transaction((database) => open(database, opening)))
       .catch((error: unknown) => {
         if (isError(error, 'release_in_progress')) return { refused: error.message }
         if (isError(error, 'forbidden')) return { refused: error.message, forbidden: true }
-        // A request of a shape that no check has foreseen fails again at every retry.
+        // A malformed request that no check foresaw fails again at every retry.
         if (error instanceof TypeError || error instanceof RangeError)
           return { refused: `the request is malformed: ${error.message}` }
         throw error
       })
-    // A forged release must not end the queue entry that it names.
+    // A forged request must not reject the queue entry that it names.
     if ('refused' in opened && !('forbidden' in opened))
       await rejectQueued(store, { releaseId: opening.id, turn: opening.turn, message: opened.refused })
     const { id: release, version } = opening
@@ -84,7 +84,7 @@ export const openRelease =
     return 'refused' in opened ? { refused: opened.refused } : opened
   }
 
-/** Ends an open release of an earlier run, which would refuse this one. */
+/** Ends an open release of an ended run of this workflow, which would otherwise refuse the new one. */
 async function endOrphan(store: Store, { id, model, workflowId }: Opening): Promise<void> {
   const other = await findOpenRelease(store, model)
   if (other === undefined || other.state.id === id || other.workflowId !== workflowId) return
@@ -114,7 +114,7 @@ async function open(
   return { state }
 }
 
-/** A release is ordered by a row of the queue, of a drill or of a retraining, or by a signed start. Throws `forbidden`. */
+/** Requires a stored request for the release (a queue entry, a drill or a retraining) or a signed start. Throws `forbidden`. */
 async function requireOrdered(deps: Deps, opening: Opening): Promise<void> {
   const database = deps.store
   const { id, workflowId: _workflow, runId: _run, atMs: _at, ...order } = opening
@@ -134,7 +134,7 @@ async function requireOrdered(deps: Deps, opening: Opening): Promise<void> {
 }
 
 interface Asked {
-  /** Of the release that is to be opened. */
+  /** The id of the release to open. */
   id: string
   order: Ordered
 }
@@ -152,18 +152,18 @@ const orderedBy = ({ model, version, requestedBy, policy, hotfix }: Ordered): Or
   hotfix,
 })
 
-/** The workflow of the queue may have recorded that the turn has come. */
+/** The queue workflow may already have marked the entry as started. */
 function isQueued(row: QueuedRelease | undefined, { id, order }: Asked): boolean {
   const isDue = row?.state === 'waiting' || (row?.state === 'started' && row.releaseId === id)
   const hotfix = row?.hotfixReason === undefined ? undefined : { reason: row.hotfixReason }
   return isDue && isOrder({ ...row, hotfix }, order)
 }
 
-/** One release for each drill. */
+/** A drill has one release. */
 const isDrilled = (row: DrillOrder | undefined, { id, order }: Asked): boolean =>
   isOrder(row, order) && (row?.releaseId === undefined || row.releaseId === id)
 
-/** A policy given by hand may have any shape. */
+/** A policy from a request may have any shape. */
 function issuesOf(facts: ReleaseFacts): string[] {
   try {
     return [...issuesOfPolicy(facts.policy), ...issuesOfOpening(facts)]
@@ -191,7 +191,7 @@ async function gather(database: Database, opening: Opening): Promise<ReleaseFact
   )
   if (issue !== undefined) return { refused: issue.message }
   const whole = opening.policy ?? candidate.policy
-  // A malformed replacement is reported with the other issues.
+  // A malformed replacement policy is reported with the other issues.
   const isReplaced = opening.drill === undefined && opening.policy?.approval !== undefined
   const taken = isReplaced ? issuesOfReplacement(whole, candidate.policy) : []
   if (taken.length > 0) return { refused: `the release cannot open: ${taken.join('; ')}` }
@@ -253,7 +253,7 @@ export const recordRelease =
       for (const command of commands) {
         if (!(await insertCommand(database, command))) continue
         const { id, releaseId, actor, reason = null, accepted, message, stage, sent } = command
-        // An unsigned command proves only a name; a signed one is kept as its sender has signed it.
+        // An unsigned command proves only a name; a signed one is stored as it was signed.
         const proof = { signed: sent !== undefined, sent: sent ?? null }
         await appendAudit(database, {
           actor,
@@ -269,7 +269,7 @@ export const recordRelease =
       log.info({ release: state.id, command, actor, accepted, stage: state.stage }, message)
   }
 
-/** The digests and the key that an approval or a rejection is bound to; the state keeps the last statement per user. */
+/** The digests and the key that an approval or a rejection is bound to. The state keeps the last statement of each user. */
 function boundTo({ approvals, rejections, breakGlass, digests }: ReleaseState, command: ReleaseCommand) {
   const { actor, accepted } = command
   if (!accepted || !['approve', 'reject', 'promoteNow'].includes(command.command)) return { digests }
@@ -278,7 +278,7 @@ function boundTo({ approvals, rejections, breakGlass, digests }: ReleaseState, c
   return { digests: given, key }
 }
 
-/** Alerts at once, because break-glass skips safeguards. */
+/** Raises an alert at once, because break-glass skips safeguards. */
 async function alertBreakGlass(
   database: Database,
   { id, model, version, breakGlass }: ReleaseState,
@@ -309,7 +309,9 @@ export const closeReleaseRow =
       return end
     })
 
-/** An end as promoted needs its rows; without them the release has failed, and its candidate is rolled back. */
+/**
+ * Requires the rows of a promotion before a release ends as promoted. Without them the release fails and its candidate is rolled back.
+ */
 async function endingState(deps: Deps, given: ReleaseState): Promise<ReleaseState> {
   const found = await supportedState(deps, deps.store, given)
   const state = found?.state ?? given

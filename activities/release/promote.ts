@@ -1,6 +1,6 @@
 /**
- * Promotes the candidate: champion pointer, history, routing and audit row in one transaction, so that they cannot disagree.
- * Idempotent, because the history names the release.
+ * Promotes the candidate. Champion, history, routing and audit row change in one transaction, so that they cannot disagree. Idempotent,
+ * because the history row names the release.
  */
 import { isError } from '../../domain/errors.ts'
 import { pinReason } from '../../domain/serving/kill-switch.ts'
@@ -88,7 +88,7 @@ async function promoteIn(deps: Deps, database: Database, given: ReleaseState): P
   return { kind: 'promoted', epoch: written.epoch, generation: written.generation }
 }
 
-/** Why the candidate may never be promoted by this release; undefined when it may. */
+/** Why this release may never promote the candidate; undefined when it may. */
 async function refusalOfPromotion(database: Database, state: ReleaseState): Promise<string | undefined> {
   const { version, drill, breakGlass } = state
   const candidate = await findReleasable(database, version)

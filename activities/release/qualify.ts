@@ -1,4 +1,4 @@
-/** Loads the candidate in a separate serving process before it serves any request, and refuses it with a reason when it is unfit. */
+/** Loads the candidate in a separate serving process before it serves any request. Refuses an unfit candidate with the reason. */
 import { isError } from '../../domain/errors.ts'
 import { defaultQualification, type QualificationLimits } from '../../domain/model/qualification.ts'
 import type { ReleaseState } from '../../domain/release/state.ts'
@@ -20,10 +20,10 @@ interface Qualified {
   loadMs: number
   p50Us: number
   p99Us: number
-  /** How often the time of a row was measured; the best is reported. */
+  /** How often the latency of a row was measured; the best is reported. */
   measurements?: number
   rssBytes: number
-  /** Of a TensorFlow.js network; 0 for other formats. */
+  /** The size of a TensorFlow.js network; 0 for other formats. */
   weightBytes: number
 }
 type Found = Qualified | NotServed
@@ -43,7 +43,7 @@ export const qualify =
       return reason === undefined ? { kind: 'qualified' } : { kind: 'disqualified', reason }
     })
 
-/** Loads a version in a separate process and measures it. An artifact without a valid signature is not opened. */
+/** Loads a version in a separate process and measures it. Does not open an artifact without a valid signature. */
 export async function qualifyVersion(
   { store, artifacts, config }: Deps,
   { version, digest }: { version: string; digest: string },
@@ -91,7 +91,7 @@ export function refusalOf(
 const timesOf = ({ measurements = 1 }: Pick<Qualified, 'measurements'>): string =>
   measurements > 1 ? ` in the best of ${measurements} measurements` : ''
 
-/** Runs the child process to its end. */
+/** Runs the qualification process to its end. */
 export function runQualifier(
   argv: string[],
   {

@@ -13,7 +13,7 @@ import { findRetrained } from '../../store/training/retrainings.ts'
 import type { ReleaseRequest } from '../../workflows/messages.ts'
 import type { Deps } from '../deps.ts'
 
-/** Queues the release of a retraining once, or returns why its policy forbids it. */
+/** Queues the release of a retraining once. Returns the reason when the policy does not allow it. */
 export const enqueueRelease =
   ({ store, log }: Deps) =>
   async (request: ReleaseRequest): Promise<{ id: string } | { refused: string }> => {
@@ -23,7 +23,7 @@ export const enqueueRelease =
     const used = policy ?? (await getModel(store, model)).definition.release
     const over = queuePolicy({ policy: used, byPerson: false, hotfix: false })
     if (over === 'refuse') return { refused: 'its policy does not queue releases' }
-    // Of the run, because its turn may have come before the activity is repeated.
+    // Derived from the run, because the entry may already have started when the activity is retried.
     const own = `que_${retraining.split('/').at(-1)!.replaceAll('-', '')}` as const
     const entry = { id: own, model, version, requestedBy, preemption: over, policy }
     const { id } = await store.transaction(

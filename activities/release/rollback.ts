@@ -1,6 +1,6 @@
 /**
- * Rolls a version back: moves the champion to the last proven version and waits until every live replica has acknowledged. Needs no
- * approval, no healthy candidate, and is idempotent.
+ * Rolls a version back: moves the champion to the last proven version and waits until every live replica has acknowledged. Idempotent;
+ * needs no approval and no healthy candidate.
  */
 import type { Recovery, ReleaseState } from '../../domain/release/state.ts'
 import { findChampion, findIncompatibilities } from '../../store/registry/champions.ts'
@@ -37,22 +37,22 @@ export const rollBackCandidate =
           return (await findChampion(database, model))?.version
         })
         const report = await findRecovery(deps, beat, state, wasChampion)
-        // A backup that was restored meanwhile has undone the rollback, and what was read since may be from before it. A champion
-        // that was moved by hand has no route yet.
+        // A backup restored in the meantime has undone the rollback, and values read since may be from before it. A champion that was
+        // moved by hand has no route yet.
         if ((await findEpoch()) !== epoch || report.rollbackResult.champion !== champion) continue
         log.info({ release, version, problems: report.problems, ...report.rollbackResult }, 'rolled back')
         return report
       }
     })
 
-/** Of a release that no row knows, only the route can be returned to the present champion. */
+/** For a release without a row, only the route can be returned to the present champion. */
 const unknown = ({ rollbackOrder, ...given }: ReleaseState): ReleaseState => ({
   ...given,
   baseline: undefined,
   rollbackOrder: rollbackOrder && { ...rollbackOrder, withdraw: false },
 })
 
-/** Waits until every live replica has acknowledged, and reads what the rollback has come to. */
+/** Waits until every live replica has acknowledged, and reads the result of the rollback. */
 async function findRecovery(
   deps: Deps,
   beat: Beat,
@@ -69,7 +69,7 @@ async function findRecovery(
   const cutOff = unfencedBefore ? silent.filter((each) => !follows(each, unfencedBefore)) : []
   const orderedMs = Date.parse((await findRelease(deps.store, id))?.rolledBackAt ?? '') || atMs
   const champion = (await findChampion(deps.store, model))?.version
-  // A target that fails its check is used too: it served before, and the candidate is known to be worse.
+  // An incompatible target is used too: it served before, and the candidate is known to be worse.
   const mismatches =
     wasChampion && champion !== undefined
       ? await findIncompatibilities(deps.store, { from: version, to: champion })

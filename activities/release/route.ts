@@ -1,6 +1,6 @@
 /**
- * Routes the share of a stage to the candidate and waits for the acknowledgement of every live replica. Checks first that the basis of
- * the release still stands.
+ * Routes the share of a stage to the candidate and waits until every live replica has acknowledged. First checks that the basis of the
+ * release still stands.
  */
 import { canonicalJson } from '../../domain/canonical-json.ts'
 import { isError } from '../../domain/errors.ts'
@@ -62,7 +62,7 @@ export const route =
       return { kind: 'routed', epoch, generation, startedMs: atMs, replicas }
     })
 
-/** Why the candidate gets no further share, while a kill switch pins the model for the whole acknowledgement timeout. */
+/** Why the candidate gets no more traffic: a kill switch has pinned the model for the whole acknowledgement timeout. */
 async function pinnedFor({ store }: Deps, beat: Beat, state: ReleaseState): Promise<string | undefined> {
   const until = performance.now() + state.policy.watch.acknowledgeMs
   for (;;) {
@@ -72,7 +72,7 @@ async function pinnedFor({ store }: Deps, beat: Beat, state: ReleaseState): Prom
   }
 }
 
-/** Writes the route of the stage, or finds it written by an earlier attempt. */
+/** Writes the route of the stage, or finds the one that an earlier attempt wrote. */
 async function writeStage(
   deps: Deps,
   given: ReleaseState,
@@ -91,7 +91,7 @@ async function writeStage(
       const now = await findRouting(database, state.model)
       const wanted =
         routePlan(state)?.byReplica === true
-          ? await givenReplicas(database, { plan, now: now?.route, state })
+          ? await chooseReplicas(database, { plan, now: now?.route, state })
           : plan
       if ('problem' in wanted) return wanted
       if (now && isSame(now.route, wanted)) return now
@@ -120,10 +120,10 @@ async function writeStage(
 type PlannedRoute = Omit<Route, 'epoch' | 'generation'>
 
 /**
- * Chooses the replicas that serve the candidate: the share rounded up, never all, those of the previous stage first. A replica started
- * later joins with the next stage.
+ * Chooses the replicas that serve the candidate: the share rounded up, never all replicas, those of the previous stage first. A replica
+ * that starts later joins with the next stage.
  */
-async function givenReplicas(
+async function chooseReplicas(
   database: Database,
   { plan, now, state }: { plan: PlannedRoute; now: Route | undefined; state: ReleaseState },
 ): Promise<PlannedRoute | { problem: string }> {
@@ -141,8 +141,8 @@ async function givenReplicas(
 }
 
 /**
- * The state that the rows of the release support, with what they lack for its step; or why the release may take no further step. Locks the
- * row of the release.
+ * Locks the row of the release. Returns the state that its rows support, with what is missing for the step; or why the release may take
+ * no more steps.
  */
 export async function recordedState(
   deps: Deps,
@@ -157,12 +157,12 @@ export async function recordedState(
   return reason === undefined ? { state, issue: issueOfRoute(state, record) } : { reason }
 }
 
-/** Why the basis of the release no longer stands; undefined while it does. */
+/** Why the basis of the release no longer stands; undefined while it stands. */
 async function outdatedReason(database: Database, state: ReleaseState): Promise<string | undefined> {
   const { model, version, digests } = state
   const champion = state.promoted ? version : state.baseline
   const found = await findReleaseBasis(database, { model, version })
-  // After promotion the evaluation names the previous champion; while its digest stands, the comparison stands.
+  // After promotion the evaluation names the previous champion. The comparison stands as long as its digest does.
   return basisIssues({ version, champion, ...digests }, found).find(({ kind }) => kind !== 'comparison')
     ?.message
 }
@@ -183,11 +183,11 @@ export function routeOf(state: ReleaseState): PlannedRoute | undefined {
   }
 }
 
-/** How long a route may expose its candidate without a fresh verdict; undefined for a route without one. */
+/** How long a route may expose its candidate without a new verdict; undefined for a route without a candidate. */
 export const exposureOf = (route: PlannedRoute, { policy }: ReleaseState): number | undefined =>
   hasCandidate(route) ? policy.watch.exposureMs : undefined
 
-/** Whether this is the route that the state has written; the replicas of a rolling release were chosen then. */
+/** Whether this is the route that the state wrote. The replicas of a rolling release were chosen at that time. */
 export function isRouteOf(now: Route, state: ReleaseState): boolean {
   const plan = routeOf(state)
   const isAt = now.epoch === state.epoch && now.generation === state.generation

@@ -1,6 +1,6 @@
 /**
- * Reads what permits a step of a release, and replaces what the workflow claims by it. A client of Temporal can give an activity any
- * state; it has neither the database nor the signing key.
+ * Replaces what the workflow state claims by what the database rows prove. A Temporal client can pass any state to an activity, but it
+ * cannot write the database or sign with the keys of users.
  */
 import { supported, type ReleaseRecord } from '../../domain/release/permission.ts'
 import type { ReleaseState } from '../../domain/release/state.ts'
@@ -14,7 +14,7 @@ export interface SupportedState {
   record: ReleaseRecord
 }
 
-/** Undefined for a release that no row knows: never opened, or lost with a backup that was restored. */
+/** Undefined for a release without a row: never opened, or lost in the restore of a backup. */
 export async function supportedState(
   deps: Pick<Deps, 'verifier' | 'config'>,
   database: Database,

@@ -1,14 +1,14 @@
 /**
  * Checks that the workflow of an activity can still be reached, so that a candidate is exposed only while a rollback could be ordered.
- * Fails while Temporal is unreachable or the workflow task keeps failing.
+ * False while Temporal is unreachable or the workflow task keeps failing.
  */
 import { Context } from '@temporalio/activity'
 import { setTimeout as pause } from 'node:timers/promises'
 
-/** How long a check stays valid, and its timeout. */
+/** How long a check stays valid; also its timeout. */
 const freshMs = 900
 
-/** Returns whether the last check succeeded recently; starts one when needed. */
+/** Returns a check that tells whether Temporal answered recently, asking it when needed. */
 export function createTemporalReachability(ask = askTemporal): () => Promise<boolean> {
   let answeredAt = -Infinity
   return async () => {
@@ -30,6 +30,6 @@ async function askTemporal(): Promise<void> {
   if (namespace === undefined || execution === undefined) throw new Error('the activity has no workflow')
   const request = { namespace, execution }
   const { pendingWorkflowTask } = await client.workflowService.describeWorkflowExecution(request)
-  // A new task or its first attempt is normal.
+  // A new task or a first attempt is normal.
   if ((pendingWorkflowTask?.attempt ?? 0) > 1) throw new Error('the last task of the workflow has failed')
 }

@@ -1,6 +1,6 @@
 /**
- * Watches a stage in one activity: observes, judges, stores the decision and renews the exposure lease. A candidate whose watcher dies
- * is dropped when the lease expires; the stage clock is in Postgres, so the next watcher resumes it.
+ * Watches a stage in one activity: observes, judges, stores the decision and renews the exposure lease. When the watcher crashes, the lease
+ * expires and every replica drops the candidate. The stage clock is in Postgres, so the next watcher resumes it.
  */
 import { pinReason, type Flag } from '../../domain/serving/kill-switch.ts'
 import type { ReleaseState } from '../../domain/release/state.ts'
@@ -53,7 +53,7 @@ export const watch =
           ? undefined
           : { kind: 'judged', verdict: 'fail', reason: failed, due: false }
       }
-      // The watch before this one may have been cancelled with its verdict on the way.
+      // The previous watch may have been cancelled after it stored its verdict.
       const before = await verdictAgainst()
       if (before !== undefined) return before
       const state = await routedState(deps, given)
@@ -83,7 +83,7 @@ export const watch =
         })
         let observation = { ...(await observe()), watchedMs }
         let judged = judge(state, observation)
-        // No stage passes while pairs of its shadow or its users are unread; a busy machine reads them seldom.
+        // No stage passes while shadow pairs or users are unread; a busy machine reads them rarely.
         const { disagreement, business } = observation
         if (judged.verdict.kind === 'pass' && (disagreement ?? business) !== undefined) {
           observation = { ...(await observe(true)), watchedMs }
@@ -106,7 +106,8 @@ export const watch =
         written = counted
         const { questions } = verdict
         if (final) return { kind: 'judged', verdict: verdict.kind, reason, due, questions }
-        // The watch after this one may have judged before this one hears that it is cancelled, and more requests may tell otherwise.
+        // A later watch may have stored a verdict before this watch hears of its cancellation, and newer requests may have changed the
+        // evidence.
         const meanwhile = await verdictAgainst()
         if (meanwhile !== undefined) return meanwhile
         const exposed = mayBeExposed(verdict, observation.staleMs, state) && (await isTemporalReachable())
@@ -119,7 +120,7 @@ export const watch =
       }
     })
 
-/** The state that the rows support; undefined when the present route is not that of its stage. */
+/** The state that the rows support; undefined when the present route is not the route of its stage. */
 async function routedState(deps: Deps, given: ReleaseState): Promise<ReleaseState | undefined> {
   const state = (await supportedState(deps, deps.store, given))?.state
   const now = state && (await findRouting(deps.store, state.model))
@@ -140,20 +141,20 @@ async function playDead(beat: Beat): Promise<never> {
   throw new Error('the drill has silenced this watch')
 }
 
-/** A kill switch left set ends the release like a forgotten pause. */
+/** A kill switch that stays set ends the release like a forgotten pause. */
 const isOver = (flag: Flag, nowMs: number, { policy }: ReleaseState): boolean =>
   nowMs - Date.parse(flag.at) >= policy.watch.decisionMs
 
 /**
- * Whether a verdict renews the exposure. Missing counters do not, because failures would be invisible; fresh counters of zero requests
- * do, because an idle hour must not end a release.
+ * Whether a verdict renews the exposure. Missing counters do not, because they may hide failures; fresh counters of zero requests do,
+ * because an idle hour must not end a release.
  */
 export function mayBeExposed(verdict: Verdict, staleMs: number | null, state: ReleaseState): boolean {
   if (verdict.kind === 'fail' || verdict.kind === 'error') return false
   return staleMs !== null && staleMs <= state.policy.limits.maxStaleMs
 }
 
-/** Whether lagging replicas matter now: for a pass, and for missing data, which may come from one replica. */
+/** Whether lagging replicas matter now: for a pass, and for missing data, which one replica may cause. */
 function isDoubtful({ kind }: Verdict, staleMs: number | null, { policy }: ReleaseState): boolean {
   return kind === 'pass' || staleMs === null || staleMs > policy.limits.maxStaleMs
 }
@@ -161,7 +162,7 @@ function isDoubtful({ kind }: Verdict, staleMs: number | null, { policy }: Relea
 const findBehind = async ({ store }: Deps, state: ReleaseState): Promise<string[]> =>
   laggingReplicas(await listReplicaProgress(store, state.model), state)
 
-/** In probation too: a champion that is not watched gives way to the last proven version. */
+/** Applies in probation too: an unwatched champion gives way to the last proven version. */
 function expose({ store }: Deps, state: ReleaseState, lookedMs: number): Promise<boolean> {
   const { id: release, model, epoch, generation, policy } = state
   const { exposureMs } = policy.watch

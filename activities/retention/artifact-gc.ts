@@ -1,6 +1,6 @@
 /**
- * Keeps the artifact store within its budget: deletes the least valuable artifacts and files without a row. Rows change before files,
- * so a crash leaves orphaned files for the next run and never a row without its file.
+ * Keeps the artifact store within its budget: deletes the least valuable artifacts and files without a row. Rows change before files, so
+ * a crash leaves orphaned files for the next run but never a row without its file.
  */
 import { selectForDeletion, type ArtifactGroup } from '../../domain/registry/artifact-retention.ts'
 import { getManifest, type Area, type Artifacts, type StoredFile } from '../../store/artifacts.ts'
@@ -23,7 +23,7 @@ export interface CollectionReport {
   freedBytes: number
 }
 
-/** A file is written before its row; younger files may still wait for their row. */
+/** A file is written before its row, so younger files may still get theirs. */
 const youngMs = 86_400_000
 
 const areas: readonly Area[] = ['artifacts', 'snapshots', 'checkpoints']
@@ -46,7 +46,7 @@ export const collectArtifacts = (deps: Deps) => (): Promise<CollectionReport> =>
     return { givenUp, removed, freedBytes }
   })
 
-/** Changes only rows. Returns the number of artifacts and snapshots that no row keeps. */
+/** Changes rows only. Returns the number of artifacts and snapshots given up. */
 async function giveUp({ store, artifacts, config, log }: Deps, beat: Beat): Promise<number> {
   const budgetBytes = config.retention.artifactsMb * 1_048_576
   const lots = await findLots({ store, artifacts })
@@ -95,7 +95,7 @@ async function filesOf(
   return [digest, ...Object.values(named).map((file) => file.digest)]
 }
 
-/** Old files of an area without a row. Lists files before it reads rows, so that files named in between are kept. */
+/** Old files of an area without a row. Lists files before it reads rows, so that a file that gets its row in between is kept. */
 async function findUnnamed({ store, artifacts }: Sources, area: Area): Promise<StoredFile[]> {
   const files = await listAll(artifacts, area)
   const named = new Set(await namedIn(area, { store, artifacts }, files))

@@ -11,8 +11,7 @@ import type { Deps } from '../deps.ts'
 import { dropErasedSnapshots } from '../privacy/data-subjects.ts'
 
 /**
- * Days created ahead, so that the control worker may be down for a week. Later rows go to the default partition, which cannot be
- * dropped.
+ * Days created ahead, so that the control worker may be down for a week. Later rows go to the default partition, which cannot be dropped.
  */
 const daysAhead = 7
 

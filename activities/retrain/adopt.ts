@@ -1,4 +1,4 @@
-/** Takes a brought artifact in, in place of a training: it gets a manifest, and then the same evaluation and release. */
+/** Adopts a brought artifact instead of training: gives it a manifest; evaluation and release are those of a trained one. */
 import { isError, type ErrorCode } from '../../domain/errors.ts'
 import type { BroughtArtifact } from '../../domain/model/brought-artifact.ts'
 import { getModel } from '../../store/registry/models.ts'

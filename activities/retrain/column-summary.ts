@@ -1,4 +1,4 @@
-/** Summarises the columns of a table for the data scientist who inspects a blocked batch. */
+/** Summarises the columns of a table for users who inspect a blocked batch. */
 import { op, table as tableOf } from 'arquero'
 import type { ColumnSummary, BatchTable } from '../../domain/validation/expectations.ts'
 import { shown } from '../../domain/postgres-text.ts'

@@ -1,6 +1,6 @@
 /**
- * Evaluates a challenger offline against the live champion, on the frozen test rows of the challenger's snapshot, because metrics of
- * different test sets are not comparable.
+ * Evaluates a challenger offline against the live champion. Both are evaluated on the test rows of the challenger's snapshot, because
+ * metrics of different test sets are not comparable.
  */
 import { DomainError } from '../../domain/errors.ts'
 import type { GateVerdict } from '../../domain/evaluation/gate.ts'
@@ -33,15 +33,18 @@ export interface EvaluateInput {
   evaluationId: string
   model: string
   trainingId: string
-  /** The sweep that has chosen its hyperparameters. */
+  /** The sweep that chose the hyperparameters. */
   sweep?: string
 }
 
 export interface EvaluateResult {
   evaluationId: string
-  /** `unchanged`: nothing was evaluated, because the artifact is the champion's or that of a version that was rolled back, or was brought and is being released. */
+  /**
+   * `unchanged`: nothing was evaluated. The artifact is that of the champion or of a rolled-back version, or it was brought and its
+   * release is open.
+   */
   verdict: GateVerdict | 'unchanged'
-  /** The result is implausibly good or the test set is overused: an operator must decide. */
+  /** The result is implausibly good or the test set is overused, so an operator must decide. */
   needsPerson: boolean
   /** One sentence each, with its arithmetic. */
   reasons: string[]
@@ -64,7 +67,7 @@ export const evaluate =
     if (artifactDigest === undefined)
       throw new DomainError('internal', `the training ${trainingId} has no artifact to evaluate`)
     const { files, training } = await getManifest(artifacts, artifactDigest)
-    // Of a brought artifact the rest of the manifest follows from the snapshot.
+    // For a brought artifact, the rest of the manifest follows from the snapshot.
     const brought = training.origin === 'brought' ? files : undefined
     const unchanged = await findUnchanged(store, { model, artifactDigest, files: brought })
     if (unchanged !== undefined) {
@@ -99,7 +102,7 @@ export const evaluate =
       job,
       limitMb: config.trainingMemoryMb,
       rows,
-      // Metrics that are functions are those of the model file as it is now, which a process reads once.
+      // A process with metric functions is not kept: it has read the model file once, and the file may change.
       keptFor: definition.evaluation.policy.custom === undefined ? digestOfJson(definition) : undefined,
     })
     const stored = await insertEvaluation(store, {
@@ -128,7 +131,7 @@ export const evaluate =
     return result
   }
 
-/** What was tried before; undefined when nothing was. */
+/** How many trials and trainings used these test rows before; undefined for none. */
 async function searchOf(
   store: Deps['store'],
   { sweep, ...judged }: { sweep?: string; snapshotDigest: string; artifactDigest: string },
@@ -138,7 +141,7 @@ async function searchOf(
   return sweepTrials + triedHere === 0 ? undefined : { sweepTrials, triedHere }
 }
 
-/** Why the artifact is nothing new; undefined when it is. A release of the same bytes would change nothing, or repeat a known harm. */
+/** Why the artifact is not new; undefined when it is. Releasing the same bytes would change nothing, or repeat a known harm. */
 async function findUnchanged(
   store: Deps['store'],
   { files, ...artifact }: Parameters<typeof listTwins>[1],

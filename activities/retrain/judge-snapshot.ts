@@ -24,13 +24,13 @@ import { summarize } from './column-summary.ts'
 
 export interface SnapshotToJudge {
   definition: ModelDefinition
-  /** The snapshot's file. */
+  /** The path of the snapshot file. */
   path: string
   /** ISO 8601. */
   asOf: string
   /** The manifest of the champion. */
   champion?: Manifest
-  /** The rows of earlier snapshots. */
+  /** The row counts of earlier snapshots. */
   earlierRows: number[]
   leftOut?: LeftOut
 }
@@ -67,7 +67,7 @@ export async function judgeSnapshot(options: SnapshotToJudge): Promise<JudgedSna
   return { rows: table.rows, verdict, results, columns }
 }
 
-/** Uses the source's column names instead of the internal ones of a snapshot. */
+/** Replaces the internal column names of a snapshot by those of the source. */
 function inTheirWords(text: string, { label, source }: ModelDefinition): string {
   const names: Record<string, string | undefined> = {
     ...Object.fromEntries(snapshotLabels(label.output).map((name, k) => [name, labelColumns(label)[k]])),

@@ -1,4 +1,4 @@
-/** Opens and closes the row of a retraining, so that every run records how it ended. */
+/** Opens and closes the row of a retraining, so that every run records its outcome. */
 import { isAlertKind } from '../../domain/monitoring/alert-kinds.ts'
 import { DomainError } from '../../domain/errors.ts'
 import { canonicalJson } from '../../domain/canonical-json.ts'
@@ -48,23 +48,23 @@ export interface OpenInput {
   order: RetrainRequest
 }
 
-/** Failed retrainings of a model share one alert, resolved by the next success. */
+/** Failed retrainings of a model share one alert; the next success resolves it. */
 const alertKeyOf = (model: string): string => `retraining/${model}`
 
 export interface OpenResult {
-  /** Why the request is throttled; it is recorded and ended at once. */
+  /** Why the request is throttled; such a request is recorded and ended at once. */
   throttled?: string
   /** The task queue of the training workers. */
   trainQueue: string
-  /** The task queue of one's own, for a model that is trained there. */
+  /** The user's own task queue, for a model that is trained there. */
   trainerQueue?: string
-  /** Approvals that the model's own policy requires. */
+  /** Approvals that the policy of the model requires. */
   approvers: number
 }
 
 /**
- * Throws `model_not_found`, or `retraining_in_progress` while another one is open. The workflow id is unique per model, so an open row
- * of another run is orphaned and closed first.
+ * Throws `model_not_found`, or `retraining_in_progress` while another retraining is open. The workflow id is unique per model, so an open
+ * row of another run is orphaned and is closed first.
  */
 export const openRetraining =
   (deps: Deps) =>
@@ -124,10 +124,10 @@ export const openRetraining =
 /** `retrain/<model>/<run>` */
 const runOfRetraining = (id: string): string => id.slice(id.lastIndexOf('/') + 1)
 
-/** The training of a retraining. */
+/** The id of the training of a retraining. */
 const trainingOf = (id: string): string => idsOfRun(runOfRetraining(id)).trainingId
 
-/** What the schedule of the model file sends. */
+/** Whether the request is what the schedule of the model file sends. */
 function isScheduled(order: RetrainRequest, { name, retrain }: Pick<ModelDefinition, 'name' | 'retrain'>) {
   return (
     (retrain?.cron ?? retrain?.everyMs) !== undefined &&
@@ -135,7 +135,7 @@ function isScheduled(order: RetrainRequest, { name, retrain }: Pick<ModelDefinit
   )
 }
 
-/** What the monitor asks for after a window that it has stored. */
+/** Whether the request is what the monitor asks for after a window that it has stored. */
 async function isTriggered(store: Deps['store'], order: RetrainRequest): Promise<boolean> {
   const { model, dedupeKey } = order
   if (dedupeKey === undefined) return false
@@ -144,13 +144,13 @@ async function isTriggered(store: Deps['store'], order: RetrainRequest): Promise
   return triggers.some((trigger) => canonicalJson(triggeredRetraining(trigger)) === asked)
 }
 
-/** What a trigger of the model file has asked for. */
+/** Whether a trigger of the model file has fired this request. */
 async function isFired(store: Deps['store'], order: RetrainRequest): Promise<boolean> {
   const firing = order.dedupeKey === undefined ? undefined : await findFiring(store, order.dedupeKey)
   return firing !== undefined && canonicalJson(firedRetraining(firing)) === canonicalJson(order)
 }
 
-/** What an open sweep asks for when it has chosen. */
+/** Whether an open sweep asks for this retraining of its winner. */
 async function isOfSweep(store: Deps['store'], order: RetrainRequest): Promise<boolean> {
   if (order.sweep === undefined) return false
   const sweep = await findSweep(store, order.sweep)
@@ -194,7 +194,7 @@ export const endRetraining =
     log.info({ retraining, outcome, version, message }, 'retraining ended')
   }
 
-/** Raises an alert that names why a retraining produced no release. */
+/** Raises an alert with the reason why a retraining produced no release. */
 export const alertRetraining =
   ({ store, log }: Deps) =>
   async (alert: {

@@ -1,6 +1,6 @@
 /**
- * Registers a challenger as a version with its lineage. One training is one version, because a retry that created a second one would
- * release the model twice.
+ * Registers a challenger as a version with its lineage. A training has at most one version, because a retry that registered a second one
+ * would release the model twice.
  */
 import {
   aboveGiven,
@@ -50,7 +50,7 @@ export const register =
     const retraining = await findRetraining(store, retrainingId)
     const snapshot = await getSnapshot(store, training.snapshotDigest)
     const manifest = await getManifest(artifacts, evaluation.artifactDigest)
-    // Signing requires the bytes to be read and verified once more.
+    // The signature requires that the bytes are read and verified once more.
     for (const { digest } of Object.values(manifest.files)) await artifacts.get('artifacts', digest)
     const signer = await openSigner(config.signing, 'artifacts')
     const { report, artifactDigest } = evaluation
@@ -102,19 +102,19 @@ export const register =
     return { version, artifactDigest: artifact }
   }
 
-/** What the requester gave as the reason, in words. */
+/** The reason that the requester gave, as text. */
 function noteOf(evidence: Record<string, unknown> | undefined): string | undefined {
   const note = evidence?.['reason']
   return typeof note === 'string' && note !== '' ? note : undefined
 }
 
-/** The answers that its rows were made of; undefined where they came from elsewhere. */
+/** A sentence on the logged predictions that became the rows; undefined when the rows came from elsewhere. */
 function servedOf({ source }: Snapshot): string | undefined {
   const served = source['served'] as ServedFacts | undefined
   return served && servedText(served)
 }
 
-/** Without known code, the files of a brought artifact are what changes. */
+/** The number follows code changes; for a brought artifact without known code, it follows file changes. */
 const numberedBy = ({
   features,
   featureOrder,

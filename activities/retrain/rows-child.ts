@@ -1,6 +1,6 @@
 /**
- * Reads and judges the rows of a model in a process of their own: millions of rows would block the event loop of the control worker,
- * whose heartbeats renew the exposure leases of every open release.
+ * Reads and judges the rows of a model in a child process. Millions of rows would block the event loop of the control worker, whose
+ * heartbeats renew the exposure leases of every open release.
  */
 import type { ModelDefinition } from '../../domain/model-definition.ts'
 import { openArtifacts } from '../../store/artifacts.ts'
@@ -22,7 +22,7 @@ export type RowsJob =
       databaseUrl: string
       readerUrl?: string
       artifactRoot: string
-      /** The file of the key. */
+      /** The path of the key file. */
       subjectKey: string
       copies: SourceCopies
     }
@@ -54,7 +54,7 @@ async function takeRows({
 
 async function run(job: RowsJob): Promise<WrittenSnapshot | JudgedSnapshot> {
   if (job.kind === 'snapshot') return takeRows(job)
-  // Loaded on use: its table library takes as long to load as all else here.
+  // Loaded on use: its table library takes as long to load as everything else here.
   const { judgeSnapshot } = await import('./judge-snapshot.ts')
   return judgeSnapshot(job)
 }

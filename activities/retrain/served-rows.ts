@@ -1,6 +1,6 @@
 /**
- * Loads what a model was asked, with what became true of it, as the rows of a snapshot. Only requests that are old enough to have their
- * outcome count, because the outcomes that arrive early are a biased sample.
+ * Loads logged requests with their outcomes as the rows of a snapshot. Only requests that are old enough to have an outcome count,
+ * because early outcomes are a biased sample.
  */
 import { scorePlace } from '../../domain/model/quantile-levels.ts'
 import { DomainError } from '../../domain/errors.ts'
@@ -30,9 +30,9 @@ import {
 import type { Duck } from '../data/duckdb.ts'
 import { findMaturity } from '../monitor/matured-window.ts'
 
-/** Requests of one fetch; each may have a thousand instances. */
+/** Requests per fetch; each may have a thousand instances. */
 const requestsAtOnce = 500
-/** A weight beyond this would let single rows decide. */
+/** Limits weights, because a larger one would let single rows decide. */
 const maxWeight = 20
 const bins = 10
 
@@ -75,7 +75,7 @@ export async function loadServedRows(
   return facts
 }
 
-/** The split may need less than the source offers. */
+/** The split may need a shorter period than the source offers. */
 function startOf({ split, source }: ModelDefinition, maturedMs: number, asOfMs: number): string | undefined {
   const sinceMs = source.served?.sinceMs
   const needed =
@@ -153,7 +153,7 @@ async function createTable(duck: Duck, { features, subject, evaluation }: ModelD
 
 type Appender = Awaited<ReturnType<Duck['connection']['createAppender']>>
 
-/** Appends every instance of a request: those without an outcome count for the weights of the others. */
+/** Appends every instance of a request. Instances without an outcome count for the weights of the others. */
 function appender(
   facts: ServedFacts,
   versions: readonly AnsweringVersion[],
@@ -207,16 +207,19 @@ function appender(
   }
 }
 
-/** An unreadable outcome, such as a class that the label no longer has, is no wrong prediction. `derive` reads all itself. */
+/**
+ * An unreadable outcome, such as a class that the label no longer has, must not count as a wrong prediction. A `derive` expression reads
+ * all outcomes itself.
+ */
 function isReadable(value: string, output: Output | undefined): boolean {
   if (output?.kind !== 'probability') return output === undefined || truthOf(value, output) !== null
   return ['true', 'false', '1', '0'].includes(value)
 }
 
 /**
- * Makes the table `served` from `asked`. The weight of a row is one over the share of the requests with its answer that have an outcome
- * (inverse probability weighting; Horvitz and Thompson 1952): where an answer decides whether its outcome becomes known, the rows
- * with outcomes are no fair sample of the requests.
+ * Makes the table `served` from `asked`. The weight of a row is 1 / (share of the requests with the same answer that have an outcome):
+ * inverse probability weighting (Horvitz and Thompson 1952). When an answer decides whether its outcome becomes known, the rows with
+ * outcomes are a biased sample of the requests.
  */
 async function weigh(duck: Duck, output: Output): Promise<void> {
   const bin = isOfNumbers(output)

@@ -1,6 +1,5 @@
 /**
- * Takes a snapshot of a model's rows as they were known at a time, so that no training sees later knowledge and every training can be
- * repeated.
+ * Takes a snapshot of a model's rows as they were known at a time. No training sees later knowledge, and every training can be repeated.
  */
 import type { LeftOut } from '../../domain/validation/expectations.ts'
 import { floodSentence } from '../../domain/validation/floods.ts'
@@ -28,7 +27,10 @@ export interface SnapshotResult {
   leftOut?: LeftOut
 }
 
-/** Idempotent: equal inputs give an equal file. Throws `snapshot_empty` without training or test rows, and `too_few_outcomes` of served rows. */
+/**
+ * Idempotent: equal inputs give an equal file. Throws `snapshot_empty` without training or test rows, and `too_few_outcomes` for served
+ * rows.
+ */
 export const takeSnapshot =
   ({ store, artifacts, config, log }: Deps) =>
   async ({ model: name, asOf }: SnapshotInput): Promise<SnapshotResult> => {

@@ -1,5 +1,5 @@
 /**
- * Trains a challenger in a child process: by the function of the model file, or by the program that it names. The last checkpoint of a
+ * Trains a challenger in a child process, by the training function or the training program of the model file. The last checkpoint of a
  * function is recorded in Postgres and in the heartbeat, so that the next worker loses at most one epoch.
  */
 import { Context } from '@temporalio/activity'
@@ -35,7 +35,7 @@ export interface TrainInput {
   trainingId: string
   model: string
   snapshotDigest: string
-  /** Replace hyperparameters of the model file. */
+  /** Hyperparameters that replace those of the model file. */
   overrides?: HyperparameterValues
 }
 
@@ -43,7 +43,7 @@ export interface TrainResult {
   trainingId: string
   artifactDigest: string
   epochs: number
-  /** Of the last epoch; null for a training loop of the model file. */
+  /** The loss of the last epoch; null for a training loop in the model file. */
   loss: number | null
   attempts: number
 }
@@ -57,11 +57,11 @@ export interface TrainingBeat {
 }
 
 const silentMs = 120_000
-/** Another machine may have more memory; after these attempts an operator must act. */
+/** Another machine may have more memory, so running out of memory is retried this often. */
 const mostMemoryFailures = 3
-/** An endless loop is silent in every attempt; a machine without time for a training is so in few. */
+/** An endless loop is silent in every attempt; a machine without time for a training is silent in few. */
 const mostSilentAttempts = 3
-/** A program that ends with an error of its own, or whose packages cannot be installed, may do better on another machine or later. */
+/** A program that fails, or whose packages cannot be installed, may succeed on another machine or later, so it is retried this often. */
 const mostFailedAttempts = 3
 
 export const train =
@@ -76,7 +76,7 @@ export const train =
       snapshotDigest,
       seed: definition.seed,
       hyperparameters: withOverrides(definition.hyperparameters, overrides),
-      // The model file's own digest, until the trainer reports what it ran.
+      // The digest of the model file, until the trainer reports what it ran.
       codeDigest,
       dependenciesDigest: '',
       buildId: config.buildId,
@@ -124,7 +124,7 @@ interface TrainOptions {
   silentMs?: number
 }
 
-/** How a training ends well. */
+/** The result of a successful training. */
 type Trained = Omit<TrainerResult, 'rows'> & { curve?: EpochRecord[] }
 
 interface Work {
@@ -132,7 +132,7 @@ interface Work {
   training: TrainingRecord
 }
 
-/** Trains by the function of the model file. */
+/** Trains by the training function of the model file. */
 const runFunction = async (
   { artifacts, config, log }: Deps,
   { definition, training, checkpoint }: Work & { checkpoint?: string },
@@ -161,7 +161,7 @@ const runFunction = async (
   })
 }
 
-/** Trains by the program that the model file names. */
+/** Trains by the training program of the model file. */
 function runProgram(
   deps: Deps,
   { definition, training }: Work,
@@ -188,7 +188,7 @@ function runProgram(
 
 const final: readonly ErrorCode[] = ['training_failed', 'artifact_invalid', 'invalid_model_file']
 
-/** Passes the error on, or makes it non-retryable after repeated shortages of memory, silences and interruptions. */
+/** Rethrows the error. Makes it non-retryable after repeated memory shortages, silences or interruptions. */
 async function judgeFailure(
   store: Deps['store'],
   { id, attempts }: TrainingRecord,
@@ -226,7 +226,7 @@ async function judgeFailure(
   )
 }
 
-/** The checkpoint of an earlier attempt, from the row or the heartbeat, whichever is further. */
+/** The checkpoint of an earlier attempt, from the row or from the heartbeat, whichever is later. */
 function lastBeat(
   { epoch, checkpointDigest: checkpoint }: TrainingRecord,
   told: TrainingBeat | undefined,
@@ -264,7 +264,7 @@ function keepSteps(
   }
 }
 
-/** Ends a trial of a sweep that is worse than most of its siblings were. */
+/** Ends a trial of a sweep that is worse than most of its siblings were at the same epoch. */
 async function stopHopeless(store: Deps['store'], id: string): Promise<void> {
   const ended = await findEndedCurves(store, id)
   if (ended === undefined) return

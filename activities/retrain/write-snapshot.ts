@@ -27,7 +27,7 @@ export interface WrittenSnapshot {
   /** The digest of the list of data subjects, for a model with a subject column. */
   subjects?: string
   leftOut: LeftOut
-  /** What the rows were taken from, of a source that is the prediction log. */
+  /** Facts about the logged predictions that the rows came from. */
   served?: ServedFacts
 }
 
@@ -80,7 +80,7 @@ export async function writeSnapshot(options: {
   })
 }
 
-/** The last rows test: those too young to have their outcome would leave the test without rows. */
+/** The test rows are the last rows. Rows too young to have an outcome would leave the test set empty. */
 function maturedAlike(definition: ModelDefinition, served: ServedFacts | undefined): ModelDefinition {
   const { split } = definition
   if (served === undefined || split.kind !== 'time') return definition

@@ -1,4 +1,4 @@
-/** Runs a heavy job in a child process, because TensorFlow would block the worker's heartbeats and a native crash would end the worker. */
+/** Runs a heavy job in a child process. In the worker, TensorFlow would block the heartbeats and a native crash would end the worker. */
 import { fork, type ChildProcess } from 'node:child_process'
 import { basename } from 'node:path'
 import { DomainError } from '../../domain/errors.ts'
@@ -22,13 +22,13 @@ export interface ChildOptions<Step> {
   silentMs: number
   /** The memory limit of the child. */
   limitMb?: number
-  /** The child may stay for a later job of this file with the same text and limit; it ends with its job when absent. */
+  /** Keeps the child for a later job of this file with the same text and limit. Absent: the child exits after its job. */
   keptFor?: string
-  /** How long it stays. */
+  /** How long a kept child waits for its next job. */
   idleMs?: number
-  /** Errors without a code of the error table are rethrown as they are, so that a lost connection is retried; else `training_failed`. */
+  /** Rethrows an error without a known error code as it is, so that a lost connection is retried. Default: `training_failed`. */
   plainErrors?: boolean
-  /** Steps are delivered in order; an exception kills the child and is rethrown. */
+  /** Receives the steps in order. An exception kills the child and is rethrown. */
   onStep?: (step: Step) => Promise<void>
   /** Receives the process id, for logs. */
   onStart?: (pid: number) => void
@@ -36,22 +36,21 @@ export interface ChildOptions<Step> {
 
 type Done<Result> = Pick<Extract<JobMessage<never, Result>, { kind: 'done' }>, 'result' | 'heldMb'>
 
-/** How a child ended, and the evidence of a shortage of memory. */
+/** How a child ended, with the evidence of a memory shortage. */
 interface Ended {
   how: string
   starved?: string
 }
 
 /**
- * Resolves with the child's result. Throws the child's own error by its code, `out_of_memory`, `training_interrupted` for any other
- * death or silence, and whatever `onStep` throws. The child has exited when this returns, unless it is kept; it is kept after a result
- * only.
+ * Returns the child's result. Throws the child's own error by its code, `out_of_memory`, `training_interrupted` for any other death or
+ * silence, and whatever `onStep` throws. The child has exited when this returns, unless it is kept; it is kept only after a result.
  */
 export async function runChild<Step, Result>(options: ChildOptions<Step>): Promise<Result> {
   const killedBefore = await countKernelKills()
   const { file, limitMb, keptFor } = options
   const span = beginProcess(basename(file, '.ts'))
-  // The environment of a process tells it the trace of its job.
+  // Traced jobs get their trace context from the environment variables of the process.
   const place =
     keptFor === undefined || span !== undefined
       ? undefined
@@ -162,7 +161,7 @@ async function converse<Step, Result>(
       }
       child.on('message', listen)
       void exited.then((how) => steps.then(() => reject(ended(how))))
-      // A send to a dead child fails; its exit is reported above.
+      // Sending to a dead child fails; its exit is reported above.
       child.send(job, (error) => error && child.kill('SIGKILL'))
     })
   } finally {
@@ -171,7 +170,7 @@ async function converse<Step, Result>(
   }
 }
 
-/** Keeps the last lines of the child's error output, and the line that reports a shortage of memory, which a stack trace follows. */
+/** Keeps the last lines of the child's error output, and the line that reports a memory shortage, which a stack trace may push out. */
 function lastLines(child: ChildProcess): Child['lines'] {
   const last: string[] = []
   let starved: string | undefined

@@ -1,6 +1,6 @@
 /**
- * The child's side of a heavy job: receives a job, returns its result, waits for the end or the next job, and exits with its parent, so
- * that no orphaned trainer burns a core.
+ * The child's side of a heavy job: receives a job, returns its result, and waits for the next job. Exits with its parent, so that no
+ * orphaned trainer uses a core.
  */
 import { writeFileSync } from 'node:fs'
 import { getPriority, setPriority } from 'node:os'
@@ -15,30 +15,32 @@ export type JobMessage<Step, Result> =
   | { kind: 'alive' }
   | { kind: 'step'; step: Step }
   | { kind: 'part'; part: SpanPart }
-  /** With the memory of the process. */
+  /** `heldMb`: the memory of the process, in MiB. */
   | { kind: 'done'; result: Result; heldMb: number }
   | {
       kind: 'failed'
       code?: ErrorCode
-      /** Of Node or Postgres, for an error without a code of the error table. */
+      /** The error code of Node or Postgres, for an error without a code of the error table. */
       systemCode?: string
       message: string
       context?: Record<string, unknown>
     }
 
 export interface Parent<Step> {
-  /** Yields to the event loop and reports progress; cheap enough to call after every batch. */
+  /** Yields to the event loop and reports that the child is alive; cheap enough to call after every batch. */
   yieldToEventLoop(): Promise<void>
   /** Sends a step; resolves when it is sent. */
   report(step: Step): Promise<void>
-  /** Works, and reports it as a span where the job is traced. */
+  /** Runs `work` and reports it as a span when the job is traced. */
   part<T>(name: string, work: () => Promise<T>): Promise<T>
 }
 
 const breathMs = 250
 const aliveEveryMs = 1_000
 
-/** Runs `work` on each job that the parent sends; exits after an error. The parent ends it after a result, or keeps it for the next job. */
+/**
+ * Runs `work` on each job that the parent sends. Exits after an error; after a result, the parent ends the process or sends the next job.
+ */
 export function takeJob<Job, Step, Result>(work: (job: Job, parent: Parent<Step>) => Promise<Result>): void {
   const send = (message: JobMessage<Step, Result>) =>
     new Promise<void>((resolve) => (process.send ? process.send(message, () => resolve()) : resolve()))
@@ -54,15 +56,15 @@ export function takeJob<Job, Step, Result>(work: (job: Job, parent: Parent<Step>
     report: (step) => send({ kind: 'step', step }),
     part: isTraced ? (name, work) => measured(name, work, send) : (_, work) => work(),
   }
-  // Ctrl-C reaches the whole process group; the worker decides about its children.
+  // Ctrl-C reaches the whole process group; the worker decides when its children end.
   process.on('SIGINT', () => {})
   process.on('disconnect', () => process.exit(1))
-  // An unhandled rejection in a model file fails every time, so it is reported as the job's error and not as a crash.
+  // An unhandled rejection in a model file happens in every attempt, so it is reported as the job's error and not as a crash.
   process.on('uncaughtException', (error) => {
     void send(failureOf(error)).finally(() => process.exit(1))
   })
   process.on('message', (job: Job) => {
-    // An ordinary user may not raise the priority of a process that was started with a lower one.
+    // An unprivileged user may not raise the priority of a process that started with a lower one.
     if (getPriority() < 10) setPriority(10)
     dieFirst()
     work(job, parent)
@@ -89,7 +91,10 @@ async function measured<T>(
   }
 }
 
-/** Works, and says each second that this process is alive: a reader, a thread or a disk may take longer than silence may last. */
+/**
+ * Runs `work` and reports every second that this process is alive, because a read, a thread or a disk may take longer than the silence
+ * limit.
+ */
 export async function whileAlive<T>(
   { yieldToEventLoop }: Pick<Parent<never>, 'yieldToEventLoop'>,
   work: () => Promise<T>,
@@ -102,7 +107,7 @@ export async function whileAlive<T>(
   }
 }
 
-/** Makes the kernel kill this process rather than the database when the machine runs out of memory. */
+/** Makes the kernel kill this process instead of the database when the machine runs out of memory. */
 function dieFirst(): void {
   try {
     writeFileSync('/proc/self/oom_score_adj', '1000')

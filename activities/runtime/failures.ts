@@ -1,6 +1,6 @@
 /**
- * Converts domain errors for Temporal: by code, retryable only where the error table says so, and without secrets, because others can
- * read workflow histories. What is away for a while uses up no attempt.
+ * Converts domain errors for Temporal: by code, retryable only where the error table says so, and without secrets, because workflow
+ * histories are widely readable. Waiting for a server or for disk space uses up no attempt.
  */
 import { ApplicationFailure, Context, log } from '@temporalio/activity'
 import { DomainError, errorTable, isError, type ErrorCode } from '../../domain/errors.ts'
@@ -26,7 +26,7 @@ export function reportingFailures<T extends Record<string, Activity>>(activities
   ) as T
 }
 
-/** Failures of something that comes back, and that no attempt of an activity can change. */
+/** Errors that pass by themselves and that no further attempt of an activity can fix. */
 const away: readonly ErrorCode[] = [
   'postgres_unavailable',
   'temporal_unavailable',
@@ -36,8 +36,8 @@ const away: readonly ErrorCode[] = [
 const waitMs = { first: 200, most: 2_000 }
 
 /**
- * Repeats work of an activity with limited attempts while a server is away or a disk is full, within the same attempt: Temporal would count
- * each failure, and a restart of Postgres lasts longer than five attempts.
+ * Repeats work within the same attempt while a server is unreachable or a disk is full. Temporal would count each failure, and a restart
+ * of Postgres takes longer than five attempts.
  */
 async function waitWhileAway<T>(work: () => Promise<T>): Promise<T> {
   for (let pauseMs = waitMs.first; ; pauseMs = Math.min(pauseMs * 2, waitMs.most))
@@ -63,7 +63,7 @@ function hasLimitedAttempts(): boolean {
   try {
     return (Context.current().info.retryPolicy?.maximumAttempts ?? 0) > 0
   } catch {
-    // Called outside of an activity.
+    // Not called by an activity.
     return false
   }
 }
@@ -90,8 +90,8 @@ function withoutSecrets(error: unknown): unknown {
 }
 
 /**
- * A referenced row is missing or duplicated: SQLSTATE class 23. It happens after a restore of an older backup, and retrying would
- * never end.
+ * A referenced row is missing or duplicated: SQLSTATE class 23. This happens after the restore of an older backup, and a retry can never
+ * succeed.
  */
 const isLost = (error: unknown): error is Error =>
   error instanceof Error && String((error as { code?: unknown }).code).startsWith('23')

@@ -1,4 +1,4 @@
-/** Asks Temporal which open rows are worked on, so that only those of an ended run are closed. */
+/** Asks Temporal which open rows have a running workflow, so that only the rows of ended runs are closed. */
 import { Context } from '@temporalio/activity'
 
 /** The newest run under a workflow id; undefined when Temporal has none. */
@@ -37,7 +37,7 @@ export function findRunIn(service: ExecutionService, namespace: string): FindRun
   }
 }
 
-/** A row with the first run of the workflow that works on it; ids that are made of a run lack its hyphens. */
+/** A row with the first run of its workflow. Ids derived from a run lack its hyphens. */
 export interface RowOfRun {
   workflowId: string
   runId: string
@@ -52,8 +52,8 @@ export async function isCarried(findRun: FindRun, { workflowId, runId }: RowOfRu
 const bare = (runId: string): string => runId.replaceAll('-', '')
 
 /**
- * The rows whose run has ended, for the activity that opens the next one. An activity that stood still may go on after its own run has ended:
- * the open row that it finds then is that of its successor, and stays. A run that has ended never goes on, so that the answer may be late.
+ * The rows whose run has ended, for the activity that opens the next row. A stalled activity may resume after its own run has ended: it
+ * then finds the open row of its successor, which stays. An ended run never resumes, so a late answer is still correct.
  */
 export async function rowsOfEndedRuns<Row extends RowOfRun>(rows: readonly Row[]): Promise<Row[]> {
   if (rows.length === 0) return []

@@ -1,5 +1,5 @@
 /**
- * Sends heartbeats for an activity, so that another worker takes over within seconds after a crash, and detects cancellation, which
+ * Sends heartbeats for an activity, so that another worker takes over within seconds after a crash. Also detects cancellation, which
  * Temporal reports only to heartbeats.
  */
 import { Context } from '@temporalio/activity'
@@ -17,7 +17,9 @@ export interface Beat {
   fallSilent(): void
 }
 
-/** Sends heartbeats with `details` until the work ends. Disk reads, native threads and waiting for a child leave the timer running. */
+/**
+ * Sends heartbeats with `details` until the work ends. The timer keeps running during disk reads, native threads and waits for a child.
+ */
 export async function withHeartbeat<T>(
   work: (beat: Beat) => Promise<T>,
   details?: () => unknown,

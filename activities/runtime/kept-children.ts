@@ -1,13 +1,13 @@
 /**
- * Keeps the last child process of each file for the next job of the same kind, because its start and the load of native libraries take
- * up to a second.
+ * Keeps the last child process of each file for the next job of the same kind, because starting it and loading native libraries takes up
+ * to a second.
  */
 import type { ChildProcess } from 'node:child_process'
 import type { Socket } from 'node:net'
 
 export interface Child {
   process: ChildProcess
-  /** The end of its error output. */
+  /** The end of the child's error output. */
   lines: { last: string[]; starved: () => string | undefined; clear: () => void }
   /** Resolves when the process has exited and its output is read. */
   gone: Promise<{ how: string; signal: NodeJS.Signals | null }>
@@ -19,7 +19,7 @@ interface Place {
   serves: string
 }
 
-/** What a kept child may hold of the memory of the machine. */
+/** The memory limit of a kept child, in MiB. */
 export const mostKeptMb = 512
 const defaultIdleMs = 15_000
 
@@ -37,7 +37,7 @@ export function takeChild({ file, serves }: Place): Child | undefined {
   return found.child
 }
 
-/** Ends the child that was kept before, and this one after some time without a job. A kept child does not keep its parent alive. */
+/** Ends the child that was kept before, and this one after `idleMs` without a job. A kept child does not keep its parent alive. */
 export function keepChild(child: Child, { file, serves }: Place, idleMs = defaultIdleMs): void {
   const { process, gone } = child
   release(file)?.process.kill('SIGKILL')
@@ -51,7 +51,7 @@ export function keepChild(child: Child, { file, serves }: Place, idleMs = defaul
   for (const handle of handlesOf(process)) handle.unref()
 }
 
-/** What keeps the parent alive. */
+/** The handles that keep the parent process alive. */
 const handlesOf = (child: ChildProcess): { ref(): unknown; unref(): unknown }[] =>
   [child, child.channel, child.stderr as Socket | null].filter((handle) => handle != null)
 

@@ -1,19 +1,22 @@
 /**
- * Detects that a process died for lack of memory. V8 aborts and the kernel kills without telling the parent, which sees only an exit
+ * Detects that a process died of a memory shortage. V8 aborts and the kernel kills without telling the parent, which sees only an exit
  * code.
  */
 import { readFile } from 'node:fs/promises'
 import { totalmem } from 'node:os'
 
-/** The messages of V8, the C++ library, TensorFlow, the C library, Python with NumPy, and R. */
+/** Matches the messages of V8, the C++ library, TensorFlow, the C library, Python with NumPy, and R. */
 const words =
   /out of memory|array buffer allocation failed|bad_alloc|OOM when allocating|cannot allocate (?:memory|vector of size)|\bMemoryError\b|Unable to allocate [\d.]+ [KMGT]iB/i
 
-/** The line that reports a shortage of memory; undefined without one. */
+/** The line that reports a memory shortage; undefined without one. */
 export const detectOutOfMemory = (lines: readonly string[]): string | undefined =>
   lines.find((line) => words.test(line))?.trim()
 
-/** How many processes of this machine the kernel has killed for lack of memory, in any cgroup; undefined where it is not reported. */
+/**
+ * How many processes of this machine the kernel has killed for lack of memory, in any cgroup; undefined when the system does not report
+ * it.
+ */
 export async function countKernelKills(): Promise<number | undefined> {
   const text = await readFile('/proc/vmstat', 'utf8').catch(() => '')
   const [, count] = /^oom_kill (\d+)$/m.exec(text) ?? []
@@ -22,25 +25,25 @@ export async function countKernelKills(): Promise<number | undefined> {
 
 const shareOfMachine = 0.75
 
-/** For a job whose memory follows from its rows, where no limit is set: the machine must keep some for predictions. */
+/** The memory limit of a job whose memory grows with its rows, when none is configured. The machine must keep memory for predictions. */
 export function memoryOfJobMb(): number {
   const bytes = Math.min(totalmem(), process.constrainedMemory() || Infinity)
   return Math.floor((bytes * shareOfMachine) / 1_048_576)
 }
 
 const everyMs = 50
-/** A crash above this share of the limit counts as a shortage of memory. */
+/** A crash above this share of the limit counts as a memory shortage. */
 const nearlyAll = 0.75
 
 export interface MemoryWatch {
-  /** The last measured memory, in words, if it was close to the limit. */
+  /** The last measured memory, as text, if it was close to the limit. */
   nearLimit(): string | undefined
   stop(): void
 }
 
 /**
- * Samples the memory of a limited process, because native code may crash silently when memory is refused. `reservedMb` are counted as
- * data by the system and not used.
+ * Samples the memory of a limited process, because native code may crash silently when an allocation fails. The system counts
+ * `reservedMb` as data, but the process does not use them.
  */
 export function watchMemory(pid: number, limitMb: number, reservedMb = 0): MemoryWatch {
   let heldMb = 0

@@ -1,6 +1,6 @@
 /**
  * Checks in the first activity of a workflow that a user's key has authorised its start: once, for this request, a short time ago, and
- * with the champion and the artifact that the user meant.
+ * for the champion and the artifact that the user saw.
  */
 import { Context } from '@temporalio/activity'
 import { canonicalJson } from '../../domain/canonical-json.ts'
@@ -22,8 +22,8 @@ export interface SignedStart {
 }
 
 /**
- * `order` is the input of the workflow as it was sent. A run that was accepted stays accepted, because a drill checks its start again
- * for each kind. Throws `forbidden`.
+ * `order` is the input of the workflow as it was sent. An accepted run stays accepted, because a drill checks its start again for each
+ * kind. Throws `forbidden`.
  */
 export async function requireAuthorised(
   deps: Pick<Deps, 'verifier' | 'config'>,
@@ -60,7 +60,7 @@ export async function requireAuthorised(
   if (opened !== runId) return refuse('has opened another run already; start it again')
 }
 
-/** An input may come from a terminal, with a value of any shape. */
+/** A value from a terminal may have any shape. */
 const textOf = (value: unknown): string => (typeof value === 'string' ? value : '')
 
 async function isAllowed(

@@ -5,9 +5,9 @@ import { runChild, type ChildOptions } from './child-process.ts'
 import { withHeartbeat } from './heartbeat.ts'
 
 const silentMs = 120_000
-/** More than the gate takes for a row, during which its process reports nothing: 9 µs of an idle core. */
+/** More than the gate takes per row without a report: it takes 9 µs on an idle core. */
 const silentMsPerRow = 0.06
-/** Another machine may have more memory; after these attempts an operator must act. */
+/** Another machine may have more memory, so running out of memory is retried this often. */
 const mostAttempts = 3
 
 /** Throws the child's own error by its code; any other error of the child can be retried. */
@@ -16,9 +16,9 @@ export async function runJob<Result>({
   rows = 0,
   ...options
 }: Pick<ChildOptions<never>, 'file' | 'job' | 'limitMb' | 'plainErrors' | 'keptFor'> & {
-  /** The job in words, for messages. */
+  /** What the job does, for messages. */
   what: string
-  /** Those that it handles without a report between them. */
+  /** The number of rows that the child handles without a report in between. */
   rows?: number
 }): Promise<Result> {
   const context = Context.current()

@@ -8,7 +8,7 @@ export interface Scored {
   width: number
   /** Row-major; null for a non-finite number. */
   outputs: (number | null)[]
-  /** Row → why it has no prediction. */
+  /** Row index → why the row has no prediction. */
   problems: Record<number, string>
 }
 
@@ -16,15 +16,15 @@ export interface ScoredColumns {
   width: number
   /** Row-major. */
   outputs: Float32Array
-  /** 1 where the version cannot read the row; the reason needs the row's values. */
+  /** 1 when the version cannot read the row. The reason needs the original values of the row. */
   refused: Uint8Array
   problems: Record<number, string>
 }
 
 export interface Scorer {
-  /** Results come in the order of the pieces; several may be in flight. Throws the process's error, or that it has exited. */
+  /** Results come in the order of the requests; several may be in flight. Throws the error of the process, or that it has exited. */
   score(piece: { rows: number; columns: Record<string, (number | string | null)[]> }): Promise<Scored>
-  /** The same for rows in the batch layout, in parts; takes ownership of the bytes. */
+  /** The same for rows in the batch layout, in parts. Takes ownership of the bytes. */
   scoreColumns(rows: number, parts: readonly Uint8Array[]): Promise<ScoredColumns>
   close(): Promise<void>
 }

@@ -8,7 +8,7 @@ export interface NotServed {
   message: string
 }
 
-/** Starts a source file of the checkout with pipes; `last` is the last line that it has written to its error output. */
+/** Starts a source file of the checkout with pipes. `last` returns the last line of its error output. */
 export function spawnServing(argv: readonly string[], heapMb: number, options: Omit<SpawnOptions, 'stdio'>) {
   const child = spawn(process.execPath, [`--max-old-space-size=${heapMb}`, launcher, ...argv], {
     ...options,
@@ -19,14 +19,14 @@ export function spawnServing(argv: readonly string[], heapMb: number, options: O
   })
   let complaint = ''
   child.stderr.on('data', (chunk: Buffer) => (complaint = (complaint + chunk.toString()).slice(-2_000)))
-  // A dead child reads no more; its exit is reported by its `close`.
+  // A dead child no longer reads; its `close` event reports the exit.
   child.stdin.on('error', () => {})
   return { child, last: () => complaint.trim().split('\n').at(-1) ?? '' }
 }
 
 /**
- * Returns the child's last line of JSON. A kill or a timeout, which the child cannot report, is reported here. `script` is its source
- * file, relative to the checkout, and `input` its standard input.
+ * Returns the last line of JSON that the child writes. A kill or a timeout, which the child cannot report, is reported here. `script`:
+ * its source file, relative to the checkout. `input`: its standard input.
  */
 export function runServingChild<T>(
   argv: string[],

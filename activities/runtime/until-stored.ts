@@ -1,6 +1,6 @@
 /**
- * Waits for the object store where a result would be lost otherwise: a training, hours long, would begin again because the store was away at
- * its end.
+ * Waits for the object store when a result would otherwise be lost: a training of several hours would start again because the store was
+ * unreachable at its end.
  */
 import { Context } from '@temporalio/activity'
 import { isError } from '../../domain/errors.ts'
@@ -8,7 +8,7 @@ import type { Deps } from '../deps.ts'
 
 const pauseMs = { first: 500, most: 15_000 }
 
-/** Repeats `work` until the store takes it or the activity is cancelled, whose heartbeats must go on meanwhile. */
+/** Repeats `work` until the store accepts it or the activity is cancelled. The caller keeps sending heartbeats meanwhile. */
 export async function untilStored(log: Deps['log'], what: string, work: () => Promise<void>): Promise<void> {
   const context = Context.current()
   for (let ms = pauseMs.first; ; ms = Math.min(ms * 2, pauseMs.most))
@@ -21,7 +21,10 @@ export async function untilStored(log: Deps['log'], what: string, work: () => Pr
     }
 }
 
-/** For what is worth no wait: a checkpoint that is not stored costs its epochs when this machine is lost too. */
+/**
+ * Skips the work while the object store is unreachable. A checkpoint that is not stored costs its epochs only if this machine is lost
+ * too.
+ */
 export async function unlessAway(log: Deps['log'], work: () => Promise<void>): Promise<void> {
   try {
     await work()

@@ -1,4 +1,4 @@
-/** Opens and closes a sweep, scores its trials on the validation rows and chooses the best of them. */
+/** Opens and closes a sweep, scores its trials on the validation rows and chooses the best trial. */
 import { DomainError } from '../../domain/errors.ts'
 import { higherIsBetter } from '../../domain/evaluation/metrics.ts'
 import { notTrainedHere } from '../../domain/model/brought-artifact.ts'
@@ -25,7 +25,7 @@ import { withHeartbeat } from '../runtime/heartbeat.ts'
 import { runJob } from '../runtime/run-job.ts'
 import type { ScoreJob, TrialScore } from '../tensorflow/evaluator.ts'
 
-/** Throws `invalid_request` for candidates that do not fit the model, and `forbidden` for a start that is not signed. */
+/** Throws `invalid_request` for candidates that do not fit the model, and `forbidden` for an unsigned start. */
 export const openSweep =
   (deps: Deps) =>
   async ({ asOf, order }: { asOf: string; order: SweepRequest }): Promise<void> => {
@@ -50,7 +50,7 @@ export const recordSweepSnapshot =
   (snapshot: { id: string; snapshotDigest: string }): Promise<void> =>
     updateSweepSnapshot(store, snapshot)
 
-/** The primary metric of a trained artifact on the validation rows. Throws `training_failed` when it has none. */
+/** The primary metric of a trained artifact on the validation rows. Throws `training_failed` when the metric is undefined. */
 export const scoreTrial =
   ({ store, artifacts, config, log }: Deps) =>
   async ({
@@ -98,7 +98,7 @@ export interface ChosenTrial {
   message: string
 }
 
-/** The overrides with the best score, stored, so that the retraining that asks for them is known to be of this sweep. */
+/** Stores and returns the overrides with the best score. The stored row later proves that the retraining belongs to this sweep. */
 export const chooseWinner =
   ({ store, log }: Deps) =>
   async ({ id, model }: { id: string; model: string }): Promise<ChosenTrial> => {

@@ -1,6 +1,6 @@
 /**
- * Runs the behaviour tests of a model file on challenger and champion: their rows are asked in pieces within a time limit, and a piece
- * that a version cannot answer leaves only its own tests without a result.
+ * Runs the behaviour tests of a model file on challenger and champion. Rows are sent in chunks within a time limit; a chunk that a
+ * version cannot answer fails only its own tests.
  */
 import type { BehaviourResult, BehaviourRow, BehaviourTest } from '../../domain/behaviour/behaviour-test.ts'
 import { judgeBehaviour, notComputed } from '../../domain/behaviour/judge-behaviour.ts'
@@ -11,10 +11,10 @@ import type { FeatureRow, Features } from '../../domain/model/features.ts'
 import type { Manifest } from '../../domain/model/manifest.ts'
 import { shown } from '../../domain/postgres-text.ts'
 
-/** A version that is tested. */
+/** A version under test. */
 export interface TestedVersion {
   manifest: Manifest
-  /** Throws where it cannot answer. */
+  /** Throws when the version cannot answer. */
   answer: (table: ColumnTable) => Promise<ModelAnswers>
 }
 
@@ -23,18 +23,18 @@ export interface TestRun {
   features: Features
   /** The test rows. */
   rows: ColumnTable
-  /** The test rows that meet a condition of SQL. Throws what DuckDB says about a wrong one. */
+  /** The test rows that meet an SQL condition. Throws DuckDB's error for an invalid one. */
   rowsWhere: (where: string) => Promise<ArrayLike<number>>
   seed: number
-  /** Whether examples may show the features of a row. */
+  /** Whether reported examples may show the features of a row. */
   showsRows: boolean
   challenger: TestedVersion
   champion?: TestedVersion
 }
 
-/** Rows of a piece. */
+/** Rows per chunk. */
 const pieceRows = 20_000
-/** The time of all tests of one version; the running piece is finished. */
+/** Time limit of all tests of one version; a running chunk is finished. */
 const limitMs = 60_000
 
 export async function runTests(run: TestRun): Promise<BehaviourRow[]> {
@@ -53,13 +53,13 @@ export async function runTests(run: TestRun): Promise<BehaviourRow[]> {
 
 interface Planned {
   test: BehaviourTest
-  /** The reason when the rows could not be chosen. */
+  /** A text with the reason when the rows could not be chosen. */
   probes: Probes | string
-  /** The first of its rows among those of all tests. */
+  /** The index of its first row among the rows of all tests. */
   from: number
 }
 
-/** Every column of the table, because the champion may take features that the challenger does not. */
+/** Includes every column of the table, because the champion may use features that the challenger does not. */
 async function planAll({ tests, features, rows, rowsWhere, seed }: TestRun): Promise<Planned[]> {
   const rowAt = rowReader(rows, Object.keys(rows.columns))
   const everyRow = Uint32Array.from({ length: rows.rows }, (_, row) => row)
@@ -107,7 +107,7 @@ async function resultsOf(
   })
 }
 
-/** The answers piece by piece, or why they are missing. */
+/** The answers chunk by chunk, or why they are missing. */
 async function askPieces(
   { answer }: TestedVersion,
   rows: readonly FeatureRow[],
@@ -131,6 +131,6 @@ async function askPieces(
   return pieces
 }
 
-/** The first line of what is wrong. */
+/** The first line of the error message. */
 const reasonOf = (error: unknown): string =>
   shown((error instanceof Error ? error.message : String(error)).split('\n')[0])

@@ -8,9 +8,9 @@ import type { StopWatch } from '../../domain/training/early-stopping.ts'
 import type { Tensorflow } from './tfjs.ts'
 
 export interface CheckpointHeader {
-  /** What it belongs to; a checkpoint of other code or data is rejected. */
+  /** The identity of the training; a checkpoint of other code or data is rejected. */
   of: string
-  /** Which call of `fit` it is in, from 0. */
+  /** The index of the call of `fit`, from 0. */
   phase: number
   /** Completed epochs of this phase. */
   epoch: number
@@ -21,7 +21,7 @@ export interface CheckpointHeader {
 export interface Checkpoint extends CheckpointHeader {
   weights: Block
   optimizer: Block
-  /** The weights of the best epoch so far, of a training that may stop early. */
+  /** The weights of the best epoch so far, in a training that may stop early. */
   best?: Block
 }
 interface NamedTensor {

@@ -1,5 +1,5 @@
 /**
- * Evaluates challenger and champion on the same frozen test rows, each with its own preprocessing. A process of its own, because the
+ * Evaluates challenger and champion on the same frozen test rows, each with its own preprocessing. Runs in a child process, because the
  * bootstrap blocks for seconds.
  */
 import { textLiteral } from '../../domain/sql-text.ts'
@@ -47,7 +47,7 @@ export interface EvaluatorJob {
   /** Manifest digests. */
   challenger: string
   champion?: string
-  /** Recent releases; the best of them on these rows is the anchor. */
+  /** Recent releases. The best of them on these rows is the anchor. */
   anchors: { version: string; artifactDigest: string }[]
   testSetUses: number
   search?: GateSearch
@@ -120,7 +120,7 @@ async function evaluateBy(
   const released = []
   for (const { version, artifactDigest } of job.anchors) {
     const answers = await askReleased(versions, artifactDigest, test, shared ?? output)
-    // A release that cannot score these rows is skipped; for the champion that is an error.
+    // A release that cannot score these rows is skipped; for the champion this is an error.
     if (typeof answers !== 'string') released.push({ version, answers })
     await parent.yieldToEventLoop()
   }
@@ -130,7 +130,7 @@ async function evaluateBy(
       const manifest = await versions.manifestOf(digest)
       if (wanted.kind !== 'numbers' || manifest.output.kind !== 'numbers')
         return { manifest, answer: (table) => versions.ask(digest, table) }
-      // A test lists the numbers in the order of the model file.
+      // Test rows list the numbers in the order of the model file.
       return {
         manifest: { ...manifest, output: wanted },
         answer: (table) => askFor(versions, digest, table, wanted),
@@ -145,7 +145,7 @@ async function evaluateBy(
         rows: featuresOnly(test, manifests),
         rowsWhere: (where) => rowsWhere(duck, where),
         seed: policy.seed,
-        // The report outlives an erasure.
+        // Reports outlive erasures, so they may not show rows of data subjects.
         showsRows: definition.subject === undefined,
         challenger: await tested(job.challenger),
         champion: job.champion === undefined ? undefined : await tested(job.champion, shared ?? given),
@@ -220,7 +220,7 @@ async function runScore(job: ScoreJob, parent: Parent<never>): Promise<TrialScor
   }
 }
 
-/** A report that lacks it says so: what explains a version decides nothing. */
+/** Adds feature importance to a report. A failure is noted in the report, because importance decides nothing. */
 async function withImportance(
   report: GateReport,
   {
@@ -231,7 +231,7 @@ async function withImportance(
   }: { versions: VersionAnswers; job: EvaluatorJob; test: LabelledRows; y: number[] },
 ): Promise<GateReport> {
   const { policy, importance = defaultImportance } = job.definition.evaluation
-  // Of rows or answers that cannot be read the gate has no metric.
+  // Without readable rows or answers, the gate has no metric.
   if (importance === 'off' || report.metrics.length === 0) return report
   try {
     const measured = await measureImportance({
@@ -264,14 +264,14 @@ async function metricFunctionsOf({ definition, modelsDirectory }: EvaluatorJob):
   return metrics
 }
 
-/** A column of predictions, or a constant where the model has none. */
+/** The predictions of a column, or constant ones for a model without that column. */
 function columnAnswers(cells: readonly BatchCell[], naive: readonly number[][]): number[][] {
   return cells.map((cell, row) => (cell === null ? naive[row]! : [Number(cell)]))
 }
 
 /**
- * The predictions of a released version, as an answer of `wanted` lists its numbers; or why it cannot score: the snapshot lacks one of
- * its features.
+ * The predictions of a released version, with its numbers in the order of `wanted`; or why it cannot score: the snapshot lacks one of its
+ * features.
  */
 async function askReleased(
   versions: VersionAnswers,
@@ -297,7 +297,7 @@ function incomparable(report: GateReport, message: string): GateReport {
   return { ...report, verdict: 'insufficient', reasons: [reason, ...report.reasons] }
 }
 
-/** The positions of each declared slice among the test rows. */
+/** The row positions of each declared slice in the test rows. */
 async function sliceRows(
   duck: Duck,
   { evaluation: judge }: ModelDefinition,
@@ -318,7 +318,7 @@ async function rowsWhere(duck: Duck, where: string): Promise<Uint32Array> {
   return rows
 }
 
-/** Without columns that no version takes. */
+/** Removes columns that no version uses. */
 function featuresOnly({ rows, columns }: ColumnTable, manifests: readonly Manifest[]): ColumnTable {
   const taken = new Set(manifests.flatMap(({ features }) => Object.keys(features)))
   return { rows, columns: Object.fromEntries(Object.entries(columns).filter(([name]) => taken.has(name))) }

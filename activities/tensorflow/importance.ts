@@ -1,4 +1,4 @@
-/** Measures the importance of each feature by asking a version about test rows with one column shuffled, within a time limit. */
+/** Measures permutation importance: predicts test rows with the values of one column shuffled, within a time limit. */
 import { sampleOf } from '../../domain/behaviour/probes.ts'
 import { higherIsBetter, rowsOfTruths, score, statisticOf } from '../../domain/evaluation/metrics.ts'
 import type { GatePolicy } from '../../domain/evaluation/policy.ts'
@@ -13,7 +13,7 @@ import { answeredRows, answerReader, type ModelAnswers } from '../../domain/metr
 import { pickCells, requireColumn, type ColumnTable } from '../../domain/model/columns.ts'
 
 export interface Measuring {
-  /** The features that the version takes. */
+  /** The features that the version uses. */
   names: readonly string[]
   answer: (table: ColumnTable) => Promise<ModelAnswers>
   /** The test rows with their labels. */
@@ -21,15 +21,15 @@ export interface Measuring {
   y: readonly number[]
   policy: GatePolicy
   importance: ImportancePolicy
-  /** No question is asked after it. */
+  /** No prediction is started after this time. */
   limitMs?: number
 }
 
-/** Rows and cells of one question, which bound its memory. */
+/** The most rows and cells per prediction, to bound its memory. */
 const most = { rows: 20_000, cells: 2_000_000 }
 const defaultLimitMs = 10_000
 
-/** Undefined where the metric of the rows is undefined. */
+/** Undefined when the metric of the rows is undefined. */
 export async function measureImportance({
   names,
   answer,
@@ -79,7 +79,7 @@ export async function measureImportance({
   })
 }
 
-/** The primary metric of some rows; null where it is undefined. */
+/** The primary metric of some rows; null when undefined. */
 function metricOf(y: readonly number[], answers: ModelAnswers, policy: GatePolicy): number | null {
   return pointValue(
     statisticOf(policy.primary, score(policy.task, y, answers, policy)),

@@ -17,7 +17,7 @@ import { readTable } from '../data/rows.ts'
 
 const { key, part, eventAt, knownAt } = snapshotColumns
 
-/** Facts about the view `snapshot`. */
+/** Collects the facts about leaks from the view `snapshot`. */
 export async function findLeaks(duck: Duck, definition: ModelDefinition): Promise<LeakageFacts> {
   const [overlap] = await duck.rows<{ share: number | null }>(`
     select avg(cast(${key} in (select ${key} from snapshot where ${part} = 'train') as double)) as share
@@ -34,7 +34,7 @@ export async function findLeaks(duck: Duck, definition: ModelDefinition): Promis
   const numbers = numbersAndLabels(duck, definition)
   const { output } = definition.label
   if (isOfNumbers(output)) {
-    // Of several numbers the one that the feature gives away most.
+    // For several numbers, keeps the one that the feature predicts best.
     const highest = new Map<string, number | null>()
     for await (const { feature, y, score } of numbers) {
       const correlation = rankCorrelation(y as ArrayLike<number>, score)
@@ -54,7 +54,7 @@ export async function findLeaks(duck: Duck, definition: ModelDefinition): Promis
 }
 
 /**
- * The share of test entities that were also trained on. A split by time shares entities as production does; a split by hash must keep
+ * The share of test entities that are also in the training rows. A time split shares entities as production does; a hash split must keep
  * all rows of an entity on one side, or the model memorises them.
  */
 async function findEntityOverlap(
@@ -69,10 +69,12 @@ async function findEntityOverlap(
   return row?.share ?? 0
 }
 
-/** Cells that are read at once: of wide tables many columns, because each query costs as much as thousands of cells. */
+/** Cells per query. For wide tables that is many columns, because one query costs as much as thousands of cells. */
 const mostCells = 4_000_000
 
-/** Each number with each of the labels. Of classes all rows count, because a rare class has few test rows; else those of the test part. */
+/**
+ * Yields each number with each label. For classes from all rows, because a rare class has few test rows; otherwise from the test rows.
+ */
 async function* numbersAndLabels(
   duck: Duck,
   { features, label: { output } }: ModelDefinition,
@@ -98,7 +100,7 @@ async function* numbersAndLabels(
   }
 }
 
-/** Two columns without the rows in which one of them is missing. */
+/** Two columns without the rows in which either value is missing. */
 function complete(a: CellColumn, b: CellColumn, rows: number): readonly [CellColumn, CellColumn] {
   const isHere = (row: number) => cellOf(a, row) !== null && cellOf(b, row) !== null
   const places = new Uint32Array(rows)

@@ -1,16 +1,16 @@
-/** Reaches the native binding below TensorFlow.js, where a tensor is a number and an operation is one call. */
+/** Gives access to the native binding below TensorFlow.js, where a tensor is a number and an operation is one call. */
 import type * as tfjs from '@tensorflow/tfjs'
 import type { Tensorflow } from './tfjs.ts'
 
 export type NativeVariable = tfjs.Variable
 
-/** A tensor that an operation has made. */
+/** A tensor that an operation created. */
 export interface MadeTensor {
   id: number
   shape: readonly number[]
 }
 
-/** The attribute of an operation; `value` is a number, a text, a switch or a list. */
+/** An attribute of an operation; `value` is a number, a text, a boolean or a list. */
 export interface OperationAttribute {
   name: string
   type: number
@@ -32,15 +32,15 @@ export interface Binding {
 
 export interface NativeBackend {
   binding: Binding
-  /** Every variable of the process, in the order of its creation. */
+  /** Every variable of the process, in order of creation. */
   variables(): NativeVariable[]
-  /** The number of a tensor, which is uploaded when it was not yet. */
+  /** The number of a tensor, which is uploaded first when needed. */
   idOf(tensor: tfjs.Tensor): number
-  /** Gives a variable another value of the same shape. Its former value must have been deleted. */
+  /** Gives a variable another value of the same shape. The caller must have deleted the previous value. */
   replace(variable: NativeVariable, id: number): void
   create(shape: readonly number[], values: Float32Array): number
   delete(id: number): void
-  /** Calls `work` while `spy` stands in for the binding. */
+  /** Runs `work` with `spy` in place of the binding. */
   watched<T>(spy: Partial<Binding>, work: () => Promise<T>): Promise<T>
 }
 
@@ -48,12 +48,12 @@ interface TensorRecord {
   id: number
   shape: number[]
   dtype: number
-  /** Until the first use. */
+  /** Null after the first use. */
   values: ArrayBufferView | null
   refCount: number
 }
 
-/** Undefined where the library is another than the pinned one, or another backend is in use. */
+/** Undefined for a library version other than the pinned one, and for another backend. */
 export function nativeBackend(tf: Tensorflow): NativeBackend | undefined {
   const backend = tf.backend() as unknown as {
     binding?: Binding & { TF_FLOAT?: number }

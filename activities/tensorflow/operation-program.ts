@@ -1,13 +1,15 @@
-/** Compiles the recorded operations of a training step: equal ones run once, those on constants only before the first step. */
+/**
+ * Compiles the recorded operations of a training step: equal operations run once, and operations on constants only before the first step.
+ */
 import type { NativeBackend, OperationAttribute } from './native-backend.ts'
 import type { RecordedOperation, Recording, ValueName } from './operation-record.ts'
 
 interface Call {
   name: string
   attributes: readonly OperationAttribute[]
-  /** Places of the registers. */
+  /** The indexes of the input registers. */
   inputs: number[]
-  /** The arguments, filled before each call. */
+  /** The input tensors, filled in before each call. */
   ids: number[]
   outputs: number[]
   /** Registers that no later call reads. */
@@ -15,16 +17,13 @@ interface Call {
 }
 
 export interface StepProgram {
-  /** One step on uploaded features and targets; returns the loss. */
+  /** Takes one step on uploaded features and targets; returns the loss. */
   run(x: number, y: number): number
   /** Deletes the constants. */
   dispose(): void
 }
 
-/**
- * `state` holds the tensors of the variables and is kept up to date: former ones are deleted. Undefined where two variables would
- * share a tensor.
- */
+/** Updates `state`, the tensors of the variables, and deletes previous values. Undefined when two variables would share a tensor. */
 export function compileOperations(
   { binding }: NativeBackend,
   recording: Recording,
@@ -53,7 +52,7 @@ export function compileOperations(
     places.set(name, place)
     return place
   }
-  // Equal calls and casts to the same type are found by the places of their inputs.
+  // Equal calls and casts to the same type are found by the registers of their inputs.
   const fixed = new Set<number>()
   const results = new Map<string, number[]>()
   const calls: Call[] = []
@@ -119,7 +118,7 @@ const isSameCast = ({ name, attributes }: RecordedOperation): boolean => {
   return name === 'Cast' && typeOf('SrcT') !== undefined && typeOf('SrcT') === typeOf('DstT')
 }
 
-/** A reshape to the same shape, and a product with or a quotient by ones. */
+/** Whether a call changes nothing: a reshape to the same shape, or a product or quotient with ones. */
 function isUnchanged(
   { name, inputs: [input, other], shapes: [shape] }: RecordedOperation,
   { operations, constants }: Recording,
@@ -136,7 +135,7 @@ function isUnchanged(
   )
 }
 
-/** Calls whose results are used, each with the results that it reads last. */
+/** The calls whose results are used, each with the results that no later call reads. */
 function neededCalls(calls: readonly Call[], kept: ReadonlySet<number>): Call[] {
   const used = new Set(kept)
   const needed: Call[] = []

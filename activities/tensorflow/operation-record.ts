@@ -1,8 +1,8 @@
-/** Records the native operations of one training step, as operations on named values instead of tensors. */
+/** Records the native operations of one training step as operations on named values instead of tensors. */
 import { createHash } from 'node:crypto'
 import type { Binding, NativeBackend, NativeVariable, OperationAttribute } from './native-backend.ts'
 
-/** The place of a value. Values are equal when their places are. */
+/** Names where a value comes from. Values with equal names are equal. */
 export type ValueName =
   /** Features and targets of the batch. */
   | 'x'
@@ -13,7 +13,7 @@ export type ValueName =
   | `tensor ${number}`
   /** A constant of the library, by its type, shape and bytes. */
   | `constant ${string}`
-  /** The result of an operation: its index, and the index of the output. */
+  /** The result of an operation: the index of the operation, and the index of the output. */
   | `value ${number} ${number}`
 
 export interface RecordedConstant {
@@ -26,7 +26,7 @@ export interface RecordedOperation {
   name: string
   attributes: readonly OperationAttribute[]
   inputs: ValueName[]
-  /** One for each output. */
+  /** One shape per output. */
   shapes: (readonly number[])[]
 }
 
@@ -42,12 +42,12 @@ export interface Recording {
   text: string
 }
 
-/** Operations with a generator of their own. */
+/** Operations with their own random generator. */
 const isRandom = (name: string): boolean => /random|multinomial|truncatednormal|shuffle|dropout/i.test(name)
 
 /**
- * Undefined where a step cannot be repeated: it reads a result before its end, keeps a tensor that is no variable, or uses
- * calls beyond those of `Binding`.
+ * Undefined when a step cannot be repeated: it reads a result before its end, keeps a tensor that is no variable, or makes calls outside
+ * `Binding`.
  */
 export async function recordOperations(
   backend: NativeBackend,
@@ -127,7 +127,7 @@ export async function recordOperations(
     made.size > 0 ||
     variables.length !== given.state.length ||
     new Set(state).size !== state.length ||
-    // Only former values of variables go; a value that stays is deleted with its variable.
+    // Only the previous values of variables are deleted; a value that stays is deleted with its variable.
     deleted.size !== stale.size ||
     [...deleted].some((id) => !stale.has(id)) ||
     loss === undefined

@@ -1,6 +1,6 @@
 /**
- * Repeats a training step without the library: the native operations of two steps are recorded, and if they are the same, every further
- * step calls them directly, with the same bits as result. The library spends four fifths of a step on bookkeeping.
+ * Repeats a training step without the library. The native operations of two steps are recorded; if they are equal, every further step
+ * calls them directly and gives the same bits. The library spends four fifths of a step on bookkeeping.
  */
 import type { LayersModel } from '@tensorflow/tfjs'
 import { recordOperations, type Recording } from './operation-record.ts'
@@ -15,15 +15,15 @@ export interface BatchShape {
 }
 
 export interface TrainingSteps {
-  /** Trains on one batch and returns its loss. The arrays may be reused afterwards. */
+  /** Trains on one batch and returns its loss. The caller may reuse the arrays afterwards. */
   step(x: Float32Array, y: Float32Array, rows: number): Promise<number>
-  /** Puts the state of repeated steps into the network and its optimizer, and ends the repetition. */
+  /** Writes the state of repeated steps back into the network and its optimizer, and ends the repetition. */
   end(): void
-  /** Steps that were repeated from the recording. */
+  /** The number of steps that were repeated from the recording. */
   readonly repeated: number
 }
 
-/** The steps of one epoch. */
+/** Opens the steps of one epoch. */
 export function openSteps(
   tf: Tensorflow,
   network: LayersModel,
@@ -45,7 +45,7 @@ export function openSteps(
   }
 }
 
-/** Recording costs more than it saves in an epoch with fewer steps. */
+/** Below this number of steps per epoch, recording costs more than it saves. */
 const minSteps = 12
 
 const widthsOf = ({ inputs, outputs }: BatchShape) => ({ inputs, outputs })
@@ -64,14 +64,14 @@ async function takeStep(
   return Number(Array.isArray(result) ? result[0] : result)
 }
 
-/** Layers that are the same function of inputs and weights in every step. Random ones are recorded and found to differ. */
+/** Layers that compute the same function of inputs and weights in every step. Random layers are recorded and found to differ. */
 const knownLayers = new Set(
   'InputLayer Dense Activation ReLU LeakyReLU PReLU ELU ThresholdedReLU Softmax Dropout GaussianNoise GaussianDropout AlphaDropout Flatten Reshape Permute RepeatVector Masking Embedding Add Subtract Multiply Average Maximum Minimum Concatenate Dot BatchNormalization LayerNormalization'.split(
     ' ',
   ),
 )
 
-/** Code of a model file within a step may hold state that two recorded steps do not show. */
+/** False for custom code of a model file within a step: it may hold state that two recorded steps do not show. */
 function isRepeatable(tf: Tensorflow, network: LayersModel): boolean {
   const { optimizer, loss, metrics, layers } = network as Partial<LayersModel>
   if (optimizer === undefined || typeof loss !== 'string') return false
@@ -90,7 +90,10 @@ function isRepeatable(tf: Tensorflow, network: LayersModel): boolean {
   )
 }
 
-/** Steps of one size: the first as usual, because optimizers make their variables in it; then two recorded ones. */
+/**
+ * Replays steps of one batch size. The first step runs as usual, because optimizers create their variables in it; the next two are
+ * recorded.
+ */
 function createReplay(tf: Tensorflow, backend: NativeBackend, network: LayersModel, batch: BatchShape) {
   const { rows, inputs, outputs } = batch
   const optimizer = network.optimizer as unknown as { iterations: number; incrementIterations(): void }

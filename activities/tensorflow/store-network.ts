@@ -47,7 +47,7 @@ export async function storeNetwork(
 }
 
 function checkShape(network: LayersModel, wanted: { inputs: number; outputs: number }): void {
-  // Model files are not type-checked when loaded, so a missing `return` shows here.
+  // Model files are not type-checked when loaded, so a missing `return` is found here.
   if (!Array.isArray((network as LayersModel | undefined)?.inputs))
     throw new DomainError('artifact_invalid', '`train` must return a network')
   const [input, output] = [network.inputs[0]?.shape ?? [], network.outputs[0]?.shape ?? []]

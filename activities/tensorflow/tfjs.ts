@@ -1,6 +1,6 @@
 /**
- * Imports TensorFlow's native binding, and reads and writes networks as bytes. Only child processes import this file, because the
- * binding takes 600 MB.
+ * Imports TensorFlow's native binding, and reads and writes networks as bytes. Only child processes import this file, because the binding
+ * takes 600 MB.
  */
 import type { LayersModel } from '@tensorflow/tfjs'
 import type * as tfjs from '@tensorflow/tfjs'
@@ -16,7 +16,7 @@ export async function loadTensorflow(): Promise<Tensorflow> {
   const removed = util as unknown as Record<string, unknown>
   removed['isNullOrUndefined'] ??= (value: unknown) => value === null || value === undefined
   removed['isArray'] ??= Array.isArray
-  // An `import` of this CommonJS package first parses all its files for the names of their exports, a third of a second.
+  // An `import` of this CommonJS package would first parse all its files for their export names, which takes a third of a second.
   const tf = createRequire(import.meta.url)('@tensorflow/tfjs-node') as Tensorflow
   await tf.ready()
   return tf
@@ -69,7 +69,7 @@ export async function openNetwork(tf: Tensorflow, files: NetworkFiles): Promise<
   )
 }
 
-/** Predicts encoded rows, in batches that bound memory. */
+/** Predicts encoded rows in batches that bound memory. */
 export function answersOf(
   tf: Tensorflow,
   network: LayersModel,
@@ -89,7 +89,7 @@ export function answersOf(
     const buffer = new Float32Array(count * inputs)
     for (let row = 0; row < count; row++) encode(start + row, buffer, row * inputs)
     const output = tf.tidy(() => {
-      // The library's own batches of 32 rows take three milliseconds each, whatever the network.
+      // With the library's default of 32 rows, each batch takes three milliseconds, whatever the network.
       const predicted = network.predict(tf.tensor2d(buffer, [count, inputs]), { batchSize })
       return (Array.isArray(predicted) ? predicted[0]! : predicted).dataSync<'float32'>()
     })
@@ -100,7 +100,7 @@ export function answersOf(
   return { rows, width, values }
 }
 
-/** The same as one list of outputs a row. */
+/** The same as one list of outputs per row. */
 export function answerLists({ rows, width, values }: AnswerMatrix): number[][] {
   return Array.from({ length: rows }, (_, row) => Array.from(values.subarray(row * width, (row + 1) * width)))
 }

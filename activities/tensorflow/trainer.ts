@@ -1,6 +1,6 @@
 /**
- * Trains one model on one snapshot and writes one artifact. A process per training always reads the present model file and releases
- * its memory.
+ * Trains one model on one snapshot and writes one artifact. A new process for each training reads the current model file and frees its
+ * memory at the end.
  */
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
@@ -30,19 +30,19 @@ import { loadTensorflow } from './tfjs.ts'
 export interface TrainerJob {
   model: string
   modelsDirectory: string
-  /** The digest of the definition that the snapshot was taken with. */
+  /** The digest of the model definition that the snapshot was taken with. */
   definitionDigest: string
   snapshotDigest: string
   artifactRoot: string
   seed: number
-  /** Those of the model file with the overrides of this training. */
+  /** The hyperparameters of the model file with the overrides of this training. */
   hyperparameters: Training['hyperparameters']
   /** The digest of the checkpoint to resume from. */
   checkpoint?: string
 }
 
 export interface TrainerStep extends FitStep {
-  /** The digest of the checkpoint after this epoch; absent for a training loop of the model file. */
+  /** The digest of the checkpoint after this epoch; absent for a training loop in the model file. */
   checkpoint?: string
 }
 
@@ -101,7 +101,7 @@ async function runTraining(job: TrainerJob, parent: Parent<TrainerStep>): Promis
     targets: targetsOf(rows.labels, output),
   })
   const resume = await findCheckpoint(artifacts, job.checkpoint, of)
-  // Only for a model file that reads them.
+  // Built only for a model file that reads them.
   let objects: FeatureRow[] | undefined
   let heldObjects: FeatureRow[] | undefined
   // Makes unseeded random numbers of a model file repeatable.
@@ -157,7 +157,9 @@ async function runTraining(job: TrainerJob, parent: Parent<TrainerStep>): Promis
   }
 }
 
-/** An error in the model file is reported with its place and is not retried. A full disk, met by a checkpoint, is no such error. */
+/**
+ * Reports an error of the model file with its source location and without retry. A full disk during a checkpoint is not such an error.
+ */
 async function trainNetwork({ train, name, file }: LoadedModel, training: Training) {
   if (train === undefined)
     throw new DomainError('internal', `the model file ${file} has no training function`)
@@ -173,7 +175,7 @@ async function trainNetwork({ train, name, file }: LoadedModel, training: Traini
 const isOutOfMemory = (error: unknown): boolean =>
   error instanceof Error && detectOutOfMemory([error.message]) !== undefined
 
-/** A missing, broken or foreign checkpoint costs its epochs and not the training. */
+/** A missing, broken or foreign checkpoint costs its epochs but not the training. */
 async function findCheckpoint(
   artifacts: Artifacts,
   digest: string | undefined,
@@ -192,18 +194,18 @@ async function findCheckpoint(
 /** Digests all installed packages and the runtime, because other versions may round differently. */
 async function dependenciesDigest(): Promise<string> {
   const lock = digestOf(await readFile(join(checkout, 'package-lock.json')))
-  // Model files of a project may import packages of its own.
+  // Model files of a project may import the project's own packages.
   const own = projectFolder === checkout ? undefined : await readLock(projectFolder)
   return digestOfJson({ lock, own, node: process.versions.node, arch: process.arch })
 }
 
-/** Undefined for a project without one. */
+/** Undefined for a project without a lock file. */
 async function readLock(folder: string): Promise<string | undefined> {
   const lock = await readFile(join(folder, 'package-lock.json')).catch(() => undefined)
   return lock && digestOf(lock)
 }
 
-/** The declared packages with their installed versions, and the runtime, for comparison by users. */
+/** The declared packages with their installed versions, and the runtime, for users to compare. */
 async function dependenciesOf(): Promise<Record<string, string>> {
   const { dependencies } = JSON.parse(await readFile(join(checkout, 'package.json'), 'utf8')) as {
     dependencies: Record<string, string>

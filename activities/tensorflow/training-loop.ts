@@ -1,6 +1,6 @@
 /**
- * Trains with its own shuffling, seeded by (seed, phase, epoch), and a checkpoint after each epoch. The library shuffles with an
- * unseeded generator, so its trainings cannot be repeated or resumed.
+ * Trains with its own shuffling, seeded by (seed, phase, epoch), and a checkpoint after each epoch. The library shuffles with an unseeded
+ * generator, so its trainings could be neither repeated nor resumed.
  */
 import type { LayersModel } from '@tensorflow/tfjs'
 import { DomainError } from '../../domain/errors.ts'
@@ -15,7 +15,7 @@ import { openWeightedSteps } from './weighted-step.ts'
 import type { Tensorflow } from './tfjs.ts'
 
 export interface EncodedRows extends RowsWithTargets {
-  /** One weight per row, with a mean of 1; all rows count alike when absent. */
+  /** One weight per row, with a mean of 1. Absent: all rows have equal weight. */
   weights?: Float32Array
 }
 
@@ -24,7 +24,7 @@ export interface FitStep {
   epoch: number
   epochs: number
   loss: number
-  /** On the validation rows, where the split has them. */
+  /** The loss on the validation rows, when the split has them. */
   validationLoss?: number
 }
 
@@ -33,7 +33,7 @@ export interface FitDeps {
   data: EncodedRows
   validation?: EncodedRows
   seed: number
-  /** The identity stored in checkpoints of this training. */
+  /** The identity of this training, stored in its checkpoints. */
   of: string
   resume?: Checkpoint
   /** Stores the checkpoint and reports the epoch. */
@@ -59,7 +59,7 @@ export function makeFit(deps: FitDeps): (network: LayersModel, options: FitOptio
       if (isOver(checkpoint)) break
       if (checkpoint !== undefined) await restore(tf, network, checkpoint)
       const chance = seededRandom(hash32(`${seed}/${phase}/${epoch}`))
-      // Layers with randomness, such as unseeded dropout, must repeat it after a resumption.
+      // Layers with randomness, such as unseeded dropout, must repeat it after a resume.
       Math.random = seededRandom(hash32(`${seed}/${phase}/${epoch}/layers`))
       const loss = await runEpoch(deps, network, shuffled(deps.data.rows, chance), batchSize)
       const validationLoss = validation && (await validationLossOf(tf, network, validation))
@@ -79,7 +79,7 @@ export function makeFit(deps: FitDeps): (network: LayersModel, options: FitOptio
 /** As in Keras. */
 const defaultBatchSize = 32
 
-/** A setting that is ignored without a word would be a training that differs from what its file says. */
+/** An unknown option throws. Ignored silently, the training would differ from what the model file says. */
 function checkedOptions(
   { epochs, batchSize = defaultBatchSize, stopEarly, ...more }: FitOptions,
   hasValidation: boolean,

@@ -1,4 +1,6 @@
-/** Asks versions about rows, each with its own preprocessing. A network and the process that reads other formats are opened once. */
+/**
+ * Gets predictions of versions, each with its own preprocessing. Each network, and the process that reads other formats, is opened once.
+ */
 import type { LayersModel } from '@tensorflow/tfjs'
 import { withOutputs, type ModelAnswers } from '../../domain/metrics/answers.ts'
 import { listRows, type ColumnTable } from '../../domain/model/columns.ts'
@@ -13,7 +15,7 @@ import { answersOf, loadTensorflow, openNetwork, type Tensorflow } from './tfjs.
 
 export interface VersionAnswers {
   artifacts: Artifacts
-  /** Each is read once. */
+  /** Called once per manifest. */
   manifestOf: (digest: string) => Promise<Manifest>
   /** Throws a `RangeError` for a column that the rows lack, and `artifact_invalid`. */
   ask: (digest: string, rows: ColumnTable) => Promise<ModelAnswers>
@@ -47,7 +49,7 @@ export function openVersionAnswers(
     return network
   }
 
-  /** By the code of a replica, in a process of its own; after an error the next question starts another. */
+  /** Uses the code of a replica in a child process; after an error, the next call starts another process. */
   const askReader = (manifest: Manifest, rows: ColumnTable): Promise<number[][]> =>
     whileAlive(parent, async () => {
       const asked = (reader ??= openArtifactReader(artifactRoot))
@@ -83,7 +85,7 @@ export function openVersionAnswers(
   }
 }
 
-/** The predictions of a version, as an answer of `wanted` lists its numbers. Throws a RangeError for a version without one of them. */
+/** The predictions of a version, with its numbers in the order of `wanted`. Throws a RangeError for a version that lacks one of them. */
 export async function askFor(
   versions: Pick<VersionAnswers, 'ask' | 'manifestOf'>,
   digest: string,

@@ -1,16 +1,16 @@
-/** Takes training steps with a weight for each row, which the library's `trainOnBatch` does not take. */
+/** Takes training steps with a weight per row, which the library's `trainOnBatch` does not support. */
 import type { LayersModel, Scalar } from '@tensorflow/tfjs'
 import type { TrainingSteps } from './step-replay.ts'
 import type { Tensorflow } from './tfjs.ts'
 
-/** Its training function multiplies the losses of rows by weights that follow the targets. */
+/** A compiled model whose training function multiplies the losses of rows by the weights that follow the targets. */
 interface Weighable {
   makeTrainFunction: () => (data: unknown[]) => Scalar[]
   /** The compiled model inside a sequential one. */
   model?: Weighable
 }
 
-/** `weights` holds those of the rows of each step, whose loss is the mean of the weighted losses. */
+/** `weights` holds the weights of the rows of each step. The loss is the mean of the weighted losses. */
 export function openWeightedSteps(
   tf: Tensorflow,
   network: LayersModel,

@@ -1,4 +1,7 @@
-/** Records activities and ended workflows as spans, and runs each activity as the span that its statements and children belong to. */
+/**
+ * Records activities and ended workflows as spans. Each activity runs in its span, so that its SQL statements and child processes belong
+ * to it.
+ */
 import type { Context } from '@temporalio/activity'
 import type { TraceSpan } from '../../domain/tracing/span.ts'
 import { parseTraceparent, traceIdOfRun, spanIdOfRun } from '../../domain/tracing/trace-context.ts'
@@ -60,12 +63,12 @@ export function openWorkerTracing(settings: TelemetrySettings, facts: ProcessFac
       record: { fn: (_info: unknown, span: TraceSpan) => record(span), callDuringReplay: false },
     },
   } satisfies Record<keyof TracingSinks, unknown>
-  /** Absent where only logs are sent. */
+  /** Absent when only logs are sent. */
   const listeners = settings.urls.traces && { interceptors: { activity: [activity] }, sinks }
   return { listeners: listeners || undefined, log, stop, watchStatement }
 }
 
-/** Of a workflow that began before this build, the run itself. */
+/** For a workflow that began before tracing, the parent is the run itself. */
 function parentOf({ headers }: ActivityInput, runId: string) {
   const data = headers[traceHeader]?.data
   if (data === undefined || data === null)

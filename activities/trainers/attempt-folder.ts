@@ -1,6 +1,6 @@
 /**
- * Keeps the folders of a training program: its checkpoints, its result and its temporary files. Each attempt has folders of its own
- * with a copy of the checkpoints, because an attempt that was believed dead may still write.
+ * Manages the folders of a training program: checkpoints, result and temporary files. Each attempt has its own folders with a copy of the
+ * checkpoints, because a timed-out attempt may still write.
  */
 import { cp, mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
@@ -12,7 +12,7 @@ export interface AttemptFolder {
   scratch: string
 }
 
-/** Shared by the workers, with the drafts that `collectArtifacts` clears after a day. */
+/** Shared by the workers. It lies among the drafts, which `collectArtifacts` deletes after a day. */
 const folderOf = (artifactRoot: string, trainingId: string): string =>
   join(artifactRoot, 'drafts', 'trainings', trainingId.replaceAll(/[^\w-]/g, '_'))
 
@@ -27,8 +27,8 @@ export function attemptFolder(
 }
 
 /**
- * Makes the folders of an attempt. The checkpoints of the last attempt with the same `of` are copied, and the folders of all earlier
- * attempts are removed.
+ * Makes the folders of an attempt. Copies the checkpoints of the last attempt with the same `of`, and removes the folders of all earlier
+ * attempts.
  */
 export async function openAttempt(
   artifactRoot: string,
@@ -37,7 +37,7 @@ export async function openAttempt(
   const training = folderOf(artifactRoot, trainingId)
   const own = join(training, String(attempt))
   const folder = attemptFolder(artifactRoot, { trainingId, attempt })
-  // This attempt may have begun before on a worker that died at once.
+  // This attempt may have started before on a worker that died at once.
   await rm(own, { recursive: true, force: true })
   const earlier = ((await readdir(training).catch(absentFile)) ?? [])
     .map(Number)

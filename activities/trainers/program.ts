@@ -1,6 +1,6 @@
 /**
- * Runs a training program in a process group of its own. The group ends with its program, with a cancellation, and with this process,
- * because an orphaned program would hold memory and write checkpoints beside its successor.
+ * Runs a training program in its own process group. The group is killed when its program ends, when the activity is cancelled and when
+ * this process ends: an orphaned program would hold memory and write checkpoints beside its successor.
  */
 import { spawn, type ChildProcess } from 'node:child_process'
 import { finished } from 'node:stream/promises'
@@ -24,7 +24,7 @@ export interface ProgramRun {
   limitMs: number
   /** The memory limit of each process. */
   limitMb?: number
-  /** Receives each line of the standard output, without control characters that a terminal obeys. */
+  /** Receives each line of the standard output, without terminal control characters. */
   onLine: (line: string) => void
   /** Receives the process id, for logs. */
   onStart?: (pid: number) => void
@@ -35,8 +35,8 @@ const maxLineLength = 65_536
 const maxErrorLineLength = 500
 
 /**
- * `$0` is the limit in KiB. The guard in the background reads a pipe that this process holds and never writes: it ends with this
- * process, however it dies, and then the guard kills the group. The kernel prefers the program when memory runs out.
+ * `$0` is the memory limit in KiB. The guard in the background reads a pipe that this process holds open and never writes. When this
+ * process ends in any way, the pipe closes and the guard kills the group. The kernel kills the program first when memory runs out.
  */
 const groupScript = `(cat <&3; kill -KILL -$$) >/dev/null 2>&1 &
 exec 3<&-
@@ -45,8 +45,9 @@ echo 1000 2>/dev/null >/proc/self/oom_score_adj
 exec nice -n 10 "$@"`
 
 /**
- * Resolves when the program has ended with exit code 0 and its group is gone. Throws `training_failed` for exit code 2, for an exception
- * of Python that would come again, for a program that cannot be started and for one that exceeds its time limit, `out_of_memory`, and `training_interrupted` for any other end.
+ * Resolves when the program has exited with code 0 and its group is gone. Throws `training_failed` for exit code 2, for a Python
+ * exception that every attempt would repeat, for a program that cannot be started and for an exceeded time limit; `out_of_memory`; and
+ * `training_interrupted` for any other end.
  */
 export async function runTrainingProgram(run: ProgramRun): Promise<void> {
   const { argv, cwd, env, input, signal, limitMb, limitMs, silentMs } = run
@@ -84,7 +85,7 @@ export async function runTrainingProgram(run: ProgramRun): Promise<void> {
   const errors = lastLines()
   readLines(child.stdout!, maxLineLength, alive.heard, run.onLine)
   readLines(child.stderr!, maxErrorLineLength, alive.heard, errors.add)
-  // The guard's pipe and the input of a program that reads none may break.
+  // The guard's pipe, and the input of a program that reads none, may break.
   for (const stream of [child.stdin!, child.stdio[3] as Duplex]) stream.on('error', () => {})
   child.stdin!.end(input)
   try {
@@ -115,13 +116,13 @@ export async function runTrainingProgram(run: ProgramRun): Promise<void> {
   }
 }
 
-/** As `tenure.job()` judges the exceptions after it: a lack of memory, of a server or of a device may pass. */
+/** The same rule as in `tenure.job()`: a shortage of memory, an unreachable server or a device error may pass. */
 const passingException =
   /^(MemoryError|KeyboardInterrupt|OSError|IOError|BlockingIOError|BrokenPipeError|InterruptedError|\w*Connection\w*|\w*Timeout\w*|URLError|HTTPError)$/
 
 /**
- * Whether these lines end with an exception that ends every try alike, such as a package that is not there. Python writes the module of an
- * exception that is not its own: those of clients, of a database for instance, may pass.
+ * Whether these lines end with an exception that fails every attempt alike, such as a missing package. Python prefixes exceptions of
+ * other modules with the module; those of clients, such as a database client, may pass.
  */
 export function isPythonFault(lines: readonly string[]): boolean {
   const frame = lines.findLastIndex((line) => /^ +File ".*", line \d+/.test(line))
@@ -152,7 +153,7 @@ function interrupted(
 const withLines = (error: Error, lines: readonly string[]): Error =>
   Object.assign(error, { message: [error.message, ...lines].join('\n') })
 
-/** Also what the program has left running; its guard keeps the id of the group from being given to another one. */
+/** Also kills what the program left running. The guard keeps the id of the group from being reused. */
 function killGroup({ pid }: ChildProcess): void {
   if (pid === undefined) return
   try {
@@ -162,12 +163,12 @@ function killGroup({ pid }: ChildProcess): void {
   }
 }
 
-/** How long output is still read after the exit. */
+/** How long output is read after the exit. */
 const leftOpenMs = 1_000
 
 /**
- * Resolves when the program has exited and its output is read. What it has left running is killed at once, or it would hold the output
- * open; a process that has left the group, such as a daemon of a cluster library, holds it for `leftOpenMs` at most.
+ * Resolves when the program has exited and its output is read. Processes that it left running are killed at once, because they would hold
+ * the output open. A process that has left the group, such as a daemon of a cluster library, holds it open for at most `leftOpenMs`.
  */
 async function ended(
   child: ChildProcess,
@@ -190,7 +191,7 @@ function silenceTimer(silentMs: number, onSilence: () => void): { heard: () => v
   return { heard: () => void timer.refresh(), stop: () => clearTimeout(timer) }
 }
 
-/** Passes on whole lines, each cut at a length, so that output without a line feed fills no memory. */
+/** Passes on whole lines, each cut at a maximum length, so that output without a line feed cannot fill the memory. */
 function readLines(
   stream: Readable,
   maxLength: number,
@@ -211,7 +212,7 @@ function readLines(
   void finished(stream).then(end, end)
 }
 
-/** The last lines, and the first one that reports a shortage of memory. */
+/** The last lines, and the first line that reports a memory shortage. */
 function lastLines(): { add: (line: string) => void; last: string[]; starved: () => string | undefined } {
   const last: string[] = []
   let starved: string | undefined

@@ -1,6 +1,6 @@
 /**
- * Makes the Python environment of a requirements file once, in the cache of this machine. It is named by the digest of the file and of
- * the interpreter, so that a changed file makes another one and no training changes that of another.
+ * Makes the Python environment of a requirements file once, in the cache of this machine. Its name is the digest of the file and of the
+ * interpreter, so a changed file gets a new environment and no training changes another's environment.
  */
 import { execFile } from 'node:child_process'
 import { once } from 'node:events'
@@ -15,14 +15,14 @@ import { digestOfJson } from '../../store/artifacts.ts'
 export interface PythonEnvironment {
   /** The path of the interpreter. */
   python: string
-  /** Of the interpreter and of every installed package, for the lineage. */
+  /** The digest of the interpreter and of every installed package, for the lineage. */
   digest: string
-  /** Package → version, `python` among them. */
+  /** Package → version, including `python`. */
   packages: Record<string, string>
 }
 
 export interface EnvironmentOptions {
-  /** The requirements file; the packages of `python3` when absent. */
+  /** The requirements file. Absent: the packages of `python3`. */
   requirements?: string
   /** The cache of this machine. */
   cache: string
@@ -66,7 +66,7 @@ export async function preparePython(options: EnvironmentOptions): Promise<Python
     await mkdir(join(cache, 'python'), { recursive: true, mode: 0o700 }).catch(({ message }: Error) => {
       throw new DomainError('environment_failed', `no environment can be made in the cache: ${message}`)
     })
-    // Two at a time would install into one folder.
+    // Two installers must not write to the same folder.
     const release = await lockUnlessAborted(`${folder}.lock`, options.signal)
     try {
       if (!(await isComplete(folder))) await makeEnvironment(folder, { ...options, requirements })
@@ -80,7 +80,7 @@ export async function preparePython(options: EnvironmentOptions): Promise<Python
 const inclusion = /^\s*(?:-r|-c|--requirement|--constraint)(?:\s*=\s*|\s+|(?=[^\s-]))["']?([^\s"'#]+)/
 const maxIncluded = 100
 
-/** The texts of a requirements file and of the files that it includes, at any depth: a change of each makes another environment. */
+/** The texts of a requirements file and of all files that it includes: a change in any of them makes a new environment. */
 async function readRequirements(path: string): Promise<string[]> {
   const texts = new Map<string, string>()
   const visit = async (file: string, from?: string): Promise<void> => {
@@ -104,7 +104,7 @@ function environmentOf({ python, version, packages }: Described): PythonEnvironm
   return { python, packages: all, digest: digestOfJson(all) }
 }
 
-/** Waits for a lock until the signal; a lock that is obtained afterwards is released at once. */
+/** Waits for a lock until the signal aborts. A lock that is obtained afterwards is released at once. */
 async function lockUnlessAborted(path: string, signal: AbortSignal): Promise<() => void> {
   signal.throwIfAborted()
   const taking = takeLock(path, () => {})
@@ -128,7 +128,7 @@ const isComplete = (folder: string): Promise<boolean> =>
     () => false,
   )
 
-/** What an earlier try has left is removed first. */
+/** First removes what an earlier attempt left. */
 async function makeEnvironment(
   folder: string,
   options: EnvironmentOptions & { requirements: string },
@@ -171,7 +171,7 @@ async function describePython(python: string, options: EnvironmentOptions): Prom
   return JSON.parse(await call(python, ['-c', describe], options, askMs)) as Described
 }
 
-/** The standard output. */
+/** Returns the standard output. */
 async function call(
   file: string,
   argv: readonly string[],

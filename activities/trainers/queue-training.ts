@@ -1,6 +1,6 @@
 /**
- * Prepares and ends a training on a task queue of one's own. Its workers share no database with this installation: they get the job of
- * the contract, and write checkpoints and result into the artifact store, which they must share.
+ * Prepares and ends a training on the user's own task queue. Its workers share the artifact store with this installation but no database:
+ * they get the job of the contract, and write checkpoints and result to the store.
  */
 import { Context } from '@temporalio/activity'
 import { DomainError, isError } from '../../domain/errors.ts'
@@ -21,18 +21,18 @@ export interface QueueTrainingInput {
   trainingId: string
   model: string
   snapshotDigest: string
-  /** Replace hyperparameters of the model file. */
+  /** Hyperparameters that replace those of the model file. */
   overrides?: HyperparameterValues
 }
 
-/** What the activity `train` of the queue gets. */
+/** The input of the activity `train` of the queue. */
 export interface QueueJob extends ProgramJob {
-  /** The root of the artifact store, which the paths of the job begin with: a worker may have it elsewhere. */
+  /** The root of the artifact store and prefix of the job's paths. A worker may mount the store elsewhere. */
   artifactRoot: string
 }
 
 export interface PreparedTraining {
-  /** Absent when the training has ended before. */
+  /** Absent when the training has already ended. */
   job?: QueueJob
   /** The time limit of an attempt. */
   limitMs: number
@@ -40,7 +40,7 @@ export interface PreparedTraining {
 
 const defaultLimitMs = 86_400_000
 
-/** Begins the next attempt, with folders of its own. */
+/** Begins the next attempt with its own folders. */
 export const prepareTraining =
   ({ store, artifacts, config, log }: Deps) =>
   async ({ trainingId, model, snapshotDigest, overrides }: QueueTrainingInput): Promise<PreparedTraining> => {
@@ -78,7 +78,7 @@ export const prepareTraining =
     return { job, limitMs }
   }
 
-/** Turns the result of an attempt into the artifact of the training. Throws as `storeResult` does. */
+/** Turns the result of an attempt into the artifact of the training. Throws the errors of `storeResult`. */
 export const finishTraining =
   ({ store, artifacts, config, log }: Deps) =>
   async ({ trainingId, model, snapshotDigest }: QueueTrainingInput): Promise<void> => {

@@ -47,7 +47,7 @@ async function store(job: ResultJob): Promise<ReadResult> {
   }
 }
 
-/** The rows that a request may hold: JSON has no infinite number. */
+/** The rows in the form of a request; JSON has no infinite numbers. */
 function askable({ rows, outputs }: ProgramResult['replay']): ProgramResult['replay'] {
   const isAskable = rows.map((row) =>
     Object.values(row).every((cell) => typeof cell !== 'number' || Number.isFinite(cell)),

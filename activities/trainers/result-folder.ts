@@ -1,6 +1,6 @@
 /**
- * Reads the folder that a training program has written: one artifact file, and what is needed to bind and to check it. The program may
- * have been cut off or be wrong, so everything is bounded and checked, and no link is followed.
+ * Reads the folder that a training program has written: one artifact file, and the files needed to bind and check it. The program may be
+ * faulty or have been killed, so every file is bounded and checked, and no link is followed.
  */
 import { constants } from 'node:fs'
 import { open, readdir } from 'node:fs/promises'
@@ -10,30 +10,30 @@ import { parseDeclaredColumns, type DeclaredColumn } from '../../domain/model/de
 import type { FeatureRow } from '../../domain/model/features.ts'
 import type { EpochRecord } from '../../store/training/trainings.ts'
 
-/** The artifact file, one of these. */
+/** The names of which the artifact file has one. */
 export const artifactNames = ['model.txt', 'model.json', 'model.ubj', 'model.onnx'] as const
 export type ArtifactName = (typeof artifactNames)[number]
 
 export interface ProgramResult {
   artifact: { name: ArtifactName; path: string }
-  /** Absent where the artifact itself names its columns and categories. */
+  /** Absent when the artifact itself names its columns and categories. */
   columns?: DeclaredColumn[]
   /** Rows with the answers of the library that made the artifact. */
   replay: { rows: FeatureRow[]; outputs: number[][] }
   curve: EpochRecord[]
-  /** What was left out of it, one sentence each. */
+  /** What was ignored in the folder, one sentence each. */
   notes: string[]
-  /** Package → version, as the program saw them. */
+  /** Package → version, as the program reported them. */
   environment: Record<string, string>
 }
 
-/** MiB. An artifact is bounded by its format. */
+/** Size limits in MiB. The artifact has the limit of its format. */
 const maxMb = { 'columns.json': 16, 'replay.json': 64, 'curve.json': 16, 'environment.json': 1 } as const
 const maxEpochs = 1_000
 const maxPackages = 1_000
 export const minReplayRows = 200
 
-/** Throws `training_failed` for a missing or unreadable file, which names what it must hold, and `artifact_invalid` for wrong columns. */
+/** Throws `training_failed` for a missing or unreadable file, with its expected content, and `artifact_invalid` for wrong columns. */
 export async function readResultFolder(folder: string): Promise<ProgramResult> {
   const names = await readdir(folder)
   const [name, ...others] = artifactNames.filter((each) => names.includes(each))
@@ -90,7 +90,7 @@ async function readJson(folder: string, name: keyof typeof maxMb): Promise<unkno
   try {
     return JSON.parse(name === 'curve.json' ? withoutNan(text) : text)
   } catch (error) {
-    // As json.dumps of Python writes them.
+    // JSON as Python's `json.dumps` writes it.
     const hint = /[[:,]\s*-?(?:NaN|Infinity)\b/.test(text)
       ? '; NaN and Infinity are no JSON: write null, and "inf" or "-inf" in the rows of replay.json'
       : ''
@@ -111,7 +111,7 @@ function withoutNan(text: string): string {
 const isTexts = (value: unknown): value is string[] =>
   Array.isArray(value) && value.every((each) => typeof each === 'string')
 
-/** A cell: a number or `"inf"`, `"-inf"` and `"nan"`, which JSON has not; a text of a category; null for a missing value. */
+/** A cell: a number, or `"inf"`, `"-inf"` or `"nan"`, which JSON lacks; the text of a category; null for a missing value. */
 const nonFinite: Readonly<Record<string, number | null>> = { inf: Infinity, '-inf': -Infinity, nan: null }
 
 function replayOf(given: unknown, columns: readonly DeclaredColumn[] | undefined): ProgramResult['replay'] {
@@ -155,7 +155,7 @@ function replayOf(given: unknown, columns: readonly DeclaredColumn[] | undefined
   }
 }
 
-/** At most `maxEpochs`, evenly chosen, with the last one. */
+/** At most `maxEpochs` epochs, evenly chosen, including the last one. */
 function curveOf(given: unknown): EpochRecord[] {
   if (!Array.isArray(given)) throw failed('has a curve.json without a list')
   const step = Math.max(1, Math.ceil(given.length / maxEpochs))
@@ -170,7 +170,7 @@ function curveOf(given: unknown): EpochRecord[] {
     }))
 }
 
-/** Of a curve with epochs whose loss is not finite. */
+/** Notes on a curve with epochs whose loss is not finite. */
 function notesOf(curve: unknown): string[] {
   const points = curve as readonly ({ loss?: unknown } | null)[]
   const count = points.filter((each) => each?.loss !== undefined && !Number.isFinite(each.loss)).length

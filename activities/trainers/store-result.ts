@@ -1,4 +1,4 @@
-/** Turns the result folder of a training program into an artifact, in a process of its own: it reads all training rows. */
+/** Turns the result folder of a training program into an artifact. Runs in a child process, because it reads all training rows. */
 import type { ModelDefinition } from '../../domain/model-definition.ts'
 import type { EpochRecord, TrainingRecord } from '../../store/training/trainings.ts'
 import type { Deps } from '../deps.ts'
@@ -6,14 +6,14 @@ import { runChild } from '../runtime/child-process.ts'
 
 export interface ResultJob {
   definition: ModelDefinition
-  /** The result folder. */
+  /** The path of the result folder. */
   output: string
   artifactRoot: string
   snapshotDigest: string
   seed: number
   hyperparameters: TrainingRecord['hyperparameters']
   codeDigest: string
-  /** Of what was installed before the program ran; of what the program reports when absent. */
+  /** The digest of the packages that were installed before the program ran. Absent: of those that the program reports. */
   dependenciesDigest?: string
   packages: Record<string, string>
 }
@@ -24,16 +24,19 @@ export interface StoredResult {
   codeDigest: string
   dependenciesDigest: string
   dependencies: Record<string, string>
-  /** Empty when the program has written none. */
+  /** Empty when the program wrote no curve. */
   curve: EpochRecord[]
 }
 
-/** With what was left out of the folder, for the log. */
+/** With notes on ignored parts of the folder, for the log. */
 export type ReadResult = StoredResult & { notes: string[] }
 
 const silentMs = 600_000
 
-/** Throws `training_failed` for an incomplete folder, and `artifact_invalid` for a model that cannot serve or answers unlike its library. */
+/**
+ * Throws `training_failed` for an incomplete folder, and `artifact_invalid` for a model that cannot serve or whose answers differ from
+ * its library's.
+ */
 export const storeResult = async (
   job: ResultJob,
   signal: AbortSignal,

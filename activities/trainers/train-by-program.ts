@@ -1,6 +1,6 @@
 /**
- * Trains a model by the program that its model file names, up to the checked result folder. Its checkpoints alone decide where an
- * attempt resumes, because what is reported elsewhere may lag behind them.
+ * Trains a model with the program that its model file names, up to the checked result folder. Only its checkpoints decide where an
+ * attempt resumes, because progress reports may be older.
  */
 import { basename, dirname, join } from 'node:path'
 import { DomainError } from '../../domain/errors.ts'
@@ -28,14 +28,14 @@ export interface ProgramTraining {
   /** The folder of the model file. */
   models: string
   signal: AbortSignal
-  /** Receives the newest progress, at most a few times a second; an exception ends the program and is rethrown. */
+  /** Receives the newest progress, at most a few times a second. An exception ends the program and is rethrown. */
   onProgress: (progress: TrainingProgress) => Promise<void>
 }
 
 const defaultLimitMs = 86_400_000
 const defaultSilenceMs = 1_800_000
 
-/** Throws as `runTrainingProgram` and `storeResult` do, and `environment_failed`. */
+/** Throws the errors of `runTrainingProgram` and `storeResult`, and `environment_failed`. */
 export async function trainByProgram(
   { artifacts, config, log }: Pick<Deps, 'artifacts' | 'config' | 'log'>,
   { definition, trainer, training, models, signal, onProgress }: ProgramTraining,
@@ -124,7 +124,7 @@ interface Code {
   files: ProgramFiles
 }
 
-/** The digest of the model file and of the program, with the files of the program. */
+/** Digests the model file and the program with its files. */
 async function codeOf(models: string, model: string, trainer: Trainer): Promise<Code> {
   const { digest } = await readCode(join(models, `${model}.ts`))
   const files = await programFiles(models, trainer)
@@ -133,7 +133,7 @@ async function codeOf(models: string, model: string, trainer: Trainer): Promise<
 
 const maxChanged = 5
 
-/** A library may write beside the script, such as its logs: another training would fail in the same way. */
+/** A library may write files beside the script, such as logs; the next training would then fail in the same way. */
 function changedText(model: string, before: Code, now: Code): string {
   const [known, present] = [new Map(before.files), new Map(now.files)]
   const changed = [
@@ -179,7 +179,9 @@ function jobOf(
 
 const everyMs = 250
 
-/** Writes the newest progress, one at a time and at most every `everyMs`, because a program may report a thousand epochs a second. */
+/**
+ * Writes the newest progress, one write at a time and at most every `everyMs`, because a program may report a thousand epochs a second.
+ */
 function newest(write: (progress: TrainingProgress) => Promise<void>) {
   const failing = new AbortController()
   let waiting: TrainingProgress | undefined
@@ -204,7 +206,7 @@ function newest(write: (progress: TrainingProgress) => Promise<void>) {
       waiting = progress
       writing ??= writeAll()
     },
-    /** Resolves when the last one is written. Throws what writing threw. */
+    /** Resolves when the last write is done. Throws the error of a write. */
     async flush() {
       await writing
       if (failure !== undefined) throw failure as Error

@@ -1,4 +1,4 @@
-/** Opens and closes a trial: a training that is judged, registers nothing and may run beside a retraining. */
+/** Opens and closes a trial: a training that is evaluated, registers nothing and may run beside a retraining. */
 import { canonicalJson } from '../../domain/canonical-json.ts'
 import { DomainError } from '../../domain/errors.ts'
 import { notTrainedHere } from '../../domain/model/brought-artifact.ts'
@@ -28,11 +28,11 @@ export interface OpenTrialInput {
 export interface OpenTrialResult {
   /** The task queue of the training workers. */
   trainQueue: string
-  /** The task queue of one's own, for a model that is trained there. */
+  /** The user's own task queue, for a model that is trained there. */
   trainerQueue?: string
 }
 
-/** Throws `model_not_found`, `invalid_request` for overrides that do not fit, and `forbidden` for a start that is not signed. */
+/** Throws `model_not_found`, `invalid_request` for overrides that do not fit, and `forbidden` for an unsigned start. */
 export const openTrial =
   (deps: Deps) =>
   async ({ trainingId, asOf, order }: OpenTrialInput): Promise<OpenTrialResult> => {
@@ -55,7 +55,7 @@ export const openTrial =
     }
   }
 
-/** The open sweep that asks for this trial; undefined for a trial of its own. */
+/** The open sweep that asks for this trial; undefined for a standalone trial. */
 async function sweepOf(store: Deps['store'], order: TrialRequest, asOf: string): Promise<string | undefined> {
   const { sweep, snapshotDigest, authorisation: _none, ...asked } = order
   if (sweep === undefined) return undefined
@@ -76,7 +76,7 @@ async function sweepOf(store: Deps['store'], order: TrialRequest, asOf: string):
   return sweep.id
 }
 
-/** Records the end, ends a training that still runs, and gives the artifact up. */
+/** Records the end, ends a training that still runs, and gives up the artifact. */
 export const endTrial =
   ({ store, log }: Deps) =>
   async (end: TrialEnd): Promise<void> => {

@@ -1,4 +1,4 @@
-/** Looks for new and changed files of the project that match a pattern. A missing share keeps the position. */
+/** Checks for new and changed files of the project that match a pattern. When the folder is missing, the position stays. */
 import { stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { DomainError, isError } from '../../domain/errors.ts'
@@ -8,18 +8,18 @@ import { projectFolder } from '../../temporal.config.ts'
 import { listMatching } from '../data/matching-files.ts'
 import type { Look } from './sensor.ts'
 
-/** Path → length and time of change. */
+/** Path → size and modification time. */
 type SeenFiles = Record<string, string>
 
 const maxFiles = 10_000
-/** Paths in a message. */
+/** The most paths that a message names. */
 const maxNamed = 3
 
 export const lookForFiles: Look<FileSensor, SeenFiles> = async (_, { glob }, before) => {
   const found = await filesOf(glob)
   if (before === undefined) return { seen: found }
   const fresh = Object.keys(found).filter((path) => before[path] !== found[path])
-  // A file that is gone and comes back unchanged, as on a share that was away, is not new.
+  // A file that disappears and comes back unchanged, as on a remounted share, is not new.
   const absent = Object.entries(before).filter(([path]) => found[path] === undefined)
   const seen = { ...Object.fromEntries(absent.slice(-maxFiles)), ...found }
   if (fresh.length === 0) return { seen }
@@ -37,7 +37,7 @@ async function filesOf(glob: string): Promise<SeenFiles> {
   return Object.fromEntries(marks.flatMap(([path, mark]) => (mark === undefined ? [] : [[path, mark]])))
 }
 
-/** Undefined for a file that was removed meanwhile. */
+/** Undefined for a file that was removed in the meantime. */
 async function markOf(path: string): Promise<string | undefined> {
   try {
     const { size, mtimeMs } = await stat(join(projectFolder, path))

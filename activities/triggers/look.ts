@@ -1,6 +1,6 @@
 /**
- * Looks at what the triggers of a model wait for. A trigger fires in the transaction that moves its position, so a crash at any point
- * loses and doubles nothing. What cannot be looked at raises an alert and does not stop the other triggers.
+ * Checks the triggers of a model. A trigger fires in the same transaction that moves its position, so a crash neither loses nor repeats a
+ * firing. A failing check raises an alert and does not stop the other triggers.
  */
 import { randomUUID } from 'node:crypto'
 import { setTimeout as pause } from 'node:timers/promises'
@@ -50,7 +50,7 @@ import { lookForRuns } from './workflow.ts'
 
 type AnyLook = (deps: Deps, sensor: Sensor, before?: unknown) => Promise<Sighting<unknown>>
 
-/** What looks at each kind. */
+/** The check of each kind of trigger. */
 const looks: Record<Sensor['kind'], AnyLook> = {
   file: erased(lookForFiles),
   watermark: erased(lookAtWatermark),
@@ -62,17 +62,17 @@ function erased<Kind, Seen>(look: Look<Kind, Seen>): AnyLook {
   return (deps, sensor, before) => look(deps, sensor as Kind, before as Seen | undefined)
 }
 
-/** A share or a server that hangs must not keep the other triggers from firing. */
+/** A hanging share or server must not keep the other triggers from firing. */
 const lookMs = 20_000
 
 export interface LookInput {
   model: string
-  /** The batch whose schedule is due, and the id of its firing: nothing else is looked at then. */
+  /** The batch whose schedule is due, and the id of its firing. Triggers are then not checked. */
   due?: { batch: string; id: string }
 }
 
 export interface LookResult {
-  /** The retraining that waits longest; a model is retrained once at a time. */
+  /** The retraining that has waited longest; a model runs one retraining at a time. */
   start?: FiredRetraining
   waiting: number
   problems: string[]
@@ -103,7 +103,7 @@ async function look(deps: Deps, model: string, due: LookInput['due']): Promise<L
     }
   }
   const positions = new Map((await listPositions(store, model)).map((each) => [each.trigger, each]))
-  // What has fired and not started yet covers what is new since.
+  // A firing that has not started yet covers newer data too.
   const fired = [
     ...(await listWaitingFirings(store, model)),
     ...(await listWaitingBatchFirings(store, { model, batches: firedOnce(batches) })),
@@ -133,13 +133,13 @@ async function look(deps: Deps, model: string, due: LookInput['due']): Promise<L
 interface LookedAt {
   model: string
   sensor: TriggerDefinition & Sensor
-  /** The batch that it starts; a retraining when absent. */
+  /** The batch to start. Absent: a retraining. */
   batch?: string
   position?: TriggerPosition
   open: OpenTriggerAlerts
 }
 
-/** Returns why it could not look. */
+/** Returns why the check failed; undefined when it did not. */
 async function lookAt(
   deps: Deps,
   { model, sensor, batch, position, open }: LookedAt,
@@ -171,7 +171,7 @@ async function lookAt(
   return undefined
 }
 
-/** The id is that of the run of the workflow, so that a repeated activity fires once. */
+/** The id derives from the workflow run, so a retried activity fires once. */
 async function fireSchedule(
   { store, log }: Deps,
   { model, batch, id }: { model: string; batch: string; id: string },
@@ -186,7 +186,7 @@ async function tooLong(): Promise<never> {
   throw new Error(`no answer within ${lookMs / 1_000} s`)
 }
 
-/** The retrainings that wait. One that the present model file refuses never starts. */
+/** The waiting retrainings. One that the current model file does not allow never starts. */
 async function startable({ store }: Deps, definition: ModelDefinition): Promise<FiredRetraining[]> {
   const waiting = await listWaitingFirings(store, definition.name)
   const kept: FiredRetraining[] = []

@@ -1,6 +1,6 @@
 /**
- * Asks for the batches of a model file: each day once when it is complete, what a trigger has fired for once, and both again when the
- * version that scored them was rolled back. The number of an attempt is its key in the database, so looks at the same time ask for one batch.
+ * Requests the batches of a model file: each day once when its data is complete, each firing of a trigger once, and both again when the
+ * version that scored them was rolled back. The attempt number is the key in the database, so concurrent checks request one batch.
  */
 import { access } from 'node:fs/promises'
 import { join } from 'node:path'
@@ -34,9 +34,9 @@ import type { BatchRequest } from '../../workflows/messages.ts'
 import type { Deps } from '../deps.ts'
 import { reportUnreadable, resolveIfOpen, type OpenTriggerAlerts } from './report.ts'
 
-/** Batches of a model that may wait for their start, so that a long backfill leaves room for others. */
+/** The most batches of a model that wait for their start, so that a long backfill leaves room for other work. */
 const maxWaiting = 4
-/** Days in a message. */
+/** The most days that a message names. */
 const maxNamed = 3
 
 /** The batches to start. Without a champion none starts. */
@@ -68,7 +68,7 @@ export async function askForPartitions(
   return waiting.map(({ request }) => request as unknown as BatchRequest)
 }
 
-/** The batches without days: each firing asks for one partition. */
+/** The batches without days: each firing requests one partition. */
 export const firedOnce = (batches: readonly BatchDefinition[]): string[] =>
   batches.filter(({ partition }) => partition === undefined).map(({ name }) => name)
 
@@ -77,7 +77,7 @@ interface Asked {
   batch: BatchDefinition
   champion: string
   alerts: OpenTriggerAlerts
-  /** Those that have asked for no partition yet. */
+  /** The firings that have not requested a partition yet. */
   firings: readonly FiredBatch[]
   lastFiredAt?: string
 }
@@ -102,7 +102,7 @@ async function askFor(deps: Deps, asked: Asked): Promise<void> {
   for (const firing of firings) {
     const values = valuesOfFiring(batch, firing)
     const before = last.get(partitionNameOf(values))
-    // Two batches at a time would write to the same place.
+    // Two batches at the same time would write to the same output.
     if (before !== undefined && isOpen(before)) continue
     const attempt = (before?.attempt ?? 0) + 1
     await ask(partitionOf({ model, batch, values, attempt, reason: 'fired', firing: firing.id }))
@@ -119,7 +119,7 @@ async function askFor(deps: Deps, asked: Asked): Promise<void> {
   }
 }
 
-/** Whether the file of the day is there, on this machine or in the object store. */
+/** Whether the file of the day exists, on this machine or in the object store. */
 async function isComplete(
   { config, artifacts }: Deps,
   batch: BatchDefinition,

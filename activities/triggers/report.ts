@@ -1,10 +1,10 @@
-/** Raises and resolves the alerts of triggers and batches of a model file. What is open is read once for each look. */
+/** Raises and resolves the alerts of triggers and batches of a model file. Open alerts are read once per check. */
 import type { ModelDefinition } from '../../domain/model-definition.ts'
 import { partitionAlertKey, triggerAlertKey } from '../../domain/triggers/trigger.ts'
 import { listOpenAlertKeys, resolveAlert, upsertAlert } from '../../store/monitoring/alerts.ts'
 import type { Deps } from '../deps.ts'
 
-/** The keys of the alerts that are open. */
+/** The keys of the open alerts. */
 export type OpenTriggerAlerts = ReadonlySet<string>
 
 export const findOpenTriggerAlerts = async (
@@ -13,7 +13,7 @@ export const findOpenTriggerAlerts = async (
 ): Promise<OpenTriggerAlerts> =>
   new Set(await listOpenAlertKeys(store, ['trigger_unreadable', 'partition_failed'], { model }))
 
-/** What was wrong is right again; nothing where no alert is open. */
+/** Resolves an alert when its problem is gone. Does nothing when the alert is not open. */
 export async function resolveIfOpen(
   { store }: Pick<Deps, 'store'>,
   open: OpenTriggerAlerts,
@@ -22,7 +22,7 @@ export async function resolveIfOpen(
   if (open.has(key)) await resolveAlert(store, key)
 }
 
-/** Resolves what is open about triggers and batches that the model file has no more. */
+/** Resolves the alerts of triggers and batches that the model file no longer declares. */
 export async function resolveLeftAlerts(
   deps: Pick<Deps, 'store'>,
   open: OpenTriggerAlerts,

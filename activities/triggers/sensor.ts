@@ -1,8 +1,8 @@
-/** The interface of what a trigger looks at: one file of this folder for each kind. */
+/** Declares the interface of a trigger check; this folder has one file per kind. */
 import type { TriggerFiring } from '../../domain/triggers/trigger.ts'
 import type { Deps } from '../deps.ts'
 
-/** What a look has found. */
+/** The result of a check. */
 export interface Sighting<Seen> {
   /** The new position. */
   seen: Seen
@@ -11,7 +11,7 @@ export interface Sighting<Seen> {
 }
 
 /**
- * Looks once. The first look has no position and finds no news: what is there already is the start. Throws when it cannot look, with
- * what to do in its message.
+ * Checks once. The first check has no position and reports no news: existing data is the starting point. Throws with the remedy in its
+ * message when it cannot check.
  */
 export type Look<Kind, Seen> = (deps: Deps, sensor: Kind, before?: Seen) => Promise<Sighting<Seen>>

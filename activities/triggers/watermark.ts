@@ -1,4 +1,4 @@
-/** Looks whether the largest value of a column has risen, in Tenure's database or another Postgres, as a role that only reads. */
+/** Checks whether the largest value of a column has risen, in Tenure's database or another Postgres, with a read-only role. */
 import { DomainError } from '../../domain/errors.ts'
 import { quotedIdentifier } from '../../domain/sql-text.ts'
 import { isLaterMark, type WatermarkSensor } from '../../domain/triggers/trigger.ts'
@@ -22,7 +22,7 @@ export const lookAtWatermark: Look<WatermarkSensor, { mark: string | null }> = a
   )
   const mark = found[0] ?? null
   if (before === undefined) return { seen: { mark } }
-  // Deleted rows lower the mark; only a later one than ever before is news.
+  // Deleted rows lower the mark; only a mark above all earlier ones is news.
   if (mark === null || !isLaterMark(mark, before.mark)) return { seen: before }
   const message = `${table}.${column} has risen from ${before.mark ?? 'nothing'} to ${mark}`
   return { seen: { mark }, news: { message, evidence: { watermark: mark, before: before.mark } } }

@@ -1,4 +1,6 @@
-/** Looks for completed runs of an upstream workflow. Temporal lists a run some time after its end, so looks overlap. */
+/**
+ * Checks for completed runs of an upstream workflow. Temporal lists a run some time after its end, so the periods of two checks overlap.
+ */
 import { Context } from '@temporalio/activity'
 import type { WorkflowSensor } from '../../domain/triggers/trigger.ts'
 import type { Look } from './sensor.ts'
@@ -6,11 +8,11 @@ import type { Look } from './sensor.ts'
 interface SeenRuns {
   /** ISO 8601: the last end. */
   after: string
-  /** The runs that ended within the overlap before it. */
+  /** The runs that ended in the overlap before it. */
   runs: string[]
 }
 
-/** How much later than another a run may be listed. */
+/** How late a run may be listed, compared with another one. */
 const overlapMs = 600_000
 const pageSize = 1_000
 

@@ -1,8 +1,8 @@
 /**
- * Checks this build against a running installation, in a process of its own: replays its workflows, and judges its last releases, gates and windows of
- * drift again. It changes nothing. Prints one JSON document.
+ * Checks this build against a running installation, in a child process: replays its workflows, and repeats its last release, gate and
+ * drift verdicts. Changes nothing. Prints one JSON document.
  *
- * `check-build.ts <file with other workflow code>`: the file is for tests.
+ * `check-build.ts <file with other workflow code>`: the argument is for tests.
  */
 import { NativeConnection } from '@temporalio/worker'
 import { readFile } from 'node:fs/promises'

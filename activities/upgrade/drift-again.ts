@@ -1,4 +1,4 @@
-/** Judges the last windows of drift again with the judge of this build, from the counts and limits that are stored with each verdict. */
+/** Repeats the last drift verdicts with the judge of this build, from the counts and limits stored with each verdict. */
 import type { VerdictsAgain } from '../../domain/installation/checked-build.ts'
 import { labelProfiles } from '../../domain/model/reference-profile.ts'
 import { judgeDrift } from '../../domain/monitoring/drift.ts'
@@ -26,7 +26,7 @@ export async function judgeDriftAgain(store: Store, limit = maxJudgements): Prom
   return result
 }
 
-/** Undefined where the version is gone, or has no profile of its training rows any more. */
+/** Undefined when the version is gone or no longer has a profile of its training rows. */
 async function referenceOf(store: Store, { version, subject, inputs }: DriftJudgement) {
   if (inputs.reference !== undefined) return inputs.reference
   const profile = (await findVersion(store, version))?.manifest.profile

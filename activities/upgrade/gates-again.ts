@@ -1,6 +1,6 @@
 /**
- * Evaluates the last versions again with the gate of this build, on the rows and artifacts that are stored, and compares the verdicts. Nothing
- * is written but copies of the object store, as a retraining makes them.
+ * Evaluates the last versions again with the gate of this build, on the stored rows and artifacts, and compares the verdicts. Writes
+ * nothing but local copies from the object store, as a retraining does.
  */
 import { isDeepStrictEqual } from 'node:util'
 import { reasonOf } from '../../domain/errors.ts'
@@ -49,7 +49,7 @@ export async function evaluateAgain(
   return result
 }
 
-/** The job of then. Throws why it cannot be made: a model file that says otherwise now is no matter of the build. */
+/** The job of the stored evaluation. Throws when it cannot be rebuilt; a changed model file is not a fault of the build. */
 async function jobOf(
   { store, artifacts, config }: GateDeps,
   { model, artifactDigest, snapshotDigest, baselineVersion, report, inputs }: Evaluation,
@@ -87,10 +87,10 @@ async function jobOf(
   }
 }
 
-/** As it is stored. */
+/** The value as it is stored in JSON. */
 const plain = (value: object): unknown => JSON.parse(JSON.stringify(value))
 
-/** It decides nothing, and takes most of the time. A file with metrics that are functions is compared as a whole. */
+/** Importance takes most of the time and decides nothing. A definition with metric functions must stay equal as a whole. */
 const withoutImportance = (definition: EvaluatorJob['definition']): EvaluatorJob['definition'] =>
   definition.evaluation.policy.custom === undefined
     ? { ...definition, evaluation: { ...definition.evaluation, importance: 'off' } }

@@ -1,4 +1,4 @@
-/** Judges the last releases again with the judges of this build, from the counters that are stored, and compares the verdicts. */
+/** Repeats the verdicts of the last releases with the judges of this build, from the stored counters, and compares them. */
 import type { JudgedAgain } from '../../domain/installation/checked-build.ts'
 import { findTerminalDecisions, type TerminalDecision } from '../../store/release/decisions.ts'
 import type { Store } from '../../store/postgres.ts'
@@ -30,14 +30,14 @@ export async function judgeAgain(store: Store, limit = maxReleases): Promise<Jud
 
 type Told = Pick<Verdict, 'kind' | 'reasons'>
 
-/** The replicas store the counters of a tick some ticks late, so a look may have seen less of the last ones before its newest counters. */
+/** The replicas store the counters of a tick some ticks late, so a look may have seen fewer of the last ticks than are stored now. */
 const lateTicks = 5
 
-/** Undefined where the counters are not those of the decision. */
+/** Undefined when the stored counters are not those of the decision. */
 async function judgeOnce(store: Store, decided: TerminalDecision): Promise<Told | undefined> {
   const { inputs, stage, stageIndex, at } = decided
   const state = { ...decided.state, stage, stageIndex }
-  // What another system answered then is not asked again.
+  // A stored answer of another system is not requested again.
   if (state.policy.limits.external !== undefined) return undefined
   const { staleMs = 0, watchedMs = 0 } = inputs as { staleMs?: number; watchedMs?: number }
   try {

@@ -5,7 +5,7 @@ import { converterOf, withSettings } from '../worker/payload-options.ts'
 import { workflowCode } from '../../scripts/build/workflows.mjs'
 import { checkout, type Config } from '../../temporal.config.ts'
 
-/** Open workflows are all replayed; of the closed ones, the last of each type. */
+/** All open workflows are replayed; of the closed ones, the last of each type. */
 const maxOpen = 5_000
 const maxClosedOfType = 20
 const pageSize = 500
@@ -68,7 +68,7 @@ async function listExecutions(
   }
   const mine = `TaskQueue = "${taskQueue}"`
   const open = await list(`${mine} and ExecutionStatus = "Running"`, maxOpen)
-  // One that was ended by its own failure or by hand says nothing of the code.
+  // A workflow that failed or was ended by hand says nothing about the code.
   const closed = await list(`${mine} and ExecutionStatus in ("Completed", "ContinuedAsNew")`, pageSize)
   const perType = new Map<string, number>()
   const last = closed.filter(({ type }) => {

@@ -1,6 +1,6 @@
 /**
- * Raises an alert while a resource is not as `tenure apply` has left it. Kill switches are left out: setting one by hand is what they
- * are for. Schedules have an alert of their own.
+ * Raises an alert while a resource differs from what `tenure apply` wrote. Kill switches are left out, because they are meant to be set
+ * by hand. Schedules have their own alert.
  */
 import { changedSince } from '../../domain/installation/plan.ts'
 import { addressOf } from '../../domain/installation/resource.ts'
@@ -12,7 +12,7 @@ import type { Store } from '../../store/postgres.ts'
 const dedupeKey = 'changed_by_hand'
 const maxNamed = 10
 
-/** Answers the addresses of what was changed. */
+/** Returns the addresses of the changed resources. */
 export async function reportChangedByHand(store: Store): Promise<string[]> {
   const applied = (await listApplied(store)).filter(
     ({ kind }) => kind !== 'killSwitch' && kind !== 'schedule',

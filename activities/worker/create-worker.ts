@@ -14,7 +14,7 @@ import { trainingActivities } from '../training-activities.ts'
 export type WorkflowBundle = NonNullable<WorkerOptions['workflowBundle']>
 type WorkerListeners = Pick<WorkerOptions, 'interceptors' | 'sinks'>
 
-/** The workflow bundle made by the build; one that follows traces has the interceptors for them. */
+/** The workflow bundle of the build. With `traced`, it includes the tracing interceptors. */
 export const bundleWorkflows = async (logger?: Logger, traced = false): Promise<{ code: string }> => ({
   code: await workflowCode(checkout, { logger, traced }),
 })
@@ -25,10 +25,10 @@ function sharedOptions({ config }: Deps, connection: NativeConnection) {
     connection,
     namespace: config.temporal.namespace,
     ...converterOf(config.temporal),
-    // A cancelled watch learns of it with its next heartbeat, so heartbeats are not throttled.
+    // A cancelled watch learns of its cancellation with its next heartbeat, so heartbeats are not throttled.
     maxHeartbeatThrottleInterval: '1 s',
     defaultHeartbeatThrottleInterval: '1 s',
-    // Below the grace period of the supervisor, so that a worker always ends by itself.
+    // Shorter than the grace period of the supervisor, so that a worker always ends by itself.
     shutdownGraceTime: '1 s',
     shutdownForceTime: '10 s',
     ...(config.worker.versioning
@@ -44,12 +44,12 @@ function sharedOptions({ config }: Deps, connection: NativeConnection) {
 }
 
 /**
- * Workflow code that exceeds this limit ends the whole process, and a replay after a burst of signals on a busy machine takes longer
- * than the default of five seconds. Temporal's types lack the option.
+ * Workflow code that exceeds this limit ends the whole process, and a replay after a burst of signals on a busy machine takes longer than
+ * the default of five seconds. Temporal's types lack the option.
  */
 const unhurried: object = { isolateExecutionTimeout: '30 s' }
 
-/** `listeners` intercept workflows and activities: for traces, where they are sent, and for tests. */
+/** `listeners`: interceptors of workflows and activities, for tracing and for tests. */
 export async function createControlWorker(
   deps: Deps,
   connection: NativeConnection,
@@ -71,7 +71,7 @@ export async function createControlWorker(
   })
 }
 
-/** `models` overrides the directory of model files. */
+/** `models`: overrides the directory of model files. */
 export async function createTrainWorker(
   deps: Deps,
   connection: NativeConnection,

@@ -1,6 +1,6 @@
 /**
- * Keeps running in Temporal what must run, and raises an alert for what was ended, deleted, paused or blocked from outside. Otherwise
- * a model would go without a monitor, a retraining or alerts for ever, and no one would notice.
+ * Restarts the workflows and schedules that must always run, and raises an alert for one that was ended, deleted, paused or blocked from
+ * outside. Otherwise a model would stay without monitoring, retraining or alerts, unnoticed.
  */
 import type { Client } from '@temporalio/client'
 import type { AlertKind } from '../../domain/monitoring/alert-kinds.ts'
@@ -24,28 +24,28 @@ import { endSweep } from '../sweep/sweep.ts'
 import { endTrial } from '../trial/trial.ts'
 import { reportChangedByHand } from './changed-by-hand.ts'
 
-/** Workflows described in one round; the next round continues where this one has ended. */
+/** Workflows described per round; the next round continues with the others. */
 const defaultMaxDescribed = 200
 
 export interface Round {
-  /** Started or created again: workflow ids and schedule ids. */
+  /** Workflow ids and schedule ids that were started or created again. */
   restored: string[]
   paused: string[]
   blocked: string[]
-  /** Rows closed, because no workflow works on them. */
+  /** Rows closed because no workflow works on them. */
   closed: string[]
 }
 
 interface Problem {
   kind: AlertKind
-  /** The workflow or the schedule. */
+  /** The id of the workflow or the schedule. */
   id: string
   message: string
   severity: 'warning' | 'critical'
   evidence: Record<string, unknown>
 }
 
-/** Runs one round per call. What was started or begun a moment ago may not be seen yet, so only a second round acts on an absence. */
+/** Runs one round per call. A workflow that was just started may not be visible yet, so an absence must show in two rounds. */
 export function createKeeper(
   deps: Deps,
   client: Client,
@@ -167,7 +167,7 @@ const modelOf = (id: string): string | undefined =>
 
 const endedOutside = 'its workflow was ended from outside'
 
-/** Closes a row that would otherwise say for ever that it is worked on, and tells what to start again. */
+/** Closes a row that would otherwise stay open for ever, and returns what to start again. */
 async function closeRow(deps: Deps, { kind, id, model, drill = '' }: OpenRun): Promise<void> {
   const { store, log } = deps
   log.warn({ kind, id, model }, `closed: ${endedOutside}`)

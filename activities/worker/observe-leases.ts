@@ -1,6 +1,6 @@
 /**
- * Reads the leases of all replicas again and again, because an acknowledgement waits for a replica that is silent until this process has observed
- * it for a lease. Without it, each rollback by the worker would wait for a replica that died long before.
+ * Reads the leases of all replicas periodically. An acknowledgement waits for a silent replica until this process has observed it for a
+ * whole lease; without these reads, each rollback by the worker would wait for a replica that died long ago.
  */
 import { setTimeout as pause } from 'node:timers/promises'
 import type { Deps } from '../deps.ts'
@@ -14,7 +14,7 @@ export async function observeLeases(
   signal: AbortSignal,
 ): Promise<void> {
   while (!signal.aborted) {
-    // Without an answer, the next acknowledgement waits longer.
+    // After a failed read, the next acknowledgement waits longer.
     await listRecentReplicas(store).catch((error: unknown) =>
       log.debug({ error: String(error) }, 'the leases of the replicas were not read'),
     )

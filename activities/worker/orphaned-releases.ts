@@ -1,6 +1,6 @@
 /**
- * Ends releases that are open in Postgres without a running workflow, after a termination by hand. Otherwise a candidate in probation
- * would stay champion without a watcher and block every other release of the model.
+ * Ends releases that are open in Postgres but have no running workflow, for example after a manual termination. Otherwise a candidate in
+ * probation would stay champion unwatched and block every other release of the model.
  */
 import { listReleases, type Release } from '../../store/release/releases.ts'
 import type { Deps } from '../deps.ts'
@@ -12,7 +12,7 @@ export const sweepMs = 15_000
 
 const mostOpen = 1_000
 
-/** Runs one check per call and returns the ids of the releases it has ended. */
+/** Runs one check per call and returns the ids of the releases that it ended. */
 export function createSweep({ store, log }: Pick<Deps, 'store' | 'log'>, findRun: FindRun) {
   let suspected = new Set<string>()
   return async (): Promise<string[]> => {

@@ -48,7 +48,7 @@ export async function findBuilds(service: DeploymentService, namespace: string):
 /** gRPC status NOT_FOUND. */
 const notFound = 5
 
-/** Makes a build current. Temporal refuses it while a task queue of the current build has no worker of the new one, unless `force`. */
+/** Makes a build current. Without `force`, Temporal refuses while a task queue of the current build has no worker of the new one. */
 export async function makeCurrent(
   service: DeploymentService,
   { namespace, buildId, force = false }: { namespace: string; buildId: string; force?: boolean },
@@ -62,7 +62,10 @@ export async function makeCurrent(
   })
 }
 
-/** Makes the build of this worker current when none is, because the first worker would otherwise get no work. True when it did. */
+/**
+ * Makes the build of this worker current when there is no current build, because the first worker would otherwise get no work. Returns
+ * whether it did.
+ */
 export async function claimWhenNone(
   service: DeploymentService,
   { temporal, buildId }: Pick<Config, 'temporal' | 'buildId'>,

@@ -75,8 +75,8 @@ export const further: readonly PlantedChange[] = [
     ['        await steps.save()\n        await commands', '        await commands'],
     ['while (!steps.isSaved())\n      const', 'while (false)\n      const'],
     [
-      'const event = await steps.attempt(effect, turning)\n',
-      'const event = await steps.attempt(effect, turning)\n      await steps.save()\n',
+      'const event = await steps.attempt(effect, needsHandOver)\n',
+      'const event = await steps.attempt(effect, needsHandOver)\n      await steps.save()\n',
     ],
   ),
   planted(

@@ -1,6 +1,6 @@
 /**
- * Converts failures as Temporal does by default. Where payloads are encrypted, their messages and stacks are payloads too: the worker sets
- * `encodesFailures` in the sandbox, which has no configuration (activities/worker/create-worker.ts).
+ * Converts failures as Temporal does by default. With encrypted payloads, it encrypts failure messages and stack traces too. The workflow
+ * sandbox has no configuration, so the worker passes `encodesFailures` as a global (activities/worker/payload-options.ts).
  */
 import { DefaultFailureConverter, type FailureConverter } from '@temporalio/common'
 

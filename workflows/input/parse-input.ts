@@ -1,12 +1,12 @@
 /**
- * Checks the input of a workflow, which may come from a terminal or from another SDK and have any shape. A plain error on it would
- * fail the workflow task, and Temporal would repeat that task without end.
+ * Checks the input of a workflow. A terminal or another SDK may send a value of any shape, and a plain error would fail the workflow
+ * task, which Temporal retries without end.
  */
 import { ApplicationFailure } from '@temporalio/workflow'
 import { isStorable } from '../../domain/postgres-text.ts'
 import type { UnreadablePayload } from './payload-converter.ts'
 
-/** What is wrong with the value of a field; undefined when nothing is. */
+/** Returns what is wrong with the value of a field; undefined for a valid value. */
 export type FieldCheck = (value: unknown) => string | undefined
 
 /** Longer names do not fit into a search attribute. */

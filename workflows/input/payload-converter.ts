@@ -1,10 +1,10 @@
 /**
- * Converts payloads as Temporal does by default, but turns one that cannot be read into a value that every handler refuses. An error
- * here would fail the workflow task, and Temporal would repeat that task without end.
+ * Converts payloads as Temporal does by default, but turns an unreadable payload into a value that every handler refuses. An error here
+ * would fail the workflow task, and Temporal would retry that task without end.
  */
 import { defaultPayloadConverter, type PayloadConverter } from '@temporalio/workflow'
 
-/** Takes the place of a payload in an unknown encoding, or of one that is no JSON. */
+/** Replaces a payload that has an unknown encoding or is not JSON. */
 export interface UnreadablePayload {
   unreadable: string
 }

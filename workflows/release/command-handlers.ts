@@ -29,7 +29,7 @@ interface ReleaseHandle {
 
 export interface Commands {
   /** Whether the run is about to continue as new; commands without a waiting sender are then left to the next run. */
-  turning(): boolean
+  needsHandOver(): boolean
   /** Waits until the commands that were applied are recorded: a step decides from their rows. */
   recorded(): Promise<void>
   /** False during a batch, while a sender waits for a result, and while more is pending than a run can carry. */
@@ -54,7 +54,7 @@ export function receiveCommands({ state, dispatch, carried }: ReleaseHandle): Co
   let closed = false
   let refusal: string | undefined
 
-  const turning = () => inbox.isCrowded() || workflowInfo().continueAsNewSuggested
+  const needsHandOver = () => inbox.isCrowded() || workflowInfo().continueAsNewSuggested
 
   for (const name of commandNames) {
     setHandler(commandSignals[name], (sent) => inbox.enqueue({ name, command: parseCommand(sent, uuid4()) }))
@@ -94,7 +94,9 @@ export function receiveCommands({ state, dispatch, carried }: ReleaseHandle): Co
   const processInbox = async () => {
     for (;;) {
       await condition(
-        () => closing || (!inbox.isEmpty() && state() !== undefined && !(turning() && inbox.canBeCarried())),
+        () =>
+          closing ||
+          (!inbox.isEmpty() && state() !== undefined && !(needsHandOver() && inbox.canBeCarried())),
       )
       const now = state()
       if (inbox.isEmpty()) {
@@ -120,7 +122,7 @@ export function receiveCommands({ state, dispatch, carried }: ReleaseHandle): Co
   const done = CancellationScope.nonCancellable(processInbox)
 
   return {
-    turning,
+    needsHandOver,
     canHandOver: () => !busy && inbox.canBeCarried(),
     recorded: () => recording.catch(() => {}),
     handOver: () => ({ pending: inbox.pending() }),

@@ -1,4 +1,4 @@
-/** Holds the commands that a release has received and not answered yet, and tells when the run must hand them over to the next one. */
+/** Holds the commands that a release has received and not yet answered, and tells when the run must continue as new. */
 import type { Command, CommandName, CommandResult } from '../messages.ts'
 
 export interface InboxMessage {

@@ -14,7 +14,7 @@ export const recording = proxyActivities<Omit<PipelineActivities, 'takeSnapshot'
   retry,
 })
 
-/** Five failures mean that the data is broken: waiting for a server or for room is part of an attempt, whatever it takes. */
+/** Five failures mean that the data is broken. Waiting for a server or for disk space happens within an attempt and is not counted. */
 export const reading = proxyActivities<Pick<PipelineActivities, 'takeSnapshot' | 'validate'>>({
   startToCloseTimeout: '24 h',
   heartbeatTimeout,

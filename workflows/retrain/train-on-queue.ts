@@ -1,7 +1,4 @@
-/**
- * Trains on a task queue of one's own. Each attempt is prepared anew, because an attempt that was believed dead may still write into its
- * folders.
- */
+/** Trains on the user's own task queue. Each attempt gets new folders, because a timed-out attempt may still write to its old ones. */
 import {
   ActivityCancellationType,
   ActivityFailure,
@@ -15,7 +12,7 @@ import type { RetrainProgress } from '../messages.ts'
 import { training } from './activities.ts'
 
 const maxAttempts = 10
-/** A worker in Python sends heartbeats while it imports its libraries, and on a busy machine late. */
+/** A Python worker sends heartbeats late while it imports libraries on a busy machine. */
 const heartbeatTimeout = '1 min'
 const maxPauseMs = 60_000
 
@@ -24,7 +21,7 @@ interface QueueActivities {
   train(job: QueueJob): Promise<unknown>
 }
 
-/** The queue of which a training waits for a worker. */
+/** The task queue whose workers run the training. */
 export const trainingQueueOf = ({
   trainQueue,
   trainerQueue,

@@ -1,6 +1,7 @@
 /**
- * Follows a trace through workflows: a run takes the context of its starter, or begins a trace of its own, and gives it to its activities and
- * children. Ids and times come from the history alone, so a replay gives the same spans and reports none of them again.
+ * Propagates trace context through workflows: a run continues the trace of its starter or begins a new one, and passes the context to its
+ * activities and children. Span ids and times come only from the history, so a replay produces the same spans and does not report them
+ * again.
  */
 import {
   ContinueAsNew,
@@ -33,13 +34,13 @@ const traceHeader = '_tracer-data'
 interface Carried {
   traceparent: string
   tracestate?: string
-  /** What a run hands to the next one of its chain. */
+  /** State for the next run of the chain, after continue-as-new. */
   chain?: Chain
 }
 
 interface Chain {
   startMs: number
-  /** Number of the last span. */
+  /** The number of spans so far; the next span id is derived from it. */
   place: number
   parentId?: string
   stage?: Stage
@@ -57,7 +58,7 @@ interface Stage {
 
 type Command = Pick<TraceContext, 'traceId' | 'spanId'> & { name: string }
 
-/** Of commands that came since the stage began. */
+/** Limit on the links to commands that were received since the stage began. */
 const maxLinks = 8
 
 const { tracing } = proxySinks<TracingSinks>()
@@ -69,7 +70,7 @@ function read(headers: Headers): Carried | undefined {
     const carried = defaultPayloadConverter.fromPayload<Partial<Carried>>(payload)
     return typeof carried.traceparent === 'string' ? (carried as Carried) : undefined
   } catch {
-    // A header of another program is not a reason to block a workflow.
+    // Another program may have written the header; it must not block the workflow.
     return undefined
   }
 }
@@ -122,17 +123,17 @@ export const interceptors = (): WorkflowInterceptors => {
       links,
     })
   }
-  /** Ends the span of the former stage when the release has entered another one. */
+  /** Ends the span of the previous stage when the release has entered another one. */
   const enter = (state: ReleaseState): void => {
     const { stage: kind, shareBp, enteredMs, outcome, reason, version, model, lastVerdict } = state
     const name = kind === 'canary' ? `canary ${shareBp / 100} %` : kind
-    const former = chain.stage
-    if (former?.name === name || chain.hasEnded) return
+    const previous = chain.stage
+    if (previous?.name === name || chain.hasEnded) return
     const release = { 'tenure.release': state.id, 'tenure.model': model, 'tenure.version': version }
-    const endMs = Math.max(enteredMs, former?.startMs ?? 0)
-    if (former !== undefined)
+    const endMs = Math.max(enteredMs, previous?.startMs ?? 0)
+    if (previous !== undefined)
       record({
-        ...former,
+        ...previous,
         parentId: own.spanId,
         endMs,
         attributes: { ...release, 'tenure.next': name, 'tenure.verdict': lastVerdict?.reason },
@@ -143,11 +144,11 @@ export const interceptors = (): WorkflowInterceptors => {
       chain.commands = []
       return
     }
-    // Linked with what has ended it: the stage before, and the commands that came in it.
+    // Links the end to its causes: the previous stage and the commands received during it.
     const causes = [
-      ...(former === undefined
+      ...(previous === undefined
         ? []
-        : [{ traceId: own.traceId, spanId: former.spanId, attributes: { 'tenure.stage': former.name } }]),
+        : [{ traceId: own.traceId, spanId: previous.spanId, attributes: { 'tenure.stage': previous.name } }]),
       ...chain.commands.map(({ name: command, ...link }) => ({
         ...link,
         attributes: { 'tenure.command': command },
@@ -187,7 +188,7 @@ export const interceptors = (): WorkflowInterceptors => {
       const [argument] = input.args as { state?: ReleaseState }[]
       if (input.activityType === 'recordRelease' && argument?.state !== undefined) enter(argument.state)
       const running = next({ ...input, headers: withTrace(input.headers, current()) })
-      // Its answer is the first state; later ones are recorded.
+      // Its result is the first state; later states arrive with `recordRelease`.
       if (input.activityType === 'openRelease') void running.then(opened, () => {})
       return running
     },
@@ -199,7 +200,7 @@ export const interceptors = (): WorkflowInterceptors => {
   return {
     inbound: [
       {
-        // No interceptor awaits: another turn of a promise would change the order of the commands in a history.
+        // Interceptors must not await: one more microtask would change the order of commands in the history and break replays.
         execute(input, next) {
           const starter = read(input.headers)
           const parent = parseTraceparent(starter?.traceparent, starter?.tracestate)

@@ -1,6 +1,6 @@
 /**
- * Tries hyperparameters as child workflows on one snapshot, chooses by the validation rows and retrains with the best. The test rows
- * judge the winner alone, so that the number of trials does not make it look better.
+ * Tries each set of hyperparameters in a child workflow on one snapshot, chooses the best on the validation rows and retrains with it.
+ * Only the winner is evaluated on the test rows, so the number of trials cannot make it look better.
  */
 import {
   CancellationScope,
@@ -115,7 +115,7 @@ async function runSweep(request: SweepRequest, asOf: string, progress: SweepProg
   }
 }
 
-/** Each of the parallel lanes takes the next candidate. A trial that fails costs its candidate only. */
+/** Runs `parallel` trials at a time. A failed trial excludes its own candidate only. */
 async function runTrials(
   { id, model, requestedBy, candidates: all, parallel }: SweepRequest,
   taken: { asOf: string; snapshotDigest: string },

@@ -1,6 +1,6 @@
 /**
- * Trains a model, evaluates it against the champion and registers nothing. It runs under an id of its own, beside a retraining of the
- * same model.
+ * Trains a model and evaluates it against the champion, but registers nothing. It has a workflow id of its own, so it can run beside a
+ * retraining of the same model.
  */
 import {
   CancellationScope,
@@ -86,7 +86,7 @@ async function runStages({ model, asOf, ids, request, progress, opened }: Stages
   const message = `${judged.replace('_', ' ')} (against ${baseline ?? 'the floors'}): ${reasons.join('; ')}`
   return { outcome: 'judged', verdict: judged, evaluationId, message }
 
-  /** The digest of the snapshot, which a sweep has taken and validated before; or why its rows cannot be used. */
+  /** The digest of the snapshot, which a sweep has taken and validated before; or the outcome when its rows cannot be used. */
   async function takeRows(): Promise<string | Ending> {
     if (request.snapshotDigest !== undefined) {
       progress.snapshotDigest = request.snapshotDigest

@@ -1,6 +1,6 @@
 /**
- * Looks once at what the triggers of a model wait for, and starts what has fired. The schedule of the model's triggers runs it, that of
- * a batch when it is due, and a webhook at once. Every state is in the database, so a run that is lost costs one interval.
+ * Checks once what the triggers of a model wait for, and starts what they have fired. The schedule of the model's triggers runs it, the
+ * schedule of a batch when the batch is due, and a webhook at once. All state is in the database, so a lost run costs one interval.
  */
 import {
   ParentClosePolicy,
@@ -19,7 +19,7 @@ import type { FireTriggersOutcome, FireTriggersRequest } from './messages.ts'
 
 const { lookAtTriggers } = proxyActivities<Pick<ControlActivities, 'lookAtTriggers'>>({
   startToCloseTimeout: '1 min',
-  // A dead worker is noticed by it.
+  // Detects a dead worker.
   heartbeatTimeout: '5 s',
   // The schedule starts the next attempt.
   retry: { initialInterval: '1 s', backoffCoefficient: 2, maximumInterval: '10 s', maximumAttempts: 5 },

@@ -1,6 +1,6 @@
 /**
- * Asks a metric source for the value of one arm in one window. Whatever the source does otherwise than to answer one finite number is thrown,
- * without secrets: the judge never takes it as a finding about the model.
+ * Asks a metric source for the value of one arm in one window. Any result other than one finite number is thrown, without secrets, so
+ * that the judge never takes it as evidence about the model.
  */
 import type { ExternalMetric } from '../../../domain/canary/external/external-policy.ts'
 import { reasonOf } from '../../../domain/errors.ts'
@@ -9,7 +9,7 @@ import { askPostgres } from '../../../store/integrations/ask-postgres.ts'
 import type { MetricSource } from '../../../store/integrations/metric-sources.ts'
 import { sendRequest } from '../../integrations/http-request.ts'
 
-/** A source that takes longer has not answered. */
+/** Timeout of one request. */
 const askMs = 10_000
 const maxProblem = 300
 
@@ -21,7 +21,7 @@ export interface MetricQuestion {
   toMs: number
 }
 
-/** The value of the arm in the window. Throws what the source said instead. */
+/** Returns the value of the arm in the window. Throws with the response of the source for any other result. */
 export async function askSource(
   sources: Readonly<Record<string, MetricSource>>,
   metric: Pick<ExternalMetric, 'kind' | 'source' | 'query'>,
@@ -90,7 +90,7 @@ async function askPrometheus(
   return sampleValue((result[0] as { value?: unknown } | null)?.value)
 }
 
-/** A sample is a time and a value as text. */
+/** A Prometheus sample is a time and a value as text. */
 function sampleValue(sample: unknown): number {
   const value: unknown = Array.isArray(sample) ? sample[1] : undefined
   if (typeof value !== 'string') throw new Error('the answer has no sample')
@@ -105,7 +105,7 @@ async function askSql(url: string, query: string, question: MetricQuestion): Pro
     from: new Date(question.fromMs).toISOString(),
     to: new Date(question.toMs).toISOString(),
   }
-  // Splitting by a group gives text and word in turn.
+  // Splitting by a capture group returns text and placeholder in turn.
   const parts = query.replace(/;\s*$/, '').split(/\$(model|version|arm|from|to)\b/)
   const strings = parts.filter((_, i) => i % 2 === 0)
   const words = parts.filter((_, i) => i % 2 === 1)

@@ -1,6 +1,6 @@
 /**
- * Reads what the users of a release did after their first request to an arm, for its business metrics: page by page and each user once, so
- * that evidence that was counted stays counted.
+ * Reads what users did after their first request to an arm, for the business metrics of a release. Reads page by page and each user once,
+ * so that counted evidence never changes.
  */
 import {
   businessTest,
@@ -16,26 +16,26 @@ import {
   type UserEventsQuery,
 } from '../../../store/release/user-events.ts'
 
-/** Requests of one page, and users of a release. More users would cost more memory than they add. */
+/** Requests per page, and the limit on users of a release: more users would cost more memory than they add evidence. */
 const pageRequests = 10_000
 const maxUsers = 1_000_000
-/** How long one reading takes at most, when many pages are due. */
+/** Time limit of one reading when many pages are due. */
 const readingMs = 500
 
 export interface BusinessReader {
-  /** Adds the pages that are due, as far as one reading comes. */
+  /** Adds the pages that are due, until the time limit of one reading. */
   next(): Promise<BusinessEvidence>
   /** Adds all pages that are due. */
   rest(): Promise<BusinessEvidence>
 }
 
-/** A reader of the figures of all metrics; undefined where none is judged, or no user can have met both versions yet. */
+/** Creates a reader for all business metrics. Undefined when none is judged, or when no user can have met both versions yet. */
 export function businessReader(
   store: Database,
   { id: release, model, version, baseline, policy, routings }: ReleaseState,
 ): BusinessReader | undefined {
   const { business, alpha } = policy.limits
-  // In a rolling release the replica decides the version, so that a user may get both.
+  // In a rolling release the replica decides the version, so one user may get both.
   const split = routings.filter(
     ({ stage, shareBp, replicas }) =>
       (stage === 'canary' || stage === 'probation') && replicas === undefined && shareBp < 10_000,
@@ -70,7 +70,7 @@ interface MeasuredMetric {
   test: BusinessTest
 }
 
-/** Metrics whose users are due at the same time are read together. */
+/** Groups the metrics whose users are due at the same time, so that they are read together. */
 function groupedByTimes(metrics: readonly MeasuredMetric[]): MeasuredMetric[][] {
   const groups = new Map<string, MeasuredMetric[]>()
   for (const each of metrics) {
@@ -81,7 +81,7 @@ function groupedByTimes(metrics: readonly MeasuredMetric[]): MeasuredMetric[][] 
   return [...groups.values()]
 }
 
-/** Adds the next page; returns whether it was full, so that more may follow. */
+/** Adds the next page and returns whether it was full, so that more may follow. */
 function pageReader(
   store: Database,
   asked: UserEventsQuery,

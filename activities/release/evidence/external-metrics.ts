@@ -1,6 +1,7 @@
 /**
- * Reads what other systems have measured of the arms of a release, window by window, beside the looks of the watch: a slow source delays no
- * verdict and no renewal of the exposure. Each window is asked for once and stored, so that another watcher continues with the same evidence.
+ * Reads what other systems measured of the two arms, window by window. Runs beside the looks of the watch, so that a slow source delays
+ * neither a verdict nor the renewal of the exposure. Each window is read once and stored, so that another watcher continues with the same
+ * evidence.
  */
 import {
   externalTest,
@@ -18,12 +19,12 @@ import { insertReading, listReadings, type StoredReading } from '../../../store/
 import type { Deps } from '../../deps.ts'
 import { askSource } from './ask-source.ts'
 
-/** How long a look waits for sources that answer at once. */
+/** How long a look waits for sources that respond quickly. */
 const graceMs = 500
-/** Windows of one metric that one look asks for, after an outage of the worker. */
+/** The most windows of one metric that one look reads, for example after an outage of the worker. */
 const maxWindows = 20
 
-/** The evidence of all metrics after this look; the counts say in which windows both arms served. */
+/** Returns the evidence of all metrics after this look. The counts tell in which windows both arms served. */
 export type ExternalReader = (counted: readonly CountedTick[]) => Promise<ExternalEvidence>
 
 interface ReadMetric {
@@ -35,7 +36,7 @@ interface ReadMetric {
   unread: number
 }
 
-/** Undefined where no other system is asked, or the arms do not serve side by side yet. */
+/** Undefined when no other system is configured, or while the arms do not serve side by side. */
 export function externalReader(
   deps: Pick<Deps, 'store' | 'config' | 'log'>,
   { id, model, version, baseline, policy, routings }: ReleaseState,
@@ -75,7 +76,7 @@ export function externalReader(
       return { fromMs: atMs, canary: null, control: null, problem: reasonOf(error) }
     }
   }
-  /** The windows that are complete, and in which each arm that is asked for had enough requests. */
+  /** The windows that are complete and in which each requested arm had enough requests. */
   const due = (each: ReadMetric, counted: readonly CountedTick[], nowMs: number): number[] => {
     const { everyMs, delayMs, minRequests, limit } = each.metric
     const starts: number[] = []
@@ -88,7 +89,7 @@ export function externalReader(
         )
       const isServed = requests(version) >= minRequests
       if (isServed && (limit !== undefined || requests(baseline) >= minRequests)) starts.push(atMs)
-      // An idle window is left behind; one that waits is looked at again.
+      // Skips a window with too few requests. Windows after the first due one are checked again at the next look.
       else if (starts.length === 0) each.nextMs = atMs + everyMs
     }
     return starts
@@ -113,7 +114,7 @@ export function externalReader(
     begun ??= listReadings(deps.store, id).then((stored) => stored.forEach(add))
     await begun
     reading ??= read(counted)
-      // The window is asked for again at a later look.
+      // A later look reads the window again.
       .catch((error: unknown) =>
         deps.log.warn({ release: id, error: reasonOf(error) }, 'external metrics were not read'),
       )

@@ -1,6 +1,6 @@
 /**
- * Reads how the answers of the two versions of a shadow differ, page by page and each pair once: evidence that was counted stays counted,
- * so that the bounds of the judge hold at every look.
+ * Reads how the answers of the two versions in a shadow stage differ. Reads page by page and each pair once: counted evidence never
+ * changes, so the bounds of the judge hold at every look.
  */
 import { scoreRanges } from '../../../domain/model/reference-profile.ts'
 import { likeliestClass, outputWidth, placesIn } from '../../../domain/model/features.ts'
@@ -16,20 +16,20 @@ import { listLoggedPredictions, listPairs, type ComparedPair } from '../../../st
 import { withDuck } from '../../data/duckdb.ts'
 import { loadServed, sliceMembers } from '../../data/served-table.ts'
 
-/** Pairs of one reading, and of a release. More would cost more than they add. */
+/** Pairs per page, and the limit of a release: more pairs would cost more than they add evidence. */
 const pagePairs = 2_000
 const maxPairs = 100_000
-/** Distances of numbers are counted in steps of 1/50. */
+/** Distances between numbers are counted in steps of 1/50. */
 const steps = 50
 
 export interface DifferenceReader {
   /** Adds the next page. */
   next(): Promise<DisagreementEvidence | undefined>
-  /** Adds all pages that there are. */
+  /** Adds all remaining pages. */
   rest(): Promise<DisagreementEvidence | undefined>
 }
 
-/** A reader of the pairs, page by page; undefined where nothing is compared. */
+/** Creates a reader of the pairs; undefined when nothing is compared. */
 export function differenceReader(
   store: Database,
   { id: release, model, version: shadow, baseline, policy }: ReleaseState,
@@ -71,9 +71,9 @@ export function differenceReader(
 interface Compared {
   manifest: Manifest
   slices: readonly SliceDefinition[]
-  /** The champion's range between the 10th and 90th percentile, of each number; 0 for one that the candidate does not answer, none when it is unknown. */
+  /** For each number, the champion's range between the 10th and the 90th percentile; 0 when the candidate lacks the number. Empty when unknown. */
   scales: readonly number[]
-  /** Where each number of the champion stands in an answer of the candidate; negative without it. */
+  /** The position of each of the champion's numbers in the candidate's answer; −1 when the candidate lacks it. */
   places: readonly number[]
 }
 
@@ -92,7 +92,7 @@ async function comparedBy(
   return { manifest, slices, scales, places }
 }
 
-/** Between 0 and 1; of several numbers the mean of the distances of those that both answer, each in units of its own scale; undefined without a scale. */
+/** A distance between 0 and 1. For several numbers the mean over those that both versions answer, each in units of its own scale. Undefined without a scale. */
 function distanceOf(pair: ComparedPair, { scales, places }: Compared): number | undefined {
   const { served, shadow, difference, servedValues, shadowValues } = pair
   if (served !== null && shadow !== null) return served === shadow ? 0 : 1
@@ -104,7 +104,7 @@ function distanceOf(pair: ComparedPair, { scales, places }: Compared): number | 
   return scaledLoss(differences, scales) ?? undefined
 }
 
-/** The places of the pairs of each slice. A pair that is not in the log yet belongs to none. */
+/** The row positions of each slice. A pair that is not in the log yet belongs to no slice. */
 async function membersOf(
   store: Database,
   pairs: readonly ComparedPair[],
@@ -147,7 +147,7 @@ function createCounts() {
     if (distance !== undefined) into[Math.round(distance * (into.length - 1))]!++
   }
   return {
-    /** Whether its user has no pair yet; a pair of an earlier build names none. */
+    /** Whether the pair is the first of its user; a pair of an earlier build names no user. */
     isFirst({ entity }: ComparedPair): boolean {
       if (entity === null) return true
       if (users.has(entity)) return false
