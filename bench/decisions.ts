@@ -100,8 +100,8 @@ await writeFile(
   `# How well the release judge decides
 
 Made by \`npm run bench:decisions -- --seed ${seed} --releases ${releases}\` in ${Math.round((performance.now() - startedMs) / 60_000)} minutes; the same seed gives the same figures.
-The champion fails ${percent(defaultWorld.errorRate)} of ${defaultWorld.requestsPerSecond} requests/s; all metrics are on; Σα = ${percent(totalAlpha(dayPolicy.limits.alpha))}.
-The other columns are the rules that those controllers document as their examples, on the same traffic:
+The champion fails ${percent(defaultWorld.errorRate)} of ${defaultWorld.requestsPerSecond} requests/s. Tenure evaluates all metrics, with Σα = ${percent(totalAlpha(dayPolicy.limits.alpha))}.
+The other columns apply other rules to the same traffic; those of the two controllers are their documented examples:
 
 ${baselineRuleNames.map((name) => `- **${name}**: ${rivalRules[name]}`).join('\n')}
 
@@ -113,12 +113,12 @@ ${table(['policy', ...ruleNames], good)}
 
 ## Canary requests until a bad release is rolled back
 
-At a share of 5 %, median / 95th percentile of ${releases} releases. *Reference* is the median of the plain two-arm test alone, without
-delayed starts, which pays for finding late faults.
+At a share of 5 %, median / 95th percentile of ${releases} releases. *Reference* is the median of a plain two-arm test without delayed starts. Tenure's
+delayed starts find late faults but need more requests.
 
 ${table(['canary errors', 'reference', ...ruleNames], detection)}
 
-## What else may happen, under the policy of a day from 1 to 50 %
+## Other scenarios, under the policy of a day from 1 to 50 %
 
 ${Math.ceil(releases / 10)} releases a row; p50 / p95.
 

@@ -149,10 +149,10 @@ function page(measured: { startedMs: number; usages: ProcessUsage[]; found: Foun
     '# A thousand monitors',
     '',
     `Made by \`npm run bench:monitors -- --models ${count} --minutes ${options.minutes} --every ${options.every} --fast ${fast}\` on ${machine},`,
-    'nothing else on the machine. The embedded Postgres and Temporal, one control worker with its usual limits, one replica.',
+    'without other work. The system has the embedded Postgres and Temporal, one control worker with its usual limits, and one replica.',
     '',
-    `${count} models have a monitor each: ${count - fast} with windows of ${options.every} s, where an hour is usual, and ${fast} with windows of a second, so`,
-    'that histories end and continue as new during the measurement.',
+    `Each of ${count} models has a monitor: ${count - fast} have windows of ${options.every} s (usually an hour), and ${fast} have windows of a second, so`,
+    'that workflow histories continue as new during the measurement.',
     '',
     ...figureTable(
       ['', ''],

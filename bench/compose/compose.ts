@@ -44,9 +44,9 @@ if (options.inside) {
     '',
     `Made by \`npm run image:compose\` on ${machine}, which was shared with other work.`,
     '',
-    'The services of Tenure run in containers of podman, each with the image, command, environment, volumes, health check, user and order that',
-    'compose.yaml gives it, in a network of their own. No registry of images could be reached, so Postgres 18, Temporal and the command of',
-    '`search-attributes` are processes of the machine; Temporal is its development server there. The roles come from deploy/postgres/roles.sql by psql.',
+    'The services of Tenure run in podman containers on a network of their own. Each has the image, command, environment, volumes, health check, user and order',
+    'of compose.yaml. No image registry could be reached, so Postgres 18, the development server of Temporal and the command of `search-attributes` run as',
+    'processes of the machine. psql creates the roles from deploy/postgres/roles.sql.',
     '',
     ...figureTable(
       'step | seconds',

@@ -64,11 +64,11 @@ export function hostsPage(
     '',
     'Two hosts with a replica each, two with a control and a training worker, one with Postgres, Temporal and an object store, and one with HAProxy.',
     temporal === 'cluster'
-      ? 'Temporal is its own cluster, as [its page](../../docs/how-to/machines/temporal-cluster.md) sets it up: two processes of each service, mTLS, HAProxy before the frontends.'
+      ? 'Temporal is a cluster of its own, [set up](../../docs/how-to/machines/temporal-cluster.md) with two processes of each service, mTLS, and HAProxy before the frontends.'
       : 'Temporal is its development server.',
-    'A host is a network, a process and a mount namespace with a disk of its own; they share the network alone, and reach each other through a router',
-    'that cuts links by dropping packets. The set-up and the configuration of HAProxy are those of [the page](../../docs/how-to/several-replicas.md).',
-    'Versions are trained by retrainings. Six callers ask through HAProxy all the time.',
+    'Each host is a network, a process and a mount namespace with a disk of its own. The hosts share only a network, whose router cuts links by dropping',
+    'packets. The set-up and the configuration of HAProxy follow [several replicas](../../docs/how-to/several-replicas.md). Retrainings make the versions. Six',
+    'callers send predictions through HAProxy without a pause.',
     '',
     ...figureTable(
       'release | ended as | wanted | predictions | failed, with those of the bad version',
@@ -106,8 +106,8 @@ export function hostsPage(
     ...(former === undefined
       ? []
       : [
-          `All hosts begin with the commit ${former.commit} (${former.date}). In the canary of the first release, \`tenure upgrade --check\` and \`tenure models sync\` of this`,
-          `build run, and the processes of ${upgrades.map(({ host }) => host).join(', ')} are replaced one host after the other; the release is then still in its canary.`,
+          `All hosts start with the commit ${former.commit} (${former.date}). During the canary of the first release, \`tenure upgrade --check\` and \`tenure models sync\` of this`,
+          `build run. Then the processes of ${upgrades.map(({ host }) => host).join(', ')} are replaced, one host after the other. After that the release is still in its canary.`,
           '',
         ]),
     `While the data host was away for ${away} s, the release waited and the champion served.`,

@@ -32,8 +32,8 @@ function report(all: readonly Measured[], killed: KillsReport): string {
     '',
     '## Write methods',
     '',
-    'Rows a second, one row being one request with all its instances; in brackets the bytes and what a row costs the process,',
-    'encoding included. Medians of the rounds, one way after the other within each.',
+    'The table compares ways to write the log to Postgres, in rows a second. A row is one request with all its instances. In brackets are the bytes and',
+    'the processor time of a row, including its encoding. The ways take turns in each round, and figures are medians.',
     '',
     ...figureTable(
       ['', ...shapes.map(({ name }) => name)],
@@ -42,8 +42,8 @@ function report(all: readonly Measured[], killed: KillsReport): string {
     '',
     '## Conservation of rows after kills',
     '',
-    `The API was killed ${killed.kills} times with SIGKILL under the load of 16 callers; before ${killed.outages} of them Postgres had been`,
-    'killed or frozen, and came back before or after the process did. Then the accounts of all processes were summed:',
+    `The API was killed ${killed.kills} times with SIGKILL under the load of 16 callers. Before ${killed.outages} of these kills Postgres had been`,
+    'killed or frozen; it came back before or after the API did. The table sums the accounts of all processes:',
     '',
     ...figureTable(
       'served | stored | dropped | stored + dropped | rows in the table | answers that callers have got',
@@ -51,8 +51,8 @@ function report(all: readonly Measured[], killed: KillsReport): string {
       { names: '--:' },
     ),
     '',
-    `${killed.open} accounts stayed open. At each kill up to 16 answers were on their way, so served may exceed the answers got by ${roundedNumber(killed.inFlight)};`,
-    `it does by ${roundedNumber(served - killed.answered)}.`,
+    `${killed.open} accounts stayed open. At each kill up to 16 responses were in flight, so *served* may exceed the received responses by ${roundedNumber(killed.inFlight)};`,
+    `the difference is ${roundedNumber(served - killed.answered)}.`,
     '',
   ].join('\n')
 }

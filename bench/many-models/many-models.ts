@@ -171,12 +171,12 @@ function page(phases: Phase[]): string {
   return `${[
     '# A thousand models',
     '',
-    `\`npm run bench:many-models\` copies the checkout, writes ${count - 2} model files like models/iris.ts beside the two of this project, and starts`,
-    'it with empty data. Up serves when the addresses are printed: all models are stored, their schedules and monitors exist, and the API',
-    `answers. No work is left when all processes together use less than ${calmCores} cores for ${calmMs / 1_000} s: every monitor has looked at its model.`,
+    `\`npm run bench:many-models\` copies the checkout, adds ${count - 2} model files like models/iris.ts to the two of this project, and starts`,
+    'it with empty data. *Up serves* when it prints its addresses: all models are stored, their schedules and monitors exist, and the API',
+    `responds. *No work is left* when all processes together use less than ${calmCores} cores for ${calmMs / 1_000} s: every monitor has evaluated its model.`,
     '',
-    `${machine}. The load of the machine was ${busyAtStart} at the start of this run and ${loadOfMachine()} at its end, its own included. The wall time is that of`,
-    'an idle machine only where the load is that of the run alone, about 2; the CPU time depends on it far less.',
+    `${machine}. The load average was ${busyAtStart} at the start of this run and ${loadOfMachine()} at its end; the run alone has about 2. The wall time`,
+    'depends on other work; the CPU time depends on it far less.',
     '',
     ...figureTable(
       'Step | Wall (s) | CPU (s) | Temporal | Postgres | Control worker | Loading the files | Command | Others',

@@ -37,8 +37,8 @@ function page(): string {
     '# Postgres and Temporal unavailable',
     '',
     `Made by \`npm run bench:outage -- --minutes ${options.minutes} --rate ${options.rate}\` on ${machine}.`,
-    'One API process on sockets, 32 callers in the process that measures; both servers are real and on the same machine.',
-    'Quantiles are those of ten seconds, and of these the median. Killed is SIGKILL of every process of both, frozen is SIGSTOP. Before and after are the same load in the same run.',
+    'One API process serves 32 callers of the load generator over sockets; Postgres and Temporal run on the same machine. *Killed* means SIGKILL to every',
+    'process of both servers, *frozen* means SIGSTOP. *Before* and *after* are the same load in the same run. A p99 is the median of the p99 of each ten seconds.',
     '',
     ...told.flatMap(({ title, report }) => [`## ${title}`, '', ...section(report), '']),
   ].join('\n')
@@ -63,8 +63,8 @@ function section(report: OutageReport): string[] {
       line('after', after),
     ]),
     '',
-    `The p99 while they were away is ${percent(during.p99Ms / before.p99Ms)} of that before and ${percent(during.p99Ms / calm)} of the greater of both calm windows; memory rose by`,
-    `${(during.rssMb - before.rssMb).toFixed(0)} MB. In the middle of it GET /v1/models and POST /v1/models/iris/retrainings answered ${control.map(({ status, ms }) => `${status} after ${ms.toFixed(0)} ms`).join(' and ')}.`,
+    `The p99 during the outage is ${percent(during.p99Ms / before.p99Ms)} of that before and ${percent(during.p99Ms / calm)} of the higher one of before and after; memory rose by`,
+    `${(during.rssMb - before.rssMb).toFixed(0)} MB. During the outage GET /v1/models and POST /v1/models/iris/retrainings answered ${control.map(({ status, ms }) => `${status} after ${ms.toFixed(0)} ms`).join(' and ')}.`,
     `After the return the spool was empty within ${(drainMs / 1_000).toFixed(1)} s. Of ${whole(served)} rows served ${whole(stored)} are stored and ${whole(dropped)} were dropped and counted;`,
     `${whole(rows)} stand in the table, and callers got ${whole(answered)} answers: the equation is ${served === stored + dropped && rows === stored ? 'exact' : '**broken**'}.`,
   ]

@@ -161,7 +161,7 @@ async function slow({ url, authorization, pid }: MeasuredSystem): Promise<string
   return [
     `### ${slowSenders} slow callers beside healthy ones`,
     '',
-    `A third send headers byte by byte, a third bodies, a third keep answered connections; those that are closed come again, as most do within the ${slowSeconds} s that are measured. Healthy callers ask for one row of *iris* at ${roundedNumber(rate)} requests/s, a third of the peak.`,
+    `A third of the slow callers send headers byte by byte, a third send bodies byte by byte, and a third keep idle connections open. The server closes most of them within the ${slowSeconds} s of a measurement, and they connect again. Healthy callers request one row of *iris* at ${roundedNumber(rate)} requests/s, a third of the peak.`,
     '',
     ...figureTable(
       'round | p50 ms without / with | p99 ms without / with | × | bad answers without / with',
@@ -199,7 +199,7 @@ function page(parts: readonly string[]): string {
     '',
     `Made by \`npm run bench:overload -- --rounds ${rounds} --seconds ${seconds} --connections ${connections}\` on ${machine}; the load average was ${loadBefore.toFixed(1)} before. The generator, the API process and Postgres share the machine.`,
     '',
-    `The peak is what a closed load gets answered. Then requests come at a constant rate, on at most ${roundedNumber(connections)} connections, each with a deadline of ${deadlineMs} ms that the server is told; only what is answered with success within it is good. A request for which no connection is free is not sent, and counts as offered. After each overload ${recoveryS} s at 0.7 × the peak follow: "good again" is when at least 99 % of what comes is good, to the end.`,
+    `The *peak* is the rate of a closed load, in which each caller waits for its response. Then requests arrive at a constant rate on at most ${roundedNumber(connections)} connections. Each request tells the server its deadline of ${deadlineMs} ms; only a successful response within the deadline is *good*. A request for which no connection is free is not sent, but counts as offered. After each overload, ${recoveryS} s at 0.7 × the peak follow. *Good again* is the time after which at least 99 % of the requests are good until the end.`,
     '',
     ...parts,
   ].join('\n')
