@@ -63,7 +63,7 @@ function section(report: OutageReport): string[] {
       line('after', after),
     ]),
     '',
-    `The p99 during the outage is ${percent(during.p99Ms / before.p99Ms)} of that before and ${percent(during.p99Ms / calm)} of the higher one of before and after; memory rose by`,
+    `The p99 during the outage is ${percent(during.p99Ms / before.p99Ms)} of that before and ${percent(during.p99Ms / calm)} of the higher p99 of both calm windows; memory rose by`,
     `${(during.rssMb - before.rssMb).toFixed(0)} MB. During the outage GET /v1/models and POST /v1/models/iris/retrainings answered ${control.map(({ status, ms }) => `${status} after ${ms.toFixed(0)} ms`).join(' and ')}.`,
     `After the return the spool was empty within ${(drainMs / 1_000).toFixed(1)} s. Of ${whole(served)} rows served ${whole(stored)} are stored and ${whole(dropped)} were dropped and counted;`,
     `${whole(rows)} stand in the table, and callers got ${whole(answered)} answers: the equation is ${served === stored + dropped && rows === stored ? 'exact' : '**broken**'}.`,
