@@ -8,7 +8,7 @@ import { fileURLToPath } from 'node:url'
 import { since, startProgress } from './setup/progress.mjs'
 import { run } from './setup/run.mjs'
 
-const VERSIONS = ['20', '22', '24']
+const VERSIONS = ['20', '22', '24', '26']
 
 const root = fileURLToPath(new URL('..', import.meta.url))
 const tests = process.argv.includes('--full') ? [] : ['--project', 'pure', 'test/domain']
