@@ -13,8 +13,8 @@ export interface ServedRow {
   outputs: readonly number[]
   /** The index of the decision, or of the class. */
   predicted: number
-  /** The outcome; null while it is unknown. */
-  y: number | null
+  /** The outcome, of several numbers each of them; null while it is unknown. */
+  truth: readonly number[] | null
 }
 
 /** Computes an SQL expression for each loaded row; returns a text with the reason when it cannot be computed. */
@@ -45,16 +45,14 @@ export async function sliceMembers(
   return parts
 }
 
-/** Creates the table `served`: features, `prediction`, `predicted` and `outcome`, in row order. */
+/** Creates the table `served`: features, `prediction`, `predicted` and `outcome`, in row order. Several numbers are a struct of their names. */
 export async function loadServed(
   duck: Duck,
   rows: readonly ServedRow[],
   { output, preprocessing }: Pick<Manifest, 'output' | 'preprocessing'>,
 ): Promise<void> {
   const features = (preprocessing ?? []).map(({ name, kind }) => ({ name, kind }))
-  const isClasses = output.kind === 'classes'
-  const middle = scorePlace(output)
-  const told = isClasses ? 'varchar' : 'double'
+  const told = typeOf(output)
   const columns = [
     ...features.map(
       ({ name, kind }) => `${quotedIdentifier(name)} ${kind === 'number' ? 'double' : 'varchar'}`,
@@ -68,14 +66,27 @@ export async function loadServed(
     else if (isNumber) appender.appendDouble(Number(value))
     else appender.appendVarchar(String(value))
   }
-  const className = (place: number) => (output.kind === 'classes' ? output.classes[place] : place)
-  rows.forEach(({ row, outputs, y, predicted }) => {
+  const appendTold = (numbers: readonly number[] | null, at = 0) => {
+    if (numbers === null) appender.appendNull()
+    else if (output.kind === 'classes') append(output.classes[numbers[at]!], false)
+    else if (output.kind === 'numbers')
+      appender.appendStruct(Object.fromEntries(output.names.map((name, k) => [name, numbers[k]!])))
+    else append(numbers[at], true)
+  }
+  for (const { row, outputs, truth, predicted } of rows) {
     for (const { name, kind } of features) append(row[name], kind === 'number')
-    const class_ = className(predicted)
-    append(isClasses ? class_ : outputs[middle], !isClasses)
-    append(isClasses ? class_ : output.kind === 'probability' ? predicted : outputs[middle], !isClasses)
-    append(isClasses && y !== null ? className(y) : y, !isClasses)
+    const answer = output.kind === 'classes' ? [predicted] : outputs
+    appendTold(answer, scorePlace(output))
+    if (output.kind === 'probability') appendTold([predicted])
+    else appendTold(answer, scorePlace(output))
+    appendTold(truth)
     appender.endRow()
-  })
+  }
   appender.closeSync()
+}
+
+function typeOf(output: Manifest['output']): string {
+  if (output.kind === 'classes') return 'varchar'
+  if (output.kind !== 'numbers') return 'double'
+  return `struct(${output.names.map((name) => `${quotedIdentifier(name)} double`).join(', ')})`
 }

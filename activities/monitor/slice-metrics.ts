@@ -107,7 +107,7 @@ async function partsOf(
   if (slices.length + groups.length === 0 && business === undefined) return { slices: [], groups: [] }
   return withDuck(async (duck) => {
     const { manifest, predicted } = models
-    const served = rows.map((each, i) => ({ ...each, y: each.y[0]!, predicted: predicted[i] ?? 0 }))
+    const served = rows.map((each, i) => ({ ...each, truth: each.y, predicted: predicted[i] ?? 0 }))
     await loadServed(duck, served, manifest)
     const parts = await sliceMembers(duck, slices)
     const compared = []

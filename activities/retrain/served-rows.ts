@@ -10,14 +10,15 @@ import {
   isOfNumbers,
   likeliestClass,
   outputWidth,
+  placesIn,
   type Features,
   type Output,
 } from '../../domain/model/features.ts'
 import { completeMonitorPolicy } from '../../domain/monitoring/policy.ts'
-import { truthOf } from '../../domain/model/outcome.ts'
+import { outcomeOfText, truthOf } from '../../domain/model/outcome.ts'
 import { ageText, type ServedFacts, type ServedVersion } from '../../domain/training/served-facts.ts'
 import { routingKeyColumn, servedColumns, servedTable } from '../../models/define/data/served.ts'
-import { quotedIdentifier } from '../../domain/sql-text.ts'
+import { quotedIdentifier, textLiteral } from '../../domain/sql-text.ts'
 import { ownReader } from '../../store/database/cursor.ts'
 import type { Store } from '../../store/postgres.ts'
 import {
@@ -63,14 +64,14 @@ export async function loadServedRows(
       usable.map(({ version }) => version),
       served.maxRequests,
     )
-    const append = appender(facts, usable, { columns, served, output: fills ? undefined : label.output })
+    const append = appender(facts, usable, { columns, served, label: label.output, fills })
     await ownReader(store, requestsAtOnce)(query, async ({ rows }) => {
       const into = await duck.connection.createAppender('asked')
       for (const row of rows) append(into, readServedRequest(row))
       into.closeSync()
     })
   }
-  await weigh(duck, label.output)
+  await weigh(duck, label.output, fills)
   if (facts.rows < served.minRows) throw tooFew(definition, facts, versions, span.asOf)
   return facts
 }
@@ -143,8 +144,8 @@ async function createTable(duck: Duck, { features, subject, evaluation }: ModelD
   ])
   const columns = [
     ...named.map(([name, isNumber]) => `${quotedIdentifier(name)} ${isNumber ? 'double' : 'varchar'}`),
-    `${predictionId} varchar, asked_ms double, known_ms double, ${outcome} varchar`,
-    `class varchar, score double, ${versionColumn} varchar, ${arm} varchar`,
+    `${predictionId} varchar, _asked_ms double, _known_ms double, ${outcome} varchar`,
+    `_class varchar, _score double, _numbers varchar, ${versionColumn} varchar, ${arm} varchar`,
     ...(withRoutingKey ? [`${routingKeyColumn} varchar`] : []),
   ]
   await duck.run(`create temp table asked (${columns.join(', ')})`)
@@ -160,8 +161,9 @@ function appender(
   {
     columns: { features, withRoutingKey },
     served,
-    output,
-  }: { columns: Columns; served: ServedSource; output: Output | undefined },
+    label,
+    fills,
+  }: { columns: Columns; served: ServedSource; label: Output; fills: boolean },
 ) {
   const byName = new Map(versions.map((each) => [each.version, each]))
   const text = (into: Appender, value: string | null | undefined) =>
@@ -177,11 +179,12 @@ function appender(
       request.features === null ? undefined : readLoggedRows(request.features, by.fits ?? [], instances)
     const outcomes = new Map(request.outcomes.map((each) => [each[0], each]))
     const width = outputWidth(by.output)
-    const middle = scorePlace(by.output)
+    // Of several numbers the first of the label, by its name.
+    const middle = by.output.kind === 'numbers' ? placesIn(by.output, label)[0]! : scorePlace(by.output)
     for (let place = 0; place < instances; place++) {
       const [, value, arrivedMs, observedMs] = outcomes.get(place) ?? []
       const row = rows?.[place]
-      const isKnown = value !== undefined && row !== undefined && isReadable(value, output)
+      const isKnown = value !== undefined && row !== undefined && (fills || isReadable(value, label))
       if (isKnown) {
         facts.rows++
         facts.versions[version]!.rows++
@@ -199,6 +202,7 @@ function appender(
       text(into, isKnown ? value : null)
       text(into, by.output.kind === 'classes' ? by.output.classes[likeliestClass(answered)] : null)
       number(into, by.output.kind === 'classes' ? null : answered[middle])
+      text(into, by.output.kind === 'numbers' ? numbersText(by.output.names, answered) : null)
       into.appendVarchar(version)
       into.appendVarchar(request.arm)
       if (withRoutingKey) text(into, request.routingKey)
@@ -207,13 +211,18 @@ function appender(
   }
 }
 
+const numbersText = (names: readonly string[], answered: readonly number[]): string =>
+  JSON.stringify(Object.fromEntries(names.map((name, at) => [name, answered[at]])))
+
 /**
  * An unreadable outcome, such as a class that the label no longer has, must not count as a wrong prediction. A `derive` expression reads
  * all outcomes itself.
  */
-function isReadable(value: string, output: Output | undefined): boolean {
-  if (output?.kind !== 'probability') return output === undefined || truthOf(value, output) !== null
-  return ['true', 'false', '1', '0'].includes(value)
+function isReadable(value: string, output: Output): boolean {
+  if (output.kind === 'probability') return ['true', 'false', '1', '0'].includes(value)
+  if (output.kind !== 'numbers') return truthOf(value, output) !== null
+  const numbers = outcomeOfText(output, value)
+  return typeof numbers === 'object' && output.names.every((name) => Number.isFinite(numbers[name]))
 }
 
 /**
@@ -221,18 +230,26 @@ function isReadable(value: string, output: Output | undefined): boolean {
  * inverse probability weighting (Horvitz and Thompson 1952). When an answer decides whether its outcome becomes known, the rows with
  * outcomes are a biased sample of the requests.
  */
-async function weigh(duck: Duck, output: Output): Promise<void> {
+async function weigh(duck: Duck, output: Output, fills: boolean): Promise<void> {
   const bin = isOfNumbers(output)
-    ? `ntile(${bins}) over (partition by ${versionColumn} order by score, ${predictionId})`
-    : `coalesce(class, cast(least(floor(score * ${bins}), ${bins - 1}) as varchar))`
-  const alike = `over (partition by ${versionColumn}, bin)`
+    ? `ntile(${bins}) over (partition by ${versionColumn} order by _score, ${predictionId})`
+    : `coalesce(_class, cast(least(floor(_score * ${bins}), ${bins - 1}) as varchar))`
+  const alike = `over (partition by ${versionColumn}, _bin)`
+  const told = output.kind === 'classes' ? '_class' : output.kind === 'numbers' ? '_numbers' : '_score'
+  const labels = output.kind === 'numbers' && !fills ? output.names.map(labelOf) : []
   await duck.run(`create temp table ${servedTable} as
-    select * exclude (asked_ms, known_ms, class, score, bin),
-      epoch_ms(cast(asked_ms as bigint)) as ${askedAt}, epoch_ms(cast(known_ms as bigint)) as ${knownAt},
-      ${output.kind === 'classes' ? 'class' : 'score'} as ${answer},
-      least(${maxWeight}, count(*) ${alike} / greatest(1, count(known_ms) ${alike})) as ${weight}
-    from (select *, ${bin} as bin from asked)`)
+    select * exclude (_asked_ms, _known_ms, _class, _score, _numbers, _bin), ${labels.join('')}
+      epoch_ms(cast(_asked_ms as bigint)) as ${askedAt}, epoch_ms(cast(_known_ms as bigint)) as ${knownAt},
+      ${told} as ${answer},
+      least(${maxWeight}, count(*) ${alike} / greatest(1, count(_known_ms) ${alike})) as ${weight}
+    from (select *, ${bin} as _bin from asked)`)
   await duck.run('drop table asked')
+}
+
+/** The column of one of several numbers, of the outcome of a row. */
+function labelOf(name: string): string {
+  const pointer = `/${name.replaceAll('~', '~0').replaceAll('/', '~1')}`
+  return `cast(${outcome} ->> ${textLiteral(pointer)} as double) as ${quotedIdentifier(name)}, `
 }
 
 function tooFew(

@@ -41,7 +41,7 @@ export interface BusinessPolicy {
   unit: string
   /**
    * DuckDB SQL over the features, `prediction` (the probability, class or number), `predicted` (whether it is positive, the class,
-   * or the number) and `outcome`; a number for each prediction.
+   * or the number) and `outcome`; a number for each prediction. Several numbers have their names: `prediction.arrival_delay`.
    */
   perPrediction: string
   /** The mean that warns, from below; from above where lower is better. Reported without a limit when absent. */

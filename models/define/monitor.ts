@@ -80,7 +80,8 @@ export interface MonitorSpec {
   }
   /**
    * The value of a prediction, as SQL over the features, `prediction`, `predicted` and `outcome`:
-   * `{ name: 'saved', unit: '$', perPrediction: 'case when predicted = 1 then 40 * outcome - 10 else 0 end', warn: 1 }`.
+   * `{ name: 'saved', unit: '$', perPrediction: 'case when predicted = 1 then 40 * outcome - 10 else 0 end', warn: 1 }`. Several
+   * numbers have their names: `prediction.arrival_delay`.
    */
   business?: BusinessPolicy
   /** The cost of a prediction, and the cost of a day that raises an alert. */

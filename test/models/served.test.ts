@@ -57,6 +57,15 @@ it('a model with served rows must say which column is its label', () => {
   ])
 })
 
+it('several numbers are columns of served rows, unless they have the name of another column', () => {
+  const evaluation = { floors: { r2: 0.1 } }
+  const label = words.quantities(['price', 'rent'])
+  expect(define({ label, evaluation }).label).toMatchObject({ column: 'price', knownAt: 'known_at' })
+  expect(issuesWith({ label: words.quantities(['price', 'Answer']), evaluation })).toEqual([
+    'label: served rows have a column "Answer" of their own: give the number another name',
+  ])
+})
+
 it('served rows with wrong options, or with features of their own names, are refused with every issue', () => {
   const source = words.served({
     since: 'long',

@@ -117,7 +117,7 @@ async function membersOf(
   const rows = logged.map(({ row, outputs }) => ({
     row,
     outputs,
-    y: null,
+    truth: null,
     predicted: decisionOf(output, outputs),
   }))
   const parts = await withDuck(async (duck) => {

@@ -45,9 +45,9 @@ export const servedColumns = {
   predictionId: 'prediction_id',
   askedAt: 'asked_at',
   knownAt: 'known_at',
-  /** As text: true or false, the class, or the number. */
+  /** As text: true or false, the class, the number, or several numbers as JSON, which are columns of their own too. */
   outcome: 'outcome',
-  /** What was answered: the probability, the number, the middle quantile, or the class. */
+  /** What was answered: the probability, the number, the middle quantile, the class, or several numbers as JSON. */
   answer: 'answer',
   version: 'version',
   /** `champion`, `canary` or `control`; the answers of a shadow are no rows. */
@@ -91,19 +91,19 @@ export function labelOfServed(
   { label, features, derive }: { label: LabelDefinition; features: Features; derive: string | undefined },
 ): LabelDefinition {
   const { outcome, knownAt } = servedColumns
-  if (derive === undefined && label.output.kind === 'numbers')
-    report(
-      'label',
-      `served rows have their outcome as JSON in the column "${outcome}": make the columns of the label with derive, such as select *, cast(${outcome} ->> '${label.column}' as double) as "${label.column}", … from known`,
-    )
-  else if (derive === undefined && label.column !== outcome)
+  const taken: string[] = [...Object.values(servedColumns), routingKeyColumn]
+  if (label.output.kind === 'numbers') {
+    // Each is a column of its own, unless derive makes it.
+    for (const name of label.output.names)
+      if (derive === undefined && taken.includes(String(name).toLowerCase()))
+        report('label', `served rows have a column "${name}" of their own: give the number another name`)
+  } else if (derive === undefined && label.column !== outcome)
     report(
       'label.column',
       `served rows have their outcome in the column "${outcome}", not "${label.column}": write column: '${outcome}', or make the column with derive`,
     )
   if (label.knownAt !== undefined && label.knownAt !== knownAt)
     report('label.knownAt', `of served rows it is "${knownAt}": leave it out`)
-  const taken: string[] = [...Object.values(servedColumns), routingKeyColumn]
   for (const name of Object.keys(features))
     if (taken.includes(name.toLowerCase()))
       report(`features.${name}`, `served rows have a column of this name: give the feature another one`)

@@ -187,8 +187,11 @@ it.each([
       () => 1,
       (yes) => ({ outputs: [5, 500], value: { departure: yes ? 6 : 4, arrival: yes ? 600 : 400 } }),
     )
-    expect(await judged()).toMatchObject({
+    const worth = 'prediction.arrival + predicted.departure + abs(outcome.arrival - prediction.arrival)'
+    const business = { name: 'saved', unit: '$', perPrediction: worth }
+    expect(await judged(business)).toMatchObject({
       level: 'ok',
+      business: { mean: 605 },
       slices: [
         { name: 'small (departure)', value: 1, level: 'held' },
         { name: 'small (arrival)', value: 100, level: 'held' },

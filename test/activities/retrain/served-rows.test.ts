@@ -47,10 +47,10 @@ beforeEach(async () => {
   asked = 0
 })
 
-async function registered(preprocessing: FeatureFit[]): Promise<string> {
+async function registered(preprocessing: FeatureFit[], answers: object = output): Promise<string> {
   const name = await registry.register()
   await store.query(
-    sql`update versions set manifest = ${JSON.stringify({ output, preprocessing })} where version = ${name}`,
+    sql`update versions set manifest = ${JSON.stringify({ output: answers, preprocessing })} where version = ${name}`,
   )
   return name
 }
@@ -59,7 +59,7 @@ let asked = 0
 interface Asked {
   hours: number
   size?: number
-  answer?: number
+  answer?: number | number[]
   by?: string
   arm?: string
   routingKey?: string
@@ -93,7 +93,7 @@ async function ask(requests: readonly Asked[]): Promise<void> {
       arm,
       key: routingKey,
       features: bytes,
-      outputs: [answer],
+      outputs: [answer].flat(),
       outcomes: each.outcomes ?? [],
     }
   })
@@ -178,6 +178,39 @@ describe('a snapshot of served rows', () => {
     expect(servedText(taken.served!)).toBe(
       `6 of 6 answered rows with their outcomes, at least 60 min old, answered by ${version} (6)`,
     )
+  })
+
+  it('has several numbers by their names, in whatever order each version answers them', async () => {
+    const numbers = (...names: string[]) => ({ kind: 'numbers', names })
+    const one = await registered(fits, numbers('near', 'far "late"'))
+    const other = await registered(fits, numbers('far "late"', 'more', 'near'))
+    const told = { near: 1.5, 'far "late"': 300 }
+    await ask([
+      { hours: -4, by: one, answer: [1, 200], outcomes: [[-3, told]] },
+      { hours: -3, by: other, answer: [200, 7, 1], outcomes: [[-2, { ...told, more: 8 }]] },
+      { hours: -2, by: one, answer: [1, 200], outcomes: [[-1, { near: 1.5 }]] },
+    ])
+    const label = words.quantities(['far "late"', 'near'])
+    const change = { label, evaluation: { floors: { r2: 0 } } }
+    const taken = await take(define({}, change))
+    expect(taken.served).toMatchObject({ rows: 2, unreadable: 1 })
+    const columns = `near, "far ""late""" as far, answer ->> '/far "late"' as answered, outcome ->> 'near' as told`
+    expect(await rowsOf(taken.digest, columns)).toEqual(
+      [0, 1].map(() => ({ near: 1.5, far: 300, answered: '200', told: '1.5' })),
+    )
+    const derive = `select *, cast(outcome ->> 'near' as double) as near, 2.0::double as "far ""late""" from known`
+    const derived = await take(define({ derive }, change))
+    expect(await rowsOf(derived.digest, 'near, "far ""late""" as far')).toContainEqual({ near: 1.5, far: 2 })
+  })
+
+  it('has features of any name', async () => {
+    const named = ['score', 'class', 'numbers'].map(number)
+    const by = await registered(named)
+    const bytes = Buffer.from(Float32Array.of(1, 2, 3).buffer)
+    await ask(hourly(4, () => ({ by, features: bytes })))
+    const own = Object.fromEntries(named.map(({ name }) => [name, words.number()]))
+    const { digest } = await take(define({}, { features: own }))
+    expect((await rowsOf(digest))[0]).toMatchObject({ score: 1, class: 2, numbers: 3, answer: 0.5 })
   })
 
   it('is the same when it is taken again, whatever has become known or corrected since', async () => {
