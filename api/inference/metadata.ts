@@ -1,4 +1,5 @@
 /** Describes a model as the Open Inference Protocol does. */
+import { outputNames } from '../../domain/model/features.ts'
 import { unavailableReason, pinnedArm } from '../serving/request/choose-arm.ts'
 import type { Serving } from '../serving/replica-assembly.ts'
 import type { LiveArm } from '../serving/routing/route-table.ts'
@@ -17,6 +18,9 @@ export function metadataOf(serving: Serving, model: string, version: string | un
   const { loaded } = findArm(serving, model, version)
   const { pinned } = serving.routing.tableOf(serving.routing.find(model)!, serving.now())
   const { listed: all, numeric } = loaded.columns
+  const { output } = loaded.manifest
+  const tensors = outputTensors(output)
+  const names = outputNames(output).join(', ')
   return {
     name: model,
     versions: [...pinned.keys()],
@@ -26,11 +30,14 @@ export function metadataOf(serving: Serving, model: string, version: string | un
       datatype: kind === 'number' ? 'FP32' : 'BYTES',
       shape: [-1],
     })),
-    outputs: outputTensors(loaded.manifest.output).map(({ name, datatype, shape }) => ({
+    outputs: tensors.map(({ name, datatype, shape }) => ({
       name,
       datatype,
       shape: [-1, ...shape],
     })),
-    parameters: numeric ? { matrix: `[-1, ${all.length}] with the inputs as columns, in this order` } : {},
+    parameters: {
+      ...(numeric && { matrix: `[-1, ${all.length}] with the inputs as columns, in this order` }),
+      ...(names !== '' && { [tensors[0]!.name]: `${names}, in this order` }),
+    },
   }
 }

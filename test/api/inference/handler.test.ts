@@ -409,7 +409,10 @@ describe('the metadata', () => {
         { name: 'probabilities', datatype: 'FP32', shape: [-1, 3] },
         { name: 'label', datatype: 'BYTES', shape: [-1] },
       ],
-      parameters: { matrix: expect.stringContaining('[-1, 4]') as string },
+      parameters: {
+        matrix: expect.stringContaining('[-1, 4]') as string,
+        probabilities: 'setosa, versicolor, virginica, in this order',
+      },
     }
     expect((await get('/v2/models/iris')).json).toEqual(wanted)
     expect((await get('/v2/models/iris/versions/iris_v1.0.0')).json).toEqual(wanted)

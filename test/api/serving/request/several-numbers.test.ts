@@ -69,6 +69,7 @@ it('are answered by their names, and logged in the order of the label', async ()
 it('are one tensor of the Open Inference Protocol, and a list in version 1', async () => {
   const metadata = await api.request('GET', `/v2/models/${model}`, { key })
   expect(metadata.json['outputs']).toEqual([{ name: 'values', datatype: 'FP32', shape: [-1, 2] }])
+  expect(metadata.json['parameters']).toMatchObject({ values: 'departure, arrival "late", in this order' })
   const { json } = await api.request('POST', `/v2/models/${model}/infer`, {
     key,
     body: { inputs: [{ name: 'x', shape: [2, 1], datatype: 'FP64', data: [1, -2] }] },
