@@ -19,11 +19,11 @@ export const drillKinds = {
 
 export type DrillKind = keyof typeof drillKinds
 
-/** `drl_`, the run, and the place of the drill among those of its run. */
+/** `drl_`, the run id, and the index of the drill in its run. */
 export const drillId = (runId: string, index: number): string =>
   `drl_${runId.replaceAll('-', '')}${index.toString(16).padStart(2, '0')}`
 
-/** The run without its dashes. */
+/** The run id without its dashes. */
 export const runOfDrill = (id: string): string => id.slice('drl_'.length, -2)
 
 export const drillKindNames = Object.keys(drillKinds) as DrillKind[]
@@ -84,7 +84,7 @@ export const defaultDrill: DrillPolicy = {
   withinMs: 600_000,
 }
 
-/** What the schedule of a model starts. The first activity of the drill knows it by the model file. */
+/** The request that the schedule of a model sends. The first activity of the drill recognises it by the model file. */
 export const scheduledDrill = (model: string): { model: string; requestedBy: string } => ({
   model,
   requestedBy: `schedule/${model}`,

@@ -1,8 +1,8 @@
-/** Defines the roles of keys, and the starts that they authorise. The commands of each role are in release/state.ts. */
+/** Defines the roles of keys and the workflows that they may start. The commands of each role are in release/state.ts. */
 export const roles = ['viewer', 'predictor', 'labeller', 'operator', 'approver', 'admin'] as const
 export type Role = (typeof roles)[number]
 
-/** Keys of programs: they see no page and no list. */
+/** Roles of keys for programs, which may not read pages or lists. */
 export const programRoles: readonly Role[] = ['predictor', 'labeller']
 
 /** The roles that may start each workflow. Only approvers and admins mark a release as a hotfix. */
@@ -19,7 +19,7 @@ export const startRoles = {
 /** The workflows that users start. */
 export type StartType = keyof typeof startRoles
 
-/** What the names in a request to start stood for. */
+/** What the names in a start request referred to when it was signed. */
 export interface StartBasis {
   /** The champion of the model; null for a model without one. */
   champion?: string | null
@@ -27,7 +27,7 @@ export interface StartBasis {
   artifact?: string
 }
 
-/** Proves that the bearer of a key has asked for this start. The first activity of the workflow accepts it once. */
+/** Proves that the owner of a key requested this start. The first activity of the workflow accepts it once. */
 export interface Authorisation {
   id: string
   basis: StartBasis
@@ -36,8 +36,7 @@ export interface Authorisation {
 }
 
 /**
- * The actors of the system in the audit log. A user's key must not have one of these names, or its actions would look like those of
- * the system.
+ * The system's actors in the audit log. A user's key must not have one of these names, because its actions would look like the system's.
  */
 const partNames = ['release', 'temporal', 'public', 'monitor', 'schedule', 'drill', 'system', 'tenure']
 

@@ -1,23 +1,23 @@
-/** Parses the variables of an OpenID Connect provider. */
+/** Parses the configuration variables of an OpenID Connect provider. */
 import { programRoles, roles, type Role } from '../roles.ts'
 
 /** An OpenID Connect provider and its role mapping. */
 export interface OidcConfig {
   issuer: string
   clientId: string
-  /** Absent for a public client, which PKCE alone protects. */
+  /** Absent for a public client, which only PKCE protects. */
   clientSecret?: string
-  /** The address of `/sign-in/callback` as browsers reach it. */
+  /** The URL of `/sign-in/callback` as browsers reach it. */
   redirect: string
   nameClaim: string
   roleClaim: string
   /** Claim value → role; the first match counts. */
   roles: [string, Role][]
-  /** Days without a sign-in after which the key of a user ends. */
+  /** After this many days without a sign-in, the key of a user expires. */
   keyDays: number
 }
 
-/** Requires all variables or none, because a partial provider would let in no user or every user. */
+/** Requires all variables or none, because a partial configuration would admit every user or none. */
 export function parseOidc(
   environment: Readonly<Record<string, string | undefined>>,
   issues: string[],

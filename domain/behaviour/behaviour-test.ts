@@ -1,47 +1,47 @@
-/** Defines behaviour tests: answers that every version must give, whatever its metrics. The model file declares them. */
+/** Defines behaviour tests: requirements on answers that every version must meet, whatever its metrics. The model file declares them. */
 import type { FeatureRow } from '../model/features.ts'
 
 export type BehaviourTest = ExactTest | InvarianceTest | DirectionTest
 
-/** One row must get this answer. */
+/** The answer to one row must be this one. */
 export interface ExactTest {
   kind: 'exact'
   name: string
   row: FeatureRow
-  /** The class; true or false; a probability or a number; or a number for each quantile. */
+  /** A class; true or false; a probability or a number; or one number per quantile. */
   answer: string | number | boolean | readonly number[]
-  /** How far a number may be off. */
+  /** The tolerance of a number. */
   within?: number
 }
 
-/** What tests on rows of the test set have in common. */
+/** The common fields of tests on rows of the test set. */
 interface SampledTest {
   name: string
   /** The feature that is changed. */
   column: string
-  /** At most this many test rows, drawn with the seed of the gate. */
+  /** The most test rows to use; they are drawn with the seed of the gate. */
   rows: number
   /** The share of rows that may fail, 0..1. */
   share: number
-  /** DuckDB SQL over the columns of a snapshot: the rows that the test is about. */
+  /** A DuckDB SQL condition over the columns of a snapshot, which selects the rows of the test. */
   where?: string
-  /** How far the score may move against the test; the decision must stay, or the score must not move at all, when absent. */
+  /** How far the score may move against the test. Absent: the decision must stay the same, or the score must not move at all. */
   within?: number
 }
 
-/** Setting a column to other values must not change the answer. */
+/** Requires that setting a column to other values does not change the answer. */
 export interface InvarianceTest extends SampledTest {
   kind: 'invariance'
   to: readonly (number | string | null)[]
 }
 
-/** Raising a number must not lower the score, or must not raise it. */
+/** Requires that raising a number does not lower the score, or does not raise it. */
 export interface DirectionTest extends SampledTest {
   kind: 'direction'
-  /** How much is added, each on its own. */
+  /** The amounts to add, each tested on its own. */
   by: readonly number[]
   never: 'lower' | 'higher'
-  /** The class whose probability is meant, or the number of several; of such models only. */
+  /** The class whose probability is tested, or one of several numbers. For such models only. */
   of?: string
 }
 
@@ -52,21 +52,21 @@ export interface BehaviourResult {
   verdict: BehaviourVerdict
   /** One sentence with its figures. */
   message: string
-  /** The rows that were asked, and how many of them failed. */
+  /** The number of rows tested, and how many of them failed. */
   rows: number
   failed: number
-  /** The worst rows first; empty where the test passes. */
+  /** The worst rows first; empty when the test passes. */
   examples: readonly BehaviourExample[]
 }
 
 export interface BehaviourExample {
-  /** Its place among the test rows; absent for the row of an exact test. */
+  /** The position in the test rows; absent for the row of an exact test. */
   place?: number
-  /** Its features; absent where rows belong to persons. */
+  /** The features of the row; absent when rows belong to data subjects. */
   row?: FeatureRow
   /** Absent for an exact test. */
   change?: string
-  /** The answer before the change, or the required one, and the answer that was given. */
+  /** The answer before the change (or the required answer), and the given answer. */
   before: string
   after: string
 }

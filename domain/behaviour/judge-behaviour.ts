@@ -1,4 +1,4 @@
-/** Judges a behaviour test by the answers to its rows. Answers that could not be computed are neither a pass nor a failure. */
+/** Judges a behaviour test by the answers to its rows. An answer that could not be computed is neither a pass nor a failure. */
 import { fourDigits, groupedDigits, percentText } from '../figures.ts'
 import { likeliestClass, type FeatureRow, type Output } from '../model/features.ts'
 import { shown } from '../postgres-text.ts'
@@ -16,9 +16,9 @@ import type { Probes } from './probes.ts'
 
 export interface AskedProbes {
   probes: Probes
-  /** Of the version that answered. */
+  /** The output of the version that answered. */
   output: Output
-  /** The answer to each of `probes.rows`; undefined where it is missing. */
+  /** The answer to each of `probes.rows`; undefined when it is missing. */
   answerAt: (row: number) => readonly number[] | undefined
   /** Whether examples may show the features of a row. */
   showsRows: boolean
@@ -46,14 +46,14 @@ const noRows = (test: BehaviourTest): string =>
     ? 'it has no row'
     : `no test row${test.where === undefined ? '' : ` with ${test.where}`} has a ${test.column} that can be changed`
 
-/** The decision, as responses name it; undefined for numbers. */
+/** The decision as responses name it; undefined for numbers. */
 function decisionOf(output: Output, answer: readonly number[]): string | undefined {
   if (output.kind === 'probability')
     return answer.at(-1)! >= output.threshold ? output.positive : `not ${output.positive}`
   return output.kind === 'classes' ? output.classes[likeliestClass([...answer])] : undefined
 }
 
-/** The numbers that a test compares; undefined where the version has no such class. */
+/** The numbers that a test compares; undefined when the version lacks the class. */
 function scoresOf(output: Output, answer: readonly number[], of?: string): readonly number[] | undefined {
   if (output.kind === 'probability') return [answer.at(-1)!]
   const names = output.kind === 'classes' ? output.classes : output.kind === 'numbers' ? output.names : []
@@ -109,7 +109,7 @@ function judgeExact(
 const positiveOrNot = (output: Output, yes: boolean): string | undefined =>
   output.kind !== 'probability' ? undefined : yes ? output.positive : `not ${output.positive}`
 
-/** Predictors answer in 32 bits. */
+/** Tolerance of a comparison; predictors compute in 32 bits. */
 const slack = (value: number): number => 1e-6 * Math.max(1, Math.abs(value))
 
 interface Breach {
@@ -141,7 +141,7 @@ function judgeChanges(test: InvarianceTest | DirectionTest, asked: AskedProbes):
   const rows = probes.sampled
   const failed = worst.size
   const breaches = [...worst.values()].toSorted((a, b) => b.moved - a.moved)
-  // Rows that could not be answered decide nothing unless the others exceed the share already.
+  // Unanswered rows decide nothing, unless the failed rows already exceed the allowed share.
   if (failed <= test.share * rows) {
     if (unread !== undefined) {
       return notComputed(
@@ -235,7 +235,7 @@ function failText(
   return `${passText(test, { rows, failed })}; worst in test row ${worst.place}: ${worst.change} gives ${worst.after} instead of ${worst.before}`
 }
 
-/** A row of an example shows this many features. */
+/** An example shows at most this many features. */
 const maxShownFeatures = 40
 
 const shownRow = (row: FeatureRow): FeatureRow =>

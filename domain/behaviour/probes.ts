@@ -1,25 +1,25 @@
-/** Plans the rows that a behaviour test asks: test rows as they are, and each of them with one value changed. */
+/** Plans the rows of a behaviour test: test rows as they are, and copies with one value changed. */
 import type { FeatureRow, Features } from '../model/features.ts'
 import { seededRandom } from '../statistics/random.ts'
 import type { BehaviourTest } from './behaviour-test.ts'
 
 export interface Probes {
   rows: FeatureRow[]
-  /** The changed rows, by their places in `rows`. */
+  /** The changed rows, by their index in `rows`. */
   changed: {
     before: number
     after: number
     change: string
-    /** The place of the row among the test rows. */
+    /** The position of the original row in the test rows. */
     place: number
   }[]
-  /** How many test rows are asked. */
+  /** The number of sampled test rows. */
   sampled: number
 }
 
 export interface ProbeSource {
   features: Features
-  /** The test rows that the test is about, by their places. */
+  /** The positions of the test rows that the test applies to. */
   eligible: ArrayLike<number>
   rowAt: (place: number) => FeatureRow
   seed: number
@@ -46,7 +46,7 @@ export function planProbes(test: BehaviourTest, { features, eligible, rowAt, see
   return { rows, changed, sampled }
 }
 
-/** The other values of the column; empty where nothing can be changed. */
+/** The other values of the column; empty when nothing can be changed. */
 function changesOf(
   test: Exclude<BehaviourTest, { kind: 'exact' }>,
   now: number | string | null,
@@ -54,17 +54,17 @@ function changesOf(
 ): (number | string | null)[] {
   if (test.kind === 'invariance') return test.to.filter((value) => value !== now)
   if (typeof now !== 'number') return []
-  // Beyond its range a number is never served.
+  // Serving rejects a number above the declared maximum.
   const max = feature?.kind === 'number' ? (feature.max ?? Infinity) : Infinity
   return [...new Set(test.by.map((step) => Math.min(now + step, max)))].filter((value) => value > now)
 }
 
-/** Different places in rising order, the same for the same seed. */
+/** Draws distinct positions in ascending order, the same ones for the same seed. */
 export function sampleOf(places: ArrayLike<number>, count: number, seed: number): number[] {
   const total = places.length
   if (total <= count) return Array.from(places)
   const uniform = seededRandom(seed)
-  // Floyd's algorithm: no list of all places is shuffled.
+  // Floyd's algorithm: draws a sample without shuffling a list of all positions.
   const chosen = new Set<number>()
   for (let last = total - count; last < total; last++) {
     const drawn = Math.floor(uniform() * (last + 1))

@@ -1,6 +1,6 @@
 /**
- * Tests sequentially whether the candidate of an A/B release is better or worse than the champion on one metric that was declared
- * beforehand. It may be evaluated after every outcome: K1 on cohorts of the same time, against H0 "no worse" and H0 "no better".
+ * Tests sequentially whether the candidate of an A/B release is better or worse than the champion on one metric that was declared before
+ * the release. May be evaluated after every outcome: K1 on cohorts of the same period, against H0 "no worse" and H0 "no better".
  */
 import { isRateTick, rateTest } from '../sequential/two-arm-rate-test.ts'
 import { inverseGrid, ratioGrid } from '../sequential/e-process.ts'
@@ -23,11 +23,11 @@ export interface AbPolicy {
    * a name of `limits.business`.
    */
   metric: string
-  /** The probability of declaring a candidate better that is not. */
+  /** The probability of declaring a candidate better that is not better. */
   alpha: number
 }
 
-/** Matured predictions: how many, and how many had the event. */
+/** The number of matured predictions, and how many of them had the event. */
 type AbArm = { total: number; events: number }
 
 /** The matured predictions of one period. */
@@ -43,7 +43,7 @@ export interface AbFinding {
   statistics: Record<string, number | null>
 }
 
-/** `alphaWorse` is the probability of rolling back a candidate that is no worse; it is part of the release's α. */
+/** `alphaWorse`: the probability of rolling back a candidate that is no worse; part of the release's α. */
 export function judgeAb(
   cohorts: readonly AbCohort[],
   { metric, alpha }: { metric: AbMetric; alpha: number },
@@ -106,11 +106,11 @@ const sumOfArms = (one: AbArm, other: AbArm): AbArm => ({
 const rateOf = ({ total, events }: AbArm): number | null => ratioOf(events, total)
 const shown = (arm: AbArm): string => `${arm.events} of ${arm.total} (${percentText(rateOf(arm) ?? 0)})`
 
-/** Whether the test reads outcomes or requests; otherwise it reads events. */
+/** Whether the metric is computed from outcomes or requests; other metrics are computed from events. */
 export const isAbMetric = (metric: string): metric is AbMetric =>
   (abMetrics as readonly string[]).includes(metric)
 
-/** `business` are the names of the business metrics. */
+/** `business`: the names of the business metrics. */
 export function issuesOfAb(policy: AbPolicy, business: readonly string[] = []): string[] {
   const { issues, need, oneOf } = policyIssues()
   oneOf('metric', policy.metric, [...abMetrics, ...business])

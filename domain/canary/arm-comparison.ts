@@ -1,6 +1,6 @@
 /**
- * Compares one metric between canary and control, and computes the proof that a promotion requires. A finding needs evidence and
- * a relevant difference, because enough traffic makes any negligible difference certain.
+ * Compares one metric between canary and control, and computes the proof that a promotion requires. A finding needs evidence and a
+ * relevant difference, because enough traffic makes even a negligible difference significant.
  */
 import { thresholdFor, type AlphaSplit } from '../sequential/alpha-split.ts'
 import { fourDigits, percentText, ratioOf } from '../figures.ts'
@@ -20,17 +20,17 @@ const kinds: Record<RateMetric, { code: string; alpha: keyof AlphaSplit; noun: s
 }
 
 /**
- * The weight of the first start. Most faults are present from the first request: with 0.8, a 2 % error rate at a 5 % share is found
- * within 1,311 canary requests in 95 % of runs, with 0.5 within 1,400. A fault that begins at hour twelve needs about a sixth more
- * requests for it.
+ * The weight of the first start. Most faults are present from the first request: a 2 % error rate at a 5 % share is found within 1,311
+ * canary requests in 95 % of runs with a weight of 0.8, and within 1,400 with 0.5. A fault that begins at hour twelve then needs about a
+ * sixth more requests.
  */
 export const firstMass = 0.8
 
 export interface ArmComparison {
   add(tick: CanaryTick): void
-  /** Begins the test again beside the older starts. */
+  /** Starts another copy of the test, beside the older ones. */
   restart(atMs: number): void
-  /** The reason to roll the canary back, from the first tick that proved it; null until then. */
+  /** The reason to roll the canary back, from the first tick that proved it; null before. */
   finding(): Reason | null
   /** Adds the rates and the evidence of this metric to the statistics of a verdict. */
   describe(statistics: Verdict['statistics']): void
@@ -95,7 +95,7 @@ const countsOf = ({ canary, control }: CanaryTick, metric: RateMetric): RateTick
   controlEvents: control[metric],
 })
 
-/** The difference of rates, stratified by tick (Mantel-Haenszel): shares and base rates move during a release. */
+/** The difference of rates, stratified by tick (Mantel-Haenszel), because shares and base rates move during a release. */
 function stratifiedDifference() {
   let difference = 0
   let weight = 0
@@ -111,8 +111,8 @@ function stratifiedDifference() {
       origins.push({ atMs, difference, weight })
     },
     /**
-     * Since the start, or since any restart, so that twelve good hours do not dilute a fault of the last one. A restart younger than
-     * `minAgeMs` does not count: one failure in five requests would be a difference of a fifth.
+     * The largest difference since the start or since any restart, so that twelve good hours do not dilute a fault in the last hour. A
+     * restart younger than `minAgeMs` is ignored: one failure in five requests would be a difference of 20 %.
      */
     max: (nowMs: number, minAgeMs: number): number =>
       origins.reduce((max, origin) => {
@@ -143,8 +143,8 @@ export interface PromotionProof {
 }
 
 /**
- * Evidence that a metric is better than the policy forbids: the mean of the inverse grid of K1 against "the ratio is at least
- * `ratio`" and of the inverse guard against "the rate is at least `negligibleRate`". A mean of e-values for one claim is an e-value.
+ * Evidence that a metric is better than the policy forbids: the mean of two e-values, K1 with inverse ratios against "the ratio is at
+ * least `ratio`", and the inverse guard against "the rate is at least `negligibleRate`". A mean of e-values for one claim is an e-value.
  */
 export function promotionProof(metric: RateMetric, promotion: PromotionPolicy): PromotionProof {
   const { ratio, negligibleRate } = promotion

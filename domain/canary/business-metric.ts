@@ -1,9 +1,9 @@
 /**
- * Compares what users do after their first request to each arm: the events that `POST /v1/events` has stored. The value of a user is
- * bounded, set against the mean of its own block of users of the larger arm, and tested by betting at every look.
+ * Compares what users do after their first request to each arm, from the events stored by `POST /v1/events`. The value of a user is
+ * bounded, compared with the mean of its own block of users of the larger arm, and tested by betting at every look.
  *
- * A user counts once in a release, in the arm of its first request, and only when its events have had the time to come: a value never
- * changes after it was added, so that the bounds hold at every look.
+ * A user counts once per release, in the arm of its first request, and only when its events are due: a counted value never changes, so
+ * the bounds hold at every look.
  */
 import { percentText, fourDigits } from '../figures.ts'
 import { thresholdFor } from '../sequential/alpha-split.ts'
@@ -12,33 +12,33 @@ import type { EffectFindings, Reason, Verdict } from '../verdict.ts'
 import type { AbFinding, AbPolicy } from './ab-test.ts'
 import type { BusinessMetric } from './business-policy.ts'
 
-/** What was measured of one metric. Users of one arm that have no counterpart yet are counted and not compared. */
+/** The measurements of one metric. Users without a counterpart in the other arm are counted but not yet compared. */
 export interface BusinessFigures {
   users: { canary: number; control: number }
-  /** Users of the smaller arm, each set against its block of the larger one. */
+  /** The number of users of the smaller arm that have a complete block of the larger arm. */
   blocks: number
-  /** The means over the blocks; null without any. */
+  /** The means over the blocks; null without blocks. */
   means: { canary: number; control: number } | null
-  /** The evidence that the candidate is worse, and that it is better. */
+  /** The evidence that the candidate is worse, and the evidence that it is better. */
   worseLogE: number
   betterLogE: number
-  /** The evidence that it is not worse by more than `notWorse`; absent where none is asked for. */
+  /** The evidence that the candidate is not worse by more than `notWorse`; absent when the policy requires none. */
   notWorseLogE?: number
 }
 
-/** By the name of the metric. */
+/** The figures by the name of the metric. */
 export type BusinessEvidence = Readonly<Record<string, BusinessFigures>>
 
 export const businessCode = 'business_worse'
 
 /** A smaller difference, as a share of the control's mean, never counts as a loss. */
 const minRelativeDelta = 0.01
-/** Of a proof that a promotion needs. */
+/** The evidence that a proof for promotion needs. */
 const proofLogE = Math.log(20)
 
-/** Users with the arm of their first request, in its order. */
+/** A test that gets users in the order of their first request, with their arm. */
 export interface BusinessTest {
-  /** `value` is null for a user without events of a mean. Stages are compared apart, because their shares differ. */
+  /** `value` is null for a user without events when the metric is a mean. Stages are compared separately, because their shares differ. */
   add(arm: 'canary' | 'control', value: number | null, stage: { index: number; shareBp: number }): void
   figures(): BusinessFigures
 }
@@ -46,7 +46,7 @@ export interface BusinessTest {
 export function businessTest(metric: BusinessMetric): BusinessTest {
   const { min, max, lowerIsBetter, notWorse } = metric
   const sign = lowerIsBetter ? -1 : 1
-  // The largest difference that values can have, so that no bet is ruined.
+  // The largest possible difference, so that no bet can lose all its capital.
   const margin = 1 - sign * (notWorse ?? 0)
   const marginWidth = Math.max(max - margin * min, margin * max - min)
   const tests = { worse: meanAboveZero(), better: meanAboveZero(), notWorse: meanAboveZero() }
@@ -85,8 +85,8 @@ export function businessTest(metric: BusinessMetric): BusinessTest {
 type BlockMatcher = (arm: 'canary' | 'control', value: number) => void
 
 /**
- * Sets user i of the smaller arm against block i of the larger one. The share alone fixes the blocks, so that no value chooses them.
- * A block whose counterpart is missing waits.
+ * Compares user i of the smaller arm with block i of the larger one. Block sizes depend on the share alone, so no value influences them.
+ * A block without a counterpart waits.
  */
 function blockMatcher(shareBp: number, compare: (canary: number, control: number) => void): BlockMatcher {
   const isCanaryLarge = shareBp > 5_000
@@ -115,7 +115,7 @@ function blockMatcher(shareBp: number, compare: (canary: number, control: number
   }
 }
 
-/** What is pending are proofs that a promotion still lacks. `alpha` is shared by all metrics. */
+/** Pending reasons are proofs that a promotion still lacks. All metrics share `alpha`. */
 export function judgeBusiness(
   evidence: BusinessEvidence,
   metrics: Readonly<Record<string, BusinessMetric>>,
@@ -159,7 +159,7 @@ function proofsOf(name: string, metric: BusinessMetric, figures: BusinessFigures
   })
 }
 
-/** The declared test of an A/B release on a business metric; losses are found by the judge of all metrics. */
+/** The declared test of an A/B release on a business metric. The judge of all metrics finds losses. */
 export function abOfBusiness(
   name: string,
   figures: BusinessFigures | undefined,
@@ -224,13 +224,13 @@ function shownFigures(figures: BusinessFigures | undefined): string {
   )
 }
 
-/** A metric of a release, for the approver. */
+/** The figures of a metric, for the approver. */
 export interface BusinessRow extends BusinessFigures {
   name: string
   event: string
   /** How much better the candidate is, as a share of the control's mean; null without users of both arms. */
   gain: number | null
-  /** The evidence at which a loss is proven. */
+  /** The evidence that proves a loss. */
   threshold: number
 }
 

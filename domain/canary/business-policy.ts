@@ -5,17 +5,17 @@ export interface BusinessMetric {
   /** The name of the events. */
   event: string
   /**
-   * What counts of a user: the `total` of the values of its events, whether there is `any` (1 or 0), or their `mean`, of users with an
-   * event only.
+   * How the events of a user become a value: the `total` of their values, whether there is `any` event (1 or 0), or the `mean` of their
+   * values (only for users with an event).
    */
   counts: 'total' | 'any' | 'mean'
-  /** A lower value of a user counts as this. */
+  /** A lower value of a user counts as this one. */
   min: number
-  /** A higher value of a user counts as this: one large purchase must not decide. */
+  /** A higher value of a user counts as this one, so that one large purchase cannot decide. */
   max: number
-  /** How long after its first request the events of a user count. */
+  /** Events count for this long after the user's first request. */
   withinMs: number
-  /** How long an event may take to arrive; a user counts from then on. */
+  /** How long an event may take to arrive. A user is counted after that time. */
   delayMs: number
   /** Whether lower values are better, such as refunds. */
   lowerIsBetter: boolean
@@ -85,14 +85,14 @@ export function issuesOfBusiness(metrics: Readonly<Record<string, BusinessMetric
   return issues
 }
 
-/** How long a release lasts at most, of its policy. */
+/** The parts of a policy that decide how long a release lasts. */
 interface ReleaseTimes {
   strategy: string
   stages: readonly { deadlineMs: number }[]
   probation?: { deadlineMs: number }
 }
 
-/** Users must meet both versions, and long enough that their events can come. */
+/** Users must meet both versions, for long enough that their events can arrive. */
 export function issuesOfBusinessTimes(
   metrics: Readonly<Record<string, BusinessMetric>>,
   { strategy, stages, probation }: ReleaseTimes,

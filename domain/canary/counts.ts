@@ -1,6 +1,6 @@
 /**
- * Counts the traffic of a canary: requests per stage, failures per share, and how old or one-sided the counts are, so that a dead
- * control arm or a dead counter is not taken for a healthy canary.
+ * Counts the traffic of a canary: requests per stage, failures per share, and how old or one-sided the counts are. A dead control arm or
+ * a dead counter must not look like a healthy canary.
  */
 import type { ArmCounts, CanaryEvidence, CanaryStage, CanaryTick } from './evidence.ts'
 import { excessBad, type ExposureCounts } from './harm-budget.ts'
@@ -11,7 +11,7 @@ import type { Reason } from '../verdict.ts'
 export interface StageCounts {
   canary: number
   control: number
-  /** Routing keys, or requests where keys are not counted, in ticks during which the configured share did not change. */
+  /** Routing keys (requests when keys are not counted) in ticks with a constant configured share. */
   sharedCanary: number
   sharedControl: number
   targeted: number
@@ -20,11 +20,11 @@ export interface StageCounts {
 export interface CanaryCounts {
   add(tick: CanaryTick): void
   lastStartMs(): number | undefined
-  /** The totals of the arms that are compared. */
+  /** The totals of the compared arms. */
   exposure(): ExposureCounts
-  /** The same with the targeted callers beside the canary: all that the candidate has served. */
+  /** The totals including targeted callers: everything that the candidate has served. */
   served(): ExposureCounts
-  /** Failures above the rate of the control, those of targeted callers included. */
+  /** Failures above the control's rate, including failures of targeted callers. */
   excess(): number
   since(startedMs: number): StageCounts
   /** Why the stage cannot be evaluated, or null. */
@@ -34,7 +34,7 @@ export interface CanaryCounts {
 /** Failed requests of an arm: errors and invalid outputs, at most its requests. */
 export const failedRequests = (arm: ArmCounts): number => Math.min(arm.requests, arm.errors + arm.invalid)
 
-/** All that the candidate has served in a tick: to the canary, and to targeted callers. */
+/** Everything that the candidate served in a tick, to the canary and to targeted callers. */
 export const servedIn = ({ canary, targeted }: CanaryTick): { requests: number; bad: number } => ({
   requests: canary.requests + (targeted?.requests ?? 0),
   bad: failedRequests(canary) + (targeted === undefined ? 0 : failedRequests(targeted)),
@@ -64,7 +64,7 @@ export function createCanaryCounts(): CanaryCounts {
       const { canary, control, targeted, shareBp } = tick
       const last = sums.at(-1)!
       const shared = shareBp === null ? 0 : 1
-      // A burst of one user is one draw of the router, not five hundred.
+      // The requests of one user are one draw of the router, however many there are.
       const byKey = canary.keys !== undefined && control.keys !== undefined
       startMs.push(tick.startMs)
       sums.push({
@@ -107,7 +107,7 @@ export function createCanaryCounts(): CanaryCounts {
       if (inStage.canary + inStage.control === 0) {
         return { code: 'no_traffic', message: 'no traffic in this stage', values: {} }
       }
-      // Where both arms get every request, as in a shadow, each arm is as likely to be next.
+      // In a shadow both arms get every request, so each arm is equally likely to be next.
       const exposed = stage.shareBp / 10_000
       const share = exposed > 0 && exposed < 1 ? exposed : 0.5
       for (const arm of ['canary', 'control'] as const) {
@@ -115,7 +115,7 @@ export function createCanaryCounts(): CanaryCounts {
         let last = startMs.length
         while (last > from && sums[last]![arm] === sums[last - 1]![arm]) last--
         const alone = sums.at(-1)![other] - sums[last]![other]
-        // The probability of so many requests in a row to the other arm while this one is alive.
+        // The probability of this many consecutive requests to the other arm while this one is healthy.
         const chance = (arm === 'canary' ? 1 - share : share) ** alone
         if (inStage[arm] === 0 || (alone > 0 && chance < 0.001)) {
           const message = `the ${arm} served 0 of the last ${alone} requests, the ${other} all of them`

@@ -1,6 +1,6 @@
 /**
- * Judges how often two versions answer the same request differently, without outcomes: the mean distance with a confidence sequence, the
- * direction of changed decisions, and the slices in which the answers differ most.
+ * Judges how often two versions answer the same request differently, without outcomes: the mean distance with its confidence sequence,
+ * the direction of changed decisions, and the slices with the largest differences.
  */
 import { fourDigits, percentText } from '../figures.ts'
 import {
@@ -18,11 +18,11 @@ import type { Reason } from '../verdict.ts'
 
 export interface DisagreementPolicy {
   /**
-   * The mean distance (0..1) that needs no approver: of decisions the share that changes; of numbers the distance in units of the
-   * champion's range between its 10th and 90th percentile in training, at most 1.
+   * The mean distance (0..1) above which an approver is needed. For decisions: the share of changed decisions. For numbers: the distance
+   * in units of the champion's range between the 10th and the 90th percentile in training, at most 1.
    */
   max: number
-  /** A larger distance, in all requests or in a slice, holds the stage until an approver decides, or rolls back. */
+  /** What a larger distance, overall or in a slice, does: holds the stage until an approver decides, or rolls back. */
   action: 'ask' | 'rollback'
 }
 
@@ -30,18 +30,18 @@ export const defaultDisagreement: DisagreementPolicy = { max: 0.2, action: 'ask'
 
 export const disagreementCode = 'disagreement'
 
-/** The pairs of all requests, or of a slice; a routing key counts once. */
+/** The pairs of all requests or of one slice. A routing key counts once. */
 export interface DisagreementPart {
   name: string
   distances: ValueCounts
 }
 
 export interface DisagreementEvidence {
-  /** `decisions`: 0 or 1; `distance`: of numbers. */
+  /** `decisions`: each distance is 0 or 1. `distance`: the distance between numbers. */
   measure: 'decisions' | 'distance'
   all: DisagreementPart
   slices: readonly DisagreementPart[]
-  /** The decisions that would have changed, the most frequent first; of numbers `lower` and `higher`. */
+  /** The changed decisions, the most frequent first; `lower` and `higher` for numbers. */
   changes: readonly { from: string; to: string; count: number }[]
 }
 
@@ -54,7 +54,7 @@ export interface DisagreementRow {
   high: number
   /** The evidence that the mean distance is above the limit. */
   logE: number
-  /** Whether the evidence suffices at the α of the release. */
+  /** Whether the evidence is sufficient at the α of the release. */
   above: boolean
 }
 
@@ -62,10 +62,10 @@ export interface DisagreementReport {
   measure: DisagreementEvidence['measure']
   max: number
   all: DisagreementRow
-  /** The worst first. */
+  /** The worst slices first. */
   slices: DisagreementRow[]
   changes: DisagreementEvidence['changes'][number][]
-  /** The evidence that the changes go more often one way than the other; null for more than two decisions. */
+  /** The evidence that changes go in one direction more often than in the other; null for more than two decisions. */
   directionLogE: number | null
 }
 
@@ -100,7 +100,7 @@ export function reportDisagreement(
   }
 }
 
-/** K2 with r = 1 in both directions; the mean of two e-values is one. */
+/** K2 with r = 1 in both directions; the mean of two e-values is an e-value. */
 function directionOf(changes: DisagreementEvidence['changes']): number | null {
   const [one, other] = changes
   if (changes.length > 2 || one === undefined) return null
@@ -109,7 +109,7 @@ function directionOf(changes: DisagreementEvidence['changes']): number | null {
   return logMeanExp([pairedEvidence(a, b) ?? 0, pairedEvidence(b, a) ?? 0])
 }
 
-/** The reason to ask, or to roll back; null while the distance may be within the limit. */
+/** The reason to ask an approver or to roll back; null while the distance may be within the limit. */
 export function disagreementReason(report: DisagreementReport): Reason | null {
   const { all, slices, max, measure, changes } = report
   const parts = [...(all.above ? [all] : []), ...slices.filter(({ above }) => above)]

@@ -1,4 +1,7 @@
-/** Judges what a candidate leads to beyond its answers: what users do (business metrics), and what other systems measure. */
+/**
+ * Judges the effects of a candidate beyond its answers: what users do (business metrics) and what other systems measure (external
+ * metrics).
+ */
 import { judgeBusiness } from './business-metric.ts'
 import { judgeExternal } from './external/external-metric.ts'
 import type { CanaryEvidence } from './evidence.ts'
@@ -21,7 +24,7 @@ export function effectsOf(
       judgeBusiness(business ?? {}, events, alpha.business, statistics),
       stage.last && stage.promoted !== true,
     )
-  // Absent while no window can have been compared, as in a shadow.
+  // Absent while no window can be compared, as in a shadow.
   if (asked !== undefined && external !== undefined && alpha.external !== undefined)
     add(judgeExternal(external, asked, alpha.external, statistics), true)
   return found

@@ -1,26 +1,26 @@
 /**
- * Defines the evidence of the canary judge: counts per tick and arm, the stage, and the age of the counts. Counters, simulator and
- * judge share these types, so that all of them count the same events.
+ * Defines the evidence of the canary judge: counts per tick and arm, the stage, and the age of the counts. Counters, simulator and judge
+ * share these types, so that they count the same events.
  */
 import type { BreakerCounts } from '../serving/circuit-breaker.ts'
 import type { BusinessEvidence } from './business-metric.ts'
 import type { DisagreementEvidence } from './disagreement.ts'
 import type { ExternalEvidence } from './external/external-metric.ts'
 
-/** Counts of one arm in one tick, at completion. A routing key counts as failed at most once per metric and release. */
+/** Counts of one arm in one complete tick. A routing key counts as failed at most once per metric and release. */
 export interface ArmCounts {
   requests: number
   /** Failures caused by the model: 5xx and timeouts, never a client's 4xx. */
   errors: number
   /** Outputs that were not finite or outside the output schema. */
   invalid: number
-  /** Responses slower than the champion's 95th percentile, as fixed before the release. */
+  /** Responses slower than the champion's 95th percentile, which is fixed before the release. */
   slow95: number
-  /** Responses slower than the champion's 99th percentile, as fixed before the release. */
+  /** Responses slower than the champion's 99th percentile, which is fixed before the release. */
   slow99: number
   /**
-   * Routing keys with their first request to this version in the stage: one independent draw each, however many requests they send.
-   * Absent where they are not counted.
+   * Routing keys with their first request to this version in the stage. Each is one independent draw, however many requests it sends.
+   * Absent when keys are not counted.
    */
   keys?: number
   /** How many of those keys got each answer, in the bins that `answerBins` fixes before the release. */
@@ -34,7 +34,10 @@ export interface CanaryTick {
   canary: ArmCounts
   /** The concurrent cohort of the champion. */
   control: ArmCounts
-  /** Callers who were chosen to meet the candidate first: their failures are harm, and are compared with no arm. Absent without any. */
+  /**
+   * Callers who were selected to get the candidate first. Their failures count as harm, but they are not compared with an arm. Absent
+   * without such callers.
+   */
   targeted?: ArmCounts
 }
 
@@ -43,7 +46,7 @@ export interface CanaryStage {
   shareBp: number
   /** The share of the next canary stage; absent in the last one. */
   nextShareBp?: number
-  /** On the clock of the ticks. */
+  /** The start of the stage, on the clock of the ticks. */
   startedMs: number
   elapsedMs: number
   minMs: number
@@ -51,33 +54,33 @@ export interface CanaryStage {
   minRequests: number
   /** Whether the release reaches 100 % after this stage. */
   last: boolean
-  /** Whether the candidate is champion already: nothing is to be proven for its promotion. */
+  /** Whether the candidate is already champion, so that no proof for promotion is needed. */
   promoted?: boolean
-  /** Whether only chosen callers meet the candidate: nothing is compared, and their requests count. */
+  /** Whether only targeted callers get the candidate: nothing is compared, and their requests count for the stage. */
   targeted?: boolean
 }
 
 export interface CanaryEvidence {
-  /** All ticks since the canary began, over all stages, in order; stages do not reset them. */
+  /** All ticks since the canary began, over all stages, in order. Stages do not reset them. */
   ticks: CanaryTick[]
   /**
-   * Requests with a label and a prediction of both models: b = only the champion right; c = only the challenger right;
-   * same = both right or both wrong, where it is counted.
+   * Requests with a label and a prediction of both models. b: only the champion is right; c: only the challenger is right; same: both
+   * right or both wrong, when counted.
    */
   paired?: { b: number; c: number; same?: number }
   /** Answers of both versions to the same requests. */
   disagreement?: DisagreementEvidence
   /** What users did after their first request, by metric. */
   business?: BusinessEvidence
-  /** What other systems have measured of the arms, by metric. */
+  /** What other systems have measured for the arms, by metric. */
   external?: ExternalEvidence
   /** The names of the bins of `answers`. */
   answerNames?: readonly string[]
-  /** How many of the answers a key counts for: of several numbers one of each. One when absent. */
+  /** In how many bins one answer is counted: one per number. Default: 1. */
   answersPerKey?: number
-  /** The codes of questions that an approver has answered: they hold the release no longer. */
+  /** The codes of questions that an approver has answered; they no longer hold the release. */
   accepted?: readonly string[]
-  /** The circuit breakers of the replicas that serve the candidate; absent where none is counted. */
+  /** The circuit breakers of the replicas that serve the candidate; absent when none is counted. */
   breakers?: BreakerCounts
   stage: CanaryStage
   /** The age of the newest counters; null without counters. */

@@ -1,6 +1,6 @@
 /**
- * Accounts for the harm of a release: failures above the champion's rate, and the next share that the rest of the budget allows,
- * so that a doubtful candidate is exposed more slowly than a good one.
+ * Accounts for the harm of a release: its failures above the champion's rate, and the next share that the rest of the budget allows. A
+ * doubtful candidate is exposed more slowly than a good one.
  */
 import { fourDigits, ratioOf } from '../figures.ts'
 import { thresholdFor } from '../sequential/alpha-split.ts'
@@ -16,7 +16,10 @@ export interface ExposureCounts {
   controlBad: number
 }
 
-/** Σ over stages of max(0, x − n·p̂b). A stage without control traffic counts every failure. */
+/**
+ * Σ over stages of max(0, x − n·p̂b): x failures in n canary requests, p̂b the failure rate of the control. A stage without control
+ * traffic counts every failure.
+ */
 export function excessBad(stages: readonly ExposureCounts[]): number {
   return stages.reduce((sum, stage) => {
     const base = ratioOf(stage.controlBad, stage.controlRequests) ?? 0
@@ -24,7 +27,10 @@ export function excessBad(stages: readonly ExposureCounts[]): number {
   }, 0)
 }
 
-/** The harm budget is spent. It needs evidence as well, because chance alone spends the budget of a long release. */
+/**
+ * The reason when the harm budget is spent; null before. Evidence is required as well, because chance alone spends the budget of a long
+ * release.
+ */
 export function harmReason(
   { alpha, harmBudget: budget }: CanaryPolicy,
   { excess, logE, atMs }: { excess: number; logE: number; atMs: number },
@@ -52,9 +58,9 @@ export interface RampInput {
 const steps = [100, 500, 1000, 2500, 5000] as const
 
 /**
- * The next share: min(cap, 3·current, budgetLeft / (rate·reaction·U)), rounded down to 1, 5, 10, 25 or 50 %,
- * where U = BetaInv(0.95; ½+x, ½+n−x) − p̂b is how much worse the canary may still be. Never below the current share, because a
- * rollback is the decision of the judge. Null for negative or infinite numbers and for x > n.
+ * The next share: min(cap, 3·current, budgetLeft / (rate·reaction·U)), rounded down to 1, 5, 10, 25 or 50 %. U = BetaInv(0.95; ½+x,
+ * ½+n−x) − p̂b bounds how much worse than the control the canary may be after x failures in n requests. Never below the current share,
+ * because only the judge rolls back. Null for negative or infinite numbers and for x > n.
  */
 export function nextShareBp(input: RampInput): number | null {
   const { currentBp, capBp, budgetLeft, requestsPerSecond, reactionSeconds, seen } = input

@@ -1,6 +1,6 @@
 /**
- * Evaluates a canary tick by tick. A release folds all its ticks through this code and a simulation queries it after each tick, so
- * that both decide by the same statistics, and a worker that crashes between two ticks recomputes the same result.
+ * Evaluates a canary tick by tick. A release folds all its ticks through this code and a simulation queries it after each tick, so both
+ * use the same statistics. A worker that crashes between two ticks recomputes the same result.
  */
 
 import { guardAlpha, thresholdFor } from '../sequential/alpha-split.ts'
@@ -42,7 +42,7 @@ export interface IncrementalJudge {
 type StageEvidence = Omit<CanaryEvidence, 'ticks'>
 type Statistics = Verdict['statistics']
 
-/** The harm budget stops small but lasting damage, so its bets begin lower than those of K1. */
+/** The harm budget must stop small but lasting damage, so its bets begin lower than those of K1. */
 const harmGrid = geometric(1.05, 4, 16)
 
 export function incrementalJudge(policy: CanaryPolicy, answersPerKey = 1): IncrementalJudge {
@@ -91,7 +91,7 @@ export function incrementalJudge(policy: CanaryPolicy, answersPerKey = 1): Incre
       }
       for (const each of proofs) each.add(tick)
       shift?.add(tick)
-      // The guard restarts at each tick: a canary that breaks after a good day is stopped as fast as a new one.
+      // The guard restarts at each tick, so that a canary that breaks after a good day is stopped as fast as a new one.
       if (lastStartMs !== undefined) guard.restart()
       const served = servedIn(tick)
       guard.add(served.requests, served.bad)
@@ -168,7 +168,7 @@ export function incrementalJudge(policy: CanaryPolicy, answersPerKey = 1): Incre
   }
 }
 
-/** A policy of an earlier build lacks the part. */
+/** A policy of an earlier build lacks this part. */
 function isOn<Part extends object>(part: Part | 'off' | undefined): part is Part {
   return part !== undefined && part !== 'off'
 }
@@ -188,7 +188,7 @@ function differenceOf(
   return disagreementReason(report)
 }
 
-/** The evidence of one verdict; a reason adds its figures to the statistics. */
+/** The evidence of one verdict. Each reason adds its figures to the statistics. */
 interface Judged extends Pick<CanaryEvidence, 'stage' | 'paired'> {
   policy: CanaryPolicy
   inStage: StageCounts
@@ -196,7 +196,7 @@ interface Judged extends Pick<CanaryEvidence, 'stage' | 'paired'> {
   statistics: Statistics
 }
 
-/** The reason that was found first comes first, because it is shown as the cause of a rollback. */
+/** Sorts the earliest finding first, because it is shown as the cause of a rollback. */
 function inOrderFound(reasons: readonly Reason[]): Reason[] {
   const foundAt = ({ values }: Reason) => Number(values['atMs'] ?? Infinity)
   return reasons.toSorted((a, b) => foundAt(a) - foundAt(b))
@@ -274,7 +274,7 @@ function timeReason(judged: Judged): Reason | null {
   return { code: 'minimum_time', message, values: { elapsedMs, minMs } }
 }
 
-/** The requests that a stage waits for. */
+/** The requests that the stage counts towards its minimum. */
 const requestsOf = ({ stage, inStage }: Judged): number =>
   stage.targeted === true ? inStage.targeted : inStage.canary
 
@@ -301,7 +301,7 @@ function promotionReasons({ policy, stage }: Judged, proofs: readonly PromotionP
   })
 }
 
-/** K3: the last stage needs proof that the accuracy is not lower by more than the margin, where the policy asks for it. */
+/** K3: the last stage needs proof that the accuracy is not lower by more than the margin, when the policy requires it. */
 function qualityReason({ policy, stage, paired, statistics }: Judged): Reason | null {
   const { nonInferiority } = policy
   if (!nonInferiority || !stage.last) return null

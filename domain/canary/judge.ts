@@ -1,6 +1,6 @@
 /**
- * Judges a canary on all ticks since it began. All evidence may be evaluated after each tick: the probability of rolling back a
- * candidate that is no worse than its champion is Σα over all metrics, stages and looks together.
+ * Judges a canary on all ticks since it began. The evidence may be evaluated after each tick: the probability of rolling back a candidate
+ * that is no worse than its champion is at most Σα, over all metrics, stages and looks together.
  */
 import type { CanaryEvidence } from './evidence.ts'
 import type { CanaryPolicy } from './policy.ts'

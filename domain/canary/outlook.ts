@@ -1,11 +1,14 @@
-/** Computes what it would take: how many more failures roll a canary back, and how many clean requests prove that it may be promoted. */
+/**
+ * Computes the distance to a decision: how many more failures roll a canary back, and how many clean requests prove that it may be
+ * promoted.
+ */
 import { rateTest, type RateTick } from '../sequential/two-arm-rate-test.ts'
 import type { Verdict } from '../verdict.ts'
 import { firstMass, promotionProof } from './arm-comparison.ts'
 import type { ArmCounts } from './evidence.ts'
 import type { PromotionPolicy, RateMetric } from './policy.ts'
 
-/** The counts of one metric between each two of these verdicts, oldest first. A verdict holds totals since the canary began. */
+/** The counts of one metric between consecutive verdicts, oldest first. A verdict holds totals since the canary began. */
 export function rateTicks(verdicts: readonly Pick<Verdict, 'statistics'>[], metric: RateMetric): RateTick[] {
   let before: RateTick = { canaryTotal: 0, controlTotal: 0, canaryEvents: 0, controlEvents: 0 }
   return verdicts.map(({ statistics }) => {
@@ -32,7 +35,7 @@ export function rateTicks(verdicts: readonly Pick<Verdict, 'statistics'>[], metr
   })
 }
 
-/** The first verdict after each `restartMs`: there the tests start again beside their older starts. */
+/** The first verdict after each `restartMs`, when the tests start again beside their older copies. */
 export function restartsOf(timesMs: readonly number[], restartMs: number): Set<number> {
   const restarts = new Set<number>()
   let next = (timesMs[0] ?? 0) + restartMs
@@ -47,7 +50,7 @@ export function restartsOf(timesMs: readonly number[], restartMs: number): Set<n
 const totalOf = (ticks: readonly RateTick[], name: keyof RateTick): number =>
   ticks.reduce((sum, tick) => sum + tick[name], 0)
 
-/** The next requests of the canary, with control as it was so far. */
+/** The next requests of the canary, with the control as it was so far. */
 function nextTick(
   ticks: readonly RateTick[],
   { requests, events }: { requests: number; events: number },
@@ -58,7 +61,7 @@ function nextTick(
   return { canaryTotal: requests, controlTotal, canaryEvents: events, controlEvents }
 }
 
-/** The least number of events in the next `requests` of the canary that rolls it back; undefined when not even all of them do. */
+/** The smallest number of events in the next `requests` of the canary that rolls it back; undefined when even all of them do not. */
 export function eventsToRollBack(
   ticks: readonly RateTick[],
   {
@@ -79,7 +82,7 @@ export function eventsToRollBack(
   return least(requests, (events) => evidence(events) >= logE)
 }
 
-/** The evidence for promotion so far, and after how many more clean requests it suffices; undefined beyond `most`. */
+/** The evidence for promotion so far, and how many more clean requests complete it; undefined beyond `most`. */
 export function cleanRequestsToProve(
   ticks: readonly RateTick[],
   { metric, promotion, most }: { metric: RateMetric; promotion: PromotionPolicy; most: number },
@@ -108,7 +111,7 @@ const armOf = (metric: RateMetric, requests: number, events: number): ArmCounts 
   [metric]: events,
 })
 
-/** The least whole number up to `most` for which this holds, where it holds for all above it too. */
+/** The smallest whole number up to `most` for which `holds`, which must then hold for all larger ones. */
 function least(most: number, holds: (value: number) => boolean): number | undefined {
   if (!holds(most)) return undefined
   let [low, high] = [0, most]

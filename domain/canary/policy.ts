@@ -33,7 +33,7 @@ export interface PromotionPolicy {
 export interface SrmPolicy {
   /** The probability of ever holding a healthy stage. Not part of Σα, because it never rolls a release back. */
   alpha: number
-  /** How far the realised share may deviate from the configured one, relative. Routing keys of unequal traffic need some. */
+  /** How far the realised share may deviate from the configured one, relative. Routing keys with unequal traffic need some tolerance. */
   tolerance: number
   /** How many requests of one routing key count as one independent request. */
   designEffect: number
@@ -78,18 +78,18 @@ export interface CanaryPolicy {
   /** How often the versions may answer one request differently, in a shadow. Absent: it is not judged. */
   disagreement?: DisagreementPolicy | 'off'
   /**
-   * What users do after their first request, by the name of the metric: a loss rolls back. It needs `alpha.business`. Absent: events are
-   * not judged.
+   * Business metrics by name: what users do after their first request. A loss rolls back. Needs `alpha.business`. Absent: events are not
+   * judged.
    */
   business?: Record<string, BusinessMetric>
   /**
-   * What other systems measure of each arm, by the name of the metric: a loss rolls back. It needs `alpha.external`. Absent: no other
-   * system is asked.
+   * External metrics by name: what other systems measure for each arm. A loss rolls back. Needs `alpha.external`. Absent: no other system
+   * is queried.
    */
   external?: Record<string, ExternalMetric>
   /**
-   * Lets a stage end before its minimum time when the next share, served for `reactionSeconds` by a canary as bad as the evidence
-   * still allows, costs at most the rest of the harm budget. The last stage always takes its minimum time. Absent: every stage does.
+   * Lets a stage end before its minimum time when the next share costs at most the rest of the harm budget, assuming that a canary as bad
+   * as the evidence still allows serves it for `reactionSeconds`. The last stage always takes its minimum time. Absent: every stage does.
    */
   ramp?: {
     /** The time from a fault until the candidate is dropped. */
@@ -175,7 +175,7 @@ export function checkCanaryPolicy(policy: CanaryPolicy): string[] {
 
 type Check = (field: string, value: number, low: number) => void
 
-/** The limits of what is judged without outcomes. */
+/** The limits of the comparisons without outcomes. */
 function checkAnswers(
   { scoreShift, disagreement }: CanaryPolicy,
   checks: {

@@ -1,9 +1,9 @@
 /**
- * Compares the answers of canary and control without outcomes: the share of each answer, by K1 in both directions. A model whose output is
- * off by a factor of ten fails no request, so that no count of failures finds it.
+ * Compares the answers of canary and control without outcomes: the share of each answer, by K1 in both directions. A model whose output
+ * is off by a factor of ten fails no request, so failure counts cannot detect it.
  *
- * A routing key counts once a stage, because the requests of one user are no independent draws. At the next share it counts again, so
- * each stage is a comparison of its own with the weight 1/(j(j+1)), which stays valid when users always get the same answer.
+ * A routing key counts once per stage, because the requests of one user are not independent. At the next share it counts again: stage j
+ * is a separate comparison with the weight 1/(j(j+1)), which stays valid when users always get the same answer.
  */
 import { fourDigits, percentText, ratioOf } from '../figures.ts'
 import { geometric } from '../sequential/e-process.ts'
@@ -17,9 +17,9 @@ export interface ScoreShiftPolicy {
   tolerance: number
   /** A smaller difference of the shares (0..1) never counts. */
   minDelta: number
-  /** A shift beyond the tolerance holds the stage until an approver decides, or rolls back. */
+  /** What a shift beyond the tolerance does: holds the stage until an approver decides, or rolls back. */
   action: 'ask' | 'rollback'
-  /** A share this many times the control's, or its reciprocal, always rolls back; `null` never does. */
+  /** A share this many times the control's, or its reciprocal, always rolls back. `null`: never. */
   rollbackRatio: number | null
 }
 
@@ -31,8 +31,8 @@ export const defaultScoreShift: ScoreShiftPolicy = {
 }
 
 /**
- * The bets: ratios above that of a level, spaced by their distance from it. Those of failures begin at 1.25: every one of them loses on an
- * answer that is a fifth more frequent at a tolerance of a tenth, which is 1.09 times the level.
+ * The bets: ratios above the level, spaced by their distance from it. The grid for failures begins at 1.25, too high for small shifts:
+ * with a tolerance of a tenth, an answer that is a fifth more frequent is at 1.09 times the level, where every one of those bets loses.
  */
 const shiftGrid = geometric(0.03, 39, 16).map((excess) => 1 + excess)
 const fallGrid = shiftGrid.map((ratio) => 1 / ratio)
@@ -43,21 +43,21 @@ export interface ScoreShift {
   add(tick: CanaryTick): void
   /** The shift that rolls the canary back, from the first tick that proved it. */
   finding(names: readonly string[] | undefined): Reason | null
-  /** The shift that an approver decides about. */
+  /** The shift that an approver must decide on. */
   question(names: readonly string[] | undefined): Reason | null
   describe(statistics: Verdict['statistics']): void
 }
 
-/** A proven shift; the names of its answers are known at the verdict only. */
+/** A proven shift. The names of its answers are known only when a verdict is made. */
 interface Shift {
   answer: number
   values: Reason['values']
 }
 
-/** `perKey`: how many of the answers a key counts for. */
+/** `perKey`: in how many bins one answer is counted. */
 export function scoreShift(policy: ScoreShiftPolicy, alpha: number, perKey = 1): ScoreShift {
   const { tolerance, minDelta, action, rollbackRatio } = policy
-  // One half of the α for each level.
+  // Half of the α for each level.
   const threshold = thresholdFor(alpha / 2)
   const levels = [
     { ratio: 1 + tolerance, acts: action },
@@ -117,7 +117,7 @@ function reasonOf(shift: Shift | undefined, names: readonly string[] | undefined
   return { code: scoreShiftCode, message, values: { ...values, answer: name } }
 }
 
-/** K1 against one ratio for every answer of a stage; the bets of all answers share the realised share of a tick. */
+/** K1 against one ratio for every answer of a stage. The bets of all answers use the realised share of a tick. */
 function rateTests(ratio: number, grid: readonly number[], bins: number) {
   const bets = grid.length
   const logGrid = grid.map(Math.log)
@@ -131,7 +131,7 @@ function rateTests(ratio: number, grid: readonly number[], bins: number) {
           capital[i * bets + k]! += canary[i]! * (logGrid[k]! - spread) - control[i]! * spread
       }
     },
-    /** The log of the capital, of each bet of an answer. */
+    /** The log capital of each bet of an answer. */
     of: (answer: number): Float64Array => capital.subarray(answer * bets, (answer + 1) * bets),
     largest: (): number => capital.reduce((max, value) => Math.max(max, value), -Infinity),
   }
@@ -163,7 +163,7 @@ function compareStage(bins: number, levels: readonly { ratio: number }[], perKey
       weight += (canaryTotal * controlTotal) / total
       for (const level of tests) for (const test of level) test.add(canary, control, canaryTotal / total)
     },
-    /** No evidence of the level is above this. */
+    /** An upper bound on the evidence of the level. */
     atMost: (level: number): number => Math.max(...tests[level]!.map((test) => test.largest())),
     /** The evidence of a level, and the answer that moved most; undefined when none moved by `minDelta`. */
     evidence(level: number, minDelta: number): { logE: number; answer: number | undefined } {

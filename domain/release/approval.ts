@@ -1,6 +1,6 @@
 /**
- * Decides whether an approval still counts: it belongs to the artifact, the evidence and the policy at the moment it was given, so
- * that an approver never answers for something this approver has not seen.
+ * Decides whether an approval still counts: it belongs to the artifact, the evidence and the policy at the time it was given, so that no
+ * approver answers for anything unseen.
  */
 import { basisIssues } from './basis.ts'
 import { approvalSides, type ApprovalSide } from './rules/approvals.ts'
@@ -9,11 +9,11 @@ import { end } from './transitions.ts'
 
 type Person = Pick<Statement, 'by' | 'key'>
 
-/** Whether a user requested the release: by name, and by key because a name can be given again. */
+/** Whether a user requested the release: by name, and by key, because a name can be given to another user. */
 export const isRequester = (state: ReleaseState, { by, key }: Person): boolean =>
   by === state.requestedBy || (key !== undefined && key === state.requestedByKey)
 
-/** Whether the policy lets this user approve; absent names let every approver. */
+/** Whether the policy lets this user approve. Without names, every approver may. */
 export const mayApprove = (
   { policy }: Pick<ReleaseState, 'policy'>,
   { by }: Pick<Statement, 'by'>,
@@ -21,7 +21,7 @@ export const mayApprove = (
 
 type Approvals = Pick<ReleaseState, 'approvals' | 'policy'>
 
-/** The sides that the policy asks for and that have not approved yet. */
+/** The sides that the policy requires and that have not approved yet. */
 export const missingSides = ({ approvals, policy }: Approvals): ApprovalSide[] => {
   const { sides } = policy.approval
   return sides === undefined
@@ -35,7 +35,7 @@ export const missingSidesText = (state: Approvals): string =>
     .map((side) => `; ${side} must sign (${state.policy.approval.sides?.[side].join(', ')})`)
     .join('')
 
-/** How many approvals are still needed: also more than the policy counts, where a side is missing. */
+/** How many approvals are still needed; more than the policy's number when a side is missing. */
 export const missingApprovals = (state: Approvals): number =>
   Math.max(state.policy.approval.approvers - state.approvals.length, missingSides(state).length, 0)
 
@@ -46,7 +46,7 @@ export const isApproved = (state: Approvals): boolean => missingApprovals(state)
 export const isSamePerson = (one: Person, other: Person): boolean =>
   one.by === other.by || (one.key !== undefined && one.key === other.key)
 
-/** The state after a change of the release's basis, and the change as a sentence; undefined when the basis is unchanged. */
+/** The state after a change of the release's basis, and a sentence on the change; undefined when the basis is unchanged. */
 export function recheckBasis(
   state: ReleaseState,
   standing: ReleaseBasis | undefined,
@@ -62,7 +62,7 @@ export function recheckBasis(
     const changed = `${message}; ${voidWords(state)}; review it and approve again`
     return { state: { ...voided(state, message), digests: evaluated }, changed }
   }
-  // Another champion needs another evaluation, and that needs a release of its own.
+  // Another champion needs another evaluation, which needs a new release.
   const remedy =
     kind === 'champion' || kind === 'comparison'
       ? ': evaluate the version against the current champion and release it again'
@@ -77,7 +77,7 @@ const voidWords = ({ approvals }: ReleaseState): string =>
     ? 'no approval had been given'
     : `approvals voided: ${approvals.map(({ by }) => by).join(', ')}`
 
-/** Voided approvals are kept with the reason. */
+/** Moves approvals to the voided ones, with the reason. */
 function voided(
   state: ReleaseState,
   why: string,

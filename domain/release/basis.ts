@@ -1,7 +1,7 @@
-/** Compares what a release was built on with what stands now: champion, artifact, evaluation, and the champion of that evaluation. */
+/** Compares the basis of a release with the present: champion, artifact, evaluation, and the champion of that evaluation. */
 import type { ReleaseBasis } from './state.ts'
 
-/** What a release expects. A digest that is left out is not compared. */
+/** The expected basis of a release. An absent digest is not compared. */
 export interface ExpectedBasis {
   version: string
   /** Absent when the model is expected to have no champion. */

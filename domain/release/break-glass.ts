@@ -1,6 +1,6 @@
 /**
- * Applies break-glass: the order of one admin replaces missing approvals and the waiting between shares. It replaces no check,
- * because an unchecked emergency promotion would remove the guard in the hour that needs it most.
+ * Applies break-glass: the order of one admin replaces missing approvals and the waiting between shares. It replaces no check: an
+ * emergency is when the checks are needed most.
  */
 import { isBreakGlass, stepsOf, type ReleaseState, type Statement } from './state.ts'
 import { enterStage, extended } from './transitions.ts'

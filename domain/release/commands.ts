@@ -1,6 +1,6 @@
 /**
- * Applies the commands of users to a release. Each command gets an answer that states what happened or why nothing did, and an
- * invalid or late command changes nothing, so that a late approval cannot revive a release that was rolled back.
+ * Applies the commands of users to a release. Each command gets an answer that says what it did or why it was refused. An invalid or late
+ * command changes nothing, so a late approval cannot revive a release that was rolled back.
  */
 import {
   isApproved,
@@ -57,7 +57,7 @@ export function advanceByCommand(given: ReleaseState, event: CommandEvent): Adva
       : undefined
   if (rested === undefined) return applyReleaseCommand(given, event)
   const { state, changed } = rested
-  // A command that names the new evidence was given with knowledge of it.
+  // A command that names the new evidence was given in knowledge of it.
   const aware = state.stage !== 'ended' && event.evaluationDigest === state.digests.evaluation
   const done = aware ? applyReleaseCommand(state, event) : ignored(state, changed)
   return done.applied ? done : { ...applied(state, done.message), applied: false }
@@ -93,7 +93,7 @@ function applyReleaseCommand(state: ReleaseState, event: CommandEvent): Advance 
   }
 }
 
-/** Why this user may not give the command. */
+/** Why this user may not give the command; undefined when the user may. */
 function unauthorised({ model }: ReleaseState, event: CommandEvent): string | undefined {
   const { command: name, by, role } = event
   if (event.rejectedBecause !== undefined) return event.rejectedBecause
@@ -104,7 +104,7 @@ function unauthorised({ model }: ReleaseState, event: CommandEvent): string | un
   return undefined
 }
 
-/** Why the command does not apply to the release as it is now. */
+/** Why the command does not apply to the present state of the release; undefined when it does. */
 function outOfPlace(state: ReleaseState, event: CommandEvent): string | undefined {
   const { command: name, by, atMs, untilMs } = event
   if (untilMs !== undefined && atMs > untilMs)
@@ -155,7 +155,7 @@ function approve(state: ReleaseState, given: Statement): Advance {
   return applied(nextStage(next, said.atMs), `approved by ${approvals.map(({ by }) => by).join(' and ')}`)
 }
 
-/** A rejection ends the release at once; its author may approve a later release of the same version. */
+/** A rejection ends the release at once. The same user may approve a later release of the version. */
 function reject(state: ReleaseState, said: Statement): Advance {
   const rejection = { ...said, digests: state.digests }
   const next = { ...withdrawn(state, said), rejections: [...state.rejections, rejection] }

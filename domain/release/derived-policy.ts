@@ -1,8 +1,8 @@
-/** Derives the policies of special releases from that of a model: of a drill, and of a hotfix. */
+/** Derives the policies of drills and hotfixes from the policy of a model. */
 import type { DrillPolicy } from '../drill.ts'
 import type { ReleasePolicy } from './policy.ts'
 
-/** One stage with the usual judge and limits, and no promotion. */
+/** The policy of a drill: one stage with the model's judge and limits, and no promotion. */
 export function drillReleasePolicy(base: ReleasePolicy, drill: DrillPolicy): ReleasePolicy {
   const { shareBp, withinMs, harmBudget, traffic } = drill
   const {
@@ -12,7 +12,7 @@ export function drillReleasePolicy(base: ReleasePolicy, drill: DrillPolicy): Rel
     external: _external,
     ...limits
   } = base.limits
-  // The candidate of a drill in which something else fails is healthy; it passes after half of the time.
+  // The candidate is healthy when the drill's fault is elsewhere; it passes after half of the time.
   const stage = { shareBp, minMs: Math.floor(withinMs / 2), minRequests: 1, deadlineMs: withinMs }
   return {
     strategy: traffic === 'live' ? 'canary' : 'shadow',

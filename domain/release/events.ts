@@ -57,7 +57,7 @@ export type StepEvent =
       /** The user who has rolled the candidate back in the database. */
       order?: { by: string; reason?: string }
     }
-  /** A verdict that needs an action; `due` when it can wait no longer: at the deadline, or for questions to an approver. */
+  /** A verdict that needs an action. `due`: it cannot wait any longer, at a deadline or with questions for an approver. */
   | {
       kind: 'judged'
       atMs: number
@@ -72,7 +72,7 @@ export type StepEvent =
   | { kind: 'refused'; atMs: number; reason: string }
   /** The candidate is rolled back; `problems` names live replicas that have not acknowledged it yet. */
   | { kind: 'rolled_back'; atMs: number; problems: string[]; rollbackResult: Recovery }
-  /** The end is recorded, with this outcome where it differs: a user has rolled the candidate back meanwhile. */
+  /** The end is recorded. The outcome is present when it differs, because a user has rolled the candidate back in the meantime. */
   | ({ kind: 'closed'; atMs: number } & Partial<Pick<ReleaseState, 'outcome' | 'reason'>>)
   /** No approval, decision or resume came in time. */
   | { kind: 'timed_out'; atMs: number }

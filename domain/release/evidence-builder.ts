@@ -49,7 +49,7 @@ export function canaryTicks(state: ReleaseState, counted: readonly CountedTick[]
     .sort((a, b) => a.startMs - b.startMs)
 }
 
-/** Chosen callers are counted apart: a difference of theirs may be one of the callers. */
+/** Targeted callers are counted separately, because a difference may come from the callers and not from the version. */
 function sideOf(
   { version, baseline }: ReleaseState,
   row: CountedTick,
@@ -85,7 +85,7 @@ function addCounts(sum: ArmCounts, row: CountedTick): void {
   else if (before.length === answers.length) sum.answers = before.map((count, i) => count + answers[i]!)
 }
 
-/** What a break-glass release does not wait for. */
+/** The codes of questions that a break-glass release does not wait for. */
 const questionCodes = [
   scoreShiftCode,
   disagreementCode,
@@ -97,7 +97,7 @@ const questionCodes = [
 
 export interface Observation {
   counted: readonly CountedTick[]
-  /** The age of the oldest last count over the live replicas; null when no replica is live. */
+  /** The age of the oldest last count over the live replicas, in milliseconds; null when no replica is live. */
   staleMs: number | null
   /** How long the stage has been observed. */
   watchedMs: number
@@ -107,23 +107,23 @@ export interface Observation {
   paired?: { b: number; c: number; same: number }
   /** Answers of both versions to the same requests; absent without any. */
   disagreement?: DisagreementEvidence
-  /** What users of both arms did after their first request; absent where the policy names no business metric. */
+  /** What users of both arms did after their first request; absent when the policy has no business metric. */
   business?: BusinessEvidence
-  /** What other systems have measured of the arms; absent where the policy names no external metric. */
+  /** What other systems have measured for the arms; absent when the policy has no external metric. */
   external?: ExternalEvidence
   /** The names of the bins of the answers. */
   answerNames?: readonly string[]
-  /** How many of the answers a key counts for; one when absent. */
+  /** In how many bins one answer is counted. Default: 1. */
   answersPerKey?: number
-  /** The matured outcomes of a probation and of its hold-back. */
+  /** The matured outcomes of a probation and of its holdback. */
   holdback?: HoldbackEvidence
   /** The matured outcomes of both arms of an A/B release. */
   cohorts?: AbCohort[]
 }
 
 /**
- * The evidence for one verdict. The elapsed time of a stage is the time it was both observed and counted, so that a gap in either
- * does not let it pass early.
+ * The evidence for one verdict. The elapsed time of a stage is the time in which it was both observed and counted, so that a gap in
+ * either cannot let it pass early.
  */
 export function canaryEvidenceOf(
   state: ReleaseState,

@@ -1,11 +1,11 @@
-/** Explains in one sentence what an open release waits for. It reads the state alone, so that the sentence is never out of date. */
+/** Explains in one sentence what an open release waits for. Reads only the state, so the sentence is never out of date. */
 import { groupedDigits, limitText } from '../figures.ts'
 import { missingApprovals, missingSidesText } from './approval.ts'
 import { targetText } from '../serving/target.ts'
 import { nextEffect } from './next-effect.ts'
 import { isBreakGlass, isWarming, releaseStages, watchedPolicy, type ReleaseState } from './state.ts'
 
-/** A reason in counts and rates, without the evidence of its test, which is kept with the decision. */
+/** A reason with counts and rates, without the test evidence, which is stored with the decision. */
 export const withoutEvidence = (reason: string): string =>
   reason.replaceAll(/[:,] logE \S+ ≥ \d+(?:\.\d+)?/g, '')
 

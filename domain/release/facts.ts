@@ -1,6 +1,6 @@
 /**
- * Separates what a release was opened with from what its workflow reports. The facts are written once, when the release opens; a state
- * that comes back from Temporal may claim others.
+ * Separates the facts that a release was opened with from what its workflow reports. The facts are written once, when the release opens;
+ * a state that Temporal returns may claim other facts.
  */
 import type { ReleaseState } from './state.ts'
 
@@ -19,13 +19,13 @@ const names = [
 ] as const satisfies readonly (keyof ReleaseState)[]
 export const factNames: readonly string[] = names
 
-/** What no event of a release changes. */
+/** The fields that no event of a release changes. */
 export type OpenedFacts = Pick<ReleaseState, (typeof names)[number]>
 
 export const factsOf = (state: ReleaseState): OpenedFacts =>
   Object.fromEntries(names.map((name) => [name, state[name]])) as unknown as OpenedFacts
 
-/** The state with these facts in the place of its own. */
+/** Replaces the facts of a state. */
 export function withFacts(state: ReleaseState, facts: OpenedFacts): ReleaseState {
   const rest = Object.entries(state).filter(([name]) => !factNames.includes(name))
   return { ...(Object.fromEntries(rest) as unknown as ReleaseState), ...facts }

@@ -9,11 +9,11 @@ import { totalBp, type Route, type RouteArm } from '../serving/route.ts'
 export type ReleaseEffect =
   /** Load the candidate in a separate process and check it. */
   | { kind: 'qualify'; key: string }
-  /** Wait for approvals until then. */
+  /** Wait for approvals, at most until `untilMs`. */
   | { kind: 'wait'; key: string; untilMs: number }
   /** Write the routing of the stage and wait for every live replica. */
   | { kind: 'route'; key: string }
-  /** Observe, judge and keep the candidate exposed, until then at most. During `hold`, only a failing verdict counts. */
+  /** Observe, judge and keep the candidate exposed, at most until `untilMs`. During `hold`, only a failing verdict counts. */
   | { kind: 'watch'; key: string; hold: boolean; deadlineMs: number; untilMs?: number }
   /** Move the champion. */
   | { kind: 'promote'; key: string }
@@ -52,7 +52,7 @@ function watch(state: ReleaseState, key: string): ReleaseEffect {
   const asked = state.stage === 'awaiting_decision'
   const hold = asked || state.paused
   const since = asked ? state.enteredMs : state.pause?.atMs
-  // An extension adds the deadline again; the time observed before still counts.
+  // An extension adds the deadline again. The time observed so far still counts.
   const deadlineMs = (watchedPolicy(state)?.deadlineMs ?? 0) * (1 + state.extensions)
   const heldMs = hold && since !== undefined ? since + state.policy.watch.decisionMs : Infinity
   const untilMs = Math.min(heldMs, (isBreakGlass(state) ? state.breakGlass?.untilMs : undefined) ?? Infinity)
@@ -64,7 +64,7 @@ function watch(state: ReleaseState, key: string): ReleaseEffect {
 export interface RoutePlan {
   arms: RouteArm[]
   shadow?: { version: string; shareBp: number }
-  /** Absent where no callers are chosen. */
+  /** Absent without targeted callers. */
   targeted?: Route['targeted']
   proven: string
   /** The version that a rollback returns to; it stays loaded without a share. */
@@ -82,7 +82,7 @@ export function routePlan(state: ReleaseState): RoutePlan | undefined {
   })
   const stage = state.stage === 'awaiting_decision' ? state.undecidedStage : state.stage
   const { targeted: chosen } = state.policy
-  // They keep the candidate until the release ends: no stage moves a caller back.
+  // Targeted callers keep the candidate until the release ends: no stage moves a caller back.
   const targeted = state.strategy === 'canary' && chosen ? { version, target: chosen.target } : undefined
   // Every replica loads the candidate with a share of 0, so that the promotion delays no request.
   if (isWarming(state) && baseline !== undefined) return beside(baseline, version, 0)
@@ -94,7 +94,7 @@ export function routePlan(state: ReleaseState): RoutePlan | undefined {
     const shadow = shadowBp === undefined ? undefined : { version: baseline, shareBp: shadowBp }
     return { arms, shadow, targeted, proven: baseline }
   }
-  // Until the release has ended well, a replica without its lease returns to the baseline.
+  // Until the release has ended as promoted, a replica without a lease returns to the baseline.
   if (stage === 'promoting')
     return { ...championOnly(version), proven: baseline ?? version, standby: baseline }
   if (stage === 'ended' && state.outcome === 'promoted')

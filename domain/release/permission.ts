@@ -1,6 +1,6 @@
 /**
- * Decides from recorded rows whether a release may route or promote its candidate: from how it was opened, what users have signed, and
- * what judges have found. The state of its workflow is no proof, because a client of Temporal can write any state.
+ * Decides from recorded rows whether a release may route or promote its candidate: from how it was opened, what users signed and what
+ * judges found. The workflow state is no proof, because a Temporal client can write any state.
  */
 import { breakGlassMs } from './break-glass.ts'
 import { isApproved, isRequester, isSamePerson, mayApprove, missingSidesText } from './approval.ts'
@@ -25,35 +25,35 @@ export interface SignedStatement extends Statement {
   role: Role
   /** Whether the key covers the model, and was active when the command was recorded. */
   isValid: boolean
-  /** Digests that the command names. */
+  /** The digests that the command names. */
   seen: Partial<ReleaseDigests>
   untilMs?: number
 }
 
-/** The verdicts on a stage. */
+/** The verdicts on one stage. */
 export interface StageVerdicts {
   stage: ReleaseStage
   stageIndex: number
   passed: boolean
   firstMs: number
-  /** The number of the last verdict; a later one is higher. */
+  /** The sequence number of the last verdict; later verdicts have higher numbers. */
   last: number
 }
 
 export interface ReleaseRecord {
   facts: OpenedFacts
-  /** The artifact and the policy of the opening. */
+  /** The artifact and the policy when the release was opened. */
   digests: Pick<ReleaseDigests, 'artifact' | 'policy'>
-  /** In the order in which they came. */
+  /** In the order of arrival. */
   statements: readonly SignedStatement[]
   verdicts: readonly StageVerdicts[]
-  /** Whether the candidate has become champion by this release. */
+  /** Whether this release has promoted its candidate. */
   promoted: boolean
-  /** Whether a rollback of it has begun. */
+  /** Whether a rollback of the candidate has begun. */
   rolledBack: boolean
 }
 
-/** The state as far as the record supports it: its facts, approvals, break-glass order and share. */
+/** The state with its facts, approvals, break-glass order and share replaced by what the record supports. */
 export function supported(given: ReleaseState, record: ReleaseRecord): ReleaseState {
   const { facts, promoted } = record
   const digests = { ...given.digests, ...record.digests }
@@ -70,7 +70,7 @@ const stageOf = ({ stage, undecidedStage }: ReleaseState): ReleaseStage =>
 const isAt = (step: Step, state: ReleaseState): boolean =>
   step.stage === stageOf(state) && step.stageIndex === state.stageIndex
 
-/** Signed by an approver, for these digests, in time. */
+/** Whether a statement was signed by an approver, for these digests, in time. */
 function counts(state: ReleaseState, { command, role, isValid, seen, ...said }: SignedStatement): boolean {
   const { artifact, evaluation, policy } = state.digests
   const isFor =
@@ -81,7 +81,7 @@ function counts(state: ReleaseState, { command, role, isValid, seen, ...said }: 
   return isValid && isFor && isInTime && commandRoles[command].includes(role)
 }
 
-/** One approval a person; the requester's own does not count. */
+/** One approval per person; the requester's own does not count. */
 function approvalsOf(state: ReleaseState, { statements }: ReleaseRecord): Statement[] {
   const approvals: Statement[] = []
   for (const said of statements) {
@@ -128,7 +128,7 @@ function issueOfSteps(state: ReleaseState, record: ReleaseRecord, steps: readonl
   return missing && `no verdict or decision that ${nameOf(missing)} was passed is recorded`
 }
 
-/** One watched stage must have passed: the one that was judged last. */
+/** Requires that the watched stage that was judged last has passed. */
 function issueUnderGlass(
   state: ReleaseState,
   record: ReleaseRecord,
@@ -144,7 +144,7 @@ function issueUnderGlass(
   return issueOfSteps(state, record, [last ?? first])
 }
 
-/** Passed by a verdict, or by an approver who has seen the verdicts so far. */
+/** Whether a verdict passed the stage, or an approver who had seen the verdicts so far. */
 function hasPassed(
   state: ReleaseState,
   { verdicts, statements }: ReleaseRecord,
@@ -171,7 +171,7 @@ const nameOf = ({ stage, stageIndex }: Step): string =>
 /** Why the recorded rows do not allow the end as promoted; undefined when they do. */
 export function issueOfEnd(state: ReleaseState, record: ReleaseRecord): string | undefined {
   if (!record.promoted) return 'the promotion is not recorded'
-  // A rollback that has found no version to return to leaves the candidate champion.
+  // A rollback without a version to return to leaves the candidate champion.
   if (state.policy.probation === undefined || state.baseline === undefined || record.rolledBack)
     return undefined
   const isOver = hasPassed(state, record, { stage: 'probation', stageIndex: 0 })

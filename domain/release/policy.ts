@@ -39,7 +39,7 @@ export interface StagePolicy {
 }
 
 export interface TargetedPolicy extends Omit<StagePolicy, 'shareBp'> {
-  /** The callers who meet the candidate first. They keep it in the stages that follow, and are never compared with the others. */
+  /** The callers who get the candidate first. They keep it in later stages, and are never compared with other callers. */
   target: CallerTarget
 }
 
@@ -51,7 +51,7 @@ export interface ProbationPolicy {
    * absent.
    */
   shadowBp?: number
-  /** Whether the probation lasts at least as long as outcomes take, as the monitor has learnt it before the release. */
+  /** Whether the probation lasts at least as long as outcomes take to arrive, as the monitor has measured before the release. */
   coverLabels?: boolean
   /** The minimum time of the probation. */
   minMs: number
@@ -83,9 +83,9 @@ export interface ReleasePolicy {
     approvers: number
     /** The time in which the approvals must be given. */
     withinMs: number
-    /** The names of the users whose approval counts; every approver and admin when absent. */
+    /** The names of the users whose approval counts. Absent: every approver and admin. */
     from?: readonly string[]
-    /** Users of two sides, of which each must give an approval; one side cannot release alone. */
+    /** The users of two sides. Each side must give an approval, so that one side cannot release alone. */
     sides?: Record<ApprovalSide, readonly string[]>
   }
   /**
@@ -112,8 +112,8 @@ export interface ReleasePolicy {
    */
   whenInconclusive?: 'ask' | 'end'
   /**
-   * The result of a shadow release that has passed: the promotion, which needs `limits.nonInferiority`, or a decision of an
-   * approver. When absent: the promotion with `limits.nonInferiority`, the decision without it.
+   * What a passed shadow release does: `promote`, which needs `limits.nonInferiority`, or `ask` an approver. Absent: `promote` with
+   * `limits.nonInferiority`, `ask` without it.
    */
   whenPassed?: 'promote' | 'ask'
   /**
@@ -224,13 +224,13 @@ function checkStages(check: PolicyIssues, place: string, stages: readonly StageP
 }
 
 function checkProbation(check: PolicyIssues, place: string, each: ProbationPolicy): void {
-  // A probation without a hold-back has no control, so no verdict could pass it.
+  // A probation without a holdback has no control, so no verdict could pass it.
   check.integer(`${place}.holdbackBp`, each.holdbackBp, 1, 5_000)
   if (each.shadowBp !== undefined) check.integer(`${place}.shadowBp`, each.shadowBp, 1, 10_000)
   checkTimes(check, place, each)
 }
 
-/** A hotfix is shorter, but never unobserved. */
+/** A hotfix is shorter, but still observed. */
 function checkHotfix(check: PolicyIssues, { stages, probation }: NonNullable<ReleasePolicy['hotfix']>): void {
   checkStages(check, 'hotfix.stages', stages)
   check.need(stages.length > 0, 'hotfix.stages needs at least one share')
@@ -268,9 +268,9 @@ function checkStrategy({ need, part }: PolicyIssues, policy: ReleasePolicy): voi
 }
 
 /**
- * The issues of a policy that a request brings instead of the model's own; empty when it is allowed. Its shares and times are
- * approved with it, but the requester must not lower the number of approvals or the drills that the model requires. Where it asks for no
- * approver, the requester alone would decide, so it must observe at least as much as the model's own.
+ * The issues of a policy that a request provides instead of the model's own; empty when it is allowed. Its shares and times are approved
+ * with it, but it must not lower the number of approvals or the drills that the model requires. Without an approver the requester alone
+ * would decide, so it must then observe at least as much as the model's own policy.
  */
 export function issuesOfReplacement(policy: ReleasePolicy, own: Partial<ReleasePolicy>): string[] {
   const check = policyIssues()
@@ -287,7 +287,7 @@ export function issuesOfReplacement(policy: ReleasePolicy, own: Partial<ReleaseP
   return issues
 }
 
-/** A policy that no approver sees keeps each observation and each limit of the model's own. */
+/** A policy that no approver sees must keep each observation and each limit of the model's own. */
 function checkUnapproved(
   { issues, need }: PolicyIssues,
   policy: ReleasePolicy,

@@ -1,6 +1,6 @@
 /**
- * Decides whether a release is refused, waits or supersedes another while a release of its model is open. One rule for all
- * callers, so that a scheduled retraining never supersedes a release that an approver is reviewing.
+ * Decides whether a release is refused, waits or supersedes another one while a release of its model is open. All callers follow one
+ * rule, so that a scheduled retraining never supersedes a release that an approver is reviewing.
  */
 import type { ReleasePolicy } from './policy.ts'
 
@@ -9,7 +9,7 @@ export type Preemption = 'none' | 'unexposed' | 'exposed'
 
 export interface QueueFacts {
   policy: Pick<ReleasePolicy, 'whenBusy'>
-  /** Whether a user requested the release, and not a retraining. */
+  /** Whether a user, not a retraining, requested the release. */
   byPerson: boolean
   hotfix: boolean
 }

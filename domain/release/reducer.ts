@@ -1,6 +1,6 @@
 /**
- * Advances a release: one pure function from a state and an event to the next state, so that every order of events, such as an
- * approval that comes late, twice or together with an abort, follows the same rules.
+ * Advances a release: one pure function from a state and an event to the next state. Every order of events, such as an approval that
+ * arrives late, twice or together with an abort, follows the same rules.
  */
 import { breakGlassExpired } from './break-glass.ts'
 import { advanceByCommand, rollbackReason } from './commands.ts'
@@ -122,7 +122,7 @@ function unacknowledged(state: ReleaseState, event: Step<'unacknowledged'>): Adv
   const next = { ...state, epoch, generation, blockedBy: problems, attempts: state.attempts + 1 }
   const named = problems.join('; ')
   const deadlineMs = watchedPolicy(state)?.deadlineMs ?? maxWarmingTimeouts * state.policy.watch.acknowledgeMs
-  // A pause stops the clock of the stage, so it needs a deadline of its own.
+  // A pause stops the clock of the stage, so the pause needs its own deadline.
   const { pause, policy } = state
   const [sinceMs, withinMs] = pause
     ? [pause.atMs, Math.max(deadlineMs, policy.watch.decisionMs)]

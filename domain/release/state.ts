@@ -1,6 +1,6 @@
 /**
- * Defines the state of a release as plain data: its stage, policy, evidence, approvals and result. All of it can be stored and
- * read again, so that a worker crash loses nothing and "why is it waiting?" is answered from the state alone.
+ * Defines the state of a release as plain data: its stage, policy, evidence, approvals and result. All of it is stored, so that a worker
+ * crash loses nothing and the state alone explains what the release waits for.
  */
 import type { DrillKind } from '../drill.ts'
 import type { ProbationPolicy, ReleasePolicy, StagePolicy, Strategy } from './policy.ts'
@@ -146,7 +146,7 @@ export interface ReleaseState {
   digests: ReleaseDigests
   /** The champion's latency quantiles in microseconds, fixed before the release. */
   latencyUs?: { p95: number; p99: number }
-  /** How long outcomes take and a window of them lasts, as learnt before the release. */
+  /** How long outcomes take to arrive plus the length of their window, as measured before the release. */
   labelsMs?: number
 
   stage: ReleaseStage
@@ -260,7 +260,7 @@ export function issuesOfOpening(facts: ReleaseFacts): string[] {
 export interface Step {
   stage: Exclude<WatchedStage, 'probation'>
   stageIndex: number
-  /** The share of a targeted stage is 0: its callers are chosen, not drawn. */
+  /** The share of a targeted stage is 0: its callers are selected, not drawn. */
   policy: StagePolicy
 }
 
@@ -278,7 +278,7 @@ export function stepsOf(state: Pick<ReleaseState, 'strategy' | 'policy'>): Step[
   ]
 }
 
-/** Whether a break-glass order is in force: the release then waits for requests and a verdict, but for no minimum time. */
+/** Whether a break-glass order is in force: the release then waits for requests and a verdict, but not for a minimum time. */
 export const isBreakGlass = (state: Pick<ReleaseState, 'breakGlass' | 'promoted'>): boolean =>
   state.breakGlass !== undefined && !state.promoted
 
@@ -309,7 +309,7 @@ export function watchedPolicy(
   }
 }
 
-/** A probation that ends before its outcomes come cannot find a model that has become wrong. */
+/** A probation that ends before its outcomes arrive cannot detect a model that has become wrong. */
 function coveringLabels(probation: ProbationPolicy | undefined, labelsMs = 0): ProbationPolicy | undefined {
   if (probation?.coverLabels !== true || labelsMs <= probation.minMs) return probation
   return { ...probation, minMs: labelsMs, deadlineMs: probation.deadlineMs + labelsMs - probation.minMs }

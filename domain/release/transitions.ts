@@ -57,7 +57,7 @@ export function enterStage(
   }
 }
 
-/** The state after a return to an observed stage, whose deadline counts once more. */
+/** The state after returning to an observed stage. Its deadline counts once more. */
 export function extended(state: ReleaseState, stage: ReleaseStage, atMs: number): ReleaseState {
   const { stageIndex, extensions } = state
   return enterStage(state, stage, atMs, { stageIndex, routed: true, extensions: extensions + 1 })
@@ -70,7 +70,7 @@ export function nextStage(state: ReleaseState, atMs: number): ReleaseState {
   if (stage === 'probation') return end(state, atMs, 'promoted', 'passed all stages and probation')
   const steps = stepsOf(state)
   const at = steps.findIndex((each) => each.stage === stage && each.stageIndex === state.stageIndex)
-  // With break-glass the current stage is the last.
+  // With break-glass, the current stage is the last.
   const next = isBreakGlass(state) ? undefined : steps[at + 1]
   if (next)
     return enterStage(state, next.stage, atMs, { stageIndex: next.stageIndex, shareBp: next.policy.shareBp })
@@ -80,7 +80,7 @@ export function nextStage(state: ReleaseState, atMs: number): ReleaseState {
       reason: 'passed all stages; a drill is never promoted',
       withdraw: false,
     })
-  // Without proof on paired predictions an approver decides whether a shadow release is promoted.
+  // Without proof on paired predictions, an approver decides whether a shadow release is promoted.
   const needsDecision = state.strategy === 'shadow' && !promotesByProof(state) && !isBreakGlass(state)
   if (needsDecision && !decided && stage === 'shadow')
     return enterStage(state, 'awaiting_decision', atMs, { routed: true, undecidedStage: 'shadow' })

@@ -1,7 +1,7 @@
-/** Marks the answers that a person decides, by the band that the label declares; it is frozen into the version. */
+/** Marks the answers that a person must decide, by the review band of the label. The band is frozen into the version. */
 import type { Output } from '../model/features.ts'
 
-/** Whether the answer to a row is for review, in the 32 bits of outputs; undefined for a model without a band. */
+/** Whether the answer to a row needs review, computed on 32-bit outputs; undefined for a model without a band. */
 export function compileReview(
   output: Output,
 ): ((outputs: ArrayLike<number>, row: number) => boolean) | undefined {

@@ -1,28 +1,29 @@
 /**
- * Estimates the accuracy of a model some of whose answers people review. Reviews come from the band alone, where the model is least sure,
- * so that pooled with the other outcomes they would make it look worse.
+ * Estimates the accuracy of a model when people review some of its answers. Reviews come only from the band, where the model is least
+ * certain, so pooling them with other outcomes would understate the accuracy.
  */
 
-/** The predictions of a window inside of the band, or outside. */
+/** The predictions of a window inside the band, or outside it. */
 export interface ReviewStratum {
   predictions: number
-  /** Those whose truth is known, by an outcome or a review, and those of them that the model has right. */
+  /** The predictions with a known truth (an outcome or a review), and how many of those are right. */
   known: number
   right: number
 }
 
 export interface ReviewEstimate {
-  /** Each stratum weighs as many predictions as it has; null while one with predictions has no known truth. */
+  /** Weighted by the number of predictions in each stratum; null while a stratum with predictions has no known truth. */
   accuracy: number | null
-  /** Its standard error. */
+  /** The standard error of the accuracy. */
   error: number | null
-  /** Of all known ones together, which is biased where the strata are not known alike. */
+  /** The accuracy of all known predictions together, which is biased when the strata are not equally known. */
   pooled: number | null
 }
 
 /**
- * accuracy = Σ (N_s/N)·(right_s/n_s), and its error is the root of Σ (N_s/N)²·p_s·(1 − p_s)/n_s with p_s = (right_s + 1)/(n_s + 2).
- * It assumes that within a stratum truth becomes known whatever it is.
+ * accuracy = Σ (N_s/N)·(right_s/n_s), with N_s predictions and n_s known ones in stratum s. The standard error is the root of Σ
+ * (N_s/N)²·p_s·(1 − p_s)/n_s with p_s = (right_s + 1)/(n_s + 2). Assumes that within a stratum, whether the truth becomes known does not
+ * depend on the truth.
  */
 export function estimateReviewed(strata: readonly ReviewStratum[]): ReviewEstimate {
   const present = strata.filter(({ predictions }) => predictions > 0)

@@ -1,10 +1,10 @@
 /**
- * Splits the false-rollback probability of a release among its metrics. Otherwise each metric, stage and look would spend its own
- * five per cent, and a good release observed long enough would always be rolled back.
+ * Splits the false-rollback probability of a release among its metrics. Otherwise each metric, stage and look would spend its own five
+ * per cent, and a good release observed long enough would always be rolled back.
  */
 /**
- * The ledger of a release: the probability that each test acts, by a rollback or by a question to an approver, on a candidate that is no
- * worse than its champion. A test without its α is off.
+ * The probability, for each test, that it acts (rolls back or asks an approver) on a candidate that is no worse than its champion. A test
+ * without an α is off.
  */
 export interface AlphaSplit {
   /** Requests that failed. */
@@ -23,7 +23,7 @@ export interface AlphaSplit {
   quality?: number
   /** The shares of the answers of the two arms. */
   scoreShift?: number
-  /** Answers of both versions to one request that differ. */
+  /** Requests that the two versions answer differently. */
   disagreement?: number
   /** Conversions of an A/B release. */
   conversion: number
@@ -50,7 +50,7 @@ export const defaultAlpha: Required<Omit<AlphaSplit, 'business' | 'external'>> =
 }
 
 const businessShare = 0.002
-/** The split of a policy with business metrics: their share comes from the reserve. */
+/** The split of a policy with business metrics, whose share comes from the reserve. */
 export const businessAlpha: Required<Omit<AlphaSplit, 'external'>> = {
   ...defaultAlpha,
   business: businessShare,
@@ -58,13 +58,13 @@ export const businessAlpha: Required<Omit<AlphaSplit, 'external'>> = {
 }
 const externalShare = 0.001
 
-/** The split of a policy that judges these as well: their shares come from the reserve. */
+/** The split of a policy with business or external metrics, whose shares come from the reserve. */
 export function alphaFor({ business, external }: { business: boolean; external: boolean }): AlphaSplit {
   const split = business ? businessAlpha : defaultAlpha
   return external ? { ...split, external: externalShare, reserve: split.reserve - externalShare } : split
 }
 
-/** Tests that a policy of an earlier build does not know, or that need metrics of their own. */
+/** Tests that a policy of an earlier build lacks, or that need their own metrics. */
 const optional: readonly string[] = ['quality', 'scoreShift', 'disagreement', 'business', 'external']
 
 /** Σα: the maximum probability of rolling back a good release, over all metrics, stages and looks. */
@@ -83,12 +83,16 @@ export function checkAlpha(split: AlphaSplit, limit = 0.05): string[] {
   return issues
 }
 
-/** The α of the absolute guard is halved: the judge tests the counts of all replicas, and the circuit breakers test the requests of each. */
+/**
+ * The α of the absolute guard is halved: the judge tests the counts of all replicas, and the circuit breakers test the requests of each
+ * replica.
+ */
 export const guardAlpha = ({ guard }: Pick<AlphaSplit, 'guard'>): number => guard / 2
 
 /**
- * The α at which the circuit breaker of one replica opens. The evidence of all breakers is averaged, so that more replicas need no smaller
- * α (Vovk and Wang, 2021: the mean of e-values is an e-value). Half of them at twice the evidence of their α have the mean it asks for.
+ * The α at which the circuit breaker of one replica opens. The evidence of all breakers is averaged, so more replicas need no smaller α
+ * (Vovk and Wang, 2021: the mean of e-values is an e-value). When half of them have twice the evidence of their α, the mean reaches the
+ * threshold.
  */
 export const breakerAlpha = (split: Pick<AlphaSplit, 'guard'>): number => guardAlpha(split) / 2
 

@@ -1,13 +1,13 @@
 /**
- * Tests and bounds the mean of values in [0, 1] by betting, at every look: the capital of H0 "the mean is at most m" is a mixture of
- * Π(1 + λ(D − m)), and the confidence sequence holds every m whose capital is small (Waudby-Smith and Ramdas, JRSS-B 2024).
+ * Tests and bounds the mean of values in [0, 1] by betting, at every look. The capital of H0 "the mean is at most m" is a mixture of Π(1
+ * + λ(D − m)); the confidence sequence contains every m whose capital is small (Waudby-Smith and Ramdas, JRSS-B 2024).
  */
 import { geometric } from './e-process.ts'
 import { logMeanExp } from '../statistics/distributions.ts'
 
 const bets = geometric(0.02, 0.95, 12)
 
-/** How many draws had each value: `counts[i]` of them had the value i / (counts.length − 1). */
+/** The number of draws per value: `counts[i]` draws had the value i / (counts.length − 1). */
 export type ValueCounts = readonly number[]
 
 /** Differences are counted in steps of 1/200. */
@@ -22,7 +22,7 @@ export function countDifferences(differences: readonly number[]): ValueCounts {
 
 const capital = (counts: ValueCounts, mean: number, direction: 1 | -1): number => {
   const width = counts.length - 1
-  // The largest bet that no value can ruin.
+  // The largest bet that cannot lose all its capital.
   const most = 0.999 / (direction > 0 ? mean : 1 - mean)
   return logMeanExp(
     bets.map((bet) => {
@@ -51,7 +51,7 @@ export function meanOf(counts: ValueCounts): number | null {
   return draws > 0 ? counts.reduce((sum, n, i) => sum + (n * i) / width, 0) / draws : null
 }
 
-/** Bounds that hold the mean at all looks together with probability 1 − alpha. */
+/** Bounds that contain the mean at all looks together with probability 1 − alpha. */
 export function meanInterval(counts: ValueCounts, alpha: number): { low: number; high: number } {
   const mean = isReadable(counts) ? meanOf(counts) : null
   if (mean === null) return { low: 0, high: 1 }
@@ -70,8 +70,8 @@ export function meanInterval(counts: ValueCounts, alpha: number): { low: number;
 }
 
 /**
- * Tests H0 "the mean of the values is at most 0" on values in [−1, 1] that are added one by one. Nothing is rounded: the mean of a sum of
- * money is small beside the step of a count.
+ * Tests H0 "the mean of the values is at most 0" on values in [−1, 1] that are added one by one. Values are not rounded: the mean of a
+ * sum of money is small compared with the step of a count.
  */
 export function meanAboveZero(): { add(value: number): void; logE(): number } {
   const logs = new Float64Array(bets.length)

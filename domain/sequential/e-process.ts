@@ -11,7 +11,7 @@ import { logAddExp, logMeanExp } from '../statistics/distributions.ts'
 export interface EProcess {
   /** Adds the log gain of one observation to each bet. */
   add(gains: ArrayLike<number>): void
-  /** Begins a new copy beside the older ones. The first starts at creation. */
+  /** Starts another copy beside the older ones. The first copy starts at creation. */
   restart(): void
   /** The log of the evidence over all starts. At creation it is 0. */
   logE(): number

@@ -1,6 +1,6 @@
 /**
- * Computes the confidence sequence of the ratio of two rates: after each look the ratios that the test of two arms has not refuted yet. The
- * true ratio stays inside at all looks together, except with the probability of both thresholds, so that it may be shown at any time.
+ * Computes the confidence sequence of the ratio of two rates: after each look, the ratios that the two-arm test has not refuted. The true
+ * ratio stays inside at all looks together, except with the probability of the two thresholds, so the interval may be shown at any time.
  */
 import { geometric, inverseGrid, ratioGrid } from './e-process.ts'
 import { rateTest, type RateTick } from './two-arm-rate-test.ts'
@@ -19,14 +19,14 @@ export interface RatioThresholds {
   highLogE: number
   /** The weight of the first start of the test for the lower bound. */
   firstMass?: number
-  /** The ticks before which that test starts again beside its older starts. */
+  /** The ticks before which the test starts again beside its older copies. */
   restarts?: ReadonlySet<number>
 }
 
-/** The ratios that are tested; a bound lies between two of them. */
+/** The tested ratios; a bound lies between two of them. */
 const candidates: readonly number[] = geometric(1 / 64, 64, 49)
 
-/** The bounds after each tick. A tick may be all counts between two looks. */
+/** The bounds after each tick. One tick may hold all counts between two looks. */
 export function ratioSequence(
   ticks: readonly RateTick[],
   { lowLogE, highLogE, firstMass, restarts }: RatioThresholds,

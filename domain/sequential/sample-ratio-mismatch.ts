@@ -1,6 +1,6 @@
 /**
- * Tests for a sample ratio mismatch: whether the arms get their configured shares, without which they cannot be compared. It may be
- * evaluated after every tick, where a chi-square test would raise a false alarm on most healthy days.
+ * Tests for a sample ratio mismatch: whether the arms get their configured shares. Without them, the arms cannot be compared. May be
+ * evaluated after every tick; a chi-square test would raise a false alarm on most healthy days.
  */
 import { logBeta } from '../statistics/distributions.ts'
 

@@ -1,7 +1,7 @@
 /**
- * Stops the candidate inside the serving process: counts one replica's own requests of the candidate and opens when its failures are
- * certain (K4). The judge runs every few seconds, in which a candidate that fails every request would harm hundreds of requests. It gets
- * no further requests from a replica that has dropped the candidate, so it is told of the breakers.
+ * Stops the candidate inside the serving process. Counts one replica's own requests to the candidate and opens when its failures are
+ * statistically certain (K4). The judge runs only every few seconds, in which a failing candidate would harm hundreds of requests. A
+ * replica that has dropped the candidate sends it no more requests, so the judge gets the states of the breakers too.
  */
 import { thresholdFor } from '../sequential/alpha-split.ts'
 import { guardTest } from '../sequential/one-arm-rate-test.ts'
@@ -12,7 +12,9 @@ export interface Breaker {
   good(requests: number): void
   /** Counts one failed request; returns whether the breaker is open. Once open it stays open. */
   bad(): boolean
-  /** Begins the test again beside the older starts; called at each tick, so that a late fault is found as fast. */
+  /**
+   * Starts another copy of the test beside the older ones. Called at each tick, so that a late fault is found as fast as an early one.
+   */
   restart(): void
   isOpen(): boolean
 }
@@ -44,16 +46,16 @@ export function breaker(limit: number, alpha: number): Breaker {
 }
 
 export interface BreakerCounts {
-  /** Replicas that have dropped the candidate, because its failures there were certain. */
+  /** Replicas whose breakers are open, because the candidate's failures there were certain. */
   open: number
-  /** Replicas that serve the candidate or have dropped it. */
+  /** Replicas that serve the candidate or whose breakers are open. */
   replicas: number
 }
 
 /**
- * Whether the open breakers are certain enough for a rollback; null while none is open. Each has reached twice the evidence that they
- * need together (`breakerAlpha`), so that their mean reaches it where half of the replicas have dropped the candidate. Fewer hold the stage: the
- * other replicas serve the candidate on, and may tell otherwise.
+ * The reason for a rollback when the open breakers are certain enough; null while none is open. Each open breaker has twice the evidence
+ * that all need together (`breakerAlpha`), so the mean suffices when half of the replicas have dropped the candidate. With fewer, the
+ * stage is held: the other replicas still serve the candidate and may give other evidence.
  */
 export function breakerReason(
   counts: BreakerCounts | undefined,

@@ -1,11 +1,11 @@
 /**
- * Defines the fallback levels that serve when the champion cannot. Each level but the first raises an alert, because an unreported
+ * Defines the fallback levels that serve when the champion cannot. Each level except the first raises an alert, because an unreported
  * fallback is never repaired.
  */
 import type { AlertKind } from '../monitoring/alert-kinds.ts'
 import type { Severity } from '../monitoring/alert-escalation.ts'
 
-/** From the best to the worst, each with the response that callers get. */
+/** From best to worst, each with the response that callers get. */
 export const fallbackLevels = {
   champion: 'The champion serves, or the versions of its route.',
   previous: 'A previous champion serves.',
@@ -19,7 +19,7 @@ export const fallbackLevelNames = Object.keys(fallbackLevels) as FallbackLevel[]
 /** The value of the metric: 0 for the champion, 3 for refused. */
 export const levelRank = (level: FallbackLevel): number => fallbackLevelNames.indexOf(level)
 
-/** The alert of each level but the first. */
+/** The alert of each level except the first. */
 export const fallbackAlerts: Readonly<
   Record<Exclude<FallbackLevel, 'champion'>, { kind: AlertKind; severity: Severity }>
 > = {

@@ -1,6 +1,6 @@
 /**
- * Defines the kill switch of a model. It is independent of the routes, so that it works while a release is writing them and an
- * operator need not know the state of the release.
+ * Defines the kill switch of a model. It is independent of routes: it works while a release writes them, and an operator need not know
+ * the state of the release.
  */
 /** Each mode with the response that callers get. */
 export const killSwitchModes = {
@@ -37,7 +37,7 @@ export type Fallback = (
   | { kind: 'previous'; otherwise?: number[] }
 ) & {
   /**
-   * Whether it serves automatically while the champion is broken: on a replica without valid outputs, and on all replicas when
+   * Whether the fallback serves automatically while the champion is broken: on a replica without valid outputs, and on all replicas when
    * errors or quality cross the alarm limit.
    */
   automatic?: boolean

@@ -30,17 +30,17 @@ export interface Route {
   generation: number
   /** The release that owns this route, absent between releases. */
   release?: string
-  /** The salt of the hash, so that two releases do not start with the same routing keys. */
+  /** The salt of the hash, so that two releases do not begin with the same routing keys. */
   salt: string
   /** In hash order, lowest keys first: raising the first share never moves a key back. Shares sum to 10,000. */
   arms: RouteArm[]
   /** The version that gets copies of this share of the requests; callers never see its predictions. */
   shadow?: { version: string; shareBp: number }
-  /** The candidate for the callers who meet it first, whatever the shares. */
+  /** The candidate for targeted callers, whatever the shares. */
   targeted?: { version: string; target: CallerTarget }
   /**
-   * The replicas that serve the candidate only, while the others do not serve it; the shares then state how many. Absent: every
-   * replica serves every arm.
+   * The replicas that serve only the candidate, while the others do not serve it; the shares then give the number of replicas. Absent:
+   * every replica serves every arm.
    */
   replicas?: string[]
   /** The version that a replica without a lease serves: the last one that passed its probation. */
@@ -49,9 +49,9 @@ export interface Route {
   standby?: string
   /** The length of a counter tick during a release. */
   tickMs?: number
-  /** The champion's latency quantiles before the release, in microseconds: slower requests count as slow. */
+  /** The champion's latency quantiles before the release, in microseconds. Slower requests count as slow. */
   latencyUs?: { p95: number; p99: number }
-  /** The failure rate that the absolute guard tolerates, and its α: a replica drops the candidate by itself at a quarter of it. */
+  /** The failure rate that the absolute guard tolerates, and its α. A replica drops the candidate by itself at a quarter of that α. */
   guard?: { rate: number; alpha: number }
 }
 
@@ -111,7 +111,7 @@ export function routeAt(route: Route, replica: string): Route {
 export const championOf = ({ arms }: Pick<Route, 'arms'>): string =>
   arms.find(({ arm }) => arm === 'champion')!.version
 
-/** Whether the champion has not passed its probation: `proven` then is the version to return to. */
+/** Whether the champion has not passed its probation; `proven` is then the version to return to. */
 export const isOnProbation = (route: Pick<Route, 'arms' | 'proven'>): boolean =>
   championOf(route) !== route.proven
 
@@ -125,21 +125,24 @@ export function withoutCandidate(route: Route): Route {
   return { ...rest, arms }
 }
 
-/** The version that an order to roll the model back means: the candidate where it serves callers, the champion otherwise. */
+/** The version that an order to roll back the model means: the candidate when it serves callers, otherwise the champion. */
 export const servingVersion = ({ arms, targeted }: Route): string =>
   arms.find(({ arm, shareBp }) => arm === 'canary' && shareBp > 0)?.version ??
   targeted?.version ??
   championOf({ arms })
 
-/** Whether the version has a part in the route: it answers callers, or gets copies of their requests. */
+/** Whether the route uses the version: for responses to callers, or for copies of requests. */
 export const isNamedBy = ({ arms, shadow, targeted }: Route, version: string): boolean =>
   shadow?.version === version || targeted?.version === version || arms.some((arm) => arm.version === version)
 
-/** Whether a replica may answer by the version because of this route: also without a lease, or in place of copies. */
+/** Whether a replica may serve the version because of this route, also without a lease or instead of a missing version. */
 export const mayServe = (route: Route, version: string): boolean =>
   route.proven === version || isNamedBy(route, version)
 
-/** The version that takes over when these are rolled back, although the route names one of them; undefined when the route has no other. */
+/**
+ * The version that takes over when the given versions, of which the route names at least one, are rolled back; undefined when the route
+ * has no other.
+ */
 export const successorOf = (
   { proven, standby }: Route,
   rolledBack: ReadonlySet<string>,

@@ -1,18 +1,18 @@
 /**
- * Defines the callers who meet a candidate before any share of the traffic: by a header, by a feature of their requests, or by their routing
- * keys. They are chosen, not drawn, so their requests are counted apart from the arms that are compared.
+ * Defines the callers who get a candidate before any share of the traffic: by a header, by a feature of their requests, or by their
+ * routing keys. They are selected, not drawn, so their requests are counted separately from the compared arms.
  */
 import { policyIssues } from '../policy-issues.ts'
 
-/** How the callers are named; exactly one of the three. */
+/** How callers are selected: exactly one of the three. */
 export type CallerTarget =
   | { header: { name: string; value: string } }
   | { attribute: { name: string; value: string | number } }
   | { routingKeys: readonly string[] }
 
-/** What a request shows of its caller. */
+/** The parts of a request that identify its caller. */
 export interface TargetedRequest {
-  /** The value of a header; undefined where it was not sent, or where the protocol has none. */
+  /** The value of a header; undefined when it was not sent or the protocol has no headers. */
   header?: ((name: string) => string | undefined) | undefined
   routingKey: string | undefined
   /** Whether the feature has this value in every row. */
@@ -21,7 +21,7 @@ export interface TargetedRequest {
 
 export type TargetMatcher = (request: TargetedRequest) => boolean
 
-/** Whether a request is of a targeted caller; built once for each route. */
+/** Tests whether a request comes from a targeted caller. Built once per route. */
 export function targetMatcher(target: CallerTarget): TargetMatcher {
   if ('header' in target) {
     const { name, value } = target.header
@@ -43,13 +43,13 @@ export function targetText(target: CallerTarget): string {
   return `${length} listed routing ${length === 1 ? 'key' : 'keys'}`
 }
 
-/** More would make every route that is read longer. */
+/** Limits the size of a route, which replicas read often. */
 export const maxRoutingKeys = 1_000
 const maxKeyLength = 256
 const maxValueLength = 200
 const headerName = /^[a-z0-9][a-z0-9-]{0,62}$/
 const headerValue = /^[\x21-\x7e]([\x20-\x7e]*[\x21-\x7e])?$/
-/** A policy is stored and shown, and these carry secrets or frame the message. */
+/** Headers that carry secrets or frame the message; a policy is stored and shown. */
 const refusedHeaders =
   /^(authorization|cookie|proxy-.*|connection|host|transfer-encoding|content-.*|expect|upgrade)$/
 

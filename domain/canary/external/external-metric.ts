@@ -1,8 +1,8 @@
 /**
- * Compares what another system has measured of each arm, window by window: the value of the candidate against that of the control or
- * against a limit, tested by betting at every look.
+ * Compares what another system has measured for each arm, window by window. Tests by betting, at every look, the candidate's value
+ * against the control's or against a limit.
  *
- * A window counts once, with the value that was read first. A window without a value counts as nothing: an outage of the source is never
+ * A window counts once, with the value that was read first. A window without a value does not count: an outage of the source is never
  * evidence against the model.
  */
 import { fourDigits } from '../../figures.ts'
@@ -11,40 +11,40 @@ import { eProcess, geometric } from '../../sequential/e-process.ts'
 import type { EffectFindings, Reason, Verdict } from '../../verdict.ts'
 import type { ExternalMetric } from './external-policy.ts'
 
-/** What a source has said of one window. */
+/** The result of reading one window. */
 export interface ExternalReading {
   fromMs: number
-  /** Null: the source gave no value. */
+  /** Null when the source gave no value. */
   canary: number | null
-  /** Null as well where a limit decides. */
+  /** Also null when the metric has a limit instead of a control. */
   control: number | null
   /** Why there is no value. */
   problem?: string
 }
 
-/** What was measured of one metric. */
+/** The measurements of one metric. */
 export interface ExternalFigures {
-  /** Windows with a value. */
+  /** The number of windows with a value. */
   windows: number
-  /** The means over those windows, within `min` and `max`; null without any. */
+  /** The means over those windows, clamped to `min` and `max`; null without values. */
   means: { canary: number; control: number | null } | null
   /** The evidence that the candidate is worse. */
   worseLogE: number
-  /** The newest windows in a row without a value, and why. */
+  /** The number of most recent consecutive windows without a value, and the reason. */
   failed: number
   problem?: string
   /** Complete windows that are still to be read. */
   unread: number
 }
 
-/** By the name of the metric. */
+/** The figures by the name of the metric. */
 export type ExternalEvidence = Readonly<Record<string, ExternalFigures>>
 
 export const externalCode = 'external_worse'
 export const externalErrorCode = 'external_error'
 export const externalUnreadCode = 'external_unread'
 
-/** So many windows in a row without a value are put to an approver; fewer may be a restart of the source. */
+/** After this many consecutive windows without a value, an approver is asked; fewer may be a restart of the source. */
 const askAfter = 3
 
 const bets = geometric(0.02, 0.95, 12)
@@ -55,7 +55,7 @@ export interface ExternalTest {
   figures(unread: number): ExternalFigures
 }
 
-/** New evidence begins every `restartMs` beside the older, for what begins to go wrong late. */
+/** Starts new evidence every `restartMs` beside the older, to find faults that appear late. */
 export function externalTest(metric: ExternalMetric, restartMs: number): ExternalTest {
   const process = eProcess(bets.length)
   const gains = new Float64Array(bets.length)
@@ -102,8 +102,8 @@ export function externalTest(metric: ExternalMetric, restartMs: number): Externa
 const within = ({ min, max }: ExternalMetric, value: number): number => Math.min(max, Math.max(min, value))
 
 /**
- * How much worse the candidate is in a window, scaled so that the best possible window is −1: no bet is ruined. Its mean is at most 0
- * for a candidate within the tolerance or the limit. Null without a finite value of each arm that is needed.
+ * How much worse the candidate is in a window, scaled so that the best possible window is −1 and no bet can lose all its capital. The
+ * mean is at most 0 for a candidate within the tolerance or the limit. Null when a needed value is missing or not finite.
  */
 function lossOf(metric: ExternalMetric, canary: number | null, control: number | null): number | null {
   const { min, max, limit, tolerance, lowerIsBetter } = metric
@@ -118,7 +118,7 @@ function lossOf(metric: ExternalMetric, canary: number | null, control: number |
     : ((1 - tolerance) * base - value) / (max - (1 - tolerance) * min)
 }
 
-/** A source without an answer holds the stage or is a question, and is never against the candidate. `alpha` is shared by all metrics. */
+/** A failing source holds the stage or raises a question; it is never evidence against the candidate. All metrics share `alpha`. */
 export function judgeExternal(
   evidence: ExternalEvidence,
   metrics: Readonly<Record<string, ExternalMetric>>,
@@ -173,7 +173,7 @@ function lossReason(
   return { code: externalCode, message, values }
 }
 
-/** Why the metric says nothing yet, or no longer; null while it is read. */
+/** Why the metric has no recent values; null while it has. */
 function silenceReason(
   name: string,
   { source }: ExternalMetric,
@@ -191,12 +191,12 @@ function silenceReason(
   return { code: externalUnreadCode, message, values }
 }
 
-/** A metric of a release, for the approver. */
+/** The figures of a metric, for the approver. */
 export interface ExternalRow extends ExternalFigures {
   name: string
   source: string
   limit: number | null
-  /** The evidence at which a loss is proven. */
+  /** The evidence that proves a loss. */
   threshold: number
 }
 

@@ -1,32 +1,32 @@
-/** Defines the external metrics of a policy: what is asked of which source, within which bounds, and what a loss or an outage does. */
+/** Defines the external metrics of a policy: the query for each source, the bounds of the values, and what a loss or an outage does. */
 import { policyIssues } from '../../policy-issues.ts'
 
 export interface ExternalMetric {
-  /** How the source is asked. */
+  /** The kind of the source. */
   kind: ExternalKind
   /** The name of the source in the file of metric sources. */
   source: string
-  /** The query; `$version`, `$arm`, `$model` and the window are filled in. */
+  /** The query, with placeholders for `$version`, `$arm`, `$model` and the window. */
   query: string
-  /** Highest value (or lowest, where higher is better) that is allowed. Absent: the candidate is compared with the control. */
+  /** The highest allowed value (the lowest when higher is better). Absent: the candidate is compared with the control. */
   limit?: number
-  /** How much worse than the control still counts as no worse, as a share of its value. Without a limit. */
+  /** How much worse than the control still counts as no worse, as a share of the control's value. Ignored with a limit. */
   tolerance: number
-  /** A lower value counts as this. */
+  /** A lower value counts as this one. */
   min: number
-  /** A higher value counts as this: one extreme window must not decide. */
+  /** A higher value counts as this one, so that one extreme window cannot decide. */
   max: number
   /** Whether lower values are better, such as complaints. */
   lowerIsBetter: boolean
-  /** The length of a window, which is asked for once. */
+  /** The length of a window. Each window is read once. */
   everyMs: number
   /** How long after its end a window is complete at the source. */
   delayMs: number
-  /** A window with fewer requests of an arm is not asked for. */
+  /** A window with fewer requests of an arm is not read. */
   minRequests: number
   /** A proven loss rolls the release back, or holds it until an approver decides. */
   action: 'rollback' | 'ask'
-  /** What a source does that gives no value: it holds the release and asks an approver, only holds it, or neither. */
+  /** What a source without values does: hold the release and ask an approver, only hold it, or neither. */
   onError: 'ask' | 'hold' | 'ignore'
 }
 
@@ -79,14 +79,14 @@ export function issuesOfExternal(metrics: Readonly<Record<string, ExternalMetric
   return issues
 }
 
-/** The parts of a release that decide whether a window can ever be read. */
+/** The parts of a policy that decide whether a window can ever be read. */
 interface ReleaseTimes {
   stages: readonly { deadlineMs: number }[]
   probation?: { deadlineMs: number }
   watch: { tickMs: number }
 }
 
-/** Both versions must serve for as long as a window lasts, and a window holds whole ticks. */
+/** Both versions must serve for at least one window, and a window must hold whole ticks. */
 export function issuesOfExternalTimes(
   metrics: Readonly<Record<string, ExternalMetric>>,
   { stages, probation, watch }: ReleaseTimes,

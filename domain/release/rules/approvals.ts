@@ -1,7 +1,7 @@
-/** Checks the approvals of a release policy, and the least that its risk class asks for. */
+/** Checks the approvals of a release policy, and the minimum that its risk class requires. */
 import type { PolicyIssues } from '../../policy-issues.ts'
 
-/** Who answers for a release: those who use its decisions, and those who run it. */
+/** Who is responsible for a release: the users of its decisions, and the engineers who run it. */
 export type ApprovalSide = 'business' | 'engineering'
 
 export const approvalSides: readonly ApprovalSide[] = ['business', 'engineering']
@@ -14,7 +14,7 @@ interface ApprovalRules {
   sides?: Record<ApprovalSide, readonly string[]>
 }
 
-/** The parts of a policy that a risk class bounds. */
+/** The parts of a policy that a risk class restricts. */
 interface RiskRules {
   strategy: string
   approval: ApprovalRules
@@ -48,7 +48,7 @@ function checkNames(
   )
 }
 
-/** Two sides are two persons: a user of both would sign alone. */
+/** Two sides are two persons: a user on both sides could sign alone. */
 function checkSides(check: PolicyIssues, { sides, approvers, from }: ApprovalRules): void {
   if (sides === undefined) return
   const { need } = check
@@ -63,7 +63,7 @@ function checkSides(check: PolicyIssues, { sides, approvers, from }: ApprovalRul
 
 export const leastHighRisk = { approvers: 2, drillWithinMs: 35 * 24 * 3_600_000 } as const
 
-/** The least that a model of high risk asks for. */
+/** The minimum that a model of high risk requires. */
 export function checkRisk({ oneOf, need }: PolicyIssues, policy: RiskRules): void {
   const { risk = '', strategy, approval, probation, drill, requireDrill } = policy
   const { approvers, drillWithinMs } = leastHighRisk
@@ -79,7 +79,7 @@ export function checkRisk({ oneOf, need }: PolicyIssues, policy: RiskRules): voi
   )
 }
 
-/** A request for one release lowers neither the number of approvals nor who may give them, nor the risk class. */
+/** A request for one release must not lower the number of approvals, change who may give them, or lower the risk class. */
 export function checkReplacedApproval(
   { need }: PolicyIssues,
   policy: RiskRules,
