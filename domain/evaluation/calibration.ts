@@ -18,7 +18,7 @@ export interface GateCalibration {
   verdict: 'ok' | 'blocked' | 'undefined'
 }
 
-/** Null for regressions, or where the policy turns calibration off. */
+/** Null for regressions, and when the policy turns calibration off. */
 export function judgeCalibration(
   challenger: ScoredRows,
   champion: ScoredRows | null,

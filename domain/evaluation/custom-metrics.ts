@@ -1,6 +1,6 @@
 /**
- * Judges the metrics that a model file defines as functions: on the same test rows and with the same resamples as the others. Their value
- * is what the function returns, so a value that is no finite number is told instead of compared.
+ * Judges the metrics that a model file defines as functions, on the same test rows and with the same resamples as the other metrics. A
+ * non-finite result of a function is reported instead of compared.
  */
 import { bootstrap, percentileInterval } from '../statistics/bootstrap.ts'
 import { fourDigits, worstCaseText } from '../figures.ts'
@@ -14,9 +14,8 @@ import type { CustomMetricPolicy, GatePolicy, Margin, Task } from './policy.ts'
 export type MetricAnswer = number | readonly number[]
 
 /**
- * Called with the truth of each row (0 or 1, the place of the class, or the number; of several numbers a row all of them, row by row) and
- * the answers. It is called for each resample too,
- * with repeated rows. The lists are used again: keep no reference to them.
+ * Gets the truth of each row (0 or 1, the index of the class, or the number; for several numbers per row all of them, row by row) and the
+ * answers. Also called for each resample, with repeated rows. The lists are reused: do not keep a reference to them.
  */
 export type MetricFunction = (y: readonly number[], answers: readonly MetricAnswer[]) => number
 
@@ -32,9 +31,9 @@ interface Rows {
 
 export interface CustomComparison {
   metrics: GateMetricRow[]
-  /** Of guards: why the challenger is stopped. */
+  /** Failed guards: why the challenger is stopped. */
   against: Reason[]
-  /** Of metrics that do not decide: what could not be measured. */
+  /** Metrics that do not decide and could not be measured. */
   warnings: Reason[]
 }
 
@@ -121,7 +120,7 @@ function judgeOne(
   }
 }
 
-/** A value that is not finite, and an exception, become a sentence. */
+/** Turns a non-finite value or an exception into a sentence. */
 function measure(name: string, who: string, of: () => unknown): Measured {
   try {
     const value = of()
@@ -146,7 +145,7 @@ const answerOf = (task: Task, row: readonly number[]): MetricAnswer =>
       ? row[1]!
       : row[0]!
 
-/** The gain on a resample: each row as often as it was drawn. */
+/** The gain on a resample, with each row repeated as often as it was drawn. */
 function resampled(
   of: MetricFunction,
   y: readonly number[],

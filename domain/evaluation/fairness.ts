@@ -1,6 +1,6 @@
 /**
- * Judges fairness in the gate: compares the two groups with the largest difference, with an interval. A limit broken by chance warns;
- * a limit broken with certainty blocks.
+ * Judges fairness in the gate: compares the two groups with the largest difference, with an interval. A limit that may be broken by
+ * chance warns; a limit that is broken with certainty blocks.
  */
 import { bootstrap, percentileInterval, type Statistic } from '../statistics/bootstrap.ts'
 import { groupRates, type GroupRates } from '../metrics/fairness.ts'
@@ -8,7 +8,7 @@ import type { ScoredRows } from './metrics.ts'
 import type { GatePolicy } from './policy.ts'
 import { ratioOf } from '../figures.ts'
 
-/** Null where undefined, never 0. */
+/** Null when undefined, never 0. */
 export interface Estimate {
   value: number | null
   low: number | null

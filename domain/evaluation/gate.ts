@@ -1,6 +1,6 @@
 /**
- * Judges a challenger offline against the champion on the same frozen rows, with intervals instead of two numbers: a luckier test
- * set must not replace a champion, and a better average must not hide a worse slice.
+ * Judges a challenger offline against the champion on the same frozen rows, with intervals instead of point values. A lucky test set must
+ * not replace a champion, and a better average must not hide a worse slice.
  */
 import type { BehaviourRow } from '../behaviour/behaviour-test.ts'
 import { failedTestReasons, openTestReasons } from '../behaviour/judge-behaviour.ts'
@@ -48,14 +48,17 @@ export type GateVerdict = 'better' | 'not_worse' | 'not_better' | 'insufficient'
 
 export interface GateReport {
   verdict: GateVerdict
-  /** Whether a user must check it whatever the verdict: the gain is implausibly large, or a behaviour test could not be computed. */
+  /**
+   * Whether a user must check the challenger, whatever the verdict: the gain is implausibly large, or a behaviour test could not be
+   * computed.
+   */
   needsPerson: boolean
   /** The reasons for the verdict, blocking ones first. */
   reasons: Reason[]
   /** Findings that do not decide. */
   warnings: Reason[]
   rows: number
-  /** Null where the task has no positive class. */
+  /** Null when the task has no positive class. */
   positives: number | null
   metrics: GateMetricRow[]
   slices: GateSliceRow[]
@@ -63,9 +66,9 @@ export interface GateReport {
   fairness: GateFairnessRow[]
   /** The behaviour tests; absent without any. */
   tests?: BehaviourRow[]
-  /** How much the challenger needs each feature; absent where it was not measured. */
+  /** How much the challenger needs each feature; absent when not measured. */
   importance?: ImportanceReport
-  /** With the level that was used: corrected for other trials on the same test rows. */
+  /** With the confidence level that was used, corrected for other trials on the same test rows. */
   policy: GatePolicy
   /** Absent when nothing else was tried. */
   search?: GateSearch
@@ -96,7 +99,7 @@ const emptyReport = (
   judge: gateJudge,
 })
 
-/** `functions`: those of the metrics that the model file defines. */
+/** `functions`: the metric functions of the model file. */
 export function judgeGate(
   input: GateInput,
   declared: GatePolicy,
@@ -143,7 +146,7 @@ export function judgeGate(
   const tests = input.tests ?? []
   const certain = [...leakageReasons(input.leakage ?? {}, policy), ...failedTestReasons(tests)]
   const uncalibrated = calibrationReasons(calibration, policy)
-  // The Brier score holds the calibration already: a proven gain in it outweighs a worse calibration.
+  // The Brier score already includes calibration, so a proven gain in it outweighs worse calibration.
   const isLossBetter = metrics.some(({ metric, verdict }) => metric === 'brier' && verdict === 'better')
   const blocks = [
     ...certain,
@@ -170,7 +173,7 @@ export function judgeGate(
     calibration,
     fairness,
   }
-  // A leak and a failed test are certain on few rows; everything else needs enough of them.
+  // A leak and a failed test are certain even with few rows; everything else needs enough rows.
   const tooFew = insufficientRows(y, policy)
   if (tooFew.length > 0 && certain.length === 0) {
     return { ...found, verdict: 'insufficient', reasons: tooFew, warnings: [...blocks, ...found.warnings] }

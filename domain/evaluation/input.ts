@@ -1,6 +1,4 @@
-/**
- * Checks the input of the gate: too few rows decide nothing, and predictions that are not finite cannot be compared.
- */
+/** Checks the input of the gate. Too few rows allow no decision, and non-finite predictions cannot be compared. */
 import type { BehaviourRow } from '../behaviour/behaviour-test.ts'
 import { answeredRows, answerWidth, type ModelAnswers } from '../metrics/answers.ts'
 import type { Output } from '../model/features.ts'
@@ -11,23 +9,26 @@ import { quantiles } from '../statistics/quantiles.ts'
 import type { Reason } from '../verdict.ts'
 
 export interface GateInput {
-  /** Class index (0 or 1 in a binary task), or the target of a regression; of several numbers a row, row by row. */
+  /** The class index (0 or 1 in a binary task) or the target of a regression; for several numbers per row all of them, row by row. */
   y: number[]
-  /** One entry a row: class probabilities (one column suffices in a binary task), or the predicted values. */
+  /** One entry per row: class probabilities (one column suffices in a binary task), or the predicted values. */
   challenger: ModelAnswers
-  /** The live champion on the same rows; null for the first version of a model. Of several numbers those of `numbers.compared`, as of the anchor. */
+  /**
+   * The live champion on the same rows; null for the first version of a model. For several numbers, champion and anchor have those of
+   * `numbers.compared`.
+   */
   champion: ModelAnswers | null
-  /** Of several numbers, where the champion does not answer the same. */
+  /** For several numbers, when the champion does not answer the same ones. */
   numbers?: ComparedNumbers
   /** The best release of the last 90 days, so that repeated "not worse" verdicts cannot add up. */
   anchor?: ModelAnswers | null
-  /** Predictions without a model, such as the last value. The class shares, or the mean, of `y` when absent. */
+  /** Predictions without a model, such as the last value. Absent: the class shares or the mean of `y`. */
   baseline?: ModelAnswers | null
   /** Declared slices, at most 50; `rows` are indices. A slice without rows fails. */
   slices?: { name: string; rows: ArrayLike<number> }[]
-  /** One value a row; null where unknown. */
+  /** One value per row; null when unknown. */
   groups?: { attribute: string; values: (string | null)[] }[]
-  /** The entity of each row, when an entity has several rows: they are resampled together. */
+  /** The entity of each row, when an entity has several rows; these are resampled together. */
   entities?: (string | number)[]
   leakage?: LeakageFacts
   /** The behaviour tests of the model file, with their results. */
@@ -37,25 +38,27 @@ export interface GateInput {
   search?: GateSearch
 }
 
-/** How many were tried before this challenger. */
+/** How many candidates were tried before this challenger. */
 export interface GateSearch {
-  /** The trials of the sweep that has chosen it, by the validation rows. They need no correction: the test rows saw the winner alone. */
+  /**
+   * The trials of the sweep that chose it on the validation rows. They need no correction: the test rows were used for the winner only.
+   */
   sweepTrials?: number
-  /** Other artifacts of trials that were judged on these very test rows. The level of every interval is corrected for them. */
+  /** Other artifacts of trials that were judged on the same test rows. The level of every interval is corrected for them. */
   triedHere?: number
 }
 
-/** The names of several numbers. */
+/** The names of the numbers of a model with several numbers per row. */
 export interface ComparedNumbers {
-  /** Those of both versions, in the order of the challenger. */
+  /** The numbers of both versions, in the order of the challenger. */
   compared: readonly string[]
-  /** Those of the challenger alone. */
+  /** The numbers of the challenger only. */
   added: readonly string[]
-  /** Those of the champion alone. */
+  /** The numbers of the champion only. */
   removed: readonly string[]
 }
 
-/** Undefined where both versions answer the same numbers, or none is of both. */
+/** Undefined when both versions answer the same numbers, or have none in common. */
 export function comparedNumbers(challenger: Output, champion: Output): ComparedNumbers | undefined {
   if (challenger.kind !== 'numbers' || champion.kind !== 'numbers') return undefined
   const compared = challenger.names.filter((name) => champion.names.includes(name))
@@ -94,7 +97,7 @@ export function unreadableInput(input: GateInput, policy: GatePolicy): Unreadabl
       'label_unreadable',
       `row ${Math.floor((bad * rows) / y.length)} has the label ${y[bad]}`,
     )
-  // Unreadable predictions of the challenger refuse it; those of a reference leave nothing to compare with.
+  // Invalid predictions of the challenger reject it; invalid predictions of a reference leave nothing to compare with.
   for (const [name, answers] of Object.entries({ challenger, champion, anchor, baseline })) {
     if (!answers) continue
     const verdict = name === 'challenger' ? 'not_better' : 'insufficient'
@@ -128,14 +131,14 @@ export function unreadableInput(input: GateInput, policy: GatePolicy): Unreadabl
   return found
 }
 
-/** The rows with a label. */
+/** The number of rows with a label. */
 export function countLabel(y: ArrayLike<number>, label: number): number {
   let count = 0
   for (let row = 0; row < y.length; row++) if (y[row] === label) count++
   return count
 }
 
-/** The missing rows below the required evidence; empty when there are enough. */
+/** How many rows are missing from the required evidence; empty when there are enough. */
 export function insufficientRows(y: readonly number[], policy: GatePolicy): Reason[] {
   const { rows, positives, negatives } = policy.evidence
   const floors = [{ what: 'rows', have: rowsOfTruths(y, policy), need: rows }]
@@ -152,7 +155,7 @@ export function insufficientRows(y: readonly number[], policy: GatePolicy): Reas
     }))
 }
 
-/** The predictions of a model that knows only the class shares, the mean, or the quantiles. */
+/** The predictions of a naive model that knows only the class shares, the mean, or the quantiles. */
 export function naiveAnswers(y: readonly number[], policy: GatePolicy, classes: number): number[][] {
   if (policy.task === 'regression' || policy.task === 'multioutput') {
     const width = policy.targets?.length ?? 1

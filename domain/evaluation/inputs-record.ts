@@ -1,6 +1,5 @@
 /**
- * Defines what is stored of an evaluation beside its report, so that the choice of the anchor and the leak checks can be explained
- * later.
+ * Defines what is stored of an evaluation beside its report, so that the choice of the anchor and the leak checks can be explained later.
  */
 import type { GateSearch } from './input.ts'
 import type { LeakageFacts } from './leakage.ts'

@@ -1,6 +1,6 @@
 /**
- * Detects inverted labels: a challenger that learnt them looks far better than the champion on test labels that are inverted too. A
- * champion that ranks worse than chance gives them away.
+ * Detects inverted labels. A challenger that learnt inverted labels looks far better than the champion on test labels that are inverted
+ * too; the champion then ranks worse than chance.
  */
 import { aucInterval } from '../metrics/auc-interval.ts'
 import { auc } from '../metrics/auc.ts'
@@ -12,7 +12,7 @@ import type { Reason } from '../verdict.ts'
 
 const confidence = 0.999
 
-/** Of all test rows, else of each slice: labels are written by region or by provider, and one of them may invert them. */
+/** Checks all test rows, then each slice: labels come from regions or providers, and one of them may invert its labels. */
 export function reversedReasons(
   { y, champion, slices = [] }: Pick<GateInput, 'y' | 'champion' | 'slices'>,
   { task }: Pick<GatePolicy, 'task'>,

@@ -1,33 +1,33 @@
 /**
- * Detects leakage, by which a model may have seen the label. A leak looks excellent offline and fails in production, so each sign
- * blocks the challenger whatever its metrics.
+ * Detects leakage: features through which a model has seen the label. A leak looks excellent offline and fails in production, so each
+ * sign blocks the challenger whatever its metrics.
  */
 import { auc, midranks } from '../metrics/auc.ts'
 import type { GatePolicy } from './policy.ts'
 import type { Reason } from '../verdict.ts'
 
-/** The findings about the data, before any prediction. */
+/** The findings on the data, before any prediction. */
 export interface LeakageFacts {
-  /** The share of test rows that were also trained on. */
+  /** The share of test rows that are also training rows. */
   rowOverlap?: number
-  /** The share of test entities that were also trained on, where the split is by entity. */
+  /** The share of test entities that are also training entities, when the split is by entity. */
   entityOverlap?: number
   /** Rows whose label was known no later than their features. */
   labelNotAfterFeature?: number
-  /** The AUC of each number alone, for classes the lowest of all pairs of classes; null where undefined. */
+  /** The AUC of each number alone; for classes, the lowest over all pairs of classes. Null when undefined. */
   featureAuc?: { feature: string; auc: number | null }[]
-  /** The rank correlation of each number alone with a label that is a number; null where undefined. */
+  /** The rank correlation of each number alone with a numeric label; null when undefined. */
   featureCorrelation?: { feature: string; correlation: number | null }[]
 }
 
 /** Classes with fewer rows are not compared: a few rows separate by chance. */
 const minClassRows = 20
-/** Below it the exact value does not matter, and the remaining pairs are not computed. */
+/** Below this AUC the exact value does not matter, so the remaining pairs are not computed. */
 const clearlyMixed = 0.9
 
 /**
- * How well a number alone tells every class from every other: the lowest AUC of all pairs of classes, each in its better direction. A
- * number that separates one class only, as petals do in irises, is no leak. Null with fewer than two classes of at least 20 rows.
+ * How well a number alone separates every class from every other: the lowest AUC over all pairs of classes, each in its better direction.
+ * A number that separates only one class, as petals do in irises, is no leak. Null with fewer than two classes of at least 20 rows.
  */
 export function separationOfClasses(y: ArrayLike<unknown>, scores: ArrayLike<number>): number | null {
   const byClass = new Map<unknown, number[]>()
@@ -48,7 +48,7 @@ export function separationOfClasses(y: ArrayLike<unknown>, scores: ArrayLike<num
   return lowest
 }
 
-/** The absolute rank correlation (Spearman, midranks) of two columns; null for a constant one or fewer than 20 rows. */
+/** The absolute rank correlation (Spearman, midranks) of two columns; null for a constant column and for fewer than 20 rows. */
 export function rankCorrelation(a: ArrayLike<number>, b: ArrayLike<number>): number | null {
   const [x, y] = [midranks(a), midranks(b)]
   const mean = (x.length + 1) / 2
@@ -84,7 +84,7 @@ export function leakageReasons(facts: LeakageFacts, policy: Pick<GatePolicy, 'le
     add('leak_feature', message, { feature, auc: separation, limit: featureAuc })
   }
   for (const { feature, correlation } of facts.featureCorrelation ?? []) {
-    // A model file that was registered before this limit existed has none.
+    // A model file that was registered before this limit existed lacks it.
     if (correlation === null || !(correlation > featureCorrelation)) continue
     const message = `"${feature}" alone has the rank correlation ${correlation.toFixed(4)} with the label, limit ${featureCorrelation}: it may contain the label`
     add('leak_feature', message, { feature, correlation, limit: featureCorrelation })

@@ -1,6 +1,6 @@
 /**
- * Builds the metric table of the gate: each metric of the task for champion and challenger with the interval of the gain, and the
- * objections that follow from it.
+ * Builds the metric table of the gate: each metric for champion and challenger with the interval of the gain, and the objections that
+ * follow.
  */
 import { fourDigits, signedGain, worstCaseText } from '../figures.ts'
 import { pointValue } from '../statistics/bootstrap.ts'
@@ -10,13 +10,16 @@ import type { GateMetric, GatePolicy, Margin } from './policy.ts'
 import type { Reason } from '../verdict.ts'
 
 export interface GateMetricRow {
-  /** A metric of the task, or one of the model file's own. */
+  /** A metric of the task, or a metric function of the model file. */
   metric: string
-  /** Whether more is better. */
+  /** Whether higher is better. */
   higherIsBetter: boolean
   champion: number | null
   challenger: number | null
-  /** The challenger's in the numbers that the champion answers too, which the gain is of; absent where these are all. */
+  /**
+   * The challenger's metric over the numbers that the champion also answers, on which the gain is computed; absent when these are all its
+   * numbers.
+   */
   beside?: number | null
   baseline: number | null
   /** The challenger's gain: positive is better, whatever the direction of the metric. */
@@ -26,20 +29,20 @@ export interface GateMetricRow {
   high: number | null
   /** The one-sided lower bound of the gain, compared with −margin. */
   oneSidedLow: number | null
-  /** McNemar's or DeLong's p; null where the interval is the test. */
+  /** The p-value of McNemar's or DeLong's test; null when the interval is the test. */
   p: number | null
   /** The margin of "not worse", in the unit of the metric. */
   margin: number | null
   floor: number | null
   floorMet: boolean | null
   method: 'delong' | 'mcnemar' | 'bootstrap' | 'none'
-  /** `reported` without a champion or an interval; `undefined` where the metric is undefined. */
+  /** `reported`: without a champion or an interval. `undefined`: the metric is undefined. */
   verdict: 'better' | 'not_worse' | 'not_better' | 'reported' | 'undefined' | 'error'
-  /** Why a metric of the model file could not be measured. */
+  /** Why a metric function of the model file could not be measured. */
   error?: string
 }
 
-/** The verdict in words. Without a champion a metric is judged by its floor alone. */
+/** The verdict in words. Without a champion, a metric is judged only by its floor. */
 export const verdictText = ({
   verdict,
   floorMet = null,
@@ -48,7 +51,7 @@ export const verdictText = ({
     ? `floor ${floorMet ? 'met' : 'missed'}`
     : verdict.replace('_', ' ')
 
-/** Whether the challenger must be not worse in it, beside the primary metric. */
+/** Whether the challenger must be not worse in this metric, apart from the primary metric. */
 export const isGuard = ({ metric }: Pick<GateMetricRow, 'metric'>, { guards, custom }: GatePolicy): boolean =>
   guards.some((guard) => guard === metric) || custom?.[metric]?.guard === true
 
@@ -61,7 +64,7 @@ export interface Models {
 
 export interface GateComparison {
   metrics: GateMetricRow[]
-  /** The objections: of the primary metric, a guard, the anchor or the baseline. */
+  /** The objections from the primary metric, a guard, the anchor or the baseline. */
   against: Reason[]
 }
 
@@ -73,7 +76,7 @@ export function compareAll(
   const { primary, guards } = policy
   const judged = new Set<GateMetric>([primary, ...guards])
   const shown = [...new Set([primary, ...guards, ...metricsFor(policy.task)])]
-  // Ranks and F1 over many classes cost several passes in each resample, so they get an interval only where they decide.
+  // Rank metrics and F1 over many classes need several passes in each resample, so they get an interval only when they decide.
   const cheap = (metric: GateMetric) =>
     isMean(metric) ||
     ['f1', 'precision', 'recall'].includes(metric) ||
@@ -103,7 +106,8 @@ export function compareAll(
   const overBaseline = all[versusBaseline]!
   if (!(overBaseline.low !== null && overBaseline.low > 0))
     against.push(notBetter({ ...row, margin: 0 }, 'baseline', 'baseline', overBaseline))
-  // The anchor limits the sum of many small losses. A proven gain over the champion is no loss, whatever an earlier world liked better.
+  // The anchor limits the sum of many small losses. A proven gain over the champion is no loss, even when an older release was better in
+  // older data.
   if (versusAnchor !== null && row.verdict !== 'better') {
     const gain = all[versusAnchor]!
     const margin = marginOf(primary, gain.reference, policy)
@@ -158,7 +162,7 @@ export function gainVerdict(
 ): GateMetricRow['verdict'] {
   if (gain === undefined) return 'reported'
   if (gain.delta === null || gain.low === null || gain.oneSidedLow === null) return 'undefined'
-  // The interval of an accuracy is an approximation, so McNemar's test decides.
+  // The interval of an accuracy is approximate, so McNemar's test decides.
   if (gain.low > 0 && (gain.p === null || gain.p < 1 - confidence)) return 'better'
   return gain.oneSidedLow > -margin ? 'not_worse' : 'not_better'
 }

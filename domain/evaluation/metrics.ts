@@ -1,6 +1,6 @@
 /**
- * Scores predictions on the test rows: each metric as sums over rows or as a function of row weights, so that its value and its
- * bootstrap share one definition.
+ * Scores predictions on the test rows. Each metric is a sum over rows or a function of row weights, so its value and its bootstrap share
+ * one definition.
  */
 import { ratioOf } from '../figures.ts'
 import { rankStatistic } from '../metrics/rank-statistic.ts'
@@ -18,20 +18,23 @@ export interface ScoredRows {
   y: Float64Array
   /** Binary: the probability of class 1. Regression: the predicted value. Quantiles: the middle one. Multiclass: the probability of the truth. */
   score: Float64Array
-  /** The predicted class; empty without classes. */
+  /** The predicted class index; empty without classes. */
   predicted: Uint16Array
-  /** Multiclass: the probability of the predicted class. Quantiles: 1 where the truth is between the outermost. Empty for others. */
+  /**
+   * Multiclass: the probability of the predicted class. Quantiles: 1 when the truth lies between the outermost quantiles. Empty for
+   * others.
+   */
   confidence: Float64Array
   classes: number
-  /** Multiclass: Σ (p_k − 1[y = k])² of each row. Quantiles: the pinball loss of each row. Empty for others. */
+  /** Multiclass: Σ (p_k − 1[y = k])² per row. Quantiles: the pinball loss per row. Empty for others. */
   squares: Float64Array
-  /** Several numbers a row: each of them. `y` and `score` are those of the first. Empty for others. */
+  /** Several numbers per row: the scores of each. `y` and `score` are those of the first number. Empty for others. */
   parts: readonly ScoredNumber[]
-  /** Quantiles: the share of rows that should be between the outermost. */
+  /** Quantiles: the share of truths that should lie between the outermost quantiles. */
   coverage?: number
 }
 
-/** One of several numbers a row. */
+/** The scores of one number, of several per row. */
 export interface ScoredNumber {
   name: string
   y: Float64Array
@@ -86,11 +89,11 @@ export function unreadableAnswers(task: Task, answers: ModelAnswers, rows: numbe
   return null
 }
 
-/** How many rows have these truths: each has one, or one of each target. */
+/** The number of rows of these truths: one truth per row, or one per target. */
 export const rowsOfTruths = (y: ArrayLike<number>, { targets }: Pick<GatePolicy, 'targets'>): number =>
   y.length / (targets?.length ?? 1)
 
-/** The truths of some of the targets, in their order; of all when absent. */
+/** The truths of some targets, in their order. Default: of all targets. */
 export function truthsOf(
   y: readonly number[],
   { targets = [] }: Pick<GatePolicy, 'targets'>,
@@ -103,7 +106,7 @@ export function truthsOf(
   ).flat()
 }
 
-/** `y`: row by row. Models that are compared share it. */
+/** `y`: row by row. Compared models share it. */
 export function score(
   task: Task,
   y: readonly number[] | Float64Array,
@@ -113,7 +116,7 @@ export function score(
   if (targets !== undefined) return scoreSeveral(task, y, answers, targets)
   const rows = y.length
   const classes = task === 'binary' ? 2 : task === 'multiclass' ? answerWidth(answers) : 0
-  // Of ten million rows each list takes 80 MB, so only those that a task needs are kept.
+  // With ten million rows each list takes 80 MB, so only the lists that the task needs are kept.
   const kept = task === 'multiclass' || task === 'quantiles' ? rows : 0
   const scored: ScoredRows = {
     task,
@@ -185,11 +188,11 @@ function scoreSeveral(
   }
 }
 
-/** Of several numbers a row, the scores of each; otherwise the scores themselves. */
+/** For several numbers per row, the scores of each number; otherwise the scores themselves. */
 export const scoresOfNumbers = (scored: ScoredRows): ScoredRows[] =>
   scored.parts.length === 0 ? [scored] : scored.parts.map((part) => ({ ...scored, ...part, parts: [] }))
 
-/** Without the numbers that the other does not answer. */
+/** Leaves out the numbers that the other model does not answer. */
 export function sharedScores(scored: ScoredRows, { parts: others }: ScoredRows): ScoredRows {
   const parts = scored.parts.filter(({ name }) => others.some((other) => other.name === name))
   if (parts.length === scored.parts.length) return scored
@@ -197,7 +200,7 @@ export function sharedScores(scored: ScoredRows, { parts: others }: ScoredRows):
   return { ...scored, y, score, parts }
 }
 
-/** Whether the metric is a mean over rows, so that a difference of two is the mean of the row differences. */
+/** Whether the metric is a mean over rows, so that a difference of two metrics is the mean of the row differences. */
 export function isMean(metric: GateMetric): boolean {
   return (
     metric === 'accuracy' ||
@@ -208,20 +211,20 @@ export function isMean(metric: GateMetric): boolean {
   )
 }
 
-/** Whether the metric depends on counts alone. */
+/** Whether the metric depends on counts only. */
 export function isCounted(metric: GateMetric): boolean {
   return ['accuracy', 'f1', 'precision', 'recall', 'macroF1'].includes(metric)
 }
 
-/** 1 where the predicted class is the true one. */
+/** 1 when the predicted class is the true class. */
 export function correctness({ y, predicted }: ScoredRows): Uint8Array {
   return flags(predicted.length, (row) => predicted[row] === y[row])
 }
 
-/** The metrics that are a mean over rows, or the root of one. */
+/** The metrics that are a mean over rows, or the root of such a mean. */
 type RowMetric = 'accuracy' | 'brier' | 'logLoss' | 'rmse' | 'mae' | 'pinball'
 
-/** Each row's share of them. */
+/** The loss of each row for these metrics. */
 const lossesOf: Record<RowMetric, (scored: ScoredRows) => Float64Array> = {
   accuracy: (scored) => new Float64Array(correctness(scored)),
   brier: ({ task, y, score, squares }) =>
@@ -233,9 +236,9 @@ const lossesOf: Record<RowMetric, (scored: ScoredRows) => Float64Array> = {
 }
 const isOfRows = (metric: GateMetric): metric is RowMetric => Object.hasOwn(lossesOf, metric)
 
-/** Each row's share of a metric that is a mean over rows, or the root of one; null for metrics that are not. */
+/** The loss of each row for a metric that is a mean over rows, or the root of one; null for other metrics. */
 export function rowLosses(metric: GateMetric, scored: ScoredRows): Float64Array | null {
-  // The mean of the roots of several numbers is no root of a mean.
+  // A mean of roots is not the root of a mean, so several numbers have row losses for MAE only.
   if (scored.parts.length > 0) return metric === 'mae' ? meanErrors(scored.parts) : null
   return isOfRows(metric) ? lossesOf[metric](scored) : null
 }
@@ -249,7 +252,7 @@ function meanErrors(parts: readonly ScoredNumber[]): Float64Array {
   return losses
 }
 
-/** The metrics that are no mean over rows. */
+/** The metrics that are not a mean over rows. */
 const statistics: Record<Exclude<GateMetric, RowMetric>, (scored: ScoredRows) => Statistic> = {
   auc: (scored) => rankStatistic(scored, 'area'),
   averagePrecision: (scored) => rankStatistic(scored, 'precision'),
@@ -266,7 +269,7 @@ const statistics: Record<Exclude<GateMetric, RowMetric>, (scored: ScoredRows) =>
 }
 
 export function statisticOf(metric: GateMetric, scored: ScoredRows): Statistic {
-  // The uniform average of scikit-learn.
+  // The uniform average, as in scikit-learn.
   if (scored.parts.length > 0 && metric !== 'mae')
     return meanOfStatistics(scoresOfNumbers(scored).map((part) => statisticOf(metric, part)))
   if (!isOfRows(metric)) return statistics[metric](scored)
@@ -304,7 +307,9 @@ function f1({ y, predicted }: ScoredRows, classes: number[]): Statistic {
   }
 }
 
-/** The true positives among the rows of a kind: predicted positives for precision, positives for recall. Null without such rows. */
+/**
+ * The true positives as a share of the selected rows: predicted positives for precision, positives for recall. Null without such rows.
+ */
 function shareOfHits(scored: ScoredRows, isOf: (scored: ScoredRows, row: number) => boolean): Statistic {
   const { y, predicted } = scored
   const whole = flags(y.length, (row) => isOf(scored, row))
@@ -312,7 +317,7 @@ function shareOfHits(scored: ScoredRows, isOf: (scored: ScoredRows, row: number)
   return { kind: 'sums', columns: [hits, whole], value: (sums) => ratioOf(sums[0]!, sums[1]!) }
 }
 
-/** How far the share of truths between the outermost quantiles is from the share that their levels promise. */
+/** The difference between the share of truths inside the outermost quantiles and the share that their levels promise. */
 function coverageError({ confidence, coverage = 0 }: ScoredRows): Statistic {
   return {
     kind: 'sums',

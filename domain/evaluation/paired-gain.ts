@@ -38,7 +38,7 @@ export interface Gain extends Interval {
   method: 'delong' | 'mcnemar' | 'bootstrap' | 'none'
 }
 
-/** One gain a pair. Pass `entities` only when an entity has several rows. */
+/** One gain per pair. Pass `entities` only when an entity has several rows. */
 export function gains(
   pairs: readonly ScoredPair[],
   policy: Pick<GatePolicy, 'confidence' | 'resamples' | 'seed'>,
@@ -50,7 +50,7 @@ export function gains(
   const open = pairs.map((pair, i) => ({ pair, i })).filter(({ i }) => found[i] === null)
   const rows = pairs[0]?.challenger.y.length ?? 0
   const options = { resamples: policy.resamples, seed: policy.seed, entities }
-  // Metrics of counts are resampled apart from those of real numbers, because counts resample much faster.
+  // Metrics of counts are resampled separately from metrics of real numbers, because counts resample much faster.
   for (const counted of [true, false]) {
     const group = open.filter(({ pair }) => isCounted(pair.metric) === counted)
     if (group.length === 0) continue
@@ -96,9 +96,9 @@ function byDelong({ challenger, reference }: ScoredPair, confidence: number): Ga
 }
 
 /**
- * Δ = (won − lost)/n. From 25 disagreements on, the interval is normal; below, it is exact (Clopper–Pearson) in the share won among
- * the disagreements, and wide enough for those that n rows cannot show: two models that agree on all rows may differ on 3/n of
- * them (the rule of three, exactly 1 − tail^(1/n)).
+ * Δ = (won − lost)/n. From 25 disagreements on, the interval is normal. Below, it is exact (Clopper–Pearson) in the share won among the
+ * disagreements, and wide enough for disagreements that n rows cannot show: two models that agree on all rows may differ on 3/n of them
+ * (the rule of three, exactly 1 − tail^(1/n)).
  */
 function byMcNemar(pair: ScoredPair, confidence: number): Gain {
   const [a, b] = [correctness(pair.challenger), correctness(pair.reference)]

@@ -22,7 +22,7 @@ export type GateMetric =
   | 'pinball'
   | 'coverageError'
 
-/** How a metric is read: the direction in which it improves, and its range. */
+/** The direction in which a metric improves, and its range. */
 interface MetricScale {
   better: 'higher' | 'lower'
   /** `share`: 0 to 1. `loss`: 0 or more. `explained`: 1 or less. */
@@ -47,25 +47,25 @@ export const metricScales: Readonly<Record<GateMetric, MetricScale>> = {
   coverageError: { better: 'lower', range: 'share' },
 }
 
-/** Undefined for a name that is no metric of the gate. */
+/** Undefined for a name that is not a metric of the gate. */
 const rangeOf = (metric: string): MetricScale['range'] | undefined =>
   metricScales[metric as GateMetric]?.range
 
-/** The metrics that slices can be compared by: those with a test for their difference. */
+/** The metrics that can compare slices: those with a test for their difference. */
 export type SliceMetric = 'accuracy' | 'auc' | 'brier' | 'logLoss' | 'rmse' | 'mae' | 'pinball'
 
 /** How much worse a "not worse" challenger may be: absolute, or relative to the champion's value. */
 export type Margin = number | { relative: number }
 
-/** A metric that the model file computes by a function. */
+/** A metric that a function of the model file computes. */
 export interface CustomMetricPolicy {
-  /** The direction in which it improves. */
+  /** The direction in which the metric improves. */
   better: 'higher' | 'lower'
-  /** Whether the challenger must be not worse than the champion in it. */
+  /** Whether the challenger must be not worse than the champion in this metric. */
   guard?: boolean
   /** The value that every version must reach. */
   floor?: number
-  /** The margin of "not worse"; 0 when absent. */
+  /** The margin of "not worse". Default: 0. */
   margin?: Margin
 }
 
@@ -90,9 +90,9 @@ export interface GatePolicy {
   seed: number
   /** The probability from which the positive class is predicted. */
   threshold: number
-  /** The levels of quantiles; of that task only. */
+  /** The levels of quantiles; only for that task. */
   levels?: readonly number[]
-  /** The names of the numbers of a row; of the task `multioutput` only. */
+  /** The names of the numbers of a row; only for the task `multioutput`. */
   targets?: readonly string[]
   /** The minimum test rows of a verdict. */
   evidence: {
@@ -149,7 +149,7 @@ export interface GatePolicy {
   testSetUses: number
 }
 
-/** The policy with the numbers that a version answers: the model file may list others since it was trained. */
+/** The policy with the numbers of a version. The model file may have been changed since that version was trained. */
 export const policyForOutput = (policy: GatePolicy, output: Output): GatePolicy =>
   policy.task === 'multioutput' && output.kind === 'numbers' ? { ...policy, targets: output.names } : policy
 
@@ -159,7 +159,7 @@ export function defaultGatePolicy(task: Task): GatePolicy {
     multiclass: 'accuracy',
     regression: 'rmse',
     quantiles: 'pinball',
-    // Without a unit, so that no number outweighs the others.
+    // Has no unit, so no number outweighs the others.
     multioutput: 'r2',
   } as const
   return {
@@ -196,13 +196,13 @@ export function defaultGatePolicy(task: Task): GatePolicy {
   }
 }
 
-/** Resamples in the tail of a corrected interval. */
+/** The minimum number of resamples in the tail of a corrected interval. */
 const minTailResamples = 20
 const maxResamples = 20_000
 
 /**
- * The policy for one of several challengers that were judged on the same test rows: each is wrong with probability α / tried at most, so
- * that any of them is wrong with α (Bonferroni).
+ * The policy for one of several challengers judged on the same test rows. Each is wrongly accepted with probability at most α / tried, so
+ * any of them with probability at most α (Bonferroni).
  */
 export function correctedFor<Policy extends Pick<GatePolicy, 'confidence' | 'resamples'>>(
   tried: number,
@@ -223,7 +223,7 @@ const sliceMetricsOf: Record<Task, readonly SliceMetric[]> = {
   multioutput: ['mae'],
 }
 
-/** Why a floor can never be met, or can never fail, or is no number; undefined for a sound one. */
+/** Why a floor can never be met, can never fail, or is not a number; undefined for a valid floor. */
 function floorIssue(metric: string, floor: number): string | undefined {
   if (typeof floor !== 'number' || !Number.isFinite(floor)) return `a finite number is required, not ${floor}`
   const range = rangeOf(metric)

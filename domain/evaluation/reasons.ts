@@ -8,7 +8,7 @@ import type { GateMetricRow } from './metric-table.ts'
 import { fourDigits, worstCaseText } from '../figures.ts'
 import type { Reason } from '../verdict.ts'
 
-/** Floors that the challenger misses. A first version must have at least one floor. */
+/** The floors that the challenger misses. A first version must have at least one floor. */
 export function floorReasons(
   metrics: readonly GateMetricRow[],
   policy: GatePolicy,
@@ -24,7 +24,7 @@ export function floorReasons(
   }
   return (
     metrics
-      // A metric that could not be measured has a reason of its own.
+      // A metric that could not be measured has its own reason.
       .filter((row) => row.floorMet === false && row.verdict !== 'error')
       .map(({ metric, challenger, floor, higherIsBetter }) => ({
         code: 'floor_missed',

@@ -10,9 +10,9 @@ import type { Reason } from '../verdict.ts'
 
 export interface ReportSubject {
   model: string
-  /** The challenger's version, or its name before it has one. */
+  /** The version of the challenger, or its name before it has a version. */
   challenger: string
-  /** The live champion's version; absent for the first version of a model. */
+  /** The version of the live champion; absent for the first version of a model. */
   champion?: string
   /** The time as of which the data was known. */
   asOf?: string
@@ -20,7 +20,7 @@ export interface ReportSubject {
   snapshot?: string
 }
 
-/** Markdown with one table a part; empty parts are omitted. */
+/** Markdown with one table per part; empty parts are omitted. */
 export function gateMarkdown(report: GateReport, subject: ReportSubject): string {
   const { policy } = report
   const percent = Number((100 * policy.confidence).toPrecision(4))

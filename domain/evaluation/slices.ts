@@ -1,6 +1,7 @@
 /**
- * Judges declared slices of the test rows: a better average must not hide a slice that became worse. Holm's correction keeps fifty
- * slices from blocking a good model by chance. Of several numbers a row each is judged by itself: the largest one would decide their mean.
+ * Judges declared slices of the test rows: a better average must not hide a slice that became worse. Holm's correction keeps fifty slices
+ * from blocking a good model by chance. For several numbers per row, each number is judged separately, because the largest one would
+ * dominate their mean.
  */
 import { holm } from '../statistics/multiple-testing.ts'
 import { ownersOf, pointValue, sumByUnit } from '../statistics/bootstrap.ts'
@@ -11,14 +12,14 @@ import { mcnemarP } from '../metrics/mcnemar.ts'
 import { normalTwoSided } from '../statistics/distributions.ts'
 
 export interface GateSliceRow {
-  /** Of several numbers a row with that of the number: "evening (arrival_delay)". */
+  /** The name of the slice; with the name of the number for several numbers per row: "evening (arrival_delay)". */
   name: string
   rows: number
-  /** Null where the task has no positive class. */
+  /** Null when the task has no positive class. */
   positives: number | null
   champion: number | null
   challenger: number | null
-  /** The challenger's gain; relative to the champion's value for metrics without a scale of their own. */
+  /** The challenger's gain; relative to the champion's value for metrics without a fixed scale. */
   delta: number | null
   p: number | null
   adjustedP: number | null
@@ -31,7 +32,7 @@ export interface RowSlice {
   rows: ArrayLike<number>
 }
 
-/** The name of one of several numbers in a slice. */
+/** The name of one number in a slice. */
 export const sliceNameOf = (slice: string, number: string): string => `${slice} (${number})`
 
 type SlicePolicy = Pick<GatePolicy, 'slices' | 'evidence' | 'targets'>
@@ -53,7 +54,7 @@ export function judgeSlices(
   })
 }
 
-/** Without indices of other rows. */
+/** Removes indices outside the rows. */
 function membersOf({ rows }: RowSlice, all: number): Uint32Array {
   const members = new Uint32Array(rows.length)
   let count = 0
@@ -76,7 +77,7 @@ function compareSlice(
   const picked = pick(challenger, members)
   const before = champion === null ? null : pick(champion, members)
   const { targets } = policy
-  // A slice without rows is one finding.
+  // A slice without rows is one finding, not one per number.
   if (targets === undefined || members.length === 0)
     return [compareRows(slice.name, picked, before, policy, own)]
   const olds = before === null ? [] : scoresOfNumbers(before)

@@ -1,4 +1,4 @@
-/** Defines the answer of the explain route: what each feature adds to the mean answer of the background rows. */
+/** Defines the response of the explain route: what each feature adds to the mean answer of the background rows. */
 /** `tree_shap` and `linear` are exact. */
 export type ExplanationMethod = 'tree_shap' | 'linear' | 'sampled'
 /** `raw`: the sum before the link function or activation, such as log odds. `answer`: the answered number itself. */
@@ -8,7 +8,7 @@ export interface AttributedFeature {
   feature: string
   value: number | string | null
   attribution: number
-  /** Half the width of the 95 % interval; absent where it is exact. */
+  /** Half the width of the 95 % interval; absent for an exact method. */
   error?: number
 }
 
@@ -17,12 +17,12 @@ export interface ExplainedPredictions {
   scale: ExplanationScale
   model: string
   version: string
-  /** How many background rows there are, and whether the request gave them. */
+  /** The number of background rows, and whether they came from the request. */
   background: { rows: number; from: 'request' | 'golden rows' }
   explanations: {
-    /** The explained class or level; absent where an answer is one number. */
+    /** The explained class or level; absent when an answer is one number. */
     of?: string | number
-    /** The answered number. */
+    /** The predicted number. */
     answer: number
     base: number
     /** The sum of base and attributions. */

@@ -1,14 +1,14 @@
 /**
- * Measures how much a version needs each feature: the fall of the primary metric when the values of one column are shuffled among the test
- * rows (Breiman, 2001). Features that carry the same information share their importance.
+ * Measures how much a version needs each feature: the decrease of the primary metric when the values of one column are shuffled among the
+ * test rows (Breiman, 2001). Features that carry the same information share their importance.
  */
 import { sumOf } from '../statistics/distributions.ts'
 import { quantiles } from '../statistics/quantiles.ts'
 import { seededRandom } from '../statistics/random.ts'
 
-/** How importance is measured. */
+/** The settings of the measurement. */
 export interface ImportancePolicy {
-  /** The test rows that are asked, drawn with the seed of the gate. */
+  /** The number of test rows used; they are drawn with the seed of the gate. */
   rows: number
   /** How often each column is shuffled. */
   permutations: number
@@ -18,9 +18,12 @@ export const defaultImportance: ImportancePolicy = { rows: 2_000, permutations: 
 
 export interface FeatureImportance {
   feature: string
-  /** The mean fall of the metric; a negative one says that shuffling helped. */
+  /** The mean decrease of the metric; negative when shuffling improved it. */
   fall: number
-  /** The 2.5 % and 97.5 % quantiles of the falls: the chance of shuffling, and not of the rows. Null of fewer than five. */
+  /**
+   * The 2.5 % and 97.5 % quantiles of the decreases: the variation from shuffling, not from the choice of rows. Null for fewer than five
+   * shuffles.
+   */
   low: number | null
   high: number | null
 }
@@ -28,18 +31,18 @@ export interface FeatureImportance {
 export interface ImportanceReport {
   /** The primary metric of the gate. */
   metric: string
-  /** Of the rows as they are. */
+  /** The metric of the unshuffled rows. */
   value: number
   rows: number
-  /** Of the feature that was shuffled most often: fewer than asked for when the time was over. */
+  /** How often the most shuffled feature was shuffled; fewer than configured when the time was over. */
   permutations: number
   /** The largest first. */
   features: FeatureImportance[]
-  /** Features that were not measured when the time was over; absent without any. */
+  /** Features without a measurement when the time was over; absent without any. */
   unmeasured?: string[]
 }
 
-/** The report of the shuffled values, one list of a feature; undefined where the metric of the rows is undefined. */
+/** The report from the metrics of the shuffled columns, one list per feature; undefined when the metric of the rows is undefined. */
 export function importanceOf(
   shuffled: Readonly<Record<string, readonly (number | null)[]>>,
   {
@@ -69,10 +72,10 @@ export function importanceOf(
   }
 }
 
-/** Quantiles of fewer are no interval. */
+/** Fewer values give no meaningful quantiles. */
 const minFalls = 5
 
-/** A permutation of so many places (Fisher and Yates), the same for the same seed. */
+/** A permutation of `length` positions (Fisher and Yates), the same one for the same seed. */
 export function permutationOf(length: number, seed: number): Uint32Array {
   const uniform = seededRandom(seed)
   const places = Uint32Array.from({ length }, (_, place) => place)
@@ -85,12 +88,12 @@ export function permutationOf(length: number, seed: number): Uint32Array {
   return places
 }
 
-/** The least weight of a feature in drift, as a share of the largest. */
+/** The minimum weight of a feature in drift, as a share of the largest weight. */
 const minWeight = 0.01
 
 /**
- * The weights of the features in drift. None is 0: of two features that say the same, each alone seems useless. Undefined where no feature
- * matters.
+ * The weights of the features in drift. No weight is 0: of two features with the same information, each alone seems useless. Undefined
+ * when no feature matters.
  */
 export function driftWeights({
   features,

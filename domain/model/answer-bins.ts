@@ -1,6 +1,6 @@
 /**
  * Fixes the bins in which the answers of two versions are compared: the decisions, the classes, or the ranges between the champion's
- * 10th, 50th and 90th percentile, of several numbers those of each. They come from the champion, so that a candidate cannot choose its own.
+ * 10th, 50th and 90th percentile, for each number. The champion fixes them, so that a candidate cannot choose its own bins.
  */
 import { scorePlace } from './quantile-levels.ts'
 import { outputWidth, type Output } from './features.ts'
@@ -8,17 +8,17 @@ import { answerProfiles, type ReferenceProfile } from './reference-profile.ts'
 
 export interface AnswerBins {
   kind: Output['kind']
-  /** One name a bin. */
+  /** One name per bin. */
   names: string[]
-  /** How many bins an answer is counted in: one, or one of each number. */
+  /** In how many bins one answer is counted: one, or one per number. */
   perAnswer: number
-  /** Of numbers: the upper edges of all bins but the last, of each number after the other; the name where an answer has several. */
+  /** For numbers: the upper edges of all bins except the last, one list per number; the name when an answer has several numbers. */
   numbers: { name?: string; edges: number[] }[]
 }
 
-/** More classes share the last bin. */
+/** When there are more classes, the rest share the last bin. */
 const maxBins = 64
-/** Of more numbers the first are compared, in four bins each. */
+/** When there are more numbers, only the first ones are compared, in four bins each. */
 const maxNumbers = maxBins / 4
 
 /** The bins of a champion's answers; undefined for numbers without a profile of their scores. */
@@ -68,7 +68,7 @@ function comparedEdges(deciles: readonly number[]): number[] {
 /** Counts an answer in its bins. */
 export type AnswerCounter = (counts: number[], outputs: Float32Array, row: number) => void
 
-/** Of the outputs of a version; undefined for a version of another kind, or without any of the numbers. */
+/** A counter for the outputs of a version; undefined for another kind of output, or without any of the numbers. */
 export function answerCounter(
   { kind, names, numbers }: AnswerBins,
   output: Output,
@@ -116,7 +116,7 @@ export function answerCounter(
   }
 }
 
-/** The bins in which both versions are counted, by their places, and of how many numbers they are. */
+/** The bins that both versions share, by position, and in how many of them one answer is counted. */
 export function sharedBins(
   { names, numbers, perAnswer }: AnswerBins,
   candidate: Output,
@@ -130,6 +130,6 @@ export function sharedBins(
   }
 }
 
-/** Where the number stands in an answer; negative in an answer without it. */
+/** The position of the number in an answer; negative when the answer lacks it. */
 const placeOf = (output: Output, name: string | undefined): number =>
   name !== undefined && output.kind === 'numbers' ? output.names.indexOf(name) : scorePlace(output)

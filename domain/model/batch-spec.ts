@@ -2,7 +2,7 @@
 import type { FeatureFit, Features, Output } from './features.ts'
 
 export type BatchInput =
-  /** A file below the directory for batches; its name ends in .parquet or .csv. */
+  /** A file below the directory for batches, with the extension .parquet or .csv. */
   | { kind: 'file'; path: string }
   /** A query of Tenure's database, run as `tenure_reader` in a read-only transaction. */
   | { kind: 'sql'; query: string }
@@ -21,7 +21,7 @@ export interface BatchSpec {
   key: readonly string[]
 }
 
-/** The rows of one shard, which is the most that a crash repeats. */
+/** Rows per shard; a crash repeats at most one shard. */
 export const shardRows = 200_000
 
 /** The rows of one shard: from `from` to `to`, exclusive. */
@@ -60,7 +60,7 @@ export function issuesOfBatch({ input, output, key }: Omit<BatchSpec, 'model'>):
   return issues.filter((issue) => issue !== undefined)
 }
 
-/** The prediction as text: whether the threshold is reached, or the likeliest class; null for a number. */
+/** The prediction as text: whether the threshold is reached, or the most likely class; null for a number. */
 export function predictedText(output: Output, outputs: readonly (number | null)[]): string | null {
   switch (output.kind) {
     case 'probability':
@@ -80,12 +80,13 @@ export function predictedText(output: Output, outputs: readonly (number | null)[
 /** The codes of texts: the index in the vocabulary, or one of these. */
 export const textCodes = { missing: -1, other: -2, unstorable: -3 } as const
 
-/** The length that stands for null before a text. */
+/** The length that represents null in place of a text. */
 export const noText = 0xffff_ffff
 
 /**
  * The layout of rows for the scoring process, by columns: first the numbers as doubles (NaN: missing, infinity: not a number), then the
- * texts as 32-bit integers. Where the model takes texts themselves, those follow row by row: each with its length in 32 bits, and UTF-8.
+ * text codes as 32-bit integers. When the model takes texts themselves, those follow row by row, each as its 32-bit length and its UTF-8
+ * bytes.
  */
 export interface BatchLayout {
   numbers: string[]
@@ -96,7 +97,7 @@ export interface BatchLayout {
 export interface TextColumn {
   name: string
   codes: string[]
-  /** Whether the model takes the text; others of its row follow as null. */
+  /** Whether the model takes the text itself; for other columns null follows in the row. */
   isTaken: boolean
 }
 
@@ -119,5 +120,5 @@ export function batchLayoutOf(features: Features, fits: readonly FeatureFit[]): 
 /** Whether texts follow the columns. */
 export const hasTakenTexts = ({ texts }: BatchLayout): boolean => texts.some(({ isTaken }) => isTaken)
 
-/** Without its texts. */
+/** The bytes of a row without its texts. */
 export const bytesOfRow = ({ numbers, texts }: BatchLayout): number => numbers.length * 8 + texts.length * 4

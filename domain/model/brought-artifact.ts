@@ -2,7 +2,7 @@
 import { DomainError } from '../errors.ts'
 import { issueOfBundleOrigin, type BundleOrigin } from './bundle-origin.ts'
 
-/** Its files lie in the artifact store. */
+/** A brought artifact, whose files are in the artifact store. */
 export interface BroughtArtifact {
   /** `model.txt`, `model.json`, `model.ubj` or `model.onnx`; `manifest.json` for the manifest of a bundle, whose files are stored too. */
   file: string
@@ -10,9 +10,9 @@ export interface BroughtArtifact {
   bytes: number
   /** The digest of its `columns.json`. */
   columns?: string
-  /** What the one who brought it says about its training rows. */
+  /** What the user who brought it states about its training rows. */
   trainedOn?: string
-  /** What the installation that trained it says, for a bundle. */
+  /** What the source installation states about it, for a bundle. */
   bundle?: BundleOrigin
 }
 
@@ -23,7 +23,7 @@ export const maxTrainedOnLength = 500
 
 const digestPattern = /^sha256:[0-9a-f]{64}$/
 
-/** Why a value is no brought artifact; undefined when it is one. */
+/** Why a value is not a brought artifact; undefined when it is. */
 export function issueOfBrought(given: unknown): string | undefined {
   if (typeof given !== 'object' || given === null || Array.isArray(given)) return 'must be an object'
   const { file, digest, bytes, columns, trainedOn, bundle } = given as Record<string, unknown>
@@ -38,7 +38,7 @@ export function issueOfBrought(given: unknown): string | undefined {
   return bundle === undefined ? undefined : issueOfBundleOrigin(bundle)
 }
 
-/** The refusal to train a model whose versions are brought. */
+/** The error for training a model whose versions are brought. */
 export const notTrainedHere = (model: string): DomainError =>
   new DomainError(
     'command_refused',

@@ -1,4 +1,4 @@
-/** Defines what an imported version keeps of its bundle. Approvals of the source are evidence for readers and approve nothing. */
+/** Defines what an imported version keeps of its bundle. Approvals at the source are information for readers and approve nothing here. */
 export interface BundleRelease {
   id: string
   requestedBy: string
@@ -30,11 +30,11 @@ export interface BundleOrigin {
   releases: BundleRelease[]
 }
 
-/** Characters of one text, and statements of one release, that are kept of a bundle. */
+/** The maximum length of a kept text, and the maximum number of statements kept per release. */
 const maxText = 500
 const maxList = 20
 
-/** Why a value is no origin; undefined when it is one. It arrives in a request to a workflow. */
+/** Why a value is not an origin; undefined when it is. The value comes from the request of a workflow. */
 export function issueOfBundleOrigin(given: unknown): string | undefined {
   if (typeof given !== 'object' || given === null || Array.isArray(given))
     return 'must be an object as "bundle"'

@@ -5,13 +5,13 @@ import type { FeatureRow } from './features.ts'
 export interface NumberCells {
   kind: 'number'
   values: Float64Array
-  /** 1 where the value is null; absent when no value is. */
+  /** 1 for a null value; absent without null values. */
   nulls?: Uint8Array
 }
 
 export interface TextCells {
   kind: 'text'
-  /** One index in `texts` a row; `texts.length` for null. */
+  /** One index in `texts` per row; `texts.length` for null. */
   codes: Codes
   texts: readonly string[]
 }
@@ -30,7 +30,7 @@ export function codesUpTo(largest: number, rows: number): Codes {
   return largest <= 0xffff ? new Uint16Array(rows) : new Uint32Array(rows)
 }
 
-/** Numbers, unless a cell is a text; a switch is 0 or 1. */
+/** A column of numbers, or of texts when a cell is a text; a boolean is 0 or 1. */
 export function columnOf(cells: ArrayLike<number | string | boolean | null>): CellColumn {
   const list = Array.from(cells)
   if (list.some((cell) => typeof cell === 'string')) {
@@ -55,7 +55,7 @@ export function cellOf(column: CellColumn, row: number): number | string | null 
 export const listCells = (column: CellColumn): (number | string | null)[] =>
   Array.from({ length: lengthOf(column) }, (_, row) => cellOf(column, row))
 
-/** The cells at some places of a column, in any order and number. */
+/** The cells at some positions of a column, in any order and number. */
 export function pickCells(column: CellColumn, places: ArrayLike<number>): CellColumn {
   const { length } = places
   if (column.kind === 'text') {
@@ -70,7 +70,7 @@ export function pickCells(column: CellColumn, places: ArrayLike<number>): CellCo
 const lengthOf = (column: CellColumn): number =>
   column.kind === 'text' ? column.codes.length : column.values.length
 
-/** A column as numbers, NaN for null; a text is read as JavaScript reads it. */
+/** A column as numbers, NaN for null. A text is converted as JavaScript does. */
 export function asDoubles(column: CellColumn): Float64Array {
   if (column.kind === 'number')
     return column.nulls === undefined
@@ -80,7 +80,7 @@ export function asDoubles(column: CellColumn): Float64Array {
   return Float64Array.from(column.codes, (code) => numbers[code]!)
 }
 
-/** How often each value occurs as a text, and how often none does. */
+/** The count of each value as text, and the count of missing values. */
 export function countsOf(column: CellColumn): { counts: Map<string, number>; missing: number } {
   if (column.kind === 'text') {
     const { codes, texts } = column
@@ -100,14 +100,14 @@ export function countsOf(column: CellColumn): { counts: Map<string, number>; mis
   return { counts: new Map([...counted].map(([value, count]) => [String(value), count])), missing }
 }
 
-/** Throws a `RangeError` that names the first absent column. */
+/** Throws a `RangeError` that names the first missing column. */
 export function requireColumn({ columns }: Pick<ColumnTable, 'columns'>, name: string): CellColumn {
   const found = Object.hasOwn(columns, name) ? columns[name] : undefined
   if (found === undefined) throw new RangeError(`the snapshot has no column ${name}`)
   return found
 }
 
-/** Rows as objects, in the form of a request. */
+/** Reads rows as objects, in the form of a request. */
 export function rowReader(table: ColumnTable, names: readonly string[]): (row: number) => FeatureRow {
   const columns = names.map((name) => requireColumn(table, name))
   return (row) => {
@@ -117,13 +117,13 @@ export function rowReader(table: ColumnTable, names: readonly string[]): (row: n
   }
 }
 
-/** All rows as objects, which takes far more memory than their columns. */
+/** All rows as objects, which take far more memory than columns. */
 export function listRows(table: ColumnTable, names: readonly string[]): FeatureRow[] {
   const rowAt = rowReader(table, names)
   return Array.from({ length: table.rows }, (_, row) => rowAt(row))
 }
 
-/** The columns of rows. */
+/** Converts rows to columns. */
 export const columnTableOf = (rows: readonly FeatureRow[], names: readonly string[]): ColumnTable => ({
   rows: rows.length,
   columns: Object.fromEntries(names.map((name) => [name, columnOf(rows.map((row) => row[name] ?? null))])),

@@ -1,18 +1,18 @@
-/** Parses `columns.json`, which names the columns of an artifact and the codes of their categories where its file does not. */
+/** Parses `columns.json`, which names the columns of an artifact and the codes of their categories when its file does not. */
 import { DomainError } from '../errors.ts'
 
 export interface DeclaredColumn {
   name: string
-  /** The values of a category in the order of their codes. */
+  /** The values of a category, in the order of their codes. */
   vocabulary?: string[]
-  /** The value in place of a missing number; it stays missing when absent. */
+  /** The value that replaces a missing number. Absent: it stays missing. */
   fill?: number
 }
 
 const maxColumns = 10_000
 const maxValues = 1_000_000
 
-/** In the order of the artifact's columns. Throws `artifact_invalid`, naming the entry. */
+/** Returns the columns in the order of the artifact. Throws `artifact_invalid`, naming the entry. */
 export function parseDeclaredColumns(given: unknown): DeclaredColumn[] {
   if (!Array.isArray(given) || given.length === 0 || given.length > maxColumns)
     return refuse(`columns.json is no list of 1 to ${maxColumns} columns`)

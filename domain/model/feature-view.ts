@@ -7,16 +7,19 @@
 export interface FeatureView {
   name: string
   about?: string
-  /** SHA-256 of everything that decides its values. */
+  /** SHA-256 of everything that determines its values. */
   digest: string
   source: ViewSource
-  /** The columns that name an entity. */
+  /** The columns that identify an entity. */
   entity: string[]
-  /** The column with the time that a value is about, and the one with the time it became known (UTC). */
+  /** `eventTime`: the column with the time of the event. `knownAt`: the column with the time at which the value became known (UTC). */
   eventTime: string
   knownAt: string
   values: Record<string, 'number' | 'category'>
-  /** The columns of a CSV are read as declared; a definition without it was stored by the types that its files share. */
+  /**
+   * Whether the columns of a CSV are read with their declared types. Absent in definitions of earlier builds, which use the types that
+   * the files share.
+   */
   declaredTypes?: true
   /** The period of the ingestion. */
   everyMs: number
@@ -26,7 +29,7 @@ export interface FeatureView {
   keepMs: number
 }
 
-/** Where the rows of a view come from; each is one value of one entity. */
+/** The source of a view's rows; each row is one value of one entity. */
 export interface ViewSource {
   kind: 'csv' | 'parquet' | 'postgres'
   /** View name → path inside the checkout; empty for Postgres. */
@@ -39,7 +42,7 @@ export interface FeatureOrigin {
   view: string
   digest: string
   value: string
-  /** The fields of a row that name the entity, in the order of the view. */
+  /** The fields of a row that identify the entity, in the order of the view. */
   by: string[]
   /** The maximum age of a value. */
   timeToLiveMs: number
@@ -47,11 +50,11 @@ export interface FeatureOrigin {
   freshMs: number
   /** How long a request waits for a value that is not cached. */
   withinMs: number
-  /** The value without a known one; null when absent. */
+  /** The value used when none is known. Default: null. */
   otherwise?: number | string
 }
 
-/** Why a value is missing: the row names no entity, the entity has no value, it is too old, or the lookup timed out. */
+/** Why a value is missing: the row identifies no entity, the entity has no value, the value is too old, or the lookup timed out. */
 export type Missing = 'no_entity' | 'absent' | 'old' | 'late'
 
 export type FeatureValue = number | string | null
@@ -65,7 +68,7 @@ export interface EntityValues {
 const separator = '\u001f'
 const maxKeyLength = 256
 
-/** The text that names an entity, as `entityColumn` in SQL makes it; undefined when a part is missing or cannot be one. */
+/** The text that identifies an entity, as `entityColumn` builds it in SQL; undefined when a part is missing or invalid. */
 export function entityKey(parts: readonly unknown[]): string | undefined {
   const texts: string[] = []
   for (const part of parts) {

@@ -5,52 +5,57 @@ export interface NumberFeature {
   kind: 'number'
   /** The unit; displayed, never converted. */
   unit?: string
-  /** The lower end of the expected range. Values outside are served and counted; a batch with 10 % of them is blocked. */
+  /**
+   * The lower end of the expected range. Values outside are served and counted; a batch in which 10 % of the values are outside is
+   * blocked.
+   */
   min?: number
   /** The upper end of the expected range. */
   max?: number
-  /** Whether null may be sent: a network of Tenure gets the value fitted in training in its place, another model the missing value itself. */
+  /**
+   * Whether null may be sent. A network of Tenure gets the value fitted in training instead; another model gets the missing value itself.
+   */
   missing?: 'fill'
   /**
-   * `'missing'`: a value outside of `min` to `max` is imputed as a missing one, in training and serving, so that a sender that changes its
-   * unit costs this feature and not the answer. It is logged and counted as it was sent.
+   * `'missing'`: a value outside `min` to `max` is imputed like a missing value, in training and serving. A sender that changes its unit
+   * then costs this feature, not the prediction. The value is logged and counted as it was sent.
    */
   outside?: 'missing'
   /** A description for readers. */
   about?: string
-  /** The feature view that provides it when a request does not; absent when every request must send it. */
+  /** The feature view that provides the value when a request does not; absent when every request must send it. */
   from?: FeatureOrigin
 }
 
 export interface CategoryFeature {
   kind: 'category'
-  /** The values that may be sent; any text when absent. A value not seen in training is encoded as "other", and named in the response. */
+  /** The values that may be sent. Absent: any text. A value not seen in training is encoded as "other" and named in the response. */
   values?: readonly string[]
   /** Whether null may be sent. It is encoded as "other". */
   missing?: 'fill'
   /** A description for readers. */
   about?: string
-  /** The feature view that provides it when a request does not; absent when every request must send it. */
+  /** The feature view that provides the value when a request does not; absent when every request must send it. */
   from?: FeatureOrigin
 }
 
 export type Feature = NumberFeature | CategoryFeature
 export type Features = Record<string, Feature>
 
-/** The values that reach the model as they are; others are imputed. */
+/** The values that reach the model unchanged; others are imputed. */
 export function acceptedRange({ min, max, outside }: NumberFeature): { low: number; high: number } {
   return outside === undefined
     ? { low: -Infinity, high: Infinity }
     : { low: min ?? -Infinity, high: max ?? Infinity }
 }
 
-/** The probabilities that a person reviews; both ends belong to it. */
+/** The probabilities whose answers a person reviews; both ends are included. */
 export interface ProbabilityBand {
   from: number
   to: number
 }
 
-/** The answers of classes that a person reviews: the largest probability is below. */
+/** Answers whose largest probability is below `below` are reviewed by a person. */
 export interface ClassBand {
   below: number
 }
@@ -63,15 +68,15 @@ export type Output =
   | { kind: 'classes'; classes: readonly string[]; review?: ClassBand }
   /** One real number per row. */
   | { kind: 'number'; unit?: string; min?: number; max?: number }
-  /** One number per level and row, rising: with probability `levels[k]`, the truth is at most the k-th. */
+  /** One number per level and row, ascending: with probability `levels[k]`, the truth is at most the k-th number. */
   | { kind: 'quantiles'; levels: readonly number[]; unit?: string; min?: number; max?: number }
-  /** Several numbers a row: one of each name, in their order. */
+  /** Several numbers per row: one per name, in this order. */
   | { kind: 'numbers'; names: readonly string[]; unit?: string; min?: number; max?: number }
 
-/** The numbers of one answer. */
+/** How many numbers one answer has. */
 export const outputWidth = (output: Output): number => outputNames(output).length || 1
 
-/** The names of the numbers of an answer: classes, levels of quantiles, or names; empty where it is one number. */
+/** The names of the numbers of an answer: classes, levels of quantiles, or names; empty when an answer is one number. */
 export function outputNames(output: Output): readonly (string | number)[] {
   switch (output.kind) {
     case 'classes':
@@ -86,7 +91,7 @@ export function outputNames(output: Output): readonly (string | number)[] {
   }
 }
 
-/** Where each number of an answer of `wanted` stands in one of `given`, by its name; -1 where it is not in it. */
+/** The position of each number of `wanted` in an answer of `given`, by name; -1 when missing. */
 export function placesIn(given: Output, wanted: Output): number[] {
   if (given.kind !== wanted.kind) return Array.from({ length: outputWidth(wanted) }, () => -1)
   const names = outputNames(given)
@@ -94,8 +99,8 @@ export function placesIn(given: Output, wanted: Output): number[] {
 }
 
 /**
- * What two versions both answer, in the order of the first; undefined where their answers cannot be compared. Of several numbers those
- * with the same name. Classes and levels of quantiles must be the same, in any order.
+ * The output that two versions share, in the order of the first; undefined when their answers cannot be compared. For several numbers:
+ * those with the same name. Classes and levels must be equal, in any order.
  */
 export function sharedOutput(one: Output, other: Output): Output | undefined {
   const places = placesIn(other, one)
@@ -106,32 +111,32 @@ export function sharedOutput(one: Output, other: Output): Output | undefined {
   return places.includes(-1) || outputWidth(one) !== outputWidth(other) ? undefined : one
 }
 
-/** Whether the model predicts numbers and no classes. */
+/** Whether the model predicts numbers instead of classes. */
 export const isOfNumbers = (
   output: Output,
 ): output is Extract<Output, { kind: 'number' | 'quantiles' | 'numbers' }> =>
   output.kind === 'number' || output.kind === 'quantiles' || output.kind === 'numbers'
 
-/** The numbers of one truth. */
+/** How many numbers one truth has. */
 export const truthWidth = (output: Output): number => (output.kind === 'numbers' ? output.names.length : 1)
 
-/** The class of an answer: the first of the largest probabilities. */
+/** The class of an answer: the first class with the largest probability. */
 export const likeliestClass = (outputs: readonly number[] | Float32Array): number =>
   outputs.indexOf(Math.max(...outputs))
 
-/** A row as it is sent and stored: one value a feature. */
+/** A row as it is sent and stored: one value per feature. */
 export type FeatureRow = Record<string, number | string | null>
 
-/** The preprocessing of a version, in input order; training and serving use the same numbers. */
+/** The preprocessing of a version, in input order. Training and serving use the same numbers. */
 export type FeatureFit = NumberFit | CategoryFit
 
 export interface NumberFit {
   name: string
   kind: 'number'
-  /** With mean 0 and std 1 a number reaches the model exactly as it was sent. */
+  /** With mean 0 and std 1, a number reaches the model as it was sent. */
   mean: number
   std: number
-  /** The value in place of a missing one; null where the model takes missing values, as NaN. */
+  /** The value that replaces a missing one; null when the model takes missing values as NaN. */
   fill: number | null
 }
 
@@ -139,12 +144,12 @@ export interface CategoryFit {
   name: string
   kind: 'category'
   vocabulary: string[]
-  /** One-hot when absent. */
+  /** Default: one-hot. */
   encoding?: CategoryEncoding
 }
 
 export type CategoryEncoding =
-  /** One input a vocabulary entry, then one for every other value and for null. */
+  /** One input per vocabulary entry, then one for every other value and for null. */
   | 'one-hot'
   /** One input: the index in the vocabulary, NaN for every other value and for null. */
   | 'code'

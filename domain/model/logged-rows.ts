@@ -1,11 +1,11 @@
-/** Reads the rows of a request as the prediction log holds them; `instance_of` does the same in Postgres, row by row. */
+/** Reads the rows of a request from the bytes of the prediction log; `instance_of` does the same in Postgres, row by row. */
 import type { FeatureFit, FeatureRow } from './features.ts'
 
 const nullText = 0xff_ff_ff_ff
 
 /**
- * The instances of a request in the order of their ids, from the 32-bit numbers and the texts that follow them. Undefined where the bytes
- * do not hold them all, as for a request whose inputs were removed.
+ * The instances of a request in the order of their ids, read from the 32-bit numbers and the texts that follow them. Undefined when the
+ * bytes are incomplete, as for a request whose inputs were removed.
  */
 export function readLoggedRows(
   features: Uint8Array,
@@ -41,7 +41,7 @@ export function readLoggedRows(
 
 const utf8 = new TextDecoder()
 
-/** The double with the fewest digits that rounds to this 32-bit number: 0.1 was sent, and 0.10000000149 stands in the log. */
+/** The double with the fewest digits that rounds to this 32-bit number: 0.1 was sent, but 0.10000000149 is logged. */
 function shortestDouble(value: number): number {
   if (Number.isInteger(value) && Math.abs(value) < 2 ** 24) return value
   for (let digits = 6; digits < 9; digits++) {

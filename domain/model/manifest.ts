@@ -11,28 +11,28 @@ export interface FileDigest {
   bytes: number
 }
 
-/** Who reads the files of an artifact; one folder of `api/serving/formats/` each. */
+/** The reader of the files of an artifact; each has a folder in `api/serving/formats/`. */
 export type ArtifactFormatName = 'tfjs-layers' | 'trees' | 'onnx'
 
 export interface Manifest {
   format: 'tenure-artifact@1'
   model: string
-  /** TensorFlow.js layers when absent. */
+  /** Default: TensorFlow.js layers. */
   artifact?: ArtifactFormatName
-  /** The library that wrote the files, with its version where they name it. */
+  /** The library that wrote the files, with its version when the files name it. */
   library?: string
   features: Features
   /**
-   * The features in the order of rows without names, as the model file lists them; older artifacts, which lack it, have that of
-   * `preprocessing`. The keys of `features` are sorted when a manifest is stored.
+   * The feature order of rows without names, as the model file lists them. Older artifacts lack it and use the order of `preprocessing`.
+   * The keys of `features` are sorted when a manifest is stored.
    */
   featureOrder?: string[]
   output: Output
   /** In the order of the model's inputs. */
   preprocessing: FeatureFit[]
-  /** By name; the format says which there are. */
+  /** By name; the format determines the names. */
   files: Record<string, FileDigest>
-  /** Rows with the outputs of training, which every predictor must reproduce to 1e-5. */
+  /** Rows with the outputs computed in training, which every predictor must reproduce to 1e-5. */
   golden: { instances: FeatureRow[]; outputs: number[][] }
   /** The profile of the training rows; absent for artifacts made elsewhere. */
   profile?: ReferenceProfile
@@ -42,23 +42,23 @@ export interface Manifest {
 }
 
 export interface TrainingFacts {
-  /** Trained here when absent. What is not known of a brought artifact is absent or `unknown`. */
+  /** Absent: trained here. Unknown facts about a brought artifact are absent or `unknown`. */
   origin?: 'brought'
-  /** `unknown` for a brought artifact: the rows that it was trained on, not those that it was evaluated on. */
+  /** `unknown` for a brought artifact: this is the snapshot it was trained on, not the one it was evaluated on. */
   snapshot: string
   seed?: number
   code: string
   dependencies: string
   hyperparameters: Record<string, number | string | boolean>
-  /** Training rows used. */
+  /** The number of training rows. */
   rows?: number
-  /** What the one who brought the artifact says about its data. */
+  /** What the user who brought the artifact states about its data. */
   trainedOn?: string
-  /** What another installation says about it, for an imported bundle. */
+  /** What the source installation states about it, for an imported bundle. */
   bundle?: BundleOrigin
 }
 
-/** What every brought artifact lacks. */
+/** The training facts of every brought artifact. */
 export const broughtFacts = {
   origin: 'brought',
   snapshot: 'unknown',
@@ -66,13 +66,13 @@ export const broughtFacts = {
   dependencies: 'unknown',
 } as const satisfies Partial<TrainingFacts>
 
-/** The digest of a file. Throws `artifact_invalid` for an artifact without it. */
+/** The digest of a file. Throws `artifact_invalid` when the artifact lacks the file. */
 export function fileOf({ files }: Pick<Manifest, 'files'>, name: string): FileDigest {
   const found = Object.hasOwn(files, name) ? files[name] : undefined
   if (found === undefined) throw new DomainError('artifact_invalid', `the artifact has no file ${name}`)
   return found
 }
 
-/** The bytes of all files; undefined for an artifact without any. */
+/** The total bytes of all files; undefined for an artifact without files. */
 export const totalBytesOf = (files: Manifest['files'] | undefined): number | undefined =>
   files && Object.values(files).reduce((sum, { bytes }) => sum + bytes, 0)

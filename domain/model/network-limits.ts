@@ -1,4 +1,7 @@
-/** Limits of the artifact of a TensorFlow.js network, so that reading it cannot fill the memory. What may serve is up to the policy of its release. */
+/**
+ * Limits the artifact of a TensorFlow.js network, so that reading it cannot fill the memory. The release policy may set lower limits for
+ * serving.
+ */
 export const networkLimits = {
   topologyBytes: 1_048_576,
   weightBytes: 64 * 1_048_576,

@@ -1,7 +1,7 @@
-/** Checks outcomes. An unknown class, or a number for a class, would count as a wrong prediction of every version. */
+/** Checks outcomes. An unknown class, or a number in place of a class, would count as a wrong prediction of every version. */
 import type { Output } from './features.ts'
 
-/** Of several numbers an object with each of them by its name. */
+/** For several numbers, an object with each number by name. */
 export type OutcomeValue = number | string | boolean | Readonly<Record<string, number>>
 
 /** Why the value is invalid; undefined when it is valid. */
@@ -40,8 +40,8 @@ function issueOfNumbers(names: readonly string[], value: OutcomeValue): string |
 }
 
 /**
- * One spelling of each value, so that another spelling of the same outcome is no correction: true and false for the positive class by
- * its name, as answers give it, and for 1 and 0.
+ * Normalises a value, so that another spelling of the same outcome is not a correction: true and false for the name of the positive
+ * class, as predictions give it, and for 1 and 0.
  */
 export function canonicalOutcome(output: Output | undefined, value: OutcomeValue): OutcomeValue {
   if (output?.kind !== 'probability') return value
@@ -49,9 +49,7 @@ export function canonicalOutcome(output: Output | undefined, value: OutcomeValue
   return value === 0 ? false : value
 }
 
-/**
- * The value of a text, for files with texts only, as JSON, pandas and R write it. For an unknown prediction the form of the text decides.
- */
+/** The value of a text from a text-only file, as JSON, pandas and R write it. For an unknown prediction, the form of the text decides. */
 export function outcomeOfText(output: Output | undefined, text: string): OutcomeValue {
   if (output?.kind === 'classes') return text
   if (output?.kind === 'probability' && text === output.positive) return true
@@ -62,7 +60,7 @@ export function outcomeOfText(output: Output | undefined, text: string): Outcome
     : text
 }
 
-/** Undefined for a text that is no JSON of an object. */
+/** Undefined for a text that is not a JSON object. */
 function objectOfText(text: string): Record<string, number> | undefined {
   try {
     const value: unknown = JSON.parse(text)
@@ -74,7 +72,7 @@ function objectOfText(text: string): Record<string, number> | undefined {
   }
 }
 
-/** The truth as the gate counts it: 0 or 1, the index of the class, the number, or each of several; null for any other value. */
+/** The truth as the gate counts it: 0 or 1, the class index, the number, or each of several numbers; null for any other value. */
 export function truthOf(value: OutcomeValue, output: Output): number[] | null {
   if (output.kind === 'numbers') {
     if (typeof value !== 'object' || issueOfNumbers(output.names, value) !== undefined) return null

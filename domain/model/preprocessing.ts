@@ -1,4 +1,4 @@
-/** Encodes rows into network inputs, with one implementation for training and serving so that they cannot diverge. */
+/** Encodes rows into network inputs. Training and serving share this implementation, so that they cannot diverge. */
 import { DomainError } from '../errors.ts'
 import { countsOf, requireColumn, type CellColumn, type ColumnTable } from './columns.ts'
 import {
@@ -12,13 +12,13 @@ import {
   type NumberFit,
 } from './features.ts'
 
-/** Inputs: doubles where a model is served, 32 bits where TensorFlow trains, which rounds them anyway. */
+/** The inputs: doubles in serving, 32-bit numbers in TensorFlow training, which rounds them anyway. */
 export type InputNumbers = Float64Array | Float32Array
 
-/** Writes one row's inputs into `into`, from `offset` on. Allocates nothing. */
+/** Writes the inputs of one row into `into`, starting at `offset`. Allocates nothing. */
 export type Encoder = (row: FeatureRow, into: InputNumbers, offset: number) => void
 
-/** Values of a category beyond this many, the rarest first, count as "other". */
+/** Limits the vocabulary of a category; rarer values count as "other". */
 export const maxVocabulary = 1_000
 
 /** Fits every feature on the training rows, in the order in which the features are declared. */
@@ -29,7 +29,7 @@ export function fitFeatures(table: ColumnTable, features: Features): FeatureFit[
   })
 }
 
-/** Mean and population standard deviation of the present values, in two passes; a constant is scaled by 1. */
+/** The mean and population standard deviation of the present values, in two passes. A constant feature is scaled by 1. */
 function fitNumber(column: CellColumn, name: string, feature: NumberFeature): FeatureFit {
   const { values, nulls } = column.kind === 'number' ? column : { values: new Float64Array(0) }
   const { low, high } = acceptedRange(feature)
@@ -49,20 +49,20 @@ function fitNumber(column: CellColumn, name: string, feature: NumberFeature): Fe
   return { name, kind: 'number', mean, std: std > 1e-12 * Math.max(1, Math.abs(mean)) ? std : 1, fill: mean }
 }
 
-/** The values seen in training, in the order of their text. */
+/** The values seen in training, sorted as texts. */
 function fitCategory(column: CellColumn, name: string): FeatureFit {
   const counts = column.kind === 'text' ? countsOf(column).counts : new Map<string, number>()
   return { name, kind: 'category', vocabulary: byFrequency(counts).slice(0, maxVocabulary).sort() }
 }
 
-/** The different texts, the most frequent first. */
+/** The distinct texts, the most frequent first. */
 export const byFrequency = (counts: ReadonlyMap<string, number>): string[] =>
   [...counts].sort(([a, m], [b, n]) => n - m || (a < b ? -1 : 1)).map(([value]) => value)
 
-/** Writes the inputs of a row of the table into `into`, from `offset` on. */
+/** Writes the inputs of a table row into `into`, starting at `offset`. */
 export type ColumnEncoder = (row: number, into: InputNumbers, offset: number) => void
 
-/** The encoder of a fit for the rows of a table: the same numbers as those of `compileEncoder`. */
+/** Compiles an encoder of table rows, which gives the same numbers as `compileEncoder`. */
 export function compileColumnEncoder(
   table: ColumnTable,
   features: Features,
@@ -126,8 +126,8 @@ function textWriter({ vocabulary, encoding }: CategoryFit, column: CellColumn, s
 }
 
 /**
- * The encoder of a fit, in the order of the fits. A number is (value − mean) / std; null is the fill, or NaN without
- * one. A category is encoded as its fit says. Throws `artifact_invalid` when the fit is not one of these features.
+ * Compiles an encoder of rows, in the order of the fits. A number is (value − mean) / std; null becomes the fill, or NaN without a fill.
+ * A category is encoded as its fit says. Throws `artifact_invalid` when a fit does not belong to these features.
  */
 export function compileEncoder(features: Features, fits: readonly FeatureFit[]): Encoder {
   checkFits(features, fits)
@@ -159,12 +159,12 @@ function checkFits(features: Features, fits: readonly FeatureFit[]): void {
     )
 }
 
-/** Whether 32 bits hold a number: a network and the prediction log do, so that others are refused. */
+/** Whether a number fits in 32 bits, as networks and the prediction log need; others are refused. */
 export const fitsSingle = (value: number): boolean => Math.abs(value) < firstInfinite
-/** From here on a number rounds to infinity in 32 bits. */
+/** Numbers from here on round to infinity in 32 bits. */
 const firstInfinite = 2 ** 128 - 2 ** 103
 
-/** The scaled number; also for callers with a value instead of a row. */
+/** The scaled number; also for callers that have a value instead of a row. */
 export const scaled = (value: number, mean: number, std: number): number => (value - mean) / std
 
 function numberWriter(fit: NumberFit, { low, high }: Range, start: number): Encoder {

@@ -1,17 +1,17 @@
-/** The limits of the pre-flight checks: a candidate beyond one of them is refused before it serves a request. */
+/** Defines the limits of the pre-flight checks: a candidate beyond one of them is refused before it serves a request. */
 import { networkLimits } from './network-limits.ts'
 import type { PolicyIssues } from '../policy-issues.ts'
 
 export interface QualificationLimits {
-  /** Loading, predicting and measuring together. */
+  /** The time limit of loading, predicting and measuring together. */
   timeoutMs: number
-  /** The 99th percentile of the time of one row, from its features to its prediction. */
+  /** The 99th percentile of the time for one row, from its features to its prediction. */
   p99Us: number
   /** The resident memory of the process with the candidate loaded. */
   rssBytes: number
   /**
-   * The weights of a TensorFlow.js network, at most 64 MiB. A row through 8 MiB takes 0.4 ms of the event loop, through 32 MiB, which no
-   * longer fit its cache, 6 ms, and through 64 MiB 11 ms; a request of many rows takes as many times that.
+   * The weights of a TensorFlow.js network, at most 64 MiB. One row takes 0.4 ms of the event loop with 8 MiB of weights, 6 ms with 32
+   * MiB, which no longer fit its cache, and 11 ms with 64 MiB. A request with n rows takes n times as long.
    */
   weightBytes: number
 }

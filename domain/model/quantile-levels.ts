@@ -1,5 +1,5 @@
 /**
- * Orders the quantiles of a row. A model that learns each level by itself may cross them; sorted ones are never further from the truth in
+ * Sorts the quantiles of a row. A model that learns each level separately may produce crossing quantiles; sorted ones are never worse in
  * pinball loss (Chernozhukov, Fernández-Val and Galichon 2010).
  */
 import type { Output } from './features.ts'
@@ -19,23 +19,23 @@ export function sortQuantiles(
     }
 }
 
-/** The place of the number that stands for an answer where one is needed. */
+/** The index of the number that represents an answer when one number is needed. */
 export const scorePlace = (output: Output): number =>
   output.kind === 'quantiles' ? middlePlace(output.levels) : 0
 
-/** The place of the level that stands for the row where one number is needed: the nearest to the median. */
+/** The index of the level nearest to the median, which represents the row when one number is needed. */
 export function middlePlace(levels: readonly number[]): number {
   let best = 0
   levels.forEach((level, place) => {
-    // 0.05 and 0.95 are as near, but for the last digit.
+    // 0.05 and 0.95 are equally near, except for the last digit.
     if (Math.abs(level - 0.5) < Math.abs(levels[best]! - 0.5) - 1e-9) best = place
   })
   return best
 }
 
 /**
- * The mean pinball loss of a row over its levels: what is above a quantile costs its level, what is below costs the rest (Koenker and
- * Bassett 1978).
+ * The mean pinball loss of a row over its levels: with q the quantile at level τ, max(τ·(y − q), (τ − 1)·(y − q)) (Koenker and Bassett
+ * 1978).
  */
 export function pinballLoss(y: number, quantiles: readonly number[], levels: readonly number[]): number {
   let sum = 0

@@ -1,6 +1,6 @@
 /**
- * Builds the reference profile of a version: training counts of features, score and label in fixed bins. Serving counts in the same
- * bins, so that comparisons are cheap and counts of replicas and hours merge exactly.
+ * Builds the reference profile of a version: training counts of features, score and label in fixed bins. Serving counts in the same bins,
+ * so comparisons are cheap and counts of replicas and hours add up exactly.
  */
 import { columnOf, countsOf } from './columns.ts'
 import { byFrequency } from './preprocessing.ts'
@@ -14,9 +14,9 @@ export type Profile = NumberProfile | CategoryProfile
 export interface NumberProfile {
   name: string
   kind: 'number'
-  /** The unique type-7 deciles of the reference; a value falls in bin "number of edges ≤ value". */
+  /** The unique type-7 deciles of the reference. The bin of a value is the number of edges ≤ the value. */
   edges: number[]
-  /** One count a bin; missing values last. */
+  /** One count per bin; missing values last. */
   counts: number[]
 }
 
@@ -27,11 +27,14 @@ export interface CategoryProfile {
   categories: string[]
   /** Values of training without their own bin; null when there are too many to list. */
   rare: string[] | null
-  /** One count a category, then `__other__`, `__new__` (never seen in training) and `__missing__`. */
+  /** One count per category, then `__other__`, `__new__` (never seen in training) and `__missing__`. */
   counts: number[]
 }
 
-/** From the 10th to the 90th percentile of each number of an answer in the reference; 0 where all are alike, empty without numbers. */
+/**
+ * For each number of an answer, the range from the 10th to the 90th percentile in the reference; 0 when all values are equal, empty
+ * without numbers.
+ */
 export const scoreRanges = (profile: ReferenceProfile | undefined): number[] =>
   profile?.ranges ??
   answerProfiles(profile).flatMap((each) => (each.kind === 'number' ? [rangeOf(each)] : []))
@@ -41,23 +44,23 @@ const rangeOf = ({ edges }: NumberProfile): number => (edges.length > 1 ? edges.
 /** The profile stored with a version. */
 export interface ReferenceProfile {
   rows: number
-  /** The period of the counters, which is the finest comparable window; one hour when absent. */
+  /** The period of the counters, the shortest window that can be compared. Default: one hour. */
   everyMs?: number
   features: Profile[]
   score?: Profile
   label?: Profile
-  /** Of several numbers a row, in place of `score` and `label`: one of each number, in their order and with its name. */
+  /** For several numbers per row, replaces `score` and `label`: one profile per number, in their order and with its name. */
   scores?: NumberProfile[]
   labels?: NumberProfile[]
-  /** Of several numbers a row in versions whose `score` and `label` are of the first alone: the range of each answered one. */
+  /** For versions with several numbers whose `score` and `label` are of the first number only: the range of each number. */
   ranges?: number[]
 }
 
-/** The profiles of the answers: one, or one of each number. */
+/** The profiles of the answers: one, or one per number. */
 export const answerProfiles = ({ score, scores }: Partial<ReferenceProfile> = {}): readonly Profile[] =>
   scores ?? (score === undefined ? [] : [score])
 
-/** The profiles of the labels: one, or one of each number. */
+/** The profiles of the labels: one, or one per number. */
 export const labelProfiles = ({ label, labels }: Partial<ReferenceProfile> = {}): readonly Profile[] =>
   labels ?? (label === undefined ? [] : [label])
 
@@ -83,7 +86,7 @@ export function categoryProfile(name: string, values: readonly (string | null)[]
   return countedProfile(name, countsOf(columnOf(values)))
 }
 
-/** The same from the counts of the values. */
+/** Builds the profile from value counts. */
 export function countedProfile(
   name: string,
   { counts, missing }: { counts: ReadonlyMap<string, number>; missing: number },
@@ -109,7 +112,7 @@ export function binNames(profile: Profile): string[] {
   return [`< ${edges[0]}`, ...between, `≥ ${edges.at(-1)}`, '__missing__']
 }
 
-/** A function from value to bin index, for every request. */
+/** Returns a function from value to bin index, which runs for every request. */
 export function binner(profile: Profile): (value: number | string | null | undefined) => number {
   if (profile.kind === 'number') {
     const { edges } = profile

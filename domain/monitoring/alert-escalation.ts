@@ -1,6 +1,4 @@
-/**
- * Decides which channels are notified of an alert, and when: escalation for unacknowledged alerts, repetition, and resolution.
- */
+/** Decides which channels are notified of an alert, and when: escalation of unacknowledged alerts, repetition, and resolution. */
 export type Severity = 'info' | 'warning' | 'critical'
 export const severities: readonly Severity[] = ['info', 'warning', 'critical']
 
@@ -9,18 +7,18 @@ export interface Channel {
   name: string
   target: ChannelTarget
   severities: readonly Severity[]
-  /** All models when absent. */
+  /** Default: all models. */
   models?: readonly string[]
-  /** Whether requests and ends of releases are sent whatever their severity; they are when absent. */
+  /** Whether requests and ends of releases are sent whatever their severity. Default: yes. */
   releases?: boolean
   /** The delay in milliseconds; an alert acknowledged earlier is not sent to this channel. */
   afterMs: number
-  /** The repetition in milliseconds while the alert is open and unacknowledged; sent once when absent. */
+  /** The repetition interval in milliseconds while the alert is open and unacknowledged. Absent: sent once. */
   repeatMs?: number
 }
 
 export type ChannelTarget =
-  /** With buttons when there is a signing secret; `users` are Slack's ids of users → names of keys. */
+  /** With buttons when there is a signing secret. `users`: Slack user id → name of the key. */
   | { kind: 'slack'; url: string; signingSecret?: string; users?: Readonly<Record<string, string>> }
   | { kind: 'teams'; url: string }
   | { kind: 'pagerduty'; url: string; routingKey: string }
@@ -36,11 +34,11 @@ export interface AlertFacts {
   raisedMs: number
   acknowledgedMs?: number
   resolvedMs?: number
-  /** Whether it is a request or an end of a release. */
+  /** Whether the alert is a request or the end of a release. */
   isReleaseNews?: boolean
-  /** Whether it reports an event, which has no end. */
+  /** Whether the alert reports an event, which has no end. */
   isNotice?: boolean
-  /** The time at which the request ends unanswered. */
+  /** The time at which the request expires unanswered. */
   expiresMs?: number
 }
 
@@ -54,9 +52,9 @@ export type About = 'raised' | 'reminder' | 'resolved'
 export interface DeliveryRecord {
   channel: string
   about: About
-  /** The time from which it was due. */
+  /** The time at which the notification was due. */
   dueMs: number
-  /** Whether it is not delivered yet and will be retried. */
+  /** Whether the delivery has failed so far and will be retried. */
   waits?: boolean
   /** The time of the delivery. */
   sentMs?: number | null
@@ -80,7 +78,7 @@ export function dueNotifications(
       return isOwed ? [{ channel: channel.name, about: 'resolved', dueMs: alert.resolvedMs }] : []
     }
     if (!concerns(channel, alert)) return []
-    // A channel that was unreachable gets one notification when it is back, not one for each missed repetition.
+    // A channel that was unreachable gets one notification when it is back, not one per missed repetition.
     if (told.some(({ waits }) => waits === true)) return []
     const dueMs = nextRaised(alert, channel, raised)
     if (dueMs !== undefined && dueMs <= nowMs) return [{ channel: channel.name, about: 'raised', dueMs }]
@@ -98,10 +96,10 @@ const concerns = (channel: Channel, { severity, model, isReleaseNews }: AlertFac
   (channel.severities.includes(severity) || (isReleaseNews === true && channel.releases !== false)) &&
   (channel.models === undefined || (model !== undefined && channel.models.includes(model)))
 
-/** The shares of the time for an answer after which it is asked for again. */
+/** Reminders are sent after these shares of the time for an answer. */
 const reminders = [0.9, 0.5] as const
 
-/** The last reminder that is due, in whole milliseconds; undefined before the first, and once someone looks after it. */
+/** The last reminder that is due, in whole milliseconds; undefined before the first one, and when the alert is acknowledged. */
 function reminderOf(
   { raisedMs, expiresMs, acknowledgedMs }: AlertFacts,
   { target }: Channel,

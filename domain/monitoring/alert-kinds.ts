@@ -77,7 +77,7 @@ export type AlertKind = (typeof alertKinds)[number]
 export const isAlertKind = (kind: string): kind is AlertKind =>
   (alertKinds as readonly string[]).includes(kind)
 
-/** Kinds that every channel of the model receives whatever its severities, unless it leaves releases out. */
+/** Kinds that every channel of the model receives whatever its severities, unless the channel excludes releases. */
 export const releaseNews: ReadonlySet<string> = new Set<AlertKind>([
   'approval_needed',
   'decision_needed',
@@ -85,7 +85,7 @@ export const releaseNews: ReadonlySet<string> = new Set<AlertKind>([
   'release_rolled_back',
 ])
 
-/** Kinds that report an event: such an alert is stored as resolved, is sent once and has no resolution to send. */
+/** Kinds that report an event. Such an alert is stored as resolved and sent once, without a later resolution. */
 export const noticeKinds: ReadonlySet<string> = new Set<AlertKind>(['release_promoted'])
 
 /** The file name of the runbook. */

@@ -1,7 +1,8 @@
 /**
- * Decides when a champion past its probation gives way to the version before it. Failing responses are proven by an e-detector (Shin, Ramdas
- * and Rinaldo, 2022): for each bet M = e·(1 + M of the window before), and the alarm of their mean at M ≥ c comes once in c windows at most
- * while the rate is within its limit. Matured quality must be in alarm in two windows in a row, and the version before must be better on the same rows.
+ * Decides when a champion past its probation is rolled back to the previous version. An e-detector (Shin, Ramdas and Rinaldo, 2022) finds
+ * failing responses: for each bet, M = e·(1 + M of the previous window). While the rate is within its limit, the mean of all M reaches c at
+ * most once in c windows, so M ≥ c is the alarm. Matured quality must be in alarm in two consecutive windows, and the previous version
+ * must be better on the same rows.
  */
 import { guardGains } from '../sequential/one-arm-rate-test.ts'
 import { fourDigits, groupedDigits, percentText } from '../figures.ts'
@@ -9,39 +10,42 @@ import { drawsOf, meanAboveEvidence, meanOf, type ValueCounts } from '../sequent
 import { ratioGrid } from '../sequential/e-process.ts'
 import { logMeanExp } from '../statistics/distributions.ts'
 
-/** A false alarm of failing responses in so many years, at the model's own length of a window. */
+/** The expected number of years between false alarms of failing responses, at the model's own window length. */
 const years = 10
 const yearMs = 31_557_600_000
-/** The probability that a version before that is no better seems better on the rows of a window. */
+/** The probability that a previous version that is no better seems better on the rows of a window. */
 const comparisonAlpha = 1e-4
-/** Windows in a row with quality in alarm, or with collapsed answers. */
+/** Consecutive windows with quality in alarm, or with collapsed answers. */
 const windowsInARow = 2
-/** One answer has this share, and had at most the other in training. */
+/** An answer has collapsed when one value has this share, and had at most `usualShare` in training. */
 const collapsedShare = 0.99
 const usualShare = 0.5
 
-/** The time after such a rollback before the next one of the model. */
+/** After such a rollback, the next one of the model waits for this time. */
 export const rollbackCooldownMs = 86_400_000
 
-/** What a window leaves for the next one. */
+/** The state that a window leaves for the next one. */
 export interface DecayState {
   version: string
-  /** log(1 + M) of the e-detector of failing responses, for each bet on their rate. */
+  /** log(1 + M) of the e-detector of failing responses, one for each bet on their rate. */
   errors: number[]
-  /** Failed responses above the limit since the detector rose. */
+  /** Failed responses above the limit since the detector started to rise. */
   harmed: number
-  /** Windows in a row in which quality was in alarm. */
+  /** The number of consecutive windows in which quality was in alarm. */
   qualityWindows: number
-  /** Windows in a row in which nearly all answers were one, for each number of an answer; `''` is an answer without names. */
+  /**
+   * The number of consecutive windows in which nearly all answers were equal, for each number of an answer; `''` for an answer without
+   * names.
+   */
   collapsed: Readonly<Record<string, number>>
 }
 
-/** The most frequent answer of a window, by the bins of the training. */
+/** The most frequent answer of a window, in the bins of the training. */
 export interface TopAnswer {
-  /** The number that it is of, where an answer has several. */
+  /** The name of the number, when an answer has several. */
   number?: string
   answers: number
-  /** Its share, now and in training. */
+  /** The share of the answer, now and in training. */
   share: number
   reference: number
 }
@@ -51,9 +55,9 @@ export interface DecayFacts {
   requests: number
   /** Failed requests and invalid outputs. */
   bad: number
-  /** Why the matured quality is in alarm; null while it is not, undefined while it is not measured. */
+  /** Why the matured quality is in alarm; null when it is not, undefined when it is not measured. */
   qualityAlarm: string | null | undefined
-  /** One of each number of an answer; empty where answers are not counted. */
+  /** One per number of an answer; empty when answers are not counted. */
   tops: readonly TopAnswer[]
 }
 
@@ -81,7 +85,7 @@ export function judgeDecay(
     const logMs = Array.from(gains, (gain, k) => gain + (state.errors[k] ?? 0))
     logM = logMeanExp(logMs)
     state.errors = logMs.map((value) => Math.max(value, 0) + Math.log1p(Math.exp(-Math.abs(value))))
-    // The detector falls when the rate is within its limit.
+    // The detector falls while the rate is within its limit.
     state.harmed = bad > requests * errorAlarm ? state.harmed + bad - requests * errorAlarm : 0
   }
   const counted = tops.filter(({ answers }) => answers >= minRequests)
@@ -112,14 +116,14 @@ export function judgeDecay(
 
 const nameOf = ({ number = '' }: TopAnswer): string => number
 
-/** An earlier release of Tenure has left no windows by number. */
+/** The state of an earlier build has no counts by number. */
 const windowsOf = ({ collapsed }: Pick<DecayState, 'collapsed'>, top: TopAnswer): number =>
   Object.hasOwn(collapsed, nameOf(top)) ? collapsed[nameOf(top)]! : 0
 
 const isCollapsed = ({ share, reference }: TopAnswer): boolean =>
   share >= collapsedShare && reference <= usualShare
 
-/** Whether a version keeps its answers apart on requests on which the champion's have collapsed. */
+/** Whether a version still gives different answers to requests on which the champion's answers have collapsed. */
 export const keepsApart = ({ share }: Pick<TopAnswer, 'share'>): boolean =>
   share < (collapsedShare + usualShare) / 2
 
@@ -133,8 +137,8 @@ export interface ReturnReport {
 }
 
 /**
- * Compares the losses of champion and version before on the same rows. `counts[i]` rows had the difference (champion − before)
- * −1 + 2i/(length − 1). H0: the champion loses no more.
+ * Compares the losses of the champion and the previous version on the same rows. `counts[i]` rows have the difference (champion −
+ * previous) −1 + 2i/(length − 1). H0: the champion does not lose more.
  */
 export function judgeReturn(differences: ValueCounts, to: string): ReturnReport {
   const rows = drawsOf(differences)

@@ -1,4 +1,4 @@
-/** Judges the drift of a recorded history again, to see what other limits would have said. */
+/** Judges the drift of a recorded history again, to see what other limits would have reported. */
 import type { ReferenceProfile } from '../model/reference-profile.ts'
 import { answerRows, judgeDrift, type DriftLevel } from './drift.ts'
 import { betaQuantile } from '../statistics/distributions.ts'
@@ -16,7 +16,7 @@ export interface DriftHistory {
   profile: ReferenceProfile
   /** Oldest first. */
   hours: readonly CountedHour[]
-  /** Counts before them, with which the model file compares. */
+  /** Counts before the history, which the model file may use as its reference. */
   earlier?: readonly CountedHour[]
   /** The period of one count, and of the windows that the monitor judges. */
   everyMs: number
@@ -24,30 +24,30 @@ export interface DriftHistory {
   importance?: Record<string, number>
 }
 
-/** What a feature, a score, or the whole input would have said. */
+/** The result for a feature, a score, or the whole input. */
 export interface BacktestedSubject {
   name: string
-  /** Windows that warned, and windows in alarm. */
+  /** The number of windows that warned, and the number in alarm. */
   warnings: number
   alarms: number
-  /** The ends of the first windows of each row of windows in alarm, in milliseconds. */
+  /** The end of the first window of each series of windows in alarm, in milliseconds. */
   alarmedMs: number[]
 }
 
 export interface DriftBacktest {
-  /** Windows with a count, and those of them with enough rows. */
+  /** The number of windows with a count, and of those with enough rows. */
   windows: number
   judged: number
-  /** Those that warned or alarmed, the most alarms first. */
+  /** The subjects that warned or alarmed, the most alarms first. */
   subjects: BacktestedSubject[]
-  /** Rows of windows in which anything was in alarm: the alerts that would have been raised. */
+  /** The number of series of windows with any alarm, each of which would have raised an alert. */
   alerts: number
-  /** The same per 30 days of judged windows; null without any. */
+  /** The same per 30 days of judged windows; null when none was judged. */
   alertsPerMonth: number | null
 }
 
 const monthMs = 30 * 86_400_000
-/** The name of the whole input. */
+/** The name of the whole input in the results. */
 const whole = 'input as a whole'
 
 /** One window ends with each count, as in the live monitor with windows of one count. */
@@ -98,27 +98,30 @@ export function backtestDrift(
 }
 
 export interface FalseAlarms {
-  /** The hours that were shuffled: those of the same hour of the week, of the day, or all in a history too short for these. */
+  /**
+   * Which hours were shuffled with each other: those of the same hour of the week, of the same hour of the day, or all hours when the
+   * history is too short.
+   */
   within: 'week' | 'day' | 'history'
-  /** Shuffled histories, and their windows with enough rows. */
+  /** The number of shuffled histories, and of their windows with enough rows. */
   rounds: number
   judged: number
   alerts: number
-  /** Per 30 days, and its upper bound at 95 % (Clopper-Pearson, one-sided); null without a judged window. */
+  /** Alerts per 30 days, and the upper bound at 95 % (Clopper-Pearson, one-sided); null without a judged window. */
   perMonth: number | null
   atMost: number | null
 }
 
 const dayMs = 86_400_000
-/** A rhythm can be told from a change when the history holds it twice. */
+/** A rhythm can be distinguished from a change when the history contains it twice. */
 const rhythms = [
   { within: 'week', periodMs: 7 * dayMs },
   { within: 'day', periodMs: dayMs },
 ] as const
 
 /**
- * How often the limits would alarm although nothing changes: the recorded hours, shuffled among those of the same hour of the week, against the
- * whole history. What changed in it is in all parts of a shuffled history alike, and the rhythm of the week stays.
+ * How often the limits would alarm without any change: the recorded hours are shuffled within the same hour of the week and compared with
+ * the whole history. A change in the history spreads over all parts of a shuffled history, while the weekly rhythm stays.
  */
 export function falseAlarms(
   { hours, earlier: _earlier, ...history }: DriftHistory,
@@ -149,7 +152,7 @@ export function falseAlarms(
   }
 }
 
-/** Each hour takes the place of another one with the same place in the period. */
+/** Replaces each hour by another one with the same position in the period. */
 function shuffledHours(
   hours: readonly CountedHour[],
   periodMs: number,

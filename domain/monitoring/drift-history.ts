@@ -1,4 +1,4 @@
-/** Takes the evidence of a drift judgement out of recorded counts: for the newest window as for any earlier one. */
+/** Extracts the evidence of a drift judgement from recorded counts, for the newest window and for earlier ones. */
 import type { Profile, ReferenceProfile } from '../model/reference-profile.ts'
 import {
   countedPsi,
@@ -10,29 +10,29 @@ import {
 import { answerCounts, mergeCounts, type DriftWindow } from './drift-window.ts'
 
 /**
- * How long before a window the rows were served that it is compared with, together; a single one as a number. None stands for the training
- * rows, and a feature with too few rows then is compared with those as well.
+ * How long before the window the reference rows were served; several ages are combined. An empty list means the training rows, which are
+ * also the reference of a feature with too few rows then.
  */
 export type DriftReferenceMs = number | readonly number[]
 
-/** The drift of a model as its model file tunes it; absent fields take the defaults. */
+/** The drift settings of a model file; absent fields take the defaults. */
 export interface DriftTuning extends Partial<DriftLimits> {
   /** Features that are not judged. */
   exclude?: readonly string[]
   /** The limits and the reference of single features. */
   features?: Readonly<Record<string, Partial<DriftLimits> & { referenceMs?: DriftReferenceMs }>>
-  /** The training rows when absent. */
+  /** Default: the training rows. */
   referenceMs?: DriftReferenceMs
 }
 
 const weekMs = 7 * 86_400_000
-/** The same season last year: the same weekday of five weeks around it. */
+/** The same season last year: the same weekday in the five weeks around it. */
 export const lastYearMs: readonly number[] = [50, 51, 52, 53, 54].map((weeks) => weeks * weekMs)
 
 const listOf = (reference: DriftReferenceMs = []): readonly number[] =>
   typeof reference === 'number' ? [reference] : reference
 
-/** How long before a window all features and the score are compared; each once. */
+/** The distinct ages of the reference, over all features and the score. */
 export const referencesOf = ({ referenceMs, features = {} }: DriftTuning = {}): number[] => [
   ...new Set([referenceMs, ...Object.values(features).map((each) => each.referenceMs)].flatMap(listOf)),
 ]
@@ -60,18 +60,18 @@ export interface DriftSpan {
   everyMs: number
 }
 
-/** How far back the counts of the version itself are needed. */
+/** The start of the counts of the version itself that are needed. */
 export const historyFromMs = ({ toMs, lengthMs }: Pick<DriftSpan, 'toMs' | 'lengthMs'>): number =>
   toMs - 2 * lengthMs
 
-/** The earlier periods with which a window is compared, of a length of its own each. */
+/** The earlier periods that a window is compared with, each as long as the window. */
 export const referenceSpans = (
   { toMs, lengthMs }: Pick<DriftSpan, 'toMs' | 'lengthMs'>,
   tuning: DriftTuning | undefined,
 ): { fromMs: number; toMs: number }[] =>
   referencesOf(tuning).map((beforeMs) => ({ fromMs: toMs - lengthMs - beforeMs, toMs: toMs - beforeMs }))
 
-/** Undefined if nothing was counted in the window. */
+/** Undefined when nothing was counted in the window. */
 export function driftEvidenceAt(
   profile: ReferenceProfile,
   hours: readonly CountedHour[],
@@ -94,7 +94,7 @@ export function driftEvidenceAt(
   }
 }
 
-/** The profile with the counts of rows served earlier instead of those of the training rows, where there are enough. */
+/** The profile with the counts of earlier served rows instead of training rows, when there are enough. */
 function referenceAt(
   profile: ReferenceProfile,
   hours: readonly CountedHour[],
@@ -119,7 +119,7 @@ function referenceAt(
   return replaceCounts(profile, of, servedAt(referenceMs), driftPolicyOf(tuning))
 }
 
-/** The profile with other counts for each feature and the score, where these are enough. */
+/** The profile with other counts for each feature and the score, when there are enough. */
 export function replaceCounts(
   profile: ReferenceProfile,
   countsOf: (feature: string) => DriftWindow | undefined,
@@ -144,7 +144,7 @@ export function mergedWindow(hours: readonly CountedHour[]): DriftWindow | undef
   if (hours.length === 0) return undefined
   const merged = (of: (window: DriftWindow) => number[] | undefined) =>
     mergeCounts(hours.flatMap(({ counts }) => (of(counts) === undefined ? [] : [of(counts)!])))
-  // The judge calls an empty list unreadable: it stands for counts that do not fit each other.
+  // The judge reports an empty list as unreadable; it represents counts with different bins.
   const mergedBy = (of: (window: DriftWindow) => Record<string, number[]> | undefined) =>
     Object.fromEntries(
       [...new Set(hours.flatMap(({ counts }) => Object.keys(of(counts) ?? {})))].map((name) => [

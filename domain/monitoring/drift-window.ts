@@ -1,4 +1,4 @@
-/** Defines the counts of a window in which drift is judged, in the bins of a reference profile. */
+/** Defines the counts of a drift window, in the bins of a reference profile. */
 import type { ReferenceProfile } from '../model/reference-profile.ts'
 
 /** The counts of one window of serving, in the bins of the reference (domain/model/reference-profile.ts). */
@@ -7,7 +7,7 @@ export interface DriftWindow {
   features: Record<string, number[]>
   score?: number[]
   label?: number[]
-  /** Of several numbers a row, by name of the number; the counts of one that is named "score" are in `score`. */
+  /** For several numbers per row, by name of the number; the counts of a number named "score" are in `score`. */
   scores?: Record<string, number[]>
   labels?: Record<string, number[]>
 }
@@ -15,7 +15,7 @@ export interface DriftWindow {
 /** By name of the profile. */
 export type NamedCounts = Readonly<Record<string, number[] | undefined>>
 
-/** The counts of the answers: of one, or of each number. */
+/** The counts of the answers: one list, or one per number. */
 export function answerCounts(
   window: Pick<DriftWindow, 'score' | 'scores'> | undefined,
   reference: Pick<ReferenceProfile, 'score' | 'scores'> | undefined,
@@ -25,7 +25,7 @@ export function answerCounts(
   return reference?.score === undefined ? {} : { [reference.score.name]: score }
 }
 
-/** The counts of the labels: of one, or of each number. */
+/** The counts of the labels: one list, or one per number. */
 export function labelCounts(
   window: DriftWindow | undefined,
   { label, labels }: ReferenceProfile,

@@ -1,7 +1,7 @@
 /**
- * Judges drift: whether served rows still look like the training rows. A feature has drifted when the difference is certain
- * (chi-square with Benjamini–Hochberg over the features, and over the numbers of an answer) and large (PSI); an alarm needs two consecutive windows, or a sudden change that no
- * count of the two windows before it shows.
+ * Judges drift: whether served rows still look like the training rows. A feature has drifted when the difference is significant
+ * (chi-square with Benjamini–Hochberg over the features and the numbers of an answer) and large (PSI). An alarm needs two consecutive
+ * windows, or a sudden change that no count of the two windows before it shows.
  */
 import { benjaminiHochberg } from '../statistics/multiple-testing.ts'
 import { chiSquareHomogeneity } from '../statistics/chi-square.ts'
@@ -17,27 +17,27 @@ import type { Reason } from '../verdict.ts'
 
 export const driftJudge = 'drift@2'
 
-/** The PSI from which a feature that differs warns, and from which it alarms. */
+/** The PSI at which a significantly different feature warns, and at which it alarms. */
 export interface DriftLimits {
   warn: number
   alarm: number
 }
 
 export interface DriftPolicy extends DriftLimits {
-  /** A difference is certain below this adjusted p. */
+  /** A difference is significant below this adjusted p-value. */
   certainty: number
   /** Features that are not judged. */
   exclude?: readonly string[]
-  /** The limits of single features, where they differ. */
+  /** The limits of single features, when they differ. */
   features?: Readonly<Record<string, Partial<DriftLimits>>>
-  /** The minimum rows of the window and of the reference; at least `rowsPerBin` times the bins. */
+  /** The minimum rows of the window and of the reference: this number, or `rowsPerBin` times the bins when that is more. */
   minRows: number
   rowsPerBin: number
   /** A larger share of rows with values unknown in training is reported as a new category, 0..1. */
   newCategoryShare: number
-  /** The summed importance of drifted features from which the input as a whole has drifted, 0..1. */
+  /** The whole input has drifted when the summed importance of the drifted features reaches this share, 0..1. */
   datasetShare: number
-  /** When the newest count alone alarms: from this PSI, with so many earlier counts, none of which would alarm by itself. */
+  /** The newest count alone alarms from this PSI on, when there are this many earlier counts and none would alarm by itself. */
   sudden: { psi: number; counts: number }
 }
 
@@ -49,7 +49,7 @@ export const defaultDriftPolicy: DriftPolicy = {
   rowsPerBin: 30,
   newCategoryShare: 0.005,
   datasetShare: 0.2,
-  // Most of a day: a feature that follows the time of day has earlier counts like the newest one.
+  // Most of a day: for a feature that follows the time of day, some earlier counts then resemble the newest one.
   sudden: { psi: 0.5, counts: 20 },
 }
 
@@ -64,16 +64,16 @@ export interface DriftEvidence {
   current: DriftWindow
   /** The previous window; null for the first window, which cannot alarm. */
   previous: DriftWindow | null
-  /** The importance of each feature, on any scale; equal when absent. A feature of importance 0 warns and never alarms. */
+  /** The importance of each feature, on any scale. Default: equal. A feature of importance 0 warns and never alarms. */
   importance?: Record<string, number>
   /** The newest count alone, and the PSI of each count before it in both windows, oldest first. Absent for labels. */
   newest?: { counts: DriftWindow; before: CountedPsi }
 }
 
-/** By name of the feature, and of answers by `answerKey`. Counts with too few rows are left out. */
+/** By name of the feature, and for answers by `answerKey`. Counts with too few rows are left out. */
 export type CountedPsi = Record<string, number[]>
 
-/** A feature may have the name of the answer, such as `score`; none has a space. */
+/** A feature may have the name of an answer, such as `score`; feature names have no space. */
 const answerKey = (name: string): string => `answer ${name}`
 
 /**
@@ -96,7 +96,7 @@ export interface DriftRow {
   adjustedP: number | null
   /** The share of values unknown in training; null when it cannot be determined. */
   newShare: number | null
-  /** Whether the newest count alone alarms; the figures are its own. */
+  /** Whether the newest count alone alarms; the figures are then those of the count. */
   sudden?: true
 }
 
@@ -108,7 +108,7 @@ export interface DriftReport {
   score: DriftRow | null
   /** Label drift, on matured labels. */
   label: DriftRow | null
-  /** Of several numbers a row, in place of `score` and `label`: one of each number that was counted. */
+  /** For several numbers per row, replaces `score` and `label`: one row per counted number. */
   scores?: DriftRow[]
   labels?: DriftRow[]
   dataset: { level: DriftLevel; share: number | null }
@@ -116,7 +116,7 @@ export interface DriftReport {
   judge: string
 }
 
-/** What was said of answers and labels: one row, or one of each number. */
+/** The rows of answers and labels: one, or one per number. */
 export const answerRows = ({ score, scores = [] }: DriftReport): DriftRow[] =>
   score === null ? scores : [score]
 
@@ -140,7 +140,7 @@ export function judgeDrift(given: DriftEvidence, policy: DriftPolicy = defaultDr
     return rows.map((row, i): DriftRow => {
       if (row.level === 'alarm' && old[i]!.level === 'alarm') return row
       const profile = profiles[i]!
-      // Evidence of earlier builds has answers by their names.
+      // The evidence of earlier builds has answers by their names.
       const before = newest?.before[keyOf(profile.name)] ?? newest?.before[profile.name]
       const sudden = newest && suddenRow(profile, newestOf[profile.name], before, policy)
       if (sudden !== undefined) return sudden
@@ -180,7 +180,7 @@ export function judgeDrift(given: DriftEvidence, policy: DriftPolicy = defaultDr
   }
 }
 
-/** The row of the newest count where it alone alarms. */
+/** The row of the newest count when it alone alarms. */
 function suddenRow(
   profile: Profile,
   counts: number[] | undefined,
@@ -192,7 +192,7 @@ function suddenRow(
   const [row] = judgeWindow([profile], { [profile.name]: counts }, policy)
   if (row?.level !== 'alarm' || (row.psi ?? 0) < Math.max(psi, alarm)) return undefined
   const earlier = [...(before ?? [])]
-  // The change itself may have begun some counts ago.
+  // The change itself may have begun some counts earlier.
   while ((earlier.at(-1) ?? 0) >= alarm) earlier.pop()
   const isNew = earlier.length >= least && earlier.every((each) => each < alarm)
   return isNew ? { ...row, sudden: true } : undefined
@@ -223,9 +223,9 @@ export function countedPsi(
   ])
 }
 
-/** One window alone; here `alarm` means "large enough to alarm". */
+/** Judges one window; here `alarm` means "large enough to alarm". */
 function judgeWindow(profiles: readonly Profile[], counts: NamedCounts, policy: DriftPolicy): DriftRow[] {
-  // A number may be named as what every object inherits, such as "constructor".
+  // A number may have the name of a property of every object, such as "constructor".
   const rows = profiles.map((profile) =>
     compare(profile, Object.hasOwn(counts, profile.name) ? counts[profile.name] : undefined, policy),
   )
@@ -277,7 +277,7 @@ function compare(profile: Profile, counts: number[] | undefined, policy: DriftPo
   }
 }
 
-/** New values count as other values: the reference has none of them, so their bin would dominate the rest. */
+/** Counts new values as other values: the reference has no new values, so their bin would dominate the rest. */
 function folded(profile: Profile, counts: readonly number[]): number[] {
   if (profile.kind === 'number') return [...counts]
   const at = profile.categories.length

@@ -1,6 +1,6 @@
 /**
- * Selects the predictions whose labels are due. Labels that arrive early are biased, because defaults, complaints and delays become
- * known before their absence, so a window is measured only when most of its labels have had time to arrive.
+ * Selects the predictions whose labels are due. Early labels are biased, because a default, a complaint or a delay becomes known before
+ * its absence does. A window is measured only when most of its labels have had time to arrive.
  */
 import type { OutcomeValue } from '../model/outcome.ts'
 import { quantiles } from '../statistics/quantiles.ts'
@@ -8,7 +8,7 @@ import { quantiles } from '../statistics/quantiles.ts'
 export interface LabelPolicy {
   /** The share of labels that must be due, 0..1. */
   quantile: number
-  /** The minimum observed delays for an estimate. */
+  /** The minimum number of observed delays for an estimate. */
   minDelays: number
   /** The minimum share of labelled predictions of a window, 0..1. */
   minCoverage: number
@@ -31,8 +31,8 @@ export interface Maturity {
 }
 
 /**
- * H: the quantile of the delays over fully observed cohorts, which are at least `observedMs` old. A younger cohort shows only its
- * fast labels and would underestimate the delays.
+ * H: the quantile of the delays over fully observed cohorts, which are at least `observedMs` old. A younger cohort has only its fast
+ * labels and would underestimate the delays.
  */
 export function maturity(
   cohorts: readonly LabelCohort[],
@@ -64,7 +64,7 @@ export interface Label {
 }
 
 export interface MaturedCohort {
-  /** `insufficient` below the required coverage, and without predictions. */
+  /** `insufficient`: below the required coverage, or without predictions. */
   status: 'ok' | 'insufficient'
   predictions: number
   /** The labels of the predictions, as known at `nowMs`. */

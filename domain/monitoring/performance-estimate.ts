@@ -1,6 +1,6 @@
 /**
- * Estimates quality before outcomes arrive, from the confidence of the predictions (CBPE). It sees harder inputs, but not a changed
- * concept, so it only warns and never promotes or rolls back.
+ * Estimates quality before outcomes arrive, from the confidence of the predictions (CBPE). It detects harder inputs but not concept
+ * drift, so it only warns and never promotes or rolls back.
  */
 import { auc } from '../metrics/auc.ts'
 import { aucError } from '../metrics/auc-interval.ts'
@@ -14,7 +14,7 @@ import type { Reason } from '../verdict.ts'
 const estimateJudge = 'estimate@1'
 
 export interface EstimatePolicy {
-  /** The standard errors beyond the margin from which a drop is certain. */
+  /** A drop is significant at this number of standard errors beyond the margin. */
   deviations: number
 }
 
@@ -34,7 +34,7 @@ export interface EstimatedMetric {
   metric: 'accuracy' | 'auc'
   /** On the matured rows. */
   measured: number | null
-  /** The expected value from the recalibrated probabilities: of the matured and of the recent predictions. */
+  /** The expected value from the recalibrated probabilities, of the matured and of the recent predictions. */
   promisedThen: number | null
   promisedNow: number | null
   /** `measured` plus the change of the expected value. */
@@ -112,7 +112,7 @@ export function judgeEstimate(
 
 const isProbability = (p: number): boolean => p >= 0 && p <= 1
 
-/** The standard error of the metric with every row labelled. */
+/** The standard error of the metric if every row had a label. */
 function errorOf(metric: 'accuracy' | 'auc', { tp, fp, fn, tn, ...values }: ExpectedMetrics): number {
   const value = values[metric]
   if (value === null || tp === null || fp === null || fn === null || tn === null) return Infinity

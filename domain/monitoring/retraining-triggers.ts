@@ -1,6 +1,6 @@
 /**
- * Decides when a model requests a retraining, and what delays the request: without a cooldown, a feature that has changed
- * permanently would train the same rejected model every hour.
+ * Decides when a model requests a retraining and when the request is delayed. Without a cooldown, a permanently changed feature would
+ * train the same rejected model every hour.
  */
 import { fourDigits } from '../figures.ts'
 import { policyIssues } from '../policy-issues.ts'
@@ -10,14 +10,14 @@ export type TriggerReason = 'schedule' | 'manual' | 'trigger' | 'drift' | 'quali
 export interface Trigger {
   model: string
   reason: TriggerReason
-  /** The same evidence starts one retraining at most. */
+  /** The same evidence starts at most one retraining. */
   dedupeKey: string
   /** One sentence with the figures. */
   message: string
   evidence: Record<string, number | string | null>
 }
 
-/** A retraining that a part of the system starts. Its first activity knows it by the model file or by the stored window. */
+/** A retraining that a part of the system starts. Its first activity recognises it by the model file or by the stored window. */
 export interface OwnRetraining {
   model: string
   reason: TriggerReason
@@ -40,7 +40,7 @@ export const triggeredRetraining = (trigger: Trigger): OwnRetraining => {
 }
 
 export interface TriggerPolicy {
-  /** The time after a training before another starts automatically. */
+  /** The time after a training before another one starts automatically, by reason. */
   afterMs: {
     /** Because of drift. */
     drift: number
@@ -51,9 +51,9 @@ export interface TriggerPolicy {
   }
   /** The maximum cooldown after unsuccessful trainings. */
   maxMs: number
-  /** The maximum trainings a week; beyond it none starts automatically. */
+  /** The maximum number of trainings per week; beyond it none starts automatically. */
   maxPerWeek: number
-  /** The length of that week: seven days; less in accelerated tests. */
+  /** The length of that week: seven days, less in accelerated tests. */
   weekMs: number
   /** New matured rows that request a retraining, as a share of the training rows. */
   newRowsShare: number
@@ -117,7 +117,7 @@ export function findTriggers(facts: TriggerFacts, policy: TriggerPolicy = defaul
   }
   if (newMaturedRows !== undefined && trainingRows !== undefined && trainingRows > 0) {
     const share = newMaturedRows / trainingRows
-    // The key changes each time that many new rows have matured again.
+    // The key changes each time that this many more rows have matured.
     const key = String(Math.floor(share / policy.newRowsShare))
     const message = `${newMaturedRows} new matured rows, ${fourDigits(100 * share)} % of the ${trainingRows} training rows`
     if (share >= policy.newRowsShare) add('labels', key, message, { newMaturedRows, trainingRows, share })
@@ -233,9 +233,9 @@ function throttle(
 const rejected: readonly PastTraining['outcome'][] = ['not_better', 'unchanged', 'rolled_back']
 
 /**
- * The unsuccessful trainings since the last one that registered a version. A rejected or unchanged challenger always counts, and so does a
- * version that was rolled back: the next one from the same rows would raise the same question. A failure or a blocked batch counts only
- * for automatic requests, so that a user who repairs a model does not extend the cooldown.
+ * Counts the unsuccessful trainings since the last one that registered a version. A rejected or unchanged challenger always counts, and
+ * so does a version that was rolled back, because the next one from the same rows would be rejected for the same reason. A failure or a
+ * blocked batch counts only for automatic requests, so that a user who repairs a model does not extend the cooldown.
  */
 function fruitlessInARow(latestFirst: readonly PastTraining[]): { rejects: number; failures: number } {
   const brought = latestFirst.findIndex(({ outcome }) => outcome === 'released' || outcome === 'registered')

@@ -1,6 +1,6 @@
 /**
  * Judges the service of a model: errors, latency, missing features, traffic, outcomes, replicas, resources and cost. Drift and quality
- * do not show a model that no request reaches.
+ * checks do not notice a model that gets no requests.
  */
 import { fourDigits, groupedDigits } from '../figures.ts'
 import type { CostPolicy, ServiceLimits } from './policy.ts'
@@ -16,7 +16,7 @@ export interface ServiceFacts {
   invalid: number
   /** Upper bounds of the quantiles in microseconds; null without a request. */
   latencyUs: { p50: number; p95: number; p99: number } | null
-  /** Feature → share of rows without a value, now and in training; where both are known. */
+  /** Feature → share of rows without a value, now and in training, when both are known. */
   missing: Record<string, { share: number; reference: number; rows: number }>
   /** The time from the last request and the last outcome to the end of the window; null without any. */
   requestAgeMs: number | null
@@ -27,9 +27,9 @@ export interface ServiceFacts {
   replicas: number
   /** The maximum over the replicas; null without a report. */
   resources: { rssMb: number; cpuShare: number; loopDelayMs: number } | null
-  /** Feature with limits → share of rows outside of them. */
+  /** Feature with limits → share of rows outside the limits. */
   outside: Record<string, { share: number; rows: number }>
-  /** Logged predictions; a request may have several. */
+  /** The number of logged predictions; a request may have several. */
   predictions: number
 }
 
@@ -51,7 +51,7 @@ export interface ServiceFinding extends Reason {
 
 export interface ServiceReport {
   findings: ServiceFinding[]
-  /** Measured without a finding: its alert is resolved. Unmeasured matters are in neither list. */
+  /** Matters that were measured without a finding; their alerts are resolved. Matters that were not measured are in neither list. */
   cleared: ServiceMatter[]
   judge: string
 }

@@ -1,6 +1,6 @@
 /**
- * Judges what one figure over all rows hides: declared slices, group fairness, calibration and business value. A model with an
- * unchanged average can have become wrong for the evening flights.
+ * Judges what one figure over all rows hides: declared slices, group fairness, calibration and business value. A model with an unchanged
+ * average may have become wrong for the evening flights.
  */
 import { fourDigits } from '../figures.ts'
 import { holm } from '../statistics/multiple-testing.ts'
@@ -26,7 +26,7 @@ const breakdownJudge = 'breakdown@1'
 
 export interface BreakdownEvidence {
   scored: ScoredRows
-  /** The rows of each slice; a text states why they could not be determined. */
+  /** The rows of each slice; a text with the reason when they could not be determined. */
   slices: readonly { name: string; rows: readonly number[] | string }[]
   groups: readonly { attribute: string; values: readonly (string | null)[] | string }[]
   /** The value of each prediction, or why it could not be computed. */
@@ -41,7 +41,7 @@ export interface BreakdownEvidence {
  * - `insufficient`: too few rows; `unreadable`: the slice cannot be determined from the logged rows.
  */
 export interface SliceQuality {
-  /** Of several numbers a row with that of the number. */
+  /** For several numbers per row, with the name of the number. */
   name: string
   level: 'held' | 'lost' | 'insufficient' | 'unreadable'
   rows: number
@@ -67,7 +67,7 @@ export interface BreakdownReport {
   /** The parts that could not be computed, with reasons. */
   problems: string[]
   findings: BreakdownFinding[]
-  /** Measured without a finding: its alert is resolved. */
+  /** Matters that were measured without a finding; their alerts are resolved. */
   cleared: BreakdownMatter[]
   judge: string
 }
@@ -84,7 +84,7 @@ export function judgeBreakdown(
       ? []
       : [judgeFairness(attribute, values, scored, { ...policy, resamples: 200 })],
   )
-  // Undefined without probabilities, or where the policy turns calibration off.
+  // Undefined without probabilities, and when the policy turns calibration off.
   const calibrated = policy.calibration !== 'off' && scored.classes > 0
   const promised = calibrated ? calibrationOfScores(scored).ece : undefined
   const earned = business === undefined ? null : worthOf(business, worth ?? 'not computed')
@@ -149,7 +149,7 @@ function judgeSlices(
     const spread = errorOf(metric, part, value)
     const loss = higherIsBetter(metric) ? none.baseline - value : value - none.baseline
     const limit = higherIsBetter(metric) ? points : points * none.baseline
-    // The probability of such a loss on a slice whose true loss equals the limit.
+    // The probability of a loss of this size on a slice whose true loss equals the limit.
     const p =
       spread === null || spread === 0 ? (loss > limit ? 0 : 1) : 1 - (normalCdf((loss - limit) / spread) ?? 0)
     return { ...known, level: 'held', p }
@@ -180,7 +180,7 @@ function errorOf(metric: SliceMetric, part: ScoredRows, value: number): number |
   const mean = sumOf(losses) / losses.length
   const variance = losses.reduce((sum, loss) => sum + (loss - mean) ** 2, 0) / (losses.length - 1)
   const error = Math.sqrt(variance / losses.length)
-  // The row losses of RMSE are squares (delta method for the root).
+  // The row losses of RMSE are squares, so the delta method gives the error of the root.
   return metric === 'rmse' && value > 0 ? error / (2 * value) : error
 }
 

@@ -1,6 +1,6 @@
 /**
- * Finds training–serving skew: replays served rows through the training path. Every difference is a defect in one of the two paths,
- * which no metric would name.
+ * Finds training–serving skew: replays served rows through the training path. Every difference is a defect in one of the two paths that
+ * no metric would reveal.
  */
 export type SkewValue = number | string | null
 
@@ -34,7 +34,7 @@ export interface SkewReport {
 
 const dayMs = 86_400_000
 
-/** Whether a window is checked: one a day, and the one of a promotion, whose probation the check can end. */
+/** Whether a window is checked: once a day, and at a promotion, because the check can end its probation. */
 export const isSkewDue = (
   { fromMs, toMs }: { fromMs: number; toMs: number },
   championSinceMs: number,

@@ -1,10 +1,10 @@
-/** Says which names features may have, and makes such a name from another. */
+/** Defines valid feature names, and makes a valid name from an invalid one. */
 
 const featureNamePattern = /^[A-Za-z][A-Za-z0-9_]*$/
 
 export const isFeatureName = (name: string): boolean => featureNamePattern.test(name)
 
-/** Letters that Unicode does not take apart into a plain letter and its marks. */
+/** Letters that Unicode does not decompose into a plain letter and its marks. */
 const plainLetters: Readonly<Record<string, string>> = {
   ß: 'ss',
   æ: 'ae',
@@ -19,7 +19,7 @@ const plainLetters: Readonly<Record<string, string>> = {
   ı: 'i',
 }
 
-/** The name with plain letters, digits and _, such as `Unit_Price` from `Unit Price`; undefined where no letter remains. */
+/** The name with plain letters, digits and _, such as `Unit_Price` from `Unit Price`; undefined when no letter remains. */
 export function plainName(name: string): string | undefined {
   const plain = name
     .replace(/\P{ASCII}/gu, (letter) => plainLetters[letter] ?? letter)
@@ -30,7 +30,7 @@ export function plainName(name: string): string | undefined {
   return plain === '' ? undefined : plain
 }
 
-/** What is wrong with a name that `isFeatureName` refuses, and a name in its place. */
+/** Why a name that `isFeatureName` rejects is invalid, with a suggestion. */
 export function featureNameIssue(name: string): string {
   const fitting = plainName(name)
   const example = fitting === undefined ? 'as in unit_price' : `as in ${fitting}`

@@ -1,4 +1,4 @@
-/** Infers from the rows of a CSV what each column holds, and which one a model could predict. */
+/** Infers from the rows of a CSV what each column contains, and which column a model could predict. */
 import { shown } from '../postgres-text.ts'
 import { isFlag, valueIssue } from '../validation/source-issue.ts'
 import { plainName } from './feature-name.ts'
@@ -9,7 +9,7 @@ export type ColumnUse =
       mean: number
       std: number
       whole: boolean
-      /** The values as texts, where they are few. `likely`: they seem to be the codes of classes and not amounts. */
+      /** The values as texts, when there are few. `likely`: they are probably class codes, not amounts. */
       codes?: { values: string[]; largest: number; likely: boolean }
     }
   /** `yes` is the value that reads as true. */
@@ -20,21 +20,21 @@ export type ColumnUse =
   | { use: 'none'; why: string }
 
 export type InferredColumn = ColumnUse & {
-  /** As the file names it. */
+  /** The name in the file. */
   column: string
-  /** As a model file may name it. */
+  /** The name for a model file. */
   name: string
   missing: number
   rows: number
 }
 
-/** Of more texts no category is learnt. */
+/** A column with more distinct texts is not a category. */
 const maxCategories = 50
-/** So few rising numbers may be values. */
+/** Fewer ascending numbers may be values. */
 const minCounted = 20
-/** Of more different whole numbers, or larger ones, amounts are likelier than the codes of classes. */
+/** With more distinct whole numbers, or larger ones, the column more likely contains amounts than class codes. */
 const maxCodes = 10
-/** Codes repeat. */
+/** Class codes repeat at least this often on average. */
 const minRowsOfCode = 3
 /** Days, months and years in another order; numbers with a decimal comma, a currency or separators. */
 const otherTimePattern = /^\d{1,2}[./-]\d{1,2}[./-]\d{4}(\D.*)?$/
@@ -57,7 +57,7 @@ export function inferColumns(
       (row) => row[place] !== undefined && row[place] !== '' && row[place].trim() === '',
     )
     const use = useOf(column, values)
-    // The reader of rows takes a space for a value there.
+    // The row reader takes a space there for a value.
     const isBroken = hasBlank && (use.use === 'number' || use.use === 'flag' || use.use === 'time')
     return {
       column,
@@ -122,7 +122,7 @@ function codesOf(values: readonly string[], distinct: readonly string[], whole: 
   return { codes: { values: sorted, largest: largestShare(values, distinct), likely } }
 }
 
-/** What to write instead, where the values are times or numbers that cannot be read as such. */
+/** What to write instead, when the values are times or numbers in a format that cannot be read. */
 function otherWriting(distinct: readonly string[]): string | undefined {
   const [first = ''] = distinct
   if (distinct.every((value) => otherTimePattern.test(value))) return valueIssue('time', first)
@@ -133,7 +133,7 @@ function otherWriting(distinct: readonly string[]): string | undefined {
   return valueIssue('number', distinct.find((value) => !numberPattern.test(value)) ?? first)
 }
 
-/** The column as a label of classes, where its numbers are few. */
+/** The column as a class label, when it has few distinct numbers. */
 export function asClasses(column: InferredColumn): InferredColumn | undefined {
   if (column.use !== 'number') return column
   const { codes, column: name, name: plain, missing, rows } = column
@@ -142,11 +142,11 @@ export function asClasses(column: InferredColumn): InferredColumn | undefined {
   return { use: 'category', values, largest, column: name, name: plain, missing, rows }
 }
 
-/** Whether each number is one more than the number before it: an index says nothing of its row. */
+/** Whether each number is one more than the previous one: a row index carries no information. */
 const isCount = (numbers: readonly number[]): boolean =>
   numbers.length > minCounted && numbers.every((each, place) => each === numbers[0]! + place)
 
-/** The name, with a number where another column has it. */
+/** The name, with a number appended when another column has it. */
 function freeName(base: string, taken: Set<string>): string {
   let name = base
   for (let count = 2; taken.has(name.toLowerCase()); count++) name = `${base}${count}`
@@ -157,13 +157,13 @@ function freeName(base: string, taken: Set<string>): string {
 const isLabelKind = ({ use }: InferredColumn): boolean =>
   use === 'flag' || use === 'category' || use === 'number'
 
-/** The column with a name that labels have, else the last one that can be a label. */
+/** The column whose name is usual for labels; otherwise the last column that can be a label. */
 export function inferLabel(columns: readonly InferredColumn[]): InferredColumn | undefined {
   const possible = columns.filter(isLabelKind)
   return possible.find(({ column }) => /^(label|target|class|outcome|y)$/i.test(column)) ?? possible.at(-1)
 }
 
-/** The first column with the times of all rows. */
+/** The first column with a time in every row. */
 export const inferTime = (columns: readonly InferredColumn[]): InferredColumn | undefined =>
   columns.find(({ use, missing }) => use === 'time' && missing === 0)
 

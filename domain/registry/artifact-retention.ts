@@ -23,7 +23,7 @@ export interface Choice {
   afterBytes: number
 }
 
-/** The least valuable first, then the oldest, until the rest fits the budget. */
+/** Selects the least valuable groups first, then the oldest, until the rest fits the budget. */
 export function selectForDeletion(lots: readonly ArtifactGroup[], budgetBytes: number): Choice {
   const held = new Map<string, { bytes: number; by: number }>()
   for (const { files } of lots)

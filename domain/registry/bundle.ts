@@ -1,4 +1,4 @@
-/** Defines the bundle of a version: what one installation tells another about it. */
+/** Defines the bundle of a version, with which one installation hands a version to another. */
 import type { GateReport } from '../evaluation/gate.ts'
 import type { BundleOrigin, BundleRelease } from '../model/bundle-origin.ts'
 import type { Features, Output } from '../model/features.ts'
@@ -10,11 +10,11 @@ export interface BundleDocument {
   format: typeof bundleFormat
   /** ISO 8601, as all times here. */
   exportedAt: string
-  /** Of the key that signs, as PEM. */
+  /** The PEM of the key that signs. */
   publicKey: string
   version: string
   model: string
-  /** Of the manifest. */
+  /** The digest of the manifest. */
   artifactDigest: string
   createdAt: string
   createdBy: string
@@ -54,7 +54,7 @@ interface Form {
   output: Output
 }
 
-/** Why a model cannot take an artifact of another installation as it is; undefined where it can. */
+/** Why a model cannot import an artifact of another installation unchanged; undefined when it can. */
 export function issueOfForm(bundle: Form, model: Form): string | undefined {
   const names = new Set([...Object.keys(bundle.features), ...Object.keys(model.features)])
   for (const name of names) {

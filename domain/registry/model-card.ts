@@ -27,7 +27,7 @@ export interface CardSource {
 
 export type ModelCard = ReturnType<typeof modelCard>
 
-/** The card; null stands for what is not known. */
+/** Builds the card; null means unknown. */
 export function modelCard(source: CardSource) {
   const { manifest, lineage, evaluation } = source
   const { files, output } = manifest
@@ -52,7 +52,7 @@ export function modelCard(source: CardSource) {
       format: manifest.artifact ?? 'tfjs-layers',
       library: manifest.library ?? null,
       bytes: totalBytesOf(files) ?? null,
-      // Four bytes each.
+      // Four bytes per weight.
       parameters: weights === undefined ? null : Math.floor(weights.bytes / 4),
     },
     asks: asksOf(manifest),
@@ -70,7 +70,7 @@ export function modelCard(source: CardSource) {
       dependencies: lineage.dependencies ?? null,
       seed: lineage.seed ?? null,
       hyperparameters: lineage.hyperparameters ?? {},
-      /** Hyperparameters that the request had set in place of the model file's. */
+      /** Hyperparameters that the request set instead of the model file's. */
       overrides: lineage.overrides ?? {},
     },
     evaluation: evaluation === undefined ? null : evaluationOf(evaluation),
@@ -93,7 +93,7 @@ const asksOf = ({ features = {}, featureOrder, preprocessing = [] }: Partial<Man
     }
   })
 
-/** What becomes of a missing value: training measures the fill of a network, while trees and most graphs take it as it is. */
+/** How a missing value is handled: training fits the fill of a network, while trees and most graphs take the missing value itself. */
 function fillOf(fit: FeatureFit | undefined): string {
   if (fit === undefined) return 'accepted'
   if (fit.kind === 'number')
@@ -108,7 +108,7 @@ function rangeOf(feature: Features[string]): string | null {
   return min === undefined ? `up to ${max}` : max === undefined ? `from ${min}` : `${min} to ${max}`
 }
 
-/** What a version answers, in words. */
+/** What a version predicts, in words. */
 export function describeOutput(output: Output): string {
   switch (output.kind) {
     case 'probability':
@@ -155,7 +155,7 @@ function evaluationOf({ verdict, baselineVersion, report }: CardSource['evaluati
     against: baselineVersion ?? null,
     rows: report.rows ?? null,
     metrics: metrics.map((row) => fieldsOf(row, metricFields)),
-    /** The worst first. */
+    /** The worst slices first. */
     slices: slices
       .toSorted((one, other) => (one.delta ?? 0) - (other.delta ?? 0))
       .map((row) => fieldsOf(row, sliceFields)),

@@ -17,7 +17,7 @@ export interface LineageFacts {
   runId: string
   /** The revision of Tenure. */
   build: string
-  /** The query of the model's rows, where there is one. */
+  /** The query of the model's rows; absent for files. */
   query?: string
   /** Why the run failed. */
   problem?: string
@@ -48,7 +48,7 @@ const facetSchemas = {
   jobType: `${spec}/facets/2-0-3/JobTypeJobFacet.json#/$defs/JobTypeJobFacet`,
   errorMessage: `${spec}/facets/1-0-1/ErrorMessageRunFacet.json#/$defs/ErrorMessageRunFacet`,
   processing_engine: `${spec}/facets/1-1-1/ProcessingEngineRunFacet.json#/$defs/ProcessingEngineRunFacet`,
-  // A facet of Tenure: the verdict of the gate.
+  // Tenure's own facet: the verdict of the gate.
   tenure_evaluation: 'urn:tenure:facet:evaluation:1',
 } as const
 

@@ -1,16 +1,16 @@
 /**
- * Checks whether callers can use another version: whether it accepts their requests and responds in the same form. A rollback to an
- * incompatible version would fail every caller.
+ * Checks whether callers can use another version: whether it accepts their requests and responds in the same form. After a rollback to an
+ * incompatible version, every caller would fail.
  */
 import type { Manifest } from '../model/manifest.ts'
 import { formOf, requestsStillFit } from './version.ts'
 
 type Schema = Pick<Manifest, 'features' | 'output'>
 
-/** Why `target` is incompatible with callers of `now`; empty when it is compatible. */
+/** Why callers of `now` cannot use `target`; empty when they can. */
 export function schemaIssues(now: Partial<Schema>, target: Partial<Schema>): string[] {
   const issues: string[] = []
-  // Imported artifacts may have no features; two of them are assumed to be compatible.
+  // Imported artifacts may lack features; two such artifacts are assumed to be compatible.
   if (now.features === undefined && target.features === undefined) return issues
   if (now.features === undefined || target.features === undefined)
     return ['its manifest says nothing of its features']

@@ -124,7 +124,7 @@ function factsOf({ lineage, manifest, training, ...version }: ComparedVersion) {
       ...(isNetwork
         ? { network_bytes: network, weights_bytes: weights }
         : { artifact_bytes: totalBytesOf(files) }),
-      // Four bytes each.
+      // Four bytes per weight.
       parameters: isNetwork && weights !== undefined ? weights / 4 : undefined,
       inputs: preprocessing.length === 0 ? undefined : preprocessing.length,
     },

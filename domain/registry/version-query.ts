@@ -33,7 +33,10 @@ export interface MetricCondition {
   value: number
 }
 
-/** `version`: by model, the highest number first. A metric: the best first, `-` before it the worst first; only versions that have it. */
+/**
+ * `version`: by model, the highest number first. A metric: the best value first, with `-` in front the worst first; only versions with
+ * that metric.
+ */
 export type VersionOrder =
   | 'version'
   | 'newest'
@@ -96,7 +99,7 @@ export function parseMoment(sent: string): Parsed<string> {
   const day = /^\d{4}-\d{2}-\d{2}/.exec(text)?.[0] ?? ''
   const isFull = /^.{10}T\d{2}:\d{2}(:\d{2}(\.\d{1,9})?)?(Z|[+-]\d{2}:\d{2})$/i.test(text)
   const ms = isFull ? Date.parse(text) : text === day ? Date.parse(`${day}T00:00:00Z`) : NaN
-  // 31 February parses as a day of March; Postgres has no year 0.
+  // JavaScript parses 31 February as a day of March, and Postgres has no year 0.
   const isThere =
     Number.isFinite(ms) && !day.startsWith('0000') && new Date(Date.parse(day)).toISOString().startsWith(day)
   if (!isThere) return { issue: `Invalid time ${quotedName(sent)}; use 2026-03-01 or 2026-03-01T12:00:00Z` }

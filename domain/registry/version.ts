@@ -11,45 +11,45 @@ export interface VersionNumber {
   patch: number
 }
 
-/** The provenance of a version: everything needed to reproduce it, and its requester and reason. */
+/** The provenance of a version: everything needed to reproduce it, and who requested it and why. */
 export interface VersionLineage {
   snapshot: string
   asOf: string
   code: string
   dependencies: string
   hyperparameters: Record<string, number | string | boolean>
-  /** Those of them that the request had set in place of the model file's. */
+  /** The hyperparameters that the request set instead of the model file's. */
   overrides?: Record<string, number | string | boolean>
   /** Unknown for a brought artifact. */
   seed?: number
   /** Metric → value on the frozen test rows. */
   metrics: Record<string, number | null>
   rows: { train?: number; test: number }
-  /** Rows of flooded values that were left out, a sentence for each flood; absent without any. */
+  /** One sentence for each flood whose rows were left out; absent without floods. */
   floods?: string[]
   validationId: string
   trainingId: string
   evaluationId: string
   retrainingId: string
-  /** The champion of the evaluation. */
+  /** The champion that the version was evaluated against. */
   baseline?: string
   requestedBy: string
   /** What started the training: schedule, manual, drift, quality or labels. */
   reason: string
-  /** Trained here when absent. Of a brought artifact data and code are not known; `snapshot` holds the rows of its evaluation. */
+  /** Absent: trained here. For a brought artifact, data and code are unknown; `snapshot` holds the rows of its evaluation. */
   origin?: 'brought'
-  /** What the one who brought the artifact says about its data; of served rows, which answers they were made of. */
+  /** For a brought artifact, what the user states about its data; for served rows, which predictions they came from. */
   trainedOn?: string
-  /** What the installation that trained it says, for an imported bundle. */
+  /** What the source installation states about it, for an imported bundle. */
   bundle?: BundleOrigin
-  /** The reason that the requester gave, in words. */
+  /** The reason that the requester gave. */
   note?: string
 }
 
 /** The facts that decide the number. */
 export interface Numbered {
   features: Features
-  /** The features in the order of rows without names. */
+  /** The feature order of rows without names. */
   order?: readonly string[]
   output: Output
   snapshot: string
@@ -85,7 +85,10 @@ export function nextVersion(
   return { major, minor, patch: patch + 1 }
 }
 
-/** The number itself, or the next one above the highest that was given before the database was restored: a name means one version only. */
+/**
+ * The given number, or the next one above the highest number that was used before the database was restored, because a name must mean one
+ * version only.
+ */
 export function aboveGiven(number: VersionNumber, given: VersionNumber | undefined): VersionNumber {
   if (given === undefined) return number
   const order = number.major - given.major || number.minor - given.minor || number.patch - given.patch
@@ -124,7 +127,7 @@ export function formOf(output: Output): string {
   }
 }
 
-/** Rows without names would mean something else. */
+/** Rows without feature names would get another meaning. */
 const isOtherOrder = (before: Numbered['order'], after: Numbered['order']): boolean =>
   before !== undefined && after !== undefined && before.join('\n') !== after.join('\n')
 

@@ -1,4 +1,4 @@
-/** Generates what the users of a simulated release do after their first request: each request is a user of its own. */
+/** Generates what the users of a simulated release do after their first request. Each request comes from another user. */
 import { businessTest, type BusinessEvidence, type BusinessTest } from '../canary/business-metric.ts'
 import type { BusinessMetric } from '../canary/business-policy.ts'
 import type { CanaryTick } from '../canary/evidence.ts'
@@ -8,27 +8,27 @@ import type { TrafficScenario } from './scenario.ts'
 
 /** The share of the champion's users with an event. */
 const buyingShare = 0.05
-/** A purchase is log-normal around a tenth of `max`; about one in a hundred is cut off there. */
+/** A purchase is log-normal around a tenth of `max`; about one in a hundred is clipped at `max`. */
 const medianPurchase = 0.1
 const logPurchaseSpread = 1
 
 type Stage = Parameters<BusinessTest['add']>[2]
 
 export interface BusinessTraffic {
-  /** The users of a tick that ends at `atMs`. */
+  /** Adds the users of a tick that ends at `atMs`. */
   add(tick: Pick<CanaryTick, 'canary' | 'control'>, stage: Stage, atMs: number): void
-  /** Of the users whose events are due. */
+  /** The evidence of the users whose events are due. */
   evidence(nowMs: number): BusinessEvidence
 }
 
-/** One tick of a metric; a value is NaN for a user that a mean leaves out. */
+/** One tick of a metric; the value is NaN for a user without an event when the metric is a mean. */
 interface DueUsers {
   dueMs: number
   stage: Stage
   values: Record<'control' | 'canary', Float64Array>
 }
 
-/** The users have random numbers of their own, so that a policy without business metrics sees the same requests. */
+/** Users have their own random numbers, so that a policy without business metrics gets the same requests. */
 export function businessTraffic(
   metrics: Readonly<Record<string, BusinessMetric>>,
   scenario: TrafficScenario,
@@ -40,7 +40,7 @@ export function businessTraffic(
     name,
     metric,
     test: businessTest(metric),
-    // A factor of the share of users with an event, or of the value of a mean.
+    // Multiplies the share of users with an event, or the value of a mean.
     factor: metric.lowerIsBetter ? 1 / (1 + by) : 1 + by,
     waiting: [] as DueUsers[],
     taken: 0,
@@ -76,7 +76,7 @@ function valuesOf(metric: BusinessMetric, users: number, factor: number, uniform
   const values = new Float64Array(users)
   if (counts === 'mean') values.fill(NaN)
   const share = Math.min(1, buyingShare * (counts === 'mean' ? 1 : factor))
-  // The gaps between users with an event are geometric.
+  // The gaps between users with an event are geometrically distributed.
   const gap = () => (share === 1 ? 1 : 1 + Math.floor(Math.log(1 - uniform()) / Math.log1p(-share)))
   for (let user = gap() - 1; user < users; user += gap()) {
     if (counts === 'any') values[user] = 1

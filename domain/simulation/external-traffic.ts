@@ -6,9 +6,9 @@ import { seededRandom } from '../statistics/random.ts'
 import { binomial, type Uniform } from '../statistics/random-variates.ts'
 import type { TrafficScenario } from './scenario.ts'
 
-/** Where the control lies between `min` and `max`; by a metric with a limit it is half of what is allowed. */
+/** The position of the control between `min` and `max`; for a metric with a limit, half of the allowed range. */
 const controlPlace = 0.25
-/** How far the day moves both arms up and down together. */
+/** The daily variation that both arms share. */
 const swing = 0.5
 const dayMs = 86_400_000
 
@@ -18,7 +18,7 @@ export interface ExternalTraffic {
   evidence(): ExternalEvidence
 }
 
-/** The events have random numbers of their own, so that a policy without external metrics sees the same requests. */
+/** Events have their own random numbers, so that a policy without external metrics gets the same requests. */
 export function externalTraffic(
   { external = {}, restartMs }: Pick<CanaryPolicy, 'external' | 'restartMs'>,
   scenario: TrafficScenario,
@@ -47,7 +47,7 @@ export function externalTraffic(
         each.window ??= { fromMs: startMs, canary: measured(), control: measured() }
         const { window } = each
         const add = (arm: Measured, { requests }: ArmCounts, mean: number): void => {
-          // A share of the range, so that the mean of the arm is `mean`.
+          // A share of the range, chosen so that the mean of the arm is `mean`.
           const share = Math.min(1, Math.max(0, (mean - min) / (max - min)))
           arm.requests += requests
           arm.sum += requests * min + binomial(uniform, requests, share) * (max - min)

@@ -1,4 +1,4 @@
-/** Searches the stages of a release policy by simulation: how fast, how harmful and how sharp each plan of shares and times is. */
+/** Searches the stages of a release policy by simulation: how fast, how harmful and how sensitive each plan of shares and times is. */
 import { totalAlpha, type AlphaSplit } from '../sequential/alpha-split.ts'
 import type { ReleasePolicy, StagePolicy } from '../release/policy.ts'
 import { quantileOfSorted } from '../statistics/quantiles.ts'
@@ -16,10 +16,10 @@ const plans: readonly (readonly number[])[] = [
   [1, 5, 10, 25, 50],
 ]
 
-/** How much more often a bad candidate fails, or is wrong, than the champion, absolute. */
+/** How much more often than the champion a bad candidate fails or is wrong, absolute. */
 export const searchedFaults = [0.01, 0.02, 0.05] as const
 
-/** What a bad candidate does, and the words for it. */
+/** What a bad candidate does, with the text for it. */
 export const searchedKinds = {
   errors: 'fail 2 % more often',
   worse: 'are wrong on 2 % of what the champion answers rightly',
@@ -27,7 +27,7 @@ export const searchedKinds = {
 } as const
 export type SearchedKind = keyof typeof searchedKinds
 
-/** A candidate of each size. What shows in the shadow already harms no caller under any plan, so errors begin after it. */
+/** One candidate per fault size. A fault that shows in the shadow harms no caller under any plan, so errors begin after the shadow. */
 export const searchedScenarios = (
   kind: SearchedKind,
   { championRate, shadowMs }: { championRate: number; shadowMs: number },
@@ -38,7 +38,7 @@ export const searchedScenarios = (
     return { kind: 'error', rate: Math.min(1, championRate + more), fromMs: shadowMs }
   })
 
-/** A simulation takes at most about this many ticks: longer plans get longer ticks. */
+/** The approximate maximum number of ticks per simulation: longer plans get longer ticks. */
 const mostTicks = 1_440
 const hourMs = 3_600_000
 
@@ -57,7 +57,7 @@ export interface PolicySearch {
   falseRollback: number
 }
 
-/** The stages as they are, and one policy for each plan of shares and each time; each stage takes an equal part of the time. */
+/** The stages as they are, and one policy for each plan of shares and each time. Each stage takes an equal part of the time. */
 export function candidatePolicies(base: ReleasePolicy, search: PolicySearch): PolicyCandidate[] {
   const { harmBudget, falseRollback } = search
   const limits = { ...base.limits, harmBudget, alpha: scaledAlpha(base.limits.alpha, falseRollback) }
@@ -77,7 +77,7 @@ export function candidatePolicies(base: ReleasePolicy, search: PolicySearch): Po
   return [{ name: 'stages as they are', policy: { ...base, limits } }, ...planned]
 }
 
-/** The same split, with this sum. */
+/** The same split, scaled to this sum. */
 function scaledAlpha(alpha: AlphaSplit, total: number): AlphaSplit {
   const factor = total / totalAlpha(alpha)
   const scaled = Object.entries(alpha).map(([name, value]: [string, number | undefined]) => [
@@ -89,7 +89,7 @@ function scaledAlpha(alpha: AlphaSplit, total: number): AlphaSplit {
 
 const hoursText = (hours: number): string => (hours < 1 ? `${hours * 60} min` : `${hours} h`)
 
-/** The world with ticks long enough for the plan; recorded ticks are added up. */
+/** The world with ticks long enough for the plan. Recorded ticks are added up. */
 export function worldFor(
   { stages, probation, shadow }: ReleasePolicy,
   world: SimulatedWorld,
@@ -115,11 +115,11 @@ export function worldFor(
 
 export interface PolicyScore {
   name: string
-  /** The median time of a good candidate until it has passed its probation; null when none has. */
+  /** The median time in which a good candidate passes its probation; null when none does. */
   hours: number | null
   /** The share of good candidates that a verdict rolled back. */
   falseRollbacks: number
-  /** For each searched fault the share of bad candidates that a verdict rolled back. */
+  /** For each searched fault, the share of bad candidates that a verdict rolled back. */
   power: number[]
   /** The mean failures above the champion's rate, for the fault with the highest mean. */
   expectedHarm: number
@@ -149,7 +149,7 @@ export function scoreOf(
   }
 }
 
-/** The scores that no other beats: none is at least as fast, as harmless and as sharp at every fault, and better in one of them. */
+/** The scores that no other score beats: none is at least as fast, harmless and sensitive to every fault, and better in one of these. */
 export function paretoFront(scores: readonly PolicyScore[]): PolicyScore[] {
   const costs = ({ hours, expectedHarm, power }: PolicyScore): number[] => [
     hours ?? Infinity,
@@ -164,10 +164,10 @@ export function paretoFront(scores: readonly PolicyScore[]): PolicyScore[] {
     .sort((a, b) => (a.hours ?? 0) - (b.hours ?? 0))
 }
 
-/** The power that a suggested policy has against a candidate that fails 2 % more often. */
+/** The minimum power of a suggested policy against a candidate that fails 2 % more often. */
 export const requiredPower = 0.95
 
-/** The fastest plan that keeps the harm budget in the mean; undefined without one. Σα bounds false rollbacks in all of them. */
+/** The fastest plan whose mean harm stays within the budget; undefined without one. Σα bounds the false rollbacks of all plans. */
 export function suggestedOf(front: readonly PolicyScore[], harmBudget: number): PolicyScore | undefined {
   return front.find(
     ({ expectedHarm, power }) => expectedHarm <= harmBudget && (power[1] ?? 0) >= requiredPower,

@@ -1,4 +1,4 @@
-/** What the champion of a simulated release answers and how its outcomes become known: as recorded, or by the defaults. */
+/** Defines what the champion of a simulated release answers and how its outcomes arrive: as recorded, or by defaults. */
 import { defaultLabelPolicy } from '../monitoring/label-maturity.ts'
 import { normalCdf, normalQuantile, sumOf } from '../statistics/distributions.ts'
 
@@ -6,23 +6,23 @@ import { normalCdf, normalQuantile, sumOf } from '../statistics/distributions.ts
 export interface RecordedAnswers {
   names: readonly string[]
   counts: readonly number[]
-  /** Of a number: its percentiles from 0 to 100, and the upper edges of all bins but the last. */
+  /** For a number: its percentiles from 0 to 100, and the upper edges of all bins except the last. */
   scores?: readonly number[]
   edges?: readonly number[]
 }
 
 /** The matured outcomes of a champion. */
 export interface RecordedLabels {
-  /** The age at which an outcome is due, and the length of a window of them. */
+  /** The age at which an outcome is due, and the length of the window of outcomes. */
   delayMs: number
   windowMs: number
-  /** Predictions of the newest window, those of them with an outcome, and those of these that were right; absent for a number. */
+  /** Of the newest window: the predictions, those with an outcome, and those that were right; absent for a number. */
   predictions: number
   known: number
   right?: number
 }
 
-/** How often the champion gives each answer, and the candidate under a shift or with numbers off by a factor. */
+/** How often the champion gives each answer, and the candidate under a shift or with numbers scaled by a factor. */
 export function answerShares(
   { answers, positiveShare }: { answers?: RecordedAnswers; positiveShare: number },
   { shift = 0, factor }: { shift?: number; factor?: number },
@@ -46,7 +46,7 @@ function recordedShares(answers: RecordedAnswers | undefined): number[] | undefi
   return total === 0 ? undefined : answers!.counts.map((count) => count / total)
 }
 
-/** The spread of a number's logarithm where none is recorded. */
+/** The standard deviation of the log of a number when none is recorded. */
 const logNumberSpread = 1
 
 /** The shares of a number in the ranges between the champion's 10th, 50th and 90th percentile. */
@@ -61,21 +61,21 @@ function numberShares(answers: RecordedAnswers | undefined, factor: number): num
   return [...below, 1].map((share, i) => share - (below[i - 1] ?? 0))
 }
 
-/** How long outcomes take and a window of them lasts; a probation that covers labels takes as long. */
+/** How long outcomes take plus the length of their window; a probation that covers labels lasts as long. */
 export const labelTimeOf = (labels: RecordedLabels | undefined): number | undefined =>
   labels && labels.delayMs + labels.windowMs
 
-/** How often the champion is right; always where no outcome is recorded. */
+/** How often the champion is right; 1 when no outcome is recorded. */
 export const rightShare = ({ right, known }: Partial<RecordedLabels> = {}): number =>
   right === undefined || !known ? 1 : right / known
 
-/** Pairs that exactly one version answered rightly. */
+/** Pairs that exactly one version predicted correctly. */
 export interface DiscordantPairs {
   b: number
   c: number
 }
 
-/** Pairs count as the judge counts those of real releases: from the age at which outcomes are due, where enough of them come. */
+/** Counts pairs as the judge counts those of real releases: from the age at which outcomes are due, when enough of them arrive. */
 export function maturingPairs(labels: RecordedLabels | undefined): {
   /** The share of pairs whose outcome becomes known. */
   coverage: number

@@ -20,19 +20,22 @@ export type TrafficScenario =
   | { kind: 'shift'; by: number }
   /** The canary's number is off by this factor. */
   | { kind: 'scale'; factor: number }
-  /** The users of the canary buy this much more often, relative to those of the champion. */
+  /** The candidate's users buy this much more often, relative to the champion's. */
   | { kind: 'earns'; by: number }
-  /** Other systems measure the canary worse by this part of the control. */
+  /** Other systems measure the candidate worse by this share of the control's value. */
   | { kind: 'measured'; by: number }
   /** The sources of the external metrics give no value. */
   | { kind: 'source-away' }
-  /** The canary is wrong on this share of the requests that the champion answers rightly. */
+  /** The candidate is wrong on this share of the requests that the champion predicts correctly. */
   | { kind: 'worse'; by: number }
-  /** A feature of the canary stands still: the part of the champion's right answers on which the canary is wrong grows to this within `overMs`. */
+  /**
+   * A feature of the candidate stops updating: the share of the champion's correct predictions on which the candidate is wrong grows to
+   * this value within `overMs`.
+   */
   | { kind: 'stale-feature'; by: number; overMs: number }
-  /** In this slice, a tenth of the requests, the canary decides otherwise on this share; no outcome is known. */
+  /** In this slice, a tenth of the requests, the candidate decides differently on this share. No outcome is known. */
   | { kind: 'slice'; name: string; by: number }
-  /** The canary is this many times as slow. */
+  /** The candidate's latency is multiplied by this factor. */
   | { kind: 'latency'; factor: number }
   /** 500 failing requests of this many users reach the canary within a minute. */
   | { kind: 'storm'; users: number }
@@ -49,9 +52,9 @@ export interface SimulatedWorld {
   positiveShare: number
   /** The recorded ticks of a real champion, repeated in a loop; they replace the rates above. */
   recorded?: readonly RecordedTick[]
-  /** What it answered; replaces `positiveShare`. */
+  /** What the champion answered; replaces `positiveShare`. */
   answers?: RecordedAnswers
-  /** Its outcomes; when absent, all become known at once, and it is always right. */
+  /** The outcomes of the champion. Absent: all become known at once, and the champion is always right. */
   labels?: RecordedLabels
 }
 
@@ -168,10 +171,10 @@ const slowShare = (quantile: number, factor: number): number =>
 
 const none: ArmCounts = { requests: 0, errors: 0, invalid: 0, slow95: 0, slow99: 0 }
 const stormRequests = 500
-/** Late enough that the early evidence favours the canary. */
+/** Late enough that the evidence so far favours the canary. */
 const stormAtMs = 600_000
 
-/** The share of all requests that the champion answers rightly and the canary does not, at this time. */
+/** The share of all requests that only the champion predicts correctly, at this time. */
 export function wrongShare(scenario: TrafficScenario, atMs: number, labels?: RecordedLabels): number {
   const right = rightShare(labels)
   if (scenario.kind === 'worse') return scenario.by * right
@@ -185,13 +188,13 @@ export interface SimulatedTraffic {
   paired(nowMs: number): DiscordantPairs
 }
 
-/** The traffic of one release under a scenario, drawn from `uniform`; times count from the start of the canary. */
+/** The traffic of one release under a scenario, drawn from `uniform`. Times count from the start of the canary. */
 export function trafficOf(
   scenario: TrafficScenario,
   world: SimulatedWorld,
   given: Uniform,
 ): SimulatedTraffic {
-  // The answers have random numbers of their own, so that a policy that ignores them sees the same traffic.
+  // Answers have their own random numbers, so that a policy that ignores answers gets the same traffic.
   let first: number | undefined
   const uniform = (): number => {
     const drawn = given()
@@ -230,7 +233,7 @@ export function trafficOf(
     shift: scenario.kind === 'shift' ? scenario.by : 0,
     factor: scenario.kind === 'scale' ? scenario.factor : undefined,
   })
-  /** The answers of the requests that did not fail, each of another user. */
+  /** The answers to the requests that did not fail, each from another user. */
   const answersOf = ({ requests, errors, invalid }: ArmCounts, each: readonly number[]): number[] => {
     let [left, rest] = [requests - errors - invalid, 1]
     answering ??= seededRandom(Math.floor((first ?? 0) * 2 ** 32))
@@ -259,7 +262,7 @@ export function trafficOf(
         const now = Math.ceil((stormRequests * world.tickMs) / 60_000)
         canary.requests += now
         for (let i = 0; i < now; i++) {
-          // At most one failure a routing key, as in serving.
+          // At most one failure per routing key, as in serving.
           const user = Math.floor(uniform() * scenario.users)
           if (!failed.has(user)) {
             canary.errors++

@@ -1,24 +1,24 @@
-/** Generates the answers of both versions to the requests of a simulated shadow: which decisions differ, in all requests and in a slice. */
+/** Generates the answers of both versions in a simulated shadow: which decisions differ, over all requests and in a slice. */
 import type { DisagreementEvidence } from '../canary/disagreement.ts'
 import { seededRandom } from '../statistics/random.ts'
 import { binomial, type Uniform } from '../statistics/random-variates.ts'
 import { wrongShare, type SimulatedWorld, type TrafficScenario } from './scenario.ts'
 
-/** Two good versions decide otherwise on this share of the requests. */
+/** Two good versions decide differently on this share of the requests. */
 const usualShare = 0.04
-/** The part of the requests that is in the slice. */
+/** The share of the requests in the slice. */
 const sliceShare = 0.1
 /** As many as the judge of a release reads. */
 const maxPairs = 100_000
 
 export interface ShadowPairs {
-  /** Requests of a tick, each of another user. */
+  /** Adds the requests of a tick, each from another user. */
   add(requests: number, atMs: number): void
   /** Undefined before the first pair. */
   evidence(): DisagreementEvidence | undefined
 }
 
-/** Undefined for scenarios in which no decision differs, so that they see the same traffic as before. */
+/** Undefined for scenarios in which no decision differs, so that they draw the same traffic as before. */
 export function shadowPairs(
   scenario: TrafficScenario,
   { labels }: Pick<SimulatedWorld, 'labels'>,

@@ -27,7 +27,7 @@ export interface SimulatedRelease {
   byVerdict: boolean
   /** From the first canary request to the end. */
   minutes: number
-  /** What the candidate has answered to callers by then. */
+  /** The number of responses of the candidate to callers by then. */
   canaryRequests: number
   /** Canary requests and minutes from the fault to the rollback by a verdict. */
   canaryRequestsToDetect?: number
@@ -118,7 +118,7 @@ export function simulateRelease(plan: Simulated, rule?: BaselineRuleName): Simul
     const elapsedMs = atMs - state.enteredMs
     const due = elapsedMs >= limits.deadlineMs
     if (other) {
-      // The other rules need no evidence: a stage passes after its minimum time.
+      // Rules of other controllers need no evidence: a stage passes after its minimum time.
       if (elapsedMs >= limits.minMs) dispatch(judged(atMs, 'pass', 'the minimum time has passed'))
       continue
     }
@@ -137,7 +137,7 @@ export function simulateRelease(plan: Simulated, rule?: BaselineRuleName): Simul
   }
 }
 
-/** The failures of the candidate beside those that the champion would have had. */
+/** The failures of the candidate, and those that the champion would have had. */
 function harmCounts(world: SimulatedWorld, faultMs = Infinity) {
   let [bad, expectedBad, requests, requestsSinceFault] = [0, 0, 0, 0]
   return {
@@ -179,7 +179,7 @@ function rolledBack({ promoted: wasChampion }: ReleaseState, atMs: number): Step
   return { kind: 'rolled_back', atMs, problems: [], rollbackResult }
 }
 
-/** Without the stage of targeted callers: traffic does not say whose requests they would be. */
+/** Drops the stage of targeted callers: the traffic does not tell which callers are targeted. */
 function opened({ targeted: _targeted, ...policy }: ReleasePolicy, { labels }: SimulatedWorld): ReleaseState {
   let state = openingState(
     {
@@ -240,13 +240,13 @@ function outcomeOf(state: ReleaseState): SimulatedRelease['outcome'] {
   return state.outcome === 'promoted' || state.outcome === 'expired' ? state.outcome : 'rolled_back'
 }
 
-/** The tick of a replica whose breaker may open within it: the remaining requests then go to the champion. */
+/** The tick of a replica whose breaker may open within it. The remaining requests then go to the champion. */
 function stoppedByBreaker(tick: CanaryTick, guard: ReturnType<typeof breaker>, uniform: Uniform): CanaryTick {
   const { canary } = tick
   const bad = Math.min(canary.requests, canary.errors + canary.invalid)
   let left = canary.requests
   let badLeft = bad
-  // The failures are at uniformly random positions among the requests of the tick.
+  // The failures have uniformly random positions among the requests of the tick.
   while (badLeft > 0) {
     let run = 0
     while (uniform() * left >= badLeft) {

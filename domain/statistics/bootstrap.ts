@@ -1,6 +1,6 @@
 /**
  * Computes the paired bootstrap: how much the difference of two models varies over resampled test rows. Rows of one entity are drawn
- * together, because ten rows of one customer are not ten customers; one resample weighs the rows for all metrics.
+ * together, because ten rows of one customer are not ten customers. One resample weights the rows for all metrics.
  */
 import { quantileOfSorted } from './quantiles.ts'
 import { seededDraws, type SeededDraws } from './random.ts'
@@ -11,9 +11,9 @@ export type StatisticColumn = Float64Array | Uint8Array
 /** A metric that is a function of sums over rows. */
 export interface SumStatistic {
   kind: 'sums'
-  /** One value a row in each column; bytes where they are 0 or 1. */
+  /** One value per row in each column; a column of bytes when values are 0 or 1. */
   columns: StatisticColumn[]
-  /** From the weighted sums of the columns and the sum of the weights. */
+  /** Computes the metric from the weighted sums of the columns and the sum of the weights. */
   value: (sums: ArrayLike<number>, weight: number) => number | null
 }
 
@@ -40,8 +40,8 @@ export function pointValue(statistic: Statistic, rows: number): number | null {
 }
 
 /**
- * Of more rows, those of as many random groups are drawn together, so that a resample has a fixed cost: the sums of random groups vary as
- * the rows do, and their own number adds 1 / √(2 · groups) to the error of an interval's width.
+ * With more rows, this many random groups of rows are drawn instead, so that a resample has a fixed cost. The sums of random groups vary
+ * as the rows do; their number adds 1 / √(2 · groups) to the relative error of an interval's width.
  */
 export const maxDrawnRows = 100_000
 
@@ -52,7 +52,7 @@ export function bootstrap(
   options: BootstrapOptions,
 ): Float64Array[] {
   const { resamples, seed, entities } = options
-  // A column of several metrics is summed once.
+  // A column that several metrics use is summed once.
   const columns = [...new Set(statistics.flatMap((each) => (each.kind === 'sums' ? each.columns : [])))]
   const places = statistics.map((each) =>
     each.kind === 'sums' ? each.columns.map((column) => columns.indexOf(column)) : [],
@@ -129,11 +129,11 @@ interface Cell {
 
 const maxCells = 200
 
-/** The distinct rows with their frequency, such as those of 0/1 columns; null for too many. */
+/** The distinct rows with their frequency, such as those of 0/1 columns; null when there are too many. */
 function cellsOf(columns: readonly StatisticColumn[], rows: number): Cell[] | null {
   const cells = new Map<string | number, Cell>()
   const valuesOf = (row: number) => columns.map((column) => column[row]!)
-  // A number as key takes no memory for each of ten million rows.
+  // A number as key allocates no memory for each of ten million rows.
   const areBits = columns.length <= 30 && columns.every((column) => column instanceof Uint8Array)
   const bitsOf = (row: number) => columns.reduce((bits, column) => bits * 2 + column[row]!, 0)
   for (let row = 0; row < rows; row++) {
@@ -149,7 +149,7 @@ function cellsOf(columns: readonly StatisticColumn[], rows: number): Cell[] | nu
   return [...cells.values()]
 }
 
-/** Draws the frequency of each distinct row (multinomial), so that a resample costs one draw a distinct row. */
+/** Draws the frequency of each distinct row (multinomial), so that a resample costs one draw per distinct row. */
 function cellDraws(cells: readonly Cell[], rows: number): Draw {
   const sums = new Float64Array(cells[0]?.values.length ?? 0)
   const weights = new Float64Array(0)
@@ -167,7 +167,7 @@ function cellDraws(cells: readonly Cell[], rows: number): Draw {
   }
 }
 
-/** Four independent sums, so that the additions do not wait for each other. */
+/** Four independent sums, so that an addition need not wait for the previous one. */
 function dot(a: Float64Array, b: Float64Array): number {
   const n = a.length
   let [s0, s1, s2, s3] = [0, 0, 0, 0]
@@ -197,7 +197,7 @@ function columnSum(column: StatisticColumn): number {
   return sum
 }
 
-/** A number from 0 for each entity, in order of appearance. */
+/** Numbers the entities from 0, in order of appearance. */
 export function ownersOf(entities: readonly (string | number)[]): Uint32Array {
   const numbers = new Map<string | number, number>()
   return Uint32Array.from(entities, (entity) => {

@@ -28,7 +28,7 @@ export function logMeanExp(values: ArrayLike<number>): number {
   return high + Math.log(sum / n)
 }
 
-/** A sum that keeps small terms beside large ones (Neumaier). */
+/** A compensated sum, which keeps small terms beside large ones (Neumaier). */
 export function sumOf(values: Iterable<number>): number {
   let sum = 0
   let lost = 0
@@ -73,7 +73,7 @@ export function logGamma(x: number): number {
   return (at - 0.5) * Math.log(at) - at + 0.5 * Math.log(2 * Math.PI) + stirlingRest(at) - shift
 }
 
-/** ln B(a, b). For large arguments the cancelling parts are omitted before rounding. */
+/** ln B(a, b). For large arguments, terms that cancel are removed before rounding. */
 export function logBeta(a: number, b: number): number {
   const [low, high] = a < b ? [a, b] : [b, a]
   const total = low + high

@@ -1,7 +1,7 @@
-/** Averages statistics, so that their mean has one bootstrap. */
+/** Averages statistics, so that the mean has one bootstrap. */
 import type { Statistic } from './bootstrap.ts'
 
-/** The mean of statistics of sums; null where one of them is undefined. */
+/** The mean of statistics of sums; null when one of them is undefined. */
 export function meanOfStatistics(statistics: readonly Statistic[]): Statistic {
   const all = statistics.flatMap((each) => (each.kind === 'sums' ? [each] : []))
   const inputs = all.map(({ columns }) => new Float64Array(columns.length))

@@ -1,6 +1,6 @@
 /**
- * Adjusted p-values. Fifty features tested at one per cent raise a false alarm every other day; these keep the
- * promise over the whole family.
+ * Adjusts p-values for multiple tests. Fifty features tested at one per cent raise a false alarm every other day; the adjustment bounds
+ * the error over the whole family.
  */
 
 /** Benjamini and Hochberg: the false discovery rate. A missing p stays missing and does not count. */

@@ -1,6 +1,6 @@
-/** Picks values of typed arrays by their places. */
+/** Picks values of typed arrays by position. */
 
-/** Fills `into` with the values at the places, in any order and number. */
+/** Fills `into` with the values at the positions, in any order and number. */
 export function pickInto<Picked extends Float64Array | Uint8Array | Uint16Array | Uint32Array>(
   into: Picked,
   values: ArrayLike<number>,

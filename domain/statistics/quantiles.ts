@@ -1,10 +1,9 @@
 /**
- * Quantiles by linear interpolation between order statistics (type 7, the default of NumPy and R). Written here
- * because the deciles of a reference profile and the latency limits of a release must be the same numbers
- * everywhere, and jstat's quantiles are another type.
+ * Computes quantiles by linear interpolation between order statistics (type 7, the default of NumPy and R). The deciles of a reference
+ * profile and the latency limits of a release must be equal everywhere, and jstat uses another type.
  */
 
-/** One value a probability; null where there is no data or the probability is outside [0, 1]. */
+/** One value per probability; null without data and for a probability outside [0, 1]. */
 export function quantiles(
   values: readonly (number | null)[],
   probabilities: readonly number[],
@@ -13,7 +12,7 @@ export function quantiles(
   return probabilities.map((p) => quantileOfSorted(sorted, p))
 }
 
-/** The same for values already sorted upwards. */
+/** The same for values sorted in ascending order. */
 export function quantileOfSorted(sorted: ArrayLike<number>, p: number): number | null {
   if (sorted.length === 0 || !(p >= 0 && p <= 1)) return null
   const at = (sorted.length - 1) * p
@@ -21,11 +20,11 @@ export function quantileOfSorted(sorted: ArrayLike<number>, p: number): number |
   const low = sorted[below]!
   const high = sorted[Math.min(below + 1, sorted.length - 1)]!
   const t = at - below
-  // Equal neighbours answer exactly themselves, and infinite ones no NaN.
+  // Equal neighbours return themselves exactly, and infinite ones do not give NaN.
   return low === high || t === 0 ? low : low + t * (high - low)
 }
 
-/** The place of the first value that is not below `value`, among values sorted upwards. */
+/** The index of the first value that is not below `value`, among ascending values. */
 export function firstPlace(sorted: ArrayLike<number>, value: number): number {
   let low = 0
   let high = sorted.length

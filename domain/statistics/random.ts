@@ -4,11 +4,14 @@ export const seededRandom = (seed: number): (() => number) => seededDraws(seed).
 
 export interface SeededDraws {
   uniform: () => number
-  /** Draws as many places of `counts` as it has, and adds 1 at each: the same as `Math.floor(uniform() * places)`, in half the time. */
+  /**
+   * Draws as many indices into `counts` as it has elements, and adds 1 at each: the same as `Math.floor(uniform() * places)`, in half the
+   * time.
+   */
   countPlaces: (counts: Uint32Array) => void
 }
 
-/** Both draw from one sequence. */
+/** Returns both generators, which draw from one sequence. */
 export function seededDraws(seed: number): SeededDraws {
   let mixer = seed | 0
   const mix = (): number => {
@@ -33,7 +36,7 @@ export function seededDraws(seed: number): SeededDraws {
   }
   const countPlaces = (counts: Uint32Array): void => {
     const places = counts.length
-    // Local to the loop the state stays in registers.
+    // As local variables, the state stays in registers.
     let [e, f, g, h] = [a, b, c, d]
     for (let draw = 0; draw < places; draw++) {
       const result = Math.imul(turn(Math.imul(f, 5), 7), 9) >>> 0

@@ -1,4 +1,4 @@
-/** Defines a finished span, as OpenTelemetry means it. */
+/** Defines a finished span in the terms of OpenTelemetry. */
 import type { TraceContext } from './trace-context.ts'
 
 export type SpanAttributes = Readonly<Record<string, string | number | boolean | undefined>>
@@ -6,7 +6,7 @@ export type SpanAttributes = Readonly<Record<string, string | number | boolean |
 /** How a span relates to its parent: OpenTelemetry's SpanKind. */
 export const spanKinds = { internal: 1, server: 2, client: 3 } as const
 
-/** A part of the work of a process, as it reports it. */
+/** A part of the work of a process, as the process reports it. */
 export interface SpanPart {
   name: string
   /** Milliseconds since 1970, with fractions. */
@@ -28,6 +28,6 @@ export interface TraceSpan {
   attributes: SpanAttributes
   /** Spans of other traces, or of this one, that caused it. */
   links?: readonly (Pick<TraceContext, 'traceId' | 'spanId'> & { attributes?: SpanAttributes })[]
-  /** The message of its failure. */
+  /** The error message of a failed span. */
   error?: string | undefined
 }

@@ -1,21 +1,21 @@
-/** Decides when a training stops because the validation rows no longer gain from it, and which epoch was the best. */
+/** Decides when a training stops because its validation loss no longer improves, and which epoch was the best. */
 
 export interface StopEarly {
-  /** Epochs without a gain after which the training stops. */
+  /** The training stops after this many epochs without an improvement. */
   after: number
-  /** A lower loss by no more than this is no gain; 0 when absent. */
+  /** A decrease of the loss by no more than this is no improvement. Default: 0. */
   minDelta?: number
 }
 
-/** What is known after an epoch. It is kept in the checkpoint, so that a resumed training stops at the same epoch. */
+/** The state after an epoch. It is stored in the checkpoint, so that a resumed training stops at the same epoch. */
 export interface StopWatch {
   bestEpoch: number
   bestLoss: number
-  /** Of the last epoch that was seen. */
+  /** The last epoch that was evaluated. */
   epoch: number
 }
 
-/** A loss that is not finite is no gain. */
+/** A non-finite loss is no improvement. */
 export function watchEpoch(
   before: StopWatch | undefined,
   { epoch, loss }: { epoch: number; loss: number },

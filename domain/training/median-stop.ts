@@ -1,6 +1,6 @@
 /**
- * Stops a trial of a sweep that is worse than most: its best validation loss so far lies above the median of those that the ended trials
- * had reached by the same epoch (the median stopping rule of Google Vizier, Golovin et al. 2017).
+ * Stops a trial of a sweep that is worse than most: its best validation loss so far is above the median of the ended trials' best losses
+ * by the same epoch (the median stopping rule of Google Vizier, Golovin et al. 2017).
  */
 
 interface Epoch {
@@ -8,7 +8,7 @@ interface Epoch {
   validationLoss?: number
 }
 
-/** Below, the median says little. */
+/** With fewer ended trials or epochs, the median is not informative. */
 const minEnded = 3
 const minEpochs = 2
 
@@ -19,7 +19,7 @@ const bestUntil = (curve: readonly Epoch[], epoch: number): number =>
     ),
   )
 
-/** Why the trial stops; undefined while it goes on. */
+/** Why the trial stops; undefined while it continues. */
 export function medianStop(mine: readonly Epoch[], ended: readonly (readonly Epoch[])[]): string | undefined {
   const epoch = mine.at(-1)?.epoch ?? 0
   const best = bestUntil(mine, epoch)
@@ -36,5 +36,5 @@ export function medianStop(mine: readonly Epoch[], ended: readonly (readonly Epo
 
 const prefix = 'stopped early: '
 
-/** Whether a message of a training is one of `medianStop`. */
+/** Whether the message of a training comes from `medianStop`. */
 export const isMedianStop = (message: string | undefined): boolean => message?.includes(prefix) === true

@@ -1,4 +1,4 @@
-/** Replaces hyperparameters of a model file for one training. Names and kinds are those that the file declares. */
+/** Replaces hyperparameters of a model file for one training. Names and types must be those that the file declares. */
 import { DomainError } from '../errors.ts'
 
 export type HyperparameterValue = number | string | boolean
@@ -48,7 +48,7 @@ export function requireOverrides(
   throw new DomainError('invalid_request', issues.join('; '), { issues, remedy })
 }
 
-/** The declared hyperparameters with the overrides in their place. */
+/** The declared hyperparameters with the overrides applied. */
 export const withOverrides = (
   declared: HyperparameterValues,
   overrides: HyperparameterValues = {},

@@ -11,7 +11,7 @@ import {
 } from '../model-definition.ts'
 import type { RowWeights } from './row-weights.ts'
 
-/** Exit codes of a program: 0 is success, this one is a fault of the script, which is not tried again; all others are. */
+/** The exit code of a program with a fault in its script, which is not retried. 0 is success; all other codes are retried. */
 export const scriptFaultCode = 2
 
 /** The version of the contract, which the job states. */
@@ -34,37 +34,37 @@ export interface ProgramJob {
     kind: ModelDefinition['label']['output']['kind']
     classes?: readonly string[]
     positive?: string
-    /** The levels of quantiles, rising: the model gives one output for each. */
+    /** The levels of quantiles, ascending; the model gives one output per level. */
     levels?: readonly number[]
-    /** Of several numbers a row: a column of the snapshot for each; the model gives one output for each, in this order. */
+    /** For several numbers per row: one snapshot column per number. The model gives one output per column, in this order. */
     columns?: readonly string[]
-    /** What they are called in answers. */
+    /** The names of the numbers in answers. */
     names?: readonly string[]
   }
-  /** The column that separates the rows, and its value for training rows. */
+  /** The column that separates the parts, with the value of each part. */
   part: { column: string; train: string; validation?: string }
-  /** How much training rows count; absent where they count alike. */
+  /** The weights of the training rows. Absent: all rows have equal weight. */
   weights?: RowWeights
   seed: number
   hyperparameters: ModelDefinition['hyperparameters']
-  /** Files in this folder survive a death of the program or of its machine. */
+  /** Files in this folder survive a crash of the program or of its machine. */
   checkpoints: string
   /** The empty folder for the result. */
   output: string
   limits: { memoryMb: number | null; seconds: number | null }
-  /** The span of this program, in the form of the W3C Trace Context; absent where the training is not traced. */
+  /** The span of this program, as a W3C Trace Context; absent when the training is not traced. */
   traceparent?: string | undefined
 }
 
 export interface JobColumn {
   name: string
   kind: 'number' | 'category'
-  /** The values that requests may send; absent when any text may be sent. */
+  /** The values that requests may send. Absent: any text. */
   values?: readonly string[]
   nullable: boolean
 }
 
-/** The parts of a job that follow from the definition of the model. */
+/** The parts of a job that follow from the model definition. */
 export function jobOfDefinition(
   { name: model, features, featureOrder, label: { output }, split, weights }: ModelDefinition,
   hyperparameters: ProgramJob['hyperparameters'],

@@ -6,9 +6,9 @@ export interface TrainingProgress {
   /** From 1. */
   epoch: number
   epochs: number
-  /** Absent where the program computes none. */
+  /** Absent when the program computes none. */
   loss?: number
-  /** On the validation rows. */
+  /** The loss on the validation rows. */
   validationLoss?: number
   metrics?: Record<string, number>
   note?: string
@@ -18,7 +18,7 @@ const maxNoteLength = 500
 const maxMetrics = 50
 const maxPartLength = 100
 
-/** The progress of a line, a part of the work that has ended, or why it has neither. */
+/** Returns the progress of a line, a finished part of the work, or why the line has neither. */
 export function parseProgressLine(line: string): TrainingProgress | { part: SpanPart } | { issue: string } {
   const bad = (issue: string) => ({ issue: `${issue}: ${visibleText(line.slice(0, 200))}` })
   let given: Record<string, unknown>

@@ -1,18 +1,18 @@
-/** Computes how much each training row counts: a column of the source times the weight of its class. */
+/** Computes the weight of each training row: a column of the source times the weight of its class. */
 import { DomainError } from '../errors.ts'
 import { isOfNumbers, type Output } from '../model/features.ts'
 
 export interface RowWeights {
   /** The column of the source that holds the weight of a row. */
   column?: string
-  /** The weight of each class, 1 when absent; `balanced` gives every class the same sum. */
+  /** The weight of each class (default: 1); `balanced` gives every class the same sum. */
   classes?: 'balanced' | Readonly<Record<string, number>>
 }
 
 type Cell = number | string | boolean | null
 
 /**
- * One weight a row, with a mean of 1, so that the loss keeps its scale. Throws `training_failed` for a weight that is negative or no
+ * One weight per row, with a mean of 1, so that the loss keeps its scale. Throws `training_failed` for a weight that is negative or not a
  * number, and when all are 0.
  */
 export function rowWeights(
@@ -37,7 +37,7 @@ export function rowWeights(
   return Float32Array.from(weights, (weight) => weight / mean)
 }
 
-/** The name of the class of a label; of a probability, the name of true, or `not` and that name. */
+/** The class name of a label; for a probability, the name of true, or `not` and that name. */
 function classOf(output: Output, label: Cell): string {
   if (output.kind === 'classes') return String(label)
   if (isOfNumbers(output)) return ''

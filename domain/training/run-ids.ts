@@ -1,4 +1,4 @@
-/** Ids of the rows that one retraining or trial writes: a prefix for each kind, and the run of its workflow. */
+/** Derives the ids of the rows that one retraining or trial writes: a prefix for each kind, and the workflow run. */
 
 export interface RunIds {
   validationId: string

@@ -1,36 +1,36 @@
-/** Describes the answered requests that a snapshot of served rows was made of, for the lineage of the versions trained on it. */
+/** Describes the logged requests of a snapshot of served rows, for the lineage of the versions trained on it. */
 import { groupedDigits } from '../figures.ts'
 
 export interface ServedFacts {
-  /** ISO 8601: where the span of the requests begins; the whole log when absent. */
+  /** ISO 8601: the start of the period of the requests. Absent: the whole log. */
   since?: string
   /** The age from which a request counts, in milliseconds. */
   maturedMs: number
-  /** Whether that age is learnt from the delays of outcomes. */
+  /** Whether that age was estimated from the delays of outcomes. */
   isLearnt: boolean
-  /** Predictions of the span that are old enough. */
+  /** Predictions of the period that are old enough. */
   predictions: number
-  /** Those with an outcome, which are rows. */
+  /** Predictions with an outcome, which become rows. */
   rows: number
   /** Younger predictions. */
   young: number
-  /** Predictions whose outcome is no value of the label. */
+  /** Predictions whose outcome is not a value of the label. */
   unreadable: number
-  /** Predictions with an outcome whose inputs the log no longer holds. */
+  /** Predictions with an outcome whose inputs are no longer in the log. */
   removed: number
-  /** By the version that answered. */
+  /** By the version that made the prediction. */
   versions: Record<string, ServedVersion>
 }
 
 export interface ServedVersion {
-  /** Those that are old enough. */
+  /** Predictions that are old enough. */
   predictions: number
   rows: number
-  /** Features of the model file that its requests do not have. */
+  /** Features of the model file that the requests to this version lack. */
   lacks?: string[]
 }
 
-/** As what a version was trained on: `900 of 1,000 answered rows with their outcomes, at least 2 h old, answered by roses_v1.0.0 (900)`. */
+/** The text for a lineage: `900 of 1,000 answered rows with their outcomes, at least 2 h old, answered by roses_v1.0.0 (900)`. */
 export function servedText({ rows, predictions, versions, since, maturedMs }: ServedFacts): string {
   const by = Object.entries(versions).flatMap(([version, each]) =>
     each.rows === 0 ? [] : [`${version} (${groupedDigits(each.rows)})`],

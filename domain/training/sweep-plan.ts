@@ -2,24 +2,24 @@
 import { seededRandom } from '../statistics/random.ts'
 import { issuesOfOverrides, type HyperparameterValue, type HyperparameterValues } from './overrides.ts'
 
-/** The values of one hyperparameter, or the range that random draws come from. */
+/** The values of one hyperparameter, or the range of random draws. */
 export type SweepDimension = readonly HyperparameterValue[] | { low: number; high: number }
 export type SweepSpace = Readonly<Record<string, SweepDimension>>
 
 export const maxSweepTrials = 200
 export const maxSweepParallel = 16
-/** From this ratio of the ends of a range on, draws are uniform in the logarithm. */
+/** When the ratio of the ends of a range reaches this value, draws are uniform in the logarithm. */
 const logarithmicRatio = 10
 
 const isRange = (dimension: SweepDimension): dimension is { low: number; high: number } =>
   !Array.isArray(dimension)
 
-/** A value that is given twice is tried once. */
+/** A value that is listed twice is tried once. */
 const valuesOf = (values: readonly HyperparameterValue[]): HyperparameterValue[] => [...new Set(values)]
 
 type Declared = Parameters<typeof issuesOfOverrides>[0]
 
-/** Why the space cannot be tried, one sentence each. */
+/** Why the space cannot be searched, one sentence per issue. */
 export function issuesOfSweep(model: Declared, space: SweepSpace, random: number | undefined): string[] {
   const dimensions = Object.entries(space)
   if (dimensions.length === 0) return ['no hyperparameter to try: name at least one with its values']
@@ -38,7 +38,7 @@ export function issuesOfSweep(model: Declared, space: SweepSpace, random: number
   return issues
 }
 
-/** The overrides of each trial, in a fixed order and without repetition. A grid is the product of its lists. */
+/** The overrides of each trial, in a fixed order and without duplicates. A grid is the product of its lists. */
 export function candidatesOf(
   { hyperparameters }: Declared,
   space: SweepSpace,
@@ -56,7 +56,7 @@ export function candidatesOf(
   }
   const uniform = seededRandom(seed)
   const found = new Map<string, HyperparameterValues>()
-  // A small space has fewer combinations than draws.
+  // A small space has fewer combinations than requested draws.
   for (let draw = 0; draw < random * 20 && found.size < random; draw++) {
     const candidate = Object.fromEntries(
       dimensions.map(([name, dimension]) => [name, drawOf(dimension, hyperparameters[name], uniform())]),
@@ -76,7 +76,7 @@ function drawOf(
     return values[Math.floor(uniform * values.length)]!
   }
   const { low, high } = dimension
-  // A number that the model file gives as a whole one, with whole ends, stays whole.
+  // A number that is whole in the model file, with whole ends, stays whole.
   const isWhole = [low, high, declared].every(Number.isSafeInteger)
   if (isWhole) return Math.min(high, low + Math.floor(uniform * (high - low + 1)))
   const isLogarithmic = low > 0 && high / low >= logarithmicRatio

@@ -1,15 +1,15 @@
-/** Defines which program trains a model, where its model file has no training function. */
+/** Defines the program that trains a model whose model file has no training function. */
 
-/** A training that is interrupted each time, such as by a kill, ends after so many attempts. */
+/** A training that is interrupted in every attempt, for example by a kill, ends after this many attempts. */
 export const maxTrainingAttempts = 10
 
-/** What holds for a program, whatever its language. */
+/** The limits of a program in any language. */
 export interface ProgramLimits {
-  /** MiB of memory of each process of the program; TENURE_TRAINING_MEMORY_MB when absent. */
+  /** MiB of memory of each process of the program. Default: TENURE_TRAINING_MEMORY_MB. */
   memoryMb?: number
-  /** An attempt that takes longer fails the training; 24 hours when absent. */
+  /** An attempt that takes longer fails the training. Default: 24 hours. */
   limitMs?: number
-  /** An attempt without any output for this long is ended and tried again. */
+  /** An attempt without any output for this long is killed and retried. */
   silenceMs?: number
 }
 
@@ -18,5 +18,5 @@ export type Trainer =
   | ({ kind: 'python'; file: string; requirements?: string } & ProgramLimits)
   /** Any other program with its arguments, run in the folder of the model file. */
   | ({ kind: 'command'; command: string[] } & ProgramLimits)
-  /** Workers of a task queue of one's own, which run the activity `train` by the same contract. */
+  /** Workers of the user's own task queue, which run the activity `train` by the same contract. */
   | ({ kind: 'queue'; queue: string } & ProgramLimits)

@@ -5,7 +5,7 @@ import type { TriggerDefinition } from './trigger.ts'
 
 export type ParameterValues = Readonly<Record<string, string | number>>
 
-/** All issues; empty when the parameters fit. */
+/** All issues; empty when the parameters are valid. */
 export function issuesOfParameters(trigger: TriggerDefinition, given: ParameterValues): string[] {
   const declared: Features = trigger.kind === 'webhook' ? trigger.parameters : {}
   const names = Object.keys(declared).join(', ') || 'none'

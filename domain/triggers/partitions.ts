@@ -1,18 +1,18 @@
-/** Decides which partitions of a batch are due: days of UTC, and what its triggers ask for. */
+/** Decides which partitions of a batch are due: days in UTC, and those that its triggers request. */
 import type { BatchInput, BatchOutput, BatchSpec } from '../model/batch-spec.ts'
 import type { StartSchedule, TriggerDefinition, TriggerFiring } from './trigger.ts'
 
-/** A batch of a model file. Its texts hold `{date}` and names of parameters. */
+/** A batch of a model file. Its paths and query contain `{date}` and names of parameters. */
 export interface BatchDefinition {
   name: string
   input: BatchInput
   output: BatchOutput
   key: string[]
-  /** Each firing scores all rows when absent. */
+  /** Absent: each firing scores all rows. */
   partition?: DailyPartition
-  /** Days are scored when it fires; by themselves without a schedule and triggers. */
+  /** When days are scored. Without a schedule and triggers, each day is scored when it is complete. */
   schedule?: StartSchedule
-  /** Their names begin with that of the batch. */
+  /** Their names begin with the name of the batch. */
   triggers?: TriggerDefinition[]
 }
 
@@ -27,16 +27,16 @@ export const isFired = ({ schedule, triggers }: Pick<BatchDefinition, 'schedule'
 export interface DailyPartition {
   /** The first day, YYYY-MM-DD. */
   from: string
-  /** How long after its end a day is complete. */
+  /** A day is complete this long after its end. */
   afterMs: number
-  /** The file whose presence says that a day is complete; the input when absent. */
+  /** The file whose existence marks a day as complete. Default: the input. */
   ready?: string
 }
 
 export type PartitionReason = 'due' | 'withdrawn' | 'asked' | 'fired'
 
 const dayMs = 86_400_000
-/** Older days are no longer looked for. */
+/** Older days are not checked any more. */
 export const maxDays = 400
 
 /** The days that have ended, the oldest first. */
@@ -60,7 +60,7 @@ export const isDay = (text: unknown): text is string =>
   !Number.isNaN(startOf(text)) &&
   dayText(startOf(text)) === text
 
-/** The texts in braces of paths and queries: the day, and parameters of the firing. */
+/** The values of the placeholders in paths and queries: the day, and parameters of the firing. */
 export type PartitionValues = Readonly<Record<string, string>>
 
 const placeholder = /\{([A-Za-z_]\w*)\}/g
@@ -68,13 +68,13 @@ const placeholder = /\{([A-Za-z_]\w*)\}/g
 const filled = (text: string, values: PartitionValues): string =>
   text.replaceAll(placeholder, (whole, name: string) => values[name] ?? whole)
 
-/** Where rows come from and answers go: a path or a query, and the path of a file. */
+/** The path or the query of the input, and the path of the output file. */
 export const textsOfBatch = ({ input, output }: Pick<BatchDefinition, 'input' | 'output'>): string[] => [
   input.kind === 'file' ? input.path : input.query,
   ...(output.kind === 'file' ? [output.path] : []),
 ]
 
-/** The names in braces. */
+/** The names of the placeholders. */
 export const placeholdersOf = (batch: Pick<BatchDefinition, 'input' | 'output'>): string[] => [
   ...new Set(textsOfBatch(batch).flatMap((text) => [...text.matchAll(placeholder)].map(([, name]) => name!))),
 ]
@@ -96,13 +96,13 @@ export function batchWith(
   }
 }
 
-/** The file that a day waits for; undefined for a query without a marker. */
+/** The file that marks a day as complete; undefined for a query without one. */
 export function markerOf({ input, partition }: BatchDefinition, day: string): string | undefined {
   const marker = partition?.ready ?? (input.kind === 'file' ? input.path : undefined)
   return marker === undefined ? undefined : filled(marker, { date: day })
 }
 
-/** What a firing asks for: its values in the order of their places, the day first. */
+/** The values that a firing requests, in the order of their placeholders, the day first. */
 export function valuesOfFiring(
   batch: BatchDefinition,
   { evidence, firedAt }: Pick<FiredBatch, 'evidence' | 'firedAt'>,
@@ -115,20 +115,22 @@ export function valuesOfFiring(
 /** A firing with its time, ISO 8601. */
 export type FiredBatch = TriggerFiring & { firedAt: string }
 
-/** The day, the parameters or both; attempts of the same partition replace each other. */
+/** The day, the parameters or both. Attempts at the same partition replace each other. */
 export function partitionNameOf({ date, ...values }: PartitionValues): string {
   const parameters = Object.entries(values).map(([name, value]) => `${name}=${value}`)
   return [...(date === undefined ? [] : [date]), ...parameters].join(',') || 'all'
 }
 
-/** One attempt with the request that its batch must have. Its number is its key, so that no second batch can stand for it. */
+/**
+ * One attempt with the request that its batch must have. The attempt number is part of the key, so that an attempt has only one batch.
+ */
 export function partitionOf(of: {
   model: string
   batch: BatchDefinition
   values: PartitionValues
   attempt: number
   reason: PartitionReason
-  /** The id of the firing that has asked for it. */
+  /** The id of the firing that requested it. */
   firing?: string
 }) {
   const { model, batch, values, attempt, reason, firing } = of
@@ -141,7 +143,7 @@ export function partitionOf(of: {
 const attemptId = (of: { model: string; batch: string; partition: string; attempt: number }): string =>
   `bat_${of.model}_${of.batch}_${of.partition}_${of.attempt}`
 
-/** The next attempt of a partition whose version was rolled back. Where a firing has asked for it, with the same paths and query. */
+/** The next attempt at a partition whose version was rolled back; for a firing, with the same paths and query. */
 export function withdrawnPartition(
   model: string,
   batch: BatchDefinition,

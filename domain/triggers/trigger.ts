@@ -1,4 +1,4 @@
-/** Defines the triggers of a model file: what a retraining or a batch waits for, and what has been seen of it. */
+/** Defines the triggers of a model file: the events that start a retraining or a batch, and the position of each trigger. */
 import type { Features } from '../model/features.ts'
 import type { OwnRetraining } from '../monitoring/retraining-triggers.ts'
 import type { HyperparameterValues } from '../training/overrides.ts'
@@ -12,14 +12,14 @@ export interface StartSchedule {
   catchUpMs: number
 }
 
-/** One trigger of a model file; its name is unique in the model. Of a batch it is `<batch>.<name>`. */
+/** One trigger of a model file; its name is unique in the model. A trigger of a batch is named `<batch>.<name>`. */
 export type TriggerDefinition = { name: string } & (
   | Sensor
   /** `POST /v1/models/:name/triggers/:trigger`, with these parameters. */
   | { kind: 'webhook'; parameters: Features }
 )
 
-/** A trigger that looks for new data at an interval. */
+/** A trigger that checks for new data at an interval. */
 export type Sensor = { everyMs: number } & (
   | FileSensor
   | WatermarkSensor
@@ -37,7 +37,7 @@ export interface WatermarkSensor {
   kind: 'watermark'
   table: string
   column: string
-  /** The name of a metric source of the kind `sql`; Tenure's own database when absent. */
+  /** The name of a metric source of the kind `sql`. Default: Tenure's own database. */
   source?: string
 }
 
@@ -53,8 +53,8 @@ export const isSensor = (trigger: TriggerDefinition): trigger is TriggerDefiniti
   trigger.kind !== 'webhook'
 
 /**
- * How often a model's sensors look: as often as the most frequent asks. A webhook is delivered at once, and by the next look at the latest.
- * A model without triggers and batches does not look.
+ * How often the sensors of a model are checked: as often as the most frequent one requires. A webhook is delivered at once, and by the
+ * next check at the latest. A model without triggers and batches is not checked.
  */
 export function lookEveryMs({
   triggers = [],
@@ -70,11 +70,11 @@ export function lookEveryMs({
 
 export const defaultLookMs = 60_000
 
-/** The keys of the alerts of a trigger or batch that cannot look, and of a batch with failed days. */
+/** The keys of the alerts for a trigger or batch that cannot be checked, and for a batch with failed days. */
 export const triggerAlertKey = (model: string, trigger: string): string => `trigger/${model}/${trigger}`
 export const partitionAlertKey = (model: string, batch: string): string => `partition/${model}/${batch}`
 
-/** What the trigger waits for, in words. */
+/** The event that starts the trigger, in words. */
 export function waitsFor(trigger: TriggerDefinition): string {
   switch (trigger.kind) {
     case 'file':
@@ -92,23 +92,23 @@ export function waitsFor(trigger: TriggerDefinition): string {
   }
 }
 
-/** One time that a trigger has fired: the row that asks for the retraining or the batch. */
+/** One firing of a trigger: the row that requests the retraining or the batch. */
 export interface TriggerFiring {
   /** `fir_…` */
   id: string
   model: string
   trigger: string
-  /** The batch that it starts; a retraining when absent. */
+  /** The batch to start. Absent: a retraining. */
   batch?: string
-  /** Why it has fired. */
+  /** Why the trigger fired. */
   message: string
   evidence: Record<string, number | string | null>
-  /** The name of the key that has called the webhook; absent for sensors. */
+  /** The name of the key that called the webhook; absent for sensors. */
   requestedBy?: string
   overrides?: HyperparameterValues
 }
 
-/** The retraining that a firing asks for. Its first activity compares the two. */
+/** The retraining that a firing requests. Its first activity compares the two. */
 export const firedRetraining = (firing: TriggerFiring): FiredRetraining => {
   const { id, model, trigger, message, evidence, requestedBy, overrides } = firing
   return {

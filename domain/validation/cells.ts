@@ -2,7 +2,7 @@
 import type { CellColumn } from '../model/columns.ts'
 import type { BatchCell, Cells } from './expectations.ts'
 
-/** `isFlag` is for switches, which typed arrays hold as 0 and 1. */
+/** `isFlag`: for booleans, which typed arrays hold as 0 and 1. */
 export function judgedCells(column: CellColumn, { rows, isFlag }: { rows: number; isFlag: boolean }): Cells {
   const at = readerOf(column, isFlag)
   return {
@@ -14,7 +14,7 @@ export function judgedCells(column: CellColumn, { rows, isFlag }: { rows: number
   }
 }
 
-/** A function for each kind of column, because it runs some ten times a cell. */
+/** One function per kind of column, because it runs some ten times per cell. */
 function readerOf(column: CellColumn, isFlag: boolean): (row: number) => BatchCell {
   if (column.kind === 'text') {
     const { codes } = column

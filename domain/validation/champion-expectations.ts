@@ -1,6 +1,6 @@
 /**
  * Checks a batch against the champion's training rows, to block broken exports: another unit, a column that is suddenly empty, or keys
- * instead of categories. Test rows are broken alike, so no later check would find them.
+ * instead of categories. Test rows are broken in the same way, so no later check would notice.
  */
 import type { ModelDefinition } from '../model-definition.ts'
 import type {
@@ -17,15 +17,15 @@ import type { Profile } from '../model/reference-profile.ts'
 import { fourDigits } from '../figures.ts'
 import { quantiles } from '../statistics/quantiles.ts'
 
-/** A spread this many times wider or narrower means another unit. */
+/** A spread wider or narrower by this factor indicates another unit. */
 const maxSpread = 100
-/** The share of missing values in training, and now, that blocks. */
+/** The share of missing values in training, and the share now, that blocks. */
 const missingBefore = 0.1
 const missingNow = 0.5
 /** The maximum share of rows with a category unknown to the champion. */
 const maxUnseenShare = 0.5
 
-/** Expectations of the features with an unchanged declaration; another kind or unit is an intended change. */
+/** Expectations of the features whose declaration is unchanged; another kind or unit is an intended change. */
 export function expectedOfChampion(
   { features }: Pick<ModelDefinition, 'features'>,
   champion: Pick<Manifest, 'features' | 'profile'>,
@@ -64,7 +64,7 @@ export function judgeAsTrained(
   const { observed, issue } = judgeCells(cells, reference)
   const times = eventAt === undefined ? undefined : table.columns[eventAt]
   const period = times && findBrokenPeriod(cells, times, reference)
-  // What may be real must not hide what is certain.
+  // A change that may be real must not hide a certain error.
   if (period !== undefined && !(period.maybeReal && issue !== undefined)) {
     const { fromMs, toMs, maybeReal } = period
     const message = `from ${isoMinute(fromMs)} to ${isoMinute(toMs)}: ${period.issue}`

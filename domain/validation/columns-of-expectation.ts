@@ -1,4 +1,4 @@
-/** Names the columns that the judgement of an expectation reads, so that no other column of millions of rows is held in memory. */
+/** Lists the columns that an expectation reads, so that no other column of millions of rows is held in memory. */
 import type { Expectation, ExpectationContext } from './expectations.ts'
 
 export function columnsOfExpectation(

@@ -1,11 +1,11 @@
 /**
- * Scans the bytes of a CSV for broken rows, so that one short row or one open quote is told with its line. A reader that guesses the
- * format from such a file would lose the header or swallow the rows.
+ * Scans the bytes of a CSV for broken rows, so that a short row or an unclosed quote is reported with its line. A reader that guesses the
+ * format of such a file would lose the header or swallow rows.
  */
 export type CsvIssue =
-  /** A row has another number of values than the header has names. `last`: the file ends within it. */
+  /** A row has more or fewer values than the header has names. `last`: the file ends within the row. */
   | { kind: 'width'; line: number; found: number; last: boolean }
-  /** A quote that `line` opens is closed by no quote before a delimiter, or only after it has swallowed rows. */
+  /** The quote opened on `line` is never closed before a delimiter, or only after it has swallowed rows. */
   | { kind: 'open_quote'; line: number }
   /** The row has more bytes than `maxRowBytes`. */
   | { kind: 'too_long'; line: number }
@@ -16,7 +16,7 @@ export interface CsvLayout {
   newline: number
   /** Lines before the one with the names. */
   skippedLines: number
-  /** As DuckDB reads them: without outer blanks. */
+  /** As DuckDB reads them: without surrounding spaces. */
   names: string[]
 }
 
@@ -31,7 +31,7 @@ export interface CsvScan {
   end(): void
   /** The first issue; nothing is scanned after it. */
   readonly issue: CsvIssue | undefined
-  /** Rows with several lines, each of which looks like a row of its own. The caller decides whether a quote swallowed them. */
+  /** Rows that span several lines, each of which looks like a row. The caller decides whether a quote swallowed them. */
   readonly suspects: readonly { line: number; from: number; to: number }[]
   /** The line of the row `rowNumber`, counted from 1 after the header. */
   readonly lineOfRow: number | undefined
@@ -114,7 +114,7 @@ export function scanCsv(layout: CsvLayout, rowNumber?: number): CsvScan {
         } else {
           if (closed && byte !== returnByte && byte !== 0x20) issue = { kind: 'open_quote', line: openedAt }
           fresh = false
-          // Most bytes: a tight loop takes a third of the time.
+          // Plain bytes are the most frequent; a tight loop takes a third of the time.
           if (!closed) while (plain[bytes[place + 1]!] === 1) place++
         }
       }
@@ -167,7 +167,7 @@ export function cellsOfLine(text: string, delimiter: string): string[] {
 
 const delimiters = [',', ';', '\t', '|']
 
-/** The layout of a file by its first lines; comments before the names are skipped. */
+/** The layout of a file from its first lines; comments before the names are skipped. */
 export function layoutOf(head: string): CsvLayout {
   const sign = head.includes('\n') ? '\n' : '\r'
   const lines = head.split(sign)

@@ -1,6 +1,6 @@
 /**
  * Defines the expectations of a batch of rows before a training. A broken export trains without an error, so each expectation blocks or
- * warns and stores the observed value.
+ * warns, and stores the observed value.
  */
 import type { Profile } from '../model/reference-profile.ts'
 
@@ -10,13 +10,13 @@ export type Check =
   /** The columns of a snapshot with their kinds. */
   | { check: 'schema'; columns: Record<string, 'number' | 'text' | 'time' | 'flag'> }
   | { check: 'rows'; min?: number; max?: number }
-  /** The number of rows against the median of the last runs. */
+  /** The number of rows against the median of recent runs. */
   | { check: 'rows_as_usual'; minRatio: number; maxRatio: number }
   /** The newest event is at most this old at `asOf`. */
   | { check: 'fresh'; withinMs: number }
   | { check: 'unique'; columns: string[] }
   | { check: 'complete'; columns: string[] }
-  /** Filled wherever another column has this value. */
+  /** A column is filled wherever another column has this value. */
   | { check: 'complete_when'; column: string; when: string; is: string | number | boolean }
   | { check: 'finite'; columns: string[] }
   | { check: 'in_set'; column: string; values: readonly (string | number)[] }
@@ -33,56 +33,56 @@ export type Check =
   | { check: 'share'; column: string; min?: number; max?: number }
   /** One column is never above another. */
   | { check: 'ordered'; low: string; high: string }
-  /** The scale, missing values and categories match the champion's training rows, in the batch and in each period of it. */
+  /** Scale, missing values and categories match the champion's training rows, in the batch and in each period of it. */
   | { check: 'as_trained'; column: string; reference: Profile }
-  /** No two columns have the values that the champion was trained on in the other. */
+  /** No two columns are swapped: neither has the values that the champion was trained on in the other. */
   | { check: 'not_swapped'; references: Profile[] }
-  /** No row is left out of the snapshot for want of a time. */
+  /** No row is left out of the snapshot because a time is missing. */
   | { check: 'left_out'; leftOut: LeftOut }
   /** No value of a category floods some periods. */
   | { check: 'no_flood'; flood: Flood }
 
 export type Expectation = Check & {
   severity: ExpectationSeverity
-  /** The share of rows that must comply, for checks of single rows; 1 when absent. */
+  /** The share of rows that must comply, for checks of single rows. Default: 1. */
   mostly?: number
 }
 
-/** Rows of the source, by the first reason that applies. */
+/** Rows of the source that are left out, by the first reason that applies. */
 export interface LeftOut {
-  /** All rows; of Postgres those of the window. */
+  /** All rows; for Postgres, those of the window. */
   rows: number
   /** The time of the event is missing. */
   noEventTime: number
-  /** The label has a value, and the time at which it became known is missing. */
+  /** The label has a value, but the time at which it became known is missing. */
   noKnownTime: number
   /** Neither the label nor its time is known yet. */
   pending: number
-  /** The event, or the label, is later than the snapshot. */
+  /** The event or the label is later than the snapshot. */
   later: number
-  /** Rows of flooded values, which the policy of the model file leaves out; absent without any. */
+  /** Rows of flooded values, which the policy of the model file leaves out; absent without floods. */
   floods?: Flood[]
 }
 
-/** A run of periods in which one value of a category takes far more rows than in the others. */
+/** A series of periods in which one value of a category has far more rows than in the others. */
 export interface Flood {
   column: string
   value: string
   /** With its figures. */
   message: string
-  /** `kept` is the share of the rows of the value that stay. */
+  /** `kept`: the share of the value's rows that stay. */
   parts: { fromMs: number; toMs: number; kept: number }[]
-  /** Rows of the value in these periods, and those of them that are left out. */
+  /** The rows of the value in these periods, and how many of them are left out. */
   rows: number
   leftOut: number
 }
 
-/** Column-wise rows; times are milliseconds. */
+/** Rows by columns; times are milliseconds. */
 export interface BatchTable {
   rows: number
   columns: Record<string, Cells>
 }
-/** The values of a column, one a row: an array, or typed arrays, which take an eighth of its memory. */
+/** The values of a column, one per row: an array, or typed arrays, which take an eighth of the memory. */
 export interface Cells extends Iterable<BatchCell> {
   readonly length: number
   at(row: number): BatchCell | undefined
@@ -105,7 +105,7 @@ export interface ColumnSummary {
 
 export interface ExpectationContext {
   asOfMs: number
-  /** Name of the column with the event's time, where there is one. */
+  /** The name of the column with the event time; absent without one. */
   eventAt?: string
   /** Row counts of earlier snapshots of the model, the latest first. */
   earlierRows: readonly number[]
@@ -121,12 +121,12 @@ export interface ExpectationResult {
   message: string
   /** The observed value; null when undefined. */
   observed: number | string | null
-  /** Rows that did not comply, for checks of single rows. */
+  /** The number of rows that did not comply, for checks of single rows. */
   failing?: number
   mostly?: number
   /** A few of the values that did not comply. */
   examples?: string[]
-  /** The period whose rows did not comply, where the others did. */
+  /** The period whose rows did not comply, when the others did. */
   period?: { fromMs: number; toMs: number }
 }
 

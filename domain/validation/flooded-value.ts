@@ -1,6 +1,6 @@
 /**
- * Finds runs of periods in which one value of a category takes far more rows than in any other: an attack, rows that were written into the
- * source, or an import that ran twice for one customer. A model trained on them learns what is true of these rows alone.
+ * Finds series of periods in which one value of a category has far more rows than in any other period: an attack, rows that were inserted
+ * into the source, or an import that ran twice for one customer. A model trained on them would learn what holds for these rows only.
  */
 import { percentText } from '../figures.ts'
 import { sumOf } from '../statistics/distributions.ts'
@@ -15,25 +15,27 @@ export interface CountedPeriod {
 
 export interface FloodedRun {
   value: string
-  /** The places of the first period and of the one after the last. */
+  /** The index of the first period, and of the one after the last. */
   from: number
   to: number
-  /** The share of the value in the run, and the largest and the mean one of the periods that are neither in it nor beside it. */
+  /**
+   * The share of the value in the series, and its largest and mean share in the periods that are neither in the series nor next to it.
+   */
   share: number
   largest: number
   usual: number
 }
 
-/** A share of so many times the largest elsewhere, and above it by so much, is a flood … */
+/** A share is a flood when it is this many times the largest share elsewhere, exceeds it by this difference … */
 const ratio = 2
 export const leastFloodShare = 0.05
-/** … and above what chance gives, in standard errors. */
+/** … and exceeds the variation by chance by this many standard errors. */
 const leastErrors = 6
-/** A single period may be a holiday; what lasts for longer is how things are. */
+/** A single period may be a holiday; a longer series is the normal state. */
 const minPeriods = 2
 const maxRunShare = 0.25
 
-/** The first run of each flooded value. A value that some period lacks is skipped: weekdays and months come and go. */
+/** The first series of each flooded value. A value that is missing in some period is skipped, because weekdays and months come and go. */
 export function findFloodedRuns(periods: readonly CountedPeriod[]): FloodedRun[] {
   return [...(periods[0]?.values.keys() ?? [])].flatMap((value) => floodedRun(value, periods) ?? [])
 }
@@ -49,7 +51,7 @@ function floodedRun(value: string, periods: readonly CountedPeriod[]): FloodedRu
   for (let length = Math.floor(periods.length * maxRunShare); length >= minPeriods; length--)
     for (let from = 0; from + length <= shares.length; from++) {
       const to = from + length
-      // The flood begins and ends within the periods beside the run.
+      // The flood begins and ends within the periods next to the series.
       const others = places.filter((place) => place < from - 1 || place > to)
       const largest = Math.max(...others.map((place) => shares[place]!))
       const limit = Math.max(ratio * largest, largest + leastFloodShare)
