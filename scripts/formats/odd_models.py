@@ -130,6 +130,8 @@ def odd_models(m, seed):
         ("rank", {"objective": "rank:ndcg"}, {"target": ranks}), ("pairwise", {"objective": "rank:pairwise", "base_score": 0.7}, {"target": ranks}),
         ("absolute", {"objective": "reg:absoluteerror"}, NUMBER), ("pseudohuber", {"objective": "reg:pseudohubererror"}, NUMBER),
         ("squared-log", {"objective": "reg:squaredlogerror"}, POSITIVE), ("quantiles", quantiles, NUMBER), ("vector-quantiles", {**quantiles, **vectors}, NUMBER),
+        ("near-quantiles", {**quantiles, "quantile_alpha": [0.45, 0.5, 0.55]}, NUMBER), ("expectiles", {"objective": "reg:expectileerror", "expectile_alpha": [0.1, 0.5, 0.9]}, NUMBER),
+        ("expectile", {"objective": "reg:expectileerror", "expectile_alpha": 0.7}, NUMBER), ("base-expectiles", {"objective": "reg:expectileerror", "expectile_alpha": [0.3, 0.7], "base_score": [-1.0, 0.5]}, NUMBER),
         ("share", {"objective": "reg:logistic", "base_score": 0.2}, {"kind": "probability"}), ("loss-guide", {**logistic, "grow_policy": "lossguide", "max_leaves": 20}, {}),
         ("approximate", {**logistic, "tree_method": "approx"}, {}), ("base-classes", {**soft, "base_score": [0.2, 0.3, 0.5]}, CLASSES),
         ("base-two", {"objective": "reg:squarederror", "base_score": [1.5, -2.5]}, {"kind": "two"}), ("base-labels", {**logistic, "base_score": [0.2, 0.3, 0.7]}, {"target": several}),

@@ -18,6 +18,8 @@ ENVIRONMENTS = [
     ("3.9", ["xgboost==1.7.6", "numpy<1.24"]),
     ("3.11", ["xgboost==2.1.4", "numpy<2"]),
     ("3.12", ["xgboost==3.1.3", "numpy<3"]),
+    ("3.12", ["xgboost==3.3.0", "numpy<3"]),
+    ("3.12", ["xgboost==3.4.1", "numpy<3"]),
     ("3.7", ["lightgbm==2.2.3", "numpy", "scikit-learn"]),
     ("3.12", ["catboost==1.2.7", "numpy<2"]),
 ]
@@ -71,7 +73,14 @@ def xgboost_models(np, add):
         model("categories", "json", sets, yes, categorical=True)
         model("categories-ubj", "ubj", sets, yes, categorical=True)
         model("one-hot", "json", {"max_cat_to_onehot": 100}, yes, categorical=True)
-    if version >= (2, 0):
+    if version >= (3, 3):
+        levels, dart = [0.45, 0.5, 0.55], {"booster": "dart", "rate_drop": 0.5}
+        model("dart", "json", dart, yes)
+    if version >= (3, 4):
+        model("dart-ubj", "ubj", dart, yes)
+        model("quantiles", "json", {"objective": "reg:quantileerror", "quantile_alpha": levels}, lambda score: score)
+        model("expectiles", "json", {"objective": "reg:expectileerror", "expectile_alpha": [0.1, 0.5, 0.9]}, lambda score: score)
+    if (2, 0) <= version < (3, 3):
         vectors = {"objective": "reg:squarederror", "multi_strategy": "multi_output_tree"}
         model("vector-leaves", "json", vectors, two)
         model("vector-leaves-ubj", "ubj", vectors, two)

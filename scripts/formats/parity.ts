@@ -16,7 +16,7 @@ import { compareGraphs } from './compare-graphs.ts'
 
 const libraries = [
   'lightgbm==4.7.0',
-  'xgboost==3.2.0',
+  'xgboost==3.4.1',
   'catboost==1.2.10',
   'scikit-learn==1.9.1',
   'onnx==1.23.2',

@@ -66,6 +66,7 @@ const deepTrees = (count: number) =>
   })
 
 const million = 1_000_000
+const manyNames = Array.from({ length: million }, (_, at) => (million + at).toString(36).padStart(6, '_'))
 const repeated = (part: string | Buffer, count: number): Buffer => {
   const bytes = Buffer.from(part)
   return Buffer.alloc(bytes.byteLength * count, bytes)
@@ -158,6 +159,56 @@ export const hostileModels: readonly HostileFile[] = [
       ]),
     /lists and objects, more than/,
   ],
+  [
+    'lightgbm-objective.txt',
+    () => changedModel('lightgbm-binary', /objective=binary/, 'objective=bogus'),
+    /the objective "bogus" is not known/,
+  ],
+  ...['0', '-1', 'nan', '1e999'].map((slope): HostileFile => [
+    `lightgbm-slope-${slope}.txt`,
+    () => changedModel('lightgbm-binary', /objective=.*/, `objective=binary sigmoid:${slope}`),
+    /the objective is "binary sigmoid:/,
+  ]),
+  [
+    'lightgbm-classes.txt',
+    () => changedModel('lightgbm-classes', /num_class:3/, 'num_class:7'),
+    /num_class:7.*, and num_tree_per_iteration 3/,
+  ],
+  [
+    'lightgbm-rounds.txt',
+    () => changedModel('lightgbm-binary', /num_tree_per_iteration=1/, 'num_tree_per_iteration=7'),
+    /trees and a num_tree_per_iteration of 7/,
+  ],
+  [
+    'lightgbm-linear-twice.txt',
+    () => changedModel('lightgbm-binary', /is_linear=0/, 'is_linear=2'),
+    /0 of \d+ values of leaf_const/,
+  ],
+  [
+    'xgboost-objective.json',
+    () => changedModel('xgboost-binary', /"name":"binary:logistic"/, '"name":"reg:bogus"'),
+    /the objective "reg:bogus" is not known: train with one of binary:logistic/,
+  ],
+  [
+    'xgboost-weights.json',
+    () =>
+      xgboostTree(
+        () => {},
+        (all) => (all['weight_drop'] = [1]),
+      ),
+    /trees and 1 weights in weight_drop/,
+  ],
+  [
+    'xgboost-keys.json',
+    () => Buffer.from(`{"learner":{${manyNames.map((name) => `"${name}":1`).join(',')}}}`),
+    /10001 names in one object, more than/,
+  ],
+  [
+    'xgboost-keys.ubj',
+    () => Buffer.from(`{i\x07learner{${manyNames.map((name) => `i\x06${name}Z`).join('')}}}`),
+    /10001 names in one object, more than/,
+  ],
+  ['catboost-both.json', () => catboost((file) => (file['trees'] = [])), /both oblivious_trees and trees/],
   [
     'xgboost-overlap.json',
     () =>

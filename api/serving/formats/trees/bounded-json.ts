@@ -7,12 +7,12 @@ import { findRepeated } from '../../../../domain/json-body.ts'
 import { refuse } from '../../network/layers-model.ts'
 import { expectAtMost, forestLimits } from './forest.ts'
 
-const [quote, backslash, colon, comma, openList, openObject] = [0x22, 0x5c, 0x3a, 0x2c, 0x5b, 0x7b] as const
+const [quote, backslash, colon, comma] = [0x22, 0x5c, 0x3a, 0x2c] as const
+const [openList, closeList, openObject, closeObject] = [0x5b, 0x5d, 0x7b, 0x7d] as const
 
 /** Throws `artifact_invalid` for too many lists and objects, for a name that an object has twice, and a SyntaxError for what is no JSON. */
 export function parseModelJson(bytes: Uint8Array): unknown {
-  const { lists, values, names } = countTokens(bytes)
-  expectAtMost(lists, forestLimits.lists, 'lists and objects')
+  const { values, names } = countTokens(bytes)
   expectAtMost(values, forestLimits.values, 'values')
   const text = textOfFile(bytes)
   const value: unknown = JSON.parse(text)
@@ -21,13 +21,15 @@ export function parseModelJson(bytes: Uint8Array): unknown {
   return value
 }
 
-/** Counts the lists and objects, the commas, and the names outside of texts. */
-function countTokens(bytes: Uint8Array): {
-  lists: number
-  values: number
-  names: number
-} {
+/**
+ * Counts the commas, and the names outside of texts. Throws for too many lists and objects, and for an object of too many names, which takes ten
+ * times the memory of its text.
+ */
+function countTokens(bytes: Uint8Array): { values: number; names: number } {
   let [lists, values, names] = [0, 0, 0]
+  /** The names of the object that is open, and of those around it. */
+  let own = 0
+  const around: number[] = []
   for (let at = 0; at < bytes.length; at++)
     switch (bytes[at]!) {
       case quote:
@@ -35,15 +37,22 @@ function countTokens(bytes: Uint8Array): {
         break
       case colon:
         names++
+        expectAtMost(++own, forestLimits.names, 'names in one object')
         break
       case comma:
         values++
         break
       case openList:
       case openObject:
-        lists++
+        expectAtMost(++lists, forestLimits.lists, 'lists and objects')
+        around.push(own)
+        own = 0
+        break
+      case closeList:
+      case closeObject:
+        own = around.pop() ?? 0
     }
-  return { lists, values, names }
+  return { values, names }
 }
 
 /** Throws `artifact_invalid` for bytes that are no UTF-8. */

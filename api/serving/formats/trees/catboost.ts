@@ -83,6 +83,8 @@ export function readCatboost(document: JsonObject): Forest {
     return { slot, threshold: above ? border : nextDownSingle(-border), above }
   }
   const oblivious = document['oblivious_trees']
+  if (oblivious !== undefined && document['trees'] !== undefined)
+    refuse('the file has both oblivious_trees and trees')
   const given = (oblivious ?? document['trees']) as JsonObject[]
   if (!Array.isArray(given)) refuse('the trees are not a list')
   expectAtMost(given.length, forestLimits.trees, 'trees')

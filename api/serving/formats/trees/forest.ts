@@ -19,6 +19,8 @@ export const forestLimits = {
   /** Of a file of JSON or UBJSON. */
   lists: 1_000_000,
   values: 10_000_000,
+  /** Of one object. */
+  names: 10_000,
   /** Of UBJSON, outside of lists of one type. */
   looseValues: 2_000_000,
 } as const

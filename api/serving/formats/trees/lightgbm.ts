@@ -18,15 +18,7 @@ import {
   type NodeInput,
   type TreeInput,
 } from './forest.ts'
-import {
-  exponential,
-  identity,
-  logistic,
-  signedSquare,
-  softmax,
-  softplus,
-  type LinkFunction,
-} from './links.ts'
+import { lightgbmLink } from './lightgbm-objectives.ts'
 
 const none = 0
 
@@ -65,6 +57,8 @@ export function readLightgbm(text: string): Forest {
     count(wholeOf(fields, 'num_leaves'))
     return treeOf(fields, index, index % perIteration)
   })
+  if (trees.length % perIteration !== 0)
+    refuse(`the file has ${trees.length} trees and a num_tree_per_iteration of ${perIteration}`)
   const averages = header.spans.has('average_output')
   return buildForest({
     library: 'LightGBM',
@@ -75,7 +69,7 @@ export function readLightgbm(text: string): Forest {
     scale: averages ? perIteration / trees.length : 1,
     offsets: new Float64Array(perIteration),
     single: false,
-    link: linkOf(textOf(header, 'objective'), averages),
+    link: lightgbmLink(textOf(header, 'objective'), { averages, perIteration }),
   })
 }
 
@@ -195,7 +189,8 @@ function treeOf(fields: Fields, index: number, group: number): TreeInput {
   const where = `tree ${index}`
   const leafCount = wholeOf(fields, 'num_leaves')
   const leaves = numbersOf(fields, 'leaf_value', leafCount, where)
-  const linear = textOf(fields, 'is_linear') === '1' ? linearOf(fields, leafCount, where) : undefined
+  const isLinear = fields.spans.has('is_linear') ? wholeOf(fields, 'is_linear') : 0
+  const linear = isLinear === 0 ? undefined : linearOf(fields, leafCount, where)
   const count = Math.max(0, leafCount - 1)
   if (count === 0) return { group, nodes: [], leaves, linear }
   const of = (name: string) => numbersOf(fields, name, count, where)
@@ -312,30 +307,4 @@ function columnsOf(
     const place = categorical.indexOf(column)
     return place < 0 ? { name } : { name, categories: lists[place] }
   })
-}
-
-function linkOf(objective: string, averages: boolean): LinkFunction {
-  const [name = '', ...options] = objective.split(' ')
-  const slope = Number(options.find((each) => each.startsWith('sigmoid:'))?.slice('sigmoid:'.length) ?? 1)
-  if (averages && name === '') return identity
-  switch (name) {
-    case 'binary':
-    case 'multiclassova':
-      return logistic(slope)
-    case 'multiclass':
-      return softmax
-    // LightGBM 2.2 and older have the shorter names.
-    case 'cross_entropy':
-    case 'xentropy':
-      return logistic()
-    case 'cross_entropy_lambda':
-    case 'xentlambda':
-      return softplus
-    case 'poisson':
-    case 'gamma':
-    case 'tweedie':
-      return exponential
-    default:
-      return options.includes('sqrt') ? signedSquare : identity
-  }
 }

@@ -14,6 +14,27 @@ export const exponential = each(Math.exp)
 export const signedSquare = each((sum) => Math.sign(sum) * sum * sum)
 export const softplus = each((sum) => Math.log1p(Math.exp(sum)))
 export const step = each((sum) => (sum > 0 ? 1 : 0))
+/** Puts answers in order. Without `sort`, which would make a view of them. */
+export const ascending: LinkFunction = (sums, at, count) => {
+  for (let i = at + 1; i < at + count; i++)
+    for (let k = i; k > at && sums[k - 1]! > sums[k]!; k--) {
+      const larger = sums[k - 1]!
+      sums[k - 1] = sums[k]!
+      sums[k] = larger
+    }
+}
+
+/** XGBoost adds this to each step, so that no step is 0. */
+export const leastStep = 1e-6
+
+/** Each answer is the one before and a step above 0. */
+export const rising: LinkFunction = (sums, at, count) => {
+  for (let i = at + 1; i < at + count; i++) {
+    const sum = sums[i]!
+    sums[i] = sums[i - 1]! + Math.max(sum, 0) + Math.log1p(Math.exp(-Math.abs(sum))) + leastStep
+  }
+}
+
 /** `slope` is LightGBM's `sigmoid`. */
 export const logistic = (slope = 1): LinkFunction => each((sum) => 1 / (1 + Math.exp(-slope * sum)))
 

@@ -6,12 +6,14 @@
 import type { Attribution } from '../../../../domain/explanation/shapley.ts'
 import type { ExactExplainer } from '../format.ts'
 import { isIn, slotValue, type Forest } from './forest.ts'
-import { identity } from './links.ts'
+import { ascending, identity, rising } from './links.ts'
 import { walkerOf } from './walk.ts'
 
-/** Undefined for leaves that are linear: their value depends on more than the way to them. */
+/**
+ * Undefined for leaves that are linear, whose value depends on more than the way to them, and for answers that are made of the sums of others.
+ */
 export function forestExplainer(forest: Forest): ExactExplainer | undefined {
-  if (forest.linear.size > 0) return undefined
+  if (forest.linear.size > 0 || forest.link === ascending || forest.link === rising) return undefined
   const { slots, sets, tests, thresholds, passed, failed, roots } = forest
   const walk = walkerOf(forest)
   const found = new Int32Array(roots.length)

@@ -125,6 +125,7 @@ export function readUbjson(bytes: Uint8Array): unknown {
       // Readers differ in what they make of a name that is there twice.
       if (fields.has(name))
         refuse(`the UBJSON file has ${JSON.stringify(name.slice(0, 60))} twice in one object`)
+      expectAtMost(fields.size + 1, forestLimits.names, 'names in one object')
       fields.set(name, value(type ?? marker(), depth + 1))
     }
     if (count !== undefined) for (let i = 0; i < count; i++) field()

@@ -14,7 +14,7 @@ import {
   type NodeInput,
   type TreeInput,
 } from './forest.ts'
-import { exponential, identity, logistic, softmax, step, type LinkFunction } from './links.ts'
+import { xgboostLink, xgboostStarts, type XgboostVersion } from './xgboost-objectives.ts'
 
 export const isXgboost = (document: JsonObject): boolean => 'learner' in document
 
@@ -31,7 +31,6 @@ export function readXgboost(document: JsonObject): Forest {
   if (holder['model'] === undefined)
     refuse('the file has no trees: save_config writes settings, save the model with save_model')
   const model = objectAt(holder, 'model')
-  const dropped = kind === 'dart' ? arrayAt(booster, 'weight_drop') : []
   const parameters = objectAt(learner, 'learner_model_param')
   const inputs = Number(parameters['num_feature'])
   const outputs = Math.max(1, Number(parameters['num_class'] ?? 0), Number(parameters['num_target'] ?? 1))
@@ -47,6 +46,7 @@ export function readXgboost(document: JsonObject): Forest {
   if (written !== undefined && Number(written) !== given.length)
     refuse(`the file has ${given.length} trees and a num_trees of ${String(written)}`)
   expectAtMost(given.length, forestLimits.trees, 'trees')
+  const dropped = treeWeights({ booster, model, kind, trees: given.length })
   const widths = new Set(
     given.map((tree) => Number(objectAt(tree, 'tree_param')['size_leaf_vector'] ?? 1) || 1),
   )
@@ -55,7 +55,7 @@ export function readXgboost(document: JsonObject): Forest {
   expectAtMost(width, forestLimits.outputs, 'outputs')
   const count = countNodes()
   const countWords = countSetWords()
-  const hasSideBeyond = hasSideOfMissingBeyond(document['version'])
+  const hasSideBeyond = hasSideOfMissingBeyond(versionOf(document))
   const used = countAnswering(learner, model, { trees: given.length, outputs, width })
   const trees = given.slice(0, used).map((tree, index) => {
     count(arrayAt(tree, 'left_children').length)
@@ -67,12 +67,34 @@ export function readXgboost(document: JsonObject): Forest {
     columns: columnsOf(learner, model, inputs),
     trees,
     width,
-    starts: startsOf(parameters['base_score'], objective, outputs),
+    starts: xgboostStarts(parameters['base_score'], objective, outputs),
     scale: 1,
     offsets: new Float64Array(outputs),
     single: true,
-    link: linkOf(objective),
+    link: xgboostLink(objective, versionOf(document)),
   })
+}
+
+/** What dart multiplies each tree with. Since version 3.3 the booster of such a model is named gbtree, and since 3.4 its weights lie in the model. */
+function treeWeights({
+  booster,
+  model,
+  kind,
+  trees,
+}: {
+  booster: JsonObject
+  model: JsonObject
+  kind: string
+  trees: number
+}): number[] {
+  const written = booster['weight_drop'] ?? model['weight_drop']
+  if (written === undefined && kind !== 'dart') return []
+  const weights = listOf(written) ?? refuse('weight_drop is not a list')
+  if (weights.length !== trees)
+    refuse(`the file has ${trees} trees and ${weights.length} weights in weight_drop`)
+  if (!weights.every((weight) => Number.isFinite(weight)))
+    refuse('weight_drop has a weight that is no number')
+  return weights
 }
 
 /** `XGBClassifier` and its like answer by the rounds up to the best one and save all of them. `Booster` answers by all. */
@@ -101,9 +123,12 @@ function countAnswering(
  * XGBoost 1.6 sends a category whose code is beyond the set of a split where it sends a missing value. Later versions send it left, also in
  * models that 1.6 has saved.
  */
-const hasSideOfMissingBeyond = (version: unknown): boolean => {
-  const [major, minor] = listOf(version) ?? []
-  return major === 1 && minor === 6
+const hasSideOfMissingBeyond = ({ major, minor }: XgboostVersion): boolean => major === 1 && minor === 6
+
+/** The version that has saved a file; 0.0 where it does not say. */
+function versionOf(document: JsonObject): XgboostVersion {
+  const [major = 0, minor = 0] = listOf(document['version']) ?? []
+  return { major, minor }
 }
 
 interface TreeContext {
@@ -248,50 +273,6 @@ function categorySetsOf(
       return [node, bits]
     }),
   )
-}
-
-/** `[0.5]`, or a number in text. Objectives with a logistic or logarithmic link keep it on the scale of the answer. */
-function startsOf(text: unknown, objective: string, outputs: number): Float64Array {
-  const scores = String(text)
-    .replaceAll(/[[\]]/g, '')
-    .split(',')
-    .map((each) => (each.trim() === '' ? NaN : Number(each)))
-  if (scores.some((score) => !Number.isFinite(score)) || (scores.length !== 1 && scores.length !== outputs))
-    refuse(`base_score is ${JSON.stringify(text)}`)
-  const margin = (score: number): number => {
-    const single = Math.fround(score)
-    if (/^(binary:logistic|reg:logistic)$/.test(objective)) {
-      if (!(single > 0 && single < 1)) refuse(`base_score ${score} is no probability`)
-      return Math.fround(-Math.log(1 / single - 1))
-    }
-    if (/^(count:poisson|reg:gamma|reg:tweedie|survival:cox|survival:aft)$/.test(objective))
-      return Math.fround(Math.log(single))
-    return single
-  }
-  return Float64Array.from({ length: outputs }, (_, output) =>
-    margin(scores[scores.length === 1 ? 0 : output]!),
-  )
-}
-
-function linkOf(objective: string): LinkFunction {
-  switch (objective) {
-    case 'binary:logistic':
-    case 'reg:logistic':
-      return logistic()
-    case 'multi:softprob':
-    case 'multi:softmax':
-      return softmax
-    case 'count:poisson':
-    case 'reg:gamma':
-    case 'reg:tweedie':
-    case 'survival:cox':
-    case 'survival:aft':
-      return exponential
-    case 'binary:hinge':
-      return step
-    default:
-      return identity
-  }
 }
 
 function columnsOf(learner: JsonObject, model: JsonObject, inputs: number): Column[] {

@@ -1,0 +1,86 @@
+/** What the objective of an XGBoost model says: where sums begin, and how they become answers. */
+import { refuse } from '../../network/layers-model.ts'
+import {
+  ascending,
+  exponential,
+  identity,
+  leastStep,
+  logistic,
+  rising,
+  softmax,
+  step,
+  type LinkFunction,
+} from './links.ts'
+
+export interface XgboostVersion {
+  major: number
+  minor: number
+}
+
+/** `[0.5]`, or a number in text. Objectives with a link other than the identity keep it on the scale of the answer. */
+export function xgboostStarts(text: unknown, objective: string, outputs: number): Float64Array {
+  const scores = String(text)
+    .replaceAll(/[[\]]/g, '')
+    .split(',')
+    .map((each) => (each.trim() === '' ? NaN : Number(each)))
+  if (scores.some((score) => !Number.isFinite(score)) || (scores.length !== 1 && scores.length !== outputs))
+    refuse(`base_score is ${JSON.stringify(text)}`)
+  const margin = (score: number): number => {
+    const single = Math.fround(score)
+    if (/^(binary:logistic|reg:logistic)$/.test(objective)) {
+      if (!(single > 0 && single < 1)) refuse(`base_score ${score} is no probability`)
+      return Math.fround(-Math.log(1 / single - 1))
+    }
+    if (/^(count:poisson|reg:gamma|reg:tweedie|survival:cox|survival:aft)$/.test(objective))
+      return Math.fround(Math.log(single))
+    return single
+  }
+  const starts = Float64Array.from({ length: outputs }, (_, output) =>
+    margin(scores[scores.length === 1 ? 0 : output]!),
+  )
+  return objective === 'reg:expectileerror' ? stepsBetween(starts) : starts
+}
+
+/** The sums from which `rising` gives these answers. */
+const stepsBetween = (answers: Float64Array): Float64Array =>
+  answers.map((answer, at) => {
+    if (at === 0) return answer
+    const step = Math.max(answer - answers[at - 1]! - leastStep, leastStep)
+    return Math.fround(step + Math.log(-Math.expm1(-step)))
+  })
+
+const links: Readonly<Record<string, LinkFunction>> = {
+  'binary:logistic': logistic(),
+  'reg:logistic': logistic(),
+  'multi:softprob': softmax,
+  'multi:softmax': softmax,
+  'count:poisson': exponential,
+  'reg:gamma': exponential,
+  'reg:tweedie': exponential,
+  'survival:cox': exponential,
+  'survival:aft': exponential,
+  'binary:hinge': step,
+  'binary:logitraw': identity,
+  'reg:squarederror': identity,
+  'reg:linear': identity,
+  'reg:squaredlogerror': identity,
+  'reg:absoluteerror': identity,
+  'reg:pseudohubererror': identity,
+  'reg:quantileerror': identity,
+  'reg:expectileerror': rising,
+  'rank:pairwise': identity,
+  'rank:ndcg': identity,
+  'rank:map': identity,
+}
+
+/** Throws `artifact_invalid` for an objective whose answers are not known. */
+export function xgboostLink(objective: string, { major, minor }: XgboostVersion): LinkFunction {
+  // Since version 3.4 quantiles that cross are put in order.
+  const isOrdered = major > 3 || (major === 3 && minor >= 4)
+  if (objective === 'reg:quantileerror' && isOrdered) return ascending
+  if (!Object.hasOwn(links, objective))
+    refuse(
+      `the objective ${JSON.stringify(objective)} is not known: train with one of ${Object.keys(links).join(', ')}`,
+    )
+  return links[objective]!
+}
