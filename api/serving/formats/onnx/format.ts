@@ -193,11 +193,11 @@ export async function openSessionOf(
     width?: number
   },
 ): Promise<Predictor> {
-  const { inputs, output } = layout
+  const { inputs, output, isAlone } = layout
   const textsOf = textsOfCategories(takesText ?? ownTextsOf(layout))
   const shape = { inputs: width ?? shapeOf(layout).inputs, textsOf }
   return withWholes(
-    await sessions.open(name, { bytes, plan: { inputs, output, positiveOfTwo } }, shape),
+    await sessions.open(name, { bytes, plan: { inputs, output, isAlone, positiveOfTwo } }, shape),
     layout,
   )
 }
@@ -234,16 +234,24 @@ export function textsOfCategories(wanted: readonly boolean[]): TextsOf | undefin
   }
 }
 
-/** Refuses rows whose whole columns hold something else, which ONNX Runtime would not take. */
+const wholeTypes = {
+  int32: { what: 'whole numbers', has: (value: number) => (value | 0) === value },
+  int64: { what: 'whole numbers', has: (value: number) => Number.isSafeInteger(value) },
+  bool: { what: 'true or false', has: (value: number) => value === 0 || value === 1 },
+}
+type WholeType = keyof typeof wholeTypes
+const isWholeType = (type: string): type is WholeType => Object.hasOwn(wholeTypes, type)
+
+/** Refuses rows whose whole columns hold something else, which ONNX Runtime would not take, and whose truths are neither 0 nor 1. */
 function withWholes(predictor: Predictor, layout: OnnxLayout): Predictor {
-  const columns: { at: number; isShort: boolean; column: OnnxColumn | undefined }[] = []
+  const columns: { at: number; type: WholeType; column: OnnxColumn | undefined }[] = []
   let at = 0
   for (const [place, { type, width }] of layout.inputs.entries()) {
-    if (type === 'int32' || type === 'int64')
+    if (isWholeType(type))
       for (let k = 0; k < width; k++)
         columns.push({
           at: at + k,
-          isShort: type === 'int32',
+          type,
           column: layout.columns[layout.isNamed ? place : k],
         })
     if (type !== 'string') at += width
@@ -251,12 +259,12 @@ function withWholes(predictor: Predictor, layout: OnnxLayout): Predictor {
   if (columns.length === 0) return predictor
   const { inputs } = predictor
   const refusalOf = (input: Float64Array, row: number): DomainError | undefined => {
-    for (const { at: place, isShort, column } of columns) {
+    for (const { at: place, type, column } of columns) {
       const value = input[row * inputs + place]!
-      if (!Number.isSafeInteger(value) || (isShort && (value | 0) !== value))
+      if (!wholeTypes[type].has(value))
         return new DomainError(
           'wrong_type',
-          `instance ${row}: the model takes whole numbers as ${column?.name}, not ${Number.isNaN(value) ? 'null' : value}`,
+          `instance ${row}: the model takes ${wholeTypes[type].what} as ${column?.name}, not ${Number.isNaN(value) ? 'null' : value}`,
         )
     }
     return undefined

@@ -3,6 +3,7 @@
  * of its own or exceeds a limit is refused here, before ONNX Runtime sees a byte of it.
  */
 import { refuse } from '../../network/layers-model.ts'
+import { elementType, elementTypeName, storedElements } from './element-types.ts'
 import { countNumbers, eachField, numbersOf, spanOf, wireText, type WireSpan } from './wire.ts'
 
 /** Limits of a file, so that none fills the memory or blocks its reader. */
@@ -37,7 +38,7 @@ const refusedOperators: ReadonlyMap<string, string> = new Map([
     'Multinomial',
     'Bernoulli',
   ].map((name) => [name, 'its answers are random'] as const),
-  ['Loop', 'it may never end'],
+  ['Loop', 'it may never end: export it unrolled (Keras: unroll=True)'],
   [
     'ZipMap',
     "it gives dictionaries: convert the model with zipmap=False; save a CatBoost with format='json'",
@@ -69,6 +70,8 @@ export interface OnnxGraph {
   /** Without the initializers. */
   inputs: readonly OnnxValue[]
   outputs: readonly OnnxValue[]
+  /** Whether an operator, also of a nested graph, takes the scale of its numbers from all rows of a batch. */
+  isScaledByBatch: boolean
 }
 
 export const isOnnx = (bytes: Uint8Array): boolean =>
@@ -91,12 +94,13 @@ export function readGraph(bytes: Uint8Array): OnnxGraph {
     else if (field.number === 8) readOpset(content, versions)
     else if (field.number === 20) refuse('the ONNX file holds a training loop: save it for inference')
     else if (field.number === 25)
-      refuse('the ONNX file defines functions of its own: save it with its functions inlined')
+      refuse('the ONNX file defines functions of its own: inline them (onnx.inliner.inline_local_functions)')
   })
   if (graph === undefined) refuse('the ONNX file has no graph')
-  const found = graphOf(graph, { nodes: 0, tensors: 0, attributes: 0, names: 0 }, 0)
+  const counts = { nodes: 0, tensors: 0, attributes: 0, names: 0, quantizers: 0 }
+  const found = graphOf(graph, counts, 0)
   for (const node of found.nodes) expectVersion(node, versions)
-  return { producer: `${producer} ${version}`.trim(), ...found }
+  return { producer: `${producer} ${version}`.trim(), ...found, isScaledByBatch: counts.quantizers > 0 }
 }
 
 interface Counts {
@@ -104,9 +108,11 @@ interface Counts {
   tensors: number
   attributes: number
   names: number
+  /** DynamicQuantizeLinear. */
+  quantizers: number
 }
 
-function count(counts: Counts, what: keyof Counts): void {
+function count(counts: Counts, what: Exclude<keyof Counts, 'quantizers'>): void {
   if (++counts[what] > onnxLimits[what])
     refuse(`the ONNX file has more than ${onnxLimits[what]} ${what} (initializers are tensors)`)
 }
@@ -146,7 +152,11 @@ function expectVersion({ op, domain }: OnnxNode, versions: ReadonlyMap<string, n
 /** The version of ai.onnx.ml from which all trees are of one operator. */
 const newestTrees = 5
 
-function graphOf(graph: WireSpan, counts: Counts, depth: number): Omit<OnnxGraph, 'producer'> {
+function graphOf(
+  graph: WireSpan,
+  counts: Counts,
+  depth: number,
+): Omit<OnnxGraph, 'producer' | 'isScaledByBatch'> {
   if (depth > onnxLimits.depth) refuse(`the ONNX file nests graphs more than ${onnxLimits.depth} deep`)
   const nodes: OnnxNode[] = []
   const inputs: OnnxValue[] = []
@@ -201,6 +211,14 @@ function isFalse(tensor: WireSpan): boolean {
   return sum === 0
 }
 
+/** What to do about an operator of ONNX Runtime's own. */
+function insteadOf({ op, domain }: Pick<OnnxNode, 'op' | 'domain'>): string {
+  if (domain !== 'com.microsoft') return ''
+  return op === 'Tokenizer'
+    ? ': count the words before, and bring the model of their numbers'
+    : ': bring the graph that ONNX Runtime has not optimized, quantized with QuantFormat.QDQ'
+}
+
 const refuseSparse = () => refuse('the ONNX file has sparse tensors: save them as dense ones')
 
 function nodeOf(node: WireSpan, counts: Counts, depth: number): OnnxNode {
@@ -222,7 +240,10 @@ function nodeOf(node: WireSpan, counts: Counts, depth: number): OnnxNode {
   if (found.domain === '') found.domain = 'ai.onnx'
   const { op, domain } = found
   if (!opsets.has(domain))
-    refuse(`the operator ${op} belongs to ${domain}; those of ai.onnx and ai.onnx.ml are read`)
+    refuse(
+      `the operator ${op} belongs to ${domain}; those of ai.onnx and ai.onnx.ml are read${insteadOf(found)}`,
+    )
+  if (op === 'DynamicQuantizeLinear') counts.quantizers++
   const why = refusedOperators.get(op)
   if (why !== undefined) refuse(`the operator ${op} is refused: ${why}`)
   return { ...found, attributes }
@@ -247,23 +268,7 @@ function checkAttribute(attribute: WireSpan, counts: Counts, depth: number): str
   return name
 }
 
-/** Types of elements: bytes of one, the field of numbers that holds them, and its wire type. */
-const elements: Readonly<Record<number, readonly [bytes: number, field: number, wire: 0 | 1 | 5]>> = {
-  1: [4, 4, 5],
-  2: [1, 5, 0],
-  3: [1, 5, 0],
-  4: [2, 5, 0],
-  5: [2, 5, 0],
-  6: [4, 5, 0],
-  7: [8, 7, 0],
-  9: [1, 5, 0],
-  10: [2, 5, 0],
-  11: [8, 10, 1],
-  12: [4, 11, 0],
-  13: [8, 11, 0],
-  16: [2, 5, 0],
-}
-const stringType = 8
+const stringType = elementType('string')
 const maxDims = 32
 
 /** Checks that a tensor is whole and lies in this file; returns its name. */
@@ -282,7 +287,7 @@ function checkTensor(tensor: WireSpan, counts: Counts): string {
   })
   if (isExternal)
     refuse(
-      `the tensor ${JSON.stringify(name)} lies in another file, which is not read: save the model in one file (save_as_external_data=False)`,
+      `the tensor ${JSON.stringify(name)} lies in another file, which is not read: save the model in one file (PyTorch: external_data=False)`,
     )
   if (countNumbers(tensor, 1, 0) > maxDims)
     refuse(`the tensor ${JSON.stringify(name)} has more than ${maxDims} dimensions`)
@@ -290,13 +295,19 @@ function checkTensor(tensor: WireSpan, counts: Counts): string {
   const size = dims.reduce((product, dim) => product * dim, 1)
   if (!dims.every((dim) => dim >= 0) || size > onnxLimits.fileBytes)
     refuse(`the tensor ${JSON.stringify(name)} has the shape [${dims.join(', ')}]`)
-  const [bytes = 0, list = 0, wire = 0] = elements[type] ?? []
-  if (bytes === 0 && type !== stringType)
-    refuse(`the tensor ${JSON.stringify(name)} is of the type ${type}, which is not read`)
-  let held = strings
-  if (type !== stringType) held = raw >= 0 ? raw / bytes : countNumbers(tensor, list, wire)
-  if (held !== size)
-    refuse(`the tensor ${JSON.stringify(name)} holds ${held} values for the shape [${dims.join(', ')}]`)
+  const elements = storedElements[type]
+  if (elements === undefined && type !== stringType)
+    refuse(`the tensor ${JSON.stringify(name)} is of the type ${elementTypeName(type)}, which is not read`)
+  let [held, wanted] = [strings, size]
+  if (elements !== undefined) {
+    const { bits, field, wire, inOne } = elements
+    held = raw >= 0 ? raw : countNumbers(tensor, field, wire)
+    wanted = Math.ceil(raw >= 0 ? (size * bits) / 8 : size / inOne)
+  }
+  if (held !== wanted)
+    refuse(
+      `the tensor ${JSON.stringify(name)} holds ${held} ${raw >= 0 && elements ? 'bytes' : 'values'} for the shape [${dims.join(', ')}]`,
+    )
   return name
 }
 

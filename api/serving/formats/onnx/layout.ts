@@ -1,5 +1,6 @@
 /** Finds what a graph takes and gives: one matrix of numbers, or named columns of numbers and texts; and one matrix of numbers. */
 import { refuse } from '../../network/layers-model.ts'
+import { elementType, elementTypeName } from './element-types.ts'
 import { onnxLimits, type OnnxGraph, type OnnxValue } from './graph.ts'
 
 /** Types of inputs, by the number of their type in TensorProto. */
@@ -31,10 +32,16 @@ export interface OnnxLayout {
   isNamed: boolean
   /** The output that is asked for. */
   output: string
+  /** Whether ONNX Runtime is given one row at a time: together, a row would be quantized by the scale of the others. */
+  isAlone: boolean
 }
 
 /** Throws `artifact_invalid`, naming the input or output and what to change. */
-export function onnxLayoutOf({ inputs, outputs }: Pick<OnnxGraph, 'inputs' | 'outputs'>): OnnxLayout {
+export function onnxLayoutOf({
+  inputs,
+  outputs,
+  isScaledByBatch,
+}: Pick<OnnxGraph, 'inputs' | 'outputs' | 'isScaledByBatch'>): OnnxLayout {
   const taken = inputs.map(inputOf)
   const [first] = taken
   if (first === undefined) refuse('the ONNX graph has no inputs')
@@ -51,21 +58,31 @@ export function onnxLayoutOf({ inputs, outputs }: Pick<OnnxGraph, 'inputs' | 'ou
     wide === undefined
       ? taken.map(({ name, type }) => (type === 'string' ? { name, isText: true } : { name }))
       : Array.from({ length: wide.width }, (_, at) => ({ name: `f${at}` }))
-  return { inputs: taken, columns, isNamed: wide === undefined, output: outputOf(outputs) }
+  return {
+    inputs: taken,
+    columns,
+    isNamed: wide === undefined,
+    output: outputOf(outputs),
+    isAlone: isScaledByBatch,
+  }
 }
 
 function inputOf({ name, type, dims }: OnnxValue): OnnxInput {
   const found = inputTypes[type as keyof typeof inputTypes] as OnnxType | undefined
   if (found === undefined)
     refuse(
-      `the input ${name} is of the type ${type ?? 'that is no tensor'}; float, double, int32, int64, bool and string are read`,
+      type === undefined
+        ? `the input ${name} is no tensor: export a matrix, or columns of shape [None, 1]`
+        : `the input ${name} is of the type ${elementTypeName(type)}; float, double, int32, int64, bool and string are read: ${isHalf(type) ? keepTypes : 'take one of them and cast it in the graph'}`,
     )
   if (dims?.length !== 2)
-    refuse(`the input ${name} has the shape ${shapeText(dims)}; one of rows and columns is read`)
+    refuse(
+      `the input ${name} has the shape ${shapeText(dims)}; one of rows and columns is read${dims?.length === 1 ? ': export it with the shape [None, 1]' : ''}`,
+    )
   const [rows, width] = dims
   if (rows !== undefined)
     refuse(
-      `the input ${name} takes ${rows} rows at a time: export the model with a first dimension of any size (dynamic_axes)`,
+      `the input ${name} takes ${rows} rows at a time: export the model with a first dimension of any size (PyTorch: dynamic_shapes, or dynamic_axes with dynamo=False)`,
     )
   if (width === undefined) refuse(`the input ${name} does not say how many columns it has`)
   if (width > onnxLimits.columns)
@@ -76,14 +93,23 @@ function inputOf({ name, type, dims }: OnnxValue): OnnxInput {
 const shapeText = (dims: OnnxValue['dims']): string =>
   dims === undefined ? 'of any kind' : `[${dims.map((dim) => dim ?? 'any').join(', ')}]`
 
-const [single, double] = [1, 11]
+const [single, double] = [elementType('float'), elementType('double')]
+const isHalf = (type: number | undefined): boolean =>
+  type === elementType('float16') || type === elementType('bfloat16')
+const keepTypes =
+  'keep inputs and outputs of 32 bits (float16.convert_float_to_float16 with keep_io_types=True)'
 
 function outputOf(outputs: readonly OnnxValue[]): string {
   const map = outputs.find(({ type }) => type === undefined)
   if (map !== undefined)
-    refuse(`the output ${map.name} holds dictionaries and no tensor: convert the model with zipmap=False`)
+    refuse(
+      `the output ${map.name} holds dictionaries or a sequence and no tensor: export one matrix of numbers (skl2onnx: zipmap=False)`,
+    )
   const numbers = outputs.filter(({ type }) => type === single || type === double)
   const [first, second] = numbers
+  const half = outputs.find(({ type }) => isHalf(type))
+  if (first === undefined && half?.type !== undefined)
+    refuse(`the output ${half.name} is of the type ${elementTypeName(half.type)}: ${keepTypes}`)
   if (first === undefined)
     refuse(
       `the outputs (${outputs.map(({ name }) => name).join(', ')}) hold labels alone: export probabilities or numbers`,

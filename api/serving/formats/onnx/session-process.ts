@@ -21,6 +21,8 @@ export interface SessionPlan {
   output: string
   /** Of two outputs, which are the probabilities of no and yes, only the second is wanted. */
   positiveOfTwo?: boolean
+  /** Whether each row is computed by itself. */
+  isAlone?: boolean
 }
 
 /**
@@ -74,7 +76,7 @@ async function load(model: number, plan: SessionPlan, bytes: Uint8Array): Promis
   if (answers.length === 0 || answers.length > rows * maxOutputs)
     throw new Error(`it gives ${answers.length / rows} numbers a row`)
   const outputs = answers.length / rows
-  await expectRowsApart({ session, plan }, answers.subarray(0, outputs), { numbers, texts })
+  await expectRowsApart({ session, plan }, answers.subarray(0, outputs), texts)
   const column = plan.positiveOfTwo === true && outputs === 2 ? 1 : undefined
   sessions.set(model, { session, plan, column })
   return column === undefined ? outputs : 1
@@ -89,37 +91,108 @@ function reasonOf(message: string): string {
 
 const trainToIgnore = "train its encoders with handle_unknown='ignore'"
 
-/** A row of zeros is answered between two of ones: rows of several callers are answered together. `alone` is its answer without them. */
+/**
+ * Rows of several callers are answered together, so no answer may depend on the others. Rows of different sizes are answered alone and
+ * together, in two orders. `zeros` is the answer to a row of zeros among two.
+ */
 async function expectRowsApart(
   loaded: Loaded,
-  alone: Float32Array,
-  { numbers, texts }: { numbers: number; texts: readonly string[][] },
+  zeros: Float32Array,
+  texts: readonly string[][],
 ): Promise<void> {
-  const three = texts.map(([text = '']) => [text, text, text])
-  const input = new Float64Array(3 * numbers)
-  await compute(loaded, 3, input, three).catch(({ message }: Error) => {
-    throw new Error(
-      `it answers two rows of zeros, but not three: export it for any number of rows, each by itself (${message})`,
-    )
-  })
-  input.fill(1).fill(0, numbers, 2 * numbers)
-  // A graph may refuse a row of ones, such as a category that it does not know.
-  const between = await compute(loaded, 3, input, three).catch(() => undefined)
-  if (between === undefined) return
-  const outputs = alone.length
-  const isMixed = alone.some(
-    (value, at) => Math.abs(between[outputs + at]! - value) > mixedBy * Math.max(1, Math.abs(value)),
+  const textsOf = (rows: number) => texts.map(([text = '']) => Array.from({ length: rows }, () => text))
+  const answer = (rows: readonly Float64Array[]) =>
+    compute(loaded, rows.length, Float64Array.from(rows.flatMap((row) => [...row])), textsOf(rows.length))
+  const expectAnswer = async (rows: readonly Float64Array[], what: string): Promise<Float32Array> => {
+    try {
+      return await answer(rows)
+    } catch (error) {
+      throw new Error(
+        `it answers ${what}: export it for any number of rows, each by itself (${(error as Error).message})`,
+      )
+    }
+  }
+  const first = probeOf(loaded.plan, 0)
+  await expectAnswer([first, first, first], 'two rows of zeros, but not three')
+  await expectAnswer([first], 'two rows of zeros, but not one')
+  const rows: Float64Array[] = []
+  const alone: Float32Array[] = []
+  for (let place = 0; place < probeFactors.length; place++) {
+    const row = probeOf(loaded.plan, place)
+    // A graph may refuse a row, such as a category that it does not know.
+    const found = await answer([row]).catch(() => undefined)
+    if (found === undefined) continue
+    rows.push(row)
+    alone.push(found)
+  }
+  const forth = await expectAnswer(rows, 'rows alone, but not together')
+  const back = await expectAnswer(rows.toReversed(), 'rows alone, but not together')
+  const outputs = zeros.length
+  const isMixed = alone.some((values, row) =>
+    values.some(
+      (value, at) =>
+        !isNear(forth[row * outputs + at]!, value) ||
+        !isNear(back[(alone.length - 1 - row) * outputs + at]!, value) ||
+        (row === 0 && !isNear(zeros[at]!, value)),
+    ),
   )
   if (isMixed)
     throw new Error(
       'its answer to a row depends on the other rows: export it for inference (PyTorch: model.eval())',
     )
 }
-/** Beyond rounding, and the scale that quantized graphs take from all rows. */
+
+/** A row of zeros, one of ones, and others whose columns differ. */
+const probeFactors = [0, 1, -0.75, 30] as const
+
+function probeOf({ inputs }: SessionPlan, place: number): Float64Array {
+  const factor = probeFactors[place]!
+  const numbers = inputs.filter(({ type }) => type !== 'string')
+  return Float64Array.from(
+    numbers.flatMap(({ type, width }) =>
+      Array.from({ length: width }, (_, at) => {
+        // A whole number may be the place of something that the graph knows.
+        if (type !== 'float32' && type !== 'float64') return place === 0 ? 0 : (place + at) % 2
+        return place < 2 ? factor : factor * (1 + (at % 3))
+      }),
+    ),
+  )
+}
+
+/** Beyond rounding. Two answers that are no numbers are near. */
+const isNear = (found: number, wanted: number): boolean =>
+  Object.is(found, wanted) || Math.abs(found - wanted) <= mixedBy * Math.max(1, Math.abs(wanted))
 const mixedBy = 0.01
 
 /** `texts` are those of each input of texts, in order. */
 async function compute(
+  loaded: Loaded,
+  rows: number,
+  numbers: Float64Array,
+  texts: readonly string[][],
+): Promise<Float32Array> {
+  if (loaded.plan.isAlone !== true || rows === 1) return computeTogether(loaded, rows, numbers, texts)
+  const width = numbers.length / rows
+  const answers: Float32Array[] = []
+  for (let row = 0; row < rows; row++)
+    answers.push(
+      await computeTogether(
+        loaded,
+        1,
+        numbers.slice(row * width, (row + 1) * width),
+        texts.map((column) => [column[row]!]),
+      ),
+    )
+  const all = new Float32Array(answers.reduce((sum, { length }) => sum + length, 0))
+  let at = 0
+  for (const answer of answers) {
+    all.set(answer, at)
+    at += answer.length
+  }
+  return all
+}
+
+async function computeTogether(
   { session, plan, column: wanted }: Loaded,
   rows: number,
   numbers: Float64Array,

@@ -121,6 +121,8 @@ describe('a graph that holds more than trees', () => {
       [[0.5, 1, 2.5, 1], 'whole numbers as long, not 2.5'],
       [[0.5, 1, NaN, 1], 'whole numbers as long, not null'],
       [[0.5, 2 ** 31, 1, 1], 'whole numbers as short, not 2147483648'],
+      [[0.5, 1, 1, NaN], 'true or false as yes, not null'],
+      [[0.5, 1, 1, 0.5], 'true or false as yes, not 0.5'],
     ] as const)
       expect(() => predictor.run(Float64Array.from(wrong), 1, output)).toThrow(message)
     predictor.close!()
@@ -254,6 +256,107 @@ describe('a graph', () => {
         'its answer to a row depends on the other rows: export it for inference',
       ),
     })
+  })
+
+  it.each([
+    [
+      'divides each row by the largest of all',
+      [
+        node({ op: 'ReduceMax', inputs: ['x', 'zero'], outputs: ['all'] }),
+        node({ op: 'Add', inputs: ['all', 'small'], outputs: ['largest'] }),
+        node({ op: 'Div', inputs: ['x', 'largest'], outputs: ['y'] }),
+      ],
+    ],
+    [
+      'answers one row other than several',
+      [
+        node({ op: 'Shape', inputs: ['x'], outputs: ['shape'] }),
+        node({ op: 'Gather', inputs: ['shape', 'zero'], outputs: ['rows'] }),
+        node({ op: 'Cast', inputs: ['rows'], outputs: ['count'], attributes: { to: 1 } }),
+        node({ op: 'Min', inputs: ['count', 'two'], outputs: ['most'] }),
+        node({ op: 'Mul', inputs: ['x', 'most'], outputs: ['y'] }),
+      ],
+    ],
+  ])('that %s is refused', async (_, nodes) => {
+    const bytes = model(
+      graph({
+        nodes,
+        initializers: [
+          tensor('zero', [1], 7, wholes([0])),
+          tensor('small', [1], 1, floats([0.001])),
+          tensor('two', [1], 1, floats([2])),
+        ],
+      }),
+    )
+    await expect(open(runtimes.sessions, bytes)).rejects.toMatchObject({
+      code: 'artifact_invalid',
+      message: expect.stringContaining('its answer to a row depends on the other rows'),
+    })
+  })
+
+  it.each([
+    ['no single row', 'Gather', 'two rows of zeros, but not one', ['x', 'one']],
+    ['rows alone, but not together', 'Gather', 'rows alone, but not together', ['table', 'sum']],
+  ])('that answers %s is refused', async (_, op, reason, inputs) => {
+    const bytes = model(
+      graph({
+        nodes: [
+          node({ op: 'ReduceL1', inputs: ['x', 'zero'], outputs: ['size'], attributes: { keepdims: 0 } }),
+          node({ op: 'Cast', inputs: ['size'], outputs: ['sum'], attributes: { to: 7 } }),
+          node({ op, inputs, outputs: ['found'] }),
+          node({ op: 'Mul', inputs: ['found', 'nothing'], outputs: ['none'] }),
+          node({ op: 'Add', inputs: ['x', 'none'], outputs: ['y'] }),
+        ],
+        initializers: [
+          tensor('zero', [1], 7, wholes([0])),
+          tensor('one', [1], 7, wholes([1])),
+          tensor('nothing', [1], 1, floats([0])),
+          tensor('table', [31, 1], 1, floats(Array.from({ length: 31 }, () => 1))),
+        ],
+      }),
+    )
+    await expect(open(runtimes.sessions, bytes)).rejects.toMatchObject({
+      code: 'artifact_invalid',
+      message: expect.stringContaining(`it answers ${reason}: export it for any number of rows`),
+    })
+  })
+
+  it('that takes the scale of its numbers from all rows is given one row at a time', async () => {
+    const parts = ['whole', 'scale', 'zero']
+    const bytes = model(
+      graph({
+        nodes: [
+          node({ op: 'DynamicQuantizeLinear', inputs: ['x'], outputs: parts }),
+          node({ op: 'DequantizeLinear', inputs: parts, outputs: ['y'] }),
+        ],
+      }),
+    )
+    const [one, million] = await ask(await open(runtimes.sessions, bytes), 1, 1e6)
+    expect(one).toBeCloseTo(1, 6)
+    expect(million).toBeCloseTo(1e6, 0)
+  })
+
+  it('takes weights of 4 and of 8 bits', async () => {
+    const weights = (name: string, type: number, byte: number) => tensor(name, [1, 1], type, Buffer.of(byte))
+    const dequantized = (name: string) =>
+      node({ op: 'DequantizeLinear', inputs: [name, 'scale'], outputs: [`${name}1`] })
+    const bytes = model(
+      graph({
+        nodes: [
+          dequantized('short'),
+          dequantized('eighth'),
+          node({ op: 'Mul', inputs: ['short1', 'eighth1'], outputs: ['weight'] }),
+          node({ op: 'MatMul', inputs: ['x', 'weight'], outputs: ['y'] }),
+        ],
+        // -3, and 1.5 as float8e4m3fn.
+        initializers: [
+          weights('short', 22, 0x0d),
+          weights('eighth', 17, 0x3c),
+          tensor('scale', [], 1, floats([1])),
+        ],
+      }),
+    )
+    expect(await ask(await open(runtimes.sessions, bytes), 2)).toEqual([-9])
   })
 
   it('that gives as many rows for three as for two is refused', async () => {
