@@ -1,4 +1,4 @@
-/** For `catch` of a file operation: undefined for a file that does not exist; any other failure is thrown. */
+/** For the `catch` of a file operation: returns undefined for a missing file and rethrows every other error. */
 export function absentFile(error: NodeJS.ErrnoException): undefined {
   if (error.code !== 'ENOENT') throw error
 }

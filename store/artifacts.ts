@@ -1,5 +1,5 @@
 /**
- * Stores files under the SHA-256 of their bytes, so that an outside name cannot lead to another file, two writers of one content agree,
+ * Stores files under the SHA-256 of their bytes. A name from outside cannot lead to another file, two writers of the same content agree,
  * and bytes that changed on the disk are never loaded.
  */
 import { createHash, randomUUID } from 'node:crypto'
@@ -12,37 +12,40 @@ import { absentFile } from './absent-file.ts'
 import { walkFiles } from './files-below.ts'
 import type { FileDigest, Manifest } from '../domain/model/manifest.ts'
 
-/** Artifacts stay; snapshots are read in place by DuckDB and so have an extension; checkpoints are removed after use. */
+/** Artifacts are kept; snapshots are read in place by DuckDB and so have an extension; checkpoints are removed after use. */
 export type Area = 'artifacts' | 'snapshots' | 'checkpoints'
 
 export interface StoredFile extends FileDigest {
-  /** When it was last written, by the clock of the file system. */
+  /** The time of the last write, on the clock of the file system. */
   writtenMs: number
 }
 
-/** A content-addressed store. What another machine must reach lies on a shared file system, or in an object store. */
+/** A content-addressed store. Other machines reach it through a shared file system or an object store. */
 export interface Artifacts {
-  /** Whether other machines read from an object store, to which `share` copies what another process has written here. */
+  /** Whether other machines read from an object store. `share` then uploads what another process has written here. */
   isShared: boolean
   /** Does nothing without an object store. */
   share(area: Area, digest: string): Promise<void>
   put(area: Area, bytes: Uint8Array): Promise<FileDigest>
-  /** Takes a finished file over, by moving it. */
+  /** Moves a finished file into the store. */
   take(area: Area, path: string): Promise<FileDigest>
-  /** The bytes, checked. Throws `artifact_corrupt` when they are not those of the digest, or gone, or more than are wanted. */
+  /** Returns the verified bytes. Throws `artifact_corrupt` when they do not match the digest, are missing, or exceed `mostBytes`. */
   get(area: Area, digest: string, mostBytes?: number): Promise<Buffer>
-  /** A local path with the bytes, checked as by `get`; for readers that need a file. */
+  /** A local path of the bytes, verified as by `get`, for readers that need a file. */
   locate(area: Area, digest: string): Promise<string>
   remove(area: Area, digest: string): Promise<void>
-  /** Removes a file unless it was written again since it was listed, because its writer is about to reference it. Returns whether it did. */
+  /**
+   * Removes a file unless it was written again after it was listed: its writer is then about to reference it. Returns whether it was
+   * removed.
+   */
   removeListed(area: Area, file: StoredFile): Promise<boolean>
-  /** All that lies in an area. */
+  /** Lists the files of an area. */
   list(area: Area): AsyncIterable<StoredFile>
-  /** Removes drafts older than this age. Returns how many. */
+  /** Removes drafts older than this age. Returns the number removed. */
   clearDrafts(olderThanMs: number): Promise<number>
-  /** Where a file may be written before it is taken over. */
+  /** A path for writing a file before `take`. */
   draft(extension: string): Promise<string>
-  /** Notes that a file of this machine is in use. */
+  /** Records that a file of this machine is in use. */
   touch(area: Area, digest: string): Promise<void>
   /** The size of a file of this machine. */
   measure(area: Area, digest: string): Promise<FileDigest>
@@ -58,10 +61,10 @@ export function digestOf(content: Uint8Array | string): string {
   return `sha256:${createHash('sha256').update(content).digest('hex')}`
 }
 
-/** The digest of a value by its canonical JSON. */
+/** The digest of a value's canonical JSON. */
 export const digestOfJson = (value: unknown): string => digestOf(canonicalJson(value))
 
-/** The path of a file below the root of a store, or of an area. Throws `artifact_corrupt` for a text that is no digest. */
+/** The path of a file below the root of a store, or of an area. Throws `artifact_corrupt` for a text that is not a digest. */
 export function artifactKey(area: Area, digest?: string): string {
   const folder = area === 'artifacts' ? 'sha256' : area
   if (digest === undefined) return folder
@@ -74,7 +77,7 @@ export function artifactKey(area: Area, digest?: string): string {
   return area === 'snapshots' ? `${folder}/${hex}.parquet` : `${folder}/${hex.slice(0, 2)}/${hex}`
 }
 
-/** The digest of a file by its path below the root; undefined for a path of another form. */
+/** The digest in a path below the root; undefined for another form of path. */
 export function parseArtifactKey(area: Area, key: string): string | undefined {
   const digest = `sha256:${basename(key, area === 'snapshots' ? '.parquet' : '')}`
   return pattern.test(digest) && artifactKey(area, digest) === key ? digest : undefined
@@ -90,10 +93,10 @@ export function openArtifacts(root: string): Artifacts {
     const found = { digest: await digestOfFile(path), bytes: (await stat(path)).size }
     const target = place(area, found.digest)
     await mkdir(dirname(target), ownDirectory)
-    // The writer may be another program, which creates files that all users can read.
+    // The writer may be another program, whose files all users can read.
     await withFile(path, async (file) => {
       await file.chmod(ownFileMode)
-      // Its row is written next: a collection spares what is young.
+      // The row of the file is written next; a collection keeps recent files.
       const now = new Date()
       await file.utimes(now, now)
       await file.sync()
@@ -133,7 +136,7 @@ export function openArtifacts(root: string): Artifacts {
     async get(area, digest, mostBytes = Infinity) {
       const path = place(area, digest)
       const { size } = await stat(path).catch((error: Error) => corrupt(digest, error.message))
-      // Before anything is read: what lies there may be larger than the memory.
+      // Checked before reading: the file may be larger than the memory.
       if (size > mostBytes) corrupt(digest, `it has ${size} bytes, more than ${mostBytes}`)
       const bytes = await readFile(path).catch((error: Error) => corrupt(digest, error.message))
       const found = digestOf(bytes)
@@ -175,10 +178,10 @@ export function openArtifacts(root: string): Artifacts {
 const writtenAt = async (path: string): Promise<number | undefined> =>
   (await stat(path).catch(() => undefined))?.mtimeMs
 
-/** Maximum bytes of a manifest, because parsing it blocks the process. */
+/** Limits a manifest, because parsing it blocks the process. */
 const manifestBytes = 4_194_304
 
-/** The manifest of this digest, checked and parsed; its files are not read. */
+/** The verified and parsed manifest with this digest. Its files are not read. */
 export async function getManifest(artifacts: Pick<Artifacts, 'get'>, digest: string): Promise<Manifest> {
   const bytes = await artifacts.get('artifacts', digest, manifestBytes)
   const manifest = JSON.parse(bytes.toString('utf8')) as Manifest
@@ -187,7 +190,7 @@ export async function getManifest(artifacts: Pick<Artifacts, 'get'>, digest: str
   return manifest
 }
 
-/** A whole artifact, each file checked. `maxBytesOf` limits a file by its name. Throws as `get` does. */
+/** A whole artifact with each file verified. `maxBytesOf` limits a file by its name. Throws as `get` does. */
 export async function getArtifact(
   artifacts: Pick<Artifacts, 'get'>,
   digest: string,
@@ -203,7 +206,7 @@ export async function getArtifact(
   return { manifest, files: Object.fromEntries(files) }
 }
 
-/** Stores a manifest as canonical JSON; its digest names the whole artifact. */
+/** Stores a manifest as canonical JSON. Its digest names the whole artifact. */
 export async function putManifest(artifacts: Artifacts, manifest: Manifest): Promise<string> {
   const stored = await artifacts.put('artifacts', Buffer.from(canonicalJson(manifest)))
   return stored.digest

@@ -1,10 +1,10 @@
-/** Reads the response of another system up to a limit, because its length is not ours to decide. */
+/** Reads the response of another system up to a size limit. */
 
 /** The first `maxBytes` of the body as text; the rest is not fetched. */
 export async function boundedText({ body }: Pick<Response, 'body'>, maxBytes: number): Promise<string> {
   const chunks: Uint8Array[] = []
   let bytes = 0
-  // Leaving the loop cancels the body, which an unread one would keep its connection open for.
+  // Leaving the loop cancels the body; an unread body would keep its connection open.
   for await (const chunk of body ?? []) {
     chunks.push(chunk)
     bytes += chunk.byteLength

@@ -1,5 +1,5 @@
 /**
- * Stores API keys by their SHA-256 only, so that a copy of the database opens nothing; a secret has 192 random bits, so a plain hash
+ * Stores API keys only as SHA-256 hashes, so that a copy of the database gives no access. A secret has 192 random bits, so a plain hash
  * suffices. A renewed key keeps its id, so that the audit log names one owner across secrets.
  */
 import { createHash, randomBytes } from 'node:crypto'
@@ -14,27 +14,27 @@ export interface KeyFacts extends Partial<KeyRate> {
   id: string
   name: string
   role: Role
-  /** The models it may touch; all of them when absent. */
+  /** The models that the key may access. Absent: all models. */
   models?: string[]
   /** ISO 8601. */
   createdAt: string
   expiresAt?: string
   revokedAt?: string
-  /** Until when the secret before the last renewal opens too. */
+  /** Until when the secret before the last renewal is also valid. */
   previousUntil?: string
 }
 
-/** A key that opens, as replicas keep it. */
+/** A valid key, as replicas cache it. */
 export interface ActiveKey extends Pick<KeyFacts, 'id' | 'name' | 'role' | 'models'> {
   /** Hexadecimal SHA-256 of the whole key. */
   hash: string
   expiresAtMs?: number
-  /** The secret before the last renewal, while it opens. */
+  /** The secret before the last renewal, while it is valid. */
   previous?: { hash: string; untilMs: number }
   rate?: KeyRate
 }
 
-/** What a key may ask for at each replica: a bucket of `burst` requests that fills by so many a second; no limit when absent. */
+/** The rate limit of a key at each replica: a bucket of `burst` requests that refills at `perSecond`. Absent: no limit. */
 export interface KeyRate {
   requestsPerSecond: number
   burst: number
@@ -51,15 +51,12 @@ const newSecret = (id: string): string => `tnr_${id}_${randomBytes(24).toString(
 
 export const hashOfKey = (key: string): Buffer => createHash('sha256').update(key).digest()
 
-/** The id within a key, which is no secret. Undefined when the text is no key of Tenure. */
+/** The id inside a key, which is not secret. Undefined when the text is not a key of Tenure. */
 export function idOfKey(key: string): string | undefined {
   return /^tnr_([0-9a-f]{12})_[0-9a-f]{48}$/.exec(key)?.[1]
 }
 
-/**
- * Answers the key itself, which cannot be read again. Throws `invalid_request` when an active key has the name, or when a part
- * of the system signs with it.
- */
+/** Returns the key itself, which cannot be read again. Throws `invalid_request` when an active key or a system actor has the name. */
 export async function insertKey(
   database: Database,
   input: NewKey,
@@ -80,7 +77,7 @@ export async function insertKey(
   return { key, facts }
 }
 
-/** Writes a key and tells the replicas. Undefined when the statement writes none. */
+/** Writes a key and notifies the replicas. Undefined when the statement writes none. */
 const writeKey = (database: Database, statement: Sql) =>
   rowsFrom(database).find<KeyFacts>(sql`
     with written as (${statement} returning ${factColumns})
@@ -89,7 +86,7 @@ const writeKey = (database: Database, statement: Sql) =>
 export const listKeys = (database: Database) =>
   rowsFrom(database).list<KeyFacts>(sql`select ${factColumns} from api_keys order by created_at, id`)
 
-/** Throws `not_found` when no key has the id. A revoked one stays revoked since when it was. */
+/** Throws `not_found` when no key has the id. A key that is already revoked keeps its time of revocation. */
 export async function revokeKey(database: Database, id: string): Promise<KeyFacts> {
   const revoked = await writeKey(
     database,
@@ -99,7 +96,7 @@ export async function revokeKey(database: Database, id: string): Promise<KeyFact
   return revoked
 }
 
-/** Gives an active key another role, scope, end and rate; its secret stays. Throws `not_found`. */
+/** Changes role, scope, expiry and rate of a key; its secret stays. Throws `not_found`. */
 export async function changeKey(
   database: Database,
   id: string,
@@ -152,8 +149,8 @@ export const findActiveKeys = (database: Database) =>
     where revoked_at is null and (expires_at is null or expires_at > now()) order by id`)
 
 /**
- * Makes the first admin key of a new database and answers it, once; nothing when there has ever been one. `made` holds the keys of attempts
- * that failed, by their ids: Postgres may have kept one and not been able to say so.
+ * Creates the first admin key of a new database and returns it, once; undefined when a key has ever existed. `made` holds the keys of
+ * failed attempts by id, because Postgres may have stored one although the attempt failed.
  */
 export async function ensureAdminKey(
   store: Store,

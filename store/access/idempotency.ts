@@ -1,31 +1,31 @@
 /**
- * Stores the response to each command for a day. A sender that lost the response repeats the command, and must not execute it twice,
- * nor on a second replica while the first still executes it.
+ * Stores the response to each command for a day. A sender that lost the response repeats the command; it must not be executed twice, nor
+ * on a second replica while the first still executes it.
  */
 import sql from 'sql-template-tag'
 import { rowsFrom } from '../database/from-row.ts'
 import type { Database } from '../postgres.ts'
 
-/** One command by the key that sends it and the name that the sender gave it. */
+/** A command, identified by the key that sends it and its idempotency key. */
 export interface RequestName {
   keyId: string
   name: string
 }
 
 export type Claim =
-  /** The caller executes it; `id` names the command. */
+  /** The caller must execute the command; `id` identifies it. */
   | { kind: 'claimed'; id: string }
-  /** Another process executes it. */
+  /** Another process executes the command. */
   | { kind: 'held' }
-  /** It was answered so. */
+  /** The command has this stored response. */
   | { kind: 'answered'; answer: unknown }
-  /** The name was given to another command. */
+  /** The idempotency key was used for another command. */
   | { kind: 'other' }
 
-/** How long an answer is kept. */
+/** How long a response is stored. */
 const keptHours = 24
 
-/** Takes a command in hand for `holdMs`, unless it is in hand, or was answered. */
+/** Claims a command for `holdMs`, unless it is claimed or has a response. */
 export async function claimRequest(
   database: Database,
   request: RequestName & { hash: Buffer; holder: string; holdMs: number },
@@ -46,23 +46,23 @@ export async function claimRequest(
   const [known] = await database.query<{ same: boolean; answer: unknown }>(sql`
     select request_hash = ${hash} as same, answer from idempotent_requests
     where key_id = ${keyId} and name = ${name}`)
-  // Deleted in this very moment: the next attempt gets it.
+  // Deleted at this moment; the next attempt can claim it.
   if (known === undefined) return { kind: 'held' }
   if (!known.same) return { kind: 'other' }
   return known.answer === null ? { kind: 'held' } : { kind: 'answered', answer: known.answer }
 }
 
-/** An order that replicas kept while Postgres was away. */
+/** An order that replicas stored while Postgres was unreachable. */
 export interface KeptOrder {
   keyId: string
-  /** Of the command. */
+  /** The id of the command. */
   id: string
 }
 
-/** Has a space, which the name of no command has. */
+/** Contains a space, which no idempotency key does. */
 const nameOfOrder = ({ id }: KeptOrder): string => `kept ${id}`
 
-/** Notes the version that a kept order is about, before it is carried out. */
+/** Records the version that a stored order refers to, before the order is carried out. */
 export async function noteSubject(
   database: Database,
   { version, ...order }: KeptOrder & { version: string },
@@ -73,7 +73,7 @@ export async function noteSubject(
     on conflict do nothing`)
 }
 
-/** The version of the first of these orders that was kept; undefined when none of them was. */
+/** The version recorded for the first of these orders that has one; undefined when none has. */
 export const findSubject = (database: Database, orders: readonly KeptOrder[]) =>
   rowsFrom(database).value<string>(sql`
     select answer ->> 'version' from idempotent_requests
@@ -81,7 +81,7 @@ export const findSubject = (database: Database, orders: readonly KeptOrder[]) =>
       select * from unnest(${orders.map(({ keyId }) => keyId)}::text[], ${orders.map(nameOfOrder)}::text[]))
     order by at limit 1`)
 
-/** Keeps the answer of the command that this holder has in hand. */
+/** Stores the response of a command that this process has claimed. */
 export async function storeResponse(
   database: Database,
   { keyId, name, holder, status, answer }: RequestName & { holder: string; status: number; answer: object },
@@ -91,7 +91,9 @@ export async function storeResponse(
     where key_id = ${keyId} and name = ${name} and holder = ${holder}`)
 }
 
-/** Lets go of a command whose result is unknown, so that it may be tried again: with the same id, because Postgres may have carried it out. */
+/**
+ * Releases the claim on a command whose result is unknown, so that it can be retried with the same id: Postgres may have carried it out.
+ */
 export async function releaseClaim(
   database: Database,
   { keyId, name, holder }: RequestName & { holder: string },

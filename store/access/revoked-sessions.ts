@@ -1,4 +1,4 @@
-/** Stores the dashboard sessions that their owners ended early. Every other session is valid by its signed cookie alone. */
+/** Stores the dashboard sessions that users ended early. Every other session is valid by its signed cookie alone. */
 import sql from 'sql-template-tag'
 import { rowsFrom } from '../database/from-row.ts'
 import type { Database } from '../postgres.ts'
@@ -6,7 +6,7 @@ import type { Database } from '../postgres.ts'
 export const isSessionRevoked = (database: Database, id: string) =>
   rowsFrom(database).any(sql`select 1 from revoked_sessions where id = ${id}`)
 
-/** Ends one, and forgets those that would be over by now. */
+/** Ends a session, and deletes the rows of expired ones. */
 export async function revokeSession(
   database: Database,
   { id, untilMs }: { id: string; untilMs: number },

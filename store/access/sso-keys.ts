@@ -1,6 +1,6 @@
 /**
- * Creates API keys for users who sign in through single sign-on, so that key, role and scope rules apply to them unchanged. The secret
- * of such a key is never shown: it opens sessions only.
+ * Creates API keys for users who sign in through single sign-on, so that roles and scopes apply to them unchanged. The secret of such a
+ * key is never shown; it only opens sessions.
  */
 import sql from 'sql-template-tag'
 import { DomainError } from '../../domain/errors.ts'
@@ -9,10 +9,10 @@ import { appendAudit } from '../audit/audit-log.ts'
 import { insertKey, revokeKey } from './api-keys.ts'
 import type { Database, Store } from '../postgres.ts'
 
-/** Prefix of the names of such keys, so that an SSO user cannot take the name of another key. */
+/** The prefix of the names of such keys, so that an SSO user cannot take the name of another key. */
 export const ssoPrefix = 'sso.'
 
-/** A user as the identity provider asserts it. The subject identifies; the name may change, or pass to another user. */
+/** A user as the identity provider asserts it. The subject identifies the user; the name may change or be given to another user. */
 export interface SsoIdentity {
   issuer: string
   subject: string
@@ -29,8 +29,8 @@ interface HeldKey {
 }
 
 /**
- * Returns the id of the user's key, which ends `keepDays` after the last sign-in. A key of another role or of a former name is replaced.
- * Throws `forbidden` while the name belongs to another user.
+ * Returns the id of the user's key, which expires `keepDays` after the last sign-in. Replaces a key with another role or a previous name.
+ * Throws `forbidden` while another user has the name.
  */
 export async function ensureSsoKey(
   store: Store,

@@ -1,6 +1,6 @@
 /**
- * Appends and verifies the audit log, which is chained by hash: an edited, removed, inserted or moved row no longer fits its neighbours.
- * A cut tail or another chain shows against the heads of signed-heads.ts. The trigger `audit_is_append_only` refuses every change.
+ * Appends to and verifies the audit log, a hash chain: an edited, removed, inserted or moved row no longer matches its neighbours. The
+ * signed heads of signed-heads.ts reveal a truncated or replaced chain. The trigger `audit_is_append_only` rejects every change.
  */
 import { hash as digest } from 'node:crypto'
 import { setImmediate as breathe } from 'node:timers/promises'
@@ -13,11 +13,11 @@ import type { Database } from '../postgres.ts'
 import type { IsSigned } from './row-signatures.ts'
 
 export interface AuditEntry {
-  /** Who: the name of a key, or of the part of the system that acted by itself. */
+  /** The actor: the name of a key, or of the part of the system that acted by itself. */
   actor: string
-  /** What, e.g. `champion.promoted`. */
+  /** The action, for example `champion.promoted`. */
   action: string
-  /** What it was done to: a release, a version, a key. */
+  /** The target of the action: a release, a version, a key. */
   subject: string
   model?: string
   detail: Record<string, unknown>
@@ -29,16 +29,16 @@ export interface AuditRow extends AuditEntry {
   at: string
   previousHash: string
   hash: string
-  /** Of the process that has written it, in hexadecimal digits. */
+  /** The signature of the writing process, hexadecimal. */
   signature?: string
 }
 
-/** The last row of a chain; kept outside of the table, it also gives away a cut tail. */
+/** The last row of a chain. Stored outside the table, it reveals a truncated chain. */
 export type AuditHead = Pick<AuditRow, 'seq' | 'hash'>
 
 const genesis = '0'.repeat(64)
 
-/** Appends a row. Call it in the transaction of the change itself, so that there is never one without the other. */
+/** Appends a row. Call it in the transaction of the change, so that neither is stored without the other. */
 export async function appendAudit(database: Database, entry: AuditEntry): Promise<AuditRow> {
   // One writer at a time: two that read the same last row would fork the chain.
   await database.query(sql`select pg_advisory_xact_lock(hashtext('tenure.audit'))`)
@@ -47,7 +47,7 @@ export async function appendAudit(database: Database, entry: AuditEntry): Promis
     from (select 1) as one
     left join lateral (select seq, encode(hash, 'hex') as hash from audit order by seq desc limit 1) as last on true`)
   const row = {
-    // As Postgres gives it back: what JSON cannot hold, and what is not kept of it, must not enter the hash.
+    // The row as Postgres returns it: values that JSON cannot hold and redacted values must not enter the hash.
     ...(JSON.parse(redacted(JSON.stringify(entry))) as AuditEntry),
     seq: (last?.seq ?? 0) + 1,
     at: (last?.at ?? new Date(0)).toISOString(),
@@ -67,12 +67,14 @@ export async function appendAudit(database: Database, entry: AuditEntry): Promis
   return { ...row, hash, signature: signature && Buffer.from(signature).toString('hex') }
 }
 
-/** The channel that wakes the readers after each committed row. A notice carries nothing: any role with CONNECT may send one. */
+/**
+ * The channel that notifies readers after each committed row. Notifications carry no data, because any role with CONNECT can send one.
+ */
 export const auditChannel = 'tenure_audit'
 
 type Link = Pick<AuditRow, 'seq' | 'hash' | 'signature'>
 
-/** The newest row and an earlier one; absent when the log has no such row. */
+/** The newest row and an earlier one; absent when the log lacks that row. */
 export async function findLinks(
   database: Database,
   seq: number,
@@ -89,7 +91,7 @@ export async function findLinks(
 
 export function hashOf(row: Omit<AuditRow, 'hash'>): string {
   const { previousHash, seq, at, actor, action, subject, model, detail } = row
-  // The canonical JSON of the row, its fields in their order.
+  // The canonical JSON of the row, with its fields in order.
   const content =
     `{"action":${JSON.stringify(action)},"actor":${JSON.stringify(actor)},"at":${JSON.stringify(at)},` +
     `"detail":${canonicalJson(detail)},"model":${JSON.stringify(model ?? null)},"seq":${seq},` +
@@ -99,7 +101,7 @@ export function hashOf(row: Omit<AuditRow, 'hash'>): string {
 
 export interface AuditFilter extends ModelFilter {
   actor?: string
-  /** The whole action, or how it begins when it ends in a dot: `release.`. */
+  /** A whole action, or a prefix that ends in a dot: `release.`. */
   action?: string
   subject?: string
   /** Only rows before this one, for the next page. */
@@ -107,7 +109,7 @@ export interface AuditFilter extends ModelFilter {
   limit?: number
 }
 
-/** The newest rows first. Each condition is left out of the statement when it is absent, so that an index serves the others. */
+/** The newest rows first. An absent condition is left out of the statement, so that the other conditions can use an index. */
 export function listAudit(database: Database, filter: AuditFilter = {}): Promise<AuditRow[]> {
   const { models, model, actor, action, subject, before, limit = 100 } = filter
   const filters: Sql[] = [sql`true`]
@@ -126,15 +128,15 @@ export function listAudit(database: Database, filter: AuditFilter = {}): Promise
 
 export interface AuditReport {
   rows: number
-  /** The last row that fits; absent for an empty chain. */
+  /** The last valid row; absent for an empty chain. */
   head?: AuditHead
-  /** The first breach, in words; absent when the chain is whole. */
+  /** The first breach, as text; absent for an intact chain. */
   breach?: string
 }
 
-/** A head that was kept elsewhere. */
+/** A head that was stored elsewhere. */
 export interface KnownHead extends AuditHead {
-  /** Whether this installation has signed it; looked at only when it does not fit. */
+  /** Whether this installation signed the head. Only called when the head does not match. */
   isGenuine?: () => boolean
 }
 
@@ -142,25 +144,25 @@ export interface Verification {
   heads?: readonly KnownHead[]
   /** Requires that every row from the first signed one on is signed. */
   isSigned?: IsSigned
-  /** Rows fetched at once; other work of the process goes on between two pages. */
+  /** Rows per query; other work of the process runs between two queries. */
   page?: number
 }
 
-/** The rows behind this one, in their order. */
+/** The rows after this one, in order. */
 export const readRows = (database: Database, after: number, limit: number) =>
   rowsFrom(database).list<AuditRow>(sql`
     select seq, to_char(at at time zone 'utc', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') as at, actor, action, subject, model,
       detail, encode(previous_hash, 'hex') as previous_hash, encode(hash, 'hex') as hash, encode(signature, 'hex') as signature
     from audit where seq > ${after} order by seq limit ${limit}`)
 
-/** What a chain is followed with, from row to row. */
+/** The state of a walk along the chain. */
 export interface ChainWalk {
   head?: AuditHead
-  /** Whether a signed row was met: from then on, all must be. */
+  /** Whether a signed row was seen; all later rows must then be signed. */
   isSigned: boolean
 }
 
-/** What is wrong with the next row; otherwise moves the walk onto it. */
+/** Why the next row is invalid; otherwise advances the walk to it. */
 export function followRow(
   walk: ChainWalk,
   row: AuditRow,
@@ -183,8 +185,8 @@ export const unsignedRow = (seq: number): string =>
   `row ${seq} is not signed by a process of this installation: it was added with the password of the database, or by a process with another signing key`
 
 /**
- * The row with which this installation has taken over a database that another one has signed; rows up to it are not asked for a signature
- * of this one. 0 without one.
+ * The row with which this installation took over a database signed by another one. Rows up to it need no signature of this installation.
+ * 0 without such a row.
  */
 export async function findTakeover(database: Database, isSigned: IsSigned): Promise<number> {
   const row = await rowsFrom(database).find<Pick<AuditRow, 'seq' | 'at' | 'hash' | 'signature'>>(sql`
@@ -193,7 +195,7 @@ export async function findTakeover(database: Database, isSigned: IsSigned): Prom
   return row !== undefined && isSigned(row) ? row.seq : 0
 }
 
-/** Follows the whole chain, and compares it with the heads that were kept elsewhere. */
+/** Verifies the whole chain, and compares it with the heads stored elsewhere. */
 export async function verifyAudit(
   database: Database,
   { heads = [], isSigned, page = 2_000 }: Verification = {},
@@ -207,7 +209,7 @@ export async function verifyAudit(
   let next = readRows(database, 0, page)
   for (;;) {
     const found = await next
-    // The database reads on while this process computes.
+    // The database reads ahead while this process computes.
     if (found.length === page) next = readRows(database, found.at(-1)!.seq, page)
     next.catch(() => {})
     for (const row of found) {
@@ -227,7 +229,7 @@ export async function verifyAudit(
   )
   if (last && last.seq > (head?.seq ?? 0))
     return broken(unmatchedHead(last, `the rows after ${head?.seq ?? 0} are missing, there were ${last.seq}`))
-  // Rows that a walk by number never meets.
+  // Rows that a walk by sequence number cannot find.
   const [odd] = await database.query<{ count: number }>(
     sql`select count(*)::int as count from audit where seq < 1`,
   )
@@ -235,6 +237,8 @@ export async function verifyAudit(
   return { rows, head }
 }
 
-/** A head that does not fit tells of the rows when this installation has signed it, and of itself when not. */
+/**
+ * A head that does not match proves a change of the rows when this installation signed the head; otherwise the head itself is invalid.
+ */
 const unmatchedHead = ({ seq, isGenuine }: KnownHead, breach: string): string =>
   isGenuine?.() === false ? `the head that is kept of row ${seq} is not signed by this installation` : breach

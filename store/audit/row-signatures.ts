@@ -1,11 +1,11 @@
 /**
- * Signs audit rows where they are written. The hash chain shows that no row has changed; only a signature shows that a process of this
- * installation has written it, and not a holder of the database's password.
+ * Signs audit rows when they are written. The hash chain shows that no row has changed; a signature also shows that a process of this
+ * installation wrote the row, and not someone with the database password.
  */
 import { keyPurposes, type KeyPlaces } from '../signing/key-files.ts'
 import { openPublicKeys, type Signer, type Verifier } from '../signing/signing-key.ts'
 
-/** The signature of a row with this hash. */
+/** Signs the hash of a row. */
 export type SignRow = (hash: string) => Uint8Array
 
 export const rowSigner =
@@ -15,10 +15,10 @@ export const rowSigner =
 
 export type IsSigned = (row: { hash: string; signature?: string; at?: string }) => boolean
 
-/** A process may sign with a retired key for a moment, and clocks differ. */
+/** A process may use a retired key for a moment, and clocks differ. */
 const toleranceMs = 60_000
 
-/** Whether one of the keys has signed the row. A retired key counts for the rows of its time. */
+/** Whether one of the keys signed the row. A retired key counts for rows from its time. */
 export const rowVerifier =
   (...keys: Verifier[]): IsSigned =>
   ({ hash, signature, at }) => {
@@ -27,7 +27,7 @@ export const rowVerifier =
     return keys.some((key) => key.verify(bytesOf(hash), Buffer.from(signature, 'hex'), signedMs))
   }
 
-/** Every process signs its rows with the key that it holds, so a key of any purpose counts. */
+/** Every process signs rows with its own key, so a key of any purpose counts. */
 export const openRowVerifier = (places: KeyPlaces): IsSigned =>
   rowVerifier(...keyPurposes.map((purpose) => openPublicKeys(places, purpose)))
 

@@ -1,7 +1,7 @@
 /**
- * Keeps signed heads of the audit log outside the database, because the chain alone cannot show a cut tail or another chain in its place.
- * Each worker and replica signs the hash of every committed row and appends it to two lists. A cut within the milliseconds before that,
- * or while no process runs, does not show.
+ * Stores signed heads of the audit log outside the database, because the chain alone cannot reveal a truncated tail or a replaced chain.
+ * Each worker and replica signs the hash of every committed row and appends it to two files. A truncation within the milliseconds before
+ * that, or while no process runs, is not detected.
  */
 import { appendFile, mkdir, open, readFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
@@ -22,25 +22,25 @@ import type { Store } from '../postgres.ts'
 import type { Signer, Verifier } from '../signing/signing-key.ts'
 
 export interface SignedHead extends AuditHead {
-  /** When it was signed; ISO 8601. */
+  /** When the head was signed; ISO 8601. */
   at: string
   /** Ed25519, base64url. */
   signature: string
 }
 
 export interface HeadReader {
-  /** The furthest head that any list ends with. */
+  /** The newest head in any of the files. */
   last(): Promise<SignedHead | undefined>
-  /** All of them, and what in the lists cannot be read. */
+  /** All heads, and the unreadable parts of the files. */
   read(): Promise<{ heads: KnownHead[]; issues: string[] }>
 }
 
 export interface HeadList extends HeadReader {
-  /** Appends to every list that does not reach so far yet. */
+  /** Appends to every file whose last head is older. */
   append(head: AuditHead): Promise<void>
 }
 
-/** One list in the state directory of this machine, one beside the artifacts. */
+/** One file in the state directory of this machine, and one beside the artifacts. */
 export const headFiles = (places: { stateDir: string; artifactRoot: string }): string[] => [
   join(places.stateDir, 'audit', 'heads.jsonl'),
   join(places.artifactRoot, 'audit', 'heads.jsonl'),
@@ -61,7 +61,7 @@ export function openHeads(files: readonly string[], signer: Signer): HeadList {
   }
 }
 
-/** The lists for a process that verifies heads and signs none. */
+/** Opens the files for a process that verifies heads and signs none. */
 export function readHeads(files: readonly string[], verifier: Verifier): HeadReader {
   const isGenuine = ({ signature, ...head }: SignedHead) =>
     verifier.verify(bytesOf(head), Buffer.from(signature, 'base64url'), Date.parse(head.at))
@@ -75,7 +75,7 @@ export function readHeads(files: readonly string[], verifier: Verifier): HeadRea
       const heads: KnownHead[] = []
       for (const file of files) {
         const lines = ((await readFile(file, 'utf8').catch(absentFile)) ?? '').split('\n')
-        // A line without its end was cut by a crash, and its row has been told of again since.
+        // A crash cut the last line; its row was signed again since.
         lines.pop()
         for (const [index, line] of lines.entries()) {
           const head = parse(line)
@@ -104,10 +104,10 @@ function parse(line: string): SignedHead | undefined {
   }
 }
 
-/** Room for several lines. */
+/** Enough bytes for several lines. */
 const tailBytes = 4_096
 
-/** The head a list ends with, without reading all of it. */
+/** The last head of a file, without reading the whole file. */
 async function lastOf(file: string): Promise<SignedHead | undefined> {
   const handle = await open(file, 'r').catch(absentFile)
   if (handle === undefined) return undefined
@@ -126,27 +126,27 @@ async function lastOf(file: string): Promise<SignedHead | undefined> {
 }
 
 export interface HeadKeeper {
-  /** Looks now, and not only when a row is told of. */
+  /** Checks the table now, without waiting for a notification. */
   catchUp(): Promise<void>
   stop(): Promise<void>
 }
 
-/** What was missed is looked for so often. */
+/** How often the table is checked for missed notifications. */
 const lookMs = 5_000
 const rowsAtOnce = 1_000
 
 interface Look {
-  /** The first breach, and the last row before it. */
+  /** The first breach, and the last valid row before it. */
   why?: string
   next?: AuditHead
-  /** Whether there are rows behind it. */
+  /** Whether more rows follow. */
   more?: boolean
 }
 
 /**
- * Signs the head of the rows that stand in the table: a notice only wakes it, because any role with CONNECT can send one. A row that does not
- * follow from the last signed one, or that no process of this installation has signed, is told of, and no later head is signed: from then
- * on every verification fails until the cause is found.
+ * Signs the newest row of the table. Notifications only trigger a check, because any role with CONNECT can send one. Reports a row that
+ * does not follow from the last signed row or that no process of this installation signed, and then signs no more heads: every
+ * verification fails until the cause is found.
  */
 export function keepHeads({
   store,
@@ -187,7 +187,7 @@ export function keepHeads({
   }
   const catchUp = async () => {
     let found = await look()
-    // A backup that is put back has the lists cut in the same moment: what was read before it says nothing of what is there now.
+    // Restoring a backup truncates the files at the same moment, so the earlier read is out of date.
     if (found.why !== undefined) found = await look()
     if (found.next !== undefined) await heads.append(found.next)
     if (found.why !== undefined) return tell(found.why)
@@ -198,7 +198,7 @@ export function keepHeads({
     (queue = queue.then(work).catch((error: unknown) => onError('a head of the audit was not kept', error)))
   let isWaiting = false
   const hear = () => {
-    // The look that waits already will see what this notice is about.
+    // The pending check will also see the row of this notification.
     if (isWaiting) return
     isWaiting = true
     void inTurn(() => ((isWaiting = false), catchUp()))

@@ -1,10 +1,10 @@
-/** Keeps how far the audit log has been sent to a topic. One process sends at a time, so that the order of the rows is that of the topic. */
+/** Stores how far the audit log has been sent to a topic. One process sends at a time, so that the topic has the order of the rows. */
 import sql from 'sql-template-tag'
 import type { Database, Store } from '../postgres.ts'
 
 /**
- * Moves the position to what `send` returns, once it has sent everything up to there. Undefined while another process sends. A failed move leaves
- * the position, so that rows are sent again rather than lost.
+ * Advances the position to the one that `send` returns after sending all rows up to it. Undefined while another process sends. A failure
+ * keeps the position, so rows are sent again rather than lost.
  */
 export function moveStreamPosition(
   store: Store,

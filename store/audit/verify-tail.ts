@@ -1,17 +1,17 @@
-/** Verifies the newest audit rows link by link within the time budget of a page. `verifyAudit` follows the complete chain. */
+/** Verifies the newest audit rows link by link within the time budget of a page. `verifyAudit` verifies the complete chain. */
 import { findTakeover, hashOf, listAudit, unsignedRow, type AuditRow, type KnownHead } from './audit-log.ts'
 import type { Database } from '../postgres.ts'
 import type { IsSigned } from './row-signatures.ts'
 
 export interface TailReport {
-  /** How many rows were followed, from the newest back. */
+  /** The number of rows verified, from the newest backwards. */
   rows: number
   newest?: number
-  /** The oldest that was followed; 1 when it was all of them. */
+  /** The oldest verified row; 1 when all rows were verified. */
   oldest?: number
-  /** Signed heads that were met and fit. */
+  /** The number of signed heads that match. */
   heads: number
-  /** Whether the time ended before the chain did. */
+  /** Whether the time budget ended before the chain did. */
   stopped: boolean
   breach?: string
 }
@@ -26,7 +26,7 @@ interface TailOptions {
 
 const page = 1_000
 
-/** Follows the chain from the newest row back until it ends, breaks, or `withinMs` have passed. */
+/** Follows the chain from the newest row backwards until it ends, breaks, or `withinMs` have passed. */
 export async function verifyTail(
   database: Database,
   { heads, isSigned, withinMs, now }: TailOptions,
@@ -36,7 +36,7 @@ export async function verifyTail(
   const untilMs = now() + withinMs
   const report: TailReport = { rows: 0, heads: 0, stopped: false }
   const takeover = isSigned === undefined ? 0 : await findTakeover(database, isSigned)
-  /** The oldest row so far without a signature: a breach as soon as a signed one stands before it. */
+  /** The oldest unsigned row so far: a breach when a signed row precedes it. */
   let unsigned: number | undefined
   let later: AuditRow | undefined
   for (;;) {

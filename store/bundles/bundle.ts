@@ -51,8 +51,8 @@ export interface OpenedBundle {
 }
 
 /**
- * Checks the signature before anything that it covers is read. Throws `bundle_untrusted` for a signer that is not in the list, and
- * `bundle_invalid` for a bundle that was changed, truncated or put together wrongly.
+ * Verifies the signature before it reads anything that the signature covers. Throws `bundle_untrusted` for a signer that is not trusted,
+ * and `bundle_invalid` for a bundle that was changed, truncated or assembled wrongly.
  */
 export function openBundle(bytes: Buffer, trusted: readonly TrustedSigner[]): OpenedBundle {
   const entries = readTar(bytes)
@@ -102,7 +102,7 @@ function signerOf({ publicKey }: BundleDocument, trusted: readonly TrustedSigner
   )
 }
 
-/** What is signed begins with what it is, so that a signature of one kind is never one of another. */
+/** The signed bytes begin with their kind, so that a signature of one kind is never valid for another. */
 const signedBytes = (document: Buffer): Buffer => Buffer.concat([Buffer.from(`${bundleFormat}\n`), document])
 
 const sha256 = (bytes: Buffer): string => createHash('sha256').update(bytes).digest('hex')

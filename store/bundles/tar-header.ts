@@ -1,10 +1,10 @@
 /** Encodes and decodes tar headers. */
 
 export const block = 512
-/** The largest size in octal digits; a larger one is written in binary. */
+/** The largest size in octal digits; a larger size is written in binary. */
 const maxOctal = 8 ** 11 - 1
 
-/** POSIX ustar; a size beyond the octal field in the format of GNU tar. */
+/** POSIX ustar; GNU format for a size beyond the octal field. */
 export function headerOf(name: string, size: number): Buffer {
   const header = Buffer.alloc(block)
   header.write(name, 0, 100)
@@ -26,7 +26,7 @@ export function headerOf(name: string, size: number): Buffer {
 
 const octal = (value: number, digits: number): string => value.toString(8).padStart(digits, '0')
 
-/** The checksum counts its own field as blanks. */
+/** The checksum counts its own field as spaces. */
 function sumOf(header: Buffer): number {
   let sum = 0
   for (let i = 0; i < block; i++) sum += i >= 148 && i < 156 ? 0x20 : header[i]!

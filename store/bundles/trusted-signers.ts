@@ -1,6 +1,6 @@
 /**
- * Reads the public keys of the installations whose bundles are trusted: `bundles/<name>.pem` in the folder of trusted keys. The name is what
- * messages and imported versions say.
+ * Reads the public keys of the installations whose bundles are trusted: `bundles/<name>.pem` in the folder of trusted keys. Messages and
+ * imported versions show this name.
  */
 import { createHash, createPublicKey, type KeyObject } from 'node:crypto'
 import { readdir, readFile } from 'node:fs/promises'
@@ -17,14 +17,14 @@ export interface TrustedSigner {
 
 export const signersFolder = ({ trust }: Pick<KeyPlaces, 'trust'>): string => join(trust, 'bundles')
 
-/** As `ssh-keygen` writes it: `SHA256:` and base64. */
+/** In the format of `ssh-keygen`: `SHA256:` and base64. */
 export const fingerprintOf = (key: KeyObject): string =>
   `SHA256:${createHash('sha256')
     .update(key.export({ type: 'spki', format: 'der' }))
     .digest('base64')
     .replace(/=+$/, '')}`
 
-/** Throws `configuration_invalid` for a file that holds no Ed25519 public key. */
+/** Throws `configuration_invalid` for a file without an Ed25519 public key. */
 export async function listTrustedSigners(folder: string): Promise<TrustedSigner[]> {
   const files = (await readdir(folder).catch(absentFile)) ?? []
   const named = files.filter((file) => file.endsWith('.pem')).sort()
@@ -41,7 +41,7 @@ export async function listTrustedSigners(folder: string): Promise<TrustedSigner[
   )
 }
 
-/** Undefined for a text that is no Ed25519 public key. A private key is refused: it does not belong into that folder. */
+/** Undefined for a text that is not an Ed25519 public key. A private key is rejected, because it does not belong in that folder. */
 export function parsePublicKey(pem: string): KeyObject | undefined {
   try {
     if (pem.includes('PRIVATE KEY')) return undefined

@@ -5,13 +5,13 @@ import { rowsFrom } from '../database/from-row.ts'
 import type { Alert } from '../monitoring/alerts.ts'
 import type { Database } from '../postgres.ts'
 
-/** The worst first, the newest of them first. */
+/** The most severe first, then the newest. */
 export const listOpenAlerts = (database: Database, { limit, ...filter }: ModelFilter & { limit: number }) =>
   rowsFrom(database).list<Alert>(sql`
     select * from alerts where resolved_at is null and ${ofModels(filter)}
     order by array_position(array['critical', 'warning', 'info'], severity), id desc limit ${limit}`)
 
-/** The newest first; only those before an id when one is given. */
+/** The newest first; with `before`, only those before that id. */
 export const listResolvedAlerts = (
   database: Database,
   { before, limit, ...filter }: ModelFilter & { before?: number; limit: number },

@@ -9,11 +9,11 @@ import type { ValidationRecord } from '../training/validations.ts'
 
 export interface SnapshotLine extends Pick<Snapshot, 'digest' | 'model' | 'asOf' | 'rows' | 'bytes'> {
   createdAt: string
-  /** To the microsecond, for the next page. */
+  /** The time with microseconds, the key of the next page. */
   key: string
-  /** Of its last validation; absent before one. */
+  /** The verdict of the last validation; absent before the first one. */
   verdict?: ValidationVerdict
-  /** What was trained on it, at most a few. */
+  /** A few of the versions trained on the snapshot. */
   versions: string[]
 }
 
@@ -41,7 +41,7 @@ export interface StoredValidation extends Pick<ValidationRecord, 'id' | 'verdict
   createdAt: string
 }
 
-/** The last ones, the newest first. */
+/** The newest validations first. */
 export const listValidations = (
   database: Database,
   { snapshotDigest, limit }: { snapshotDigest: string; limit: number },
@@ -50,7 +50,7 @@ export const listValidations = (
     select id, verdict, report, created_at from validations where snapshot_digest = ${snapshotDigest}
     order by created_at desc limit ${limit}`)
 
-/** The newest versions that were trained on a snapshot. */
+/** The newest versions trained on a snapshot. */
 export const listVersionsOf = (
   database: Database,
   { snapshotDigest, limit }: { snapshotDigest: string; limit: number },

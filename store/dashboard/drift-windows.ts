@@ -1,4 +1,4 @@
-/** Reads drift in use for the dashboard, window by window, and the last window with its complete report. */
+/** Reads live drift for the dashboard: one line per window, and the last window with its complete report. */
 import sql from 'sql-template-tag'
 import { rowsFrom } from '../database/from-row.ts'
 import type { Database } from '../postgres.ts'
@@ -6,11 +6,11 @@ import type { DriftJudgement } from '../monitoring/drift-judgements.ts'
 
 export interface DriftWindowLine extends Pick<DriftJudgement, 'version' | 'level'> {
   toAt: string
-  /** The largest of its features, and of several numbers a row. */
+  /** The largest PSI of the features, and of the scores of a model with several numbers per row. */
   psi: number | null
 }
 
-/** What the drift of the served rows was, window by window, the oldest first. */
+/** The drift of the served rows, window by window, the oldest first. */
 export async function listDriftWindows(
   database: Database,
   { model, limit }: { model: string; limit: number },
@@ -29,7 +29,7 @@ export interface LastDrift extends Pick<DriftJudgement, 'version' | 'report' | '
   toAt: string
 }
 
-/** The last judgement with all it says. */
+/** The last judgement with its complete report. */
 export const findLastDrift = (database: Database, model: string) =>
   rowsFrom(database).find<LastDrift>(sql`
     select version, from_at, to_at, report, policy from drift_judgements

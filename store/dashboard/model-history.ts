@@ -1,4 +1,7 @@
-/** Reads what happened to models in a span: releases, retrainings, champion changes, drift, quality and alerts, for the time line and the list of changes. */
+/**
+ * Reads the events of models in a period (releases, retrainings, champion changes, drift, quality and alerts) for the timeline and the
+ * list of changes.
+ */
 import sql from 'sql-template-tag'
 import { ofModels, type ModelFilter } from '../database/filter.ts'
 import { rowsFrom } from '../database/from-row.ts'
@@ -8,7 +11,7 @@ export interface HistorySpan {
   model: string
   kind: 'release' | 'drift' | 'quality' | 'incident'
   fromMs: number
-  /** Absent while it lasts. */
+  /** Absent while the event lasts. */
   toMs?: number
   /** The outcome or the stage of a release, the level of drift or quality, the severity of an alert. */
   level: string
@@ -16,7 +19,7 @@ export interface HistorySpan {
   name: string
 }
 
-/** Of each of these models the newest spans of each kind that touch the time since `fromAt`, oldest first. */
+/** The newest events of each kind for each of these models that overlap the time since `fromAt`, oldest first. */
 export const listModelHistory = (
   database: Database,
   { models, fromAt, limit }: { models: readonly string[]; fromAt: string; limit: number },
@@ -48,7 +51,7 @@ export interface RecentChange {
   at: string
   model: string
   kind: 'champion' | 'release' | 'retraining' | 'pin'
-  /** The cause of a new champion, the outcome of a release or a retraining, what a kill switch serves. */
+  /** The cause of a champion change, the outcome of a release or a retraining, or the mode of a kill switch. */
   what: string
   version?: string
   previousVersion?: string
@@ -58,7 +61,7 @@ export interface RecentChange {
   retrainingId?: string
 }
 
-/** What changed since `fromAt`, newest first. A release that promoted or rolled back its model is the change of the champion. */
+/** The changes since `fromAt`, newest first. A release that promoted or rolled back its model counts as the champion change. */
 export const listRecentChanges = (
   database: Database,
   { fromAt, limit, ...filter }: ModelFilter & { fromAt: string; limit: number },

@@ -8,13 +8,13 @@ export interface ModelListItem {
   model: string
   about?: string
   champion?: { version: string; since: string; releaseId?: string }
-  /** The newest registered; drills aside. */
+  /** The newest registered version, without those of drills. */
   latest?: { version: string; createdAt: string }
   retrained?: { startedAt: string; outcome?: string }
   syncedAt: string
 }
 
-/** In the order of their names, those after one of them. */
+/** Ordered by name; with `after`, only the models after that name. */
 export const listModelLines = (
   database: Database,
   { after, limit, ...filter }: ModelFilter & { after?: string; limit: number },

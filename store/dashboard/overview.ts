@@ -1,6 +1,6 @@
 /**
- * Reads the overview of every model with one statement for lasting facts and one for recent ones. Queries per model would cost a
- * thousand statements every few seconds with two hundred models.
+ * Reads the overview of every model with one statement for lasting facts and one for recent ones. With two hundred models, queries per
+ * model would be a thousand statements every few seconds.
  */
 import sql from 'sql-template-tag'
 import type { ChampionChange } from '../registry/champions.ts'
@@ -11,7 +11,7 @@ import { ofModels, type ModelFilter } from '../database/filter.ts'
 import { rowsFrom } from '../database/from-row.ts'
 import type { Database } from '../postgres.ts'
 
-/** Where a champion's quality was measured last, and what it was judged by. */
+/** One row of the overview, with the last measured quality of the champion and its source. */
 export interface OverviewRow {
   model: string
   about?: string
@@ -21,23 +21,23 @@ export interface OverviewRow {
     version: string
     since: string
     releaseId?: string
-    /** Of the change that made it champion. */
+    /** The actor of the change that made it champion. */
     actor?: string
     cause?: ChampionChange['cause']
   }
-  /** On matured outcomes. */
+  /** Measured on matured outcomes. */
   quality?: Pick<QualityReport, 'level' | 'metric' | 'value' | 'baseline' | 'margin' | 'rows'> & {
     toAt: string
   }
-  /** Before its release, on the frozen test rows. */
+  /** Measured before the release, on the frozen test rows. */
   evaluated?: { metric: string; value?: number; rows: number }
-  /** Of the positive class among those rows; absent without a positive class. */
+  /** The number of positives among those rows; absent without a positive class. */
   positives?: number
   drift?: { level: DriftLevel; toAt: string; worst?: string }
   serve: KillSwitchMode
 }
 
-/** In the order of their names; of all models when `models` is absent. */
+/** Ordered by name. Without `models`, all models. */
 export const listOverviewRows = (database: Database, { limit, ...filter }: ModelFilter & { limit: number }) =>
   rowsFrom(database).list<OverviewRow>(sql`
     select models.name as model, models.definition ->> 'about' as about,
@@ -84,14 +84,14 @@ export const listOverviewRows = (database: Database, { limit, ...filter }: Model
     where ${ofModels(filter, 'models.name')}
     order by models.name limit ${limit}`)
 
-/** What callers asked of a model within a span, in equal parts of it, the oldest first. */
+/** The requests of a model within a period, divided into equal intervals, the oldest first. */
 export interface RecentTraffic {
   requests: number[]
-  /** Failed or not of the schema. */
+  /** Failed requests and invalid outputs. */
   bad: number
 }
 
-/** Of every model that was asked anything. */
+/** For every model with requests. */
 export async function readTraffic(
   database: Database,
   { parts, partMs }: { parts: number; partMs: number },
@@ -111,7 +111,7 @@ export async function readTraffic(
   return traffic
 }
 
-/** What all arms of a model were asked in the last day, in ticks of this length, the oldest first; at most 8,640. */
+/** The requests of all arms of a model in the last day, in ticks of this length, the oldest first; at most 8,640. */
 export async function readDayTraffic(
   database: Database,
   { model, tickMs }: { model: string; tickMs: number },
@@ -126,7 +126,7 @@ export async function readDayTraffic(
   return rows.map(({ requests, errors, invalid }) => ({ requests, errors, invalid }))
 }
 
-/** How many replicas answer now, and the database's clock. */
+/** The number of live replicas, and the time of the database. */
 export async function readFleet(database: Database): Promise<{ replicas: number; nowMs: number }> {
   const [row] = await database.query<{ replicas: number; now: Date }>(sql`
     select count(*) filter (where lease_until > clock_timestamp())::int as replicas, clock_timestamp() as now from replicas`)

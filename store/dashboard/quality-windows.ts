@@ -1,4 +1,4 @@
-/** Reads quality in use for the dashboard: the last window of each week, or the last windows, with their intervals. */
+/** Reads live quality for the dashboard: the last window of each week, or the last windows, with their intervals. */
 import sql, { raw, type Sql } from 'sql-template-tag'
 import type { QualityReport } from '../../domain/monitoring/quality.ts'
 import { fromRow, rowsFrom } from '../database/from-row.ts'
@@ -14,7 +14,7 @@ export interface QualityWindow {
 const spanOf = (table: Sql): Sql => sql`(extract(epoch from ${table}.from_at) * 1000)::float8 as from_ms,
   (extract(epoch from ${table}.to_at) * 1000)::float8 as to_ms`
 
-/** The last measured window of each of the last weeks in which there was one, the oldest first. */
+/** The last measured window of each of the last weeks that have one, the oldest first. */
 export const listQualityWeeks = (database: Database, { model, weeks }: { model: string; weeks: number }) =>
   rowsFrom(database).list<QualityWindow>(sql`
     with last as (
@@ -40,7 +40,7 @@ export async function listQualityWindows(
   return rows.map(fromRow<QualityWindow>).toReversed()
 }
 
-/** The share of positives among the test rows of a version; undefined where the task has none. */
+/** The share of positives among the test rows of a version; undefined when the task has none. */
 export const findPositiveShare = (database: Database, version: string) =>
   rowsFrom(database).value<number>(sql`
     select (report ->> 'positives')::float8 / nullif((report ->> 'rows')::float8, 0) as share

@@ -1,6 +1,6 @@
 /**
- * Reads the release page: what the release rests on and what has happened in it. Each statement returns a number of rows that does not
- * grow with the length of the release.
+ * Reads the release page: the basis and the events of a release. Each statement returns a bounded number of rows, however long the
+ * release lasted.
  */
 import sql from 'sql-template-tag'
 import type { GateReport } from '../../domain/evaluation/gate.ts'
@@ -28,7 +28,7 @@ export interface ReleaseListItem
 }
 
 export interface ReleaseListFilter extends ModelFilter {
-  /** `open`, or how it ended. */
+  /** `open`, or the outcome. */
   outcome?: ReleaseOutcomeKind | 'open'
   limit: number
   offset: number
@@ -47,10 +47,10 @@ export const listReleaseLines = (
       and (${outcome ?? null}::text is null or outcome = ${outcome ?? null} or (${outcome ?? null} = 'open' and ended_at is null))
     order by started_at desc, id desc limit ${limit} offset ${offset}`)
 
-/** What a version was made of and what was said of it before its release. */
+/** The provenance and evaluation of a version before its release. */
 export interface Candidate {
   artifactDigest: string
-  /** The last version with this artifact that was rolled back, which may be this one. */
+  /** The last version with this artifact that was rolled back; it may be this version. */
   rolledBackTwin?: { version: string; at: string }
   evaluationDigest: string
   evaluationId: string
@@ -61,7 +61,7 @@ export interface Candidate {
   createdAt: string
   training: { epochs: number; attempts: number; ms?: number }
   snapshot: { rows: number; bytes: number; asOf: string }
-  /** How the batch was found; absent when its validation is not there. */
+  /** The validation of the batch; absent when it is not stored. */
   validation?: { verdict: string; results: { passed: boolean; message: string; severity: string }[] }
 }
 
@@ -97,7 +97,7 @@ export interface ShownVerdict
     Pick<StoredDecision, 'id' | 'at' | 'stage' | 'stageIndex'>,
     Pick<Verdict, 'kind' | 'reasons' | 'statistics'> {}
 
-/** Of all verdicts of a release the first and the last of each stage, and others at even distances; the oldest first. */
+/** Samples the verdicts of a release: the first and the last of each stage, and others at even distances; the oldest first. */
 export const sampleVerdicts = (database: Database, { release, most }: { release: string; most: number }) =>
   rowsFrom(database).list<ShownVerdict>(sql`
     with numbered as (
@@ -121,7 +121,7 @@ export const recentCommands = (database: Database, { release, limit }: { release
     select command, actor, reason, accepted, message, stage, at
     from release_commands where release_id = ${release} order by at desc, id limit ${limit}`)
 
-/** What one version was asked in one generation of the routing, for one release. */
+/** The requests to one version in one routing generation of one release. */
 export interface ArmTotal extends Pick<
   TickCounts,
   'generation' | 'version' | 'arm' | 'requests' | 'errors' | 'invalid'
@@ -129,7 +129,7 @@ export interface ArmTotal extends Pick<
   slow: number
 }
 
-/** A generation has a few arms, and a release a few dozen generations. */
+/** A generation has a few arms, and a release has a few dozen generations. */
 export const sumArms = (database: Database, { model, release }: { model: string; release: string }) =>
   database.query<ArmTotal>(sql`
     select generation, version, arm, sum(requests)::float8 as requests, sum(errors)::float8 as errors,
@@ -141,7 +141,7 @@ export interface ShownDrift extends Pick<DriftJudgement, 'version' | 'level' | '
   toAt: string
 }
 
-/** The last judgement of what each of these versions was asked. */
+/** The last drift judgement of the requests to each of these versions. */
 export const lastDrift = (
   database: Database,
   { model, versions }: { model: string; versions: readonly string[] },
@@ -153,7 +153,7 @@ export const lastDrift = (
       where model = ${model} and version = asked.version and subject = 'served' order by from_at desc, to_at desc limit 1
     ) as drift`)
 
-/** How long a stage has been watched, without the time in which it was paused. */
+/** How long a stage has been observed, without the time in which it was paused. */
 export interface StageWatch {
   stage: ReleaseStage
   stageIndex: number
@@ -164,7 +164,7 @@ export const listWatches = (database: Database, release: string) =>
   rowsFrom(database).list<StageWatch>(sql`
     select stage, stage_index, watched_ms from stage_clocks where release_id = ${release} limit 200`)
 
-/** For each release a text that changes with its state, its commands and its verdicts. */
+/** For each release, a text that changes with its state, its commands and its verdicts. */
 export const listReleaseMarks = (database: Database, releases: readonly string[]) =>
   rowsFrom(database).list<{ id: string; mark: string }>(sql`
     select id, concat_ws('-', extract(epoch from updated_at),
@@ -183,7 +183,7 @@ export interface ExposedRequest {
   invalid: boolean
 }
 
-/** The logged requests that the candidate has answered to callers, newest first. A request that failed without outputs is not logged. */
+/** The logged requests that the candidate served, newest first. A request that failed without outputs is not logged. */
 export const listExposed = (
   database: Database,
   {

@@ -1,4 +1,4 @@
-/** Reads the retraining pages: a part of the list, and one retraining with its training and evaluation. */
+/** Reads the retraining pages: a page of the list, and one retraining with its training and evaluation. */
 import sql from 'sql-template-tag'
 import type { BehaviourRow } from '../../domain/behaviour/behaviour-test.ts'
 import { ofModels, type ModelFilter } from '../database/filter.ts'
@@ -9,7 +9,7 @@ import type { TrainingRecord } from '../training/trainings.ts'
 
 export type RetrainingLine = Omit<Retraining, 'evidence' | 'dedupeKey' | 'snapshotDigest'>
 
-/** The newest first; of all models when `models` is absent. */
+/** The newest first. Without `models`, of all models. */
 export const listRetrainingLines = (
   database: Database,
   { limit, offset, ...filter }: ModelFilter & { limit: number; offset: number },
@@ -19,12 +19,12 @@ export const listRetrainingLines = (
     where ${ofModels(filter)}
     order by started_at desc, id desc limit ${limit} offset ${offset}`)
 
-/** The training of a retraining, as far as it has come. */
+/** The training of a retraining, as far as it has progressed. */
 export interface ShownTraining extends Pick<
   TrainingRecord,
   'id' | 'status' | 'epoch' | 'attempts' | 'message' | 'snapshotDigest'
 > {
-  /** How many there will be, where the model file says so. */
+  /** The total number of epochs, when the model file declares it. */
   epochs?: number
   curve: { epoch: number; loss?: number; validationLoss?: number }[]
   rows: number
@@ -33,7 +33,7 @@ export interface ShownTraining extends Pick<
   evaluation?: { id: string; verdict: string; version?: string; release?: string }
 }
 
-/** Found by its model and time: of one model one retraining runs at a time. */
+/** Found by model and time, because a model runs one retraining at a time. */
 export const findTrainingOf = (
   database: Database,
   { model, startedAt, endedAt }: { model: string; startedAt: string; endedAt?: string },

@@ -1,4 +1,4 @@
-/** Finds models, versions, releases, runs and audit entries by their words, with one statement and a bounded number of rows. */
+/** Searches models, versions, releases, runs and audit entries by words, with one statement and a bounded number of rows. */
 import sql from 'sql-template-tag'
 import { ofModels, type ModelFilter } from '../database/filter.ts'
 import { rowsFrom } from '../database/from-row.ts'
@@ -8,7 +8,7 @@ export const foundKinds = ['model', 'version', 'release', 'retraining', 'sweep',
 
 export interface SearchRow {
   kind: (typeof foundKinds)[number]
-  /** Of the row: a name, an id or a number. */
+  /** A name, an id or a number, which identifies the row. */
   id: string
   model?: string
   name: string
@@ -16,13 +16,13 @@ export interface SearchRow {
   at?: string
 }
 
-/** So many of the newest audit entries are searched; there may be millions. */
+/** Only the newest audit entries are searched, because there may be millions. */
 export const searchedAudit = 20_000
 
-/** A pattern of `ilike` for a word as it is written. */
+/** An `ilike` pattern that matches a word literally. */
 const patternFor = (word: string): string => `%${word.replaceAll(/[\\%_]/g, '\\$&')}%`
 
-/** Rows that contain every word: names that begin with the first word before others, then the newest; at most `limit` of each kind. */
+/** Rows that contain every word: names that begin with the first word come first, then the newest; at most `limit` of each kind. */
 export function searchRows(
   database: Database,
   { words, limit, ...filter }: ModelFilter & { words: readonly string[]; limit: number },

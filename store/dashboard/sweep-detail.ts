@@ -1,4 +1,4 @@
-/** Reads the pages of sweeps and the losses of runs, each with one statement. */
+/** Reads the pages of sweeps and the loss curves of runs, with one statement each. */
 import sql from 'sql-template-tag'
 import { ofModels, type ModelFilter } from '../database/filter.ts'
 import { rowsFrom } from '../database/from-row.ts'
@@ -10,7 +10,7 @@ import type { Trial } from '../training/trials.ts'
 export type SweepLine = Omit<Sweep, 'snapshotDigest'> & {
   trials: number
   scored: number
-  /** The best of its scores; which is best, the metric says. */
+  /** The highest score; the metric decides whether that is the best. */
   highest?: number
   lowest?: number
 }
@@ -34,7 +34,7 @@ export interface SweepTrial extends Pick<
   curve: EpochRecord[]
 }
 
-/** In the order of their places. */
+/** Ordered by index. */
 export const listSweepTrials = (database: Database, sweep: string) =>
   rowsFrom(database).list<SweepTrial>(sql`
     select trials.id, trials.overrides, trials.outcome, trials.message, trials.score, trials.started_at, trials.ended_at,
@@ -42,7 +42,7 @@ export const listSweepTrials = (database: Database, sweep: string) =>
     from trials left join trainings on trainings.id = trials.training_id
     where trials.sweep_id = ${sweep} order by trials.started_at, trials.id limit 200`)
 
-/** The retraining of the winner, and what the gate has said of it. */
+/** The retraining of the winner, and its gate verdict. */
 export const findSweepRetraining = (database: Database, sweep: string) =>
   rowsFrom(database).find<{
     id: string
@@ -56,7 +56,7 @@ export const findSweepRetraining = (database: Database, sweep: string) =>
     ) as release_id
     from retrainings where sweep_id = ${sweep} order by started_at desc limit 1`)
 
-/** The snapshot of a sweep in rows, and the share of positives among the test rows of the champion. */
+/** The row counts of a sweep's snapshot, and the share of positives among the champion's test rows. */
 export const findSweepRows = (database: Database, { sweep, model }: { sweep: string; model: string }) =>
   rowsFrom(database).find<{ rows?: number; positives?: number }>(sql`
     select (select rows from snapshots where digest = sweeps.snapshot_digest) as rows, (
@@ -73,7 +73,7 @@ export interface RunCurve {
   curve: EpochRecord[]
 }
 
-/** The losses of the newest trainings that are no trials, newest first. */
+/** The losses of the newest trainings that are not trials, newest first. */
 export const listRunCurves = (database: Database, { model, limit }: { model: string; limit: number }) =>
   rowsFrom(database).list<RunCurve>(sql`
     select trainings.id, trainings.started_at, trainings.curve, (

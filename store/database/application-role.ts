@@ -1,6 +1,6 @@
 /**
- * Opens the roles of the processes and of queries from outside. The owner of the tables can change any row, so it only migrates; this role may append to and read the
- * audit log, but not change it.
+ * Opens the roles of the processes and of external queries. The owner of the tables can change any row, so it only runs migrations; the
+ * application role can append to and read the audit log, but not change it.
  */
 import pg from 'pg'
 import sql from 'sql-template-tag'
@@ -8,7 +8,7 @@ import { readerRole, type Database } from '../postgres.ts'
 
 export const applicationRole = 'tenure_app'
 
-/** Gives the roles their passwords. Answers whether there are such roles. */
+/** Sets the passwords of the roles. Returns whether the roles exist. */
 export async function openRoles(
   ownerUrl: string,
   passwords: { application?: string; reader?: string } = {},
@@ -35,7 +35,7 @@ export async function openRoles(
   }
 }
 
-/** How this connection could rewrite the audit, and what a query from outside could do, in words; empty when Postgres refuses both. */
+/** How this connection could rewrite the audit log, and what an external query could do, as texts; empty when Postgres prevents both. */
 export async function findRoleWeaknesses(database: Database): Promise<string[]> {
   const found = [await findAuditWeakness(database), await findReaderWeakness(database)]
   return found.filter((each) => each !== undefined)
@@ -55,7 +55,7 @@ async function findReaderWeakness(database: Database): Promise<string | undefine
     : undefined
 }
 
-/** How this connection could rewrite the audit, in words; nothing when Postgres would refuse it. */
+/** How this connection could rewrite the audit log, as text; undefined when Postgres prevents it. */
 async function findAuditWeakness(database: Database): Promise<string | undefined> {
   const [found] = await database.query<{ role: string; may: boolean; guarded: boolean }>(sql`
     select current_user as role,

@@ -3,15 +3,15 @@ import type pg from 'pg'
 import { startCopy, writeCopyData } from './copy-query.ts'
 import type { Store } from '../postgres.ts'
 
-/** Deadline of what a connection is lent for. */
+/** The time limit for using a borrowed connection. */
 const copyMs = 2_000
 
 const signature = Buffer.concat([Buffer.from('PGCOPY\n\xff\r\n\0', 'latin1'), Buffer.alloc(8)])
 const trailer = Buffer.from([0xff, 0xff])
 
 /**
- * Sends whole tuples in binary format, all or none. Answers how many rows Postgres took. The bytes must not change before it
- * does. Further statements behind the COPY, separated by a semicolon, are run in its transaction.
+ * Sends whole tuples in binary format, all or none. Returns the number of rows that Postgres stored. The bytes must not change until
+ * then. Further statements after the COPY, separated by a semicolon, run in its transaction.
  */
 export function copyIn(
   client: pg.ClientBase,
@@ -27,14 +27,14 @@ export function copyIn(
         connection.endCopyFrom()
         stream.uncork()
       },
-      // The driver calls nothing after it, and holds further statements back until the server is ready.
+      // After this the driver makes no more calls, and holds further statements back until the server is ready.
       handleError: reject,
       finish: resolve,
     })
   })
 }
 
-/** The tuples of one encoded block, one by one: to find the one that Postgres refuses. */
+/** Splits an encoded block into tuples, to find the one that Postgres rejects. */
 export function splitTuples(block: Uint8Array): Uint8Array[] {
   const view = new DataView(block.buffer, block.byteOffset, block.byteLength)
   const tuples: Uint8Array[] = []
@@ -51,7 +51,7 @@ export function splitTuples(block: Uint8Array): Uint8Array[] {
   return tuples
 }
 
-/** Lends one connection, with a deadline; after a failure it is not used again. */
+/** Lends one connection, with a time limit. After a failure the connection is not used again. */
 export async function withClient<T>(store: Store, work: (client: pg.PoolClient) => Promise<T>): Promise<T> {
   const client = await store.pool.connect().catch((error: unknown) => {
     store.saw(error)

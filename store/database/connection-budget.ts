@@ -1,9 +1,9 @@
-/** Checks at start-up that `max_connections` covers every process, because exhaustion otherwise shows only under load. */
+/** Checks at start-up that `max_connections` suffices for every process, because exhaustion otherwise shows only under load. */
 import sql from 'sql-template-tag'
 import { DomainError } from '../../domain/errors.ts'
 import type { Database } from '../postgres.ts'
 
-/** Each kind of process, as a message names it. */
+/** The name of each kind of process in messages. */
 const kinds = {
   api: 'API processes',
   control: 'control workers',
@@ -13,21 +13,21 @@ const kinds = {
 
 export type ProcessKind = keyof typeof kinds
 
-/** Most connections of the pool of one process of a kind. */
+/** The maximum pool size of one process of a kind. */
 export const poolSizes: Readonly<Record<ProcessKind, number>> = { api: 8, control: 16, train: 4, commands: 6 }
 
-/** Beside its pool: those that listen, for routes, keys and the audit; for alerts and the audit, and one that erases. */
+/** Connections outside the pool: listeners for routes, keys, alerts and the audit, and one for erasures. */
 const beside: Readonly<Record<ProcessKind, number>> = { api: 3, control: 3, train: 0, commands: 0 }
 
-/** Most connections that one process of a kind may open. */
+/** The maximum number of connections of one process of a kind. */
 export const maxConnectionsOf = (kind: ProcessKind): number => poolSizes[kind] + beside[kind]
 
-/** The rest is for people, backups and what was not closed yet. */
+/** The rest is for users, backups and connections that are still closing. */
 const mostShare = 0.8
 
 export type Processes = Readonly<Record<ProcessKind, number>>
 
-/** Throws `configuration_invalid` when all of them together may open more than four fifths of what Postgres allows. */
+/** Throws `configuration_invalid` when all processes together may open more than four fifths of the allowed connections. */
 export async function checkConnectionBudget(database: Database, processes: Processes): Promise<void> {
   const [row] = await database.query<{ most: number }>(
     sql`select current_setting('max_connections')::integer as most`,
@@ -36,12 +36,12 @@ export async function checkConnectionBudget(database: Database, processes: Proce
   if (issue !== undefined) throw issue
 }
 
-/** What a process is called among the connections. Each has a name of its own, so that they can be counted. */
+/** The `application_name` of a process, unique so that processes can be counted. */
 export const nameOfProcess = (kind: ProcessKind, id: string): string => `tenure ${kind}-${id}`
 
 /**
- * The same for one process that starts by itself: beside those that are connected now, and at least one of each kind, so that
- * the first process leaves room for the others. Another database on the same server is not seen.
+ * The same check for one process that starts by itself: it counts the connected processes, and at least one of each kind, so that the
+ * first process leaves room for the others. Other databases on the same server are not counted.
  */
 export async function expectRoomFor(database: Database, kind: ProcessKind): Promise<void> {
   const there = await database.query<{ kind: ProcessKind; processes: number }>(sql`
@@ -54,7 +54,7 @@ export async function expectRoomFor(database: Database, kind: ProcessKind): Prom
   await checkConnectionBudget(database, processes)
 }
 
-/** Why there is no room, with the figures and what to change; nothing when there is. */
+/** Why there are too few connections, with the figures and the remedy; undefined when there are enough. */
 export function connectionShortage(processes: Processes, most: number): DomainError | undefined {
   const each = Object.entries(processes) as [ProcessKind, number][]
   const sum = each.reduce((all, [kind, count]) => all + count * maxConnectionsOf(kind), 0)

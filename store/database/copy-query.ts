@@ -1,4 +1,4 @@
-/** Runs COPY through the driver, which passes anything with `submit` to the connection as it is. */
+/** Runs COPY through the driver, which passes any object with `submit` to the connection. */
 import type { Socket } from 'node:net'
 import type pg from 'pg'
 
@@ -9,12 +9,12 @@ export interface CopyConnection {
   stream: Socket
 }
 
-/** What the driver calls while a COPY is under way. */
+/** The calls of the driver while a COPY runs. */
 interface CopyHandlers {
   handleCopyInResponse?(connection: CopyConnection): void
   handleCopyData?(message: { chunk: Buffer }, connection: CopyConnection): void
   handleError(error: Error): void
-  /** The server is ready again and has copied so many rows. Not called after an error. */
+  /** The server is ready again and has copied this many rows. Not called after an error. */
   finish(rows: number): void
 }
 
@@ -34,7 +34,10 @@ export function startCopy(
   })
 }
 
-/** A CopyData message: 'd', the length with itself, the bytes. Sent as they are; the driver's own writer copies each twice. */
+/**
+ * A CopyData message: 'd', the length including itself, and the bytes. Sent without a copy; the driver's own writer copies each message
+ * twice.
+ */
 export function writeCopyData(stream: Socket, bytes: Uint8Array): boolean {
   const head = Buffer.allocUnsafe(5)
   head[0] = 0x64

@@ -1,4 +1,4 @@
-/** Reads a query of any size in batches through a cursor. One transaction holds all batches, so that they show one moment. */
+/** Reads a query of any size in batches through a cursor. One transaction reads all batches, so that they show one moment. */
 import pg from 'pg'
 import { DomainError } from '../../domain/errors.ts'
 import { rethrow, type Store } from '../postgres.ts'
@@ -6,16 +6,16 @@ import { rethrow, type Store } from '../postgres.ts'
 export interface RowBatch {
   /** Name and Postgres type id of each column. */
   columns: { name: string; type: number }[]
-  /** The values as Postgres writes them, in UTC and ISO form. */
+  /** The values as Postgres writes them, in UTC and ISO format. */
   rows: (string | null)[][]
 }
 
-/** Reads a query and hands over batch after batch, the first also when there are no rows. */
+/** Reads a query and calls `take` with each batch, at least once even without rows. */
 export type ReadBatches = (query: string, take: (batch: RowBatch) => Promise<void>) => Promise<void>
 
 const batchRows = 20_000
 
-/** Reads a query of the project's own as the role of the processes; fewer rows at once where a row may be large. */
+/** Reads a query of the project as the application role. Fetches fewer rows at once when a row may be large. */
 export const ownReader =
   ({ pool }: Pick<Store, 'pool'>, rowsAtOnce = batchRows): ReadBatches =>
   async (query, take) => {
@@ -31,13 +31,13 @@ export const ownReader =
     }
   }
 
-/** Deadline of each batch of a foreign query, and of its connection. */
+/** The time limit of each batch of an external query, and of its connection. */
 const batchMs = 60_000
 const connectMs = 10_000
 
 /**
- * Reads a query that comes from outside: of a batch, a source or a table of outcomes. It runs as a role that may read only what was granted to
- * it, in a connection that is closed afterwards: in a pooled one, a lock of the session or a changed setting would outlive the query.
+ * Reads an external query: of a batch, a source or an outcome table. It runs as a role that may read only what was granted to it, in a
+ * connection that is closed afterwards: in a pooled connection, a session lock or a changed setting would outlive the query.
  */
 export const foreignReader =
   ({ readerUrl }: Pick<Store, 'readerUrl'>): ReadBatches =>
@@ -51,13 +51,13 @@ export const foreignReader =
       connectionString: readerUrl,
       connectionTimeoutMillis: connectMs,
       statement_timeout: batchMs,
-      // Behind the server's own, which says what was too slow.
+      // Later than the server's own timeout, whose error names the slow query.
       query_timeout: batchMs + connectMs,
       idle_in_transaction_session_timeout: 10 * batchMs,
       application_name: 'tenure reader',
     })
     const role = client.user ?? 'the reader'
-    // The error of a connection that breaks between two batches is that of the next batch.
+    // The error of a connection that breaks between two batches surfaces in the next batch.
     client.on('error', () => {})
     try {
       await client.connect().catch((error: unknown) => refuseLogin(role, error))
@@ -77,7 +77,7 @@ async function readBatches(
 ): Promise<void> {
   await client.query('begin isolation level repeatable read read only')
   await client.query(`set local timezone = 'UTC'; set local datestyle = 'ISO'`)
-  // The extended protocol takes one statement, so that nothing can follow the query.
+  // The extended protocol accepts one statement only, so nothing can follow the query.
   await client.query({
     text: `declare batches no scroll cursor for ${query}`,
     queryMode: 'extended',
@@ -99,7 +99,7 @@ async function readBatch(
   return rows.length
 }
 
-/** SQLSTATE class 28: invalid authorization; 42501: no CONNECT. The driver itself refuses to answer without a password. */
+/** SQLSTATE class 28: invalid authorization; 42501: no CONNECT. Without a password, the driver itself refuses to authenticate. */
 function refuseLogin(role: string, error: unknown): never {
   const { code = '', message } = error as { code?: string; message: string }
   if (!/^(28|42501)/.test(code) && !message.startsWith('SASL')) throw error
@@ -109,7 +109,7 @@ function refuseLogin(role: string, error: unknown): never {
   )
 }
 
-/** Adds what the role may do to a refusal of Postgres (SQLSTATE insufficient_privilege). */
+/** Adds the permissions of the role to an error of Postgres (SQLSTATE insufficient_privilege). */
 function withGrant(role: string, error: unknown): unknown {
   if (!(error instanceof Error) || (error as { code?: unknown }).code !== '42501') return error
   error.message += error.message.includes('function')

@@ -2,12 +2,12 @@
 import sql, { raw, type Sql } from 'sql-template-tag'
 
 export interface ModelFilter {
-  /** None but of these; of all, and rows of no model, when absent. */
+  /** Only rows of these models. Absent: all rows, including rows without a model. */
   models?: readonly string[]
   model?: string
 }
 
-/** The condition for the rows of these models. The column is the code's own, never a caller's. */
+/** The condition for the rows of these models. The column name comes from code, never from a caller. */
 export function ofModels(filter: ModelFilter, column = 'model'): Sql {
   const { models = null, model = null } = filter
   const name = raw(column)

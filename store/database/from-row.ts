@@ -5,7 +5,7 @@
 import type { Sql } from 'sql-template-tag'
 import type { Database } from '../postgres.ts'
 
-/** What a statement returns, as the caller wants it. `T` is as in `fromRow`. */
+/** Runs a statement and converts its rows. `T` is as in `fromRow`. */
 export const rowsFrom = (database: Database) => ({
   list: async <T>(statement: Sql): Promise<T[]> =>
     (await database.query(statement)).map((row) => fromRow<T>(row)),
@@ -17,7 +17,7 @@ export const rowsFrom = (database: Database) => ({
   /** The values of the only column. */
   column: async <T>(statement: Sql): Promise<T[]> =>
     (await database.query(statement)).map((row) => Object.values(row)[0] as T),
-  /** The only column of the first row; undefined without a row or where it is null. */
+  /** The only column of the first row; undefined without a row or for null. */
   async value<T>(statement: Sql): Promise<T | undefined> {
     const [row] = await database.query(statement)
     return (row && (Object.values(row)[0] as T | null)) ?? undefined
@@ -27,8 +27,8 @@ export const rowsFrom = (database: Database) => ({
 })
 
 /**
- * Values of jsonb columns stay as they are. `T` states what the statement selects: a column that `T` does not name would reach
- * callers as well, so select the columns by name where a table holds more.
+ * jsonb values stay unchanged. `T` states which columns the statement selects. Other selected columns would reach callers too, so select
+ * columns by name.
  */
 export const fromRow = <T>(row: object): T => fromRowWithout<T>(row)
 

@@ -1,4 +1,4 @@
-/** Stores small facts about the service by name. In a file they would outlive or miss a restored database. */
+/** Stores small facts about the service by name. In a file they would get lost or outlive a restore of the database. */
 import sql from 'sql-template-tag'
 import { rowsFrom } from './from-row.ts'
 import { prepared } from './prepared.ts'

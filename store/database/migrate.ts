@@ -1,6 +1,6 @@
 /**
  * Migrates a database to the schema of this build. Every process may call it at start-up: one migrates under an advisory lock and the
- * others wait, so that no process meets half a schema.
+ * others wait, so that no process sees a partial schema.
  */
 import { runner } from 'node-pg-migrate'
 import { readFile, readdir } from 'node:fs/promises'
@@ -12,7 +12,7 @@ import { tlsIssueOfPostgres } from '../tls/failure.ts'
 
 export const migrationsDir = fileURLToPath(new URL('../../migrations', import.meta.url))
 
-/** The migrations of this build in their order, without the ending of their files. */
+/** The migrations of this build in order, without file extensions. */
 export async function listMigrations(directory = migrationsDir): Promise<string[]> {
   const files = await readdir(directory)
   return files
@@ -27,19 +27,19 @@ export const readMigration = (name: string, directory = migrationsDir): Promise<
 /** How long a process waits for another one that migrates. */
 const lockWaitMs = 120_000
 /**
- * A migration holds locks that others wait for. The server looks every second whether its client still lives, also while it works
- * on a statement, and gives up one that has stood still for a minute: what a dead migrator has begun is gone before the next.
+ * A migration holds locks that others wait for. The server checks every second whether its client is alive, even during a statement, and
+ * ends a session that is idle for a minute, so the changes of a dead migrator are rolled back before the next one starts.
  */
 const session = '-c client_connection_check_interval=1000 -c idle_in_transaction_session_timeout=60000'
 
 /**
- * Runs what has not run yet, all in one transaction. Answers the names of the migrations it ran itself. A role that does not
- * own the tables may ask too: when nothing is left to run it needs no more than to look.
+ * Runs all pending migrations in one transaction. Returns the names of the migrations that this call ran. A role that does not own the
+ * tables may call it too: without pending migrations, reading suffices.
  */
 export async function migrate(url: string, directory = migrationsDir): Promise<string[]> {
   if (await isCurrent(url, directory)) return []
   const silent = () => {}
-  // The runner would not await the end of a connection of its own.
+  // With a connection of its own, the runner would not await the end of that connection.
   const client = new pg.Client({
     connectionString: url,
     connectionTimeoutMillis: 10_000,
@@ -69,7 +69,7 @@ export async function migrate(url: string, directory = migrationsDir): Promise<s
   }
 }
 
-/** Says in words why a connection was not encrypted as it must be. */
+/** Explains why a connection is not encrypted as required. */
 function rethrowTls(error: unknown): never {
   if (tlsIssueOfPostgres(error) !== undefined) rethrow(error)
   throw error

@@ -9,11 +9,11 @@ import { readServiceState, writeServiceState } from './key-value.ts'
 export interface MigrationFacts {
   /** Whether the database has ever been migrated. */
   begun: boolean
-  /** Of this build and not run yet. */
+  /** Migrations of this build that have not run yet. */
   pending: string[]
-  /** Run, and not of this build. */
+  /** Migrations that have run but are not in this build. */
   unknown: string[]
-  /** Whose file is no longer the one that was run. */
+  /** Migrations whose file has changed since it was run. */
   edited: string[]
 }
 
@@ -29,7 +29,7 @@ async function migrationFiles(): Promise<Map<string, string>> {
   return new Map(await Promise.all(hashes))
 }
 
-/** The migrations that the database has run, in their order. */
+/** The migrations that the database has run, in order. */
 export const listRunMigrations = (database: Database) =>
   rowsFrom(database).column<string>(sql`select name from migrations order by id`)
 
@@ -53,8 +53,8 @@ export async function migrationFacts(database: Database): Promise<MigrationFacts
 }
 
 /**
- * Notes which text each migration had when it was run. A file that is edited afterwards changes no database that has run it,
- * and two databases of one build part without a word.
+ * Records the text of each migration at the time it ran. Editing a migration file afterwards changes no database that has run it, and two
+ * databases of one build would silently differ.
  */
 export async function noteMigrations(database: Database): Promise<void> {
   const files = await migrationFiles()

@@ -1,21 +1,21 @@
 /**
- * Names statements that are sent many times a second, so that a connection parses and plans each of them once: that takes three to five
- * times the CPU of their execution. Only for statements that find their rows by a key: from its sixth use on, Postgres may plan without
- * looking at the values, which is wrong for a span of time in a large table.
+ * Names statements that are sent many times a second, so that a connection parses and plans each of them once: parsing and planning take
+ * three to five times the CPU of the execution. Only for statements that find rows by a key: from the sixth use on, Postgres may plan
+ * without the values, which is wrong for a time range in a large table.
  */
 import { createHash } from 'node:crypto'
 import sql, { type RawValue, type Sql } from 'sql-template-tag'
 
 /** By text. */
 const names = new Map<string, string>()
-/** A prepared statement stays on its connection, so a text that varies without end must not become one. */
+/** A prepared statement stays on its connection, so an endlessly varying text must not be prepared. */
 const maxNames = 100
 
-/** The tag of such a statement, in place of `sql`. */
+/** The tag for such a statement, instead of `sql`. */
 export const prepared = (strings: readonly string[], ...values: readonly RawValue[]): Sql =>
   named(sql(strings, ...values))
 
-/** The statement under its present name. */
+/** The statement with its current name. */
 export function named(statement: Sql): Sql {
   const { text } = statement
   let name = names.get(text)
@@ -30,7 +30,7 @@ export function named(statement: Sql): Sql {
 /** Absent for a statement that is not prepared. */
 export const preparedName = (statement: Sql): string | undefined => (statement as { name?: string }).name
 
-/** Whether a migration has changed the columns of a prepared statement; only planning it anew under another name helps. */
+/** Whether a migration has changed the columns of a prepared statement, so that it must be planned again under another name. */
 export const isOutdatedPlan = (error: unknown): boolean => (error as { code?: unknown }).code === '0A000'
 
 export function renamePlan({ text }: Sql): void {

@@ -6,10 +6,10 @@ import { once } from 'node:events'
 import type pg from 'pg'
 import { startCopy, writeCopyData, type CopyConnection } from './copy-query.ts'
 
-/** A server that gives or takes nothing for so long is given up. */
+/** A connection that transfers nothing for this time is closed. */
 const stallMs = 60_000
 
-/** Runs COPY … TO STDOUT and hands over what comes, piece by piece and in order. Answers how many rows there were. */
+/** Runs COPY … TO STDOUT and passes the data on in chunks, in order. Returns the number of rows. */
 export function copyOut(
   client: pg.Client,
   statement: string,
@@ -23,7 +23,7 @@ export function copyOut(
     startCopy(client, statement, {
       handleCopyData({ chunk }, { stream }) {
         stall.moved()
-        // The driver's buffer is its own again after this turn.
+        // The driver reuses its buffer after this turn.
         const mine = Buffer.from(chunk)
         waiting++
         if (waiting === maxPendingBytes) stream.pause()
@@ -46,10 +46,12 @@ export function copyOut(
   })
 }
 
-/** Pieces that wait for the slower side. */
+/** The maximum number of chunks that wait for the slower side. */
 const maxPendingBytes = 64
 
-/** Runs COPY … FROM STDIN with what comes. Answers how many rows Postgres took; what fails to come makes it take none. */
+/**
+ * Runs COPY … FROM STDIN with the given chunks. Returns the number of rows that Postgres stored. When the source fails, none are stored.
+ */
 export function copyFrom(
   client: pg.Client,
   statement: string,
