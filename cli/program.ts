@@ -1,6 +1,7 @@
 /** Runs the command line: builds the commands with their options and help, and prints every error in one format. */
 import { Command, CommanderError, Option } from 'commander'
 import { errorTable, isError, remedyOf } from '../domain/errors.ts'
+import { redacted } from '../domain/redact.ts'
 import { readVersion } from '../temporal.config.ts'
 import { commandProblemOf, type Client } from './client/client.ts'
 import { connectToApi } from './client/connection.ts'
@@ -96,7 +97,7 @@ export async function runProgram(
     return exitCode
   } catch (error) {
     if (error instanceof CommanderError && error.exitCode === 0) return exitCodes.done
-    const problem = describe(error, pathOf(specs, words))
+    const problem = withoutSecrets(describe(error, pathOf(specs, words)))
     if (problem.code === 'model_not_found' && client !== undefined) {
       const meant = await suggestModel(client, problem.detail)
       if (meant !== undefined) problem.remedy = meant
@@ -195,6 +196,10 @@ function describe(error: unknown, path: readonly string[]): CommandProblem {
     remedy: 'This is a defect in Tenure. Run `tenure doctor` to check the installation.',
   }
 }
+
+/** What was typed may hold a password or a key, and the output of a pipeline is kept. */
+const withoutSecrets = (problem: CommandProblem): CommandProblem =>
+  JSON.parse(redacted(JSON.stringify(problem))) as CommandProblem
 
 function printProblem(terminal: Terminal, problem: CommandProblem): void {
   if (terminal.json) return terminal.complain(JSON.stringify(problem))

@@ -2,6 +2,7 @@
  * Lists every error code with its HTTP status, whether a retry can help, and its remedy, so that all layers name a failure alike.
  * The comment of a code is its meaning in docs/reference/errors.md; the line comments between codes are the headings there.
  */
+import { redacted } from './redact.ts'
 
 interface ErrorKind {
   /** The HTTP status of the response. */
@@ -282,7 +283,11 @@ export function remedyOf(error: DomainError): string {
 }
 
 /** A text of a caller for a message, cut where it is long. */
-export const cutName = (text: string): string => (text.length > 60 ? `${text.slice(0, 60)}…` : text)
+export function cutName(text: string): string {
+  // Redacted before it is cut: of a secret that is cut, no pattern knows the rest.
+  const shown = redacted(text)
+  return shown.length > 60 ? `${shown.slice(0, 60)}…` : shown
+}
 
 /** The same in quotation marks. */
 export const quotedName = (text: string): string => JSON.stringify(cutName(text))

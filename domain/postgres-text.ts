@@ -2,6 +2,8 @@
  * Checks whether Postgres can store all text of a value. It refuses NUL and incomplete surrogate pairs, and an activity that writes
  * one would be retried forever.
  */
+import { redacted } from './redact.ts'
+
 /** As JSON escapes them; an even number of backslashes before is text that only looks alike. */
 const unstorable = /(?<!\\)(?:\\\\)*\\u(?:0000|d[89a-f][0-9a-f]{2})/
 
@@ -13,7 +15,8 @@ const invisible = /[\u0000-\u001F\u007F]|\p{Surrogate}/gu
 
 /** A value as storable, readable text: truncated, with escapes for invisible characters. */
 export function shown(value: unknown): string {
-  const text = String(value)
+  // Redacted before it is cut: of a secret that is cut, no pattern knows the rest.
+  const text = redacted(String(value))
   const cut =
     text.length > maxShownLength ? `${text.slice(0, maxShownLength)}… (${text.length} characters)` : text
   return cut.replace(invisible, (sign) => `\\u${sign.charCodeAt(0).toString(16).padStart(4, '0')}`)

@@ -3,7 +3,7 @@
  * histories are widely readable. Waiting for a server or for disk space uses up no attempt.
  */
 import { ApplicationFailure, Context, log } from '@temporalio/activity'
-import { DomainError, errorTable, isError, type ErrorCode } from '../../domain/errors.ts'
+import { DomainError, errorTable, isError, remedyOf, type ErrorCode } from '../../domain/errors.ts'
 import { redacted } from '../../domain/redact.ts'
 import { isFull } from '../../store/outage.ts'
 import { withHeartbeat } from './heartbeat.ts'
@@ -74,7 +74,7 @@ export function toFailure(error: unknown): unknown {
     message: redacted(error.message),
     type: error.code,
     nonRetryable: !errorTable[error.code].retryable,
-    details: [{ code: error.code, remedy: error.remedy, context: plain(error.context) }],
+    details: [{ code: error.code, remedy: redacted(remedyOf(error)), context: plain(error.context) }],
   })
 }
 

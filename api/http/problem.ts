@@ -52,7 +52,7 @@ export function problemOf(
     status,
     detail: redacted(error.message),
     code: error.code,
-    remedy: remedyOf(error),
+    remedy: redacted(remedyOf(error)),
     retryable,
     request_id: requestId,
   }

@@ -1,5 +1,6 @@
 /** Replaces hyperparameters of a model file for one training. Names and types must be those that the file declares. */
 import { DomainError } from '../errors.ts'
+import { redacted } from '../redact.ts'
 
 export type HyperparameterValue = number | string | boolean
 export type HyperparameterValues = Readonly<Record<string, HyperparameterValue>>
@@ -11,6 +12,9 @@ const kindOf = (value: unknown): (typeof kinds)[keyof typeof kinds] | undefined 
   return typeof value === 'boolean' ? kinds.boolean : undefined
 }
 
+/** Redacted before it is cut: of a secret that is cut, no pattern knows the rest. */
+const shownText = (value: unknown): string => redacted(JSON.stringify(value) ?? 'undefined').slice(0, 100)
+
 /** Why the overrides do not fit the model, one sentence each; empty when they do. */
 export function issuesOfOverrides(
   { name: model, hyperparameters: declared }: { name: string; hyperparameters: HyperparameterValues },
@@ -20,11 +24,11 @@ export function issuesOfOverrides(
     if (!Object.hasOwn(declared, name)) {
       const names = Object.keys(declared)
       const known = names.length === 0 ? 'its model file declares none' : `it has ${names.join(', ')}`
-      return [`${model} has no hyperparameter ${JSON.stringify(name.slice(0, 100))}: ${known}`]
+      return [`${model} has no hyperparameter ${shownText(name)}: ${known}`]
     }
     const expected = kindOf(declared[name])
     if (kindOf(value) === expected) return []
-    const given = typeof value === 'number' ? String(value) : JSON.stringify(value)?.slice(0, 100)
+    const given = typeof value === 'number' ? String(value) : shownText(value)
     return [
       `the hyperparameter ${name} is ${expected} (${JSON.stringify(declared[name])} in the model file), not ${given}`,
     ]

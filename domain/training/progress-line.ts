@@ -1,4 +1,5 @@
 /** Parses the lines that a training program writes to its standard output. */
+import { redacted } from '../redact.ts'
 import type { SpanPart } from '../tracing/span.ts'
 import { visibleText } from '../visible-text.ts'
 
@@ -20,7 +21,7 @@ const maxPartLength = 100
 
 /** Returns the progress of a line, a finished part of the work, or why the line has neither. */
 export function parseProgressLine(line: string): TrainingProgress | { part: SpanPart } | { issue: string } {
-  const bad = (issue: string) => ({ issue: `${issue}: ${visibleText(line.slice(0, 200))}` })
+  const bad = (issue: string) => ({ issue: `${issue}: ${visibleText(redacted(line).slice(0, 200))}` })
   let given: Record<string, unknown>
   try {
     given = JSON.parse(line) as Record<string, unknown>

@@ -1,7 +1,10 @@
 /** Secrets are taken out of texts before they are kept. */
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
+import { cutName } from '../../domain/errors.ts'
+import { shown } from '../../domain/postgres-text.ts'
 import { redacted, withoutExcerpt } from '../../domain/redact.ts'
+import { parseProgressLine } from '../../domain/training/progress-line.ts'
 
 const secret = '0123456789abcdef'.repeat(3)
 describe('the redaction of a text', () => {
@@ -104,4 +107,13 @@ it.each([
     /^Unexpected token '?.'?,? .*not valid JSON$|^Unexpected token .{0,10} in JSON at position \d+$/,
   )
   expect(withoutExcerpt(said)).not.toMatch(/da|first|city/)
+})
+
+it.each([
+  ['a name', cutName],
+  ['a value', shown],
+  ['a line of a training program', (text: string) => (parseProgressLine(text) as { issue: string }).issue],
+])('a password is redacted in %s before it is cut off', (_what, show) => {
+  const text = show(`postgres://u:${'hunter2'.repeat(40)}@h/db`)
+  expect(text).toContain('postgres://u:[redacted]@h/db')
 })

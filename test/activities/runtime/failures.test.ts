@@ -12,7 +12,10 @@ const failing = async (error: Error): Promise<unknown> => {
 }
 
 it.each([
-  ['of the domain', new DomainError('training_failed', `not at ${address}`, { address })],
+  [
+    'of the domain',
+    new DomainError('training_failed', `not at ${address}`, { address, remedy: `Ask ${address}.` }),
+  ],
   ['of a row that is not there', Object.assign(new Error(`no ${address}`), { code: '23503' })],
   ['that is no domain error', new Error(`with ${address}`)],
   ['with a cause', new Error('fetch failed', { cause: new Error(`of ${address}`) })],

@@ -220,6 +220,8 @@ it.each([
   [['retrain', 'iris', '--as-of', 'tomorrow'], 'Invalid time "tomorrow" for --as-of'],
   [['retrain', 'iris', '--set', 'units'], 'Invalid --set "units"; use name=value'],
   [['retrain', 'iris', '--set', 'units=1', '--set', 'units=2'], '--set units is given twice'],
+  [['retrain', 'iris', '--set', 'postgres://u:hunter2@h/db'], 'Invalid --set "postgres://u:[redacted]@h/db"'],
+  [['no-command', '--set', 'https://u:hunter2@h/db'], 'unknown command'],
   [['sweep', 'iris'], 'No hyperparameter to try; use --grid units=16,32'],
   [['sweep', 'iris', '--grid', 'units'], 'Invalid --grid "units"'],
   [['sweep', 'iris', '--grid', 'units=1', '--random', 'many'], '--random must be a whole number'],
@@ -234,6 +236,7 @@ it.each([
   const { code, out, err } = await tenure(...words)
   expect([code, out]).toEqual([exitCodes.usage, ''])
   expect(err).toContain(text)
+  expect(err).not.toContain('hunter2')
   expect(err.trim().split('\n').length).toBeGreaterThan(1)
 })
 

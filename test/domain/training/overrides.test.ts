@@ -22,6 +22,10 @@ describe('overrides of hyperparameters', () => {
     [{ units: null }, 'the hyperparameter units is a finite number (16 in the model file), not null'],
     [{ optimizer: 1 }, 'the hyperparameter optimizer is a text ("adam" in the model file), not 1'],
     [{ dropout: 'no' }, 'the hyperparameter dropout is true or false (false in the model file), not "no"'],
+    [
+      { units: `postgres://u:${'p'.repeat(100)}@h/db` },
+      'the hyperparameter units is a finite number (16 in the model file), not "postgres://u:[redacted]@h/db"',
+    ],
   ])('%j are refused with what the model file declares', (overrides, issue) => {
     expect(issuesOfOverrides(model, overrides)).toEqual([issue])
   })
