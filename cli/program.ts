@@ -5,6 +5,7 @@ import { redacted } from '../domain/redact.ts'
 import { readVersion } from '../temporal.config.ts'
 import { commandProblemOf, type Client } from './client/client.ts'
 import { connectToApi } from './client/connection.ts'
+import { didYouMean } from './client/did-you-mean.ts'
 import { suggestModel } from './client/suggest-model.ts'
 import { exitCodeHelp, exitCodeOf, exitCodes, type ExitCode, type CommandProblem } from './exit-codes.ts'
 import { openTerminal, type Streams, type Terminal } from './terminal.ts'
@@ -174,9 +175,18 @@ function withDefault(specs: Specs, words: readonly string[]): readonly string[] 
   const byDefault = spec.commands.find(({ isDefault }) => isDefault === true)
   const isNamed = ['-h', '--help', ...spec.commands.map(wordOf)].includes(second)
   if (byDefault === undefined || isNamed) return words
-  const isArgument = second === '' || second.startsWith('-') || byDefault.name.includes(' ')
-  return isArgument ? [first, wordOf(byDefault), ...words.slice(1)] : words
+  return second === '' || second.startsWith('-') || isArgumentOf(byDefault, spec, words.slice(1))
+    ? [first, wordOf(byDefault), ...words.slice(1)]
+    : words
 }
+
+/** Whether the only word is an argument, such as a model, and no mistyped command. */
+const isArgumentOf = (
+  command: CommandSpec,
+  { commands }: CommandGroup,
+  [word = '', next = '-']: readonly string[],
+) =>
+  command.name.includes(' ') && next.startsWith('-') && didYouMean(commands.map(wordOf), word) === undefined
 
 function describe(error: unknown, path: readonly string[]): CommandProblem {
   const known = commandProblemOf(error)

@@ -1,13 +1,30 @@
 /** Makes the command `list` of a group, which shows the rows of one response as a table. */
-import { path as requestPath, type Client } from '../client/client.ts'
-import type { CommandSpec } from '../program.ts'
+import { path as requestPath, usageError, type Client } from '../client/client.ts'
+import type { CommandInput, CommandSpec } from '../program.ts'
 import { tableBy, type Columns } from '../terminal.ts'
+
+/** The form of every list whose rows are of models: `releases list iris`, or `--model iris`. */
+export const listOfModels = {
+  name: 'list [model]',
+  isDefault: true,
+  options: [['--model <model>', 'Only this model, in place of the argument']],
+} as const satisfies Partial<CommandSpec>
+
+/** The query of such a list. */
+export function listQuery({ args: [argument], options }: CommandInput): CommandInput['options'] {
+  const { model } = options
+  if (argument !== undefined && model !== undefined && argument !== model)
+    throw usageError(`two models are named, ${argument} and ${String(model)}: name one`)
+  return argument === undefined ? options : { ...options, model: argument }
+}
 
 export interface ListSpec<Row> extends Pick<CommandSpec, 'summary' | 'options' | 'examples'> {
   /** The route; the options of the command are its query. */
   path: string
   /** The field of the response with the rows. */
   field: string
+  /** Whether its rows are of models, so that it may list those of one. */
+  ofModels?: true
   /** Query parameters without an option. */
   query?: Readonly<Record<string, number>>
   columns: Columns<Row>
@@ -20,15 +37,18 @@ export async function requireModel(client: Client, model: unknown): Promise<void
   if (model !== undefined) await client.get(requestPath`/v1/models/${model}`)
 }
 
-export function listCommand<Row>({ path, field, query, columns, none, ...spec }: ListSpec<Row>): CommandSpec {
+export function listCommand<Row>(list: ListSpec<Row>): CommandSpec {
+  const { path, field, query, columns, none, ofModels, options = [], ...spec } = list
+  const { options: modelOptions, ...form } = listOfModels
   return {
     ...spec,
-    name: 'list',
-    isDefault: true,
-    async run({ terminal, api }, { options }) {
-      const answer = await api().get<Record<string, Row[]>>(path, { ...query, ...options })
+    ...form,
+    ...(ofModels ? { options: [...modelOptions, ...options] } : { name: 'list', options }),
+    async run({ terminal, api }, input) {
+      const asked = listQuery(input)
+      const answer = await api().get<Record<string, Row[]>>(path, { ...query, ...asked })
       const rows = answer[field] ?? []
-      if (rows.length === 0) await requireModel(api(), options['model'])
+      if (rows.length === 0) await requireModel(api(), asked['model'])
       const text = rows.length === 0 ? none : undefined
       terminal.answer(answer, text ?? tableBy(terminal, rows, columns))
     },

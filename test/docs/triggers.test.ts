@@ -153,7 +153,7 @@ it('the triggers of the batches of the page are taken in, listed and fired', asy
     expect(code, err).toBe(0)
     expect(out).toMatch(recorded)
   }
-  const list = await run(`tenure triggers list --model ${model}`)
+  const list = await run(`tenure triggers list ${model}`)
   expect(list.out).toMatch(/nights.schedule +0 3 \* \* \*/)
   expect(list.out).toMatch(/regions.webhook +a request with region/)
   const wrong = await run(`tenure triggers fire ${model} regions.webhook --set region=asia`)

@@ -19,11 +19,9 @@ export const auditGroup: CommandGroup = {
   commands: [
     listCommand<AuditAnswer>({
       summary: 'List production changes, newest first',
-      options: [
-        ['--model <model>', 'Only this model'],
-        ['--limit <n>', 'Number of rows (default: 20)'],
-      ],
-      examples: ['audit', 'audit list --model iris --limit 100'],
+      ofModels: true,
+      options: [['--limit <n>', 'Number of rows (default: 20)']],
+      examples: ['audit', 'audit iris --limit 100'],
       path: '/v1/audit',
       field: 'audit',
       query: { limit: 20 },

@@ -26,8 +26,8 @@ export const erasuresGroup: CommandGroup = {
   commands: [
     listCommand<ErasureAnswer>({
       summary: 'List erasures',
-      options: [['--model <model>', 'Only this model']],
-      examples: ['erasures', 'erasures list --model iris'],
+      ofModels: true,
+      examples: ['erasures', 'erasures iris'],
       path: '/v1/erasures',
       field: 'erasures',
       columns: {

@@ -47,8 +47,8 @@ export const drillsGroup: CommandGroup = {
   commands: [
     listCommand<DrillAnswer>({
       summary: 'List drills, newest first',
-      options: [['--model <model>', 'Only this model']],
-      examples: ['drills', 'drills list --model iris --json'],
+      ofModels: true,
+      examples: ['drills', 'drills iris --json'],
       path: '/v1/drills',
       field: 'drills',
       columns,
@@ -89,7 +89,7 @@ async function runDrills(
     within_ms: within === undefined ? undefined : Math.round(Number(within) * 1_000),
   })
   if (options['watch'] !== true) {
-    terminal.answer(answer, `Drill of ${model} started. Follow it: \`tenure drills list --model ${model}\``)
+    terminal.answer(answer, `Drill of ${model} started. Follow it: \`tenure drills list ${model}\``)
     return exitCodes.done
   }
   const ended = await untilOver(api(), model, since)

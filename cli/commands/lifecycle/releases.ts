@@ -22,7 +22,7 @@ import { watchRelease } from './watch-release.ts'
 import { factsTable, tableBy, type Columns, type Terminal } from '../../terminal.ts'
 import { deferredText, type CommandReply } from '../deferred.ts'
 import { coloured, orDash, share, digestPrefix, time } from '../format.ts'
-import { requireModel } from '../list.ts'
+import { listOfModels, listQuery, requireModel } from '../list.ts'
 
 export const commandsGroup: CommandGroup = {
   name: 'commands',
@@ -47,20 +47,17 @@ export const releasesGroup: CommandGroup = {
   summary: 'List, start and show releases',
   commands: [
     {
-      name: 'list',
-      isDefault: true,
+      ...listOfModels,
       summary: 'List releases, newest first, and the release queue',
-      options: [
-        ['--model <model>', 'Only this model'],
-        ['--open', 'Only releases that have not ended'],
-      ],
-      examples: ['releases', 'releases list --model iris --open', 'releases --json'],
-      async run({ terminal, api }, { options }) {
+      options: [...listOfModels.options, ['--open', 'Only releases that have not ended']],
+      examples: ['releases', 'releases iris --open', 'releases --json'],
+      async run({ terminal, api }, input) {
+        const asked = listQuery(input)
         const answer = await api().get<{ releases: ReleaseAnswer[]; waiting?: WaitingAnswer[] }>(
           '/v1/releases',
-          options,
+          asked,
         )
-        if (answer.releases.length === 0) await requireModel(api(), options['model'])
+        if (answer.releases.length === 0) await requireModel(api(), asked['model'])
         const queue = (answer.waiting ?? []).filter(({ state }) => state === 'waiting')
         terminal.answer(
           answer,

@@ -21,8 +21,8 @@ export const triggersGroup: CommandGroup = {
   commands: [
     listCommand<TriggerAnswer>({
       summary: 'List the triggers of model files',
-      options: [['--model <model>', 'Only this model']],
-      examples: ['triggers', 'triggers list --model flight-delay --json'],
+      ofModels: true,
+      examples: ['triggers', 'triggers flight-delay --json'],
       path: '/v1/triggers',
       field: 'triggers',
       columns: {

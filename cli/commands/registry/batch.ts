@@ -70,11 +70,9 @@ export const batchGroup: CommandGroup = {
     },
     listCommand<BatchAnswer>({
       summary: 'List batches, newest first',
-      options: [
-        ['--model <model>', 'Only this model'],
-        ['--withdrawn', 'Only batches scored by a withdrawn version'],
-      ],
-      examples: ['batch', 'batch list --withdrawn'],
+      ofModels: true,
+      options: [['--withdrawn', 'Only batches scored by a withdrawn version']],
+      examples: ['batch', 'batch flight-delay', 'batch list --withdrawn'],
       path: '/v1/batches',
       field: 'batches',
       columns: {

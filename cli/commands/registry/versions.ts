@@ -10,7 +10,7 @@ import { failure, path, usageError, type Client, type QueryParameters } from '..
 import type { CommandGroup, CommandSession } from '../../program.ts'
 import { tableBy, tableOf, type Terminal } from '../../terminal.ts'
 import { orDash, digestPrefix, time } from '../format.ts'
-import { requireModel } from '../list.ts'
+import { listOfModels, listQuery, requireModel } from '../list.ts'
 import { answerStarted, sayChangedFile, type StartedReply } from '../lifecycle/retrain.ts'
 
 type BroughtReply = StartedReply & { artifact: { library: string; unused: string[]; by_place?: string[] } }
@@ -27,13 +27,12 @@ export const versionsGroup: CommandGroup = {
   summary: 'List, search and compare versions, and print model cards',
   commands: [
     {
-      name: 'list [model]',
-      isDefault: true,
+      ...listOfModels,
       summary: 'List registered versions, highest first',
-      options: [['--limit <n>', 'Number of versions (default: 50)']],
-      examples: ['versions', 'versions iris --json', 'versions list iris --limit 200'],
-      async run(session, { args, options }) {
-        await printPage(session, { model: args[0], limit: 50, ...options })
+      options: [...listOfModels.options, ['--limit <n>', 'Number of versions (default: 50)']],
+      examples: ['versions', 'versions iris --json', 'versions iris --limit 200'],
+      async run(session, input) {
+        await printPage(session, { limit: 50, ...listQuery(input) })
       },
     },
     {

@@ -1,0 +1,62 @@
+/** Tests that the lists whose rows are of models take a model in one form. The API is a server that notes what it is asked. */
+import { once } from 'node:events'
+import { createServer } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { commands } from '../../../cli/commands/all-commands.ts'
+import { exitCodes } from '../../../cli/exit-codes.ts'
+import { runCommand } from '../../support/command-line.ts'
+
+const asked: string[] = []
+const server = createServer(({ url = '' }, response) => {
+  asked.push(url)
+  const [, field = ''] = /^\/v1\/([a-z-]+)\?/.exec(url) ?? []
+  const body = { [field]: [], models: [{ name: 'iris' }] }
+  response.writeHead(200, { 'content-type': 'application/json' }).end(JSON.stringify(body))
+})
+beforeAll(() => once(server.listen(0, '127.0.0.1'), 'listening'))
+afterAll(() => void server.close())
+
+const tenure = async (...words: string[]) => {
+  asked.length = 0
+  const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`
+  return { ...(await runCommand(commands, [...words, '--url', url])), first: asked[0] }
+}
+
+const groups = commands.flatMap((each) => ('commands' in each ? [each] : []))
+const ofModels = groups.filter(({ commands: own }) =>
+  own.some(
+    ({ name, options = [] }) =>
+      name.startsWith('list') && options.some(([flag]) => flag === '--model <model>'),
+  ),
+)
+
+it('releases, versions and what else is listed by model', () => {
+  expect(ofModels.map(({ name }) => name).sort()).toEqual(
+    ['audit', 'batch', 'drills', 'erasures', 'releases', 'triggers', 'versions'].sort(),
+  )
+})
+
+describe.each(ofModels.map(({ name }) => name))('%s', (group) => {
+  it('lists those of a model, which is an argument or an option', async () => {
+    const forms = [
+      [group, 'iris'],
+      [group, 'list', 'iris'],
+      [group, 'list', '--model', 'iris'],
+    ]
+    const answers = []
+    for (const words of forms) answers.push(await tenure(...words))
+    expect(answers.map(({ code }) => code)).toEqual(forms.map(() => exitCodes.done))
+    expect(answers[0]!.first).toContain('model=iris')
+    expect(new Set(answers.map(({ first }) => first?.split(/[?&]/).sort().join()))).toHaveProperty('size', 1)
+  })
+
+  it('refuses two models, and suggests a command for a mistyped one', async () => {
+    const two = await tenure(group, 'iris', '--model', 'flight-delay')
+    expect(two).toMatchObject({ code: exitCodes.usage, first: undefined })
+    expect(two.err).toContain('two models are named, iris and flight-delay: name one')
+    const mistyped = await tenure(group, 'lits')
+    expect(mistyped).toMatchObject({ code: exitCodes.usage, first: undefined })
+    expect(mistyped.err).toContain('Did you mean list?')
+  })
+})
