@@ -41,6 +41,8 @@ export interface Initialised extends Written {
   /** The model file, in the project. */
   file: string
   label: string
+  /** Why this one was taken; absent where it was named or chosen. */
+  labelWhy?: string
   time?: string
   columns: readonly InferredColumn[]
   asOf?: string
@@ -63,6 +65,7 @@ export async function initProject(options: InitOptions): Promise<Initialised> {
   if (otherFiles.includes(model)) throw usageError(`--name ${model} is the name of another file of models`)
   const { names, rows, cut } = readCsvTable(csv)
   const inferred = inferColumns(names, rows)
+  const found = options.label === undefined ? inferLabel(inferred) : undefined
   const chosen = await options.choose(inferred, chosenBy(options, inferred))
   const { label, note } = labelOf(chosen.label, options.labelKind)
   const columns = inferred.map((each) => (each === chosen.label ? label : each))
@@ -97,6 +100,7 @@ export async function initProject(options: InitOptions): Promise<Initialised> {
     model,
     file: `${models}/${model}.ts`,
     label: label.column,
+    labelWhy: found?.label === chosen.label ? found.why : undefined,
     time: time?.column,
     columns,
     asOf,
@@ -151,7 +155,7 @@ function chosenBy(
       `${option} must be one of ${columns.map(({ column }) => column).join(', ')}, not ${name}`,
     )
   }
-  const label = labelName === undefined ? inferLabel(columns) : named('--label', labelName)
+  const label = labelName === undefined ? inferLabel(columns)?.label : named('--label', labelName)
   if (label === undefined)
     throw usageError(`no column can be predicted: name another file with --from (${leftOut(columns)})`)
   const issue = labelIssue(label)

@@ -125,12 +125,19 @@ function codesOf(values: readonly string[], distinct: readonly string[], whole: 
 /** What to write instead, when the values are times or numbers in a format that cannot be read. */
 function otherWriting(distinct: readonly string[]): string | undefined {
   const [first = ''] = distinct
-  if (distinct.every((value) => otherTimePattern.test(value))) return valueIssue('time', first)
+  const again = '; then run `tenure init` again with --overwrite'
+  if (distinct.every((value) => otherTimePattern.test(value))) return `${valueIssue('time', first)}${again}`
   const numbers = distinct.filter((value) => !missingWordPattern.test(value))
   // Few numbers with a text are categories, such as 1, 2 and unknown.
   if (numbers.length <= maxCodes || !numbers.every((value) => otherNumberPattern.test(value)))
     return undefined
-  return valueIssue('number', distinct.find((value) => !numberPattern.test(value)) ?? first)
+  const missing = distinct.find((value) => missingWordPattern.test(value))
+  const other = numbers.find((value) => !numberPattern.test(value))
+  const issues = [
+    missing === undefined ? undefined : `\`${shown(missing)}\` is no number: leave such cells empty`,
+    other === undefined ? undefined : valueIssue('number', other),
+  ]
+  return `${issues.filter((issue) => issue !== undefined).join('; ')}${again}`
 }
 
 /** The column as a class label, when it has few distinct numbers. */
@@ -157,10 +164,34 @@ function freeName(base: string, taken: Set<string>): string {
 const isLabelKind = ({ use }: InferredColumn): boolean =>
   use === 'flag' || use === 'category' || use === 'number'
 
-/** The column whose name is usual for labels; otherwise the last column that can be a label. */
-export function inferLabel(columns: readonly InferredColumn[]): InferredColumn | undefined {
+/**
+ * Names of labels, the most certain first, in lower case and without signs or a leading `is`. `class` is late, because it is a feature beside
+ * `survived`; `price` is last, because it is one in tables of sales.
+ */
+const labelNames = (
+  'label labels target y survived churn churned exited fraud fraudulent default defaulted ' +
+  'outcome response diagnosis class species saleprice price'
+).split(' ')
+
+/** The column whose name is usual for labels, otherwise the last column that can be a label; `why` says which. */
+export function inferLabel(
+  columns: readonly InferredColumn[],
+): { label: InferredColumn; why: string } | undefined {
   const possible = columns.filter(isLabelKind)
-  return possible.find(({ column }) => /^(label|target|class|outcome|y)$/i.test(column)) ?? possible.at(-1)
+  const last = possible.at(-1)
+  if (last === undefined) return undefined
+  const bareName = ({ column }: InferredColumn): string =>
+    column
+      .toLowerCase()
+      .replace(/[^a-z0-9]/g, '')
+      .replace(/^is/, '')
+  for (const name of labelNames) {
+    const label = possible.find((each) => bareName(each) === name)
+    // Between others, y is a coordinate.
+    if (label !== undefined && (name !== 'y' || [columns[0], columns.at(-1)].includes(label)))
+      return { label, why: 'labels often have this name' }
+  }
+  return { label: last, why: 'it is the last column that can be predicted' }
 }
 
 /** The first column with a time in every row. */

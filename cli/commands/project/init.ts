@@ -8,7 +8,10 @@ export const initCommand: CommandSpec = {
   summary: 'Make a project: a model file from a CSV, its settings, a test and a CI file',
   options: [
     ['--from <csv>', 'File with a header and rows (default: an example, 150 flowers)'],
-    ['--label <column>', 'Column to predict (default: inferred, and asked about on a terminal)'],
+    [
+      '--label <column>',
+      'Column to predict (default: one that is named as labels are, such as target or churn, else the last)',
+    ],
     ['--time <column>', 'Column with the time of a row (default: inferred, and asked about on a terminal)'],
     ['--label-kind <kind>', 'classes or number, for a column of numbers (default: inferred)'],
     ['--name <model>', 'Name of the model (default: that of the CSV)'],
@@ -39,6 +42,11 @@ export const initCommand: CommandSpec = {
     const place = made.folder === process.cwd() ? [] : [`cd ${String(args[0])}`]
     const lines = [
       `${made.file} predicts ${made.label}${made.time === undefined ? '' : ` over ${made.time}`}.`,
+      ...(made.labelWhy === undefined
+        ? []
+        : [
+            `The column ${made.label} was taken because ${made.labelWhy}. To predict another, run \`tenure init\` again with --label <column> --overwrite.`,
+          ]),
       ...(made.cut ? ['The types are those of the first 16 MB of the file.'] : []),
       ...(made.note === undefined ? [] : [made.note]),
       ...(made.created.length === 0 ? [] : [`Written: ${made.created.join(', ')}`]),

@@ -3,6 +3,7 @@ import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSyn
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { initCommand } from '../../../cli/commands/project/init.ts'
 import { askForColumns } from '../../../cli/init/ask.ts'
 import { initProject, type InitOptions } from '../../../cli/init/init-project.ts'
 import { typescriptVersion } from '../../../cli/init/project-files.ts'
@@ -10,6 +11,7 @@ import { mergeManifest } from '../../../cli/init/write-project.ts'
 import { loadModelsInChild } from '../../../cli/sync/load-models.ts'
 import { inferColumns } from '../../../domain/project/infer-columns.ts'
 import { checkout, readVersion } from '../../../temporal.config.ts'
+import { runCommand } from '../../support/command-line.ts'
 
 let place: string
 beforeEach(() => {
@@ -105,6 +107,29 @@ describe('a new project', () => {
     mkdirSync(join(place, 'shop', 'rows'), { recursive: true })
     await init({ from: csvOf('shop/rows/orders.csv', orders) })
     expect(textOf('models/orders.ts')).toContain(`csv('rows/orders.csv'`)
+  })
+})
+
+describe('the label', () => {
+  const passengers = [
+    'Survived,Pclass,Sex,Embarked',
+    ...Array.from(
+      { length: 40 },
+      (_, row) => `${row % 2},${1 + (row % 3)},${row % 3 ? 'm' : 'f'},${'SCQ'[row % 3]}`,
+    ),
+  ].join('\n')
+  const run = (...words: string[]) =>
+    runCommand([initCommand], ['init', join(place, 'shop'), '--from', csvOf('p.csv', passengers), ...words])
+
+  it('that was guessed is said with the reason, and --label names another', async () => {
+    const { out } = await run()
+    expect(out).toContain('models/p.ts predicts Survived.')
+    expect(out).toContain(
+      'The column Survived was taken because labels often have this name. To predict another, run `tenure init` again with --label <column> --overwrite.',
+    )
+    const named = await run('--label', 'Embarked', '--overwrite')
+    expect(named.out).toContain('models/p.ts predicts Embarked.')
+    expect(named.out).not.toContain('was taken because')
   })
 })
 

@@ -57,19 +57,37 @@ describe('a column', () => {
       'decimals with a comma',
       'size',
       Array.from({ length: 20 }, (_, row) => `${row},5`),
-      { use: 'none', why: '`0,5` is no number: write decimals with a point, 0.5' },
+      {
+        use: 'none',
+        why: '`0,5` is no number: write decimals with a point, 0.5; then run `tenure init` again with --overwrite',
+      },
     ],
     [
       'numbers and a word for a missing one',
       'size',
       ['NA', ...Array.from({ length: 20 }, (_, row) => `${row * row}`)],
-      { use: 'none', why: expect.stringContaining('`NA` is no number: leave the cell empty') },
+      {
+        use: 'none',
+        why: '`NA` is no number: leave such cells empty; then run `tenure init` again with --overwrite',
+      },
+    ],
+    [
+      'decimals with a comma, and a word for a missing one',
+      'size',
+      ['n/a', ...Array.from({ length: 20 }, (_, row) => `${row},5`)],
+      {
+        use: 'none',
+        why: '`n/a` is no number: leave such cells empty; `0,5` is no number: write decimals with a point, 0.5; then run `tenure init` again with --overwrite',
+      },
     ],
     [
       'days of another order',
       'day',
       ['31.01.2026', '01.02.2026'],
-      { use: 'none', why: '`31.01.2026` is no time: write the year first, 2026-01-31' },
+      {
+        use: 'none',
+        why: '`31.01.2026` is no time: write the year first, 2026-01-31; then run `tenure init` again with --overwrite',
+      },
     ],
     ['a date that does not exist', 'day', ['2026-13-01', '2026-01-01'], { use: 'category' }],
     ['numbers and a text', 'size', ['1', 'n/a', '2'], { use: 'category' }],
@@ -91,10 +109,35 @@ describe('the label', () => {
     ['1', 'a', '2026-01-01', '3'],
     ['2', 'b', '2026-01-02', '5'],
   ]
-  it('is the column with the name of a label', () =>
-    expect(inferLabel(inferColumns(['x', 'Target', 'at', 'y2'], rows))?.column).toBe('Target'))
-  it('is else the last column that can be one', () =>
-    expect(inferLabel(inferColumns(['x', 'kind', 'at', 'size'], rows))?.column).toBe('size'))
+  it.each([
+    ['Titanic', 'PassengerId,Survived,Pclass,Name,Sex,Age,Fare,Embarked', 'Survived'],
+    ['Titanic with the class as a text', 'survived,pclass,sex,class,who,alone', 'survived'],
+    ['breast cancer', 'id,diagnosis,radius_mean,texture_mean', 'diagnosis'],
+    ['penguins', 'species,island,bill_length_mm,sex,year', 'species'],
+    ['a bank', 'age,job,default,balance,poutcome,y', 'y'],
+    ['diamonds', 'carat,cut,price,x,y,z', 'price'],
+    ['houses', 'SalePrice,area,rooms', 'SalePrice'],
+    ['a flag with is', 'is_fraud,amount,merchant', 'is_fraud'],
+    ['a flag with is, in one word', 'isFraud,amount,merchant', 'isFraud'],
+  ])('is the column that is named as labels are: %s', (_what, header, label) => {
+    const names = header.split(',')
+    const values = [3, 5, 8, 13].map((k) => names.map((_name, place) => String(k * (place + 1))))
+    expect(inferLabel(inferColumns(names, values))).toMatchObject({
+      label: { column: label },
+      why: 'labels often have this name',
+    })
+  })
+  it.each([
+    ['no column is named so', ['x', 'kind', 'at', 'size'], 'size'],
+    ['a name only begins so', ['classroom', 'island', 'at', 'size'], 'size'],
+  ])('is else the last column that can be one: %s', (_what, names, label) =>
+    expect(inferLabel(inferColumns(names, rows))).toMatchObject({
+      label: { column: label },
+      why: 'it is the last column that can be predicted',
+    }),
+  )
+  it('is none where no column can be one', () =>
+    expect(inferLabel(inferColumns(['a', 'b'], [['1', '1']]))).toBeUndefined())
   it.each([
     ['0, 1 and 2', ['0', '1', '2'], true],
     ['1 and 2', ['1', '2'], true],
