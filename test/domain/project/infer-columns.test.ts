@@ -136,7 +136,7 @@ describe('the label', () => {
       why: 'it is the last column that can be predicted',
     }),
   )
-  it('is none where no column can be one', () =>
+  it('does not exist where no column can be predicted', () =>
     expect(inferLabel(inferColumns(['a', 'b'], [['1', '1']]))).toBeUndefined())
   it.each([
     ['0, 1 and 2', ['0', '1', '2'], true],
