@@ -12,7 +12,12 @@ import {
 } from '../../domain/model/outcome.ts'
 import { isStorable } from '../../domain/postgres-text.ts'
 import { findErased } from '../../store/privacy/erased-subjects.ts'
-import { awaitAnswered, findOutputs, insertOutcomes } from '../../store/monitoring/outcomes.ts'
+import {
+  awaitAnswered,
+  findOutputs,
+  findVersionOutputs,
+  insertOutcomes,
+} from '../../store/monitoring/outcomes.ts'
 import type { Store } from '../../store/postgres.ts'
 import { canAccessModel, type Actor } from '../auth/authentication.ts'
 import { labellers } from '../http/route.ts'
@@ -77,6 +82,10 @@ export async function storeOutcomes(
   const erased = unlogged.length === 0 ? new Set() : await findErased(store, unlogged.map(idOf))
   const models = new Set([...answered.values()].map(({ model }) => model))
   const outputs = await findOutputs(store, [...models])
+  // The model file may say otherwise since the version was trained.
+  const versions = await findVersionOutputs(store, [
+    ...new Set([...answered.values()].map(({ version }) => version)),
+  ])
   const mayLabelAll = labellers.includes(actor.role)
   const refused: OutcomeResult['refused'] = []
   const kept: SentOutcome[] = []
@@ -84,7 +93,8 @@ export async function storeOutcomes(
   for (const each of sent) {
     const { place, predictionId } = each
     const found = answered.get(predictionId.toLowerCase())
-    const output = found && outputs.get(found.model)
+    const now = found && outputs.get(found.model)
+    const output = found && (versions.get(found.version) ?? now)
     const given = each.asText === true ? outcomeOfText(output, String(each.value)) : each.value
     const value = canonicalOutcome(output, given)
     if (found === undefined) {
@@ -93,7 +103,7 @@ export async function storeOutcomes(
         kept.push({ ...each, value })
       continue
     }
-    const issue = output === undefined ? undefined : issueOfOutcome(output, value)
+    const issue = output === undefined ? undefined : issueOfOutcome(output, value, now)
     const forbidden = !canAccessModel(actor, found.model)
       ? `the key ${actor.name} has no access to the model ${found.model}`
       : !mayLabelAll && found.keyId !== actor.id

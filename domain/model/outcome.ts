@@ -4,8 +4,20 @@ import type { Output } from './features.ts'
 /** For several numbers, an object with each number by name. */
 export type OutcomeValue = number | string | boolean | Readonly<Record<string, number>>
 
-/** Why the value is invalid; undefined when it is valid. */
-export function issueOfOutcome(output: Output, value: OutcomeValue): string | undefined {
+/**
+ * Why the value is invalid for the version that answered; undefined when it is valid. What the model file of now knows is valid too: another
+ * class, or more numbers than the version answers.
+ */
+export function issueOfOutcome(output: Output, value: OutcomeValue, now?: Output): string | undefined {
+  if (output.kind === 'numbers')
+    return issueOfNumbers(output.names, value, now?.kind === 'numbers' ? now.names : [])
+  const issue = issueOfOne(output, value)
+  return issue === undefined || now === undefined || now.kind === 'numbers' || issueOfOne(now, value)
+    ? issue
+    : undefined
+}
+
+function issueOfOne(output: Exclude<Output, { kind: 'numbers' }>, value: OutcomeValue): string | undefined {
   switch (output.kind) {
     case 'classes':
       return typeof value === 'string' && output.classes.includes(value)
@@ -20,22 +32,24 @@ export function issueOfOutcome(output: Output, value: OutcomeValue): string | un
       return typeof value === 'number' && Number.isFinite(value)
         ? undefined
         : `${shown(value)} is no finite number`
-    case 'numbers':
-      return issueOfNumbers(output.names, value)
     default:
       return output satisfies never
   }
 }
 
-function issueOfNumbers(names: readonly string[], value: OutcomeValue): string | undefined {
+function issueOfNumbers(
+  names: readonly string[],
+  value: OutcomeValue,
+  others: readonly string[],
+): string | undefined {
   const form = `{${names.map((name) => `${JSON.stringify(name)}: 1`).join(', ')}}`
   if (typeof value !== 'object')
     return `${shown(value)} is no object with a number of each name, such as ${form}`
   const lacks = names.find((name) => !Object.hasOwn(value, name))
   if (lacks !== undefined) return `${shown(value)} lacks ${JSON.stringify(lacks)}`
-  const more = Object.keys(value).find((name) => !names.includes(name))
+  const more = Object.keys(value).find((name) => !names.includes(name) && !others.includes(name))
   if (more !== undefined) return `${JSON.stringify(more.slice(0, 60))} is not one of ${names.join(', ')}`
-  const bad = names.find((name) => !Number.isFinite(value[name]))
+  const bad = Object.keys(value).find((name) => !Number.isFinite(value[name]))
   return bad === undefined ? undefined : `${JSON.stringify(bad)} is no finite number`
 }
 
@@ -75,8 +89,9 @@ function objectOfText(text: string): Record<string, number> | undefined {
 /** The truth as the gate counts it: 0 or 1, the class index, the number, or each of several numbers; null for any other value. */
 export function truthOf(value: OutcomeValue, output: Output): number[] | null {
   if (output.kind === 'numbers') {
-    if (typeof value !== 'object' || issueOfNumbers(output.names, value) !== undefined) return null
-    return output.names.map((name) => value[name]!)
+    if (typeof value !== 'object') return null
+    const truths = output.names.map((name) => value[name]!)
+    return truths.every(Number.isFinite) ? truths : null
   }
   if (typeof value === 'object') return null
   if (output.kind === 'classes') {

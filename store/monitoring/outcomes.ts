@@ -52,12 +52,13 @@ export async function insertOutcomes(
 
 export interface AnsweredPrediction {
   model: string
+  version: string
   /** Of the request; absent where no key was stored. */
   keyId?: string
 }
 
 /**
- * Which model has answered each of these predictions, and which key has asked, of those that stand in the log; a place that its request does not have is
+ * Which model and version have answered each of these predictions, and which key has asked, of those that stand in the log; a place that its request does not have is
  * not there either. The time in the id says which day to look in; an answer in durable mode may stand a little later. The id
  * of a request that its caller has named tells no time: every day's index is asked for it, and only then.
  */
@@ -65,17 +66,17 @@ export async function findAnswered(
   database: Database,
   predictionIds: readonly string[],
 ): Promise<Map<string, AnsweredPrediction>> {
-  const rows = await database.query<{ id: string; model: string; key: string | null }>(sql`
-    select sent.id, known.model, known.key_id as key from unnest(${predictionIds}::uuid[]) as sent (id)
+  const rows = await database.query<{ id: string; model: string; version: string; key: string | null }>(sql`
+    select sent.id, known.model, known.version, known.key_id as key from unnest(${predictionIds}::uuid[]) as sent (id)
     join lateral (
-      select model, instances, key_id from predictions
+      select model, version, instances, key_id from predictions
       where predictions.id = request_of(sent.id)
         and at >= prediction_time(sent.id) - interval '1 minute' and at < prediction_time(sent.id) + interval '10 minutes'
       union all
-      select model, instances, key_id from predictions
+      select model, version, instances, key_id from predictions
       where prediction_time(sent.id) is null and predictions.id = request_of(sent.id)
     ) as known on instance_index(sent.id) < known.instances`)
-  return new Map(rows.map(({ id, model, key }) => [id, { model, keyId: key ?? undefined }]))
+  return new Map(rows.map(({ id, model, version, key }) => [id, { model, version, keyId: key ?? undefined }]))
 }
 
 /** How long the log may lag behind the answers, in milliseconds: a replica stores its rows about every 100 ms. */
@@ -116,4 +117,14 @@ export async function findOutputs(
   const rows = await database.query<{ name: string; output: Output | null }>(sql`
     select name, definition #> '{label,output}' as output from models where name = any(${models}::text[])`)
   return new Map(rows.flatMap(({ name, output }) => (output === null ? [] : [[name, output] as const])))
+}
+
+/** What versions answer with, by their names. */
+export async function findVersionOutputs(
+  database: Database,
+  versions: readonly string[],
+): Promise<Map<string, Output>> {
+  const rows = await database.query<{ version: string; output: Output | null }>(sql`
+    select version, manifest -> 'output' as output from versions where version = any(${versions}::text[])`)
+  return new Map(rows.flatMap(({ version, output }) => (output === null ? [] : [[version, output] as const])))
 }

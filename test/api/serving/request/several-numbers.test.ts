@@ -2,6 +2,7 @@
 import sql from 'sql-template-tag'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { createPredictor } from '../../../../edge/predictor.ts'
+import { truthOf } from '../../../../domain/model/outcome.ts'
 import { maturedTruths } from '../../../../domain/monitoring/quality.ts'
 import type { ArtifactSpec } from '../../../support/serving/artifact.ts'
 import {
@@ -152,6 +153,28 @@ describe('the outcome of a prediction', () => {
     const { status, json } = await send(id, value)
     expect(status).toBe(400)
     expect(json['detail']).toMatch(message)
+  })
+
+  it('is that of the numbers of the version, whatever the model file lists since', async () => {
+    const listed = (numbers: string[]) =>
+      fixture.store.query(sql`
+        update models set definition = jsonb_set(definition, '{label,output,names}', ${JSON.stringify(numbers)}::jsonb)
+        where name = ${model}`)
+    await fixture.store.query(sql`
+      update versions set manifest = manifest || ${JSON.stringify({ output: spec.output })}::jsonb where version = ${version}`)
+    await listed(['taxi', ...names.slice(1)])
+    try {
+      const [{ id } = { id: '' }] = (await predict(9)).predictions
+      const own = { departure: 9, 'arrival "late"': -27 }
+      expect((await send(id, own)).json).toMatchObject({ accepted: 1, stored: 1 })
+      // A caller that knows the new number sends all of them.
+      expect((await send(id, { ...own, taxi: 3 })).json).toMatchObject({ accepted: 1, stored: 1 })
+      expect(truthOf({ ...own, taxi: 3 }, spec.output)).toEqual([9, -27])
+      const { json } = await send(id, { taxi: 3, 'arrival "late"': -27 })
+      expect(json['detail']).toMatch(/lacks "departure"/)
+    } finally {
+      await listed(names)
+    }
   })
 
   it('is the same object as a text in a CSV', async () => {
