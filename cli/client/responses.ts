@@ -58,6 +58,7 @@ export interface EvaluationAnswer {
     metrics?: (Omit<GateMetricRow, 'higherIsBetter' | 'oneSidedLow' | 'p' | 'floor' | 'floorMet' | 'method'> &
       Partial<Pick<GateMetricRow, 'floor' | 'floorMet'>>)[]
     tests?: BehaviourRow[]
+    warnings?: { code: string; message: string }[]
   }
 }
 

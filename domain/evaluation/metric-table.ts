@@ -51,6 +51,13 @@ export const verdictText = ({
     ? `floor ${floorMet ? 'met' : 'missed'}`
     : verdict.replace('_', ' ')
 
+/** The challenger's value, with that of the compared numbers where these are not all. */
+export const challengerText = (
+  { challenger, beside }: Pick<GateMetricRow, 'challenger' | 'beside'>,
+  text: (value: number | null) => string,
+): string =>
+  beside === undefined ? text(challenger) : `${text(challenger)} (${text(beside)} of the compared numbers)`
+
 /** Whether the challenger must be not worse in this metric, apart from the primary metric. */
 export const isGuard = ({ metric }: Pick<GateMetricRow, 'metric'>, { guards, custom }: GatePolicy): boolean =>
   guards.some((guard) => guard === metric) || custom?.[metric]?.guard === true

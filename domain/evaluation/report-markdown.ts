@@ -2,7 +2,7 @@
 import type { BehaviourRow } from '../behaviour/behaviour-test.ts'
 import type { GateFairnessRow } from './fairness.ts'
 import type { GateSliceRow } from './slices.ts'
-import { isGuard, verdictText, type GateMetricRow } from './metric-table.ts'
+import { isGuard, challengerText, verdictText, type GateMetricRow } from './metric-table.ts'
 import type { GateReport, GateVerdict } from './gate.ts'
 import { groupedDigits } from '../figures.ts'
 import { escapedText, figureOrDash, signedFigure, titledTable } from '../markdown.ts'
@@ -87,7 +87,7 @@ function metricTable({ metrics, policy }: GateReport, percent: number): string {
     metrics.map((row) => [
       `${escapedText(row.metric)}${role(row)}${row.higherIsBetter ? '' : ', lower is better'}`,
       figureOrDash(row.champion),
-      figureOrDash(row.challenger),
+      challengerText(row, figureOrDash),
       figureOrDash(row.baseline),
       signedFigure(row.delta),
       row.low === null ? '–' : `${signedFigure(row.low)} to ${signedFigure(row.high)}`,

@@ -10,7 +10,7 @@ import type {
   WaitingAnswer,
 } from '../../client/responses.ts'
 import type { BehaviourResult, BehaviourRow } from '../../../domain/behaviour/behaviour-test.ts'
-import { verdictText } from '../../../domain/evaluation/metric-table.ts'
+import { challengerText, verdictText } from '../../../domain/evaluation/metric-table.ts'
 import { fourDigits, percentText, ratioOf } from '../../../domain/figures.ts'
 import { sumOf } from '../../../domain/statistics/distributions.ts'
 import type { AnswerEvidence } from '../../../store/release/answer-evidence.ts'
@@ -192,14 +192,17 @@ export function gateTable(
   terminal: Terminal,
   { id, verdict, baseline_version: against, report }: EvaluationAnswer,
 ): string {
-  const { metrics = [], tests = [] } = report
+  const { metrics = [], tests = [], warnings = [] } = report
   if (metrics.length === 0 && tests.length === 0) return ''
   const { paint } = terminal
   const figure = (value: number | null) => (value === null ? null : Number(value.toPrecision(4)))
   const table = tableBy(terminal, metrics, {
     metric: 'metric',
     champion: (each) => figure(each.champion),
-    challenger: (each) => figure(each.challenger),
+    challenger: (each) =>
+      each.beside === undefined
+        ? figure(each.challenger)
+        : challengerText(each, (value) => String(figure(value) ?? '–')),
     baseline: (each) => figure(each.baseline),
     gain: (each) => figure(each.delta),
     interval: ({ low, high }) => (low === null ? null : `${figure(low)} to ${figure(high) ?? '–'}`),
@@ -212,7 +215,9 @@ export function gateTable(
     verdict: (each) => each.error ?? verdictText(each),
   })
   const title = `Offline gates: ${verdict.replace('_', ' ')} (against ${against ?? 'floors'}, ${id})`
-  return `\n\n${terminal.paint('bold', title)}\n${table}${testTable(terminal, tests)}`
+  const notCompared = warnings.find(({ code }) => code === 'numbers_not_compared')
+  const note = notCompared === undefined ? '' : `\n${notCompared.message}`
+  return `\n\n${terminal.paint('bold', title)}\n${table}${note}${testTable(terminal, tests)}`
 }
 
 /** The behaviour tests of the model file; empty without any. */

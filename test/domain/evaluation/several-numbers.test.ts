@@ -6,6 +6,7 @@ import { fourDigits } from '../../../domain/figures.ts'
 import { comparedNumbers, naiveAnswers } from '../../../domain/evaluation/input.ts'
 import { pick, score, statisticOf } from '../../../domain/evaluation/metrics.ts'
 import { defaultGatePolicy, issuesOfGate, type GatePolicy } from '../../../domain/evaluation/policy.ts'
+import { gateMarkdown } from '../../../domain/evaluation/report-markdown.ts'
 import { judgeSlices } from '../../../domain/evaluation/slices.ts'
 import { pointValue } from '../../../domain/statistics/bootstrap.ts'
 import { seededRandom } from '../../../domain/statistics/random.ts'
@@ -213,6 +214,15 @@ describe('a champion of other numbers', () => {
     expect([r2!.champion, r2!.beside, r2!.delta]).toEqual([alone.champion, alone.challenger, alone.delta])
     expect(r2!.challenger).not.toBe(r2!.beside)
     expect(report.reasons[0]!.message).toContain(`r2 ${fourDigits(r2!.beside!)} vs champion`)
+    const page = gateMarkdown(report, {
+      model: 'm',
+      challenger: 'c',
+      champion: 'b',
+      asOf: 'now',
+      snapshot: 's',
+    })
+    expect(page).toContain(`(${fourDigits(r2!.beside!)} of the compared numbers)`)
+    expect(page).toContain('not compared: arrival, taxi')
   })
 
   it('stops a challenger that is worse in them, however good the others are', () => {

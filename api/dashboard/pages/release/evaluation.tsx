@@ -2,7 +2,12 @@
 import { countText } from '../../../../charts/figures.ts'
 import { intervalOf, intervalsSvg } from '../../../../charts/intervals.ts'
 import type { GateReport } from '../../../../domain/evaluation/gate.ts'
-import { isGuard, verdictText, type GateMetricRow } from '../../../../domain/evaluation/metric-table.ts'
+import {
+  challengerText,
+  isGuard,
+  verdictText,
+  type GateMetricRow,
+} from '../../../../domain/evaluation/metric-table.ts'
 import type { GateSliceRow } from '../../../../domain/evaluation/slices.ts'
 import type { PageElement } from '../../page.ts'
 import { metricName } from '../../../../domain/figures.ts'
@@ -68,7 +73,8 @@ export function refusalText({ metrics, policy, reasons }: GateReport): string {
   )
   if (failed === undefined || failed.oneSidedLow === null || failed.margin === null)
     return reasons[0]?.message ?? ''
-  const { metric, challenger, champion, oneSidedLow, margin } = failed
+  const { metric, champion, oneSidedLow, margin } = failed
+  const challenger = failed.beside ?? failed.challenger
   return `${metricName(metric)} ${metricText(challenger)} vs ${metricText(champion)}; worst case ${gainText(oneSidedLow)}, limit ${gainText(-margin)}`
 }
 
@@ -89,7 +95,7 @@ export const Gates = ({
       columns={[
         { head: 'Metric', names: true, cell: (row) => <MetricName row={row} report={report} /> },
         { head: 'Champion', numeric: true, cell: ({ champion }) => metricText(champion) },
-        { head: 'Challenger', numeric: true, cell: ({ challenger }) => metricText(challenger) },
+        { head: 'Challenger', numeric: true, cell: (row) => challengerText(row, metricText) },
         { head: 'Δ', numeric: true, cell: ({ delta }) => gainText(delta) },
         {
           head: `${percent} % interval`,
