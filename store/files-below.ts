@@ -3,7 +3,7 @@ import { opendir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { absentFile } from './absent-file.ts'
 
-/** The paths of all files; none where there is no such directory. */
+/** The paths of all files; none for a missing directory. */
 export async function* walkFiles(directory: string): AsyncGenerator<string> {
   const entries = await opendir(directory).catch(absentFile)
   for await (const entry of entries ?? []) {

@@ -6,7 +6,7 @@ import { writeSync } from 'node:fs'
 
 let copy: ((line: string) => void) | undefined
 
-/** Gives every line to `to` as well. */
+/** Passes every line to `to` too. */
 export const copyLines = (to: (line: string) => void): void => void (copy = to)
 
 export const logOutput = {
@@ -15,7 +15,7 @@ export const logOutput = {
     try {
       for (let rest = Buffer.from(line); rest.length > 0;) rest = rest.subarray(writeSync(1, rest))
     } catch {
-      // The disk is full or the reader has ended.
+      // The disk is full, or the reader has ended.
     }
   },
 }

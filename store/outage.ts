@@ -1,18 +1,21 @@
 /**
- * Tracks what Postgres could not do in the last moments. Replicas serve without a database and a full disk still allows reads, so an
- * outage is invisible to requests and must be reported here.
+ * Tracks which Postgres operations failed recently. Replicas serve without a database and a full disk still allows reads, so requests do
+ * not reveal an outage and it must be reported here.
  */
 
 export interface Outage {
-  /** Its disk is full: it reads, and writes nothing. Otherwise it does not answer. */
+  /** `full`: the disk is full, and only reads succeed. `away`: the server does not respond. */
   kind: 'full' | 'away'
-  /** In its own words, or those of the driver. */
+  /** The message of the server or the driver. */
   why: string
-  /** Since when, without a pause that is longer than `quietMs`. */
+  /** The duration of the outage, without a pause longer than `quietMs`. */
   forMs: number
 }
 
-/** After so long without a failure it is over. Every process asks for something each few seconds, so an outage shows again and again. */
+/**
+ * An outage is over after this time without a failure. Every process queries every few seconds, so an ongoing outage keeps causing
+ * failures.
+ */
 const quietMs = 5_000
 
 export function createOutageTracker(now: () => number = () => performance.now()) {
@@ -36,12 +39,12 @@ export function createOutageTracker(now: () => number = () => performance.now())
   }
 }
 
-/** SQLSTATE disk_full, or what the system, DuckDB and SQLite report; a client of Temporal has it in the cause alone. */
+/** SQLSTATE disk_full, or the errors of the system, DuckDB and SQLite; a Temporal client has them only in the cause. */
 export const isFull = (error: unknown): boolean =>
   error instanceof Error &&
   (['53100', 'ENOSPC', 'EDQUOT'].includes(String((error as { code?: unknown }).code)) ||
     /No space left on device|database or disk is full/.test(error.message) ||
     isFull(error.cause))
 
-/** Whether a deadline has passed: the server may be there and slow. A refusal is an answer. */
+/** Whether a deadline has passed, so that the server may only be slow. A rejection is a response. */
 export const isTimeout = (error: unknown): boolean => error instanceof Error && /timeout/i.test(error.message)

@@ -1,13 +1,13 @@
 /**
- * `fetch` for servers of others. That of Node 20 to 24 ends the process when a server closes a connection whose body is read slowly
- * (nodejs/undici issue 5360), and no caller can catch it.
+ * `fetch` for foreign servers. The `fetch` of Node 20 to 24 ends the process when a server closes a connection whose body is read slowly
+ * (nodejs/undici issue 5360), and no caller can catch that.
  */
 import type { Agent, undiciFetch } from './undici.ts'
 
-/** Its own: the common one belongs to Node's fetch as soon as that was used. */
+/** A separate dispatcher: the global one belongs to Node's fetch once that was used. */
 let dispatcher: Agent | undefined
 
-/** Loaded on use: most processes ask no other server. */
+/** Loaded on use, because most processes call no foreign server. */
 export async function outgoingFetch(
   address: Parameters<typeof undiciFetch>[0],
   options: Parameters<typeof undiciFetch>[1] = {},

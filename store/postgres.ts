@@ -1,6 +1,6 @@
 /**
  * Opens connections to Postgres. Every pool has deadlines for connecting and for each query, because the driver waits without limit by
- * default, and an error listener, because a killed backend would end the process.
+ * default, and an error listener, because a killed backend would otherwise end the process.
  */
 import pg from 'pg'
 import type { Sql } from 'sql-template-tag'
@@ -14,59 +14,59 @@ import { tlsIssueOfPostgres } from './tls/failure.ts'
 
 export type Rows<T> = Promise<T[]>
 
-/** Runs statements: the pool itself, or one connection inside a transaction. */
+/** Runs statements: in the pool, or in one connection inside a transaction. */
 export interface Database {
   query<T extends object = Record<string, unknown>>(statement: Sql): Rows<T>
-  /** Signs the audit rows of this process; absent in tools that hold no key. */
+  /** Signs the audit rows of this process; absent in tools without a key. */
   signAudit?: SignRow
 }
 
 export interface Store extends Database {
   /** Runs `work` in one transaction; any throw rolls it back. */
   transaction<T>(work: (database: Database) => Promise<T>): Promise<T>
-  /** Calls back on every NOTIFY of the channel, and once after each reconnection, until the returned function is called. */
+  /** Calls back on every NOTIFY of the channel, and once after each reconnect, until the returned function is called. */
   listen(channel: string, onNotice: (payload: string | undefined) => void): () => Promise<void>
-  /** Which leases of replicas are over, as this process has observed them in this database. */
+  /** The leases of replicas, as this process has observed them in this database. */
   leases: ObservedLeases
-  /** What the server could not do a moment ago; nothing when it does all that it is asked. */
+  /** The recent failure of the server; undefined when all recent operations succeeded. */
   outage(): Outage | undefined
-  /** Takes note of what `pool` has thrown, where it was used by itself. */
+  /** Records an error from a direct use of `pool`. */
   saw(error: unknown): void
-  /** Connects as the role that reads queries from outside. */
+  /** The connection URL of the role that runs external queries. */
   readerUrl: string | undefined
-  /** For COPY and whatever needs the driver itself. */
+  /** For COPY and other direct uses of the driver. */
   pool: pg.Pool
   close(): Promise<void>
 }
 
 export interface StoreOptions {
-  /** Most connections at once. */
+  /** The maximum number of connections. */
   max?: number
-  /** Deadline of every query, in milliseconds, with the wait for its connection. */
+  /** The deadline of every query in milliseconds, including the wait for its connection. */
   queryMs?: number
-  /** How long a query waits for its connection. One that takes longer to open serves a later query. */
+  /** How long a query waits for its connection. A connection that takes longer to open serves a later query. */
   connectMs?: number
-  /** How long a transaction may do nothing before the server ends it and gives its locks back. */
+  /** How long a transaction may be idle before the server ends it and releases its locks. */
   idleMs?: number
-  /** Told of broken idle connections; they are replaced by themselves. */
+  /** Called with the error of a broken idle connection, which the pool replaces. */
   onError?: (error: Error) => void
   name?: string
   signAudit?: SignRow
-  /** Told of each statement before it is sent; what it returns is told of the end. */
+  /** Called before each statement; the returned function is called at its end. */
   watchStatement?: (text: string) => ((error?: unknown) => void) | undefined
   /** Default: the same server, as `tenure_reader` without a password. */
   readerUrl?: string
 }
 
-/** The role that reads what was granted to it. */
+/** A role that can read only what was granted to it. */
 export const readerRole = 'tenure_reader'
 
-/** Where the server asks for a password, it refuses this: a query from outside never runs as the role of the processes. */
+/** A server that requires a password rejects this URL, so an external query never runs as the application role. */
 function defaultReaderUrl(url: string): string | undefined {
   if (!URL.canParse(url)) return undefined
   const reader = new URL(url)
   reader.username = reader.password = ''
-  // Also where an address without a host takes no name.
+  // Also works for an address without a host, which cannot hold a user name.
   reader.searchParams.set('user', readerRole)
   reader.searchParams.delete('password')
   return reader.toString()
@@ -95,7 +95,7 @@ export function openStore(url: string, options: StoreOptions = {}): Store {
   const saw = (error: unknown): void => {
     if (isOutage(error)) outages.saw(error)
   }
-  /** Waiting for a connection is a part of the call: its first statement has what is left of the time. */
+  /** Waiting for a connection counts towards the time limit: the first statement gets the remaining time. */
   const connect = async () => {
     const untilMs = performance.now() + queryMs
     const client = await within(connectMs, pool.connect()).catch((error: unknown) => {
@@ -104,7 +104,7 @@ export function openStore(url: string, options: StoreOptions = {}): Store {
     })
     return { client, leftMs: () => Math.max(1, Math.round(untilMs - performance.now())) }
   }
-  // One that is lent out when its backend dies has no other listener, and an error without one ends the process.
+  // A borrowed connection has no other error listener, and an unhandled error would end the process.
   pool.on('connect', (client) => client.on('error', onError))
   return {
     pool,
@@ -137,7 +137,7 @@ export function openStore(url: string, options: StoreOptions = {}): Store {
         await run(client, commit, { saw })
         return result
       } catch (error) {
-        // A connection that did not answer is given up; asking it to roll back would only wait once more.
+        // A connection that did not respond is closed: a rollback would only wait again.
         if (isError(error, 'postgres_unavailable')) broken = error
         else await client.query('rollback').catch((failure: Error) => (broken = failure))
         throw error
@@ -150,12 +150,12 @@ export function openStore(url: string, options: StoreOptions = {}): Store {
   }
 }
 
-/** A new connection to a distant server costs more than a query may wait. */
+/** A new connection to a distant server takes longer than a query may wait. */
 const maxIdleMs = 300_000
 /** Several round trips, each of which may take half a second. */
 const openMs = 3_000
 
-/** A client that comes too late goes back to its pool. */
+/** A client that arrives too late returns to its pool. */
 async function within(ms: number, connecting: Promise<pg.PoolClient>): Promise<pg.PoolClient> {
   let isLate = false
   let timer: NodeJS.Timeout | undefined
@@ -173,8 +173,8 @@ async function within(ms: number, connecting: Promise<pg.PoolClient>): Promise<p
 }
 
 /**
- * A process that is stopped between two statements, or whose machine is cut off, would hold its locks for hours otherwise. Only
- * here, and not for the session: reading by a cursor may take longer.
+ * Without it, a process that stops between two statements, or loses its network, would hold its locks for hours. Set per transaction and
+ * not per session, because reading with a cursor may take longer.
  */
 const beginOf = (idleMs: number) =>
   ({
@@ -186,7 +186,7 @@ const commit = { text: 'commit', values: [] } as unknown as Sql
 interface Running {
   saw: (error: unknown) => void
   watch?: StoreOptions['watchStatement']
-  /** As long as every query when absent. */
+  /** Default: as long as every query. */
   withinMs?: number
 }
 
@@ -215,21 +215,21 @@ async function run<T extends object>(
 }
 
 /**
- * The server and the driver count the same limit for a statement of the store, and either may be first. Only for a query from outside does the
- * server's limit say that it is too slow.
+ * Server and driver have the same limit for a statement of the store, and either may act first. Only for an external query does the
+ * server's limit mean that the query is too slow.
  */
 const isCancelled = (error: unknown): error is Error =>
   error instanceof Error && (error as { code?: unknown }).code === '57014'
 
-/** What people have pasted into a text, or a library into an error, is not kept. */
+/** Redacts secrets that users paste into texts or libraries put into errors. */
 function kept(value: unknown): unknown {
   if (typeof value === 'string') return redacted(value)
   return Array.isArray(value) && value.some((each) => typeof each === 'string') ? value.map(kept) : value
 }
 
 /**
- * For what uses the pool itself: an outage becomes `postgres_unavailable`, a text that cannot be kept `invalid_request`, and
- * everything else stays what it is.
+ * For direct uses of the pool: an outage becomes `postgres_unavailable`, an unstorable text `invalid_request`; every other error stays
+ * unchanged.
  */
 export function rethrow(error: unknown): never {
   if (isUnstorable(error))
@@ -237,7 +237,7 @@ export function rethrow(error: unknown): never {
   throw isOutage(error) ? unavailable(error) : error
 }
 
-/** SQLSTATE 22021 and 22P05 tell of NUL; half a surrogate pair is told as JSON that does not parse. */
+/** SQLSTATE 22021 and 22P05 report NUL; a lone surrogate is reported as invalid JSON. */
 function isUnstorable(error: unknown): boolean {
   const { code, message = '' } = error as { code?: unknown; message?: string }
   return (
@@ -247,7 +247,10 @@ function isUnstorable(error: unknown): boolean {
   )
 }
 
-/** Connection failures, shutdowns and time-outs: what a retry may heal. SQLSTATE classes 08, 53, 57 and 25P03 (PostgreSQL manual, appendix A). */
+/**
+ * Connection failures, shutdowns and timeouts, which a retry may solve. SQLSTATE classes 08, 53, 57 and 25P03 (PostgreSQL manual,
+ * appendix A).
+ */
 function isOutage(error: unknown): error is Error {
   if (!(error instanceof Error)) return false
   if (tlsIssueOfPostgres(error) !== undefined) return true
@@ -266,12 +269,12 @@ function unavailable(error: unknown): never {
   throw new DomainError('postgres_unavailable', `${what}: ${said}`)
 }
 
-/** How long a server may take to close a connection; a frozen one never does. */
+/** How long a server may take to close a connection; a frozen server never closes it. */
 const goodbyeMs = 500
 
 /**
- * A connection of its own that comes back by itself, with a growing pause of 50 ms to 2 s, each uneven: all who listened lose it
- * in the same moment, and are not to come back in the same one.
+ * A dedicated connection that reconnects by itself, with a growing pause of 50 ms to 2 s. The pauses have jitter, because all listeners
+ * lose their connections at the same time and must not reconnect at the same time.
  */
 function listen(
   connection: pg.ClientConfig,

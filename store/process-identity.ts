@@ -1,16 +1,16 @@
-/** Names a process beyond its id, so that another one can tell whether it still runs. */
+/** Identifies a process beyond its id, so that another process can tell whether it still runs. */
 import { readFileSync, readlinkSync } from 'node:fs'
 
 export interface ProcessIdentity {
-  /** Where process ids mean the same: the boot of a machine and the namespace of its process ids. */
+  /** The scope in which process ids are unique: the boot of a machine and the namespace of its process ids. */
   machine: string
-  /** As `thisProcess`. */
+  /** The text of `thisProcess`. */
   process: string
   /** Whether a process of this machine still runs. */
   isAlive: (process: string) => boolean
 }
 
-/** Undefined without a /proc of this namespace of process ids. */
+/** Undefined without a /proc of this process id namespace. */
 export function processIdentity(): ProcessIdentity | undefined {
   if (!hasProc()) return undefined
   try {
@@ -21,15 +21,15 @@ export function processIdentity(): ProcessIdentity | undefined {
   }
 }
 
-/** Of a process whose start is not known. */
+/** For a process whose start time is unknown. */
 const unknownStart = '0'
 
-/** Process ids are reused, in a container after every restart; together with the start time they are unique. */
+/** Process ids are reused, in a container after every restart. Together with the start time they are unique. */
 export const thisProcess = (): string => `${process.pid}.${statusOf(process.pid)?.start ?? unknownStart}`
 
 /**
- * Whether a process of this machine, named by `thisProcess`, still runs. Also true where that cannot be known, as of a process of another user that
- * /proc hides: the lease of a replica that serves must not be ended.
+ * Whether a process of this machine, identified by `thisProcess`, still runs. Also true when that is unknown, as for a process of another
+ * user that /proc hides: the lease of a live replica must not be ended.
  */
 export function isAlive(owner: string): boolean {
   const [pid = '', start = ''] = owner.split('.')
@@ -48,7 +48,7 @@ export function isProcess(pid: number): boolean {
   }
 }
 
-/** Whether /proc shows the process ids as this process sees them; in a namespace of its own it may be that of the machine. */
+/** Whether /proc shows process ids as this process sees them; in its own namespace, /proc may be that of the machine. */
 function hasProc(): boolean {
   try {
     return readlinkSync('/proc/self') === String(process.pid)
@@ -57,7 +57,7 @@ function hasProc(): boolean {
   }
 }
 
-/** Whether the process has ended, and the clock ticks from the start of the machine to that of the process; undefined where /proc does not show it. */
+/** Whether the process has ended, and its start time in clock ticks since boot; undefined when /proc does not show it. */
 function statusOf(pid: number): { isDead: boolean; start: string } | undefined {
   if (!hasProc()) return undefined
   try {

@@ -6,7 +6,7 @@ import type { ViewRow } from './feature-values.ts'
 
 type StoredValue = Omit<ViewRow, 'entity'>
 
-/** What was known of one entity at a moment, as training sees it; the latest event first. */
+/** The values of one entity that were known at a time, as training sees them; the latest event first. */
 export const listValues = (
   database: Database,
   { viewId, entity, at, limit }: { viewId: number; entity: string; at: string; limit: number },
@@ -16,7 +16,7 @@ export const listValues = (
     where view_id = ${viewId} and entity = ${entity} and usable_at <= ${at}::timestamptz
     order by event_at desc, known_at desc limit ${limit}`)
 
-/** The statement that reads the history for a training: what was usable by `until`, of events from `since` on. */
+/** The statement that reads the history for a training: values usable by `until`, of events since `since`. */
 export function historyQuery(view: {
   viewId: number
   values: Record<string, 'number' | 'category'>

@@ -1,25 +1,23 @@
-/**
- * Stores the values of feature views, and reads the latest or those of a given time. Every statement may be repeated without further effect.
- */
+/** Stores the values of feature views, and reads the latest values or those of a given time. Every statement may be repeated. */
 import sql from 'sql-template-tag'
 import type { FeatureValue, EntityValues } from '../../domain/model/feature-view.ts'
 import { rowsFrom } from '../database/from-row.ts'
 import type { Database } from '../postgres.ts'
 
-/** One value as the view gives it. Times are ISO 8601 with microseconds, of which two may differ in nothing else. */
+/** One value of a view. Times are ISO 8601 with microseconds, because two values may differ in nothing else. */
 export interface ViewRow {
   entity: string
   eventAt: string
   knownAt: string
-  /** The later of the two. */
+  /** The later of the two times. */
   usableAt: string
   features: Record<string, FeatureValue>
 }
 
 /**
- * Adds rows, moves the newest ones on, and moves the watermark to where it is told, or to just before the last row. A row that
- * is stored already stays as it is. `lateAt` is what the watermark was when the run began: a row that was usable by then has come
- * late, and is usable from `asOf` on, because no training could have used it before.
+ * Adds rows, updates the newest values, and advances the watermark to the given time or to just before the last row. A stored row stays
+ * unchanged. `lateAt` is the watermark at the start of the run: a row that was usable by then came late and is usable only from `asOf`
+ * on, because no earlier training could have used it.
  */
 export async function insertValues(
   database: Database,
@@ -62,7 +60,7 @@ export interface EntityKey {
   entity: string
 }
 
-/** The newest values of entities; those that have none are absent. */
+/** The newest values of entities; entities without values are left out. */
 export async function findLatestValues(
   database: Database,
   asked: readonly EntityKey[],
@@ -75,7 +73,7 @@ export async function findLatestValues(
       join feature_latest using (view_id, entity)`)
 }
 
-/** How many entities have a value, and how many values there are; of a large history an estimate would do, and this one counts. */
+/** The number of entities with a value, and the number of values. An exact count; an estimate would suffice for a large history. */
 export async function countValues(
   database: Database,
   viewId: number,
@@ -85,7 +83,7 @@ export async function countValues(
   return counted!
 }
 
-/** Deletes at most `limit` values whose event is older than a moment; answers how many. */
+/** Deletes at most `limit` values whose event is older than a time. Returns the number deleted. */
 export async function deleteOldValues(
   database: Database,
   { viewId, before, limit = 5_000 }: { viewId: number; before: string; limit?: number },

@@ -1,4 +1,4 @@
-/** Stores feature views and how far each is ingested, and reads which views no model uses. */
+/** Stores feature views with the progress of their ingestion, and reads which views no model uses. */
 import sql from 'sql-template-tag'
 import type { FeatureView } from '../../domain/model/feature-view.ts'
 import { rowsFrom } from '../database/from-row.ts'
@@ -15,12 +15,12 @@ export interface StoredView {
   ranAt?: string
   problem?: string
   syncedAt: string
-  /** The models whose file uses it as it is here, and versions that answer now. */
+  /** The models whose file uses this definition, and the live versions that do. */
   models: string[]
   versions: string[]
 }
 
-/** Takes a view in; one of the same digest stays as it is, but for how often and how far it is taken in. */
+/** Stores a view. For a stored digest, only the schedule and the periods of the ingestion change. */
 export async function upsertView(database: Database, definition: FeatureView): Promise<void> {
   await database.query(sql`
     insert into feature_views (name, digest, definition)
@@ -29,7 +29,7 @@ export async function upsertView(database: Database, definition: FeatureView): P
     where feature_views.definition <> excluded.definition`)
 }
 
-// What answers now, or would after a return: everything that a route names.
+// Live versions, and those that a rollback would return to: all versions in a route.
 const selected = sql`
   select feature_views.*,
     array(select models.name from models
@@ -42,7 +42,7 @@ const selected = sql`
       order by 1) as versions
   from feature_views`
 
-/** In the order of their names, the newest definition first. */
+/** Ordered by name, the newest definition first. */
 export const listViews = (
   database: Database,
   { name, limit = 1_000 }: { name?: string; limit?: number } = {},
@@ -54,10 +54,10 @@ export const listViews = (
 export const findView = (database: Database, digest: string) =>
   rowsFrom(database).find<StoredView>(sql`${selected} where digest = ${digest}`)
 
-/** Whether a model file or a version that answers uses it. */
+/** Whether a model file or a live version uses the view. */
 export const isUsed = ({ models, versions }: StoredView): boolean => models.length + versions.length > 0
 
-/** Writes down how a run has ended. */
+/** Records the result of a run. */
 export async function recordRun(
   database: Database,
   { id, problem }: { id: number; problem?: string },

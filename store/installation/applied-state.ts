@@ -1,4 +1,4 @@
-/** Stores what an apply has set last, resource by resource, so that later changes by hand are told. */
+/** Stores the last values that `tenure apply` set, resource by resource, so that later manual changes can be reported. */
 import sql from 'sql-template-tag'
 import {
   identityOf,
@@ -14,7 +14,7 @@ export const listApplied = (database: Database) =>
     sql`select kind, name, value, at, actor from applied_state order by kind, name`,
   )
 
-/** Keeps the time and the actor of a value that is stored already. */
+/** Keeps time and actor of a value that is already stored. */
 export async function writeApplied(
   database: Database,
   resources: readonly Resource[],
@@ -28,7 +28,7 @@ export async function writeApplied(
     where applied_state.value <> excluded.value`)
 }
 
-/** Forgets the resources of these kinds that the state file no longer names. */
+/** Deletes the resources of these kinds that the state file no longer names. */
 export async function keepApplied(
   database: Database,
   kinds: readonly ResourceKind[],

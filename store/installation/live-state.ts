@@ -9,12 +9,12 @@ import type { Database } from '../postgres.ts'
 import { listModels } from '../registry/models.ts'
 import { listKillSwitches } from '../serving/kill-switches.ts'
 
-/** One change at a time, until the transaction ends. */
+/** Allows one change at a time, until the transaction ends. */
 export async function lockInstallation(database: Database): Promise<void> {
   await database.query(sql`select pg_advisory_xact_lock(hashtext('installation'))`)
 }
 
-/** Models whose file was removed, revoked keys and keys of single sign-on are left out. */
+/** Leaves out models whose file was removed, revoked keys and keys of single sign-on. */
 export async function readLiveState(database: Database): Promise<Resource[]> {
   const removed = new Set(await listRemovedModels(database))
   const models = await listModels(database)

@@ -1,4 +1,4 @@
-/** Checks what a state file says, and the values that an apply sends: the same rules on both sides. */
+/** Checks a state file, and the values that an apply sends, by the same rules. */
 import { z } from 'zod'
 import { DomainError } from '../../domain/errors.ts'
 import type { DesiredState } from '../../domain/installation/plan.ts'
@@ -65,7 +65,7 @@ export interface StateOfFile extends DesiredState {
   models: 'all' | readonly string[]
 }
 
-/** Throws `configuration_invalid` with every issue. `file` is how messages call it. */
+/** Throws `configuration_invalid` with every issue. `file`: the name of the file in messages. */
 export function parseStateFile(given: unknown, file: string): StateOfFile {
   const parsed = stateFile.partial().safeParse(given)
   if (!parsed.success) {
@@ -99,6 +99,6 @@ export function parseStateFile(given: unknown, file: string): StateOfFile {
 const mapped = <T>(values: Record<string, T>, to: (value: T) => ResourceValue) =>
   Object.fromEntries(Object.entries(values).map(([name, value]) => [name, to(value)]))
 
-/** As JSON gives it back. */
+/** The value as JSON returns it. */
 const withoutAbsent = (value: ResourceValue): ResourceValue =>
   JSON.parse(JSON.stringify(value)) as ResourceValue

@@ -1,11 +1,11 @@
-/** Asks another Postgres server for one number, in a transaction that can write nothing and ends in time. */
+/** Queries another Postgres server for one number, in a read-only transaction with a time limit. */
 import { Sql } from 'sql-template-tag'
 import { openStore } from '../postgres.ts'
 
-/** Enough to notice that there are several. It is a parameter, because Postgres then takes one statement only. */
+/** Enough to detect several rows. Passed as a parameter, because Postgres then accepts only one statement. */
 const maxRows = 2
 
-/** The first column of the rows that the query returns, at most two. */
+/** The first column of the rows, at most two rows. */
 export async function askPostgres(
   url: string,
   { strings, values }: { strings: readonly string[]; values: readonly unknown[] },
@@ -13,7 +13,7 @@ export async function askPostgres(
 ): Promise<(number | null)[]> {
   const store = openStore(url, { max: 1, queryMs: timeoutMs, connectMs: timeoutMs, name: 'tenure metric' })
   const [first = '', ...rest] = strings
-  // A row of any size crosses the network otherwise.
+  // Otherwise a row of any size would cross the network.
   const whole = [`with answer (value) as (${first}`, ...rest, '']
   whole[whole.length - 2] += ') select value::float8 as value from answer limit '
   try {

@@ -1,6 +1,6 @@
 /**
- * Reads the file of metric sources: the addresses and keys of the systems that external metrics ask. Model files name a source only, so
- * that no policy, history or page holds a secret. It is read at every question, so that a new key needs no restart.
+ * Reads the file of metric sources: the addresses and keys of the systems that external metrics query. Model files only name a source, so
+ * that no policy, history or page contains a secret. Read at every query, so that a new key needs no restart.
  */
 import { z } from 'zod'
 import { sourceNamePattern } from '../../domain/canary/external/external-policy.ts'
@@ -16,6 +16,6 @@ const source = z.discriminatedUnion('kind', [
 
 export type MetricSource = z.infer<typeof source>
 
-/** By name. No file, no sources. Throws `configuration_invalid` with every issue. */
+/** By name. Without the file there are no sources. Throws `configuration_invalid` with every issue. */
 export const readMetricSources = async (file: string): Promise<Record<string, MetricSource>> =>
   (await readSecretJson(file, z.record(z.string().regex(sourceNamePattern), source))) ?? {}

@@ -1,5 +1,5 @@
 /**
- * Claims and settles the items that MLflow and OpenLineage have to receive. Triggers write the items in the transaction of the change:
+ * Claims and settles the outbox items for MLflow and OpenLineage. Triggers write the items in the transaction of the change:
  * `trainings_enqueue_*`, `evaluations_enqueue_insert`, `versions_enqueue_*`, `champions_enqueue_change` and `releases_enqueue_*`
  * (migrations/0010_integrations.sql). A lease on each item lets another worker take over after a crash.
  */
@@ -16,11 +16,11 @@ export interface IntegrationItem {
   payload: Record<string, unknown>
   revision: number
   attempts: number
-  /** Since it happened. */
+  /** The time since the change. */
   ageMs: number
 }
 
-/** For a month from now what happens is kept for these. */
+/** Keeps storing changes for these integrations for a month from now. */
 export async function renewIntegrations(
   database: Database,
   targets: readonly IntegrationTarget[],
@@ -41,7 +41,7 @@ export async function insertEvent(
     where is_integration_active('openlineage')`)
 }
 
-/** The next ones that are due, the oldest first; of one subject only its first. They are this caller's for so long. */
+/** Claims the next due items for `leaseMs`, the oldest first; of each subject only its first item. */
 export async function claimIntegrationItems(
   database: Database,
   { target, limit, leaseMs }: { target: IntegrationTarget; limit: number; leaseMs: number },
@@ -62,7 +62,7 @@ export async function claimIntegrationItems(
   return rows.sort((a, b) => a.id - b.id)
 }
 
-/** It is told; unless its subject has changed meanwhile, then it is told again. */
+/** Marks an item as sent, unless its subject has changed in the meantime; it is then sent again. */
 export async function markItemSent(
   database: Database,
   { id, revision }: Pick<IntegrationItem, 'id' | 'revision'>,
@@ -74,7 +74,7 @@ export async function markItemSent(
     where id = ${id}`)
 }
 
-/** Tried again after so long; given up when there is no again. */
+/** Schedules the next attempt, or drops the item after the last one. */
 export async function markItemFailed(
   database: Database,
   { id, problem, againMs }: { id: number; problem: string; againMs: number | undefined },
@@ -86,7 +86,7 @@ export async function markItemFailed(
     where id = ${id}`)
 }
 
-/** Gives claimed ones back at once, as if they had not been tried. */
+/** Releases claimed items at once, without counting an attempt. */
 export async function releaseItems(
   database: Database,
   { ids, againMs }: { ids: readonly number[]; againMs: number },
@@ -98,7 +98,7 @@ export async function releaseItems(
 
 export interface Backlog {
   waiting: number
-  /** Of the oldest that waits. */
+  /** The age of the oldest waiting item. */
   oldestMs: number
   givenUp: number
 }

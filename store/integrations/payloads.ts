@@ -1,4 +1,4 @@
-/** Reads a version or the aliases of a model as the integrations send them, at the moment of sending. */
+/** Reads a version, or the aliases of a model, as the integrations send them, at the time of sending. */
 import sql from 'sql-template-tag'
 import type { VersionStatus } from '../../domain/registry/version-query.ts'
 import { findStatus } from '../registry/version-search.ts'
@@ -22,7 +22,7 @@ export async function findVersionPayload(
   return { version, model, status, artifactDigest, trainingId, snapshot: lineage.snapshot }
 }
 
-/** The version that answers, and the one that an open release brings; neither of a drill. */
+/** The champion and the candidate of an open release, except those of drills. */
 export async function findAliases(
   database: Database,
   model: string,

@@ -1,16 +1,16 @@
-/** Keeps what of the alerts has been sent to a topic: an alert is raised, perhaps acknowledged, and resolved. */
+/** Stores which alert events have been sent to a topic: an alert is raised, possibly acknowledged, and resolved. */
 import sql from 'sql-template-tag'
 import { rowsFrom } from '../database/from-row.ts'
 import type { Alert } from '../monitoring/alerts.ts'
 import type { Database } from '../postgres.ts'
 
-/** What has happened to an alert. */
+/** An event of an alert. */
 export interface AlertEvent extends Alert {
   about: 'raised' | 'acknowledged' | 'resolved'
   happenedAt: string
 }
 
-/** What has not been sent of the alerts behind `after`, the earliest first. */
+/** The unsent events of alerts after `after`, the earliest first. */
 export const listUnsentAlerts = (
   database: Database,
   { topic, after, limit }: { topic: string; after: number; limit: number },
@@ -36,8 +36,8 @@ export async function markAlertsSent(
 }
 
 /**
- * Forgets the alerts of which everything is sent, and answers the last one of them. Those of the last hour stay: a smaller number may
- * be committed after a greater one.
+ * Deletes the progress of alerts whose events are all sent, and returns the last of these alerts. Alerts of the last hour stay, because a
+ * smaller id may be committed after a greater one.
  */
 export async function settleSentAlerts(
   database: Database,

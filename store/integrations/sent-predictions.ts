@@ -1,11 +1,14 @@
-/** Keeps how far the prediction log has been sent to a topic: in the order of the transactions that stored the rows, each at least once. */
+/**
+ * Stores how far the prediction log has been sent to a topic: in the order of the transactions that stored the rows, each row at least
+ * once.
+ */
 import sql from 'sql-template-tag'
 import type { FeatureFit } from '../../domain/model/features.ts'
 import type { Arm } from '../../domain/serving/route.ts'
 import { rowsFrom } from '../database/from-row.ts'
 import type { Database, Store } from '../postgres.ts'
 
-/** A row of the prediction log: a request with its answer. */
+/** A row of the prediction log: a request with its response. */
 export interface LoggedRequest {
   id: string
   /** ISO 8601 */
@@ -23,19 +26,19 @@ export interface LoggedRequest {
   keyId?: string
 }
 
-/** With the time as Postgres has it: milliseconds would be before the row, which would come again. */
+/** With the exact time of Postgres: rounded to milliseconds it would lie before the row, which would be sent again. */
 type SentRow = LoggedRequest & { storedIn: number; exactAt: string }
 
-/** Every transaction with a smaller number has ended. */
+/** Every transaction with a smaller id has ended. */
 const horizon = sql`txid_snapshot_xmin(txid_current_snapshot()) + (select ahead from prediction_numbering)`
 
-/** Rows of a batch, and the bytes of their features after which it ends. */
+/** The maximum number of rows of a batch, and the number of feature bytes after which a batch ends. */
 const maxRows = 500
 const maxBytes = 2_097_152
 
 /**
- * Sends the next rows of the log and moves the position behind them; answers how many. Undefined while another process sends. A failure leaves
- * the position, so that rows are sent again rather than lost. A topic that is new begins with what is numbered from now on.
+ * Sends the next rows of the log and advances the position. Returns the number of rows; undefined while another process sends. A failure
+ * keeps the position, so rows are sent again rather than lost. A new topic begins with the rows numbered from now on.
  */
 export function sendPredictions(
   store: Store,
@@ -71,7 +74,7 @@ interface Place {
   beginsAt: string
 }
 
-/** Rows behind a place whose transactions have all ended: a later one cannot come before them. */
+/** Rows after a position whose transactions have all ended, so that no earlier row can still appear. */
 const listUnsent = (database: Database, { storedIn, at, id, beginsAt }: Place) =>
   rowsFrom(database).list<SentRow>(sql`
     select stored_in, at::text as exact_at, id, at, model, version, arm, release_id, generation, routing_key, instances, features, outputs, latency_us, key_id
@@ -85,18 +88,18 @@ const listUnsent = (database: Database, { storedIn, at, id, beginsAt }: Place) =
     ) as next where place = 1 or bytes <= ${maxBytes}
     order by stored_in, at, id`)
 
-/** Numbers the rows from now on; also to be done in a restored database, before a row is stored in it. */
+/** Starts to number rows; also called in a restored database, before a row is stored in it. */
 export async function numberPredictions(database: Database): Promise<void> {
   await database.query(sql`select number_predictions()`)
 }
 
-/** In a restored database, where the log was sent to a topic before. */
+/** Renumbers a restored database whose log was sent to a topic before. */
 export async function renumberPredictions(database: Database): Promise<void> {
   if (await rowsFrom(database).any(sql`select from prediction_topics limit 1`))
     await numberPredictions(database)
 }
 
-/** By version, the order of the features of its rows. */
+/** Version → the order of the features of its rows. */
 export async function listFits(
   database: Database,
   versions: readonly string[],
@@ -106,7 +109,7 @@ export async function listFits(
   return new Map(found.map(({ version, fits }) => [version, fits]))
 }
 
-/** Rows that wait to be sent to the topic, counted up to `most`. */
+/** The number of rows that wait to be sent, counted up to `most`. */
 export const countUnsent = async (database: Database, topic: string, most: number): Promise<number> =>
   (await rowsFrom(database).value<number>(sql`
     select count(*) from (

@@ -7,16 +7,16 @@ import { dirname } from 'node:path'
 import { absentFile } from '../absent-file.ts'
 
 export interface ArchivedHeads {
-  /** The lists as they were, under their new names. */
+  /** The new names of the archived files. */
   files: string[]
-  /** How many heads were taken out of the lists. */
+  /** The number of archived heads. */
   heads: number
   undo(): Promise<void>
 }
 
 /**
- * Cuts each list behind the row; a list that is not there begins with those of `seed`. The stamp tells the copies of several
- * times apart.
+ * Truncates each file after the row; a missing file begins with the heads of `seed`. The stamp distinguishes the archives of several
+ * restores.
  */
 export async function archiveHeads(
   files: readonly string[],

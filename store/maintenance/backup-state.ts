@@ -1,6 +1,6 @@
 /**
- * Stores what the scheduled backups have come to, and raises an alert when one failed or none is recent. The API looks, because a process that
- * takes no backups cannot tell of itself.
+ * Stores the state of the scheduled backups, and raises an alert when one failed or none is recent. The API checks, because a stopped
+ * backup process cannot report itself.
  */
 import sql, { type Sql } from 'sql-template-tag'
 import type { AlertKind } from '../../domain/monitoring/alert-kinds.ts'
@@ -10,30 +10,30 @@ import { listOpenAlertKeys, resolveAlert, upsertAlert, type NewAlert } from '../
 import type { Database, Store } from '../postgres.ts'
 import { repeatRounds, type Repeated } from './worker-heartbeats.ts'
 
-/** What can fail by itself. */
+/** The parts that can fail separately. */
 export const backupParts = ['backup', 'verification', 'base', 'log'] as const
 export type BackupPart = (typeof backupParts)[number]
 
 export interface BackupState {
-  /** The place of the backups. */
+  /** The destination of the backups. */
   to: string
   everyMs: number
-  /** When the schedule began. */
+  /** The time at which the schedule began. */
   since: string
   newest?: { file: string; takenAt: string; bytes: number }
-  /** The last backup that was found to be good. */
+  /** The last backup that was verified. */
   verified?: { file: string; at: string }
-  /** The span of which every moment can be restored. */
+  /** The period in which every moment can be restored. */
   log?: { from: string; to: string }
   failures: Partial<Record<BackupPart, { at: string; message: string }>>
 }
 
 export interface FoundBackups extends BackupState {
-  /** Of the newest backup; without one, since the schedule began. */
+  /** The age of the newest backup; without one, the time since the schedule began. */
   ageMs: number
-  /** Of what can be restored to the moment; absent where the log is not kept. */
+  /** The age of the newest moment that can be restored; absent when the log is not archived. */
   logAgeMs?: number
-  /** Since the last sign of life of the process that takes them. */
+  /** The time since the last sign of life of the backup process. */
   silentMs: number
 }
 
@@ -42,7 +42,7 @@ const name = 'backups'
 export const writeBackupState = (database: Database, state: BackupState): Promise<void> =>
   writeServiceState(database, name, state)
 
-/** Undefined where no backups are scheduled. */
+/** Undefined when no backups are scheduled. */
 export async function findBackupState(database: Database): Promise<FoundBackups | undefined> {
   const age = (at: Sql) => sql`extract(epoch from clock_timestamp() - (${at})::timestamptz)::float8 * 1000`
   const found = await rowsFrom(database).find<{
@@ -57,20 +57,20 @@ export async function findBackupState(database: Database): Promise<FoundBackups 
   return found && { ...found.state, ageMs: found.ageMs, logAgeMs: found.logAgeMs, silentMs: found.silentMs }
 }
 
-/** Backups are scheduled no more, so that none is late. */
+/** Deletes the state when backups are no longer scheduled, so that none counts as late. */
 export const forgetBackupState = async (database: Database): Promise<void> =>
   void (await database.query(sql`delete from service_state where name = ${name}`))
 
-/** A backup takes its time, and the next one may be tried again after a failure. */
+/** A backup takes time, and a failed one may be retried. */
 export const lateAfterMs = ({ everyMs }: Pick<BackupState, 'everyMs'>): number => everyMs * 1.5
-/** The process that takes them writes its state four times in this time. */
+/** The backup process writes its state four times in this time. */
 export const silentAfterMs = 60_000
-/** Of what an installation may lose, half. */
+/** Half of the period that an installation may lose. */
 export const logLateAfterMs = 120_000
 
 const kinds: AlertKind[] = ['backup_failed', 'backup_late']
 
-/** What is wrong with the backups. */
+/** The alerts for problems of the backups. */
 export function alertsOfBackups(found: FoundBackups | undefined): NewAlert[] {
   if (found === undefined) return []
   const { to, ageMs, silentMs, logAgeMs = 0, newest, failures } = found
@@ -120,7 +120,7 @@ const failureOf: Record<BackupPart, string> = {
 const hours = (ms: number): string => `${(ms / 3_600_000).toFixed(1)} h`
 
 export interface BackupWatch extends Repeated {
-  /** As of the last look; undefined before, and where none are scheduled. */
+  /** The state at the last check; undefined before it, and when no backups are scheduled. */
   found(): FoundBackups | undefined
 }
 

@@ -1,6 +1,4 @@
-/**
- * Reads what `tenure doctor` checks in a database. Each question is asked separately, so that one failure hides no other answer.
- */
+/** Reads the facts that `tenure doctor` checks in a database. Each query runs separately, so that one failure hides no other result. */
 import pg from 'pg'
 import sql from 'sql-template-tag'
 import { findRoleWeaknesses } from '../database/application-role.ts'
@@ -17,11 +15,14 @@ export interface ServerFacts {
   database: string
   /** As in `server_version_num`: 180004 is 18.4. */
   versionNumber: number
-  /** Whether the role may make tables: partitions are made while the system runs. */
+  /** Whether the role may create tables, because partitions are created while the system runs. */
   mayCreate: boolean
-  /** Tables in the schema that no migration of ours has made. */
+  /** Tables in the schema that no migration of Tenure created. */
   foreignTables: string[]
-  /** The database's clock less this machine's, in milliseconds, and how long asking took: it may be off by half of that. */
+  /**
+   * The database's clock minus this machine's, in milliseconds, and the duration of the query. The offset may be wrong by half of that
+   * duration.
+   */
   clockOffsetMs: number
   roundTripMs: number
   mostConnections: number
@@ -32,7 +33,7 @@ export interface ReplicaFacts {
   id: string
   host: string
   url: string
-  /** Models whose newest route it does not follow, each with the reason. */
+  /** Models whose newest route the replica does not follow, each with the reason. */
   behind: string[]
   epochs: number[]
 }
@@ -47,17 +48,17 @@ export interface ChampionFacts {
 export interface Diagnosis {
   server: ServerFacts
   migrations: MigrationFacts
-  /** Absent when the schema is not there, or not yet what the question needs. */
+  /** Absent when the schema, or a table that the query needs, does not exist. */
   replicas?: ReplicaFacts[]
   champions?: ChampionFacts[]
-  /** Absent where no backups are scheduled. */
+  /** Absent when no backups are scheduled. */
   backups?: FoundBackups
   versions?: number
   roleWeaknesses?: string[]
 }
 
 export interface Unreached {
-  /** SQLSTATE of Postgres, or the system's code. */
+  /** The SQLSTATE of Postgres, or the error code of the system. */
   code: string
   message: string
 }

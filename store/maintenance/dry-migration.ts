@@ -1,4 +1,4 @@
-/** Runs the pending migrations of this build on a copy of a database, and deletes the copy. The database itself is only read. */
+/** Runs the pending migrations of this build on a copy of a database, and deletes the copy. Only reads the database itself. */
 import { randomBytes } from 'node:crypto'
 import { PassThrough } from 'node:stream'
 import { once } from 'node:events'
@@ -10,15 +10,15 @@ import { loadDump } from './load.ts'
 
 export interface DryMigration {
   pending: string[]
-  /** Run in this database, and not of this build. */
+  /** Migrations that ran in this database but are not in this build. */
   unknown: string[]
-  /** Why the pending ones fail, or why no copy could be made. */
+  /** Why the pending migrations fail, or why no copy could be made. */
   problem?: string
   rows: number
   seconds: number
 }
 
-/** `directory` holds the migrations of the build that is checked. */
+/** `directory`: the migrations of the build to check. */
 export async function dryMigrate(url: string, directory = migrationsDir): Promise<DryMigration> {
   const startedMs = performance.now()
   const dump = await openDump(url)
@@ -69,7 +69,7 @@ async function migrateCopy(
   }
 }
 
-/** The rows of a table while they are read. */
+/** The rows of a table, streamed. */
 async function* rowsOf(dump: Dump, name: string, counted: (rows: number) => void): AsyncGenerator<Buffer> {
   const table = dump.facts.tables.find((each) => each.name === name) as DumpedTable
   const stream = new PassThrough()

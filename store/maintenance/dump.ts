@@ -1,6 +1,6 @@
 /**
- * Dumps all tables of Tenure as of one moment through COPY within one snapshot. It needs no pg_dump of the server's version, which
- * embedded installations lack, and works with the role of the processes.
+ * Dumps all tables of Tenure at one moment, through COPY in one snapshot. It works with the application role and needs no pg_dump of the
+ * server's version, which embedded installations lack.
  */
 import pg from 'pg'
 import sql from 'sql-template-tag'
@@ -17,24 +17,24 @@ export interface DumpedTable {
   columns: string[]
 }
 
-/** What a dump says of itself. */
+/** The description of a dump. */
 export interface DumpFacts {
-  /** Names of the migrations that had run, in their order. */
+  /** The names of the migrations that had run, in order. */
   migrations: string[]
   tables: DumpedTable[]
   /** Days of the prediction log that have a partition, as YYYYMMDD. */
   days: string[]
   epoch: number
-  /** The last row of the audit; absent when the log is empty. */
+  /** The last row of the audit log; absent for an empty log. */
   auditHead?: AuditHead
   /** On the database's clock. */
   takenAt: string
   server: string
 }
 
-/** Files that the rows name, by the area of the artifact store. */
+/** The files that rows reference, by area of the artifact store. */
 export interface References {
-  /** Digests of manifests; of a version, so that it must be there, or not. */
+  /** Digests of manifests. The manifest of a version is required to exist. */
   manifests: { digest: string; version?: string }[]
   snapshots: string[]
 }
@@ -42,12 +42,12 @@ export interface References {
 export interface Dump {
   facts: DumpFacts
   references: References
-  /** Hands over the rows of one table as COPY writes them; answers how many. */
+  /** Streams the rows of one table as COPY writes them. Returns the number of rows. */
   copy(table: DumpedTable, take: (chunk: Buffer) => Promise<void>): Promise<number>
   close(): Promise<void>
 }
 
-/** What tells of processes that run, and nothing of what they did: the replicas and all that refers to them. The next ones say it anew. */
+/** Tables about running processes: the replicas and everything that references them. New processes write them again. */
 export async function findTransientTables(database: Database): Promise<Set<string>> {
   const referring = await rowsFrom(database).column<string>(sql`
     select conrelid::regclass::text as name from pg_constraint
@@ -55,7 +55,7 @@ export async function findTransientTables(database: Database): Promise<Set<strin
   return new Set(['replicas', ...referring])
 }
 
-/** A plain connection: what is read or written here may take longer than any statement of the system. */
+/** Opens a connection without a statement timeout, because a dump may take longer than any statement of the system. */
 export async function connectUnlimited(url: string, name: string): Promise<pg.Client> {
   const client = new pg.Client({
     connectionString: url,
@@ -86,7 +86,7 @@ export const databaseOf = (client: pg.Client): Database => ({
     (await client.query({ text: statement.text, values: statement.values }).catch(rethrow)).rows as T[],
 })
 
-/** The tables and views that the migrations make, so that foreign ones in the same schema are left out. */
+/** The tables and views that the migrations create, so that foreign ones in the same schema are left out. */
 export async function ownTables(): Promise<Set<string>> {
   const texts = await Promise.all((await listMigrations()).map((name) => readMigration(name)))
   const names = texts.flatMap((text) =>
@@ -162,7 +162,7 @@ async function factsOf(database: Database): Promise<DumpFacts> {
   }
 }
 
-/** The files that the rows name now. */
+/** The files that rows reference now. */
 export async function findReferences(database: Database): Promise<References> {
   const manifests = await rowsFrom(database).list<References['manifests'][number]>(sql`
     select artifact_digest as digest, min(version) as version from versions

@@ -1,4 +1,4 @@
-/** Reads what must run in Temporal for this database: what its rows wait for. */
+/** Reads which workflows and schedules must exist in Temporal for this database. */
 import sql from 'sql-template-tag'
 import type { ModelDefinition } from '../../domain/model-definition.ts'
 import type { FeatureView } from '../../domain/model/feature-view.ts'
@@ -25,7 +25,7 @@ export async function readDuties(database: Database): Promise<Duties> {
   return {
     models: (await listModels(database)).map(({ definition, name }) => ({ ...definition, name })),
     removed: await listRemovedModels(database),
-    // Of two definitions in use the newest is scheduled.
+    // When two definitions are in use, the newest is scheduled.
     views: [...new Map(views.toReversed().map(({ name, definition }) => [name, definition])).values()],
     queued: await rows.column<string>(sql`select model from release_queue where state = 'waiting'`),
     erasures: await rows.column<string>(sql`select id from erasures where stage <> 'done'`),
@@ -41,7 +41,7 @@ export const listRemovedModels = async (database: Database): Promise<string[]> =
 export const recordRemovedModels = (database: Database, names: readonly string[]): Promise<void> =>
   writeServiceState(database, removedModels, names)
 
-/** A row that says that a workflow works on it. */
+/** A row whose workflow should be running. */
 export interface OpenRun {
   kind: 'drill' | 'retraining' | 'trial' | 'sweep' | 'batch'
   id: string

@@ -15,23 +15,23 @@ import type { Database } from '../postgres.ts'
 
 export interface Load {
   facts: DumpFacts
-  /** The rows of a table, as COPY has written them. */
+  /** The rows of a table, as COPY wrote them. */
   rowsOf: (table: string) => AsyncIterable<Buffer>
-  /** Whether what is there may be replaced. */
+  /** Whether existing contents may be replaced. */
   replace: boolean
-  /** The directory of the migrations to run beyond those of the dump; this build's by default. */
+  /** The directory of the migrations to run after those of the dump. Default: this build's. */
   migrations?: string
-  /** Done within the transaction, when all rows are in; what it throws undoes everything. */
+  /** Runs in the transaction after all rows are loaded. An error rolls everything back. */
   finish: (database: Database) => Promise<void>
-  /** Told of each table before its rows are read. */
+  /** Called with each table before its rows are read. */
   onTable?: (table: string) => void
 }
 
-/** A session that takes the locks in another order deadlocks with this one, and Postgres ends one of the two. */
+/** The number of attempts: a session that takes the locks in another order deadlocks with this one, and Postgres ends one of them. */
 const attempts = 5
 const lockMs = 20_000
 
-/** Throws `configuration_invalid` for a database that is not empty, not Tenure's, or older than what the dump needs. */
+/** Throws `configuration_invalid` for a database that is not empty, is not Tenure's, or is older than the dump requires. */
 export async function loadDump(url: string, load: Load): Promise<void> {
   await expectKnownMigrations(load.facts)
   for (let attempt = 1; ; attempt++) {
@@ -51,7 +51,7 @@ export async function loadDump(url: string, load: Load): Promise<void> {
         )
       if ((code !== '40P01' && code !== '55P03') || attempt === attempts) throw error
     } finally {
-      // Without a commit, the end of the connection undoes it.
+      // Without a commit, closing the connection rolls back.
       await client.end().catch(() => {})
     }
     await pause(200 * attempt)
@@ -73,7 +73,7 @@ async function fill(client: pg.Client, load: Load): Promise<void> {
   const database = databaseOf(client)
   await client.query(`set local lock_timeout = ${lockMs}`)
   const kept = await clear(client, replace)
-  // As the migrator makes it, and before the migrations, one of which says who may write to it.
+  // As the migrator creates it, and before the migrations, one of which grants write access to it.
   await client.query(
     'create table migrations (id serial primary key, name varchar(255) not null, run_on timestamp not null)',
   )
@@ -84,7 +84,7 @@ async function fill(client: pg.Client, load: Load): Promise<void> {
   const triggers = await quietTriggers(database)
   for (const { table, trigger } of triggers)
     await client.query(`alter table ${quote(table)} disable trigger ${quote(trigger)}`)
-  // What the migrations have written stands in the dump as well.
+  // The dump contains what the migrations have inserted.
   const order = await loadOrder(database, facts)
   await client.query(`delete from routing_epochs`)
   for (const name of order) {
@@ -106,7 +106,7 @@ async function fill(client: pg.Client, load: Load): Promise<void> {
   await finish(database)
 }
 
-/** What this build has beyond the dump is run on its rows, in the same transaction, so that no session meets the old schema. */
+/** Runs the later migrations of this build on the loaded rows in the same transaction, so that no session sees the old schema. */
 async function runLaterMigrations(
   client: pg.Client,
   { migrations }: DumpFacts,
@@ -130,7 +130,7 @@ interface Kept {
   starts: { id: string; workflow_type: string; run_id: string; key_id: string; at: Date }[]
 }
 
-/** Empties the schema, or finds it empty. Answers what must not be forgotten with the rest. */
+/** Empties the schema, or checks that it is empty. Returns the rows that must survive the restore. */
 async function clear(client: pg.Client, replace: boolean): Promise<Kept> {
   const database = databaseOf(client)
   const own = await ownTables()
@@ -163,7 +163,7 @@ async function clear(client: pg.Client, replace: boolean): Promise<Kept> {
   const sessions = there.has('revoked_sessions')
     ? await database.query<Kept['sessions'][number]>(sql`select id, until from revoked_sessions`)
     : []
-  // An older one is refused by its own time.
+  // Expired starts are refused by their time.
   const starts = there.has('used_starts')
     ? await database.query<Kept['starts'][number]>(sql`
         select id, workflow_type, run_id, key_id, at from used_starts where at > now() - interval '1 hour'`)
@@ -174,7 +174,7 @@ async function clear(client: pg.Client, replace: boolean): Promise<Kept> {
   return { keys, sessions, starts }
 }
 
-/** A key that was revoked, a session that was ended, or a signed start that was used after the backup stays so. */
+/** Carries over keys revoked, sessions ended and signed starts used after the backup. */
 async function carryOver(database: Database, { keys, sessions, starts }: Kept): Promise<void> {
   await database.query(sql`
     update api_keys set revoked_at = kept.revoked_at
@@ -193,7 +193,7 @@ async function carryOver(database: Database, { keys, sessions, starts }: Kept): 
       on conflict do nothing`)
 }
 
-/** The role of the processes owns the partitions, for it makes and drops them. */
+/** The application role owns the partitions, because it creates and drops them. */
 async function handOver(client: pg.Client): Promise<void> {
   const { rowCount } = await client.query('select from pg_roles where rolname = $1', [applicationRole])
   if (rowCount === 0) return
@@ -209,13 +209,13 @@ async function handOver(client: pg.Client): Promise<void> {
   }
 }
 
-/** What triggers would write stands in the dump as well, or tells people again what they know. */
+/** Disables triggers: the dump contains their rows, and notifications would be sent again. */
 const quietTriggers = (database: Database) =>
   database.query<{ table: string; trigger: string }>(sql`
     select relname::text as table, tgname::text as trigger from pg_trigger join pg_class on pg_class.oid = tgrelid
     where relnamespace = 'public'::regnamespace and not tgisinternal and tgenabled = 'O' and not relispartition`)
 
-/** Whom others refer to comes first. Throws when the schema has no place for a table of the dump. */
+/** Orders tables so that referenced tables come first. Throws when the schema lacks a table of the dump. */
 async function loadOrder(database: Database, { tables }: DumpFacts): Promise<string[]> {
   const links = await database.query<{ from: string; to: string }>(sql`
     select conrelid::regclass::text as from, confrelid::regclass::text as to from pg_constraint
@@ -236,7 +236,10 @@ async function loadOrder(database: Database, { tables }: DumpFacts): Promise<str
   return order
 }
 
-/** Identities go on behind the rows that are there. Postgres may ask for the sequence before it looks at the schema, so each name has one. */
+/**
+ * Advances identity sequences beyond the loaded rows. Postgres may resolve the sequence before it evaluates the schema, so each name has
+ * one.
+ */
 async function raiseSequences(client: pg.Client, database: Database): Promise<void> {
   const columns = await database.query<{ table: string; column: string; sequence: string }>(sql`
     select table_name::text as table, column_name::text as column, sequence

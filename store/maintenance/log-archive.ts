@@ -1,4 +1,4 @@
-/** Reads what a server says of the archive of its write-ahead log. */
+/** Reads the state of a server's write-ahead log archive. */
 import sql from 'sql-template-tag'
 import { rowsFrom } from '../database/from-row.ts'
 import type { Database } from '../postgres.ts'
@@ -9,7 +9,7 @@ export interface ArchivingServer {
   archives: boolean
 }
 
-/** Undefined for a role that is not the owner of the server. */
+/** Undefined for a role that does not own the server. */
 export async function findArchivingServer(database: Database): Promise<ArchivingServer | undefined> {
   const [role] = await database.query<{ isOwner: boolean }>(
     sql`select rolsuper as "isOwner" from pg_roles where rolname = current_user`,
@@ -20,13 +20,13 @@ export async function findArchivingServer(database: Database): Promise<Archiving
       current_setting('archive_mode') = 'on' as archives from pg_control_system()`)
 }
 
-/** Eight hexadecimal digits, as log files begin with. */
+/** Eight hexadecimal digits, the prefix of log file names. */
 export const findTimeline = async (database: Database): Promise<string | undefined> =>
   rowsFrom(database).value<string>(
     sql`select lpad(upper(to_hex(timeline_id)), 8, '0') from pg_control_checkpoint()`,
   )
 
-/** When Postgres last archived a file, and last failed to: ISO texts, which sort. */
+/** The times at which Postgres last archived a file and last failed to: ISO texts, which sort. */
 export async function readArchiver(database: Database): Promise<{ archivedAt?: string; failedAt?: string }> {
   const [found] = await database.query<{ archived: Date | null; failed: Date | null }>(sql`
     select last_archived_time as archived, last_failed_time as failed from pg_stat_archiver`)

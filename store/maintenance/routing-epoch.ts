@@ -1,6 +1,6 @@
 /**
- * Raises the routing epoch after a restore. Replicas have passed the restored generations; they follow the routes again only under a
- * higher epoch, which also fences off whatever was written in the lost time.
+ * Raises the routing epoch after a restore. Replicas are ahead of the restored generations, so they follow the routes again only under a
+ * higher epoch, which also fences off everything written in the lost time.
  */
 import { setTimeout as pause } from 'node:timers/promises'
 import sql, { raw, type Sql } from 'sql-template-tag'
@@ -11,7 +11,7 @@ import { findRouting, writeRoute } from '../serving/routing.ts'
 
 export interface RaisedEpoch {
   epoch: number
-  /** Where each model's callers go now. */
+  /** The present route of each model. */
   routes: Route[]
 }
 
@@ -46,7 +46,7 @@ export async function raiseEpoch(database: Database, reason: string): Promise<Ra
   return { epoch: row!.epoch, routes }
 }
 
-/** Whether an epoch was written. Waits for the end of a transaction that writes one, whose client has no answer. */
+/** Whether an epoch was written. Waits for the end of a transaction that writes one when its client got no response. */
 export const hasEpoch = (store: Store, epoch: number): Promise<boolean> =>
   store
     .transaction(async (database) => {
@@ -62,8 +62,8 @@ export const hasEpoch = (store: Store, epoch: number): Promise<boolean> =>
 const undefinedTable = '42P01'
 
 /**
- * Ends open rows whose workflows are not in the backup. Releases are left to the control worker, which asks Temporal whether their
- * workflow runs. Returns how many of each kind.
+ * Closes open rows whose workflows are not in the backup. Releases are left to the control worker, which asks Temporal whether their
+ * workflow runs. Returns the number of rows of each kind.
  */
 export async function endInterruptedWork(database: Database, why: string): Promise<Record<string, number>> {
   const end = async (table: string, how: Sql): Promise<number> => {
@@ -79,7 +79,7 @@ export async function endInterruptedWork(database: Database, why: string): Promi
   }
 }
 
-/** Every replica has its switch told anew, and acknowledges it: what they acknowledged before is not in a backup. */
+/** Renews every kill switch, so that replicas acknowledge it again: earlier acknowledgements are not in a backup. */
 export async function renewKillSwitches(database: Database, epoch: number): Promise<void> {
   await database.query(sql`update kill_switches set revision = greatest(revision + 1, ${epoch}::bigint)`)
 }

@@ -1,6 +1,6 @@
 /**
- * Stores a sign of life of each worker process, and raises an alert while none of a kind gives one, one of several does not, or none reaches
- * Temporal. Temporal cannot tell: it lists a frozen worker as polling for minutes.
+ * Stores a sign of life of each worker process. Raises an alert when no worker of a kind gives one, when one of several does not, or when
+ * none reaches Temporal. Temporal cannot tell: it lists a frozen worker as polling for minutes.
  */
 import { isProcess } from '../process-identity.ts'
 import sql from 'sql-template-tag'
@@ -16,22 +16,22 @@ export interface WorkerHeartbeat {
   /** `host/pid` */
   process: string
   ageMs: number
-  /** Whether it has ended as asked. */
+  /** Whether it was stopped on purpose. */
   ended: boolean
-  /** How long Temporal has not answered it. */
+  /** How long Temporal has not responded to it. */
   temporalSilentMs: number
-  /** Marks of its payload keys, the newest first; absent for a worker of a build before them. */
+  /** The fingerprints of its payload keys, the newest first; absent for a worker of an earlier build. */
   payloadKeys?: readonly { id: string; mark: string }[]
 }
 
 const beatMs = 5_000
 /** A worker without a sign for this long is silent. */
 export const silentMs = 30_000
-/** A process that is silent for longer than this beside others is gone with its machine. */
+/** A process that is silent for longer than this, while others live, is gone with its machine. */
 const goneMs = 600_000
 const prefix = 'worker/'
 
-/** The newest sign of each worker process of the last day. */
+/** The newest sign of life of each worker process of the last day. */
 export const listHeartbeats = (database: Database) =>
   rowsFrom(database).list<WorkerHeartbeat>(sql`
     select value ->> 'kind' as kind, value ->> 'process' as process, coalesce((value ->> 'ended')::boolean, false) as ended,
@@ -41,11 +41,11 @@ export const listHeartbeats = (database: Database) =>
     from service_state where name like ${`${prefix}%`} and at > now() - interval '1 day' order by at desc`)
 
 export interface SilentWorker extends Pick<WorkerHeartbeat, 'kind' | 'process' | 'ageMs'> {
-  /** Whether no other worker of its kind gives a sign. */
+  /** Whether no other worker of its kind gives a sign of life. */
   isLast: boolean
 }
 
-/** The last worker of each kind of which none gives a sign, and the single ones that give none beside others. */
+/** The last worker of each kind without any live worker, and single silent workers beside live ones. */
 export function silentWorkers(heartbeats: readonly WorkerHeartbeat[], afterMs = silentMs): SilentWorker[] {
   const newest = new Map<WorkerKind, WorkerHeartbeat>()
   for (const each of heartbeats.toSorted((a, b) => b.ageMs - a.ageMs)) newest.set(each.kind, each)
@@ -62,7 +62,7 @@ export interface Repeated {
   stop(): Promise<void>
 }
 
-/** Gives a sign of life at once and again and again, and says so when it ends. */
+/** Writes a sign of life now and periodically, and a final one at the end. */
 export function keepHeartbeat(
   store: Store,
   { kind, process, payloadKeys }: Pick<WorkerHeartbeat, 'kind' | 'process' | 'payloadKeys'>,
@@ -97,7 +97,7 @@ export function keepHeartbeat(
 const nameOf = ({ kind, process }: Pick<WorkerHeartbeat, 'kind' | 'process'>): string =>
   `${prefix}${kind}/${process}`
 
-/** Deletes the signs of processes of this host that no longer exist: they were killed, and are not silent. */
+/** Deletes the rows of processes of this host that no longer exist: they were killed and are not silent. */
 async function forgetKilled(store: Store, own: string): Promise<void> {
   const host = own.slice(0, own.lastIndexOf('/') + 1)
   const killed = (await listHeartbeats(store)).filter(
@@ -108,7 +108,7 @@ async function forgetKilled(store: Store, own: string): Promise<void> {
     await store.query(sql`delete from service_state where name = any(${killed.map(nameOf)})`)
 }
 
-/** Looks for silent workers. Runs in the API, because a silent worker cannot tell of itself. */
+/** Checks for silent workers. Runs in the API, because a silent worker cannot report itself. */
 export function watchWorkers(
   store: Store,
   onError: (error: unknown) => void,
@@ -146,7 +146,7 @@ function alertOf({ kind, process, ageMs, isLast }: SilentWorker): NewAlert {
   }
 }
 
-/** Temporal is away when no live control worker reaches it. */
+/** Temporal counts as unreachable when no live control worker reaches it. */
 function temporalAlerts(heartbeats: readonly WorkerHeartbeat[], afterMs: number): NewAlert[] {
   const live = heartbeats.filter(({ kind, ended, ageMs }) => kind === 'control' && !ended && ageMs <= afterMs)
   const [longest] = live.toSorted((a, b) => b.temporalSilentMs - a.temporalSilentMs)
@@ -163,7 +163,7 @@ function temporalAlerts(heartbeats: readonly WorkerHeartbeat[], afterMs: number)
   ]
 }
 
-/** Runs one round after the other; each waits for the end of the one before. */
+/** Runs rounds one after another; each waits for the end of the previous one. */
 export function repeatRounds(
   work: () => Promise<void>,
   { everyMs, atOnce, onError }: { everyMs: number; atOnce: boolean; onError: (error: unknown) => void },

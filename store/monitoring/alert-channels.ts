@@ -1,4 +1,4 @@
-/** Reads the file of alert channels. It is read at every dispatch, so that a new recipient needs no restart. */
+/** Reads the file of alert channels. Read at every dispatch, so that a new recipient needs no restart. */
 import { z } from 'zod'
 import { severities, type Channel } from '../../domain/monitoring/alert-escalation.ts'
 import { DomainError } from '../../domain/errors.ts'
@@ -34,7 +34,7 @@ const target = z.discriminatedUnion('kind', [
 ])
 const minutes = z.number().nonnegative()
 export const channelName = z.string().min(1).max(80)
-/** What is sent to a channel, and when. */
+/** Which alerts a channel gets, and when. */
 export const channelTimes = {
   severities: z.array(z.enum(severities)).min(1).default(['warning', 'critical']),
   models: z.array(z.string()).optional(),
@@ -44,7 +44,7 @@ export const channelTimes = {
 }
 const channel = z.strictObject({ name: channelName, target, ...channelTimes })
 
-/** No file, no channels. Throws `configuration_invalid` with every issue. */
+/** Without the file there are no channels. Throws `configuration_invalid` with every issue. */
 export async function readChannels(file: string): Promise<Channel[]> {
   const found = (await readSecretJson(file, z.array(channel))) ?? []
   const names = found.map(({ name }) => name)
@@ -60,7 +60,7 @@ const toChannel = ({ afterMinutes, repeatMinutes, ...rest }: z.infer<typeof chan
   repeatMs: repeatMinutes === undefined ? undefined : repeatMinutes * 60_000,
 })
 
-/** Throws `configuration_invalid`: a secret may be no address. The value itself is not shown. */
+/** Throws `configuration_invalid` without the value, because a misplaced secret may be in it. */
 export function parseChannel(given: unknown, name: string): Channel {
   const parsed = channel.safeParse(given)
   if (parsed.success) return toChannel(parsed.data)

@@ -10,7 +10,7 @@ import { prepared } from '../database/prepared.ts'
 import type { Database } from '../postgres.ts'
 
 export interface NewAlert {
-  /** What makes two alerts the same. */
+  /** Alerts with the same key are the same alert. */
   dedupeKey: string
   model?: string
   severity: 'info' | 'warning' | 'critical'
@@ -27,7 +27,7 @@ export interface Alert extends NewAlert {
   resolvedAt?: string
 }
 
-/** Raises it, or renews the open one of the same key. Answers its id. */
+/** Raises an alert, or updates the open one with the same key. Returns its id. */
 export async function upsertAlert(database: Database, alert: NewAlert): Promise<number> {
   const found = await rowsFrom(database).value<number>(sql`
     insert into alerts (dedupe_key, model, severity, kind, message, evidence)
@@ -39,14 +39,14 @@ export async function upsertAlert(database: Database, alert: NewAlert): Promise<
   return found ?? 0
 }
 
-/** The cause is gone: closes the open alert of this key, if there is one. */
+/** Resolves the open alert with this key, if there is one, because its cause is gone. */
 export async function resolveAlert(database: Database, dedupeKey: string): Promise<void> {
   await database.query(
     sql`update alerts set resolved_at = now() where dedupe_key = ${dedupeKey} and resolved_at is null`,
   )
 }
 
-/** Resolves the alerts of triggers and batches that no model file has any more; `removed` are the models without a file. */
+/** Resolves the alerts of triggers and batches that no model file declares any more. `removed`: the models without a file. */
 export async function resolveAlertsOfLeftTriggers(
   database: Database,
   removed: readonly string[],
@@ -60,13 +60,13 @@ export async function resolveAlertsOfLeftTriggers(
       where models.name = alerts.model and models.name <> all (${removed}) and dedupe_key like '%/' || (kept ->> 'name'))`)
 }
 
-/** Acknowledges an open alert, which ends its escalation. Undefined when it is acknowledged or resolved already. */
+/** Acknowledges an open alert, which ends its escalation. Undefined when it is already acknowledged or resolved. */
 export const acknowledgeAlert = (database: Database, { id, by }: { id: number; by: string }) =>
   rowsFrom(database).find<Alert>(sql`
     update alerts set acknowledged_at = now(), acknowledged_by = ${by}
     where id = ${id} and acknowledged_at is null and resolved_at is null returning *`)
 
-/** Returns undefined when the alert is resolved already. */
+/** Undefined when the alert is already resolved. */
 export const resolveAlertById = (database: Database, id: number) =>
   rowsFrom(database).find<Alert>(
     sql`update alerts set resolved_at = now() where id = ${id} and resolved_at is null returning *`,

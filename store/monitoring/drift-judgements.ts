@@ -8,10 +8,10 @@ import type { Database } from '../postgres.ts'
 import { iso, type VersionSpan } from './span.ts'
 
 export interface NewDriftJudgement extends VersionSpan {
-  /** What was asked and answered, or what became true of it. */
+  /** Served requests, or the labels of their outcomes. */
   subject: 'served' | 'label'
   report: DriftReport
-  /** `reference` where it is not the profile of the version. */
+  /** `reference`: present when it is not the profile of the version. */
   inputs: Pick<DriftEvidence, 'current' | 'previous' | 'newest' | 'importance'> &
     Partial<Pick<DriftEvidence, 'reference'>> & { maturity?: Maturity }
   policy: DriftPolicy
@@ -24,7 +24,7 @@ export interface DriftJudgement extends NewDriftJudgement {
   at: string
 }
 
-/** Stores it unless the window has been judged before; the first judgement stays, and is answered. */
+/** Stores a judgement unless the window has one. Returns the first judgement of the window. */
 export async function insertDriftJudgement(
   database: Database,
   each: NewDriftJudgement,
@@ -45,7 +45,7 @@ const judgementColumns =
   raw(`id, model, version, subject, (extract(epoch from from_at) * 1000)::float8 as from_ms,
   (extract(epoch from to_at) * 1000)::float8 as to_ms, level, report, inputs, policy, at`)
 
-/** Of all models, the newest first. */
+/** The judgements of all models, the newest first. */
 export const listDriftJudgements = (database: Database, limit: number) =>
   rowsFrom(database).list<DriftJudgement>(
     sql`select ${judgementColumns} from drift_judgements order by id desc limit ${limit}`,

@@ -6,9 +6,9 @@ export interface UserEvent {
   id: string
   /** SHA-256 of the fields, hexadecimal. */
   digest: string
-  /** Only with a routing key; absent: of every model. */
+  /** Only with a routing key. Absent: every model. */
   model?: string
-  /** Exactly one of both is given. */
+  /** Exactly one of the two is present. */
   predictionId?: string
   routingKey?: string
   name: string
@@ -18,7 +18,7 @@ export interface UserEvent {
 }
 
 /**
- * Returns how many were new, and the ids that stand there with other fields. An event that is stored already changes nothing, so that a list may
+ * Returns how many events were new, and the ids that are already stored with other fields. A stored event stays unchanged, so a list may
  * be sent again.
  */
 export async function insertEvents(
@@ -52,7 +52,7 @@ export async function insertEvents(
   }
 }
 
-/** Of these names, the ones of models. */
+/** Those of these names that are models. */
 export async function findModelNames(database: Database, names: readonly string[]): Promise<Set<string>> {
   const rows = await database.query<{ name: string }>(
     sql`select name from models where name = any(${[...names]}::text[])`,

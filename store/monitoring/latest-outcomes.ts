@@ -1,17 +1,17 @@
-/** Lists the latest outcomes with their predictions, from which the calibration in use is measured. */
+/** Lists the latest outcomes with their predictions, for measuring live calibration. */
 import type { OutcomeValue } from '../../domain/model/outcome.ts'
 import sql from 'sql-template-tag'
 import type { Database } from '../postgres.ts'
 
 export interface AnsweredOutcome {
-  /** What the version gave for the whole request; of several instances one after the other. */
+  /** The outputs of the version for the whole request, instance by instance. */
   outputs: number[]
-  /** Which of them it was. */
+  /** The index of the instance. */
   place: number
   value: OutcomeValue
 }
 
-/** The newest outcomes there are, those of one version among them, each with what was answered. */
+/** The newest outcomes of one version, each with its prediction. */
 export async function listLatestOutcomes(
   database: Database,
   { model, version, limit }: { model: string; version: string; limit: number },

@@ -1,4 +1,4 @@
-/** Reads predictions with their matured outcomes for the quality in use: a sample of requests with all their outcomes. */
+/** Reads predictions with their matured outcomes for live quality: a sample of requests with all their outcomes. */
 import type { OutcomeValue } from '../../domain/model/outcome.ts'
 import sql from 'sql-template-tag'
 import type { FeatureFit, FeatureRow } from '../../domain/model/features.ts'
@@ -7,7 +7,7 @@ import { rowsFrom } from '../database/from-row.ts'
 import type { Database } from '../postgres.ts'
 import { iso, type Span, type VersionSpan } from './span.ts'
 
-/** How late the first outcome of each prediction in a span of time was, in milliseconds, as known at `nowMs`; of a sample of its requests. */
+/** The delays of the first outcomes of predictions in a period, in milliseconds, as known at `nowMs`; over a sample of requests. */
 export const listDelays = (
   database: Database,
   { model, fromMs, toMs, nowMs }: Span & { nowMs: number },
@@ -22,7 +22,7 @@ export const listDelays = (
     from sample join outcomes on outcomes.request_id = sample.id
     where arrived_at <= ${iso(nowMs)} group by outcomes.prediction_id, sample.at`)
 
-/** How many predictions the requests have that `listDelays` samples. */
+/** The number of predictions of the requests that `listDelays` samples. */
 export async function countPredictions(database: Database, { model, fromMs, toMs }: Span, limit = 10_000) {
   const [row] = await database.query<{ count: number }>(sql`
     select coalesce(sum(instances), 0)::float8 as count from (
@@ -32,7 +32,7 @@ export async function countPredictions(database: Database, { model, fromMs, toMs
   return row?.count ?? 0
 }
 
-/** The answers of a version in a span of time, one a prediction, and every outcome they have; of a sample of its requests. */
+/** The predictions of a version in a period with all their outcomes, over a sample of requests. */
 export async function listAnswered(
   database: Database,
   { model, version, fromMs, toMs, width }: VersionSpan & { width: number },
@@ -71,7 +71,7 @@ export async function listAnswered(
   }
 }
 
-/** The answers of a version with one output in a span of time, with or without outcomes; of a sample of its requests. */
+/** The predictions of a version with one output in a period, with or without outcomes, over a sample of requests. */
 export async function listScores(
   database: Database,
   { model, version, fromMs, toMs }: VersionSpan,
@@ -84,7 +84,7 @@ export async function listScores(
   return rows.flatMap(({ outputs }) => outputs)
 }
 
-/** What was asked and answered, instance by instance, as the log has it; chosen by the hash of their requests. */
+/** Logged rows and predictions, instance by instance, chosen by the hash of their requests. */
 export async function listLogged(
   database: Database,
   asked: VersionSpan & { fits: readonly FeatureFit[]; width: number },

@@ -8,11 +8,11 @@ import { iso, type VersionSpan } from './span.ts'
 export interface MaturedRow {
   row: FeatureRow
   outputs: number[]
-  /** The last revision that had arrived by the moment of the look. */
+  /** The last revision that had arrived at the time of the check. */
   value: OutcomeValue
 }
 
-/** Of a sample of the requests of a version in a span of time, those rows whose outcome was known by `nowMs`. */
+/** The rows of a version in a period whose outcome was known by `nowMs`, over a sample of requests. */
 export async function listMaturedRows(
   database: Database,
   asked: VersionSpan & { nowMs: number; fits: readonly FeatureFit[]; width: number },

@@ -8,7 +8,7 @@ import { iso, type Span, type VersionSpan } from './span.ts'
 
 export type ServiceCounts = Omit<ServiceFacts, 'missing' | 'outside' | 'championMs' | 'windowMs'>
 
-/** Of all arms whose answers went out. Ages are counted from the end of the window. */
+/** The counts of all arms that serve callers. Ages count from the end of the window. */
 export async function readService(database: Database, { model, fromMs, toMs }: Span): Promise<ServiceCounts> {
   const [row] = await database.query<{
     requests: number
@@ -61,7 +61,7 @@ export async function readService(database: Database, { model, fromMs, toMs }: S
   }
 }
 
-/** Of one version alone: a failing canary is no fault of the champion. */
+/** The counts of one version only, because a failing canary is not a fault of the champion. */
 export async function countVersionRequests(
   database: Database,
   { model, version, fromMs, toMs }: VersionSpan,
@@ -85,7 +85,7 @@ export interface MonitorWindow extends Span {
 const windowColumns = sql`model, (extract(epoch from from_at) * 1000)::float8 as from_ms,
   (extract(epoch from to_at) * 1000)::float8 as to_ms, version, facts, findings, trigger, judge`
 
-/** Writes the window unless it stands there already. */
+/** Stores a window unless it is already stored. */
 export async function insertMonitorWindow(database: Database, window: MonitorWindow): Promise<void> {
   const { model, fromMs, toMs, version, facts, findings, trigger, judge } = window
   await database.query(sql`
@@ -119,7 +119,7 @@ export const listMonitorWindows = (
     sql`select ${windowColumns} from monitor_windows where model = ${model} order by to_at desc limit ${limit}`,
   )
 
-/** What the monitor has asked for with this key, in windows that are stored; the newest first. */
+/** The retrainings that the monitor requested with this key, from stored windows; the newest first. */
 export const listTriggers = (
   database: Database,
   { model, dedupeKey }: { model: string; dedupeKey: string },

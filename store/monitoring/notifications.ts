@@ -1,4 +1,4 @@
-/** Stores the notifications of alerts. Each is decided once and sent until it arrives or a day has passed. */
+/** Stores the notifications of alerts. Each is decided once, and sent until it arrives or a day has passed. */
 import sql from 'sql-template-tag'
 import type { About, DeliveryRecord } from '../../domain/monitoring/alert-escalation.ts'
 import type { Alert } from './alerts.ts'
@@ -8,7 +8,7 @@ import { prepared } from '../database/prepared.ts'
 import type { Database } from '../postgres.ts'
 import { iso } from './span.ts'
 
-/** Alerts of which something may have to be told: open ones, and those that ended in the last two days. */
+/** Alerts that may need a notification: open ones, and those that ended in the last two days. */
 export async function listNotifiable(
   database: Database,
 ): Promise<{ nowMs: number; alerts: { alert: Alert; told: DeliveryRecord[] }[] }> {
@@ -26,7 +26,7 @@ export async function listNotifiable(
   }
 }
 
-/** Decides what is to be told; decided again, nothing changes. */
+/** Stores the notifications to send. A repeated call changes nothing. */
 export async function insertNotifications(
   database: Database,
   messages: readonly (DeliveryRecord & { alertId: number })[],
@@ -46,11 +46,11 @@ export interface PendingNotification {
   channel: string
   about: About
   attempts: number
-  /** Since it was to be told. */
+  /** The time since the notification was due. */
   ageMs: number
 }
 
-/** Takes what is to be tried now, oldest first, from all other processes for so long. */
+/** Claims the notifications to send now from other processes for `forMs`, the oldest first. */
 export async function claimNotifications(
   database: Database,
   { forMs, limit = 100 }: { forMs: number; limit?: number },
@@ -80,7 +80,10 @@ export async function markNotificationSent(database: Database, id: number): Prom
     update alert_notifications set sent_at = now(), next_at = null, attempts = attempts + 1, problem = null where id = ${id}`)
 }
 
-/** Tried again after so long; given up when there is no again. What another process has sent meanwhile stays as sent. */
+/**
+ * Schedules the next attempt, or drops the notification after the last one. A notification that another process has sent in the meantime
+ * stays sent.
+ */
 export async function markNotificationFailed(
   database: Database,
   { id, problem, againMs }: { id: number; problem: string; againMs: number | undefined },
@@ -94,10 +97,10 @@ export async function markNotificationFailed(
 
 const deliverySign = 'alerts/delivery'
 
-/** Says that the control worker delivers. */
+/** Records that the control worker delivers notifications. */
 export const writeDeliverySign = (database: Database) => writeServiceState(database, deliverySign, {})
 
-/** Whether the control worker has delivered within the last milliseconds. */
+/** Whether the control worker has delivered notifications within `withinMs`. */
 export async function isDelivering(database: Database, withinMs: number): Promise<boolean> {
   const [row] = await database.query(prepared`
     select from service_state

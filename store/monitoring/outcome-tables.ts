@@ -1,5 +1,5 @@
 /**
- * Reads outcomes from a table or view of this database. Its names come from outside, so they are looked up first and quoted in every
+ * Reads outcomes from a table or view of this database. The names come from outside, so they are looked up first and quoted in every
  * statement.
  */
 import pg from 'pg'
@@ -12,7 +12,7 @@ export interface OutcomeTable {
   schema: string
   table: string
   columns: { predictionId: string; value: string; observedAt: string }
-  /** Only outcomes observed from then on. */
+  /** Only outcomes observed from this time on. */
   since?: string
   limit: number
 }
@@ -20,21 +20,21 @@ export interface OutcomeTable {
 export interface TableOutcome {
   predictionId: string | null
   value: string | number | boolean | null
-  /** ISO 8601, or the text as it stands. */
+  /** ISO 8601, or the original text. */
   observedAt: string | null
 }
 
 /** SQLSTATE. */
 const insufficientPrivilege = '42501'
 
-/** What a column may be, by the names of pg_type. */
+/** The allowed types of each column, by the names of pg_type. */
 const kinds = {
   predictionId: ['uuid', 'text', 'varchar', 'bpchar'],
   value: ['bool', 'int2', 'int4', 'int8', 'float4', 'float8', 'numeric', 'text', 'varchar', 'bpchar'],
   observedAt: ['timestamptz', 'timestamp', 'date', 'text', 'varchar'],
 }
 
-/** Hands them over, the oldest first. Throws `invalid_request` for a table or column that is not there or of another type. */
+/** Streams the outcomes, the oldest first. Throws `invalid_request` for a missing table or column, or one of another type. */
 export async function readOutcomeTable(
   store: Store,
   asked: OutcomeTable,
@@ -104,7 +104,7 @@ function valueOf(type: string, text: string | null): TableOutcome['value'] {
   return /^(int|float|numeric)/.test(type) ? Number(text) : text
 }
 
-/** As Postgres writes it in UTC; a time without a zone is one in UTC. */
+/** As Postgres writes it in UTC. A time without a zone is in UTC. */
 function timeOf(type: string, text: string): string {
   if (type === 'date') return `${text}T00:00:00Z`
   if (type !== 'timestamp' && type !== 'timestamptz') return text

@@ -1,6 +1,4 @@
-/**
- * Stores outcomes of predictions. Rows are only added and a correction is another revision, so that a verdict can be reproduced.
- */
+/** Stores outcomes of predictions. Rows are only added, and a correction is a new revision, so that a verdict can be reproduced. */
 import type { OutcomeValue } from '../../domain/model/outcome.ts'
 import { setTimeout as pause } from 'node:timers/promises'
 import sql from 'sql-template-tag'
@@ -10,15 +8,15 @@ import type { Database } from '../postgres.ts'
 export interface Outcome {
   predictionId: string
   value: OutcomeValue
-  /** ISO 8601: when it became true, not when it was sent. */
+  /** ISO 8601: the time at which the outcome became true, not at which it was sent. */
   observedAt: string
-  /** It may have been stored before: then a later correction stands. */
+  /** Whether the outcome may already be stored; a later correction then stays. */
   isRepeated?: boolean
 }
 
 /**
- * Answers how many were new. An outcome that is the same as the newest of its prediction changes nothing, so that a list
- * may be sent again. At most one outcome a prediction in one call.
+ * Returns how many outcomes were new. An outcome equal to the newest one of its prediction changes nothing, so a list may be sent again.
+ * A call has at most one outcome per prediction.
  */
 export async function insertOutcomes(
   database: Database,
@@ -79,13 +77,13 @@ export async function findAnswered(
   return new Map(rows.map(({ id, model, version, key }) => [id, { model, version, keyId: key ?? undefined }]))
 }
 
-/** How long the log may lag behind the answers, in milliseconds: a replica stores its rows about every 100 ms. */
+/** How long the log may lag behind responses, in milliseconds. A replica stores its rows about every 100 ms. */
 const logLagMs = 1_000
 const pollMs = 50
 
 /**
- * The same, for callers who send an outcome right after the answer: waits for predictions whose ids are less than a second old, and
- * answers without those that are not in the log even then.
+ * The same, for callers that send an outcome right after the response: waits for predictions whose ids are less than a second old, and
+ * leaves out those that are still not in the log.
  */
 export async function awaitAnswered(
   database: Database,
@@ -101,7 +99,7 @@ export async function awaitAnswered(
   }
 }
 
-/** Of these predictions, the ones that were made within `logLagMs` of now by the times in their ids. */
+/** Those of these predictions that were made within `logLagMs` of now, by the times in their ids. */
 async function listRecent(database: Database, predictionIds: readonly string[]): Promise<string[]> {
   const rows = await database.query<{ id: string }>(sql`
     select id from unnest(${[...predictionIds]}::uuid[]) as sent (id)
@@ -109,7 +107,7 @@ async function listRecent(database: Database, predictionIds: readonly string[]):
   return rows.map(({ id }) => id)
 }
 
-/** What the models answer with, by their names. */
+/** The outputs of these models, by name. */
 export async function findOutputs(
   database: Database,
   models: readonly string[],

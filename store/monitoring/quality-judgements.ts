@@ -13,7 +13,7 @@ export interface QualityJudgement extends VersionSpan {
   policy: { gate: GatePolicy; labels: LabelPolicy }
 }
 
-/** Stores it unless the window has been judged before; the first judgement stays, and is answered. */
+/** Stores a judgement unless the window has one. Returns the first judgement of the window. */
 export async function insertQualityJudgement(
   database: Database,
   each: QualityJudgement,
@@ -33,7 +33,10 @@ export async function insertQualityJudgement(
   return { ...each, ...row }
 }
 
-/** How long outcomes take and a window of them lasts, in milliseconds, by the newest judgement of the model; undefined before any. */
+/**
+ * How long outcomes take plus the length of their window, in milliseconds, from the newest judgement of the model; undefined before the
+ * first one.
+ */
 export async function findLabelTime(database: Database, model: string): Promise<number | undefined> {
   const [row] = await database.query<{ ms: number | null }>(sql`
     select (inputs #>> '{maturity,horizonMs}')::float8 + extract(epoch from to_at - from_at)::float8 * 1000 as ms
@@ -41,7 +44,7 @@ export async function findLabelTime(database: Database, model: string): Promise<
   return row?.ms == null ? undefined : Math.ceil(row.ms)
 }
 
-/** The window of matured outcomes of a version that was judged last, and how late outcomes are; undefined before any. */
+/** The last judged window of matured outcomes of a version, with the delay of outcomes; undefined before the first one. */
 export async function findLabelWindow(
   database: Database,
   { model, version }: { model: string; version: string },

@@ -1,4 +1,4 @@
-/** Reads the releases that ask for an answer or were promoted, and stores what is told of them. One request is told once. */
+/** Reads the releases that need an answer or were promoted, and stores their notifications. One request is notified once. */
 import sql from 'sql-template-tag'
 import type { GateReport } from '../../domain/evaluation/gate.ts'
 import type { ReleaseState } from '../../domain/release/state.ts'
@@ -8,7 +8,7 @@ import type { NewAlert } from './alerts.ts'
 
 export interface AskingRelease {
   state: ReleaseState
-  /** As an older or newer build may have written it. */
+  /** In the format of the build that wrote it, older or newer. */
   report?: Partial<GateReport>
   /** Failed requests above the control's rate at the last verdict. */
   excess?: number
@@ -30,7 +30,7 @@ export const listAsking = (database: Database) =>
     where releases.ended_at is null and releases.stage in ('awaiting_approval', 'awaiting_decision')
       and not releases.state ? 'drill'`)
 
-/** Releases whose candidate has become champion, or passed its probation within a day, and of which that is not told. */
+/** Releases whose candidate became champion, or passed its probation within a day, and whose notification is missing. */
 export const listPromoted = (database: Database) =>
   rowsFrom(database).list<AskingRelease>(sql`
     select ${columns} from ${joined}
@@ -43,8 +43,8 @@ export const listPromoted = (database: Database) =>
     order by releases.started_at`)
 
 /**
- * Raises a request, or renews its open alert where the text has changed. One that was resolved is not raised again. Two unique indexes hold its
- * key, so the conflict names neither: processes that raise it at once may meet in either.
+ * Raises a request, or updates its open alert when the text has changed. A resolved request is not raised again. Two unique indexes cover
+ * its key, so the conflict clause names neither: concurrent processes may hit either index.
  */
 export async function upsertRequest(database: Database, alert: NewAlert): Promise<void> {
   const { dedupeKey, model, severity, kind, message } = alert
@@ -69,11 +69,14 @@ export async function insertNotice(database: Database, alert: NewAlert): Promise
 export interface AnsweredRequest {
   id: number
   version: string
-  /** The command that has ended it, or the reason of the end; absent when neither is recorded. */
+  /** The command that answered the request, or the reason of its end; absent when neither is recorded. */
   answer?: string
 }
 
-/** Open requests whose release no longer asks. Decided in one snapshot, so that a request raised meanwhile is not one of them. */
+/**
+ * Open requests whose release no longer needs an answer. Decided in one snapshot, so that a request raised in the meantime is not
+ * included.
+ */
 export const listClosedRequests = (database: Database) =>
   rowsFrom(database).list<AnsweredRequest>(sql`
     select alerts.id, releases.version, coalesce(
@@ -86,7 +89,7 @@ export const listClosedRequests = (database: Database) =>
       and (releases.ended_at is not null
         or alerts.dedupe_key <> concat_ws('/', 'request', releases.id, releases.stage, releases.state ->> 'enteredMs'))`)
 
-/** Closes a request with its answer as the message. */
+/** Closes a request, with its answer as the message. */
 export async function resolveRequest(
   database: Database,
   { id, message }: { id: number; message: string },

@@ -10,11 +10,11 @@ export interface NewServingJudgement<Statistic> extends VersionSpan {
   statistic: Statistic
   inputs: object
   policy: object
-  /** Name and version. */
+  /** The name and version of the judge. */
   judge: string
 }
 
-/** Stores it unless the window has been judged before; the first judgement stays, and its id and statistic are answered. */
+/** Stores a judgement unless the window has one. Returns the id and the statistic of the first judgement. */
 export async function insertServingJudgement<Statistic extends object>(
   database: Database,
   each: NewServingJudgement<Statistic>,

@@ -1,4 +1,4 @@
-/** Spans of time of a model and of a version, as monitoring reads and judges them. */
+/** Defines periods of a model and of a version, which monitoring reads and judges. */
 
 export interface Span {
   model: string

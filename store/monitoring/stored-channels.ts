@@ -1,6 +1,6 @@
 /**
- * Stores the alert channels of `tenure apply`. A stored channel names its secrets; each process reads them from its folder of secrets, so
- * that neither the database nor a diff holds one.
+ * Stores the alert channels of `tenure apply`. A stored channel only names its secrets; each process reads them from its folder of
+ * secrets, so that neither the database nor a diff contains one.
  */
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
@@ -48,7 +48,7 @@ const storedTarget = z.discriminatedUnion('kind', [
     to: z.array(z.string().min(3)).min(1),
   }),
 ])
-/** A channel as a state file holds it, without its name. */
+/** A channel in a state file, without its name. */
 export const storedChannel = z.strictObject({ target: storedTarget, ...channelTimes })
 
 export type StoredChannel = z.infer<typeof storedChannel> & { name: string }
@@ -74,7 +74,7 @@ export async function deleteChannel(database: Database, name: string): Promise<v
   await database.query(sql`delete from alert_channels where name = ${name}`)
 }
 
-/** With their secrets. A channel without its secret is a problem and hides no other. */
+/** The channels with their secrets. A channel whose secret is missing is reported as a problem and does not affect the others. */
 export async function readStoredChannels(
   database: Database,
   secretsDir: string,

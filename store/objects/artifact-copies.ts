@@ -1,6 +1,6 @@
 /**
- * Opens the artifacts of this installation: in a directory alone, or in an object store with copies in the directory of this machine. What
- * is written goes to both; what is read comes from the copy, and otherwise from the store.
+ * Opens the artifacts of this installation: in a directory, or in an object store with copies in a local directory. Writes go to both;
+ * reads use the copy first.
  */
 import { mkdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
@@ -21,19 +21,19 @@ import { openObjectStore } from './open-store.ts'
 
 /** The copies that this machine keeps beside an object store. */
 export interface ArtifactCopies {
-  /** Stores what this machine had before the object store was configured, once. Returns how many files. */
+  /** Uploads the files that this machine had before the object store was configured, once. Returns their number. */
   adopt(): Promise<number>
-  /** Removes copies that were not used for a week, and those that the object store has no more. Returns how many. */
+  /** Removes copies that were not used for a week, and those that the object store no longer has. Returns their number. */
   evict(): Promise<number>
 }
 
 export interface SharedArtifacts extends Artifacts {
-  /** The object store itself; this and `copies` are absent without one. */
+  /** The object store; this and `copies` are absent without one. */
   objects?: ObjectStore
   copies?: ArtifactCopies
 }
 
-/** The directory of this machine, and the object store where one is configured. */
+/** The local directory, and the object store when one is configured. */
 export function openSharedArtifacts(place: {
   artifactRoot: string
   objectStore?: ObjectStoreSettings
@@ -44,7 +44,7 @@ export function openSharedArtifacts(place: {
     : withObjectStore(place.artifactRoot, openObjectStore(place.objectStore))
 }
 
-/** A collection removes what no row names and what was written more than a day ago: an older object is written again before its row. */
+/** A collection removes files without a row that are older than a day, so an older object is uploaded again before its row is written. */
 const freshMs = 6 * 3_600_000
 const areas: readonly Area[] = ['artifacts', 'snapshots', 'checkpoints']
 
@@ -54,7 +54,7 @@ export function withObjectStore(artifactRoot: string, objects: ObjectStore): Sha
   const corrupt = (area: Area, digest: string, why: string): never => {
     throw new DomainError('artifact_corrupt', `${nameOf(area, digest)} cannot be used: ${why}`, { digest })
   }
-  /** The copy of this machine; undefined for one that is absent or damaged. */
+  /** The local copy; undefined when it is missing or damaged. */
   const copyOf = async <T>(read: () => Promise<T>): Promise<T | undefined> => {
     try {
       return await read()
@@ -73,7 +73,7 @@ export function withObjectStore(artifactRoot: string, objects: ObjectStore): Sha
     }
     if (await isStored()) return
     if (await objects.put(key, { path }, { ifAbsent: true })) return
-    // Another writer was faster, or the object is cut off or old.
+    // Another writer was faster, or the object is truncated or old.
     if (!(await isStored())) await objects.put(key, { path })
   }
   const bring = async (area: Area, digest: string): Promise<string> => {
@@ -146,11 +146,11 @@ export function withObjectStore(artifactRoot: string, objects: ObjectStore): Sha
   }
 }
 
-/** How long a copy stays that is in use, or that a process has just written. */
+/** How long a copy stays that is in use or was just written. */
 const usedMs = 3_600_000
 const unusedMs = 7 * 86_400_000
 
-/** A copy that the store has no more holds rows of an erased subject, or is what a killed process has left. */
+/** A copy that the object store no longer has contains rows of an erased subject, or was left by a killed process. */
 function createCopies({
   local,
   share,
@@ -160,7 +160,7 @@ function createCopies({
   local: Artifacts
   share: Artifacts['share']
   objects: ObjectStore
-  /** The file that names the object store whose copies the directory holds. */
+  /** The file that names the object store of these copies. */
   marker: string
 }): ArtifactCopies {
   const isAdopted = async (): Promise<boolean> =>
@@ -204,7 +204,7 @@ function createCopies({
   }
 }
 
-/** Stores the artifact that another process of this machine has written: its files before the manifest that names them. */
+/** Uploads an artifact that another local process has written: its files before the manifest that names them. */
 export async function shareArtifact(artifacts: Artifacts, digest: string): Promise<void> {
   if (!artifacts.isShared) return
   const { files } = await getManifest(artifacts, digest)
@@ -221,8 +221,8 @@ export interface WantedCopies {
 }
 
 /**
- * Copies to this machine what a process will read that has no access to the object store, because it opens files or runs code of others.
- * What is missing or damaged is left to the reader, which names it.
+ * Copies the files that a process without access to the object store will read; such a process opens untrusted files or runs user code.
+ * The reader reports missing and damaged files.
  */
 export async function bringCopies(artifacts: Artifacts, wanted: WantedCopies): Promise<void> {
   if (!artifacts.isShared) return

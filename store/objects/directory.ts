@@ -1,4 +1,4 @@
-/** Stores objects as files of a directory, which all machines share or which is that of the only one. */
+/** Stores objects as files of a directory, shared by all machines or local on a single machine. */
 import { createHash, randomUUID } from 'node:crypto'
 import { createReadStream } from 'node:fs'
 import { copyFile, link, mkdir, open, readFile, rename, rm, stat } from 'node:fs/promises'
@@ -15,15 +15,15 @@ import {
   type ObjectStore,
 } from './object-store.ts'
 
-/** Holds training rows, so other users of the machine read nothing here. */
+/** Objects contain training rows, so other users of the machine must not read them. */
 const ownFileMode = 0o600
 const ownDirectory = { recursive: true, mode: 0o700 }
-/** Half-written objects; never listed. */
+/** Incomplete objects; never listed. */
 const partials = '.partial'
 
 export function openDirectoryStore(root: string): ObjectStore {
   const placeOf = (key: string): string => join(root, requireKey(key))
-  /** A directory that is not mounted, or may not be written, is a store that is away. */
+  /** A directory that is not mounted or not writable counts as an unreachable store. */
   const guarded = async <T>(work: () => Promise<T>): Promise<T> => {
     try {
       return await work()
@@ -97,7 +97,7 @@ async function writePartial(path: string, body: Uint8Array | { path: string }): 
   }
 }
 
-/** Of several writers, one links. */
+/** Of several concurrent writers, one creates the link. */
 async function linked(partial: string, target: string): Promise<boolean> {
   try {
     await link(partial, target)
@@ -108,7 +108,7 @@ async function linked(partial: string, target: string): Promise<boolean> {
   }
 }
 
-/** A part of the path may be a file: an object of another key. */
+/** A parent of the path may be a file: an object with another key. */
 function absentPath(error: NodeJS.ErrnoException): undefined {
   if (error.code !== 'ENOTDIR') absentFile(error)
 }

@@ -1,16 +1,16 @@
 /**
- * Defines a store of named objects: a directory, or a bucket of S3. Artifacts, snapshots, checkpoints and backups lie in it, so that every
+ * Defines a store of named objects: a directory, or an S3 bucket. It holds artifacts, snapshots, checkpoints and backups, so that every
  * machine of the installation reads the same bytes.
  */
 import { DomainError } from '../../domain/errors.ts'
 
-/** What is written: bytes in memory, or a file. */
+/** The content to write: bytes in memory, or a file. */
 export type ObjectBody = Uint8Array | { path: string }
 
 export interface ObjectFacts {
   key: string
   bytes: number
-  /** When it was last written, by the clock of the store. */
+  /** The time of the last write, on the clock of the store. */
   writtenMs: number
 }
 
@@ -22,21 +22,21 @@ export interface DownloadedObject {
 
 /**
  * Keys are relative paths with `/`. Every function throws `object_store_unavailable`, naming the store and the cause, when the store does
- * not answer or refuses.
+ * not respond or refuses access.
  */
 export interface ObjectStore {
   /** For messages: `s3://bucket/prefix`, or the directory. */
   address: string
-  /** Writes an object as a whole or not at all. With `ifAbsent` an existing object stays. Returns whether it was written. */
+  /** Writes an object completely or not at all. With `ifAbsent`, an existing object stays. Returns whether the object was written. */
   put(key: string, body: ObjectBody, options?: { ifAbsent?: boolean }): Promise<boolean>
-  /** Undefined for an object that is absent. Throws `artifact_corrupt` for one with more bytes than `maxBytes`. */
+  /** Undefined for a missing object. Throws `artifact_corrupt` for an object larger than `maxBytes`. */
   get(key: string, maxBytes?: number): Promise<Buffer | undefined>
-  /** Writes an object to a new file. Undefined for an object that is absent. */
+  /** Downloads an object to a new file. Undefined for a missing object. */
   download(key: string, path: string): Promise<DownloadedObject | undefined>
   find(key: string): Promise<ObjectFacts | undefined>
-  /** The objects whose keys begin with a text, in the order of their keys. */
+  /** The objects whose keys begin with `prefix`, ordered by key. */
   list(prefix: string): AsyncIterable<ObjectFacts>
-  /** Removes an object, also one that is absent. */
+  /** Removes an object; succeeds for a missing one. */
   remove(key: string): Promise<void>
 }
 
@@ -49,20 +49,20 @@ export interface S3Credentials {
 export interface S3Settings {
   kind: 's3'
   bucket: string
-  /** Of every key, without a slash at its end; empty for none. */
+  /** The prefix of every key, without a trailing slash; empty for none. */
   prefix: string
   /** Without a path. */
   endpoint: string
   region: string
-  /** Whether the bucket is a part of the path; otherwise of the host. */
+  /** Whether the bucket is in the path; otherwise it is in the host name. */
   pathStyle: boolean
-  /** Read for every request, because a credential of a file changes. */
+  /** Read for every request, because credentials in a file change. */
   credentials: () => S3Credentials
 }
 
 export type ObjectStoreSettings = { kind: 'directory'; directory: string } | S3Settings
 
-/** Guards against a key from outside that leads to another place. */
+/** Rejects a key from outside that leads to another place. */
 export function requireKey(key: string): string {
   if (key.split('/').some((part) => /^\.{0,2}$/.test(part)) || key.length > 900 || hasControls(key))
     throw new DomainError('invalid_request', `${JSON.stringify(key)} is no key of an object`)

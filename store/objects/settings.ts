@@ -1,4 +1,4 @@
-/** Reads the settings of the object store from an environment that is passed in. */
+/** Reads the settings of the object store from a given environment. */
 import { isAbsolute, resolve } from 'node:path'
 import { readSecret } from '../secret-files.ts'
 import { parseS3Address } from '../../domain/validation/source-address.ts'
@@ -13,7 +13,7 @@ const credentialNames = {
   sessionToken: 'AWS_SESSION_TOKEN',
 } as const
 
-/** The S3 endpoint and its credentials; `bucket` and `prefix` are those of an address. */
+/** The S3 endpoint and its credentials. An address gives `bucket` and `prefix`. */
 export type S3Access = Omit<S3Settings, 'bucket' | 'prefix'>
 
 /**
@@ -42,12 +42,12 @@ export function readObjectStore(
   return {}
 }
 
-/** Backups that are taken again and again. */
+/** The settings of scheduled backups. */
 export interface BackupSettings {
   /** A directory, or s3://bucket/prefix. */
   to: string
   everyMs: number
-  /** How many good ones are kept. */
+  /** The number of verified backups to keep. */
   keep: number
 }
 
@@ -101,7 +101,7 @@ function readAccess(given: (name: string) => string | undefined, issues: string[
     endpoint: own === undefined ? `https://s3.${region}.amazonaws.com` : new URL(own).origin,
     region,
     pathStyle: addressing === 'path',
-    // Read for every request: a file of credentials is replaced before they end.
+    // Read for every request, because a file of credentials is replaced before they expire.
     credentials: () =>
       Object.fromEntries(
         sources.map(({ field, value, file }) => [field, value ?? (file && readSecret(file))]),

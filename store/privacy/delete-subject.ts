@@ -6,7 +6,7 @@ import sql, { type Sql } from 'sql-template-tag'
 import { rowsFrom } from '../database/from-row.ts'
 import type { Database } from '../postgres.ts'
 
-/** Where the log of a model is gone through: from its first row to the moment of the erasure; clocks of replicas differ. */
+/** The period of the log to search: from the first row of the model to the erasure, with a margin because replica clocks differ. */
 export async function findLogSpan(
   database: Database,
   id: string,
@@ -22,7 +22,7 @@ export async function findLogSpan(
   return span?.fromAt === undefined ? undefined : { ...span, fromAt: span.fromAt }
 }
 
-/** Erases what was asked for the person in a span of time, with all that hangs on it, and remembers to have come so far. */
+/** Deletes the requests of the subject in a period with all dependent rows, and records the progress. */
 export async function eraseSpan(
   database: Database,
   { id, key, fromAt, toAt }: { id: string; key: string; fromAt: string; toAt: string },
@@ -42,7 +42,7 @@ export async function eraseSpan(
     update erasures set reached_at = ${toAt}, counts = ${added()} where id = ${id}`)
 }
 
-/** Erases the requests that were named themselves: those of the model, and the outcomes of requests that are not in the log. */
+/** Deletes the requests that were named directly: those of the model, and the outcomes of requests that are not in the log. */
 export async function eraseNamed(database: Database, id: string): Promise<void> {
   await database.query(sql`
     with named as materialized (
@@ -61,7 +61,7 @@ export async function eraseNamed(database: Database, id: string): Promise<void> 
     where id = ${id}`)
 }
 
-/** The outcomes, reviews, events and pairs of requests, and the memory of them. */
+/** The outcomes, reviews, events and pairs of requests, and the record that they were erased. */
 const hanging = (requests: Sql): Sql => sql`
     remembered as (
       insert into erased_requests (id) ${requests} on conflict do nothing
@@ -82,8 +82,8 @@ const added = (): Sql => sql`counts || jsonb_build_object(
       'events', coalesce((counts ->> 'events')::bigint, 0) + (select count(*) from gone_events))`
 
 /**
- * Blanks the person's rows of batches that carry the column, and removes its values from the feature store and the events of its routing
- * key. An event of every model is one of this model too.
+ * Blanks the subject's rows of batches with the subject column, and removes its values from the feature store and the events of its
+ * routing key, including events that belong to every model.
  */
 export async function eraseRest(database: Database, { id, key }: { id: string; key: string }): Promise<void> {
   await database.query(sql`

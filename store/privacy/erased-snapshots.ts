@@ -5,17 +5,17 @@ import type { Database } from '../postgres.ts'
 
 interface HeldSnapshot {
   digest: string
-  /** The digest of the list of persons in it. */
+  /** The digest of the list of its data subjects. */
   subjects?: string
 }
 
-/** Those whose file is still there. */
+/** The snapshots whose file still exists. */
 export const listModelSnapshots = (database: Database, model: string) =>
   rowsFrom(database).list<HeldSnapshot>(sql`
     select digest, source ->> 'subjects' as subjects from snapshots
     where model = ${model} and dropped_at is null order by created_at, digest`)
 
-/** Kept for so many days yet; told once more, the first word stands. */
+/** Sets the deletion deadline of snapshots. A repeated call keeps the first deadline. */
 export async function keepErasedSnapshots(
   database: Database,
   {
@@ -45,7 +45,7 @@ export async function markSnapshotDropped(database: Database, digest: string): P
   )
 }
 
-/** Batches of a model whose rows or answers stand in files, which only their owner can take a person out of. */
+/** Batches of a model with rows or predictions in files, from which only their owner can remove a subject. */
 export const listFileBatches = (database: Database, model: string) =>
   rowsFrom(database).column<string>(sql`
     select id from batches where model = ${model} and (input_digest is not null or output ->> 'kind' = 'file')

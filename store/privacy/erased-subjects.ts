@@ -5,7 +5,7 @@ import { rowsFrom } from '../database/from-row.ts'
 import type { Database } from '../postgres.ts'
 import type { SubjectKey } from '../signing/subject-hash.ts'
 
-/** Of these predictions, the ones whose request was erased. */
+/** Those of these predictions whose request was erased. */
 export async function findErased(database: Database, predictionIds: readonly string[]): Promise<Set<string>> {
   const rows = await database.query<{ id: string }>(sql`
     select sent.id from unnest(${[...predictionIds]}::uuid[]) as sent (id)
@@ -16,7 +16,9 @@ export async function findErased(database: Database, predictionIds: readonly str
 export const hasErasures = (database: Database): Promise<boolean> =>
   rowsFrom(database).any(sql`select from erasures limit 1`)
 
-/** Hashes of the persons who are kept out of a model's rows. Throws `configuration_invalid` when they were made with another key. */
+/**
+ * The hashes of the subjects whose rows are excluded from a model. Throws `configuration_invalid` when they were made with another key.
+ */
 export async function listErasedSubjects(
   database: Database,
   { model, subjectKey }: { model: string; subjectKey: SubjectKey },

@@ -1,12 +1,12 @@
-/** Stores the acknowledgements of replicas: every row served before an erasure is in the log, where it can be deleted. */
+/** Stores the acknowledgements of replicas that every row served before an erasure is in the log, where it can be deleted. */
 import sql from 'sql-template-tag'
 import { rowsFrom } from '../database/from-row.ts'
 import type { Database, Store } from '../postgres.ts'
 import { listRecentReplicas } from '../serving/routing.ts'
 
-/** The ids of live replicas that have not said that nothing from before the erasure waits with them. */
+/** The ids of live replicas that may still hold rows from before the erasure. */
 export async function listOutstanding(store: Pick<Store, 'query' | 'leases'>, id: string): Promise<string[]> {
-  // The leases first: a replica that begins one later has no row from before the erasure in its memory.
+  // Leases are read first: a replica that takes a lease later has no row from before the erasure in its memory.
   const { live } = await listRecentReplicas(store)
   const said = await rowsFrom(store).column<string>(
     sql`select replica_id from erasure_acknowledgements where erasure_id = ${id}`,
@@ -14,7 +14,7 @@ export async function listOutstanding(store: Pick<Store, 'query' | 'leases'>, id
   return live.map((each) => each.id).filter((each) => !said.includes(each))
 }
 
-/** Those that are not over and that this replica has said nothing of yet. */
+/** Open erasures that this replica has not acknowledged. */
 export const listUnacknowledged = (database: Database, replica: string) =>
   rowsFrom(database).column<string>(sql`
     select id from erasures where ended_at is null and not exists (

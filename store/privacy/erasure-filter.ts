@@ -1,6 +1,6 @@
 /**
- * Builds the filter that keeps spooled rows of erased subjects out of the prediction log. A replica that returns after an outage would
- * store them again.
+ * Builds the filter that keeps spooled rows of erased subjects out of the prediction log. Otherwise a replica that returns after an
+ * outage would store them again.
  */
 import type pg from 'pg'
 import { hasErasures } from './erased-subjects.ts'

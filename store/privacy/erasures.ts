@@ -13,7 +13,7 @@ export type ErasureStage = (typeof erasureStages)[number]
 export interface Erasure {
   id: string
   model: string
-  /** Of the person; the name itself is kept nowhere. */
+  /** The hash of the subject's key; the key itself is not stored. */
   subjectHash: string
   keyDigest: string
   requestedBy: string
@@ -21,7 +21,7 @@ export interface Erasure {
   requestedAt: string
   stage: ErasureStage
   reachedAt?: string
-  /** What was erased, by where it was. */
+  /** The number of erased rows, by location. */
   counts: Record<string, number>
   outstanding: string[]
   notes: string[]
@@ -36,7 +36,10 @@ export interface NewErasure extends Pick<
   predictionIds: readonly string[]
 }
 
-/** The open one of the same person when there is one, with the predictions added to it: one that is past the log goes through it again. */
+/**
+ * Inserts an erasure, or adds the predictions to the open erasure of the same subject. One that has passed the log stage goes through the
+ * log again.
+ */
 export async function insertErasure(
   database: Database,
   each: NewErasure,
@@ -65,7 +68,7 @@ export async function getErasure(database: Database, id: string): Promise<Erasur
   return found
 }
 
-/** The newest first, from behind a row on. */
+/** The newest first, after the given row. */
 export const listErasures = (
   database: Database,
   { after, limit, ...filter }: ModelFilter & { after?: { at: string; id: string }; limit: number },
@@ -75,7 +78,7 @@ export const listErasures = (
       or (date_trunc('milliseconds', requested_at), erasures.id) < (${after?.at ?? null}::timestamptz, ${after?.id ?? null}))
     order by date_trunc('milliseconds', requested_at) desc, erasures.id desc limit ${limit}`)
 
-/** The next stage; told once more nothing changes. */
+/** Records the next stage. A repeated call changes nothing. */
 export const reachStage = (
   database: Database,
   { id, from, to }: { id: string; from: ErasureStage; to: ErasureStage },

@@ -1,6 +1,6 @@
 /**
- * Lists which files of the artifact store are referenced, and deletes artifacts. The row is marked before its files are removed, so that a
- * crash leaves unreferenced files, which are found later, and never a row without its files.
+ * Lists which files of the artifact store are referenced, and deletes artifacts. The row is marked before its files are removed, so a
+ * crash leaves unreferenced files, which a later run finds, and never a row without its files.
  */
 import sql from 'sql-template-tag'
 import type { ArtifactGroup } from '../../domain/registry/artifact-retention.ts'
@@ -8,13 +8,13 @@ import type { Manifest } from '../../domain/model/manifest.ts'
 import { rowsFrom } from '../database/from-row.ts'
 import type { Database, Store } from '../postgres.ts'
 
-/** The champion and those before it that it is held against, or that callers could be returned to. */
+/** How many proven champions are kept, as rollback targets and for comparisons. */
 const keptProven = 9
 
-/** What was made or asked for within this time may be on its way to where only rows to come will name it. */
+/** Files that were written or requested within this time may get their row later. */
 const youngHours = 24
 
-/** Versions that answer, or may be asked to at any moment. */
+/** Versions that serve, or may have to serve at any moment. */
 const versionsInUse = sql`
   select version from champions
   union select version from releases where ended_at is null
@@ -41,13 +41,13 @@ const versionsInUse = sql`
       where known_good_at is not null and rolled_back_at is null group by versions.model, version) as served
     where place <= ${keptProven}`
 
-/** Every row that names an artifact, with when it did. */
+/** Every reference of a row to an artifact, with its time. */
 const namings = sql`
   select artifact_digest as digest, created_at as at from versions
   union all select artifact_digest, created_at from evaluations
   union all select artifact_digest, coalesce(ended_at, started_at) from trainings where artifact_digest is not null`
 
-/** Artifacts that may not be given up, whatever they weigh. */
+/** Artifacts that must be kept, whatever their size. */
 const artifactsInUse = sql`
   select artifact_digest as digest from versions where version in (${versionsInUse})
   union select digest from (${namings}) as named where at > now() - make_interval(hours => ${youngHours})
@@ -56,7 +56,7 @@ const artifactsInUse = sql`
       and trainings.started_at >= retrainings.started_at
     where artifact_digest is not null`
 
-/** Snapshots that something reads at this moment, or is about to. */
+/** Snapshots that are being read, or soon will be. */
 const snapshotsInUse = sql`
   select snapshot_digest as digest from trainings where status = 'running'
   union select digest from snapshots where created_at > now() - make_interval(hours => ${youngHours})
@@ -65,13 +65,13 @@ const snapshotsInUse = sql`
       and validations.created_at >= retrainings.started_at`
 
 export interface NamedArtifact extends Pick<ArtifactGroup, 'digest' | 'inUse' | 'kind' | 'madeMs'> {
-  /** Of a version; who has made none is asked by the manifest in the store. */
+  /** Of a version; for an artifact without a version, the manifest in the store names the files. */
   files?: Manifest['files']
-  /** Snapshots that it was trained or judged on. */
+  /** Snapshots that the version was trained or evaluated on. */
   standsOn: string[]
 }
 
-/** All whose files are kept. */
+/** All artifacts whose files are kept. */
 export const listArtifacts = (database: Database) =>
   rowsFrom(database).list<NamedArtifact>(sql`
     select named.digest, (extract(epoch from max(named.at)) * 1000)::float8 as made_ms,
@@ -88,18 +88,18 @@ export const listArtifacts = (database: Database) =>
     group by named.digest order by named.digest`)
 
 export interface NamedSnapshot extends Pick<ArtifactGroup, 'digest' | 'inUse' | 'madeMs'> {
-  /** The list of the persons in it. */
+  /** The digest of the list of its data subjects. */
   subjects?: string
 }
 
-/** All whose files are kept. */
+/** All snapshots whose files are kept. */
 export const listKeptSnapshots = (database: Database) =>
   rowsFrom(database).list<NamedSnapshot>(sql`
     select digest, source ->> 'subjects' as subjects, (extract(epoch from created_at) * 1000)::float8 as made_ms,
       digest in (${snapshotsInUse}) as in_use
     from snapshots where dropped_at is null order by digest`)
 
-/** The inputs of batches, which lie among the snapshots, and the checkpoints of trainings that may go on. */
+/** The inputs of batches, which are stored among the snapshots, and the checkpoints of trainings that may resume. */
 export async function listOtherFiles(
   database: Database,
 ): Promise<{ inputs: string[]; checkpoints: string[] }> {
@@ -113,8 +113,8 @@ export async function listOtherFiles(
 }
 
 /**
- * Gives an artifact up, unless it has come into use meanwhile; answers whether it did. A release that begins at this moment
- * waits for the row of its version, and so begins before or after, but not in between.
+ * Gives up an artifact unless it has come into use; returns whether it did. A release that starts at this moment waits for the row of its
+ * version, so it starts before or after, never in between.
  */
 export const deleteArtifact = (store: Store, digest: string): Promise<boolean> =>
   store.transaction(async (database) => {
@@ -126,7 +126,7 @@ export const deleteArtifact = (store: Store, digest: string): Promise<boolean> =
     return given.length > 0
   })
 
-/** The same for a snapshot that no kept artifact stands on. */
+/** The same for a snapshot that no kept artifact depends on. */
 export const deleteSnapshot = (database: Database, digest: string) =>
   rowsFrom(database).any(sql`
     update snapshots set dropped_at = now()
@@ -135,7 +135,7 @@ export const deleteSnapshot = (database: Database, digest: string) =>
         and artifact_digest not in (select digest from deleted_artifacts))
     returning digest`)
 
-/** When the files of an artifact were given up; undefined while they are kept. ISO 8601. */
+/** The time at which the files of an artifact were given up; undefined while they are kept. ISO 8601. */
 export async function findDeletedAt(database: Database, digest: string): Promise<string | undefined> {
   const [row] = await database.query<{ deleted_at: Date }>(
     sql`select deleted_at from deleted_artifacts where digest = ${digest}`,

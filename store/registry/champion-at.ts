@@ -9,18 +9,18 @@ import type { ChampionChange } from './champions.ts'
 export interface LiveAt extends Omit<ChampionChange, 'releaseId' | 'at'> {
   /** ISO 8601, as all times here. */
   since: string
-  /** When another version took its place; absent while it is champion. */
+  /** The time at which another version became champion; absent for the present champion. */
   until?: string
   artifactDigest: string
-  /** The release that made it champion, or whose rollback returned to it; absent for a rollback outside of any. */
+  /** The release that made it champion, or whose rollback returned to it; absent for a rollback outside a release. */
   release?: LiveRelease
-  /** Of a version that was returned to: the release by which it had become champion before, with who had approved that one. */
+  /** For a version that a rollback returned to: the release that had made it champion before, with its approvers. */
   earnedBy?: LiveRelease
-  /** What the offline gate said of the version. */
+  /** The gate evaluation of the version. */
   evaluation?: { id: string; verdict: string; digest: string; against?: string }
-  /** The verdicts of that release until the change, the newest first. */
+  /** The verdicts of the release until the change, the newest first. */
   decisions: { id: number; at: string; stage: string; kind: VerdictKind; judge: string; reasons: unknown[] }[]
-  /** The row that tells of the change. */
+  /** The audit row of the change. */
   audit?: { seq: number; at: string; actor: string; action: string; hash: string }
 }
 
@@ -47,10 +47,10 @@ const told = (alias: 'releases' | 'earned'): Sql => {
     'denials', ${each('state')} -> 'rejections', 'breakGlass', ${each('state')} -> 'breakGlass') end`
 }
 
-/** How many verdicts are told; the release has all of them. */
+/** The maximum number of verdicts returned. */
 const mostDecisions = 50
 
-/** One statement, so that all of it is of one moment. */
+/** One statement, so that all facts are from one moment. */
 export async function findLiveAt(
   database: Database,
   { model, at }: { model: string; at: string },
@@ -95,7 +95,7 @@ export async function findLiveAt(
   }
 }
 
-/** Since when a model has had a champion at all. */
+/** The time since which a model has had a champion. */
 export const findFirstChampion = (database: Database, model: string) =>
   rowsFrom(database).find<{ version: string; at: string }>(
     sql`select version, at from champion_history where model = ${model} order by id limit 1`,

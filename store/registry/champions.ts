@@ -36,7 +36,7 @@ export async function findChampion(database: Database, model: string): Promise<C
   return row && { model, ...fromRow<Omit<Champion, 'model'>>(row) }
 }
 
-/** The champion, which no other transaction moves before the end of this one. */
+/** The champion, locked against changes until the end of the transaction. */
 export async function lockChampion(database: Database, model: string): Promise<Champion | undefined> {
   const [row] = await database.query(
     sql`select version, release_id, since from champions where model = ${model} for update`,
@@ -50,7 +50,7 @@ export interface ChampionMove extends Omit<ChampionChange, 'version' | 'previous
   to: string
 }
 
-/** Moves the champion and writes its history. False, and nothing changed, when `from` is not champion. */
+/** Changes the champion and writes the history. False, without a change, when `from` is not champion. */
 export async function moveChampion(database: Database, move: ChampionMove): Promise<boolean> {
   const { model, from, to, releaseId, cause, actor, reason } = move
   const moved = await database.query(
@@ -74,21 +74,21 @@ export const listChampionHistory = (database: Database, model: string, limit = 1
     sql`select ${changeColumns} from champion_history where model = ${model} order by id desc limit ${limit}`,
   )
 
-/** The change by which a release made its candidate champion; absent when it has not. */
+/** The change by which a release promoted its candidate; undefined when it has not. */
 export const findPromotion = (database: Database, releaseId: string) =>
   rowsFrom(database).find<ChampionChange>(
     sql`select ${changeColumns} from champion_history where release_id = ${releaseId} and cause = 'promotion'`,
   )
 
-/** A version that a model could be returned to. */
+/** A version that a rollback could return to. */
 export interface RollbackTarget {
   version: string
   artifactDigest: string
-  /** Why callers could not be given it now; empty when they could. */
+  /** Why callers could not use it now; empty when they could. */
   issues: string[]
 }
 
-/** All champions before this one that are proven, were never withdrawn and have their files yet, the last first. */
+/** All earlier champions that are proven, were never rolled back and still have their files, the last one first. */
 export async function listRollbackTargets(
   database: Database,
   { model, from }: { model: string; from: string },
@@ -113,7 +113,7 @@ export async function listRollbackTargets(
   }))
 }
 
-/** Why callers of one version could not be given the other, whether it is a target or not; empty when they could. */
+/** Why callers of one version could not use another, whether or not it is a target; empty when they could. */
 export async function findIncompatibilities(
   database: Database,
   { from, to }: { from: string; to: string },
@@ -134,7 +134,10 @@ const known = ({ features, output }: Schema): Partial<Pick<Manifest, 'features' 
   ...(output ? { output } : {}),
 })
 
-/** The version to return to: the last champion before this one that is proven, was never withdrawn and takes what callers send now. */
+/**
+ * The version that a rollback returns to: the last earlier champion that is proven, was never rolled back and is compatible with present
+ * requests.
+ */
 export async function findRollbackTarget(
   database: Database,
   subject: { model: string; from: string },
@@ -159,7 +162,7 @@ export async function isRolledBack(
   return rows.length > 0
 }
 
-/** It is never a target again. */
+/** Excludes the version from later rollback targets. */
 export async function markVersionRolledBack(database: Database, version: string): Promise<void> {
   await database.query(sql`
     update versions set rolled_back_at = coalesce(rolled_back_at, clock_timestamp()) where version = ${version}`)

@@ -1,6 +1,6 @@
 /**
- * Finds the highest version numbers that were ever given. A restore writes them into its audit row, because the versions registered after the
- * backup are lost, and callers know their names.
+ * Finds the highest version numbers that were ever used. A restore writes them into its audit row, because versions registered after the
+ * backup are lost although callers know their names.
  */
 import sql from 'sql-template-tag'
 import type { VersionNumber } from '../../domain/registry/version.ts'

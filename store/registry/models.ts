@@ -1,4 +1,4 @@
-/** Stores the model files as data. Workers and replicas read models here, so that a new file needs a sync and no restart. */
+/** Stores the model files as data. Workers and replicas read models here, so a new file needs a sync but no restart. */
 import sql from 'sql-template-tag'
 import type { ModelDefinition } from '../../domain/model-definition.ts'
 import { DomainError } from '../../domain/errors.ts'
@@ -14,7 +14,7 @@ export interface StoredModel {
   syncedAt: string
 }
 
-/** Stores models or their new content. Returns the names of those that have changed. */
+/** Stores models or their new content. Returns the names of the changed ones. */
 export const upsertModels = (database: Database, models: readonly Omit<StoredModel, 'syncedAt'>[]) =>
   rowsFrom(database).column<string>(sql`
     insert into models (name, definition, code_digest)

@@ -11,17 +11,17 @@ import type { VersionLine } from './versions.ts'
 
 export interface FoundVersion extends VersionLine {
   status: VersionStatus
-  /** Why its turn in the release queue came to nothing; only of one that is registered. */
+  /** Why its queued release was not started; only for a registered version. */
   notReleased?: string
 }
 
-/** Read beside a version, for the key of the next page. */
+/** Read with a version, as the key of the next page. */
 interface PageKey {
   ranked_by: number | null
   at: string
 }
 
-/** The row after which a page begins, as `cursorOf` gave it. */
+/** The last row of the previous page, as `cursorOf` returns it. */
 export type VersionKey =
   | { order: 'version'; model: string; major: number; minor: number; patch: number }
   | { order: 'time'; at: string; version: string }
@@ -32,9 +32,9 @@ export interface VersionSearch extends ModelFilter {
   conditions?: readonly MetricCondition[]
   since?: string
   until?: string
-  /** How the digest of the snapshot begins. */
+  /** The first digits of the snapshot digest. */
   data?: string
-  /** In the name, who asked, why, or the hyperparameters; upper and lower case are the same. */
+  /** Searched in name, requester, reason and hyperparameters, ignoring case. */
   text?: string
   order?: VersionOrder
   after?: VersionKey
@@ -74,7 +74,7 @@ export async function findVersions(
   }
 }
 
-/** One version with what it is now; for a drill's as well. */
+/** One version with its status; also for a version of a drill. */
 export const findStatus = (database: Database, version: string) =>
   rowsFrom(database).value<VersionStatus>(sql`
     select ${statusOf} as status from versions as v
@@ -90,7 +90,7 @@ const statusOf: Sql = sql`case
   when v.known_good_at is not null then 'proven'
   else 'registered' end`
 
-/** Each as it stands in `statusOf`, so that a search for one reads no others. */
+/** The same conditions as in `statusOf`, so that a search for one status reads no other versions. */
 const conditionOf = {
   drill: sql`v.drill`,
   champion: sql`not v.drill and champions.version is not null`,
@@ -153,10 +153,10 @@ function keyOf(order: VersionOrder, row: VersionLine & PageKey): VersionKey {
   const { version, model, major, minor, patch } = row
   if (order === 'version') return { order, model, major, minor, patch }
   if (typeof order === 'object') return { order: 'metric', value: row.ranked_by ?? 0, version }
-  // To the microsecond, which a Date does not hold.
+  // With microseconds, which a Date lacks.
   return { order: 'time', at: row.at, version }
 }
 
 const literalOf = (text: string): string => text.replaceAll(/[\\%_]/g, (sign) => `\\${sign}`)
-/** What a text that begins like this is like. */
+/** The `like` pattern for texts that begin with this one. */
 export const startOf = (text: string): string => `${literalOf(text)}%`

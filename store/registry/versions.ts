@@ -10,7 +10,7 @@ import { ofModels } from '../database/filter.ts'
 import { fromRow, rowsFrom } from '../database/from-row.ts'
 import type { Database } from '../postgres.ts'
 
-/** What a version is called, what it was made from and when; without its manifest, which is large. */
+/** The name, provenance and time of a version, without its large manifest. */
 export interface VersionLine {
   /** `name_vMAJOR.MINOR.PATCH` */
   version: string
@@ -30,7 +30,7 @@ export interface VersionLine {
 }
 
 export interface Version extends VersionLine {
-  /** Signature of this installation over the artifact; absent when it is not signed. */
+  /** The signature of this installation over the artifact; absent when unsigned. */
   signature?: Buffer
   manifest: Manifest
 }
@@ -40,7 +40,7 @@ export type NewVersion = Omit<Version, 'createdAt' | 'knownGoodAt' | 'rolledBack
 const versionColumns = sql`version, model, major, minor, patch, artifact_digest, evaluation_id, training_id, lineage, created_by,
   created_at, known_good_at, rolled_back_at, signature, manifest`
 
-/** One registration of a model at a time, until the transaction ends: two must not find the same next number free. */
+/** Allows one registration per model at a time, until the transaction ends, so that two registrations cannot get the same number. */
 export async function lockVersions(database: Database, model: string): Promise<void> {
   await database.query(sql`select pg_advisory_xact_lock(hashtext('versions'), hashtext(${model}))`)
 }
@@ -97,7 +97,10 @@ export interface Twin {
   rolledBackAt?: string
 }
 
-/** The versions of an artifact that are champion or were rolled back, the latest roll-back first; those being released too for brought files. */
+/**
+ * The versions of an artifact that are champion or were rolled back, the latest rollback first; for brought files, also those being
+ * released.
+ */
 export const listTwins = (
   database: Database,
   { model, artifactDigest, files }: { model: string; artifactDigest: string; files?: Manifest['files'] },
@@ -111,7 +114,7 @@ export const listTwins = (
         or (${files !== undefined} and version in (select version from releases where ended_at is null)))
     order by rolled_back_at desc nulls last`)
 
-/** The latest versions that became known good within some days and were not rolled back since. */
+/** The latest versions that became proven within some days and were not rolled back since. */
 export const listReleased = (
   database: Database,
   { model, days, except, limit }: { model: string; days: number; except: string; limit: number },

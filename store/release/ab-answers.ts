@@ -10,13 +10,13 @@ export interface AnsweredRow {
   outputs: number[]
   /** The last revision; null while no outcome is known. */
   value: OutcomeValue | null
-  /** When the first one came. */
+  /** The arrival time of its first outcome. */
   arrivedMs: number | null
 }
 
 /**
- * The first prediction of each user to each version, the oldest first: a user's later requests are no independent draws. Beyond the
- * limits the reading ends; a sample that changed between two looks would void the bounds of the tests that read it.
+ * The first prediction of each user to each version, the oldest first, because later requests of a user are not independent. The reading
+ * ends at the limits: a sample that changed between two looks would invalidate the bounds of the tests.
  */
 export async function listReleaseAnswers(
   database: Database,
@@ -44,7 +44,7 @@ export async function listReleaseAnswers(
   return { nowMs: await readNow(database), rows }
 }
 
-/** Whether any prediction of the hold-back has an outcome. Most probations have none, and are read no further. */
+/** Whether any prediction of the holdback has an outcome. Most probations have none and are not read further. */
 export async function hasHoldbackOutcome(
   database: Database,
   { model, release, baseline, fromMs }: { model: string; release: string; baseline: string; fromMs: number },

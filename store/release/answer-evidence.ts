@@ -1,4 +1,4 @@
-/** Reads the newest comparison of the answers of a release with those of the champion, as the judge has recorded it. */
+/** Reads the newest comparison of a release's answers with the champion's, as the judge recorded it. */
 import sql from 'sql-template-tag'
 import type { BusinessRow } from '../../domain/canary/business-metric.ts'
 import type { ExternalRow } from '../../domain/canary/external/external-metric.ts'
@@ -9,18 +9,18 @@ export interface AnswerCounts {
   names: string[]
   canary: number[]
   control: number[]
-  /** How many of the answers a user counts for; one when absent. */
+  /** In how many bins one answer is counted. Default: 1. */
   perKey?: number
 }
 
 export interface AnswerEvidence {
-  /** In the shadow, on the same requests; absent without pairs. */
+  /** From the shadow, on the same requests; absent without pairs. */
   disagreement?: DisagreementReport
-  /** The answers of both arms over the whole release; absent where they are not counted. */
+  /** The answers of both arms over the whole release; absent when not counted. */
   answers?: AnswerCounts
-  /** What users did after their first request, by metric; absent where the policy names none. */
+  /** What users did after their first request, by metric; absent when the policy has none. */
   business?: BusinessRow[]
-  /** What other systems have measured, by metric; absent where the policy names none. */
+  /** What other systems have measured, by metric; absent when the policy has none. */
   external?: ExternalRow[]
 }
 

@@ -1,6 +1,6 @@
 /**
- * Reads what permits the steps of a release: how it was opened, the commands with their signatures, and the verdicts. Each is written by
- * an activity that has seen it; none is a workflow's word.
+ * Reads what permits the steps of a release: how it was opened, the signed commands, and the verdicts. Activities wrote each of these
+ * from their own observation; none comes from a workflow.
  */
 import sql from 'sql-template-tag'
 import type { OpenedFacts } from '../../domain/release/facts.ts'

@@ -25,18 +25,18 @@ import { findRollbackOrder } from './command-outbox.ts'
 import { closeRelease, findReleasable, findRelease, lockRelease, markRolledBack } from './releases.ts'
 import { findRouting, writeRoute, type Routing } from '../serving/routing.ts'
 
-/** Returns whether the candidate was champion. `actor` is the user who has ordered it, when one has. */
+/** Returns whether the candidate was champion. `actor`: the user who ordered it, if any. */
 export async function returnToBaseline(
   database: Database,
   state: ReleaseState,
   actor = 'release',
 ): Promise<boolean> {
   const { id, model, version, rollbackOrder: order } = state
-  // A workflow that was reset after its end repeats its steps; they must not change what stands.
+  // A workflow that was reset after its end repeats its steps, which must change nothing.
   if ((await lockRelease(database, id)) === 'ended') return wasPromoted(database, state)
-  // From here on, late steps of this release cannot route or promote.
+  // From here on, late steps of this release can neither route nor promote.
   await markRolledBack(database, id)
-  // Moved by hand between two statements of this transaction, it would count as routed.
+  // Locked, because a champion moved by hand between two statements would count as routed.
   const champion = await lockChampion(database, model)
   const now = await findRouting(database, model)
   const reason = order?.reason ?? ''
@@ -54,7 +54,7 @@ export async function returnToBaseline(
     })
     await markVersionRolledBack(database, version)
   } else if (order?.withdraw === true && !isChampion) await markVersionRolledBack(database, version)
-  // The champion of a restored backup has a route that names no release.
+  // After the restore of a backup, the champion has a route without a release.
   const written =
     now && target !== undefined && (isChampion || isRouteFor(now.route, state, target))
       ? await routeCompletely(database, { version: target, now: now.route })
@@ -71,20 +71,20 @@ export async function returnToBaseline(
 }
 
 /**
- * Whether replicas may serve the version because of this route although another one is champion. The route of a restored backup names
- * no release, and keeps the proven version, which a replica without a lease serves.
+ * Whether replicas may serve the version because of this route although another one is champion. A restored route names no release and
+ * keeps the proven version, which a replica without a lease serves.
  */
 const isRouteFor = (route: Route, { id, version }: ReleaseState, champion: string): boolean =>
   route.release === id || (route.proven === version && champion !== version)
 
-/** An earlier attempt may have moved the pointer already. */
+/** Whether an earlier attempt has already moved the champion. */
 async function wasPromoted(database: Database, state: ReleaseState): Promise<boolean> {
   if (state.promoted) return true
   const champion = await findChampion(database, state.model)
   return champion?.releaseId === state.id && champion.version !== state.version
 }
 
-/** The baseline of the release; if it is withdrawn, the last proven version before it. */
+/** The baseline of the release; if that was rolled back, the last proven version before it. */
 async function targetOf(
   database: Database,
   { model, version, baseline }: ReleaseState,
@@ -104,7 +104,7 @@ export async function routeCompletely(
   return writeRoute(database, { route: { model, salt, arms, proven: version, standby }, replaces: now })
 }
 
-/** Raises an alert, except for rejections and aborts, which a user has just ordered. */
+/** The alerts by outcome. Rejections and aborts raise none, because a user has just ordered them. */
 const alertsOf: Readonly<
   Record<ReleaseOutcomeKind, { kind: AlertKind; severity: 'warning' | 'critical' } | undefined>
 > = {
@@ -127,30 +127,30 @@ const endWords: Readonly<Record<ReleaseOutcomeKind, string>> = {
   failed: 'failed',
 }
 
-/** The last stage in which the candidate met requests. */
+/** The last stage in which the candidate got requests. */
 function placeOf({ routings }: ReleaseState): string {
   const last = routings.at(-1)
   if (last === undefined) return ''
   return last.stage === 'canary' ? ` at canary ${last.shareBp / 100} %` : ` in ${last.stage}`
 }
 
-/** Records the end. Returns the outcome that is recorded: a user may have rolled the candidate back after the workflow has heard of it last. */
+/** Records the end. Returns the recorded outcome: a user may have rolled the candidate back since the workflow last knew. */
 export async function close(
   database: Database,
   given: ReleaseState,
 ): Promise<Pick<ReleaseState, 'outcome' | 'reason'>> {
   const state = await unlessRolledBack(database, given)
   const { id, model, version, outcome, reason, rollbackResult = null, breakGlass = null } = state
-  // A backup restored after the rollback may hold the candidate as champion again.
+  // A backup restored after the rollback may contain the candidate as champion.
   const before = outcome === 'promoted' ? undefined : await findChampion(database, model)
   if (before?.version === version && before.releaseId === id) await returnToBaseline(database, state)
-  // An attempt before this one, whose answer was lost, may have recorded another end than this one knows of.
+  // An earlier attempt, whose response was lost, may have recorded another outcome.
   if (!(await closeRelease(database, state))) {
     const ended = (await findRelease(database, id)) ?? state
     return { outcome: ended.outcome, reason: ended.reason }
   }
   const champion = (await findChampion(database, model))?.version
-  // Probation counts only for the present champion; a champion moved by hand or lost with a restored backup is not proven.
+  // Probation counts only for the present champion; one that was moved by hand or lost in a restore is not proven.
   if (outcome === 'promoted' && champion === version) await markKnownGood(database, version)
   const now = await findRouting(database, model)
   const written =
@@ -183,11 +183,11 @@ export async function close(
   return { outcome, reason }
 }
 
-/** An order may come after the last verdict, or after another writer has changed the route and before the rollback of that begins. */
+/** A rollback order may come after the last verdict, or after another writer has changed the route. */
 async function unlessRolledBack(database: Database, state: ReleaseState): Promise<ReleaseState> {
   const { id, model, version, outcome } = state
   if (outcome !== 'promoted' && outcome !== 'superseded') return state
-  // The lock waits for an order under way.
+  // The lock waits for a concurrent order.
   if ((await lockRelease(database, id)) === 'ended') return state
   const order = await findRollbackOrder(database, id)
   if (order === undefined || (await findChampion(database, model))?.version === version) return state

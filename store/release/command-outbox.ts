@@ -11,35 +11,35 @@ import type { Database, Store } from '../postgres.ts'
 import type { SignedCommand } from '../signing/command-signatures.ts'
 import { insertCommand } from './releases.ts'
 
-/** As the workflow of the release reads it. */
+/** The message that the workflow of the release reads. */
 export interface OutboxMessage extends Omit<SignedCommand, 'command' | 'model' | 'release'> {
   signature: string
 }
 
-/** What can be asked for without a release. */
+/** The workflows that can be started without a release. */
 export type StartName = 'release' | 'retrain' | 'batch'
 
 /** The input of a deferred start. */
 export interface StartMessage {
-  /** Of the key that asks; what it may do is looked up when it is started. */
+  /** The requesting key. Its permissions are checked when the start is delivered. */
   keyId: string
   by: string
   reason?: string
-  /** Of the use case. */
+  /** The input of the use case. */
   input: unknown
 }
 
 /**
- * - `waiting`: it is stored and not sent.
- * - `delivered`: Temporal has it, and once it has answered the release has accepted it. What was to be started has begun.
- * - `refused`: the release does not accept it, or has ended. What was to be started could not be any more.
+ * - `waiting`: stored and not sent.
+ * - `delivered`: Temporal has the command; after its answer, the release has accepted it. A start has begun.
+ * - `refused`: the release does not accept the command or has ended, or the start was no longer possible.
  */
 export type OutboxState = 'waiting' | 'delivered' | 'refused'
 
 export interface OutboxCommand {
-  /** What it is asked for by. */
+  /** Identifies the command in `GET /v1/commands/:id`. */
   id: `cmd_${string}`
-  /** Absent when it was to start something. */
+  /** Absent for a start. */
   release?: string
   model: string
   command: CommandName | StartName
@@ -48,13 +48,13 @@ export interface OutboxCommand {
   state: OutboxState
   recordedAt: string
   sentAt?: string
-  /** Why it could not be sent at the last attempt. */
+  /** Why the last attempt to send it failed. */
   problem?: string
-  /** What the release has answered, and when; absent until it has. */
+  /** The answer of the release and its time; absent before the answer. */
   accepted?: boolean
   stage?: ReleaseStage
   message?: string
-  /** What its route has answered to what was to be started. */
+  /** The response of the route for a start. */
   started?: unknown
   answeredAt?: string
 }
@@ -64,7 +64,7 @@ export type NewOutboxCommand = { model: string } & (
   | { commandId: string; command: StartName; message: StartMessage }
 )
 
-/** Keeps a command with its row of the audit; the same id once more is the command that is kept. Answers what it is asked for by. */
+/** Stores a command with its audit row; a repeated id returns the stored command. Returns the id for queries. */
 export async function recordCommand(
   database: Database,
   recording: NewOutboxCommand,
@@ -115,7 +115,7 @@ export async function findRecorded(database: Database, id: string): Promise<Outb
   return row && toCommand(row)
 }
 
-/** What a release has not answered yet, in the order in which it was said; the first of them. */
+/** The commands that a release has not answered yet, in order, up to a limit. */
 export async function listRecorded(
   database: Database,
   releaseId: string,
@@ -127,7 +127,7 @@ export async function listRecorded(
   return rows.map(toCommand)
 }
 
-/** The rollback that a user has ordered for a release past its workflow; the workflow then ends by it. */
+/** The rollback that a user ordered outside the workflow of a release; the workflow then ends by it. */
 export async function findRollbackOrder(
   database: Database,
   releaseId: string,
@@ -138,7 +138,7 @@ export async function findRollbackOrder(
   return row && { by: row.by, reason: row.reason ?? undefined }
 }
 
-/** What is to be started, and for whom. */
+/** A start to deliver, with its requester. */
 export interface DeferredStart {
   id: OutboxCommand['id']
   releaseId: null
@@ -148,11 +148,11 @@ export interface DeferredStart {
   message: StartMessage
   /** ISO 8601. */
   recordedAt: string
-  /** Recorded longer ago than a start may wait. */
+  /** Whether it was recorded longer ago than a start may wait. */
   isStale: boolean
 }
 
-/** One that is to be sent, and where to. */
+/** An item to send, with its destination. */
 export interface OutboxItem {
   id: OutboxCommand['id']
   releaseId: string
@@ -162,18 +162,18 @@ export interface OutboxItem {
   workflowId: string
   /** The first run of the release's workflow. */
   runId: string
-  /** How the release has ended, when it has. */
+  /** The outcome of the release, when it has ended. */
   outcome: string | null
-  /** How often Temporal has taken it. */
+  /** How often it was sent to Temporal. */
   times: number
 }
 
-/** How long a start may wait; as long as a signature is valid. */
+/** How long a start may wait; as long as its signature is valid. */
 const longestWaitHours = 24
 
 /**
- * The next that are due, of each release and of each model only the first that was not sent; they are this caller's for so long. What
- * a release has answered was sent, even if its sender crashed before it recorded that.
+ * Claims the next due items for `leaseMs`; of each release and each model only the first unsent one. An answered item was sent, even when
+ * its sender crashed before recording that.
  */
 export async function claimDue(
   database: Database,
@@ -201,7 +201,7 @@ export async function claimDue(
   return rows.map(({ recorded, ...row }) => ({ ...row, recordedAt: recorded.toISOString() }))
 }
 
-/** Temporal has it. It is sent again after so long when the release has not answered by then. */
+/** Records that Temporal has the item. It is sent again after `againMs` without an answer of the release. */
 export async function markCommandSent(
   database: Database,
   { id, againMs }: { id: string; againMs: number },
@@ -212,7 +212,7 @@ export async function markCommandSent(
     where id = ${id} and next_at is not null`)
 }
 
-/** Temporal has not taken it. */
+/** Records that Temporal has not taken the item. */
 export async function reschedule(
   database: Database,
   { id, problem, againMs }: { id: string; problem: string; againMs: number },
@@ -223,7 +223,7 @@ export async function reschedule(
     where id = ${id} and next_at is not null`)
 }
 
-/** Answers in the place of a release that has ended and can no longer do it, with its row of the audit; nothing when it has answered. */
+/** Answers for a release that has ended, with an audit row. Does nothing when the release has answered. */
 export async function refuseItem(store: Store, item: OutboxItem, message: string): Promise<void> {
   const { id, releaseId, model, command, message: said } = item
   const { by: actor, reason } = said
@@ -245,7 +245,7 @@ export async function refuseItem(store: Store, item: OutboxItem, message: string
   })
 }
 
-/** Keeps what has become of a start, with its row of the audit; nothing when another process has done so. */
+/** Records the result of a start, with an audit row. Does nothing when another process has done so. */
 export async function completeStart(
   store: Store,
   { id, model, command, message: { by: actor } }: DeferredStart,

@@ -7,7 +7,7 @@ import { lockVersions, type Version } from '../registry/versions.ts'
 
 export interface DrillVersion {
   drill: string
-  /** The champion that it is made from. */
+  /** The champion that it is built from. */
   original: Version
   manifest: Manifest
   artifactDigest: string
@@ -15,7 +15,7 @@ export interface DrillVersion {
   signatureOf: (version: string) => Buffer
 }
 
-/** Registers it below every real version. It stands on the evaluation of its original; a training of its own is only a name. */
+/** Registers it with a number below every real version. It shares the evaluation of its original and has only the name of a training. */
 export async function insertDrillVersion(database: Database, each: DrillVersion): Promise<string> {
   const { drill, original, manifest, artifactDigest } = each
   const { model } = original
@@ -40,16 +40,16 @@ export async function insertDrillVersion(database: Database, each: DrillVersion)
 }
 
 export interface Exposure {
-  /** Requests that met the candidate, as callers or as copies. */
+  /** Requests to the candidate, from callers or as copies. */
   requests: number
-  /** Failed or invalid among them, each caller once. */
+  /** Failed and invalid requests among them, each caller once. */
   bad: number
   slow: number
-  /** When the first of them was counted, on the database's clock. */
+  /** The time of the first counted request, on the database's clock. */
   firstMs: number | null
 }
 
-/** What was counted of a drill's version; of one whose counts are kept from its release, too. */
+/** The counts of a drill's version, including those kept from its release. */
 export async function readExposure(
   database: Database,
   { model, version, startedAt }: Pick<Drill, 'model' | 'version' | 'startedAt'>,

@@ -1,4 +1,4 @@
-/** Stores drills: what each rehearses, when the failure began, was detected and had recovered, and whether the drill passed. */
+/** Stores drills: the fault each one rehearses, when the fault began, was detected and was over, and whether the drill passed. */
 import sql from 'sql-template-tag'
 import { defaultDrill, issueOfLastDrill, type DrillKind, type DrillPolicy } from '../../domain/drill.ts'
 import { DomainError } from '../../domain/errors.ts'
@@ -18,20 +18,20 @@ export interface Drill {
   harmBudget: number
   version?: string
   releaseId?: string
-  /** The one that was told to fall silent. */
+  /** The replica that was silenced. */
   replicaId?: string
   beganAt?: string
   detectedAt?: string
   recoveredAt?: string
-  /** From the beginning of what is rehearsed to its being noticed, and to its being over. */
+  /** The time from the fault to its detection, and to its end. */
   detectionMs?: number
   recoveryMs?: number
   detectedBy?: string
-  /** Requests that met the candidate. */
+  /** Requests to the candidate. */
   exposed?: number
-  /** Callers who got a bad answer from it. */
+  /** Callers who got a failed or invalid response from it. */
   harmed?: number
-  /** False when it could not be held: it has shown nothing, neither a defence nor the want of one. */
+  /** False for a skipped drill, which shows nothing about the defence. */
   held: boolean
   passed?: boolean
   message?: string
@@ -43,7 +43,7 @@ export interface Drill {
 export type NewDrill = Pick<Drill, 'id' | 'model' | 'kind' | 'traffic' | 'requestedBy' | 'harmBudget'>
 
 /**
- * Opens a drill, with the policy of its release. The same one may be opened again; another open one of the model throws
+ * Opens a drill, with the policy of its release. Opening the same drill again succeeds; another open drill of the model throws
  * `drill_in_progress`.
  */
 export async function insertDrill(
@@ -60,7 +60,7 @@ export async function insertDrill(
   throw new DomainError('drill_in_progress', `another drill of ${model} has not ended`, { model })
 }
 
-/** Closes what a workflow has left open that was ended from outside. By their ids: the next drill may be open already. */
+/** Closes the drills of a workflow that was ended from outside. By id, because the next drill may be open already. */
 export const closeAbandonedDrills = (database: Database, ids: readonly string[]) =>
   rowsFrom(database).column<string>(sql`
     update drills set passed = false, message = 'its workflow was ended from outside', ended_at = clock_timestamp()
@@ -73,7 +73,7 @@ export async function setDrillVersion(
   await database.query(sql`update drills set version = ${version} where id = ${id}`)
 }
 
-/** The release that an open drill asks for. */
+/** The release that an open drill requests. */
 export interface DrillOrder extends Pick<Drill, 'model' | 'requestedBy' | 'releaseId'> {
   version: string
   policy?: ReleasePolicy
@@ -92,7 +92,7 @@ export async function setDrillRelease(
   await database.query(sql`update drills set release_id = ${releaseId} where id = ${id}`)
 }
 
-/** Tells one live replica to fall silent for a while. Answers which one; the same for the same drill. */
+/** Silences one live replica for a while. Returns its id; the same one for the same drill. */
 export async function silenceReplica(
   database: Database,
   { id, silentMs }: { id: string; silentMs: number },
@@ -107,7 +107,7 @@ export async function silenceReplica(
   return replica
 }
 
-/** How long this replica is to be silent from now on; 0 when no drill has chosen it. */
+/** For how many more milliseconds this replica must stay silent; 0 when no drill has selected it. */
 export async function readSilence(database: Database, replica: string): Promise<number> {
   const ms = await rowsFrom(database).value<number>(sql`
     select coalesce(max(extract(epoch from silent_until - clock_timestamp()) * 1000), 0)::float8 as ms
@@ -115,13 +115,13 @@ export async function readSilence(database: Database, replica: string): Promise<
   return Math.max(0, ms ?? 0)
 }
 
-/** Whether the watch of this release is to fall silent now: it is told once, so that the next watcher goes on. */
+/** Whether the watch of this release must stop now. Returned once, so that the next watcher continues. */
 export const readSimulatedOutage = (database: Database, releaseId: string) =>
   rowsFrom(database).any(sql`
     update drills set silenced_at = clock_timestamp(), began_at = clock_timestamp()
     where release_id = ${releaseId} and kind = 'dead-worker' and silenced_at is null and ended_at is null returning id`)
 
-/** Notes on the database's clock that it was noticed; the first time counts. */
+/** Records the detection on the database's clock; the first call counts. */
 export async function markDetected(
   database: Database,
   { id, detectedBy }: Pick<Drill, 'id' | 'detectedBy'>,
@@ -131,7 +131,7 @@ export async function markDetected(
     where id = ${id}`)
 }
 
-/** The same for its being over. */
+/** Records the recovery on the database's clock; the first call counts. */
 export async function markRecovered(database: Database, id: string): Promise<void> {
   await database.query(
     sql`update drills set recovered_at = coalesce(recovered_at, clock_timestamp()) where id = ${id}`,
@@ -141,14 +141,14 @@ export async function markRecovered(database: Database, id: string): Promise<voi
 export interface DrillEnd extends Required<
   Pick<Drill, 'id' | 'passed' | 'message' | 'exposed' | 'harmed' | 'evidence'>
 > {
-  /** Milliseconds on the database's clock; what stands in the row already is kept where they are absent. */
+  /** Milliseconds on the database's clock. Absent fields keep the stored values. */
   beganMs?: number
   detectedMs?: number
   recoveredMs?: number
   detectedBy?: string
 }
 
-/** Writes the end. False when it was written before. */
+/** Records the end. False when it was already recorded. */
 export async function closeDrill(database: Database, end: DrillEnd): Promise<boolean> {
   const at = (ms: number | undefined) => sql`to_timestamp(${ms ?? null}::float8 / 1000)`
   return rowsFrom(database).any(sql`
@@ -159,7 +159,7 @@ export async function closeDrill(database: Database, end: DrillEnd): Promise<boo
     where id = ${end.id} and ended_at is null returning id`)
 }
 
-/** Ends one that was not held, whether it had been opened or not. False when it had ended before. */
+/** Records a skipped drill, whether or not it was opened. False when it had already ended. */
 export const recordUnheldDrill = (
   database: Database,
   { id, model, kind, traffic, requestedBy, harmBudget, message }: NewDrill & { message: string },
@@ -195,8 +195,8 @@ export async function listDrills(
 }
 
 /**
- * Why the drills of a model keep a release of this policy from being opened; undefined when they do not. The first champion needs
- * none: there is nothing yet to make the candidate of a drill from.
+ * Why the drills of a model do not allow a release with this policy; undefined when they do. The first champion needs no drill, because a
+ * candidate cannot be built yet.
  */
 export async function issueOfDrills(
   database: Database,

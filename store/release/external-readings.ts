@@ -1,4 +1,7 @@
-/** Stores what other systems have said of the windows of a release. The first reading of a window stays, so that evidence never changes. */
+/**
+ * Stores the readings of external metrics for the windows of a release. The first reading of a window stays, so that evidence never
+ * changes.
+ */
 import sql from 'sql-template-tag'
 import type { ExternalReading } from '../../domain/canary/external/external-metric.ts'
 import { rowsFrom } from '../database/from-row.ts'
@@ -22,7 +25,7 @@ const readingOf = ({ canary, control, ...row }: ReadingRow): StoredReading => ({
   control: control ?? null,
 })
 
-/** In the order of their windows. */
+/** Ordered by window. */
 export async function listReadings(database: Database, release: string): Promise<StoredReading[]> {
   const rows = await rowsFrom(database).list<ReadingRow>(sql`
     select metric, extract(epoch from from_at)::float8 * 1000 as from_ms, canary, control, problem
@@ -30,7 +33,7 @@ export async function listReadings(database: Database, release: string): Promise
   return rows.map(readingOf)
 }
 
-/** Returns the reading that is stored: another watcher may have read the window before. */
+/** Returns the stored reading, because another watcher may have read the window first. */
 export async function insertReading(
   database: Database,
   release: string,

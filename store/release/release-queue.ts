@@ -19,11 +19,11 @@ export interface QueuedRelease {
   policy?: ReleasePolicy
   preemption: Preemption
   state: QueueState
-  /** Why it ended as it did. */
+  /** Why it ended. */
   message: string
   releaseId?: string
   at: string
-  /** When it is given up. */
+  /** The time at which it expires. */
   until: string
   endedAt?: string
 }
@@ -33,7 +33,7 @@ export type NewQueuedRelease = Pick<
   'model' | 'version' | 'requestedBy' | 'hotfixReason' | 'policy' | 'preemption'
 > & { id?: `que_${string}` }
 
-/** Takes the place in the queue; an older one that waits is superseded. The same request twice waits once. */
+/** Queues a release and supersedes the older queued one. A repeated request is queued once. */
 export async function insertQueued(
   database: Database,
   wanted: NewQueuedRelease,
@@ -58,7 +58,7 @@ export async function insertQueued(
   return fromRow<QueuedRelease>(row!)
 }
 
-/** The one that waits; given up first when its time has passed. */
+/** The queued release. First expires one whose time has passed. */
 export async function findQueued(database: Database, model: string): Promise<QueuedRelease | undefined> {
   await database.query(sql`
     update release_queue set state = 'expired', ended_at = clock_timestamp(), message = 'its turn did not come in time'
@@ -68,11 +68,11 @@ export async function findQueued(database: Database, model: string): Promise<Que
   )
 }
 
-/** Absent when none of this id has ever waited. */
+/** Undefined when no entry has this id. */
 export const findQueueEntry = (database: Database, id: string) =>
   rowsFrom(database).find<QueuedRelease>(sql`select * from release_queue where id = ${id}`)
 
-/** Writes how the waiting ended. False when it had ended before. */
+/** Records the end of a queue entry. False when it had already ended. */
 export const endQueued = (
   database: Database,
   { id, state, message, releaseId }: Pick<QueuedRelease, 'id' | 'state' | 'message'> & { releaseId?: string },
@@ -83,8 +83,8 @@ export const endQueued = (
     where id = ${id} and state = 'waiting' returning id`)
 
 /**
- * A release that had its turn and was then not opened: what it waited for came to nothing, and says why. It may be known before
- * it is written that its turn has come, which then is not written any more.
+ * Rejects the entry of a release that was not opened, with the reason. The rejection may arrive before the entry is marked as started,
+ * which is then not written.
  */
 export async function rejectQueued(
   database: Database,

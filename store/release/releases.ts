@@ -1,6 +1,6 @@
 /**
- * Stores releases with the state that the workflow last recorded, so that reading one needs no Temporal, and the rollback order, which no
- * late step can bypass. The triggers `releases_enqueue_*` report start and end to the integrations.
+ * Stores releases with the last state that the workflow recorded, so that reading a release needs no Temporal, and the rollback order,
+ * which no late step can bypass. The triggers `releases_enqueue_*` report start and end to the integrations.
  */
 import sql from 'sql-template-tag'
 import { DomainError } from '../../domain/errors.ts'
@@ -32,13 +32,13 @@ export interface Release {
 
 const columns = sql`state, workflow_id, run_id, outcome, reason, started_at, updated_at, rolled_back_at, ended_at`
 
-/** What a release starts from: the version with its evidence, and the policy of its model. */
+/** The basis of a release: the version with its evidence, and the policy of its model. */
 export interface Releasable {
   version: string
   model: string
   artifactDigest: string
   evaluationDigest: string
-  /** The champion it was compared with. */
+  /** The champion that it was evaluated against. */
   evaluatedAgainst: string | null
   withdrawn: boolean
   /** Whether a release of it has ended as promoted. */
@@ -59,7 +59,7 @@ export async function findReleasable(database: Database, version: string): Promi
   return row
 }
 
-/** Opens a release. The same run may do it again; another open release of the model throws `release_in_progress`. */
+/** Opens a release. The same run may repeat it; another open release of the model throws `release_in_progress`. */
 export async function insertRelease(
   database: Database,
   release: { state: ReleaseState; workflowId: string; runId: string },
@@ -81,16 +81,16 @@ export async function insertRelease(
     throw new DomainError('release_in_progress', `${other?.id ?? id} of ${model} has not ended`, { model })
 }
 
-/** A state as a workflow reports it, with the facts of the opening in the place of its own. */
+/** The state that a workflow reports, with the facts recorded at the opening. */
 const stored = (state: ReleaseState) =>
   sql`(${JSON.stringify(state)}::jsonb - ${factNames}::text[]) || coalesce(facts, '{}')`
 
-/** The stages of a release that neither routes nor promotes any more. */
+/** The stages in which a release neither routes nor promotes any more. */
 const endingStages = sql`('rolling_back', 'ended')`
 
 /**
- * Writes a newer state over an older one. A late writer with an old state changes nothing. A workflow that was reset counts its revisions
- * from an earlier one, so an order to end the release is newer than every state before it.
+ * Overwrites an older state with a newer one. A late writer with an old state changes nothing. A workflow that was reset counts revisions
+ * from an earlier one, so an order to end the release outranks every state before it.
  */
 export async function saveRelease(database: Database, state: ReleaseState): Promise<void> {
   const { id, stage, stageIndex, shareBp, paused, revision, digests } = state
@@ -101,7 +101,7 @@ export async function saveRelease(database: Database, state: ReleaseState): Prom
       and (stage in ${endingStages}, (state ->> 'revision')::bigint) < (${stage} in ${endingStages}, ${revision}::bigint)`)
 }
 
-/** Writes the end. False when it was written before. */
+/** Records the end. False when it was already recorded. */
 export async function closeRelease(database: Database, state: ReleaseState): Promise<boolean> {
   const { id, stageIndex, shareBp, outcome, reason } = state
   return rowsFrom(database).any(sql`
@@ -126,7 +126,7 @@ export async function lockRelease(
   return row.ended ? 'ended' : row.ending ? 'ending' : 'open'
 }
 
-/** Shuts the way to routing and promotion for this release for good. */
+/** Permanently prevents routing and promotion by this release. */
 export async function markRolledBack(database: Database, id: string): Promise<void> {
   await database.query(sql`
     update releases set rolled_back_at = coalesce(rolled_back_at, clock_timestamp()) where id = ${id}`)
@@ -170,11 +170,11 @@ export interface ReleaseCommand {
   accepted: boolean
   message: string
   stage: ReleaseStage
-  /** The command as its sender has signed it; absent without a signature. */
+  /** The command as its sender signed it; absent without a signature. */
   sent?: Omit<SignedCommand, 'command' | 'model' | 'release'> & { signature: string }
 }
 
-/** Records a command once. False when this id is recorded already. */
+/** Records a command once. False when this id is already recorded. */
 export async function insertCommand(database: Database, command: ReleaseCommand): Promise<boolean> {
   const { id, releaseId, actor, reason, accepted, message, stage, sent } = command
   return rowsFrom(database).any(sql`
@@ -184,7 +184,7 @@ export async function insertCommand(database: Database, command: ReleaseCommand)
     on conflict (id) do nothing returning id`)
 }
 
-/** What was answered to commands of a release before, by their ids. */
+/** The recorded results of commands of a release, by command id. */
 export async function findAnswers(
   database: Database,
   { release, ids }: { release: string; ids: readonly string[] },
@@ -194,7 +194,7 @@ export async function findAnswers(
   return new Map(rows.map(({ id, ...answer }) => [id.slice(release.length + 1), answer]))
 }
 
-/** The newest of a release, or those before the one with the id `before`, in the order in which they came. */
+/** The newest commands of a release, or those before the id `before`, in order of arrival. */
 export const listCommands = (
   database: Database,
   releaseId: string,

@@ -1,6 +1,6 @@
 /**
- * Rolls a version back by the order of a user, in one transaction: champion, route, audit row, and the command for the workflow of an open
- * release. It needs no worker and no Temporal, because a rollback that waited for them would fail when they are the problem.
+ * Rolls a version back by the order of a user, in one transaction: champion, route, audit row, and the command for the workflow of an
+ * open release. Needs no worker and no Temporal, because a rollback that waited for them would fail when they are the problem.
  */
 import { DomainError } from '../../domain/errors.ts'
 import type { ReleaseState } from '../../domain/release/state.ts'
@@ -29,7 +29,7 @@ export interface RollbackOrder {
 }
 
 export interface ChampionRollbackOrder extends RollbackOrder {
-  /** The champion that is meant; absent for the present one. */
+  /** The champion to roll back. Absent: the present one. */
   from?: string
 }
 
@@ -53,13 +53,13 @@ const refused = (code: RefusedRollback['code'], message: string): RefusedRollbac
   message,
 })
 
-/** An order for a release, or for a version of a model. */
+/** An order to roll back a release, or a version of a model. */
 export interface ServingRollbackOrder extends RollbackOrder {
-  /** The id of the release whose candidate is meant; absent when the model is meant. */
+  /** The release whose candidate is meant; absent when the model is meant. */
   release?: string
   /** The version that is meant; absent when the model has none. */
   version?: string
-  /** The signed command that the workflow of this release receives. */
+  /** Creates the signed command for the workflow of this release. */
   commandTo: (release: string) => OutboxMessage
 }
 
@@ -68,35 +68,35 @@ export interface ServingRollback {
   from: string
   /** Absent when the model has no champion. */
   to?: string
-  /** The release whose candidate it was. */
+  /** The release whose candidate was rolled back. */
   release?: string
-  /** What the replicas have to acknowledge; absent when nothing was ever routed. */
+  /** What the replicas must acknowledge; absent when nothing was ever routed. */
   place?: RoutingPlace
   /** See `findUnfencedBefore`. */
   unfencedBefore?: RoutingPlace
   passedOver: string[]
-  /** Whether it had been rolled back before. */
+  /** Whether it had already been rolled back. */
   repeated: boolean
 }
 
 /**
- * A replica without a lease serves the proven version of the route that it acknowledged last. Returns the place before which that may be the
- * version of this release, and undefined when no route can name it: the routes of a first version do, and earlier routes when
- * an earlier release has proven the version.
+ * A replica without a lease serves the proven version of the route that it acknowledged last. Returns the place before which that may be
+ * the version of this release; undefined when no route can name it as proven. Routes of a first version can, and so can earlier routes
+ * when an earlier release has proven the version.
  */
 export async function findUnfencedBefore(
   database: Database,
   { version, baseline, epoch, routings: [first] }: ReleaseState,
   now: RoutingPlace,
 ): Promise<RoutingPlace | undefined> {
-  // Without a route, only a backup that was restored meanwhile can have lost one.
+  // Without a route, only a restored backup can have lost one.
   if (now.generation === 0) return epoch < now.epoch ? now : undefined
   if (baseline === undefined) return now
   if ((await findReleasable(database, version))?.proven !== true) return undefined
   return first === undefined ? now : { epoch, generation: first.generation }
 }
 
-/** Throws `stale_generation` when another writer was first, and `no_rollback_target` when nothing precedes a champion on probation. */
+/** Throws `stale_generation` when another writer was first, and `no_rollback_target` when a champion on probation has no predecessor. */
 export async function rollBackServing(
   database: Database,
   order: ServingRollbackOrder,
@@ -104,7 +104,7 @@ export async function rollBackServing(
 ): Promise<ServingRollback | RefusedRollback> {
   const { model } = order
   const open = await findOpenRelease(database, model)
-  // A promotion under way ends before the champion is read.
+  // A concurrent promotion ends before the champion is read.
   const isOpen = open !== undefined && (await lockRelease(database, open.state.id)) !== 'ended'
   const champion = await findChampion(database, model)
   const route = (await findRouting(database, model))?.route
@@ -130,7 +130,7 @@ export async function rollBackServing(
     )
   }
   const done = await rollBackChampion(database, { ...order, from: champion?.version }, unfit)
-  // Another order has moved the champion since it was read here.
+  // Another order has moved the champion since it was read.
   if ('outcome' in done && done.code === 'command_refused')
     throw new DomainError('stale_generation', done.message)
   if ('outcome' in done) return done
@@ -138,7 +138,9 @@ export async function rollBackServing(
   return { outcome: 'rolled_back', ...moved, place, unfencedBefore: place, repeated: false }
 }
 
-/** The version that an order without one means now: the candidate of the open release where callers meet it, otherwise the champion. */
+/**
+ * The version that an order without a version means now: the candidate of the open release when callers get it, otherwise the champion.
+ */
 export async function findRollbackSubject(database: Database, model: string): Promise<string | undefined> {
   const open = await findOpenRelease(database, model)
   const champion = await findChampion(database, model)
@@ -147,8 +149,8 @@ export async function findRollbackSubject(database: Database, model: string): Pr
 }
 
 /**
- * Whether callers meet the candidate of an open release, or met it before it was rolled back, so that a second order in the same minute does not
- * roll back its baseline as well. A drill, a shadow and a release that waits are never what callers complain about.
+ * Whether callers get the candidate of an open release, or got it before it was rolled back, so that a second order in the same minute
+ * does not roll back the baseline too. Callers never see drills, shadows and waiting releases.
  */
 function isExposed(
   { state, rolledBackAt }: Release,
@@ -229,7 +231,7 @@ export async function rollBackChampion(
   return { from, to, route, passedOver }
 }
 
-/** The newest target without an issue, and the newer ones with theirs. */
+/** The newest target without an issue, and the newer ones with their issues. */
 function chooseTarget(
   targets: readonly { version: string; issues: readonly string[] }[],
   unfit: ReadonlyMap<string, string>,
@@ -244,7 +246,7 @@ function chooseTarget(
   return { passedOver }
 }
 
-/** Targets to check before the first one without a known problem is used anyway. */
+/** How many targets are checked before the first one without a known issue is used unchecked. */
 const mostTried = 3
 
 /**

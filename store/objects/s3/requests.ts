@@ -1,6 +1,6 @@
 /**
- * Sends signed requests to S3 and repeats those that may succeed later. The signature covers the SHA-256 of the body, so that a server
- * refuses bytes that changed or were cut off on their way.
+ * Sends signed requests to S3 and retries those that may succeed later. The signature covers the SHA-256 of the body, so a server rejects
+ * bytes that were changed or truncated on the way.
  */
 import { AwsV4Signer } from 'aws4fetch'
 import { createHash } from 'node:crypto'
@@ -12,7 +12,7 @@ import { outgoingFetch } from '../../outgoing-fetch.ts'
 
 export interface S3Request {
   method: 'GET' | 'HEAD' | 'PUT' | 'POST' | 'DELETE'
-  /** Without the prefix of the store; empty for the bucket. */
+  /** Relative to the prefix of the store; empty for the bucket. */
   path: string
   query?: Record<string, string>
   headers?: Record<string, string>
@@ -30,22 +30,22 @@ export interface S3Response {
 
 export interface RequestLimits {
   attempts: number
-  /** How long no byte may arrive. */
+  /** A transfer fails after this time without a byte. */
   silentMs: number
-  /** The longest first pause; each next one may be twice as long. */
+  /** The maximum of the first pause; each next one may be twice as long. */
   pauseMs: number
 }
 
 const defaultLimits: RequestLimits = { attempts: 4, silentMs: 20_000, pauseMs: 250 }
 
-/** Bytes a second that an upload has at least, beside its `silentMs`. */
+/** The minimum speed of an upload in bytes per second, in addition to `silentMs`. */
 const slowestBytes = 262_144
-/** Longest error document that is read. */
+/** The maximum size of an error document. */
 const maxErrorBytes = 65_536
 
 const emptyHash = createHash('sha256').update('').digest('hex')
 
-/** Of S3's error codes that say "later"; every status from 500 says so too. */
+/** S3's error codes that allow a retry; every status from 500 on does too. */
 const laterCodes = ['SlowDown', 'RequestTimeout', 'ConditionalRequestConflict', 'OperationAborted']
 
 export function createS3Requests(settings: S3Settings, limits: RequestLimits = defaultLimits) {
@@ -117,13 +117,13 @@ export function createS3Requests(settings: S3Settings, limits: RequestLimits = d
     }
   }
 
-  /** Repeats `work` after failures of the network, and after answers that say "later". Throws `object_store_unavailable` in the end. */
+  /** Retries `work` after network failures and after responses that allow a retry. Finally throws `object_store_unavailable`. */
   const repeat = async <T>(work: () => Promise<T>): Promise<T> => {
     for (let attempt = 1; ; attempt++)
       try {
         return await work()
       } catch (error) {
-        // A refusal, which no repetition changes, and a failure of this machine's disk.
+        // A rejection, which no retry changes, or a failure of the local disk.
         if (isError(error) || isLocal(error)) throw error
         const why = isLater(error) ? (error as Error).message : `does not answer: ${causeOf(error)}`
         if (attempt >= limits.attempts) throw unavailable(why)
@@ -134,7 +134,7 @@ export function createS3Requests(settings: S3Settings, limits: RequestLimits = d
   const send = async (request: S3Request, expected: readonly number[]): Promise<S3Response> => {
     const answer = await once(request)
     const { status, error } = answer
-    // A bucket that does not exist answers like an object that does not.
+    // A missing bucket gets the same response as a missing object.
     if (error?.code === 'NoSuchBucket')
       throw unavailable(`has no bucket ${bucket}: create it, or correct its name`)
     if ((status >= 200 && status < 300) || expected.includes(status)) return answer
@@ -148,7 +148,9 @@ export function createS3Requests(settings: S3Settings, limits: RequestLimits = d
   return {
     address,
     unavailable,
-    /** Sends a request and reads its answer by `take`, as one unit that is repeated. `expected` are further statuses that are answers. */
+    /**
+     * Sends a request and reads its response with `take`; both are retried together. `expected`: further statuses that are not errors.
+     */
     request: <T>(
       request: S3Request,
       expected: readonly number[],
@@ -159,7 +161,7 @@ export function createS3Requests(settings: S3Settings, limits: RequestLimits = d
 
 export type S3Requests = ReturnType<typeof createS3Requests>
 
-/** The server asks to try again. */
+/** An error after which the request is retried. */
 const later = (said: string): Error => Object.assign(new Error(said), { isLater: true })
 
 const isLater = (error: unknown): boolean => (error as { isLater?: boolean }).isLater === true
@@ -183,7 +185,7 @@ async function drained(chunks: AsyncIterable<Uint8Array>): Promise<string> {
   return Buffer.concat(parts).toString('utf8')
 }
 
-/** Node reports every failure of a connection as "fetch failed", with the reason in the cause. */
+/** Node reports every connection failure as "fetch failed", with the reason in the cause. */
 function causeOf(error: unknown): string {
   const { message, cause } = error as Error
   const within = cause as (Error & { code?: string }) | undefined

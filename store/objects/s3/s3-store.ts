@@ -1,6 +1,6 @@
 /**
- * Stores objects in a bucket of S3 or of a server that speaks its protocol. Large objects are written in parts, and appear when the last
- * part is there.
+ * Stores objects in an S3 bucket, or on a server with the same protocol. Large objects are uploaded in parts and appear when the last
+ * part has arrived.
  */
 import { createHash } from 'node:crypto'
 import { open, stat, type FileHandle } from 'node:fs/promises'
@@ -17,14 +17,14 @@ import { elementsOf, elementText } from './xml.ts'
 
 export interface S3StoreOptions {
   limits?: RequestLimits
-  /** Larger objects are written in parts of this size; at least 5 MiB, which S3 requires. */
+  /** Larger objects are uploaded in parts of this size; at least 5 MiB, the minimum of S3. */
   partBytes?: number
-  /** Keys of one answer to a listing; at most 1,000. */
+  /** Keys per page of a listing; at most 1,000. */
   pageKeys?: number
 }
 
 const defaultPartBytes = 16_777_216
-/** The protocol's own limit. */
+/** The limit of the protocol. */
 const maxParts = 10_000
 const defaultPageKeys = 1_000
 
@@ -114,7 +114,7 @@ async function readAt(file: FileHandle, from: number, bytes: number): Promise<Ui
   return buffer.subarray(0, read)
 }
 
-/** An earlier attempt has left a part of the file. */
+/** Overwrites the part of the file that an earlier attempt left. */
 async function writeTo(path: string, answer: S3Response): Promise<{ bytes: number; digest: string }> {
   const hash = createHash('sha256')
   const file = await open(path, 'w', 0o600)
@@ -140,7 +140,7 @@ interface PartedObject {
   headers: Record<string, string>
 }
 
-/** Parts of an upload that is not completed are aborted, because the bucket would keep them. */
+/** Aborts an upload that fails, because the bucket would keep its parts. */
 async function putParts(requests: S3Requests, object: PartedObject): Promise<boolean> {
   const { path, headers, body, bytes } = object
   const partBytes = Math.max(object.partBytes, Math.ceil(bytes / maxParts))
@@ -184,7 +184,7 @@ async function completeParts(
     [412],
     async (answer) => {
       if (answer.status === 412) return false
-      // S3 may answer 200 before it knows, and write the error into the document.
+      // S3 may respond with 200 first and write an error into the document.
       const text = await textIn(answer)
       if (text.includes('<Error>'))
         throw requests.unavailable(
@@ -213,7 +213,7 @@ async function listPage(
   { prefix, token, pageKeys }: { prefix: string; token: string | undefined; pageKeys: number },
 ): Promise<{ objects: ObjectFacts[]; next?: string }> {
   const query: Record<string, string> = { 'list-type': '2', 'max-keys': String(pageKeys), prefix }
-  // The names of keys may hold characters that XML cannot.
+  // Key names may contain characters that XML cannot.
   query['encoding-type'] = 'url'
   if (token !== undefined) query['continuation-token'] = token
   return requests.request({ method: 'GET', path: '', query }, [], async (answer) => {

@@ -1,4 +1,4 @@
-/** Reads the few elements of S3's documents that are used. They hold no attributes and no nested elements of the same name. */
+/** Reads the few elements that are used from S3's documents. These have no attributes and no nested elements of the same name. */
 
 const entities: Record<string, string> = { amp: '&', lt: '<', gt: '>', quot: '"', apos: "'" }
 
@@ -12,12 +12,12 @@ const unescaped = (text: string): string =>
     },
   )
 
-/** The text of the first element of a name. */
+/** The text of the first element with a name. */
 export function elementText(document: string, name: string): string | undefined {
   const found = new RegExp(`<${name}>([^<]*)</${name}>`).exec(document)?.[1]
   return found === undefined ? undefined : unescaped(found)
 }
 
-/** What lies within each element of a name. */
+/** The content of each element with a name. */
 export const elementsOf = (document: string, name: string): string[] =>
   [...document.matchAll(new RegExp(`<${name}>(.*?)</${name}>`, 'gs'))].map(([, within]) => within ?? '')
