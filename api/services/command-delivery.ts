@@ -1,6 +1,6 @@
 /**
- * Delivers deferred commands when Temporal is back. Every replica delivers, because the replica that stored a command may be down.
- * A command for a release is a signal, sent again until the release responds, because a run may end before it reads a signal.
+ * Delivers deferred commands when Temporal is back. Every replica delivers, because the replica that stored a command may be down. A
+ * command to a release is a signal, sent again until the release answers, because a run may end before it reads a signal.
  */
 import { setTimeout as pause } from 'node:timers/promises'
 import { DomainError, isError } from '../../domain/errors.ts'
@@ -29,12 +29,12 @@ import { startRelease } from './start-release.ts'
 import { startRetraining } from './start-retraining.ts'
 
 export const deliveryPolicy = {
-  /** Interval between looks at the outbox. */
+  /** The interval between checks of the outbox. */
   lookMs: 1_000,
-  /** How long a claimed command belongs to one replica; longer than sending takes. */
+  /** How long a replica owns a claimed command; longer than sending takes. */
   leaseMs: 5_000,
   batchSize: 20,
-  /** Time for the release to respond before the signal is sent again; doubles each time. */
+  /** The time for the release to answer before the signal is sent again; doubled each time. */
   minResendMs: 15_000,
   maxResendMs: 300_000,
 }
@@ -67,7 +67,7 @@ export function startDelivery(
   }
 }
 
-/** Delivers what is due. Returns whether more may be due. */
+/** Delivers the due commands. Returns whether more may be due. */
 export async function deliverDue(
   deps: CommandDeps,
   policy: DeliveryPolicy = deliveryPolicy,
@@ -103,7 +103,7 @@ async function deliverSignal(
   const { workflowId, command, message, outcome } = item
   const runId = await temporal.call(callTimeoutMs, (client) => findRun(client, item))
   if (runId === undefined) {
-    // The control workers close an open release that has no run.
+    // The control workers close an open release without a run.
     if (outcome === null) throw new Error('the release has no workflow run and is about to be closed')
     await refuseItem(store, item, `the release has ended: ${outcome}`)
     return 'refused'
@@ -118,7 +118,7 @@ async function deliverSignal(
 
 type Client = Parameters<Parameters<CommandDeps['temporal']['call']>[1]>[0]
 
-/** The open run of this release. The workflow id alone may name a later release of the model. */
+/** The open run of this release. The workflow id alone may belong to a later release of the model. */
 async function findRun(
   client: Client,
   { workflowId, runId: first }: OutboxItem,
@@ -139,10 +139,10 @@ const startCommands: Readonly<Record<StartName, StartCommand<StartInput, object>
   batch: startBatch,
 }
 
-/** Errors that leave open whether the workflow was started. */
+/** After these errors, the workflow may or may not have been started. */
 const inconclusive = ['temporal_unavailable', 'postgres_unavailable', 'deadline_exceeded'] as const
 
-/** Runs the use case of a stored start and stores its result. Throws when it is to be tried again. */
+/** Runs the use case of a stored start and stores its result. Throws when it must be retried. */
 async function deliverStart(deps: CommandDeps, start: DeferredStart): Promise<'started' | 'refused'> {
   const { store } = deps
   const { command, commandId, message, recordedAt } = start
@@ -160,7 +160,7 @@ async function deliverStart(deps: CommandDeps, start: DeferredStart): Promise<'s
   }
 }
 
-/** Throws `forbidden` when the key was revoked or lost the role meanwhile, or when the command is too old. */
+/** Throws `forbidden` when the key was revoked or has lost the role, or when the command is too old. */
 async function actorOf(
   store: Store,
   { roles }: StartCommand<StartInput, object>,

@@ -1,6 +1,6 @@
 /**
- * Runs commands, and stores those that Temporal cannot take now, so that the caller need not retry. The delivery later runs a stored
- * command through the same use case, with the same key and the same command id, so that Temporal starts it at most once.
+ * Runs commands, and stores those that Temporal cannot accept now, so that the caller need not retry. The delivery later runs a stored
+ * command through the same use case, with the same key and command id, so that Temporal starts it at most once.
  */
 import { isError } from '../../domain/errors.ts'
 import type { Role } from '../../domain/roles.ts'
@@ -25,7 +25,7 @@ export interface DeferredCommand {
 /** Stores the response to a request in the transaction that stores its command. */
 export type KeepDeferred = (database: Database, deferred: DeferredCommand) => Promise<void>
 
-/** Identifies one command. Repetitions and the later delivery of a request carry the same id. */
+/** Identifies one command. Retries and the later delivery have the same id. */
 export interface CommandRef {
   id: string
   /** ISO 8601; set when the command is delivered after it was stored. */
@@ -61,7 +61,7 @@ export async function defer(
   return deferred
 }
 
-/** Runs a start command; stores it instead when Temporal does not respond. */
+/** Runs a start command, or stores it when Temporal does not respond. */
 export async function runOrDefer<Input extends StartInput, Result extends object>(
   deps: CommandDeps,
   start: StartCommand<Input, Result>,

@@ -5,7 +5,7 @@ import type { CommandDeps } from '../deps.ts'
 import { authorised } from '../temporal/authorise-start.ts'
 import { startUnlessOpen } from '../temporal/start-workflow.ts'
 
-/** `begun` is false when a run is open already. */
+/** `begun`: false when a run is already open. */
 export async function startIngestion(
   deps: Pick<CommandDeps, 'store' | 'temporal' | 'log' | 'signer' | 'serving'>,
   actor: Actor,

@@ -1,6 +1,6 @@
 /**
- * Sets the kill switch of a model. It needs Postgres and the replicas only, because a switch that waited for a workflow would fail
- * when workflows are the problem.
+ * Sets the kill switch of a model. Needs only Postgres and the replicas, because a switch that waited for a workflow would fail when
+ * workflows are the problem.
  */
 import { setTimeout as pause } from 'node:timers/promises'
 import { DomainError } from '../../domain/errors.ts'
@@ -12,7 +12,7 @@ import type { Actor } from '../auth/authentication.ts'
 import { requireModelAccess } from '../auth/authorization.ts'
 import type { CommandDeps } from '../deps.ts'
 
-/** How long the caller waits for the replicas; the answer names the replicas that are late. */
+/** How long the caller waits for the replicas; the response names the late ones. */
 const acknowledgeMs = 3_000
 const pollMs = 20
 
@@ -55,7 +55,7 @@ async function hasPrevious(store: CommandDeps['store'], model: string): Promise<
   return (await findRollbackTarget(store, { model, from: champion.version })) !== undefined
 }
 
-/** The replicas that do not follow the switch; the live ones are awaited. */
+/** The replicas that do not follow the switch, after waiting for the live ones. */
 async function awaitReplicas(store: CommandDeps['store'], flag: Flag): Promise<string[]> {
   const untilMs = performance.now() + acknowledgeMs
   for (;;) {

@@ -1,6 +1,6 @@
 /**
- * Sends a signed command to a release and returns its response, for the API and the dashboard alike. The command is stored for the
- * delivery while Temporal is unreachable.
+ * Sends a signed command to a release and returns its answer, for the API and the dashboard. While Temporal is unreachable, the command
+ * is stored for later delivery.
  */
 import { randomUUID } from 'node:crypto'
 import { isRequester } from '../../domain/release/approval.ts'
@@ -20,16 +20,16 @@ import { orderRollback } from './rollback/rollback-model.ts'
 import type { RollbackReplica } from './rollback/write-rollback.ts'
 import { defer, type DeferredCommand, type KeepDeferred } from './deferred-commands.ts'
 
-/** How long a command waits for the workflow's response. */
+/** How long a command waits for the workflow's answer. */
 const commandMs = 8_000
 
 export interface ReleaseCommandInput {
   command: CommandName
   release: string
   reason?: string
-  /** The digests that the sender has seen. An absent one defaults to that of the release, because the release id implies it. */
+  /** The digests that the sender saw. Default: those of the release, because the release id implies them. */
   seen?: Partial<ReleaseDigests>
-  /** The stage that the sender has seen; absent for any. */
+  /** The stage that the sender saw. Absent: any. */
   stage?: ReleaseStage
   /** Idempotency key: the same key runs the command once. */
   once?: string
@@ -40,7 +40,7 @@ export interface ReleaseCommandResult {
   accepted: boolean
   stage: string
   message: string
-  /** Of a rollback: what each live replica does. */
+  /** For a rollback: the state of each live replica. */
   replicas?: RollbackReplica[]
 }
 
@@ -71,7 +71,7 @@ export async function sendReleaseCommand(
   } catch (error) {
     if (isNotFound(error)) throw refused('the release has ended', 'ended')
     if (!isError(error, 'temporal_unavailable')) throw error
-    // Known already to be refused; every other answer is the release's.
+    // This refusal is known in advance; every other answer is the release's.
     if (command === 'approve' && isRequester(state, { by: actor.name, key: actor.id }))
       throw refused(`${actor.name} requested the release; someone else must approve it`, stage)
     const recording = { releaseId: release, model, command, message: signed(untilOf(command, state)) }
@@ -79,13 +79,13 @@ export async function sendReleaseCommand(
   }
 }
 
-/** An approval that is repeated must not pass a stage that waits for a decision. */
+/** A repeated approval must not pass a stage that waits for a decision. */
 function requireStage({ stage }: ReleaseState, { stage: seen = stage }: Pick<ReleaseCommandInput, 'stage'>) {
   if (seen !== stage)
     throw refused(`the release is in the stage ${stage} now; the command was given in ${seen}`, stage)
 }
 
-/** Signs a command to this release for the bearer of the key. */
+/** Signs a command to this release for the owner of the key. */
 function signerOf(
   { signer, serving }: Pick<CommandDeps, 'signer' | 'serving'>,
   actor: Actor,
@@ -113,11 +113,11 @@ export interface SignedSignal {
   workflowId: string
   /** The name of the signal. */
   signal: CommandName
-  /** Its input. The release accepts it within 24 h, and once. */
+  /** The input of the signal. The release accepts it within 24 h, once. */
   payload: OutboxMessage
 }
 
-/** Signs a command that the bearer of the key sends as a signal. Throws `command_refused` for a release that has ended. */
+/** Signs a command that the owner of the key sends as a signal. Throws `command_refused` for a release that has ended. */
 export async function signReleaseCommand(
   deps: Pick<CommandDeps, 'store' | 'signer' | 'serving'>,
   actor: Actor,
@@ -129,7 +129,7 @@ export async function signReleaseCommand(
   return { workflowId, signal: input.command, payload: signerOf(deps, actor, state, input).signed() }
 }
 
-/** Written at once; the release receives the command for its records. */
+/** Written to the database at once; the release receives the command for its records. */
 async function rollBackRelease(
   deps: CommandDeps,
   actor: Actor,
@@ -141,7 +141,7 @@ async function rollBackRelease(
   requireStage(state, { stage })
   const id = once === undefined ? randomUUID() : `${actor.id}/${once}`
   const { model, version } = state
-  // With its version: a kept order would mean the champion while callers do not meet the candidate.
+  // With the version: replicas would apply a stored order to the champion while callers do not get the candidate.
   const { message, replicas } = await orderRollback(deps, actor, { id, model, version, release, reason })
   return { release, accepted: true, stage: 'rolling_back', message, replicas }
 }
@@ -154,7 +154,7 @@ function untilOf(command: CommandName, state: ReleaseState): string | undefined 
   return new Date(untilMs).toISOString()
 }
 
-/** Throws `release_not_found`, and `forbidden` when the key may not touch its model. */
+/** Throws `release_not_found`, and `forbidden` when the key does not cover its model. */
 export async function getReleaseInScope(
   database: Database,
   actor: Actor | undefined,

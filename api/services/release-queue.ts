@@ -27,7 +27,7 @@ export const queuedSummary = ({ id, hotfixReason, releaseId, ...queued }: Queued
 })
 export type QueuedSummary = ReturnType<typeof queuedSummary>
 
-/** Notifies the queue of the model. The queue finds its entries in the database, so a lost notice only delays them. */
+/** Notifies the queue of the model. The queue reads its entries from the database, so a lost notification only delays them. */
 export async function wakeQueue({ temporal }: CommandDeps, model: string): Promise<void> {
   await temporal.call(callTimeoutMs, (client) =>
     client.workflow.signalWithStart('releaseQueue', {

@@ -12,12 +12,12 @@ import { startWorkflow } from '../temporal/start-workflow.ts'
 
 export interface RequestErasureInput {
   model: string
-  /** Key of the data subject. */
+  /** The key of the data subject. */
   subject: string
   predictionIds: string[]
 }
 
-/** Returns the open erasure of the same subject when there is one. */
+/** Returns the open erasure of the same subject, if there is one. */
 export async function requestErasure(
   { store, subjects, temporal, log }: CommandDeps,
   actor: Actor,
@@ -51,7 +51,7 @@ export async function requestErasure(
     type: 'erase',
     workflowId: eraseWorkflowId(id),
     request,
-    // Also starts an open erasure whose workflow is missing, because Temporal was unreachable when it was requested.
+    // Also starts the workflow of an open erasure when it is missing because Temporal was unreachable.
     joinsOpenRun: true,
     conflict: () => new DomainError('internal', `the erasure ${id} is running already`),
   })

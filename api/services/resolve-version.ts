@@ -6,7 +6,7 @@ import type { Actor } from '../auth/authentication.ts'
 import { findInScope } from '../auth/authorization.ts'
 import { findLatestVersion, getVersion, type Version } from '../../store/registry/versions.ts'
 
-/** A version that the key has access to. Throws like `resolveVersion`. */
+/** A version within the scope of the key. Throws like `resolveVersion`. */
 export const versionInScope = (store: Database, actor: Actor | undefined, name: string): Promise<Version> =>
   findInScope(actor, { what: 'version', id: name, code: 'version_not_found' }, resolveVersion(store, name))
 

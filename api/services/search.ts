@@ -1,4 +1,4 @@
-/** Searches models, versions, releases, runs and the audit log for a key, and names the page of each result. */
+/** Searches models, versions, releases, runs and the audit log with the access of a key, and names the page of each result. */
 import { searchRows, type SearchRow } from '../../store/dashboard/search.ts'
 import type { Store } from '../../store/postgres.ts'
 import type { Actor } from '../auth/authentication.ts'
@@ -12,7 +12,7 @@ export interface SearchResult extends SearchRow {
 export const maxSearchLength = 200
 const maxWords = 8
 
-/** At most `limit` results of each kind; none without a word. */
+/** At most `limit` results of each kind; none for an empty query. */
 export async function searchEverything(
   { store }: { store: Store },
   actor: Actor | undefined,

@@ -1,6 +1,6 @@
 /**
- * Starts the release of a version, or queues it behind the open release of its model as the queue policy says, so that the caller need
- * not retry.
+ * Starts the release of a version, or queues it behind the open release of its model when the queue policy allows, so that the caller
+ * need not retry.
  */
 import { setTimeout as pause } from 'node:timers/promises'
 import { DomainError } from '../../domain/errors.ts'
@@ -38,11 +38,11 @@ export interface StartedRelease {
   version: string
   workflowId: string
   runId: string
-  /** What its requester should know of it. */
+  /** A note for the requester. */
   message?: string
 }
 
-/** Throws `drill_stale`, and `release_in_progress` when a release is open and the version may not queue. */
+/** Throws `drill_stale`, and `release_in_progress` when a release is open and the version may not be queued. */
 export const startRelease: StartCommand<StartReleaseInput, StartedRelease | QueuedSummary> = {
   kind: 'release',
   roles: startRoles.release,
@@ -51,13 +51,13 @@ export const startRelease: StartCommand<StartReleaseInput, StartedRelease | Queu
     const { request, candidate } = await requestOf(deps, actor, input)
     const { model, version, requestedBy } = request
     const queueId = `que_${command.id.replaceAll('-', '')}` as const
-    // An earlier attempt may have queued this release, and its turn may have come.
+    // An earlier attempt may have queued this release, and the release may have started since.
     const queued = await findQueueEntry(store, queueId)
     if (queued !== undefined) {
       await wakeQueue(deps, model)
       return queuedSummary(queued)
     }
-    // A start that is delivered again may have been accepted before the rollback.
+    // A redelivered start may have been accepted before the rollback.
     if (command.recordedAt === undefined) requireNotRolledBack(candidate)
     const policy = input.policy ?? (await getModel(store, model)).definition.release
     const stale = await issueOfDrills(store, { model, policy })
@@ -100,7 +100,7 @@ export const startRelease: StartCommand<StartReleaseInput, StartedRelease | Queu
   },
 }
 
-/** Throws `command_refused` where the release would not open. */
+/** Throws `command_refused` for a version that was rolled back. */
 function requireNotRolledBack({ version, rolledBackAt }: Version): void {
   if (rolledBackAt !== undefined)
     throw new DomainError(
@@ -109,7 +109,7 @@ function requireNotRolledBack({ version, rolledBackAt }: Version): void {
     )
 }
 
-/** That the same artifact serves already, or was rolled back: the release would change nothing, or repeat a known harm. */
+/** A note when the same artifact is already champion or was rolled back: the release would change nothing, or repeat a known harm. */
 async function noteOfTwin(
   { store }: CommandDeps,
   { model, version, artifactDigest }: Version,
@@ -144,7 +144,7 @@ async function requestOf(
   return { request: { model, version, requestedBy: actor.name, policy, hotfix }, candidate }
 }
 
-/** Throws `invalid_policy` with every issue of the policy and of its use instead of the model's own. */
+/** Throws `invalid_policy` with every issue of the policy, and of using it instead of the model's own. */
 export function requireSoundPolicy(policy: ReleasePolicy, own: ReleasePolicy): void {
   let issues: string[]
   try {
@@ -156,7 +156,7 @@ export function requireSoundPolicy(policy: ReleasePolicy, own: ReleasePolicy): v
     throw new DomainError('invalid_policy', `the policy is invalid: ${issues.join('; ')}`, { issues })
 }
 
-/** A workflow run ends a moment after its release; a start waits so long for that. */
+/** A workflow run ends a moment after its release; a start waits this long for it. */
 const closing = { tries: 60, pauseMs: 50 }
 
 /** Returns undefined while another release of the model is open. */
@@ -170,7 +170,7 @@ async function startUnlessBusy(
   const { model, version, requestedBy } = order
   const workflowId = releaseWorkflowId(model)
   for (let tries = 1; ; tries++) {
-    // Signed for each try, because the release that closes may change the champion.
+    // Signed for each attempt, because the closing release may change the champion.
     const request = await authorised(deps, actor, 'release', order)
     const runId = await startUnlessOpen(temporal, { type: 'release', workflowId, request, requestId })
     if (runId !== undefined) {
@@ -185,7 +185,7 @@ async function startUnlessBusy(
   }
 }
 
-/** Why the version could not be released when its turn comes; undefined when it could. */
+/** Why the version could not be released later; undefined when it could. */
 async function issueOfCandidate(
   { store }: CommandDeps,
   { model, version }: ReleaseRequest,

@@ -23,9 +23,9 @@ export interface StartRetrainingInput {
   asOf?: string
   reason?: string
   policy?: ReleasePolicy
-  /** Evaluated and released in place of a training; its file is checked already. */
+  /** Evaluated and released instead of a training; its file has been checked. */
   artifact?: BroughtArtifact
-  /** Replace hyperparameters of the model file. */
+  /** Hyperparameters that replace those of the model file. */
   overrides?: HyperparameterValues
 }
 
@@ -75,7 +75,7 @@ export interface CancelRetrainingInput {
   reason?: string
 }
 
-/** The model and the run that an id names; undefined for any other text. */
+/** The model and the run in an id; undefined for any other text. */
 export function runOfRetraining(id: string): { model: string; runId: string } | undefined {
   const [, model, runId] = /^retrain\/(.+)\/([0-9a-f-]{36})$/.exec(id) ?? []
   return model === undefined || runId === undefined ? undefined : { model, runId }

@@ -1,16 +1,16 @@
 /**
- * Assembles bodies that arrive in pieces. The bytes of all incomplete bodies and the time of each are bounded, because a thousand
- * slow senders would otherwise fill the memory.
+ * Assembles bodies that arrive in chunks. Limits the bytes of all incomplete bodies and the time of each, because a thousand slow senders
+ * would otherwise fill the memory.
  */
 export interface BodyAssembler {
-  /** `over` when the body is longer than announced, too slow, or all incomplete bodies hold too many bytes. */
+  /** `over`: the body is longer than announced or too slow, or all incomplete bodies hold too many bytes. */
   add(piece: Buffer): 'complete' | 'partial' | 'over'
-  /** Everything that has arrived; afterwards nothing is held. */
+  /** Returns everything that has arrived and frees it. */
   end(): Buffer
 }
 
 export interface BodyAssemblerLimits {
-  /** How long a body may take, in milliseconds. */
+  /** The time limit of a body, in milliseconds. */
   withinMs: number
   maxHeldBytes: number
 }

@@ -1,12 +1,12 @@
 /**
- * Reads the body of a request from Node's HTTP server. The bytes of one body and of all incomplete bodies are bounded, because a
- * thousand slow senders of the largest body would otherwise fill the memory.
+ * Reads the body of a request from Node's HTTP server. Limits the bytes of one body and of all incomplete bodies, because a thousand slow
+ * senders of the largest body would otherwise fill the memory.
  */
 import type { IncomingMessage } from 'node:http'
 import { DomainError } from '../../domain/errors.ts'
 
 export interface BodyReader {
-  /** Calls back once, with the body or the reason of its refusal; never when the client disconnects first. */
+  /** Calls back once, with the body or the error; never when the client disconnects first. */
   collect(
     request: IncomingMessage,
     onBody: (body: Buffer) => void,
@@ -16,7 +16,7 @@ export interface BodyReader {
 
 export interface BodyLimits {
   maxBytes: number
-  /** Of all bodies that are not complete yet. */
+  /** The limit for all incomplete bodies together. */
   maxHeldBytes: number
 }
 
@@ -46,7 +46,7 @@ export function createBodyReader({ maxBytes, maxHeldBytes }: BodyLimits): BodyRe
         bytes += chunk.byteLength
         if (bytes > maxBytes) return refuse(tooLarge(maxBytes))
         pieces.push(chunk)
-        // Most bodies arrive in one piece; they are served in the same turn and are not counted.
+        // Most bodies arrive in one chunk; they are served in the same turn and are not counted.
         if (held === 0 && bytes === totalBytes) return
         if (held === 0) request.on('close', release)
         heldBytes += bytes - held

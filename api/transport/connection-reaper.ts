@@ -1,13 +1,13 @@
 /**
- * Closes late connections a few at a time. Clients that connect together are late together, and closing a thousand at once
- * delays all other requests by 50 ms and brings them all back at the same moment.
+ * Closes late connections a few at a time. Clients that connect together are late together; closing a thousand at once would delay all
+ * other requests by 50 ms, and all clients would reconnect at the same moment.
  */
 import type { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 
 export type CloseLater = (socket: Duplex, close: () => void) => void
 
-/** Closes a silent connection, unless it has sent something before its turn. */
+/** Closes a silent connection, unless it sends something first. */
 export function closeIfIdle(socket: Socket): () => void {
   const { bytesRead } = socket
   return () => {
@@ -16,7 +16,7 @@ export function closeIfIdle(socket: Socket): () => void {
 }
 
 const intervalMs = 10
-/** The share of the waiting connections that are closed at each interval. */
+/** The share of the waiting connections that is closed per interval. */
 const share = 0.01
 
 /** Closes each connection once, in order; a thousand take about three seconds. */

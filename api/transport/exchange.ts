@@ -6,10 +6,10 @@ import { lengthHeader } from '../inference/handler.ts'
 import type { Caller } from '../serving/request/protocol.ts'
 import { requestIdHeader } from '../serving/request/replay.ts'
 
-/** How long the caller waits, in milliseconds; a response that would come later is not computed. */
+/** How long the caller waits, in milliseconds. A response that would come later is not computed. */
 export const deadlineHeader = 'x-deadline-ms'
 
-/** The caller's name of a request, repeated in its refusal and in the log. */
+/** The caller's id of a request, repeated in its error response and in the log. */
 export const correlationHeader = 'x-request-id'
 
 /** The headers that a prediction depends on; all others are ignored. */
@@ -33,25 +33,25 @@ export interface Exchange {
   readonly socket: Socket
   /** Emits `close` when the client disconnects. */
   readonly caller: Caller
-  /** See `HeaderSource`: any header of the request. */
+  /** Reads any header of the request; see `HeaderSource`. */
   headerOf(name: string): string | undefined
   /** Whether the client has disconnected. */
   readonly closed: boolean
   /** Whether the connection stays open after the response. */
   shouldKeepAlive: boolean
   /**
-   * Sends the response, once. Each character of the text is a byte; headers are names and values in turn, without the length, and without the
-   * id of the request where it is given by itself.
+   * Sends the response, once. Each character of the text is a byte. Headers are names and values in turn, without the length, and without
+   * the request id when that is passed separately.
    */
   send(status: number, headers: readonly string[], text: string, requestId?: string): void
   /** Calls back once when the response has been sent. */
   onSent(listener: () => void): void
 }
 
-/** The same where requests may share a connection, which is then absent. */
+/** The same when requests may share a connection; the socket is then absent. */
 export type SharedExchange = Omit<Exchange, 'socket'> &
   Partial<Pick<Exchange, 'socket'>> & {
-    /** In place of `send` for an answer with status 200, where no text is needed. The bytes are valid until it returns. */
+    /** Replaces `send` for a response with status 200 that needs no text. The bytes are valid until it returns. */
     sendBytes?(bytes: Buffer, requestId: string): void
   }
 

@@ -1,6 +1,6 @@
 /**
- * Reads prediction requests from their sockets, because what Node's HTTP server makes for each request costs as much as the
- * prediction. Every request that is unusual or slow is handed to Node's server with its connection (see README.md).
+ * Reads prediction requests directly from their sockets, because the objects that Node's HTTP server creates for each request cost as
+ * much as the prediction. Every unusual or slow request is handed to Node's server with its connection (see README.md).
  */
 import type { Server } from 'node:http'
 import type { Socket } from 'node:net'
@@ -23,12 +23,12 @@ export interface FastPath {
 /** Serves predictions. A path or host without a target is left to Node's server. */
 export interface PredictHandler<Target> {
   targetOf(path: string, host: string): Target | undefined
-  /** Whether a new connection is served here. */
+  /** Whether a new connection may be served here. */
   hasCertificate?: CertificateCheck
   answer(target: Target, exchange: Exchange, body: Buffer): void
 }
 
-/** A connection as the fast path serves it; `held` is what arrived before the last response was sent. */
+/** A connection on the fast path; `held`: the bytes that arrived before the last response was sent. */
 interface Connection extends Exchange {
   path: string
   headers: ReadHeaders
@@ -46,22 +46,25 @@ interface Context<Target> {
   handler: PredictHandler<Target>
   limits: BodyAssemblerLimits
   idleMs: number
-  /** How long a new connection may stay silent. */
+  /** How long a new connection may be silent. */
   silentMs: number
   endOfHead: EndOfHead
-  /** Writing a response takes most of its time if it wakes the receiver, which it does once for those written together. */
+  /**
+   * Collects writes until the end of the turn: most of the time of a write is waking the receiver, which happens once for writes made
+   * together.
+   */
   atTurnEnd: (write: () => void) => void
   startBody: (totalBytes: number) => BodyAssembler
   closeIdleLater: CloseLater
   closeLateLater: CloseLater
 }
 
-/** Larger bodies go to Node from the beginning, those that break the limits from then on. */
+/** A request with a larger body goes to Node from the beginning; so do later ones that break the limits. */
 const maxBodyBytes = 1_048_576
 const defaultLimits: BodyAssemblerLimits = { withinMs: 1_000, maxHeldBytes: 67_108_864 }
-/** Responses written together; with more, the first waits longer and the throughput stays the same. */
+/** Responses written together. With more, the first waits longer and the throughput stays the same. */
 const maxWrites = 8
-/** Added to the time in `Keep-Alive`, as Node's server does, so that a request sent at the last moment is served. */
+/** Added to the time in `Keep-Alive`, as in Node's server, so that a request sent at the last moment is served. */
 const marginMs = 1_000
 
 /** Takes over the connections of a server, including those that a shared port hands to it. */
@@ -156,12 +159,12 @@ function serveConnection<Target>(socket: Socket, context: Context<Target>, handT
       'data',
       (chunk: Buffer) => {
         if (!connection.isBusy) return read(chunk)
-        // A pipelined request waits for the response before it; what follows it stays in the kernel.
+        // A pipelined request waits for the previous response; later bytes stay in the kernel.
         connection.held = connection.held === undefined ? chunk : Buffer.concat([connection.held, chunk])
         socket.pause()
       },
     ],
-    // As in Node's server, a client that closes its side gets no response that is not ready, or a 400 within a body.
+    // As in Node's server, a client that closes its side gets no later response, and a 400 within a body.
     [
       'end',
       () => {
@@ -175,7 +178,7 @@ function serveConnection<Target>(socket: Socket, context: Context<Target>, handT
       'resume',
       () => {
         startKernelReads(socket)
-        // The read throttle may have paused it meanwhile and resumes it later.
+        // The read throttle may have paused it in the meantime and will resume it.
         const { held } = connection
         if (held === undefined || connection.isBusy || socket.isPaused()) return
         connection.held = undefined
@@ -192,7 +195,7 @@ function serveConnection<Target>(socket: Socket, context: Context<Target>, handT
     ['error', () => void socket.destroy()],
   ] as [event: string, listener: () => void][]
   for (const [event, listener] of listeners) socket.on(event, listener)
-  // Node's server gives a silent connection as long as it gives to headers.
+  // The time that Node's server allows for headers.
   socket.setTimeout(context.silentMs)
   connections.add(connection)
   socket.on('close', () => {
@@ -231,7 +234,7 @@ function createConnection(
     send(status, headers, text, requestId) {
       if (!socket.writable) return
       const start = startOfHead(status, headers)
-      // Behind the length, so that the start is the same for all responses.
+      // After the length, so that the start is the same for all responses.
       const id = requestId === undefined ? '' : `\r\n${correlationHeader}: ${requestId}`
       response = start + text.length + id + endOfHead(connection.shouldKeepAlive) + text
       atTurnEnd(connection.write)

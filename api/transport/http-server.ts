@@ -1,6 +1,6 @@
 /**
- * Creates the HTTP server of a replica and bounds its connections: their number, and the time without a complete request.
- * A few thousand clients that send a byte a second would otherwise occupy every connection.
+ * Creates the HTTP server of a replica. Limits the number of connections and their time without a complete request: a few thousand
+ * clients that send a byte a second would otherwise occupy every connection.
  */
 import { createServer, STATUS_CODES, type IncomingMessage, type Server } from 'node:http'
 import { createServer as createSecureServer } from 'node:https'
@@ -14,14 +14,14 @@ import { closeIfIdle, createConnectionReaper } from './connection-reaper.ts'
 import { continueOnRead, hasStartedResponse } from './node-internals.ts'
 
 export interface SocketLimits {
-  /** How long the headers of a request may take, and the complete request, in milliseconds. */
+  /** The time limits for the headers of a request and for the complete request, in milliseconds. */
   headersTimeout: number
   requestTimeout: number
   /** How long a connection may stay idle between two requests. */
   keepAliveTimeout: number
-  /** How often late requests are looked for. Node's default of 30 s would let them stay for most of a minute. */
+  /** The interval of the check for late requests. With Node's default of 30 s they would stay for most of a minute. */
   connectionsCheckingInterval: number
-  /** Each connection has one request at a time, so this bounds the requests that can wait here. */
+  /** Each connection has one request at a time, so this limits the waiting requests. */
   maxConnections: number
 }
 
@@ -34,24 +34,22 @@ export const socketLimits: SocketLimits = {
 }
 
 /**
- * Connections that the kernel queues while this process is busy. Beyond them it drops the client's first packet, which costs the
- * client a second; Node's default of 511 is exceeded by a burst long before the replica is overloaded.
+ * Connections that the kernel queues while this process is busy. Beyond it, the kernel drops the client's first packet, which costs the
+ * client a second. A burst exceeds Node's default of 511 long before the replica is overloaded.
  */
 export const listenBacklog = 4_096
 
-/** How long a client may take to agree on the encryption. No longer than a drain, which waits for it. */
+/** Time limit of the TLS handshake. Not longer than a drain, which waits for it. */
 const handshakeTimeout = 3_000
 
-/**
- * A server that does not listen yet; by HTTPS where a certificate is given. `onFull` is called for each connection that is rejected.
- */
+/** Creates a server that does not listen yet; with HTTPS when a certificate is given. `onFull` is called for each rejected connection. */
 export function createHttpServer(
   onFull: () => void,
   limits: SocketLimits = socketLimits,
   certificate?: CertificateWatch,
 ): Server {
   const { maxConnections, ...timeouts } = limits
-  // Its absence is refused with a problem document, and not at all in HTTP/1.0.
+  // A missing Host header gets a problem document, and is allowed in HTTP/1.0.
   const options = { ...timeouts, requireHostHeader: false }
   const server = certificate === undefined ? createServer(options) : openSecure(options, certificate)
   server.on('checkContinue', (request, response) => {
@@ -80,7 +78,7 @@ export function createHttpServer(
 }
 
 /**
- * A caller without a certificate is refused with each request and not by the handshake, because the health checks of Kubernetes and of load
+ * A caller without a certificate is refused request by request and not in the handshake, because the health checks of Kubernetes and load
  * balancers have none (`auth/client-certificate.ts`).
  */
 function openSecure(options: object, certificate: CertificateWatch): Server {
@@ -97,13 +95,13 @@ function openSecure(options: object, certificate: CertificateWatch): Server {
     rejectUnauthorized: false,
   })
   certificate.subscribe((fresh) => server.setSecureContext({ ...fresh, minVersion: 'TLSv1.2' }))
-  // Node hands it to `clientError`, which would respond in plain text.
+  // Node passes it to `clientError`, which would respond in plain text.
   server.removeAllListeners('tlsClientError')
   server.on('tlsClientError', (_error, socket) => void socket.destroy())
   return server
 }
 
-/** Resolves with the address; the port 0 stands for any free one. */
+/** Resolves with the address. Port 0 means any free port. */
 export function listenOn(
   server: Server,
   { host, port }: { host: string; port: number },
@@ -122,7 +120,7 @@ export function listenOn(
 }
 
 /**
- * For a connection, whether one of its requests has become complete since. Such a request is being served or has been, and Node
+ * Returns, for a connection, whether one of its requests has become complete since. Such a request is being served or has been, and Node
  * restarts the timeouts for the next one.
  */
 function watchRequests(server: Server): (socket: Duplex) => () => boolean {
@@ -138,14 +136,14 @@ function watchRequests(server: Server): (socket: Duplex) => () => boolean {
   }
 }
 
-/** The errors of Node's parser with a status of their own; any other is a malformed request. */
+/** The parser errors of Node with their own status; any other is a malformed request. */
 const refusals: Readonly<Record<string, [code: ErrorCode, message: string]>> = {
   ERR_HTTP_REQUEST_TIMEOUT: ['request_timeout', 'the request is not complete in time'],
   HPE_CHUNK_EXTENSIONS_OVERFLOW: ['body_too_large', 'the extensions of a chunk are too long'],
   HPE_HEADER_OVERFLOW: ['headers_too_large', 'the header lines have more than 16 KiB'],
 }
 
-/** Closes a connection with a problem document, unless a response is under way; 400 without an error. */
+/** Closes a connection with a problem document, unless a response has started; 400 without an error. */
 export function refuseConnection(socket: Duplex, error?: NodeJS.ErrnoException): void {
   if (socket.writable && !hasStartedResponse(socket)) {
     const isCut = error === undefined || error.code === 'HPE_INVALID_EOF_STATE'

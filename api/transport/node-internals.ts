@@ -1,6 +1,6 @@
 /**
- * Touches what Node does not document: socket handles, the HTTP server's own connection listener and its pending response.
- * Each function names what it relies on, so that a Node upgrade is checked here and in `test/api/transport/`.
+ * Uses undocumented parts of Node: socket handles, the HTTP server's own connection listener and its pending response. Each function
+ * names what it relies on, so that a Node upgrade is checked here and in `test/api/transport/`.
  */
 import { IncomingMessage, type Server, type ServerResponse } from 'node:http'
 import { Server as NetServer, type Socket } from 'node:net'
@@ -11,8 +11,8 @@ import { Server as TlsServer } from 'node:tls'
 export type HandToNode = (socket: Socket, received: Buffer) => void
 
 /**
- * Puts `onConnection` in front of Node's HTTP parser. Relies on the parser being a `connection` listener of the server, or of a server of
- * HTTPS a `secureConnection` listener, and on it reading bytes that are put back by `unshift` before those of the handle.
+ * Calls `onConnection` before Node's HTTP parser. Relies on the parser being a `connection` listener of the server (`secureConnection`
+ * for HTTPS), and on it reading bytes returned by `unshift` before those of the handle.
  */
 export function interceptConnections(server: Server, onConnection: (socket: Socket) => void): HandToNode {
   const event = server instanceof TlsServer ? 'secureConnection' : 'connection'
@@ -25,23 +25,23 @@ export function interceptConnections(server: Server, onConnection: (socket: Sock
   }
 }
 
-/** Gives an HTTP server a connection that another listener accepted. Node documents that `connection` may be emitted. */
+/** Passes a connection that another listener accepted to an HTTP server. Node documents that `connection` may be emitted. */
 export const adoptConnection = (server: Server, socket: Socket): void =>
   void server.emit('connection', socket)
 
-/** Stops listening and keeps idle connections. `http.Server.close` closes them, and one may be carrying a request already. */
+/** Stops listening and keeps idle connections. `http.Server.close` would close them although one may already carry a request. */
 export const stopListening = (server: Server): Promise<void> =>
   new Promise((resolve) => {
     NetServer.prototype.close.call(server, () => resolve())
   })
 
-/** Whether the headers of a response are sent on this connection. Relies on `socket._httpMessage`, the response under way. */
+/** Whether the headers of a response were sent on this connection. Relies on `socket._httpMessage`, the response in progress. */
 export const hasStartedResponse = (socket: Duplex): boolean =>
   (socket as Duplex & { _httpMessage?: { _headerSent: boolean } | null })._httpMessage?._headerSent ?? false
 
 /**
- * Sends `100 Continue` when the body is first read, and not for a request that is refused before; Node closes the connection then, because
- * the body may never be sent. Relies on the stream calling `_read` when it is read.
+ * Sends `100 Continue` when the body is first read, and not for a request that is refused before. Node then closes the connection,
+ * because the body may never be sent. Relies on the stream calling `_read` when it is read.
  */
 export function continueOnRead(request: IncomingMessage, response: ServerResponse): void {
   let hasContinued = false
@@ -62,8 +62,8 @@ const handleOf = (socket: Socket): Handle | null | undefined =>
   (socket as unknown as { _handle?: Handle | null })._handle
 
 /**
- * Stops reading from the kernel. A paused stream buffers up to 75 kB for each connection, which no limit counts. Relies on
- * `socket._handle`, as Node's HTTP server does. Call it a turn after `pause`, because the stream begins one more read.
+ * Stops reading from the kernel. A paused stream buffers up to 75 kB per connection, which no limit counts. Relies on `socket._handle`,
+ * as Node's HTTP server does. Call it one turn after `pause`, because the stream starts one more read.
  */
 export function stopKernelReads(socket: Socket): void {
   const handle = handleOf(socket)
@@ -86,8 +86,8 @@ interface IpcPipe {
 }
 
 /**
- * Sends the socket of a listener over a connected Unix socket, and closes that. Relies on the pipes of `child_process`, which pass sockets, and
- * on a connection that is paused not being watched yet.
+ * Sends the socket of a listener over a connected Unix socket, and closes that socket. Relies on the pipes of `child_process`, which pass
+ * sockets, and on a paused connection not being watched yet.
  */
 export function sendListener(listener: NetServer, to: Socket): void {
   const { binding } = process as unknown as { binding(name: string): Record<string, unknown> }

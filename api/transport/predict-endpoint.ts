@@ -1,6 +1,6 @@
 /**
- * Serves predictions outside of the web framework, whose request and response objects would cost more than the prediction.
- * Authenticates, bounds, decompresses and checks each request, and maps failures to problem documents.
+ * Serves predictions outside the web framework, whose request and response objects would cost more than the prediction. Authenticates,
+ * limits, decompresses and checks each request, and maps errors to problem documents.
  */
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { DomainError } from '../../domain/errors.ts'
@@ -26,7 +26,7 @@ import { decompressed } from '../http/decompress.ts'
 import { createBodyReader, type BodyLimits } from './body-reader.ts'
 
 export interface PredictEndpoint {
-  /** Reads the body of a request of Node's server, then serves it. */
+  /** Reads the body of a request of Node's server, then serves the request. */
   collect(target: Target, request: IncomingMessage, response: ServerResponse): void
   answer(target: Target, exchange: SharedExchange, body: Buffer): void
 }
@@ -42,10 +42,10 @@ export const defaultLimits: EndpointLimits = {
   maxHeldBytes: 134_217_728,
 }
 
-/** A longer deadline of a client is shortened to this. */
+/** A longer deadline of a client is shortened to this one. */
 const maxDeadlineMs = 60_000
 
-/** The declared routes of the paths. */
+/** The route names of the paths. */
 const routeOf = ({ protocol, model, version }: Target): string => {
   if (protocol === 'predict') return '/v1/models/:name/predict'
   if (protocol === 'grpc') return '/inference.GRPCInferenceService/ModelInfer'
@@ -87,7 +87,7 @@ export function createPredictEndpoint(
     if (shouldKeepAlive && socket !== undefined) exchange.onSent(() => throttle.pause(socket))
     refuse(target, exchange, refusal)
   }
-  /** The milliseconds that the caller still waits; absent when it sent no deadline. */
+  /** The milliseconds that the caller still waits; undefined without a deadline. */
   const remainingMs = (deadline: string | undefined, waitedMs: number): number | undefined => {
     if (deadline === undefined) return undefined
     const withinMs = Number(deadline)
@@ -100,7 +100,7 @@ export function createPredictEndpoint(
     if (waitedMs <= limits.maxWaitMs) return undefined
     return new DomainError('overloaded', `requests wait for more than ${limits.maxWaitMs} ms`)
   }
-  /** The id of the key, which must be one of a caller of this model. */
+  /** The id of the key, which must be allowed to predict with this model. */
   const permittedKey = (target: Target, { headers }: SharedExchange): string => {
     const actor = authentication.callerOf(headers.authorization)
     requireRole(actor, predictors)
@@ -180,7 +180,7 @@ export function createPredictEndpoint(
       const exchange = exchangeOf(request, response)
       let keyId: string
       try {
-        // Before the body is read, so that a stranger cannot fill the memory with bodies.
+        // Checked before the body is read, so that an unauthenticated client cannot fill the memory with bodies.
         keyId = permittedKey(target, exchange)
         requireOwnSender((name) => request.headers[name] as string | undefined)
       } catch (error) {
@@ -200,13 +200,13 @@ export function createPredictEndpoint(
 
 interface Queued {
   waitedMs: number
-  /** The id of the key, where it was checked before the body was read. */
+  /** The id of the key, when it was checked before the body was read. */
   permitted: string | undefined
 }
 
 const jsonHeaders = ['content-type', 'application/json']
 
-/** Sends a text whose characters are bytes, so that head and body leave in one write without another encoding. */
+/** Sends a text whose characters are bytes, so that head and body leave in one write without further encoding. */
 function send(exchange: SharedExchange, writer: ByteWriter, target: Target): void {
   target.answered ??= httpRequests.of('POST', routeOf(target), 200)
   target.answered.requests++

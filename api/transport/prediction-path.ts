@@ -1,21 +1,21 @@
-/** Parses the path of a prediction request. Clients request few paths many times, so each is parsed once. */
+/** Parses the path of a prediction request. Clients use few paths many times, so each path is parsed once. */
 import type { RouteCount } from '../metrics/http-requests.ts'
 import type { Protocol } from '../serving/request/protocol.ts'
 
 export interface Target {
   /** `predict`: ours; `infer`: the Open Inference Protocol; `grpc`: the same as messages; `kserve`: its version 1; `mlflow`: `/invocations`. */
   protocol: 'predict' | 'infer' | 'grpc' | 'kserve' | 'mlflow'
-  /** Empty where the path names none. */
+  /** Empty when the path names none. */
   model: string
   /** The only version that may serve the request. */
   version?: string
   /** Reads and writes this one request of `grpc`. */
   messages?: Protocol
-  /** Counts its responses; set by the first. */
+  /** Counts its responses; set by the first response. */
   answered?: RouteCount
 }
 
-/** Bounds the memory of a client that sends a new path each time. */
+/** Limits the memory for a client that sends a new path each time. */
 const maxPaths = 1_000
 
 export function createTargetParser(): (
@@ -33,13 +33,13 @@ export function createTargetParser(): (
   }
 }
 
-/** The end of the path of KServe version 1. */
+/** The end of the path in KServe version 1. */
 export const kserveSuffix = ':predict'
 
 /** Clients of a proxy send the address of the server before the path. */
 const origin = /^https?:\/\/[^/?]*/i
 
-/** Decodes each segment by itself, as the router of the application does. */
+/** Decodes each segment separately, as the router of the application does. */
 function targetOf(path: string): Target | undefined {
   const [plain = ''] = path.replace(origin, '').split('?')
   if (plain === '/invocations') return { protocol: 'mlflow', model: '' }

@@ -1,6 +1,6 @@
 /**
- * Stops reading for a while from connections whose request was refused as overloaded. A client that retries at once costs
- * nearly as much as one that is served, and bytes that stay in the kernel cost nothing. A client that obeys Retry-After is not delayed.
+ * Stops reading for a while from connections whose request was refused as overloaded. A client that retries at once costs nearly as much
+ * as one that is served, while bytes that stay in the kernel cost nothing. A client that obeys Retry-After is not delayed.
  */
 import type { Socket } from 'node:net'
 import { retryAfterS } from '../http/problem.ts'
@@ -11,7 +11,7 @@ export interface ReadThrottle {
 }
 
 const intervalMs = 25
-/** Connections resumed at each interval while the process is idle: all at once would be the next overload. */
+/** The number of connections resumed per interval while the process is idle: all at once would be the next overload. */
 const resumeBatchSize = 64
 
 export function createReadThrottle(isIdle: () => boolean): ReadThrottle {
@@ -29,7 +29,7 @@ export function createReadThrottle(isIdle: () => boolean): ReadThrottle {
   }
   return {
     pause(socket) {
-      // The server pauses a connection too when its responses are not read; the throttle must not resume it then.
+      // The server also pauses a connection whose responses are not read; the throttle must not resume that one.
       if (socket.destroyed || socket.isPaused()) return
       socket.pause()
       paused.push({ socket, until: performance.now() + retryAfterS * 1_000 })

@@ -1,6 +1,4 @@
-/**
- * Parses the head of a prediction request, and leaves to Node's parser every head that two parsers could read differently.
- */
+/** Parses the head of a prediction request. Every head that two parsers could read differently is left to Node's parser. */
 import { readHeaders, type ReadHeaders } from './exchange.ts'
 
 /** A request up to its body. */
@@ -24,21 +22,21 @@ export function headOf(chunk: Buffer): string {
 const requestLine = /^POST (\/[\x21-\x7e]*) HTTP\/1\.1$/
 /** Only tabs and spaces are trimmed from a value, so a value with a no-break space is left to Node. */
 const fieldLine = /^([\w!#$%&'*+.^`|~-]+):([\t\x20-\x7e\x80-\x9f\xa1-\xff]*)$/
-/** They change how a request is framed, what happens to its connection, or whether it may be served. */
+/** Headers that change how a request is framed, what happens to its connection, or whether it may be served. */
 const unsupported: ReadonlySet<string> = new Set([
   'transfer-encoding',
   'expect',
   'upgrade',
   'trailer',
   'proxy-connection',
-  // A browser's page sends them; Node's side checks which.
+  // Browser pages send them; the code behind Node's server checks which.
   'origin',
   'sec-fetch-site',
 ])
-/** A second value of these would be ambiguous. */
+/** A second value of these headers would be ambiguous. */
 const single: ReadonlySet<string> = new Set([...readHeaders, 'host', 'connection', 'content-length'])
 
-/** The value of any header by its name in lower case, from the text of the head; those that `parseHead` leaves out are read only here. */
+/** The value of any header by its lower-case name, from the text of the head. Headers that `parseHead` skips are read only here. */
 export function headerIn(text: string, name: string): string | undefined {
   const values: string[] = []
   for (const line of text.split('\r\n').slice(1)) {
@@ -48,7 +46,7 @@ export function headerIn(text: string, name: string): string | undefined {
   return values.length === 0 ? undefined : values.join(', ')
 }
 
-/** Absent when the head is for Node's parser, which also words the refusal of a malformed one. */
+/** Undefined when the head is left to Node's parser, which also reports malformed ones. */
 export function parseHead(text: string): RequestHead | undefined {
   const [first = '', ...lines] = text.slice(0, -headEnd.length).split('\r\n')
   const path = requestLine.exec(first)?.[1]
@@ -60,7 +58,7 @@ export function parseHead(text: string): RequestHead | undefined {
     if (name === undefined || unsupported.has(name)) return undefined
     if (!single.has(name)) continue
     if (headers[name] !== undefined) return undefined
-    // Node's parser takes no tab behind a length.
+    // Node's parser rejects a tab after a length.
     if (name === 'content-length' && value!.endsWith('\t')) return undefined
     headers[name] = value!.trim()
   }

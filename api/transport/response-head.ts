@@ -1,7 +1,7 @@
-/** Writes the head of a response as Node's server writes it, from texts that are kept between responses. */
+/** Writes the head of a response as Node's server does, from texts cached between responses. */
 import { STATUS_CODES } from 'node:http'
 
-/** The head of the last successful response, up to its length. Nearly all have the same headers, in one list. */
+/** The head of the last successful response, up to its length. Nearly all responses have the same headers in the same list. */
 const lastStart: { headers: readonly string[] | undefined; text: string } = { headers: undefined, text: '' }
 
 /** The head up to the value of `content-length`. */
@@ -16,7 +16,7 @@ export function startOfHead(status: number, headers: readonly string[]): string 
 
 export type EndOfHead = (keepsAlive: boolean) => string
 
-/** What follows the length: the date, written once a second, and whether the connection stays open. */
+/** The rest of the head after the length: the date, formatted once a second, and whether the connection stays open. */
 export function createEndOfHead(keepAliveMs: number): EndOfHead {
   const kept = `Connection: keep-alive\r\nKeep-Alive: timeout=${Math.floor(keepAliveMs / 1_000)}`
   let second = 0

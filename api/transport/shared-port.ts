@@ -14,7 +14,7 @@ import { listenBacklog } from './http-server.ts'
 import { adoptConnection, sendListener } from './node-internals.ts'
 
 export interface SharedListener {
-  /** Accepts no more connections; resolves when the accepted ones are closed. */
+  /** Stops accepting connections; resolves when the accepted ones are closed. */
   leave(): Promise<void>
 }
 
@@ -22,9 +22,9 @@ export interface SharedOptions {
   fd: number
   isReady: () => boolean
   maxConnections: number
-  /** After so long a replica joins unready: a response with the reason is better than no response. */
+  /** After this time a replica joins although it is not ready: a response with the reason is better than none. */
   maxWaitMs?: number
-  /** The file of the supervisor, to whose successor the port is offered, and the index of this replica. */
+  /** The file of the supervisor to whose successor the port is offered, and the index of this replica. */
   supervisor?: string
   slot?: string
 }
@@ -33,7 +33,7 @@ const pollMs = 10
 
 export function joinShared(server: HttpServer, options: SharedOptions): SharedListener {
   const { fd, isReady, maxConnections, maxWaitMs = 5_000, supervisor, slot = '1' } = options
-  // The options with which an HTTP server opens its own connections.
+  // The options with which an HTTP server accepts its own connections.
   const listener = createServer({ allowHalfOpen: true, noDelay: true }, (socket) =>
     adoptConnection(server, socket),
   )
@@ -62,7 +62,10 @@ export function joinShared(server: HttpServer, options: SharedOptions): SharedLi
   }
 }
 
-/** Sends the socket of the listener to each connection to `path`, in a directory that only this user can enter. Returns what ends the offer. */
+/**
+ * Sends the socket of the listener to each connection to `path`, in a directory that only this user can enter. Returns a function that
+ * ends the offer.
+ */
 export function offerListener(listener: Server, path: string, onError: (error: Error) => void): () => void {
   mkdirSync(dirname(path), { recursive: true, mode: 0o700 })
   rmSync(path, { force: true })
@@ -74,13 +77,16 @@ export function offerListener(listener: Server, path: string, onError: (error: E
   return () => void offer.close()
 }
 
-/** The path of the offer of a replica; `supervisor` is the file that its supervisor holds. */
+/** The path of a replica's offer. `supervisor`: the file that its supervisor holds. */
 export const offerPath = (supervisor: string, slot: string): string =>
   join(dirname(supervisor), 'handover', `${slot}.sock`)
 
 const lookMs = 2_000
 
-/** Calls `end` when the supervisor was killed and its file does not name this process twice in a row. A file that is replaced is missing for a moment. */
+/**
+ * Calls `end` when the supervisor was killed and its file does not name this process twice in a row. A file that is being replaced is
+ * missing for a moment.
+ */
 export function endWhenForgotten(supervisor: string | undefined, end: () => void): void {
   if (supervisor === undefined) return
   const parent = process.ppid

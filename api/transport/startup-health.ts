@@ -1,13 +1,13 @@
 /**
- * Serves `/livez` and a positive `/readyz` while the application is still loading, because predictions are served by then. Every
- * other response waits for the application, which reports the reason.
+ * Serves `/livez` and a positive `/readyz` while the application is still loading, because predictions are already served. Every other
+ * response waits for the application, which reports the reason.
  */
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Actor } from '../auth/authentication.ts'
 import { requestIdFrom } from '../http/problem.ts'
 import { alive, readyState, whyNotReady, type HealthDeps } from '../routes/health.ts'
 
-/** Whether it has responded. */
+/** Returns whether it has responded. */
 export type StartupHealth = (request: IncomingMessage, response: ServerResponse) => boolean
 
 export function createStartupHealth(deps: HealthDeps): StartupHealth {

@@ -1,10 +1,10 @@
 /**
- * Divides each turn of the event loop between predictions and everything else. A turn that served all arrived requests would block
- * timers and new connections, so a turn works for a few milliseconds and the rest waits in order in a queue. Responses of a turn
- * are written together.
+ * Divides each turn of the event loop between predictions and everything else. A turn that served all arrived requests would block timers
+ * and new connections, so a turn works for a few milliseconds, and the rest waits in order in a queue. Responses of a turn are written
+ * together.
  */
 export interface WorkQueue {
-  /** Does the work now or in a later turn, with the milliseconds that it waited. False when too many bytes are queued. */
+  /** Runs the work now or in a later turn, passing the milliseconds that it waited. False when too many bytes are queued. */
   enqueue(bytes: number, work: (waitedMs: number) => void): boolean
   /** Whether nothing is queued. */
   isIdle(): boolean
@@ -16,13 +16,13 @@ interface QueuedWork {
   atMs: number
 }
 
-/** The work of one turn: more delays everything else, less makes the event loop itself expensive. */
+/** The work of one turn in milliseconds: more delays everything else, less makes the event loop itself expensive. */
 const turnMs = 4
-/** Finished entries kept at the head of the queue, which never becomes empty under a lasting overload. */
+/** Limits the finished entries at the head of the queue, which never becomes empty under a lasting overload. */
 const maxDone = 1_024
 
 export function createWorkQueue(maxBytes: number, now: () => number = () => performance.now()): WorkQueue {
-  /** When this turn started its first work; absent before. */
+  /** When this turn started its first work; undefined before. */
   let startedMs: number | undefined
   let isScheduled = false
   let queue: QueuedWork[] = []
@@ -65,7 +65,7 @@ export function createWorkQueue(maxBytes: number, now: () => number = () => perf
   }
 }
 
-/** Collects the work of a turn and does it together, in order: at the end of the turn, or when `most` pieces wait. */
+/** Collects the work of a turn and runs it together, in order: at the end of the turn, or when `most` pieces wait. */
 export function createTurnEnd(most: number): (work: () => void) => void {
   let waiting: (() => void)[] = []
   const run = (): void => {

@@ -1,12 +1,12 @@
 /**
- * Delivers alerts while the control worker does not: it is killed or frozen, or Temporal is away. Every replica stands in, because each
- * notification is claimed by one sender.
+ * Delivers alerts while the control worker does not: it was killed or is frozen, or Temporal is unreachable. Every replica does so,
+ * because each notification is claimed by one sender.
  */
 import type { DeliveryDeps } from '../../../alerts/deliver.ts'
 import { isDelivering } from '../../../store/monitoring/notifications.ts'
 import { startLoop, type Loop } from '../../serving/poll-loop.ts'
 
-/** The control worker leaves a sign every five seconds, or after a channel that takes ten seconds to fail. */
+/** The control worker records a sign every five seconds, or later when a channel takes ten seconds to fail. */
 const standInPolicy = { everyMs: 5_000, silentMs: 20_000 }
 
 export function standInForDelivery(
@@ -24,7 +24,7 @@ export function standInForDelivery(
         standsIn ? 'delivering alerts for the control worker' : 'the control worker delivers alerts',
       )
     if (!standsIn) return
-    // Loaded when it is needed: channels take code that a replica has no other use for.
+    // Loaded when needed, because a replica has no other use for the code of the channels.
     const { deliverAlerts } = await import('../../../alerts/deliver.ts')
     await deliverAlerts(deps)
   }

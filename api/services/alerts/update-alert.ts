@@ -30,8 +30,8 @@ const updates = {
 } as const
 
 /**
- * Acknowledging twice by the same key changes nothing. Throws `command_refused` when another key has acknowledged the alert, or when
- * it is resolved.
+ * A repeated acknowledgement by the same key changes nothing. Throws `command_refused` when another key has acknowledged the alert, or
+ * when it is resolved.
  */
 export async function updateAlert(
   { store, log }: Pick<CommandDeps, 'store' | 'log'>,

@@ -1,6 +1,6 @@
 /**
- * Carries out what a user has clicked on a card in Slack: as the key that the channel names for that user, with the digests that the card
- * carries. The release refuses other digests, and everything else that it refuses over HTTP.
+ * Carries out the button that a user clicked on a Slack card: with the key that the channel names for that user, and with the digests of
+ * the card. The release refuses other digests, and everything else that it refuses over HTTP.
  */
 import { z } from 'zod'
 import { DomainError, reasonOf } from '../../../domain/errors.ts'
@@ -19,7 +19,7 @@ import { signerOfRequest, type SlackRequest } from './slack-signature.ts'
 
 type SlackTarget = Extract<ChannelTarget, { kind: 'slack' }>
 
-/** The release compares it. */
+/** The release compares the digests. */
 const digest = z.string().min(1).max(200)
 const card = z.strictObject({
   release: z.string().min(1).max(100),
@@ -49,7 +49,7 @@ export interface SlackDeps extends CommandDeps {
 
 const answerMs = 5_000
 
-/** Checks the click and returns what carries it out: Slack waits for three seconds only, and is told the result afterwards. */
+/** Checks the click and returns a function that carries it out. Slack waits only three seconds, and gets the result afterwards. */
 export async function acceptClick(deps: SlackDeps, request: SlackRequest): Promise<() => Promise<void>> {
   const targets = (await readChannels(deps.alertChannels)).flatMap(({ name, target }) =>
     target.kind === 'slack' && target.signingSecret !== undefined
@@ -66,7 +66,7 @@ export async function acceptClick(deps: SlackDeps, request: SlackRequest): Promi
   const sent = new URLSearchParams(request.body.toString('utf8')).get('payload') ?? ''
   const clicked = checkInput(interaction, parsed(sent), 'the payload')
   const { target } = found
-  // The address is signed by Slack; it is compared all the same, so that a leaked secret reaches no other host.
+  // Slack signs the address. It is compared all the same, so that a leaked secret reaches no other host.
   if (new URL(clicked.response_url).origin !== new URL(target.url).origin)
     throw new DomainError('invalid_request', 'response_url is not an address of the channel')
   return async () => {
@@ -87,7 +87,7 @@ async function execute(
   const actor = await actorOfUser(deps.store, target, user.id)
   const { state } = await getReleaseInScope(deps.store, actor, release)
   requireRole(actor, commandRoles[command], state.model)
-  // Another approver may have answered the card, and a stage may wait for a decision now.
+  // Another approver may have answered the card, and the release may now wait for a decision on a stage.
   const stage = 'awaiting_approval' as const
   const input = { command, release, seen: digests, stage, reason: 'decided in Slack', once: `slack/${once}` }
   const done = await sendReleaseCommand(deps, actor, input)
@@ -95,7 +95,7 @@ async function execute(
   return `${actor.name}: ${done.result.message}`
 }
 
-/** The key that the channel names for a user of Slack, with its present role and models. */
+/** The key that the channel names for a Slack user, with its present role and models. */
 async function actorOfUser(store: Store, { users = {} }: SlackTarget, user: string): Promise<Actor> {
   const name = users[user]
   if (name === undefined)

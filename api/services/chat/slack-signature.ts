@@ -1,4 +1,4 @@
-/** Checks that a request comes from Slack: https://docs.slack.dev/authentication/verifying-requests-from-slack. */
+/** Verifies that a request comes from Slack: https://docs.slack.dev/authentication/verifying-requests-from-slack. */
 import { createHmac, timingSafeEqual } from 'node:crypto'
 
 export interface SlackRequest {
@@ -7,10 +7,10 @@ export interface SlackRequest {
   signature: string | undefined
 }
 
-/** A request that was recorded is refused after this. */
+/** An older request is rejected, because it may be a replay. */
 const windowMs = 300_000
 
-/** The name of the first secret that has signed it. */
+/** The name of the first secret that signed the request; undefined without one. */
 export function signerOfRequest(
   { body, timestamp, signature }: SlackRequest,
   secrets: readonly { name: string; secret: string }[],

@@ -1,6 +1,6 @@
 /**
- * Explains what a version answers to rows, in a process of its own with limits on memory and time, so that predictions of this replica
- * pay nothing for it.
+ * Explains the predictions of a version for rows, in a child process with limits on memory and time, so that predictions of this replica
+ * are not slowed down.
  */
 import { createInterface } from 'node:readline'
 import { DomainError, isError } from '../../../domain/errors.ts'
@@ -21,19 +21,19 @@ import { resolveVersion } from '../resolve-version.ts'
 export const explainLimits = {
   rows: 10,
   backgroundRows: 100,
-  /** Requests that one replica explains at a time. */
+  /** The number of requests that one replica explains at the same time. */
   maxConcurrent: 2,
   processMb: 768,
-  /** Once the process runs. */
+  /** Counted from the start of the process. */
   explainMs: 10_000,
 }
 
 export interface ExplainInput {
   model: string
-  /** A version of the model; the champion when absent. */
+  /** A version of the model. Default: the champion. */
   version?: string
   instances: readonly FeatureRow[]
-  /** The rows whose mean answer is the base; the golden rows of the version when absent. */
+  /** The rows whose mean answer is the base. Default: the golden rows of the version. */
   background?: readonly FeatureRow[]
   /** The class, or the level of a quantile. */
   of?: string | number
@@ -41,7 +41,7 @@ export interface ExplainInput {
 
 let explaining = 0
 
-/** Throws as a prediction does for a wrong row, `overloaded` while others are explained, and `deadline_exceeded`. */
+/** Throws the errors of a prediction for an invalid row, `overloaded` while other requests are explained, and `deadline_exceeded`. */
 export async function explainPredictions(
   { store, artifacts, artifactRoot }: Pick<ApiDeps, 'store' | 'artifacts' | 'artifactRoot'>,
   actor: Actor | undefined,
@@ -101,7 +101,7 @@ export async function explainPredictions(
   }
 }
 
-/** As the predict route checks them. */
+/** The same checks as in the predict route. */
 function checkRows(
   { features, preprocessing }: Pick<Manifest, 'features' | 'preprocessing'>,
   rows: readonly FeatureRow[],

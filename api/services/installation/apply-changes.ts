@@ -1,6 +1,6 @@
 /**
- * Applies the changes of a plan, each with its audit row and in its own transaction, so that an apply that fails in the middle continues
- * when it is repeated. A resource that is no longer as the plan has seen it is refused.
+ * Applies the changes of a plan. Each change has its audit row and its own transaction, so an apply that fails in the middle continues
+ * when repeated. A resource that has changed since the plan is refused.
  */
 import { DomainError } from '../../../domain/errors.ts'
 import {
@@ -35,7 +35,7 @@ export interface AppliedChange {
   kind: ResourceKind
   name: string
   action: 'added' | 'changed' | 'deleted'
-  /** Of a new key, shown once. */
+  /** The secret of a new key, shown once. */
   key?: string
   /** Replicas that do not follow yet. */
   problems?: string[]
@@ -43,7 +43,7 @@ export interface AppliedChange {
 
 type Deps = Pick<ApiDeps, 'store' | 'log' | 'authentication'>
 
-/** The kinds that a key may read and change: keys and channels are an admin's, as they are at their own routes. */
+/** The kinds that a key may read and change. Keys and channels require an admin, as in their own routes. */
 export const kindsOf = (actor: Actor): ResourceKind[] =>
   actor.role === 'admin' && actor.models === undefined
     ? ['model', 'key', 'channel', 'killSwitch', 'schedule']
@@ -58,7 +58,7 @@ export async function applyChanges(
     named,
   }: { changes: readonly ResourceChange[]; reason: string; named?: readonly Resource[] },
 ): Promise<AppliedChange[]> {
-  // All are checked before the first one is applied.
+  // All changes are checked before the first one is applied.
   for (const change of changes) requirePermitted(actor, change)
   const live = await readLiveState(deps.store)
   for (const change of changes) requireFresh(change, live)
@@ -92,7 +92,7 @@ function requirePermitted(actor: Actor, { kind, name, before, after }: ResourceC
     )
 }
 
-/** Temporal keeps schedules, so the command line compares them. */
+/** Temporal stores schedules, so the command line compares them. */
 function requireFresh(change: ResourceChange, live: readonly Resource[]): void {
   const { kind, before } = change
   if (kind === 'schedule') return
@@ -129,7 +129,7 @@ async function applyChange(
     return { ...done, problems }
   }
   return store.transaction(async (database) => {
-    // The resource may have changed since it was compared; two applies of one plan make it once.
+    // The resource may have changed since it was compared. Two applies of one plan make the change once.
     await lockInstallation(database)
     requireFresh(change, await readLiveState(database))
     const audit = (subject: string, detail: Record<string, unknown>, verb: string = action) =>
@@ -146,13 +146,13 @@ async function applyChange(
       if (after === undefined) await deleteChannel(database, name)
       else await upsertChannel(database, { ...(after as unknown as StoredChannel), name })
     }
-    // Models and schedules are changed by the command line, which has access to their servers: the row says who has ordered it.
+    // The command line, which has access to the servers, changes models and schedules. This row records who ordered it.
     await audit(name, { before: identityOf(kind, before), after: identityOf(kind, after) })
     return done
   })
 }
 
-/** Answers the secret of a new key. */
+/** Returns the secret of a new key. */
 async function applyKey(
   database: Database,
   { name, before, after }: ResourceChange,

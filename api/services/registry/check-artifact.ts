@@ -1,4 +1,4 @@
-/** Takes an artifact that was trained elsewhere: stores and checks its file, then the retrain workflow evaluates and releases it. */
+/** Accepts an artifact that was trained elsewhere: stores and checks its file; the retrain workflow then evaluates and releases it. */
 import { createInterface } from 'node:readline'
 import { DomainError, isError } from '../../../domain/errors.ts'
 import type { BroughtArtifact } from '../../../domain/model/brought-artifact.ts'
@@ -13,34 +13,34 @@ import { fileNameOf } from '../../serving/formats/recognise.ts'
 export interface UploadedArtifact {
   model: string
   artifact: Buffer
-  /** `columns.json`. */
+  /** The bytes of `columns.json`. */
   columns?: Buffer
   trainedOn?: string
 }
 
-/** What was read of the file. */
+/** The facts that were read from the file. */
 export interface CheckedArtifact {
   brought: BroughtArtifact
   library: string
-  /** Features that it does not take. */
+  /** Features that the artifact does not use. */
   unused: string[]
-  /** The features that its columns are taken for by their place alone; absent where they have names. */
+  /** The features that are bound to columns by position only; absent when the columns have names. */
   byPlace?: string[]
 }
 
 export const uploadLimits = {
   artifactBytes: 67_108_864,
   columnsBytes: 16_777_216,
-  /** Files that one replica reads at a time. */
+  /** The number of files that one replica reads at the same time. */
   maxConcurrent: 2,
-  /** Of the process that reads a file, and how long it may take once it runs. */
+  /** The memory limit of the reading process, and its time limit after its start. */
   processMb: 768,
   readMs: 5_000,
 }
 
 let reading = 0
 
-/** Throws `artifact_invalid` for a file that is not read or does not fit the model, `overloaded` while others are read. */
+/** Throws `artifact_invalid` for a file that cannot be read or does not fit the model, and `overloaded` while others are read. */
 export async function checkArtifact(
   { store, artifacts, artifactRoot }: Pick<ApiDeps, 'store' | 'artifacts' | 'artifactRoot'>,
   actor: Actor,
@@ -73,7 +73,7 @@ interface BindRequest {
   features: object
   order?: string[]
   output: object
-  /** `columns.json`, which is read in the process too: lists of nothing take much memory. */
+  /** `columns.json` is read in the child process too, because lists of empty items take much memory. */
   declaredIn?: FileDigest
 }
 
@@ -92,7 +92,7 @@ async function bindInProcess(
   try {
     for await (const line of createInterface(reader.output)) {
       if (late === undefined) {
-        // The first line says that the process runs.
+        // The first line reports that the process runs.
         late = setTimeout(reader.kill, readMs)
         reader.input.end(`${JSON.stringify({ kind: 'bind', ...request })}\n`)
       } else reply = JSON.parse(line) as Reply

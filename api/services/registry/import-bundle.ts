@@ -1,4 +1,7 @@
-/** Takes a bundle of another installation: checks its signature, stores its artifact, then the retrain workflow evaluates and releases it. */
+/**
+ * Imports a bundle of another installation: verifies its signature and stores its artifact; the retrain workflow then evaluates and
+ * releases it.
+ */
 import { DomainError } from '../../../domain/errors.ts'
 import { bundleManifest, type BroughtArtifact } from '../../../domain/model/brought-artifact.ts'
 import { type BundleOrigin } from '../../../domain/model/bundle-origin.ts'
@@ -38,7 +41,7 @@ export async function importBundle(
       throw new DomainError('artifact_invalid', `${name} has ${content.byteLength} bytes, more than ${limit}`)
     await artifacts.put('artifacts', content)
   }
-  // The manifest is last: what it names is there.
+  // The manifest is stored last, so that its files already exist.
   const stored = await artifacts.put('artifacts', manifestBytes)
   const bundle = bundleOriginOf(document, signer)
   return { model, bundle, brought: { file: bundleManifest, ...stored, bundle } }

@@ -1,4 +1,7 @@
-/** Reads what simulations repeat of a model: the requests of the last day, what the champion answered, and how its outcomes came. */
+/**
+ * Reads the recorded traffic of a model for simulations: the requests of the last day, the champion's answers, and the arrival of
+ * outcomes.
+ */
 import { answerBins, answerCounter } from '../../../domain/model/answer-bins.ts'
 import { isOfNumbers, likeliestClass, outputWidth, type Output } from '../../../domain/model/features.ts'
 import { scorePlace } from '../../../domain/model/quantile-levels.ts'
@@ -14,7 +17,7 @@ import { findChampion } from '../../../store/registry/champions.ts'
 import { getVersion, type Version } from '../../../store/registry/versions.ts'
 
 const dayMs = 86_400_000
-/** Requests whose answers are read. */
+/** The number of requests whose answers are read. */
 const sampled = 5_000
 const percentiles = Array.from({ length: 101 }, (_, i) => i / 100)
 
@@ -42,7 +45,7 @@ async function readAnswers(
   { model, version, manifest: { output, profile } }: Version,
   nowMs: number,
 ): Promise<RecordedAnswers | undefined> {
-  // Of several numbers the first: a simulated answer is one.
+  // The first of several numbers: a simulated answer is one number.
   const bins = answerBins(output, { ...profile, scores: profile?.scores?.slice(0, 1) })
   const count = bins && answerCounter(bins, output)
   if (bins === undefined || count === undefined) return undefined
@@ -65,7 +68,7 @@ async function readAnswers(
   }
 }
 
-/** By the window of outcomes that the monitor has judged last. */
+/** From the window of outcomes that the monitor judged last. */
 async function readLabels(
   database: Database,
   { model, version, manifest: { output } }: Version,
@@ -87,7 +90,7 @@ async function readLabels(
   }
 }
 
-/** Whether an answer was right; undefined for numbers, which are never just right. */
+/** Whether an answer was right; undefined for numbers, which are not simply right or wrong. */
 function rightOf(
   output: Output,
 ): ((row: { y: readonly number[]; answer: readonly number[] }) => boolean) | undefined {

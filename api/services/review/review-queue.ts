@@ -1,4 +1,4 @@
-/** Lists answers for review and takes what people say of them. A review is checked as an outcome is. */
+/** Lists answers for review and stores the reviews of users. A review is checked like an outcome. */
 import { DomainError } from '../../../domain/errors.ts'
 import type { Role } from '../../../domain/roles.ts'
 import {
@@ -23,21 +23,21 @@ import type { Actor } from '../../auth/authentication.ts'
 import { requireModelAccess } from '../../auth/authorization.ts'
 import type { ApiDeps } from '../../deps.ts'
 
-/** People who answer on the page. */
+/** The roles that may review on the page. */
 export const reviewers: readonly Role[] = ['operator', 'approver', 'admin']
-/** How far back the queue reaches: an answer that is older has been acted on. */
+/** The queue reaches this far back; an older answer has already been used. */
 export const reviewDays = 7
-/** The latest requests that are read. */
+/** The number of latest requests that are read. */
 const requests = 20_000
 
 export interface ReviewQueue {
   model: string
   /** The band of the model file; absent without one. Versions keep the band that they were trained with. */
   band?: ProbabilityBand | ClassBand
-  /** What may be answered; empty for true and false. */
+  /** The possible answers; empty for true and false. */
   classes: readonly string[]
   waiting: (WaitingReview & { answer: OutcomeValue })[]
-  /** Inside of the band and outside. */
+  /** The counts inside the band and outside. */
   strata: { band: ReviewStratum; rest: ReviewStratum }
   estimate: ReviewEstimate
 }
@@ -96,7 +96,7 @@ function stratumOf(output: Decided, answers: readonly KnownAnswer[]): ReviewStra
   return { predictions: answers.length, known: known.length, right: right.length }
 }
 
-/** All or none. Answers how many were new or changed. */
+/** Stores all reviews or none. Returns how many were new or changed. */
 export async function takeReviews(
   { store }: Pick<ApiDeps, 'store'>,
   actor: Actor,

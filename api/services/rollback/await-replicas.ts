@@ -1,4 +1,4 @@
-/** Waits for the replicas after a rollback, and tells which of them may still serve the version. */
+/** Waits for the replicas after a rollback, and reports which of them may still serve the version. */
 import type { Store } from '../../../store/postgres.ts'
 import {
   follows,
@@ -9,19 +9,19 @@ import {
 import type { RollbackReplica } from './write-rollback.ts'
 
 const pollMs = { first: 10, longest: 100 }
-/** Beyond the lease, after which a replica that was not reached serves known good versions only. */
+/** Added to the lease, after which an unreachable replica serves only known good versions. */
 const graceMs = 500
 
 export interface AwaitDeps {
   store: Store
   leaseMs: number
-  /** Reported as silent when Postgres has not answered since the order was written. */
+  /** Replicas that are reported as silent when Postgres has not responded since the order was written. */
   known: readonly Pick<RollbackReplica, 'id' | 'host'>[]
 }
 
 /**
- * Waits until each live replica follows, refuses, or has lost its lease. A replica that acknowledged no route since `unfencedBefore` may serve
- * the version without a lease.
+ * Waits until each live replica follows, refuses, or has lost its lease. A replica that has acknowledged no route since `unfencedBefore`
+ * may serve the version without a lease.
  */
 export async function awaitReplicas(
   { store, leaseMs, known }: AwaitDeps,
@@ -33,7 +33,7 @@ export async function awaitReplicas(
   const isFenced = (each: ReplicaProgress): boolean =>
     unfencedBefore === undefined || follows(each, unfencedBefore)
   for (let pauseMs = pollMs.first; ; pauseMs = Math.min(2 * pauseMs, pollMs.longest)) {
-    // The order is written; a database that goes away now only keeps the replicas from being seen.
+    // The order is written. If the database becomes unreachable now, only the state of the replicas is unknown.
     const recent = await listRecentReplicas(store, place.model).catch(() => undefined)
     const live = recent?.live
     for (const each of live ?? []) seen.set(each.id, each)
@@ -74,6 +74,6 @@ export async function awaitReplicas(
 
 const hourMs = 3_600_000
 
-/** Of a lease that has been over for an hour at least, whatever the clock of the database shows. */
+/** How long a lease has been over; "over an hour" whatever the clock of the database shows. */
 const agoOf = (silentMs: number): string =>
   `its lease ended ${Math.max(1, Math.round(silentMs / hourMs))} h ago`

@@ -1,5 +1,5 @@
 /**
- * Keeps rollbacks that are ordered while Postgres is away: this replica and every replica that it reaches serve the proven version at
+ * Stores rollbacks ordered while Postgres is unreachable. This replica and every replica that it reaches serve the proven version at
  * once, store the signed order on their disks, and carry it out in Postgres when it is back.
  */
 import { DomainError, isError } from '../../../domain/errors.ts'
@@ -19,7 +19,7 @@ import {
   type RollbackResult,
 } from './write-rollback.ts'
 
-/** How long another replica has to answer. */
+/** Timeout of another replica's response. */
 const peerMs = 700
 const unstored = 'it could not store the order on its disk: a restart brings the version back'
 
@@ -48,7 +48,7 @@ export async function keepRollback(
   return { outcome: 'kept', model, from: version, to, version: to, replicas, tookMs: 0, message }
 }
 
-/** What is to be known of a replica that does not follow, or not beyond a restart. */
+/** The problem of a replica that does not follow, or only until a restart; undefined for any other. */
 function sentenceOf({ id, host, state, reason }: RollbackReplica): string | undefined {
   const name = `; replica ${id} on ${host}`
   if (state === 'refuses') return `${name} cannot follow: ${reason}`
@@ -81,7 +81,7 @@ async function sendTo(
   }
 }
 
-/** Carries kept orders out in Postgres. One whose key was revoked meanwhile, or that is older than a day, is dropped. */
+/** Carries stored orders out in Postgres. Drops an order whose key was revoked, or that is older than a day. */
 export async function settleKeptRollbacks(deps: CommandDeps): Promise<void> {
   const { serving, store, log } = deps
   for (const order of serving.rollbacks.list()) {
@@ -107,7 +107,8 @@ export async function settleKeptRollbacks(deps: CommandDeps): Promise<void> {
       if (code === 'postgres_unavailable' || code === 'stale_generation') throw error
       log.warn({ model, version, by, code }, `kept rollback dropped: ${message}`)
     }
-    // The order holds its version back until the written route does, here and after a restart. The next attempt finds it carried out.
+    // The order holds its version back until the written route does, here and after a restart. The next attempt then finds it carried
+    // out.
     const isRead = await serving.refresh()
     const route = serving.routing.find(model)?.route
     const isHeld = place !== undefined && (!isRead || route === undefined || isNewer(place, route))

@@ -1,6 +1,6 @@
 /**
- * Rolls back what serves callers: writes the route itself, waits for the replicas, and lets the delivery tell the workflow. While Postgres
- * is away, this replica and those that it reaches keep the order and serve the proven version at once.
+ * Rolls back the version that serves callers: writes the route itself, waits for the replicas, and lets the delivery notify the workflow.
+ * While Postgres is unreachable, this replica and those that it reaches store the order and serve the proven version at once.
  */
 import { isError } from '../../../domain/errors.ts'
 import { isNamedBy, servingVersion } from '../../../domain/serving/route.ts'
@@ -20,8 +20,8 @@ import {
 } from './write-rollback.ts'
 
 /**
- * Throws `command_refused` and the other codes of a refused rollback. `id` is that of the command, and `idWhileAway` the one that it has while
- * Postgres is away. `keep` stores the result before the replicas follow, so that a repetition of the command rolls nothing else back.
+ * Throws `command_refused` and the other codes of a refused rollback. `id`: the id of the command. `idWhileAway`: its id while Postgres
+ * is unreachable. `keep`: stores the result before the replicas follow, so that a repeated command rolls back nothing else.
  */
 export async function orderRollback(
   deps: CommandDeps,
@@ -32,7 +32,7 @@ export async function orderRollback(
   const startedAt = performance.now()
   const { model } = input
   requireModelAccess(actor, model)
-  // Before the attempt: Postgres may carry the order out without an answer, and another version serves then.
+  // Read before the attempt: Postgres may carry out the order without a response, and another version then serves.
   const followed = deps.serving.routing.find(model)?.route
   let { version } = input
   const resultOf = (done: ServingRollback, replicas: RollbackReplica[]): RollbackResult => {
@@ -41,7 +41,7 @@ export async function orderRollback(
     return { ...told, version: to, outcome: 'rolled_back', model, message: sentenceOf({ ...told, ...done }) }
   }
   try {
-    // Of two orders at the same moment the second one means this version too, not the one that the first brings back.
+    // When two orders arrive at the same moment, the second one means this version too, not the one that the first restores.
     version ??= await subjectOf(deps.store, actor, { model, ids: [input.id, idWhileAway ?? input.id] })
     const done = await writeRollback(
       deps,
@@ -71,8 +71,8 @@ export async function orderRollback(
 }
 
 /**
- * What an order without a version means. One that replicas kept means what it was kept for: it may have been carried out since. The order is
- * looked for last, because it is noted before it is carried out.
+ * The version that an order without one refers to. An order that replicas stored refers to the version recorded then, because it may have
+ * been carried out since. The stored order is looked up last, because it is recorded before it is carried out.
  */
 async function subjectOf(
   store: Store,

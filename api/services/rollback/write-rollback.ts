@@ -1,4 +1,4 @@
-/** Writes a rollback into Postgres, with the signed command for the workflow of an open release. */
+/** Writes a rollback to Postgres, with the signed command for the workflow of an open release. */
 import { DomainError, isError } from '../../../domain/errors.ts'
 import { getModel } from '../../../store/registry/models.ts'
 import type { Database } from '../../../store/postgres.ts'
@@ -13,11 +13,11 @@ export interface RollbackInput {
   reason: string
   /** The release whose candidate is meant. */
   release?: string
-  /** The version that is meant; by default the one that serves when the order comes. */
+  /** The version that is meant. Default: the one that serves when the order arrives. */
   version?: string
 }
 
-/** A replica as the order found it. */
+/** The state of a replica when the order arrived. */
 export interface RollbackReplica {
   id: string
   host: string
@@ -46,10 +46,10 @@ export interface RollbackResult {
   message: string
 }
 
-/** Attempts when another writer changes the route at the same moment. */
+/** The number of attempts when other writers change the route at the same moment. */
 const maxTries = 5
 
-/** `keep` stores the result in the transaction of the rollback. An order without a version is told its subject by `findRollbackSubject`. */
+/** `keep` stores the result in the transaction of the rollback. `findRollbackSubject` gives the version of an order without one. */
 export async function writeRollback(
   { store, signer, serving }: Pick<CommandDeps, 'store' | 'signer' | 'serving'>,
   actor: Pick<Actor, 'id' | 'name'>,

@@ -18,9 +18,9 @@ export interface StartSweepInput {
   /** ISO 8601 in UTC. */
   asOf?: string
   space: SweepSpace
-  /** The number of random draws; every combination when absent. */
+  /** The number of random draws. Absent: every combination. */
   random?: number
-  /** The trials at a time. */
+  /** The number of trials that run at the same time. */
   parallel: number
 }
 
@@ -28,7 +28,7 @@ export interface StartedSweep {
   id: string
   model: string
   workflowId: string
-  /** How many there will be. */
+  /** The total number of trials. */
   trials: number
 }
 
@@ -61,7 +61,7 @@ export async function startSweep(
   return { id, model, workflowId, trials: candidates.length }
 }
 
-/** It ends as `cancelled` with its trials. Throws `command_refused` when it has ended. */
+/** Ends as `cancelled` with its trials. Throws `command_refused` when it has ended. */
 export async function cancelSweep(
   { store, temporal, log }: Pick<CommandDeps, 'store' | 'temporal' | 'log'>,
   actor: Actor,
@@ -69,7 +69,7 @@ export async function cancelSweep(
 ): Promise<{ id: string; model: string }> {
   const { model, outcome } = await findInScope(actor, { what: 'sweep', id }, findSweep(store, id))
   if (outcome !== undefined) throw new DomainError('command_refused', `the sweep has ended as ${outcome}`)
-  // The workflow id is that of the model: where it was ended from outside, it may be another sweep's.
+  // The workflow id is that of the model: after an end from outside, it may belong to another sweep.
   const [latest] = await listSweeps(store, { model, limit: 1 })
   if (latest?.id !== id)
     throw new DomainError('command_refused', `the sweep ${id} is not running: ${latest?.id} came after it`)

@@ -16,11 +16,11 @@ export interface StartTrialInput {
   model: string
   /** ISO 8601 in UTC. */
   asOf?: string
-  /** Replace hyperparameters of the model file. */
+  /** Hyperparameters that replace those of the model file. */
   overrides?: HyperparameterValues
 }
 
-/** Throws `temporal_unavailable` rather than being deferred: a trial is waited for. */
+/** Throws `temporal_unavailable` instead of deferring, because the caller waits for a trial. */
 export async function startTrial(
   deps: CommandDeps,
   actor: Actor,
