@@ -10,7 +10,7 @@ const mayUnshare =
   process.getuid?.() === 0 && spawnSync('unshare', ['--pid', '--mount', '--fork', 'true']).status === 0
 const source = pathToFileURL(join(process.cwd(), 'store/process-identity.ts')).href
 
-it('a process is alive until it ends, and its id says nothing of another process', async () => {
+it('a process is alive until it ends, and its reused id does not identify another process', async () => {
   expect(isAlive(thisProcess())).toBe(true)
   expect(processIdentity()?.process).toBe(thisProcess())
   expect(isAlive(`${process.pid}.1`)).toBe(false)

@@ -134,7 +134,7 @@ describe('a monitor', () => {
     await handle().terminate('the end')
   })
 
-  it('returns a champion whose responses fail to the version before it, by itself and once', async () => {
+  it('rolls back a champion whose responses fail to the previous version, automatically and once', async () => {
     const { store } = core
     const earlier = version
     await markKnownGood(store, earlier)

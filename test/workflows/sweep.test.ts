@@ -76,7 +76,7 @@ it('trains each trial, chooses by validation rows and releases the winner, whose
   await pipeline.client.workflow.getHandle(releaseWorkflowId(model)).terminate()
 })
 
-it('asks for its own trials and its own retraining alone', async () => {
+it('authorises only its own trials and its own retraining', async () => {
   const { client, config, store } = pipeline
   const [sweep] = await store.query<{ id: string }>(sql`select id from sweeps where model = ${model}`)
   const order: TrialRequest = {

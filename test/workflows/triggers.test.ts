@@ -275,7 +275,7 @@ describe('a trigger on an upstream workflow', () => {
   })
 })
 
-it('the schedule of the triggers looks by itself, and ends with the last trigger of the file', async () => {
+it('the schedule checks the triggers, and is deleted with the last trigger of the file', async () => {
   mkdirSync(join(folder, model))
   await having(files())
   const { client, config } = core

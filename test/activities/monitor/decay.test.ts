@@ -223,7 +223,7 @@ describe('a champion whose responses fail', () => {
     expect(await listAlerts(store, { model })).toMatchObject([{ kind: 'champion_rolled_back' }])
   })
 
-  it('stays while its own release is open, which decides by itself', async () => {
+  it('stays champion while its own release is open, because the release decides', async () => {
     const id = `rel_${uniqueName('r')}` as const
     const state = openingState({ ...firstFacts, id, model, version: champion, baseline: before }, 0)
     await insertRelease(deps.store, { state, workflowId: 'w', runId: 'r' })

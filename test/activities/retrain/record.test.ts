@@ -227,7 +227,7 @@ it.each(['manual', 'schedule'] as const)('a %s request has no cool-down and no l
   expect((await ask(reason)).throttled).toBeUndefined()
 })
 
-it('a retraining tells at its end which rows of a flood were left out', async () => {
+it('the outcome of a retraining names the flooded rows that were left out', async () => {
   const { input } = await ask('manual')
   const digest = `flooded-${model}`
   const told = '997 of 997 rows are left out: city "city 3" has 22 % of the rows: a flood of one value'

@@ -147,7 +147,7 @@ const hourly = (count: number, more: (place: number) => Partial<Asked> = () => (
   })
 
 describe('a snapshot of served rows', () => {
-  it('has what was asked, what became true, and when that was known', async () => {
+  it('contains the request, its outcome, and the time at which the outcome became known', async () => {
     await ask(
       hourly(6, (place) => ({ arm: ['champion', 'canary', 'control'][place % 3], answer: place / 10 })),
     )

@@ -63,7 +63,7 @@ describe('permutation importance', () => {
     expect(brier.features[0]!.fall).toBeGreaterThan(0.05)
   })
 
-  it('asks no more when the time is over, and says what is missing', async () => {
+  it('stops when the time limit has passed, and lists the features without a measurement', async () => {
     const report = (await measureImportance({ ...measuring, limitMs: -1 }))!
     expect(report).toMatchObject({ permutations: 0, features: [], unmeasured: names })
     const few = importanceOf(

@@ -51,7 +51,7 @@ describe('the result of a training program', () => {
     expect(replay.outputs[0]).toEqual([1])
   })
 
-  it('leaves epochs whose loss is no finite number out of the curve, and says so', async () => {
+  it('leaves epochs with a non-finite loss out of the curve, and notes it', async () => {
     const { curve, notes } = await read({
       ...complete,
       'curve.json':

@@ -193,7 +193,7 @@ describe('a training by a program', () => {
     expect(found).toMatch(message)
   })
 
-  it('is told as failed when the last attempt is killed too', async () => {
+  it('is reported as failed when its last attempt is killed too', async () => {
     const last = new MockActivityEnvironment({ attempt: maxTrainingAttempts }, { logger })
     await expect(run('trn_last', 'die', last)).rejects.toMatchObject({
       code: 'training_failed',

@@ -135,7 +135,7 @@ it('starts again what was terminated or deleted, and raises an alert for each', 
   expect(await problems()).toEqual([])
 })
 
-it('tells of a paused schedule until it is resumed, and leaves it paused', async () => {
+it('raises an alert for a paused schedule until it is resumed, and leaves it paused', async () => {
   const handle = client.schedule.getHandle(`retrain/${model}`)
   await handle.pause('holidays')
   await reports('paused', `retrain/${model}`)
@@ -146,7 +146,7 @@ it('tells of a paused schedule until it is resumed, and leaves it paused', async
   await isQuiet()
 })
 
-it('tells of a workflow whose task fails again and again, with its cause, until it is ended', async () => {
+it('raises an alert with the cause for a workflow whose task fails repeatedly, until it is terminated', async () => {
   const { namespace } = config.temporal
   const workflowId = `release/${model}`
   const taskQueue = config.taskQueues.control
@@ -204,7 +204,7 @@ it('closes the rows of a sweep and its trial that were ended from outside', asyn
   expect(await findTrial(store, trial)).toMatchObject(ended)
 })
 
-it('tells of workers that give no sign of life until they do', async () => {
+it('raises an alert for workers without a sign of life until they give one', async () => {
   const beat = () => keepHeartbeat(store, { kind: 'control', process: 'here/1' }, () => {})
   const watch = watchWorkers(store, () => {}, { everyMs: 50, afterMs: 300 })
   await beat().stop()
@@ -216,7 +216,7 @@ it('tells of workers that give no sign of life until they do', async () => {
   await watch.stop()
 })
 
-it('tells of Temporal when no control worker reaches it, until one does', async () => {
+it('raises an alert while no control worker reaches Temporal', async () => {
   const beat = (process: string, hasTemporal: boolean) =>
     keepHeartbeat(
       store,
@@ -234,7 +234,7 @@ it('tells of Temporal when no control worker reaches it, until one does', async 
   await watch.stop()
 })
 
-it('tells of one silent worker beside others, but not of one that has ended or was killed', async () => {
+it('raises an alert for one silent worker beside live ones, but not for one that was stopped or killed', async () => {
   const sign = (process: string, ageMs: number, ended = false) => ({
     kind: 'train' as const,
     process,

@@ -102,7 +102,7 @@ describe('a direction test', () => {
 })
 
 describe('an invariance test', () => {
-  it('holds the decision where it has no tolerance', () => {
+  it('requires the same decision without a tolerance', () => {
     expect(judged(steady, (row) => [isRed(row) ? 0.9 : 0.6]).verdict).toBe('pass')
     expect(judged(steady, (row) => [isRed(row) ? 0.9 : 0.4])).toMatchObject({
       verdict: 'fail',
@@ -114,7 +114,7 @@ describe('an invariance test', () => {
     })
   })
 
-  it('holds the score with a tolerance', () => {
+  it('compares the scores with a tolerance', () => {
     const model: Model = (row) => [isRed(row) ? 0.9 : 0.8]
     expect(judged({ ...steady, within: 0.11 }, model).verdict).toBe('pass')
     expect(judged({ ...steady, within: 0.05 }, model).message).toContain(

@@ -7,7 +7,7 @@ const random = seededRandom(1)
 const classes = Array.from({ length: 300 }, (_, row) => ['a', 'b', 'c'][row % 3]!)
 const noise = classes.map(() => random())
 
-describe('a number that tells the classes apart', () => {
+describe('a number that separates the classes', () => {
   it('is found whatever the order of the classes in it', () => {
     const code: Record<string, number> = { a: 7, b: -1, c: 3 }
     expect(

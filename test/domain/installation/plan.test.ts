@@ -65,7 +65,7 @@ describe('a plan', () => {
   })
 })
 
-it('what was changed by hand is told, a model by the digest of its code alone', () => {
+it('reports manual changes; for a model, only by the digest of its code', () => {
   const before = [applied(key('ada', 'viewer')), applied(key('gone', 'viewer')), applied(model('a'))]
   const live = [key('ada', 'admin'), model('a', { about: 'other' })]
   expect(changedSince(before, live).map(({ name, live }) => [name, live])).toEqual([

@@ -12,7 +12,7 @@ const policy: ReleasePolicy = { ...releasePolicy, approval: { ...releasePolicy.a
 const waiting: ReleaseState = { ...openingState({ ...releaseFacts, policy }, 0), stage: 'awaiting_approval' }
 const approve = (state: ReleaseState, by: string) => advance(state, commandEvent('approve', by))
 
-describe('a policy that asks for business and engineering', () => {
+describe('a policy that requires approvals of business and engineering', () => {
   it('is not approved by two users of one side, and is by the third of the other', () => {
     const one = approve(waiting, 'ada')
     expect(one.state.stage).toBe('awaiting_approval')

@@ -17,7 +17,7 @@ const { policy, version, baseline } = routedTargeted
 const targeted = { version, target: policy.targeted!.target }
 
 describe('a canary with targeted callers', () => {
-  it('meets them after the shadow and before the first share', () => {
+  it('serves targeted callers after the shadow and before the first share', () => {
     expect(stepsOf(routedTargeted).map(({ stage, policy: { shareBp } }) => [stage, shareBp])).toEqual([
       ['shadow', 10_000],
       ['targeted', 0],

@@ -21,7 +21,7 @@ describe('the evidence that a mean is above a limit', () => {
 })
 
 describe('the interval of a mean', () => {
-  it('holds everything without draws, and narrows around the mean with them', () => {
+  it('covers the whole range without draws, and narrows around the mean with draws', () => {
     expect(meanInterval([0, 0], 0.05)).toEqual({ low: 0, high: 1 })
     expect(meanOf([0, 0])).toBeNull()
     const [few, many] = [meanInterval([80, 20], 0.05), meanInterval([8_000, 2_000], 0.05)]

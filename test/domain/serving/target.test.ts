@@ -26,7 +26,7 @@ const request = (given: Partial<Parameters<ReturnType<typeof targetMatcher>>[0]>
 })
 
 describe('a target', () => {
-  it('by header meets requests with that value, and none of a protocol without headers', () => {
+  it('by header matches requests with that value, and none of a protocol without headers', () => {
     const matches = targetMatcher(header)
     expect(matches(request({ header: (name) => (name === 'x-preview' ? 'on' : undefined) }))).toBe(true)
     expect(matches(request({ header: () => 'off' }))).toBe(false)

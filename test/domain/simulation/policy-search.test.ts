@@ -134,7 +134,7 @@ describe('the front', () => {
     score('never', null, 0, 1),
   ]
 
-  it('holds what no other beats, fastest first', () => {
+  it('lists the scores that no other score beats, fastest first', () => {
     expect(paretoFront(scores).map(({ name }) => name)).toEqual(['blunt', 'fast', 'slow'])
   })
 

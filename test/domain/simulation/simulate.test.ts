@@ -132,7 +132,7 @@ describe('a simulated release', () => {
       expect(parseScenario(wrong)).toBeUndefined()
   })
 
-  it('is rolled back when a feature of it stands still, later than when it is wrong from the start', () => {
+  it('is rolled back when one of its features stops updating, later than when it is wrong from the start', () => {
     const releases = (scenario: string) =>
       [1, 2, 3, 4, 5].map((seed) =>
         simulateRelease({

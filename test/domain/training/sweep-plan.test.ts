@@ -58,7 +58,7 @@ describe('the trials of a sweep', () => {
     expect(issuesOfSweep(model, space, random)).toEqual([expect.stringContaining(issue)])
   })
 
-  it('need validation rows, or the sentence that says what to write', () => {
+  it('require validation rows; without them the error names the line to add to the model file', () => {
     const hash = { kind: 'hash', test: 0.2, stratified: false } as const
     expect(() => requireValidation({ name: 'iris', split: hash })).toThrow(
       'add `validation: 0.1` to the split',

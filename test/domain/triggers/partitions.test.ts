@@ -27,7 +27,7 @@ it('days that are long gone are not looked for', () => {
   expect([days.length, days.at(-1)]).toEqual([maxDays, '2026-02-28'])
 })
 
-it('a day stands for {date} in the paths and the query', () => {
+it('replaces {date} in the paths and the query by the day', () => {
   const batch = {
     name: 'daily',
     input: { kind: 'sql', query: "select '{date}'" } as const,
@@ -44,7 +44,7 @@ it('a day stands for {date} in the paths and the query', () => {
   expect(markerOf(batch, '2026-01-02')).toBeUndefined()
 })
 
-it('a firing stands for its day and its parameters, and attempts of the same ones replace each other', () => {
+it('a firing is identified by its day and its parameters, and attempts at the same partition replace each other', () => {
   const batch = (path: string): BatchDefinition => ({
     name: 'a',
     input: { kind: 'file', path },

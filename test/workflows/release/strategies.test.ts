@@ -316,7 +316,7 @@ describe('a canary with targeted callers', () => {
     stages: [quickPolicy.stages[1]!],
     probation: false,
   }
-  it('meets them first, counts them apart and is promoted', async () => {
+  it('serves targeted callers first, counts them separately and is promoted', async () => {
     const started = await approved(way)
     const seen = watchRoutes(
       started,

@@ -30,7 +30,7 @@ beforeAll(async () => {
 afterAll(() => pipeline?.close())
 
 describe('a model whose file has no train', () => {
-  it('is not trained, and says how it is fed', async () => {
+  it('is not trained, and the error names the ways to bring a version', async () => {
     const { definition } = (
       await pipeline.store.query<{ definition: { isBrought: boolean } }>(
         sql`select definition from models where name = ${model}`,

@@ -77,7 +77,7 @@ const waits = (what: RegExp) => () =>
 
 describe.skipIf(moto === undefined)('an installation with an object store', () => {
   let version: string
-  it('waits with a retraining while the store is away, and goes on when it is back', async () => {
+  it('makes a retraining wait while the store is unreachable, and continue when it is back', async () => {
     link.cut()
     const handle = await pipeline.start({ model, asOf: exampleDay(35) })
     await until(waits(/waits for the object store/), 'the snapshot to wait')

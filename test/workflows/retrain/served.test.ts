@@ -65,7 +65,7 @@ async function promote({ version }: RetrainOutcome): Promise<void> {
   expect((await findChampion(pipeline.store, model))?.version).toBe(version)
 }
 
-it('a version is trained on what was asked and what became true, says so, and is promoted', async () => {
+it('a version trained on logged requests and their outcomes records that lineage and is promoted', async () => {
   await syncExampleModel(pipeline.store, pipeline.models, { name: model, more: evaluation })
   const first = await retrain(exampleDay(35))
   expect(first.outcome, first.message).toBe('released')

@@ -98,7 +98,7 @@ const ask = (metric: object = promql) =>
   askSource(sources(), metric as Pick<ExternalMetric, 'kind' | 'source' | 'query'>, window)
 
 describe('Prometheus', () => {
-  it('is asked at the end of the window, with the words filled in and the key', async () => {
+  it('is queried at the end of the window, with the placeholders filled in and with its key', async () => {
     let key: string | undefined
     answer = ({ headers }) => {
       key = headers.authorization
@@ -174,7 +174,7 @@ describe('another Postgres', () => {
 
 describe('a webhook', () => {
   const hook = { kind: 'webhook', source: 'hook', query: 'fraud' }
-  it('is told the window and answers a value', async () => {
+  it('gets the window and returns a value', async () => {
     answer = (_, body) => {
       const { metric, from, to, arm } = JSON.parse(body) as Record<string, string>
       return { text: JSON.stringify({ value: `${metric} ${arm} ${from} ${to}`.length }) }
