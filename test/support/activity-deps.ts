@@ -1,4 +1,4 @@
-/** What activities close over, for tests that call them directly: a migrated database and a state directory of their own. */
+/** Builds the dependencies of activities for tests that call activities directly: a migrated database and a private state directory. */
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -11,7 +11,7 @@ export interface ActivityDeps extends Deps {
   close(): Promise<void>
 }
 
-/** Variables beside those of the servers, and the levels of the log that a test reads. */
+/** `environment`: additional environment variables. `log`: replacements for the log levels that a test reads. */
 export interface ActivityDepsOptions {
   environment?: Record<string, string | undefined>
   log?: Partial<ActivityLog>

@@ -19,7 +19,7 @@ export async function runCommand(
   return { code, ...written }
 }
 
-/** Runs it on a terminal, gives these answers to its questions, and returns the questions. */
+/** Runs a command on a terminal, answers its questions with `answers`, and returns the questions. */
 export async function answerCommand(
   specs: Parameters<typeof runProgram>[0],
   words: readonly string[],

@@ -1,6 +1,6 @@
 /**
- * Starts one real Postgres and one real Temporal for the whole test run, because starting them per file would cost more than
- * the tests. Test files get their own database and namespace from `servers.ts`.
+ * Starts one real Postgres and one real Temporal for the whole test run. Starting them per file would cost more than the tests. Test files
+ * get their own database and namespace from `servers.ts`.
  */
 import { chmodSync, existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, statfsSync } from 'node:fs'
 import { freemem, tmpdir } from 'node:os'
@@ -22,9 +22,9 @@ export const runPrefix = 'tenure-test-'
 /** The default of TENURE_STATE. */
 const installation = join(checkout, '.tenure')
 const SHARED_MEMORY = '/dev/shm'
-/** Of `f_type` in statfs(2). */
+/** The value of `f_type` in statfs(2). */
 const TMPFS = 0x01021994
-/** Several times what the databases and temporary files of a run take at once. */
+/** Free memory that the run requires: several times what its databases and temporary files take at once. */
 const ROOM = 6 * 2 ** 30
 
 export default async function setup(project: TestProject): Promise<() => Promise<void>> {
@@ -35,13 +35,13 @@ export default async function setup(project: TestProject): Promise<() => Promise
   const temporary = join(home, 'tmp')
   mkdirSync(temporary)
   chmodSync(temporary, 0o1777)
-  // The test processes are started after this, with these variables.
+  // Vitest starts the test processes afterwards; they inherit these variables.
   project.vitest.config.env['TMPDIR'] = temporary
   const [postgres, temporal] = await Promise.all([
     startPostgres({ dataDir: join(home, 'postgres'), durable: false }),
     startTemporal({ uiPort: false, searchAttributes }),
   ]).catch((error: unknown) => {
-    // Vitest 4.1 fails while it prints an error of this file, and prints that failure instead.
+    // Vitest 4.1 crashes while it prints an error of this file and hides the error, so it is printed here.
     process.stderr.write(`${inspect(error)}\n`)
     throw error
   })
@@ -61,8 +61,8 @@ export default async function setup(project: TestProject): Promise<() => Promise
 }
 
 /**
- * In memory where there is room: a database is copied for each test file, a thousand files each, for a third of the processor time, and
- * the systems of the fault tests have a Postgres that waits for its disk.
+ * Chooses memory when there is room. Each test file copies a database of a thousand files, which takes a third of the CPU time in memory;
+ * the Postgres of the fault tests would wait for its disk.
  */
 function placeOfData(): string {
   if (!existsSync(SHARED_MEMORY)) return tmpdir()
@@ -70,7 +70,7 @@ function placeOfData(): string {
   return type === TMPFS && Math.min(bsize * bavail, freemem()) > ROOM ? SHARED_MEMORY : tmpdir()
 }
 
-/** Removes what an earlier run kept or could not remove, but not the directory of a run that is still alive. */
+/** Removes the directories that earlier runs kept or could not remove, except the directory of a live run. */
 function removeEarlier(): void {
   for (const place of [tmpdir(), SHARED_MEMORY].filter((each) => existsSync(each)))
     for (const name of readdirSync(place)) {

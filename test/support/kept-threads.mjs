@@ -4,14 +4,14 @@
 // the workflows, and evaluates all of their code in it.
 import { createRequire } from 'node:module'
 
-/** Whatever a worker leaves behind in its thread is gone after so many. */
+/** Workers per thread. Ending the thread frees what workers leave behind. */
 const maxWorkers = 10
 const script = 'workflow-worker-thread.js'
 const events = ['message', 'error', 'exit']
 
 /** @typedef {import('node:worker_threads').Worker} Thread */
 
-/** For all workers that this process makes from now on. */
+/** Applies to all workers that this process creates from now on. */
 export function keepThreads() {
   /** @type {{ Worker: typeof import('node:worker_threads').Worker }} */
   const threads = createRequire(import.meta.url)('node:worker_threads')
@@ -24,16 +24,16 @@ export function keepThreads() {
   const start = (...given) => {
     const thread = new Worker(...given)
     const end = thread.terminate.bind(thread)
-    // The SDK calls it when the thread has dropped its workflows, and not at all when it has ended by itself.
+    // The SDK sends this after the thread has dropped its workflows. A thread that exits by itself does not send it.
     thread.terminate = () => {
       for (const event of events) thread.removeAllListeners(event)
       if ((served.get(thread) ?? 0) >= maxWorkers) return end()
-      // It may still end, or fail, over what a workflow has left behind: then it is not taken again.
+      // The thread may still exit or fail because of something a workflow left behind; it is then not reused.
       thread.once('error', () => {})
       thread.once('exit', () => idle.splice(0, idle.length, ...idle.filter((each) => each !== thread)))
       thread.unref()
       idle.push(thread)
-      // As the SDK expects it of a thread that was ended.
+      // The SDK expects this exit code from a terminated thread.
       return Promise.resolve(1)
     }
     return thread
@@ -48,6 +48,6 @@ export function keepThreads() {
     served.set(thread, (served.get(thread) ?? 0) + 1)
     return thread
   }
-  // The SDK calls it with `new`.
+  // A function instead of an arrow function, because the SDK calls it with `new`.
   threads.Worker = new Proxy(Worker, { construct: (_, given) => take(.../** @type {[string]} */ (given)) })
 }

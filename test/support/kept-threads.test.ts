@@ -7,7 +7,7 @@ import { join } from 'node:path'
 import type { Worker } from 'node:worker_threads'
 import { afterAll, beforeAll, expect, it } from 'vitest'
 
-/** As the SDK gets it: by `require`, at each start of a thread. */
+/** Loaded by `require`, as the SDK does for each thread. */
 const threads = createRequire(import.meta.url)('node:worker_threads') as { Worker: typeof Worker }
 
 let folder: string
@@ -21,14 +21,14 @@ afterAll(() => rmSync(folder, { recursive: true }))
 
 const start = (name = 'workflow-worker-thread.js') => new threads.Worker(join(folder, name))
 
-/** The number of the thread that answers, which its next worker hears nothing of. */
+/** Returns the id of the thread that responds; its next worker does not receive the message. */
 async function ask(thread: Worker): Promise<unknown> {
   thread.postMessage('who')
   const [id] = (await once(thread, 'message')) as unknown[]
   return id
 }
 
-it('the thread of a worker serves ten workers one after the other, and no two at once', async () => {
+it('reuses the thread of a worker for ten workers in sequence, never for two at once', async () => {
   const ids: unknown[] = []
   for (let i = 0; i < 11; i++) {
     const thread = start()
@@ -44,7 +44,7 @@ it('the thread of a worker serves ten workers one after the other, and no two at
   await Promise.all([one.terminate(), other.terminate()])
 })
 
-it('a thread that has ended by itself is not taken again', async () => {
+it('does not reuse a thread that has exited', async () => {
   const thread = start()
   const id = await ask(thread)
   thread.postMessage('fail')
@@ -54,7 +54,7 @@ it('a thread that has ended by itself is not taken again', async () => {
   await next.terminate()
 })
 
-it('a thread that ends while it is kept is not taken again', async () => {
+it('does not reuse a thread that exits while it is kept', async () => {
   const thread = start()
   const id = await ask(thread)
   thread.postMessage('fail')
@@ -65,7 +65,7 @@ it('a thread that ends while it is kept is not taken again', async () => {
   await next.terminate()
 })
 
-it('other threads are not kept', async () => {
+it('does not keep threads of other programs', async () => {
   const thread = start('other.js')
   const id = await ask(thread)
   await thread.terminate()

@@ -1,6 +1,6 @@
 /**
- * Starts the longest files first, so that no process works alone at the end. Vitest knows the durations of an earlier run only in the
- * same checkout; without them it starts large files first, and the longest ones are small.
+ * Orders test files so that the longest start first and no process works alone at the end. Vitest uses durations of an earlier run of the
+ * same checkout; without them it starts large files first, but the longest files are small.
  */
 import {
   BaseSequencer,
@@ -10,7 +10,9 @@ import {
   type Vitest,
 } from 'vitest/node'
 
-/** Files of more than ten seconds of two idle cores, longest first. One that mostly waits stands beside one that mostly computes. */
+/**
+ * Files that take more than ten seconds on two idle cores, longest first. Files that mostly wait alternate with files that mostly compute.
+ */
 const longest = [
   'faults/hosts',
   'faults/release',
@@ -69,7 +71,7 @@ const placeOf = ({ moduleId }: TestSpecification): number => {
   return place === -1 ? longest.length : place
 }
 
-/** A constructor without `class`: Vitest calls it with `new`. */
+/** A constructor function, because Vitest calls it with `new`. */
 export const LongestFirst = function (vitest: Vitest): TestSequencer {
   const usual = new BaseSequencer(vitest)
   return {

@@ -1,7 +1,7 @@
-/** Measures the processor time of the main thread: what a test of a blocked event loop means, whatever else the machine does. */
+/** Measures the CPU time of the main thread, so that a test of a blocked event loop does not depend on the load of the machine. */
 import { readFileSync } from 'node:fs'
 
-/** Milliseconds for which this thread has run. A system that does not count them gives the time of the clock. */
+/** Returns the CPU time of this thread in milliseconds. Returns wall-clock time on systems that do not count it. */
 export function mainThreadMs(): number {
   try {
     return Number(readFileSync(`/proc/self/task/${process.pid}/schedstat`, 'utf8').split(' ')[0]) / 1e6
@@ -10,7 +10,7 @@ export function mainThreadMs(): number {
   }
 }
 
-/** Runs `work` and returns the longest time for which the main thread ran between two timers. */
+/** Runs `work` and returns the longest CPU time of the main thread between two timers, in milliseconds. */
 export async function longestTurnMs(work: () => Promise<unknown>): Promise<number> {
   let longest = 0
   let last = mainThreadMs()
@@ -21,7 +21,7 @@ export async function longestTurnMs(work: () => Promise<unknown>): Promise<numbe
   }, 1)
   try {
     await work()
-    // The timer has its turn after the last of the work.
+    // Lets the timer fire once more after the last of the work.
     await new Promise((resolve) => setTimeout(resolve, 3))
   } finally {
     clearInterval(timer)

@@ -6,11 +6,11 @@ import { isMainThread } from 'node:worker_threads'
 import { keepCompiled } from '../../scripts/build/compile-cache.mjs'
 import { keepThreads } from './kept-threads.mjs'
 
-/** After the imports of one file, and of most files. Vitest ends the process by a signal. */
+/** When the cache is written: after the imports of the first file and of most files. Vitest ends the process by a signal. */
 const flushesMs = [5_000, 60_000]
 
 keepCompiled(join(fileURLToPath(new URL('../..', import.meta.url)), 'dist', 'compile-cache'), flushesMs)
 if (isMainThread) keepThreads()
-// Processes that a test forks would inherit it.
+// Child processes of a test would inherit the variable.
 const at = process.execArgv.indexOf('--import')
 if (at !== -1) process.execArgv.splice(at, 2)

@@ -1,4 +1,4 @@
-/** Receives messages over HTTP, and refuses a body that `formatOf` of its path does not allow. */
+/** Receives messages over HTTP and rejects a body that the schema returned by `formatOf` for the path does not allow. */
 import { once } from 'node:events'
 import { createServer, type IncomingHttpHeaders } from 'node:http'
 import type { AddressInfo } from 'node:net'

@@ -1,4 +1,4 @@
-/** The published formats of the receivers of alerts, as schemas: what is not in them is refused. */
+/** Defines the published message formats of Slack, Teams, PagerDuty and Opsgenie as strict schemas that reject unknown fields. */
 import { z } from 'zod'
 
 const plain = (max: number) =>

@@ -1,4 +1,4 @@
-/** Opens a release by its activity alone, as its workflow does for a start that the API has signed. */
+/** Opens a release by calling its activity, with the signed start that the workflow receives from the API. */
 import { MockActivityEnvironment } from '@temporalio/testing'
 import type { Deps } from '../../../activities/deps.ts'
 import { openRelease, type Opening } from '../../../activities/release/open-release.ts'

@@ -1,4 +1,4 @@
-/** Rolls a model back by the code of the API, without an API process. */
+/** Rolls a model back with the API's service code, without an API process. */
 import { randomUUID } from 'node:crypto'
 import { qualifyVersion } from '../../../activities/release/qualify.ts'
 import { awaitReplicas } from '../../../api/services/rollback/await-replicas.ts'
@@ -10,7 +10,7 @@ import { openSigner } from '../../../store/signing/signing-key.ts'
 import type { Store } from '../../../store/postgres.ts'
 import type { Deps } from '../../../activities/deps.ts'
 
-/** Throws as the API answers. */
+/** Throws the error that the API would return. */
 export async function rollBackModel(
   { deps, store }: { deps: Deps; store: Store },
   model: string,

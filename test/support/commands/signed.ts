@@ -1,4 +1,4 @@
-/** Signs what tests send to Temporal, as the API does: commands of users, and starts. */
+/** Signs the user commands and workflow starts that tests send to Temporal, as the API does. */
 import type { Client } from '@temporalio/client'
 import { randomUUID } from 'node:crypto'
 import type { CommandName } from '../../../domain/release/state.ts'
@@ -13,19 +13,19 @@ import { signStart } from '../../../store/signing/start-signatures.ts'
 import type { Config } from '../../../temporal.config.ts'
 import { commandSignals, releaseIdOf, type Command } from '../../../workflows/messages.ts'
 
-/** What a signature needs: the keys of the users, and the key of the installation. */
+/** Where the signing keys are: users' keys in the store, the installation's key in the configuration. */
 export interface Signing {
   store: Store
   config: Pick<Config, 'signing'>
 }
 
-/** The first run of a release. */
+/** The first run of a release's workflow. */
 export interface ReleaseRun {
   workflowId: string
   firstExecutionRunId: string
 }
 
-/** Look-ups under way. A burst of commands shares one, or it would take every connection. */
+/** Pending lookups of keys. A burst of commands shares one lookup; separate lookups would take every connection. */
 const lookups = new WeakMap<Store, ReturnType<typeof findActiveKeys>>()
 
 function findKeys(store: Store): ReturnType<typeof findActiveKeys> {
@@ -36,7 +36,7 @@ function findKeys(store: Store): ReturnType<typeof findActiveKeys> {
   return lookup
 }
 
-/** Unsigned when the command carries a signature, or no active key has the name. */
+/** Signs a command. Returns it unchanged when it already carries a signature or no active key has the name of its user. */
 export async function signed(
   { store, config }: Signing,
   { workflowId, firstExecutionRunId }: ReleaseRun,
@@ -56,7 +56,7 @@ export async function signed(
   return { ...said, signature: signCommand(signer, claim, { keyId: key.id, nowMs: Date.now() }) }
 }
 
-/** The request as the API would send it for its requester. Unsigned when no active key has the name. */
+/** Signs a start request for its requester, as the API does. Returns the request unchanged when no active key has the requester's name. */
 export async function signedStart<Request extends { model?: string; version?: string; requestedBy?: string }>(
   { store, config }: Signing,
   type: StartType,
@@ -70,7 +70,7 @@ export async function signedStart<Request extends { model?: string; version?: st
   return { ...request, authorisation: signStart(signer, { type, request, basis }, signedBy) }
 }
 
-/** Signals the open release of a model, and of no other than the one whose row is open. */
+/** Signals the workflow run that the model's open release row names. */
 export async function signalOpenRelease(
   signing: Signing & { client: Client },
   model: string,

@@ -7,22 +7,22 @@ import { contrastIssues, type Evaluate } from './contrast.ts'
 const axe = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8')
 const sessions = new WeakMap<Page, Promise<CDPSession>>()
 
-/** Every accessibility issue that axe finds on the page, or in the part that a selector names. */
+/** Returns the accessibility issues that axe finds on the page, or in the part that a selector names. */
 export const accessibilityIssues = async (page: Page, within?: string): Promise<string[]> =>
   issuesOf(await evaluatorWithAxe(page), { within })
 
-/** As {@link accessibilityIssues} on the whole page, but texts in colours that have passed before are not judged again. */
+/** Checks the whole page like {@link accessibilityIssues}, but skips the contrast of texts whose colours have already passed. */
 export async function accessibilityIssuesOnce(page: Page): Promise<string[]> {
   const evaluate = await evaluatorWithAxe(page)
   const others = await issuesOf(evaluate, { but: 'color-contrast' })
   return [...others, ...(await contrastIssues(evaluate))]
 }
 
-/** Every text of too little contrast on the page as it stands. */
+/** Returns the texts with too little contrast on the current page. */
 export const contrastIssuesOnce = async (page: Page): Promise<string[]> =>
   contrastIssues(await evaluatorWithAxe(page))
 
-/** Through the debugger, because the content security policy of the page forbids the script. */
+/** Injects axe through the debugger, because the content security policy of the page forbids the script. */
 async function evaluatorWithAxe(page: Page): Promise<Evaluate> {
   let session = sessions.get(page)
   if (session === undefined) sessions.set(page, (session = page.context().newCDPSession(page)))
@@ -46,7 +46,7 @@ const issuesOf = (
 ): Promise<string[]> =>
   evaluate(`axe.run(${within === undefined ? 'document' : JSON.stringify(within)}, ${JSON.stringify({
     resultTypes: ['violations'],
-    // No rule that runs reads the styles that axe would parse; one reads the length of sounds.
+    // axe preloads stylesheets and media by default. None of the enabled rules needs stylesheets, and the only rule for media checks sound.
     preload: { assets: ['media'] },
     rules: but === undefined ? {} : { [but]: { enabled: false } },
   })}).then(({ violations }) => violations.flatMap(({ id, nodes }) =>

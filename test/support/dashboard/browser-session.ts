@@ -16,11 +16,11 @@ export interface SessionOptions {
   dark?: boolean
   width?: number
   height?: number
-  /** Of the reader, such as `Europe/Vienna`. */
+  /** The reader's time zone, such as `Europe/Vienna`. */
   timezone?: string
-  /** Without it the browser runs no script. */
+  /** Default: true. With false the browser runs no scripts. */
   scripts?: boolean
-  /** A touch screen. */
+  /** Whether to emulate a touch screen. */
   touch?: boolean
 }
 
@@ -53,8 +53,8 @@ export async function openSession(
     void dialog.dismiss()
   })
   page.on('console', (message) => {
-    // The console also reports refused requests; tests of refusals check the response itself. A replica refuses with 503 what Postgres
-    // does not answer within a second on a busy machine, and the page asks for itself again.
+    // The console also reports refused requests; tests of refusals check the response itself. On a busy machine a replica responds 503 when
+    // Postgres takes longer than a second, and the page then retries.
     const asksAgain =
       message.location().url === page.url().replace(/#.*/, '') && /status of 503/.test(message.text())
     const isRefusal = asksAgain || /status of (403|409)/.test(message.text())
@@ -86,31 +86,36 @@ const clipped = `[...document.querySelectorAll('main *')]
     .filter((part) => part.closest('pre, thead, .aloud, input, select, textarea') === null)
     .map((part) => part.tagName + ' ' + (part.getAttribute('aria-label') ?? part.className) + ' ' + part.scrollWidth + ' > ' + part.clientWidth)`
 
-/** The number of pixels by which the page is wider than its window. */
+/** Returns by how many pixels the page is wider than its window. */
 export const overflowPx = (page: Page): Promise<number> => page.evaluate(overflow)
 
 /**
- * The parts of a page whose content is wider than they are, so that some of it is cut off. Closed details, code, form fields and heads for screen readers
- * are left out.
+ * Returns the elements whose content is wider than the element, so that part of it is cut off. Ignores closed details, code, form fields
+ * and headings for screen readers.
  */
 export const clippedParts = (page: Page): Promise<string[]> => page.evaluate(clipped)
 
-/** Whether hostile markup on the page has run. */
+/** Returns whether hostile markup on the page has run. */
 export const hasRunMarkup = (page: Page): Promise<boolean> => page.evaluate('window.hurt === 1')
 
-/** The screens of a phone, of 1280 px at a zoom of 200 %, of a large display and, last because the tests go on there, of a laptop. */
+/**
+ * Widths of a phone, of 1280 px at 200 % zoom, of a large display and of a laptop. The laptop is last because tests continue at its width.
+ */
 const widths = [390, 640, 1_920, 1_280] as const
 
 type Scheme = 'dark' | 'light'
-/** At these widths axe looks at the page, in the first scheme by all rules, and in the second at contrast, which alone depends on colours. */
+/**
+ * The widths at which axe checks the page. The first colour scheme runs all rules; the second runs the contrast rule, the only one that
+ * depends on colours.
+ */
 const looks: Readonly<Record<number, readonly [Scheme, Scheme]>> = {
   390: ['dark', 'light'],
   1_280: ['light', 'dark'],
 }
 
 /**
- * What is wrong with the page as it stands: cut off or wider than a screen, or found by axe in light and dark, on a phone and on a laptop.
- * `notice`: also what is cut off or wider than a screen while the page shows this text as the state of its connection.
+ * Returns the problems of the current page: parts that are cut off or wider than the screen, and issues that axe finds in light and dark,
+ * on a phone and on a laptop. With `notice`, also checks what is cut off while the page shows this text as the state of its connection.
  */
 export const issuesOfLooks = (page: Page, { notice }: { notice?: string } = {}): Promise<string[]> =>
   issuesAt(page, { notice }, async (width) => {
@@ -123,10 +128,10 @@ export const issuesOfLooks = (page: Page, { notice }: { notice?: string } = {}):
     return issues
   })
 
-/** What is cut off or wider than a screen. */
+/** Returns the parts that are cut off or wider than the screen. */
 export const fitIssues = (page: Page): Promise<string[]> => issuesAt(page, {}, () => Promise.resolve([]))
 
-/** What axe finds in a part of the page, in light and dark, on a phone and on a laptop. */
+/** Returns the issues that axe finds in one part of the page, in light and dark, on a phone and on a laptop. */
 export const issuesOfPart = (page: Page, within: string): Promise<string[]> =>
   issuesAt(page, {}, async (width) => {
     const issues: string[] = []
@@ -137,7 +142,7 @@ export const issuesOfPart = (page: Page, within: string): Promise<string[]> =>
     return issues
   })
 
-/** Without motion a colour changes at once. */
+/** Reduces motion, because with transitions a colour does not change at once. */
 const emulate = (page: Page, colorScheme: Scheme) =>
   page.emulateMedia({ colorScheme, reducedMotion: 'reduce' })
 
@@ -174,7 +179,7 @@ const fitWith = (notice: string) => `(() => {
   return issues
 })()`
 
-/** Presses it so often, without a wait for the page between two presses: it would draw itself for each. */
+/** Presses Tab `times` times without waiting between presses; otherwise the page would render after each press. */
 async function pressTab(page: Page, times: number): Promise<void> {
   const client = await page.context().newCDPSession(page)
   const key = { key: 'Tab', code: 'Tab', windowsVirtualKeyCode: 9 }
@@ -185,9 +190,9 @@ async function pressTab(page: Page, times: number): Promise<void> {
   await client.detach()
 }
 
-/** What Tab does not reach on the page, and what it reaches without a visible focus. */
+/** Returns the controls that Tab does not reach, and the controls that show no visible focus. */
 export async function keyboardIssues(page: Page): Promise<string[]> {
-  // A part that reloads itself meanwhile may have other links than those that the round has passed.
+  // A part that reloads during the round may replace links that the round has already visited, so reloads are blocked.
   const count = await page.evaluate<number>(`(() => {
     window.keep = (event) => event.preventDefault()
     window.addEventListener('htmx:before:swap', window.keep, true)
@@ -198,13 +203,13 @@ export async function keyboardIssues(page: Page): Promise<string[]> {
     })
     return document.querySelectorAll('a[href], button, input, select, textarea, summary, [tabindex="0"]').length
   })()`)
-  // A field with autofocus stands in the middle; a whole round passes the start of the page.
+  // A field with autofocus is in the middle of the page; a whole round also visits the controls before it.
   await pressTab(page, count + 3)
   return page.evaluate<string[]>(`(() => {
     window.removeEventListener('htmx:before:swap', window.keep, true)
     const name = (part) => part.outerHTML.slice(0, 120)
     const unseen = [...window.reached].filter(([, isSeen]) => !isSeen).map(([part]) => 'no visible focus: ' + name(part))
-    // Of radio buttons of one name, Tab reaches one, and the arrows the others.
+    // Tab reaches one radio button of a group; the arrow keys reach the others.
     const radios = new Set([...window.reached.keys()].filter(({ type }) => type === 'radio').map(({ name }) => name))
     const missed = [...document.querySelectorAll('a[href], button, input, select, textarea, summary')]
       .filter((part) => part.checkVisibility({ visibilityProperty: true }) && !part.disabled && part.type !== 'hidden')
@@ -213,7 +218,7 @@ export async function keyboardIssues(page: Page): Promise<string[]> {
   })()`)
 }
 
-/** What the page loads until it is asked, as sent: compressed, without headers. */
+/** Counts the bytes that the page loads without interaction, as transferred: compressed, without headers. */
 export function weigh(page: Page): () => Promise<{ bytes: number; scriptBytes: number }> {
   const asked: Request[] = []
   const note = (request: Request) => asked.push(request)

@@ -13,8 +13,8 @@ import { chromium, type Browser } from 'playwright-core'
 import { cacheDir, environmentWith } from '../../../temporal.config.ts'
 
 /**
- * No sandbox, because tests also run as root in containers; they load pages of this machine alone. Chromium would start a second renderer for
- * the first page of each context otherwise.
+ * No sandbox, because tests also run as root in containers; they load only local pages. With more renderer processes, Chromium would start
+ * one more for the first page of each context.
  */
 const flags = [
   '--no-sandbox',
@@ -26,7 +26,7 @@ const flags = [
   '--hide-scrollbars',
 ]
 
-/** Throws with the missing libraries when Chromium cannot start. */
+/** Throws with the names of missing libraries when Chromium cannot start. */
 export async function startBrowser(): Promise<Browser> {
   const home = await unpacked()
   const executablePath = join(home, 'chromium')
@@ -49,7 +49,7 @@ export async function startBrowser(): Promise<Browser> {
   }
 }
 
-/** The directory with the browser, its libraries and its fonts. Of several processes that unpack at once, one wins. */
+/** Unpacks the browser with its libraries and fonts, and returns their directory. When several processes unpack at once, one wins. */
 async function unpacked(): Promise<string> {
   const packed = join(dirname(createRequire(import.meta.url).resolve('@sparticuz/chromium')), '..', '..')
   const { version } = createRequire(import.meta.url)(join(packed, 'package.json')) as { version: string }
@@ -86,7 +86,7 @@ function librariesLackedBy(path: string, environment: Record<string, string>): s
     const found = execFileSync('ldd', [path], { env: environmentWith(environment), encoding: 'utf8' })
     return [...found.matchAll(/^\s*(\S+) => not found/gm)].map(([, name]) => name!)
   } catch {
-    // No `ldd` here: a missing library shows when Chromium starts.
+    // This machine has no `ldd`; a missing library shows when Chromium starts.
     return []
   }
 }

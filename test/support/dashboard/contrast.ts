@@ -1,18 +1,18 @@
 /**
- * Judges the contrast of the texts of a page with axe. axe spends half of its time on contrast, and most texts of a page have the colours
- * of texts of another page, so axe judges a text only where its colours and its size have not passed before. A text that another box may
- * lie below is judged each time.
+ * Checks text contrast with axe. Contrast takes half of axe's time, and most texts share their colours with texts of other pages. Therefore
+ * axe checks a text only when its combination of colours and size has not passed before. A text that may overlap another box is checked
+ * every time.
  */
-/** Evaluates an expression on the page, and returns what it resolves to, as JSON. */
+/** Evaluates an expression on the page and returns its resolved value as JSON. */
 export type Evaluate = <T>(expression: string) => Promise<T>
 
-/** Colours, backgrounds and sizes of texts that axe has passed, and places of texts on which axe does not decide. */
+/** Tones (colour, size and backgrounds) that axe has passed, and places of texts that axe cannot decide. */
 const judged = new Set<string>()
 
 interface Text {
-  /** Its colour and size with all backgrounds around it; absent where a box that is not around it meets it. */
+  /** Colour, size and all backgrounds behind the text; absent when a box that does not contain the text overlaps it. */
   tone?: string
-  /** Its tone, its tag and classes, and where it stands. */
+  /** The tone, the tag with its classes, and the position of the text. */
   place: string
 }
 
@@ -21,7 +21,7 @@ interface Judgement {
   passed: number[]
 }
 
-/** Every text of too little contrast on the page as it stands. axe is on the page. */
+/** Returns the texts with too little contrast on the current page. axe must be loaded on the page. */
 export async function contrastIssues(evaluate: Evaluate): Promise<string[]> {
   const texts = await evaluate<Text[]>(findTexts)
   const asked = texts.flatMap(({ tone, place }, i) =>
@@ -38,7 +38,7 @@ export async function contrastIssues(evaluate: Evaluate): Promise<string[]> {
   return issues
 }
 
-/** Keeps the elements of the texts in `window.texts`. */
+/** Stores the elements of the texts in `window.texts`. */
 const findTexts = `(() => {
   const parts = [...document.body.querySelectorAll('*')].filter((part) => part.checkVisibility())
   const grounds = new Map([[document.documentElement, '']])

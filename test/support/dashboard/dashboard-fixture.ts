@@ -37,22 +37,22 @@ export interface DashboardFixture {
   model: string
   champion: string
   candidate: string
-  /** `nina` reads a model without anything, and `ina` one that does not exist. */
+  /** Also has viewers limited to one model: `nina` to a model without data, `ina` to a model that does not exist. */
   keys: Record<'anna' | 'ben' | 'vera' | 'olga' | 'root' | 'nina' | 'ina', string>
-  /** A retraining whose challenger the gate refused. */
+  /** The id of a retraining whose challenger the gate refused. */
   refused: string
   registry: Registry
   /** Starts the release of a version and returns its id once it awaits approval. */
   release(version: string, policy?: ReleasePolicy): Promise<string>
-  /** Starts continuous prediction requests; returns their end. */
+  /** Starts continuous prediction requests and returns a function that stops them. */
   startTraffic(): () => Promise<void>
-  /** The path of each page, by its declared path. */
+  /** Returns the concrete path of each page, by its declared path. */
   pathsOfPages(release: string): Record<string, string>
   close(): Promise<void>
 }
 
 const step = { minMs: 0, minRequests: 20, deadlineMs: 600_000 }
-/** Advances only with traffic, so that a test sees each stage. */
+/** Each stage needs traffic to advance, so a test sees each one. */
 export const fixturePolicy: ReleasePolicy = {
   strategy: 'canary',
   approval: { approvers: 1, withinMs: 600_000 },
@@ -173,7 +173,7 @@ async function seedRows(
   await seedReviews(store, { model, version: champion })
 }
 
-/** A challenger that is worse than its champion: the same report with the two exchanged. */
+/** Seeds a challenger that is worse than its champion: the same report with both sides swapped. */
 async function seedRefused(
   store: Store,
   { model, champion, hostile }: { model: string; champion: string; hostile: string },
@@ -212,10 +212,10 @@ async function insertKeys(store: Store): Promise<DashboardFixture['keys']> {
   return Object.fromEntries(await Promise.all([...keys, ...readers])) as DashboardFixture['keys']
 }
 
-/** Has a model file and nothing else. */
+/** A model with a model file but no data. */
 const emptyModel = 'nothing-yet'
 
-/** Where each page has nothing to show, by its declared path; the others always have something. */
+/** Declared path → a path where the page has nothing to show. Pages that are not listed always show something. */
 export const emptyPaths: Readonly<Record<string, string>> = {
   '/': '/',
   '/guide': '/guide',
@@ -236,7 +236,7 @@ export const emptyPaths: Readonly<Record<string, string>> = {
   '/audit': '/audit',
 }
 
-/** Pages of one thing, which a key of another model may not see, and pages of admins. */
+/** Pages of one object, which a key of another model may not see, and pages for admins. */
 export const deniedPages: readonly string[] = [
   '/releases/:id',
   '/releases/:id/simulation',
@@ -252,10 +252,10 @@ export const deniedPages: readonly string[] = [
   '/audit/verification',
 ]
 
-/** Texts that are the same for every key and model. */
+/** Pages with the same text for every key and model. */
 export const constantPages: readonly string[] = ['/runbooks/:page', '/glossary']
 
-/** The path of each page, by its declared path. */
+/** Builds the concrete path of each page, by its declared path. */
 const pathsOf = ({
   model,
   champion,
@@ -313,7 +313,7 @@ const passed = {
   examples: [],
 } as const
 
-/** The report of the real gate for a challenger that is better than its champion, with slices. */
+/** Builds the report of the real gate for a challenger that is better than its champion, with slices. */
 function gateReport(hostile: string): GateReport {
   return {
     ...judgedReport(hostile),

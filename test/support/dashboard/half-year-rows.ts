@@ -1,6 +1,6 @@
 /**
- * Seeds the rows that half a year of use leaves: weekly quality, drift, feature counts, drills, alerts and audit entries. `hostile` is
- * inserted into every text from outside.
+ * Seeds the rows that accumulate in half a year of use: weekly quality, drift, feature counts, drills, alerts and audit entries. `hostile`
+ * is inserted into every external text.
  */
 import sql from 'sql-template-tag'
 import { defaultDriftPolicy, judgeDrift } from '../../../domain/monitoring/drift.ts'

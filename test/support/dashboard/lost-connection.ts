@@ -1,8 +1,8 @@
 /** Scripts that show the notice of a lost connection on a page. */
 
 /**
- * As htmx tells that the server did not answer, on a page that reloads parts of itself. Returns the notice, and its place: the notice,
- * whatever its time, with all of the page that it stands in and the styles of the page.
+ * Fires the htmx event for an unreachable server on a page with reloading parts. Returns the notice and its context: the notice without its
+ * time, the HTML around it and the styles of the page.
  */
 export const loseConnection = `(() => {
   if (document.querySelector('[hx-get]') === null) return undefined
@@ -17,7 +17,7 @@ export const loseConnection = `(() => {
   return { text, place: JSON.stringify([found, around, styles]) }
 })()`
 
-/** Shows the notice, and keeps it when an answer comes. */
+/** Shows the notice and keeps it visible when a response arrives. */
 export const keepNotice = (text: string) => `(() => {
   window.addEventListener('htmx:after:swap', (event) => event.stopImmediatePropagation(), true)
   document.querySelector('#connection').textContent = ${JSON.stringify(text)}

@@ -9,7 +9,7 @@ export interface TestProvider {
   claims: Record<string, unknown>
   /** Defects of the next token. */
   cheat: Partial<{ issuer: string; audience: string; nonce: string; expired: boolean; unknownKey: boolean }>
-  /** Logs in like a browser, and returns the path that the provider redirects to. */
+  /** Logs in like a browser and returns the path that the provider redirects to. */
   logIn(address: string): Promise<string>
   close(): Promise<void>
 }

@@ -1,6 +1,6 @@
-/** Lists the pages of the dashboard with a text that each shows, for the tests of every page. */
+/** Lists the pages of the dashboard with one text that each page shows, for the tests that visit every page. */
 
-/** The path of each page, and a text of it, on the rows of `all-pages.test.ts`. */
+/** Returns the concrete path of each page with a text on it, for the rows of `all-pages.test.ts`. */
 export function pagesOf({ model, champion }: Record<'model' | 'champion', string>): [string, string][] {
   const at = (path: string) => `/models/${model}${path}`
   return [
@@ -42,7 +42,7 @@ export function pagesOf({ model, champion }: Record<'model' | 'champion', string
   ]
 }
 
-/** Pages that need other rows or another role, each with its test. */
+/** Pages that need other rows or another role, each with the test that covers it. */
 export const pagesWithTests = {
   '/releases/:id': 'test/api/dashboard/approver.test.ts',
   '/releases/:id/simulation': 'test/api/dashboard/pages/simulate.test.ts',

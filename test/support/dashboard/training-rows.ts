@@ -7,7 +7,7 @@ interface SeededRows {
   hostile?: string
 }
 
-/** Two scored trials and a failed one; the first of them went to the gate. */
+/** Seeds two scored trials and a failed one; the first trial went to the gate. */
 export async function seedSweep(store: Store, { model, hostile = '' }: SeededRows): Promise<void> {
   const failed = { rate: hostile === '' ? 9 : hostile }
   const plan = { candidates: [{ rate: 1 }, { rate: 2 }, failed], parallel: 1 }
@@ -30,7 +30,7 @@ export async function seedSweep(store: Store, { model, hostile = '' }: SeededRow
     values ('retrain/swp', ${model}, 'manual', 'olga', now(), 'not_better', ${`Not released: AUC 0.6492 vs 0.6521 ${hostile}`}, now(), now(), 'swp_1')`)
 }
 
-/** One that has fired, one whose folder is away, and one of a batch that has started a day. */
+/** Seeds a trigger that has fired, a trigger whose folder is missing, and a trigger of a batch that has started one partition. */
 export async function seedTriggers(store: Store, { model, hostile = '' }: SeededRows): Promise<void> {
   const triggers = [
     { name: 'webhook', kind: 'webhook', parameters: { region: { kind: 'category' } } },
@@ -61,7 +61,7 @@ export async function seedTriggers(store: Store, { model, hostile = '' }: Seeded
     values (${model}, 'file', '{}', '{}', ${`no folder ${hostile}`})`)
 }
 
-/** Three logged answers of a version of two numbers that lie in its band for review. */
+/** Seeds three logged predictions of a version with two outputs that lie in its review band. */
 export async function seedReviews(
   store: Store,
   { model, version }: { model: string; version: string },

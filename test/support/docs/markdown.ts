@@ -1,15 +1,15 @@
-/** Parses a page of Markdown: links, their anchors, code, and the commands that a reader types. */
+/** Parses a Markdown page: links, anchors, code, and the commands that a reader types. */
 
 export interface Block {
-  /** `sh`, `ts`, … */
+  /** The language, such as `sh` or `ts`. */
   language: string
   text: string
   line: number
-  /** The `<!-- name: value -->` comments right above it. */
+  /** The `<!-- name: value -->` comments directly above the block. */
   notes: Readonly<Record<string, string>>
 }
 
-/** The fenced blocks of a page, in their order. */
+/** Returns the fenced blocks of a page in order. */
 export function blocksOf(page: string): Block[] {
   const lines = page.split('\n')
   const blocks: Block[] = []
@@ -35,10 +35,10 @@ export function blocksOf(page: string): Block[] {
   return blocks
 }
 
-/** The page without its fenced blocks. */
+/** Returns the page without its fenced blocks. */
 export const proseOf = (page: string): string => page.replaceAll(/^```[\s\S]*?^```\s*$/gm, '')
 
-/** Where links and pictures lead to. */
+/** Returns the targets of links and pictures. */
 export function linksOf(page: string): string[] {
   const prose = proseOf(page).replaceAll(/`[^`\n]*`/g, '')
   return [
@@ -48,7 +48,7 @@ export function linksOf(page: string): string[] {
   ]
 }
 
-/** The anchors that a page gives its headings, as GitHub makes them: a second one of the same words ends in -1. */
+/** Returns the anchors that GitHub gives the headings of a page. The second heading with the same words ends in -1. */
 export function anchorsOf(page: string): Set<string> {
   const seen = new Map<string, number>()
   const anchors = new Set<string>()
@@ -66,6 +66,6 @@ export function anchorsOf(page: string): Set<string> {
   return anchors
 }
 
-/** What is set as code within a line. */
+/** Returns the inline code spans. */
 export const codeOf = (page: string): string[] =>
   [...proseOf(page).matchAll(/`([^`\n]+)`/g)].map(([, code]) => code!)

@@ -1,11 +1,11 @@
 /**
- * Reads a PromQL expression: its grammar, and which metrics and labels it names. Prometheus says nothing of a metric that does
- * not exist; its alert is silent for ever.
+ * Parses PromQL expressions and lists the metrics and labels that they name. Prometheus does not report a metric that does not exist; an
+ * alert on it never fires.
  */
 
 export interface Selected {
   metric: string
-  /** Labels that are matched, or by which the surrounding series are grouped. */
+  /** Labels in matchers, and labels that group the surrounding series. */
   labels: string[]
 }
 
@@ -21,7 +21,7 @@ const functions = [
   'deriv',
 ]
 const aggregations = ['sum', 'min', 'max', 'avg', 'count', 'topk']
-/** Functions of a span: they need `metric[5m]`. */
+/** Functions that take a range vector such as `metric[5m]`. */
 const ofSpans = ['changes', 'increase', 'rate', 'delta', 'deriv']
 
 const lexicon =
@@ -46,7 +46,7 @@ function tokensOf(expression: string): Token[] {
   return tokens
 }
 
-/** Throws an error with its position for an invalid expression. */
+/** Throws an error with a position for an invalid expression. */
 export function readPromql(expression: string): Selected[] {
   const tokens = tokensOf(expression)
   const selected: Selected[] = []

@@ -1,6 +1,6 @@
 /**
- * Every state that a release can reach, found by trying every event in every state until nothing new comes of it. Times and
- * names are left out of the comparison; what is counted without an end is counted to two.
+ * Finds every state that a release can reach by applying every event to every state until no new state appears. Comparison ignores times
+ * and names, and caps unbounded counters at two.
  */
 import { advance } from '../../../domain/release/reducer.ts'
 import { isError } from '../../../domain/errors.ts'
@@ -24,9 +24,9 @@ import {
 
 export interface Tried {
   state: ReleaseState
-  /** The name under which the page shows the event. */
+  /** The name of the event on the documentation page. */
   event: string
-  /** Absent when the event is no possible report of this state. */
+  /** Absent when this state cannot produce the event. */
   after?: ReleaseState
   applied: boolean
 }
@@ -62,7 +62,7 @@ const strategies: readonly Strategy[] = ['canary', 'blue_green', 'shadow', 'ab',
 
 const { probation: _probation, ...withoutProbation } = releasePolicy
 
-/** What a release may begin as: each strategy, one without approvals, one without probation, and the first of a model. */
+/** The initial states of a release: each strategy, one without approvals, one without probation, and the first release of a model. */
 export const openings: readonly ReleaseState[] = [
   ...strategies.map((strategy): ReleaseFacts => ({
     ...releaseFacts,
@@ -73,7 +73,7 @@ export const openings: readonly ReleaseState[] = [
   firstFacts,
 ].map((each) => openingState(each, 0))
 
-/** The fields that distinguish two states for all later events. */
+/** Returns the fields that distinguish two states for all later events. */
 function keyOf(state: ReleaseState): string {
   return JSON.stringify([
     state.strategy,
@@ -86,7 +86,7 @@ function keyOf(state: ReleaseState): string {
     state.paused,
     Math.min(state.attempts, state.stage === 'rolling_back' ? 6 : 1),
     Math.min(state.extensions, 1),
-    // Before the decision who; after it, that they came.
+    // Before the decision, the names of approvers matter; afterwards only whether there are approvals.
     state.stage === 'awaiting_approval'
       ? state.approvals.map(({ by }) => by).sort()
       : state.approvals.length > 0,
@@ -101,7 +101,7 @@ function keyOf(state: ReleaseState): string {
   ])
 }
 
-/** All pairs of a reachable state and an event, with what comes of them. `most` states are looked at. */
+/** Returns all pairs of a reachable state and an event with the resulting state. Visits at most `most` states. */
 export function explore(most = 50_000): { states: ReleaseState[]; tried: Tried[] } {
   const states = [...openings]
   const known = new Set(states.map(keyOf))

@@ -1,14 +1,11 @@
-/**
- * The page about the states of a release, made from the machine and not from memory: a table that a person has written is
- * wrong after the next change.
- */
+/** Generates the documentation page about release states from the reducer. A handwritten table would become wrong with the next change. */
 import { format } from 'oxfmt'
 import { releaseOutcomes, releaseStages, type ReleaseStage } from '../../../domain/release/state.ts'
 import { events, explore, type Tried } from './reachable-states.ts'
 
 const stages = Object.keys(releaseStages) as ReleaseStage[]
 
-/** What an event can come to in a stage, over all states that can be reached in it. */
+/** Lists the results of an event in a stage, over all reachable states of that stage. */
 function cellOf(tried: readonly Tried[], stage: ReleaseStage): string {
   const said = new Set<string>()
   for (const { state, after, applied } of tried)
@@ -17,12 +14,12 @@ function cellOf(tried: readonly Tried[], stage: ReleaseStage): string {
     else if (after.stage !== stage) said.add(after.stage === 'ended' ? `**${after.outcome}**` : after.stage)
     else if (after.stageIndex !== state.stageIndex) said.add('next share')
     else said.add('stays')
-  // A report that some states of the stage cannot produce is no result beside those that others give.
+  // States of one stage that cannot produce the event do not count when others can.
   if (said.size > 1) said.delete('–')
   return [...said].sort().join(', ')
 }
 
-/** Reports of the machine come first, then the commands. */
+/** Renders the table: first the reports of activities, then the commands. */
 export async function statesPage(): Promise<string> {
   const { states, tried } = explore()
   const byEvent = grouped(tried, ({ event }) => event)
@@ -87,7 +84,7 @@ function grouped<Key>(all: readonly Tried[], keyOf: (each: Tried) => Key): Map<K
   return groups
 }
 
-/** Along the way of a release. */
+/** Stages in the order of a release. */
 function order(way: string): number {
   const [from, to] = way.split(' --> ') as [ReleaseStage, ReleaseStage]
   return stages.indexOf(from) * 100 + stages.indexOf(to)

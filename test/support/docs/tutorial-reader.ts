@@ -1,16 +1,18 @@
 /**
- * Follows a page word for word in a copy of the checkout: types each block into one shell, which keeps what was
- * set before, and looks for what the page says it shows.
+ * Follows a documentation page in a copy of the checkout. Types each block into one shell that keeps its variables, and checks the output
+ * that the page promises.
  *
- * What is not as for a reader, and cannot be in a test: the copy's packages are links to those of this checkout, its state is a directory
- * of its own, and its ports are free ones (TENURE_PORT=0 …), so that tests beside this one are not met. A page therefore asks
- * `tenure status` where the API is, and does not write a port down. npm takes a second of a core for each `npx tenure`: only what stays
- * in a terminal calls it; the shell calls what it would start. The comments above a block say what it is:
+ * Three things differ from a reader's machine: packages are links to those of this checkout, the state is in a private directory, and ports
+ * are free ones (TENURE_PORT=0 …), so that parallel tests do not collide. A page therefore gets the API's address from `tenure status`
+ * instead of writing a port. npm takes a second of CPU for each `npx tenure`; only blocks that stay in a terminal run npx, and the
+ * shell calls the command that npx would start.
  *
- * - `<!-- shows: text -->`: it is typed once, ends well, and has shown this.
- * - `<!-- until: text -->`: it is typed again and again, as a reader would, until it ends well and shows this.
- * - `<!-- stays: text -->`: it is typed in a terminal of its own, and has begun when it has shown this.
- * - `<!-- file: path -->`: it is written there.
+ * The comments above a block control it:
+ *
+ * - `<!-- shows: text -->`: runs once, must succeed and show the text.
+ * - `<!-- until: text -->`: runs repeatedly until it succeeds and shows the text.
+ * - `<!-- stays: text -->`: runs in a separate terminal and is ready when it shows the text.
+ * - `<!-- file: path -->`: the block is written to this file.
  */
 import { execFileSync, spawn, type ChildProcess } from 'node:child_process'
 import {
@@ -33,17 +35,17 @@ import type { Block } from './markdown.ts'
 
 export interface Reader {
   directory: string
-  /** Runs a block, and returns its output. */
+  /** Runs a block and returns its output. */
   follow(block: Block): Promise<string>
-  /** Sends Ctrl-C to the remaining terminals, and returns their output after all their processes have ended. */
+  /** Sends Ctrl-C to the remaining terminals and returns their output after all their processes have ended. */
   interrupt(): Promise<string[]>
   leave(): Promise<void>
 }
 
-/** A busy machine takes its time for a page; one block may take three minutes. */
+/** Time limit of one block, in milliseconds, for a busy machine. */
 const untilMs = 200_000
 
-/** `empty`: in an empty folder, where `npx` starts what is installed. */
+/** Opens a shell in a copy of the checkout; with `empty`, in an empty folder, where `npx` runs the installed package. */
 export function openReader({ empty = false } = {}): Reader {
   const directory = mkdtempSync(join(tmpdir(), 'tenure-reader-'))
   // Postgres runs as another user when this one is root.
@@ -63,7 +65,7 @@ export function openReader({ empty = false } = {}): Reader {
     ...Object.fromEntries(ports.map((name) => [name, '0'])),
     ...Object.fromEntries(unset.map((name) => [name, undefined])),
     TENURE_STATE: join(directory, '.tenure'),
-    // npm speaks of its own configuration otherwise.
+    // Without it npm prints hints about its own configuration.
     npm_config_loglevel: 'silent',
   })
   const options = { cwd: directory, env: environment }
@@ -107,12 +109,12 @@ export function openReader({ empty = false } = {}): Reader {
   }
 }
 
-/** Columns are as wide as what stands in them. */
+/** Ignores runs of spaces, because the width of columns depends on their content. */
 const plain = (text: string): string => text.replaceAll(/\s+/g, ' ')
 
 /**
- * The files of the project, and a directory of packages in which each is a link to that of this checkout. The directory is the
- * copy's own: the set-up writes into it where its servers are, and a replica puts itself together there.
+ * Copies the project's files and creates a package directory of links to this checkout's packages. The directory is private to the copy:
+ * setup records the location of the servers in it, and a replica writes its compiled files there.
  */
 function copyCheckout(directory: string): void {
   const listed = execFileSync('git', ['ls-files', '-co', '--exclude-standard'], {
@@ -126,16 +128,16 @@ function copyCheckout(directory: string): void {
   mkdirSync(packages)
   for (const name of readdirSync(join(checkout, 'node_modules')))
     if (!own.includes(name)) symlinkSync(join(checkout, 'node_modules', name), join(packages, name))
-  // Compiling the same sources again takes 15 s of a core. The set-up of the copy compiles only what is left out: one process.
+  // Compiling the same sources again takes 15 s of CPU. Setup of the copy compiles only what is omitted here: one process.
   const compiled = manifestOf(checkout, 'api/serving/formats/onnx/session-process.ts')
   cpSync(join(checkout, 'dist'), join(directory, 'dist'), {
     recursive: true,
-    // A process that runs meanwhile writes a file under another name first.
+    // A process that runs at the same time first writes a file under a temporary name.
     filter: (path) => path !== compiled && !/\.(?:\d+|\w{6})$|\/draft-\w+$/.test(path),
   })
 }
 
-/** What is made in the directory of packages, and belongs to the checkout that has made it. */
+/** Generated entries in the package directory that belong to the checkout that made them. */
 const own = ['.tenure', '.cache', '.vite', '.vite-temp']
 
 interface Place {
@@ -143,7 +145,7 @@ interface Place {
   env: Record<string, string | undefined>
 }
 
-/** One bash for all blocks, so that a variable of one is there in the next. */
+/** Opens one bash for all blocks, so that a variable set in one block exists in the next. */
 function openShell(place: Place, { installed }: { installed: boolean }) {
   const child = spawn('bash', ['--noprofile', '--norc'], { ...place, stdio: ['pipe', 'pipe', 'pipe'] })
   let out = ''
@@ -160,7 +162,7 @@ function openShell(place: Place, { installed }: { installed: boolean }) {
     async type(block: string): Promise<{ out: string; code: number }> {
       const mark = `--- typed ${++typed}`
       out = ''
-      // Whichever command fails, the block has not gone as the page says. What it shows last may have no end of line.
+      // The block fails if any command in it fails. The last line of output may lack a line end.
       child.stdin.write(`set -o pipefail; code=0; trap 'code=$?' ERR; eval ${quoted(block)}\n`)
       child.stdin.write(`trap - ERR; for to in 1 2; do printf '\\n%s\\n' "${mark} $code" >&$to; done\n`)
       const end = new RegExp(`^${mark} (\\d+)$`, 'gm')
@@ -179,7 +181,7 @@ const quoted = (text: string): string => `'${text.replaceAll("'", `'\\''`)}'`
 
 type Terminal = ReturnType<typeof openTerminal>
 
-/** A terminal in which something runs until Ctrl-C, which goes to everything that was started in it. */
+/** Opens a terminal for a command that runs until Ctrl-C; Ctrl-C reaches every process started in it. */
 function openTerminal(block: string, place: Place) {
   const child: ChildProcess = spawn('bash', ['-c', block], {
     ...place,
@@ -189,7 +191,7 @@ function openTerminal(block: string, place: Place) {
   let out = ''
   child.stdout?.setEncoding('utf8').on('data', (text: string) => (out += text))
   child.stderr?.setEncoding('utf8').on('data', (text: string) => (out += text))
-  // Closed is what everything in it has let go of.
+  // `close` fires after every process in the terminal has closed the output.
   const ended = new Promise((resolve) => child.on('close', resolve))
   let over = false
   void ended.then(() => (over = true))

@@ -1,7 +1,4 @@
-/**
- * Starts a real system with a model whose champion serves, and releases of its next versions.
- * Faults of a fleet need other processes and another policy each.
- */
+/** Starts a real system with a serving champion, and releases further versions. Each fleet test configures its own processes and policy. */
 import type { ReleasePolicy } from '../../../domain/release/policy.ts'
 import { findChampion } from '../../../store/registry/champions.ts'
 import { insertKey } from '../../../store/access/api-keys.ts'
@@ -14,7 +11,7 @@ import { signedStart } from '../commands/signed.ts'
 
 const step = { minMs: 2_000, minRequests: 20, deadlineMs: 60_000 }
 
-/** A release of three steps of two seconds, with leases of seconds. */
+/** A policy with three steps of two seconds, and leases of seconds. */
 export const showPolicy: ReleasePolicy = {
   strategy: 'canary',
   approval: { approvers: 1, withinMs: 60_000 },
@@ -30,12 +27,12 @@ export const showPolicy: ReleasePolicy = {
 export interface Show {
   system: RealSystem
   model: string
-  /** Of an administrator. */
+  /** The key of an administrator. */
   key: string
   champion(): Promise<string>
-  /** Registers the next version and starts its release, with another policy when one is given. */
+  /** Registers the next version and starts its release, with a different policy when one is given. */
   start(policy?: ReleasePolicy): Promise<{ release: FixtureRelease; version: string; champion: string }>
-  /** The same, approved. */
+  /** Starts a release like `release`, and approves it. */
   approved(policy?: ReleasePolicy): Promise<{ release: FixtureRelease; version: string; champion: string }>
 }
 

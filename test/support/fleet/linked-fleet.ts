@@ -1,6 +1,6 @@
 /**
- * Starts a fleet in which every process reaches Postgres and Temporal through its own link.
- * A test cuts one link and not the others, and counts connections per process.
+ * Starts a fleet in which every process reaches Postgres and Temporal through a separate link. Tests cut single links and count the
+ * connections of each process.
  */
 import { replicaName } from '../../../cli/supervisor/rolling-restart.ts'
 import { openProxyLine, openLink, type Link } from '../../../bench/fleet/proxy.ts'
@@ -9,7 +9,7 @@ import { openShow, type Show } from './fleet-fixture.ts'
 import { withEnvironment } from '../servers/system-fixture.ts'
 
 export interface NamedLink extends Link {
-  /** As the supervisor knows it. */
+  /** The process name in the supervisor. */
   process: string
   to: 'postgres' | 'temporal'
 }

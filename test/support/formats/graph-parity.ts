@@ -1,4 +1,4 @@
-/** Compares the answers of random ONNX graphs, as `scripts/formats/graphs.py` writes them, with those of ONNX Runtime. */
+/** Compares the outputs of random ONNX graphs with the outputs of ONNX Runtime that `scripts/formats/graphs.py` recorded. */
 import { readFileSync } from 'node:fs'
 import { gunzipSync } from 'node:zlib'
 import { isError } from '../../../domain/errors.ts'
@@ -11,7 +11,7 @@ import { rowTexts } from './onnx-answers.ts'
 
 type Cell = number | string | boolean | null
 
-/** A line of the script. A graph that ONNX Runtime refuses has an error in place of answers. */
+/** One line of the script's output. A graph that ONNX Runtime refuses has an error instead of answers. */
 export interface GraphCase {
   name: string
   operators: string[]
@@ -24,24 +24,24 @@ export interface GraphCase {
 }
 
 export interface GraphVerdict {
-  /** What answers the graph; `refused` when the file is as it is read, and `registration` when ONNX Runtime is asked there. */
+  /** What computes the answers. `refused`: reading the file failed. `registration`: loading it in ONNX Runtime failed. */
   by: 'forest' | 'rows' | 'session' | 'refused' | 'registration'
   /** The first answer that differs, or why the graph should have been refused. */
   wrong?: string
 }
 
-/** Graphs that need no ONNX Runtime, as `npm run test:parity -- --only graphs --pack` wrote them. */
+/** Reads the graphs that need no ONNX Runtime, as `npm run test:parity -- --only graphs --pack` wrote them. */
 export const readGraphCases = (): GraphCase[] =>
   JSON.parse(
     gunzipSync(readFileSync(new URL('random-graphs.json.gz', import.meta.url))).toString('utf8'),
   ) as GraphCase[]
 
-/** How far two answers may lie apart, absolute, and relative above 1. */
+/** Tolerance between two answers: absolute up to 1, relative above. */
 const limit = 1e-6
-/** Times the change of an answer when the numbers of its row, or the constants, change in their last bit. */
+/** Factor on `spread`, the change of an answer when inputs or constants change in their last bit. */
 const spreadFactor = 16
 
-/** Graphs that are not lowered are compared when `sessions` are given. */
+/** Compares one graph. Compares graphs that are not lowered only when `sessions` are given. */
 export async function judgeGraph(given: GraphCase, sessions?: Sessions): Promise<GraphVerdict> {
   const bytes = Buffer.from(given.model, 'base64')
   let opened: { by: 'forest' | 'rows' | 'session'; predictor?: Predictor; isText: boolean[] }
@@ -49,7 +49,7 @@ export async function judgeGraph(given: GraphCase, sessions?: Sessions): Promise
     opened = await openGraph(bytes, given.name, sessions)
   } catch (error) {
     if (!isError(error)) throw error
-    // ONNX Runtime answers with what its memory holds, or with the rows of a batch one after the other.
+    // In these cases ONNX Runtime returns uninitialised memory or processes the rows of a batch in sequence.
     const isRight = ['is not defined', 'rows for 2'].some((text) => error.message.includes(text))
     if (given.error !== undefined || isRight) return { by: 'refused' }
     return { by: 'refused', wrong: `refused: ${(error as Error).message}` }
@@ -117,7 +117,7 @@ async function openGraph(bytes: Buffer, name: string, sessions: Sessions | undef
   return { by: 'session' as const, predictor, isText }
 }
 
-/** Sums of very large numbers overflow or not by the order in which they are added. */
+/** Returns whether a sum of very large numbers may overflow; the order of summation decides it. */
 const mayOverflow = ({ operators, rows }: GraphCase, row: number): boolean =>
   operators.some((op) => sums.has(op)) && rows[row]!.some((cell) => Math.abs(numberOf(cell)) > 1e37)
 const sums = new Set(
@@ -126,7 +126,7 @@ const sums = new Set(
   ),
 )
 
-/** Overflowed, also where a Clip without bounds has made the largest number of it. */
+/** Returns whether a value has overflowed, also when a Clip without bounds has replaced it by the largest float. */
 const isBeyond = (value: number): boolean => !(Math.abs(value) < 3.4028234663852886e38)
 
 const numberOf = (cell: Cell): number =>

@@ -1,6 +1,6 @@
 /**
- * Files that are small, or whole by their syntax, and would fill the memory, take minutes or be answered wrongly by a reader that trusts them:
- * counts that differ, lists that overlap, values of another kind, names that stand twice.
+ * Generates model files that are small or syntactically valid, but would exhaust memory, run for minutes or give wrong answers in a reader
+ * that trusts them: mismatched counts, overlapping lists, values of the wrong type, duplicate names.
  */
 import { readCases } from './parity.ts'
 import { treeModel } from './onnx-trees.ts'
@@ -11,7 +11,7 @@ export type HostileFile = readonly [name: string, make: () => Buffer, message: R
 const cases = readCases()
 const bytesOf = (name: string): Buffer => cases.find((each) => each.name === `${name}-0`)!.bytes
 
-/** A model of the pack with one place changed. */
+/** Returns a packed model with one place changed. */
 export function changedModel(name: string, from: string | RegExp, to: string): Buffer {
   const text = bytesOf(name).toString('utf8')
   const after = text.replace(from, to)
@@ -21,7 +21,7 @@ export function changedModel(name: string, from: string | RegExp, to: string): B
 
 type Json = Record<string, unknown>
 
-/** An XGBoost model of one tree; its first split reads categories. */
+/** Builds an XGBoost model with one tree whose first split is categorical. */
 function xgboostTree(change: (tree: Json) => void, rest: (model: Json) => void = () => {}): Buffer {
   const file = JSON.parse(bytesOf('xgboost-categories').toString('utf8')) as Json
   const model = (file as { learner: { gradient_booster: { model: { trees: Json[] } } } }).learner
@@ -31,7 +31,7 @@ function xgboostTree(change: (tree: Json) => void, rest: (model: Json) => void =
   return Buffer.from(JSON.stringify(file))
 }
 
-/** A balanced tree of so many nodes, each a split by categories. */
+/** Builds a balanced tree with this many nodes, each with a categorical split. */
 function categoryTree(nodes: number, sets: Json): (tree: Json) => void {
   const all = 2 * nodes + 1
   const list = (of: (node: number) => number) => Array.from({ length: all }, (_, node) => of(node))
@@ -57,7 +57,7 @@ function catboost(change: (file: CatboostFile) => void): Buffer {
   change(file)
   return Buffer.from(JSON.stringify(file))
 }
-/** Symmetric trees of 16 levels, whose nodes are many more than their splits. */
+/** Builds symmetric trees of 16 levels, which expand to many more nodes than splits. */
 const deepTrees = (count: number) =>
   catboost((file) => {
     const [first] = file.oblivious_trees
@@ -78,7 +78,7 @@ const plain = node({ op: 'Identity', inputs: ['x'], outputs: ['y'] })
 const absent = (dims: number[], type: number): Buffer =>
   model(graph({ nodes: [plain], initializers: [message({ 1: dims, 2: type, 8: 'w' })] }))
 
-/** A LightGBM file with so much text behind the name of a field of its head. */
+/** Builds a LightGBM file with this much text after a field name in its header. */
 const lightgbmHead = (name: string, text: Buffer): Buffer => {
   const [before, after] = bytesOf('lightgbm-binary')
     .toString('utf8')

@@ -1,4 +1,4 @@
-/** Answers of an ONNX graph by ONNX Runtime in this process, and by the row program that the graph is lowered to. */
+/** Computes the outputs of an ONNX graph with ONNX Runtime in this process, and with the row program that the graph is lowered to. */
 import { InferenceSession, Tensor } from 'onnxruntime-node'
 import { openRowsOf } from '../../../api/serving/formats/onnx/format.ts'
 import type { OnnxLayout } from '../../../api/serving/formats/onnx/layout.ts'
@@ -7,7 +7,7 @@ import { eachField, spanOf, wireText, type WireSpan } from '../../../api/serving
 import { noText } from '../../../domain/model/batch-spec.ts'
 import { message, node, value } from './onnx-writer.ts'
 
-/** Numbers row by row, and the texts of each row. */
+/** Numbers in row order, and the texts of each row. */
 export interface AskedRows {
   count: number
   numbers: readonly number[]
@@ -60,7 +60,7 @@ function tensorOf(type: OnnxLayout['inputs'][number]['type'], part: number[], sh
   return new Tensor('float32', Float32Array.from(part), shape)
 }
 
-/** Undefined for a graph that is left to ONNX Runtime. */
+/** Returns undefined for a graph that is not lowered. */
 export function loweredAnswers(
   bytes: Uint8Array,
   { count, numbers, texts }: AskedRows,
@@ -74,7 +74,7 @@ export function loweredAnswers(
   return Array.from(output)
 }
 
-/** The texts of rows as an input buffer holds them. */
+/** Returns the texts of rows in the layout of an input buffer. */
 export function rowTexts(rows: readonly (readonly (string | null)[])[]) {
   const texts = Buffer.concat(
     rows.flat().map((text) => {
@@ -87,7 +87,7 @@ export function rowTexts(rows: readonly (readonly (string | null)[])[]) {
   return { texts, textBytes: texts.byteLength }
 }
 
-/** The largest difference, absolute, and relative above 1. Infinite where one answer is a number and the other is not. */
+/** Returns the largest difference: absolute up to 1, relative above. Infinite when only one of two answers is a number. */
 export function worstDifference(given: readonly number[], wanted: readonly number[]): number {
   if (given.length !== wanted.length) return Infinity
   return wanted.reduce((worst, each, at) => {
@@ -97,7 +97,7 @@ export function worstDifference(given: readonly number[], wanted: readonly numbe
   }, 0)
 }
 
-/** The same graph, with an operator behind its output that gives the same numbers and is left to ONNX Runtime. */
+/** Returns the same graph with an operator appended that keeps the numbers but prevents lowering. */
 export function throughProcess(bytes: Buffer): Buffer {
   const { output } = openOnnx(bytes).layout
   const last = node({ op: 'Max', inputs: [output], outputs: ['through'] })
@@ -112,7 +112,7 @@ export function throughProcess(bytes: Buffer): Buffer {
 
 type FieldContent = number | WireSpan
 
-/** A message with other contents of its fields. */
+/** Returns a message with some fields replaced. */
 function rewritten(
   span: WireSpan,
   change: (number: number, content: FieldContent) => readonly (FieldContent | Buffer)[],

@@ -1,9 +1,9 @@
-/** Writes graphs of few operators, with rows to ask them, for comparisons with ONNX Runtime. */
+/** Writes graphs of few operators with input rows, for comparisons with ONNX Runtime. */
 import { seededRandom } from '../../../domain/statistics/random.ts'
 import type { AskedRows } from './onnx-answers.ts'
 import { floats, graph, model, node, tensor, value, wholes, type WrittenNode } from './onnx-writer.ts'
 
-/** Numbers from a seed: between 0 and 1, normal, and whole. */
+/** Returns generators of seeded random numbers: uniform in [0, 1), normal, and integers. */
 export function numbersOfSeed(seed: number) {
   const next = seededRandom(seed)
   const normal = (): number => Math.sqrt(-2 * Math.log(next())) * Math.cos(2 * Math.PI * next())
@@ -11,10 +11,10 @@ export function numbersOfSeed(seed: number) {
 }
 
 const oddNumbers = [NaN, Infinity, -Infinity, 0, -0, 1e-40, 8, -8, 9.5]
-/** In a sum they leave nothing of the digits of others. */
+/** Numbers so large that a sum loses the digits of all others. */
 const largeNumbers = [1e9, -1e9, 3e38, -3e38, 20, -20, 100, -100]
 
-/** Half of the rows have a number that is odd. */
+/** Generates input rows. Half of the rows contain an unusual number. */
 export function rowsOf(width: number, { count = 60, seed = 1, large = false } = {}): AskedRows {
   const { normal, whole } = numbersOfSeed(seed)
   const odd = large ? [...oddNumbers, ...largeNumbers] : oddNumbers
@@ -38,7 +38,7 @@ export const initializersOf = (tensors: Initializers): Buffer[] =>
 
 export const ml = 'ai.onnx.ml'
 
-/** One operator from `x`, a matrix of three columns, to `y`. */
+/** A graph with one operator from `x`, a matrix of three columns, to `y`. */
 export type OperatorCase = Partial<WrittenNode> & {
   tensors?: Initializers
   outputs?: readonly string[]

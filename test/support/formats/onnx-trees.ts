@@ -1,7 +1,7 @@
-/** A small TreeEnsembleRegressor, to be damaged. */
+/** Builds a small TreeEnsembleRegressor for tests that damage it. */
 import { graph, model, node, value, type WrittenNode } from './onnx-writer.ts'
 
-/** Two trees of one comparison each. */
+/** Two trees with one comparison each. */
 export const treeAttributes = {
   n_targets: 1,
   nodes_treeids: [0, 0, 0, 1, 1, 1],

@@ -1,8 +1,8 @@
-/** Writes ONNX files by the field numbers of onnx.proto, so that tests can say what no library would write. */
+/** Writes ONNX files by the field numbers of onnx.proto, so that tests can express what no library would write. */
 
 type Content = Uint8Array | string | number
 
-/** Fields of a message: a number is a varint, a text or bytes a span; a list repeats its field. */
+/** Fields of a message: a number becomes a varint, a text or bytes a length-delimited field; a list repeats its field. */
 export type Fields = Readonly<Record<number, Content | readonly Content[]>>
 
 export function varint(value: number): Buffer {
@@ -37,7 +37,7 @@ export const tensor = (name: string, dims: readonly number[], type: number, raw:
 export const wholes = (values: readonly number[]): Buffer =>
   Buffer.from(BigInt64Array.from(values, (each) => BigInt(each)).buffer)
 
-/** Attributes by kind: whole numbers, texts, lists of both, 32-bit numbers alone (`float`) and listed (`floats`), and tensors as messages. */
+/** Attributes by kind: integers, texts, lists of both, 32-bit floats alone (`float`) and in lists (`floats`), and tensors as messages. */
 export function attribute(
   name: string,
   value:
@@ -59,7 +59,7 @@ export function attribute(
     : message({ 1: name, 8: value as number[], 20: 7 })
 }
 
-/** A field of four bytes. */
+/** Encodes a fixed-length field of four bytes. */
 const floatField = (number: number, value: number): Buffer =>
   Buffer.concat([varint(number * 8 + 5), floats([value])])
 
@@ -82,7 +82,7 @@ export const node = ({ op, inputs, outputs, domain = '', attributes = {} }: Writ
     7: domain,
   })
 
-/** A tensor of a type and shape; 0 is a dimension of any size. */
+/** Declares a tensor with a type and a shape; the dimension 0 means any size. */
 export const value = (name: string, dims: readonly number[], type = float): Buffer =>
   message({ 1: name, 2: message({ 1: message({ 1: type, 2: shape(dims) }) }) })
 
@@ -116,8 +116,8 @@ export const model = (content: Buffer, opsets: Readonly<Record<string, number>> 
   })
 
 /**
- * One column in, the same out, by multiplying two square matrices of as many rows as the largest value of a batch, `times` times: a value
- * chooses how long a run takes and how much memory.
+ * Builds a graph with one input column and the same output. In between it multiplies two square matrices `times` times; the largest value
+ * of a batch sets their size, so a value controls the time and memory of a run.
  */
 export function demandingModel(times: number): Buffer {
   const products = Array.from({ length: times }, (_, at) =>

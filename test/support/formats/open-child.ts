@@ -1,12 +1,12 @@
 /**
- * Opens model files in a process of its own: prints of each `{"name", "error", "ms"}` of the processor, a line each, and at the end
- * `{"megabytes"}` at most.
+ * Opens model files in a child process. Prints one line `{"name", "error", "ms"}` per file, with CPU time in ms, and finally
+ * `{"megabytes"}`, the peak memory.
  */
 import { readFileSync } from 'node:fs'
 import { basename } from 'node:path'
 import { openModelFile } from '../../../api/serving/formats/model-file.ts'
 
-// With --expose-gc, so that the memory of one file is not that of the file before.
+// With --expose-gc the memory of one file does not count for the next.
 const { gc } = globalThis as { gc?: () => void }
 for (const path of process.argv.slice(2)) {
   gc?.()
@@ -20,6 +20,6 @@ for (const path of process.argv.slice(2)) {
   const { user, system } = process.cpuUsage(before)
   process.stdout.write(`${JSON.stringify({ name: basename(path), error, ms: (user + system) / 1_000 })}\n`)
 }
-// `maxRSS` begins with the memory of the process that started this one.
+// `maxRSS` starts with the memory of the parent process.
 const [, peak] = /^VmHWM:\s+(\d+) kB$/m.exec(readFileSync('/proc/self/status', 'utf8'))!
 process.stdout.write(`${JSON.stringify({ megabytes: Number(peak) / 1_024 })}\n`)

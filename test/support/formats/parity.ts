@@ -1,4 +1,4 @@
-/** Compares the answers of model files with those of the libraries that wrote them. */
+/** Compares the outputs of model files with the outputs of the libraries that wrote them. */
 import { readFileSync } from 'node:fs'
 import { gunzipSync } from 'node:zlib'
 import { columnValue, readForest } from '../../../api/serving/formats/model-file.ts'
@@ -7,7 +7,7 @@ import { openOnnx } from '../../../api/serving/formats/onnx/open-onnx.ts'
 import { predictorOf } from '../../../api/serving/formats/trees/predictor.ts'
 import { walkerOf } from '../../../api/serving/formats/trees/walk.ts'
 
-/** A model with rows and the answers of its library. */
+/** A model with rows and the outputs of its library. */
 export interface ParityCase {
   name: string
   bytes: Buffer
@@ -15,13 +15,13 @@ export interface ParityCase {
   answers: (number | number[])[]
 }
 
-/** 46 models of the three libraries, as `npm run test:parity -- --only trees --pack` wrote them. */
+/** Reads 46 models of the three libraries, as `npm run test:parity -- --only trees --pack` wrote them. */
 export const readCases = (): ParityCase[] => readPack('tree-models.json.gz')
 
-/** Models of scikit-learn and others as ONNX, as `npm run test:parity -- --only onnx --pack` wrote them, with the answers of ONNX Runtime. */
+/** Reads ONNX models of scikit-learn and others with ONNX Runtime's outputs, as `npm run test:parity -- --only onnx --pack` wrote them. */
 export const readOnnxCases = (): ParityCase[] => readPack('onnx-models.json.gz')
 
-/** Models of older versions of the libraries, as `scripts/formats/older_models.py` wrote them. */
+/** Reads models of older library versions, as `scripts/formats/older_models.py` wrote them. */
 export const readOlderCases = (): ParityCase[] => readPack('older-models.json.gz')
 
 function readPack(name: string): ParityCase[] {
@@ -35,9 +35,9 @@ function readPack(name: string): ParityCase[] {
 export interface Parity {
   rows: number
   trees: number
-  /** The largest difference, absolute, and relative above 1. */
+  /** The largest difference: absolute up to 1, relative above. */
   worst: number
-  /** Leaves in which the kernel and the plain walk differ. */
+  /** The number of leaves in which the kernel and the plain walk differ. */
   otherLeaves: number
 }
 

@@ -1,4 +1,4 @@
-/** A version that ONNX Runtime answers: a pipeline of scikit-learn with three numbers, of which one is whole, and one text. */
+/** Builds a version that runs in ONNX Runtime: a scikit-learn pipeline with three numeric inputs, one of them an integer, and one text. */
 import type { Output } from '../../../domain/model/features.ts'
 import { putManifest, type Artifacts } from '../../../store/artifacts.ts'
 import { throughProcess } from './onnx-answers.ts'
@@ -13,7 +13,7 @@ export interface PipelineRow {
 
 const found = readOnnxCases().find(({ name }) => name === 'session-pipeline-0')!
 
-/** Its rows, with the probability that scikit-learn's file gave each in Python. */
+/** Input rows with the probability that scikit-learn computed for each in Python. */
 export const pipelineRows = found.rows.flatMap((row, at): { row: PipelineRow; answer: number }[] => {
   const [age, income, visits, city] = row
   const answer = (found.answers[at] as number[])[1]!

@@ -1,9 +1,9 @@
-/** A LightGBM model of the example roses, with rows and its own answers, as `scripts/formats/roses.py` made them. */
+/** A LightGBM model of the example roses, with rows and LightGBM's outputs, as `scripts/formats/roses.py` made them. */
 import { readFileSync } from 'node:fs'
 import type { FeatureRow } from '../../../domain/model/features.ts'
 
 export interface RosesModel {
-  /** `model.txt`. */
+  /** The content of `model.txt`. */
   model: string
   rows: FeatureRow[]
   /** Probabilities. */

@@ -1,4 +1,4 @@
-/** Versions of tree models in memory: their features are the columns of the model, and their golden answers those of the library. */
+/** Builds versions of tree models in memory. The features are the columns of the model; the golden answers are the library's outputs. */
 import { formatOf } from '../../../api/serving/formats/all-formats.ts'
 import { loadVersion, type LoadedVersion } from '../../../api/serving/version/loaded-version.ts'
 import type { FeatureFit, FeatureRow, Features, Output } from '../../../domain/model/features.ts'
@@ -9,13 +9,13 @@ export interface TreeVersion {
   manifest: Manifest
   files: Record<string, Buffer>
   rows: FeatureRow[]
-  /** One list of outputs a row. */
+  /** One list of outputs per row. */
   answers: number[][]
 }
 
 const endings = { LightGBM: 'txt', XGBoost: 'json', CatBoost: 'json' } as Record<string, string>
 
-/** A model of `tree-models.json.gz` with those of its rows that a request can carry. */
+/** Loads a model of `tree-models.json.gz`, with the rows that a request can carry. */
 export async function treeVersion(
   name: string,
   change: (manifest: Manifest) => Manifest = (manifest) => manifest,

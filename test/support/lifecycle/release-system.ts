@@ -1,4 +1,6 @@
-/** A control worker, a replica with its API, one model, keys of four roles and callers that ask without a pause, on the real servers. */
+/**
+ * Starts a control worker, a replica with its API, one model, keys of four roles and clients with continuous requests, on the real servers.
+ */
 import type { ReleasePolicy } from '../../../domain/release/policy.ts'
 import { defaultCanaryPolicy } from '../../../domain/canary/policy.ts'
 import { migratedDatabase, temporalAddress } from '../servers/servers.ts'
@@ -7,7 +9,7 @@ import { insertModel, type Registry } from '../release/candidates.ts'
 import { startCore, type Core } from '../release/core.ts'
 
 const step = { minMs: 100, minRequests: 5, deadlineMs: 120_000 }
-/** One approval and one stage of half of the traffic. */
+/** A policy with one approval and one stage of half of the traffic. */
 export const oneStagePolicy: ReleasePolicy = {
   strategy: 'canary',
   approval: { approvers: 1, withinMs: 60_000 },
@@ -21,7 +23,7 @@ export interface ReleaseSystem {
   fixture: ServingFixture
   api: TestApi
   registry: Registry
-  /** Of olga, an operator, of anna, an approver, of vera, a viewer, and of root, an admin. */
+  /** Keys of olga (operator), anna (approver), vera (viewer) and root (admin). */
   keys: Record<'olga' | 'anna' | 'vera' | 'root', string>
   stop(): Promise<void>
 }
@@ -31,7 +33,7 @@ export interface ReleaseSystemOptions {
   policy?: ReleasePolicy
   leaseMs?: number
   callers: number
-  /** The pause between two requests. */
+  /** The pause between two requests, in milliseconds. */
   everyMs: number
 }
 
@@ -75,7 +77,7 @@ export async function startReleaseSystem(options: ReleaseSystemOptions): Promise
       try {
         api.ask(model, { instances: [{ x: 1, y: 2 }], routing_key: `caller ${i % callers}` })
       } catch {
-        // Before the first champion no request can be served, and the candidate of a drill fails on purpose.
+        // Requests cannot be served before the first champion, and a drill's candidate fails on purpose.
       }
       await new Promise((resolve) => setTimeout(resolve, everyMs))
     }

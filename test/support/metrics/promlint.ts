@@ -1,13 +1,13 @@
 /**
- * The rules of `promtool check metrics` (client_golang, promlint) for a page of metrics, because the tool is not at hand where the tests
- * run. Units: https://prometheus.io/docs/practices/naming/#base-units.
+ * Applies the rules of `promtool check metrics` (client_golang, promlint) to a metrics page, because the tool is not available where the
+ * tests run. Units: https://prometheus.io/docs/practices/naming/#base-units.
  */
 
 interface Family {
   name: string
   type: string
   hasHelp: boolean
-  /** Of all its samples. */
+  /** Labels of all samples of the family. */
   labels: string[]
 }
 
@@ -31,7 +31,7 @@ const abbreviation = /^(s|ms|us|ns|sec|b|kb|mb|gb|tb|pb|m|h|d)$/
 const types = ['gauge', 'counter', 'histogram', 'summary']
 const partOfHistogram = /_(bucket|sum|count)$/
 
-/** One line for each breach: the metric and what is wrong. */
+/** Returns one line per violation: the metric and the problem. */
 export function issuesOfMetrics(page: string): string[] {
   const families = familiesOf(page)
   const issues = families.flatMap((family) =>
@@ -82,7 +82,7 @@ function familiesOf(page: string): Family[] {
   })
 }
 
-/** Samples of no family: promlint sees them as untyped, without help. */
+/** Samples without a declared family; promlint treats them as untyped and without help. */
 function untyped(page: string, names: readonly string[]): string[] {
   const sampled = [...page.matchAll(/^([A-Za-z_:][\w:]*)[{ ]/gm)].map(([, name = '']) => name)
   const known = (name: string) => names.includes(name) || names.includes(name.replace(partOfHistogram, ''))

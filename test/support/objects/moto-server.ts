@@ -1,5 +1,5 @@
 /**
- * Runs an S3 server of its own, moto of PyPI, installed once into the cache of this machine. It decides conditional writes as S3 does, which
+ * Runs a private S3 server, moto from PyPI, installed once into the cache of this machine. moto implements conditional writes as S3 does;
  * other small servers do not.
  */
 import { spawn } from 'node:child_process'
@@ -15,7 +15,7 @@ import { outgoingFetch } from '../../../store/outgoing-fetch.ts'
 
 export interface MotoServer {
   endpoint: string
-  /** A new bucket, and the settings of a store in it. */
+  /** Creates a bucket and returns the store settings for it. */
   bucket(prefix?: string): Promise<S3Settings>
   stop(): Promise<void>
 }
@@ -24,7 +24,7 @@ const readyMs = 120_000
 let running: Promise<MotoServer | undefined> | undefined
 let buckets = 0
 
-/** Starts it once in a process of tests; undefined, with the reason on the error output, where it cannot be installed. */
+/** Starts the server once per test process. Returns undefined and prints the reason when the server cannot be installed. */
 export const sharedMoto = (): Promise<MotoServer | undefined> =>
   (running ??= startMoto().catch((error: Error) => {
     process.stderr.write(`No S3 server: ${error.message.split('\n')[0]}\n`)
@@ -83,13 +83,13 @@ export const settingsOf = (endpoint: string, bucket: string, prefix: string): S3
   credentials: () => ({ accessKeyId: 'test', secretAccessKey: 'a-secret-of-the-tests' }),
 })
 
-/** Limits under which a store that is away is found out in a moment. */
+/** Limits with which an unavailable store is detected quickly. */
 export const shortLimits = { attempts: 3, silentMs: 2_000, pauseMs: 5 }
 
 export const openTestStore = (settings: ObjectStoreSettings, options: S3StoreOptions = {}) =>
   openS3Store(settings as S3Settings, { limits: shortLimits, ...options })
 
-/** The variables that name the same store. */
+/** Returns the environment variables that name the same store. */
 export const environmentOf = ({ bucket, prefix, endpoint, credentials }: S3Settings) => ({
   TENURE_OBJECT_STORE: `s3://${bucket}/${prefix}`,
   TENURE_S3_ENDPOINT: endpoint,

@@ -1,4 +1,4 @@
-/** A folder of a test with a PATH of its own: shell scripts in the place of programs, and links to real ones. */
+/** Creates a folder with its own PATH: shell scripts in place of programs, and links to real programs. */
 import { chmodSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -7,11 +7,11 @@ import { systemEnvironment } from '../../../temporal.config.ts'
 
 export interface ProgramFolder {
   home: string
-  /** The folder of the programs, inside of `home`. */
+  /** The folder of the programs, inside `home`. */
   bin: string
-  /** Writes a shell script of this name. */
+  /** Writes a shell script with this name. */
   program(name: string, script: string): void
-  /** Links programs of this machine. */
+  /** Links to programs of this machine. */
   link(...names: string[]): void
   remove(): void
 }

@@ -1,6 +1,6 @@
 /**
- * Races two commands on one release.
- * Activities race in their own transactions where Postgres decides; updates race to a real release where the workflow decides.
+ * Races two commands on one release. Activities race in their own transactions, where Postgres decides. Updates race on a real release,
+ * where the workflow decides.
  */
 import { randomInt } from 'node:crypto'
 import { setTimeout as pause } from 'node:timers/promises'
@@ -20,15 +20,15 @@ import { seatChampion } from '../serving/seed-champion.ts'
 import { quickPolicy, type FixtureRelease, type ReleaseFixture } from '../release/release-fixture.ts'
 
 export interface RaceResult {
-  /** Who was first, and how often. */
+  /** Winner → number of races won. */
   winners: Map<string, number>
-  /** What must not have happened. */
+  /** Violated invariants. */
   issues: string[]
 }
 
 type Race = () => Promise<{ winner: string; issues: string[] }>
 
-/** Runs races, some side by side, until `count` are over or the time is. */
+/** Runs races, some in parallel, until `count` are finished or the time is up. */
 export async function runRaces(
   count: number,
   race: (index: number) => ReturnType<Race>,
@@ -61,7 +61,7 @@ async function seated(
   const model = `race-${stamp}-${models++}`
   const { artifactRoot } = fixture.config
   const registry = await insertModel(fixture.store, { model, policy, artifactRoot })
-  // No race here looks into an artifact.
+  // These races do not read the artifact.
   const champion = await registry.register(undefined, `sha256:${'1'.repeat(64)}`)
   await seatChampion(fixture.store, model, champion)
   return { model, champion, registry }
@@ -84,7 +84,7 @@ async function auditOf(
   return store.query(sql`select action, subject from audit where model = ${model} order by seq`)
 }
 
-/** Two releases of one model are opened at once. */
+/** Opens two releases of one model at once. */
 export async function raceOpenings(fixture: ReleaseFixture): ReturnType<Race> {
   const { model, champion, registry } = await seated(fixture)
   const digest = `sha256:${'2'.repeat(64)}`
@@ -105,7 +105,7 @@ export async function raceOpenings(fixture: ReleaseFixture): ReturnType<Race> {
   return { winner: won === 0 ? 'the first' : 'the second', issues }
 }
 
-/** Needs neither an approval nor a verdict to be promoted. */
+/** A policy that promotes without approval and without a verdict. */
 const ready = {
   ...quickPolicy,
   strategy: 'direct' as const,
@@ -123,7 +123,7 @@ export async function racePromotion(fixture: ReleaseFixture): ReturnType<Race> {
   if (!('state' in opened)) return { winner: 'neither', issues: [opened.refused] }
   const state: ReleaseState = { ...opened.state, stage: 'promoting' }
   const order = { outcome: 'rolled_back' as const, reason: 'by hand', withdraw: true }
-  // Half of the promotions have a head start, because they need more statements until they are in the way of a rollback.
+  // Half of the promotions get a head start, because a promotion runs more statements before it conflicts with a rollback.
   const headStartMs = models % 2 === 0 ? 0 : Math.random() * 50
   const [report, wasChampion] = await Promise.all([
     promote(fixture.deps)(state),
@@ -131,7 +131,7 @@ export async function racePromotion(fixture: ReleaseFixture): ReturnType<Race> {
       fixture.store.transaction((database) => returnToBaseline(database, { ...state, rollbackOrder: order })),
     ),
   ])
-  // However late a step of the release comes, it moves nothing any more.
+  // A late promotion step changes nothing.
   const late = await promote(fixture.deps)(state)
   const now = await findChampion(fixture.store, model)
   const routing = await findRouting(fixture.store, model)
@@ -156,7 +156,7 @@ export async function racePromotion(fixture: ReleaseFixture): ReturnType<Race> {
 
 export type CommandRace = 'double approve' | 'approve against reject' | 'rollback against promote'
 
-/** Two users send commands to one real release at once. */
+/** Sends commands of two users to one real release at once. */
 export async function raceCommands(fixture: ReleaseFixture, kind: CommandRace): ReturnType<Race> {
   const fixtureModel = await fixture.model()
   const first = await fixtureModel.register()
@@ -217,7 +217,7 @@ async function both(
 
 export type StepRace = 'abort against a promotion' | 'pause against the verdict'
 
-/** A user's command meets a step of a real release at a random moment of that step. */
+/** Sends a user's command at a random moment of a step of a real release. */
 export async function raceStep(fixture: ReleaseFixture, kind: StepRace): ReturnType<Race> {
   const { store } = fixture
   const { name, register, start, traffic } = await fixture.model()
@@ -232,7 +232,7 @@ export async function raceStep(fixture: ReleaseFixture, kind: StepRace): ReturnT
   })
   const promotions = async () =>
     (await listChampionHistory(store, name)).filter((each) => each.version === version).length
-  /** One verdict is all that there is against the candidate: a pause must not lose it. */
+  /** Stops the failures after one verdict. This verdict is the only evidence against the candidate, and a pause must not lose it. */
   const clearWhenJudged = async () => {
     while (!(await findFailVerdict(store, release.id))) await pause(5)
     traffic.invalid.clear()
@@ -255,7 +255,7 @@ export async function raceStep(fixture: ReleaseFixture, kind: StepRace): ReturnT
   await judged
   const { outcome } = await release.result()
   const now = (await findChampion(store, name))?.version
-  // An abort that comes after the promotion was written takes a champion back.
+  // An abort that arrives after the promotion was written rolls back a champion.
   const expected = isAbort ? (accepted ? ['aborted', 'rolled_back'] : ['promoted']) : ['rolled_back']
   const issues = [
     ...(expected.includes(outcome) ? [] : [`it ended as ${outcome}, and not as ${expected.join(' or ')}`]),
@@ -267,7 +267,9 @@ export async function raceStep(fixture: ReleaseFixture, kind: StepRace): ReturnT
   return { winner: accepted ? 'the command' : 'the step', issues }
 }
 
-/** The same two words in both orders at the reducer, which alone decides them: one of them, or the later one, changes nothing. */
+/**
+ * Applies two events to the reducer, one after the other. Callers pass both orders; the reducer alone decides which event has an effect.
+ */
 export function raceEvents(
   state: ReleaseState,
   one: ReleaseEvent,

@@ -1,6 +1,6 @@
 /**
- * Races the restore of a backup against rollbacks: releases in probation are backed up, each is rolled back at a random moment around the
- * commit of the restore, and the backup holds the candidate as champion.
+ * Races the restore of a backup against rollbacks. Releases in probation are backed up with the candidate as champion, and each is rolled
+ * back at a random moment around the commit of the restore.
  */
 import { randomInt } from 'node:crypto'
 import { rmSync } from 'node:fs'
@@ -19,10 +19,15 @@ import { quickPolicy, type ReleaseFixture } from '../release/release-fixture.ts'
 import type { RaceResult } from './races.ts'
 
 const step = { minMs: 100_000, minRequests: 20, deadlineMs: 200_000 }
-/** Before and after the moment at which the restore locks the first table. Earlier orders are being carried out then. */
+/**
+ * Milliseconds around the moment at which the restore locks the first table. Orders from before that moment are still being executed then.
+ */
 const around = { beforeMs: 800, afterMs: 200 }
 
-/** One backup and one restore for `count` releases, each with an order of its own. `lockMs` is that of the restore before. */
+/**
+ * Makes one backup and one restore for `count` releases, each with its own rollback. `lockMs` is the time to the lock in the previous
+ * restore.
+ */
 export async function raceRestore(
   fixture: ReleaseFixture,
   count: number,
@@ -65,7 +70,7 @@ export async function raceRestore(
   rmSync(file)
   const raced = { winners: new Map<string, number>(), issues: [] as string[], lockMs: lockedMs ?? lockMs }
   const ended = await Promise.all(releases.map(({ release }) => release.result()))
-  // A rollback that was over before the restore is undone by it, and the control worker ends such a release at its second look.
+  // The restore undoes a rollback that finished earlier; the control worker ends such a release in its second sweep.
   const sweep = createSweep(
     fixture.deps,
     findRunIn(fixture.client.workflowService, config.temporal.namespace),
@@ -102,7 +107,7 @@ async function onProbation(fixture: ReleaseFixture) {
     shadow: false,
     approval: { approvers: 1, withinMs: 120_000 },
     probation: { ...step, holdbackBp: 1_000 },
-    // Several are loaded and restored beside each other.
+    // Several databases are loaded and restored in parallel.
     watch: { ...quickPolicy.watch, acknowledgeMs: 10_000 },
   })
   const reaches = (stage: ReleaseStage) => release.reaches(stage).catch(() => release.reaches(stage))

@@ -1,6 +1,6 @@
 /**
- * Runs releases on the whole real system, in the middle of their canary under steady traffic.
- * Kills their processes, and compares the end of a release with the end that it would have had.
+ * Runs releases on the whole real system up to the middle of their canary, under steady traffic. Kills processes, and compares the end of a
+ * release with the end of the same release without the fault.
  */
 import sql from 'sql-template-tag'
 import { setTimeout as pause } from 'node:timers/promises'
@@ -19,7 +19,7 @@ import { signedStart } from '../commands/signed.ts'
 export const canaryModel = 'pulse'
 const stage = { minMs: 2_000, minRequests: 10, deadlineMs: 200_000 }
 const leaseMs = 2_000
-/** For each replica: a candidate with 20 % gets more than its stage requires. More would only cost cores. */
+/** Milliseconds between requests to a replica: a candidate with 20 % of them exceeds the minimum of its stage. More would only cost CPU. */
 const callEveryMs = 50
 export const exposureMs = 3_000
 export const canaryFixturePolicy: ReleasePolicy = {
@@ -38,7 +38,7 @@ export let system: RealSystem
 export let traffic: Callers
 let registry: Registry
 
-/** Registers what begins and ends with the tests of a file. */
+/** Registers the hooks that start and stop the system for a test file. */
 export function setUpCanaryFixture(): void {
   beforeAll(async () => {
     system = await startRealSystem({ replicas: 2, leaseMs })
@@ -55,7 +55,7 @@ export function setUpCanaryFixture(): void {
     await system?.stop()
   })
   beforeEach(() => {
-    // None of these faults may delay a response; a machine that is busy may.
+    // None of these faults may delay a response, but a busy machine may.
     traffic = startCallers(system.urls, canaryModel, callEveryMs, 60_000)
   })
   afterEach(async (context) => {
@@ -76,7 +76,7 @@ async function start(version: string): Promise<FixtureRelease> {
   return release
 }
 
-/** A release whose candidate serves requests in its first stage. */
+/** Starts a release and waits until its candidate serves requests in the first stage. */
 export async function startCanaryRelease(): Promise<{
   release: FixtureRelease
   champion: string
@@ -120,7 +120,7 @@ export async function expectPromoted(release: FixtureRelease, version: string): 
   expect(promotions).toHaveLength(1)
   expect(await verifyAudit(system.store)).not.toMatchObject({ breach: expect.anything() })
 }
-/** Waits for the withdrawal of the candidate, and returns the time from the fault to its last response. */
+/** Waits for the withdrawal of the candidate. Returns the time from the fault to the candidate's last response, in milliseconds. */
 export async function lastResponseMs(
   version: string,
   champion: string,

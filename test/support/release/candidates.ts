@@ -1,4 +1,4 @@
-/** Registers versions for release tests: a real artifact that a replica loads and serves, and its lineage in rows. */
+/** Registers versions for release tests: a real artifact that a replica can load and serve, and the rows of its lineage. */
 import sql from 'sql-template-tag'
 import type { Features, Output } from '../../../domain/model/features.ts'
 import type { Manifest } from '../../../domain/model/manifest.ts'
@@ -13,7 +13,7 @@ import { signatureOf } from '../serving/sign-versions.ts'
 const features: Features = { x: { kind: 'number' }, y: { kind: 'number' } }
 const output: Output = { kind: 'probability', positive: 'yes', threshold: 0.5 }
 
-/** A network of two inputs and one sigmoid output; `weights` are its kernel and bias. */
+/** Stores a network with two inputs and one sigmoid output; `weights` are its kernel and bias. */
 export async function putNetwork(
   artifacts: Artifacts,
   model: string,
@@ -74,11 +74,11 @@ export async function putNetwork(
 
 export interface Registry {
   model: string
-  /** Registers the next minor version, compared with the given champion, and returns its name. */
+  /** Registers the next minor version, evaluated against the given champion, and returns its name. */
   register(against?: string, artifactDigest?: string): Promise<string>
 }
 
-/** A model with its release policy, without a version. */
+/** Inserts a model with a release policy, without a version. */
 export async function insertModel(
   store: Store,
   options: { model: string; policy: ReleasePolicy; artifactRoot: string },
@@ -106,7 +106,7 @@ export async function insertModel(
           (id, model, training_id, snapshot_digest, artifact_digest, baseline_version, verdict, report, report_digest)
         values (${`e-${version}`}, ${model}, ${`t-${version}`}, ${`snapshot-${model}`}, ${digest},
           ${against ?? null}, 'better', '{}', ${`report-${version}`})`)
-      // Tests register artifacts that cannot be read, too.
+      // Some tests register artifacts that cannot be read.
       const manifest = await getManifest(artifacts, digest).catch(() => ({}))
       const signature = await signatureOf(artifactRoot, { version, model, artifactDigest: digest })
       await store.query(sql`
@@ -118,7 +118,10 @@ export async function insertModel(
   }
 }
 
-/** A champion and a candidate of several numbers. Each number has its own range: from the 10th to the 90th percentile 80 of its units. */
+/**
+ * Registers a champion and a candidate with several numeric outputs. Each output has its own range: 80 units from the 10th to the 90th
+ * percentile.
+ */
 export async function registerNumbers(
   store: Store,
   options: { model: string; artifactRoot: string; policy: ReleasePolicy },
@@ -145,7 +148,7 @@ export async function registerNumbers(
   return { baseline, version }
 }
 
-/** Inserts an API key per user. */
+/** Inserts one API key per user. */
 export async function insertPeople(store: Store, people: Readonly<Record<string, Role>>): Promise<void> {
   for (const [name, role] of Object.entries(people)) await insertKey(store, { name, role })
 }

@@ -1,4 +1,4 @@
-/** A control worker in the test's own process, on the real servers, with a database and a task queue of the file's own. */
+/** Runs a control worker in the test's process, on the real servers, with a database and a task queue for the test file. */
 import type { Servers } from '../servers/servers.ts'
 import { Client, Connection } from '@temporalio/client'
 import { NativeConnection } from '@temporalio/worker'

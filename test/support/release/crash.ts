@@ -1,6 +1,6 @@
 /**
- * Runs one release after another, each with a worker that dies at a given point and restarts at once.
- * Compares the end of each with the same release without a crash.
+ * Runs releases one after another. In each, the worker dies at a given point and restarts at once. Compares how each release ends with the
+ * same release without a crash.
  */
 import type { Servers } from '../servers/servers.ts'
 import { Client, Connection } from '@temporalio/client'
@@ -40,7 +40,7 @@ export interface CrashScenario {
   said: { stage: ReleaseStage; command: CommandName }[]
 }
 
-/** The two releases whose every point is tried. */
+/** The two releases in which every kill point is tried. */
 export const crashScenarios = {
   promotion: {
     policy: {
@@ -54,7 +54,7 @@ export const crashScenarios = {
     },
     said: [{ stage: 'awaiting_approval', command: 'approve' }],
   },
-  // Rolled back in a long probation, where the candidate is champion and most must be undone.
+  // Rolled back during a long probation, where the candidate is champion and a rollback has the most to undo.
   rollback: {
     policy: {
       ...base,
@@ -74,12 +74,12 @@ export interface Reference {
   ending: Ending
   events: number
   lived: RecordedRun
-  /** The end without a crash. */
+  /** Duration of the release without a crash, in milliseconds. */
   tookMs: number
 }
 
 export interface CrashResult {
-  /** Whether the worker did die. */
+  /** Whether the worker died at its kill point. */
   died: boolean
   issues: string[]
   tookMs: number
@@ -88,7 +88,7 @@ export interface CrashResult {
 export interface CrashFixture {
   /** Runs the release without a crash. */
   reference(story: CrashScenarioName): Promise<Reference>
-  /** Runs the release with a crash; `slot` identifies the worker, one release at a time. */
+  /** Runs the release with a crash. `slot` identifies the worker, which runs one release at a time. */
   attempt(
     slot: number,
     story: CrashScenarioName,
@@ -129,7 +129,7 @@ export async function openCrashFixture(servers: Servers): Promise<CrashFixture> 
   const signing = { store, config: readConfig(environment) }
   const startWorker = (slot: number) =>
     startInstrumentedWorker(code, { ...environment, TENURE_CONTROL_QUEUE: queueOf(slot) })
-  /** Keeps one worker on the queue of a slot, as a supervisor would. */
+  /** Keeps one worker on the queue of a slot, as a supervisor does. */
   const workerOf = async (slot: number): Promise<InstrumentedWorker> => {
     const known = workers.get(slot)
     if (known?.alive()) return known
@@ -138,7 +138,7 @@ export async function openCrashFixture(servers: Servers): Promise<CrashFixture> 
     void worker.gone.then(() => (closing ? undefined : workerOf(slot)))
     return worker
   }
-  /** The one before may be dying still, at the last point of the release before. */
+  /** Starts recording on a worker that lives. The known worker may be dying at the last kill point of the previous release. */
   const workerThatBegins = async (
     slot: number,
     workflowId: string,
@@ -176,7 +176,7 @@ export async function openCrashFixture(servers: Servers): Promise<CrashFixture> 
     const id = releaseIdOf(handle.firstExecutionRunId)
     const speak = async () => {
       for (const { stage, command } of said) {
-        // A stage that is not routed yet leaves no routing behind when it ends at once.
+        // A stage that ends before it is routed leaves no routing, and the endings would differ.
         await until(async () => {
           const state = (await findRelease(store, id))?.state
           return state?.stage === stage && (state.routed || stage === 'awaiting_approval')

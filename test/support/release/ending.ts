@@ -1,6 +1,6 @@
 /**
- * Reads how a release has ended, as visible from outside, and which invariants are violated.
- * Two runs of the same release must end alike, regardless of crashes.
+ * Reads how a release ended, as visible from outside, and which invariants it violated. Two runs of the same release must end identically,
+ * with or without crashes.
  */
 import sql from 'sql-template-tag'
 import { commandNames } from '../../../domain/release/state.ts'
@@ -10,17 +10,17 @@ import type { Store } from '../../../store/postgres.ts'
 import { findRelease, listCommands } from '../../../store/release/releases.ts'
 import { findRouting, laggingReplicas, listReplicaProgress } from '../../../store/serving/routing.ts'
 
-/** Names of versions are given by their place, so that the endings of two models can be compared. */
+/** How a release ended. Versions are named by position, so that endings of two models can be compared. */
 export interface Ending {
   outcome: string | undefined
   champion: string | undefined
   arms: string[]
   routings: string[]
-  /** Audited steps in order, followed by the commands recorded beside them. */
+  /** Audited steps in order, followed by the commands recorded with them. */
   audit: string[]
   changes: string[]
   commands: string[]
-  /** Stages whose clock has run. */
+  /** Stages whose clock has started. */
   watched: string[]
   versions: string[]
 }
@@ -68,7 +68,7 @@ export async function endingOf(store: Store, model: string, releaseId: string): 
 const isSaid = (action: string): boolean =>
   (commandNames as readonly string[]).some((name) => action === `release.${name}`)
 
-/** The violated invariants of a release; `seated` generations and champions were inserted without an audit row. */
+/** Returns the violated invariants of a release. `seated` generations and champions were inserted without an audit row. */
 export async function issuesOfInvariants(
   store: Store,
   { model, releaseId, seated }: { model: string; releaseId: string; seated: number },
@@ -115,7 +115,7 @@ export async function issuesOfInvariants(
   return issues
 }
 
-/** Every stage that was passed was watched for its time, and judged to have passed. */
+/** Checks that every passed stage was watched for its minimum time and has a pass verdict. */
 async function issuesOfWindows(store: Store, releaseId: string): Promise<string[]> {
   const { state } = (await findRelease(store, releaseId))!
   const last = new Map<string, string>()
@@ -127,7 +127,7 @@ async function issuesOfWindows(store: Store, releaseId: string): Promise<string[
     sql`select stage, stage_index, watched_ms from stage_clocks where release_id = ${releaseId}`,
   )
   const routed = state.outcome === 'promoted' ? state.routings : state.routings.slice(0, -1)
-  // A promotion without a canary is routed to load the candidate, and watches nothing.
+  // A promotion without a canary is routed so that replicas load the candidate; no verdicts are made.
   const passed = routed.filter(({ stage }) => stage !== 'promoting')
   return passed.flatMap(({ stage, stageIndex }) => {
     const asked =

@@ -1,6 +1,6 @@
 /**
- * Records and replays the histories of whole releases.
- * Workflow code that no longer reproduces them would stop every running release when it is deployed.
+ * Records and replays the histories of whole releases. Workflow code that cannot reproduce them would block every running release on
+ * deployment.
  */
 import proto from '@temporalio/proto'
 import { Worker, type WorkflowBundle } from '@temporalio/worker'
@@ -27,23 +27,23 @@ export const historiesDirectory = join(checkout, 'test/histories')
 
 export interface CodeChange {
   file: string
-  /** Text of the file → what stands there instead. */
+  /** Text of the file → its replacement. */
   changes: readonly (readonly [from: string, to: string])[]
 }
 
 export interface PlantedChange extends CodeChange {
   name: string
-  /** The histories that no longer replay; all others do. */
+  /** The histories that no longer replay; all others still do. */
   breaks: readonly string[]
 }
 
 export interface Recorded {
-  /** What the history shows, which is the name of its file. */
+  /** The scenario that the history shows; also the name of its file. */
   name: string
   history: History
 }
 
-/** The library's own JSON conversion fails where several copies of its protocol library are installed. */
+/** The library's own JSON conversion fails when several copies of its protocol library are installed. */
 const Histories = proto.temporal.api.history.v1.History
 
 export function readHistories(directory = historiesDirectory): Recorded[] {
@@ -76,11 +76,11 @@ export const bundleForReplay = async (traced = false): Promise<WorkflowBundle> =
 
 export interface Replayed {
   name: string
-  /** Why the history cannot be replayed by the code; undefined when it can. */
+  /** Why the code cannot replay the history; undefined when it can. */
   problem?: string
 }
 
-/** What a workflow knew of itself; two runs of one workflow have the same id. */
+/** Reads the ids from the first event. Two runs of one workflow have the same workflow id. */
 function startOf({ events }: History): { workflowId: string; runId: string } {
   const { workflowId, originalExecutionRunId } = events?.[0]?.workflowExecutionStartedEventAttributes ?? {}
   if (!workflowId || !originalExecutionRunId) throw new Error('a history does not say whose it is')
@@ -102,14 +102,14 @@ export async function replay(
   return replayed.sort((a, b) => (a.name < b.name ? -1 : 1))
 }
 
-/** Inside of the tree, where a run finds what an earlier one has compiled, which takes seconds of a core. */
+/** Inside the checkout, so that a run reuses what an earlier run has compiled; compiling takes seconds of CPU. */
 const plantedDirectory = join(checkout, 'node_modules', '.cache', 'planted-workflows')
 
-/** The same with a change in a copy of the workflows. */
+/** Replays histories on a copy of the workflows with a change applied. */
 export const replayWith = async (change: CodeChange, recorded: readonly Recorded[]): Promise<Replayed[]> =>
   replay({ code: await changedCode(change) }, recorded)
 
-/** The code of the workflows with a change in a copy of them. The text that it changes stands in its file exactly once. */
+/** Compiles a copy of the workflows with a change applied. Each replaced text must occur exactly once in its file. */
 export async function changedCode(change: CodeChange, interceptors: string[] = []): Promise<string> {
   const digest = (...texts: string[]) => createHash('sha256').update(texts.join('\n')).digest('hex')
   const intercepting = interceptors.map((file) => readFileSync(file, 'utf8'))
@@ -138,7 +138,7 @@ async function compileWith({ file, changes }: CodeChange, interceptors: string[]
     for (const [from] of changes)
       if (text.split(from).length !== 2)
         throw new Error(`${file} holds ${text.split(from).length - 1} times: ${from}`)
-    // What one has put there must not be taken for what another looks for.
+    // Replaces in two passes, so that one replacement cannot match the search text of another.
     for (const [i, [from]] of changes.entries()) text = text.replace(from, () => `/* ${i} */`)
     for (const [i, [, to]] of changes.entries()) text = text.replace(`/* ${i} */`, () => to)
     writeFileSync(join(root, file), text)

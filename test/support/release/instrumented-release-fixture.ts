@@ -1,4 +1,4 @@
-/** Runs releases with workers in processes of their own, which a test kills or starts with other workflow code. */
+/** Runs releases with workers in child processes that a test kills or restarts with other workflow code. */
 import type { Servers } from '../servers/servers.ts'
 import { Client, Connection } from '@temporalio/client'
 import { randomBytes } from 'node:crypto'
@@ -23,7 +23,7 @@ export interface InstrumentedModel {
   name: string
   champion: string
   traffic: Traffic
-  /** Registers the next version and starts its release, approved if the policy requires an approval. */
+  /** Registers the next version and starts its release; approves it if the policy requires approval. */
   release(): Promise<{ version: string; release: FixtureRelease }>
 }
 
@@ -35,7 +35,7 @@ export interface InstrumentedFixture {
   model(policy: ReleasePolicy): Promise<InstrumentedModel>
   /** Starts a worker on the stage's queue. */
   worker(code: string, environment?: Record<string, string>): Promise<InstrumentedWorker>
-  /** The workflows as they are, or with a change, in a file. */
+  /** Returns the file with the compiled workflows, unchanged or with a change. */
   code(change?: CodeChange): Promise<string>
   close(): Promise<void>
 }

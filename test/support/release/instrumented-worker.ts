@@ -1,6 +1,6 @@
 /**
- * Runs a control worker in a process of its own that kills itself at a requested point of a release.
- * A kill from outside would hit a random statement; this one hits between two given statements.
+ * Runs a control worker in a child process that kills itself at a requested point of a release. A kill from outside would hit a random
+ * statement; this kill hits between two given statements.
  */
 import { Context } from '@temporalio/activity'
 import { NativeConnection, type InjectedSinks, type WorkerInterceptors } from '@temporalio/worker'
@@ -90,7 +90,7 @@ function write(transaction: boolean): (at: 'uncommitted' | 'committed') => void 
   }
 }
 
-/** The same files; removing one counts as a write, too. */
+/** Wraps the artifact store; removing a file counts as a write. */
 function watchedFiles(real: Artifacts): Artifacts {
   return {
     ...real,
@@ -104,7 +104,7 @@ function watchedFiles(real: Artifacts): Artifacts {
   }
 }
 
-/** The same store, in which writes are counted and may be the last thing this process does. */
+/** Wraps the store. Counts writes, and kills this process at a requested write. */
 function watched(real: Store): Store {
   return {
     ...real,
@@ -142,7 +142,7 @@ async function dieAtEvent(id: string, event: number): Promise<void> {
       })
       .catch(() => undefined)
     if (page === undefined) {
-      // It has not been started yet.
+      // The workflow has not started yet.
       await new Promise((resolve) => setTimeout(resolve, 5))
       continue
     }

@@ -1,4 +1,4 @@
-/** Starts control workers in processes of their own, with a kill point, a restart, or other workflow code. */
+/** Starts control workers as child processes, with a kill point, a restart, or other workflow code. */
 import { fork, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
 import { writeFileSync } from 'node:fs'
@@ -11,7 +11,7 @@ import type { RecordedRun, WorkerOrder, KillPoint, WorkerReply } from './kill-po
 const silent = { log() {}, trace() {}, debug() {}, info() {}, warn() {}, error() {} }
 const interceptors = fileURLToPath(new URL('./instrumented-worker-interceptors.ts', import.meta.url))
 
-/** Writes the compiled workflows, as they are or with a change, to a file, once for all instrumented workers. */
+/** Writes the compiled workflows, unchanged or with a change, to a file that all instrumented workers share. */
 export async function writeBundle(path: string, change?: CodeChange): Promise<string> {
   const code = change
     ? changedCode(change, [interceptors])
@@ -23,18 +23,18 @@ export async function writeBundle(path: string, change?: CodeChange): Promise<st
 export interface InstrumentedWorker {
   pid: number
   alive(): boolean
-  /** Counts from here on, for the release of this workflow; it dies at the point when one is given. */
+  /** Starts recording the release of this workflow. With `point`, the worker dies there. */
   begin(workflowId: string, point?: KillPoint): Promise<void>
-  /** What it did since. */
+  /** Returns what the worker recorded since `begin`. */
   lived(): Promise<RecordedRun>
   signal(signal: NodeJS.Signals): void
-  /** Kills it and waits until it has ended. */
+  /** Kills the worker and waits until its process has ended. */
   kill(): Promise<void>
-  /** Resolves when it has ended. */
+  /** Resolves when the process has ended. */
   gone: Promise<void>
 }
 
-/** Starts one and waits until it takes tasks. `environment` is what `readConfig` reads. */
+/** Starts a worker and waits until it polls for tasks. `environment` holds the variables for `readConfig`. */
 export async function startInstrumentedWorker(
   codePath: string,
   environment: Record<string, string>,
@@ -52,7 +52,7 @@ export async function startInstrumentedWorker(
       throw new Error('a told worker has ended before it was ready')
     }),
   ])
-  /** Rejects when it ends before it has responded. */
+  /** Rejects when the process ends before it responds. */
   const ask = <Kind extends WorkerReply['kind']>(order: WorkerOrder, answer: Kind) =>
     new Promise<Extract<WorkerReply, { kind: Kind }>>((resolve, reject) => {
       void heard(child, answer).then(resolve)

@@ -1,24 +1,24 @@
 /**
- * Defines the points at which a worker kills itself.
- * Points are data, so that the planning process and the dying process mean the same place.
+ * Defines the points at which a worker kills itself. Points are data, so that the planning process and the dying process refer to the same
+ * place.
  */
 
 export type KillPoint =
-  /** As soon as the history of the release holds this event. */
+  /** When the history of the release contains this event. */
   | { at: 'event'; event: number }
-  /** While it holds a workflow task of the release: the decision is made, and the server has not received it. */
+  /** While the worker holds a workflow task of the release: it has decided, and the server has not received the decision. */
   | { at: 'task'; task: number }
-  /** When an activity begins, and when it has done everything but say so. */
+  /** When an activity begins, or when it has finished but not reported. */
   | { at: 'before' | 'after'; activity: string; run: number }
-  /** Inside an activity: before a transaction is committed, and when a write stands in the database. */
+  /** Inside an activity: before a transaction commits, or after a write is in the database. */
   | { at: 'uncommitted' | 'committed'; activity: string; run: number; write: number }
 
-/** What a worker did in a release that it lived through. */
+/** One activity execution that a worker recorded in a release without a kill. */
 export interface RecordedStep {
   activity: string
-  /** Which execution of this activity, from 1. */
+  /** The number of this execution of the activity, from 1. */
   run: number
-  /** Its writes in order: whether each was a transaction. */
+  /** Its writes in order; true for a transaction. */
   writes: boolean[]
 }
 
@@ -49,10 +49,10 @@ export function killPointName(point: KillPoint): string {
   }
 }
 
-/** Of an activity that writes for as long as it lives, only the first writes are places of their own. */
+/** Only the first writes of a long-running activity are separate kill points. */
 const mostWrites = 4
 
-/** Every place of a release that went as `lived` says and left a history of so many events. */
+/** Returns every kill point of a recorded release with this number of history events. */
 export function killPointsOf(events: number, { tasks, deeds }: RecordedRun): KillPoint[] {
   return [
     ...Array.from({ length: events }, (_, index): KillPoint => ({ at: 'event', event: index + 1 })),

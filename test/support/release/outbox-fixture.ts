@@ -1,4 +1,4 @@
-/** Starts a replica whose links to Temporal and Postgres can be cut, a worker behind them, and releases that await approval. */
+/** Starts a replica whose links to Temporal and Postgres can be cut, a worker behind the links, and releases that await approval. */
 import sql from 'sql-template-tag'
 import { deliverDue, deliveryPolicy } from '../../../api/services/command-delivery.ts'
 import { callTimeoutMs } from '../../../api/temporal/client.ts'
@@ -34,21 +34,21 @@ export interface OutboxFixture {
   say(who: string, path: string, body?: unknown, headers?: Record<string, string>): Promise<TestResponse>
   show(path: string, who?: string): Promise<Record<string, unknown>>
   approve(who: string, release: string, body?: object, once?: string): Promise<TestResponse>
-  /** Heals the link to Temporal and waits until it responds; earlier commands are recorded. */
+  /** Restores the link to Temporal and waits until Temporal responds. Commands sent earlier are in the outbox. */
   back(): Promise<void>
-  /** A new model without a version. */
+  /** Creates a model without a version. */
   model(): Promise<Registry>
-  /** Starts a release, also where a busy machine defers its start, and returns its id. */
+  /** Starts a release and returns its id, also when a busy machine defers the start. */
   release(model: string, version: string): Promise<string>
-  /** Starts the first release of a new model, which then waits for two approvals. */
+  /** Starts the first release of a new model, which waits for two approvals. */
   waiting(): Promise<{ id: string; model: string }>
-  /** Recorded commands of a release, and its rows of the audit. */
+  /** Returns the recorded commands of a release and its audit rows. */
   count(release: string, action?: string): Promise<number>
-  /** Sends what is due. */
+  /** Sends the commands that are due. */
   deliver(): Promise<boolean>
-  /** Sends until this command has been. */
+  /** Sends due commands until this command is sent. */
   send(command: string): Promise<void>
-  /** Nothing that was put back has to wait any longer. */
+  /** Makes every postponed command due. */
   dueNow(): Promise<unknown>
   answered(command: string): Promise<void>
   close(): Promise<void>
@@ -97,7 +97,7 @@ export async function openOutboxFixture(): Promise<OutboxFixture> {
   const release: OutboxFixture['release'] = async (name, version) => {
     const once = { 'idempotency-key': uniqueName('once') }
     let answer: TestResponse | undefined
-    // A busy machine may refuse it, without having recorded anything.
+    // A busy machine may refuse the command without recording it.
     await until(async () => {
       answer = await say('olga', '/v1/releases', { model: name, version }, once)
       return answer.status < 500

@@ -1,4 +1,4 @@
-/** Runs releases on a core with models that have a first champion, a fleet of replicas, and users with keys. */
+/** Runs releases on a control worker, with models that have a first champion, a fleet of replica rows, and users with keys. */
 import type { Servers } from '../servers/servers.ts'
 import type { WorkflowHandleWithFirstExecutionRunId } from '@temporalio/client'
 import { randomBytes } from 'node:crypto'
@@ -27,7 +27,7 @@ import { seatChampion } from '../serving/seed-champion.ts'
 const timeoutMs = 200_000
 const step = { minMs: 150, minRequests: 20, deadlineMs: 60_000 }
 
-/** A release that takes two seconds, and on a busy machine as long as it needs: no deadline but those that a test sets. */
+/** A policy whose release takes two seconds, and longer on a busy machine: only tests set deadlines. */
 export const quickPolicy: ReleasePolicy = {
   strategy: 'canary',
   approval: { approvers: 1, withinMs: 200_000 },
@@ -37,14 +37,14 @@ export const quickPolicy: ReleasePolicy = {
     { ...step, shareBp: 5_000 },
   ],
   probation: { ...step, holdbackBp: 1_000 },
-  // A look is ten statements, so a stage of 150 ms is looked at three times and not five.
+  // One look runs ten statements; a stage of 150 ms needs three looks instead of five.
   watch: { tickMs: 50, everyMs: 100, exposureMs: 5_000, acknowledgeMs: 10_000, decisionMs: 60_000 },
   limits: {
     ...defaultCanaryPolicy,
     maxStaleMs: 10_000,
     promotion: 'off',
     srm: 'off',
-    // The registered networks differ in their answers by chance.
+    // The answers of the registered networks differ at random, so agreement is not limited.
     scoreShift: 'off',
     disagreement: 'off',
   },
@@ -54,11 +54,11 @@ export interface FixtureRelease {
   id: string
   handle: WorkflowHandleWithFirstExecutionRunId<typeof releaseWorkflow>
   state(): Promise<ReleaseState>
-  /** Waits for a stage; fails when the release is past it. */
+  /** Waits for a stage. Fails when the release is past it. */
   reaches(stage: ReleaseStage, stageIndex?: number): Promise<ReleaseState>
-  /** By update, with an answer. */
+  /** Sends an update and returns its answer. */
   say(name: CommandName, by: string, more?: Partial<Command>): Promise<CommandResult>
-  /** By signal, without one. */
+  /** Sends a signal, which has no answer. */
   signal(name: CommandName, command: Command): Promise<void>
   result(): Promise<ReleaseOutcome>
 }
@@ -66,15 +66,15 @@ export interface FixtureRelease {
 export interface FixtureModel extends Registry {
   name: string
   traffic: Traffic
-  /** Seats a proven first version, without a release, and returns its name. */
+  /** Registers a proven first champion without a release and returns its name. */
   champion(): Promise<string>
-  /** The same by a release of its own. */
+  /** Releases a first champion and returns its name. */
   releasedChampion(): Promise<string>
   start(version: string, changes?: PolicyChanges): Promise<FixtureRelease>
 }
 
 export type PolicyChanges = Partial<Omit<ReleasePolicy, 'shadow' | 'probation'>> & {
-  /** False leaves the stage out. */
+  /** False omits the stage. */
   shadow?: false | ReleasePolicy['shadow']
   probation?: false | ReleasePolicy['probation']
 }

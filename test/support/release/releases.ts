@@ -1,4 +1,4 @@
-/** Defines release test data: a policy in milliseconds, the states on the way, reports and commands. */
+/** Defines test data for the release reducer: a policy in milliseconds, states, reports and commands. */
 import { advance } from '../../../domain/release/reducer.ts'
 import { defaultCanaryPolicy } from '../../../domain/canary/policy.ts'
 import { defaultWatch, type ReleasePolicy } from '../../../domain/release/policy.ts'
@@ -81,7 +81,7 @@ export const stepEvents: Record<StepEvent['kind'], StepEvent> = {
   },
   cancelled: { kind: 'cancelled', atMs: 10 },
 }
-/** The event of a completed rollback, before or after promotion. */
+/** Builds the event of a completed rollback, before or after promotion. */
 export const rolledBackEvent = (
   wasChampion: boolean,
   champion = 'm_v1.0.0',

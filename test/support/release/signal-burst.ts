@@ -1,4 +1,4 @@
-/** Sends a burst of signals to one release: each twice, out of order, some late. */
+/** Sends a burst of signals to one release: each one twice, out of order, some late. */
 import sql from 'sql-template-tag'
 import { seededRandom } from '../../../domain/statistics/random.ts'
 import type { CommandName } from '../../../domain/release/state.ts'
@@ -10,16 +10,16 @@ import { quickPolicy, type ReleaseFixture } from './release-fixture.ts'
 
 export interface BurstResult {
   sent: number
-  /** Commands with different ids among them. */
+  /** Number of distinct command ids. */
   different: number
-  /** Events of each run of the workflow, oldest first. */
+  /** Number of events of each workflow run, oldest first. */
   histories: number[]
   outcome: string
   issues: string[]
   tookMs: number
 }
 
-/** Of the ids of a burst. Those of other commands are drawn, and may begin with any letter. */
+/** Prefix of the command ids of a burst. Other commands have random ids that may begin with any letter. */
 const mark = 'burst-'
 const words: readonly [CommandName, string][] = [
   ['pause', 'olga'],
@@ -29,7 +29,7 @@ const words: readonly [CommandName, string][] = [
   ['reject', 'ben'],
 ]
 
-/** Sends `count` signals to a release in its shadow stage, every second one a repetition, and then ends it. */
+/** Sends `count` signals to a release in its shadow stage, every second one a repetition, and then ends the release. */
 export async function sendBurst(
   fixture: ReleaseFixture,
   count: number,
@@ -40,7 +40,7 @@ export async function sendBurst(
   const first = await fixtureModel.register()
   await seatChampion(fixture.store, fixtureModel.name, first)
   const long = { minMs: 3_600_000, minRequests: 20, deadlineMs: 7_200_000, shareBp: 10_000 }
-  // A pause among the signals must not run out while the burst comes in.
+  // A pause in the burst must not expire while signals arrive.
   const watch = { ...quickPolicy.watch, decisionMs: 3_600_000 }
   const release = await fixtureModel.start(await fixtureModel.register(first), { shadow: long, watch })
   await release.reaches('awaiting_approval')
@@ -103,7 +103,7 @@ export async function sendBurst(
   }
 }
 
-/** The lengths of all histories from the first run on. */
+/** Returns the lengths of all histories, starting with the first run. */
 export async function lengthsOf(
   { client }: Pick<ReleaseFixture, 'client'>,
   workflowId: string,

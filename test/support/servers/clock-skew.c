@@ -1,7 +1,7 @@
-/*
- * Another wall clock for one process: loaded before its libraries, it adds to what they read of CLOCK_REALTIME the milliseconds
- * that stand in the file SKEW_FILE, which others may change while the process runs. Clocks that only rise are left as they are, as
- * they are left by a person who sets the time of a machine.
+/**
+ * Shifts the wall clock of one process. Preloaded before the process's libraries, it adds the milliseconds in the file SKEW_FILE to every
+ * reading of CLOCK_REALTIME; the file may change while the process runs. Monotonic clocks stay unchanged, as they do when a user sets the
+ * time of a machine.
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>

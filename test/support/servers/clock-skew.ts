@@ -1,6 +1,6 @@
 /**
- * Clocks that differ. A process is given a wall clock of its own, which is set while it runs as a person or a time server would
- * set it; its monotonic clock goes on. In a container no process may set the real one, and all would get it.
+ * Gives a process its own wall clock and changes it at run time, as a user or a time server would. The monotonic clock is unaffected. A
+ * container cannot set the real clock, and a real change would affect every process.
  */
 import { execFileSync, spawnSync } from 'node:child_process'
 import { closeSync, openSync, writeSync } from 'node:fs'
@@ -8,20 +8,20 @@ import { join } from 'node:path'
 import { checkout } from '../../../temporal.config.ts'
 
 export interface WallClock {
-  /** What the process must be started with. */
+  /** Environment variables with which the process must start. */
   environment: Record<string, string>
-  /** Sets it this far ahead of the machine's, or behind. */
+  /** Sets the clock ahead of the machine's clock, or behind it, in milliseconds. */
   set(aheadMs: number): void
   aheadMs(): number
 }
 
 const compiler = 'cc'
 
-/** Clocks are made by a library of forty lines, which is compiled when it is needed. */
+/** Returns whether this machine can compile and preload the library. */
 export const canSkew = (): boolean =>
   process.platform === 'linux' && spawnSync(compiler, ['--version']).status === 0
 
-/** Compiles the library into a directory that every process may read, and returns a factory of clocks. */
+/** Compiles the library into a directory that every process can read, and returns a factory of clocks. */
 export function clockMaker(directory: string): (name: string, aheadMs?: number) => WallClock {
   const library = join(directory, 'skew.so')
   const source = join(checkout, 'test/support/servers/clock-skew.c')
@@ -37,7 +37,7 @@ export function clockMaker(directory: string): (name: string, aheadMs?: number) 
         ahead = next
         const bytes = Buffer.alloc(8)
         bytes.writeBigInt64LE(BigInt(Math.round(next)))
-        // In place, because the process has the file in its memory.
+        // Overwrites the file in place, because the process has mapped it into memory.
         const open = openSync(path, 'r+')
         writeSync(open, bytes, 0, 8, 0)
         closeSync(open)

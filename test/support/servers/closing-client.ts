@@ -1,4 +1,7 @@
-/** Calls a Temporal that drops every connection, gives up and closes the client; a remaining call of the library ends this process. */
+/**
+ * Calls a Temporal server that drops every connection, gives up and closes the client. A pending call of the library would crash this
+ * process.
+ */
 import { createTemporalClient } from '../../../api/temporal/client.ts'
 
 const client = createTemporalClient({

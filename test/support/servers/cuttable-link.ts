@@ -1,9 +1,9 @@
-/** A link to a server that can be cut and restored: its users lose the server, and others do not. */
+/** Proxies connections to a server. Tests cut and restore the link: its users lose the server, other processes do not. */
 import { connect, createServer, type Socket } from 'node:net'
 import type { AddressInfo } from 'node:net'
 
 export interface CuttableLink {
-  /** The address of the server by way of this line. */
+  /** The server's address through this link. */
   url: string
   cut(): void
   mend(): void
@@ -11,9 +11,12 @@ export interface CuttableLink {
 }
 
 export interface LinkOptions {
-  /** That of one direction, half a round trip. */
+  /** Delay of one direction in milliseconds: half a round trip. */
   delayMs?: number
-  /** Once: a connection that has sent this text ends, before the server gets its last bytes or before the client gets their answer. */
+  /**
+   * Once: a connection that has sent this text is closed, either before the server gets the last bytes or before the client gets the
+   * response.
+   */
   loses?: { text: RegExp; what: 'question' | 'answer' }
 }
 

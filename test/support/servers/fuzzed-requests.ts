@@ -1,4 +1,4 @@
-/** Generates the bytes of connections: usual requests with the tricks by which two HTTP parsers are made to disagree, cut at random. */
+/** Generates the bytes of HTTP connections: usual requests with the tricks that make two HTTP parsers disagree, cut at random. */
 
 type Random = () => number
 
@@ -248,7 +248,7 @@ function textOf({ method, target, version, lines, end, body }: Draft): string {
 
 const plain = 'POST /last HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n\r\nlast'
 
-/** The reads of one connection: one to three requests with up to three tricks each, and a plain one behind them. */
+/** Returns the reads of one connection: one to three requests with up to three tricks each, followed by a plain request. */
 export function fuzzedPieces(random: Random): Buffer[] {
   const texts = Array.from({ length: 1 + whole(random, 3) }, () => {
     const draft = draftOf(random)
@@ -258,7 +258,7 @@ export function fuzzedPieces(random: Random): Buffer[] {
   })
   const requests = [...texts, plain].map((text) => Buffer.from(text, 'latin1'))
   const style = random()
-  // Each request in a read of its own is what a keep-alive client sends.
+  // A keep-alive client sends each request in a separate read.
   if (style < 0.4) return damaged(requests, random)
   return damaged(cut(Buffer.concat(requests), random), random)
 }
@@ -275,7 +275,7 @@ function cut(bytes: Buffer, random: Random): Buffer[] {
     .filter(({ byteLength }) => byteLength > 0)
 }
 
-/** In one of ten connections, some bytes are others. */
+/** Replaces some bytes in one of ten connections. */
 function damaged(pieces: Buffer[], random: Random): Buffer[] {
   if (random() > 0.1) return pieces
   return pieces.map((piece) => {

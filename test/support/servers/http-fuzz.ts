@@ -1,6 +1,6 @@
 /**
- * Sends mutated HTTP requests to the fast path, to the server without it and to Node's own server, in one process and in the same reads,
- * and compares what each took for a request, what it answered, and whether the connection stayed open.
+ * Sends mutated HTTP requests in the same reads, in one process, to the fast path, to the server without it and to Node's own server.
+ * Compares which requests each server parsed, what it responded, and whether it kept the connection open.
  */
 import { createServer, type Server } from 'node:http'
 import { Duplex } from 'node:stream'
@@ -13,7 +13,7 @@ import { createHttpServer, socketLimits } from '../../../api/transport/http-serv
 import { continueOnRead } from '../../../api/transport/node-internals.ts'
 import { fuzzedPieces } from './fuzzed-requests.ts'
 
-/** The end of a connection that a server holds; it takes each piece as one read. */
+/** The server's end of a connection; the server receives each piece as one read. */
 type Wire = Duplex & { taken: string[]; bytesRead: number; output: string; byFastPath: number }
 
 function openWire(): Wire {
@@ -48,7 +48,7 @@ function give(wire: Wire, piece: Buffer): void {
   wire.push(piece)
 }
 
-/** What a server took and answered, without what differs between runs. */
+/** The requests and responses of a server, without the parts that differ between runs. */
 interface Seen {
   taken: string[]
   statuses: string[]
@@ -62,9 +62,9 @@ export interface FuzzResult {
   connections: number
   requests: number
   byFastPath: number
-  /** Each with its seed, its bytes and what each server made of them. */
+  /** Differences, each with its seed, its bytes and the result of each server. */
   differences: string[]
-  /** Connections that ended with a refusal on both sides, where Node dropped requests or answers before it on one side only. */
+  /** Number of connections that both servers refused, where only Node dropped requests or responses before the refusal. */
   lostBeforeRefusal: number
 }
 
@@ -73,7 +73,7 @@ function openSite(mode: Mode): Server {
   const server =
     mode === 'node' ? createServer({ ...times, requireHostHeader: false }) : createHttpServer(() => {})
   if (mode === 'node') {
-    // Node's own answers to Expect, but for what they do to the connection.
+    // Node's own responses to `Expect`; only their effect on the connection is compared.
     server.on('checkContinue', (request, response) => {
       continueOnRead(request, response)
       server.emit('request', request, response)
@@ -111,13 +111,13 @@ const seenBy = ({ taken, output, destroyed }: Wire): Seen => ({
   isOpen: !destroyed,
 })
 
-/** Connections that are open at a time. */
+/** Number of connections open at a time. */
 const batchSize = 100
-/** Turns in which a server finishes what it has read. */
+/** Event loop turns in which a server finishes processing what it has read. */
 const turns = 3
 
 export async function fuzz(seed: number, connections: number): Promise<FuzzResult> {
-  // Node formats the stack of each refusal, which would take most of the time.
+  // Node formats a stack for each refusal, which would take most of the time.
   const { stackTraceLimit } = Error
   Error.stackTraceLimit = 0
   return run(seed, connections).finally(() => (Error.stackTraceLimit = stackTraceLimit))
@@ -170,8 +170,8 @@ async function run(seed: number, connections: number): Promise<FuzzResult> {
 }
 
 /**
- * Whether two servers refused at the same place and differ in what they did before. Node drops the requests and answers of the read in
- * which it finds an error; the fast path serves the requests before that read and hands over what is left as one.
+ * Returns whether two servers refused at the same place and differ only before it. Node drops the requests and responses of the read that
+ * contains the error. The fast path serves the requests before that read and hands the rest over as one piece.
  */
 function isLost(one: Seen, other: Seen): boolean {
   if (one.isOpen || other.isOpen) return false

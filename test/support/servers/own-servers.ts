@@ -1,6 +1,6 @@
 /**
- * Servers beside those of the run: both for the scripts that show in minutes what the suite shows in a sample, and the data of a Postgres
- * that a test starts itself, because it kills, freezes or fills it.
+ * Starts servers outside the shared ones: Postgres and Temporal for scripts that run longer versions of the tests, and the data of a
+ * Postgres that a test starts itself in order to kill, freeze or fill it.
  */
 import { execFileSync } from 'node:child_process'
 import { chmodSync, existsSync, mkdtempSync, renameSync, rmSync } from 'node:fs'
@@ -17,10 +17,10 @@ import { searchAttributes } from '../../../temporal.config.ts'
 import { runPrefix } from '../global-setup.ts'
 import type { Servers } from './servers.ts'
 
-/** Starts both, does the work, and leaves nothing behind. */
+/** Starts both servers, runs `work`, and removes the servers and their data. */
 export async function withServers(work: (servers: Servers) => Promise<void>): Promise<void> {
   const home = mkdtempSync(join(tmpdir(), 'tenure-servers-'))
-  // Postgres runs as another user when this one is root.
+  // Postgres runs as another user when the current user is root.
   chmodSync(home, 0o711)
   const [postgres, temporal] = await Promise.all([
     startPostgres({ dataDir: join(home, 'postgres'), durable: false }),
@@ -36,19 +36,19 @@ export async function withServers(work: (servers: Servers) => Promise<void>): Pr
 }
 
 /**
- * Puts data with the schema of this build where a Postgres will start; nothing may be there yet. They are made once for a run of the tests
- * and copied, because `initdb` and the migrations take a second and a half. Outside such a run the server makes its own.
+ * Creates data with the schema of this build in an empty directory for Postgres. Data is made once per test run and copied, because
+ * `initdb` and the migrations take 1.5 s. Outside a test run, the server makes its own data.
  */
 export async function placePostgres(dataDir: string): Promise<void> {
   const home = dirname(tmpdir())
   if (!basename(home).startsWith(runPrefix)) return
   const made = join(home, 'own-postgres')
   if (!existsSync(made)) await makeData(home, made)
-  // With their owner, who is another user when this one is root.
+  // Copies the owner too, which is another user when the current user is root.
   execFileSync('cp', ['-a', made, dataDir])
 }
 
-/** Of several test processes that make the data at once, one wins. */
+/** Makes the data. When several test processes do so at once, one wins. */
 async function makeData(home: string, made: string): Promise<void> {
   const draft = mkdtempSync(join(home, 'own-postgres-'))
   chmodSync(draft, 0o711)

@@ -1,19 +1,19 @@
-/** Reads the bytes of HTTP responses as a raw connection has received them. */
+/** Parses the bytes of HTTP responses from a raw connection. */
 
-/** Without what differs between two responses to the same request. */
+/** Removes the parts that differ between two responses to the same request. */
 export const timeless = (text: string): string =>
   text
     .replaceAll(/Date: [^\r]+/g, 'Date: then')
     .replaceAll(/(x-request-id: |"request_id":")[0-9a-f-]{36}/g, '$1id')
 
-/** Node refuses without a body, and this server with a problem document. */
+/** Replaces a problem document by the response that Node sends, which has no body. */
 export const withoutProblem = (text: string): string =>
   text.replaceAll(
     /content-type: application\/problem\+json\r\n(?:.+\r\n)+\r\n\{.*\}$/g,
     'Connection: close\r\n\r\n',
   )
 
-/** Whether this many responses are complete. */
+/** Returns whether this many responses are complete. */
 export function isWhole(text: string, answers: number): boolean {
   let rest = text
   for (let count = 0; count < answers; count++) {

@@ -14,21 +14,21 @@ async function ask(url: string, statement: string): Promise<unknown[]> {
 
 const tables = `select count(*)::int as count from information_schema.tables where table_schema = 'public'`
 
-it('gives two databases that do not see each other', async () => {
+it('databases are isolated from each other', async () => {
   const [one, other] = await Promise.all([freshDatabase(), freshDatabase()])
   await ask(one, 'create table mine (a int)')
   expect(await ask(one, tables)).toEqual([{ count: 1 }])
   expect(await ask(other, tables)).toEqual([{ count: 0 }])
 })
 
-it('gives migrated databases with all tables', async () => {
+it('migrated databases contain all tables', async () => {
   const [one, other] = await Promise.all([migratedDatabase(), migratedDatabase()])
   const [counted] = (await ask(one, tables)) as { count: number }[]
   expect(counted?.count).toBeGreaterThan(3)
   expect(await ask(other, tables)).toEqual([counted])
 })
 
-it('gives a namespace in which workflows start and carry the search attributes', async () => {
+it('a new namespace runs workflows and accepts the search attributes', async () => {
   const namespace = await freshNamespace()
   const connection = await connectTemporal()
   const client = new Client({ connection, namespace })

@@ -1,6 +1,6 @@
 /**
- * A test file's share of the two servers of the run: a database of its own, a task queue of its own, a namespace of its
- * own. Files run side by side, so anything shared between two of them would make one fail because of the other.
+ * Gives a test file its share of the two servers of the run: a database, a task queue and a namespace. Files run in parallel, so shared
+ * data would make one file fail because of another.
  */
 import { Connection } from '@temporalio/client'
 import { msToTs } from '@temporalio/common/lib/time.js'
@@ -17,7 +17,7 @@ const MIGRATED = 'tenure_migrated'
 /** Keyword in Temporal's list of value types. */
 const KEYWORD = 2
 
-/** The databases of the file that imports this module. */
+/** The databases of the test file that imports this module. */
 const made: string[] = []
 
 // oxlint-disable-next-line no-empty-pattern -- vitest hands the file over second and insists on this form
@@ -28,12 +28,12 @@ afterAll(async ({}, file) => {
     await exclusively(inject('postgresUrl'), (client) => client.query(`drop database ${name} with (force)`))
 })
 
-/** The URL of a new, empty database. It is dropped after the file, and kept for a look when a test of the file failed. */
+/** Creates an empty database and returns its URL. The database is dropped after the file, unless a test of the file failed. */
 export async function freshDatabase(): Promise<string> {
   return createDatabase()
 }
 
-/** The same with the schema of this build in it, copied from one that is migrated once per run. */
+/** Creates a database with the schema of this build, copied from a database that is migrated once per run. */
 export async function migratedDatabase(): Promise<string> {
   const admin = inject('postgresUrl')
   await exclusively(admin, async (client) => {
@@ -47,7 +47,7 @@ export async function migratedDatabase(): Promise<string> {
   return createDatabase(MIGRATED)
 }
 
-/** The same database as the processes of the application see it: with a role that may only add to the audit. */
+/** Returns the URL with the role of the application, which can only append to the audit log. */
 export function applicationUrl(url: string): string {
   const given = new URL(url)
   given.username = applicationRole
@@ -55,40 +55,40 @@ export function applicationUrl(url: string): string {
   return given.toString()
 }
 
-/** Statements of tests that are not about a deadline wait for a busy machine. */
+/** Limits, in milliseconds, for tests that do not test deadlines and may run on a busy machine. */
 export const patient = { connectMs: 60_000, queryMs: 60_000 }
 
 export const openPatientStore = (url: string, options: StoreOptions = {}): Store =>
   openStore(url, { ...patient, ...options })
 
-/** Where the Temporal server of the run listens. */
+/** Returns the address of the run's Temporal server. */
 export function temporalAddress(): string {
   return inject('temporalAddress')
 }
 
-/** The two servers that a core stands on. */
+/** Addresses of the two servers that a control worker needs. */
 export interface Servers {
   databaseUrl: string
   temporalAddress: string
 }
 
-/** A migrated database of the file's own, and the Temporal server of the run. */
+/** Creates a migrated database and returns it with the address of the run's Temporal server. */
 export const ownServers = async (): Promise<Servers> => ({
   databaseUrl: await migratedDatabase(),
   temporalAddress: temporalAddress(),
 })
 
-/** A connection to Temporal. The default of 10 s is for commands that must say why they do not reach it. */
+/** Connects to Temporal with a limit of 200 s. The default of 10 s is for commands that report an unreachable server. */
 export function connectTemporal(address = temporalAddress()): Promise<Connection> {
   return Connection.connect({ address, connectTimeout: 200_000 })
 }
 
-/** A name no other test uses, for a task queue, a workflow id or a model. */
+/** Returns a unique name for a task queue, a workflow id or a model. */
 export function uniqueName(prefix = 'test'): string {
   return `${prefix}-${randomBytes(5).toString('hex')}`
 }
 
-/** A new namespace with the project's search attributes, for tests that list or count workflows. Takes about a second. */
+/** Creates a namespace with the project's search attributes, for tests that list or count workflows. Takes about a second. */
 export async function freshNamespace(): Promise<string> {
   const namespace = uniqueName('namespace')
   const connection = await connectTemporal()
@@ -111,7 +111,7 @@ export async function freshNamespace(): Promise<string> {
   }
 }
 
-/** By copying files: logging each page of the template takes twice the CPU. */
+/** Copies files; logging each page of the template would take twice the CPU time. */
 async function createDatabase(template = 'template1'): Promise<string> {
   const name = uniqueName('test').replace('-', '_')
   const admin = inject('postgresUrl')
@@ -122,7 +122,7 @@ async function createDatabase(template = 'template1'): Promise<string> {
   return urlOf(name)
 }
 
-/** One file at a time: a database cannot be copied while another session copies or fills it. */
+/** Serialises copies: a database cannot be copied while another session copies or fills it. */
 async function exclusively(url: string, work: (client: pg.Client) => Promise<unknown>): Promise<void> {
   const client = new pg.Client({
     connectionString: url,

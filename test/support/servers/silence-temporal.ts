@@ -1,10 +1,10 @@
-/** Suppresses Temporal's own log lines in the output of the tests, because intended failures look like problems there. */
+/** Suppresses Temporal's own log lines in test output, because intended failures look like problems there. */
 import { Runtime } from '@temporalio/worker'
 
 const silent = { log() {}, trace() {}, debug() {}, info() {}, warn() {}, error() {} }
 let installed = false
 
-/** Once per process, before the first worker. */
+/** Installs the runtime. Call it once per process, before the first worker. */
 export function quietRuntime(): void {
   if (installed) return
   installed = true

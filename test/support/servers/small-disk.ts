@@ -1,4 +1,4 @@
-/** Mounts a disk that a test fills in a moment and frees again. Requires root; another user gets no disk. */
+/** Mounts a small disk that a test can fill and free quickly. Requires root; other users get no disk. */
 import { execFileSync } from 'node:child_process'
 import { chmodSync, mkdtempSync, rmSync, statfsSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -6,7 +6,7 @@ import { join } from 'node:path'
 
 export interface SmallDisk {
   path: string
-  /** Leaves no byte: the disk shrinks to what it holds. */
+  /** Shrinks the disk to its contents, so that no byte is free. */
   fill(): void
   free(): void
   close(): void
@@ -31,7 +31,7 @@ export function mountSmallDisk(sizeMb: number): SmallDisk | undefined {
       mount(`remount,size=${(blocks - bfree) * bsize}`)
       return statfsSync(path).bfree === 0
     } catch {
-      // A write came in between; the kernel refuses a size below what is held.
+      // A write came in between; the kernel refuses a size below the used size.
       return false
     }
   }

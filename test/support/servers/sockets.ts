@@ -1,11 +1,11 @@
-/** Servers on loopback and bare connections to them; after each test all are closed. */
+/** Opens servers on loopback and raw connections to them. Closes all of them after each test. */
 import type { Server } from 'node:http'
 import { connect, type AddressInfo, type Socket } from 'node:net'
 import { afterEach } from 'vitest'
 
 export interface RawConnection {
   socket: Socket
-  /** Everything that has come back, a character a byte. */
+  /** Everything received so far, one character per byte. */
   got: () => string
   closed: () => boolean
 }
@@ -20,7 +20,7 @@ afterEach(() => {
   }
 })
 
-/** Returns the port. */
+/** Starts a server and returns its port. */
 export async function serve(server: Server): Promise<number> {
   servers.push(server)
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))

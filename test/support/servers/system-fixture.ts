@@ -1,6 +1,6 @@
 /**
- * The whole system as real processes under the real supervisor, for tests that kill them: Postgres, Temporal, a control
- * worker and API replicas, with callers that ask all the time.
+ * Runs the whole system as real processes under the real supervisor, for tests that kill processes: Postgres, Temporal, a control worker
+ * and API replicas, with clients that send requests continuously.
  */
 import { Client, Connection } from '@temporalio/client'
 import { chmodSync, mkdtempSync, rmSync } from 'node:fs'
@@ -37,7 +37,7 @@ export interface RealSystem {
   sharedUrl: string
   /** The last lines of all processes. */
   lines: string[]
-  /** The names of all processes in the supervisor. */
+  /** The supervisor's names of all processes. */
   processes: string[]
   /** Sends a signal to a process by its name in the supervisor: `postgres`, `temporal`, `control`, `api`, `api-2`. */
   signal(name: string, signal: NodeJS.Signals): void
@@ -47,29 +47,29 @@ export interface RealSystem {
 export interface RealSystemOptions {
   replicas: number
   leaseMs: number
-  /** What single replicas get of their own, once it is known where the database is. */
+  /** Variables for single replicas, computed when the database is known. */
   replicaEnvironments?: (core: { databaseUrl: string; stateDir: string }) => Promise<Record<string, string>[]>
-  /** Control workers; one by default. The second is `control-2`. */
+  /** Number of control workers. Default: 1. The second is `control-2`. */
   workers?: number
-  /** Whether a training worker runs too. */
+  /** Whether a training worker also runs. */
   trains?: boolean
-  /** What else is done to the migrated database before the processes start. */
+  /** Prepares the migrated database before the processes start. */
   prepare?: (config: Config) => Promise<void>
-  /** Told of every line of every process. */
+  /** Receives every line of every process. */
   onLine?: (name: string, line: string) => void
-  /** A Temporal that runs already; `environment` has its other settings. */
+  /** A running Temporal to use; `environment` holds its other settings. */
   temporalAddress?: string
-  /** A state that is there already; `stop` leaves it. */
+  /** An existing state directory to use; `stop` keeps it. */
   stateDir?: string
-  /** Further variables of all processes, and of those that read settings of the command. */
+  /** Additional variables of all processes and of those that read the settings of commands. */
   environment?: Record<string, string>
-  /** Where the directory of the state is made; among temporary files by default. */
+  /** Parent of the state directory. Default: the directory of temporary files. */
   stateRoot?: string
-  /** How single processes, servers too, are started otherwise than in production: through a link, by another clock, from other code. */
+  /** Changes how single processes, including servers, start: through a link, with another clock, from other code. */
   changes?: (core: CorePlan & { stateDir: string }) => Promise<(spec: ChildSpec) => ChildSpec>
 }
 
-/** The same process with variables of its own. */
+/** Returns the same process with additional variables. */
 export const withEnvironment = (spec: ChildSpec, variables: Record<string, string>): ChildSpec => ({
   ...spec,
   env: { ...(spec.env ?? systemEnvironment()), ...variables },
@@ -77,7 +77,7 @@ export const withEnvironment = (spec: ChildSpec, variables: Record<string, strin
 
 export async function startRealSystem(options: RealSystemOptions): Promise<RealSystem> {
   const stateDir = options.stateDir ?? mkdtempSync(join(options.stateRoot ?? tmpdir(), 'tenure-faults-'))
-  // Postgres runs as another user when this one is root.
+  // Postgres runs as another user when the current user is root.
   chmodSync(stateDir, 0o711)
   if (options.stateDir === undefined) await placePostgres(embeddedDataDir(stateDir))
   const [postgres, temporal, temporalUi, ...apiPorts] = await Promise.all(
@@ -167,18 +167,22 @@ export async function startRealSystem(options: RealSystemOptions): Promise<RealS
 }
 
 export interface Callers {
-  /** Responses by version to requests that were sent since the last reset. */
+  /** Version → number of responses to requests that were sent since the last reset. */
   answered: Map<string, number>
-  /** When the last request was sent that each version answered, by `performance.now()`: a busy machine hands an answer over late. */
+  /**
+   * Version → when the last request that it answered was sent, by `performance.now()`. The time of receipt would be late on a busy machine.
+   */
   lastMs: Map<string, number>
   /** Failed requests with their reasons. */
   failures: { url: string; why: string; atMs: number }[]
-  /** Forgets what was counted. */
+  /** Resets the counters. */
   reset(): void
   stop(): Promise<void>
 }
 
-/** Sends predictions to every replica, a few at a time, each with another routing key. A request fails without a response in `withinMs`. */
+/**
+ * Sends predictions to every replica, a few at a time, each with a new routing key. A request fails without a response within `withinMs`.
+ */
 export function startCallers(
   urls: readonly string[],
   model: string,
@@ -212,7 +216,7 @@ export function startCallers(
         { instances: [{ x: Math.random(), y: 1 }], routing_key: `caller ${caller++}` },
         { agent, withinMs },
       )
-      // A replica that was stopped by a busy machine refuses what has waited for 250 ms, and clients send it again.
+      // A replica on a busy machine refuses requests that have waited for 250 ms; clients retry them.
       if (body.code === 'overloaded') return
       if (body.version === undefined) throw new Error(`${status} ${body.code ?? ''}`)
       if (sentMs >= sinceMs) callers.answered.set(body.version, (callers.answered.get(body.version) ?? 0) + 1)
@@ -230,7 +234,7 @@ export function startCallers(
   return callers
 }
 
-/** `fetch` would take three times the CPU of the request. */
+/** Posts through an agent. `fetch` would take three times the CPU time. */
 function post(
   url: string,
   what: object,

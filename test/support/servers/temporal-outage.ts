@@ -1,4 +1,4 @@
-/** Kills Temporal on the real system, keeps it down for a chosen time, and reports when it is available again. */
+/** Kills Temporal in the real system, keeps it down for a chosen time, and reports when it is available again. */
 import { Client, Connection } from '@temporalio/client'
 import { rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -7,9 +7,9 @@ import type { ChildSpec } from '../../../cli/supervisor/supervisor.ts'
 import { startRealSystem, type RealSystem, type RealSystemOptions } from './system-fixture.ts'
 
 export interface OutageSystem extends RealSystem {
-  /** Sends kill -9; a replacement started by the supervisor waits. */
+  /** Sends kill -9; the replacement that the supervisor starts waits for `heal`. */
   hold(): void
-  /** Lets it start; resolves with the time of its first response. */
+  /** Lets Temporal start and resolves with the time of its first response. */
   release(): Promise<number>
 }
 
@@ -55,7 +55,7 @@ export async function temporalAnswers(system: Pick<RealSystem, 'config'>): Promi
   }
 }
 
-/** With a connection of its own: one that has failed waits longer and longer before it tries again. */
+/** Uses a new connection; a connection that has failed backs off for longer and longer. */
 export async function freshClient({ config }: Pick<RealSystem, 'config'>) {
   const connection = await Connection.connect({
     address: config.temporal.address,

@@ -1,4 +1,4 @@
-/** Starts the process `api` as in production, with continuous traffic, for tests and measurements that kill it. */
+/** Starts the `api` process as in production, with continuous traffic, for tests and measurements that kill it. */
 import { spawn, type ChildProcess } from 'node:child_process'
 import { Agent, request as httpRequest } from 'node:http'
 import { createInterface } from 'node:readline'
@@ -7,9 +7,9 @@ import { checkout, environmentWith } from '../../../temporal.config.ts'
 export interface ApiProcess {
   url: string
   child: ChildProcess
-  /** What it has logged. */
+  /** Everything the process has logged. */
   lines: Record<string, unknown>[]
-  /** Sends the signal and waits for the end. */
+  /** Sends the signal and waits until the process has ended. */
   end(signal: NodeJS.Signals): Promise<void>
 }
 
@@ -43,18 +43,18 @@ export async function startApiProcess(
 }
 
 export interface ClosedLoad {
-  /** Responses with status 200. */
+  /** Returns the number of responses with status 200. */
   answered(): number
-  /** Requests with another response, or without one. */
+  /** Requests with another response, or without a response. */
   failed(): number
-  /** Durations of the responses since the last call, in milliseconds. */
+  /** Returns the durations of the responses since the last call, in milliseconds. */
   takeTimes(): number[]
   stop(): Promise<void>
 }
 
 /**
- * Clients that each send a request after the previous response; at most `rate` requests a second in total when it is given. What is refused as
- * overloaded is sent again: a replica that was stopped by a busy machine refuses what has waited for 250 ms.
+ * Runs clients that each send a request after the previous response, with at most `rate` requests per second in total when it is given.
+ * Retries requests that are refused as overloaded: a replica on a busy machine refuses requests that have waited for 250 ms.
  */
 export function startLoad(
   url: string,
@@ -116,7 +116,7 @@ export function startLoad(
   }
 }
 
-/** Waits for a condition. It stands here because benches load this file, and not the serving fixture. */
+/** Waits for a condition. Defined here because benches load this file, but not the serving fixture. */
 export async function waitUntil(
   holds: () => boolean | Promise<boolean>,
   what: string,

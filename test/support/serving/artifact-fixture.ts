@@ -1,7 +1,4 @@
-/**
- * The artifacts of many releases, as files and rows of long ago: for tests of what is given up when they are too many. Trained
- * one by one they would take an hour.
- */
+/** Creates artifacts of many past releases as files and rows, for tests of artifact retention. Training each would take an hour. */
 import { createHash } from 'node:crypto'
 import { readdirSync, statSync, utimesSync } from 'node:fs'
 import { join } from 'node:path'
@@ -20,13 +17,13 @@ export interface Stocked {
 }
 
 export interface Stock {
-  /** The oldest first. */
+  /** Oldest first. */
   versions: Stocked[]
-  /** Artifacts that came to no version. */
+  /** Artifacts without a version. */
   candidates: string[]
 }
 
-/** Bytes that compress to nothing less and are the same for the same name. */
+/** Returns incompressible bytes that depend only on the name. */
 const bytesOf = (name: string, bytes: number): Buffer =>
   Buffer.concat(
     Array.from({ length: Math.ceil(bytes / 32) }, (_, index) =>
@@ -35,9 +32,9 @@ const bytesOf = (name: string, bytes: number): Buffer =>
   )
 
 /**
- * `releases` versions over a few models, each day one of each, the last a week ago. Every third was rolled back, the others are
- * proven; the last proven one of a model is its champion and answers. Every fourth has a candidate beside it that came to
- * nothing.
+ * Inserts `releases` versions over a few models, one of each model per day, the last a week ago. Every third version was rolled back; the
+ * others are proven, and the last proven version of a model is its serving champion. Every fourth version has an additional candidate
+ * without a version.
  */
 export async function stockReleases(
   { store, artifactRoot }: { store: Store; artifactRoot: string },
@@ -127,13 +124,13 @@ async function insertTraining(
     values (${`e-${id}`}, ${model}, ${id}, ${snapshot}, ${digest}, 'better', '{}', 'r', ${at})`)
 }
 
-/** All files below a directory. */
+/** Lists all files below a directory. */
 export const filesBelow = (directory: string): string[] =>
   readdirSync(directory, { recursive: true, withFileTypes: true })
     .filter((entry) => entry.isFile())
     .map((entry) => join(entry.parentPath, entry.name))
 
-/** As if they had been written days ago. */
+/** Sets the modification time of files to days ago. */
 export function makeOld(directory: string, days = 3): void {
   const then = new Date(Date.now() - days * 86_400_000)
   for (const path of filesBelow(directory)) utimesSync(path, then, then)
@@ -154,7 +151,7 @@ async function keptSnapshots(store: Store): Promise<string[]> {
   return rows.map(({ digest }) => digest)
 }
 
-/** Rows that name a file which is not there with the right bytes. */
+/** Returns rows that name a file that is missing or has other bytes. */
 export async function findDangling({ store, artifactRoot }: Place): Promise<string[]> {
   const artifacts = openArtifacts(artifactRoot)
   const missing: string[] = []
@@ -176,7 +173,7 @@ export async function findDangling({ store, artifactRoot }: Place): Promise<stri
   return missing
 }
 
-/** Files of the store that no row names. */
+/** Returns files of the store that no row names. */
 export async function findOrphans({ store, artifactRoot }: Place): Promise<string[]> {
   const artifacts = openArtifacts(artifactRoot)
   const manifests = await store.query<{ digest: string }>(sql`

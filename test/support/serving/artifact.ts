@@ -1,6 +1,6 @@
 /**
- * Artifacts for tests of serving, made without TensorFlow: a small dense network with seeded weights, and golden outputs that
- * are computed here in doubles, independently of the predictor under test.
+ * Makes artifacts for serving tests without TensorFlow: a small dense network with seeded weights. Golden outputs are computed here in
+ * doubles, independently of the predictor under test.
  */
 import type { FeatureFit, Features, Output, FeatureRow } from '../../../domain/model/features.ts'
 import type { FileDigest, Manifest } from '../../../domain/model/manifest.ts'
@@ -9,7 +9,7 @@ import { openArtifacts, putManifest } from '../../../store/artifacts.ts'
 export interface LayerSpec {
   units: number
   activation: string
-  /** Row by row, inputs × units. */
+  /** Kernel in row order: inputs × units. */
   kernel: number[]
   bias: number[]
 }
@@ -20,12 +20,12 @@ export interface ArtifactSpec {
   output: Output
   preprocessing: FeatureFit[]
   layers: LayerSpec[]
-  /** Further layers behind the first one, as tfjs writes them; the golden outputs know nothing of them. */
+  /** Additional layers after the first, in tfjs's format; the golden outputs ignore them. */
   behind?: object[]
   golden: FeatureRow[]
 }
 
-/** The same network with a layer that changes nothing and is not compiled. */
+/** Adds an identity layer that the compiler does not support. */
 export const notCompiled = (spec: ArtifactSpec): ArtifactSpec => ({
   ...spec,
   behind: [{ class_name: 'LeakyReLU', config: { name: 'same', alpha: 1, trainable: true } }],
@@ -39,7 +39,7 @@ export const irisFeatures: Features = {
 }
 export const irisRow: FeatureRow = { sepalLength: 5.1, sepalWidth: 3.5, petalLength: 1.4, petalWidth: 0.2 }
 
-/** Numbers in [-1, 1), the same for the same seed. */
+/** Returns a generator of seeded numbers in [-1, 1). */
 export function seeded(seed: number): () => number {
   let state = seed >>> 0
   return () => {
@@ -63,7 +63,7 @@ export function randomLayer(
   }
 }
 
-/** 4-16-16-3, as the iris model. */
+/** Layers of 4-16-16-3, like the iris model. */
 export function irisSpec(model = 'iris', seed = 1): ArtifactSpec {
   const next = seeded(seed)
   return {
@@ -86,7 +86,7 @@ export function irisSpec(model = 'iris', seed = 1): ArtifactSpec {
   }
 }
 
-/** Numbers and categories, some of which may be missing, and one probability. */
+/** Describes a network with numeric and categorical inputs, some of which may be missing, and one probability. */
 export function flightSpec(model = 'flight', seed = 2): ArtifactSpec {
   const next = seeded(seed)
   return {
@@ -112,7 +112,7 @@ export function flightSpec(model = 'flight', seed = 2): ArtifactSpec {
   }
 }
 
-/** The outputs of a row, in doubles, straight from the definition. */
+/** Computes the outputs of a row in doubles, directly from the definition. */
 export function answerOf(
   {
     preprocessing,
@@ -158,7 +158,7 @@ function activate(name: string, x: number[]): number[] {
   }
 }
 
-/** model.json as tfjs writes it. */
+/** Builds model.json as tfjs writes it. */
 export function topologyOf({
   preprocessing,
   layers,

@@ -1,4 +1,4 @@
-/** Compares responses with the schemas that their routes declare, so that the description of the API is that of what is sent. */
+/** Compares responses with the schemas that their routes declare, so that the API's description matches what it sends. */
 import { z } from 'zod'
 import { routerPath, type RouteDefinition } from '../../../api/http/route.ts'
 

@@ -1,6 +1,6 @@
-/** Writes Parquet files that are small on disk and large once they are parsed. */
+/** Writes Parquet files that are small on disk and large in memory. */
 
-/** Thrift's compact protocol: a field is its delta and type in one byte, then its value. */
+/** Thrift's compact protocol: one byte with the field's delta and type, then its value. */
 const types = { i32: 5, i64: 6, binary: 8, list: 9, struct: 12 } as const
 type Field = [id: number, type: keyof typeof types, value: Buffer]
 
@@ -30,7 +30,7 @@ function fileOf(pages: Buffer, footer: Buffer): Buffer<ArrayBuffer> {
   return Buffer.concat([Buffer.from('PAR1'), pages, footer, length, Buffer.from('PAR1')])
 }
 
-/** A file that is all footer: a list of empty column descriptions, one byte each. */
+/** Builds a file that consists of a footer: a list of empty column descriptions, one byte each. */
 export const allFooter = (bytes: number): Buffer<ArrayBuffer> =>
   fileOf(
     Buffer.alloc(0),
@@ -42,7 +42,7 @@ export const allFooter = (bytes: number): Buffer<ArrayBuffer> =>
     ),
   )
 
-/** A file of a few hundred bytes whose first page announces this many values in one run. */
+/** Builds a file of a few hundred bytes whose first page announces this many values in one run. */
 export function hugePage(values: number): Buffer<ArrayBuffer> {
   const run = Buffer.concat([varint(values * 2), Buffer.from([0])])
   const length = Buffer.alloc(4)

@@ -1,4 +1,4 @@
-/** Input buffers to compare: what two readers of the same body have read. */
+/** Builds input buffers and compares what two readers of the same body have read. */
 import type { FeatureColumns } from '../../../api/serving/codec/feature-columns.ts'
 import {
   resetInput,
@@ -12,14 +12,14 @@ import { artifactManifest, topologyOf, weightsOf, type ArtifactSpec } from './ar
 
 const none = { digest: `sha256:${'0'.repeat(64)}`, bytes: 0 }
 
-/** A version of this artifact in memory. */
+/** Builds a version of this artifact in memory. */
 export function loadedOf(spec: ArtifactSpec): LoadedVersion {
   const manifest = artifactManifest(spec, { 'model.json': none, 'weights.bin': none })
   const topology = Buffer.from(JSON.stringify(topologyOf(spec)))
   return loadVersion('v', manifest, { 'model.json': topology, 'weights.bin': weightsOf(spec.layers) })
 }
 
-/** An input buffer with these rows, without the inputs of the network. */
+/** Creates an input buffer with these rows, without the network's inputs. */
 export function inputOf(columns: FeatureColumns, rows: readonly object[]): InputBuffer {
   const input = createInputBuffer()
   resetInput(input, columns, rows.length)
@@ -27,7 +27,7 @@ export function inputOf(columns: FeatureColumns, rows: readonly object[]): Input
   return input
 }
 
-/** The contents of an input buffer as plain data. */
+/** Returns the contents of an input buffer as plain data. */
 export function said(input: InputBuffer, { columns }: LoadedVersion) {
   return {
     rows: input.rows,
@@ -40,7 +40,7 @@ export function said(input: InputBuffer, { columns }: LoadedVersion) {
   }
 }
 
-/** What a reader understands; the code of its error where it refuses. */
+/** Returns what a reader has parsed, or the code of its error. */
 export function understood(loaded: LoadedVersion, read: (input: InputBuffer) => void) {
   const input = createInputBuffer()
   try {

@@ -1,4 +1,4 @@
-/** Inserts days of predictions and their outcomes into the tables of serving. */
+/** Inserts days of predictions and outcomes into the serving tables. */
 import { randomUUID } from 'node:crypto'
 import sql from 'sql-template-tag'
 import { seededRandom } from '../../../domain/statistics/random.ts'
@@ -7,21 +7,21 @@ import type { Store } from '../../../store/postgres.ts'
 const hour = 3_600_000
 
 export interface Days {
-  /** Days before now. */
+  /** First and last day, in days before `now`. */
   from: number
   to: number
-  /** How often the truth is turned around. */
+  /** Fraction of outcomes that are inverted. */
   turned?: number
-  /** What is answered, from an even number in [0, 1). */
+  /** Computes the answer from a uniform number in [0, 1). */
   answer?: (uniform: number) => number
-  /** The probability that the prediction comes true, by its value. */
+  /** Returns the probability that the prediction comes true, given the answer. */
   chanceOf?: (answer: number) => number
   /** Hours from the prediction to the outcome; undefined for no outcome. */
   late?: (truth: boolean) => number | undefined
   as?: (truth: boolean) => boolean | number | string
 }
 
-/** Two predictions a request, twenty requests an hour; a prediction near 1 is mostly correct. */
+/** Inserts two predictions per request and twenty requests per hour; a prediction near 1 is mostly correct. */
 export async function liveThrough(
   store: Store,
   { model, version, now }: { model: string; version: string; now: number },

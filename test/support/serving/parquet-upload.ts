@@ -1,4 +1,4 @@
-/** Takes one Parquet file as the outcomes route does, in a process whose heap the test limits; prints the code of the refusal. */
+/** Parses one Parquet file like the outcomes route, in a process whose heap the test limits. Prints the error code of the refusal. */
 import { createReadStream } from 'node:fs'
 import { ingestParquet } from '../../../api/outcomes/parquet-files.ts'
 import { isError } from '../../../domain/errors.ts'

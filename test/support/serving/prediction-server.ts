@@ -1,4 +1,4 @@
-/** The prediction endpoint of an API on a socket, where a path that is no prediction is answered with status 418. */
+/** Serves the prediction endpoint of an API on a socket. Responds 418 to a path that is not a prediction. */
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { createPredictEndpoint } from '../../../api/transport/predict-endpoint.ts'
@@ -10,7 +10,7 @@ export interface PredictionServer {
   close(): void
 }
 
-/** `refusals` counts refused requests by reason. */
+/** Starts the server on a free port. `refusals` counts refused requests by reason. */
 export async function startPredictionServer(
   api: TestApi,
   refusals: Map<string, number>,

@@ -1,4 +1,4 @@
-/** Registers artifacts that no training workflow has produced and routes requests to them, for serving tests and benchmarks. */
+/** Registers artifacts without a training workflow and routes requests to them, for serving tests and benchmarks. */
 import sql from 'sql-template-tag'
 import { defaultGatePolicy } from '../../../domain/evaluation/policy.ts'
 import { dayPolicy } from '../../../domain/release/policy.ts'
@@ -10,7 +10,7 @@ import { findRouting, writeRoute } from '../../../store/serving/routing.ts'
 import { putArtifact, type ArtifactSpec } from './artifact.ts'
 import { signatureOf } from './sign-versions.ts'
 
-/** Stores the artifact and a version of it with all required records; returns the version's name. */
+/** Stores the artifact and a version of it with all required records. Returns the version's name. */
 export async function registerFixtureVersion(
   store: Store,
   artifactRoot: string,
@@ -21,7 +21,7 @@ export async function registerFixtureVersion(
   return registerDigest(store, artifactRoot, { ...spec, digest }, minor)
 }
 
-/** The same for an artifact that is stored already. */
+/** Registers a version like `register`, for an artifact that is already stored. */
 export async function registerDigest(
   store: Store,
   artifactRoot: string,
@@ -52,7 +52,7 @@ export async function registerDigest(
   return version
 }
 
-/** Writes the next route of a model; all to the proven version by default. */
+/** Writes the next route of a model. Default: all traffic to the proven version. */
 export async function nextRoute(
   store: Store,
   model: string,
@@ -75,12 +75,12 @@ export async function nextRoute(
   return route
 }
 
-/** What the model file would declare. */
+/** Declares a fallback, as a model file would. */
 export const declareFallback = (store: Store, model: string, fallback: Fallback) =>
   store.query(sql`
     update models set definition = definition || ${JSON.stringify({ fallback })} where name = ${model}`)
 
-/** Champion as after a release that was promoted. */
+/** Makes a version champion, as a promoted release does. */
 export async function writeChampion(store: Store, model: string, version: string): Promise<void> {
   await store.query(sql`update versions set known_good_at = clock_timestamp() where version = ${version}`)
   await store.query(sql`

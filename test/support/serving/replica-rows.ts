@@ -1,6 +1,6 @@
 /**
- * The database side of API replicas: leases, acknowledgements, and counters of a traffic that the test sets. The real
- * replicas have their own tests; here a release must be shown what real ones get into once a year.
+ * Writes the database rows of API replicas: leases, acknowledgements, and counters of traffic that the test sets. The real replicas have
+ * their own tests; release tests need situations that real replicas rarely reach.
  */
 import sql from 'sql-template-tag'
 import { setTimeout as pause } from 'node:timers/promises'
@@ -16,17 +16,17 @@ import { writeTicks, type CountedArm, type TickCounts } from '../../../store/rel
 import type { Store } from '../../../store/postgres.ts'
 import { acknowledge, renewLease, type RoutingRow } from '../../../store/serving/replicas.ts'
 
-/** The traffic of one model, and the responses of its versions. */
+/** The traffic of one model and the responses of its versions. */
 export interface Traffic {
-  /** Requests of all clients in a tick, at each replica. */
+  /** Requests of all clients per tick and replica. */
   requests: number
   /** Version → share of its responses that are invalid. */
   invalid: Map<string, number>
   /** Whether counters are written. */
   counting: boolean
-  /** Replicas that do not follow new routes of this model: silent, or with the problem they name. */
+  /** Replicas that do not follow new routes of this model: silently (undefined), or reporting this problem. */
   deaf: Map<string, string | undefined>
-  /** Requests answered by each version since the start. */
+  /** Version → requests answered since the start. */
   answered: Map<string, number>
 }
 
@@ -39,10 +39,10 @@ export interface Fleet {
 }
 
 const stepMs = 40
-/** Ticks that one step writes, after a pause of the machine. */
+/** Maximum ticks that one step writes after the process was stopped. */
 const maxTicks = 20
 
-/** A step that Postgres answers too late is repeated, as a replica does: its ticks are written again. */
+/** Ignores a statement that Postgres answered too late. The next step writes its ticks again, as a replica does. */
 function unlessLate(error: unknown): void {
   if (!isError(error, 'postgres_unavailable')) throw error
 }
@@ -50,8 +50,8 @@ function unlessLate(error: unknown): void {
 type RouteRow = Omit<RoutingRow, 'exposedUntilMs' | 'exposureMs'>
 
 /**
- * The routes with a candidate, and those that are not followed yet, by the clock of the database. All that a replica reads, of all models
- * of a test, at each step, would be a tenth of a core.
+ * Reads routes with a candidate and routes that are not yet followed, by the database clock. Reading all routes of all models of a test at
+ * each step would take a tenth of a core.
  * @param followed Model → epoch and generation that all replicas follow.
  */
 async function readRoutes(
@@ -74,11 +74,11 @@ export function startFleet(
 ): Fleet {
   const stopping = new AbortController()
   const traffic = new Map<string, Traffic>()
-  /** Replica and model → the route it follows. */
+  /** Replica and model → the route that the replica follows. */
   const following = new Map<string, Route>()
   const followed: Record<string, string> = {}
   const dead = new Set<string>()
-  /** Each lease is renewed ten times in its length. */
+  /** When each lease is due for renewal: ten times per lease duration. */
   const renewAtMs = new Map<string, number>()
   let tick = 0
 
@@ -107,7 +107,7 @@ export function startFleet(
       await acknowledge(store, { replica: id, model, epoch, generation, ...(problem ? { problem } : {}) })
     } catch (error) {
       following.delete(`${id} ${model}`)
-      // A database that was restored meanwhile does not know the replica; it registers anew.
+      // The database was restored and has no row of the replica; the replica registers again.
       if ((error as { code?: unknown }).code !== '23503') throw error
       renewAtMs.delete(id)
     }

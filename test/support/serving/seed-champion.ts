@@ -1,4 +1,4 @@
-/** Seats a proven first champion without a release, where hundreds of models are needed and how they began is not the point. */
+/** Inserts a proven first champion without a release, for tests that need hundreds of models. */
 import { markKnownGood, moveChampion } from '../../../store/registry/champions.ts'
 import type { Store } from '../../../store/postgres.ts'
 import { writeRoute } from '../../../store/serving/routing.ts'

@@ -1,4 +1,4 @@
-/** Fixtures of serving: registered versions, routes, and a replica with its application. */
+/** Provides registered versions, routes, and a replica with its application. */
 import type { BatcherOptions } from '../../../api/serving/runtime/batcher.ts'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -33,9 +33,9 @@ export interface ServingFixture {
   store: Store
   databaseUrl: string
   artifactRoot: string
-  /** A directory of its own for each replica. */
+  /** Makes a private directory for a replica. */
   directory(): string
-  /** The variables of an API process on this database, with a free port and a directory of its own. */
+  /** Returns the variables of an API process on this database, with a free port and a private directory. */
   environment(): Record<string, string>
   /** Registers a model with a first version of this artifact and returns the version's name. */
   register(spec: ArtifactSpec, minor?: number): Promise<string>
@@ -49,7 +49,7 @@ export async function openServingFixture(): Promise<ServingFixture> {
   return servingFixtureOn({ databaseUrl: await migratedDatabase() })
 }
 
-/** A system on an existing database, and optionally on existing artifacts. */
+/** Opens a system on an existing database, optionally with existing artifacts. */
 export function servingFixtureOn(options: { databaseUrl: string; artifactRoot?: string }): ServingFixture {
   const { databaseUrl } = options
   const store = openPatientStore(databaseUrl, { name: 'test' })
@@ -82,7 +82,7 @@ export function servingFixtureOn(options: { databaseUrl: string; artifactRoot?: 
   }
 }
 
-/** A model with three versions that predict differently. */
+/** Registers a model with three versions that predict differently. */
 export async function threeVersions(fixture: ServingFixture) {
   const model = uniqueName('model')
   const versions = []
@@ -100,7 +100,7 @@ export async function threeVersions(fixture: ServingFixture) {
   return { model, old, champion, candidate, canary }
 }
 
-/** A prediction request with a routing key. */
+/** Builds a prediction request with a routing key. */
 export const request = (routing_key?: string) => ({
   instances: [irisRow],
   ...(routing_key === undefined ? {} : { routing_key }),
@@ -110,21 +110,21 @@ export interface ReplicaOptions {
   stateDir?: string
   databaseUrl?: string
   leaseMs?: number
-  /** How long a statement may take. Default: as long as it needs; with 'as served' no longer than in the API process. */
+  /** Limit of a statement. Default: none; `as served` uses the limit of the API process. */
   deadlines?: 'as served'
   drills?: boolean
   maxSpoolBytes?: number
   durableLog?: boolean
-  /** Maximum cached predictions of models that are not compiled. */
+  /** Maximum number of cached predictions of models that are not compiled. */
   remembered?: number
   batches?: BatcherOptions
   keys?: ReturnType<typeof keyPlacesOf>
   slot?: string
-  /** Default: those of the fixture. */
+  /** Default: the fixture's own. */
   artifacts?: Artifacts
-  /** What the replica uses in place of its store. */
+  /** Replaces the store of the replica. */
   around?: (store: Store) => Store
-  /** With `around`, no end by default. */
+  /** Used with `around`. Default: no limit. */
   startMs?: number
 }
 
@@ -134,14 +134,14 @@ export interface TestReplica {
   serving: Serving
   stateDir: string
   troubles: string[]
-  /** What was said about faults switched on. */
+  /** Log messages about injected faults. */
   faults: string[]
-  /** Sends a prediction as the router would and returns the parsed body. */
+  /** Sends a prediction as the router does and returns the parsed body. */
   ask(model: string, body: unknown): PredictAnswer
   /** Resolves when the replica follows this generation. */
   follows(route: Pick<Route, 'model' | 'generation'>): Promise<void>
   stop(): Promise<void>
-  /** Closes its database connections permanently. */
+  /** Closes the database connections of the replica permanently. */
   cut(): Promise<void>
 }
 
@@ -220,7 +220,7 @@ export async function startReplica(
   }
 }
 
-/** A replica that stops when the test ends. */
+/** Starts a replica that stops when the test ends. */
 export async function replicaOfTest(fixture: ServingFixture, options?: ReplicaOptions): Promise<TestReplica> {
   const replica = await startReplica(fixture, options)
   onTestFinished(() => replica.stop())
@@ -239,13 +239,13 @@ export async function askLater(
   return given instanceof Promise ? parsedResponse(await given) : parsedResponse(given)
 }
 
-/** For a model that predicts synchronously. */
+/** Parses a response that is available synchronously. */
 function parsedResponse(writer: ByteWriter | Promise<ByteWriter>): PredictAnswer {
   if (writer instanceof Promise) throw new Error('the model does not answer in one turn')
   return JSON.parse(writer.bytes.toString('utf8', 0, writer.at)) as PredictAnswer
 }
 
-/** Waits for a condition, which is checked every few milliseconds. */
+/** Waits for a condition, polled every few milliseconds. */
 export const until = waitUntil
 
 export interface TestApi extends TestReplica {
@@ -264,7 +264,7 @@ export interface TestResponse {
   status: number
   headers: Headers
   text: string
-  /** The parsed body; undefined when it is no JSON. */
+  /** The parsed body; undefined when it is not JSON. */
   json: Record<string, unknown>
 }
 
@@ -273,13 +273,13 @@ export interface ApiOptions extends ReplicaOptions {
   temporal?: { address: string; namespace: string; controlQueue: string }
   stopping?: () => string | undefined
   invocationsModel?: string
-  /** False responds at once, before any key is loaded. */
+  /** False returns at once, before any key is loaded. */
   awaitKeys?: boolean
-  /** How often the keys are read without a notification. */
+  /** Polling interval of keys without a notification. */
   keysEveryMs?: number
 }
 
-/** A body that is sent as it is. */
+/** Returns whether a body is sent unchanged. */
 const isRaw = (body: unknown): body is FormData | Uint8Array<ArrayBuffer> =>
   body instanceof FormData || body instanceof Uint8Array
 

@@ -1,9 +1,9 @@
-/** Signs versions that no training workflow has produced, with the key that lies where a process would make its own. */
+/** Signs versions that no training workflow has produced, with the key in the state directory. */
 import { dirname, join } from 'node:path'
 import { openSigner } from '../../../store/signing/signing-key.ts'
 import { signArtifact, type ArtifactIdentity } from '../../../store/signing/artifact-signatures.ts'
 
-/** For processes whose state is elsewhere: `keys` must be TENURE_KEYS for them. */
+/** Returns the key paths beside the artifact root. A process with another state directory needs `keys` as TENURE_KEYS. */
 export const keyPlacesOf = (artifactRoot: string) => keyPlacesIn(join(dirname(artifactRoot), 'keys'))
 
 export const keyPlacesIn = (keys: string) => ({

@@ -9,9 +9,9 @@ export interface IssuedCertificate {
 }
 
 export interface CertificateAuthority {
-  /** Its certificate, as a file. */
+  /** Path of the authority's certificate. */
   ca: string
-  /** A certificate for `names` such as `IP:127.0.0.1`, in the files `<file>.pem` and `<file>.key`. */
+  /** Issues a certificate for `names` such as `IP:127.0.0.1`, in the files `<file>.pem` and `<file>.key`. */
   issue(file: string, names?: string): IssuedCertificate
 }
 
@@ -62,10 +62,10 @@ export function createAuthority(directory: string, name = 'ca'): CertificateAuth
   }
 }
 
-/** Puts another certificate in the place of one that is in use; the key first, so that for a moment they do not belong together. */
+/** Replaces a certificate that is in use. Writes the key first, so that key and certificate briefly do not match. */
 export function replaceCertificate(used: IssuedCertificate, fresh: IssuedCertificate): void {
   copyFileSync(fresh.key, used.key)
   copyFileSync(fresh.cert, used.cert)
-  // A file of the same size within a millisecond would look unchanged.
+  // A file of the same size within the same millisecond would look unchanged.
   appendFileSync(used.cert, '\n')
 }

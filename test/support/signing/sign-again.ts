@@ -1,6 +1,6 @@
 /**
- * Signs one text after another with the key that it finds, as a replica does while the key is rotated. It stays a few texts ahead of the
- * thread that verifies them and answers each: on a busy machine that thread would fall behind without end.
+ * Signs texts one after another with the current key, as a replica does while the key is rotated. Stays at most a few texts ahead of the
+ * thread that verifies them; on a busy machine that thread would otherwise fall behind without limit.
  */
 import { once } from 'node:events'
 import { parentPort } from 'node:worker_threads'

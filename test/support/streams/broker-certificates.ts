@@ -1,22 +1,22 @@
-/** Certificates of a message broker and of its clients. */
+/** Makes the certificates of a message broker and of its clients. */
 import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import type { BrokerCertificates } from '../../../api/streams/broker-tls.ts'
 import { createAuthority } from '../signing/certificates.ts'
 
 export interface TestTls {
-  /** The paths of `ca`, `cert` and `key`, as the file of streams names them. */
+  /** Paths of `ca`, `cert` and `key`, as the streams file names them. */
   files: Required<BrokerCertificates>
-  /** What a client with a certificate is given, and what one without. */
+  /** Certificates of a client with a certificate, and of a client without. */
   client: BrokerCertificates
   bare: BrokerCertificates
-  /** Trusts another authority. */
+  /** A client that trusts another authority. */
   stranger: BrokerCertificates
-  /** Trusts the authority of the broker, with a certificate of another one. */
+  /** A client that trusts the broker's authority, but has a certificate of another authority. */
   unknown: BrokerCertificates
 }
 
-/** Those of the server are `broker.pem` and `broker.key` in the directory, and both in `broker.both.pem`. */
+/** Writes the certificates. The broker's are `broker.pem` and `broker.key`, and both together in `broker.both.pem`. */
 export function testTls(directory: string): TestTls {
   const authority = createAuthority(directory)
   const broker = authority.issue('broker')

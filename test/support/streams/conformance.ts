@@ -1,15 +1,15 @@
-/** What every broker must do for streams. Each implementation runs these tests against a real broker. */
+/** Defines the behaviour that streams require from every broker. Each implementation runs these tests against a real broker. */
 import { expect, it } from 'vitest'
 import type { SentRecord, Stream, StreamBatch, Subscription } from '../../../api/streams/stream.ts'
 import { uniqueName } from '../servers/servers.ts'
 
 export interface TestTopics {
   open(): Stream
-  /** Whether records that come again come in their order. */
+  /** Whether redelivered records come in their order. */
   keepsOrder: boolean
-  /** Creates topics with this many partitions, as far as the broker has them. */
+  /** Creates topics with this many partitions if the broker has partitions. */
   create(partitions: number, ...names: string[]): Promise<void>
-  /** What readers of a topic see. */
+  /** Returns the records that readers of a topic see. */
   read(topic: string): Promise<{ key: string; value: string; headers: Record<string, string> }[]>
 }
 
@@ -33,7 +33,7 @@ const echo = (topic: string, batch: StreamBatch): SentRecord[] =>
 export function testConformance(topics: () => TestTopics): void {
   const subscribe = (stream: Stream, topic: string, member = 'one') =>
     stream.subscribe({ topic, group: `group-${topic}`, member })
-  /** All records that are there, each batch committed with its echoes. */
+  /** Reads all records and commits each batch with echoes of its records. */
   const drain = async (from: Subscription, to: string, count: number): Promise<string[]> => {
     const values: string[] = []
     while (values.length < count) {
@@ -51,7 +51,7 @@ export function testConformance(topics: () => TestTopics): void {
     return { stream, from, to, values }
   }
 
-  it('hands on the records of a partition in order, and a later subscription begins behind the last commit', async () => {
+  it('delivers the records of a partition in order, and a later subscription starts after the last commit', async () => {
     const { stream, from, to, values } = await prepared(20)
     const first = await subscribe(stream, from)
     expect(await drain(first, to, 20)).toEqual(values)
@@ -64,7 +64,7 @@ export function testConformance(topics: () => TestTopics): void {
     expect((await topics().read(to)).map(({ value }) => value)).toEqual(values.map((value) => `${value}!`))
   })
 
-  it('hands on a record with its key, its place and its time', async () => {
+  it('delivers a record with its key, position and time', async () => {
     const { stream, from, to } = await prepared(1)
     const subscription = await subscribe(stream, from)
     const { records } = await subscription.next(100, never)
@@ -78,7 +78,7 @@ export function testConformance(topics: () => TestTopics): void {
     await stream.close()
   })
 
-  it('hands on a batch again that was not committed, and shows one answer for each of its records', async () => {
+  it('redelivers an uncommitted batch, and publishes one answer for each of its records', async () => {
     const { stream, from, to, values } = await prepared(5)
     const first = await subscribe(stream, from)
     expect(valuesOf(await first.next(3, never))).toEqual(values.slice(0, 3))
@@ -94,7 +94,7 @@ export function testConformance(topics: () => TestTopics): void {
     )
   })
 
-  it('shares the records among the members of a group while they come and go, with one answer for each', async () => {
+  it('distributes records among the members of a group while members join and leave, with one answer for each record', async () => {
     const { stream, from, to, values } = await prepared(200, 4)
     const answered: string[] = []
     const ends = new AbortController()
@@ -115,7 +115,7 @@ export function testConformance(topics: () => TestTopics): void {
     expect(seen.map(({ value }) => value).sort()).toEqual(values.map((value) => `${value}!`).sort())
   })
 
-  it('ends a wait without records when it is asked to', async () => {
+  it('ends a wait for records on request', async () => {
     const { stream, from } = await prepared(0)
     const subscription = await subscribe(stream, from)
     const ends = new AbortController()

@@ -1,4 +1,4 @@
-/** A Kafka broker of one node for tests and measurements, from the jars of Maven's repository, kept in the cache of this machine. */
+/** Runs a Kafka broker of one node for tests and measurements, from the jars of Maven's repository, kept in the cache of this machine. */
 import { execFile, execFileSync, spawn, type ChildProcess } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import {
@@ -22,7 +22,7 @@ import { waitUntil } from '../serving/api-process.ts'
 import { testTls, type TestTls } from './broker-certificates.ts'
 
 const version = '4.1.0'
-/** Of the names and contents of all jars. */
+/** Digest of the names and contents of all jars. */
 const digest = '67e31019c093984c701abea3fc5397f6784b22a80a960f63cf9d6869cae551d4'
 
 const pom = `<project xmlns="http://maven.apache.org/POM/4.0.0"><modelVersion>4.0.0</modelVersion>
@@ -42,7 +42,7 @@ function works(command: string, ...args: string[]): boolean {
   }
 }
 
-/** Why no broker can be started on this machine; undefined when it can. Fetches it when it is not in the cache. */
+/** Fetches the broker when it is not in the cache. Returns why no broker can start on this machine; undefined when one can. */
 export function whyNoKafka(): string | undefined {
   try {
     requireNewNode(process.versions.node)
@@ -56,7 +56,7 @@ export function whyNoKafka(): string | undefined {
     fetchJars()
     return undefined
   } catch (error) {
-    // A wrong digest is no reason to skip.
+    // A wrong digest is an error, not a reason to skip.
     if (error instanceof Error && 'status' in error) return 'Maven cannot fetch the jars of Kafka'
     throw error
   }
@@ -73,7 +73,7 @@ function digestOf(directory: string): string {
   return hash.digest('hex')
 }
 
-/** Fetches the jars, once for this machine. Maven shows its progress. */
+/** Fetches the jars once per machine. Maven prints its progress. */
 function fetchJars(): void {
   if (existsSync(jars)) return
   mkdirSync(cacheDir(), { recursive: true })
@@ -95,14 +95,14 @@ function fetchJars(): void {
 export interface KafkaBroker {
   /** Host and port of the plain listener. */
   address: string
-  /** Of the listener with SASL PLAIN, whose user is `tenure` with the password `secret`. */
+  /** Address of the listener with SASL PLAIN, for the user `tenure` with the password `secret`. */
   saslAddress: string
-  /** Of the listener that asks for a certificate of the authority, and of the one with TLS and SASL PLAIN. */
+  /** Addresses of the listener that requires a client certificate, and of the listener with TLS and SASL PLAIN. */
   tlsAddress: string
   saslTlsAddress: string
   tls: TestTls
   pid(): number
-  /** Ends the broker as a crash does, and starts it again on the same data and ports. */
+  /** Kills the broker and starts it again on the same data and ports. */
   restart(): Promise<void>
   stop(): Promise<void>
 }

@@ -1,4 +1,4 @@
-/** Creates topics of a Kafka broker, and reads what readers of committed records see. */
+/** Creates Kafka topics and reads what readers of committed records see. */
 import {
   Admin,
   MessagesStreamModes,
@@ -11,7 +11,7 @@ import { createCommittedConsumer } from '../../../api/streams/kafka/committed-co
 import { randomUUID } from 'node:crypto'
 import type { TestTopics } from './conformance.ts'
 
-/** Short, because a member that was killed is waited for. */
+/** Short, because tests wait for the session of a killed member to expire. */
 export const testSessionMs = 1_500
 
 export const kafkaTopics = (address: string, session = testSessionMs): TestTopics => ({
@@ -25,10 +25,10 @@ export const kafkaTopics = (address: string, session = testSessionMs): TestTopic
   read: (topic) => readCommitted(createCommittedConsumer, address, topic),
 })
 
-/** The header of the records that mark the end of what is read. */
+/** The header of the marker records that end a read. */
 const mark = 'test-mark'
 
-/** Everything up to now: a last record is sent to each partition, and read up to there. */
+/** Reads all current records: sends a marker to each partition and reads up to it. */
 export async function readCommitted(
   createConsumer: typeof createCommittedConsumer,
   address: string,
@@ -72,14 +72,14 @@ export async function readCommitted(
   return found
 }
 
-/** Records in a transaction of a producer, or without one. */
+/** Records of one producer's transaction, or records without a transaction (`none`). */
 export interface WrittenTransaction {
   by: 'one' | 'two' | 'none'
   names: string[]
   isAborted?: boolean
 }
 
-/** Readers of committed records see those whose names begin with `wanted`. */
+/** Transactions of which readers of committed records see only the names that begin with `wanted`. */
 export const transactions: readonly WrittenTransaction[] = [
   { by: 'one', names: ['aborted-1', 'aborted-2'], isAborted: true },
   { by: 'one', names: ['wanted-1', 'wanted-2'] },
@@ -91,7 +91,7 @@ export const transactions: readonly WrittenTransaction[] = [
   { by: 'one', names: ['aborted-5'], isAborted: true },
 ]
 
-/** Writes a record for each name to the first partition: the name is its key, and `valueOf` says its value. */
+/** Writes one record per name to the first partition, with the name as key and `valueOf(name)` as value. */
 export async function writeTransactions(
   address: string,
   topic: string,
@@ -111,7 +111,7 @@ export async function writeTransactions(
   const producers = { one: transactional('one'), two: transactional('two') }
   for (const { by, names, isAborted } of written) {
     const transaction = by === 'none' ? undefined : await producers[by].beginTransaction()
-    // Each record is a batch of its own.
+    // Each record is a separate batch.
     for (const key of names)
       await (transaction ?? plain).send({ messages: [{ topic, partition: 0, key, value: valueOf(key) }] })
     await (isAborted ? transaction?.abort() : transaction?.commit())

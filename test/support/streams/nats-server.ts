@@ -1,4 +1,7 @@
-/** A NATS server with JetStream for tests, built by Go once and kept in the cache of this machine. Go checks its sources by its checksum database. */
+/**
+ * Runs a NATS server with JetStream for tests, built once with Go and kept in the cache of this machine. Go verifies the sources by its
+ * checksum database.
+ */
 import { jetstreamManager } from '@nats-io/jetstream'
 import { connect, nanos } from '@nats-io/transport-node'
 import { execFileSync, spawn, type ChildProcess } from 'node:child_process'
@@ -17,7 +20,7 @@ const version = '2.12.0'
 const folder = join(cacheDir(), `nats-server-${version}`)
 const program = join(folder, 'nats-server')
 
-/** Why no server can be started on this machine; undefined when it can. Builds it when it is not in the cache. */
+/** Builds the server when it is not in the cache. Returns why no server can start on this machine; undefined when one can. */
 export function whyNoNats(): string | undefined {
   try {
     buildServer()
@@ -29,7 +32,7 @@ export function whyNoNats(): string | undefined {
   }
 }
 
-/** Takes some minutes, once for this machine. Go names what it fetches. */
+/** Takes some minutes, once per machine. Go prints what it downloads. */
 function buildServer(): void {
   if (existsSync(program)) return
   mkdirSync(cacheDir(), { recursive: true })
@@ -51,14 +54,14 @@ function buildServer(): void {
 
 export interface NatsServer {
   address: string
-  /** With `tls`. */
+  /** Present with `tls`. */
   tls?: TestTls
-  /** Ends the server as a crash does, and starts it again on the same data and port. */
+  /** Kills the server and starts it again on the same data and port. */
   restart(): Promise<void>
   stop(): Promise<void>
 }
 
-/** With `tls`, it takes clients with a certificate of its authority alone. */
+/** Starts a server. With `tls`, it accepts only clients with a certificate of its authority. */
 export async function startNats({ tls = false } = {}): Promise<NatsServer> {
   buildServer()
   const home = mkdtempSync(join(tmpdir(), 'tenure-nats-'))
@@ -106,7 +109,7 @@ export async function startNats({ tls = false } = {}): Promise<NatsServer> {
   }
 }
 
-/** Each topic is a subject with a stream of its own, which has no partitions. */
+/** Creates one subject with its own stream per topic; NATS has no partitions. */
 export const natsTopics = (address: string): TestTopics => ({
   keepsOrder: false,
   open: () => openNats({ servers: [address], sessionMs: 1_500 }),

@@ -1,4 +1,4 @@
-/** What every broker must receive of the prediction log, through kills of the process that sends it and of the broker. */
+/** Defines which prediction log rows every broker must receive, through kills of the sending process and of the broker. */
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import sql from 'sql-template-tag'
@@ -13,9 +13,9 @@ import type { TestTopics } from './conformance.ts'
 export interface SendingPlace {
   fixture: ServingFixture
   topics: TestTopics
-  /** The broker in the file of streams. */
+  /** The broker's entry in the streams file. */
   settings: object
-  /** Ends the broker as a crash does, and starts it again. */
+  /** Kills the broker and starts it again. */
   restart(): Promise<void>
 }
 
@@ -26,7 +26,7 @@ interface SentPrediction {
 }
 
 export function testSentPredictions(place: () => SendingPlace): void {
-  it('is sent every row of the prediction log, those of a model in order, although the sender and the broker are killed', async () => {
+  it('receives every row of the prediction log, in order per model, although the sender and the broker are killed', async () => {
     const { fixture, topics, settings, restart } = place()
     const { store } = fixture
     const topic = uniqueName('predictions')
@@ -55,7 +55,7 @@ export function testSentPredictions(place: () => SendingPlace): void {
           (select count(*) from predictions where stored_in is not null and model = any (${models})) as stored`)
       return row!
     }
-    // Stored before there is a topic.
+    // Predictions are stored before the topic exists.
     replica.ask(models[0]!, request())
     await until(async () => (await store.query(sql`select from predictions`)).length > 0, 'a row')
     let sender = await startSender()

@@ -1,4 +1,4 @@
-/** The blocks of docs/how-to/machines/temporal-cluster.md, with an address, a port and files of a test in place of those of the page. */
+/** Reads the blocks of docs/how-to/machines/temporal-cluster.md and replaces the page's address, port and files by those of a test. */
 import { execFile } from 'node:child_process'
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -8,23 +8,23 @@ import { cacheDir, checkout, environmentWith } from '../../../temporal.config.ts
 import { blocksOf } from '../docs/markdown.ts'
 
 export interface ClusterPlaces {
-  /** Of the certificates and of `cluster.json`. */
+  /** Directory of the certificates and of `cluster.json`. */
   directory: string
   address: string
-  /** The first frontend listens on it, the second one two ports above. */
+  /** The port of the first frontend; the second listens two ports above. */
   port: number
-  /** Address of Postgres with a role that may create databases, without a database. */
+  /** Address of Postgres for a role that may create databases, without a database name. */
   databaseAddress: string
 }
 
 export interface ClusterPage {
-  /** The block that contains the text. */
+  /** Returns the block that contains the text. */
   block(text: string): string
-  /** Makes the certificates and the file of settings. */
+  /** Returns the block that makes the certificates and the settings file. */
   prepare(): Promise<void>
 }
 
-/** Why no cluster can be started without minutes of building; undefined when it can. */
+/** Returns why no cluster can start without minutes of building; undefined when it can. */
 export const whyNoCluster = (): string | undefined =>
   existsSync(clusterPrograms({ cache: cacheDir(), arch: process.arch }).server)
     ? undefined
@@ -57,10 +57,10 @@ export function clusterPage({ directory, address, port, databaseAddress }: Clust
   }
 }
 
-/** What a client needs of the directory of certificates. */
+/** Files that a client needs from the certificate directory. */
 export const clientFiles = ['temporal-ca.pem', 'tenure.pem', 'tenure.key']
 
-/** The settings of clients but for the address: `TEMPORAL_TLS_…` of the page, with the files of this directory. */
+/** Returns the client settings except the address: the page's `TEMPORAL_TLS_…`, with the files of this directory. */
 export async function clientSettings(directory: string): Promise<Record<string, string>> {
   const lines = blockWith('TEMPORAL_TLS_SERVER_NAME')
     .split('\n')

@@ -1,6 +1,6 @@
 /**
- * Runs docs/how-to/machines/temporal-cluster.md on this machine: its certificates, its settings and its commands, with an address and ports of the
- * test in place of those of the page.
+ * Runs docs/how-to/machines/temporal-cluster.md on this machine: its certificates, settings and commands, with the test's address and ports
+ * instead of the page's.
  */
 import { execFile } from 'node:child_process'
 import { readFileSync } from 'node:fs'
@@ -14,19 +14,19 @@ import { familyOf } from '../servers/freeze.ts'
 import { clientSettings, clusterPage } from './cluster-page.ts'
 
 export interface TemporalCluster {
-  /** The settings of clients, but for the address: `TEMPORAL_TLS_…` of the page. */
+  /** Client settings except the address: the page's `TEMPORAL_TLS_…`. */
   environment: Record<string, string>
   frontendPorts: number[]
-  /** Process id of `history-1` and so on; undefined during a restart. */
+  /** Returns the process id of `history-1` and so on; undefined during a restart. */
   pidOf(name: string): number | undefined
   lines: string[]
   stop(): Promise<void>
 }
 
-/** Eight processes take two each. */
+/** Eight processes take two ports each. */
 const portsOfCluster = 16
 
-/** `databaseAddress` as in `ClusterPlaces`. */
+/** Starts the cluster; `databaseAddress` as in `ClusterPlaces`. */
 export async function startDocumentedCluster(
   directory: string,
   databaseAddress: string,
@@ -74,7 +74,7 @@ export async function startDocumentedCluster(
   }
 }
 
-/** The `--env` of a process of the server. */
+/** Returns the `--env` of a server process. */
 function environmentOf(pid: number): string | undefined {
   try {
     const words = readFileSync(`/proc/${pid}/cmdline`, 'utf8').split('\0')
@@ -85,7 +85,7 @@ function environmentOf(pid: number): string | undefined {
   }
 }
 
-/** The first of some ports that are all free; below those that the system gives to clients. */
+/** Returns the first port of a free range, below the ports that the system assigns to clients. */
 async function freeRange(count: number): Promise<number> {
   for (let attempt = 0; attempt < 50; attempt++) {
     const first = 20_000 + Math.floor(Math.random() * 10_000)

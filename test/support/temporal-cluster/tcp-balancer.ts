@@ -1,4 +1,4 @@
-/** Hands each connection to the next of some servers that accepts it, as a load balancer before the frontends of a Temporal cluster does. */
+/** Passes each connection to the next server that accepts it, like a load balancer in front of the frontends of a Temporal cluster. */
 import { connect, createServer, type AddressInfo, type Socket } from 'node:net'
 
 export interface TcpBalancer {

@@ -1,4 +1,4 @@
-/** Receives OTLP/JSON as a collector does, and refuses what does not follow the format of opentelemetry-proto 1.5. */
+/** Receives OTLP/JSON like a collector and refuses bodies that violate opentelemetry-proto 1.5. */
 import { once } from 'node:events'
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
@@ -117,7 +117,7 @@ export interface Collector {
   spans: OtlpSpan[]
   logs: OtlpLog[]
   metrics: OtlpMetric[]
-  /** Of the last body. */
+  /** Resource attributes of the last body. */
   resource: Record<string, unknown>
   /** Why bodies were refused. */
   refused: string[]

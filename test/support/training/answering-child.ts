@@ -1,4 +1,4 @@
-/** Answers each job with its process id. */
+/** Replies to each job with its process id. */
 import { takeJob } from '../../../activities/runtime/child-protocol.ts'
 
 export interface AnsweringJob {

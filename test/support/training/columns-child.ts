@@ -1,4 +1,4 @@
-/** Reads, fits and encodes the training rows of a file, and prints how many there were: run with a small heap. */
+/** Reads, fits and encodes the training rows of a file and prints their number. Runs with a small heap. */
 import { readPart } from '../../../activities/data/rows.ts'
 import { inputWidthOf, type Features } from '../../../domain/model/features.ts'
 import { compileColumnEncoder, fitFeatures } from '../../../domain/model/preprocessing.ts'

@@ -1,6 +1,6 @@
 /**
- * Creates a small model with rows in Postgres for pipeline tests: large red roses mostly bloom.
- * Its file is written into a directory of the test, so that a test may edit it.
+ * Creates a small model with rows in Postgres for pipeline tests: large red roses mostly bloom. The model file is in a directory of the
+ * test, so a test may edit it.
  */
 import { mkdtemp, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
@@ -12,20 +12,20 @@ import type { Store } from '../../../store/postgres.ts'
 import { upsertModels } from '../../../store/registry/models.ts'
 
 export interface ExampleModelFile {
-  /** Workflow ids are made of it, so files that run retrainings take a name of their own. */
+  /** Part of workflow ids: files that run retrainings need a unique name. */
   name?: string
   epochs?: number
   batchSize?: number
   seed?: number
-  /** 0 leaves the network as it was drawn. */
+  /** 0 keeps the initial random weights of the network. */
   learningRate?: number
-  /** The layers of the network, as text. */
+  /** The layers of the network, as source text. */
   layers?: string
-  /** More of the file, as text. */
+  /** Additional source text of the model file. */
   more?: string
-  /** Whether the file has a `train`; true by default. */
+  /** Whether the file has a `train` section. Default: true. */
   trains?: boolean
-  /** Whether an evaluation measures the importance of the features, which takes a fifth of a second; false by default. */
+  /** Whether an evaluation measures feature importance, which takes 0.2 s. Default: false. */
   importance?: boolean
 }
 
@@ -35,14 +35,14 @@ const plainLayers = `
         tf.layers.dense({ units: 1, activation: 'sigmoid' }),
       `
 
-/** Outside a package of ES modules, Node would load the model file as CommonJS. */
+/** Makes a package of ES modules; otherwise Node would load the model file as CommonJS. */
 export async function exampleModelDirectory(): Promise<string> {
   const directory = await mkdtemp(join(tmpdir(), 'tenure-roses-'))
   await writeFile(join(directory, 'package.json'), '{"type": "module"}')
   return directory
 }
 
-/** Writes the model file and takes it in. */
+/** Writes the model file and syncs it. */
 export async function syncExampleModel(
   store: Store,
   directory: string,
@@ -97,7 +97,7 @@ export const exampleStartMs = Date.parse('2024-03-01T00:00:00Z')
 export const exampleDay = (days: number): string =>
   new Date(exampleStartMs + days * exampleDayMs).toISOString()
 
-/** Plants `perDay` roses a day from one day to another; each blooms, or not, a day later. The same call plants the same roses. */
+/** Inserts `perDay` roses for each day of a range; each blooms, or does not, a day later. The same arguments give the same roses. */
 export async function insertExampleRows(
   store: Store,
   { from, to, perDay = 60 }: { from: number; to: number; perDay?: number },
@@ -113,7 +113,7 @@ export async function insertExampleRows(
       as rose (id bigint, planted_at timestamptz, known_at timestamptz, size float8, colour text, age numeric, blooms boolean)`)
 }
 
-/** The roses of some days. */
+/** Returns the roses of some days. */
 export function exampleRows({ from, to, perDay = 60 }: { from: number; to: number; perDay?: number }) {
   const rows = []
   for (let each = from * perDay; each < to * perDay; each++) {

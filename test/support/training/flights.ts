@@ -1,6 +1,6 @@
 /**
- * Creates a small variant of the flight model from its own file with some lines replaced, so that the gate tests the shipped model.
- * A replaced line that is no longer in the file fails the test.
+ * Creates a small variant of the flight model from its own file with some lines replaced, so that tests use the gate of the shipped model.
+ * Fails when a line to replace is no longer in the file.
  */
 import { readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
@@ -8,16 +8,16 @@ import { loadModel, modelsDirectory } from '../../../models/index.ts'
 import { upsertModels } from '../../../store/registry/models.ts'
 import type { Store } from '../../../store/postgres.ts'
 
-/** What stands in the file → what shall. */
+/** Text of the file → its replacement. */
 export type Edits = readonly (readonly [from: string, to: string])[]
 
 const split =
   "split: byTime({ train: '21 d', test: '3 d', matured: '12 h', maxRows: { train: 80_000, test: 25_000 } })"
 
-/** A third of the flights: their windows and joins are most of the work of a snapshot. */
+/** A third of the flights, because their windows and joins take most of the time of a snapshot. */
 export const sampled = 'from source where hash(date, origin, distance, delay) % 3 = 0'
 
-/** A week to train on and two days to be tested on, sampled. */
+/** Edits that train on a week and test on two days, sampled. */
 export const small: Edits = [
   [
     split,
@@ -26,7 +26,7 @@ export const small: Edits = [
   ['rowCount({ min: 20_000 })', 'rowCount({ min: 1_000 })'],
   ["lookback: '2 d'", "lookback: '1 d'"],
   ['from source`', `${sampled}\``],
-  // It decides nothing, and takes two thirds of a second of processor time.
+  // Importance decides nothing and takes 0.7 s of CPU time.
   ['floors: { auc: 0.58 },', "floors: { auc: 0.58 }, importance: 'off',"],
 ]
 

@@ -1,4 +1,4 @@
-/** Keeps a child, prints its process id, and has nothing else to do. */
+/** Starts a child, prints its process id, and waits. */
 import { runChild } from '../../../activities/runtime/child-process.ts'
 
 const pid = await runChild<never, number>({

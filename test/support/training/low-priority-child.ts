@@ -1,4 +1,4 @@
-/** Was started with the lowest priority, and answers with the one it has while it works. */
+/** Starts with the lowest priority and replies with its priority during work. */
 import { getPriority, setPriority } from 'node:os'
 import { takeJob } from '../../../activities/runtime/child-protocol.ts'
 

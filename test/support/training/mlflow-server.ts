@@ -1,6 +1,6 @@
 /**
- * Serves the part of the MLflow REST API that Tenure uses, with the response shapes of a server of version 3.17.
- * Rejects what such a server rejects. The real server takes minutes to start and a gigabyte to install.
+ * Serves the part of the MLflow REST API that Tenure uses, with the response shapes of server version 3.17. Rejects what the real server
+ * rejects. The real server takes minutes to start and a gigabyte to install.
  */
 import { spawn } from 'node:child_process'
 import { mkdtempSync, rmSync } from 'node:fs'
@@ -14,7 +14,7 @@ export interface MlflowServer {
   url: string
   /** Method and path of each request so far. */
   asked: string[]
-  /** What it answers to everything, instead. */
+  /** Answers every request with this status; undefined restores the usual responses. */
   failWith(status: number | undefined): void
   stop(): Promise<void>
 }
@@ -46,7 +46,7 @@ interface State {
 type Refuse = (status: number, code: string) => never
 type Handler = (body: unknown, state: State, refuse: Refuse) => unknown
 
-/** A handler of a body of this shape and no other. */
+/** Wraps a handler so that it accepts only a body of this shape. */
 const taking =
   <T>(shape: z.ZodType<T>, handle: (body: T, state: State, refuse: Refuse) => unknown): Handler =>
   (body, state, refuse) => {
@@ -152,7 +152,7 @@ const handlers: Record<string, Handler> = {
     (body, state, refuse) => {
       const run = runOf(state, body.run_id, refuse)
       for (const { key, value } of body.params) {
-        // A parameter is said once.
+        // MLflow accepts each parameter once.
         if ((run.params.get(key) ?? value) !== value) refuse(400, 'INVALID_PARAMETER_VALUE')
         run.params.set(key, value)
       }
@@ -293,7 +293,7 @@ export async function startReceiver(options: { port?: number; token?: string } =
   }
 }
 
-/** The server itself, by the path of its command; resolves when it answers. */
+/** Starts the real server by the path of its command; resolves when it responds. */
 export async function startMlflow(command: string): Promise<MlflowServer> {
   const directory = mkdtempSync(join(tmpdir(), 'tenure-mlflow-'))
   const { port } = new URL((await probe()).url)
@@ -330,7 +330,7 @@ export async function startMlflow(command: string): Promise<MlflowServer> {
     asked: [],
     failWith: () => {},
     async stop() {
-      // Its workers are processes of its group.
+      // The server's workers are processes of its group.
       if (child.pid !== undefined) process.kill(-child.pid, 'SIGKILL')
       await new Promise((resolve) => child.once('close', resolve))
       rmSync(directory, { recursive: true, force: true })
@@ -338,7 +338,7 @@ export async function startMlflow(command: string): Promise<MlflowServer> {
   }
 }
 
-/** A port that is free a moment ago. */
+/** Returns a port that was free a moment ago. */
 async function probe(): Promise<MlflowServer> {
   const server = await startReceiver()
   await server.stop()

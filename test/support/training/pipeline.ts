@@ -1,4 +1,4 @@
-/** Starts a core with a training worker, for retrainings from request to release. */
+/** Starts control and training workers for retrainings from request to release. */
 import { NativeConnection, type Worker } from '@temporalio/worker'
 import type { WorkflowHandleWithFirstExecutionRunId } from '@temporalio/client'
 import { spawn, type ChildProcess } from 'node:child_process'
@@ -28,7 +28,7 @@ export interface Pipeline extends Core {
 export interface PipelineOptions {
   trainer?: false
   environment?: Record<string, string>
-  /** The directory of artifacts of the machine that trains. Default: that of the control worker. */
+  /** The artifact directory of the training machine. Default: the control worker's. */
   trainerRoot?: string
 }
 
@@ -67,7 +67,7 @@ function trainerDeps({ deps }: Core, { trainerRoot }: PipelineOptions): Core['de
   return { ...deps, config, artifacts: openSharedArtifacts(config) }
 }
 
-/** A training worker as a process of its own, which takes tasks when this resolves. */
+/** Starts a training worker as a child process; resolves when it polls for tasks. */
 export async function spawnTrainWorker({ config, models }: Pipeline): Promise<ChildProcess> {
   const worker = spawn(process.execPath, [launcher, 'test/support/training/train-worker.ts', models], {
     stdio: ['ignore', 'pipe', 'inherit'],

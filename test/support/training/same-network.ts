@@ -1,20 +1,20 @@
 /**
- * A finished training as rows, with the network of another one: an evaluation reads a snapshot and a network, and does not ask where the
- * network was trained. A training takes a second of processor time.
+ * Inserts a finished training that reuses the network of another training. An evaluation reads a snapshot and a network, regardless of
+ * where the network was trained. A training takes a second of CPU time.
  */
 import { getManifest, putManifest } from '../../../store/artifacts.ts'
 import { beginTraining, endTraining, getTraining } from '../../../store/training/trainings.ts'
 import type { Deps } from '../../../activities/deps.ts'
 
 export interface SameNetwork {
-  /** The training whose network it has. */
+  /** The training whose network is reused. */
   of: string
-  /** The training that results. */
+  /** The new training. */
   id: string
   snapshotDigest: string
 }
 
-/** Its artifact is one of its own, because an artifact of the champion is not judged again. */
+/** Writes the network under a new seed as another artifact, because an evaluation rejects the champion's own artifact. */
 export async function trainedAgain(
   { store, artifacts }: Deps,
   { of, id, snapshotDigest }: SameNetwork,

@@ -1,4 +1,4 @@
-/** Runs a training worker as a process of its own, with model files from the directory in its argument. */
+/** Runs a training worker as a child process, with model files from the directory in its argument. */
 import { NativeConnection, Runtime } from '@temporalio/worker'
 import { createTrainWorker } from '../../../activities/worker/create-worker.ts'
 import { openArtifacts } from '../../../store/artifacts.ts'
