@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs'
 
 type Environment = Record<string, string | undefined>
 
-/** Each may be given as the file `<name>_FILE` instead. Those of S3 are read for every request, and not here. */
+/** Each secret may be given as the file `<name>_FILE` instead. The secrets of S3 are read for every request, and not here. */
 export const secretNames = [
   'DATABASE_URL',
   'TENURE_READER_DATABASE_URL',
@@ -16,7 +16,7 @@ export const secretNames = [
   'TENURE_KEY',
 ] as const
 
-/** The environment with the secrets of files as if they were variables. Collects issues. */
+/** The environment with the secrets from files added as variables. Collects issues. */
 export function withSecretFiles(environment: Environment, issues: string[]): Environment {
   const read: Environment = {}
   for (const name of secretNames) {
@@ -30,11 +30,11 @@ export function withSecretFiles(environment: Environment, issues: string[]): Env
   return Object.keys(read).length === 0 ? environment : { ...environment, ...read }
 }
 
-/** The variables of files whose secrets `changes` sets: a process gets one of both. */
+/** The file variables of secrets that `changes` sets directly, because a process gets only one of the two. */
 export const replacedFiles = (changes: Environment): Environment =>
   Object.fromEntries(secretNames.filter((name) => name in changes).map((name) => [`${name}_FILE`, undefined]))
 
-/** Without the white space around it; undefined when the file is empty or cannot be read. */
+/** The secret without surrounding white space; undefined for an empty or unreadable file. */
 export function readSecret(file: string): string | undefined {
   try {
     return readFileSync(file, 'utf8').trim() || undefined

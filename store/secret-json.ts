@@ -1,4 +1,4 @@
-/** Reads a JSON file of settings that holds secrets: no message shows an excerpt of it. */
+/** Reads a JSON settings file that contains secrets; messages show no excerpt of it. */
 import { readFile } from 'node:fs/promises'
 import type { z } from 'zod'
 import { DomainError } from '../domain/errors.ts'
@@ -18,7 +18,7 @@ export async function readSecretJson<Schema extends z.ZodType>(
   try {
     found = JSON.parse(text)
   } catch (error) {
-    // What is shown of it could be an address or a secret.
+    // An excerpt could contain an address or a secret.
     const why = withoutExcerpt((error as Error).message)
     throw new DomainError('configuration_invalid', `${file} is no JSON: ${why}`)
   }

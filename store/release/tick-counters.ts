@@ -1,5 +1,6 @@
 /**
- * Stores the counts of each replica and arm per tick. Counts are absolute, so that writing a row again neither doubles nor hides a failure.
+ * Stores the counts of each replica and arm per tick. Counts are absolute, so that writing a row again neither doubles nor hides a
+ * failure.
  */
 import sql, { empty } from 'sql-template-tag'
 import type { Arm } from '../../domain/serving/route.ts'
@@ -16,18 +17,18 @@ export interface TickCounts {
   version: string
   arm: CountedArm
   generation: number
-  /** When the tick began, in milliseconds of the database's time. */
+  /** The start of the tick, in milliseconds of the database's time. */
   tickMs: number
-  /** Its length. */
+  /** The length of the tick. */
   lengthMs: number
   requests: number
   errors: number
   invalid: number
   slow95: number
   slow99: number
-  /** Routing keys with their first request to the arm in this generation; absent outside of a release. */
+  /** Routing keys with their first request to the arm in this generation; absent outside a release. */
   keys?: number
-  /** How many of them got each answer. */
+  /** How many of those keys got each answer. */
   answers?: number[]
   /** Whether the circuit breaker of the replica has dropped the candidate. */
   breakerOpen?: boolean
@@ -59,11 +60,11 @@ export async function writeTicks(
 export interface ArmTick extends Omit<TickCounts, 'latency' | 'release' | 'model' | 'breakerOpen'> {
   /** How many replicas have reported the tick. */
   replicas: number
-  /** How long ago the newest of the rows was written. */
+  /** The age of the newest row. */
   ageMs: number
 }
 
-/** All ticks of a release, oldest first; only those from a moment on when one is given. The model lets an index find them. */
+/** All ticks of a release, oldest first; with `sinceMs`, only later ones. The model lets an index find them. */
 export async function findTicks(
   database: Database,
   release: string,
@@ -91,14 +92,14 @@ export async function findTicks(
   }))
 }
 
-/** The answers of all replicas; none while they count other bins, in the midst of a deployment. */
+/** The answers of all replicas; empty while replicas count different bins, during a deployment. */
 function sumOfAnswers(counted: readonly (number[] | null)[]): number[] {
   const [first = []] = counted
   if (!counted.every((each) => each?.length === first?.length)) return []
   return (first ?? []).map((_, i) => counted.reduce((sum, each) => sum + Number(each![i]), 0))
 }
 
-/** The latency quantiles of a version over the last `windowMs`, outside of releases or in them; undefined when it served no request. */
+/** The latency quantiles of a version over the last `windowMs`, inside and outside releases; undefined when it served no request. */
 export async function findLatency(
   database: Database,
   { model, version, windowMs }: { model: string; version: string; windowMs: number },

@@ -7,31 +7,31 @@ export interface UserEventsQuery {
   model: string
   /** The candidate and the champion. */
   versions: readonly [string, string]
-  /** Those in which both versions serve. */
+  /** The routing generations in which both versions serve. */
   generations: readonly number[]
-  /** When the first of them began. */
+  /** The start of the first of these generations. */
   fromMs: number
   /** The names of the events. */
   names: readonly string[]
-  /** How long after the first request events count. */
+  /** How long events count after the first request. */
   withinMs: number
-  /** How long they may take to arrive. */
+  /** How long events may take to arrive. */
   delayMs: number
 }
 
-/** The last request of a page, after which the next one begins. */
+/** The last request of a page, after which the next page begins. */
 export interface UserEventsCursor {
   at: string
   id: string
 }
 
 export interface UserEvents {
-  /** A hash of the routing key; a request without one is a user of its own. */
+  /** A hash of the routing key; a request without one is its own user. */
   user: number
   /** The version and the generation of the first request in this page. */
   version: string
   generation: number
-  /** By the name of the events; absent for a user without any. */
+  /** By event name; absent for a user without events. */
   events?: Record<string, { count: number; sum: number }>
 }
 
@@ -45,7 +45,7 @@ export async function listUserEvents(
   { release, model, versions, generations, fromMs, names, withinMs, delayMs }: UserEventsQuery,
   { after, limit }: { after?: UserEventsCursor; limit: number },
 ): Promise<{ users: UserEvents[]; requests: number; last?: UserEventsCursor }> {
-  // The index leads with the version, so each is read in its own order; bounds by subselects, because a join would sort all rows.
+  // The index begins with the version, so each version is read in index order; bounds are subselects, because a join would sort all rows.
   const served = (version: string) => sql`(
       select id, version, generation, at, routing_key, coalesce(routing_key, id::text) as entity from predictions
       where model = ${model} and version = ${version} and release_id = ${release} and arm <> 'targeted'

@@ -1,4 +1,4 @@
-/** Lists the answers that wait for a review, stores what people say of them, and counts a window for the estimate beside them. */
+/** Lists the answers that need a review, stores reviews, and counts the answers of a period for the accuracy estimate. */
 import sql, { type Sql } from 'sql-template-tag'
 import type { FeatureRow } from '../../domain/model/features.ts'
 import type { OutcomeValue } from '../../domain/model/outcome.ts'
@@ -16,12 +16,12 @@ export interface WaitingReview {
 
 interface ReviewSpan {
   model: string
-  /** How far back, and how many of the latest requests: a model may answer a thousand a second. */
+  /** The period in days, and the number of latest requests to read, because a model may answer a thousand a second. */
   days: number
   requests: number
 }
 
-/** The answers of the latest requests to versions with a band, one row an instance, and whether each lies in it. */
+/** The answers of the latest requests to versions with a band, one row per instance, and whether each is inside the band. */
 const answersOf = ({ model, days, requests }: ReviewSpan): Sql => sql`
   select latest.at, latest.version, instances, features, manifest, place,
     (substr(latest.id::text, 1, 32) || lpad(to_hex(place), 4, '0'))::uuid as prediction_id, answer.outputs,
@@ -40,7 +40,7 @@ const answersOf = ({ model, days, requests }: ReviewSpan): Sql => sql`
     cross join generate_series(0, instances - 1) as place
     cross join lateral (select latest.outputs[place * width + 1 : (place + 1) * width] as outputs) as answer`
 
-/** Oldest first; those with an outcome need no review. */
+/** Oldest first; answers with an outcome need no review. */
 export const listWaiting = (
   database: Database,
   { limit, ...span }: ReviewSpan & { limit: number },
@@ -59,7 +59,7 @@ export interface NewReview {
   value: OutcomeValue
 }
 
-/** Stores them; another value of the same prediction replaces the first. Answers how many were new or changed. */
+/** Stores reviews; a new value of the same prediction replaces the old one. Returns how many were new or changed. */
 export async function upsertReviews(
   database: Database,
   { model, reviews, by }: { model: string; reviews: readonly NewReview[]; by: string },
@@ -78,11 +78,11 @@ export async function upsertReviews(
 export interface KnownAnswer {
   outputs: number[]
   inBand: boolean
-  /** The outcome, or the review until there is one. */
+  /** The outcome, or the review until there is an outcome. */
   value?: OutcomeValue
 }
 
-/** The answers, with what is known of them. */
+/** The answers with their known outcomes or reviews. */
 export const listKnown = (database: Database, span: ReviewSpan): Promise<KnownAnswer[]> =>
   rowsFrom(database).list<KnownAnswer>(sql`
     select answers.outputs, in_band, coalesce(newest.value, reviews.value) as value

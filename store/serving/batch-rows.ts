@@ -1,26 +1,26 @@
-/** Encodes the answers of a batch shard for COPY and stores them together with the shard, or not at all. */
+/** Encodes the predictions of a batch shard for COPY and stores them together with the shard, or not at all. */
 import sql from 'sql-template-tag'
 import type { BatchShard } from './batches.ts'
 import { copyIn } from '../database/binary-copy.ts'
 import { rethrow, type Store } from '../postgres.ts'
 
 export interface BatchRow {
-  /** Its place in the input. */
+  /** The index of the row in the input. */
   row: number
   key: Record<string, unknown>
   outputs: number[] | null
-  /** What stands in a word for the outputs; none of a number, which says it itself. */
+  /** The text of the decision; null for a number, which needs none. */
   answer: string | null
-  /** Whether a person decides; null without an answer or a band. */
+  /** Whether a person must review it; null without a prediction or a band. */
   review: boolean | null
   problem: string | null
 }
 
 const float4Oid = 700
-/** Of a JSON value in binary. */
+/** The version byte of a binary jsonb value. */
 const jsonVersion = 1
 
-/** Writes a part and its rows, unless the part stands there already; false then. */
+/** Stores a shard with its rows. False when the shard is already stored. */
 export async function storeShard(
   store: Store,
   id: string,
@@ -46,7 +46,7 @@ export async function storeShard(
   } catch (error) {
     return rethrow(error)
   } finally {
-    // After a commit Postgres reports that there is nothing to roll back.
+    // After a commit, Postgres reports that there is nothing to roll back.
     await client.query('rollback').catch((failure: Error) => (broken = failure))
     client.release(broken)
   }

@@ -18,16 +18,16 @@ export interface Batch {
   message?: string
   startedAt: string
   endedAt?: string
-  /** Rows answered so far, and those of them that the model cannot read. */
+  /** The rows scored so far, and those that the model cannot read. */
   scored: number
   refused: number
-  /** Answers in the band of the model for review; absent where it has none. */
+  /** Predictions inside the review band; absent for a model without one. */
   forReview?: number
   /** Whether the version was rolled back, before or after. */
   withdrawn: boolean
 }
 
-/** Begins it, or finds it begun. */
+/** Starts a batch, or returns the started one. */
 export async function insertBatch(
   database: Database,
   batch: Pick<Batch, 'id' | 'model' | 'version' | 'input' | 'output' | 'requestedBy'>,
@@ -40,7 +40,7 @@ export async function insertBatch(
   return (await findBatch(database, batch.id))!
 }
 
-/** Binds it to its frozen input; the first one stays. */
+/** Sets the frozen input of a batch; the first one stays. */
 export async function freezeInput(
   database: Database,
   { id, digest, rows }: { id: string; digest: string; rows: number },
@@ -57,20 +57,20 @@ export interface BatchShard {
   digest?: string
 }
 
-/** Writes a part down unless it stands there already. */
+/** Stores a shard unless it is already stored. */
 export const insertShard = (database: Database, id: string, each: BatchShard) =>
   rowsFrom(database).any(sql`
     insert into batch_shards (batch_id, shard, rows, refused, for_review, digest)
     values (${id}, ${each.shard}, ${each.rows}, ${each.refused}, ${each.forReview ?? null}, ${each.digest ?? null})
     on conflict do nothing returning shard`)
 
-/** In their order. */
+/** Ordered by shard. */
 export const listShards = (database: Database, id: string) =>
   rowsFrom(database).list<BatchShard>(sql`
     select shard, rows, refused, digest from batch_shards
     where batch_id = ${id} order by shard`)
 
-/** Writes how it ended; the first end stays. */
+/** Records the end; the first end stays. */
 export async function closeBatch(
   database: Database,
   { id, status, message }: { id: string; status: 'done' | 'failed'; message: string },
@@ -90,7 +90,7 @@ export const findBatch = (database: Database, id: string) =>
     sql`${selected} where id = ${id} group by batches.id, versions.rolled_back_at`,
   )
 
-/** The newest first; only those by rolled-back versions with `withdrawn`. */
+/** The newest first. With `withdrawn`, only batches scored by rolled-back versions. */
 export const listBatches = (
   database: Database,
   { withdrawn = false, limit = 50, ...filter }: ModelFilter & { withdrawn?: boolean; limit?: number },

@@ -1,6 +1,6 @@
 /**
- * Stores how often feature values and scores fell into the bins of a reference profile, by the hour. Counts are absolute for a replica and
- * an hour, so that writing them again changes nothing.
+ * Stores how often feature values and scores fell into the bins of a reference profile, hour by hour. Counts are absolute per replica and
+ * hour, so that writing them again changes nothing.
  */
 import sql from 'sql-template-tag'
 import { mergeCounts, type DriftWindow } from '../../domain/monitoring/drift-window.ts'
@@ -10,12 +10,12 @@ import type { Database } from '../postgres.ts'
 export interface FeatureCounts {
   model: string
   version: string
-  /** When the hour began, in milliseconds of the database's time. */
+  /** The start of the hour, in milliseconds of the database's time. */
   hourMs: number
-  /** `range`: of a number with limits, how many values lay within and outside of them. */
+  /** `range`: for a number with limits, the number of values within and outside them. */
   kind: 'feature' | 'score' | 'range'
   name: string
-  /** One a bin of the profile. */
+  /** One count per bin of the profile. */
   counts: number[]
 }
 
@@ -33,7 +33,7 @@ export async function writeFeatureCounts(
     do update set counts = excluded.counts, flushed_at = now()`)
 }
 
-/** How many values of each number with limits lay within and outside of them, in the counts that began in [fromMs, toMs). */
+/** The number of values within and outside the limits of each number, in the counts that began in [fromMs, toMs). */
 export async function findRanges(
   database: Database,
   { model, version, fromMs, toMs }: VersionSpan,
@@ -46,8 +46,8 @@ export async function findRanges(
 }
 
 /**
- * What all replicas have counted of a version in the hours that began in [fromMs, toMs). Counts that do not fit each other
- * are answered as none at all, which the judge calls unreadable. Undefined when nothing was counted.
+ * The counts of a version over all replicas, in the hours that began in [fromMs, toMs). Counts with different bins become empty, which
+ * the judge reports as unreadable. Undefined without counts.
  */
 export async function findWindow(
   database: Database,
@@ -60,7 +60,7 @@ export async function findWindow(
   return rows.length === 0 ? undefined : windowOf(rows)
 }
 
-/** The same for each hour by itself, oldest first; hours without a count are left out. */
+/** The same for each hour separately, oldest first; hours without counts are left out. */
 export async function listHours(
   database: Database,
   { model, version, fromMs, toMs }: VersionSpan,

@@ -12,13 +12,13 @@ export interface KillSwitchWrite {
   serve: KillSwitchMode
   reason: string
   actor: string
-  /** The switch that is replaced; 0 before the first one. Absent for whichever is set. */
+  /** The revision to replace; 0 before the first one. Absent: whatever is set. */
   revision?: number
 }
 
 /**
- * Throws the switch, with its audit row, and tells the replicas; all in one transaction. Undefined, and nothing changed, when another revision
- * is set.
+ * Sets the switch with its audit row and notifies the replicas, in one transaction. Undefined, without a change, when another revision is
+ * set.
  */
 export async function writeKillSwitch(store: Store, write: KillSwitchWrite): Promise<Flag | undefined> {
   const { model, serve, reason, actor, revision = null } = write
@@ -44,7 +44,7 @@ export async function writeKillSwitch(store: Store, write: KillSwitchWrite): Pro
   })
 }
 
-/** In the order of the models; those that were thrown back to normal too. */
+/** Ordered by model, including those set back to normal. */
 export const listKillSwitches = (database: Database) =>
   rowsFrom(database).list<Flag>(sql`select * from kill_switches order by model`)
 
@@ -54,7 +54,7 @@ export const findKillSwitch = (database: Database, model: string) =>
 export interface KillSwitchAcknowledgement {
   model: string
   revision: number
-  /** Why the replica does something else. */
+  /** Why the replica does not follow the switch. */
   problem?: string
 }
 
@@ -69,7 +69,7 @@ export async function acknowledgeKillSwitch(
       revision = excluded.revision, problem = excluded.problem, at = now()`)
 }
 
-/** Why a replica does not do what a flag says. */
+/** A replica that does not follow a switch, with the reason. */
 export interface KillSwitchIssue {
   text: string
   /** Whether the replica has a lease, and so will follow. */
@@ -77,8 +77,9 @@ export interface KillSwitchIssue {
 }
 
 /**
- * Why a flag is not done by every replica that may serve, replica by replica; empty when it is. A replica without a lease serves a known good
- * version, which is no fallback and no refusal. The leases are read first: a replica that begins one later reads the flag before it serves.
+ * The replicas that may serve and do not follow the switch, each with the reason; empty when all follow. A replica without a lease serves
+ * a known good version, which is neither the fallback nor a refusal. Leases are read first: a replica that takes a lease later reads the
+ * switch before it serves.
  */
 export async function issuesOfKillSwitch(
   store: Pick<Store, 'query' | 'leases'>,

@@ -1,20 +1,20 @@
 /**
- * Counts what each API process has stored in the prediction log. The count is written in the transaction of the rows, so that a crash
- * between commit and response leaves it exact.
+ * Counts how many rows each API process has stored in the prediction log. The count is written in the transaction of the rows, so it
+ * stays exact after a crash between commit and response.
  */
 import sql from 'sql-template-tag'
 import { rowsFrom } from '../database/from-row.ts'
 import type { Database } from '../postgres.ts'
 
-/** Rows that one transaction stores for one process. */
+/** The rows that one transaction stores for one process. */
 export interface Entry {
   account: string
   rows: number
 }
 
 /**
- * To be run behind the rows, in their transaction and in one message with them, so it has no parameters. A settled account
- * takes no more: rows of a dead process that are still on their way to the server fail with it, and stay counted as lost.
+ * Runs after the rows, in their transaction and in the same message, so it has no parameters. A settled account accepts no more rows:
+ * rows of a dead process that are still on their way to the server fail with it, and stay counted as lost.
  */
 export function entryText({ account, rows }: Entry): string {
   if (!/^\w+$/.test(account) || !Number.isSafeInteger(rows)) throw new Error(`${account} is no account`)
@@ -23,8 +23,8 @@ export function entryText({ account, rows }: Entry): string {
 }
 
 /**
- * Closes the account of a process that has ended and of which nothing waits on a disk any more. Answers how many of the rows
- * it has served stand nowhere. Nothing of it may be stored afterwards. Once more changes nothing.
+ * Settles the account of a process that has ended and has no spooled rows left. Returns how many of its served rows are stored nowhere.
+ * Nothing may be stored for it afterwards. A repeated call changes nothing.
  */
 export async function settleAccount(
   database: Database,
@@ -41,7 +41,7 @@ export async function settleAccount(
   return dropped ?? 0
 }
 
-/** Of all processes whose account is settled; served = stored + dropped. */
+/** The sums over all processes with a settled account; served = stored + dropped. */
 export async function sumAccounts(
   database: Database,
 ): Promise<Record<'accounts' | 'open' | 'served' | 'stored' | 'dropped', number>> {

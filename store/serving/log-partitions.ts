@@ -5,7 +5,7 @@
 import sql, { raw, type Sql } from 'sql-template-tag'
 import type { Database } from '../postgres.ts'
 
-/** Makes the partitions of today and the days after it that are missing. Answers how many it has made. */
+/** Creates the missing partitions of today and the next days. Returns the number created. */
 export async function createPartitions(database: Database, ahead: number): Promise<number> {
   let made = 0
   for (let days = 0; days <= ahead; days++) {
@@ -17,7 +17,7 @@ export async function createPartitions(database: Database, ahead: number): Promi
   return made
 }
 
-/** Drops the days of the log that ended more than `keepDays` ago; answers their names. */
+/** Drops the days of the log that ended more than `keepDays` ago. Returns their names. */
 export async function dropPartitions(database: Database, keepDays: number): Promise<string[]> {
   const dropped: string[] = []
   for (;;) {
@@ -29,11 +29,11 @@ export async function dropPartitions(database: Database, keepDays: number): Prom
   }
 }
 
-/** What else grows with every request, or with every window that is judged, and when a row of it is too old. */
+/** Other tables that grow with every request or judged window, with the condition for an expired row. */
 const forgettable = {
-  // Rows of days that had no partition when they came.
+  // Rows of days that had no partition when they arrived.
   predictions_default: sql`at < before`,
-  // Of predictions that are gone. Ids that are not ours say nothing of their time.
+  // Outcomes of deleted predictions. Ids chosen by callers contain no time.
   outcomes: sql`case when prediction_time(prediction_id) is null then arrived_at < before else prediction_id < first_id_at(before) end`,
   events: sql`arrived_at < before`,
   shadow_pairs: sql`at < before`,
@@ -47,19 +47,19 @@ const forgettable = {
   integration_outbox: sql`at < before`,
   command_outbox: sql`recorded_at < before and next_at is null`,
   erased_requests: sql`erased_at < before`,
-  // The last of each trigger stays, and so does one that has started nothing yet.
+  // The last firing of each trigger stays, and so does one that has not started anything yet.
   trigger_firings: sql`fired_at < before
     and (refused is not null or batch is not null or exists (select from retrainings where dedupe_key = old.id))
     and exists (select from trigger_firings as later
       where later.model = old.model and later.trigger = old.trigger and later.fired_at > old.fired_at)`,
-  // Before their batches, because an answer names its batch.
+  // Deleted before their batches, because they reference them.
   batch_predictions: sql`batch_id in (select id from batch_partitions join batches using (id)
     where asked_at < before and (partition !~ '^[0-9]{4}-' or partition < (before at time zone 'UTC')::date::text) and status <> 'running')`,
 } satisfies Record<string, Sql>
 
 export type ExpiringTable = keyof typeof forgettable
 
-/** Deletes at most `limit` rows older than `keepDays`; answers how many. Few at a time: those who write are not held up. */
+/** Deletes at most `limit` rows older than `keepDays`. Returns the number deleted. Small batches do not block writers. */
 export async function deleteExpiredRows(
   database: Database,
   { table, keepDays, limit = 5_000 }: { table: ExpiringTable; keepDays: number; limit?: number },

@@ -1,17 +1,17 @@
 /**
- * Decides by the monotonic clock of this process which leases of replicas are over. By the clock of the database all would end at once when it is
- * set ahead, or when another server takes over, while the replicas still serve: they count their leases on monotonic clocks too.
+ * Decides by the monotonic clock of this process which leases of replicas are over. By the database's clock, all would end at once when
+ * it is set ahead or another server takes over, although the replicas still serve: they too time their leases by monotonic clocks.
  */
 
-/** A lease as a query has read it. */
+/** A lease as read by a query. */
 export interface StoredLease {
   id: string
-  /** When it ends by the clock of the database: another moment with each renewal. */
+  /** The end of the lease by the database's clock, which changes with each renewal. */
   leaseUntilMs: number
   leaseMs: number
-  /** For how long it is over by the clock of the database; negative while it is not. */
+  /** How long it has been over by the database's clock; negative while it is in force. */
   silentMs: number
-  /** The start of the server that was read. Another server may lack the last renewals. */
+  /** The start time of the server that was read. Another server may lack the last renewals. */
   serverStartedMs: number
 }
 
@@ -31,13 +31,13 @@ export interface ObservedLeases {
 interface Sighting {
   leaseUntilMs: number
   serverStartedMs: number
-  /** When its first answer came. */
+  /** The time of the first response that contained the lease. */
   seenAt: number
-  /** Whether it was in force then, or over for less than an hour. */
+  /** Whether it was then in force, or over for less than an hour. */
   wasRecent: boolean
 }
 
-/** Longer than an outage that a person waits for; afterwards a silent replica counts as gone. */
+/** Longer than a usual outage; afterwards a silent replica counts as gone. */
 export const silentForMs = 3_600_000
 
 export function createObservedLeases(now = () => performance.now()): ObservedLeases {
@@ -54,10 +54,10 @@ export function createObservedLeases(now = () => performance.now()): ObservedLea
       const all = leases.map((lease) => ({ lease, sighting: sightingOf(lease) }))
       sightings = new Map(all.map(({ lease, sighting }) => [lease.id, sighting]))
       return all.map(({ lease, sighting }) => {
-        // It was written before its first answer came, and no renewal is stored when this query was sent.
+        // The lease was written before its first response arrived, and no renewal was stored when this query was sent.
         const overMs = sentAt - sighting.seenAt - lease.leaseMs
         if (overMs < 0) return 'live'
-        // The clock of the database knows of replicas that were silent before this process began.
+        // The database's clock covers replicas that were silent before this process started.
         const isRecent = lease.silentMs < silentForMs || (sighting.wasRecent && overMs < silentForMs)
         return isRecent ? 'silent' : 'gone'
       })

@@ -1,13 +1,13 @@
 /**
- * Encodes and stores the rows of the prediction log. A row is encoded in Postgres' binary COPY format while the request is served, which
- * costs a microsecond and leaves nothing to convert later.
+ * Encodes and stores the rows of the prediction log. A row is encoded in Postgres' binary COPY format while the request is served; this
+ * takes a microsecond and leaves nothing to convert later.
  */
 import type pg from 'pg'
 import type { Arm } from '../../domain/serving/route.ts'
 import { copyIn, splitTuples } from '../database/binary-copy.ts'
 import { entryText, type Entry } from './log-accounts.ts'
 
-/** What the rows of one arm of one routing generation share. */
+/** The fields that all rows of one arm of one routing generation share. */
 export interface PredictionOrigin {
   model: string
   version: string
@@ -16,24 +16,24 @@ export interface PredictionOrigin {
   generation: number
 }
 
-/** One answered request. Reused by the caller for each. */
+/** One served request. The caller reuses the object for every request. */
 export interface PredictionRecord {
   /** Sixteen bytes. */
   id: Uint8Array
   atMs: number
   routingKey: string | undefined
   instances: number
-  /** The number features as 32-bit floats, row by row, least byte first; NaN where null was sent. */
+  /** The number features as 32-bit floats, row by row, little-endian; NaN for null. */
   numbers: Uint8Array
   numberBytes: number
-  /** The other features, row by row: four bytes of length, least first, then UTF-8; all ones where null was sent. */
+  /** The text features, row by row: four bytes of length, little-endian, then UTF-8; all ones for null. */
   texts: Uint8Array
   textBytes: number
   outputs: Float32Array
   /** How many of the outputs belong to this request. */
   outputCount: number
   latencyUs: number
-  /** Id of the key that asked, in ASCII. */
+  /** The id of the requesting key, in ASCII. */
   keyId: string | undefined
 }
 
@@ -60,7 +60,7 @@ export function encodeOrigin(origin: PredictionOrigin): Uint8Array {
   return Buffer.concat([...parts, int32(8), generation])
 }
 
-/** The most bytes a record can take. */
+/** The maximum number of bytes of a record. */
 export function sizeOf(origin: Uint8Array, record: PredictionRecord): number {
   const key = record.routingKey === undefined ? 0 : record.routingKey.length * 3
   const keyId = record.keyId?.length ?? 0
@@ -69,7 +69,7 @@ export function sizeOf(origin: Uint8Array, record: PredictionRecord): number {
   )
 }
 
-/** Writes a row from `at` on, where `sizeOf` bytes are free; answers where it ends. */
+/** Writes a row at `at`, where `sizeOf` bytes are free. Returns the end of the row. */
 export function encodePrediction(
   into: Buffer,
   at: number,
@@ -104,7 +104,7 @@ export function encodePrediction(
   return at + keyId.length
 }
 
-/** A few bytes are copied faster by hand than by a call that first looks at both arrays. */
+/** A few bytes are copied faster by a loop than by a call that first inspects both arrays. */
 function copyBytes(into: Buffer, at: number, from: Uint8Array, count: number): number {
   if (count > fewBytes) into.set(count === from.byteLength ? from : from.subarray(0, count), at)
   else for (let i = 0; i < count; i++) into[at + i] = from[i]!
@@ -134,7 +134,7 @@ function encodeFloats(into: Buffer, at: number, values: Float32Array, count: num
 const float = new Float32Array(1)
 const floatBytes = new Uint8Array(float.buffer)
 
-/** Stores rows that Postgres has certainly not seen before, all or none, with their entry in an account when one is named. */
+/** Stores rows that Postgres has certainly not received before, all or none, with their account entry when one is given. */
 export async function copyPredictions(
   client: pg.ClientBase,
   blocks: readonly Uint8Array[],
@@ -148,12 +148,13 @@ export async function copyPredictionsAndCommit(client: pg.ClientBase, block: Uin
   await copyIn(client, `${copyText}; commit`, [block])
 }
 
-/** Takes rows out of the table `arrived` that must not be stored; answers how many. */
+/** Removes rows from the table `arrived` that must not be stored. Returns the number removed. */
 export type ErasureFilter = (client: pg.ClientBase) => Promise<number>
 
 /**
- * Stores rows of which an earlier attempt may have stored some before its answer was lost. Answers how many of them Postgres
- * refuses for their content, or were sifted out; every other is stored once, and entered once in the account when one is named.
+ * Stores rows of which an earlier attempt, whose response was lost, may have stored some. Every row is stored once, and entered once in
+ * the account when one is given. Returns how many rows were not stored, because Postgres rejects their content or the filter removed
+ * them.
  */
 export async function storePredictions(
   client: pg.ClientBase,
@@ -196,13 +197,13 @@ async function copyOnce(
   }
 }
 
-/** Whether Postgres refused the content (SQLSTATE classes 22 and 54), which no repetition heals. */
+/** Whether Postgres rejected the content (SQLSTATE classes 22 and 54), so that a retry cannot help. */
 export function isRefusal(error: unknown): boolean {
   const code = (error as { code?: unknown } | null)?.code
   return typeof code === 'string' && /^(22|54)/.test(code)
 }
 
-/** Whether a row stands there already (SQLSTATE unique_violation). */
+/** Whether a row is already stored (SQLSTATE unique_violation). */
 export const isKnown = (error: unknown): boolean => (error as { code?: unknown } | null)?.code === '23505'
 
 const byteLengthOf = (parts: readonly Uint8Array[]): number =>

@@ -1,13 +1,13 @@
 /**
  * Stores log rows whose request may be repeated on another replica at the same time. The primary key contains the time, so it does not
- * catch a repetition; a lock on the id does.
+ * detect a repetition; a lock on the id does.
  */
 import type pg from 'pg'
 import type { Arm } from '../../domain/serving/route.ts'
 import { splitTuples } from '../database/binary-copy.ts'
 import { copyPredictionsAndCommit } from './prediction-log.ts'
 
-/** What was answered to a request that is in the log. */
+/** The logged response to a request. */
 export interface StoredPrediction {
   version: string
   arm: Arm
@@ -17,7 +17,7 @@ export interface StoredPrediction {
   outputs: number[]
 }
 
-/** An id as it is asked for, and the number that locks it. */
+/** The id of a request, with the number that locks it. */
 export interface LoggedId {
   /** 32 hexadecimal digits. */
   hex: string
@@ -25,12 +25,12 @@ export interface LoggedId {
   lock: bigint
 }
 
-/** For so long a repetition is known to be one. Longer, and every request would look through more days. */
+/** A repetition is recognised for this long. A longer time would make every request search more days. */
 export const repeatableHours = 48
 
 /**
- * Stores those of the rows that are not in the log yet, all or none; the ids are theirs, row by row and all different. Answers
- * what is in the log of the others, by the id in hexadecimal digits.
+ * Stores those of the rows that are not in the log yet, all or none. `ids` are the ids of the rows, in the same order and all different.
+ * Returns the logged responses of the other rows, by the id in hexadecimal digits.
  */
 export async function storeOnce(
   client: pg.ClientBase,
@@ -38,14 +38,14 @@ export async function storeOnce(
   ids: readonly LoggedId[],
 ): Promise<Map<string, StoredPrediction>> {
   const named = ids.map(({ hex }) => hex)
-  // In one order everywhere: two replicas that lock each other out would wait for ever.
+  // In one global order: otherwise two replicas could deadlock.
   const locks = ids.map(({ lock }) => lock).sort((a, b) => (a < b ? -1 : a > b ? 1 : 0))
   try {
-    // One message, because each costs a round trip while the locks are held. Digits only, so that no parameters are needed. A plan for each
-    // group would cost more than its rows.
+    // One message, because each costs a round trip while the locks are held. Contains only digits, so it needs no parameters. A custom
+    // plan per group would cost more than its rows.
     await client.query(`begin; set local plan_cache_mode = force_generic_plan;
       select count(pg_advisory_xact_lock(key)) from unnest('{${locks.join(',')}}'::bigint[]) as key`)
-    // A statement of its own: its snapshot has the rows of those that held the locks.
+    // A separate statement, whose snapshot contains the rows of the previous lock holders.
     const { rows } = await client.query<KnownRow>({
       name: 'known_predictions',
       text: knownText,
@@ -66,7 +66,7 @@ export async function storeOnce(
 }
 
 const columns = `encode(uuid_send(id), 'hex') as id, version, arm, generation, instances, features, outputs`
-/** A day that is to come costs as much as one with rows, so those are only searched when a replica with a wrong clock has written to one. */
+/** A future day costs as much as one with rows, so future days are only searched when a replica with a wrong clock has written to one. */
 const knownText = `
   select ${columns} from predictions
   where id = any ($1::uuid[]) and at > now() - make_interval(hours => ${repeatableHours}) and at < now() + interval '1 day'

@@ -1,6 +1,6 @@
 /**
- * Reads the counts with which drift is compared: what a version has counted itself, and where it did not serve then, the logged requests of the
- * versions before it, counted again in its bins.
+ * Reads the reference counts of drift: those of the version itself and, for hours in which it did not serve, the logged requests of
+ * earlier versions, counted again in its bins.
  */
 import sql from 'sql-template-tag'
 import type { FeatureRow } from '../../domain/model/features.ts'
@@ -11,10 +11,10 @@ import { iso, type VersionSpan } from '../monitoring/span.ts'
 import { listHours } from './feature-counts.ts'
 
 const dayMs = 86_400_000
-/** Instances of a day that are counted again: enough for a PSI of a feature, few enough for every hour. */
+/** Instances per day that are counted again: enough for the PSI of a feature, few enough to do it every hour. */
 const recounted = 2_000
 
-/** The hours of the spans, oldest first; an hour in two of them once. */
+/** The hours of the periods, oldest first; an hour in two periods once. */
 export async function listReferenceHours(
   database: Database,
   { model, version, profile }: { model: string; version: string; profile: ReferenceProfile },
@@ -31,7 +31,7 @@ export async function listReferenceHours(
   return [...found.values()].sort((a, b) => a.hourMs - b.hourMs)
 }
 
-/** Without scores, because those of another version do not compare, and without features that the version of a request did not have. */
+/** Without scores, because those of another version are not comparable, and without features that the version of a request lacked. */
 async function countAgain(
   database: Database,
   { features, everyMs = defaultCountMs }: ReferenceProfile,

@@ -7,11 +7,11 @@ import type { Database } from '../postgres.ts'
 export interface StandingFallback {
   model: string
   level: FallbackLevel
-  /** Why it is not the champion. */
+  /** Why it does not serve the champion. */
   reason: string
 }
 
-/** Where a replica stands below the champion; what it names no more is forgotten. */
+/** Stores the levels of a replica below the champion, and deletes those that it no longer reports. */
 export async function writeFallbacks(
   database: Database,
   { replica, standing }: { replica: string; standing: readonly StandingFallback[] },
@@ -27,7 +27,10 @@ export async function writeFallbacks(
     on conflict (replica_id, model) do update set level = excluded.level, reason = excluded.reason, at = clock_timestamp()`)
 }
 
-/** The worst fallback level of each model on any live replica, below the champion; undefined when no replica lives, and nothing is known. */
+/**
+ * The worst fallback level of each model on any live replica, below the champion; undefined without a live replica, when nothing is
+ * known.
+ */
 export async function listFallbacks(
   database: Database,
 ): Promise<(StandingFallback & { replicas: number })[] | undefined> {

@@ -1,6 +1,6 @@
 /**
- * Observes the leases of all replicas, and ends those that outlive their replica. A replica that was killed has not ended its own, and a clock of
- * the database that was set back makes a lease last for as long as the step.
+ * Observes the leases of all replicas, and ends those that outlive their replica. A killed replica has not ended its lease, and a
+ * database clock that was set back prolongs a lease by the step.
  */
 import sql from 'sql-template-tag'
 import type { Database, Store } from '../postgres.ts'
@@ -13,7 +13,7 @@ export interface IntroducedReplica extends ProcessIdentity {
   id: string
 }
 
-/** Stores the process of a replica, and ends the leases of the other replicas of its machine whose process is gone. Answers their ids. */
+/** Stores the process of a replica, and ends the leases of other replicas of its machine whose process is gone. Returns their ids. */
 export async function introduceReplica(
   database: Database,
   { id, machine, process, isAlive }: IntroducedReplica,
@@ -28,12 +28,12 @@ export async function introduceReplica(
   return killed
 }
 
-/** Another replica, and where it listens. */
+/** Another replica, with its address. */
 export type PeerReplica = Pick<Replica, 'id' | 'host' | 'url'>
 
 /**
- * The other replicas whose lease may be in force. An order that follows waits for those that stay silent only as long as this process has not
- * observed them for a lease.
+ * The other replicas whose lease may be in force. A later order waits for silent ones only until this process has observed them for a
+ * whole lease.
  */
 export async function observePeers(store: Store, id: string): Promise<PeerReplica[]> {
   await shortenLeases(store)
@@ -46,7 +46,7 @@ export async function observePeers(store: Store, id: string): Promise<PeerReplic
   return live.filter((each) => each.id !== id).map(({ id: peer, host, url }) => ({ id: peer, host, url }))
 }
 
-/** Shortens each lease that reaches further than a renewal of its replica could reach now. */
+/** Shortens each lease that ends later than a renewal at this moment could. */
 export async function shortenLeases(database: Database): Promise<void> {
   const reach = sql`clock_timestamp() + coalesce(nullif(lease_ms, 0), ${-silentForMs}) * interval '1 millisecond'`
   await database.query(
@@ -54,7 +54,7 @@ export async function shortenLeases(database: Database): Promise<void> {
   )
 }
 
-/** A process that starts waits for no replica that another one has observed to be gone. */
+/** A starting process need not wait for a replica that another process has observed to be gone. */
 async function endGoneLeases(database: Database, ids: readonly string[]): Promise<void> {
   await database.query(sql`
     update replicas set lease_ms = 0

@@ -4,13 +4,13 @@ import type { Database } from '../postgres.ts'
 
 export interface Resources {
   rssMb: number
-  /** Seconds of a core in a second. */
+  /** Used CPU cores: seconds of CPU time per second. */
   cpuShare: number
-  /** How long a turn of the event loop came late, 99th percentile. */
+  /** The 99th percentile of the event-loop delay. */
   loopDelayMs: number
 }
 
-/** Nothing is written for a replica that the database does not know yet. */
+/** Writes nothing for a replica that the database does not know yet. */
 export async function writeResources(
   database: Database,
   { replica, rssMb, cpuShare, loopDelayMs }: Resources & { replica: string },

@@ -20,7 +20,7 @@ export interface Replica {
   buildId: string
 }
 
-/** Takes or renews the lease, counted from the moment at which the database does it. */
+/** Takes or renews the lease, counted from the database's present time. */
 export async function renewLease(
   database: Database,
   { replica, leaseMs }: { replica: Replica; leaseMs: number },
@@ -32,7 +32,7 @@ export async function renewLease(
     on conflict (id) do update set lease_until = excluded.lease_until, lease_ms = excluded.lease_ms, url = excluded.url`)
 }
 
-/** Forgets replicas that have stopped, or were found gone, a week ago, with what they acknowledged. */
+/** Deletes replicas that stopped or were found gone a week ago, with their acknowledgements. */
 export async function deleteExpiredReplicas(database: Database): Promise<void> {
   await database.query(
     sql`delete from replicas where lease_until < clock_timestamp() - interval '7 days' and lease_ms = 0`,
@@ -40,8 +40,8 @@ export async function deleteExpiredReplicas(database: Database): Promise<void> {
 }
 
 /**
- * Ends the lease and withdraws what it acknowledged, so that nothing waits for this replica. The lease ends in the past and has no length, so
- * that the replica counts as gone and not as one that is cut off, whatever the clock of the database shows.
+ * Ends the lease and withdraws its acknowledgements, so that nothing waits for this replica. The lease ends in the past and has no
+ * length, so the replica counts as gone and not as cut off, whatever the database's clock shows.
  */
 export async function endLease(database: Database, id: string): Promise<void> {
   await database.query(sql`
@@ -51,32 +51,32 @@ export async function endLease(database: Database, id: string): Promise<void> {
     select pg_notify('tenure_acknowledged', id) from ended`)
 }
 
-/** A row of routing as it stands there: not yet checked. */
+/** A row of the table `routing`, not validated. */
 export interface RoutingRow {
   model: string
   epoch: number
   generation: number
   route: unknown
-  /** How long the candidate may still be exposed, from the moment the database answered; nothing without a candidate. */
+  /** The remaining exposure of the candidate when the database responded; null without a candidate. */
   remainingMs: number | null
-  /** When the exposure ends by the database's clock: another moment with each renewal, the same between renewals. */
+  /** The end of the exposure by the database's clock; it changes only with a renewal. */
   exposedUntilMs: number | null
-  /** For how long a renewal by the policy of the release exposes the candidate; nothing without a release. */
+  /** How long a renewal by the policy of the release exposes the candidate; null without a release. */
   exposureMs: number | null
 }
 
-/** The kill switch of a model as a replica needs it. */
+/** The kill switch of a model, as a replica needs it. */
 export interface SwitchRow {
   model: string
   serve: KillSwitchMode
   revision: number
 }
 
-/** What a model falls back on, as its file declares it: to be known before it is needed. */
+/** The fallback of a model, as its file declares it; read in advance, because it is needed during outages. */
 export interface FallbackRow {
   model: string
   fallback: Fallback
-  /** The version it means by `previous`; null without one. */
+  /** The version that `previous` refers to; null without one. */
   previous: string | null
 }
 
@@ -90,7 +90,7 @@ export interface RoutingRead {
   fallbacks: FallbackRow[]
 }
 
-/** All routes, models, flags and fallbacks, and the time of the database, in one statement. */
+/** All routes, models, kill switches and fallbacks, and the time of the database, in one statement. */
 export async function readRouting(database: Database): Promise<RoutingRead> {
   const rows = await database.query<RoutingRead>(prepared`
     select extract(epoch from clock_timestamp())::double precision * 1000 as "databaseMs",
@@ -121,7 +121,7 @@ export interface Acknowledgement {
   model: string
   epoch: number
   generation: number
-  /** Why the replica cannot follow, when it cannot. */
+  /** Why the replica cannot follow; absent when it can. */
   problem?: string
 }
 
@@ -138,7 +138,7 @@ export async function acknowledge(database: Database, acknowledgement: Acknowled
     select pg_notify('tenure_acknowledged', model) from written`)
 }
 
-/** Versions that are to answer wrongly in a drill: version → share of requests. Nothing when no drill is on. */
+/** The versions with an injected fault: version → share of requests. Empty without a drill. */
 export async function readFaults(database: Database): Promise<Record<string, { invalidShare: number }>> {
   return (await readServiceState(database, 'faults')) ?? {}
 }
@@ -156,7 +156,7 @@ export async function findArtifact(
   return found
 }
 
-/** Sets the drill: which versions are to answer wrongly from now on, and which no more. */
+/** Sets the versions with an injected fault, and clears all others. */
 export async function writeFaults(
   database: Database,
   faults: Record<string, { invalidShare: number }>,

@@ -10,7 +10,7 @@ import { prepared } from '../database/prepared.ts'
 import type { Database, Store } from '../postgres.ts'
 import { silentForMs, type StoredLease } from './observed-leases.ts'
 
-/** A place in the order of all routing of a model. Generation 0 is before the first. */
+/** A position in the order of all routing of a model. Generation 0 precedes the first route. */
 export type RoutingPlace = Pick<Route, 'epoch' | 'generation'>
 
 /** The epoch of a database that was never restored. */
@@ -18,9 +18,9 @@ export const firstEpoch = 1
 
 export interface Routing {
   route: Route
-  /** When this generation was written, on the database's clock. */
+  /** The time of the write, on the database's clock. */
   writtenMs: number
-  /** The exposure that is left to the candidate now; absent when the route has none. */
+  /** The remaining exposure of the candidate; absent for a route without one. */
   exposureMs?: number
 }
 
@@ -28,7 +28,7 @@ const routingColumns = sql`epoch, generation, route,
   (extract(epoch from updated_at) * 1000)::float8 as written_ms,
   (extract(epoch from exposed_until - clock_timestamp()) * 1000)::float8 as exposure_ms`
 
-/** Epoch and generation are those of the columns, which the compare-and-set has compared. */
+/** Epoch and generation come from the columns, which the compare-and-set has compared. */
 function toRouting(row: object): Routing {
   const { epoch, generation, route, ...rest } = fromRow<Routing & RoutingPlace>(row)
   return { route: { ...route, epoch, generation }, ...rest }
@@ -39,7 +39,7 @@ export async function findRouting(database: Database, model: string): Promise<Ro
   return row && toRouting(row)
 }
 
-/** What the replicas acknowledge: the place of the route or, without one after a restore, generation 0 of the restored epoch. */
+/** The place that replicas acknowledge: that of the route or, without one after a restore, generation 0 of the restored epoch. */
 export async function findRoutingPlace(database: Database, model: string): Promise<RoutingPlace | undefined> {
   const now = await findRouting(database, model)
   if (now !== undefined) return { epoch: now.route.epoch, generation: now.route.generation }
@@ -53,15 +53,15 @@ async function findEpoch(database: Database): Promise<number> {
 }
 
 export interface RouteWrite {
-  /** Epoch and generation are set by the write. */
+  /** The write sets epoch and generation. */
   route: Omit<Route, 'epoch' | 'generation'>
-  /** What this write replaces; generation 0 for the first of a model. */
+  /** The place that this write replaces; generation 0 for the first route of a model. */
   replaces: RoutingPlace
-  /** How long the candidate may be exposed from now on; absent when the route has none. */
+  /** How long the candidate may be exposed from now on; absent for a route without one. */
   exposureMs?: number
 }
 
-/** Writes the next generation and tells the replicas. Throws `stale_generation` when another writer was first. */
+/** Writes the next generation and notifies the replicas. Throws `stale_generation` when another writer was first. */
 export async function writeRoute(database: Database, write: RouteWrite): Promise<Routing> {
   const { route, replaces, exposureMs } = write
   const epoch = await findEpoch(database)
@@ -96,15 +96,15 @@ export async function writeRoute(database: Database, write: RouteWrite): Promise
 export interface Renewal extends RoutingPlace {
   model: string
   release: string
-  /** When the evidence was read, on the database's clock: the exposure counts from then. */
+  /** The time at which the evidence was read, on the database's clock. The exposure counts from then. */
   observedMs: number
   exposureMs: number
 }
 
 /**
- * Lets the candidate be exposed for longer. It counts from the evidence and not from now, so that a watcher that was
- * frozen between looking and renewing adds nothing. An exposure that reaches further than any renewal could was written
- * before the database's clock was set back, and is not kept. False when the routing has moved on.
+ * Extends the exposure of the candidate. It counts from the time of the evidence and not from now, so that a watcher that was frozen
+ * between reading and renewing adds nothing. An exposure that ends later than any renewal could was written before the database's clock
+ * was set back, and is replaced. False when the routing has changed.
  */
 export async function renewExposure(database: Database, renewal: Renewal): Promise<boolean> {
   const { model, release, epoch, generation, observedMs, exposureMs } = renewal
@@ -123,30 +123,30 @@ export interface ReplicaProgress {
   id: string
   host: string
   url: string
-  /** What it has acknowledged last; absent when nothing of this model. */
+  /** The last place that it acknowledged; absent when it has acknowledged none of this model. */
   acknowledged?: RoutingPlace
   /** Why it could not follow. */
   problem?: string
 }
 
 /**
- * A replica without a lease that has not said that it stopped: it may be cut off and not gone. Such a replica serves the known good version of
- * the route that it acknowledged last, which is no longer the right one after the rollback of a version that had ended its release well. One
- * that was cut off before its first acknowledgement may have read a route as well.
+ * A replica without a lease that did not report its stop, so it may be cut off rather than gone. Such a replica serves the known good
+ * version of the route that it acknowledged last, which is wrong after the rollback of a version that had ended its release as promoted.
+ * A replica that was cut off before its first acknowledgement may have read a route too.
  */
 export interface SilentReplica extends ReplicaProgress {
   /** How long its lease has been over. */
   silentMs: number
 }
 
-/** Of a replica that was registered before leases had a stored length: the default of TENURE_REPLICA_LEASE_MS. */
+/** For a replica registered before lease lengths were stored: the default of TENURE_REPLICA_LEASE_MS. */
 const assumedLeaseMs = 5_000
 
 type RecentReplica = StoredLease & SilentReplica & Partial<RoutingPlace> & { isEnded: boolean }
 
 /**
- * The replicas that have not stopped. A lease of no length is one that was ended, unless its replica is of a build that stores none. One that
- * stopped has withdrawn its acknowledgements; one that was found gone has not.
+ * The replicas that have not stopped. A lease without a length was ended, unless the build of its replica stores no length. A stopped
+ * replica has withdrawn its acknowledgements; one that was found gone has not.
  */
 const readRecent = (database: Database, model: string): Promise<RecentReplica[]> =>
   rowsFrom(database).list<RecentReplica>(prepared`
@@ -179,10 +179,10 @@ const toProgress = ({
 })
 
 export interface RecentReplicas {
-  /** Those whose lease may be in force. */
+  /** Replicas whose lease may be in force. */
   live: ReplicaProgress[]
   silent: SilentReplica[]
-  /** Those whose lease has been over for more than an hour; for a week, the ones that had acknowledged a route of the model. */
+  /** Replicas whose lease has been over for more than an hour; for a week, those that had acknowledged a route of the model. */
   gone: SilentReplica[]
 }
 
@@ -205,7 +205,7 @@ export async function listRecentReplicas(
   return recent
 }
 
-/** All replicas whose lease has not lapsed by the clock of the database: to be shown, and where a replica too few does no harm. */
+/** All replicas whose lease has not ended by the database's clock; for display, and for uses where a missing replica does no harm. */
 export const listReplicaProgress = async (database: Database, model: string): Promise<ReplicaProgress[]> =>
   (await readRecent(database, model)).filter(({ silentMs }) => silentMs < 0).map(toProgress)
 
@@ -215,7 +215,7 @@ export const follows = (
   place: RoutingPlace,
 ): boolean => acknowledged !== undefined && !isNewer(place, acknowledged)
 
-/** Why a routing is not followed by every live replica yet, replica by replica; empty when it is. */
+/** The live replicas that do not follow a routing yet, each with the reason; empty when all follow. */
 export function laggingReplicas(replicas: readonly ReplicaProgress[], place: RoutingPlace): string[] {
   return replicas.flatMap(({ id, host, acknowledged, problem }) => {
     const who = `replica ${id} on ${host}`
@@ -225,7 +225,7 @@ export function laggingReplicas(replicas: readonly ReplicaProgress[], place: Rou
   })
 }
 
-/** Version → the share of its model's callers that it answers by the routes as they are written now. */
+/** Version → the share of its model's callers that it serves by the present routes. */
 export async function findShares(database: Database): Promise<Map<string, number>> {
   const rows = await database.query<{ version: string; bp: number }>(sql`
     select arm ->> 'version' as version, sum((arm ->> 'shareBp')::int)::int as bp

@@ -1,5 +1,5 @@
 /**
- * Signs the artifacts of versions. A digest shows that bytes are complete; a writer to the table of versions could still substitute another
+ * Signs the artifacts of versions. A digest shows that bytes are intact; a writer to the table of versions could still substitute another
  * artifact, so the signature binds name, model and digest to the key of this installation.
  */
 import sql from 'sql-template-tag'
@@ -10,16 +10,16 @@ import type { Signer, Verifier } from './signing-key.ts'
 export interface ArtifactIdentity {
   version: string
   model: string
-  /** Of its manifest. */
+  /** The digest of its manifest. */
   artifactDigest: string
 }
 
-/** To be stored with the version. */
+/** Returns the signature to store with the version. */
 export function signArtifact(signer: Signer, artifact: ArtifactIdentity): Buffer {
   return signer.sign(bytesOf(artifact))
 }
 
-/** Throws `artifact_untrusted` unless a key of this installation has signed exactly this. */
+/** Throws `artifact_untrusted` unless a key of this installation has signed this version, model and artifact. */
 export function verifyArtifact(
   signer: Verifier,
   artifact: ArtifactIdentity & { signature?: Uint8Array | undefined },
@@ -57,6 +57,6 @@ export async function resignArtifacts(
   return versions.length
 }
 
-/** What is signed begins with what it is, so that a signature of one kind is never one of another. */
+/** The signed bytes begin with their kind, so that a signature of one kind is never valid for another. */
 const bytesOf = ({ version, model, artifactDigest }: ArtifactIdentity): Buffer =>
   Buffer.from(`tenure-version@1\n${JSON.stringify([version, model, artifactDigest])}`)

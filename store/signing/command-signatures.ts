@@ -1,16 +1,16 @@
 /**
- * Signs commands to a release. A client of Temporal can write any name into a message; the signature proves which API key sent which
- * command to which release, and nothing else.
+ * Signs commands to a release. A Temporal client can write any name into a message; the signature proves which API key sent which command
+ * to which release.
  */
 import type { CommandName } from '../../domain/release/state.ts'
 import { signClaim, verifyClaim } from './signed-claim.ts'
 import type { Signer, Verifier } from './signing-key.ts'
 
-/** Everything that a signature covers; a command that differs in any of it is refused. */
+/** Everything that a signature covers. A command that differs in any field is rejected. */
 export interface SignedCommand {
   command: CommandName
   model: string
-  /** The release it is said to; absent for a rollback that a replica keeps. */
+  /** The release that the command is sent to; absent for a rollback that replicas store. */
   release?: string
   by: string
   /** The id of the command, which makes a repetition harmless. */
@@ -19,18 +19,18 @@ export interface SignedCommand {
   artifactDigest?: string
   evaluationDigest?: string
   policyDigest?: string
-  /** ISO 8601: what is said for something that people are waited for until then means nothing later. */
+  /** ISO 8601: a command that ends a wait is invalid after the end of that wait. */
   until?: string
-  /** The version that a kept rollback is about. */
+  /** The version of a stored rollback. */
   version?: string
 }
 
-/** How long a command may be on its way, for instance to a worker that is away. */
+/** How long a command may be in transit, for example to a worker that is down. */
 const validMs = 24 * 3_600_000
 
 const kind = 'tenure-command@1'
 
-/** `keyId` is the key that said it. */
+/** `keyId`: the key that sends the command. */
 export const signCommand = (
   signer: Pick<Signer, 'sign'>,
   said: SignedCommand,
@@ -38,8 +38,8 @@ export const signCommand = (
 ): string => signClaim(signer, kind, said, { keyId, nowMs, validMs })
 
 /**
- * The id of the key that said it; absent when it did not, or too long ago. `nowMs` is when the command arrived: for a recorded one, the time
- * of its row, so that it outlives the rotation of the signing key.
+ * The id of the key that signed the command; undefined for an invalid or expired signature. `nowMs`: the arrival of the command; for a
+ * recorded one, the time of its row, so that it stays valid after a rotation of the signing key.
  */
 export function verifyCommand(
   verifier: Verifier,

@@ -1,7 +1,7 @@
 /**
- * Takes over the state of an installation that signed everything with one key, `signing.pem`. That key becomes the key of versions, so that
- * they load unchanged; for commands and audit heads it is retired, and fresh keys sign. The secret of erased subjects was derived from it,
- * and stays the same.
+ * Migrates an installation that signed everything with one key, `signing.pem`. That key becomes the key of versions, so that they load
+ * unchanged; for commands and audit heads it is retired, and new keys sign. The secret of erased subjects was derived from it and stays
+ * the same.
  */
 import { sign } from 'node:crypto'
 import { link, mkdir, rm } from 'node:fs/promises'
@@ -20,8 +20,8 @@ import { defaultOverlapMs, headGraceMs } from './rotate-signing-key.ts'
 import { derivedSecret } from './subject-hash.ts'
 
 /**
- * Idempotent, and harmless when several processes do it at once. A process that signs no versions leaves `signing.pem` for one that does.
- * Returns whether there was one.
+ * Idempotent and safe in several processes at once. A process that signs no versions leaves `signing.pem` to one that does. Returns
+ * whether the file existed.
  */
 export async function splitFormerKey(
   places: KeyPlaces & { subjectKey: string },

@@ -1,6 +1,6 @@
 /**
- * The files of the signing keys: one private key for each purpose, and the list of the public keys that a machine trusts for it. Both are
- * written whole under another name first, so that a process never reads half of one.
+ * Reads and writes the signing key files: one private key per purpose, and the list of public keys that a machine trusts for it. Both are
+ * written under another name and renamed, so that a process never reads a partial file.
  */
 import {
   createPrivateKey,
@@ -24,7 +24,7 @@ import { absentFile } from '../absent-file.ts'
 export type KeyPurpose = 'artifacts' | 'commands' | 'heads'
 export const keyPurposes: readonly KeyPurpose[] = ['artifacts', 'commands', 'heads']
 
-/** The purposes for which each kind of process holds a private key; it refuses to open another. */
+/** The purposes for which each kind of process holds a private key; it refuses to open others. */
 export const purposesOf = {
   api: ['commands'],
   control: ['artifacts', 'heads'],
@@ -48,17 +48,17 @@ export interface TrustedKey {
 
 export const privateFile = ({ keys }: KeyPlaces, purpose: KeyPurpose): string =>
   join(keys, purpose, 'private.pem')
-/** A prepared key: other machines trust it already, and no process signs with it. */
+/** A prepared key, which other machines already trust and no process signs with. */
 export const nextFile = ({ keys }: KeyPlaces, purpose: KeyPurpose): string => join(keys, purpose, 'next.pem')
 export const trustedFile = ({ trust }: KeyPlaces, purpose: KeyPurpose): string =>
   join(trust, purpose, 'trusted.json')
 
-/** A file that is parsed again when it was written; undefined while it is missing. */
+/** A file that is parsed again after each write; undefined while it is missing. */
 export function reread<T>(file: string, parse: (text: string) => T) {
   let held: { value: T; mark: string } | undefined
   let lookedMs = -Infinity
   return {
-    /** `ageMs` is how old the last look may be. */
+    /** `ageMs`: how old the last check may be. */
     read(ageMs: number): T | undefined {
       const now = performance.now()
       if (now - lookedMs < ageMs && held !== undefined) return held.value
@@ -88,7 +88,7 @@ export function readKeyFile(file: string): string | undefined {
 export const unreadableKey = (file: string, why: string): DomainError =>
   new DomainError('configuration_invalid', `the signing key ${file} cannot be read: ${why}`)
 
-/** Throws `configuration_invalid` for a text that holds no Ed25519 key. */
+/** Throws `configuration_invalid` for a text without an Ed25519 key. */
 export function parseKey(file: string, pem: string): KeyObject {
   try {
     const key = createPrivateKey(pem)
@@ -107,7 +107,7 @@ export async function makeKey(file: string): Promise<void> {
   await writeOnce(file, fresh.toString())
 }
 
-/** Writes a secret unless there is one: a link is refused when the name is taken, so that the first of several processes wins. */
+/** Writes a secret unless it exists. The link fails when the name is taken, so that the first of several processes wins. */
 export async function writeOnce(file: string, text: string): Promise<void> {
   await mkdir(dirname(file), { recursive: true, mode: 0o700 })
   const draft = `${file}.${randomUUID()}`
@@ -132,7 +132,7 @@ export function parseTrusted(file: string, text: string): TrustedKey[] {
   throw new DomainError('configuration_invalid', `${file} is no list of Ed25519 public keys`)
 }
 
-/** An unreadable end would otherwise never come. */
+/** Without this check, a key with an unreadable end would never expire. */
 const isTrustedKey = ({ publicPem, until }: TrustedKey): boolean =>
   createPublicKey(publicPem).asymmetricKeyType === 'ed25519' &&
   (until === undefined || Number.isFinite(Date.parse(until)))
@@ -149,7 +149,7 @@ export async function trustKey(places: KeyPlaces, purpose: KeyPurpose, key: Trus
   await changeTrusted(places, purpose, (keys) => (isKnown(keys) ? keys : [...keys, key]))
 }
 
-/** Changes the list. Of processes that change it at once, each sees what the others have written. */
+/** Changes the list. Concurrent processes each see the changes of the others. */
 export async function changeTrusted(
   places: KeyPlaces,
   purpose: KeyPurpose,
@@ -170,7 +170,7 @@ export async function changeTrusted(
   }
 }
 
-/** Gives a file the owner and the mode of the one that it replaces: root may replace it, and other users must be able to read it. */
+/** Gives a file the owner and mode of the file that it replaces, so that root may replace it and other users can still read it. */
 export async function keepOwner(file: string, former: string): Promise<void> {
   const found = await stat(former).catch(absentFile)
   if (found === undefined) return

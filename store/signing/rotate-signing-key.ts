@@ -1,4 +1,4 @@
-/** Replaces a signing key while processes sign and verify with it. Signatures of the former key count for an overlap. */
+/** Replaces a signing key while processes sign and verify with it. Signatures of the previous key stay valid for an overlap. */
 import { rename } from 'node:fs/promises'
 import { DomainError } from '../../domain/errors.ts'
 import {
@@ -16,20 +16,23 @@ import {
 } from './key-files.ts'
 import { openSigner } from './signing-key.ts'
 
-/** Longer than a session, and as long as a signed command may be on its way. */
+/** Longer than a session, and as long as a signed command may be in transit. */
 export const defaultOverlapMs = 24 * 3_600_000
-/** A process may sign a head with the former key for a moment. Heads are judged by when they were signed, so that an overlap is not needed. */
+/**
+ * A process may sign a head with the previous key for a moment. Heads are verified for the time at which they were signed, so a long
+ * overlap is not needed.
+ */
 export const headGraceMs = 60_000
 
 export interface Rotation {
   publicPem: string
-  /** Until when signatures of the former key count. For audit heads: those made until then count for ever. */
+  /** Until when signatures of the previous key are valid. For audit heads: those made until then stay valid for ever. */
   formerUntil: string
 }
 
 /**
- * Publishes the next key of this purpose, so that it can be copied to machines that verify before anything is signed with it. Throws
- * `configuration_invalid` on a machine without the key in use, where a rotation would retire no key.
+ * Publishes the next key of this purpose, so that it can be copied to verifying machines before anything is signed with it. Throws
+ * `configuration_invalid` on a machine without the current key, where a rotation would retire no key.
  */
 export async function prepareRotation(places: KeyPlaces, purpose: KeyPurpose): Promise<string> {
   if (readKeyFile(privateFile(places, purpose)) === undefined)
@@ -47,7 +50,7 @@ export async function prepareRotation(places: KeyPlaces, purpose: KeyPurpose): P
 }
 
 /**
- * Signs with a new key from now on: the prepared one, or a fresh one. The former key is deleted, and its signatures count for
+ * Signs with a new key from now on: the prepared one, or a fresh one. Deletes the previous key, whose signatures stay valid for
  * `overlapMs`. The list is written first, because a signature of the new key may be verified at once.
  */
 export async function rotateSigningKey(
@@ -58,7 +61,7 @@ export async function rotateSigningKey(
   const publicPem = await prepareRotation(places, purpose)
   const former = (await openSigner(places, purpose)).publicPem
   const formerUntil = new Date(nowMs + (purpose === 'heads' ? headGraceMs : overlapMs)).toISOString()
-  // Retired keys stay in the list: rows and heads of the audit log are judged by when they were signed.
+  // Retired keys stay in the list, because rows and heads of the audit log are verified for the time at which they were signed.
   await changeTrusted(places, purpose, (keys) => [
     { publicPem },
     ...keys.filter((each) => each.publicPem !== former && each.publicPem !== publicPem),

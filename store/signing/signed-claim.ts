@@ -1,6 +1,6 @@
 /**
- * Signs what the bearer of a key claims, for a while: `<key id>.<valid until, in milliseconds>.<signature>`. What is signed begins with
- * its kind, so that a signature of one kind is never one of another.
+ * Signs a claim of a key's owner for a limited time: `<key id>.<valid until, in milliseconds>.<signature>`. The signed bytes begin with
+ * their kind, so that a signature of one kind is never valid for another.
  */
 import { canonicalJson } from '../../domain/canonical-json.ts'
 import type { Signer, Verifier } from './signing-key.ts'
@@ -11,15 +11,15 @@ export function signClaim(
   claim: object,
   { keyId, nowMs, validMs }: { keyId: string; nowMs: number; validMs: number },
 ): string {
-  // A point would end it where it is read.
+  // A decimal point would end the field.
   const untilMs = Math.floor(nowMs) + validMs
   const signed = signer.sign(bytesOf(kind, { ...claim, keyId, untilMs }))
   return `${keyId}.${untilMs}.${signed.toString('base64url')}`
 }
 
 /**
- * The key that has signed this claim, and until when it holds; undefined when none has. `signedMs` is when it arrived, so that it outlives
- * the rotation of the signing key.
+ * The key that signed this claim, and until when the claim is valid; undefined for an invalid signature. `signedMs`: the arrival of the
+ * claim, so that it stays valid after a rotation of the signing key.
  */
 export function verifyClaim(
   verifier: Verifier,

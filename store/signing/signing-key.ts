@@ -1,7 +1,7 @@
 /**
- * Opens the signing keys of the installation. There is one for each purpose, so that a stolen one signs nothing else, and only the process
- * that signs holds it; the others read a list of public keys. Both files are read again when they change, so that a key is rotated
- * without a restart.
+ * Opens the signing keys of the installation. Each purpose has its own key, so that a stolen key signs nothing else, and only the signing
+ * process holds it; the others read a list of public keys. Both files are read again when they change, so that a rotation needs no
+ * restart.
  */
 import { createPublicKey, sign, verify } from 'node:crypto'
 import { DomainError } from '../../domain/errors.ts'
@@ -23,7 +23,7 @@ import {
 
 export interface Verifier {
   /**
-   * `signedMs` is when the signature was seen to be valid, where that is recorded. Default: now. A retired key counts for what it signed
+   * `signedMs`: when the signature was made or first verified, if recorded. Default: now. A retired key is valid for signatures from
    * before its end.
    */
   verify(bytes: Uint8Array, signature: Uint8Array, signedMs?: number): boolean
@@ -32,16 +32,16 @@ export interface Verifier {
 export interface Signer extends Verifier {
   /** Ed25519 (RFC 8032) over the bytes: 64 bytes. */
   sign(bytes: Uint8Array): Buffer
-  /** Verification needs only this key, so it can be stored without the private key. */
+  /** The public key as PEM, which verifiers can store without the private key. */
   publicPem: string
 }
 
-/** How long a key file counts as unchanged. Verification looks at once when a signature is of no known key. */
+/** How long a key file counts as unchanged. Verification checks at once when a signature matches no known key. */
 const lookMs = 250
 
 /**
- * Opens the key of this purpose, or makes one. Of processes that start at once all get the same key. Throws `configuration_invalid` for a
- * file that holds no Ed25519 key, and for a purpose that is not one of this process.
+ * Opens the key of this purpose, or creates one; concurrent processes all get the same key. Throws `configuration_invalid` for a file
+ * without an Ed25519 key, and for a purpose that this process may not sign for.
  */
 export async function openSigner(places: KeyPlaces, purpose: KeyPurpose): Promise<Signer> {
   if (places.purposes?.includes(purpose) === false)
@@ -71,7 +71,7 @@ export async function openSigner(places: KeyPlaces, purpose: KeyPurpose): Promis
   }
 }
 
-/** Opens the public keys of this purpose. They may be written later: until then nothing verifies. */
+/** Opens the public keys of this purpose. The file may be written later; until then nothing verifies. */
 export function openPublicKeys(places: KeyPlaces, purpose: KeyPurpose): Verifier {
   const file = trustedFile(places, purpose)
   const trusted = reread(file, (text) =>
@@ -91,7 +91,7 @@ export function openPublicKeys(places: KeyPlaces, purpose: KeyPurpose): Verifier
   }
 }
 
-/** Whether a signature of this public key counts: now, or ever. */
+/** Whether a signature of this public key is valid at a time. */
 export function trustIn(
   places: KeyPlaces,
   purpose: KeyPurpose,

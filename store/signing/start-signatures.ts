@@ -1,6 +1,6 @@
 /**
- * Signs requests to start a workflow, so that its first activity can tell a start that was authorised from one of any client of Temporal.
- * A signature covers the whole request and what its user meant by it, and opens one run.
+ * Signs requests to start a workflow, so that the first activity can distinguish an authorised start from one by any Temporal client. A
+ * signature covers the whole request and the versions that its names referred to, and opens one run.
  */
 import { randomUUID } from 'node:crypto'
 import type { Authorisation, StartBasis, StartType } from '../../domain/roles.ts'
@@ -25,7 +25,10 @@ export function signStart(
   return { id, basis, signature: signClaim(signer, kind, { ...start, id }, { keyId, nowMs, validMs }) }
 }
 
-/** The key that has authorised it, and until when it may open a run; undefined when none has. `signedMs` is when it arrived. */
+/**
+ * The key that authorised the start, and until when it may open a run; undefined for an invalid signature. `signedMs`: the arrival of the
+ * start.
+ */
 export const verifyStart = (
   verifier: Verifier,
   { type, request }: Start,

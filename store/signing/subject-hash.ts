@@ -1,15 +1,15 @@
 /**
- * Hashes a data subject with a secret of the installation. The secret never leaves the processes, so that a hash cannot be guessed by
- * trying all customer numbers. It is not rotated: the hashes of erased subjects depend on it.
+ * Hashes a data subject with a secret of the installation. The secret never leaves the processes, so a hash cannot be found by trying all
+ * customer numbers. The secret is not rotated, because the hashes of erased subjects depend on it.
  */
 import { createHash, randomBytes } from 'node:crypto'
 import { DomainError } from '../../domain/errors.ts'
 import { readKeyFile, writeOnce } from './key-files.ts'
 
 export interface SubjectKey {
-  /** Stands before the text that is hashed; a secret. */
+  /** The secret that is prefixed to the hashed text. */
   key: string
-  /** Tells one key from another, and nothing else of it. */
+  /** Distinguishes one secret from another without revealing it. */
   digest: string
   hashOf(subject: string): string
 }
@@ -22,11 +22,11 @@ const subjectKeyOf = (key: string): SubjectKey => ({
   hashOf: (subject) => sha256(key + subject),
 })
 
-/** The secret of an installation from the time of one signing key. Ed25519 gives the same signature to the same bytes. */
+/** The secret of an installation that had a single signing key. Ed25519 gives the same signature for the same bytes. */
 export const derivedSecret = (signBytes: (bytes: Uint8Array) => Uint8Array): string =>
   sha256(signBytes(Buffer.from('tenure: the key of erased subjects')))
 
-/** Opens the secret in this file, or makes one; of processes that start at once all get the same. Throws `configuration_invalid`. */
+/** Opens the secret in this file, or creates one; concurrent processes all get the same. Throws `configuration_invalid`. */
 export async function openSubjectKey(file: string): Promise<SubjectKey> {
   if (readKeyFile(file) === undefined) await writeOnce(file, `${randomBytes(32).toString('hex')}\n`)
   const secret = readKeyFile(file)?.trim() ?? ''

@@ -1,14 +1,14 @@
-/** `fetch` for calls to an API of Tenure, which may have an authority of its own and may ask for a certificate of the caller. */
+/** `fetch` for calls to an API of Tenure, which may use a private certificate authority and may require a client certificate. */
 import { X509Certificate } from 'node:crypto'
 import { readFileSync, statSync } from 'node:fs'
 import * as tls from 'node:tls'
 import { DomainError } from '../../domain/errors.ts'
 import type { TrustSettings } from './settings.ts'
 
-/** Those of the global `fetch`. */
+/** The options of the global `fetch`. */
 export type ApiFetch = (url: string | URL, options?: RequestInit) => Promise<Response>
 
-/** The global `fetch` where nothing is set. The files are read when HTTPS is first called, and again when they have changed. */
+/** The global `fetch` when no files are configured. The files are read at the first HTTPS call, and again when they change. */
 export function createApiFetch(trust: TrustSettings = {}): ApiFetch {
   const files = Object.values(trust).filter((file) => file !== undefined)
   let known: { stamp: string; calls: Promise<ApiFetch> } | undefined
@@ -30,7 +30,7 @@ async function secureFetch({ ca, own, cert, key }: TrustSettings): Promise<ApiFe
         ...(ca === undefined ? [] : [read('TENURE_TLS_CA', ca)]),
         ...(served === undefined ? [] : [served.toString()]),
       ],
-      // The certificate of this machine is trusted although its authority is not known here.
+      // The certificate of this machine is trusted although its authority is unknown here.
       allowPartialTrustChain: true,
       cert: cert === undefined ? undefined : read('TENURE_CLIENT_CERT', cert),
       key: key === undefined ? undefined : read('TENURE_CLIENT_KEY', key),
@@ -47,13 +47,13 @@ async function secureFetch({ ca, own, cert, key }: TrustSettings): Promise<ApiFe
   }
 }
 
-/** Those of Node, with NODE_EXTRA_CA_CERTS where Node tells them. */
+/** The authorities of Node, including NODE_EXTRA_CA_CERTS when Node reports them. */
 function authorities(): readonly string[] {
   const { getCACertificates } = tls as { getCACertificates?: (kind: 'default') => string[] }
   return getCACertificates?.('default') ?? tls.rootCertificates
 }
 
-/** undici recognises its own forms only. */
+/** undici recognises only its own FormData. */
 function copyForm<To extends { append(name: string, value: unknown, fileName?: string): void }>(
   to: To,
   from: FormData,

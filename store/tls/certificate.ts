@@ -11,15 +11,15 @@ import type { TlsSettings } from './settings.ts'
 export interface ServerCertificate {
   cert: Buffer
   key: Buffer
-  /** The authorities of callers. */
+  /** The certificate authorities of callers. */
   ca?: Buffer
-  /** When it ends, in milliseconds since 1970. */
+  /** The expiry, in milliseconds since 1970. */
   endsMs: number
-  /** Names and addresses that it is made out to. */
+  /** The names and addresses of the certificate. */
   names: string
 }
 
-/** Throws `configuration_invalid` for files that cannot be read, do not belong together, or are not valid at this time. */
+/** Throws `configuration_invalid` for files that are unreadable, do not belong together, or are not valid at this time. */
 export function readCertificate(settings: TlsSettings, nowMs: number = Date.now()): ServerCertificate {
   const cert = readPem('TENURE_TLS_CERT', settings.cert)
   const key = readPem('TENURE_TLS_KEY', settings.key)
@@ -44,9 +44,9 @@ export function readCertificate(settings: TlsSettings, nowMs: number = Date.now(
 }
 
 export interface CertificateWatch {
-  /** The certificate that was read last without an error. */
+  /** The last certificate that was read without an error. */
   current(): ServerCertificate
-  /** Tells of each new certificate. */
+  /** Calls back with each new certificate. */
   subscribe(use: (certificate: ServerCertificate) => void): void
   /** Reads the files now. */
   reload(): void
@@ -55,11 +55,14 @@ export interface CertificateWatch {
 
 export interface WatchOptions {
   everyMs?: number
-  /** The former certificate stays in use. */
+  /** The previous certificate stays in use. */
   onError: (error: Error) => void
 }
 
-/** Looks by time and not by events of the file system: Kubernetes replaces a link in the directory above. Throws as `readCertificate`. */
+/**
+ * Checks periodically instead of using file system events, because Kubernetes replaces a link in the parent directory. Throws like
+ * `readCertificate`.
+ */
 export function watchCertificate(
   settings: TlsSettings,
   { everyMs = 5_000, onError }: WatchOptions,
@@ -87,7 +90,7 @@ export function watchCertificate(
   }
 }
 
-/** Changes when one of the files does. */
+/** Changes when one of the files changes. */
 function stampOf({ cert, key, clientCa }: TlsSettings): string {
   const stamps = [cert, key, clientCa ?? cert].map((file) => {
     const found = statSync(file, { throwIfNoEntry: false })

@@ -1,30 +1,30 @@
-/** Reads the settings of TLS from an environment that is passed in. */
+/** Reads the TLS settings from a given environment. */
 import { accessSync, constants } from 'node:fs'
 import { resolve } from 'node:path'
 
 type Environment = Readonly<Record<string, string | undefined>>
 
-/** Files in PEM with which a replica serves HTTPS. */
+/** PEM files with which a replica serves HTTPS. */
 export interface TlsSettings {
   /** The certificate with its intermediate authorities. */
   cert: string
   key: string
-  /** The authorities of callers, who then need a certificate. */
+  /** The certificate authorities of callers, who then need a certificate. */
   clientCa?: string
 }
 
-/** Files in PEM with which a process of this machine calls the API. */
+/** PEM files with which a process of this machine calls the API. */
 export interface TrustSettings {
-  /** Authorities that are trusted beside those of Node. */
+  /** Authorities that are trusted in addition to those of Node. */
   ca?: string
-  /** The certificate of replicas of this machine, trusted under any name. */
+  /** The certificate of local replicas, trusted under any name. */
   own?: string
-  /** What the caller shows. */
+  /** The certificate that the caller presents. */
   cert?: string
   key?: string
 }
 
-/** Collects issues; undefined when the API speaks plain HTTP. */
+/** Collects issues. Undefined when the API serves plain HTTP. */
 export function readTls(environment: Environment, issues: string[]): TlsSettings | undefined {
   const { cert, key } = readPair(environment, ['TENURE_TLS_CERT', 'TENURE_TLS_KEY'], issues)
   const clientCa = fileAt(environment, 'TENURE_TLS_CLIENT_CA')
@@ -55,7 +55,7 @@ function readPair(
 
 const sslModes = ['disable', 'prefer', 'require', 'verify-ca', 'verify-full', 'no-verify']
 
-/** What is wrong with an address of Postgres, and with the files of TLS that it names. The driver would fail at the first query. */
+/** The issues of a Postgres URL, and of the TLS files that it names. The driver would fail only at the first query. */
 export function issuesOfPostgresUrl(name: string, url: string | undefined): string[] {
   if (url === undefined || url === '') return []
   if (!/^postgres(ql)?:\/\//.test(url)) return [`${name} is a postgres:// address`]

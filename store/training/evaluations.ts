@@ -12,21 +12,21 @@ export interface Evaluation {
   model: string
   trainingId: string
   snapshotDigest: string
-  /** Of the challenger. */
+  /** The artifact digest of the challenger. */
   artifactDigest: string
-  /** The live champion it was compared with; absent for the first version of a model. */
+  /** The live champion that it was compared with; absent for the first version of a model. */
   baselineVersion?: string
   verdict: GateVerdict
   report: GateReport
-  /** What the report rests on beside the rows themselves. */
+  /** The inputs of the evaluation apart from the rows. */
   inputs: EvaluationInputs
-  /** The report as a page to read, in Markdown. */
+  /** The report as Markdown. */
   page: string
-  /** Approvals are bound to it. */
+  /** Approvals are bound to this digest. */
   reportDigest: string
 }
 
-/** Stores it unless it is stored already; the first one stays, and is answered. */
+/** Stores an evaluation unless its id is stored. Returns the stored evaluation. */
 export async function insertEvaluation(database: Database, each: Evaluation): Promise<Evaluation> {
   await database.query(sql`
     insert into evaluations (id, model, training_id, snapshot_digest, artifact_digest, baseline_version, verdict, report,
@@ -43,14 +43,14 @@ export const findEvaluation = (database: Database, id: string) =>
     select id, model, training_id, snapshot_digest, artifact_digest, baseline_version, verdict, report, inputs, page, report_digest
     from evaluations where id = ${id}`)
 
-/** Those of the versions that were registered last, the newest first. */
+/** The evaluations of the versions registered last, the newest first. */
 export const listLastEvaluations = (database: Database, limit: number) =>
   rowsFrom(database).list<Evaluation & { version: string }>(sql`
     select evaluations.id, evaluations.model, evaluations.training_id, snapshot_digest, evaluations.artifact_digest, baseline_version,
       verdict, report, inputs, page, report_digest, version
     from versions join evaluations on evaluations.id = evaluation_id order by versions.created_at desc, version limit ${limit}`)
 
-/** The importance of features that was measured for a version; undefined where none was. */
+/** The measured feature importance of a version; undefined when not measured. */
 export async function findImportance(
   database: Database,
   version: string,
@@ -67,7 +67,7 @@ export async function getEvaluation(database: Database, id: string): Promise<Eva
   return evaluation
 }
 
-/** How many decisions these test rows have served. */
+/** How many decisions used these test rows. */
 export async function countTestSetUses(database: Database, snapshotDigest: string): Promise<number> {
   const found = await rowsFrom(database).value<number>(
     sql`select count(*) as uses from evaluations where snapshot_digest = ${snapshotDigest}`,

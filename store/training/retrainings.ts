@@ -30,13 +30,13 @@ export interface Retraining extends NewRetraining {
   endedAt?: string
   outcome?: string
   message?: string
-  /** Of a failed one, where an error of Tenure has failed it. */
+  /** The error code of a failed retraining, when an error of Tenure caused it. */
   errorCode?: string
   snapshotDigest?: string
   version?: string
 }
 
-/** Opens it, or finds it opened already. Undefined when another one of this model is open. */
+/** Opens a retraining, or returns the opened one. Undefined when another retraining of this model is open. */
 export async function insertRetraining(
   database: Database,
   each: NewRetraining,
@@ -50,7 +50,7 @@ export async function insertRetraining(
   return findRetraining(database, each.id)
 }
 
-/** Writes a request down that was held back: it begins and ends at once. Nothing changes when it stands there already. */
+/** Records a throttled request, which starts and ends at once. Does nothing when it is already recorded. */
 export async function insertThrottled(
   database: Database,
   { message, ...each }: NewRetraining & { message: string },
@@ -62,7 +62,7 @@ export async function insertThrottled(
     on conflict (id) do nothing`)
 }
 
-/** What a request is held against: the trainings of the last week, and all since the last that brought a version. */
+/** The trainings that a request is checked against: those of the last week, and all since the last one that registered a version. */
 export async function listPastTrainings(
   database: Database,
   { model, except }: { model: string; except: string },
@@ -91,8 +91,8 @@ export async function listPastTrainings(
 }
 
 /**
- * How many requests' outcomes have arrived since the last training of a model began, and how many rows that one had. Null
- * where nothing can be said: without a training that got as far as its rows, or for a model that is told no outcomes.
+ * How many requests have got outcomes since the last training of a model began, and the row count of that training. Null when unknown:
+ * without a training that read its rows, or for a model without outcomes.
  */
 export async function countNewRows(
   database: Database,
@@ -116,14 +116,14 @@ export async function countNewRows(
 export type RetrainingEnd = Required<Pick<Retraining, 'id' | 'outcome' | 'message'>> &
   Pick<Retraining, 'snapshotDigest' | 'version' | 'errorCode'>
 
-/** Writes how it ended; the first end stays. False when it had ended before. */
+/** Records the end; the first end stays. False when it had already ended. */
 export const closeRetraining = (database: Database, end: RetrainingEnd) =>
   rowsFrom(database).any(sql`
     update retrainings set outcome = ${end.outcome}, message = ${end.message}, error_code = ${end.errorCode ?? null},
       snapshot_digest = ${end.snapshotDigest ?? null}, version = ${end.version ?? null}, ended_at = now()
     where id = ${end.id} and ended_at is null returning id`)
 
-/** Ends what a terminated workflow has left open. The caller knows that none of them runs. Answers their ids. */
+/** Closes the retrainings of terminated workflows. The caller knows that none of them runs. Returns their ids. */
 export const closeAbandoned = (database: Database, ids: readonly string[]) =>
   rowsFrom(database).column<string>(sql`
     update retrainings set outcome = 'failed', message = 'its workflow was ended from outside', ended_at = now()
@@ -141,8 +141,8 @@ export const listRetrainings = (
     select * from retrainings where ${ofModels(filter)} order by started_at desc limit ${limit}`)
 
 /**
- * Whether a release of the version has been opened; undefined unless this retraining has made the version, for this requester and with
- * this policy, and may release it without an operator.
+ * Whether a release of the version has been opened. Undefined unless this retraining registered the version for this requester and
+ * policy, and may release it without an operator.
  */
 export const findRetrained = (
   database: Database,

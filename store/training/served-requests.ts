@@ -1,4 +1,4 @@
-/** Reads what a model was asked and what became true of it, as training rows. */
+/** Reads logged requests with their outcomes, as training rows. */
 import { textLiteral } from '../../domain/sql-text.ts'
 import sql from 'sql-template-tag'
 import type { FeatureFit, Features, Output } from '../../domain/model/features.ts'
@@ -11,17 +11,17 @@ export interface AnsweringVersion {
   features: Features
   fits: FeatureFit[]
   output: Output
-  /** Predictions of its requests in the span. */
+  /** Predictions of its requests in the period. */
   predictions: number
-  /** Those of them that are younger than the age of mature outcomes. */
+  /** Predictions younger than the maturity age of outcomes. */
   young: number
-  /** ISO 8601: its first request in the span. */
+  /** ISO 8601: its first request in the period. */
   firstAt: string
 }
 
 export interface ServedSpan {
   model: string
-  /** ISO 8601; the whole log when absent. */
+  /** ISO 8601. Absent: the whole log. */
   since?: string
   /** ISO 8601: outcomes that arrived later are not known. */
   asOf: string
@@ -29,7 +29,7 @@ export interface ServedSpan {
   matured: string
 }
 
-/** The versions that have answered in the span, the earliest first. */
+/** The versions that served in the period, the earliest first. */
 export const listAnsweringVersions = (
   database: Database,
   { model, since = '-infinity', asOf, matured }: ServedSpan,
@@ -54,13 +54,13 @@ export interface ServedRequest {
   /** Null without an outcome. */
   features: Uint8Array | null
   outputs: number[]
-  /** Of each instance with an outcome: its place, the value as text, and when it arrived and was observed. */
+  /** For each instance with an outcome: its index, the value as text, and the times of arrival and observation. */
   outcomes: [place: number, value: string, arrivedMs: number, observedMs: number][]
 }
 
 /**
- * The query for a cursor: mature requests of these versions, each with the last revision of its outcomes that had arrived. Requests
- * without an outcome come without their inputs.
+ * The query for a cursor: mature requests of these versions, each with the last revisions of its outcomes that had arrived. Requests
+ * without an outcome have null inputs.
  */
 export function servedRequestsQuery(
   { model, since, asOf, matured }: ServedSpan,

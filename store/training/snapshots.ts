@@ -7,17 +7,17 @@ import type { Database } from '../postgres.ts'
 export interface Snapshot {
   digest: string
   model: string
-  /** ISO 8601: when it was first taken as of. Rows without times give one snapshot for every moment. */
+  /** ISO 8601: the time as of which it was first taken. Rows without times give one snapshot for every time. */
   asOf: string
   rows: number
   bytes: number
   /** Name → DuckDB type, in the order of the file. */
   columns: Record<string, string>
-  /** Where the rows came from: queries, and the digests of files. */
+  /** The source of the rows: queries, and the digests of files. */
   source: Record<string, unknown>
 }
 
-/** Stores it unless there is one of this digest already. */
+/** Stores a snapshot unless its digest is stored. */
 export async function insertSnapshot(database: Database, each: Snapshot): Promise<void> {
   await database.query(sql`
     insert into snapshots (digest, model, as_of, rows, bytes, columns, source)
@@ -34,7 +34,7 @@ export async function getSnapshot(database: Database, digest: string): Promise<S
   return found
 }
 
-/** What became of rows of flooded values, a sentence for each flood; empty without any. */
+/** One sentence for each flood on its rows; empty without floods. */
 export async function listSnapshotFloods(database: Database, digest: string): Promise<string[]> {
   const found = await rowsFrom(database).find<{ floods?: string[] }>(
     sql`select source -> 'floods' as floods from snapshots where digest = ${digest}`,

@@ -10,7 +10,7 @@ import type { Trial } from './trials.ts'
 export interface SweepPlan {
   /** The overrides of each trial. */
   candidates: HyperparameterValues[]
-  /** The trials at a time. */
+  /** How many trials run at the same time. */
   parallel: number
 }
 
@@ -37,7 +37,7 @@ export interface Sweep extends NewSweep, Partial<Omit<SweepEnd, 'id'>> {
   endedAt?: string
 }
 
-/** Nothing changes when it stands there already. */
+/** Does nothing when the sweep is already stored. */
 export async function insertSweep(database: Database, each: NewSweep): Promise<void> {
   await database.query(sql`
     insert into sweeps (id, model, requested_by, as_of, plan)
@@ -55,7 +55,7 @@ export async function updateSweepSnapshot(
   )
 }
 
-/** The first winner stays. */
+/** Records the winner; the first winner stays. */
 export async function recordWinner(
   database: Database,
   { id, winner }: { id: string; winner: HyperparameterValues },
@@ -64,7 +64,7 @@ export async function recordWinner(
     update sweeps set winner = ${JSON.stringify(winner)} where id = ${id} and winner is null and ended_at is null`)
 }
 
-/** Writes how it ended; the first end stays. */
+/** Records the end; the first end stays. */
 export async function closeSweep(database: Database, end: SweepEnd): Promise<void> {
   await database.query(sql`
     update sweeps set outcome = ${end.outcome}, message = ${end.message}, ended_at = now()
@@ -79,13 +79,13 @@ export const listSweeps = (database: Database, { limit = 50, ...filter }: ModelF
   rowsFrom(database).list<Sweep>(sql`
     select * from sweeps where ${ofModels(filter)} order by started_at desc, id limit ${limit}`)
 
-/** In the order of their places. */
+/** Ordered by index. */
 export const listTrialsOf = (database: Database, sweepId: string) =>
   rowsFrom(database).list<Trial>(
     sql`select * from trials where sweep_id = ${sweepId} order by started_at, id`,
   )
 
-/** The losses of the ended trials of the sweep that a training belongs to; undefined for a training of no sweep. */
+/** The losses of the ended trials in the sweep of a training; undefined for a training without a sweep. */
 export async function findEndedCurves(
   database: Database,
   trainingId: string,
@@ -99,14 +99,14 @@ export async function findEndedCurves(
   return row && (row.curves ?? [])
 }
 
-/** How many trials had been begun for a version of this sweep. */
+/** How many trials the sweep had started. */
 export const countSweepTrials = async (database: Database, sweepId: string): Promise<number> =>
   Number(
     (await rowsFrom(database).value<string>(sql`select count(*) from trials where sweep_id = ${sweepId}`)) ??
       0,
   )
 
-/** How many other artifacts trials have been judged by on these test rows. */
+/** How many other artifacts of trials were judged on these test rows. */
 export async function countTriedOn(
   database: Database,
   { snapshotDigest, artifactDigest }: { snapshotDigest: string; artifactDigest: string },

@@ -7,23 +7,23 @@ import { startOf } from '../registry/version-search.ts'
 import type { TrainingRecord } from './trainings.ts'
 
 export interface FoundTraining extends Omit<TrainingRecord, 'curve' | 'checkpointDigest'> {
-  /** The revision of the checkout; absent of trainings from before it was kept. */
+  /** The revision of the checkout; absent for older trainings. */
   buildId?: string
   dependencies: Record<string, string>
-  /** Of the last epoch. */
+  /** The loss of the last epoch. */
   loss?: number
-  /** What the gate measured on the frozen test rows; empty until it has. */
+  /** The gate's metrics on the frozen test rows; empty before an evaluation. */
   metrics: Record<string, number>
   evaluationId?: string
   verdict?: string
-  /** What was registered of it. */
+  /** The version registered from it. */
   version?: string
   startedAt: string
   endedAt?: string
   durationMs?: number
 }
 
-/** A training with the curve of its loss. */
+/** A training with its loss curve. */
 export type TrainingRun = FoundTraining & Pick<TrainingRecord, 'curve'>
 
 export interface TrainingKey {
@@ -80,7 +80,7 @@ const trainingColumns: Sql = sql`t.id, t.model, t.status, t.snapshot_digest, t.c
   t.artifact_digest, t.started_at, t.ended_at,
   floor(extract(epoch from t.ended_at - t.started_at) * 1000)::float8 as duration_ms,
   e.id as evaluation_id, e.verdict, coalesce(e.metrics, '{}') as metrics, v.version`
-/** The last evaluation of each; the version is there when one was registered. */
+/** The last evaluation of each training; the version is present when one was registered. */
 const trainingJoins: Sql = sql`
   left join lateral (
     select id, verdict, (

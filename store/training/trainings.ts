@@ -10,7 +10,7 @@ import type { Database } from '../postgres.ts'
 export interface EpochRecord {
   epoch: number
   loss: number
-  /** On the validation rows. */
+  /** The loss on the validation rows. */
   validationLoss?: number
 }
 
@@ -39,7 +39,7 @@ export type NewTraining = Pick<
   buildId?: string
 }
 
-/** Begins a training, or its next attempt: of a running one the number of attempts rises, a finished one stays as it is. */
+/** Begins a training, or its next attempt: the attempt number of a running training increases; a finished training stays unchanged. */
 export async function beginTraining(database: Database, each: NewTraining): Promise<TrainingRecord> {
   await database.query(sql`
     insert into trainings (id, model, snapshot_digest, seed, code_digest, dependencies_digest, hyperparameters,
@@ -51,7 +51,7 @@ export async function beginTraining(database: Database, each: NewTraining): Prom
   return getTraining(database, each.id)
 }
 
-/** Writes an epoch. False when another attempt has begun meanwhile. */
+/** Records an epoch. False when another attempt has begun since. */
 export const recordEpoch = (
   database: Database,
   {
@@ -69,13 +69,13 @@ export const recordEpoch = (
       ) || ${JSON.stringify([record])}::jsonb
     where id = ${id} and attempts = ${attempt} and status = 'running' returning id`)
 
-/** Counts a death for want of memory. Answers how many there were; undefined when another attempt has begun meanwhile. */
+/** Counts a failure by a memory shortage. Returns the number of such failures; undefined when another attempt has begun since. */
 export const recordMemoryFailure = (database: Database, { id, attempt }: { id: string; attempt: number }) =>
   rowsFrom(database).value<number>(sql`
     update trainings set memory_failures = memory_failures + 1
     where id = ${id} and attempts = ${attempt} and status = 'running' returning memory_failures`)
 
-/** Ends the trainings that an ended retraining left running, because they would keep their rows and checkpoints. Trials run on. */
+/** Ends the trainings that an ended retraining left running, because they would keep their rows and checkpoints. Trials continue. */
 export async function endAbandonedTrainings(
   database: Database,
   { ids, message }: { ids: readonly string[]; message: string },
@@ -85,7 +85,7 @@ export async function endAbandonedTrainings(
     where id = any(${ids}) and status = 'running'`)
 }
 
-/** Ends a training. False when another attempt has begun meanwhile. */
+/** Ends a training. False when another attempt has begun since. */
 export async function endTraining(
   database: Database,
   end: { id: string; attempt: number } & (
