@@ -16,10 +16,10 @@ interface PendingCall<Reply> {
   timer: NodeJS.Timeout
 }
 
-/** `where` names the thread or process; `end` ends it at once. */
+/** `where` names the thread or process; `end` ends it at once, and is told why. */
 export function createCalls<Reply>(
   where: string,
-  { onError, end }: { onError: (message: string) => void; end: () => void },
+  { onError, end }: { onError: (message: string) => void; end: (why: Error) => void },
 ): PendingCalls<Reply> {
   const calls = new Map<number, PendingCall<Reply>>()
   let nextId = 0
@@ -29,7 +29,7 @@ export function createCalls<Reply>(
         const id = nextId++
         const timer = setTimeout(() => {
           onError(`${key} has taken more than ${limitMs} ms: its ${where} is ended`)
-          end()
+          end(new Error(`it has taken more than ${limitMs} ms`))
         }, limitMs)
         calls.set(id, { key, resolve, reject, timer })
         send(id)

@@ -346,6 +346,37 @@ export const hostileModels: readonly HostileFile[] = [
     /cannot be read as a model|float_features is not a list/,
   ],
   [
+    'root.onnx',
+    () =>
+      model(
+        graph({
+          nodes: [
+            node({
+              op: 'TreeEnsemble',
+              domain: 'ai.onnx.ml',
+              inputs: ['x'],
+              outputs: ['y'],
+              attributes: {
+                n_targets: 1,
+                tree_roots: [-1],
+                nodes_featureids: [0],
+                nodes_modes: { tensor: tensor('', [1], 2, Buffer.of(0)) },
+                nodes_splits: { tensor: tensor('', [1], 1, floats([0.5])) },
+                nodes_truenodeids: [0],
+                nodes_falsenodeids: [0],
+                nodes_trueleafs: [1],
+                nodes_falseleafs: [1],
+                leaf_targetids: [0],
+                leaf_weights: { tensor: tensor('', [1], 1, floats([1])) },
+              },
+            }),
+          ],
+        }),
+        { 'ai.onnx.ml': 5 },
+      ),
+    /a tree has the root -1, which does not exist/,
+  ],
+  [
     'functions.onnx',
     () => Buffer.concat([onnxOf(graph({ nodes: [plain] })), field(25, message({ 1: 'f', 7: [plain] }))]),
     /functions of its own/,

@@ -64,7 +64,13 @@ function startProcess(
   child.stderr!.on('data', (chunk: Buffer) => (complaint = (complaint + chunk.toString()).slice(-2_000)))
   const socket = child.stdio[3] as Socket
   const end = (): void => void child.kill('SIGKILL')
-  const calls = createCalls<Answer>('process', { onError, end })
+  const calls = createCalls<Answer>('process', {
+    onError,
+    end(why) {
+      cause = why
+      end()
+    },
+  })
   /** The number of each model. */
   const models = new Map<string, number>()
   let loaded = 0

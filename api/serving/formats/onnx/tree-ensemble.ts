@@ -143,6 +143,8 @@ function readTreeEnsemble(attributes: Attributes, isDouble: boolean): Ensemble |
   const aggregate = attributes.whole('aggregate_function') ?? 1
   if (codes.some((code) => code > compare.gt) || transform !== 0 || aggregate > 1) return undefined
   if (isDouble !== thresholds instanceof Float64Array) return undefined
+  const outside = roots.find((root) => root < 0)
+  if (outside !== undefined) refuse(`a tree has the root ${outside}, which does not exist`)
   for (let node = 0; node < count; node++) {
     if (passed[node]! < 0 || failed[node]! < 0) refuse(`node ${node} has a child that does not exist`)
     if (endsPassed[node] === 1) passed[node] = ~passed[node]!

@@ -423,7 +423,10 @@ describe('the process of ONNX Runtime', () => {
     expect(await ask(fine, 1, 2, 3)).toEqual([1, 2, 3])
     for (let death = 1; death <= 3; death++) {
       const running = ask(slow, 2_000)
-      const failed = expect(running).rejects.toMatchObject({ code: 'model_unavailable' })
+      const failed = expect(running).rejects.toMatchObject({
+        code: 'model_unavailable',
+        message: expect.stringMatching(/has died: it has taken more than 1000 ms/) as string,
+      })
       // The event loop is free meanwhile.
       const began = mainThreadMs()
       await pause(20)
