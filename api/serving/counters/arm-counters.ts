@@ -1,6 +1,6 @@
 /**
- * Counts the responses of each arm in ticks, which are stored when they end. The canary judge sees only these counts; an arm of a
- * release writes also empty ticks, so that silence differs from idleness.
+ * Counts the responses of each arm in ticks, which are stored when they end. The canary judge sees only these counts. An arm of a release
+ * also writes empty ticks, so that silence differs from idleness.
  */
 import type { AnswerCounter } from '../../../domain/model/answer-bins.ts'
 import type { TickCounts } from '../../../store/release/tick-counters.ts'
@@ -17,9 +17,9 @@ export interface ArmCounters extends Omit<TickCounts, 'latency' | 'keys' | 'answ
   readonly quiet: boolean
   /** Whether the circuit breaker of the arm is open; absent without one. */
   readonly isDropped?: () => boolean
-  /** Counts the answer of a row in its bins; absent where the answers of the arms cannot be compared. */
+  /** Counts the answer of a row in its bins; absent when the answers of the arms cannot be compared. */
   readonly countAnswer?: AnswerCounter
-  /** How many bins there are. */
+  /** The number of bins. */
   readonly answerBins: number
   keys: number
   answers: number[]
@@ -58,10 +58,10 @@ export type Badness = 'errors' | 'invalid' | 'slow95' | 'slow99'
 
 export type CounterRegistry = ReturnType<typeof createCounterRegistry>
 
-/** Routing keys held for each release; beyond, every bad response counts. */
+/** Routing keys remembered per release; beyond it, every bad response counts. */
 const maxBadKeys = 50_000
 const maxReleases = 16
-/** Closed ticks held while the database is unavailable: a day of three arms at ten seconds. */
+/** Closed ticks kept while the database is unavailable: a day of three arms with ticks of ten seconds. */
 const maxClosed = 26_000
 
 export function createCounterRegistry(clock: Clock) {
@@ -71,7 +71,7 @@ export function createCounterRegistry(clock: Clock) {
   const totals = new Map<string, ArmTotals>()
   let dropped = 0
 
-  /** At most one bad event counts for a routing key, metric and release, so that retries of one caller do not add up. */
+  /** At most one bad event counts per routing key, metric and release, so that retries of one caller do not add up. */
   const isFirst = ({ release, arm }: ArmCounters, metric: Badness, routingKey: string): boolean => {
     if (release === undefined) return true
     // A user may send some requests with the header of a target and some without it.
@@ -149,8 +149,8 @@ export function createCounterRegistry(clock: Clock) {
       return fresh
     },
     /**
-     * Counts a response, and of a routing key's first one in a release its answer, given its outputs. Whether it counts as bad: a second
-     * bad response to the same routing key does not.
+     * Counts a response and, for the first request of a routing key in a release, its answer. Returns whether the response counts as bad:
+     * a second bad response to the same routing key does not.
      */
     count(
       counters: ArmCounters,
@@ -172,7 +172,7 @@ export function createCounterRegistry(clock: Clock) {
         counters.firstKeys ??= createFirstKeys()
         if (counters.firstKeys.isFirst(routingKey)) {
           counters.keys++
-          // The first row alone: the rows of one request are no independent draws.
+          // Only the first row: the rows of one request are not independent.
           if (bad === undefined && outputs !== undefined) counters.countAnswer?.(counters.answers, outputs, 0)
         }
       }

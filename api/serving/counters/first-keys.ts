@@ -1,15 +1,15 @@
 /**
  * Recognises the first request of each routing key in a fixed 128 KB, so that the requests of one user count as one draw. A collision
- * leaves a key out, whatever its answer is, and so biases nothing.
+ * leaves a key out whatever its answer is, so it causes no bias.
  */
 import { hash32 } from '../../../domain/serving/route.ts'
 
 const bits = 1 << 20
-/** Half full, every second new key would be taken for a known one: the window begins again. */
+/** When half full, every second new key would look known, so a new window begins. */
 const maxKeys = bits >> 1
 
 export interface FirstKeys {
-  /** Whether the key is new; it is known afterwards. */
+  /** Returns whether the key is new; it is known afterwards. */
   isFirst(routingKey: string): boolean
 }
 

@@ -1,4 +1,4 @@
-/** Holds encoded rows of the prediction log in blocks that are filled, sent and used again. */
+/** Holds encoded rows of the prediction log in blocks that are filled, sent and reused. */
 export interface LogBlock {
   buffer: Buffer
   used: number
@@ -15,14 +15,14 @@ export function createBlockBuffer(blockBytes: number) {
   const blocks = {
     /** The block that is being filled. */
     current: emptyBlock(Buffer.allocUnsafeSlow(blockBytes)),
-    /** Blocks that wait, oldest first, and their bytes. */
+    /** Blocks that wait to be sent, oldest first, and their bytes. */
     full: full as readonly LogBlock[],
     fullBytes: 0,
     /** Starts a block of another size, for a row that is larger than a block. The current block must be empty. */
     start(bytes: number): void {
       blocks.current = emptyBlock(Buffer.allocUnsafeSlow(bytes))
     },
-    /** Puts the current block behind the full ones; false when it is empty. */
+    /** Appends the current block to the full ones; false when it is empty. */
     rotate(): boolean {
       const { current } = blocks
       if (current.rows === 0) return false

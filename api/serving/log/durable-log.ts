@@ -1,6 +1,6 @@
 /**
  * Logs the predictions of a replica in durable mode: a response is sent after its row is committed. Rows that wait together are committed
- * together. A row that is not committed in time is refused; it may be in Postgres nevertheless.
+ * together. A row that is not committed in time is refused, although it may be in Postgres.
  */
 import { setTimeout as pause } from 'node:timers/promises'
 import { DomainError, isError } from '../../../domain/errors.ts'
@@ -26,7 +26,7 @@ export interface DurableLog {
     record: PredictionRecord,
     mayRepeat: boolean,
   ): Promise<StoredPrediction | undefined>
-  /** As `append`, and calls back in place of a promise, which would cost a record of a stream more than its row. */
+  /** Like `append`, but calls back instead of returning a promise, which would cost a streamed record more than its row. */
   store(origin: Uint8Array, record: PredictionRecord, mayRepeat: boolean, settle: Settle): void
   counts(): DurableCounts
   /** Whether the last write failed; probes reset it. */
@@ -35,14 +35,14 @@ export interface DurableLog {
   close(): Promise<void>
 }
 
-/** Receives the row of an earlier request with the same id, why the row is refused, or undefined when it is committed. */
+/** Called with the stored row of an earlier request with the same id, the error of a refused row, or undefined for a committed row. */
 export type Settle = (outcome: StoredPrediction | DomainError | undefined) => void
 
 /** Rows so far; a row is one request. */
 export interface DurableCounts {
-  /** Committed in time. */
+  /** Rows committed in time. */
   stored: number
-  /** Found in the log, from an earlier request with the same id. */
+  /** Rows found in the log, from an earlier request with the same id. */
   repeated: number
   refused: number
   waiting: number
@@ -76,7 +76,7 @@ interface Group {
   isOver: boolean
 }
 
-/** Groups that wait for a connection, and the maximum that have one. */
+/** Groups that wait for a connection, and the maximum number of groups with one. */
 interface Lane {
   waiting: Group[]
   running: number
@@ -117,7 +117,7 @@ export function openDurableLog(options: DurableLogOptions): DurableLog {
     markCommitted()
     for (const row of group.rows) settle(group, row, known.get(row.id.hex))
   })
-  /** Postgres refuses the content of a row: only that row is refused. */
+  /** Postgres rejects the content of a row: only that row is refused. */
   const oneByOne = async (group: Group): Promise<void> => {
     for (const row of group.rows) {
       const bytes = group.buffer.subarray(row.start, row.end)
@@ -261,7 +261,7 @@ function createGroups(maxWaitMs: number) {
   }
 }
 
-/** Whether Postgres takes rows. Probes it while it does not. */
+/** Whether Postgres accepts rows. Probes it while it does not. */
 function watchPostgres({ store, onError }: DurableLogOptions) {
   let away = false
   let closed = false
@@ -300,13 +300,13 @@ function grow(group: Group, bytes: number): void {
   group.buffer = more
 }
 
-/** The record's array is reused. */
+/** Copied, because the record's array is reused. */
 function idOf(bytes: Uint8Array): LoggedId {
   const copy = Buffer.from(bytes)
   return { hex: copy.toString('hex'), lock: copy.readBigInt64BE(0) }
 }
 
-/** Of a row that no repetition asks for. */
+/** For a row whose id no request can repeat. */
 const unnamed: LoggedId = { hex: '', lock: 0n }
 
 function unavailable(why: string): DomainError {

@@ -33,16 +33,16 @@ export interface PredictionLog {
 }
 
 export interface LogCounts extends RecoveryCounts {
-  /** In memory. */
+  /** Rows in memory. */
   waiting: number
-  /** The size of the spool on the disk, with that of dead processes. */
+  /** The size of the spool on the disk, including the spools of dead processes. */
   spoolBytes: number
 }
 
 /** `onError` is called when Postgres becomes unavailable or available to the log, and for refused rows. */
 export interface LogOptions extends Omit<RecoveryOptions, 'counts'> {
   blockBytes?: number
-  /** Most bytes that wait in memory. */
+  /** The maximum number of bytes that wait in memory. */
   maxBytes?: number
   flushMs?: number
 }
@@ -86,8 +86,8 @@ export function openPredictionLog(options: LogOptions): PredictionLog {
     }
   }
   /**
-   * Moves blocks to the disk while more rows arrive than Postgres stores: a row costs a fiftieth of the processor time there. The
-   * memory is for what the disk cannot take.
+   * Moves blocks to the disk while rows arrive faster than Postgres stores them; writing to the disk takes a fiftieth of the processor
+   * time. The memory is for rows that the disk cannot take.
    */
   const spill = async (): Promise<void> => {
     while (!closing && blocks.fullBytes > maxBytes / 2 && performance.now() >= spoolFullUntil) {
@@ -178,7 +178,7 @@ function createBlockWriter({ store, spool, onError }: LogOptions, counts: Recove
     awayUntil = performance.now() + retryMs
     return false
   }
-  /** Whether Postgres has the rows; those that it refuses count as dropped. */
+  /** Whether Postgres has the rows; rows that it rejects count as dropped. */
   const storeBlocks = async (batch: LogBlock[]): Promise<boolean> => {
     try {
       const entry = { account: spool.account, rows: inFlight }

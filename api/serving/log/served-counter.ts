@@ -1,7 +1,7 @@
 /**
- * Counts the served rows of a process in a file of eight bytes, which survives a kill because the kernel holds them. A write costs half a
- * microsecond; the file lies in memory where possible, because a disk sometimes blocks writers. Lost rows are this number minus the
- * rows in Postgres. After a power failure the number is that of the start of the process.
+ * Counts the served rows of a process in a file of eight bytes, which survives a kill because it is in the kernel's memory. A write takes
+ * half a microsecond; the file is in a memory file system when possible, because a disk sometimes blocks writers. Lost rows are this
+ * number minus the rows in Postgres. After a power failure the number is that of the start of the process.
  */
 import { closeSync, openSync, writeSync } from 'node:fs'
 import { lstat, readFile, readdir, rename, rm } from 'node:fs/promises'
@@ -12,9 +12,9 @@ import { isAlive, thisProcess } from '../../../store/process-identity.ts'
 export interface Account {
   /** Unique to this process. */
   name: string
-  /** Path of a file that belongs to the account while this process lives. */
+  /** The path of a file that belongs to the account while this process runs. */
   pathOf(what: string): string
-  /** Stores the number. False when the write fails: a kill then loses count. */
+  /** Stores the number. False when the write fails; after a kill the count would then be wrong. */
   count(served: number): boolean
   /** Removes the account once it is settled. */
   forget(): Promise<void>
@@ -24,13 +24,13 @@ export interface Account {
 export interface LeftAccount {
   name: string
   served: number
-  /** Its other files, in the order of their names. */
+  /** Its other files, ordered by name. */
   paths: string[]
   forget(): Promise<void>
 }
 
 const countFile = 'count'
-/** A file system in memory, on Linux only. */
+/** A memory file system, on Linux only. */
 const inMemory = '/dev/shm'
 const inMemoryPath = (name: string): string => join(inMemory, `tenure-${name}`)
 
@@ -78,7 +78,7 @@ function openCell(path: string, bytes: Uint8Array): number | undefined {
   }
 }
 
-/** Adopts the accounts of dead processes. Renaming the file with the number claims an account, which only one process can do. */
+/** Adopts the accounts of dead processes. A process claims an account by renaming its file, which only one process can do. */
 export async function adoptAccounts(directory: string): Promise<LeftAccount[]> {
   const files = (await readdir(directory)).flatMap((file) => {
     const [, owner, name, what] = /^(\d+\.\d+)-([0-9a-f]{16})-([\w.]+)$/.exec(file) ?? []

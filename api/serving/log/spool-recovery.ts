@@ -1,6 +1,6 @@
 /**
- * Stores the rows that lie in the spool, those of dead processes included, and settles the accounts of dead processes.
- * A settled account satisfies served = stored + dropped.
+ * Stores the rows in the spool, including those of dead processes, and settles the accounts of dead processes. A settled account
+ * satisfies served = stored + dropped.
  */
 import { withClient } from '../../../store/database/binary-copy.ts'
 import type { Store } from '../../../store/postgres.ts'
@@ -20,7 +20,7 @@ export interface RecoveryCounts {
   stored: number
   spooled: number
   dropped: number
-  /** Rows of dead processes, stored from their spools or lost with them; not part of this process's equation. */
+  /** Rows of dead processes, stored from their spools or lost with them; not included in this process's equation. */
   recovered: number
   lost: number
 }
@@ -29,14 +29,14 @@ export interface RecoveryOptions {
   store: Store
   spool: Spool
   counts: RecoveryCounts
-  /** Excludes rows of persons who were erased after the rows were spooled; absent without erasures. */
+  /** Excludes rows of subjects who were erased after the rows were spooled; absent without erasures. */
   findErasureFilter?: () => Promise<ErasureFilter | undefined>
   onError: (message: string, error?: unknown) => void
 }
 
 export function createSpoolRecovery(options: RecoveryOptions) {
   const { store, spool, counts, onError } = options
-  /** Resolves with the number of refused rows. A copy costs a third of the checked insert, and most rows were never sent. */
+  /** Resolves with the number of rejected rows. A copy costs a third of the checked insert, and most rows were never sent before. */
   const storeRows = async (bytes: Buffer, entry: Entry): Promise<number> => {
     const erasureFilter = await options.findErasureFilter?.()
     if (erasureFilter !== undefined)
@@ -58,7 +58,7 @@ export function createSpoolRecovery(options: RecoveryOptions) {
     } else counts.recovered += rows - refused
   }
   return {
-    /** Stores everything in the spool and settles what is left of dead processes. Throws when Postgres is unavailable. */
+    /** Stores everything in the spool and settles the accounts of dead processes. Throws when Postgres is unavailable. */
     async drain(): Promise<void> {
       const drained = await spool.drain(restore)
       counts.spooled -= drained?.lostRows ?? 0
@@ -70,7 +70,7 @@ export function createSpoolRecovery(options: RecoveryOptions) {
         await spool.forget(left)
       }
     },
-    /** Settles the account of this process, unless the next one has rows to store. */
+    /** Settles the account of this process, unless rows remain for the next process to store. */
     async settleOwn(): Promise<void> {
       if (spool.bytes() > 0 || counts.spooled > 0) return
       if (counts.served > 0) await settleAccount(store, { account: spool.account, served: counts.served })

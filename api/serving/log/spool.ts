@@ -1,6 +1,6 @@
 /**
- * Stores blocks of the prediction log on disk while Postgres is unavailable. Each record has its length, rows and a checksum, so that after
- * a crash every complete record is found and a torn one is detected.
+ * Stores blocks of the prediction log on disk while Postgres is unavailable. Each record has its length, its number of rows and a
+ * checksum, so that after a crash every complete record is found and a torn one is detected.
  */
 import { appendFile, mkdir, open, readFile, rm, stat, type FileHandle } from 'node:fs/promises'
 import { crc32 } from 'node:zlib'
@@ -9,24 +9,24 @@ import { adoptAccounts, openAccount, type LeftAccount } from './served-counter.t
 export interface SpooledBlock {
   rows: number
   bytes: Buffer
-  /** Of the process that has served them. */
+  /** The account of the process that served the rows. */
   account: string
 }
 
 export interface Spool {
-  /** Of this process. */
+  /** The account of this process. */
   account: string
   /** Stores how many rows this process has served. False when the write fails. */
   count(served: number): boolean
   /** Whether the block is on disk; false when the spool is full or the write fails. */
   append(block: Pick<SpooledBlock, 'rows' | 'bytes'>): Promise<boolean>
   /**
-   * Passes the blocks of the oldest segment to `take` and removes the segment after the last. Resolves with the number of this
-   * process's rows that could not be read; absent when the spool is empty.
+   * Passes the blocks of the oldest segment to `take` and removes the segment after the last block. Resolves with the number of this
+   * process's rows that could not be read; undefined for an empty spool.
    */
   drain(take: (block: SpooledBlock) => Promise<void>): Promise<{ lostRows: number } | undefined>
   bytes(): number
-  /** Dead processes without rows in the spool, to be settled. */
+  /** Accounts of dead processes without rows in the spool, to be settled. */
   left(): LeftAccount[]
   forget(left: LeftAccount): Promise<void>
   /** Ends the account of this process, unless it has rows in the spool. */
@@ -39,9 +39,9 @@ interface Segment {
   /** Rows written by this process; 0 in an adopted segment. */
   rows: number
   account: string
-  /** Gets no more blocks: it is being read, or its end may be torn. */
+  /** The segment gets no more blocks: it is being read, or its end may be torn. */
   closed: boolean
-  /** The bytes that have been passed on. */
+  /** The number of bytes already passed on. */
   done: number
 }
 
@@ -74,7 +74,7 @@ export async function openSpool(directory: string, maxBytes: number): Promise<Sp
     try {
       await appendFile(segment.path, record, { mode: 0o600 })
     } catch {
-      // The record may be torn, so the segment gets no further one.
+      // The record may be torn, so the segment gets no more records.
       segment.closed = true
       return false
     }

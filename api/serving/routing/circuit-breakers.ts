@@ -1,6 +1,6 @@
 /**
- * Holds the circuit breakers of this replica. The canary judge decides every few seconds; a candidate that fails every request is
- * dropped here after a few of them.
+ * Holds the circuit breakers of this replica. The canary judge decides every few seconds; a candidate that fails every request is dropped
+ * here after a few requests.
  */
 import { breaker } from '../../../domain/serving/circuit-breaker.ts'
 import { breakerAlpha } from '../../../domain/sequential/alpha-split.ts'

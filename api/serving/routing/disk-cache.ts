@@ -22,7 +22,7 @@ export interface VersionOrigin {
 
 export interface RoutingSnapshot {
   models: string[]
-  /** As read from the table; checked again when recalled. */
+  /** As read from the table; validated again when recalled. */
   routes: unknown[]
   versions: Record<string, VersionOrigin>
   flags: SwitchRow[]
@@ -30,20 +30,20 @@ export interface RoutingSnapshot {
 }
 
 export interface Cache {
-  /** The newest routes of each model that processes on this disk have stored, and why snapshots were rejected. */
+  /** The newest stored routes of each model from all processes on this disk, and why snapshots were rejected. */
   recall(): Promise<{ remembered?: RoutingSnapshot; refusals: string[] }>
   remember(what: RoutingSnapshot): Promise<void>
-  /** Removes files that no snapshot names, because each release leaves files; to be called after each change of a route. */
+  /** Removes files that no snapshot names, because each release leaves files. Call it after each change of a route. */
   forgetFiles(): Promise<void>
-  /** The key that signs now; after its rotation the routes are to be written again. */
+  /** The key that signs now. After its rotation, the routes must be written again. */
   signedBy(): string
-  /** The files of an artifact, from this disk or the artifact store; each checked against its digest. */
+  /** The files of an artifact, from this disk or the artifact store, each verified by its digest. */
   fetch(digest: string): Promise<{ manifest: Manifest; files: Record<string, Buffer> }>
 }
 
 export interface CacheOptions {
   signer: Signer
-  /** The number of the process on this machine; each writes its own file. */
+  /** The index of the process on this machine; each process writes its own file. */
   slot: string
 }
 
@@ -125,7 +125,7 @@ export function openCache(directory: string, artifacts: Artifacts, { signer, slo
 
 type Placed = Pick<Route, 'model' | 'epoch' | 'generation'>
 
-/** Of two processes that ended one after the other, each may have followed newer routes. */
+/** When two processes ended one after the other, either may have followed newer routes. */
 function newestOf(a: RoutingSnapshot, b: RoutingSnapshot): RoutingSnapshot {
   const routes = new Map<string, Placed>()
   for (const route of [...a.routes, ...b.routes] as Placed[]) {

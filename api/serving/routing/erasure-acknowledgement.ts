@@ -1,6 +1,6 @@
 /**
- * Acknowledges an erasure when every earlier row of this replica is in the log, and none is in its memory or on its disk. Only then
- * can an erased row not return to the log.
+ * Acknowledges an erasure when every earlier row of this replica is in the log, and none is in its memory or on its disk. Only then can
+ * no erased row return to the log.
  */
 import { acknowledgeErasures, listUnacknowledged } from '../../../store/privacy/erasure-acknowledgements.ts'
 import type { Store } from '../../../store/postgres.ts'

@@ -1,6 +1,7 @@
 /**
- * Holds the rollbacks that this replica has heard while Postgres was away, on its disk, so that a restart does not bring the version back. A replica
- * that starts reads those of all replicas of its disk, as it reads their routes. An order that is not signed by this installation is ignored.
+ * Stores the rollbacks that this replica received while Postgres was unreachable on its disk, so that a restart does not bring the
+ * version back. A starting replica reads the rollbacks of all replicas on its disk, as it reads their routes. An order without a
+ * signature of this installation is ignored.
  */
 import { mkdir, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
@@ -8,10 +9,10 @@ import { signCommand, verifyCommand, type SignedCommand } from '../../../store/s
 import type { Signer } from '../../../store/signing/signing-key.ts'
 
 export interface KeptRollback {
-  /** Of the command. */
+  /** The id of the command. */
   id: string
   model: string
-  /** The version that serves no more. */
+  /** The version that was rolled back. */
   version: string
   by: string
   reason: string
@@ -19,13 +20,13 @@ export interface KeptRollback {
 }
 
 export interface KeptRollbacks {
-  /** The orders about a model. */
+  /** The orders for a model. */
   of(model: string): KeptRollback[]
   list(): KeptRollback[]
   keep(order: KeptRollback): Promise<void>
-  /** Forgets an order, on the disk for every replica of it: the routes there are to be newer than the order. */
+  /** Deletes an order, on the disk for every replica of it. The routes on the disk must then be newer than the order. */
   drop(id: string): Promise<void>
-  /** The key that gave the order; undefined when it did not, or more than a day ago. */
+  /** The key that signed the order; undefined for an invalid signature or an order older than a day. */
   keyOf(order: KeptRollback): string | undefined
 }
 
@@ -44,7 +45,7 @@ export const signOrder = (
   by: { keyId: string; nowMs: number },
 ): KeptRollback => ({ ...order, signature: signCommand(signer, claimOf(order), by) })
 
-/** `slot` names the process on this machine; each writes its own files. */
+/** `slot`: the index of the process on this machine; each process writes its own files. */
 export async function openKeptRollbacks(
   directory: string,
   { signer, slot, nowMs }: { signer: Signer; slot: string; nowMs: () => number },

@@ -16,7 +16,7 @@ export type KillSwitches = ReturnType<typeof createKillSwitches>
 export function createKillSwitches(counters: CounterRegistry) {
   let flags = new Map<string, SwitchRow>()
   let fallbacks = new Map<string, FallbackRow>()
-  /** Version → loaded, or the reason of the failure. */
+  /** Version → the loaded version, or why it could not be loaded. */
   const spares = new Map<string, LoadedVersion | string>()
   /** Model → why its champion serves instead of its fallback. */
   const unavailable = new Map<string, string>()
@@ -29,7 +29,7 @@ export function createKillSwitches(counters: CounterRegistry) {
     const table = buildTable(championAlone(route, loaded.version), { versions, counters, fallback })
     return { table, outlivesLease: level !== 'champion', fallbackLevel: level }
   }
-  /** The override by the fallback of a model, or why it has none. */
+  /** The override with the fallback of a model, or why it has none. */
   const fallbackOf = (route: Route, champion: LoadedVersion): KillSwitchOverride | string => {
     const row = fallbacks.get(route.model)
     if (row === undefined) return 'the model declares no fallback'
@@ -46,7 +46,7 @@ export function createKillSwitches(counters: CounterRegistry) {
     return spare ?? `${previous} is not loaded yet`
   }
   return {
-    /** Applies what the database holds. Whether anything has changed. */
+    /** Applies the rows of the database. Returns whether anything has changed. */
     take(nextFlags: readonly SwitchRow[], nextFallbacks: readonly FallbackRow[]): boolean {
       flags = new Map(nextFlags.map((flag) => [flag.model, flag]))
       fallbacks = new Map(nextFallbacks.map((each) => [each.model, each]))
@@ -55,7 +55,7 @@ export function createKillSwitches(counters: CounterRegistry) {
       taken = text
       return changed
     },
-    /** Serves a model instead of its route; absent while the kill switch is normal. A champion on probation is not `proven`. */
+    /** Serves a model instead of its route; undefined while the kill switch is normal. A champion on probation is not `proven`. */
     overrideOf(
       route: Route,
       { champion, proven }: Record<'champion' | 'proven', LoadedVersion>,
@@ -71,16 +71,16 @@ export function createKillSwitches(counters: CounterRegistry) {
       }
       return override(route, proven, 'champion')
     },
-    /** Serves when the champion's circuit breaker opens; absent unless the model file allows it. */
+    /** Serves when the champion's circuit breaker opens; undefined unless the model file allows it. */
     fallbackOverrideOf(route: Route, champion: LoadedVersion): KillSwitchOverride | undefined {
       if (fallbacks.get(route.model)?.fallback.automatic !== true) return undefined
       const found = fallbackOf(route, champion)
       return typeof found === 'string' ? undefined : found
     },
-    /** Incremented by every change of the kill switch; absent where the champion has no automatic fallback. */
+    /** Incremented by every change of the kill switch; undefined when the champion has no automatic fallback. */
     revisionOf: (model: string): number | undefined =>
       fallbacks.get(model)?.fallback.automatic === true ? (flags.get(model)?.revision ?? 0) : undefined,
-    /** Loads the fallback versions and unloads former ones. `load` throws for a version that cannot be served. */
+    /** Loads the fallback versions and unloads previous ones. `load` throws for a version that cannot be served. */
     async loadFallbacks(load: (version: string) => Promise<LoadedVersion>): Promise<void> {
       const wanted = new Set(
         [...fallbacks.values()].flatMap(({ fallback, previous }) =>
@@ -92,7 +92,7 @@ export function createKillSwitches(counters: CounterRegistry) {
         if (typeof spares.get(version) !== 'object')
           spares.set(version, await load(version).catch((error: Error) => error.message))
     },
-    /** Versions to keep in memory beside those of the routes. */
+    /** Versions to keep in memory in addition to those of the routes. */
     kept: () => spares.keys(),
     /** Acknowledgements to store. */
     acknowledgements: (): KillSwitchAcknowledgement[] =>
@@ -101,14 +101,14 @@ export function createKillSwitches(counters: CounterRegistry) {
         .filter((each) => sentAcknowledgements.get(each.model) !== JSON.stringify(each)),
     acknowledged: (each: KillSwitchAcknowledgement) =>
       void sentAcknowledgements.set(each.model, JSON.stringify(each)),
-    /** Models whose kill switch is set, and to what. */
+    /** Models whose kill switch is set, with its mode. */
     pinned: () =>
       [...flags.values()].flatMap(({ model, serve }) => (serve === 'normal' ? [] : [{ model, serve }])),
     remembered: () => ({ flags: [...flags.values()], fallbacks: [...fallbacks.values()] }),
   }
 }
 
-/** A version that reads and writes as the champion does and returns the same outputs for each row. */
+/** A version that reads and writes like the champion and returns the same outputs for each row. */
 function constantVersion(champion: LoadedVersion, answer: readonly number[]): LoadedVersion | string {
   const { predictor, model, manifest, format } = champion
   const outputs = Float32Array.from(answer)
@@ -121,7 +121,7 @@ function constantVersion(champion: LoadedVersion, answer: readonly number[]): Lo
     version: fallbackName(model),
     manifest: unprofiled,
     invalidShare: 0,
-    // Computed here, so that it serves also after the champion's worker thread has died.
+    // Computed here, so that it also serves after the champion's worker thread has died.
     predictor: {
       inputs: predictor.inputs,
       outputs: predictor.outputs,

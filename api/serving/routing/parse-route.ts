@@ -4,7 +4,7 @@ import { issuesOfRoute, type Route, type RouteArm } from '../../../domain/servin
 import type { RoutingRow } from '../../../store/serving/replicas.ts'
 
 const text = (name: string) => z.string(`${name} is no text`)
-/** Of any value, which `issuesOfRoute` then judges. */
+/** Accepts any value; `issuesOfRoute` then judges it. */
 const number = (name: string) =>
   z.custom<number>((value) => typeof value === 'number', `${name} is no number`)
 
@@ -73,7 +73,7 @@ const shape: z.ZodType<Route> = z.strictObject(
   },
 )
 
-/** The route, or what is wrong with it. */
+/** The route, or why the row is invalid. */
 export function parseRow(
   row: Pick<RoutingRow, 'model' | 'epoch' | 'generation' | 'route'>,
 ): { route: Route } | { problem: string } {

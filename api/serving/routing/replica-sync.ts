@@ -43,15 +43,15 @@ export interface ReplicaDeps {
   shadow: Shadow
   switches: KillSwitches
   counters: CounterRegistry
-  /** Measures what this process needs of its machine; nothing is reported when absent. */
+  /** Measures the resources of this process. Absent: nothing is reported. */
   meter?: Meter
-  /** Told of the other replicas, which a rollback must reach while Postgres is away. */
+  /** Called with the other replicas, which a rollback must reach while Postgres is unreachable. */
   onPeers?: (peers: PeerReplica[]) => void
   replica: Replica
-  /** Lets it end the leases of replicas of its machine that were killed. */
+  /** Allows it to end the leases of killed replicas of its machine. */
   identity?: ProcessIdentity
   leaseMs: number
-  /** How long a start waits for a Postgres that neither answers nor refuses. */
+  /** How long a start waits for a Postgres that neither responds nor rejects. */
   startMs?: number
   /** Whether a drill may inject faults into versions. */
   drills: boolean
@@ -67,7 +67,7 @@ const histogramMs = 5_000
 const resourcesMs = 10_000
 const peersMs = 2_000
 const pairsMs = 500
-/** A Postgres that has not answered for so long is away. A busy one misses the deadline of the first connection. */
+/** A Postgres that has not responded for this long is unreachable. A busy one misses the deadline of the first connection. */
 const defaultStartMs = 3_500
 const tickBatchSize = 1_000
 const pairBatchSize = 500
@@ -83,11 +83,11 @@ export function startReplicaSync(deps: ReplicaDeps) {
   let markStarted = (): void => {}
   const started = new Promise<void>((resolve) => (markStarted = resolve))
   /**
-   * A lease that follows a time without one. Meanwhile releases did not wait for this replica, and a version may have been rolled
-   * back: the lease starts when the routes have been read after the database has stored it.
+   * A lease after a time without one. In that time releases did not wait for this replica, and a version may have been rolled back. The
+   * lease starts when the routes have been read after the database has stored it.
    */
   let pendingLease: { at: number; until: number } | undefined
-  /** When the last successful read of the routes started. */
+  /** The start of the last successful read of the routes. */
   let readAt = clock.now()
   let storedRoutes = ''
 
@@ -135,7 +135,7 @@ export function startReplicaSync(deps: ReplicaDeps) {
     if (deps.drills) await injectFaults(deps)
     const now = JSON.stringify([routing.remembered(), deps.cache.signedBy()])
     const isChanged = now !== storedRoutes
-    // Before they are acknowledged: a replica that is killed afterwards must not start again with the routes before a rollback.
+    // Before the routes are acknowledged: a replica that is killed afterwards must not restart with the routes before a rollback.
     const stored = isChanged ? await deps.cache.remember(routing.remembered()).catch(errorOf) : undefined
     if (registered) await acknowledger.write()
     if (stored !== undefined) throw stored
@@ -173,13 +173,13 @@ export function startReplicaSync(deps: ReplicaDeps) {
 
   return {
     /**
-     * Resolves when the first lease is in force, when Postgres refuses, or after `startMs`. A replica that served from its disk before that would
-     * answer by a version whose rollback was acknowledged while Postgres did not know of this replica.
+     * Resolves when the first lease is in force, when Postgres rejects, or after `startMs`. A replica that served from its disk before
+     * that could serve a version whose rollback was acknowledged while Postgres did not know of this replica.
      */
     started,
     /** Reads the routes once more, now. */
     refresh: () => routes.wake(),
-    /** Writes the last counts, returns the lease and ends. */
+    /** Writes the last counts, returns the lease and stops. */
     async stop(): Promise<void> {
       await unlisten()
       meter?.stop()
@@ -211,7 +211,7 @@ function createAcknowledger({ store, routing, switches, replica }: ReplicaDeps) 
     repeatAll: () => void (mustRepeat = true),
     async write() {
       const isChanged = routing.acknowledgements().length + switches.acknowledgements().length > 0
-      // Responses of the route before leave at the end of this turn of the event loop; none may follow the acknowledgement.
+      // Responses of the previous route leave at the end of this turn of the event loop; none may follow the acknowledgement.
       if (mustRepeat || isChanged) await endOfTurn()
       if (mustRepeat) {
         for (const { route } of routing.live()) {
@@ -243,7 +243,7 @@ function createCountWriter({ store, counters, shadow, histograms, clock, replica
       while (counters.closed.length > 0) {
         const ticks = counters.closed.slice(0, tickBatchSize)
         await writeTicks(store, { replica: replica.id, ticks })
-        // The oldest ticks may have been dropped meanwhile for room; only the written ones are removed.
+        // The oldest ticks may have been dropped in the meantime for lack of space; only the written ones are removed.
         const written = new Set(ticks)
         counters.closed.splice(0, counters.closed.findLastIndex((tick) => written.has(tick)) + 1)
       }

@@ -26,14 +26,14 @@ export interface Held {
 }
 
 export interface FollowerOptions {
-  /** The id of this replica: a route may give whole replicas to the candidate. */
+  /** The id of this replica, because a route may assign whole replicas to the candidate. */
   replica: string
   clock: Clock
   counters: CounterRegistry
   switches: KillSwitches
-  /** Throws when the version cannot be served; a recalled one is read from this disk only. */
+  /** Throws when the version cannot be served. A recalled version is read only from this disk. */
   load: (version: string, recalled: boolean) => Promise<Held>
-  /** The rollbacks that this replica keeps while Postgres is away. */
+  /** The rollbacks that this replica stores while Postgres is unreachable. */
   rollbacks?: Pick<KeptRollbacks, 'of'>
   /** Called just before the route of a model is replaced. */
   beforeFollow: (model: string) => void
@@ -52,7 +52,10 @@ export function createRouteFollower(options: FollowerOptions) {
     const held = versionsOf(route).map((version) => [version, versions.get(version)!.loaded] as const)
     return { ...buildLive(routeAt(route, replica), new Map(held), counters, guard, championGuard), route }
   }
-  /** Undefined while no kept rollback is about a version of the route; all of them count, so that none brings back what another rolls back. */
+  /**
+   * Undefined unless a stored rollback concerns a version of the route. All rollbacks count, so that none brings back what another one
+   * rolls back.
+   */
   const rolledBackTable = (route: Route): RouteTable | 'none' | undefined => {
     const rolledBack = new Set(options.rollbacks?.of(route.model).map(({ version }) => version))
     if (![...rolledBack].some((version) => mayServe(route, version))) return undefined
@@ -120,7 +123,7 @@ export function createRouteFollower(options: FollowerOptions) {
       forget()
       return built
     },
-    /** Stops to serve a model. */
+    /** Stops serving a model. */
     drop(model: string): void {
       beforeFollow(model)
       counters.close(model)

@@ -24,14 +24,14 @@ export interface LiveArm {
   arm: Arm
   generation: number
   loaded: LoadedVersion
-  /** The arm gets the keys whose hash is below this and not below that of the previous arm. */
+  /** The arm gets the keys whose hash is below this value and not below that of the previous arm. */
   belowBp: number
   counters: ArmCounters
-  /** The circuit breaker of the candidate or champion; counts every response. */
+  /** The circuit breaker of the candidate or champion; it counts every response. */
   guard?: CandidateGuard
-  /** The start of its rows in the log. */
+  /** The bytes with which its log rows begin. */
   origin: Uint8Array
-  /** The start of its responses. */
+  /** The bytes with which its responses begin. */
   head: Uint8Array
   /** Whether it serves instead of the champion. */
   fallback: boolean
@@ -48,7 +48,7 @@ export interface RouteTable {
   pinned: ReadonlyMap<string, LiveArm>
   seed: number
   shadow?: { arm: ShadowArm; seed: number; belowBp: number }
-  /** Serves the callers who meet the candidate first; absent where none are chosen. */
+  /** Serves targeted callers; absent without any. */
   targeted?: { arm: LiveArm; matches: TargetMatcher } | undefined
 }
 
@@ -74,11 +74,11 @@ export interface ActiveRoute {
   /** Serves instead of the route when the champion's circuit breaker is open. */
   fallback?: KillSwitchOverride
   championGuard?: ChampionGuard
-  /** Serves while this replica keeps a rollback of a version of the route; `none` where it has no other version to serve. */
+  /** Serves while this replica stores a rollback of a version of the route; `none` when it has no other version to serve. */
   rolledBack?: RouteTable | 'none' | undefined
   /** On the monotonic clock. */
   exposedUntil: number
-  /** The same on the database's clock: distinguishes a renewal from a clock that was set back. */
+  /** The same on the database's clock. It distinguishes a renewal from a clock that was set back. */
   renewedTo?: number | null
   /** The route as last read from the database, in JSON. */
   readText?: string
@@ -86,7 +86,7 @@ export interface ActiveRoute {
   guard?: CandidateGuard
 }
 
-/** Ticks while no release is under way. */
+/** The length of a tick outside releases. */
 const quietTickMs = 10_000
 
 /** Every version that the route may need at any moment. */
@@ -100,7 +100,7 @@ export interface TableOptions {
   counters: CounterRegistry
   guard?: CandidateGuard
   championGuard?: ChampionGuard
-  /** Whether its arms serve only after an expiry: ticks without requests are then left out. */
+  /** Whether its arms serve only after an expiry; ticks without requests are then left out. */
   quiet?: boolean
   /** Whether its responses are marked as fallback. */
   fallback?: boolean
@@ -172,7 +172,7 @@ export function buildTable(route: Route, options: TableOptions): RouteTable {
   }
   if (route.shadow === undefined) return table
   const { version, shareBp } = route.shadow
-  // Copies sent to the previous champion are not traffic: counted for the release they would enlarge the control arm.
+  // Copies sent to the previous champion are not traffic: counted for the release, they would enlarge the control arm.
   const counted = version === route.proven ? undefined : route.release
   const arm = {
     loaded: versions.get(version)!,
@@ -200,7 +200,7 @@ export function buildLive(
   }
 }
 
-/** The start of the responses of an arm. */
+/** The bytes with which the responses of an arm begin. */
 export function responseHead(origin: Omit<PredictionOrigin, 'release'>, fallback = false): Buffer {
   const start = JSON.stringify(origin).slice(0, -1)
   return Buffer.from(`${start},${fallback ? '"fallback":true,' : ''}"predictions":[`)
@@ -209,7 +209,7 @@ export function responseHead(origin: Omit<PredictionOrigin, 'release'>, fallback
 const placeOf = (seed: number, routingKey: string): number =>
   Math.floor((hash32(routingKey, seed) / 0x1_0000_0000) * totalBp)
 
-/** The arm of a routing key; the same as `chooseArm` of the route, with the salt hashed beforehand. */
+/** The arm of a routing key; the same as `armOfKey` of the route, with the salt hashed in advance. */
 export function armOf({ arms, seed }: RouteTable, routingKey: string): LiveArm {
   if (arms.length === 1) return arms[0]!
   const place = placeOf(seed, routingKey)

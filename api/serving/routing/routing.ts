@@ -25,19 +25,19 @@ export interface ReplicaRouting {
   find(model: string): ActiveRoute | undefined
   /** Also true for a model without a route. */
   isKnown(model: string): boolean
-  /** Applies what was read from the database by a query sent at `sentAt`. */
+  /** Applies the rows that a query sent at `sentAt` has read from the database. */
   take(read: RoutingRead, sentAt: number): Promise<void>
   /** Applies the snapshot of an earlier process, unless the database has been read. */
   recall(remembered: RoutingSnapshot): Promise<void>
   /**
-   * Acknowledgements to store: the generation that each model follows, or the problem. In a restored database that a model has no route is
+   * Acknowledgements to store: the generation that each model follows, or the problem. In a restored database, a model without a route is
    * acknowledged as generation 0.
    */
   acknowledgements(): Omit<Acknowledgement, 'replica'>[]
-  /** Marks one as stored. */
+  /** Marks an acknowledgement as stored. */
   acknowledged(acknowledgement: Omit<Acknowledgement, 'replica'>): void
   live(): Iterable<ActiveRoute>
-  /** Applies the rollbacks that this replica keeps, after one was added or removed. */
+  /** Applies the rollbacks that this replica stores, after one was added or removed. */
   applyRollbacks(): void
   /** Why this replica cannot serve a version; undefined when it can. */
   issueOf(version: string): Promise<string | undefined>
@@ -105,8 +105,8 @@ export function createRouting(options: RoutingOptions): ReplicaRouting {
     }
   }
   /**
-   * A database that was restored from a backup knows no route of a model that was released after the backup. Its version
-   * is not served any more, because nothing there could roll it back.
+   * A database restored from a backup has no route for a model that was first released after the backup. The version is no longer served,
+   * because nothing there could roll it back.
    */
   const dropLost = ({ epoch, rows }: RoutingRead): void => {
     const routed = new Set(rows.map(({ model }) => model))
@@ -119,8 +119,8 @@ export function createRouting(options: RoutingOptions): ReplicaRouting {
   }
   const expose = (model: ActiveRoute, row: RoutingRow, sentAt: number): void => {
     const { remainingMs, exposedUntilMs, exposureMs } = row
-    // From the time of the query, so that a slow response shortens the exposure and never prolongs it. More than a renewal gives is left only
-    // where the clock of the database was set back.
+    // Counted from the time of the query, so that a slow response shortens the exposure and never prolongs it. More time than a renewal
+    // gives is left only when the database's clock was set back.
     const until = remainingMs === null ? 0 : sentAt + Math.min(remainingMs, exposureMs ?? Infinity)
     // An exposure that was not renewed cannot grow, unless the clock of the database was set back.
     const isRenewed = exposedUntilMs !== model.renewedTo
@@ -203,8 +203,8 @@ export function createRouting(options: RoutingOptions): ReplicaRouting {
 }
 
 /**
- * Why this database does not have the route that this replica follows, because it was restored or has lost its last writes. The generation of such a route
- * is not acknowledged: it would count as a newer one.
+ * Why this database lacks the route that this replica follows: it was restored, or has lost its last writes. The generation of such a
+ * route is not acknowledged, because it would count as a newer one.
  */
 function lostRoute(current: ActiveRoute, row: RoutingRow): string | undefined {
   const { epoch, generation } = current.route
