@@ -3,6 +3,7 @@ import type { RouteResponse } from '../http/route.ts'
 import type { Problem } from '../http/problem.ts'
 import { headersOf } from '../http/problem.ts'
 import type { Principal } from '../http/principal.ts'
+import { withCode } from './components/elements.tsx'
 import { navOf, pageText } from './render-page.tsx'
 import { pageRegistry } from './page-registry.ts'
 import type { PageElement } from './page.ts'
@@ -79,10 +80,6 @@ const Failure = ({ problem, requestId }: { problem: Problem; requestId: string }
 /** A name at the beginning keeps its letters. */
 const sentence = (text: string): string =>
   `${text.replace(/^(?:the|there|this|a|an|no|it) /, (word) => `${word.charAt(0).toUpperCase()}${word.slice(1)}`)}.`
-
-/** The parts between backticks as code. */
-const withCode = (text: string): (string | PageElement)[] =>
-  text.split('`').map((part, place) => (place % 2 === 1 ? <code>{part}</code> : part))
 
 function headingOf({ status, code, title }: Problem): string {
   if (code === 'postgres_unavailable') return 'Database unreachable'

@@ -3,19 +3,19 @@ import { modelCard, type CardSource, type ModelCard } from '../../domain/registr
 import { findEvaluation } from '../../store/training/evaluations.ts'
 import { findModel } from '../../store/registry/models.ts'
 import type { Database } from '../../store/postgres.ts'
-import { findStatus } from '../../store/registry/version-search.ts'
+import { findStanding } from '../../store/registry/version-search.ts'
 import type { Version } from '../../store/registry/versions.ts'
 
 export async function readCard(
   database: Database,
   version: Version,
 ): Promise<{ card: ModelCard; source: CardSource }> {
-  const [status, model, evaluation] = await Promise.all([
-    findStatus(database, version.version),
+  const [standing, model, evaluation] = await Promise.all([
+    findStanding(database, version.version),
     findModel(database, version.model),
     findEvaluation(database, version.evaluationId),
   ])
   const about = model?.definition.about
-  const source: CardSource = { ...version, status: status ?? 'registered', about, evaluation }
+  const source: CardSource = { ...version, status: 'registered', ...standing, about, evaluation }
   return { card: modelCard(source), source }
 }

@@ -6,7 +6,7 @@ import {
 } from '../../domain/registry/version-diff.ts'
 import type { Database } from '../../store/postgres.ts'
 import { findTrainingRun } from '../../store/training/training-search.ts'
-import { findStatus } from '../../store/registry/version-search.ts'
+import { findStanding } from '../../store/registry/version-search.ts'
 import type { Version } from '../../store/registry/versions.ts'
 import type { Actor } from '../auth/authentication.ts'
 import { versionInScope } from './resolve-version.ts'
@@ -26,9 +26,9 @@ export async function compareNamed(
 }
 
 async function comparedOf(store: Database, version: Version): Promise<ComparedVersion> {
-  const [training, status = 'registered'] = await Promise.all([
+  const [training, { status } = { status: 'registered' as const }] = await Promise.all([
     findTrainingRun(store, version.trainingId),
-    findStatus(store, version.version),
+    findStanding(store, version.version),
   ])
   const { epoch: epochs = 0, dependencies = {}, loss, durationMs, buildId } = training ?? {}
   return { ...version, status, training: { epochs, dependencies, loss, durationMs, buildId } }

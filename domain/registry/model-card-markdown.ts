@@ -13,6 +13,7 @@ export function cardMarkdown(card: ModelCard): string {
     list([
       ['Model', escapedText(card.model)],
       ['Status', escapedText(card.status)],
+      ['Not released', card.notReleased === null ? null : escapedText(card.notReleased)],
       ['Registered', `${card.created.at} by ${escapedText(card.created.by)}`],
       ['Requested by', card.created.requestedBy === null ? null : escapedText(card.created.requestedBy)],
       ['Reason', card.created.reason === null ? null : escapedText(withNote(card.created))],

@@ -14,6 +14,8 @@ export interface CardSource {
   /** The description in the model file. */
   about?: string
   status: string
+  /** Why its turn in the release queue came to nothing. */
+  notReleased?: string
   createdAt: string
   createdBy: string
   knownGoodAt?: string
@@ -38,6 +40,7 @@ export function modelCard(source: CardSource) {
     model: source.model,
     about: source.about ?? null,
     status: source.status,
+    notReleased: source.notReleased ?? null,
     created: {
       at: source.createdAt,
       by: source.createdBy,

@@ -1,7 +1,7 @@
 /** Reads a version, or the aliases of a model, as the integrations send them, at the time of sending. */
 import sql from 'sql-template-tag'
 import type { VersionStatus } from '../../domain/registry/version-query.ts'
-import { findStatus } from '../registry/version-search.ts'
+import { findStanding } from '../registry/version-search.ts'
 import { findVersion, type Version } from '../registry/versions.ts'
 import { rowsFrom } from '../database/from-row.ts'
 import type { Database } from '../postgres.ts'
@@ -16,7 +16,7 @@ export async function findVersionPayload(
   name: string,
 ): Promise<VersionPayload | undefined> {
   const found = await findVersion(database, name)
-  const status = found && (await findStatus(database, name))
+  const { status } = (found && (await findStanding(database, name))) ?? {}
   if (found === undefined || status === undefined) return undefined
   const { version, model, artifactDigest, trainingId, lineage } = found
   return { version, model, status, artifactDigest, trainingId, snapshot: lineage.snapshot }

@@ -60,10 +60,7 @@ export async function findVersions(
     )
     select v.version, v.model, page.status, v.major, v.minor, v.patch, v.artifact_digest, v.evaluation_id, v.training_id,
       v.lineage, v.created_by, v.created_at, v.known_good_at, v.rolled_back_at,
-      case when page.status = 'registered' then (
-        select case when queued.state in ('refused', 'expired', 'superseded') then queued.message end from release_queue as queued
-        where queued.version = v.version order by queued.at desc limit 1
-      ) end as not_released,
+      case when page.status = 'registered' then ${notReleased} end as not_released,
       page.ranked_by, v.created_at::text as at
     from page join versions as v on v.version = page.version
     order by ${orderOf(order, raw('v'), raw('page.ranked_by'))}`)
@@ -74,13 +71,17 @@ export async function findVersions(
   }
 }
 
-/** One version with its status; also for a version of a drill. */
-export const findStatus = (database: Database, version: string) =>
-  rowsFrom(database).value<VersionStatus>(sql`
-    select ${statusOf} as status from versions as v
+/** The status of one version, and why it was not released; also for a version of a drill. */
+export const findStanding = (database: Database, version: string) =>
+  rowsFrom(database).find<Pick<FoundVersion, 'status' | 'notReleased'>>(sql`
+    select ${statusOf} as status, case when ${statusOf} = 'registered' then ${notReleased} end as not_released from versions as v
     left join champions on champions.version = v.version
     left join releases as open on open.version = v.version and open.ended_at is null
     where v.version = ${version}`)
+
+const notReleased: Sql = sql`(
+  select case when queued.state in ('refused', 'expired', 'superseded') then queued.message end from release_queue as queued
+  where queued.version = v.version order by queued.at desc limit 1)`
 
 const statusOf: Sql = sql`case
   when v.drill then 'drill'

@@ -12,6 +12,10 @@ export const Badge = ({ tone, children }: { tone: Tone; children?: Child }): Pag
   <span class={`badge ${tone}`}>{children}</span>
 )
 
+/** The parts between backticks as code. */
+export const withCode = (text: string): (string | PageElement)[] =>
+  text.split('`').map((part, place) => (place % 2 === 1 ? <code>{part}</code> : part))
+
 /** A time to the minute: in UTC, and with script in the zone of the reader, with UTC in its title. */
 export const Time = ({ at }: { at: string | undefined }): PageElement =>
   at === undefined ? (

@@ -122,13 +122,10 @@ const version = {
   created_by: textField,
   created_at: timeField,
 }
-const endOfVersion = { known_good_at: timeField, rolled_back_at: timeField }
+const endOfVersion = { known_good_at: timeField, rolled_back_at: timeField, not_released: textField }
 export const versionsAnswer = pagedListOf(
   'versions',
-  schemaOfFields(
-    { ...version, metrics: mapOf(nullable(numberField)) },
-    { ...endOfVersion, not_released: textField },
-  ),
+  schemaOfFields({ ...version, metrics: mapOf(nullable(numberField)) }, endOfVersion),
 )
 export const versionAnswer = schemaOfFields(
   { ...version, manifest: dataField },

@@ -7,7 +7,7 @@ import {
   versionsAnswer,
 } from '../answers/registry.ts'
 import { z } from 'zod'
-import { findStatus, findVersions } from '../../../store/registry/version-search.ts'
+import { findStanding, findVersions } from '../../../store/registry/version-search.ts'
 import { getVersion } from '../../../store/registry/versions.ts'
 import { compareNamed } from '../../services/version-diff.ts'
 import { defineRoute, viewers, type RouteDefinition } from '../../http/route.ts'
@@ -122,8 +122,8 @@ export const versionRoutes = (deps: ApiDeps): RouteDefinition[] => [
       const named = { what: 'version', id, code: 'version_not_found' } as const
       const version = await findInScope(actor, named, getVersion(deps.store, id))
       const { signature, ...shown } = version
-      const status = await findStatus(deps.store, version.version)
-      return { json: { ...toWire(shown), status, signature: signature?.toString('base64') } }
+      const standing = await findStanding(deps.store, version.version)
+      return { json: { ...toWire({ ...shown, ...standing }), signature: signature?.toString('base64') } }
     },
   }),
 ]

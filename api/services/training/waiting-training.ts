@@ -1,9 +1,9 @@
 /** Says what a training waits for that has not begun, and what helps one that has failed. */
 import { errorTable, isErrorCode } from '../../../domain/errors.ts'
 import { noTrainer, noWorker, pollersOf } from '../../../temporal/pollers.ts'
-import type { RetrainProgress } from '../../../workflows/messages.ts'
+import { retrainProgress, retrainWorkflowId, type RetrainProgress } from '../../../workflows/messages.ts'
 import { callTimeoutMs, type TemporalClient } from '../../temporal/client.ts'
-import type { WorkflowRun } from '../../temporal/running-workflow.ts'
+import { queryWorkflow, type WorkflowRun } from '../../temporal/running-workflow.ts'
 
 /** `PENDING_ACTIVITY_STATE_SCHEDULED` of Temporal's protocol: no worker has taken the task. */
 const scheduled = 1
@@ -31,6 +31,16 @@ export function waitingFor(
       return `${found}. ${remedy}`
     })
     .catch(() => undefined)
+}
+
+/** The same of a running retraining; undefined also where its workflow does not respond. */
+export async function waitingOfRetraining(
+  temporal: Pick<TemporalClient, 'call'>,
+  { model, runId }: { model: string; runId: string },
+): Promise<string | undefined> {
+  const workflow = { workflowId: retrainWorkflowId(model), runId }
+  const progress = await queryWorkflow(temporal, workflow, retrainProgress)
+  return progress && waitingFor(temporal, workflow, model, progress)
 }
 
 /** What to do about the error that has failed a training. */

@@ -116,6 +116,12 @@ describe('a card', () => {
     expect(card).toContain('| ece | – | 0.1 | – | – | – | reported |')
   })
 
+  it('says why a version was not released', () => {
+    const refused = modelCard({ ...bare, notReleased: 'the champion has *changed*' })
+    expect(cardMarkdown(refused)).toContain('\n- Not released: the champion has \\*changed\\*\n')
+    expect(cardMarkdown(modelCard(bare))).not.toContain('Not released')
+  })
+
   it('names a rollback as the first limitation', () =>
     expect(modelCard({ ...bare, rolledBackAt: '2026-04-01T00:00:00.000Z' }).limits[0]).toContain(
       'Rolled back at',

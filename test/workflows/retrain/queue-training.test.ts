@@ -6,16 +6,16 @@ import { once } from 'node:events'
 import { copyFile, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect, it, vi } from 'vitest'
-import { waitingFor } from '../../../api/services/training/waiting-training.ts'
+import { retrainingPage } from '../../../api/dashboard/pages/training/retraining.tsx'
+import type { ApiDeps } from '../../../api/deps.ts'
+import { waitingOfRetraining } from '../../../api/services/training/waiting-training.ts'
 import { createTemporalClient } from '../../../api/temporal/client.ts'
-import { queryWorkflow } from '../../../api/temporal/running-workflow.ts'
 import { programEnvironment } from '../../../activities/trainers/program-environment.ts'
 import type { QueueJob } from '../../../activities/trainers/queue-training.ts'
 import { listVersions } from '../../../store/registry/versions.ts'
 import { getTraining } from '../../../store/training/trainings.ts'
 import { checkout } from '../../../temporal.config.ts'
 import { noTrainer } from '../../../temporal/pollers.ts'
-import { retrainProgress } from '../../../workflows/messages.ts'
 import { exampleDay, insertExampleRows, syncExampleModel } from '../../support/training/example-model.ts'
 import { openPipeline, type Pipeline } from '../../support/training/pipeline.ts'
 import { temporalAddress, uniqueName } from '../../support/servers/servers.ts'
@@ -85,7 +85,7 @@ async function retrain(mode: string) {
   }
 }
 
-it('a training on a queue that no worker polls says so, in the words of the doctor', async () => {
+it('a training on a queue that no worker polls says so, in the words of the doctor, and so does its page', async () => {
   const [model, taskQueue] = [uniqueName('roses'), uniqueName('gpu')]
   await syncExampleModel(pipeline.store, pipeline.models, {
     name: model,
@@ -93,15 +93,26 @@ it('a training on a queue that no worker polls says so, in the words of the doct
   })
   const handle = await pipeline.start({ model, asOf: exampleDay(35), requestedBy: 'olga' })
   const temporal = createTemporalClient(pipeline.config)
-  const workflow = { workflowId: handle.workflowId, runId: handle.firstExecutionRunId }
-  const waits = async () => {
-    const progress = await queryWorkflow(temporal, workflow, retrainProgress)
-    return progress && (await waitingFor(temporal, workflow, model, progress))
+  const run = { model, runId: handle.firstExecutionRunId }
+  const waits = () => waitingOfRetraining(temporal, run)
+  const page = async () => {
+    const ask = {
+      actor: { id: 'vera', name: 'vera', role: 'viewer' as const },
+      params: { id: `${handle.workflowId}/${run.runId}` },
+      query: undefined,
+      target: '/',
+      token: undefined,
+    }
+    const deps = { store: pipeline.store, temporal } as unknown as ApiDeps
+    return String(retrainingPage.view(await retrainingPage.load(deps, ask), ask))
   }
   try {
     const { found, remedy } = noTrainer(taskQueue, model)
     await vi.waitUntil(waits, { timeout: 60_000 })
     expect(await waits()).toBe(`${found}. ${remedy}`)
+    const notice = '<p class="notice warn wrap">'
+    expect(await page()).toContain(`${notice}${found.replace(/^n/, 'N')}. `)
+    expect(await page()).toContain('Waiting for a worker')
     const worker = await Worker.create({
       connection,
       taskQueue,
@@ -110,6 +121,7 @@ it('a training on a queue that no worker polls says so, in the words of the doct
     const result = await worker.runUntil(() => handle.result())
     expect(result).toMatchObject({ outcome: 'released' })
     expect(await waits()).toBeUndefined()
+    expect(await page()).not.toContain(notice)
   } finally {
     await temporal.close()
   }

@@ -5,11 +5,12 @@ import { findRetraining } from '../../../../store/training/retrainings.ts'
 import { findEvaluation } from '../../../../store/training/evaluations.ts'
 import { findTrainingOf, type ShownTraining } from '../../../../store/dashboard/retraining-detail.ts'
 import { findInScope } from '../../../auth/authorization.ts'
-import { startRetraining } from '../../../services/start-retraining.ts'
+import { runOfRetraining, startRetraining } from '../../../services/start-retraining.ts'
+import { waitingOfRetraining } from '../../../services/training/waiting-training.ts'
 import { definePage, type PageElement } from '../../page.ts'
 import { BehaviourTests } from '../../components/behaviour-tests.tsx'
 import { ChartFigure, drawChartSizes, type ChartSizes } from '../../components/chart.tsx'
-import { Facts, Live, Time, type Fact } from '../../components/elements.tsx'
+import { Facts, Live, Time, withCode, type Fact } from '../../components/elements.tsx'
 import { Crumbs } from '../../components/links.tsx'
 import { plain, withoutIds } from '../../labels.ts'
 import { drawGates, Gates, refusalText, Slices } from '../release/evaluation.tsx'
@@ -17,11 +18,16 @@ import { CancelForm } from './cancel.tsx'
 import { RetrainingOutcome } from './retrainings.tsx'
 
 export const retrainingPage = definePage({
-  async load({ store }, { actor, params }) {
+  async load({ store, temporal }, { actor, params }) {
     const id = params['id']!
     const retraining = await findInScope(actor, { what: 'retraining', id }, findRetraining(store, id))
     const training = await findTrainingOf(store, retraining)
-    if (training === undefined) return { retraining }
+    const run = runOfRetraining(id)
+    const waiting =
+      retraining.endedAt !== undefined || run === undefined || (training?.epoch ?? 0) > 0
+        ? undefined
+        : await waitingOfRetraining(temporal, run)
+    if (training === undefined) return { retraining, waiting }
     const curve = training.curve.flatMap(({ loss, ...each }): Epoch[] =>
       typeof loss === 'number' ? [{ ...each, loss }] : [],
     )
@@ -34,10 +40,10 @@ export const retrainingPage = definePage({
         : drawChartSizes({ id: 'loss', title: 'Training loss', wide: 720 }, curve, lossSvg),
       report && drawGates(report),
     ])
-    return { retraining, training, loss, report, gates }
+    return { retraining, waiting, training, loss, report, gates }
   },
   title: ({ retraining }) => `Retraining of ${retraining.model}`,
-  view({ retraining, training, loss, report, gates }, { target, token, actor }) {
+  view({ retraining, waiting, training, loss, report, gates }, { target, token, actor }) {
     const isRefused = retraining.outcome === 'not_better' && report !== undefined
     const mayCancel = retraining.endedAt === undefined && startRetraining.roles.includes(actor.role)
     const content = (
@@ -47,8 +53,15 @@ export const retrainingPage = definePage({
             <RetrainingOutcome {...retraining} />{' '}
             {isRefused
               ? `Not released: ${refusalText(report)}`
-              : withoutIds(retraining.message ?? (retraining.endedAt === undefined ? stageOf(training) : ''))}
+              : withoutIds(
+                  retraining.message ?? (retraining.endedAt === undefined ? stageOf(training, waiting) : ''),
+                )}
           </p>
+          {waiting !== undefined && (
+            <p class="notice warn wrap">
+              {withCode(`${waiting.charAt(0).toUpperCase()}${waiting.slice(1)}`)}
+            </p>
+          )}
           {isRefused && report.reasons.length > 1 && (
             <details>
               <summary>Each reason ({report.reasons.length})</summary>
@@ -96,7 +109,8 @@ export const retrainingPage = definePage({
   },
 })
 
-function stageOf(training: ShownTraining | undefined): string {
+function stageOf(training: ShownTraining | undefined, waiting: string | undefined): string {
+  if (waiting !== undefined) return 'Waiting for a worker'
   if (training === undefined) return 'Loading and validating data'
   if (training.status === 'running') return 'Training'
   if (training.status === 'failed') return 'Training failed'

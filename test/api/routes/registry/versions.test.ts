@@ -86,7 +86,7 @@ afterAll(async () => {
   await fixture.close()
 })
 
-it('a version whose turn in the release queue came to nothing says why, in its row and on the page', async () => {
+it('a version whose turn in the release queue came to nothing says why, in its row, its card and on the page', async () => {
   const [refused, waiting] = ['small_v1.5.0', 'small_v1.6.0']
   const why = 'the release cannot open: the champion has changed'
   for (const [version, state] of [
@@ -106,6 +106,15 @@ it('a version whose turn in the release queue came to nothing says why, in its r
   ])
   const page = await api.request('GET', '/versions?model=small', { key })
   expect(JSON.stringify(page)).toContain(`Not released: ${why}`)
+  for (const [version, reason] of [
+    [refused, why],
+    [waiting, null],
+  ] as const) {
+    const one = await get(`/v1/versions/${version}`)
+    expect(one.json['not_released'] ?? null).toBe(reason)
+    const card = await get(`/v1/versions/${version}/card`)
+    expect(card.json).toMatchObject({ status: 'registered', notReleased: reason })
+  }
 })
 
 describe('a search', () => {
