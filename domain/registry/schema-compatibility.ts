@@ -3,6 +3,7 @@
  * incompatible version, every caller would fail.
  */
 import type { Manifest } from '../model/manifest.ts'
+import { describeOutput } from './model-card.ts'
 import { formOf, requestsStillFit } from './version.ts'
 
 type Schema = Pick<Manifest, 'features' | 'output'>
@@ -24,7 +25,9 @@ export function schemaIssues(now: Partial<Schema>, target: Partial<Schema>): str
   }
   if (now.output === undefined || target.output === undefined) issues.push('its output is not known')
   else if (formOf(now.output) !== formOf(target.output))
-    issues.push(`it answers with ${target.output.kind} in another form than ${now.output.kind} of now`)
+    issues.push(
+      `it answers ${describeOutput(target.output)}, in another form than ${describeOutput(now.output)} of now`,
+    )
   return issues
 }
 

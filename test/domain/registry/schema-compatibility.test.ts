@@ -28,6 +28,11 @@ describe('a version is not a rollback target', () => {
       /refuses values/,
     ],
     ['that answers otherwise', { ...now, output: { kind: 'number' } }, /another form/],
+    [
+      'that answers its numbers in another order',
+      { ...now, output: { kind: 'numbers', names: ['rent', 'price'] } },
+      /it answers the numbers rent, price, in another form than the probability of /,
+    ],
     ['that names another class', { ...now, output: { ...output, positive: 'no' } as Output }, /another form/],
     ['of which nothing is known', {}, /says nothing of its features/],
     ['whose answers are not known', { features }, /output is not known/],
