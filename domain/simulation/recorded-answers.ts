@@ -9,7 +9,17 @@ export interface RecordedAnswers {
   /** For a number: its percentiles from 0 to 100, and the upper edges of all bins except the last. */
   scores?: readonly number[]
   edges?: readonly number[]
+  /** Of several numbers a row all but the first. */
+  others?: readonly RecordedAnswers[]
 }
+
+/** How many numbers an answer has. */
+export const recordedNumbers = (answers: RecordedAnswers | undefined): number =>
+  1 + (answers?.others?.length ?? 0)
+
+/** How often the champion gives each of the other numbers; the candidate gives them as often. */
+export const otherShares = (answers: RecordedAnswers | undefined): number[][] =>
+  (answers?.others ?? []).map((each) => recordedShares(each) ?? numberShares(each, 1))
 
 /** The matured outcomes of a champion. */
 export interface RecordedLabels {

@@ -2,6 +2,7 @@
 import type { ArmCounts, CanaryTick } from '../canary/evidence.ts'
 import {
   answerShares,
+  otherShares,
   maturingPairs,
   rightShare,
   type DiscordantPairs,
@@ -98,7 +99,8 @@ export const scenarioForms: Record<string, string> = {
   'latency:FACTOR': 'the canary is FACTOR times as slow',
   'shift:PART':
     'the canary answers "yes", or the last of the recorded answers, more often by PART (relative: 0.1 is a tenth; negative is less often)',
-  'scale:FACTOR': 'the canary answers a number that is FACTOR times too large',
+  'scale:FACTOR':
+    'the canary answers a number that is FACTOR times too large; of several numbers the first alone',
   'worse:PART':
     'the canary is wrong on PART (0..1) of the requests that the champion answers rightly; outcomes come as recorded, or at once',
   'stale-feature:PART@HOURSh':
@@ -233,8 +235,9 @@ export function trafficOf(
     shift: scenario.kind === 'shift' ? scenario.by : 0,
     factor: scenario.kind === 'scale' ? scenario.factor : undefined,
   })
+  const others = otherShares(world.answers)
   /** The answers to the requests that did not fail, each from another user. */
-  const answersOf = ({ requests, errors, invalid }: ArmCounts, each: readonly number[]): number[] => {
+  const countAnswers = ({ requests, errors, invalid }: ArmCounts, each: readonly number[]): number[] => {
     let [left, rest] = [requests - errors - invalid, 1]
     answering ??= seededRandom(Math.floor((first ?? 0) * 2 ** 32))
     const drawing = answering
@@ -246,6 +249,9 @@ export function trafficOf(
       return count
     })
   }
+
+  const answersOf = (counts: ArmCounts, shares: readonly number[]): number[] =>
+    [shares, ...others].flatMap((each) => countAnswers(counts, each))
 
   return {
     tick(startMs, shareBp) {

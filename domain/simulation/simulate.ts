@@ -15,7 +15,7 @@ import type { Uniform } from '../statistics/random-variates.ts'
 import { businessTraffic } from './business-traffic.ts'
 import { externalTraffic } from './external-traffic.ts'
 import { shadowPairs } from './shadow-pairs.ts'
-import { labelTimeOf } from './recorded-answers.ts'
+import { labelTimeOf, recordedNumbers } from './recorded-answers.ts'
 import { trafficOf, worldAt, type TrafficScenario, type SimulatedWorld } from './scenario.ts'
 import { needsApprover, type VerdictKind } from '../verdict.ts'
 
@@ -47,7 +47,7 @@ export interface Simulated {
 export function simulateRelease(plan: Simulated, rule?: BaselineRuleName): SimulatedRelease {
   const { policy, world, uniform, scenario } = plan
   const traffic = trafficOf(scenario, world, uniform)
-  const judge = incrementalJudge(policy.limits)
+  const judge = incrementalJudge(policy.limits, recordedNumbers(world.answers))
   const other = rule === undefined ? undefined : baselineRule(rule)
   const guard = breaker(policy.limits.guardRate, breakerAlpha(policy.limits.alpha))
   const faultMs = faultStart(scenario)

@@ -55,6 +55,10 @@ export const searchAnswer = schemaOfFields({
     ),
   ),
 })
+const answerFields = [
+  { names: arrayOf(textField), counts: arrayOf(countField) },
+  { scores: arrayOf(numberField), edges: arrayOf(numberField) },
+] as const
 export const trafficAnswer = schemaOfFields(
   {
     model: textField,
@@ -62,10 +66,10 @@ export const trafficAnswer = schemaOfFields(
     ticks: arrayOf(schemaOfFields({ requests: countField, errors: countField, invalid: countField })),
   },
   {
-    answers: schemaOfFields(
-      { names: arrayOf(textField), counts: arrayOf(countField) },
-      { scores: arrayOf(numberField), edges: arrayOf(numberField) },
-    ),
+    answers: schemaOfFields(answerFields[0], {
+      ...answerFields[1],
+      others: arrayOf(schemaOfFields(...answerFields)),
+    }),
     labels: schemaOfFields(
       { delay_ms: numberField, window_ms: numberField, predictions: countField, known: countField },
       { right: countField },

@@ -45,8 +45,7 @@ async function readAnswers(
   { model, version, manifest: { output, profile } }: Version,
   nowMs: number,
 ): Promise<RecordedAnswers | undefined> {
-  // The first of several numbers: a simulated answer is one number.
-  const bins = answerBins(output, { ...profile, scores: profile?.scores?.slice(0, 1) })
+  const bins = answerBins(output, profile)
   const count = bins && answerCounter(bins, output)
   if (bins === undefined || count === undefined) return undefined
   const span = { model, version, fromMs: nowMs - dayMs, toMs: nowMs }
@@ -56,16 +55,19 @@ async function readAnswers(
   if (rows < 1) return undefined
   const counts = bins.names.map(() => 0)
   for (let row = 0; row < rows; row++) count(counts, outputs, row)
-  const [number] = bins.numbers
-  if (number === undefined) return { names: bins.names, counts }
-  const middle = scorePlace(output)
-  const scores = Array.from({ length: rows }, (_, row) => outputs[row * width + middle]!)
-  return {
-    names: bins.names,
-    counts,
-    edges: number.edges,
-    scores: quantiles(scores, percentiles).map((score) => score ?? 0),
-  }
+  const { names, numbers } = bins
+  let from = 0
+  const recorded = numbers.map(({ edges }, at): RecordedAnswers => {
+    const to = from + edges.length + 1
+    const own = { names: names.slice(from, to), counts: counts.slice(from, to) }
+    from = to
+    const place = scorePlace(output) + at
+    const scores = Array.from({ length: rows }, (_, row) => outputs[row * width + place]!)
+    return { ...own, edges, scores: quantiles(scores, percentiles).map((score) => score ?? 0) }
+  })
+  const [first, ...others] = recorded
+  if (first === undefined) return { names, counts }
+  return { ...first, ...(others.length > 0 && { others }) }
 }
 
 /** From the window of outcomes that the monitor judged last. */

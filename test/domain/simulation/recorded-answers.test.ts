@@ -102,5 +102,13 @@ describe('recorded answers', () => {
     expect(answerShares({ answers, positiveShare: 0 }, { factor: 1.001 }).canary).toEqual([0, 0, 0, 1])
     expect(outcomes('scale:1.001', { answers })).toEqual(['rolled_back', 'rolled_back', 'rolled_back'])
     expect(outcomes('scale:1.001', {})).toEqual(['promoted', 'promoted', 'promoted'])
+    // Of several numbers it is found too, with more evidence; the same answers are no finding.
+    const several = { ...answers, others: [answers, answers, answers] }
+    expect(outcomes('scale:1.001', { answers: several })).toEqual([
+      'rolled_back',
+      'rolled_back',
+      'rolled_back',
+    ])
+    expect(outcomes('good', { answers: several })).toEqual(['promoted', 'promoted', 'promoted'])
   })
 })

@@ -163,3 +163,30 @@ it('a model is shown with the digest of its definition, which tells whether its 
   const { definition } = await getModel(fixture.store, 'iris')
   expect((await get('/v1/models/iris')).json).toMatchObject({ definition_digest: digestOfJson(definition) })
 })
+
+it('the traffic of several numbers holds each of them by its name', async () => {
+  const names = ['price', 'rent', 'tax']
+  const tenths = Array.from({ length: 101 }, (_, i) => i / 100)
+  const profile = { rows: 101, features: [], scores: names.map((name) => numberProfile(name, tenths)) }
+  const manifest = { output: { kind: 'numbers', names }, profile }
+  await fixture.store.query(sql`
+    update versions set manifest = manifest || ${JSON.stringify(manifest)}::jsonb where version = 'iris_v1.0.0'`)
+  const { answers } = (await get('/v1/models/iris/traffic')).json as {
+    answers: { names: string[]; counts: number[]; scores: number[]; others: (typeof answers)[] }
+  }
+  const each = [answers, ...answers.others]
+  expect(each.map(({ names: [first] }) => first)).toEqual(
+    names.map((name) => `${name} below ${Math.fround(0.1)}`),
+  )
+  // Six answers are 0.9, 0.05 and 0.05; four are 0, 1 and 0.
+  expect(each.map(({ counts }) => counts)).toEqual([
+    [4, 0, 0, 6],
+    [6, 0, 0, 4],
+    [10, 0, 0, 0],
+  ])
+  expect(each.map(({ scores }) => [scores[0], scores[100]?.toFixed(2)])).toMatchObject([
+    [0, '0.90'],
+    [expect.closeTo(0.05, 6), '1.00'],
+    [0, '0.05'],
+  ])
+})
