@@ -1,4 +1,4 @@
-/** Writes the completion of `tenure` for a shell from the commands themselves: words, options and what each does. */
+/** Generates the shell completion of `tenure` from the commands: words, options and their descriptions. */
 import type { CommandGroup, CommandSpec } from './program.ts'
 
 export const shells = ['bash', 'zsh', 'fish'] as const
@@ -9,7 +9,7 @@ interface Word {
   about: string
 }
 
-/** What may follow the words before it: `''`, `releases`, `releases show`. */
+/** A path such as `''`, `releases` or `releases show`, and the words that can follow it. */
 interface Place {
   path: string
   words: Word[]
@@ -25,7 +25,7 @@ const everywhere: readonly (readonly [string, string])[] = [
   ['--help', 'Show help'],
 ]
 
-/** The options of a command by their long names. */
+/** Returns the options of a command by their long names. */
 const optionsOf = ({ options = [] }: Pick<CommandSpec, 'options'>): Word[] =>
   [...options, ...everywhere].flatMap(([flags, about]) => {
     const [word] = /--[\w-]+/.exec(flags) ?? []
@@ -64,9 +64,9 @@ export function completionPlaces(specs: Specs): Place[] {
   ]
 }
 
-/** The script for a shell, to be evaluated by it. */
+/** Returns the script for a shell to evaluate. */
 export function completionScript(shell: Shell, specs: Specs): string {
-  // The last place of a path wins: that of `completion` knows its argument.
+  // The last place of a path wins, because the place of `completion` knows its argument.
   const places = [...new Map(completionPlaces(specs).map((place) => [place.path, place])).values()]
   switch (shell) {
     case 'bash':
@@ -84,7 +84,7 @@ const quoted = (text: string): string => `'${text.replaceAll("'", String.raw`'\'
 const pathsOf = (places: readonly Place[]): string[] =>
   places.flatMap(({ path }) => (path === '' ? [] : [quoted(path)]))
 
-/** The path of the words before the cursor, for bash and zsh. Options end it, and values of options are no words of it. */
+/** Builds the path from the words before the cursor, for bash and zsh. Skips words that extend no known path, such as options. */
 const pathLoop = (
   places: readonly Place[],
   { from, to, word }: Record<'from' | 'to' | 'word', string>,

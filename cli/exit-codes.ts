@@ -1,4 +1,4 @@
-/** Defines the exit codes of commands. Scripts depend on them, so they are documented in `tenure --help`. */
+/** Defines the exit codes of commands. Scripts depend on them, so `tenure --help` documents them. */
 import type { ErrorCode } from '../domain/errors.ts'
 
 export const exitCodes = {

@@ -3,7 +3,7 @@ import { DomainError } from '../domain/errors.ts'
 import type { ModelDefinition } from '../domain/model-definition.ts'
 import { loadModels } from '../models/index.ts'
 
-/** Throws `not_found` with the names of the models that there are. */
+/** Throws `not_found` with the names of the existing models. */
 export async function findOwnModel(name: string): Promise<ModelDefinition> {
   const { models } = await loadModels()
   const model = models.find((each) => each.name === name)

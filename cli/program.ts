@@ -12,7 +12,7 @@ import { openTerminal, type Streams, type Terminal } from './terminal.ts'
 
 export interface CommandSession {
   terminal: Terminal
-  /** Connects to the API at the first call. */
+  /** Connects to the API on first use. */
   api(): Client
 }
 
@@ -21,7 +21,7 @@ export type Options = Readonly<Record<string, string | boolean | undefined>>
 export interface CommandInput {
   args: string[]
   options: Options
-  /** The values of flags that may be repeated. */
+  /** The values of repeatable flags. */
   lists: Readonly<Record<string, readonly string[]>>
 }
 
@@ -30,9 +30,9 @@ export interface CommandSpec {
   /** Name with arguments, such as `retrain <model>`. */
   name: string
   summary: string
-  /** Flags and their descriptions. One that ends with `…>`, such as `--set <name=value…>`, may be repeated. */
+  /** Flags and their descriptions. A flag that ends with `…>`, such as `--set <name=value…>`, is repeatable. */
   options?: readonly (readonly [flags: string, description: string])[]
-  /** Without `tenure`, except in a pipe: `cat rows | tenure …`. */
+  /** Written without `tenure`, except in a pipe: `cat rows | tenure …`. */
   examples: readonly string[]
   /** The default command of its group. */
   isDefault?: true
@@ -42,7 +42,7 @@ export interface CommandSpec {
 
 export interface CommandGroup {
   name: string
-  /** Another name for it. */
+  /** Another name for the group. */
   alias?: string
   summary: string
   commands: readonly CommandSpec[]
@@ -108,7 +108,7 @@ export async function runProgram(
   }
 }
 
-/** The same client, whose terminal says what is waited for. */
+/** Wraps the client to show on the terminal what a call waits for. */
 function withWaiting(client: Client, terminal: Terminal): Client {
   const during = async <T>(what: string, asked: () => Promise<T>): Promise<T> => {
     const stop = terminal.waiting(`Waiting for ${client.url}: ${what}`)
@@ -159,7 +159,7 @@ const wordOf = ({ name }: { name: string }): string => name.split(' ')[0] ?? nam
 const findSpec = (specs: Specs, word: string | undefined) =>
   specs.find((each) => wordOf(each) === word || ('alias' in each && each.alias === word))
 
-/** The known words of the command: `releases show`. */
+/** Returns the words that name the command, such as `releases show`. */
 function pathOf(specs: Specs, [first = '', second = '']: readonly string[]): string[] {
   const spec = findSpec(specs, first)
   if (spec === undefined) return []
@@ -180,7 +180,7 @@ function withDefault(specs: Specs, words: readonly string[]): readonly string[] 
     : words
 }
 
-/** Whether the only word is an argument, such as a model, and no mistyped command. */
+/** Whether the only word is an argument, such as a model, and not a mistyped command. */
 const isArgumentOf = (
   command: CommandSpec,
   { commands }: CommandGroup,
@@ -207,7 +207,7 @@ function describe(error: unknown, path: readonly string[]): CommandProblem {
   }
 }
 
-/** What was typed may hold a password or a key, and the output of a pipeline is kept. */
+/** Redacts what was typed: it may hold a password or a key, and CI keeps the output. */
 const withoutSecrets = (problem: CommandProblem): CommandProblem =>
   JSON.parse(redacted(JSON.stringify(problem))) as CommandProblem
 

@@ -1,8 +1,8 @@
-/** The `tenure` command. */
+/** Entry point of the `tenure` command. */
 import { commands } from './commands/all-commands.ts'
 import { runProgram } from './program.ts'
 
-// A reader that has seen enough, such as `head`, is no failure.
+// A reader that closes the pipe early, such as `head`, is not a failure.
 process.stdout.on('error', (error: NodeJS.ErrnoException) => {
   if (error.code === 'EPIPE') process.exit(0)
   throw error

@@ -1,6 +1,6 @@
 /**
- * Writes the output of commands, with control characters made visible, because texts of other users are in it. With `--json`, standard output is one JSON document; colours appear on a TTY only, because
- * escape codes in a pipe break the next program.
+ * Writes the output of commands. Makes control characters visible, because the output contains texts of other users. With `--json`,
+ * standard output is one JSON document. Colours appear on a TTY only, because escape codes in a pipe break the next program.
  */
 import { stripVTControlCharacters, styleText } from 'node:util'
 import { visibleText } from '../domain/visible-text.ts'
@@ -18,7 +18,7 @@ export interface Terminal {
   progress(line: string | undefined): void
   /** Overwrites several lines on a TTY; an empty list removes them. */
   live(lines: readonly string[]): void
-  /** Says on a TTY what is waited for once it takes long, until the returned function is called. */
+  /** Shows on a TTY what a call waits for once it takes long, until the returned function is called. */
   waiting(what: string): () => void
   paint(style: Style, text: string): string
   columns: number
@@ -33,13 +33,13 @@ export interface Streams {
 
 const spinnerFrames = ['⠋', '⠙', '⠹', '⠸', '⠼', '⠴', '⠦', '⠧', '⠇', '⠏'] as const
 const frameMs = 100
-/** A shorter wait needs no sign of life. */
+/** A shorter wait is not shown, in ms. */
 const patientMs = 400
 
 export function openTerminal({ out, err }: Streams, { json = false } = {}): Terminal {
   const interactive = out.isTTY === true && !json
   const coloured = interactive && out.hasColors?.() === true
-  /** The escape codes of this terminal's own colours. */
+  /** Escape codes that this terminal writes itself. */
   const ownCodes = new Set(['\u001b[0m'])
   const shown = (text: string): string =>
     coloured
@@ -50,7 +50,7 @@ export function openTerminal({ out, err }: Streams, { json = false } = {}): Term
       : visibleText(text)
   /** Number of lines that the next output replaces. */
   let overwritable = 0
-  /** Whether these lines are those of a wait, which gives way to any other. */
+  /** Whether these lines show a wait, which any other output replaces. */
   let isSpinning = false
   const clear = () => {
     isSpinning = false
@@ -62,7 +62,7 @@ export function openTerminal({ out, err }: Streams, { json = false } = {}): Term
     if (!interactive) return
     clear()
     if (lines.length === 0) return
-    // Cut to the width, because a wrapped line would leave a remainder when it is erased.
+    // Cut to the width, because a wrapped line could not be erased completely.
     out.write(lines.map((line) => shown(cut(line, columns - 1))).join('\n'))
     overwritable = lines.length
   }
@@ -121,7 +121,10 @@ function cut(line: string, columns: number): string {
 /** The content of a table cell; an absent one is shown as a dash. */
 export type Cell = string | number | null | undefined
 
-/** A table without borders, for reading and for `cut`. A cell may have several lines. Its cost is linear: a library's was not. */
+/**
+ * Formats a table without borders, suitable for reading and for `cut`. A cell may have several lines. The cost is linear in the rows; a
+ * library's cost was not.
+ */
 export function tableOf(headings: readonly string[], rows: readonly (readonly Cell[])[]): string {
   const all = [...(headings.length > 0 ? [headings] : []), ...rows].map((row) =>
     row.map((cell) => String(cell ?? '–').split('\n')),
@@ -145,12 +148,12 @@ export function tableOf(headings: readonly string[], rows: readonly (readonly Ce
 
 const columnGap = 2
 
-/** Columns by heading: a field of the row, or a function of it. */
+/** Heading → a field of the row, or a function of the row. */
 export type Columns<Row> = Readonly<
   Record<string, (keyof Row & string) | ((row: Row, terminal: Terminal) => Cell)>
 >
 
-/** A table of rows with the same fields. */
+/** Formats a table of rows with the same fields. */
 export function tableBy<Row>(terminal: Terminal, rows: readonly Row[], columns: Columns<Row>): string {
   const cells = Object.values(columns)
   return tableOf(
@@ -159,7 +162,7 @@ export function tableBy<Row>(terminal: Terminal, rows: readonly Row[], columns: 
   )
 }
 
-/** Names and values of one thing, one pair a line. */
+/** Formats names and values of one subject, one pair per line. */
 export function factsTable({ paint }: Terminal, facts: readonly (readonly [string, Cell])[]): string {
   return tableOf(
     [],
@@ -167,13 +170,13 @@ export function factsTable({ paint }: Terminal, facts: readonly (readonly [strin
   )
 }
 
-/** A bar of `width` characters, filled to `share` (0 to 1). */
+/** Draws a bar of `width` characters, filled to `share` (0 to 1). */
 export function barOf(share: number, width: number): string {
   const full = Math.round(Math.min(Math.max(share, 0), 1) * width)
   return '█'.repeat(full) + '░'.repeat(width - full)
 }
 
-/** Columns of a text, without its colours. */
+/** Returns the width of a text in columns, without its colours. */
 export function textWidth(text: string): number {
   return stripVTControlCharacters(text).length
 }

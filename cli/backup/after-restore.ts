@@ -28,7 +28,7 @@ export interface RestoredState {
   ended: Record<string, number>
 }
 
-/** How many numbers are skipped where it is unknown how many versions were registered after the backup. */
+/** How many version numbers to skip when the number of versions registered after the backup is unknown. */
 const skippedNumbers = 100
 
 export async function completeRestore(
@@ -38,7 +38,7 @@ export async function completeRestore(
     action: string
     why: string
     detail: Record<string, unknown>
-    /** The numbers in the replaced database, as far as it had versions. */
+    /** The version numbers given in the replaced database, if it had versions. */
     given?: GivenNumbers
   },
 ): Promise<RestoredState> {
@@ -66,8 +66,9 @@ export async function completeRestore(
 }
 
 /**
- * After an error of the commit: puts the audit heads back unless Postgres has carried the restore out without an answer, and returns whether
- * it has. While Postgres does not say, they stay archived and the error is thrown: heads that name other rows would refuse the repetition.
+ * Handles an error of the commit, after which Postgres may have committed without a response. Restores the archived audit heads unless
+ * Postgres committed, and returns whether it did. Throws while Postgres is unreachable and leaves the heads archived: heads that name other
+ * rows would make a second attempt fail.
  */
 export async function undoUnlessCarriedOut(
   store: Store,
@@ -115,7 +116,7 @@ export async function completePointInTimeRestore(
     let settled: RestoredState | undefined
     try {
       await store.transaction(async (database) => {
-        // Versions of that time may be signed with a key that is rotated since.
+        // The signing key may have been rotated since those versions were signed.
         await resignArtifacts(database, signer, {
           keys: openPublicKeys(config.signing, 'artifacts'),
           signedMs: newest && Date.parse(newest.at),

@@ -1,6 +1,6 @@
 /**
- * Opens the place of a backup: a file, a directory, or a prefix of a bucket. An object is written from a file beside it, in parts, and appears
- * when it is complete.
+ * Opens the place of a backup: a file, a directory, or a prefix of a bucket. A backup for an object store is written to a local file first
+ * and uploaded in parts. The object appears when the upload is complete.
  */
 import { rmSync } from 'node:fs'
 import { mkdtemp, rm, stat } from 'node:fs/promises'
@@ -13,19 +13,22 @@ import { openS3Store } from '../../store/objects/s3/s3-store.ts'
 import type { S3Access } from '../../store/objects/settings.ts'
 import { failure, usageError } from '../client/client.ts'
 
-/** A path, or a store with the name in it; without a name, the time of the backup names it, and a restore takes the newest. */
+/**
+ * A path, or an object store with an optional object name. Without a name, a new backup is named by its time, and a restore takes the
+ * newest backup.
+ */
 export type BackupPlace = { path: string } | { store: ObjectStore; name?: string }
 
 /** A backup that this machine can read. */
 export interface LocalBackup {
   path: string
-  /** For messages: its address. */
+  /** The address of the backup, for messages. */
   name: string
-  /** Removes what was copied to this machine. */
+  /** Removes the local copy, if the backup was downloaded. */
   remove(): Promise<void>
 }
 
-/** Throws `usage` for an address that names no place, or a bucket without credentials. */
+/** Throws `usage` for an invalid address, or for a bucket without credentials. */
 export async function openBackupPlace(address: string, s3: S3Access | undefined): Promise<BackupPlace> {
   if (!address.includes('://')) return openLocalPlace(address)
   const slash = address.lastIndexOf('/')
@@ -33,7 +36,7 @@ export async function openBackupPlace(address: string, s3: S3Access | undefined)
   return { store: openBackupStore(name === undefined ? address : address.slice(0, slash), s3), name }
 }
 
-/** The store of a directory, or of a prefix of a bucket. */
+/** Opens a directory, or a prefix of a bucket, as an object store. */
 export function openBackupStore(address: string, s3: S3Access | undefined): ObjectStore {
   if (!address.includes('://')) return openDirectoryStore(resolve(address))
   const place = parseS3Address(address)
@@ -58,31 +61,31 @@ async function openLocalPlace(address: string): Promise<BackupPlace> {
     : { path }
 }
 
-/** The name of a backup by its time to the second, so that names sort as their times do. */
+/** Returns the name of a backup taken at this time, to the second. Names sort in the order of their times. */
 export const backupNameOf = (takenAt: string): string =>
   `tenure-${new Date(takenAt).toISOString().replaceAll(/[-:]|\.\d+/g, '')}.tar`
 
 const namePattern = /^tenure-\d{8}T\d{6}Z\.tar$/
 
-/** The time that a backup of this name was taken at. */
+/** Returns the time in the name of a backup. */
 export const timeOfName = (name: string): string =>
   name.replace(/^tenure-(\d{4})(\d\d)(\d\d)T(\d\d)(\d\d)(\d\d)Z\.tar$/, '$1-$2-$3T$4:$5:$6Z')
 
-/** The names of the backups in a store that were named by their time, the oldest first. */
+/** Returns the names of the backups in a store that are named by their time, oldest first. */
 export async function listBackups(store: ObjectStore): Promise<string[]> {
   const names: string[] = []
   for await (const { key } of store.list('tenure-')) if (namePattern.test(key)) names.push(key)
   return names
 }
 
-/** Has `make` write a file, and puts it to its place. Throws `usage` where a backup of that name is. */
+/** Calls `make` to write a file, and moves or uploads the file to its place. Throws `usage` if a backup of that name exists. */
 export async function writeBackup<Made extends { file: string; taken_at: string }>(
   place: BackupPlace,
   make: (file: string) => Promise<Made>,
 ): Promise<Made> {
   if ('path' in place) return make(place.path)
   const { store } = place
-  // Found out before the work; the conditional write decides.
+  // Fails early when the name is taken. The conditional write below still decides.
   if (place.name !== undefined && (await store.find(place.name)) !== undefined)
     throw exists(store, place.name)
   return withFolder(async (folder) => {
@@ -94,7 +97,7 @@ export async function writeBackup<Made extends { file: string; taken_at: string 
   })
 }
 
-/** Runs `work` with a directory for copies on their way. */
+/** Runs `work` with a temporary directory and removes the directory afterwards. */
 export async function withFolder<T>(work: (folder: string) => Promise<T>): Promise<T> {
   const { folder, remove } = await makeFolder()
   try {
@@ -104,7 +107,7 @@ export async function withFolder<T>(work: (folder: string) => Promise<T>): Promi
   }
 }
 
-/** Also a process that is ended leaves no copy of the database behind. */
+/** Creates a temporary directory that is also removed when the process exits, because it may hold a copy of the database. */
 async function makeFolder(): Promise<{ folder: string; remove: () => Promise<void> }> {
   const folder = await mkdtemp(join(tmpdir(), 'tenure-backup-'))
   const atExit = () => rmSync(folder, { recursive: true, force: true })
@@ -121,7 +124,7 @@ async function makeFolder(): Promise<{ folder: string; remove: () => Promise<voi
 const exists = ({ address }: ObjectStore, name: string) =>
   usageError(`${address}/${name} already exists`, 'Name another object, or delete this one.')
 
-/** Copies a backup to this machine where it is in a store. Throws `usage` where there is no backup. */
+/** Downloads a backup if it is in an object store. Throws `usage` if no backup exists there. */
 export async function fetchBackup(place: BackupPlace): Promise<LocalBackup> {
   if ('path' in place) return { path: place.path, name: place.path, remove: () => Promise.resolve() }
   const { store } = place
@@ -143,7 +146,7 @@ export async function fetchBackup(place: BackupPlace): Promise<LocalBackup> {
   return { path, name: `${store.address}/${name}`, remove }
 }
 
-/** Guards against an older backup under the name of a newer one: its signature says when it was taken. */
+/** Throws if an older backup carries the name of a newer one. The signature covers the time at which the backup was taken. */
 export function requireTimeOfName(name: string, takenAt: string): void {
   const file = basename(name)
   if (namePattern.test(file) && file !== backupNameOf(takenAt))

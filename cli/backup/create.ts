@@ -74,7 +74,10 @@ export async function makeBackup(place: Installation, options: BackupOptions): P
   }
 }
 
-/** A process on a machine of its own, such as a pod that takes backups, has only the list beside the artifacts. */
+/**
+ * Returns the longest of the lists of signed heads. On a separate machine, such as a pod that takes backups, only the list beside the
+ * artifacts exists.
+ */
 async function longestOf(files: readonly string[]): Promise<Buffer> {
   const lists = await Promise.all(files.map((file) => readFile(file).catch(() => Buffer.alloc(0))))
   return lists.toSorted((a, b) => b.byteLength - a.byteLength)[0]!
@@ -92,7 +95,7 @@ async function addTables(archive: ArchiveWriter, dump: Dump, { onProgress }: Bac
   return all
 }
 
-/** Returns what is missing. Throws `otherwise` for a missing artifact of a version, unless allowed. */
+/** Adds artifacts and snapshots, and returns the missing ones. Throws `otherwise` for a missing artifact of a version, unless allowed. */
 async function addArtifacts(
   archive: ArchiveWriter,
   { references }: Dump,
@@ -103,7 +106,7 @@ async function addArtifacts(
   const add = async (area: 'artifacts' | 'snapshots', digest: string): Promise<void> => {
     const name = fileName(area, digest)
     if (archive.entries[name] !== undefined) return
-    // Verified now, so that damage is found before the original is lost.
+    // `locate` verifies the digest, so that damage is found before the original is lost.
     const path = await artifacts.locate(area, digest)
     await archive.add(name, createReadStream(path, { highWaterMark: 262_144 }))
   }
@@ -123,7 +126,7 @@ async function addArtifacts(
   }
   for (const [index, { digest, version }] of references.manifests.entries()) {
     onProgress?.(`artifact ${index + 1} of ${references.manifests.length}`)
-    // Retention may have deleted a candidate that became no version.
+    // Retention may have deleted a candidate that was never registered as a version.
     await attempt(version ?? `a candidate (${digest})`, allowMissing || version === undefined, async () => {
       const manifest = await getManifest(artifacts, digest)
       await add('artifacts', digest)

@@ -1,15 +1,15 @@
-/** Chooses the backups that are kept no more. */
+/** Chooses the backups to delete. */
 
 export interface KnownBackup {
-  /** Names sort as their times do. */
+  /** Names sort in the order of their times. */
   name: string
-  /** Whether it was verified. */
+  /** Whether the backup was verified. */
   isGood: boolean
 }
 
 /**
- * All that are older than the `keep` newest good ones. While there are fewer good ones, all stay: a series of backups that cannot be used never
- * pushes out the last one that can.
+ * Returns the backups that are older than the `keep` newest good ones. Returns none while fewer than `keep` are good, so that unusable
+ * backups never push out the last usable one.
  */
 export function expiredBackups(backups: readonly KnownBackup[], keep: number): string[] {
   const good = backups.filter(({ isGood }) => isGood).map(({ name }) => name)

@@ -16,7 +16,7 @@ export interface Installation {
   /** Connects as the owner of the tables. */
   databaseUrl: string
   config: Config
-  /** Whether `tenure up` runs on it. */
+  /** Whether `tenure up` runs on this installation. */
   running: boolean
   close(): Promise<void>
 }
@@ -31,7 +31,7 @@ export async function openInstallation(options: { make: boolean }): Promise<Inst
   return place
 }
 
-/** The settings of the installation, for work that needs no database of it. */
+/** Reads the settings of the installation, for work that does not need its database. */
 export function readInstallationConfig(): Config {
   const { stateDir, databaseUrl } = readCommandConfig()
   return readConfig(
@@ -73,7 +73,7 @@ async function findInstallation({ make }: { make: boolean }): Promise<Installati
   try {
     const server = await startPostgres({
       dataDir,
-      // A gap in its log would end what can be restored.
+      // Archiving must continue: a gap in the log would end the span that can be restored.
       archiveTo: command.backups && archivedLogOf(stateDir),
     })
     held.note([{ pid: server.pid }])

@@ -1,16 +1,16 @@
-/** Defines the manifest of a backup. It is signed, and holds the hash of every other entry. */
+/** Defines the manifest of a backup. The manifest is signed and holds the hash of every other entry. */
 import type { DumpFacts } from '../../store/maintenance/dump.ts'
 import type { Signer } from '../../store/signing/signing-key.ts'
 import type { ArchiveEntry, ArchiveWriter } from './write-archive.ts'
 
 export const backupFormat = 'tenure-backup@1'
 
-/** What the manifest of every archive says. */
+/** The fields that the manifest of every archive has. */
 export interface SignedManifest {
   format: string
-  /** By entry name. */
+  /** Entry name → size and hash. */
   entries: Record<string, ArchiveEntry>
-  /** The public half of the signing key, SPKI in PEM. */
+  /** The public half of the signing key: SPKI in PEM. */
   publicKey: string
 }
 
@@ -20,7 +20,7 @@ export interface BackupManifest extends SignedManifest, DumpFacts {
   missing: string[]
 }
 
-/** Adds the manifest of an archive as its last entry but one, and its signature. */
+/** Adds the manifest and then its signature as the last two entries of an archive. */
 export async function sealArchive(
   archive: ArchiveWriter,
   manifest: SignedManifest,

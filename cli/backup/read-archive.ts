@@ -17,7 +17,10 @@ export interface Archive {
   measure(name: string): Promise<ArchiveEntry>
 }
 
-/** Indexes a backup, which messages call `name`. Throws `usage` for another kind of file, `otherwise` for a truncated or damaged one. */
+/**
+ * Indexes a backup. `name` is the name used in messages. Throws `usage` for a file that is no backup, `otherwise` for a truncated or
+ * damaged one.
+ */
 export async function openArchive({
   path,
   name: shown,

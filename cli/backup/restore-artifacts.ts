@@ -1,4 +1,4 @@
-/** Copies the artifacts of a backup to the artifact store, each verified by its digest. */
+/** Copies the artifacts of a backup to the artifact store and verifies each by its digest. */
 import { createWriteStream } from 'node:fs'
 import { mkdir } from 'node:fs/promises'
 import { Readable } from 'node:stream'
@@ -9,7 +9,7 @@ import type { Config } from '../../temporal.config.ts'
 import type { BackupManifest } from './manifest.ts'
 import type { Archive } from './read-archive.ts'
 
-/** Returns their number. */
+/** Returns the number of copied artifacts. */
 export async function restoreArtifacts(
   archive: Archive,
   { entries }: BackupManifest,

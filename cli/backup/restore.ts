@@ -75,7 +75,7 @@ export async function restoreBackup(place: Installation, options: RestoreOptions
           headKeys,
           isSigned: isOurs ? isSigned : undefined,
         })
-        // The key of the backup may be rotated since.
+        // The signing key may have been rotated since the backup.
         if (manifest.publicKey !== signer.publicPem)
           await resignArtifacts(
             database,
@@ -134,7 +134,7 @@ export const untrusted = (trust: 'retired' | undefined, list: string): Error =>
         : 'Provide the key of that installation (TENURE_KEYS, TENURE_TRUST), or add --re-sign to sign its versions with the key of this one.',
   })
 
-/** The version numbers in the database that is replaced; none when it has no tables of Tenure. */
+/** Returns the version numbers given in the database to replace; undefined if it has no tables of Tenure. */
 async function findReplaced(databaseUrl: string): Promise<GivenNumbers | undefined> {
   const store = openStore(databaseUrl, { name: 'tenure restore', max: 1 })
   try {

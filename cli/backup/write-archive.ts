@@ -14,7 +14,7 @@ export interface ArchiveEntry {
   bytes: number
   /** Hash of the stored bytes, hexadecimal. */
   sha256: string
-  /** Of a table. */
+  /** For a table: its number of rows. */
   rows?: number
 }
 
@@ -24,13 +24,13 @@ export interface Sink {
 }
 
 export interface ArchiveWriter {
-  /** One entry at a time. */
+  /** Starts an entry. Only one entry can be open at a time. */
   begin(name: string, options?: { gzip: boolean }): Sink
   /** Writes a complete entry. */
   add(name: string, content: Buffer | AsyncIterable<Buffer>): Promise<void>
-  /** The complete entries by name. */
+  /** Entry name → size and hash of each complete entry. */
   entries: Record<string, ArchiveEntry>
-  /** Flushes the file and moves it to its final name. Throws if that name has been taken meanwhile. */
+  /** Flushes the file and moves it to its final name. Throws if a file of that name was created meanwhile. */
   finish(): Promise<number>
   discard(): Promise<void>
 }

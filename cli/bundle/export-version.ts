@@ -1,4 +1,7 @@
-/** Writes a version with its evidence as a signed bundle, from the database and the artifacts of the installation, as a backup is. */
+/**
+ * Writes a version with its evidence as a signed bundle. Reads the database and the artifacts of the installation directly, as a backup
+ * does.
+ */
 import { writeFile } from 'node:fs/promises'
 import { DomainError } from '../../domain/errors.ts'
 import type { BundleRelease, BundleStatement } from '../../domain/model/bundle-origin.ts'
@@ -22,7 +25,7 @@ export interface ExportedBundle {
   approvals: number
 }
 
-/** Throws `command_refused` for a version that was rolled back, `artifact_untrusted` for one that this installation has not signed. */
+/** Throws `command_refused` for a rolled-back version, `artifact_untrusted` for a version that this installation has not signed. */
 export async function exportBundle(
   { databaseUrl, config }: Pick<Installation, 'databaseUrl' | 'config'>,
   { version: name, file }: { version: string; file: string },

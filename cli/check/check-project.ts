@@ -1,4 +1,4 @@
-/** Judges a project without a server: its settings, its model files and policies, its types, and a training on a few rows. */
+/** Checks a project without a server: its settings, model files, policies and types, and a training on a few rows. */
 import { execFile } from 'node:child_process'
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
@@ -15,9 +15,9 @@ export interface CheckedModel {
   name: string
   issues: string[]
   trained: boolean
-  /** Of the training. */
+  /** The number of rows of the training. */
   rows?: number
-  /** Why nothing was trained. */
+  /** Why no training ran. */
   skipped?: string
 }
 
@@ -72,7 +72,7 @@ async function issuesOfChannels(): Promise<string[]> {
   }
 }
 
-/** By the TypeScript of the project, where it has one. */
+/** Checks types with the TypeScript of the project, if it has one. */
 async function checkTypes(): Promise<CheckedProject['types']> {
   const compiler = join(projectFolder, 'node_modules', '.bin', 'tsc')
   if (!existsSync(compiler) || !existsSync(join(projectFolder, 'tsconfig.json')))

@@ -1,11 +1,11 @@
-/** Trains a model on a few rows in a process of its own, and tells how it went. */
+/** Trains a model on a few rows in a child process and reports the result. */
 import { fork } from 'node:child_process'
 import { launcher, systemEnvironment } from '../../temporal.config.ts'
 
 export interface TrainedALittle {
   rows?: number
   skipped?: string
-  /** Why it failed. */
+  /** Why the training failed. */
   issue?: string
 }
 
@@ -35,7 +35,7 @@ export function trainALittle(
     child.on('message', (message: TrainingMessage) => {
       if (message.kind === 'alive') return
       told = message.kind === 'done' ? message.result : { issue: message.message }
-      // A child that has answered waits for its next job.
+      // A child process that has replied stays alive for the next job.
       clearTimeout(timer)
       child.kill('SIGKILL')
     })

@@ -1,11 +1,11 @@
-/** Calls Tenure's HTTP API. Every failure, also of the network, becomes a problem with code, detail and remedy. */
+/** Calls Tenure's HTTP API. Turns every failure, including network errors, into a problem with code, detail and remedy. */
 import { setTimeout as pause } from 'node:timers/promises'
 import { parseJson } from '../../domain/parse-json.ts'
 import type { ApiFetch } from '../../store/tls/api-fetch.ts'
 import { isUntrusted } from '../../store/tls/failure.ts'
 import type { CommandProblem } from '../exit-codes.ts'
 
-/** QueryParameters parameters; undefined ones are left out. */
+/** Query parameters; undefined ones are omitted. */
 export type QueryParameters = Readonly<Record<string, string | number | boolean | undefined>>
 
 export interface Client {
@@ -22,20 +22,20 @@ export interface ClientOptions {
   url: string
   key?: string
   timeoutMs?: number
-  /** Trusts what this machine is told to; plain `fetch` by default. */
+  /** The fetch function to use, such as one with extra trusted certificates; plain `fetch` by default. */
   call?: ApiFetch
 }
 
-/** An error with a problem, which the program prints at its end. */
+/** Creates an error with a problem, which the program prints before it exits. */
 export function failure(problem: CommandProblem): Error & { problem: CommandProblem } {
   return Object.assign(new Error(problem.detail), { problem })
 }
 
-/** An error in the arguments. Without a remedy, the program points to the help of the command. */
+/** Creates an error about the arguments. Without a remedy, the program points to the help of the command. */
 export const usageError = (detail: string, remedy?: string) =>
   failure(remedy === undefined ? { code: 'usage', detail } : { code: 'usage', detail, remedy })
 
-/** A path with its values encoded: path`/v1/models/${name}`. */
+/** Builds a path with encoded values: path`/v1/models/${name}`. */
 export const path = (texts: TemplateStringsArray, ...values: unknown[]): string =>
   String.raw({ raw: texts }, ...values.map((value) => encodeURIComponent(String(value))))
 
@@ -44,10 +44,12 @@ export function commandProblemOf(thrown: unknown): CommandProblem | undefined {
   return thrown.problem as CommandProblem
 }
 
-/** Longer than the API waits for any workflow, so that its answer names what is away. */
+/** Longer than the API's timeout for workflows, so that its response can name the unreachable server. */
 const defaultTimeoutMs = 45_000
 
-/** How often a read is repeated when the API says that a retry can help: a command that follows a training outlasts a moment without Postgres. */
+/**
+ * How often a read is repeated when the API reports a retryable error, so that following a training survives a short outage of Postgres.
+ */
 const maxRepeats = 3
 
 export function createClient(options: ClientOptions): Client {
@@ -100,7 +102,7 @@ export function createClient(options: ClientOptions): Client {
       for (const [name, value] of Object.entries(query))
         if (value !== undefined) search.set(name, String(value))
       const target = search.size === 0 ? path : `${path}?${search}`
-      // Whether a replica is ready is what this path is asked for.
+      // Asks whether a replica is ready, so "not ready" is the answer and not a reason to retry.
       return call('GET', target, undefined, {}, path === '/readyz' ? 0 : maxRepeats)
     },
     post: (path, body = {}, headers) => call('POST', path, body, headers),

@@ -1,6 +1,6 @@
 /**
- * Stores the addresses and the local key of the running system in the state directory, for the other commands on this machine.
- * Only its owner can read the file, because it holds a key.
+ * Stores the addresses and the local key of the running system in the state directory, for other commands on this machine. Only the owner
+ * can read the file, because it holds a key.
  */
 import { mkdirSync, renameSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -13,11 +13,11 @@ import { readText } from '../read-text.ts'
 import { openStateDir } from '../embedded/state-dir.ts'
 
 export interface Connection {
-  /** The process that runs `tenure up`. */
+  /** Process id of `tenure up`. */
   pid: number
   url: string
   key?: string
-  /** The certificate with which the API is served here, as a file. */
+  /** Path of the certificate that the API serves on this machine. */
   certificate?: string
   databaseUrl: string
   temporalAddress: string
@@ -33,7 +33,7 @@ export function writeConnection(stateDir: string, connection: Connection): void 
   renameSync(partial, fileOf(stateDir))
 }
 
-/** The last connection that `tenure up` wrote, running or not. */
+/** Returns the connection that `tenure up` wrote last, whether it still runs or not. */
 export function findConnection(stateDir: string): Connection | undefined {
   return parseJson(readText(fileOf(stateDir)) ?? '')
 }
@@ -50,7 +50,7 @@ export function connectToApi(options: { url?: string } = {}): Client {
   return createClient({ url, key, call: createApiFetch(trustAt(url, config, found)) })
 }
 
-/** What this machine trusts at an address; the certificate that `tenure up` serves only at its own. */
+/** Returns the certificates that this machine trusts at an address. The certificate of `tenure up` is trusted only at its own address. */
 export function trustAt(
   url: string,
   config: Pick<CommandConfig, 'trust'>,
@@ -60,7 +60,7 @@ export function trustAt(
   return { ...config.trust, own: config.trust.own ?? own }
 }
 
-/** Addresses of Postgres and Temporal, for commands that bypass the API. */
+/** Returns the addresses of Postgres and Temporal, for commands that bypass the API. */
 export function coreAddresses(config: CommandConfig): { databaseUrl: string; temporalAddress: string } {
   const stateDir = openStateDir(config.stateDir)
   const found = findConnection(stateDir)

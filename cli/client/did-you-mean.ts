@@ -1,9 +1,9 @@
-/** Finds the name that was probably meant. */
+/** Suggests a name for a mistyped one. */
 import { Command } from 'commander'
 
-/** `Did you mean flight-delay?`; undefined when the name is there, or none is similar. */
+/** Returns `Did you mean flight-delay?`; undefined if the name exists or none is similar. */
 export function didYouMean(names: readonly string[], given: string): string | undefined {
-  // Compares the names as commander compares those of commands.
+  // commander's own comparison, as for the names of commands.
   const known = new Command().exitOverride().configureOutput({ writeErr: () => {}, outputError: () => {} })
   for (const name of names) known.command(name)
   try {

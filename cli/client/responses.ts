@@ -7,7 +7,7 @@ export interface ModelAnswer {
   about?: string
   champion?: { version: string; since: string }
   open_release?: string
-  /** The version that a rollback of the model is about. */
+  /** The version that a rollback of the model would roll back. */
   rolls_back?: string
 }
 
@@ -21,7 +21,7 @@ export interface VersionAnswer {
   rolled_back_at?: string
   /** champion, proven, withdrawn, … */
   status?: string
-  /** Why its turn in the release queue came to nothing. */
+  /** Why the queued release was not started. */
   not_released?: string
   metrics?: Record<string, number>
 }
@@ -90,7 +90,7 @@ export interface RecordedAnswer {
   state: string
   message: string
   recorded_at: string
-  /** What a delivered start has started. */
+  /** What a delivered start command started. */
   started?: { id?: string }
 }
 
@@ -99,12 +99,12 @@ export interface RetrainingAnswer {
   stage?: string
   outcome?: string
   message?: string
-  /** Of a failed one, where the error has one. */
+  /** Remedy of a failed command, if the error has one. */
   remedy?: string
   epoch?: number
   epochs?: number
   loss?: number
-  /** Why a training that runs has not begun, and what to do. */
+  /** Why a running retraining has not begun to train, and what to do. */
   waiting?: string
   training_id?: string
   evaluation_id?: string

@@ -1,9 +1,9 @@
-/** Suggests the model whose name was probably meant, of those that the key has access to. */
+/** Suggests a model for a mistyped name, among the models that the key can access. */
 import type { Client } from './client.ts'
 import { didYouMean } from './did-you-mean.ts'
 import type { ModelAnswer } from './responses.ts'
 
-/** `Did you mean flight-delay?` for the name between the quotes; undefined without a similar one. */
+/** Returns `Did you mean flight-delay?` for the name in quotes in `detail`; undefined if none is similar. */
 export async function suggestModel(client: Client, detail: string): Promise<string | undefined> {
   const [, given] = /"([^"]+)"/.exec(detail) ?? []
   if (given === undefined) return undefined

@@ -1,7 +1,7 @@
 import type { ConnectionOptions } from '@temporalio/client'
 import type { Config } from '../../temporal.config.ts'
 
-/** The options of a connection to the configured Temporal. */
+/** Returns the options of a connection to the configured Temporal. */
 export function connectionOf({ address, apiKey, tls }: Config['temporal']): ConnectionOptions {
   return { address, apiKey, tls: tls as ConnectionOptions['tls'] }
 }

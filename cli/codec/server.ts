@@ -1,6 +1,6 @@
 /**
- * Decrypts payloads for Temporal's pages and its command line, by the protocol of their codec servers. A caller knows the token, as a bearer
- * token or as the first part of the path: the pages can send no header of ours.
+ * Decrypts payloads for Temporal's web UI and command line, by the protocol of Temporal codec servers. A caller presents the token as a
+ * bearer token or as the first part of the path, because the web UI cannot send a custom header.
  */
 import { timingSafeEqual } from 'node:crypto'
 import { createServer, type IncomingMessage, type Server } from 'node:http'
@@ -12,7 +12,7 @@ type PayloadCodec = ReturnType<typeof createPayloadCodec>
 export interface CodecServerOptions {
   codec: PayloadCodec
   token: string
-  /** The origin of the pages, such as `http://127.0.0.1:8233`. */
+  /** The origin of the web UI, such as `http://127.0.0.1:8233`. */
   origin: string
 }
 
@@ -22,7 +22,7 @@ interface JsonPayload {
   data?: string
 }
 
-/** As much as Temporal keeps in one history event, with room for base64. */
+/** Temporal's size limit of one history event, with room for base64. */
 const maxBodyBytes = 8_388_608
 
 export function createCodecServer({ codec, token, origin }: CodecServerOptions): Server {
@@ -54,7 +54,7 @@ export function createCodecServer({ codec, token, origin }: CodecServerOptions):
   })
 }
 
-/** `/decode` with a header, or `/<token>/decode`. */
+/** Splits `/decode` with a bearer token, or `/<token>/decode`, into verb and token. */
 function targetOf({ url = '', headers }: IncomingMessage): { verb: string; given: string } {
   const [first = '', second] = url.split('?')[0]!.split('/').slice(1)
   const bearer = /^Bearer (.+)$/i.exec(headers.authorization ?? '')?.[1] ?? ''

@@ -1,4 +1,4 @@
-/** Lists every command of `tenure` in the order of `tenure --help`, for the program and the generated reference page. */
+/** Lists every command of `tenure`, in the order of `tenure --help`, for the program and the generated reference page. */
 import type { CommandGroup, CommandSpec } from '../program.ts'
 import { auditGroup } from './admin/audit.ts'
 import { backupCommand } from './admin/backup.ts'

@@ -1,4 +1,4 @@
-/** Asks once on a terminal before a command that changes production. `--yes` does not ask, and a script cannot be asked. */
+/** Asks on a terminal before a command that changes production. `--yes` skips the question; a script without a terminal is not asked. */
 import { createInterface } from 'node:readline/promises'
 import { usageError } from '../client/client.ts'
 import type { Options } from '../program.ts'
@@ -6,7 +6,7 @@ import type { Terminal } from '../terminal.ts'
 
 export const yesOption = ['--yes', 'Do not ask for confirmation'] as const
 
-/** The answer; undefined where there is no terminal to ask at. */
+/** Asks and returns the answer; undefined without a terminal. */
 export async function askOnTerminal(
   { interactive }: Terminal,
   question: string,
@@ -22,7 +22,7 @@ export async function askOnTerminal(
 
 export const isYes = (answer: string | undefined): boolean => /^y(es)?$/i.test(answer ?? '')
 
-/** Throws `usage` unless a person agrees. `what` says what changes; it is read only where it is shown. */
+/** Throws `usage` unless the user agrees. `what` describes the change; it is called only when the question is shown. */
 export async function confirm(
   terminal: Terminal,
   { yes }: Options,

@@ -1,6 +1,6 @@
 /** Describes commands that are queued because Temporal is unreachable. */
 
-/** The result of a command, or its queue entry while Temporal is unreachable. */
+/** The result of a command, or its queue entry if Temporal is unreachable. */
 export interface CommandReply {
   message: string
   accepted?: boolean
@@ -10,7 +10,7 @@ export interface CommandReply {
   state?: string
 }
 
-/** The text of a queue entry; undefined for a command that was carried out. */
+/** Describes a queue entry; returns undefined for a command that was executed. */
 export const deferredText = (
   subject: string,
   { id, state, message = '' }: Partial<CommandReply>,

@@ -1,12 +1,12 @@
-/** Follows work that the API has started, until it ends. */
+/** Follows work that the API started, until it ends. */
 import { setTimeout as pause } from 'node:timers/promises'
 import { commandProblemOf } from '../client/client.ts'
 
 const pollMs = 500
-/** When a start that is not found by then was refused before it began, and its workflow says why. */
+/** After this time, a start that is not found was refused by its workflow, which gives the reason. */
 const openingMs = 30_000
 
-/** Reads every half second until `isOver`; `show` draws each state before. */
+/** Reads the state every half second until `isOver`. Passes each state to `show`. */
 export async function follow<State>(
   read: () => Promise<State>,
   isOver: (state: State) => boolean,
@@ -20,7 +20,9 @@ export async function follow<State>(
   }
 }
 
-/** Reads what a start has begun; `opening` is the answer until the first activity of its workflow has written the row. */
+/**
+ * Returns a reader of what a start has begun. The reader returns `opening` until the first activity of the workflow has written the row.
+ */
 export function readOpening<State>(read: () => Promise<State>, opening: State): () => Promise<State> {
   const startedAt = performance.now()
   return () =>

@@ -1,17 +1,17 @@
-/** Formats values for tables and sentences, so that every command shows them alike. */
+/** Formats values for tables and sentences in the same way for all commands. */
 import type { Terminal } from '../terminal.ts'
 
-/** `2001-02-03 14:05:09` in UTC. */
+/** Formats a time as `2001-02-03 14:05:09` in UTC. */
 export const time = (iso: string | null | undefined): string =>
   iso === undefined || iso === null ? '–' : iso.slice(0, 19).replace('T', ' ')
 
-/** Basis points as a percentage. */
+/** Formats basis points as a percentage. */
 export const share = (bp: number): string => `${Number((bp / 100).toFixed(2))} %`
 
 export const orDash = (text: string | number | null | undefined): string =>
   text === undefined || text === null || text === '' ? '–' : String(text)
 
-/** The first 12 characters of a digest. */
+/** Returns the first 12 characters of a digest. */
 export const digestPrefix = (digest: string | null | undefined): string =>
   digest === undefined || digest === null ? '–' : digest.replace(/^sha256:/, '').slice(0, 12)
 

@@ -1,16 +1,16 @@
-/** Makes the command `list` of a group, which shows the rows of one response as a table. */
+/** Makes the `list` command of a group, which shows the rows of one response as a table. */
 import { path as requestPath, usageError, type Client } from '../client/client.ts'
 import type { CommandInput, CommandSpec } from '../program.ts'
 import { tableBy, type Columns } from '../terminal.ts'
 
-/** The form of every list whose rows are of models: `releases list iris`, or `--model iris`. */
+/** The arguments of every list whose rows belong to models: `releases list iris`, or `--model iris`. */
 export const listOfModels = {
   name: 'list [model]',
   isDefault: true,
   options: [['--model <model>', 'Only this model, in place of the argument']],
 } as const satisfies Partial<CommandSpec>
 
-/** The query of such a list. */
+/** Returns the query of such a list. */
 export function listQuery({ args: [argument], options }: CommandInput): CommandInput['options'] {
   const { model } = options
   if (argument !== undefined && model !== undefined && argument !== model)
@@ -19,11 +19,11 @@ export function listQuery({ args: [argument], options }: CommandInput): CommandI
 }
 
 export interface ListSpec<Row> extends Pick<CommandSpec, 'summary' | 'options' | 'examples'> {
-  /** The route; the options of the command are its query. */
+  /** The route. The options of the command are its query parameters. */
   path: string
-  /** The field of the response with the rows. */
+  /** The field of the response that holds the rows. */
   field: string
-  /** Whether its rows are of models, so that it may list those of one. */
+  /** Whether its rows belong to models, so that the list can be filtered by model. */
   ofModels?: true
   /** Query parameters without an option. */
   query?: Readonly<Record<string, number>>
@@ -32,7 +32,7 @@ export interface ListSpec<Row> extends Pick<CommandSpec, 'summary' | 'options' |
   none?: string
 }
 
-/** Throws `model_not_found` where an empty list is that of a mistyped name. */
+/** Throws `model_not_found` if an empty list is due to a mistyped model. */
 export async function requireModel(client: Client, model: unknown): Promise<void> {
   if (model !== undefined) await client.get(requestPath`/v1/models/${model}`)
 }

@@ -1,6 +1,6 @@
 /**
- * Sends commands to a release: `tenure approve`, `reject`, `pause` and others. A command names the digests of the release it was
- * given for, so that the API refuses it if the release has changed.
+ * Sends commands to a release: `tenure approve`, `reject`, `pause` and others. A command carries the digests of the release that the user
+ * was shown, so that the API refuses it if the release has changed.
  */
 import { randomUUID } from 'node:crypto'
 import { commandProblemOf, path, usageError } from '../client/client.ts'
@@ -13,7 +13,7 @@ import { follow } from './follow.ts'
 import { findReleaseId } from './lifecycle/find-release.ts'
 import { digestPrefix } from './format.ts'
 
-/** The names are those of the API's routes. */
+/** The keys are those of the API's routes. */
 const verbs = {
   approve: 'Approve a release, or continue an inconclusive stage',
   reject: 'Reject a release, or roll back an inconclusive one',
@@ -23,10 +23,7 @@ const verbs = {
   'promote-now': 'Emergency promote: skip approvals and waits',
 }
 
-/**
- * Commands that answer what the release asks at its stage, or let it go on: refused when it has reached another stage since it was read. A pause
- * and an abort are wanted at any stage.
- */
+/** Whether a command is refused when the release has moved to another stage since it was read. A pause and an abort apply at any stage. */
 const isForStage = (verb: string): boolean => verb !== 'pause' && verb !== 'abort'
 
 const waitOption = [
@@ -76,7 +73,7 @@ export const releaseCommands: readonly CommandSpec[] = Object.entries(verbs).map
   },
 }))
 
-/** Follows a release to its end. A promotion is a success. */
+/** Follows a release to its end. Only a promotion is a success. */
 async function awaitEnd({ terminal, api }: CommandSession, id: string): Promise<ExitCode> {
   let shown = ''
   const ended = await follow(
@@ -120,7 +117,7 @@ export const rollbackCommand: CommandSpec = {
       }
       const found = await api().get<ModelAnswer>(target).catch(whileAway)
       if (found === undefined) return `Postgres does not say which version serves. Roll ${named} back?`
-      // The order is for what the person was shown.
+      // Rolls back the version that the user was shown.
       version ??= found.rolls_back
       const champion = found.champion?.version
       return version === undefined || version === champion
@@ -139,7 +136,7 @@ export const rollbackCommand: CommandSpec = {
   },
 }
 
-/** A rollback needs no Postgres, and its question neither. */
+/** Ignores an unreachable Postgres, because a rollback works without it and its confirmation must too. */
 function whileAway(error: unknown): undefined {
   if (commandProblemOf(error)?.code !== 'postgres_unavailable') throw error
 }
@@ -150,7 +147,7 @@ interface SignedAnswer {
   payload: object
 }
 
-/** Commands by their names on the command line, and as signals. */
+/** Command name → signal name. */
 const signals: Readonly<Record<string, string>> = {
   ...Object.fromEntries([...Object.keys(verbs), 'rollback'].map((name) => [name, name])),
   'promote-now': 'promoteNow',

@@ -1,4 +1,4 @@
-/** Runs `tenure up --demo`: starts the system, runs the demo, prints its figures, and stays up or exits. */
+/** Runs `tenure up --demo`: starts the system, runs the demo, prints its figures, then stays up or exits. */
 import { commandProblemOf } from '../client/client.ts'
 import { exitCodes, type ExitCode } from '../exit-codes.ts'
 import { startSystem } from '../supervisor/system.ts'
@@ -13,7 +13,7 @@ export interface DemoOptions {
   terminal: Terminal
   exit: boolean
   replicas: number
-  /** Whether the guide opens in a browser; undefined where that depends on the machine. */
+  /** Whether to open the guide in a browser; undefined to decide by the machine. */
   open: boolean | undefined
 }
 
@@ -22,7 +22,7 @@ const endings = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const
 /** Keeps a little traffic after the demo, so that the dashboard shows activity. */
 const restingPace = { requestsPerSecond: 5, everyNth: 1 }
 
-/** The page of the guide ends with the same three. */
+/** The page of the guide ends with the same three steps. */
 const nextSteps = [
   'Three things to try next, in another terminal:',
   '  npx tenure simulate --scenario error:0.02 --releases 20   what a release policy would do',
@@ -37,8 +37,7 @@ export async function runDemo({ terminal, exit, replicas, open }: DemoOptions): 
   const starting = startSystem({
     replicas,
     say: (line) => narrator.print(line),
-    // Faults can be injected.
-    // The callers of the demo are on this machine, and speak plain HTTP.
+    // Allows fault injection. The demo's clients run on this machine and use plain HTTP.
     environment: { TENURE_DRILLS: 'on', TENURE_TLS_CERT: '', TENURE_TLS_KEY: '', TENURE_TLS_CLIENT_CA: '' },
   })
   const system = await narrator.during(
@@ -85,7 +84,7 @@ export async function runDemo({ terminal, exit, replicas, open }: DemoOptions): 
     await world.close().catch(() => {})
     await system.stop()
     narrator.print('Everything is stopped. The next start continues here.')
-    // The story may still wait for Temporal, whose client would ask again on the closed connection and throw.
+    // The story may still wait for Temporal; its client would retry on the closed connection and throw.
     if (isAbandoned) process.exit(exitCodes.interrupted)
   }
 }

@@ -7,19 +7,19 @@ import { lapseText, whole } from './narrator.ts'
 import type { DemoWorld } from './world.ts'
 
 export interface RollbackFigures {
-  /** Requests that the candidate failed. */
+  /** The number of requests that the candidate failed. */
   harmed: number
-  /** Canary requests until the verdict. */
+  /** The number of canary requests until the verdict. */
   canaryRequests: number
-  /** From the first canary routing to the verdict. */
+  /** Time from the first canary routing to the verdict. */
   noticedMs: number
-  /** From the verdict until every live replica had acknowledged the rollback. */
+  /** Time from the verdict until every live replica had acknowledged the rollback. */
   droppedMs: number
-  /** From the verdict to the last response of the candidate; negative if it came before. */
+  /** Time from the verdict to the last response of the candidate; negative if the response came before. */
   lastAnswerMs: number
 }
 
-/** The figures as clients saw them. Clients, replicas and database share one clock here. */
+/** Returns the figures as clients observed them. Clients, replicas and database share one clock here. */
 export function rollbackFiguresOf({ replay }: DemoWorld, { state }: Release): RollbackFigures | undefined {
   const { rollbackResult } = state
   if (rollbackResult === undefined) return undefined
@@ -56,7 +56,7 @@ export function comparisonOf({ report, baselineVersion }: Evaluation, metrics: r
   return tableOf(['metric', champion, 'challenger', 'gain (interval)', 'floor', 'verdict'], rows)
 }
 
-/** `0.6849 (0.6674)`: challenger, and champion on the same rows in brackets. */
+/** Formats `0.6849 (0.6674)`: the challenger, and in brackets the champion on the same rows. */
 export function metricOf({ report }: Evaluation, name: string): string {
   const row = report.metrics.find(({ metric }) => metric === name)
   if (row === undefined) return '–'

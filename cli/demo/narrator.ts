@@ -1,4 +1,4 @@
-/** Prints the demo: titles, lines, results, and one live line during work. In a pipe, only its last state is printed. */
+/** Prints the demo: titles, lines, results, and one live line during work. In a pipe, prints only the last state of the live line. */
 import { barOf, textWidth, type Terminal } from '../terminal.ts'
 
 export interface Narrator {
@@ -63,17 +63,17 @@ function cut(line: string, width: number): string {
 
 const escape = '\u001b'
 
-/** 12,345 */
+/** Formats a count as `12,345`. */
 export const whole = (value: number): string => Math.round(value).toLocaleString('en-US')
 
-/** `3.2 s`, `4 min 5 s` */
+/** Formats a duration as `3.2 s` or `4 min 5 s`. */
 export function lapseText(ms: number): string {
   if (ms < 1_000) return `${Math.round(ms)} ms`
   if (ms < 60_000) return `${(ms / 1_000).toFixed(1)} s`
   return `${Math.floor(ms / 60_000)} min ${Math.round((ms % 60_000) / 1_000)} s`
 }
 
-/** `Thu 1 Feb 2001 14:05` in UTC. */
+/** Formats a time as `Thu 1 Feb 2001 14:05` in UTC. */
 export function timeText(ms: number): string {
   const at = new Date(ms)
   const day = at.toLocaleDateString('en-GB', {

@@ -29,7 +29,7 @@ export async function awaitApproval(world: DemoWorld): Promise<Release> {
   return world.narrator.during(() => line, found)
 }
 
-/** Approves by the API, bound to the digests of artifact, evaluation and policy. */
+/** Approves through the API, bound to the digests of artifact, evaluation and policy. */
 export async function approveByApi(
   world: DemoWorld,
   { state }: Release,
@@ -70,7 +70,10 @@ export async function approveBySignal(world: DemoWorld, { state }: Release): Pro
 export interface Following {
   /** Called for each routed stage. */
   onStage?: (state: ReleaseState) => Promise<void>
-  /** Why the approver lets a release go on whose answers differ so much that a person is asked; it rolls back unanswered otherwise. */
+  /**
+   * The approver's reason for resuming a release whose predictions differ enough to need a decision. Without it, the release rolls back at
+   * the deadline.
+   */
   goesOn?: string
 }
 
@@ -149,7 +152,7 @@ async function lineOf(world: DemoWorld, state: ReleaseState, enteredMs: number):
   return `${world.narrator.bar(done)} ${nameOf(state)}: ${whole(requests)} of ${whole(policy.minRequests)} requests`
 }
 
-/** Canary requests since the start of the current stage. */
+/** Counts the canary requests since the start of the current stage. */
 async function requestsIn({ store }: DemoWorld, state: ReleaseState): Promise<number> {
   const startedMs = state.routings.at(-1)?.startedMs ?? 0
   return canaryTicks(state, await findTicks(store, state.id))
@@ -157,11 +160,11 @@ async function requestsIn({ store }: DemoWorld, state: ReleaseState): Promise<nu
     .reduce((sum, tick) => sum + tick.canary.requests, 0)
 }
 
-/** Prints the last verdict on a completed stage. */
+/** Prints the last verdict of a completed stage. */
 async function printVerdict(
   { narrator, store }: DemoWorld,
   { id, stage, stageIndex }: ReleaseState,
-  /** Counts the failures of the stage alone. */
+  /** Counts the failures of this stage only. */
   failure: string | undefined,
 ): Promise<void> {
   const decisions = await listDecisions(store, id)
@@ -197,7 +200,7 @@ async function until<T>(look: () => Promise<T | undefined>): Promise<T> {
   }
 }
 
-/** A busy machine may answer late. */
+/** Retries when Postgres responds late on a busy machine. */
 function waitForPostgres(error: unknown): undefined {
   if (!isError(error, 'postgres_unavailable')) throw error
 }

@@ -33,7 +33,7 @@ export interface Served {
 export interface ReplayCounts {
   requests: number
   outcomes: number
-  /** Failures by their problem code. */
+  /** Number of failures by problem code. */
   failures: Record<string, number>
   served: Served[]
 }
@@ -130,7 +130,7 @@ export function startReplay(options: ReplayOptions): Replay {
           await sleep(beatMs)
           if (stopped) return
           const now = performance.now()
-          // Capped, so that a pause of the machine causes no burst.
+          // Capped, so that a paused machine causes no burst afterwards.
           owed = Math.min(owed + ((now - last) / 1_000) * pace.requestsPerSecond, maxOpen)
           last = now
           if (now - lastReport >= outcomesEveryMs) {

@@ -92,7 +92,7 @@ async function followRetraining(
   return { retraining: ended as unknown as Retraining, evaluation }
 }
 
-/** A training is one stage of a retraining, from the start of its process to the stored artifact. */
+/** Summarises the training stage of a retraining, from the start of its process to the stored artifact. */
 function trainingSummary(
   training: TrainingRecord | undefined,
   { trainedMs, wholeMs }: { trainedMs?: number; wholeMs: number },

@@ -18,7 +18,7 @@ import { demoModel, type DemoWorld } from './world.ts'
 export interface VersionResult {
   version: string
   outcome: string
-  /** With the value of the champion on the same rows. */
+  /** The AUC, and the champion's on the same rows. */
   auc: string
   brier: string
   rollbackFigures?: RollbackFigures
@@ -34,13 +34,13 @@ const paces = {
   training: { requestsPerSecond: 60, everyNth: 1 },
   releasing: { requestsPerSecond: 400, everyNth: 1 },
 } as const
-/** Traffic of the weeks between two acts. */
+/** The traffic that is replayed between two acts. */
 const passing = { requests: 4_000, requestsPerSecond: 300 } as const
 const flightsPerDay = 16_500
 const dayMs = 86_400_000
-/** Challengers that may fail the gate before an act ends without one. */
+/** The number of challengers that may fail the gate before an act ends without a release. */
 const maxTries = 3
-/** Share of invalid responses of the faulty version. */
+/** Share of invalid predictions of the faulty version. */
 const faultShare = 0.3
 
 export async function runStory(world: DemoWorld): Promise<DemoResult> {
@@ -58,7 +58,7 @@ export async function runStory(world: DemoWorld): Promise<DemoResult> {
   return story
 }
 
-/** Finishes a retraining or release that Temporal has kept since the demo was stopped. */
+/** Finishes a retraining or release that Temporal kept while the demo was stopped. */
 async function finishInterrupted(world: DemoWorld): Promise<void> {
   const { narrator, store } = world
   const retrained = await finishRetraining(world)
@@ -92,7 +92,7 @@ async function firstChampion(world: DemoWorld, story: DemoResult): Promise<void>
   await conclude(world, story, { ended, evaluation, outcome: 'promoted', champion: ended.state.version })
 }
 
-/** Replays until a date with a fixed number of requests. */
+/** Replays a fixed number of requests until a date. */
 async function nextDays(world: DemoWorld, untilMs: number): Promise<void> {
   const { narrator } = world
   const fromMs = Math.max(world.replay?.nowMs() ?? 0, world.progress.replayedToMs)
@@ -188,7 +188,7 @@ interface Ending {
   ended: Release
   evaluation?: Evaluation
   rollbackFigures?: RollbackFigures
-  /** Expected. */
+  /** The expected outcome. */
   outcome: string
   champion: string | undefined
 }

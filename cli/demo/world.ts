@@ -36,7 +36,7 @@ export interface DemoWorld {
   definition: ModelDefinition
   events: RecordedEvents
   progress: DemoProgress
-  /** Key of the callers. */
+  /** API key of the traffic. */
   trafficKey: string
   /** The live traffic; absent before the first champion. */
   replay?: Replay
@@ -47,7 +47,7 @@ export interface DemoWorld {
   close(): Promise<void>
 }
 
-/** Two days, as long as the lookback that each window also reads. */
+/** Two days, equal to the lookback that each window also reads. */
 const eventWindowMs = 2 * 86_400_000
 const temporalMs = 10_000
 
@@ -120,7 +120,7 @@ export async function openWorld(system: System, narrator: Narrator): Promise<Dem
 const pollMs = 100
 const maxWaitMs = 60_000
 
-/** Waits until every replica has read the newest key: on a busy machine that takes a moment. */
+/** Waits until every replica accepts the newest key, which takes a moment on a busy machine. */
 async function untilKnown(urls: readonly string[], key: string): Promise<void> {
   const deadline = Date.now() + maxWaitMs
   const isKnown = (url: string) =>

@@ -36,10 +36,10 @@ export async function checkAnswer(url: string, call: ApiFetch = fetch): Promise<
 }
 
 const dayMs = 86_400_000
-/** Certificates of public authorities last 47 to 90 days, and are renewed when a third is left. */
+/** Public certificates last 47 to 90 days and are renewed when a third is left. */
 const renewDays = 14
 
-/** A certificate that cannot be used is broken. `nowMs` is the time of the check. */
+/** Reports an unusable certificate as `broken`. `nowMs` is the time of the check. */
 export function checkCertificate(tls: TlsSettings, nowMs: number = Date.now()): Finding {
   try {
     const { endsMs, names } = readCertificate(tls, nowMs)

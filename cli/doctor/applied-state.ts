@@ -1,4 +1,4 @@
-/** Compares the installation with what the last `tenure apply` has set. */
+/** Compares the installation with the state of the last `tenure apply`. */
 import { changedSince } from '../../domain/installation/plan.ts'
 import { addressOf, type AppliedResource, type Resource } from '../../domain/installation/resource.ts'
 import { listApplied } from '../../store/installation/applied-state.ts'
@@ -6,7 +6,7 @@ import { readLiveState } from '../../store/installation/live-state.ts'
 import { openStore } from '../../store/postgres.ts'
 import { ok, warning, type Finding } from './finding.ts'
 
-/** No finding where nothing was ever applied. */
+/** Returns no finding if nothing was ever applied. */
 export async function checkAppliedState(databaseUrl: string): Promise<Finding[]> {
   const store = openStore(databaseUrl, { name: 'tenure doctor', max: 1 })
   try {

@@ -1,4 +1,4 @@
-/** Checks the scheduled backups: that one is recent, that it was verified, and that nothing failed since. */
+/** Checks the scheduled backups: one is recent, it was verified, and nothing has failed since. */
 import { alertsOfBackups, type FoundBackups } from '../../store/maintenance/backup-state.ts'
 import { broken, ok, skipped, warning, type Finding } from './finding.ts'
 

@@ -8,7 +8,7 @@ import { findingsOfReplicas } from './replicas.ts'
 const minVersion = 150_000
 const skewMs = { much: 1_000, tooMuch: 60_000 }
 
-/** All findings of one connection to the database. The password of `url` is not shown. */
+/** Returns all findings of one connection to the database, without the password of `url`. */
 export function findingsOfDatabase(
   url: string,
   diagnosis: Diagnosis | Unreached,
@@ -27,7 +27,7 @@ export function findingsOfDatabase(
   ]
 }
 
-/** Whether the schema is that of this build. */
+/** Compares the schema with that of this build. */
 function findingsOfMigrations({ begun, pending, unknown, edited }: MigrationFacts): Finding[] {
   if (!begun) return [warning('migrations', 'the database is empty', 'Run `tenure up` to create the schema.')]
   const faults = [

@@ -1,4 +1,4 @@
-/** Runs every check, whether Tenure runs or not. A failing or hanging check never hides the others. */
+/** Runs every check, whether Tenure runs or not. A failing or hanging check does not hide the others. */
 import { join } from 'node:path'
 import { createApiFetch } from '../../store/tls/api-fetch.ts'
 import { cacheDir, environmentWith, readCommandConfig, readConfig } from '../../temporal.config.ts'
@@ -12,7 +12,9 @@ import { broken, ok, type Finding, type Note } from './finding.ts'
 import { checkDisk, checkLocale, checkMemory, checkNode, checkPort, checkSharedMemory } from './machine.ts'
 import { checkParts } from './set-up.ts'
 
-/** Reports each finding at once. `deep` starts a stopped embedded database; `verify` hashes every cached file of the set-up. */
+/**
+ * Reports each finding as soon as it is known. `deep` starts a stopped embedded database; `verify` hashes every cached file of the set-up.
+ */
 export async function examine({
   deep,
   verify,
@@ -27,7 +29,7 @@ export async function examine({
     all.push(...findings)
     findings.forEach(onFinding)
   }
-  /** An unexpected error of a check becomes a finding. */
+  /** Turns an unexpected error of a check into a finding. */
   const attempt = async (check: string, work: () => Promise<void> | void): Promise<void> => {
     try {
       await work()
@@ -79,7 +81,7 @@ export async function examine({
     if (known.config.api.tls !== undefined) note(checkCertificate(known.config.api.tls))
   })
   await attempt('artifacts', () => note(checkRoot(known.config.artifactRoot)))
-  // Their libraries take half a second to load: the findings above come first.
+  // Loading these libraries takes half a second, so the findings above are printed first.
   const { examineDatabase, examineObjectStore, examineTemporal } = await import('./servers.ts')
   await attempt('object store', () => examineObjectStore(known, note))
   await attempt('database', () => examineDatabase(known, { deep, note }))
@@ -89,7 +91,7 @@ export async function examine({
 
 type Target = ReturnType<typeof readTarget>
 
-/** What to check: addresses are undefined if unknown. */
+/** Reads what to check. Unknown addresses are undefined. */
 function readTarget() {
   const command = readCommandConfig()
   const stateDir = openStateDir(command.stateDir)

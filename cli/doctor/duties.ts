@@ -1,4 +1,4 @@
-/** Checks that what must run does: standing workflows, schedules, workflow tasks, and the worker processes themselves. */
+/** Checks the parts that must always run: standing workflows, schedules, workflow tasks and worker processes. */
 import { Client, Connection } from '@temporalio/client'
 import type { ModelDefinition } from '../../domain/model-definition.ts'
 import { readDuties } from '../../store/maintenance/duties.ts'
@@ -21,7 +21,7 @@ import { dataConverterOf } from '../../temporal/payload-codec.ts'
 const askMs = 10_000
 const maxNamed = 5
 
-/** What must run is read from the database at `databaseUrl`. Throws when either server does not respond. */
+/** Reads from the database at `databaseUrl` which parts must run. Throws when Postgres or Temporal does not respond. */
 export async function checkDuties(
   { temporal, taskQueues }: Pick<Config, 'temporal' | 'taskQueues'>,
   databaseUrl: string,
@@ -54,7 +54,7 @@ export async function checkDuties(
   }
 }
 
-/** The task queues of model files that no worker polls, each with its models. */
+/** Returns the task queues of model files that no worker polls, each with its models. */
 async function findUnpolled(
   connection: Connection,
   namespace: string,
@@ -71,7 +71,7 @@ async function findUnpolled(
 }
 
 interface Found {
-  /** Open workflows. */
+  /** The number of open workflows. */
   open: number
   workflows: { workflowId: string }[]
   schedules: { missing: { scheduleId: string }[]; paused: { scheduleId: string; note: string }[] }

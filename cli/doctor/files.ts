@@ -31,7 +31,7 @@ export function checkRoot(root: string): Finding {
   }
 }
 
-/** Checks the keys of this machine. A missing key must not be created by a check. */
+/** Checks the keys of this machine. Never creates a missing key. */
 export function checkKeys(
   places: KeyPlaces,
   { versions }: { versions: number },

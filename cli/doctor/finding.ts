@@ -1,4 +1,4 @@
-/** Defines the result of a check. A passing check also reports, so that a check that did not run is noticed. */
+/** Defines the result of a check. A passing check also reports a result, so that a check that did not run is noticed. */
 
 export type FindingState =
   /** Passed. */
@@ -11,7 +11,7 @@ export type FindingState =
   | 'skipped'
 
 export interface Finding {
-  /** Subject, in one or two words. */
+  /** The subject, in one or two words. */
   check: string
   state: FindingState
   found: string

@@ -28,7 +28,7 @@ export function checkNode(version = process.versions.node): Finding {
   return ok('node', `Node ${version}`)
 }
 
-/** Below `min` a start fails; below `low` a busy day fills the disk. */
+/** Below `min` the start fails; below `low` a busy day fills the disk. */
 const diskMb = { min: 300, low: 2_000 }
 
 export function checkDisk(what: string, directory: string): Finding {
@@ -64,7 +64,7 @@ export function checkMemory(text = readText('/proc/meminfo') ?? ''): Finding {
   return ok('memory', found)
 }
 
-/** Postgres shares memory there, and replicas keep their served counters there. */
+/** Checks shared memory: Postgres and the served-request counters of replicas use it. */
 export function checkSharedMemory(directory = '/dev/shm'): Finding {
   try {
     accessSync(directory, constants.W_OK)
@@ -97,7 +97,7 @@ export async function checkLocale(): Promise<Finding> {
   return broken('locale', 'C.UTF-8 is missing', 'Install the locales: `apt-get install -y locales`.')
 }
 
-/** Checks a default port of a stopped system. */
+/** Checks a default port while the system is stopped. */
 export async function checkPort({ what, port, variable }: WantedPort): Promise<Finding> {
   if (port === 0) return ok('ports', `${what} uses any free port (${variable}=0)`)
   try {

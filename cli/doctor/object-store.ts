@@ -1,4 +1,4 @@
-/** Checks the object store: that it answers, keeps what is written, and lets one of two writers of an absent object win. */
+/** Checks that the object store responds, keeps written objects, and accepts only one of two concurrent creations of an object. */
 import { randomUUID } from 'node:crypto'
 import { isError } from '../../domain/errors.ts'
 import type { ObjectStore } from '../../store/objects/object-store.ts'
@@ -6,7 +6,7 @@ import { broken, ok, type Finding } from './finding.ts'
 
 const check = 'object store'
 
-/** Writes one small object and removes it again. */
+/** Writes a small object and removes it. */
 export async function checkObjectStore(store: ObjectStore): Promise<Finding> {
   const key = `doctor/${randomUUID()}`
   try {

@@ -4,7 +4,7 @@ import { readText } from '../read-text.ts'
 
 const listening = '0A'
 
-/** `process 4711 (postgres)`; undefined for a process of another user. */
+/** Returns `process 4711 (postgres)`; undefined for a process of another user. */
 export function holderOf(port: number): string | undefined {
   const sockets = new Set(['/proc/net/tcp', '/proc/net/tcp6'].flatMap((path) => socketsIn(path, port)))
   if (sockets.size === 0) return undefined

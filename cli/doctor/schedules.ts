@@ -7,9 +7,9 @@ const maxSchedules = 200
 export interface Scheduled {
   id: string
   begun: number
-  /** Runs skipped because the previous run was not over. */
+  /** Runs skipped because the previous run was still open. */
   overlapped: number
-  /** Runs outside the catch-up window after an outage of Temporal. */
+  /** Runs that an outage of Temporal put outside the catch-up window. */
   missed: number
 }
 
@@ -35,7 +35,7 @@ export async function listSchedules(
   return (await Promise.all(described)).flat()
 }
 
-/** `NOT_FOUND` of gRPC. */
+/** The gRPC status code NOT_FOUND. */
 const notFound = 5
 
 export function findingOfSchedules(schedules: readonly Scheduled[]): Finding {

@@ -17,13 +17,13 @@ import { skipped, type Note } from './finding.ts'
 import { checkObjectStore } from './object-store.ts'
 import { checkTemporal } from './temporal.ts'
 
-/** What is known of an installation before its servers are asked. */
+/** The known facts of an installation before its servers are checked. */
 export interface KnownServers {
   config: Config
   stateDir: string
   /** Whether `tenure up` runs on this state. */
   running: boolean
-  /** Of the API; absent while it is stopped. */
+  /** URL of the API; absent while it is stopped. */
   url?: string
   databaseUrl?: string
   temporalKnown: boolean
@@ -57,7 +57,8 @@ export async function examineDatabase(
     return note(skipped('database', 'Not running; `tenure doctor --deep` starts it for the check'))
   const place = await openInstallation({ make: false })
   try {
-    // Opened as the owner, a role that no process uses, so its privileges say nothing about the audit.
+    // This connection uses the owner, a role that no process uses, so its privileges do not show whether processes could rewrite the audit
+    // log.
     await checkDatabase(target, place.databaseUrl, (...findings) =>
       note(...findings.filter(({ check }) => check !== 'audit')),
     )

@@ -1,4 +1,4 @@
-/** Checks the parts of the set-up by its own report: packages, TensorFlow, Temporal and Postgres. */
+/** Checks the parts of the set-up by the set-up's own report: packages, TensorFlow, Temporal and Postgres. */
 import { execFile } from 'node:child_process'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
@@ -15,7 +15,7 @@ interface PartReport {
   remedy?: string
 }
 
-/** Checks all parts but those in `without`. `verify` hashes each cached file instead of comparing its size and time. */
+/** Checks all parts except `without`. `verify` hashes each cached file instead of comparing its size and time. */
 export async function checkParts(
   without: ReadonlySet<string>,
   { verify }: { verify: boolean },

@@ -10,7 +10,7 @@ import { broken, ok, warning, type Finding } from './finding.ts'
 import { findingOfSchedules, listSchedules } from './schedules.ts'
 
 const askMs = 5_000
-/** Of gRPC's protocol. */
+/** The gRPC status code NOT_FOUND. */
 const notFound = 5
 
 export async function checkTemporal(
@@ -143,7 +143,7 @@ export function findingOfPollers({ name, queue, kind, count, workersExpected }: 
     : warning('workers', `${missing}; Tenure is not running`, remedy)
 }
 
-/** Joins the passed worker checks in one line. */
+/** Joins the passed worker checks into one line. */
 function merged(findings: readonly Finding[]): Finding[] {
   const well = findings.filter(({ check, state }) => check === 'workers' && state === 'ok')
   const rest = findings.filter((each) => !well.includes(each))

@@ -5,9 +5,9 @@ import { DomainError } from '../../domain/errors.ts'
 import { checkout, setUpCommand } from '../../temporal.config.ts'
 
 export interface Parts {
-  /** The Temporal CLI, which includes the development server. */
+  /** Path of the Temporal CLI, which includes the development server. */
   temporal: string
-  /** The directory with Postgres' `bin`, `lib` and `share`. */
+  /** Path of the directory with Postgres' `bin`, `lib` and `share`. */
   postgres: string
 }
 

@@ -28,23 +28,23 @@ export interface PostgresOptions {
   dataDir: string
   /** Default: a free port. */
   port?: number
-  /** Off in tests only: no fsync, no password, more connections. */
+  /** Default: true. False only in tests: no fsync, no password, more connections. */
   durable?: boolean
-  /** Directory that receives each complete file of the write-ahead log; without it, Postgres archives none. */
+  /** Directory that receives each complete file of the write-ahead log. Without it, Postgres does not archive its log. */
   archiveTo?: string
-  /** Further settings, for a recovery. */
+  /** Extra settings, for a recovery. */
   settings?: Readonly<Record<string, string>>
-  /** Time until it serves, which a recovery takes longer for. */
+  /** Time limit until the server accepts connections, in ms; longer for a recovery. */
   readyMs?: number
   log?: (line: string) => void
 }
 
 export interface PostgresServer extends ProcessSpec {
-  /** Connects as the owner, who migrates. */
+  /** Connects as the owner, the role that migrates. */
   url: string
   /** Password of the role of the processes; absent without authentication. */
   applicationPassword?: string
-  /** The same of the role that reads queries from outside. */
+  /** Password of the role for external queries; absent without authentication. */
   readerPassword?: string
   port: number
 }
@@ -56,7 +56,7 @@ export interface RunningPostgres extends EmbeddedServer {
 
 const NAME = 'tenure'
 const COPY_ROOT = '/var/lib/tenure'
-/** Time for the helpers of a killed server to end. */
+/** Time limit for the helper processes of a killed server to end. */
 const ORPHANS_MS = 10_000
 
 /** Sized for several API replicas and workers on two cores; acknowledged rows are durable. */
@@ -83,7 +83,7 @@ const FAST = {
   autovacuum: 'off',
 }
 
-/** Starts it and waits until it serves. */
+/** Starts Postgres and waits until it accepts connections. */
 export async function startPostgres(options: PostgresOptions): Promise<RunningPostgres> {
   const server = await planPostgres(options)
   const { url, port } = server
@@ -123,10 +123,13 @@ export async function planPostgres(options: PostgresOptions): Promise<PostgresSe
   }
 }
 
-/** How much is lost at most when the machine is: a file of the log is complete after this time. */
+/** Postgres completes a log file at least this often, so losing the machine loses at most this much time. */
 const ARCHIVE_SECONDS = 30
 
-/** A file appears under its name when its bytes are on the disk. One that is there already must be the same. */
+/**
+ * Returns the settings that archive the log. A file gets its final name after its bytes are on disk. An existing file must have the same
+ * bytes.
+ */
 function archiving(directory: string, user: number | undefined): Record<string, string> {
   mkdirSync(directory, { recursive: true, mode: 0o700 })
   if (user !== undefined) chownSync(directory, user, user)
@@ -139,7 +142,7 @@ function archiving(directory: string, user: number | undefined): Record<string, 
   }
 }
 
-/** Sets the password of the owner in a data directory whose server does not run. */
+/** Sets the password of the owner in a data directory while its server is stopped. */
 export function renewOwnerPassword(dataDir: string): void {
   const user = serverUser()
   const native = readableBinaries(readParts().postgres, user)
@@ -153,15 +156,15 @@ export function renewOwnerPassword(dataDir: string): void {
   })
 }
 
-/** Writes a new password of the owner, which `renewOwnerPassword` sets. */
+/** Writes a new owner password to a file, which `renewOwnerPassword` applies. */
 export const writeOwnerPassword = (dataDir: string): void =>
   writeOwned(join(dataDir, ownerSecret), randomBytes(24).toString('hex'), serverUser())
 
 const ownerSecret = 'tenure.password'
 
 /**
- * Returns binaries that the server's user can run. Those of a checkout below a private directory such as /root are copied once
- * and renamed into place, so that the copy is complete or absent.
+ * Returns binaries that the server's user can run. Copies the binaries of a checkout below a private directory such as /root once, and
+ * renames the copy into place, so that it is either complete or absent.
  */
 function readableBinaries(native: string, user: number | undefined): string {
   if (runs(native, user)) return native
@@ -233,13 +236,13 @@ function initialise(server: {
   return password
 }
 
-/** The owner's address of a running server; absent if this user cannot read the password. */
+/** Returns the owner's address of a running server; undefined if this user cannot read the password. */
 export function embeddedOwnerUrl(dataDir: string, port: number): string | undefined {
   const password = readText(join(dataDir, 'tenure.password'))
   return password && `postgres://${NAME}:${password}@127.0.0.1:${port}/${NAME}`
 }
 
-/** Reads the password of a role; the first start creates it. */
+/** Reads the password of a role, and creates it at the first start. */
 function rolePassword(dataDir: string, role: 'app' | 'reader', user: number | undefined): string {
   const secret = join(dataDir, `tenure.${role}.password`)
   if (!existsSync(secret)) writeOwned(secret, randomBytes(24).toString('hex'), user)
@@ -252,8 +255,8 @@ function writeOwned(path: string, text: string, user: number | undefined): void 
 }
 
 /**
- * Waits for the helpers of a killed server, then kills them: they hold its shared memory, so that a new server refuses to
- * start. They are found by their working directory. Throws `configuration_invalid` while the server itself runs.
+ * Waits for the helper processes of a killed server, then kills them. A new server refuses to start while they hold the shared memory.
+ * Finds them by their working directory. Throws `configuration_invalid` while the server itself runs.
  */
 async function clearLeftovers(dataDir: string): Promise<void> {
   const postmaster = Number(pidFile(dataDir)[0])
@@ -284,7 +287,7 @@ function processesIn(directory: string): number[] {
     })
 }
 
-/** The status in the pid file of the server, as `pg_ctl -w` reads it. */
+/** Reads the status from the server's pid file, as `pg_ctl -w` does. */
 function statusOf(dataDir: string, pid: number): string | undefined {
   const lines = pidFile(dataDir)
   return Number(lines[0]) === pid ? lines[7]?.trim() : undefined

@@ -1,6 +1,6 @@
 /**
- * Starts a process in its own group, tied to its parent by the kernel, so that a killed `tenure up` leaves no servers that hold
- * its ports and data. API replicas are not tied: they serve on until the next `tenure up` has its own.
+ * Starts a process in its own group. The kernel ends it when its parent dies, so that a killed `tenure up` leaves no servers that hold its
+ * ports and data. API replicas are exempt: they keep serving until the next `tenure up` has its own replicas.
  */
 import { spawn } from 'node:child_process'
 import { existsSync } from 'node:fs'
@@ -16,7 +16,7 @@ export interface ProcessSpec {
   name: string
   command: string
   args: string[]
-  /** The whole environment; without it, the process gets no setting and no secret of its parent. */
+  /** The complete environment. If absent, the process inherits no setting and no secret of its parent. */
   env?: Readonly<Record<string, string | undefined>>
   cwd?: string
   /** Open sockets to inherit, as file descriptors from 3 on. */
@@ -27,11 +27,11 @@ export interface ProcessSpec {
   stopSignal?: NodeJS.Signals
   /** Time for a clean stop before SIGKILL. */
   graceMs?: number
-  /** Whether it runs on when its parent is killed; the next holder of the state directory ends it. */
+  /** Whether the process continues when its parent is killed; the next holder of the state directory ends it. */
   outlives?: boolean
   /** Cleans up after a killed predecessor; awaited before each start. */
   prepare?: () => Promise<void>
-  /** Whether the process serves. Polled by `whenReady`; an error counts as false. */
+  /** Whether the process serves. `whenReady` polls it; an error counts as false. */
   isReady?: (pid: number) => Promise<boolean>
 }
 
@@ -43,7 +43,7 @@ export interface Exit {
 export interface RunningProcess {
   pid: number
   exited: Promise<Exit>
-  /** Resolves when its last line is read, which may be later than its exit; a child of it may hold the pipe open. */
+  /** Resolves when the last line is read, which may be later than the exit: a child of the process may hold the pipe open. */
   outputEnded: Promise<unknown>
   /** Signals the whole group. */
   kill(signal: NodeJS.Signals): void
@@ -58,7 +58,7 @@ export interface EmbeddedServer {
 
 const READY_POLL_MS = 25
 const DEFAULT_GRACE_MS = 10_000
-/** How long the last lines of a server that has ended may take to arrive on a busy machine. */
+/** Time limit for reading the last lines of a server that has ended. */
 const LAST_LINES_MS = 2_000
 /** Part of util-linux; sets the signal that the kernel sends when the parent dies. */
 const TIE = '/usr/bin/setpriv'
@@ -98,7 +98,7 @@ export async function spawnProcess(
     try {
       process.kill(-pid, signal)
     } catch {
-      // The group has ended already.
+      // The group has already ended.
     }
   }
   return {
@@ -155,22 +155,22 @@ export async function startEmbedded(
   return { pid: running.pid, stop: async () => void (await running.stop()) }
 }
 
-/** Start time of a process, in ticks since boot; absent for no process or a zombie. */
+/** Returns the start time of a process, in ticks since boot; undefined for a zombie or a missing process. */
 export function birthOf(pid: number): string | undefined {
   const stat = readText(`/proc/${pid}/stat`) ?? ''
   const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ')
   return fields[0] === 'Z' ? undefined : fields[19]
 }
 
-/** From here to below 32,768 Linux gives no port to an outgoing connection or to a listener that asks for any. */
+/** Linux assigns no port of this range to outgoing connections or to listeners on port 0. */
 const ownPorts = { from: 10_240, count: 22_528 }
-/** Of ports between the first ones of two processes that were started one after the other. */
+/** Distance between the first ports of two processes with consecutive pids. */
 const portsEach = 397
 let nextPort = process.pid * portsEach
 
 /**
- * A port without a listener. A server that binds it some seconds later should still find it free, so this process gives out each port in turn,
- * and another process begins elsewhere.
+ * Returns a port without a listener. The port should still be free when a server binds it seconds later, so this process returns each port
+ * in turn, and other processes start at other ports.
  */
 export async function freePort(): Promise<number> {
   for (let tries = 0; tries < 20; tries++) {
@@ -180,7 +180,10 @@ export async function freePort(): Promise<number> {
   return listenOnce(0)
 }
 
-/** Throws `configuration_invalid` if the port has a listener. A server just killed may hold its port for up to `waitMs`. */
+/**
+ * Throws `configuration_invalid` if the port has a listener. Waits up to `waitMs`, because a server that was just killed may still hold the
+ * port.
+ */
 export async function requireFreePort(port: number, what: string, waitMs = 0): Promise<void> {
   const startedMs = performance.now()
   for (;;) {

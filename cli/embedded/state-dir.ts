@@ -1,6 +1,6 @@
 /**
- * Chooses the state directory: `.tenure` in the project, or a directory below /var/lib/tenure if the user of Postgres cannot
- * enter the project. For root, Postgres runs as an unprivileged user.
+ * Chooses the state directory: `.tenure` in the project, or a directory below /var/lib/tenure if the user of Postgres cannot enter the
+ * project. When started by root, Postgres runs as an unprivileged user.
  */
 import { spawnSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
@@ -9,19 +9,19 @@ import { basename, join, resolve } from 'node:path'
 import { DomainError } from '../../domain/errors.ts'
 import { projectFolder } from '../../temporal.config.ts'
 
-/** The unprivileged user id of Linux, as which Postgres runs for root. */
+/** The user id `nobody` of Linux. Postgres runs as this user when started by root. */
 const UNPRIVILEGED_USER = 65_534
 
 const SHARED_ROOT = '/var/lib/tenure'
 
-/** The user id for Postgres; undefined for the current user. */
+/** Returns the user id for Postgres; undefined for the current user. */
 export function serverUser(): number | undefined {
   return process.getuid?.() === 0 ? UNPRIVILEGED_USER : undefined
 }
 
-/** Where the data of the embedded Postgres are. */
+/** Returns the data directory of the embedded Postgres. */
 export const embeddedDataDir = (stateDir: string): string => join(stateDir, 'postgres')
-/** Where it puts its log when backups are scheduled, until it is copied. */
+/** Returns the directory to which Postgres archives its log while backups are scheduled. Files stay there until they are copied. */
 export const archivedLogOf = (stateDir: string): string => join(stateDir, 'postgres-log')
 
 /** Creates and returns the state directory. Throws `configuration_invalid` if Postgres' user cannot enter the requested one. */
@@ -42,13 +42,16 @@ export function openStateDir(requested?: string, root: string = projectFolder): 
   return makeDir(join(SHARED_ROOT, `${basename(root)}-${digest}`))
 }
 
-/** Whether the user, by default the current one, may enter the directory. Of another user the system is asked, which respects access lists and mounts. */
+/**
+ * Whether a user, by default the current one, may enter the directory. Tests another user by running a program as that user, which respects
+ * access lists and mounts.
+ */
 export function reachable(directory: string, userId: number | undefined): boolean {
   if (userId === undefined) return isEntered(directory)
   return spawnSync('/usr/bin/test', ['-x', directory], { cwd: '/', uid: userId, gid: userId }).status === 0
 }
 
-/** A container image has no programs to ask. */
+/** Whether the current process may enter the directory, tested without a program, because a container image may have none. */
 function isEntered(directory: string): boolean {
   try {
     accessSync(directory, constants.X_OK)
@@ -58,10 +61,10 @@ function isEntered(directory: string): boolean {
   }
 }
 
-/** Creates the directory for this user alone. Throws `configuration_invalid` if it is not writable. */
+/** Creates the directory for the current user only. Throws `configuration_invalid` if it is not writable. */
 function makeDir(path: string): string {
   try {
-    // Directories above may be entered by the user of Postgres.
+    // The user of Postgres must be able to enter the parent directories.
     mkdirSync(path, { recursive: true, mode: 0o711 })
     accessSync(path, constants.W_OK)
   } catch (error) {
@@ -76,7 +79,10 @@ function makeDir(path: string): string {
   return path
 }
 
-/** A directory that other programs use keeps its permissions; what lies in it is created for one user all the same. */
+/**
+ * Whether the directory is empty or a state directory. A directory that other programs use keeps its permissions; files in it are still
+ * created for one user.
+ */
 function isOwn(path: string): boolean {
   const entries = readdirSync(path)
   return (
@@ -84,13 +90,13 @@ function isOwn(path: string): boolean {
   )
 }
 
-/** For root, whose Postgres runs as another user: it may enter the directory, and not list it. */
+/** Lets the user of Postgres enter the directory without listing it, when started by root. */
 function letServerEnter(path: string): void {
   const mode = statSync(path).mode & 0o777
   if (serverUser() !== undefined && (mode & 0o011) !== 0o011) chmodSync(path, mode | 0o011)
 }
 
-/** Lets in the current user and, for root, the group of Postgres, which enters without listing. */
+/** Restricts the directory to the current user. When started by root, the group of Postgres may also enter without listing. */
 function restrict(path: string): void {
   const user = serverUser()
   const { uid, gid, mode } = statSync(path)

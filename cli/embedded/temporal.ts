@@ -1,6 +1,6 @@
 /**
- * Runs a Temporal server on loopback with its state in one SQLite file. The file is in WAL mode to survive kill -9; the flags
- * below give six times the workflows per second of the defaults.
+ * Runs a Temporal server on loopback with its state in one SQLite file. WAL mode lets the file survive kill -9. The flags below reach six
+ * times the workflows per second of the defaults.
  */
 import { Connection } from '@temporalio/client'
 import { chmodSync, existsSync, rmSync, writeFileSync } from 'node:fs'
@@ -9,11 +9,11 @@ import { requireFreePort, freePort, startEmbedded } from './process.ts'
 import type { ProcessSpec, EmbeddedServer } from './process.ts'
 
 export interface TemporalServerOptions {
-  /** State file, reused by the next start; in memory if absent. */
+  /** State file, reused by the next start. If absent, the state is kept in memory. */
   dbFile?: string
   /** Default: a free port. */
   port?: number
-  /** Default: a free port; `false` for no user interface. */
+  /** Default: a free port; `false` disables the user interface. */
   uiPort?: number | false
   /** Search attributes to create, of the type Keyword. */
   searchAttributes?: readonly string[]
@@ -35,8 +35,8 @@ const PROBE_MS = 1_000
 const START = ['server', 'start-dev', '--ip', '127.0.0.1', '--log-level', 'error']
 
 /**
- * One partition per task queue avoids forwarding on one machine. The larger event buffer keeps the server from discarding a
- * workflow task that receives more than 100 signals.
+ * One partition per task queue avoids forwarding on one machine. With the larger event buffer, the server does not discard a workflow task
+ * that receives more than 100 signals.
  */
 const DYNAMIC = [
   'matching.numTaskqueueReadPartitions=1',
@@ -47,10 +47,10 @@ const DYNAMIC = [
 
 const pragmas = ['journal_mode=wal', 'synchronous=normal']
 
-/** A port that was free may be taken before the server binds it. */
+/** Another process may take a free port before the server binds it. */
 const maxAttempts = 3
 
-/** Starts it and waits until it serves. */
+/** Starts the server and waits until it accepts calls. */
 export async function startTemporal(options: TemporalServerOptions = {}): Promise<RunningTemporal> {
   for (let attempt = 1; ; attempt++)
     try {
@@ -93,7 +93,7 @@ export async function planTemporal(options: TemporalServerOptions = {}): Promise
   }
 }
 
-/** Marks a state file from which the server has served. A file without the mark may hold half a schema and is recreated. */
+/** Returns the mark of a state file from which a server has served. A file without the mark may hold half a schema and is recreated. */
 const markOf = (dbFile: string) => `${dbFile}.complete`
 
 function dropUnfinished(dbFile: string | undefined): void {

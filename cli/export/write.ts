@@ -1,6 +1,6 @@
 /**
- * Writes the folder of an exported version: the files of the artifact, the facts about its rows, and the bundled predictor, which is
- * run on the golden rows before the export succeeds.
+ * Writes the folder of an exported version: the files of the artifact, the facts about its rows, and the bundled predictor. Runs the
+ * predictor on the golden rows before the export succeeds.
  */
 import { build } from 'esbuild'
 import { copyFile, mkdir, readdir, writeFile } from 'node:fs/promises'
@@ -14,7 +14,7 @@ import { failure, usageError } from '../client/client.ts'
 
 export interface ExportRequest {
   version: string
-  /** Digest of its manifest. */
+  /** Digest of the manifest. */
   digest: string
   artifactRoot: string
   objectStore?: ObjectStoreSettings
@@ -25,9 +25,9 @@ export interface Exported {
   version: string
   folder: string
   files: string[]
-  /** Golden rows that the predictor reproduces. */
+  /** Number of golden rows that the predictor reproduces. */
   golden: number
-  /** Why the predictor does not compute this model; TensorFlow.js can load the files. */
+  /** Why the predictor cannot compute this model. TensorFlow.js can still load the files. */
   issue?: string
 }
 
@@ -71,7 +71,7 @@ export async function exportVersion({
   const files: Record<string, string | Buffer> = {
     ...artifact.files,
     'manifest.json': `${JSON.stringify(manifest, null, 1)}\n`,
-    // Node loads .js as a module only where a package.json says so.
+    // Node loads .js files as modules only if a package.json says so.
     'package.json': `${JSON.stringify({ name: `${model}-edge`, private: true, type: 'module' }, null, 1)}\n`,
   }
   for (const [name, content] of Object.entries(files)) await writeFile(join(folder, name), content)
@@ -90,7 +90,7 @@ export async function exportVersion({
   }
 }
 
-/** The server's own reader, encoder and network in one module without imports, for browsers and Node. */
+/** Bundles the server's reader, encoder and network in one module without imports, for browsers and Node. */
 async function bundlePredictor(file: string): Promise<void> {
   await build({
     entryPoints: [join(checkout, 'edge', 'predictor.ts')],

@@ -1,4 +1,4 @@
-/** Asks on a terminal for the columns that were inferred. */
+/** Asks on a terminal to confirm the inferred columns. */
 import { createInterface } from 'node:readline/promises'
 import { labelIssue, type InferredColumn } from '../../domain/project/infer-columns.ts'
 
@@ -9,7 +9,7 @@ export interface Chosen {
 
 type Question = (text: string) => Promise<string>
 
-/** Asks until the answers are columns; an empty answer takes what was inferred. */
+/** Repeats a question until the answer is a column. An empty answer takes the inferred column. */
 export async function askForColumns(
   columns: readonly InferredColumn[],
   inferred: Chosen,
@@ -39,7 +39,7 @@ export async function askForColumns(
   }
 }
 
-/** Runs `work` with questions on this terminal. */
+/** Runs `work` with a function that asks on this terminal. */
 export async function withQuestions<T>(work: (question: Question) => Promise<T>): Promise<T> {
   const reader = createInterface({ input: process.stdin, output: process.stdout })
   try {

@@ -1,4 +1,4 @@
-/** Makes a project: a model file from a CSV, and the files around it. */
+/** Creates a project: a model file from a CSV, and the files around it. */
 import { existsSync, readFileSync, statSync } from 'node:fs'
 import { basename, isAbsolute, join, relative, resolve } from 'node:path'
 import {
@@ -22,33 +22,33 @@ import { writeProject, type Written } from './write-project.ts'
 
 export interface InitOptions {
   folder: string
-  /** The CSV; the flowers of the example when absent. */
+  /** The CSV; default: the flowers of the example. */
   from?: string
-  /** The name of the model; that of the file when absent. */
+  /** The name of the model; default: the name of the file. */
   name?: string
   label?: string
   time?: string
-  /** Whether numbers of the label are classes or amounts; as their values suggest when absent. */
+  /** Whether a numeric label holds classes or amounts; default: inferred from its values. */
   labelKind?: string
   overwrite: boolean
-  /** Confirms or changes what was inferred. */
+  /** Confirms or changes the inferred columns. */
   choose(columns: readonly InferredColumn[], inferred: Chosen): Promise<Chosen>
 }
 
 export interface Initialised extends Written {
   folder: string
   model: string
-  /** The model file, in the project. */
+  /** Path of the model file in the project. */
   file: string
   label: string
-  /** Why this one was taken; absent where it was named or chosen. */
+  /** Why this label was inferred; absent if it was named or chosen. */
   labelWhy?: string
   time?: string
   columns: readonly InferredColumn[]
   asOf?: string
-  /** What was assumed of the label, and how to change it. */
+  /** The assumption about the label, and how to change it. */
   note?: string
-  /** Whether the types were inferred from the first part of the file. */
+  /** Whether the types were inferred from only the first part of the file. */
   cut: boolean
 }
 
@@ -109,7 +109,7 @@ export async function initProject(options: InitOptions): Promise<Initialised> {
   }
 }
 
-/** Files beside the models that hold none. */
+/** Names of files in the folder of models that define no model. */
 const otherFiles = ['define', 'index']
 
 const leftOut = (columns: readonly InferredColumn[]): string =>
@@ -118,7 +118,7 @@ const leftOut = (columns: readonly InferredColumn[]): string =>
     .flatMap((each) => (each.use === 'none' ? [`${each.column}: ${each.why}`] : []))
     .join('; ')
 
-/** The label as classes or as an amount, with what was assumed where its numbers leave that open. */
+/** Treats the label as classes or as an amount, with a note if its numbers allow both. */
 function labelOf(label: InferredColumn, kind: string | undefined): { label: InferredColumn; note?: string } {
   if (kind !== undefined && kind !== 'classes' && kind !== 'number')
     throw usageError(`--label-kind must be classes or number, not ${kind}`)
@@ -143,7 +143,7 @@ function labelOf(label: InferredColumn, kind: string | undefined): { label: Infe
     : { label }
 }
 
-/** The columns that the options name, else those that are inferred. */
+/** Returns the columns that the options name, or else the inferred ones. */
 function chosenBy(
   { label: labelName, time: timeName }: InitOptions,
   columns: readonly InferredColumn[],
@@ -182,7 +182,7 @@ const packageName = (folder: string): string =>
     .replace(/[^a-z0-9]+/g, '-')
     .replace(/^-+|-+$/g, '') || 'project'
 
-/** What the package.json of this folder installs as `tenure`, as seen from the new one. */
+/** Returns the dependency on `tenure` in the package.json of this folder, with its path relative to the new folder. */
 function dependencyFor(folder: string): string {
   const { dependencies = {} } =
     parseJson<{ dependencies?: Record<string, string> }>(readText('package.json') ?? '') ?? {}
@@ -192,7 +192,7 @@ function dependencyFor(folder: string): string {
     : `file:${relative(folder, resolve(path))}`
 }
 
-/** In UTC, as the rows are read. */
+/** Returns the moment after a time, in UTC, as rows are read. */
 function momentAfter(time: string): string {
   const iso = time.replace(' ', 'T')
   const hasZone = /T.*(Z|[+-]\d\d:?\d\d)$/.test(iso)

@@ -1,25 +1,25 @@
-/** Writes the text of a model file from the columns of its CSV. */
+/** Generates the text of a model file from the columns of its CSV. */
 import type { InferredColumn } from '../../domain/project/infer-columns.ts'
 
 export interface ModelPlan {
   /** The name of the model. */
   name: string
-  /** The path of the CSV in the project. */
+  /** Path of the CSV in the project. */
   file: string
   columns: readonly InferredColumn[]
   label: InferredColumn
   time?: InferredColumn
-  /** The path of the release policy, as seen from the model file. */
+  /** Path of the release policy, relative to the model file. */
   policy: string
   /** A comment on the label. */
   note?: string
 }
 
 const testShare = 0.25
-/** Of a shorter period too few of the unit would train. */
+/** A split by a time unit needs at least this many units; with fewer, too few rows would train. */
 const minUnits = 4
 const units = { d: 86_400_000, h: 3_600_000, min: 60_000, s: 1_000 } as const
-/** Names that the file cannot declare: words of JavaScript, and what it imports. */
+/** Names that the file cannot declare: reserved words of JavaScript and imported names. */
 const reserved = new Set(
   `arguments await break case catch class const continue debugger default delete do else enum eval export extends false finally for function
 if implements import in instanceof interface let new null package private protected public return static super switch this throw true try
@@ -27,7 +27,7 @@ typeof undefined var void while with yield by byTime category complete csv defin
 yesNo`.split(/\s+/),
 )
 
-/** A text of TypeScript in single quotes. */
+/** Returns a TypeScript string literal in single quotes. */
 const quote = (text: string): string =>
   `'${JSON.stringify(text).slice(1, -1).replaceAll('\\"', '"').replaceAll("'", "\\'")}'`
 const rounded = (value: number, digits = 3): number => Number(value.toPrecision(digits))
@@ -92,7 +92,7 @@ ${sourceText(plan, features)}
     return network
   },
   evaluation: {
-    // Every version must reach it: it is what guessing reaches. Set what your users need.
+    // Every version must reach this floor. It is what guessing reaches: set what your users need.
     floors: { ${parts.floor} },
     evidence: { ${evidence.join(', ')} },
     calibration: 'off',
@@ -104,7 +104,7 @@ ${sourceText(plan, features)}
 
 const epochsFor = (rows: number): number => (rows <= 1_000 ? 40 : rows <= 20_000 ? 10 : 3)
 
-/** Zeros and ones are a number; a request sends other yes or no as the text that the file has. */
+/** Whether the column is a number. Zeros and ones are numbers; other yes/no values are sent as the text in the file. */
 export const isNumber = (column: InferredColumn): boolean =>
   column.use === 'number' ||
   (column.use === 'flag' && column.values.every((value) => Number.isFinite(Number(value))))
@@ -146,14 +146,14 @@ function labelParts(label: InferredColumn) {
     word: 'quantity',
     label: `quantity({ ${column} })`,
     scaling: `
-        // From a number around 0 to the scale of the label: the mean and the spread of the first rows.
+        // Scales the output around 0 to the label, with the mean and spread of the first rows.
         tf.layers.dense({ units: 1, trainable: false, kernelInitializer: ${constant(std)}, biasInitializer: ${constant(mean)} }),`,
     loss: 'meanSquaredError',
     floor: `rmse: ${rounded(std)}`,
   }
 }
 
-/** Columns are renamed in SQL where a model file cannot name them. */
+/** Generates the source. Renames in SQL the columns whose names a model file cannot use. */
 function sourceText({ file, columns, label, time }: ModelPlan, features: readonly InferredColumn[]): string {
   const used = [...(time === undefined ? [] : [time]), ...features, label]
   const isPlain =
@@ -167,7 +167,7 @@ function sourceText({ file, columns, label, time }: ModelPlan, features: readonl
   const selected = [
     ...used.map((each) => {
       const value = each === time ? `${identifier(each.column)}::timestamp` : identifier(each.column)
-      // In quotes: a name such as Order is a word of SQL.
+      // Quoted, because a name such as Order is an SQL keyword.
       return value === `"${each.name}"` ? value : `${value} as "${each.name}"`
     }),
     ...(key === undefined ? [] : [identifier(key.column)]),
@@ -181,10 +181,10 @@ function sourceText({ file, columns, label, time }: ModelPlan, features: readonl
   ]
   return `  source: csv(${quote(file)}, {
     ${options.join(',\n    ')},
-  }),${time === undefined ? '' : `\n  // The label counts as known at ${time.name}: say otherwise with \`knownAt\` of the label.`}`
+  }),${time === undefined ? '' : `\n  // Labels count as known at ${time.name}. Set \`knownAt\` of the label to change this.`}`
 }
 
-/** The time spans of the file, the last quarter of which tests. */
+/** Generates the split; for rows with times, the last quarter tests. */
 function splitOf({ time, label }: ModelPlan): { word: string; text: string } {
   if (time?.use === 'time') {
     const spanMs = Date.parse(time.to) - Date.parse(time.from)

@@ -1,17 +1,17 @@
-/** The files of a new project beside its model and its data. */
+/** Generates the files of a new project beside its model and its data. */
 
-/** TypeScript for `tenure check` and for editors; the version that Tenure itself is checked with. */
+/** The TypeScript version for `tenure check` and editors: the version with which Tenure itself is checked. */
 export const typescriptVersion = '7.0.2'
 
 export interface ProjectPlan {
-  /** Of package.json: letters, digits and hyphens. */
+  /** The name in package.json: letters, digits and hyphens. */
   name: string
   model: string
-  /** What npm installs as `tenure`: a version, or the path of the packed file. */
+  /** The version of `tenure` to install, or the path of its packed file. */
   tenure: string
-  /** What the model is trained as of, where its rows have times: the moment after the last one. */
+  /** The training's as-of time if the rows have times: the moment after the last row. */
   asOf?: string
-  /** A request of the model, as JSON. */
+  /** An example request to the model, as JSON. */
   example: string
 }
 

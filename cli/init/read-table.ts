@@ -11,7 +11,7 @@ import {
 import { cellsOfLine, layoutOf, scanCsv } from '../../domain/validation/csv-scan.ts'
 import { failure, usageError } from '../client/client.ts'
 
-/** Of a larger file the first part is read. */
+/** Only this many bytes of a larger file are read. */
 const maxBytes = 16 * 1_048_576
 const newlineByte = 0x0a
 
@@ -28,7 +28,7 @@ export function readCsvTable(path: string): CsvTable {
   const format = bytes.length === 0 ? undefined : otherFormat(bytes)
   if (format !== undefined) throw refused(`${path}: ${formatIssue(format)}`)
   const cut = bytes.length === maxBytes
-  // A character may be cut in the last line.
+  // The cut may split a character in the last line, so the check ends before that line.
   if (!isUtf8(cut ? bytes.subarray(0, bytes.lastIndexOf(newlineByte) + 1) : bytes))
     throw refused(`${path}: the text is not encoded as UTF-8: save the file as UTF-8`)
   const text = new TextDecoder().decode(bytes).replace(/^\ufeff/, '')
@@ -58,7 +58,7 @@ export function readCsvTable(path: string): CsvTable {
   return { names, rows, cut }
 }
 
-/** Lines, where a quoted value may have line breaks. */
+/** Splits the text into lines. A quoted value may contain line breaks. */
 function recordsOf(text: string, newline: string): string[] {
   const records: string[] = []
   let lines: string[] = []

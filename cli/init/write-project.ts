@@ -1,34 +1,34 @@
-/** Writes the files of a project. A file that is there is never overwritten, unless the caller is told to. */
+/** Writes the files of a project. Never overwrites an existing file unless told to. */
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { projectFile } from '../../scripts/build/project.mjs'
 import { failure } from '../client/client.ts'
 
 export interface Written {
-  /** Whether the folder was a project before. */
+  /** Whether the folder already was a project. */
   wasProject: boolean
   created: string[]
   overwritten: string[]
-  /** Files of the project that are there with another text, and stay. */
+  /** Existing files of the project that differ and were kept. */
   kept: string[]
-  /** Of package.json: the fields that were added. */
+  /** The fields that were added to package.json. */
   added: string[]
 }
 
 type Json = Record<string, unknown>
 
 export interface ProjectContent {
-  /** Path → the model file and its data. */
+  /** Path → content of the model file and its data. */
   model: Readonly<Record<string, string | Buffer>>
-  /** Path → the files that the models of a project share. */
+  /** Path → content of the files that the models of a project share. */
   shared: Readonly<Record<string, string>>
-  /** package.json. */
+  /** The package.json. */
   manifest: Json
 }
 
 /**
- * Writes all files or none: throws `refused` with those that are in the way, unless `overwrite`. Shared files of a project that is there
- * stay as they are; to its package.json, absent fields are added.
+ * Writes all files or none. Throws `refused` with the files in the way, unless `overwrite` is set. Keeps the shared files of an existing
+ * project, and adds absent fields to its package.json.
  */
 export function writeProject(
   folder: string,
@@ -91,7 +91,7 @@ function readManifest(path: string): Json {
   }
 }
 
-/** Adds fields, and entries of fields such as `scripts`, that are absent. `npm init` writes a test that fails: it counts as absent. */
+/** Adds absent fields, and absent entries of fields such as `scripts`. The failing test script that `npm init` writes counts as absent. */
 export function mergeManifest(found: Json, wanted: Json): { merged: Json; added: string[] } {
   const merged = { ...found }
   const added: string[] = []
@@ -108,7 +108,7 @@ export function mergeManifest(found: Json, wanted: Json): { merged: Json; added:
       merged[name] = { ...own, ...Object.fromEntries(absent) }
       added.push(...absent.map(([key]) => `${name}.${key}`))
     } else if (name === 'type' && own !== value) {
-      // Model files are modules; `npm init` writes "commonjs".
+      // Model files are ES modules; `npm init` writes "commonjs".
       merged[name] = value
       added.push(name)
     }

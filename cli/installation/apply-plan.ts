@@ -1,4 +1,4 @@
-/** Applies a plan: the API makes what it owns, and the models are synced from here, as `tenure models sync` does. */
+/** Applies a plan. The API changes its own resources; this process syncs the models, as `tenure models sync` does. */
 import { identityOf, type ResourceChange, type ResourceKind } from '../../domain/installation/resource.ts'
 import type { Client } from '../client/client.ts'
 import { syncFromCheckout } from '../sync/sync-models.ts'
@@ -16,8 +16,8 @@ export interface AppliedPlan {
 }
 
 /**
- * Each change is recorded before it is made here, so that a killed apply leaves none without an audit row. Throws `plan_stale` when the
- * installation is not as the plan has seen it.
+ * Applies a plan. The API records each change before this process makes it, so that a killed apply leaves no change without an audit row.
+ * Throws `plan_stale` if the installation has changed since the plan was made.
  */
 export async function applyPlan(api: Client, plan: MadePlan, reason: string): Promise<AppliedPlan> {
   const { changes, named, isRecorded } = plan
@@ -44,7 +44,7 @@ async function syncModelsOf({ changes, named, prune }: MadePlan): Promise<void> 
   await syncFromCheckout({ models, gone: prune ? pruned : [] })
 }
 
-/** The API compares models by the digests of their code. */
+/** Removes the definition, because the API compares models by the digests of their code. */
 const withoutDefinition = ({ kind, name, before, after }: ResourceChange): ResourceChange => ({
   kind,
   name,

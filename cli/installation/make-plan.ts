@@ -20,11 +20,11 @@ import { readLiveSchedules } from './schedules.ts'
 export interface MadePlan extends StatePlan {
   file: string
   prune: boolean
-  /** Equal for plans that change the same from the same. */
+  /** Equal for plans that make the same changes to the same state. */
   fingerprint: string
-  /** All that the file names, as it is after the apply. */
+  /** Every resource named in the file, as it will be after the apply. */
   named: Resource[]
-  /** Whether the last apply has set exactly these. */
+  /** Whether the last apply recorded exactly these resources. */
   isRecorded: boolean
 }
 
@@ -49,7 +49,7 @@ export async function makePlan(
       remedy: 'Set TENURE_KEY to an admin key of all models.',
     })
   const live = [...answer.resources, ...(kinds.includes('schedule') ? await readLiveSchedules() : [])]
-  // What is not read now cannot be compared with the last apply.
+  // A schedule that was not read now cannot be compared with the last apply.
   const applied = answer.applied.filter(({ kind }) => kind !== 'schedule' || kinds.includes(kind))
   const desired = {
     kinds,
@@ -67,7 +67,7 @@ export async function makePlan(
   return { ...plan, file, prune, named, isRecorded, fingerprint: fingerprintOf(plan.changes) }
 }
 
-/** The models of the project, as data. Throws `invalid_model_file` for a file that cannot be loaded. */
+/** Reads the models of the project as data. Throws `invalid_model_file` for a file that cannot be loaded. */
 async function readModels(wanted: 'all' | readonly string[]): Promise<Resource[]> {
   const { models, broken } = await loadModelsInChild()
   const isWanted = (name: string) => wanted === 'all' || wanted.includes(name)
@@ -84,7 +84,7 @@ async function readModels(wanted: 'all' | readonly string[]): Promise<Resource[]
   return found.map(({ name, codeDigest: code, definition }) => ({
     kind: 'model',
     name,
-    // As the database gives it back: without absent fields.
+    // Without absent fields, as the database returns it.
     value: JSON.parse(JSON.stringify({ code, definition })) as Resource['value'],
   }))
 }

@@ -1,4 +1,4 @@
-/** Writes a plan as text: `+` adds, `~` changes, `-` deletes. */
+/** Formats a plan as text: `+` adds, `~` changes, `-` deletes. */
 import { changedFields, type ChangedByHand, type ChangedField } from '../../domain/installation/plan.ts'
 import { addressOf, type ResourceChange } from '../../domain/installation/resource.ts'
 import type { Terminal } from '../terminal.ts'
@@ -44,7 +44,7 @@ function linesOf(change: ResourceChange, { paint }: Terminal): string[] {
 
 function fieldsOf({ kind, before, after }: ResourceChange): string[] {
   if (after === undefined) return []
-  // The whole definition of a new model is its file.
+  // For a new model, the definition equals its file and is not shown.
   const fields =
     kind === 'model' && before === undefined
       ? [{ path: 'code', before: undefined, after: after['code'] }]

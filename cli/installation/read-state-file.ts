@@ -7,7 +7,7 @@ import { parseStateFile, type StateOfFile } from '../../store/installation/state
 
 const maxBytes = 1_000_000
 
-/** Throws `configuration_invalid` with every issue. */
+/** Throws `configuration_invalid` with all issues. */
 export function readStateFile(path: string): StateOfFile {
   const file = basename(path)
   const refuse = (why: string) => new DomainError('configuration_invalid', `${file}: ${why}`)
@@ -22,7 +22,7 @@ export function readStateFile(path: string): StateOfFile {
   try {
     given = parse(text, { maxAliasCount: 100, prettyErrors: true })
   } catch (error) {
-    // The first line says what and where; an excerpt of the file follows.
+    // The first line gives the error and its place; an excerpt of the file follows.
     throw refuse((error as Error).message.split('\n')[0] ?? '')
   }
   return parseStateFile(given ?? {}, file)

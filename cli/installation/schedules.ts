@@ -1,4 +1,4 @@
-/** Reads whether the schedules of Temporal are paused, and pauses and resumes them. */
+/** Reads which Temporal schedules are paused, and pauses and resumes them. */
 import type { Client } from '@temporalio/client'
 import { DomainError } from '../../domain/errors.ts'
 import type { Resource, ResourceChange } from '../../domain/installation/resource.ts'
@@ -13,7 +13,7 @@ async function withSchedules<T>(work: (client: Client) => Promise<T>): Promise<T
   return withTemporal(config, work)
 }
 
-/** The list of Temporal lags, so each schedule is described. */
+/** Describes each schedule, because Temporal's list lags. */
 export const readLiveSchedules = (): Promise<Resource[]> =>
   withSchedules(async (client) => {
     const ids = [...(await readSchedules(client)).keys()]

@@ -1,4 +1,4 @@
-/** Distributes simulated releases over the cores and returns the results in order. */
+/** Distributes simulated releases over the CPU cores and returns the results in order. */
 import { fork } from 'node:child_process'
 import { availableParallelism } from 'node:os'
 import type { BaselineRuleName } from '../../domain/simulation/baseline-rules.ts'
@@ -10,7 +10,7 @@ export interface SimulationPlan extends Omit<Share, 'from' | 'to' | 'rule'> {
   releases: number
 }
 
-/** The result of a plan does not depend on the number of cores. `rule` replaces the canary judge. */
+/** Simulates the releases of one plan. The result does not depend on the number of cores. `rule` replaces the canary judge. */
 export async function simulateReleases(
   plan: SimulationPlan,
   onProgress: (done: number) => void,
@@ -20,7 +20,7 @@ export async function simulateReleases(
   return releases
 }
 
-/** The releases of each plan. */
+/** Simulates the releases of several plans. */
 export async function simulatePlans(
   plans: readonly SimulationPlan[],
   onProgress: (done: number) => void,

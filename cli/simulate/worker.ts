@@ -9,7 +9,7 @@ export interface Share {
   policy: ReleasePolicy
   scenario: TrafficScenario
   world: SimulatedWorld
-  /** Each release draws from its own stream, so that the distribution over processes changes nothing. */
+  /** Each release has its own random stream, so the result does not depend on the number of processes. */
   seed: number
   from: number
   to: number

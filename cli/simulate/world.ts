@@ -1,4 +1,4 @@
-/** The traffic of a simulation, from the options of a command. */
+/** Reads the traffic of a simulation from the options of a command. */
 import { readFile } from 'node:fs/promises'
 import { parseJson } from '../../domain/parse-json.ts'
 import type { ReleasePolicy } from '../../domain/release/policy.ts'
@@ -7,7 +7,7 @@ import { defaultWorld, type RecordedTick, type SimulatedWorld } from '../../doma
 import { usageError } from '../client/client.ts'
 import type { Options } from '../program.ts'
 
-/** Synthetic traffic, or that of the file of `--traffic`. */
+/** Returns synthetic traffic, or the traffic in the file of `--traffic`. */
 export async function worldOf(options: Options, policy: ReleasePolicy): Promise<SimulatedWorld> {
   const world: SimulatedWorld = {
     ...defaultWorld,
@@ -31,7 +31,7 @@ export async function worldOf(options: Options, policy: ReleasePolicy): Promise<
   return { ...world, ...(recorded as RecordedWorld) }
 }
 
-/** What `GET /v1/models/:name/traffic` answers. */
+/** The response of `GET /v1/models/:name/traffic`. */
 export interface TrafficAnswer {
   tick_ms: number
   ticks: RecordedTick[]
@@ -62,7 +62,7 @@ function isTick(tick: unknown): tick is RecordedTick {
   return [requests, errors, invalid].every(isCount)
 }
 
-/** The number of an option, within its limits. */
+/** Reads a numeric option. Throws `usage` for a value outside `min` and `max`. */
 export function numberOf(options: Options, name: string, fallback: number, min: number, max: number): number {
   const key = name.replace(/-(.)/g, (_, letter: string) => letter.toUpperCase())
   const value = Number(options[key] ?? fallback)

@@ -19,18 +19,18 @@ import { ensureSearchAttributes } from '../sync/search-attributes.ts'
 import { syncModels, withTemporal } from '../sync/sync-models.ts'
 
 export interface Prepared {
-  /** The first admin key, at the first start only. */
+  /** The first admin key; only at the first start. */
   adminKey?: string
-  /** The key of the commands on this machine. */
+  /** The key for commands on this machine. */
   localKey: string
   broken: BrokenModel[]
-  /** How the audit log could be rewritten, and what queries from outside could do. */
+  /** Ways in which a role could rewrite the audit log, and excess rights of external queries. */
   warnings: string[]
 }
 
 const localName = 'local'
 
-/** The lines that show a new admin key. They are also printed by a failed start, because the key is not stored. */
+/** Formats the lines that show a new admin key. A failed start prints them too, because the key is not stored. */
 export function firstKey({ adminKey }: Pick<Prepared, 'adminKey'>): string[] {
   if (adminKey === undefined) return []
   return [
@@ -43,7 +43,7 @@ export function firstKey({ adminKey }: Pick<Prepared, 'adminKey'>): string[] {
 export async function prepareCore(core: {
   config: Config
   localKey?: string | undefined
-  /** Connects as the owner of the tables, if that is another role than that of the processes. */
+  /** Connects as the owner of the tables, if the processes use another role. */
   ownerDatabaseUrl?: string
   applicationPassword?: string
   readerPassword?: string
@@ -70,7 +70,7 @@ export async function prepareCore(core: {
   }
 }
 
-/** Migrates as the owner of the tables, and grants access to the roles of the processes and of queries from outside. */
+/** Migrates as the owner of the tables. Grants access to the role of the processes and the role of external queries. */
 export async function migrateAsOwner(
   databaseUrl: string,
   {
@@ -84,7 +84,7 @@ export async function migrateAsOwner(
     await openRoles(ownerDatabaseUrl, { application, reader })
 }
 
-/** Returns the known key if it is still valid; otherwise creates a key of this name and revokes the old one. */
+/** Returns the known key if it is still valid. Otherwise creates a key of this name and revokes the old one. */
 export async function ensureKey(
   store: Store,
   { name, role, known }: { name: string; role: Role; known?: string },

@@ -1,4 +1,4 @@
-/** Opens a page in the default browser of a desktop. On a server, in CI and over SSH nothing opens: the address is printed. */
+/** Opens a page in the default browser of a desktop. Opens nothing on a server, in CI and over SSH, where the printed address remains. */
 import { spawn } from 'node:child_process'
 import { environmentWith } from '../../temporal.config.ts'
 
@@ -9,14 +9,14 @@ interface Surroundings {
   interactive: boolean
 }
 
-/** Whether a browser that opens here is seen by the person who has typed the command. */
+/** Whether the user who typed the command sees a browser that opens here. */
 export function hasDesktop({ environment, platform, interactive }: Surroundings): boolean {
   const isSet = (name: string) => (environment[name] ?? '') !== ''
   if (!interactive || isSet('CI') || isSet('SSH_CONNECTION') || isSet('SSH_TTY')) return false
   return platform !== 'linux' || isSet('DISPLAY') || isSet('WAYLAND_DISPLAY')
 }
 
-/** `wanted` is true after `--open` and false after `--no-open`; otherwise it opens on a desktop. */
+/** `wanted` is true for `--open` and false for `--no-open`; if undefined, the page opens on a desktop. */
 export function openBrowser(
   url: string,
   { wanted, interactive }: { wanted?: boolean; interactive: boolean },
@@ -25,7 +25,7 @@ export function openBrowser(
   const environment = environmentWith({})
   if (!(wanted ?? hasDesktop({ environment, platform, interactive }))) return
   const command = platform === 'darwin' ? 'open' : 'xdg-open'
-  // A machine without the command opens nothing.
+  // Ignores a missing command.
   spawn(command, [url], { stdio: 'ignore', detached: true })
     .on('error', () => {})
     .unref()

@@ -1,4 +1,4 @@
-/** Merges the JSON logs of all processes into one readable log. Secrets are redacted, because the servers may log them. */
+/** Merges the JSON logs of all processes into one readable log. Redacts secrets, because servers may log them. */
 import { mkdirSync, statSync } from 'node:fs'
 import { appendFile, rename } from 'node:fs/promises'
 import { join } from 'node:path'
@@ -7,7 +7,7 @@ import { redacted } from '../../domain/redact.ts'
 import { visibleText } from '../../domain/visible-text.ts'
 
 const maxBytes = 20_000_000
-/** Lines beyond this wait for a disk that does not keep up, and are dropped. */
+/** Limit of lines that wait for a slow disk, in bytes. Further lines are dropped. */
 const maxPendingBytes = 4_000_000
 const tailLines = 8
 const levels: Readonly<Record<number, string>> = {
@@ -18,7 +18,7 @@ const levels: Readonly<Record<number, string>> = {
   50: 'error',
   60: 'fatal',
 }
-/** Fields that are left out. */
+/** JSON fields that are omitted. */
 const omitted = new Set(['level', 'time', 'pid', 'hostname', 'msg', 'v', 'name'])
 
 export interface MergedLog {
@@ -29,7 +29,7 @@ export interface MergedLog {
   close(): Promise<void>
 }
 
-/** Appends to `tenure.log` and rotates a large one. `echo` gets every line too. */
+/** Appends to `tenure.log` and rotates a large file. `echo` receives every line too. */
 export function openMergedLog(stateDir: string, echo?: (line: string) => void): MergedLog {
   mkdirSync(stateDir, { recursive: true, mode: 0o700 })
   const path = join(stateDir, 'tenure.log')
@@ -50,8 +50,8 @@ export function openMergedLog(stateDir: string, echo?: (line: string) => void): 
 }
 
 /**
- * Appends lines and opens the file anew for each write, so that a full disk costs the lines of that time only. The next line that finds room
- * states how many were dropped.
+ * Appends lines and opens the file for each write, so that a full disk loses only the lines of that time. The next written line states how
+ * many were dropped.
  */
 function openRotatedFile(path: string) {
   let size = statSync(path, { throwIfNoEntry: false })?.size ?? 0
@@ -85,14 +85,14 @@ function openRotatedFile(path: string) {
       pendingBytes += line.length
       if (pendingBytes > maxPendingBytes) dropped++
       else pending.push(line)
-      // With nothing to append it would be over before it is assigned.
+      // With nothing to append, the flush would finish before the assignment.
       if (pending.length > 0) flushing ??= flush()
     },
     close: () => flushing ?? Promise.resolve(),
   }
 }
 
-/** `09:14:07.312 api      info  release started release=rel_1`; other lines are kept unchanged. */
+/** Formats `09:14:07.312 api      info  release started release=rel_1`; keeps non-JSON lines unchanged. */
 export function readableLine(process: string, line: string, now = new Date()): string {
   const entry = line.startsWith('{') ? parseJson<Record<string, unknown>>(line) : undefined
   const at = typeof entry?.['time'] === 'number' ? new Date(entry['time']) : now
@@ -108,5 +108,5 @@ export function readableLine(process: string, line: string, now = new Date()): s
     .join(' ')
 }
 
-/** One line per entry, so that a search finds the whole of a stack trace. */
+/** Joins an entry into one line, so that a search finds a whole stack trace. */
 const oneLine = (text: string): string => visibleText(text.split(/\s*\n\s*/).join(' | '))

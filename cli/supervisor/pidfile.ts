@@ -1,6 +1,6 @@
 /**
- * Locks a state directory for one supervisor and records the process groups it started. The next holder ends the orphans of a
- * killed supervisor, because they hold its ports. It may spare those that serve on until it has their successors.
+ * Locks a state directory for one supervisor and records the process groups it started. The next holder ends the orphans of a killed
+ * supervisor, because they hold its ports. It can spare replicas that still serve until it has their successors.
  */
 import { linkSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { failure } from '../client/client.ts'
@@ -11,13 +11,13 @@ interface Entry {
   pid: number
   /** Start time; distinguishes the process from a later one with the same pid. */
   birth: string | undefined
-  /** Whether it serves on after the holder was killed. */
+  /** Whether the process keeps serving after the holder is killed. */
   outlives?: boolean
 }
 
 interface Record {
   holder: Entry
-  /** Leaders of the process groups it started. */
+  /** Leaders of the process groups that the holder started. */
   groups: Entry[]
 }
 
@@ -26,7 +26,7 @@ export interface StateDirLock {
   note(groups: readonly Pick<Entry, 'pid' | 'outlives'>[]): void
   /** Ends the spared orphans. */
   endSpared(options?: { graceMs?: number }): Promise<void>
-  /** Spared orphans that were not ended stay recorded for the next holder. */
+  /** Releases the lock. Spared orphans that still run stay recorded for the next holder. */
   release(): void
 }
 
@@ -34,7 +34,7 @@ const POLL_MS = 50
 const GRACE_MS = 20_000
 
 /**
- * Locks the file for this process after ending the orphans of a dead holder, apart from those that outlive it if `spare` is set. Throws
+ * Locks the file for this process after ending the orphans of a dead holder. Spares orphans marked `outlives` if `spare` is set. Throws
  * `configuration_invalid` while a holder lives.
  */
 export async function claim(path: string, { graceMs = GRACE_MS, spare = false } = {}): Promise<StateDirLock> {
@@ -75,7 +75,7 @@ export async function claim(path: string, { graceMs = GRACE_MS, spare = false } 
   }
 }
 
-/** The processes that serve on after their supervisor was killed. */
+/** Returns the pids of processes that still serve after their supervisor was killed. */
 export function findOutliving(path: string): number[] {
   const text = readText(path)
   if (text === undefined) return []
@@ -106,7 +106,7 @@ function expectDead(text: string): void {
     })
 }
 
-/** Sends SIGTERM, then SIGKILL after the grace period. A database already shutting down only needs time. */
+/** Sends SIGTERM, then SIGKILL after the grace period. A database that is already shutting down only needs time. */
 async function end(group: Entry, graceMs: number): Promise<void> {
   const deadline = performance.now() + graceMs
   if (isAlive(group)) signal(group.pid, 'SIGTERM')
@@ -128,7 +128,7 @@ const entryOf = (pid: number): Entry => ({ pid, birth: birthOf(pid) })
 
 const isAlive = ({ pid, birth }: Entry) => birth !== undefined && birthOf(pid) === birth
 
-/** Creates the file by a hard link, so that it appears complete or not at all. */
+/** Creates the file by a hard link, so that it appears complete or not at all. Returns false if the file exists. */
 function created(path: string, text: string): boolean {
   const draft = `${path}.${process.pid}`
   writeFileSync(draft, text, { mode: 0o600 })
@@ -137,7 +137,7 @@ function created(path: string, text: string): boolean {
   return made
 }
 
-/** Removes the file of a dead holder. A newer file that replaced it meanwhile is restored. */
+/** Removes the file of a dead holder. Restores a newer file that replaced it meanwhile. */
 function setAside(path: string, expected: string): void {
   const aside = `${path}.${process.pid}.dead`
   try {

@@ -1,27 +1,30 @@
-/** Chooses the ports of the processes. If a port is in use, another one is chosen and reported; two processes that want one port are refused. */
+/**
+ * Chooses the ports of the processes. If a port is in use, chooses and reports another one. Refuses settings that give two processes the
+ * same port.
+ */
 import { DomainError } from '../../domain/errors.ts'
 import type { CommandConfig } from '../../temporal.config.ts'
 import { requireFreePort, freePort } from '../embedded/process.ts'
 
 export interface WantedPort {
-  /** The process that listens there, for the message. */
+  /** Name of the process that listens there, for messages. */
   what: string
-  /** 0 means any free port. */
+  /** The port; 0 means any free port. */
   port: number
-  /** The variable that sets it. */
+  /** The environment variable that sets the port. */
   variable: string
 }
 
 export interface WantedPorts {
-  /** Absent where they run elsewhere or are off. */
+  /** Absent for servers that run elsewhere or are disabled. */
   servers: { postgres?: WantedPort; temporal?: WantedPort; temporalUi?: WantedPort }
   /** The port that the replicas share. */
   shared: WantedPort
-  /** Of single replicas, known to those who scrape them: the ports after the shared one. Empty for one replica, and for any port. */
+  /** The own ports of the replicas, after the shared one, where metrics are scraped. Empty for one replica, and for port 0. */
   replicas: WantedPort[]
 }
 
-/** What `tenure up` would listen on. Throws `configuration_invalid` when two of them want one port. */
+/** Returns the ports on which `tenure up` would listen. Throws `configuration_invalid` if two of them are equal. */
 export function wantedPorts(
   {
     ports,
@@ -61,7 +64,7 @@ export function wantedPorts(
   return wanted
 }
 
-/** None of them listens yet, so that each port would be found free. */
+/** Compares the settings, because each port would be found free before any process listens. */
 function requireDistinct(wanted: readonly WantedPort[]): void {
   const first = new Map<number, WantedPort>()
   for (const each of wanted) {

@@ -1,6 +1,6 @@
 /**
- * The processes of one machine and what each waits for, as data for the supervisor: servers first, then the workers
- * and the API replicas, which all need a migrated database.
+ * Plans the processes of one machine and their dependencies, as data for the supervisor: servers first, then the workers and the API
+ * replicas, which all need a migrated database.
  */
 import { Connection } from '@temporalio/client'
 import { join } from 'node:path'
@@ -24,12 +24,12 @@ import type { SharedPort } from './shared-port.ts'
 import type { ChildSpec } from './supervisor.ts'
 
 export interface CorePlan {
-  /** Of the processes. */
+  /** For the role of the processes. */
   databaseUrl: string
-  /** Of the owner, who migrates; absent when there is one role for all. */
+  /** For the owner, who migrates; absent if one role does both. */
   ownerDatabaseUrl?: string
   applicationPassword?: string
-  /** Of queries from outside; absent where the variable of the processes says it. */
+  /** For external queries; absent if the environment of the processes sets it. */
   readerUrl?: string
   readerPassword?: string
   temporalAddress: string
@@ -39,17 +39,17 @@ export interface CorePlan {
 
 export interface CoreOptions {
   stateDir: string
-  /** Servers that are there already. */
+  /** Present if the database already runs elsewhere. */
   databaseUrl?: string
   ownerDatabaseUrl?: string
   temporalAddress?: string
-  /** Present when backups are scheduled. */
+  /** Present if backups are scheduled. */
   backups?: object
-  /** Without a port, Temporal's own pages are off. */
+  /** Without `temporalUi`, Temporal's web UI is disabled. */
   ports: { postgres: number; temporal: number; temporalUi?: number }
 }
 
-/** The two servers, unless the caller has some of their own. */
+/** Plans Postgres and Temporal, unless the caller brings its own. */
 export async function planCore(options: CoreOptions): Promise<CorePlan> {
   const { stateDir, ports, databaseUrl, temporalAddress } = options
   const postgres =
@@ -92,27 +92,30 @@ function urlAs(url: string, role: string, password = ''): string {
 
 export interface ProcessOptions {
   config: Config
-  /** What they need and end before. */
+  /** The servers that the processes need; the processes stop first. */
   servers: readonly ChildSpec[]
   environment: Record<string, string>
-  /** One API replica listens on each. */
+  /** Each port gets one API replica. */
   apiPorts: readonly number[]
-  /** The port that they share beside their own. */
+  /** The port that all replicas also share. */
   sharedPort?: Pick<SharedPort, 'handle'>
-  /** The file of a supervisor whose death the replicas outlive. */
+  /** The pid file of a supervisor; its replicas continue when it is killed. */
   supervisor?: string
-  /** What single replicas get of their own, by their place. */
+  /** Extra environment of each replica, by index. */
   replicaEnvironments?: readonly Record<string, string>[]
-  /** What the process that takes scheduled backups gets of its own; absent without a schedule. */
+  /** Extra environment of the process that takes scheduled backups; absent without a schedule. */
   backups?: Record<string, string | undefined>
-  /** Awaited before the first of them starts. */
+  /** Awaited before the first process starts. */
   prepare: () => Promise<void>
 }
 
-/** A call over gRPC makes three times the objects of one over HTTP: in the 2 MiB that suffice for those, each collection copies the open calls. */
+/**
+ * Size of V8's young generation for gRPC, in MiB. A gRPC call allocates three times the objects of an HTTP call: with the 2 MiB used for
+ * HTTP, each collection would copy the open calls.
+ */
 const youngMibOfGrpc = 16
 
-/** The workers and the API replicas. */
+/** Plans the workers and the API replicas. */
 export function planProcesses(options: ProcessOptions): ChildSpec[] {
   const { config, environment, apiPorts, sharedPort, supervisor } = options
   const after = options.servers.map(({ name }) => name)
@@ -165,13 +168,13 @@ export function planProcesses(options: ProcessOptions): ChildSpec[] {
 }
 
 /**
- * Asks libuv to let the others have their turn after each connection: without it one process takes all that arrive at once, and keeps
- * them.
+ * Makes libuv yield to the other processes after each accepted connection. Otherwise one process would take and keep all connections that
+ * arrive together.
  */
 const sharing = { UV_TCP_SINGLE_ACCEPT: '1' }
 const probeMs = 1_000
 
-/** Of a replica on this machine, or of the port that they share. */
+/** Returns the URL of a replica on this machine, or of the shared port. */
 export const apiUrlAt = ({ host, tls }: Pick<Config['api'], 'host' | 'tls'>, port: number): string =>
   `${tls ? 'https' : 'http'}://${host}:${port}`
 
@@ -182,8 +185,9 @@ async function isAlive(call: ApiFetch, url: string): Promise<boolean> {
 }
 
 /**
- * Tells whether the worker with a pid asks Temporal for tasks; the pollers of its predecessor stay listed for minutes. It keeps its
- * connection until then: to open one for each question takes more than twice the processor time, of this process and of Temporal.
+ * Returns a function that reports whether the worker with a pid polls Temporal for tasks. Compares pids, because Temporal lists the pollers
+ * of a predecessor for minutes. Reuses one connection until then: a new connection for each check would take more than twice the CPU time
+ * of this process and of Temporal.
  */
 function watchPollers(temporal: Config['temporal'], queue: string): (pid: number) => Promise<boolean> {
   let open: Connection | undefined
@@ -206,7 +210,7 @@ function watchPollers(temporal: Config['temporal'], queue: string): (pid: number
       if (isPolled) await close()
       return isPolled
     } catch (error) {
-      // A new connection is tried at once, a failed one only after a pause that grows.
+      // A new connection is tried immediately; a failed one would be retried only after a growing backoff.
       await close()
       throw error
     }

@@ -14,10 +14,10 @@ export interface RestartOptions {
 const readyMs = 30_000
 const pollMs = 25
 
-/** The name of a replica in the supervisor and in the log, from 0. */
+/** Returns the name of a replica in the supervisor and the log. `index` starts at 0. */
 export const replicaName = (index: number): string => (index === 0 ? 'api' : `api-${index + 1}`)
 
-/** Returns whether all restarted; stops at the first failure. */
+/** Restarts the replicas and returns whether all restarted. Stops at the first failure. */
 export async function restartReplicas(options: RestartOptions): Promise<boolean> {
   const { supervision, urls, say, call } = options
   for (const [index, url] of urls.entries()) {
@@ -36,7 +36,7 @@ export async function restartReplicas(options: RestartOptions): Promise<boolean>
   return true
 }
 
-/** Throws when the address does not answer 200 in time. */
+/** Throws if the address does not respond with 200 in time. */
 export async function untilOk(
   address: string,
   { maxMs = readyMs, call = fetch }: { maxMs?: number; call?: ApiFetch } = {},

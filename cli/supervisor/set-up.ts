@@ -1,11 +1,11 @@
-/** Runs the set-up in a process of its own: it installs packages that this one may have loaded. */
+/** Runs the set-up in a child process, because it installs packages that this process may have loaded. */
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { join } from 'node:path'
 import { externalServers } from '../../scripts/build/project.mjs'
 import { checkout } from '../../temporal.config.ts'
 
-/** Whether all parts are in place. The set-up has reported the reason if not. */
+/** Returns whether all parts are in place. If not, the set-up has reported the reason. */
 export async function runSetUp({
   without = externalServers(),
   verify = false,

@@ -1,16 +1,16 @@
 /**
- * Binds one port for several API processes and passes the socket to each, so that connections wait in a shared queue while a
- * replica restarts. SO_REUSEPORT (Node 23.1) would give each process its own queue, lost with the process.
+ * Binds one port for several API processes and passes the socket to each, so that connections wait in a shared queue while a replica
+ * restarts. With SO_REUSEPORT (Node 23.1), each process would have its own queue, which is lost with the process.
  */
 import { existsSync, readdirSync } from 'node:fs'
 import * as net from 'node:net'
 import { join } from 'node:path'
 import { DomainError } from '../../domain/errors.ts'
 
-/** A bound socket on which this process does not listen. */
+/** A bound socket. This process does not listen on it. */
 export interface SharedPort {
   port: number
-  /** Passed to `spawn` as an open file of the child. */
+  /** Passed to `spawn`, which gives it to the child as an open file. */
   handle: object
   close(): void
 }
@@ -41,8 +41,8 @@ export function bindSharedPort({ host, port }: { host: string; port: number }): 
 const receiveMs = 1_000
 
 /**
- * Receives the port on which the replicas of a killed supervisor still listen, so that their successors accept from the same queue. `directory`
- * holds their offers. Returns undefined where none of them offers this address; port 0 means that of the offer.
+ * Receives the port on which the replicas of a killed supervisor still listen, so that their successors accept from the same queue.
+ * `directory` holds the sockets that offer the port. Returns undefined if no replica offers this address. Port 0 accepts any offered port.
  */
 export async function receiveSharedPort(
   directory: string,
@@ -68,7 +68,7 @@ interface IpcPipe {
   close(): void
 }
 
-/** Connects by the internal pipe of `child_process`, because Node passes sockets between parent and child only. */
+/** Connects through the internal pipe of `child_process`, because Node passes sockets only between parent and child. */
 function receiveHandle(path: string): Promise<BoundHandle | undefined> {
   const { binding } = process as unknown as { binding(name: string): unknown }
   const { Pipe, PipeConnectWrap, constants } = binding('pipe_wrap') as {

@@ -1,7 +1,7 @@
 /**
- * Starts the processes of one machine in order of dependency, restarts those that die with backoff and jitter, and stops them in
- * reverse order. Each process leads a group that is killed as a whole, so that no orphan is left. The orphans of a killed supervisor that
- * serve on are spared until the caller has their successors.
+ * Starts the processes of one machine in order of dependency, restarts those that die with backoff and jitter, and stops them in reverse
+ * order. Kills each process group as a whole, so that no orphan remains. Spares orphans of a killed supervisor that still serve, until the
+ * caller has their successors.
  */
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -33,9 +33,9 @@ export interface Supervision {
   restartsOf(name: string): number
   /** Stops and restarts a child; resolves when it is ready. */
   restart(name: string): Promise<void>
-  /** Ends the processes of a killed supervisor that served on until now. */
+  /** Ends the spared processes of a killed supervisor. */
   endSpared(): Promise<void>
-  /** Stops all children in reverse order, and the spared processes; returns `stopped`. */
+  /** Stops all children in reverse order, then the spared processes; returns `stopped`. */
   stop(): Promise<void>
   /** Resolves when every child has ended. */
   stopped: Promise<void>
@@ -45,23 +45,23 @@ interface Child {
   spec: ChildSpec
   running?: RunningProcess
   restarts: number
-  /** The pending `restart` call. */
+  /** The pending call of `restart`. */
   recalled?: { resolve: () => void; reject: (error: Error) => void }
   /** Settles with the first readiness or failure. */
   ready: Promise<void>
-  /** Resolves when it has ended and is not restarted. */
+  /** Resolves when the child has ended for good. */
   done: Promise<void>
 }
 
 const READY_MS = 60_000
 const PAUSE_MS = { min: 100, max: 10_000 }
-/** After this uptime the backoff starts anew. */
+/** After this uptime, the backoff starts from its minimum again. */
 const STEADY_MS = 30_000
-/** A Ctrl-C may arrive twice, from the terminal and from npm; a second signal counts only after this time. */
+/** Ctrl-C may deliver the signal twice, from the terminal and from npm; a second signal counts only after this time. */
 const ECHO_MS = 500
 const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const
 
-/** What the children of one supervisor share. */
+/** The state that the children of one supervisor share. */
 interface Group {
   children: Map<string, Child>
   stopping: AbortController
@@ -88,13 +88,13 @@ export async function supervise(
         ),
       )
     } catch (error) {
-      // A full disk must not end a child that has started. The next start of a child writes the file again.
+      // A full disk must not end a running child. The next start of a child writes the file again.
       log('tenure', `supervisor.json could not be written: ${(error as Error).message}`)
     }
   }
   const group: Group = { children, stopping, log, readyMs, pauseMs, note }
   const killAll = () => children.forEach(({ running }) => running?.kill('SIGKILL'))
-  // An error that ends this process is no order to stop serving.
+  // A crash of this process must not stop the replicas that may outlive it.
   const killTied = () =>
     children.forEach(({ running, spec }) => spec.outlives !== true && running?.kill('SIGKILL'))
 
@@ -130,7 +130,7 @@ export async function supervise(
   try {
     await Promise.all([...children.values()].map(({ ready }) => ready))
   } catch (error) {
-    // A failed start leaves those serving that serve.
+    // A failed start keeps the spared replicas serving.
     await stop({ spare: received === undefined })
     throw received === undefined ? error : new Error(`${received.by} received during the start`)
   }
@@ -234,7 +234,7 @@ function found(children: ReadonlyMap<string, Child>, name: string, by: string): 
   return child
 }
 
-/** Waits half to all of the time, so that children that died together do not restart together. Ends early on the signal. */
+/** Waits between half and all of `ms`, so that children that died together do not restart together. Ends early when the signal aborts. */
 async function pause(ms: number, signal: AbortSignal): Promise<void> {
   await sleep(ms * (0.5 + Math.random() / 2), undefined, { signal }).catch(() => {})
 }

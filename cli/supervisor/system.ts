@@ -1,4 +1,4 @@
-/** Starts Tenure on one machine: servers, workers and API replicas under the supervisor. Shared by `tenure up` and the demo. */
+/** Starts Tenure on one machine: servers, workers and API replicas under the supervisor. `tenure up` and the demo use it. */
 import { dirname, join } from 'node:path'
 import {
   environmentWith,
@@ -25,7 +25,7 @@ import { bindSharedPort, receiveSharedPort, type SharedPort } from './shared-por
 import { supervise, type Supervision } from './supervisor.ts'
 
 export interface SystemOptions {
-  /** Number of API replicas. They share the first port, and each also has its own: with several of them the ports after it. */
+  /** Number of API replicas. All share the first port. With several replicas, each also has its own port after it. */
   replicas: number
   environment?: Record<string, string>
   say: (line: string) => void
@@ -35,9 +35,9 @@ export interface SystemOptions {
 export interface System {
   config: Config
   stateDir: string
-  /** Address of the API: the shared port. */
+  /** URL of the API on the shared port. */
   url: string
-  /** Address of each replica, for its metrics. */
+  /** URL of each replica, for its metrics. */
   urls: string[]
   temporalUi?: string
   log: MergedLog
@@ -46,14 +46,14 @@ export interface System {
   stop(): Promise<void>
 }
 
-/** Starts everything and resolves when all of it serves. If one part cannot start, all are stopped and its error is thrown. */
+/** Starts all processes and resolves when all serve. If one cannot start, stops all and throws its error. */
 export async function startSystem(options: SystemOptions): Promise<System> {
   const command = readCommandConfig()
   const stateDir = openStateDir(command.stateDir)
-  // Checked before the ports, because a running system holds the default ones.
+  // Checked before the ports, because a running system holds the default ports.
   const supervisor = join(stateDir, 'supervisor.json')
   expectUnclaimed(supervisor)
-  // The servers and the log create their files for this user alone.
+  // The servers and the log create files for this user only.
   process.umask(0o077)
   const inherited = await takePort(supervisor, command)
   if (inherited !== undefined)
@@ -70,7 +70,7 @@ export async function startSystem(options: SystemOptions): Promise<System> {
   const config = readConfig(environmentWith(environment))
   const plainText = plainTextIssue(config)
   if (plainText !== undefined) options.say(`Warning: ${plainText}`)
-  // Before the servers start, because the replicas would fail much later.
+  // Fails before the servers start; the replicas would fail much later.
   if (config.api.tls !== undefined) readCertificate(config.api.tls)
   const call = createApiFetch(config.trust)
   const urls = ports.api.map((port) => apiUrlAt(config.api, port))
@@ -93,7 +93,7 @@ export async function startSystem(options: SystemOptions): Promise<System> {
   const processes = planProcesses({
     config,
     servers,
-    // Alerts link to the pages at the shared port where no other address is given.
+    // Alerts link to the pages on the shared port unless another URL is configured.
     environment: { ...environment, ...(config.publicUrl === undefined && { TENURE_PUBLIC_URL: url }) },
     apiPorts: ports.api,
     sharedPort,
@@ -140,7 +140,7 @@ export async function startSystem(options: SystemOptions): Promise<System> {
   }
 }
 
-/** A replica joins the shared port when it is ready, and an unready one after 5 s. */
+/** A ready replica joins the shared port at once, an unready one after 5 s. */
 const joinMs = 8_000
 const endings = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const
 
@@ -158,7 +158,7 @@ function watchInterruption() {
 
 /** Restarts the API replicas one by one. */
 const rollSignal = 'SIGUSR2'
-/** Adds the last log lines of the process that failed to start. */
+/** Adds the last log lines of the process that failed to start to the error. */
 function explained(error: unknown, log: MergedLog): unknown {
   if (!(error instanceof Error) || isError(error)) return error
   const tail = log.tail(error.message.split(' ')[0] ?? '').map((line) => `\n  ${line}`)
@@ -170,8 +170,8 @@ function explained(error: unknown, log: MergedLog): unknown {
 }
 
 /**
- * Receives the port of the replicas that have outlived their supervisor. Where they cannot hand it over, or this start is to use another one, they
- * are ended, because they would hold it.
+ * Receives the port of replicas that outlived their supervisor. Ends them if they cannot hand it over or if this start uses another port,
+ * because they would hold the old one.
  */
 async function takePort(supervisor: string, { host, ports }: CommandConfig): Promise<SharedPort | undefined> {
   if (findOutliving(supervisor).length === 0) return undefined
@@ -180,7 +180,7 @@ async function takePort(supervisor: string, { host, ports }: CommandConfig): Pro
   return port
 }
 
-/** Chooses a port for each server started here and for each replica. */
+/** Chooses a port for each server and replica started here. */
 async function choosePorts(command: CommandConfig, { replicas, say }: SystemOptions, inherited?: number) {
   const wanted = wantedPorts(command, replicas)
   const { postgres, temporal, temporalUi } = wanted.servers
@@ -192,7 +192,7 @@ async function choosePorts(command: CommandConfig, { replicas, say }: SystemOpti
   const shared = inherited ?? (await choosePort(wanted.shared, say))
   const api: number[] = []
   for (let index = 0; index < replicas; index++) {
-    // The ports of replicas that still serve are in use.
+    // Replicas that still serve hold their own ports.
     const own = inherited === undefined ? wanted.replicas[index] : undefined
     api.push(own ? await choosePort(own, say) : await freePort())
   }

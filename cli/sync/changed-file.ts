@@ -1,10 +1,13 @@
 /**
- * Compares a model file of the project with the model that Tenure has stored: a retraining uses the stored one, so an edit without
- * `tenure models sync` would have no effect and say nothing.
+ * Compares a model file of the project with the stored model. A retraining uses the stored model, so an edit without `tenure models sync`
+ * would silently have no effect.
  */
 import { path, type Client } from '../client/client.ts'
 
-/** Undefined where they are alike, where the project has no such file, and where the comparison fails: the command itself must not. */
+/**
+ * Returns undefined if they are equal, if the project has no such file, and if the comparison fails, because the hint must not fail the
+ * command.
+ */
 export async function hintOfChangedFile(
   api: Client,
   model: string,

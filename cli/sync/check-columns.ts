@@ -1,4 +1,4 @@
-/** Compares a model with the first lines of its CSV: a column that the file lacks would only be told at the next retraining. */
+/** Compares a model with the first lines of its CSV. Otherwise a missing column would only be reported by the next retraining. */
 import { open } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { ModelDefinition } from '../../domain/model-definition.ts'
@@ -9,7 +9,7 @@ import { projectFolder } from '../../temporal.config.ts'
 
 const headBytes = 65_536
 
-/** Undefined for a file that is not there yet, and where a query makes the columns. */
+/** Returns undefined if the file does not exist yet or the columns come from a query. */
 export async function issueOfColumns(definition: ModelDefinition): Promise<string | undefined> {
   const { source, label } = definition
   const { source: file } = source.files
@@ -23,7 +23,7 @@ export async function issueOfColumns(definition: ModelDefinition): Promise<strin
   for (const [column, use] of Object.entries(neededColumns(definition).rows))
     if (!names.includes(column.toLowerCase())) return noColumn({ file, layout }, column, use)
   if (label.output.kind !== 'probability') return undefined
-  // The last line may be cut off. Quoted values may have line breaks, and are left to the retraining.
+  // Drops the last line, which may be cut off. A file with line breaks in quoted values is left to the retraining.
   const lines = text.split(String.fromCharCode(layout.newline)).slice(layout.skippedLines, -1)
   for (const [row, line] of lines.entries()) {
     if (line.includes('"')) return undefined

@@ -1,4 +1,4 @@
-/** Loads model files in a process of their own, one after the other, and reports each before and after. */
+/** Loads model files in a child process, one after the other, and reports each before and after loading. */
 import { join } from 'node:path'
 import { explainLoadError, isThrownBy } from '../../models/define/load-error.ts'
 import { loadModelFile, type BrokenModel } from '../../models/index.ts'
@@ -8,7 +8,7 @@ import type { DeclaredModel, LoadJob, LoadMessage } from './load-models.ts'
 process.once('message', ({ directory, files }: LoadJob) => {
   const send = (message: LoadMessage) =>
     new Promise<void>((resolve) => process.send?.(message, () => resolve()))
-  /** Of promises and timers of a file, which nothing in the file catches. */
+  /** Uncaught errors from promises and timers of a file. */
   let uncaught: unknown[] = []
   process.on('uncaughtException', (error) => uncaught.push(error))
   const load = async (file: string): Promise<{ model: DeclaredModel } | { broken: BrokenModel }> => {

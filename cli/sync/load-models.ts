@@ -1,6 +1,6 @@
 /**
- * Loads the model files in a child process with a limit for each, because a file with an endless loop or a `process.exit` would hang or
- * end the command, and no other model would be taken in.
+ * Loads the model files in a child process with a time limit for each. A file with an endless loop or a `process.exit` would otherwise hang
+ * or end the command before the other models are loaded.
  */
 import { fork } from 'node:child_process'
 import { listModelFiles, modelsDirectory, type BrokenModel, type LoadedModel } from '../../models/index.ts'
@@ -22,10 +22,10 @@ export type LoadMessage =
 
 const defaultLimitMs = 20_000
 const maxHeapMb = 1_024
-/** For the start of the process, on a busy machine and with processes that are yet to be compiled. */
+/** Time limit for starting the process, on a busy machine and with model files that are not compiled yet. */
 const startMs = 120_000
 
-/** Never throws for a file: one that hangs or ends its process is listed as broken, and the others are loaded. */
+/** Loads the models. Never throws because of a file: one that hangs or ends its process is listed as broken, and the others are loaded. */
 export async function loadModelsInChild({
   directory = modelsDirectory,
   limitMs = defaultLimitMs,
@@ -49,7 +49,7 @@ export async function loadModelsInChild({
   return { models, broken }
 }
 
-/** Loads until the end, or until a file stops the process; the file and why are returned. */
+/** Loads until the end, or until a file stops the process. Returns that file and the reason. */
 function loadSome(
   job: LoadJob,
   limitMs: number,

@@ -1,4 +1,4 @@
-/** Pauses the schedules of models whose file was removed. Their versions keep serving; retraining would fail without the file. */
+/** Pauses the schedules of models whose file was removed. Their versions keep serving, but retraining would fail without the file. */
 import type { Client } from '@temporalio/client'
 import { listModels } from '../../store/registry/models.ts'
 import { recordRemovedModels } from '../../store/maintenance/duties.ts'
@@ -45,7 +45,7 @@ export async function pauseGone(
   return gone
 }
 
-/** Resumes the schedules of a restored model file. A schedule paused by an operator stays paused. */
+/** Resumes the schedules of a restored model file. Schedules paused by an operator stay paused. */
 export async function resumeReturned(
   client: Client,
   model: string,

@@ -1,6 +1,6 @@
 /**
- * Applies the model files: stores each definition in Postgres and each schedule in Temporal. An invalid file is reported and
- * leaves the stored model unchanged.
+ * Applies the model files: stores each definition in Postgres and each schedule in Temporal. Reports an invalid file and keeps its stored
+ * model.
  */
 import { Client, Connection, defaultGrpcRetryOptions, makeGrpcRetryInterceptor } from '@temporalio/client'
 import { isError } from '../../domain/errors.ts'
@@ -41,15 +41,15 @@ export interface Synced {
   gone: string[]
 }
 
-/** Models stored by one statement. */
+/** Number of models stored by one statement. */
 const batchSize = 100
-/** Temporal lists a change at most this much later. */
+/** The maximum delay until Temporal lists a change, in ms. */
 const listLagMs = 60_000
 
-/** What to sync, where it is not every model file and every removed one. */
+/** Restricts a sync; without it, every model file and every removed model is synced. */
 export interface SyncSelection {
   models: ReadonlySet<string>
-  /** Models whose schedules are paused; others without a file stay as they are. */
+  /** Removed models to pause; other models without a file stay as they are. */
   gone: readonly string[]
 }
 
@@ -77,7 +77,7 @@ export async function syncModels(core: {
     for (let from = 0; from < models.length; from += batchSize) {
       const batch = await inParallel(models.slice(from, from + batchSize), async (model) => {
         const { name, definition, codeDigest } = model
-        // What the list says of a model that has just changed may be older than the change before.
+        // Temporal's list may predate a recent change of the model.
         const known = stored.get(name)
         const isListed =
           known === undefined ||
@@ -119,7 +119,7 @@ export async function syncModels(core: {
   })
 }
 
-/** Returns the issues of a schedule that Temporal refuses, which must not keep the other models from starting. */
+/** Returns the issues of schedules that Temporal refuses. A refused schedule must not stop the sync of the other models. */
 async function syncSchedules(
   client: Client,
   definition: ModelDefinition,
@@ -138,14 +138,14 @@ async function syncSchedules(
 }
 
 /**
- * Applies the model files to the local system, or to that of DATABASE_URL and TEMPORAL_ADDRESS. Migrates the database and creates missing search
- * attributes first, because on several machines no `tenure up` does.
+ * Applies the model files to the local system, or to the system at DATABASE_URL and TEMPORAL_ADDRESS. Migrates the database and creates
+ * missing search attributes first, because on several machines no `tenure up` does.
  */
 export async function syncFromCheckout(selection?: SyncSelection): Promise<Synced> {
   const command = readCommandConfig()
   const { databaseUrl, temporalAddress } = coreAddresses(command)
   const config = readConfig(environmentWith({ DATABASE_URL: databaseUrl, TEMPORAL_ADDRESS: temporalAddress }))
-  // A running `tenure up` has migrated its own.
+  // A running `tenure up` has migrated its own database.
   if (command.databaseUrl !== undefined) await migrate(command.ownerDatabaseUrl ?? databaseUrl)
   const { namespace } = config.temporal
   await withTemporal(config, (_, connection) => ensureSearchAttributes(connection, namespace))
@@ -159,7 +159,7 @@ export async function syncFromCheckout(selection?: SyncSelection): Promise<Synce
 
 type Interceptor = ReturnType<typeof makeGrpcRetryInterceptor>
 
-/** Of a call with its retries. On a busy machine a server reads a schedule for some seconds when it has a thousand others to read. */
+/** Time limit of a call with its retries. A busy server with a thousand schedules takes seconds to read one. */
 const maxCallMs = 30_000
 
 const withDeadline: Interceptor = (options, nextCall) =>

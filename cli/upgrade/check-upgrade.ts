@@ -1,4 +1,4 @@
-/** Checks whether this build fits a running installation, before anything restarts: workflows, migrations and judges. It changes nothing. */
+/** Checks whether this build fits a running installation before anything restarts: workflows, migrations and judges. Changes nothing. */
 import { spawn } from 'node:child_process'
 import { join } from 'node:path'
 import { text } from 'node:stream/consumers'
@@ -13,12 +13,12 @@ import { failure } from '../client/client.ts'
 
 export interface CheckedUpgrade extends CheckedBuild {
   migrations: DryMigration
-  /** What would break or decide otherwise, in sentences. */
+  /** Sentences that describe what would break or be decided differently. */
   issues: string[]
 }
 
 export interface UpgradeOptions {
-  /** Of the build that is checked; the migrations and the workflow code of this one by default. */
+  /** The migrations of the build to check, and its workflow code; default: this build. */
   migrations?: string
   workflowCode?: string
 }
@@ -30,7 +30,7 @@ export async function checkUpgrade({
   const command = readCommandConfig()
   const { databaseUrl, temporalAddress } = coreAddresses(command)
   const stateDir = openStateDir(command.stateDir)
-  // The copy needs a role that may create databases: the owner of the embedded server may.
+  // Checking on a copy needs a role that may create databases, as the owner of the embedded server may.
   const embedded = () => embeddedOwnerUrl(join(stateDir, 'postgres'), Number(new URL(databaseUrl).port))
   const owner = command.ownerDatabaseUrl ?? command.databaseUrl ?? embedded() ?? databaseUrl
   const migrations = await dryMigrate(owner, directory)
@@ -48,7 +48,7 @@ async function checkBuild(env: NodeJS.ProcessEnv, args: string[]): Promise<Check
     stdio: ['ignore', 'pipe', 'pipe'],
   })
   const [out, err] = await Promise.all([text(child.stdout), text(child.stderr)])
-  // The library may write lines of its own before the answer.
+  // The library may print lines before the result.
   const checked = parseJson<CheckedBuild>(out.trimEnd().split('\n').at(-1) ?? '')
   if (checked?.replayed !== undefined) return checked
   throw failure({

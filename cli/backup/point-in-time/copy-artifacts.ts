@@ -1,4 +1,7 @@
-/** Copies artifacts and snapshots that rows name to the object store, and back. Their names are their digests, so a copy never changes. */
+/**
+ * Copies the artifacts and snapshots that database rows reference to the object store, and back. Objects are named by their digests, so a
+ * copy never changes.
+ */
 import { rm } from 'node:fs/promises'
 import { isError } from '../../../domain/errors.ts'
 import { getManifest, type Artifacts } from '../../../store/artifacts.ts'
@@ -8,7 +11,7 @@ import { copyKey } from './places.ts'
 
 type CopiedArea = 'artifacts' | 'snapshots'
 
-/** The keys of the copies that are there. */
+/** Lists the keys of the existing copies. */
 export async function listCopies(store: ObjectStore): Promise<Set<string>> {
   const keys = new Set<string>()
   for (const area of ['artifacts', 'snapshots'] as const)
@@ -16,7 +19,10 @@ export async function listCopies(store: ObjectStore): Promise<Set<string>> {
   return keys
 }
 
-/** Copies what is not in `copied`, and notes it there. A file that is missing here is left out: the verification of backups names it. */
+/**
+ * Copies files whose keys are not in `copied`, and adds their keys. Skips a file that is missing on this machine: the verification of
+ * backups reports it.
+ */
 export async function copyArtifacts(
   { manifests, snapshots }: References,
   { artifacts, store, copied }: { artifacts: Artifacts; store: ObjectStore; copied: Set<string> },
@@ -32,7 +38,7 @@ export async function copyArtifacts(
     await unlessMissing(async () => {
       const { files } = await getManifest(artifacts, digest)
       for (const file of Object.values(files)) await copy('artifacts', file.digest)
-      // The manifest is last: where it is, its files are.
+      // The manifest is copied last, so that a copied manifest implies copied files.
       await copy('artifacts', digest)
     })
   }
@@ -47,7 +53,7 @@ async function unlessMissing(work: () => Promise<void>): Promise<void> {
   }
 }
 
-/** Brings back what rows name and this machine lacks. Returns how many files came, and what is missing in the store too. */
+/** Downloads referenced files that this machine lacks. Returns the number of downloaded files, and the files that the store lacks too. */
 export async function bringArtifacts(
   { manifests, snapshots }: References,
   { artifacts, store }: { artifacts: Artifacts; store: ObjectStore },

@@ -1,6 +1,6 @@
 /**
- * Deletes the copies of artifacts and snapshots that no moment needs to which a restore can return. When a row ceased to name a file is seen only as it
- * happens, so it is kept in the store beside the copies, and a copy goes when the oldest base is younger than that.
+ * Deletes copies of artifacts and snapshots that no possible restore needs. A file beside the copies records when each copy was first found
+ * unreferenced. A copy is deleted once every base is newer than that time.
  */
 import { getManifest, type Artifacts } from '../../../store/artifacts.ts'
 import type { References } from '../../../store/maintenance/dump.ts'
@@ -11,16 +11,18 @@ import { copyKey, listBases, unnamedKey } from './places.ts'
 export interface CopyRetention {
   store: ObjectStore
   artifacts: Artifacts
-  /** Keys of the copies; those that are deleted are removed from it. */
+  /** Keys of the copies. The keys of deleted copies are removed from this set. */
   copied: Set<string>
   systemId: string
   now?: Date
 }
 
-/** Keys, and when no row was found to name them for the first time. */
+/** Key → the time at which the copy was first found unreferenced, as ISO 8601. */
 type Unnamed = Record<string, string>
 
-/** Returns the keys of those that were deleted: none where a manifest cannot be read, or beside the bases of another database. */
+/**
+ * Returns the keys of the deleted copies. Deletes nothing if a manifest is unreadable or the store also holds bases of another database.
+ */
 export async function expireCopies(
   { manifests, snapshots }: References,
   { store, artifacts, copied, systemId, now = new Date() }: CopyRetention,
@@ -53,7 +55,7 @@ export async function expireCopies(
   return expired
 }
 
-/** A file that is lost or damaged begins again: the copies then stay longer. */
+/** Reads the times; empty if the file is lost or damaged, which only keeps the copies longer. */
 async function readUnnamed(store: ObjectStore): Promise<Unnamed> {
   const bytes = await store.get(unnamedKey)
   const read = bytes && parseJson<unknown>(bytes.toString())

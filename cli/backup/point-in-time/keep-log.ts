@@ -1,6 +1,6 @@
 /**
- * Keeps every moment of the embedded Postgres restorable: copies its log and new artifacts as they come, and a base of the data directory again and
- * again, so that a restore replays not too much.
+ * Keeps every moment of the embedded Postgres restorable. Copies its log and new artifacts continuously, and writes a new base copy of the
+ * data directory at intervals, so that a restore never replays more than one interval of log.
  */
 import { readFile, realpath } from 'node:fs/promises'
 import { join } from 'node:path'
@@ -25,22 +25,22 @@ import { shipLog } from './ship-log.ts'
 import { writeBase } from './write-base.ts'
 
 export interface LogKeeper {
-  /** Copies what is new. Returns the span of which every moment can be restored; undefined before the first base. */
+  /** Copies new log files and artifacts. Returns the restorable span; undefined before the first base. */
   ship(): Promise<{ from: string; to: string } | undefined>
-  /** Whether the newest base is of another timeline, too old, or followed by a gap of the log. */
+  /** Whether the newest base is of another timeline, older than the interval, or followed by a gap in the log. */
   isBaseDue(): Promise<boolean>
-  /** Writes a base, and deletes bases, log files and copies that are not needed any more. */
+  /** Writes a base, and deletes bases, log files and artifact copies that are no longer needed. */
   writeBase(): Promise<void>
 }
 
 export interface LogKeeperOptions {
   store: ObjectStore
   everyMs: number
-  /** How many bases are kept. */
+  /** The number of bases to keep. */
   keep: number
 }
 
-/** Undefined for a Postgres that is not the embedded one of this state directory, or archives nothing. */
+/** Returns undefined if this Postgres is not the embedded one of this state directory, or does not archive its log. */
 export async function openLogKeeper(
   { databaseUrl, config }: Pick<Installation, 'databaseUrl' | 'config'>,
   { database, store, everyMs, keep }: LogKeeperOptions & { database: Database },
@@ -73,13 +73,13 @@ export async function openLogKeeper(
   }
   const shipOnce = async (): Promise<void> => {
     for (const name of (await shipLog({ store, spool, systemId, signer })).filter(isSegment)) {
-      // The files of a new timeline begin where it has left the former one.
+      // The first file of a new timeline repeats the position at which the previous timeline ended.
       const follows = newest === undefined || positionOf(name) <= nextPosition(positionOf(newest))
       hasGap ||= !follows
       newest = name
     }
   }
-  // The end of a base may come in the middle of a round.
+  // `writeBase` may ship the log while a round of `ship` runs, so the calls are serialised.
   let turn = Promise.resolve()
   const shipNow = (): Promise<void> => (turn = turn.catch(() => {}).then(shipOnce))
   return {
@@ -119,7 +119,7 @@ export async function openLogKeeper(
 
 const realPath = (path: string): Promise<string | undefined> => realpath(path).catch(() => undefined)
 
-/** Bases are complete copies, so each is good. The log goes with the last base that needs it. */
+/** Deletes the oldest bases, and the log files that no remaining base needs. Bases are complete copies, so each counts as good. */
 export async function deleteOldBases(store: ObjectStore, keep: number): Promise<void> {
   const bases = await listBases(store)
   const expired = new Set(

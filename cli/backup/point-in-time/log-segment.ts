@@ -1,6 +1,6 @@
 /**
- * Encodes a file of Postgres' write-ahead log as an object: a signature over its name and its bytes, then the bytes, compressed. A segment that
- * was changed, cut off or given another name is refused.
+ * Encodes a file of the Postgres write-ahead log as an object: a signature over its name and bytes, then the compressed bytes. Decoding
+ * refuses a segment that was changed, truncated or renamed.
  */
 import { promisify } from 'node:util'
 import { gunzip, gzip } from 'node:zlib'
@@ -11,10 +11,10 @@ const compress = promisify(gzip)
 const expand = promisify(gunzip)
 
 const signatureBytes = 64
-/** Of a segment, by Postgres' default; a history file is small. */
+/** Size of a segment by default in Postgres, in bytes; a history file is smaller. */
 const maxBytes = 16_777_216
 
-/** Names of the database by its system identifier, which `initdb` gives, and the file by its name. */
+/** Identifies the database by the system identifier that `initdb` generates, and the file by its name. */
 export interface LogFile {
   systemId: string
   name: string
@@ -28,7 +28,7 @@ export async function encodeLogFile(file: LogFile, bytes: Uint8Array, signer: Si
   return Buffer.concat([signer.sign(signedBytes(file, packed)), packed])
 }
 
-/** Throws `otherwise` for an object that no key of this installation has signed. `signedMs` is as in `Verifier`. */
+/** Throws `otherwise` for an object without a valid signature of this installation. `signedMs` is as in `Verifier`. */
 export async function decodeLogFile(
   file: LogFile,
   object: Buffer,
@@ -47,10 +47,10 @@ const historyPattern = /^[0-9A-F]{8}\.history$/
 export const isSegment = (name: string): boolean => segmentPattern.test(name)
 export const isLogFile = (name: string): boolean => isSegment(name) || historyPattern.test(name)
 
-/** Position in the log, without the timeline: 16 hexadecimal digits that sort. */
+/** Returns the position in the log without the timeline: 16 hexadecimal digits that sort. */
 export const positionOf = (segment: string): string => segment.slice(8)
 
-/** 256 segments of 16 MB have the same first part. */
+/** Returns the next position. The low part counts from 00 to FF: 256 segments of 16 MB share the high part. */
 export function nextPosition(position: string): string {
   const high = Number.parseInt(position.slice(0, 8), 16)
   const low = Number.parseInt(position.slice(8), 16)

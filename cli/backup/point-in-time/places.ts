@@ -7,16 +7,16 @@ export const logKey = (systemId: string, name = ''): string => `${root}/log/${sy
 export const copyKey = (area: 'artifacts' | 'snapshots', digest = ''): string =>
   `${root}/${area}/${digest.slice('sha256:'.length)}`
 export const headsKey = `${root}/heads.jsonl`
-/** Since when no row names a copy. */
+/** The object that records since when copies are unreferenced. */
 export const unnamedKey = `${root}/unnamed-copies.json`
 
-/** A copy of the data directory. All that is needed to choose one stands in its name. */
+/** A copy of the data directory. The fields are encoded in the name of the object, so that choosing a base needs no download. */
 export interface BaseName {
   key: string
-  /** When the copy was complete. */
+  /** When the copy was complete, as ISO 8601. */
   endedAt: string
   systemId: string
-  /** The log files between which a restore must replay everything. */
+  /** The first and last log file that a restore of this base must replay. */
   startSegment: string
   stopSegment: string
 }
@@ -29,7 +29,7 @@ export function baseKey({ endedAt, systemId, startSegment, stopSegment }: Omit<B
   return `${root}/base/${time}-${systemId}-${startSegment}-${stopSegment}.tar`
 }
 
-/** The oldest first. */
+/** Lists the bases, oldest first. */
 export async function listBases(store: ObjectStore): Promise<BaseName[]> {
   const bases: BaseName[] = []
   for await (const { key } of store.list(`${root}/base/`)) {
@@ -42,7 +42,7 @@ export async function listBases(store: ObjectStore): Promise<BaseName[]> {
   return bases
 }
 
-/** The names of the log files of a database. */
+/** Lists the log files of a database. */
 export async function listLog(
   store: ObjectStore,
   systemId: string,

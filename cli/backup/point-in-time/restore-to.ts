@@ -1,6 +1,6 @@
 /**
- * Restores the embedded Postgres to a moment: the newest base before it, then the log up to it. Everything happens beside the data directory, which
- * is replaced at the end.
+ * Restores the embedded Postgres to a moment: unpacks the newest base before the moment and replays the log up to it. The work happens in a
+ * draft directory, which replaces the data directory at the end.
  */
 import { createWriteStream, existsSync } from 'node:fs'
 import { chown, mkdir, readdir, rename, rm, writeFile } from 'node:fs/promises'
@@ -30,7 +30,7 @@ import { baseFormat, dataPrefix, labelName, type BaseManifest } from './write-ba
 
 export interface RestoreToOptions {
   store: ObjectStore
-  /** ISO; undefined for the newest moment. */
+  /** ISO 8601; undefined for the newest moment. */
   at?: string
   replace: boolean
   reSign: boolean
@@ -41,7 +41,7 @@ export interface RestoreToOptions {
 export interface RestoredTo extends RestoredState {
   /** The address of the base. */
   file: string
-  /** The last transaction that is there. */
+  /** The time of the last restored transaction, as Postgres reports it. */
   restored_to: string
   log_files: number
   artifacts: number
@@ -49,9 +49,9 @@ export interface RestoredTo extends RestoredState {
   set_aside: string[]
 }
 
-/** A recovery of a large log takes its time; a start that hangs is ended. */
+/** Time limit of a recovery. Replaying a large log takes hours; a hanging start is ended. */
 const recoveryMs = 4 * 3_600_000
-/** Files of the log that were written longer after the moment than this are not needed for it. */
+/** A restore also fetches the first log file written later than this after the moment, and none after it. */
 const marginMs = 600_000
 
 export async function restoreTo(options: RestoreToOptions): Promise<RestoredTo> {
@@ -105,7 +105,7 @@ export async function restoreTo(options: RestoreToOptions): Promise<RestoredTo> 
   }
 }
 
-/** Chooses the newest base before the moment whose log is whole, and the files to replay. Throws `otherwise` without one. */
+/** Chooses the newest base before the moment whose log has no gap, and the log files to replay. Throws `otherwise` if there is none. */
 async function choose(
   store: ObjectStore,
   at: string | undefined,
@@ -134,7 +134,7 @@ async function choose(
   })
 }
 
-/** The position of the first file that is missing between the start of the base and the newest file. */
+/** Returns the first missing position between the start of the base and the newest log file; undefined without a gap. */
 export function gapIn(
   segments: readonly string[],
   base: Pick<BaseName, 'startSegment' | 'stopSegment'>,
@@ -153,7 +153,7 @@ interface Unpacked {
   config: Config
 }
 
-/** Returns the time for which signatures of the log must count; undefined for now. */
+/** Returns the signing time to assume for the log: 0 for a key that is no longer in use, undefined for now. */
 async function unpackBase(
   { store, base, draft, config }: Unpacked,
   { reSign, onProgress }: Pick<RestoreToOptions, 'reSign' | 'onProgress'>,
@@ -188,7 +188,7 @@ async function unpack(archive: Archive, { name, path }: { name: string; path: st
   await (name === labelName ? pipeline(source, target) : pipeline(source, createGunzip(), target))
 }
 
-/** Each file is verified before Postgres reads it. */
+/** Downloads the log. Verifies each file before Postgres reads it. */
 async function fetchLog(
   { store, base, log, replay, config }: { log: string[]; replay: string } & Omit<Unpacked, 'draft'>,
   { signedMs, onProgress }: { signedMs: number | undefined; onProgress: RestoreToOptions['onProgress'] },
@@ -213,7 +213,7 @@ async function fetchLog(
   }
 }
 
-/** Has Postgres replay the log, and end its recovery. Returns the time of the last transaction, as Postgres says it. */
+/** Starts Postgres to replay the log and end its recovery. Returns the time of the last transaction, as Postgres logs it. */
 async function recover(place: {
   draft: string
   replay: string
@@ -229,9 +229,9 @@ async function recover(place: {
     restore_command: `cp ${path}/%f "%p"`,
     recovery_target_timeline: 'latest',
     recovery_target_action: 'promote',
-    // It counts as ready when it takes writes.
+    // Makes Postgres ready only when it accepts writes.
     hot_standby: 'off',
-    // Postgres knows no names of zones at this point, and `Z` is one.
+    // At this point of the start, Postgres knows no time zone names, and `Z` is one.
     ...(at !== undefined && { recovery_target_time: at.replace('Z', '+00') }),
   }
   let last = at ?? ''
@@ -257,7 +257,7 @@ async function recover(place: {
 
 const lastTransaction = /last completed transaction was at log time (.+)$/
 
-/** For root, whose Postgres runs as another user. */
+/** Gives the files to the user that runs Postgres, when this process is root. */
 async function giveToServer(draft: string): Promise<void> {
   const user = serverUser()
   if (user === undefined) return

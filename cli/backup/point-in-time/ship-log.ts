@@ -1,4 +1,4 @@
-/** Copies to the object store what Postgres has archived in a directory of this machine, and deletes what is copied. */
+/** Copies the log files that Postgres has archived in a local directory to the object store, and deletes the copied files. */
 import { readdir, readFile, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { ObjectStore } from '../../../store/objects/object-store.ts'
@@ -9,16 +9,16 @@ import { logKey } from './places.ts'
 
 export interface LogShipment {
   store: ObjectStore
-  /** Where Postgres archives. */
+  /** The directory to which Postgres archives. */
   spool: string
   systemId: string
   signer: Signer
 }
 
-/** Returns the names of the files that are in the store now. A file stays until it is. */
+/** Returns the names of the files that are now in the store. A file stays in the directory until it is copied. */
 export async function shipLog({ store, spool, systemId, signer }: LogShipment): Promise<string[]> {
   const found = await readdir(spool)
-  // What a base and the end of a timeline leave, and no restore reads.
+  // A base backup and the end of a timeline leave these files; no restore reads them.
   for (const name of found) if (/\.(backup|partial)$/.test(name)) await rm(join(spool, name))
   const names = found.filter(isLogFile).toSorted()
   for (const name of names) {
@@ -32,7 +32,7 @@ export async function shipLog({ store, spool, systemId, signer }: LogShipment): 
   return names
 }
 
-/** This process may have been killed between the copy and the deletion. */
+/** Checks that an existing object equals the file. An earlier process may have been killed between copying and deleting it. */
 async function requireSameFile(
   store: ObjectStore,
   {

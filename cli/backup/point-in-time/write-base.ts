@@ -1,6 +1,6 @@
 /**
- * Copies the data directory of the running embedded Postgres to one archive, as its own tool for base backups does. With the log from its start on,
- * every later moment can be restored.
+ * Copies the data directory of the running embedded Postgres to one archive, as `pg_basebackup` does. With the log from its start on, every
+ * later moment can be restored.
  */
 import { createReadStream } from 'node:fs'
 import { readdir } from 'node:fs/promises'
@@ -17,13 +17,13 @@ export const baseFormat = 'tenure-base@1'
 export interface BaseManifest extends SignedManifest, Omit<BaseName, 'key'> {
   format: typeof baseFormat
   server: string
-  /** Those without a file too. */
+  /** Includes empty directories. */
   directories: string[]
 }
 
-/** What an archive names the files of the data directory. */
+/** Prefix of data files in the archive. */
 export const dataPrefix = 'data/'
-/** Tells Postgres at which place of the log to begin. */
+/** Tells Postgres the position in the log at which recovery begins. */
 export const labelName = 'backup_label'
 
 export async function writeBase(
@@ -31,7 +31,7 @@ export async function writeBase(
   file: string,
 ): Promise<BaseManifest> {
   const archive = await createArchive(file)
-  // The copy belongs to this connection.
+  // Postgres ends the backup if this connection closes.
   const client = await connectUnlimited(databaseUrl, 'tenure backup')
   try {
     const { rows: begun } = await client.query<{ systemId: string; server: string }>(`
@@ -66,7 +66,7 @@ export async function writeBase(
   }
 }
 
-/** Directories whose files a start makes anew. Those of the log come from the copies of the log. */
+/** Directories that Postgres fills at its start; they are restored empty. The log files are copied separately. */
 const emptied = new Set([
   'pg_wal',
   'pg_replslot',
@@ -80,7 +80,7 @@ const emptied = new Set([
 const leftOut =
   /^(postmaster\.(pid|opts)|backup_label.*|tablespace_map.*|pg_internal\.init.*|pgsql_tmp.*|tenure\..*password)$/
 
-/** Returns the directories. A file that goes away meanwhile is not needed: the log says so. */
+/** Adds the files of a directory and returns its directories. Skips a file that is deleted meanwhile: replaying the log deletes it too. */
 async function addDirectory(archive: ArchiveWriter, dataDir: string, path: string): Promise<string[]> {
   const directories: string[] = []
   const entries = await readdir(join(dataDir, path), { withFileTypes: true })

@@ -1,9 +1,9 @@
-/** Ends a schedule of backups whose process was removed: without that, the newest backup would be reported as late for ever. */
+/** Ends a schedule of backups whose process was removed. Otherwise the newest backup would be reported as late forever. */
 import { failure } from '../../client/client.ts'
 import { findBackupState, forgetBackupState, silentAfterMs } from '../../../store/maintenance/backup-state.ts'
 import type { Store } from '../../../store/postgres.ts'
 
-/** Returns the place of the backups; undefined where none are scheduled. Throws `refused` while the process that takes them runs. */
+/** Returns the place of the backups; undefined if none are scheduled. Throws `refused` while the process that takes the backups runs. */
 export async function endSchedule(store: Store): Promise<string | undefined> {
   const found = await findBackupState(store)
   if (found === undefined) return undefined

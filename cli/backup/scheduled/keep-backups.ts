@@ -1,6 +1,6 @@
 /**
- * Takes backups again and again, verifies each, and deletes those that are too old. What it comes to is a row of the database, which the API
- * watches. One process at a time does so, however many run.
+ * Takes backups at intervals, verifies each, and deletes expired ones. Writes the state to the database, which the API monitors. A lock
+ * allows one process at a time.
  */
 import { setTimeout as pause } from 'node:timers/promises'
 import { reasonOf } from '../../../domain/errors.ts'
@@ -23,29 +23,29 @@ export interface KeeperOptions {
   settings: BackupSettings
   /** The place of the backups. */
   store: ObjectStore
-  /** Throws when the backup of this name cannot be restored. */
+  /** Throws if the backup of this name cannot be restored. */
   verify: (name: string) => Promise<void>
   log: (line: string) => void
-  /** How long after a failure the next attempt begins. */
+  /** Delay before the next attempt after a failure, in ms. */
   retryMs?: number
-  /** How often the log is looked at. */
+  /** Interval at which the archived log is copied, in ms. */
   shipMs?: number
   signal: AbortSignal
 }
 
 const defaultRetryMs = 300_000
-/** How often the state is written, as a sign of life. */
+/** Interval at which the state is written, as a sign of life. */
 const beatMs = 15_000
-/** A look at the log costs two short queries. */
+/** One round of copying the log costs two short queries. */
 const defaultShipMs = 5_000
 
-/** Runs until the signal is given, or the connection to Postgres ends. */
+/** Runs until the signal aborts or the connection to Postgres closes. */
 export async function keepBackups(installation: Installation, options: KeeperOptions): Promise<void> {
   const { settings, store, log, signal, retryMs = defaultRetryMs, shipMs = defaultShipMs } = options
   const lock = await connectUnlimited(installation.databaseUrl, 'tenure backups')
   const database = openStore(installation.databaseUrl, { name: 'tenure backups', max: 2 })
   const ended = new AbortController()
-  // Another process may take the lock then.
+  // The lock ends with the connection, so another process may take it.
   lock.once('end', () => ended.abort(new Error('the connection to Postgres has ended')))
   const running = AbortSignal.any([signal, ended.signal])
   try {
@@ -102,13 +102,13 @@ interface Series {
   running: AbortSignal
 }
 
-/** Ends with the signal. A failed backup is tried again after `retryMs`. */
+/** Runs until the signal aborts. Retries a failed backup after `retryMs`. */
 async function takeWhenDue(series: Series): Promise<void> {
   const { installation, options, keeper, state, attempt, running } = series
   const { settings, store, verify, log, retryMs } = options
   let dueMs = state.newest === undefined ? 0 : Date.parse(state.newest.takenAt) + settings.everyMs
   while (!running.aborted) {
-    // The base first: until it is there, no moment can be restored.
+    // The base comes first: no moment can be restored without it.
     if (keeper !== undefined && (await keeper.isBaseDue())) await attempt('base', keeper.writeBase)
     if (Date.now() < dueMs) {
       await rest(Math.min(dueMs - Date.now(), 60_000), running)
@@ -117,13 +117,13 @@ async function takeWhenDue(series: Series): Promise<void> {
     const startedMs = Date.now()
     const isTaken = await attempt('backup', async () => {
       const made = await writeBackup({ store }, (file) =>
-        // A backup without the artifact of an old version is worth more than no backup; the verification names it.
+        // A backup that lacks the artifact of an old version is better than none; the verification reports the missing artifact.
         makeBackup(installation, { file, snapshots: true, allowMissing: true }),
       )
       state.newest = { file: made.file, takenAt: made.taken_at, bytes: made.bytes }
       log(`wrote ${made.file}, ${made.bytes} bytes`)
     })
-    // By its own time: another process may have put a newer one beside it.
+    // By the time of the own backup: another process may have stored a newer one.
     const name = state.newest && backupNameOf(state.newest.takenAt)
     if (isTaken && name !== undefined)
       await attempt('verification', async () => {
@@ -136,10 +136,12 @@ async function takeWhenDue(series: Series): Promise<void> {
   }
 }
 
-/** The object that says that a backup was verified. It lies beside the backup, because the database may be lost. */
+/**
+ * Returns the name of the object that marks a backup as verified. The mark is stored beside the backup, because the database may be lost.
+ */
 const verifiedName = (name: string): string => `${name}.verified`
 
-/** Returns the names of those that were deleted. */
+/** Deletes expired backups and returns their names. */
 export async function deleteExpiredBackups(store: ObjectStore, keep: number): Promise<string[]> {
   const marks = new Set<string>()
   for await (const { key } of store.list('tenure-')) marks.add(key)
@@ -154,7 +156,7 @@ export async function deleteExpiredBackups(store: ObjectStore, keep: number): Pr
 
 type Connection = Awaited<ReturnType<typeof connectUnlimited>>
 
-/** Waits until no other process takes backups of this database. The lock ends with the connection. */
+/** Waits for the lock that one process at a time holds to take backups of this database. The lock ends with the connection. */
 async function takeTurn(lock: Connection, running: AbortSignal): Promise<void> {
   while (!running.aborted) {
     const { rows } = await lock.query<{ mine: boolean }>(
@@ -172,6 +174,6 @@ async function untilEnded(running: AbortSignal, everyMs: number, work: () => Pro
   }
 }
 
-/** Ends early with the signal. */
+/** Waits; ends early when the signal aborts. */
 const rest = (ms: number, signal: AbortSignal): Promise<void> =>
   pause(ms, undefined, { signal }).catch(() => {})

@@ -1,6 +1,6 @@
 /**
- * Restores a backup into a scratch place, a Postgres of its own on a free port and a temporary directory, and checks what came of it. The
- * installation is not touched.
+ * Restores a backup to a scratch installation, with its own Postgres on a free port and a temporary directory, and checks the result. The
+ * real installation is not touched.
  */
 import { existsSync } from 'node:fs'
 import { chmod, copyFile, mkdir, mkdtemp, rm } from 'node:fs/promises'
@@ -25,14 +25,14 @@ export interface Rehearsal {
   file: string
   taken_at: string
   rows: number
-  /** Versions whose artifacts are there with the bytes that they were registered with. */
+  /** The number of versions whose artifacts match their digests. */
   versions: number
-  /** Models that would serve, each with the version. */
+  /** The restored champion of each model. */
   routes: { model: string; version: string }[]
   seconds: number
 }
 
-/** Compares every byte with its digest, and the digests with the signature. */
+/** Compares every entry with its hash, and the hashes with the signature. */
 export async function checkBackupBytes(backup: LocalBackup): Promise<BackupManifest> {
   const archive = await openArchive(backup)
   const manifest = await readManifest(archive, backup.name)
@@ -41,7 +41,7 @@ export async function checkBackupBytes(backup: LocalBackup): Promise<BackupManif
   return manifest
 }
 
-/** Whether this machine has the servers that a rehearsal needs. */
+/** Whether the Postgres binaries for a rehearsal are installed on this machine. */
 export function canRehearse(): boolean {
   try {
     return existsSync(join(readParts().postgres, 'bin', 'postgres'))
@@ -50,7 +50,7 @@ export function canRehearse(): boolean {
   }
 }
 
-/** Throws `otherwise` for a backup that cannot be restored, or restores to something else than what was backed up. */
+/** Throws `otherwise` for a backup that cannot be restored, or whose restored data differs from the backed-up data. */
 export async function rehearseRestore(
   config: Config,
   { backup, onProgress }: { backup: LocalBackup; onProgress?: (what: string) => void },
@@ -58,7 +58,7 @@ export async function rehearseRestore(
   const startedAt = performance.now()
   const manifest = await checkBackupBytes(backup)
   const scratch = await mkdtemp(join(tmpdir(), 'tenure-rehearsal-'))
-  // The user of Postgres passes to its directory.
+  // The user of Postgres must be able to enter its directory.
   await chmod(scratch, 0o711)
   const server = await startPostgres({ dataDir: join(scratch, 'postgres'), durable: false }).catch(
     async (error: unknown) => {
@@ -90,7 +90,7 @@ export async function rehearseRestore(
   }
 }
 
-/** The keys are those of the installation. So is the list of signed heads, as a copy, which the audit log of the backup must agree with. */
+/** Uses the keys of the installation and a copy of its list of signed heads, with which the audit log of the backup must agree. */
 async function scratchPlace(
   config: Config,
   { scratch, databaseUrl }: { scratch: string; databaseUrl: string },
@@ -115,12 +115,12 @@ interface Restored {
   restored: RestoreResult
 }
 
-/** Returns how many versions have their artifacts. */
+/** Returns the number of versions whose artifacts are complete. */
 async function requireSame(place: Installation, { backup, manifest, restored }: Restored): Promise<number> {
   const issues: string[] = []
   const dump = await openDump(place.databaseUrl)
   try {
-    // A later migration of this build may add rows and tables of its own.
+    // A later migration of this build may add rows and tables.
     const isSameSchema = (await listMigrations()).length === manifest.migrations.length
     const found = await countRows(place.databaseUrl, manifest.tables)
     for (const [index, { name }] of manifest.tables.entries()) {
@@ -153,10 +153,10 @@ async function requireSame(place: Installation, { backup, manifest, restored }: 
   }
 }
 
-/** A restore adds one row to each. */
+/** Tables to which a restore adds one row each. */
 const addedTo = new Set(['audit', 'routing_epochs'])
 
-/** Every file is compared with its digest as it is opened. */
+/** Opens every file of an artifact, which verifies its digest. */
 async function requireFiles(artifacts: Artifacts, digest: string): Promise<void> {
   const { files } = await getManifest(artifacts, digest)
   for (const file of Object.values(files)) await artifacts.locate('artifacts', file.digest)

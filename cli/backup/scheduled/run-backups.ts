@@ -1,4 +1,4 @@
-/** Runs the scheduled backups as a process: under `tenure up`, or by itself beside servers of one's own. */
+/** Runs the scheduled backups as a process: under `tenure up`, or standalone beside the user's own servers. */
 import type { BackupSettings, S3Access } from '../../../store/objects/settings.ts'
 import { fetchBackup, openBackupStore } from '../backup-place.ts'
 import { openInstallation } from '../installation.ts'
@@ -9,7 +9,7 @@ export async function runBackups(settings: BackupSettings, s3: S3Access | undefi
   const store = openBackupStore(settings.to, s3)
   const installation = await openInstallation({ make: false })
   const ending = new AbortController()
-  // A dump under way is not waited for: the next process begins it anew.
+  // A running dump is abandoned: the next process starts it again.
   for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => process.exit(0))
   const log = (line: string): void => void process.stdout.write(`${line}\n`)
   try {

@@ -1,4 +1,4 @@
-/** `tenure audit`: lists the changes of production and verifies the hash chain of the audit log. */
+/** `tenure audit`: lists the changes to production and verifies the hash chain of the audit log. */
 import { failure } from '../../client/client.ts'
 import type { CommandGroup } from '../../program.ts'
 import { digestPrefix, time } from '../format.ts'

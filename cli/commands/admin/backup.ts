@@ -1,4 +1,4 @@
-/** `tenure backup`: writes the installation to one file, verifies such a file, and takes the scheduled backups. */
+/** `tenure backup`: writes the installation to one file, verifies such a file, and runs the scheduled backups. */
 import { readCommandConfig } from '../../../temporal.config.ts'
 import { usageError } from '../../client/client.ts'
 import type { CommandGroup, CommandSpec } from '../../program.ts'

@@ -1,4 +1,4 @@
-/** `tenure codec`: lets Temporal's pages and its command line read encrypted payloads, on this machine. */
+/** `tenure codec`: lets Temporal's web UI and command line on this machine read encrypted payloads. */
 import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
 import type { AddressInfo } from 'node:net'
@@ -16,7 +16,7 @@ export const codecCommand: CommandSpec = {
   ],
   examples: ['codec', 'codec --ui http://127.0.0.1:8233 --port 8088'],
   async run({ terminal }, { options }) {
-    // Without a database: only the keys are read.
+    // Only the keys are read, so no database is needed.
     const { payloadKeys = [] } = readConfig(
       environmentWith({ DATABASE_URL: 'postgres://127.0.0.1/none' }),
     ).temporal
@@ -32,7 +32,7 @@ export const codecCommand: CommandSpec = {
     const port = Number(options['port'] ?? 0)
     if (!Number.isInteger(port) || port < 0 || port > 65_535)
       throw usageError(`--port is a whole number from 0 to 65535, not "${String(options['port'])}"`)
-    // Loaded by this command alone: Temporal's message types are half of the start of any command.
+    // Loaded by this command only: Temporal's message types would take half of the start time of every command.
     const { createPayloadCodec } = await import('../../../temporal/payload-codec.ts')
     const token = randomBytes(24).toString('base64url')
     const server = createCodecServer({ codec: createPayloadCodec(payloadKeys), token, origin })

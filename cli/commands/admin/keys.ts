@@ -94,7 +94,7 @@ export const keysGroup: CommandGroup = {
   ],
 }
 
-/** A key by its id, or an active one by its name. */
+/** Finds a key by its id, or an active key by its name. */
 async function keyIdOf(client: Client, named: string): Promise<string> {
   const { keys } = await client.get<{ keys: KeyAnswer[] }>('/v1/keys')
   const isMeant = ({ id, name, revoked_at: revokedAt }: KeyAnswer) =>

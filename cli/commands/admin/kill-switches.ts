@@ -58,7 +58,7 @@ export const killSwitchesGroup: CommandGroup = {
             '/v1/kill-switches',
           )
           const now = all.find((each) => each.model === model)
-          // Another one that is set meanwhile stays.
+          // The revision that the user was shown, so that a switch set meanwhile is not overwritten.
           revision = now?.revision ?? 0
           const what = now === undefined ? '' : ` (${now.serve}, set by ${now.actor}: ${now.reason})`
           return `End the kill switch of ${model}${what}?`

@@ -22,7 +22,7 @@ export const resetCommand: CommandSpec = {
     const question = `Delete everything in ${stateDir}? [y/N] `
     if (options['yes'] !== true && !isYes(await askOnTerminal(terminal, question)))
       throw usageError(`${stateDir} was not deleted`, 'Add --yes to delete it without confirmation.')
-    // Refuses while Tenure runs here, and ends the orphans of a killed supervisor.
+    // Throws while Tenure runs here, and ends the orphans of a killed supervisor.
     const held = await claim(join(stateDir, 'supervisor.json'))
     const names = readdirSync(stateDir).filter((name) => !kept.includes(name))
     for (const name of names) rmSync(join(stateDir, name), { recursive: true, force: true })

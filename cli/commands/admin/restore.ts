@@ -1,4 +1,4 @@
-/** `tenure restore`: restores a backup, or completes a restore by other means, under a new routing epoch. */
+/** `tenure restore`: restores a backup, or completes a restore made by other means, under a new routing epoch. */
 import { userInfo } from 'node:os'
 import { readCommandConfig } from '../../../temporal.config.ts'
 import type { RestoredState } from '../../backup/after-restore.ts'
@@ -32,7 +32,7 @@ export const restoreCommand: CommandSpec = {
     'restore --after-point-in-time',
   ],
   async run({ terminal }, { args, options }) {
-    // No key is required: access to the owner's database password already permits everything.
+    // No key is required: the owner's database password already permits everything.
     const actor = `cli/${userInfo().username}`
     const [from] = args
     if (options['at'] !== undefined)
@@ -110,7 +110,7 @@ async function restoreMoment(
   )
 }
 
-/** Copies the backup to this machine; it is known to be one before a database is created for it. */
+/** Copies the backup to this machine and checks that it is one, before a database is created for it. */
 export async function fetched(from: string): Promise<LocalBackup> {
   const { fetchBackup, openBackupPlace } = await import('../../backup/backup-place.ts')
   const { openArchive } = await import('../../backup/read-archive.ts')

@@ -1,4 +1,4 @@
-/** `tenure keys rotate-signing`: replaces a signing key of the installation while everything runs. */
+/** `tenure keys rotate-signing`: replaces a signing key while the installation runs. */
 import { setTimeout as sleep } from 'node:timers/promises'
 import { appendAudit, findLinks } from '../../../store/audit/audit-log.ts'
 import { rowSigner } from '../../../store/audit/row-signatures.ts'
@@ -22,7 +22,7 @@ import type { CommandSpec } from '../../program.ts'
 import { orDash, time } from '../format.ts'
 
 const defaultOverlapS = defaultOverlapMs / 1_000
-/** Versions are signed again after the running workers have read the new key, and before the former one ends. */
+/** Versions are signed again after all running workers have read the new key and before the former key ends. */
 const minArtifactOverlapMs = 60_000
 const readMs = 1_000
 const statementMs = 60_000
@@ -54,7 +54,7 @@ export const rotateSigningCommand: CommandSpec = {
           `The next key is in ${list}. Copy that file to the other machines, then run the command without --prepare.`,
         )
       }
-      // An unreachable database must not be found out about after the rotation.
+      // Fails before the rotation if the database is unreachable.
       await findLinks(store, 0)
       const overlapMs = Math.max(overlapS * 1_000, purpose === 'artifacts' ? minArtifactOverlapMs : 0)
       const { publicPem, formerUntil } = await rotateSigningKey(signing, purpose, { overlapMs })
@@ -77,7 +77,7 @@ export const rotateSigningCommand: CommandSpec = {
   },
 }
 
-/** Signs the versions again and records the rotation in the audit log. Returns how many versions. */
+/** Signs the versions again and records the rotation in the audit log. Returns the number of versions. */
 async function record(
   store: Store,
   places: KeyPlaces,

@@ -1,4 +1,4 @@
-/** `tenure status`: shows readiness, live versions, releases that wait and open alerts. */
+/** `tenure status`: shows readiness, live versions, waiting releases and open alerts. */
 import type { ModelAnswer, ReleaseAnswer } from '../../client/responses.ts'
 import { commandProblemOf } from '../../client/client.ts'
 import { exitCodes } from '../../exit-codes.ts'
@@ -19,7 +19,7 @@ interface AlertAnswer {
 const severities = { critical: ['red', '✗'], warning: ['yellow', '!'], info: ['dim', '·'] } as const
 const maxAlerts = 5
 
-/** Open alerts, the worst first. */
+/** Formats the open alerts, most severe first. */
 export function alertLines({ paint }: Terminal, alerts: readonly AlertAnswer[], url: string): string[] {
   if (alerts.length === 0) return ['', paint('green', 'No open alerts')]
   const order = Object.keys(severities)

@@ -36,7 +36,7 @@ export const upCommand: CommandSpec = {
         )
       const { runSetUp } = await import('../../supervisor/set-up.ts')
       if (!(await runSetUp())) return exitCodes.otherwise
-      // The first set-up may have brought a newer Node.
+      // The first set-up may have installed a newer Node.
       process.argv[1] = join(checkout, 'cli', 'tenure.mjs')
       if (await goOnWithNewerNode(checkout)) return process.exitCode as ExitCode
     }
@@ -58,7 +58,7 @@ export const upCommand: CommandSpec = {
   },
 }
 
-/** A closed pipe or a full disk behind the output must not end the processes; `tenure.log` has the same lines. */
+/** Keeps the processes running when the pipe behind the output closes or its disk is full; `tenure.log` has the same lines. */
 function keepRunningWithoutReader(): void {
   for (const stream of [process.stdout, process.stderr])
     stream.removeAllListeners('error').on('error', () => {})

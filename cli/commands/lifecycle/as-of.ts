@@ -1,7 +1,7 @@
 /** Reads the time of `--as-of`. */
 import { usageError } from '../../client/client.ts'
 
-/** ISO 8601 in UTC; undefined without the option. */
+/** Returns the time as ISO 8601 in UTC; undefined without the option. */
 export function isoTime(given: string | boolean | undefined): string | undefined {
   if (given === undefined) return undefined
   if (Number.isNaN(Date.parse(String(given))))

@@ -102,7 +102,7 @@ async function runDrills(
 const drillsOf = async (client: Client, model: string): Promise<DrillAnswer[]> =>
   (await client.get<{ drills: DrillAnswer[] }>('/v1/drills', { model })).drills
 
-/** Waits until every drill started since has ended and no further one starts. */
+/** Waits until all drills started since are over and no further drill starts. */
 async function untilOver(client: Client, model: string, since: ReadonlySet<string>): Promise<DrillAnswer[]> {
   for (let quiet = 0; ; await pause(pollMs)) {
     const mine = (await drillsOf(client, model)).filter(({ id }) => !since.has(id))

@@ -3,7 +3,7 @@ import { usageError } from '../../client/client.ts'
 
 export type HyperparameterOption = number | string | boolean
 
-/** A number, true or false as written; everything else is a text, and `"32"` in quotes too. */
+/** Parses a number, true or false. Any other text is a string, and so is `"32"` in quotes. */
 export function parseHyperparameter(text: string): HyperparameterOption {
   if (text === 'true' || text === 'false') return text === 'true'
   if (/^-?\d+(\.\d+)?(e[-+]?\d+)?$/i.test(text)) return Number(text)
@@ -11,7 +11,7 @@ export function parseHyperparameter(text: string): HyperparameterOption {
   return quoted ? quoted[1]! : text
 }
 
-/** The values of `--set`; undefined without any. */
+/** Returns the values of `--set`; undefined without any. */
 export function readOverrides(
   pairs: readonly string[] | undefined,
 ): Record<string, HyperparameterOption> | undefined {
@@ -22,7 +22,7 @@ export function readOverrides(
   })
 }
 
-/** Values by name, of an option that is given as `name=value`; `read` returns undefined for a text that is no value. */
+/** Reads the values of an option given as `name=value`, by name. `read` returns undefined for an invalid value. */
 export function readPairs<Value>(
   flag: string,
   pairs: readonly string[],

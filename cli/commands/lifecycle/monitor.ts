@@ -1,4 +1,4 @@
-/** `tenure monitor`: judges the drift of the recorded history again, with the limits of the edited model file. */
+/** `tenure monitor`: judges drift in the recorded history again, with the limits of the edited model file. */
 import type { ReferenceProfile } from '../../../domain/model/reference-profile.ts'
 import { fourDigits } from '../../../domain/figures.ts'
 import {

@@ -25,7 +25,7 @@ import { numberOf, recordedWorld, worldOf, type TrafficAnswer } from '../../simu
 import { barOf, tableBy, type Terminal } from '../../terminal.ts'
 
 const defaultHours = '0.25,1,4,12,24,72'
-/** With fewer recorded ticks a simulation repeats noise. */
+/** With fewer recorded ticks, a simulation would reproduce noise. */
 const minTicks = 20
 
 export const policyGroup: CommandGroup = {
@@ -146,7 +146,7 @@ function hoursOf(given: Options[string]): number[] {
   return hours
 }
 
-/** The traffic that the running system has recorded. */
+/** Reads the traffic that the running system has recorded. */
 async function recordedTraffic(api: Client, model: string): Promise<Partial<SimulatedWorld>> {
   const answer = await api.get<TrafficAnswer>(path`/v1/models/${model}/traffic`)
   const { length } = answer.ticks
@@ -170,7 +170,7 @@ function trafficText(world: SimulatedWorld): string {
   return `the last day of its traffic (${Math.round(requests)} requests, ${failing}${labelText(world.labels)})`
 }
 
-/** How the outcomes come on which candidates are judged. */
+/** Describes how the outcomes arrive that candidates are judged by. */
 function labelText(labels: SimulatedWorld['labels']): string {
   if (labels === undefined) return ', no outcomes recorded: taken as known at once'
   const { delayMs, predictions, known, right } = labels
@@ -226,6 +226,6 @@ function soakText({ minMs }: StagePolicy): string {
   return `${Math.ceil(minMs / 1_000)} s`
 }
 
-/** Σα, without the error of its sum. */
+/** Returns Σα, without the rounding error of the sum. */
 const alphaOf = ({ limits }: Pick<ReleasePolicy, 'limits'>): number =>
   Number(totalAlpha(limits.alpha).toFixed(9))

@@ -25,12 +25,12 @@ export interface ChartedRelease {
   decisions: ChartedDecision[]
 }
 
-/** Gains with an interval; a first version has no champion to compare with. */
+/** Returns the gains that have an interval; none for a first version, which has no champion to compare with. */
 export function intervalsOf({ report }: EvaluationAnswer): IntervalRow[] {
   return (report.metrics ?? []).filter(({ low }) => low !== null).map(intervalOf)
 }
 
-/** Stages in routing order; empty before the first routing. */
+/** Returns the stages in routing order; none before the first routing. */
 export function timelineOf(release: ChartedRelease, nowMs: number): Timeline {
   const { state, decisions, ended_at: endedAt } = release
   const stages: TimelineStage[] = []
@@ -79,7 +79,7 @@ function nameOf(state: ReleaseState, stage: string, stageIndex: number): string 
   return stage === 'canary' || stage === 'shadow' ? `${stage} ${shown}` : stage.replace('_', ' ')
 }
 
-/** The charts that have data, as text under a title. */
+/** Draws the charts that have data, each as text under a title. */
 export function chartsText(
   release: ChartedRelease,
   evaluation: EvaluationAnswer,
@@ -96,7 +96,7 @@ export function chartsText(
   return charts.filter((each) => each !== false)
 }
 
-/** All charts in one SVG, stacked. The drawing library is loaded only here. */
+/** Draws all charts stacked in one SVG. Loads the drawing library only here. */
 export async function chartsSvg(
   release: ChartedRelease,
   evaluation: EvaluationAnswer,

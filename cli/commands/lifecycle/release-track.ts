@@ -1,4 +1,4 @@
-/** Draws a release for a terminal that redraws it: its stages as a track, what the running stage still needs, and what speaks against it. */
+/** Draws a release for a terminal: its stages as a track, what the running stage still needs, and the evidence against the candidate. */
 import { percentText } from '../../../domain/figures.ts'
 import { stepsOf, type ReleaseState, type ReleaseStage } from '../../../domain/release/state.ts'
 import type { ReleaseAnswer } from '../../client/responses.ts'
@@ -19,7 +19,7 @@ interface Planned {
   stageIndex: number
 }
 
-/** The stages in order, from the pre-flight checks to the end. */
+/** Returns the stages in order, from the pre-flight checks to the end. */
 export function releaseTrack(state: ReleaseState): TrackStep[] {
   const { policy, outcome } = state
   const planned: Planned[] = [
@@ -53,7 +53,7 @@ const stageNow = ({ stage, undecidedStage }: ReleaseState): ReleaseStage =>
 const placeOf = (planned: readonly Planned[], stage: ReleaseStage, stageIndex: number): number =>
   planned.findIndex((each) => each.stage === stage && each.stageIndex === stageIndex)
 
-/** How far a release came that was rolled back or refused. */
+/** Returns the furthest stage that a rolled-back or refused release reached. */
 function placeReached({ routings, approvals }: ReleaseState, planned: readonly Planned[]): number {
   const last = routings.at(-1)
   if (last !== undefined) return placeOf(planned, last.stage, last.stageIndex)
@@ -70,13 +70,13 @@ const marks: Record<TrackStatus, readonly [mark: string, style: Parameters<Termi
 
 export interface WatchedRelease extends ReleaseAnswer, Pick<ChartedRelease, 'state' | 'decisions'> {}
 
-/** The stage of a release in one line, for an output that is not redrawn. */
+/** Describes the stage of a release in one line, for an output that is not redrawn. */
 export const stageLine = ({ stage, share_bp: bp, paused, why = '' }: WatchedRelease): string =>
   `${stage.replaceAll('_', ' ')}${bp > 0 ? ` ${share(bp)}` : ''}${paused ? ' (paused)' : ''}: ${why}`
 
 const barWidth = 20
 
-/** The release as lines, of which each stands for itself when it is cut. */
+/** Draws the release as lines. Each line can be cut without changing the meaning of the others. */
 export function watchLines(terminal: Terminal, release: WatchedRelease): string[] {
   const { paint } = terminal
   const { state, version, baseline_version: baseline } = release
@@ -105,7 +105,7 @@ export function watchLines(terminal: Terminal, release: WatchedRelease): string[
   ]
 }
 
-/** The newest evidence of the running stage, each as a share of what decides. */
+/** Draws the newest evidence of the running stage, each value as a share of its decision limit. */
 function evidenceLines({ paint }: Terminal, release: WatchedRelease): string[] {
   const points = evidencePointsOf(release)
   const stage = points.at(-1)?.stage
@@ -125,7 +125,7 @@ function evidenceLines({ paint }: Terminal, release: WatchedRelease): string[] {
   })
 }
 
-/** The commands that a person may want now. */
+/** Suggests commands for the state of the release. */
 function nextLines({ id, stage, outcome }: WatchedRelease): string[] {
   if (outcome !== undefined) return [`tenure releases show ${id}`]
   if (stage === 'awaiting_approval' || stage === 'awaiting_decision')

@@ -143,12 +143,12 @@ async function drawTo(file: string, svg: string): Promise<void> {
   })
 }
 
-/** The limit of the API. */
+/** The API's limit. */
 const maxShown = 1_000
-/** Verdicts that the charts are drawn from. */
+/** The minimum number of verdicts to read for the charts. */
 const minCharted = 100
 
-/** The offline evaluation that the release is based on. */
+/** Reads the offline evaluation on which the release is based. */
 async function evaluationOf(client: Client, version: string): Promise<EvaluationAnswer> {
   const { evaluation_id: id } = await client.get<{ evaluation_id: string }>(path`/v1/versions/${version}`)
   return client.get<EvaluationAnswer>(path`/v1/evaluations/${id}`)
@@ -158,7 +158,7 @@ interface ReleaseDetail extends ReleaseAnswer, AnswerEvidence, Pick<ChartedRelea
   commands: CommandAnswer[]
   /** Commands queued while Temporal was unreachable and not delivered yet. */
   recorded?: RecordedAnswer[]
-  /** Present when there are earlier commands. */
+  /** Present if there are earlier commands. */
   next_cursor?: string
 }
 
@@ -181,13 +181,13 @@ const queueColumns: Columns<WaitingAnswer> = {
   hotfix: 'hotfix',
 }
 
-/** The share of traffic that the version serves now, also after the release has ended; in shadow, the copied share. */
+/** Formats the share of traffic that the version serves now, also after the release has ended; in shadow, the copied share. */
 const trafficOf = (each: ReleaseAnswer): string => {
   if (each.stage === 'targeted') return 'targeted callers'
   return each.stage === 'shadow' ? `${share(each.share_bp)} copied` : share(each.traffic_bp ?? each.share_bp)
 }
 
-/** The table of the gate's metrics with their intervals, and the id of the evaluation; empty without metrics. */
+/** Returns the table of the gate's metrics with their intervals, and the id of the evaluation; empty without metrics. */
 export function gateTable(
   terminal: Terminal,
   { id, verdict, baseline_version: against, report }: EvaluationAnswer,
@@ -220,7 +220,7 @@ export function gateTable(
   return `\n\n${terminal.paint('bold', title)}\n${table}${note}${testTable(terminal, tests)}`
 }
 
-/** The behaviour tests of the model file; empty without any. */
+/** Returns the table of the model file's behaviour tests; empty without any. */
 function testTable(terminal: Terminal, tests: readonly BehaviourRow[]): string {
   if (tests.length === 0) return ''
   const worded = (result: BehaviourResult | undefined): string | null =>
@@ -235,7 +235,7 @@ function testTable(terminal: Terminal, tests: readonly BehaviourRow[]): string {
   return `\n\n${terminal.paint('bold', 'Behaviour tests')}\n${table}`
 }
 
-/** How the answers differ from the champion's, slices worst first; empty before the first pair and the first answer. */
+/** Returns tables that compare the candidate's predictions with the champion's, worst slices first; empty before the first prediction. */
 export function answersTable(
   terminal: Terminal,
   { disagreement, answers, business, external }: AnswerEvidence,

@@ -18,10 +18,10 @@ import { isoTime } from './as-of.ts'
 import { readOverrides } from './hyperparameters.ts'
 import { gateTable } from './releases.ts'
 
-/** Outcomes with a new version. */
+/** Outcomes that produce a new version. */
 const good = ['released', 'registered']
 const stages = ['snapshot', 'validate', 'train', 'evaluate', 'register', 'release'] as const
-/** Those of a brought artifact. */
+/** The stages for a brought artifact. */
 const broughtStages = stages.map((stage) => (stage === 'train' ? 'adopt' : stage))
 
 export const retrainCommand: CommandSpec = {
@@ -56,7 +56,7 @@ export const retrainCommand: CommandSpec = {
   },
 }
 
-/** Warns of a model file that was edited without a sync. */
+/** Warns if the model file was edited without a sync. */
 export async function sayChangedFile({ api, terminal }: CommandSession, model: string): Promise<void> {
   const hint = await hintOfChangedFile(api(), model)
   if (hint !== undefined) terminal.complain(terminal.paint('yellow', hint))
@@ -94,7 +94,7 @@ interface Followed {
   seen: Observed
 }
 
-/** Prints the loss, the end and the gates of what was followed. Returns the verdict of the gates, where there is one. */
+/** Prints the loss, the end and the gates of the followed retraining. Returns the gate verdict, if there is one. */
 export async function answerFollowed(
   session: CommandSession,
   { ended, seen }: Followed,
@@ -111,7 +111,7 @@ export async function answerFollowed(
   return { verdict: gate?.verdict }
 }
 
-/** Waits until a queued start is delivered, and returns the id of what it has started. Throws `command_refused` if it started nothing. */
+/** Waits until a queued start is delivered, and returns the id of the started retraining. Throws `command_refused` if none was started. */
 async function deliveredId({ api }: CommandSession, command: string): Promise<string> {
   const read = () => api().get<RecordedAnswer>(path`/v1/commands/${command}`)
   const { started, message } = await follow(read, ({ state }) => state !== 'waiting')
@@ -134,7 +134,7 @@ async function cancel(session: CommandSession, model: string, reason: unknown): 
   terminal.answer(ended, `${coloured(terminal, ended.outcome)}: ${ended.message ?? ''}`)
 }
 
-/** What the polls have observed; epochs may pass between two polls. */
+/** What the polls have observed. Several epochs may pass between two polls. */
 interface Observed {
   /** Stage → time of its first observation, on this process's clock. */
   began: Map<string, number>
@@ -170,13 +170,13 @@ export async function followTraining(
     terminal.live(linesOf(terminal, now, seen))
   }
   const ended = await follow(read, ({ outcome }) => outcome !== undefined, show)
-  // A short one has ended before the first poll.
+  // A short retraining ends before the first poll.
   note(ended)
   terminal.live([])
   return { ended, seen }
 }
 
-/** One line per stage; the training stage also has a progress bar and the loss curve. */
+/** Draws one line per stage; the training stage also has a progress bar and the loss curve. */
 function linesOf({ paint, columns }: Terminal, now: RetrainingAnswer, { began, curve }: Observed): string[] {
   const isBrought = began.has('adopt')
   const shown: readonly string[] = isBrought ? broughtStages : stages
@@ -197,12 +197,12 @@ function linesOf({ paint, columns }: Terminal, now: RetrainingAnswer, { began, c
   })
 }
 
-/** The metrics of the gate, whatever its verdict: a refusal is understood by its figures. */
+/** Returns the gate metrics for any verdict, because they explain a refusal. */
 async function findGate(
   { api }: CommandSession,
   { trainingId, evaluationId }: Observed,
 ): Promise<EvaluationAnswer | undefined> {
-  // The last stages may pass between two polls; the ids of one run differ in their prefix only.
+  // The last stages may pass between two polls. The ids of one run differ only in their prefix.
   const id = evaluationId ?? trainingId?.replace(/^trn_/, 'evl_')
   if (id === undefined) return undefined
   return api()
@@ -210,7 +210,7 @@ async function findGate(
     .catch(() => undefined)
 }
 
-/** The full loss curve from the API, or the observed epochs if the API fails. */
+/** Reads the full loss curve from the API, or returns the observed epochs if the API fails. */
 async function curveOf({ api }: CommandSession, { trainingId, curve }: Observed): Promise<Observed['curve']> {
   if (trainingId === undefined) return curve
   const training = await api()

@@ -44,7 +44,7 @@ export const simulateCommand: CommandSpec = {
     if (!scenario)
       throw usageError(`unknown --scenario "${name}"; use one of ${Object.keys(scenarioForms).join(', ')}`)
     const releases = numberOf(options, 'releases', 100, 1, 1_000_000)
-    // Where no bar can be drawn, a line tells that it has begun.
+    // Without a terminal no progress bar is drawn, so one line reports the start.
     if (terminal.interactive) terminal.progress(`${barOf(0, 30)} 0 of ${releases} releases`)
     else terminal.complain(`Simulating ${releases} releases where ${describedScenario(name)} …`)
     const policy = await policyOf(options['policy'])
@@ -114,7 +114,7 @@ function ruleOf(named: Options[string]): BaselineRuleName | undefined {
   return rule
 }
 
-/** What happens in a scenario: `error:0.02` → its entry in the help. */
+/** Returns the help text of a scenario: `error:0.02` → the text of `error`. */
 function describedScenario(name: string): string {
   const kind = (text: string) => text.split(/[:@]/)[0]
   const form = Object.keys(scenarioForms).find((each) => kind(each) === kind(name))

@@ -1,4 +1,4 @@
-/** `tenure sweep`: tries hyperparameters, chooses by the validation rows and sends the best to the gates. */
+/** `tenure sweep`: tries hyperparameters, selects the best on the validation rows and sends it to the gates. */
 import { path, usageError } from '../../client/client.ts'
 import { exitCodes } from '../../exit-codes.ts'
 import type { CommandSpec } from '../../program.ts'
@@ -28,7 +28,7 @@ interface SweepAnswer {
 
 type Dimension = HyperparameterOption[] | { low: number; high: number }
 
-/** `units=16,32` as a list, `rate=0.001..0.1` as a range. */
+/** Reads `units=16,32` as a list, `rate=0.001..0.1` as a range. */
 export function readGrid(pairs: readonly string[] | undefined): Record<string, Dimension> {
   if (pairs === undefined) throw usageError('No hyperparameter to try; use --grid units=16,32')
   return readPairs('--grid', pairs, { use: 'units=16,32 or learningRate=0.001..0.1', read: dimensionOf })
@@ -105,11 +105,11 @@ export const sweepCommand: CommandSpec = {
   },
 }
 
-/** The last line of a traceback, which says what is wrong; all of it stands on the page of the sweep. */
+/** Returns the last line of a traceback, which states the error. The page of the sweep shows the whole traceback. */
 const reasonOf = ({ outcome, message = '' }: TrialLine): string | null =>
   outcome === 'failed' ? (message.trimEnd().split('\n').at(-1)?.trim().slice(0, 120) ?? null) : null
 
-/** The winner first, then those with a score. */
+/** Sort key: the winner, then trials with a score, then the other trials. */
 const rank = ({ overrides, score }: TrialLine, { winner }: SweepAnswer): number =>
   winner !== undefined && JSON.stringify(overrides) === JSON.stringify(winner)
     ? 0

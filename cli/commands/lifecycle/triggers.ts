@@ -1,4 +1,4 @@
-/** `tenure triggers`: lists what starts retrainings and batches, and fires a trigger. */
+/** `tenure triggers`: lists the triggers of retrainings and batches, and fires a trigger. */
 import { path } from '../../client/client.ts'
 import type { CommandGroup } from '../../program.ts'
 import { orDash, time } from '../format.ts'

@@ -1,4 +1,4 @@
-/** `tenure try`: trains, evaluates, prints the gates and registers nothing. */
+/** `tenure try`: trains, evaluates and prints the gates. Registers no version. */
 import { path } from '../../client/client.ts'
 import type { RetrainingAnswer } from '../../client/responses.ts'
 import { exitCodes } from '../../exit-codes.ts'
@@ -8,7 +8,7 @@ import { isoTime } from './as-of.ts'
 import { readOverrides } from './hyperparameters.ts'
 import { answerFollowed, followTraining, sayChangedFile } from './retrain.ts'
 
-/** What a release would not have been refused for. */
+/** Verdicts for which a release would not be refused. */
 const good = ['better', 'not_worse']
 
 export const tryCommand: CommandSpec = {

@@ -1,4 +1,4 @@
-/** `tenure releases watch`: follows a release to its end, redrawn in place on a terminal and line by line elsewhere. */
+/** `tenure releases watch`: follows a release to its end. Redraws in place on a terminal, and prints line by line elsewhere. */
 import { path } from '../../client/client.ts'
 import { exitCodes } from '../../exit-codes.ts'
 import type { CommandSpec } from '../../program.ts'
@@ -6,7 +6,7 @@ import { follow } from '../follow.ts'
 import { findReleaseId } from './find-release.ts'
 import { stageLine, watchLines, type WatchedRelease } from './release-track.ts'
 
-/** Verdicts that the evidence is read from. */
+/** The number of verdicts to read for the evidence. */
 const readVerdicts = 50
 
 export const watchRelease: CommandSpec = {

@@ -1,4 +1,4 @@
-/** `tenure check`: judges a project without any server, for pipelines. */
+/** `tenure check`: checks a project without a server, for CI pipelines. */
 import { exitCodes } from '../../exit-codes.ts'
 import type { CommandSpec } from '../../program.ts'
 import type { Terminal } from '../../terminal.ts'

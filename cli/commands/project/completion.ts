@@ -1,4 +1,4 @@
-/** `tenure completion`: prints the completion of the command line for a shell. */
+/** `tenure completion`: prints the shell completion script. */
 import { usageError } from '../../client/client.ts'
 import { completionScript, shells, type Shell } from '../../completion.ts'
 import type { CommandGroup, CommandSpec } from '../../program.ts'

@@ -1,4 +1,4 @@
-/** `tenure init`: makes a project with a model file from a CSV. */
+/** `tenure init`: creates a project with a model file from a CSV. */
 import type { InferredColumn } from '../../../domain/project/infer-columns.ts'
 import type { CommandSpec } from '../../program.ts'
 import { tableBy, type Terminal } from '../../terminal.ts'

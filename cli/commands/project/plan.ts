@@ -97,7 +97,7 @@ const targetOf = ({ file, prune }: Options): Target => ({
   prune: prune === true,
 })
 
-/** The fingerprint decides; the rest is for readers. */
+/** `tenure apply` compares the fingerprint; the other fields are for readers. */
 const savedOf = (plan: MadePlan) => ({
   format: 'tenure-plan@1',
   ...shownOf(plan),

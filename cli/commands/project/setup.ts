@@ -1,4 +1,4 @@
-/** `tenure setup`: installs the parts that npm does not bring, from the cache of this machine where it has them. */
+/** `tenure setup`: installs the parts that npm does not install, from the cache of this machine if present. */
 import { usageError } from '../../client/client.ts'
 import { exitCodes } from '../../exit-codes.ts'
 import type { CommandSpec } from '../../program.ts'

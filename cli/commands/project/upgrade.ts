@@ -1,4 +1,4 @@
-/** `tenure upgrade --check`: run by the new build, before anything restarts. */
+/** `tenure upgrade --check`: checks a running installation with the new build, before anything restarts. */
 import { usageError } from '../../client/client.ts'
 import { exitCodes } from '../../exit-codes.ts'
 import type { CommandSpec } from '../../program.ts'

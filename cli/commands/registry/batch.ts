@@ -1,4 +1,4 @@
-/** `tenure batch`: scores many rows with the champion, and lists batches, also those scored by a withdrawn version. */
+/** `tenure batch`: scores many rows with the champion and lists batches, including batches scored by a version that was withdrawn later. */
 import { commandProblemOf, path, usageError } from '../../client/client.ts'
 import { exitCodes } from '../../exit-codes.ts'
 import type { CommandGroup } from '../../program.ts'

@@ -1,4 +1,4 @@
-/** `tenure bundle`: carries a version to another installation as a signed file. */
+/** `tenure bundle`: transfers a version to another installation as a signed file. */
 import { createPublicKey } from 'node:crypto'
 import { readFile } from 'node:fs/promises'
 import { resolve } from 'node:path'
@@ -87,7 +87,7 @@ export const bundleGroup: CommandGroup = {
   ],
 }
 
-/** What the source installation says. Its approvals approve nothing here. */
+/** Describes the evidence from the source installation. Its approvals do not count here. */
 function linesOf({ version, signer, evaluation, releases }: BundleOrigin): string[] {
   const metrics = Object.entries(evaluation.metrics)
     .flatMap(([name, value]) => (value === null ? [] : [`${name} ${Number(value.toPrecision(4))}`]))

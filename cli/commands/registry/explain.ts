@@ -1,4 +1,4 @@
-/** `tenure explain`: what each feature adds to the answer to one row. */
+/** `tenure explain`: shows the contribution of each feature to the prediction for one row. */
 import type {
   AttributedFeature,
   ExplainedPredictions,

@@ -92,7 +92,7 @@ async function showChampion(
 ): Promise<void> {
   const answer = await api().get<LiveAnswer>(path`/v1/models/${args[0]}/champion`, { at: options['at'] })
   const { release, evaluation, decisions, audit } = answer
-  // After a rollback, the approvals are those that this version earned in its own release.
+  // A version restored by a rollback was approved in the release that first promoted it.
   const earned = answer.cause === 'rollback' ? answer.earned_by : release
   const said = (each: LiveStatement) => `${each.by}${each.reason ? ` (${each.reason})` : ''}`
   const verdict = decisions[0]

@@ -1,4 +1,4 @@
-/** `tenure reviews`: the answers that wait for a person, and what people say of them. */
+/** `tenure reviews`: lists the predictions that wait for human review, and records reviews. */
 import { path } from '../../client/client.ts'
 import type { CommandGroup } from '../../program.ts'
 import { tableBy } from '../../terminal.ts'

@@ -157,7 +157,9 @@ async function fileOf(name: string): Promise<Blob> {
   return new Blob([new Uint8Array(bytes)])
 }
 
-/** A training that is still saving would leave half of one file and half of another. */
+/**
+ * Reads a file and whether it was unchanged meanwhile: a training that is still saving would leave half of one file and half of another.
+ */
 async function readUnchanged(path: string): Promise<{ bytes: Buffer; isSame: boolean }> {
   const file = await open(path)
   try {
@@ -260,7 +262,7 @@ function comparisonText(
   ].join('\n')
 }
 
-/** A version by its name, or the champion of a model by the model's. */
+/** Finds a version by its name, or the champion of a model by the model's name. */
 async function versionNamed(api: Client, named: string): Promise<string> {
   const [, model = named, alias] = /^(.+)@(.+)$/.exec(named) ?? []
   if (alias === undefined && /_v\d/.test(named)) return named
