@@ -1,6 +1,6 @@
 // @ts-check
-// Compiles all processes and the workflows into dist/: `npm run build`. The set-up does the same, and a process that finds its
-// sources newer compiles them when it starts.
+// Compiles all processes and the workflows into dist/: `npm run build`. The set-up also does this, and a process with newer sources
+// compiles them at its start.
 import { fileURLToPath } from 'node:url'
 import { buildAll, findStale } from './build/build-all.mjs'
 

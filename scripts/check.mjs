@@ -1,12 +1,15 @@
 // @ts-check
-// Runs every `check:…` script of package.json, as many at a time as there are processors, and prints the output of those that fail.
+// Runs every `check:…` script of package.json, one per CPU core in parallel, and prints the output of the failing ones.
 import { spawn } from 'node:child_process'
 import { readFileSync } from 'node:fs'
 import { availableParallelism } from 'node:os'
 
 /** @type {{ scripts: Record<string, string> }} */
 const { scripts } = JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8'))
-/** The type checker and the type-aware rules are Go programs: fewer collections save a quarter of their processor time for a tenth more memory. */
+/**
+ * The type checker and the type-aware rules are Go programs: fewer garbage collections save a quarter of their CPU time for a tenth more
+ * memory.
+ */
 const GOGC = '400'
 const waiting = Object.keys(scripts).filter((name) => name.startsWith('check:'))
 

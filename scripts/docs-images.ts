@@ -1,7 +1,7 @@
 /**
- * Takes the pictures of the documents from the demo, on the recorded flights: every page, and every state of a release, at the width of
- * a phone, a laptop and a large display, in light and dark. Start `npm start`, wait until its story has ended, and run
- * `npm run docs:images [-- --only releases] [--all DIRECTORY]`; `--all` also writes each width in light and dark, to look at.
+ * Takes the screenshots of the documentation from the demo: every page and every state of a release, at the width of a phone, a laptop and
+ * a large display, in light and dark. Start `npm start`, wait until the demo has ended, and run `npm run docs:images [-- --only releases]
+ * [--all DIRECTORY]`. `--all` also writes each width in light and dark, for review.
  */
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -30,9 +30,9 @@ const { values } = parseArgs({ options: { only: { type: 'string' }, all: { type:
 const model = 'flight-delay'
 const directory = join(checkout, 'docs', 'images')
 const maxHeight = 2_600
-/** Days after the first story, on which challengers are trained. */
+/** Dates after the first demo run on which challengers are trained. */
 const challengersOf = ['2001-06-18', '2001-05-28', '2001-03-19'].map((day) => `${day}T00:00:00Z`)
-/** What the documents show. The other three are for `--all`. */
+/** The documentation shows the first looks; the other three are for `--all`. */
 const looks = [
   { name: 'light', dark: false, width: 1_280 },
   { name: 'dark', dark: true, width: 1_920 },
@@ -48,13 +48,13 @@ interface Scene {
   name: string
   path: string
   session: BrowserSession
-  /** Where the picture ends. */
+  /** Height at which the screenshot is cut, in px. */
   most?: number
 }
 
 const wanted = (name: string) => values.only === undefined || name.includes(values.only)
 
-/** The page as it stands, in each look. A page that changes meanwhile is taken as it is then. */
+/** Takes the page in each look as it is at that moment. */
 async function take({ name, path, session: { page }, most }: Scene): Promise<void> {
   if (!wanted(name)) return
   await page.goto(path).catch(() => page.goto(path))
@@ -66,7 +66,7 @@ async function shoot(page: Page, name: string, most = maxHeight): Promise<void> 
   const client = await page.context().newCDPSession(page)
   const sizes: string[] = []
   for (const look of [...looks, ...(values.all === undefined ? [] : otherLooks)]) {
-    // A colour in the middle of its transition is that of no theme.
+    // Without transitions, because a colour in the middle of one belongs to no theme.
     await page.emulateMedia({ colorScheme: look.dark ? 'dark' : 'light', reducedMotion: 'reduce' })
     await page.setViewportSize({ width: look.width, height: look.width === 390 ? 844 : 900 })
     const height = Math.min(most, await page.evaluate<number>('document.documentElement.scrollHeight'))
@@ -123,7 +123,7 @@ interface RetrainingRow {
 const retrainingsOf = async (api: Client): Promise<RetrainingRow[]> =>
   (await api.get<{ retrainings: RetrainingRow[] }>('/v1/retrainings', { model })).retrainings
 
-/** Trains on the recorded flights before a day; resolves with its end. */
+/** Retrains on the recorded flights before a day and waits for the end. */
 async function retrain(api: Client, body: Record<string, unknown>): Promise<RetrainingRow> {
   const before = await retrainingsOf(api)
   await api.post(`/v1/models/${model}/retrainings`, body)
@@ -145,7 +145,7 @@ async function keyOf(
   return key
 }
 
-/** The recorded flights as traffic, until the returned function is called. */
+/** Sends the recorded flights as traffic until the returned function is called. */
 async function startTraffic(api: Client, databaseUrl: string): Promise<() => Promise<void>> {
   const store = openStore(databaseUrl, { name: 'pictures', max: 1 })
   const { definition } = await getModel(store, model)
@@ -189,13 +189,13 @@ try {
   const admin = await opened(local.key)
   const scene = (name: string, path: string, session = admin) => take({ name, path, session })
 
-  // Stages long enough for a picture.
+  // The stages last long enough for a screenshot.
   const slow = storyPolicy.stages.map((stage) => ({ ...stage, minMs: 300_000, deadlineMs: 900_000 }))
   const awaits = async () => {
     const open = await openRelease(api)
     return open?.stage === 'awaiting_approval' ? open : undefined
   }
-  // The data change from week to week: the first challenger that passes the gate is shown.
+  // The data change from week to week, so the first challenger that passes the gate is used.
   for (const as_of of challengersOf) {
     if ((await openRelease(api)) !== undefined) break
     await retrain(api, {
@@ -227,7 +227,7 @@ try {
   await scene('sign-in', '/sign-in', visitor)
   await visitor.close()
   await scene('state-rolled-back', `/releases/${rolledBack.id}`)
-  // The picture of the README.
+  // The screenshot of the README.
   await take({ name: 'release-flight-delay', path: `/releases/${rolledBack.id}`, session: admin, most: 900 })
   await scene('state-empty', '/models/iris')
   const elsewhere = await opened(await keyOf(api, { name: 'iris-only', role: 'viewer', models: ['iris'] }))

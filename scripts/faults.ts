@@ -33,7 +33,7 @@ try {
   rmSync(figuresFile, { force: true })
 }
 
-/** Runs all test files of the faults in one run of vitest. */
+/** Runs the test files of all faults in one vitest run. */
 async function runTests(of: readonly FaultCase[]): Promise<Run[]> {
   const files = [...new Set(of.flatMap(({ shownBy = [] }) => shownBy.map(({ file }) => file)))]
   const report = join(home, 'report.json')
@@ -89,7 +89,7 @@ function print(
 
 type State = 'shown' | 'failed' | 'open'
 
-/** A pattern that matches no test counts as failed. */
+/** Returns the state of a fault from its tests. A pattern that matches no test counts as failed. */
 function standing(
   { shownBy = [] }: FaultCase,
   runs: readonly Run[] | undefined,

@@ -1,6 +1,6 @@
 // @ts-check
-// Tests the supported Node versions with their binaries from npm: a small training through TensorFlow's addon and the fast tests, or
-// all tests with `--full`. The addon broke on Node 23 without notice. Needs the network and a finished set-up.
+// Tests the supported Node versions with their binaries from npm: a small training through TensorFlow's addon and the fast tests, or all
+// tests with `--full`. The addon once broke on Node 23 without notice. Needs the network and a finished set-up.
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'

@@ -1,4 +1,4 @@
-/** Trains a small network, stores and reloads it, and prints the digest of the weights, for the matrix of Node versions. */
+/** Trains a small network, stores and reloads it, and prints the digest of the weights. The matrix of Node versions runs it. */
 import { createHash } from 'node:crypto'
 import { loadTensorflow, openNetwork, saveNetwork } from '../activities/tensorflow/tfjs.ts'
 

@@ -1,6 +1,6 @@
 /**
- * Routes new work to the workers of a build: `npm run promote-build [-- BUILD] [--force]`, by default the build of this checkout.
- * Releases in progress end on the workers they started with.
+ * Routes new workflows to the workers of a build: `npm run promote-build [-- BUILD] [--force]`; default: the build of this checkout.
+ * Releases in progress finish on the workers they started with.
  */
 import { Connection } from '@temporalio/client'
 import { parseArgs } from 'node:util'

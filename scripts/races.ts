@@ -1,7 +1,7 @@
 /**
- * Races two commands on one release: N pairs of real transactions, N pairs at the reducer, and updates to real releases for S seconds
- * a kind; then rollbacks of at most 100 real releases against the restore of a backup.
- * `npm run test:races [-- --count N --seconds S --only restores]`
+ * Races two commands on one release: N pairs of real transactions, N pairs in the reducer, and updates to real releases for S seconds per
+ * kind. Then races rollbacks of at most 100 real releases against the restore of a backup. `npm run test:races [-- --count N --seconds S
+ * --only restores]`
  */
 import { readOptions } from '../bench/harness/options.ts'
 import { verifyAudit } from '../store/audit/audit-log.ts'
@@ -33,7 +33,7 @@ const kinds: readonly CommandRace[] = ['double approve', 'approve against reject
 let failed = 0
 
 if (only !== 'restores') await withServers(raceOthers)
-// A restore replaces the whole database, so it has one of its own.
+// A restore replaces the whole database, so it gets its own servers.
 await withServers(raceRestores)
 console.log(`races: ${failed} broken invariants`)
 if (failed > 0) process.exitCode = 1
@@ -64,7 +64,7 @@ async function raceOthers(servers: Servers): Promise<void> {
   }
 }
 
-/** Five releases a restore: more of them start too slowly beside each other. */
+/** Races five releases per restore: with more, they start too slowly at the same time. */
 async function raceRestores(servers: Servers): Promise<void> {
   const fixture = await openReleaseFixture(servers)
   try {

@@ -1,4 +1,4 @@
-/** Writes the pages of docs/reference from the code; with `--check` it reports the pages that differ. */
+/** Writes the pages of docs/reference from the code; with `--check`, reports the pages that differ. */
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { checkout } from '../temporal.config.ts'

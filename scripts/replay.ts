@@ -1,6 +1,6 @@
 /**
- * Replays the recorded histories against the current workflows and reports those that no longer fit. `--record [name …]` records all
- * or the named ones from real workflows.
+ * Replays the recorded histories against the current workflows and reports those that no longer fit. `--record [name …]` records all or the
+ * named histories from real workflows.
  */
 import { NativeConnection } from '@temporalio/worker'
 import { rmSync } from 'node:fs'
@@ -56,7 +56,7 @@ async function check(): Promise<void> {
   if (replayed.length === 0 || broken.length > 0) process.exitCode = 1
 }
 
-/** The recorded scenarios, each from an approved candidate on. */
+/** Returns the recorded scenarios; each starts with an approved candidate. */
 function stories(
   fixtureModel: FixtureModel,
 ): Record<string, (release: FixtureRelease, version: string) => Promise<unknown>> {
@@ -125,7 +125,7 @@ async function keep(name: string, handle: Pick<FixtureRelease['handle'], 'fetchH
   console.log(`${name}: ${told}`)
 }
 
-/** A release with so many signals that it continues as new with pending commands. */
+/** Plays a release with so many signals that it continues as new with pending commands. */
 async function playCrowd({ client, model }: ReleaseFixture): Promise<void> {
   const fixtureModel = await model()
   const release = await fixtureModel.start(await fixtureModel.register(await fixtureModel.champion()))
@@ -144,7 +144,7 @@ async function playCrowd({ client, model }: ReleaseFixture): Promise<void> {
   await keep('carried', client.workflow.getHandle(workflowId), `${outcome}, ${reason}`)
 }
 
-/** A release that preempts another, and its queue workflow. */
+/** Plays a release that preempts another, and its queue workflow. */
 async function playTurn({ client, config, model, store }: ReleaseFixture): Promise<void> {
   const fixtureModel = await model()
   const champion = await fixtureModel.champion()
@@ -175,7 +175,7 @@ async function playDrill(fixture: ReleaseFixture): Promise<void> {
   const { client, config, model } = fixture
   const fixtureModel = await model()
   await fixtureModel.champion()
-  // The faulty version of the drill: the simulated replicas do not read the fault in its manifest.
+  // Sets the fault of the drill's version: the simulated replicas do not read the fault in its manifest.
   fixtureModel.traffic.invalid.set(`${fixtureModel.name}_v0.0.1`, 0.5)
   const order: DrillRequest = {
     model: fixtureModel.name,
@@ -192,7 +192,7 @@ async function playDrill(fixture: ReleaseFixture): Promise<void> {
   await keep('drill', drill, message)
 }
 
-/** Monitor windows of a model with little traffic, until the workflow is cancelled. */
+/** Plays the monitor windows of a model with little traffic, until the workflow is cancelled. */
 async function playMonitor({ client, config, model, store }: ReleaseFixture): Promise<void> {
   const fixtureModel = await model()
   await fixtureModel.champion()
@@ -210,7 +210,7 @@ async function playMonitor({ client, config, model, store }: ReleaseFixture): Pr
   await keep('monitor', handle, 'three windows')
 }
 
-/** A trial, and a sweep of two trials to the retraining of its winner, with their own training worker. */
+/** Plays a trial, and a sweep of two trials up to the retraining of its winner, with their own training worker. */
 async function playSearch(fixture: ReleaseFixture, { hasRows }: { hasRows: boolean }): Promise<void> {
   const { client, config, deps, store } = fixture
   const model = 'tulips'
@@ -248,7 +248,7 @@ async function playSearch(fixture: ReleaseFixture, { hasRows }: { hasRows: boole
   }
 }
 
-/** A retraining from rows to a release, with its own training worker. */
+/** Plays a retraining from rows to a release, with its own training worker. */
 async function playRetraining(fixture: ReleaseFixture): Promise<void> {
   const { client, config, deps, store } = fixture
   const models = await exampleModelDirectory()

@@ -1,9 +1,9 @@
 // @ts-check
 // Installs everything that `npm start` and `npm test` need: the npm packages, TensorFlow's library with its Node addon, the
-// Temporal server, the Postgres binaries, a newer Node and the compiled processes. It needs only Node; if nothing is missing it ends in
-// less than a second, without network.
-// - Heavy parts are kept in a cache outside the checkout (TENURE_CACHE, else ~/.cache/tenure) and checked by their hashes.
-// - `--verify` hashes every cached file again; `--without=temporal,postgres` leaves out servers that run elsewhere.
+// Temporal server, the Postgres binaries, a newer Node and the compiled processes. Needs only Node. If nothing is missing, it takes
+// less than a second and no network.
+// - Large parts are kept in a cache outside the checkout (TENURE_CACHE, default ~/.cache/tenure) and checked by their hashes.
+// - `--verify` hashes every cached file again; `--without=temporal,postgres` skips servers that run elsewhere.
 // - `--report` changes nothing and prints as JSON which parts are present.
 import { accessSync, constants, mkdirSync, renameSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -26,7 +26,7 @@ const startedMs = Date.now()
 const context = {
   root: fileURLToPath(new URL('..', import.meta.url)).replace(/\/$/, ''),
   cache: cacheOf(process.env),
-  // Where Go's own instructions put it: a login shell does not look there.
+  // Go's instructions install to this directory, which a login shell does not search.
   env: { ...process.env, PATH: `${process.env['PATH'] ?? ''}:/usr/local/go/bin` },
   arch: process.arch,
 }
@@ -64,7 +64,7 @@ try {
   process.exit(1)
 }
 
-/** Of each step whether its part is in place, and what the machine lacks to make it. */
+/** Reports of each step whether its part is present, and what the machine lacks to make it. */
 async function report() {
   return Promise.all(
     steps.map(async ({ name, needs, wishes = [], missing }) => {
@@ -79,7 +79,7 @@ async function report() {
   )
 }
 
-/** Does, under the locks, whatever is still missing then: another set-up may have done it while this one waited. */
+/** Performs the missing steps under the locks. Checks again, because another set-up may have performed them meanwhile. */
 async function setUp() {
   progress.say(`set-up: the heavy parts are kept in ${context.cache}`)
   /** @param {string} what */
@@ -120,7 +120,7 @@ function makeCache() {
   }
 }
 
-/** The steps with work to do. */
+/** Returns the steps with work to do. */
 async function work() {
   const wanted = steps.filter(({ name }) => !without.has(name))
   const reasons = await Promise.all(wanted.map((step) => step.missing({ deep })))
@@ -128,7 +128,7 @@ async function work() {
 }
 
 /**
- * Tells all that the machine lacks at once, before the first download.
+ * Reports everything that the machine lacks before the first download.
  * @param {SetupStep[]} due
  */
 async function demand(due) {
@@ -154,7 +154,7 @@ async function perform(step) {
   }
 }
 
-/** The one place where the running system looks up where its binaries are; written only when it would change. */
+/** Writes the file in which the system looks up the paths of its binaries, if it would change. */
 function writeDirectory() {
   const path = join(context.root, 'node_modules', '.tenure', 'parts.json')
   const parts = { temporal: temporalPath(context), postgres: join(postgresHome(context), 'native') }

@@ -1,6 +1,6 @@
 /**
- * The fault simulator: thousands of releases in a world that breaks, from seeds that can be had again. The seeds are dealt
- * out to as many processes as there are cores; what a seed does depends on nothing but itself.
+ * The fault simulator: simulates thousands of releases in a failing world, from reproducible seeds. Distributes the seeds over the CPU
+ * cores; the result of a seed depends on nothing but the seed.
  *
  *   npm run test:sim -- --runs 5000 --seed 1              both modes in turn
  *   npm run test:sim -- --runs 1 --seed 42 --trace        what happened, line by line
@@ -48,7 +48,7 @@ if (values.list)
 else if (values.plants) process.exitCode = await tellPlants(values.seconds ?? '60')
 else process.exitCode = await run(values.plant === undefined ? undefined : named(values.plant))
 
-/** Runs all seeds and tells of them. Ends with 1 at a broken property. */
+/** Runs all seeds and reports the results. Returns 1 if a property is violated. */
 async function run(plant?: Plant): Promise<number> {
   const { file, remove } = await bundle(plant)
   try {
@@ -109,7 +109,7 @@ async function tellPlants(seconds: string): Promise<number> {
   return missed > 0 ? 1 : 0
 }
 
-/** All parts at once. When one has found something, the others need not go on. */
+/** Runs all parts in parallel. When one part finds a violation, the others are stopped. */
 async function inParts(file: string, options: Options): Promise<WorkerReport & { seconds: number }> {
   const parts = Math.max(1, Math.min(Number(values.cores), Math.ceil(options.runs / 20)))
   const from = performance.now()
@@ -120,7 +120,7 @@ async function inParts(file: string, options: Options): Promise<WorkerReport & {
       const { last, lines } = await told
       if (values.trace) for (const line of lines) console.log(line)
       if (last === undefined) {
-        // It was told to stop, or it could not run at all.
+        // The part was stopped, or it could not run at all.
         if (!sum.found) throw new Error(`a part has failed: ${lines.join('\n')}`)
         return
       }
@@ -141,7 +141,7 @@ async function inParts(file: string, options: Options): Promise<WorkerReport & {
 }
 
 function startPart(file: string, options: PartOptions) {
-  // Most of what a run allocates is garbage after its event; with more room less of it is copied.
+  // Most of what a run allocates is garbage after its event; a larger young generation copies less of it.
   const child = spawn(process.execPath, ['--max-semi-space-size=64', file, JSON.stringify(options)], {
     env: { PATH: '/usr/bin:/bin' },
     stdio: ['ignore', 'pipe', 'inherit'],

@@ -9,7 +9,7 @@ import { basename, join, resolve } from 'node:path'
 import { DomainError } from '../../domain/errors.ts'
 import { projectFolder } from '../../temporal.config.ts'
 
-/** The user id `nobody` of Linux. Postgres runs as this user when started by root. */
+/** The unprivileged user id of Linux. Postgres runs as this user when started by root. */
 const UNPRIVILEGED_USER = 65_534
 
 const SHARED_ROOT = '/var/lib/tenure'

@@ -1,5 +1,5 @@
 // @ts-check
-// Compiles everything that runs as a process, and the workflows. What is up to date is left as it is.
+// Compiles all processes and the workflows. Skips what is up to date.
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { groups } from './entries.mjs'
@@ -16,13 +16,13 @@ const staleGroups = (root) =>
 const lacksWorkflows = async (root) =>
   existsSync(join(root, 'workflows', 'index.ts')) && (await findCode(root)) === undefined
 
-/** The parts that are missing or stale. @param {string} root */
+/** Returns the names of the missing and stale parts. @param {string} root */
 export async function findStale(root) {
   const names = staleGroups(root).map(({ name }) => name)
   return (await lacksWorkflows(root)) ? [...names, 'workflows'] : names
 }
 
-/** Throws an error with the text of esbuild if a source has an error. @param {string} root */
+/** Compiles all stale parts. Throws an error with esbuild's text if a source has an error. @param {string} root */
 export async function buildAll(root) {
   const { compileGroup, explain } = await import('./compile.mjs')
   const compileGroups = async () => {
@@ -36,6 +36,6 @@ export async function buildAll(root) {
     const silent = { log() {}, trace() {}, debug() {}, info() {}, warn() {}, error() {} }
     if (await lacksWorkflows(root)) await workflowCode(root, { logger: silent })
   }
-  // The groups are compiled in a process of esbuild, the workflows in this one.
+  // esbuild compiles the groups in its own process, while this process compiles the workflows.
   await Promise.all([compileGroups(), compileWorkflows()])
 }

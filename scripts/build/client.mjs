@@ -20,7 +20,7 @@ export async function buildClient(folder) {
   })
   const compiler = join(root, 'node_modules', 'typescript', 'bin', 'tsc')
   execFileSync(process.execPath, [compiler, '-p', join(root, 'client'), '--outDir', folder])
-  // TypeScript leaves the extension of the sources.
+  // TypeScript keeps the extension of the sources in imports, so it is replaced.
   const types = join(folder, 'client.d.ts')
   writeFileSync(types, readFileSync(types, 'utf8').replaceAll("'./types.ts'", "'./types.js'"))
 }

@@ -1,16 +1,17 @@
 // @ts-check
-// Keeps what V8 has compiled for the next start of a process.
+// Caches the code that V8 compiles, for the next start of a process.
 import nodeModule from 'node:module'
 
 /** @typedef {{ enableCompileCache?: (directory: string) => unknown, flushCompileCache?: () => void }} CompileCache */
 
-// Node 20 has neither.
+// Node 20 lacks both functions.
 const { enableCompileCache, flushCompileCache } = /** @type {CompileCache} */ (
   /** @type {unknown} */ (nodeModule)
 )
 
 /**
- * Node writes at the end of a process, and a process that is killed has no end: so it is written at these times after the start too.
+ * Enables the cache and flushes it at the given times after the start. Node itself writes it only when a process exits, which a killed
+ * process never does.
  * @param {string} directory @param {readonly number[]} flushesMs
  */
 export function keepCompiled(directory, flushesMs) {

@@ -1,6 +1,6 @@
 // @ts-check
-// Compiles the processes of a group into a folder named by its content, so that processes that start at the same time do not
-// disturb each other and a running process still finds the files that it loads late.
+// Compiles the processes of a group into a folder named by its content. Processes that start at the same time do not disturb each other,
+// and a running process still finds the files that it loads later.
 import { build, formatMessages } from 'esbuild'
 import { createHash } from 'node:crypto'
 import {
@@ -21,11 +21,11 @@ import { groupOf } from './entries.mjs'
 import { flatName, manifestOf, markOf, outputOf } from './manifest.mjs'
 import { ownPlace, withOwnPlace } from './own-place.mjs'
 
-/** Earlier folders of a group that are kept for processes that still run from them. */
+/** The number of earlier folders kept per group, for processes that still run from them. */
 const keptFolders = 4
-/** How far file times lag behind the clock at most. */
+/** The maximum lag of file times behind the clock, in ms. */
 const tickMs = 20
-/** Files that determine the result without being part of it. */
+/** Files that affect the result without being inputs. */
 const makers = [
   'tsconfig.json',
   'scripts/build/compile.mjs',
@@ -34,7 +34,7 @@ const makers = [
   'scripts/build/own-place.mjs',
   'node_modules/esbuild/package.json',
 ]
-/** Packages of native code, packages that read their own files, and optional packages that are not installed. */
+/** Packages with native code, packages that read their own files, and optional packages that are not installed. */
 const external = [
   '@duckdb/node-bindings*',
   '@temporalio/worker',
@@ -44,12 +44,12 @@ const external = [
   'pg-native',
   'tsx',
 ]
-/** Compiled in only where a file requires them when it needs them: TensorFlow and DuckDB then start in two thirds of the CPU time. */
+/** Bundled only where a file requires them on use. TensorFlow and DuckDB then start in two thirds of the CPU time. */
 const insideWhereRequired = ['@duckdb/node-api', '@tensorflow/*']
 const requiredLate = `createRequire(import.meta.url)('`
 
 /**
- * Compiles an entry with its group; resolves with the compiled file.
+ * Compiles an entry with its group. Resolves with the compiled file.
  * @param {string} root @param {string} entry
  */
 export async function compileEntry(root, entry) {
@@ -57,7 +57,7 @@ export async function compileEntry(root, entry) {
   return join(outputOf(root), folder, `${flatName(entry)}.mjs`)
 }
 
-/** The errors of the sources as text; undefined if the error is another. @param {unknown} error */
+/** Returns esbuild's errors as text; undefined for any other error. @param {unknown} error */
 export async function explain(error) {
   const { errors } = /** @type {Partial<import('esbuild').BuildFailure>} */ (error ?? {})
   if (errors === undefined) return undefined
@@ -65,7 +65,7 @@ export async function explain(error) {
 }
 
 /**
- * Resolves with the folder of the compiled files.
+ * Compiles a group. Resolves with the folder of the compiled files.
  * @param {string} root @param {import('./entries.mjs').Group} group
  */
 export async function compileGroup(root, { name, packages, entries, except = [] }) {
@@ -73,7 +73,7 @@ export async function compileGroup(root, { name, packages, entries, except = [] 
   const output = outputOf(root)
   mkdirSync(output, { recursive: true })
   const draft = mkdtempSync(join(output, 'draft-'))
-  // Other users run the processes too.
+  // Other users also run the processes.
   chmodSync(draft, 0o755)
   const beganMs = Date.now()
   try {
@@ -97,8 +97,8 @@ export async function compileGroup(root, { name, packages, entries, except = [] 
       define: {
         ...ownPlace,
         isCompiled: 'true',
-        // As newer versions of Node define it. Without it the Postgres driver creates a fetch response to detect its platform, for
-        // which Node loads all of fetch.
+        // Defined as in newer versions of Node. Otherwise the Postgres driver creates a fetch response to detect its platform, for which
+        // Node loads all of fetch.
         navigator: '{"userAgent":"Node.js"}',
       },
       banner: { js: banner },
@@ -111,7 +111,7 @@ export async function compileGroup(root, { name, packages, entries, except = [] 
         existsSync(join(root, path)),
       )
       const marks = inputs.map((path) => /** @type {const} */ ([path, markOf(root, path)]))
-      // A file that was written while it was compiled may be in the result or not: the next start compiles again.
+      // The result may or may not contain a file that was written during compilation, so the next start compiles again.
       if (marks.some(([, [, mtimeMs]]) => mtimeMs >= beganMs - tickMs)) continue
       /** @type {import('./manifest.mjs').Manifest} */
       const manifest = {
@@ -134,7 +134,7 @@ function writeAtOnce(path, text) {
 }
 
 /**
- * All files that an entry imports, directly or not. Names such as `(disabled):canvas` are no files.
+ * Returns all files that an entry imports, directly or indirectly. Skips names such as `(disabled):canvas`, which are no files.
  * @param {import('esbuild').Metafile['inputs']} inputs @param {string} entry
  */
 function inputsOf(inputs, entry) {
@@ -145,7 +145,7 @@ function inputsOf(inputs, entry) {
   return [...found].filter((path) => !/^[(<]/.test(path))
 }
 
-/** The start of each compiled file: packages written for `require` call it for Node's own modules. */
+/** The first lines of each compiled file: packages written for `require` use it to load Node's own modules. */
 const banner = [
   `import { createRequire as requireOf } from 'node:module'`,
   `const checkoutUrl = new URL('../../', import.meta.url)`,
@@ -153,7 +153,7 @@ const banner = [
 ].join('; ')
 
 /**
- * Gives each file the URL of its source, relative to the compiled file, so that a checkout can be moved.
+ * Gives each file the URL of its source relative to the compiled file, so that a checkout can be moved.
  * @param {string} root @returns {import('esbuild').Plugin}
  */
 const sourceUrls = (root) => ({
@@ -170,7 +170,7 @@ const sourceUrls = (root) => ({
 })
 
 /**
- * Leaves out the other fifty languages of zod, a third of its code.
+ * Omits the other fifty languages of zod, a third of its code.
  * @type {import('esbuild').Plugin}
  */
 const englishOnly = {
@@ -183,8 +183,8 @@ const englishOnly = {
 }
 
 /**
- * Names the file of TensorFlow's native code, which lies in its package, as the package that looks for it would: for Node-API 8, which
- * every Node since 20 has. That package loads an archiver and a downloader, a tenth of a start.
+ * Resolves TensorFlow's native file to its path for Node-API 8, which every Node since 20 supports. The package that would search for it
+ * also loads an archiver and a downloader, which take a tenth of a start.
  * @type {import('esbuild').Plugin}
  */
 const bindingInPlace = {
@@ -198,9 +198,9 @@ const bindingInPlace = {
 }
 
 /**
- * Loads the CommonJS packages that are not compiled in by `require`. For an `import` Node first parses all their files for the names of
- * their exports, which takes longer than to run them. So too `node:http`: for an `import` Node reads all its exports, and for one of them
- * loads all of fetch.
+ * Loads external CommonJS packages with `require`. For an `import`, Node first parses all files of a package for the names of its exports,
+ * which takes longer than running them. Does the same for `node:http`, because an `import` reads all its exports, and one of them loads all
+ * of fetch.
  * @param {import('./entries.mjs').Group['packages']} packages @param {readonly string[]} except @returns {import('esbuild').Plugin}
  */
 const commonjsRequired = (packages, except) => ({
@@ -219,7 +219,7 @@ const commonjsRequired = (packages, except) => ({
   },
 })
 
-/** Whether the package has no module of its own for `import`. @param {{ path: string, importer: string }} found */
+/** Whether the package has no ES module. @param {{ path: string, importer: string }} found */
 function isCommonjs({ path, importer }) {
   if (isBuiltin(path)) return /^(node:)?http$/.test(path)
   const name = path.split('/', path.startsWith('@') ? 2 : 1).join('/')
@@ -232,7 +232,7 @@ function isCommonjs({ path, importer }) {
   return type !== 'module' && !JSON.stringify(exports).includes('"import"')
 }
 
-/** Names the draft by its content. @param {string} output @param {string} draft @param {string} group */
+/** Renames the draft to the digest of its content. @param {string} output @param {string} draft @param {string} group */
 function settle(output, draft, group) {
   const hash = createHash('sha256')
   for (const name of readdirSync(draft).sort())

@@ -1,5 +1,5 @@
 // @ts-check
-// Lists the processes that the build compiles, in groups that share code.
+// Lists the processes to compile, in groups that share code.
 
 import { flatName } from './manifest.mjs'
 
@@ -32,7 +32,7 @@ export const groups = [
       'api/serving/tensorflow/tfjs-worker.ts',
     ],
   },
-  // The Temporal worker loads native code from its package, and the rest of Temporal from its own packages too.
+  // The Temporal worker loads native code from its package, and the other packages of Temporal from outside too.
   {
     name: 'workers',
     packages: 'inside',
@@ -51,11 +51,11 @@ export const groups = [
       'activities/tensorflow/evaluator.ts',
     ],
   },
-  // ONNX Runtime too; its process starts faster without the packages of the workers.
+  // ONNX Runtime has native code too; its process starts faster without the packages of the workers.
   { name: 'onnx', packages: 'outside', entries: ['api/serving/formats/onnx/session-process.ts'] },
 ]
 
-/** The group of an entry. An entry that no group lists, such as a test's process, is a group by itself. @param {string} entry */
+/** Returns the group of an entry. An entry that no group lists, such as a test's process, forms its own group. @param {string} entry */
 export const groupOf = (entry) =>
   groups.find(({ entries }) => entries.includes(entry)) ?? {
     name: flatName(entry),

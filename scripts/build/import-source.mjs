@@ -1,7 +1,7 @@
 // @ts-check
-// Imports a TypeScript file that is not part of the build, such as a model file, into a compiled process: compiled with its imports
-// into one module. A TypeScript loader would read every later import of the process too, which takes a second for TensorFlow.
-// A module of the process itself is not compiled again: a thousand model files would each contain the whole vocabulary.
+// Imports a TypeScript file that is not part of the build, such as a model file, into a compiled process. Compiles the file with its
+// imports to one module. A TypeScript loader would also process every later import of the process, which takes a second for TensorFlow. A
+// module of the process itself is shared and not compiled again; otherwise a thousand model files would each contain the whole vocabulary.
 import { createHash } from 'node:crypto'
 import { readFile } from 'node:fs/promises'
 import { builtinModules } from 'node:module'
@@ -12,7 +12,7 @@ import { ownPlace, withOwnPlace } from './own-place.mjs'
 import { addSourceMap } from './source-maps.mjs'
 
 /**
- * A module of the process that the imported files share.
+ * A module of the process that imported files share.
  * @typedef {object} SharedModule
  * @property {string} file The path by which the files import it.
  * @property {string} [name] The package by which they import it too, wherever they are.
@@ -20,12 +20,12 @@ import { addSourceMap } from './source-maps.mjs'
  */
 
 /**
- * The exports of the file as it is now. Throws what the file throws, and the errors of esbuild for code that does not compile.
+ * Returns the exports of the current file. Throws what the file throws, and esbuild's errors for code that does not compile.
  * @param {string} path @param {SharedModule} [shared] @returns {Promise<Record<string, unknown>>}
  */
 export async function importSource(path, shared) {
   if (shared !== undefined) modules.set(shared.file, shared.exports)
-  // The names are compiled in, and a process may be older than the file of the shared module.
+  // The names of the exports are compiled in, and the process may be older than the file of the shared module.
   const names = shared === undefined ? '' : ` with ${digestOf(Object.keys(shared.exports).join())}`
   const { code, map } = await keep(`import ${path}${names}`, () => compile(path, shared))
   const url = `data:text/javascript;base64,${Buffer.from(code).toString('base64')}`
@@ -43,12 +43,12 @@ export async function importSource(path, shared) {
 const digestOf = (text) => createHash('sha256').update(text).digest('hex').slice(0, 16)
 
 const registry = 'tenure.shared-modules'
-/** By file. Global, because a module without a file imports by address alone, and the shared one may be a part of a compiled file. */
+/** URL → exports. Global, because a module without a file can import only by URL, and the shared module may be part of a compiled file. */
 const modules = /** @type {Map<string, Record<string, unknown>>} */ (
   /** @type {any} */ (globalThis)[Symbol.for(registry)] ??= new Map()
 )
 
-/** Files that determine the result without being part of it. */
+/** Files that affect the result without being inputs. */
 const makers = [
   fileURLToPath(import.meta.url),
   ...['scripts/build/own-place.mjs', 'node_modules/esbuild/package.json'].map((each) => join(root, each)),
@@ -56,7 +56,7 @@ const makers = [
 
 /** @param {string} path @param {SharedModule} [shared] */
 async function compile(path, shared) {
-  // Loaded on use: most processes import no such file.
+  // Loaded on use, because most processes import no such file.
   const { build } = await import('esbuild')
   const { outputFiles, metafile } = await build({
     entryPoints: [path],
@@ -90,7 +90,8 @@ async function compile(path, shared) {
 }
 
 /**
- * Puts the module of the process in the place of its source. The names stand in it, so that esbuild reports an import of another one.
+ * Replaces the source of the shared module with the module of the process. Lists the names of its exports, so that esbuild reports an
+ * import of any other name.
  * @param {SharedModule} shared @returns {import('esbuild').Plugin}
  */
 const sharedInside = ({ file, name, exports }) => ({
@@ -116,7 +117,7 @@ const placesKept = {
 }
 
 /**
- * Leaves packages to Node, by their address, because a module without a file finds none by its name.
+ * Leaves packages to Node and imports them by URL, because a module without a file cannot resolve a name.
  * @type {import('esbuild').Plugin}
  */
 const packagesOutside = {

@@ -1,6 +1,6 @@
 // @ts-check
-// Keeps what was computed from sources in dist/ until one of them changes. Most processes load a model file, and the compiler takes
-// more CPU for it than the process for all the rest of its start.
+// Caches values computed from sources in dist/ until a source changes. Most processes load a model file, and compiling it takes more CPU
+// than the rest of their start.
 import { createHash } from 'node:crypto'
 import { mkdirSync, readdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
@@ -16,17 +16,17 @@ export const root = dirname(dirname(dirname(fileURLToPath(import.meta.url))))
  * @property {unknown} value
  */
 
-/** Two values for each of a thousand model files. */
+/** Enough for two values for each of a thousand model files. */
 const maxKept = 2_048
-/** Listing the folder at each write would take longer than the writes of a thousand files. */
+/** The folder is listed once per this many writes: listing it each time would take longer than the writes of a thousand files. */
 const writesPerCount = 64
-/** How far file times lag behind the clock at most. */
+/** The maximum lag of file times behind the clock, in ms. */
 const tickMs = 20
 let written = 0
 
 /**
- * The value of that name from an earlier process if no source has changed since, else that of `make`. It is JSON. `make` returns the
- * paths of all files that determine the value, and throws what it throws: an error is not kept.
+ * Returns the cached JSON value of this name if no source has changed, otherwise the value of `make`. `make` returns all files that affect
+ * the value. Its errors are thrown and not cached.
  * @template T
  * @param {string} name
  * @param {() => Promise<{ value: T, sources: readonly string[] }>} make
@@ -57,7 +57,10 @@ function readKept(path) {
   }
 }
 
-/** By content and not by time: a digest of code goes into the record of a version. @param {Record<string, string>} digests */
+/**
+ * Compares content instead of times, because a digest of code goes into the record of a version.
+ * @param {Record<string, string>} digests
+ */
 function isCurrent(digests) {
   try {
     return Object.entries(digests).every(([path, digest]) => contentOf(path) === digest)
@@ -66,11 +69,14 @@ function isCurrent(digests) {
   }
 }
 
-/** A file that was written while it was read may be in the value or not. @param {string} path @param {number} atMs */
+/**
+ * Whether the file was last written before a time. The value may or may not reflect a file that was written while it was read.
+ * @param {string} path @param {number} atMs
+ */
 const isOlder = (path, atMs) => (statSync(path, { throwIfNoEntry: false })?.mtimeMs ?? Infinity) < atMs
 
 /**
- * Does nothing where the checkout cannot be written.
+ * Writes a value. Does nothing if the checkout is not writable.
  * @param {string} folder @param {string} path @param {Kept} kept
  */
 function write(folder, path, kept) {
@@ -84,7 +90,7 @@ function write(folder, path, kept) {
     const byAge = all.map((each) => ({ each, atMs: statSync(each).mtimeMs })).sort((a, b) => b.atMs - a.atMs)
     for (const { each } of byAge.slice(maxKept / 2)) rmSync(each, { force: true })
   } catch {
-    // Another process may write and delete here too; the value is computed again then.
+    // Another process may write and delete here too. The value is then computed again.
   }
 }
 

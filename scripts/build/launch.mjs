@@ -1,5 +1,5 @@
 // @ts-check
-// Runs a process from its compiled code, and compiles it first if it is missing or stale.
+// Runs a process from its compiled code, and compiles missing or stale code first.
 import { dirname, isAbsolute, join, relative } from 'node:path'
 import { fileURLToPath, pathToFileURL } from 'node:url'
 import { isMainThread } from 'node:worker_threads'
@@ -9,11 +9,11 @@ import { goOnWithNewerNode } from './old-node.mjs'
 import { showSources } from './source-maps.mjs'
 
 const root = dirname(dirname(dirname(fileURLToPath(import.meta.url))))
-/** A worker serves by then. */
+/** A worker serves by this time. */
 const FLUSH_MS = 3_000
 
 /**
- * `source` is the file of the process, relative to the checkout. The process sees it as the script that Node was started with.
+ * Runs a process. `source` is its file, relative to the checkout; the process sees it as the script that Node was started with.
  * @param {string} source @param {readonly string[]} args
  */
 export async function launch(source, args) {
@@ -23,7 +23,7 @@ export async function launch(source, args) {
   if (!entry.endsWith('.ts')) return import(pathToFileURL(join(root, entry)).href)
   const cache = join(outputOf(root), 'compile-cache')
   keepCompiled(cache, [FLUSH_MS])
-  // A thread, such as that of Temporal's workflows, looks for it here alone.
+  // A thread, such as Temporal's workflow threads, reads the directory only from this variable.
   process.env['NODE_COMPILE_CACHE'] ??= cache
   const compiled = findCompiled(root, entry) ?? (await compile(entry))
   if (compiled === undefined) {
@@ -31,14 +31,14 @@ export async function launch(source, args) {
     const { register } = await import('tsx/esm/api')
     register()
   } else showSources(new URL('.', pathToFileURL(compiled)).href)
-  // Only the command line writes files for other readers. A thread has the mask of its process.
+  // Only the command line writes files for other users. A thread has the umask of its process.
   if (entry !== 'cli/tenure.ts' && isMainThread) process.umask(0o077)
   await import(pathToFileURL(compiled ?? join(root, entry)).href)
 }
 
 /**
- * Undefined where the checkout cannot be written: the process then runs from its sources, which takes a second longer. Ends the
- * process if a source has an error.
+ * Compiles an entry. Returns undefined if the checkout is not writable: the process then runs from its sources, which takes a second
+ * longer. Exits if a source has an error.
  * @param {string} entry
  */
 async function compile(entry) {

@@ -1,6 +1,6 @@
 // @ts-check
-// Finds the compiled file of a process and checks that no source has changed since. Stale code must never run: an operator
-// who fixes a file and restarts would look for the fault everywhere else.
+// Finds the compiled file of a process and checks that no source has changed since. Stale code must never run: an operator who fixes a file
+// and restarts would see no effect.
 import { createHash } from 'node:crypto'
 import { existsSync, readFileSync, statSync } from 'node:fs'
 import { join } from 'node:path'
@@ -36,8 +36,8 @@ const digestOf = (root, path) =>
     .digest('hex')
 
 /**
- * Reads the content only if the size is the same and the time is not, as in a checkout that was copied: reading every file takes
- * longer than a process takes to start.
+ * Whether a file is unchanged. Reads the content only if the size is equal and the time differs, as in a copied checkout, because reading
+ * every file takes longer than starting a process.
  * @param {string} root @param {string} path @param {Mark} mark
  */
 function isUnchanged(root, path, [size, mtimeMs, digest]) {
@@ -47,7 +47,7 @@ function isUnchanged(root, path, [size, mtimeMs, digest]) {
 }
 
 /**
- * The compiled file of an entry; undefined if missing or stale. In a package nothing is stale: it has the compiled files only.
+ * Returns the compiled file of an entry; undefined if it is missing or stale. A package has only compiled files, which are never stale.
  * @param {string} root @param {string} entry @returns {string | undefined}
  */
 export function findCompiled(root, entry) {

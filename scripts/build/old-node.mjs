@@ -1,10 +1,10 @@
 // @ts-check
-// A process that was started by hand on an old Node goes on with the Node that the set-up has brought for this machine.
+// Restarts a process that was started by hand on an old Node with the newer Node that the set-up installed.
 import { accessSync, constants, fstatSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { isMainThread } from 'node:worker_threads'
 
-/** On a machine with an older Node, the set-up brings a newer one. */
+/** The minimum major version. On a machine with an older Node, the set-up installs a newer one. */
 const MAJOR_AT_LEAST = 22
 
 /** @param {string} version such as 20.20.2 */
@@ -12,15 +12,15 @@ export function isOldNode(version) {
   return Number.parseInt(version, 10) < MAJOR_AT_LEAST
 }
 
-/** Where the set-up links the newer Node; npm and npx put this directory first on PATH. @param {string} root */
+/** Returns the path where the set-up links the newer Node. npm and npx put its directory first on PATH. @param {string} root */
 export function nodeLink(root) {
   return join(root, 'node_modules', '.bin', 'node')
 }
 
-/** Whether a terminal may send this process a signal, wherever its input and output go. */
+/** Whether the process has a controlling terminal, even if its input and output are redirected. */
 function hasTerminal() {
   try {
-    // The numbers behind the name: state, ppid, pgrp, session, tty_nr, which is 0 without one (proc(5)).
+    // The numbers after the name: state, ppid, pgrp, session, and tty_nr, which is 0 without a terminal (proc(5)).
     const [, , , , terminal] = readFileSync('/proc/self/stat', 'latin1').split(') ').at(-1)?.split(' ') ?? []
     return terminal !== '0'
   } catch {
@@ -28,10 +28,10 @@ function hasTerminal() {
   }
 }
 
-/** Over which the parent of some processes speaks with them. */
+/** The file descriptor over which some processes talk to their parent. */
 const PARENT_FD = 3
 
-/** Whether the parent has given this process a pipe beside input, output and errors. What Node itself opens is no pipe there. */
+/** Whether the parent passed a pipe besides input, output and errors. Files that Node opens itself are not pipes. */
 function hasParentPipe() {
   try {
     const found = fstatSync(PARENT_FD)
@@ -42,8 +42,8 @@ function hasParentPipe() {
 }
 
 /**
- * True if a newer Node runs this same command now: this process then only waits for it and ends as it ends. A process that is
- * controlled over a channel of its parent stays as it is.
+ * Runs the same command on a newer Node, waits for it and exits as it exits. Returns false if this process continues, as one does that its
+ * parent controls over a channel.
  * @param {string} root @param {string} [version] of the Node that runs this process
  */
 export async function goOnWithNewerNode(root, version = process.versions.node) {
@@ -54,11 +54,11 @@ export async function goOnWithNewerNode(root, version = process.versions.node) {
   } catch {
     return false
   }
-  // Before Node opens more files.
+  // Checked before Node opens more files.
   const pipe = hasParentPipe() ? [PARENT_FD] : []
   const { spawn } = await import('node:child_process')
-  // Signals are heard before the child runs: one that came between would end this process and leave the child behind.
-  // A terminal sends SIGINT to both processes, and a second one ends the child at once; the others reach only this one.
+  // The handlers are installed before the child starts: a signal in between would end this process and leave the child running. A terminal
+  // sends SIGINT to both processes, and a second one ends the child at once; other signals reach only this process.
   process.on('SIGINT', () => {
     if (!hasTerminal()) child.kill('SIGINT')
   })

@@ -1,7 +1,7 @@
 // @ts-check
-// Keeps what a file says about its own place true after it was compiled into another file.
+// Keeps expressions such as `import.meta.url` correct after a file is compiled into another file.
 
-/** What a file may call its own place, and the constants that stand for it. */
+/** The expressions for the location of a file, and the constants that replace them. */
 export const ownPlace = {
   'import.meta.url': 'sourceUrl',
   'import.meta.filename': 'sourceFile',
@@ -11,8 +11,8 @@ export const ownPlace = {
 }
 
 /**
- * The text with the constants, if it needs them; `url` is the expression of its URL. They are on the first line, so that the lines of
- * the source map stay right.
+ * Returns the text with the constants, if it uses them; `url` is the expression of the file's URL. The constants are on the first line, so
+ * that the line numbers of the source map stay correct.
  * @param {string} text @param {string} url
  */
 export function withOwnPlace(text, url) {

@@ -1,6 +1,6 @@
 // @ts-check
-// Finds the project whose models, data and settings Tenure works on: the folder with tenure.config.json. In a checkout of Tenure
-// without one it is the checkout, so that the examples are its models.
+// Finds the project whose models, data and settings Tenure uses: the folder with tenure.config.json. A checkout of Tenure without that file
+// is its own project, so that the examples are its models.
 import { existsSync, readFileSync } from 'node:fs'
 import { dirname, join, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -20,9 +20,9 @@ import { fileURLToPath } from 'node:url'
  * @property {string[]} issues
  */
 
-/** Where the code of Tenure is. */
+/** The folder of Tenure's code. */
 const home = dirname(dirname(dirname(fileURLToPath(import.meta.url))))
-/** Whether the code came as an npm package, compiled: its sources cannot change. */
+/** Whether the code was installed as a compiled npm package, whose sources cannot change. */
 export const isPackage = existsSync(join(home, 'dist', 'packed.json'))
 export const projectFile = 'tenure.config.json'
 
@@ -31,7 +31,7 @@ const variableOf = { state: 'TENURE_STATE', alertChannels: 'TENURE_ALERT_CHANNEL
 const servers = ['embedded', 'external']
 
 /**
- * The project of a folder: the nearest folder upwards with the file.
+ * Reads the project of a folder: the nearest parent folder with tenure.config.json.
  * @param {string} from @returns {Project}
  */
 export function readProject(from) {
@@ -90,7 +90,7 @@ function nearest(from) {
   }
 }
 
-/** The project of this process. Its folder is handed on, because child processes run in the folder of the code. */
+/** The project of this process. Child processes receive its folder, because they run in the folder of the code. */
 export const project = readProject(process.env['TENURE_PROJECT'] || process.cwd())
 export const modelsDirectory = `${join(project.folder, project.settings.models)}/`
 
@@ -99,7 +99,7 @@ if (project.folder !== home) {
   loadVariables()
 }
 
-/** Of the environment, of `.env` and of the file: the first that is set counts. */
+/** Sets the variables from the environment, `.env` and the project file, in this order of precedence. */
 function loadVariables() {
   const path = join(project.folder, '.env')
   try {
@@ -118,7 +118,7 @@ const addresses = [
   ['postgres', 'DATABASE_URL'],
 ]
 
-/** The servers that run elsewhere, so that nothing is installed for them. @returns {ServerName[]} */
+/** Returns the servers that run elsewhere, for which nothing is installed. @returns {ServerName[]} */
 export const externalServers = () =>
   addresses
     .filter(
@@ -127,13 +127,13 @@ export const externalServers = () =>
     )
     .map(([name]) => name)
 
-/** The external servers without an address. @param {Record<string, string | undefined>} environment */
+/** Returns an issue for each external server without an address. @param {Record<string, string | undefined>} environment */
 export const issuesOfServers = (environment) =>
   addresses
     .filter(([name, variable]) => project.settings[name] === 'external' && !environment[variable])
     .map(([name, variable]) => `${variable} is missing: ${name} is external in ${projectFile}`)
 
-/** The file with the alert channels: of TENURE_ALERT_CHANNELS, else in the state directory. */
+/** Returns the file with the alert channels: TENURE_ALERT_CHANNELS, or a file in the state directory. */
 export const alertChannelsFile = () =>
   resolve(
     process.env['TENURE_ALERT_CHANNELS'] ||

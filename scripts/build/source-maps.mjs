@@ -1,8 +1,8 @@
 // @ts-check
-// Names the TypeScript sources in stack traces. Node's own option reads every source map at start, which takes a tenth of the
-// time that a replica needs to start; here a map is read when the first error of its file is formatted.
-// Frames of an error of another context are not mapped. Temporal's worker runs the workflows once in an empty context, for debuggers,
-// and Node formats the error at once although it is dropped: the map of the control worker would be read at each start.
+// Shows the TypeScript sources in stack traces. Node's own option reads every source map at start, which takes a tenth of the start of a
+// replica. This module reads a map when the first error of its file is formatted. Frames of errors from another context are not mapped:
+// Temporal's worker runs the workflows once in an empty context, for debuggers, and Node formats an error there that is then dropped. The
+// map of the control worker would be read at each start.
 import { readFileSync } from 'node:fs'
 import { SourceMap } from 'node:module'
 import { fileURLToPath } from 'node:url'
@@ -11,10 +11,10 @@ import { fileURLToPath } from 'node:url'
 
 /** @type {Record<symbol, Map<string, () => SourceMapPayload>>} */
 const shared = /** @type {any} */ (globalThis)
-/** The maps of code without a file, by its URL; this file and its copies in compiled code share them. */
+/** URL → map of code without a file. This file and its copies in compiled code share the maps. */
 const added = (shared[Symbol.for('tenure.source-maps')] ??= new Map())
 
-/** For code that is compiled while the process runs. @param {string} url @param {() => SourceMapPayload} read */
+/** Adds the map of code that is compiled while the process runs. @param {string} url @param {() => SourceMapPayload} read */
 export const addSourceMap = (url, read) => added.set(url, read)
 
 /** @param {string} folder The URL that all compiled files begin with. */
@@ -52,7 +52,7 @@ export function showSources(folder) {
   }
 }
 
-/** Undefined if there is no readable map: the position in the compiled file is better than none. @param {string} url */
+/** Returns undefined if there is no readable map: the position in the compiled file is better than none. @param {string} url */
 function readMap(url) {
   try {
     return new SourceMap(added.get(url)?.() ?? JSON.parse(readFileSync(fileURLToPath(`${url}.map`), 'utf8')))

@@ -1,22 +1,22 @@
 // @ts-check
-// Compiles the workflows for Temporal's sandbox, which takes seconds of a core, and keeps the result in dist/. Kept code is used
-// only while no source and no package has changed, because other workflow code breaks the releases that are running.
+// Compiles the workflows for Temporal's sandbox and caches the result in dist/, because compiling takes seconds of CPU. Uses cached code
+// only while no source and no package has changed, because different workflow code breaks running releases.
 import { createHash } from 'node:crypto'
 import { mkdir, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { outputOf } from './manifest.mjs'
 import { isPackage } from './project.mjs'
 
-/** All that goes into the code, apart from packages; test/tidy.test.ts holds the workflows to it. */
+/** The folders whose files go into the code, apart from packages; test/tidy.test.ts enforces it. */
 const sources = ['workflows', 'domain']
-/** npm writes it whenever a package changes. */
+/** npm writes this file whenever a package changes. */
 const packages = join('node_modules', '.package-lock.json')
 
 /** @typedef {import('@temporalio/worker').Logger} Logger */
 
 /**
- * The code of the workflows below `root`, kept or compiled now. `traced` compiles in what follows a trace; `interceptors` are files
- * that are compiled in, for tests.
+ * Returns the cached or newly compiled code of the workflows below `root`. `traced` includes the tracing code; `interceptors` are files to
+ * include, for tests.
  * @param {string} root @param {{ logger?: Logger, traced?: boolean, interceptors?: string[] }} [options]
  */
 export const workflowCode = (root, { logger, traced = false, interceptors = [] } = {}) =>
@@ -40,7 +40,7 @@ export const workflowCode = (root, { logger, traced = false, interceptors = [] }
     traced ? 'workflows-traced' : undefined,
   )
 
-/** Removes the text of the sources from the source map, half of the code, which every worker parses. @param {string} code */
+/** Removes the source texts from the source map, which are half of the code that every worker parses. @param {string} code */
 function withoutSources(code) {
   const mark = '//# sourceMappingURL=data:application/json;charset=utf-8;base64,'
   const start = code.lastIndexOf(mark)
@@ -51,7 +51,7 @@ function withoutSources(code) {
 }
 
 /**
- * The kept code, or that of `compile`, which is kept from then on.
+ * Returns the cached code, or calls `compile` and caches the result.
  * @param {string} root @param {() => Promise<string>} compile @param {string[]} [more] Files that go into it too.
  * @param {string} [kind] Where it is kept.
  */
@@ -65,23 +65,24 @@ export async function keptCode(
   if (kept !== undefined) return kept
   const path = await pathOf(root, more, kind)
   const code = await compile()
-  // A source that changed meanwhile may be in it or not. A checkout that cannot be written compiles each time.
+  // The code may or may not contain a source that changed meanwhile, so it is not cached. A checkout that is not writable compiles each
+  // time.
   if (path !== undefined && path === (await pathOf(root, more, kind))) await keep(path, code).catch(() => {})
   return code
 }
 
-/** Undefined if missing for the current sources. @param {string} root @param {string[]} [more] @param {string} [kind] */
+/** Returns undefined if no code is cached for the current sources. @param {string} root @param {string[]} [more] @param {string} [kind] */
 export async function findCode(root, more = [], kind = 'workflows') {
   const path = await pathOf(root, more, kind)
   const kept = path && (await readFile(path, 'utf8').catch(() => undefined))
   return kept || undefined
 }
 
-/** Undefined where the packages are unknown. @param {string} root @param {string[]} more @param {string} kind */
+/** Returns undefined if the installed packages are unknown. @param {string} root @param {string[]} more @param {string} kind */
 async function pathOf(root, more, kind) {
   if (isPackage && more.length === 0) return join(outputOf(root), `${kind}.js`)
   try {
-    // Not of Node's version: all versions compile the same code, and the set-up may run on another than the processes.
+    // Without Node's version: all versions compile the same code, and the set-up may run on a different version than the processes.
     const hash = createHash('sha256').update(await readFile(join(root, packages)))
     for (const source of sources) await addFiles(hash, root, source)
     for (const path of more) hash.update(`${path}\n`).update(await readFile(path))
@@ -101,7 +102,10 @@ async function addFiles(hash, root, directory) {
   }
 }
 
-/** Writes in one step, because other processes may start at the same time, and deletes the code of earlier sources. @param {string} path @param {string} code */
+/**
+ * Writes the file atomically, because other processes may start at the same time, and deletes the code of earlier sources.
+ * @param {string} path @param {string} code
+ */
 async function keep(path, code) {
   const directory = dirname(path)
   await mkdir(directory, { recursive: true })

@@ -1,4 +1,7 @@
-/** Compares random ONNX graphs, and models of scikit-learn and CatBoost as ONNX, with ONNX Runtime: part of `npm run test:parity`. */
+/**
+ * Compares predictions for random ONNX graphs, and for scikit-learn and CatBoost models exported to ONNX, with ONNX Runtime. Part of `npm
+ * run test:parity`.
+ */
 import { execFileSync } from 'node:child_process'
 import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -8,19 +11,19 @@ import { createSessions } from '../../api/serving/formats/onnx/session-host.ts'
 import { judgeGraph, type GraphCase } from '../../test/support/formats/graph-parity.ts'
 
 export interface GraphComparison {
-  /** A Python with the libraries. */
+  /** Path of a Python with the libraries. */
   python: string
-  /** Holds the graphs while they are compared. */
+  /** The folder for the graphs during the comparison. */
   folder: string
-  /** How many random graphs, and seeds of models of libraries. */
+  /** The number of random graphs, and of seeds for library models. */
   graphs: number
   seeds: number
   firstSeed: number
-  /** A file for the tests of the graphs that need no ONNX Runtime. */
+  /** A file to write for the tests that run graphs without ONNX Runtime. */
   pack?: string
 }
 
-/** Prints each graph that differs; false when there is one. */
+/** Prints each graph that differs. Returns false if any differs. */
 export async function compareGraphs(options: GraphComparison): Promise<boolean> {
   const { python, folder, graphs, seeds, firstSeed, pack } = options
   const script = (name: string): string => fileURLToPath(new URL(name, import.meta.url))
@@ -70,5 +73,5 @@ const names: Readonly<Record<string, string>> = {
   refused: 'refused',
   registration: 'refused at registration',
 }
-/** What the tests compare without ONNX Runtime. */
+/** The cases that the tests compare without ONNX Runtime. */
 const needsNone = new Set(['forest', 'rows', 'refused'])

@@ -1,7 +1,7 @@
 /**
- * Compares the answers of model files with those of LightGBM, XGBoost, CatBoost and, for scikit-learn, ONNX Runtime: `npm run test:parity --
- * [--rows 22000] [--rounds 40] [--seeds 1] [--only trees|onnx|graphs] [--graphs 2000] [--first-seed 1]`. The models are trained from seeds by the
- * libraries themselves, in a virtual environment in the cache; graphs of ONNX are random. `--pack FILE` also writes them for the tests.
+ * Compares predictions of model files with those of LightGBM, XGBoost, CatBoost and, for scikit-learn, ONNX Runtime: `npm run test:parity
+ * -- [--rows 22000] [--rounds 40] [--seeds 1] [--only trees|onnx|graphs] [--graphs 2000] [--first-seed 1]`. The libraries train the models
+ * from seeds, in a virtual environment in the cache; ONNX graphs are random. `--pack FILE` also writes the models for the tests.
  */
 import { execFileSync } from 'node:child_process'
 import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
@@ -37,7 +37,7 @@ const { values } = parseArgs({
   },
 })
 
-/** The Python of the environment, which is made at the first run. */
+/** Returns the Python of the virtual environment, which the first run creates. */
 function preparePython(): string {
   const place = join(cacheOf(), `parity-${libraries.map((each) => each.split('==')[1]).join('-')}`)
   const python = join(place, 'bin', 'python')
@@ -49,13 +49,13 @@ function preparePython(): string {
   return python
 }
 
-/** Models that their libraries have trained. False when one differs. */
+/** Compares models trained by their libraries. Returns false if one differs. */
 function compareModels(folder: string): boolean {
   const script = fileURLToPath(new URL('models.py', import.meta.url))
   const { rows, rounds, seeds, only } = values
   const size = ['--rows', rows, '--rounds', rounds, '--seeds', seeds]
   const part = only === undefined ? [] : ['--only', only]
-  // The tests have a sample of each way to lower a model, and no more.
+  // The tests need only one sample of each way to lower a model.
   if (values.pack !== undefined) part.push('--usual')
   execFileSync(preparePython(), [script, folder, ...size, ...part], { stdio: 'inherit' })
   const read = (file: string): string => readFileSync(join(folder, file), 'utf8')
@@ -73,7 +73,7 @@ function compareModels(folder: string): boolean {
       gzipSync(JSON.stringify(cases.map((each) => ({ ...each, bytes: each.bytes.toString('base64') })))),
     )
   let [compared, failed] = [0, 0]
-  // Graphs for ONNX Runtime are answered in the tests alone.
+  // Only the tests run graphs in ONNX Runtime.
   const trees = cases.filter(({ name }) => !name.startsWith('session-'))
   for (const { name, ...model } of trees) {
     if (model.rows.length === 0) {
@@ -94,7 +94,7 @@ function compareModels(folder: string): boolean {
 }
 
 const folder = mkdtempSync(join(tmpdir(), 'tenure-parity-'))
-// A call to the process of ONNX Runtime does not keep this one alive.
+// Keeps this process alive during a call to the process of ONNX Runtime.
 const waiting = setInterval(() => {}, 60_000)
 try {
   const { graphs, seeds, only, pack } = values

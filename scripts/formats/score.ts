@@ -1,7 +1,7 @@
 /**
- * Answers rows by a model file, without servers: `npm run score -- --artifact FILE --rows ROWS.json`. The rows are a JSON list; each row is a
- * list in the order of the columns, or an object by their names. `null` is missing; `"inf"` and `"-inf"` are infinite. Prints one JSON answer a
- * line: a number, or a list for several outputs.
+ * Scores rows with a model file, without servers: `npm run score -- --artifact FILE --rows ROWS.json`. The rows are a JSON list; each row
+ * is a list in the order of the columns, or an object by their names. `null` is a missing value; `"inf"` and `"-inf"` are infinite. Prints
+ * one JSON value per line: a number, or a list for several outputs.
  */
 import { readFileSync } from 'node:fs'
 import { parseArgs } from 'node:util'
@@ -29,7 +29,7 @@ function rowsOf(path: string): unknown[] {
 
 type Cell = number | string | null
 
-/** The values of a row by column: numbers, NaN where they are missing, and texts. */
+/** Returns the values of a row by column: numbers (NaN if missing) and texts. */
 function cellsOf(row: unknown, index: number, columns: readonly ArtifactColumn[]): Cell[] {
   const where = `row ${index}`
   if (typeof row !== 'object' || row === null)
@@ -63,7 +63,7 @@ interface Answering {
   stop(): Promise<void>
 }
 
-/** Throws `artifact_invalid`, naming what is wrong with the file. */
+/** Opens a model file. Throws `artifact_invalid` with the fault of the file. */
 async function openArtifact(path: string): Promise<Answering> {
   const bytes = readBounded(path, onnxLimits.fileBytes)
   const file = isOnnx(bytes) ? openOnnx(bytes) : undefined
@@ -111,7 +111,7 @@ async function openGraph(bytes: Buffer, { layout, rows }: OnnxFile): Promise<Ans
   }
 }
 
-/** A text as an input buffer holds it. */
+/** Encodes a text as it is stored in an input buffer. */
 function textBytes(text: string | null): Buffer[] {
   const bytes = Buffer.from(text ?? '')
   const length = Buffer.alloc(4)
@@ -119,12 +119,12 @@ function textBytes(text: string | null): Buffer[] {
   return [length, bytes]
 }
 
-/** JSON has no number that is not finite, and would print null. */
+/** JSON has no non-finite numbers and would print null. */
 const printed = (value: number): number | string =>
   Number.isFinite(value) ? value : String(value).toLowerCase().replace('infinity', 'inf')
 
 let opened: Answering | undefined
-// A call to the process of ONNX Runtime does not keep this one alive, which would end before the reason is known.
+// Keeps this process alive during a call to the process of ONNX Runtime; otherwise it would exit before the error is known.
 const waiting = setInterval(() => {}, 60_000)
 try {
   const { values } = parseArgs({ options: { artifact: { type: 'string' }, rows: { type: 'string' } } })

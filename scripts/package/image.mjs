@@ -1,6 +1,7 @@
 // @ts-check
-// Assembles what a container runs: `node scripts/package/image.mjs <folder> [--trains]`. It is the npm package's system with the packages
-// that its compiled processes still import, without types, sources, and symbols of native code. Only with `--trains` it holds what trains.
+// Assembles the content of a container image: `node scripts/package/image.mjs <folder> [--trains]`. It is the system of the npm package and
+// the packages that its compiled processes still import, without types, sources and native symbols. Only with `--trains` does it contain
+// the parts for training.
 import { build, transform } from 'esbuild'
 import { execFileSync } from 'node:child_process'
 import { mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
@@ -18,10 +19,10 @@ if (target === undefined || (trains ?? '--trains') !== '--trains')
   throw new Error('Name a folder: node scripts/package/image.mjs <folder> [--trains]')
 const system = resolve(target)
 
-/** Found by their path, or by a name that is put together at run time. */
+/** Packages that are found by their path, or by a name built at run time. */
 const byPath = ['esbuild', 'htmx.org', 'swagger-ui-dist']
 const ofTraining = ['@tensorflow/tfjs-node', 'node-api-headers']
-/** What no process reads, by its path in the folder of packages. */
+/** Paths in the folder of packages that no process reads. */
 const unread = [
   '@temporalio/core-bridge/sdk-core',
   'htmx.org/dist/htmax.js',
@@ -54,7 +55,7 @@ else {
 trim(join(system, 'node_modules'))
 for (const folder of ['dist', 'node_modules']) await compact(join(system, folder))
 
-/** The packages that the compiled processes import, or require through a function of their own. @param {string} folder */
+/** Returns the packages that the compiled processes import, or load with their own `require`. @param {string} folder */
 async function packagesOf(folder) {
   const files = Object.values(readJson(join(folder, 'dist', 'packed.json')).entries)
   const { metafile, outputFiles } = await build({
@@ -83,7 +84,7 @@ function nameOf(path) {
   return path.split('/', path.startsWith('@') ? 2 : 1).join('/')
 }
 
-/** The bill of materials of what is still there. @param {any} given */
+/** Returns the bill of materials without the removed packages. @param {any} given */
 function withoutPackages({ components, dependencies, ...rest }) {
   const isThere = (/** @type {any} */ { properties }) =>
     !properties?.some(
@@ -104,7 +105,7 @@ function withoutPackages({ components, dependencies, ...rest }) {
   }
 }
 
-/** TensorFlow's library stays in the cache, which the image holds at the same path. */
+/** Adds the parts for training. TensorFlow's library stays in the cache, which the image holds at the same path. */
 async function addTraining() {
   const context = { root: system, cache: cacheOf(), env: process.env, arch: process.arch }
   for (const step of [tensorflow(context), addon(context)])
@@ -122,14 +123,18 @@ function trim(folder) {
   }
 }
 
-/** TensorFlow.js holds builds for many loaders; Node reads one file of each package, and of the addon's all. @param {string} path */
+/**
+ * Whether Node reads this file of TensorFlow.js, which contains builds for many loaders. Node reads one file of each package, and all files
+ * of the addon.
+ * @param {string} path
+ */
 function isOfNode(path) {
   return path.endsWith('.node.js') || path.includes('/tfjs-node/')
 }
 
 /**
- * Deletes sources that are compiled. Files of models and of exports are compiled when they are used, with what they import; a training
- * reads all sources, for the digest of its code.
+ * Deletes sources that are compiled. A training image keeps them: model files and exports are compiled on use with their imports, and a
+ * training reads all sources for the digest of its code.
  * @param {string} folder
  */
 function removeSources(folder) {
@@ -140,7 +145,7 @@ function removeSources(folder) {
   }
 }
 
-/** Deletes the compiled processes that load TensorFlow's native library, and what they alone import. @param {string} dist */
+/** Deletes the compiled processes that load TensorFlow's native library, and the files that only they import. @param {string} dist */
 function removeTraining(dist) {
   const packed = readJson(join(dist, 'packed.json'))
   const isOfTraining = (/** @type {string} */ source) => source.startsWith('activities/tensorflow/')
@@ -158,20 +163,20 @@ function removeTraining(dist) {
   writeFileSync(join(dist, 'packed.json'), JSON.stringify({ ...packed, entries: Object.fromEntries(kept) }))
 }
 
-/** Removes source maps and white space; names stay, so that stack traces can be read. @param {string} folder */
+/** Removes source maps and white space. Keeps names, so that stack traces stay readable. @param {string} folder */
 async function compact(folder) {
   for (const path of filesUnder(folder)) {
     if (path.endsWith('.map')) rmSync(path)
     if (!/\.[cm]?js$/.test(path) || path.endsWith('workflows.js') || path.endsWith('-traced.js')) continue
     const text = readFileSync(path, 'utf8')
-    // Names of exports that only Node's loader of modules reads: to the compiler they are code that never runs.
+    // Only Node's module loader reads these names of exports; the compiler would remove them as dead code.
     if (text.includes('0 && (module.exports')) continue
     const options = {
       minifyWhitespace: true,
       minifySyntax: true,
       legalComments: /** @type {const} */ ('inline'),
     }
-    // A file that is no script, such as a template, stays as it is.
+    // A file that is no script, such as a template, stays unchanged.
     const code = await transform(text, options).then(
       (made) => made.code,
       () => text,

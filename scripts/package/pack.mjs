@@ -1,8 +1,8 @@
 // @ts-check
-// Packs what a user installs: `npm run pack` writes tenure-<version>.tgz. The package has no dependencies of its own, because npm would
-// resolve theirs anew and run their install scripts: the set-up installs what is locked, into the folder `system`.
-// - `system/` holds the sources that run, the compiled processes, and the lock file without what only development needs.
-// - `types/` and `define.mjs` are what `import … from 'tenure'` finds, and `client/` what `import … from 'tenure/client'` does.
+// Packs the npm package that users install: `npm run pack` writes tenure-<version>.tgz. The package declares no dependencies, because npm
+// would resolve them anew and run their install scripts. The set-up installs the locked versions into the folder `system`.
+// - `system/` holds the sources that run, the compiled processes, and the lock file without development dependencies.
+// - `types/` and `define.mjs` serve `import … from 'tenure'`; `client/` serves `import … from 'tenure/client'`.
 import { execFileSync } from 'node:child_process'
 import { cpSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'

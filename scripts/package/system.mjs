@@ -1,6 +1,6 @@
 // @ts-check
-// Assembles the folder that runs without the repository: sources, compiled processes, and a lock file without what only development
-// needs. The npm package and the container image hold it.
+// Assembles the folder that runs without the repository: sources, compiled processes, and a lock file without development dependencies. The
+// npm package and the container image contain this folder.
 import { execFileSync } from 'node:child_process'
 import { cpSync, existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { dirname, join, relative } from 'node:path'
@@ -9,7 +9,7 @@ import { groups } from '../build/entries.mjs'
 import { findCompiled, outputOf } from '../build/manifest.mjs'
 import { workflowCode } from '../build/workflows.mjs'
 
-/** Files and folders of the repository that run. Of `models/` only the vocabulary and the examples: it may hold a user's own. */
+/** Files and folders of the repository that run. Of `models/`, only the vocabulary and the examples: it may hold a user's own models. */
 export const shipped = [
   'activities',
   'alerts',
@@ -52,7 +52,7 @@ export function writeJson(path, value) {
  */
 
 /**
- * Writes the folder, without packages: `npm ci` installs those of its lock file. Answers what its package.json says of the package.
+ * Writes the folder without packages, which `npm ci` installs from its lock file. Returns its package.json.
  * @param {string} root @param {string} system @param {SystemOptions} [options]
  */
 export async function assembleSystem(root, system, { packagesOf } = {}) {
@@ -74,8 +74,8 @@ export async function assembleSystem(root, system, { packagesOf } = {}) {
 }
 
 /**
- * Only files that git knows, because a folder may hold files of a user. The context of a container has no repository, and
- * .dockerignore says what is not in it.
+ * Lists only files tracked by git, because a folder may hold files of a user. A container's build context has no repository; .dockerignore
+ * excludes files there.
  * @param {string} root
  */
 function shippedFiles(root) {
@@ -86,7 +86,7 @@ function shippedFiles(root) {
   return shipped
 }
 
-/** Leaves out what only development needs: npm knows best what that is. No version may change. @param {string} root @param {string} system */
+/** Removes development dependencies by running npm, and checks that no version changes. @param {string} root @param {string} system */
 function pruneLock(root, system) {
   const from = join(root, 'package-lock.json')
   const to = join(system, 'package-lock.json')

@@ -1,6 +1,6 @@
 // @ts-check
-// Writes what `import … from 'tenure'` finds: the words of model files as one module, and their types with those of TensorFlow.js,
-// so that an editor knows `tf` before the set-up has run.
+// Writes the module behind `import … from 'tenure'`: the functions for model files, and their types together with the types of
+// TensorFlow.js, so that an editor knows `tf` before the set-up has run.
 import { build } from 'esbuild'
 import { execFileSync } from 'node:child_process'
 import { cpSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
@@ -38,7 +38,7 @@ export function writeTypes(root, folder) {
       rewrite(target, folder, (from) => from)
     }
   }
-  // They are written for CommonJS: their relative imports have no extension.
+  // The types are written for CommonJS: their relative imports have no extension.
   writeFileSync(join(home, 'package.json'), '{ "type": "commonjs" }\n')
 }
 

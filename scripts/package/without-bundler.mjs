@@ -1,16 +1,16 @@
 // @ts-check
-// Removes the packages that only compile workflows: 50 MB. The workflows are compiled already, but Temporal's worker imports its compiler.
+// Removes the packages that only compile workflows: 50 MB. The workflows are already compiled, but Temporal's worker imports its compiler.
 import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 
-/** Imported by Temporal's worker at its start, and called only to compile. */
+/** Temporal's worker imports these at its start, and calls them only to compile. */
 const compilers = ['webpack', 'memfs', 'unionfs']
-/** Found by webpack, by name. */
+/** webpack finds these by name. */
 const loaders = ['@swc/core', 'swc-loader', 'source-map-loader']
 
 /** @typedef {{ dependencies?: Record<string, string>, optionalDependencies?: Record<string, string> }} Locked */
 
-/** Answers the folders of the removed packages, relative to the system. @param {string} system @returns {string[]} */
+/** Removes the packages. Returns their folders, relative to the system. @param {string} system @returns {string[]} */
 export function removeBundler(system) {
   /** @type {Record<string, Locked>} */
   const locked = JSON.parse(readFileSync(join(system, 'package-lock.json'), 'utf8')).packages
@@ -32,7 +32,10 @@ export function removeBundler(system) {
   return gone
 }
 
-/** Where Node finds a package from the folder of another. @param {Record<string, Locked>} locked @param {string} from @param {string} name */
+/**
+ * Returns the folder in which Node finds a package, seen from another package.
+ * @param {Record<string, Locked>} locked @param {string} from @param {string} name
+ */
 function resolved(locked, from, name) {
   for (let folder = from; ; folder = folder.slice(0, Math.max(0, folder.lastIndexOf('/node_modules/')))) {
     const path = `${folder === '' ? '' : `${folder}/`}node_modules/${name}`

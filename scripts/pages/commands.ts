@@ -55,7 +55,7 @@ function sectionOf({ name, summary, options = [], examples, isDefault }: Command
   ]
 }
 
-/** Anchors of headings as GitHub makes them. */
+/** Returns the anchor that GitHub generates for a heading. */
 const anchorOf = (name: string): string =>
   `tenure ${name}`
     .toLowerCase()

@@ -61,7 +61,7 @@ export function configurationPage(): string {
   ].join('\n')
 }
 
-/** The names that the two readers look up in an environment. */
+/** Returns the names that the two readers look up in an environment. */
 function namesRead(): string[] {
   const asked = new Set<string>()
   const environment = new Proxy<Record<string, string | undefined>>(good, {
@@ -76,7 +76,7 @@ function namesRead(): string[] {
   return [...asked]
 }
 
-/** The validation error for a wrong value. */
+/** Returns the validation error for a wrong value. */
 function rangeOf(name: string): string {
   for (const read of [readConfig, readCommandConfig])
     try {
@@ -93,7 +93,7 @@ function rangeOf(name: string): string {
   return ''
 }
 
-/** `whole('TENURE_PORT', 7400, …)`: the second argument, if it is a literal. */
+/** Returns the default of each `whole('TENURE_PORT', 7400, …)`: its second argument, if it is a literal. */
 function defaultsInCalls(): Map<string, string> {
   const path = 'temporal.config.ts'
   const { program } = parseSync(path, readFileSync(join(checkout, path), 'utf8'))

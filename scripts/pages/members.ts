@@ -18,7 +18,7 @@ export interface Member {
 export interface TableEntry {
   name: string
   meaning: string
-  /** The `//` comment at the start of its group. */
+  /** The `//` comment at the start of the entry's group. */
   heading?: string
 }
 
@@ -90,7 +90,7 @@ function membersOf(source: Text, nodes: readonly Node[]): Member[] {
   })
 }
 
-/** Members of an object type, also within a union or an intersection. */
+/** Returns the members of an object type, also within a union or an intersection. */
 function literalIn(node: Node): Node[] | undefined {
   if (node.type === 'TSTypeLiteral') return node.members as Node[]
   if (node.type !== 'TSUnionType' && node.type !== 'TSIntersectionType') return undefined
@@ -123,7 +123,7 @@ function entriesOf(source: Text, properties: readonly Node[]): TableEntry[] {
   })
 }
 
-/** The comment that ends where something begins. */
+/** Returns the comment that ends directly before a position. */
 const before = ({ text, comments }: Text, wanted: Comment['type'], start: number): Comment | undefined =>
   comments.find(({ type, end }) => type === wanted && end <= start && text.slice(end, start).trim() === '')
 
@@ -133,7 +133,7 @@ function commentBefore(source: Text, start: number): string {
   return value.startsWith('*') ? onOneLine(value.slice(1).replaceAll(/^\s*\*? ?/gm, '')) : ''
 }
 
-/** The `//` comment above the doc comment of a node. */
+/** Returns the `//` comment above the doc comment of a node. */
 const lineBefore = (source: Text, start: number): string | undefined =>
   before(source, 'Line', before(source, 'Block', start)?.start ?? start)?.value.trim()
 

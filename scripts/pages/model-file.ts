@@ -179,7 +179,7 @@ const parts: readonly Part[] = [
   { title: 'Fallback', file: define('fallback'), calls: ['always', 'previousChampion'] },
 ]
 
-/** Exports that are not part of the model-file API. */
+/** Exported functions that are not part of the API for model files. */
 const behind = /^(?:compile|check|issuesOf|is)[A-Z]/
 
 export function modelFilePage(): string {

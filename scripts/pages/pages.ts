@@ -24,14 +24,14 @@ const makers: Readonly<Record<string, () => string | Promise<string>>> = {
   'configuration.md': configurationPage,
 }
 
-/** File name → text. Throws if a member has no comment. */
+/** Returns file name → text. Throws if a member has no comment. */
 export async function makePages(): Promise<ReadonlyMap<string, string>> {
   const pages = new Map<string, string>()
   for (const [name, make] of Object.entries(makers)) pages.set(name, `${note}${(await make()).trimEnd()}\n`)
   return pages
 }
 
-/** Pages of a directory that are missing or differ. */
+/** Returns the pages of a directory that are missing or differ. */
 export function differing(pages: ReadonlyMap<string, string>, directory: string): string[] {
   return [...pages].flatMap(([name, page]) => {
     const path = join(directory, name)

@@ -1,5 +1,5 @@
 /**
- * Generates the reference page of policies: meanings from the comments, defaults from the values, ranges from the validation errors.
+ * Generates the reference page of policies: meanings from the comments, defaults from the values, and ranges from the validation errors.
  */
 import { issuesOfMonitor, defaultMonitorPolicy } from '../../domain/monitoring/policy.ts'
 import { defaultGatePolicy } from '../../domain/evaluation/policy.ts'
@@ -37,7 +37,7 @@ interface Section {
 
 interface Whole {
   defaults: object
-  /** Name of its type: a field that the defaults lack gets a value of its type, so that its range can be read. */
+  /** Name of the type. A field without a default gets a value of its type, so that its range can be read. */
   type: string
   issues?: (policy: never) => string[]
 }
@@ -140,7 +140,7 @@ const chapters: readonly { title: string; about: string; whole: Whole; sections:
   },
 ]
 
-/** The members of a string union. */
+/** Returns the members of a string union. */
 function alternativesOf(type: string): string {
   const words = unions.get(type.replace('[]', ''))
   if (words === undefined) return ''
@@ -206,13 +206,13 @@ function rowsOf(
   })
 }
 
-/** The validation error for a wrong value. */
+/** Returns the validation error for a wrong value. */
 function rangeOf({ type, defaults, issues }: Whole, path: string): string {
   if (issues === undefined) return ''
   const complete = completed(membersOf(type), defaults)
   const before = find(complete, path)
   if (typeof before !== 'number' && typeof before !== 'string' && !Array.isArray(before)) return ''
-  // A field of one strategy is validated under that strategy only.
+  // A field of the A/B strategy is validated only under that strategy.
   const wrong = { ...structuredClone(complete), ...(path.startsWith('ab.') ? { strategy: 'ab' } : {}) }
   put(wrong, path, typeof before === 'number' ? Number.NaN : Array.isArray(before) ? ['?'] : '?')
   const said = issues(wrong as never).find((issue) => issue.startsWith(`${path} `))
@@ -227,7 +227,7 @@ function rangeOf({ type, defaults, issues }: Whole, path: string): string {
     .replaceAll(/\b\d{4,}\b/g, (digits) => Number(digits).toLocaleString('en'))
 }
 
-/** The value with every optional part, at any depth. */
+/** Returns the value with every optional part, at any depth. */
 const completed = (members: readonly Member[], value: object): object => ({
   ...value,
   ...Object.fromEntries(

@@ -1,9 +1,9 @@
 /** Describes each environment variable. */
 
-/** Variable → its meaning, and its default where that is computed. */
+/** Variable → its meaning, and its default if that is computed. */
 type Meanings = Readonly<Record<string, readonly [meaning: string, otherwise?: string]>>
 
-/** By group. */
+/** Group → variables. */
 export const variables: Readonly<Record<string, Meanings>> = {
   Servers: {
     DATABASE_URL: [
@@ -273,7 +273,7 @@ export const variables: Readonly<Record<string, Meanings>> = {
   },
 }
 
-/** Read by the set-up itself, before any package is installed. */
+/** Variables that the set-up reads before any package is installed. */
 export const setUp: Meanings = {
   TEMPORAL_CLI: [
     "Temporal's command, which is also its development server.",

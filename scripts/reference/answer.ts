@@ -1,4 +1,4 @@
-/** Maps the function names and fields of worked cases to the product's functions. It contains no formula of its own. */
+/** Maps the function names and fields of worked cases to the product's functions. Contains no formula of its own. */
 
 import { benjaminiHochberg, holm } from '../../domain/statistics/multiple-testing.ts'
 import { auc } from '../../domain/metrics/auc.ts'
@@ -25,7 +25,7 @@ import { wasserstein } from './wasserstein.ts'
 type Missing = number | null
 type Output = Record<string, unknown>
 
-/** Reads the fields of one case; a missing field or a wrong type is an error that names the field. */
+/** Reads the fields of one case. Throws an error that names a missing or mistyped field. */
 function reader(input: Record<string, unknown>) {
   const fail = (name: string, wanted: string): never => {
     throw new TypeError(`input.${name} must be ${wanted}`)
@@ -49,7 +49,7 @@ function reader(input: Record<string, unknown>) {
     number,
     list,
     numbers,
-    /** Counts; a missing one becomes NaN, which the function refuses. */
+    /** Reads counts; a missing one becomes NaN, which the function refuses. */
     counts: (name: string): number[] => numbers(name).map((value) => value ?? NaN),
     names: (name: string): (string | null)[] =>
       list(name).map((value) => (value === null ? null : String(value))),
@@ -61,7 +61,7 @@ function reader(input: Record<string, unknown>) {
         ? grid
         : fail('grid', '"G" or ratios')
     },
-    /** A tick with a missing count becomes one with empty arms, which is skipped. */
+    /** Reads ticks; a tick with a missing count gets empty arms, which the test skips. */
     ticks(): RateTick[] {
       const standard = ['nCanary', 'nControl', 'xCanary', 'xControl']
       const columns = Array.isArray(input['columns']) ? input['columns'] : standard
@@ -75,7 +75,7 @@ function reader(input: Record<string, unknown>) {
         return { canaryTotal: nC, controlTotal: nB, canaryEvents: xC, controlEvents: xB }
       })
     },
-    /** The rows without a missing value in the named lists. */
+    /** Returns the rows without a missing value in the named lists. */
     rows(...names: string[]): number[][] {
       const lists = names.map(numbers)
       const length = Math.min(...lists.map((values) => values.length))
@@ -87,7 +87,7 @@ function reader(input: Record<string, unknown>) {
   }
 }
 
-/** Evidence of one count, which is null for invalid counts. */
+/** Returns the evidence of one count; `invalid` if it is null. */
 const evidenceOf = (logE: number | null) => ({ status: logE === null ? 'invalid' : 'ok', logE })
 
 const isLabel = (value: number) => value === 0 || value === 1
@@ -173,7 +173,7 @@ const functions: Record<string, (read: ReturnType<typeof reader>) => Output> = {
   }),
 }
 
-/** The last guard: JSON has no NaN, and an infinite statistic is undefined. For `JSON.stringify`. */
+/** Replaces NaN and infinite statistics, which are undefined, with null: JSON has no NaN. For `JSON.stringify`. */
 export function withoutNaN(_key: string, value: unknown): unknown {
   return typeof value === 'number' && !Number.isFinite(value) ? null : value
 }

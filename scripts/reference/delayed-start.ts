@@ -1,6 +1,6 @@
 /**
- * Computes K1 with delayed starts one by one: the same test begins again at each of `starts`, so that a fault that appears at hour
- * twelve is found in minutes. It checks the folded form in domain/sequential/e-process.ts.
+ * Computes K1 with delayed starts one by one: the same test begins again at each of `starts`, so that it detects a fault that appears after
+ * twelve hours within minutes. Checks the folded form in domain/sequential/e-process.ts.
  */
 import { logAddExp } from '../../domain/statistics/distributions.ts'
 import {
@@ -13,13 +13,13 @@ import {
 interface DelayedEvidence {
   status: 'ok' | 'invalid'
   logE: number | null
-  /** The evidence of the test that begins at the first tick. */
+  /** The log evidence of the test that begins at the first tick. */
   plainLogE: number | null
 }
 
 /**
- * E = Σ_j w_j·E^(j), w_j = 1/(j(j+1)) for the j-th start; the remaining mass, 1/(J+1), counts 1, and so does a start beyond the
- * last tick. `starts` are indices into the ticks.
+ * Computes E = Σ_j w_j·E^(j) with w_j = 1/(j(j+1)) for the j-th start. The remaining mass, 1/(J+1), and starts beyond the last tick count
+ * as 1. `starts` are indices into the ticks.
  */
 export function delayedStartEvidence(
   ticks: readonly RateTick[],

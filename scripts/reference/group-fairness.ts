@@ -13,11 +13,11 @@ interface Fairness {
   equalOpportunityDiff: number | null
   /** Largest minus smallest false-positive rate; null when the rate of a group is undefined. */
   falsePositiveDiff: number | null
-  /** The larger of the two. */
+  /** The larger of `equalOpportunityDiff` and `falsePositiveDiff`. */
   equalizedOddsDiff: number | null
 }
 
-/** Rows with a missing group, label or prediction are left out. Labels and predictions are 0 or 1. */
+/** Computes the differences. Skips rows with a missing group, label or prediction. Labels and predictions are 0 or 1. */
 export function fairness(
   group: readonly (string | null)[],
   y: readonly (number | null)[],

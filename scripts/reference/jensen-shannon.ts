@@ -5,7 +5,7 @@
 import { areCounts } from '../../domain/statistics/chi-square.ts'
 import { sumOf } from '../../domain/statistics/distributions.ts'
 
-/** Null when a side has no data, for counts of different length, and for a base of 1, 0 or less. */
+/** Returns null if a side has no data, if the lengths differ, and for a base of 1, 0 or less. */
 export function jensenShannon(p: readonly number[], q: readonly number[], base = 2): number | null {
   if (!areCounts(p, q) || !(base > 0 && base !== 1 && base < Infinity)) return null
   const [n, m] = [sumOf(p), sumOf(q)]

@@ -8,9 +8,9 @@ interface KolmogorovSmirnov {
   status: 'ok' | 'no_data'
   /** The largest distance between the two empirical distribution functions. */
   distance: number | null
-  /** Kolmogorov's limiting distribution at √(nm/(n+m))·D. */
+  /** The p-value from Kolmogorov's limiting distribution at √(nm/(n+m))·D. */
   pLimit: number | null
-  /** The one-sample distribution at round(nm/(n+m)), which is what SciPy calls asymptotic. */
+  /** The p-value from the one-sample distribution at round(nm/(n+m)), which SciPy calls asymptotic. */
   pFinite: number | null
 }
 
@@ -49,7 +49,7 @@ function roundToEven(value: number): number {
 
 const clip = (p: number): number => Math.min(1, Math.max(0, p))
 
-/** P(K > x) = 2·Σ_{k≥1} (−1)^(k−1)·exp(−2k²x²); below 1 by the theta transform, where that series is slow. */
+/** Computes P(K > x) = 2·Σ_{k≥1} (−1)^(k−1)·exp(−2k²x²). Below x = 1, where that series converges slowly, uses the theta transform. */
 function kolmogorovTail(x: number): number {
   if (x <= 0) return 1
   let sum = 0
@@ -62,9 +62,9 @@ function kolmogorovTail(x: number): number {
 }
 
 /**
- * P(D_n ≥ d) of one sample of n, exact or accurate to seven digits; null unless n is a positive integer and d a number. The choice
- * of the method follows Simard and L'Ecuyer (2011): Durbin's matrix for small samples, twice the one-sided tail where both tails
- * hardly overlap, and the expansion of Pelz and Good for large samples.
+ * Computes P(D_n ≥ d) for one sample of size n, exactly or to seven digits; null unless n is a positive integer and d a number. Selects the
+ * method as Simard and L'Ecuyer (2011): Durbin's matrix for small samples, twice the one-sided tail where the two tails hardly overlap, and
+ * the expansion of Pelz and Good for large samples.
  */
 export function kolmogorovTailOf(n: number, d: number): number | null {
   if (!(Number.isInteger(n) && n > 0) || Number.isNaN(d)) return null

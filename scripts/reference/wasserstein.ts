@@ -4,7 +4,7 @@ import { sumOf } from '../../domain/statistics/distributions.ts'
 interface Wasserstein {
   status: 'ok' | 'no_data'
   distance: number | null
-  /** In standard deviations of the reference (population, at least 0.001). */
+  /** The distance in standard deviations of the reference (population, at least 0.001). */
   normed: number | null
 }
 
@@ -14,7 +14,7 @@ export function wasserstein(
 ): Wasserstein {
   const [a, b] = [sorted(reference), sorted(current)]
   if (a.length === 0 || b.length === 0) return { status: 'no_data', distance: null, normed: null }
-  // ∫ |F − G|: between two neighbouring values both distribution functions are constant.
+  // ∫ |F − G|: between neighbouring values, both distribution functions are constant.
   const areas: number[] = []
   let [i, j] = [0, 0]
   let last = Math.min(a[0]!, b[0]!)

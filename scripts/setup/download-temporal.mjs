@@ -1,6 +1,6 @@
 // @ts-check
-// Lets the Temporal SDK fetch its development server into a directory. It runs as a process of its own because the SDK
-// loads a native library and starts the server it fetched; this way a failure of either cannot take the set-up along.
+// Downloads the development server of Temporal into a directory through the Temporal SDK. Runs as a separate process, because the SDK loads
+// a native library and starts the downloaded server, and a crash of either must not end the set-up.
 import { TestWorkflowEnvironment } from '@temporalio/testing'
 
 const [downloadDir, version] = process.argv.slice(2)

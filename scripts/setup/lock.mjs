@@ -1,7 +1,7 @@
 // @ts-check
-// A lock among processes: one set-up at a time, one change of a list of keys at a time. Two set-ups that run `npm ci` in one
-// checkout, or fill one cache, would delete each other's half-finished files. The lock is a file that names its holder; a
-// holder that died is noticed and its lock is taken over, so a set-up killed with -9 never blocks the next one.
+// A lock among processes: one set-up at a time, one change of a list of keys at a time. Two set-ups that run `npm ci` in one checkout, or
+// fill one cache, would delete each other's unfinished files. The lock is a file that names its holder. The lock of a dead holder is taken
+// over, so a set-up killed with -9 never blocks the next one.
 import { randomUUID } from 'node:crypto'
 import { linkSync, mkdirSync, renameSync, rmSync, statSync, utimesSync, writeFileSync } from 'node:fs'
 import { hostname } from 'node:os'
@@ -11,10 +11,10 @@ import { textOf } from './step.mjs'
 
 const POLL_MS = 50
 const HEARTBEAT_MS = 2_000
-/** A holder on another host, or in another container, is judged by its heartbeat because its pid means nothing here. */
+/** A holder on another host or in another container is judged by its heartbeat, because its pid has no meaning here. */
 const FOREIGN_STALE_MS = 30_000
 
-/** What releases the locks of this process at its end. @type {Set<() => void>} */
+/** Functions that release the locks of this process when it exits. @type {Set<() => void>} */
 const held = new Set()
 process.on('exit', () => {
   for (const release of held) release()
@@ -48,7 +48,7 @@ export async function takeLock(path, onWait = () => {}) {
     try {
       utimesSync(path, new Date(), new Date())
     } catch {
-      // Another process has taken it over from this one, which stood still.
+      // This process was suspended, and another process has taken over its lock.
     }
   }, HEARTBEAT_MS)
   heartbeat.unref()
@@ -64,7 +64,7 @@ export async function takeLock(path, onWait = () => {}) {
 }
 
 /**
- * A link either appears whole, with its content, or not at all; that makes it the atomic step.
+ * Creates the lock atomically: a link appears with its complete content or not at all. Returns false if it exists.
  * @param {string} draft @param {string} path
  */
 function linked(draft, path) {
@@ -78,8 +78,8 @@ function linked(draft, path) {
 }
 
 /**
- * Two waiters may judge the same lock stale; the rename lets only one of them have it. Should a new holder have slipped
- * in between, its lock is put back.
+ * Moves a stale lock aside. Two waiters may judge the same lock stale, but only one rename succeeds. Restores the lock if a new holder has
+ * taken it in between.
  * @param {string} path @param {string} judged
  */
 function takeOver(path, judged) {
@@ -93,7 +93,10 @@ function takeOver(path, judged) {
   rmSync(aside, { force: true })
 }
 
-/** Nothing for a file without a holder, which its age judges. @param {string} holder @returns {{ pid?: number, started?: string, host?: string }} */
+/**
+ * Parses the holder; empty for a file without one, which is then judged by its age.
+ * @param {string} holder @returns {{ pid?: number, started?: string, host?: string }}
+ */
 function parsed(holder) {
   try {
     return JSON.parse(holder)
@@ -111,7 +114,7 @@ function isStale(path, holder) {
 }
 
 /**
- * When the process started, in ticks since boot: with the pid it names one process and no later one that got its pid.
+ * Returns the start time of a process, in ticks since boot. With the pid, it distinguishes the process from a later one with the same pid.
  * @param {number} [pid]
  */
 function startOf(pid) {

@@ -1,12 +1,12 @@
 // @ts-check
-// What the machine itself must bring. Each need is looked at only when a step that uses it has work to do, so a machine
-// with a filled cache needs no compiler; all that is missing is told at once, with the one line that installs it.
+// Checks the tools that the machine itself must provide. Checks each only if a step that needs it has work to do, so a machine with a
+// filled cache needs no compiler. Reports all missing tools at once, with one line that installs them.
 import { run, findOnPath } from './run.mjs'
 
 /** @typedef {'g++' | 'python3' | 'go'} Need */
 /** @typedef {{ what: string, apt?: string[], line?: string }} Lack */
 
-/** `go install` fetches the newer toolchain that the Temporal server asks for; this Go can do that. */
+/** The Temporal server requires a newer toolchain, which `go install` of this version can fetch. */
 const GO_AT_LEAST = [1, 21]
 const PIP_AT_LEAST = [20, 3]
 const NODE_AT_LEAST = [20, 19]
@@ -27,7 +27,7 @@ const checks = {
   },
   async python3(env) {
     const what = `python3 with pip ${PIP_AT_LEAST.join('.')} or newer (fetches and unpacks the TensorFlow library)`
-    // `python3 -m pip --version` loads all of pip, for four times the CPU.
+    // `python3 -m pip --version` loads all of pip and takes four times the CPU.
     const version = await versionFrom('python3', ['-c', 'import pip; print(pip.__version__)'], env)
     return atLeast(version, PIP_AT_LEAST) ? undefined : { what, apt: ['python3', 'python3-pip'] }
   },
@@ -43,7 +43,7 @@ const checks = {
 }
 
 /**
- * Node is looked at by itself, before any module that an old Node could not load.
+ * Checks Node separately, before loading any module that an old Node could not load.
  * @param {string} version such as 20.20.2
  * @returns {Lack | undefined}
  */
@@ -57,7 +57,7 @@ export function lackOfNode(version) {
 }
 
 /**
- * The text for a person: what is missing and the one line that brings all of it.
+ * Describes what is missing, and the one line that installs all of it.
  * @param {Lack[]} lacks
  */
 export function remedy(lacks) {

@@ -1,7 +1,7 @@
 // @ts-check
-// The Node that every process and test runs on. A machine whose own Node is older than 22 gets a newer one into the cache, and a link
-// to it beside the commands of the packages: npm and npx put that directory first on PATH, so the line that ran the set-up on the
-// old Node goes on with the new one.
+// Installs the Node on which every process and test runs. If the machine's Node is older than 22, puts a newer one into the cache and links
+// it beside the commands of the packages. npm and npx put that directory first on PATH, so the command that ran the set-up on the old Node
+// continues on the new one.
 import { createHash } from 'node:crypto'
 import {
   chmodSync,
@@ -90,7 +90,7 @@ async function fetchNode({ draft, sha512, env, arch }) {
   rmSync(archive)
 }
 
-/** Never absent for an instant: other processes of this checkout may start now. @param {string} link @param {string} target */
+/** Replaces a link atomically, because other processes of this checkout may start now. @param {string} link @param {string} target */
 function replaceLink(link, target) {
   mkdirSync(dirname(link), { recursive: true })
   rmSync(`${link}.new`, { force: true })

@@ -1,8 +1,8 @@
 // @ts-check
-// The npm packages, exactly as locked. npm writes its own record of what it installed as the very last step, so a
-// record that agrees with the lockfile means an install that ran to its end; `npm ci` on each start would cost a minute.
-// What was installed is kept in the cache as one archive for the next checkout with this lockfile: it is unpacked in 2 s of CPU,
-// and `npm ci` takes 33. It is not kept as files that are linked, because an edit in one checkout would reach all others.
+// Installs the npm packages, exactly as locked. npm writes its record of the installed packages as the last step, so a record that agrees
+// with the lock file proves a complete install. `npm ci` on each start would cost a minute. The cache holds the installed packages as one
+// archive for the next checkout with this lock file: unpacking takes 2 s of CPU, `npm ci` 33 s. The cached files are not linked into
+// checkouts, because an edit in one checkout would reach all others.
 import { createHash } from 'node:crypto'
 import {
   copyFileSync,
@@ -26,7 +26,7 @@ import { readProperty, textOf } from './step.mjs'
 
 const ARCHIVE = 'packages.tar'
 const RECORD = '.package-lock.json'
-/** Archives of other lockfiles that are kept, each of half a gigabyte and more. */
+/** The number of archives of other lock files to keep. Each takes half a gigabyte or more. */
 const KEPT = 1
 
 /** @param {Context} context @returns {import('./step.mjs').SetupStep} */
@@ -78,7 +78,7 @@ export function packages({ root, cache, env, arch }) {
 }
 
 /**
- * The record is not in the archive but beside it, and is put in its place last, as npm does.
+ * Packs the archive. The record is stored beside it and put in place last, as npm does.
  * @param {{ part: string, home: string, env: NodeJS.ProcessEnv }} places
  */
 async function pack({ part, home, env }) {
@@ -108,7 +108,7 @@ async function unpack({ part, home, env }) {
   utimesSync(part, new Date(), new Date())
 }
 
-/** Removes the archives that were not used for the longest time. @param {string} cache @param {string} part */
+/** Removes the least recently used archives. @param {string} cache @param {string} part */
 function removeOthers(cache, part) {
   const others = readdirSync(cache)
     .filter((name) => /^packages-[0-9a-f]{12}-/.test(name))
@@ -118,7 +118,10 @@ function removeOthers(cache, part) {
   for (const path of others.slice(KEPT)) rmSync(path, { recursive: true })
 }
 
-/** Names the archive by all that determines what it holds: no install script runs, so Node's version does not. @param {string} root */
+/**
+ * Names the archive by everything that determines its content. Node's version does not, because no install script runs.
+ * @param {string} root
+ */
 function digestOf(root) {
   const hash = createHash('sha256')
   for (const name of ['package-lock.json', 'package.json', '.npmrc'])
@@ -130,7 +133,7 @@ function digestOf(root) {
 }
 
 /**
- * Removes libraries for other systems and processors: of ONNX Runtime 242 of 288 MB, of Temporal's core 109 of 137 MB.
+ * Removes libraries for other systems and processors: 242 of 288 MB of ONNX Runtime, 109 of 137 MB of Temporal's core.
  * @param {string} home @param {string} arch
  */
 export function removeForeignBinaries(home, arch) {

@@ -1,7 +1,7 @@
 // @ts-check
-// A part is one heavy thing kept in the cache (TensorFlow's libraries, the addon, the Temporal binary): a directory with
-// a receipt that names each file with its size, time and SHA-256. It is made elsewhere and renamed into place, so it is
-// whole or absent; without the receipt a download cut in half would be taken for a library and crash much later.
+// A part is one large component in the cache (TensorFlow's libraries, the addon, the Temporal binary): a directory with a receipt that
+// lists each file with its size, time and SHA-256. A part is built in a draft directory and renamed into place, so it is complete or
+// absent. Without the receipt, a truncated download would pass for a library and crash much later.
 import { createHash } from 'node:crypto'
 import {
   createReadStream,
@@ -23,8 +23,8 @@ const RECEIPT = 'receipt.json'
 const DRAFTS = 'partial'
 
 /**
- * Returns why the part is unusable, or undefined. A file counts as intact if its size and time match the receipt; a changed time
- * (a copied cache) or `deep` hashes it again.
+ * Returns why the part is unusable, or undefined. A file is intact if its size and time match the receipt. Hashes the file again if its
+ * time differs (a copied cache) or if `deep` is set.
  * @param {string} directory @param {{ deep?: boolean }} [options] @returns {Promise<string | undefined>}
  */
 export async function faultOf(directory, { deep = false } = {}) {
@@ -46,7 +46,7 @@ export async function faultOf(directory, { deep = false } = {}) {
 }
 
 /**
- * Makes a part: `make` fills an empty directory, then its files are hashed and the whole is renamed into place.
+ * Makes a part: `make` fills an empty directory; then its files are hashed and the directory is renamed into place.
  * @param {string} directory @param {(draft: string) => Promise<void>} make
  * @returns {Promise<number>} its size in bytes
  */
@@ -71,7 +71,7 @@ export async function makePart(directory, make) {
 }
 
 /**
- * Removes the drafts of processes that have ended. Parts of tests and benches are made under other locks, so a draft of a live process stays.
+ * Removes the drafts of processes that have ended. Tests and benches make parts under other locks, so the draft of a live process stays.
  * @param {string} cache
  */
 export function removeAbandonedDrafts(cache) {
@@ -92,7 +92,7 @@ export async function sha256Of(path) {
 }
 
 /**
- * Bytes below a directory that some other program is filling right now; what vanishes meanwhile is not counted.
+ * Counts the bytes below a directory that another program is filling. Skips files that vanish meanwhile.
  * @param {string} directory
  */
 export function bytesUnder(directory) {

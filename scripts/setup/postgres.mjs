@@ -1,6 +1,6 @@
 // @ts-check
-// The Postgres binaries come whole from npm, but npm cannot pack symbolic links, and install scripts are off here. This
-// step makes the links that the package lists; without them the server does not find its own libraries.
+// Links the libraries of Postgres. The binaries come from npm, which cannot pack symbolic links, and install scripts are disabled. Creates
+// the links that the package lists; without them the server does not find its own libraries.
 import { existsSync, lstatSync, readFileSync, rmSync, symlinkSync } from 'node:fs'
 import { dirname, join, relative } from 'node:path'
 import { run } from './run.mjs'

@@ -1,5 +1,5 @@
 // @ts-check
-// The compiled processes. A process compiles itself when its sources are newer, but the first start must not wait for that.
+// Compiles the processes. A process compiles itself if its sources are newer, but the first start must not wait for that.
 import { buildAll, findStale } from '../build/build-all.mjs'
 
 /** @param {{ root: string }} context @returns {import('./step.mjs').SetupStep} */

@@ -1,6 +1,6 @@
 // @ts-check
-// Tells what the set-up is doing, how much of it is done and how long it took. Several steps may be at work at once:
-// a terminal gets one live line for all of them, a pipe or a log file gets a plain line per step every ten seconds.
+// Reports what the set-up is doing, how much is done and how long it took. Several steps may run at once: a terminal gets one live line for
+// all of them, a pipe or a log file gets one line per step every ten seconds.
 
 /** @typedef {{ update: (text: string) => void, done: (text: string) => void, fail: () => void }} Step */
 

@@ -1,7 +1,6 @@
 // @ts-check
-// Runs one outside command for the set-up. Every command lives in a process group of its own that dies with the set-up,
-// and the kernel ends the command when the set-up itself is killed: an interrupted `npm start` would otherwise leave a
-// compiler burning both cores in the background.
+// Runs an external command for the set-up. Each command has its own process group, which ends with the set-up. The kernel ends the command
+// even if the set-up is killed; an interrupted `npm start` would otherwise leave a compiler running in the background.
 import { spawn } from 'node:child_process'
 import { accessSync, constants, existsSync, statSync } from 'node:fs'
 import { delimiter, join } from 'node:path'
@@ -18,14 +17,14 @@ process.on('exit', () => {
     try {
       process.kill(-pid, 'SIGKILL')
     } catch {
-      // It ended by itself in the meantime.
+      // The command has ended meanwhile.
     }
   }
 })
 
 /**
- * Resolves with all output once the command exits with 0; otherwise rejects with the last lines it wrote, which is
- * where compilers and package managers say what went wrong.
+ * Resolves with all output when the command exits with 0. Otherwise rejects with the last lines, in which compilers and package managers
+ * report the error.
  * @param {string} command @param {string[]} args @param {RunOptions} [options] @returns {Promise<string>}
  */
 export function run(command, args, { cwd, env = process.env, onLine } = {}) {
@@ -61,7 +60,7 @@ export function run(command, args, { cwd, env = process.env, onLine } = {}) {
 }
 
 /**
- * The full path of a command, or nothing when no directory on PATH has it.
+ * Returns the full path of a command; undefined if no directory on PATH has it.
  * @param {string} command @param {NodeJS.ProcessEnv} env
  */
 export function findOnPath(command, env) {
@@ -83,7 +82,7 @@ export function isExecutable(path) {
 }
 
 /**
- * The npm that runs this script, when one does: it may not be the one on PATH.
+ * Returns the npm that runs this script, if one does: it may differ from the npm on PATH.
  * @param {NodeJS.ProcessEnv} env
  */
 export function npm(env) {

@@ -1,5 +1,5 @@
 // @ts-check
-// The shape of one step of the set-up, and the places all steps share.
+// Defines a step of the set-up, and the directories that all steps share.
 import { readFileSync } from 'node:fs'
 import { homedir } from 'node:os'
 import { join } from 'node:path'
@@ -20,7 +20,7 @@ export function cacheOf(env = process.env) {
   return env['TENURE_CACHE'] || join(env['HOME'] || homedir(), '.cache', 'tenure')
 }
 
-/** Undefined if the file cannot be read. @param {string} path */
+/** Reads a file; undefined if it is unreadable. @param {string} path */
 export function textOf(path) {
   try {
     return readFileSync(path, 'utf8')
@@ -29,7 +29,7 @@ export function textOf(path) {
   }
 }
 
-/** A property of a JSON file; undefined if the file cannot be read or is cut short. @param {string} path @param {string} name */
+/** Reads a property of a JSON file; undefined if the file is unreadable or truncated. @param {string} path @param {string} name */
 export function readProperty(path, name) {
   try {
     return JSON.parse(readFileSync(path, 'utf8'))[name]

@@ -1,6 +1,6 @@
 // @ts-check
-// The programs of a Temporal cluster: the server, whose services run as processes of their own, and the tool that brings its databases to
-// its schema. They are built from the modules of the development server, so that both have the same fixes.
+// Builds the programs of a Temporal cluster: the server, whose services run as separate processes, and the tool that migrates its
+// databases. Builds them from the modules of the development server, so that both have the same fixes.
 import { mkdirSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { takeLock } from './lock.mjs'
@@ -13,15 +13,15 @@ const PROGRAMS = ['go.temporal.io/server/cmd/server', 'go.temporal.io/server/cmd
 
 /** @typedef {{ cache: string, env: NodeJS.ProcessEnv, arch: string }} Place */
 
-/** Where the programs are, or would be. @param {Pick<Place, 'cache' | 'arch'>} place */
+/** Returns the paths of the programs, whether they exist or not. @param {Pick<Place, 'cache' | 'arch'>} place */
 export function clusterPrograms({ cache, arch }) {
-  // Beside the parts of the set-up, which removes unfinished drafts of its own when it starts.
+  // Outside the parts of the set-up, which removes unfinished drafts when it starts.
   const directory = join(cache, 'temporal-cluster', `${SERVER_VERSION}-${arch}`)
   return { directory, server: join(directory, 'server'), sqlTool: join(directory, 'sql') }
 }
 
 /**
- * Builds the programs where the cache does not have them, which takes some minutes. Throws what is missing where Go cannot.
+ * Builds the programs if the cache lacks them, which takes some minutes. Throws what is missing if Go cannot build them.
  * @param {Place} place @param {(text: string) => void} update
  */
 export async function buildCluster({ cache, env, arch }, update) {

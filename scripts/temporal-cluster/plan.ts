@@ -1,4 +1,4 @@
-/** The processes of a Temporal cluster on one machine, as data for the supervisor. Each has a configuration of its own. */
+/** Plans the processes of a Temporal cluster on one machine, as data for the supervisor. Each process has its own configuration. */
 import { Connection } from '@temporalio/client'
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { connect } from 'node:net'
@@ -14,20 +14,20 @@ import {
 import type { ClusterSettings } from './settings.ts'
 
 const probeMs = 1_000
-/** Certificates admit a client, and the server asks for no further proof. */
+/** Certificates authenticate clients, so the server needs no other authorization. */
 const unproven = ['--allow-no-auth']
 
 export interface ClusterPlan {
   settings: ClusterSettings
-  /** The program. */
+  /** Path of the server program. */
   server: string
-  /** Directory of the configuration. */
+  /** Directory of the configuration files. */
   stateDir: string
   address: string
   services: readonly ClusterService[]
-  /** Processes of each service. */
+  /** Number of processes per service. */
   each: number
-  /** Each process takes two ports, counted from this one. */
+  /** Each process uses two ports, counted from this one. */
   firstPort: number
 }
 
@@ -41,7 +41,8 @@ export function planCluster(plan: ClusterPlan): ChildSpec[] {
     .filter((service) => services.includes(service))
     .flatMap((service) => Array.from({ length: each }, (_, index) => ({ service, index })))
   const nameOf = ({ service, index }: (typeof places)[number]) => `${service}-${index + 1}`
-  // Of processes that write the metadata of the cluster into new databases at the same time, one ends. A frontend is ready only with the others.
+  // The first process starts alone: of several processes that write the cluster metadata into new databases at once, some would exit. It is
+  // not a frontend, because a frontend becomes ready only with the others.
   const first = places.find(({ service }) => service !== 'frontend')
   const specs = places.map((placed, place): ChildSpec => {
     const { service } = placed
@@ -68,11 +69,11 @@ export function planCluster(plan: ClusterPlan): ChildSpec[] {
       isReady: () => (service === 'frontend' ? answers(process, settings) : listens(process)),
     }
   })
-  // A process is declared before those that wait for it.
+  // A process must be declared before those that wait for it.
   return specs.toSorted((a, b) => (a.after?.length ?? 0) - (b.after?.length ?? 0))
 }
 
-/** JSON is YAML. The file holds the password of the database. */
+/** Writes JSON, which is valid YAML. Only the owner can read the file, which holds the password of the database. */
 const write = (path: string, content: object): void =>
   writeFileSync(path, `${JSON.stringify(content, null, 2)}\n`, { mode: 0o600 })
 
@@ -89,7 +90,7 @@ async function answers({ address, port }: ClusterProcess, settings: ClusterSetti
   }
 }
 
-/** As a client with the certificate of this machine. */
+/** Connects as a client with the certificate of this machine. */
 export const clusterConnection = (
   address: string,
   { serverName, ca, certificate, key }: ClusterSettings,
@@ -102,7 +103,7 @@ export const clusterConnection = (
   },
 })
 
-/** The service `worker` has the port of the membership alone. */
+/** Whether the process listens. The service `worker` has only the membership port. */
 const listens = ({ service, address, port }: ClusterProcess): Promise<boolean> =>
   new Promise((resolve) => {
     const socket = connect(service === 'worker' ? port + 1 : port, address)

@@ -1,4 +1,4 @@
-/** The configuration of one process of a Temporal cluster, as its server reads it. */
+/** Builds the server configuration of one process of a Temporal cluster. */
 import type { ClusterSettings } from './settings.ts'
 
 export const clusterServices = ['frontend', 'history', 'matching', 'worker'] as const
@@ -6,13 +6,13 @@ export type ClusterService = (typeof clusterServices)[number]
 
 export interface ClusterProcess {
   service: ClusterService
-  /** The address of this machine that the others reach. */
+  /** The address at which other machines reach this machine. */
   address: string
-  /** The next port is that of the membership. */
+  /** The port of the service. The membership uses the next port. */
   port: number
 }
 
-/** Their names are fixed; both belong to the role of the settings. */
+/** The names are fixed; the role of the settings owns both databases. */
 export const clusterDatabases = { temporal: 'temporal', visibility: 'temporal_visibility' } as const
 
 export function serverConfigOf(
@@ -37,14 +37,14 @@ export function serverConfigOf(
     global: {
       membership: { maxJoinDuration: '30s', broadcastAddress: address },
       tls: {
-        // New certificates are read without a restart.
+        // The server reads new certificates without a restart.
         refreshInterval: '30s',
         internode: { server, client },
         frontend: { server, client },
         systemWorker: { certFile: certificate, keyFile: key, client },
       },
     },
-    // A process knows the services that are listed, and listens for the one that it is started as.
+    // A process knows all listed services, and listens for the service it is started as.
     services: Object.fromEntries(
       clusterServices.map((each) => [
         each,
@@ -69,10 +69,10 @@ export function serverConfigOf(
   }
 }
 
-/** A larger event buffer keeps the server from discarding a workflow task that receives more than 100 signals. */
+/** With a larger event buffer, the server does not discard a workflow task that receives more than 100 signals. */
 export const dynamicConfig = { 'history.maximumBufferedEventsBatch': [{ value: 5_000 }] }
 
-/** Few connections of each process, because Postgres counts them all. */
+/** Each process opens few connections, because Postgres limits their total. */
 const storeOf = (database: string, databaseName: string, maxConns: number) => {
   const url = new URL(database)
   const mode = url.searchParams.get('sslmode')

@@ -4,19 +4,19 @@ import { dirname, resolve } from 'node:path'
 import { DomainError } from '../../domain/errors.ts'
 
 export interface ClusterSettings {
-  /** Address of Postgres without the name of a database, as a role that may create databases at first. */
+  /** Address of Postgres without a database name, for a role that may create databases at the first start. */
   database: string
-  /** Fixed for the life of the databases. */
+  /** Cannot be changed after the databases are created. */
   historyShards: number
-  /** A name that every certificate holds. */
+  /** A name that every certificate contains. */
   serverName: string
-  /** Files: the authority of all certificates, and the certificate of the processes of this machine with its key. */
+  /** File paths: the certificate authority, and the certificate and key of this machine's processes. */
   ca: string
   certificate: string
   key: string
 }
 
-/** Paths are relative to the file. Throws `configuration_invalid` with every issue. */
+/** Reads the settings. Paths are relative to the file. Throws `configuration_invalid` with all issues. */
 export function readClusterSettings(file: string): ClusterSettings {
   const settings = parse(file)
   const issues: string[] = []

@@ -105,7 +105,7 @@ export async function restoreTo(options: RestoreToOptions): Promise<RestoredTo> 
   }
 }
 
-/** Chooses the newest base before the moment whose log has no gap, and the log files to replay. Throws `otherwise` if there is none. */
+/** Chooses the newest base before the moment whose log has no gap, and the log files to replay. Throws `otherwise` without such a base. */
 async function choose(
   store: ObjectStore,
   at: string | undefined,

@@ -1,12 +1,12 @@
 // @ts-check
-// Builds programs from source by Go, from the modules that a go.sum pins by hash: those of Temporal in this folder, or others.
+// Builds programs with Go from modules that a go.sum pins by hash: the modules of Temporal in this folder, or others.
 import { mkdirSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { run } from '../run.mjs'
 
 const MODULES = fileURLToPath(new URL('.', import.meta.url))
-/** How many Go packages one full build of Temporal compiles; only for the progress line. */
+/** The number of Go packages in a full build of Temporal, for the progress line only. */
 const PACKAGES_TO_COMPILE = 1_310
 
 /**
@@ -20,8 +20,8 @@ const PACKAGES_TO_COMPILE = 1_310
  */
 
 /**
- * Go keeps its own two caches of about 3 GB. They live beside the draft until the build is through, so that an
- * interrupted build goes on where it stopped, and are removed then: nothing else in the house needs them.
+ * Builds the programs. Go's two caches, about 3 GB, are kept beside the draft until the build ends, so that an interrupted build continues
+ * where it stopped. Then they are removed, because nothing else needs them.
  * @param {string[]} programs @param {Build} build
  */
 export async function buildPrograms(
