@@ -1,6 +1,6 @@
 /**
- * Mounts the declared routes as an HTTP application: authenticate, authorize, validate, respond. Every failure becomes a problem
- * document. The application listens to nothing, so that tests can call it directly.
+ * Mounts the declared routes as an HTTP application: authenticate, authorize, validate, respond. Every failure becomes a problem document.
+ * The application does not listen on a port, so that tests can call it directly.
  */
 import { Hono, type Context } from 'hono'
 import { DomainError } from '../domain/errors.ts'
@@ -31,7 +31,7 @@ export interface Api {
   routes: readonly RouteDefinition[]
 }
 
-/** A route and the paths that it takes. */
+/** A route and the pattern of its paths. */
 interface KnownPath {
   route: RouteDefinition
   pattern: RegExp
@@ -48,7 +48,7 @@ export function createApp(deps: ApiDeps): Api {
     app.routes.filter(({ path }) => path !== everywhere),
     routes,
   )
-  // Once, because a request to an unknown path is compared with every one of them.
+  // Compiled once, because a request to an unknown path is compared with every pattern.
   const known = routes.map((route): KnownPath => ({ route, pattern: patternOf(route.path) }))
   app.notFound((context) => {
     throw unknownPath(known, context.req.method, context.req.path)
@@ -77,7 +77,7 @@ async function answer(deps: ApiDeps, route: RouteDefinition, context: Context): 
   const safe = isSafe(req.method)
   const header = (name: string) => req.header(name)
   const { actor, session } = await principalOf(deps, route, { header, safe })
-  // A form is checked with its token.
+  // A form is checked by its token instead.
   if (!safe && route.page !== true) requireOwnSender(header)
   const params = paramsOf(route.path, req.param())
   requireStorable(params, 'the path')
@@ -116,17 +116,17 @@ async function answer(deps: ApiDeps, route: RouteDefinition, context: Context): 
 
 const isSafe = (method: string): boolean => method === 'GET' || method === 'HEAD'
 
-/** Address of the peer. */
+/** Returns the address of the peer. */
 function addressOf({ env }: Context): string | undefined {
   const { incoming } = (env ?? {}) as { incoming?: { socket?: { remoteAddress?: string } } }
   return incoming?.socket?.remoteAddress
 }
 
-/** These paths report failures as problem documents, to browsers too. */
+/** Matches the paths that report failures as problem documents, also to browsers. */
 const forPrograms =
   /^\/(v1|v2|invocations|ping|health|version|docs|openapi\.json|metrics|livez|readyz|assets)(\/|$)/
 
-/** Whether a browser reads the response: of a page, or of an unknown path. */
+/** Whether the response to a failure is a page: on the path of a page, or in a browser on an unknown path. */
 function wantsPage(known: readonly KnownPath[], { req }: Context): boolean {
   if (!/text\/html/.test(req.header('accept') ?? '') && req.header('hx-request') === undefined) return false
   return (
@@ -139,13 +139,16 @@ async function failure(deps: ApiDeps, problem: Problem, context: Context): Promi
   const { pathname, search } = new URL(context.req.url)
   const asked = { target: pathname + search, safe: isSafe(context.req.method) }
   const header = (name: string) => context.req.header(name)
-  // Without the database no session can be read.
+  // Without the database, no session can be read.
   const reader = problem.code === 'postgres_unavailable' ? undefined : await findReader(deps, header)
   const page = await failurePage(problem, { ...asked, header, reader })
   return respond(page, problem.request_id)
 }
 
-/** The parameter `name` after `/models/` is a model; other routes check the scope of the key themselves. */
+/**
+ * Throws unless the actor may use the route. The parameter `name` after `/models/` is a model; other routes check the models of the key
+ * themselves.
+ */
 function permit(actor: Actor, { allow, path }: RouteDefinition, params: Record<string, string>): void {
   const model = /^\/v[12]\/models\/:name/.test(path) ? params['name'] : undefined
   if (allow !== 'public') requireRole(actor, rolesOf(allow), model)
@@ -164,16 +167,16 @@ function respond(reply: RouteResponse, requestId: string): Response {
   })
 }
 
-/** The connection ends with the stream, so that a drain does not wait for it. */
+/** Closes the connection with the stream, so that a drain does not wait for it. */
 const eventHeaders = {
   'content-type': 'text/event-stream',
   'cache-control': 'no-store',
-  // Proxies that buffer would hold the events back.
+  // Stops proxies from buffering the events.
   'x-accel-buffering': 'no',
   connection: 'close',
 }
 
-/** States the length, by which short responses are not compressed. */
+/** Builds a response that states its length, because the compression middleware skips short responses by their length. */
 function withLength(
   body: string | Uint8Array<ArrayBuffer>,
   { status, headers }: { status: number; headers: Record<string, string> },

@@ -14,7 +14,7 @@ import type { RouteDefinition } from './http/route.ts'
 import type { TracedRequest } from './tracing/request-spans.ts'
 import type { TemporalClient } from './temporal/client.ts'
 
-/** One line per decision, with its ids. Never payloads, never keys. */
+/** Writes one line per decision, with its ids; never payloads, never keys. */
 export interface ApiLog {
   debug(fields: Record<string, unknown>, message: string): void
   info(fields: Record<string, unknown>, message: string): void
@@ -27,41 +27,41 @@ export interface ApiDeps {
   artifacts: Artifacts
   /** The directory of artifacts on this machine. */
   artifactRoot: string
-  /** The folder of the public keys whose bundles are trusted. */
+  /** The folder with the public keys of trusted bundle signers. */
   signersFolder: string
   authentication: Authentication
   serving: Serving
   temporal: TemporalClient
   metrics: Registry
   log: ApiLog
-  /** Signed heads of the audit log, stored outside the database. */
+  /** Reads the signed heads of the audit log, which are stored outside the database. */
   heads: HeadReader
-  /** Signs commands on their way to the workflows, and sessions. */
+  /** Signs sessions, and commands to workflows. */
   signer: Signer
   subjects: SubjectKey
-  /** Whether a process of this installation has written a row of the audit log. */
+  /** Returns whether a process of this installation wrote a row of the audit log. */
   isSigned: IsSigned
-  /** Calls other replicas, and trusts what this machine is told to; plain `fetch` when absent. */
+  /** Calls other replicas with the certificate authorities that this machine trusts. Default: `fetch`. */
   callReplica?: ApiFetch
-  /** The model of `/invocations`; the only one that is served when absent. */
+  /** The model that `/invocations` serves. Default: the only model. */
   invocationsModel?: string
-  /** Identity provider; absent when users sign in by key only. */
+  /** The identity provider; absent when users sign in by key only. */
   oidc?: OidcConfig
-  /** The file of the alert channels. */
+  /** The path of the file of alert channels. */
   alertChannels: string
-  /** Runs a request as a span; absent while no traces are sent. */
+  /** Runs a request in a span; absent when no traces are sent. */
   traced?: (
     route: RouteDefinition,
     request: TracedRequest,
     work: () => Promise<Response>,
   ) => Promise<Response>
-  /** Why this process and the workers cannot read each other's payloads; undefined while they can, or when none lives. */
+  /** Returns why this process and the workers cannot read each other's payloads; undefined while they can, or when no worker is alive. */
   payloadKeyIssue?: () => string | undefined
-  /** Why this process accepts no more requests; undefined while it does. */
+  /** Returns why this process accepts no more requests; undefined while it does. */
   stopping: () => string | undefined
 }
 
-/** What the use cases in `services` need. */
+/** What the use cases in `services` depend on. */
 export type CommandDeps = Pick<
   ApiDeps,
   'store' | 'temporal' | 'log' | 'signer' | 'subjects' | 'serving' | 'callReplica'

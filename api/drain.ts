@@ -1,4 +1,4 @@
-/** Ends the connections of a replica without failing a request. */
+/** Closes the connections of a stopping replica without failing a request. */
 import type { Server } from 'node:http'
 import type { FastPath } from './transport/fast-path.ts'
 import { stopListening } from './transport/node-internals.ts'
@@ -6,11 +6,11 @@ import type { SharedListener } from './transport/shared-port.ts'
 
 /** How long idle connections stay open for `connection: close`. */
 const idleCloseMs = 300
-/** The limit of the drain. */
+/** Time limit of a drain, in milliseconds. */
 export const drainMs = 3_000
 
 /**
- * Accepts no new connections and closes open ones with their next response. Idle ones are closed later, because a request may already be on
+ * Accepts no new connections, and closes open ones with their next response. Closes idle ones later, because a request may already be on
  * its way.
  */
 export function drain(

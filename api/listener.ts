@@ -11,10 +11,10 @@ import type { FoundBackups } from '../store/maintenance/backup-state.ts'
 import { createMetrics, type BuildInfo, type MetricSources } from './metrics/registry.ts'
 
 export interface ApplicationOptions extends Omit<ApiDeps, 'metrics'> {
-  /** Refused predictions by problem code, counted by the predict endpoint. */
+  /** The number of refused predictions by problem code, counted by the predict endpoint. */
   refusals: ReadonlyMap<string, number>
   build?: BuildInfo
-  /** What the scheduled backups have come to. */
+  /** Returns the state of the scheduled backups. */
   backups?: () => FoundBackups | undefined
   telemetry?: MetricSources | undefined
 }
@@ -26,7 +26,7 @@ export function createApplication({ refusals, build, backups, telemetry, ...deps
 } {
   const metrics = createMetrics(deps.serving, refusals, { build, backups, telemetry })
   const { app, routes } = createApp({ ...deps, metrics })
-  // The first request builds the router and compiles the handlers, so send it before a caller waits.
+  // The first request builds the router and compiles the handlers. Send one now, so that no caller waits for it.
   void app.request('/livez')
   const listener = getRequestListener(app.fetch, {
     overrideGlobalObjects: false,
@@ -37,7 +37,7 @@ export function createApplication({ refusals, build, backups, telemetry, ...deps
   return { listener: (request, response) => void listener(request, response), routes, metrics }
 }
 
-/** For requests that cannot be translated for the application, such as those with a backslash in their path. */
+/** Responds to requests that cannot be translated for the application, such as those with a backslash in their path. */
 function refusalOf(error: unknown, log: ApiLog): Response {
   const refusal =
     error instanceof RequestError

@@ -1,4 +1,4 @@
-/** What each response of the web framework gets: its count, compression on request, and over HTTPS the demand for HTTPS. */
+/** Adds to each response of the web framework: counts it, compresses it on request, and demands HTTPS over HTTPS (HSTS). */
 import type { ServerResponse } from 'node:http'
 import type { Hono } from 'hono'
 import { compress } from 'hono/compress'
@@ -6,15 +6,15 @@ import { routePath } from 'hono/route'
 import { isSecure } from './auth/cookie.ts'
 import { httpRequests } from './metrics/http-requests.ts'
 
-/** Where Hono mounts a middleware. */
+/** The path pattern with which Hono mounts a middleware for every route. */
 export const everywhere = '/*'
 
-/** A year; other hosts of the domain decide for themselves. */
+/** A year, for this host only; the header does not include subdomains. */
 const strictTransport = 'max-age=31536000'
 
 /**
- * Not HTML: a page holds the token of its forms beside texts that a caller chose, and the compressed length would betray the token
- * (BREACH).
+ * Matches the content types that are compressed. HTML is not: a page contains the token of its forms beside texts that a caller chose, and
+ * the compressed length would reveal the token (BREACH).
  */
 const compressible =
   /^(application\/(problem\+)?(json|javascript)|image\/svg\+xml|text\/(plain|css|javascript|markdown))\b/
@@ -22,11 +22,11 @@ const minCompressedBytes = 1_024
 
 const methods = new Set(['GET', 'HEAD', 'POST', 'PUT', 'DELETE'])
 
-/** `redirect` is the address of this host as the identity provider knows it. */
+/** Mounts the middleware. `redirect` is the address of this host as the identity provider knows it. */
 export function useMiddleware(app: Hono, redirect?: string): void {
   app.use(everywhere, async (context, next) => {
     await next()
-    // The headers of a response replace those that the gate has set.
+    // The headers of the response replace those that the request gate has set.
     const { outgoing } = (context.env ?? {}) as { outgoing?: ServerResponse }
     if (String(outgoing?.getHeader('vary') ?? '').includes('Origin'))
       context.header('vary', 'Origin', { append: true })

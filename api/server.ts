@@ -1,5 +1,5 @@
 /**
- * Runs one API replica. It serves from its own disk while Postgres is away and follows Postgres when it is reachable; it drains before it
+ * Runs one API replica. While Postgres is unavailable, it serves from its own disk; otherwise it follows Postgres. It drains before it
  * stops, so that a rolling restart fails no request.
  */
 import { randomBytes } from 'node:crypto'
@@ -44,11 +44,13 @@ import { createTemporalClient, type TemporalClient } from './temporal/client.ts'
 import { createThrottledLog } from './http/log-throttle.ts'
 import { startWatches } from './watches.ts'
 
-/** Deadlines of statements except those of the prediction log: a frozen database must not block a control route for a second. */
+/**
+ * Time limits of statements except those of the prediction log. A frozen database must not block a control route for more than a second.
+ */
 const databaseMs = { connectMs: 500, queryMs: 900 }
-/** Delay before Temporal's client is loaded, after a release has started. */
+/** The delay before Temporal's client is loaded, after a release has started. */
 const warmUpDelayMs = 1_000
-/** Time limit of stopping each part, because a frozen database never responds. */
+/** Time limit for stopping each part, because a frozen database never responds. */
 const closeMs = 3_500
 
 const log = pino(
@@ -56,7 +58,7 @@ const log = pino(
     name: 'api',
     base: { pid: process.pid },
     hooks: { streamWrite: redacted },
-    // Other properties of a driver's error may contain the row.
+    // Other properties of a database error may contain the row.
     serializers: {
       err(thrown: unknown) {
         if (!(thrown instanceof Error)) return thrown
@@ -70,13 +72,13 @@ const log = pino(
 
 export interface RunningServer {
   url: string
-  /** The port of gRPC, where it is configured. */
+  /** The port of gRPC; undefined when it is not configured. */
   grpcPort: number | undefined
-  /** Set when the connection budget is exceeded; undefined when it is not, or when Postgres does not respond. */
+  /** Resolves with the error when the connection budget is exceeded; with undefined when it is not, or when Postgres does not respond. */
   refused: Promise<DomainError | undefined>
   /** Reads the certificate again. */
   reload(): void
-  /** Accepts no more requests, finishes the open ones, stores the counters, and stops. */
+  /** Stops accepting requests, finishes the open ones, stores the counters, and stops. */
   stop(reason: string): Promise<void>
 }
 
@@ -120,7 +122,7 @@ export async function startServer(config: Config, logger: Logger): Promise<Runni
   const grpc = await startGrpc(config.api, grpcDeps, predict)
   const streams = await startStreams(config, { authentication, serving, store, log: logger }, onError)
   logger.info({ replica: id, url, buildId: config.buildId }, 'listening')
-  // Loaded once predictions are served, because it is most of the code.
+  // Loaded only when predictions are served, because it is most of the code.
   const [{ createApplication }, { startDelivery }, { standInForDelivery }] = await Promise.all([
     import('./listener.ts'),
     import('./services/command-delivery.ts'),
@@ -197,7 +199,7 @@ interface ReplicaParts {
   telemetry: ReplicaTelemetry | undefined
 }
 
-/** Opens what serves predictions, from the disk of this replica when Postgres is away. */
+/** Opens the parts that serve predictions, from the disk of this replica while Postgres is unavailable. */
 async function openReplica(
   config: Config,
   logger: Logger,
@@ -220,7 +222,7 @@ async function openReplica(
   })
   const temporal = createTemporalClient({ ...config, interceptor: telemetry?.interceptor })
   let warmUp: NodeJS.Timeout | undefined
-  // The SDK takes a moment to load, which a rollback must not wait for, and 50 MB, which an idle replica saves.
+  // Loading the SDK takes a moment, which a rollback must not wait for. It also takes 50 MB, which an idle replica saves.
   const warmUpLater = () => void (warmUp ??= setTimeout(() => void temporal.warm(), warmUpDelayMs))
   const serving = await openServing({
     store,
@@ -275,7 +277,7 @@ type PredictionParts = Pick<Replica, 'authentication' | 'serving'> & {
   log: Logger
 }
 
-/** Serves predictions and health checks before the routes are loaded. */
+/** Serves predictions and health checks until the routes are loaded. */
 function servePredictions(
   { server, gate, refusals, stopping, isOwnHost, hasCertificate, ...parts }: PredictionParts,
   isFast: boolean,
@@ -320,11 +322,11 @@ async function main(): Promise<void> {
   let isStarted = false
   const end = (reason: string, code = 0) =>
     void starting.then((server) => server.stop(reason)).then(() => process.exit(code))
-  // Before the first request is answered: the first process of a container has no default for a signal, and would never hear it.
+  // Installed before the start completes: process 1 of a container has no default action for a signal and would ignore it.
   for (const signal of ['SIGTERM', 'SIGINT'] as const)
     process.on(signal, () => {
       end(signal)
-      // A start that still waits for something has answered no request.
+      // A start that still waits for something has received no request that it could fail.
       setTimeout(() => isStarted || process.exit(0), 2_000).unref()
     })
   const running = await starting
@@ -336,7 +338,7 @@ async function main(): Promise<void> {
   })
   if (config.api.tls !== undefined) process.on('SIGHUP', running.reload)
   endWhenForgotten(config.api.supervisor, () => end('no supervisor names it'))
-  // A crashed parent closes the channel.
+  // The channel closes when the parent crashes.
   process.on('disconnect', () => end('its parent has ended'))
   process.on('unhandledRejection', (error) => log.error({ err: error }, 'unhandled rejection'))
 }

@@ -1,4 +1,4 @@
-/** Checks the connection budget beside the start of a replica, follows its certificate, and creates the first admin key. */
+/** Checks the connection budget while a replica starts, reloads its certificate, and creates the first admin key. */
 import { setTimeout as pause } from 'node:timers/promises'
 import type { Logger } from 'pino'
 import { isError, type DomainError } from '../domain/errors.ts'
@@ -8,12 +8,15 @@ import type { Store } from '../store/postgres.ts'
 import { watchCertificate, type CertificateWatch } from '../store/tls/certificate.ts'
 import type { TlsSettings } from '../store/tls/settings.ts'
 
-/** SQLSTATE. */
+/** The SQLSTATE of `undefined_table`. */
 const undefinedTable = '42P01'
-/** How long a starting replica checks the connection budget. */
+/** How long a starting replica waits for the check of the connection budget, in milliseconds. */
 const refusalMs = 5_000
 
-/** Runs beside the start, because a replica starts without a database too. A database that is reachable later is not checked. */
+/**
+ * Returns the error when the connection budget is exceeded. Runs during the start, because a replica also starts without a database. A
+ * database that becomes reachable later is not checked.
+ */
 export async function findRefusal(store: Store): Promise<DomainError | undefined> {
   const untilMs = performance.now() + refusalMs
   while (performance.now() < untilMs) {
@@ -28,7 +31,10 @@ export async function findRefusal(store: Store): Promise<DomainError | undefined
   return undefined
 }
 
-/** Reads the certificate again when its files change; one that cannot be used is left aside. Throws `configuration_invalid` for the first. */
+/**
+ * Reads the certificate again when its files change, and ignores one that cannot be used. Throws `configuration_invalid` when the first
+ * cannot be used.
+ */
 export function followCertificate(
   tls: TlsSettings | undefined,
   logger: Logger,
@@ -41,7 +47,10 @@ export function followCertificate(
   return certificate
 }
 
-/** Creates the first admin key, once Postgres answers and is migrated, and prints it as plain text, because a log would store it. */
+/**
+ * Creates the first admin key, once Postgres responds and is migrated. Prints the key as plain text and not to the log, which would store
+ * it.
+ */
 export async function showFirstKey(
   store: Store,
   logger: Logger,

@@ -1,4 +1,4 @@
-/** What a replica looks after beside its requests: workers, backups and payload keys, none of which can tell of itself. */
+/** Watches workers, backups and payload keys for a replica, because none of them reports its own failure. */
 import { watchBackups, type BackupWatch } from '../store/maintenance/backup-state.ts'
 import { watchWorkers } from '../store/maintenance/worker-heartbeats.ts'
 import type { Store } from '../store/postgres.ts'

@@ -19,23 +19,26 @@ export interface Actor {
   id: string
   name: string
   role: Role
-  /** All models when absent. */
+  /** The models that the key may access; all models when absent. */
   models?: ReadonlySet<string>
 }
 
 export interface Authentication {
   /**
-   * Throws `unauthenticated`, `rate_limited`, or `not_ready` before the keys are loaded. `browsed` accepts the key as a browser's
-   * password, for reads only: browsers send it by themselves, and another site could make them do so.
+   * Authenticates a request. Throws `unauthenticated`, `rate_limited`, or `not_ready` before the keys are loaded. `browsed` also accepts
+   * the key as a browser's password; it is for reads only, because another site can make a browser send the password.
    */
   actorOf(authorization: string | undefined, browsed?: boolean): Actor
-  /** The same for predictions and outcomes, which may be open without a key on this machine. */
+  /** The same as `actorOf` for predictions and outcomes, which may be open without a key on this machine. */
   callerOf(authorization: string | undefined): Actor
-  /** Authenticates a key that a user typed, and returns what its session stores. Throws like `actorOf`. */
+  /** Authenticates a key that a user typed, and returns the content of its session. Throws like `actorOf`. */
   identify(key: string): { actor: Actor; session: SessionKey; expiresAtMs: number }
-  /** What a session of this key stores, for a user of the identity provider. */
+  /** Returns the content of a session for this key, for a user of the identity provider. */
   sessionFor(id: string): { actor: Actor; session: SessionKey } | undefined
-  /** Undefined once the key, or the secret that opened the session, is no longer valid. Throws like `actorOf`. */
+  /**
+   * Returns the actor of a session; undefined once the key, or the secret that opened the session, is no longer valid. Throws like
+   * `actorOf`.
+   */
   sessionOf(session: SessionKey): Actor | undefined
   /** Reloads the keys now. */
   refresh(): Promise<unknown>
@@ -45,13 +48,13 @@ export interface Authentication {
 
 export interface AuthenticationOptions {
   store: Store
-  /** Caches the hashes for a start without Postgres. */
+  /** The file that caches the key hashes for a start without Postgres. */
   cacheFile: string
-  /** Accepts predictions and outcomes without a key. */
+  /** Whether predictions and outcomes are accepted without a key. */
   publicPredictions: boolean
-  /** The database's time, so that a key expires on every replica at the same moment. */
+  /** Returns the database's time, so that a key expires on every replica at the same moment. */
   nowMs: () => number
-  /** How often the keys are read without a notification. */
+  /** The interval between two reads of the keys without a notification, in milliseconds. */
   everyMs?: number
   onError: (what: string, error: unknown) => void
 }
@@ -65,17 +68,17 @@ interface HeldKey {
   pace?: Pace
 }
 
-/** Rate limiter of a key at this replica: the time from which its next request is on time. */
+/** The rate limiter of a key at this replica: the time from which the next request is within the rate. */
 interface Pace {
   onTimeMs: number
-  /** Between two requests at the rate of the key. */
+  /** The milliseconds between two requests at the rate of the key. */
   stepMs: number
-  /** How far ahead a burst may run. */
+  /** The milliseconds that a burst may run ahead of the rate. */
   aheadMs: number
 }
 
 const refreshMs = 4_000
-/** Cached authorization headers, so that a key is hashed once and not at each request. */
+/** The maximum number of cached authorization headers. The cache saves hashing the key at each request. */
 const maxCachedHeaders = 10_000
 const anonymous: Actor = { id: 'public', name: 'public', role: 'predictor' }
 
@@ -85,7 +88,7 @@ export async function openAuthentication(options: AuthenticationOptions): Promis
   const opened = new Map<string, HeldKey>()
   let text = await readFile(cacheFile, 'utf8').catch(() => undefined)
   let ready = false
-  /** Whether the last reading of the keys failed: a key may be new. */
+  /** Whether the last read of the keys failed. An unknown key may then be a new one. */
   let isBehind = false
   const hold = (active: readonly ActiveKey[]): void => {
     const before = keys
@@ -122,7 +125,7 @@ export async function openAuthentication(options: AuthenticationOptions): Promis
   const requireReady = (): void => {
     if (!ready) throw new DomainError('not_ready', 'this replica has not loaded the keys yet')
   }
-  /** Throws unless a key that is not among those read last is an invalid one. */
+  /** Throws unless every valid key is known, so that an unknown key is an invalid one. */
   const requireCurrent = (): void => {
     requireReady()
     if (isBehind)
@@ -209,7 +212,7 @@ function find(keys: ReadonlyMap<string, HeldKey[]>, key: string | undefined): He
   return held.find((each) => timingSafeEqual(hash, each.hash))
 }
 
-/** Generic cell rate algorithm (ITU-T I.371): a bucket of `burst` requests, stored as one time. */
+/** Applies the generic cell rate algorithm (ITU-T I.371): a bucket of `burst` requests, stored as one time. Throws `rate_limited`. */
 function keepPace({ pace, actor: { name } }: HeldKey): void {
   if (pace === undefined) return
   const now = performance.now()
@@ -223,7 +226,7 @@ function keepPace({ pace, actor: { name } }: HeldKey): void {
   pace.onTimeMs = onTimeMs + pace.stepMs
 }
 
-/** `Bearer <key>`; or `Basic` with the key as the password, as browsers send it. */
+/** Returns the key in a header: `Bearer <key>`, or `Basic` with the key as the password, as browsers send it. */
 function keyIn(authorization: string, browsed: boolean): string | undefined {
   if (/^bearer /i.test(authorization)) return authorization.slice(7).trim()
   if (!browsed || !/^basic /i.test(authorization)) return undefined
@@ -249,7 +252,7 @@ function paceOf({ requestsPerSecond, burst }: KeyRate, before: Pace | undefined)
   return { stepMs, aheadMs: (burst - 1) * stepMs, onTimeMs: before?.onTimeMs ?? 0 }
 }
 
-/** A prefix of the hash, which tells the secrets of a key apart and reveals nothing about them. */
+/** Returns a prefix of the hash, which distinguishes the secrets of a key and reveals nothing about them. */
 const markOf = (hash: Buffer): string => hash.toString('hex', 0, 8)
 
 const article = (role: Role): string => (/^[aeiou]/.test(role) ? `an ${role}` : `a ${role}`)

@@ -1,13 +1,16 @@
-/** Restricts lists and commands to the models of a key. Rows without a model are for keys of all models. */
+/** Restricts lists and commands to the models of a key. Only keys of all models see rows without a model. */
 import type { Actor } from './authentication.ts'
 import { DomainError, isError, type ErrorCode } from '../../domain/errors.ts'
 import { canAccessModel } from './authentication.ts'
 
-/** Filter for a query, so that the database filters before it limits: otherwise a page could be empty with more rows behind it. */
+/**
+ * Returns the filter for a query. The database filters before it limits the rows; otherwise a page could be empty although more rows
+ * follow.
+ */
 export const modelFilter = (actor: Actor | undefined): { models?: string[] } =>
   actor?.models === undefined ? {} : { models: [...actor.models] }
 
-/** The same for a complete list. */
+/** Filters a complete list. */
 export function filterVisible<T>(
   actor: Actor | undefined,
   rows: readonly T[],
@@ -20,7 +23,9 @@ export function filterVisible<T>(
   })
 }
 
-/** Throws `forbidden` for a key of some models, where the request concerns all: such a key could create a key without limits. */
+/**
+ * Throws `forbidden` for a key of some models when the request concerns all models. Such a key could otherwise create a key without limits.
+ */
 export function requireUnscoped(actor: Actor | undefined, what: string): void {
   if (actor?.models !== undefined)
     throw new DomainError(
@@ -30,8 +35,8 @@ export function requireUnscoped(actor: Actor | undefined, what: string): void {
 }
 
 /**
- * Awaits what an id names; the lookup may find nothing. For a key of some models, what belongs to another model is absent, in the same
- * words: otherwise the key could try out which releases and versions exist. Throws `code`.
+ * Awaits the lookup of an id. Throws `code` when nothing is found. A key of some models gets the same error for a row of another model;
+ * otherwise the key could probe which releases and versions exist.
  */
 export async function findInScope<T extends { model?: string }>(
   actor: Actor | undefined,

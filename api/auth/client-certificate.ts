@@ -1,22 +1,22 @@
-/** Refuses requests without the certificate that the authorities of callers must have signed (`TENURE_TLS_CLIENT_CA`). */
+/** Refuses requests without a client certificate that an authority in `TENURE_TLS_CLIENT_CA` has signed. */
 import type { IncomingMessage } from 'node:http'
 import type { Socket } from 'node:net'
 import { TLSSocket } from 'node:tls'
 import { DomainError } from '../../domain/errors.ts'
 
-/** Whether the caller of a connection has shown what the server asks for. */
+/** Whether the client of a connection has presented a trusted certificate, or none is required. */
 export type CertificateCheck = (socket: Socket) => boolean
 
-/** Health checks, which have no certificate, and orders of other replicas, which are signed. */
+/** Paths that need no certificate: health checks have none, and rollback orders of other replicas are signed. */
 const openPaths = ['/livez', '/readyz', '/v1/rollback-orders']
 
-/** Accepts every connection where the server does not ask. */
+/** Returns the check; it accepts every connection where the server requires no certificate. */
 export const createCertificateCheck =
   (isAsked: boolean): CertificateCheck =>
   (socket) =>
     !isAsked || (socket instanceof TLSSocket && socket.authorized)
 
-/** Throws `client_certificate_required`. */
+/** Throws `client_certificate_required` unless the connection has a trusted certificate or the path needs none. */
 export function requireCertificate({ socket, url = '' }: IncomingMessage, hasShown: CertificateCheck): void {
   if (hasShown(socket) || openPaths.includes(url.split('?')[0]!)) return
   const { authorizationError } = socket as TLSSocket

@@ -1,13 +1,14 @@
 /** Reads and writes the session cookie. */
 
 /**
- * Browsers take the second name only from this very host over HTTPS, so that no other host of the domain and no one on the way can set it.
+ * The cookie names for HTTP and HTTPS. Browsers accept a `__Host-` cookie only from this host over HTTPS, so neither another host of the
+ * domain nor an attacker on the network can set it.
  */
 export const sessionCookie = { plain: 'tenure_session', secure: '__Host-tenure_session' }
-/** A working day. */
+/** Eight hours: a working day. */
 export const sessionMs = 8 * 3_600_000
 
-/** The `Set-Cookie` header of a session; without a value, the one that deletes it. */
+/** Returns the `Set-Cookie` header of a session; without a value, the header that deletes it. */
 export function setCookie(value: string | undefined, secure: boolean): string {
   const age = value === undefined ? 0 : sessionMs / 1_000
   const name = secure ? sessionCookie.secure : sessionCookie.plain
@@ -20,11 +21,11 @@ export const isSecure = (header: (name: string) => string | undefined, redirect?
   (header('origin') ?? '').startsWith('https://') ||
   redirect?.startsWith('https://') === true
 
-/** The session cookie of a request; over HTTPS only the one that no other host can set. */
+/** Returns the session cookie of a request. Over HTTPS, only the `__Host-` cookie counts. */
 export const sessionIn = (cookies: string | undefined, secure: boolean): string | undefined =>
   cookieIn(cookies, sessionCookie.secure) ?? (secure ? undefined : cookieIn(cookies, sessionCookie.plain))
 
-/** Undefined when the header has no such cookie. */
+/** Returns the value of a cookie; undefined when the header does not have it. */
 export function cookieIn(header: string | undefined, name: string): string | undefined {
   for (const pair of (header ?? '').split(';')) {
     const at = pair.indexOf('=')

@@ -1,10 +1,10 @@
 /**
- * Answers browsers that call the API from pages of other origins (CORS). Off unless origins are configured. Cookies are never allowed: such a
- * page sends a key, which no browser sends by itself.
+ * Answers browsers that call the API from pages of other origins (CORS). Off unless origins are configured. Cookies are never allowed: such
+ * a page sends a key, which a browser never sends without being asked.
  */
 import type { IncomingMessage, ServerResponse } from 'node:http'
 
-/** Sets the headers of the response. Returns true when it has answered, which it does for preflight requests. */
+/** Sets the CORS headers of a response. Responds to preflight requests itself, and returns true for them. */
 export type CrossOrigin = (request: IncomingMessage, response: ServerResponse) => boolean
 
 const preflightHeaders = {
@@ -16,7 +16,7 @@ const preflightHeaders = {
 }
 const exposed = 'inference-header-content-length, location, retry-after, x-request-id'
 
-/** `origins` such as `https://app.example.com`. */
+/** Creates the handler for `origins` such as `https://app.example.com`. */
 export function createCrossOrigin(origins: readonly string[]): CrossOrigin {
   const allowed = new Set(origins)
   return ({ method, headers }, response) => {

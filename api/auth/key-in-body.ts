@@ -4,7 +4,7 @@ import { holdsKey } from '../../domain/redact.ts'
 
 const keyMark = Buffer.from('tnr_')
 
-/** Requests are stored for months, so a key in a body would leak into the prediction log. */
+/** Throws for a body that contains an API key. Requests are stored for months, so the key would leak into the prediction log. */
 export function requireNoKey(body: Buffer): void {
   if (body.includes(keyMark) && holdsKey(body.toString('latin1')))
     throw new DomainError(

@@ -8,7 +8,7 @@ import type { SsoIdentity } from '../../store/access/sso-keys.ts'
 import type { Signer } from '../../store/signing/signing-key.ts'
 import type { OidcConfig } from '../../domain/access/oidc-config.ts'
 
-/** Kept in a signed cookie while the user signs in at the provider. */
+/** The state of a sign-in, kept in a signed cookie while the user signs in at the provider. */
 export interface Attempt {
   state: string
   nonce: string
@@ -27,7 +27,7 @@ const purpose = 'tenure sign-in attempt 1\n'
 
 const clients = new Map<string, { client: Configuration; readMs: number }>()
 
-/** Returns the address of the provider's login page, and the value of the cookie. */
+/** Returns the URL of the provider's login page, and the value of the cookie. */
 export async function beginSignIn(
   config: OidcConfig,
   signer: Signer,
@@ -56,7 +56,7 @@ export async function beginSignIn(
   return { location: location.href, kept: `${payload}.${signature}` }
 }
 
-/** The attempt of this cookie; undefined when it has expired or was not signed here. */
+/** Reads the cookie of a sign-in. Undefined when it has expired or this installation did not sign it. */
 export function readAttempt(signer: Signer, value: string | undefined, nowMs: number): Attempt | undefined {
   const [payload = '', signature = ''] = (value ?? '').split('.')
   if (!signer.verify(Buffer.from(purpose + payload), Buffer.from(signature, 'base64url'))) return undefined
@@ -64,7 +64,7 @@ export function readAttempt(signer: Signer, value: string | undefined, nowMs: nu
   return attempt.untilMs > nowMs ? attempt : undefined
 }
 
-/** Throws `unauthenticated` for a response that does not verify, `forbidden` for a user without a role. */
+/** Verifies the provider's response. Throws `unauthenticated` for an invalid response and `forbidden` for a user without a role. */
 export async function finishSignIn(
   config: OidcConfig,
   { attempt, nowMs }: { attempt: Attempt | undefined; nowMs: number },
@@ -124,7 +124,7 @@ function identityOf({ nameClaim, roleClaim, roles }: OidcConfig, claims: IDToken
   return { issuer: claims.iss, subject: claims.sub, name, role }
 }
 
-/** What a failure of the library means to the user. Its classes are matched by code, because it is loaded late. */
+/** Translates an error of the library for the user. Matches its classes by code, because the library is loaded on first use. */
 function failureOf(error: unknown): Error {
   if (error instanceof DomainError) return error
   const { code, status, cause, message, error: reason } = error as Partial<LibraryError>
@@ -141,7 +141,7 @@ function failureOf(error: unknown): Error {
 interface LibraryError extends Error {
   code: string
   status: number
-  /** OAuth error code. */
+  /** The OAuth error code. */
   error: string
 }
 

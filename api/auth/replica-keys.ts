@@ -1,4 +1,7 @@
-/** Opens the keys of a replica. It signs commands, sessions and its own cache; of versions and audit heads it holds public keys only. */
+/**
+ * Opens the keys of a replica. The replica signs commands, sessions and its own cache; it verifies versions and audit heads with public
+ * keys only.
+ */
 import { openRowVerifier, type IsSigned } from '../../store/audit/row-signatures.ts'
 import { headFiles, readHeads, type HeadReader } from '../../store/audit/signed-heads.ts'
 import { splitFormerKey } from '../../store/signing/former-key.ts'
@@ -12,7 +15,7 @@ export interface ReplicaKeys {
   artifactKeys: Verifier
   heads: HeadReader
   subjects: SubjectKey
-  /** Whether a process of this installation has written a row of the audit log. */
+  /** Returns whether a process of this installation wrote a row of the audit log. */
   isSigned: IsSigned
 }
 

@@ -1,6 +1,6 @@
 /**
- * Checks by which name a request reached this process, and from which page it came. A browser sends requests of any web site here, and a
- * site that gives its own name this machine's address (DNS rebinding) could read the responses too.
+ * Checks under which name a request reached this process, and from which page it came. Any web site can make a browser send requests here.
+ * A site that resolves its own name to this machine's address (DNS rebinding) could also read the responses.
  */
 import type { IncomingMessage } from 'node:http'
 import { isIP } from 'node:net'
@@ -12,7 +12,10 @@ export type HostCheck = (host: string) => boolean
 
 const hostPattern = /^(?:\[([0-9a-f:.]+)\]|([\w.-]+))(?::\d{1,5})?$/i
 
-/** Accepts addresses, which no site can claim, `localhost`, and these names; a name that begins with a dot stands for all below it. */
+/**
+ * Creates a check that accepts IP addresses, which no site can claim, `localhost`, and these names. A name that begins with a dot includes
+ * all its subdomains.
+ */
 export function createHostCheck(names: readonly string[]): HostCheck {
   const exact = new Set([
     'localhost',
@@ -35,7 +38,7 @@ export function createHostCheck(names: readonly string[]): HostCheck {
   }
 }
 
-/** Throws `malformed_request` for an invalid target or `Host`, and `host_not_allowed`. HTTP/1.0 needs no `Host`. */
+/** Throws `malformed_request` for an invalid target or `Host`, and `host_not_allowed` for another host. HTTP/1.0 needs no `Host`. */
 export function requireOwnHost(
   { headers, httpVersion, rawHeaders, url = '' }: IncomingMessage,
   isOwn: HostCheck,
@@ -59,8 +62,8 @@ export function requireOwnHost(
 type Header = (name: string) => string | undefined
 
 /**
- * Why a request does not come from a page of this host; undefined when it does. Browsers send Fetch Metadata and Origin; a program that sends
- * neither has no cookies either.
+ * Returns why a request does not come from a page of this host; undefined when it does. Browsers send Fetch Metadata and Origin; a program
+ * that sends neither has no cookies either.
  */
 export function issueOfSender(header: Header): string | undefined {
   const site = header('sec-fetch-site')
@@ -74,7 +77,7 @@ export function issueOfSender(header: Header): string | undefined {
     : `it comes from ${JSON.stringify(shown(origin))}`
 }
 
-/** Throws `cross_site_request` for a request of another site's page without a key, which its browser sent unasked. */
+/** Throws `cross_site_request` for a request without a key that a page of another site has caused. */
 export function requireOwnSender(header: Header): void {
   if (header('authorization') !== undefined) return
   const issue = issueOfSender(header)

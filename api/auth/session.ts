@@ -1,6 +1,6 @@
 /**
- * Seals and reads browser sessions: a signed cookie that no script can read and no other site can send. It names the key and the secret
- * that opened it, so it ends with either, and contains no secret itself.
+ * Seals and reads browser sessions: a signed cookie that no script can read and no other site can send. The session names the key and the
+ * secret that opened it, so it ends with either. It contains no secret itself.
  */
 import { createHash, randomBytes, timingSafeEqual } from 'node:crypto'
 import type { Signer } from '../../store/signing/signing-key.ts'
@@ -15,13 +15,13 @@ export interface SessionKey {
 export interface Session extends SessionKey {
   id: string
   untilMs: number
-  /** In every form of this session. Another site can make a browser submit a form, but cannot know the token. */
+  /** The token in every form of this session. Another site can make a browser submit a form, but cannot know the token. */
   token: string
 }
 
-/** Prefix of the signed text, so that no signature for another purpose is valid here. */
+/** A prefix of the signed text, so that a signature made for another purpose is invalid here. */
 const purpose = 'tenure session 1\n'
-/** A cookie has a few hundred bytes; larger values are ignored. */
+/** Limits the size of a cookie. A valid one has a few hundred bytes. */
 const maxBytes = 2_000
 
 /** Returns the value of the cookie. */
@@ -33,7 +33,10 @@ export function sealSession(signer: Signer, subject: SessionKey, untilMs: number
   return `${payload}.${signer.sign(Buffer.from(purpose + payload)).toString('base64url')}`
 }
 
-/** The session of a cookie's value; undefined when it is not valid. `nowMs` is the database's time, so that a replica's own clock cannot shift the end. */
+/**
+ * Reads the session in a cookie value; undefined when it is invalid. `nowMs` is the database's time, so that a replica's own clock cannot
+ * shift the end of a session.
+ */
 export function readSession(signer: Signer, value: string | undefined, nowMs: number): Session | undefined {
   if (value === undefined || value.length > maxBytes) return undefined
   const [payload = '', signature = ''] = value.split('.')

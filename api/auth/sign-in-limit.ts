@@ -1,17 +1,17 @@
-/** Limits failed sign-in attempts by what was tried: ten at once, then one in six seconds. */
+/** Limits failed sign-in attempts per key and per address: ten at once, then one every six seconds. */
 export interface Attempts {
-  /** Seconds until another failed attempt at this key, or from this address, counts; 0 when it does now. */
+  /** Returns the seconds until another failed attempt with this key, or from this address, is allowed; 0 when it is allowed now. */
   waitS(tried: string | undefined): number
   failed(tried: string | undefined): void
 }
 
 const burst = 10
 const everyMs = 6_000
-/** Bounds the memory: when more are known, all are forgotten. */
+/** Limits the memory. Above it, all attempts are forgotten. */
 const maxTried = 10_000
 
 export function createAttempts(now: () => number = () => performance.now()): Attempts {
-  /** Time from which the next attempt is on time. */
+  /** The time from which the next attempt is within the limit, by key or address. */
   const onTime = new Map<string, number>()
   return {
     waitS(tried = '') {

@@ -1,6 +1,6 @@
 /**
- * Validates and stores events of users. A release is judged by them, so an event must belong to a user or prediction that the key can
- * reach, and counts once however often it is sent.
+ * Validates and stores events of users. Events affect releases, so an event must belong to a user or prediction that the key can access,
+ * and counts once however often it is sent.
  */
 import { createHash } from 'node:crypto'
 import { z } from 'zod'
@@ -16,7 +16,7 @@ import { labellers } from '../http/route.ts'
 import { modelName, pastTime } from '../http/schemas.ts'
 import { maxRoutingKeyLength } from '../serving/codec/request-parser.ts'
 
-/** Of the absolute value of one event: beyond it sums of doubles lose cents. */
+/** Limit on the absolute value of one event. Above it, sums of doubles lose cents. */
 const maxValue = 1e12
 
 export const eventSchema = (nowMs: () => number) =>
@@ -38,11 +38,11 @@ export const eventSchema = (nowMs: () => number) =>
     })
 
 export interface SentEvent extends UserEvent {
-  /** Place in the request: `events.3`, `line 7`. */
+  /** The position in the request: `events.3`, `line 7`. */
   place: string
 }
 
-/** Returns the event, or what is wrong with it. */
+/** Checks a value and returns the event, or the error message. */
 export type EventCheck = (value: unknown, place: string) => SentEvent | string
 
 export function createEventCheck(nowMs: () => number): EventCheck {
@@ -82,18 +82,18 @@ function sentEvent(
 }
 
 export interface EventResult {
-  /** Stored now or before. */
+  /** Events that are stored now or were stored before. */
   accepted: number
   stored: number
-  /** Of predictions that are not in the prediction log. */
+  /** Events of predictions that are not in the prediction log. */
   unknown: number
   refused: { place: string; message: string; code: 'invalid_request' | 'forbidden' }[]
 }
 
 /**
- * Events of one id are equal among the given ones. A predictor may send those of its own predictions only, because a routing key is of every
- * service. Events of unknown predictions are stored, because the log may be more than a second behind; but only where the key may send those of
- * all models, and not of erased requests.
+ * Stores events. The caller must ensure that given events with the same id are equal. A predictor may send only events of its own
+ * predictions, because a routing key is shared by all services. Events of unknown predictions are stored, because the log may be more than
+ * a second behind. This applies only to keys that may send events of all models, and not to erased requests.
  */
 export async function storeEvents(
   { store, actor }: { store: Store; actor: Actor },

@@ -1,5 +1,5 @@
 /**
- * Takes events from a list or a stream in batches. A refused event is reported with its place and does not affect the others; stored
+ * Takes events from a list or a stream in batches. A refused event is reported with its position and does not affect the others. Stored
  * events stay stored when the sender disconnects, and may be sent again.
  */
 import { isError } from '../../domain/errors.ts'
@@ -12,7 +12,7 @@ import { createEventCheck, storeEvents, type EventResult, type SentEvent } from 
 export interface EventIntakeCounts extends Omit<EventResult, 'refused'> {
   received: number
   refused: number
-  /** The first refused events, each with its place. */
+  /** The first refused events, each with its position. */
   issues: string[]
 }
 
@@ -21,13 +21,13 @@ export type EventIntake = ReturnType<typeof openEventIntake>
 const batchSize = 1_000
 const maxIssues = 20
 const maxLineBytes = 16_384
-/** An event has seven. */
+/** The maximum number of JSON values in a line. An event has seven. */
 const maxLineValues = 100
 
 export function openEventIntake(deps: {
   store: Store
   actor: Actor
-  /** The database's time. */
+  /** Returns the database's time in milliseconds. */
   nowMs: () => number
 }) {
   const counts: EventIntakeCounts = {
@@ -40,7 +40,7 @@ export function openEventIntake(deps: {
   }
   const check = createEventCheck(deps.nowMs)
   let batch: SentEvent[] = []
-  /** Of the batch, by the id. */
+  /** The digests of the events in the current batch, by id. */
   let digests = new Map<string, string>()
   const refuse = (place: string, message: string): void => {
     counts.refused++
@@ -61,8 +61,8 @@ export function openEventIntake(deps: {
       counts.received++
       const event = check(value, place)
       if (typeof event === 'string') return refuse(place, event)
-      // Another event with the id of one before is compared with what is stored of that one. The same event again is not: a list of ten
-      // thousand equal ones would take as many statements.
+      // A different event with the same id must be compared with the stored one, so the batch is stored first. An equal event needs no
+      // comparison: otherwise a list of ten thousand equal events would take as many statements.
       if ((digests.get(event.id) ?? event.digest) !== event.digest) await flush()
       digests.set(event.id, event.digest)
       batch.push(event)

@@ -6,7 +6,7 @@ import { DomainError } from '../../domain/errors.ts'
 
 export const json = 'application/json'
 
-/** The declared media type. Throws `unsupported_media_type` when it is not accepted. */
+/** Returns the declared media type. Throws `unsupported_media_type` when it is not accepted. */
 export function requireMediaType(
   contentType: string | undefined | null,
   takes: readonly string[] = [json],

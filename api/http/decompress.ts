@@ -1,6 +1,6 @@
 /**
- * Decompresses bodies up to a limit, because a few kilobytes may expand to gigabytes. Synchronous, because a hundred bodies in the
- * thread pool would each hold half-expanded memory.
+ * Decompresses bodies up to a limit, because a few kilobytes may expand to gigabytes. Synchronous, because a hundred bodies in the thread
+ * pool would all hold half-expanded memory at the same time.
  */
 import { gunzipSync, inflateSync } from 'node:zlib'
 import { DomainError } from '../../domain/errors.ts'
@@ -14,7 +14,10 @@ const decoders = new Map([
 /** The encodings that error messages name. */
 const encodings = ['gzip', 'deflate', 'identity']
 
-/** Throws `unsupported_media_type`, `body_too_large`, or `invalid_request` for a body that does not decompress. */
+/**
+ * Returns the decompressed body. Throws `unsupported_media_type` for an unknown encoding, `body_too_large`, or `invalid_request` for a body
+ * that does not decompress.
+ */
 export function decompressed(body: Buffer, encoding: string | undefined, maxBytes: number): Buffer {
   if (isPlain(encoding)) return body
   const decode = decoders.get(encoding.toLowerCase())
@@ -28,7 +31,7 @@ export function decompressed(body: Buffer, encoding: string | undefined, maxByte
   }
 }
 
-/** For streamed bodies. Throws `unsupported_media_type`. */
+/** Refuses an encoded body, for routes that read a stream. Throws `unsupported_media_type`. */
 export function requireUncompressed(encoding: string | undefined): void {
   if (!isPlain(encoding)) throw unknown(encoding, ['identity'])
 }

@@ -15,7 +15,7 @@ export function htmlTable(head: readonly string[], rows: readonly (readonly stri
   return `<table>${row('th', head)}${rows.map((cells) => row('td', cells)).join('')}</table>`
 }
 
-/** `body` is markup. */
+/** Returns a complete page. `body` is markup. */
 export function htmlDocument(title: string, body: string): string {
   return `<!doctype html><html lang="en"><meta charset="utf-8"><title>${escapeHtml(title)}</title>
 <style>body{font:15px/1.5 system-ui,sans-serif;margin:2rem auto;max-width:70rem;padding:0 1rem}

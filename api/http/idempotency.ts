@@ -1,6 +1,6 @@
 /**
- * Handles the `Idempotency-Key` header of commands: a command runs once per key, and a repetition gets the stored response, also from
- * another replica and after a restart, because a sender whose connection broke cannot know the result.
+ * Handles the `Idempotency-Key` header of commands. A sender whose connection broke cannot know the result, so a command runs once per key,
+ * and a repeated request gets the stored response, also from another replica and after a restart.
  */
 import { createHash, randomUUID } from 'node:crypto'
 import { setTimeout as pause } from 'node:timers/promises'
@@ -14,25 +14,31 @@ import {
 import type { Database, Store } from '../../store/postgres.ts'
 import type { RouteResponse, RouteRequest, RouteDefinition } from './route.ts'
 
-/** Longer than any command takes. Repetitions wait this long after a replica crashes during a command. */
+/**
+ * How long a request holds its key. Longer than any command takes; after a replica crashes during a command, repeated requests wait this
+ * long.
+ */
 const holdMs = 60_000
-/** How long a repetition waits for the first response, and how often it polls. */
+/** How long a repeated request waits for the first response, and how often it polls. */
 const waitMs = 15_000
 const lookMs = 50
 
 export const idempotencyHeader = 'idempotency-key'
 
-/** Stored per key: the response, the refusal, or only that a secret was shown. */
+/** What is stored per key: the response, the error, or only that a secret was shown. */
 type Kept =
   | { status: number; json: unknown }
   | { refusal: { code: ErrorCode; message: string; context: Readonly<Record<string, unknown>> } }
   | { shown: true }
 
-/** Commands only; not predictions, forms and reads. */
+/** Whether a route is a command. Predictions, forms and reads are not. */
 export const mayRepeat = ({ method, allow, page }: RouteDefinition): boolean =>
   method !== 'get' && typeof allow !== 'string' && page !== true
 
-/** Runs a command, or replays its response. Throws `idempotency_conflict` for a key of another command, or of a secret response. */
+/**
+ * Runs a command, or replays its response. Throws `idempotency_conflict` when the key was used for another command, or when the response
+ * contained a secret.
+ */
 export async function executeIdempotent(
   { store }: { store: Store },
   route: RouteDefinition,
@@ -47,7 +53,7 @@ export async function executeIdempotent(
   const hash = createHash('sha256').update(`${route.method} ${ask.path}\n`).update(ask.bytes).digest()
   const holder = randomUUID()
   const untilMs = performance.now() + waitMs
-  // What is kept by replicas must be known again, and no row can name it.
+  // Derived from the request, so that a repeated request gets the same id while Postgres is unavailable.
   const commandWhileAway = createHash('sha256')
     .update(`${request.keyId} ${name}\n`)
     .update(hash)
@@ -90,14 +96,15 @@ async function runFirst({ store, route, ask, claim }: First): Promise<RouteRespo
   }
   try {
     const answer = await route.handle({ ...ask, keep })
-    // What a route without Postgres has kept is the result before the replicas followed.
+    // A route that works without Postgres may have stored a first result before the replicas followed the order; the final response
+    // replaces it.
     if (!isKept || route.withoutPostgres === true)
       await keep(store, answer).catch((error: unknown) => {
         if (route.withoutPostgres !== true || !isError(error, 'postgres_unavailable')) throw error
       })
     return answer
   } catch (error) {
-    // A retryable or unexpected error is not stored, so that a repetition runs the command again.
+    // A retryable or unexpected error is not stored, so that a repeated request runs the command again.
     if (isError(error) && !errorTable[error.code].retryable) {
       const { code, message, context } = error
       const kept: Kept = { refusal: { code, message, context } }

@@ -1,4 +1,4 @@
-/** Logs an error that repeats many times a second once in ten seconds, with the number of repetitions. */
+/** Limits an error that repeats many times per second to one log line in ten seconds, with the number of repetitions. */
 import type { ApiLog } from '../deps.ts'
 
 const everyMs = 10_000

@@ -73,17 +73,17 @@ function operationOf(route: RouteDefinition) {
 
 const requestIdPattern = '^[\\w.:-]{1,100}$'
 
-/** Of every operation. */
+/** Request headers of every operation. */
 const everyHeader: Readonly<Record<string, HeaderSpec>> = {
   'x-request-id': {
     description:
       'The id of the request, for its answer and the logs; any other text is replaced by a new id.',
-    // Without the pattern, because no text is refused.
+    // Has no pattern, because every text is accepted.
     schema: { type: 'string', examples: ['order-17'] },
   },
 }
 
-/** Of commands: `executeIdempotent` accepts it wherever `mayRepeat` says so. */
+/** Request headers of commands: `executeIdempotent` reads them where `mayRepeat` returns true. */
 const commandHeaders: Readonly<Record<string, HeaderSpec>> = {
   [idempotencyHeader]: {
     description: 'A repetition under the same key gets the first response again, and the command runs once.',
@@ -101,7 +101,7 @@ function requestBodyOf({
   if (body === undefined && rawBytes === undefined && streaming !== true) return undefined
   const schema = body === undefined ? rawSchema : schemaOf(body)
   return {
-    // A command without a body has no fields.
+    // The body is optional when the command accepts an empty object.
     required: body === undefined || !body.safeParse({}).success,
     content: Object.fromEntries(
       contentTypes.map((media) => [
@@ -122,7 +122,7 @@ function requestBodyOf({
 const text = { type: 'string' }
 const isText = (media: string): boolean => /^text\/|json/.test(media)
 
-/** The statuses of `errorTable` that this route can have. */
+/** Returns the statuses of `errorTable` that this route can have. */
 function statusesOfErrors(route: RouteDefinition): number[] {
   const { method, path, allow, query, body, rawBytes, streaming, answers } = route
   const isHealth = allow === 'public' && query === undefined && method === 'get'
@@ -133,7 +133,7 @@ function statusesOfErrors(route: RouteDefinition): number[] {
     ...declared.filter((status) => status >= 400),
     ...(takesInput ? [400, 404] : []),
     ...(allow === 'public' ? [] : [401, 429]),
-    // Without a key, a page of another site is refused.
+    // A request of another site's page without a key is rejected.
     ...(allow === 'public' && method === 'get' ? [] : [403]),
     ...(takesBody ? [413, 415, 422] : []),
     ...(method === 'get' ? [] : [409, 504]),

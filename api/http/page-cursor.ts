@@ -7,7 +7,7 @@ export const cursorText = z
   .max(1_000)
   .meta({ pattern: '^[A-Za-z0-9_-]*$', description: '`next` of the page before.' })
 
-/** A row by its time, as Postgres writes it, and its name. */
+/** The key of a row that is sorted by time: the time as Postgres writes it, and the name of the row. */
 export const timeKey = z.tuple([
   z.string().regex(/^\d{4,6}-\d\d-\d\d \d\d:\d\d:\d\d(\.\d+)?[+-][\d:]+$/),
   z.string(),
@@ -15,12 +15,12 @@ export const timeKey = z.tuple([
 
 export type CursorKey = readonly (string | number)[]
 
-/** The cursor contains `order`, so that a cursor of another order is rejected. */
+/** Encodes a cursor. It contains `order`, so that a cursor of another order is rejected. */
 export function encodeCursor(order: string, key: CursorKey): string {
   return Buffer.from(JSON.stringify([order, ...key])).toString('base64url')
 }
 
-/** Throws `invalid_request` for an invalid cursor, or a cursor of another order. */
+/** Decodes a cursor. Throws `invalid_request` for an invalid cursor or a cursor of another order. */
 export function decodeCursor<Key extends CursorKey>(text: string, order: string, shape: z.ZodType<Key>): Key {
   const found = parsed(text)
   if (found?.[0] !== order)

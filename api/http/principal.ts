@@ -1,6 +1,6 @@
 /**
- * Authenticates a request by its key or by a browser session. A browser sends credentials by itself, also for another site's page, so a
- * session only reads unless a form of its own page proves otherwise.
+ * Authenticates a request by its key or by a browser session. A browser sends credentials without being asked, also for a page of another
+ * site, so a session may only read unless the request carries the token of its own form.
  */
 import { DomainError } from '../../domain/errors.ts'
 import { isSessionRevoked } from '../../store/access/revoked-sessions.ts'
@@ -18,7 +18,7 @@ export interface Principal {
 
 type Header = (name: string) => string | undefined
 
-/** Throws `unauthenticated` for an unknown caller of a route that is not public. */
+/** Returns who sent the request. Throws `unauthenticated` for an unknown caller of a route that is not public. */
 export async function principalOf(
   deps: ApiDeps,
   route: RouteDefinition,
@@ -39,7 +39,7 @@ export async function principalOf(
   }
 }
 
-/** Who reads a page that reports a failure; absent without a session, and while none can be read. */
+/** Returns the reader of a page that reports a failure; undefined without a session, or when sessions cannot be read. */
 export const findReader = (deps: ApiDeps, header: Header): Promise<Principal | undefined> =>
   fromSession(deps, header).catch(() => undefined)
 
@@ -55,7 +55,7 @@ async function fromSession(deps: ApiDeps, header: Header): Promise<Principal | u
   return { actor, session }
 }
 
-/** Throws `forbidden` unless the form comes from a page of this host, and of this session when there is one. */
+/** Throws `forbidden` unless the form comes from a page of this host and, if there is a session, carries its token. */
 export function requireOwnForm(
   session: Session | undefined,
   header: Header,

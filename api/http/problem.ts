@@ -16,28 +16,28 @@ export interface Problem {
   remedy: string
   retryable: boolean
   request_id: string
-  /** Context of the error, e.g. `limit`. */
+  /** Context of the error, for example `limit`. */
   [extension: string]: unknown
 }
 
 export const problemType = 'application/problem+json'
-/** Default retry-after, in seconds. */
+/** The default of `Retry-After`, in seconds. */
 export const retryAfterS = 1
 
 const requestIdPattern = /^[\w.:-]{1,100}$/
 
-/** The caller's own id of its request, or a new one. */
+/** Returns the caller's request id, or a new one. */
 export const requestIdFrom = (sent: unknown): string =>
   typeof sent === 'string' && requestIdPattern.test(sent) ? sent : randomUUID()
 
 const processMark = randomBytes(9).toString('base64url')
 let made = 0
 
-/** The same for predictions, whose time a random id for each would lengthen. */
+/** Returns the caller's request id, or a new one without the cost of a random UUID, which would slow predictions down. */
 export const quickRequestId = (sent: string | undefined): string =>
   sent !== undefined && requestIdPattern.test(sent) ? sent : `${processMark}.${(++made).toString(36)}`
 
-/** `onDefect` receives what is not a DomainError. */
+/** Converts an error. Calls `onDefect` with every error that is not a DomainError. */
 export function problemOf(
   thrown: unknown,
   requestId: string,
@@ -58,19 +58,19 @@ export function problemOf(
   }
 }
 
-/** How the clients of a path read errors; `problem` is RFC 9457. */
+/** The error format that the clients of a path read; `problem` is RFC 9457. */
 export type ErrorShape = 'problem' | 'inference' | 'mlflow'
 
-/** Of a path or of a declared route. */
+/** Returns the error format of a requested path or of a declared route. */
 export function errorShapeOf(path: string): ErrorShape {
   const [plain = ''] = path.split('?')
   if (plain === '/v2' || plain.startsWith('/v2/')) return 'inference'
-  // KServe's version 1 has the same errors.
+  // Clients of KServe version 1 read the same error format.
   if (/^\/v1\/models\/[^/]+(:|%3a)predict$/i.test(plain)) return 'inference'
   return /^(\/v1\/models\/[^/]+)?\/invocations$/.test(plain) ? 'mlflow' : 'problem'
 }
 
-/** The names that MLflow's clients know. */
+/** The error codes that MLflow clients know, by HTTP status. */
 const mlflowCodes: Readonly<Record<number, string>> = {
   401: 'UNAUTHENTICATED',
   403: 'PERMISSION_DENIED',
@@ -82,7 +82,7 @@ const mlflowCodes: Readonly<Record<number, string>> = {
   504: 'TEMPORARILY_UNAVAILABLE',
 }
 
-/** The response body, in the shape of its protocol; those of other protocols have our code as an additional field. */
+/** Returns the response body in the format of the protocol. The formats of other protocols carry Tenure's code in an additional field. */
 export function textOfProblem(problem: Problem, path: string): string {
   const { detail, code, status } = problem
   const bodies = {
@@ -94,8 +94,8 @@ export function textOfProblem(problem: Problem, path: string): string {
 }
 
 /**
- * `browsed` when a key may be sent as a browser's password. Chromium reads only the first challenge of a header line, so Basic comes
- * first; it is left out where a password is not accepted.
+ * Returns the response headers. `browsed`: the browser may send a key as a password. Chromium reads only the first challenge of a header
+ * line, so Basic comes first; it is left out where a password is not accepted.
  */
 export function headersOf(problem: Problem, path: string, browsed = false): Record<string, string> {
   return {

@@ -8,7 +8,7 @@ import { shown } from '../../domain/postgres-text.ts'
 import { redacted } from '../../domain/redact.ts'
 import { commandLimits } from './route.ts'
 
-/** Throws `body_too_large` as soon as more than `limit` bytes are announced or received. */
+/** Reads the body. Throws `body_too_large` as soon as more than `limit` bytes are announced or received. */
 export async function readBody(request: Request, limit: number): Promise<Buffer> {
   const announced = Number(request.headers.get('content-length') ?? 0)
   if (announced > limit) throw tooLarge(limit)
@@ -22,7 +22,7 @@ export async function readBody(request: Request, limit: number): Promise<Buffer>
   return Buffer.concat(parts)
 }
 
-/** The pieces of a body. Throws `body_too_large` as soon as more than `limit` bytes are received. */
+/** Yields the chunks of a body. Throws `body_too_large` as soon as more than `limit` bytes are received. */
 export async function* limited(
   body: AsyncIterable<Uint8Array>,
   limit: number,
@@ -37,15 +37,15 @@ export async function* limited(
 }
 
 /**
- * Parses a command; without a body it has no fields. Secrets are redacted, because users paste keys into reasons, which histories and the
- * audit log keep forever. Throws like `parseJsonBody`.
+ * Parses the body of a command; an empty body has no fields. Redacts secrets, because users paste keys into reasons, and workflow histories
+ * and the audit log keep a reason forever. Throws like `parseJsonBody`.
  */
 export const parseCommandBody = (bytes: Uint8Array, maxValues = commandLimits.values): unknown =>
   bytes.byteLength === 0 ? {} : parseJsonBody(bytes, { maxValues, rewrite: redacted })
 
 /**
- * The fields of a form; the last of a repeated field counts. Secrets are redacted in each value, because in the whole body the form's
- * token would look like one. Throws like `requireUtf8Escapes`.
+ * Parses the fields of a form; the last value of a repeated field counts. Redacts each value separately, because in the whole body the
+ * token of the form would look like a secret. Throws like `requireUtf8Escapes`.
  */
 export function parseForm(bytes: Uint8Array): Record<string, string> {
   const text = decodeUtf8(bytes, 'the form')
@@ -68,6 +68,6 @@ function isDecodable(run: string): boolean {
   }
 }
 
-/** `when` follows the number of bytes. */
+/** Returns the error for a body over the limit. `when` is appended to the number of bytes. */
 export const tooLarge = (limit: number, when = '', what = 'the body'): DomainError =>
   new DomainError('body_too_large', `${what} has more than ${limit} bytes${when}`, { limit })

@@ -1,5 +1,5 @@
 /**
- * Refuses requests that were sent to a foreign name, and holds early ones until their handlers are loaded, so that a starting replica
+ * Refuses requests whose `Host` names another server. Holds early requests until their handlers are loaded, so that a starting replica
  * refuses none.
  */
 import type { IncomingMessage, RequestListener, Server, ServerResponse } from 'node:http'
@@ -60,7 +60,7 @@ export function createRequestGate(
   }
 }
 
-/** As a proxy that ends TLS would: cookies and HSTS depend on it. */
+/** Sets the header that a TLS proxy would set, because cookies and HSTS depend on it. */
 function markSecure({ headers, rawHeaders }: IncomingMessage): void {
   headers['x-forwarded-proto'] = 'https'
   rawHeaders.unshift('x-forwarded-proto', 'https')

@@ -10,10 +10,12 @@ import type { Actor } from '../auth/authentication.ts'
 import type { Session } from '../auth/session.ts'
 
 /**
- * - `public`: no key.
- * - `callers`: predictions; a predictor's key, or none where public predictions are on.
- * - `labellers`: outcomes; the same, and a labeller's key. A predictor's key reaches the predictions that were made with it.
- * - otherwise the permitted roles.
+ * Who may call a route:
+ * - `public`: every caller, without a key.
+ * - `callers`: predictions, with the key of a predictor, or without a key where public predictions are on.
+ * - `labellers`: outcomes, as for `callers`, and with the key of a labeller. A predictor's key reaches only the predictions that were made
+ *   with it.
+ * - otherwise: the listed roles.
  */
 export type Access = 'public' | 'callers' | 'labellers' | readonly Role[]
 
@@ -30,14 +32,14 @@ const namedAccess: Partial<Record<string, readonly Role[]>> = {
   labellers: ['predictor', ...labellers],
 }
 
-/** The roles that a route admits. */
+/** Returns the roles that a route admits. */
 export const rolesOf = (allow: Access): readonly Role[] =>
   typeof allow === 'string' ? (namedAccess[allow] ?? []) : allow
 
 /** Limit of the body of predictions and outcomes. */
 export const predictBytes = 8_388_608
 
-/** Limits of the body of a command: its bytes, and its JSON values as `measureJson` counts them. */
+/** Limits of a command body: its bytes, and its number of JSON values as `measureJson` counts them. */
 export const commandLimits = { bytes: 1_048_576, values: 20_000 }
 
 /** Request headers of predictions. */
@@ -55,20 +57,20 @@ export const predictionHeaders: Readonly<Record<string, HeaderSpec>> = {
 
 export interface HeaderSpec {
   description: string
-  /** JSON schema. */
+  /** The JSON schema of the value. */
   schema: object
 }
 
 /** A request whose key, parameters and body are validated. */
 export interface RouteRequest<Body, Query> {
-  /** Absent on public routes when no valid key was sent. */
+  /** The caller; absent on public routes when no valid key was sent. */
   actor: Actor | undefined
   params: Readonly<Record<string, string>>
   query: Query
   body: Body
   /** The raw body, for routes that parse it themselves. */
   bytes: Buffer
-  /** The body as a stream, for streaming routes. */
+  /** Reads the body as a stream, on streaming routes. */
   stream: () => AsyncIterable<Uint8Array>
   requestId: string
   header: (name: string) => string | undefined
@@ -77,26 +79,26 @@ export interface RouteRequest<Body, Query> {
    * stored when it returns.
    */
   keep?: (database: Database, answer: RouteResponse) => Promise<void>
-  /** Id of the command. A repetition under the same idempotency key has the same id. */
+  /** The id of the command. A repeated request with the same idempotency key has the same id. */
   command: string
-  /** The id that the command had if it came while Postgres was away; absent without an idempotency key. */
+  /** The id that the command had if it first arrived while Postgres was unavailable; absent without an idempotency key. */
   commandWhileAway?: string
-  /** Session of the browser, on a page. */
+  /** The browser session, on a page. */
   session: Session | undefined
   /** The path with its query. */
   target: string
-  /** Address of the caller; absent without a socket. */
+  /** The address of the caller; absent without a socket. */
   address: string | undefined
 }
 
 export interface RouteResponse {
   status?: number
-  /** Sent as JSON. */
+  /** The response body, sent as JSON. */
   json?: unknown
-  /** Sent unchanged, with the content type `type`. */
+  /** The response body, sent unchanged with the content type `type`. */
   text?: string | Uint8Array<ArrayBuffer>
   type?: string
-  /** Sent as it comes, as server-sent events. */
+  /** Server-sent events, sent as they are produced. */
   events?: ReadableStream<Uint8Array<ArrayBuffer>>
   headers?: Record<string, string>
 }
@@ -104,34 +106,34 @@ export interface RouteResponse {
 /** What a route declares besides its method, path and access. */
 export interface RouteSpec<Body, Query> {
   summary: string
-  /** Status → description. */
+  /** Descriptions of the responses, by status. */
   answers: Readonly<Record<number, string>>
   body?: z.ZodType<Body>
   query?: z.ZodType<Query>
-  /** `handle` gets the raw body, up to this many bytes. */
+  /** Passes the raw body to `handle`, up to this many bytes. */
   rawBytes?: number
-  /** Limit of the values of a JSON body, where it is not `commandLimits.values`. */
+  /** The limit on the values of a JSON body. Default: `commandLimits.values`. */
   maxValues?: number
-  /** JSON schema of a raw or streamed body, where it is JSON or a form. */
+  /** The JSON schema of a raw or streamed body that is JSON or a form. */
   rawSchema?: object
-  /** JSON schema of the body of a successful response. */
+  /** The JSON schema of the body of a successful response. */
   answerSchema?: object
-  /** JSON schema of the body of status 202, where it is another one. */
+  /** The JSON schema of the body of status 202, where it differs. */
   deferredSchema?: object
-  /** Media type of a successful response besides JSON, or in place of it without `answerSchema`. */
+  /** The media type of a successful response: in addition to JSON, or instead of JSON where `answerSchema` is absent. */
   answerMedia?: string
-  /** Request headers that change the response. */
+  /** The request headers that change the response. */
   headers?: Readonly<Record<string, HeaderSpec>>
-  /** Accepted media types of the body; JSON by default. */
+  /** The accepted media types of the body. Default: JSON. */
   contentTypes?: readonly string[]
   /** `handle` reads the body as a stream; it is never buffered. */
   streaming?: boolean
   /**
-   * A dashboard page: accepts a session, reports failures as pages, and accepts changes only from a form of this host. Redirects to the
-   * sign-in page without a session, unless it is `public`.
+   * Marks a dashboard page. It accepts a session, reports failures as pages, and accepts changes only from a form of this host. Without a
+   * session it redirects to the sign-in page, unless it is `public`.
    */
   page?: true
-  /** Asked by pages, or by one other system, alone: not in `/openapi.json`. */
+  /** Marks a route that only pages or one other system call. It is not in `/openapi.json`. */
   internal?: true
   /** Handles the command also while Postgres is unavailable, when no response can be stored for a repetition. */
   withoutPostgres?: true
@@ -146,7 +148,7 @@ export interface RouteDefinition extends RouteSpec<unknown, unknown> {
   allow: Access
 }
 
-/** Erases the types of body and query, once the handler is bound to them. `path` has its parameters as `:name`. */
+/** Declares a route. Erases the types of body and query, because the handler is bound to them here. `path` writes parameters as `:name`. */
 export function defineRoute<Body = undefined, Query = undefined>(
   method: RouteDefinition['method'],
   path: string,
@@ -156,24 +158,24 @@ export function defineRoute<Body = undefined, Query = undefined>(
   return { method, path, allow, ...(spec as RouteSpec<unknown, unknown>) }
 }
 
-/** The path as OpenAPI writes it. */
+/** Returns the path as OpenAPI writes it. */
 export const pathTemplate = (path: string): string => path.replaceAll(/\/:(\w+)/g, '/{$1}')
 
-/** A suffix of the last segment, as in `/v1/models/:name:predict`. */
+/** Matches a suffix of the last segment, as in `/v1/models/:name:predict`. */
 const suffixPattern = /\/:(\w+)(:\w+)$/
 
-/** The path as the router reads it, in which a suffix is part of its parameter. */
+/** Returns the path for Hono's router, in which the suffix is part of the parameter. */
 export const routerPath = (path: string): string =>
   path.replace(suffixPattern, '/:$1{[^/:]+$2}').replace(/^\/v1\/models\/:name$/, '/v1/models/:name{[^/:]+}')
 
-/** The parameters without the suffix of the path. */
+/** Returns the parameters without the suffix of the path. */
 export function paramsOf(path: string, found: Readonly<Record<string, string>>): Record<string, string> {
   const [, name, suffix] = suffixPattern.exec(path) ?? []
   if (name === undefined || suffix === undefined) return found
   return { ...found, [name]: found[name]!.slice(0, -suffix.length) }
 }
 
-/** A handler as Hono lists it. */
+/** A mounted handler, as Hono lists it. */
 export type Mounted = Record<'method' | 'path', string>
 
 /**

@@ -1,6 +1,6 @@
 /**
- * Defines how values are written in JSON (snake_case at the first level; deeper levels are data and stay unchanged), and the fields that
- * routes share.
+ * Defines how values are written in JSON, and the fields that routes share. Names are snake_case at the first level; deeper levels are data
+ * and stay unchanged.
  */
 import { z } from 'zod'
 import { DomainError } from '../../domain/errors.ts'
@@ -14,13 +14,13 @@ export function toWire<T extends object>(value: T): Record<string, unknown> {
 
 const snake = (name: string): string => name.replaceAll(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`)
 
-/** A time with its zone. */
+/** A time with its zone, in ISO 8601. */
 export const zonedTime = z.iso
   .datetime({
     offset: true,
     error: 'is not an ISO 8601 time with a zone, such as 2026-03-01T12:00:00Z',
   })
-  // Postgres rejects these, which would surface as an internal error.
+  // Postgres rejects such times, and the error would surface as an internal one.
   .refine((text) => !/^0000|[+-](1[6-9]|2\d):\d\d$/.test(text), {
     error: 'is in the year 0, or in a zone further than 15:59 from UTC',
   })
@@ -29,17 +29,17 @@ export const zonedTime = z.iso
 const skewMs = 60_000
 
 /**
- * A time that is not in the future, by the clock of the database: a replica whose own clock is behind would reject what has just
+ * A time that is not in the future by the clock of the database. A replica whose own clock is behind would reject an event that has just
  * happened.
  */
 export const pastTime = (nowMs: () => number) =>
   zonedTime.refine(isPast(nowMs), { error: 'is in the future' })
 
-/** The same in UTC. */
+/** The same as `pastTime`, converted to UTC. */
 export const pastTimeInUtc = (nowMs: () => number) =>
   pastTime(nowMs).transform((time) => new Date(time).toISOString())
 
-/** A policy in a body, which the use case validates. */
+/** A policy in a body. The use case validates its fields. */
 export const policyBody = z
   .custom<ReleasePolicy>((value) => typeof value === 'object' && value !== null, 'is a policy as an object')
   .meta({ type: 'object', additionalProperties: true, description: 'A complete release policy.' })
@@ -47,7 +47,7 @@ export const policyBody = z
 /** The value of a hyperparameter. */
 export const hyperparameterValue = z.union([z.number(), z.string().max(1_000), z.boolean()])
 
-/** Hyperparameters in place of those of the model file, which the use case compares with them. */
+/** Hyperparameters that replace those of the model file. The use case checks them against the model file. */
 export const overridesBody = z
   .record(z.string().min(1).max(100), hyperparameterValue)
   .meta({ description: 'Hyperparameters of the model file with their values for this training.' })
@@ -55,12 +55,12 @@ export const overridesBody = z
 // oxlint-disable-next-line no-control-regex -- exactly the characters that are refused
 const controls = /[\u0000-\u0008\u000B-\u001F\u007F-\u009F]/
 const refused = String.raw`\u0000-\u0008\u000B-\u001F\u007F-\u009F`
-/** The same for the document, where a line break may still be CRLF. */
+/** The same characters for the API description, where a line break may still be CRLF. */
 const allowed = String.raw`(?:\r\n|[^${refused}])*`
 
 /**
- * What a user says for a command, as it is signed and stored. Browsers send CRLF for a line break, and a terminal obeys other control
- * characters of a reason that it lists.
+ * The reason of a command, as it is signed and stored. Converts the CRLF of browsers, and refuses other control characters, because a
+ * terminal that lists the reason would obey them.
  */
 const reasonOf = (sent: z.ZodString) =>
   sent
@@ -75,7 +75,7 @@ const reasonOf = (sent: z.ZodString) =>
     )
 export const reasonText = reasonOf(z.string().meta({ pattern: `^${allowed}$` }))
 
-/** The same, and not blank. */
+/** A reason that must not be blank. */
 export const writtenReason = reasonOf(
   z.string().meta({ pattern: String.raw`^${allowed}[^\s${refused}]${allowed}$` }),
 ).pipe(z.string().trim().min(1, 'must not be empty'))
@@ -90,7 +90,7 @@ export const limit = z.coerce.number().int().min(1).max(1_000).default(100)
 
 export const booleanFlag = z.enum(['true', 'false']).transform((text) => text === 'true')
 
-/** A list whose length is checked before its entries, so that a list of a million wrong ones is refused once. */
+/** A list whose length is checked before its entries, so that a list with a million wrong entries gives one issue. */
 export const boundedList = <T extends z.ZodType>(entry: T, bounds: { min?: number; max: number }) =>
   z.preprocess(
     (value, context) => {
@@ -107,7 +107,7 @@ export const boundedList = <T extends z.ZodType>(entry: T, bounds: { min?: numbe
 
 const isPast = (nowMs: () => number) => (text: string) => !(Date.parse(text) > nowMs() + skewMs)
 
-/** A text with its own grammar, which the description of the API gives; the caller gets the issue of the parser. */
+/** A text with its own grammar. The API description documents the grammar; the caller gets the error of the parser. */
 export const parsedBy = <T>(
   parse: (text: string) => Parsed<T>,
   grammar: { pattern: string; description: string },
@@ -124,7 +124,7 @@ export const parsedBy = <T>(
       return z.NEVER
     })
 
-/** There is no year 0. */
+/** Matches a day. Excludes the year 0, which does not exist. */
 const dayPattern =
   '([1-9][0-9]{3}|[0-9]{3}[1-9]|[0-9]{2}[1-9][0-9]|[0-9][1-9][0-9]{2})-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])'
 const clockPattern = '([01][0-9]|2[0-3]):[0-5][0-9]'
@@ -135,11 +135,11 @@ export const searchedTime = parsedBy(parseMoment, {
   description: 'An ISO 8601 time with its zone, or a day, which begins at midnight UTC.',
 })
 
-/** The same, not in the future. */
+/** The same as `searchedTime`, not in the future. */
 export const pastSearchedTime = (nowMs: () => number) =>
   searchedTime.refine(isPast(nowMs), { error: 'is in the future' })
 
-/** Throws `invalid_request` for a span that ends before it begins, which would silently find nothing. */
+/** Throws `invalid_request` for a time span that ends before it begins, because a search would silently find nothing. */
 export function requireInOrder(since: string | undefined, until: string | undefined): void {
   if (since !== undefined && until !== undefined && Date.parse(since) >= Date.parse(until))
     throw new DomainError('invalid_request', `until: ${until} is not after since, ${since}`)
@@ -147,7 +147,7 @@ export function requireInOrder(since: string | undefined, until: string | undefi
 
 const maxIssues = 20
 
-/** Throws `invalid_request` with the first issues. */
+/** Validates a value. Throws `invalid_request` with the first issues. */
 export function checkInput<T>(schema: z.ZodType<T>, value: unknown, what: string): T {
   requireStorable(value, what)
   const { data, error } = schema.safeParse(value)

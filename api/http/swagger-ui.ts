@@ -1,6 +1,6 @@
 /**
- * Serves the OpenAPI document as an interactive page. The content security policy lets it load and send to this host only, so that no
- * name or summary can reach another host.
+ * Serves the OpenAPI document as an interactive page. The content security policy lets the page load from and send to this host only, so
+ * that no name or summary can reach another host.
  */
 import { readFile } from 'node:fs/promises'
 import { createRequire } from 'node:module'
@@ -19,7 +19,7 @@ const types = {
 
 const starter = 'start.js'
 
-/** No inline code, no other host, no frames. The CSS embeds its images as data. */
+/** Allows no inline code, no other host and no frames. The CSS embeds its images as data. */
 export const explorerHeaders: Record<string, string> = {
   'content-security-policy':
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; " +
@@ -57,7 +57,7 @@ const start = `SwaggerUIBundle({
 })
 `
 
-/** A file of the page; undefined for every other name. */
+/** Returns a file of the page; undefined for every other name. */
 export async function findSwaggerAsset(name: string): Promise<SwaggerAsset | undefined> {
   if (name === starter) return { bytes: new TextEncoder().encode(start), type: types['swagger-ui-bundle.js'] }
   if (!Object.hasOwn(types, name)) return undefined

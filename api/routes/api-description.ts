@@ -19,7 +19,7 @@ const documentSchema = {
 }
 
 const html = 'text/html; charset=utf-8'
-/** Plain pages run no script and load nothing. */
+/** Plain pages run no script and load no files. */
 const pageHeaders = {
   ...explorerHeaders,
   'content-security-policy':

@@ -5,8 +5,8 @@ import type { ApiDeps } from '../deps.ts'
 import type { RouteRequest, RouteResponse } from '../http/route.ts'
 import { toWire } from '../http/schemas.ts'
 
-/** For the description of a response 202. */
-export const isDeferred =
+/** Completes the sentence that describes a response with status 202. */
+export const whenDeferred =
   'is recorded and will be delivered when Temporal is back, once and within seconds; GET /v1/commands/{id} shows its result'
 
 type Request = Pick<RouteRequest<unknown, unknown>, 'actor' | 'command' | 'keep'>
@@ -29,7 +29,7 @@ export function respondToCommand(
   return 'deferred' in outcome ? deferredResponse(outcome.deferred) : { status, json: toWire(outcome.result) }
 }
 
-/** Stores the response of a deferred command for repetitions of the request. */
+/** Returns a function that stores the response of a deferred command under the idempotency key. */
 export const keepDeferred = (keep: Request['keep']): KeepDeferred | undefined =>
   keep && ((database, deferred) => keep(database, deferredResponse(deferred)))
 

@@ -45,7 +45,10 @@ export const healthRoutes = (deps: ApiDeps): RouteDefinition[] => [
   }),
 ]
 
-/** Public, because a replica that has loaded no keys can report details to no caller. */
+/**
+ * Explains why a replica has no routes. Public, because a replica that has loaded no keys cannot give details to authenticated callers
+ * only.
+ */
 function coldStartIssue({ serving }: ApiDeps): string {
   if (serving.routing.isFilled() || serving.unrecalled.length === 0) return ''
   const why = serving.lacksSchema()
@@ -58,30 +61,33 @@ export const alive = { status: 'alive' }
 
 export type HealthDeps = Pick<ApiDeps, 'serving' | 'authentication' | 'stopping' | 'payloadKeyIssue'>
 
-/** Whether the details of all models are for this key. */
+/** Whether this key may see the details of all models. */
 const isUnscoped = (actor: Actor | undefined): boolean => actor !== undefined && actor.models === undefined
 
-/** The public state of a ready replica, with details for a key. */
+/** Returns the public state of a ready replica; with a key, also the details that the key may see. */
 export const readyState = (deps: HealthDeps, actor: Actor | undefined): Record<string, unknown> => ({
   status: 'ready',
   ...(actor === undefined ? {} : { ...databaseOf(deps), ...temporalOf(deps), ...stateOf(deps, actor) }),
 })
 
-/** Every reason to send no requests now, including temporary ones. */
+/** Returns every reason against sending requests now, including temporary reasons. */
 export const whyNotReady = (deps: HealthDeps): string[] => [...issuesOf(deps), ...refusing(deps)]
 
-/** The answer to callers without a key, which names no details. */
+/** Throws `not_ready`, without details, for callers without a key. */
 export function requireReady(deps: HealthDeps): void {
   if (whyNotReady(deps).length > 0) throw new DomainError('not_ready', 'this replica is not ready')
 }
 
-/** Does not take the replica off a shared port: an immediate error is better than a refused connection. */
+/**
+ * Returns the reasons why every prediction is refused for now. They do not take the replica off a shared port: an immediate error is better
+ * than a refused connection.
+ */
 const refusing = ({ serving }: HealthDeps): string[] =>
   serving.durable?.isAway() === true
     ? ['the prediction log cannot be written; every prediction is refused, because the log is durable']
     : []
 
-/** Why this process should get no requests; empty when it should. */
+/** Returns why this process should get no requests; empty when it should get them. */
 export function issuesOf({ serving, authentication, stopping }: HealthDeps): string[] {
   const issues: string[] = []
   const end = stopping()
@@ -99,7 +105,7 @@ export function issuesOf({ serving, authentication, stopping }: HealthDeps): str
   return issues
 }
 
-/** A replica without its database is ready, because it still serves; report the outage. */
+/** Reports a database outage. A replica without its database stays ready, because it still serves. */
 function databaseOf({ serving }: HealthDeps) {
   const outage = serving.outage()
   if (outage === undefined) return {}
@@ -108,7 +114,7 @@ function databaseOf({ serving }: HealthDeps) {
   return { database: { trouble: kind, detail: redacted(`Postgres ${what}: ${why}`), for_ms: forMs } }
 }
 
-/** A replica whose commands Temporal cannot take is ready, because it still serves. */
+/** Reports that Temporal cannot take the commands of this replica. The replica stays ready, because it still serves. */
 function temporalOf({ payloadKeyIssue }: HealthDeps) {
   const detail = payloadKeyIssue?.()
   return detail === undefined ? {} : { temporal: { trouble: 'payload_keys', detail } }

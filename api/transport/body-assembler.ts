@@ -3,9 +3,9 @@
  * would otherwise fill the memory.
  */
 export interface BodyAssembler {
-  /** `over`: the body is longer than announced or too slow, or all incomplete bodies hold too many bytes. */
+  /** Adds a chunk. `over`: the body is longer than announced or too slow, or all incomplete bodies together hold too many bytes. */
   add(piece: Buffer): 'complete' | 'partial' | 'over'
-  /** Returns everything that has arrived and frees it. */
+  /** Returns all bytes that have arrived and releases them. */
   end(): Buffer
 }
 
@@ -15,7 +15,7 @@ export interface BodyAssemblerLimits {
   maxHeldBytes: number
 }
 
-/** Starts a body of `totalBytes`. */
+/** Returns a function that starts a body of `totalBytes` bytes. */
 export function createBodyAssemblers(limits: BodyAssemblerLimits): (totalBytes: number) => BodyAssembler {
   let heldBytes = 0
   return (totalBytes) => {

@@ -16,7 +16,7 @@ export interface BodyReader {
 
 export interface BodyLimits {
   maxBytes: number
-  /** The limit for all incomplete bodies together. */
+  /** The limit on the bytes of all incomplete bodies together. */
   maxHeldBytes: number
 }
 

@@ -9,7 +9,7 @@ import { requestIdHeader } from '../serving/request/replay.ts'
 /** How long the caller waits, in milliseconds. A response that would come later is not computed. */
 export const deadlineHeader = 'x-deadline-ms'
 
-/** The caller's id of a request, repeated in its error response and in the log. */
+/** The caller's request id, repeated in error responses and in the log. */
 export const correlationHeader = 'x-request-id'
 
 /** The headers that a prediction depends on; all others are ignored. */
@@ -48,7 +48,7 @@ export interface Exchange {
   onSent(listener: () => void): void
 }
 
-/** The same when requests may share a connection; the socket is then absent. */
+/** An exchange of a request that may share its connection with other requests; `socket` is then absent. */
 export type SharedExchange = Omit<Exchange, 'socket'> &
   Partial<Pick<Exchange, 'socket'>> & {
     /** Replaces `send` for a response with status 200 that needs no text. The bytes are valid until it returns. */

@@ -23,7 +23,7 @@ export interface FastPath {
 /** Serves predictions. A path or host without a target is left to Node's server. */
 export interface PredictHandler<Target> {
   targetOf(path: string, host: string): Target | undefined
-  /** Whether a new connection may be served here. */
+  /** Whether a new connection has the required client certificate. Without it, Node's server takes the connection. */
   hasCertificate?: CertificateCheck
   answer(target: Target, exchange: Exchange, body: Buffer): void
 }
@@ -50,7 +50,7 @@ interface Context<Target> {
   silentMs: number
   endOfHead: EndOfHead
   /**
-   * Collects writes until the end of the turn: most of the time of a write is waking the receiver, which happens once for writes made
+   * Defers writes to the end of the turn. Most of the time of a write goes into waking the receiver, which happens once for writes made
    * together.
    */
   atTurnEnd: (write: () => void) => void
@@ -62,9 +62,9 @@ interface Context<Target> {
 /** A request with a larger body goes to Node from the beginning; so do later ones that break the limits. */
 const maxBodyBytes = 1_048_576
 const defaultLimits: BodyAssemblerLimits = { withinMs: 1_000, maxHeldBytes: 67_108_864 }
-/** Responses written together. With more, the first waits longer and the throughput stays the same. */
+/** The number of responses written together. With more, the first one waits longer and the throughput stays the same. */
 const maxWrites = 8
-/** Added to the time in `Keep-Alive`, as in Node's server, so that a request sent at the last moment is served. */
+/** Added to the timeout announced in `Keep-Alive`, as in Node's server, so that a request sent at the last moment is served. */
 const marginMs = 1_000
 
 /** Takes over the connections of a server, including those that a shared port hands to it. */
@@ -86,7 +86,7 @@ export function openFastPath<Target>(
     closeLateLater: createConnectionReaper(),
   }
   const handToNode = interceptConnections(server, (socket) => {
-    // Node's server refuses them request by request.
+    // Node's server refuses the requests of such a connection one by one.
     if (handler.hasCertificate?.(socket) === false) handToNode(socket, Buffer.alloc(0))
     else serveConnection(socket, context, handToNode)
   })

@@ -14,12 +14,12 @@ import { closeIfIdle, createConnectionReaper } from './connection-reaper.ts'
 import { continueOnRead, hasStartedResponse } from './node-internals.ts'
 
 export interface SocketLimits {
-  /** The time limits for the headers of a request and for the complete request, in milliseconds. */
+  /** Time limits in milliseconds: for the headers of a request, and for the complete request. */
   headersTimeout: number
   requestTimeout: number
   /** How long a connection may stay idle between two requests. */
   keepAliveTimeout: number
-  /** The interval of the check for late requests. With Node's default of 30 s they would stay for most of a minute. */
+  /** The interval of the check for late requests. With Node's default of 30 s, a late request could stay open for 30 s longer. */
   connectionsCheckingInterval: number
   /** Each connection has one request at a time, so this limits the waiting requests. */
   maxConnections: number
@@ -101,7 +101,7 @@ function openSecure(options: object, certificate: CertificateWatch): Server {
   return server
 }
 
-/** Resolves with the address. Port 0 means any free port. */
+/** Starts listening and resolves with the address. Port 0 means any free port. */
 export function listenOn(
   server: Server,
   { host, port }: { host: string; port: number },
@@ -120,8 +120,8 @@ export function listenOn(
 }
 
 /**
- * Returns, for a connection, whether one of its requests has become complete since. Such a request is being served or has been, and Node
- * restarts the timeouts for the next one.
+ * Returns a function that marks the present moment of a connection. The mark then reports whether a request of the connection has become
+ * complete since. Such a request is being served or was served, and Node restarts the timeouts for the next one.
  */
 function watchRequests(server: Server): (socket: Duplex) => () => boolean {
   const latest = new WeakMap<Duplex, IncomingMessage>()
@@ -136,14 +136,14 @@ function watchRequests(server: Server): (socket: Duplex) => () => boolean {
   }
 }
 
-/** The parser errors of Node with their own status; any other is a malformed request. */
+/** Maps Node's parser errors that have their own status. Any other error is a malformed request. */
 const refusals: Readonly<Record<string, [code: ErrorCode, message: string]>> = {
   ERR_HTTP_REQUEST_TIMEOUT: ['request_timeout', 'the request is not complete in time'],
   HPE_CHUNK_EXTENSIONS_OVERFLOW: ['body_too_large', 'the extensions of a chunk are too long'],
   HPE_HEADER_OVERFLOW: ['headers_too_large', 'the header lines have more than 16 KiB'],
 }
 
-/** Closes a connection with a problem document, unless a response has started; 400 without an error. */
+/** Closes a connection with a problem document, unless a response has started. Without an error, the status is 400. */
 export function refuseConnection(socket: Duplex, error?: NodeJS.ErrnoException): void {
   if (socket.writable && !hasStartedResponse(socket)) {
     const isCut = error === undefined || error.code === 'HPE_INVALID_EOF_STATE'

@@ -26,7 +26,7 @@ import { decompressed } from '../http/decompress.ts'
 import { createBodyReader, type BodyLimits } from './body-reader.ts'
 
 export interface PredictEndpoint {
-  /** Reads the body of a request of Node's server, then serves the request. */
+  /** Reads the body of a request from Node's server, then serves the request. */
   collect(target: Target, request: IncomingMessage, response: ServerResponse): void
   answer(target: Target, exchange: SharedExchange, body: Buffer): void
 }
@@ -42,10 +42,10 @@ export const defaultLimits: EndpointLimits = {
   maxHeldBytes: 134_217_728,
 }
 
-/** A longer deadline of a client is shortened to this one. */
+/** Limits the deadline that a client can set. */
 const maxDeadlineMs = 60_000
 
-/** The route names of the paths. */
+/** Returns the name of the route, for metrics and traces. */
 const routeOf = ({ protocol, model, version }: Target): string => {
   if (protocol === 'predict') return '/v1/models/:name/predict'
   if (protocol === 'grpc') return '/inference.GRPCInferenceService/ModelInfer'
@@ -81,13 +81,13 @@ export function createPredictEndpoint(
     const text = Buffer.from(textOfProblem(problem, path)).toString('latin1')
     exchange.send(problem.status, Object.entries(headersOf(problem, path)).flat(), text)
   }
-  /** Also stops reading from the connection for a while. */
+  /** Refuses an overdue request and stops reading from its connection for a while. */
   const refuseLate = (target: Target, exchange: SharedExchange, refusal: DomainError): void => {
     const { socket, shouldKeepAlive } = exchange
     if (shouldKeepAlive && socket !== undefined) exchange.onSent(() => throttle.pause(socket))
     refuse(target, exchange, refusal)
   }
-  /** The milliseconds that the caller still waits; undefined without a deadline. */
+  /** Returns how many more milliseconds the caller waits; undefined without a deadline. */
   const remainingMs = (deadline: string | undefined, waitedMs: number): number | undefined => {
     if (deadline === undefined) return undefined
     const withinMs = Number(deadline)
@@ -100,7 +100,7 @@ export function createPredictEndpoint(
     if (waitedMs <= limits.maxWaitMs) return undefined
     return new DomainError('overloaded', `requests wait for more than ${limits.maxWaitMs} ms`)
   }
-  /** The id of the key, which must be allowed to predict with this model. */
+  /** Returns the id of the key. Throws unless the key may predict with this model. */
   const permittedKey = (target: Target, { headers }: SharedExchange): string => {
     const actor = authentication.callerOf(headers.authorization)
     requireRole(actor, predictors)
@@ -200,13 +200,13 @@ export function createPredictEndpoint(
 
 interface Queued {
   waitedMs: number
-  /** The id of the key, when it was checked before the body was read. */
+  /** The id of the key, if it was checked before the body was read. */
   permitted: string | undefined
 }
 
 const jsonHeaders = ['content-type', 'application/json']
 
-/** Sends a text whose characters are bytes, so that head and body leave in one write without further encoding. */
+/** Sends a text in which each character is one byte, so that head and body leave in one write without further encoding. */
 function send(exchange: SharedExchange, writer: ByteWriter, target: Target): void {
   target.answered ??= httpRequests.of('POST', routeOf(target), 200)
   target.answered.requests++

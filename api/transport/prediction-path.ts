@@ -3,15 +3,18 @@ import type { RouteCount } from '../metrics/http-requests.ts'
 import type { Protocol } from '../serving/request/protocol.ts'
 
 export interface Target {
-  /** `predict`: ours; `infer`: the Open Inference Protocol; `grpc`: the same as messages; `kserve`: its version 1; `mlflow`: `/invocations`. */
+  /**
+   * `predict`: the API of Tenure; `infer`: the Open Inference Protocol; `grpc`: that protocol over gRPC; `kserve`: KServe version 1;
+   * `mlflow`: `/invocations`.
+   */
   protocol: 'predict' | 'infer' | 'grpc' | 'kserve' | 'mlflow'
-  /** Empty when the path names none. */
+  /** Empty when the path names no model. */
   model: string
   /** The only version that may serve the request. */
   version?: string
-  /** Reads and writes this one request of `grpc`. */
+  /** Converts the messages of a `grpc` request; absent for other protocols. */
   messages?: Protocol
-  /** Counts its responses; set by the first response. */
+  /** The counter of this route's responses, set by the first response. */
   answered?: RouteCount
 }
 
@@ -33,13 +36,13 @@ export function createTargetParser(): (
   }
 }
 
-/** The end of the path in KServe version 1. */
+/** The suffix of a prediction path in KServe version 1. */
 export const kserveSuffix = ':predict'
 
-/** Clients of a proxy send the address of the server before the path. */
+/** Clients of a proxy send the whole URL as the target. */
 const origin = /^https?:\/\/[^/?]*/i
 
-/** Decodes each segment separately, as the router of the application does. */
+/** Decodes each path segment separately, as the router of the application does. */
 function targetOf(path: string): Target | undefined {
   const [plain = ''] = path.replace(origin, '').split('?')
   if (plain === '/invocations') return { protocol: 'mlflow', model: '' }

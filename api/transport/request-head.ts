@@ -1,7 +1,7 @@
 /** Parses the head of a prediction request. Every head that two parsers could read differently is left to Node's parser. */
 import { readHeaders, type ReadHeaders } from './exchange.ts'
 
-/** A request up to its body. */
+/** A request without its body. */
 export interface RequestHead {
   path: string
   host: string
@@ -13,14 +13,14 @@ const headEnd = '\r\n\r\n'
 /** Longer heads are left to Node. */
 const maxHeadBytes = 8_192
 
-/** The head at the start of these bytes with its empty line; an empty text when it is incomplete or too long. */
+/** Returns the head, with its empty line, at the start of these bytes; an empty text when the head is incomplete or too long. */
 export function headOf(chunk: Buffer): string {
   const end = chunk.indexOf(headEnd)
   return end < 0 || end > maxHeadBytes ? '' : chunk.toString('latin1', 0, end + headEnd.length)
 }
 
 const requestLine = /^POST (\/[\x21-\x7e]*) HTTP\/1\.1$/
-/** Only tabs and spaces are trimmed from a value, so a value with a no-break space is left to Node. */
+/** Matches one header line. Only tabs and spaces are trimmed from a value, so a value with a no-break space is left to Node. */
 const fieldLine = /^([\w!#$%&'*+.^`|~-]+):([\t\x20-\x7e\x80-\x9f\xa1-\xff]*)$/
 /** Headers that change how a request is framed, what happens to its connection, or whether it may be served. */
 const unsupported: ReadonlySet<string> = new Set([
@@ -29,14 +29,17 @@ const unsupported: ReadonlySet<string> = new Set([
   'upgrade',
   'trailer',
   'proxy-connection',
-  // Browser pages send them; the code behind Node's server checks which.
+  // Browser pages send these; the code behind Node's server checks the page.
   'origin',
   'sec-fetch-site',
 ])
 /** A second value of these headers would be ambiguous. */
 const single: ReadonlySet<string> = new Set([...readHeaders, 'host', 'connection', 'content-length'])
 
-/** The value of any header by its lower-case name, from the text of the head. Headers that `parseHead` skips are read only here. */
+/**
+ * Returns the value of any header by its lower-case name, from the text of the head. `parseHead` skips some headers, which are read only
+ * here.
+ */
 export function headerIn(text: string, name: string): string | undefined {
   const values: string[] = []
   for (const line of text.split('\r\n').slice(1)) {
@@ -46,7 +49,7 @@ export function headerIn(text: string, name: string): string | undefined {
   return values.length === 0 ? undefined : values.join(', ')
 }
 
-/** Undefined when the head is left to Node's parser, which also reports malformed ones. */
+/** Parses a head. Undefined when the head is left to Node's parser, which also reports malformed heads. */
 export function parseHead(text: string): RequestHead | undefined {
   const [first = '', ...lines] = text.slice(0, -headEnd.length).split('\r\n')
   const path = requestLine.exec(first)?.[1]

@@ -1,10 +1,10 @@
 /** Writes the head of a response as Node's server does, from texts cached between responses. */
 import { STATUS_CODES } from 'node:http'
 
-/** The head of the last successful response, up to its length. Nearly all responses have the same headers in the same list. */
+/** The last successful head up to its length. Nearly all responses have the same headers, in the same array. */
 const lastStart: { headers: readonly string[] | undefined; text: string } = { headers: undefined, text: '' }
 
-/** The head up to the value of `content-length`. */
+/** Returns the head up to the value of `content-length`. */
 export function startOfHead(status: number, headers: readonly string[]): string {
   if (status === 200 && headers === lastStart.headers) return lastStart.text
   let text = `HTTP/1.1 ${status} ${STATUS_CODES[status] ?? ''}\r\n`
@@ -16,7 +16,7 @@ export function startOfHead(status: number, headers: readonly string[]): string 
 
 export type EndOfHead = (keepsAlive: boolean) => string
 
-/** The rest of the head after the length: the date, formatted once a second, and whether the connection stays open. */
+/** Returns a function that writes the head after the length: the date, formatted once per second, and whether the connection stays open. */
 export function createEndOfHead(keepAliveMs: number): EndOfHead {
   const kept = `Connection: keep-alive\r\nKeep-Alive: timeout=${Math.floor(keepAliveMs / 1_000)}`
   let second = 0

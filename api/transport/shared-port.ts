@@ -1,8 +1,8 @@
 /**
- * Accepts connections on the port that the API processes of one machine share, on a socket inherited from the supervisor. A replica
- * joins when it is ready; health and metrics are read on its own port, because the kernel chooses the process on the shared one. It serves on
- * when its supervisor was killed: it offers the socket to the next one, so that no connection is refused in between, and ends itself when no
- * supervisor knows of it any more.
+ * Accepts connections on the port that the API processes of one machine share, on a socket inherited from the supervisor. A replica joins
+ * when it is ready. Health and metrics are read on the replica's own port, because the kernel chooses the process on the shared port. After
+ * its supervisor is killed, a replica keeps serving and offers the socket to the next supervisor, so that no connection is refused. A
+ * replica ends itself when no supervisor knows it.
  */
 import { mkdirSync, readFileSync, rmSync } from 'node:fs'
 import type { Server as HttpServer } from 'node:http'
@@ -24,7 +24,7 @@ export interface SharedOptions {
   maxConnections: number
   /** After this time a replica joins although it is not ready: a response with the reason is better than none. */
   maxWaitMs?: number
-  /** The file of the supervisor to whose successor the port is offered, and the index of this replica. */
+  /** The file that the supervisor holds, beside which this replica offers the port to the next supervisor, and the index of the replica. */
   supervisor?: string
   slot?: string
 }
@@ -33,7 +33,7 @@ const pollMs = 10
 
 export function joinShared(server: HttpServer, options: SharedOptions): SharedListener {
   const { fd, isReady, maxConnections, maxWaitMs = 5_000, supervisor, slot = '1' } = options
-  // The options with which an HTTP server accepts its own connections.
+  // The same options as a Node HTTP server uses to accept connections.
   const listener = createServer({ allowHalfOpen: true, noDelay: true }, (socket) =>
     adoptConnection(server, socket),
   )
@@ -63,7 +63,7 @@ export function joinShared(server: HttpServer, options: SharedOptions): SharedLi
 }
 
 /**
- * Sends the socket of the listener to each connection to `path`, in a directory that only this user can enter. Returns a function that
+ * Sends the listening socket to every client that connects to `path`, in a directory that only this user can enter. Returns a function that
  * ends the offer.
  */
 export function offerListener(listener: Server, path: string, onError: (error: Error) => void): () => void {
@@ -77,15 +77,15 @@ export function offerListener(listener: Server, path: string, onError: (error: E
   return () => void offer.close()
 }
 
-/** The path of a replica's offer. `supervisor`: the file that its supervisor holds. */
+/** Returns the path of the Unix socket at which a replica offers its listener. `supervisor`: the file that its supervisor holds. */
 export const offerPath = (supervisor: string, slot: string): string =>
   join(dirname(supervisor), 'handover', `${slot}.sock`)
 
 const lookMs = 2_000
 
 /**
- * Calls `end` when the supervisor was killed and its file does not name this process twice in a row. A file that is being replaced is
- * missing for a moment.
+ * Calls `end` when the supervisor was killed and its file fails to name this process twice in a row. Once is not enough, because the file
+ * is missing for a moment while it is replaced.
  */
 export function endWhenForgotten(supervisor: string | undefined, end: () => void): void {
   if (supervisor === undefined) return

@@ -7,7 +7,7 @@ import type { Actor } from '../auth/authentication.ts'
 import { requestIdFrom } from '../http/problem.ts'
 import { alive, readyState, whyNotReady, type HealthDeps } from '../routes/health.ts'
 
-/** Returns whether it has responded. */
+/** Returns whether it has sent a response. */
 export type StartupHealth = (request: IncomingMessage, response: ServerResponse) => boolean
 
 export function createStartupHealth(deps: HealthDeps): StartupHealth {
@@ -15,7 +15,7 @@ export function createStartupHealth(deps: HealthDeps): StartupHealth {
     try {
       return authorization === undefined ? undefined : deps.authentication.actorOf(authorization)
     } catch {
-      // Readiness is public.
+      // Readiness is public, so an invalid key gets the state without details.
       return undefined
     }
   }

@@ -4,7 +4,7 @@
  * together.
  */
 export interface WorkQueue {
-  /** Runs the work now or in a later turn, passing the milliseconds that it waited. False when too many bytes are queued. */
+  /** Runs the work now or in a later turn, and passes the milliseconds that it waited. Returns false when too many bytes are queued. */
   enqueue(bytes: number, work: (waitedMs: number) => void): boolean
   /** Whether nothing is queued. */
   isIdle(): boolean
@@ -18,7 +18,7 @@ interface QueuedWork {
 
 /** The work of one turn in milliseconds: more delays everything else, less makes the event loop itself expensive. */
 const turnMs = 4
-/** Limits the finished entries at the head of the queue, which never becomes empty under a lasting overload. */
+/** Limits the finished entries kept at the head of the queue, because the queue never becomes empty under lasting overload. */
 const maxDone = 1_024
 
 export function createWorkQueue(maxBytes: number, now: () => number = () => performance.now()): WorkQueue {

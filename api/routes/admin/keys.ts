@@ -10,11 +10,11 @@ import type { ApiDeps } from '../../deps.ts'
 import { requireUnscoped } from '../../auth/authorization.ts'
 import { boundedList, modelName, zonedTime, toWire } from '../../http/schemas.ts'
 
-/** How long both secrets of a rotated key are valid. */
+/** How long both secrets of a rotated key stay valid, in seconds. */
 const defaultOverlapS = 3_600
 const maxOverlapS = 30 * 86_400
 
-/** Models of one key. */
+/** The maximum number of models of one key. */
 const maxModels = 1_000
 
 const newKey = (nowMs: () => number) =>

@@ -31,7 +31,7 @@ export const killSwitchRoutes = (deps: ApiDeps): RouteDefinition[] => [
     body: z.strictObject({
       serve: z.enum(flagNames),
       reason: writtenReason,
-      /** The one that is replaced; another one is left as it is. */
+      /** The revision that the caller has seen. A kill switch with another revision stays unchanged. */
       revision: z.number().int().min(0).optional(),
     }),
     async handle({ actor, params, body }) {

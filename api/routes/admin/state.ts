@@ -18,10 +18,10 @@ import { boundedList, modelName, toWire, writtenReason } from '../../http/schema
 import { applyChanges, kindsOf } from '../../services/installation/apply-changes.ts'
 import { stateAnswer, stateAppliedAnswer } from '../answers/admin.ts'
 
-/** Changes, and named resources, of one request. */
+/** The maximum number of changes, and of named resources, in one request. */
 const maxResources = 2_000
 
-/** Of each kind: what its name and its value may be. */
+/** The kinds of resources, each with the shape of its name and of its value. */
 const kinds = {
   model: [modelName, z.strictObject({ code: z.string().max(100) })],
   key: [keyName, keyValue],

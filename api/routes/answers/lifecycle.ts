@@ -14,7 +14,7 @@ import {
   type AnswerSchema,
 } from './fields.ts'
 
-/** A command that waits for Temporal. */
+/** A command that is stored until Temporal is reachable. */
 export const deferredAnswer = schemaOfFields(
   { id: textField, state: textField, message: textField, command: textField },
   { model: textField, release: textField },
@@ -92,7 +92,7 @@ export const releaseAnswer = schemaOfFields(
   },
   { ...endOfRelease, pinned: textField, next_cursor: textField },
 )
-/** Started, queued or recorded. */
+/** The start of a release: started, queued behind an open release, or deferred. */
 export const releaseStartedAnswer = {
   anyOf: [
     schemaOfFields(
@@ -111,7 +111,7 @@ export const signedCommandAnswer = schemaOfFields({
 export const commandAnswer = {
   anyOf: [
     schemaOfFields({ release: textField, accepted: flagField, message: textField }, { stage: textField }),
-    // An aborted place in the queue.
+    // The release was still queued when it was aborted.
     queued,
   ],
 }

@@ -1,4 +1,4 @@
-/** `/v1/chat/slack`: receives what users click on cards in Slack. */
+/** `/v1/chat/slack`: receives the clicks of users on Slack cards. */
 import { acceptClick } from '../../services/chat/slack-interaction.ts'
 import type { ApiDeps } from '../../deps.ts'
 import { defineRoute, type RouteDefinition } from '../../http/route.ts'

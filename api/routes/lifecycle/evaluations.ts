@@ -23,7 +23,7 @@ export const evaluationRoutes = ({ store }: ApiDeps): RouteDefinition[] => [
   }),
 ]
 
-/** The position in the list does not matter. */
+/** Whether the client accepts Markdown. The order of the media types does not matter. */
 function wantsMarkdown(accept = ''): boolean {
   return accept.split(',').some((each) => each.split(';')[0]?.trim().toLowerCase() === 'text/markdown')
 }

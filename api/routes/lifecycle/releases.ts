@@ -28,7 +28,7 @@ import { requireRole } from '../../auth/authentication.ts'
 import { modelFilter } from '../../auth/authorization.ts'
 import { cancelQueued, isQueueId, queuedSummary } from '../../services/release-queue.ts'
 import { startRelease } from '../../services/start-release.ts'
-import { isDeferred, keepDeferred, respondToCommand, respondToStart } from '../command-response.ts'
+import { whenDeferred, keepDeferred, respondToCommand, respondToStart } from '../command-response.ts'
 import {
   booleanFlag,
   limit,
@@ -57,7 +57,7 @@ const command = z.strictObject({
   artifact_digest: digest.optional(),
   evaluation_digest: digest.optional(),
   policy_digest: digest.optional(),
-  /** The stage that the sender has seen: at another one the command is refused. */
+  /** The stage that the caller has seen. A release at another stage refuses the command. */
   stage: z.enum(Object.keys(releaseStages) as [ReleaseStage, ...ReleaseStage[]]).optional(),
 })
 const commandKey = z.tuple([z.string()])
@@ -125,7 +125,7 @@ export const releaseRoutes = (deps: ApiDeps): RouteDefinition[] => [
   defineRoute('post', '/v1/releases', startRelease.roles, {
     summary:
       'Start the release of a registered version, or queue it behind the open release. A hotfix (by an approver or an admin, with a reason) uses the short policy and supersedes an open release.',
-    answers: { 202: `The release has started, or is queued, or ${isDeferred}` },
+    answers: { 202: `The release has started, or is queued, or ${whenDeferred}` },
     answerSchema: releaseStartedAnswer,
     body: start,
     handle: (request) => respondToStart(deps, startRelease, request, request.body),
@@ -149,7 +149,7 @@ export const releaseRoutes = (deps: ApiDeps): RouteDefinition[] => [
     const path = `/v1/releases/:id/${name === 'promoteNow' ? 'promote-now' : name}`
     return defineRoute('post', path, commandRoles[name], {
       summary: commandSummaries[name],
-      answers: { 200: 'The release has accepted the command', 202: `The command ${isDeferred}` },
+      answers: { 200: 'The release has accepted the command', 202: `The command ${whenDeferred}` },
       answerSchema: commandAnswer,
       deferredSchema: deferredAnswer,
       body: command,
@@ -183,7 +183,7 @@ function briefOf(
     stage: state.stage,
     stage_index: state.stageIndex,
     share_bp: state.shareBp,
-    // Of the traffic now: a later release may have replaced a promoted version.
+    // Read from the present routes, because a later release may have replaced a promoted version.
     traffic_bp: shares.get(state.version) ?? 0,
     hotfix: state.hotfix?.reason,
     drill: state.drill,
@@ -193,7 +193,7 @@ function briefOf(
     evaluation_digest: state.digests.evaluation,
     policy_digest: state.digests.policy,
     why: whyWaiting(state),
-    // The state changes a moment before the row is closed.
+    // The state is updated a moment before the row is closed.
     outcome: outcome ?? state.outcome,
     reason: reason ?? state.reason,
     started_at: startedAt,

@@ -25,12 +25,12 @@ import {
   reasonText,
   toWire,
 } from '../../http/schemas.ts'
-import { isDeferred, respondToStart } from '../command-response.ts'
+import { whenDeferred, respondToStart } from '../command-response.ts'
 
 export const retrainingRoutes = (deps: ApiDeps): RouteDefinition[] => [
   defineRoute('post', '/v1/models/:name/retrainings', startRetraining.roles, {
     summary: 'Start a retraining on the data known at `as_of`. A model has at most one running retraining.',
-    answers: { 202: `The retraining has started, or ${isDeferred}` },
+    answers: { 202: `The retraining has started, or ${whenDeferred}` },
     body: z.strictObject({
       as_of: pastTimeInUtc(deps.serving.wall).optional(),
       reason: reasonText.optional(),
@@ -84,7 +84,7 @@ export const retrainingRoutes = (deps: ApiDeps): RouteDefinition[] => [
   }),
 ]
 
-/** The progress that the workflow and the training report; empty when the workflow does not respond. */
+/** Returns the progress that the workflow and the training report; empty when the workflow does not respond. */
 async function progressOf({ store, temporal }: ApiDeps, id: string, run: { model: string; runId: string }) {
   const workflow = { workflowId: retrainWorkflowId(run.model), runId: run.runId }
   const progress = await queryWorkflow(temporal, workflow, retrainProgress)

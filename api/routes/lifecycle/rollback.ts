@@ -1,4 +1,4 @@
-/** `POST /v1/models/:name/rollback`: rolls a model back, with neither a worker nor Temporal, and without Postgres too. */
+/** `POST /v1/models/:name/rollback`: rolls a model back without a worker or Temporal, and even without Postgres. */
 import { rollbackAnswer, rollbackOrderAnswer } from '../answers/lifecycle.ts'
 import { z } from 'zod'
 import { DomainError } from '../../../domain/errors.ts'

@@ -1,4 +1,4 @@
-/** `/v1/models/:name/sweeps`, `/v1/sweeps`: searches over hyperparameters. */
+/** `/v1/models/:name/sweeps`, `/v1/sweeps`: starts and shows hyperparameter searches. */
 import { cancelledAnswer, sweepAnswer, sweepsAnswer, workflowStartedAnswer } from '../answers/lifecycle.ts'
 import { z } from 'zod'
 import { startRoles } from '../../../domain/roles.ts'

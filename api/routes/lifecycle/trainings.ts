@@ -1,4 +1,4 @@
-/** `/v1/trainings`: lists and shows training runs, also those without a registered version. */
+/** `/v1/trainings`: lists and shows training runs, including runs without a registered version. */
 import { trainingAnswer, trainingsAnswer } from '../answers/lifecycle.ts'
 import { z } from 'zod'
 import { trainingStatuses } from '../../../domain/registry/version-query.ts'

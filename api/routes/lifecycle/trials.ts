@@ -1,4 +1,4 @@
-/** `/v1/models/:name/trials`, `/v1/trials`: trainings that are judged and register nothing. */
+/** `/v1/models/:name/trials`, `/v1/trials`: starts and shows trials: trainings that are evaluated and register no version. */
 import { cancelledAnswer, trialAnswer, trialsAnswer, workflowStartedAnswer } from '../answers/lifecycle.ts'
 import { z } from 'zod'
 import { startRoles } from '../../../domain/roles.ts'
@@ -60,7 +60,7 @@ export const trialRoutes = (deps: ApiDeps): RouteDefinition[] => [
   }),
 ]
 
-/** The stage that the workflow reports, and how far the training is; empty when the workflow does not respond. */
+/** Returns the stage that the workflow reports and the progress of the training; empty when the workflow does not respond. */
 async function progressOf({ store, temporal }: ApiDeps, { id, model, trainingId }: Trial) {
   const workflow = { workflowId: trialWorkflowId(id) }
   const progress = await queryWorkflow(temporal, workflow, retrainProgress)

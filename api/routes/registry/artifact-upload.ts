@@ -1,4 +1,4 @@
-/** Reads an uploaded artifact: its bytes alone, or a form with its file, its columns and what is said about it. */
+/** Reads an uploaded artifact: either its bytes alone, or a form with its file, its columns and notes about it. */
 import { z } from 'zod'
 import { DomainError } from '../../../domain/errors.ts'
 import { maxTrainedOnLength } from '../../../domain/model/brought-artifact.ts'
@@ -14,7 +14,7 @@ const multipart = 'multipart/form-data'
 export const uploadTypes = [binary, multipart]
 
 const file = { type: 'string', format: 'binary' }
-/** The parts of the form. */
+/** The fields of the form. */
 export const uploadForm = {
   type: 'object',
   required: ['artifact'],
@@ -28,11 +28,11 @@ export const uploadForm = {
   additionalProperties: false,
 }
 
-/** The parts of the form of a bundle, which has its columns and its training in itself. */
+/** The fields of the form for a bundle. A bundle already contains its columns and a description of its training. */
 const { columns: _columns, trained_on: _trainedOn, ...ofBundle } = uploadForm.properties
 export const bundleForm = { ...uploadForm, properties: ofBundle }
 
-/** What is said about an artifact: in the query, or in the form. */
+/** Notes about an artifact, in the query or in the form. */
 export const uploadNotes = (nowMs: () => number) =>
   z.strictObject({
     trained_on: reasonText.pipe(z.string().max(maxTrainedOnLength)).optional(),
@@ -44,15 +44,15 @@ type Notes = z.infer<NotesSchema>
 
 export interface Upload {
   artifact: Buffer
-  /** `columns.json`. */
+  /** The file `columns.json`. */
   columns?: Buffer
   trainedOn?: string
   note?: string
-  /** The rows known then are those of the evaluation. */
+  /** ISO 8601. The evaluation uses the rows that were known at this time. */
   asOf?: string
 }
 
-/** Throws `invalid_request` for a form without an artifact, and for parts that are not known. */
+/** Reads an upload. Throws `invalid_request` for a form without an artifact or with unknown parts. */
 export async function readUpload(
   { bytes, query, header }: Pick<RouteRequest<unknown, Notes>, 'bytes' | 'query' | 'header'>,
   notes: NotesSchema,

@@ -71,7 +71,7 @@ export const featureRoutes = (deps: ApiDeps): RouteDefinition[] => [
   }),
 ]
 
-/** A key of some models sees the views that these use. */
+/** Whether the key may see a view. A key of some models sees the views that its models use. */
 const maySee = (actor: Actor | undefined, { models }: StoredView): boolean =>
   actor?.models === undefined || models.some((model) => canAccessModel(actor, model))
 

@@ -28,7 +28,7 @@ import { filterVisible } from '../../auth/authorization.ts'
 import { pastSearchedTime, toWire } from '../../http/schemas.ts'
 
 const dayMs = 86_400_000
-/** A quarter: more would be megabytes. */
+/** About a quarter; the response for a longer time would have several megabytes. */
 const maxCountedDays = 92
 
 export const modelRoutes = ({ store, serving }: ApiDeps): RouteDefinition[] => {
@@ -72,12 +72,12 @@ export const modelRoutes = ({ store, serving }: ApiDeps): RouteDefinition[] => {
             output: label.output,
             release_policy: release,
             code_digest: model.codeDigest,
-            // What `tenure` compares with the model file.
+            // `tenure` compares the digest with the model file.
             definition_digest: digestOfJson(model.definition),
-            // What a person confirms and an order names.
+            // The user confirms this version, and the rollback order names it.
             rolls_back: await findRollbackSubject(store, model.name),
             route: serving.routing.find(model.name)?.route,
-            // KServe's clients of version 1 read it.
+            // Read by clients of KServe version 1.
             ready: serving.routing.find(model.name) !== undefined,
           },
         }
@@ -112,7 +112,7 @@ export const modelRoutes = ({ store, serving }: ApiDeps): RouteDefinition[] => {
       query: z.strictObject({
         version: z.string().optional(),
         days: z.coerce.number().positive().max(maxCountedDays).default(30),
-        /** The periods so many milliseconds before are answered too, as a list with commas. */
+        /** Offsets in milliseconds, separated by commas. The response adds the same period shifted back by each offset. */
         before: z
           .string()
           .regex(/^[1-9]\d{0,11}(,[1-9]\d{0,11}){0,9}$/)
@@ -173,7 +173,7 @@ export const modelRoutes = ({ store, serving }: ApiDeps): RouteDefinition[] => {
   ]
 }
 
-/** The periods so long before one, joined where they overlap. */
+/** Returns the period shifted back by each of the offsets in `before`; overlapping periods are merged. */
 function spansBefore({ fromMs, toMs }: Spanned, before = ''): Spanned[] {
   const spans = before
     .split(',')

@@ -19,7 +19,7 @@ import { requireInOrder, limit, toWire } from '../../http/schemas.ts'
 import { checkArtifact, uploadLimits } from '../../services/registry/check-artifact.ts'
 import { importBundle } from '../../services/registry/import-bundle.ts'
 import { startRetraining } from '../../services/start-retraining.ts'
-import { isDeferred, respondToStart } from '../command-response.ts'
+import { whenDeferred, respondToStart } from '../command-response.ts'
 import { readUpload, uploadNotes, bundleForm, uploadForm, uploadTypes } from './artifact-upload.ts'
 
 const versionText = z
@@ -69,7 +69,7 @@ export const versionRoutes = (deps: ApiDeps): RouteDefinition[] => [
   defineRoute('post', '/v1/models/:name/versions', startRetraining.roles, {
     summary: `Bring a version that was trained elsewhere: a file of LightGBM, XGBoost, CatBoost or ONNX of at most ${uploadLimits.artifactBytes / 1_048_576} MiB. It is evaluated on the frozen rows against the champion, registered and released as a retraining is. As multipart/form-data: artifact, and optionally columns (columns.json, with the names and vocabularies of its columns), trained_on, note and as_of; or the bytes alone.`,
     answers: {
-      202: `The evaluation has started, or ${isDeferred}`,
+      202: `The evaluation has started, or ${whenDeferred}`,
       422: 'The file is not read, or does not fit the features of the model; the detail says why',
     },
     answerSchema: uploadedAnswer,
@@ -93,7 +93,7 @@ export const versionRoutes = (deps: ApiDeps): RouteDefinition[] => [
   defineRoute('post', '/v1/bundles', startRetraining.roles, {
     summary: `Import a bundle of \`tenure bundle export\` that a trusted installation has signed, of at most ${uploadLimits.artifactBytes / 1_048_576} MiB. Its version is evaluated on the rows of this installation, registered and released as a retraining is; approvals of the source approve nothing here. As multipart/form-data: artifact (the bundle), and optionally note and as_of; or the bytes alone.`,
     answers: {
-      202: `The evaluation has started, or ${isDeferred}`,
+      202: `The evaluation has started, or ${whenDeferred}`,
       422: 'The bundle is not trusted, was changed, or does not fit the model; the detail says why',
     },
     answerSchema: importedAnswer,

@@ -5,11 +5,11 @@ import { findBatch, listBatches } from '../../../store/serving/batches.ts'
 import { defineRoute, viewers, type RouteDefinition } from '../../http/route.ts'
 import type { ApiDeps } from '../../deps.ts'
 import { startBatch } from '../../services/start-batch.ts'
-import { isDeferred, respondToStart } from '../command-response.ts'
+import { whenDeferred, respondToStart } from '../command-response.ts'
 import { findInScope, modelFilter } from '../../auth/authorization.ts'
 import { booleanFlag, boundedList, limit, modelName, toWire } from '../../http/schemas.ts'
 
-/** `issueOfPath` checks it and says what is wrong. */
+/** Checks a path with `issueOfPath`, which also writes the error message. */
 const pathOf = (endings: string) =>
   z
     .string()
@@ -28,7 +28,7 @@ const output = z.discriminatedUnion('kind', [
 export const batchRoutes = (deps: ApiDeps): RouteDefinition[] => [
   defineRoute('post', '/v1/batches', startBatch.roles, {
     summary: 'Start a batch prediction by the present champion over a file or, for an admin, a query.',
-    answers: { 202: `The batch has started, or ${isDeferred}` },
+    answers: { 202: `The batch has started, or ${whenDeferred}` },
     answerSchema: batchStartedAnswer,
     body: z.strictObject({
       model: modelName,

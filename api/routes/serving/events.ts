@@ -1,4 +1,4 @@
-/** `POST /v1/events`: stores what users did after predictions, one event, a list or lines. */
+/** `POST /v1/events`: stores the actions of users after predictions: one event, a list of events or NDJSON. */
 import { buffer } from 'node:stream/consumers'
 import { z } from 'zod'
 import { DomainError } from '../../../domain/errors.ts'
@@ -73,7 +73,7 @@ export const eventRoutes = ({ store, serving }: ApiDeps): RouteDefinition[] => [
   }),
 ]
 
-/** Throws for a refused event. */
+/** Stores a single event. Throws when the event is refused. */
 async function takeOne(
   body: unknown,
   deps: { store: Store; actor: Actor; nowMs: () => number },
@@ -85,7 +85,7 @@ async function takeOne(
   return { received: 1, ...taken, refused: 0, issues: [] }
 }
 
-/** The list of a body; undefined for a single event. */
+/** Returns the list of events in a body; undefined for a single event. */
 function listOf(body: unknown): unknown[] | undefined {
   if (typeof body !== 'object' || body === null || !('events' in body)) return undefined
   const { events } = body

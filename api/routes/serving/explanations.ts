@@ -1,4 +1,4 @@
-/** `POST /v1/models/:name/explain`: attributes the answers to some rows to their features. */
+/** `POST /v1/models/:name/explain`: attributes the predictions of some rows to their features. */
 import { z } from 'zod'
 import type { Role } from '../../../domain/roles.ts'
 import {
@@ -16,7 +16,7 @@ import { explainLimits, explainPredictions } from '../../services/explanation/ex
 
 const row = z.record(z.string(), z.union([z.number(), z.string().describe('A category.'), z.null()]))
 
-/** A key is needed where predictions are public too: an explanation costs a process. */
+/** Requires a key even where predictions are public, because an explanation starts a process. */
 const explainers: readonly Role[] = [...viewers, 'predictor']
 
 const textOrNumber = { anyOf: [textField, numberField] }

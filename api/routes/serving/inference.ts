@@ -1,4 +1,7 @@
-/** `/v2`: declares the routes of the Open Inference Protocol. Its predictions are served by the transport; these serve the rest. */
+/**
+ * `/v2`: declares the routes of the Open Inference Protocol. The transport serves its predictions; the handlers here serve the other
+ * routes.
+ */
 import { liveAnswer, readinessAnswer } from '../answers/admin.ts'
 import { predictBytes, predictionHeaders, defineRoute, type RouteDefinition } from '../../http/route.ts'
 import type { ApiDeps } from '../../deps.ts'

@@ -35,7 +35,7 @@ export const outcomeRoutes = ({ store, serving }: ApiDeps): RouteDefinition[] =>
     answerSchema: outcomesAnswer,
     body: outcomes(serving.wall),
     rawBytes: predictBytes,
-    // Four values each, and some more so that the number of outcomes is told.
+    // An outcome has four values. The fifth is a margin, so that a list that is slightly too long is refused with the limit on outcomes.
     maxValues: 5 * maxOutcomes,
     async handle({ body, actor }) {
       const seen = new Set<string>()

@@ -1,4 +1,4 @@
-/** `POST /v1/models/:name/predict`: declares the route of predictions. */
+/** `POST /v1/models/:name/predict`: declares the prediction route, which the transport serves. */
 import { predictBytes, predictionHeaders, defineRoute, type RouteDefinition } from '../../http/route.ts'
 import type { ApiDeps } from '../../deps.ts'
 import { withWriter } from '../../inference/handler.ts'

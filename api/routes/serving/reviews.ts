@@ -1,4 +1,4 @@
-/** `/v1/models/:name/reviews`: answers that the model is not sure of, and what people say of them. */
+/** `/v1/models/:name/reviews`: lists predictions that the model is not sure of, and stores the labels of reviewers. */
 import { z } from 'zod'
 import type { Role } from '../../../domain/roles.ts'
 import {
@@ -17,7 +17,7 @@ import type { ApiDeps } from '../../deps.ts'
 import { listReviews, reviewDays, reviewers, takeReviews } from '../../services/review/review-queue.ts'
 
 const readers: readonly Role[] = [...viewers, 'labeller']
-/** People, and programs that carry their answers. */
+/** Reviewers, and programs that send labels for them. */
 const writers: readonly Role[] = [...reviewers, 'labeller']
 const maxReviews = 1_000
 
