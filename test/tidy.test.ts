@@ -1,4 +1,4 @@
-/** Holds the architecture: what review forgets, this remembers. Every rule is also shown a breach it must find. */
+/** Tests the architecture rules. Every rule must also detect a planted violation. */
 import { describe, expect, it } from 'vitest'
 import { errorTable } from '../domain/errors.ts'
 import { issuesOfExports, sharedNames } from './tidy/exports.ts'
@@ -21,12 +21,13 @@ const codes = Object.keys(errorTable)
 const planted = (path: string, text: string) => [parseSource(path, text)]
 
 describe('the tree', () => {
-  it('imports only across the table', () => expect(issuesOfImports(sources)).toEqual([]))
-  it('has names that say something', () => expect(issuesOfNames(sources)).toEqual([]))
-  it('has files one can read at once', () => expect(issuesOfSizes(sources, longFiles)).toEqual([]))
+  it('imports only what the import table allows', () => expect(issuesOfImports(sources)).toEqual([]))
+  it('has no meaningless file names', () => expect(issuesOfNames(sources)).toEqual([]))
+  it('has no file that is too long', () => expect(issuesOfSizes(sources, longFiles)).toEqual([]))
   it('has no barrel in domain', () => expect(issuesOfBarrels(sources)).toEqual([]))
   it('has no cycle', () => expect(issuesOfCycles(sources)).toEqual([]))
-  it('has folders one can read at once', () => expect(issuesOfFolders(listFiles(), largeFolders)).toEqual([]))
+  it('has no folder with too many files', () =>
+    expect(issuesOfFolders(listFiles(), largeFolders)).toEqual([]))
   it('has no cycle of folders', () => expect(issuesOfFolderCycles(sources)).toEqual([]))
   it('exports each name from one file', () => expect(issuesOfExports(sources, sharedNames)).toEqual([]))
   it('has no banned phrase and no private name', () => expect(issuesOfWords(readTexts())).toEqual([]))
@@ -41,7 +42,7 @@ describe('the tree', () => {
     expect(issuesOfErrorCodes(sources, codes)).toEqual([]))
 })
 
-describe('a planted breach is found', () => {
+describe('a planted violation is found', () => {
   const found = (path: string, text: string) => issuesOfImports(planted(path, text)).length
 
   it.each([

@@ -1,6 +1,6 @@
 /**
- * Tests another build of the workers in the middle of a canary.
- * A versioned build does not change the running release, and the next release runs on it. A build that does not fit the history withdraws the candidate until a fitting build returns.
+ * Tests a new worker build in the middle of a canary. A versioned build does not change the running release, and the next release runs on
+ * the new build. A build that does not fit the history withdraws the candidate until a fitting build returns.
  */
 import { tsToMs } from '@temporalio/common/lib/time.js'
 import { execFile } from 'node:child_process'
@@ -65,7 +65,10 @@ const buildOf = async ({ handle }: FixtureRelease): Promise<string | null | unde
   const { raw } = await handle.describe()
   return raw.workflowExecutionInfo?.versioningInfo?.deploymentVersion?.buildId
 }
-/** EVENT_TYPE_TIMER_STARTED before the first ACTIVITY of `qualify`, EVENT_TYPE_WORKFLOW_TASK_FAILED is 9. */
+/**
+ * Counts the events of a type. The timer before the first activity of `qualify` is EVENT_TYPE_TIMER_STARTED;
+ * EVENT_TYPE_WORKFLOW_TASK_FAILED is 9.
+ */
 const eventsOf = async ({ handle }: FixtureRelease, type: number): Promise<number> =>
   ((await handle.fetchHistory()).events ?? []).filter(({ eventType }) => eventType === type).length
 
@@ -82,7 +85,7 @@ it('a release stays on the build that started it, and the next release runs on t
   await expect
     .poll(() => claimWhenNone(workflowService, { ...config, buildId: 'a' }).catch(() => 'not yet'))
     .toBe(true)
-  // A second worker of any build finds it claimed.
+  // A second worker of any build finds that a worker has already claimed the release.
   expect(await claimWhenNone(workflowService, { ...config, buildId: 'a' })).toBe(false)
 
   const fixtureModel = await fixture.model(policy)
@@ -120,7 +123,7 @@ it('an incompatible build withdraws the candidate, and never promotes it', async
   const fixtureModel = await fixture.model(policy)
   const { version, release } = await fixtureModel.release()
   await release.reaches('canary', 0)
-  // It must not be over before the other build is there.
+  // The canary must still run when the other build starts.
   await release.say('pause', 'olga')
   const bad = await fixture.worker(breaks)
   await good.kill()
@@ -132,12 +135,12 @@ it('an incompatible build withdraws the candidate, and never promotes it', async
   await release.signal('resume', { by: 'anna' })
   await expect.poll(() => eventsOf(release, 9)).toBe(1)
   await expect.poll(exposure).toBeLessThanOrEqual(0)
-  // The replicas that had read the route before have counted by then: a step of both counts 8,000 requests at most.
+  // Replicas that read the route earlier have finished counting by then: both together count at most 8,000 requests per step.
   const byChampion = () => fixtureModel.traffic.answered.get(fixtureModel.champion) ?? 0
   const before = byChampion()
   await expect.poll(byChampion).toBeGreaterThan(before + 8_000)
   const answered = fixtureModel.traffic.answered.get(version)
-  // It is looked at for longer than a renewal lasts, and not exposed again.
+  // The canary is observed for longer than a renewal lasts and is not exposed again.
   const withdrawn = await clock(fixture)
   await expect.poll(() => lookedMs(fixture, release)).toBeGreaterThan(withdrawn + 2 * exposureMs)
   expect(await exposure()).toBeLessThanOrEqual(0)
@@ -160,14 +163,14 @@ async function clock({ store }: InstrumentedFixture): Promise<number> {
   return row?.ms ?? Infinity
 }
 
-/** When the canary was last looked at. */
+/** Returns when the canary was last looked at. */
 async function lookedMs({ store }: InstrumentedFixture, { id }: FixtureRelease): Promise<number> {
   const [row] = await store.query<{ ms: number }>(sql`
     select (extract(epoch from observed_at) * 1000)::float8 as ms from stage_clocks where release_id = ${id} and stage = 'canary'`)
   return row?.ms ?? 0
 }
 
-/** How long after the first failed task the exposure ended. */
+/** Returns how long after the first failed task the exposure ended, in milliseconds. */
 async function lateness({ store }: InstrumentedFixture, { id, handle }: FixtureRelease): Promise<number> {
   const failed = (await handle.fetchHistory()).events?.find(({ eventType }) => eventType === 9)
   const [row] = await store.query<{ endMs: number }>(sql`

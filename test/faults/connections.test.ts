@@ -16,7 +16,7 @@ let environment: Record<string, string>
 const others: pg.Client[] = []
 let room: number
 
-/** Many Tenure processes are connected, with one connection each. */
+/** Simulates many connected Tenure processes with one connection each. */
 beforeAll(async () => {
   const DATABASE_URL = await migratedDatabase()
   environment = {
@@ -54,7 +54,7 @@ const start = (...args: string[]) =>
       env: environmentWith(environment),
       stdio: ['ignore', 'pipe', 'inherit'],
     })
-    // Also when it does not refuse.
+    // Runs even when the process does not refuse.
     onTestFinished(() => void child.kill('SIGKILL'))
     let said = ''
     child.stdout.setEncoding('utf8').on('data', (text: string) => (said += text))

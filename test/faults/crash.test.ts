@@ -1,6 +1,6 @@
 /**
- * Tests that a release ends the same way when its worker dies between two statements.
- * Tries a sample of points; `npm run test:crash` tries every point.
+ * Tests that a release ends the same way when its worker crashes between two statements. Tries a sample of crash points; `npm run
+ * test:crash` tries all.
  */
 import { afterAll, beforeAll, expect, it } from 'vitest'
 import { verifyAudit } from '../../store/audit/audit-log.ts'
@@ -24,7 +24,7 @@ afterAll(async () => {
   await fixture?.close()
 })
 
-/** Where a release has most to lose. */
+/** The steps in which a crash can lose most. */
 const sample: readonly [CrashScenarioName, KillPoint][] = [
   ['promotion', { at: 'committed', activity: 'openRelease', run: 1, write: 1 }],
   ['promotion', { at: 'uncommitted', activity: 'promote', run: 1, write: 1 }],
@@ -39,7 +39,7 @@ const sample: readonly [CrashScenarioName, KillPoint][] = [
   ['rollback', { at: 'after', activity: 'rollBackCandidate', run: 1 }],
 ]
 
-it('a worker that dies at a given point does not change the end of its release', async () => {
+it('a worker that crashes at a given point does not change the end of its release', async () => {
   const todo = [...sample]
   const failures: string[] = []
   let died = 0
@@ -51,7 +51,7 @@ it('a worker that dies at a given point does not change the end of its release',
       failures.push(...tried.issues.map((issue) => `${story}, ${killPointName(point)}: ${issue}`))
     }
   }
-  // Each has a worker of its own; the first one's has run the references.
+  // Each scenario has its own worker; the first worker also ran the reference releases.
   await Promise.all([0, 1, 2, 3].map(work))
   expect(failures).toEqual([])
   expect(died).toBe(sample.length)

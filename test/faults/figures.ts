@@ -1,6 +1,6 @@
 /**
- * Figures that fault tests have reached, for the table of faults. A test says what it measured; it is kept only while
- * the script that prints the table creates the file.
+ * Stores the figures that fault tests have measured, for the table of faults. Figures are kept only when the script that prints the table
+ * has created the file.
  */
 import { appendFileSync, existsSync } from 'node:fs'
 import { tmpdir } from 'node:os'

@@ -40,7 +40,7 @@ const port = () => ({ system: stage, model: fleetModel, row, callers: 6 })
 it('every replica accepts connections of the shared port, and reports its own figures on its own port', async () => {
   const headers = { authorization: `Bearer ${stage.key}`, 'content-type': 'application/json' }
   const body = JSON.stringify({ instances: [row] })
-  /** The kernel distributes connections; of many at once every replica gets some. */
+  /** The kernel distributes connections; with many concurrent connections every replica gets some. */
   const askAtOnce = () =>
     Promise.all(
       Array.from({ length: 30 }, async () => {
@@ -122,7 +122,7 @@ it('the check of the responses detects a response of a rolled-back version', () 
   ])
 })
 
-it('the check accepts a response of a replica that keeps a rollback before its sender is answered, and of no other', () => {
+it('the check accepts a response of a replica that stores a rollback before its sender is answered, and of no other replica', () => {
   const check = createCheck()
   const answer = (version: string, generation: number, sentMs: number) =>
     check.look({ version, generation, sentMs, target: 0, routingKey: '' })

@@ -1,6 +1,6 @@
 /**
- * Plays the release story on five hosts and a load balancer as network namespaces, a short run of `npm run test:hosts`: links are cut and hosts
- * are lost.
+ * Runs the release story on five hosts and a load balancer as network namespaces, briefly (`npm run test:hosts` runs it in full): links are
+ * cut and hosts are lost.
  */
 import { describe, expect, it } from 'vitest'
 import { runInside, whyNoHosts } from '../../bench/hosts/inside.ts'
@@ -12,7 +12,7 @@ const missing = whyNoHosts()
 describe.skipIf(missing !== undefined)(
   missing === undefined ? 'five hosts' : `five hosts (skipped: ${missing})`,
   () => {
-    it('releases end as they must, although links are cut and hosts are lost, and no answer is by a version rolled back', async () => {
+    it('releases end correctly although links are cut and hosts are lost, and no response comes from a rolled-back version', async () => {
       const lines: string[] = []
       const short =
         '--json --temporal development --scenes bad,lost --stage 1 --cut 0.2 --orders 5 --ordersCut 1 --pause 60'.split(

@@ -1,6 +1,6 @@
 /**
- * Tests `temporal workflow reset`, `cancel` and `terminate` at every stage.
- * No effect is repeated, the champion is a proven version, and no release stays open without a workflow.
+ * Tests `temporal workflow reset`, `cancel` and `terminate` at every stage. No effect is repeated, the champion is a proven version, and no
+ * release stays open without a workflow.
  */
 import { WorkflowUpdateFailedError, type WorkflowHandle } from '@temporalio/client'
 import { RawValue, type PayloadConverter } from '@temporalio/common'
@@ -35,7 +35,7 @@ afterAll(async () => {
 const places = ['awaiting_approval', 'shadow', 'canary', 'probation'] as const
 type Place = (typeof places)[number]
 
-/** A release that stays in a stage until a command or a verdict, or for `holdMs`; only then are all stages before it taken. */
+/** Starts a release that stays in a stage until a command or a verdict, or for `holdMs`, so that all earlier stages are passed. */
 async function releaseAt(
   place: Place,
   holdMs?: number,
@@ -73,7 +73,7 @@ describe('a terminated release workflow', () => {
     const sweep = sweeper()
     expect(await sweep()).toEqual([])
     await release.handle.terminate('by hand')
-    // One look alone may have come between two writes.
+    // A single look may have come between two writes.
     expect(await sweep()).toEqual([])
     expect(await sweep()).toEqual([release.id])
     expect(await sweep()).toEqual([])
@@ -117,7 +117,7 @@ describe('a cancelled release workflow', () => {
   })
 })
 
-/** As other SDKs and clients with a codec encode. */
+/** Payloads as other SDKs and clients with a codec encode them. */
 const encoded = (encoding: string) => ({
   payloads: [{ metadata: { encoding: Buffer.from(encoding) }, data: Buffer.from([8, 150, 1]) }],
 })
@@ -128,7 +128,7 @@ const unreadable: PayloadConverter = {
 
 describe('a release that receives payloads in an unknown encoding', () => {
   it.each(['awaiting_approval', 'shadow', 'probation'] as const)(
-    'at %s refuses them, answers, and is still cancelled at once',
+    'at %s refuses the payloads, responds, and can still be cancelled at once',
     async (place) => {
       const { fixtureModel, first, release } = await releaseAt(place)
       const { workflowId } = release.handle
@@ -155,7 +155,7 @@ describe('a release that receives payloads in an unknown encoding', () => {
   )
 })
 
-/** Does the way again from a workflow task on. */
+/** Resets the workflow to a workflow task, so that it repeats everything after it. */
 async function reset(handle: WorkflowHandle, to: 'first' | 'middle' | 'newest'): Promise<WorkflowHandle> {
   const { events } = await handle.fetchHistory()
   // EVENT_TYPE_WORKFLOW_TASK_COMPLETED

@@ -23,7 +23,7 @@ it('one of two releases opened at once for a model is opened', async () => {
 
 it('the baseline serves after a promotion against a rollback, in either order', async () => {
   const seen = new Set<string>()
-  // A race that one side always wins has shown nothing of the other order: it is run until each has won.
+  // A race that one side always wins does not test the other order, so it runs until each side has won.
   do {
     const { issues, winners } = await runRaces(100, () => racePromotion(fixture))
     expect(issues).toEqual([])

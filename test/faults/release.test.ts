@@ -78,7 +78,7 @@ it('a watcher that is killed: the candidate is withdrawn within the lease, and n
   const from = performance.now()
   system.signal('control', 'SIGKILL')
   await expect.poll(() => system.supervision.pidOf('control') ?? before).not.toBe(before)
-  // The supervisor has brought a new one; it is held back before it has begun.
+  // The supervisor has started a new worker, which is held back before it begins.
   system.signal('control', 'SIGSTOP')
   try {
     const lastMs = await lastResponseMs(version, champion, from, exposureMs + 1_000)
@@ -98,7 +98,7 @@ it('counters that cannot be written: the candidate is withdrawn after too long a
   const { release, version, champion } = await startCanaryRelease()
   const silentMs = canaryFixturePolicy.limits.maxStaleMs
   const from = performance.now()
-  // By a hand of its own: a transaction of the system that stands still for so long would lose its lock.
+  // Uses a separate connection, because a transaction of the system would lose its lock after this time.
   const hand = await system.store.pool.connect()
   await hand.query('begin; lock table tick_counters in exclusive mode')
   const lastMs = await lastResponseMs(version, champion, from, silentMs + exposureMs + 1_000)

@@ -1,4 +1,4 @@
-/** Tests signals that arrive twice, late and in any order: a replay ends the same way, and no final state is left. */
+/** Tests signals that arrive twice, late and in any order: a replay ends the same way, and no release leaves a final state. */
 import { describe, expect, it } from 'vitest'
 import { advance } from '../../domain/release/reducer.ts'
 import { seededRandom } from '../../domain/statistics/random.ts'
@@ -13,7 +13,7 @@ import {
   stages,
 } from '../support/release/releases.ts'
 
-describe('10,000 random sequences of signals at the reducer', () => {
+describe('10,000 random sequences of signals in the reducer', () => {
   const people = ['anna', 'ben', 'olga', 'root']
   const random = seededRandom(21)
   const pick = <T>(list: readonly T[]): T => list[Math.floor(random() * list.length)]!
@@ -27,7 +27,7 @@ describe('10,000 random sequences of signals at the reducer', () => {
     random() < 0.5
       ? commandEvent(pick(commandNames), pick(people), { atMs: Math.floor(random() * 1_000) })
       : pick(steps)
-  /** What cannot happen in a stage is a defect of the workflow, and changes nothing here. */
+  /** An event that cannot happen in a stage is a defect of the workflow and changes nothing here. */
   const next = (state: ReleaseState, event: ReleaseEvent): ReleaseState => {
     try {
       return advance(state, event).state
@@ -47,7 +47,7 @@ describe('10,000 random sequences of signals at the reducer', () => {
       for (const [index, event] of events.entries()) {
         const after = states[index + 1]!
         if (event.kind !== 'command' || after === states[index]) continue
-        // Word for word the same, before anything else has happened.
+        // An identical repetition, before anything else has happened.
         const twice = next(after, event)
         if (JSON.stringify({ ...twice, revision: 0 }) !== JSON.stringify({ ...after, revision: 0 }))
           divergences++

@@ -1,6 +1,6 @@
 /**
- * Tests signals that arrive twice, late, out of order and all at once: each counts once, and none is lost.
- * No history grows without bound, because a run hands pending signals to the next one.
+ * Tests signals that arrive twice, late, out of order and all at once: each counts once, and none is lost. No history grows without bound,
+ * because a run passes pending signals to the next run.
  */
 import sql from 'sql-template-tag'
 import { afterAll, beforeAll, expect, it } from 'vitest'
@@ -44,7 +44,7 @@ it('a pause followed by an immediate resume does not change the interrupted step
   await release.reaches('awaiting_approval')
   await release.say('approve', 'anna')
   await release.reaches('shadow', 0)
-  // While the first is held up, the two come in, so that they are taken up together.
+  // Delays the first task, so that both commands arrive together and are processed in one task.
   const heldUp = async () =>
     (
       await fixture.store.query<{ it: boolean }>(sql`
@@ -58,7 +58,7 @@ it('a pause followed by an immediate resume does not change the interrupted step
     await release.signal('pause', { by: 'olga', reason: 'a change of mind' })
     await release.signal('resume', { by: 'anna', reason: 'a change of mind' })
   })
-  // Answered behind them.
+  // Answered after both commands.
   expect(await release.say('resume', 'anna')).toMatchObject({ stage: 'shadow' })
   const [now] = await fixture.store.query<{ at: string }>(sql`select clock_timestamp()::text as at`)
   const watched = async () =>

@@ -181,7 +181,7 @@ export const faults: readonly FaultCase[] = [
       { file: 'test/faults/long/network/command-outbox.test.ts' },
       { file: 'test/api/services/deferred-commands.test.ts' },
       { file: 'test/api/services/deferred-starts.test.ts' },
-      { file: watcher, tests: 'Temporal that stands still' },
+      { file: watcher, tests: 'a frozen Temporal' },
     ],
     weaker:
       '20 s instead of 10 min, which TENURE_TEST_AWAY_S=600 is; a drill, an erasure and the ingestion of a feature view return 503',

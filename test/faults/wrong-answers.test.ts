@@ -1,6 +1,6 @@
 /**
- * Tests on real processes that a candidate with wrong answers is found before the first outcome: a number that is off by a factor of ten,
- * and decisions that flip in one slice; and that late outcomes still end a probation rightly.
+ * Tests on real processes that a candidate with wrong answers is detected before the first outcome: a number that is off by a factor of
+ * ten, and decisions that flip in one slice. Late outcomes still end a probation correctly.
  */
 import sql from 'sql-template-tag'
 import { writeFileSync } from 'node:fs'
@@ -35,13 +35,13 @@ const policy: ReleasePolicy = {
   shadow: { ...stage, shareBp: 10_000 },
   stages: [{ ...stage, shareBp: 2_000 }],
   watch: { tickMs: 200, everyMs: 200, exposureMs: 5_000, acknowledgeMs: 20_000, decisionMs: 200_000 },
-  // A busy machine answers late by chance; the answers are what is tested.
+  // A busy machine responds late at random; this test is about the answers.
   limits: { ...defaultCanaryPolicy, maxStaleMs: 20_000, promotion: 'off', srm: 'off', slowRatio: 1e6 },
 }
 
 let system: RealSystem
 const agent = new Agent({ keepAlive: true })
-/** `fetch` would take three times the processor time, and thousands of requests are sent. */
+/** Sends requests without `fetch`, which takes three times the CPU time; the test sends thousands. */
 const send = <Body>(url: string, body: object, headers: Record<string, string> = {}) =>
   sendJson<Body>(agent, url, body, { timeoutMs: 200_000, headers })
 let key: string
@@ -79,7 +79,7 @@ const spec = (
   ],
 })
 
-/** Registers the weights as a version, with the scores of the champion's training: 90 to 110. */
+/** Registers the weights as a version, with the champion's training scores: 90 to 110. */
 async function register(registry: Registry, given: ArtifactSpec, against?: string): Promise<string> {
   const score = numberProfile(
     'score',
@@ -117,7 +117,7 @@ async function start(
   return release
 }
 
-/** A model with its first version as champion, and the candidate's release in the shadow under requests of ever new users. */
+/** Creates a model with its first version as champion and releases the candidate into the shadow, with requests of new users. */
 async function inShadow(
   model: string,
   champion: ArtifactSpec,
@@ -141,7 +141,7 @@ async function inShadow(
   return { first, version, release: await start(version, model, changed) }
 }
 
-/** `seen` hears who got which version, after each answer. */
+/** Sends predictions of new users. Calls `seen` with the user and the version after each response. */
 function ask(model: string, seen?: (user: string, version: string) => Promise<unknown>): Callers {
   const answered = new Map<string, number>()
   let isOver = false
@@ -155,7 +155,7 @@ function ask(model: string, seen?: (user: string, version: string) => Promise<un
         { instances: [row], routing_key: `user ${mine}` },
       )
       const { version = `${status}`, code } = body
-      // A replica that was stopped by a busy machine refuses what has waited for 250 ms.
+      // A replica on a busy machine refuses requests that have waited for 250 ms.
       if (code === 'overloaded') continue
       answered.set(version, (answered.get(version) ?? 0) + 1)
       await seen?.(`user ${mine}`, version)
@@ -171,7 +171,7 @@ function ask(model: string, seen?: (user: string, version: string) => Promise<un
   }
 }
 
-it('a number that is off by a factor of ten is rolled back in the shadow, and no caller gets it', async () => {
+it('a number that is off by a factor of ten is rolled back in the shadow, and no caller receives it', async () => {
   const model = 'price'
   const output = { kind: 'number' } as const
   const { first, version, release } = await inShadow(
@@ -189,7 +189,7 @@ it('a number that is off by a factor of ten is rolled back in the shadow, and no
   expect(version).not.toBe(first)
 })
 
-it('a candidate whose users buy less is rolled back by their events, although all its answers are fine', async () => {
+it('a candidate whose users buy less is rolled back by their events, although all its responses are valid', async () => {
   const model = 'offer'
   const output = { kind: 'probability', positive: 'yes', threshold: 0.5 } as const
   const seller = (await insertKey(system.store, { name: 'shop', role: 'labeller' })).key
@@ -221,13 +221,13 @@ it('a candidate whose users buy less is rolled back by their events, although al
     spec(model, output, [10, 0, 0.01]),
     sells,
     async (user, version, champion) => {
-      // Half of the champion's users buy, and nearly none of the candidate's.
+      // Half of the champion's users buy, and almost none of the candidate's.
       if (Number(user.slice(5)) % (version === champion ? 2 : 20) > 0) return
       const purchase = { routing_key: user, model, name: 'purchase', occurred_at: new Date().toISOString() }
       const tell = async () =>
         (await send(`${system.urls[0]}/v1/events`, purchase, { authorization: `Bearer ${seller}` })).status
       let status = await tell()
-      // A replica answers so where Postgres is busy, and the shop says it again.
+      // A replica returns this when Postgres is busy, and the shop retries.
       while (status === 503) status = await tell()
       statuses.add(status)
     },
@@ -248,7 +248,7 @@ it('a candidate whose users buy less is rolled back by their events, although al
   expect(callers!.answered.get(first)).toBeGreaterThan(50)
 })
 
-it('a candidate that another system measures worse is rolled back, and while the system is away an approver is asked', async () => {
+it('a candidate that an external metric judges worse is rolled back, and while the external system is unavailable an approver is asked', async () => {
   const model = 'payment'
   const output = { kind: 'probability', positive: 'yes', threshold: 0.5 } as const
   let isAway = true
@@ -302,7 +302,7 @@ it('a candidate that another system measures worse is rolled back, and while the
 it('a candidate that flips its decisions in one slice is held, the slice is named, and an approver decides', async () => {
   const model = 'grant'
   const output = { kind: 'probability', positive: 'yes', threshold: 0.5 } as const
-  // The shares of the answers change as well; here the paired answers are tested.
+  // The shares of the answers change as well, but this test is about the paired answers.
   const paired: ReleasePolicy = { ...policy, limits: { ...policy.limits, scoreShift: 'off' } }
   const registered = inShadow(
     model,
@@ -335,7 +335,7 @@ it('a candidate that flips its decisions in one slice is held, the slice is name
   expect(shown.disagreement?.slices[0]?.name).toBe('evening')
   expect([...callers!.answered.keys()]).toEqual([first])
 
-  // The answer to the question lets the release go on.
+  // The approver's decision lets the release continue.
   expect(await release.say('approve', 'anna', { reason: 'the evenings were wrong before' })).toMatchObject({
     accepted: true,
     stage: 'canary',
@@ -345,11 +345,11 @@ it('a candidate that flips its decisions in one slice is held, the slice is name
   expect(await release.result()).toMatchObject({ outcome: 'aborted' })
 })
 
-it('outcomes that come ten days late, of 0.3 s each, end a probation rightly: by a rollback, or as promoted', async () => {
+it('outcomes that arrive ten days late, of 0.3 s each, end a probation correctly: by a rollback or a promotion', async () => {
   const model = 'claim'
   const output = { kind: 'probability', positive: 'yes', threshold: 0.5 } as const
   const lateMs = 3_000
-  // So many requests that the hold-back has enough users, however slowly they are answered.
+  // Enough requests for the users of the hold-back, however slowly they are answered.
   const probation = {
     holdbackBp: 3_000,
     minMs: 300,
@@ -385,7 +385,7 @@ it('outcomes that come ten days late, of 0.3 s each, end a probation rightly: by
   const direct: ReleasePolicy = { ...covering, strategy: 'direct', probation: undefined }
   expect(await (await start(first, model, direct)).result()).toMatchObject({ outcome: 'promoted' })
   const labeller = (await insertKey(system.store, { name: 'claims', role: 'labeller' })).key
-  // The evaluation of these versions is a row without a report; the judge of quality reads its metrics.
+  // The evaluation of these versions is a row without a report; the quality judge reads its metrics.
   const evaluated = () =>
     system.store.query(sql`update versions set lineage = '{"metrics": {}}' where model = ${model}`)
   await evaluated()
@@ -406,7 +406,7 @@ it('outcomes that come ten days late, of 0.3 s each, end a probation rightly: by
     expect((await release.state()).labelsMs).toBeGreaterThan(2 * lateMs)
     return { result, watchedMs: clock!.watched_ms }
   }
-  // It answers at once, and without a failure; that its answers are the opposite shows when they are ten days old.
+  // It responds quickly and without failures. Only the outcomes, ten days later, show that its answers are inverted.
   const wrong = await released([-10, 0, 0])
   expect(wrong.result).toMatchObject({
     outcome: 'rolled_back',
@@ -419,7 +419,7 @@ it('outcomes that come ten days late, of 0.3 s each, end a probation rightly: by
   await system.client.workflow.getHandle(monitorWorkflowId(model)).terminate()
 })
 
-/** Requests of ever new users, whose outcomes are sent so long after the answers. */
+/** Sends requests of new users, and their outcomes this long after the responses. */
 function labelled(model: string, labeller: string, lateMs: number): Callers {
   const answered = new Map<string, number>()
   const due: { atMs: number; outcome: object }[] = []

@@ -1,6 +1,6 @@
 /**
- * Puts the sources of the simulator together into a file that Node runs as it is, with a planted bug or without. The sources
- * themselves are never touched. Compiled while they are loaded, they start in a second more and run a tenth slower.
+ * Bundles the simulator's sources, with or without a planted bug, into a file that Node runs directly. The sources are never modified.
+ * Compiling them on load would start a second later and run a tenth slower.
  */
 import { mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
@@ -9,7 +9,7 @@ import { build } from 'esbuild'
 import type { Plant } from './planted-bugs.ts'
 
 const root = fileURLToPath(new URL('../..', import.meta.url))
-/** Inside of the tree, where Node finds the packages. */
+/** Inside the checkout, where Node resolves the packages. */
 const cache = join(root, 'node_modules', '.cache', 'simulation')
 
 export async function bundle(plant?: Plant): Promise<{ file: string; remove: () => void }> {

@@ -1,11 +1,11 @@
-/** Where a run begins: the rows that are there before anything happens, and how long all that is planned may take. */
+/** Provides the initial rows of a run and the maximum duration of its plan. */
 import type { Server } from './postgres/connection.ts'
 import { keys, type Scenario } from './scenario.ts'
 import { epochMs } from './world.ts'
 
 export const simulatedModel = 'm'
 
-/** The sum of all deadlines of the releases that may still be to come, and a minute. */
+/** Returns the sum of all deadlines of the remaining releases, plus a minute. */
 export function longestOf({ policy, releases }: Scenario): number {
   const stages = [policy.shadow, policy.targeted, ...policy.stages, policy.probation].reduce(
     (sum, stage) => sum + (stage?.deadlineMs ?? 0),
@@ -17,7 +17,7 @@ export function longestOf({ policy, releases }: Scenario): number {
   return one * releases.length + 60_000
 }
 
-/** The rows that are there before anything happens. */
+/** Inserts the rows that exist before the first event. */
 export function fill({ memory }: Server, { policy, hasChampion, releases }: Scenario): void {
   const at = epochMs - 1_000
   memory.load('models', simulatedModel, { name: simulatedModel, definition: { release: policy } })

@@ -1,17 +1,17 @@
 /**
- * Bugs that a change could introduce, planted one at a time into the bundle of the simulator and never into the files. A simulator that
- * misses these would miss the next real one as well.
+ * Lists bugs that a change could introduce. Each is planted alone into the simulator's bundle, never into the files. A simulator that
+ * misses a planted bug would miss the next real one as well.
  */
 
 export interface Plant {
   name: string
-  /** What goes wrong with it. */
+  /** The failure that the bug causes. */
   says: string
   file: string
-  /** Stands in the file exactly once. */
+  /** Occurs in the file exactly once. */
   find: string
   replace: string
-  /** The written scenario that finds it, where chance needs long. */
+  /** The script that finds the bug, if random runs take too long. */
   script?: string
 }
 

@@ -1,6 +1,6 @@
 /**
- * The replicas of a run: the real routing cache, leases, tables, guards and counters, in processes that crash, freeze and
- * come back with what their disk remembers, answering callers all the while.
+ * Runs the replicas of a run: the real routing cache, leases, tables, guards and counters, in processes that crash, freeze and restart with
+ * the contents of their disk, while clients send requests.
  */
 import { createClock } from '../../api/serving/clock.ts'
 import type { RoutingSnapshot, VersionOrigin } from '../../api/serving/routing/disk-cache.ts'
@@ -18,22 +18,22 @@ import { wallOf, type Machine, type World } from './world.ts'
 
 export interface SimulatedReplica {
   machine: Machine
-  /** What survives a crash. */
+  /** State that survives a crash. */
   disk: { remembered?: RoutingSnapshot }
-  /** Absent until it answers callers. */
+  /** Absent until the replica serves requests. */
   routing?: ReplicaRouting
   lease?: Lease
-  /** The monotonic clock of the present process. */
+  /** The monotonic clock of the current process. */
   now(): number
-  /** The connections of the present process. */
+  /** The connections of the current process. */
   store?: Store
 }
 
-/** The id under which the present process of a replica registers. */
+/** Returns the id under which the replica's current process registers. */
 export const processOf = ({ machine }: Pick<SimulatedReplica, 'machine'>): string =>
   `${machine.name}/${machine.life}`
 
-/** The behaviour of a version: the share of its responses that are invalid. */
+/** The share of invalid responses of a version. */
 export type Behaviour = Map<string, { invalid: number }>
 
 export interface SimulatedResponse {
@@ -54,11 +54,11 @@ export interface ReplicaEnvironment {
   model: string
   leaseMs: number
   behaviour: Behaviour
-  /** Current clients, for each replica and turn. */
+  /** Returns the current clients of a replica in a turn. */
   callers: () => number
-  /** Whether the bytes of versions can be fetched now. */
+  /** Returns whether artifacts can be downloaded now. */
   canLoad: (version: string) => boolean
-  /** Whether a process of a replica runs, all of which are on one machine. */
+  /** Returns whether a process of a replica runs. All processes of a replica are on one machine. */
   isAlive: (process: string) => boolean
   onAnswer: (answer: SimulatedResponse) => void
 }
@@ -96,7 +96,7 @@ export function startProcess(replica: SimulatedReplica, around: ReplicaEnvironme
     async load(version, recalled) {
       const origin = (recalled ? known.get(version) : undefined) ?? (await originOf(version))
       if (!known.has(version) && !around.canLoad(version)) throw new Error(`${version} cannot be fetched`)
-      // Bytes are fetched and compiled; meanwhile the route before is the one in force.
+      // Artifacts are downloaded and compiled; meanwhile the previous route stays in force.
       if (!recalled && !known.has(version))
         await new Promise((resolve) => setTimeout(resolve, world.chance(0.2) ? 500 : 20))
       known.set(version, origin)
@@ -186,11 +186,11 @@ export function startProcess(replica: SimulatedReplica, around: ReplicaEnvironme
   })
 }
 
-/** Every arm that may serve; that of chosen callers has no share, and counts as one that has. */
+/** Returns every arm that may serve. The arm of targeted callers has no share and counts as an arm with a share. */
 export const armsIn = ({ arms, targeted }: RouteTable): RouteTable['arms'] =>
   targeted === undefined ? arms : [...arms, { ...targeted.arm, belowBp: 1 }]
 
-/** The version that the replica would serve now; undefined when it serves nothing. */
+/** Returns the version that the replica would serve now; undefined when it serves nothing. */
 export function tableNow(
   replica: SimulatedReplica,
   model: string,

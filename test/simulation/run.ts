@@ -42,19 +42,19 @@ export interface RunResult {
   outcomes: string[]
 }
 
-/** How long after the last fault, and the end of every release, until all replicas agree with the database. */
+/** Time after the last fault and the end of every release within which all replicas must agree with the database, in milliseconds. */
 const convergeMs = 4_500
 const workflows = { release }
 const workflowId = `release/${simulatedModel}`
 const meaningOf = dictionary(releaseStatements, routingStatements, outboxStatements, authorityStatements)
-/** The activity whose event is being carried out. */
+/** Returns the activity whose event is being executed. */
 const stepNow = (): string | undefined =>
   (carried.context as { info?: { activityType: string } } | undefined)?.info?.activityType
 const releaseIdOf = (firstRunId: string) => `rel_${firstRunId.replaceAll('-', '')}`
 
 export interface RunOptions {
   traced?: boolean
-  /** A written scenario instead of one that is drawn from the seed. */
+  /** A script instead of a scenario drawn from the seed. */
   script?: Script
 }
 
@@ -152,7 +152,7 @@ export async function simulate(
             state.id,
             commands.map((each) => ({ ...each, id: each.id.slice(each.id.indexOf('/') + 1) })),
           )
-          // Accepted in the turn that received a verdict: the release watches anew, and finds the verdict stored.
+          // The command was accepted in the turn that received a verdict: the release watches again and finds the verdict stored.
           if (nextEffect(state).kind === 'watch' && commands.some(({ accepted }) => accepted))
             properties.watchOvertaken(chain)
           for (const each of commands)
@@ -198,11 +198,11 @@ export async function simulate(
     world.crash(machine)
     const { life } = machine
     world.after(undefined, afterMs, () => {
-      // It has crashed once more meanwhile, and that start is still to come.
+      // The machine has crashed again, and that restart is still to come.
       if (machine.life !== life) return
       world.start(machine)
       world.tell(`${machine.name} is back`)
-      // As an event of the machine itself, so that its timers are its own.
+      // Runs as an event of the machine, so that its timers belong to the machine.
       world.after(machine, 0, then)
     })
   }
@@ -277,7 +277,7 @@ export async function simulate(
     if (isSignal) temporal.signal(workflowId, command, body)
     else temporal.update(workflowId, command, body.id, body, () => {})
   }
-  /** Starts a release when the one before it is over, compared with the champion of that moment. */
+  /** Starts a release when the previous one has ended, compared with the champion of that moment. */
   let waiting = scenario.releases.length
   const start = (version: string, by: string, attempts: number): void => {
     if (temporal.running(workflowId) && attempts > 0) {
@@ -376,7 +376,7 @@ export async function simulate(
             'every release ends',
             `${info.workflowId} still runs ${Math.round(longestOf(scenario))} ms after the last fault: ${JSON.stringify(memory.rows('releases').find((row) => row['ended_at'] === null)?.['stage'])}`,
           )
-    // Early agreement is enough; in every fourth run it must hold for the whole time.
+    // Early agreement is enough, but in every fourth run agreement must hold for the whole time.
     const isPatient = seed % 4 === 3
     if (!broken())
       await world.run(

@@ -1,6 +1,6 @@
 /**
- * What a run is about, drawn from its seed: the policy, the people and what they will say, how the candidates behave, how
- * many machines there are and what befalls them. All of it is drawn before the run begins, so that a trace can show it.
+ * Draws the scenario of a run from its seed: policy, users and their commands, candidates' behaviour, machines and faults. Everything is
+ * drawn before the run begins, so that a trace can show it.
  */
 import { defaultCanaryPolicy } from '../../domain/canary/policy.ts'
 import type { ReleasePolicy } from '../../domain/release/policy.ts'
@@ -16,10 +16,10 @@ export interface PlannedCommand {
   by: string
   id: string
   reason?: string
-  /** What the sender has seen, when it was something else than what is released. */
+  /** The digests that the sender has seen, when they differ from the release. */
   digest?: 'artifactDigest' | 'evaluationDigest'
   isSignal: boolean
-  /** How often and how late it is sent. */
+  /** How often and how late the command is sent. */
   copies: number[]
 }
 
@@ -92,7 +92,7 @@ export const keys: readonly { name: string; role: Role; models?: string[] }[] = 
 ]
 
 function policyOf(world: World): ReleasePolicy {
-  // Where two requests are enough, the time alone keeps a stage from being passed at its first looks.
+  // Where two requests are enough, only the minimum time prevents a stage from passing at its first looks.
   const [minMs, minRequests] = world.pick([
     [500, 8],
     [500, 8],
@@ -114,7 +114,7 @@ function policyOf(world: World): ReleasePolicy {
     strategy,
     approval: { approvers: world.pick([1, 1, 1, 2, 2, 0]), withinMs: 3_000 },
     ...(strategy === 'shadow' || world.chance(0.5) ? { shadow: { ...step, shareBp: 10_000 } } : {}),
-    // Decided by what was drawn before, so that the draws that follow stay the same.
+    // Derived from earlier draws, so that the following draws stay the same.
     ...(strategy === 'canary' && minMs === 900
       ? { targeted: { ...step, target: { routingKeys: ['caller-0', 'caller-1', 'caller-2', 'caller-3'] } } }
       : {}),
@@ -163,7 +163,7 @@ function faultOf(world: World, untilMs: number): Fault {
   let at = world.random() * weights
   const kind = faultKinds.find(([, weight]) => (at -= weight) < 0)?.[0] ?? 'crash worker'
   return {
-    // What waits for a step waits from early on; there are only a few of them in a run.
+    // Strikes that wait for a step are armed early, because a run has few such steps.
     atMs: /a step|a verdict/.test(kind) ? world.between(0, 1_000) : world.between(300, untilMs),
     kind,
     forMs: world.between(200, world.pick([1_000, 2_500, 5_000])),
@@ -171,7 +171,10 @@ function faultOf(world: World, untilMs: number): Fault {
   }
 }
 
-/** Half of the runs follow the usual way with a few disturbances, the other half hear everything at any moment. */
+/**
+ * Draws the commands of a release. Half of the runs follow the usual course with a few disturbances; the other half receive all commands at
+ * any moment.
+ */
 function commandsOf(world: World, index: number, startMs: number, by: string): PlannedCommand[] {
   const said: PlannedCommand[] = []
   const say = (command: CommandName, who: string, atMs: number, more: Partial<PlannedCommand> = {}) => {

@@ -1,6 +1,6 @@
 /**
- * Written scenarios: one order of events each, which broke a property once or which chance hardly ever hits. A seed means another run
- * as soon as a scenario is drawn differently; a script stays.
+ * Defines scripts: fixed orders of events that once broke a property or that random runs hardly ever hit. A seed gives another run as soon
+ * as the drawing of scenarios changes; a script stays the same.
  */
 import type { CommandName } from '../../domain/release/state.ts'
 import { defaultCanaryPolicy } from '../../domain/canary/policy.ts'
@@ -11,10 +11,10 @@ import type { Behaviour, SimulatedReplica } from './replicas.ts'
 import type { PlannedCommand, Scenario } from './scenario.ts'
 import type { Machine, World } from './world.ts'
 
-/** What a script acts on. */
+/** The parts of the world that a script acts on. */
 export interface Stage {
   world: World
-  /** The server of the workflows. */
+  /** The Temporal server. */
   temporal: Machine
   moments: Moments
   faults: Faults
@@ -23,16 +23,16 @@ export interface Stage {
   say: (said: Omit<PlannedCommand, 'atMs' | 'copies'>) => void
   /** Ends the release from outside. */
   terminate(): void
-  /** Sets the clock of the database ahead, or back where negative. */
+  /** Sets the database clock ahead, or back if negative, in milliseconds. */
   stepDatabaseClock(ms: number): void
 }
 
 export interface Script {
   name: string
-  /** The order of events. */
+  /** The order of events, in words. */
   says: string
   scenario: Scenario
-  /** How its releases end, in order. */
+  /** The expected outcomes of its releases, in order. */
   outcomes: readonly string[]
   play(stage: Stage): void
 }
@@ -49,7 +49,7 @@ const probation = { ...step, holdbackBp: 2_000 }
 
 const candidate = 'm_v1.1.0'
 
-/** One release, approved at once, with two replicas and two workers and no fault but those of the script. */
+/** Builds a scenario with one release that is approved at once, two replicas, two workers and no faults except the script's. */
 const scenario = (changes: Partial<ReleasePolicy> = {}, more: Partial<Scenario> = {}): Scenario => ({
   mode: 'liveness',
   policy: { ...policy, ...changes },
@@ -98,7 +98,7 @@ const bad = (given: Scenario, invalid: number): Scenario => ({
   releases: given.releases.map((each) => ({ ...each, invalid })),
 })
 
-/** Does something at the first such moment, and delays the moment for so long. */
+/** Runs an action at the first such moment and delays the moment by so many milliseconds. */
 const at = (
   { moments }: Stage,
   awaits: (moment: Moment) => boolean,
@@ -113,7 +113,7 @@ const at = (
     },
   })
 
-/** Acts `waitMs` after the promotion is written; its report comes `reportMs` after it. */
+/** Acts `waitMs` after the promotion is written; the step reports `reportMs` after that. */
 const afterPromotion = (
   stage: Stage,
   { waitMs, reportMs }: { waitMs: number; reportMs: number },
@@ -133,7 +133,7 @@ const isFailure = (moment: Moment) =>
 const orders = ({ say }: Stage, command: CommandName): void =>
   say({ command, by: 'olga', id: `order-${command}`, reason: 'it is not wanted', isSignal: true })
 
-/** A replica is cut off in a canary, and the clock of the database is set before the candidate is rolled back. */
+/** Cuts off a replica in a canary and sets the database clock before the candidate is rolled back. */
 const clockScript = (words: string, stepMs: number, order: 'release' | 'model'): Script => ({
   name: `clock-${words.replaceAll(' ', '-')}-before-the-order-of-a-${order}`,
   says: `In a canary one replica is cut off from the database, whose clock is then set ${words}. The ${order} is rolled back.`,
@@ -146,7 +146,7 @@ const clockScript = (words: string, stepMs: number, order: 'release' | 'model'):
       if (order === 'release') orders(stage, 'rollback')
       else stage.faults.befall({ kind: 'roll back model', atMs: 0, forMs: 0, which: 1 })
     }
-    // Between two renewals of the exposure, which would count from another clock than the look before it.
+    // Between two renewals of the exposure: the renewal would count from another clock than the look before it.
     at(stage, asks('watch', 'recordObservation'), () => void stage.world.after(stage.temporal, 100, act))
   },
 })
@@ -228,7 +228,7 @@ export const scripts: readonly Script[] = [
         faults: [
           { atMs: 2_400, kind: 'crash replica', forMs: 600, which: 1 },
           { atMs: 2_500, kind: 'crash replica', forMs: 1_300, which: 2 },
-          // Faults, and with them what is late, end with the last one.
+          // All faults and delays end with the last fault.
           { atMs: 4_000, kind: 'roll back model', forMs: 2_500, which: 1 },
         ],
       },

@@ -1,6 +1,6 @@
 /**
- * A process that runs a part of the seeds, one after the other, until a property is broken. Time and chance are taken away
- * from it, so it does nothing else; its last line says what it has done.
+ * Runs a part of the seeds in a child process, one after another, until a property breaks. Replaces time and randomness of the process, so
+ * the process does nothing else. The last line of output reports the result.
  */
 import { parseArgs } from 'node:util'
 import type { Mode } from './scenario.ts'
@@ -20,7 +20,7 @@ export interface WorkerReport {
   virtualMs: number
   cpuSeconds: number
   outcomes: Record<string, number>
-  /** Runs of each written scenario. */
+  /** Runs of each script. */
   scripts: Record<string, number>
   found?: Found
 }
@@ -31,9 +31,9 @@ export interface PartOptions {
   seconds?: number
   mode?: Mode
   trace: boolean
-  /** The names of written scenarios. Each runs with every seed, in place of scenarios that are drawn. */
+  /** Names of scripts. Each runs with every seed instead of drawn scenarios. */
   scripts?: string[]
-  /** Which part this is, and of how many. */
+  /** Index of this part, and the number of parts. */
   mine: number
   parts: number
 }
@@ -72,7 +72,7 @@ async function runPart({
   each: for (const script of chosen.length === 0 ? [undefined] : chosen)
     for (let seed = first; seed < first + runs; seed++) {
       if (seconds !== undefined && elapsed() >= seconds) break each
-      // In pairs, because the modes take turns and one is longer than the other.
+      // In pairs, because the modes alternate and one takes longer.
       if (Math.floor((seed - first) / 2) % parts !== mine) continue
       const at = modes[seed % modes.length]!
       const result = await simulate(seed, at, { traced: trace, script })

@@ -1,4 +1,4 @@
-/** Signs commands and starts for simulated users, cheaply and always alike. The id of a key is its name. */
+/** Signs commands and starts of simulated users cheaply and deterministically. The id of a key is its name. */
 import { createHmac } from 'node:crypto'
 import type { CommandName } from '../../domain/release/state.ts'
 import type { StartBasis } from '../../domain/roles.ts'
@@ -25,7 +25,7 @@ export function signedAs<Said extends { by: string; id: string }>(
   return { ...said, signature: signCommand(simulatedSigner, claim, { keyId: said.by, nowMs }) }
 }
 
-/** A release as its requester starts it. `id` is that of its authorisation. */
+/** Builds the start of a release by its requester. `id` is the id of its authorisation. */
 export function signedRelease(
   { version, by, id }: { version: string; by: string; id: string },
   basis: StartBasis,

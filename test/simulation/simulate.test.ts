@@ -1,4 +1,4 @@
-/** A short run of the fault simulator, and a few planted bugs that it must find. `npm run test:sim` is the long one. */
+/** Runs the fault simulator briefly, with a few planted bugs that it must find. `npm run test:sim` runs longer. */
 import { spawn } from 'node:child_process'
 import { readFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
@@ -8,7 +8,7 @@ import { scripts } from './scripts.ts'
 
 const checkout = fileURLToPath(new URL('../..', import.meta.url))
 
-/** In a process of its own, because the simulator takes time and chance away from the one it runs in. */
+/** Runs in a child process, because the simulator replaces time and randomness of its process. */
 function simulate(...args: string[]): Promise<{ code: number; output: string }> {
   const child = spawn(process.execPath, ['--import', 'tsx', 'scripts/simulate.ts', ...args], {
     cwd: checkout,
@@ -44,7 +44,7 @@ describe('the fault simulator', () => {
       'approve-after-reject',
       'no-compare-and-set',
     ]
-    // From the first of a few seeds that find all of them.
+    // Starts at the first of a few seeds that find all of them.
     const { code, output } = await simulate(
       '--plants',
       '--only',
@@ -61,7 +61,7 @@ describe('the fault simulator', () => {
   })
 })
 
-describe('a written scenario', () => {
+describe('a script', () => {
   // In one process, because each takes a second to start.
   let played: { code: number; output: string }
   beforeAll(async () => {

@@ -1,4 +1,4 @@
-/** Stands for `node:timers/promises`, whose timers would wait in real time. The global `setTimeout` is that of the world. */
+/** Replaces `node:timers/promises`, whose timers would wait in real time, by the world's global `setTimeout`. */
 export const setTimeout = <T>(ms: number, value?: T): Promise<T | undefined> =>
   new Promise((resolve) => void globalThis.setTimeout(() => resolve(value), ms))
 

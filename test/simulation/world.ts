@@ -1,21 +1,21 @@
 /**
- * The virtual world of the simulator: one queue of events, one clock, machines that crash, freeze and have wrong clocks,
- * and the links between them. Everything that happens in a run comes out of one seed; a second source of chance or time
- * would make a failure that cannot be reproduced.
+ * Implements the virtual world of the simulator: one queue of events, one clock, machines that crash, freeze and have wrong clocks, and the
+ * links between machines. One seed determines every event of a run. A second source of randomness or time would cause failures that cannot
+ * be reproduced.
  */
 import { seededRandom } from '../../domain/statistics/random.ts'
 import { carried } from './temporal/sandbox.ts'
 
 export interface Machine {
   readonly name: string
-  /** Rises with every start: what was meant for an earlier life of the machine never happens. */
+  /** Increments with every start; events for an earlier process of the machine are dropped. */
   life: number
   isUp: boolean
-  /** Until when the process is stopped; what reaches it meanwhile waits. */
+  /** When the frozen process resumes; events that arrive earlier wait. */
   frozenUntil: number
-  /** What its wall clock shows beside the true time, in milliseconds. */
+  /** Difference of its wall clock to the true time, in milliseconds. */
   wallOffMs: number
-  /** When its present process was started. */
+  /** When its current process was started. */
   startedMs: number
   waiting: Happening[]
 }
@@ -26,7 +26,7 @@ interface Happening {
   machine: Machine | undefined
   life: number
   run: () => unknown
-  /** The activity that it belongs to. */
+  /** The activity that the event belongs to. */
   context: unknown
   cancelled: boolean
 }
@@ -35,26 +35,26 @@ export interface World {
   readonly random: () => number
   /** The true time in milliseconds since the run began. */
   now(): number
-  /** The machine whose event is being carried out. */
+  /** The machine whose event is being executed. */
   current(): Machine | undefined
-  /** The machine of the event that was carried out last. */
+  /** The machine of the last executed event. */
   last(): Machine | undefined
   machine(name: string): Machine
-  /** Schedules a later event on a machine, or in the world when none is named. Returns its cancellation. */
+  /** Schedules a later event on a machine, or in the world when no machine is given. Returns a function that cancels the event. */
   after(machine: Machine | undefined, ms: number, run: () => unknown): () => void
-  /** Carries a message from one machine to another: late, or never. */
+  /** Sends a message from one machine to another: it arrives late or never. */
   send(from: Machine, to: Machine, run: () => unknown): void
   crash(machine: Machine): void
   start(machine: Machine): void
   freeze(machine: Machine, ms: number): void
-  /** Cuts or heals the way from one machine to another. */
+  /** Cuts or heals the link from one machine to another. */
   cut(from: string, to: string, isCut: boolean): void
   isCut(from: Machine, to: Machine): boolean
-  /** Makes every message take longer, up to so much. */
+  /** Delays every message by up to this many milliseconds. */
   slow(ms: number): void
-  /** Runs event after event until the time is reached or `isOver` returns true. */
+  /** Runs events until the time is reached or `isOver` returns true. */
   run(untilMs: number, afterEach: () => void, isOver: () => boolean): Promise<void>
-  /** A line of the trace. */
+  /** Writes a line of the trace. */
   tell(text: string): void
   readonly trace: string[]
   events(): number
@@ -64,16 +64,13 @@ export interface World {
   pick<T>(list: readonly T[]): T
 }
 
-/** The wall time at which every run begins: some Monday. */
+/** The wall-clock time at which every run begins: a Monday. */
 export const epochMs = Date.UTC(2026, 0, 5)
 
-/** Kept from before the globals were replaced. */
+/** The real functions, saved before the globals are replaced. */
 const nextTurn = globalThis.setImmediate
 
-/**
- * Lets everything that is ready to go on go on, until nothing is: what Node does between two callbacks. Only for code that was
- * not itself called by a promise.
- */
+/** Runs all pending microtasks, as Node does between two callbacks. Not for code that a promise has called. */
 export const settle = (process as unknown as { _tickCallback: () => void })._tickCallback
 
 export function createWorld(seed: number, { traced = false } = {}): World {
@@ -224,19 +221,19 @@ export function createWorld(seed: number, { traced = false } = {}): World {
   return world
 }
 
-/** What the machine's own wall clock shows. */
+/** Returns the time of the machine's wall clock. */
 export const wallOf = (world: World, machine: Machine): number => epochMs + world.now() + machine.wallOffMs
 
 let worldNow: World | undefined
-/** The time that running workflow code sees; it is the server's, and comes again in a replay. */
+/** The time that running workflow code sees: the server's, repeated in a replay. */
 let workflowMs: (() => number | undefined) | undefined
 
-/** Short timers of a replica fire late, as on a busy machine: it saves most of the events and is no less true. */
+/** Short timers of a replica fire late, as on a busy machine. This removes most events and is equally realistic. */
 const coarseMs = 400
 
 /**
- * Puts the virtual clock, timers and chance in the place of the real ones, for good: the production code asks for them by
- * their global names. Only for a process of its own.
+ * Replaces clock, timers and randomness permanently by virtual ones, because production code uses the globals. Only for a dedicated
+ * process.
  */
 export function replaceGlobals(workflowTime: () => number | undefined): void {
   workflowMs = workflowTime
@@ -295,6 +292,6 @@ export function replaceGlobals(workflowTime: () => number | undefined): void {
 export function enter(world: World | undefined): void {
   worldNow = world
   carried.context = undefined
-  // Stacks of simulated failures are not read, and each costs more than the failure.
+  // Stack traces of simulated failures are never read and cost more than the failures.
   if (world) Error.stackTraceLimit = 0
 }

@@ -65,7 +65,7 @@ it('does not reuse a thread that exits while it is kept', async () => {
   await next.terminate()
 })
 
-it('does not keep threads of other programs', async () => {
+it('does not keep threads of other scripts', async () => {
   const thread = start('other.js')
   const id = await ask(thread)
   await thread.terminate()

@@ -1,7 +1,7 @@
-/** An exported name means one thing in the whole tree, so that a search for it leads to one place. */
+/** Checks that each exported name is unique in the tree, so that a search for it leads to one place. */
 import type { Source } from './source.ts'
 
-/** Names that several files may export, each with its reason. */
+/** Names that several files may export, each with a reason. */
 export const sharedNames: Readonly<Record<string, string>> = {
   failureConverter: 'Temporal requires the name, in the sandbox of workflows and outside of it',
   quantiles: 'a label of model files, and those of a list of numbers',
@@ -9,7 +9,7 @@ export const sharedNames: Readonly<Record<string, string>> = {
   postgres: 'a source of rows in model files, and a step of the set-up',
 }
 
-/** Names that two files or more export and that are not allowed to, and exceptions that are no longer needed. */
+/** Returns names that several files export without permission, and exceptions that are no longer needed. */
 export function issuesOfExports(
   sources: readonly Source[],
   allowed: Readonly<Record<string, string>>,

@@ -1,10 +1,10 @@
-/** Rules for folders: how many files one holds, and that no two sibling folders depend on each other. */
+/** Checks the number of files per folder, and that sibling folders do not depend on each other in a cycle. */
 import { dirname } from 'node:path'
 import type { Source } from './source.ts'
 
 export const maxFiles = 16
 
-/** Folders that may hold more: pictures, generated pages, pages that are found by the name of an alert, and migrations. */
+/** Folders that may hold more files: pictures, generated pages, pages named after alerts, and migrations. */
 export const largeFolders: Readonly<Record<string, string>> = {
   '.': 'tools and readers look for these files at the top',
   'docs/images': 'screenshots, made by npm run docs:images',
@@ -12,7 +12,7 @@ export const largeFolders: Readonly<Record<string, string>> = {
   migrations: 'a released migration is never edited, so each change adds a file',
 }
 
-/** Folders with more than `maxFiles` files and without a reason, and reasons that are no longer needed. */
+/** Returns folders with more than `maxFiles` files and no exception, and exceptions that are no longer needed. */
 export function issuesOfFolders(
   paths: readonly string[],
   allowed: Readonly<Record<string, string>>,
@@ -31,15 +31,15 @@ export function issuesOfFolders(
 }
 
 /**
- * Rings of sibling folders. An import counts for the first folders in which the two paths differ; files that stand beside the
- * folders are entry points and shared types, and count for none.
+ * Returns cycles of sibling folders. An import counts for the first folders in which the two paths differ. Files next to the folders are
+ * entry points and shared types; they are ignored.
  */
 export function issuesOfFolderCycles(sources: readonly Source[]): string[] {
   const edges = new Map<string, Set<string>>()
   for (const { path, imports } of sources)
     for (const { to, inside } of imports) {
       const [from, target] = inside ? firstDifference(dirname(path), dirname(to)) : []
-      // Between layers the import table decides.
+      // The import table covers imports between layers.
       if (from === undefined || target === undefined || !from.includes('/')) continue
       edges.set(from, (edges.get(from) ?? new Set()).add(target))
     }
@@ -56,7 +56,7 @@ export function issuesOfFolderCycles(sources: readonly Source[]): string[] {
   return issues
 }
 
-/** The two sibling folders through which two folders are reached; empty when one contains the other. */
+/** Returns the two sibling folders above two paths; empty when one contains the other. */
 function firstDifference(a: string, b: string): [string, string] | [] {
   const [from, to] = [a.split('/'), b.split('/')]
   const at = from.findIndex((part, i) => part !== to[i])

@@ -1,16 +1,16 @@
 /**
- * Who may import whom: the table of the architecture as data. The workflow bundle breaks on one impure import and an
- * API replica grows by a hundred megabytes on another, and neither is seen in review.
+ * Defines which layer may import which. One impure import breaks the workflow bundle; another adds 100 MB to an API replica. Reviews
+ * overlook both.
  */
 
 export interface Layer {
   /** Layers whose values may be imported; every layer may import itself. */
   values: readonly string[]
-  /** Layers, or single files, of which types alone may be imported. */
+  /** Layers, or single files, from which only types may be imported. */
   types?: readonly string[]
-  /** Packages that may be imported, `node:` for Node's own. A pattern ending in `*` stands for all that begin so. */
+  /** Packages that may be imported; `node:` for Node's modules. A pattern that ends in `*` matches a prefix. */
   packages: readonly string[]
-  /** Packages of which types alone may be imported. */
+  /** Packages from which only types may be imported. */
   typePackages?: readonly string[]
   /** Packages that only these files may import, as path prefixes. */
   only?: Readonly<Record<string, readonly string[]>>
@@ -28,7 +28,7 @@ export const layers: Readonly<Record<string, Layer>> = {
       undici: ['store/undici.ts'],
     },
   },
-  // A model file imports define.ts alone; what lies behind it checks with the domain's own rules and reads files.
+  // A model file imports only define.ts, which validates with the domain's rules and reads files.
   models: { values: ['models/define'], types: ['domain'], packages: [], typePackages: ['@tensorflow/tfjs'] },
   'models/define': {
     values: ['domain', 'scripts/build/kept.mjs', 'scripts/build/project.mjs'],
@@ -46,7 +46,7 @@ export const layers: Readonly<Record<string, Layer>> = {
     packages: ['@temporalio/workflow'],
     only: { '@temporalio/common': ['workflows/input/failure-converter.ts'] },
   },
-  // What the processes share that run no workflow.
+  // Shared by the processes that run no workflows.
   'workflows/messages': { values: ['domain'], packages: [], typePackages: ['@temporalio/workflow'] },
   activities: {
     values: [
@@ -81,21 +81,21 @@ export const layers: Readonly<Record<string, Layer>> = {
       ],
     },
   },
-  // What must run in Temporal, and what runs: for the worker that keeps it running and for the command line.
+  // Reads what should run in Temporal and what runs: for the worker that maintains it and for the command line.
   temporal: {
     values: ['domain', 'workflows/messages', 'workflows/triggers/messages.ts'],
     packages: ['@temporalio/client', '@temporalio/envconfig', '@temporalio/proto', 'node:crypto'],
     typePackages: ['@temporalio/common'],
   },
-  // Sends traces, metrics and logs: for workers and replicas, loaded only where it is configured.
+  // Sends traces, metrics and logs for workers and replicas. Loaded only when configured.
   telemetry: { values: ['domain', 'store'], packages: ['node:*'] },
-  // Delivers alerts: for the control worker, and for replicas while it is silent.
+  // Delivers alerts for the control worker, and for replicas while the control worker is silent.
   alerts: {
     values: ['domain', 'store'],
     types: ['temporal.config.ts'],
     packages: ['nodemailer', 'standardwebhooks'],
   },
-  // Data to a picture or to text: for pages and for the terminal alike.
+  // Renders data as pictures or text for pages and the terminal.
   charts: { values: ['domain'], packages: ['@observablehq/plot', 'linkedom'] },
   api: {
     values: [
@@ -184,7 +184,7 @@ export const layers: Readonly<Record<string, Layer>> = {
   test: { values: everything, packages: everything },
 }
 
-/** The layer of a path: its first directory, or the file itself at the root. What others share of a layer is one too. */
+/** Returns the layer of a path: its first directory, or the file itself at the root. Parts that other layers share are separate layers. */
 export function layerOf(path: string): string {
   const shared = /^(?:models\/(?:define|index)|scripts\/build|workflows\/messages)(?=[./])/.exec(path)?.[0]
   return shared ?? path.split('/')[0] ?? path
@@ -192,13 +192,13 @@ export function layerOf(path: string): string {
 
 export interface Import {
   from: string
-  /** A path inside the project, or the name of a package. */
+  /** A path in the project, or the name of a package. */
   to: string
   inside: boolean
   typeOnly: boolean
 }
 
-/** Why an import is not allowed; nothing when it is. */
+/** Returns why an import is not allowed; undefined when it is. */
 export function issueOfImport(each: Import): string | undefined {
   const layer = layers[layerOf(each.from)]
   if (layer === undefined) return `${each.from} lies in no layer of the table (test/tidy/layers.ts)`

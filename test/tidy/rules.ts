@@ -1,24 +1,21 @@
-/**
- * The rules of the house, each a function from the sources to sentences that name file and breach. Written down only,
- * they would be forgotten within a month.
- */
+/** Implements the architecture rules. Each is a function from source files to messages that name the file and the violation. */
 import type { Node } from 'oxc-parser'
 import { issueOfImport, layerOf } from './layers.ts'
 import type { Source } from './source.ts'
 
 const maxLines = 350
-/** A test may hold the whole table of its cases. */
+/** A test file may contain a whole table of cases. */
 const maxLinesOfTest = 500
 const medianLines = 90
 
-/** Files that may be longer, each with its reason. */
+/** Files that may be longer, each with a reason. */
 export const longFiles: Readonly<Record<string, string>> = {
   'test/activities/release/approvals.test.ts':
     'one table of cases that share their situations, told case by case',
   'test/faults/table.ts': 'one row for each fault',
 }
 
-/** Names that say nothing, so that anything ends up there. */
+/** Names without meaning, which attract unrelated code. */
 const emptyNames =
   /(^|[/.-])(utils?|common|helpers?|libs?|misc|shared(?!-port))([/.-]|$)|\.(service|types|class)\./
 
@@ -60,7 +57,7 @@ export function issuesOfBarrels(sources: readonly Source[]): string[] {
     )
 }
 
-/** Files that import each other, also by types: neither can then be read, moved or tested alone. */
+/** Returns files that import each other, including type imports. Such files cannot be read, moved or tested alone. */
 export function issuesOfCycles(sources: readonly Source[]): string[] {
   const edges = new Map(
     sources.map(({ path, imports }) => [path, imports.filter(({ inside }) => inside).map(({ to }) => to)]),
@@ -97,7 +94,7 @@ const impure = [
   'fetch',
 ]
 
-/** Where a word is at home; what is not listed is at home nowhere. */
+/** Returns whether a file may use a restricted word; an unlisted word is forbidden everywhere. */
 function mayUse(word: string, path: string): boolean {
   if (impure.includes(word)) return layerOf(path) !== 'domain'
   if (word === 'console') return ['cli', 'scripts', 'bench'].includes(layerOf(path))
@@ -137,7 +134,7 @@ function bannedWord(node: Node): string | undefined {
   }
 }
 
-/** `a` or `a.b` as written; nothing for anything deeper. */
+/** Returns `a` or `a.b` as written; undefined for deeper expressions. */
 function nameOf(node: Node): string | undefined {
   if (node.type === 'Identifier') return node.name
   if (node.type !== 'MemberExpression' || node.computed) return undefined
@@ -145,7 +142,7 @@ function nameOf(node: Node): string | undefined {
   return `${node.object.name}.${node.property.name}`
 }
 
-/** Codes of the error table that no code raises, or that no test has ever tripped. */
+/** Returns codes of the error table that no code raises or no test triggers. */
 export function issuesOfErrorCodes(sources: readonly Source[], codes: readonly string[]): string[] {
   const said = (within: readonly Source[]) =>
     new Set(within.flatMap(({ nodes }) => nodes.flatMap((node) => textOf(node) ?? [])))

@@ -1,6 +1,6 @@
 /**
- * Reads the project's own files and parses each once. The rules look at the syntax tree, so that a word in a comment or a message is
- * no breach.
+ * Reads the project's files and parses each once. Rules inspect the syntax tree, so that a word in a comment or a message is not a
+ * violation.
  */
 import { execFileSync } from 'node:child_process'
 import { readFileSync } from 'node:fs'
@@ -15,30 +15,30 @@ export interface Source {
   text: string
   lines: number
   imports: Import[]
-  /** Whether the file passes on what another file exports. */
+  /** Whether the file re-exports from another file. */
   reexports: boolean
-  /** Names declared and exported here; what is passed on from another file is not among them. */
+  /** Names declared and exported in this file, without re-exports. */
   exported: string[]
   nodes: Node[]
 }
 
-/** Every TypeScript and JavaScript file that is committed or about to be. */
+/** Returns every TypeScript and JavaScript file that is committed or not ignored. */
 export function readSources(): Source[] {
   return read(listFiles('*.ts', '*.tsx', '*.mjs').filter((path) => !path.endsWith('.d.ts'))).map(
     ({ path, text }) => parseSource(path, text),
   )
 }
 
-/** The rule about words and its planted breaches quote them. */
+/** The rule about words and its planted violations quote banned words. */
 const ownTexts = ['test/tidy/words.ts', 'test/tidy.test.ts']
 
-/** Every file that people read: sources, SQL, pages. */
+/** Returns every file that people read: sources, SQL and pages. */
 export function readTexts(): { path: string; text: string }[] {
   const patterns = ['*.ts', '*.tsx', '*.mjs', '*.js', '*.css', '*.html', '*.sql', '*.md', '*.yml', '*.yaml']
   return read(listFiles(...patterns).filter((path) => !ownTexts.includes(path)))
 }
 
-/** Paths of files that are committed or about to be. */
+/** Returns the paths of files that are committed or not ignored. */
 export function listFiles(...patterns: string[]): string[] {
   const listed = execFileSync('git', ['ls-files', '-co', '--exclude-standard', '--', ...patterns], {
     cwd: checkout,
@@ -54,7 +54,7 @@ function read(paths: readonly string[]): { path: string; text: string }[] {
   })
 }
 
-/** Parses one file; throws when it is no TypeScript. */
+/** Parses one file. Throws when it is not TypeScript. */
 export function parseSource(path: string, text: string): Source {
   const { program, module, errors } = parseSync(path, text)
   if (errors.length > 0) throw new Error(`${path}: ${errors[0]?.message}`)
@@ -96,7 +96,7 @@ function importOf(from: string, { specifier, typeOnly }: { specifier: string; ty
   return { from, to, inside, typeOnly }
 }
 
-/** `@scope/name/part` → `@scope/name`; Node's own keep their prefix. */
+/** Maps `@scope/name/part` to `@scope/name`; Node's modules keep their prefix. */
 function packageOf(specifier: string): string {
   if (specifier.startsWith('node:')) return specifier
   return specifier
@@ -117,7 +117,7 @@ function allNodes(root: unknown): Node[] {
   return found
 }
 
-/** A listed file may be deleted in the working tree. */
+/** Returns undefined for a listed file that is deleted in the working tree. */
 function readIfThere(path: string): string | undefined {
   try {
     return readFileSync(path, 'utf8')

@@ -1,9 +1,9 @@
 /**
- * Words that the project does not use: phrases without a thing as their subject, and private names that the field has a term for.
+ * Lists words that the project does not use: phrases without a concrete subject, and private names for which the field has a term.
  * Quotations in Markdown are exempt.
  */
 
-/** Phrases that comments, strings, titles and pages do not use. */
+/** Phrases banned from comments, strings, titles and pages. */
 export const bannedPhrases: readonly RegExp[] = [
   /\b(?:whoever|whomever|nobody|somebody|anybody|everybody)\b/i,
   /\b(?:is|are) none\b/i,
@@ -14,7 +14,7 @@ export const bannedPhrases: readonly RegExp[] = [
   /\bleft alone\b/i,
 ]
 
-/** Names that were private to the project → the field's term that replaced each. */
+/** Former private name → the field's term that replaced it. */
 export const privateNames: Readonly<Record<string, string>> = {
   ink: 'byte writer',
   desk: 'request slot',
@@ -66,10 +66,10 @@ export const privateNames: Readonly<Record<string, string>> = {
   braked: 'throttled',
 }
 
-/** A breach with its place: `path:line says "nobody"`. */
+/** Returns violations with their location: `path:line says "nobody"`. */
 export function issuesOfWords(files: readonly { path: string; text: string }[]): string[] {
   return files.flatMap(({ path, text }) => {
-    // The pattern of all names takes seconds for the tree. Few files hold the letters of one.
+    // The pattern with all names takes seconds for the whole tree, and few files contain the letters of a name.
     const names = Object.keys(privateNames).filter((name) => text.includes(name.slice(1)))
     const phrases = [...bannedPhrases, ...(names.length === 0 ? [] : [privateName(names)])].filter((phrase) =>
       phrase.test(text),
@@ -83,7 +83,7 @@ export function issuesOfWords(files: readonly { path: string; text: string }[]):
   })
 }
 
-/** Also finds the longer ones inside of other names: `openTally`, `tallyOf`, `taken_back_at`. */
+/** Builds a pattern that also matches inside longer names: `openTally`, `tallyOf`, `taken_back_at`. */
 function patternOf(name: string): string {
   if (name.length < 5) return `\\b${name}s?\\b`
   const [first = ''] = name
@@ -93,7 +93,7 @@ function patternOf(name: string): string {
 
 const privateName = (names: readonly string[]) => new RegExp(names.map(patternOf).join('|'))
 
-/** How often each private name and banned phrase stands in the files. */
+/** Counts each private name and banned phrase in the files. */
 export function countWords(files: readonly { text: string }[]): Record<string, number> {
   const all = files.map(({ text }) => text).join('\n')
   const names = Object.keys(privateNames).map((name): [string, number] => [

@@ -1,4 +1,4 @@
-/** Rolls a version back by the code of the API: it writes the route itself, tells the workflow later, and waits for the replicas. */
+/** Rolls a version back with the API's code: writes the route directly, notifies the workflow afterwards, and waits for the replicas. */
 import { awaitReplicas } from '../../../api/services/rollback/await-replicas.ts'
 import { writeRollback } from '../../../api/services/rollback/write-rollback.ts'
 import { simulatedModel } from '../initial-state.ts'

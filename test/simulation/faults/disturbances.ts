@@ -1,6 +1,6 @@
 /**
- * What befalls a release in the middle of a step, and what people say right then: the moments at which a late step or a replica
- * that was not told does harm, and which chance alone hardly ever hits.
+ * Injects faults and user commands at exact moments of a step, where a late step or an uninformed replica does harm. Chance alone rarely
+ * hits these moments.
  */
 import type { CommandName } from '../../../domain/release/state.ts'
 import type { Disturbance, Moment } from './moments.ts'
@@ -10,7 +10,7 @@ import type { Machine, World } from '../world.ts'
 
 export interface Accomplices {
   world: World
-  /** The server of the workflows, which receives what people say. */
+  /** The simulated Temporal server, which receives user commands. */
   temporal: Machine
   behaviour: Behaviour
   say(said: Omit<PlannedCommand, 'atMs' | 'copies'>): void
@@ -20,7 +20,7 @@ export interface Accomplices {
 
 const said = { by: 'olga', reason: 'it is not wanted', isSignal: true } as const
 
-/** The beginning of one of these steps, at the given time of its coming. */
+/** Waits for the start of one of these steps, at its n-th occurrence. */
 const beginning = (steps: readonly string[], nth: number) => {
   let left = nth
   return (moment: Moment) => moment.kind === 'begins' && steps.includes(moment.step) && --left <= 0
@@ -36,9 +36,9 @@ export function disturbanceOf(accomplices: Accomplices, fault: Fault): Disturban
         strike(moment) {
           if (moment.kind !== 'begins') return 0
           world.tell(`${moment.machine.name} freezes within "${moment.step}"`)
-          // Longer than any timeout, so that another worker has continued when it wakes up.
+          // Longer than any timeout, so that another worker has taken over when it wakes up.
           world.freeze(moment.machine, forMs + 2_500)
-          // Its step must have no effect, although the rows are unchanged.
+          // The step must have no effect, although the rows are unchanged.
           world.after(temporal, world.between(10, 300), () => say({ ...said, command: 'abort', id: 'held' }))
           return 0
         },
@@ -71,12 +71,12 @@ export function disturbanceOf(accomplices: Accomplices, fault: Fault): Disturban
   }
 }
 
-/** Shorter than the timeout of a statement: the transaction is alive when its step goes on. */
+/** Shorter than a statement's timeout: the transaction is still alive when its step continues. */
 const withinStatementMs = 1_200
 
 /**
- * One statement of a promotion or a route is late, and the release is aborted meanwhile. In every other case the report of the step is
- * late instead: what it has done stands, and the workflow does not know of it.
+ * Delays one statement of a promotion or a route while the release is aborted. Otherwise delays the report of the step: its writes are
+ * committed, but the workflow does not know yet.
  */
 function held({ world, temporal, say, cutReplica }: Accomplices, { which, forMs }: Fault): Disturbance {
   const isReport = which % 2 === 0
@@ -98,7 +98,7 @@ function held({ world, temporal, say, cutReplica }: Accomplices, { which, forMs 
   }
 }
 
-/** A backup is restored while a release is rolled back, promoted or closed. */
+/** Restores a backup while a release is rolled back, promoted or closed. */
 function restored({ world, temporal, say, restore }: Accomplices, { which }: Fault): Disturbance {
   const step = (['rollBackCandidate', 'rollBackCandidate', 'closeRelease', 'promote'] as const)[which % 4]!
   let left = 1 + (which % 11)
@@ -107,7 +107,7 @@ function restored({ world, temporal, say, restore }: Accomplices, { which }: Fau
     strike() {
       world.tell(`a backup is restored within "${step}"`)
       restore()
-      // In a restored probation the release goes on, and a person may roll it back once more.
+      // In a restored probation the release continues, and a user may roll it back again.
       if (which % 2)
         world.after(temporal, world.between(10, 800), () => say({ ...said, command: 'rollback', id: 'anew' }))
       return 0
@@ -115,7 +115,7 @@ function restored({ world, temporal, say, restore }: Accomplices, { which }: Fau
   }
 }
 
-/** A person speaks while the verdict against a candidate is on its way, and the candidate behaves from then on. */
+/** Sends a user's command while the verdict against a candidate is in transit; from then on the candidate has no failures. */
 function spoken({ world, say, behaviour }: Accomplices, { which, forMs }: Fault): Disturbance {
   const command = (['pause', 'pause', 'resume', 'promoteNow', 'approve'] as CommandName[])[which % 5]!
   return {

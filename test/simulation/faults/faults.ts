@@ -1,4 +1,4 @@
-/** Carries out the faults of a run: on machines, links, the database, the workflows' server and the evidence. */
+/** Injects the faults of a run: on machines, links, the database, the Temporal server and the evidence. */
 import { rollBackDirectly } from './direct-rollback.ts'
 import { simulatedModel } from '../initial-state.ts'
 import { disturbanceOf } from './disturbances.ts'
@@ -12,7 +12,7 @@ import type { Fault, Mode, PlannedCommand, Scenario } from '../scenario.ts'
 import type { Temporal, Worker } from '../temporal/temporal.ts'
 import { epochMs, type Machine, type World } from '../world.ts'
 
-/** What faults act on. */
+/** The parts of the world that faults act on. */
 export interface FaultStage {
   world: World
   mode: Mode
@@ -23,12 +23,12 @@ export interface FaultStage {
   replicas: readonly SimulatedReplica[]
   moments: Moments
   properties: Properties
-  /** May be changed while the run is under way. */
+  /** Changes during the run. */
   behaviour: Behaviour
   workflowId: string
-  /** Until when counts are refused and bytes cannot be fetched, in virtual time. */
+  /** Virtual times until which counter writes fail and artifact downloads fail. */
   lossesUntil: { counters: number; bytes: number }
-  /** How many steps end with the death of their worker before it reports. */
+  /** Number of steps whose worker will crash before it reports. */
   dying: { left: number }
   restart: (machine: Machine, afterMs: number, then: () => void) => void
   equip: (worker: Worker) => void
@@ -39,10 +39,10 @@ export interface FaultStage {
 
 export interface Faults {
   befall(fault: Fault): void
-  /** Keeps a backup, which a later restore puts back. */
+  /** Takes a backup that a later restore puts back. */
   keepBackup(): void
   restore(): void
-  /** Ends every fault under way, and lets none begin. */
+  /** Ends all active faults and prevents new ones. */
   end(): void
 }
 
@@ -146,7 +146,8 @@ export function createFaults(stage: FaultStage): Faults {
         )
       case 'step clock': {
         const machine = world.pick([...workers, ...replicas, temporal]).machine
-        // A server of workflows whose clock goes back an hour waits an hour longer; it is not wrong, and does not end in time.
+        // A Temporal server whose clock goes back an hour waits an hour longer. That is correct behaviour, but the run would not finish in
+        // time.
         const steps =
           machine === temporal.machine && mode === 'liveness' ? [1_000] : [-3_600_000, -5_000, 5_000, 300_000]
         machine.wallOffMs += world.pick(steps)
@@ -179,7 +180,7 @@ export function createFaults(stage: FaultStage): Faults {
         const byHand = memory.open('by hand')
         const leave = () => memory.kill(byHand)
         const move: Meaning = (query) => {
-          // As an update waits for the transaction that has the row.
+          // An update waits for the transaction that holds the row.
           query.lock('champions', simulatedModel)
           const row = memory.row('champions', simulatedModel)
           if (row && temporal.running(workflowId))

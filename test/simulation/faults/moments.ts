@@ -1,8 +1,8 @@
-/** The moments of a run that disturbances and scripted scenarios wait for, and may delay. */
+/** Defines the moments of a run that disturbances and scripts wait for and may delay. */
 import type { Machine } from '../world.ts'
 
 export type Moment =
-  /** A worker begins with a step. */
+  /** A worker starts a step. */
   | { kind: 'begins'; step: string; machine: Machine }
   /** A statement, or "begin" or "commit", is about to be sent to the database. `step` is the activity it belongs to. */
   | {
@@ -17,13 +17,13 @@ export type Moment =
 
 export interface Disturbance {
   awaits(moment: Moment): boolean
-  /** For how many milliseconds the moment is delayed. It strikes once. */
+  /** Returns the delay of the moment in milliseconds. Each strike is used once. */
   strike(moment: Moment): number
 }
 
 export interface Moments {
   wait(disturbance: Disturbance): void
-  /** Returns for how many milliseconds the moment is delayed. */
+  /** Returns the delay of the moment in milliseconds. */
   happen(moment: Moment): number
   clear(): void
 }
@@ -34,7 +34,7 @@ export function createMoments(): Moments {
     wait: (disturbance) => void waiting.add(disturbance),
     happen(moment) {
       let delayMs = 0
-      // A strike may wait for a later moment; that one must not be struck by this moment as well.
+      // A strike may wait for a later moment, and this moment must not trigger that wait.
       const present = [...waiting]
       for (const each of present) {
         if (!each.awaits(moment)) continue

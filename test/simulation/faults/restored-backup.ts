@@ -1,10 +1,10 @@
-/** Does to the rows of a restored backup what `raiseEpoch` does: a new epoch, and each route to the champion alone under it. */
+/** Applies `raiseEpoch` to the rows of a restored backup: a new epoch, and each route only to the champion under that epoch. */
 import type { Route } from '../../../domain/serving/route.ts'
 import { totalBp } from '../../../domain/serving/route.ts'
 import type { Memory } from '../postgres/database.ts'
 import { simulatedModel } from '../initial-state.ts'
 
-/** Returns the new epoch. It is above every earlier one: the same backup may be put back twice. */
+/** Returns the new epoch. It exceeds every earlier epoch, because the same backup may be restored twice. */
 export function restoreSimulatedBackup(
   memory: Memory,
   { atMs, above }: { atMs: number; above: number },

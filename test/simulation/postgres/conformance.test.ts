@@ -1,6 +1,6 @@
 /**
- * The Postgres in memory against the real one: the same random sequences of store operations, the same answers and the same
- * errors. Without it the simulator would show what its author believes of SQL, and not what the system does.
+ * Compares the in-memory Postgres with the real one: the same random sequences of store operations must give the same results and errors.
+ * Otherwise the simulator would test its author's beliefs about SQL instead of the system.
  */
 import sql from 'sql-template-tag'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
@@ -75,7 +75,7 @@ afterAll(async () => {
 
 const meaningOf = dictionary(releaseStatements, routingStatements, authorityStatements)
 
-/** Without the times and numbers, which the two databases give differently. */
+/** Removes times and numbers, which the two databases assign differently. */
 async function recordOf(database: Database, id: string) {
   const { verdicts = [], ...record } = (await findReleaseRecord(database, simulatedSigner, id)) ?? {}
   return {
@@ -84,7 +84,7 @@ async function recordOf(database: Database, id: string) {
   }
 }
 
-/** The database in memory with one client. */
+/** Opens the in-memory database with one client. */
 function databaseOf(memory: Memory): Database {
   return {
     query: <T extends object>(statement: Parameters<Database['query']>[0]) =>
@@ -97,7 +97,7 @@ function databaseOf(memory: Memory): Database {
   }
 }
 
-/** Times and numbers that differ between two servers, and what has no order. */
+/** Replaces times and numbers that differ between two servers, and sorts results without an order. */
 function comparable(value: unknown, name = ''): unknown {
   if (value instanceof Date) return 'a time'
   if (
@@ -128,9 +128,9 @@ async function outcomeOf(work: Promise<unknown>): Promise<unknown> {
   }
 }
 
-describe('the database in memory', () => {
+describe('the in-memory database', () => {
   it.each([1, 2, 3, 4, 5, 6])(
-    'answers as Postgres does, seed %i',
+    'returns the same results as Postgres, seed %i',
     async (seed) => {
       const random = seededRandom(seed)
       const pick = <T>(list: readonly T[]): T => list[Math.floor(random() * list.length)]!
@@ -191,7 +191,7 @@ describe('the database in memory', () => {
               { ...on, leases: createObservedLeases() },
               model,
             )
-            // How long a lease is over is another number on the other clock.
+            // The time since a lease expired differs between the two clocks.
             const ours = (all: ReplicaProgress[]) =>
               all
                 .filter(({ host }) => host === model)
@@ -296,7 +296,7 @@ describe('the database in memory', () => {
                 {
                   model,
                   release: id,
-                  // One arm of one generation has one version; of two, Postgres would give either first.
+                  // One arm of a generation has one version; with two, Postgres would return either first.
                   version: versions[at.generation % 3]!,
                   arm: 'canary',
                   generation: at.generation,
@@ -324,7 +324,7 @@ describe('the database in memory', () => {
     60_000,
   )
 
-  it('chains the audit as Postgres does', async () => {
+  it('chains the audit rows as Postgres does', async () => {
     const memory = createMemory({ clockMs: () => 1_700_000_000_000 })
     const rows = []
     for (const action of ['a.b', 'c.d'])
@@ -334,7 +334,7 @@ describe('the database in memory', () => {
   })
 })
 
-/** What is there before the first operation. */
+/** Inserts the rows that exist before the first operation. */
 async function copy(memory: Memory, model: string): Promise<void> {
   const rowsOf = (name: string) =>
     store.query<Record<string, unknown>>(

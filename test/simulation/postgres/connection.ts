@@ -1,6 +1,6 @@
 /**
- * Connects a machine to the in-memory database: the `Store` of production code over slow or cut links to a server that may be down. The
- * critical case is a commit whose response is lost: it has happened, and the caller is told that it failed.
+ * Connects a machine to the in-memory database: provides the production `Store` over links that may be slow or cut, to a server that may be
+ * down. The critical case is a commit whose response is lost: it is committed, but the caller sees a failure.
  */
 import type { Sql } from 'sql-template-tag'
 import { DomainError, isError } from '../../../domain/errors.ts'
@@ -15,13 +15,13 @@ export interface Server {
   machine: Machine
   memory: Memory
   meaningOf: (statement: Sql) => { name: string; meaning: Meaning }
-  /** Who hears which channel. */
+  /** Channel → its listeners. */
   listeners: Set<Listener>
-  /** Is called with each executed statement. */
+  /** Called with each executed statement. */
   onStatement?: (name: string, values: readonly unknown[], owner: string) => void
-  /** For how long a statement is on its way, beside the time of the link. */
+  /** Returns how long a statement takes beyond the delay of the link, in milliseconds. */
   lateMs?: (machine: Machine, statement: string, values: readonly unknown[]) => number
-  /** Why a statement fails here, for a fault that is under way. */
+  /** Returns why a statement fails here because of an active fault. */
   failureOf?: (name: string, owner: string) => string | undefined
 }
 
@@ -47,7 +47,7 @@ export function connect(world: World, server: Server, machine: Machine): Store {
   const call = (session: { of?: DatabaseSession }, command: Command): Promise<Row[]> =>
     new Promise((resolve, reject) => {
       let over = false
-      // A statement that has waited for a lock is answered in the event of the session that released it.
+      // A statement that waited for a lock is answered in the event of the session that released the lock.
       const { context } = carried
       const finish = (act: () => void) => {
         if (over) return
@@ -61,7 +61,7 @@ export function connect(world: World, server: Server, machine: Machine): Store {
         world.send(machine, server.machine, () => session.of && server.memory.kill(session.of))
       })
       const { life } = machine
-      // A statement may wait for a lock for so long that its process has crashed and started again.
+      // A statement may wait for a lock until its process has crashed and restarted.
       const answer = (act: () => void) => {
         world.send(server.machine, machine, () => machine.life === life && finish(act))
       }
@@ -70,7 +70,7 @@ export function connect(world: World, server: Server, machine: Machine): Store {
         world.after(machine, 1, () => finish(() => reject(unavailable('connection refused'))))
         return
       }
-      // Found once: the text of a statement is long.
+      // The fingerprint is computed once, because the text of a statement is long.
       const known = typeof command === 'string' ? undefined : server.meaningOf(command)
       const arrive = () => {
         if (over) return
@@ -165,7 +165,7 @@ export function connect(world: World, server: Server, machine: Machine): Store {
   }
 }
 
-/** Delivers a notice to every reachable listener. */
+/** Delivers a notification to every reachable listener. */
 export function deliverNotice(world: World, server: Server, channel: string, payload: string): void {
   for (const listener of server.listeners) {
     if (listener.machine.life !== listener.life) server.listeners.delete(listener)
@@ -174,7 +174,7 @@ export function deliverNotice(world: World, server: Server, channel: string, pay
   }
 }
 
-/** What the server does by itself: it notices clients that have crashed, and ends idle transactions. */
+/** Runs the server's own checks: detects crashed clients and ends idle transactions. */
 export function endStaleSessions(server: Server, lives: ReadonlyMap<string, Machine>, nowMs: number): void {
   for (const session of server.memory.sessions()) {
     const machine = lives.get(session.owner)

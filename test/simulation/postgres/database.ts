@@ -1,30 +1,30 @@
 /**
- * Postgres in memory, as far as a release needs it: rows that only a commit shows to others, locks that make writers wait,
- * statements that look again after they have waited (read committed), and backups. It holds no SQL; what each statement
- * means is told in the files beside it, and compared with the real server in conformance.test.ts.
+ * Implements the parts of Postgres that a release needs, in memory: rows that others see after commit, row locks that make writers wait,
+ * statements that read again after waiting (read committed), and backups. It contains no SQL. The neighbouring files define what each
+ * statement does; conformance.test.ts compares them with the real server.
  */
 
 export type Row = Readonly<Record<string, unknown>>
 
-/** A statement must wait for this lock and is then carried out anew. */
+/** Thrown when a statement must wait for this lock; the statement is then executed again. */
 interface Blocked extends Error {
   lock: string
 }
 
-/** What a statement sees and does. */
+/** The data and operations available to a statement. */
 export interface Query {
-  /** clock_timestamp(), in milliseconds with the microseconds behind the point. */
+  /** clock_timestamp() in milliseconds; microseconds are decimals. */
   clockMs: number
-  /** now(), which stands still within a transaction. */
+  /** now(), which is constant within a transaction. */
   nowMs: number
   find(table: string, key: string): Row | undefined
   all(table: string): Row[]
-  /** Takes the row for itself until the transaction ends. */
+  /** Locks the row until the transaction ends. */
   lock(table: string, key: string): void
   put(table: string, key: string, row: Row): void
   remove(table: string, key: string): void
   notify(channel: string, payload: string): void
-  /** The next number of an identity column; never given back. */
+  /** Returns the next number of an identity column; numbers are never reused. */
   number(table: string): number
 }
 
@@ -34,11 +34,11 @@ export interface DatabaseSession {
   id: number
   owner: string
   tx?: Transaction
-  /** The transaction of a statement that stands alone. */
+  /** The transaction of a statement that runs alone. */
   single?: Transaction
   dead: boolean
   parked?: { lock: string; again: () => void; refuse: (error: Error) => void }
-  /** When it last did anything, for those that never come back. */
+  /** The time of its last activity, to detect abandoned sessions. */
   activeMs: number
 }
 
@@ -59,7 +59,7 @@ export interface Change {
 
 export interface Memory {
   open(owner: string): DatabaseSession
-  /** Carries out a statement, now or when its locks are free. */
+  /** Executes a statement, now or when its locks are free. */
   execute(
     session: DatabaseSession,
     meaning: Meaning,
@@ -68,13 +68,13 @@ export interface Memory {
     refuse: (error: Error) => void,
   ): void
   begin(session: DatabaseSession): void
-  /** False when the transaction could not be committed. */
+  /** Returns false when the transaction could not commit. */
   commit(session: DatabaseSession): boolean
   rollback(session: DatabaseSession): void
-  /** Ends a session as a lost connection does. */
+  /** Ends a session like a lost connection. */
   kill(session: DatabaseSession): void
   sessions(): DatabaseSession[]
-  /** All rows as they are committed. */
+  /** Returns all committed rows. */
   rows(table: string): Row[]
   row(table: string, key: string): Row | undefined
   backup(): () => void
@@ -156,7 +156,7 @@ export function createMemory({ clockMs, onCommit, onNotice }: MemoryOptions): Me
     }
     return false
   }
-  /** Gives the locks back, and lets those go on that waited for them. */
+  /** Releases the locks and resumes the statements that waited for them. */
   const release = (tx: Transaction): void => {
     const woken: DatabaseSession[] = []
     for (const lock of tx.locks) {
@@ -182,7 +182,7 @@ export function createMemory({ clockMs, onCommit, onNotice }: MemoryOptions): Me
         if (onCommit) changes.push({ table, key, before, after: row ?? undefined })
       }
     if (changes.length > 0) onCommit?.(changes, session.owner)
-    // The same notice twice in one transaction is one.
+    // Postgres delivers identical notifications of one transaction once.
     for (const notice of new Set(tx.notices.map((each) => JSON.stringify(each)))) {
       const [channel, payload] = JSON.parse(notice) as [string, string]
       onNotice?.(channel, payload)

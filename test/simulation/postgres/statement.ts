@@ -1,27 +1,27 @@
 /**
- * Identifies statements of store/ by the fingerprint of their text. A changed statement is not guessed at: it stops the simulation until
- * its meaning is stated here again and the conformance test against the real server passes.
+ * Identifies statements of store/ by the fingerprint of their text. An unknown statement stops the simulation until its meaning is defined
+ * here and the conformance test against the real server passes.
  */
 import type { Sql } from 'sql-template-tag'
 import { hash32 } from '../../../domain/serving/route.ts'
 import type { Meaning, Query, Row } from './database.ts'
 
-/** By the fingerprint of its text: the function of store/ that sends it, and what it does. */
+/** Fingerprint → the function of store/ that sends the statement, and its implementation. */
 export type Statements = Readonly<Record<string, readonly [name: string, meaning: Meaning]>>
 
 export const fingerprint = (text: string): string =>
   hash32(text.replace(/\s+/g, ' ').trim()).toString(16).padStart(8, '0')
 
-/** jsonb as the driver gives it back. */
+/** Returns jsonb as the driver does. */
 export const parse = <T = Row>(text: unknown): T => JSON.parse(text as string) as T
 
 export const ms = (value: unknown): number => value as number
 
-/** timestamptz as the driver gives it back, to the millisecond. */
+/** Returns timestamptz as the driver does, in milliseconds. */
 export const date = (value: unknown): Date | null =>
   value === null || value === undefined ? null : new Date(Math.floor(value as number))
 
-/** Inserts a row unless its key is taken. */
+/** Inserts a row unless its key exists. */
 export function insertOnce(query: Query, table: string, key: string, row: Row): boolean {
   query.lock(table, key)
   if (query.find(table, key) !== undefined) return false
@@ -29,7 +29,7 @@ export function insertOnce(query: Query, table: string, key: string, row: Row): 
   return true
 }
 
-/** A row that must be there, as a foreign key demands. */
+/** Throws unless the row exists that a foreign key requires. */
 export function demand(query: Query, table: string, key: unknown): void {
   if (query.find(table, key as string) === undefined)
     throw Object.assign(new Error(`violates a foreign key: ${table} has no ${String(key)}`), {

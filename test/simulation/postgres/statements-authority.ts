@@ -1,4 +1,4 @@
-/** What the statements about the signed starts, facts, signed commands and verdicts of a release mean, for the Postgres in memory. */
+/** Implements the statements about signed starts, facts, signed commands and verdicts for the in-memory Postgres. */
 import type { Row } from './database.ts'
 import { insertOnce, type Statements } from './statement.ts'
 

@@ -1,4 +1,4 @@
-/** What the statements about recorded commands mean, for the Postgres in memory. */
+/** Implements the statements about recorded commands for the in-memory Postgres. */
 import type { Row } from './database.ts'
 import { insertOnce, parse, type Statements } from './statement.ts'
 

@@ -1,4 +1,4 @@
-/** What the statements about releases, champions, verdicts and the audit mean, for the Postgres in memory. */
+/** Implements the statements about releases, champions, verdicts and the audit for the in-memory Postgres. */
 import type { Query, Row } from './database.ts'
 import { date, demand, insertOnce, parse, type Statements } from './statement.ts'
 

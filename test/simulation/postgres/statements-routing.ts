@@ -1,4 +1,6 @@
-/** What the statements about routing, replicas and counts mean, for the Postgres in memory; each named by its function in store/. */
+/**
+ * Implements the statements about routing, replicas and counters for the in-memory Postgres. Each is named after its function in store/.
+ */
 import type { Meaning, Query, Row } from './database.ts'
 import { date, demand, insertOnce, ms, parse, type Statements } from './statement.ts'
 

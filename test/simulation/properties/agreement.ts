@@ -1,4 +1,4 @@
-/** In what the replicas and the database differ, when everything had the time to settle. */
+/** Lists the differences between the replicas and the database after everything had time to settle. */
 import type { Route } from '../../../domain/serving/route.ts'
 import type { Memory } from '../postgres/database.ts'
 import { tableNow, type SimulatedReplica } from '../replicas.ts'

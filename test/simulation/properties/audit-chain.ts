@@ -2,7 +2,7 @@
 import { hashOf, type AuditRow } from '../../../store/audit/audit-log.ts'
 import type { Memory, Row } from '../postgres/database.ts'
 
-/** The rows that do not follow the row before them. */
+/** Returns the rows whose hash does not follow from the previous row. */
 export function auditIssues(memory: Memory): string[] {
   const last = memory.row('audit', 'last')
   const rows = memory
@@ -40,7 +40,7 @@ export function auditIssues(memory: Memory): string[] {
   })
 }
 
-/** What must have one row only; undefined for an action that may be repeated. */
+/** Returns the key that only one row may have; undefined for an action that may be repeated. */
 export function auditKeyOf(row: Row): string | undefined {
   const { action, subject, detail } = row as { action: string; subject: string; detail: Row }
   return action === 'release.opened' || action === 'release.ended'

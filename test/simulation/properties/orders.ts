@@ -1,7 +1,7 @@
-/** What the stored rows say of the orders that end a release. */
+/** Reads from the stored rows how the orders that end a release were executed. */
 import type { Memory, Row } from '../postgres/database.ts'
 
-/** An order that was carried out, and told to the workflow of the model so late that the next release receives it. */
+/** Returns whether an order was executed but reached the workflow so late that the next release received it. */
 export const isOfAnotherRelease = (memory: Memory, { id, release_id }: Row): boolean =>
   memory
     .rows('command_outbox')
@@ -10,7 +10,10 @@ export const isOfAnotherRelease = (memory: Memory, { id, release_id }: Row): boo
         id === `${release_id as string}/${each['command_id'] as string}` && release_id !== each['release_id'],
     )
 
-/** A restored backup may be older than the order: then it may reach the workflow later, which refuses it where it rolls back already. */
+/**
+ * Returns whether an order may be late because of a restored backup: the backup may be older than the order, and the workflow refuses the
+ * order when it is already rolling back.
+ */
 export const isOrderStored = (memory: Memory, release: string): boolean =>
   memory.rows('command_outbox').some((each) => each['release_id'] === release) ||
   memory
@@ -19,7 +22,7 @@ export const isOrderStored = (memory: Memory, release: string): boolean =>
       (each) => each['release_id'] === release && each['command'] === 'rollback' && each['accepted'] === true,
     )
 
-/** Whether every other champion that the model had was rolled back. */
+/** Returns whether every other champion of the model was rolled back. */
 export const isOnlyProven = (memory: Memory, version: string): boolean =>
   memory
     .rows('champion_history')

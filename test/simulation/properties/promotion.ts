@@ -1,13 +1,13 @@
 /**
- * What must be true at the moment at which a release makes its candidate champion, told from what the simulator has seen
- * people say and replicas answer.
+ * Checks the conditions of a promotion at the moment when a release makes its candidate champion, based on the commands and replica
+ * responses that the simulator has observed.
  */
 import type { ReleasePolicy } from '../../../domain/release/policy.ts'
 import type { Route } from '../../../domain/serving/route.ts'
 import type { Memory, Row } from '../postgres/database.ts'
 import type { World } from '../world.ts'
 
-/** A command as the server of the workflows received it. */
+/** A command as the Temporal server received it. */
 export interface Received {
   release: string
   runChain: string
@@ -24,15 +24,15 @@ export interface Received {
 export interface Known {
   policy: ReleasePolicy
   version: string
-  /** Each routing written for the release: its shares, and when it was in force. */
+  /** Routes written for the release: the shares and when each was in force. */
   routes: { generation: number; route: Route; fromMs: number; toMs?: number; answered: number }[]
   lookedMs: number
-  /** When each stage, by its name and place, was looked at for the first time. */
+  /** When each stage, by name and index, was first looked at. */
   firstLooks: Map<string, number>
   highestShareBp: number
-  /** The evidence as a step that may promote has begun to compare it; what changes later comes after the promotion. */
+  /** The evidence at the moment when a promoting step began to compare it; later changes come after the promotion. */
   basis?: Basis
-  /** What was seen of it no longer fits the database, which is from a backup. */
+  /** True when the observations no longer fit the database, which was restored from a backup. */
   isRestored?: boolean
 }
 
@@ -55,7 +55,7 @@ interface Seen {
   fail: (property: string, message: string) => void
 }
 
-/** Break-glass replaces approvals and time, never the traffic of one share and its evaluation. */
+/** Checks a break-glass promotion: it replaces approvals and waiting time, but not the traffic of one share and its evaluation. */
 function checkBrokenGlass({ memory, known, fail }: Pick<Seen, 'memory' | 'known' | 'fail'>, row: Row): void {
   const id = row['id'] as string
   const isOrdered = memory

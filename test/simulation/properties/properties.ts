@@ -1,4 +1,4 @@
-/** States what must hold in every run, checked against what the simulator has seen and not against what the system reports. */
+/** Checks the properties that hold in every run against what the simulator observed, not against what the system reports. */
 import { auditKeyOf, auditIssues } from './audit-chain.ts'
 import type { WatchReport } from '../../../activities/release/watch-stage.ts'
 import type { ReleasePolicy } from '../../../domain/release/policy.ts'
@@ -40,7 +40,7 @@ export function createProperties(
   const audited = new Set<string>()
   const retired = new Map<string, number>()
   const condemned = new Set<string>()
-  /** When the first verdict against the candidate of a release was stored. */
+  /** When the first failing verdict about a release's candidate was stored. */
   const failures = new Map<string, number>()
   /** When the end of a release was stored; later commands have no receiver. */
   const ends = new Map<string, number>()
@@ -49,15 +49,15 @@ export function createProperties(
   const onCanary = new Set<string>()
   const places = new Map<string, { epoch: number; generation: number }>()
   let flushedMs = 0
-  /** When a replica has registered last: its silence counts from then, and a frozen one registers long after its start. */
+  /** When a replica last registered. Its silence counts from then, because a frozen replica may register long after its start. */
   let registeredMs = 0
-  /** When each process of a replica has begun the lease that it holds. */
+  /** When each replica process began its current lease. */
   const leasedMs = new Map<string, number>()
-  /** When the lease of each process of a replica ends; the clock of the database may be set after it was written. */
+  /** When the lease of each replica process ends; the database clock may be set after the lease was written. */
   const leaseEndsMs = new Map<string, number>()
   let clockSteppedMs = -Infinity
   let isClockSetBack = false
-  /** When a process of a replica was first seen to follow a generation. */
+  /** When a replica process was first seen to follow a generation. */
   const followedMs = new Map<string, number>()
   let isHandMoved = false
 
@@ -142,7 +142,7 @@ export function createProperties(
           `${candidate} may be exposed until ${clockOf(row.exposed_until)}, the last look was at ${sinceMs}`,
         )
       const heardMs = Math.max(flushedMs, registeredMs, known.routes.at(-1)?.fromMs ?? world.now())
-      // A renewal that was held up counts from its look.
+      // A delayed renewal counts from its look.
       const lookMs = Math.min(world.now(), clockOf(row.exposed_until ?? 0) - exposureMs)
       if (!isNew && isProlonged && heardMs < lookMs - known.policy.limits.maxStaleMs - 200)
         fail(
@@ -192,7 +192,7 @@ export function createProperties(
   return {
     violations,
     received,
-    /** The database's clock is not the true one while it is wrong. */
+    /** Sets the mapping from true time to database time, for a database clock that is wrong. */
     setClock(of: (ms: number) => number) {
       clockOf = of
     },
@@ -202,7 +202,7 @@ export function createProperties(
     clockStepped() {
       clockSteppedMs = world.now()
     },
-    /** A replica that reads an exposure for the first time cannot tell since when it has lasted. */
+    /** Records that a clock was set back: replicas then cannot know how long an exposure that they first read has lasted. */
     clockSetBack() {
       isClockSetBack = true
     },
@@ -213,7 +213,7 @@ export function createProperties(
       const step = `${stage as string}/${stageIndex as number}`
       if (!known.firstLooks.has(step)) known.firstLooks.set(step, world.now())
     },
-    /** What a watch has come to. A stage that is passed has been looked at for its time at least, whatever the looks have shown. */
+    /** Handles the result of a watch. A passed stage was watched for at least its minimum time, whatever the looks showed. */
     watched(state: ReleaseState, report: WatchReport) {
       const { stage, undecidedStage, stageIndex } = state
       const step = `${stage === 'awaiting_decision' ? undecidedStage : stage}/${stageIndex}`
@@ -224,11 +224,11 @@ export function createProperties(
       if (lookedMs < minMs - slackMs)
         fail('a stage takes its time', `${state.id} passed ${step} in ${Math.round(lookedMs)} of ${minMs} ms`)
     },
-    /** A command cancelled the watch before the workflow took its report, or with it. What the watch has stored stands. */
+    /** Handles a command that cancelled the watch before or while the workflow received its report. What the watch stored remains. */
     watchOvertaken(chain: string) {
       condemned.delete(chain)
     },
-    /** A step of the release is about to compare its basis, in a transaction that others may overtake. */
+    /** Records the evidence when a step of the release is about to compare its basis, in a transaction that others may overtake. */
     basisRead([id]: readonly unknown[]) {
       const known = releaseOf(id as string)
       if (known) known.basis = basisOf(memory, known.version)
@@ -339,7 +339,7 @@ export function createProperties(
       const route = known.routes.find((each) => each.generation === generation)
       if (route === undefined) return
       if (arm === 'canary') route.answered++
-      // Where whole replicas serve the candidate, a client changes its arm by reaching another replica.
+      // When whole replicas serve the candidate, a client changes its arm by reaching another replica.
       const byReplica = route?.route.replicas !== undefined
       const seen = `${release} ${generation} ${key} ${byReplica ? `${replica.machine.name}/${replica.machine.life}` : ''}`
       const other = armsSeen.get(seen)
@@ -360,7 +360,7 @@ export function createProperties(
       )
         fail('sticky and monotone', `${key} was moved back from the canary at generation ${generation}`)
     },
-    /** After each event of a replica: the version that it would serve now. */
+    /** Checks, after each event of a replica, the version that it would serve now. */
     checkReplica(replica: SimulatedReplica) {
       const found = tableNow(replica, model)
       if (!found) return
@@ -443,20 +443,19 @@ export function createProperties(
         for (const replica of replicas) this.checkReplica(replica)
       }
     },
-    /** Every live replica has acknowledged the rollback of this version. */
+    /** Handles a rollback of this version that every live replica has acknowledged. */
     rolledBack(version: string) {
       retired.set(version, world.now())
       for (const replica of replicas) this.checkReplica(replica)
     },
     rolledBackByUser: (release: string) => void accepted.set(release, 'rollback'),
     workflowAsks(chain: string, type: string) {
-      // A command of the same turn may still ask for a route; the database refuses it, which `checkRoute` holds.
+      // A command of the same turn may still request a route; the database refuses it, which `checkRoute` checks.
       if (condemned.has(chain) && ['watch', 'promote'].includes(type))
         fail('a verdict against it wins', `${chain} goes on with "${type}" after the verdict fail`)
     },
     workflowClosed(chain: string, kind: string, release: string) {
-      // A release that was never opened, or whose row a restored backup does not have and which may not open again, answers its
-      // commands by its refusal; there is no row to write them to.
+      // A release that was never opened, or whose row a restored backup lacks, answers commands by refusing and has no row for them.
       if (kind !== 'completed' || memory.row('releases', release) === undefined) return
       const endMs = ends.get(chain) ?? Infinity
       for (const each of received)
@@ -472,7 +471,7 @@ export function createProperties(
         `${workflow}: ${error instanceof Error ? error.message : String(error)}`,
       )
     },
-    /** A backup was put back: what came after it never was. */
+    /** Handles a restored backup: everything after it is undone. */
     restored() {
       clockSteppedMs = world.now()
       isHandMoved = true
@@ -486,7 +485,7 @@ export function createProperties(
       armsSeen.clear()
       onCanary.clear()
       retired.clear()
-      // Answers that the backup does not hold are given again.
+      // Commands whose answers are not in the backup are answered again.
       const answered = memory.rows('release_commands').map(({ id }) => id as string)
       for (const id of commandsApplied.keys())
         if (!answered.some((each) => each.endsWith(`/${id}`))) commandsApplied.delete(id)

@@ -1,4 +1,4 @@
-/** Which replicas have to follow a stage when a release counts it as reached. */
+/** Determines which replicas must follow a stage when a release counts it as reached. */
 import type { Memory, Row } from '../postgres/database.ts'
 import { processOf, tableNow, type SimulatedReplica } from '../replicas.ts'
 
@@ -6,16 +6,16 @@ interface Seen {
   memory: Memory
   replicas: readonly SimulatedReplica[]
   model: string
-  /** When each process of a replica has begun the lease that it holds. */
+  /** When each replica process began its current lease. */
   leasedMs: ReadonlyMap<string, number>
-  /** The time of the world at a time of the database. */
+  /** Returns the simulated time at a database time. */
   clockOf: (ms: number) => number
   fail: (property: string, message: string) => void
 }
 
 /**
- * A stage is seen to be reached at its `startedMs`, and a worker that stands still stores that later. A replica without a lease is not
- * awaited, and may come back in between without being able to follow: the watch of the stage finds it behind, and lets nothing pass.
+ * Returns the replicas that must follow the stage. A stage is reached at its `startedMs`, but a frozen worker may store that later. A
+ * replica without a lease is not awaited. It may return in between and be unable to follow; the watch then sees it lag and passes nothing.
  */
 export function checkReached(
   { memory, replicas, model, leasedMs, clockOf, fail }: Seen,

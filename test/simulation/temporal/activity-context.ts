@@ -1,20 +1,20 @@
-/** What an activity finds in its context: heartbeats, cancellation and the description of its workflow, over the links of its worker. */
+/** Provides the context of an activity: heartbeats, cancellation and the description of its workflow, over the links of its worker. */
 import { CancelledFailure } from '@temporalio/common'
 import type { RunInfo } from './workflow-host.ts'
 import type { Machine, World } from '../world.ts'
 
 export interface ActivityAttempt {
   world: World
-  /** The server of the workflows. */
+  /** The Temporal server. */
   machine: Machine
   /** The worker. */
   at: Machine
   execution: { info: RunInfo; givenUp: number }
   activity: { type: string; attempt: number; isOver: boolean; beatMs: number }
-  /** The number of the attempt; an older one is told that it is cancelled. */
+  /** The number of the attempt; an older attempt is cancelled. */
   token: number
   controller: AbortController
-  /** The run of a workflow that is not over. */
+  /** Returns the open run of a workflow. */
   running: (workflowId: string) => { info: RunInfo } | undefined
 }
 
@@ -30,7 +30,7 @@ export function activityContext({
 }: ActivityAttempt) {
   const cancel = () => controller.abort(new CancelledFailure('CANCELLED'))
   const { life } = at
-  /** An answer that comes late must not wake up code of a process that has crashed since. */
+  /** A late response must not resume code of a process that has crashed in the meantime. */
   const answer = (act: () => void) => world.send(machine, at, () => at.life === life && act())
   return {
     info: {

@@ -1,13 +1,12 @@
 /**
- * What code finds around itself and a plain process does not give. Imported before anything of the SDK, which looks for it
- * once, when it is loaded.
+ * Provides globals that the SDK's code expects and a plain process lacks. Imported before the SDK, which looks for them once, on load.
  *
- * Whose code runs is known in Node by hooks on every promise, a tenth of the time of a run. Here an event belongs to one
- * activity at most, so the event carries it; the hooks are for workflow code alone, and only while it runs.
+ * Async context in Node uses hooks on every promise, which takes a tenth of a run's time. Here an event belongs to at most one activity, so
+ * the event carries the context. The hooks run only while workflow code runs.
  */
 import { AsyncLocalStorage } from 'node:async_hooks'
 
-/** Of the activity whose event is being carried out. */
+/** The context of the activity whose event is being executed. */
 export const carried: { context: unknown } = { context: undefined }
 
 const scopes: AsyncLocalStorage<unknown>[] = []
@@ -27,7 +26,7 @@ Object.assign(globalThis, {
   },
 })
 
-/** Lets workflow code run with the scopes that its promises have kept since they were last known. */
+/** Runs workflow code with the scopes that its promises had when they were last recorded. */
 export function withScopes<T>(work: () => T): T {
   for (const scope of scopes) scope.enterWith(undefined)
   try {

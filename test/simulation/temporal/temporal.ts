@@ -1,6 +1,6 @@
 /**
- * Emulates Temporal as far as a release needs it: durable histories, task queues, retries, timers, signals and updates. Activities happen
- * at least once: a worker may crash before it reports a result, and a frozen one may wake up after another has taken over.
+ * Emulates the parts of Temporal that a release needs: durable histories, task queues, retries, timers, signals and updates. Activities run
+ * at least once: a worker may crash before it reports a result, and a frozen worker may wake up after another has taken over.
  */
 import { asyncLocalStorage, type Context } from '@temporalio/activity'
 import {
@@ -61,19 +61,19 @@ interface Activity {
   retry: { initialMs: number; coefficient: number; longestMs: number; mostAttempts: number }
 }
 
-/** The events of a run, for its properties and its trace. */
+/** Receives the events of a run, for its properties and its trace. */
 export interface Watcher {
   scheduled(info: RunInfo, type: string, input: unknown[]): void
   completed(info: RunInfo, type: string, result: unknown, input: unknown[]): void
-  /** A worker begins with it: what it does before it waits for anything is done, whatever becomes of the worker here. */
+  /** A worker starts the activity. Everything before its first await is done, even if the worker crashes here. */
   begins(worker: Worker, type: string): void
-  /** It has a result, but is cancelled before the workflow has received it. */
+  /** The activity has a result, but is cancelled before the workflow receives the result. */
   overtaken(info: RunInfo, type: string): void
-  /** For how long the worker keeps the result back. */
+  /** Returns how long the worker delays the result, in milliseconds. */
   lateMs(worker: Worker, type: string, result: unknown): number
   taskFailed(info: RunInfo, error: unknown): void
   closed(execution: Execution): void
-  /** Whether the worker dies now, after the work and before its report. */
+  /** Returns whether the worker crashes now, after the work and before its report. */
   diesBeforeTelling(worker: Worker, type: string): boolean
 }
 
@@ -99,7 +99,7 @@ export interface TemporalOptions {
   machine: Machine
   workers: Worker[]
   watcher: Watcher
-  /** After this number of tasks a run is requested to continue as new. */
+  /** After this number of tasks a run is asked to continue as new. */
   longHistory: number
 }
 
@@ -165,7 +165,7 @@ export function createTemporal({ world, machine, workers, watcher, longHistory }
     const stop = world.after(machine, taskTimeoutMs, () => giveUp(undefined))
     execution.task = { id, batch, worker, stop }
     const { host, machine: at } = worker
-    // As it is sent: a worker that was frozen carries out an old task on the old history.
+    // Copied when it is sent: a frozen worker executes an old task on the old history.
     const history = [...execution.batches]
     world.send(machine, at, () => {
       try {
@@ -181,7 +181,7 @@ export function createTemporal({ world, machine, workers, watcher, longHistory }
   const conclude = (execution: Execution, id: number, worker: Worker, commands: WorkflowCommand[]): void => {
     const { task } = execution
     if (execution.closed) return
-    // The server refuses the result of a task that it has given to another worker, and that worker forgets the run.
+    // The server refuses the result of a task that it has reassigned, and the worker evicts the run.
     if (task?.id !== id) return worker.host.evict(execution.info.runId)
     task.stop()
     delete execution.task
@@ -190,7 +190,7 @@ export function createTemporal({ world, machine, workers, watcher, longHistory }
         each.completeWorkflowExecution ?? each.failWorkflowExecution ?? each.continueAsNewWorkflowExecution,
     )
     if (closes && execution.fresh.some((job) => job.signalWorkflow)) {
-      // A run must not end over an unseen signal: the task is repeated with it.
+      // A run must not end with an unseen signal: the task is repeated with it.
       worker.host.evict(execution.info.runId)
       delete execution.sticky
       execution.fresh.unshift(...task.batch.jobs)
@@ -369,7 +369,7 @@ export function createTemporal({ world, machine, workers, watcher, longHistory }
     world.send(machine, worker.machine, () => perform(execution, activity, token, worker))
   }
 
-  /** Carries the activity out on the worker, as the SDK would. */
+  /** Executes the activity on the worker, as the SDK does. */
   const perform = (execution: Execution, activity: Activity, token: number, worker: Worker): void => {
     const { machine: at } = worker
     const { life } = at

@@ -1,6 +1,6 @@
 /**
- * Runs workflow code as a worker does: the real SDK's activator, fed with jobs, asked for commands, thrown away at will and
- * built again from the history. A replay that asks for other commands than the first time is found here.
+ * Runs workflow code like a worker: feeds jobs to the real SDK's activator, collects commands, evicts runs at any time and rebuilds them
+ * from the history. Detects a replay that produces other commands than the original execution.
  */
 import { withScopes } from './sandbox.ts'
 import { Activator } from '@temporalio/workflow/lib/internals.js'
@@ -43,7 +43,7 @@ export interface Host {
   evict(runId: string): void
 }
 
-/** The workflow's own time while its code runs. */
+/** Returns the workflow time while the workflow's code runs. */
 export const workflowTime = (): number | undefined => {
   const activator = maybeGetActivator()
   return activator === undefined ? undefined : activator.now
@@ -55,7 +55,7 @@ export function createHost(
   workflows: Readonly<Record<string, unknown>>,
   onReplay: (info: RunInfo, batches: number) => void,
 ): Host {
-  /** The runs as they are after a number of tasks, and the jobs of the last one. */
+  /** Runs after a number of tasks, with the jobs of the last task. */
   const cache = new Map<
     string,
     { activator: InstanceType<typeof Activator>; upTo: number; jobs: readonly Job[] }
@@ -122,7 +122,7 @@ export function createHost(
     run: (info, history, fresh) =>
       withScopes(() => {
         let kept = cache.get(info.runId)
-        // A worker whose late result was refused holds the run after another last task.
+        // A worker whose late result was refused holds the run with another last task.
         if (kept?.upTo !== history.length || kept.jobs !== history.at(-1)?.jobs) kept = undefined
         cache.delete(info.runId)
         const activator = kept?.activator ?? create(info)
@@ -146,7 +146,7 @@ export function createHost(
   }
 }
 
-/** What must come again in a replay: which commands, in which order. */
+/** Returns the parts of commands that a replay must repeat: which commands, in which order. */
 export const shapeOf = (commands: readonly WorkflowCommand[]): string =>
   commands
     .map((each) =>

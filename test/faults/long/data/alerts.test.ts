@@ -1,8 +1,8 @@
 /**
- * Tests F27: a thousand drift requests for a retraining in a minute, beside a monitor that alarms in every window,
- * and a loop of retrainings that the gate rejects. Runs on the real servers, with the training worker as a process.
+ * Tests F27: a thousand drift requests for a retraining in a minute, together with a monitor that alarms in every window, and a loop of
+ * retrainings that the gate rejects. Runs on the real servers, with the training worker as a process.
  *
- *   TENURE_TEST_ALERTS=1000 TENURE_TEST_ALERTS_S=60    number of alerts and seconds (defaults)
+ * TENURE_TEST_ALERTS=1000 TENURE_TEST_ALERTS_S=60    number of alerts and seconds (defaults)
  */
 import sql from 'sql-template-tag'
 import type { ChildProcess } from 'node:child_process'
@@ -35,7 +35,7 @@ beforeAll(async () => {
   pipeline = await openPipeline({ trainer: false })
   trainer = await spawnTrainWorker(pipeline)
   await insertExampleRows(pipeline.store, { from: 0, to: 36 })
-  // So that what is known today is what the tests of retrainings know on day 35.
+  // Shifts time so that today's data equals day 35 of the retraining tests.
   const laterMs = Date.now() - Date.parse(exampleDay(35))
   await pipeline.store.query(sql`
     update roses set planted_at = planted_at + ${laterMs}::float8 * interval '1 ms',
@@ -49,7 +49,7 @@ afterAll(async () => {
   }
 })
 
-/** A model whose champion was trained long ago, so that nothing but what is shown here holds the next training back. */
+/** Registers a model whose champion was trained long ago, so that only the requests of this test hold back the next training. */
 async function served(monitor: string): Promise<{ model: string; version: string }> {
   const { store, client, models } = pipeline
   const model = uniqueName('roses')
@@ -63,7 +63,7 @@ async function served(monitor: string): Promise<{ model: string; version: string
   return { model, version }
 }
 
-/** Two days of requests that lie all at one end of what the version was taught. */
+/** Inserts two days of requests at one extreme of the training range. */
 async function drift(model: string, version: string): Promise<void> {
   const { profile } = (await getVersion(pipeline.store, version)).manifest
   const thisHour = Math.floor(Date.now() / hour) * hour
@@ -82,7 +82,7 @@ async function drift(model: string, version: string): Promise<void> {
 
 const trainingsOf = async (model: string) =>
   (await pipeline.store.query(sql`select id from trainings where model = ${model}`)).length
-/** Requests a retraining as a monitor does. Returns whether a run has begun; a running one prevents it. */
+/** Requests a retraining as a monitor does. Returns whether a run has started; a running one prevents it. */
 async function ask(model: string, dedupeKey: string): Promise<boolean> {
   const trigger = { model, reason: 'drift', dedupeKey, message: 'it drifts', evidence: {} } as const
   // Not at a whole second, where a window of the monitor ends.
@@ -137,7 +137,7 @@ it('a thousand drift alerts start one training', async () => {
   const trained = rows.filter(({ outcome }) => outcome !== 'throttled')
   expect(trained).toHaveLength(1)
   expect(trained.map(({ outcome, message }) => (outcome === 'failed' ? message : ''))).toEqual([''])
-  // Each admitted request has a row with the reason that held it back; the others met a running one.
+  // Each admitted request has a row with the reason that held it back; the other requests met a running retraining.
   expect(rows.length).toBeGreaterThanOrEqual(begun)
   const windows = await listMonitorWindows(store, { model, limit: 500 })
   const alarmed = windows.filter(({ trigger }) => trigger !== undefined)
@@ -155,7 +155,7 @@ it('a loop of retrainings stops after the gate rejects three', async () => {
   const monitor = `monitor: { cooldown: {
     after: { drift: '1 s', quality: '1 s', labels: '1 s' }, max: '1 h', maxPerWeek: 1000 } },`
   const { model } = await served(monitor)
-  // Later trainings learn nothing.
+  // Disables learning in later trainings.
   await syncExampleModel(store, models, { name: model, learningRate: 0.000_1, epochs: 1, more: monitor })
   const before = await trainingsOf(model)
   const heldByBreaker = async () =>

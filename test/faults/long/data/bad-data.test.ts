@@ -1,7 +1,7 @@
 /**
- * Tests broken exports of every kind through a whole retraining of a model with a champion.
- * Each is refused, quarantined, or trained and not better, and the record names the column and the rule. No version is
- * registered and the champion stays. Unusual but valid data is trained.
+ * Runs broken exports of every kind through a whole retraining of a model with a champion. Each is rejected, quarantined, or trained
+ * without becoming better, and the record names the column and the rule. No version is registered and the champion stays. Unusual but valid
+ * data is trained.
  */
 import { mkdirSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -23,7 +23,7 @@ import { uniqueName } from '../../../support/servers/servers.ts'
 let pipeline: Pipeline
 const model = uniqueName('roses')
 const fromFiles = uniqueName('lilies')
-/** Sources lie inside of the checkout; this one belongs to the test. */
+/** Sources must be inside the checkout; this directory belongs to the test. */
 const folder = join('node_modules', '.cache', uniqueName('tenure'))
 const file = join(folder, 'lilies.csv')
 const tested: string[] = []
@@ -69,7 +69,7 @@ async function takeChampion(of: string): Promise<void> {
   await writeChampion(pipeline.store, of, version)
 }
 
-/** The rows as they were, and then what is wrong with them. */
+/** Restores the valid rows and applies the statements that break them. */
 async function corrupt(...statements: string[]): Promise<void> {
   const { store } = pipeline
   await store.query(sql`drop table roses`)

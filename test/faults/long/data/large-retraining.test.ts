@@ -1,8 +1,8 @@
 /**
- * Tests that a retraining with millions of rows does not reach another model's release: its canary keeps its share, the control worker
- * answers, no heartbeat times out, and memory stays within limits. Prints the share over time, the lag and the peaks of memory.
+ * Tests that a retraining with millions of rows does not affect another model's release: its canary keeps its share, the control worker
+ * responds, no heartbeat times out, and memory stays within limits. Prints the share over time, the lag and the memory peaks.
  *
- *   TENURE_TEST_ROWS=2500000    number of rows (default 100,000)
+ * TENURE_TEST_ROWS=2500000    number of rows (default 100,000)
  */
 import { execFileSync, type ChildProcess } from 'node:child_process'
 import { rm } from 'node:fs/promises'
@@ -49,7 +49,7 @@ beforeAll(async () => {
   models = await exampleModelDirectory()
   await syncExampleModel(system.store, models, { epochs: 1, batchSize: 4_096 })
   await insertExampleRows(system.store, { from: 0, to: 0 })
-  // In pieces, because a statement has a deadline.
+  // In batches, because a statement has a deadline.
   for (let from = 1; from <= rows; from += pieceRows)
     await system.store.query(sql`
       insert into roses
@@ -84,7 +84,7 @@ async function start(version: string, given: object = policy): Promise<FixtureRe
   return release
 }
 
-/** Resident megabytes of a process and of its children, which read, judge, train and evaluate. */
+/** Returns the resident megabytes of a process and of its children, which read, validate, train and evaluate. */
 function memoryOf(pid: number): { own: number; children: number } {
   const lines = execFileSync('ps', ['-eo', 'pid=,ppid=,rss=']).toString().trim().split('\n')
   const all = lines.map((line) => line.trim().split(/\s+/).map(Number) as [number, number, number])
@@ -99,7 +99,7 @@ function memoryOf(pid: number): { own: number; children: number } {
 }
 
 it(
-  `another model's canary keeps its share beside a retraining of ${rows} rows`,
+  `another model's canary keeps its share during a retraining of ${rows} rows`,
   { timeout: 3_600_000 },
   async () => {
     const registry = await insertModel(system.store, {
@@ -168,14 +168,14 @@ it(
     expect(Math.min(...shares)).toBeGreaterThan(0)
     expect(callers.failures).toEqual([])
     expect((await release.state()).stage).toBe('canary')
-    // A sign is given every five seconds; heartbeats of activities time out after ten.
+    // A sign of life is written every five seconds; heartbeats of activities time out after ten.
     expect(lag.heartbeatMs).toBeLessThan(15_000)
     expect(peak.control).toBeLessThan(1_000)
     expect(await retriesOf(handle.workflowId)).toEqual([])
   },
 )
 
-/** Activities of the retraining that were not done at the first attempt. */
+/** Returns activities of the retraining that needed more than one attempt. */
 async function retriesOf(workflowId: string): Promise<string[]> {
   const { history } = await system.client.workflowService.getWorkflowExecutionHistory({
     namespace: system.config.temporal.namespace,

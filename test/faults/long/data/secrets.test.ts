@@ -1,7 +1,7 @@
 /**
- * Tests planted secrets on real processes: keys, passwords, tokens and personal text enter through every request and
- * failure, and then all output of the processes is searched. By design personal text in a request is stored in one
- * place, the prediction log, because training and drift read it; erasure removes it there. A key is stored nowhere.
+ * Tests planted secrets on real processes. Keys, passwords, tokens and personal text enter through every request and failure; then the test
+ * searches all output of the processes. By design, personal text in a request is stored only in the prediction log, because training and
+ * drift read it; erasure removes it there. Keys are stored nowhere.
  */
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { createServer, type Server } from 'node:http'
@@ -29,7 +29,7 @@ import { signedStart } from '../../../support/commands/signed.ts'
 
 const model = 'secretive'
 const person = 'ada.7f3a9c@example.org'
-/** What each is, and how it reads. */
+/** Name of each secret → its text. */
 const planted: Record<string, string> = {
   'the secret of the identity provider': 'oidc-5e1f0c77d2aa41',
   'the token of a mirror': 'mirror-0b8d41c9e7f25a',
@@ -46,7 +46,7 @@ let system: RealSystem
 let key: string
 let echo: Server
 
-/** An external system that rejects every request, and the requests that it received. */
+/** Starts an external system that rejects every request and records it. */
 async function startEcho(): Promise<string> {
   echo = createServer((request, response) => {
     const text: string[] = []
@@ -139,7 +139,7 @@ const ask = async (method: string, path: string, body?: unknown, headers: Record
   return { status: answer.status, text: await answer.text() }
 }
 
-/** Every row of every table, as a dump has it. */
+/** Returns every row of every table, as in a dump. */
 async function dump(): Promise<Map<string, string>> {
   const tables = await system.store.query<{ name: string }>(sql`
     select relname as name from pg_class where relnamespace = 'public'::regnamespace and relkind = 'r'`)
@@ -153,13 +153,13 @@ async function dump(): Promise<Map<string, string>> {
   return rows
 }
 
-/** Bytes stand in a dump as hexadecimal digits. */
+/** Decodes bytes, which a dump shows as hexadecimal digits. */
 const unhexed = (text: string): string =>
   (text.match(/\\x[0-9a-f]{8,}/g) ?? [])
     .map((each) => Buffer.from(each.slice(2), 'hex').toString('latin1'))
     .join('\n')
 
-/** All events of all workflows, with what they carry as text. */
+/** Returns all events of all workflows, with their payloads as text. */
 async function histories(): Promise<Map<string, string>> {
   const found = new Map<string, string>()
   for await (const { workflowId, runId } of system.client.workflow.list()) {
@@ -204,7 +204,7 @@ describe('planted secrets', () => {
       readFileSync(privateFile(system.config.signing, 'commands'), 'utf8'),
     ]
 
-    // What is asked, rightly and wrongly; and with keys where they do not belong.
+    // Valid and invalid requests, and requests with keys in wrong places.
     expect((await ask('POST', predict, { instances: [instance], routing_key: 'caller' })).status).toBe(200)
     const infer = `/v2/models/${model}/infer`
     for (const body of [
@@ -246,7 +246,7 @@ describe('planted secrets', () => {
     await say('GET', '/sign-in/sso')
     await say('GET', `/sign-in/callback?code=${planted['the secret of the identity provider']}&state=x`)
 
-    // In reasons, by the API and past it.
+    // Reasons, sent through the API and directly to Temporal.
     for (const [place, reason] of reasons.entries()) {
       await say('POST', `/v1/models/${model}/rollback`, { reason })
       await say('POST', `/v1/models/${model}/retrainings`, { reason })
@@ -271,7 +271,7 @@ describe('planted secrets', () => {
     await say('POST', '/v1/keys', { name: 'new', role: 'viewer' }, { 'idempotency-key': 'make-one' })
     await say('PUT', `/v1/kill-switches/${model}`, { serve: 'normal', reason: 'again' })
 
-    // External systems, which repeat their input in errors.
+    // External systems that repeat their input in errors.
     await until(
       async () => (await system.store.query(sql`select from integrations`)).length === 2,
       'the mirrors',
@@ -293,7 +293,7 @@ describe('planted secrets', () => {
       )[0]!.count
     await until(async () => (await undelivered()) >= 4, 'refusals of the other systems', 60_000)
 
-    // Postgres logs rejected statements; then it is stopped.
+    // Postgres logs rejected statements; it is stopped afterwards.
     const owner = new URL(system.config.databaseUrl)
     await system.store
       .query(
@@ -346,7 +346,7 @@ describe('planted secrets', () => {
       'the word in its table',
       60_000,
     )
-    // Should the first word not have been enough.
+    // In case the first command was not sufficient.
     await release.signal('abort', { by: 'root', reason: 'enough' }).catch(() => {})
     await handle.result()
     const toldOf = () =>
@@ -355,7 +355,7 @@ describe('planted secrets', () => {
     const texts = [...(await dump())].filter(([, text]) => text.includes(planted['the secret of a key']!))
     expect(texts.map(([table]) => table)).toEqual([])
     expect(await verifyAudit(store)).not.toMatchObject({ breach: expect.anything() })
-    // A Temporal client has written it there; it ends with the workflow.
+    // A Temporal client wrote it to the history; it is removed with the workflow.
     await client.workflowService.deleteWorkflowExecution({
       namespace: config.temporal.namespace,
       workflowExecution: { workflowId },
@@ -372,7 +372,7 @@ describe('planted secrets', () => {
     for (const [table, text] of await dump()) places.set(`the table ${table}`, text)
     const told = await histories()
     for (const [id, text] of told) places.set(`the history ${id}`, text)
-    // As they stand in the file.
+    // The escaped form that is in the file.
     const log = openMergedLog(dir)
     for (const line of system.lines) {
       const [, name = '', rest = ''] = /^(\S+) ([\s\S]*)$/.exec(line) ?? []
@@ -392,7 +392,7 @@ describe('planted secrets', () => {
     )
     for (const path of kept) places.set(path.slice(stateDir.length), readFileSync(path, 'latin1'))
 
-    // Searched where there is something to find.
+    // Confirms that the search finds text that exists.
     expect([...told.keys()]).toEqual(
       expect.arrayContaining([expect.stringMatching(/^alerts /), expect.stringMatching(/^retrain\//)]),
     )

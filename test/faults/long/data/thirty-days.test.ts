@@ -1,8 +1,8 @@
 /**
- * Tests F32: thirty days of hourly windows, each of them milliseconds here. A monitor evaluates every window across several
- * runs, and a release of the same length receives signals throughout, also during continue-as-new.
+ * Tests F32: thirty days of hourly windows, each a few milliseconds long. A monitor evaluates every window across several runs, and a
+ * release of the same length receives signals throughout, also during continue-as-new.
  *
- *   TENURE_TEST_DAYS=30    days (default)
+ * TENURE_TEST_DAYS=30    days (default)
  */
 import sql from 'sql-template-tag'
 import { setTimeout as pause } from 'node:timers/promises'
@@ -30,7 +30,7 @@ import {
 const days = Number(environmentWith({})['TENURE_TEST_DAYS'] ?? 30)
 const windows = 24 * days
 const everyMs = 40
-/** What a run may have. */
+/** Limits of a workflow run. */
 const mostEvents = 5_000
 
 let fixture: ReleaseFixture
@@ -50,7 +50,7 @@ it('a monitor evaluates every window once across continue-as-new runs', async ()
   await store.query(sql`
     update models set definition = definition || ${JSON.stringify(definition)}::jsonb where name = ${model}`)
   await moveChampion(store, { model, to: version, cause: 'promotion', actor: 'anna', reason: 'the first' })
-  // It was away for all this time, and has all of it before it.
+  // The worker was away for the whole time and has all windows to evaluate.
   const afterMs = Math.floor(Date.now() / everyMs) * everyMs - windows * everyMs
   const handle = await client.workflow.start('monitor', {
     workflowId: monitorWorkflowId(model),
@@ -142,7 +142,7 @@ it('a signal sent to a release during continue-as-new counts once and is answere
   expect(answers.size).toBeGreaterThan(0)
   const written = new Map(rows.map(({ id, message }) => [id, message]))
   for (const [id, message] of answers) expect(message).toBe(written.get(id))
-  // Each pause that was carried out is one resume ahead of the last one.
+  // Pauses and resumes alternate, so their counts differ by one while the release is paused.
   const carriedOut = (name: string) => rows.filter(({ command, accepted }) => accepted && command === name)
   const { state } = (await findRelease(store, release.id))!
   expect(carriedOut('pause').length - carriedOut('resume').length).toBe(state.paused ? 1 : 0)

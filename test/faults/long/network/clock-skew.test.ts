@@ -1,7 +1,6 @@
 /**
- * Tests clocks of replicas, worker and Postgres that differ by minutes, hours and a day, and change while the system runs.
- * Dates follow the database clock, so that every replica decides alike. Leases follow monotonic clocks, so that a clock
- * set back prolongs none.
+ * Tests clocks of replicas, worker and Postgres that differ by minutes, hours and a day, and change while the system runs. Dates follow the
+ * database clock, so that all replicas decide alike. Leases follow monotonic clocks, so that a clock that is set back prolongs none.
  */
 import sql from 'sql-template-tag'
 import { setTimeout as pause } from 'node:timers/promises'
@@ -43,7 +42,7 @@ describe.skipIf(!canSkew())('skewed clocks', () => {
         const makeClock = clockMaker(stateDir)
         line = await openProxyLine(databaseUrl)
         return (spec) => {
-          // A Go program reads the clock past every library.
+          // Temporal, a Go program, reads the clock without libraries.
           if (spec.name === 'temporal') return spec
           const clock = makeClock(spec.name, atStart[spec.name] ?? 0)
           clocks.set(spec.name, clock)
@@ -88,7 +87,7 @@ describe.skipIf(!canSkew())('skewed clocks', () => {
     const opens = (place: number) => async () => (await ask(place, 'GET', '/v1/models', { key })).status
     for (let place = 0; place < 3; place++) await expect.poll(opens(place), { timeout: 15_000 }).toBe(200)
     expect(await databaseMs()).toBeLessThan(expiresMs)
-    // Signed in at the one whose clock is behind, and shown a page by the one whose clock is ahead.
+    // Signs in at the replica whose clock is behind and requests a page from the replica whose clock is ahead.
     const cookie = await signIn(1, key)
     const pageAt = (place: number) => async () =>
       (await fetch(`${show.system.urls[place]}/models`, { headers: { cookie }, redirect: 'manual' })).status
@@ -130,7 +129,7 @@ describe.skipIf(!canSkew())('skewed clocks', () => {
     const body = { name: 'once', role: 'viewer' }
     const said = []
     for (const place of [1, 0, 2]) said.push(await ask(place, 'POST', '/v1/keys', { body, headers }))
-    // What was shown once is not shown again.
+    // A new key is shown once; a repetition does not show it again.
     expect(said.map(({ status }) => status)).toEqual([201, 409, 409])
     const [{ count } = { count: 0 }] = await show.system.store.query<{ count: number }>(
       sql`select count(*) from api_keys where name = 'once'`,
@@ -158,7 +157,7 @@ describe.skipIf(!canSkew())('skewed clocks', () => {
     try {
       const { release, version } = await show.start()
       await release.reaches('awaiting_approval')
-      // By the API: the word of a person is signed by a replica and believed by the worker, each by its clock.
+      // Through the API: a replica signs the command and the worker verifies it, each with its own clock.
       const approved = await approve(release)
       expect([approved.status, approved.json['detail']]).toEqual([200, undefined])
       const stages: number[] = []
@@ -300,7 +299,7 @@ async function signIn(place: number, key: string): Promise<string> {
 const approve = ({ id }: FixtureRelease) =>
   ask(0, 'POST', `/v1/releases/${id}/approve`, { body: { reason: 'it may go' } })
 
-/** Sets clock after clock, ahead and back, until the answer is called. */
+/** Sets several clocks ahead and back in turn, until the returned function is called. */
 function keepSetting(names: readonly string[]): () => void {
   let turn = 0
   const timer = setInterval(() => {
@@ -317,7 +316,7 @@ async function midCanary(policy = showPolicy) {
   return started
 }
 
-/** Kills the watcher, holds its successor back during the check, and then releases it. */
+/** Kills the watcher, delays its successor during the check, and then releases it. */
 async function withoutWatcher<T>(look: (killedMs: number) => Promise<T>): Promise<T> {
   const { system } = show
   const before = system.supervision.pidOf('control')
@@ -332,7 +331,7 @@ async function withoutWatcher<T>(look: (killedMs: number) => Promise<T>): Promis
   }
 }
 
-/** The last time at which a replica served the candidate, within so many milliseconds. */
+/** Returns the last time at which a replica served the candidate within so many milliseconds. */
 async function candidateOf(place: number, version: string, withinMs: number): Promise<{ lastMs: number }> {
   const seen = { lastMs: 0 }
   const until = performance.now() + withinMs + 1_000

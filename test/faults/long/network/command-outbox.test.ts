@@ -32,7 +32,7 @@ it('a command without permission, with an invalid body or for an unknown release
   const { approve, say, count, fixture, toTemporal } = office
   toTemporal.cut()
   expect((await approve('vera', id)).status).toBe(403)
-  // His key is of other models, and learns nothing of this one.
+  // The key is for other models and must learn nothing about this one.
   expect((await approve('otto', id)).status).toBe(404)
   expect((await approve('anna', id, { artifact_digest: 'x' })).status).toBe(400)
   expect((await say('anna', '/v1/releases/rel_0/approve')).status).toBe(404)
@@ -59,7 +59,7 @@ it('a command whose sender dies before acknowledging is sent again and applied o
   toTemporal.cut()
   const recorded = [await approve('anna', id), await approve('ben', id)]
   toTemporal.mend()
-  // One that dies over what it has sent says nothing of it, and its lease runs out.
+  // A sender that crashes while sending records nothing, and its lease expires.
   const query: Store['query'] = (statement) =>
     /times = times \+ 1/.test(statement.text)
       ? Promise.reject(new Error('killed'))
@@ -86,7 +86,7 @@ it('a command whose sender dies before acknowledging is sent again and applied o
   )
   for (const { json } of recorded) await answered(String(json['id']))
   await ends('promoted')
-  // A command with a result was sent, although the sender died before recording it.
+  // A command with a result was sent, although the sender crashed before recording it.
   await deliver()
   for (const { json } of recorded)
     expect(await show(`/v1/commands/${String(json['id'])}`)).toMatchObject({
@@ -156,7 +156,7 @@ it('a release after continue-as-new receives commands and remembers earlier ones
   const run = { workflowId: handle.workflowId, firstExecutionRunId: runId }
   const first = await signed(core, run, 'approve', { by: 'anna', id: 'the first' })
   expect(await handle.executeUpdate('approve', { args: [first] })).toMatchObject({ accepted: true })
-  // More than one run takes.
+  // More commands than one run takes.
   const others = Array.from({ length: 260 }, (_, each) =>
     handle.signal('approve', { by: 'mallory', id: `other ${each}` }),
   )
@@ -166,7 +166,7 @@ it('a release after continue-as-new receives commands and remembers earlier ones
   const answer = await say('olga', `/v1/releases/${id}/pause`)
   const detail = expect.stringMatching(/no stage is running/) as string
   expect(answer).toMatchObject({ status: 409, json: { detail } })
-  // A repeated command id with other content; applied, it would count as ben's approval.
+  // A repeated command id with other content; if applied, it would count as ben's approval.
   await handle.signal('approve', await signed(core, run, 'approve', { by: 'ben', id: 'the first' }))
   expect((await say('ben', `/v1/releases/${id}/approve`)).status).toBe(200)
   await ends('promoted')

@@ -1,6 +1,6 @@
 /**
- * Tests one of three replicas cut off from Postgres, in both directions and in either, while a release exposes its
- * candidate to half of the traffic and renews the exposure for the others; and once more during a rollback.
+ * Tests one of three replicas cut off from Postgres, in both directions and in either. First, a release exposes its candidate to half of
+ * the traffic and renews the exposure for the other replicas; then during a rollback.
  */
 import { afterAll, afterEach, beforeAll, expect, it } from 'vitest'
 import {

@@ -1,6 +1,6 @@
 /**
- * Tests a control worker that is cut off while it promotes and while it rolls back: its transaction waits for a lock that the test holds,
- * the link to one server is cut, and the lock is released. The release ends as it would have, once.
+ * Tests a control worker that is cut off during a promotion and during a rollback. Its transaction waits for a lock that the test holds,
+ * the link to one server is cut, and the lock is released. The release ends once, with the same outcome.
  */
 import sql from 'sql-template-tag'
 import { setTimeout as pause } from 'node:timers/promises'
@@ -39,7 +39,7 @@ afterEach((context) => {
     process.stderr.write(`${show.system.lines.slice(-60).join('\n')}\n`)
 })
 
-/** Holds back whatever moves the champion, until the answer is called. */
+/** Locks the rows that change the champion until the returned function is called. */
 async function holdChampion(): Promise<() => Promise<void>> {
   const client = await show.system.store.pool.connect()
   await client.query('begin')
@@ -77,7 +77,7 @@ const cases = (['promoting', 'rolling_back'] as const).flatMap((stage) => [
 ])
 
 it.each(cases)(
-  'a control worker cut off from $to in $stage ($directions): the release ends alike, once, and no request fails',
+  'a control worker cut off from $to in $stage ($directions): the release ends once with the same outcome, and no request fails',
   async ({ stage, to, directions }) => {
     const { system, model, links } = show
     const { store } = system

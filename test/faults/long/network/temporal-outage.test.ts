@@ -1,7 +1,7 @@
 /**
- * Tests commands to releases while Temporal is down: the candidate is withdrawn, every command is recorded within a second,
- * and applied once after recovery, although a replica is killed meanwhile. The outage lasts 20 s, or TENURE_TEST_AWAY_S:
- * `TENURE_TEST_AWAY_S=600 npm run test:faults -- F15` runs ten minutes.
+ * Tests commands to releases while Temporal is down. The candidate is withdrawn; every command is recorded within a second and applied once
+ * after recovery, although a replica is killed in between. The outage lasts 20 s, or TENURE_TEST_AWAY_S: `TENURE_TEST_AWAY_S=600 npm run
+ * test:faults -- F15` runs ten minutes.
  */
 import { execFile } from 'node:child_process'
 import { setTimeout as pause } from 'node:timers/promises'
@@ -36,7 +36,7 @@ type Person = keyof typeof people
 
 const limits = { ...quickPolicy.limits, maxStaleMs: 5_000 }
 const watch = { tickMs: 200, everyMs: 200, exposureMs, acknowledgeMs: 5_000, decisionMs: hour }
-/** Of a first version: nothing but people moves it on. */
+/** Returns the policy of a first version, which only users advance. */
 const direct = (approvers: number, withinMs: number): ReleasePolicy => ({
   strategy: 'direct',
   approval: { approvers, withinMs },
@@ -68,7 +68,7 @@ afterAll(async () => {
 }, 60_000)
 
 let asked = 0
-/** By one replica and the other in turn. */
+/** Alternates between both replicas. */
 async function ask(who: Person, method: string, path: string, body?: object, once?: string) {
   const from = performance.now()
   const answer = await fetch(`${system.urls[asked++ % system.urls.length]}${path}`, {
@@ -106,7 +106,7 @@ const count = async (statement: ReturnType<typeof sql>) =>
   (await system.store.query<{ n: number }>(statement))[0]?.n ?? 0
 
 it('a command during a Temporal outage is recorded within a second and applied once after recovery', async () => {
-  // A candidate that answers callers, and first versions that wait for people.
+  // A candidate that serves requests, and first versions that await approval.
   const pulse = await register('pulse', canary)
   const champion = await pulse.register()
   const ready = await start('pulse', champion, 'awaiting_approval')
@@ -123,7 +123,7 @@ it('a command during a Temporal outage is recorded within a second and applied o
   const rejected = await first('rejected', direct(1, hour))
   const aborted = await first('aborted', direct(1, hour))
   const words = await (await register('typed', direct(1, hour))).register()
-  // The command line sends the digests that it was shown.
+  // The command line sends the digests that it displayed.
   await system.store.query(sql`
     update evaluations set report_digest = 'sha256:' || repeat('0', 64) where model = 'typed'`)
   const typed = await start('typed', words, 'awaiting_approval')
@@ -131,7 +131,7 @@ it('a command during a Temporal outage is recorded within a second and applied o
   await system.store.query(
     sql`update releases set requested_by = 'ben', state = jsonb_set(state, '{requestedBy}', '"ben"') where id = ${own}`,
   )
-  // Its schedule fires all the time, each time for a retraining that fails at once.
+  // Its schedule fires continuously; each retraining fails at once.
   await register('scheduled', direct(1, hour))
   const definition = { ...iris.definition, name: 'scheduled', retrain: { everyMs, catchUpMs: hour } }
   await syncSchedule(system.client, definition, system.config.taskQueues.control)
@@ -158,7 +158,7 @@ it('a command during a Temporal outage is recorded within a second and applied o
     said.map(() => '202 waiting'),
   )
   expect(said[1]!.json).toEqual(said[0]!.json)
-  // Who may not is refused as ever.
+  // Users without permission are refused as usual.
   expect((await say('vera', typed, 'approve')).status).toBe(403)
   expect((await say('ben', own, 'approve')).status).toBe(409)
   const cli = await promisify(execFile)(
@@ -177,16 +177,16 @@ it('a command during a Temporal outage is recorded within a second and applied o
   expect([...callers.answered.keys()]).toEqual([champion])
   const lastMs = Math.max(0, (callers.lastMs.get(candidate) ?? from) - from)
   expect(lastMs).toBeLessThanOrEqual(exposureMs + 1_000)
-  // A rollback waits for no workflow: the replicas follow it at once, and the release is told later.
+  // A rollback does not wait for a workflow: the replicas follow it at once, and the release is notified later.
   expect(await say('olga', exposed, 'rollback')).toMatchObject({ status: 200, json: { accepted: true } })
   const recorded = await count(sql`select count(*)::int as n from command_outbox`)
   expect(recorded).toBe(8)
   await pause(Math.max(0, awayMs - (performance.now() - from)))
   expect(await count(sql`select count(*)::int as n from command_outbox where sent_at is not null`)).toBe(0)
 
-  // Back, and a replica dies over what it delivers.
+  // Temporal is back, and a replica crashes while it delivers commands.
   const backMs = await system.release()
-  // Where the run has ended over its own deadline first, nothing is left to send: it is refused.
+  // If the run ended first because of its own deadline, the command is refused instead of sent.
   const sent = () =>
     count(sql`
       select count(*)::int as n from command_outbox as outbox where sent_at is not null
@@ -212,7 +212,7 @@ it('a command during a Temporal outage is recorded within a second and applied o
   expect(await findChampion(system.store, 'pulse')).toMatchObject({ version: champion })
   await reaches(own, 'awaiting_approval')
 
-  // Once each, and the late one refused.
+  // Each is applied once, and the late command is refused.
   const answers = await system.store.query<{ release_id: string; accepted: boolean; rows: number }>(sql`
     select answers.release_id, answers.accepted,
       (select count(*)::int from audit where subject = outbox.release_id and actor = outbox.actor
@@ -226,7 +226,7 @@ it('a command during a Temporal outage is recorded within a second and applied o
   const refused = (await ask('vera', 'GET', `/v1/commands/${String(said[6]!.json['id'])}`)).json
   expect(refused).toMatchObject({ state: 'refused', accepted: false })
 
-  // What the schedule has missed is made up for at most once.
+  // Missed runs of the schedule are made up for at most once.
   const { client, close } = await freshClient(system)
   await expect.poll(async () => Math.max(...(await runs(client))), pollOptions).toBeGreaterThan(backMs)
   const missed = (await runs(client)).filter((at) => at > awayFromMs + everyMs && at < backMs - everyMs)

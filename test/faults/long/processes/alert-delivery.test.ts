@@ -1,4 +1,4 @@
-/** Tests that alerts reach their channels, each once, while the control worker or Temporal is away, and when they are back. */
+/** Tests that each alert reaches its channels once, while the control worker or Temporal is away and after it is back. */
 import { writeFileSync } from 'node:fs'
 import { createServer, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
@@ -12,7 +12,7 @@ import { reached } from '../../figures.ts'
 let system: RealSystem
 let link: CuttableLink
 let receiver: Server
-/** `raised worker_silent/control` → the texts that have arrived. */
+/** Key such as `raised worker_silent/control` → the texts that have arrived. */
 const got = new Map<string, string[]>()
 
 beforeAll(async () => {
@@ -56,7 +56,7 @@ afterEach((context) => {
 
 const raise = (dedupeKey: string) =>
   upsertAlert(system.store, { dedupeKey, severity: 'critical', kind: 'drift_alarm', message: dedupeKey })
-/** The text of a notification, and the seconds until it came. */
+/** Waits for a notification and returns its text and the seconds until it arrived. */
 async function arrived(key: string): Promise<{ text: string; seconds: number }> {
   const from = performance.now()
   await expect.poll(() => got.get(key)?.[0], { timeout: 120_000 }).toBeDefined()
@@ -86,7 +86,7 @@ const conditions: readonly [string, string, () => () => void][] = [
 ]
 
 it.each(conditions)(
-  'alerts arrive once each while the control worker is %s, and when it is back',
+  'each alert arrives once while the control worker is %s, and when it is back',
   { timeout: 300_000 },
   async (name, about, strike) => {
     await raise(`before ${name}`)
@@ -113,7 +113,7 @@ it.each(conditions)(
 )
 
 it(
-  'an alert tells once that Temporal stands still, and once that it is back',
+  'one notification reports that Temporal does not respond, and one that it is back',
   { timeout: 300_000 },
   async () => {
     got.clear()

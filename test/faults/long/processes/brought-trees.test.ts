@@ -1,6 +1,6 @@
 /**
- * Tests on real processes that a LightGBM model from elsewhere replaces a network of TensorFlow.js by canary, answers as LightGBM itself,
- * and is rolled back to the network, while callers go on as before.
+ * Tests on real processes that a LightGBM model from elsewhere replaces a TensorFlow.js network by canary, answers like LightGBM itself,
+ * and is rolled back to the network while clients continue.
  */
 import type { ChildProcess } from 'node:child_process'
 import { rm } from 'node:fs/promises'
@@ -57,7 +57,7 @@ async function call<T>(method: string, path: string, body?: object | FormData): 
   return json
 }
 
-/** The release that a retraining has started. */
+/** Returns the release that a retraining has started. */
 async function releaseOf(started: { id: string }): Promise<{ release: FixtureRelease; version: string }> {
   type Retraining = { outcome?: string; message?: string; version?: string }
   const path = `/v1/retrainings/${encodeURIComponent(started.id)}`
@@ -80,7 +80,7 @@ interface Answer {
   predictions: { id: string; probability: number; label: boolean; positive: string }[]
 }
 
-/** Asks both replicas for every row, each time with another routing key. */
+/** Requests every row from both replicas, each time with a new routing key. */
 function startAsking() {
   const seen = new Map<string, { row: number; body: Answer }[]>()
   const failures: string[] = []

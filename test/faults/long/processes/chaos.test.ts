@@ -1,9 +1,9 @@
-/** Tests a minute of faults drawn from one seed; `npm run test:chaos -- --minutes 30 --seed S` runs more. */
+/** Runs a minute of faults drawn from one seed; `npm run test:chaos -- --minutes 30 --seed S` runs longer. */
 import { expect, it } from 'vitest'
 import { runChaos } from '../../../../bench/chaos/loop.ts'
 import { reached } from '../../figures.ts'
 
-it('random faults under load, with releases good and bad, break no invariant and leave nothing stuck', async () => {
+it('random faults under load, with good and bad releases, break no invariant and leave nothing stuck', async () => {
   const lines: string[] = []
   const say = (line: string) => void lines.push(line)
   const found = await runChaos({ seed: 7, runMs: 75_000, rate: 100, say })

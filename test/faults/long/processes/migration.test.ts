@@ -1,7 +1,6 @@
 /**
- * Tests a migration that dies midway under steady load: its process and its backend are killed, with which Postgres ends
- * all other backends. Replicas of the code before and after respond throughout, no change is half applied, and the next
- * start finishes the migration.
+ * Tests a migration that crashes midway under steady load. Its process and its backend are killed; Postgres then ends all other backends.
+ * Replicas of the code before and after respond throughout, no change is half applied, and the next start finishes the migration.
  */
 import { spawn, type ChildProcess } from 'node:child_process'
 import { appendFileSync, chmodSync, cpSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
@@ -31,11 +30,11 @@ chmodSync(root, 0o711)
 const files = readdirSync(migrationsDir)
   .filter((name) => name.endsWith('.sql'))
   .sort()
-/** What the database has not been brought to yet when the test begins. */
+/** Migrations that the database does not have when the test begins. */
 const pending = files.slice(-2)
 const nameOf = (file: string): string => file.replace('.sql', '')
 
-/** A directory with these migrations of Tenure. */
+/** Creates a directory with these migrations of Tenure. */
 function copyOf(name: string, which: readonly string[]): string {
   const directory = join(root, name)
   for (const file of which) cpSync(join(migrationsDir, file), join(directory, file))
@@ -89,7 +88,7 @@ async function startApi(name: string): Promise<ApiProcess> {
 }
 
 let asked = 0
-/** Of every replica that was started. */
+/** Sends a prediction to every replica that was started. */
 async function askAll(): Promise<void> {
   for (const { url } of processes) {
     const answer = await fetch(`${url}/v1/models/iris/predict`, {
@@ -102,7 +101,7 @@ async function askAll(): Promise<void> {
   }
 }
 
-/** A process that migrates as every Tenure process does at its start. Resolves with its exit and its output. */
+/** Starts a process that migrates like every Tenure process at its start. Resolves with its exit code and its output. */
 function startMigrator(directory: string): { child: ChildProcess; ended: Promise<string> } {
   const script = `import { migrate } from './store/database/migrate.ts'
     console.log('ran', (await migrate(process.argv[1], process.argv[2])).join())`
@@ -121,7 +120,7 @@ function startMigrator(directory: string): { child: ChildProcess; ended: Promise
   return { child, ended }
 }
 
-/** The backend that is in the middle of the migration. */
+/** Returns the backend that is executing the migration. */
 const backend = async (): Promise<number | undefined> => {
   const [row] = await store.query<{ pid: number }>(sql`
     select pid from pg_stat_activity where application_name = 'tenure-migrate' and wait_event = 'PgSleep'`)
@@ -136,7 +135,7 @@ const migrating = async (): Promise<number> => {
   )
   return pid!
 }
-/** Postgres ends every connection when one of its processes was killed, and some of them a moment later than others. */
+/** Postgres ends every connection when one of its processes is killed, some of them a moment later than others. */
 async function read<T extends object>(statement: Sql): Promise<T[]> {
   let rows: T[] | undefined
   const found = async () => (rows = await store.query<T>(statement).catch(() => undefined)) !== undefined
@@ -145,7 +144,7 @@ async function read<T extends object>(statement: Sql): Promise<T[]> {
 }
 const applied = async (): Promise<string[]> =>
   (await read<{ name: string }>(sql`select name from migrations order by name`)).map(({ name }) => name)
-/** Everything there is: tables, their columns, and what they are held to. */
+/** Returns the whole schema: tables, columns and constraints. */
 const schema = async (): Promise<string> => {
   const [row] = await read<{ text: string }>(sql`
     select concat(
@@ -156,7 +155,7 @@ const schema = async (): Promise<string> => {
   return row!.text
 }
 
-/** Kills the migration twice, in both ways, and returns the time until the server has released the dead migrator. */
+/** Kills the migration twice, in both ways. Returns the time until the server has released the locks of the dead migrator. */
 async function killTwice(directory: string): Promise<number> {
   const before = { applied: await applied(), schema: await schema() }
   const unchanged = async () => {

@@ -1,6 +1,6 @@
 /**
- * Tests that a user's rollback of a bad champion on probation depends on nothing else, with one part of the system away at a time: from the
- * order until the last answer of the bad version on any replica. The rows of bench/fleet.md are printed.
+ * Tests that a user's rollback of a bad champion on probation needs no other part of the system. One part is away at a time; measures from
+ * the order to the last response of the bad version on any replica. Prints the rows of bench/fleet.md.
  */
 import { setTimeout as pause } from 'node:timers/promises'
 import { afterAll, afterEach, beforeAll, expect, it } from 'vitest'
@@ -25,7 +25,7 @@ import { reached } from '../../figures.ts'
 import { signedStart } from '../../../support/commands/signed.ts'
 
 const model = 'night'
-/** Longer than a test: neither a verdict nor a lapsed lease takes the candidate back. */
+/** Longer than the test, so that neither a verdict nor an expired lease rolls the candidate back. */
 const long = { minMs: 600_000, minRequests: 20, deadlineMs: 600_000 }
 const policy: ReleasePolicy = {
   ...quickPolicy,
@@ -99,7 +99,7 @@ async function start(version: string, changed: ReleasePolicy = policy): Promise<
   return release
 }
 
-/** Fails the tasks of the workflow in the place of the control worker, which stands still meanwhile. */
+/** Fails the workflow's tasks in place of the control worker, which is stopped. */
 async function blockWorkflow(): Promise<() => void> {
   const thaw = await stop('control')()
   const { workflowService: service } = system.client

@@ -1,6 +1,6 @@
 /**
- * Tests one of three replicas restarted without the model, or with older code, at every position of a release.
- * The release stops, names the replica and its host, and continues by itself once the replica is like the others.
+ * Tests one of three replicas restarted without the model, or with older code, at every position of a release. The release stops, names the
+ * replica and its host, and continues automatically once the replica is like the others.
  */
 import { cpSync, mkdirSync, readFileSync, renameSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { hostname } from 'node:os'
@@ -16,7 +16,7 @@ import { openShow, showPolicy, type Show } from '../../../support/fleet/fleet-fi
 import type { FixtureRelease } from '../../../support/release/release-fixture.ts'
 import { startCallers, type Callers } from '../../../support/servers/system-fixture.ts'
 
-/** The one that is not as the others. */
+/** The replica that differs from the others. */
 const place = 1
 const lame = 'api-2'
 const step = { minMs: 2_500, minRequests: 20, deadlineMs: 120_000 }
@@ -47,7 +47,7 @@ beforeAll(async () => {
   show = await openShow(
     {
       replicas: 3,
-      // As in production: code that is not put together takes its time to start.
+      // As in production: uncompiled code takes time to start.
       leaseMs: 5_000,
       async changes({ stateDir }) {
         home = join(stateDir, 'lame')
@@ -88,7 +88,7 @@ it.each([
   ['without the model', withoutModel, /no such|ENOENT|cannot|not found|artifact/i],
   ['with older code', withOldCode, /the field guard is unknown/],
 ])(
-  'one replica %s holds the release at every position, by name',
+  'a replica %s holds the release at every position, and the release names it',
   { timeout: 300_000 },
   async (kind, makeLame, why) => {
     const champion = await show.champion()
@@ -150,7 +150,7 @@ interface Held {
   said: string
 }
 
-/** Waits until the release names the replica that holds it, where the stage is routed or watched. */
+/** Waits until the release names the replica that holds it, if the stage is routed or watched. */
 async function expectHeld(release: FixtureRelease, who: string): Promise<Held> {
   const say = sayTo(show.system.urls[0]!, show.key)
   const seen: Held = { state: await release.state(), said: '' }
@@ -183,7 +183,7 @@ async function idOfLame(): Promise<string> {
   return (await find())[0]!.id
 }
 
-/** Its artifacts are away, and so is all that it has kept. */
+/** Removes its artifacts and its caches. */
 async function withoutModel(): Promise<void> {
   point('artifacts', join(home, 'nothing'))
   rmSync(join(home, 'state', 'cache'), { recursive: true, force: true })
@@ -201,14 +201,14 @@ async function makeWell(): Promise<void> {
   await show.system.supervision.restart(lame)
 }
 
-/** By one rename, so that no reader finds a missing file. */
+/** Uses one rename, so that no reader finds a missing file. */
 function point(name: string, to: string): void {
   const link = join(home, name)
   symlinkSync(to, `${link}.next`)
   renameSync(`${link}.next`, link)
 }
 
-/** A copy that does not know a field of the routes of releases, as before that field was there. */
+/** Makes a copy of the code that does not know one field of release routes, as before the field was added. */
 function makeOldCode(root: string): void {
   mkdirSync(root)
   for (const part of [

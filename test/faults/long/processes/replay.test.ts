@@ -1,6 +1,6 @@
 /**
- * Tests F30, new code on old histories: each planted change of workflow code runs against every recorded history.
- * The ordinary suite plants four of them.
+ * Tests F30, new code on old histories: replays every recorded history on each planted change of the workflow code. The regular suite
+ * plants four of the changes.
  */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { reached } from '../../figures.ts'

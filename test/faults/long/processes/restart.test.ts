@@ -1,4 +1,4 @@
-/** Tests replicas, workers, Temporal and Postgres killed at once, under load and in the middle of a canary, twice. */
+/** Kills replicas, workers, Temporal and Postgres at once, under load and in the middle of a canary, twice. */
 import { afterAll, afterEach, beforeAll, expect, it } from 'vitest'
 import { linkedStage } from '../../../../bench/fleet/links.ts'
 import { restartAll, type Restarted } from '../../../../bench/fleet/restart.ts'
@@ -6,7 +6,7 @@ import { verifyAudit } from '../../../../store/audit/audit-log.ts'
 import { reached } from '../../figures.ts'
 import { openLinkedShow, type LinkedShow } from '../../../support/fleet/linked-fleet.ts'
 
-/** In the better of two times: another of these tests may have the machine for itself in one of them. */
+/** Judges the better of two runs, because other tests may load the machine in one of them. */
 const mostSteadyMs = 15_000
 
 let show: LinkedShow

@@ -1,6 +1,6 @@
 /**
- * Every signing key is rotated while callers ask for predictions, users command a release and a session is open: on real processes, with the
- * command that an operator uses. Nothing fails.
+ * Rotates every signing key on real processes, with the operator's command, while clients request predictions, users send commands to a
+ * release and a session is open. Nothing may fail.
  */
 import { setTimeout as pause } from 'node:timers/promises'
 import { afterAll, afterEach, beforeAll, expect, it, vi } from 'vitest'
@@ -85,7 +85,7 @@ it('no request, command, session or audit row fails while each key is rotated th
     }
   }
   const working = Promise.all([command(), look()])
-  // Signed before the rotations, and sent by a client of Temporal after them.
+  // Signed before the rotations and sent by a Temporal client after them.
   const signed = (await (
     await fetch(`${urls[0]}/v1/releases/${release.id}/sign`, {
       method: 'POST',

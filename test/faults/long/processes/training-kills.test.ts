@@ -1,6 +1,6 @@
 /**
- * Tests a training worker killed with SIGKILL at random points: another process continues from the last checkpoint,
- * and registers one version with the bytes of an undisturbed training.
+ * Tests a training worker killed with SIGKILL at random points: another process continues from the last checkpoint and registers one
+ * version with the bytes of an undisturbed training.
  *
  * Tries 12 points; TENURE_TEST_POINTS=50 tries 50, in about five minutes on two cores. TENURE_TEST_SEED draws others.
  */
@@ -21,9 +21,9 @@ import { uniqueName } from '../../../support/servers/servers.ts'
 const environment = environmentWith({})
 const points = Number(environment['TENURE_TEST_POINTS'] ?? 12)
 const seed = Number(environment['TENURE_TEST_SEED'] ?? 1)
-/** Trainings side by side; most of a death is the wait until it is noticed. */
+/** Parallel trainings; a kill mostly costs the wait until it is noticed. */
 const lanes = Math.min(4, points)
-/** So that another worker is there at once. */
+/** One more worker than trainings, so that a worker is available at once. */
 const spares = 2
 const epochs = 8
 
@@ -31,7 +31,7 @@ let pipeline: Pipeline
 const workers = new Map<number, ChildProcess>()
 let closing = false
 
-/** Keeps the number of workers, as a supervisor would. */
+/** Keeps the number of workers constant, as a supervisor does. */
 async function keepWorker(): Promise<void> {
   const worker = await spawnTrainWorker(pipeline)
   const pid = worker.pid ?? 0
@@ -47,7 +47,7 @@ beforeAll(async () => {
   pipeline = await openPipeline({ trainer: false })
   const { store } = pipeline
   await insertExampleRows(store, { from: 0, to: 40 })
-  // Every epoch that is written down, and by which attempt: what a resumption repeats shows here and nowhere else.
+  // Every recorded epoch with its attempt. Only these rows show what a resumption repeats.
   await store.query(sql`create table seen (training text, attempt integer, epoch integer)`)
   await store.query(sql`
     create function see() returns trigger language plpgsql as $$ begin
@@ -80,7 +80,7 @@ const begin = async (model: string) => {
 }
 type Begun = Awaited<ReturnType<typeof begin>>
 
-/** The end of a retraining, checked; answers the artifact of its only version. */
+/** Waits for the end of a retraining, checks it, and returns the artifact of its only version. */
 async function endOf(model: string, { handle, trainingId }: Begun): Promise<string> {
   expect(await handle.result()).toMatchObject({ outcome: 'released' })
   await pipeline.client.workflow.getHandle(releaseWorkflowId(model)).terminate()
@@ -91,7 +91,7 @@ async function endOf(model: string, { handle, trainingId }: Begun): Promise<stri
   return made[0]?.artifactDigest ?? ''
 }
 
-/** The process that works on it at this moment. */
+/** Returns the process that currently runs the training. */
 async function pidOf({ handle }: Begun): Promise<number | undefined> {
   const { raw } = await handle.describe()
   const [pending] = raw.pendingActivities ?? []
@@ -106,7 +106,7 @@ interface Death {
   sameWorker: boolean
 }
 
-/** Kills the worker of a training at a place in it, from 0 to 1; undefined when it was over before. */
+/** Kills the worker of a training at a fraction of it, from 0 to 1. Returns undefined when the training was already over. */
 async function killAt(begun: Begun, place: number, epochMs: number): Promise<Death | undefined> {
   const { find, trainingId } = begun
   const after = Math.floor(place * (epochs + 1))
@@ -119,7 +119,7 @@ async function killAt(begun: Begun, place: number, epochMs: number): Promise<Dea
   const again = await until(async () => {
     const training = await find()
     if ((training?.attempts ?? 0) > 1) return pidOf(begun)
-    // It had written its end down, and only its worker's word was missing.
+    // The end was recorded; only the worker's report was missing.
     return training?.status === 'done' ? 0 : undefined
   })
   const resumedMs = performance.now() - from
@@ -158,7 +158,7 @@ it(`a training killed at ${points} random points resumes on another worker and r
           deaths.push(death)
           break
         }
-        // It was faster than the one before: somewhat earlier, then.
+        // The training was faster than the previous one: try somewhat earlier.
         place *= 0.9
       }
   }
@@ -168,7 +168,7 @@ it(`a training killed at ${points} random points resumes on another worker and r
   expect(deaths.filter(({ sameWorker }) => sameWorker)).toEqual([])
   expect(deaths.filter(({ lost }) => lost > 1)).toEqual([])
   const slowestMs = Math.max(...deaths.map(({ resumedMs }) => resumedMs))
-  // Ten seconds are the time after which a silent worker is given up; the rest is the machine.
+  // A silent worker is given up after ten seconds; the rest is the load of the machine.
   expect(slowestMs).toBeLessThan(60_000)
   const repeated = deaths.filter(({ lost }) => lost > 0).length
   reached(

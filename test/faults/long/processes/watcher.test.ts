@@ -29,7 +29,7 @@ it('a control worker hands its watch back on SIGTERM', { timeout: 120_000 }, asy
 })
 
 it(
-  'Temporal that stands still ends the exposure, because no rollback is possible; the release is promoted after recovery',
+  'a frozen Temporal ends the exposure, because no rollback is possible; the release is promoted after recovery',
   { timeout: 120_000 },
   async () => {
     const { release, version, champion } = await startCanaryRelease()

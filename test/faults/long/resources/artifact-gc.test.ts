@@ -1,7 +1,7 @@
 /**
- * Tests artifact collection over 200 releases while its worker is repeatedly killed with SIGKILL, before and after single
- * rows are written and single files are removed. After every kill each referenced file exists and no artifact in use is
- * deleted; at the end no unreferenced file remains.
+ * Tests artifact collection over 200 releases while its worker is repeatedly killed with SIGKILL, before and after single row writes and
+ * single file removals. After every kill each referenced file exists and no artifact in use is deleted; at the end no unreferenced file
+ * remains.
  *
  * TENURE_TEST_KILLS=40 kills it more often than the default 10 times.
  */
@@ -73,7 +73,7 @@ afterAll(async () => {
   rmSync(directory, { recursive: true, force: true })
 })
 
-/** What must be there whatever happens: the champions, the last ones before them, and the newest of each model. */
+/** Returns the versions that must survive: champions, their predecessors, and the newest of each model. */
 const inUse = (): Set<string> =>
   new Set(
     models.flatMap((model) => {
@@ -90,7 +90,7 @@ async function expectWhole(): Promise<void> {
   expect(collected.filter(({ digest }) => wanted.has(digest))).toEqual([])
 }
 
-/** Starts the retention with a worker that dies at its n-th write, or lives. */
+/** Starts the retention with a worker that dies at its n-th write, or survives. */
 async function startRetention(write?: number, at: 'committed' | 'uncommitted' = 'committed') {
   worker = await startInstrumentedWorker(code, environment)
   const workflowId = uniqueName('retention')
@@ -112,7 +112,7 @@ it(`artifact collection killed ${kills} times never deletes an artifact in use o
   await expectWhole()
   const chance = seededRandom(seed)
   for (let kill = 0; kill < kills; kill++) {
-    // All in all there are some 840 writes: rows first, then files.
+    // About 840 writes in total: rows first, then files.
     const write = 1 + Math.floor((chance() * 1_200) / kills)
     const handle = await startRetention(write, chance() < 0.5 ? 'committed' : 'uncommitted')
     await Promise.race([

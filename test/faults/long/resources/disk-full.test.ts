@@ -1,6 +1,6 @@
 /**
- * Tests a full disk of Postgres under steady load: first for its tables, then for its write-ahead log, on which Postgres
- * stops and restarts until there is room. Requires root, for a disk of a few megabytes.
+ * Tests a full disk of Postgres under steady load: first for its tables, then for its write-ahead log. A full log stops Postgres, which
+ * restarts until there is room. Requires root, for a disk of a few megabytes.
  */
 import { execFileSync } from 'node:child_process'
 import { chmodSync, mkdirSync, mkdtempSync, rmSync } from 'node:fs'
@@ -51,7 +51,7 @@ function mount(...how: string[]): boolean {
 }
 const mayMount = process.getuid?.() === 0 && mount()
 
-/** Takes all the room there is, a piece at a time: the callers are of this process and must not stand still meanwhile. */
+/** Fills the disk in pieces, because the clients run in this process and must not stall. */
 async function fill(): Promise<void> {
   const ballast = await open(join(disk, `ballast-${megabytes}`), 'a')
   const fits = (chunk: Buffer) =>
@@ -68,7 +68,7 @@ async function fill(): Promise<void> {
     await ballast.close()
   }
 }
-/** As an administrator who enlarges the volume: what lies there stays. */
+/** Enlarges the volume as an administrator would; its files stay. */
 function enlarge(): void {
   megabytes += 100
   mount('remount')
@@ -138,7 +138,7 @@ describe.skipIf(!mayMount)('a full disk of Postgres', () => {
       text,
     }
   }
-  /** Each leaves a row in two tables, one of them the audit. */
+  /** Creates a key, which writes a row to two tables, one of them the audit. */
   const command = async (): Promise<Said> => {
     const said = await ask('POST', '/v1/keys', { name: `disk-${asked++}`, role: 'viewer' })
     if (said.status === 201) carriedOut++
@@ -162,7 +162,7 @@ describe.skipIf(!mayMount)('a full disk of Postgres', () => {
     (await store.query<{ count: number }>(statement))[0]!.count
 
   const refusals: Said[] = []
-  /** One that is refused for this reason; those before it found some room in what the tables had taken already. */
+  /** Sends writes until one is refused for this reason; earlier ones still find free space in the tables. */
   const refused = async (why: RegExp): Promise<void> => {
     for (let tries = 0; tries < 2_000; tries++) {
       const said = await command()
@@ -179,7 +179,7 @@ describe.skipIf(!mayMount)('a full disk of Postgres', () => {
     expect(text).toMatch(/"detail":"Postgres (has no room on its disk|did not answer): /)
     expect(text).not.toMatch(/\.ts:\d|node_modules/)
   }
-  /** A machine that is busy with something else may make a request wait for too long; for a full disk none is refused. */
+  /** Expects every prediction to succeed, except those that a busy machine refuses as overloaded. */
   const expectAnswered = async (): Promise<void> => {
     const { text } = await ask('GET', '/metrics')
     const overloaded = /tenure_refusals_total\{code="overloaded"\} (\d+)/.exec(text)?.[1] ?? '0'
@@ -239,7 +239,7 @@ describe.skipIf(!mayMount)('a full disk of Postgres', () => {
   it('for its write-ahead log: Postgres stops and recovers by itself', async () => {
     await fill()
     const from = performance.now()
-    // Ends its segment of the log, and there is no room for another one.
+    // Ends the current segment of the log; there is no room for another one.
     const full = store.pool.query(
       `select pg_switch_wal(); create table big as select repeat('x', 100) from generate_series(1, 300000)`,
     )

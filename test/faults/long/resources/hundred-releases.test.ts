@@ -1,5 +1,5 @@
 /**
- * Tests a kill -9 of Temporal while a hundred releases run, in every stage that lasts: each release continues by itself.
+ * Tests a kill -9 of Temporal during a hundred releases, in every stage that lasts: each release continues automatically.
  * TENURE_TEST_RELEASES sets another number.
  */
 import sql from 'sql-template-tag'
@@ -21,7 +21,7 @@ const releases = Number(environmentWith({})['TENURE_TEST_RELEASES'] ?? 100)
 const pollOptions = { timeout: 120_000, interval: 200 }
 const hour = 3_600_000
 const stage = { minMs: hour, minRequests: 20, deadlineMs: 2 * hour }
-/** As at work: looks a second apart, and nothing that runs out while the test does. */
+/** As in production: looks a second apart, and no deadline during the test. */
 const policy: ReleasePolicy = {
   strategy: 'canary',
   approval: { approvers: 1, withinMs: hour },
@@ -58,7 +58,7 @@ beforeAll(async () => {
   system = await startRealSystem({
     replicas: 1,
     leaseMs: 10_000,
-    // Each that is watched takes one activity of the worker for as long as it is.
+    // Each watched release occupies one activity slot of the worker.
     changes: () =>
       Promise.resolve((spec) =>
         spec.name === 'control' ? withEnvironment(spec, { TENURE_MAX_ACTIVITIES: String(releases) }) : spec,
@@ -110,7 +110,7 @@ async function start(index: number): Promise<Started> {
   return { where, model, release }
 }
 
-/** A few at a time: a process of its own looks at each candidate. */
+/** Starts a few releases at a time, because each candidate is checked in its own process. */
 async function startAll(): Promise<void> {
   let next = 0
   const lane = async () => {

@@ -1,9 +1,8 @@
 /**
- * Tests F29: three times the peak load with Postgres frozen by SIGSTOP, in both modes of the prediction log.
- * Best-effort mode serves and counts the rows that it cannot keep; durable mode refuses a prediction that it cannot store.
- * The process is that of production, on sockets.
+ * Tests F29: three times the peak load with Postgres frozen by SIGSTOP, in both modes of the prediction log. Best-effort mode serves and
+ * counts the rows that it cannot keep; durable mode refuses a prediction that it cannot store. Runs the production process, on sockets.
  *
- *   TENURE_TEST_FROZEN_S=60    seconds for which Postgres is frozen (default 20)
+ * TENURE_TEST_FROZEN_S=60    seconds for which Postgres is frozen (default 20)
  */
 import { execFileSync, spawn } from 'node:child_process'
 import { chmodSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
@@ -32,7 +31,7 @@ const mostMb = 200
 const path = '/v1/models/iris/predict'
 const body = JSON.stringify({ instances: [irisRow] })
 
-/** Everything that the process of a mode stands on. It ends with the test. */
+/** Starts everything that the process of a mode needs. Ends with the test. */
 async function open(mode: 'best-effort' | 'durable', { spool }: { spool?: string } = {}) {
   const root = mkdtempSync(join(tmpdir(), 'tenure-overload-'))
   // Postgres runs as another user when this one is root.
@@ -70,13 +69,13 @@ async function open(mode: 'best-effort' | 'durable', { spool }: { spool?: string
     store,
     api,
     rssMb,
-    /** Stops Postgres where it stands. */
+    /** Freezes Postgres. */
     freeze() {
       const thaw = freeze(postgres.pid)
       thaws.push(thaw)
       return thaw
     },
-    /** A load from a process of its own, and the most memory that the API needed meanwhile. */
+    /** Runs a load from a separate process and returns its result with the peak memory of the API. */
     async load(phase: OpenPlan['phases'][number]): Promise<OpenLoadResult & { mb: number }> {
       const plan: OpenPlan = {
         url: `${api.url}${path}`,
@@ -101,7 +100,7 @@ async function open(mode: 'best-effort' | 'durable', { spool }: { spool?: string
   }
 }
 
-/** A disk of its own, that is soon full. */
+/** Mounts a small disk that fills quickly. */
 function mount(at: string, size: string): () => void {
   mkdirSync(at, { recursive: true })
   execFileSync('mount', ['-t', 'tmpfs', '-o', `size=${size}`, 'tmpfs', at], { stdio: 'ignore' })
@@ -182,7 +181,7 @@ it(
     const fixture = await open('durable')
     const { store, api, load, metric } = fixture
     const calm = await load({ name: 'peak', seconds: peakS })
-    // Those whose ids are known: what they were answered must be in the log, once.
+    // Responses with known ids must be in the log once, with the same content.
     const ids: string[] = []
     let statuses = new Map<number, number>()
     let going = true
@@ -205,7 +204,7 @@ it(
     })
     await waitUntil(() => ids.length > 20, 'answers before', 30_000)
     const thaw = fixture.freeze()
-    // What was on its way to Postgres is answered or given up.
+    // Rows in transit to Postgres are answered or given up.
     await pause(2_000)
     statuses = new Map()
     const over = await load({ name: 'over', rate: (3 * calm.good) / peakS, seconds: frozenS })
@@ -228,7 +227,7 @@ it(
     )
     const { rows: kept, different, known } = rows[0]!
     expect([different, known]).toEqual([kept, ids.length])
-    // Every answer is a row; a row that was refused in time may have been committed after all, without a report.
+    // Every response has a row. A row that was refused by deadline may have been committed later without a report.
     expect(stored).toBe(answersOf([calm]) + ids.length)
     expect(kept).toBeGreaterThanOrEqual(stored!)
     expect(kept - stored!).toBeLessThanOrEqual(refused!)

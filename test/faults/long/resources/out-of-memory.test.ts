@@ -1,6 +1,6 @@
 /**
- * Tests a training that exhausts memory: in the heap of V8, outside it, in TensorFlow, and killed by the kernel.
- * It is tried three times and ends with the reason in its record; predictions are not affected; the next training works.
+ * Tests a training that exhausts memory: in the V8 heap, outside it, in TensorFlow, and by a kernel kill. It is tried three times and ends
+ * with the reason in its record; predictions are not affected; the next training works.
  */
 import { existsSync, mkdirSync, readFileSync, rmdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -22,7 +22,7 @@ let pipeline: Pipeline
 let api: ApiProcess
 const model = uniqueName('roses')
 const served = uniqueName('iris')
-/** Of the trainer; TensorFlow itself takes a third of it. */
+/** Memory limit of the trainer; TensorFlow itself takes a third of it. */
 const limitMb = 1_024
 
 beforeAll(async () => {
@@ -52,16 +52,16 @@ afterAll(async () => {
 
 const callers = {
   answered: 0,
-  /** What was answered instead, or thrown. */
+  /** Other responses, and errors. */
   failures: [] as string[],
-  /** Refused for the moment, because the machine had no time for so many; asked again at once, as Retry-After says. */
+  /** Refused as overloaded because the machine was busy; retried at once, as Retry-After says. */
   shed: 0,
   times: [] as number[],
 }
 let going = true
 let asking: Promise<unknown> = Promise.resolve()
 
-/** A client with twenty requests a second, which retries after a 503 `overloaded` response. */
+/** Runs a client with twenty requests a second that retries after a 503 `overloaded` response. */
 async function ask(): Promise<void> {
   const request = {
     method: 'POST',
@@ -112,7 +112,7 @@ async function expectCleanFailure({ outcome, training }: Awaited<ReturnType<type
     message: told,
     endedAt: expect.any(String) as unknown,
   })
-  // A version that an earlier test has trained asks for its approval.
+  // A version of an earlier test awaits its approval.
   const alerts = (await listAlerts(pipeline.store, { model, open: true })).filter(
     ({ kind }) => kind !== 'approval_needed',
   )
@@ -155,7 +155,7 @@ describe('a training that the kernel kills for memory', () => {
     mkdirSync(group)
     writeFileSync(join(group, 'memory.limit_in_bytes'), String(600 * 1_048_576))
     let watching = true
-    // Each trainer is put into the group as soon as it has been started.
+    // Adds each trainer to the group as soon as it has started.
     const seen = new Set<number>()
     const watcher = (async () => {
       while (watching) {
@@ -166,7 +166,7 @@ describe('a training that the kernel kills for memory', () => {
           try {
             writeFileSync(join(group, 'cgroup.procs'), String(pid))
           } catch {
-            // One of the tests before.
+            // A training of an earlier test.
           }
         }
         await pause(5)

@@ -1,4 +1,4 @@
-/** Tests a folder of artifacts that becomes read-only under the whole system, as a file system does after an error. Requires root. */
+/** Tests an artifact folder that becomes read-only while the whole system runs, as a file system does after an error. Requires root. */
 import { execFileSync } from 'node:child_process'
 import { mkdirSync } from 'node:fs'
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
@@ -14,7 +14,7 @@ import { reached } from '../../figures.ts'
 const trained = 'iris'
 const disk = mountSmallDisk(1_000)
 
-describe.skipIf(disk === undefined)('a read-only folder of artifacts', () => {
+describe.skipIf(disk === undefined)('a read-only artifact folder', () => {
   let show: Show
   let callers: Callers
   let artifacts: string
@@ -47,7 +47,7 @@ describe.skipIf(disk === undefined)('a read-only folder of artifacts', () => {
       process.stderr.write(`${show.system.lines.slice(-80).join('\n')}\n`)
   })
 
-  it('predictions and a release go on, and a retraining ends well when the folder can be written again', async () => {
+  it('predictions and a release continue, and a retraining succeeds when the folder is writable again', async () => {
     const { system, key } = show
     const { release, version } = await show.start()
     await release.reaches('awaiting_approval')
@@ -62,7 +62,7 @@ describe.skipIf(disk === undefined)('a read-only folder of artifacts', () => {
       body: '{}',
     })
     expect(started.status).toBe(202)
-    // Its snapshot is tried five times in a quarter of a minute.
+    // Its snapshot is tried five times within 15 s.
     await expect
       .poll(() => system.lines.some((line) => /takeSnapshot.*Read-only file system/.test(line)))
       .toBe(true)

@@ -1,6 +1,6 @@
 /**
- * Tests a full disk under the whole state of a `tenure up`: Postgres, Temporal, logs, caches and artifacts. Requires root, for a disk of a few
- * hundred megabytes.
+ * Tests a full disk under the whole state of a `tenure up`: Postgres, Temporal, logs, caches and artifacts. Requires root, for a disk of a
+ * few hundred megabytes.
  */
 import { execFileSync, spawn, type ChildProcess } from 'node:child_process'
 import { chmodSync, mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
@@ -34,7 +34,7 @@ function mount(): boolean {
   }
 }
 
-/** Takes all the room that there is, a piece at a time. */
+/** Fills the disk in pieces. */
 async function fill(): Promise<void> {
   const file = await open(ballast, 'a')
   const fits = (chunk: Buffer) =>
@@ -46,7 +46,7 @@ async function fill(): Promise<void> {
   await file.close()
 }
 
-describe.skipIf(!isMounted)('a full disk under all of the state', () => {
+describe.skipIf(!isMounted)('a full disk under the whole state', () => {
   let tenure: ChildProcess
   let connection: Connection
   let store: Store
@@ -111,7 +111,7 @@ describe.skipIf(!isMounted)('a full disk under all of the state', () => {
   }
   let keys = 0
   const createKey = () => ask('/v1/keys', { name: `disk-${keys++}`, role: 'viewer' })
-  /** Kills processes of the supervisor by words of their command lines. */
+  /** Kills processes of the supervisor whose command lines contain these words. */
   const kill = (...words: string[]) => {
     for (const pid of execFileSync('pgrep', ['-P', String(tenure.pid)], { encoding: 'utf8' })
       .trim()
@@ -122,7 +122,7 @@ describe.skipIf(!isMounted)('a full disk under all of the state', () => {
   }
   const restarts = (name: string) => output.join('').split(`${name} ended (`).length - 1
 
-  it('predictions go on, writes are refused by name, and all is well when there is room, whichever process was killed', async () => {
+  it('predictions continue, writes are refused with the reason, and everything recovers when there is room, whichever process was killed', async () => {
     await fill()
     kill('worker.ts', 'start-dev')
     await waitUntil(
