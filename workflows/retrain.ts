@@ -142,6 +142,8 @@ async function runStages(
 
   reach('release', { version })
   const approvers = request.policy?.approval.approvers ?? opened.approvers
+  if (baseline === undefined && approvers === 0)
+    return { outcome: 'registered', message: `${version} is registered; ${firstNeedsApproval}` }
   if (needsPerson && approvers === 0)
     return {
       outcome: 'registered',
@@ -150,6 +152,9 @@ async function runStages(
     }
   return releaseOrQueue(request, version, progress)
 }
+
+const firstNeedsApproval =
+  'the first version of a model needs an approval and approval.by is 0: set it to 1, run `tenure models sync`, and start the release'
 
 /** Starts the release without waiting for its end. While another one is open, the version is queued or stays registered. */
 async function releaseOrQueue(

@@ -6,7 +6,8 @@ import { markVersionRolledBack } from '../../../store/registry/champions.ts'
 import { getVersion } from '../../../store/registry/versions.ts'
 import { getEvaluation } from '../../../store/training/evaluations.ts'
 import { getTraining } from '../../../store/training/trainings.ts'
-import { releaseWorkflowId, type RetrainOutcome } from '../../../workflows/messages.ts'
+import { releaseWorkflowId, type RetrainOutcome, type RetrainRequest } from '../../../workflows/messages.ts'
+import { releasePolicy } from '../../support/release/releases.ts'
 import { readRosesModel } from '../../support/formats/roses-lightgbm.ts'
 import { exampleDay, insertExampleRows, syncExampleModel } from '../../support/training/example-model.ts'
 import { openPipeline, type Pipeline } from '../../support/training/pipeline.ts'
@@ -15,10 +16,16 @@ import { uniqueName } from '../../support/servers/servers.ts'
 let pipeline: Pipeline
 const model = uniqueName('roses')
 const trees = readRosesModel()
-const bring = async (bytes: string | Buffer, more: object = {}, days = 35): Promise<RetrainOutcome> => {
+const bring = async (
+  bytes: string | Buffer,
+  more: object = {},
+  days = 35,
+  request: Partial<RetrainRequest> = {},
+): Promise<RetrainOutcome> => {
   const stored = await pipeline.deps.artifacts.put('artifacts', Buffer.from(bytes))
   const artifact: BroughtArtifact = { file: 'model.txt', ...stored, trainedOn: 'roses of March', ...more }
-  return (await pipeline.start({ model, asOf: exampleDay(days), requestedBy: 'olga', artifact })).result()
+  const asOf = exampleDay(days)
+  return (await pipeline.start({ model, asOf, requestedBy: 'olga', artifact, ...request })).result()
 }
 const runOf = ({ retrainingId }: RetrainOutcome) => retrainingId.split('/').at(-1)?.replaceAll('-', '') ?? ''
 
@@ -91,6 +98,18 @@ describe('a model whose file has no train', () => {
       status: 'done',
       artifactDigest: version.artifactDigest,
     })
+  })
+
+  it('stays registered as the first version of a model whose policy asks for no approval', async () => {
+    const unapproved = uniqueName('roses')
+    await syncExampleModel(pipeline.store, pipeline.models, { name: unapproved, trains: false })
+    const policy = { ...releasePolicy, approval: { approvers: 0, withinMs: 1 } }
+    const first = await bring(trees.model, {}, 35, { model: unapproved, policy })
+    expect(first).toMatchObject({ outcome: 'registered', version: `${unapproved}_v1.0.0` })
+    expect(first.releaseId).toBeUndefined()
+    expect(first.message).toMatch(
+      /the first version of a model needs an approval and approval\.by is 0: set it to 1/,
+    )
   })
 
   it('does not take files again whose release is open', async () => {
