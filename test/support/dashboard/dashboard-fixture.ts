@@ -23,6 +23,7 @@ import { waitUntil } from '../serving/api-process.ts'
 import { insertModel, type Registry } from '../release/candidates.ts'
 import { startCore, type Core } from '../release/core.ts'
 import { seatChampion } from '../serving/seed-champion.ts'
+import { addressesOf, emptyModel } from './page-texts.ts'
 import { seedHalfYear } from './half-year-rows.ts'
 import { seedReviews, seedSweep, seedTriggers } from './training-rows.ts'
 import { signedStart } from '../commands/signed.ts'
@@ -134,7 +135,7 @@ export async function openDashboard(
       stops.push(stop)
       return stop
     },
-    pathsOfPages: (release) => pathsOf({ model, champion, candidate, release }),
+    pathsOfPages: (release) => addressesOf({ model, champion, candidate, release }),
     async close() {
       await Promise.all(stops.map((stop) => stop()))
       await server.stop('test ended')
@@ -211,85 +212,6 @@ async function insertKeys(store: Store): Promise<DashboardFixture['keys']> {
   ])
   return Object.fromEntries(await Promise.all([...keys, ...readers])) as DashboardFixture['keys']
 }
-
-/** A model with a model file but no data. */
-const emptyModel = 'nothing-yet'
-
-/** Declared path → a path where the page has nothing to show. Pages that are not listed always show something. */
-export const emptyPaths: Readonly<Record<string, string>> = {
-  '/': '/',
-  '/guide': '/guide',
-  '/releases': '/releases',
-  '/retrainings': '/retrainings',
-  '/triggers': '/triggers',
-  '/sweeps': '/sweeps',
-  '/models': '/models',
-  '/models/:name': `/models/${emptyModel}`,
-  '/models/:name/features': `/models/${emptyModel}/features`,
-  '/models/:name/reviews': `/models/${emptyModel}/reviews`,
-  '/versions': '/versions',
-  '/compare': '/compare',
-  '/data': '/data',
-  '/alerts': '/alerts',
-  '/search': '/search?q=nothing',
-  '/drills': '/drills',
-  '/audit': '/audit',
-}
-
-/** Pages of one object, which a key of another model may not see, and pages for admins. */
-export const deniedPages: readonly string[] = [
-  '/releases/:id',
-  '/releases/:id/simulation',
-  '/retrainings/:id',
-  '/sweeps/:id',
-  '/models/:name',
-  '/models/:name/features',
-  '/models/:name/reviews',
-  '/models/:name/versions/:version',
-  '/models/:name/versions/:version/card',
-  '/compare',
-  '/data/:digest',
-  '/audit/verification',
-]
-
-/** Pages with the same text for every key and model. */
-export const constantPages: readonly string[] = ['/runbooks/:page', '/glossary']
-
-/** Builds the concrete path of each page, by its declared path. */
-const pathsOf = ({
-  model,
-  champion,
-  candidate,
-  release,
-}: Record<'model' | 'champion' | 'candidate' | 'release', string>) => ({
-  '/': '/',
-  '/releases': '/releases',
-  '/releases/:id': `/releases/${release}`,
-  '/releases/:id/simulation': `/releases/${release}/simulation`,
-  '/retrainings': '/retrainings',
-  '/retrainings/:id': `/retrainings/${encodeURIComponent(`retrain/${model}/1`)}`,
-  '/triggers': '/triggers',
-  '/sweeps': '/sweeps',
-  '/sweeps/:id': '/sweeps/swp_1',
-  '/glossary': '/glossary',
-  '/guide': '/guide',
-  '/models': '/models',
-  '/models/:name': `/models/${model}`,
-  '/models/:name/features': `/models/${model}/features`,
-  '/models/:name/reviews': `/models/${model}/reviews`,
-  '/models/:name/versions/:version': `/models/${model}/versions/${candidate}`,
-  '/models/:name/versions/:version/card': `/models/${model}/versions/${candidate}/card`,
-  '/versions': `/versions?model=${model}`,
-  '/compare': `/compare?one=${champion}&other=${candidate}`,
-  '/data': '/data',
-  '/data/:digest': `/data/snapshot-${model}`,
-  '/alerts': '/alerts',
-  '/runbooks/:page': '/runbooks/drift-warn',
-  '/search': `/search?q=${model}`,
-  '/drills': '/drills',
-  '/audit': '/audit',
-  '/audit/verification': '/audit/verification',
-})
 
 async function ask(address: string, signal: AbortSignal): Promise<void> {
   for (let caller = 0; !signal.aborted; caller++) {

@@ -1,4 +1,5 @@
-/** Lists the pages of the dashboard with one text that each page shows, for the tests that visit every page. */
+/** Lists the pages of the dashboard with one text that each page shows and with its address, for the tests that visit every page. */
+import { pageRegistry } from '../../../api/dashboard/page-registry.ts'
 
 /** Returns the concrete path of each page with a text on it, for the rows of `all-pages.test.ts`. */
 export function pagesOf({ model, champion }: Record<'model' | 'champion', string>): [string, string][] {
@@ -49,3 +50,49 @@ export const pagesWithTests = {
   '/retrainings/:id': 'test/api/dashboard/approver.test.ts',
   '/audit/verification': 'test/api/dashboard/all-pages.test.ts',
 }
+
+/** Pages without parameters; each is found at its own path. */
+const ownPaths = pageRegistry.flatMap(({ path, allow }) => (path.includes(':') ? [] : [{ path, allow }]))
+
+/** The address of each page on the rows of `openDashboard`, by its path in the registry. */
+export const addressesOf = ({
+  model,
+  champion,
+  candidate,
+  release,
+}: Record<'model' | 'champion' | 'candidate' | 'release', string>): Record<string, string> => ({
+  ...Object.fromEntries(ownPaths.map(({ path }) => [path, path])),
+  '/releases/:id': `/releases/${release}`,
+  '/releases/:id/simulation': `/releases/${release}/simulation`,
+  '/retrainings/:id': `/retrainings/${encodeURIComponent(`retrain/${model}/1`)}`,
+  '/sweeps/:id': '/sweeps/swp_1',
+  '/models/:name': `/models/${model}`,
+  '/models/:name/features': `/models/${model}/features`,
+  '/models/:name/reviews': `/models/${model}/reviews`,
+  '/models/:name/versions/:version': `/models/${model}/versions/${candidate}`,
+  '/models/:name/versions/:version/card': `/models/${model}/versions/${candidate}/card`,
+  '/versions': `/versions?model=${model}`,
+  '/compare': `/compare?one=${champion}&other=${candidate}`,
+  '/data/:digest': `/data/snapshot-${model}`,
+  '/runbooks/:page': '/runbooks/drift-warn',
+  '/search': `/search?q=${model}`,
+})
+
+/** Pages with the same text for every key and model. */
+const constantPages: readonly string[] = ['/runbooks/:page', '/glossary']
+
+/** A model with a model file but no data. */
+export const emptyModel = 'nothing-yet'
+
+/** Where pages have nothing to show: those of no object, and those of a model. */
+export const emptyAddresses: readonly string[] = pageRegistry.flatMap(({ path, allow }) => {
+  const address = path === '/search' ? '/search?q=nothing' : path.replace(':name', emptyModel)
+  return address.includes(':') || constantPages.includes(path) || !allow.includes('viewer') ? [] : [address]
+})
+
+/** Pages of one object, which a key of another model may not see, and pages for admins. */
+export const deniedPages: readonly string[] = pageRegistry.flatMap(({ path, allow }) =>
+  (path.includes(':') && !constantPages.includes(path)) || path === '/compare' || !allow.includes('viewer')
+    ? [path]
+    : [],
+)
