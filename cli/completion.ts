@@ -25,12 +25,11 @@ const everywhere: readonly (readonly [string, string])[] = [
   ['--help', 'Show help'],
 ]
 
-/** Returns the options of a command by their long names. */
+/** Returns the options of a command by their long names, of which some have two. */
 const optionsOf = ({ options = [] }: Pick<CommandSpec, 'options'>): Word[] =>
-  [...options, ...everywhere].flatMap(([flags, about]) => {
-    const [word] = /--[\w-]+/.exec(flags) ?? []
-    return word === undefined ? [] : [{ word, about }]
-  })
+  [...options, ...everywhere].flatMap(([flags, about]) =>
+    (flags.match(/--[\w-]+/g) ?? []).map((word) => ({ word, about })),
+  )
 
 export function completionPlaces(specs: Specs): Place[] {
   const leaf = (path: string, spec: CommandSpec): Place => ({ path, words: optionsOf(spec) })

@@ -27,7 +27,7 @@ const verbs = {
 const isForStage = (verb: string): boolean => verb !== 'pause' && verb !== 'abort'
 
 const waitOption = [
-  '--wait',
+  '--wait, --watch',
   'Wait until the release has ended; exit code 6 unless the version is promoted',
 ] as const
 
@@ -66,7 +66,7 @@ export const releaseCommands: readonly CommandSpec[] = Object.entries(verbs).map
     if (deferred !== undefined) return terminal.answer(answer, deferred)
     const { accepted, message, stage: reached = '' } = answer
     const said = `${version}: ${message} (${reached}, artifact ${digestPrefix(artifact_digest)})`
-    if (options['wait'] !== true)
+    if (options['watch'] !== true)
       return terminal.answer({ release: id, accepted, message, stage: reached }, said)
     terminal.say(said)
     return awaitEnd({ terminal, api }, id)

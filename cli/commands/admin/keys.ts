@@ -31,7 +31,7 @@ export const keysGroup: CommandGroup = {
       name: 'create <name>',
       summary: 'Create a key and show it once',
       options: [
-        ['--role <role>', `One of ${roles.join(', ')}`],
+        ['--role <role>', `One of ${roles.join(', ')}; required`],
         ['--models <models>', 'Models the key has access to, separated by commas (default: all)'],
         ['--expires <time>', 'Expiry time in ISO 8601 (default: never)'],
         ['--rate <n>', 'Requests per second at each replica (default: unlimited)'],

@@ -60,8 +60,11 @@ export const drillsGroup: CommandGroup = {
       options: [
         ['--kind <kind>', `One of ${drillKindNames.join(', ')} (default: the kinds of the model's policy)`],
         ['--live', 'Use live traffic, within the harm budget (default: as the policy says)'],
-        ['--harm-budget <n>', 'Maximum number of failed requests'],
-        ['--within <seconds>', 'Time limit for detection'],
+        [
+          '--harm-budget <n>',
+          'Maximum number of failed requests (default: as the policy says, 50 without one)',
+        ],
+        ['--within <seconds>', 'Time limit for detection (default: as the policy says, 600 without one)'],
         ['--watch', 'Wait for the end; exit code 6 if a drill does not pass'],
       ],
       examples: [

@@ -98,7 +98,7 @@ export const releasesGroup: CommandGroup = {
       name: 'show <release>',
       summary: 'Show a release: state, offline gates, stages, evidence, verdicts and commands',
       options: [
-        ['--decisions <n>', 'Number of latest verdicts (default: 10)'],
+        ['--decisions <n>', 'Number of latest verdicts, at most 1000 (default: 10)'],
         ['--commands <n>', 'Number of latest commands, at most 1000 (default: 20)'],
         ['--svg <file>', 'Also write the charts to an SVG file'],
       ],

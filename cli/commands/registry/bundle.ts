@@ -18,15 +18,15 @@ export const bundleGroup: CommandGroup = {
       name: 'export <version>',
       summary:
         'Write artifact, evaluation, approvals and lineage of a version to a file, signed by this installation',
-      options: [['--to <file>', 'File to write (default: <version>.bundle)']],
-      examples: ['bundle export iris_v1.2.0 --to iris.bundle'],
+      options: [['--to, --out <file>', 'File to write (default: <version>.bundle)']],
+      examples: ['bundle export iris_v1.2.0 --out iris.bundle'],
       async run({ terminal }, { args, options }) {
         const version = String(args[0])
         const { openInstallation } = await import('../../backup/installation.ts')
         const { exportBundle } = await import('../../bundle/export-version.ts')
         const place = await openInstallation({ make: false })
         try {
-          const file = resolve(String(options['to'] ?? `${version}.bundle`))
+          const file = resolve(String(options['out'] ?? `${version}.bundle`))
           const made = await exportBundle(place, { version, file })
           terminal.answer(
             made,
@@ -41,7 +41,7 @@ export const bundleGroup: CommandGroup = {
       name: 'import <file>',
       summary: 'Evaluate and register the version of a trusted bundle on the rows of this installation',
       options: [
-        ['--note <text>', 'Reason, stored with the version'],
+        ['--note, --reason <text>', 'Reason, stored with the version'],
         ['--as-of <time>', 'Evaluate on the data known at this time (ISO 8601; default: now)'],
         ['--watch', 'Show the stages until the end; exit code 6 if there is no new version'],
       ],
@@ -52,7 +52,7 @@ export const bundleGroup: CommandGroup = {
         })
         const form = new FormData()
         form.set('artifact', new Blob([new Uint8Array(bytes)]), 'bundle')
-        if (options['note'] !== undefined) form.set('note', String(options['note']))
+        if (options['reason'] !== undefined) form.set('note', String(options['reason']))
         if (options['asOf'] !== undefined) form.set('as_of', isoTime(options['asOf'])!)
         const started = await session.api().postForm<ImportReply>('/v1/bundles', form)
         session.terminal.say(...linesOf(started.bundle))

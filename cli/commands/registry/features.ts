@@ -57,7 +57,7 @@ export const featuresGroup: CommandGroup = {
       summary: 'Show a view, or the values of an entity at a time',
       options: [
         ['--entity <key>', 'Entity key; separate several columns with " / "'],
-        ['--at <time>', 'Values known at this time (default: now)'],
+        ['--at <time>', 'Values known at this time (ISO 8601; default: now)'],
       ],
       examples: [
         'features show airport-delays',
@@ -102,7 +102,12 @@ export const featuresGroup: CommandGroup = {
     {
       name: 'materialise <view>',
       summary: 'Materialise new rows of a view now',
-      options: [['--from <time>', 'Reload everything since this time, for very late rows']],
+      options: [
+        [
+          '--from <time>',
+          'Reload everything since this time (ISO 8601; default: new rows only), for very late rows',
+        ],
+      ],
       examples: ['features materialise airport-delays --from 2026-03-01T00:00:00Z'],
       async run({ terminal, api }, { args, options }) {
         const answer = await api().post<{ workflow_id: string; begun: boolean }>(

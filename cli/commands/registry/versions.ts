@@ -82,7 +82,7 @@ export const versionsGroup: CommandGroup = {
           'columns.json: names and vocabularies of the columns, where the file holds none',
         ],
         ['--trained-on <text>', 'What it was trained on; stored with the version'],
-        ['--note <text>', 'Reason, stored with the version'],
+        ['--note, --reason <text>', 'Reason, stored with the version'],
         ['--as-of <time>', 'Evaluate on the data known at this time (ISO 8601; default: now)'],
         ['--watch', 'Show the stages until the end; exit code 6 if there is no new version'],
       ],
@@ -100,7 +100,7 @@ export const versionsGroup: CommandGroup = {
           form.set('columns', await fileOf(String(options['columns'])), 'columns.json')
         if (options['trainedOn'] !== undefined) form.set('trained_on', String(options['trainedOn']))
         if (options['asOf'] !== undefined) form.set('as_of', timeOf(String(options['asOf'])))
-        if (options['note'] !== undefined) form.set('note', String(options['note']))
+        if (options['reason'] !== undefined) form.set('note', String(options['reason']))
         const started = await session.api().postForm<BroughtReply>(path`/v1/models/${model}/versions`, form)
         const { library, unused, by_place: byPlace } = started.artifact
         if (unused.length > 0)

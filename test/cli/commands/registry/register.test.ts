@@ -54,26 +54,29 @@ const register = (...words: string[]) =>
   runCommand([versionsGroup], ['versions', 'register', 'roses', ...words, '--url', url])
 const artifact = () => ['--artifact', join(folder, 'model.txt')]
 
-it('versions register sends the file, its columns and what is said about it', async () => {
-  const { code, out, err } = await register(
-    ...artifact(),
-    '--columns',
-    join(folder, 'columns.json'),
-    '--trained-on',
-    'roses of March',
-    '--note',
-    'first',
-  )
-  expect(code).toBe(exitCodes.done)
-  expect(out + err).toContain('Features that the model does not take: scent')
-  expect(out).toContain('taken in the order of the model file: size, age.')
-  expect(out).toContain('Evaluating the version of roses')
-  const { method, url: path, form } = asked.findLast((each) => each.method === 'POST')!
-  expect([method, path]).toEqual(['POST', '/v1/models/roses/versions'])
-  expect(await (form!.get('artifact') as File).text()).toBe('tree\n')
-  expect(await (form!.get('columns') as File).text()).toBe('["size"]')
-  expect([form!.get('trained_on'), form!.get('note')]).toEqual(['roses of March', 'first'])
-})
+it.each(['--reason', '--note'])(
+  'versions register sends the file, its columns and what is said about it (%s)',
+  async (reason) => {
+    const { code, out, err } = await register(
+      ...artifact(),
+      '--columns',
+      join(folder, 'columns.json'),
+      '--trained-on',
+      'roses of March',
+      reason,
+      'first',
+    )
+    expect(code).toBe(exitCodes.done)
+    expect(out + err).toContain('Features that the model does not take: scent')
+    expect(out).toContain('taken in the order of the model file: size, age.')
+    expect(out).toContain('Evaluating the version of roses')
+    const { method, url: path, form } = asked.findLast((each) => each.method === 'POST')!
+    expect([method, path]).toEqual(['POST', '/v1/models/roses/versions'])
+    expect(await (form!.get('artifact') as File).text()).toBe('tree\n')
+    expect(await (form!.get('columns') as File).text()).toBe('["size"]')
+    expect([form!.get('trained_on'), form!.get('note')]).toEqual(['roses of March', 'first'])
+  },
+)
 
 it('versions register --watch ends with exit code 6 when the gate refuses', async () => {
   const { code, out } = await register(...artifact(), '--watch')
