@@ -1,6 +1,6 @@
 /**
- * Reads the environment; no other file does. Reports all missing or invalid variables together, because one by one they would cost a
- * restart each.
+ * Reads the environment; no other file does. Reports all missing and invalid variables together, because reporting one at a time would cost
+ * a restart for each.
  */
 import { execFileSync } from 'node:child_process'
 import { readFileSync } from 'node:fs'
@@ -18,7 +18,7 @@ import { readTelemetry } from './telemetry/settings.ts'
 
 export const taskQueues = { control: 'tenure-control', train: 'tenure-train' } as const
 
-/** Created in the namespace at start; all of the type Keyword. */
+/** Search attributes, created in the namespace at start; all have the type Keyword. */
 export const searchAttributes = ['Model', 'ReleaseStage', 'CandidateVersion', 'Outcome'] as const
 
 export type Config = ReturnType<typeof readConfig>
@@ -28,13 +28,13 @@ export interface Mirror {
   token?: string
 }
 
-/** The code of Tenure with its migrations, pages and packages. */
+/** The folder of Tenure's code with its migrations, pages and packages. */
 export const checkout = dirname(fileURLToPath(import.meta.url))
-/** The folder that the paths of model files are relative to, with the settings and the state: the checkout, unless a project has its own. */
+/** The folder with the settings and the state, to which paths in model files are relative: the project, or else the checkout. */
 export const projectFolder = project.folder
-/** The command that sets up the parts. */
+/** The command that installs missing parts. */
 export const setUpCommand = isPackage ? 'npx tenure setup' : 'npm run setup'
-/** Runs a source file of the checkout as a process, compiled: `node <launcher> activities/worker.ts control`. */
+/** Runs a compiled source file of the checkout as a process: `node <launcher> activities/worker.ts control`. */
 export const launcher = join(checkout, 'scripts', 'launch.mjs')
 
 /** Settings of the `tenure` command. */
@@ -51,7 +51,7 @@ export function readConfig(variables: Environment = process.env) {
   issues.push(...issuesOfPostgresUrl('TENURE_READER_DATABASE_URL', readerUrl))
   const stateDir = resolve(text('TENURE_STATE', join(projectFolder, '.tenure')))
   const temporal = readTemporal(environment, issues)
-  // Ignored, the processes would make new keys, and load no version.
+  // Refused, because processes that ignore it would create new keys and load no version.
   if ('TENURE_SIGNING_KEY' in environment)
     issues.push(
       'TENURE_SIGNING_KEY is replaced by TENURE_KEYS: put the file there as signing.pem (docs/how-to/rotate-keys.md)',
@@ -70,7 +70,7 @@ export function readConfig(variables: Environment = process.env) {
     issues.push('TENURE_REPLICA is a short name of letters, digits, - and _')
   const config = {
     databaseUrl,
-    /** Connects as the role that reads queries of batches, sources and outcome tables. Default: `tenure_reader` of DATABASE_URL. */
+    /** Connects as the role that runs the queries of batches, sources and outcome tables. Default: `tenure_reader` of DATABASE_URL. */
     readerUrl,
     temporal,
     taskQueues: {
@@ -78,23 +78,23 @@ export function readConfig(variables: Environment = process.env) {
       train: text('TENURE_TRAIN_QUEUE', taskQueues.train),
     },
     ...readObjectStore(environment, issues),
-    /** Artifacts, snapshots and checkpoints: shared by all machines, or the copies of this one beside an object store. */
+    /** Artifacts, snapshots and checkpoints: a directory shared by all machines, or this machine's copies of an object store. */
     artifactRoot: resolve(text('TENURE_ARTIFACTS', join(stateDir, 'artifacts'))),
-    /** State of this machine alone: data of embedded servers, routing cache, spool. */
+    /** Local state of this machine: data of embedded servers, routing cache, spool. */
     stateDir,
-    /** Where the signing keys are; each is created at the first start of the process that signs with it. */
+    /** Paths of the signing keys. The process that signs with a key creates it at its first start. */
     signing: {
       keys,
       trust: resolve(text('TENURE_TRUST', join(keys, 'public'))),
-      /** The secret that hashes erased subjects, for workers and replicas. */
+      /** The secret that hashes erased subjects, used by workers and replicas. */
       subjectKey: resolve(text('TENURE_SUBJECT_KEY', join(keys, 'subjects.key'))),
     },
     api: {
       host: text('TENURE_HOST', '127.0.0.1'),
       port: whole('TENURE_PORT', 7400, 0, 65_535),
-      /** The certificate of HTTPS and of gRPC; absent for plain HTTP. */
+      /** The certificate of HTTPS and gRPC; absent for plain HTTP. */
       tls: readTls(environment, issues),
-      /** Names besides addresses and localhost under which the API is reached. */
+      /** Host names of the API, besides addresses and localhost. */
       allowedHosts: [
         ...listOf('TENURE_ALLOWED_HOSTS', /^\.?[\w-]+(\.[\w-]+)*$/, 'names such as tenure.example.com'),
         environment['TENURE_HOST'] ?? '',
@@ -108,36 +108,39 @@ export function readConfig(variables: Environment = process.env) {
       ),
       publicPredictions: oneOf('TENURE_PUBLIC_PREDICTIONS', 'off', ['on', 'off']) === 'on',
       drills: oneOf('TENURE_DRILLS', 'off', ['on', 'off']) === 'on',
-      /** Whether a response waits until its row is committed. */
+      /** Whether a response waits until its prediction is committed. */
       predictionLog: oneOf('TENURE_PREDICTION_LOG', 'best-effort', ['best-effort', 'durable']),
-      /** Cached predictions of models that are not compiled. */
+      /** The number of cached predictions for models that are not compiled. */
       predictionCache: whole('TENURE_PREDICTION_CACHE', 0, 0, 1_000_000),
-      /** Whether predictions are read from their sockets directly; otherwise Node's HTTP server parses every request. */
+      /** Whether predictions are read directly from their sockets. Otherwise Node's HTTP server parses every request. */
       fastPath: oneOf('TENURE_FAST_PATH', 'on', ['on', 'off']) === 'on',
-      /** Port of the Open Inference Protocol over gRPC; absent for none. */
+      /** Port of the Open Inference Protocol over gRPC; absent if disabled. */
       grpcPort: whole('TENURE_GRPC_PORT', undefined, 0, 65_535),
-      /** The file of streams; absent for none. */
+      /** Path of the file that configures streams; absent without streams. */
       streams: given('TENURE_STREAMS'),
-      /** The model of `/invocations`. Default: the only one that is served. */
+      /** The model of `/invocations`. Default: the only served model. */
       invocationsModel,
       replicaLeaseMs: whole('TENURE_REPLICA_LEASE_MS', 5_000, 100, 600_000),
       /** The index of this API process on its machine. */
       slot: text('TENURE_REPLICA', '1'),
-      /** The file descriptor of the port shared with the others; absent when none is shared. */
+      /** The file descriptor of the shared port; absent without one. */
       sharedFd: whole('TENURE_SHARED_FD', undefined, 3, 1_023),
-      /** The file that names the processes of the supervisor that started this one. */
+      /** Path of the pid file of the supervisor that started this process. */
       supervisor: given('TENURE_SUPERVISOR'),
     },
-    /** Days that predictions, decisions, snapshots with an erased subject, and scored days of batches are kept; the budget of artifacts and snapshots. */
+    /**
+     * Retention in days of predictions, decisions, snapshots with an erased subject, and scored batch days; the size budget of artifacts
+     * and snapshots.
+     */
     retention: {
       predictionDays: whole('TENURE_KEEP_PREDICTIONS_DAYS', 90, 1, 36_500),
       judgementDays: whole('TENURE_KEEP_JUDGEMENTS_DAYS', 400, 1, 36_500),
       erasedSnapshotDays: whole('TENURE_KEEP_ERASED_SNAPSHOTS_DAYS', 30, 0, 36_500),
-      // A day of the last 400 would be scored again.
+      // Deleting a day of the last 400 would score it again.
       partitionDays: whole('TENURE_KEEP_PARTITIONS_DAYS', 800, 402, 36_500),
       artifactsMb: whole('TENURE_KEEP_ARTIFACTS_MB', 51_200, 1, 1_000_000_000),
     },
-    /** Downloads and Python environments, kept by this machine. */
+    /** Cache of this machine for downloads and Python environments. */
     cacheDir: cacheDir(environment),
     /** Memory limit of a training process in MiB. Default: unlimited. */
     trainingMemoryMb: whole('TENURE_TRAINING_MEMORY_MB', undefined, 256, 100_000_000),
@@ -146,21 +149,25 @@ export function readConfig(variables: Environment = process.env) {
       maxActivities: whole('TENURE_MAX_ACTIVITIES', 40, 1, 10_000),
       versioning: oneOf('WORKER_VERSIONING', 'off', ['on', 'off']) === 'on',
     },
-    /** The directory of batch files, and the address of the pages, without a slash at its end; absent when it is not known. */
+    /** The directory of batch files. */
     batchDir: resolve(text('TENURE_BATCHES', join(stateDir, 'batches'))),
+    /** Base URL of the dashboard, without a trailing slash; absent if unknown. */
     publicUrl,
-    /** How calls to other replicas, and of `tenure up` to its own, check the certificate of the API. */
+    /** How calls to other replicas, and calls of `tenure up` to its own replicas, verify the API's certificate. */
     trust: readTrust(environment, issues),
-    /** The files with the sources of external metrics and with the alert channels, the folder with the secrets of applied ones, and the base address of runbooks. */
+    /**
+     * Files with the sources of external metrics and with the alert channels, the folder with the secrets of applied channels, and the base
+     * address of runbooks.
+     */
     metricSources: resolve(text('TENURE_METRIC_SOURCES', join(stateDir, 'metric-sources.json'))),
     alertChannels: resolve(text('TENURE_ALERT_CHANNELS', join(stateDir, 'alert-channels.json'))),
     secrets: resolve(text('TENURE_SECRETS', join(stateDir, 'secrets'))),
     runbooks: text('TENURE_RUNBOOKS', join(checkout, 'docs', 'runbooks')),
-    /** Systems that receive trainings, versions and releases; absent when not configured. */
+    /** Systems that receive trainings, versions and releases; absent if not configured. */
     mirrors: { mlflow: mirrorOf('TENURE_MLFLOW'), openlineage: mirrorOf('TENURE_OPENLINEAGE') },
-    /** The single sign-on provider; absent when not configured. */
+    /** The single sign-on provider; absent if not configured. */
     oidc: parseOidc(environment, issues, whole('TENURE_OIDC_KEY_DAYS', 30, 1, 3_650)),
-    /** Where traces, metrics and logs go; absent when OpenTelemetry is off. */
+    /** Destinations of traces, metrics and logs; absent if OpenTelemetry is disabled. */
     telemetry: readTelemetry(environment, issues),
     buildId: environment['TENURE_BUILD_ID'] ?? gitRevision(),
     logLevel: oneOf('LOG_LEVEL', 'info', ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent']),
@@ -177,37 +184,37 @@ export function readCommandConfig(variables: Environment = process.env) {
   if (url !== undefined && !/^https?:\/\/./.test(url))
     issues.push('TENURE_URL is an http:// or https:// address')
   const config = {
-    /** The folder of the models, the data and the settings. */
+    /** The folder with the models, the data and the settings. */
     project: given('TENURE_PROJECT') ?? projectFolder,
-    /** Default: found by cli/embedded/state-dir.ts. */
+    /** Default: chosen by cli/embedded/state-dir.ts. */
     stateDir: given('TENURE_STATE') && resolve(given('TENURE_STATE') ?? ''),
-    /** Address and key of the API. Default: what `tenure up` has written to the state directory. */
+    /** Address and key of the API. Default: the values that `tenure up` wrote to the state directory. */
     url,
     key: given('TENURE_KEY'),
-    /** How the certificate of the API is checked, and that of the caller. */
+    /** How the API's certificate is verified, and the client certificate to present. */
     trust: readTrust(environment, issues),
     ...readBackups(environment, issues),
-    /** External servers; `tenure up` starts its own where absent. */
+    /** External servers; `tenure up` starts its own if they are absent. */
     databaseUrl: given('DATABASE_URL'),
     temporalAddress: given('TEMPORAL_ADDRESS'),
     /** The owner of the tables, for migrations. Default: the role of DATABASE_URL. */
     ownerDatabaseUrl: given('TENURE_OWNER_DATABASE_URL'),
     host: text('TENURE_HOST', '127.0.0.1'),
-    /** Preferred ports of `tenure up`; a port in use is replaced by a free one. */
+    /** Preferred ports of `tenure up`. A port in use is replaced by a free one. */
     ports: {
       api: whole('TENURE_PORT', 7400, 0, 65_535),
       postgres: whole('TENURE_POSTGRES_PORT', 7432, 0, 65_535),
       temporal: whole('TENURE_TEMPORAL_PORT', 7233, 0, 65_535),
       temporalUi: whole('TENURE_TEMPORAL_UI_PORT', 8233, 0, 65_535),
     },
-    /** Whether `tenure up` starts Temporal's own pages, which ask for no key. */
+    /** Whether `tenure up` starts Temporal's web UI, which requires no key. */
     temporalUi: oneOf('TENURE_TEMPORAL_UI', 'off', ['on', 'off']) === 'on',
   }
   refuse(issues)
   return config
 }
 
-/** Why keys may be read on their way to the API; undefined when they cannot, or a proxy with TLS is known. */
+/** Returns why keys could be read on their way to the API; undefined if they cannot, or if a proxy with TLS is configured. */
 export function plainTextIssue({
   api: { host, tls },
   oidc,
@@ -221,11 +228,11 @@ export function plainTextIssue({
   return `TENURE_HOST is ${host}, and the API speaks plain HTTP: other machines send keys and rows unencrypted unless a proxy with TLS stands before it. Let only that proxy reach the port`
 }
 
-/** The version in package.json. */
+/** Returns the version in package.json. */
 export const readVersion = (): string =>
   (JSON.parse(readFileSync(join(checkout, 'package.json'), 'utf8')) as { version: string }).version
 
-/** The environment of a child process: its own, with some variables set. */
+/** Returns the environment of a child process: a given environment with some variables changed. */
 export function environmentWith(changes: Environment, environment: Environment = process.env): Environment {
   return { ...environment, ...replacedFiles(changes), ...changes }
 }
@@ -233,7 +240,7 @@ export function environmentWith(changes: Environment, environment: Environment =
 function readerOf(variables: Environment) {
   const issues = [...project.issues]
   const environment = withSecretFiles(variables, issues)
-  /** Empty means absent. */
+  /** An empty value counts as absent. */
   const given = (name: string): string | undefined => environment[name] || undefined
   return {
     environment,
@@ -262,7 +269,7 @@ function readerOf(variables: Environment) {
       if (!named.every((entry) => pattern.test(entry))) issues.push(`${name} is a list of ${what}`)
       return named
     },
-    /** The address in `…_URL` and an optional key in `…_TOKEN`. */
+    /** Reads the address in `…_URL` and an optional key in `…_TOKEN`. */
     mirrorOf(name: string): Mirror | undefined {
       const url = given(`${name}_URL`)
       const token = given(`${name}_TOKEN`)
@@ -284,7 +291,7 @@ const originOf = (address = '') => (URL.canParse(address) ? new URL(address).ori
 
 const hostOf = (address = ''): string => (URL.canParse(address) ? new URL(address).hostname : '')
 
-/** The environment of a process that needs no setting: no addresses, no keys. */
+/** Returns the environment of a process that needs no setting, without addresses and keys. */
 export function systemEnvironment(environment: Environment = process.env): Environment {
   const { PATH, HOME, TMPDIR, TZ, LANG, LC_ALL, LD_LIBRARY_PATH, TENURE_PROJECT } = environment
   return { PATH, HOME, TMPDIR, TZ, LANG, LC_ALL, LD_LIBRARY_PATH, TENURE_PROJECT }
@@ -297,7 +304,7 @@ const secretsOf = {
   command: ['TENURE_OWNER_DATABASE_URL', 'TENURE_KEY'],
 } as const
 
-/** The environment of a worker or a replica: that of the command that starts it, without the secrets of other processes. */
+/** Returns the environment of a worker or replica: that of the parent process, without the secrets of other processes. */
 export function processEnvironment(
   kind: 'api' | 'worker',
   changes: Environment,
@@ -310,7 +317,7 @@ export function processEnvironment(
   )
 }
 
-/** The environment of a training process has one thread per operation, because thread order changes the last digits of a sum. */
+/** Returns the environment of a training process, with one thread per operation: the order of threads changes the last digits of a sum. */
 export function trainerEnvironment(environment: Environment = process.env): Environment {
   return {
     ...systemEnvironment(environment),
@@ -321,7 +328,7 @@ export function trainerEnvironment(environment: Environment = process.env): Envi
   }
 }
 
-/** The cache directory of downloads and of Python environments. */
+/** Returns the cache directory of downloads and Python environments. */
 export function cacheDir(environment: Environment = process.env): string {
   return environment['TENURE_CACHE'] ?? join(environment['HOME'] ?? homedir(), '.cache', 'tenure')
 }

@@ -1,6 +1,6 @@
 /**
- * Delivers alert notifications, from the control worker and from any replica. Each is stored before it is sent, so that a crash causes at
- * most one duplicate; an unreachable channel is retried for a day and delays no other.
+ * Delivers alert notifications, from the control worker and from any replica. Stores each notification before sending it, so that a crash
+ * causes at most one duplicate. Retries an unreachable channel for a day without delaying the others.
  */
 import {
   dueNotifications,
@@ -29,9 +29,9 @@ import { reportFallbacks } from './report-fallbacks.ts'
 import { reportReleases } from './report-releases.ts'
 import { send } from './send.ts'
 
-/** Characters kept of a channel's response to a rejected message. */
+/** The number of characters kept of a channel's response to a rejected message. */
 const mostSaid = 300
-/** How long a notification belongs to the process that sends it; longer than a send takes. */
+/** How long the sending process owns a notification, in ms; longer than sending takes. */
 const claimMs = 60_000
 
 export interface DeliveryDeps {
@@ -40,7 +40,7 @@ export interface DeliveryDeps {
   log: { warn(fields: Record<string, unknown>, message: string): void }
 }
 
-/** Delivers what is due, once however many processes do so. Returns the number of delivered messages. */
+/** Delivers the due notifications, each once, even if several processes deliver. Returns the number of delivered messages. */
 export async function deliverAlerts(deps: DeliveryDeps): Promise<number> {
   const { store, config, log } = deps
   await reportFallbacks(store)
@@ -65,7 +65,7 @@ export async function deliverAlerts(deps: DeliveryDeps): Promise<number> {
       const link = linkOf(config, alert)
       const message = { id, about, alert, link, runbook: runbookOf(config, alert.kind) }
       try {
-        // A process that stood still meanwhile: another one may have sent it.
+        // After a long pause of this process, another process may have sent it.
         if (performance.now() - claimedAt > claimMs / 2) return false
         if (target === undefined) throw new Error('the channel is no longer configured')
         await send(target, message)
@@ -84,7 +84,7 @@ export async function deliverAlerts(deps: DeliveryDeps): Promise<number> {
   return tried.filter(Boolean).length
 }
 
-/** Of the file and of the database. Raises an alert for those that cannot be read; the others are used. */
+/** Reads the channels of the file and the database. Raises an alert for unreadable ones and returns the others. */
 async function channelsOf({ store, config }: DeliveryDeps): Promise<Channel[]> {
   const dedupeKey = 'alerts/channels'
   const problems: string[] = []
@@ -122,7 +122,7 @@ const factsOf = ({ severity, model, kind, evidence, ...times }: Alert): AlertFac
 
 const msOf = (at: unknown): number | undefined => (typeof at === 'string' ? Date.parse(at) : undefined)
 
-/** Removes secrets: for some channels the address alone permits writing. */
+/** Returns the values to redact: for some channels, the address alone permits writing. */
 function secretsOf(target: ChannelTarget): (string | undefined)[] {
   const { pathname, search, password } = new URL(target.kind === 'email' ? target.smtp : target.url)
   return [...ownSecrets(target), search, pathname, password]

@@ -1,15 +1,15 @@
-/** Builds the notification of an alert, the same for every channel: summary, severity, times, evidence and links. */
+/** Builds the notification of an alert, equal for every channel: summary, severity, times, evidence and links. */
 import { runbookPage } from '../domain/monitoring/alert-kinds.ts'
 import type { About } from '../domain/monitoring/alert-escalation.ts'
 import type { Alert } from '../store/monitoring/alerts.ts'
 import type { Config } from '../temporal.config.ts'
 
 export interface Message {
-  /** Idempotency key of the message: a channel may drop a second one. */
+  /** Idempotency key of the message, by which a channel may drop a duplicate. */
   id: number
   about: About
   alert: Alert
-  /** The page of its release, or of the alert; absent without `TENURE_PUBLIC_URL`. */
+  /** The page of the release or the alert; absent without `TENURE_PUBLIC_URL`. */
   link?: string
   /** The address of the runbook page. */
   runbook: string
@@ -17,7 +17,7 @@ export interface Message {
 
 type Addresses = Pick<Config, 'publicUrl' | 'runbooks'>
 
-/** The page of the dashboard where no other place of the runbooks is given. */
+/** Returns the runbook's page on the dashboard, unless another base address of runbooks is configured. */
 export function runbookOf({ publicUrl, runbooks }: Addresses, kind: string): string {
   const page = runbookPage(kind)
   if (publicUrl === undefined || /^https?:/.test(runbooks)) return `${runbooks}/${page}`
@@ -32,7 +32,7 @@ export function linkOf({ publicUrl }: Addresses, { id, evidence }: Alert): strin
     : `${publicUrl}/alerts#a${id}`
 }
 
-/** The question of a release, or severity, model and kind of another alert. */
+/** Returns the request of a release; for other alerts, the severity, model and kind. */
 export function titleOf({ about, alert }: Message): string {
   const headline = alert.evidence?.['headline']
   if (typeof headline !== 'string') {
@@ -45,7 +45,7 @@ export function titleOf({ about, alert }: Message): string {
 
 export interface MessageLine {
   text: string
-  /** Makes the text a link where the channel has links. */
+  /** Makes the text a link in channels that support links. */
   url?: string
 }
 

@@ -1,4 +1,7 @@
-/** Words what a release asks of people, and that it was promoted: the question, the evidence, the deadline, and which users may not answer. */
+/**
+ * Writes the texts of release notifications: the request for an approval or a decision with its evidence, deadline and the users who may
+ * not answer, and the notice of a promotion.
+ */
 import type { GateReport } from '../domain/evaluation/gate.ts'
 import { metricName, signedGain } from '../domain/figures.ts'
 import { nextEffect } from '../domain/release/next-effect.ts'
@@ -6,25 +9,25 @@ import type { ReleaseState } from '../domain/release/state.ts'
 
 export interface RequestText {
   kind: 'approval_needed' | 'decision_needed'
-  /** The same as long as the release asks the same question. */
+  /** Equal while the release asks the same question. */
   dedupeKey: string
-  /** The question with the gain, as the subject of a mail. */
+  /** The question with the gain, as the subject of an e-mail. */
   headline: string
   message: string
-  /** Milliseconds on the clock of the release; without an answer it ends then. */
+  /** The deadline, in ms on the clock of the release; without an answer, the release ends then. */
   untilMs: number
 }
 
 export interface RequestEvidence {
-  /** Absent when this build cannot read it. */
+  /** Absent if this build cannot read the report. */
   report?: Pick<GateReport, 'metrics' | 'slices' | 'policy'>
   /** Failed requests above the control's rate so far; absent before the first verdict. */
   excess?: number
-  /** The owner that the model file names. */
+  /** The owner named in the model file. */
   owner?: string
 }
 
-/** Undefined unless the release asks now. A drill asks no person. */
+/** Returns undefined unless the release waits for an answer now. A drill never asks. */
 export function releaseRequest(state: ReleaseState, evidence: RequestEvidence): RequestText | undefined {
   const { id, stage, version, enteredMs, drill } = state
   if (drill !== undefined || (stage !== 'awaiting_approval' && stage !== 'awaiting_decision'))
@@ -53,7 +56,7 @@ export function releaseRequest(state: ReleaseState, evidence: RequestEvidence): 
   }
 }
 
-/** The gain in the primary metric with its interval, and without it for a subject line. */
+/** Formats the gain in the primary metric, with its interval, and without it for a subject line. */
 function gainOf({ baseline }: ReleaseState, { report }: RequestEvidence): { short: string; whole: string } {
   const row = report?.metrics.find(({ metric }) => metric === report.policy.primary)
   if (report === undefined || row === undefined)
@@ -79,7 +82,7 @@ function worstSlice({ report }: RequestEvidence): string {
   return worst === undefined ? 'no slice measured' : `worst slice ${worst.name} ${signedGain(worst.delta)}`
 }
 
-/** A bound, because the harm of a release is not known before it. */
+/** Describes the bound of the failure budget, because the actual harm is unknown before the release. */
 function harmOf({ policy, stage }: ReleaseState, { excess }: RequestEvidence): string {
   const { harmBudget } = policy.limits
   if (stage === 'awaiting_approval') return `at most ${harmBudget} failed requests above control`
@@ -89,7 +92,7 @@ function harmOf({ policy, stage }: ReleaseState, { excess }: RequestEvidence): s
 const placeOf = ({ undecidedStage = 'canary', shareBp }: ReleaseState): string =>
   undecidedStage === 'canary' ? `canary ${shareBp / 100} %` : undecidedStage
 
-/** The users whose answer would be refused. */
+/** Returns the users whose answer would be refused. */
 function barred({ requestedBy, approvals, stage, policy: { approval } }: ReleaseState): string[] {
   const given = stage === 'awaiting_approval' ? approvals.map(({ by }) => by) : []
   return [
@@ -101,14 +104,14 @@ function barred({ requestedBy, approvals, stage, policy: { approval } }: Release
 
 const minuteText = (ms: number): string => `${new Date(ms).toISOString().slice(0, 16).replace('T', ' ')} UTC`
 
-/** What is told of a promotion: once when the version becomes champion, and once when its probation has passed. */
+/** Writes the notice of a promotion: one when the version becomes champion, and one when its probation has passed. */
 export function promotionNotice(
   state: ReleaseState,
   { report }: RequestEvidence = {},
 ): { headline: string; message: string } {
   const { version, baseline, stage, policy, enteredMs, reason, approvals } = state
   const place = baseline === undefined ? 'first champion' : `replaces ${baseline}`
-  // An approver who also continues an inconclusive stage approves twice.
+  // An approver who also resumes an inconclusive stage appears twice in the list.
   const names = [...new Set(approvals.map(({ by }) => by))]
   const by = names.length === 0 ? [] : [`approved by ${names.join(' and ')}`]
   const gain = gainOf(state, { report }).whole

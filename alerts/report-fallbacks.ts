@@ -1,10 +1,10 @@
-/** Raises alerts for active fallbacks, and resolves those of fallbacks that have ended. */
+/** Raises an alert for each active fallback, and resolves the alerts of ended fallbacks. */
 import { fallbackAlerts, fallbackLevels } from '../domain/serving/fallback-level.ts'
 import { resolveAlert, upsertAlert } from '../store/monitoring/alerts.ts'
 import type { Store } from '../store/postgres.ts'
 import { listFallbacks, listReportedFallbacks } from '../store/serving/replica-fallbacks.ts'
 
-/** One alert per model and fallback level; a lower level resolves the alert of the level above. */
+/** Keeps one alert per model and fallback level. A lower level resolves the alert of the level above. */
 export async function reportFallbacks(store: Store): Promise<void> {
   const standing = await listFallbacks(store)
   if (standing === undefined) return

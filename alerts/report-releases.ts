@@ -1,4 +1,4 @@
-/** Raises alerts for releases that ask for an approval or a decision, closes those that are answered, and reports promotions. */
+/** Raises alerts for releases that wait for an approval or a decision, resolves the answered ones, and reports promotions. */
 import type { GateReport } from '../domain/evaluation/gate.ts'
 import { promotionNotice, releaseRequest } from './release-request.ts'
 import {
@@ -48,7 +48,7 @@ export async function reportReleases(store: Store): Promise<void> {
 
 const subjectOf = ({ id, version }: { id: string; version: string }) => ({ release: id, version })
 
-/** Another build may have written the report in another shape. */
+/** Returns undefined for a report whose shape, written by another build, is unknown. */
 const readable = (report: Partial<GateReport> | undefined): GateReport | undefined =>
   Array.isArray(report?.metrics) && Array.isArray(report.slices) && report.policy !== undefined
     ? (report as GateReport)

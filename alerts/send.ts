@@ -1,4 +1,4 @@
-/** Sends one message to one channel. Throws when it was not delivered; the caller retries. */
+/** Sends one message to one channel. Throws if it was not delivered; the caller retries. */
 import { createTransport } from 'nodemailer'
 import { Webhook } from 'standardwebhooks'
 import { noticeKinds } from '../domain/monitoring/alert-kinds.ts'
@@ -13,7 +13,7 @@ import { outgoingFetch } from '../store/outgoing-fetch.ts'
 
 /** Timeout, so that one channel does not delay the others. */
 const sendMs = 10_000
-/** Read from a response, for the message of a failure. */
+/** The number of bytes read from a response, for an error message. */
 const maxResponseBytes = 1_000
 
 export async function send(target: ChannelTarget, message: Message): Promise<void> {
@@ -43,7 +43,7 @@ export async function send(target: ChannelTarget, message: Message): Promise<voi
 
 const under = (url: string, path: string): string => `${url.replace(/\/$/, '')}${path}`
 
-/** The alert with its evidence, as JSON. */
+/** Posts the alert with its evidence as signed JSON. */
 async function postSigned(
   { url, secret }: { url: string; secret?: string },
   message: Message,
@@ -61,14 +61,16 @@ async function postSigned(
   await post(url, body, headers)
 }
 
-/** Alertmanager identifies an alert by its labels, so they contain nothing that changes while the alert is open. */
+/**
+ * Formats an alert for Alertmanager, which identifies it by its labels. The labels contain nothing that changes while the alert is open.
+ */
 function alertmanagerAlert({ alert, link, runbook }: Message): object {
   const { dedupeKey, kind, model, severity, message, raisedAt, resolvedAt } = alert
   return {
     labels: { alertname: kind, tenure_matter: dedupeKey, severity, model },
     annotations: { summary: message, runbook_url: runbook },
     startsAt: raisedAt,
-    // An event is not over when it is told: Alertmanager would drop it.
+    // A notice gets no end time: Alertmanager would drop an ended alert.
     endsAt: noticeKinds.has(kind) ? undefined : resolvedAt,
     generatorURL: link,
   }
@@ -79,7 +81,7 @@ async function post(url: string, body: object | string, headers: Record<string, 
     method: 'POST',
     headers: { 'content-type': 'application/json', ...headers },
     body: typeof body === 'string' ? body : JSON.stringify(body),
-    // Another address than the configured one gets no alert and no signature.
+    // An address other than the configured one must receive no alert and no signature.
     redirect: 'manual',
     signal: AbortSignal.timeout(sendMs),
   })

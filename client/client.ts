@@ -1,6 +1,6 @@
 /**
- * Calls Tenure from programs and browsers: predictions, outcomes, events, retrainings and approvals. It imports nothing. What the API calls retryable
- * is repeated; a command carries an idempotency key, so that a repetition runs it once.
+ * Calls Tenure from programs and browsers: predictions, outcomes, events, retrainings and approvals. Has no runtime imports. Retries errors
+ * that the API marks as retryable. A command carries an idempotency key, so that a retry runs it once.
  */
 import type {
   CallOptions,
@@ -70,7 +70,7 @@ export function createTenure(options: TenureOptions): TenureClient {
       await pause(Math.min(maxPauseMs, Math.max(waitMs, backoffMs)), call.signal)
     }
   }
-  /** Repetitions of a command run it once. */
+  /** Sends a command with an idempotency key, so that a retry runs it once. */
   const command = <T>(path: string, body: unknown, call: CallOptions): Promise<T> =>
     request<T>('POST', path, body, { ...call, headers: { 'idempotency-key': crypto.randomUUID() } })
   const releaseCommand =
@@ -152,7 +152,7 @@ function pathOf(id: string): string {
 const hasEnded = (id: string, { outcome, state }: WaitState): boolean =>
   id.startsWith('cmd_') ? state !== 'waiting' : outcome !== undefined
 
-/** The error of a response, in the shape of any protocol of the API. */
+/** Builds the error of a response, for every protocol of the API. */
 function problemOf(answer: Response, text: string): TenureError {
   const sent = parsed(text)
   const status = answer.status

@@ -1,13 +1,13 @@
-/** The types of the client: what it takes and what the API answers. */
+/** Defines the types of the client: its parameters and the API's responses. */
 
 export interface TenureOptions {
   /** Address of the API, such as `http://127.0.0.1:7400`. */
   url: string
   /** API key; predictions may be open without one. */
   key?: string
-  /** Limit of one attempt, in milliseconds; 10,000 by default. */
+  /** Timeout of one attempt, in ms. Default: 10,000. */
   timeoutMs?: number
-  /** Repetitions after a retryable failure; 3 by default. */
+  /** Maximum retries after a retryable failure. Default: 3. */
   maxRetries?: number
   fetch?: typeof fetch
 }
@@ -16,21 +16,21 @@ export type TenureRow = Readonly<Record<string, number | string | null>>
 
 export interface CallOptions {
   signal?: AbortSignal
-  /** Sent as `x-request-id` and repeated in the response and in errors. */
+  /** Sent as `x-request-id`, and returned in the response and in errors. */
   requestId?: string
 }
 
 export interface PredictOptions extends CallOptions {
   /** The same key gets the same arm during a release. */
   routingKey?: string
-  /** A request that cannot be answered within this time is not computed. */
+  /** Deadline in ms. The server does not compute a request that cannot be answered in time. */
   deadlineMs?: number
-  /** A UUID; with a durable prediction log a repetition gets the first response again. */
+  /** A UUID. With a durable prediction log, a retry returns the first response. */
   idempotencyKey?: string
 }
 
 export interface TenurePrediction {
-  /** Send the outcome with it. */
+  /** Send this id with the outcome. */
   id: string
   probability?: number
   label?: string | boolean
@@ -39,7 +39,7 @@ export interface TenurePrediction {
   value?: number
   quantiles?: Record<string, number>
   values?: Record<string, number>
-  /** Lies in the band that a person decides. */
+  /** True if the prediction lies in the band for human review. */
   review?: true
 }
 
@@ -63,7 +63,7 @@ export interface TenureTensor {
 }
 
 export interface InferOptions extends PredictOptions {
-  /** The only version that may serve it. */
+  /** The only version allowed to serve the request. */
   version?: string
   id?: string
   outputs?: { name: string }[]
@@ -79,9 +79,9 @@ export interface Inference {
 
 export interface TenureOutcome {
   prediction_id: string
-  /** Of several numbers an object with each of them by its name. */
+  /** For a label of several numbers: an object with each number by its name. */
   value: number | string | boolean | Record<string, number>
-  /** ISO 8601 with a zone; now by default. */
+  /** ISO 8601 with a time zone. Default: now. */
   observed_at?: string
 }
 
@@ -92,28 +92,28 @@ export interface OutcomeCounts {
   unknown: number
 }
 
-/** What a user did after a prediction, by its id or by the routing key of the user's requests. */
+/** An action of a user after a prediction, identified by the prediction's id or by the routing key of the user's requests. */
 export interface TenureEvent {
-  /** An event is stored once by its id; by all its fields when absent. */
+  /** Events with the same id are stored once. Without an id, events with the same fields are stored once. */
   id?: string
   prediction_id?: string
   routing_key?: string
-  /** Counts an event of a routing key for this model only. */
+  /** Counts an event with a routing key for this model only. */
   model?: string
   name: string
-  /** 1 by default. */
+  /** Default: 1. */
   value?: number
-  /** ISO 8601 with a zone; now by default. Give it, or an id, where an event may be sent again. */
+  /** ISO 8601 with a time zone. Default: now. Set this or an id if the event may be sent again. */
   occurred_at?: string
 }
 
 export interface EventCounts extends OutcomeCounts {
   refused: number
-  /** The first refused events, each with its place. */
+  /** The first refused events, each with its index. */
   issues: string[]
 }
 
-/** A command that has started something, or waits for Temporal (`state` is then `waiting`). */
+/** A command that started something, or that waits for Temporal (`state` is then `waiting`). */
 export interface Started {
   id: string
   model?: string
@@ -143,21 +143,21 @@ export interface TenureCommandResult {
   release?: string
   accepted?: boolean
   stage?: string
-  /** Of a command that waits for Temporal. */
+  /** The id of a command that waits for Temporal. */
   id?: string
   state?: string
 }
 
 export interface WaitOptions extends CallOptions {
-  /** Between two reads; 1,000 ms by default. */
+  /** Polling interval in ms. Default: 1,000. */
   everyMs?: number
-  /** 24 hours by default. */
+  /** Timeout of the wait in ms. Default: 24 hours. */
   timeoutMs?: number
-  /** Ends the wait earlier, for example at a stage. */
+  /** Ends the wait early when true, for example at a stage. */
   until?: (state: WaitState) => boolean
 }
 
-/** A release, a retraining or a recorded command. */
+/** The state of a release, a retraining or a recorded command. */
 export interface WaitState {
   id: string
   model: string
@@ -173,7 +173,7 @@ export interface WaitState {
 
 export interface TenureError extends Error {
   name: 'TenureError'
-  /** A code of docs/reference/errors.md; `unreachable` or `timeout` without a response. */
+  /** An error code of docs/reference/errors.md; `unreachable` or `timeout` without a response. */
   code: string
   status?: number
   remedy?: string
@@ -190,13 +190,13 @@ export interface TenureClient {
   /** Predicts from tensors of the Open Inference Protocol. */
   infer(model: string, inputs: readonly TenureTensor[], options?: InferOptions): Promise<Inference>
   outcomes(outcomes: readonly TenureOutcome[], options?: CallOptions): Promise<OutcomeCounts>
-  /** Refused events are reported; the others are stored. */
+  /** Stores valid events and reports refused ones. */
   events(events: readonly TenureEvent[], options?: CallOptions): Promise<EventCounts>
   retrain(model: string, options?: RetrainOptions): Promise<Started>
   approve(release: string, options?: CommandOptions): Promise<TenureCommandResult>
   reject(release: string, options?: CommandOptions): Promise<TenureCommandResult>
-  /** Resolves with a release (`rel_…`), retraining (`retrain/…`) or recorded command (`cmd_…`) when it has ended. */
+  /** Resolves when a release (`rel_…`), retraining (`retrain/…`) or recorded command (`cmd_…`) has ended. */
   wait(id: string, options?: WaitOptions): Promise<WaitState>
-  /** Calls any other route. */
+  /** Calls any other route of the API. */
   call<T>(method: string, path: string, body?: unknown, options?: CallOptions): Promise<T>
 }

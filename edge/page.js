@@ -1,5 +1,5 @@
 // @ts-check
-// Shows a field for each feature, the prediction while the fields change, and whether the golden rows agree.
+// Shows a field for each feature, the prediction while the fields change, and whether the golden rows match.
 import { loadPredictor } from './predictor.js'
 
 /** @param {string} id */

@@ -52,23 +52,23 @@ export interface EdgePredictor {
   version: string
   /** Throws an Error with a `code` for a row that does not match the features. */
   predict(rows: EdgeRow[]): Prediction[]
-  /** The numbers of the network. */
+  /** Computes the raw outputs of the network. */
   outputs(row: EdgeRow): Float32Array
-  /** How many golden rows there are, and the largest difference from their outputs. */
+  /** Returns the number of golden rows, and the largest difference from their outputs. */
   checkGolden(): { rows: number; worst: number }
 }
 
 type Run = (input: Float32Array) => Float32Array
 
 const format = 'tenure-edge@1'
-/** How far a golden output may be off, absolute, and relative above 1; as on the server. */
+/** Tolerance of a golden output, as on the server: absolute up to 1, relative above. */
 const tolerance = 1e-5
 
 function refuse(code: string, message: string): never {
   throw Object.assign(new Error(message), { code })
 }
 
-/** Reads the files beside this one, or those at another address, and checks the golden rows. */
+/** Loads the files beside this module, or from another base URL, and checks the golden rows. */
 export async function loadPredictor(base: string | URL = import.meta.url): Promise<EdgePredictor> {
   const [manifest, model, weights] = await Promise.all(
     ['manifest.json', 'model.json', 'weights.bin'].map((name) => read(new URL(name, base))),
@@ -78,7 +78,7 @@ export async function loadPredictor(base: string | URL = import.meta.url): Promi
 
 async function read(url: URL): Promise<ArrayBuffer> {
   if (url.protocol === 'file:') {
-    // Loaded by a name that bundlers do not follow: browsers have no file system.
+    // Imported by a variable that bundlers do not follow, because browsers have no file system.
     const name = 'node:fs/promises'
     const { readFile } = (await import(name)) as { readFile: (url: URL) => Promise<Uint8Array> }
     return Uint8Array.from(await readFile(url)).buffer
@@ -105,7 +105,7 @@ export function createPredictor(files: {
     refuse('artifact_invalid', `the network takes ${network.inputs} numbers, the features give ${width}`)
   const inOrder = orderOf(manifest.output)
   const single = inOrder(compileSingle(network))
-  // Sums of very many terms may need more than 32 bits; the server does the same.
+  // Sums of very many terms may need more than 32 bits. The server makes the same choice.
   const run = worstOf(manifest, encode, single) <= tolerance ? single : inOrder(compileDouble(network))
   const worst = worstOf(manifest, encode, run)
   if (!(worst <= tolerance)) refuse('artifact_invalid', `the golden rows are off by ${worst}`)
@@ -133,7 +133,7 @@ function denseNetworkOf(read: ReadModel): Network {
 
 type Encode = (row: EdgeRow, index?: number) => Float32Array
 
-/** Encodes rows, also for TensorFlow.js where the network has layers that this file does not compute. */
+/** Encodes rows; also for use with TensorFlow.js if the network has layers that this file does not compute. */
 export function createEncoder(manifest: Pick<EdgeManifest, 'features' | 'preprocessing'>): {
   width: number
   encode: Encode
@@ -164,8 +164,8 @@ function worstOf({ golden }: EdgeManifest, encode: Encode, run: Run): number {
 }
 
 /**
- * Computes in 32 bits without WebAssembly, which a page's content security policy may forbid. Each product and sum is rounded in
- * the order of the server's SIMD loops, so the bits are the server's.
+ * Computes in 32 bits without WebAssembly, which a page's content security policy may forbid. Rounds each product and sum in the order of
+ * the server's SIMD loops, so that the results are bit-identical.
  */
 function compileSingle(network: Network): Run {
   const steps = network.layers.map((layer, index) => ({
@@ -194,7 +194,7 @@ function compileDouble(network: Network): Run {
   }
 }
 
-/** Quantiles are sorted, as the server sorts them. */
+/** Sorts quantiles, as the server does. */
 function orderOf({ kind }: Output): (run: Run) => Run {
   if (kind !== 'quantiles') return (run) => run
   return (run) => (input) => {

@@ -1,4 +1,4 @@
-/** Exports everything that a model file needs. A data scientist writes one file in this directory with these words. */
+/** Exports everything that a model file needs. A data scientist writes one file in this directory with these functions. */
 export { defineModel, type Training } from './define/model.ts'
 export { category, number, type RowOf } from './define/data/features.ts'
 export { always, previousChampion } from './define/fallback.ts'

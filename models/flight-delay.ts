@@ -56,7 +56,7 @@ export const flightDelay = defineModel({
         date as departedAt, origin, destination, distance, delay, delay >= 15 as late,
         date + to_minutes(cast(30 + distance / 7.5 + greatest(delay, 0) as bigint)) as knownAt
       from source`,
-    // The flights known in a window are a difference of two running totals, each found by an ASOF join.
+    // The number of flights known in a window is the difference of two running totals, each found by an ASOF join.
     derive: `
       with
         learned as (
@@ -134,5 +134,5 @@ export const flightDelay = defineModel({
     probation: { holdback: 5, soak: '1 h', requests: 2_000, deadline: '1 d' },
     approval: { by: 1, within: '2 d' },
   }),
-  // No calendar: the flights are of 2001, so a retraining as of today would find no rows. The replay starts its own.
+  // No schedule: the flights are from 2001, so a retraining as of today would find no rows. The replay starts its own retrainings.
 })

@@ -19,7 +19,7 @@ export { modelsDirectory }
 export interface LoadedModel {
   name: string
   file: string
-  /** The digest of the file and its imports, and of the program that trains it. */
+  /** The digest of the file, its imports and its training program. */
   codeDigest: string
   definition: ModelDefinition
   train: Model['train']
@@ -28,11 +28,11 @@ export interface LoadedModel {
 
 export interface BrokenModel {
   file: string
-  /** Each begins with its place in the file, where it has one. */
+  /** Each issue begins with its place in the file, if it has one. */
   issues: string[]
 }
 
-/** The model files of a directory, by name. */
+/** Lists the model files of a directory by name. */
 export async function listModelFiles(directory = modelsDirectory): Promise<string[]> {
   return (await readFolder(directory))
     .filter((file) => file.endsWith('.ts') && !file.endsWith('.d.ts'))
@@ -40,7 +40,7 @@ export async function listModelFiles(directory = modelsDirectory): Promise<strin
     .sort()
 }
 
-/** Empty for a project without the folder. */
+/** Returns an empty list if the project has no such folder. */
 async function readFolder(directory: string): Promise<string[]> {
   try {
     return await readdir(directory)
@@ -50,7 +50,7 @@ async function readFolder(directory: string): Promise<string[]> {
   }
 }
 
-/** Loads one file, or the changed one again. Never throws: a broken file is returned with its issues. */
+/** Loads a file, again if it has changed. Never throws: returns a broken file with its issues. */
 export async function loadModelFile(
   file: string,
   directory = modelsDirectory,
@@ -63,7 +63,7 @@ export async function loadModelFile(
   }
 }
 
-/** Loads all model files into this process; `loadModelsInChild` survives a file that ends or hangs it. */
+/** Loads all model files into this process. `loadModelsInChild` survives a file that exits or hangs. */
 export async function loadModels(
   directory = modelsDirectory,
 ): Promise<{ models: LoadedModel[]; broken: BrokenModel[] }> {
@@ -77,7 +77,7 @@ export async function loadModels(
   return { models, broken }
 }
 
-/** Loads one model by its name. Throws `model_not_found`, or `invalid_model_file` with its issues. */
+/** Loads a model by its name. Throws `model_not_found`, or `invalid_model_file` with its issues. */
 export async function loadModel(name: string, directory = modelsDirectory): Promise<LoadedModel> {
   const file = `${name}.ts`
   if (!/^[a-z][a-z0-9-]*$/.test(name) || !(await readFolder(directory)).includes(file))
@@ -95,7 +95,7 @@ const vocabularyFile = fileURLToPath(new URL('define.ts', import.meta.url))
 /** Defined by scripts/build. A compiled process cannot read TypeScript. */
 declare const isCompiled: boolean | undefined
 
-/** Modules are cached by their URL; the digest in it makes an edited file a new one. */
+/** Imports a file. Node caches modules by their URL; the digest in the URL makes an edited file a new module. */
 const importFile = async (path: string, digest: string): Promise<Record<string, unknown>> =>
   typeof isCompiled === 'undefined'
     ? ((await import(`${pathToFileURL(path).href}?v=${digest.slice(-16)}`)) as Record<string, unknown>)
@@ -122,11 +122,11 @@ function isModel(value: unknown): value is Model {
   return typeof value === 'object' && value !== null && 'kind' in value && value.kind === 'tenure-model'
 }
 
-/** Values of a circle of files are undefined while it is loaded. */
+/** Describes an import cycle, in which values are undefined while it is loaded. */
 const circleIssue = (circle: readonly string[]): string =>
   `${circle.map((file) => relative(dirname(circle[0]!), file)).join(' imports ')}: move what these files share into another file`
 
-/** What to write instead of what a file exports. */
+/** Describes the exports that a model file needs, given its actual exports. */
 function exportsIssue(exported: Record<string, unknown>, name: string): string {
   const models = Object.keys(exported).filter((key) => isModel(exported[key]))
   const issue = (advice: string) =>

@@ -1,4 +1,4 @@
-/** Predicts the species of an iris from four measures: 150 flowers, three species. The smallest complete model file. */
+/** Predicts the species of an iris from four measurements: 150 flowers, three species. The smallest complete model file. */
 import {
   canary,
   complete,

@@ -1,4 +1,6 @@
-/** The span that runs in the present chain of calls, for what has no other way to it: statements and calls to Temporal. */
+/**
+ * Tracks the active span of the current async call chain, for SQL statements and calls to Temporal, which do not receive it as a parameter.
+ */
 import { AsyncLocalStorage } from 'node:async_hooks'
 import { traceparentOf, tracestateHeader, traceparentHeader } from '../domain/tracing/trace-context.ts'
 import type { SpanAttributes, SpanPart, TraceSpan } from '../domain/tracing/span.ts'
@@ -11,11 +13,11 @@ interface Active {
 
 const active = new AsyncLocalStorage<Active>()
 
-/** Runs `work` as the span; what it asks for is below it. */
+/** Runs `work` with this span as the active one; spans begun in `work` become its children. */
 export const runInSpan = <T>(telemetry: Telemetry, span: StartedSpan, work: () => T): T =>
   active.run({ telemetry, span }, work)
 
-/** The headers that hand the trace on; empty where no span runs. */
+/** Returns the headers that propagate the trace; empty without an active span. */
 export function traceHeaders(): Record<string, string> {
   const span = active.getStore()?.span
   if (span === undefined) return {}
@@ -24,7 +26,9 @@ export function traceHeaders(): Record<string, string> {
   return headers
 }
 
-/** Begins a span below the active one, and returns what ends it; nothing where no span runs, or where it has many already. */
+/**
+ * Begins a child of the active span and returns the function that ends it; undefined without an active span or at the limit of children.
+ */
 function beginChild(
   name: string,
   attributes: SpanAttributes,
@@ -58,16 +62,16 @@ function beginChild(
   }
 }
 
-/** A span of a process that this one has started. */
+/** The span of a child process. */
 export interface ProcessSpan {
-  /** What the process gets, so that its own spans hang on this one. */
+  /** Passed to the process, so that its spans become children of this span. */
   traceparent: string
-  /** A part of its work, as it has reported it. */
+  /** Records a part of the work that the process reported. */
   part(part: SpanPart): void
   end(error?: unknown): void
 }
 
-/** Begins the span of a child process below the active one; nothing where no span runs. */
+/** Begins the span of a child process below the active span; undefined without an active span. */
 export function beginProcess(name: string): ProcessSpan | undefined {
   const found = active.getStore()
   if (found === undefined) return undefined
@@ -96,7 +100,7 @@ export function beginProcess(name: string): ProcessSpan | undefined {
   }
 }
 
-/** Most parts of one process. */
+/** The maximum number of parts of one process. */
 const maxParts = 64
 
 export const messageOfError = (error: unknown): string =>
@@ -106,7 +110,7 @@ const maxMessage = 1_000
 
 const maxStatement = 2_000
 
-/** For the store: each statement within a span is one below it. Values are parameters, and stay out. */
+/** Begins a child span for an SQL statement. Parameter values are not recorded. */
 export function watchStatement(text: string): ((error?: unknown) => void) | undefined {
   const [, verb = 'query', subject = ''] =
     /^\s*(\w+)(?:[\s\S]*?\b(?:from|into|update)\s+([\w.]+))?/i.exec(text) ?? []

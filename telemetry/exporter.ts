@@ -1,6 +1,6 @@
 /**
- * Sends batches to a collector in the background. The queue is bounded, and a collector that is away costs what it holds: the newest entries
- * are dropped and counted.
+ * Sends batches to a collector in the background. The queue is bounded: while the collector is unreachable, the newest entries are dropped
+ * and counted.
  */
 import { boundedText } from '../store/bounded-text.ts'
 import { outgoingFetch } from '../store/outgoing-fetch.ts'
@@ -8,7 +8,7 @@ import type { Signal, TelemetrySettings } from './settings.ts'
 
 export interface Exporter<T> {
   add(entry: T): void
-  /** Sends what waits, at most until the time limit of a request. */
+  /** Sends the queued entries, within the timeout of one request. */
   stop(): Promise<void>
 }
 
@@ -27,7 +27,7 @@ export const noCounts = (): CountsOfSignals => ({
 
 const maxAnswerBytes = 1_000
 
-/** Throws when the collector has not taken it. */
+/** Throws if the collector has not accepted the signal. */
 export async function postSignal(
   { urls, headers, timeoutMs }: TelemetrySettings,
   signal: Signal,
@@ -72,9 +72,9 @@ export function createExporter<T>({
       counts.sent += batch.length
       isAway = false
     } catch (error) {
-      // Not tried again: the next batch tells whether the collector is back.
+      // Not retried: the next batch shows whether the collector is back.
       counts.dropped += batch.length
-      // Told once: the line about it is a line for the collector as well.
+      // Reported once, because the log line about it would also be sent to the collector.
       if (!isAway) onError(error)
       isAway = true
     }

@@ -1,4 +1,4 @@
-/** Writes OTLP/JSON: https://opentelemetry.io/docs/specs/otlp/#json-protobuf-encoding. Ids are hexadecimal, 64-bit numbers are texts. */
+/** Encodes OTLP/JSON: https://opentelemetry.io/docs/specs/otlp/#json-protobuf-encoding. Ids are hexadecimal, 64-bit numbers are strings. */
 import { spanKinds, type SpanAttributes, type TraceSpan } from '../domain/tracing/span.ts'
 
 type AnyValue =
@@ -14,7 +14,7 @@ interface KeyValue {
 
 const scope = { name: 'tenure' }
 
-/** A line of a process, as pino has written it. */
+/** A log line of a process, as pino writes it. */
 export interface LogLine {
   line: string
   atMs: number
@@ -31,7 +31,7 @@ const attributesOf = (attributes: SpanAttributes): KeyValue[] =>
     value === undefined ? [] : [{ key, value: valueOf(value) }],
   )
 
-/** Doubles lose the nanoseconds of a date: whole microseconds keep. */
+/** Doubles cannot hold the nanoseconds of a date, so times are rounded to microseconds. */
 export const nanosOf = (ms: number): string => `${Math.round(ms * 1_000)}000`
 
 const errorStatus = 2
@@ -130,7 +130,7 @@ export interface PromMetric {
     metricName?: string
     labels?: Readonly<Record<string, string | number>>
     value: number
-    /** prom-client's own histograms have null. */
+    /** null in prom-client's own histograms. */
     exemplar?: PromExemplar | null | undefined
   }[]
 }
@@ -161,7 +161,7 @@ export function metricsBody(
 }
 
 function otlpMetric({ name, help, type, values }: PromMetric, times: object): object[] {
-  // Quantiles of prom-client's own summaries cannot be added up by a collector.
+  // A collector cannot aggregate the quantiles of prom-client's summaries.
   if (values.length === 0 || type === 'summary') return []
   const described = { name, description: help }
   if (type === 'histogram') {
@@ -169,14 +169,14 @@ function otlpMetric({ name, help, type, values }: PromMetric, times: object): ob
     return [{ ...described, histogram: { aggregationTemporality: cumulative, dataPoints } }]
   }
   const dataPoints = values
-    // JSON has no NaN, which is the mean of nothing.
+    // JSON has no NaN, which is the mean of an empty summary.
     .filter(({ value }) => Number.isFinite(value))
     .map(({ labels = {}, value }) => ({ ...times, attributes: attributesOf(labels), asDouble: value }))
   if (type !== 'counter') return [{ ...described, gauge: { dataPoints } }]
   return [{ ...described, sum: { aggregationTemporality: cumulative, isMonotonic: true, dataPoints } }]
 }
 
-/** Prometheus counts up to each bound; OTLP counts between two. */
+/** Converts histogram buckets. Prometheus counts cumulatively up to each bound; OTLP counts between two bounds. */
 function histogramPoints(name: string, values: PromMetric['values']): object[] {
   const series = new Map<
     string,

@@ -1,27 +1,30 @@
-/** Reads the variables of OpenTelemetry. Absent without OTEL_EXPORTER_OTLP_ENDPOINT: then nothing of this folder is loaded. */
+/**
+ * Reads the environment variables of OpenTelemetry. Returns undefined without OTEL_EXPORTER_OTLP_ENDPOINT; no other file of this folder is
+ * loaded then.
+ */
 
 export type Signal = 'traces' | 'metrics' | 'logs'
 
 export interface TelemetrySettings {
-  /** The address of each signal that is sent. */
+  /** The address for each exported signal. */
   urls: Partial<Record<Signal, string>>
   headers: Record<string, string>
-  /** SpanAttributes of the process; `service.name` among them. */
+  /** Attributes of the process, including `service.name`. */
   resource: Record<string, string>
-  /** The share of requests that is traced when the caller does not say. */
+  /** The share of requests to trace if the caller makes no sampling decision. */
   ratio: number
-  /** Whether the caller's own decision counts. */
+  /** Whether the caller's sampling decision applies. */
   followsParent: boolean
   timeoutMs: number
   metricsMs: number
-  /** How long spans and logs are collected before they are sent together, and how many wait at most. */
+  /** Maximum delay before spans and logs are sent in one batch, and the limit of queued entries. */
   delayMs: number
   maxQueued: number
   maxBatch: number
 }
 
 const signals: readonly Signal[] = ['traces', 'metrics', 'logs']
-/** Sampler → its share, or that of OTEL_TRACES_SAMPLER_ARG. */
+/** Sampler → its share; undefined to use OTEL_TRACES_SAMPLER_ARG. */
 const samplers: Readonly<Record<string, number | undefined>> = {
   always_on: 1,
   always_off: 0,
@@ -30,7 +33,7 @@ const samplers: Readonly<Record<string, number | undefined>> = {
   parentbased_always_off: 0,
   parentbased_traceidratio: undefined,
 }
-/** The specification samples everything; a prediction is too cheap for that. */
+/** The specification samples every request; predictions are too cheap for that. */
 const defaultSampler = 'parentbased_traceidratio'
 const defaultRatio = 0.01
 
@@ -88,7 +91,7 @@ export function readTelemetry(
     maxBatch: whole('OTEL_BSP_MAX_EXPORT_BATCH_SIZE', 512, 1),
   }
 
-  /** `name=value,name=value`, percent-encoded as in the header Baggage. */
+  /** Parses `name=value,name=value`, percent-encoded as in the Baggage header. */
   function pairsOf(name: string): Record<string, string> {
     const pairs: Record<string, string> = {}
     for (const each of (given(name) ?? '').split(',').filter((text) => text.trim() !== '')) {
@@ -97,7 +100,7 @@ export function readTelemetry(
         if (at < 1) throw new Error('no name')
         pairs[each.slice(0, at).trim()] = decodeURIComponent(each.slice(at + 1).trim())
       } catch {
-        // A value may be a key: it is not shown.
+        // The value may be a key, so it is not shown.
         issues.push(`${name} is a list such as name=value,name=value`)
       }
     }

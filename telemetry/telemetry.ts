@@ -1,6 +1,6 @@
 /**
- * Records spans, log lines and metrics of a process, and sends them as OTLP/JSON. Its own writer, because the SDK of OpenTelemetry costs half
- * a second of each start and 37 MB.
+ * Records spans, log lines and metrics of a process and sends them as OTLP/JSON. Uses its own encoder, because the OpenTelemetry SDK adds
+ * half a second to each start and 37 MB.
  */
 import { randomBytes } from 'node:crypto'
 import { hostname } from 'node:os'
@@ -13,13 +13,13 @@ import type { TelemetrySettings } from './settings.ts'
 export interface Telemetry {
   readonly settings: TelemetrySettings
   readonly counts: CountsOfSignals
-  /** Takes a finished span. */
+  /** Records a finished span. */
   record(span: TraceSpan): void
-  /** Takes a line of the log. */
+  /** Records a log line. */
   log(line: string): void
-  /** The context of a new span below that of the caller, or of a new trace; absent when it is not sampled. */
+  /** Begins a span below the caller's span or as the root of a new trace; undefined if it is not sampled. */
   begin(traceparent: string | undefined, tracestate?: string): StartedSpan | undefined
-  /** Sends the metrics again and again. */
+  /** Sends the metrics periodically. */
   follow(read: () => Promise<readonly PromMetric[]>): void
   stop(): Promise<void>
 }
@@ -27,11 +27,11 @@ export interface Telemetry {
 export interface StartedSpan extends TraceContext {
   parentId?: string | undefined
   startMs: number
-  /** Spans of statements that it still may have, so that a watch of weeks does not grow without end. */
+  /** How many more statement spans this span may get, so that a span of weeks stays bounded. */
   left: number
 }
 
-/** Most spans of statements below one span. */
+/** The maximum number of statement spans below one span. */
 const maxStatements = 64
 
 export interface ProcessFacts {
@@ -41,16 +41,16 @@ export interface ProcessFacts {
   onError(error: unknown): void
 }
 
-/** Milliseconds since 1970, finer than Date.now(). */
+/** Returns ms since 1970, with a finer resolution than Date.now(). */
 export const preciseNow = (): number => performance.timeOrigin + performance.now()
 
-/** Hexadecimal digits of a new id. Math.random is enough: an id need not be secret, and crypto costs a call to the kernel. */
+/** Returns 16 random hexadecimal digits. Math.random suffices, because an id need not be secret, and crypto costs a system call. */
 export function newSpanId(): string {
   const half = () => Math.floor(Math.random() * 2 ** 32)
   return `${(half() || 1).toString(16).padStart(8, '0')}${half().toString(16).padStart(8, '0')}`
 }
 
-/** A span below that of the caller, or the first of a new trace. */
+/** Creates a span below the caller's span, or the root span of a new trace. */
 export function newTrace(parent: TraceContext | undefined): StartedSpan {
   const span = { spanId: newSpanId(), sampled: true, startMs: preciseNow(), left: maxStatements }
   if (parent === undefined) return { ...span, traceId: randomBytes(16).toString('hex') }
@@ -109,7 +109,7 @@ export function openTelemetry(
       if (urls.logs !== undefined) lines.add({ line, atMs: Date.now() })
     },
     begin(traceparent, tracestate) {
-      // Most callers send no header: they cost one random number.
+      // Most callers send no header; they cost only one random number.
       const parent = traceparent === undefined ? undefined : parseTraceparent(traceparent, tracestate)
       const isSampled = parent !== undefined && followsParent ? parent.sampled : Math.random() < ratio
       if (!isSampled || urls.traces === undefined) return undefined

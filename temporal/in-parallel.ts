@@ -1,8 +1,8 @@
-/** Runs calls for many models or views, some at once, because one after another a remote server would need minutes for a thousand. */
+/** Runs calls for many models or views concurrently. With a remote server, a thousand sequential calls would take minutes. */
 
 const maxAtOnce = 16
 
-/** The results in the order of the items. After an error no further item is begun. */
+/** Returns the results in the order of the items. Starts no further item after an error. */
 export async function inParallel<Item, Result>(
   items: Iterable<Item>,
   work: (item: Item) => Promise<Result>,

@@ -1,11 +1,14 @@
-/** Reads from Temporal what runs, what is paused and what cannot go on. Visibility lags, so an absence is confirmed by a direct read. */
+/**
+ * Reads the state of workflows and schedules from Temporal: running, paused and blocked. Visibility lags, so an absence is confirmed by a
+ * direct read.
+ */
 import { ScheduleNotFoundError, WorkflowNotFoundError, type Client } from '@temporalio/client'
 import { inParallel } from './in-parallel.ts'
 import { callMs, readSchedules, type WorkflowSchedule } from './schedules.ts'
 import type { StandingWorkflow } from './standing-workflows.ts'
 import { messageOfFailure } from './payload-codec.ts'
 
-/** The ids of the open workflows of a task queue. Their memos are not read: they can have an encoding that is not known here. */
+/** Returns the ids of the open workflows of a task queue. Skips their memos, which may have an unknown encoding. */
 export async function listOpenWorkflows(client: Client, taskQueue: string): Promise<string[]> {
   const { namespace } = client.options
   const query = `ExecutionStatus = "Running" and TaskQueue = "${taskQueue}"`
@@ -35,7 +38,7 @@ export async function isRunning(client: Client, workflowId: string): Promise<boo
   }
 }
 
-/** The wanted workflows that do not run. */
+/** Returns the wanted workflows that are not running. */
 export async function findMissingWorkflows<T extends Pick<StandingWorkflow, 'workflowId'>>(
   client: Client,
   wanted: readonly T[],
@@ -52,7 +55,7 @@ export const removedNote = 'model file removed'
 
 export interface ScheduleStates {
   missing: WorkflowSchedule[]
-  /** By an operator. */
+  /** Paused by an operator. */
   paused: { scheduleId: string; note: string }[]
 }
 
@@ -84,15 +87,15 @@ async function describeSchedule(client: Client, scheduleId: string) {
 export interface BlockedWorkflow {
   workflowId: string
   runId: string
-  /** Attempts of the workflow task that fails. */
+  /** The number of failed attempts of the workflow task. */
   attempts: number
   cause: string
 }
 
-/** A restarted or frozen worker costs one or two attempts; the pauses between further ones grow to ten minutes. */
+/** A restarted or frozen worker causes one or two failed attempts; the backoff between further ones grows to ten minutes. */
 const minAttempts = 4
 
-/** The workflows whose newest task fails again and again: they answer no signal, update or query. */
+/** Returns the workflows whose newest task fails repeatedly. They process no signal, update or query. */
 export async function findBlocked(
   client: Client,
   workflowIds: readonly string[],
@@ -112,7 +115,7 @@ export async function findBlocked(
   return found.flat()
 }
 
-/** Temporal records the first failed attempt alone. */
+/** Returns the cause of the failure. Temporal records only the first failed attempt. */
 async function causeOf(client: Client, execution: { workflowId: string; runId: string }): Promise<string> {
   const { history } = await soon(client, () =>
     client.workflowService.getWorkflowExecutionHistoryReverse({

@@ -1,6 +1,6 @@
 /**
- * Checks at the start of a process that it can read what Temporal stores: with a missing or another key it would fail the workflows of others, and write
- * what they cannot read.
+ * Checks at the start of a process that it can read the payloads that Temporal stores. With a missing or different key, the process would
+ * fail open workflows and write payloads that other processes cannot read.
  */
 import type proto from '@temporalio/proto'
 import { DomainError } from '../domain/errors.ts'
@@ -12,7 +12,7 @@ type Service = Pick<
   'listWorkflowExecutions' | 'getWorkflowExecutionHistory'
 >
 
-/** Of each task queue, the newest. */
+/** The number of newest workflows to read per task queue. */
 const maxRead = 5
 
 export interface PayloadCheck {
@@ -23,12 +23,12 @@ export interface PayloadCheck {
   keys: readonly PayloadKey[] | undefined
 }
 
-/** Throws `configuration_invalid` when the input of an open workflow cannot be decrypted. Returns how many were read. */
+/** Throws `configuration_invalid` if the input of an open workflow cannot be decrypted. Returns the number of inputs read. */
 export async function requireReadablePayloads(check: PayloadCheck): Promise<number> {
   const { service, namespace, taskQueues, keys = [] } = check
   const codec = createPayloadCodec(keys)
   const open = []
-  // One call after the other: a connection that is closed beside a second call cannot be closed cleanly.
+  // Sequential: a connection cannot be closed cleanly during a second call.
   for (const queue of taskQueues) {
     const query = `ExecutionStatus = "Running" and TaskQueue = "${queue}"`
     const { executions } = await service.listWorkflowExecutions({ namespace, query, pageSize: maxRead })

@@ -1,6 +1,6 @@
 /**
- * Encrypts what Temporal stores (AES-256-GCM), so that neither its database nor its pages hold a payload in clear. The first key of the ring
- * encrypts; every key of it decrypts, and payloads from before the encryption stay readable.
+ * Encrypts the payloads that Temporal stores (AES-256-GCM), so that neither its database nor its web UI shows plain text. The first key of
+ * the ring encrypts; every key decrypts. Payloads stored before encryption was enabled stay readable.
  */
 import type { DataConverter, Payload, PayloadCodec } from '@temporalio/common'
 import proto from '@temporalio/proto'
@@ -9,7 +9,7 @@ import { parseJson } from '../domain/parse-json.ts'
 import type { PayloadKey } from './settings.ts'
 
 const { Payload: Message } = proto.temporal.api.common.v1
-/** As in Temporal's own examples, so that workers in other languages read the same. */
+/** The encoding of Temporal's own samples, so that workers in other languages can read the payloads. */
 const encoding = Buffer.from('binary/encrypted')
 const cipher = Buffer.from('AES-256-GCM')
 const ivBytes = 12
@@ -24,7 +24,7 @@ export function createPayloadCodec(ring: readonly PayloadKey[]): PayloadCodec {
   }
 }
 
-/** For clients and workers: nothing without a key. */
+/** Returns the data converter for clients and workers; empty without a key. */
 export const dataConverterOf = ({
   payloadKeys = [],
 }: {
@@ -45,13 +45,13 @@ function encrypt({ id, secret }: PayloadKey, payload: Payload): Payload {
   return { metadata: { encoding, 'encryption-cipher': cipher, 'encryption-key-id': keyId }, data }
 }
 
-/** Of the key that encrypted it; undefined for a payload in clear, and for one that says it is encrypted and names no key. */
+/** Returns the id of the key that encrypted the payload; undefined for plain text, and for an encrypted payload without a key id. */
 export function keyIdOf({ metadata }: Payload): string | undefined {
   if (!metadata?.['encoding'] || !encoding.equals(metadata['encoding'])) return undefined
   return Buffer.from(metadata['encryption-key-id'] ?? []).toString() || undefined
 }
 
-/** What cannot be decrypted stays as it is: the converter finds no such encoding and refuses it as it does any other. */
+/** Returns a payload that cannot be decrypted unchanged. The converter then refuses its unknown encoding. */
 function decrypt(ring: readonly PayloadKey[], payload: Payload): Payload {
   const { data } = payload
   const keyId = keyIdOf(payload)
@@ -69,7 +69,7 @@ function decrypt(ring: readonly PayloadKey[], payload: Payload): Payload {
   }
 }
 
-/** The message of a failure, which may be a payload too. */
+/** Returns the message of a failure, which may also be encrypted. */
 export async function messageOfFailure(
   { message, encodedAttributes }: proto.temporal.api.failure.v1.IFailure,
   codecs: readonly PayloadCodec[],

@@ -1,21 +1,24 @@
-/** Compares the payload keys of two processes by marks that tell nothing of the keys, so that a wrong key is found before a payload meets it. */
+/**
+ * Compares the payload keys of two processes by marks that do not reveal the keys, so that a wrong key is found before it reaches a
+ * payload.
+ */
 import { createHmac } from 'node:crypto'
 import type { PayloadKey } from './settings.ts'
 
 export interface PayloadKeyMark {
   id: string
-  /** Equal for equal keys; a key of 32 random bytes cannot be found from it. */
+  /** Equal for equal keys. The mark does not reveal a key of 32 random bytes. */
   mark: string
 }
 
-/** The newest first, as the keys themselves. */
+/** Returns the marks in the order of the keys, newest first. */
 export const marksOf = (keys: readonly PayloadKey[] = []): PayloadKeyMark[] =>
   keys.map(({ id, secret }) => ({
     id,
     mark: createHmac('sha256', secret).update('tenure payload key').digest('hex').slice(0, 16),
   }))
 
-/** Why two processes cannot read each other's payloads; undefined when they can. The first key encrypts, each key decrypts. */
+/** Returns why two processes cannot read each other's payloads; undefined if they can. The first key encrypts, every key decrypts. */
 export function payloadKeyIssue(
   own: readonly PayloadKeyMark[],
   other: { process: string; keys: readonly PayloadKeyMark[] },
@@ -29,7 +32,7 @@ export function payloadKeyIssue(
   return undefined
 }
 
-/** Payloads without a key are in clear, which every process reads. */
+/** Every process can read unencrypted payloads. */
 function issueOfKey(key: PayloadKeyMark | undefined, ring: readonly PayloadKeyMark[]): string | undefined {
   if (key === undefined) return undefined
   const found = ring.find(({ id }) => id === key.id)

@@ -1,4 +1,4 @@
-/** Counts the workers that poll a task queue, and says what to do where none does. */
+/** Counts the workers that poll a task queue, and describes the remedy if none does. */
 import type { ConnectionLike } from '@temporalio/client'
 
 /** A worker polls at least once a minute. */
@@ -6,7 +6,7 @@ const pollerTimeoutMs = 90_000
 /** `TASK_QUEUE_TYPE_WORKFLOW` and `TASK_QUEUE_TYPE_ACTIVITY` of Temporal's protocol. */
 const kinds = { workflows: 1, activities: 2 } as const
 
-/** How many workers have asked the task queue for such tasks in the last 90 s. */
+/** Returns the number of workers that polled the task queue in the last 90 s. */
 export async function pollersOf(
   { workflowService }: Pick<ConnectionLike, 'workflowService'>,
   { namespace, queue, kind }: { namespace: string; queue: string; kind: keyof typeof kinds },
@@ -23,13 +23,13 @@ export async function pollersOf(
   return heard.length
 }
 
-/** That no worker polls the queue of `queue(…)`. */
+/** Describes that no worker polls the task queue of `queue(…)`. */
 export const noTrainer = (queue: string, models: string) => ({
   found: `no worker polls the task queue ${queue}: trainings of ${models} wait for one`,
   remedy: 'Start one, or correct `queue(…)` in the model file: docs/how-to/train-in-python.md.',
 })
 
-/** That no worker of Tenure polls its queue. */
+/** Describes that no worker of Tenure polls its task queue. */
 export const noWorker = (
   name: 'control' | 'train',
   { queue, kind }: { queue: string; kind: keyof typeof kinds },

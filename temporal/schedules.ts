@@ -1,6 +1,6 @@
 /**
- * Syncs Temporal schedules with the model files. Overlap and catch-up are set explicitly, because by default a server that was
- * down for a month would start every missed retraining.
+ * Syncs Temporal schedules with the model files. Sets overlap and catch-up explicitly: by default, a server that was down for a month would
+ * start every missed retraining.
  */
 import {
   ScheduleAlreadyRunning,
@@ -31,23 +31,23 @@ import {
 
 type Duration = IntervalSpec['every']
 
-/** What a list of schedules tells of one. */
+/** The fields of a schedule in Temporal's list. */
 export interface ListedSchedule {
   paused: boolean
   note: string
   /** ISO 8601. */
   nextAt?: string
   lastAt?: string
-  /** The schedule as it was created by `upsertSchedule`, as text. */
+  /** The schedule as `upsertSchedule` created it, as text. */
   applied?: string
-  /** Its cron text or its interval in milliseconds; `undefined` in the place of what another program has set. */
+  /** Its cron text or its interval in ms; `undefined` for times set by another program. */
   times: (string | number | undefined)[]
 }
 
-/** By id. Temporal lists a change a moment after it is made. */
+/** Schedules by id. Temporal lists a change with a short delay. */
 export type ListedSchedules = ReadonlyMap<string, ListedSchedule>
 
-/** Reads pages of the list, and of the memos only its own, because a memo of another program can have an encoding that is not known here. */
+/** Reads the list of schedules. Decodes only Tenure's memos, because the memo of another program may have an unknown encoding. */
 export async function readSchedules(client: Client): Promise<ListedSchedules> {
   const listed = new Map<string, ListedSchedule>()
   let nextPageToken: Uint8Array | undefined
@@ -83,14 +83,14 @@ const isoOf = (time?: { seconds?: unknown } | null): string | undefined =>
   time == null ? undefined : new Date(Number(time.seconds) * 1_000).toISOString()
 
 const pageSize = 1_000
-/** Of one call, because all calls for a thousand models take longer. */
+/** Timeout of one call, because all calls for a thousand models take longer. */
 export const callMs = 10_000
 const memoKey = 'applied'
 
-/** A schedule that starts a workflow, unless the previous run is still open. */
+/** A schedule that starts a workflow unless the previous run is still open. */
 export interface WorkflowSchedule {
   scheduleId: string
-  /** Without times, no schedule. */
+  /** Without times, no schedule is created. */
   times: { cron?: string; everyMs?: number }
   workflowType: string
   workflowId: string
@@ -98,7 +98,7 @@ export interface WorkflowSchedule {
   request?: object
   /** Missed runs within this time are caught up. */
   catchupWindow: Duration
-  /** Whether a new schedule runs at once. */
+  /** Whether a new schedule triggers immediately. */
   triggerImmediately?: boolean
 }
 
@@ -125,7 +125,7 @@ const drillSchedule = (
   taskQueue: string,
 ): WorkflowSchedule => ({
   scheduleId: drillScheduleId(name),
-  // A definition that another build has stored may lack it, and must not keep the other schedules from being checked.
+  // A definition stored by another build may lack it; that must not stop the check of other schedules.
   times: { cron: release?.drill?.cron, everyMs: release?.drill?.everyMs },
   workflowType: 'drill',
   workflowId: drillWorkflowId(name),
@@ -136,7 +136,7 @@ const drillSchedule = (
 
 export const triggersScheduleId = (model: string): string => triggersWorkflowId(model)
 
-/** Missed looks are not caught up: the next one finds what is new since the last. */
+/** Missed checks are not caught up: the next check finds everything new since the last one. */
 const triggersSchedule = (
   { name, ...waiting }: Pick<ModelDefinition, 'name' | 'triggers' | 'batches'>,
   taskQueue: string,
@@ -151,7 +151,7 @@ const triggersSchedule = (
   triggerImmediately: true,
 })
 
-/** The batches of a model file that have times of their own. */
+/** Returns the schedules of batches that have their own times. */
 const batchSchedules = (
   { name: model, batches = [] }: Pick<ModelDefinition, 'name' | 'batches'>,
   taskQueue: string,
@@ -166,11 +166,11 @@ const batchSchedules = (
     catchupWindow: schedule?.catchUpMs ?? 0,
   }))
 
-/** Of the batches of a model, also of those that its file has no more. */
+/** Returns the ids of a model's batch schedules, including batches removed from its file. */
 export const listedBatchSchedules = (listed: ListedSchedules, model: string): string[] =>
   [...listed.keys()].filter((id) => id.startsWith(batchScheduleWorkflowId(model, '')))
 
-/** Hourly. */
+/** Runs hourly. */
 const retentionSchedule = (taskQueue: string): WorkflowSchedule => ({
   scheduleId: 'retention',
   times: { everyMs: 3_600_000 },
@@ -178,7 +178,7 @@ const retentionSchedule = (taskQueue: string): WorkflowSchedule => ({
   workflowId: retentionWorkflowId,
   taskQueue,
   catchupWindow: '1 hour',
-  // A log without partitions cannot store predictions.
+  // Runs at once: without partitions, the log cannot store predictions.
   triggerImmediately: true,
 })
 
@@ -191,12 +191,12 @@ export const viewSchedule = ({ name, everyMs }: FeatureView, taskQueue: string):
   workflowId: materialiseWorkflowId(name),
   taskQueue,
   request: { view: name } satisfies MaterialiseRequest,
-  // Missed runs are not caught up: the next run reads their rows too.
+  // Missed runs are not caught up, because the next run also reads their rows.
   catchupWindow: '1 minute',
   triggerImmediately: true,
 })
 
-/** The schedules that an installation with these models and views must have. */
+/** Returns the schedules that an installation with these models and views must have. */
 export const schedulesOf = (
   { models, views }: { models: readonly ModelDefinition[]; views: readonly FeatureView[] },
   taskQueue: string,
@@ -229,7 +229,7 @@ export const syncDrills = (
   listed?: ListedSchedules,
 ) => syncTimes(client, drillSchedule(model, taskQueue), listed)
 
-/** Creates, updates or deletes the schedule on which the triggers of a model look, and those of its batches. */
+/** Creates, updates or deletes the schedules of a model's triggers and batches. */
 export async function syncTriggers(
   client: Client,
   model: Pick<ModelDefinition, 'name' | 'triggers' | 'batches'>,
@@ -263,7 +263,7 @@ async function syncTimes(
   return 'scheduled'
 }
 
-/** Updates a schedule and keeps its state, or creates it. One that is listed as it must be costs no call. */
+/** Updates a schedule and keeps its state, or creates it. Makes no call if the listed schedule is already as wanted. */
 export async function upsertSchedule(
   client: Client,
   schedule: WorkflowSchedule,
@@ -274,7 +274,7 @@ export async function upsertSchedule(
   if (known !== undefined && isApplied(known, schedule)) return
   const options = {
     spec: {
-      // Temporal lists calendars in place of the text, but keeps what follows the `#`.
+      // Temporal lists calendars instead of the cron text, but keeps the comment after `#`.
       cronExpressions: times.cron === undefined ? undefined : [`${times.cron} # ${times.cron}`],
       intervals: times.everyMs === undefined ? undefined : [{ every: times.everyMs }],
     },
@@ -303,10 +303,13 @@ export async function upsertSchedule(
   await applied.catch((error: unknown) => refuseTimes(error, schedule))
 }
 
-/** What a list of schedules does not contain is kept in the memo, which an update does not change. */
+/** Encodes the fields that Temporal's list lacks, for the memo. An update does not change the memo. */
 const textOf = (schedule: WorkflowSchedule): string => JSON.stringify(schedule)
 
-/** The times are those of the list: the memo has those of the creation, and a change of a thousand would cost calls at every start. */
+/**
+ * Whether the listed schedule is as wanted. Compares the listed times, because the memo holds the times at creation. Without this check, a
+ * thousand changed schedules would cost calls at every start.
+ */
 function isApplied({ applied, times }: ListedSchedule, schedule: WorkflowSchedule): boolean {
   const { cron, everyMs } = schedule.times
   return (
@@ -323,7 +326,7 @@ export function ignoreAbsent(error: unknown): undefined {
   if (!(error instanceof ScheduleNotFoundError)) throw error
 }
 
-/** The client reports times that the server refuses as a TypeError. */
+/** Throws `invalid_model_file` for times that the server refuses, which the client reports as a TypeError. */
 function refuseTimes(error: unknown, { workflowType, scheduleId }: WorkflowSchedule): never {
   if (!(error instanceof TypeError)) throw error
   const issues = [`${workflowType === 'retrain' ? 'retrain' : scheduleId}: ${error.message}`]

@@ -1,4 +1,4 @@
-/** Reads the settings of the connection to Temporal, and the keys of its payloads, from an environment that is passed in. */
+/** Reads the settings of the Temporal connection and its payload keys from a given environment. */
 import { loadClientConnectConfig } from '@temporalio/envconfig'
 
 export interface PayloadKey {
@@ -12,7 +12,7 @@ export interface TemporalSettings {
   namespace: string
   apiKey?: string
   tls?: unknown
-  /** The newest first, which encrypts; empty for payloads in clear. */
+  /** Newest first; the newest key encrypts. Empty for unencrypted payloads. */
   payloadKeys?: PayloadKey[]
 }
 
@@ -34,7 +34,7 @@ export function readTemporal(
   }
 }
 
-/** Parses `id:base64` entries, divided by commas or lines; the first is the newest. Collects issues. */
+/** Parses `id:base64` entries, separated by commas or lines; the first is the newest. Collects issues. */
 function parsePayloadKeys(text: string | undefined, issues: string[]): PayloadKey[] {
   const entries = (text ?? '').split(/[\s,]+/).filter((entry) => entry !== '')
   const keys = entries.map((entry) => {

@@ -1,4 +1,4 @@
-/** Starts the workflows that must run for as long as their subject exists, unless they run. */
+/** Starts the workflows that must run as long as their subject exists, if they are not running. */
 import { WorkflowIdConflictPolicy, type Client } from '@temporalio/client'
 import {
   alertsWorkflowId,
@@ -23,7 +23,7 @@ const monitorOf = (model: string): StandingWorkflow => ({
   request: { model } satisfies MonitorRequest,
 })
 
-/** The workflows that an installation with these models, queued releases and open erasures must run. */
+/** Returns the workflows that must run for these models, queued releases and open erasures. */
 export const standingWorkflows = (having: {
   models: readonly string[]
   /** Models with a queued release. */

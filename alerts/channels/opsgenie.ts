@@ -1,4 +1,7 @@
-/** An alert of Opsgenie's Alert API: https://docs.opsgenie.com/docs/alert-api. It is known by its alias, so that a reminder makes no second one. */
+/**
+ * Formats an alert for Opsgenie's Alert API: https://docs.opsgenie.com/docs/alert-api. The alias identifies the alert, so that a reminder
+ * does not create a second one.
+ */
 import { alertText, titleOf, type Message } from '../message.ts'
 
 const maxMessage = 130

@@ -1,6 +1,6 @@
 /**
- * An alert as an event of PagerDuty's Events API v2: https://developer.pagerduty.com/docs/events-api-v2-overview. An event that has no end,
- * such as a promotion, is a change event, which pages no one.
+ * Formats an alert as an event of PagerDuty's Events API v2: https://developer.pagerduty.com/docs/events-api-v2-overview. A notice that is
+ * never resolved, such as a promotion, becomes a change event, which pages no one.
  */
 import { noticeKinds } from '../../domain/monitoring/alert-kinds.ts'
 import { messageLines, titleOf, type Message } from '../message.ts'

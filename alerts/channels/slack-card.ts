@@ -1,4 +1,4 @@
-/** What the buttons of a card in Slack say: the release, and the digests of what the card shows. */
+/** Defines the value of a Slack button: the release, and the digests of what the card shows. */
 import type { ReleaseDigests } from '../../domain/release/state.ts'
 
 export interface SlackCard {

@@ -1,4 +1,7 @@
-/** A message as Slack's Block Kit: https://docs.slack.dev/reference/block-kit/. With a signing secret, a request of a release has buttons. */
+/**
+ * Formats a message in Slack's Block Kit: https://docs.slack.dev/reference/block-kit/. With a signing secret, a request of a release gets
+ * buttons.
+ */
 import { messageLines, type Message } from '../message.ts'
 import { slackActions, type SlackCard } from './slack-card.ts'
 
@@ -6,7 +9,7 @@ const maxHeader = 150
 const maxSection = 3_000
 const maxText = 40_000
 
-/** Slack reads these three characters as markup: https://docs.slack.dev/messaging/formatting-message-text */
+/** Escapes the three characters that Slack reads as markup: https://docs.slack.dev/messaging/formatting-message-text */
 const escaped = (text: string): string =>
   text.replaceAll('&', '&amp;').replaceAll('<', '&lt;').replaceAll('>', '&gt;')
 
@@ -20,7 +23,7 @@ export function slackMessage(message: Message, hasButtons: boolean): object {
   )
   const buttons = hasButtons ? buttonsOf(message) : []
   return {
-    // What a notification shows, and all that is shown by other servers which take Slack's messages.
+    // Slack shows this text in notifications. Other servers that accept Slack's messages show only this text.
     text: wholeText(message),
     blocks: [
       { type: 'header', text: plain(title!.text.slice(0, maxHeader)) },
@@ -45,7 +48,7 @@ function wholeText(message: Message): string {
     .slice(0, maxText)
 }
 
-/** The buttons carry what the card shows, so that one of another content is refused. */
+/** Returns the buttons. Each carries the digests of what the card shows, so that the API refuses a decision on changed content. */
 function buttonsOf({ about, alert }: Message): object[] {
   const { release, digests } = alert.evidence ?? {}
   if (about === 'resolved' || alert.kind !== 'approval_needed') return []

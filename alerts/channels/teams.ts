@@ -1,4 +1,7 @@
-/** A message as an Adaptive Card for a webhook of Microsoft Teams Workflows: https://adaptivecards.io/explorer/. Its buttons are links. */
+/**
+ * Formats a message as an Adaptive Card for a webhook of Microsoft Teams Workflows: https://adaptivecards.io/explorer/. Its buttons are
+ * links.
+ */
 import { messageLines, type Message } from '../message.ts'
 
 const version = '1.4'

@@ -1,5 +1,5 @@
 // @ts-check
-// Writes the documents that check.sh has kept as Markdown, for a comment: node report.mjs <folder>.
+// Formats the documents that check.sh stored as Markdown, for a comment: node report.mjs <folder>.
 import { readFileSync, readdirSync } from 'node:fs'
 import { join } from 'node:path'
 
@@ -16,7 +16,7 @@ function read(name) {
   }
 }
 
-/** A text of a model file must not end a cell or begin markup. @param {unknown} text */
+/** Escapes a text of a model file, which must not end a cell or begin markup. @param {unknown} text */
 const cell = (text) =>
   String(text ?? '–')
     .replaceAll('&', '&amp;')

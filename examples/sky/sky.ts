@@ -1,4 +1,4 @@
-/** Predicts the kind of weather of a day, five classes, by a scikit-learn pipeline that takes the raw columns, texts included. */
+/** Predicts the weather of a day, one of five classes, with a scikit-learn pipeline that takes the raw columns, including texts. */
 import {
   canary,
   category,

@@ -1,4 +1,4 @@
-/** Predicts the highest temperature of a day in Seattle or New York from what its morning shows: 2,922 days, four years. */
+/** Predicts the highest temperature of a day in Seattle or New York from its morning: 2,922 days, four years. */
 import {
   canary,
   category,

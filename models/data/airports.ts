@@ -1,4 +1,4 @@
-/** The IATA codes of all airports that the flights of January to June 2001 name, as origin or destination. */
+/** The IATA codes of all origin and destination airports in the flights of January to June 2001. */
 export const airports: readonly string[] = `
   ABE ABI ABQ ACT ACY ADQ AKN ALB AMA ANC APF ATL AUS AVL AVP AZO BDL BET BFL BGM BGR BHM BIL BIS
   BMI BNA BOI BOS BPT BQN BRO BRW BTR BTV BUF BUR BWI BZN CAE CAK CDV CHA CHS CID CLE CLL CLT CMH

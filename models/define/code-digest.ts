@@ -1,6 +1,6 @@
 /**
- * Computes the digest of a source file and of all project files that it imports, which a version records as its code. The digest
- * covers the code that runs: comments, types and layout do not change it, and neither does a commit to unrelated files.
+ * Computes the digest of a source file and of all project files that it imports, which a version records as its code. The digest covers the
+ * executed code: comments, types, layout and unrelated files do not change it.
  */
 import { createHash } from 'node:crypto'
 import { readFileSync } from 'node:fs'
@@ -20,8 +20,8 @@ const loaders: Readonly<Record<string, 'ts' | 'tsx' | 'js'>> = {
 }
 
 /**
- * `sha256:…` over the paths and the code of the entries and their relative imports, at any depth. Throws when a file cannot be
- * read or parsed.
+ * Returns `sha256:…` over the paths and the code of the entries and their relative imports, at any depth. Throws if a file cannot be read
+ * or parsed.
  */
 export const codeDigest = async (...entries: string[]): Promise<string> => (await readCode(...entries)).digest
 
@@ -30,11 +30,11 @@ interface Code {
   circle?: string[]
 }
 
-/** The same with the first circle of imports: its files, the first one again at the end. */
+/** Also returns the first import cycle: its files, with the first one repeated at the end. */
 export const readCode = (...entries: string[]): Promise<Code> =>
   keep(`code ${entries.map((entry) => resolve(entry)).join(' ')}`, () => readFiles(entries))
 
-/** Files that determine a digest without being part of it. */
+/** Files that affect a digest without being inputs. */
 const makers = [fileURLToPath(import.meta.url), join(root, 'node_modules/esbuild/package.json')]
 
 async function readFiles(entries: readonly string[]): Promise<{ value: Code; sources: string[] }> {
@@ -74,7 +74,7 @@ const isAbsent = (error: unknown, path: string): boolean =>
 const noImport = (path: string, imported: string): string =>
   `${basename(path)} imports "${relative(dirname(path), imported)}", and there is no such file: correct the path`
 
-/** The error of a model file with one issue. */
+/** Creates the error of a model file with one issue. */
 export const invalid = (issue: string): DomainError =>
   new DomainError('invalid_model_file', issue, { issues: [issue] })
 
@@ -84,14 +84,14 @@ interface Source {
   bytes?: Buffer
   /** The digest of the code. */
   digest: string
-  /** Paths. */
+  /** Paths of the imported files. */
   imported: string[]
 }
-/** By path. All model files import the same vocabulary, which would be transformed once for each of a thousand of them. */
+/** Sources by path. All model files import the same vocabulary, which would otherwise be transformed once for each of a thousand files. */
 const sources = new Map<string, Source>()
 
 async function readSource(path: string): Promise<Source> {
-  // For a thousand model files, 50,000 reads through Node's threads would cost more than all the rest.
+  // Synchronous: for a thousand model files, 50,000 reads through Node's threads would cost more than all other work.
   const bytes = readFileSync(path)
   const known = sources.get(path)
   if (known?.bytes?.equals(bytes)) return known
@@ -106,11 +106,14 @@ async function readSource(path: string): Promise<Source> {
 }
 
 const vocabulary = join(root, 'models/define.ts')
-/** What a model file shares with all others: the vocabulary, and a file of another folder of this project that trains it. */
+/** Whether model files share this file: the vocabulary, or a file of another folder of this project. */
 const isShared = (path: string): boolean =>
   path === vocabulary || (path.startsWith(root) && !path.startsWith(join(root, 'models/')))
 
-/** Reads a shared file and its imports from an earlier process: each changed model file would have all of them transformed anew. */
+/**
+ * Reads a shared file and its imports from the cache of an earlier process. Otherwise each changed model file would transform all of them
+ * again.
+ */
 async function useKept(path: string): Promise<void> {
   const kept = await keep(`sources of ${path}`, async () => {
     const { paths } = await walk([path])
@@ -123,7 +126,7 @@ async function useKept(path: string): Promise<void> {
   for (const { path: each, ...source } of kept) if (!sources.has(each)) sources.set(each, source)
 }
 
-/** The source without comments, types and layout; a file that is not code as it is. */
+/** Returns the source without comments, types and layout; a file that is not code is returned unchanged. */
 async function codeOf(path: string, text: string): Promise<string> {
   const loader = loaders[extname(path)]
   if (loader === undefined) return text

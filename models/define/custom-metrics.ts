@@ -1,4 +1,4 @@
-/** Compiles the metrics that a model file defines as functions: their direction is data, the functions stay in the file. */
+/** Compiles the metrics that a model file defines as functions. Their direction is data; the functions stay in the file. */
 import type { MetricAnswer, MetricFunctions } from '../../domain/evaluation/custom-metrics.ts'
 import type { CustomMetricPolicy, Margin } from '../../domain/evaluation/policy.ts'
 import { fieldNames, reportUnknown } from './fields.ts'
@@ -6,17 +6,17 @@ import type { IssueCollector } from './issues.ts'
 
 export interface MetricSpec {
   /**
-   * The value on some rows: `y` holds 0 or 1, the place of the class, or the number; `answers` the probability, the list of
-   * probabilities, or the number. It is called for each resample too.
+   * Computes the value on some rows. `y` holds 0 or 1, the index of the class, or the number; `answers` holds the probability, the list of
+   * probabilities, or the number. Called for each bootstrap resample too.
    */
   of: (y: readonly number[], answers: readonly MetricAnswer[]) => number
-  /** The direction in which it improves. */
+  /** The direction in which the metric improves. */
   better: 'higher' | 'lower'
 }
 
 const fields = fieldNames<MetricSpec>({ of: 0, better: 0 })
 
-/** What the rest of `evaluation` says about the metrics. */
+/** The other fields of `evaluation` that name metrics. */
 interface Limits {
   primary?: string
   guards?: readonly string[]
@@ -65,7 +65,7 @@ export function compileMetrics(
 
 const sizeOf = (margin: Margin): number => (typeof margin === 'object' ? margin.relative : margin)
 
-/** The functions of `evaluation.metrics`; a wrong one has an issue already. */
+/** Returns the functions of `evaluation.metrics`. Skips an invalid one, which already has an issue. */
 export function metricFunctions(specs: Readonly<Record<string, MetricSpec>> | undefined): MetricFunctions {
   return Object.fromEntries(Object.entries(specs ?? {}).map(([name, { of }]) => [name, of]))
 }

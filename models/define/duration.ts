@@ -20,7 +20,7 @@ type Unit = keyof typeof units
 /** A number and a unit: `'15 s'`, `'30 min'`, `'2 h'`, `'7 d'`, `'1 week'`. */
 export type Duration = `${number} ${Unit | `${Unit}s`}`
 
-/** The milliseconds of a duration; undefined for any other value. */
+/** Returns the milliseconds of a duration; undefined for any other value. */
 export function parseDuration(text: unknown): number | undefined {
   const parts = typeof text === 'string' ? /^(\d+(?:\.\d+)?) ?([a-z]+)$/.exec(text.trim()) : null
   const unit = parts?.[2] ?? ''
@@ -30,7 +30,7 @@ export function parseDuration(text: unknown): number | undefined {
   return Number.isSafeInteger(ms) ? ms : undefined
 }
 
-/** The same for a place in a model file, which is told when it is no duration; 1 stands in then. */
+/** Returns the milliseconds of a duration at a place in a model file. Reports an invalid one and returns 1. */
 export function durationAt(report: IssueCollector, place: string, text: Duration): number {
   const ms = parseDuration(text)
   if (ms !== undefined && ms > 0) return ms
@@ -38,7 +38,7 @@ export function durationAt(report: IssueCollector, place: string, text: Duration
   return 1
 }
 
-/** Reads a duration of a part of a model file; gives `otherwise` for an absent one. */
+/** Reads a duration of a part of a model file; returns `otherwise` for an absent one. */
 export type DurationReader = <T>(place: string, text: Duration | undefined, otherwise: T) => number | T
 
 export const durationsIn =

@@ -1,4 +1,4 @@
-/** Compiles the `evaluation` of a model file: the requirements that a challenger meets before it receives traffic. */
+/** Compiles the `evaluation` of a model file: the requirements that a challenger must meet before it receives traffic. */
 import type { EvaluationDefinition, LabelDefinition, SliceDefinition } from '../../domain/model-definition.ts'
 import { defaultImportance, type ImportancePolicy } from '../../domain/explanation/importance.ts'
 import { metricsFor } from '../../domain/evaluation/metrics.ts'
@@ -14,46 +14,46 @@ import { compileMetrics, type MetricSpec } from './custom-metrics.ts'
 import { fieldNames, reportUnknown } from './fields.ts'
 import type { IssueCollector } from './issues.ts'
 
-/** The name of one of `metrics`. */
+/** The name of a metric in `metrics`. */
 type OwnName = string & {}
 
 export interface EvaluationSpec {
-  /** The metric that decides: `auc`, `accuracy` or `rmse` by the kind of the label when absent. */
+  /** The deciding metric. Default: `auc`, `accuracy` or `rmse`, by the kind of the label. */
   primary?: GateMetric
-  /** The limits that every version must reach; at least one, because the first version has no champion. */
+  /** The floors that every version must reach. At least one is required, because the first version has no champion to compare with. */
   floors: Partial<Record<GateMetric | OwnName, number>>
-  /** The margin of "not worse" than the champion, in the primary metric. */
+  /** The non-inferiority margin against the champion, in the primary metric. */
   margin?: Margin
-  /** Guardrail metrics, which must be not worse as well. */
+  /** Guardrail metrics, which must not be worse either. */
   guards?: readonly (GateMetric | OwnName)[]
   /** The margins of other metrics. */
   margins?: Partial<Record<GateMetric | OwnName, Margin>>
-  /** Metrics of one's own, which guards and floors may name: `{ cost: { of: (y, answers) => …, better: 'lower' } }`. */
+  /** Custom metrics, which guards and floors may name: `{ cost: { of: (y, answers) => …, better: 'lower' } }`. */
   metrics?: Readonly<Record<string, MetricSpec>>
-  /** The minimum test rows of a verdict. */
+  /** The minimum number of test rows for a verdict. */
   evidence?: Partial<GatePolicy['evidence']>
-  /** The limits of the calibration error, or `'off'` where the output is not a probability. */
+  /** The limits of the calibration error, or `'off'` if the output is not a probability. */
   calibration?: GatePolicy['calibration']
-  /** The limits between groups, where they differ from the defaults. */
+  /** The limits of differences between groups. Unset fields keep their defaults. */
   fairness?: Partial<GatePolicy['fairness']>
-  /** The limits of leakage, where they differ from the defaults. */
+  /** The limits of leakage. Unset fields keep their defaults. */
   leakage?: Partial<GatePolicy['leakage']>
   /** Slices of the test rows that must not get worse, at most 50: `{ name: 'evening', where: "hour >= '17'" }`. */
   slices?: readonly SliceDefinition[]
-  /** The metric that compares slices, and the loss that blocks; accuracy and 0.02 when absent. */
+  /** The metric that compares slices, and the loss that refuses a challenger. Default: accuracy and 0.02. */
   sliceLimits?: Partial<GatePolicy['slices']>
   /** The columns whose groups are compared for fairness. */
   groups?: readonly string[]
-  /** The column of the entity of a row, when an entity has several rows. */
+  /** The column that identifies the entity of a row, if an entity has several rows. */
   entity?: string
   /**
-   * A column of the source that predicts without a model, such as the last value; every challenger must beat it. The class shares,
-   * or the mean, when absent. Not for classes.
+   * A source column with a prediction that needs no model, such as the last value; every challenger must beat it. Default: the class
+   * shares, or the mean. Not for classes.
    */
   baseline?: string
   /**
-   * How the importance of features is measured, by shuffling each column of up to `rows` test rows `permutations` times: 2,000 and 20. It
-   * takes ten seconds at most; `'off'` leaves it out.
+   * How the importance of features is measured: by shuffling each column of up to `rows` test rows `permutations` times. Default: 2,000 and
+   * 20. Takes ten seconds at most; `'off'` disables it.
    */
   importance?: Partial<ImportancePolicy> | 'off'
 }
@@ -77,7 +77,7 @@ const fields = fieldNames<EvaluationSpec>({
   importance: 0,
 })
 
-/** The task that a model's answers are judged by. */
+/** The task by which a model's predictions are judged. */
 export const taskOf: Record<LabelDefinition['output']['kind'], Task> = {
   probability: 'binary',
   classes: 'multiclass',
@@ -132,7 +132,7 @@ export function compileEvaluation(
   reportUnknown(report, 'evaluation.sliceLimits', spec.sliceLimits, Object.keys(base.slices))
   reportUnknown(report, 'evaluation.fairness', spec.fairness, Object.keys(base.fairness))
   reportUnknown(report, 'evaluation.leakage', spec.leakage, Object.keys(base.leakage))
-  // `margin` is that of the primary metric.
+  // `margin` is the margin of the primary metric.
   const isOwnMargin = (issue: string) => spec.margin !== undefined && issue.startsWith(`margins.${primary}:`)
   for (const issue of issuesOfGate(policy)) {
     const [field = '', ...message] = issue.split(': ')

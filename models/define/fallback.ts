@@ -1,6 +1,6 @@
 /**
- * Compiles the `fallback` of a model file: what serves instead of the champion. It is declared beforehand, so that an operator need
- * not invent a response during an outage.
+ * Compiles the `fallback` of a model file: the response that replaces the champion's. It is declared in advance, so that an operator need
+ * not invent one during an outage.
  */
 import type { LabelDefinition } from '../../domain/model-definition.ts'
 import type { Fallback } from '../../domain/serving/kill-switch.ts'
@@ -8,19 +8,19 @@ import { reportUnknown } from './fields.ts'
 import type { IssueCollector } from './issues.ts'
 
 export interface FallbackOptions {
-  /** Whether it serves automatically while the champion is broken; only by kill switch when absent. */
+  /** Whether the fallback serves automatically while the champion is broken. Default: false, only by kill switch. */
   automatic?: boolean
 }
 type Answer = string | number
 export type FallbackSpec = FallbackOptions &
   ({ kind: 'always'; answer: Answer } | { kind: 'previous'; otherwise?: Answer })
 
-/** A constant response: a class by its name, a probability, or a number. */
+/** Defines a constant response: a class by its name, a probability, or a number. */
 export function always(answer: Answer, options: FallbackOptions = {}): FallbackSpec {
   return { kind: 'always', answer, ...options }
 }
 /**
- * The last earlier champion that passed its probation and was never rolled back. `otherwise` is the constant response when the model
+ * Serves the last earlier champion that passed its probation and was never rolled back. `otherwise` is the constant response if the model
  * has no such version.
  */
 export const previousChampion = (options: FallbackOptions & { otherwise?: Answer } = {}): FallbackSpec => ({
@@ -53,7 +53,7 @@ export function compileFallback(
   return outputs === undefined ? { kind: 'previous' } : { kind: 'answer', outputs, ...more }
 }
 
-/** The outputs of a network with this prediction. */
+/** Returns the outputs of a network that give this prediction. */
 function compileAnswer(
   report: IssueCollector,
   answer: Answer,

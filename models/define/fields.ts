@@ -1,7 +1,7 @@
-/** Reports fields that no code reads: a misspelled one would leave its default in force without a word. */
+/** Reports unknown fields. A misspelled field would otherwise silently keep its default. */
 import type { IssueCollector } from './issues.ts'
 
-/** The names of the fields of a type, which the type checker compares with it. */
+/** Returns the field names of a type; the type checker compares them with it. */
 export const fieldNames = <T>(fields: Record<keyof Required<T>, 0>): string[] => Object.keys(fields)
 
 export function reportUnknown(
@@ -22,7 +22,7 @@ export function reportUnknown(
   }
 }
 
-/** The name that differs least, if it differs by a typing error. */
+/** Returns the most similar name, if the difference is likely a typing error. */
 function nearest(given: string, names: readonly string[]): string | undefined {
   const [first] = names
     .map((name) => ({ name, edits: editsBetween(given.toLowerCase(), name.toLowerCase()) }))
@@ -31,7 +31,7 @@ function nearest(given: string, names: readonly string[]): string | undefined {
   return first?.name
 }
 
-/** Levenshtein's distance. */
+/** Computes the Levenshtein distance. */
 function editsBetween(one: string, other: string): number {
   let row = Array.from({ length: other.length + 1 }, (_, place) => place)
   for (const [above, letter] of Array.from(one).entries()) {

@@ -18,7 +18,7 @@ export function reportRange(
     report(place, `min ${range.min} is above max ${range.max}`)
 }
 
-/** Reports a list with fewer than `min` values, or with a value twice. */
+/** Reports a list with fewer than `min` values, or with a duplicate value. */
 export function reportDistinct(
   report: IssueCollector,
   place: string,

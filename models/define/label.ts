@@ -1,4 +1,4 @@
-/** Defines labels: what the model learns to predict, the column of the value, and the time at which it became known. */
+/** Defines labels: what the model learns to predict, the column with the value, and the time at which it became known. */
 import type * as tfjs from '@tensorflow/tfjs'
 import { labelColumns, type LabelDefinition } from '../../domain/model-definition.ts'
 import {
@@ -11,17 +11,17 @@ import { reportUnknown } from './fields.ts'
 import { reportDistinct, reportRange, type IssueCollector } from './issues.ts'
 
 interface LabelOptions {
-  /** The column of the source; `label` when absent. */
+  /** The column of the source. Default: `label`. */
   column?: string
   /** The column with the time at which the label became known. Rows known later than `asOf` are omitted. */
   knownAt?: string
 }
 
-/** One of several classes: `oneOf(['setosa', 'versicolor', 'virginica'])`. */
+/** Defines a label with several classes: `oneOf(['setosa', 'versicolor', 'virginica'])`. */
 export function oneOf(
   classes: readonly string[],
   options: LabelOptions & {
-    /** Answers whose largest probability is below are marked for review by a person: `{ below: 0.6 }`. */
+    /** Predictions whose largest probability is below this are marked for human review: `{ below: 0.6 }`. */
     review?: ClassBand
   } = {},
 ): LabelDefinition {
@@ -29,14 +29,14 @@ export function oneOf(
   return { column: 'label', ...rest, output: { kind: 'classes', classes, ...(review && { review }) } }
 }
 
-/** True or false: the model predicts the probability of true. */
+/** Defines a label that is true or false: the model predicts the probability of true. */
 export function yesNo(
   options: LabelOptions & {
     /** The name of true in predictions. */
     positive: string
-    /** The probability from which a prediction is positive; 0.5 when absent. */
+    /** The probability from which a prediction is positive. Default: 0.5. */
     threshold?: number
-    /** Answers from one probability to the other are marked for review by a person: `{ from: 0.4, to: 0.6 }`. */
+    /** Predictions from one probability to the other are marked for human review: `{ from: 0.4, to: 0.6 }`. */
     review?: ProbabilityBand
   },
 ): LabelDefinition {
@@ -45,7 +45,7 @@ export function yesNo(
   return { column: 'label', ...rest, output }
 }
 
-/** A number: `quantity({ unit: 'min', min: 0 })`. */
+/** Defines a label that is a number: `quantity({ unit: 'min', min: 0 })`. */
 export function quantity(
   options: LabelOptions & { unit?: string; min?: number; max?: number } = {},
 ): LabelDefinition {
@@ -54,8 +54,8 @@ export function quantity(
 }
 
 /**
- * Quantiles of a number, for an interval beside the value: `quantiles([0.1, 0.5, 0.9], { unit: 'min' })`. The model gives one output for each
- * level; crossing ones are sorted.
+ * Defines a label predicted by quantiles of a number, for an interval around the value: `quantiles([0.1, 0.5, 0.9], { unit: 'min' })`. The model returns one
+ * output per level; crossing quantiles are sorted.
  */
 export function quantiles(
   levels: readonly number[],
@@ -66,8 +66,8 @@ export function quantiles(
 }
 
 /**
- * Several numbers a row: `quantities(['departure_delay', 'arrival_delay'], { unit: 'min' })` names their columns. The model gives one output for
- * each, in this order; answers and outcomes name them.
+ * Defines a label of several numbers per row: `quantities(['departure_delay', 'arrival_delay'], { unit: 'min' })` names their columns. The model
+ * returns one output per number, in this order; predictions and outcomes name them.
  */
 export function quantities(
   columns: readonly string[],
@@ -79,8 +79,8 @@ export function quantities(
 }
 
 /**
- * The pinball loss of a network with one output a level: `network.compile({ optimizer, loss: pinball(tf, [0.1, 0.5, 0.9]) })`. The levels are
- * those of the label.
+ * The pinball loss of a network with one output per level: `network.compile({ optimizer, loss: pinball(tf, [0.1, 0.5, 0.9]) })`. Pass the
+ * levels of the label.
  */
 export function pinball(
   tf: typeof tfjs,
@@ -167,5 +167,5 @@ function checkNames(report: IssueCollector, names: readonly string[], column: un
 }
 
 const maxLevels = 99
-/** Answers name each of them. */
+/** Limited because every prediction names each number. */
 const maxNumbers = 100

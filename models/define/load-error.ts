@@ -1,4 +1,4 @@
-/** Says in one sentence, with the line, why a model file cannot be loaded. */
+/** Explains in one sentence, with the line, why a model file cannot be loaded. */
 import { readFile } from 'node:fs/promises'
 import { basename, dirname, join, relative, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -11,7 +11,7 @@ const ours = [here, join(here, '../define.ts'), join(here, '../index.ts')]
 const maxLength = 300
 const maxFileBytes = 1_000_000
 
-/** The issues of an error that a model file, its imports, or their loader threw. */
+/** Returns the issues of an error thrown by a model file, its imports, or their loader. */
 export async function explainLoadError(error: unknown, path: string): Promise<string[]> {
   if (isError(error, 'invalid_model_file'))
     return (error.context['issues'] as string[] | undefined) ?? [error.message]
@@ -49,7 +49,7 @@ export async function explainLoadError(error: unknown, path: string): Promise<st
 const noPackage = (name: string): string =>
   `the package "${name}" is not installed: run \`npm install ${name}\`, or remove the import`
 
-/** The vocabulary is the package `tenure` for the files of a project. */
+/** Explains a missing export of a module. Files of the project import the vocabulary as the package `tenure`. */
 async function noExport(file: string, word: string, path: string): Promise<string> {
   const isPackage = file === ours[1] && /from ['"]tenure['"]/.test(await readFile(path, 'utf8'))
   const module = isPackage ? 'tenure' : basename(file)
@@ -68,7 +68,7 @@ async function lineOf(text: string, path: string): Promise<string> {
 const placeText = (file: string, line: number, path: string): string =>
   file === path ? `line ${line}: ` : `${relative(dirname(path), file)}, line ${line}: `
 
-/** The innermost line of the model file or of a file of its folder; empty where no frame is in one. */
+/** Returns the innermost stack frame in the model file or a file of its folder; empty without such a frame. */
 function placeOf({ stack = '' }: Error, path: string): string {
   for (const [, file = '', line] of stack.matchAll(/(?:file:\/\/)?(\/[^?():\n]+)(?:\?[^:)\n]*)?:(\d+)/g))
     if (isOfModel(file, path)) return placeText(file, Number(line), path)
@@ -81,11 +81,11 @@ const isOfModel = (file: string, path: string): boolean =>
     !file.includes('/node_modules/') &&
     !ours.some((own) => file.startsWith(own)))
 
-/** Whether the code of the model file, or of its folder, threw the error. */
+/** Whether code of the model file, or of its folder, threw the error. */
 export const isThrownBy = (error: unknown, path: string): boolean =>
   error instanceof Error && placeOf(error, path) !== ''
 
-/** Throws for a file whose bytes cannot be a model file. */
+/** Throws if the bytes of a file cannot be a model file. */
 export async function checkBytes(path: string): Promise<void> {
   const bytes = await readFile(path)
   const issue = issueOfBytes(bytes)
@@ -102,13 +102,13 @@ function issueOfBytes(bytes: Buffer): string | undefined {
     : `line ${text.slice(0, place).split('\n').length}: the text is not encoded as UTF-8: save the file as UTF-8`
 }
 
-/** Runs code of a model file, in which `process.exit` throws: the process that ends could not say why. */
+/** Runs code of a model file in which `process.exit` throws, because an exiting process could not report the reason. */
 export async function withoutExit<T>(path: string, work: () => T | Promise<T>): Promise<T> {
   const { exit } = process
   process.exit = (code) => {
     const error = new Error()
     const place = placeOf(error, path)
-    // The process may end for a reason of its own meanwhile.
+    // A call from outside the model file ends the process as usual.
     if (place === '') return exit(code)
     const issue = `${place}process.exit(${code ?? ''}) ends the process that runs the file: remove the call`
     throw invalid(issue)

@@ -32,11 +32,11 @@ import { compileTrainer, type TrainerSpec } from './trainer.ts'
 export type Hyperparameters = Record<string, number | string | boolean>
 
 export interface FitOptions {
-  /** The passes over all rows. */
+  /** The number of passes over all rows. */
   epochs: number
-  /** The rows of one step: 32. */
+  /** The number of rows per step. Default: 32. */
   batchSize?: number
-  /** Stops when the loss on the validation rows has not fallen for `after` epochs, and returns to the best epoch. */
+  /** Stops if the loss on the validation rows has not fallen for `after` epochs, and restores the best epoch. */
   stopEarly?: StopEarly
 }
 
@@ -44,23 +44,23 @@ export interface FitOptions {
 export interface Training<F extends Features = Features, H extends Hyperparameters = Hyperparameters> {
   /** TensorFlow.js on its native backend. */
   tf: typeof tfjs
-  /** The training rows, in the form of a request. They are made when they are first read, and take about 200 bytes each. */
+  /** The training rows, in the form of a request. Created when first read, at about 200 bytes each. */
   rows: readonly RowOf<F>[]
-  /** The validation rows of the split, which `fit` measures the loss on; empty without any. */
+  /** The validation rows of the split, on which `fit` measures the loss; empty without validation. */
   validation: readonly RowOf<F>[]
-  /** The weight of each training row, with a mean of 1, which `fit` uses; absent where all count alike. */
+  /** The weight of each training row, with a mean of 1, which `fit` uses. Absent if all rows weigh the same. */
   weights?: Float32Array
-  /** Columns of an encoded row: the input width of the network. */
+  /** Number of columns of an encoded row: the input width of the network. */
   inputs: number
-  /** Width of the network's output: one for a probability or a number, one a class or a level otherwise. */
+  /** Output width of the network: one for a probability or a number, otherwise one per class, level or number. */
   outputs: number
-  /** The seed of every random choice: the same data, seed and code give the same model. */
+  /** The seed of every random choice: the same data, seed and code produce the same model. */
   seed: number
-  /** The hyperparameters of the file. */
+  /** The hyperparameters of the model file. */
   hyperparameters: Readonly<H>
   /**
-   * Trains a compiled network on the encoded rows, in an order drawn from (seed, epoch). It keeps a checkpoint after
-   * every epoch and goes on from the last one when a killed training is resumed, with the same result.
+   * Trains a compiled network on the encoded rows, in an order drawn from (seed, epoch). Saves a checkpoint after every epoch. A resumed
+   * training continues from the last checkpoint with the same result.
    */
   fit: (network: LayersModel, options: FitOptions) => Promise<void>
   /** Reports progress from a custom training loop. Without `fit`, a killed training starts again. */
@@ -72,69 +72,72 @@ export interface ModelFile<F extends Features, H extends Hyperparameters> {
   name: string
   /** A description for readers; shown in lists. */
   about?: string
-  /** The person or team that answers for the model; named in requests for approval and on its pages. */
+  /** The person or team responsible for the model; named in requests for approval and on its pages. */
   owner?: string
   /**
-   * The risk class: `high` needs two approvers, stages before 100 %, a probation, and a drill within five weeks; approvals and drills
-   * take these as their defaults.
+   * The risk class: `high` requires two approvers, stages before 100 %, a probation, and a drill within five weeks. These become the
+   * defaults of approvals and drills.
    */
   risk?: 'high'
-  /** What a request must send: names with `number(…)` and `category(…)`. */
+  /** The features that a request must send: names with `number(…)` and `category(…)`. */
   features: F
-  /** What the model predicts: `yesNo(…)`, `oneOf(…)`, `quantity(…)`, `quantities(…)` or `quantiles(…)`. */
+  /** The label to predict: `yesNo(…)`, `oneOf(…)`, `quantity(…)`, `quantities(…)` or `quantiles(…)`. */
   label: LabelDefinition
-  /** Where the rows come from: `csv(…)`, `parquet(…)`, `postgres(…)` or `served(…)`. */
+  /** The source of the rows: `csv(…)`, `parquet(…)`, `postgres(…)` or `served(…)`. */
   source: SourceSpec
   /** The expectations that the rows must meet before a training. */
   expect?: readonly ExpectSpec[]
   /** The split into training and test rows: `byTime(…)`, `random(…)` or `stratified(…)`. */
   split: SplitSpec
   /**
-   * What becomes of rows of a value that takes far more rows in some periods than in the others, such as those of an attack: `'thin'`
-   * them to its usual share, `'leave_out'` all of them, or `'warn'` and train on all; `'thin'` when absent.
+   * What to do with the rows of a value that floods some periods, such as an attack: `'thin'` them to the usual share, `'leave_out'` all of
+   * them, or `'warn'` and train on all. Default: `'thin'`.
    */
   floods?: FloodPolicy
-  /** The weights of training rows: `{ column: 'weight' }`, `{ classes: 'balanced' }` or both. The gate counts every row alike. */
+  /** The weights of training rows: `{ column: 'weight' }`, `{ classes: 'balanced' }` or both. The gate weighs every row equally. */
   weights?: WeightsSpec
-  /** Numbers, texts and switches for `train`; stored with every version. */
+  /** Numbers, texts and booleans for `train`; stored with every version. */
   hyperparameters?: H
-  /** The seed of every random choice; 1 when absent. */
+  /** The seed of every random choice. Default: 1. */
   seed?: number
   /**
-   * Builds and fits the network; its output is a softmax for classes and a sigmoid for a probability. Or the program that trains:
-   * `python('train.py')`, `command([…])` or `queue('gpu')`. When absent, versions are brought: `tenure versions register`.
+   * Builds and fits the network; its output is a softmax for classes and a sigmoid for a probability. Or the training program:
+   * `python('train.py')`, `command([…])` or `queue('gpu')`. Without it, users bring versions: `tenure versions register`.
    */
   train?: ((training: Training<F, H>) => LayersModel | Promise<LayersModel>) | TrainerSpec
   /** The requirements of the gate. */
   evaluation: EvaluationSpec
-  /** Answers that every version must give: `exact(…)`, `invariance(…)` and `direction(…)`. A failing test refuses a challenger. */
+  /** Predictions that every version must make: `exact(…)`, `invariance(…)` and `direction(…)`. A failing test refuses a challenger. */
   tests?: readonly BehaviourSpec[]
-  /** The release of a version that has passed the gate: `canary(…)` or another strategy. */
+  /** The release strategy of a version that has passed the gate: `canary(…)` or another one. */
   release: ReleaseSpec
-  /** The schedule of retrainings, or a list with a schedule and triggers; none when absent. */
+  /** The schedule of retrainings, or a list with a schedule and triggers. Default: none. */
   retrain?: RetrainSpec | readonly (RetrainSpec | TriggerSpec)[]
-  /** Batch predictions of each day or each firing of a trigger, by name: `{ daily: { rows: parquet('in/{date}.parquet'), partition: daily({ from: '2026-11-01' }) } }`. */
+  /**
+   * Batch predictions for each day or each firing of a trigger, by name: `{ daily: { rows: parquet('in/{date}.parquet'), partition: daily({
+   * from: '2026-11-01' }) } }`.
+   */
   batches?: Readonly<Record<string, ScheduledBatchSpec>>
-  /** The column of the source that identifies the person of a row, such as a customer number, for erasures. */
+  /** The source column that identifies the person of a row, such as a customer number, for erasures. */
   subject?: string
-  /** The monitoring; the default limits when absent. */
+  /** The monitoring policy. Default: the default limits. */
   monitor?: MonitorSpec
   /** The fallback that serves while the kill switch is `fallback`: `always('setosa')` or `previousChampion()`. */
   fallback?: FallbackSpec
-  /** Rows whose predictions every predictor must reproduce; chosen from the training rows when absent. */
+  /** Rows whose predictions every predictor must reproduce. Default: rows chosen from the training rows. */
   golden?: readonly RowOf<F>[]
 }
 
 export interface Model {
   kind: 'tenure-model'
   definition: ModelDefinition
-  /** Absent where a program trains, and where versions are brought. */
+  /** Absent if a program trains, or if users bring versions. */
   train?: (training: Training) => LayersModel | Promise<LayersModel>
   /** The functions of `evaluation.metrics`. */
   metrics: MetricFunctions
 }
 
-/** Defines a model. Throws `invalid_model_file` with all issues in `context.issues`, each beginning with its place. */
+/** Defines a model. Throws `invalid_model_file` with all issues in `context.issues`; each begins with its place. */
 export function defineModel<const F extends Features, const H extends Hyperparameters = Record<never, never>>(
   file: ModelFile<F, H>,
 ): Model {
@@ -156,7 +159,7 @@ export function defineModel<const F extends Features, const H extends Hyperparam
   return { kind: 'tenure-model', definition, train, metrics: metricFunctions(file.evaluation.metrics) }
 }
 
-/** The required parts with how they are made. */
+/** The required parts, each with the function that makes it. */
 const wantedParts = {
   features: 'names with number(…) and category(…)',
   label: 'yesNo(…), oneOf(…), quantity(…), quantities(…) or quantiles(…)',
@@ -213,7 +216,7 @@ function compileModel(report: IssueCollector, file: ModelFile<Features, Hyperpar
         : `${made} is required, not ${JSON.stringify(given)}`,
     )
   }
-  // Model files run without type checks, so a part of the wrong shape must not hide the issues of the rest.
+  // Model files run without type checks, so a part of the wrong shape must not hide the issues of the other parts.
   const part = <T>(place: string, needs: readonly Part[], lower: () => T): T => {
     if (needs.some((name) => missing.has(name))) return undefined as T
     try {

@@ -1,4 +1,4 @@
-/** Compiles the `monitor` of a model file into a monitoring policy; absent fields take the defaults. */
+/** Compiles the `monitor` of a model file into a monitoring policy. Absent fields take the defaults. */
 import {
   defaultMonitorPolicy,
   issuesOfMonitor,
@@ -11,106 +11,105 @@ import { durationAt, durationsIn, type Duration } from './duration.ts'
 import { fieldNames, reportUnknown } from './fields.ts'
 import type { IssueCollector } from './issues.ts'
 
-/** The rows with which drift compares: those of the training, those served so long before, or a year before. */
+/** The rows that drift compares with: the training rows, the rows served this long before, or a year before. */
 export type DriftReference = 'training' | 'same season last year' | Duration
 
 export interface MonitorSpec {
-  /** The length of a window: 1 h. */
+  /** The length of a window. Default: 1 h. */
   every?: Duration
-  /** The period over which drift and quality are judged, a multiple of `count`: 24 h. */
+  /** The period over which drift and quality are judged, a multiple of `count`. Default: 24 h. */
   span?: Duration
-  /** The period of the feature counters: 1 h. A version keeps the value it was trained with. */
+  /** The interval of the feature counters. Default: 1 h. A version keeps the value it was trained with. */
   count?: Duration
-  /** The delay after the end of a window: 30 s. */
+  /** The delay after the end of a window before it is judged. Default: 30 s. */
   settle?: Duration
-  /** The age after which a prediction is not expected to get an outcome: 7 d. */
+  /** The age after which a prediction is no longer expected to get an outcome. Default: 7 d. */
   outcomesWithin?: Duration
-  /** The time without requests that raises an alert: 24 h. */
+  /** Time without requests before an alert. Default: 24 h. */
   silent?: Duration
-  /** The time without outcomes, after earlier ones, that raises an alert: 48 h. */
+  /** Time without outcomes, after earlier ones, before an alert. Default: 48 h. */
   outcomesStopped?: Duration
-  /** The share of failed requests and invalid outputs, in percent: 1 warns, 2 alarms. */
+  /** The share of failed requests and invalid outputs, in percent. Default: 1 warns, 2 alarms. */
   errors?: {
     /** In percent. */
     warn: number
     /** In percent. */
     alarm: number
   }
-  /** The limit of the 95th percentile of the latency: 200 ms. */
+  /** The limit of the 95th percentile of the latency. Default: 200 ms. */
   latencyP95?: Duration
-  /** Floors of the primary metric on matured outcomes; for accuracy 0.85 and 0.8 when absent. */
+  /** Floors of the primary metric on matured outcomes. Default for accuracy: 0.85 and 0.8. */
   quality?: {
-    /** The value that warns, from below. */
+    /** Warns below this value. */
     warn: number
-    /** The value that alarms, from below. */
+    /** Alarms below this value. */
     alarm: number
   }
   /**
-   * The importance of features for drift, on any scale: `{ distance: 3, carrier: 1, note: 0 }`. A feature of importance 0 warns and
-   * never alarms; the others alarm together by their share of the sum. The measured importance of the
-   * version when absent.
+   * The importance of features for drift, on any scale: `{ distance: 3, carrier: 1, note: 0 }`. A feature of importance 0 warns and never
+   * alarms; the others alarm together by their share of the sum. Default: the measured importance of the version.
    */
   importance?: Record<string, number>
   /** The limits of drift. */
   drift?: {
-    /** The PSI from which a difference that is certain warns: 0.1. */
+    /** The PSI from which a significant difference warns. Default: 0.1. */
     warn?: number
-    /** The PSI from which it alarms: 0.2. */
+    /** The PSI from which a significant difference alarms. Default: 0.2. */
     alarm?: number
-    /** Features that are not judged, such as one that grows by itself: none. */
+    /** Features that are not judged, such as a counter that always grows. Default: none. */
     exclude?: readonly string[]
     /** The limits and the reference of single features: `{ distance: { warn: 0.3, alarm: 0.5, reference: 'training' } }`. */
     features?: Record<string, { warn?: number; alarm?: number; reference?: DriftReference }>
     /**
-     * Compares with the rows that the model served that long before, such as `'7 d'` for a weekly rhythm, or in the same season last
-     * year, instead of the training rows.
+     * Compares with the rows that the model served this long before, such as `'7 d'` for a weekly rhythm, or in the same season last year.
+     * Default: the training rows.
      */
     reference?: DriftReference
   }
-  /** The share of requests with a number outside the limits of its feature, in percent: 5. */
+  /** The limit of requests with a number outside the range of its feature, in percent. Default: 5. */
   outside?: number
   /** The resource limits of one replica. */
   resources?: {
-    /** Memory in MB: 512. */
+    /** Memory in MB. Default: 512. */
     rssMb?: number
-    /** CPU as a share of a core: 0.9. */
+    /** CPU as a share of a core. Default: 0.9. */
     cpuShare?: number
-    /** The 99th percentile of the event loop delay: 250 ms. */
+    /** The 99th percentile of the event loop delay. Default: 250 ms. */
     loopDelay?: Duration
   }
   /**
-   * The value of a prediction, as SQL over the features, `prediction`, `predicted` and `outcome`:
-   * `{ name: 'saved', unit: '$', perPrediction: 'case when predicted = 1 then 40 * outcome - 10 else 0 end', warn: 1 }`. Several
-   * numbers have their names: `prediction.arrival_delay`.
+   * The value of a prediction, as SQL over the features, `prediction`, `predicted` and `outcome`: `{ name: 'saved', unit: '$',
+   * perPrediction: 'case when predicted = 1 then 40 * outcome - 10 else 0 end', warn: 1 }`. Several numbers are addressed by name:
+   * `prediction.arrival_delay`.
    */
   business?: BusinessPolicy
-  /** The cost of a prediction, and the cost of a day that raises an alert. */
+  /** The cost of a prediction, and the daily cost that raises an alert. */
   cost?: CostPolicy
-  /** Whether findings may start a retraining: true. */
+  /** Whether findings may start a retraining. Default: true. */
   retrain?: boolean
   /**
-   * Whether a champion gives way to the last proven version when its responses fail, or when its quality is lost or its answers collapse
-   * while that version is better on the same rows: true.
+   * Whether to restore the last proven version automatically: when the champion's responses fail, or when its quality is lost or its
+   * predictions collapse while that version is better on the same rows. Default: true.
    */
   rollback?: boolean
   /** The limits of automatic retrainings. */
   cooldown?: {
-    /** The time after a training, by the reason of the next one. */
+    /** The minimum time after a training, by the reason of the next one. */
     after?: {
-      /** 24 h. */
+      /** Default: 24 h. */
       drift?: Duration
-      /** 6 h. */
+      /** Default: 6 h. */
       quality?: Duration
-      /** 24 h. */
+      /** Default: 24 h. */
       labels?: Duration
     }
-    /** The maximum after unsuccessful trainings: 7 d. */
+    /** The maximum after unsuccessful trainings. Default: 7 d. */
     max?: Duration
-    /** The maximum trainings a week: 4. */
+    /** The maximum number of trainings per week. Default: 4. */
     maxPerWeek?: number
     /** The period of `maxPerWeek`: 7 d. */
     week?: Duration
-    /** New matured rows that start a retraining, as a share of the training rows: 0.2. */
+    /** The number of new matured rows that starts a retraining, as a share of the training rows. Default: 0.2. */
     newRows?: number
   }
 }

@@ -7,7 +7,7 @@ import { invalid } from './code-digest.ts'
 
 const maxFiles = 1_000
 const maxBytes = 64 * 1_048_576
-/** Made by tools, and different on every machine or after every training. */
+/** Files that tools create, which differ on every machine or after every training. */
 const omitted = new Set([
   '__pycache__',
   'catboost_info',
@@ -20,14 +20,14 @@ const omitted = new Set([
 ])
 
 /**
- * `sha256:…` over `digest` and the files of the program: its script, its requirements and all files beside the script, at any depth.
- * Beside a script that lies with the model files themselves, only files of its own kind count. Throws `invalid_model_file` for a
- * missing file and for one that leads out of the folder of the model file.
+ * Returns `sha256:…` over `digest` and the files of the program: its script, its requirements and all files beside the script, at any
+ * depth. If the script lies in the folder of the model files, only files with its extension count. Throws `invalid_model_file` for a
+ * missing file and for a file outside the folder of the model file.
  */
 export const digestWithProgram = async (digest: string, folder: string, trainer: Trainer): Promise<string> =>
   digestWithFiles(digest, await programFiles(folder, trainer))
 
-/** The same, of files that are read already. */
+/** Returns the same digest for files that are already read. */
 export function digestWithFiles(digest: string, files: ProgramFiles): string {
   const hash = createHash('sha256').update(`${digest}\n`)
   for (const [path, found] of files) hash.update(`${found}  ${path}\n`)
@@ -36,7 +36,7 @@ export function digestWithFiles(digest: string, files: ProgramFiles): string {
 
 export type ProgramFiles = readonly (readonly [path: string, digest: string])[]
 
-/** The files of a program with their digests, by their paths relative to the folder of the model file. */
+/** Returns path → digest of the files of a program, relative to the folder of the model file. */
 export async function programFiles(folder: string, trainer: Trainer): Promise<ProgramFiles> {
   const root = await realpath(folder)
   const files = new Map<string, string>()
@@ -56,7 +56,7 @@ export async function programFiles(folder: string, trainer: Trainer): Promise<Pr
     const path = join(folder, name)
     const real = await realpath(path).catch(() => undefined)
     const isFile = real !== undefined && (await stat(real)).isFile()
-    // An argument of a command may be anything.
+    // An argument of a command need not be a file.
     if (!isFile && trainer.kind === 'command') continue
     if (!isFile)
       throw invalid(`train: there is no file ${name} in the folder of the model file: correct the path`)
@@ -69,7 +69,7 @@ export async function programFiles(folder: string, trainer: Trainer): Promise<Pr
   return [...files].sort(([a], [b]) => (a < b ? -1 : 1))
 }
 
-/** The names that may be files. */
+/** Returns the names that may be files. */
 function named(trainer: Trainer): string[] {
   if (trainer.kind === 'queue') return []
   if (trainer.kind === 'command')

@@ -23,7 +23,7 @@ import { minuteMs, timesOf } from './release/times.ts'
 interface StageOptions {
   /** The minimum time in the stage. */
   soak?: Duration
-  /** The minimum requests of the candidate. */
+  /** The minimum number of the candidate's requests. */
   requests?: number
   /** The time after which the stage ends. */
   deadline?: Duration
@@ -32,11 +32,11 @@ export interface StageSpec extends StageOptions {
   percent: number
 }
 interface ApprovalSpec {
-  /** The number of different approvers. */
+  /** The number of distinct approvers. */
   by: number
   /** The time after which the release expires. */
   within: Duration
-  /** The names of the users whose approval counts, as their keys or the identity provider name them; every approver when absent. */
+  /** The names of users whose approval counts, as given by their keys or the identity provider. Default: every approver. */
   from?: readonly string[]
   /** Users who sign for the business. With `engineering`, one of each side must approve. */
   business?: readonly string[]
@@ -44,7 +44,7 @@ interface ApprovalSpec {
   engineering?: readonly string[]
 }
 
-/** A share of the traffic: `percent(5)`, `percent(5, { soak: '10 min', requests: 1000 })`. */
+/** Defines a stage by its share of the traffic: `percent(5)`, `percent(5, { soak: '10 min', requests: 1000 })`. */
 export const percent = (share: number, options: StageOptions = {}): StageSpec => ({
   percent: share,
   ...options,
@@ -52,11 +52,11 @@ export const percent = (share: number, options: StageOptions = {}): StageSpec =>
 
 /** The options of every strategy. */
 interface CommonSpec {
-  /** The approvals: one within seven days when absent. */
+  /** The approvals. Default: one within seven days. */
   approval?: ApprovalSpec
   /** Intervals and timeouts of the observation. */
   watch?: CanarySpec['watch']
-  /** The limits of the canary judge, where they differ from the defaults. */
+  /** The limits of the canary judge. Unset fields keep their defaults. */
   limits?: Partial<CanaryPolicy>
   /** The result of an inconclusive stage at its deadline. */
   whenInconclusive?: ReleasePolicy['whenInconclusive']
@@ -66,18 +66,18 @@ interface CommonSpec {
   hotfix?: {
     /** The stages. */
     stages: readonly StageSpec[]
-    /** 5 min. */
+    /** Default: 5 min. */
     soak?: Duration
-    /** 100. */
+    /** Default: 100. */
     requests?: number
-    /** Eight times the soak. */
+    /** Default: eight times the soak. */
     deadline?: Duration
   }
-  /** The limits of the pre-flight checks, where they differ from the defaults. */
+  /** The limits of the pre-flight checks. Unset fields keep their defaults. */
   qualification?: Partial<QualificationLimits>
-  /** The drills: once a month on copies of requests when absent. */
+  /** The drills. Default: monthly, on copied requests. */
   drill?: DrillSpec | 'off'
-  /** Refuses a release when the last drill has failed or is older. */
+  /** Refuses a release if the last drill failed or is too old. */
   requireDrill?: {
     /** The maximum age of the last drill. */
     within: Duration
@@ -86,50 +86,49 @@ interface CommonSpec {
 interface ProbationSpec extends StageOptions {
   /** The share that the previous champion keeps serving, in percent. */
   holdback: number
-  /** The share of the requests that is copied to the previous champion, in percent, to compare both predictions. */
+  /** The share of requests copied to the previous champion, in percent, to compare both predictions. */
   shadow?: number
   /**
-   * Whether the probation lasts at least as long as outcomes take. When absent: yes, unless `soak` is given here or for all
-   * stages.
+   * Whether the probation lasts at least as long as outcomes take to arrive. Default: true, unless `soak` is set here or for all stages.
    */
   coverLabels?: boolean
 }
 export interface CanarySpec extends CommonSpec {
-  /** The callers who meet the candidate before any share, counted apart; only in `canary`. */
+  /** The callers who get the candidate before any share of the traffic, counted separately; only in `canary`. */
   first?: FirstSpec
   /**
-   * What users do after their first request, by the name of the metric: `{ revenue: event('purchase', { max: 500 }) }`. A proven loss
-   * rolls back.
+   * What users do after their first request, by the name of the metric: `{ revenue: event('purchase', { max: 500 }) }`. A proven loss rolls
+   * back.
    */
   business?: Record<string, EventSpec>
   /**
-   * What other systems measure of each arm, by the name of the metric:
-   * `{ complaints: promql('prometheus', '…{version="$version"}…', { max: 0.2 }) }`. A proven loss rolls back.
+   * Metrics that other systems measure for each arm, by name: `{ complaints: promql('prometheus', '…{version="$version"}…', { max: 0.2 })
+   * }`. A proven loss rolls back.
    */
   external?: Record<string, ExternalSpec>
   /** The stages: `[percent(5), percent(25), percent(50)]`. */
   stages: readonly StageSpec[]
-  /** The minimum time of stages without their own: 30 min. */
+  /** The minimum time of stages without their own. Default: 30 min. */
   soak?: Duration
-  /** The minimum requests of stages without their own: 400. */
+  /** The minimum requests of stages without their own. Default: 400. */
   requests?: number
-  /** The deadline of stages without their own: eight times the soak. */
+  /** The deadline of stages without their own. Default: eight times the soak. */
   deadline?: Duration
-  /** The shadow before the first stage: copies of all requests for the soak time when absent. */
+  /** The shadow stage before the first stage. Default: copies of all requests for the soak time. */
   shadow?: StageSpec | 'off'
   /** The probation after 100 %: the previous champion keeps `holdback` percent as a control. */
   probation?: ProbationSpec | 'off'
   /** Intervals and timeouts of the observation. */
   watch?: {
-    /** The length of a counter tick: 10 s. */
+    /** The length of a counter tick. Default: 10 s. */
     tick?: Duration
-    /** The time between two verdicts: 5 s. */
+    /** The time between two verdicts. Default: 5 s. */
     every?: Duration
-    /** How long a candidate stays exposed without a new verdict: 15 s. */
+    /** How long a candidate stays exposed without a new verdict. Default: 15 s. */
     exposure?: Duration
-    /** How long a routing change waits for the replicas before a retry: 10 s. */
+    /** How long a routing change waits for the replicas before a retry. Default: 10 s. */
     acknowledge?: Duration
-    /** How long an inconclusive stage waits for a decision: 1 d. */
+    /** How long an inconclusive stage waits for a decision. Default: 1 d. */
     decision?: Duration
   }
 }
@@ -138,15 +137,15 @@ export type BlueGreenSpec = Omit<RollingSpec, 'stages'>
 export type ShadowSpec = Omit<RollingSpec, 'stages' | 'shadow'> & {
   /** The share of copied requests, and the minimum time. */
   shadow: StageSpec
-  /** `promote`, which needs `limits.nonInferiority`, or `ask` an approver. */
+  /** Whether a passed shadow promotes (`promote`, which needs `limits.nonInferiority`) or asks an approver (`ask`). */
   whenPassed?: ReleasePolicy['whenPassed']
 }
 export type AbSpec = Omit<RollingSpec, 'stages'> & {
-  /** The split in percent of the traffic; its deadline is the horizon. */
+  /** The split in percent of the traffic; its deadline is the horizon of the test. */
   split: StageSpec
   /** The metric that decides: `accuracy`, `conversions`, `errors`, or a name of `business`. */
   metric: string
-  /** The probability of declaring a candidate better that is not: 0.05. */
+  /** The probability of wrongly declaring a candidate better. Default: 0.05. */
   alpha?: number
 }
 export interface DirectSpec extends CommonSpec {}
@@ -158,17 +157,17 @@ export type ReleaseSpec =
   | { strategy: 'ab'; spec: AbSpec }
   | { strategy: 'direct'; spec: DirectSpec }
 
-/** Shadow, rising shares, 100 %, probation. */
+/** Releases in steps: shadow, rising shares, 100 %, probation. */
 export const canary = (spec: CanarySpec): ReleaseSpec => ({ strategy: 'canary', spec })
-/** Replica by replica: the percentages are shares of the replicas, rounded up. */
+/** Releases replica by replica: the percentages are shares of the replicas, rounded up. */
 export const rolling = (spec: RollingSpec): ReleaseSpec => ({ strategy: 'rolling', spec })
-/** From 0 to 100 % at once, after every replica has loaded the candidate; the previous champion stays loaded. */
+/** Switches from 0 to 100 % at once, after every replica has loaded the candidate. The previous champion stays loaded. */
 export const blueGreen = (spec: BlueGreenSpec = {}): ReleaseSpec => ({ strategy: 'blue_green', spec })
-/** Copies of requests until the predictions are proven or an approver decides. */
+/** Copies requests until the predictions are proven or an approver decides. */
 export const shadow = (spec: ShadowSpec): ReleaseSpec => ({ strategy: 'shadow', spec })
-/** A fixed split until the sequential test on one metric decides, or its horizon is reached. */
+/** Keeps a fixed split until the sequential test on one metric decides, or its horizon is reached. */
 export const ab = (spec: AbSpec): ReleaseSpec => ({ strategy: 'ab', spec })
-/** Floors and an approval, then 100 % at once. */
+/** Checks floors and an approval, then switches to 100 % at once. */
 export const direct = (spec: DirectSpec = {}): ReleaseSpec => ({ strategy: 'direct', spec })
 
 const common: Record<keyof Required<CommonSpec>, 0> = {
@@ -219,7 +218,7 @@ function reportUnknownFields(report: IssueCollector, { strategy, spec }: Release
   if ('probation' in spec && spec.probation !== 'off') inPart('probation', spec.probation, probationFields)
 }
 
-/** `risk: 'high'` raises the defaults of approvals and drills; what the file sets itself must be as strict. */
+/** Compiles a release. `risk: 'high'` raises the defaults of approvals and drills; values set in the file must be at least as strict. */
 export function compileRelease(
   report: IssueCollector,
   { strategy, spec }: ReleaseSpec,
@@ -246,7 +245,7 @@ export function compileRelease(
     shareBp: basisPoints(each.percent),
     ...times(place, each),
   })
-  // A shadow of all requests is the default, except where a fixed split decides.
+  // The default shadow copies all requests, except in a fixed split.
   const shown = 'shadow' in spec ? spec.shadow : strategy === 'canary' ? percent(100) : 'off'
   const { probation = { holdback: 5 } } = spec
   const first = 'first' in spec && spec.first ? compileFirst(report, at, spec.first, features) : undefined
@@ -273,7 +272,7 @@ export function compileRelease(
 
 const basisPoints = (share: number): number => Math.round(share * 100)
 
-/** The optional parts of a policy; drills are on unless turned off. */
+/** Compiles the optional parts of a policy. Drills are on unless turned off. */
 function compileCommon(report: IssueCollector, spec: CommonSpec, risk: RiskClass): Partial<ReleasePolicy> {
   const at = durationsIn(report, 'release')
   const { whenInconclusive, whenBusy, hotfix, qualification, drill = {}, requireDrill } = spec

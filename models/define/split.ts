@@ -1,4 +1,4 @@
-/** Defines splits into training and test rows. They are frozen into the snapshot, so that both models see the same test rows. */
+/** Defines splits into training and test rows. The snapshot stores the split, so that both models are tested on the same rows. */
 import type { SplitDefinition } from '../../domain/model-definition.ts'
 import { fieldNames, reportUnknown } from './fields.ts'
 import { durationAt, durationsIn, type Duration } from './duration.ts'
@@ -16,37 +16,37 @@ export type SplitSpec =
     }
 
 interface HashOptions {
-  /** The share of the rows that test. */
+  /** The share of the test rows. */
   test: number
-  /** The share of the rows that validate: `fit` stops early by them and a sweep chooses by them. Test rows stay the same. */
+  /** The share of the validation rows, by which `fit` stops early and a sweep selects. The test rows stay the same. */
   validation?: number
 }
 
-/** The same share of each class, chosen by a hash of the row. */
+/** Selects the same share of each class by a hash of the row. */
 export const stratified = (options: HashOptions): SplitSpec => ({
   ...options,
   kind: 'hash',
   stratified: true,
 })
 
-/** A share of the rows, chosen by a hash of the row; a row stays on its side as more rows come. */
+/** Selects a share of the rows by a hash of the row. A row stays on its side as rows are added. */
 export const random = (options: HashOptions): SplitSpec => ({
   ...options,
   kind: 'hash',
   stratified: false,
 })
 
-/** The latest known rows test, the rows before them train. */
+/** Tests on the latest known rows and trains on the rows before them. */
 export const byTime = (options: {
   /** The period of the training rows. */
   train: Duration
-  /** The latest period, whose rows test. */
+  /** The latest period: the test rows. */
   test: Duration
-  /** The last part of the training period, whose rows validate: `fit` stops early by them and a sweep chooses by them. */
+  /** The last part of the training period: the validation rows, by which `fit` stops early and a sweep selects. */
   validation?: Duration
   /** The minimum age of an event: younger events have only early labels, which are a biased sample. */
   matured?: Duration
-  /** At most this many rows of each part, sampled by a hash of the row. */
+  /** The maximum number of rows of each part, sampled by a hash of the row. */
   maxRows?: { train?: number; test?: number }
 }): SplitSpec => ({ kind: 'time', ...options })
 

@@ -5,16 +5,16 @@ import { fieldNames, reportUnknown } from './fields.ts'
 import type { IssueCollector } from './issues.ts'
 
 export interface ProgramOptions {
-  /** Memory of each process of the program: `'8 GB'`; TENURE_TRAINING_MEMORY_MB when absent. */
+  /** Memory limit of each process of the program: `'8 GB'`. Default: TENURE_TRAINING_MEMORY_MB. */
   memory?: `${number} ${'MB' | 'GB'}`
-  /** An attempt that takes longer fails the training; 24 hours when absent. */
+  /** Time limit of an attempt; a longer one fails the training. Default: 24 hours. */
   limit?: Duration
-  /** An attempt without any output for this long is ended and tried again; 30 minutes when absent. */
+  /** Time without output after which an attempt is ended and retried. Default: 30 minutes. */
   silence?: Duration
 }
 
 export interface PythonOptions extends ProgramOptions {
-  /** The packages of the script, as a pip requirements file beside it; without it the script runs with `python3` as it is. */
+  /** The packages of the script, as a pip requirements file beside it. Without it, the script runs with the installed `python3`. */
   requirements?: string
 }
 
@@ -23,17 +23,17 @@ export type TrainerSpec =
   | { kind: 'command'; command: readonly string[]; options: ProgramOptions }
   | { kind: 'queue'; queue: string; options: ProgramOptions }
 
-/** A Python script in the folder of the model file: `python('train.py', { requirements: 'requirements.txt' })`. */
+/** Trains with a Python script in the folder of the model file: `python('train.py', { requirements: 'requirements.txt' })`. */
 export function python(file: string, options: PythonOptions = {}): TrainerSpec {
   return { kind: 'python', file, options }
 }
 
-/** Any other program, run in the folder of the model file: `command(['Rscript', 'train.R'])`. */
+/** Trains with any other program, run in the folder of the model file: `command(['Rscript', 'train.R'])`. */
 export function command(argv: readonly string[], options: ProgramOptions = {}): TrainerSpec {
   return { kind: 'command', command: argv, options }
 }
 
-/** Workers of one's own, which run the activity `train` on this task queue of Temporal: `queue('gpu')`. */
+/** Trains on your own workers, which run the activity `train` on this Temporal task queue: `queue('gpu')`. */
 export function queue(name: string, options: ProgramOptions = {}): TrainerSpec {
   return { kind: 'queue', queue: name, options }
 }
@@ -47,7 +47,7 @@ const optionsOf = {
 
 const maxArguments = 100
 
-/** The trainer of a model file as data; undefined for a training function. */
+/** Returns the trainer of a model file as data; undefined for a training function. */
 export function compileTrainer(report: IssueCollector, train: unknown): Trainer | undefined {
   if (typeof train === 'function') return undefined
   const spec = train as TrainerSpec | undefined
@@ -113,7 +113,7 @@ function checkPath(report: IssueCollector, place: string, path: unknown, example
     )
 }
 
-/** The MiB of a text such as '8 GB'; 0 stands in for another text. */
+/** Returns the MiB of a text such as '8 GB'; 0 for an invalid text. */
 function memoryAt(report: IssueCollector, text: unknown): number {
   const [, amount, unit] = /^(\d+(?:\.\d+)?) ?(MB|GB)$/.exec(String(text).trim()) ?? []
   const mb = Math.round(Number(amount ?? 0) * (unit === 'GB' ? 1_024 : 1))

@@ -1,4 +1,4 @@
-/** Compiles the `tests` of a model file: answers that every version must give, whatever its metrics. */
+/** Compiles the `tests` of a model file: predictions that every version must make, whatever its metrics. */
 import type { BehaviourTest } from '../../../domain/behaviour/behaviour-test.ts'
 import type { LabelDefinition } from '../../../domain/model-definition.ts'
 import {
@@ -15,38 +15,38 @@ import type { IssueCollector } from '../issues.ts'
 export interface ExactSpec {
   /** The row, with every feature. */
   row: FeatureRow
-  /** The required answer: a class; `true`, `false` or the name of true; a probability or a number; a list of quantiles. */
+  /** The required prediction: a class; `true`, `false` or the name of true; a probability or a number; a list of quantiles. */
   answer: string | number | boolean | readonly number[]
-  /** How far a number may be off: 0. */
+  /** Tolerance of a number. Default: 0. */
   within?: number
 }
 
 export interface RowsOfTest {
-  /** The feature that is changed. */
+  /** The feature to change. */
   column: string
-  /** At most this many test rows, drawn with a fixed seed: 1,000. */
+  /** The maximum number of test rows, drawn with a fixed seed. Default: 1,000. */
   rows?: number
-  /** The rows that the test is about, as DuckDB SQL over the columns of a snapshot: `"hour >= '17'"`; all of them when absent. */
+  /** The rows to test, as DuckDB SQL over the columns of a snapshot: `"hour >= '17'"`. Default: all rows. */
   where?: string
-  /** The share of rows that may fail, in percent: 0. */
+  /** The share of rows that may fail, in percent. Default: 0. */
   allow?: number
 }
 
 export interface InvarianceSpec extends RowsOfTest {
-  /** The values that the column is set to; the declared values of a category when absent. */
+  /** The values to set the column to. Default: the declared values of a category. */
   to?: readonly (number | string | null)[]
-  /** How far the score may move; when absent, the decision must stay. Required where the label is a number. */
+  /** How far the score may move. Default: the decision must stay. Required for a numeric label. */
   within?: number
 }
 
 export interface DirectionSpec extends RowsOfTest {
-  /** How much is added to the number, up to the `max` of its feature; each of a list is added on its own. */
+  /** How much to add to the number, up to the `max` of its feature. Each value of a list is added separately. */
   by: number | readonly number[]
-  /** The direction in which the score must not go: `'lower'` or `'higher'`. */
+  /** The direction in which the score must not move: `'lower'` or `'higher'`. */
   never: 'lower' | 'higher'
-  /** The class whose probability is meant, of `oneOf` labels; the number that is meant, of `quantities`. */
+  /** For `oneOf` labels, the class whose probability is tested; for `quantities`, the number that is tested. */
   of?: string
-  /** How far the score may still go there: 0. */
+  /** How far the score may still move in that direction. Default: 0. */
   within?: number
 }
 
@@ -55,17 +55,19 @@ export type BehaviourSpec =
   | ({ kind: 'invariance'; name: string } & InvarianceSpec)
   | ({ kind: 'direction'; name: string } & DirectionSpec)
 
-/** One row must get this answer: `exact('a small flower', { row: { petalLength: 1.4, … }, answer: 'setosa' })`. */
+/** Requires this prediction for one row: `exact('a small flower', { row: { petalLength: 1.4, … }, answer: 'setosa' })`. */
 export const exact = (name: string, spec: ExactSpec): BehaviourSpec => ({ kind: 'exact', name, ...spec })
 
-/** Changing a column must not change the answer: `invariance('the region', { column: 'region', within: 0.02 })`. */
+/** Requires that changing a column does not change the prediction: `invariance('the region', { column: 'region', within: 0.02 })`. */
 export const invariance = (name: string, spec: InvarianceSpec): BehaviourSpec => ({
   kind: 'invariance',
   name,
   ...spec,
 })
 
-/** Raising a number must not lower the score: `direction('more debt', { column: 'debt', by: [100, 1000], never: 'lower' })`. */
+/**
+ * Requires that raising a number does not lower the score: `direction('more debt', { column: 'debt', by: [100, 1000], never: 'lower' })`.
+ */
 export const direction = (name: string, spec: DirectionSpec): BehaviourSpec => ({
   kind: 'direction',
   name,
@@ -95,7 +97,7 @@ const limits = {
   rows: 10_000,
   /** Values of `to` and of `by`. */
   values: 50,
-  /** Rows and their changes, of all tests together. */
+  /** Rows times changes, over all tests. */
   answers: 200_000,
 }
 const defaultRows = 1_000
@@ -176,7 +178,7 @@ function compileExact(
   return { kind: 'exact', name, row, answer, within }
 }
 
-/** Why no version can give this answer. */
+/** Returns why no version can make this prediction. */
 function answerIssue(output: Output, answer: unknown): string | undefined {
   switch (output.kind) {
     case 'probability': {

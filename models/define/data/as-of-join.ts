@@ -1,37 +1,37 @@
 /**
- * Builds the SQL that joins model rows to feature values as known at the time of each row. A later value in a training row would leak
- * the future.
+ * Builds the SQL that joins model rows to feature values as known at the time of each row. A later value in a training row would leak the
+ * future.
  */
 import type { ModelDefinition } from '../../../domain/model-definition.ts'
 import type { FeatureOrigin } from '../../../domain/model/feature-view.ts'
 import { quotedIdentifier, textLiteral } from '../../../domain/sql-text.ts'
 import { entityColumn } from './view-rows.ts'
 
-/** The name of the table in DuckDB with the history of a view. */
+/** Returns the name of the DuckDB table with the history of a view. */
 export const historyTable = (digest: string): string => `_history_${digest.slice(-12)}`
 
 /**
- * DuckDB SQL that leaves of a loaded history what was the best known at some moment: a value that came after a later event was
- * known is never looked up, and would win in a join that knows one order only.
+ * Returns DuckDB SQL that keeps only the values of a loaded history that were the best known at some moment. A value that became known
+ * after a later event's value is never looked up, but would win in a join that knows only one order.
  */
 export const bestKnown = (from: string): string => {
   const rank = '(epoch_us(event_at)::hugeint * 4611686018427387904 + epoch_us(known_at))'
   return `select * from ${from} qualify ${rank} = max(${rank}) over (partition by entity order by usable_at)`
 }
 
-/** The looked-up features of a model with where they come from. */
+/** Returns the looked-up features of a model with their origins. */
 export const lookedUp = ({ features }: Pick<ModelDefinition, 'features'>): [string, FeatureOrigin][] =>
   Object.entries(features).flatMap(([name, { from }]): [string, FeatureOrigin][] =>
     from === undefined ? [] : [[name, from]],
   )
 
-/** DuckDB SQL over the rows of a model: the same rows, with the features that are looked up. */
+/** Returns DuckDB SQL over the rows of a model: the same rows with the looked-up features. */
 export function withLookups(definition: ModelDefinition, rows: string): string {
   const found = lookedUp(definition)
   const { eventTime } = definition.source
   if (found.length === 0 || eventTime === undefined) return rows
   const at = `cast(asked.${quotedIdentifier(eventTime)} as timestamp)`
-  // One join for each way in which a view is asked.
+  // One join for each view and key.
   const joins = [...new Set(found.map(([, { digest, by }]) => JSON.stringify([digest, by])))].map(
     (text, place) => {
       const [digest, by] = JSON.parse(text) as [string, string[]]

@@ -1,6 +1,6 @@
 /**
- * Expectations in a data scientist's words. Each blocks the batch unless it is wrapped in `warn(…)`; what they
- * observe is stored with every snapshot.
+ * Defines expectations on data. A failing expectation blocks the batch unless it is wrapped in `warn(…)`. The observed values are stored
+ * with every snapshot.
  */
 import { snapshotColumns, type LabelDefinition } from '../../../domain/model-definition.ts'
 import type { Expectation } from '../../../domain/validation/expectations.ts'
@@ -14,11 +14,11 @@ interface Range {
   max?: number
 }
 interface Mostly {
-  /** The share of rows that must comply; 1 when absent. */
+  /** The share of rows that must comply. Default: 1. */
   mostly?: number
 }
 
-/** What is known of a model file while its expectations are made. */
+/** The facts of a model file that its expectations use. */
 interface Place {
   report: IssueCollector
   features: Features
@@ -37,21 +37,21 @@ export const warn =
   (spec: ExpectSpec): ExpectSpec =>
   (place) => ({ ...spec(place), severity: 'warn' })
 
-/** How many rows there are. */
+/** Requires that the number of rows lies within these limits. */
 export const rowCount = (range: Range): ExpectSpec => plain({ check: 'rows', ...range, severity })
-/** Neither half nor twice the rows of the last runs: `rowsAsUsual({ min: 0.5, max: 2 })`, ratios to their median. */
+/** Requires about as many rows as in the last runs: `rowsAsUsual({ min: 0.5, max: 2 })`, as ratios to their median. */
 export const rowsAsUsual = ({ min, max }: { min: number; max: number }): ExpectSpec =>
   plain({ check: 'rows_as_usual', minRatio: min, maxRatio: max, severity })
-/** The newest event is at most this old at `asOf`. */
+/** Requires that the newest event is at most this old at `asOf`. */
 export const fresh =
   (within: Duration): ExpectSpec =>
   ({ report }) => ({ check: 'fresh', withinMs: durationAt(report, 'expect: fresh', within), severity })
-/** No two rows with the same values in these columns; in the key of the source when none is named. */
+/** Requires that no two rows have the same values in these columns. Default: the key of the source. */
 export const unique = (
   columns: readonly string[] = [snapshotColumns.key],
   options: Mostly = {},
 ): ExpectSpec => plain({ check: 'unique', columns: [...columns], severity, ...options })
-/** No value is missing in these columns; `'all'` stands for the label and the features that are not filled in. */
+/** Requires that no value is missing in these columns; `'all'` means the label and all features that are not imputed. */
 export const complete =
   (columns: 'all' | readonly string[], options: Mostly = {}): ExpectSpec =>
   ({ features }) => ({
@@ -63,44 +63,44 @@ export const complete =
     severity,
     ...options,
   })
-/** No value is missing in this column where another has this value. */
+/** Requires a value in this column wherever another column has this value. */
 export const completeWhen = (
   column: string,
   condition: { column: string; is: string | number | boolean },
   options: Mostly = {},
 ): ExpectSpec =>
   plain({ check: 'complete_when', column, when: condition.column, is: condition.is, severity, ...options })
-/** Every number is finite. */
+/** Requires that every number is finite. */
 export const finite = (columns: readonly string[], options: Mostly = {}): ExpectSpec =>
   plain({ check: 'finite', columns: [...columns], severity, ...options })
-/** Every value is one of these. */
+/** Requires that every value is one of these. */
 export const inSet = (
   column: string,
   values: readonly (string | number)[],
   options: Mostly = {},
 ): ExpectSpec => plain({ check: 'in_set', column, values, severity, ...options })
-/** Every number lies within these limits. */
+/** Requires that every number lies within these limits. */
 export const between = (column: string, options: Range & Mostly): ExpectSpec =>
   plain({ check: 'between', column, severity, ...options })
-/** Every text is that long. */
+/** Requires that every text has a length within these limits. */
 export const textLength = (column: string, options: Range & Mostly): ExpectSpec =>
   plain({ check: 'length', column, severity, ...options })
-/** Every text matches the pattern. */
+/** Requires that every text matches the pattern. */
 export const matches = (column: string, pattern: RegExp, options: Mostly = {}): ExpectSpec =>
   plain({ check: 'matches', column, pattern: pattern.source, severity, ...options })
-/** How many different values a column has. */
+/** Requires that the number of distinct values of a column lies within these limits. */
 export const distinct = (column: string, range: Range): ExpectSpec =>
   plain({ check: 'distinct', column, severity, ...range })
-/** The mean of a column. */
+/** Requires that the mean of a column lies within these limits. */
 export const mean = (column: string, range: Range): ExpectSpec =>
   plain({ check: 'mean', column, severity, ...range })
-/** The standard deviation of a column. */
+/** Requires that the standard deviation of a column lies within these limits. */
 export const deviation = (column: string, range: Range): ExpectSpec =>
   plain({ check: 'std', column, severity, ...range })
-/** A quantile of a column: `quantile('price', 0.95, { max: 1000 })`. */
+/** Requires that a quantile of a column lies within these limits: `quantile('price', 0.95, { max: 1000 })`. */
 export const quantile = (column: string, q: number, range: Range): ExpectSpec =>
   plain({ check: 'quantile', column, q, severity, ...range })
-/** Every class of the label has at least this many rows. */
+/** Requires at least this many rows of every class of the label. */
 export const everyClass =
   ({ min }: { min: number }): ExpectSpec =>
   ({ label, report }) => {
@@ -109,13 +109,13 @@ export const everyClass =
     const classes = output.kind === 'classes' ? output.classes : [0, 1]
     return { check: 'every_class', column: snapshotColumns.label, classes, min, severity }
   }
-/** The share of rows whose label is true. */
+/** Requires that the share of rows whose label is true lies within these limits. */
 export const positiveRate = (range: Range): ExpectSpec =>
   plain({ check: 'share', column: snapshotColumns.label, severity, ...range })
-/** One column is never above another. */
+/** Requires that one column is never above another. */
 export const ordered = (low: string, high: string, options: Mostly = {}): ExpectSpec =>
   plain({ check: 'ordered', low, high, severity, ...options })
-/** No label was known before its event: that would be a leak from the future. */
+/** Requires that no label was known before its event, which would leak the future. */
 export const labelAfterEvent = (options: Mostly = {}): ExpectSpec =>
   plain({
     check: 'ordered',

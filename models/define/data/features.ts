@@ -1,4 +1,4 @@
-/** Defines the features of a model, which requests send; the builders give the types of rows. */
+/** Defines the features of a model, which requests send. The builders determine the types of rows. */
 import { featureNameIssue, isFeatureName } from '../../../domain/project/feature-name.ts'
 import type { CategoryFeature, Features, NumberFeature } from '../../../domain/model/features.ts'
 import { fieldNames, reportUnknown } from '../fields.ts'
@@ -7,12 +7,12 @@ import { reportDistinct, reportRange, type IssueCollector } from '../issues.ts'
 type NumberOptions = Omit<NumberFeature, 'kind'>
 type CategoryOptions<V extends string> = Omit<CategoryFeature, 'kind' | 'values'> & { values?: readonly V[] }
 
-/** A number with its expected range: `number({ unit: 'cm', min: 3, max: 9 })`. */
+/** Defines a numeric feature with its expected range: `number({ unit: 'cm', min: 3, max: 9 })`. */
 export function number<const O extends NumberOptions>(options: O = {} as O): { kind: 'number' } & O {
   return { kind: 'number', ...options }
 }
 
-/** One of these texts: `category(['red', 'green'])`. Without values any text is accepted. */
+/** Defines a text feature with given values: `category(['red', 'green'])`. Without values, any text is accepted. */
 export function category<const V extends string>(
   values: readonly V[],
 ): { kind: 'category'; values: readonly V[] }
@@ -46,7 +46,7 @@ const options = (kind: 'number' | 'category') =>
 
 function reportOptions(report: IssueCollector, place: string, feature: Features[string]): void {
   const example = { number: 'number({ min: 0 })', category: "category(['red', 'white'])" }[feature.kind]
-  // The letters of a text that was given in place of options.
+  // A text was passed instead of options: spreading it yields its letters by index.
   if ('0' in feature) return report(place, `options are required, as in ${example}, not a text`)
   const { kind: _kind, from: _from, ...given } = feature
   reportUnknown(report, place, given, options(feature.kind))
@@ -60,7 +60,7 @@ function reportOutside(report: IssueCollector, place: string, feature: NumberFea
     report(place, "min or max, and missing: 'fill', are required with it, because a value outside is imputed")
 }
 
-/** The kinds of other libraries for free text. */
+/** Whether the word is another library's kind for free text. */
 export const isTextWord = (word: string): boolean => /^(texts?|string|sentence|embedding)$/i.test(word)
 
 export const textAdvice =
@@ -90,7 +90,7 @@ export function checkFeatures(report: IssueCollector, features: Features): void 
   }
 }
 
-/** The issues of a row of these features, as the API reports them. */
+/** Returns the issues of a row of these features, as the API reports them. */
 export function issuesOfRow(features: Features, row: Record<string, unknown>): string[] {
   const extra = Object.keys(row).filter((name) => !(name in features))
   return [

@@ -8,13 +8,13 @@ import { identifier } from './source.ts'
 import { listOf, type FeatureViewHandle } from './view.ts'
 
 export interface LookupOptions {
-  /** The fields of a row that name the entity, where their names differ from those of the view. */
+  /** The fields of a row that identify the entity, if their names differ from those of the view. */
   by?: string | readonly string[]
-  /** The value without a known one, in training and in serving; null, imputed as fitted in training, when absent. */
+  /** The value if none is known, in training and in serving. Default: null, imputed as fitted in training. */
   otherwise?: number | string
-  /** The maximum age of a copy in the memory of a replica: 1 min. */
+  /** The maximum age of a value cached by a replica. Default: 1 min. */
   fresh?: Duration
-  /** How long a request waits for a value that is not cached: 20 ms. */
+  /** How long a request waits for a value that is not cached. Default: 20 ms. */
   within?: Duration
 }
 
@@ -27,8 +27,8 @@ type Looked<F, O> = O extends { otherwise: number | string }
 const views = new WeakMap<object, { view: FeatureViewHandle<Features>; issues: string[] }>()
 
 /**
- * A feature that is looked up in a view, so that callers need not send it: `lookup(airportDelays, 'mean', { by: 'origin' })`. It
- * is joined to the training rows as it was known at the time of each.
+ * Defines a feature that is looked up in a view, so that callers need not send it: `lookup(airportDelays, 'mean', { by: 'origin' })`.
+ * Training rows get the value that was known at the time of each row.
  */
 export function lookup<
   V extends Features,
@@ -77,7 +77,7 @@ export function lookup<
   return made as unknown as Looked<V[K], O>
 }
 
-/** The views of a model's features; reports the issues of the views and of their use. */
+/** Returns the views of a model's features. Reports the issues of the views and of their use. */
 export function compileViews(
   report: IssueCollector,
   features: Features,

@@ -1,6 +1,6 @@
 /**
- * The rows of a model as SQL: what was known at a moment, with the features derived from it. Training and the replay
- * of live traffic ask with the same statements, so that a feature is never computed in two ways.
+ * Builds the SQL for the rows of a model: the rows known at a moment, with derived features. Training and the replay of live traffic use
+ * the same statements, so that a feature is never computed in two ways.
  */
 import { labelColumns, snapshotColumns, type ModelDefinition } from '../../../domain/model-definition.ts'
 import { withLookups } from './as-of-join.ts'
@@ -27,7 +27,7 @@ export function planRows(
   } = definition
   const { eventTime } = source
   const at = timestampLiteral(options.asOfMs)
-  // Only a CSV has times as text. Elsewhere a bare column lets the reader skip what is older.
+  // Only a CSV stores times as text. In other sources, an unconverted column lets the reader skip older rows.
   const time = (column: string) => (source.kind === 'csv' ? readAs('time', column) : quotedIdentifier(column))
   const times = [eventTime, labelKnownAt].filter((column) => column !== undefined)
   const conditions = times.map((column) => `${time(column)} <= ${at}`)
@@ -37,7 +37,7 @@ export function planRows(
   return { known: `select * from (${source.rows}) as events${where}`, rows: shapedRows(definition) }
 }
 
-/** The columns of a snapshot from the derived ones: features in their order and kind, then label, times and key. */
+/** Selects the columns of a snapshot: features in their order and kind, then label, times and key. */
 function shapedRows(definition: ModelDefinition): string {
   const { source, features } = definition
   const typed = Object.entries(features).map(
@@ -61,11 +61,11 @@ function shapedRows(definition: ModelDefinition): string {
   return `select ${columns.join(', ')} from (${lookups(definition, source.derive ?? 'select * from known')}) as derived`
 }
 
-/** A served row has the values that its request was answered with; a later look-up might find others. */
+/** Joins looked-up features. A served row keeps the values of its request; a later look-up might find different ones. */
 const lookups = (definition: ModelDefinition, rows: string): string =>
   definition.source.kind === 'served' ? rows : withLookups(definition, rows)
 
-/** Counts the rows of a source that no snapshot as of `asOfMs` has, in the SQL of the source; undefined without times. */
+/** Returns SQL that counts the rows of a source that are in no snapshot as of `asOfMs`; undefined without times. */
 export function leftOutQuery(definition: ModelDefinition, asOfMs: number): string | undefined {
   const {
     source,
@@ -80,11 +80,11 @@ export function leftOutQuery(definition: ModelDefinition, asOfMs: number): strin
   const early = eventTime === undefined ? 'true' : `${time(eventTime)} <= ${at}`
   const known = labelKnownAt === undefined ? 'true' : `${quotedIdentifier(labelKnownAt)} is not null`
   const learned = labelKnownAt === undefined ? 'true' : `${time(labelKnownAt)} <= ${at}`
-  // A derived label is not there yet.
+  // A derived label does not exist in the source.
   const isThere = labelColumns(definition.label).map((column) => `${quotedIdentifier(column)} is not null`)
   const labelled = source.derive === undefined ? isThere.join(' and ') : 'false'
   const count = (condition: string, name: string) => `count(*) filter (where ${condition}) as ${name}`
-  // All rows of a table of years may be many: there only those of the window are counted.
+  // A table may hold years of rows, so only those of the window are counted.
   const sinceMs = firstNeededMs(definition, asOfMs)
   const window =
     inPostgres && eventTime !== undefined && sinceMs !== undefined
@@ -98,7 +98,7 @@ export function leftOutQuery(definition: ModelDefinition, asOfMs: number): strin
   ].join(', ')} from (${source.rows}) as events${window}`
 }
 
-/** The moment at which the last row of files became known, as ISO 8601; undefined for other sources and without times. */
+/** Returns SQL for the moment at which the last row of files became known, as ISO 8601; undefined for other sources and without times. */
 export function lastKnownQuery({ source, label: labelled }: ModelDefinition): string | undefined {
   const times = [source.eventTime, labelled.knownAt].filter((column) => column !== undefined)
   if (times.length === 0 || (source.kind !== 'csv' && source.kind !== 'parquet')) return undefined
@@ -106,15 +106,15 @@ export function lastKnownQuery({ source, label: labelled }: ModelDefinition): st
   return `select strftime(${last}, '%Y-%m-%dT%H:%M:%SZ') as last from (${source.rows}) as events`
 }
 
-/** The first moment whose events a snapshot as of `asOfMs` needs; absent when it needs all. */
+/** Returns the first moment whose events a snapshot as of `asOfMs` needs; undefined if it needs all. */
 export function firstNeededMs({ split }: ModelDefinition, asOfMs: number): number | undefined {
   return split.kind === 'time' ? asOfMs - split.maturedMs - split.testMs - split.trainMs : undefined
 }
 
-/** The rows of a snapshot from those of a plan: split, sampled by the hash of their key, in a total order. */
+/** Builds the rows of a snapshot from the rows of a plan: split, sampled by the hash of their key, in a total order. */
 export function snapshotQuery({ split }: ModelDefinition, asOfMs: number): string {
   if (split.kind === 'hash') {
-    // Identical rows have one key and one rank, so they are never on both sides.
+    // Identical rows have the same key and rank, so they are never on both sides.
     const group = split.stratified ? `partition by ${label} ` : ''
     const rank = `dense_rank() over (${group}order by md5(${key} || 'split'))`
     const all = split.stratified
@@ -130,10 +130,10 @@ export function snapshotQuery({ split }: ModelDefinition, asOfMs: number): strin
   const endMs = asOfMs - split.maturedMs
   const testFrom = timestampLiteral(endMs - split.testMs)
   const trainFrom = timestampLiteral(endMs - split.testMs - split.trainMs)
-  // Labels that became known after the test began were unknown to a model at that time.
+  // At the start of the test period, a model could not know labels that became known later.
   const validationFrom =
     split.validationMs === undefined ? undefined : timestampLiteral(endMs - split.testMs - split.validationMs)
-  // A label that became known during the validation was unknown when it began.
+  // At the start of the validation period, a label that became known during it was unknown.
   const validation =
     validationFrom === undefined
       ? ''

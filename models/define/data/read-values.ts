@@ -1,6 +1,6 @@
 /**
- * Builds DuckDB SQL that reads a column as it is declared, whatever type it has. A value that does not fit raises an error of
- * this project's own, which names column, kind and value.
+ * Builds DuckDB SQL that reads a column as its declared kind, whatever type it has. An invalid value raises an error that names column,
+ * kind and value.
  */
 import { maxNumber, type DeclaredKind } from '../../../domain/validation/source-issue.ts'
 import type { FeatureView } from '../../../domain/model/feature-view.ts'
@@ -11,21 +11,21 @@ const mark = 'tenure_value'
 const separator = 'chr(31)'
 const maxValueLength = 300
 
-/** The column as a double, a timestamp in UTC, a text, or 1 and 0. */
+/** Returns SQL that reads the column as a double, a timestamp in UTC, a text, or 1 and 0. */
 export function readAs(kind: DeclaredKind, column: string): string {
   const name = quotedIdentifier(column)
   const fail = `case when ${name} is not null then error(concat(${textLiteral(mark)}, ${[textLiteral(column), textLiteral(kind), `left(cast(${name} as varchar), ${maxValueLength})`].map((part) => `${separator}, ${part}`).join(', ')})) end`
   return kind === 'text' ? `cast(${name} as varchar)` : `coalesce(${converted(kind, name)}, ${fail})`
 }
 
-/** Null for a value that is not of the kind. */
+/** Returns SQL that is null for an invalid value. */
 function converted(kind: Exclude<DeclaredKind, 'text'>, name: string): string {
   const text = `lower(trim(cast(${name} as varchar)))`
   const double = `try_cast(${name} as double)`
   switch (kind) {
     case 'number':
       return `case when abs(${double}) <= ${maxNumber} or not isfinite(${double}) then ${double} when ${text} = 'true' then 1 when ${text} = 'false' then 0 end`
-    // Through a type with a zone: a cast to a timestamp without one ignores the offset of a text.
+    // Cast through a type with a time zone: a cast to a timestamp without one ignores the offset in a text.
     case 'time':
       return `cast(try_cast(${name} as timestamptz) as timestamp)`
     case 'flag':
@@ -33,7 +33,7 @@ function converted(kind: Exclude<DeclaredKind, 'text'>, name: string): string {
   }
 }
 
-/** Whether the text column holds a value that is not of the kind. */
+/** Returns SQL for whether the text column holds an invalid value. */
 export const breaks = (kind: Exclude<DeclaredKind, 'text'>, column: string): string =>
   `(${quotedIdentifier(column)} is not null and ${converted(kind, quotedIdentifier(column))} is null)`
 
@@ -43,7 +43,7 @@ export interface BadValue {
   value: string
 }
 
-/** The value that an error of `readAs` names; undefined for other errors. */
+/** Returns the value that an error of `readAs` names; undefined for other errors. */
 export function badValueOf(message: string): BadValue | undefined {
   const [, column, kind, value] = message.slice(message.indexOf(mark)).split('\u001f')
   return !message.includes(mark) || column === undefined || value === undefined
@@ -51,7 +51,7 @@ export function badValueOf(message: string): BadValue | undefined {
     : { column, kind: kind as BadValue['kind'], value }
 }
 
-/** How the columns of a model's source are read: by its declaration, and never by a guess from the file. */
+/** Returns the kind of each source column of a model, from its declaration and never guessed from the file. */
 export function declaredKinds(definition: ModelDefinition): Record<string, DeclaredKind> {
   const { features, label, source, weights } = definition
   const kinds: Record<string, DeclaredKind> = {}
@@ -63,7 +63,7 @@ export function declaredKinds(definition: ModelDefinition): Record<string, Decla
   return kinds
 }
 
-/** The same for a feature view, and what its columns are for. An entity is read as a text: `007` is another one than `7`. */
+/** Returns the same for a feature view, with the use of each column. An entity is read as text: `007` differs from `7`. */
 export function columnsOfView({ entity, eventTime, knownAt, values, declaredTypes }: FeatureView): {
   declared: Record<string, DeclaredKind>
   needed: Record<string, string>
@@ -79,7 +79,7 @@ export function columnsOfView({ entity, eventTime, knownAt, values, declaredType
     [knownAt, 'time', 'which knownAt names'],
   ]
   return {
-    // Values of a definition without the mark were stored by the types that their files share.
+    // Values of a definition without this flag were stored with the types of their files.
     declared: declaredTypes ? Object.fromEntries(columns.map(([name, kind]) => [name, kind])) : {},
     needed: Object.fromEntries(columns.map(([name, , use]) => [name, use])),
   }
@@ -88,7 +88,7 @@ export function columnsOfView({ entity, eventTime, knownAt, values, declaredType
 const labelKind = ({ kind }: ModelDefinition['label']['output']): DeclaredKind =>
   kind === 'classes' ? 'text' : kind === 'probability' ? 'flag' : 'number'
 
-/** Reads the columns of the label of a snapshot. */
+/** Returns SQL that reads the label columns of a snapshot. */
 export const readLabels = (label: ModelDefinition['label']): string[] => {
   const kind = labelKind(label.output)
   const names = snapshotLabels(label.output)

@@ -1,6 +1,6 @@
 /**
- * Defines a source whose rows are the answered requests of the model with their outcomes. A row is what the model was asked, so a
- * feature is never computed in another way than at prediction time.
+ * Defines a source whose rows are the served requests of the model with their outcomes. A row holds the features of its request, so that a
+ * feature is never computed differently than at prediction time.
  */
 import type { LabelDefinition, ServedSource } from '../../../domain/model-definition.ts'
 import type { Features } from '../../../domain/model/features.ts'
@@ -9,23 +9,23 @@ import { fieldNames, reportUnknown } from '../fields.ts'
 import type { IssueCollector } from '../issues.ts'
 
 export interface ServedOptions {
-  /** How far back requests count; as far as the prediction log goes when absent. */
+  /** The maximum age of requests. Default: the whole prediction log. */
   since?: Duration
   /**
-   * The age from which a request counts: of younger ones only the early outcomes are known, which are a biased sample. When absent it is
-   * learnt, as the age by which 95 % of outcomes have arrived.
+   * The minimum age of a request: younger requests have only early outcomes, which are a biased sample. Default: the learnt age by which 95
+   * % of outcomes have arrived.
    */
   matured?: Duration
   /**
-   * When an outcome was known: when it `'arrived'` here, or when it was `'observed'`, as its sender said, for outcomes that were loaded
-   * long after. `'arrived'` when absent.
+   * When an outcome counts as known: when it `'arrived'` here, or when it was `'observed'` according to its sender, for outcomes loaded
+   * long afterwards. Default: `'arrived'`.
    */
   knownAt?: 'arrived' | 'observed'
-  /** At most this many requests, chosen by a hash of their ids; 1,000,000 when absent. */
+  /** The maximum number of requests, chosen by a hash of their ids. Default: 1,000,000. */
   maxRequests?: number
-  /** The fewest rows with an outcome that a retraining starts with; 100 when absent. */
+  /** The minimum number of rows with an outcome for a retraining. Default: 100. */
   minRows?: number
-  /** DuckDB SQL over `known`, the rows with their outcomes, that makes the label or adds columns. */
+  /** DuckDB SQL over `known`, the rows with their outcomes, that computes the label or adds columns. */
   derive?: string
 }
 
@@ -37,26 +37,28 @@ const fields = fieldNames<Omit<ServedOptions, 'derive'>>({
   minRows: 0,
 })
 
-/** The DuckDB table that the rows are loaded into. */
+/** The DuckDB table into which the rows are loaded. */
 export const servedTable = 'served'
 
-/** The columns of every served row beside the features. */
+/** The columns of every served row in addition to the features. */
 export const servedColumns = {
   predictionId: 'prediction_id',
   askedAt: 'asked_at',
   knownAt: 'known_at',
-  /** As text: true or false, the class, the number, or several numbers as JSON, which are columns of their own too. */
+  /** The outcome as text: true or false, the class, the number, or several numbers as JSON, which are also separate columns. */
   outcome: 'outcome',
-  /** What was answered: the probability, the number, the middle quantile, the class, or several numbers as JSON. */
+  /** The prediction: the probability, the number, the middle quantile, the class, or several numbers as JSON. */
   answer: 'answer',
   version: 'version',
-  /** `champion`, `canary` or `control`; the answers of a shadow are no rows. */
+  /** `champion`, `canary` or `control`; predictions of a shadow are excluded. */
   arm: 'arm',
-  /** Of the requests with such an answer of such a version, how many there are for each one with an outcome. */
+  /**
+   * The weight that corrects for missing outcomes: the number of requests with this prediction of this version per request with an outcome.
+   */
   weight: 'selection_weight',
 } as const
 
-/** Only where the model file names it, because it identifies a person. */
+/** Present only if the model file names it, because it identifies a person. */
 export const routingKeyColumn = 'routing_key'
 
 const defaultMaxRequests = 1_000_000
@@ -85,7 +87,7 @@ export function compileServed(report: IssueCollector, options: ServedOptions): S
   }
 }
 
-/** The label with the time at which it became known. The model file must say which column it is: no outcome is taken for it in silence. */
+/** Returns the label with the time at which it became known. The model file must name the column; no outcome is used implicitly. */
 export function labelOfServed(
   report: IssueCollector,
   { label, features, derive }: { label: LabelDefinition; features: Features; derive: string | undefined },
@@ -93,7 +95,7 @@ export function labelOfServed(
   const { outcome, knownAt } = servedColumns
   const taken: string[] = [...Object.values(servedColumns), routingKeyColumn]
   if (label.output.kind === 'numbers') {
-    // Each is a column of its own, unless derive makes it.
+    // Each number is a separate column, unless `derive` computes it.
     for (const name of label.output.names)
       if (derive === undefined && taken.includes(String(name).toLowerCase()))
         report('label', `served rows have a column "${name}" of their own: give the number another name`)

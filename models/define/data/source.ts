@@ -7,15 +7,15 @@ import type { IssueCollector } from '../issues.ts'
 import { compileServed, servedColumns, servedTable, type ServedOptions } from './served.ts'
 
 export interface SourceOptions {
-  /** One row an event, as a query; over the view `source` when one file is given. All of its rows when absent. */
+  /** A query that returns one row per event; with one file, over the view `source`. Default: all rows of the file. */
   rows?: string
   /** DuckDB SQL over `known`, the rows known at `asOf`, that adds features derived from other rows. */
   derive?: string
   /** The column with the time of the event (UTC). */
   eventTime?: string
-  /** The history that `derive` needs before the first row of the split. */
+  /** How much history `derive` needs before the first row of the split. */
   lookback?: Duration
-  /** The columns that name a row; all of them when absent. */
+  /** The columns that identify a row. Default: all columns. */
   key?: readonly string[]
 }
 
@@ -27,29 +27,32 @@ export interface SourceSpec {
 }
 
 /**
- * One file is seen as `source`; several by the names given to them. Paths are relative to the project. A pattern such as `models/data/*.csv` or
- * `s3://bucket/2026-*.csv` is all of its files as one table, at most 1,000; a folder `column=value` in the place of a wildcard is a column.
+ * One file is the view `source`; several files have the given names. Paths are relative to the project. A pattern such as
+ * `models/data/*.csv` or `s3://bucket/2026-*.csv` combines up to 1,000 files into one table. A folder `column=value` in place of a wildcard
+ * adds a column.
  */
 type Files = string | Record<string, string>
 const named = (files: Files): Record<string, string> =>
   typeof files === 'string' ? { source: files } : files
 
-/** Rows of CSV files: `csv('models/data/iris.csv')`, `csv('s3://bucket/iris.csv')` or `csv('https://example.com/iris.csv')`. */
+/** Reads rows from CSV files: `csv('models/data/iris.csv')`, `csv('s3://bucket/iris.csv')` or `csv('https://example.com/iris.csv')`. */
 export function csv(files: Files, options: SourceOptions = {}): SourceSpec {
   return { kind: 'csv', files: named(files), options }
 }
 
-/** Rows of Parquet files, of the project or at an address as for `csv`. */
+/** Reads rows from Parquet files, of the project or at an address as for `csv`. */
 export function parquet(files: Files, options: SourceOptions = {}): SourceSpec {
   return { kind: 'parquet', files: named(files), options }
 }
 
-/** A query on the project's own Postgres, run as `tenure_reader`: `grant select on <table> to tenure_reader`. */
+/** Runs a query on the project's own Postgres as `tenure_reader`: `grant select on <table> to tenure_reader`. */
 export function postgres(options: SourceOptions & { rows: string }): SourceSpec {
   return { kind: 'postgres', files: {}, options }
 }
 
-/** What this model was asked and what became true of it: `served({ since: '90 d' })`, with `label: yesNo({ column: 'outcome', … })`. */
+/**
+ * Reads the served requests of this model with their outcomes: `served({ since: '90 d' })`, with `label: yesNo({ column: 'outcome', … })`.
+ */
 export function served({ derive, ...options }: ServedOptions = {}): SourceSpec {
   const { askedAt: eventTime, predictionId } = servedColumns
   const rows = `select * from ${servedTable}`

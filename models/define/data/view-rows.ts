@@ -1,8 +1,8 @@
-/** Which rows of a feature view have become usable, as SQL: in the SQL of its source, and then in DuckDB's. */
+/** Builds the SQL for the rows of a feature view that have become usable: first in the SQL of its source, then in DuckDB's. */
 import type { FeatureView } from '../../../domain/model/feature-view.ts'
 import { quotedIdentifier, timestampLiteral } from '../../../domain/sql-text.ts'
 
-/** The text that names an entity, as `entityKey` makes it; a whole number has no decimals, whatever its type. */
+/** Returns SQL for the text that identifies an entity, equal to `entityKey`. A whole number has no decimals, whatever its type. */
 export const entityColumn = (columns: readonly string[]): string =>
   columns
     .map((name) => `regexp_replace(cast(${quotedIdentifier(name)} as varchar), '\\.0$', '')`)
@@ -11,11 +11,11 @@ export const entityColumn = (columns: readonly string[]): string =>
 export interface ViewPlan {
   /** The rows of the view that have become usable, in the SQL of its source. */
   known: string
-  /** DuckDB SQL over `known`: one row a value, in the order in which they became usable. */
+  /** DuckDB SQL over `known`: one row per value, in the order in which they became usable. */
   rows: string
 }
 
-/** The rows of a view that became usable after one moment and not after another. */
+/** Builds the queries for the rows of a view that became usable after one moment and not after another. */
 export function planView(
   { source, entity, eventTime, knownAt, values }: FeatureView,
   { afterMs, untilMs }: { afterMs: number | undefined; untilMs: number },
@@ -34,7 +34,7 @@ export function planView(
     select ${entityColumn(entity)} as entity, ${eventAt} as event_at, ${knownSince} as known_at,
       greatest(${eventAt}, ${knownSince}) as usable_at, ${columns.join(', ')}
     from known`
-  // Of several rows for the same event that became known at once, the one with the greatest values stands for all.
+  // Of several rows for the same event that became known at once, the greatest values win.
   return {
     known: `select * from (${source.rows}) as given where ${conditions.join(' and ')}`,
     rows: `

@@ -13,21 +13,21 @@ import { compileSource, identifier, type SourceSpec } from './source.ts'
 export interface ViewFile<V extends Features> {
   /** A description for readers. */
   about?: string
-  /** The columns that name an entity: `'airport'`, or several. */
+  /** The columns that identify an entity: `'airport'`, or several. */
   entity: string | readonly string[]
-  /** The source: `rows` gives one row a value, `eventTime` the time of the value. */
+  /** The source. `rows` returns one row per value; `eventTime` is the time of the value. */
   source: SourceSpec
-  /** The column with the time at which a row became known; the value is unused before. */
+  /** The column with the time at which a row became known. The value is not used before. */
   knownAt: string
   /** The columns that models can use as features. */
   values: V
   /** The maximum age of a value. */
   timeToLive: Duration
-  /** The period of the ingestion: 5 min. */
+  /** The interval of the ingestion. Default: 5 min. */
   every?: Duration
-  /** How late a row may arrive after its `knownAt`: 1 h. It is usable from its ingestion. */
+  /** How late a row may arrive after its `knownAt`. Default: 1 h. It is usable from its ingestion. */
   late?: Duration
-  /** The retention of values: 400 d. */
+  /** The retention of values. Default: 400 d. */
   keep?: Duration
 }
 
@@ -54,7 +54,7 @@ const fields = fieldNames<ViewFile<Features>>({
 export const listOf = (given: string | readonly string[]): string[] =>
   typeof given === 'string' ? [given] : [...given]
 
-/** Values of an entity that change over time. Never throws: the models that use the view report its issues. */
+/** Defines the values of an entity that change over time. Never throws: the models that use the view report its issues. */
 export function view<const V extends Features>(name: string, file: ViewFile<V>): FeatureViewHandle<V> {
   const { report, issues } = collectIssues()
   const place: IssueCollector = (field, message) => report(`views.${String(name)}.${field}`, message)

@@ -6,11 +6,11 @@ import { fieldNames, reportUnknown } from '../fields.ts'
 import type { IssueCollector } from '../issues.ts'
 
 export interface WeightsSpec {
-  /** The column of the source with the weight of a row, a number of at least 0. */
+  /** The column of the source with the weight of a row: a number of at least 0. */
   column?: string
   /**
-   * The weight of a class, 1 where it is not named, or `'balanced'`, which gives every class the same sum. Of `yesNo` the classes are
-   * its `positive` and `not` with that name.
+   * The weight of each class, 1 for a class not listed, or `'balanced'`, which gives every class the same sum. For `yesNo`, the classes are
+   * its `positive` and `not` followed by that name.
    */
   classes?: 'balanced' | Readonly<Record<string, number>>
 }

@@ -29,6 +29,6 @@ export function compileApproval(
   }
 }
 
-/** The requirement of a model file that names none. */
+/** Returns the drill requirement of a model file that sets none. */
 export const defaultRequireDrill = (risk: RiskClass): ReleasePolicy['requireDrill'] =>
   risk === 'high' ? { withinMs: leastHighRisk.drillWithinMs } : undefined

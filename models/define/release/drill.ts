@@ -5,19 +5,19 @@ import { fieldNames } from '../fields.ts'
 
 /** The drills of the model. */
 export interface DrillSpec {
-  /** The period: 30 days without `cron`. */
+  /** The interval. Default: 30 days, unless `cron` is set. */
   every?: Duration
-  /** A cron expression in UTC instead of a period. */
+  /** A cron expression in UTC instead of an interval. */
   cron?: string
-  /** The kinds of drills: all when absent. */
+  /** The kinds of drills. Default: all. */
   kinds?: readonly DrillKind[]
-  /** `mirrored` when absent: callers never see predictions of the candidate. */
+  /** Default: `mirrored`, in which callers never receive predictions of the candidate. */
   traffic?: DrillPolicy['traffic']
-  /** The share of the traffic, or of the copied requests, in percent: 10. */
+  /** The share of the traffic, or of the copied requests, in percent. Default: 10. */
   percent?: number
-  /** The failed requests that one drill may cause. */
+  /** The number of failed requests that one drill may cause. */
   harmBudget?: number
-  /** The time after which the drill has failed: 10 min. */
+  /** The time after which the drill fails. Default: 10 min. */
   within?: Duration
 }
 

@@ -1,4 +1,4 @@
-/** Compiles the `business` of a release: what users do after their first request, as reported by `POST /v1/events`. */
+/** Compiles the `business` of a release: what users do after their first request, reported by `POST /v1/events`. */
 import type { BusinessMetric } from '../../../domain/canary/business-policy.ts'
 import { durationsIn, type Duration } from '../duration.ts'
 import { fieldNames, reportUnknown } from '../fields.ts'
@@ -6,25 +6,25 @@ import type { IssueCollector } from '../issues.ts'
 
 export interface EventOptions {
   /**
-   * What counts of a user: the `total` of the values of its events, when absent; whether there is `any` event, such as a conversion; or
-   * their `mean`, such as a rating, of users with an event only.
+   * How the events of a user count: the `total` of their values; whether there is `any` event, such as a conversion; or the `mean` of their
+   * values, such as a rating, over users with an event only. Default: `total`.
    */
   counts?: 'total' | 'any' | 'mean'
-  /** A lower value of a user counts as this: 0. */
+  /** Lower values of a user count as this. Default: 0. */
   min?: number
-  /** A higher value of a user counts as this: one large purchase must not decide. Required unless `counts` is `any`. */
+  /** Higher values of a user count as this, so that one large purchase does not decide. Required unless `counts` is `any`. */
   max?: number
-  /** How long after the first request of a user its events count: 30 min. */
+  /** How long after a user's first request events count. Default: 30 min. */
   within?: Duration
-  /** How long an event may take to arrive: 1 min. A user counts from then on. */
+  /** The maximum delay until an event arrives, after which a user is counted. Default: 1 min. */
   delay?: Duration
-  /** Whether lower values are better, such as refunds: false. */
+  /** Whether lower values are better, such as refunds. Default: false. */
   lowerIsBetter?: boolean
-  /** What a proven loss does: `rollback`, when absent, or `ask` an approver. */
+  /** The effect of a proven loss: `rollback`, or `ask` an approver. Default: `rollback`. */
   action?: 'rollback' | 'ask'
-  /** Also asks for the proof, before the promotion, that the mean is not worse by more than this share: 0.05 is 5 %. */
+  /** Requires proof, before the promotion, that the mean is not worse by more than this share: 0.05 is 5 %. */
   notWorse?: number
-  /** Also asks for the proof, before the promotion, that the mean is better: false. */
+  /** Whether to require proof, before the promotion, that the mean is better. Default: false. */
   better?: boolean
 }
 
@@ -32,7 +32,7 @@ export interface EventSpec extends EventOptions {
   event: string
 }
 
-/** What users do: `event('purchase', { max: 500 })`, `event('signup', { counts: 'any', notWorse: 0.05 })`. */
+/** Defines a metric of user events: `event('purchase', { max: 500 })`, `event('signup', { counts: 'any', notWorse: 0.05 })`. */
 export const event = (name: string, options: EventOptions = {}): EventSpec => ({ ...options, event: name })
 
 const fields = fieldNames<EventSpec>({
@@ -48,7 +48,7 @@ const fields = fieldNames<EventSpec>({
   better: 0,
 })
 
-/** The domain checks the values. */
+/** Compiles the metrics. The domain validates the values. */
 export function compileBusiness(
   report: IssueCollector,
   business: Readonly<Record<string, EventSpec>>,

@@ -1,29 +1,32 @@
-/** Compiles the `external` of a release: what other systems measure of each arm. */
+/** Compiles the `external` of a release: metrics that other systems measure for each arm. */
 import type { ExternalKind, ExternalMetric } from '../../../domain/canary/external/external-policy.ts'
 import { durationsIn, type Duration } from '../duration.ts'
 import { fieldNames, reportUnknown } from '../fields.ts'
 import type { IssueCollector } from '../issues.ts'
 
 export interface ExternalOptions {
-  /** The highest value that counts: one extreme window must not decide. Required. */
+  /** Higher values count as this, so that one extreme window does not decide. Required. */
   max: number
-  /** The lowest value that counts: 0. */
+  /** Lower values count as this. Default: 0. */
   min?: number
-  /** The highest value that is allowed, or the lowest where higher is better. When absent, the candidate is compared with the control. */
+  /** The highest allowed value, or the lowest if higher is better. Default: the candidate is compared with the control. */
   limit?: number
-  /** How much worse than the control still counts as no worse: 0.1, a tenth. */
+  /** How much worse than the control still counts as not worse. Default: 0.1, a tenth. */
   tolerance?: number
-  /** Whether lower values are better, such as complaints: true. */
+  /** Whether lower values are better, such as complaints. Default: true. */
   lowerIsBetter?: boolean
-  /** The length of a window: 1 min. Each is asked for once. */
+  /** The length of a window, which is queried once. Default: 1 min. */
   every?: Duration
-  /** How long after its end a window is complete at the source: 30 s. */
+  /** The delay after the end of a window until the source has all its data. Default: 30 s. */
   delay?: Duration
-  /** A window in which an arm has served fewer requests is not asked for: 20. */
+  /** The minimum number of requests of an arm; windows with fewer are not queried. Default: 20. */
   minRequests?: number
-  /** What a proven loss does: `rollback`, when absent, or `ask` an approver. */
+  /** The effect of a proven loss: `rollback`, or `ask` an approver. Default: `rollback`. */
   action?: 'rollback' | 'ask'
-  /** A source that gives no value holds the release, and after three windows asks an approver: `ask`. `hold` only holds it; `ignore` does not. */
+  /**
+   * What happens while a source returns no value: `ask` holds the release and asks an approver after three windows, `hold` only holds it,
+   * `ignore` does neither. Default: `ask`.
+   */
   onError?: 'ask' | 'hold' | 'ignore'
 }
 
@@ -33,7 +36,7 @@ export interface ExternalSpec extends ExternalOptions {
   query: string
 }
 
-/** A query of Prometheus for one series or a scalar, with `$version`, `$arm`, `$model` and `$window`. */
+/** Queries Prometheus for one series or a scalar, with `$version`, `$arm`, `$model` and `$window`. */
 export const promql = (source: string, query: string, options: ExternalOptions): ExternalSpec => ({
   ...options,
   kind: 'promql',
@@ -41,7 +44,7 @@ export const promql = (source: string, query: string, options: ExternalOptions):
   query,
 })
 
-/** A query of another Postgres for one number, with `$version`, `$arm`, `$model`, `$from` and `$to`. */
+/** Queries another Postgres for one number, with `$version`, `$arm`, `$model`, `$from` and `$to`. */
 export const sqlQuery = (source: string, query: string, options: ExternalOptions): ExternalSpec => ({
   ...options,
   kind: 'sql',
@@ -49,7 +52,7 @@ export const sqlQuery = (source: string, query: string, options: ExternalOptions
   query,
 })
 
-/** A POST of metric, model, version, arm, from and to, answered by `{ "value": number }`. */
+/** Posts metric, model, version, arm, from and to; the response is `{ "value": number }`. */
 export const webhook = (source: string, metric: string, options: ExternalOptions): ExternalSpec => ({
   ...options,
   kind: 'webhook',
@@ -73,7 +76,7 @@ const fields = fieldNames<ExternalSpec>({
   onError: 0,
 })
 
-/** The domain checks the values. */
+/** Compiles the metrics. The domain validates the values. */
 export function compileExternal(
   report: IssueCollector,
   external: Readonly<Record<string, ExternalSpec>>,

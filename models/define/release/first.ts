@@ -1,4 +1,4 @@
-/** Compiles the `first` of a canary: the callers who meet the candidate before any share of the traffic. */
+/** Compiles the `first` of a canary: the callers who get the candidate before any share of the traffic. */
 import type { Features } from '../../../domain/model/features.ts'
 import type { TargetedPolicy } from '../../../domain/release/policy.ts'
 import type { CallerTarget } from '../../../domain/serving/target.ts'
@@ -7,19 +7,19 @@ import { fieldNames, reportUnknown } from '../fields.ts'
 import type { IssueCollector } from '../issues.ts'
 import { minuteMs, timesOf } from './times.ts'
 
-/** Exactly one of `header`, `attribute` and `allowList`. */
+/** Set exactly one of `header`, `attribute` and `allowList`. */
 export interface FirstSpec {
-  /** A header of the request with its value: `'x-preview: on'`. A record of a stream has headers too. */
+  /** A header of the request with its value: `'x-preview: on'`. Records of a stream have headers too. */
   header?: string
-  /** A feature with its value in every row of the request: `{ origin: 'JFK' }`. */
+  /** A feature and the value that it must have in every row of the request: `{ origin: 'JFK' }`. */
   attribute?: Readonly<Record<string, string | number>>
   /** Routing keys: `['user-7', 'user-12']`. */
   allowList?: readonly string[]
-  /** The minimum time of the stage: 30 min. */
+  /** The minimum time of the stage. Default: 30 min. */
   soak?: Duration
-  /** The minimum requests of these callers: 50. */
+  /** The minimum number of requests of these callers. Default: 50. */
   requests?: number
-  /** The time after which the stage ends: eight times the soak. */
+  /** The time after which the stage ends. Default: eight times the soak. */
   deadline?: Duration
 }
 
@@ -34,7 +34,7 @@ const firstFields = fieldNames<FirstSpec>({
 
 const place = 'release.first'
 
-/** Undefined for a target that was reported. */
+/** Returns undefined for a target that was reported as an issue. */
 export function compileFirst(
   report: IssueCollector,
   at: DurationReader,
@@ -77,7 +77,7 @@ function targetOf(
   return { attribute: { name, value } }
 }
 
-/** Why no request can have the value; undefined when one can. */
+/** Returns why no request can have the value; undefined if one can. */
 function issueOfFeature(features: Features, name: string, value: string | number): string | undefined {
   const feature = features[name]
   if (feature === undefined)

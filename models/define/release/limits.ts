@@ -1,4 +1,4 @@
-/** Compiles the limits of the canary judge: the defaults, and what the model file sets. */
+/** Compiles the limits of the canary judge: the defaults, overridden by the model file. */
 import { defaultCanaryPolicy, type CanaryPolicy } from '../../../domain/canary/policy.ts'
 import { alphaFor } from '../../../domain/sequential/alpha-split.ts'
 import { fieldNames, reportUnknown } from '../fields.ts'
@@ -12,7 +12,7 @@ export interface LimitsSpec {
   external?: Record<string, ExternalSpec>
 }
 
-/** The metrics of events and of other systems have words of their own. */
+/** Metrics of events and of other systems are declared in their own fields. */
 const limitFields = fieldNames<Omit<CanaryPolicy, 'business' | 'external'>>({
   errorRatio: 0,
   slowRatio: 0,
@@ -30,7 +30,7 @@ const limitFields = fieldNames<Omit<CanaryPolicy, 'business' | 'external'>>({
   ramp: 0,
 })
 
-/** Business and external metrics bring their shares of the α, unless the file splits it itself. */
+/** Business and external metrics add their shares of the α, unless the file splits the α itself. */
 export function compileLimits(
   report: IssueCollector,
   { limits, business, external }: LimitsSpec,

@@ -1,4 +1,4 @@
-/** Compiles the times of a stage: its own, or the defaults of its list. */
+/** Compiles the times of a stage from its own values or the defaults of its list. */
 import type { StagePolicy } from '../../../domain/release/policy.ts'
 import type { Duration, DurationReader } from '../duration.ts'
 

@@ -1,4 +1,4 @@
-/** Compiles the `batches` of a model file: rows that the champion scores day by day, or when a trigger fires. */
+/** Compiles the `batches` of a model file: rows that the champion scores daily, or when a trigger fires. */
 import { issueOfPath, issuesOfBatch, type BatchSpec } from '../../../domain/model/batch-spec.ts'
 import {
   batchTriggerName,
@@ -19,36 +19,36 @@ import type { TriggerSpec } from './triggers.ts'
 
 export interface ScheduledBatchSpec {
   /**
-   * The rows: `parquet('in/{date}.parquet')` or `csv(…)`, a file below the directory for batches, or
-   * `postgres({ rows: "select … where day = '{date}'" })`. Without `partition`, `{date}` is the day of the firing, and parameters of the
-   * webhook stand in braces too: `{region}`.
+   * The rows: `parquet('in/{date}.parquet')` or `csv(…)`, a file below the directory for batches, or `postgres({ rows: "select … where day
+   * = '{date}'" })`. Without `partition`, `{date}` is the day of the firing, and parameters of the webhook can be used in braces:
+   * `{region}`.
    */
   rows: SourceSpec
-  /** The days: `daily({ from: '2026-11-01' })`. Each firing of `when` scores all rows when absent. */
+  /** The days: `daily({ from: '2026-11-01' })`. Default: each firing of `when` scores all rows. */
   partition?: DailySpec
   /**
-   * What starts it: `[cron('0 3 * * *'), whenFile(…), whenWatermark(…), afterWorkflow(…), onWebhook(…)]`, as of `retrain`. Days are scored when
-   * they are complete when absent, and at the next firing otherwise.
+   * The triggers, as for `retrain`: `[cron('0 3 * * *'), whenFile(…), whenWatermark(…), afterWorkflow(…), onWebhook(…)]`. With triggers, a
+   * complete day is scored at the next firing. Default: days are scored as soon as they are complete.
    */
   when?: RetrainSpec | readonly (RetrainSpec | TriggerSpec)[]
-  /** A Parquet file below the directory for batches, such as `out/{date}.parquet`; the table `batch_predictions` when absent. */
+  /** A Parquet file below the directory for batches, such as `out/{date}.parquet`. Default: the table `batch_predictions`. */
   to?: string
-  /** The columns that are copied to the answers, to identify the rows. */
+  /** The columns to copy to the predictions, to identify the rows. */
   key?: readonly string[]
 }
 
 export interface DailyOptions {
   /** The first day, in UTC: `'2026-11-01'`. */
   from: string
-  /** How long after the end of a day its rows are complete: 0 s when absent. */
+  /** How long after the end of a day its rows are complete. Default: 0 s. */
   after?: Duration
-  /** A file below the directory for batches whose presence says that a day is complete, such as `in/{date}.done`; the file of the rows when absent. */
+  /** A file below the directory for batches that marks a day as complete, such as `in/{date}.done`. Default: the file of the rows. */
   ready?: string
 }
 
 export type DailySpec = { kind: 'daily' } & DailyOptions
 
-/** One partition a day, each scored once: `daily({ from: '2026-11-01', after: '2 h' })`. */
+/** Defines one partition per day, each scored once: `daily({ from: '2026-11-01', after: '2 h' })`. */
 export const daily = (options: DailyOptions): DailySpec => ({ ...options, kind: 'daily' })
 
 const fields = fieldNames<ScheduledBatchSpec>({ rows: 0, partition: 0, when: 0, to: 0, key: 0 })
@@ -112,10 +112,10 @@ function checkDaily(report: IssueCollector, place: string, batch: BatchDefinitio
     report(`${place}.when`, 'a webhook of a batch with days has no parameters: the days are its partitions')
 }
 
-/** What may stand between quotes in a query and in a path. */
+/** A value that is safe between quotes in a query and in a path. */
 const plainValue = /^[\w.-]{1,100}$/
 
-/** Every firing must know each name in braces. Returns values that fit. */
+/** Checks that every firing can fill each name in braces. Returns example values. */
 function checkParameters(
   report: IssueCollector,
   place: string,

@@ -1,10 +1,10 @@
-/** Finds cron expressions that never fire. Temporal accepts `0 0 30 2 *` without a word, and refuses what it cannot read. */
+/** Finds cron expressions that never fire. Temporal silently accepts `0 0 30 2 *`; it rejects an expression that it cannot parse. */
 
 const monthNames = ['jan', 'feb', 'mar', 'apr', 'may', 'jun', 'jul', 'aug', 'sep', 'oct', 'nov', 'dec']
-/** The longest of each month. */
+/** The maximum number of days of each month. */
 const daysOfMonth = [31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31]
 
-/** What is wrong with the text; undefined when it may fire. */
+/** Returns the issue of the text; undefined if it can fire. */
 export function issueOfCron(text: unknown): string | undefined {
   if (typeof text !== 'string' || !/^[^\s]+(\s+[^\s]+){4}$/.test(text.trim()))
     return `five fields are required, as in '0 3 * * 1', not ${JSON.stringify(text)}`
@@ -18,7 +18,7 @@ export function issueOfCron(text: unknown): string | undefined {
       )
     }),
   )
-  // Anything but numbers is left to Temporal.
+  // Temporal checks everything but numbers.
   return first > longest ? `${JSON.stringify(text)} never fires: no such month has a day ${first}` : undefined
 }
 

@@ -1,4 +1,6 @@
-/** Compiles the `retrain` of a model file: the schedule of retrainings and their triggers. Drift and lost quality start others. */
+/**
+ * Compiles the `retrain` of a model file: the schedule of retrainings and their triggers. Drift and lost quality start further retrainings.
+ */
 import type { ModelDefinition } from '../../../domain/model-definition.ts'
 import type { StartSchedule, TriggerDefinition } from '../../../domain/triggers/trigger.ts'
 import { durationAt, type Duration } from '../duration.ts'
@@ -8,11 +10,11 @@ import { issueOfCron } from './cron.ts'
 import { compileTrigger, type TriggerSpec } from './triggers.ts'
 
 export type RetrainSpec = ({ every: Duration } | { cron: string }) & {
-  /** A missed start is made up for within this time; 1 hour when absent. */
+  /** A missed start is caught up within this time. Default: 1 hour. */
   catchUp?: Duration
 }
 
-/** A schedule in a list of triggers: `cron('0 3 * * 1')`, in UTC. */
+/** Defines a schedule in a list of triggers: `cron('0 3 * * 1')`, in UTC. */
 export const cron = (text: string, options: { catchUp?: Duration } = {}): RetrainSpec => ({
   cron: text,
   ...options,
@@ -26,7 +28,7 @@ export function compileRetrain(
   return { retrain: schedule, triggers }
 }
 
-/** What starts a retraining or a batch: at most one schedule and any number of triggers. */
+/** Compiles what starts a retraining or a batch: at most one schedule and any number of triggers. */
 export function compileStarts(
   report: IssueCollector,
   place: string,

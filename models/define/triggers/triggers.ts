@@ -1,4 +1,4 @@
-/** Makes and compiles the triggers of a model file: new data that a retraining or a batch waits for, and requests. */
+/** Defines and compiles the triggers of a model file: new data for a retraining or a batch, and requests. */
 import { sourceNamePattern } from '../../../domain/canary/external/external-policy.ts'
 import type { Features } from '../../../domain/model/features.ts'
 import type { TriggerDefinition } from '../../../domain/triggers/trigger.ts'
@@ -9,35 +9,38 @@ import { fieldNames, reportUnknown } from '../fields.ts'
 import type { IssueCollector } from '../issues.ts'
 
 export interface TriggerOptions {
-  /** The name of the trigger in lists and commands; its kind when absent: `file`, `watermark`, `workflow`, `webhook`. */
+  /** The name of the trigger in lists and commands. Default: its kind (`file`, `watermark`, `workflow`, `webhook`). */
   name?: string
 }
 
 export interface SensorOptions extends TriggerOptions {
-  /** How often the trigger looks, at least every second: 30 s. */
+  /** The polling interval, at least 1 s. Default: 30 s. */
   every?: Duration
 }
 
 export interface WatermarkOptions extends SensorOptions {
-  /** The table: `orders` or `sales.orders`, as the database writes it. */
+  /** The table: `orders` or `sales.orders`, as written in the database. */
   table: string
-  /** A column that only rises, such as the time of a change or a serial number. */
+  /** A column that only increases, such as the time of a change or a serial number. */
   column: string
-  /** The name of a metric source of the kind `sql` that has the table; Tenure's own database when absent. */
+  /** The name of a metric source of the kind `sql` with the table. Default: Tenure's own database. */
   source?: string
 }
 
 export interface WorkflowOptions extends SensorOptions {
-  /** The type of the upstream workflow. Give the type or the id. */
+  /** The type of the upstream workflow. Set the type or the id. */
   type?: string
-  /** Its workflow id. */
+  /** The id of the upstream workflow. */
   id?: string
-  /** The namespace in which it runs, on the same server: that of Tenure. */
+  /** The namespace of the upstream workflow on the same server. Default: Tenure's namespace. */
   namespace?: string
 }
 
 export interface WebhookOptions extends TriggerOptions {
-  /** What each request must send: names with `number(…)` and `category(…)`. One with the name of a hyperparameter replaces it. */
+  /**
+   * The parameters that each request must send: names with `number(…)` and `category(…)`. A parameter with the name of a hyperparameter
+   * replaces it.
+   */
   parameters?: Features
 }
 
@@ -47,20 +50,23 @@ export type TriggerSpec =
   | ({ kind: 'workflow' } & WorkflowOptions)
   | ({ kind: 'webhook' } & WebhookOptions)
 
-/** Fires when a file of the project that matches is new or has changed: `whenFile('data/ready/*.done')`. */
+/** Fires when a matching file of the project is new or has changed: `whenFile('data/ready/*.done')`. */
 export const whenFile = (glob: string, options: SensorOptions = {}): TriggerSpec => ({
   ...options,
   kind: 'file',
   glob,
 })
 
-/** Fires when the largest value of a column has risen: `whenWatermark({ table: 'orders', column: 'changed_at' })`. */
+/** Fires when the maximum of a column has increased: `whenWatermark({ table: 'orders', column: 'changed_at' })`. */
 export const whenWatermark = (options: WatermarkOptions): TriggerSpec => ({ ...options, kind: 'watermark' })
 
 /** Fires when a run of another Temporal workflow has completed: `afterWorkflow({ type: 'loadOrders' })`. */
 export const afterWorkflow = (options: WorkflowOptions): TriggerSpec => ({ ...options, kind: 'workflow' })
 
-/** Fires on `POST /v1/models/:name/triggers/webhook`, by an operator's key: `onWebhook({ parameters: { region: category(['eu', 'us']) } })`. */
+/**
+ * Fires on `POST /v1/models/:name/triggers/webhook` with an operator's key: `onWebhook({ parameters: { region: category(['eu', 'us']) }
+ * })`.
+ */
 export const onWebhook = (options: WebhookOptions = {}): TriggerSpec => ({ ...options, kind: 'webhook' })
 
 const sensorFields = { kind: 0, name: 0, every: 0 } as const
@@ -75,7 +81,7 @@ const minLookMs = 1_000
 const maxParameters = 20
 const tableName = /^[A-Za-z_]\w*(\.[A-Za-z_]\w*)?$/
 const columnName = /^[A-Za-z_]\w*$/
-/** Stands between quotes in a query of Temporal. */
+/** Safe between quotes in a Temporal query. */
 const workflowName = /^[^"'`\\\p{Cc}]{1,200}$/u
 
 export function compileTrigger(report: IssueCollector, part: string, spec: TriggerSpec): TriggerDefinition {
