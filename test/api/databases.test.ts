@@ -1,4 +1,4 @@
-/** Tests the API process on a database without a schema, and on one that is far away. */
+/** Tests the API process on a database without a schema, and on a database with a long round trip. */
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'

@@ -1,4 +1,4 @@
-/** The process `api` as it is started in production: on sockets, with signals, beside a Postgres that freezes and dies. */
+/** Tests the `api` process as started in production: on sockets, with signals, and with a Postgres that freezes and dies. */
 import { spawn, type ChildProcess } from 'node:child_process'
 import { chmodSync, mkdtempSync, rmSync } from 'node:fs'
 import { Agent, request as httpRequest } from 'node:http'
@@ -53,7 +53,7 @@ interface Process {
   lines: Record<string, unknown>[]
   errors: string[]
   exited: Promise<number | null>
-  /** From the start of the process to the first response of /readyz. */
+  /** Milliseconds from the start of the process to the first response of /readyz. */
   readyMs: number
 }
 
@@ -101,7 +101,7 @@ const predict = (
     headers: { 'content-type': 'application/json', ...headers },
   })
 
-/** Announces a body of so many bytes and sends none of them: while it was being sent, the refusal could close the connection. */
+/** Announces a body of this many bytes and sends none of it; the refusal could close the connection while it was being sent. */
 const announce = (url: string, bytes: number) =>
   new Promise<Response>((resolve, reject) => {
     const sent = httpRequest(`${url}/v1/models/iris/predict`, {
@@ -126,7 +126,7 @@ const announce = (url: string, bytes: number) =>
     sent.flushHeaders()
   })
 
-/** Ends when the connection does. */
+/** Resolves when the connection ends. */
 function speak(url: string, bytes: string): Promise<string> {
   const { hostname, port } = new URL(url)
   return new Promise((resolve, reject) => {
@@ -238,7 +238,7 @@ describe('the process', () => {
   })
 
   it('continues after errors of its socket', async () => {
-    // No limit of the system makes this version of Node report a failed accept.
+    // No system limit makes this version of Node report a failed accept.
     const preload = `import { Server } from 'node:net'
       const { listen } = Server.prototype
       Server.prototype.listen = function (...given) {
@@ -276,7 +276,7 @@ describe('the process', () => {
             let text = ''
             answer.setEncoding('utf8').on('data', (chunk: string) => (text += chunk))
             answer.on('end', () => {
-              // A machine that is too busy for eight callers says so, whether it ends or not.
+              // A machine that is too busy for eight clients refuses requests, during shutdown and otherwise.
               const isBusy = text.includes('"code":"overloaded"')
               results.push(isBusy ? 'overloaded' : String(answer.statusCode))
               resolve()
@@ -296,12 +296,12 @@ describe('the process', () => {
     const from = performance.now()
     child.kill('SIGTERM')
     expect(await exited).toBe(0)
-    // The callers go on until it has ended. On an idle machine that takes at most 3.5 s.
+    // The clients continue until the process has ended. On an idle machine that takes at most 3.5 s.
     expect(performance.now() - from).toBeLessThan(60_000)
     going = false
     await Promise.all(callers)
     agent.destroy()
-    // It accepts no new connection, and serves requests on open ones.
+    // The process accepts no new connection, but serves requests on open ones.
     expect(new Set(results.filter((each) => each !== 'overloaded'))).toEqual(new Set(['200', 'ECONNREFUSED']))
     expect(lines.at(-1)?.['msg']).toBe('ended')
     const { rows } = await fixture.store.pool.query<{ live: number }>(
@@ -320,7 +320,7 @@ describe('the process', () => {
       const times: number[] = []
       for (let i = 0; i < count; i++) {
         let [from, answer] = [performance.now(), await predict(url)]
-        // A replica that was stopped by a busy machine refuses what has waited for 250 ms.
+        // A replica on a busy machine refuses requests that have waited for 250 ms.
         while ((await answer.text()).includes('"overloaded"'))
           [from, answer] = [performance.now(), await predict(url)]
         expect(answer.status).toBe(200)
@@ -341,7 +341,7 @@ describe('the process', () => {
       const [frozen, p90Ms] = await Promise.all([control(), timed(300)])
       expect(p90Ms).toBeLessThan(400)
       expect(frozen).toMatchObject({ status: 503, code: 'postgres_unavailable' })
-      // Sooner than a statement without a deadline of its own, which has 10 s.
+      // Sooner than the default deadline of a statement, 10 s.
       expect(frozen.ms).toBeLessThan(9_000)
     } finally {
       thaw()
@@ -349,7 +349,7 @@ describe('the process', () => {
     await until(async () => (await control()).status === 200, 'Postgres again')
     process.kill(-postgres.pid, 'SIGKILL')
     await until(async () => (await control()).status === 503, 'the end of Postgres')
-    // One that waited for Postgres would take half a second.
+    // A request that waited for Postgres would take half a second.
     expect(await timed(100)).toBeLessThan(400)
 
     const cold = await startProcess({ stateDir })
@@ -357,7 +357,7 @@ describe('the process', () => {
     expect(await answer.json()).toMatchObject({ version: 'iris_v1.0.0', stale: true })
     expect(cold.readyMs).toBeLessThan(60_000)
 
-    // On another machine, or with an empty disk, it has no state, and reports it publicly.
+    // On another machine, or with an empty disk, the replica has no state and reports that publicly.
     const wiped = await startProcess({ awaitReady: false })
     const answers = await Promise.all([fetch(`${wiped.url}/readyz`), predict(wiped.url)])
     expect(answers.map(({ status }) => status)).toEqual([503, 503])

@@ -585,7 +585,7 @@ export const faults: readonly FaultCase[] = [
       { file: 'test/api/services/rollback/rollback-model.test.ts' },
       { file: 'test/api/services/repeated-commands.test.ts' },
       { file: 'test/api/routes/lifecycle/triggers.test.ts', tests: 'whose answer was lost' },
-      { file: 'test/api/auth/keys.test.ts', tests: 'a rotation that is repeated' },
+      { file: 'test/api/auth/keys.test.ts', tests: 'a repeated rotation keeps' },
       { file: 'test/cli/commands/lifecycle/rollback.test.ts' },
       { file: 'test/cli/commands/admin/kill-switches.test.ts', tests: 'asks about the switch' },
       { file: 'test/api/services/chat/slack.test.ts', tests: 'a click counts as the key' },

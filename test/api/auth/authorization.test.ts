@@ -1,4 +1,4 @@
-/** Checks the lists of a key for some models: its rows fill the pages, however many newer rows other models have. */
+/** Tests that a key for some models gets full pages of its rows, however many newer rows other models have. */
 import sql from 'sql-template-tag'
 import { afterAll, beforeAll, expect, it } from 'vitest'
 import { openingState } from '../../../domain/release/state.ts'
@@ -16,7 +16,7 @@ import {
   type TestApi,
 } from '../../support/serving/serving-fixture.ts'
 
-/** Its rows are the older ones, and its name is the last. */
+/** A model whose rows are older and whose name sorts last. */
 const own = 'zinnia'
 const other = 'aster'
 
@@ -36,7 +36,7 @@ afterAll(async () => {
   await fixture.close()
 })
 
-/** One row of the model in each list. */
+/** Inserts one row of the model into each list. */
 async function leave(model: string, version: string): Promise<void> {
   const { store } = fixture
   const state = openingState({ ...firstFacts, id: `rel_${model}`, model, version }, 0)
@@ -67,7 +67,7 @@ async function leave(model: string, version: string): Promise<void> {
   })
 }
 
-/** As many models as the overview shows, each with everything that it shows. */
+/** Inserts as many models as the overview shows, each with everything that it shows. */
 async function crowd(): Promise<void> {
   const { store } = fixture
   const models = sql`(select 'crowd-' || i as model from generate_series(1, 500) as i) as crowd`
@@ -101,7 +101,7 @@ it.each([
   ['/v1/retrainings', 'retrainings'],
   ['/v1/batches', 'batches'],
   ['/v1/alerts', 'alerts'],
-])('a page of %s is a page of %s of its models', async (path, list) => {
+])("a page of %s contains only rows of the key's models", async (path, list) => {
   const { json } = await api.request('GET', `${path}${path.includes('?') ? '&' : '?'}limit=1`, { key })
   expect(json[list]).toMatchObject([{ model: own }])
   const foreign = await api.request('GET', `${path.split('?')[0]}?model=${other}`, { key })
@@ -130,7 +130,7 @@ it.each([
   if (!path.endsWith('/card')) expect(status, JSON.stringify(json)).toBe(200)
 })
 
-it('commands answer alike for a model of others and for none', async () => {
+it('commands return the same response for a model of others and for an unknown model', async () => {
   const operator = await fixture.key({ role: 'admin', models: [own] })
   await api.deps.authentication.refresh()
   const [alert] = await fixture.store.query<{ id: number }>(

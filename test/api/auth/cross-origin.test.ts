@@ -1,4 +1,4 @@
-/** Pages of other origins that call a whole replica, and the id that every answer carries. */
+/** Tests requests of pages of other origins to a whole replica, and the request id in every response. */
 import { pino } from 'pino'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { startServer, type RunningServer } from '../../../api/server.ts'
@@ -82,7 +82,7 @@ describe('a page of a configured origin', () => {
     expect(compressed.headers.get('vary')?.toLowerCase()).toMatch(/accept-encoding.*origin/)
   })
 
-  it('needs a key all the same', async () => {
+  it('still needs a key', async () => {
     const answer = await fetch(`${configured.url}/v1/models`, { headers: { origin: app } })
     expect(answer.status).toBe(401)
   })

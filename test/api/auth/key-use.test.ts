@@ -1,4 +1,4 @@
-/** Keys in use: renewed without an outage, held to a rate, and their commands repeated without being carried out twice. */
+/** Tests keys in use: rotation without an outage, rate limits, and idempotent commands. */
 import { join } from 'node:path'
 import sql from 'sql-template-tag'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
@@ -55,7 +55,7 @@ describe('a rotated key', () => {
     let overlapS = 1
     let [before, after, id, previousUntil] = ['', '', '', '']
     const bothOpen = async () => {
-      // It overlaps for as long as this machine needs to use both.
+      // The overlap lasts as long as this machine needs to use both secrets.
       overlapS *= 2
       const name = `renewed ${overlapS}`
       ;({ key: before, id } = await make({ name }))
@@ -68,7 +68,7 @@ describe('a rotated key', () => {
     await until(bothOpen, 'both secrets')
     for (const each of [api, second])
       await until(async () => !(await opens(each, before)), 'the end of the old')
-    // The time of the database is estimated, to half the way there and back.
+    // Estimates the database time at half of the round trip.
     expect(Date.now()).toBeGreaterThanOrEqual(Date.parse(previousUntil) - 500)
     for (const each of [api, second]) expect(await opens(each, after)).toBe(true)
     const audit = await api.request('GET', '/v1/audit?limit=5', { key: keys.admin })
@@ -165,7 +165,7 @@ describe('a key with a rate limit', () => {
   it('gets 429 with Retry-After after its burst; other keys do not', async () => {
     const burst = 30
     const key = await limited(api, { requests_per_second: 1, burst })
-    // At once, because each second gives a turn back.
+    // All at once, because each second frees another request.
     const askAtOnce = (count: number) => Promise.all(Array.from({ length: count }, () => ask(api, key)))
     const answers = await askAtOnce(burst + 2)
     const statuses = answers.map(({ status }) => status)
@@ -173,7 +173,7 @@ describe('a key with a rate limit', () => {
     const last = answers.at(-1)!
     expect(last.json).toMatchObject({ code: 'rate_limited', retryable: true })
     expect(Number(last.headers.get('retry-after'))).toBeGreaterThanOrEqual(1)
-    // Another key that changes gives it nothing back.
+    // A change of another key does not reset this bucket.
     await limited(api, { requests_per_second: 1 })
     expect((await askAtOnce(burst)).at(-1)?.status).toBe(429)
     expect((await ask(api, keys.predictor)).status).toBe(200)

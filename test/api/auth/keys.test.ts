@@ -42,7 +42,7 @@ afterAll(async () => {
   await fixture.close()
 })
 
-/** A request for each route that gets as far as the roles. */
+/** Builds a request for each route that reaches the role check. */
 const pathOf = ({ path }: RouteDefinition): string =>
   path.replace(':name', 'iris').replace(':id', 'nothing').replace(':version', 'nothing')
 
@@ -196,7 +196,7 @@ describe('a key', () => {
   ])('with %s is refused', async (_name, make) => {
     const answer = await api.request('GET', '/v1/models', { key: make() })
     expect(answer).toMatchObject({ status: 401, json: { code: 'unauthenticated' } })
-    // The first challenge of a line is all that Chromium reads, and a browser knows no Bearer.
+    // Chromium reads only the first challenge of a line, and browsers do not know Bearer.
     expect(answer.headers.get('www-authenticate')).toMatch(/^Basic .*Bearer/)
     const command = await api.request('POST', '/v1/models/iris/rollback', { key: make() })
     expect(command.headers.get('www-authenticate')).toBe('Bearer realm="tenure"')
@@ -204,7 +204,7 @@ describe('a key', () => {
 
   it('is refused on other replicas after the notification of its revocation', async () => {
     const key = await fixture.key({ name: 'leaver', role: 'viewer' })
-    // It reads the keys when it is notified, and at no other time.
+    // The replica reads the keys only when it is notified.
     const elsewhere = await startApi(fixture, { keysEveryMs: 3_600_000 })
     const refused = async () => (await elsewhere.request('GET', '/v1/models', { key })).status === 401
     expect(await refused()).toBe(false)
@@ -218,7 +218,7 @@ describe('a key', () => {
     let lifeMs = 350
     let key = ''
     const isAccepted = async () => {
-      // It lives as long as this machine needs to use it once.
+      // The key lives as long as this machine needs to use it once.
       lifeMs *= 2
       key = await fixture.key({ role: 'viewer', expiresAt: new Date(Date.now() + lifeMs).toISOString() })
       await api.deps.authentication.refresh()
@@ -330,7 +330,7 @@ describe('a key', () => {
     expect(audit.text).not.toContain(key)
   })
 
-  it('keeps the secret that services use through a rotation that is repeated, and rotates once at a moment', async () => {
+  it('a repeated rotation keeps the secret that services use, and of two rotations at once one takes effect', async () => {
     const rotate = (id: string) =>
       api.request('POST', `/v1/keys/${id}/rotate`, { key: keys.admin, body: { overlap_s: 600 } })
     const opens = async (key: unknown) =>
@@ -340,11 +340,11 @@ describe('a key', () => {
       body: { name: 'rotated', role: 'viewer' },
     })
     const { id, key } = made.json as { id: string; key: string }
-    // The answer to the first one is lost.
+    // The response to the first rotation is lost.
     const lost = (await rotate(id)).json['key']
     const fresh = (await rotate(id)).json['key']
     expect([await opens(key), await opens(lost), await opens(fresh)]).toEqual([200, 401, 200])
-    // Both have read the key before one of them may write it.
+    // Both rotations have read the key before one of them may write it.
     const client = await fixture.store.pool.connect()
     await client.query('begin')
     await client.query('select from api_keys where id = $1 for update', [id])
@@ -433,7 +433,7 @@ describe('without Postgres', () => {
     const control = await cold.request('GET', '/v1/models', { key: keys.viewer })
     expect(control).toMatchObject({ status: 503, json: { code: 'postgres_unavailable' } })
     expect(control.headers.get('retry-after')).toBe('1')
-    // It may be newer than the keys that were read last.
+    // It may be newer than the keys that were last read.
     const unknown = keys.viewer.replace(/.$/, (last) => (last === '0' ? '1' : '0'))
     const answered = async () => (await cold.request('GET', '/v1/models', { key: unknown })).json['code']
     await expect.poll(answered).toBe('postgres_unavailable')

@@ -1,4 +1,4 @@
-/** Signing in with an identity provider: a real one on a socket, with real signatures, and everything it could be wrong about. */
+/** Tests sign-in with a real identity provider on a socket, with real signatures and every defect of a response. */
 import sql from 'sql-template-tag'
 import { afterAll, beforeAll, beforeEach, expect, it } from 'vitest'
 import { createApp } from '../../../api/app.ts'
@@ -53,7 +53,7 @@ const environment = (issuer: string): Record<string, string> => ({
 const get = (path: string, cookie = '') =>
   app.request(path, { headers: { accept: 'text/html', host: 'localhost', cookie } })
 const cookieOf = (answer: Response) => answer.headers.get('set-cookie')?.split(';')[0] ?? ''
-/** To the provider and back to where it sends; the cookie is that of the way. */
+/** Follows the redirect to the provider and back; the cookie belongs to the attempt. */
 const wayBack = async (next = '/releases') => {
   const sent = await get(`/sign-in/sso?next=${encodeURIComponent(next)}`)
   return { back: await provider.logIn(sent.headers.get('location')!), cookie: cookieOf(sent), sent }

@@ -101,7 +101,7 @@ afterAll(async () => {
 const at = (path: string) => `/models/${model}${path}`
 const pages = pagesOf({ model, champion })
 
-it('a page of the registry has a text here, or a test of its own', () => {
+it('a page of the registry has a text here, or its own test', () => {
   const patterns = (pattern: string) => new RegExp(`^${pattern.replaceAll(/:\w+/g, '[^/]+')}$`)
   const paths = pages.map(([path]) => path.split('?')[0]!)
   const without = pageRegistry.filter(({ path }) => !paths.some((each) => patterns(path).test(each)))
@@ -126,7 +126,7 @@ describe.each(pages)('the page %s', (path, words) => {
 })
 
 describe('the overview', () => {
-  it('answers what is live since when and by whom, what needs a person, what is at risk and what changed', async () => {
+  it('shows the live version with its date and user, required actions, risks and recent changes', async () => {
     const { text } = await get('/')
     const summary = /<nav class="summary"[^]*?<\/nav>/.exec(text)![0].replaceAll(/<[^>]+>/g, ' ')
     expect(summary).toMatch(/Live\s+1 of 2 models\s+Newest: late-trains_v1\.40\.0/)
@@ -157,7 +157,7 @@ describe('the overview', () => {
   })
 })
 
-it('a sweep ranks its trials, names the one that went to the gate, and links to what the gate has said', async () => {
+it("a sweep ranks its trials, names the trial that went to the gate, and links to the gate's result", async () => {
   const { text } = await get('/sweeps/swp_1')
   const rows = [...text.matchAll(/<th scope="row">(.*?)<\/th>/g)].map(([, cell]) =>
     cell!.replaceAll(/<[^>]+>/g, ''),

@@ -44,7 +44,7 @@ afterAll(async () => {
 })
 
 const visited = () => openSession(browser, { url: dashboard.url })
-/** Sessions that tests have closed, by user: a start of a renderer and a sign-in cost more than most pages. */
+/** Sessions that tests have closed, by user. Starting a renderer and signing in costs more than most pages. */
 const closed = new Map<string, BrowserSession[]>()
 const signedIn = async (who: keyof DashboardFixture['keys'], path = '/'): Promise<BrowserSession> => {
   const before = closed.get(who)?.pop()
@@ -71,7 +71,7 @@ it('every page fits each screen, reads well in light and dark, is small, and wor
   await cold.send('Network.enable')
   await cold.send('Network.setCacheDisabled', { cacheDisabled: true })
   const addresses = dashboard.pathsOfPages(release)
-  // A new page with a parameter needs an address in `page-texts.ts`, so that it is looked at here.
+  // A new page with a parameter needs an address in `page-texts.ts`, so that this test visits it.
   expect(Object.keys(addresses).toSorted()).toEqual(pageRegistry.map(({ path }) => path).toSorted())
   const issues: string[] = []
   const notices = new Set<string>()
@@ -90,7 +90,7 @@ it('every page fits each screen, reads well in light and dark, is small, and wor
     expect(await hasRunMarkup(page), path).toBe(false)
     if (lost === undefined) continue
     expect(lost.text, path).toContain('Connection lost')
-    // The notice is the same on all pages, in the same place: its colours and names are those of the first one.
+    // The notice is the same on all pages and in the same place; its colours and names are checked on the first page.
     if (notices.has(lost.place)) continue
     notices.add(lost.place)
     await page.evaluate(keepNotice(lost.text))
@@ -103,7 +103,7 @@ it('every page fits each screen, reads well in light and dark, is small, and wor
   await session.close()
 })
 
-it('every page reads well where it has nothing to show, and where the key may not see it', async () => {
+it('every page is readable where it has nothing to show, and where the key may not see it', async () => {
   const issues: string[] = []
   const look = async (
     { page, problems }: BrowserSession,
@@ -139,7 +139,7 @@ it('every page reads well where it has nothing to show, and where the key may no
   expect(issues).toEqual([])
 })
 
-it('a look finds too little contrast of one scheme on one screen, and of colours that pass on another ground', async () => {
+it('the contrast check finds a text with too little contrast in one scheme on one screen, and a text whose colours pass on another background', async () => {
   const { page, close } = await visited()
   const look = async (style: string) => {
     await page.setContent(`<!doctype html><html lang="en"><title>Look</title><style>
@@ -200,7 +200,7 @@ it('the search finds a version with the keyboard alone', async () => {
   await close()
 })
 
-it('the meaning of a term shows to pointer, keyboard and touch, and leads to the glossary', async () => {
+it('the explanation of a term appears for pointer, keyboard and touch, and links to the glossary', async () => {
   const path = releasePath()
   const opened = async (options?: { touch: boolean; width: number }) => {
     const session = options
@@ -216,7 +216,7 @@ it('the meaning of a term shows to pointer, keyboard and touch, and leads to the
   await pointer.term.hover()
   await pointer.meaning.waitFor()
   expect(await pointer.meaning.innerText()).toBe(pointer.text)
-  // It stays while the pointer reads it, and goes with Escape.
+  // It stays while the pointer is over it, and disappears on Escape.
   await pointer.meaning.hover()
   expect(await pointer.meaning.isVisible()).toBe(true)
   expect(await accessibilityIssues(pointer.page)).toEqual([])
@@ -246,7 +246,7 @@ it('the meaning of a term shows to pointer, keyboard and touch, and leads to the
   await phone.close()
 })
 
-/** Reloads the part of the page that holds the terms of its table. */
+/** Reloads the part of the page that contains the terms of its table. */
 const reloadTerms = `new Promise((resolve) => {
   document.addEventListener('htmx:after:swap', () => setTimeout(resolve), { once: true })
   document.querySelector('tbody a.term').closest('[hx-get]').dispatchEvent(new Event('changed'))
@@ -291,7 +291,7 @@ describe('a viewer', () => {
   })
 })
 
-/** The hidden fields of the form that this user sees. */
+/** Reads the hidden fields of the form that this user sees. */
 async function shownTo(who: keyof DashboardFixture['keys']): Promise<Record<string, string>> {
   const session = await signedIn(who, releasePath())
   const fields = await session.page.locator('#decide input[type=hidden]').all()
@@ -369,7 +369,7 @@ describe('an approver', () => {
     expect(await issuesOfLooks(ben.page)).toEqual([])
     expect(await said('ben')).toBe(0)
 
-    // The page follows by events: while the stream is open, each reload has been told.
+    // The page updates through events: while the stream is open, every reload follows an event.
     expect(await page.evaluate('document.querySelector("#release").dataset.stream')).toBe(
       `${releasePath()}/changes`,
     )
@@ -437,7 +437,7 @@ describe('an approver', () => {
     await anna.close()
   })
 
-  it('reads what to decide where a stage has ended without enough evidence', async () => {
+  it('learns what to decide when a stage has ended without enough evidence', async () => {
     release = await dashboard.release(await dashboard.registry.register(dashboard.candidate), asking)
     const stopTraffic = dashboard.startTraffic()
     const { page, problems, close } = await signedIn('anna', releasePath())
@@ -453,7 +453,7 @@ describe('an approver', () => {
   })
 })
 
-/** Of a canary that stands for seconds. */
+/** The policy of a canary that lasts seconds. */
 const watch = { ...fixturePolicy.watch, tickMs: 500, everyMs: 500 }
 
 /** A policy whose first stage has too little traffic at its deadline, so that an approver decides. */

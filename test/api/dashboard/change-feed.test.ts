@@ -1,4 +1,4 @@
-/** Tests the stream that tells pages of the changes of a release. */
+/** Tests the event stream that notifies pages of the changes of a release. */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import sql from 'sql-template-tag'
 import {
@@ -29,7 +29,7 @@ const feedOf = (
 const touch = () =>
   dashboard.core.store.query(sql`update releases set updated_at = clock_timestamp() where id = ${release}`)
 
-/** Reads a stream event by event; undefined at its end. */
+/** Reads a stream event by event. Returns undefined at its end. */
 function eventsOf(stream: ReadableStream<Uint8Array>) {
   const reader = stream.getReader()
   let text = ''
@@ -64,7 +64,7 @@ describe('the stream of a release', () => {
     await Promise.all([one.end(), other.end()])
   })
 
-  it('shows that it lives while nothing changes, and ends after its time', async () => {
+  it('sends signs of life while nothing changes, and ends after its maximum duration', async () => {
     const quiet = eventsOf(feedOf({ quietMs: 0, maxAgeMs: 60 }).open(release, undefined))
     const events: (string | undefined)[] = []
     do events.push(await quiet.next())
@@ -112,7 +112,7 @@ describe('the stream of a release', () => {
       await answer.body?.cancel()
       return answer.status
     }
-    // As for an unknown release, so that a key learns no ids.
+    // The same response as for an unknown release, so that a key learns no ids.
     await expect.poll(() => status(release, key)).toBe(404)
     expect(await status(release)).toBe(401)
     expect(await status('rel_unknown', dashboard.keys.vera)).toBe(404)
@@ -127,7 +127,7 @@ describe('the stream of a release', () => {
     const events = eventsOf(answer.body!)
     expect(await events.next()).toBe('retry: 1000')
     const stopped = dashboard.server.stop('drained')
-    // A connection that the drain had to wait for is cut, and reading it fails.
+    // A connection that the drain had to wait for would be cut, and reading it would fail.
     while ((await events.next()) !== undefined);
     await stopped
   })

@@ -14,7 +14,7 @@ it('explains each word once, and a term of a table leads to its entry', async ()
   expect(new Set(ids).size).toBe(glossary.length)
 })
 
-it('leaves a word that is no term as it is, escaped', async () => {
+it('leaves a word that is not a term unchanged and escaped', async () => {
   expect(String(await Term({ word: 'Started <b>' }))).toBe('Started &lt;b&gt;')
   const table = await DataTable({
     caption: 'c',

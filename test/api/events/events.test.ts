@@ -1,4 +1,4 @@
-/** Checks events of users: stored once, validated, joined to predictions, and limited to what a key may tell. */
+/** Tests events of users: stored once, validated, joined to predictions, and limited by the permissions of the key. */
 import { randomUUID } from 'node:crypto'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { openEventIntake } from '../../../api/events/intake.ts'
@@ -62,7 +62,7 @@ const rowsOf = async (name: string) =>
       [name],
     )
   ).rows as Record<string, unknown>[]
-/** Of a prediction in the log, asked with the key of the fixture or another one. */
+/** Sends an event of a logged prediction with the fixture's key or another key. */
 async function predicted(model = 'iris', as?: string): Promise<string> {
   const id =
     as === undefined

@@ -1,4 +1,4 @@
-/** Tests that raw tensors are read wherever they lie in a message, and that those of one request do not share memory. */
+/** Tests that raw tensors are read at any position of a message, and that tensors of one request do not share memory. */
 import { expect, it } from 'vitest'
 import { decodeInfer, tensorsOf } from '../../../api/grpc/infer-request.ts'
 import { protoMessage, protoPacked, protoText } from '../../../api/grpc/wire.ts'
@@ -8,7 +8,7 @@ const input = (name: string, datatype: string, shape: number[]): Buffer =>
 const valuesOf = (message: Buffer): number[][] =>
   tensorsOf(decodeInfer(message), 1_000).map(({ values }) => Array.from(values as ArrayLike<number>))
 
-it.each([0, 1, 2, 3])('floats that begin %i bytes behind a multiple of four are read', (offset) => {
+it.each([0, 1, 2, 3])('floats that begin %i bytes after a multiple of four are read', (offset) => {
   const floats = Float32Array.of(1.5, -2, 0.25, 3)
   const message = Buffer.concat([input('x', 'FP32', [2, 2]), protoMessage(7, Buffer.from(floats.buffer))])
   const placed = Buffer.from(new ArrayBuffer(message.byteLength + 8), 0)
@@ -17,7 +17,7 @@ it.each([0, 1, 2, 3])('floats that begin %i bytes behind a multiple of four are 
   const bytes = placed.subarray(start + offset, start + offset + message.byteLength)
   expect((bytes.byteOffset + message.byteLength - 16) % 4).toBe(offset)
   expect(valuesOf(bytes)).toEqual([[...floats]])
-  // A shorter one after it has no values of the one before.
+  // A shorter request that follows contains no values of this one.
   const short = Buffer.concat([
     input('x', 'FP64', [1]),
     protoMessage(7, Buffer.from(Float64Array.of(7).buffer)),

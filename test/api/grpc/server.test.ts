@@ -1,4 +1,4 @@
-/** The Open Inference Protocol over gRPC, with a client of grpc-js; three messages were written by Triton's client for Python. */
+/** Tests the Open Inference Protocol over gRPC with a client of grpc-js. Three messages were recorded from Triton's Python client. */
 import { Client, credentials, Metadata, status, type ServiceError } from '@grpc/grpc-js'
 import { once } from 'node:events'
 import { connect } from 'node:http2'
@@ -26,9 +26,9 @@ import { openServingFixture, until, type ServingFixture } from '../../support/se
 const written = {
   /** Two rows of iris as raw FP32, the id "a1", the routing key "u" and the output "label". */
   raw: '0a04697269731a02613122120a0b726f7574696e675f6b657912031a01752a0d0a01781204465033321a02020432070a056c6162656c3a203333a340000060403333b33fcdcc4c3e0000c040000040409a9999406666e63f',
-  /** The first of them as contents, with the id "c". */
+  /** The first row as contents, with the id "c". */
   contents: '0a04697269731a01632a210a01781204465033321a0201042a1232103333a340000060403333b33fcdcc4c3e',
-  /** A tensor for each feature: FP64, INT64 and BYTES, of a version. */
+  /** One tensor per feature (FP64, INT64 and BYTES), with a version. */
   flight:
     '0a06666c69676874120d666c696768745f76312e302e302a1f0a0864697374616e63651204465036341a01012a0a3a080000000000208c402a150a04686f75721205494e5436341a01012a031a01082a190a066f726967696e120542595445531a01012a0542035858582a1a0a03646179120542595445531a01012a094207776f726b646179',
 }
@@ -102,7 +102,7 @@ function call(
   })
 }
 
-/** The fields of a message: bytes, or a number. */
+/** Decodes the fields of a message: bytes or numbers. */
 function fieldsIn(bytes: Buffer): Map<number, (Buffer | number)[]> {
   const message = openMessage(bytes)
   const found = new Map<number, (Buffer | number)[]>()
@@ -317,7 +317,7 @@ describe('a refusal', () => {
 })
 
 describe('metadata', () => {
-  it('says that the server and a model live, and what they are', async () => {
+  it('reports that the server and a model are live, and describes them', async () => {
     for (const name of ['ServerLive', 'ServerReady'])
       expect(fieldsIn((await call(name, Buffer.alloc(0), { authorization: '' })).bytes).get(1)).toEqual([1])
     const own = await call('ServerMetadata', Buffer.alloc(0), { authorization: '' })
@@ -366,7 +366,7 @@ describe('the server', () => {
     )
   })
 
-  // Earlier ones do not tell of streams, and keep the window of HTTP/2.
+  // Earlier versions do not emit streams and keep the default window of HTTP/2.
   it.skipIf(Number.parseInt(process.versions.node, 10) < 24)(
     'lets a connection send more than HTTP/2 begins with before it is read',
     async () => {
@@ -400,7 +400,7 @@ describe('the server', () => {
     )
     await calls[0]
     await other.stop('the test ends')
-    // On a busy machine the queue refuses some; none loses its connection.
+    // On a busy machine the queue refuses some calls; none loses its connection.
     const lost = (await Promise.all(calls)).filter(
       (error) => error !== null && !error.details.startsWith('overloaded: '),
     )
@@ -409,7 +409,7 @@ describe('the server', () => {
   })
 })
 
-it('the decoder takes what Triton’s client writes', () => {
+it('the decoder accepts messages of Triton’s client', () => {
   expect(peekModel(bytesOf(written.raw))).toEqual({ model: 'iris', version: undefined })
   expect(decodeInfer(bytesOf(written.raw))).toMatchObject({
     id: 'a1',

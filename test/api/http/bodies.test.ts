@@ -1,4 +1,4 @@
-/** Bodies that no route may parse: JSON that blocks the process or says two things, and bytes that are not UTF-8. */
+/** Tests bodies that no route may parse: JSON that blocks the process or is ambiguous, and bytes that are not UTF-8. */
 import { Registry } from 'prom-client'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { createApp } from '../../../api/app.ts'

@@ -1,4 +1,4 @@
-/** Responses of the web framework are compressed where the caller accepts it, and where that is safe and saves bytes. */
+/** Tests that responses of the web framework are compressed where the client accepts it, where it is safe and where it saves bytes. */
 import { getRequestListener } from '@hono/node-server'
 import { Hono } from 'hono'
 import { once } from 'node:events'
@@ -78,7 +78,7 @@ describe.each(['/large', '/problem', '/metrics'])('the large response %s', (path
     })
     expect(decode(received.bytes).toString()).toBe(text)
     expect(received.bytes.byteLength).toBeLessThan(text.length / 2)
-    // Of the bytes that are sent, or of none.
+    // `Content-Length` is the number of bytes sent, or absent.
     expect([undefined, String(received.bytes.byteLength)]).toContain(received.headers['content-length'])
   })
 
@@ -103,7 +103,7 @@ describe.each(['/large', '/problem', '/metrics'])('the large response %s', (path
 
 it.each([
   ['a response below 1 kB', '/small'],
-  // Its compressed length would betray the token of its forms (BREACH).
+  // Its compressed length would reveal the token of its forms (BREACH).
   ['a page', '/page'],
   ['a file that is packed already', '/file'],
 ])('%s is not compressed', async (_what, path) => {

@@ -1,4 +1,4 @@
-/** The description of one model: its features and its output as clients read them. No handler runs. */
+/** Tests the OpenAPI document of one model: its features and its output. No handler runs. */
 import { expect, it } from 'vitest'
 import type { ApiDeps } from '../../../api/deps.ts'
 import { describe } from '../../../api/http/openapi.ts'

@@ -1,4 +1,4 @@
-/** The description of the API is complete enough for generators of clients. No handler runs, so the routes need no servers. */
+/** Tests that the OpenAPI document is complete enough for client generators. No handler runs, so the routes need no servers. */
 import { expect, it } from 'vitest'
 import type { ApiDeps } from '../../../api/deps.ts'
 import { describe } from '../../../api/http/openapi.ts'
@@ -17,7 +17,10 @@ interface Operation {
   parameters: { name: string; in: string; schema: object }[]
 }
 
-/** What a generator of clients cannot use: arrays without items, media types without a schema, objects that allow nothing, constants, several types in a list. */
+/**
+ * Schemas that client generators cannot use: arrays without items, media types without a schema, objects that allow nothing, constants,
+ * several types in a list.
+ */
 function issuesOfSchemas(value: unknown, place = ''): string[] {
   if (typeof value !== 'object' || value === null) return []
   const own = value as Record<string, unknown>

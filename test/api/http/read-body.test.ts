@@ -1,4 +1,4 @@
-/** Bodies as they come over a real socket: with a length, in chunks, without one. */
+/** Tests bodies on a real socket: with a length, in chunks, and without a body. */
 import { createAdaptorServer } from '@hono/node-server'
 import { Hono } from 'hono'
 import { request as send, type Server } from 'node:http'

@@ -1,4 +1,4 @@
-/** Tests that what the document allows in a reason is what is taken. */
+/** Tests that the API accepts every reason that its OpenAPI document allows. */
 import fc from 'fast-check'
 import { expect, it } from 'vitest'
 import { z } from 'zod'
@@ -9,7 +9,7 @@ const pieces = ['a', 'é', ' ', '\t', '\n', '\r\n', '\r', '\u0007', '\u0085', '\
 it.each([
   ['a reason', reasonText],
   ['a reason that is not blank', writtenReason],
-] as const)('%s is taken where the pattern of its schema allows it', (_name, schema) => {
+] as const)('%s is accepted where the pattern of its schema allows it', (_name, schema) => {
   const { pattern = '' } = z.toJSONSchema(schema, { io: 'input' })
   const allowed = new RegExp(pattern)
   expect(pattern).not.toBe('')

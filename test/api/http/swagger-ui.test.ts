@@ -1,4 +1,4 @@
-/** The page at /docs: complete, from this host alone. */
+/** Tests that the page at /docs is complete and loads files from this host only. */
 import { afterAll, beforeAll, expect, it } from 'vitest'
 import {
   openServingFixture,

@@ -1,4 +1,7 @@
-/** KServe version 1, MLflow's scoring server and the model repository, on a socket and through the application: same arms, counts and log. */
+/**
+ * Tests KServe version 1, MLflow's scoring server and the model repository on a socket and through the application: same arms, counts and
+ * log.
+ */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { httpRequests } from '../../../api/metrics/http-requests.ts'
 import { createTargetParser } from '../../../api/transport/prediction-path.ts'
@@ -154,7 +157,7 @@ describe('MLflow', () => {
   const columns = [...names].reverse()
   const data = [[...row].reverse()]
 
-  it('reads its four forms alike', async () => {
+  it("reads MLflow's four forms alike", async () => {
     const labels = own('iris', [irisRow]).map(({ label }) => label)
     for (const body of [
       { dataframe_split: { columns, index: [0], data } },
@@ -209,7 +212,7 @@ describe('MLflow', () => {
     })
   })
 
-  it('without a model in the path takes the configured one, and names the setting while several are served', async () => {
+  it('without a model in the path uses the configured model, and names the setting while several are served', async () => {
     const refused = await ask('/invocations', { inputs: [row] })
     expect(refused).toMatchObject({ status: 404, json: { error_code: 'RESOURCE_DOES_NOT_EXIST' } })
     expect(refused.json.message).toMatch(/serves 2: set TENURE_INVOCATIONS_MODEL/)
@@ -230,7 +233,7 @@ describe('MLflow', () => {
   })
 })
 
-it('the description of a model is that of the version that serves, for keys of the model', async () => {
+it('the description of a model describes the serving version, for keys of the model', async () => {
   const { status, json } = await api.request('GET', '/v1/models/iris/openapi.json', { key })
   expect(status).toBe(200)
   expect(json).toMatchObject({ info: { title: 'Tenure: iris', version: 'iris_v1.0.0' } })

@@ -1,4 +1,4 @@
-/** The Open Inference Protocol as clients meet it: on a socket, beside our own route and with the same arms, counts and log. */
+/** Tests the Open Inference Protocol on a socket next to the native route, with the same arms, counts and log. */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import type { Serving } from '../../../api/serving/replica-assembly.ts'
 import { createTargetParser } from '../../../api/transport/prediction-path.ts'
@@ -254,7 +254,7 @@ describe('a version in the path', () => {
       expect(json).toMatchObject({ model_version: 'rising_v1.0.0', parameters: { arm: 'champion' } })
     }
     const after = api.serving.routing.find('rising')!.complete.arms.map(({ counters }) => counters.requests)
-    // A tick may have ended meanwhile, and then they have begun anew.
+    // A tick may have ended in between, and the counters then start again.
     after.forEach((requests, i) => expect(requests).toBeLessThanOrEqual(before[i]!))
     await api.serving.log.flush()
     const { rows } = await fixture.store.pool.query(
@@ -440,7 +440,7 @@ it('a path that is not a prediction is handled by the application', () => {
   expect(targetOf('GET', '/v1/models/a/predict')).toBeUndefined()
   expect(targetOf('POST', '/v1/models/a/predict?b/predict')?.model).toBe('a')
   expect(targetOf('POST', '/v2/models/a/versions/1/infer?b')).toMatchObject({ model: 'a', version: '1' })
-  // Where the application would take it for a prediction it is one.
+  // Where the application would treat it as a prediction, it is one.
   for (const path of ['/v2/models/a/%69nfer', 'http://x:1/v2/models/a/infer?b', '/%76%32/models/a/infer'])
     expect(targetOf('POST', path), path).toEqual({ protocol: 'infer', model: 'a' })
   for (const path of [

@@ -1,4 +1,4 @@
-/** Tests that rows without names are read in the order of the model file, also where a version takes its columns in another one. */
+/** Tests that rows without names are read in the order of the model file, even if a version orders its columns differently. */
 import { describe, expect, it } from 'vitest'
 import { readSlowly } from '../../../api/inference/request-parser.ts'
 import { scanMatrix } from '../../../api/inference/request-scanner.ts'
@@ -19,20 +19,20 @@ const bodyOf = (data: unknown[]) =>
   Buffer.from(JSON.stringify({ inputs: [{ name: 'x', shape: [2, 4], datatype: 'FP64', data }] }))
 
 describe('rows without names in the order of the model file', () => {
-  it('are those with names, as lists', () =>
+  it('equal rows with names, as lists', () =>
     expect(
       understood(iris, (input) =>
         fillRows(iris, { instances: [list, list] as never[], routingKey: undefined }, input),
       ),
     ).toEqual(wanted))
 
-  it('are those with names, as a matrix that is scanned', () => {
+  it('equal rows with names, as a matrix that is scanned', () => {
     const input = createInputBuffer()
     expect(scanMatrix(bodyOf([...list, ...list]), iris.columns, input, 20)).toBe(true)
     expect(said(input, iris)).toEqual(wanted)
   })
 
-  it('are those with names, as a matrix that is parsed', () =>
+  it('equal rows with names, as a matrix that is parsed', () =>
     expect(understood(iris, (input) => readSlowly(iris, bodyOf([list, list]), undefined, input, 20))).toEqual(
       wanted,
     ))

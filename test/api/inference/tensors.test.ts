@@ -1,4 +1,4 @@
-/** Tensors of every datatype, in JSON and in binary, and what is said of those that make no sense. */
+/** Tests tensors of every datatype, in JSON and in binary, and the errors of invalid tensors. */
 import { describe, expect, it } from 'vitest'
 import { readSlowly } from '../../../api/inference/request-parser.ts'
 import { createInputBuffer } from '../../../api/serving/codec/input-buffer.ts'
@@ -26,7 +26,7 @@ function read(loaded: typeof iris, request: object | string, binary?: Buffer) {
   return said(input, loaded)
 }
 
-/** Texts as BYTES. */
+/** Encodes texts as BYTES. */
 const bytesOf = (...texts: string[]): Buffer =>
   Buffer.concat(
     texts.flatMap((text) => {
@@ -431,7 +431,7 @@ describe('is refused', () => {
   })
 })
 
-it('imputes a number of a matrix that is outside of its range, and keeps it for the log as it was sent', () => {
+it('treats a number of a matrix outside of its range as missing, and logs it as it was sent', () => {
   const spec = irisSpec()
   const petalWidth = { kind: 'number', max: 3, missing: 'fill', outside: 'missing' } as const
   const guarded = loadedOf({ ...spec, features: { ...spec.features, petalWidth } })

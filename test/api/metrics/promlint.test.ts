@@ -1,4 +1,4 @@
-/** The naming rules of Prometheus, each with a page that breaks it. */
+/** Tests the naming rules of Prometheus, each with a page that violates it. */
 import { expect, it } from 'vitest'
 import { metricTable } from '../../../api/metrics/metric-catalogue.ts'
 import { issuesOfMetrics } from '../../support/metrics/promlint.ts'
@@ -51,7 +51,7 @@ it.each([
   page('tenure_rows', 'gauge', 'tenure_rows{model="a\\" le=\\"1"} 1'),
 ])('accepts a page that follows them: %s', (text) => expect(issuesOfMetrics(text)).toEqual([]))
 
-it('the table of metrics follows them', () => {
+it('the table of metrics follows the rules', () => {
   const text = Object.entries(metricTable).map(([name, { type, help }]) => page(name, type, '', help))
   expect(text.length).toBeGreaterThan(20)
   expect(issuesOfMetrics(text.join(''))).toEqual([])

@@ -1,4 +1,4 @@
-/** Checks that `/metrics` has exactly the metrics of the table, with a bounded number of series. */
+/** Tests that `/metrics` has exactly the metrics of the table, with a bounded number of series. */
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
@@ -59,7 +59,7 @@ describe('the metrics', () => {
       expect(shown).toMatch(new RegExp(`^${name} [\\d.e-]+$`, 'm'))
   })
 
-  it('are named as Prometheus asks', async () => {
+  it('are named as Prometheus requires', async () => {
     api.ask('iris', request())
     const shown = await text()
     expect(shown.match(/^# TYPE /gm)!.length).toBeGreaterThan(50)
@@ -100,7 +100,7 @@ describe('the metrics', () => {
     expect(values).toEqual([...values].sort((a, b) => a - b))
     expect(values.at(-1)).toBe(Number(count.split(' ').at(-1)))
     expect(values.at(-1)).toBeGreaterThanOrEqual(5)
-    // On a busy machine the last look of the replica may be older.
+    // On a busy machine the last poll of the replica may be older.
     await expect
       .poll(() => lines('tenure_routing_age_seconds'))
       .toEqual([expect.stringMatching(/ \d(\.\d+)?$/)])

@@ -1,4 +1,4 @@
-/** Checks outcomes from Parquet files and database tables: accepted rows, refused rows with their errors, and size limits. */
+/** Tests outcomes from Parquet files and database tables: accepted rows, refused rows with their errors, and size limits. */
 import { DuckDBInstance, type DuckDBConnection } from '@duckdb/node-api'
 import { execFile } from 'node:child_process'
 import { randomUUID } from 'node:crypto'
@@ -62,14 +62,14 @@ const valuesOf = async (ids: readonly string[]) =>
     )
   ).rows.map(({ value }) => value)
 
-/** A Parquet file of a query. */
+/** Writes the result of a query as a Parquet file. */
 async function file(query: string, options = ''): Promise<string> {
   const path = join(directory, `${randomUUID()}.parquet`)
   await duck.run(`copy (${query}) to '${path}' (format parquet${options})`)
   return path
 }
 const send = (path: string) => post(readFileSync(path))
-/** A body of any bytes: the request helper of the fixture sends text only. */
+/** Sends a body of any bytes; the request helper of the fixture sends only text. */
 async function post(body: Buffer<ArrayBuffer>) {
   const answer = await createApp({ ...api.deps, metrics: new Registry() }).app.request('/v1/outcomes/bulk', {
     method: 'POST',
@@ -120,7 +120,7 @@ describe('a Parquet file', () => {
       expect.stringMatching(/^row 4: value/),
       expect.stringMatching(/^row 5: observed_at: is in the future/),
     ])
-    // The second of one prediction is a correction.
+    // The second outcome of a prediction is a correction.
     expect(await valuesOf([good])).toEqual(['setosa', 'virginica'])
   })
 

@@ -1,4 +1,4 @@
-/** Checks outcomes of predictions: joined, validated against the model, counted, and read from files of any length. */
+/** Tests outcomes of predictions: joined, validated against the model, counted, and read from files of any length. */
 import { randomUUID } from 'node:crypto'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { fieldsOf, linesOf } from '../../../api/outcomes/line-reader.ts'
@@ -48,7 +48,7 @@ afterAll(async () => {
   await fixture.close()
 })
 
-/** Ids of predictions in the log. */
+/** Returns ids of predictions in the log. */
 async function answered(model: string, count = 1): Promise<string[]> {
   const ids = Array.from({ length: count }, () => api.ask(model, request()).predictions[0]!.id)
   await stored()
@@ -112,7 +112,7 @@ describe('an outcome', () => {
     expect(json).toEqual({ received: 1, accepted: 1, stored: 1, unknown: 1 })
   })
 
-  it('that is sent right after the answer finds its prediction, which the log stores a moment later', async () => {
+  it('that is sent right after the response finds its prediction, which the log stores a moment later', async () => {
     const { id } = api.ask('iris', request()).predictions[0]!
     const { json } = await send([{ prediction_id: id, value: 'setosa', observed_at }], scoped)
     expect(json).toEqual({ received: 1, accepted: 1, stored: 1, unknown: 0 })
@@ -191,7 +191,7 @@ describe('an outcome', () => {
     expect(await revisions(unknown)).toEqual([])
   })
 
-  it('is taken from a predictor for predictions that were made with its key, and from a labeller for all', async () => {
+  it('is accepted from a predictor for predictions made with its key, and from a labeller for all predictions', async () => {
     const [one, other, labeller] = await Promise.all(
       (['predictor', 'predictor', 'labeller'] as const).map((role) => fixture.key({ role })),
     )
@@ -219,7 +219,7 @@ describe('an outcome', () => {
     const mixed = [mine, (await answered('iris'))[0]].map((id) => `${id},setosa,${observed_at}`)
     const csv = ['prediction_id,value,observed_at', ...mixed].join('\n')
     expect((await file(csv, 'text/csv', one)).json).toMatchObject({ accepted: 1, refused: 1 })
-    // A labeller predicts nothing.
+    // A labeller key makes no predictions.
     expect((await predict(labeller)) as object).toMatchObject({ status: 403, code: 'forbidden' })
   })
 
@@ -297,7 +297,7 @@ describe('a file', () => {
       expect(await revisions(id)).toEqual([{ value, revision: 1 }])
   })
 
-  it('as pandas writes them are taken, and another spelling of a value is no correction', async () => {
+  it('as pandas writes them are accepted, and another spelling of a value is not a correction', async () => {
     const [yes = '', no = ''] = await answered('late', 2)
     const pandas = (at: string, one: string, other: string) =>
       ['prediction_id,value,observed_at', `${yes},${one},${at}`, `${no},${other},${at}`].join('\n')

@@ -1,4 +1,4 @@
-/** Tests reviews on a real replica: marked answers wait until a person or an outcome answers, and no judge reads what people say. */
+/** Tests reviews on a real replica: marked answers wait for a review or an outcome, and no judge reads reviews. */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { listAnswered } from '../../../store/monitoring/matured-outcomes.ts'
 import { irisSpec, type ArtifactSpec } from '../../support/serving/artifact.ts'
@@ -12,7 +12,7 @@ import {
 } from '../../support/serving/serving-fixture.ts'
 
 const classes = ['setosa', 'versicolor', 'virginica']
-/** Everything is in the band. */
+/** A band that contains every answer. */
 const output = { kind: 'classes', classes, review: { below: 1 } } as const
 const spec: ArtifactSpec = { ...irisSpec('unsure'), output }
 const path = '/v1/models/unsure/reviews'
@@ -68,8 +68,8 @@ afterAll(async () => {
 it('an answer outside of a band has no mark', () =>
   expect(api.ask('iris', request()).predictions[0]).not.toHaveProperty('review'))
 
-describe('the queue', () => {
-  it('lists marked answers with their rows, the oldest first, and estimates nothing yet', async () => {
+describe('the review queue', () => {
+  it('lists marked answers with their rows, the oldest first, without an estimate yet', async () => {
     const { waiting, estimate } = await queue()
     expect(waiting.map((each) => each.prediction_id).toSorted()).toEqual(ids.toSorted())
     expect(classes).toContain(waiting[0]!.answer)
@@ -77,7 +77,7 @@ describe('the queue', () => {
     expect(estimate).toMatchObject({ accuracy: null, pooled: null })
   })
 
-  it('loses an answer to a review, which counts as truth in the band and as no outcome for the judges', async () => {
+  it('removes an answer after a review, which counts as truth in the band, but not as an outcome for the judges', async () => {
     const [first] = (await queue()).waiting
     const review = { prediction_id: first!.prediction_id, value: first!.answer }
     expect((await say([review])).json).toEqual({ received: 1, stored: 1 })
@@ -91,7 +91,7 @@ describe('the queue', () => {
     expect((await listAnswered(fixture.store, span)).labels).toEqual([])
   })
 
-  it('loses an answer to an outcome, which outranks a review', async () => {
+  it('removes an answer after an outcome, which outranks a review', async () => {
     const [second] = (await queue()).waiting
     const wrong = classes.find((name) => name !== second!.answer)!
     await say([{ prediction_id: second!.prediction_id, value: second!.answer }])
@@ -104,7 +104,7 @@ describe('the queue', () => {
   })
 })
 
-describe('the page', () => {
+describe('the review page', () => {
   const page = '/models/unsure/reviews'
   const browser = { accept: 'text/html', host: 'localhost' }
   const posted = (at: string, form: Record<string, string>, cookie = '') =>
@@ -121,7 +121,7 @@ describe('the page', () => {
     }
   }
 
-  it('takes the answer of an operator, and shows the weighed accuracy', async () => {
+  it('accepts the answer of an operator and shows the weighted accuracy', async () => {
     const { cookie, read } = await signedIn('operator')
     const before = await read()
     expect(before).toContain('a largest probability below 1')

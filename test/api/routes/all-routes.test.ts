@@ -1,4 +1,4 @@
-/** Checks the control routes on a real database: their responses and the error of each invalid request. */
+/** Tests the control routes on a real database: their responses, and the error of each invalid request. */
 import sql from 'sql-template-tag'
 import { createServer } from 'node:net'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
@@ -341,14 +341,14 @@ describe('rejects a request', () => {
     if (code === 'method_not_allowed') expect(answer.headers.get('allow')).toBe('GET, HEAD')
   })
 
-  it('under the id it was sent with, when that is one', async () => {
+  it('under the id of the request, if the id is valid', async () => {
     const headers = { 'x-request-id': 'order-17' }
     expect((await api.request('GET', '/v1/models', { headers })).json['request_id']).toBe('order-17')
     const odd = await api.request('GET', '/v1/models', { headers: { 'x-request-id': '<script>' } })
     expect(odd.json['request_id']).toMatch(/^[0-9a-f-]{36}$/)
   })
 
-  it('without details of a defect but its id', async () => {
+  it('without details of a defect except its id', async () => {
     await fixture.store.query(sql`alter table alerts rename to alarms`)
     const answer = await get('/v1/alerts')
     await fixture.store.query(sql`alter table alarms rename to alerts`)
@@ -360,7 +360,7 @@ describe('rejects a request', () => {
 })
 
 describe('a Temporal outage is reported within a second', () => {
-  /** As often as it takes to be quick once, because the first also loads the client, and others use the machine. */
+  /** Repeats until one request is quick, because the first request also loads the client and other processes use the machine. */
   const attempt = async (asked: TestApi) => {
     let answer: Awaited<ReturnType<TestApi['request']>> | undefined
     const ask = async () => {

@@ -1,4 +1,4 @@
-/** Checks that every declared route responds beside a frozen Postgres and a frozen Temporal, and that its error is retryable. */
+/** Tests that every declared route responds while Postgres or Temporal is frozen, with a retryable error. */
 import { chmodSync, mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -46,7 +46,7 @@ afterAll(async () => {
 })
 
 const parameters: Record<string, string> = { name: 'iris', model: 'iris', version: 'iris_v1.0.0' }
-/** Bodies that get as far as the servers; every other command is sent without fields. */
+/** Bodies that pass validation and reach the servers; every other command is sent without fields. */
 const bodies: Record<string, unknown> = {
   '/v1/models/:name/predict': { instances: [irisRow] },
   '/v1/outcomes': {
@@ -71,7 +71,7 @@ interface Answered {
   retryAfter: string | null
 }
 
-/** Requests every route, a few at a time. */
+/** Sends a request to every route, a few at a time. */
 async function walk(): Promise<Answered[]> {
   const left = [...api.routes]
   const answers: Answered[] = []
@@ -113,7 +113,7 @@ describe.each(['Postgres', 'Temporal', 'both'] as const)('beside %s frozen', (wh
     }
     expect(answers).toHaveLength(api.routes.length)
     for (const { route, status, retryAfter, ms } of answers) {
-      // All of them before the thaw, and sooner than a statement without a deadline of its own, which has 10 s.
+      // All responses arrive before the thaw, and sooner than the default deadline of a statement, 10 s.
       expect(ms, route).toBeLessThan(9_000)
       if (status >= 500) expect([route, status, retryAfter]).toEqual([route, 503, '1'])
     }
@@ -135,7 +135,7 @@ describe.each(['Postgres', 'Temporal', 'both'] as const)('beside %s frozen', (wh
         `${refused.length} routes refuse: commands and queries within ${slowest(/ \/v1\//)} ms, pages within ${slowest(/ \/(?!v1)/)} ms`,
       )
     }
-    // It is written down where only Temporal is away.
+    // The command is recorded when only Temporal is away.
     expect(statusOf('post /v1/models/:name/retrainings')).toBe(which === 'Temporal' ? 202 : 503)
     expect(refused.length).toBeGreaterThan(which === 'Temporal' ? 0 : 15)
     await until(

@@ -1,4 +1,4 @@
-/** Commands for a release while Temporal is unreachable. See `test/faults/long/network/command-outbox.test.ts` for crashes. */
+/** Tests commands to a release while Temporal is unreachable. See `test/faults/long/network/command-outbox.test.ts` for crashes. */
 import sql from 'sql-template-tag'
 import { afterAll, beforeAll, expect, it } from 'vitest'
 import { openOutboxFixture, type OutboxFixture } from '../../support/release/outbox-fixture.ts'
@@ -30,7 +30,7 @@ it('a deferred approval is recorded once with its audit row, is listed, and coun
   const command = String(first.json['id'])
   const path = `/v1/commands/${command}`
   expect(first.headers.get('location')).toBe(path)
-  // All of it or nothing.
+  // All rows or none.
   const together = await fixture.store.query<{ transactions: number }>(sql`
     select count(distinct by)::int as transactions from (
       select xmin::text as by from command_outbox where id = ${command}

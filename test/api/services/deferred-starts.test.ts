@@ -1,4 +1,4 @@
-/** Starts that are requested while Temporal is unreachable: recorded at once, then started once or refused. */
+/** Tests starts that are requested while Temporal is unreachable: recorded at once, then started once or refused. */
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -38,7 +38,7 @@ async function record(who: string, path: string, body: object): Promise<string> 
 const fate = (id: string) => office.show(`/v1/commands/${id}`)
 const releasesOf = (model: string) => listReleases(office.fixture.store, { model })
 
-/** Starts what is due, in a process that dies before it stores the result. */
+/** Sends due starts in a process that crashes before it stores the result. */
 async function dieOver(): Promise<void> {
   const { api, fixture } = office
   const transaction: Store['transaction'] = (work) =>
@@ -112,7 +112,7 @@ it('a deferred release is recorded once with its audit row, and starts once alth
   expect(
     (await say('olga', '/v1/releases', { ...body, version: 'x' }, { 'idempotency-key': once })).status,
   ).toBe(409)
-  // All of it or nothing.
+  // All rows or none.
   expect(
     await fixture.store.query(sql`
       select count(distinct by)::int as transactions from (

@@ -1,4 +1,4 @@
-/** Commands and activities that are repeated, or come at the same moment by two users, on a Temporal that has no worker. */
+/** Tests commands and activities that are repeated, or sent by two users at once, on a Temporal without a worker. */
 import { randomUUID } from 'node:crypto'
 import { afterAll, beforeAll, expect, it } from 'vitest'
 import { endDrill } from '../../../activities/drill/drill.ts'
@@ -52,7 +52,7 @@ async function modelWith(versions: number): Promise<{ model: string; versions: s
   return { model, versions: names }
 }
 
-it('a start of a drill that is repeated is the same drill', async () => {
+it('a repeated start of a drill returns the same drill', async () => {
   const { model, versions } = await modelWith(1)
   await writeChampion(fixture.store, model, versions[0]!)
   const start = (id: string) => startDrill(api.deps, root, { model }, { id })
@@ -61,7 +61,7 @@ it('a start of a drill that is repeated is the same drill', async () => {
   await expect(start(randomUUID())).rejects.toThrow(`a drill of ${model} is running already`)
 })
 
-it('the end of a drill that is stored is told as it is stored', async () => {
+it('the end of a drill is reported as it was stored', async () => {
   const { model } = await modelWith(1)
   const { store } = fixture
   const drill = { model, kind: 'nan', traffic: 'mirrored', requestedBy: 'root', harmBudget: 0 } as const
@@ -82,7 +82,7 @@ it('a release that was queued is not queued again when its turn has come', async
   const state = openingState({ ...firstFacts, id: `rel_${model}`, model, version: open }, 0)
   await insertRelease(fixture.store, { state, workflowId, runId: 'run' })
   const start = (id: string) => startRelease.run(api.deps, root, { model, version: next }, { id })
-  // Its workflow runs.
+  // Its workflow is running.
   const { temporal } = api.deps
   await temporal.call(5_000, (client) =>
     client.workflow.start('release', { workflowId, taskQueue: 'no worker', args: [{ model }] }),
@@ -94,7 +94,7 @@ it('a release that was queued is not queued again when its turn has come', async
   expect(await listQueued(fixture.store, { model })).toHaveLength(1)
 })
 
-it('the cancellation of a sweep that was ended from outside does not reach the one after it', async () => {
+it('the cancellation of a sweep that was ended from outside does not reach the next sweep', async () => {
   const { model } = await modelWith(1)
   const sweep = { model, requestedBy: 'root', asOf: new Date().toISOString() }
   const ids = [`swp_${randomUUID()}`, `swp_${randomUUID()}`]
@@ -119,7 +119,7 @@ it('the cancellation of a sweep that was ended from outside does not reach the o
   expect((await cancel(ids[1]!)).status).toBe(202)
 })
 
-it('a kill switch that has been set meanwhile is not replaced, by a user or by a monitor', async () => {
+it('a kill switch that was set in the meantime is not replaced, by a user or by a monitor', async () => {
   const { model, versions } = await modelWith(1)
   await writeChampion(fixture.store, model, versions[0]!)
   const put = (body: object) =>
@@ -144,7 +144,7 @@ it('a kill switch that has been set meanwhile is not replaced, by a user or by a
   expect(await findKillSwitch(store, model)).toMatchObject({ serve: 'champion', actor: 'olga' })
 })
 
-it('two applies of one plan at the same moment make it once', async () => {
+it('two concurrent applies of one plan apply it once', async () => {
   const made = await api.request('POST', '/v1/keys', { key, body: { name: 'ada', role: 'viewer' } })
   expect(made.status).toBe(201)
   const change = { kind: 'key', name: 'ada', before: { role: 'viewer' }, after: { role: 'operator' } }

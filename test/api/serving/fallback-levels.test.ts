@@ -1,6 +1,4 @@
-/**
- * The fallback levels from the champion down to refusal: which version serves, what is reported, and how a level is left.
- */
+/** Tests the fallback levels from the champion down to refusal: which version serves, what is reported, and how a level ends. */
 import sql from 'sql-template-tag'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { activateFallback } from '../../../activities/monitor/fallback.ts'
@@ -47,7 +45,7 @@ const metricOf = async (model: string) => {
 }
 const fallbackLevelOf = (model: string) =>
   api.serving.routing.fallbackLevels().find((each) => each.model === model)?.level
-/** The stored level once the replica has written it. */
+/** Returns the stored level once the replica has written it. */
 async function written(model: string, level: string) {
   await until(async () => {
     await api.serving.refresh()
@@ -75,13 +73,13 @@ const makeInvalid = (version: string, invalidShare = 1) => {
   const loaded = [...api.serving.routing.loaded()].find((each) => each.version === version)!
   loaded.invalidShare = invalidShare
 }
-/** The number of refused requests before another version serves, and that version. */
+/** Returns the number of refused requests before another version serves, and that version. */
 function askUntilAnswered(model: string) {
   for (let harmed = 0; harmed < 200; harmed++) {
     try {
       return { harmed, ...api.ask(model, request(`key ${harmed}`)) }
     } catch {
-      // One of those who are harmed.
+      // One of the refused requests.
     }
   }
   throw new Error('no version serves')

@@ -1,4 +1,7 @@
-/** Streams on a real Kafka broker: what every broker must do, and a replica that reads topics. test/interop/stream-kills.test.ts kills it. */
+/**
+ * Tests streams on a real Kafka broker: the behaviour that every broker must have, and a replica that reads topics.
+ * test/interop/stream-kills.test.ts kills it.
+ */
 import { randomUUID } from 'node:crypto'
 import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -26,7 +29,7 @@ import type { WrittenTransaction } from '../../support/streams/kafka-topics.ts'
 import { testSentPredictions } from '../../support/streams/sent-predictions.ts'
 
 const missing = whyNoKafka()
-// On an earlier Node.js the client does not load.
+// The client does not load on earlier versions of Node.js.
 const client = missing === undefined ? await import('../../../api/streams/kafka.ts') : undefined
 const support = missing === undefined ? await import('../../support/streams/kafka-topics.ts') : undefined
 const kafkaTopics = (address: string) => support!.kafkaTopics(address)
@@ -61,7 +64,7 @@ describe.skipIf(missing !== undefined)(
         restart: broker.restart,
       })))
 
-    it('is reached with SASL, and with a wrong password the reason is told', async () => {
+    it('accepts SASL, and a wrong password is reported', async () => {
       const { create } = kafkaTopics(broker.address)
       const topic = uniqueName('topic')
       await create(1, topic)
@@ -79,7 +82,7 @@ describe.skipIf(missing !== undefined)(
       await Promise.all([known.close(), stranger.close()])
     })
 
-    it('is reached over TLS with a certificate, or with SASL, and not by a client that trusts another authority', async () => {
+    it('accepts TLS with a certificate, or with SASL, and no client that trusts another authority', async () => {
       const { tls, tlsAddress, saslTlsAddress } = broker
       const topic = uniqueName('topic')
       await kafkaTopics(broker.address).create(1, topic)
@@ -101,7 +104,7 @@ describe.skipIf(missing !== undefined)(
         await expect(open(saslTlsAddress, more).produce([sentRecord(topic, 'c')])).rejects.toThrow(
           'verify the first certificate',
         )
-      // A listener that asks for a certificate, and a client without one or with one of another authority.
+      // A listener that requires a certificate, and a client without one or with a certificate of another authority.
       const strangers: [object, string][] = [
         [{ tls: tls.bare }, 'set kafka.tls.cert and kafka.tls.key'],
         [{ tls: tls.unknown }, 'may not accept the certificate in kafka.tls.cert'],
@@ -208,7 +211,7 @@ describe.skipIf(missing !== undefined)(
       const { answers, dead } = await seen()
       expect(answers.map(({ key }) => key)).toEqual(wantedOf(transactions))
       expect(dead).toEqual([])
-      // Fails when the client is mended: then delete api/streams/kafka/committed-consumer.ts and use its Consumer.
+      // Fails when the client is fixed: then delete api/streams/kafka/committed-consumer.ts and use its Consumer.
       const { Consumer } = await import('@platformatic/kafka')
       const misread = await support!.readCommitted(
         (options) => new Consumer(options),
@@ -228,7 +231,7 @@ describe.skipIf(missing !== undefined)(
         { by: 'one', names: large, isAborted: true },
         { by: 'one', names: ['wanted-2'] },
       ]
-      // Of 9 MB, where a fetch has 4.
+      // 9 MB, while a fetch takes 4 MB.
       const valueOf = (name: string) => name.padEnd(name.startsWith('wanted') ? 1 : 700_000, '.')
       await support!.writeTransactions(broker.address, topic, written, valueOf)
       const stream = kafkaTopics(broker.address).open()
@@ -245,9 +248,9 @@ describe.skipIf(missing !== undefined)(
       await stream.close()
     })
 
-    it('takes the end of a transaction that has no record in the fetch for no end of another', async () => {
+    it('does not mistake the end of a transaction without records in the fetch for the end of another', async () => {
       const { dropAborted } = await import('../../../api/streams/kafka/committed-consumer.ts')
-      // Producer, and what it writes at each offset: a record, or the end of its transaction.
+      // The producer and its writes at each offset: a record, or the end of its transaction.
       const written = [
         [1n, 'aborted'],
         [1n, 'abort'],
@@ -271,7 +274,7 @@ describe.skipIf(missing !== undefined)(
         }
       })
       const partition = {
-        // The first of the second producer began before the fetch; the list is in the order of their ends.
+        // The first transaction of the second producer began before the fetch; the list is ordered by the ends.
         abortedTransactions: [
           { producerId: 1n, firstOffset: 100n },
           { producerId: 2n, firstOffset: 90n },
@@ -287,7 +290,7 @@ describe.skipIf(missing !== undefined)(
       expect(partition.abortedTransactions).toEqual([])
     })
 
-    it('waits while its key may not predict', async () => {
+    it('waits while its key may not make predictions', async () => {
       const { topics, environment, send, write, seen, close } = await prepared()
       const labeller = await fixture.key({ role: 'labeller' })
       write({ model: 'iris', from: topics.from, to: topics.to }, labeller)
@@ -347,7 +350,7 @@ describe.skipIf(missing !== undefined)(
       await close()
     })
 
-    it('is sent the audit log as CloudEvents, once by several processes, in order, and what happens to releases alone', async () => {
+    it('receives the audit log as CloudEvents, once by several processes, in order, and release events separately', async () => {
       const [audit, releases] = [uniqueName('audit'), uniqueName('releases')]
       const topics = kafkaTopics(broker.address)
       await topics.create(3, audit, releases)
@@ -416,7 +419,7 @@ describe.skipIf(missing !== undefined)(
       await stream.close()
     })
 
-    it('is answered as the how-to says', async () => {
+    it('works as the how-to says', async () => {
       const page = readFileSync(join(checkout, 'docs/how-to/streams/kafka.md'), 'utf8')
       const [file, body] = blocksOf(page).flatMap(({ language, text }) => (language === 'json' ? [text] : []))
       const { from, to } = (JSON.parse(file!) as { predictions: { from: string; to: string }[] })

@@ -1,4 +1,4 @@
-/** Streams on a real NATS server with JetStream. */
+/** Tests streams on a real NATS server with JetStream. */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import type { BrokerCertificates } from '../../../api/streams/broker-tls.ts'
 import { openNats } from '../../../api/streams/nats.ts'
@@ -49,7 +49,7 @@ describe.skipIf(missing !== undefined)(
       ])
     })
 
-    it('takes over a session of another length for a group that exists', async () => {
+    it('accepts a session with another length for an existing group', async () => {
       const topics = natsTopics(server.address)
       const topic = uniqueName('topic')
       await topics.create(1, topic)
@@ -68,7 +68,7 @@ describe.skipIf(missing !== undefined)(
       await stream.close()
     })
 
-    it('is reached over TLS with a certificate, and not without, nor where the server offers no TLS', async () => {
+    it('accepts TLS with a certificate, and no connection without one, nor a server that offers no TLS', async () => {
       const secured = await startNats({ tls: true })
       try {
         const { client, bare, stranger } = secured.tls!
@@ -91,7 +91,7 @@ describe.skipIf(missing !== undefined)(
       }
     })
 
-    it('is asked again after a failed connection', async () => {
+    it('is connected again after a failed connection', async () => {
       const stream = openNats({ servers: ['127.0.0.1:1'], sessionMs: 1_500 })
       await expect(stream.produce([sentRecord('t', 'a')])).rejects.toThrow('connection refused')
       await expect(stream.produce([sentRecord('t', 'a')])).rejects.toThrow('connection refused')

@@ -1,4 +1,4 @@
-/** How records are answered, on a replica without a broker. */
+/** Tests how records are answered, on a replica without a broker. */
 import sql from 'sql-template-tag'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { streamCountOf, type StreamCount } from '../../../api/streams/counts.ts'
@@ -57,7 +57,7 @@ const bodyOf = ({ value }: SentRecord) =>
   JSON.parse(String(value)) as { arm: string; version: string; predictions: { id: string; label: string }[] }
 
 describe('a batch of records', () => {
-  it('is answered as HTTP answers, one record for each, with its key, its source and an id that repeats', async () => {
+  it('is answered as over HTTP, one record for each, with its key, its source and a repeatable id', async () => {
     const batch = batchOf([request(), { instances: [irisRow, irisRow] }], (place) => `k${place}`)
     const { sent, dead } = (await answering('iris')(batch, 'key'))!
     expect(dead).toBe(0)
@@ -87,7 +87,7 @@ describe('a batch of records', () => {
     expect(await idsOf(1)).toEqual(first)
   })
 
-  it('sends what cannot be answered to the dead letters as it came, with the code, and answers the others', async () => {
+  it('sends unanswerable records unchanged to the dead letters with the error code, and answers the others', async () => {
     const secret = `tnr_${'0'.repeat(12)}_${'a'.repeat(32)}`
     const values = [
       'no JSON',
@@ -137,7 +137,7 @@ describe('a batch of records', () => {
         () => 'another',
       ),
     ).toEqual(overHttp)
-    // A key that is no text: the records of one key still reach one arm.
+    // For a key that is not text, too, all records of the key reach one arm.
     const binary = keys.map((_, place) => `\0\xff${place % 4}`)
     const arms = await armsOf(
       keys.map(() => request()),
@@ -162,7 +162,7 @@ describe('a batch of records', () => {
     expect(count.waitsFor).toBeUndefined()
   })
 
-  it('is given up while it waits, when another member has it or the process stops', async () => {
+  it('is abandoned while it waits, when another member has it or the process stops', async () => {
     const batch = batchOf([request()])
     const lost = answering('absent')(batch, 'key')
     await until(() => count.waitsFor === 'model_not_found', 'the wait')
@@ -197,8 +197,8 @@ describe('a batch of records in durable mode', () => {
   })
   afterAll(() => durable.stop())
 
-  it('has the same predictions when it comes again, once in the log', async () => {
-    // More than wait for the log at once.
+  it('has the same predictions when it is redelivered, once in the log', async () => {
+    // More than the log accepts at once.
     const batch = batchOf(Array.from({ length: 1_300 }, () => request()))
     const ids = idsOf((await answer(batch, 'key'))!.sent)
     expect(new Set(ids).size).toBe(1_300)

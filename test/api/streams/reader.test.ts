@@ -10,13 +10,13 @@ const batchOf = (place: string): StreamBatch => ({
 
 interface Script {
   batches: StreamBatch[]
-  /** What a commit of the batch comes to. */
+  /** The result of a commit of the batch. */
   commit(place: string): Promise<boolean>
-  /** Undefined for a batch that the process leaves; `begun` lets the next batch begin. */
+  /** Undefined for a batch that the process abandons; `begun` lets the next batch begin. */
   handle?(place: string, begun: () => void): Promise<boolean> | void
 }
 
-/** Runs a reader over the batches and returns what happened, in order. */
+/** Runs a reader over the batches and returns the events in order. */
 async function read({ batches, commit, handle = () => undefined }: Script) {
   const events: string[] = []
   const errors: string[] = []
@@ -66,7 +66,7 @@ async function read({ batches, commit, handle = () => undefined }: Script) {
   return { events, errors, count, reading, stop: () => ending.abort() }
 }
 
-it('the next batch is handled while the broker commits the former one, and commits keep their order', async () => {
+it('the next batch is handled while the broker commits the previous one, and commits keep their order', async () => {
   let finish = (_committed: boolean): void => {}
   const first = new Promise<boolean>((resolve) => (finish = resolve))
   const run = await read({
@@ -89,7 +89,7 @@ it('the next batch is handled while the broker commits the former one, and commi
   ])
 })
 
-it('a reader that is stopped waits for the commit under way, and counts what it has committed only', async () => {
+it('a reader that is stopped waits for the pending commit, and counts only what it has committed', async () => {
   let finish = (_committed: boolean): void => {}
   const run = await read({
     batches: [batchOf('lost'), batchOf('kept')],
@@ -104,7 +104,7 @@ it('a reader that is stopped waits for the commit under way, and counts what it 
   expect(run.count.done).toBe(1)
 })
 
-it('a batch is handled while the former one waits and the one before is committed, and no further one', async () => {
+it('a batch is handled while the previous one waits and the one before is committed, and no further one', async () => {
   const ends = new Map<string, (isAnswered: boolean) => void>()
   const run = await read({
     batches: ['a', 'b', 'c', 'd'].map(batchOf),
@@ -128,7 +128,7 @@ it('a batch is handled while the former one waits and the one before is committe
   )
 })
 
-it('a batch behind one that the stopping process leaves is not committed', async () => {
+it('a batch after one that the stopping process abandons is not committed', async () => {
   let leave = (_isAnswered: boolean): void => {}
   const run = await read({
     batches: ['left', 'behind'].map(batchOf),
@@ -146,7 +146,7 @@ it('a batch behind one that the stopping process leaves is not committed', async
   expect(run.events).toEqual(['handle left', 'handle behind', 'closed'])
 })
 
-it('a commit that fails interrupts the stream, which is opened anew and read again', async () => {
+it('a failing commit interrupts the stream, which is reopened and read again', async () => {
   let fails = true
   const run = await read({
     batches: ['a', 'b', 'c'].map(batchOf),

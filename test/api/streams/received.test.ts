@@ -1,9 +1,9 @@
-/** Tests the messages that wait between the client of a broker and their reader. */
+/** Tests the queue of messages between the client of a broker and their reader. */
 import { getEventListeners } from 'node:events'
 import { expect, it } from 'vitest'
 import { createReceived } from '../../../api/streams/received.ts'
 
-it('messages are taken in their order, at most so many, as soon as there is one', async () => {
+it('messages are taken in order, up to a maximum, as soon as there is one', async () => {
   const received = createReceived<number>()
   const { signal } = new AbortController()
   const waiting = received.take(2, signal)

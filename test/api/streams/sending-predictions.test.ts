@@ -1,4 +1,7 @@
-/** Tests what is sent of the prediction log where transactions overlap, a request is too large, and a database counts its transactions anew. */
+/**
+ * Tests which prediction log rows are sent when transactions overlap, a request is too large, and a database restarts its transaction
+ * numbers.
+ */
 import { randomUUID } from 'node:crypto'
 import sql from 'sql-template-tag'
 import { afterAll, beforeAll, expect, it } from 'vitest'
@@ -26,7 +29,7 @@ afterAll(() => fixture?.close())
 
 const oneRow = (): Buffer => Buffer.from(new Float32Array([5, 3, 1, 0.25]).buffer)
 
-/** Stores a request of iris, and answers its id. */
+/** Stores a request of iris and returns its id. */
 async function store(database: Database, { instances = 1, features = oneRow() } = {}): Promise<string> {
   const id = `${randomUUID().slice(0, -4)}0000`
   await database.query(sql`
@@ -36,7 +39,7 @@ async function store(database: Database, { instances = 1, features = oneRow() } 
   return id
 }
 
-/** The ids that are sent now. */
+/** Returns the ids that are sent now. */
 async function sendNow(topic: string): Promise<string[]> {
   const sent: string[] = []
   while (
@@ -49,7 +52,9 @@ async function sendNow(topic: string): Promise<string[]> {
   return sent
 }
 
-/** The same, once the transactions that other files have begun are over: the databases of a server number them together. */
+/**
+ * Returns the ids that are sent after the transactions of other test files, because the databases of a server share transaction numbers.
+ */
 async function sendLater(topic: string): Promise<string[]> {
   const [now] = await fixture.store.query<{ number: number }>(sql`select txid_current() as number`)
   const isOver = async () => {
@@ -77,7 +82,7 @@ it('a row waits for every transaction that began before its own', async () => {
   expect(await sendLater(topic)).toEqual([])
 })
 
-it('rows that a broker did not take are sent again', async () => {
+it('rows that a broker did not accept are sent again', async () => {
   const topic = uniqueName('topic')
   await sendLater(topic)
   const id = await store(fixture.store)
@@ -121,7 +126,7 @@ it('a restored database whose transactions have smaller numbers sends what is ne
   const { store: database } = fixture
   await sendLater(topic)
   const former = await store(database)
-  // As a dump of a server that has counted further brings it.
+  // As in a dump of a server with higher transaction numbers.
   const further = 1_000_000
   await database.query(sql`update predictions set stored_in = stored_in + ${further} where id = ${former}`)
   await database.query(sql`update prediction_topics set stored_in = stored_in + ${further}`)

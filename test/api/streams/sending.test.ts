@@ -1,4 +1,4 @@
-/** Tests what is sent of alerts: once, in order, and again when the broker has not taken it. */
+/** Tests the alert events that are sent: once, in order, and again when the broker has not accepted them. */
 import { afterAll, beforeAll, expect, it } from 'vitest'
 import { startSendingAlerts } from '../../../api/streams/sending.ts'
 import type { SentRecord, Stream } from '../../../api/streams/stream.ts'
@@ -19,7 +19,7 @@ interface Event {
   data: { model: string | null; message: string }
 }
 
-/** A broker that keeps what it is sent, and is away at first. */
+/** Makes a broker that stores what it receives and is away at first. */
 function brokerThatWasAway() {
   const events: { key: string; event: Event }[] = []
   let isAway = true
@@ -35,7 +35,7 @@ function brokerThatWasAway() {
   return { stream, events, comeBack: () => void (isAway = false) }
 }
 
-it('what happens to alerts is sent once by several processes, in order, although the broker was away', async () => {
+it('alert events are sent once by several processes, in order, although the broker was away', async () => {
   const { store } = fixture
   const { stream, events, comeBack } = brokerThatWasAway()
   const errors: string[] = []
@@ -61,12 +61,12 @@ it('what happens to alerts is sent once by several processes, in order, although
   comeBack()
   await expect.poll(() => events.length).toBe(2)
   await acknowledgeAlert(store, { id: second, by: 'anna' })
-  // The same alert again is no event; another one of the same key is.
+  // An unchanged alert is not an event; another alert with the same key is.
   await upsertAlert(store, alertOf('m0'))
   await resolveAlert(store, 'service/m0/errors')
   const third = await upsertAlert(store, alertOf('m0'))
   await expect.poll(() => events.length).toBe(5)
-  // Everything of an old alert is sent: it is forgotten, and not sent again.
+  // All events of an old alert are sent, so the alert is forgotten and not sent again.
   await store.pool.query(`update alerts set raised_at = now() - interval '2 hours' where id = ${first}`)
   await expect
     .poll(

@@ -1,4 +1,4 @@
-/** The file of streams. */
+/** Tests the streams file. */
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -30,7 +30,7 @@ const issueOf = (content: unknown) =>
     (error: { code: string; message: string }) => `${error.code} ${error.message.replace(/^.*?json: /, '')}`,
   )
 
-describe('the file of streams', () => {
+describe('the streams file', () => {
   it('has defaults', async () => {
     expect(await read(good)).toEqual({
       ...good,
@@ -41,7 +41,7 @@ describe('the file of streams', () => {
     })
   })
 
-  it('is refused with every issue, and without what it holds', async () => {
+  it('is refused with every issue, and without its contents', async () => {
     expect(
       await issueOf({ ...good, kafka: { brokers: ['kafka'] }, topics: 1, predictions: [{ model: 'iris' }] }),
     ).toBe(
@@ -68,14 +68,14 @@ describe('the file of streams', () => {
     })
   })
 
-  it('is refused when two streams would take records from each other', async () => {
+  it("is refused when two streams would take each other's records", async () => {
     const predictions = [...good.predictions, { model: 'iris', from: 'flowers', to: 'copies' }]
     expect(await issueOf({ ...good, predictions })).toBe(
       'configuration_invalid flowers is read by two streams; give each a group',
     )
   })
 
-  it('holds the certificates of the connection, whose files are beside it', async () => {
+  it('names the certificates of the connection, whose files are next to it', async () => {
     const authority = createAuthority(directory)
     const [one, other] = [authority.issue('one'), authority.issue('other')]
     const over = (tls: unknown) => ({ ...good, kafka: { ...good.kafka, tls } })
@@ -97,7 +97,7 @@ describe('the file of streams', () => {
       expect(await issueOf(over(tls))).toContain(why)
   })
 
-  it('needs a version of Node.js on which the clients load', () => {
+  it('requires a version of Node.js on which the clients load', () => {
     for (const version of ['22.22.0', '24.6.0', '26.0.0']) expect(() => requireNewNode(version)).not.toThrow()
     for (const version of ['20.20.2', '22.21.1', '24.5.0'])
       expect(() => requireNewNode(version)).toThrow(`not ${version}`)

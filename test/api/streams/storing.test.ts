@@ -1,4 +1,4 @@
-/** How outcomes and events of a topic are stored, on a replica without a broker. */
+/** Tests how outcomes and events of a topic are stored, on a replica without a broker. */
 import sql from 'sql-template-tag'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import type { Actor } from '../../../api/auth/authentication.ts'
@@ -58,7 +58,7 @@ const errorsOf = (handled: Awaited<ReturnType<ReturnType<typeof storing>>>) =>
   ])
 
 describe('outcomes of a topic', () => {
-  it('are stored as those of a request, once, with the last of a batch as the correction; others are dead letters', async () => {
+  it('are stored like those of a request, once, with the last of a batch as the correction; others are dead letters', async () => {
     const batch = batchOf([
       outcome(0, 'setosa'),
       outcome(1, 'setosa'),
@@ -94,12 +94,12 @@ describe('outcomes of a topic', () => {
     const again = { records: [{ ...first!, isRepeated: true }], isLost: () => false }
     expect(await storing(outcomes())(again, actor)).toEqual({ sent: [], dead: 0 })
     expect(await newest()).toBe('virginica')
-    // A record that says so for the first time is a correction.
+    // A record that states it for the first time is a correction.
     await storing(outcomes())(batchOf([outcome(1, 'setosa')]), actor)
     expect(await newest()).toBe('setosa')
   })
 
-  it('wait for Postgres, and are given up when the process stops or another member has them', async () => {
+  it('wait for Postgres, and are abandoned when the process stops or another member has them', async () => {
     let calls = 0
     const kind: RecordKind<{ place: string }> = {
       check: (_value, place) => ({ place }),
@@ -132,7 +132,7 @@ describe('outcomes of a topic', () => {
 })
 
 describe('events of a topic', () => {
-  it('are stored as those of a request, once', async () => {
+  it('are stored like those of a request, once', async () => {
     const kind = eventRecords(replica.store, replica.serving.wall)
     const event = { id: 'order-1', prediction_id: ids[0], name: 'purchase', value: 3, occurred_at: at }
     const values = [event, { ...event, id: 'order-2' }, { ...event, value: 4 }, { ...event, name: '' }]

@@ -1,4 +1,4 @@
-/** The Temporal client without a server. */
+/** Tests the Temporal client without a server. */
 import { execFile } from 'node:child_process'
 import { promisify } from 'node:util'
 import { expect, it } from 'vitest'
@@ -9,7 +9,7 @@ it('closing the client during an abandoned call does not crash the process, alth
   const line = await openCuttableLink('tcp://127.0.0.1:1')
   line.cut()
   try {
-    // It ends once no timer is left; an exception of one ends it with another code.
+    // The process ends when no timer is left; an exception of a timer ends it with another code.
     const { stdout } = await promisify(execFile)(process.execPath, [
       launcher,
       'test/support/servers/closing-client.ts',

@@ -1,4 +1,4 @@
-/** A replica finds that its payload keys are not those of the workers, and that they are again. */
+/** Tests that a replica detects that its payload keys differ from the workers', and that they match again. */
 import sql from 'sql-template-tag'
 import { afterAll, beforeAll, expect, it } from 'vitest'
 import { watchPayloadKeys } from '../../../api/temporal/payload-key-watch.ts'
@@ -36,7 +36,7 @@ it('two processes match as long as each decrypts with a key of its ring what the
   expect(JSON.stringify(marksOf([a]))).not.toContain(a.secret.toString('hex').slice(0, 8))
 })
 
-it('a difference is logged once and told until the workers have the key, and no silent or ended worker counts', async () => {
+it('a difference is logged once and reported until the workers have the key, and no silent or ended worker counts', async () => {
   const lines: [string, string][] = []
   const say = (level: string) => (_fields: object, message: string) => void lines.push([level, message])
   const log = { debug: say('debug'), info: say('info'), warn: say('warn'), error: say('error') }

@@ -1,4 +1,4 @@
-/** The product's own connections to Temporal, through an endpoint that requires a client certificate: a replica, a worker and a command. */
+/** Tests the connections of a replica, a worker and a command to a Temporal that requires a client certificate. */
 import { spawn, type ChildProcess } from 'node:child_process'
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { connect } from 'node:net'
@@ -54,7 +54,7 @@ beforeAll(async () => {
     TENURE_STATE: join(directory, 'state'),
     TENURE_CONTROL_QUEUE: queue,
     TEMPORAL_ADDRESS: `127.0.0.1:${(endpoint.address() as AddressInfo).port}`,
-    // A compiled worker loads the converter of failures by its path.
+    // A compiled worker loads the failure converter by its path.
     TENURE_PAYLOAD_KEYS: `a:${Buffer.alloc(32, 1).toString('base64')}`,
     TEMPORAL_TLS_SERVER_NAME: 'temporal.test',
     TEMPORAL_TLS_SERVER_CA_CERT_PATH: authority.ca,

@@ -1,4 +1,4 @@
-/** Traced requests of a whole replica: spans, exemplars, and the log and the metrics of the process at a collector. */
+/** Tests traced requests of a whole replica: spans, exemplars, and the process's logs and metrics at a collector. */
 import { Client, credentials, Metadata, status, type ServiceError } from '@grpc/grpc-js'
 import { afterAll, beforeAll, expect, it } from 'vitest'
 import { startInteropReplica, type InteropReplica } from '../../interop/replica.ts'
@@ -39,7 +39,7 @@ async function predict(headers: Record<string, string>, row: object = irisRow): 
 
 const spans = () => collector.spans.filter(({ name }) => name === 'predict iris')
 
-it('a sampled prediction is a span below that of its caller, with the arm and the version; others are not', async () => {
+it("a sampled prediction is a child span of its caller's, with the arm and the version; others are not", async () => {
   expect(await predict({})).toBe(200)
   expect(await predict({ traceparent: sampled.replace(/01$/, '00') })).toBe(200)
   expect(await predict({ traceparent: sampled, tracestate: 'vendor=x' })).toBe(200)
@@ -54,7 +54,7 @@ it('a sampled prediction is a span below that of its caller, with the arm and th
   expect(collector.refused).toEqual([])
 })
 
-it('an exemplar of the latency histogram names the trace, in the format OpenMetrics alone', async () => {
+it('an exemplar of the latency histogram names the trace, only in the OpenMetrics format', async () => {
   expect(await predict({ traceparent: sampled })).toBe(200)
   const headers = { authorization: `Bearer ${replica.key}` }
   const plain = await (await fetch(`${replica.url}/metrics`, { headers })).text()
@@ -73,7 +73,7 @@ it('an exemplar of the latency histogram names the trace, in the format OpenMetr
   expect(text).toMatch(/# TYPE tenure_predictions counter\n/)
   expect(text).toMatch(/\ntenure_predictions_total\{/)
   expect(text.endsWith('# EOF\n')).toBe(true)
-  // What the collector gets has the same exemplar.
+  // The collector receives the same exemplar.
   await expect
     .poll(() => {
       const metric = collector.metrics.find(({ name }) => name === 'tenure_prediction_seconds')
@@ -88,7 +88,7 @@ it('an exemplar of the latency histogram names the trace, in the format OpenMetr
   )
 })
 
-it('a request of a route is a span; a command is one whatever the share', async () => {
+it('a request of a route is a span; a command is a span at any sampling share', async () => {
   const headers = { authorization: `Bearer ${replica.key}`, 'content-type': 'application/json' }
   await fetch(`${replica.url}/v1/models`, { headers })
   await fetch(`${replica.url}/v1/models/iris/retrainings`, { method: 'POST', headers, body: '{}' })
@@ -96,13 +96,13 @@ it('a request of a route is a span; a command is one whatever the share', async 
   await expect.poll(() => route().map(({ name }) => name)).toEqual(['POST /v1/models/:name/retrainings'])
 })
 
-it('a call of gRPC is a span below that of its caller', async () => {
+it("a gRPC call is a child span of its caller's", async () => {
   const client = new Client(`127.0.0.1:${replica.grpcPort}`, credentials.createInsecure())
   const metadata = new Metadata()
   metadata.set('authorization', `Bearer ${replica.key}`)
   metadata.set('traceparent', sampled)
   const same = (bytes: Buffer) => bytes
-  // The name of the model without a row, which is refused.
+  // The name of the model in a refused request without rows.
   const request = Buffer.from('\n\u0004iris')
   const path = '/inference.GRPCInferenceService/ModelInfer'
   const refusal = await new Promise<ServiceError | null>((resolve) => {

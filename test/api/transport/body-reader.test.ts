@@ -1,4 +1,4 @@
-/** Bodies that Node's server reads: each is bounded, and so are all incomplete ones. */
+/** Tests bodies that Node's server reads: each is bounded, and so are all incomplete bodies together. */
 import { createServer } from 'node:http'
 import { it } from 'vitest'
 import { createBodyReader } from '../../../api/transport/body-reader.ts'
@@ -38,7 +38,7 @@ it('incomplete bodies count from their first piece until their client disconnect
   const second = ask(post(800, 600))
   await until(() => (first.got() + second.got()).endsWith('overloaded'), 'one of them to be refused')
   const [kept, refused] = first.got() === '' ? [first, second] : [second, first]
-  // Whole at once, so that nothing is held for it.
+  // Complete at once, so no bytes are held for it.
   const whole = ask(post(900, 900))
   await until(() => whole.got().endsWith('900 bytes'), 'an answer')
   kept.socket.write('x'.repeat(200))

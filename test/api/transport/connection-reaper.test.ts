@@ -1,4 +1,4 @@
-/** Closes late connections a few at a time, on a clock that the test advances. */
+/** Tests that late connections are closed a few at a time, on a clock that the test advances. */
 import { PassThrough } from 'node:stream'
 import { afterEach, beforeEach, expect, it, vi } from 'vitest'
 import { createConnectionReaper } from '../../../api/transport/connection-reaper.ts'
@@ -6,7 +6,7 @@ import { createConnectionReaper } from '../../../api/transport/connection-reaper
 beforeEach(() => void vi.useFakeTimers({ toFake: ['setTimeout'] }))
 afterEach(() => void vi.useRealTimers())
 
-/** One interval of the reaper. */
+/** Runs one interval of the reaper. */
 const advance = (): void => void vi.advanceTimersByTime(10)
 
 it('closes a hundredth of the late connections at each interval, each once, in order', () => {

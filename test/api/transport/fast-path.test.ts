@@ -16,7 +16,7 @@ interface Site {
   ends: Socket[]
   port: number
   fast: FastPath | undefined
-  /** Requests that the fast path has served. */
+  /** Number of requests that the fast path has served. */
   taken: Exchange[]
 }
 
@@ -27,7 +27,7 @@ afterEach(() => {
   for (const { fast } of sites.splice(0)) fast?.closeAll()
 })
 
-/** Responds with what it has received. */
+/** Responds with the request that it received. */
 function echo(exchange: Exchange, body: Buffer): void {
   const headers = Object.fromEntries(readHeaders.map((name) => [name, exchange.headers[name]]))
   const text = JSON.stringify({ path: exchange.path, headers, body: body.toString('latin1') })
@@ -38,7 +38,7 @@ function echo(exchange: Exchange, body: Buffer): void {
   )
 }
 
-/** The values of TENURE_FAST_PATH; `node` is a bare server of Node, which both must equal. */
+/** The values of TENURE_FAST_PATH; `node` is a plain Node server, which both modes must equal. */
 type Mode = 'on' | 'off' | 'node'
 const modes = ['on', 'off'] as const
 
@@ -102,7 +102,7 @@ async function send({ ends }: Site, { socket, closed }: Line, packet: string | B
   await until(() => closed() || (socket.writableLength === 0 && ends.some(hasRead)), 'it to be read')
 }
 
-/** The responses to these packets, until as many have arrived or the connection is closed. */
+/** Returns the responses to these packets after the expected number has arrived or the connection is closed. */
 async function ask(site: Site, packets: readonly (string | Buffer)[], answers = 1): Promise<string> {
   const line = dial(site)
   for (const [place, packet] of packets.entries()) {
@@ -144,7 +144,7 @@ const taken: [name: string, ...packets: string[]][] = [
   ['a path with a query', post('/a?b=%20c', [])],
 ]
 
-/** The responses of a new server in each mode, and how many requests the fast path has served. */
+/** Returns the responses of a new server in each mode, and how many requests the fast path served. */
 async function compare(packets: readonly (string | Buffer)[], answers = 1) {
   const sites = await Promise.all([open(), open({ mode: 'off' }), open({ mode: 'node' })])
   const [on, off, node] = await Promise.all(sites.map((site) => ask(site, packets, answers)))
@@ -265,7 +265,7 @@ describe('a response that takes time', () => {
     expect([line.got(), site.taken.length]).toEqual([expect.stringMatching(/first[^]*second$/), 2])
   })
 
-  it('is sent to a client that has closed its side behind a pipelined request', async () => {
+  it('is sent to a client that has closed its side after a pipelined request', async () => {
     const pending: Pending[] = []
     const site = await open({ answer: (...asked) => (pending[0] ? echo : keep(pending))(...asked) })
     const line = dial(site)
@@ -318,7 +318,7 @@ describe('a response that takes time', () => {
     await until(() => socket.isPaused(), 'the second to wait')
     await new Promise((resolve) => setImmediate(resolve))
     const read = socket.bytesRead
-    // What the kernel has taken on loopback could be read at the next turn.
+    // The next turn could read the bytes that the kernel has accepted on loopback.
     await new Promise<void>((resolve) => line.socket.write(Buffer.alloc(40_000), () => resolve()))
     for (let turn = 0; turn < 3; turn++) await new Promise((resolve) => setImmediate(resolve))
     expect(socket.bytesRead).toBe(read)
@@ -476,7 +476,7 @@ describe('an incomplete body', () => {
     expect(site.taken).toHaveLength(0)
     first.socket.destroy()
     await until(async () => (await connectionsOf(site)) === 1, 'the end of the first')
-    // A complete body is not counted any more.
+    // A complete body no longer counts.
     for (const path of ['/third', '/fourth']) await ask(site, [half(path), rest])
     expect(site.taken.map(({ path }) => path)).toEqual(['/third', '/fourth'])
   })

@@ -1,4 +1,4 @@
-/** Requests that are refused before any handler reads them, on sockets of a whole replica, with and without the fast path. */
+/** Tests requests that are refused before any handler reads them, on sockets of a whole replica, with and without the fast path. */
 import { once } from 'node:events'
 import { createServer, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
@@ -70,7 +70,7 @@ interface Answer {
   json: Record<string, unknown>
 }
 
-/** The first response. */
+/** Returns the first response. */
 async function ask(mode: Mode, bytes: string): Promise<Answer> {
   const line = dial(mode, bytes)
   const bodyBytes = (): number => Number(/content-length: (\d+)/i.exec(line.got())?.[1] ?? NaN)
@@ -204,13 +204,13 @@ describe.each(modes)('with the fast path %s, a request', (mode) => {
   })
 
   // White space around a value may be a tab (RFC 9110 §5.6.3); Node refused that before version 22.
-  it('with a tab behind its length is answered as Node answers it', async () => {
+  it('with a tab after its length is answered as Node answers it', async () => {
     const bytes = post(predict, ['Host: localhost']).replace(/(Length: \d+)/, '$1\t')
     const { status } = await ask(mode, bytes)
     expect(status).toBe(Number.parseInt(process.versions.node, 10) < 22 ? 400 : 200)
   })
 
-  it('that accepts gzip gets a large response compressed, and a short one plain', async () => {
+  it('that accepts gzip gets a large response compressed, and a short one uncompressed', async () => {
     const { url } = servers.get(mode)!
     const headers = { 'accept-encoding': 'gzip', authorization: `Bearer ${viewerKey}` }
     const large = await fetch(`${url}/openapi.json`, { headers })

@@ -13,13 +13,13 @@ const first = Number(environment['TENURE_TEST_SEED'] ?? Date.now() % 1_000_000)
 const seeds = Array.from({ length: Math.ceil(connections / perSeed) }, (_, at) => first + at)
 
 it.each(seeds)(
-  'takes from 20,000 mutated connections the requests that Node takes, fast path on and off (TENURE_TEST_SEED=%i)',
+  'reads from 20,000 mutated connections the requests that Node reads, fast path on and off (TENURE_TEST_SEED=%i)',
   async (seed) => {
     const { differences, requests, byFastPath, lostBeforeRefusal } = await fuzz(seed, perSeed)
     expect(differences).toEqual([])
     expect(requests).toBeGreaterThan(10_000)
     expect(byFastPath).toBeGreaterThan(1_000)
-    // Node drops what it has not answered when it finds an error. A larger class would hide here.
+    // Node drops unanswered requests when it finds an error. A larger class of differences would hide here.
     expect(lostBeforeRefusal).toBeLessThan(600)
   },
   600_000,

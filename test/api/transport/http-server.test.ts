@@ -1,6 +1,4 @@
-/**
- * Slow and idle clients on real sockets: their connections are closed and bounded, and other requests are not affected.
- */
+/** Tests slow and idle clients on real sockets: their connections are closed and bounded, and other requests are not affected. */
 import type { Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { expect, it } from 'vitest'
@@ -20,7 +18,7 @@ async function listen(limits: Partial<SocketLimits>, onFull = () => {}): Promise
 
 const portOf = (server: Server): number => (server.address() as AddressInfo).port
 
-/** A client that sends the start of a request, and then nothing or a byte now and then. */
+/** Opens a client that sends the start of a request, and then nothing or single bytes. */
 function hold(port: number, beginning: string, trickles = true): RawConnection {
   const line = connectSocket(port)
   const { socket } = line

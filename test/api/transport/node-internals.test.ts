@@ -1,4 +1,4 @@
-/** Undocumented properties of Node are used in one file, so that a Node upgrade is checked in one place. */
+/** Tests that only one file uses undocumented properties of Node, so that a Node upgrade is checked in one place. */
 import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { expect, it } from 'vitest'

@@ -1,4 +1,4 @@
-/** The limits of the prediction endpoint on real sockets, with and without the fast path. */
+/** Tests the limits of the prediction endpoint on real sockets, with and without the fast path. */
 import { createServer, request as httpRequest, type Server } from 'node:http'
 import { connect, type AddressInfo, type Socket } from 'node:net'
 import { deflateSync, gzipSync } from 'node:zlib'
@@ -22,7 +22,7 @@ import {
 let fixture: ServingFixture
 let api: TestApi
 let key: string
-/** How long each prediction takes. */
+/** How long each prediction takes, in milliseconds. */
 let busyMs = 0
 const servers: Server[] = []
 const body = JSON.stringify({ instances: [irisRow] })
@@ -106,7 +106,7 @@ function ask(
   })
 }
 
-/** Sends as many requests at once, each on an open connection. */
+/** Sends this many requests at once, each on an open connection. */
 async function askAtOnce(port: number, count: number, headers = ''): Promise<Outcome[]> {
   const sockets = await Promise.all(
     Array.from({ length: count }, async () => {
@@ -289,7 +289,7 @@ describe.each(['on', 'off'] as const)('with the fast path %s', (given) => {
   })
 
   describe('incomplete bodies', () => {
-    /** Sends a part of a body of 100,000 bytes. */
+    /** Sends part of a body of 100,000 bytes. */
     async function begin(port: number, bytes: number): Promise<{ socket: Socket; answer: () => string }> {
       const socket = connect(port, '127.0.0.1')
       let answer = ''
@@ -297,7 +297,7 @@ describe.each(['on', 'off'] as const)('with the fast path %s', (given) => {
       socket.write(
         `POST /v1/models/iris/predict HTTP/1.1\r\nhost: x\r\nauthorization: Bearer ${key}\r\ncontent-length: 100000\r\n\r\n`,
       )
-      // Two pieces that arrive apart, as those of a slow sender do.
+      // Two pieces that arrive separately, as from a slow sender.
       socket.write('x'.repeat(10))
       await new Promise((resolve) => setTimeout(resolve, 50))
       socket.write('x'.repeat(bytes - 10))

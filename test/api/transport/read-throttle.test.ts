@@ -1,4 +1,4 @@
-/** Pauses and resumes reading on real sockets, with a clock that the test advances. */
+/** Tests pausing and resuming reads on real sockets, with a clock that the test advances. */
 import { connect, createServer, type AddressInfo, type Server, type Socket } from 'node:net'
 import { afterEach, expect, it, vi } from 'vitest'
 import { createReadThrottle } from '../../../api/transport/read-throttle.ts'
@@ -11,7 +11,7 @@ afterEach(() => {
   server?.close()
 })
 
-/** A client, and the server's end of its connection with what it has read. */
+/** Opens a client, and returns the server's end of its connection with the bytes it has read. */
 async function connection(): Promise<{ client: Socket; socket: Socket; read: () => string }> {
   let read = ''
   const accepted = new Promise<Socket>((resolve) => {

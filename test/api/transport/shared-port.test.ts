@@ -1,4 +1,4 @@
-/** Tests that a replica hands its port over, and ends itself when no supervisor names it any more. */
+/** Tests that a replica hands its port over, and exits when no supervisor names it any more. */
 import { spawn } from 'node:child_process'
 import { mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { createServer, type AddressInfo } from 'node:net'
@@ -17,7 +17,7 @@ beforeEach(() => {
 })
 afterEach(() => rmSync(directory, { recursive: true }))
 
-it('the port of a listener is received with its queue, and only where it is the wanted one', async () => {
+it('the port of a listener is received with its queue, and only if it is the requested port', async () => {
   const listener = createServer((socket) => socket.end('former'))
   await new Promise<void>((resolve) => listener.listen(0, '127.0.0.1', resolve))
   const { port } = listener.address() as AddressInfo
@@ -31,10 +31,10 @@ it('the port of a listener is received with its queue, and only where it is the 
   expect(received?.port).toBe(port)
   end()
   listener.close()
-  // A process that was killed leaves its offer behind.
+  // A killed process leaves its offer behind.
   writeFileSync(offerPath(supervisor, '2'), '')
   expect(await receiveSharedPort(offers, { host: '127.0.0.1', port })).toBeUndefined()
-  // No one accepts, and yet the connection waits in the queue of the port.
+  // No process accepts, and yet the connection waits in the queue of the port.
   const program = `require('node:net').connect(${port}, '127.0.0.1').on('data', (data) => console.log(String(data)))`
   const caller = spawn(process.execPath, ['-e', program], { stdio: ['ignore', 'pipe', 'inherit'] })
   const heard = new Promise((resolve) => caller.stdout.once('data', (data) => resolve(String(data).trim())))

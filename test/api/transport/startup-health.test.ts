@@ -1,4 +1,4 @@
-/** The health of a replica before its application is loaded. */
+/** Tests the health responses of a replica before its application is loaded. */
 import { createServer, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { afterAll, beforeAll, expect, it } from 'vitest'

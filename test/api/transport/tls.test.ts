@@ -1,4 +1,6 @@
-/** A replica that speaks HTTPS, with and without the fast path: renewed certificates, certificates of callers, the shared port and gRPC. */
+/**
+ * Tests a replica that serves HTTPS, with and without the fast path: renewed certificates, client certificates, the shared port and gRPC.
+ */
 import { Client, credentials, type ServiceError } from '@grpc/grpc-js'
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { Agent, request } from 'node:https'
@@ -83,7 +85,7 @@ interface Reply {
   headers: Record<string, unknown>
 }
 
-/** Without a body it is a GET. */
+/** Sends a request; without a body it is a GET. */
 function ask(
   agent: Agent,
   port: number,
@@ -155,7 +157,7 @@ describe.each(modes)('with TENURE_FAST_PATH=%s', (mode) => {
     ).toEqual([1, 1, 1, 1])
   })
 
-  it('refuses a caller without a certificate that an authority of callers has signed, except for health', async () => {
+  it('refuses a client without a certificate of a trusted client authority, except for health', async () => {
     const { port, agentOf } = await secure({ TENURE_TLS_CLIENT_CA: authority.ca })
     const from = async (files?: IssuedCertificate) => {
       const agent = agentOf(files && { cert: read(files.cert), key: read(files.key) })
@@ -272,7 +274,7 @@ describe('gRPC by TLS', () => {
     client.close()
   })
 
-  it('asks callers for a certificate where authorities of callers are given', async () => {
+  it('requires client certificates where client authorities are configured', async () => {
     const { server } = await open({ TENURE_GRPC_PORT: '0', TENURE_TLS_CLIENT_CA: authority.ca })
     for (const [files, expected] of [
       [caller, /^live$/],

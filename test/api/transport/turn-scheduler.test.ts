@@ -1,8 +1,8 @@
-/** The work of one turn of the event loop, and what waits for the next. */
+/** Tests the work of one turn of the event loop, and which work waits for the next. */
 import { expect, it } from 'vitest'
 import { createTurnEnd, createWorkQueue } from '../../../api/transport/turn-scheduler.ts'
 
-/** A clock that moves only with the work, each piece of which takes two milliseconds. */
+/** Makes a scheduler with a clock that advances only with work; each piece takes two milliseconds. */
 function scene(maxBytes = 1_000) {
   let ms = 0
   const turns = createWorkQueue(maxBytes, () => ms)
@@ -25,7 +25,7 @@ it('a turn does work for a few milliseconds and the rest in later turns, in orde
   ])
   expect(turns.isIdle()).toBe(false)
   await turn()
-  // Comes while others wait, and waits behind them.
+  // Arrives while others wait, and waits after them.
   take(5)
   expect(done.map(({ name }) => name)).toEqual([0, 1, 2, 3])
   await turn()

@@ -1,4 +1,4 @@
-/** Tests the part of the pages of releases and retrainings that shows the behaviour tests. */
+/** Tests the behaviour tests on the pages of releases and retrainings. */
 import { expect, it } from 'vitest'
 import { BehaviourTests } from '../../../../api/dashboard/components/behaviour-tests.tsx'
 import type { BehaviourRow } from '../../../../domain/behaviour/behaviour-test.ts'
@@ -29,7 +29,7 @@ const tests: BehaviourRow[] = [
   },
 ]
 
-it('failed behaviour tests stand first, with the champion beside them and their worst rows, escaped', async () => {
+it("failed behaviour tests are listed first, with the champion's result and their worst rows, escaped", async () => {
   const html = String(await BehaviourTests({ tests }))
   expect(html).toMatch(/&lt;b&gt;bad.*fails.*not computed.*falls in 2 of 9 rows.*good.*passes/s)
   expect(html).toMatch(

@@ -1,4 +1,4 @@
-/** Tests the part of the release page that says what the candidate answers otherwise. */
+/** Tests the part of the release page that shows how the candidate's answers differ. */
 import { expect, it } from 'vitest'
 import { AnswersSection } from '../../../../api/dashboard/pages/release/answers.tsx'
 import { defaultDisagreement, reportDisagreement } from '../../../../domain/canary/disagreement.ts'
@@ -27,7 +27,7 @@ it('the approver sees the slices, worst first, the direction and the share of ea
   expect(String(await AnswersSection({ evidence: {} }))).toBe('')
 })
 
-it('the shares of the ranges of several numbers are those of the users', async () => {
+it('the shares of several numbers count users by range', async () => {
   const names = ['near below 1', 'near from 1', 'far below 9', 'far from 9']
   const answers = { names, canary: [50, 50, 90, 10], control: [400, 600, 500, 500], perKey: 2 }
   const html = String(await AnswersSection({ evidence: { answers } }))
@@ -55,7 +55,7 @@ const business = [
   },
 ]
 
-it('the approver sees what other systems measured, and what a source says', async () => {
+it('the approver sees the measurements of other systems, and the errors of a source', async () => {
   const means = { canary: 0.4, control: 0.1 }
   const row = { name: 'refused', source: 'prometheus', limit: null, windows: 1_200, means, unread: 0 }
   const external = [{ ...row, worseLogE: 7, threshold: 6.908, failed: 3, problem: '<timeout>' }]

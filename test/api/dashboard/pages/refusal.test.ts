@@ -1,4 +1,4 @@
-/** Tests the sentence that says why a challenger was refused, and the table of the gate of a first version. */
+/** Tests the sentence that explains why a challenger was refused, and the gate table of a first version. */
 import { expect, it } from 'vitest'
 import { Gates, refusalText } from '../../../../api/dashboard/pages/release/evaluation.tsx'
 import { defaultGatePolicy } from '../../../../domain/evaluation/policy.ts'
@@ -29,10 +29,10 @@ it('names the figures of the metric that has failed', () => {
   ).toMatch(/^Brier score 0\.6618/)
 })
 
-it('names the first reason where no metric that decides has failed', () =>
+it('names the first reason when no deciding metric has failed', () =>
   expect(refusalText(reportOf([{ ...row, metric: 'recall' }]))).toBe('slice "morning" is worse'))
 
-it('shows whether a first version meets its floors, which alone judge it', async () => {
+it('shows whether a first version meets its floors, its only criterion', async () => {
   const first = { ...row, champion: null, delta: null, low: null, margin: null, verdict: 'reported' }
   const metrics = [
     { ...first, metric: 'auc', floor: 0.6, floorMet: true },

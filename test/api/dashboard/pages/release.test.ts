@@ -130,7 +130,7 @@ describe('a running stage', () => {
     expect(tile!.ratio).toBeUndefined()
   })
 
-  it('says in words and numbers what continues it and what rolls it back', async () => {
+  it('says in words and numbers what would continue it and what would roll it back', async () => {
     const tiles = metricTiles(observed, runningStage(way)!)
     const html = String(await RunningStage({ subject: observed, way, tiles }))
     expect(html).toMatch(/Candidate against control: canary 25 %/)
@@ -140,7 +140,7 @@ describe('a running stage', () => {
     expect(html).toMatch(/Errors below 2× control: [\d.]+ % proven, about [\d,]+ more requests without one/)
   })
 
-  it('has its own verdict in the first line, and none of the stage before', () => {
+  it('shows its own verdict in the first line, not the verdict of the stage before', () => {
     expect(verdictLine(subject)).toMatchObject({
       word: 'collecting evidence',
       why: 'No regression so far · 4 of 10 requests',

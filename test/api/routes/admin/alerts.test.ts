@@ -1,4 +1,4 @@
-/** Acknowledges and resolves alerts through the API, and checks the audit. */
+/** Tests acknowledging and resolving alerts through the API, with the audit rows. */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { listAlerts, resolveAlert, upsertAlert } from '../../../../store/monitoring/alerts.ts'
 import { listAudit } from '../../../../store/audit/audit-log.ts'

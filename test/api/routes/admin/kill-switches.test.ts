@@ -1,4 +1,4 @@
-/** Checks the kill switch: set by the API during a release, without Temporal, and kept on disk without Postgres. */
+/** Tests the kill switch: set by the API during a release, without Temporal, and kept on disk without Postgres. */
 import sql from 'sql-template-tag'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { fallbackName, type Fallback } from '../../../../domain/serving/kill-switch.ts'
@@ -25,7 +25,7 @@ let api: TestApi
 let key: string
 beforeAll(async () => {
   fixture = await openServingFixture()
-  // Nothing listens where its Temporal would be.
+  // Nothing listens at this Temporal address.
   api = await startApi(fixture)
   key = await fixture.key({ role: 'operator', name: 'olga' })
   await until(async () => (await flags()).status === 200, 'the key')
@@ -172,7 +172,7 @@ describe('a kill switch set to the fallback', () => {
 })
 
 describe('without Postgres', () => {
-  it.each(['champion', 'fallback'] as const)('%s outlives a restart', async (serve) => {
+  it.each(['champion', 'fallback'] as const)('%s survives a restart', async (serve) => {
     const { model, champion, canary } = await threeVersions(fixture)
     await declare(model, { kind: 'answer', outputs: [0, 0, 1] })
     const first = await replicaOf()

@@ -1,4 +1,4 @@
-/** Checks the commands of approvers and operators through the API, on a real Temporal with the real workflows and a real replica. */
+/** Tests the commands of approvers and operators through the API, on a real Temporal with the real workflows and a real replica. */
 import { execFile } from 'node:child_process'
 import { promisify } from 'node:util'
 import sql from 'sql-template-tag'
@@ -43,7 +43,7 @@ it('the client warms up with a workflow before the first call', async () => {
   const temporal = createTemporalClient(core.config)
   const query = `WorkflowType = 'warmUp' and TaskQueue = '${temporal.taskQueue}' and ExecutionStatus = 'Completed'`
   const count = () => temporal.call(5_000, async (client) => (await client.workflow.count(query)).count)
-  // A warm-up that a busy machine does not answer in time is given up without a word.
+  // A warm-up that a busy machine does not answer in time is abandoned silently.
   const isWarm = async () => (await temporal.warm(), (await count()) > 0)
   await until(isWarm, 'the workflow that does nothing')
   await temporal.close()
@@ -53,14 +53,14 @@ const say = (who: string, path: string, body: unknown = {}, headers: Record<stri
   api.request('POST', path, { key: keys[who]!, body, headers })
 const show = async (id: string) =>
   (await api.request('GET', `/v1/releases/${id}`, { key: keys['vera']! })).json
-/** The state of a release ends a moment before its row, and only then another order is not about it. */
+/** Waits for a stage. The state of a release ends shortly before its row; while the row is open, another order refers to this release. */
 const reaches = (id: string, stage: string) =>
   until(async () => {
     const shown = await show(id)
     return shown['stage'] === stage && (stage !== 'ended' || shown['ended_at'] !== undefined)
   }, stage)
 const start = async (version: string) => {
-  // The workflow of the release before ends a moment after its row.
+  // The workflow of the previous release ends shortly after its row.
   let answer = await say('olga', '/v1/releases', { model, version })
   await until(async () => {
     if (answer.status === 409) answer = await say('olga', '/v1/releases', { model, version })
@@ -238,7 +238,7 @@ it('a queued release is cancelled once, by a key with the role', async () => {
     },
   })
   expect((await say('olga', '/v1/releases/que_0/abort')).json).toMatchObject({ code: 'release_not_found' })
-  // What ends elsewhere may be written behind it.
+  // Steps of other processes may be written after it.
   const rows = await listAudit(fixture.store, { model, limit: 20 })
   expect(rows.filter(({ subject }) => subject === id)).toMatchObject([
     { actor: 'olga', action: 'release.abort' },
@@ -312,7 +312,7 @@ it('a retraining that is cancelled while its row is written ends as cancelled', 
   const { id, run } = await fixture.store.transaction(async (database) => {
     await database.query(sql`lock table retrainings in exclusive mode`)
     let started = { id: '' }
-    // The run before has recorded its end, and may hold the id of the workflow a moment longer.
+    // The previous run has recorded its end, but may hold the workflow id a moment longer.
     await until(async () => {
       const answer = await say('olga', `/v1/models/${model}/retrainings`)
       started = answer.json as typeof started
@@ -372,7 +372,7 @@ it('a signed payload approves by `temporal workflow signal` and by a plain clien
   }
 })
 
-it('a reason keeps its line breaks, and one with other control characters is refused in words', async () => {
+it('a reason keeps its line breaks, and a reason with other control characters is refused with an explanation', async () => {
   const id = await start(await registry.register(champion))
   await reaches(id, 'awaiting_approval')
   for (const path of [`/v1/releases/${id}/abort`, `/v1/models/${model}/rollback`]) {

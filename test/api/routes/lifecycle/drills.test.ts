@@ -1,4 +1,4 @@
-/** Runs drills on a real Temporal, a real Postgres and a real replica with traffic: each defence reacts, and nothing is promoted. */
+/** Runs drills on a real Temporal, a real Postgres and a real replica with traffic. Each safeguard reacts, and nothing is promoted. */
 import sql from 'sql-template-tag'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { openDrill } from '../../../../activities/drill/drill.ts'
@@ -61,7 +61,7 @@ interface Shown {
   version: string
 }
 async function hold(body: object): Promise<Shown[]> {
-  // The workflow of the drill before ends a moment after its row.
+  // The workflow of the previous drill ends shortly after its row.
   await until(async () => (await say('olga', '/v1/drills', { model, ...body })).status === 202, 'the drill')
   const handle = core.client.workflow.getHandle<() => Promise<DrillOutcome>>(drillWorkflowId(model))
   const { drills } = await handle.result()
@@ -72,13 +72,13 @@ async function hold(body: object): Promise<Shown[]> {
     return found
   })
 }
-/** A drill of a slow candidate is refused until the champion has served enough requests to measure its latency. */
+/** Waits for enough requests. A drill of a slow candidate is refused until the champion's latency can be measured. */
 const untilMeasured = (version: string) =>
   until(async () => {
     const latency = await findLatency(core.store, { model, version, windowMs: 24 * 3_600_000 })
     return (latency?.requests ?? 0) >= 200
   }, 'the latency of the champion')
-/** A drill that ends by a command alone. */
+/** A drill that ends only by a command. */
 const lasting = { model, kinds: ['silent'], within_ms: 600_000 }
 const nothingMoved = async (drills: Shown[]) => {
   expect(await findChampion(core.store, model)).toMatchObject({ version: champion })
@@ -102,10 +102,10 @@ it('drills are refused without a champion, a known kind and the permission', asy
 })
 
 describe('drills on copies of requests', () => {
-  it('a failing, a NaN, a slow and a silent candidate are noticed and gone, and no caller is harmed', async () => {
+  it('a failing, a NaN, a slow and a silent candidate are detected and withdrawn, and no caller is affected', async () => {
     await untilMeasured(champion)
     const reacting = await hold({ kinds: ['nan', 'bad', 'slow'] })
-    // A silent candidate is found out when the time of its drill is over.
+    // A silent candidate is detected when the time of its drill is over.
     const drills = [...reacting, ...(await hold({ kinds: ['silent'], within_ms: 6_000 }))]
     expect(
       drills.map(({ kind, passed, detected_by, message }) => [kind, passed, detected_by, message]),
@@ -145,7 +145,7 @@ describe('drills on traffic', () => {
 })
 
 describe('drills of replicas and workers', () => {
-  it('a replica that falls silent falls back and returns; a watch that falls silent is taken over', async () => {
+  it('a replica that falls silent falls back and returns; a silent watch is taken over', async () => {
     const drills = await hold({ kinds: ['lost-replica', 'dead-worker'] })
     expect(drills).toMatchObject([
       { kind: 'lost-replica', passed: true, replica_id: api.id },
@@ -160,7 +160,7 @@ describe('drills of replicas and workers', () => {
 })
 
 describe('the version of a drill', () => {
-  it('cannot become champion by any statement, nor be released otherwise', async () => {
+  it('cannot become champion by any statement, nor be released in another way', async () => {
     const [drill] = (await look(`/v1/drills?model=${model}`))['drills'] as Shown[]
     const { version } = drill!
     await expect(
@@ -197,7 +197,7 @@ describe('the version of a drill', () => {
     expect(
       await say('root', `/v1/releases/${release!.id}/promote-now`, { reason: 'let us see' }),
     ).toMatchObject({ status: 409, json: { detail: 'a drill is never promoted' } })
-    // Nor by a state with that field.
+    // Nor by a state that contains the break-glass field.
     const { state } = (await findRelease(core.store, release!.id))!
     expect(await promote(core.deps)({ ...state, stage: 'promoting' })).toEqual({
       kind: 'refused',
@@ -239,12 +239,12 @@ it('drills yield to a rollback of the model, which takes one command', async () 
   })
   const told = await listAlerts(core.store, { model, open: true })
   expect(told.map(({ dedupeKey }) => dedupeKey)).not.toContain(`drill/${model}/silent`)
-  // The requester got a response.
+  // The requester received a response.
   expect(told.map(({ kind }) => kind)).not.toContain('drill_not_held')
 })
 
 describe('drills of the schedule', () => {
-  /** One drill, as the schedule of the model file starts it. */
+  /** Starts one drill as the schedule of the model file does. */
   const bySchedule = async (of: string) => {
     const drill = { ...policy.drill, kinds: ['bad'], cron: '0 3 1 * *' }
     await core.store.query(sql`
@@ -258,7 +258,7 @@ describe('drills of the schedule', () => {
   const notHeldOf = async (of: string) =>
     (await listAlerts(core.store, { model: of, open: true })).filter(({ kind }) => kind === 'drill_not_held')
 
-  it('one that cannot be held stands in its row and is told, until one of its kind is held', async () => {
+  it('a drill that cannot run is recorded and raises an alert, until a drill of its kind runs', async () => {
     const version = await registry.register(champion)
     const { id } = (await say('olga', '/v1/releases', { model, version })).json as { id: string }
     const stageOf = async () => (await look(`/v1/releases/${id}`))['stage']
@@ -327,7 +327,7 @@ describe('a policy that requires drills', () => {
       artifactRoot: core.config.artifactRoot,
     })
     const first = await other.register()
-    // The first champion needs no drill, for it could have none.
+    // The first champion needs no drill, because no drill could run before it.
     expect(await issueOfDrills(core.store, { model: name, policy: asks })).toBeUndefined()
     await seatChampion(core.store, name, first)
     const version = await other.register(first)
@@ -360,7 +360,7 @@ describe('a policy that requires drills', () => {
       sql`update drills set ended_at = now() - interval '2 minutes' where model = ${name}`,
     )
     expect(await start()).toMatchObject(stale(/the last drill "nan" was 2 minutes ago/))
-    // A drill of another kind does not renew it, and a policy of the request cannot require less.
+    // A drill of another kind does not renew the requirement, and the policy of a request cannot require less.
     await drill(`drl_${name}0`, true, 'bad')
     expect(await start()).toMatchObject(stale(/the last drill "nan" was 2 minutes ago/))
     expect(await start({ policy })).toMatchObject({ status: 422, json: { code: 'invalid_policy' } })

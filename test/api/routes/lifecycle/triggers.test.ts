@@ -50,7 +50,7 @@ beforeAll(async () => {
     update models set definition = definition || ${JSON.stringify(more)}::jsonb where name = ${model}`)
   await syncSchedule(client, definition, config.taskQueues.control)
   await syncTriggers(client, definition, config.taskQueues.control)
-  // Its look at the start of each minute would start what waits here.
+  // The schedule's check each minute would start what waits in this test.
   const spec = { intervals: [{ every: '365 days' as const }] }
   await client.schedule.getHandle(triggersScheduleId(model)).update((was) => ({ ...was, spec }))
   for (const [name, role, models] of [
@@ -143,7 +143,7 @@ it('keeps a request for later while Temporal is away or the triggers are paused,
     'recorded; it starts when Temporal is back',
   )
   await handle.pause('the source is being moved')
-  // The same request again, where Temporal has not answered in time.
+  // Repeats the request when Temporal has not answered in time.
   await expect
     .poll(async () => (await fire({ region: 'us' }, { once: 'paused' })).json['message'])
     .toContain('paused (the source is being moved)')

@@ -1,4 +1,4 @@
-/** Tests the upload of artifacts that were trained elsewhere: what is taken, and what is refused before anything runs. */
+/** Tests the upload of artifacts that were trained elsewhere: which are accepted, and which are refused before anything runs. */
 import sql from 'sql-template-tag'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { uploadLimits } from '../../../../api/services/registry/check-artifact.ts'
@@ -96,8 +96,8 @@ describe('an artifact', () => {
     })
   })
 
-  it('without names of columns is taken in the order of the model file, and the answer says so', async () => {
-    // Postgres stores the keys of a definition by their length.
+  it('without column names is accepted in the order of the model file, and the response says so', async () => {
+    // Postgres orders the keys of a definition by their length.
     const plain = {
       ...definition,
       name: 'plain',
@@ -185,7 +185,7 @@ describe('an artifact', () => {
     expect((await send(new Uint8Array(artifactBytes + columnsBytes + 1_000_000))).status).toBe(413)
   })
 
-  it('is taken from operators of the model only', async () => {
+  it('is accepted only from operators of the model', async () => {
     for (const role of ['viewer', 'predictor', 'admin'] as const)
       expect((await send(bytesOf(model), { key: keys[role]! })).status).toBe(403)
   })

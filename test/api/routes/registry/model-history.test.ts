@@ -1,4 +1,4 @@
-/** Shows the recorded traffic and the recorded feature counts of a model, and judges those again with `tenure monitor backtest`. */
+/** Tests the recorded traffic and feature counts of a model, and their evaluation by `tenure monitor backtest`. */
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import sql from 'sql-template-tag'
@@ -38,7 +38,7 @@ afterAll(async () => {
   await fixture.close()
 })
 
-it('the traffic of a model holds the champion’s ticks of the last day', async () => {
+it('the traffic of a model contains the champion’s ticks of the last day', async () => {
   await fixture.store.query(sql`insert into tick_counters
       (model, replica_id, version, arm, tick, tick_ms, generation, requests, errors, invalid)
     select 'iris', replica, 'iris_v1.0.0', arm, date_trunc('hour', clock_timestamp()) - before, 10000, 1, 40, 2, 1
@@ -56,7 +56,7 @@ it('the traffic of a model holds the champion’s ticks of the last day', async 
   expect((await get('/v1/models/nothing/traffic')).status).toBe(404)
 })
 
-it('the traffic of a model holds what the champion answered and how its outcomes came, for simulations', async () => {
+it("the traffic of a model contains the champion's answers and the delays of outcomes, for simulations", async () => {
   const { store } = fixture
   const setosa = '{0.9,0.05,0.05}'
   await store.query(sql`
@@ -89,7 +89,7 @@ it('the traffic of a model holds what the champion answered and how its outcomes
   })
 })
 
-it('the feature counts of a model hold what the monitor judges, and tenure monitor backtest judges it again', async () => {
+it('the feature counts of a model are those that the monitor judges, and tenure monitor backtest judges them again', async () => {
   expect((await get('/v1/models/iris/feature-counts')).json).toMatchObject({
     status: 404,
     detail: 'iris_v1.0.0 has no training profile',
@@ -108,7 +108,7 @@ it('the feature counts of a model hold what the monitor judges, and tenure monit
     select 'iris', 'iris_v1.0.0', date_trunc('hour', clock_timestamp()) - before * interval '1 hour', 'a', 'feature', 'sepalLength',
       case when before > 30 then ${counted(0)}::bigint[] else ${counted(0.3)}::bigint[] end
     from generate_series(1, 100) as before`)
-  // The second of two numbers moves along with the feature.
+  // The second of two numbers shifts together with the feature.
   await fixture.store
     .query(sql`insert into feature_counts (model, version, hour, replica_id, kind, name, counts)
     select 'iris', 'iris_v1.0.0', hour, 'a', 'score', number,
@@ -127,7 +127,7 @@ it('the feature counts of a model hold what the monitor judges, and tenure monit
   expect((await get('/v1/models/iris/feature-counts?before=week')).status).toBe(400)
   expect(json).not.toHaveProperty('earlier')
   const before = (await get('/v1/models/iris/feature-counts?days=1&before=172800000')).json
-  // A day before, and the span of a window before it; two days earlier.
+  // The day and the window before it; two days earlier.
   expect((before['earlier'] as unknown[]).length).toBeGreaterThanOrEqual(46)
 
   const page = await get('/models/iris/features')

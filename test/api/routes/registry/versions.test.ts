@@ -1,4 +1,4 @@
-/** Searches the registry on a real database, page by page, and rejects invalid searches. */
+/** Tests searches of the registry on a real database, page by page, and the refusal of invalid searches. */
 import sql from 'sql-template-tag'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { moveChampion } from '../../../../store/registry/champions.ts'
@@ -11,7 +11,7 @@ import {
 } from '../../../support/serving/serving-fixture.ts'
 
 const many = 10_000
-/** One a minute: those of the first day. */
+/** Versions of the first day, one per minute. */
 const day = 1_439
 const until = '2026-01-02T00:00:00Z'
 let fixture: ServingFixture
@@ -22,7 +22,7 @@ const search = async (query: Record<string, string>) => get(`/v1/versions?${new 
 const namesOf = ({ json }: { json: Record<string, unknown> }) =>
   (json['versions'] as { version: string }[]).map(({ version }) => version)
 
-/** Every page to the end. */
+/** Reads every page to the end. */
 async function everyPage(path: string, list: string, query: Record<string, string>) {
   const found: Record<string, unknown>[] = []
   let cursor: string | undefined
@@ -57,7 +57,7 @@ beforeAll(async () => {
   await store.query(sql`insert into evaluations (id, model, training_id, snapshot_digest, artifact_digest, verdict, report, report_digest)
     select 'e' || id, model, id, snapshot_digest, 'a', 'better',
       '{"metrics":[{"metric":"auc","challenger":0.5},{"metric":"f1","challenger":null}]}', 'r' from trainings`)
-  // One in seven has no AUC; groups of 8 have AUC values that are equal to the thousandth.
+  // One in seven has no AUC; groups of 8 have equal AUC values to the thousandth.
   await store.query(sql`insert into versions
       (version, model, major, minor, patch, artifact_digest, manifest, evaluation_id, training_id, lineage, created_by, created_at, drill)
     select model || '_v1.' || seed || '.0', model, 1, seed, 0, 'a',
@@ -86,7 +86,7 @@ afterAll(async () => {
   await fixture.close()
 })
 
-it('a version whose turn in the release queue came to nothing says why, in its row, its card and on the page', async () => {
+it('a version whose queued release never started says why, in its row, its card and on the page', async () => {
   const [refused, waiting] = ['small_v1.5.0', 'small_v1.6.0']
   const why = 'the release cannot open: the champion has changed'
   for (const [version, state] of [
@@ -164,7 +164,7 @@ describe('a search', () => {
     expect((await search({ data, model: 'small' })).json).toMatchObject({
       versions: [{ version: 'small_v1.1.0' }],
     })
-    // What means something to the database is looked for as it stands.
+    // Wildcards of the database are searched literally.
     expect(namesOf(await search({ text: '100%_D' }))).toEqual(['big_v1.77.0'])
     expect(namesOf(await search({ text: 'SENSOR in hall' }))).toEqual(['big_v1.78.0'])
     expect(namesOf(await search({ text: `'; drop table versions; --` }))).toEqual([])

@@ -1,4 +1,4 @@
-/** Tests the explanation of answers through the API: each format by its method, and what is refused. */
+/** Tests explanations of predictions through the API: the method of each format, and refusals. */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import type { ExplainedPredictions } from '../../../../domain/explanation/explained-predictions.ts'
 import { explainLimits } from '../../../../api/services/explanation/explain-predictions.ts'
@@ -87,7 +87,7 @@ describe('an explanation', () => {
     }
   })
 
-  it('of trees is exact on the sum before the link function, for the class that is asked for', async () => {
+  it('of trees is exact on the sum before the link function, for the requested class', async () => {
     const version = 'trees@latest'
     const found = await explained('trees', { instances: [trees.rows[9]!], version, of: 'class 2' })
     expect(found).toMatchObject({ version: 'trees_v1.0.0', method: 'tree_shap', scale: 'raw' })
@@ -98,7 +98,7 @@ describe('an explanation', () => {
     expect(each!.attributions.some(({ error }) => error !== undefined)).toBe(false)
   })
 
-  it('is measured from background rows of the request', async () => {
+  it('uses background rows of the request', async () => {
     const found = await explained('iris', { instances: [irisRow], background: [irisRow] })
     expect(found.background).toEqual({ rows: 1, from: 'request' })
     expect(found.explanations[0]!.base).toBeCloseTo(found.explanations[0]!.answer, 6)
@@ -151,7 +151,7 @@ describe('an explanation', () => {
   it('is refused to a key of another model', async () =>
     expect((await explain('iris', { instances: [irisRow] }, elsewhere)).status).toBe(403))
 
-  it('is refused while as many are computed as a replica computes at a time', async () => {
+  it('is refused while a replica computes its maximum number of explanations', async () => {
     const asked = Array.from({ length: explainLimits.maxConcurrent + 2 }, () =>
       explain('iris', { instances: [irisRow] }),
     )

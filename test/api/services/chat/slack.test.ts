@@ -1,4 +1,4 @@
-/** Clicks on cards in Slack, from the card that was sent to the release, on a whole replica. */
+/** Tests clicks on Slack cards, from the sent card to the release, on a whole replica. */
 import { createHmac } from 'node:crypto'
 import { writeFileSync } from 'node:fs'
 import { afterAll, beforeAll, expect, it } from 'vitest'
@@ -88,7 +88,7 @@ async function click(clicked: Click = {}): Promise<number> {
   return answer.status
 }
 
-/** What Slack is told after a click. */
+/** Returns the message that Slack receives after a click. */
 async function told(clicked: Click): Promise<string> {
   const before = responses().length
   expect(await click(clicked)).toBe(200)
@@ -114,13 +114,13 @@ it('a click counts as the key of its user: roles, the two-person rule and the di
   expect(await told({ user: 'U0NEW' })).toBe('Refused: the channel names no key for the Slack user U0NEW')
   expect(await told({ user: 'U0GONE' })).toBe('Refused: no active key is named gone')
   expect(await told({ user: 'U0VERA' })).toMatch(/^Refused: the key vera is a viewer/)
-  // The requester, who is no approver either.
+  // The requester is not an approver either.
   expect(await told({ user: 'U0OLGA' })).toMatch(/^Refused: /)
   const stale = card.replace(/"policy":"sha256:..../, '"policy":"sha256:0000')
   expect(stale).not.toBe(card)
   expect(await told({ value: stale })).toMatch(/^Refused: .*policy/)
   expect(await stage()).toBe('awaiting_approval')
-  // Another approver has given the approval, and a stage asks for a decision now.
+  // Another approver has approved, and a stage now requires a decision.
   const { store } = dashboard.core
   const asks = (at: string) =>
     store.query(sql`

@@ -1,4 +1,4 @@
-/** What a rollback tells of replicas that come, go and do not answer while it waits for them. */
+/** Tests what a rollback reports about replicas that start, stop or do not respond while it waits. */
 import { spawnSync } from 'node:child_process'
 import sql from 'sql-template-tag'
 import { afterAll, beforeAll, expect, it } from 'vitest'
@@ -32,7 +32,7 @@ it('a replica that registers and ends the lease of its killed predecessor meanwh
   const { pid } = spawnSync('true')
   await join(follower, 60_000)
   await acknowledge(store, { replica: follower, ...place })
-  // Its lease is over, and no other replica of its machine has found its process dead yet.
+  // Its lease is over, and no other replica of its machine has detected that the process is dead.
   await join(killed, 60_000)
   await introduceReplica(store, { ...machine, id: killed, process: `${pid}.1` })
   await acknowledge(store, { replica: killed, ...place, generation: 1 })
@@ -56,7 +56,7 @@ it('a replica that registers and ends the lease of its killed predecessor meanwh
   ])
 })
 
-it('a replica that was found gone hours ago is named while it may serve the version, and one that stopped is not', async () => {
+it('a replica that disappeared hours ago is named while it may serve the version, and a stopped replica is not', async () => {
   const model = uniqueName('model')
   const ids = ['follower', 'gone', 'fenced', 'stopped'].map(uniqueName) as [string, string, string, string]
   const [follower, gone, fenced, stopped] = ids
@@ -73,7 +73,7 @@ it('a replica that was found gone hours ago is named while it may serve the vers
   await store.query(
     sql`update replicas set lease_until = lease_until - interval '26 hours' where id = any(${[gone, fenced]})`,
   )
-  // As each replica does every two seconds: the second time, it knows of the leases that are over.
+  // Each replica does this every two seconds; the second time, it knows which leases are over.
   const isFoundGone = async () => {
     await observePeers(store, follower)
     const left = await store.query(
@@ -90,7 +90,7 @@ it('a replica that was found gone hours ago is named while it may serve the vers
   expect((await listRecentReplicas(store, model)).live.map(({ id }) => id)).not.toContain(gone)
 })
 
-it('the known replicas are silent when Postgres answers no more', async () => {
+it('the known replicas count as silent when Postgres stops responding', async () => {
   const away: Store = {
     ...store,
     query: () => Promise.reject(new DomainError('postgres_unavailable', 'Postgres did not answer')),

@@ -1,4 +1,4 @@
-/** A rollback while the clock of Postgres is set: it waits for a replica that is cut off as long as that replica may serve, and no longer. */
+/** Tests a rollback while the clock of Postgres is changed: it waits for a cut-off replica exactly as long as that replica may serve. */
 import { chmodSync, mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -55,7 +55,7 @@ describe.skipIf(!canSkew())('a rollback while a replica is cut off and the clock
     await takeLease(cut)
     expect((await observePeers(store, follower)).map(({ id }) => id)).toEqual([cut])
     clock.set(aheadMs)
-    // As each replica does every two seconds.
+    // Each replica does this every two seconds.
     await observePeers(store, follower)
     await takeLease(follower)
     const replicas = await awaitReplicas({ store, leaseMs: 60_000, known: [] }, place, undefined)

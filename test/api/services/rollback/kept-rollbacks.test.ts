@@ -1,4 +1,4 @@
-/** Rollbacks that replicas keep while Postgres is away: after the answer, no replica that it does not name serves the version. */
+/** Tests rollbacks that replicas store while Postgres is away. After the response, only replicas that it names may serve the version. */
 import { mkdirSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, afterEach, beforeAll, beforeEach, expect, it } from 'vitest'
@@ -33,7 +33,7 @@ beforeAll(async () => {
   fixture = await openServingFixture()
   key = await fixture.key({ name: 'olga', role: 'operator' })
 })
-/** Three versions that were champion in turn; the last one serves, on a replica with a disk of its own. */
+/** Registers three versions that were champion in turn. The last one serves, on a replica with its own disk. */
 beforeEach(async () => {
   api = await startApi(fixture)
   model = uniqueName('model')
@@ -56,7 +56,7 @@ const order = (given: object = {}) =>
 const championNow = async () => (await findChampion(fixture.store, model))?.version
 const folder = () => join(api.stateDir, 'cache', 'rollbacks')
 
-/** Postgres answers no statement of the replica, or none that `lost` matches, until the returned function is called. */
+/** Blocks all statements of the replica, or those that match `lost`, until the returned function is called. */
 function losePostgres(lost = /./): () => void {
   const { store } = api.deps
   const { query, transaction } = store
@@ -71,11 +71,11 @@ function losePostgres(lost = /./): () => void {
   return heal
 }
 
-/** A replica that starts on the disk of the other one while Postgres is away. */
+/** Starts a replica on the disk of another replica while Postgres is away. */
 const startBeside = (options: ReplicaOptions = {}) =>
   replicaOfTest(fixture, { stateDir: api.stateDir, databaseUrl: nowhere, ...options })
 
-it('a replica of another slot that starts after a rollback was kept serves by it', async () => {
+it('a replica of another slot that starts after a rollback was stored applies it', async () => {
   const heal = losePostgres()
   const answer = await order()
   expect(answer).toMatchObject({ status: 202, json: { outcome: 'kept', from: third, to: second } })
@@ -104,7 +104,7 @@ it('a kept rollback is held until the route that carries it out is read and on t
   expect((await startBeside()).ask(model, body).version).toBe(second)
 })
 
-it('a replica refuses an order about the version that it serves by an order before', async () => {
+it('a replica refuses an order about the version that it serves because of an earlier order', async () => {
   losePostgres()
   await order()
   const [found] = (await findActiveKeys(fixture.store)).filter(({ name }) => name === 'olga')
@@ -117,7 +117,7 @@ it('a replica refuses an order about the version that it serves by an order befo
   expect(api.ask(model, body).version).toBe(second)
 })
 
-it('the answer names a replica that cannot store the order on its disk', async () => {
+it('the response names a replica that cannot store the order on its disk', async () => {
   mkdirSync(join(api.stateDir, 'cache'), { recursive: true })
   rmSync(folder(), { recursive: true, force: true })
   writeFileSync(folder(), 'a file in place of the folder')

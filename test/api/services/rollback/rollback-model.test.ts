@@ -1,4 +1,4 @@
-/** Orders to roll a model back that come twice, or whose outcome Postgres did not tell. */
+/** Tests rollback orders that arrive twice, or whose result Postgres did not report. */
 import sql from 'sql-template-tag'
 import { afterAll, beforeAll, beforeEach, expect, it } from 'vitest'
 import type { Actor } from '../../../../api/auth/authentication.ts'
@@ -40,7 +40,7 @@ afterAll(async () => {
   await api?.stop()
   await fixture?.close()
 })
-/** Three versions that were champion in turn; the last one serves. */
+/** Registers three versions that were champion in turn; the last one serves. */
 beforeEach(async () => {
   model = uniqueName('model')
   versions = []
@@ -63,13 +63,13 @@ async function olga(): Promise<Actor> {
 const unanswered = () =>
   new DomainError('postgres_unavailable', 'Postgres did not answer: Connection terminated')
 
-/** The transactions of a replica do `instead`. */
+/** Replaces the transactions of a replica by `instead`. */
 const withTransaction = (instead: Store['transaction']) => ({
   ...api.deps,
   store: { ...api.deps.store, transaction: instead },
 })
 
-/** A release of a fourth version, which the route gives this part. */
+/** Starts a release of a fourth version, to which the route gives this part. */
 async function release(stage: 'shadow' | 'canary', part: (candidate: string) => Partial<Route>) {
   const id = `rel_${uniqueName('r')}` as const
   const [, , champion] = versions
@@ -95,9 +95,9 @@ it('two orders at the same moment roll one version back', async () => {
   expect(await championNow()).toBe(second)
 })
 
-it('an order that Postgres carried out without an answer rolls one version back', async () => {
+it('an order that Postgres executed without a response rolls one version back', async () => {
   const [, second, third] = versions
-  // The answer to the commit is lost, and the replica has heard of the new route before that shows.
+  // The response to the commit is lost, and the replica learns of the new route before it notices.
   const deps = withTransaction(async (work) => {
     await api.deps.store.transaction(work)
     await until(() => served() === second, 'the new route')
@@ -113,7 +113,7 @@ it('an order that Postgres carried out without an answer rolls one version back'
   expect(served()).toBe(second)
 })
 
-it('an order about a version that does not serve is refused, and one that was carried out is confirmed', async () => {
+it('an order about a version that does not serve is refused, and an order that was executed is confirmed', async () => {
   const [first, second, third] = versions
   expect(await order({ version: first })).toMatchObject({
     status: 409,
@@ -173,7 +173,7 @@ it('an order that is repeated after its replica died rolls nothing else back', a
   const { store } = api.deps
   const { query } = store
   const once = { 'idempotency-key': uniqueName('once') }
-  // The replica dies before it stores what it would answer.
+  // The replica crashes before it stores its response.
   store.query = async (statement) => {
     if (statement.sql.includes('update idempotent_requests')) throw unanswered()
     return query(statement)
@@ -195,7 +195,7 @@ it.each([
   const { query, transaction } = store
   // The version to return to is loaded.
   expect(await api.serving.routing.issueOf(second!)).toBeUndefined()
-  // The answer is lost with the replica that gave it.
+  // The response is lost with the replica that gave it.
   store.query = async (statement) => {
     if (lost.test(statement.sql)) throw unanswered()
     return query(statement)
@@ -212,7 +212,7 @@ it.each([
   expect(await championNow()).toBe(second)
 })
 
-it('a model says which version a rollback is about', async () => {
+it('a model reports which version a rollback would roll back', async () => {
   const [, , third] = versions
   const shown = async () => (await api.request('GET', `/v1/models/${model}`, { key })).json['rolls_back']
   expect(await shown()).toBe(third)

@@ -1,4 +1,4 @@
-/** Checks the bytes of responses: numbers that read back equal, ids and buffer growth. */
+/** Tests the bytes of responses: numbers that read back equal, ids and buffer growth. */
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import {

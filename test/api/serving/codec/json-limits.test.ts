@@ -1,4 +1,4 @@
-/** Checks that no valid prediction request exceeds the limits, and that one that does is not parsed. */
+/** Tests that no valid prediction request exceeds the limits, and that a request that does is not parsed. */
 import { describe, expect, it } from 'vitest'
 import { parseModestJson } from '../../../../api/serving/codec/json-limits.ts'
 import { parsePredict } from '../../../../api/serving/codec/request-parser.ts'

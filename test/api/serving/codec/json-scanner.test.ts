@@ -10,7 +10,7 @@ import { loadedOf, said, understood } from '../../../support/serving/input-buffe
 const most = 20
 const iris = loadedOf(irisSpec())
 const flight = loadedOf(flightSpec())
-/** The same version, always read by JSON.parse. */
+/** Reads a body with JSON.parse instead of the scanner. */
 const slowly = (loaded: typeof iris, body: Buffer) =>
   understood(loaded, (input) =>
     createPredictProtocol(most).read({ ...loaded, scan: () => false }, body, input),
@@ -22,7 +22,7 @@ function scanned(loaded: typeof iris, body: Buffer) {
 }
 
 const number = fc.oneof(
-  // Larger numbers overflow single precision; the wild bodies below have them too.
+  // Larger numbers overflow single precision; the mutated bodies below contain them too.
   fc.double({ noNaN: true, min: -1e37, max: 1e37 }),
   fc.integer(),
   fc.double({ min: -1000, max: 1000, noNaN: true }).map((value) => Number(value.toFixed(3))),
@@ -60,7 +60,7 @@ function shuffled(row: object, seed: number): object {
   return Object.fromEntries([...entries.slice(at), ...entries.slice(0, at)])
 }
 
-/** Some bytes changed, left out, doubled or put in. */
+/** Mutations: bytes that are changed, removed, duplicated or inserted. */
 const damage = fc.array(
   fc.tuple(
     fc.double({ min: 0, max: 1, noNaN: true, maxExcluded: true }),

@@ -1,4 +1,4 @@
-/** Tests refusals of rows: of a category with the values that may be sent, however many and long they are, and of a feature that is missing. */
+/** Tests refusals of rows: an unknown category, with its allowed values in a message of bounded length, and a missing feature. */
 import { expect, it } from 'vitest'
 import { compileReader } from '../../../../api/serving/codec/row-reader.ts'
 
@@ -14,7 +14,7 @@ const refusalOf = (values: string[]) => {
   throw new Error('not refused')
 }
 
-it('an unknown category is refused with the values that may be sent, and without the one that was', () => {
+it('an unknown category is refused with the allowed values, and without the value that was sent', () => {
   const { code, message, context } = refusalOf(['red', 'off "white"'])
   expect([code, message]).toEqual([
     'unknown_category',
@@ -39,7 +39,7 @@ it('an unknown category is refused in a message of bounded length when its value
 it.each([
   ['without it', '{"label": 1}'],
   ['with it in a prototype', '{"label": 1, "__proto__": {"constructor": 2}}'],
-])('a feature with the name of what all objects inherit is missing in a row %s', (_where, row) => {
+])('a feature named like an inherited property is missing in a row %s', (_where, row) => {
   const number = { kind: 'number' } as const
   const fits = ['label', 'constructor'].map((name) => ({ ...number, name, mean: 0, std: 1, fill: null }))
   const read = compileReader({ label: number, constructor: number }, fits)

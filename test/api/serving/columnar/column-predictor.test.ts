@@ -1,4 +1,4 @@
-/** Rows read column by column get the bits of a replica, refuse what a replica refuses, and fall back where they would not. */
+/** Tests that predictions on columns equal a replica's bit by bit, refuse what a replica refuses, and fall back where they would differ. */
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -35,7 +35,7 @@ const load = async (
   }
 }
 
-/** As DuckDB hands them over. */
+/** Columns as DuckDB returns them. */
 const blockOf = ({ numbers, texts }: BatchLayout, rows: readonly FeatureRow[]): ColumnBlock => ({
   rows: rows.length,
   numbers: numbers.map((name) => Float64Array.from(rows, (row) => (row[name] as number | null) ?? NaN)),
@@ -59,7 +59,7 @@ const drawn = (count: number): FeatureRow[] =>
     day: pick(['workday', 'weekend', 'noday', null]),
   }))
 
-/** The result of a replica: bits, or an unreadable row. */
+/** Returns the result of a replica: bits, or an unreadable row. */
 function served({ read, predictor }: LoadedVersion, rows: readonly FeatureRow[]): (number | undefined)[] {
   const [input, output] = [new Float64Array(predictor.inputs), new Float32Array(predictor.outputs)]
   return rows.map((row, index) => {

@@ -1,5 +1,5 @@
 /**
- * Tests on a replica and a database what a shadow shows before the first outcome: a number that is off by a factor of ten, and decisions
+ * Tests on a replica and a database what a shadow detects before the first outcome: a number that is off by a factor of ten, and decisions
  * that flip in one slice.
  */
 import sql from 'sql-template-tag'
@@ -43,7 +43,7 @@ const golden = [
   { x: -2, hour: 20 },
 ]
 
-/** Answers `factor`·x + 100. */
+/** Describes a version that answers `factor`·x + 100. */
 const numberSpec = (model: string, factor: number): ArtifactSpec => ({
   model,
   features,
@@ -52,7 +52,7 @@ const numberSpec = (model: string, factor: number): ArtifactSpec => ({
   layers: [{ units: 1, activation: 'linear', kernel: [10 * factor, 0], bias: [100 * factor] }],
   golden,
 })
-/** Of two numbers the first is always right, and a thousand times the second. */
+/** Describes a version with two outputs. The first is always right; the second is a thousand times as large. */
 const numbersSpec = (model: string, factor: number): ArtifactSpec => ({
   ...numberSpec(model, 1),
   output: { kind: 'numbers', names: ['far', 'near'] },
@@ -65,7 +65,7 @@ const numbersSpec = (model: string, factor: number): ArtifactSpec => ({
     },
   ],
 })
-/** Says yes for a positive x, in the evening only when `evening` is 0. */
+/** Describes a version that answers yes for a positive x; in the evening only when `evening` is 0. */
 const decisionSpec = (model: string, evening: number): ArtifactSpec => ({
   model,
   features,
@@ -78,7 +78,7 @@ const decisionSpec = (model: string, evening: number): ArtifactSpec => ({
   golden,
 })
 
-/** Registers both versions as training would, with a profile of the scores. */
+/** Registers both versions as training would, with a score profile. */
 async function registered(specs: readonly ArtifactSpec[]): Promise<string[]> {
   const evenProfile = (name: string, scale = 1) =>
     numberProfile(
@@ -126,7 +126,7 @@ async function shadowed(model: string, specs: readonly ArtifactSpec[]): Promise<
   }
 }
 
-/** Each from another user. A copy must not wait for all requests: the judge compares what was answered at the same time. */
+/** Sends requests of new users. A copy must not wait for all requests, because the judge compares answers of the same time. */
 async function ask(state: ReleaseState, count: number): Promise<void> {
   const { serving } = replica!
   for (let i = 0; i < count; i++) {
@@ -171,7 +171,7 @@ it('the second of two numbers, off by a factor, is rolled back, and differs in u
     ),
     perKey: 2,
   })
-  // Nearly always one number in two is wrong by more than its range.
+  // In nearly every request one of the two numbers is off by more than its range.
   const { distances } = observation.disagreement!.all
   const mean = distances.reduce((sum, count, step) => sum + count * step, 0) / 800 / (distances.length - 1)
   expect(mean).toBeGreaterThan(0.4)
@@ -211,7 +211,7 @@ it('a number that the candidate does not answer is left out, and the other is co
   expect(mean).toBeGreaterThan(0.8)
 })
 
-it('the same number is neither rolled back nor asked about', async () => {
+it('an equal number is neither rolled back nor held for an approver', async () => {
   const model = uniqueName('model')
   const state = await shadowed(model, [numberSpec(model, 1), numberSpec(model, 1.0001)])
   await ask(state, 200)
@@ -249,7 +249,7 @@ it('decisions that flip in one slice hold the release, and the slice is named', 
       (await fixture.store.query(sql`select 1 from predictions where model = ${model}`)).length === 800,
     'the log',
   )
-  // Pairs of the last second may still be coming in.
+  // Pairs of the last second may still arrive.
   await fixture.store.query(
     sql`update shadow_pairs set at = at - interval '2 s' where release_id = ${state.id}`,
   )

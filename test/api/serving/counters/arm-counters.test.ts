@@ -1,4 +1,4 @@
-/** Checks the counters of replicas, including those of the shadow. */
+/** Tests the counters of replicas, including the shadow's. */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { findTicks } from '../../../../store/release/tick-counters.ts'
 import {

@@ -1,4 +1,4 @@
-/** Checks the histograms of features and predictions in the bins of the version's profile; rows are not stored for them. */
+/** Tests the histograms of features and predictions in the bins of the version's profile; rows are not stored for them. */
 import sql from 'sql-template-tag'
 import { expect, it } from 'vitest'
 import {
@@ -45,7 +45,7 @@ it('replicas report histograms of features and predictions, and their counts add
     expect(() => replica.ask(spec.model, { instances: [{ ...irisRow, sepalWidth: 'wide' }] })).toThrow()
   }
   for (const replica of replicas) await replica.stop()
-  // The hour may turn while the test runs.
+  // The hour may change during the test.
   const [fromMs, toMs] = [nowMs - 2 * hour, nowMs + 2 * hour]
   const window = await findWindow(fixture.store, { model: spec.model, version, fromMs, toMs })
   expect(window?.features['sepalLength']).toEqual([100, 0, 0, 0, 0, 100, 0, 0, 0, 100, 0])

@@ -1,4 +1,4 @@
-/** Checks feature lookups of predictions: found or filled, counted and reported, and never awaited beyond the deadline. */
+/** Tests feature lookups of predictions: found or filled, counted and reported, and never awaited beyond the deadline. */
 import sql from 'sql-template-tag'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { createFeatureCache } from '../../../../api/serving/features/feature-cache.ts'
@@ -121,7 +121,7 @@ describe('a feature that is absent from the request', () => {
       10,
     )
     expect(logged.map(({ row }) => row)).toEqual(rows)
-    // At hand now: answered in the same turn.
+    // Cached now: answered in the same turn.
     expect(replica.ask(model, { instances: [{ hour: 8, origin: 'ORD' }] }).predictions).toHaveLength(1)
   })
 
@@ -243,7 +243,7 @@ describe('while the feature store does not respond', () => {
     )
   })
 
-  it('a request of MLflow may leave a feature out too', async () => {
+  it('an MLflow request may also omit a feature', async () => {
     const model = await start(looking())
     await tell('SEA', { distance: 1_200, day: 'weekend' })
     const { mlflow } = createRowProtocols(10)

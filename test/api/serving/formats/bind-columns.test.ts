@@ -1,4 +1,4 @@
-/** Tests how the columns of an artifact meet the features of a model, and what refuses them. */
+/** Tests how the columns of an artifact are bound to the features of a model, and what prevents it. */
 import { describe, expect, it } from 'vitest'
 import { bindColumns } from '../../../../api/serving/formats/bind-columns.ts'
 import { fileNameOf, formatOfFiles } from '../../../../api/serving/formats/recognise.ts'
@@ -63,7 +63,7 @@ describe('columns', () => {
     expect(fits.map(({ name }) => name)).toEqual(['f0', 'f1'])
   })
 
-  it('leave the features out that the artifact does not take', () => {
+  it('leave out the features that the artifact does not use', () => {
     const { fits, unused } = bindColumns({ columns: [{ name: 'size' }], features })
     expect(unused).toEqual(['age', 'city'])
     expect(fits).toEqual([
@@ -85,12 +85,12 @@ describe('columns', () => {
     ])
   })
 
-  it('take whole numbers that are their own codes', () =>
+  it('accept integers that are their own codes', () =>
     expect(bindColumns({ columns: [{ name: 'age', categories: [0, 1, 2] }], features }).fits[0]).toEqual(
       number('age'),
     ))
 
-  it('that take texts get the text itself', () =>
+  it('of texts take the text itself', () =>
     expect(bindColumns({ columns: [{ name: 'city', isText: true }], features }).fits[0]).toEqual({
       name: 'city',
       kind: 'category',
@@ -199,7 +199,7 @@ describe('a file', () => {
     ['xgboost-binary-0', 'model.json'],
     ['xgboost-binary-ubj-0', 'model.ubj'],
     ['catboost-binary-0', 'model.json'],
-  ])('of %s is known by its first bytes', (name, file) => {
+  ])('of %s is recognised by its first bytes', (name, file) => {
     expect(fileNameOf(bytesOf(name))).toBe(file)
     expect(formatOfFiles({ [file]: { digest: 'd', bytes: 1 } })).toBe('trees')
   })

@@ -1,4 +1,4 @@
-/** Tests that the attributions of trees and linear networks are the Shapley values of their definition. */
+/** Tests that the attributions of trees and linear networks are the Shapley values of the definition. */
 import { describe, expect, it } from 'vitest'
 import { columnValue, readForest } from '../../../../api/serving/formats/model-file.ts'
 import { openOnnx } from '../../../../api/serving/formats/onnx/open-onnx.ts'
@@ -19,7 +19,7 @@ const forestsOf = () => [
 ]
 type ForestCase = ParityCase & { forest: Forest }
 
-/** The sum of an output before its link function, by walking the trees. */
+/** Computes the sum of an output before its link function, by walking the trees. */
 function sumOf({ leaves, width, groups, starts, scale, offsets, ...forest }: Forest, output: number) {
   const walk = walkerOf({ leaves, width, groups, starts, scale, offsets, ...forest })
   const found = new Int32Array(forest.roots.length)
@@ -34,7 +34,7 @@ function sumOf({ leaves, width, groups, starts, scale, offsets, ...forest }: For
   }
 }
 
-/** Shapley values by their definition: over all sets of players. */
+/** Computes Shapley values by their definition, over all sets of players. */
 function byDefinition(
   answer: (row: Float64Array) => number,
   row: Float64Array,

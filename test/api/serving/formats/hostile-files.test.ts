@@ -1,4 +1,7 @@
-/** Tests that no file of any format harms the process that opens it: all of them in one process, each refused by name, in little time and memory. */
+/**
+ * Tests that no file of any format harms the process that opens it. One process opens all of them, and each is refused by name, in little
+ * time and memory.
+ */
 import { execFileSync } from 'node:child_process'
 import {
   closeSync,
@@ -39,7 +42,7 @@ const half = (bytes: Buffer): Buffer => bytes.subarray(0, bytes.byteLength >>> 1
 
 const plain = node({ op: 'Identity', inputs: ['x'], outputs: ['y'] })
 const external = message({ 1: 4, 2: 1, 8: 'w', 13: message({ 1: 'location', 2: '../../etc/passwd' }), 14: 1 })
-/** A field of a message, without a copy of its content. */
+/** Encodes a field of a message without copying its content. */
 const field = (number: number, content: Buffer): Buffer =>
   Buffer.concat([varint(number * 8 + 2), varint(content.byteLength), content])
 const million = 1_000_000
@@ -47,7 +50,7 @@ const repeated = (part: Buffer, count: number): Buffer => Buffer.alloc(part.byte
 const fileOf = (content: Buffer): Buffer => Buffer.concat([message({ 1: 10 }), field(7, content)])
 const nodes = (count: number): Buffer => repeated(field(1, plain), count)
 
-/** As many lists as trees have, of so many numbers in two bytes each. */
+/** Builds as many lists as trees have, each of this many numbers of two bytes. */
 const hugeTrees = (count: number): Buffer => {
   const lists = ['treeids', 'nodeids', 'featureids', 'truenodeids', 'falsenodeids'].map((name) =>
     field(5, Buffer.concat([message({ 1: `nodes_${name}` }), repeated(Buffer.from([0x40, 0]), count)])),
@@ -64,7 +67,7 @@ const hugeTrees = (count: number): Buffer => {
   return Buffer.concat([file, message({ 8: message({ 1: 'ai.onnx.ml', 2: 3 }) })])
 }
 
-/** One operator with a list of an attribute, or a tensor, of so many bytes. */
+/** One operator with a list attribute, or a tensor, of this many bytes. */
 const operatorOf = (op: string, attributes: readonly Buffer[], domain = ''): Buffer =>
   fileOf(
     Buffer.concat([
@@ -212,7 +215,7 @@ describe('a hostile file', () => {
   let megabytes: number
   beforeAll(() => {
     folder = mkdtempSync(join(tmpdir(), 'tenure-hostile-'))
-    // The other file is where the graph says, so that only a reader that follows it could find it.
+    // The other file is where the graph says, so that only a reader that follows the reference could find it.
     mkdirSync(join(folder, 'etc'))
     const paths = files.map(([name, make]) => {
       const path = join(folder, name)
@@ -261,7 +264,7 @@ describe('a hostile file', () => {
     expect(told.get(name)!.ms).toBeLessThan(100)
   })
 
-  it('takes less than 200 MB, whichever it is', () => {
+  it('uses less than 200 MB, whichever file it is', () => {
     expect(megabytes).toBeLessThan(200)
   })
 })

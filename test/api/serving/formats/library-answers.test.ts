@@ -1,4 +1,4 @@
-/** Tests what files of the libraries mean beyond their trees: rounds behind the best one, links, near zeros and names of categories. */
+/** Tests the parts of library files beyond the trees: rounds after the best one, links, values near zero and category names. */
 import { describe, expect, it } from 'vitest'
 import { readForest } from '../../../../api/serving/formats/model-file.ts'
 import { treesFormat } from '../../../../api/serving/formats/trees/format.ts'
@@ -44,12 +44,12 @@ describe('an XGBoost that stopped early', () => {
     ['xgboost-classes', 6],
     ['xgboost-forest', 10],
     ['xgboost-vector-leaves', 2],
-  ])('answers by the rounds up to the best one where XGBClassifier has saved it: %s', (name, trees) => {
+  ])('predicts with the rounds up to the best one where XGBClassifier has saved it: %s', (name, trees) => {
     const forest = xgboost(name, (learner) => (learner.attributes = fromScikit))
     expect(forest.roots.length).toBe(trees)
   })
 
-  it('answers so where the file does not say where rounds begin', () => {
+  it('predicts so where the file does not say where rounds begin', () => {
     const forest = xgboost('xgboost-classes', (learner) => {
       learner.attributes = fromScikit
       delete learner.gradient_booster.model.iteration_indptr
@@ -57,7 +57,7 @@ describe('an XGBoost that stopped early', () => {
     expect(forest.roots.length).toBe(6)
   })
 
-  it('answers by all rounds where Booster has saved it', () => {
+  it('predicts with all rounds where Booster has saved it', () => {
     const forest = xgboost('xgboost-binary', (learner) => (learner.attributes = stopped))
     expect(forest.roots.length).toBe(readForest(bytesOf('xgboost-binary'))!.roots.length)
     expect(forest.roots.length).toBeGreaterThan(2)
@@ -79,8 +79,8 @@ describe('the names of categories in an XGBoost file', () => {
   it('are read where they are ASCII', () =>
     expect(named(Buffer.from('redwhite'), [0, 3, 8]).columns[0]!.categories).toEqual(['red', 'white']))
 
-  it('are left out where letters were counted in place of bytes', () => {
-    // XGBoost 3.2 writes this of grün, rot and weiß.
+  it('are ignored where letters were counted instead of bytes', () => {
+    // XGBoost 3.2 writes this for grün, rot and weiß.
     const cut = Buffer.from('grünrotweiß').subarray(0, 11)
     expect(named(cut, [0, 4, 7, 11]).columns[0]).toEqual({ name: 'f0', hasCutNames: true })
   })
@@ -96,7 +96,7 @@ describe('the classes of a CatBoost file', () => {
     return treesFormat.inspect({ 'model.json': Buffer.from(JSON.stringify(document)) }, of)
   }
 
-  it('are refused in an order that is not that of the model file', () =>
+  it("are refused in another order than the model file's", () =>
     expect(() => inspect(['basic', 'luxury', 'standard'])).toThrow(
       /has the classes basic, luxury, standard in this order, the model basic, standard, luxury/,
     ))
@@ -106,7 +106,7 @@ describe('the classes of a CatBoost file', () => {
       /in this order, the model 2, 0, 1: list the classes in the model file in the order of their numbers/,
     ))
 
-  it.each([[['basic', 'standard', 'luxury']], [[0, 1, 2]]])('%j are taken', (names) =>
+  it.each([[['basic', 'standard', 'luxury']], [[0, 1, 2]]])('%j are accepted', (names) =>
     expect(inspect(names)).toMatchObject({ library: 'CatBoost', outputs: 3 }),
   )
 
@@ -146,7 +146,7 @@ describe('a LightGBM tree', () => {
           `decision_type=2\nleft_child=-1\nright_child=-2\nleaf_value=1 2\n\nend of trees\n`,
       ),
     )!
-  // As LightGBM 4.7 answers for a matrix of numbers, of which it reads those near zero as 0.
+  // LightGBM 4.7 predicts this for a matrix of numbers; it reads values near zero as 0.
   it.each([
     [-near, -beyond, 1],
     [-near, -near, 2],
@@ -176,6 +176,6 @@ describe("pandas' categories in a LightGBM file", () => {
   it('belong to the column of codes', () =>
     expect(categoriesOf('-1:1:0', ['red', 'white'])).toEqual(['red', 'white']))
 
-  it('belong to another column where the codes go beyond them', () =>
+  it('belong to another column where the codes exceed them', () =>
     expect(categoriesOf('-1:1:0:2', ['red', 'white'])).toBeUndefined())
 })

@@ -1,4 +1,4 @@
-/** Tests files whose content older versions of the libraries write in another way than those of today. */
+/** Tests files of older library versions, whose format differs from today's. */
 import { describe, expect, it } from 'vitest'
 import { readForest } from '../../../../api/serving/formats/model-file.ts'
 import { compareAnswers, readOlderCases } from '../../../support/formats/parity.ts'
@@ -10,7 +10,7 @@ interface XgboostTree {
   split_type: number[]
   split_conditions: (number | null)[]
 }
-/** An XGBoost of the pack whose trees are changed. */
+/** Returns a packed XGBoost model with changed trees. */
 function changed(name: string, change: (tree: XgboostTree) => void): Buffer {
   const text = cases.find((each) => each.name === name)!.bytes.toString('utf8')
   const file = JSON.parse(text.replaceAll(/\bnan\b/gi, 'null')) as {
@@ -21,7 +21,7 @@ function changed(name: string, change: (tree: XgboostTree) => void): Buffer {
 }
 
 describe('answers', () => {
-  it.each(cases)('of $name are those of the version that saved it', ({ bytes, rows, answers }) => {
+  it.each(cases)('of $name equal those of the version that saved it', ({ bytes, rows, answers }) => {
     const { worst, otherLeaves } = compareAnswers({ bytes, rows, answers })
     expect(rows.length).toBe(60)
     expect(worst).toBeLessThanOrEqual(1e-6)

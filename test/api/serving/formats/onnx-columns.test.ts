@@ -1,4 +1,7 @@
-/** Tests that named columns of numbers and texts are encoded as by ONNX Runtime, and that graphs that cannot be lowered are left to it. */
+/**
+ * Tests that named columns of numbers and texts are encoded like in ONNX Runtime, and that graphs that cannot be lowered run in ONNX
+ * Runtime.
+ */
 import { describe, expect, it } from 'vitest'
 import { openRowsOf } from '../../../../api/serving/formats/onnx/format.ts'
 import { openOnnx } from '../../../../api/serving/formats/onnx/open-onnx.ts'
@@ -21,7 +24,7 @@ import {
 import { treeAttributes } from '../../../support/formats/onnx-trees.ts'
 import { graph, model, node, value, type WrittenNode } from '../../../support/formats/onnx-writer.ts'
 
-/** Named columns of every type, texts beside them, encoders, and trees behind all. */
+/** Builds a graph with named columns of every type, texts, encoders, and trees after them. */
 function columnsModel(last: 'trees' | 'linear'): Buffer {
   const encoder = (input: string, attributes: WrittenNode['attributes']) =>
     node({ op: 'OneHotEncoder', domain: ml, inputs: [input], outputs: [`${input}1`], attributes })
@@ -126,7 +129,7 @@ describe('columns of numbers and texts', () => {
   }
 
   it.each(['trees', 'linear'] as const)(
-    'are encoded, scaled and put together as by ONNX Runtime, before %s',
+    'are encoded, scaled and concatenated as by ONNX Runtime, before %s',
     async (last) => {
       const bytes = columnsModel(last)
       const wanted = await bareAnswers(bytes, openOnnx(bytes).layout, asked)
@@ -139,7 +142,7 @@ describe('columns of numbers and texts', () => {
     },
   )
 
-  it('that the graph does not take are passed over', () => {
+  it('that the graph does not use are ignored', () => {
     const bytes = columnsModel('linear')
     const { rows, layout } = openOnnx(bytes)
     const { predictor } = openRowsOf(rows!, layout, { takesText: [false, true, true, false], width: 7 })
@@ -156,7 +159,7 @@ describe('columns of numbers and texts', () => {
     expect([...output]).toEqual(loweredAnswers(bytes, asked))
   })
 
-  it('refuse a part of a whole number', () => {
+  it('refuse a fraction for an integer', () => {
     const bytes = columnsModel('linear')
     expect(() =>
       loweredAnswers(bytes, { count: 1, numbers: [1, 2.5, 3, 1, 1], texts: [['Bern', 'red']] }),
@@ -184,7 +187,7 @@ it('a category that the encoder refuses fails its request, as by ONNX Runtime, a
   }
 })
 
-it('a row of a batch whose category the encoder refuses leaves the others their answers', async () => {
+it('a row of a batch whose category the encoder refuses does not affect the other rows', async () => {
   const bytes = category({ cats_strings: ['a', 'b'], zeros: 0 })
   const { layout, rows } = openOnnx(bytes)
   const { predictor } = openRowsOf(rows!, layout)
@@ -349,7 +352,7 @@ describe('a graph is left to ONNX Runtime', () => {
     expect(openOnnx(category({ cats_int64s: [1, 2 ** 24] }, 7)).rows).toBeUndefined()
   })
 
-  it('when trees stand behind sums, whose last bits may differ', () => {
+  it('when trees follow sums, whose last bits may differ', () => {
     const trees = node({
       op: 'TreeEnsembleRegressor',
       domain: ml,

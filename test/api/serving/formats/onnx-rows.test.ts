@@ -1,4 +1,4 @@
-/** Tests that graphs of known operators are answered in the turn of the request as ONNX Runtime answers them. */
+/** Tests that graphs of known operators run in the turn of the request with the results of ONNX Runtime. */
 import { describe, expect, it } from 'vitest'
 import { openRowsOf } from '../../../../api/serving/formats/onnx/format.ts'
 import { openOnnx } from '../../../../api/serving/formats/onnx/open-onnx.ts'
@@ -313,7 +313,7 @@ it('a graph with a dimension that is no whole number is left to ONNX Runtime', (
   expect(openOnnx(bytes).rows).toBeUndefined()
 })
 
-it.each(['Elu', 'Celu', 'Selu'])('%s makes of -0 the zero that ONNX Runtime makes of it', async (op) => {
+it.each(['Elu', 'Celu', 'Selu'])('%s turns -0 into the zero of ONNX Runtime', async (op) => {
   const bytes = model(
     graph({
       nodes: [
@@ -328,21 +328,21 @@ it.each(['Elu', 'Celu', 'Selu'])('%s makes of -0 the zero that ONNX Runtime make
   expect(loweredAnswers(bytes, rows)).toEqual(await bareAnswers(bytes, layout, rows))
 })
 
-it('transposes by any number but zero, as ONNX Runtime', async () => {
+it('transposes any number but zero, as ONNX Runtime does', async () => {
   const bytes = operatorModel('Gemm', { tensors: squareOf, attributes: { transB: 2 } })
   const rows = rowsOf(3)
   const wanted = await bareAnswers(bytes, openOnnx(bytes).layout, rows)
   expect(worstDifference(loweredAnswers(bytes, rows)!, wanted)).toBeLessThanOrEqual(2e-6)
 })
 
-it.each(['constructor', '__proto__', 'toString'])('a domain named %s is one that is not known', (domain) => {
+it.each(['constructor', '__proto__', 'toString'])('a domain named %s is unknown', (domain) => {
   const relu = node({ op: 'Relu', inputs: ['x'], outputs: ['y'] })
   expect(openOnnx(model(graph({ nodes: [relu] }), { [`${domain}`]: 1 })).rows).toBeDefined()
   const own = node({ op: 'Relu', domain, inputs: ['x'], outputs: ['y'] })
   expect(() => openOnnx(model(graph({ nodes: [own] })))).toThrow(`belongs to ${domain}`)
 })
 
-/** A network of dense layers with whatever stands between those of PyTorch and scikit-learn. */
+/** Builds a network of dense layers with the operators that PyTorch and scikit-learn put between them. */
 function networkOf(seed: number): { bytes: Buffer; columns: number } {
   const { normal, next, whole } = numbersOfSeed(seed)
   const columns = 1 + whole(40)
@@ -384,7 +384,7 @@ function networkOf(seed: number): { bytes: Buffer; columns: number } {
     if (next() < 0.2) {
       const before = last
       add('Relu', [])
-      // The same numbers again, as in a residual network.
+      // Adds the same numbers again, as in a residual network.
       add('Add', [before])
     }
   }
@@ -418,7 +418,7 @@ describe('a network', () => {
     }
   })
 
-  it('that takes longer than the limit a row is left to ONNX Runtime, and one just below is not', () => {
+  it('that exceeds the time limit per row is left to ONNX Runtime, and one just below is not', () => {
     const wide = (units: number): Buffer =>
       model(
         graph({

@@ -1,4 +1,4 @@
-/** Tests that graphs are computed by ONNX Runtime in a process of their own, whose end, delay or hunger harms no other model. */
+/** Tests that graphs run in ONNX Runtime in a child process whose crash, delay or memory use affects no other model. */
 import { execFileSync } from 'node:child_process'
 import { setTimeout as pause } from 'node:timers/promises'
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
@@ -182,7 +182,7 @@ describe('a graph that holds more than trees', () => {
   )
 
   it('that rounds other than its golden rows in the turn of the request is answered by ONNX Runtime', async () => {
-    // The sums begin with the 1 that ONNX Runtime adds at last.
+    // The sums begin with the 1 that ONNX Runtime adds last.
     const bytes = model(
       graph({
         inputs: [value('x', [0, 2])],
@@ -427,7 +427,7 @@ describe('the process of ONNX Runtime', () => {
         code: 'model_unavailable',
         message: expect.stringMatching(/has died: it has taken more than 1000 ms/) as string,
       })
-      // The event loop is free meanwhile.
+      // The event loop is free in the meantime.
       const began = mainThreadMs()
       await pause(20)
       expect(compareAnswers(caseOf('sklearn-forest-0')).worst).toBeLessThan(1e-6)

@@ -1,4 +1,4 @@
-/** Tests that ONNX graphs of trees answer as ONNX Runtime does, and that every other file is understood or refused by name. */
+/** Tests that ONNX graphs of trees give the outputs of ONNX Runtime, and that every other file is understood or refused by name. */
 import { describe, expect, it } from 'vitest'
 import { onnxFormat } from '../../../../api/serving/formats/onnx/format.ts'
 import { openOnnx } from '../../../../api/serving/formats/onnx/open-onnx.ts'
@@ -37,7 +37,7 @@ describe('a graph of trees', () => {
     expect(otherLeaves).toBe(0)
   })
 
-  it('takes the rows of the test, and a missing value on its false side', () => {
+  it('accepts the rows of the test, and treats a missing value as false', () => {
     const bytes = treeModel()
     expect(
       [

@@ -1,4 +1,4 @@
-/** Tests that graphs from seeds answer as ONNX Runtime, and what `npm run test:parity` has found by them. */
+/** Tests that seeded graphs give the outputs of ONNX Runtime, and the cases that `npm run test:parity` found with such graphs. */
 import { describe, expect, it } from 'vitest'
 import { countOutputs } from '../../../../api/serving/formats/onnx/format.ts'
 import { openOnnx } from '../../../../api/serving/formats/onnx/open-onnx.ts'
@@ -11,7 +11,7 @@ import { graph, model, node, value, type WrittenNode } from '../../../support/fo
 
 type Attributes = NonNullable<WrittenNode['attributes']>
 
-it('graphs from seeds answer as ONNX Runtime, or are refused as by it', async () => {
+it('seeded graphs give the outputs of ONNX Runtime, or are refused as by ONNX Runtime', async () => {
   const found: Record<GraphVerdict['by'], number> = {
     forest: 0,
     rows: 0,
@@ -31,7 +31,7 @@ it('graphs from seeds answer as ONNX Runtime, or are refused as by it', async ()
 
 const { target_ids: _, ...plain } = treeAttributes
 
-/** The trees of `treeAttributes` as a classifier; each weight belongs to the class of the same place. */
+/** Builds a classifier from the trees of `treeAttributes`; each weight belongs to the class at the same index. */
 const classifier = (
   ids: readonly number[],
   weights: readonly number[],

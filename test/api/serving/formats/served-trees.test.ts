@@ -1,4 +1,4 @@
-/** Tests that versions of trees are served as networks are: the same readers, the library's answers, and refusals by name. */
+/** Tests that versions of trees are served like networks: the same readers, the library's outputs, and refusals by name. */
 import { afterAll, describe, expect, it } from 'vitest'
 import { createInputBuffer, type InputBuffer } from '../../../../api/serving/codec/input-buffer.ts'
 import { parsePredict } from '../../../../api/serving/codec/request-parser.ts'
@@ -15,7 +15,7 @@ import { loadTrees, treeVersion } from '../../../support/formats/tree-version.ts
 const runtimes = createRuntimes({ onError: () => {} })
 afterAll(() => runtimes.stop())
 
-/** Category columns 3 and 4, whose codes are given names. */
+/** Names the codes of the category columns 3 and 4. */
 const withCategories = (manifest: Manifest): Manifest => {
   const vocabulary = Array.from({ length: 40 }, (_, code) => `c${code}`)
   const named = ['Column_3', 'Column_4']
@@ -32,7 +32,7 @@ const withCategories = (manifest: Manifest): Manifest => {
     golden: { ...golden, instances: golden.instances.map(renamed) },
   }
 }
-/** A code outside of the forty has no name, as a value that training has not seen. */
+/** Replaces codes by names. A code outside the forty has no name, like a value that training has not seen. */
 const renamed = (row: FeatureRow): FeatureRow => ({
   ...row,
   ...Object.fromEntries(
@@ -123,7 +123,7 @@ describe('a version of trees', () => {
     expect([...outputs]).toEqual([wanted[0]![0], ask(loaded, scanned)[0]![0], wanted[0]![0]])
   })
 
-  it('compares numbers that 32 bits do not tell apart', async () => {
+  it('compares numbers that are equal in 32 bits', async () => {
     const version = await treeVersion('lightgbm-binary-0')
     const threshold = Number(/threshold=(\S+)/.exec(version.files['model.txt']!.toString('utf8'))![1])
     const column = `Column_${/split_feature=(\d+)/.exec(version.files['model.txt']!.toString('utf8'))![1]}`

@@ -1,4 +1,7 @@
-/** Tests that messages to and from the process of ONNX Runtime are whole, however they are cut, and that none announces more than the limit. */
+/**
+ * Tests that messages to and from the process of ONNX Runtime are complete for any fragmentation, and that none announces more than the
+ * limit.
+ */
 import { expect, it } from 'vitest'
 import { onnxLimits } from '../../../../api/serving/formats/onnx/graph.ts'
 import {
@@ -21,7 +24,7 @@ const sent = Buffer.concat([
 it.each([1, 7, 23, 24, 25, 64, 1_000])('messages are read from chunks of %i bytes', (size) => {
   const got: { header: SessionHeader; body: Uint8Array<ArrayBuffer> }[] = []
   const read = createMessages((header, body) => got.push({ header, body }))
-  // A header that ends a chunk, with nothing behind it, waits for the next chunk.
+  // A header that ends a chunk, with nothing after it, waits for the next chunk.
   const chunks = Buffer.concat([sent, encodeMessage({ id: 10 })])
   for (let at = 0; at < chunks.byteLength; at += size) read(chunks.subarray(at, at + size))
   const [first, run, empty] = got
@@ -34,7 +37,7 @@ it.each([1, 7, 23, 24, 25, 64, 1_000])('messages are read from chunks of %i byte
   expect(got.map(({ header }) => header.id)).toEqual([7, 2 ** 32 - 1, 9, 10])
 })
 
-it('a message that announces more bytes than the limit is refused before memory is taken', () => {
+it('a message that announces more bytes than the limit is refused before memory is allocated', () => {
   const header = Buffer.alloc(headerBytes)
   header.writeUInt32LE(onnxLimits.messageBytes + 1)
   expect(() => createMessages(() => {})(header)).toThrow(/a message has 268435457 bytes, more than/)
@@ -48,4 +51,4 @@ it.each([
   ],
   ['of a native library', 'terminate called\nbad_alloc\n', 'bad_alloc'],
   ['without a word', '', ''],
-])('the error %s is told by its line', (_, written, line) => expect(errorOf(written)).toBe(line))
+])('the error %s is reported by its line', (_, written, line) => expect(errorOf(written)).toBe(line))

@@ -1,4 +1,4 @@
-/** Tests that the kernel reaches the leaf of every tree, however uneven the trees are. */
+/** Tests that the kernel reaches the leaf of every tree, however unbalanced the trees are. */
 import { describe, expect, it } from 'vitest'
 import { buildForest, type Forest, type NodeInput } from '../../../../api/serving/formats/trees/forest.ts'
 import { kernelOf } from '../../../../api/serving/formats/trees/kernel.ts'
@@ -17,7 +17,7 @@ const nodeOf = (passed: number, failed: number): NodeInput => ({
   passed,
   failed,
 })
-/** Each node has a leaf, so that the tree is as deep as it has nodes. */
+/** Builds a tree in which each node has a leaf, so the tree is as deep as its number of nodes. */
 const chainOf = (nodes: number): NodeInput[] =>
   Array.from({ length: nodes }, (_, at) => {
     const next = at + 1 < nodes ? at + 1 : ~nodes
@@ -68,11 +68,11 @@ describe('leaves', () => {
 })
 
 describe('rounds', () => {
-  it('are one where all rows go as deep', () => {
+  it('are one where all rows are equally deep', () => {
     expect(roundsOf(forestOf(many(20, () => balancedOf(5))))).toEqual([5])
   })
 
-  it('end where few rows go on, and reach the deepest leaf together', () => {
+  it('end where few rows continue, and reach the deepest leaf together', () => {
     const rounds = roundsOf(forestOf([...many(20, () => balancedOf(3)), chainOf(40)]))
     expect(rounds[0]).toBe(3)
     expect(rounds.reduce((sum, steps) => sum + steps)).toBe(40)

@@ -1,4 +1,4 @@
-/** Tests that trees answer as their libraries do, and that no file of trees can harm the process that reads it. */
+/** Tests that trees give the outputs of their libraries, and that no file of trees can harm the process that reads it. */
 import { closeSync, ftruncateSync, mkdtempSync, openSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -12,7 +12,7 @@ const cases = readCases()
 const caseOf = (name: string) => cases.find((each) => each.name === `${name}-0`)!
 
 describe('answers', () => {
-  it.each(cases)('of $name are those of the library', ({ bytes, rows, answers }) => {
+  it.each(cases)("of $name equal the library's", ({ bytes, rows, answers }) => {
     const { worst, otherLeaves } = compareAnswers({ bytes, rows, answers })
     expect(rows.length).toBeGreaterThan(25)
     expect(worst).toBeLessThanOrEqual(1e-6)
@@ -50,7 +50,7 @@ describe('values of a column', () => {
   ])('%j of %j is %d', (column, value, wanted) => expect(columnValue(column, value)).toBe(wanted))
 })
 
-describe('a file that is no model', () => {
+describe('a file that is not a model', () => {
   let folder: string
   beforeAll(() => {
     folder = mkdtempSync(join(tmpdir(), 'tenure-models-'))

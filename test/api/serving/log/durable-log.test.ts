@@ -1,4 +1,4 @@
-/** The durable log with a Postgres that is killed and frozen: what was acknowledged is in the table, exactly once. */
+/** Tests the durable log while Postgres is killed and frozen: every acknowledged row is in the table exactly once. */
 import { randomUUID } from 'node:crypto'
 import { chmodSync, mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -82,7 +82,7 @@ function recordOf(change: Partial<PredictionRecord> = {}): PredictionRecord {
 const hexOf = (id: Uint8Array): string => Buffer.from(id).toString('hex')
 const unavailable = { code: 'prediction_log_unavailable' }
 
-/** How often each id is in the table. */
+/** Returns how often each id is in the table. */
 async function stored(): Promise<Map<string, number>> {
   const { rows } = await store.pool.query<{ id: string; count: number }>(
     `select encode(uuid_send(id), 'hex') as id, count(*) from predictions group by id`,
@@ -180,7 +180,7 @@ describe('the durable log', () => {
           [0, 1].map((again) =>
             log.append(
               origin,
-              // Each at another moment, as repetitions are.
+              // Each at another moment, as real repetitions are.
               {
                 ...record,
                 atMs: record.atMs + replica * 7 + again,
@@ -197,7 +197,7 @@ describe('the durable log', () => {
     expect(named.map(({ id }) => rows.get(hexOf(id)))).toEqual(named.map(() => 1))
     const first = outcomes.filter((outcome) => outcome === undefined)
     expect(first).toHaveLength(20)
-    // All repetitions of one request get the same response.
+    // All repetitions of a request get the same response.
     for (let i = 0; i < 20; i++) {
       const told = outcomes
         .slice(i * 6, i * 6 + 6)

@@ -1,4 +1,4 @@
-/** Full disks: that of the spool, and that of Postgres. What fits nowhere is counted, and what can be kept is stored when there is room. */
+/** Tests full disks, of the spool and of Postgres: rows that do not fit are counted, and kept rows are stored when there is room. */
 import { execFileSync } from 'node:child_process'
 import { chmodSync, mkdirSync, mkdtempSync, rmSync, statfsSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -16,11 +16,11 @@ import { until } from '../../../support/serving/serving-fixture.ts'
 
 const root = mkdtempSync(join(tmpdir(), 'tenure-full-'))
 chmodSync(root, 0o711)
-/** Whether small disks can be made here. */
+/** Whether this machine can mount small disks. */
 const mayMount = process.getuid?.() === 0 && mounts(join(root, 'probe'))
 const disks: string[] = []
 
-/** A disk of so many bytes at the path. */
+/** Mounts a disk of this many bytes at the path. */
 function mounts(path: string, size = '1m'): boolean {
   try {
     mkdirSync(path, { recursive: true })
@@ -100,7 +100,7 @@ describe.runIf(mayMount)('a full disk', () => {
     log = openPredictionLog({ store, spool, onError: () => {}, blockBytes: 16_384, flushMs: 20 })
     const before = await rows()
     process.kill(-postgres.pid, 'SIGKILL')
-    // Its servers have process groups of their own, and may answer once more before they see that it is gone.
+    // Postgres has process groups of its own and may respond once more before it notices that the disk is gone.
     await until(async () => !(await answers()) && store.pool.totalCount === 0, 'the end of Postgres')
     serve(log, 2_000)
     await log.flush()

@@ -1,4 +1,4 @@
-/** The log's equation, served = stored + spooled + waiting + dropped, with a Postgres that is killed, frozen and full of holes. */
+/** Tests the row account of the log, served = stored + spooled + waiting + dropped, while Postgres is killed, frozen and failing. */
 import {
   chmodSync,
   copyFileSync,
@@ -191,7 +191,7 @@ describe('the log', () => {
       if (i % 20 === 0) await pause(1)
     }
     const { waiting, dropped } = log.counts()
-    // Nothing sets the server free before the last of them. Half of them, because the machine may stop this process for a while.
+    // The server stays frozen until the last of them. Half, because the machine may stop this process for a while.
     expect(times.sort((a, b) => a - b)[100]).toBeLessThan(500)
     expect(dropped).toBeGreaterThan(0)
     expect(waiting * (numbers.byteLength + texts.byteLength)).toBeLessThan(maxBytes)
@@ -225,7 +225,7 @@ describe('the log', () => {
       serve(log, 200)
       expectBalance(log)
       spooled = Math.max(spooled, log.counts().spooled)
-      // As fast as the disk is, and no faster: beyond that the memory is full.
+      // As fast as the disk, and no faster: beyond that the memory is full.
       await until(() => log.counts().waiting < 2_000, 'room for more')
     }
     expect(spooled).toBeGreaterThan(0)
@@ -259,8 +259,8 @@ describe('the log', () => {
 })
 
 describe('the spool of a dead process on the disk', () => {
-  /** Where a process lies that has served 107 rows: ten blocks of ten in its spool, and seven in its memory alone. */
-  let grave: string
+  /** The directory of a dead process that has served 107 rows: ten blocks of ten in its spool, and seven only in memory. */
+  let deadDirectory: string
   beforeAll(async () => {
     const { log, directory } = await logOf({ flushMs: 60_000 })
     await kill()
@@ -270,25 +270,24 @@ describe('the spool of a dead process on the disk', () => {
     }
     expect(log.counts()).toMatchObject({ spooled: 100 })
     serve(log, 7)
-    grave = mkdtempSync(join(root, 'grave-'))
+    deadDirectory = mkdtempSync(join(root, 'dead-'))
     for (const name of readdirSync(directory))
-      copyFileSync(join(directory, name), join(grave, name.replace(/^\d+\.\d+/, '1.1')))
-    keepNumber()
+      copyFileSync(join(directory, name), join(deadDirectory, name.replace(/^\d+\.\d+/, '1.1')))
+    moveCountToFile()
     await revive()
   })
-  /** The same once more, for a log that knows nothing of it yet. */
-  /** Where the number of a process lies in memory, it goes into the file that lies there where it cannot. */
-  function keepNumber(): void {
-    const count = readdirSync(grave).find((name) => name.endsWith('-count'))!
+  /** Moves the served count of the dead process from shared memory to a file of its directory. */
+  function moveCountToFile(): void {
+    const count = readdirSync(deadDirectory).find((name) => name.endsWith('-count'))!
     const inMemory = `/dev/shm/tenure-${count.split('-')[1]}`
     if (!existsSync(inMemory)) return
-    copyFileSync(inMemory, join(grave, count))
+    copyFileSync(inMemory, join(deadDirectory, count))
     rmSync(inMemory)
   }
   async function orphaned(damage: (file: string) => void = () => {}): Promise<string> {
     const directory = mkdtempSync(join(root, 'left-'))
-    for (const name of readdirSync(grave)) {
-      copyFileSync(join(grave, name), join(directory, name))
+    for (const name of readdirSync(deadDirectory)) {
+      copyFileSync(join(deadDirectory, name), join(directory, name))
       if (name.endsWith('.spool')) damage(join(directory, name))
     }
     await store.pool.query('truncate predictions; truncate prediction_log_accounts')
@@ -329,7 +328,7 @@ describe('the spool of a dead process on the disk', () => {
     ['in a length', 9],
     ['in a mark', 0],
     ['in a checksum', 13],
-  ])('is recovered before and behind a byte that has changed %s, and the block is counted', async (_, at) => {
+  ])('is recovered before and after a byte that has changed %s, and the block is counted', async (_, at) => {
     const directory = await orphaned((file) => flip(file, blockBytes(file) * 3 + at))
     const { log } = await logOf({ directory })
     await settled(directory)

@@ -1,4 +1,4 @@
-/** The equation of the prediction log when the process itself is killed; `npm run bench:log` does it twenty times. */
+/** Tests the row account of the prediction log when the process itself is killed; `npm run bench:log` kills it twenty times. */
 import { expect, it } from 'vitest'
 import { killAgainAndAgain } from '../../../../bench/log/kills.ts'
 

@@ -1,4 +1,4 @@
-/** Batch normalisation folded into dense layers, in all places, against TensorFlow.js. */
+/** Compares batch normalisation folded into dense layers, at all positions, with TensorFlow.js. */
 import '@tensorflow/tfjs-backend-cpu'
 import * as tf from '@tensorflow/tfjs-core'
 import { layers, sequential, type Sequential } from '@tensorflow/tfjs-layers'
@@ -25,7 +25,7 @@ async function filesOf(network: Sequential, next: () => number) {
   network.setWeights(
     network.getWeights().map((weight) =>
       tf.tensor(
-        // No variance below zero.
+        // Variances are not negative.
         Float32Array.from({ length: weight.size }, () => 0.8 + 0.7 * next()),
         weight.shape,
       ),

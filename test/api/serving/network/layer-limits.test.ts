@@ -1,4 +1,4 @@
-/** Models of other layers: everything that is refused before any traffic, with its reason, and without holding the process up. */
+/** Tests models of other layers: each invalid model is refused before any traffic, with its reason, and without blocking the process. */
 import { gzipSync } from 'node:zlib'
 import { afterAll, describe, expect, it } from 'vitest'
 import { layeredModelOf } from '../../../../api/serving/network/layer-limits.ts'
@@ -23,7 +23,7 @@ interface Parts {
   manifest: Manifest
   topology: ReturnType<typeof topologyOf>
   weights: Buffer
-  /** Instead of the topology. */
+  /** Replaces the topology. */
   text?: string | Buffer
 }
 
@@ -56,7 +56,7 @@ const input = (name: string) => ({
   inbound_nodes: [],
 })
 let made: Buffer | undefined
-/** 100 MB in 100 kB. */
+/** Returns 100 MB compressed to 100 kB. */
 const bomb = (): Buffer => (made ??= gzipSync(Buffer.alloc(100_000_000)))
 const functional =
   ({ inputs, outputs }: { inputs: string[]; outputs: string[] }) =>
@@ -173,7 +173,7 @@ describe('a model of other layers', () => {
   })
 
   it('that is refused blocks neither the event loop nor memory', async () => {
-    // Made beforehand: only what the loading does is looked at.
+    // Made beforehand, so that only loading is measured.
     const packed = bomb()
     const deep = JSON.stringify(topologyOf(notCompiled(irisSpec()))).replace(
       '"alpha":1',
@@ -189,7 +189,7 @@ describe('a model of other layers', () => {
       (parts) => (parts.text = JSON.stringify({ modelTopology: Array.from({ length: 100_000 }, () => 0) })),
       (parts) => (parts.text = `{${Array.from({ length: 20_000 }, (_, i) => `"k${i}":0`).join()}}`),
     ]
-    // The thread is there already; its own size is that of the library.
+    // The thread exists already; its own size is the library's.
     const first = await load()
     const before = process.memoryUsage.rss()
     const attempt = () =>
@@ -199,7 +199,7 @@ describe('a model of other layers', () => {
           await new Promise((resolve) => setTimeout(resolve, 3))
         }
       })
-    // The best of some: a compilation or a collection of garbage may fall into one.
+    // The best of some, because compilation or garbage collection may fall into one.
     const longest = [await attempt(), await attempt(), await attempt()]
     expect(Math.min(...longest)).toBeLessThan(50)
     expect(process.memoryUsage.rss() - before).toBeLessThan(50 * 1_048_576)

@@ -1,4 +1,4 @@
-/** The compiled predictor against the definition in doubles, and everything that is refused before any traffic. */
+/** Compares the compiled predictor with the definition in doubles, and tests everything that is refused before any traffic. */
 import fc from 'fast-check'
 import { mkdtempSync, rmSync, symlinkSync, truncateSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -95,7 +95,7 @@ describe('the predictor', () => {
   })
 
   it.each([
-    // From tfjs-node 4.22.0.
+    // Values of tfjs-node 4.22.0.
     ['relu6', [-1, 3, 9], [0, 3, 6]],
     ['selu', [-1, 0, 2], [-1.1113307, 0, 2.101402]],
     ['softplus', [-50, 0, 50], [1.9287499e-22, 0.6931472, 50]],
@@ -345,7 +345,7 @@ describe('a version', () => {
     const topology = bytesOf(topologyOf({ preprocessing: plainFits(4), layers }))
     const weights = weightsOf(layers)
     expect(weights.byteLength).toBeGreaterThan(defaultQualification.weightBytes * 0.9)
-    // Beside a loop over as many numbers, because machines differ; the processor's time, because other processes run beside this one.
+    // Relative to a loop over as many numbers, because machines differ; in CPU time, because other processes run.
     const cheapest = (work: () => unknown): number =>
       Math.min(
         ...[1, 2, 3, 4, 5].map(() => {
@@ -400,7 +400,7 @@ describe('the bytes of an artifact', () => {
     const { manifest } = await openCache(join(root, 'sized'), openArtifacts(root), cacheOptions).fetch(digest)
     const path = pathOf(manifest.files['weights.bin']!.digest)
     rmSync(path)
-    // A file of 64 GB that takes no room.
+    // A sparse file of 64 GB.
     writeFileSync(path, '')
     truncateSync(path, 64 * 2 ** 30)
     await expect(cache.fetch(digest)).rejects.toThrow(/has 68719476736 bytes, more than/)
@@ -409,7 +409,7 @@ describe('the bytes of an artifact', () => {
     await expect(cache.fetch(digest)).rejects.toMatchObject({ code: 'artifact_corrupt' })
   })
 
-  it('are refused in another format', async () => {
+  it('in another format are refused', async () => {
     const strange = {
       ...artifactManifest(irisSpec(), files),
       format: 'tenure-artifact@9',

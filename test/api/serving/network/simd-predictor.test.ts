@@ -1,4 +1,4 @@
-/** The network four numbers at a time: against the definition in doubles, and against itself in other batches. */
+/** Compares the SIMD predictor (four numbers at a time) with the definition in doubles, and with itself in other batches. */
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { compileDense } from '../../../../api/serving/network/simd-predictor.ts'

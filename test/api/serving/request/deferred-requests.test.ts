@@ -1,4 +1,4 @@
-/** Checks that a queued request has a defined result after any change, equal to that of a synchronous request. */
+/** Tests that a queued request has a defined result after any change, equal to that of a synchronous request. */
 import { EventEmitter } from 'node:events'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { armOf } from '../../../../api/serving/routing/route-table.ts'
@@ -50,7 +50,7 @@ const totalsOf = ({ serving }: TestReplica, of: string) => {
 }
 const none = { answered: 0, errors: 0, invalid: 0 }
 
-/** A champion that waits, and a replica that follows it. */
+/** Starts a replica with a champion whose results wait. */
 async function heldChampion(options?: { begun?: boolean }) {
   const names = await threeVersions(fixture)
   const { model, champion, old } = names

@@ -1,4 +1,4 @@
-/** Checks prediction responses and the error of each invalid request. */
+/** Tests prediction responses and the error of each invalid request. */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { answerOf, flightSpec, irisRow, irisSpec } from '../../../support/serving/artifact.ts'
 import {

@@ -1,4 +1,4 @@
-/** Tests that quantiles are answered in order by each protocol, and are stored and compared so. */
+/** Tests that each protocol returns quantiles in order, and that they are stored and compared in order. */
 import sql from 'sql-template-tag'
 import { afterAll, beforeAll, expect, it } from 'vitest'
 import { createPredictor } from '../../../../edge/predictor.ts'
@@ -15,7 +15,7 @@ import { getManifest, openArtifacts } from '../../../../store/artifacts.ts'
 import { getVersion } from '../../../../store/registry/versions.ts'
 import { loadTrees, treeVersion } from '../../../support/formats/tree-version.ts'
 
-/** The lines of the levels cross at x = 0. */
+/** The lines of the quantile levels cross at x = 0. */
 const spec: ArtifactSpec = {
   model: 'waits',
   features: { x: { kind: 'number' } },
@@ -43,7 +43,7 @@ afterAll(async () => {
   await fixture?.close()
 })
 
-it('crossing quantiles are answered in order, by their levels', async () => {
+it('crossing quantiles are returned in order, by their levels', async () => {
   const { status, json } = await api.request('POST', '/v1/models/waits/predict', {
     key,
     body: { instances: [{ x: 1 }, crossed] },
@@ -77,7 +77,7 @@ it('a quantile outside of the range of the label is refused', async () => {
   expect([status, json['code']]).toEqual([500, 'output_invalid'])
 })
 
-it('an exported model answers them in the same order', async () => {
+it('an exported model returns them in the same order', async () => {
   const artifacts = openArtifacts(fixture.artifactRoot)
   const { artifactDigest } = await getVersion(fixture.store, version)
   const manifest = await getManifest(artifacts, artifactDigest)
@@ -93,7 +93,7 @@ it('an exported model answers them in the same order', async () => {
   expect(predictor.predict([crossed])).toEqual([{ quantiles: { '0.1': -6, '0.5': -4, '0.9': -2 } }])
 })
 
-it('trees with an output for each level answer them in order', async () => {
+it('trees with an output for each level return them in order', async () => {
   const sorted = (rows: number[][]) => rows.map((row) => row.toSorted((a, b) => a - b))
   const trees = await treeVersion('lightgbm-classes-0', (manifest) => ({
     ...manifest,

@@ -1,4 +1,4 @@
-/** Tests that several numbers a row are answered by name in each protocol, and that outcomes have the same form. */
+/** Tests that each protocol returns several numbers per row by name, and that outcomes have the same form. */
 import sql from 'sql-template-tag'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { createPredictor } from '../../../../edge/predictor.ts'
@@ -54,7 +54,7 @@ async function predict(...xs: number[]) {
   return { status, json, predictions: json['predictions'] as { id: string; values: object }[] }
 }
 
-it('are answered by their names, and logged in the order of the label', async () => {
+it('are returned by their names, and logged in the order of the label', async () => {
   const { status, predictions } = await predict(1, -2)
   expect(status).toBe(200)
   expect(predictions).toMatchObject([
@@ -98,7 +98,7 @@ it('are explained one at a time, by name', async () => {
   expect((await explain('arrival')).json['detail']).toMatch(/one of departure, arrival "late" is required/)
 })
 
-it('an exported model answers the same', async () => {
+it('an exported model returns the same', async () => {
   const artifacts = openArtifacts(fixture.artifactRoot)
   const { artifactDigest } = await getVersion(fixture.store, version)
   const manifest = await getManifest(artifacts, artifactDigest)
@@ -127,7 +127,7 @@ describe('the outcome of a prediction', () => {
     const [{ id } = { id: '' }] = (await predict(5)).predictions
     const truth = { 'arrival "late"': -14, departure: 5.5 }
     expect((await send(id, truth)).json).toMatchObject({ accepted: 1, stored: 1 })
-    // In another order it is the same.
+    // The order does not matter.
     expect((await send(id, { departure: 5.5, 'arrival "late"': -14 })).json).toMatchObject({ stored: 0 })
     const [row] = await fixture.store.query<{ value: object }>(
       sql`select value from outcomes where prediction_id = ${id}`,
@@ -155,7 +155,7 @@ describe('the outcome of a prediction', () => {
     expect(json['detail']).toMatch(message)
   })
 
-  it('is that of the numbers of the version, whatever the model file lists since', async () => {
+  it('has the numbers of the version, whatever the model file has listed since', async () => {
     const listed = (numbers: string[]) =>
       fixture.store.query(sql`
         update models set definition = jsonb_set(definition, '{label,output,names}', ${JSON.stringify(numbers)}::jsonb)
@@ -167,7 +167,7 @@ describe('the outcome of a prediction', () => {
       const [{ id } = { id: '' }] = (await predict(9)).predictions
       const own = { departure: 9, 'arrival "late"': -27 }
       expect((await send(id, own)).json).toMatchObject({ accepted: 1, stored: 1 })
-      // A caller that knows the new number sends all of them.
+      // A client that knows the new number sends all of them.
       expect((await send(id, { ...own, taxi: 3 })).json).toMatchObject({ accepted: 1, stored: 1 })
       expect(truthOf({ ...own, taxi: 3 }, spec.output)).toEqual([9, -27])
       const { json } = await send(id, { taxi: 3, 'arrival "late"': -27 })

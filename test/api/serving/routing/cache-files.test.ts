@@ -1,4 +1,4 @@
-/** Which files a replica keeps on its own disk: of what it holds, and of what it has held lately. */
+/** Tests which files a replica keeps on its disk: those of loaded and recently loaded versions. */
 import { mkdtempSync, readdirSync, rmSync, utimesSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -52,7 +52,7 @@ it('cached files that no process on this disk uses are deleted after a week', as
   expect(files()).toHaveLength(all)
   age(8)
   await one.forgetFiles()
-  // The weights of the first; the networks of all three have one shape.
+  // The weights of the first version; the networks of all three have the same shape.
   expect(files()).toHaveLength(all - 2)
   rmSync(join(root, 'artifacts'), { recursive: true })
   expect((await one.fetch(third)).manifest.model).toBe('m3')

@@ -1,4 +1,4 @@
-/** Checks the disk cache of a replica: starts without Postgres, and refusals after each kind of damage. */
+/** Tests the disk cache of a replica: starts without Postgres, and refusals after each kind of damage. */
 import {
   appendFileSync,
   cpSync,
@@ -44,7 +44,7 @@ afterAll(async () => {
 })
 
 const replicaOf = (options?: ReplicaOptions) => replicaOfTest(fixture, options)
-/** A replica that has followed a route and ended, and where its memory lies. */
+/** Starts a replica, lets it follow a route, stops it, and returns its state directory. */
 async function remembered(options: ReplicaOptions = {}) {
   const { model, old, champion } = await threeVersions(fixture)
   const replica = await replicaOf(options)
@@ -57,7 +57,7 @@ async function remembered(options: ReplicaOptions = {}) {
 }
 const cold = (stateDir: string, options: ReplicaOptions = {}) =>
   replicaOf({ stateDir, databaseUrl: nowhere, ...options })
-/** Starts a replica that a statement holds until it was seen whether the replica serves meanwhile. */
+/** Starts a replica while a statement is held, and reports whether the replica serves in the meantime. */
 async function startHeld(stateDir: string, around: (store: Store, hold: () => Promise<void>) => Store) {
   let [arrived, letPass] = [() => {}, () => {}]
   const arrival = new Promise<void>((resolve) => (arrived = resolve))
@@ -115,7 +115,7 @@ describe('the disk cache of routes', () => {
       ...store,
       async query<T extends object>(statement: Sql) {
         if (statement.text.includes('insert into replicas')) {
-          // A deadline that has passed does not say that Postgres is away.
+          // A missed deadline does not mean that Postgres is away.
           if (attempts++ === 0)
             throw new DomainError('postgres_unavailable', 'Postgres did not answer: timeout')
           await hold()
@@ -135,7 +135,7 @@ describe('the disk cache of routes', () => {
     const { store, stateDir } = replica
     const { query } = store
     const killedThen = join(root, 'killed-then')
-    // The disk as a replica leaves it that is killed when Postgres has the acknowledgement.
+    // The disk of a replica that was killed when Postgres had the acknowledgement.
     store.query = async <T extends object>(statement: Sql) => {
       const done = await query<T>(statement)
       if (/into routing_acknowledgements/.test(statement.sql))
@@ -154,7 +154,7 @@ describe('the disk cache of routes', () => {
       ...store,
       async query<T extends object>(statement: Sql) {
         const isFirst = !isKnown && statement.text.includes('insert into replicas')
-        // The routes of its disk have been read before, and no rollback waits for it yet.
+        // The routes of its disk have been read earlier, and no rollback waits for it yet.
         if (isFirst) await fixture.route(model, { proven: old })
         if (isKnown && statement.text.includes('routing_epochs) as epoch')) await hold()
         const rows = await store.query<T>(statement)
@@ -207,7 +207,7 @@ describe('the disk cache of routes', () => {
 
   it('outlives the rotation of the key that signs it where a replica runs, and ends with the overlap elsewhere', async () => {
     const keys = keyPlacesIn(join(root, 'rotated'))
-    // The same keys of versions, which the first version makes.
+    // The same version keys, which the first version creates.
     await threeVersions(fixture)
     cpSync(keyPlacesOf(fixture.artifactRoot).trust, keys.trust, { recursive: true })
     const ended = await remembered({ keys })
@@ -260,7 +260,7 @@ describe('the disk cache of routes', () => {
     await second.stop()
     const replica = await cold(stateDir, { slot: '1' })
     expect(replica.ask(model, request()).generation).toBe(route.generation)
-    // One that is damaged costs the other nothing.
+    // A damaged file does not affect the other.
     truncateSync(file('2'), 10)
     const later = await cold(stateDir, { slot: '3' })
     expect(later.ask(model, request()).generation).toBe(route.generation - 1)
@@ -305,7 +305,7 @@ describe('a version is refused', () => {
   })
 })
 
-it('a route that a restored database does not have is neither followed nor kept, and that is acknowledged', async () => {
+it('a route that a restored database does not have is neither followed nor stored, and that is acknowledged', async () => {
   const { model, champion } = await threeVersions(fixture)
   const replica = await replicaOf()
   const route = await fixture.route(model, { proven: champion })

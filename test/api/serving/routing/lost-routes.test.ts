@@ -1,4 +1,4 @@
-/** Replicas that follow a route which the database has lost, as after a restore or a failover, until its epoch is raised. */
+/** Tests replicas that follow a route which the database has lost, as after a restore or a failover, until its epoch is raised. */
 import sql from 'sql-template-tag'
 import { afterAll, beforeAll, expect, it } from 'vitest'
 import { laggingReplicas, listReplicaProgress } from '../../../../store/serving/routing.ts'
@@ -32,14 +32,14 @@ it('a replica that follows a route which the database has lost keeps it, and doe
   const lagging = async (generation: number) =>
     laggingReplicas(await listReplicaProgress(fixture.store, model), { epoch: 1, generation })
   const served = () => replica.ask(model, request())
-  // It is acknowledged a moment after it is followed.
+  // The route is acknowledged shortly after it is followed.
   await expect.poll(() => lagging(2)).toEqual([])
   await lose(1)
   expect(served()).toMatchObject({ version: champion, generation: 2 })
   expect(await lagging(1)).toEqual([
     expect.stringContaining('follows generation 2 of epoch 1, which is newer; the database has lost'),
   ])
-  // Written anew, under the generation that the replica has passed.
+  // Written again, under the generation that the replica has passed.
   await lose(2)
   expect(served()).toMatchObject({ version: champion, generation: 2 })
   expect(await lagging(2)).toEqual([

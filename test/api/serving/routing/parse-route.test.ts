@@ -1,6 +1,6 @@
 /**
- * Broken rows of routing, written by a program and by hand: refused where they are written as far as a program writes them,
- * and by every replica in any case, which keeps the last valid route and continues.
+ * Tests invalid routing rows, written by a program or by hand. The write refuses what a program could write by mistake; every replica
+ * refuses the rest, keeps the last valid route and continues.
  */
 import sql from 'sql-template-tag'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
@@ -44,7 +44,7 @@ const arms = (...shares: unknown[]) =>
     shareBp,
   }))
 
-/** What no program of ours can write: its types do not allow it. */
+/** Rows that no program can write, because its types forbid them. */
 const byHand: [string, Broken, RegExp][] = [
   ['blank', () => ({}), /arms is no list/],
   ['null', () => null, /no object/],
@@ -65,7 +65,7 @@ const byHand: [string, Broken, RegExp][] = [
   ['another model', (good) => ({ ...good, model: 'tulip' }), /model is tulip in the route/],
   ['another epoch than its row', (good) => ({ ...good, epoch: 99 }), /epoch is 99 in the route/],
 ]
-/** What a program could write by mistake. */
+/** Rows that a program could write by mistake. */
 const byProgram: [string, (good: Route) => Partial<Record<keyof Route, unknown>>, RegExp][] = [
   ['shares below the whole', (good) => ({ ...good, arms: arms(9_999) }), /shares sum to 9999/],
   ['shares above the whole', (good) => ({ ...good, arms: arms(9_000, 2_000) }), /shares sum to 11000/],
@@ -89,7 +89,7 @@ const byProgram: [string, (good: Route) => Partial<Record<keyof Route, unknown>>
   ],
   ['a blank proven version', (good) => ({ ...good, proven: '' }), /the known good version is missing/],
 ]
-/** What only a replica can find out. */
+/** Errors that only a replica can detect. */
 const atLoad: [string, Broken, RegExp][] = [
   [
     'an unknown version',

@@ -1,4 +1,6 @@
-/** A route that gives whole replicas to the candidate, and a way back that is kept loaded: with real replicas in this process. */
+/**
+ * Tests a route that gives whole replicas to the candidate, and a rollback target that stays loaded, with real replicas in this process.
+ */
 import sql from 'sql-template-tag'
 import { afterAll, beforeAll, expect, it } from 'vitest'
 import { parseRow } from '../../../../api/serving/routing/parse-route.ts'

@@ -1,4 +1,4 @@
-/** Checks the choice of arms on a real database, with real replicas in this process. */
+/** Tests the choice of arms on a real database, with real replicas in this process. */
 import { isDeepStrictEqual } from 'node:util'
 import sql from 'sql-template-tag'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
@@ -126,7 +126,7 @@ describe('a replica', () => {
       await replica.follows(await fixture.route(model, canary(1 + (changes++ % 10_000)), 60_000))
       return performance.now() - from
     }
-    // The next poll is two seconds after the one before, which found this change.
+    // The next poll is two seconds after the poll that found this change.
     await change()
     await expect.poll(change).toBeLessThan(500)
   })
@@ -146,7 +146,7 @@ describe('a replica', () => {
     expect(live.exposedUntil).toBeLessThanOrEqual(exposedUntil)
     await seenWith(() => ({ remainingMs: 0 }))
     expect(replica.ask(model, request()).version).toBe(champion)
-    // What ended stays ended, until it is renewed.
+    // An ended exposure stays ended until it is renewed.
     await seenWith(() => ({ remainingMs: 60_000 }))
     expect(replica.ask(model, request()).version).toBe(champion)
     await seenWith(({ exposedUntilMs }) => ({ remainingMs: 60_000, exposedUntilMs: exposedUntilMs! + 1 }))
@@ -326,7 +326,7 @@ describe('a replica', () => {
     const arms: RouteArm[] = [{ arm: 'champion', version: champion, shareBp: 10_000 }]
     const route = await fixture.route(model, { release: 'rel_p', proven: old, arms }, 60_000)
     await replica.follows(route)
-    // Its lease could be renewed all the while.
+    // The lease itself could be renewed all the time.
     await fixture.store.query(sql`alter table models rename to models_away`)
     try {
       const refusal = /the lease was not renewed: .*the routes were not read for \d+ ms/

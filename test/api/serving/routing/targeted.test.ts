@@ -1,4 +1,7 @@
-/** Callers who meet a candidate first: the same callers over every protocol, counted in an arm of their own, and dropped with the candidate. */
+/**
+ * Tests targeted callers: the same callers over every protocol, counted in a separate arm, and returned to the champion with the
+ * candidate's withdrawal.
+ */
 import { Client, credentials, Metadata } from '@grpc/grpc-js'
 import { pino } from 'pino'
 import sql from 'sql-template-tag'
@@ -46,7 +49,7 @@ afterAll(async () => {
   await fixture.close()
 })
 
-/** A model whose champion serves all callers but those of the target. */
+/** Registers a model whose champion serves all callers except the targeted ones. */
 async function targeted(target: CallerTarget, change: Partial<Route> = {}, exposureMs = 60_000) {
   const { model, old, champion, candidate } = await threeVersions(fixture)
   const route = await fixture.route(
@@ -183,7 +186,7 @@ describe('targeted callers', () => {
     }
   })
 
-  it('are counted and logged in an arm of their own, and no request can name the candidate', async () => {
+  it('are counted and logged in a separate arm, and no request can name the candidate', async () => {
     const { model, champion, candidate } = await targeted({ routingKeys: ['ada'] })
     for (let i = 0; i < 3; i++) replica.ask(model, request('ada'))
     replica.ask(model, request('cleo'))
@@ -238,7 +241,7 @@ describe('targeted callers', () => {
 })
 
 const versionOf = (answer: Record<string, unknown>): unknown => answer['version'] ?? answer['model_version']
-/** ModelInferRequest with one raw row of iris. */
+/** Encodes a ModelInferRequest with one raw row of iris. */
 function grpcRequest(model: string): Buffer {
   const contents = Buffer.from(
     '2a210a01781204465033321a0201042a1232103333a340000060403333b33fcdcc4c3e',

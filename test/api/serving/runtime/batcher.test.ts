@@ -1,4 +1,4 @@
-/** Batches: who is put together, who waits how long, and who is next. */
+/** Tests batching: which rows are combined, how long they wait, and their order. */
 import { describe, expect, it } from 'vitest'
 import { createBatcher, type BatcherOptions } from '../../../../api/serving/runtime/batcher.ts'
 import type { RunTicket } from '../../../../api/serving/predictor.ts'
@@ -13,7 +13,7 @@ const orderOf = (change: Partial<RunTicket> = {}): RunTicket => ({
   ...change,
 })
 
-/** Computes the sum of a row when it is released; records the sizes of the batches. */
+/** Computes the sums of rows when released, and records the sizes of the batches. */
 function stage(options: BatcherOptions = {}, now?: () => number) {
   const batcher = createBatcher(options, now)
   const log: { lane: string; rows: number }[] = []
@@ -35,7 +35,7 @@ function stage(options: BatcherOptions = {}, now?: () => number) {
       },
     }
   }
-  /** Lets batches be computed until nothing is under way. */
+  /** Releases batches until none is in progress. */
   const goOn = async (): Promise<void> => {
     for (let quiet = 0; quiet < 3; quiet++) {
       await turn()
@@ -55,7 +55,7 @@ function stage(options: BatcherOptions = {}, now?: () => number) {
 
 describe('rows', () => {
   it('of one turn and those that wait during a batch are computed together, each with its own result', async () => {
-    // On a clock that stands still: a batch that took long would make the next one smaller.
+    // On a stopped clock, because a slow batch would make the next one smaller.
     const { laneOf, log, goOn } = stage({ waitMs: 0 }, () => 0)
     const lane = laneOf('a')
     const first = [lane.ask([1, 2]), lane.ask([3, 4, 5, 6])]

@@ -1,4 +1,6 @@
-/** Models that TensorFlow.js computes, in a real thread: through the same arms, counts and log, in batches, and after its death. */
+/**
+ * Tests models that TensorFlow.js computes in a real thread: the same arms, counts and log, in batches, and after a crash of the thread.
+ */
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
 import { layeredModelOf, type LayeredModel } from '../../../../api/serving/network/layer-limits.ts'
 import type { RunTicket } from '../../../../api/serving/predictor.ts'
@@ -69,7 +71,7 @@ describe('a model that is not compiled', () => {
     expect(replica.serving.log.counts().served).toBe(before + bodies.length)
     const totals = [...replica.serving.counters.totals()].find(({ version }) => version === layered)!
     expect(totals.answered).toBe(byLayered.length)
-    // Alone as in a batch, to the last bit.
+    // Alone and in a batch, equal to the last bit.
     const one = together.findIndex(({ version }) => version === layered)
     const alone = await askLater(replica, model, bodies[one])
     expect(alone).toMatchObject({ arm: 'control', version: layered })
@@ -141,7 +143,7 @@ describe('a model that is not compiled', () => {
     const served = replica.serving.log.counts().served
     const body = { instances: [rowOf(1), rowOf(2)] }
     const once = await askLater(replica, spec.model, body)
-    // In one turn now: nothing is left to be computed.
+    // In one turn now, because nothing has to be computed.
     const again = replica.ask(spec.model, body)
     expect(probabilitiesOf(again)).toEqual(probabilitiesOf(once))
     expect(again.predictions[0]!.id).not.toBe(once.predictions[0]!.id)
@@ -161,7 +163,7 @@ describe('a model that is not compiled', () => {
   })
 })
 
-/** A network that goes through `steps` steps for each row: with many, a batch that takes very long. */
+/** Builds a network with `steps` steps per row; with many steps, a batch takes very long. */
 function endless(steps: number) {
   const layers = [
     {

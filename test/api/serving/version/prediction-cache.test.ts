@@ -1,9 +1,9 @@
-/** Checks the prediction cache: exact rows, of one model, within its limits. */
+/** Tests the prediction cache: exact rows, of one model, within its limits. */
 import { describe, expect, it } from 'vitest'
 import { createPredictionCache } from '../../../../api/serving/version/prediction-cache.ts'
 import type { Predictor } from '../../../../api/serving/predictor.ts'
 
-/** Adds a number to the one value of each row, later; records the computed rows. */
+/** Adds a number to the value of each row asynchronously, and records the computed rows. */
 function adder(number: number) {
   const asked: number[] = []
   const predictor: Predictor = {

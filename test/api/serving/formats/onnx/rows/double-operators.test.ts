@@ -1,4 +1,4 @@
-/** Tests that numbers of 64 bits before trees are computed as ONNX Runtime computes them, in the turn of the request. */
+/** Tests that 64-bit numbers before trees are computed as ONNX Runtime does, in the turn of the request. */
 import { expect, it } from 'vitest'
 import { openOnnx } from '../../../../../../api/serving/formats/onnx/open-onnx.ts'
 import {
@@ -23,7 +23,7 @@ const [float, int64, text, double]: [number, number, number, number] = [1, 7, 8,
 const doublesOf = (name: string, dims: readonly number[], values: readonly number[]): Buffer =>
   tensor(name, dims, double, Buffer.from(Float64Array.from(values).buffer))
 
-/** Two trees of which one compares the first column with 4.7, of 64 bits, and the other the second column with -1. */
+/** Two trees: one compares the first column with 4.7 in 64 bits, the other the second column with -1. */
 const { nodes_values: _, target_weights: weights, ...shared } = treeAttributes
 const trees = (from: string, to: string): Buffer =>
   node({
@@ -67,7 +67,7 @@ const graphOf = (nodes: readonly Buffer[], type = double): Buffer =>
 const of = (op: string, inputs: readonly string[], to: string, more: Partial<WrittenNode> = {}): Buffer =>
   node({ op, inputs, outputs: [to], ...more })
 
-/** On the thresholds of the trees, on their neighbours of 64 bits, and on those before a scaler. */
+/** Numbers on the trees' thresholds, on their 64-bit neighbours, and on the thresholds before a scaler. */
 const near = [4.7, -1, 4.7 * 1.7 + 0.3, -1 * 0.3 - 0.1, 4.6, 4.8, 4.7 - 0.1, -1 + 0.1, 0.1]
   .flatMap((each) => [each, each * (1 + 2 ** -52), each * (1 - 2 ** -53), Math.fround(each)])
   .concat(NaN, Infinity, -Infinity, 0, -0, 1e-300, 1e30)
@@ -144,7 +144,7 @@ it.each([
   expect(answersOf(bytes, asked)).toEqual(await bareAnswers(bytes, layout, asked))
 })
 
-it('joins them with the categories of a text', async () => {
+it('concatenates them with the categories of a text', async () => {
   const bytes = model(
     graph({
       inputs: [value('a', [0, 1], double), value('c', [0, 1], text)],
