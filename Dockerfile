@@ -1,14 +1,14 @@
-# One image for every process of Tenure but the training worker; the command chooses which: `api/start.mjs` (the default),
-# `scripts/launch.mjs activities/worker.ts control`, `cli/tenure.mjs models sync`. With `--build-arg TRAINS=--trains` it holds
-# TensorFlow too, for `scripts/launch.mjs activities/worker.ts train`. Postgres and Temporal run elsewhere (see compose.yaml).
+# One image for every process of Tenure except the training worker. The command selects the process: `api/start.mjs` (the default),
+# `scripts/launch.mjs activities/worker.ts control`, `cli/tenure.mjs models sync`. With `--build-arg TRAINS=--trains` it also
+# contains TensorFlow, for `scripts/launch.mjs activities/worker.ts train`. Postgres and Temporal run elsewhere (see compose.yaml).
 #
-# `npm run image` builds and runs it, also where no registry of images can be reached: docs/how-to/machines/container-image.md.
+# `npm run image` builds and runs it, even without access to an image registry: docs/how-to/machines/container-image.md.
 
 ARG NODE=docker.io/library/node:24-bookworm
 ARG BASE=gcr.io/distroless/cc-debian12:nonroot
 
 FROM ${NODE} AS build
-# A file with the certificate of a proxy, where the machine that builds is behind one.
+# A file with the certificate of the proxy, if the build machine is behind one.
 ARG NODE_EXTRA_CA_CERTS
 ARG PIP_CERT
 ARG TRAINS
@@ -18,7 +18,7 @@ RUN install -d $TENURE_CACHE \
       apt-get update && apt-get install -y --no-install-recommends g++ python3 python3-pip && rm -rf /var/lib/apt/lists/*; \
     fi
 WORKDIR /src
-# What changes seldom comes first: the packages are not fetched again when a source file changes.
+# Rarely changed layers come first, so that a changed source file does not download the packages again.
 COPY package.json package-lock.json .npmrc ./
 RUN npm ci --ignore-scripts --omit=dev --no-audit --no-fund
 COPY . .
@@ -49,12 +49,12 @@ COPY --from=build /opt/node /usr/local/bin/node
 COPY --from=build /opt/tenure-cache /opt/tenure-cache
 COPY --from=build /opt/tenure /opt/tenure
 COPY --from=build --chown=65532:65532 /opt/state /var/lib/tenure
-# A process that reads rows or trains runs in a group of its own, with limits that a shell sets.
+# A process that reads rows or trains runs in its own process group, with limits set by a shell.
 COPY --from=build /bin/dash /bin/sh
 COPY --from=build /bin/cat /usr/bin/nice /usr/bin/
 WORKDIR /opt/tenure
 USER 65532:65532
 EXPOSE 7400
-# Node itself is process 1 and hears SIGTERM; `npm start` would stand between.
+# Node is process 1 and receives SIGTERM; `npm start` would run it as a child process.
 ENTRYPOINT ["/usr/local/bin/node"]
 CMD ["--max-semi-space-size=2", "api/start.mjs"]

@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# Checks a project, evaluates its models on a running system, simulates their policies, and writes report.md. Exit code 6: something is wrong.
+# Checks a project, evaluates its models on a running system, simulates their policies, and writes report.md. Exits with 6 if a check fails.
 set -uo pipefail
 mkdir -p "$CI_REPORT"
 rm -f "$CI_REPORT"/*.json "$CI_REPORT"/report.md
 result=0
-# run FILE WORDS…: keeps the JSON document of a command; 6 is a negative result, another code is a failure of the command.
+# run FILE WORDS…: stores the JSON document of a command. Exit code 6 is a negative result; any other code is an error of the command.
 run() {
   local file=$1 code=0
   shift

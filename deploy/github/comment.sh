@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Writes report.md as the one comment of the pull request: an earlier one is replaced.
+# Writes report.md as a comment of the pull request, and replaces an earlier comment.
 set -euo pipefail
 mark='<!-- tenure-report -->'
 comments="$GITHUB_API_URL/repos/$GITHUB_REPOSITORY/issues/$PULL_REQUEST/comments"

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Writes report.md as the one note of the merge request: an earlier one is replaced.
+# Writes report.md as a note of the merge request, and replaces an earlier note.
 set -euo pipefail
 mark='<!-- tenure-report -->'
 notes="$CI_API_V4_URL/projects/$CI_PROJECT_ID/merge_requests/$CI_MERGE_REQUEST_IID/notes"

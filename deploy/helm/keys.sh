@@ -1,15 +1,15 @@
 #!/bin/sh
-# Prints the Secrets with the signing keys of a new installation and with the key of its subjects. Nothing is written to a disk.
+# Prints the Secrets with the signing keys and the subject key of a new installation. Writes nothing to disk.
 #
 #   deploy/helm/keys.sh | kubectl --namespace tenure create -f -
 #
-# `create` refuses to replace keys that are there: versions that they have signed would not load.
+# `create` refuses to replace existing keys: versions signed with them would no longer load.
 set -eu
 
 secret() {
   printf -- '---\napiVersion: v1\nkind: Secret\nmetadata: { name: %s }\ndata:\n' "$1"
 }
-# A file of a Secret, with the text of the standard input.
+# Prints one file of a Secret, with the content of standard input.
 file() {
   printf '  %s: %s\n' "$1" "$(base64 | tr -d '\n')"
 }

@@ -1,8 +1,8 @@
 #!/bin/sh
-# Makes the two images that the Dockerfile begins with out of Debian's packages and Node from npm, where no registry of images can be reached:
-# `deploy/image/base.sh`. They get the names that the Dockerfile asks for, below localhost/.
-# - The base holds the C library, the C++ library, certificates and a user: no shell, no package manager.
-# - The other holds a Debian with Node, npm and binutils; only the first stage of the Dockerfile runs in it.
+# Builds the two base images of the Dockerfile from Debian packages and Node from npm, for use without an image registry:
+# `deploy/image/base.sh`. The images get the names in the Dockerfile, below localhost/.
+# - The base image holds the C and C++ libraries, certificates and a user; no shell and no package manager.
+# - The build image holds Debian with Node, npm and binutils; only the first stage of the Dockerfile uses it.
 set -eu
 root=$(cd "$(dirname "$0")/../.." && pwd)
 cache=${TENURE_CACHE:-$HOME/.cache/tenure}/images

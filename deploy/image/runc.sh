@@ -1,5 +1,5 @@
 #!/bin/sh
-# Runs containers where root may set no limits of processes, as within another container: `podman --runtime deploy/image/runc.sh …`.
+# Runs containers where root may not raise process limits, such as inside another container: `podman --runtime deploy/image/runc.sh …`.
 previous=
 for argument in "$@"; do
   case "$previous" in

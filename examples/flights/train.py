@@ -12,7 +12,7 @@ parameters = {
     "metric": "binary_logloss",
     "num_leaves": 31,
     "learning_rate": 0.05,
-    # A tree that splits 300 airports into small sets remembers days, not airports.
+    # A tree that splits 300 airports into small sets memorises days instead of airports.
     "min_data_per_group": 200,
     "cat_smooth": 50,
     "seed": job.seed,

@@ -18,7 +18,7 @@ NONCE_BYTES = 12
 
 
 class EncryptedPayloads(PayloadCodec):
-    """Entries are `id:<base64 of 32 bytes>`, divided by commas or lines. The first key encrypts, all decrypt."""
+    """Parses `id:<base64 of 32 bytes>` entries, separated by commas or lines. The first key encrypts, all keys decrypt."""
 
     def __init__(self, entries: str) -> None:
         pairs = [entry.split(":", 1) for entry in entries.replace(",", " ").split()]
@@ -48,7 +48,7 @@ class EncryptedPayloads(PayloadCodec):
 
 
 def converter_of(file: Path | None) -> DataConverter:
-    """The converter for a client, with the messages of failures encrypted too; the default one without a file."""
+    """Returns the data converter for a client, which also encrypts failure messages; the default converter without a file."""
     if file is None:
         return temporalio.converter.default()
     return dataclasses.replace(

@@ -1,4 +1,4 @@
-"""Runs training jobs of Tenure on a task queue of its own: one script for each job, by the contract of training programs."""
+"""Runs training jobs of Tenure on a separate task queue: one script per job, by the contract of training programs."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from payload_codec import converter_of
 SCRIPT_FAULT = 2
 KEPT_LINES = 20
 HEARTBEAT_SECONDS = 5
-# The guard reads a pipe that this process holds: it ends with this process, and then kills the group.
+# The guard reads a pipe that this process holds open. When this process ends, the guard kills the group.
 GUARD = '(cat </dev/fd/{pipe}; kill -KILL -$$) >/dev/null 2>&1 & exec "$@"'
 
 
 class Trainer:
-    """The activity of the queue."""
+    """Implements the activity of the task queue."""
 
     def __init__(self, command: Sequence[str], artifacts: Path | None, package: Path | None) -> None:
         self.command = list(command)
@@ -57,12 +57,12 @@ class Trainer:
             await process.wait()
         if code != 0:
             text = "\n".join([f"{' '.join(self.command)} ended with {code}", *errors])
-            # By its type, as the training workers of the installation say it.
+            # Chosen by its type, as Tenure's own training workers report it.
             fault = code == SCRIPT_FAULT
             raise ApplicationError(text, type="training_failed" if fault else "training_interrupted", non_retryable=fault)
 
     def _here(self, job: dict[str, Any]) -> dict[str, Any]:
-        """The job with the paths of this machine."""
+        """Returns the job with the paths of this machine."""
         root = job["artifactRoot"]
 
         def moved(path: str) -> str:
@@ -76,7 +76,7 @@ class Trainer:
         }
 
     async def _start(self) -> tuple[asyncio.subprocess.Process, int]:
-        """The script in a process group of its own, and the end of the pipe that keeps it alive."""
+        """Starts the script in its own process group, and returns the end of the pipe that keeps it alive."""
         read, write = os.pipe()
         env = {**os.environ, **({} if self.package is None else {"PYTHONPATH": str(self.package)})}
         try:
@@ -105,7 +105,7 @@ def _kill(process: asyncio.subprocess.Process) -> None:
 
 
 async def _beat() -> None:
-    """Heartbeats while the script imports its libraries or trains a long epoch."""
+    """Sends heartbeats while the script imports its libraries or trains a long epoch."""
     while True:
         activity.heartbeat()
         await asyncio.sleep(HEARTBEAT_SECONDS)

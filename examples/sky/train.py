@@ -1,4 +1,4 @@
-"""Trains a pipeline of scikit-learn that encodes its own columns, and saves it as ONNX."""
+"""Trains a scikit-learn pipeline that encodes its own columns, and saves it as ONNX."""
 
 import tenure
 from sklearn.compose import make_column_transformer

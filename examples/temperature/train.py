@@ -1,4 +1,4 @@
-"""Trains a regression with XGBoost, and resumes from its last checkpoint."""
+"""Trains a regression with XGBoost and resumes from its last checkpoint."""
 
 import tenure
 import xgboost as xgb

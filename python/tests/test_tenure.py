@@ -17,7 +17,7 @@ SOURCE = Path(__file__).resolve().parent.parent / "src"
 sys.path.insert(0, str(SOURCE))
 
 from tenure import Job  # noqa: E402
-from tenure._onnx import short  # noqa: E402
+from tenure._onnx import first_lines  # noqa: E402
 from tenure._checkpoints import newest_checkpoint, write_checkpoint  # noqa: E402
 from tenure._rows import has  # noqa: E402
 from tenure._replay import cell_of, odd_rows, spread  # noqa: E402
@@ -298,8 +298,8 @@ class Results(Folder):
             PlainJob(given_job(self.folder), io.StringIO()).save_onnx(RidgeClassifier())
 
     def test_says_why_a_pipeline_cannot_be_converted_in_a_few_lines(self) -> None:
-        self.assertEqual(short(ValueError("no converter\n" + "[0.1, 0.2]\n" * 100)).count("\n"), 4)
-        self.assertEqual(len(short(ValueError("x" * 9_000))), 300)
+        self.assertEqual(first_lines(ValueError("no converter\n" + "[0.1, 0.2]\n" * 100)).count("\n"), 4)
+        self.assertEqual(len(first_lines(ValueError("x" * 9_000))), 300)
 
     def test_writes_one_answer_for_each_quantile(self) -> None:
         label = {"column": "_label", "kind": "quantiles", "levels": [0.1, 0.5, 0.9]}

@@ -1,5 +1,5 @@
--- Run as a superuser in the database of Tenure, where its owner has no such rights: revokes what Postgres grants to every role, so that a query of a
--- batch or a source can neither hold a lock that Tenure waits for nor lift its own deadline. Only a superuser can do this.
+-- Revokes privileges that Postgres grants to every role, so that a query of a batch or a source can neither hold a lock that Tenure waits
+-- for nor lift its own timeout. Run in the database of Tenure as a superuser; its owner lacks the rights.
 do $$
 declare
   each record;

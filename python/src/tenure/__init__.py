@@ -1,4 +1,4 @@
-"""Trains a model for Tenure (:func:`job`), and calls it (:class:`Client`)."""
+"""Trains models for Tenure (:func:`job`) and calls its API (:class:`Client`)."""
 
 from ._checkpoints import Checkpoint
 from ._client import (

@@ -1,4 +1,4 @@
-"""Keeps checkpoints that carry their own epoch and digest, so that a torn file is never resumed from."""
+"""Stores checkpoints with their epoch and digest, so that a training never resumes from a truncated file."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ class Checkpoint(NamedTuple):
 
     epoch: int
     data: bytes
-    #: The epochs that were reported up to this one.
+    #: The epochs reported up to this checkpoint.
     curve: list[dict[str, Any]]
 
 
 def write_checkpoint(folder: Path, epoch: int, data: bytes, curve: list[dict[str, Any]]) -> None:
-    """Writes a checkpoint that appears whole or not at all, and removes all others but the one before it."""
+    """Writes a checkpoint atomically. Keeps the previous checkpoint and removes all others."""
     header = {"epoch": epoch, "digest": hashlib.sha256(data).hexdigest(), "bytes": len(data), "curve": curve}
     path = folder / f"{epoch:010d}{_SUFFIX}"
     draft = path.with_suffix(".draft")
@@ -32,7 +32,7 @@ def write_checkpoint(folder: Path, epoch: int, data: bytes, curve: list[dict[str
         os.fsync(file.fileno())
     os.replace(draft, path)
     all_of_them = sorted(folder.glob(f"*{_SUFFIX}"))
-    # A later epoch can only be one that could not be read when this training resumed.
+    # A file of a later epoch is one that was unreadable when this training resumed.
     torn = [each for each in all_of_them if each.name > path.name]
     whole = [each for each in all_of_them if each.name <= path.name]
     for old in torn + whole[:-_KEPT]:
@@ -40,7 +40,7 @@ def write_checkpoint(folder: Path, epoch: int, data: bytes, curve: list[dict[str
 
 
 def newest_checkpoint(folder: Path) -> Checkpoint | None:
-    """The checkpoint of the highest epoch whose bytes have their digest."""
+    """Returns the intact checkpoint of the highest epoch; None if there is no intact one."""
     for path in sorted(folder.glob(f"*{_SUFFIX}"), reverse=True):
         try:
             head, _, data = path.read_bytes().partition(b"\n")

@@ -1,6 +1,6 @@
-"""Calls Tenure: predictions, outcomes, events, retrainings and approvals. It needs no other package.
+"""Calls Tenure: predictions, outcomes, events, retrainings and approvals. Needs no other package.
 
-What the API calls retryable is repeated. A command carries an idempotency key, so that a repetition runs it once.
+Retries errors that the API marks as retryable. A command carries an idempotency key, so that a retry runs it once.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class _PredictionId(TypedDict):
 
 
 class Prediction(_PredictionId, total=False):
-    """The prediction of one row; which fields it has depends on the output of the model."""
+    """The prediction of one row. Its fields depend on the output of the model."""
 
     probability: float
     label: Union[str, bool]
@@ -53,7 +53,7 @@ class _Predicted(TypedDict):
 
 
 class Predictions(_Predicted, total=False):
-    """The response of a prediction, with a prediction for each row."""
+    """The response to a prediction request, with one prediction per row."""
 
     fallback: bool
     stale: bool
@@ -76,7 +76,7 @@ class _SentOutcome(TypedDict):
 
 
 class Outcome(_SentOutcome, total=False):
-    """What became true of a prediction. ``observed_at`` is ISO 8601 with a zone; now when absent."""
+    """The outcome of a prediction. ``observed_at`` is ISO 8601 with a time zone. Default: now."""
 
     observed_at: str
 
@@ -93,9 +93,10 @@ class _SentEvent(TypedDict):
 
 
 class Event(_SentEvent, total=False):
-    """What a user did after a prediction: ``prediction_id`` or ``routing_key`` names it. ``value`` is 1 when absent, ``occurred_at`` now.
+    """
+    An action of a user after a prediction, identified by ``prediction_id`` or ``routing_key``. Default: ``value`` 1, ``occurred_at`` now.
 
-    An event is stored once by its ``id``, by all its fields without one.
+    Events with the same ``id`` are stored once. Without an ``id``, events with the same fields are stored once.
     """
 
     id: str
@@ -112,7 +113,7 @@ class EventCounts(OutcomeCounts):
 
 
 class TenureError(Exception):
-    """A failure, with the code of docs/reference/errors.md; ``unreachable`` or ``timeout`` without a response."""
+    """An error with a code of docs/reference/errors.md; ``unreachable`` or ``timeout`` without a response."""
 
     def __init__(
         self,
@@ -134,7 +135,7 @@ class TenureError(Exception):
 
 
 class _Connections:
-    """Keeps connections open between calls; each serves one call at a time."""
+    """Keeps connections open between calls. Each serves one call at a time."""
 
     def __init__(self, url: str, timeout_s: float) -> None:
         parts = urlsplit(url)
@@ -149,7 +150,7 @@ class _Connections:
         self.prefix = parts.path.rstrip("/")
 
     def take(self) -> tuple[http.client.HTTPConnection, bool]:
-        """A connection, and whether it has served a call before."""
+        """A connection, and whether it has served an earlier call."""
         with self._lock:
             if self._idle:
                 return self._idle.pop(), True
@@ -176,10 +177,10 @@ class _Connections:
 
 
 class Client:
-    """Calls the API at ``url``; safe to share between threads.
+    """Calls the API at ``url``. Threads can share one client.
 
-    :param timeout_s: Limit of one attempt.
-    :param max_retries: Repetitions after a retryable failure.
+    :param timeout_s: Timeout of one attempt, in seconds.
+    :param max_retries: Maximum retries after a retryable failure.
     """
 
     def __init__(
@@ -248,14 +249,14 @@ class Client:
         return found
 
     def outcomes(self, outcomes: Iterable[Outcome]) -> OutcomeCounts:
-        """Stores what became true of predictions, all or none. Repeating an outcome changes nothing."""
+        """Stores the outcomes of predictions, all or none. Sending an outcome again has no effect."""
         now = datetime.now(timezone.utc).isoformat()
         sent = [{"observed_at": now, **outcome} for outcome in outcomes]
         found: OutcomeCounts = self.call("POST", "/v1/outcomes", {"outcomes": sent})
         return found
 
     def events(self, events: Iterable[Event]) -> EventCounts:
-        """Stores what users did after predictions. Refused events are reported; the others are stored."""
+        """Stores actions of users after predictions. Stores valid events and reports refused ones."""
         now = datetime.now(timezone.utc).isoformat()
         sent = [{"occurred_at": now, **event} for event in events]
         found: EventCounts = self.call("POST", "/v1/events", {"events": sent})
@@ -269,7 +270,7 @@ class Client:
         as_of: Optional[str] = None,
         hyperparameters: Optional[Mapping[str, Union[float, str, bool]]] = None,
     ) -> dict[str, Any]:
-        """Starts a retraining; :meth:`wait` takes its ``id``."""
+        """Starts a retraining. Pass the returned ``id`` to :meth:`wait`."""
         body = _without_none({"reason": reason, "as_of": as_of, "hyperparameters": hyperparameters})
         return self._command(f"/v1/models/{_quoted(model)}/retrainings", body)
 
@@ -303,9 +304,9 @@ class Client:
         timeout_s: float = 86_400.0,
         until: Optional[Callable[[dict[str, Any]], bool]] = None,
     ) -> dict[str, Any]:
-        """Returns a release (``rel_…``), retraining (``retrain/…``) or recorded command (``cmd_…``) when it has ended.
+        """Waits for a release (``rel_…``), retraining (``retrain/…``) or recorded command (``cmd_…``) to end, and returns it.
 
-        ``until`` ends the wait earlier, for example at a stage.
+        ``until`` ends the wait early when it returns true, for example at a stage.
         """
         path = _path_of(id)
         end = time.monotonic() + timeout_s
@@ -325,7 +326,7 @@ class Client:
         *,
         headers: Optional[Mapping[str, str]] = None,
     ) -> Any:
-        """Calls any other route, and repeats it as the other methods do."""
+        """Calls any other route of the API, with the same retries."""
         repeats = 0
         while True:
             try:
@@ -355,7 +356,7 @@ class Client:
             try:
                 answer, text = self._exchange(connection, method, path, data, sent)
             except (ConnectionError, http.client.BadStatusLine):
-                # The server closes idle connections; only a used one is tried again at once.
+                # The server closes idle connections. Only a failure of a used connection is retried at once.
                 connection.close()
                 if not used:
                     raise
@@ -391,7 +392,7 @@ class Client:
 
 
 class AsyncClient:
-    """The same for asyncio: each call runs in a thread, so that the event loop goes on."""
+    """Calls the API from asyncio. Each call runs in a thread, so that it does not block the event loop."""
 
     def __init__(
         self,
@@ -515,7 +516,7 @@ class AsyncClient:
         timeout_s: float = 86_400.0,
         until: Optional[Callable[[dict[str, Any]], bool]] = None,
     ) -> dict[str, Any]:
-        """Returns what has ended, as :meth:`Client.wait`. Cancelling the task ends the wait."""
+        """Waits as :meth:`Client.wait`. Cancelling the task ends the wait."""
         path = _path_of(id)
         end = time.monotonic() + timeout_s
         while True:
@@ -534,12 +535,12 @@ class AsyncClient:
         *,
         headers: Optional[Mapping[str, str]] = None,
     ) -> Any:
-        """Calls any other route."""
+        """Calls any other route of the API."""
         return await _in_thread(partial(self._client.call, method, path, body, headers=headers))
 
 
 class _Refused(Exception):
-    """A failed attempt, and how long the server asks to wait."""
+    """A failed attempt, and the delay that the server requests before a retry."""
 
     def __init__(self, error: TenureError, wait_s: float = 0.0) -> None:
         super().__init__(str(error))
@@ -552,7 +553,7 @@ async def _in_thread(work: Callable[[], T]) -> T:
 
 
 def _problem_of(answer: http.client.HTTPResponse, text: bytes) -> TenureError:
-    """The error of a response, in the shape of any protocol of the API."""
+    """Builds the error of a response, for every protocol of the API."""
     try:
         found = json.loads(text)
     except ValueError:

@@ -1,4 +1,4 @@
-"""The job of a training: what Tenure asks for, and how the result is handed over."""
+"""Reads the job of a training and writes its result for Tenure."""
 
 from __future__ import annotations
 
@@ -21,16 +21,17 @@ from ._onnx import convert
 from ._replay import cell_of, midway_rows, odd_rows, spread
 from ._rows import codes_of, has, read_columns, vocabulary_of
 
-#: The version of the contract that this package knows.
+#: The version of the contract that this package implements.
 CONTRACT = 1
-#: The exit code of a fault of the script, which is not tried again.
+#: The exit code for a fault of the script, which is not retried.
 SCRIPT_FAULT = 2
-#: Most rows of the training on which a conversion to ONNX is compared with its source; as many again lie between their values.
+#: The maximum number of training rows on which a converted ONNX model is compared with its source. As many rows between their values are
+#: added.
 _MOST_COMPARED = 20_000
 
 Answers = Sequence[Sequence[float]]
 
-#: The labels that models answer with ``predict``; the others with ``predict_proba``.
+#: The labels whose models predict with ``predict``; the others use ``predict_proba``.
 _numbers = ("number", "quantiles", "numbers")
 
 
@@ -38,7 +39,7 @@ Save = TypeVar("Save", bound=Callable[..., Any])
 
 
 def _writes(save: Save) -> Save:
-    """Reports the fit, which ends when a result is saved, and the writing."""
+    """Reports the spans of a save method: ends the fit and records the writing."""
 
     @functools.wraps(save)
     def reported(job: Job, *arguments: Any, **named: Any) -> Any:
@@ -56,13 +57,13 @@ class Column:
     name: str
     #: "number" or "category".
     kind: str
-    #: The texts that requests may send; None when any text may be sent.
+    #: The texts that requests may send; None if any text is accepted.
     values: Optional[Sequence[str]]
     nullable: bool
 
 
 class Job:
-    """A training that Tenure has asked for. :func:`job` reads it."""
+    """A training job from Tenure, as :func:`job` reads it."""
 
     def __init__(self, given: Mapping[str, Any], out: IO[str]) -> None:
         if given.get("contract") != CONTRACT:
@@ -71,11 +72,11 @@ class Job:
         self._out = out
         self._categories: dict[str, list[str]] = {}
         self._rows: Optional[dict[str, Any]] = None
-        #: The epochs that were reported.
+        #: The reported epochs.
         self.curve: list[dict[str, Any]] = []
         self.id: str = given["training"]
         self.model: str = given["model"]
-        #: From 1.
+        #: Counted from 1.
         self.attempt: int = given["attempt"]
         self.seed: int = given["seed"]
         self.hyperparameters: dict[str, Any] = dict(given["hyperparameters"])
@@ -85,19 +86,19 @@ class Job:
         ]
         #: "probability", "classes", "number", "quantiles" or "numbers".
         self.kind: str = given["label"]["kind"]
-        #: The levels of quantiles, rising: the model gives one output for each. Empty for other labels.
+        #: The quantile levels, ascending: the model returns one output per level. Empty for other labels.
         self.levels: list[float] = [float(level) for level in given["label"].get("levels") or []]
-        #: What several numbers a row are called; the model gives one output for each, in this order. Empty for other labels.
+        #: The names of several numbers per row: the model returns one output per name, in this order. Empty for other labels.
         self.names: list[str] = list(given["label"].get("names") or [])
         #: The classes in the order of their codes; empty for other labels.
         self.classes: list[str] = list(given["label"].get("classes") or [])
-        #: A Parquet file with the training and the test rows.
+        #: Path of a Parquet file with the training and the test rows.
         self.snapshot: str = given["snapshot"]["path"]
         self._label_columns: list[str] = list(given["label"].get("columns") or [given["label"]["column"]])
         self.checkpoints = Path(given["checkpoints"])
         self.output = Path(given["output"])
         self.limits: dict[str, Any] = dict(given.get("limits") or {})
-        #: The span of this script as a W3C traceparent, for an OpenTelemetry SDK of its own; None where the training is not traced.
+        #: The span of this script as a W3C traceparent, for an OpenTelemetry SDK in the script; None if the training is not traced.
         self.traceparent: Optional[str] = given.get("traceparent")
         self._loaded: Optional[float] = None
 
@@ -105,7 +106,7 @@ class Job:
 
     @property
     def categories(self) -> dict[str, list[str]]:
-        """The texts of each category in the order of their codes: the declared ones, else those of the training rows."""
+        """The texts of each category in the order of their codes: the declared texts, or else the texts in the training rows."""
         self._read()
         return self._categories
 
@@ -124,17 +125,16 @@ class Job:
         return self._rows
 
     def train(self) -> tuple[Any, Any]:
-        """
-        The training rows and their labels.
+        """Returns the training rows and their labels.
 
-        With pandas a data frame, categories as its categorical type; else a NumPy matrix, categories as codes. A missing value is NaN.
-        Labels of several numbers are a matrix with a column for each.
+        With pandas, the rows are a data frame with pandas categoricals; otherwise a NumPy matrix with category codes. A missing value is
+        NaN. Labels of several numbers are a matrix with one column each.
         """
         rows = self._read()
         return self._matrix([rows[column.name] for column in self.columns]), self._labels(rows)
 
     def validation(self) -> Optional[tuple[Any, Any]]:
-        """The validation rows and their labels, as :meth:`train` gives those to train on; None when the split has none."""
+        """Returns the validation rows and their labels, in the form of :meth:`train`; None if the split has none."""
         part = self._given["part"]
         if part.get("validation") is None:
             return None
@@ -145,7 +145,7 @@ class Job:
         return self._matrix([rows[column.name] for column in self.columns]), self._labels(rows)
 
     def weights(self) -> Optional[Any]:
-        """The weight of each training row, with a mean of 1; None where all count alike."""
+        """Returns the weight of each training row, with a mean of 1; None if all rows weigh the same."""
         given = self._given.get("weights")
         if given is None:
             return None
@@ -168,7 +168,7 @@ class Job:
         return weights / weights.mean()
 
     def frame(self, rows: Sequence[Sequence[Any]]) -> Any:
-        """Rows with texts and numbers, None for a missing value, in the form in which :meth:`train` gives them."""
+        """Converts rows of texts and numbers, with None for a missing value, to the form of :meth:`train`."""
         import numpy
 
         cells = list(zip(*rows)) if rows else [() for _ in self.columns]
@@ -186,7 +186,7 @@ class Job:
             import pandas
 
             def categorical(values: Any, texts: list[str]) -> Any:
-                # By codes: pandas 4 refuses a text that is not among the categories.
+                # Built from codes, because pandas 4 refuses a text outside the categories.
                 return pandas.Categorical.from_codes(pandas.Index(texts).get_indexer(values), texts)
 
             return pandas.DataFrame(
@@ -228,7 +228,7 @@ class Job:
         note: Optional[str] = None,
         validation_loss: Optional[float] = None,
     ) -> None:
-        """Reports an epoch, from 1. A loss that is not finite is left out."""
+        """Reports an epoch, counted from 1. Omits a non-finite loss."""
         line: dict[str, Any] = {"epoch": int(epoch), "epochs": int(epochs)}
         if loss is not None and math.isfinite(loss):
             line["loss"] = float(loss)
@@ -244,7 +244,7 @@ class Job:
 
     @contextlib.contextmanager
     def part(self, name: str) -> Iterator[None]:
-        """Reports a part of the work, such as ``with job.part("tune"):``, as a span. Costs nothing where the training is not traced."""
+        """Reports a part of the work as a span, such as ``with job.part("tune"):``. Has no effect if the training is not traced."""
         start, error = time.time(), None
         if name == "fit":
             self._loaded = None
@@ -257,7 +257,7 @@ class Job:
             self._report_part(name, start, error)
 
     def _end_fit(self) -> None:
-        """Everything between the rows and the result, unless the script has named its parts itself."""
+        """Reports the time between the rows and the result as the fit, unless the script has reported a fit itself."""
         start, self._loaded = self._loaded, None
         if start is not None:
             self._report_part("fit", start)
@@ -272,11 +272,11 @@ class Job:
         self._out.flush()
 
     def checkpoint(self, epoch: int, data: bytes) -> None:
-        """Keeps the state after an epoch. It survives a kill of the script and of its machine."""
+        """Stores the state after an epoch. The checkpoint survives a crash of the script and of its machine."""
         write_checkpoint(self.checkpoints, epoch, data, self.curve)
 
     def resume(self) -> Optional[Checkpoint]:
-        """The newest whole checkpoint of an earlier attempt; None for a new training."""
+        """Returns the newest intact checkpoint of an earlier attempt; None for a new training."""
         found = newest_checkpoint(self.checkpoints)
         if found is not None:
             self.curve = [each for each in found.curve if each["epoch"] <= found.epoch]
@@ -286,7 +286,7 @@ class Job:
 
     @_writes
     def save_lightgbm(self, model: Any) -> None:
-        """Saves a booster of LightGBM, or an estimator of its scikit-learn interface."""
+        """Saves a LightGBM booster, or an estimator of its scikit-learn interface."""
         booster = getattr(model, "booster_", model)
         booster.save_model(str(self.output / "model.txt"))
         names = booster.feature_name()
@@ -294,7 +294,7 @@ class Job:
 
     @_writes
     def save_xgboost(self, model: Any) -> None:
-        """Saves a booster of XGBoost, or an estimator of its scikit-learn interface, up to its best round."""
+        """Saves an XGBoost booster, or an estimator of its scikit-learn interface, up to its best round."""
         import xgboost
 
         booster = model.get_booster() if hasattr(model, "get_booster") else model
@@ -310,7 +310,7 @@ class Job:
 
     @_writes
     def save_catboost(self, model: Any) -> None:
-        """Saves a model of CatBoost on numbers; a category counts as one by its code, ``X[name].cat.codes``."""
+        """Saves a CatBoost model trained on numbers. A category counts as a number by its code, ``X[name].cat.codes``."""
         if model.get_cat_feature_indices():
             raise ValueError("CatBoost hashes categories, which Tenure does not: train on their codes, such as X[name].cat.codes")
         model.save_model(str(self.output / "model.json"), format="json")
@@ -320,11 +320,10 @@ class Job:
 
     @_writes
     def save_onnx(self, model: Any, answer: Optional[Callable[[Any], Any]] = None) -> None:
-        """
-        Saves an ONNX model as bytes, path or ``ModelProto``, or converts an estimator or pipeline of scikit-learn.
+        """Saves an ONNX model (bytes, path or ``ModelProto``), or converts and saves a scikit-learn estimator or pipeline.
 
-        ``answer`` gives the answers of the source for rows as :meth:`frame` makes them. The pipeline itself answers when it is
-        converted here, and ONNX Runtime where there is no source.
+        ``answer`` predicts rows in the form of :meth:`frame` with the source model. Default: the pipeline, if it is converted here;
+        otherwise ONNX Runtime.
         """
         converted = not isinstance(model, (bytes, str, os.PathLike)) and not hasattr(model, "SerializeToString")
         if converted and self.kind not in _numbers and not hasattr(model, "predict_proba"):
@@ -344,7 +343,7 @@ class Job:
         return source
 
     def _taken(self, X: Any, names: Optional[Sequence[str]], codes: bool = False) -> Any:
-        """The columns of a data frame that a model names, in its order: a script may train on some of them. A matrix stays as it is."""
+        """Selects the columns that a model names, in its order, because a script may train on some of them. Returns a matrix unchanged."""
         if not hasattr(X, "columns"):
             return X
         order = self._order(names)
@@ -356,7 +355,7 @@ class Job:
         return taken
 
     def _texts(self, X: Any) -> Any:
-        """The categories of a data frame as texts, which an ONNX model with named inputs takes."""
+        """Returns a data frame with its categories as texts, which an ONNX model with named inputs expects."""
         frame = X.copy()
         for column in self.columns:
             if column.kind == "category":
@@ -376,7 +375,10 @@ class Job:
         return data
 
     def _differences(self, pipeline: Any) -> Callable[[bytes], int]:
-        """Counts the rows that a conversion answers otherwise: those of the training, and as many between their values."""
+        """
+        Returns a function that counts the rows for which a conversion predicts differently: training rows, and as many rows between their
+        values.
+        """
         if not has("onnxruntime"):
             return lambda data: 0
         import numpy
@@ -430,11 +432,10 @@ class Job:
         names: Optional[Sequence[str]] = None,
         infinite: bool = False,
     ) -> None:
-        """
-        Writes everything beside the artifact: columns, rows with the answers of the library, curve and packages.
+        """Writes everything besides the artifact: columns, rows with the library's predictions, curve and packages.
 
-        ``answer`` takes rows as :meth:`frame` makes them. ``names`` are the columns of the artifact in its order, where it has names;
-        ``infinite`` says that the library takes infinite values.
+        ``answer`` predicts rows in the form of :meth:`frame`. ``names`` are the columns of the artifact in its order, if it has names.
+        ``infinite`` states that the library accepts infinite values.
         """
         order = self._order(names)
         rows = self._read()
@@ -463,7 +464,7 @@ class Job:
         return [[_plain(rows[column.name][place]) for column in self.columns] for place in places]
 
     def _order(self, names: Optional[Sequence[str]]) -> list[Column]:
-        """The columns of the artifact in its order: by its names, or in the order of the model file where none of them is a feature."""
+        """Returns the columns of the artifact in its order: by its names, or in the order of the model file if no name is a feature."""
         by_name = {column.name: column for column in self.columns}
         if names is None or not any(name in by_name for name in names):
             return self.columns
@@ -476,7 +477,9 @@ class Job:
         return [by_name[name] for name in names]
 
     def _answers(self, given: Any, count: int) -> list[list[float]]:
-        """One list a row: the probability of the positive class, one of each class or level, the number, or each of several."""
+        """
+        Returns one list per row: the probability of the positive class, one value per class or level, the number, or one value per number.
+        """
         values = given.tolist() if hasattr(given, "tolist") else list(given)
         rows = [[float(cell) for cell in each] if isinstance(each, (list, tuple)) else [float(each)] for each in values]
         if self.kind == "probability":
@@ -496,7 +499,7 @@ class Job:
 
 
 def _plain(value: Any) -> Any:
-    """Texts stay; everything else is a double, None for a missing value."""
+    """Returns texts unchanged, and other values as floats with None for a missing value."""
     if value is None or isinstance(value, str):
         return value
     return None if math.isnan(value) else float(value)
@@ -523,11 +526,10 @@ _current: Optional[Job] = None
 
 
 def job() -> Job:
-    """
-    The job of this script, from standard input.
+    """Reads the job of this script from standard input.
 
-    From then on ``print`` and what libraries print go to standard error, since standard output carries progress. An exception ends the
-    script with exit code 2, which is not tried again.
+    From then on, ``print`` and output of libraries go to standard error, because standard output carries progress. An exception ends the
+    script with exit code 2, which is not retried.
     """
     global _current
     if _current is None:
@@ -543,6 +545,7 @@ def job() -> Job:
 def _fail(kind: type[BaseException], error: BaseException, trace: Any) -> NoReturn:
     traceback.print_exception(kind, error, trace)
     sys.stderr.flush()
-    # A lack of memory or of a server may pass; the same script fails again on anything else.
+    # A shortage of memory or an unreachable server may pass, so these errors are retried. The same script would fail again on any other
+    # error.
     passing = (MemoryError, ConnectionError, TimeoutError, KeyboardInterrupt)
     os._exit(1 if issubclass(kind, passing) else SCRIPT_FAULT)

@@ -1,7 +1,7 @@
-"""
-Converts estimators of scikit-learn to ONNX so that they answer alike, also for rows on the threshold of a tree.
+"""Converts scikit-learn estimators to ONNX with equal predictions, including rows on the threshold of a tree.
 
-skl2onnx writes thresholds with 32 bits. Where a value of the training stands on one, as 4.7 between 4.6 and 4.8, some rows go to the other side.
+skl2onnx writes thresholds with 32 bits. If a training value equals a threshold, such as 4.7 between 4.6 and 4.8, some rows would go to the
+other side.
 """
 
 from __future__ import annotations
@@ -11,16 +11,16 @@ from typing import Any, Callable, Iterator, Optional, Sequence
 
 Convert = Callable[..., None]
 
-#: Operators whose inputs have one type.
-_alike = ("Add", "Concat", "Div", "Equal", "Gemm", "Greater", "Less", "MatMul", "Max", "Min", "Mul", "Pow", "Sub", "Sum", "Where")
+#: Operators whose inputs all have one type.
+_same_type_operators = ("Add", "Concat", "Div", "Equal", "Gemm", "Greater", "Less", "MatMul", "Max", "Min", "Mul", "Pow", "Sub", "Sum", "Where")
 
 _kinds = ("Classifier", "Regressor")
-#: Trees that round to 32 bits what they are given.
+#: Trees that round their inputs to 32 bits.
 _rounding = ("DecisionTree", "ExtraTree", "RandomForest", "ExtraTrees", "GradientBoosting")
 _trees = (*_rounding, "HistGradientBoosting")
 
-#: Steps that make no other numbers of those that they are given.
-_passing = {"Pipeline", "ColumnTransformer", "OneHotEncoder", "OrdinalEncoder", "SimpleImputer", "MultiOutputRegressor"}
+#: Steps that do not change the values of numbers.
+_unchanging = {"Pipeline", "ColumnTransformer", "OneHotEncoder", "OrdinalEncoder", "SimpleImputer", "MultiOutputRegressor"}
 
 
 def convert(
@@ -31,12 +31,11 @@ def convert(
     named: bool,
     differences: Callable[[bytes], int],
 ) -> tuple[bytes, int]:
-    """
-    The conversion with the fewest rows that it answers otherwise, and their number as ``differences`` counts it.
+    """Returns the conversion with the fewest different predictions, and their number as counted by ``differences``.
 
-    Numbers of 32 bits come first where they can be exact, because Tenure answers more of such graphs in the request. ``numbers`` says that the
-    model answers numbers and no probabilities, ``named`` that each column may be an input of its own. Raises ``ValueError`` when nothing can be
-    converted.
+    Tries 32-bit inputs first if they can be exact, because Tenure serves more of such graphs in the request. ``numbers`` states that the
+    model predicts numbers instead of probabilities, ``named`` that each column may be a separate input. Raises ``ValueError`` if nothing
+    can be converted.
     """
     from skl2onnx import convert_sklearn
     from skl2onnx.common.data_types import DoubleTensorType, FloatTensorType, StringTensorType
@@ -49,18 +48,18 @@ def convert(
         [(column.name, kind([None, 1]) if column.kind == "number" else StringTensorType([None, 1])) for column in columns]
         for kind in kinds
     ]
-    # An estimator without a step that joins columns takes one matrix only.
+    # An estimator without a step that joins columns takes only one matrix.
     joined = matrix if all(column.kind == "number" for column in columns) else []
     failure: Optional[Exception] = None
     best: Optional[tuple[bytes, int]] = None
     for types in [*inputs, *joined] if named else matrix:
         try:
-            with _mended(), _own_converters():
+            with _patched_skl2onnx(), _own_converters():
                 proto = convert_sklearn(pipeline, initial_types=types, options=options, target_opset={"": 17, "ai.onnx.ml": 3})
             if not numbers:
                 _keep_outputs(proto, ["probabilities"])
             _cast_constants(proto)
-            _settle_types(proto)
+            _declare_outputs(proto)
             data = bytes(proto.SerializeToString())
             different = differences(data)
         except Exception as error:  # The converters, the checker and ONNX Runtime raise errors of many kinds.
@@ -71,29 +70,31 @@ def convert(
         if different == 0:
             break
     if best is None:
-        raise ValueError(f"the pipeline cannot be converted to ONNX: {short(failure)}") from failure
+        raise ValueError(f"the pipeline cannot be converted to ONNX: {first_lines(failure)}") from failure
     return best
 
 
 def _needs_doubles(pipeline: Any) -> bool:
     """
-    Whether trees compare numbers of 64 bits, or what arithmetic makes of them. Trees other than those of histogram gradient boosting round to
-    32 bits what they are given, so encoders and filled values before them need no more.
+    Whether trees compare 64-bit numbers, or a step computes with them. Trees other than histogram gradient boosting round their inputs to
+    32 bits, so encoders and imputers before them need no more.
     """
     names = {type(each).__name__ for each in [pipeline, *pipeline.get_params().values()] if hasattr(each, "get_params")}
     trees, rounding = ({f"{tree}{kind}" for tree in some for kind in _kinds} for some in (_trees, _rounding))
-    return bool(names & trees) and not names <= rounding | _passing
+    return bool(names & trees) and not names <= rounding | _unchanging
 
 
-def short(error: object) -> str:
-    """The first lines of a message: converters add whole models to theirs, of which a report of the training would hold the end alone."""
+def first_lines(error: object) -> str:
+    """
+    Returns the first lines of a message. Converters append whole models to their messages, and a training report would keep only the end.
+    """
     lines = str(error).splitlines()[:5]
     return "\n".join(line[:300] for line in lines)
 
 
 @contextlib.contextmanager
-def _mended() -> Iterator[None]:
-    """Two functions of skl2onnx with ours in their place. Where a later version has none of that name, it is used as it is."""
+def _patched_skl2onnx() -> Iterator[None]:
+    """Replaces two functions of skl2onnx. A later version that lacks one is used unchanged."""
     import skl2onnx.common._container as container
     import skl2onnx.common.tree_ensemble as tree_ensemble
 
@@ -108,7 +109,7 @@ def _mended() -> Iterator[None]:
 
 
 def _plain_node(make_node: Callable[..., Any]) -> Callable[..., Any]:
-    """Takes plain numbers for those of numpy, which skl2onnx gives for histogram gradient boosting and onnx refuses."""
+    """Converts NumPy scalars to plain numbers: skl2onnx returns NumPy scalars for histogram gradient boosting, and onnx refuses them."""
     import numpy
 
     def plain(value: Any) -> Any:
@@ -121,10 +122,9 @@ def _plain_node(make_node: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _threshold(threshold: float, dtype: Any, mode: str) -> Any:
-    """
-    The largest number of ``dtype`` that goes left. Trees of scikit-learn compare the 32 bits of a number with 64 bits of a threshold.
+    """Returns the largest number of ``dtype`` that goes left. scikit-learn trees compare 32-bit inputs with 64-bit thresholds.
 
-    Theirs gives another double, and none at all for the infinite threshold of a split by whether a value is missing.
+    skl2onnx computes a different double, and fails for the infinite threshold of a split on missing values.
     """
     import numpy
 
@@ -140,12 +140,12 @@ def _threshold(threshold: float, dtype: Any, mode: str) -> Any:
 
 @contextlib.contextmanager
 def _own_converters() -> Iterator[None]:
-    """Converts trees and filled values with ours, which call those of skl2onnx."""
+    """Registers our converters for trees and imputers, which call those of skl2onnx."""
     from skl2onnx.common._registration import get_converter, register_converter
 
-    own: dict[str, Callable[[Any], Convert]] = {"SklearnSimpleImputer": _filled}
+    own: dict[str, Callable[[Any], Convert]] = {"SklearnSimpleImputer": _imputer_converter}
     for kind in _kinds:
-        own.update({f"Sklearn{name}{kind}": _trees_of(f"TreeEnsemble{kind}") for name in _trees})
+        own.update({f"Sklearn{name}{kind}": _tree_converter(f"TreeEnsemble{kind}") for name in _trees})
     kept = {name: get_converter(name) for name in own}
     try:
         for name, converter in kept.items():
@@ -156,7 +156,7 @@ def _own_converters() -> Iterator[None]:
             register_converter(name, converter._fct, overwrite=True, options=converter.get_allowed_options())
 
 
-def _trees_of(op_type: str) -> Callable[[Convert], Convert]:
+def _tree_converter(op_type: str) -> Callable[[Convert], Convert]:
     def converter(theirs: Convert) -> Convert:
         def ours(scope: Any, operator: Any, container: Any) -> None:
             model = operator.raw_operator
@@ -175,7 +175,7 @@ def _trees_of(op_type: str) -> Callable[[Convert], Convert]:
 
 
 class _TreeNodes:
-    """A container of skl2onnx in which trees keep the 64 bits of their thresholds, and the exponential of a log link follows them."""
+    """Wraps a container of skl2onnx. Trees keep 64-bit thresholds, and an exponential follows the trees of a model with a log link."""
 
     def __init__(self, scope: Any, operator: Any, container: Any) -> None:
         from skl2onnx.common.data_types import DoubleTensorType
@@ -196,9 +196,9 @@ class _TreeNodes:
         if not op_type.startswith("TreeEnsemble"):
             self._container.add_node(op_type, inputs, outputs, **attributes)
             return
-        attributes = self._with_missing(_as_doubles(attributes) if self.is_double else attributes)
+        attributes = self._with_missing_directions(_with_double_tensors(attributes) if self.is_double else attributes)
         names = [outputs] if isinstance(outputs, str) else list(outputs)
-        # What trees give has 32 bits always; a classifier gives labels first.
+        # Tree operators return 32 bits; a classifier returns its labels first.
         after: list[tuple[str, dict[str, Any]]] = [("Exp", {})] if self._is_log else []
         if self.is_double:
             after.append(("Cast", {"to": TensorProto.DOUBLE}))
@@ -207,8 +207,8 @@ class _TreeNodes:
         for (step, more), given, made in zip(after, steps, steps[1:]):
             self._container.add_node(step, [given], [made], op_version=13, **more)
 
-    def _with_missing(self, attributes: dict[str, Any]) -> dict[str, Any]:
-        """With the way of missing values at each split of a forest, which scikit-learn has learnt since 1.3 and skl2onnx leaves out."""
+    def _with_missing_directions(self, attributes: dict[str, Any]) -> dict[str, Any]:
+        """Adds the direction of missing values at each split of a forest, which scikit-learn has since 1.3 and skl2onnx omits."""
         import numpy
 
         members = numpy.asarray(getattr(self._model, "estimators_", [self._model]), dtype=object).ravel()
@@ -219,8 +219,8 @@ class _TreeNodes:
         return {**attributes, "nodes_missing_value_tracks_true": [int(lefts[tree][node]) for tree, node in nodes]}
 
 
-def _as_doubles(attributes: dict[str, Any]) -> dict[str, Any]:
-    """With thresholds, weights and base values as tensors of doubles, which version 3 of the operators has."""
+def _with_double_tensors(attributes: dict[str, Any]) -> dict[str, Any]:
+    """Replaces thresholds, weights and base values by tensors of doubles, which version 3 of the operators accepts."""
     import numpy
     from onnx import numpy_helper
 
@@ -231,9 +231,9 @@ def _as_doubles(attributes: dict[str, Any]) -> dict[str, Any]:
     return kept
 
 
-def _filled(theirs: Convert) -> Convert:
+def _imputer_converter(theirs: Convert) -> Convert:
     def ours(scope: Any, operator: Any, container: Any) -> None:
-        """Doubles where they are missing: no build of ONNX Runtime has an ``Imputer`` of doubles."""
+        """Imputes doubles with basic operators, because no build of ONNX Runtime has an ``Imputer`` for doubles."""
         import math
         from onnx import TensorProto
         from skl2onnx.common.data_types import DoubleTensorType
@@ -257,7 +257,7 @@ def _filled(theirs: Convert) -> Convert:
 
 
 def _keep_outputs(proto: Any, names: Sequence[str]) -> None:
-    """Removes the labels, which are no number that Tenure asks for."""
+    """Removes outputs such as the labels, which Tenure does not read."""
     kept = [output for output in proto.graph.output if output.name in names]
     if kept:
         del proto.graph.output[:]
@@ -265,7 +265,7 @@ def _keep_outputs(proto: Any, names: Sequence[str]) -> None:
 
 
 def _cast_constants(proto: Any) -> None:
-    """Makes doubles of the floats that stand beside doubles, such as the weights of a vote: the converters write some constants as floats."""
+    """Casts floats that are combined with doubles, such as the weights of a vote: the converters write some constants as floats."""
     import onnx
 
     float_kind, double_kind = onnx.TensorProto.FLOAT, onnx.TensorProto.DOUBLE
@@ -276,9 +276,9 @@ def _cast_constants(proto: Any) -> None:
     nodes = list(graph.node)
     del graph.node[:]
     for node in nodes:
-        # The condition of a choice has a type of its own.
+        # The condition of a Where has its own type.
         first = 1 if node.op_type == "Where" else 0
-        if node.op_type in _alike and double_kind in [kinds.get(name) for name in node.input[first:]]:
+        if node.op_type in _same_type_operators and double_kind in [kinds.get(name) for name in node.input[first:]]:
             for place in range(first, len(node.input)):
                 name = node.input[place]
                 if kinds.get(name) == float_kind:
@@ -290,7 +290,7 @@ def _cast_constants(proto: Any) -> None:
 
 
 def _kinds_after(node: Any, kinds: dict[str, int]) -> dict[str, int]:
-    """The types of the outputs of a node; nothing where they cannot be told from it alone."""
+    """Returns the types of the outputs of a node; omits those that cannot be determined from the node alone."""
     import onnx
 
     if node.op_type.startswith("TreeEnsemble"):
@@ -306,8 +306,8 @@ def _kinds_after(node: Any, kinds: dict[str, int]) -> dict[str, int]:
     return {name: kind for name, kind in found.items() if kind is not None}
 
 
-def _settle_types(proto: Any) -> None:
-    """Declares the outputs as the doubles that the converter makes of doubles. Throws what is wrong with the graph otherwise."""
+def _declare_outputs(proto: Any) -> None:
+    """Declares output types that pass the checker: as converted, all double, or all float. Raises the first error of an invalid graph."""
     import onnx
 
     failure: Optional[Exception] = None

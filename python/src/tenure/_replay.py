@@ -1,4 +1,4 @@
-"""Chooses rows on which the answers of the library are recorded, so that Tenure can check that it answers alike."""
+"""Chooses rows for which the library's predictions are recorded, so that Tenure can check that its own predictions are equal."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import bisect
 import math
 from typing import Any, Mapping, Sequence
 
-#: Training rows to replay; the contract asks for 200.
+#: The number of training rows to replay; the contract requires 200.
 SPREAD = 240
 _VALUES = 30
 
@@ -14,7 +14,7 @@ Row = list[Any]
 
 
 def spread(count: int, most: int = SPREAD) -> list[int]:
-    """The places of rows evenly spread over all, again from the first when there are too few."""
+    """Returns indices spread evenly over all rows. Repeats rows if there are too few."""
     if count >= most:
         return [place * count // most for place in range(most)]
     return [place % count for place in range(most)]
@@ -26,7 +26,7 @@ def odd_rows(
     categories: Mapping[str, Sequence[str]],
     infinite: bool,
 ) -> list[Row]:
-    """Rows with one value changed: missing, extreme, each category, and every optional value missing at once."""
+    """Returns copies of a row with one value changed (missing, extreme, each category), and one with every optional value missing."""
     if not rows:
         return []
     base = rows[0]
@@ -59,10 +59,9 @@ def odd_rows(
 
 
 def midway_rows(rows: Sequence[Row], columns: Sequence[Any], known: Mapping[str, Sequence[float]]) -> list[Row]:
-    """
-    The rows with each number halfway to the next larger one of the training, as a decimal: there a tree has its thresholds.
+    """Returns the rows with each number moved halfway to the next larger training value, as a decimal, where trees place their thresholds.
 
-    ``known`` are the numbers of each column that the training has, in order.
+    ``known`` holds the sorted training values of each column.
     """
     made = [list(row) for row in rows]
     for place, column in enumerate(columns):
@@ -77,7 +76,7 @@ def midway_rows(rows: Sequence[Row], columns: Sequence[Any], known: Mapping[str,
 
 
 def cell_of(value: Any) -> Any:
-    """A value as JSON has it: null for a missing one, a text for an infinite one."""
+    """Converts a value to JSON: null for a missing one, a text for an infinite one."""
     if value is None:
         return None
     if isinstance(value, float):

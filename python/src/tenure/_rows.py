@@ -7,15 +7,15 @@ from typing import Any, Mapping, Sequence
 
 
 def has(module: str) -> bool:
-    """Whether a package is installed."""
+    """Returns whether a package is installed."""
     return importlib.util.find_spec(module) is not None
 
 
 def read_columns(path: str, kinds: Mapping[str, str], part: tuple[str, str]) -> dict[str, Any]:
-    """
-    NumPy arrays of columns, in the rows whose part column has the value.
+    """Returns columns as NumPy arrays, for the rows whose part column has the value.
 
-    A column of the kind ``number`` becomes doubles, NaN for a missing value; another one objects, None for a missing value.
+    A column of the kind ``number`` becomes doubles with NaN for a missing value; other columns become objects with None for a missing
+    value.
     """
     column, value = part
     if has("pyarrow"):
@@ -51,11 +51,11 @@ def _quoted(name: str) -> str:
 
 
 def codes_of(values: Sequence[Any], vocabulary: Sequence[str]) -> list[float]:
-    """The index of each text in the vocabulary; NaN for a missing value and for a text that it lacks."""
+    """Returns the index of each text in the vocabulary; NaN for a missing value and for an unknown text."""
     index = {text: float(code) for code, text in enumerate(vocabulary)}
     return [index.get(value, float("nan")) for value in values]
 
 
 def vocabulary_of(values: Sequence[Any]) -> list[str]:
-    """The texts that occur, in order."""
+    """Returns the distinct texts, sorted."""
     return sorted({value for value in values if value is not None})

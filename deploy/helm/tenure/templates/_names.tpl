@@ -25,7 +25,7 @@ app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
 helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | quote }}
 {{- end -}}
 
-{{/* Of a list of an image and the chart's root. */}}
+{{/* The image reference. Takes a list of an image and the root of the chart. */}}
 {{- define "tenure.image" -}}
 {{- $image := index . 0 -}}
 {{- if $image.digest -}}

@@ -1,4 +1,4 @@
-{{/* Secrets that only some pods hold. */}}
+{{/* Secrets that only some pods mount. */}}
 {{- define "tenure.holders" -}}
 TENURE_OWNER_DATABASE_URL: [backup, migrate]
 TENURE_OIDC_CLIENT_SECRET: [api]
@@ -6,7 +6,7 @@ TENURE_MLFLOW_TOKEN: [control, train]
 TENURE_OPENLINEAGE_TOKEN: [control, train]
 {{- end -}}
 
-{{/* What the processes of each pod sign. */}}
+{{/* The signing purposes of each pod. */}}
 {{- define "tenure.purposes" -}}
 api: [commands]
 control: [artifacts, heads]
@@ -16,8 +16,8 @@ migrate: []
 {{- end -}}
 
 {{/*
-The specification of a pod. Takes `root`, `kind` (api, control, train, backup, migrate), `values` of that kind, `args`, and the texts `env` and
-`container` with what that kind has of its own.
+The specification of a pod. Takes `root`, `kind` (api, control, train, backup, migrate), `values` of that kind, `args`, and the strings `env` and
+`container` with settings specific to that kind.
 */}}
 {{- define "tenure.pod" -}}
 {{- $root := .root -}}
@@ -44,7 +44,7 @@ The specification of a pod. Takes `root`, `kind` (api, control, train, backup, m
 {{- $_ := set $folders $name $folder.secret -}}
 {{- end -}}
 {{- end -}}
-# No process asks the API of Kubernetes, and variables of Services would be taken for settings.
+# No process uses the Kubernetes API, and the environment variables of Services would be read as settings.
 automountServiceAccountToken: false
 enableServiceLinks: false
 securityContext:
