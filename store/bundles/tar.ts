@@ -13,7 +13,7 @@ export function writeTar(entries: TarEntries): Buffer {
   return Buffer.concat([...parts, Buffer.alloc(2 * block)])
 }
 
-/** Throws `bundle_invalid` with the place for an archive that is truncated, damaged or followed by other bytes. */
+/** Reads an archive. Throws `bundle_invalid` with the position for an archive that is truncated, damaged or followed by other bytes. */
 export function readTar(bytes: Buffer): TarEntries {
   const entries = new Map<string, Buffer>()
   for (let at = 0; ;) {

@@ -6,16 +6,16 @@
 import { createHash } from 'node:crypto'
 import sql, { type RawValue, type Sql } from 'sql-template-tag'
 
-/** By text. */
+/** Statement text → name. */
 const names = new Map<string, string>()
 /** A prepared statement stays on its connection, so an endlessly varying text must not be prepared. */
 const maxNames = 100
 
-/** The tag for such a statement, instead of `sql`. */
+/** The template tag for such a statement, instead of `sql`. */
 export const prepared = (strings: readonly string[], ...values: readonly RawValue[]): Sql =>
   named(sql(strings, ...values))
 
-/** The statement with its current name. */
+/** Returns the statement with its current name. */
 export function named(statement: Sql): Sql {
   const { text } = statement
   let name = names.get(text)
@@ -27,7 +27,7 @@ export function named(statement: Sql): Sql {
   return Object.assign(statement, { name })
 }
 
-/** Absent for a statement that is not prepared. */
+/** Returns undefined for a statement that is not prepared. */
 export const preparedName = (statement: Sql): string | undefined => (statement as { name?: string }).name
 
 /** Whether a migration has changed the columns of a prepared statement, so that it must be planned again under another name. */

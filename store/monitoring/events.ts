@@ -6,7 +6,7 @@ export interface UserEvent {
   id: string
   /** SHA-256 of the fields, hexadecimal. */
   digest: string
-  /** Only with a routing key. Absent: every model. */
+  /** Only valid with a routing key. Default: every model. */
   model?: string
   /** Exactly one of the two is present. */
   predictionId?: string
@@ -52,7 +52,7 @@ export async function insertEvents(
   }
 }
 
-/** Those of these names that are models. */
+/** Returns which of these names are models. */
 export async function findModelNames(database: Database, names: readonly string[]): Promise<Set<string>> {
   const rows = await database.query<{ name: string }>(
     sql`select name from models where name = any(${[...names]}::text[])`,

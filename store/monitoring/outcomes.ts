@@ -51,14 +51,14 @@ export async function insertOutcomes(
 export interface AnsweredPrediction {
   model: string
   version: string
-  /** Of the request; absent where no key was stored. */
+  /** The key of the request; absent if none was stored. */
   keyId?: string
 }
 
 /**
- * Which model and version have answered each of these predictions, and which key has asked, of those that stand in the log; a place that its request does not have is
- * not there either. The time in the id says which day to look in; an answer in durable mode may stand a little later. The id
- * of a request that its caller has named tells no time: every day's index is asked for it, and only then.
+ * Returns the model, version and API key of each prediction that is in the log. Omits an index that its request does not have. The time in
+ * the id limits the search to a few days' partitions; in durable mode, a row may be logged slightly later. An id chosen by the caller
+ * contains no time, so only for such ids every partition's index is searched.
  */
 export async function findAnswered(
   database: Database,
@@ -82,8 +82,8 @@ const logLagMs = 1_000
 const pollMs = 50
 
 /**
- * The same, for callers that send an outcome right after the response: waits for predictions whose ids are less than a second old, and
- * leaves out those that are still not in the log.
+ * Like `findAnswered`, for callers that send an outcome right after the response. Waits for predictions whose ids are less than a second
+ * old, and omits those that are still not in the log.
  */
 export async function awaitAnswered(
   database: Database,
@@ -99,7 +99,7 @@ export async function awaitAnswered(
   }
 }
 
-/** Those of these predictions that were made within `logLagMs` of now, by the times in their ids. */
+/** Returns the predictions made within `logLagMs` of now, by the times in their ids. */
 async function listRecent(database: Database, predictionIds: readonly string[]): Promise<string[]> {
   const rows = await database.query<{ id: string }>(sql`
     select id from unnest(${[...predictionIds]}::uuid[]) as sent (id)
@@ -107,7 +107,7 @@ async function listRecent(database: Database, predictionIds: readonly string[]):
   return rows.map(({ id }) => id)
 }
 
-/** The outputs of these models, by name. */
+/** Returns the outputs of these models, by name. */
 export async function findOutputs(
   database: Database,
   models: readonly string[],
@@ -117,7 +117,7 @@ export async function findOutputs(
   return new Map(rows.flatMap(({ name, output }) => (output === null ? [] : [[name, output] as const])))
 }
 
-/** What versions answer with, by their names. */
+/** Returns the outputs of versions, by name. */
 export async function findVersionOutputs(
   database: Database,
   versions: readonly string[],

@@ -25,16 +25,16 @@ export interface DownloadedObject {
  * not respond or refuses access.
  */
 export interface ObjectStore {
-  /** For messages: `s3://bucket/prefix`, or the directory. */
+  /** `s3://bucket/prefix`, or the directory; for messages. */
   address: string
   /** Writes an object completely or not at all. With `ifAbsent`, an existing object stays. Returns whether the object was written. */
   put(key: string, body: ObjectBody, options?: { ifAbsent?: boolean }): Promise<boolean>
-  /** Undefined for a missing object. Throws `artifact_corrupt` for an object larger than `maxBytes`. */
+  /** Returns undefined for a missing object. Throws `artifact_corrupt` for an object larger than `maxBytes`. */
   get(key: string, maxBytes?: number): Promise<Buffer | undefined>
-  /** Downloads an object to a new file. Undefined for a missing object. */
+  /** Downloads an object to a new file. Returns undefined for a missing object. */
   download(key: string, path: string): Promise<DownloadedObject | undefined>
   find(key: string): Promise<ObjectFacts | undefined>
-  /** The objects whose keys begin with `prefix`, ordered by key. */
+  /** Lists the objects whose keys begin with `prefix`, ordered by key. */
   list(prefix: string): AsyncIterable<ObjectFacts>
   /** Removes an object; succeeds for a missing one. */
   remove(key: string): Promise<void>
@@ -51,18 +51,18 @@ export interface S3Settings {
   bucket: string
   /** The prefix of every key, without a trailing slash; empty for none. */
   prefix: string
-  /** Without a path. */
+  /** URL without a path. */
   endpoint: string
   region: string
   /** Whether the bucket is in the path; otherwise it is in the host name. */
   pathStyle: boolean
-  /** Read for every request, because credentials in a file change. */
+  /** Called for every request, because credentials in a file change. */
   credentials: () => S3Credentials
 }
 
 export type ObjectStoreSettings = { kind: 'directory'; directory: string } | S3Settings
 
-/** Rejects a key from outside that leads to another place. */
+/** Throws for an external key that leads outside the store. */
 export function requireKey(key: string): string {
   if (key.split('/').some((part) => /^\.{0,2}$/.test(part)) || key.length > 900 || hasControls(key))
     throw new DomainError('invalid_request', `${JSON.stringify(key)} is no key of an object`)

@@ -5,7 +5,7 @@ import { rowsFrom } from '../database/from-row.ts'
 import type { Database } from '../postgres.ts'
 import type { SubjectKey } from '../signing/subject-hash.ts'
 
-/** Those of these predictions whose request was erased. */
+/** Returns which of these predictions belong to an erased request. */
 export async function findErased(database: Database, predictionIds: readonly string[]): Promise<Set<string>> {
   const rows = await database.query<{ id: string }>(sql`
     select sent.id from unnest(${[...predictionIds]}::uuid[]) as sent (id)
@@ -17,7 +17,8 @@ export const hasErasures = (database: Database): Promise<boolean> =>
   rowsFrom(database).any(sql`select from erasures limit 1`)
 
 /**
- * The hashes of the subjects whose rows are excluded from a model. Throws `configuration_invalid` when they were made with another key.
+ * Returns the hashes of the subjects whose rows are excluded from a model. Throws `configuration_invalid` if they were made with another
+ * key.
  */
 export async function listErasedSubjects(
   database: Database,

@@ -8,10 +8,10 @@ import type { Manifest } from '../../domain/model/manifest.ts'
 import { rowsFrom } from '../database/from-row.ts'
 import type { Database, Store } from '../postgres.ts'
 
-/** How many proven champions are kept, as rollback targets and for comparisons. */
+/** The number of proven champions to keep, as rollback targets and for comparisons. */
 const keptProven = 9
 
-/** Files that were written or requested within this time may get their row later. */
+/** A file that was written or requested within this time may still get its row. */
 const youngHours = 24
 
 /** Versions that serve, or may have to serve at any moment. */
@@ -41,7 +41,7 @@ const versionsInUse = sql`
       where known_good_at is not null and rolled_back_at is null group by versions.model, version) as served
     where place <= ${keptProven}`
 
-/** Every reference of a row to an artifact, with its time. */
+/** Every reference from a row to an artifact, with its time. */
 const namings = sql`
   select artifact_digest as digest, created_at as at from versions
   union all select artifact_digest, created_at from evaluations
@@ -65,13 +65,13 @@ const snapshotsInUse = sql`
       and validations.created_at >= retrainings.started_at`
 
 export interface NamedArtifact extends Pick<ArtifactGroup, 'digest' | 'inUse' | 'kind' | 'madeMs'> {
-  /** Of a version; for an artifact without a version, the manifest in the store names the files. */
+  /** The files of a version. For an artifact without a version, the manifest in the store lists the files. */
   files?: Manifest['files']
   /** Snapshots that the version was trained or evaluated on. */
   standsOn: string[]
 }
 
-/** All artifacts whose files are kept. */
+/** Lists all artifacts whose files are kept. */
 export const listArtifacts = (database: Database) =>
   rowsFrom(database).list<NamedArtifact>(sql`
     select named.digest, (extract(epoch from max(named.at)) * 1000)::float8 as made_ms,
@@ -92,14 +92,14 @@ export interface NamedSnapshot extends Pick<ArtifactGroup, 'digest' | 'inUse' | 
   subjects?: string
 }
 
-/** All snapshots whose files are kept. */
+/** Lists all snapshots whose files are kept. */
 export const listKeptSnapshots = (database: Database) =>
   rowsFrom(database).list<NamedSnapshot>(sql`
     select digest, source ->> 'subjects' as subjects, (extract(epoch from created_at) * 1000)::float8 as made_ms,
       digest in (${snapshotsInUse}) as in_use
     from snapshots where dropped_at is null order by digest`)
 
-/** The inputs of batches, which are stored among the snapshots, and the checkpoints of trainings that may resume. */
+/** Lists the inputs of batches, which are stored among the snapshots, and the checkpoints of trainings that may resume. */
 export async function listOtherFiles(
   database: Database,
 ): Promise<{ inputs: string[]; checkpoints: string[] }> {
@@ -113,8 +113,8 @@ export async function listOtherFiles(
 }
 
 /**
- * Gives up an artifact unless it has come into use; returns whether it did. A release that starts at this moment waits for the row of its
- * version, so it starts before or after, never in between.
+ * Marks an artifact as deleted unless it is in use; returns whether it did. A release that starts at this moment waits for the row of its
+ * version, so it starts either before or after, never in between.
  */
 export const deleteArtifact = (store: Store, digest: string): Promise<boolean> =>
   store.transaction(async (database) => {
@@ -126,7 +126,7 @@ export const deleteArtifact = (store: Store, digest: string): Promise<boolean> =
     return given.length > 0
   })
 
-/** The same for a snapshot that no kept artifact depends on. */
+/** Marks a snapshot as deleted, unless a kept artifact depends on it. */
 export const deleteSnapshot = (database: Database, digest: string) =>
   rowsFrom(database).any(sql`
     update snapshots set dropped_at = now()
@@ -135,7 +135,7 @@ export const deleteSnapshot = (database: Database, digest: string) =>
         and artifact_digest not in (select digest from deleted_artifacts))
     returning digest`)
 
-/** The time at which the files of an artifact were given up; undefined while they are kept. ISO 8601. */
+/** Returns the time at which an artifact was marked as deleted, as ISO 8601; undefined while it is kept. */
 export async function findDeletedAt(database: Database, digest: string): Promise<string | undefined> {
   const [row] = await database.query<{ deleted_at: Date }>(
     sql`select deleted_at from deleted_artifacts where digest = ${digest}`,

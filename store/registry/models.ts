@@ -8,7 +8,7 @@ import type { Database } from '../postgres.ts'
 export interface StoredModel {
   name: string
   definition: ModelDefinition
-  /** Of the model file and of what it imports. */
+  /** The digest of the model file and its imports. */
   codeDigest: string
   /** ISO 8601. */
   syncedAt: string
@@ -35,6 +35,6 @@ export async function getModel(database: Database, name: string): Promise<Stored
   return model
 }
 
-/** In the order of their names. */
+/** Lists the models by name. */
 export const listModels = (database: Database) =>
   rowsFrom(database).list<StoredModel>(sql`select * from models order by name`)

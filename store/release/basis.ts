@@ -1,4 +1,4 @@
-/** Reads the present basis of a release: the champion of the model, and the digests and the evaluation of the version. */
+/** Reads the current basis of a release: the champion of the model, and the digests and the evaluation of the version. */
 import type { ReleaseBasis } from '../../domain/release/state.ts'
 import type { Database } from '../postgres.ts'
 import { findChampion } from '../registry/champions.ts'

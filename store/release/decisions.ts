@@ -31,7 +31,7 @@ export async function insertDecision(database: Database, decision: Decision): Pr
 
 export type StoredDecision = Decision & { id: number; at: string }
 
-/** The newest first. */
+/** Lists the decisions, newest first. */
 export async function listDecisions(
   database: Database,
   releaseId: string,
@@ -49,7 +49,7 @@ export async function listDecisions(
 /** The last decision of an ended release, with its final state. */
 export type TerminalDecision = StoredDecision & { state: ReleaseState }
 
-/** The last decisions of the last releases, the newest first. */
+/** Returns the last decisions of the last releases, newest first. */
 export async function findTerminalDecisions(database: Database, limit: number): Promise<TerminalDecision[]> {
   const rows = await rowsFrom(database).list<Omit<TerminalDecision, 'verdict'> & Verdict>(sql`
     select decisions.*, releases.state from releases
@@ -62,8 +62,8 @@ export async function findTerminalDecisions(database: Database, limit: number): 
 }
 
 /**
- * The newest verdict against the candidate. It binds the release even when the report of the watch was lost: a command that arrives with
- * the verdict cancels the watch, and a later look may judge otherwise.
+ * Returns the newest verdict against the candidate. The verdict binds the release even if the report of the watch was lost: a command that
+ * arrives with the verdict cancels the watch, and a later observation may judge differently.
  */
 export const findFailVerdict = (database: Database, releaseId: string): Promise<Verdict | undefined> =>
   rowsFrom(database).find<Verdict>(
@@ -75,20 +75,20 @@ export interface StageObservation {
   releaseId: string
   stage: ReleaseStage
   stageIndex: number
-  /** Whether a user has stopped the clock of the stage. */
+  /** Whether a user has paused the clock of the stage. */
   paused: boolean
   /** The maximum time that one observation adds: in a longer gap the stage was not observed. */
   maxGapMs: number
 }
 
 interface StageTimes {
-  /** How long the stage has been observed in total. */
+  /** How long the stage has been observed in total, in ms. */
   watchedMs: number
-  /** The time of the last look, on the database's clock. */
+  /** The time of the last observation, on the database's clock. */
   observedMs: number
 }
 
-/** Records a look at a stage. */
+/** Records an observation of a stage. */
 export async function recordObservation(database: Database, look: StageObservation): Promise<StageTimes> {
   const { releaseId, stage, stageIndex, paused, maxGapMs } = look
   const counted = await rowsFrom(database).find<StageTimes>(prepared`
@@ -102,7 +102,7 @@ export async function recordObservation(database: Database, look: StageObservati
     where excluded.observed_at >= stage_clocks.observed_at or stage_clocks.observed_at > clock_timestamp()
     returning watched_ms, (extract(epoch from observed_at) * 1000)::float8 as observed_ms`)
   if (counted) return counted
-  // Two watchers ran at the same time: the later look of the other one counts.
+  // If two watchers ran at the same time, the later observation of the other one counts.
   const kept = await rowsFrom(database).find<StageTimes>(sql`
     select watched_ms, (extract(epoch from observed_at) * 1000)::float8 as observed_ms from stage_clocks
     where release_id = ${releaseId} and stage = ${stage} and stage_index = ${stageIndex}`)

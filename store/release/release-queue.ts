@@ -58,7 +58,7 @@ export async function insertQueued(
   return fromRow<QueuedRelease>(row!)
 }
 
-/** The queued release. First expires one whose time has passed. */
+/** Returns the queued release, after expiring one whose time has passed. */
 export async function findQueued(database: Database, model: string): Promise<QueuedRelease | undefined> {
   await database.query(sql`
     update release_queue set state = 'expired', ended_at = clock_timestamp(), message = 'its turn did not come in time'
@@ -68,11 +68,11 @@ export async function findQueued(database: Database, model: string): Promise<Que
   )
 }
 
-/** Undefined when no entry has this id. */
+/** Returns undefined if no entry has this id. */
 export const findQueueEntry = (database: Database, id: string) =>
   rowsFrom(database).find<QueuedRelease>(sql`select * from release_queue where id = ${id}`)
 
-/** Records the end of a queue entry. False when it had already ended. */
+/** Records the end of a queue entry. Returns false if it had already ended. */
 export const endQueued = (
   database: Database,
   { id, state, message, releaseId }: Pick<QueuedRelease, 'id' | 'state' | 'message'> & { releaseId?: string },
@@ -96,7 +96,7 @@ export async function rejectQueued(
     where (release_id = ${releaseId} and state = 'started') or (id = ${turn ?? null} and state = 'waiting')`)
 }
 
-/** The newest first. */
+/** Lists the entries, newest first. */
 export const listQueued = (
   database: Database,
   { open, limit = 50, ...filter }: ModelFilter & { open?: boolean; limit?: number },

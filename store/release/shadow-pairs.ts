@@ -1,6 +1,6 @@
 /**
- * Stores pairs of champion and shadow responses to one request. Pairs need a tenth of the labels of two separate cohorts to tell which
- * model is right more often.
+ * Stores pairs of champion and shadow predictions for one request. To tell which model is right more often, pairs need a tenth of the
+ * labels of two separate cohorts.
  */
 import sql from 'sql-template-tag'
 import type { FeatureFit, FeatureRow } from '../../domain/model/features.ts'
@@ -14,13 +14,13 @@ export interface Pair {
   shadowVersion: string
   served: object
   shadow: object
-  /** 0 when both answered the same; absent where one answers more numbers than the other. */
+  /** 0 if both predictions are equal; absent if one version predicts more numbers than the other. */
   difference?: number
   /** A hash of the routing key, because the pairs of one user count once. */
   entity?: number
 }
 
-/** A pair that is there already is left as it is. */
+/** Stores pairs. An existing pair stays unchanged. */
 export async function insertPairs(database: Database, pairs: readonly Pair[]): Promise<void> {
   await database.query(sql`
     insert into shadow_pairs
@@ -39,25 +39,25 @@ export async function insertPairs(database: Database, pairs: readonly Pair[]): P
     on conflict (release_id, prediction_id) do nothing`)
 }
 
-/** A pair, for its difference. */
+/** A pair, reduced to its difference. */
 export interface ComparedPair {
   predictionId: string
   entity: number | null
-  /** The decisions; null of a number. */
+  /** The decisions; null for a number. */
   served: string | boolean | null
   shadow: string | boolean | null
   difference: number | null
-  /** Of several numbers a row, each of them. */
+  /** Each number, for a model of several numbers per row. */
   servedValues: number[] | null
   shadowValues: number[] | null
-  /** When it was stored, in the database's own text. */
+  /** The time at which the pair was stored, in Postgres' text format. */
   storedAt: string
 }
 
-/** Pairs that replicas may still be storing are left for the next reading. */
+/** Pairs younger than this may still be incomplete and are left for the next read. */
 const settleSeconds = 1
 
-/** The next pairs of a release in the order in which they were stored. */
+/** Returns the next pairs of a release, in the order in which they were stored. */
 export const listPairs = (
   database: Database,
   {
@@ -83,7 +83,7 @@ export const listPairs = (
       and at < clock_timestamp() - make_interval(secs => ${settleSeconds}::float8)
     order by at, prediction_id limit ${limit}`)
 
-/** The features and outputs of some predictions, where the log has them already. */
+/** Returns the features and outputs of predictions that are already in the log. */
 export const listLoggedPredictions = (
   database: Database,
   { ids, fits, width }: { ids: readonly string[]; fits: readonly FeatureFit[]; width: number },
@@ -98,24 +98,27 @@ export const listLoggedPredictions = (
         and predictions.at < (select max(prediction_time(id)) + interval '1 hour' from unnest(${ids}::uuid[]) as id)
     where instance_index(asked.id) < instances`)
 
-/** How often each of two versions was right where both have answered and the outcome is known. */
+/** Counts of the pairs with a known outcome, by which version was right. */
 export interface PairCounts {
-  /** The one that served was right, the one in the shadow wrong. */
+  /** Only the served version was right. */
   b: number
-  /** The reverse. */
+  /** Only the shadow version was right. */
   c: number
-  /** Both right, or both wrong. */
+  /** Both were right, or both wrong. */
   same: number
 }
 
-/** The share of outcomes that must have come before any pair is counted, and the one a pair must have had the time for. */
+/**
+ * The share of outcomes that must have arrived before any pair is counted, and the quantile of outcome delays that a counted pair must
+ * exceed.
+ */
 const coverage = 0.8
 const maturity = 0.95
 
 /**
- * Counts the pairs of a release whose outcome is known; models that answer with a number have none that are right or wrong.
- * A pair counts only when it is older than most outcome delays, measured on the older half of the pairs. A late flight becomes known
- * late, so young pairs with an outcome are mostly the negative ones, which would favour a model that always predicts "on time".
+ * Counts the pairs of a release whose outcome is known. Models that predict a number have no right or wrong pairs. A pair counts only if it
+ * is older than most outcome delays, measured on the older half of the pairs. A late flight becomes known late, so young pairs with an
+ * outcome are mostly negative, which would favour a model that always predicts "on time".
  */
 export async function countPairs(
   database: Database,

@@ -1,4 +1,4 @@
-/** Lists the answers that need a review, stores reviews, and counts the answers of a period for the accuracy estimate. */
+/** Lists the predictions that need a review, stores reviews, and counts the predictions of a period for the accuracy estimate. */
 import sql, { type Sql } from 'sql-template-tag'
 import type { FeatureRow } from '../../domain/model/features.ts'
 import type { OutcomeValue } from '../../domain/model/outcome.ts'
@@ -16,12 +16,12 @@ export interface WaitingReview {
 
 interface ReviewSpan {
   model: string
-  /** The period in days, and the number of latest requests to read, because a model may answer a thousand a second. */
+  /** The period in days, and the number of latest requests to read, because a model may serve a thousand requests per second. */
   days: number
   requests: number
 }
 
-/** The answers of the latest requests to versions with a band, one row per instance, and whether each is inside the band. */
+/** Selects the predictions of the latest requests to versions with a band: one row per instance, with whether it is inside the band. */
 const answersOf = ({ model, days, requests }: ReviewSpan): Sql => sql`
   select latest.at, latest.version, instances, features, manifest, place,
     (substr(latest.id::text, 1, 32) || lpad(to_hex(place), 4, '0'))::uuid as prediction_id, answer.outputs,
@@ -40,7 +40,7 @@ const answersOf = ({ model, days, requests }: ReviewSpan): Sql => sql`
     cross join generate_series(0, instances - 1) as place
     cross join lateral (select latest.outputs[place * width + 1 : (place + 1) * width] as outputs) as answer`
 
-/** Oldest first; answers with an outcome need no review. */
+/** Lists predictions that wait for a review, oldest first. Predictions with an outcome need no review. */
 export const listWaiting = (
   database: Database,
   { limit, ...span }: ReviewSpan & { limit: number },
@@ -59,7 +59,7 @@ export interface NewReview {
   value: OutcomeValue
 }
 
-/** Stores reviews; a new value of the same prediction replaces the old one. Returns how many were new or changed. */
+/** Stores reviews. A new value for the same prediction replaces the old one. Returns how many were new or changed. */
 export async function upsertReviews(
   database: Database,
   { model, reviews, by }: { model: string; reviews: readonly NewReview[]; by: string },
@@ -78,11 +78,11 @@ export async function upsertReviews(
 export interface KnownAnswer {
   outputs: number[]
   inBand: boolean
-  /** The outcome, or the review until there is an outcome. */
+  /** The outcome, or the review until an outcome arrives. */
   value?: OutcomeValue
 }
 
-/** The answers with their known outcomes or reviews. */
+/** Lists the predictions with a known outcome or review. */
 export const listKnown = (database: Database, span: ReviewSpan): Promise<KnownAnswer[]> =>
   rowsFrom(database).list<KnownAnswer>(sql`
     select answers.outputs, in_band, coalesce(newest.value, reviews.value) as value

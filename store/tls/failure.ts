@@ -1,10 +1,10 @@
-/** Recognises failures of TLS, which Node and Postgres report by codes. */
+/** Recognises TLS failures, which Node and Postgres report by codes. */
 
-/** Whether the code of Node or OpenSSL stands for a certificate that is not accepted. */
+/** Whether a code of Node or OpenSSL means a rejected certificate. */
 export const isUntrusted = (code: string): boolean =>
   /^(ERR_TLS_CERT|DEPTH_ZERO|SELF_SIGNED|UNABLE_TO_(GET|VERIFY)|CERT_)/.test(code)
 
-/** Why a connection to Postgres was not encrypted as its address demands, or as the server does; undefined for other failures. */
+/** Returns why TLS to Postgres failed, by the demands of the address or of the server; undefined for other failures. */
 export function tlsIssueOfPostgres(error: unknown): string | undefined {
   if (!(error instanceof Error)) return undefined
   const { code, reason } = error as { code?: unknown; reason?: unknown }

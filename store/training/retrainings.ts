@@ -19,9 +19,9 @@ export interface NewRetraining {
   dedupeKey?: string
   /** Replaces the policy of the model file for the release of its version. */
   policy?: ReleasePolicy
-  /** The hyperparameters that replace those of the model file. */
+  /** The hyperparameters that override the model file. */
   overrides?: HyperparameterValues
-  /** The sweep whose winner it trains. */
+  /** The sweep whose winner this retraining trains. */
   sweepId?: string
 }
 
@@ -62,7 +62,10 @@ export async function insertThrottled(
     on conflict (id) do nothing`)
 }
 
-/** The trainings that a request is checked against: those of the last week, and all since the last one that registered a version. */
+/**
+ * Lists the trainings against which a request is checked: the trainings of the last week, and all since the last one that registered a
+ * version.
+ */
 export async function listPastTrainings(
   database: Database,
   { model, except }: { model: string; except: string },
@@ -91,7 +94,7 @@ export async function listPastTrainings(
 }
 
 /**
- * How many requests have got outcomes since the last training of a model began, and the row count of that training. Null when unknown:
+ * Returns how many requests got outcomes since the last training of a model began, and the row count of that training. Null if unknown:
  * without a training that read its rows, or for a model without outcomes.
  */
 export async function countNewRows(
@@ -116,7 +119,7 @@ export async function countNewRows(
 export type RetrainingEnd = Required<Pick<Retraining, 'id' | 'outcome' | 'message'>> &
   Pick<Retraining, 'snapshotDigest' | 'version' | 'errorCode'>
 
-/** Records the end; the first end stays. False when it had already ended. */
+/** Records the end; the first end stays. Returns false if it had already ended. */
 export const closeRetraining = (database: Database, end: RetrainingEnd) =>
   rowsFrom(database).any(sql`
     update retrainings set outcome = ${end.outcome}, message = ${end.message}, error_code = ${end.errorCode ?? null},
@@ -132,7 +135,7 @@ export const closeAbandoned = (database: Database, ids: readonly string[]) =>
 export const findRetraining = (database: Database, id: string) =>
   rowsFrom(database).find<Retraining>(sql`select * from retrainings where id = ${id}`)
 
-/** The newest first. */
+/** Lists the retrainings, newest first. */
 export const listRetrainings = (
   database: Database,
   { limit = 50, ...filter }: ModelFilter & { limit?: number },
@@ -141,7 +144,7 @@ export const listRetrainings = (
     select * from retrainings where ${ofModels(filter)} order by started_at desc limit ${limit}`)
 
 /**
- * Whether a release of the version has been opened. Undefined unless this retraining registered the version for this requester and
+ * Returns whether a release of the version has been opened. Undefined unless this retraining registered the version for this requester and
  * policy, and may release it without an operator.
  */
 export const findRetrained = (

@@ -1,4 +1,4 @@
-/** Stores trials: trainings that are judged and leave no version. */
+/** Stores trials: trainings that are judged but register no version. */
 import sql from 'sql-template-tag'
 import type { HyperparameterValues } from '../../domain/training/overrides.ts'
 import { ofModels, type ModelFilter } from '../database/filter.ts'
@@ -9,7 +9,7 @@ export interface NewTrial {
   /** `try_…` */
   id: string
   model: string
-  /** The sweep that it belongs to. */
+  /** The sweep of the trial. */
   sweepId?: string
   requestedBy: string
   /** ISO 8601. */
@@ -22,11 +22,11 @@ export type TrialEnd = {
   id: string
   outcome: 'judged' | 'scored' | 'stopped' | 'quarantined' | 'failed' | 'cancelled'
   message: string
-  /** Of a failed one, where an error of Tenure has failed it. */
+  /** The error code of a failed trial, if an error of Tenure caused the failure. */
   errorCode?: string
   snapshotDigest?: string
   evaluationId?: string
-  /** The primary metric on the validation rows, of a trial of a sweep. */
+  /** The primary metric on the validation rows, for a trial of a sweep. */
   score?: number
 }
 
@@ -35,7 +35,7 @@ export interface Trial extends NewTrial, Partial<Omit<TrialEnd, 'id'>> {
   endedAt?: string
 }
 
-/** Nothing changes when it stands there already. */
+/** Stores a trial. Does nothing if it is already stored. */
 export async function insertTrial(database: Database, each: NewTrial): Promise<void> {
   await database.query(sql`
     insert into trials (id, model, sweep_id, requested_by, as_of, overrides, training_id)
@@ -44,7 +44,7 @@ export async function insertTrial(database: Database, each: NewTrial): Promise<v
     on conflict (id) do nothing`)
 }
 
-/** Writes how it ended; the first end stays. False when it had ended before. */
+/** Records the end; the first end stays. Returns false if it had already ended. */
 export const closeTrial = (database: Database, end: TrialEnd) =>
   rowsFrom(database).any(sql`
     update trials set outcome = ${end.outcome}, message = ${end.message}, error_code = ${end.errorCode ?? null}, snapshot_digest = ${end.snapshotDigest ?? null},
@@ -52,8 +52,8 @@ export const closeTrial = (database: Database, end: TrialEnd) =>
     where id = ${end.id} and ended_at is null returning id`)
 
 /**
- * Gives the artifact of an ended trial up, unless a version, a retraining or a running trial has the same one. Its files are removed
- * with those that no row names, after a day: a training that makes the same bytes at this moment may rely on them.
+ * Marks the artifact of an ended trial as deleted, unless a version, a retraining or a running trial has the same one. Its files are
+ * removed a day later, with other unreferenced files: a training that produces the same bytes at this moment may rely on them.
  */
 export const giveUpTrialArtifact = (database: Database, trialId: string) =>
   rowsFrom(database).any(sql`
@@ -69,7 +69,7 @@ export const giveUpTrialArtifact = (database: Database, trialId: string) =>
 export const findTrial = (database: Database, id: string) =>
   rowsFrom(database).find<Trial>(sql`select * from trials where id = ${id}`)
 
-/** The newest first. */
+/** Lists the trials, newest first. */
 export const listTrials = (database: Database, { limit = 50, ...filter }: ModelFilter & { limit?: number }) =>
   rowsFrom(database).list<Trial>(sql`
     select * from trials where ${ofModels(filter)} order by started_at desc, id limit ${limit}`)

@@ -1,4 +1,4 @@
-/** Stores the report of every validation, whether it passed or not. */
+/** Stores the report of every validation, passed or failed. */
 import sql from 'sql-template-tag'
 import type { ValidationVerdict } from '../../domain/validation/expectations.ts'
 import { rowsFrom } from '../database/from-row.ts'
@@ -12,7 +12,7 @@ export interface ValidationRecord {
   report: Record<string, unknown>
 }
 
-/** Stores it unless it is stored already; the first one stays, and is answered. */
+/** Stores the report unless one exists, and returns the stored one. */
 export async function insertValidation(
   database: Database,
   each: ValidationRecord,

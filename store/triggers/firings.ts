@@ -1,4 +1,7 @@
-/** Stores each time that a trigger has fired. A firing waits until a retraining or a partition of a batch names it, so no second row says that it has started. */
+/**
+ * Stores each firing of a trigger. A firing waits until a retraining or a partition of a batch references it, so no second row records its
+ * start.
+ */
 import sql from 'sql-template-tag'
 import type { FiredBatch } from '../../domain/triggers/partitions.ts'
 import type { TriggerFiring } from '../../domain/triggers/trigger.ts'
@@ -6,7 +9,7 @@ import { ofModels, type ModelFilter } from '../database/filter.ts'
 import { rowsFrom } from '../database/from-row.ts'
 import type { Database } from '../postgres.ts'
 
-/** False when it stands there already. */
+/** Stores a firing. Returns false if it is already stored. */
 export async function insertFiring(database: Database, firing: TriggerFiring): Promise<boolean> {
   const { id, model, trigger, batch, message, evidence, requestedBy, overrides } = firing
   return rowsFrom(database).any(sql`
@@ -19,13 +22,13 @@ export async function insertFiring(database: Database, firing: TriggerFiring): P
 const firing = sql`id, model, trigger, batch, message, evidence, requested_by, overrides`
 const waits = sql`refused is null and not exists (select from retrainings where dedupe_key = trigger_firings.id)`
 
-/** Those that have started no retraining yet, the oldest first. */
+/** Lists the firings that have not started a retraining yet, oldest first. */
 export const listWaitingFirings = (database: Database, model: string) =>
   rowsFrom(database).list<TriggerFiring>(sql`
     select ${firing} from trigger_firings where model = ${model} and batch is null and ${waits}
     order by fired_at, id limit 100`)
 
-/** Those of these batches that have asked for no partition yet, the oldest first. */
+/** Lists the firings of these batches that have not requested a partition yet, oldest first. */
 export const listWaitingBatchFirings = (
   database: Database,
   { model, batches }: { model: string; batches: readonly string[] },
@@ -36,7 +39,7 @@ export const listWaitingBatchFirings = (
       and not exists (select from batch_partitions where firing = trigger_firings.id)
     order by fired_at, id limit 1000`)
 
-/** When a trigger of each batch has fired last. */
+/** Lists the last firing of each batch. */
 export const listLastBatchFirings = (database: Database, model: string) =>
   rowsFrom(database).list<{ batch: string; firedAt: string }>(sql`
     select batch, max(fired_at) as fired_at from trigger_firings where model = ${model} and batch is not null group by batch`)
@@ -44,7 +47,7 @@ export const listLastBatchFirings = (database: Database, model: string) =>
 export const findFiring = (database: Database, id: string) =>
   rowsFrom(database).find<TriggerFiring>(sql`select ${firing} from trigger_firings where id = ${id}`)
 
-/** It starts nothing any more. */
+/** Marks a firing as refused, so that it never starts anything. */
 export async function refuseFiring(
   database: Database,
   { id, refused }: { id: string; refused: string },
@@ -54,7 +57,7 @@ export async function refuseFiring(
   )
 }
 
-/** What a trigger has done last. */
+/** The last activity of a trigger. */
 export interface TriggerActivity {
   model: string
   trigger: string
@@ -64,14 +67,14 @@ export interface TriggerActivity {
   firedAt?: string
   message?: string
   refused?: string
-  /** The retraining that the last firing has started. */
+  /** The retraining that the last firing started. */
   retraining?: string
-  /** The batch. */
+  /** The batch that the last firing started. */
   scoring?: string
   outcome?: string
 }
 
-/** Of every trigger that has looked or fired, also of those that no model file has any more. */
+/** Lists the activity of every trigger that has polled or fired, including triggers that no model file declares any more. */
 export const listTriggerActivity = (database: Database, filter: ModelFilter) =>
   rowsFrom(database).list<TriggerActivity>(sql`
     with last as (

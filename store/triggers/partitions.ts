@@ -1,4 +1,4 @@
-/** Stores which batch scores each partition. One row an attempt, by its number, so that no partition is scored twice for one reason. */
+/** Stores which batch scores each partition: one numbered row per attempt, so that no partition is scored twice for one reason. */
 import sql from 'sql-template-tag'
 import type { PartitionReason } from '../../domain/triggers/partitions.ts'
 import { ofModels, type ModelFilter } from '../database/filter.ts'
@@ -13,11 +13,11 @@ export interface BatchPartition {
   id: string
   request: Record<string, unknown>
   reason: PartitionReason
-  /** The firing that has asked for it. */
+  /** The firing that requested the partition. */
   firing?: string
 }
 
-/** False when it stands there already. */
+/** Stores an attempt. Returns false if it is already stored. */
 export const insertPartition = (database: Database, each: BatchPartition) =>
   rowsFrom(database).any(sql`
     insert into batch_partitions (model, batch, partition, attempt, id, request, reason, firing)
@@ -28,16 +28,16 @@ export const insertPartition = (database: Database, each: BatchPartition) =>
 export interface PartitionState {
   partition: string
   attempt: number
-  /** Absent while the batch has not started. */
+  /** Absent until the batch has started. */
   status?: 'running' | 'done' | 'failed'
   message?: string
   version?: string
-  /** Whether its version was rolled back. */
+  /** Whether the version of the batch was rolled back. */
   withdrawn: boolean
   request: Record<string, unknown>
 }
 
-/** The last attempt of each partition. */
+/** Returns the last attempt of each partition. */
 export const listPartitions = (database: Database, { model, batch }: { model: string; batch: string }) =>
   rowsFrom(database).list<PartitionState>(sql`
     select distinct on (partition) partition, attempt, status, message, version, request,
@@ -46,7 +46,7 @@ export const listPartitions = (database: Database, { model, batch }: { model: st
     where batch_partitions.model = ${model} and batch = ${batch}
     order by partition, attempt desc`)
 
-/** Those without a batch yet, the oldest first. */
+/** Lists the attempts without a batch, oldest first. */
 export const listWaitingPartitions = (
   database: Database,
   { model, limit }: { model: string; limit: number },
@@ -60,7 +60,7 @@ export const findPartition = (database: Database, id: string) =>
   rowsFrom(database).find<BatchPartition>(sql`
     select model, batch, partition, attempt, id, request, reason from batch_partitions where id = ${id}`)
 
-/** Deletes old days with their batches, whose answers are gone already. Answers how many attempts. */
+/** Deletes old days with their batches, whose predictions are already deleted. Returns the number of deleted attempts. */
 export async function deleteExpiredPartitions(database: Database, keepDays: number): Promise<number> {
   const gone = await database.query(sql`
     with old as (
@@ -76,7 +76,7 @@ export async function deleteExpiredPartitions(database: Database, keepDays: numb
 export interface PartitionActivity {
   model: string
   batch: string
-  /** Of the last attempt of any day. */
+  /** The partition of the newest attempt. */
   partition: string
   askedAt: string
   status?: string

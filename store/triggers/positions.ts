@@ -1,4 +1,4 @@
-/** Stores what each trigger has seen. A trigger fires in the transaction that moves its position, so that nothing fires twice or never. */
+/** Stores the position of each trigger. A trigger fires in the transaction that moves its position, so that it fires exactly once. */
 import sql from 'sql-template-tag'
 import type { TriggerDefinition } from '../../domain/triggers/trigger.ts'
 import { rowsFrom } from '../database/from-row.ts'
@@ -9,7 +9,7 @@ export interface TriggerPosition {
   trigger: string
   definition: TriggerDefinition
   seen: unknown
-  /** ISO 8601: what was there before then does not count. */
+  /** ISO 8601. Data from before this time does not count. */
   since: string
   lookedAt: string
   problem?: string
@@ -18,7 +18,7 @@ export interface TriggerPosition {
 export const listPositions = (database: Database, model: string) =>
   rowsFrom(database).list<TriggerPosition>(sql`select * from trigger_positions where model = ${model}`)
 
-/** Starts a trigger at what is there now. The first of two looks at the same time counts. */
+/** Starts a trigger at the current position. Of two concurrent polls, the first one counts. */
 export async function startPosition(
   database: Database,
   { model, definition, seen }: { model: string; definition: TriggerDefinition; seen: unknown },
@@ -31,7 +31,7 @@ export async function startPosition(
     where trigger_positions.definition <> excluded.definition`)
 }
 
-/** Moves a position from what was seen before; false when another look has moved it meanwhile. */
+/** Moves a position from its previous value. Returns false if another poll has moved it meanwhile. */
 export const movePosition = (
   database: Database,
   { model, trigger, from, to }: { model: string; trigger: string; from: unknown; to: unknown },
@@ -40,7 +40,7 @@ export const movePosition = (
     update trigger_positions set seen = ${JSON.stringify(to)}, looked_at = now(), problem = null
     where model = ${model} and trigger = ${trigger} and seen = ${JSON.stringify(from)}::jsonb returning model`)
 
-/** Writes down that a look has failed; what it has seen stays. */
+/** Records that a poll failed; the position stays. */
 export async function recordProblem(
   database: Database,
   { model, trigger, problem }: { model: string; trigger: string; problem: string },
