@@ -1,4 +1,4 @@
-/** Checks the limits on the bytes of a JSON text before parsing, and that a text with two meanings is refused. */
+/** Tests the limits that a JSON text must meet before it is parsed, and the refusal of ambiguous texts. */
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { maxDepth, measureJson, parseJsonBody } from '../../domain/json-body.ts'
@@ -36,7 +36,7 @@ describe('a JSON body', () => {
     fc.assert(
       fc.property(fc.json({ maxDepth: 4 }), (text) => {
         const value = JSON.parse(text) as unknown
-        // A generated text may repeat a key, which parsing by JSON.parse has resolved.
+        // A generated text may repeat a key, which JSON.parse has already resolved.
         expect(parse(JSON.stringify(value), Infinity)).toEqual(value)
       }),
     )

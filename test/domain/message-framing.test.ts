@@ -1,4 +1,4 @@
-/** Checks lines and the bytes that follow them, for any fragmentation. */
+/** Tests lines and the bytes that follow them, for any fragmentation. */
 import fc from 'fast-check'
 import { expect, it } from 'vitest'
 import { createFrames, messageParts } from '../../domain/message-framing.ts'

@@ -1,4 +1,4 @@
-/** Secrets are taken out of texts before they are kept. */
+/** Tests that secrets are removed from texts before they are stored. */
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { cutName } from '../../domain/errors.ts'
@@ -85,7 +85,7 @@ describe('the redaction of a text', () => {
   ])('%s take no longer for being many', (_, text) => {
     const from = performance.now()
     redacted(text)
-    // A hundredth of what one that begins anew at each character takes.
+    // A hundredth of the time of a search that restarts at each character.
     expect(performance.now() - from).toBeLessThan(10_000)
   })
 })

@@ -1,4 +1,4 @@
-/** Checks the report of a database that cannot serve a request. */
+/** Tests the report of a database that cannot serve a request. */
 import { describe, expect, it } from 'vitest'
 import { createOutageTracker } from '../../store/outage.ts'
 

@@ -13,11 +13,11 @@ it('a server that closes while its body waits to be read ends no process', async
   }).listen(0, '127.0.0.1')
   await once(server, 'listening')
   const closed = once(server, 'connection').then(([socket]) => once(socket, 'close'))
-  // Node's fetch leaves its own dispatcher behind for all.
+  // Node's fetch registers its own dispatcher globally.
   await fetch('data:,').then((answer) => answer.text())
   await fetch('http://127.0.0.1:1/').catch(() => undefined)
   const response = await outgoingFetch(`http://127.0.0.1:${(server.address() as AddressInfo).port}/`)
-  // The parser of Node's own fetch fails on the end of the connection, outside of any promise.
+  // The parser of Node's own fetch throws at the end of the connection, outside of any promise.
   await closed
   expect((await response.arrayBuffer()).byteLength).toBe(body.length)
   server.close()

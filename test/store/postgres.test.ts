@@ -1,4 +1,4 @@
-/** The way to Postgres, when it dies or freezes under it. */
+/** Tests connections to a Postgres that is killed or frozen. */
 import { chmodSync, mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -15,7 +15,7 @@ import { until } from '../support/serving/serving-fixture.ts'
 const root = mkdtempSync(join(tmpdir(), 'tenure-store-'))
 chmodSync(root, 0o711)
 let postgres: RunningPostgres
-/** Without the short deadlines of `hasty`: what it reads is not about them. */
+/** A store without the short deadlines of `hasty`, for reads that do not test them. */
 let store: Store
 let hasty: Store
 const errors: string[] = []
@@ -61,7 +61,7 @@ it('a server at a round trip of 300 ms is reached although opening a connection 
   const link = await openCuttableLink(postgres.url, { delayMs: 150 })
   const distant = openStore(link.url, { connectMs: 500, queryMs: 20_000 })
   try {
-    // It gives up on the connection, and not only on the statement.
+    // Gives up the connection, not only the statement.
     await expect(distant.query(sql`select 1`)).rejects.toMatchObject({
       ...unavailable,
       message: expect.stringMatching(/no connection within 500 ms/) as string,
@@ -118,7 +118,7 @@ it('a statement on a frozen server fails after the deadline, also within a trans
     ]) {
       const from = performance.now()
       await expect(work()).rejects.toMatchObject(unavailable)
-      // Before the thaw, and sooner than by the deadline of a store that is given none, which is 10 s.
+      // Before the thaw, and sooner than the default deadline of 10 s.
       expect(performance.now() - from).toBeLessThan(9_000)
     }
   } finally {

@@ -1,4 +1,4 @@
-/** Whether a process still runs: a replica that serves must not be taken for one that was killed, because its lease would be ended. */
+/** Tests whether a process is known to run. A serving replica must not be mistaken for a killed one, because its lease would be ended. */
 import { execFileSync, spawn, spawnSync } from 'node:child_process'
 import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
@@ -40,7 +40,7 @@ it.skipIf(!mayUnshare)(
 )
 
 it.skipIf(!mayUnshare)(
-  'a process whose /proc is of another namespace names no machine, and is alive to its neighbours',
+  'a process whose /proc belongs to another namespace names no machine, and counts as alive for its neighbours',
   () => {
     const script = `const { isAlive, processIdentity, thisProcess } = await import('${source}')
       console.log(processIdentity(), isAlive(thisProcess()), isAlive('1.12345'), isAlive('1000000.12345'))`
@@ -59,7 +59,7 @@ const node = (script: string): string[] => [
   script,
 ]
 
-/** What a program prints in namespaces of its own, after a preparation. */
+/** Returns the output of a program in separate namespaces, after a preparation. */
 function unshared(namespaces: string[], prepare: string, command: string[]): string {
   const words = command.map((word) => `'${word.replaceAll("'", `'\\''`)}'`).join(' ')
   return execFileSync('unshare', [...namespaces, 'sh', '-c', `${prepare} && ${words} && true`], {

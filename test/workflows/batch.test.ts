@@ -57,7 +57,7 @@ async function startWorker(): Promise<ChildProcess> {
   return worker
 }
 
-/** A model whose champion takes texts. */
+/** Registers a model whose champion takes texts. */
 async function pipelineModel(): Promise<{ model: string; version: string }> {
   const { store, config } = pipeline
   const name = uniqueName('texts')
@@ -119,7 +119,7 @@ describe('a batch prediction', () => {
     expect(counted).toEqual({ n: rows, names: rows, wrong: 0, marked: batch!.forReview })
     expect(batch!.forReview).toBeGreaterThan(0)
     expect(readdirSync(join(directory, 'out'))).toEqual(['answers.parquet'])
-    // The activity is repeated: the parts that it would merge are gone, and the file may be another batch's now.
+    // The activity is repeated: the parts that it would merge are gone, and the file may now belong to another batch.
     const written = statSync(join(directory, 'out/answers.parquet')).mtimeMs
     expect(await new MockActivityEnvironment().run(scoreBatch(pipeline.deps), { id })).toMatchObject({
       rows,
@@ -166,7 +166,7 @@ describe('a batch prediction', () => {
 
   it.each(['parquet', 'csv'])('of a %s file gives the texts to a model that takes them', async (kind) => {
     const { model: of, version } = await pipelineModel()
-    // Texts of 3 MB end a piece early; a CSV holds none of that size.
+    // Texts of 3 MB end a part early; a CSV cannot contain texts of that size.
     const long =
       kind === 'parquet' ? `case when i % 1000 = 999 then repeat('x', 3000000) else city end` : 'city'
     const values = pipelineRows.map(
@@ -199,7 +199,7 @@ describe('a batch prediction', () => {
     ])
     const unlike = given.filter(({ id: at, output, problem }) => {
       if (problemOf.has(at)) return problem !== problemOf.get(at) || output !== null
-      // What an unknown city gives is not known from Python.
+      // The result for an unknown city is not known from Python.
       if (at === 9 || (kind === 'parquet' && at % 1_000 === 999)) return output === null
       return Math.abs(output! - pipelineRows[at % pipelineRows.length]!.answer) > 1e-6
     })

@@ -1,4 +1,4 @@
-/** What Temporal stores when payloads are encrypted: the bytes of its database, histories of former keys, and payloads of unknown ones. */
+/** Tests what Temporal stores when payloads are encrypted: its database, histories of former keys, and payloads of unknown keys. */
 import { Client, type WorkflowClient } from '@temporalio/client'
 import { spawn } from 'node:child_process'
 import { text } from 'node:stream/consumers'
@@ -42,7 +42,7 @@ async function restart(keys: string): Promise<Core> {
 }
 const planted = () => `planted-${randomBytes(12).toString('hex')}`
 const order = (workflowId: string, args: unknown[]) => ({ workflowId, taskQueue: 'control-encrypted', args })
-/** The message of the failure that ends a run, with those of its causes. */
+/** Returns the message of the failure that ends a run, with the messages of its causes. */
 async function failureOf(workflow: WorkflowClient, id: string): Promise<string> {
   const error = await workflow.result(id).then(
     () => new Error('it ended'),
@@ -53,7 +53,7 @@ async function failureOf(workflow: WorkflowClient, id: string): Promise<string> 
     messages.push(each.message)
   return messages.join(': ')
 }
-/** Of a worker that ends by itself. */
+/** Returns the output of a worker that exits by itself. */
 async function workerEnd(
   environment: Record<string, string>,
 ): Promise<{ code: number | null; lines: string }> {
@@ -75,7 +75,7 @@ const stored = (): Buffer =>
   )
 
 it('the database of Temporal holds none of 100 planted texts, and runs go on through a new key', async () => {
-  // In clear first: the search below finds what is not encrypted, and the run is under way when the encryption begins.
+  // Unencrypted first: the search below finds plain text, and the run is in progress when encryption begins.
   const clear = planted()
   const inFlight = uniqueName('erase')
   const connection = await connectTemporal(temporal.address)
@@ -101,7 +101,7 @@ it('the database of Temporal holds none of 100 planted texts, and runs go on thr
       await client.workflow.start('retrain', order(uniqueName('retrain'), [given]))
     }),
   )
-  // The failure of an activity repeats the id, and stays readable to those who have the key.
+  // The failure of an activity repeats the id, and stays readable with the key.
   for (const [index, id] of ids!.entries())
     expect(await failureOf(client.workflow, runs[index]!)).toContain(id)
   expect(await failureOf(client.workflow, inFlight)).toContain(clear)
@@ -200,7 +200,7 @@ it('a changed payload, a foreign key and one that is too short stay as they are'
   expect(await decoded(relabelled)).toBe(relabelled)
   const short = { ...sealed!, data: Buffer.alloc(5) }
   expect(await decoded(short)).toBe(short)
-  // Started by hand with such an encoding, a workflow must not keep every worker from starting.
+  // A workflow that was started manually with such an encoding must not keep every worker from starting.
   const unnamed = { ...sealed!, metadata: { ...sealed!.metadata, 'encryption-key-id': Buffer.of() } }
   expect([keyIdOf(sealed!), keyIdOf(clear), keyIdOf(unnamed)]).toEqual(['second', undefined, undefined])
 })

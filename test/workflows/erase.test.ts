@@ -1,6 +1,6 @@
 /**
- * Tests erasure on the real Temporal and Postgres: in the log, outcomes, the disk of a cut-off replica, batches, features
- * and snapshots; with a step that dies in the middle; and with an audit that contains no subject.
+ * Tests erasure on the real Temporal and Postgres: in the log, outcomes, the disk of a cut-off replica, batches, features and snapshots;
+ * with a step that crashes midway; and with an audit that contains no subject.
  */
 import { textLiteral } from '../../domain/sql-text.ts'
 import { MockActivityEnvironment } from '@temporalio/testing'
@@ -91,7 +91,7 @@ const say = (ids: readonly string[], value = 'setosa') =>
     key,
     body: { outcomes: ids.map((id) => ({ prediction_id: id, value, observed_at })) },
   })
-/** A repeated request while Temporal is slow creates one erasure. */
+/** Requests an erasure. A repeated request while Temporal is slow creates one erasure. */
 async function erase(body: object): Promise<TestResponse> {
   const answer = await api.request('POST', '/v1/erasures', { key, body })
   return answer.status === 503 ? erase(body) : answer
@@ -112,7 +112,7 @@ const keysInLog = async () =>
     )
   ).map((row) => row.routing_key)
 
-/** Everything that stands in any table, but in those that hold artifacts. */
+/** Returns the content of all tables except those that hold artifacts. */
 async function everything(): Promise<string> {
   const tables = await fixture.store.query<{ name: string }>(sql`
     select quote_ident(relname) as name from pg_class where relkind = 'r' and relnamespace = 'public'::regnamespace`)
@@ -129,13 +129,13 @@ async function everything(): Promise<string> {
 describe('the erasure of a subject', () => {
   it('removes every row of the prediction log, and stays effective when a replica recovers', async () => {
     const version = 'iris_v1.0.0'
-    // By the routing key, three times, with outcomes that were revised; and rows of another subject.
+    // By the routing key, three times, with revised outcomes; and rows of another subject.
     const hers = [ask(api, anna), ask(api, anna), ask(api, anna)]
     const his = [ask(api, 'bob'), ask(api, 'bob')]
     await stored()
     expect((await say([...hers, ...his])).json).toMatchObject({ stored: 5 })
     await say([hers[0]!], 'virginica')
-    // By the feature that names persons, in one of two instances: of a version that was asked with it.
+    // By the feature that identifies users, in one of two instances, of a version that has this feature.
     const named = '019b7654-3210-7000-8000-000000000000'
     await fixture.store.query(sql`
       insert into trainings (id, model, snapshot_digest, seed, code_digest, dependencies_digest, status)
@@ -153,14 +153,14 @@ describe('the erasure of a subject', () => {
     await fixture.store.query(sql`
       insert into shadow_pairs (model, release_id, prediction_id, served_version, shadow_version, served, shadow)
       values ('iris', 'rel_x', ${hers[0]}, ${version}, ${version}, '{}', '{}')`)
-    // What a person said of an answer to her, and of one to another subject.
+    // Reviews of an answer to the subject, and of an answer to another subject.
     await fixture.store.query(sql`
       insert into reviews (prediction_id, model, value, reviewed_by)
       select id, 'iris', '"setosa"', 'olga' from unnest(${[hers[0], his[0]]}::uuid[]) as id`)
-    // Outcomes that came before their predictions: she names one herself.
+    // Outcomes that arrived before their predictions; one of them names the subject.
     const early = randomUUID()
     expect((await say([early, randomUUID()])).json).toMatchObject({ stored: 2, unknown: 2 })
-    // What she did, by her routing key and by a prediction.
+    // Events of the subject, by routing key and by prediction.
     const events = [{ routing_key: anna }, { prediction_id: hers[1] }, { routing_key: 'bob' }].map(
       (about) => ({
         ...about,
@@ -171,7 +171,7 @@ describe('the erasure of a subject', () => {
     expect((await api.request('POST', '/v1/events', { key, body: { events } })).json).toMatchObject({
       stored: 3,
     })
-    // In a batch and in the feature store.
+    // Rows in a batch and in the feature store.
     await fixture.store.query(sql`
       insert into batches (id, model, version, input, output, requested_by, status, ended_at)
       values ('bat_1', 'iris', ${version}, '{"kind":"file","path":"a.csv"}', '{"kind":"table"}', 'a', 'done', now()),
@@ -185,7 +185,7 @@ describe('the erasure of a subject', () => {
     await fixture.store.query(sql`
       insert into feature_latest (view_id, entity, event_at, known_at, features)
       select id, who, now(), now(), '{}' from feature_views, unnest(array[${anna}, 'bob']) as who`)
-    // On the disk of a replica that has lost Postgres.
+    // Rows on the disk of a replica that has lost Postgres.
     line.cut()
     const spooled = [ask(far, anna), ask(far, 'bob')]
     await far.serving.log.flush()
@@ -215,11 +215,11 @@ describe('the erasure of a subject', () => {
     ).toBe(1)
     expect(await count(sql`select count(*) as n from feature_latest`)).toBe(1)
 
-    // The replica comes back: what it had kept for Postgres is stored, without her.
+    // The replica recovers: the rows that it kept for Postgres are stored, without the subject.
     line.mend()
     await until(() => far.serving.log.counts().spooled === 0, 'the disk to be empty')
     expect(await keysInLog()).toEqual(['bob', 'bob', 'bob'])
-    // What becomes true of her requests later is not kept either.
+    // Later outcomes of the subject's requests are not stored either.
     expect((await say([...hers, ...spooled, early])).json).toEqual({
       received: 6,
       accepted: 1,
@@ -238,7 +238,7 @@ describe('the erasure of a subject', () => {
     const { hashOf } = await openSubjectKey(core.config.signing.subjectKey)
     for (const { detail } of rows) expect(detail).toMatchObject({ subjectHash: hashOf(anna) })
     expect(await verifyAudit(fixture.store)).not.toMatchObject({ breach: expect.anything() })
-    // Another installation gives another name to the same person.
+    // Another installation derives another pseudonym for the same subject.
     expect((await openSubjectKey(`${core.config.stateDir}/other.key`)).hashOf(anna)).not.toBe(hashOf(anna))
     const id = await firstErasure()
     const { events } = await core.client.workflow.getHandle(eraseWorkflowId(id)).fetchHistory()
@@ -320,7 +320,7 @@ it('an erasure goes through the log again for predictions that are named while i
   const { id } = await ask([])
   await fixture.store.query(sql`update erasures set stage = 'snapshots' where id = ${id}`)
   const late = randomUUID()
-  // The second request comes while the last stage is at work.
+  // The second request arrives during the last stage.
   const store: typeof deps.store = {
     ...deps.store,
     async transaction(work) {

@@ -120,7 +120,7 @@ it('a scheduled feature view ingests each row once, across repeated and concurre
   const described = await core.client.schedule.getHandle(viewScheduleId(name)).describe()
   expect(described.spec.intervals).toMatchObject([{ every: 3_600_000 }])
   await until(async () => (await count()) === 12_000, 'all rows')
-  // As if everything had been killed before the watermark was moved; and two of them at once.
+  // As if everything had been killed before the watermark moved; and two runs at once.
   await core.store.query(sql`update feature_views set watermark = null`)
   const outcomes = await Promise.all(
     ['one', 'two'].map((which) =>

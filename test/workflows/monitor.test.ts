@@ -58,7 +58,7 @@ const handle = () => core.client.workflow.getHandle(monitorWorkflowId(model))
 const windows = () => listMonitorWindows(core.store, { model, limit: 500 })
 const openAlerts = () => listAlerts(core.store, { model, open: true })
 const seen = (count: number) => until(async () => (await windows()).length >= count, `${count} windows`)
-/** In a window that still lies ahead when the row is written, however long that takes. */
+/** Answers in a window that is still ahead when the row is written, however long the write takes. */
 async function answer(bad: { errors?: number }): Promise<void> {
   for (let leadMs = 1_000; ; leadMs *= 2) {
     const tickMs = Date.now() + leadMs
@@ -189,7 +189,7 @@ describe('a monitor', () => {
     expect(triggers.filter((action) => action === 'start')).toHaveLength(1)
     expect(await core.store.query(sql`select * from releases where model = ${model}`)).toEqual([])
     await handle().terminate('the end')
-    // It may have ended by itself: there are no rows to train on.
+    // It may have ended already, because there are no rows to train on.
     await core.client.workflow
       .getHandle(`retrain/${model}`)
       .terminate('the end')

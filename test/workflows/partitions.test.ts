@@ -54,7 +54,7 @@ const define = (...batches: BatchDefinition[]) =>
   pipeline.store.query(sql`
     update models set definition = definition || ${JSON.stringify({ batches })}::jsonb where name = ${model}`)
 
-/** A new version that is the champion. */
+/** Registers a new version and makes it champion. */
 async function promote(): Promise<string> {
   const { store } = pipeline
   const version = await registry.register(champion)
@@ -217,7 +217,7 @@ it('waits for the marker of a day, and reads a query without one', async () => {
 })
 
 describe('a batch with triggers', () => {
-  /** All rows of `in/all.parquet` at each firing. */
+  /** Scores all rows of `in/all.parquet` at each firing. */
   const fired = (more: Partial<BatchDefinition> = {}): BatchDefinition => ({
     ...batch,
     input: { kind: 'file', path: `${model}/in/all.parquet` },
@@ -261,7 +261,7 @@ describe('a batch with triggers', () => {
     expect(await answers()).toEqual([{ partition: 'all', attempt: 2, version: first, rows: 5 }])
     await rollBack(first)
     const second = await promote()
-    // It is scored from where the firing said, although the model file names another file now.
+    // It is scored from the file that the firing named, although the model file now names another one.
     await define(
       fired({ triggers: [watermark()], input: { kind: 'file', path: `${model}/in/none.parquet` } }),
     )
@@ -308,7 +308,7 @@ describe('a batch with triggers', () => {
     await look()
     expect(await states()).toEqual([])
     await run()
-    // Temporal lists a run a moment after its end.
+    // Temporal lists a run shortly after its end.
     await until(async () => {
       await Promise.all([look(), look()])
       return (await states()).length > 0
@@ -340,7 +340,7 @@ describe('a batch with triggers', () => {
     await pipeline.store.query(
       sql`update batches set status = 'failed', ended_at = now() where id = ${open.id}`,
     )
-    // The two loads are one firing, because the second came while the first waited.
+    // The two loads are one firing, because the second arrived while the first waited.
     await look()
     await ended(3)
     await look()
@@ -366,7 +366,7 @@ describe('a batch with triggers', () => {
       version,
     })
     expect(await states()).toEqual([scored(3, 1, first), scored(2, 1, first)])
-    // Its file is late: the firing has said that the day may be scored.
+    // Its file is late: the firing has allowed the day to be scored.
     await write(dayBefore(1))
     await look()
     await ended()
@@ -423,7 +423,7 @@ describe('a batch with triggers', () => {
     await handle.trigger()
     await until(async () => (await answers()).length > 0, 'the answers')
     expect(await answers()).toMatchObject([{ partition: 'all', attempt: 1, rows: 5 }])
-    // A batch that the model file has no more, or without a schedule, is not scored.
+    // A batch without a schedule, or removed from the model file, is not scored.
     await look({ due: 'gone' })
     await define(fired({ triggers: [watermark()] }))
     await look({ due: 'daily' })

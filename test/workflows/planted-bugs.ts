@@ -1,6 +1,6 @@
 /**
- * Lists changes of workflow code that would block running workflows after a deployment, each with the recorded histories that detect
- * it; and changes that no history detects, because a replay compares commands and not their inputs.
+ * Lists changes of workflow code that would block running workflows after a deployment, each with the recorded histories that detect it.
+ * Also lists changes that no history detects, because a replay compares commands and not their inputs.
  */
 
 import type { PlantedChange } from '../support/release/histories.ts'
@@ -133,7 +133,7 @@ export const further: readonly PlantedChange[] = [
   ]),
 ]
 
-/** No event records what these change; the tests of the release stages cover their effect. */
+/** Changes that no event records; the tests of the release stages cover them. */
 export const unnoticed: readonly PlantedChange[] = [
   planted('the length of a timer', [], 'domain/release/next-effect.ts', [
     'untilMs: state.enteredMs + state.policy.approval.withinMs',

@@ -20,7 +20,7 @@ const json = (value: unknown) => ({
 const unprintable = { toString: 1 }
 const long = 'x'.repeat(5_000)
 
-/** Garbage in every field that any of the workflows reads. */
+/** Invalid values in every field that any of the workflows reads. */
 const fieldsOf = (value: unknown) =>
   Object.fromEntries(
     (
@@ -58,7 +58,7 @@ const inputs: Record<string, object | undefined> = {
   'texts of 5,000 characters as fields': json(fieldsOf(long)),
 }
 
-/** These take no input and run for as long as the installation does. */
+/** Workflows that take no input and run as long as the installation. */
 const withoutInput = ['alertDispatch', 'retention', 'warmUp']
 const types = Object.keys(workflows).filter((type) => !withoutInput.includes(type))
 

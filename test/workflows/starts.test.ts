@@ -1,6 +1,6 @@
 /**
- * Tests that a client of Temporal alone starts no work in the name of a user: the first activity of each workflow refuses a start that
- * no key has signed, and records nothing of it.
+ * Tests that access to Temporal alone starts no work in the name of a user: the first activity of each workflow refuses a start that no key
+ * has signed, and records nothing.
  */
 import sql, { raw } from 'sql-template-tag'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
@@ -44,14 +44,14 @@ afterAll(async () => {
   await fixture?.close()
 })
 
-/** What a client of Temporal does. */
+/** Starts a workflow with a plain Temporal client. */
 const start = (type: string, request: object) =>
   fixture.client.workflow.start(type, {
     workflowId: uniqueName(type),
     taskQueue: fixture.config.taskQueues.control,
     args: [request],
   })
-/** The reason of a run that was refused: its own failure, or its outcome. */
+/** Returns the reason why a run was refused: its own failure, or its outcome. */
 async function refusal(type: string, request: object): Promise<string> {
   const handle = await start(type, request)
   const ended: unknown = await handle.result().catch((error: Error) => messagesOf(error))
@@ -60,7 +60,7 @@ async function refusal(type: string, request: object): Promise<string> {
 function messagesOf(error: unknown): string {
   return error instanceof Error ? `${error.message}; ${messagesOf(error.cause)}` : ''
 }
-/** Every row that the start of a workflow may write. */
+/** Returns every row that the start of a workflow may write. */
 async function recorded(): Promise<string> {
   const tables = [
     'releases',
@@ -171,7 +171,7 @@ describe('a start by a client of Temporal alone', () => {
       { ...order, turn: 'que_none' },
       { ...order, drill: { id: 'drl_none', kind: 'bad' } },
       { ...order, retraining: 'retrain/none' },
-      // Each of these rows asks for another release.
+      // Each of these rows requests another release.
       { ...order, turn: waiting.id },
       { ...order, drill: { id: drill, kind: 'bad' } },
       { ...order, retraining },
@@ -210,7 +210,7 @@ describe('a start by a client of Temporal alone', () => {
 })
 
 describe('the release of a retraining', () => {
-  /** A retraining that has made this version, and the release that it starts. */
+  /** Inserts a retraining that has made a version, and the release that it starts. */
   async function retrained(needsPerson: boolean, policy?: ReleasePolicy) {
     const { name: model, register } = await fixture.model()
     const made = await register()
@@ -256,7 +256,7 @@ it('a signed start opens one release, and its repetition none', async () => {
   const busy = await signedStart(fixture, 'release', other)
   expect(await refusal('release', busy)).toMatch(/has not ended/)
   expect(await refusal('release', busy)).toMatch(/has opened another run/)
-  // Nothing is open any more for Temporal, and a client of it starts the same again.
+  // Temporal has no open workflow any more, and a client starts the same one again.
   expect(await refusal('release', order)).toMatch(/has opened another run/)
   expect((await findRelease(fixture.store, state.id))?.state.stage).toBe('awaiting_approval')
   expect((await findOpenRelease(fixture.store, model))?.state.id).toBe(state.id)

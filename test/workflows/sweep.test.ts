@@ -1,4 +1,4 @@
-/** Tests that a sweep chooses by the validation rows, and that its winner alone goes through the gate as a retraining. */
+/** Tests that a sweep selects by the validation rows, and that only its winner goes through the gate as a retraining. */
 import { afterAll, beforeAll, expect, it } from 'vitest'
 import sql from 'sql-template-tag'
 import { getEvaluation } from '../../store/training/evaluations.ts'

@@ -1,4 +1,4 @@
-/** Tests that a trial trains and is judged as a retraining is, beside one, and leaves no version and no artifact. */
+/** Tests that a trial trains and is evaluated like a retraining, in parallel to one, and leaves no version and no artifact. */
 import type { WorkflowFailedError } from '@temporalio/client'
 import { afterAll, beforeAll, expect, it } from 'vitest'
 import sql from 'sql-template-tag'
@@ -48,7 +48,7 @@ async function start(more: Partial<TrialRequest> = {}) {
 const isGivenUp = async (digest: string | undefined) =>
   (await pipeline.store.query(sql`select from deleted_artifacts where digest = ${digest}`)).length > 0
 
-it('is judged against the floors, registers nothing and gives its artifact up', async () => {
+it('is judged against the floors, registers nothing and deletes its artifact', async () => {
   const { id, ...outcome } = await (await start({ overrides: { batchSize: 128 } })).result()
   expect(outcome).toMatchObject({
     model,

@@ -1,4 +1,4 @@
-/** Tests triggers on the real Temporal and Postgres: new data starts one retraining, through kills and with sources that are away. */
+/** Tests triggers on the real Temporal and Postgres: new data starts one retraining, through kills and unavailable sources. */
 import { mkdirSync, mkdtempSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { join, relative } from 'node:path'
 import sql from 'sql-template-tag'
@@ -42,7 +42,7 @@ afterAll(async () => {
 beforeEach(() => (model = uniqueName('fired')))
 
 const everyMs = 1_000
-/** A model with these triggers. */
+/** Registers a model with these triggers. */
 async function having(triggers: TriggerDefinition | TriggerDefinition[], of = model): Promise<void> {
   const { store, config } = core
   await insertModel(store, { model: of, policy, artifactRoot: config.artifactRoot })
@@ -115,7 +115,7 @@ describe('a trigger on files', () => {
     renameSync(join(folder, `${model}-away`), join(folder, model))
     expect(await fire()).toMatchObject({ message: '0 waiting' })
     expect(await alerts()).toEqual([])
-    // An empty mount point, and the same files again.
+    // An empty mount point, and then the same files again.
     renameSync(join(folder, model), join(folder, `${model}-away`))
     mkdirSync(join(folder, model))
     await fire()
@@ -140,7 +140,7 @@ describe('a trigger on files', () => {
     await fire()
     await retrained(2)
     await endRetraining()
-    // What came while the second firing waited.
+    // Files that arrived while the second firing waited.
     await fire()
     await retrained(3)
     await endRetraining()
@@ -217,7 +217,7 @@ describe('a trigger on a watermark', () => {
     expect(message).toContain('column "changed_at" does not exist')
     expect(message).toContain('there is no source warehouse of the kind sql')
     expect(await alerts()).toHaveLength(2)
-    // One leaves the model file.
+    // One of them leaves the model file.
     await core.store.query(sql`
       update models set definition = definition || ${JSON.stringify({ triggers: [watermark({ column: 'changed_at' })] })}::jsonb where name = ${model}`)
     await fire()

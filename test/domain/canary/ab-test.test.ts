@@ -1,4 +1,4 @@
-/** The sequential test of an A/B release: it finds what is there, both ways, and finds nothing where nothing is. */
+/** Tests the sequential test of an A/B release: it detects a difference in either direction, and none between equal arms. */
 import { describe, expect, it } from 'vitest'
 import { judgeAb, type AbCohort } from '../../../domain/canary/ab-test.ts'
 import { seededRandom } from '../../../domain/statistics/random.ts'

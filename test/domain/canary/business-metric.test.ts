@@ -1,4 +1,4 @@
-/** Tests how what users do is compared between the arms: who counts, the bounds of values, and each verdict with its arithmetic. */
+/** Tests how user events are compared between the arms: which users count, the bounds of values, and each verdict with its arithmetic. */
 import { describe, expect, it } from 'vitest'
 import {
   abOfBusiness,
@@ -24,7 +24,7 @@ const metric: BusinessMetric = {
 const conversion: BusinessMetric = { ...metric, counts: 'any', max: 1 }
 const stage = { index: 0, shareBp: 5_000 }
 
-/** As many users of each arm in turn, of whom these shares convert. */
+/** Generates equal numbers of users in both arms, alternating, with these conversion rates. */
 function converted(users: number, canary: number, control: number, of = conversion) {
   const uniform = seededRandom(3)
   const test = businessTest(of)
@@ -62,7 +62,7 @@ describe('a business metric', () => {
     test.add('canary', 20, tenth)
     test.add('canary', 20, tenth)
     expect(test.figures()).toMatchObject({ blocks: 2, means: { canary: 20, control: 25 } })
-    // At another share new blocks begin: three users of the candidate for one of the hold-back.
+    // A new share starts new blocks: three users of the candidate for one of the hold-back.
     const most = { index: 1, shareBp: 7_500 }
     for (const value of [0, 30, 60]) test.add('canary', value, most)
     test.add('control', 25, most)
@@ -155,7 +155,7 @@ describe('a business metric', () => {
     )
   })
 
-  it('not worse by a tenth is proven of equal arms with enough users, and better is not', () => {
+  it('proves non-inferiority within a tenth for equal arms with enough users, but not superiority', () => {
     const proved = { ...conversion, notWorse: 0.1, better: true }
     const { notWorseLogE, betterLogE } = converted(20_000, 0.3, 0.3, proved)
     expect(notWorseLogE).toBeGreaterThan(Math.log(20))

@@ -49,7 +49,7 @@ describe('a disagreement', () => {
     expect(disagreementReason(report({ slices: [] }))).toBeNull()
   })
 
-  it('of all requests takes half the α, and of slices the other half, shared by them', () => {
+  it('spends half of the α on all requests, and divides the other half among the slices', () => {
     const apart = [60, 40]
     const slices = ['a', 'b', 'c', 'd'].map((name) => ({ name, distances: name === 'c' ? apart : [90, 0] }))
     const given = evidence({ all: { name: 'all requests', distances: apart }, slices })

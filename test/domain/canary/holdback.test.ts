@@ -16,7 +16,7 @@ import { seededRandom } from '../../../domain/statistics/random.ts'
 
 const output: Output = { kind: 'probability', positive: 'yes', threshold: 0.5 }
 
-/** One user each minute, whose outcome comes ten minutes later; every twentieth at the hold-back. */
+/** Generates one user per minute, whose outcome arrives ten minutes later; every twentieth user is in the hold-back. */
 function lived(users: number, candidate: (truth: number) => number, control: (truth: number) => number) {
   const uniform = seededRandom(5)
   return Array.from({ length: users }, (_, i): AbPrediction => {
@@ -53,7 +53,7 @@ describe('the hold-back', () => {
     expect(judgeHoldback(evidenceOf(lived(1_000, good, bad)), 0.004, 0.001).reason).toBeNull()
   })
 
-  it('says nothing while outcomes are missing, or their delay is unknown', () => {
+  it('has no finding while outcomes are missing, or while their delay is unknown', () => {
     const answered = lived(1_000, bad, good)
     const mostly = answered.map((each, i) => (i % 3 === 0 ? { ...each, value: null } : each))
     expect(evidenceOf(mostly)).toBeUndefined()
@@ -83,7 +83,7 @@ describe('the loss of an answer', () => {
     )
   })
 
-  it('of several numbers is the mean of theirs, each in its own scale', () => {
+  it('of several numbers is the mean of their losses, each in its own scale', () => {
     const numbers: Output = { kind: 'numbers', names: ['a', 'b', 'same'] }
     const truth = { a: 10, b: 0.5, same: 1 }
     const loss = (scales: number[], value: OutcomeValue = truth) =>
@@ -105,7 +105,7 @@ describe('two versions of several numbers', () => {
     output: of('near', 'far'),
     profile: { rows: 101, features: [], scores: [even('near', 1), even('far', 100)] },
   }
-  /** The same answer in the form of each version, with the far number off by 800: a tenth of its range. */
+  /** Returns the losses of the same answer in the format of each version, with the far number off by 800: a tenth of its range. */
   const losses = (candidate: Output, outputs: number[]) => {
     const by = scoredAlike(candidate, champion)
     const truth = (output: Output) =>

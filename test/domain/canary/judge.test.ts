@@ -15,7 +15,7 @@ const arm = (requests: number, bad: Partial<ArmCounts> = {}): ArmCounts => ({
 })
 const tickMs = 10_000
 
-/** `count` ticks with 5 canary and 95 control requests each; the control errs in every second one. */
+/** `count` ticks with 5 canary and 95 control requests each; the control fails every second request. */
 function ticks(
   count: number,
   canary: (i: number) => Partial<ArmCounts> = () => ({}),

@@ -1,4 +1,4 @@
-/** Tests the comparison of answers without outcomes. */
+/** Tests the comparison of answers before outcomes arrive. */
 import { describe, expect, it } from 'vitest'
 import type { CanaryTick } from '../../../domain/canary/evidence.ts'
 import { defaultCanaryPolicy, checkCanaryPolicy } from '../../../domain/canary/policy.ts'
@@ -145,7 +145,7 @@ describe('the shares of the answers', () => {
       const users = Array.from({ length: 400 }, () => ({ place: uniform(), yes: uniform() < 0.3 }))
       let at = 0
       for (const share of [0.05, 0.1, 0.25, 0.5]) {
-        // Every user comes once a stage, in eight ticks.
+        // Every user returns once per stage, over eight ticks.
         for (let part = 0; part < 8; part++) {
           const [canary, control] = [
             [0, 0],
@@ -177,7 +177,7 @@ describe('the shares of the answers', () => {
     )
     const same = keyed(many(300, [5, 5, 8, 2], [45, 45, 72, 18]))
     expect(judge(same, { answerNames, answersPerKey: 2 }).kind).toBe('pass')
-    // Without it they would be more answers than requests.
+    // Without the limit there would be more answers than requests.
     expect(judge(same, { answerNames }).kind).toBe('error')
   })
 

@@ -1,4 +1,4 @@
-/** Chosen callers: their failures are harm and can end a release, and no comparison, proof or share rests on them. */
+/** Tests targeted callers: their failures count as harm and can end a release, but no comparison, proof or share uses them. */
 import { describe, expect, it } from 'vitest'
 import type { ArmCounts, CanaryStage, CanaryTick } from '../../../domain/canary/evidence.ts'
 import { judgeCanary } from '../../../domain/canary/judge.ts'
@@ -52,7 +52,7 @@ describe('the stage of targeted callers', () => {
     })
   })
 
-  it('ends by the guard when these callers fail too often, and says of whom', () => {
+  it('ends by the guard when these callers fail too often, and names them in the reason', () => {
     const verdict = judge(ticksOf(3, arm(20, { invalid: 12 })))
     expect(said(verdict)).toContain('guard')
     expect(verdict.reasons[0]!.message).toMatch(/^\d+ of \d+ candidate requests failed/)
@@ -98,7 +98,7 @@ describe('the counts of targeted callers', () => {
     lengthMs: 10,
   })
 
-  it('are apart from those of the same version that were drawn', () => {
+  it("are separate from the counts of the same version's random share", () => {
     const [tick] = canaryTicks(routedTargeted, [
       row('m_v1.0.0', 'champion', 90),
       row('m_v1.1.0', 'canary', 10),

@@ -1,4 +1,4 @@
-/** The anchor: which of the recent releases a challenger is held against. */
+/** Tests which of the recent releases becomes the anchor of an evaluation. */
 import { expect, it } from 'vitest'
 import { bestOf } from '../../../domain/evaluation/anchor.ts'
 import { defaultGatePolicy } from '../../../domain/evaluation/policy.ts'

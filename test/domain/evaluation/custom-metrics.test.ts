@@ -1,4 +1,4 @@
-/** Tests metrics that a model file computes, and precision and recall, against known values and beside the present metrics. */
+/** Tests metrics that a model file computes, and precision and recall, against known values and together with the built-in metrics. */
 import { describe, expect, it } from 'vitest'
 import type { MetricFunction } from '../../../domain/evaluation/custom-metrics.ts'
 import { judgeGate } from '../../../domain/evaluation/gate.ts'
@@ -13,7 +13,7 @@ import { seededRandom } from '../../../domain/statistics/random.ts'
 const rows = 600
 const uniform = seededRandom(5)
 const truth = Array.from({ length: rows }, () => (uniform() < 0.4 ? 1 : 0))
-/** Right in this share of the rows. */
+/** Probabilities that are right in this share of the rows. */
 const model = (share: number) =>
   truth.map((label) => [
     (uniform() < share ? label : 1 - label) === 1 ? 0.6 + 0.3 * uniform() : 0.3 * uniform(),
@@ -29,7 +29,7 @@ const policy: GatePolicy = {
   leakage: { ...standard.leakage, gain: 1 },
 }
 
-/** A missed positive costs 5, a false alarm 1. */
+/** A false negative costs 5, a false positive 1. */
 const cost: MetricFunction = (y, answers) =>
   y.reduce((sum, label, row) => {
     const said = Number(answers[row]) >= 0.5 ? 1 : 0
@@ -92,7 +92,7 @@ describe('a metric of the model file', () => {
   })
 
   it('as a guard stops a challenger that is worse in it alone, and else is only reported', () => {
-    // Better in accuracy, and it misses half of the positives.
+    // Better in accuracy, but it misses half of the positives.
     const shy = truth.map((label, row) => [label === 1 && row % 2 === 0 ? 0.9 : 0.1])
     const policyOf = { primary: 'accuracy' } as const
     const judged = (guard: boolean) =>

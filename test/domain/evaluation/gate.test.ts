@@ -9,7 +9,7 @@ import { seededRandom } from '../../../domain/statistics/random.ts'
 const rows = 1_500
 const sigmoid = (x: number) => 1 / (1 + Math.exp(-x))
 
-/** Rows whose true log odds are known; a model sees them through noise of its own. */
+/** Generates rows with known true log odds; a model sees them with its own noise. */
 function world(seed = 1) {
   const uniform = seededRandom(seed)
   const normal = () => standardNormal(uniform)
@@ -365,7 +365,7 @@ describe('fairness that is not defined', () => {
 
 describe('rows of one entity', () => {
   it('are drawn together, which widens the interval', () => {
-    // Ten copies of each of 150 rows know no more than 150 rows.
+    // Ten copies of each of 150 rows carry the information of 150 rows.
     const at = y.map((_, i) => i % 150)
     const copy = <T>(list: T[]) => at.map((i) => list[i]!)
     const input = { y: copy(y), challenger: copy(good), champion: copy(middling) }

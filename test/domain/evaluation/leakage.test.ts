@@ -1,4 +1,4 @@
-/** Tests how well single features tell classes and numbers apart. */
+/** Tests how well single features separate classes or predict numbers. */
 import { describe, expect, it } from 'vitest'
 import { rankCorrelation, separationOfClasses } from '../../../domain/evaluation/leakage.ts'
 import { seededRandom } from '../../../domain/statistics/random.ts'
@@ -24,7 +24,7 @@ describe('a number that separates the classes', () => {
     expect(separationOfClasses(classes, noise)).toBeLessThan(0.7)
   })
 
-  it('is not looked for in classes of fewer than 20 rows', () => {
+  it('is not searched for in classes of fewer than 20 rows', () => {
     expect(separationOfClasses(classes.slice(0, 57), noise)).toBeNull()
   })
 })

@@ -1,4 +1,4 @@
-/** Tests that every metric of the gate can be computed, named and searched for. */
+/** Tests that every metric of the gate can be computed, named and used in searches. */
 import { describe, expect, it } from 'vitest'
 import { higherIsBetter, metricsFor, score, statisticOf } from '../../../domain/evaluation/metrics.ts'
 import { metricScales, type GateMetric, type Task } from '../../../domain/evaluation/policy.ts'
@@ -10,7 +10,7 @@ const all = Object.keys(metricScales) as GateMetric[]
 const levels = [0.1, 0.5, 0.9]
 const targets = ['price', 'rent']
 
-/** Answers that are right about each row, and answers that are not. */
+/** Correct answers for each row, and wrong ones. */
 const samples: Record<Task, { y: number[]; right: number[][]; wrong: number[][] }> = {
   binary: { y: [0, 1, 0, 1], right: [[0.1], [0.9], [0.2], [0.8]], wrong: [[0.6], [0.4], [0.7], [0.8]] },
   multiclass: {

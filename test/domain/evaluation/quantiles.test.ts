@@ -1,4 +1,4 @@
-/** Tests the gate on models that answer with quantiles. */
+/** Tests the gate on models that predict quantiles. */
 import { expect, it } from 'vitest'
 import { judgeGate } from '../../../domain/evaluation/gate.ts'
 import { naiveAnswers } from '../../../domain/evaluation/input.ts'
@@ -27,16 +27,16 @@ const figureOf = (metric: 'pinball' | 'coverageError' | 'mae', of: number[][]) =
 it('has a sound default policy', () => expect(issuesOfGate(policy)).toEqual([]))
 
 it('measures the pinball loss, the error of the coverage, and the error of the middle quantile', () => {
-  // Of a uniform of width w, the pinball loss at its quantile q is w q (1 − q) / 2.
+  // For a uniform distribution of width w, the pinball loss at its quantile q is w q (1 − q) / 2.
   expect(figureOf('pinball', right)).toBeCloseTo((5 * (0.09 + 0.25 + 0.09)) / 2 / 3, 1)
   expect(figureOf('coverageError', right)).toBeLessThan(0.03)
-  // The outermost of the narrow ones are 0.8 apart, of a width of 5.
+  // The outermost narrow quantiles are 0.8 apart, within a width of 5.
   expect(figureOf('coverageError', narrow)).toBeCloseTo(0.8 - 0.16, 1)
   expect(figureOf('mae', right)).toBeCloseTo(1.25, 1)
   expect(figureOf('mae', narrow)).toBe(figureOf('mae', right))
 })
 
-it('releases the challenger with the lower pinball loss, and not one with quantiles beside the truth', () => {
+it('releases the challenger with the lower pinball loss, and not one whose quantiles miss the truth', () => {
   const better = judge(right, shifted)
   expect(better.verdict).toBe('better')
   expect(better.metrics.map(({ metric }) => metric)).toEqual(['pinball', 'coverageError', 'mae'])
@@ -45,7 +45,7 @@ it('releases the challenger with the lower pinball loss, and not one with quanti
   expect(judge(right, right).verdict).toBe('not_worse')
 })
 
-it('refuses a first version whose intervals hold the truth too seldom', () => {
+it('refuses a first version whose intervals contain the truth too rarely', () => {
   const floors = { coverageError: 0.05 }
   expect(judge(right, null, { floors }).verdict).toBe('better')
   const report = judge(narrow, null, { floors })
@@ -75,7 +75,7 @@ it('cannot compare models with another number of quantiles', () => {
   expect(judge(right, two).verdict).toBe('insufficient')
 })
 
-it('expects more than the quantiles of all rows, which a model without features gives', () => {
+it('expects more than the quantiles of all rows, the prediction of a model without features', () => {
   const [naive] = naiveAnswers(y, policy, 3)
   expect(naive).toHaveLength(3)
   expect(
@@ -86,7 +86,7 @@ it('expects more than the quantiles of all rows, which a model without features 
   ).toBe('not_better')
 })
 
-it('picks the rows of a slice with all that was scored', () => {
+it('selects the rows of a slice with all their scores', () => {
   const part = pick(score('quantiles', y, right, policy), [0, 5])
   expect(part.squares).toHaveLength(2)
   expect(part.coverage).toBeCloseTo(0.8)

@@ -1,4 +1,4 @@
-/** Tests the gate on models that answer with several numbers a row. */
+/** Tests the gate on models that predict several numbers per row. */
 import { describe, expect, it } from 'vitest'
 import { bestOf } from '../../../domain/evaluation/anchor.ts'
 import { judgeGate } from '../../../domain/evaluation/gate.ts'
@@ -50,7 +50,7 @@ describe('the metrics of several numbers', () => {
     expect(figureOf('rmse')).toBeCloseTo(2.2739415808018983, 12)
   })
 
-  it('of picked rows are those of these rows', () => {
+  it('of selected rows are those of these rows', () => {
     const whole = score('multioutput', truths, given, policy)
     const alone = score('multioutput', truths.slice(4), given.slice(2), policy)
     for (const metric of ['r2', 'mae', 'rmse'] as const)
@@ -67,7 +67,7 @@ describe('the metrics of several numbers', () => {
   })
 })
 
-it('releases what is better in a number that is small beside the others', () => {
+it('releases a challenger that is better only in a small number', () => {
   const better = judge(right, noisyFirst)
   expect(better).toMatchObject({ verdict: 'better', rows, positives: null, calibration: null })
   expect(better.metrics.map(({ metric }) => metric)).toEqual(['r2', 'rmse', 'mae'])

@@ -1,6 +1,6 @@
 /**
- * Shows by simulation that the gate releases a challenger that is worse than the margin at most as often as its level says, however many
- * were tried: chosen by validation rows, or judged one after another on the same test rows.
+ * Shows by simulation that the gate releases a challenger worse than the margin at most at its declared rate, however many were tried:
+ * selected by validation rows, or evaluated in sequence on the same test rows.
  */
 import { describe, expect, it } from 'vitest'
 import { judgeGate } from '../../../domain/evaluation/gate.ts'
@@ -26,13 +26,13 @@ const championIsRight = 0.8
 const trialIsRight = championIsRight - margin
 const worlds = 300
 
-/** Answers that are right with this probability. */
+/** Draws answers that are right with this probability. */
 const answersTo = (y: readonly number[], share: number, uniform: () => number) =>
   y.map((label) => [uniform() < share ? label : 1 - label])
 const accuracyOf = (y: readonly number[], answers: readonly number[][]) =>
   answers.filter(([said], row) => said === y[row]).length
 
-/** Whether the best of the trials would pass, chosen by validation rows or by the test rows themselves. */
+/** Returns whether the best of the trials would pass, selected by validation rows or by the test rows themselves. */
 function isReleased(
   uniform: () => number,
   tried: number,
@@ -66,7 +66,7 @@ function rateOf(tried: number, how: { choice: 'validation' | 'test'; triedHere: 
   return released / worlds
 }
 
-/** α with three standard errors of the simulation. */
+/** α plus three standard errors of the simulation. */
 const limit = 0.05 + 3 * Math.sqrt((0.05 * 0.95) / worlds)
 
 describe('the rate of false releases is at most 5 %', () => {

@@ -13,14 +13,14 @@ const rowOf = (): FeatureRow => ({
 })
 const background = Array.from({ length: 5 }, rowOf)
 const number = (row: FeatureRow, name: string) => Number(row[name] ?? 0.5)
-/** A product, so that features interact; `d` matters for red rows alone. */
+/** Multiplies features, so that they interact; `d` matters only for red rows. */
 const model = (row: FeatureRow) =>
   number(row, 'a') * number(row, 'b') + (row['c'] === 'red' ? 2 * number(row, 'd') : 0)
 const answer = (rows: readonly FeatureRow[]) => Promise.resolve(rows.map(model))
 const ask = (row: FeatureRow, permutations: number, seed = 1) =>
   sampledShapley({ features, row, background, permutations, seed, answer })
 
-/** Over all 24 orders. */
+/** Averages over all 24 orders. */
 function exactly(row: FeatureRow): number[] {
   const orders = (rest: string[]): string[][] =>
     rest.length === 0

@@ -1,4 +1,4 @@
-/** Checks the comparison of a state file with the live and the last applied state. */
+/** Tests the comparison of a state file with the live state and the last applied state. */
 import { describe, expect, it } from 'vitest'
 import { changedFields, changedSince, planState } from '../../../domain/installation/plan.ts'
 import type { AppliedResource, Resource } from '../../../domain/installation/resource.ts'

@@ -1,4 +1,4 @@
-/** The interval of an AUC of which only the figures are known. */
+/** Tests the interval of an AUC that is computed from the AUC and the class counts alone. */
 import { describe, expect, it } from 'vitest'
 import { aucInterval } from '../../../domain/metrics/auc-interval.ts'
 

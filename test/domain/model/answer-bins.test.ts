@@ -13,7 +13,7 @@ const binned = (champion: Output, own: Output, outputs: number[], rows: number) 
   const bins = answerBins(champion, { score: evenProfile('score', 1) })!
   return countedIn(bins, own, outputs, rows).flat()
 }
-/** The names of the bins in which each row is counted. */
+/** Returns the names of the bins in which each row is counted. */
 const countedIn = (bins: AnswerBins, own: Output, outputs: number[], rows: number) =>
   Array.from({ length: rows }, (_, row) => {
     const counts = bins.names.map(() => 0)
@@ -32,7 +32,7 @@ it('a class is found by its name, in whatever order the candidate has them', () 
   expect(binned(champion, candidate, [0.8, 0.1, 0.1, 0.1, 0.7, 0.2], 2)).toEqual(['c', 'a'])
 })
 
-it('classes beyond the sixty-fourth share a bin', () => {
+it('classes after the sixty-fourth share a bin', () => {
   const classes = Array.from({ length: 100 }, (_, i) => `c${i}`)
   const outputs = classes.map((_, i) => Number(i === 90))
   expect(binned({ kind: 'classes', classes }, { kind: 'classes', classes }, outputs, 1)).toEqual(['other'])
@@ -64,7 +64,7 @@ describe('each of several numbers', () => {
     expect(answerCounter(bins, { kind: 'numbers', names: ['more', 'other'] })).toBeUndefined()
   })
 
-  it('is left out where the candidate does not answer it', () => {
+  it('is omitted where the candidate does not predict it', () => {
     const candidate: Output = { kind: 'numbers', names: ['other', 'far'] }
     expect(countedIn(bins, candidate, [5, 2_000], 1)).toEqual([['far from 900']])
     expect(sharedBins(bins, candidate)).toEqual({ places: [4, 5, 6, 7], perAnswer: 1 })
@@ -82,7 +82,7 @@ describe('each of several numbers', () => {
     expect([many.perAnswer, many.names.length]).toEqual([16, 64])
   })
 
-  it('is the first alone of a version that has its profile alone', () => {
+  it('is only the first one for a version that has a profile only for it', () => {
     const old = answerBins(champion, { score: evenProfile('score', 1) })!
     expect(countedIn(old, champion, [5, 2_000, 60, 99], 2)).toEqual([['near below 10'], ['near from 50']])
     expect(old.perAnswer).toBe(1)

@@ -1,4 +1,4 @@
-/** Checks the options of a batch, and the label of a prediction. */
+/** Tests the options of a batch, and the label of a prediction. */
 import { describe, expect, it } from 'vitest'
 import { predictedText, issueOfPath, issuesOfBatch } from '../../../domain/model/batch-spec.ts'
 

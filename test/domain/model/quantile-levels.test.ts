@@ -1,20 +1,20 @@
 import { expect, it } from 'vitest'
 import { middlePlace, pinballLoss, sortQuantiles } from '../../../domain/model/quantile-levels.ts'
 
-it('the quantiles of each row are sorted by themselves', () => {
+it('sorts the quantiles of each row separately', () => {
   const outputs = Float32Array.of(3, 1, 2, 0, 5, 4, 9, 8, 7)
   sortQuantiles(outputs, 2, 3)
   expect([...outputs]).toEqual([1, 2, 3, 0, 4, 5, 9, 8, 7])
 })
 
-it('a row with a quantile that is no number keeps it', () => {
+it('a row with a quantile that is not a number keeps it', () => {
   const outputs = [2, NaN, 1]
   sortQuantiles(outputs, 1, 3)
   expect(outputs.some(Number.isNaN)).toBe(true)
 })
 
 it.each([
-  // scikit-learn's mean_pinball_loss of y = 10 for each level, and their mean.
+  // scikit-learn's mean_pinball_loss of y = 10 for each level, and the mean.
   [[4, 8, 13], [0.1, 0.5, 0.9], (0.1 * 6 + 0.5 * 2 + 0.1 * 3) / 3],
   [[10, 10], [0.25, 0.75], 0],
   [[12, 15], [0.25, 0.75], (0.75 * 2 + 0.25 * 5) / 2],

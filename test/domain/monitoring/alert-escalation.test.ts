@@ -1,4 +1,4 @@
-/** Checks when each channel is notified of an alert: first, again, escalated and resolved. */
+/** Tests when each channel is notified of an alert: first, again, escalated and resolved. */
 import { describe, expect, it } from 'vitest'
 import {
   dueNotifications,
@@ -25,7 +25,7 @@ const pager: Channel = {
 const relay: Channel = { ...chat, name: 'relay', target: { kind: 'alertmanager', url: 'http://relay' } }
 const alert: AlertFacts = { severity: 'critical', model: 'iris', raisedMs: 0 }
 
-/** Evaluates every minute until `toMs`; returns the notifications, minute by minute. */
+/** Evaluates every minute until `toMs` and returns the notifications of each minute. */
 function tellUntil(toMs: number, channels: Channel[], at: (nowMs: number) => AlertFacts): string[] {
   const told: DeliveryRecord[] = []
   for (let nowMs = 0; nowMs <= toMs; nowMs += minute)

@@ -1,4 +1,4 @@
-/** Tests when a champion past its probation gives way, with the false alarms of a rate that lies on its limit. */
+/** Tests when a champion after its probation is rolled back, and the false alarms at a rate on the limit. */
 import { describe, expect, it } from 'vitest'
 import {
   judgeDecay,
@@ -57,7 +57,7 @@ describe('failing responses of a champion', () => {
     expect(Math.max(...faded.state.errors)).toBeLessThan(2)
   })
 
-  it('are not proven by silence, and those of another version do not count', () => {
+  it('are not proven without traffic, and those of another version do not count', () => {
     const before = last({ errors: ratioGrid.map(() => 11), harmed: 7 })
     expect(judgeDecay(facts({ requests: 0, bad: 0 }), before, limits).state).toEqual(before)
     const other = judgeDecay(facts({ version: 'm_v2.0.0', requests: 0, bad: 0 }), before, limits)
@@ -85,7 +85,7 @@ describe('failing responses of a champion', () => {
         break
       }
     }
-    // 1,000 of 87,660 windows: 1.14 % of the runs, and chance.
+    // 1,000 of 87,660 windows: 1.14 % of the runs, plus chance.
     expect(alarms).toBeLessThanOrEqual(6)
   })
 })

@@ -21,7 +21,7 @@ const values = (n: number, shift = 0) => Array.from({ length: n }, () => uniform
 const [x, y] = [numberProfile('x', values(5_000)), numberProfile('y', values(5_000))]
 const profile: ReferenceProfile = { rows: 5_000, features: [x, y] }
 const hourMs = 3_600_000
-/** An hour of 1,000 rows. */
+/** Builds an hour of 1,000 rows. */
 const hour = (at: number, shifts: { x?: number; y?: number } = {}): CountedHour => ({
   hourMs: at * hourMs,
   counts: {
@@ -67,7 +67,7 @@ describe('the evidence of a window', () => {
     expect(referenceSpans(span(10), {})).toEqual([])
   })
 
-  it('has counts that do not fit each other as none at all', () => {
+  it('treats counts that do not match each other as missing', () => {
     const odd = { hourMs: 3 * hourMs, counts: { features: { x: [1, 2] } } }
     expect(driftEvidenceAt(profile, [hour(2), odd], span(4))?.current.features['x']).toEqual([])
   })
@@ -110,7 +110,7 @@ describe('tuned drift', () => {
     const rhythm = [...drifted, hour(4), hour(5), hour(6, { x: 0.2, y: 0.2 }), hour(7, { x: 0.2, y: 0.2 })]
     expect(levelsOf(judged(rhythm, 8))).toMatchObject({ x: 'warn', y: 'warn' })
     expect(levelsOf(judged(rhythm, 8, { referenceMs: 6 * hourMs }))).toEqual({ x: 'stable', y: 'stable' })
-    // 300 rows and 30 a bin are the least; otherwise the training rows stand in.
+    // At least 300 rows and 30 per bin; otherwise the training rows are the reference.
     const few = rhythm.map((each) =>
       each.hourMs < 4 * hourMs
         ? { ...each, counts: { features: { x: x.counts.map(() => 1), y: each.counts.features['y']! } } }
@@ -139,7 +139,7 @@ describe('tuned drift', () => {
     expect(reference.features[0]!.counts.reduce((sum, n) => sum + n)).toBe(10_000)
   })
 
-  it('takes the words of a model file for it', () => {
+  it('accepts the options of a model file', () => {
     const compiled = compileMonitor(
       () => {},
       {
@@ -180,7 +180,7 @@ describe('a backtest', () => {
     expect(tested).toMatchObject({ windows: 48, judged: 48, alerts: 1, alertsPerMonth: 15 })
     const subject = tested.subjects.find(({ name }) => name === 'x')
     expect(subject).toMatchObject({ alarmedMs: [expect.any(Number)] })
-    // The hour after the change at the earliest, and while the windows still hold it.
+    // The hour after the change at the earliest, and while the windows still contain it.
     expect(subject!.alarmedMs[0]! / hourMs).toBeGreaterThanOrEqual(41)
     expect(subject!.alarmedMs[0]! / hourMs).toBeLessThanOrEqual(44)
     expect(backtestDrift(history, { alarm: 60, warn: 50 })).toMatchObject({
@@ -212,7 +212,7 @@ describe('a backtest', () => {
     const history = { profile, hours: steady, everyMs: hourMs, lengthMs: 2 * hourMs }
     const measured = falseAlarms(history, {}, { rounds: 3 })
     expect(measured).toMatchObject({ within: 'day', rounds: 3, judged: 360, alerts: 0, perMonth: 0 })
-    // None in 360 windows: 720·(1 − 0.05^(1/360)) a month at most.
+    // No alarm in 360 windows: at most 720·(1 − 0.05^(1/360)) per month.
     expect(measured.atMost).toBeCloseTo(720 * (1 - 0.05 ** (1 / 360)), 6)
     const moved = steady.map((each) => ({ ...each, counts: hour(0, { x: 0.2 }).counts }))
     expect(backtestDrift({ ...history, hours: moved }).alerts).toBeGreaterThan(0)

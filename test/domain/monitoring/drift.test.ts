@@ -103,7 +103,7 @@ describe('a sudden drift', () => {
     expect(level(begun, shifted, diluted)[0]).toBe('alarm')
   })
 
-  it('of a feature with the name of the answer is told from that of the answer', () => {
+  it('of a feature with the name of the answer is distinguished from drift of the answer', () => {
     const profiles = {
       rows: 5_000,
       features: [{ ...reference, name: 'score' }],
@@ -120,7 +120,7 @@ describe('a sudden drift', () => {
     }
     const varied = Array.from({ length: 48 }, (_, at) => hour(0, at % 2 === 0 ? 1.2 : 0))
     expect(sudden(hour(1.2, 1.2), countedPsi(profiles, varied))).toEqual([true, undefined])
-    // Evidence of earlier builds has answers by their names.
+    // The evidence of earlier builds has answers by their names.
     expect(sudden(hour(0, 1.2), { score: Array<number>(24).fill(0.01) })).toEqual([undefined, true])
   })
 

@@ -1,4 +1,4 @@
-/** Checks the estimate of quality without outcomes, calibrated on predictions that have outcomes. */
+/** Tests the estimate of quality without outcomes, calibrated on predictions that have outcomes. */
 import { describe, expect, it } from 'vitest'
 import { judgeEstimate } from '../../../domain/monitoring/performance-estimate.ts'
 import { defaultGatePolicy } from '../../../domain/evaluation/policy.ts'
@@ -7,7 +7,7 @@ import { fitRecalibration, recalibrated } from '../../../domain/metrics/platt-sc
 
 const gate = defaultGatePolicy('binary')
 const evaluated = { accuracy: 0.75, auc: 0.83 }
-/** Promises `p`, of which `kept(p)` come true. */
+/** Generates predicted probabilities `p`, of which `kept(p)` come true. */
 function days(
   seed: number,
   rows: number,
@@ -35,7 +35,7 @@ describe('a recalibration', () => {
     )!
     expect(found.slope).toBeCloseTo(0.5, 1)
     expect(found.offset).toBeCloseTo(-0.4, 1)
-    // The mean of the outcomes is that of the promises, exactly.
+    // The mean of the outcomes equals the mean of the probabilities exactly.
     const kept = answers(rows).reduce((sum, p) => sum + recalibrated(found, p), 0)
     expect(kept).toBeCloseTo(
       rows.reduce((sum, { y }) => sum + y, 0),
@@ -75,7 +75,7 @@ describe('the estimate', () => {
   })
 
   it('corrects for overconfident probabilities', () => {
-    // It promises near certainty and keeps little more than a coin does; more of the same is no better.
+    // The model is nearly certain but hardly better than a coin; more such predictions are no better.
     const bold = (p: number) => 0.4 + 0.2 * p
     const report = judged(
       days(1, 6_000, bold),

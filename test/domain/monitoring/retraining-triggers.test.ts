@@ -148,11 +148,11 @@ describe('a request', () => {
       expect(decide('drift', broken(1, 2 * day))).toEqual(['start', 'clear'])
       expect(decide('quality', broken(3, 7 * day - 1))).toEqual(['skip', 'cool_down'])
       expect(decide('quality', broken(3, 7 * day))).toEqual(['start', 'clear'])
-      // They add up with the rejected ones, and are forgotten with them.
+      // They add up with the rejected trainings and reset with them.
       const mixed = [...broken(2, 5 * day, 'labels'), past(4 * day, 'not_better')]
       expect(decide('drift', mixed)).toEqual(['skip', 'cool_down'])
       expect(decide('drift', [past(day, 'registered'), ...broken(2, 2 * day)])).toEqual(['start', 'clear'])
-      // The worker may be the cause: no new rows are required, as they are after a rejection.
+      // The worker may be the cause, so no new rows are required, unlike after a rejection.
       expect(decide('drift', broken(1, 2 * day), { newRows: 0, trainingRows: 1_000 })).toEqual([
         'start',
         'clear',

@@ -1,4 +1,4 @@
-/** Each limit of a window of serving is crossed once, and not crossed by a hair. */
+/** Tests each limit of a window of serving, once just above and once just below. */
 import { describe, expect, it } from 'vitest'
 import { defaultMonitorPolicy, issuesOfMonitor } from '../../../domain/monitoring/policy.ts'
 import { costOf, judgeService, type ServiceFacts } from '../../../domain/monitoring/service-level.ts'

@@ -1,4 +1,4 @@
-/** Tests that drift is judged on each number of an answer, by its name and at the level of one. */
+/** Tests that drift is evaluated for each number of an answer, by its name, with the level of a single number. */
 import { describe, expect, it } from 'vitest'
 import {
   countBins,
@@ -23,14 +23,14 @@ import { seededRandom } from '../../../domain/statistics/random.ts'
 const uniform = seededRandom(23)
 const normal = () => standardNormal(uniform)
 const values = (n: number, shift = 0) => Array.from({ length: n }, () => normal() + shift)
-/** One number is named as the profile of a single answer is. */
+/** A single number is named like the profile of a single answer. */
 const names = ['departure', 'score', 'arrival']
 const profiles = names.map((name) => numberProfile(name, values(5_000)))
 const x = numberProfile('x', values(5_000))
 const reference: ReferenceProfile = { rows: 5_000, features: [x], scores: profiles, labels: profiles }
 const counts = (of: readonly NumberProfile[], rows: number, shifts: Record<string, number> = {}) =>
   Object.fromEntries(of.map((each) => [each.name, countBins(each, values(rows, shifts[each.name]))]))
-/** As `windowOf` reads it: the counts of "score" stand in the field of that name. */
+/** Builds a window as `windowOf` reads it: the field "score" holds the counts of that name. */
 function answers(shifts: Record<string, number>, rows = 600): DriftWindow {
   const { score, ...scores } = counts(profiles, rows, shifts)
   return { features: counts([x], rows), score, scores }
@@ -160,10 +160,7 @@ describe('recorded hours of several numbers', () => {
   })
 })
 
-/**
- * Windows of the fewest rows that are judged, of a reference that is as they are. The limits of PSI are lowered to 0, so that certainty
- * alone decides: the level that is kept is that of the test.
- */
+/** Windows with the minimum number of rows, without drift. The PSI limits are lowered to 0, so only the significance level decides. */
 it.each([1, 5, 40])(
   'a window without drift says that one of %i numbers has drifted at most as often as it may for one',
   (width) => {

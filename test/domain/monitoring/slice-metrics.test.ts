@@ -1,4 +1,4 @@
-/** Each limit of what one figure hides is crossed once, on rows whose figures are known. */
+/** Tests each limit on slices, calibration and fairness, on rows with known figures. */
 import { describe, expect, it } from 'vitest'
 import { judgeBreakdown, type BreakdownEvidence } from '../../../domain/monitoring/slice-metrics.ts'
 import { score } from '../../../domain/evaluation/metrics.ts'
@@ -10,7 +10,7 @@ const policy = {
   slices: { metric: 'accuracy', points: 0.02, alpha: 0.05 },
 } as const
 
-/** A thousand rows in each half; every `wrong`-th prediction of the second half is wrong, each with probability 0.8. */
+/** Generates a thousand rows in each half; every `wrong`-th prediction of the second half is wrong. Each has probability 0.8. */
 function evidence({ wrong = 5, sure = 0.8 }: { wrong?: number; sure?: number } = {}): BreakdownEvidence {
   const y = Array.from({ length: 2_000 }, (_, i) => i % 2)
   const right = (i: number) => i % (i < 1_000 ? 5 : wrong) !== 0
@@ -33,7 +33,7 @@ const codes = (given: BreakdownEvidence, worth?: BusinessPolicy) =>
 
 describe('the slices of several numbers', () => {
   const several = { ...defaultGatePolicy('multioutput'), targets: ['near', 'far'] }
-  /** The error of each number is even, up to twice its mean; that of `far` is a hundred times the usual one of `near`. */
+  /** The error of each number is uniform up to twice its mean; the error of `far` is a hundred times that of `near`. */
   const given = (near: number, slices: Record<string, number>): BreakdownEvidence => ({
     scored: score(
       'multioutput',
@@ -80,7 +80,7 @@ describe('the slices of a window', () => {
     expect(lost?.message).toBe(
       'slices worse by more than 0.02: evening: accuracy 0.667 on 1000 rows, 0.8 at evaluation',
     )
-    // 75 % is worse by more than the limit, and on a thousand rows not certain of it once corrected: 0.8 − 0.02 − 2.2 σ.
+    // 75 % is worse by more than the limit, but not with certainty on a thousand rows after correction: 0.8 − 0.02 − 2.2 σ.
     expect(judgeBreakdown(evidence({ wrong: 4 }), policy).slices[1]).toMatchObject({ value: 0.75 })
     const few = {
       ...evidence({ wrong: 4 }),

@@ -1,4 +1,4 @@
-/** The refusal of a name says what is allowed, with a name that fits. */
+/** Tests that the refusal of a feature name says what is allowed and suggests a valid name. */
 import { describe, expect, it } from 'vitest'
 import { featureNameIssue, isFeatureName, plainName } from '../../../domain/project/feature-name.ts'
 

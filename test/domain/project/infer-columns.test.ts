@@ -1,4 +1,4 @@
-/** What a CSV says of its columns, and what it leaves open. */
+/** Tests which columns, kinds and label are inferred from a CSV, and what stays open. */
 import { describe, expect, it } from 'vitest'
 import {
   asClasses,
@@ -119,7 +119,7 @@ describe('the label', () => {
     ['houses', 'SalePrice,area,rooms', 'SalePrice'],
     ['a flag with is', 'is_fraud,amount,merchant', 'is_fraud'],
     ['a flag with is, in one word', 'isFraud,amount,merchant', 'isFraud'],
-  ])('is the column that is named as labels are: %s', (_what, header, label) => {
+  ])('is the column with the name of a label: %s', (_what, header, label) => {
     const names = header.split(',')
     const values = [3, 5, 8, 13].map((k) => names.map((_name, place) => String(k * (place + 1))))
     expect(inferLabel(inferColumns(names, values))).toMatchObject({
@@ -130,7 +130,7 @@ describe('the label', () => {
   it.each([
     ['no column is named so', ['x', 'kind', 'at', 'size'], 'size'],
     ['a name only begins so', ['classroom', 'island', 'at', 'size'], 'size'],
-  ])('is else the last column that can be one: %s', (_what, names, label) =>
+  ])('is otherwise the last column that can be a label: %s', (_what, names, label) =>
     expect(inferLabel(inferColumns(names, rows))).toMatchObject({
       label: { column: label },
       why: 'it is the last column that can be predicted',

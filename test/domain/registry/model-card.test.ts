@@ -1,4 +1,4 @@
-/** The card of a version: from all that is known, and from next to nothing. */
+/** Tests the card of a version, with all facts known and with almost none. */
 import { describe, expect, it } from 'vitest'
 import type { GateReport } from '../../../domain/evaluation/gate.ts'
 import { cardMarkdown } from '../../../domain/registry/model-card-markdown.ts'

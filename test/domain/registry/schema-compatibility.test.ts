@@ -1,4 +1,4 @@
-/** Checks which versions may replace each other for clients, and which release may replace another. */
+/** Tests which versions may replace each other for clients, and which release may replace another. */
 import { describe, expect, it } from 'vitest'
 import type { Features, Output } from '../../../domain/model/features.ts'
 import { schemaIssues } from '../../../domain/registry/schema-compatibility.ts'

@@ -1,4 +1,4 @@
-/** Two versions side by side. */
+/** Tests the comparison of two versions. */
 import { describe, expect, it } from 'vitest'
 import { compareVersions, type ComparedVersion } from '../../../domain/registry/version-diff.ts'
 

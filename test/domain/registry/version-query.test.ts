@@ -1,4 +1,4 @@
-/** The small language in which versions are searched for. */
+/** Tests the query language of version searches. */
 import { describe, expect, it } from 'vitest'
 import {
   parseConditions,

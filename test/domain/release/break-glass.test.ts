@@ -1,4 +1,4 @@
-/** The word of one admin: what it stands in the place of, for each strategy, and when it counts no more. */
+/** Tests break-glass orders of an admin: what they replace in each strategy, and when they expire. */
 import { describe, expect, it } from 'vitest'
 import { advance } from '../../../domain/release/reducer.ts'
 import { breakGlassMs } from '../../../domain/release/break-glass.ts'
@@ -68,7 +68,7 @@ describe('break-glass', () => {
       expect(advanceAll(routed, judgedEvent('inconclusive', false))).toEqual(routed)
       const passed = advanceAll(routed, judgedEvent('pass', false))
       expect(passed.stage).toBe('promoting')
-      // Champion, it is watched as long as any, and nothing of the order is left.
+      // As champion it is watched for the full time, and nothing of the order remains.
       const champion = advanceAll(passed, stepEvents.promoted, stepEvents.routed)
       expect(watchedPolicy(champion)).toMatchObject({ minMs: 100 })
       expect(nextEffect(champion)).not.toMatchObject({ untilMs: expect.anything() })

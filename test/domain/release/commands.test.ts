@@ -1,4 +1,4 @@
-/** Checks each refusal and each effect of release commands. */
+/** Tests each refusal and each effect of release commands. */
 import { describe, expect, it } from 'vitest'
 import { advance } from '../../../domain/release/reducer.ts'
 import { commandStages } from '../../../domain/release/commands.ts'

@@ -1,4 +1,4 @@
-/** Checks the input of the judge: separated by version, in the order of time, with a clock that gaps do not shorten. */
+/** Tests the input of the judge: separated by version, in time order, with a clock that gaps do not shorten. */
 import { describe, expect, it } from 'vitest'
 import { canaryTicks, canaryEvidenceOf, type CountedTick } from '../../../domain/release/evidence-builder.ts'
 import type { ReleaseState } from '../../../domain/release/state.ts'
@@ -31,7 +31,7 @@ const row = (
   slow99: 0,
 })
 const [candidate, baseline] = ['m_v1.1.0', 'm_v1.0.0']
-/** A state whose last routing began at 100 with the given generation. */
+/** Returns the state with its last routing at this generation and time. */
 const since = (state: ReleaseState, generation: number, startedMs = 100): ReleaseState => ({
   ...state,
   generation,

@@ -1,8 +1,8 @@
-/** Tests the sentences about a release. */
+/** Tests the sentences that explain the state of a release. */
 import { expect, it } from 'vitest'
 import { withoutEvidence } from '../../../domain/release/explain.ts'
 
-it('a reason without its evidence keeps the counts, the rates and what follows', () =>
+it('a reason without its evidence keeps the counts, the rates and the next step', () =>
   expect(
     withoutEvidence(
       '8 of 690 canary requests invalid (1.16 %), control 0 %: logE 17.47 ≥ 5.298. v1 serves; conversion is worse, logE 9.9 ≥ 6.215',

@@ -203,7 +203,7 @@ describe('a policy in a request', () => {
     const replaced = { ...free, ...change }
     expect(issuesOfReplacement(replaced, free).join()).toMatch(issue)
     expect(issuesOfReplacement(replaced, free).join()).toContain('ask for approval.approvers of at least 1')
-    // An approver sees what is replaced.
+    // The approver sees which requirement is replaced.
     expect(issuesOfReplacement({ ...replaced, approval: { ...free.approval, approvers: 1 } }, free)).toEqual(
       [],
     )

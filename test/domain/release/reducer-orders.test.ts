@@ -1,4 +1,4 @@
-/** The state machine in thousands of random orders of events: what must hold in all of them. */
+/** Tests the invariants of the release reducer in thousands of random orders of events. */
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { advance } from '../../../domain/release/reducer.ts'
@@ -31,7 +31,7 @@ describe('for every order of events', () => {
       due: fc.boolean(),
     }) as fc.Arbitrary<StepEvent>,
   )
-  // Reports of a stage are more often possible ones, so that the runs get far.
+  // Possible reports of a stage are more frequent, so that the runs reach late stages.
   const events = fc.array(fc.oneof({ weight: 1, arbitrary: person }, { weight: 3, arbitrary: report }), {
     maxLength: 60,
   })

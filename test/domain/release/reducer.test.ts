@@ -1,4 +1,4 @@
-/** The state machine: every pair of stage and event, and the way to promotion or back. */
+/** Tests the release reducer: every pair of stage and event, and the paths to promotion and rollback. */
 import { describe, expect, it } from 'vitest'
 import { advance, legalSteps } from '../../../domain/release/reducer.ts'
 import { commandStages } from '../../../domain/release/commands.ts'

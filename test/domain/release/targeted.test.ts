@@ -1,4 +1,4 @@
-/** A release with chosen callers: its stage, its routes and its orders. */
+/** Tests a release with targeted callers: its stage, its routes and its commands. */
 import { describe, expect, it } from 'vitest'
 import { hotfixPolicy } from '../../../domain/release/derived-policy.ts'
 import { whyWaiting } from '../../../domain/release/explain.ts'
@@ -69,7 +69,7 @@ describe('a canary with targeted callers', () => {
     expect(advanceAll(routedTargeted, commandEvent('promoteNow')).stage).toBe('canary')
   })
 
-  it('has no chosen callers as a hotfix, and is refused with another strategy or without times', () => {
+  it('has no targeted callers as a hotfix, and is refused with another strategy or without times', () => {
     expect(hotfixPolicy({ ...policy, hotfix: { stages: policy.stages } }).targeted).toBeUndefined()
     const issues = (change: object) => issuesOfPolicy({ ...policy, ...change }).join('; ')
     expect(issues({ strategy: 'rolling' })).toMatch(/targeted belongs to a canary release; rolling/)

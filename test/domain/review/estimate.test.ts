@@ -49,7 +49,7 @@ describe('the accuracy with reviews', () => {
   it('is the accuracy of one part where the other has no predictions', () =>
     expect(estimateReviewed([band, { predictions: 0, known: 0, right: 0 }]).accuracy).toBeCloseTo(0.6, 12))
 
-  // Nine in ten answers of the band are reviewed, one in ten of the others has an outcome.
+  // Nine in ten answers of the band are reviewed; one in ten of the others has an outcome.
   it('has no bias where the pooled share has one, and its error covers, in 4,000 simulated weeks', () => {
     const uniform = seededRandom(7)
     const runs = 4_000

@@ -4,7 +4,7 @@ import { drawsOf, meanAboveEvidence, meanInterval, meanOf } from '../../../domai
 import { seededRandom } from '../../../domain/statistics/random.ts'
 
 describe('the evidence that a mean is above a limit', () => {
-  it('is the mixture of bets, computed draw by draw elsewhere', () => {
+  it('is the mixture of bets, equal to a computation draw by draw', () => {
     // Two draws of 1 and three of 0 against m = 0.2: each bet multiplies (1 + 0.8λ)²(1 − 0.2λ)³ with λ = 0.999·bet/0.2.
     const bets = Array.from({ length: 12 }, (_, k) => 0.02 * (0.95 / 0.02) ** (k / 11))
     const capital = bets.map((bet) => (1 + 0.8 * ((0.999 * bet) / 0.2)) ** 2 * (1 - 0.999 * bet) ** 3)

@@ -21,7 +21,7 @@ const tick = (
   controlEvents,
 })
 
-/** Two-arm traffic with a share that wanders between 1 and 50 %. */
+/** Generates traffic of two arms with a share that varies between 1 and 50 %. */
 function traffic(uniform: () => number, ticks: number, canaryRate: number, controlRate: number): RateTick[] {
   return Array.from({ length: ticks }, () => {
     const share = 0.01 + 0.49 * uniform()

@@ -33,7 +33,7 @@ const keys = Array.from({ length: 100_000 }, (_, index) => `user-${index}`)
 
 describe('the hash', () => {
   it('gives the reference values of MurmurHash3 for texts of 32-bit code units', () => {
-    // One UTF-16 code unit is one block here, so the published byte vectors hold for the empty text only.
+    // Each UTF-16 code unit is one block here, so the published byte vectors apply only to the empty text.
     expect(hash32('', 0)).toBe(0)
     expect(hash32('', 1)).toBe(0x514e28b7)
     expect(hash32('', 0xffffffff)).toBe(0x81f16f39)

@@ -1,4 +1,4 @@
-/** Who is chosen to meet a candidate first, and what a route with chosen callers becomes when its candidate is dropped. */
+/** Tests which requests a target matches, and a route with targeted callers after its candidate is withdrawn. */
 import { describe, expect, it } from 'vitest'
 import {
   championAlone,
@@ -83,7 +83,7 @@ describe('a route with targeted callers', () => {
     targeted: { version: 'b', target: header },
   }
 
-  it('has a candidate, which is what callers complain about', () => {
+  it('has a candidate, which callers can report problems about', () => {
     expect(hasCandidate(route)).toBe(true)
     expect(servingVersion(route)).toBe('b')
     expect(issuesOfRoute(route)).toEqual([])

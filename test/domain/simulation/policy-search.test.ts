@@ -17,7 +17,7 @@ import { seededRandom } from '../../../domain/statistics/random.ts'
 const hourMs = 3_600_000
 const search = { hours: [0.25, 4], harmBudget: 20, falseRollback: 0.02 }
 
-it('bad candidates fail more often, are less right, or come to be', () => {
+it('bad candidates fail more often, are less accurate, or become so', () => {
   const of = (kind: 'errors' | 'worse' | 'stale-feature') =>
     searchedScenarios(kind, { championRate: 0.005, shadowMs: hourMs })[1]
   expect(of('errors')).toEqual({ kind: 'error', rate: 0.025, fromMs: hourMs })
@@ -28,7 +28,7 @@ it('bad candidates fail more often, are less right, or come to be', () => {
 describe('the searched policies', () => {
   const candidates = candidatePolicies(dayPolicy, search)
 
-  it('are the stages as they are and every plan of shares in every time', () => {
+  it('are the present stages and every combination of shares and times', () => {
     expect(candidates.map(({ name }) => name)).toEqual(
       expect.arrayContaining(['stages as they are', '25 → 50 % in 15 min', '1 → 10 → 50 % in 4 h']),
     )

@@ -26,7 +26,7 @@ const released = (scenario: string, world: Partial<SimulatedWorld>, given = hour
 const outcomes = (...of: Parameters<typeof released>) => released(...of).map(({ outcome }) => outcome)
 
 describe('recorded outcomes', () => {
-  it('find a candidate that is less right as late as they come', () => {
+  it('detect a candidate that is less accurate as late as they arrive', () => {
     const [atOnce, later, tooLate] = [undefined, labels, { ...labels, delayMs: 10 * dayMs }].map((given) =>
       released('worse:0.02', { labels: given }),
     )
@@ -39,7 +39,7 @@ describe('recorded outcomes', () => {
     expect(tooLate!.map(({ byVerdict }) => byVerdict)).toEqual([false, false, false])
   })
 
-  it('find nothing where fewer than four in five predictions have one, as in a real release', () => {
+  it('detect nothing where fewer than four in five predictions have one, as in a real release', () => {
     expect(outcomes('worse:0.05', { labels: { ...labels, delayMs: 0, known: 790 } })).toEqual(
       Array.from({ length: 3 }, () => 'promoted'),
     )
@@ -85,7 +85,7 @@ describe('recorded answers', () => {
     expect(answerShares({ answers, positiveShare: 0.2 }, {}).champion).toEqual([0.95, 0.05])
     const { canary } = answerShares({ answers, positiveShare: 0.2 }, { shift: 1 })
     expect(canary.map((share) => Number(share.toFixed(9)))).toEqual([0.9, 0.1])
-    // One point of difference at five per cent of answers: what is found at a fifth of answers is not found here.
+    // One percentage point at 5 % of answers: a difference that is found at 20 % of answers is not found here.
     expect(outcomes('shift:0.2', {})).toContain('held')
     expect(outcomes('shift:0.2', { answers })).toEqual(['promoted', 'promoted', 'promoted'])
   })
@@ -98,7 +98,7 @@ describe('recorded answers', () => {
       edges: [1_000.1, 1_000.5, 1_000.9],
       scores,
     }
-    // Numbers that lie close together: a thousandth more puts all of them above the 90th percentile.
+    // Numbers that are close together: a thousandth more puts all of them above the 90th percentile.
     expect(answerShares({ answers, positiveShare: 0 }, { factor: 1.001 }).canary).toEqual([0, 0, 0, 1])
     expect(outcomes('scale:1.001', { answers })).toEqual(['rolled_back', 'rolled_back', 'rolled_back'])
     expect(outcomes('scale:1.001', {})).toEqual(['promoted', 'promoted', 'promoted'])

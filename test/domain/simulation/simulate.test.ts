@@ -20,7 +20,7 @@ import { hourPolicy } from '../../support/release/hour-policy.ts'
 const fromFivePercent: ReleasePolicy = { ...dayPolicy, stages: dayPolicy.stages.slice(1) }
 const hourMs = 3_600_000
 
-/** The same with conversions that come within ten minutes. */
+/** Adds conversions that arrive within ten minutes to the policy. */
 const sells = (more: Partial<BusinessMetric> = {}): ReleasePolicy => {
   const times = { withinMs: 600_000, delayMs: 0 }
   const bounds = { min: 0, max: 1, lowerIsBetter: false, action: 'rollback' } as const
@@ -28,7 +28,7 @@ const sells = (more: Partial<BusinessMetric> = {}): ReleasePolicy => {
   return { ...hourPolicy, limits: { ...hourPolicy.limits, alpha: businessAlpha, business: { conversion } } }
 }
 
-/** The same with complaints that another system counts by the minute. */
+/** Adds complaints that another system counts per minute to the policy. */
 const measured = (): ReleasePolicy => {
   const external = { complaints: promql('prometheus', '$version', { max: 0.2, delay: '1 s' }) }
   const { limits } = compileRelease(() => {}, canary({ stages: [percent(5)], external }))

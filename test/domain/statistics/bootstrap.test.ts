@@ -15,7 +15,7 @@ const deviation = (values: Float64Array): number => {
 describe('a bootstrap of more rows than are drawn one by one', () => {
   const rows = 2 * maxDrawnRows
   const uniform = seededRandom(5)
-  // In order, as the rows of a snapshot are: neighbours are alike.
+  // Sorted, as the rows of a snapshot are: neighbours are similar.
   const sorted = Float64Array.from({ length: rows }, () => uniform() ** 3).sort()
 
   it('varies as the mean of the rows does', () => {

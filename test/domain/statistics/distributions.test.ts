@@ -171,7 +171,7 @@ describe('the bootstrap', () => {
   it('of counts is drawn by kind of row, with the same spread', () => {
     const hits = values.map((value) => (value < 0.3 ? 1 : 0))
     const share: Statistic = { kind: 'sums', columns: [hits], value: (sums, weight) => sums[0]! / weight }
-    // A column of distinct numbers beside it makes every row a kind of its own, so its rows are drawn one by one.
+    // A column of distinct numbers makes each row its own kind, so rows are drawn one by one.
     const rowwise = bootstrap([share, mean], 400, { resamples: 2_000, seed: 4 })[0]!
     const kinds = bootstrap([share], 400, { resamples: 2_000, seed: 4 })[0]!
     const p = pointValue(share, 400)!

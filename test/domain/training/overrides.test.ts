@@ -1,4 +1,4 @@
-/** Tests that overrides are compared with the declared hyperparameters. */
+/** Tests the comparison of overrides with the declared hyperparameters. */
 import { describe, expect, it } from 'vitest'
 import {
   issuesOfOverrides,

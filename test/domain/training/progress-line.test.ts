@@ -1,4 +1,4 @@
-/** Tests what a line of a training program means: progress, a part of its work, or neither. */
+/** Tests the parsing of lines of a training program: progress, a part of its work, or neither. */
 import { expect, it } from 'vitest'
 import { parseProgressLine } from '../../../domain/training/progress-line.ts'
 
@@ -18,7 +18,7 @@ it.each([
   '{"part": "fit", "startMs": -1, "endMs": 1}',
   '{"part": "fit", "startMs": "1", "endMs": 2}',
   '{"part": "fit", "startMs": 1, "endMs": 1e300}',
-])('%s is no part', (line) =>
+])('%s is not a part', (line) =>
   expect(parseProgressLine(line)).toEqual({ issue: `"part" needs "startMs" and a later "endMs": ${line}` }),
 )
 

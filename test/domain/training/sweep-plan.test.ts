@@ -1,4 +1,4 @@
-/** Tests which hyperparameters a sweep tries, which trials it stops and which one it chooses. */
+/** Tests which hyperparameters a sweep tries, which trials it stops and which trial it selects. */
 import { describe, expect, it } from 'vitest'
 import { isMedianStop, medianStop } from '../../../domain/training/median-stop.ts'
 import { requireValidation } from '../../../domain/training/require-validation.ts'
@@ -16,7 +16,7 @@ describe('the trials of a sweep', () => {
     ])
   })
 
-  it('hold a setting once although a value is given twice, and count it once', () => {
+  it('contain a setting once although a value is given twice', () => {
     expect(candidatesOf(model, { units: [4, 4, 8], wide: [true, true] }, { seed: 1 })).toEqual([
       { units: 4, wide: true },
       { units: 8, wide: true },

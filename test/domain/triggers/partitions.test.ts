@@ -1,4 +1,4 @@
-/** Tests which days of a batch have ended, and what a day stands for. */
+/** Tests which days of a batch have ended, and the placeholders of a day. */
 import { expect, it } from 'vitest'
 import {
   batchWith,

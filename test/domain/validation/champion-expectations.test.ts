@@ -83,7 +83,7 @@ describe('a period of the batch', () => {
   const numbers = Array.from({ length: long }, (_, row) => (row * 7) % 200)
   const texts = Array.from({ length: long }, (_, row) => `plot ${row % 7}`)
   const times = Array.from({ length: long }, (_, row) => (row * 24 * hourMs) / 100)
-  /** Rows of the days 8 and 9 of twenty. */
+  /** Edits the rows of days 8 and 9 of twenty. */
   const edited = <T>(cells: readonly T[], edit: (cell: T) => T, last = 9): T[] =>
     cells.map((cell, row) => (dayOf(row) >= 8 && dayOf(row) <= last ? edit(cell) : cell))
   const judgePeriods = (columns: Record<string, BatchCell[]>) => {

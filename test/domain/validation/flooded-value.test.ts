@@ -10,7 +10,7 @@ const periods = 20
 const uniform = seededRandom(7)
 const normal = () => standardNormal(uniform)
 
-/** Texts with shares as of cities, which differ from period to period; `more` adds rows of one text to some periods. */
+/** Draws texts with the shares of cities, which vary between periods; `more` adds rows of one text to some periods. */
 function drawn(rows: number, more: { of: string; share: number; from: number; to: number } | undefined) {
   const usual = Array.from({ length: 40 }, (_, place) => 1 / (place + 3))
   return Array.from({ length: periods }, (_, period) => {

@@ -16,7 +16,7 @@ interface Row {
 const span = { firstMs: 1_000_000, lastMs: 1_000_000 + 20 * 3_600_000 - 1 }
 const hour = (place: number): number => span.firstMs + place * 3_600_000
 
-/** Twenty hours of rows of nineteen cities, and `more` times as many of one city in some of them. */
+/** Generates twenty hours of rows of nineteen cities; some hours have `more` times as many of one city. */
 function rowsWith(perHour: number, more?: { times: number; from: number; to: number }): Row[] {
   const uniform = seededRandom(perHour)
   const rows: Row[] = []

@@ -1,4 +1,4 @@
-/** Checks that API keys are hashed, shown once and revoked permanently. */
+/** Tests that API keys are hashed, shown once and revoked permanently. */
 import { createHash } from 'node:crypto'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import {

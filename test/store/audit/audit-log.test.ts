@@ -1,4 +1,4 @@
-/** The audit log: the application cannot change it, and a change that bypasses the application is found. */
+/** Tests that the application cannot change the audit log, and that a change from outside the application is detected. */
 import { createPrivateKey, sign } from 'node:crypto'
 import { appendFileSync, mkdtempSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -50,7 +50,7 @@ afterAll(async () => {
   for (const each of stores) await each.close()
 })
 const breach = async (...heads: AuditHead[]) => (await verifyAudit(store, { heads, page: 2 })).breach
-/** Acts as the owner of the database, who has removed the guard first. */
+/** Acts as the owner of the database, after removing the guard. */
 const tamper = (...statements: Sql[]) =>
   store.transaction(async (database) => {
     await database.query(sql`alter table audit disable trigger audit_is_append_only`)
@@ -208,7 +208,7 @@ describe('Postgres itself refuses', () => {
         and has_table_privilege(oid, 'update') and has_table_privilege(oid, 'delete') as may
       from pg_class where relnamespace = 'public'::regnamespace and relkind in ('r', 'p') order by relname`)
     expect(tables.filter(({ may }) => !may).map(({ name }) => name)).toEqual(['audit', 'migrations'])
-    // Partitions are made and dropped while the system runs.
+    // Partitions are created and dropped while the system runs.
     await application.query(sql`
       create table predictions_2001 partition of predictions for values from ('2001-01-01') to ('2002-01-01')`)
     await application.query(sql`drop table predictions_2001`)
@@ -263,7 +263,7 @@ describe('the external heads', () => {
         .slice(0, -1)
         .map((line) => (JSON.parse(line) as AuditHead).seq)
         .at(-1)
-    // They are written one after the other.
+    // The heads are written one after the other.
     for (const file of files) await expect.poll(() => lastIn(file)).toBe(11)
     expect(await verify()).toBeUndefined()
     expect(troubles).toEqual([])
@@ -287,7 +287,7 @@ describe('the external heads', () => {
     await store.transaction(async (database) => {
       await database.query(sql`alter table audit rename to old_audit`)
       await database.query(sql`create table audit (like old_audit including all)`)
-      // At once, longer than what was kept: while it is shorter, the keeper says that rows are missing.
+      // Inserts more rows at once than were removed: while the log is shorter, the keeper reports missing rows.
       for (let i = 0; i < 8; i++)
         await appendAudit(database, { actor: 'forger', action: 'a', subject: 's', detail: {} })
     })
@@ -311,7 +311,7 @@ describe('the external heads', () => {
     expect(await verify()).toBeUndefined()
     await tamper(sql`delete from audit where seq = 6`)
     expect(await verify()).toBe('the rows after 5 are missing, there were 6')
-    // A line for the shorter chain does not help, and a forged one is told from a true one.
+    // A line for the shorter chain does not help, and a forged line is distinguished from a true one.
     writeFileSync(second, text.split('\n').slice(0, 1).join('\n') + '\n')
     expect(await verify()).toBeUndefined()
     appendFileSync(
@@ -466,7 +466,7 @@ it('the audit log stores no secret, and its hashes cover the stored content', as
   expect(row.text).not.toContain(secret)
   expect(row.text).toContain('with tnr_0123456789ab_[redacted] at postgres://u:[redacted]@h/')
   expect(await breach()).toBeUndefined()
-  // As any other text that is kept.
+  // Like every other stored text.
   const [kept] = await store.query<{ text: string; list: string[] }>(
     sql`select ${`tnr_0123456789ab_${secret}`}::text as text, ${[`tnr_0123456789ab_${secret}`, 'plain']}::text[] as list`,
   )

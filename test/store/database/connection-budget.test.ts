@@ -1,4 +1,4 @@
-/** Checks the connection budget, which is reported before a process starts, with its consumers and a remedy. */
+/** Tests the connection budget, which is reported before a process starts, with its consumers and a remedy. */
 import pg from 'pg'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { readdirSync, readFileSync } from 'node:fs'
@@ -63,7 +63,7 @@ describe('the connection budget of Postgres', () => {
     )
     try {
       await Promise.all(others.map((client) => client.connect()))
-      // Its own connections are those of one process, however many of them there are.
+      // Its own connections count as those of one process, whatever their number.
       const own = await Promise.all([store.pool.connect(), store.pool.connect()])
       own.forEach((client) => client.release())
       await expect(expectRoomFor(store, 'api')).rejects.toMatchObject({
@@ -83,9 +83,9 @@ it('every listener of a process is counted', () => {
       .map((entry) => join(entry.parentPath, entry.name))
   const listeners = (directory: string) =>
     filesIn(directory).flatMap((file) => readFileSync(file, 'utf8').match(/\bstore\.listen\(/g) ?? []).length
-  // Those of store/ are in every process that keeps the heads of the audit: replicas and control workers.
+  // Listeners of store/ run in every process that keeps the audit heads: replicas and control workers.
   expect(maxConnectionsOf('api') - poolSizes.api).toBe(listeners('api') + listeners('store'))
-  // One more erases.
+  // One more listener erases.
   expect(maxConnectionsOf('control') - poolSizes.control).toBe(
     listeners('activities') + listeners('store') + 1,
   )

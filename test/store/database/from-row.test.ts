@@ -1,4 +1,4 @@
-/** Tests how rows become domain objects; no server is needed. */
+/** Tests how rows become domain objects; needs no server. */
 import { expect, it } from 'vitest'
 import sql from 'sql-template-tag'
 import { fromRowWithout, rowsFrom } from '../../../store/database/from-row.ts'

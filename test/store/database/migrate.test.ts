@@ -1,4 +1,4 @@
-/** Migrations: once, from however many processes, and never changed after the fact. */
+/** Tests migrations: each runs once for any number of processes, and never changes afterwards. */
 import { createHash } from 'node:crypto'
 import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -8,7 +8,7 @@ import { describe, expect, it } from 'vitest'
 import { migrate, migrationsDir } from '../../../store/database/migrate.ts'
 import { freshDatabase } from '../../support/servers/servers.ts'
 
-/** A migration that has run somewhere must stay what it was; a change to the schema is a further file. */
+/** Digests of released migrations. A migration that has run must not change; a schema change is a new file. */
 const pinned: Record<string, string> = {
   '0001_registry.sql': 'e8917aa16c7a090a1233243e9cfdba2e3c23f64e64b126ffb39f9b3f434ea4fb',
   '0002_releases.sql': 'd1312bb29a5310e8da859b8dd5110aec1d69678182fdfa32a9d75307e9e02447',
@@ -64,7 +64,7 @@ describe('migrations', () => {
     const sockets = () => process.getActiveResourcesInfo().filter((name) => name === 'TCPSocketWrap').length
     const before = sockets()
     expect(await migrate(url)).not.toEqual([])
-    // One of an earlier file may end meanwhile.
+    // A connection of an earlier test file may close in between.
     expect(sockets()).toBeLessThanOrEqual(before)
   })
 

@@ -1,4 +1,4 @@
-/** Statements that a connection parses once, and what happens when a migration changes their result. */
+/** Tests statements that a connection parses once, also when a migration changes their result. */
 import sql from 'sql-template-tag'
 import { afterAll, beforeAll, beforeEach, expect, it, vi } from 'vitest'
 import { prepared, preparedName } from '../../../store/database/prepared.ts'
@@ -19,7 +19,7 @@ beforeEach(async () => {
   await store.pool.query(`insert into ${table} values ('a', 1), ('b', 2)`)
 })
 
-/** The table is another one in each test, so each has a text of its own. */
+/** Each test has its own table, so each has its own statement text. */
 const find = (key: string) => prepared([`select * from ${table} where key = `, ``], key)
 const plans = async () =>
   (await store.pool.query('select name, generic_plans + custom_plans as runs from pg_prepared_statements'))
@@ -53,14 +53,14 @@ it('in a transaction it fails once with the error of Postgres, and the next tran
   expect(await read()).toEqual([{ key: 'a', value: 1, more: 'new' }])
 })
 
-it('a prepared statement that fails for its values is used again for others', async () => {
+it('a prepared statement that fails because of its values can be used again with others', async () => {
   const half = (by: number) =>
     prepared([`select value / `, `::integer as half from ${table} order by key`], by)
   await expect(store.query(half(0))).rejects.toMatchObject({ code: '22012' })
   expect(await store.query(half(1))).toEqual([{ half: 1 }, { half: 2 }])
 })
 
-it('texts without end do not all become prepared statements', async () => {
+it('only a bounded number of texts become prepared statements', async () => {
   vi.resetModules()
   const own = await import('../../../store/database/prepared.ts')
   const texts = Array.from({ length: 150 }, (_, i) => own.prepared([`select ${i} as number`]))

@@ -1,4 +1,4 @@
-/** Queries from outside run as a role of their own: what it may read, and what neither it nor its connection leaves behind. */
+/** Tests queries of users: they run as a separate role with limited privileges and leave nothing behind. */
 import sql, { raw } from 'sql-template-tag'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { appendAudit } from '../../../store/audit/audit-log.ts'
@@ -79,7 +79,7 @@ describe('a query from outside', () => {
   })
 })
 
-it('the reader has no privilege on any table of Tenure, and a start names what it has too much', async () => {
+it('the reader has no privilege on any table of Tenure, and a start names excess privileges', async () => {
   const readable = await owner.query<{ name: string }>(sql`
     select relname as name from pg_class where relnamespace = 'public'::regnamespace and relkind in ('r', 'p', 'v', 'S')
       and has_table_privilege('tenure_reader', oid, 'select, insert, update, delete, truncate')`)

@@ -1,4 +1,4 @@
-/** Tests the alerts of releases that ask for an answer: one request is stored once, however many processes raise it. */
+/** Tests alerts of releases that request an answer: one request is stored once, however many processes raise it. */
 import { afterAll, beforeAll, expect, it } from 'vitest'
 import { listAlerts } from '../../../store/monitoring/alerts.ts'
 import { upsertRequest } from '../../../store/monitoring/release-requests.ts'

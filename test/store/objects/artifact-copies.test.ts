@@ -34,7 +34,7 @@ const bytes = Buffer.from('earned')
 const digest = digestOf(bytes)
 const key = artifactKey('artifacts', digest)
 
-/** Two machines with disks of their own and one object store. */
+/** Two machines with separate disks and one object store. */
 let objects: ObjectStore
 let near: SharedArtifacts
 let far: SharedArtifacts

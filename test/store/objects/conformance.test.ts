@@ -14,7 +14,7 @@ afterAll(async () => {
   await rm(root, { recursive: true })
 })
 
-/** The smallest part that S3 takes. */
+/** The smallest part that S3 accepts. */
 const partBytes = 5 * 1_048_576
 const implementations = [
   { name: 'a directory', skip: false, open: async () => openDirectoryStore(join(root, 'store')) },

@@ -10,7 +10,7 @@ import { openTestStore, settingsOf } from '../../support/objects/moto-server.ts'
 
 type Answer = (request: IncomingMessage, response: ServerResponse, body: Buffer) => void
 
-/** A server that answers each request by the next of these, and by the last one for ever. */
+/** A server that answers each request with the next of these responses, and then repeats the last one. */
 let answers: Answer[] = []
 let asked: { method: string; url: string; headers: IncomingMessage['headers']; body: Buffer }[] = []
 const server = createServer((request, response) => {
@@ -47,7 +47,7 @@ const failing =
     void response
       .writeHead(status, headers)
       .end(`<Error><Code>${code}</Code><Message>${message}</Message></Error>`)
-/** Ends the connection before the length that it has announced. */
+/** Closes the connection before the announced length. */
 const cutOff: Answer = (_request, response) => {
   response.writeHead(200, { 'content-length': '1000' })
   response.write('the first bytes')
@@ -64,7 +64,7 @@ describe('a request to S3', () => {
     expect(url).toBe('/bucket/prefix/a%20b/c%2Bd')
     expect(headers['if-none-match']).toBe('*')
     expect(headers['x-amz-content-sha256']).toBe(sha256(body))
-    // The published algorithm, written again.
+    // The published signature algorithm, implemented independently.
     const [, scope, names, signature] =
       /Credential=test\/(.+), SignedHeaders=(.+), Signature=(.+)$/.exec(headers.authorization!) ?? []
     const signed = names!.split(';').map((name) => `${name}:${String(headers[name])}\n`)
@@ -85,7 +85,7 @@ describe('a request to S3', () => {
   it('names the bucket in the host where the path does not', async () => {
     answers = [ok()]
     const settings = { ...settingsOf(endpoint, 'bucket', ''), pathStyle: false }
-    // A name below localhost leads to this machine.
+    // A name below localhost resolves to this machine.
     settings.endpoint = endpoint.replace('127.0.0.1', 'localhost')
     const sent = await openS3Store(settings)
       .put('key', Buffer.from('x'))

@@ -56,7 +56,7 @@ it('a release that ends as rolled back in a restored backup returns its candidat
   const state = openingState(facts, 0)
   await insertRelease(store, { state, workflowId: 'w', runId: 'r' })
   await moveChampion(store, { ...move, from: baseline, to: version, releaseId: state.id })
-  // As a restore leaves it: everything to the champion, and no release in the route.
+  // As a restore leaves it: all traffic to the champion, and no release in the route.
   const arms = [{ arm: 'champion' as const, version, shareBp: 10_000 }]
   await writeRoute(store, {
     route: { model, salt: 's', arms, proven: baseline },
@@ -90,7 +90,7 @@ it('a release whose route another writer has changed ends as rolled back when a 
   expect(await rollBackServing(store, { ...order, commandTo }, new Map())).toMatchObject({ from: version })
   const superseded = end(state, 1, 'superseded', 'another writer has changed the routing')
   const recorded = { outcome: 'rolled_back', reason: 'rolled back by olga: callers complain' }
-  // The second attempt has lost the answer of the first.
+  // The second attempt has lost the response of the first.
   for (const _attempt of [1, 2])
     expect(await store.transaction((database) => close(database, superseded))).toMatchObject(recorded)
   expect(await findRelease(store, state.id)).toMatchObject(recorded)

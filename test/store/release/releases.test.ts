@@ -1,4 +1,4 @@
-/** Releases, their clocks, commands and champions as rows: what may be written twice, late or at once changes nothing. */
+/** Tests releases, their clocks, commands and champions as rows: repeated, late or concurrent writes change nothing. */
 import sql from 'sql-template-tag'
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import { mkdtempSync, rmSync } from 'node:fs'
@@ -169,7 +169,7 @@ describe('the clock of a stage', () => {
     expect(back.watchedMs).toBe(watchedMs)
     expect(Math.abs(back.observedMs - Date.now())).toBeLessThan(60_000)
     await pause(30)
-    // A timer may ring a millisecond early.
+    // A timer may fire a millisecond early.
     expect((await look()).watchedMs).toBeGreaterThanOrEqual(watchedMs + 29)
   })
 

@@ -1,4 +1,4 @@
-/** Pairs: which of two versions was right, by the newest outcome of each request both have answered. */
+/** Tests pairs: which of two versions was right, by the newest outcome of each request that both answered. */
 import { randomUUID } from 'node:crypto'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -33,7 +33,7 @@ beforeEach(async () => {
 })
 
 type Value = number | string | boolean
-/** A request both versions answered; each further value is a later revision of its outcome. */
+/** Inserts a request that both versions answered; each further value is a later revision of its outcome. */
 async function pair(first: Value, second: Value, ...outcomes: Value[]): Promise<void> {
   const predictionId = randomUUID()
   await insertPairs(store, [
@@ -82,7 +82,7 @@ it('an outcome of an unknown class counts for neither side', async () => {
   await expect.poll(() => counts()).toEqual({ b: 0, c: 1, same: 0 })
 })
 
-/** Makes pairs of the past: asked and told so many minutes ago; not told when undefined. */
+/** Inserts past pairs: requested and labelled this many minutes ago; not labelled when undefined. */
 async function asked(minutesAgo: number, toldAgo: number | undefined, wasRight: boolean): Promise<void> {
   await pair(true, false, ...(toldAgo === undefined ? [] : [wasRight]))
   await store.query(sql`

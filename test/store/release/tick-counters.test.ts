@@ -1,4 +1,4 @@
-/** Counters: absolute, so that writing them again changes nothing; summed over replicas when they are read. */
+/** Tests counters: absolute, so that repeated writes change nothing, and summed over replicas when they are read. */
 import { afterAll, beforeAll, expect, it } from 'vitest'
 import { findLatency, findTicks, writeTicks, type TickCounts } from '../../../store/release/tick-counters.ts'
 import type { Store } from '../../../store/postgres.ts'
@@ -69,7 +69,7 @@ it('latency quantiles come from the sum of all histograms, without the shadow', 
   expect(await of('m_v9.0.0')).toBeUndefined()
 })
 
-it('keys and answers add up over replicas, unless one of them counts none or other bins', async () => {
+it('keys and answers add up over replicas, unless one of them has none or other bins', async () => {
   const counted = (tickMs: number, change: Partial<TickCounts>) =>
     tick({ release: 'rel_answers', tickMs, ...change })
   await writeTicks(store, {

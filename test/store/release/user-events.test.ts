@@ -63,7 +63,7 @@ async function happened(
   await insertEvents(store, { source: 'shop', events: [event] })
   await store.query(sql`update events set arrived_at = ${timeOf(at)} where id = ${id}`)
 }
-/** One page; a user without events has none. */
+/** Returns one page; a user without events has none. */
 const pageOf = (limit: number, after?: UserEventsCursor, withinMs = 5 * minuteMs) =>
   listUserEvents(
     store,
@@ -141,7 +141,8 @@ it('events of another model do not count, nor requests of other releases, stages
 })
 
 it('pages follow one another, also where requests have one time and one user', async () => {
-  // The ids are random, so of the requests at one time any may be the last; user 0 has none of them, or a page might hold it twice.
+  // The ids are random, so any request of the same time may be the last. User 0 has none of these requests, or a page might contain it
+  // twice.
   await asked(0, { user: 'user 0' })
   for (let i = 1; i < 5; i++) await asked(1, { user: `user ${i}`, version: i % 2 === 0 ? 'new' : 'old' })
   await asked(2, { user: 'user 0', version: 'old' })
@@ -162,7 +163,7 @@ it('pages follow one another, also where requests have one time and one user', a
   expect((await pageOf(2, after)).last).toBeUndefined()
 })
 
-it('an event is stored once, and another one under its id is named', async () => {
+it('an event is stored once, and a different event with its id is reported', async () => {
   const event = {
     id: uniqueName('id'),
     digest: '01',

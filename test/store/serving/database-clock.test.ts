@@ -1,4 +1,6 @@
-/** What counts a replica as gone while the clock of the database is set ahead: its lease by the clock of the process, as for a rollback. */
+/**
+ * Tests when a replica counts as gone while the database clock is set ahead: its lease follows the clock of the process, as in a rollback.
+ */
 import sql from 'sql-template-tag'
 import { afterAll, beforeAll, expect, it } from 'vitest'
 import { acknowledgeKillSwitch, issuesOfKillSwitch } from '../../../store/serving/kill-switches.ts'
@@ -17,7 +19,7 @@ beforeAll(async () => {
 })
 afterAll(() => opened?.close())
 
-/** Two replicas, of which `cut` has not acknowledged anything, and a clock that is set a day ahead then. */
+/** Registers two replicas, of which `cut` has acknowledged nothing, and then sets the database clock a day ahead. */
 async function clockAhead(): Promise<void> {
   now = 0
   store = { ...opened, leases: createObservedLeases(() => now) }

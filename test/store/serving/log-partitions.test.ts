@@ -1,4 +1,6 @@
-/** The days of the prediction log: made ahead, dropped when too old, never in the way of a row, and looked up by the id's time. */
+/**
+ * Tests the daily partitions of the prediction log: created ahead, dropped when too old, never blocking a row, and found by the id's time.
+ */
 import { randomUUID } from 'node:crypto'
 import sql from 'sql-template-tag'
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
@@ -24,7 +26,7 @@ const days = async (): Promise<string[]> => {
   )
   return rows.map(({ name }) => name)
 }
-/** An id of that moment, as the replicas make them. */
+/** Makes an id of that moment, as replicas do. */
 const idAt = (ms: number): string =>
   `${ms
     .toString(16)
@@ -89,7 +91,7 @@ describe('the daily partitions of the log', () => {
         sql`select make_prediction_day(${new Date(midnight(-back)).toISOString().slice(0, 10)}::date)`,
       )
     const ids = await Promise.all([3, 2, 1, 0].map((back) => insert(midnight(-back) + dayMs - 1)))
-    // What ended two days ago to the moment is as old as it may be; only the day before it is too old.
+    // A partition that ended exactly two days ago is as old as allowed; only the day before it is too old.
     expect(await dropPartitions(store, 2)).toEqual([nameOf(midnight(-3))])
     expect(await dropPartitions(store, 2)).toEqual([])
     expect(await dropPartitions(store, 1)).toEqual([nameOf(midnight(-2))])
@@ -172,7 +174,7 @@ describe('the records of a prediction', () => {
       randomUUID(),
       randomUUID(),
     ]
-    // A label may arrive late, so its prediction decides. For an id without a time the arrival of its outcome decides.
+    // A label may arrive late, so its prediction decides. For an id without a time, the arrival of its outcome decides.
     await outcome(old, Date.now())
     await outcome(young, Date.now())
     await outcome(foreign, midnight(-91))

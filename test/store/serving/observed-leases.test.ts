@@ -1,4 +1,4 @@
-/** Which leases count as over, by a monotonic clock that the test sets. */
+/** Tests which leases count as over, by a monotonic clock that the test sets. */
 import { beforeEach, expect, it } from 'vitest'
 import {
   createObservedLeases,
@@ -23,13 +23,13 @@ const stored = (changes: Partial<StoredLease> = {}): StoredLease => ({
   serverStartedMs: 1,
   ...changes,
 })
-/** A query that is sent at one moment and answered 10 ms later. */
+/** Simulates a query that is sent at one moment and answered 10 ms later. */
 const readAt = (sentAt: number, ...read: StoredLease[]): LeaseStanding[] => {
   now = sentAt + 10
   return leases.take(read, sentAt)
 }
 
-it('a lease is over when the process has seen it unchanged for its length, counted from an answer to a question', () => {
+it('a lease is over when the process has seen it unchanged for its length, counted from the answer to a query', () => {
   expect(readAt(0, stored())).toEqual(['live'])
   expect(readAt(leaseMs + 9, stored())).toEqual(['live'])
   expect(readAt(leaseMs + 10, stored())).toEqual(['silent'])
@@ -53,7 +53,7 @@ it('a process that starts waits for a lease that is over by the clock of the dat
 it.each([
   ['a renewal', { leaseUntilMs: 1_001_000 }],
   ['another server', { serverStartedMs: 2 }],
-])('%s begins the lease anew', (_name, changes) => {
+])('%s starts the lease again', (_name, changes) => {
   readAt(0, stored())
   expect(readAt(leaseMs, stored(changes))).toEqual(['live'])
   expect(readAt(2 * leaseMs + 9, stored(changes))).toEqual(['live'])

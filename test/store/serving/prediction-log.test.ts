@@ -1,4 +1,4 @@
-/** The prediction log's rows: encoded by us, read back by Postgres. */
+/** Tests the rows of the prediction log: encoded by this project, read back by Postgres. */
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import { createClock } from '../../../api/serving/clock.ts'
 import { createIds } from '../../../api/serving/prediction-ids.ts'
@@ -65,7 +65,7 @@ function block(records: PredictionRecord[], of = origin): Buffer {
   )
 }
 
-/** As the input buffer holds them. */
+/** Values as the input buffer holds them. */
 function textsOf(...texts: (string | undefined)[]): Buffer {
   return Buffer.concat(
     texts.flatMap((text) => {

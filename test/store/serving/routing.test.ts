@@ -1,4 +1,4 @@
-/** Checks routing writes: one of many concurrent writers wins, a stale writer never does, and replicas are notified. */
+/** Tests routing writes: one of many concurrent writers wins, a stale writer never does, and replicas are notified. */
 import { spawnSync } from 'node:child_process'
 import sql from 'sql-template-tag'
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
@@ -136,13 +136,13 @@ describe('exposure', () => {
     expect(await leftMs()).toBeLessThan(60_000)
     expect(await renew()).toBe(true)
     expect(await leftMs()).toBeGreaterThan(100_000)
-    // One on earlier evidence takes nothing away.
+    // A renewal on earlier evidence does not shorten the exposure.
     expect(await renew({ observedMs: first.writtenMs - 60_000 })).toBe(true)
     expect(await leftMs()).toBeGreaterThan(100_000)
   })
 
   it('from before the clock of the database was set back is not kept', async () => {
-    // As it looks to a clock that is an hour behind the one it was written by.
+    // As a clock that is an hour behind the writer's sees it.
     await store.query(
       sql`update routing set exposed_until = exposed_until + interval '1 hour' where model = ${model}`,
     )
@@ -266,7 +266,7 @@ describe('followers', () => {
     expect(live).toMatchObject([{ id: ids['live'], acknowledged: { epoch, generation } }])
     expect(silent[0]!.silentMs).toBeGreaterThanOrEqual(5_000)
     const behind = (place: RoutingPlace) => silent.filter((each) => !follows(each, place)).map(({ id }) => id)
-    // One that has acknowledged nothing may have read a route before it was cut off.
+    // A replica that has acknowledged nothing may have read a route before it was cut off.
     expect(behind(next)).toEqual([ids['cut'], ids['unheard']])
     expect(behind(first.route)).toEqual([ids['unheard']])
     expect(behind({ epoch: epoch + 1, generation: 0 })).toHaveLength(3)

@@ -1,4 +1,4 @@
-/** Artifact signatures: any difference to the signed artifact is refused. */
+/** Tests artifact signatures: any difference from the signed artifact is refused. */
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'

@@ -1,4 +1,7 @@
-/** A state in which one key signed everything: it is taken over at the next start, and what was signed stays valid as long as it should. */
+/**
+ * Tests the upgrade of a state in which one key signed everything: it is taken over at the next start, and its signatures stay valid as
+ * long as they should.
+ */
 import { createHash, createPublicKey, generateKeyPairSync, sign, verify } from 'node:crypto'
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -19,7 +22,7 @@ afterAll(() => rmSync(directory, { recursive: true }))
 const hourMs = 3_600_000
 const sha256 = (text: string | Uint8Array) => createHash('sha256').update(text).digest('hex')
 
-/** The keys of a state of the version before. */
+/** Writes the keys of a state of the previous version. */
 function formerState(name: string) {
   const places = keyPlacesIn(join(directory, name))
   const { privateKey } = generateKeyPairSync('ed25519')
@@ -46,7 +49,7 @@ it('loads the versions of the time of one key, and signs with a fresh key for ea
   verifyArtifact(openPublicKeys(places, 'artifacts'), { ...version, signature })
   const opened = await Promise.all(keyPurposes.map((purpose) => openSigner(places, purpose)))
   expect(new Set(opened.map(({ publicPem }) => publicPem)).size).toBe(3)
-  // Again, and in a state of this version, there is nothing to take over.
+  // A second start, and a state of this version, have nothing to take over.
   expect(await splitFormerKey(places)).toBe(false)
   expect((await openSigner(places, 'artifacts')).publicPem).toBe(signer.publicPem)
 })

@@ -1,4 +1,4 @@
-/** The signing keys: made once, one for each purpose, rotated while they are in use, and nothing else is taken for one. */
+/** Tests signing keys: made once, one for each purpose, rotated while in use, and recognised only as what they are. */
 import { generateKeyPairSync } from 'node:crypto'
 import {
   chmodSync,
@@ -118,7 +118,7 @@ describe('a signing key', () => {
         .map(({ publicPem }) => publicPem)
         .toSorted(),
     ).toEqual(pems.toSorted())
-    // The lock of a process that has died.
+    // The lock of a process that has crashed.
     writeFileSync(`${trustedFile(at, 'heads')}.lock`, '')
     utimesSync(`${trustedFile(at, 'heads')}.lock`, 1, 1)
     await openSigner(at, 'heads')
@@ -219,7 +219,7 @@ describe('a rotation', () => {
     const prepared = await prepareRotation(at, 'artifacts')
     expect(await prepareRotation(at, 'artifacts')).toBe(prepared)
     expect(signer.publicPem).toBe(before)
-    // A machine that got its copy of the list before the rotation.
+    // A machine that copied the list before the rotation.
     const copied = { keys: join(directory, 'none'), trust: join(directory, 'copied') }
     mkdirSync(join(copied.trust, 'artifacts'), { recursive: true })
     writeFileSync(trustedFile(copied, 'artifacts'), readFileSync(trustedFile(at, 'artifacts')))

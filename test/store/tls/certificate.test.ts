@@ -1,4 +1,4 @@
-/** Files of certificates: what is refused with which words, and what is read again. */
+/** Tests certificate files: the messages of refusals, and reloading. */
 import { execFile } from 'node:child_process'
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:https'
@@ -74,7 +74,7 @@ describe('a certificate of the API', () => {
     expect([0, 5, 7, 19, 21].map(stateIn)).toEqual(['ok', 'ok', 'warning', 'warning', 'broken'])
   })
 
-  it('is read again when its files have changed, and stays while they do not belong together', async () => {
+  it('is read again when its files have changed, and stays while they do not match', async () => {
     const live = authority.issue('live')
     const issues: string[] = []
     const watch = watchCertificate(live, { everyMs: 5, onError: (error) => issues.push(error.message) })

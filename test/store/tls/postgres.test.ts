@@ -1,4 +1,4 @@
-/** Every connection of the product to a Postgres that refuses plain ones, with an authority of its own. */
+/** Tests every kind of connection to a Postgres that refuses unencrypted ones, with a private authority. */
 import {
   chownSync,
   chmodSync,

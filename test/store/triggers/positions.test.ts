@@ -1,4 +1,4 @@
-/** Tests that of two looks at the same time one moves the position, and that an attempt of a partition is asked for once. */
+/** Tests that one of two concurrent looks moves the position, and that an attempt at a partition is requested once. */
 import { afterAll, beforeAll, expect, it } from 'vitest'
 import { partitionOf } from '../../../domain/triggers/partitions.ts'
 import type { TriggerDefinition } from '../../../domain/triggers/trigger.ts'
@@ -26,7 +26,7 @@ it('of two looks that saw the same before, the first to commit moves the positio
   let second: Promise<boolean> | undefined
   await store.transaction(async (database) => {
     expect(await movePosition(database, { ...move, to: { mark: '2' } })).toBe(true)
-    // It waits for the row until this transaction is committed.
+    // Waits for the row until this transaction is committed.
     second = movePosition(store, { ...move, to: { mark: '3' } })
   })
   expect(await second).toBe(false)

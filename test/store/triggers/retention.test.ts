@@ -1,4 +1,4 @@
-/** Tests what of triggers and batches is deleted when it is old, and which alerts end with their trigger. */
+/** Tests which rows of triggers and batches are deleted when they are old, and which alerts end with their trigger. */
 import sql from 'sql-template-tag'
 import { afterAll, beforeAll, expect, it } from 'vitest'
 import {

@@ -1,6 +1,6 @@
 /**
- * Tests that a client of Temporal alone promotes nothing: neither by a forged start, nor by a worker of its own that gives the activities
- * any state, nor by a signal without the signature of a key.
+ * Tests that access to Temporal alone cannot promote a version: not by a forged start, not by a custom worker that passes any state to the
+ * activities, and not by a signal without a key's signature.
  */
 import { MockActivityEnvironment } from '@temporalio/testing'
 import { setTimeout as pause } from 'node:timers/promises'
@@ -44,14 +44,14 @@ interface Waiting {
   release: FixtureRelease
   state: ReleaseState
 }
-/** A release without an approval. */
+/** Starts a release without an approval. */
 async function unapproved(changes?: PolicyChanges): Promise<Waiting> {
   const fixtureModel = await fixture.model()
   const champion = await fixtureModel.champion()
   const release = await fixtureModel.start(await fixtureModel.register(champion), changes)
   return { fixtureModel, champion, release, state: await release.reaches('awaiting_approval') }
 }
-/** What an attacker would write: approved by a user, and past every stage. */
+/** Forges a state: approved by a user, and past every stage. */
 const forged = (state: ReleaseState): ReleaseState => {
   const approvals: Statement[] = [{ by: 'anna', atMs: Date.now(), digests: state.digests }]
   return { ...state, stage: 'promoting', routed: true, approvals, revision: state.revision + 100 }
@@ -95,7 +95,7 @@ describe('a worker without the database and the signing key', () => {
     const { champion, state } = waiting
     const lies: ReleaseState[] = [
       forged(state),
-      // The policy asks for no approval and has no stage.
+      // The policy requires no approval and has no stage.
       { ...forged(state), policy: { ...state.policy, approval: { approvers: 0, withinMs: 1 }, stages: [] } },
       { ...forged(state), strategy: 'direct', baseline: undefined },
       { ...forged(state), breakGlass: { by: 'root', atMs: Date.now(), reason: 'outage' } },
@@ -228,7 +228,7 @@ describe('after the rotation of the key that signs commands', () => {
     await changeTrusted(fixture.config.signing, 'commands', (keys) =>
       keys.map((key) => ({ ...key, until: key.until && new Date().toISOString() })),
     )
-    // The workers read a changed list within a quarter of a second.
+    // The workers read a changed list within 250 ms.
     await pause(500)
     await release.handle.signal('abort', late)
     await expect.poll(answers).toHaveLength(2)

@@ -1,4 +1,4 @@
-/** Tests that every command gets a result, also when its sender cannot be verified. */
+/** Tests that every command gets a result, even when its sender cannot be verified. */
 import { trustedFile } from '../../../store/signing/key-files.ts'
 import { openSigner } from '../../../store/signing/signing-key.ts'
 import { readFile, writeFile } from 'node:fs/promises'
@@ -32,7 +32,7 @@ it('commands to a release are refused with the reason while senders cannot be ve
   const key = await readFile(signingKey)
   await writeFile(signingKey, 'no list at all')
   try {
-    // Whose signature it is cannot be found out without the key, also not at another attempt.
+    // Without the key the signer cannot be identified, in any attempt.
     const said = { by: 'anna', reason: 'r', signature: 'key.9999999999999.c2lnbmF0dXJl' }
     await release.signal('approve', { ...said, id: 'by signal' })
     const answer = await release.say('approve', 'anna', { ...said, id: 'by update' })

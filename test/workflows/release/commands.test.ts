@@ -119,7 +119,7 @@ describe('signals to a release', () => {
     const said = audited.filter(
       ({ subject, action }) => subject === release.id && action === 'release.approve',
     )
-    // That nothing but a name says who it was stands in the audit: of mallory, and of what is no command.
+    // The audit shows that only a name identifies the sender: mallory, and the sender of an invalid command.
     expect(said.filter(({ detail }) => detail['signed'] === false)).toHaveLength(3)
     expect(said.filter(({ detail }) => detail['signed'] === true)).toHaveLength(4)
     await release.signal('approve', { by: 'ben' })

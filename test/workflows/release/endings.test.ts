@@ -28,10 +28,10 @@ afterAll(async () => {
 const arms = async (fixtureModel: FixtureModel) =>
   (await findRouting(fixture.store, fixtureModel.name))!.route.arms
 const rollBack = (fixtureModel: FixtureModel) => rollBackModel(fixture, fixtureModel.name)
-/** Waits until the candidate serves callers. */
+/** Waits until the candidate serves requests. */
 const serves = (fixtureModel: FixtureModel, version: string) =>
   expect.poll(async () => (await arms(fixtureModel)).map((arm) => arm.version)).toContain(version)
-/** A champion and another one after it, both proven. */
+/** Registers a champion and a successor, both proven. */
 async function twoChampions(): Promise<{ fixtureModel: FixtureModel; first: string; second: string }> {
   const fixtureModel = await fixture.model()
   const first = await fixtureModel.champion()
@@ -220,7 +220,7 @@ describe('the rollback of a model', () => {
       reason: 'callers complain',
       version: first,
     })
-    // A version that was rolled back is no target, and nothing precedes the first version.
+    // A version that was rolled back is not a target, and nothing precedes the first version.
     await expect(rollBack(fixtureModel)).rejects.toMatchObject({ code: 'no_rollback_target' })
     const audited = (await listAudit(fixture.store, { model: fixtureModel.name })).filter(
       ({ action }) => action === 'champion.rolled_back',

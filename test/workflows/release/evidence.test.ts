@@ -1,4 +1,4 @@
-/** Tests the effect of evidence, or its absence, on a release on the real servers: only good evidence promotes. */
+/** Tests the effect of evidence, or of its absence, on a release on the real servers: only good evidence promotes. */
 import { randomUUID } from 'node:crypto'
 import sql from 'sql-template-tag'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
@@ -31,7 +31,7 @@ const twoStages = [
   { ...short, shareBp: 5_000 },
 ]
 
-/** A model with a champion, and a candidate of it. */
+/** Registers a model with a champion and a candidate. */
 async function candidate(): Promise<{ fixtureModel: FixtureModel; first: string; version: string }> {
   const fixtureModel = await fixture.model()
   const first = await fixtureModel.champion()
@@ -80,7 +80,7 @@ describe('absence of evidence never promotes:', () => {
       reason: expect.stringMatching(/no data at the deadline.*no traffic/) as string,
     })
     expect(await shares(fixtureModel)).toEqual([[first, 10_000]])
-    // No evidence is against it, so it may be released again.
+    // There is no evidence against it, so it may be released again.
     expect(
       await fixture.store.query(sql`select rolled_back_at from versions where version = ${version}`),
     ).toEqual([{ rolled_back_at: null }])
@@ -99,7 +99,7 @@ describe('absence of evidence never promotes:', () => {
     await expect.poll(exposed).toBe(true)
     fixtureModel.traffic.counting = false
     await expect.poll(exposed).toBe(false)
-    // An exposure may also lapse because this machine is slow; the verdict on the silence comes all the same.
+    // An exposure may also expire because this machine is slow; the verdict about missing counters still arrives.
     const last = async () => (await listDecisions(fixture.store, release.id, 1))[0]?.verdict.kind
     await expect.poll(last).toBe('no_data')
     fixtureModel.traffic.counting = true

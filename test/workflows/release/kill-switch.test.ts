@@ -25,7 +25,7 @@ beforeAll(async () => {
 afterAll(async () => {
   await fixture?.close()
 })
-/** Long enough that a switch comes in time, and the only one. */
+/** The only stage, long enough that a switch arrives in time. */
 const stages = [{ shareBp: 5_000, minMs: 800, minRequests: 20, deadlineMs: 20_000 }]
 const set = (serve: KillSwitchMode) =>
   writeKillSwitch(fixture.store, { model: model.name, serve, reason: 'it looks wrong', actor: 'olga' })
@@ -34,7 +34,7 @@ const start = async (changes = {}): Promise<FixtureRelease> => {
   await release.reaches('awaiting_approval')
   return release
 }
-/** In the stage, and followed: from here on it is watched. */
+/** Waits until the stage is routed and followed, so that it is watched. */
 const watched = async (release: FixtureRelease) => {
   await release.reaches('canary', 0)
   await expect.poll(async () => (await release.state()).routed).toBe(true)
@@ -59,7 +59,7 @@ it('a watched stage does not pass while the kill switch is set, and passes on it
       ]),
     })
   const { stageIndex } = await release.state()
-  // More than the stage would need, with counters that speak for the candidate.
+  // More than the stage would need, with counters in favour of the candidate.
   await pause(2 * stages[0]!.minMs)
   expect(await release.state()).toMatchObject({ stage: 'canary', stageIndex })
   await set('normal')

@@ -21,7 +21,7 @@ afterAll(async () => {
   await fixture?.close()
 })
 
-/** Long enough that nothing but the alarm can end it. */
+/** Long enough that only the alarm can end it. */
 const probation = { holdbackBp: 1_000, minMs: 60_000, minRequests: 20, deadlineMs: 120_000 }
 
 async function onProbation(
@@ -48,7 +48,7 @@ async function onProbation(
   await release.reaches('probation')
   return { fixtureModel, champion, candidate, release }
 }
-/** The monitor has seen that outcomes take this long, and a window of them 100 ms. */
+/** Records the monitor's measurement that outcomes take this long, and a window of 100 ms. */
 const learnt = (model: string, version: string, labelsMs: number) =>
   insertQualityJudgement(fixture.store, {
     model,
@@ -133,7 +133,7 @@ it.each([
     serving_skew: `skew/${fixtureModel.name}`,
   }
   const key = 'kind' in change ? { dedupeKey: keys[change.kind] } : {}
-  // Neither a warning, nor what is known of the version before, nor what is over, is a reason.
+  // Warnings, findings about the previous version, and resolved findings are not reasons.
   await upsertAlert(
     fixture.store,
     alarm(fixtureModel.name, candidate, { ...change, ...key, severity: 'warning' }),
@@ -158,7 +158,7 @@ describe('a champion whose schema differs from that of its predecessor', () => {
   const readsMore = (version: string) =>
     fixture.store.query(sql`
       update versions set manifest = jsonb_set(manifest, '{features,z}', '{"kind": "number"}') where version = ${version}`)
-  /** By now its callers send what the champion before does not read. */
+  /** By now its clients send fields that the previous champion does not read. */
   async function widened() {
     const scene = await onProbation()
     await readsMore(scene.candidate)

@@ -1,4 +1,4 @@
-/** Tests a second release of a model: it waits, supersedes another, or is refused; and a hotfix. On the real servers. */
+/** Tests a second release of a model, which waits, supersedes another or is refused, and hotfix releases, on the real servers. */
 import { randomUUID } from 'node:crypto'
 import sql from 'sql-template-tag'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
@@ -48,7 +48,7 @@ interface OpenRelease {
   second: string
   open: FixtureRelease
 }
-/** A release that awaits approval, and a second candidate beside it. */
+/** Starts a release that awaits approval, and registers a second candidate. */
 async function busy(policy: ReleasePolicy = quickPolicy): Promise<OpenRelease> {
   const fixtureModel = await fixture.model(policy)
   const champion = await fixtureModel.champion()
@@ -57,7 +57,7 @@ async function busy(policy: ReleasePolicy = quickPolicy): Promise<OpenRelease> {
   await open.reaches('awaiting_approval')
   return { fixtureModel, champion, first, second, open }
 }
-/** What the API does when a release is open. */
+/** Does what the API does when a release is open. */
 async function join(
   { fixtureModel }: Pick<OpenRelease, 'fixtureModel'>,
   wanted: Omit<NewQueuedRelease, 'model' | 'requestedBy'> & { requestedBy?: string },
@@ -78,7 +78,7 @@ const waited = async (fixtureModel: FixtureModel) =>
   (await listQueued(fixture.store, { model: fixtureModel.name }))
     .map(({ version, state }) => [version, state])
     .reverse()
-/** The release that is open for a version now. */
+/** Returns the open release of a version. */
 const openFor = async (fixtureModel: FixtureModel, version: string) => {
   await until(
     async () => (await findOpenRelease(fixture.store, fixtureModel.name))?.state.version === version,

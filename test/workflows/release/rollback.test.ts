@@ -1,4 +1,4 @@
-/** Tests the rollback of a model: to the last proven version that can serve, which is warm or checked before. */
+/** Tests the rollback of a model to the last proven version that can serve, which is already loaded or checked first. */
 import sql from 'sql-template-tag'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { findRouting } from '../../../store/serving/routing.ts'
@@ -18,7 +18,7 @@ afterAll(async () => {
   await fixture?.close()
 })
 const rollBack = (fixtureModel: FixtureModel) => rollBackModel(fixture, fixtureModel.name)
-/** Three champions, one after the other, all proven. */
+/** Registers three champions in turn, all proven. */
 async function threeChampions(): Promise<{ fixtureModel: FixtureModel; versions: [string, string, string] }> {
   const fixtureModel = await fixture.model()
   const versions = [await fixtureModel.champion()]

@@ -36,7 +36,7 @@ interface StartedRelease {
   candidate: string
 }
 
-/** A release of a second version that is approved. */
+/** Starts and approves a release of a second version. */
 async function approved(changes: PolicyChanges): Promise<StartedRelease> {
   const fixtureModel = await fixture.model()
   const champion = await fixtureModel.champion()
@@ -117,7 +117,7 @@ describe('strategy blue_green', () => {
       ['promoting', 0],
       ['probation', 9_000],
     ])
-    // The way back stays warm when the release is over.
+    // The rollback target stays loaded when the release is over.
     expect((await findRouting(fixture.store, started.fixtureModel.name))!.route.standby).toBe(
       started.champion,
     )
@@ -167,7 +167,7 @@ describe('strategy shadow', () => {
     probation: false,
     limits: { ...quickPolicy.limits, nonInferiority: { margin: 0.2, logE: Math.log(20) } },
   }
-  /** Requests that both have answered, with the outcome that shows who was right. */
+  /** Inserts requests that both versions answered, with the outcome that shows which was right. */
   async function compared(
     { release, fixtureModel, champion, candidate }: StartedRelease,
     right: { champion: boolean; candidate: boolean },
@@ -264,7 +264,7 @@ describe('strategy ab', () => {
   it('is rolled back when its matured predictions are wrong more often', async () => {
     const started = await approved(way('accuracy'))
     await started.release.reaches('canary')
-    // Both are asked the same; the outcome is yes, and the candidate says no three times as often.
+    // Both receive the same requests; the outcome is yes, and the candidate says no three times as often.
     const answer = async (version: string, count: number, wrong: number) => {
       const ids = Array.from({ length: count }, () => `${randomUUID().slice(0, 32)}0000`)
       await fixture.store.query(sql`

@@ -1,4 +1,4 @@
-/** Tests that a LightGBM model from elsewhere is evaluated and released as a trained one is, on the real Temporal and Postgres. */
+/** Tests that a LightGBM model from elsewhere is evaluated and released like a trained one, on the real Temporal and Postgres. */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import sql from 'sql-template-tag'
 import type { BroughtArtifact } from '../../../domain/model/brought-artifact.ts'

@@ -1,6 +1,6 @@
 /**
- * Tests on the real Temporal, Postgres and TensorFlow that a champion that decays after its probation gives way to the version before it within two
- * windows, and that the model comes back by a retraining.
+ * Tests on the real Temporal, Postgres and TensorFlow that a champion that decays after its probation is replaced by the previous version
+ * within two windows, and that a retraining brings the next version.
  */
 import { randomUUID } from 'node:crypto'
 import sql from 'sql-template-tag'
@@ -31,7 +31,7 @@ const hour = 3_600_000
 const dayMs = 24 * hour
 const model = uniqueName('roses')
 const now = Math.floor(Date.now() / hour) * hour
-/** Moves the days of the example so that the sixtieth ends now. */
+/** Shifts the days of the example so that the sixtieth day ends now. */
 const shiftMs = now - Date.parse(exampleDay(60))
 const daysAgo = (days: number) => new Date(now - days * dayMs).toISOString()
 
@@ -42,7 +42,7 @@ let pipeline: Pipeline
 beforeAll(async () => {
   pipeline = await openPipeline()
   const { store, models } = pipeline
-  // The first version learns for a short time, so that a later one is better with certainty.
+  // The first version is trained briefly, so that a later one is better with certainty.
   await syncExampleModel(store, models, { name: model, epochs: 2, importance: true, more: monitor })
   await insertExampleRows(store, { from: 0, to: 60, perDay: 120 })
   const by = `${shiftMs} milliseconds`
@@ -54,13 +54,13 @@ afterAll(() => pipeline?.close())
 const workflow = (id: string) => pipeline.client.workflow.getHandle(id)
 const releaseState = async () => (await findOpenRelease(pipeline.store, model))?.state
 
-/** A version that is trained as of a day, and champion past its probation. */
+/** Trains a version as of a day and makes it champion past its probation. */
 async function champion(days: number, from?: string): Promise<string> {
   const { store } = pipeline
   const trained = await (await pipeline.start({ model, asOf: daysAgo(days) })).result()
   expect(trained).toMatchObject({ outcome: 'released' })
   const to = trained.version!
-  // A champion whose release is open is left to it, so the release must have opened before it is ended here.
+  // A champion with an open release is left to that release, so the release must have opened before it is ended here.
   await until(async () => (await releaseState())?.version === to, 'the release to end')
   await workflow(releaseWorkflowId(model)).terminate()
   await store.query(sql`
@@ -75,7 +75,7 @@ async function champion(days: number, from?: string): Promise<string> {
   return to
 }
 
-/** Four days of answers of a version to roses whose age says the opposite of what it said. */
+/** Inserts four days of a version's predictions for roses whose age now predicts the opposite. */
 async function live(version: string): Promise<void> {
   const { store, deps } = pipeline
   const { artifactDigest } = await getVersion(store, version)
@@ -119,7 +119,7 @@ const levelOf = (found: unknown): unknown => (found as { level?: unknown } | und
 it('is replaced by the version before within two windows of lost quality, and a retraining brings the next version', async () => {
   const { store, client, config } = pipeline
   const before = await champion(26)
-  // For a month the age of a rose tells whether it blooms; then its source breaks, and the table is corrected.
+  // For a month the age of a rose predicts whether it blooms; then its source breaks, and the table is corrected.
   await syncExampleModel(store, pipeline.models, { name: model, importance: true, more: monitor })
   await store.query(sql`
     update roses set age = 40 + case when blooms then 12 else -12 end + (id * 7919) % 60 - 30`)

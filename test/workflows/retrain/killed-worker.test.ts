@@ -16,7 +16,7 @@ import { uniqueName } from '../../support/servers/servers.ts'
 let pipeline: Pipeline
 const model = uniqueName('roses')
 const epochs = 10
-/** The worker that takes tasks, or was the last to. */
+/** The current worker, or the last one. */
 let worker: ChildProcess | undefined
 
 beforeAll(async () => {
@@ -29,14 +29,14 @@ afterAll(async () => {
   await pipeline?.close()
 })
 
-/** The worker of the test before, if it is still there: the start of one takes a second of processor time. */
+/** Reuses the worker of the previous test if it lives, because starting one takes a second of CPU time. */
 async function runningWorker(): Promise<ChildProcess> {
   if (worker === undefined || worker.exitCode !== null || worker.signalCode !== null)
     worker = await spawnTrainWorker(pipeline)
   return worker
 }
 
-/** Processes whose parent is this one. */
+/** Returns processes whose parent is this process. */
 const childrenOf = (pid: number | undefined): number[] =>
   readdirSync('/proc')
     .filter((name) => /^\d+$/.test(name))
@@ -72,7 +72,7 @@ it('a training whose worker is killed is finished by another worker, once and wi
   expect(trainers.length).toBeGreaterThan(0)
   first.kill('SIGKILL')
   await once(first, 'exit')
-  // The trainer goes with its worker.
+  // The trainer ends with its worker.
   await expect.poll(() => trainers.filter(isAlive), { interval: 20 }).toEqual([])
   const reached = await epoch()
   expect(reached).toBeLessThan(epochs)
@@ -90,7 +90,7 @@ it('a training whose worker is killed is finished by another worker, once and wi
   const again = await pipeline.start({ model, asOf: exampleDay(35), requestedBy: 'olga' })
   expect(await again.result()).toMatchObject({ version: `${model}_v1.0.1` })
   const versions = await listVersions(pipeline.store, { model })
-  // Trained without an interruption, it is the same artifact.
+  // An uninterrupted training gives the same artifact.
   expect(versions[0]?.artifactDigest).toBe(versions[1]?.artifactDigest)
 })
 

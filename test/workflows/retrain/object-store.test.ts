@@ -1,6 +1,6 @@
 /**
- * Tests a retraining and its release on machines that share nothing but the servers and an object store, on a real S3 server. The store is
- * taken away and comes back.
+ * Tests a retraining and its release on machines that share only the servers and an object store, on a real S3 server that becomes
+ * unavailable and returns.
  */
 import { mkdtemp, readdir, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
@@ -57,7 +57,7 @@ afterAll(async () => {
   if (root !== undefined) await rm(root, { recursive: true })
 })
 
-/** A replica of a machine: its own state and its own, empty directory of artifacts. */
+/** Starts a replica of a machine with its own state and an empty artifact directory. */
 async function replicaOn(machine: string): Promise<TestReplica> {
   const { objectStore } = pipeline.config
   const artifacts = openSharedArtifacts({ artifactRoot: join(root, machine, 'artifacts'), objectStore })
@@ -89,7 +89,7 @@ describe.skipIf(moto === undefined)('an installation with an object store', () =
     const ended: RetrainOutcome = await handle.result()
     expect(ended.outcome, ended.message).toBe('released')
     version = ended.version!
-    // Each machine has only what it has written or read.
+    // Each machine has only the artifacts that it has written or read.
     expect(await readdir(join(root, 'trainer', 'snapshots'))).toHaveLength(1)
   })
 

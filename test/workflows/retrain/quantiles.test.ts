@@ -1,4 +1,4 @@
-/** Tests that a model of quantiles is trained, judged and registered on the real Temporal, Postgres and TensorFlow. */
+/** Tests that a quantile model is trained, evaluated and registered on the real Temporal, Postgres and TensorFlow. */
 import { afterAll, beforeAll, expect, it } from 'vitest'
 import { getManifest } from '../../../store/artifacts.ts'
 import { getEvaluation } from '../../../store/training/evaluations.ts'
@@ -16,7 +16,7 @@ beforeAll(async () => {
 })
 afterAll(() => pipeline?.close())
 
-/** The height is uniform from the size to five above it, whatever the rest. The network crosses its quantiles on every row. */
+/** The height is uniform from the size to five above it, independent of the rest. The network's quantiles cross on every row. */
 const heights = `
   features: { size: number(), colour: category(['red', 'white']) },
   label: quantiles([0.1, 0.5, 0.9], { column: 'height', unit: 'cm', knownAt: 'known_at' }),
@@ -39,7 +39,7 @@ it('a network is trained on the pinball loss, and the gate measures its quantile
   expect(output).toEqual({ kind: 'quantiles', levels: [0.1, 0.5, 0.9], unit: 'cm' })
   for (const outputs of golden.outputs) expect(outputs).toEqual(outputs.toSorted((a, b) => a - b))
   expect(profile?.score?.kind).toBe('number')
-  // Of a uniform of width 5, the pinball losses at 0.1, 0.5 and 0.9 are 0.225, 0.625 and 0.225.
+  // For a uniform distribution of width 5, the pinball losses at 0.1, 0.5 and 0.9 are 0.225, 0.625 and 0.225.
   expect(lineage.metrics['pinball']).toBeGreaterThan(0.3)
   expect(lineage.metrics['pinball']).toBeLessThan(0.45)
   expect(lineage.metrics['coverageError']).toBeLessThan(0.1)

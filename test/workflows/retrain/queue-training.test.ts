@@ -1,4 +1,4 @@
-/** Tests trainings on a task queue of one's own: a worker that knows the contract alone trains, and one version results. */
+/** Tests trainings on a user's task queue: a worker that knows only the contract trains, and one version results. */
 import { ApplicationFailure, Context } from '@temporalio/activity'
 import { NativeConnection, Worker } from '@temporalio/worker'
 import { spawn } from 'node:child_process'
@@ -50,7 +50,7 @@ async function runScript(job: QueueJob, mode: string): Promise<void> {
   if (code !== 0) throw ApplicationFailure.retryable(`the script ended with ${code}`, 'training_interrupted')
 }
 
-/** Retrains a model of its own on a queue whose worker runs the script in this mode. */
+/** Retrains a new model on a queue whose worker runs the script in this mode. */
 async function retrain(mode: string) {
   const [model, taskQueue] = [uniqueName('roses'), uniqueName('gpu')]
   await syncExampleModel(pipeline.store, pipeline.models, {

@@ -38,7 +38,7 @@ const endRelease = async (): Promise<void> => {
         if (!(error instanceof WorkflowNotFoundError)) throw error
       })
 }
-/** Those about retrainings; releases raise their own. */
+/** Alerts about retrainings; releases raise their own. */
 const openAlerts = async () =>
   (await listAlerts(pipeline.store, { model, open: true })).filter(({ dedupeKey }) =>
     dedupeKey.startsWith('retraining/'),

@@ -1,5 +1,5 @@
 /**
- * Tests the circle on the real servers: a model answers, its callers send outcomes, and the next version is trained on them and
+ * Tests the whole loop on the real servers: a model serves, its clients send outcomes, and the next version is trained on them and
  * promoted.
  */
 import { afterAll, beforeAll, expect, it } from 'vitest'
@@ -48,7 +48,7 @@ afterAll(async () => {
   await pipeline?.close()
 })
 
-/** The second version sees roses of the same kind, so it cannot be expected to be better. */
+/** The second version sees the same kind of roses, so it cannot be expected to be better. */
 const evaluation = `evaluation: { primary: 'auc', floors: { auc: 0.7 }, margin: 0.2, evidence: { rows: 300, positives: 50, negatives: 50 }, calibration: 'off' },`
 const servedRows = `
   source: served({ matured: '1 s', minRows: 500 }), label: yesNo({ column: 'outcome', positive: 'blooms' }),

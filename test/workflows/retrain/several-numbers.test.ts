@@ -1,4 +1,4 @@
-/** Tests that a model of several numbers is trained, judged and registered on the real Temporal, Postgres and TensorFlow. */
+/** Tests that a model of several numbers is trained, evaluated and registered on the real Temporal, Postgres and TensorFlow. */
 import { randomUUID } from 'node:crypto'
 import sql from 'sql-template-tag'
 import { afterAll, beforeAll, expect, it } from 'vitest'
@@ -35,7 +35,7 @@ beforeAll(async () => {
 })
 afterAll(() => pipeline?.close())
 
-/** The height is the size with noise, the weight a hundred times twice the size. */
+/** The height is the size with noise; the weight is a hundred times twice the size. */
 const plants = (weight = '200 * size + id % 7') => `
   features: { size: number() },
   label: quantities(['height', 'weight'], { knownAt: 'known_at' }),
@@ -98,19 +98,19 @@ it('a network is trained on all numbers, and the gate measures their mean', asyn
       definition.evaluation.policy,
     )
   expect(quality(0)).toMatchObject({ level: 'held', metric: 'r2', value: 1, rows: 400 })
-  // The second number alone has become wrong.
+  // Only the second number has become wrong.
   expect(quality(20_000)).toMatchObject({ level: 'lost', metric: 'r2' })
   await pipeline.client.workflow.getHandle(releaseWorkflowId(model)).terminate()
 })
 
-/** A value of the bin; of numbers away from the edges. */
+/** Returns a value of the bin; for numbers, away from the edges. */
 function valueIn(profile: Profile, bin: number): number {
   const { edges } = profile as Extract<Profile, { kind: 'number' }>
   const [low, high] = [edges[bin - 1] ?? edges[0]! - 1, edges[bin] ?? edges.at(-1)! + 1]
   return (low + high) / 2
 }
 
-/** Two minutes of requests, of a minute ago on: the weight alone has left the lower half of what the training had. */
+/** Inserts two minutes of requests, from a minute ago on: only the weight has left the lower half of its training range. */
 async function liveHeavily(manifest: Manifest): Promise<void> {
   const { profile, features, preprocessing } = manifest
   const { store } = pipeline
@@ -179,7 +179,7 @@ it('the monitor of its champion names the number whose answers and outcomes have
         from drift_judgements where model = ${model} and subject = ${subject} order by id limit 1`),
     ),
   )
-  // Each in its own bins: all of its deciles, and the upper half; no value is missing.
+  // Each number in its own bins: all of its deciles, and the upper half; no value is missing.
   for (const [{ counts } = { counts: undefined }] of [served!, told!]) {
     expect(counts!.height.map((count) => count > 0)).toEqual([
       ...Array.from({ length: 10 }, () => true),
@@ -190,7 +190,7 @@ it('the monitor of its champion names the number whose answers and outcomes have
       false,
     ])
   }
-  // The pages of all models and of this one.
+  // The pages of all models and of this model.
   const [line] = await listOverviewRows(store, { models: [model], limit: 1 })
   expect(line?.drift).toMatchObject({ level: 'alarm', worst: 'weight' })
   expect((await listDriftWindows(store, { model, limit: 1 }))[0]!.psi).toBeGreaterThan(0.2)
@@ -206,7 +206,7 @@ it('the monitor of its champion names the number whose answers and outcomes have
   expect(await judgeDriftAgain(store)).toMatchObject({ notComparable: [], differs: [] })
 })
 
-/** The same rows with the height and the weight under other names, in the order of the label. */
+/** Renames height and weight in the same rows, in the order of the label. */
 const renamed = (height: string, weight: string, label: string) =>
   plants()
     .replace(`quantities(['height', 'weight']`, `quantities([${label}]`)

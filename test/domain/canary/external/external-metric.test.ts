@@ -1,4 +1,7 @@
-/** Tests how windows of other systems are compared: the scale of a loss, the arithmetic, and that a source without an answer proves nothing. */
+/**
+ * Tests how windows of other systems are compared: the scale of a loss, the arithmetic, and a source without an answer, which proves
+ * nothing.
+ */
 import { describe, expect, it } from 'vitest'
 import {
   externalRows,
@@ -26,7 +29,7 @@ const metric: ExternalMetric = {
 }
 const hourMs = 3_600_000
 
-/** Evidence of windows with these values. */
+/** Builds the evidence of windows with these values. */
 function read(of: ExternalMetric, ...windows: Partial<ExternalReading>[]): ExternalFigures {
   const test = externalTest(of, hourMs)
   windows.forEach((each, i) => test.add({ fromMs: i * 60_000, canary: null, control: null, ...each }))
@@ -39,7 +42,7 @@ const judged = (figures: ExternalFigures, of = metric, alpha = 0.001) =>
 const problem = 'connect ECONNREFUSED'
 
 describe('an external metric', () => {
-  it('is half the mean over twelve bets, and half of what has not begun', () => {
+  it('averages half of its evidence over twelve bets and keeps half for later starts', () => {
     const bets = Array.from({ length: 12 }, (_, k) => 0.999 * 0.02 * (0.95 / 0.02) ** (k / 11))
     const capital = logMeanExp(bets.map((bet) => 10 * Math.log(1 + 0.4 * bet) + Math.log(1 - 0.2 * bet)))
     const figures = read(metric, ...times(10, { canary: 0.5, control: 0.1 }), { canary: 0.1, control: 0.3 })
@@ -121,7 +124,7 @@ describe('a source without a value', () => {
     ])
     const thrice = judged(read(metric, ...worse, ...times(3, reading)))
     expect(thrice).toMatchObject({ against: [], questions: [{ code: 'external_error' }], pending: [] })
-    // The next value ends the question.
+    // The next value resolves the question.
     const back = judged(
       read(metric, ...worse, ...times(3, reading), ...times(1, { canary: 0.1, control: 0.1 })),
     )
