@@ -16,7 +16,7 @@ const types = {
 
 const own = (name: string) => fileURLToPath(new URL(`./assets/${name}`, import.meta.url))
 
-/** Name → path of the file. */
+/** The path of each file, by name. */
 const paths = {
   'style.css': () => own('style.css'),
   'page.js': () => own('page.js'),
@@ -40,7 +40,7 @@ const hold = (name: AssetName): Promise<Held> =>
     return { bytes: Uint8Array.from(bytes), hash }
   })
 
-/** The URL path of each file. */
+/** Returns the URL path of each file. */
 export async function assetPaths(): Promise<Record<AssetName, string>> {
   const names = Object.keys(paths) as AssetName[]
   const found = await Promise.all(

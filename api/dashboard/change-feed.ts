@@ -1,7 +1,7 @@
 /**
- * Streams the changes of releases to pages as server-sent events. One statement a second serves all streams of a replica, and any replica can
- * serve any release. A stream ends after some minutes, so that a revoked key loses it, and when the replica drains; browsers then
- * reconnect by themselves.
+ * Streams the changes of releases to pages as server-sent events. One statement per second serves all streams of a replica, and any replica
+ * can serve any release. A stream ends after some minutes, so that a revoked key loses it, and when the replica drains. Browsers then
+ * reconnect on their own.
  */
 import { DomainError } from '../../domain/errors.ts'
 import { listReleaseMarks } from '../../store/dashboard/release-detail.ts'
@@ -9,9 +9,9 @@ import type { ApiDeps } from '../deps.ts'
 
 export interface ChangeFeedLimits {
   maxStreams: number
-  /** How often the releases are read. */
+  /** How often the releases are read, in milliseconds. */
   everyMs: number
-  /** After so long without a change a comment shows that the connection lives. */
+  /** After this many milliseconds without a change, a comment shows that the connection is open. */
   quietMs: number
   maxAgeMs: number
 }
@@ -24,7 +24,7 @@ export const changeFeedLimits: ChangeFeedLimits = {
 }
 
 export interface ChangeFeed {
-  /** Throws `overloaded` beyond the limit of streams. `last` is the id of the event that the browser has seen last. */
+  /** Opens a stream. Throws `overloaded` above the limit of streams. `last` is the id of the last event that the browser has received. */
   open(release: string, last: string | undefined): ReadableStream<Uint8Array<ArrayBuffer>>
 }
 
@@ -37,7 +37,7 @@ interface Follower {
   end(): void
 }
 
-/** A client that reads nothing for so many events has gone. */
+/** After this many unread events, the client counts as disconnected. */
 const maxUnread = 20
 const retryMs = 1_000
 
@@ -68,7 +68,7 @@ export function createChangeFeed(
 
   const lookAgain = (): void => {
     timer = setTimeout(() => {
-      // Without Postgres the pages ask by themselves and show that they are out of date.
+      // Ends the streams while Postgres is unavailable. The pages then poll, and show that they are out of date.
       look()
         .catch(endAll)
         .finally(() => (followers.size > 0 ? lookAgain() : (timer = undefined)))
@@ -83,7 +83,7 @@ export function createChangeFeed(
       let follower: Follower | undefined
       return new ReadableStream<Uint8Array<ArrayBuffer>>(
         {
-          // At the first read, because the body of a HEAD request is never read.
+          // Starts with the first read, because the body of a HEAD request is never read.
           pull(controller) {
             if (follower !== undefined) return
             const nowMs = performance.now()

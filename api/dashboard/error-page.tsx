@@ -1,4 +1,4 @@
-/** Renders an error as a page with its remedy. It shows no more than the problem document; the log has the details. */
+/** Renders an error as a page with its remedy. The page shows no more than the problem document; the details are in the log. */
 import type { RouteResponse } from '../http/route.ts'
 import type { Problem } from '../http/problem.ts'
 import { headersOf } from '../http/problem.ts'
@@ -13,7 +13,7 @@ export interface FailedRequest {
   target: string
   safe: boolean
   header: (name: string) => string | undefined
-  /** Keeps the navigation; absent before sign-in. */
+  /** The signed-in user, for the navigation; absent before sign-in. */
   reader?: Principal | undefined
 }
 
@@ -42,8 +42,8 @@ export async function errorPage(
 }
 
 /**
- * Redirects to the sign-in page, which returns to the target. The browser sends no session cookie with a link from another site or a
- * mail, so such a request is first reloaded by the page itself.
+ * Redirects to the sign-in page, which returns to the target afterwards. A link from another site or an email carries no session cookie, so
+ * the browser first reloads such a request from this host.
  */
 async function toSignIn({ target, safe, header }: FailedRequest): Promise<RouteResponse> {
   if (header('hx-request') !== undefined)
@@ -77,7 +77,7 @@ const Failure = ({ problem, requestId }: { problem: Problem; requestId: string }
   </article>
 )
 
-/** A name at the beginning keeps its letters. */
+/** Capitalises the first letter, unless the text begins with a name. */
 const sentence = (text: string): string =>
   `${text.replace(/^(?:the|there|this|a|an|no|it) /, (word) => `${word.charAt(0).toUpperCase()}${word.slice(1)}`)}.`
 

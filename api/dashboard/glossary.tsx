@@ -1,15 +1,18 @@
-/** Explains the terms of statistics: what each means for a decision. A term in a table or a text shows it to pointer, keyboard and touch, and leads to the glossary. */
+/**
+ * Explains statistical terms: what each means for a decision. A term in a table or a text shows its meaning to pointer, keyboard and touch,
+ * and links to the glossary.
+ */
 import type { PageElement } from './page.ts'
 
 interface GlossaryEntry {
   term: string
-  /** As tables and texts write it. */
+  /** The spellings of the term in tables and texts. */
   words: readonly string[]
-  /** For the decision, in one sentence or two. */
+  /** What the term means for the decision, in one or two sentences. */
   meaning: string
 }
 
-/** In alphabetical order. */
+/** The terms in alphabetical order. */
 export const glossary: readonly GlossaryEntry[] = [
   {
     term: 'Accuracy',
@@ -172,7 +175,7 @@ const keyOf = (term: string): string =>
     .replace(/^-|-$/g, '') || 'delta'
 const byWord = new Map(glossary.flatMap((entry) => entry.words.map((word) => [word, entry] as const)))
 
-/** The word, with its meaning where the glossary has one. */
+/** Renders a word, with its meaning if the glossary has one. */
 export const Term = ({ word }: { word: string }): PageElement => {
   const entry = byWord.get(word)
   return entry === undefined ? (

@@ -1,4 +1,4 @@
-/** Names and colours the states of releases, verdicts and versions, the same on every page. */
+/** Names and colours the states of releases, verdicts and versions in the same way on every page. */
 import type { ReleaseOutcomeKind, ReleaseStage, ReleaseState } from '../../domain/release/state.ts'
 import { withoutEvidence } from '../../domain/release/explain.ts'
 import type { VerdictKind } from '../../domain/verdict.ts'
@@ -18,11 +18,11 @@ const stageWords: Readonly<Record<ReleaseStage, string>> = {
   ended: 'ended',
 }
 
-/** A stage in which the candidate meets requests: `canary 5 %`, `targeted callers`. */
+/** Names a stage in which the candidate receives requests: `canary 5 %`, `targeted callers`. */
 export const stepText = (stage: ReleaseStage, shareBp: number): string =>
   stage === 'targeted' ? stageWords.targeted : `${stage} ${shareText(shareBp)}`
 
-/** The stage of a release with its share: `canary 5 %`, `shadow 25 %`. */
+/** Names the stage of a release with its share: `canary 5 %`, `shadow 25 %`. */
 export function stageText({
   stage,
   shareBp,
@@ -60,10 +60,10 @@ export const verdictTones: Readonly<Record<VerdictKind, Tone>> = {
   error: 'bad',
 }
 
-/** An identifier as words: `rolled_back` → `rolled back`. */
+/** Converts an identifier to words: `rolled_back` → `rolled back`. */
 export const plain = (word: string): string => word.replaceAll('_', ' ')
 
-/** An identifier at the start of a line: `quality_lost` → `Quality lost`. */
+/** Converts an identifier to words at the start of a line: `quality_lost` → `Quality lost`. */
 export const sentenceCase = (word: string): string =>
   `${word.charAt(0).toUpperCase()}${plain(word.slice(1))}`.replace(/ warn$/, ' warning')
 
@@ -73,17 +73,17 @@ export const qualityTones = { held: 'good', lost: 'bad', insufficient: 'quiet' }
 
 export const severityTones = { critical: 'bad', warning: 'warn', info: 'info' } as const
 
-/** The level of drift or of a validation as a word: `warn` → `warning`. */
+/** Names the level of drift or of a validation: `warn` → `warning`. */
 export const levelText = (level: string): string => (level === 'warn' ? 'warning' : plain(level))
 
-/** The first 12 hexadecimal digits of a digest. */
+/** Returns the first 12 hexadecimal digits of a digest. */
 export const shortDigest = (digest: string): string => digest.replace(/^sha256:/, '').slice(0, 12)
 
-/** A stored reason without the ids of releases, to which its page links. */
+/** Removes release ids from a stored reason, because its page links to the release. */
 export const withoutIds = (reason: string): string =>
   reason.replace(/ is being released as rel_\w+/, ' passed the gate').replace(/^release rel_\w+, /, '')
 
-/** A stored reason for a list: without ids and evidence, and of several reasons the first. */
+/** Shortens a stored reason for a list: without ids and evidence, and only the first of several reasons. */
 export function shortReason(reason: string): string {
   const [first = '', ...others] = withoutEvidence(withoutIds(reason)).split('; ')
   return others.length === 0 ? first : `${first} …`

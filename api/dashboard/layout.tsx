@@ -13,13 +13,13 @@ export interface NavItem {
 export interface PageFrame {
   title: string
   assets: Record<AssetName, string>
-  /** The path of the page; the navigation marks its entry. */
+  /** The path of the page, whose entry in the navigation is marked. */
   path: string
   /** The signed-in user; absent before sign-in and on error pages. */
   actor?: Actor | undefined
   /** The pages that the user may open, in order. */
   nav?: readonly NavItem[]
-  /** The token of the session, for signing out. */
+  /** The session's token for the sign-out form. */
   token?: string | undefined
   children?: Child
 }
@@ -97,7 +97,7 @@ const Navigation = ({ path, nav }: { path: string; nav: readonly NavItem[] }): P
   </nav>
 )
 
-/** Opened by script; the button leads to the page of the search without it. */
+/** The search dialog, which a script opens. Without script, the button leads to the search page. */
 const SearchDialog = (): PageElement => (
   <dialog id="search" aria-label="Search">
     <input

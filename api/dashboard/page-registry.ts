@@ -9,7 +9,7 @@ const pagesFor = (
   pages: Readonly<Record<string, Omit<PageEntry, 'path' | 'allow'>>>,
 ): PageEntry[] => Object.entries(pages).map(([path, page]) => ({ path, allow, ...page }))
 
-/** In the order of the navigation. */
+/** The pages, in the order of the navigation. */
 export const pageRegistry: readonly PageEntry[] = [
   ...pagesFor(viewers, {
     '/': {
@@ -133,7 +133,7 @@ export const pageRegistry: readonly PageEntry[] = [
   }),
 ]
 
-/** Files that pages link to. */
+/** The files that pages link to. */
 export const downloadRegistry: readonly FormEntry[] = [
   {
     path: '/releases/:id/post-mortem.md',
@@ -152,7 +152,7 @@ export const downloadRegistry: readonly FormEntry[] = [
 export const formRegistry: readonly FormEntry[] = [
   {
     path: '/releases/:id/commands',
-    // Each command has its own roles; see the reducer of a release.
+    // Admits every role with a command; the release checks the roles of each command.
     allow: ['operator', 'approver', 'admin'],
     summary: 'Send a command to a release, with a reason.',
     find: async () => (await import('./pages/release/command.tsx')).submitReleaseCommand,

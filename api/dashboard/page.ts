@@ -1,6 +1,6 @@
 /**
- * Defines pages as data: what a page loads and how it renders. The registry mounts each page with its roles, and a counting store
- * limits its statements, so that a list of 1,000 rows never costs 1,000 statements.
+ * Defines pages as data: what a page loads and how it renders. The registry mounts each page with its roles. A counting store limits the
+ * statements of a page, so that a list of 1,000 rows never costs 1,000 statements.
  */
 import type { JSX } from 'hono/jsx/jsx-runtime'
 import type { z } from 'zod'
@@ -11,41 +11,41 @@ import type { ApiDeps } from '../deps.ts'
 
 export type PageElement = JSX.Element
 
-/** The validated request for a page. */
+/** The validated request of a page. */
 export interface PageRequest<Query = undefined> {
   actor: Actor
   params: Readonly<Record<string, string>>
   query: Query
   /** The path with the query. */
   target: string
-  /** The CSRF token for forms; absent for a key without a session, which only reads. */
+  /** The CSRF token for forms; absent for a key without a session, which may only read. */
   token: string | undefined
 }
 
 export interface Page<Data, Query = undefined> {
-  /** Strict: an unknown field is refused with 400. */
+  /** The shape of the query. Strict: an unknown field gets status 400. */
   query?: z.ZodType<Query>
-  /** Loads all data by a number of statements that does not grow with the rows. `deps.store` counts them. */
+  /** Loads all data with a number of statements that does not grow with the rows. `deps.store` counts them. */
   load: (deps: ApiDeps, ask: PageRequest<Query>) => Promise<Data>
   title: (data: Data) => string
-  /** Renders the content of `<main>` from the data alone. */
+  /** Renders the content of `<main>` from the data only. */
   view: (data: Data, ask: PageRequest<Query>) => PageElement
 }
 
 export type AnyPage = Page<unknown, unknown>
 
-/** Erases the types of data and query once load and view agree on them. */
+/** Erases the types of data and query. The compiler checks here that load and view agree on them. */
 export function definePage<Data, Query = undefined>(spec: Page<Data, Query>): AnyPage {
   return spec as unknown as AnyPage
 }
 
-/** The path and the roles of a page. Its module is loaded with the first request. */
+/** The path and roles of a page. The first request loads its module. */
 export interface PageEntry {
-  /** With parameters as `:name`. */
+  /** The path, with parameters as `:name`. */
   path: string
   allow: readonly Role[]
   summary: string
-  /** Its label in the navigation, where it has one. */
+  /** The label in the navigation; absent for a page outside it. */
   nav?: string
   find: () => Promise<AnyPage>
 }

@@ -1,4 +1,4 @@
-/** Keeps the results of asynchronous work by key: the newest `max`, and no failures. Equal requests at one time share one run. */
+/** Caches the results of asynchronous work by key: the newest `max`, without failures. Simultaneous requests for one key share one run. */
 export function createPromiseCache<Value>(max: number) {
   const kept = new Map<string, Promise<Value>>()
   return (key: string, make: () => Promise<Value>): Promise<Value> => {

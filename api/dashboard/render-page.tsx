@@ -57,7 +57,7 @@ export async function renderPage(
   return { text, type: html, headers: { ...pageHeaders, 'server-timing': timing.join(', ') } }
 }
 
-/** A complete HTML page in the layout. */
+/** Returns a complete HTML page in the layout. */
 export async function pageText(frame: Omit<PageFrame, 'assets'>): Promise<string> {
   const assets = await assetPaths()
   const view: PageElement = <PageLayout {...frame} assets={assets} />
@@ -68,7 +68,7 @@ export async function pageText(frame: Omit<PageFrame, 'assets'>): Promise<string
 function queryOf({ query }: AnyPage, target: string): unknown {
   if (query === undefined) return undefined
   const sent = Object.fromEntries(new URLSearchParams(target.split('?')[1] ?? ''))
-  // A form sends its empty fields too.
+  // A form also sends its empty fields.
   const filled = Object.fromEntries(Object.entries(sent).filter(([, value]) => value !== ''))
   const checked = query.safeParse(filled)
   if (checked.success) return checked.data
@@ -78,7 +78,7 @@ function queryOf({ query }: AnyPage, target: string): unknown {
   throw new DomainError('invalid_request', issues.join('; '), { issues })
 }
 
-/** The pages of the navigation that the user may open. */
+/** Returns the pages of the navigation that the user may open. */
 export const navOf = (places: readonly PageEntry[], { role }: Actor): NavItem[] =>
   places.flatMap(({ path, nav: word, allow }) =>
     word !== undefined && allow.includes(role) ? [{ path, word }] : [],

@@ -1,6 +1,6 @@
 /**
- * Mounts the dashboard as routes. The modules of the pages are loaded with the first request for one, so that replicas without
- * dashboard traffic save the memory.
+ * Mounts the dashboard as routes. The first request for a page loads its module, so that replicas without dashboard traffic save the
+ * memory.
  */
 import { Counter } from 'prom-client'
 import { z } from 'zod'
@@ -15,7 +15,7 @@ import { createChangeFeed } from './change-feed.ts'
 import { reportPath } from './security-headers.ts'
 import { downloadRegistry, formRegistry, pageRegistry } from './page-registry.ts'
 
-/** A form has a reason and a few digests. */
+/** The maximum size of a form, which has a reason and a few digests. */
 const maxFormBytes = 32_768
 const maxReportBytes = 65_536
 const formMedia = ['application/x-www-form-urlencoded']
@@ -113,7 +113,7 @@ const staticFiles = (): RouteDefinition =>
     },
   })
 
-/** Receives browser reports on violations of the content security policy. */
+/** Receives reports of browsers about violations of the content security policy. */
 function reports({ log, metrics }: ApiDeps): RouteDefinition {
   const warn = createThrottledLog(log)
   const { help } = metricTable.tenure_page_reports_total
@@ -132,7 +132,7 @@ function reports({ log, metrics }: ApiDeps): RouteDefinition {
   })
 }
 
-/** The directive alone, because the rest of a report is unchecked text from outside. */
+/** Returns only the directive, because the rest of a report is unchecked text from outside. */
 function directiveOf(bytes: Buffer): string {
   const found = /"(?:effective-directive|effectiveDirective|violated-directive)"\s*:\s*"([a-z-]{1,40})/.exec(
     bytes.toString('utf8'),

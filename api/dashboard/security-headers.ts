@@ -1,6 +1,6 @@
-/** Defines the response headers of every page: it loads from this host alone, posts to it alone, and is never framed. */
+/** Defines the response headers of every page: it loads from this host only, posts to this host only, and is never framed. */
 
-/** The target of reports on the content security policy. */
+/** The path for reports about the content security policy. */
 export const reportPath = '/csp-reports'
 
 export const pageHeaders: Readonly<Record<string, string>> = {
@@ -11,12 +11,12 @@ export const pageHeaders: Readonly<Record<string, string>> = {
   'reporting-endpoints': `csp="${reportPath}"`,
   'x-content-type-options': 'nosniff',
   'x-frame-options': 'DENY',
-  // Not `no-referrer`: it would hide the origin of forms from this host too.
+  // Not `no-referrer`, which would hide the origin of forms from this host too.
   'referrer-policy': 'same-origin',
   'cross-origin-opener-policy': 'same-origin',
   'cross-origin-resource-policy': 'same-origin',
   'permissions-policy': 'camera=(), geolocation=(), microphone=()',
-  // A page is for one user at one time.
+  // A page is valid for one user at one time.
   'cache-control': 'no-store',
 }
 

@@ -1,4 +1,4 @@
-/** Shows the behaviour tests of an evaluation, failed ones first, with the rows that failed worst. */
+/** Shows the behaviour tests of an evaluation, failed tests first, with the rows that failed worst. */
 import type { BehaviourRow, BehaviourVerdict } from '../../../domain/behaviour/behaviour-test.ts'
 import { shownValue } from '../../../domain/behaviour/probes.ts'
 import type { PageElement } from '../page.ts'
@@ -12,7 +12,7 @@ const words: Readonly<Record<BehaviourVerdict, string>> = {
 }
 const order: readonly BehaviourVerdict[] = ['fail', 'not_computed', 'pass']
 
-/** Empty without tests. */
+/** Renders nothing without tests. */
 export const BehaviourTests = ({
   tests = [],
 }: {

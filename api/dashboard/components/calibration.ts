@@ -1,4 +1,4 @@
-/** Computes the calibration of a version on its latest live outcomes, and the probabilities that it rests on. */
+/** Selects the probabilities and outcomes of a version's latest live predictions, and computes its calibration. */
 import { calibration, type Calibration } from '../../../domain/metrics/calibration.ts'
 import { isOfNumbers, likeliestClass, outputWidth, type Output } from '../../../domain/model/features.ts'
 import { truthOf } from '../../../domain/model/outcome.ts'
@@ -6,13 +6,13 @@ import type { AnsweredOutcome } from '../../../store/monitoring/latest-outcomes.
 
 const minOutcomes = 50
 
-/** Probabilities with what came true: of the positive class, or of the predicted class. */
+/** Probabilities with their outcomes: of the positive class, or of the predicted class. */
 export interface ScoredOutcomes {
   predicted: number[]
   observed: number[]
 }
 
-/** Undefined without probabilities or enough outcomes. */
+/** Undefined without probabilities, or with too few outcomes. */
 export function scoredOutcomes(
   answered: readonly AnsweredOutcome[],
   output: Output | undefined,

@@ -1,6 +1,6 @@
 /**
- * Caches drawn charts, because live pages request the same ones every few seconds and drawing blocks the event loop. The key names
- * everything the chart shows.
+ * Caches drawn charts. Live pages request the same charts every few seconds, and drawing blocks the event loop. The key names everything
+ * that the chart shows.
  */
 import { createPromiseCache } from '../promise-cache.ts'
 

@@ -8,7 +8,7 @@ export interface ChartSizes {
   narrow: string
 }
 
-/** Draws a chart once per width. `data` must hold everything that the chart shows, because it is the key of the cache. */
+/** Draws a chart once per width. `data` must contain everything that the chart shows, because it is the cache key. */
 export async function drawChartSizes<Data>(
   { id, title, wide = 640, narrow = 340 }: { id: string; title: string; wide?: number; narrow?: number },
   data: Data,
@@ -19,7 +19,7 @@ export async function drawChartSizes<Data>(
   return { wide: await of(wide), narrow: await of(narrow) }
 }
 
-/** A chart drawn by this process, which has escaped its texts. */
+/** Shows a chart that this process drew; drawing has escaped its texts. */
 export const ChartFigure = ({ chart, note }: { chart: ChartSizes; note?: string }): PageElement => (
   <figure class="chart">
     <div class="wide">{raw(chart.wide)}</div>

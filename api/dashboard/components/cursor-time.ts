@@ -1,4 +1,4 @@
-/** Validates a Postgres timestamp from the address of a page, so that no other text reaches a statement. */
+/** Validates a Postgres timestamp from the URL of a page, so that no other text reaches a statement. */
 import { DomainError } from '../../../domain/errors.ts'
 
 export function cursorTime(text: string): string {

@@ -1,4 +1,4 @@
-/** Elements that several pages share. Texts from outside are children or attributes alone, which the renderer escapes. */
+/** Renders elements that several pages share. Texts from outside are only children or attributes, which the renderer escapes. */
 import type { Child } from 'hono/jsx'
 import { raw } from 'hono/html'
 import { countText } from '../../../charts/figures.ts'
@@ -7,16 +7,16 @@ import { Term } from '../glossary.tsx'
 
 export type Tone = 'good' | 'bad' | 'warn' | 'info' | 'quiet'
 
-/** A state as a word; its colour repeats the word. */
+/** Shows a state as a word. The colour only repeats the word. */
 export const Badge = ({ tone, children }: { tone: Tone; children?: Child }): PageElement => (
   <span class={`badge ${tone}`}>{children}</span>
 )
 
-/** The parts between backticks as code. */
+/** Renders the parts between backticks as code. */
 export const withCode = (text: string): (string | PageElement)[] =>
   text.split('`').map((part, place) => (place % 2 === 1 ? <code>{part}</code> : part))
 
-/** A time to the minute: in UTC, and with script in the zone of the reader, with UTC in its title. */
+/** Shows a time to the minute, in UTC. A script shows it in the reader's time zone, with UTC in its title. */
 export const Time = ({ at }: { at: string | undefined }): PageElement =>
   at === undefined ? (
     <>—</>
@@ -26,7 +26,7 @@ export const Time = ({ at }: { at: string | undefined }): PageElement =>
     </time>
   )
 
-/** The time since a moment. */
+/** Shows the time since a moment. */
 export const Age = ({ at, nowMs }: { at: string | undefined; nowMs: number }): PageElement =>
   at === undefined ? (
     <>—</>
@@ -36,7 +36,7 @@ export const Age = ({ at, nowMs }: { at: string | undefined; nowMs: number }): P
     </time>
   )
 
-/** A time with the time since it: `2026-11-21 05:25 (51 min)`. */
+/** Shows a time and the time since then: `2026-11-21 05:25 (51 min)`. */
 export const Since = ({ at, nowMs }: { at: string | undefined; nowMs: number }): PageElement =>
   at === undefined ? (
     <span class="quiet">—</span>
@@ -53,7 +53,7 @@ const units: readonly [number, string][] = [
   [1_000, 's'],
 ]
 
-/** A duration in its largest unit, or in two below three of the first: `45 s`, `1 h 20 min`, `12 d`. */
+/** Formats a duration in its largest unit, with the next smaller unit below three of the largest: `45 s`, `1 h 20 min`, `12 d`. */
 export function durationText(ms: number): string {
   const index = units.findIndex(([unit]) => ms >= unit)
   const [unit, name] = units[index] ?? [1_000, 's']
@@ -63,23 +63,23 @@ export function durationText(ms: number): string {
   return rest > 0 ? `${whole} ${name} ${rest} ${smallName}` : `${whole} ${name}`
 }
 
-/** Basis points as per cent. */
+/** Formats basis points as per cent. */
 export const shareText = (basisPoints: number): string => `${basisPoints / 100} %`
 
-/** A number with four significant digits; its sign when `signed`. */
+/** Formats a number with four significant digits, and with its sign when `signed`. */
 export function numberText(value: number | null | undefined, signed = false): string {
   if (value === null || value === undefined || !Number.isFinite(value)) return '—'
   const text = Math.abs(value) >= 1_000 ? countText(value) : Number(value.toPrecision(4)).toString()
   return signed && value > 0 ? `+${text}` : text.replace(/^-/, '−')
 }
 
-/** The value of a metric, as wide as its gains: four decimals. */
+/** Formats the value of a metric with four decimals, as `gainText` does. */
 export function metricText(value: number | null | undefined): string {
   const size = Math.abs(value ?? 0)
   return value != null && size >= 0.001 && size < 10 ? value.toFixed(4).replace('-', '−') : numberText(value)
 }
 
-/** A difference with its sign: four decimals. */
+/** Formats a difference with its sign and four decimals. */
 export function gainText(value: number | null | undefined): string {
   if (value === null || value === undefined || !Number.isFinite(value)) return '—'
   const size = Math.abs(value)
@@ -87,32 +87,32 @@ export function gainText(value: number | null | undefined): string {
   return `${value < 0 ? '−' : '+'}${size.toFixed(4)}`
 }
 
-/** A p-value; below a thousandth its digits say nothing. */
+/** Formats a p-value. Below 0.001, its digits carry no information. */
 export const pText = (value: number | null): string =>
   value !== null && value < 0.001 ? '< 0.001' : numberText(value)
 
 export interface TableColumn<Row> {
   head: string
-  /** Aligns numbers to the right. */
+  /** Aligns the cells to the right, for numbers. */
   numeric?: boolean
   /** Makes the cell the header of its row for screen readers. */
   names?: boolean
-  /** Without the name of the column on a phone, where the text explains itself. */
+  /** Leaves out the column's name on a phone, where the cell explains itself. */
   bare?: boolean
   cell: (row: Row) => Child
 }
 
 interface TableParts<Row> {
   caption: string
-  /** Leaves the caption to screen readers, where a heading above says the same. */
+  /** Shows the caption to screen readers only, because a heading above the table says the same. */
   hideCaption?: boolean
   columns: readonly TableColumn<Row>[]
   rows: readonly Row[]
-  /** Stands in place of the table when there are no rows. */
+  /** Shown instead of the table when there are no rows. */
   empty: Child
 }
 
-/** A table with a caption; it scrolls inside the page where it is too wide. */
+/** Renders a table with a caption. A table that is too wide scrolls inside the page. */
 export function DataTable<Row>({ caption, hideCaption, columns, rows, empty }: TableParts<Row>): PageElement {
   if (rows.length === 0) return <p class="empty">{empty}</p>
   return (
@@ -150,7 +150,7 @@ export function DataTable<Row>({ caption, hideCaption, columns, rows, empty }: T
 
 export type Fact = readonly [name: string, value: Child, look?: 'code']
 
-/** Name and value pairs. An absent pair is omitted. */
+/** Renders pairs of name and value, without absent pairs. */
 export const Facts = ({ id, facts }: { id?: string; facts: readonly (Fact | undefined)[] }): PageElement => (
   <dl class="facts" id={id}>
     {facts
@@ -168,19 +168,19 @@ export const Facts = ({ id, facts }: { id?: string; facts: readonly (Fact | unde
 
 interface LivePart {
   id: string
-  /** The address of the page, with its query. */
+  /** The path of the page, with its query. */
   target: string
   everyMs?: number
-  /** Stops the reloads. */
+  /** Stops the reloads, for content that no longer changes. */
   over?: boolean
-  /** Streams an event for each change. While it is open, the part reloads with the events alone. */
+  /** The URL of a stream with an event for each change. While it is open, only events reload the part. */
   stream?: string
   children?: Child
 }
 
 /**
- * A part of a page that reloads itself from the page's address, with each change or every few seconds. It must not contain form fields,
- * because a reload drops what was typed.
+ * Renders a part of a page that reloads itself from the page's address, with each change or every few seconds. It must not contain form
+ * fields, because a reload drops typed text.
  */
 export const Live = ({ id, target, everyMs = 3_000, over, stream, children }: LivePart): PageElement =>
   over ? (
@@ -200,7 +200,7 @@ export const Live = ({ id, target, everyMs = 3_000, over, stream, children }: Li
     </div>
   )
 
-/** A chart drawn by this process, with its title and description inside; never a text from outside. */
+/** Shows a chart that this process drew, with its title and description inside; never a text from outside. */
 export const Chart = ({ svg }: { svg: string }): PageElement => <figure class="chart">{raw(svg)}</figure>
 
 interface FieldParts {
@@ -211,7 +211,7 @@ interface FieldParts {
   required?: boolean
 }
 
-/** A labelled text field of a filter. */
+/** Renders a labelled text field of a filter. */
 export const TextField = ({ name, label, value = '', hint, required }: FieldParts): PageElement => (
   <div>
     <label for={name}>{label}</label>
@@ -228,13 +228,13 @@ export const TextField = ({ name, label, value = '', hint, required }: FieldPart
 )
 
 interface PagerParts {
-  /** From 1. */
+  /** The page number, from 1. */
   page: number
   more: boolean
   href: (page: number) => string
 }
 
-/** Links to the previous and the next page of a numbered list. */
+/** Renders links to the previous and the next page of a numbered list. */
 export const Pager = ({ page, more, href }: PagerParts): PageElement =>
   page === 1 && !more ? (
     <></>

@@ -6,7 +6,7 @@ import type { PageElement } from '../page.ts'
 import { ChartFigure, drawChartSizes, type ChartSizes } from './chart.tsx'
 import { DataTable, gainText } from './elements.tsx'
 
-/** Undefined where no importance was measured. */
+/** Draws the chart; undefined when no importance was measured. */
 export const drawImportance = async (
   version: string,
   importance: ImportanceReport | null | undefined,
@@ -19,7 +19,7 @@ export const drawImportance = async (
         importanceSvg,
       )
 
-/** Empty without a chart. */
+/** Renders nothing without a chart. */
 export const ImportanceSection = ({
   importance,
   chart,

@@ -8,13 +8,13 @@ export const versionHref = ({ model, version }: { model: string; version: string
 
 export const ModelLink = ({ model }: { model: string }): PageElement => <a href={modelHref(model)}>{model}</a>
 
-/** A dash where there was no release. */
+/** Links to a release; a dash without one. */
 export const ReleaseLink = ({ id }: { id: string | undefined }): PageElement =>
   id === undefined ? <>—</> : <a href={`/releases/${encodeURIComponent(id)}`}>View release</a>
 
 type Crumb = readonly [href: string, name: string]
 
-/** The pages above this one, the nearest last. */
+/** Links to the pages above this one, the nearest last. */
 export const Crumbs = ({ to }: { to: readonly (Crumb | false)[] }): PageElement => (
   <p class="crumbs">
     {to
@@ -37,7 +37,7 @@ export const ModelCrumbs = ({ model }: { model: string }): PageElement => (
   />
 )
 
-/** How a model gets its first version. */
+/** Explains how a model gets its first version. */
 export const FirstVersion = ({ model, isBrought }: { model: string; isBrought: boolean }): PageElement =>
   isBrought ? (
     <>

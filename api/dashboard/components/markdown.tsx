@@ -1,4 +1,4 @@
-/** Renders Markdown of runbooks and model cards. HTML in the source is escaped, and links lead to runbooks or to https alone. */
+/** Renders the Markdown of runbooks and model cards. HTML in the source is escaped, and links may lead only to runbooks or to https. */
 import { raw } from 'hono/html'
 import MarkdownIt from 'markdown-it'
 import type { PageElement } from '../page.ts'
@@ -9,7 +9,7 @@ const markdown = new MarkdownIt({ html: false }).disable('image')
 const { escapeHtml } = markdown.utils
 const { rules } = markdown.renderer
 
-// Other links are rendered as their text.
+// Renders other links as plain text.
 markdown.core.ruler.push('links', ({ tokens }) => {
   for (const { children } of tokens) {
     let isHidden = false
@@ -24,14 +24,14 @@ markdown.core.ruler.push('links', ({ tokens }) => {
   }
 })
 
-/** Maps pages beside a runbook to their pages here, and allows https. */
+/** Maps links between runbooks to dashboard pages, and allows https; undefined for other links. */
 function hrefOf(href: string): string | undefined {
   const beside = /^(?:\.\/)?((?:[a-z]+\/)?[a-z0-9-]+)\.md$/.exec(href)?.[1]
   if (beside !== undefined) return `/runbooks/${beside.split('/').at(-1)}`
   return /^https:\/\/[\w.-]+(?:[/?#][\w./?#=&%-]*)?$/.test(href) ? href : undefined
 }
 
-// Wide code and tables scroll on their own, so that they need the focus of the keyboard.
+// Wide code and tables scroll inside the page, so keyboard users need to focus them.
 rules.fence = rules.code_block = (tokens, at) =>
   `<pre tabindex="0">${escapeHtml(tokens[at]!.content)}</pre>\n`
 rules.table_open = (tokens, at) => {
@@ -43,9 +43,9 @@ rules.table_open = (tokens, at) => {
   return `<div class="scroll" role="group" aria-label="${escapeHtml(`Table: ${names.join(', ')}`.slice(0, 200))}" tabindex="0"><table>\n`
 }
 rules.table_close = () => '</table></div>\n'
-// The content security policy forbids the inline style that markdown-it aligns columns with.
+// Replaces the inline style with which markdown-it aligns columns, because the content security policy forbids it.
 rules.th_open = (tokens, at) => `<th scope="col"${aligned(tokens[at]!)}>`
-// A phone shows a row as lines with the names of the columns; a long list of values is folded.
+// A phone shows a row as lines with the column names, and folds a long list of values.
 rules.td_open = (tokens, at) => {
   const text = tokens[at + 1]!.content
   const name = headsOf(tokens, at)[columnOf(tokens, at)] ?? ''
@@ -57,14 +57,14 @@ rules.td_close = (tokens, at) => (tokens[at - 1]!.content.length > maxCell ? '</
 const maxCell = 240
 const shownOfCell = 60
 
-/** The place of a cell in its row. */
+/** Returns the position of a cell in its row. */
 function columnOf(tokens: readonly { type: string }[], at: number): number {
   let column = 0
   for (let i = at - 1; tokens[i]!.type !== 'tr_open'; i--) if (tokens[i]!.type === 'td_open') column++
   return column
 }
 
-/** The heads of the table around a cell. */
+/** Returns the column names of the table around a cell. */
 function headsOf(tokens: readonly { type: string; content: string }[], at: number): string[] {
   const end = tokens.findLastIndex(({ type }, i) => i < at && type === 'thead_close')
   const start = tokens.findLastIndex(({ type }, i) => i < end && type === 'thead_open')

@@ -8,7 +8,7 @@ import type { PageElement } from '../page.ts'
 export interface FilteredModels {
   /** The models that the key may access. */
   models: string[]
-  /** The models whose rows are read; all when absent. Empty for an unknown model and for one out of scope. */
+  /** The models whose rows are read; all when absent. Empty for a model that is unknown or that the key may not access. */
   asked?: { models: readonly string[] }
 }
 
@@ -22,7 +22,7 @@ export async function filterByModel(
   return { models, asked: asked && { models: asked } }
 }
 
-/** A list filtered by its model alone. */
+/** Renders the filter of a list that has no other filter. */
 export const ModelFilterForm = ({
   path,
   label,

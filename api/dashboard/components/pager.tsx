@@ -3,9 +3,9 @@ import { DomainError } from '../../../domain/errors.ts'
 import type { PageElement } from '../page.ts'
 
 interface Pages {
-  /** The address of the first page; absent on the first page. */
+  /** The URL of the first page; absent on the first page. */
   first?: string
-  /** The address of the next page; absent on the last page. */
+  /** The URL of the next page; absent on the last page. */
   next?: string
 }
 
@@ -23,7 +23,7 @@ export const CursorPager = ({ first, next }: Pages): PageElement =>
     </nav>
   )
 
-/** The address of a list with its query. Parameters without a value are omitted. */
+/** Returns the URL of a list with its query. Omits parameters without a value. */
 export function listHref(path: string, query: Readonly<Record<string, string | number | undefined>>): string {
   const sent = new URLSearchParams()
   for (const [name, value] of Object.entries(query)) if (value !== undefined) sent.set(name, String(value))
@@ -31,7 +31,7 @@ export function listHref(path: string, query: Readonly<Record<string, string | n
   return text === '' ? path : `${path}?${text}`
 }
 
-/** Splits the cursor of a list; throws `invalid_request` for another text. */
+/** Splits the cursor of a list. Throws `invalid_request` for an invalid cursor. */
 export function cursorParts(text: string, count: number): string[] {
   const parts = text.split('~')
   if (parts.length !== count || parts.some((part) => part === ''))

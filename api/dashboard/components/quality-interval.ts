@@ -8,7 +8,10 @@ interface Quality {
   rows: number
 }
 
-/** Accuracy: Wilson. AUC: Hanley and McNeil, where `positives` is the share of positive rows. Other metrics have none. */
+/**
+ * Returns the interval: Wilson for accuracy, Hanley and McNeil for AUC, where `positives` is the share of positive rows. Undefined for
+ * other metrics.
+ */
 export function qualityInterval(
   { metric, value, rows }: Quality,
   positives?: number,

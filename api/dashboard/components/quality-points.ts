@@ -5,7 +5,7 @@ import { qualityInterval } from './quality-interval.ts'
 
 export type DatedPoint = QualityPoint & { toMs: number }
 
-/** `positives`: the share of positive test rows, which stands in for that of a window. */
+/** Converts windows to points. `positives` is the share of positive test rows, an estimate of the share in each window. */
 export function qualityPoints(
   windows: readonly QualityWindow[],
   positives: number | undefined,

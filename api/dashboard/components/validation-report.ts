@@ -12,5 +12,5 @@ export function reportOf({ report }: StoredValidation): ValidationReport {
   return { results: list(report['results']), columns: list(report['columns']) }
 }
 
-/** The most results and columns that a page shows. */
+/** The maximum number of results and columns that a page shows. */
 export const maxResults = 300

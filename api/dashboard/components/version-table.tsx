@@ -17,7 +17,7 @@ export const statusTones: Readonly<Record<VersionStatus, Tone>> = {
   registered: 'quiet',
 }
 
-/** The three metrics that most versions of a mixed list have, the primary one first. */
+/** Chooses three metrics: the primary one, then those that most of the listed versions have. */
 function metricsOf(versions: readonly FoundVersion[], primary: string | undefined): string[] {
   const counts = new Map<string, number>()
   for (const { lineage } of versions)
@@ -29,7 +29,7 @@ function metricsOf(versions: readonly FoundVersion[], primary: string | undefine
 
 interface VersionList {
   versions: readonly FoundVersion[]
-  /** The primary metric of the model; it stands first. */
+  /** The primary metric of the model, shown first. */
   primary?: string
   empty: PageElement | string
 }

@@ -49,7 +49,7 @@ export const LiveAtForm = ({ path, at, live, first, model }: LiveAtParts): PageE
 
 const ChampionThen = ({ live, path }: { live: LiveAt; path: string }): PageElement => {
   const { version, since, until, cause, actor, reason, evaluation, decisions, audit } = live
-  // A rollback restores an earlier version: its approvals belong to the release that promoted it.
+  // A rollback restores an earlier version. The approvals of that version belong to the release that promoted it.
   const release = cause === 'rollback' ? live.earnedBy : live.release
   const champion = (
     <a href={`${path}/versions/${encodeURIComponent(version)}`}>

@@ -50,7 +50,7 @@ export const ComparedFields = ({
   </>
 )
 
-/** Fields of the record in words; names of features and of hyperparameters stand as they are. */
+/** The names of fields of the record in words. Names of features and hyperparameters stay unchanged. */
 const fieldNames: Readonly<Record<string, string>> = {
   as_of: 'data as of',
   train_rows: 'training rows',

@@ -1,4 +1,4 @@
-/** Compares the live inputs and answers of a model with the training data of its champion, feature by feature and number by number. */
+/** Compares the live inputs and predictions of a model with the training data of its champion, feature by feature and output by output. */
 import { psiText } from '../../../../charts/figures.ts'
 import { profileBins, profileLegend, profileSvg, type ProfileBin } from '../../../../charts/profile.ts'
 import type { Feature } from '../../../../domain/model/features.ts'
@@ -17,7 +17,7 @@ import { Badge } from '../../components/elements.tsx'
 import { ModelCrumbs } from '../../components/links.tsx'
 import { levelText, levelTones } from '../../labels.ts'
 
-/** With more features the page shows those with the highest PSI. */
+/** The maximum number of features that the page shows; those with the highest PSI come first. */
 const maxFeatures = 24
 const hourMs = 3_600_000
 const hours = 24
@@ -30,7 +30,7 @@ interface FeaturePart {
   level?: string
 }
 
-/** Few categories stand as the model file lists them, such as weekdays; many by their rows. */
+/** Orders categories: a few, such as weekdays, as the model file lists them; many by their number of rows. */
 function inOrder(bins: ProfileBin[], feature: Feature | undefined): ProfileBin[] {
   const values = feature?.kind === 'category' ? feature.values : undefined
   if (values === undefined || values.length > 31) return bins

@@ -16,9 +16,9 @@ export interface QualityPart {
   chart: ChartSizes
   /** Whether each point covers a week instead of one window. */
   weekly: boolean
-  /** How many outcomes of the champion's predictions are known. */
+  /** The number of known outcomes of the champion's predictions. */
   known: number
-  /** ISO 8601: from then on the outcomes of the champion's predictions have had their time; absent without a champion. */
+  /** ISO 8601: when outcomes of the champion's first predictions are due; absent without a champion. */
   dueAt?: string
 }
 
@@ -65,7 +65,7 @@ export const QualitySection = ({ points, metric, chart, weekly, known, dueAt }: 
   </section>
 )
 
-/** A week ends on a day, a window at a time. */
+/** Shows the end of a point: a week ends on a day, a window at a time. */
 const Until = ({ at, weekly }: { at: string; weekly: boolean }): PageElement =>
   weekly ? (
     <time datetime={at} title={at}>

@@ -17,7 +17,7 @@ import { ModelCrumbs } from '../../components/links.tsx'
 import { readable } from '../../labels.ts'
 import { Markdown } from '../../components/markdown.tsx'
 
-/** Throws `version_not_found` when the version belongs to another model than the path. */
+/** Reads the version. Throws `version_not_found` when it belongs to another model than the path. */
 async function versionOf({ store }: ApiDeps, { actor, params }: PageRequest) {
   const { name, version } = params
   requireModelAccess(actor, name!)

@@ -42,15 +42,15 @@ import { shortVersion } from '../overview/cells.tsx'
 const versionsAPage = 20
 const weeks = 26
 const windows = 60
-/** A calibration needs a few hundred. */
+/** A calibration needs at least a few hundred outcomes. */
 const maxOutcomes = 3_000
 const maxRuns = 8
 
-/** When the outcomes of a champion's first predictions have had their time. */
+/** Returns when outcomes of the champion's first predictions are due, in ISO 8601. */
 const outcomesDueAt = (since: string, monitor?: MonitorPolicy): string =>
   new Date(Date.parse(since) + completeMonitorPolicy(monitor).observedMs).toISOString()
 
-/** Also as the field shows it: `2026-03-01 12:00`, in UTC. */
+/** Accepts a time also as the field shows it: `2026-03-01 12:00`, in UTC. */
 const typedTime = z.preprocess(
   (typed) => (typeof typed === 'string' ? typed.trim().replace(/^(\S{10}) (\d{2}:\d{2})$/, '$1T$2Z') : typed),
   searchedTime,
@@ -77,7 +77,7 @@ export const modelPage = definePage({
         findLastDrift(store, name),
         listDriftWindows(store, { model: name, limit: 40 }),
         at === undefined ? undefined : findLiveAt(store, { model: name, at }),
-        // The page of a point in time answers that question first.
+        // Skips the loss curves on the page of a point in time, which shows the champion of that time first.
         at === undefined ? listRunCurves(store, { model: name, limit: maxRuns }) : [],
       ])
     const [first, share, version, answered] = await Promise.all([
@@ -88,7 +88,7 @@ export const modelPage = definePage({
         ? []
         : listLatestOutcomes(store, { model: name, version: champion.version, limit: maxOutcomes }),
     ])
-    // An installation younger than three weeks has windows alone.
+    // An installation younger than three weeks has too few weeks, so the page shows windows.
     const weekly = byWeek.length >= 3
     const measured = weekly ? byWeek : byWindow
     const points = qualityPoints(measured, share)
@@ -224,7 +224,7 @@ export const modelPage = definePage({
   },
 })
 
-/** `v1.2.0 0.489, v1.1.0 0.4574`, in the order in which the lines end. */
+/** Lists the last loss of each run, in the order in which the lines end: `v1.2.0 0.489, v1.1.0 0.4574`. */
 const lastLosses = (runs: readonly RunCurve[], model: string): string =>
   runs
     .flatMap(({ version, startedAt, curve }) => {
@@ -249,7 +249,7 @@ interface LiveNow {
   champion?: Champion
   flag?: Flag
   nowMs: number
-  /** Whether its model file declares answers for review. */
+  /** Whether the model file sends predictions to review. */
   hasReviews: boolean
   isBrought: boolean
 }

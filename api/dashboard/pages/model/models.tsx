@@ -85,7 +85,7 @@ const Ago = ({ at, nowMs }: { at: string | undefined; nowMs: number }) => (
   </span>
 )
 
-/** `flight-delay_v1.2.0` → `v1.2.0`, beside the name of the model. */
+/** Shows `flight-delay_v1.2.0` as `v1.2.0`, beside the name of the model. */
 const ShortVersion = ({ version }: { version: string | undefined }): PageElement =>
   version === undefined ? (
     <span class="quiet">—</span>

@@ -1,4 +1,4 @@
-/** Stores what a person says of an answer, from the form of the queue. */
+/** Stores the label that a reviewer chose for a prediction. */
 import { z } from 'zod'
 import { DomainError } from '../../../../domain/errors.ts'
 import type { ApiDeps } from '../../../deps.ts'
@@ -16,7 +16,7 @@ export async function submitReview(
   if (data === undefined) throw new DomainError('invalid_request', 'a review needs a prediction and a value')
   const { prediction: predictionId, value } = data
   const model = params['name'] ?? ''
-  // A button sends a text; a class may be called "true" as well.
+  // A button sends a text. The prefix distinguishes the boolean from a class that is called "true".
   const said = value === '=true' ? true : value === '=false' ? false : value
   await takeReviews(deps, actor!, { model, reviews: [{ predictionId, value: said }] })
   const location = `/models/${encodeURIComponent(model)}/reviews`

@@ -1,4 +1,4 @@
-/** Lists the answers of a model that wait for a review, with one button for each answer that a person may give. */
+/** Lists predictions of a model that wait for a review, with one button for each label. */
 import { countText } from '../../../../charts/figures.ts'
 import { percentText } from '../../../../domain/figures.ts'
 import type { ReviewStratum } from '../../../../domain/review/estimate.ts'

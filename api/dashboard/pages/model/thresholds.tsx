@@ -1,4 +1,4 @@
-/** Shows the decisions of a binary model at its threshold, and what another threshold would do, on the latest outcomes. */
+/** Shows the decisions of a binary model at its threshold and at other thresholds, on the latest outcomes. */
 import { countText } from '../../../../charts/figures.ts'
 import { percentText } from '../../../../domain/figures.ts'
 import { confusionAt, type DecisionCounts } from '../../../../domain/metrics/confusion.ts'
@@ -8,7 +8,7 @@ import type { ScoredOutcomes } from '../../components/calibration.ts'
 
 const others = [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9] as const
 
-/** At the threshold of the model file and at others, lowest first. */
+/** Counts the decisions at the threshold of the model file and at others, lowest first. */
 export const thresholdTable = (scored: ScoredOutcomes, threshold: number): DecisionCounts[] =>
   [...new Set([...others, threshold])]
     .toSorted((one, other) => one - other)

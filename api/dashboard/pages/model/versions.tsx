@@ -60,6 +60,6 @@ export const versionsPage = definePage({
   },
 })
 
-/** The fields as typed, so that the form shows them again. */
+/** Returns the fields as typed, so that the form shows them again. */
 const sentOf = (target: string): Record<string, string> =>
   Object.fromEntries([...new URLSearchParams(target.split('?')[1] ?? '')].filter(([, value]) => value !== ''))

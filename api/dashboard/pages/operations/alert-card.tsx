@@ -11,7 +11,7 @@ export const SeverityBadge = ({ severity }: Pick<Alert, 'severity'>): PageElemen
   <Badge tone={severityTones[severity]}>{severity}</Badge>
 )
 
-/** Only the text for a kind that has no runbook. */
+/** Links to the runbook of an alert kind; plain text for a kind without a runbook. */
 export const RunbookLink = ({
   kind,
   text = sentenceCase(kind),
@@ -21,7 +21,7 @@ export const RunbookLink = ({
 }): PageElement =>
   isAlertKind(kind) ? <a href={`/runbooks/${runbookPage(kind).replace(/\.md$/, '')}`}>{text}</a> : <>{text}</>
 
-/** The release that an alert is about; the rollback of a model without one has none. */
+/** Returns the release that an alert is about; undefined for an alert without a release, such as a rollback of the model. */
 export const releaseOf = ({ evidence }: Pick<Alert, 'evidence'>): string | undefined => {
   const release = evidence?.['release']
   return typeof release === 'string' && release.startsWith('rel_') ? release : undefined

@@ -24,7 +24,7 @@ interface FilterParts {
   value: string
 }
 
-/** A value that links to the list filtered by it. */
+/** Renders a value as a link that filters the list by it. */
 export const FilterLink = ({ asked, field, value }: FilterParts): PageElement => (
   <a
     class={`plain-link ${value.length > 40 ? 'wrap' : 'nowrap'}`}

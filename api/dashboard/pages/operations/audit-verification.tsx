@@ -5,7 +5,7 @@ import { definePage } from '../../page.ts'
 import { Facts, numberText } from '../../components/elements.tsx'
 import { Crumbs } from '../../components/links.tsx'
 
-/** The verification stops here, so that the page loads and other requests are served. */
+/** Time limit of the verification, so that the page loads and other requests are served. */
 const withinMs = 5_000
 
 export const verificationPage = definePage({

@@ -7,7 +7,7 @@ import { definePage } from '../../page.ts'
 import { Crumbs } from '../../components/links.tsx'
 import { Markdown } from '../../components/markdown.tsx'
 
-/** The name is letters and dashes, so that it cannot be a path. */
+/** Reads a runbook. The name consists of letters and dashes, so it cannot be a path. */
 async function readRunbook(name: string): Promise<string | undefined> {
   if (!/^[a-z][a-z0-9-]{0,60}$/.test(name)) return undefined
   for (const place of [`${name}.md`, join('prometheus', `${name}.md`)]) {

@@ -11,7 +11,7 @@ import { needsCommand, readable, severityTones, stageText, stageTone } from '../
 
 const maxAlerts = 20
 
-/** Releases that need an approval or a decision, and queued ones. */
+/** Lists releases that need an approval or a decision, and queued releases. */
 export const NeedsAttention = ({
   open,
   waiting,
@@ -44,7 +44,7 @@ export const NeedsAttention = ({
 
 const severities = Object.keys(severityTones)
 
-/** The open alerts, the worst first, then the newest. */
+/** Lists open alerts, the most severe first, then the newest. */
 export const OpenAlerts = ({ alerts, nowMs }: { alerts: Alert[]; nowMs: number }): PageElement => (
   <section class="card" id="alerts">
     <DataTable

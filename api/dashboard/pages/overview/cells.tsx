@@ -10,7 +10,7 @@ import { qualityInterval } from '../../components/quality-interval.ts'
 import { metricName } from '../../../../domain/figures.ts'
 import { levelText, levelTones, qualityTones, stageText, stageTone } from '../../labels.ts'
 
-/** The traffic of the last 10 minutes, in parts of 30 s. */
+/** The number of 30 s intervals in the traffic of the last 10 minutes. */
 export const trafficParts = 20
 export const trafficPartMs = 30_000
 
@@ -23,7 +23,7 @@ export const ModelCell = ({ model, about, serve }: OverviewRow): PageElement => 
   </>
 )
 
-/** What is live, since when, and by whom or how. */
+/** Shows which version is live, since when, and by whom or how. */
 export const ChampionCell = ({
   row: { champion, model, isBrought },
   nowMs,

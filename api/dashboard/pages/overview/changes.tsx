@@ -1,4 +1,4 @@
-/** Lists what changed in the last day: champions, releases that ended otherwise, retrainings and kill switches. */
+/** Lists what changed in the last day: champions, releases that ended without a promotion, retrainings and kill switches. */
 import type { RecentChange } from '../../../../store/dashboard/model-history.ts'
 import type { PageElement } from '../../page.ts'
 import { Age } from '../../components/elements.tsx'
@@ -6,7 +6,7 @@ import { modelHref } from '../../components/links.tsx'
 import { plain, shortReason } from '../../labels.ts'
 import { shortVersion } from './cells.tsx'
 
-/** `flight-delay v1.2.0 → v1.1.0 (rollback)`. */
+/** Describes a change: `flight-delay v1.2.0 → v1.1.0 (rollback)`. */
 export function changeText({ kind, what, model, version, previousVersion }: RecentChange): string {
   const short = version === undefined ? '' : ` ${shortVersion(model, version)}`
   if (kind === 'pin') return what === 'normal' ? `${model} unpinned` : `${model} pinned to ${what}`

@@ -1,4 +1,7 @@
-/** Guides a first look: the story of a model as it happens (its first version, a challenger, a rollback), where to look, and what to try next. */
+/**
+ * Guides new users: shows the steps of a first model as they happen (first version, challenger, rollback), where to look, and what to try
+ * next.
+ */
 import { whyWaiting } from '../../../../domain/release/explain.ts'
 import { listReleases, type Release } from '../../../../store/release/releases.ts'
 import { listRetrainings, type Retraining } from '../../../../store/training/retrainings.ts'
@@ -8,26 +11,26 @@ import { modelHref } from '../../components/links.tsx'
 import { Live } from '../../components/elements.tsx'
 import { plain, readable, stageText } from '../../labels.ts'
 
-/** Enough for the story of a first run; a longer one has its pages. */
+/** The maximum number of releases shown; enough for a first run. */
 const maxShown = 100
 
 type ChapterStatus = 'passed' | 'in_progress' | 'upcoming'
 
 interface Chapter {
   title: string
-  /** What happens, for a reader who sees it for the first time. */
+  /** What happens, for a first-time reader. */
   about: string
-  /** What to look at once it happens. */
+  /** What to look at when it happens. */
   look: string
   status: ChapterStatus
-  /** The release that tells it. */
+  /** The release in which the step happens. */
   release?: Release
 }
 
 const isPromoted = ({ outcome, state }: Release): boolean =>
   outcome === 'promoted' || state.stage === 'probation'
 
-/** The chapters of a story, of which the first that has not happened is under way. */
+/** Returns the steps in order. The first step that has not happened is in progress. */
 export function guideChapters(releases: readonly Release[]): Chapter[] {
   const oldestFirst = releases.toReversed().filter(({ state }) => state.drill === undefined)
   const first = oldestFirst.find((each) => isPromoted(each) && each.state.baseline === undefined)
@@ -74,7 +77,7 @@ const marks: Record<ChapterStatus, readonly [mark: string, word: string]> = {
 interface Told {
   chapters: Chapter[]
   model: string | undefined
-  /** What is open now. */
+  /** The release that is open now. */
   release: Release | undefined
   retraining: Retraining | undefined
 }
@@ -124,7 +127,7 @@ const ChapterItem = ({ chapter, told }: { chapter: Chapter; told: Told }): PageE
   )
 }
 
-/** What to do after the story; `npm start` ends with the same three. */
+/** Shows what to do after the guide; `npm start` prints the same three steps. */
 const NextSteps = ({ model, isOver }: { model: string; isOver: boolean }): PageElement => (
   <section class={`card${isOver ? ' good' : ''}`} aria-labelledby="next-heading">
     <h2 id="next-heading">Three things to try next</h2>

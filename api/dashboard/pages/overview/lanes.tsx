@@ -7,7 +7,7 @@ import { ChartFigure, drawChartSizes, type ChartSizes } from '../../components/c
 
 export const lanesSpanMs = 7 * 86_400_000
 const maxLaneModels = 6
-/** The axis moves on in these steps, so that a live page is not redrawn with every look. */
+/** The time axis advances in these steps, so that a live page does not redraw the chart at each reload. */
 const stepMs = 300_000
 
 interface ModelLine {
@@ -16,7 +16,7 @@ interface ModelLine {
   alerts: number
 }
 
-/** The models with an open release, an alert or drift before the others. */
+/** Returns the models, those with an open release, an alert or drift first. */
 export const laneModels = (models: readonly ModelLine[]): string[] =>
   models
     .map(({ row, release, alerts }) => {
@@ -30,7 +30,7 @@ export const laneModels = (models: readonly ModelLine[]): string[] =>
 export const drawModelLanes = ({ spans, fromMs, nowMs }: LaneData): Promise<ChartSizes> => {
   const endMs = Math.ceil(nowMs / stepMs) * stepMs
   const first = Math.min(...spans.map((span) => span.fromMs))
-  // A young installation fills the axis with the time that it has.
+  // In a young installation, the axis starts at its first data.
   const startMs = Math.max(fromMs, Math.min(endMs - 3_600_000, first))
   return drawChartSizes(
     { id: 'lanes', title: 'Releases, drift, quality and incidents of the last 7 days', wide: 1_240 },

@@ -1,4 +1,4 @@
-/** Answers what is live and since when, what needs a person, what is at risk, and what changed in the last day. */
+/** Shows what is live and since when, what needs attention, what is at risk, and what changed in the last day. */
 import { listAlerts } from '../../../../store/monitoring/alerts.ts'
 import { listOverviewRows, readFleet, readTraffic } from '../../../../store/dashboard/overview.ts'
 import { listModelHistory, listRecentChanges } from '../../../../store/dashboard/model-history.ts'
@@ -25,7 +25,7 @@ import { Live, DataTable } from '../../components/elements.tsx'
 const maxModels = 500
 const dayMs = 86_400_000
 const maxChanges = 12
-/** Of each model and kind: an hourly window for a week. */
+/** The limit per model and kind: an hourly window for a week. */
 const maxSpans = 170
 
 export const overviewPage = definePage({

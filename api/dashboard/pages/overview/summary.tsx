@@ -1,4 +1,4 @@
-/** Answers four questions in one line each: what is live, what needs a person, what is at risk, what changed. */
+/** Answers four questions in one line each: what is live, what needs attention, what is at risk, what changed. */
 import type { RecentChange } from '../../../../store/dashboard/model-history.ts'
 import type { OverviewRow, RecentTraffic } from '../../../../store/dashboard/overview.ts'
 import type { Alert } from '../../../../store/monitoring/alerts.ts'
@@ -19,10 +19,10 @@ interface Seen {
   nowMs: number
 }
 
-/** A higher share of failed requests is a risk. */
+/** A model whose share of failed requests is higher is at risk. */
 const maxFailedShare = 0.01
 
-/** The reasons for which a model is at risk, with the worst first. */
+/** Returns the reasons why models are at risk, the worst first. */
 export function risksOf({ models, alerts }: Pick<Seen, 'models' | 'alerts'>): { text: string; tone: Tone }[] {
   const risks: { text: string; tone: Tone }[] = []
   for (const { row, traffic } of models) {
@@ -41,7 +41,7 @@ export function risksOf({ models, alerts }: Pick<Seen, 'models' | 'alerts'>): { 
   return risks.toSorted((one, other) => Number(other.tone === 'bad') - Number(one.tone === 'bad'))
 }
 
-/** The first of some texts, and how many more there are. */
+/** Returns the first text and the number of further ones. */
 const firstOf = (texts: readonly string[], none: string): string => {
   const [first, ...rest] = texts
   return first === undefined ? none : rest.length === 0 ? first : `${first} and ${rest.length} more`

@@ -1,4 +1,7 @@
-/** Shows what the candidate answers otherwise than the champion: by slice, worst first, by direction, the shares of each answer, and what users did and other systems measured. */
+/**
+ * Shows where the candidate's predictions differ from the champion's: by slice (worst first), by direction and by the share of each answer.
+ * Also shows business metrics from user events and metrics of other systems.
+ */
 import { countText, percentOf } from '../../../../charts/figures.ts'
 import type { BusinessRow } from '../../../../domain/canary/business-metric.ts'
 import type { ExternalRow } from '../../../../domain/canary/external/external-metric.ts'
@@ -23,7 +26,7 @@ export const AnswersSection = ({ evidence }: { evidence: AnswerEvidence }): Page
   )
 }
 
-/** A decision by its name: `true` is the second of two answers. */
+/** Names a decision: `true` is the second of two classes. */
 const decisionName = (decision: string, names: readonly string[]): string =>
   names.length === 2 && (decision === 'true' || decision === 'false')
     ? names[Number(decision === 'true')]!

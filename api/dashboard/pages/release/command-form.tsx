@@ -1,6 +1,6 @@
 /**
- * Renders the commands that the user may send to a release, in one form with a reason. The form carries the digests and the stage
- * shown on the page, so that an approval applies to exactly that.
+ * Renders the commands that the user may send to a release, in one form with a reason. The form contains the digests and the stage shown on
+ * the page, so that an approval applies to exactly what was shown.
  */
 import { commandStages } from '../../../../domain/release/commands.ts'
 import { mayApprove } from '../../../../domain/release/approval.ts'
@@ -23,7 +23,7 @@ import { stageKey } from './verdict.tsx'
 interface ButtonParts {
   word: string
   look?: 'second' | 'danger'
-  /** What it changes. */
+  /** Describes what the command changes. */
   does: (state: ReleaseState) => string
 }
 
@@ -68,13 +68,13 @@ function firstStep(state: ReleaseState): string {
   return step === undefined ? '100 %' : stepText(step.stage, step.policy.shareBp)
 }
 
-/** In the order of their use; the first two stay in view. */
+/** The commands in the order of their use; the first two are always visible. */
 const inOrder: readonly CommandName[] = ['approve', 'reject', 'resume', 'pause', 'rollback', 'abort']
 
-/** The browser asks for a reason before the others. */
+/** Commands for which the browser requires a reason. */
 const needsReason: ReadonlySet<CommandName> = new Set(['reject', 'rollback', 'abort', 'promoteNow'])
 
-/** The commands of this role that would change the release now. */
+/** Returns the commands of this role that would change the release now. */
 export function possibleCommands(
   { role }: Actor,
   { release: { state, endedAt } }: ReleaseSubject,
@@ -89,7 +89,7 @@ export function possibleCommands(
   })
 }
 
-/** The hidden fields that bind the form to the page: digests, champion and stage. */
+/** Returns the hidden fields that bind the form to the page: digests, champion and stage. */
 export function shownFields(subject: ReleaseSubject): Record<string, string> {
   const { candidate, release, champion } = subject
   const { digests, stage, stageIndex } = release.state
@@ -107,7 +107,7 @@ interface FormParts {
   subject: ReleaseSubject
   actor: Actor
   token: string | undefined
-  /** Idempotency key: a form sent twice is one command. */
+  /** The idempotency key: a form that is sent twice is one command. */
   once: string
 }
 
@@ -210,14 +210,14 @@ const CommandButton = ({ name }: { name: CommandName }): PageElement => (
   </button>
 )
 
-/** `✓ ada`, or the names of those who may sign. */
+/** Returns `✓ ada`, or the names of the keys that may approve. */
 function signedBy({ approvals, policy }: ReleaseState, side: ApprovalSide): string {
   const names = policy.approval.sides![side]
   const signed = approvals.filter(({ by }) => names.includes(by)).map(({ by }) => by)
   return signed.length > 0 ? `✓ ${signed.join(', ')}` : `needed from ${names.join(' or ')}`
 }
 
-/** The commands sent to the release, newest first. */
+/** Lists the commands sent to the release, newest first. */
 export const CommandLog = ({ subject: { commands, release } }: { subject: ReleaseSubject }): PageElement => {
   const { approvals, policy, stage } = release.state
   const needed = policy.approval.approvers

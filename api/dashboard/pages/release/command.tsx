@@ -1,5 +1,5 @@
 /**
- * Sends the command of a release page's form. It first compares the state shown on the page with the current one, so that an outdated
+ * Sends a command from the form of a release page. First compares the state shown on the page with the current state, so that an outdated
  * page never approves another state.
  */
 import { z } from 'zod'
@@ -40,7 +40,7 @@ const sent = z.object({
 })
 type Sent = z.infer<typeof sent>
 
-/** Commands that apply to the shown state alone. Pause, rollback and abort are accepted from an outdated page too. */
+/** Commands that apply only to the shown state. Pause, rollback and abort are also accepted from an outdated page. */
 const bound: readonly CommandName[] = ['approve', 'reject', 'resume', 'promoteNow']
 
 export async function submitReleaseCommand(
@@ -83,7 +83,7 @@ function parsed(body: unknown): Sent {
   throw new DomainError('invalid_request', `invalid form: ${issues.join('; ')}`, { issues })
 }
 
-/** The differences between the shown state and the current one. */
+/** Returns the differences between the shown state and the current one. */
 async function changesSince({ store }: ApiDeps, state: ReleaseState, form: Sent): Promise<string[]> {
   const [now, champion] = await Promise.all([
     findReleasable(store, state.version),
@@ -113,7 +113,7 @@ interface CommandResult {
   command: CommandName
 }
 
-/** Confirms a deferred command, because the release page does not show it before Temporal is back. */
+/** Confirms a deferred command, because the release page shows it only after Temporal is reachable again. */
 const deferredPage = (result: CommandResult): Promise<RouteResponse> =>
   resultPage(
     result,
@@ -124,7 +124,7 @@ const deferredPage = (result: CommandResult): Promise<RouteResponse> =>
     </p>,
   )
 
-/** `stale` when the page was out of date; otherwise the release refused the command. */
+/** Explains why a command was refused. `stale`: the page was out of date; otherwise the release refused. */
 const refusal = (result: CommandResult, changes: string[], stale: boolean): Promise<RouteResponse> =>
   resultPage(
     result,

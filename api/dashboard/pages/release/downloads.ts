@@ -1,4 +1,4 @@
-/** Writes the files of a release page: the draft of a post-mortem, and the predictions of the candidate that callers received. */
+/** Writes the files of a release page: the draft of a post-mortem, and the candidate's predictions that callers received. */
 import { DomainError } from '../../../../domain/errors.ts'
 import { listExposed, maxExposed } from '../../../../store/dashboard/release-detail.ts'
 import type { ApiDeps } from '../../../deps.ts'
@@ -27,7 +27,7 @@ export const downloadPostMortem: Download = async ({ store }, { actor, params })
   return file(postMortem(subject), 'text/markdown', `post-mortem-${state.version}.md`)
 }
 
-/** At most `maxExposed` rows, newest first. */
+/** Returns at most `maxExposed` rows, newest first. */
 export const downloadExposed: Download = async ({ store }, { actor, params }) => {
   const { state, startedAt, endedAt } = await getReleaseInScope(store, actor!, params['id']!)
   const rows = await listExposed(store, {

@@ -56,7 +56,7 @@ const metricVerdicts: Readonly<Record<GateMetricRow['verdict'], string>> = {
   error: 'error',
 }
 
-/** The chart beside the table; absent for a first version, which has no champion to compare with. */
+/** Draws the chart beside the table; undefined for a first version, which has no champion to compare with. */
 export async function drawGates({ metrics, policy }: GateReport): Promise<ChartSizes | undefined> {
   const rows = metrics
     .filter(({ low }) => low !== null)
@@ -66,7 +66,7 @@ export async function drawGates({ metrics, policy }: GateReport): Promise<ChartS
   return drawChartSizes(frame, rows, intervalsSvg)
 }
 
-/** Why the gate let no release begin: the figures of the metric that has failed, or the first reason. */
+/** Explains why the gate refused a release: the figures of the failed metric, or the first reason. */
 export function refusalText({ metrics, policy, reasons }: GateReport): string {
   const failed = metrics.find(
     (row) => row.verdict === 'not_better' && (row.metric === policy.primary || isGuard(row, policy)),
@@ -132,7 +132,7 @@ export const Gates = ({
   )
 }
 
-/** A metric that is neither primary nor a guardrail decides nothing, so its verdict has no colour. */
+/** Whether a metric affects the decision. A metric that is neither primary nor a guardrail is shown without a colour. */
 const decides = (row: GateMetricRow, policy: GateReport['policy']): boolean =>
   row.metric === policy.primary || isGuard(row, policy) || row.floorMet === false
 
@@ -215,7 +215,7 @@ const Notes = ({ report: { warnings, calibration, fairness } }: { report: GateRe
 
 const isBad = ({ verdict }: GateSliceRow): boolean => verdict === 'blocked' || verdict === 'missing'
 
-/** Slices that got worse stand first, slices without enough rows last. */
+/** Orders slices: those that got worse first, those without enough rows last. */
 const worstFirst = (slices: readonly GateSliceRow[]): GateSliceRow[] =>
   slices.toSorted(
     (a, b) => Number(isBad(b)) - Number(isBad(a)) || (a.delta ?? Infinity) - (b.delta ?? Infinity),

@@ -36,7 +36,7 @@ export interface ReleaseSubject {
   answers: AnswerEvidence
   champion?: Champion
   routing?: Routing
-  /** The replicas that lag behind the routing, each with its reason. */
+  /** The replicas that have not applied the route, each with its reason. */
   behind: string[]
   /** The reason of a kill switch that keeps traffic from the candidate. */
   pinned?: string
@@ -49,7 +49,7 @@ const maxVerdicts = 150
 const maxCommands = 50
 const spanMs = 600_000
 
-/** Throws `release_not_found`, and `forbidden` for a key that may not see the model. */
+/** Reads the release. Throws `release_not_found`, and `forbidden` for a key that may not access the model. */
 export async function readSubject(store: Database, actor: Actor, id: string): Promise<ReleaseSubject> {
   const release = await getReleaseInScope(store, actor, id)
   const { model, version, baseline } = release.state

@@ -14,8 +14,7 @@ export const RolloutPlan = ({ release: { state, endedAt }, rate }: ReleaseSubjec
   const plan = plannedStages(state)
   const rows = plan.map((planned) => {
     const { minMs, minRequests } = planned.requirements
-    // Infinity without traffic.
-    // How much targeted callers send is not known.
+    // Infinite without traffic. The traffic of targeted callers is unknown.
     const needMs =
       minRequests === 0 || planned.stage === 'targeted'
         ? 0
@@ -73,7 +72,7 @@ export const RolloutPlan = ({ release: { state, endedAt }, rate }: ReleaseSubjec
   )
 }
 
-/** The limits of a release policy, name by name. `estimate` is absent once the release has ended. */
+/** Lists the limits of a release policy by name. `estimate` is absent once the release has ended. */
 function planFacts(
   { limits, approval, targeted, watch, whenInconclusive = 'ask' }: ReleasePolicy,
   estimate: string | undefined,

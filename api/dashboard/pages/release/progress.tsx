@@ -15,14 +15,14 @@ export interface ProgressCharts {
   evidence: string
 }
 
-/** Absent before the first request reaches the candidate. Redrawn when a verdict arrives or a stage starts. */
+/** Draws the charts; undefined before the first request reaches the candidate. Drawn again when a verdict arrives or a stage starts. */
 export async function drawProgress(
   { release: { state, endedAt }, verdicts, nowMs }: ReleaseSubject,
-  way: readonly StageRow[],
+  stages: readonly StageRow[],
 ): Promise<ProgressCharts | undefined> {
-  const begun = way.filter(({ fromMs }) => fromMs !== undefined)
+  const begun = stages.filter(({ fromMs }) => fromMs !== undefined)
   if (begun.length === 0) return undefined
-  const nameOf = new Map(way.map(({ stage, stageIndex, name }) => [`${stage}${stageIndex}`, name]))
+  const nameOf = new Map(stages.map(({ stage, stageIndex, name }) => [`${stage}${stageIndex}`, name]))
   const named = verdicts.map(({ at, stage, stageIndex, kind, reasons, statistics }) => ({
     atMs: Date.parse(at),
     stage: nameOf.get(`${stage}${stageIndex}`) ?? plain(stage),
@@ -72,13 +72,13 @@ const statuses: Readonly<Record<StageRow['status'], [Tone, string]>> = {
 const isReached = (status: StageRow['status']): boolean => status !== 'upcoming' && status !== 'not_reached'
 
 interface EvidenceParts {
-  way: readonly StageRow[]
+  stages: readonly StageRow[]
   charts: ProgressCharts | undefined
   budget: number
 }
 
-export const LiveEvidence = ({ way, charts, budget }: EvidenceParts): PageElement => {
-  const excess = way.reduce((sum, row) => sum + row.excess, 0)
+export const LiveEvidence = ({ stages, charts, budget }: EvidenceParts): PageElement => {
+  const excess = stages.reduce((sum, row) => sum + row.excess, 0)
   return (
     <section class="card" aria-labelledby="evidence-heading">
       <h2 id="evidence-heading">Live evidence</h2>
@@ -87,7 +87,7 @@ export const LiveEvidence = ({ way, charts, budget }: EvidenceParts): PageElemen
       </p>
       <details id="stage-figures">
         <summary>Figures of each stage</summary>
-        <DataTable caption="Stages" hideCaption rows={way} empty={noStages} columns={columns} />
+        <DataTable caption="Stages" hideCaption rows={stages} empty={noStages} columns={columns} />
         {charts !== undefined && (
           <div class="grid charts">
             <Chart svg={charts.timeline} />
@@ -158,7 +158,7 @@ interface Progress {
   have: number
   need: number
   textOf: (value: number) => string
-  /** Whether the stage has begun; before, only the need is shown. */
+  /** Whether the stage has begun. Before that, only the requirement is shown. */
   shown: boolean
 }
 

@@ -1,4 +1,7 @@
-/** Shows one release in the order in which an approver reads it: verdict, stages, evidence, data, plan and lineage; the form stays in view. */
+/**
+ * Shows one release in the order in which an approver reads it: verdict, stages, evidence, data, plan and lineage. The form is always
+ * visible.
+ */
 import { randomUUID } from 'node:crypto'
 import { definePage } from '../../page.ts'
 import { Badge, Live } from '../../components/elements.tsx'
@@ -24,32 +27,32 @@ export const releasePage = definePage({
   async load({ store }, { actor, params }) {
     const subject = await readSubject(store, actor, params['id']!)
     const { candidate } = subject
-    const way = stageRows(subject)
-    const now = subject.release.endedAt === undefined ? runningStage(way) : undefined
+    const stages = stageRows(subject)
+    const now = subject.release.endedAt === undefined ? runningStage(stages) : undefined
     const [gates, importance, progress, tiles] = await Promise.all([
       candidate?.report && drawGates(candidate.report),
       drawImportance(subject.release.state.version, candidate?.report?.importance),
-      drawProgress(subject, way),
+      drawProgress(subject, stages),
       now === undefined ? [] : readMetricTiles(subject, now),
     ])
-    return { subject, way, gates, importance, progress, tiles }
+    return { subject, stages, gates, importance, progress, tiles }
   },
   title: ({ subject }) => `Release of ${subject.release.state.version}`,
-  view({ subject, way, gates, importance, progress, tiles }, { actor, token, target }) {
+  view({ subject, stages, gates, importance, progress, tiles }, { actor, token, target }) {
     const { release, candidate } = subject
     const { state } = release
     const isOpen = release.endedAt === undefined
     const content = (
       <>
         <VerdictSection subject={subject} />
-        <RollbackSection subject={subject} way={way} />
-        <StageTrack subject={subject} way={way} />
-        {isOpen && <RunningStage subject={subject} way={way} tiles={tiles} />}
+        <RollbackSection subject={subject} stages={stages} />
+        <StageTrack subject={subject} stages={stages} />
+        {isOpen && <RunningStage subject={subject} stages={stages} tiles={tiles} />}
         {candidate?.report && <Gates report={candidate.report} chart={gates} />}
         {candidate?.report && <Slices report={candidate.report} />}
         <BehaviourTests tests={candidate?.report?.tests} />
         <ImportanceSection importance={candidate?.report?.importance} chart={importance} />
-        <LiveEvidence way={way} charts={progress} budget={state.policy.limits.harmBudget} />
+        <LiveEvidence stages={stages} charts={progress} budget={state.policy.limits.harmBudget} />
         <AnswersSection evidence={subject.answers} />
         <DataSection {...subject} />
         <RolloutPlan {...subject} />

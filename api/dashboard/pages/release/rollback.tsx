@@ -1,4 +1,4 @@
-/** Shows what happened to a release that was rolled back: what was seen, when, by whom it was met, and the post-mortem draft. */
+/** Shows how a release was rolled back: the evidence, the steps with their times, the exposed callers, and a draft of the post-mortem. */
 import { countText, percentOf } from '../../../../charts/figures.ts'
 import { escapedText } from '../../../../domain/markdown.ts'
 import { withoutEvidence } from '../../../../domain/release/explain.ts'
@@ -13,10 +13,10 @@ interface RollbackStep {
   what: string
 }
 
-/** The steps with their times, oldest first. */
+/** Returns the steps with their times, oldest first. */
 export function rollbackSteps(
   { release, verdicts, commands }: ReleaseSubject,
-  way: readonly StageRow[],
+  stages: readonly StageRow[],
 ): RollbackStep[] {
   const { state, startedAt, endedAt } = release
   const { rollbackResult: result } = state
@@ -26,7 +26,7 @@ export function rollbackSteps(
     ...commands
       .filter(({ accepted }) => accepted)
       .map(({ at, message }) => ({ atMs: Date.parse(at), what: message })),
-    ...way.flatMap(({ fromMs, name }) =>
+    ...stages.flatMap(({ fromMs, name }) =>
       fromMs === undefined ? [] : [{ atMs: fromMs, what: `${name} began` }],
     ),
   ]
@@ -45,20 +45,24 @@ export function rollbackSteps(
   return steps.sort((one, other) => one.atMs - other.atMs)
 }
 
-/** Why a release was rolled back, in what callers received; the verdict also counts copies of the shadow. */
-export function seenByCallers(reason: string, way: readonly StageRow[]): string {
-  const { requests, bad } = exposedCounts(way)
+/** Explains a rollback by the responses that callers received. The reason of the verdict also counts the copied requests of the shadow. */
+export function seenByCallers(reason: string, stages: readonly StageRow[]): string {
+  const { requests, bad } = exposedCounts(stages)
   if (bad === 0 || !/ canary requests (?:failed|invalid)/.test(reason)) return withoutEvidence(reason)
-  const met = way.filter(({ stage }) => stage !== 'shadow')
+  const met = stages.filter(({ stage }) => stage !== 'shadow')
   const control = met.reduce((sum, row) => sum + row.control.requests, 0)
   const controlBad = met.reduce((sum, row) => sum + row.control.bad, 0)
   const share = control === 0 ? '' : `, control ${percentOf(controlBad / control)}`
   return `${countText(bad)} of ${countText(requests)} responses failed (${percentOf(bad / requests)})${share}`
 }
 
-/** Requests that callers received from the candidate, and those that failed. */
-export function exposedCounts(way: readonly StageRow[]): { requests: number; bad: number; excess: number } {
-  const met = way.filter(({ stage }) => stage !== 'shadow')
+/** Counts the candidate's responses to callers, and the failed ones among them. */
+export function exposedCounts(stages: readonly StageRow[]): {
+  requests: number
+  bad: number
+  excess: number
+} {
+  const met = stages.filter(({ stage }) => stage !== 'shadow')
   const sum = (of: (row: StageRow) => number) => met.reduce((total, row) => total + of(row), 0)
   return {
     requests: sum(({ candidate }) => candidate.requests),
@@ -70,24 +74,24 @@ export function exposedCounts(way: readonly StageRow[]): { requests: number; bad
   }
 }
 
-/** The requests that a reason counts; those of earlier builds pool the copies of the shadow. */
+/** Returns the number of requests in a reason. A reason of an earlier build also counts the copied requests of the shadow. */
 const countedIn = (reason = ''): number => Number(/ of (\d+) canary requests/.exec(reason)?.[1] ?? 0)
 
 const second = (ms: number): string => new Date(ms).toISOString().slice(0, 23).replace('T', ' ')
 
 export const RollbackSection = ({
   subject,
-  way,
+  stages,
 }: {
   subject: ReleaseSubject
-  way: readonly StageRow[]
+  stages: readonly StageRow[]
 }): PageElement => {
   const { release, candidate } = subject
   const { id, model, version, baseline } = release.state
   const isBrought = candidate?.lineage.origin === 'brought'
   if ((release.outcome ?? release.state.outcome) !== 'rolled_back') return <></>
-  const { requests, bad } = exposedCounts(way)
-  const copies = way
+  const { requests, bad } = exposedCounts(stages)
+  const copies = stages
     .filter(({ stage }) => stage === 'shadow')
     .reduce((total, { candidate }) => total + candidate.requests, 0)
   return (
@@ -128,7 +132,7 @@ export const RollbackSection = ({
       </p>
       <DataTable
         caption="Timeline"
-        rows={rollbackSteps(subject, way)}
+        rows={rollbackSteps(subject, stages)}
         empty="No step is recorded"
         columns={[
           { head: 'Time (UTC)', names: true, cell: ({ atMs }) => <span class="nowrap">{second(atMs)}</span> },
@@ -139,19 +143,19 @@ export const RollbackSection = ({
   )
 }
 
-/** A draft with the facts that the release has recorded, and headings for those that people add. */
+/** Writes a draft with the recorded facts of the release, and with headings for the parts that people add. */
 export function postMortem(subject: ReleaseSubject): string {
-  const way = stageRows(subject)
+  const stages = stageRows(subject)
   const { release, candidate } = subject
   const { state, reason = '', startedAt, endedAt } = release
-  const { requests, bad, excess } = exposedCounts(way)
-  const stages = way
+  const { requests, bad, excess } = exposedCounts(stages)
+  const stageLines = stages
     .filter(({ fromMs }) => fromMs !== undefined)
     .map(
       ({ name, status, candidate: mine, control }) =>
         `| ${name} | ${status.replace('_', ' ')} | ${mine.requests} | ${mine.bad} | ${control.requests} | ${control.bad} |`,
     )
-  const steps = rollbackSteps(subject, way).map(
+  const steps = rollbackSteps(subject, stages).map(
     ({ atMs, what }) => `- ${second(atMs)} UTC: ${escapedText(what)}`,
   )
   return `# Post-mortem: ${state.version} rolled back
@@ -171,7 +175,7 @@ ${requests} responses of the candidate reached callers, ${bad} of them failed, $
 
 | stage | result | candidate requests | failed | control requests | failed |
 |---|---|---|---|---|---|
-${stages.join('\n')}
+${stageLines.join('\n')}
 
 ## Timeline
 

@@ -7,7 +7,7 @@ import { checkout, launcher, systemEnvironment } from '../../../../temporal.conf
 import type { SimulationOrder } from '../../../processes/simulator.ts'
 import { createPromiseCache } from '../../promise-cache.ts'
 
-/** Time for the process to start and to report, beyond the time of the simulation; then it is killed. */
+/** The process is killed this many milliseconds after the time limit of the simulation, which leaves time to start and to report. */
 const graceMs = 10_000
 const maxQueued = 4
 
@@ -15,7 +15,7 @@ const cached = createPromiseCache<SimulationSummary[]>(50)
 let last: Promise<unknown> = Promise.resolve()
 let waiting = 0
 
-/** Throws `overloaded` when too many simulations are queued. */
+/** Runs a simulation. Throws `overloaded` when too many are queued. */
 export function simulatePolicy(order: SimulationOrder): Promise<SimulationSummary[]> {
   const key = createHash('sha256').update(JSON.stringify(order)).digest('hex')
   return cached(key, async () => {

@@ -1,6 +1,6 @@
 /**
- * Simulates the policy of a release on the recorded traffic of its model, for a good candidate and for faulty ones. The state machine
- * and the judge are those of real releases.
+ * Simulates the policy of a release on the recorded traffic of its model, for a good candidate and for faulty ones. Uses the state machine
+ * and the judge of real releases.
  */
 import { countText } from '../../../../charts/figures.ts'
 import { totalAlpha } from '../../../../domain/sequential/alpha-split.ts'
@@ -22,7 +22,7 @@ const scenarios: Readonly<Record<string, string>> = {
 }
 const releases = 40
 const withinMs = 4_000
-/** With fewer recorded ticks the default traffic is simulated. */
+/** The minimum number of recorded ticks; with fewer, the default traffic is simulated. */
 const minTicks = 20
 
 export const simulationPage = definePage({

@@ -7,26 +7,26 @@ import { shareText } from '../../components/elements.tsx'
 import { stepText } from '../../labels.ts'
 import type { ReleaseSubject } from './load.ts'
 
-/** Requests and failed requests of one arm; `slow` is above the champion's p95. */
+/** Requests and failed requests of one arm. `slow` counts responses slower than the champion's p95. */
 export type StageArm = Record<'requests' | 'bad' | 'errors' | 'invalid' | 'slow', number>
 
 export interface StageRow {
   name: string
   stage: ReleaseStage
   stageIndex: number
-  /** Share of traffic; in a shadow, of the copied requests. */
+  /** The share of traffic in basis points; in a shadow, the share of copied requests. */
   shareBp: number
   status: 'passed' | 'in_progress' | 'upcoming' | 'not_reached' | 'failed'
   requirements: Omit<StagePolicy, 'shareBp'>
   fromMs?: number
   toMs?: number
   observedMs: number
-  /** In the stage of targeted callers: theirs. */
+  /** In the stage of targeted callers: their requests. */
   candidate: StageArm
   control: StageArm
-  /** Callers who were chosen to meet the candidate first; never compared. */
+  /** Requests of targeted callers; never compared with the control. */
   targeted: StageArm
-  /** Failed requests above the control's rate, those of targeted callers included. */
+  /** Failed requests above the control's rate, including those of targeted callers. */
   excess: number
   verdict?: ShownVerdict
 }
@@ -35,7 +35,7 @@ export const noStages = 'This strategy has no observed stages: metric floors and
 
 type Planned = Pick<StageRow, 'name' | 'stage' | 'stageIndex' | 'shareBp' | 'requirements'>
 
-/** Every stage in which the candidate meets requests, in order. */
+/** Returns every stage in which the candidate receives requests, in order. */
 export function plannedStages(state: Pick<ReleaseState, 'strategy' | 'policy'>): Planned[] {
   const { probation } = state.policy
   const planned = stepsOf(state).map(
@@ -108,7 +108,7 @@ interface StagePosition {
   state: ReleaseState
   isNow: boolean
   begun: boolean
-  /** Whether a later stage has been routed. */
+  /** Whether a later stage has begun. */
   followed: boolean
   verdict: ShownVerdict | undefined
 }

@@ -36,7 +36,7 @@ interface Line {
   why: string
 }
 
-/** The outcome; before it the newest verdict of the canary; before that the verdict of the offline gate. */
+/** Returns the outcome; before it, the newest verdict of the running stage; before that, the verdict of the offline gate. */
 export function verdictLine(subject: ReleaseSubject): Line {
   const { release, candidate } = subject
   const { state } = release
@@ -56,7 +56,7 @@ export function verdictLine(subject: ReleaseSubject): Line {
   return gateLine(candidate.report, state.baseline)
 }
 
-/** The newest verdict of the stage that runs, not of the one before it. */
+/** Returns the newest verdict of the running stage, and not of an earlier one. */
 function runningLine({ release: { state }, verdicts }: ReleaseSubject): Line | undefined {
   const { stage, stageIndex } = state
   if (!['shadow', 'targeted', 'canary', 'probation'].includes(stage)) return undefined
@@ -75,7 +75,7 @@ function runningLine({ release: { state }, verdicts }: ReleaseSubject): Line | u
   return { tone: verdictTones[last.kind], word: plain(last.kind), why }
 }
 
-/** What a stage has gathered of what it needs: ` · 50 s of 10 min · 2 of 500 requests`. */
+/** Describes the progress of a stage: ` · 50 s of 10 min · 2 of 500 requests`. */
 const gathered = ({ reasons }: ShownVerdict): string =>
   reasons
     .map(({ code, message, values }) => {
@@ -158,6 +158,6 @@ export const VerdictSection = ({ subject }: { subject: ReleaseSubject }): PageEl
   )
 }
 
-/** Changes when the commands that the release accepts change. */
+/** Returns a key that changes when the commands that the release accepts may change. */
 export const stageKey = ({ release: { state }, champion }: ReleaseSubject): string =>
   [state.stage, state.stageIndex, state.paused, state.approvals.length, champion?.version ?? ''].join('/')

@@ -1,4 +1,4 @@
-/** Shows what matches some words: the page of the search, and the list of the dialog that each page opens with Ctrl K. */
+/** Shows search results: the search page, and the list in the dialog that Ctrl K opens on each page. */
 import { z } from 'zod'
 import { maxSearchLength, searchEverything, type SearchResult } from '../../../services/search.ts'
 import { definePage, type PageElement } from '../../page.ts'
@@ -31,10 +31,10 @@ export const searchPage = definePage({
   ),
 })
 
-/** A retraining by its model: its id says nothing. */
+/** Shows a retraining by the name of its model, because its id has no meaning for the reader. */
 const nameText = (name: string): string => /^retrain\/([^/]+)\//.exec(name)?.[1] ?? name
 
-/** `rolled_back: 7 of 533 …` → `rolled back: 7 of 533 …`. */
+/** Converts identifiers to words: `rolled_back: 7 of 533 …` → `rolled back: 7 of 533 …`. */
 const detailText = (detail: string): string =>
   shortReason(detail.replace(/^[a-z_]+(?=:|$)/, (state) => plain(state)))
 

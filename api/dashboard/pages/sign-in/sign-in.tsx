@@ -1,6 +1,6 @@
 /**
- * Signs users in and out of the dashboard. The browser keeps a session cookie instead of the key. Failed attempts are limited per key;
- * the right key is never refused, so that no client can lock others out.
+ * Signs users in and out of the dashboard. The browser keeps a session cookie instead of the key. Failed attempts are limited per key; the
+ * right key is never refused, so that a client cannot lock others out.
  */
 import { programRoles } from '../../../../domain/roles.ts'
 import { DomainError, isError } from '../../../../domain/errors.ts'
@@ -26,7 +26,7 @@ export async function showSignIn(deps: ApiDeps, ask: AnyAsk): Promise<RouteRespo
 }
 
 export async function signIn(deps: ApiDeps, ask: AnyAsk): Promise<RouteResponse> {
-  // Read from the raw bytes, because the checked body has its keys redacted.
+  // Reads the raw bytes, because keys are redacted in the parsed body.
   const form = new URLSearchParams(ask.bytes.toString('utf8'))
   const next = nextOf(form.get('next'))
   const hasSso = deps.oidc !== undefined
@@ -45,7 +45,7 @@ export async function signIn(deps: ApiDeps, ask: AnyAsk): Promise<RouteResponse>
     if (!isError(error)) throw error
     const message = messageOf(error)
     if (message === undefined) throw error
-    // Behind a proxy all clients have one address, so it only counts for what names no key.
+    // Behind a proxy all clients have one address, so the address only counts for a text without a key id.
     const tried = idOfKey(key) ?? ask.address
     const waitS = attempts.waitS(tried)
     if (waitS > 0) return tooMany(waitS, { next, hasSso })
@@ -75,14 +75,14 @@ export async function signOut(deps: ApiDeps, { session, header }: AnyAsk): Promi
   }
 }
 
-/** Undefined for errors that another key does not fix. */
+/** Explains a failed sign-in; undefined for errors that another key does not fix. */
 function messageOf({ code }: DomainError): string | undefined {
   if (code === 'unauthenticated') return 'Invalid or expired key'
   if (code === 'forbidden') return 'This key is for predictions and outcomes only'
   return undefined
 }
 
-/** A path of this host; anything else becomes `/`, so that the page is no open redirect. */
+/** Returns a path of this host. Any other target becomes `/`, so that the page is not an open redirect. */
 export function nextOf(sent: string | null): string {
   return sent !== null && /^\/(?![/\\])[\x21-\x7e]{0,1000}$/.test(sent) && !sent.includes('\\') ? sent : '/'
 }

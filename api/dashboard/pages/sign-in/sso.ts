@@ -1,4 +1,4 @@
-/** Signs users in through the identity provider. Each gets a key without a known secret, and a session of that key. */
+/** Signs users in through the identity provider. Each user gets a key whose secret is unknown, and a session of that key. */
 import { DomainError, isError } from '../../../../domain/errors.ts'
 import { ensureSsoKey } from '../../../../store/access/sso-keys.ts'
 import type { OidcConfig } from '../../../../domain/access/oidc-config.ts'
@@ -14,7 +14,10 @@ type AnyAsk = RouteRequest<unknown, unknown>
 
 const queryOf = ({ target }: AnyAsk): URLSearchParams => new URLSearchParams(target.split('?')[1] ?? '')
 
-/** SameSite=Lax, because the redirect back starts at the provider's site. The cookie opens no page and lasts minutes. */
+/**
+ * Sets the cookie of the sign-in. SameSite=Lax, because the redirect back starts at the provider's site. The cookie opens no page and
+ * expires after minutes.
+ */
 const keep = (
   value: string,
   { header }: AnyAsk,
@@ -22,7 +25,7 @@ const keep = (
 ): string =>
   `${attemptCookie}=${value}; Path=/sign-in; Max-Age=${ageS}; HttpOnly; SameSite=Lax${isSecure(header, redirect) ? '; Secure' : ''}`
 
-/** Throws `not_found` where no provider is configured. */
+/** Redirects to the provider. Throws `not_found` when no provider is configured. */
 export async function startSso(deps: ApiDeps, ask: AnyAsk): Promise<RouteResponse> {
   const config = configOf(deps)
   const { location, kept } = await beginSignIn(config, deps.signer, {

@@ -19,10 +19,10 @@ const words = {
   block: 'Failed: the snapshot is quarantined',
 }
 
-/** Failed expectations first, blocking before warning. */
+/** Orders expectations: failed first, and blocking before warning. */
 const rank = ({ passed, severity }: ExpectationResult): number => (passed ? 2 : severity === 'block' ? 0 : 1)
 
-/** `105000 of 105000 rows comply: 100 % ≥ 90 %` → `105,000 / 105,000 rows (100 %), at least 90 %`. */
+/** Shortens a message: `105000 of 105000 rows comply: 100 % ≥ 90 %` → `105,000 / 105,000 rows (100 %), at least 90 %`. */
 const complianceText = (message: string): string =>
   message.replace(
     /^(\d+) of (\d+) rows comply: (\S+ %) [≥<] (\S+ %)/,

@@ -34,7 +34,7 @@ export const retrainingPage = definePage({
     const evaluated = training.evaluation && (await findEvaluation(store, training.evaluation.id))
     const report = evaluated?.report
     const [loss, gates] = await Promise.all([
-      // One epoch has no course.
+      // A single epoch makes no curve.
       curve.length < 2
         ? undefined
         : drawChartSizes({ id: 'loss', title: 'Training loss', wide: 720 }, curve, lossSvg),

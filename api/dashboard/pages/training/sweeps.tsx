@@ -1,4 +1,4 @@
-/** Lists sweeps, and shows one with its trials: values, score with interval, loss, and which of them went to the gate. */
+/** Lists sweeps, and shows one with its trials: hyperparameters, score with interval, loss, and which trials went to the gate. */
 import { z } from 'zod'
 import { runCurvesSvg } from '../../../../charts/history/run-curves.ts'
 import { higherIsBetter } from '../../../../domain/evaluation/metrics.ts'
@@ -87,7 +87,7 @@ export const sweepPage = definePage({
     ])
     const { split, evaluation } = definition
     const metric = evaluation?.policy?.primary ?? 'score'
-    // Of a split by time the number of validation rows is not kept.
+    // A split by time does not store its number of validation rows.
     const validation = split?.kind === 'hash' ? split.validation : undefined
     const validationRows = validation === undefined ? 0 : Math.round((rows?.rows ?? 0) * validation)
     const isWinner = ({ overrides }: SweepTrial) =>
@@ -208,13 +208,13 @@ const GateLine = ({
   )
 }
 
-/** `epochs 12, rate 0.01`, by name; a dash without values. */
+/** Lists hyperparameters by name: `epochs 12, rate 0.01`; a dash without any. */
 function valuesText(values: Readonly<Record<string, unknown>> | undefined): string {
   const pairs = Object.entries(values ?? {}).toSorted(([one], [other]) => one.localeCompare(other))
   return pairs.length === 0 ? '—' : pairs.map(([name, value]) => `${name} ${String(value)}`).join(', ')
 }
 
-/** Better scores first; trials without one last. */
+/** Orders trials by score, the best first and those without a score last. */
 function order(metric: string, one: number | undefined, other: number | undefined): number {
   if (one === undefined || other === undefined) return Number(one === undefined) - Number(other === undefined)
   return higherIsBetter(metric as GateMetric) ? other - one : one - other

@@ -1,4 +1,7 @@
-/** Lists the schedules and triggers of retrainings and batches: what each waits for, its last firing, the next look and why it does not fire. */
+/**
+ * Lists the schedules and triggers of retrainings and batches: the condition of each, its last firing, its next check, and why it does not
+ * fire.
+ */
 import { z } from 'zod'
 import { modelName } from '../../../http/schemas.ts'
 import { listTriggerStates, type ListedTrigger } from '../../../services/triggers/list-triggers.ts'
@@ -50,7 +53,7 @@ export const triggersPage = definePage({
   ),
 })
 
-/** What the last firing has started, and how it ended. */
+/** Shows what the last firing started, and how it ended. */
 function Started({ retraining, scoring, outcome }: ListedTrigger): PageElement {
   if (retraining !== undefined)
     return (

@@ -71,10 +71,10 @@ const subject = {
 } as unknown as ReleaseSubject
 
 describe('a running stage', () => {
-  const way = stageRows(subject)
+  const stages = stageRows(subject)
 
   it('shows the counts of its own requests and the evidence as a share of its threshold', () => {
-    expect(metricTiles(subject, runningStage(way)!)).toMatchObject([
+    expect(metricTiles(subject, runningStage(stages)!)).toMatchObject([
       {
         name: 'Errors',
         key: 'errors',
@@ -103,7 +103,7 @@ describe('a running stage', () => {
   } as ReleaseSubject
 
   it('draws the ratio to the control with the limits of its policy, from the verdicts alone', () => {
-    const [{ ratio, rollsBackAt, proof }] = metricTiles(observed, runningStage(way)!) as [MetricTile]
+    const [{ ratio, rollsBackAt, proof }] = metricTiles(observed, runningStage(stages)!) as [MetricTile]
     expect(ratio).toMatchObject({ limit: 1, proof: 2 })
     expect(ratio!.points.map(({ estimate }) => Math.round(estimate!))).toEqual([6, 6, 6])
     expect(ratio!.points.at(-1)!.low).toBeGreaterThan(1)
@@ -126,13 +126,13 @@ describe('a running stage', () => {
     ])
       expect(ratioTileSvg({ ...open, points }, { id: 'a', title: 'b' })).not.toMatch(/NaN|Infinity|undefined/)
     const silent = verdict(1, { statistics: { ...counts(1, 100, 0), errorsControl: 0 } })
-    const [tile] = metricTiles({ ...subject, verdicts: [silent] } as ReleaseSubject, runningStage(way)!)
+    const [tile] = metricTiles({ ...subject, verdicts: [silent] } as ReleaseSubject, runningStage(stages)!)
     expect(tile!.ratio).toBeUndefined()
   })
 
   it('says in words and numbers what would continue it and what would roll it back', async () => {
-    const tiles = metricTiles(observed, runningStage(way)!)
-    const html = String(await RunningStage({ subject: observed, way, tiles }))
+    const tiles = metricTiles(observed, runningStage(stages)!)
+    const html = String(await RunningStage({ subject: observed, stages, tiles }))
     expect(html).toMatch(/Candidate against control: canary 25 %/)
     expect(html).toMatch(/60 % of the evidence that rolls back/)
     expect(html).toMatch(/Continues to probation.*10 requests \(6 requests more\)/s)
@@ -150,7 +150,7 @@ describe('a running stage', () => {
   })
 
   it('stands in the track between stages that are done and to come', async () => {
-    const html = String(await StageTrack({ subject, way }))
+    const html = String(await StageTrack({ subject, stages }))
     const order = [...html.matchAll(/<li class="(\w+)"/g)].map(([, status]) => status)
     expect(order).toEqual(['passed', 'passed', 'passed', 'passed', 'in_progress', 'upcoming'])
     expect(html).toMatch(/by ada, bob/)
@@ -192,12 +192,12 @@ describe('a tile', () => {
   } as unknown as ReleaseSubject
 
   it('draws the disagreement in the shadow as a band against its limit', async () => {
-    const way = stageRows(shadowed)
-    const tiles = metricTiles(shadowed, runningStage(way)!)
+    const stages = stageRows(shadowed)
+    const tiles = metricTiles(shadowed, runningStage(stages)!)
     const { band, asks } = tiles.find(({ key }) => key === 'disagreement')!
     expect([band?.points.length, band?.limit, asks]).toEqual([2, 0.2, true])
     expect(bandText(band!)).toBe('10 %, between 2 % and 24 %: undecided of 20 %')
-    const html = String(await RunningStage({ subject: shadowed, way, tiles }))
+    const html = String(await RunningStage({ subject: shadowed, stages, tiles }))
     expect(html).toContain('Disagreement: share of other answers')
     expect(html).toContain('of the evidence that asks an approver')
     expect(metricTiles(subject, runningStage(stageRows(subject))!).map(({ key }) => key)).not.toContain(
@@ -206,13 +206,13 @@ describe('a tile', () => {
   })
 
   it('shows the business metrics as the evidence of the worst, with the figures of each', async () => {
-    const way = stageRows(shadowed)
-    const tiles = metricTiles(shadowed, runningStage(way)!)
+    const stages = stageRows(shadowed)
+    const tiles = metricTiles(shadowed, runningStage(stages)!)
     expect(tiles.find(({ key }) => key === 'business')).toMatchObject({
       share: 0.4,
       details: ['revenue: 3.2, control 3.5 (40 % of a proven loss)'],
     })
-    expect(String(await RunningStage({ subject: shadowed, way, tiles }))).toContain(
+    expect(String(await RunningStage({ subject: shadowed, stages, tiles }))).toContain(
       'Evidence against: Business metrics',
     )
   })
@@ -268,9 +268,9 @@ describe('targeted callers', () => {
 
   it('have a stage of their own, without a comparison', async () => {
     const targeted = shown({ stage: 'targeted', stageIndex: 0, shareBp: 0, routings: routings.slice(0, 1) })
-    const way = stageRows(targeted)
-    expect(way[1]).toMatchObject({ name: 'targeted callers', candidate: { requests: 12, bad: 2 }, excess: 2 })
-    const html = String(await RunningStage({ subject: targeted, way, tiles: metricTiles(targeted, way[1]!) }))
+    const stages = stageRows(targeted)
+    expect(stages[1]).toMatchObject({ name: 'targeted callers', candidate: { requests: 12, bad: 2 }, excess: 2 })
+    const html = String(await RunningStage({ subject: targeted, stages, tiles: metricTiles(targeted, stages[1]!) }))
     expect(html).toContain('Targeted callers meet the candidate')
     expect(html).toContain('callers with the header x-preview: on. 12 requests')
     expect(html).toContain('No harm found')
@@ -279,14 +279,14 @@ describe('targeted callers', () => {
 
   it('are counted apart in a later stage, and their failures are harm', async () => {
     const later = shown({})
-    const way = stageRows(later)
-    expect(runningStage(way)).toMatchObject({
+    const stages = stageRows(later)
+    expect(runningStage(stages)).toMatchObject({
       candidate: { requests: 4, bad: 1 },
       targeted: { requests: 30 },
       excess: 4,
     })
     const html = String(
-      await RunningStage({ subject: later, way, tiles: metricTiles(later, runningStage(way)!) }),
+      await RunningStage({ subject: later, stages, tiles: metricTiles(later, runningStage(stages)!) }),
     )
     expect(html).toMatch(/30 requests in this\s+stage, 3 failed/)
     expect(html).toContain('tiles evidence')
@@ -326,7 +326,7 @@ describe('a rollback', () => {
   } as unknown as ReleaseSubject
 
   it('is told step by step with its files, and counts only responses that callers received', async () => {
-    const html = String(await RollbackSection({ subject: over, way: stageRows(over) }))
+    const html = String(await RollbackSection({ subject: over, stages: stageRows(over) }))
     expect(html).toMatch(/Callers received 4 responses of the candidate; 1 failed \(25 %\)/)
     expect(verdictLine(over).why).toMatch(/^1 of 4 responses failed \(25 %\), control \S+ %$/)
     expect(html).toMatch(
@@ -338,10 +338,10 @@ describe('a rollback', () => {
     expect(html).toContain('tenure retrain m')
     expect(html).not.toContain('<b>')
     const brought = { ...over, candidate: { lineage: { origin: 'brought' } } } as unknown as ReleaseSubject
-    const again = String(await RollbackSection({ subject: brought, way: stageRows(brought) }))
+    const again = String(await RollbackSection({ subject: brought, stages: stageRows(brought) }))
     expect(again).toContain('<code>tenure versions register m --artifact FILE</code>')
     expect(again).not.toContain('tenure retrain')
-    expect(String(await RollbackSection({ subject, way: stageRows(subject) }))).toBe('')
+    expect(String(await RollbackSection({ subject, stages: stageRows(subject) }))).toBe('')
   })
 
   it('fills the draft of its post-mortem', () => {

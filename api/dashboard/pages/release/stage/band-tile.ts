@@ -1,4 +1,4 @@
-/** Draws a share of requests over time: its estimate, the band that is valid at every look, and the limit above which an approver decides. */
+/** Draws a share of requests over time: its estimate, its confidence sequence as a band, and the limit above which an approver decides. */
 import { timeFormat } from '../../../../../charts/axis.ts'
 import { colours } from '../../../../../charts/colours.ts'
 import { percentOf } from '../../../../../charts/figures.ts'
@@ -19,7 +19,7 @@ const width = 300
 const height = 128
 const [left, right, top, bottom] = [38, width - 6, 6, height - 18]
 
-/** What the band says, for a screen reader and beside the chart. */
+/** Describes the band, for a screen reader and beside the chart. */
 export function bandText({ points, limit }: BandTile): string {
   const last = points.at(-1)
   if (last === undefined) return 'no pairs to compare yet'
@@ -27,12 +27,12 @@ export function bandText({ points, limit }: BandTile): string {
   return `${percentOf(last.mean)}, between ${percentOf(last.low)} and ${percentOf(last.high)}: ${side} of ${percentOf(limit)}`
 }
 
-/** Written without a chart package, as the tiles are drawn anew with every look. Texts are the caller's own. */
+/** Writes the SVG without a chart package, because the tiles are drawn again at each reload. The caller escapes texts. */
 export function bandTileSvg(tile: BandTile, { id, title }: { id: string; title: string }): string {
   const { points, limit } = tile
   const last = points.at(-1)
   const [from, to] = [points[0]?.atMs ?? 0, last?.atMs ?? 0]
-  // The limit stays in view, and the band of the first looks may leave it.
+  // Keeps the limit in view. The wide band of the first looks may leave the chart.
   const highest = Math.min(1, Math.max(limit * 1.5, (last?.high ?? 0) * 1.1, 0.01))
   const x = (atMs: number) => (to > from ? left + ((right - left) * (atMs - from)) / (to - from) : right)
   const y = (share: number) => bottom - ((bottom - top) * Math.min(share, highest)) / highest

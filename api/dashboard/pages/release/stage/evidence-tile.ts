@@ -4,17 +4,17 @@ import { percentOf } from '../../../../../charts/figures.ts'
 
 export interface TilePoint {
   atMs: number
-  /** 1 or more rolls the release back. */
+  /** The evidence as a share of the threshold; 1 or more rolls the release back. */
   share: number
 }
 
 const width = 240
 const height = 56
 const floor = height - 4
-/** The height of the threshold. */
+/** The vertical position of the threshold. */
 const limitY = 10
 
-/** Written without a chart package: a page with six of them is drawn every two seconds. Texts are the caller's own. */
+/** Writes the SVG without a chart package, because a page with six tiles is drawn every two seconds. The caller escapes texts. */
 export function evidenceTileSvg(
   points: readonly TilePoint[],
   { id, title }: { id: string; title: string },

@@ -1,4 +1,7 @@
-/** Computes the evidence of each judged metric of a running stage: rates, confidence sequence, share of the threshold, and what it would take. */
+/**
+ * Computes the evidence of each judged metric of a running stage: rates, confidence sequence, share of the threshold, and the requests that
+ * a decision still needs.
+ */
 import type { BusinessRow } from '../../../../../domain/canary/business-metric.ts'
 import type { ExternalRow } from '../../../../../domain/canary/external/external-metric.ts'
 import { fourDigits } from '../../../../../domain/figures.ts'
@@ -22,7 +25,7 @@ import type { StageArm, StageRow } from '../stages.ts'
 import type { TilePoint } from './evidence-tile.ts'
 import type { RatioPoint, RatioTile } from './ratio-tile.ts'
 
-/** Name, its place in the statistics of a verdict, and its count in a stage where one is kept. */
+/** Each metric: its name, its key in the statistics of a verdict, and its count in a stage, if any. */
 const metrics = [
   { name: 'Errors', key: 'errors', count: 'errors', alpha: 'errors' },
   { name: 'Invalid outputs', key: 'invalid', count: 'invalid', alpha: 'invalid' },
@@ -38,35 +41,35 @@ const metrics = [
 export interface MetricTile {
   name: string
   key: string
-  /** Of the arms; empty where the metric compares pairs or shares. */
+  /** The figures of the two arms; empty where the metric compares pairs or shares. */
   candidate: string
   control: string
   points: TilePoint[]
-  /** Whether it is counted, and neither arm has had one in this stage. */
+  /** Whether the metric counts events and neither arm had one in this stage. */
   isSilent: boolean
-  /** The last share of the threshold; 1 or more rolls back. */
+  /** The latest evidence as a share of the threshold; 1 or more rolls the release back. */
   share: number
-  /** Absent for metrics that are no rates, and without an event. */
+  /** Absent for metrics that are not rates, and before the first event. */
   ratio?: RatioTile
-  /** Of a shadow: how often the versions answer one request differently. */
+  /** In a shadow: how often the versions answer the same request differently. */
   band?: BandTile
-  /** Whether its threshold asks an approver and rolls nothing back. */
+  /** Whether the threshold asks an approver instead of rolling back. */
   asks?: boolean
-  /** Figures of each measure behind the tile, such as the business metrics. */
+  /** The figures of each measure in the tile, such as each business metric. */
   details?: string[]
-  /** How many of the next `outlookRequests` would have to have the event for a rollback; absent where not even all would do. */
+  /** How many of the next `outlookRequests` requests need the event for a rollback; absent when not even all of them would be enough. */
   rollsBackAt?: number
-  /** What the promotion still needs: the share of the proof, and further clean requests where their number can be said. */
+  /** What the promotion still needs: the share of the proof, and the further requests without an event if their number can be estimated. */
   proof?: { share: number; requests?: number }
 }
 
 export const outlookRequests = 100
-/** Beyond it the number of clean requests says nothing. */
+/** Above this number, the estimate of clean requests carries no information. */
 const maxCleanRequests = 10_000_000
 
 const cached = createPromiseCache<MetricTile[]>(50)
 
-/** Computed once a verdict, however many pages show it. */
+/** Computes the tiles once per verdict, for all pages that show them. */
 export const readMetricTiles = (subject: ReleaseSubject, now: StageRow): Promise<MetricTile[]> =>
   cached(
     `${subject.release.state.id} ${subject.verdicts.at(-1)?.id ?? 0} ${JSON.stringify([now.name, now.candidate, now.control])}`,
@@ -80,7 +83,7 @@ export function metricTiles(
   const { limits } = state.policy
   return metrics.flatMap((metric): MetricTile[] => {
     const { name, key } = metric
-    // Pairs exist in a shadow; a later stage shows what it compares itself.
+    // Only a shadow compares pairs; a later stage shows its own comparisons.
     if (key === 'disagreement' && now.stage !== 'shadow') return []
     const alpha = limits.alpha[metric.alpha]
     const points = verdicts.flatMap(({ at, statistics }): TilePoint[] => {
@@ -111,7 +114,7 @@ export function metricTiles(
   })
 }
 
-/** The mean and its confidence sequence at each look. */
+/** Computes the mean and its confidence sequence at each look. */
 function disagreementTile(
   verdicts: ReleaseSubject['verdicts'],
   { disagreement }: CanaryPolicy,
@@ -128,7 +131,7 @@ function disagreementTile(
   return points.length === 0 ? { asks } : { asks, band: { points, limit: disagreement.max } }
 }
 
-/** What each business or external metric has measured of the arms; empty for other tiles. */
+/** Describes the measured means of each business or external metric; empty for other tiles. */
 function effectDetails(key: string, { business = [], external = [] }: AnswerEvidence): string[] {
   const rows: readonly (BusinessRow | ExternalRow)[] =
     key === 'business' ? business : key === 'external' ? external : []
@@ -176,7 +179,7 @@ function rateEvidence(
   }
 }
 
-/** From the first event on. */
+/** Computes the ratio at each look, from the first event on. */
 function ratioPoints(
   verdicts: ReleaseSubject['verdicts'],
   ticks: readonly RateTick[],

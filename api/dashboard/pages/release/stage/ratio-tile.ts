@@ -1,24 +1,27 @@
-/** Draws the rate of the candidate as a multiple of the control's over time: a band of the ratios not refuted yet, and the limits it is judged by. */
+/**
+ * Draws the rate of the candidate as a multiple of the control's over time: a band of the ratios not refuted yet, and the limits that it is
+ * judged by.
+ */
 import { timeFormat } from '../../../../../charts/axis.ts'
 import { colours } from '../../../../../charts/colours.ts'
 import { figureText } from '../../../../../charts/figures.ts'
 
 export interface RatioPoint {
   atMs: number
-  /** The confidence sequence; 0 and null are open ends. */
+  /** The lower end of the confidence sequence; 0 is open. The upper end is open when it is null. */
   low: number
   high: number | null
   /** Absent while an arm has no event. */
   estimate?: number
-  /** Begins another stage. */
+  /** Whether a stage begins at this point. */
   begins?: boolean
 }
 
 export interface RatioTile {
   points: readonly RatioPoint[]
-  /** Above it lies a regression. */
+  /** A band entirely above the limit proves a regression. */
   limit: number
-  /** Below it lies the proof that a promotion needs. */
+  /** A band entirely below this ratio proves what a promotion needs. */
   proof?: number
 }
 
@@ -26,11 +29,11 @@ const width = 300
 const height = 128
 const [left, right, top, bottom] = [34, width - 6, 6, height - 18]
 
-/** Such as ⅛×: powers of two up to 32, and their reciprocals. */
+/** Labels a tick: a power of two, such as `4×`, `½×` or `1/8×`. */
 const tickText = (exponent: number): string =>
   exponent >= 0 ? `${2 ** exponent}×` : exponent === -1 ? '½×' : `1/${2 ** -exponent}`
 
-/** What the band says, for a screen reader and beside the chart. */
+/** Describes the band, for a screen reader and beside the chart. */
 export function ratioText({ points, limit, proof }: RatioTile): string {
   const last = points.at(-1)
   if (last === undefined || (last.low === 0 && last.high === null)) return 'no events to compare yet'
@@ -46,7 +49,7 @@ export function ratioText({ points, limit, proof }: RatioTile): string {
   return `${estimate}between ${figureText(Number(last.low.toPrecision(3)))}× and ${high}: ${side}`
 }
 
-/** Written without a chart package, as the tiles are drawn anew with every look. Texts are the caller's own. */
+/** Writes the SVG without a chart package, because the tiles are drawn again at each reload. The caller escapes texts. */
 export function ratioTileSvg(tile: RatioTile, { id, title }: { id: string; title: string }): string {
   const { points, limit, proof } = tile
   const [from, to] = [points[0]?.atMs ?? 0, points.at(-1)?.atMs ?? 0]

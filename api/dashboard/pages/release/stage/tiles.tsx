@@ -13,25 +13,25 @@ import { Chart, durationText, numberText } from '../../../components/elements.ts
 import type { ReleaseSubject } from '../load.ts'
 import type { StageRow } from '../stages.ts'
 
-/** The stage that runs; absent before the first and after the end. */
-export const runningStage = (way: readonly StageRow[]): StageRow | undefined =>
-  way.find(({ status }) => status === 'in_progress')
+/** Returns the stage that runs; undefined before the first and after the last. */
+export const runningStage = (stages: readonly StageRow[]): StageRow | undefined =>
+  stages.find(({ status }) => status === 'in_progress')
 
 export const RunningStage = ({
   subject,
-  way,
+  stages,
   tiles: compared,
 }: {
   subject: ReleaseSubject
-  way: readonly StageRow[]
+  stages: readonly StageRow[]
   tiles: readonly MetricTile[]
 }): PageElement => {
-  const now = runningStage(way)
+  const now = runningStage(stages)
   if (now === undefined) return <></>
   const { state } = subject.release
-  // Chosen callers are compared with no arm.
+  // Targeted callers have no control to be compared with.
   const tiles = now.stage === 'targeted' ? [] : compared
-  const excess = way.reduce((sum, row) => sum + row.excess, 0)
+  const excess = stages.reduce((sum, row) => sum + row.excess, 0)
   const { minMs, minRequests } = now.requirements
   const budget = state.policy.limits.harmBudget
   return (
@@ -70,12 +70,12 @@ export const RunningStage = ({
           .
         </p>
       )}
-      <WhatHappens state={state} now={now} way={way} tiles={tiles} excess={excess} />
+      <WhatHappens state={state} now={now} stages={stages} tiles={tiles} excess={excess} />
     </section>
   )
 }
 
-/** Who the targeted callers are, and how their requests went. */
+/** Shows who the targeted callers are, and how their requests went. */
 const TargetedLine = ({ state, now }: { state: ReleaseState; now: StageRow }): PageElement => {
   const { targeted } = state.policy
   if (targeted === undefined || (now.stage !== 'targeted' && now.targeted.requests === 0)) return <></>
@@ -169,18 +169,18 @@ const Quota = ({ name, have, need, textOf, bad }: QuotaParts): PageElement => (
 interface Happening {
   state: ReleaseState
   now: StageRow
-  way: readonly StageRow[]
+  stages: readonly StageRow[]
   tiles: readonly MetricTile[]
   excess: number
 }
 
-/** What promotes and what rolls back, in words with the present figures. */
-const WhatHappens = ({ state, now, way, tiles, excess }: Happening): PageElement => {
+/** Describes what promotes and what rolls back the release, with the present figures. */
+const WhatHappens = ({ state, now, stages, tiles, excess }: Happening): PageElement => {
   const { limits, watch } = state.policy
   const next =
-    way[way.indexOf(now) + 1]?.name ?? (now.stage === 'probation' ? 'the end of the release' : '100 %')
+    stages[stages.indexOf(now) + 1]?.name ?? (now.stage === 'probation' ? 'the end of the release' : '100 %')
   const { minMs, minRequests, deadlineMs } = now.requirements
-  const isLast = way.findLast(({ stage }) => stage === 'canary') === now
+  const isLast = stages.findLast(({ stage }) => stage === 'canary') === now
   const needsProof =
     now.stage === 'canary' && limits.promotion !== 'off' && (limits.promotion.at !== 'last_stage' || isLast)
   const leftMs = deadlineMs * (1 + state.extensions) - now.observedMs
@@ -230,7 +230,7 @@ const WhatHappens = ({ state, now, way, tiles, excess }: Happening): PageElement
   )
 }
 
-/** `Errors below 2× control: 40 % proven, about 1,200 more requests without one`. */
+/** Describes what a proof needs: `Errors below 2× control: 40 % proven, about 1,200 more requests without one`. */
 function proofText(name: string, { share, requests }: NonNullable<MetricTile['proof']>, ratio = 1): string {
   const claim = `${name} below ${numberText(ratio)}× control`
   if (share >= 1) return `${claim}: proven`

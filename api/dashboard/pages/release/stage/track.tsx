@@ -1,4 +1,4 @@
-/** Shows the stages of a release as a track: done, running and to come, each with its time and its evidence. */
+/** Shows the stages of a release as a track: done, running and upcoming, each with its time and its evidence. */
 import { countText } from '../../../../../charts/figures.ts'
 import type { ReleaseStage, ReleaseState } from '../../../../../domain/release/state.ts'
 import type { PageElement } from '../../../page.ts'
@@ -25,13 +25,13 @@ const marks: Readonly<Record<StepStatus, [mark: string, word: string]>> = {
 
 export const StageTrack = ({
   subject,
-  way,
+  stages,
 }: {
   subject: ReleaseSubject
-  way: readonly StageRow[]
+  stages: readonly StageRow[]
 }): PageElement => (
   <ol class="track card" aria-label="Stages">
-    {trackSteps(subject, way).map(({ name, status, detail }) => (
+    {trackSteps(subject, stages).map(({ name, status, detail }) => (
       <li class={status} aria-current={status === 'in_progress' ? 'step' : undefined}>
         <span class="mark" aria-hidden="true">
           {marks[status][0]}
@@ -47,14 +47,14 @@ export const StageTrack = ({
 
 function trackSteps(
   { release: { state, endedAt, startedAt } }: ReleaseSubject,
-  way: readonly StageRow[],
+  stages: readonly StageRow[],
 ): TrackStep[] {
   const { policy, approvals, outcome } = state
   const needed = policy.approval.approvers
   const isOver = endedAt !== undefined || state.stage === 'rolling_back'
   const before = beforeStages(state)
   const last = outcome === 'promoted' ? 'passed' : isOver ? 'not_reached' : 'upcoming'
-  const probation = way.some(({ stage }) => stage === 'probation')
+  const probation = stages.some(({ stage }) => stage === 'probation')
   return [
     { name: 'Pre-flight', status: before('qualifying'), detail: clock(startedAt) },
     ...(needed === 0
@@ -69,12 +69,12 @@ function trackSteps(
                 : `${needed} needed`,
           },
         ]),
-    ...way.map((row) => ({ name: row.name, status: row.status, detail: detailOf(row) })),
+    ...stages.map((row) => ({ name: row.name, status: row.status, detail: detailOf(row) })),
     ...(probation ? [] : [{ name: '100 %', status: last, detail: '' } as const]),
   ]
 }
 
-/** The status of a stage before the first request. */
+/** Returns the status of a step that comes before the first observed stage. */
 const beforeStages =
   ({ stage, routings, outcome }: ReleaseState) =>
   (wanted: ReleaseStage): StepStatus => {
