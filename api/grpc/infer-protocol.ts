@@ -1,4 +1,6 @@
-/** Serves `ModelInfer`: a message to the rows of a model, and its outputs to a message. Outputs are raw, as those of Triton. */
+/**
+ * Serves `ModelInfer`: decodes a message to the rows of a model, and encodes its outputs. Outputs are raw contents, as Triton sends them.
+ */
 import { writeId, writeText, reserve, type ByteWriter } from '../serving/codec/byte-writer.ts'
 import { unknownCategories } from '../serving/codec/unknown-categories.ts'
 import { DomainError } from '../../domain/errors.ts'
@@ -19,7 +21,7 @@ import {
   writeVarint,
 } from './wire.ts'
 
-/** Of one request: a version that reads it again decodes it no second time. */
+/** Creates the protocol of one request. The message is decoded once, even when several versions read it. */
 export function createGrpcProtocol(maxInstances: number): Protocol {
   let decoded: InferMessage | undefined
   return {
@@ -46,9 +48,9 @@ export function createGrpcProtocol(maxInstances: number): Protocol {
 
 interface GrpcFrame {
   tensors: OutputTensor[]
-  /** Model, version and the parameters of the arm. */
+  /** The model, the version and the parameters of the arm. */
   head: Buffer
-  /** Each output but its values, for requests with so many rows: most have the number of the request before. */
+  /** Each output without its values, for the row count of the last request. Most requests have the same row count as the one before. */
   described: { rows: number; outputs: Buffer[] }
 }
 
@@ -83,9 +85,9 @@ function describedOutputs(frame: GrpcFrame, rows: number): Buffer[] {
   return frame.described.outputs
 }
 
-/** A UUID as text. */
+/** The length of a UUID as text. */
 const uuidBytes = 36
-/** The entry of the prediction's id, up to the id. */
+/** The encoded parameter with the prediction id, up to the id itself. */
 const idHead = ((): Buffer => {
   const entry = parameter('prediction_id', protoText(3, 'x'.repeat(uuidBytes)))
   return entry.subarray(0, entry.byteLength - uuidBytes)

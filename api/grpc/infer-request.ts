@@ -1,6 +1,6 @@
 /**
- * Decodes `ModelInferRequest` of the Open Inference Protocol by hand. Packed floats are taken as one piece of memory, which a generated
- * decoder would read number by number.
+ * Decodes `ModelInferRequest` of the Open Inference Protocol by hand. Packed floats are read as one block of memory; a generated decoder
+ * would read them number by number.
  */
 import { DomainError } from '../../domain/errors.ts'
 import { readTensor, valueLimit, type BinaryPart, type Tensor } from '../inference/tensors.ts'
@@ -19,10 +19,10 @@ import {
 export interface InferMessage {
   id: string | undefined
   routingKey: string | undefined
-  /** The names of the requested outputs; empty for all. */
+  /** The names of the requested outputs; empty requests all. */
   wanted: string[]
   inputs: InputMessage[]
-  /** One for each input, in place of their contents. */
+  /** One buffer per input, in the same order, used instead of the input's contents. */
   raw: Buffer[]
 }
 
@@ -33,10 +33,10 @@ interface InputMessage {
   contents: Buffer | undefined
 }
 
-/** Field numbers with their wire types. */
+/** Encodes a field number with its wire type. */
 const field = { varint: (number: number) => number * 8, bytes: (number: number) => number * 8 + 2 }
 
-/** The model and the version alone, by which the request is authorised before the rest is read. */
+/** Reads only the model and the version, so that the request is authorised before the rest is read. */
 export function peekModel(bytes: Buffer): { model: string; version: string | undefined } {
   const message = openMessage(bytes)
   let model = ''
@@ -69,7 +69,7 @@ export function decodeInfer(bytes: Buffer): InferMessage {
   return found
 }
 
-/** Other parameters are ignored: clients send those of their own server. */
+/** Ignores unknown parameters, because clients send parameters of other servers. */
 function readParameter(entry: WireMessage, found: InferMessage): void {
   let key = ''
   let value: WireMessage | undefined
@@ -126,7 +126,7 @@ const contentsField: Readonly<Record<string, number>> = {
   BYTES: 8,
 }
 
-/** The tensors of a message with at most so many values. Throws like those of the HTTP protocol. */
+/** Reads the tensors of a message, with at most `maxValues` values. Throws the same errors as the HTTP protocol. */
 export function tensorsOf({ inputs, raw }: InferMessage, maxValues: number): Tensor[] {
   if (inputs.length === 0) throw new DomainError('invalid_request', '"inputs" is not a list of tensors')
   if (raw.length > 0 && raw.length !== inputs.length)
@@ -156,7 +156,7 @@ export function tensorsOf({ inputs, raw }: InferMessage, maxValues: number): Ten
   })
 }
 
-/** The contents as they would stand in `raw_input_contents`, or as a list of values. */
+/** Returns the contents as bytes in the format of `raw_input_contents`, or as a list of values. */
 function contentsOf({ name, datatype, contents }: InputMessage, place: number): Buffer | unknown[] {
   const number = contentsField[datatype] ?? 0
   const isRaw = datatype === 'FP32' || datatype === 'FP64' || datatype === 'BOOL'
@@ -178,13 +178,16 @@ function contentsOf({ name, datatype, contents }: InputMessage, place: number): 
   return pieces.length === 1 ? pieces[0]! : Buffer.concat(pieces)
 }
 
-/** The floats of the last request with one input. A new array for each request costs more in garbage collection than its rows. */
+/**
+ * The floats of the last request with one input, reused because allocating an array per request costs more in garbage collection than
+ * reading the rows.
+ */
 let lastFloats = new Float64Array(4_096)
 const maxKept = 1_048_576
 
 /**
- * Floats of a plausible shape as one piece, which are read before the next request if they are the `only` ones; undefined for what `readTensor`
- * reads or refuses.
+ * Reads floats of a valid shape as one block; undefined for a tensor that `readTensor` must read or refuse. When they are the `only` input,
+ * the array is reused by the next request.
  */
 function floatsOf(
   bytes: Buffer,
@@ -207,7 +210,7 @@ function floatsFor(count: number): Float64Array {
   return lastFloats.subarray(0, count)
 }
 
-/** Where so many floats lie: there, or in a copy, because a view begins at a multiple of its width. */
+/** Returns the arguments of a Float32Array over these bytes, or over an aligned copy of them. */
 function alignedAt(bytes: Buffer, count: number): [ArrayBufferLike, number, number] {
   if (bytes.byteOffset % 4 === 0) return [bytes.buffer, bytes.byteOffset, count]
   if (bytes.byteLength > alignedBytes.byteLength) alignedBytes = new Uint8Array(bytes.byteLength)

@@ -1,6 +1,6 @@
 /**
- * Serves the Open Inference Protocol over gRPC (`inference.GRPCInferenceService`). Predictions take the way of HTTP: the same keys, limits,
- * queue, arms, counts and log. Loaded only where it is configured.
+ * Serves the Open Inference Protocol over gRPC (`inference.GRPCInferenceService`). Predictions pass the same keys, limits, queue, arms,
+ * counters and log as over HTTP. Loaded only where gRPC is configured.
  */
 import {
   Metadata,
@@ -49,7 +49,7 @@ import {
 
 export interface GrpcServer {
   port: number
-  /** Finishes the open calls, at most for so long. */
+  /** Finishes the open calls, within `drainMs` milliseconds. */
   stop(drainMs: number): Promise<void>
 }
 
@@ -68,13 +68,13 @@ type Stream = ServerDuplexStream<Buffer, Buffer>
 
 const maxStreams = 1_024
 
-/** Throws `configuration_invalid` when the port cannot be used. */
+/** Opens the server. Throws `configuration_invalid` when the port cannot be used. */
 export async function openGrpc(deps: GrpcDeps, options: GrpcOptions): Promise<GrpcServer> {
   const server = new Server({
     'grpc.max_receive_message_length': predictBytes,
     'grpc.max_send_message_length': -1,
     'grpc.max_concurrent_streams': maxStreams,
-    // Counts that nothing reads: our own metrics have them.
+    // Nothing reads these counters; Tenure's own metrics count the calls.
     'grpc.enable_channelz': 0,
   })
   widenConnections()
@@ -107,7 +107,7 @@ export async function openGrpc(deps: GrpcDeps, options: GrpcOptions): Promise<Gr
   }
 }
 
-/** The messages stay bytes: they are read and written by hand. */
+/** Describes the service with messages as bytes, because they are read and written by hand. */
 function serviceOf(names: readonly string[]): ServiceDefinition {
   const same = (bytes: Buffer): Buffer => bytes
   return Object.fromEntries(
@@ -137,7 +137,7 @@ function handlersOf(deps: GrpcDeps, predict: PredictEndpoint): Record<string, Un
     requireRole(callerOf(call), predictors, model)
     return { model, version: version === '' ? undefined : version }
   }
-  /** A call that is answered at once. */
+  /** Handles a unary call that is not a prediction. */
   const plain =
     (answer: (call: Unary) => Buffer) =>
     (call: Unary, reply: sendUnaryData<Buffer>): void => {
@@ -197,7 +197,7 @@ function handlersOf(deps: GrpcDeps, predict: PredictEndpoint): Record<string, Un
         if (failure === undefined) reply(null, bytes, metadata)
         else reply({ ...failure, metadata })
       }),
-    // One after another, so that the responses have the order of the requests, and a slow reader is not written to.
+    // Handles requests one after another, so that responses keep their order and a slow reader limits what is written.
     ModelStreamInfer: (call: Stream) => {
       call.on('data', (request: Buffer) => {
         call.pause()
@@ -230,7 +230,7 @@ interface AskDeps {
   maxInstances: number
 }
 
-/** Sends a prediction through the endpoint of HTTP. */
+/** Sends a prediction through the HTTP endpoint. */
 function ask(
   { predict, maxInstances }: AskDeps,
   call: Unary | Stream,
@@ -278,9 +278,9 @@ function ask(
   predict.answer({ protocol: 'grpc', ...target, messages: createGrpcProtocol(maxInstances) }, exchange, body)
 }
 
-/** What a prediction depends on; the deadline of the call counts like `x-deadline-ms`. */
+/** Returns the headers that a prediction depends on. The deadline of the call counts like `x-deadline-ms`. */
 function headersOfCall(call: Unary | Stream): ReadHeaders {
-  // Texts, but for names that end in "-bin". All at once, because each look-up checks the name.
+  // Values are texts, except for names that end in "-bin". Reads all at once, because each look-up validates the name.
   const all = call.metadata.getMap() as Record<string, string | undefined>
   const leftMs = Number(call.getDeadline()) - Date.now()
   return {
@@ -316,13 +316,13 @@ const codeOfStatus: Readonly<Record<number, codes>> = {
   504: codes.DEADLINE_EXCEEDED,
 }
 
-/** The code of the error stands before its text: gRPC has no field for it. */
+/** Describes a failed call. The error code precedes the text, because gRPC has no field for it. */
 const failureOf = (status: number, text: string, code: string): Failure => ({
   code: codeOfStatus[status] ?? codes.INVALID_ARGUMENT,
   details: `${code}: ${text}`,
 })
 
-/** The fields 1 and 2, which name a model and a version. */
+/** Reads the fields 1 and 2, which name a model and a version. */
 function textsIn(bytes: Buffer): string[] {
   const message = openMessage(bytes)
   const found = ['', '']

@@ -1,9 +1,11 @@
-/** Starts the server of gRPC, where it is configured. */
+/** Starts the gRPC server where it is configured. */
 import type { Config } from '../../temporal.config.ts'
 import type { PredictEndpoint } from '../transport/predict-endpoint.ts'
 import type { GrpcServer, openGrpc } from './server.ts'
 
-/** Loads gRPC only where it is configured: its code and memory are not small. Replicas of a machine have a port each. */
+/**
+ * Starts the server and loads gRPC only where it is configured, because of its code and memory. Each replica of a machine has its own port.
+ */
 export async function startGrpc(
   api: Pick<Config['api'], 'grpcPort' | 'slot' | 'host'>,
   deps: Parameters<typeof openGrpc>[0],

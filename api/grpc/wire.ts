@@ -2,7 +2,7 @@
 import { DomainError } from '../../domain/errors.ts'
 import { reserve, writeText, type ByteWriter } from '../serving/codec/byte-writer.ts'
 
-/** A message, advanced by the readers. One within another lies in the same bytes. */
+/** A message and the position of its next byte, which the readers advance. A nested message shares the bytes. */
 export interface WireMessage {
   bytes: Buffer
   at: number
@@ -17,7 +17,7 @@ function malformed(what: string): never {
   throw new DomainError('invalid_request', `the message is not valid: ${what}`)
 }
 
-/** The next field and its wire type, as `field << 3 | type`; 0 at the end. */
+/** Returns the next field and its wire type, as `field << 3 | type`; 0 at the end. */
 export function nextTag(message: WireMessage): number {
   if (message.at >= message.end) return 0
   const tag = readVarint(message)
@@ -25,7 +25,7 @@ export function nextTag(message: WireMessage): number {
   return tag
 }
 
-/** An unsigned number; above 2⁵³ it is rounded. */
+/** Reads an unsigned number; above 2⁵³ it is rounded. */
 export function readVarint(message: WireMessage): number {
   const { bytes } = message
   let value = 0
@@ -40,7 +40,7 @@ export function readVarint(message: WireMessage): number {
   return malformed('a number has more than 10 bytes')
 }
 
-/** A signed number of 64 bits, which is negative from 2⁶³ on. */
+/** Reads a signed number of 64 bits. */
 export function readSigned(message: WireMessage): number {
   const { bytes, at } = message
   const value = readVarint(message)
@@ -50,7 +50,7 @@ export function readSigned(message: WireMessage): number {
   return Number(BigInt.asIntN(64, exact))
 }
 
-/** Passes a field of bytes, and returns where it begins; it ends where the message then stands. */
+/** Skips a length-delimited field and returns its start. The field ends at the new position of the message. */
 function passBytes(message: WireMessage): number {
   const length = readVarint(message)
   const start = message.at
@@ -69,7 +69,7 @@ export function readString(message: WireMessage): string {
   return message.bytes.toString('utf8', start, message.at)
 }
 
-/** The message that a field holds. */
+/** Returns the nested message in a field. */
 export function readMessage(message: WireMessage): WireMessage {
   const start = passBytes(message)
   return { bytes: message.bytes, at: start, end: message.at }
@@ -117,7 +117,7 @@ export function writeBytes(writer: ByteWriter, field: number, bytes: Uint8Array)
 const asFieldBytes = (field: number, bytes: Uint8Array): Buffer =>
   Buffer.concat([varintBytes(field * 8 + wireType.bytes), varintBytes(bytes.byteLength), bytes])
 
-/** A signed number takes ten bytes when it is negative. */
+/** Encodes a signed number as a varint; a negative number takes ten bytes. */
 export function varintBytes(value: number): Buffer {
   const bytes: number[] = []
   let rest = BigInt.asUintN(64, BigInt(value))
@@ -128,7 +128,7 @@ export function varintBytes(value: number): Buffer {
   return Buffer.from([...bytes, Number(rest)])
 }
 
-/** The fields of a small message. */
+/** Encodes a text field; an empty text gives no bytes. */
 export const protoText = (field: number, text: string): Buffer =>
   text === '' ? Buffer.alloc(0) : asFieldBytes(field, Buffer.from(text))
 export const protoMessage = (field: number, ...parts: Buffer[]): Buffer =>

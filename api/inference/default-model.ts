@@ -1,8 +1,8 @@
-/** Finds the model of a request that names none: MLflow's clients send to `/invocations` of a server that serves one model. */
+/** Finds the model of a request that names none. MLflow clients send to `/invocations` of a server with one model. */
 import { DomainError } from '../../domain/errors.ts'
 import type { Serving } from '../serving/replica-assembly.ts'
 
-/** The configured model, or the only one of this replica. Throws `model_not_found` where that is not one. */
+/** Returns the configured model, or the only one of this replica. Throws `model_not_found` when there is no single model. */
 export function defaultModel({ routing }: Pick<Serving, 'routing'>, configured: string | undefined): string {
   if (configured !== undefined) return configured
   const models = [...routing.live()].map(({ route }) => route.model)

@@ -5,12 +5,15 @@ import type { Request } from '../serving/request/protocol.ts'
 import type { Serving } from '../serving/replica-assembly.ts'
 import { createInferProtocol } from './protocol.ts'
 
-/** The length of the JSON in a request or response with binary tensors. */
+/** The header with the length of the JSON in a request or response with binary tensors. */
 export const lengthHeader = 'inference-header-content-length'
-/** Clients send JSON with or without tensors as either type, or without a type. */
+/** The accepted content types. Clients send JSON with or without tensors as either type, or without a type. */
 export const inferMedia = ['application/json', 'application/octet-stream']
 
-/** `header` is the length header. A returned writer is valid until the next call, a promised one stays valid. */
+/**
+ * Serves a request. `header` is the value of the length header. A returned writer is valid until the next call; a promised writer stays
+ * valid.
+ */
 export type Infer = (request: Request, header: string | undefined) => ByteWriter | Promise<ByteWriter>
 
 export function createInfer({ answer, maxInstances }: Pick<Serving, 'answer' | 'maxInstances'>): Infer {
@@ -27,7 +30,7 @@ export function createInfer({ answer, maxInstances }: Pick<Serving, 'answer' | '
   }
 }
 
-/** Uses a response before the next one overwrites it. */
+/** Passes a response to `use` before the next response overwrites it. */
 export function withWriter<T>(
   given: ByteWriter | Promise<ByteWriter>,
   use: (writer: ByteWriter) => T,
@@ -35,7 +38,7 @@ export function withWriter<T>(
   return given instanceof Promise ? given.then(use) : use(given)
 }
 
-/** The headers of a response. */
+/** Returns the headers of a response. */
 export const headersOfWriter = ({ jsonBytes }: ByteWriter): Record<string, string> =>
   jsonBytes === undefined
     ? { 'content-type': 'application/json' }

@@ -1,10 +1,13 @@
-/** Reads rows of numbers directly into the input buffer, which is the most frequent kind of request. */
+/** Reads rows of numbers directly into the input buffer. This is the most frequent kind of request. */
 import { scaled } from '../../domain/model/preprocessing.ts'
 import type { FeatureColumns } from '../serving/codec/feature-columns.ts'
 import type { InputBuffer } from '../serving/codec/input-buffer.ts'
 import type { Value } from './tensors.ts'
 
-/** False when a value is not finite or the model has other features; the row reader then reports which, or imputes. */
+/**
+ * Returns false when a value is not finite or the model needs other features. The row reader then imputes the value, or reports which
+ * feature is wrong.
+ */
 export function fillMatrix(
   values: ArrayLike<Value>,
   columns: FeatureColumns,
@@ -29,11 +32,11 @@ function fillFloats(
   { width, places, means, stds }: FeatureColumns,
   { input, numbers }: InputBuffer,
 ): boolean {
-  // A number less itself is zero, unless it is not finite: as a network reads it and the log keeps it, in 32 bits.
+  // A number minus itself is 0 unless it is not finite. Both values are rounded to 32 bits, as the network and the log store them.
   let odd = 0
   for (let i = 0; i < width; i++) {
     const [mean, std] = [means[i]!, stds[i]!]
-    // Each number is one input here; its place in a row is that of the model file.
+    // Copies one feature of all rows. The values of a row are in the order of the model file, and `places` maps to it.
     for (let at = i, from = places[i]!; at < count; at += width, from += width) {
       const fed = scaled(values[from]!, mean, std)
       const kept = Math.fround(values[from]!)

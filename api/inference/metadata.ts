@@ -1,11 +1,14 @@
-/** Describes a model as the Open Inference Protocol does. */
+/** Describes a model in the format of the Open Inference Protocol. */
 import { outputNames } from '../../domain/model/features.ts'
 import { unavailableReason, pinnedArm } from '../serving/request/choose-arm.ts'
 import type { Serving } from '../serving/replica-assembly.ts'
 import type { LiveArm } from '../serving/routing/route-table.ts'
 import { outputTensors } from './output-tensors.ts'
 
-/** The arm of the version; without one that of the champion, or of the candidate with all traffic. Throws the reason if it does not exist. */
+/**
+ * Returns the arm of the version. Without a version, returns the champion's arm, or the candidate's when it has all traffic. Throws the
+ * reason if there is none.
+ */
 export function findArm({ routing, now }: Serving, model: string, version: string | undefined): LiveArm {
   const live = routing.find(model)
   if (live === undefined) throw unavailableReason(routing, model)

@@ -1,18 +1,18 @@
 /**
- * Describes the predictions of one model as OpenAPI: the names, types, units and expected ranges of its features, and its output. It is that
- * of the version that serves by default.
+ * Describes the predictions of one model as OpenAPI: the names, types, units and expected ranges of its features, and its output. Describes
+ * the version that serves by default.
  */
 import type { Feature, Output } from '../../domain/model/features.ts'
 import type { RouteDefinition } from '../http/route.ts'
 import type { Manifest } from '../../domain/model/manifest.ts'
 
 type Schema = Record<string, unknown>
-/** JSON schemas as they stand in declared routes. */
+/** A JSON schema of an object, as declared routes write it. */
 interface ObjectSchema extends Schema {
   properties: Record<string, Schema>
 }
 
-/** The prediction routes of the model, with its name in their paths and its rows in their schemas. */
+/** Returns the prediction routes of the model, with its name in their paths and its rows in their schemas. */
 export function routesOfModel(
   routes: readonly RouteDefinition[],
   model: string,
@@ -51,7 +51,7 @@ const withProperties = (schema: ObjectSchema, properties: Record<string, Schema>
   properties: { ...schema.properties, ...properties },
 })
 
-/** A row with every feature; those that are looked up may be missing. */
+/** Returns the schema of a row with every feature. Looked-up features may be missing. */
 export function rowSchema(features: Readonly<Record<string, Feature>>): Schema {
   const entries = Object.entries(features)
   const entities = entries.flatMap(([, { from }]) => from?.by ?? [])
@@ -72,7 +72,10 @@ export function rowSchema(features: Readonly<Record<string, Feature>>): Schema {
   }
 }
 
-/** Values outside of the range are served and counted, so it is no `minimum` and `maximum`, which clients would enforce. */
+/**
+ * Returns the schema of a feature. It has no `minimum` and `maximum`, because values outside the range are served and counted, and clients
+ * would enforce the limits.
+ */
 function featureSchema(feature: Feature): Schema {
   const isFillable = feature.missing === 'fill'
   const about = feature.about === undefined ? [] : [feature.about]
@@ -148,7 +151,7 @@ function plainSchema(output: Output): Schema {
   }
 }
 
-/** Outside of its range an output is refused, so here it is exact. */
+/** Returns the schema of a numeric output. Its limits are exact, because an output outside the range is refused. */
 const numberSchema = ({ unit, min, max }: { unit?: string; min?: number; max?: number }): Schema => ({
   type: 'number',
   minimum: min,

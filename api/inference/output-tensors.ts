@@ -1,4 +1,4 @@
-/** Names the outputs of a model as tensors, the same in its metadata and its responses. */
+/** Names the outputs of a model as tensors, with the same names in metadata and responses. */
 import { DomainError } from '../../domain/errors.ts'
 import type { Output } from '../../domain/model/features.ts'
 import { compileReview } from '../../domain/review/band.ts'
@@ -15,21 +15,24 @@ import { likeliest } from '../serving/codec/output-format.ts'
 export interface OutputTensor {
   name: string
   datatype: 'FP32' | 'BYTES' | 'BOOL'
-  /** After the number of rows. */
+  /** The dimensions after the number of rows. */
   shape: readonly number[]
-  /** Writes the values of all rows as the inside of a JSON list. */
+  /** Writes the values of all rows as the items of a JSON list, without its brackets. */
   writeJson(writer: ByteWriter, outputs: Float32Array, rows: number): void
-  /** Their size in binary. */
+  /** Returns the size of the values in binary. */
   binaryBytes(outputs: Float32Array, rows: number): number
   writeBinary(writer: ByteWriter, outputs: Float32Array, rows: number): void
 }
 
-/** The name that stands for all outputs. */
+/** The name that requests all outputs. */
 export const allOutputs = '*'
 
 const comma = Buffer.from(',')
 
-/** The first is the output that most clients use; the last marks answers for review, where the model has a band for it. */
+/**
+ * Returns the tensors of an output. The first is the one that most clients use; the last marks predictions for review, if the model has a
+ * review band.
+ */
 export function outputTensors(output: Output): OutputTensor[] {
   const isForReview = compileReview(output)
   return [...answerTensors(output), ...(isForReview === undefined ? [] : [flags('review', isForReview)])]
@@ -54,12 +57,12 @@ function answerTensors(output: Output): OutputTensor[] {
 }
 
 export interface ChosenOutput {
-  /** Its index among the model's outputs. */
+  /** The index among the model's outputs. */
   place: number
   binary: boolean
 }
 
-/** The requested outputs, in the order of the request; all by default. Throws `invalid_request` for an unknown one. */
+/** Returns the requested outputs in the order of the request; all by default. Throws `invalid_request` for an unknown output. */
 export function chosenOutputs(
   tensors: readonly OutputTensor[],
   wanted: readonly WantedOutput[] | undefined,

@@ -9,12 +9,12 @@ import { chosenOutputs, outputTensors, type ChosenOutput } from './output-tensor
 import { readSlowly } from './request-parser.ts'
 import { scanMatrix } from './request-scanner.ts'
 
-/** `jsonBytes`: the start of the binary part of the body, if it has one. */
+/** Creates the protocol. `jsonBytes`: the start of the binary part of the body, if it has one. */
 export const createInferProtocol = (maxInstances: number, jsonBytes?: number): Protocol => ({
   read(loaded, body, input) {
     if (jsonBytes === undefined && scanMatrix(body, loaded.columns, input, maxInstances)) return
     readSlowly(loaded, body, jsonBytes, input, maxInstances)
-    // Before the network runs, so that a wrong name is not counted as a response.
+    // Checked before the network runs, so that a request with a wrong name is not counted as served.
     if (input.wanted !== undefined) chosenOutputs(outputTensors(loaded.manifest.output), input.wanted)
   },
   write,
@@ -32,25 +32,25 @@ function frameOf(arm: LiveArm): Frame {
 
 type Frame = ReturnType<typeof compileFrame>
 
-/** What is the same in all answers of an arm. */
+/** Prepares the parts that are the same in all responses of an arm. */
 function compileFrame(arm: LiveArm) {
   const { loaded, generation } = arm
   const tensors = outputTensors(loaded.manifest.output)
   const head = Buffer.from(
     `{"model_name":${JSON.stringify(loaded.model)},"model_version":${JSON.stringify(loaded.version)}`,
   )
-  // From the caller's id to the id of the prediction.
+  // The text between the caller's id and the prediction id.
   const parameters = Buffer.from(
     `,"parameters":{"arm":"${arm.arm}","generation":${generation},` +
       `${arm.fallback ? '"fallback":true,' : ''}"prediction_id":"`,
   )
-  // Of each tensor: up to the number of rows, and from there to the end of the shape.
+  // The text of each tensor before the number of rows; `shapes` has the text from there to the end of the shape.
   const openings = tensors.map(({ name, datatype }) =>
     Buffer.from(`{"name":"${name}","datatype":"${datatype}","shape":[`),
   )
   const shapes = tensors.map(({ shape }) => Buffer.from(`${shape.map((size) => `,${size}`).join('')}]`))
   const pieces = [head, parameters, ...openings, ...shapes]
-  // With the fixed pieces between them, and the numbers: the most that can be, so that room is asked for once.
+  // The maximum size with the text between these parts and the numbers, so that space is reserved once.
   const bytes = pieces.reduce((sum, each) => sum + each.byteLength, 200 * (1 + tensors.length))
   const all = chosenOutputs(tensors, undefined)
   return { head, parameters, tensors, all, openings, shapes, bytes }
@@ -118,7 +118,7 @@ function putTensor(
   writeText(writer, piece.valuesEnd)
 }
 
-/** Parameters of the protocol are texts, numbers or booleans: the categories are JSON in a text. */
+/** Writes unknown categories as JSON in a text, because parameters of the protocol are texts, numbers or booleans. */
 function putUnknown(writer: ByteWriter, { arm, input, stale }: Answered, following: number): void {
   const categories = JSON.stringify(unknownCategories(arm.loaded.columns, input))
   const text = Buffer.from(`${piece.unknown}${categories}${stale ? ',"stale":true' : ''}},"outputs":[`)
@@ -126,7 +126,7 @@ function putUnknown(writer: ByteWriter, { arm, input, stale }: Answered, followi
   writeText(writer, text)
 }
 
-/** Room for what follows it is asked for anew. */
+/** Writes the caller's id, and reserves space again for the parts that follow it. */
 function putCallerId(writer: ByteWriter, callerId: string, following: number): void {
   const text = JSON.stringify(callerId)
   const bytes = Buffer.byteLength(text)

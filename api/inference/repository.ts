@@ -1,4 +1,4 @@
-/** Lists the versions that this replica serves, as the model repository extension of the Open Inference Protocol does. */
+/** Lists the versions that this replica serves, in the format of the protocol's model repository extension. */
 import { liveOf } from '../serving/request/choose-arm.ts'
 import type { Serving } from '../serving/replica-assembly.ts'
 
@@ -9,7 +9,7 @@ export interface RepositoryEntry {
   reason: string
 }
 
-/** The versions that a request may name, by model and version. */
+/** Returns the versions that a request may name, by model and version. */
 export function repositoryOf(
   { routing, now }: Pick<Serving, 'routing' | 'now'>,
   isVisible: (model: string) => boolean,

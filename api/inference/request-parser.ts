@@ -1,6 +1,6 @@
 /**
- * Parses any request of the Open Inference Protocol and reports what is wrong with it: one matrix with a column for each feature, or one tensor
- * for each feature. Both become the rows of the native protocol.
+ * Parses any request of the Open Inference Protocol and reports its errors. The tensors are one matrix with a column per feature, or one
+ * tensor per feature. Both become the rows of Tenure's own protocol.
  */
 import { DomainError } from '../../domain/errors.ts'
 import type { FeatureRow } from '../../domain/model/features.ts'
@@ -13,10 +13,12 @@ import { fillMatrix } from './matrix-reader.ts'
 import { allOutputs } from './output-tensors.ts'
 import { binaryPart, readTensor, type Tensor, type Value } from './tensors.ts'
 
-/** A longer id is refused. */
+/** The maximum length of a request id. */
 const maxIdLength = 1_000
 
-/** `jsonBytes` says where the JSON ends and the binary part begins; absent when all of the body is JSON. */
+/**
+ * Parses the body and fills the buffer. `jsonBytes`: where the JSON ends and the binary part begins; absent when the whole body is JSON.
+ */
 export function readSlowly(
   loaded: LoadedVersion,
   body: Buffer,
@@ -40,7 +42,7 @@ export function readSlowly(
   readEnvelope(request, input)
 }
 
-/** Fills the buffer with the rows of tensors, at most so many. */
+/** Fills the buffer with the rows of the tensors, up to a limit. */
 export function fillTensors(
   loaded: LoadedVersion,
   tensors: readonly Tensor[],
@@ -62,7 +64,10 @@ export function fillTensors(
   }
 }
 
-/** The one tensor that has a column for each feature, in the order of the model file. */
+/**
+ * Returns the single tensor that has a column for each feature, in the order of the model file; undefined when the features are separate
+ * tensors. Throws for a tensor of another shape.
+ */
 function matrixOf(tensors: readonly Tensor[], { listed: all }: FeatureColumns): Tensor | undefined {
   const [first] = tensors
   if (tensors.length !== 1 || first === undefined) return undefined
@@ -85,7 +90,7 @@ function rowsOf(tensors: readonly Tensor[]): number {
   return rows
 }
 
-/** Returns the row with an index. */
+/** Returns a function that reads the row at an index. */
 function rowReader(
   tensors: readonly Tensor[],
   matrix: Tensor | undefined,
@@ -116,7 +121,7 @@ function rowReader(
     )
 }
 
-/** The fields beside the tensors. Some clients send null for absent fields. */
+/** Reads the fields beside the tensors. Some clients send null for absent fields. */
 function readEnvelope(request: Record<string, unknown>, input: InputBuffer): void {
   const id = request['id'] ?? undefined
   const outputs = request['outputs'] ?? undefined

@@ -1,6 +1,6 @@
 /**
- * Reads the simplest request of the Open Inference Protocol in one pass from its bytes: one matrix of floats as JSON, with or without an id.
- * request-parser.ts reads all others; both must read the same numbers.
+ * Reads the simplest request of the Open Inference Protocol in one pass over its bytes: one matrix of floats as JSON, with or without an
+ * id. request-parser.ts reads all other requests; both must read the same numbers.
  */
 import type { FeatureColumns } from '../serving/codec/feature-columns.ts'
 import {
@@ -32,7 +32,7 @@ const fp32 = bytesOf('FP32')
 const fp64 = bytesOf('FP64')
 const longestId = 1_000
 
-/** Fills the buffer and returns true; false when the body must be parsed. */
+/** Fills the buffer and returns true. Returns false when the body must be parsed instead. */
 export function scanMatrix(body: Buffer, columns: FeatureColumns, input: InputBuffer, most: number): boolean {
   if (!columns.numeric) return false
   cursor.bytes = body
@@ -41,9 +41,9 @@ export function scanMatrix(body: Buffer, columns: FeatureColumns, input: InputBu
   let id: string | undefined
   if (!take(cursor, code.open)) return false
   do {
-    if (isKey(keys.id)) {
+    if (takeKey(keys.id)) {
       if (id !== undefined || (id = scanId()) === undefined) return false
-    } else if (isKey(keys.inputs)) {
+    } else if (takeKey(keys.inputs)) {
       if (input.rows > 0 || !scanInputs(columns, input, most)) return false
     } else return false
   } while (take(cursor, code.comma))
@@ -53,8 +53,8 @@ export function scanMatrix(body: Buffer, columns: FeatureColumns, input: InputBu
   return cursor.at === body.byteLength
 }
 
-/** Whether this key stands here; then it and its colon are passed. */
-function isKey(key: Uint8Array): boolean {
+/** Skips this key and its colon. Returns false when other bytes follow. */
+function takeKey(key: Uint8Array): boolean {
   peek(cursor)
   return takeBytes(cursor, key) && take(cursor, code.colon)
 }
@@ -73,19 +73,19 @@ function scanInputs(columns: FeatureColumns, input: InputBuffer, most: number): 
   let isDouble: boolean | undefined
   let isFull = false
   do {
-    if (!isNamed && isKey(keys.name)) {
+    if (!isNamed && takeKey(keys.name)) {
       peek(cursor)
       const start = scanText(cursor)
       if (start < 0 || cursor.at - 1 === start) return false
       isNamed = true
-    } else if (rows === 0 && isKey(keys.shape)) {
+    } else if (rows === 0 && takeKey(keys.shape)) {
       rows = scanShape(columns.width)
       if (rows < 1 || rows > most) return false
-    } else if (isDouble === undefined && isKey(keys.datatype)) {
+    } else if (isDouble === undefined && takeKey(keys.datatype)) {
       peek(cursor)
       isDouble = takeBytes(cursor, fp64)
       if (!isDouble && !takeBytes(cursor, fp32)) return false
-    } else if (!isFull && rows > 0 && isDouble !== undefined && isKey(keys.data)) {
+    } else if (!isFull && rows > 0 && isDouble !== undefined && takeKey(keys.data)) {
       resetInput(input, columns, rows)
       isFull = scanData(columns, input, isDouble)
       if (!isFull) return false
@@ -94,7 +94,7 @@ function scanInputs(columns: FeatureColumns, input: InputBuffer, most: number): 
   return isNamed && isFull && take(cursor, code.close) && take(cursor, code.closeList)
 }
 
-/** The rows of `[rows, width]`; -1 when it is something else. */
+/** Reads `[rows, width]` and returns the rows; -1 for any other shape. */
 function scanShape(width: number): number {
   if (!take(cursor, code.openList)) return -1
   peek(cursor)

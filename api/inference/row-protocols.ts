@@ -1,6 +1,6 @@
 /**
- * Serves KServe version 1 (`:predict`) and MLflow (`/invocations`): one plain value for each row, as their clients expect. The version, the arm
- * and the ids of the predictions stand beside them.
+ * Serves KServe version 1 (`:predict`) and MLflow (`/invocations`): one plain value per row, as their clients expect. The version, the arm
+ * and the prediction ids are additional fields.
  */
 import { writeFloat, writeId, writeText, reserve, maxFloatBytes } from '../serving/codec/byte-writer.ts'
 import { likeliest } from '../serving/codec/output-format.ts'
@@ -19,7 +19,7 @@ export function createRowProtocols(maxInstances: number): Record<'kserve' | 'mlf
     kserve: {
       ...protocolOf(kserve),
       read(loaded, body, input) {
-        // Rows with names are those of the native protocol.
+        // Rows with names have the format of Tenure's own protocol.
         if (!loaded.scan(body, input, maxInstances))
           fillRows(loaded, kserve(body, loaded.columns.all.length), input)
       },
@@ -33,12 +33,12 @@ const protocolOf = (rows: ParseRows): Protocol => ({
   write,
 })
 
-/** Writes the value of a row. */
+/** Writes the value of one row. */
 type WriteValue = (writer: ByteWriter, outputs: Float32Array, row: number) => void
 
 interface PlainFrame {
   value: WriteValue
-  /** From the values to the list of ids. */
+  /** The text between the values and the list of ids. */
   origin: Buffer
 }
 
@@ -102,7 +102,7 @@ const piece = {
   quote: Buffer.from('"'),
 }
 
-/** A UUID, two quotes and a comma. */
+/** The length of a UUID, two quotes and a comma. */
 const idBytes = 39
 
 function write(writer: ByteWriter, { arm, input, outputs, id, stale }: Answered): void {

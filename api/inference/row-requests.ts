@@ -1,6 +1,6 @@
 /**
- * Parses the rows of KServe version 1 and of MLflow's scoring server. Both also accept rows without names, in the order of the model file; a
- * row of another length is refused, because its values would be read as other features.
+ * Parses the rows of KServe version 1 and of MLflow's scoring server. Both also accept rows without names, in the order of the model file.
+ * A row of another length is refused, because its values would be read as other features.
  */
 import { DomainError, quotedName } from '../../domain/errors.ts'
 import type { FeatureRow } from '../../domain/model/features.ts'
@@ -10,12 +10,12 @@ import { isRoutingKey, maxRoutingKeyLength, type PredictRequest } from '../servi
 import { kindOf } from '../serving/codec/row-reader.ts'
 import { readRow, type LoadedVersion } from '../serving/version/loaded-version.ts'
 
-/** `width` is the number of values of a row. */
+/** Parses a body. `width` is the number of values in a row. */
 export type ParseRows = (body: Buffer, width: number) => PredictRequest
 
 const kserveFields = new Set(['instances', 'routing_key'])
 
-/** `{"instances": [{…} or […], …]}` of KServe version 1 and TensorFlow Serving. */
+/** Parses `{"instances": [{…} or […], …]}` of KServe version 1 and TensorFlow Serving. */
 export const kserveRows =
   (maxRows: number): ParseRows =>
   (body, width) => {
@@ -34,7 +34,7 @@ const mlflowForms = {
 }
 const formNames = Object.keys(mlflowForms) as (keyof typeof mlflowForms)[]
 
-/** One of the four forms of MLflow, and `"params": {"routing_key"}`. */
+/** Parses one of the four formats of MLflow, and `"params": {"routing_key"}`. */
 export const mlflowRows =
   (maxRows: number): ParseRows =>
   (body, width) => {
@@ -75,7 +75,7 @@ function namedRow(row: readonly unknown[], columns: readonly { name: string }[],
   return Object.fromEntries(columns.map(({ name }, place) => [name, row[place] as FeatureRow[string]]))
 }
 
-/** What `DataFrame.to_dict(orient="split")` writes; the index is ignored. */
+/** Reads the output of `DataFrame.to_dict(orient="split")`, and ignores its index. */
 function rowsOfSplit(given: unknown): unknown[] {
   const { columns, data, ...rest } = objectOf(given, '"dataframe_split"')
   for (const name in rest)
@@ -93,7 +93,7 @@ function rowsOfSplit(given: unknown): unknown[] {
   })
 }
 
-/** A list of rows, or a list of values for each feature. */
+/** Reads a list of rows, or a list of values per feature. */
 function rowsOfInputs(given: unknown): unknown[] {
   if (Array.isArray(given)) return given
   const columns = Object.entries(objectOf(given, '"inputs"'))

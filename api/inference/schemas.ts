@@ -1,4 +1,4 @@
-/** Describes the Open Inference Protocol as JSON schemas for the API description. Requests are checked in code. */
+/** Describes the Open Inference Protocol as JSON schemas for the API description. Requests are validated in code instead. */
 import { z } from 'zod'
 import { datatypeNames } from './tensors.ts'
 
@@ -6,7 +6,7 @@ const text = { type: 'string' }
 const texts = { type: 'array', items: text }
 const shape = { type: 'array', items: { type: 'integer', minimum: 0 } }
 const anyObject = { type: 'object', additionalProperties: true }
-/** Numbers, truth values or texts; lists in lists where the shape has more dimensions. */
+/** Numbers, booleans or texts; nested lists for a shape with more dimensions. */
 const elements = { items: {} }
 
 const object = (required: string[], properties: Record<string, object>) => ({
@@ -16,7 +16,7 @@ const object = (required: string[], properties: Record<string, object>) => ({
 })
 const objectOrNull = (properties: Record<string, object>) => ({ type: ['object', 'null'], properties })
 
-/** Of a description: -1 stands for the number of rows. */
+/** The fields of a tensor in metadata; -1 stands for the number of rows. */
 const tensorFields = {
   name: text,
   datatype: { enum: datatypeNames },
@@ -101,7 +101,7 @@ export const repositorySchema = {
   }),
 }
 
-/** An object by feature, or a list in the order of the model file. */
+/** An object with the features, or a list in the order of the model file. */
 const row = { anyOf: [anyObject, { type: 'array', ...elements }] }
 const rows = { type: 'array', minItems: 1, items: row }
 const routingKey = { type: 'string', minLength: 1, maxLength: 256 }
@@ -111,7 +111,7 @@ export const kserveSchema = {
   additionalProperties: false,
 }
 
-/** Exactly one of the four forms. */
+/** Exactly one of the four formats. */
 export const mlflowSchema = {
   ...object([], {
     dataframe_split: object(['data'], {

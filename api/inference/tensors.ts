@@ -1,6 +1,6 @@
 /**
- * Reads tensors of the Open Inference Protocol (version 2), from JSON and from the binary extension, as lists of values. Every declared type,
- * shape and length is checked, because values that are read with a wrong width would still be numbers.
+ * Reads tensors of the Open Inference Protocol (version 2), from JSON and from the binary extension, as lists of values. Checks every
+ * declared type, shape and length, because bytes that are read with a wrong width would still be numbers.
  */
 import { isUtf8 } from 'node:buffer'
 import { DomainError, quotedName } from '../../domain/errors.ts'
@@ -10,20 +10,20 @@ export type Value = number | string | null
 export interface Tensor {
   name: string
   shape: readonly number[]
-  /** Row by row, one for each element of the shape. */
+  /** Row by row, one value for each element of the shape. */
   values: ArrayLike<Value>
 }
 
 interface Datatype {
-  /** Of a value in binary; BYTES have their own length. */
+  /** The size of a binary value; BYTES values state their own length. */
   bytes: number
-  /** The value of a JSON value; undefined when it is not of this type. */
+  /** Converts a JSON value; undefined when it does not have this type. */
   fromJson: (value: unknown) => Value | undefined
   fromBytes: (bytes: Buffer, at: number) => number
 }
 
 const float = (value: unknown): number | undefined => (typeof value === 'number' ? value : undefined)
-/** `end` is the first that is too large: with 64 bits the last that fits is no number here, it would be rounded up to `end`. */
+/** Accepts integers from `least` to below `end`. The largest integer of 64 bits is not a double; it would be rounded up to `end`. */
 const whole = (least: number, end: number) => (value: unknown) =>
   Number.isInteger(value) && Number(value) >= least && Number(value) < end ? Number(value) : undefined
 const signed = (bits: number) => whole(-(2 ** (bits - 1)), 2 ** (bits - 1))
@@ -43,7 +43,7 @@ const datatypes: Readonly<Record<string, Datatype>> = {
   UINT16: { bytes: 2, fromJson: unsigned(16), fromBytes: (bytes, at) => bytes.readUInt16LE(at) },
   UINT32: { bytes: 4, fromJson: unsigned(32), fromBytes: (bytes, at) => bytes.readUInt32LE(at) },
   UINT64: { bytes: 8, fromJson: unsigned(64), fromBytes: (bytes, at) => Number(bytes.readBigUInt64LE(at)) },
-  // JSON says more digits than the type holds; both ways of sending must give the same number.
+  // JSON can have more digits than the type stores; both formats must give the same number.
   FP32: {
     bytes: 4,
     fromJson: (value) => (typeof value === 'number' ? Math.fround(value) : undefined),
@@ -59,7 +59,7 @@ const datatypes: Readonly<Record<string, Datatype>> = {
 
 export const datatypeNames = Object.keys(datatypes)
 
-/** Reads one entry of "inputs"; `binary` is the rest of the bytes after the JSON, absent without a binary part. */
+/** Reads one entry of "inputs". `binary` is the unread part of the bytes after the JSON; absent without a binary part. */
 export function readTensor(entry: unknown, place: number, binary: BinaryPart | undefined): Tensor {
   if (typeof entry !== 'object' || entry === null || Array.isArray(entry)) refuse(place, 'is no object')
   const { name, shape, datatype, data, parameters } = entry as Record<string, unknown>
@@ -97,7 +97,7 @@ export function readTensor(entry: unknown, place: number, binary: BinaryPart | u
   return { name, shape, values }
 }
 
-/** Rows and columns; more dimensions are accepted only to report the complete shape. */
+/** More dimensions than rows and columns are accepted only to report the complete shape. */
 const maxDimensions = 8
 
 const isShape = (shape: unknown): shape is number[] =>
@@ -105,15 +105,15 @@ const isShape = (shape: unknown): shape is number[] =>
   shape.length <= maxDimensions &&
   shape.every((size) => Number.isInteger(size) && size >= 0)
 
-/** The bytes after the JSON of a request, consumed in the order of its inputs. */
+/** The bytes after the JSON of a request, read in the order of the inputs. */
 export interface BinaryPart {
   take(size: number, place: number): Buffer
-  /** Throws `batch_too_large` when these values, with those before them, are more than a request has. */
+  /** Throws `batch_too_large` when these values and those before them exceed the limit of a request. */
   expectModest(values: number): void
   left(): number
 }
 
-/** Counts the values of a request's inputs; throws `batch_too_large` when there are more than `maxValues`. */
+/** Returns a function that counts the values of a request's inputs. It throws `batch_too_large` above `maxValues`. */
 export function valueLimit(maxValues: number): (more: number) => void {
   let values = 0
   return (more) => {
@@ -127,7 +127,10 @@ export function valueLimit(maxValues: number): (more: number) => void {
   }
 }
 
-/** Eight megabytes can hold eight million values of one byte; checking each before counting them would block the process. */
+/**
+ * Opens the binary part. The limit is checked first, because eight megabytes can hold eight million values of one byte, and checking each
+ * would block the process.
+ */
 export function binaryPart(bytes: Buffer, maxValues: number): BinaryPart {
   let at = 0
   return {
@@ -159,7 +162,7 @@ function countNumbers({ byteLength }: Buffer, { bytes: width }: Datatype, place:
 const numbersIn = (bytes: Buffer, { bytes: width, fromBytes }: Datatype): number[] =>
   Array.from({ length: bytes.byteLength / width }, (_, index) => fromBytes(bytes, index * width))
 
-/** BYTES: each as four bytes of length, least first, and UTF-8. */
+/** Counts the texts of a BYTES tensor. Each text has four bytes of length, least significant first, and UTF-8. */
 function countTexts(bytes: Buffer, place: number): number {
   let count = 0
   for (let at = 0; at < bytes.byteLength; count++) {
@@ -181,7 +184,7 @@ function textsIn(bytes: Buffer, place: number): string[] {
   return texts
 }
 
-/** Flattens nested lists whose lengths must equal the shape. */
+/** Flattens nested lists. Throws unless their lengths equal the shape. */
 function flatten(data: unknown[], shape: readonly number[], place: number): unknown[] {
   let level: unknown[] = [data]
   for (const size of shape) {

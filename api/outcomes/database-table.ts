@@ -9,11 +9,11 @@ import type { Intake } from './intake.ts'
 import { limited, parseCommandBody } from '../http/read-body.ts'
 import { checkInput, zonedTime } from '../http/schemas.ts'
 
-/** Rows of one call; the next call continues with `since`. */
+/** The maximum number of rows of one call; the next call continues with `since`. */
 export const maxTableRows = 1_000_000
 const maxBytes = 65_536
 
-/** Limit of Postgres. */
+/** Postgres limits identifiers to 63 bytes. */
 const identifier = z.string().min(1).max(63)
 
 const asked = z.strictObject({
@@ -30,15 +30,15 @@ const asked = z.strictObject({
 })
 
 const { $schema: _$schema, ...described } = z.toJSONSchema(asked, { io: 'input' })
-/** JSON schema of the body. */
+/** The JSON schema of the body. */
 export const tableSchema: object = described
 
-/** Returns `next_since` when the table has more rows. */
+/** Copies outcomes from the table that the body names. Returns `next_since` when the table has more rows. */
 export async function ingestTable(
   body: AsyncIterable<Uint8Array>,
   { store, actor, intake }: { store: Store; actor: Actor | undefined; intake: Intake },
 ): Promise<{ next_since?: string }> {
-  // The counts and issues reveal the contents of the table.
+  // The counts and issues reveal the contents of the table, so only an admin of all models may read it.
   if (actor?.role !== 'admin' || actor.models !== undefined)
     throw new DomainError('forbidden', 'only an admin of all models may copy outcomes from a table')
   const { schema, table, columns, since } = checkInput(

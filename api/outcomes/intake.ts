@@ -1,6 +1,6 @@
 /**
- * Validates and stores a stream of outcomes in batches. A refused outcome is reported with its place and does not affect the others; stored
- * outcomes stay stored when the sender disconnects, and may be sent again.
+ * Validates and stores a stream of outcomes in batches. A refused outcome is reported with its position and does not affect the others.
+ * Stored outcomes stay stored when the sender disconnects, and may be sent again.
  */
 import type { Actor } from '../auth/authentication.ts'
 import { createOutcomeCheck, storeOutcomes, type SentOutcome, type OutcomeResult } from './outcomes.ts'
@@ -10,7 +10,7 @@ export type Intake = ReturnType<typeof openIntake>
 
 export interface IntakeCounts extends Omit<OutcomeResult, 'refused'> {
   refused: number
-  /** The first refused outcomes, each with its place. */
+  /** The first refused outcomes, each with its position. */
   issues: string[]
 }
 
@@ -20,7 +20,7 @@ const maxIssues = 20
 export function openIntake(deps: {
   store: Store
   actor: Actor
-  /** The database's time. */
+  /** Returns the database's time in milliseconds. */
   nowMs: () => number
 }) {
   const counts: IntakeCounts = { received: 0, accepted: 0, stored: 0, unknown: 0, refused: 0, issues: [] }
@@ -45,7 +45,7 @@ export function openIntake(deps: {
     check: createOutcomeCheck(deps.nowMs),
     async take(outcome: SentOutcome): Promise<void> {
       counts.received++
-      // A correction in the same file is another revision; store the first one before it.
+      // A second outcome of a prediction in the same file is a correction, so the first one is stored before it.
       if (batch.has(outcome.predictionId)) await flush()
       batch.set(outcome.predictionId, outcome)
       if (batch.size >= batchSize) await flush()

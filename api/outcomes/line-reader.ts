@@ -1,4 +1,4 @@
-/** Splits a streamed body into lines, so that memory is bounded by the longest line. */
+/** Splits a streamed body into lines, so that memory is limited by the longest line. */
 import { DomainError } from '../../domain/errors.ts'
 
 export interface TextLine {
@@ -6,12 +6,12 @@ export interface TextLine {
   text: string
 }
 
-/** Throws for a body of which no line was read: an export that failed writes such a file, and its sender must learn of it. */
+/** Throws for a body without a line. A failed export writes such a file, and the sender must see an error. */
 export function requireLines(count: number): void {
   if (count === 0) throw new DomainError('invalid_request', 'the body has no lines; send at least one record')
 }
 
-/** Skips empty lines. Throws `invalid_request` for a line of more than `maxBytes`. */
+/** Yields the lines and skips empty ones. Throws `invalid_request` for a line of more than `maxBytes`. */
 export async function* linesOf(
   body: AsyncIterable<Uint8Array>,
   maxBytes: number,
@@ -36,7 +36,7 @@ export async function* linesOf(
     }
     if (bytes.byteLength > maxBytes)
       throw new DomainError('invalid_request', `line ${number + 1} has more than ${maxBytes} bytes`)
-    // A copy, because a view would keep the complete chunk in memory.
+    // A view would keep the complete chunk in memory, so this copies the bytes.
     rest = Uint8Array.from(bytes)
   }
   if (rest.byteLength > 0) {
@@ -45,7 +45,7 @@ export async function* linesOf(
   }
 }
 
-/** The fields of a CSV line (RFC 4180, one record per line); undefined when a quote is not closed. */
+/** Returns the fields of a CSV line (RFC 4180, one record per line); undefined when a quote is not closed. */
 export function fieldsOf(line: string): string[] | undefined {
   const fields: string[] = []
   let at = 0

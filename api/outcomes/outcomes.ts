@@ -1,6 +1,6 @@
 /**
- * Stores outcomes: each must belong to a logged prediction of a model that the key can access, and be a possible output of that model.
- * Live quality is measured on outcomes alone, so a wrong outcome would go unnoticed.
+ * Stores outcomes. Each must belong to a logged prediction of a model that the key can access, and be a possible output of that model. Live
+ * quality is measured only on outcomes, so no other check would notice a wrong outcome.
  */
 import { z } from 'zod'
 import { DomainError } from '../../domain/errors.ts'
@@ -45,11 +45,11 @@ export const outcomeSchema = (nowMs: () => number) =>
   })
 
 export interface SentOutcome {
-  /** Place in the request: `outcomes.3`, `line 7`. */
+  /** The position in the request: `outcomes.3`, `line 7`. */
   place: string
   predictionId: string
   value: OutcomeValue
-  /** The value comes from a text format and must be parsed. */
+  /** Whether the value comes from a text format and must be parsed. */
   asText?: boolean
   observedAt: string
   /** See `Outcome`. */
@@ -58,19 +58,20 @@ export interface SentOutcome {
 
 export interface OutcomeResult {
   received: number
-  /** Stored now or before. */
+  /** Outcomes that are stored now or were stored before. */
   accepted: number
-  /** New, or a correction. */
+  /** Outcomes that are new or corrections. */
   stored: number
-  /** Of predictions that are not in the prediction log. */
+  /** Outcomes of predictions that are not in the prediction log. */
   unknown: number
   refused: { place: string; message: string; code: 'invalid_request' | 'forbidden' }[]
 }
 
 /**
- * Takes at most one outcome per prediction. A predictor may send those of its own predictions only: one service's key must not write what the
- * judge reads of another's. Outcomes of unknown predictions are stored, because the log may be more than a second behind; but only where
- * the key may send those of all models, and not of erased requests. With `atomic`, one refused outcome prevents all.
+ * Stores at most one outcome per prediction. A predictor may send only outcomes of its own predictions: the key of one service must not
+ * affect the quality measured for another. Outcomes of unknown predictions are stored, because the log may be more than a second behind.
+ * This applies only to keys that may send outcomes of all models, and not to erased requests. With `atomic`, one refused outcome refuses
+ * all.
  */
 export async function storeOutcomes(
   { store, actor }: { store: Store; actor: Actor },
@@ -82,7 +83,7 @@ export async function storeOutcomes(
   const erased = unlogged.length === 0 ? new Set() : await findErased(store, unlogged.map(idOf))
   const models = new Set([...answered.values()].map(({ model }) => model))
   const outputs = await findOutputs(store, [...models])
-  // The model file may say otherwise since the version was trained.
+  // The output in the model file may have changed since the version was trained.
   const versions = await findVersionOutputs(store, [
     ...new Set([...answered.values()].map(({ version }) => version)),
   ])
@@ -120,7 +121,7 @@ export async function storeOutcomes(
 
 const idOf = ({ predictionId }: SentOutcome): string => predictionId
 
-/** Throws with the code of the first refused one; the message lists the first 20. */
+/** Throws with the code of the first refused outcome; the message lists the first 20. */
 export function requireNoneRefused({ refused }: Pick<OutcomeResult, 'refused'>): void {
   const [first] = refused
   if (first === undefined) return
@@ -133,7 +134,7 @@ export const sentOutcome = (
   place: string,
 ): SentOutcome => ({ place, predictionId: prediction_id.toLowerCase(), value, observedAt: observed_at })
 
-/** Returns the outcome, or what is wrong with it. */
+/** Checks a value and returns the outcome, or the error message. */
 export type OutcomeCheck = (value: unknown, place: string) => SentOutcome | string
 
 export function createOutcomeCheck(nowMs: () => number): OutcomeCheck {

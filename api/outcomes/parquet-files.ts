@@ -1,6 +1,6 @@
 /**
- * Reads outcomes from a Parquet file. Its index is at the end, so the file is written to disk first. Another process parses it, because a
- * hostile file would exhaust the memory of this one.
+ * Reads outcomes from a Parquet file. The index is at the end of the file, so the file is written to disk first. A child process parses it,
+ * because a hostile file would exhaust the memory of this one.
  */
 import { createWriteStream } from 'node:fs'
 import { mkdtemp, rm } from 'node:fs/promises'
@@ -16,7 +16,10 @@ import { parquetLimits, type ParquetEnd } from './parquet-limits.ts'
 
 let reading = 0
 
-/** Throws `invalid_request` for a file that cannot be read, `body_too_large` beyond a limit, `overloaded` while others are read. */
+/**
+ * Ingests the file. Throws `invalid_request` for a file that cannot be read, `body_too_large` above a limit, and `overloaded` while too
+ * many other files are read.
+ */
 export async function ingestParquet(body: AsyncIterable<Uint8Array>, intake: Intake): Promise<void> {
   if (reading >= parquetLimits.maxConcurrent)
     throw new DomainError('overloaded', `this replica is reading ${reading} Parquet files already`)

@@ -1,4 +1,4 @@
-/** Limits what a Parquet file of outcomes can allocate. Checked before anything is decompressed. */
+/** Limits how much memory a Parquet file of outcomes can allocate. The limits are checked before anything is decompressed. */
 import { brotliDecompressSync, gunzipSync } from 'node:zlib'
 import type { Compressors, FileMetaData } from 'hyparquet'
 import { DomainError, type ErrorCode } from '../../domain/errors.ts'
@@ -6,30 +6,33 @@ import { outcomeColumns } from './outcome-columns.ts'
 
 export type ParquetLimits = typeof parquetLimits
 
-/** The last line of the process that reads a file. */
+/** The last line that the child process writes for a file. */
 export type ParquetEnd =
   | { rows: number }
   | { code: ErrorCode; message: string; context: Record<string, unknown> }
 
 export const parquetLimits = {
   fileBytes: 268_435_456,
-  /** Of the footer, whose parsed form is some 200 times as large. Ten million rows in groups of 100,000 need 40 kB. */
+  /** The limit of the footer, whose parsed form is some 200 times as large. Ten million rows in groups of 100,000 need 40 kB. */
   footerBytes: 262_144,
-  /** Of the three columns of one row group, decompressed. */
+  /** The limit of the three columns of one row group, decompressed. */
   groupBytes: 67_108_864,
   groupRows: 1_048_576,
   rows: 10_000_000,
-  /** Files that one process reads at a time. */
+  /** The number of files that are read at the same time. */
   maxConcurrent: 2,
-  /** Of the process that reads a file, and how long it may take for its next rows. */
+  /** The memory of the child process, and the time limit for its next rows. */
   processMb: 768,
   silentMs: 30_000,
 }
 
-/** `PAR1`. */
+/** The bytes `PAR1`. */
 const magic = 0x31524150
 
-/** Throws `body_too_large` for a footer above the limit, and an error for another file; `tail` holds the last eight bytes of the file. */
+/**
+ * Throws `body_too_large` for a footer above the limit, and an error for a file in another format. `tail` is the last eight bytes of the
+ * file.
+ */
 export function requireSmallFooter(tail: Uint8Array, limits: ParquetLimits): void {
   const view = new DataView(tail.buffer, tail.byteOffset)
   if (view.getUint32(4, true) !== magic) throw new Error('it does not end with PAR1')
@@ -60,7 +63,7 @@ export function requireWithinLimits(
   }
 }
 
-/** Names of the top-level scalar columns. */
+/** Returns the names of the top-level scalar columns. */
 function topColumns(schema: FileMetaData['schema']): string[] {
   const names: string[] = []
   for (let at = 1; at < schema.length;) {
@@ -77,7 +80,7 @@ const tooLarge = (what: string, limit: number): DomainError =>
     limit,
   })
 
-/** A page may not decompress to more than `groupBytes`, regardless of its header. */
+/** Wraps the decompressors. A page may not decompress to more than `groupBytes`, whatever its header states. */
 export function compressorsWith(
   snappy: (input: Uint8Array, output: Uint8Array) => unknown,
   limits: ParquetLimits,

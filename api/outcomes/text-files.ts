@@ -7,7 +7,7 @@ import { outcomeColumns } from './outcome-columns.ts'
 import type { OutcomeCheck, SentOutcome } from './outcomes.ts'
 
 const maxLineBytes = 65_536
-/** An outcome has three. */
+/** The maximum number of JSON values in a line. An outcome has three. */
 const maxLineValues = 100
 
 export async function ingestLines(
@@ -27,7 +27,7 @@ export async function ingestLines(
   requireLines(lines)
 }
 
-/** Returns the outcome, or what is wrong with the line. */
+/** Returns a function that reads a line: the outcome, or the error message. */
 function jsonReader(check: OutcomeCheck): (line: TextLine) => SentOutcome | string {
   return ({ text, number }) => {
     let value: unknown
@@ -57,7 +57,7 @@ function csvReader(check: OutcomeCheck): (line: TextLine) => SentOutcome | strin
     }
     if (fields === undefined) return 'a quote is not closed'
     const [id, value, given = ''] = places.map((place) => fields[place] ?? '')
-    // pandas and Postgres write a blank between date and time, Postgres a zone of two digits.
+    // pandas and Postgres write a space between date and time, and Postgres writes a time zone of two digits.
     const at = given.replace(
       /^(\d{4}-\d\d-\d\d) (\d\d:[\d:.]+)(?:([+-]\d\d)$)?/,
       (_, day: string, time: string, zone?: string) =>

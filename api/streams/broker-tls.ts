@@ -1,4 +1,4 @@
-/** Reads the certificates of the connection to a message broker. */
+/** Reads the TLS certificates for the connection to a message broker. */
 import { createPrivateKey, X509Certificate } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import { dirname, resolve } from 'node:path'
@@ -6,7 +6,7 @@ import { z } from 'zod'
 
 const file = z.string().min(1)
 
-/** `true` trusts the authorities of the system. Paths are relative to the file of streams. */
+/** `true` trusts the certificate authorities of the system. Paths are relative to the file of streams. */
 export const brokerTls = z.union(
   [
     z.boolean(),
@@ -20,14 +20,14 @@ export const brokerTls = z.union(
 )
 
 export interface BrokerCertificates {
-  /** The authorities that are trusted in place of those of the system. */
+  /** The trusted authorities, instead of those of the system. */
   ca?: string
-  /** What the broker knows this process by. */
+  /** The client certificate that identifies this process to the broker. */
   cert?: string
   key?: string
 }
 
-/** Undefined for a connection in clear. Throws a sentence for files that cannot be read or do not belong together. */
+/** Reads the files; undefined for a connection without TLS. Throws for files that cannot be read or do not belong together. */
 export function readBrokerTls(
   tls: z.infer<typeof brokerTls>,
   streamsFile: string,

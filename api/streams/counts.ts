@@ -1,14 +1,14 @@
-/** Counts the records of the streams of this process, as the default metrics are of it. */
+/** Counts the records of this process's streams for its metrics. */
 export interface StreamCount {
-  /** The topic that is read. */
+  /** The topic of the records. */
   topic: string
-  /** Records with an answer, or stored. */
+  /** Records that were answered or stored. */
   done: number
-  /** Records in the topic of dead letters. */
+  /** Records that were sent to the dead-letter topic. */
   dead: number
-  /** Records that the group has not passed, in the part of this process. */
+  /** Records that the group has not committed, in the partitions of this process. */
   lag: number
-  /** The code of the error that the stream waits for; undefined while it reads. */
+  /** The code of the error that blocks the stream; undefined while it reads. */
   waitsFor: string | undefined
 }
 

@@ -1,4 +1,4 @@
-/** A record that cannot be used goes to the topic of dead letters as it came, with the reason in its headers. */
+/** Builds the dead letter for a record that cannot be used: the record unchanged, with the reason in its headers. */
 import { isError } from '../../domain/errors.ts'
 import { redacted } from '../../domain/redact.ts'
 import { idOfSent, type SentRecord, type StreamRecord } from './stream.ts'
@@ -7,7 +7,7 @@ const maxReason = 1_000
 
 export function deadLetter(topic: string, group: string, record: StreamRecord, error: unknown): SentRecord {
   const { key, value, place } = record
-  // The text of a defect may hold values of the record or of the system.
+  // The message of an unexpected error may contain values of the record or of the system.
   const [code, reason] = isError(error)
     ? [error.code, error.message]
     : ['internal', 'an unexpected error occurred']

@@ -1,8 +1,8 @@
 /**
- * Streams on Kafka. Answers and the offsets of what they answer are one transaction, so that each record has exactly one answer for readers
- * of committed records. Three hazards of the client are handled here: it reads offsets while an earlier transaction is being completed
- * (positions are read as stable ones instead), it drops one of two offsets that are added at a time (they are added one after the other), and
- * it keeps its position over a rebalance (each generation reads anew from the positions).
+ * Implements streams on Kafka. Answers and the offsets of their records are one transaction, so each record has exactly one answer for
+ * consumers that read committed records. Works around three hazards of the client library. It reads offsets while an earlier transaction is
+ * still being completed, so positions are read as stable offsets. It drops one of two offsets that are added at the same time, so they are
+ * added one after the other. It keeps its position over a rebalance, so each generation starts again from the committed positions.
  */
 import {
   Admin,
@@ -22,7 +22,7 @@ import type { SentRecord, StreamSource, Stream, StreamBatch, StreamRecord, Subsc
 
 type KafkaMessage = Message<Buffer, Buffer, Buffer, Buffer>
 
-/** Records in memory, beyond which no more are fetched. */
+/** No more records are fetched while this many are in memory. */
 const maxBuffered = 20_000
 const fetchBytes = 4_194_304
 const closeMs = 3_000
@@ -55,7 +55,10 @@ export function openKafka(settings: KafkaSettings): Stream {
 
 type Base = ConstructorParameters<typeof Admin>[0]
 
-/** What to set where a broker closes a connection whose settings it may not accept; with TLS 1.3 the client learns no more. */
+/**
+ * Suggests a setting for a broker that closes the connection. With TLS 1.3, the client does not learn that the broker refused its
+ * certificate.
+ */
 function hintOf({ tls }: KafkaSettings): string | undefined {
   if (tls === undefined) return undefined
   if (tls.cert === undefined)
@@ -63,7 +66,7 @@ function hintOf({ tls }: KafkaSettings): string | undefined {
   return 'the broker may not accept the certificate in kafka.tls.cert: it must trust its authority (ssl.truststore)'
 }
 
-/** A transaction is completed a few milliseconds after its commit; the next one must wait for that, but not for a second. */
+/** A transaction is completed a few milliseconds after its commit. The next one must wait for that, but not for a second. */
 const retryDelayOf =
   (hint: string | undefined) =>
   (_client: object, _operation: string, attempt: number, _retries: number, error: Error): number => {
@@ -72,16 +75,16 @@ const retryDelayOf =
     return causes.some(isPermanent) || (hint !== undefined && causes.some(isClosed)) ? 1 : 400
   }
 
-/** A broker that goes away refuses the next connection, and so has another error. */
+/** Whether the broker closed the connection itself. A broker that is down refuses the next connection instead, with another error. */
 const isClosed = ({ message }: Error): boolean => message.startsWith('Connection closed')
 
-/** A wrong password or certificate stays wrong. */
+/** Whether repeating cannot help: a wrong password or certificate stays wrong. */
 function isPermanent(error: Error): boolean {
   const { code = '' } = error as NodeJS.ErrnoException
   return error instanceof AuthenticationError || /CERT|SIGNATURE|^ERR_(TLS|SSL)/.test(code)
 }
 
-/** The client names what it gave up first, and what was wrong last. */
+/** Returns an error with its causes. The client wraps the original cause in the operation that it gave up. */
 function causesOf(error: unknown): Error[] {
   if (!(error instanceof Error)) return []
   const { errors } = error as Partial<AggregateError>
@@ -95,7 +98,7 @@ function failureOf(error: unknown, hint: string | undefined): Error {
   return new Error(`Kafka: ${[...new Set(messages)].join(': ')}`, { cause: error })
 }
 
-/** Errors after which the group has other members or generations, and this member joins it again by itself. */
+/** Whether the group has new members or a new generation. The consumer then joins it again without help. */
 const hasMoved = (error: unknown): boolean => findErrorBy(error as Error, 'needsRejoin', true) !== null
 
 interface KafkaBatch extends StreamBatch {
@@ -131,17 +134,17 @@ async function subscribe({ base, hint, sessionMs }: Connecting, source: StreamSo
   })
   const admin = new Admin(base)
   const received = createReceived<KafkaMessage>()
-  /** By partition, the offset after the last commit, and after the last record that was received. */
+  /** By partition: the offset after the last commit, and the offset after the last received record. */
   const positions = new Map<number, bigint>()
   const receivedTo = new Map<number, bigint>()
-  /** Rises with each assignment of partitions and with each return to the positions. */
-  let life = 0
+  /** Increases with each assignment of partitions and with each return to the committed positions. */
+  let epoch = 0
   let messages: MessagesStream<Buffer, Buffer, Buffer, Buffer> | undefined
 
   const fail = (error: Error): void => void received.fail(failureOf(error, hint))
-  /** Reads on from the positions of the group. */
+  /** Starts to read at the committed positions of the group. */
   const begin = async (): Promise<void> => {
-    const mine = ++life
+    const startedIn = ++epoch
     received.clear()
     const former = messages
     messages = undefined
@@ -151,7 +154,7 @@ async function subscribe({ base, hint, sessionMs }: Connecting, source: StreamSo
     receivedTo.clear()
     if (partitions.length === 0) return
     const stable = await stableOffsets(admin, group, topic, partitions)
-    if (mine !== life) return
+    if (startedIn !== epoch) return
     for (const [partition, offset] of stable) {
       positions.set(partition, offset)
       receivedTo.set(partition, offset)
@@ -162,23 +165,25 @@ async function subscribe({ base, hint, sessionMs }: Connecting, source: StreamSo
       fallbackMode: MessagesStreamFallbackModes.EARLIEST,
       offsets: [...stable].map(([partition, offset]) => ({ topic, partition, offset })),
     })
-    if (mine !== life) {
+    if (startedIn !== epoch) {
       opened.destroy()
       return
     }
     messages = opened
     opened.on('error', (error) => {
-      if (mine === life) fail(error)
+      if (startedIn === epoch) fail(error)
     })
     opened.on('data', (message) => {
-      // Fetched while it joins the group again: a commit of it cannot name a member. It comes again afterwards.
+      // Fetched while the consumer joins the group again: its commit could not name a member. The record is delivered again afterwards.
       const { memberId } = message.metadata['consumer'] as { memberId: string | null }
-      if (mine !== life || memberId === null) return
+      if (startedIn !== epoch || memberId === null) return
       receivedTo.set(message.partition, message.offset + 1n)
       if (received.push(message) >= maxBuffered) opened.pause()
     })
   }
-  /** Where the group stands. A partition may end with offsets that have no record for it: the ends of transactions, and what was aborted. */
+  /**
+   * Returns the position of the group. A partition may end with offsets without a readable record: transaction markers and aborted records.
+   */
   const positionOf = (partition: number): bigint => {
     const committed = positions.get(partition)
     const isDone = receivedTo.get(partition) === committed && messages?.readableLength === 0
@@ -187,7 +192,7 @@ async function subscribe({ base, hint, sessionMs }: Connecting, source: StreamSo
   const beginAgain = (): void => void begin().catch(fail)
 
   const close = async (): Promise<void> => {
-    life++
+    epoch++
     messages?.destroy()
     await ended(consumer.close(true))
     await Promise.all([ended(producer.close(true)), ended(admin.close())])
@@ -195,10 +200,10 @@ async function subscribe({ base, hint, sessionMs }: Connecting, source: StreamSo
   for (const client of [consumer, producer, admin]) client.on('error', fail)
   consumer.on('consumer:heartbeat:stalled', () => fail(new Error(`the group ${group} does not answer`)))
   try {
-    // Ends what an earlier process of this name has left, before its records are read again.
+    // Aborts the transaction of an earlier process with this name, before its records are read again.
     const first = await producer.beginTransaction({ producerId: -1n, producerEpoch: -1 })
     await first.cancel()
-    // Counted once more than the streams that come and go, which would otherwise leave and join the group.
+    // Keeps the topic tracked while streams are closed and opened; otherwise the consumer would leave and join the group each time.
     consumer.topics.track(topic)
     await consumer.joinGroup({})
     await begin()
@@ -212,9 +217,9 @@ async function subscribe({ base, hint, sessionMs }: Connecting, source: StreamSo
     async next(max, signal) {
       const taken = await received.take(max, signal)
       if (received.count() < maxBuffered / 2 && messages?.isPaused()) messages.resume()
-      const mine = life
+      const startedIn = epoch
       const lasts = [...new Map(taken.map((message) => [message.partition, message])).values()]
-      return { records: taken.map(recordOf), isLost: () => mine !== life, lasts } satisfies KafkaBatch
+      return { records: taken.map(recordOf), isLost: () => startedIn !== epoch, lasts } satisfies KafkaBatch
     },
     async commit(batch, records) {
       if (batch.isLost()) return false
@@ -222,7 +227,8 @@ async function subscribe({ base, hint, sessionMs }: Connecting, source: StreamSo
       const transaction = await producer.beginTransaction()
       try {
         await transaction.addConsumer(consumer)
-        // The coordinator of the group takes the offsets while the brokers of the partitions take the records. Both have ended before the transaction does.
+        // The group's coordinator takes the offsets while the partition leaders take the records. Both must end before the transaction
+        // does.
         const ends = await Promise.allSettled([
           records.length > 0 ? producerSend(transaction, records) : undefined,
           addOffsets(transaction, lasts),
@@ -261,7 +267,7 @@ async function addOffsets(transaction: KafkaTransaction, lasts: readonly KafkaMe
   for (const last of lasts) await transaction.addOffset(last)
 }
 
-/** Offsets that no open transaction can change; partitions without one begin at their first record. */
+/** Returns the committed offsets once no open transaction can change them. A partition without an offset begins at its first record. */
 async function stableOffsets(
   admin: Admin,
   group: string,
@@ -298,7 +304,7 @@ const recordOf = ({
   headers,
 }: KafkaMessage): StreamRecord => ({
   key,
-  // A record without a value is one with an empty one.
+  // A record without a value is treated as an empty one.
   value: value ?? Buffer.alloc(0),
   place: `${topic}/${partition}/${offset}`,
   atMs: Number(timestamp),
@@ -323,7 +329,7 @@ function messageOf({ topic, key, value, headers }: SentRecord) {
   return key === undefined ? { topic, value, headers: named } : { topic, key, value, headers: named }
 }
 
-/** Waits for an end that may fail or never come, because the broker may be away. */
+/** Waits for an operation that may fail, or never end because the broker is down. */
 async function ended(ending: Promise<unknown>): Promise<void> {
   const late = new AbortController()
   await Promise.race([

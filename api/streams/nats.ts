@@ -1,7 +1,8 @@
 /**
- * Streams on NATS JetStream. There is no transaction: answers are sent first, each with an id, and the records are acknowledged when the server has
- * confirmed all of them. A record that comes again has its answer sent again under the same id, which the server drops within the
- * `duplicate_window` of the stream of the answers. Within that window each record has one answer. Records that come again come behind later ones.
+ * Implements streams on NATS JetStream, which has no transactions. Answers are sent first, each with an id, and the records are
+ * acknowledged when the server has confirmed all answers. A record that is delivered again gets its answer sent again under the same id,
+ * which the server drops within the `duplicate_window` of the answer stream. Within that window each record has one answer. Repeated
+ * records come after later ones.
  */
 import { AckPolicy, jetstream, jetstreamManager, type JsMsg } from '@nats-io/jetstream'
 import { connect, headers as createHeaders, nanos, type NatsConnection } from '@nats-io/transport-node'
@@ -9,11 +10,11 @@ import { createReceived } from './received.ts'
 import type { NatsSettings } from './settings.ts'
 import type { SentRecord, Stream, StreamBatch, StreamRecord, StreamSource, Subscription } from './stream.ts'
 
-/** The key of a record, which NATS itself does not have. */
+/** The header for the key of a record, because NATS records have no key. */
 const keyHeader = 'tenure-key'
-/** Messages in memory, beyond which no more are asked for. */
+/** No more messages are requested while this many are in memory. */
 const maxBuffered = 2_000
-/** Publications that wait for their confirmation. */
+/** The maximum number of unconfirmed publications. */
 const maxInFlight = 500
 
 export function openNats(settings: NatsSettings): Stream {
@@ -23,13 +24,13 @@ export function openNats(settings: NatsSettings): Stream {
     opened ??= connect({
       servers,
       name: 'tenure',
-      // A server that does not offer TLS is refused before the password is sent.
+      // Refuses a server without TLS before the password is sent.
       ...(tls === undefined ? {} : { tls }),
       ...(user === undefined ? {} : { user, pass: password ?? '' }),
       ...(token === undefined ? {} : { token }),
       maxReconnectAttempts: -1,
     })
-    // The next call tries again.
+    // The next call connects again.
     opened.catch(() => (opened = undefined))
     return opened
   }
@@ -70,7 +71,7 @@ async function subscribe(
   const { topic, group } = source
   const manager = await jetstreamManager(connection)
   const name = await manager.streams.find(topic)
-  // Names of consumers have no dots.
+  // Consumer names must not contain dots.
   const durable = group.replaceAll('.', '_')
   const config = {
     durable_name: durable,
@@ -79,7 +80,7 @@ async function subscribe(
     ack_wait: nanos(sessionMs),
     max_ack_pending: 10 * maxBuffered,
   }
-  // A group that exists takes over settings that have changed.
+  // An existing consumer gets the present settings.
   await manager.consumers.add(name, config).catch(() => manager.consumers.update(name, durable, config))
   const consumer = await jetstream(connection).consumers.get(name, durable)
   const received = createReceived<JsMsg>()
@@ -97,7 +98,7 @@ async function subscribe(
   void messages.closed().then((error) => {
     if (!isClosed) fail(error instanceof Error ? error : new Error('the consumer has ended'))
   })
-  // What is read and not yet acknowledged would be handed to another member after this time.
+  // The server would deliver a message that is not acknowledged within this time to another member.
   const keeping = setInterval(() => {
     for (const message of held) message.working()
   }, sessionMs / 3)

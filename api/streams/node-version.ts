@@ -1,7 +1,7 @@
-/** Checks that the clients of brokers load on this Node.js. */
+/** Checks that the broker clients load on this version of Node.js. */
 import { DomainError } from '../../domain/errors.ts'
 
-/** The client of Kafka does not load on earlier ones. */
+/** Throws for a version of Node.js on which the Kafka client does not load. */
 export function requireNewNode(version: string): void {
   const [major = 0, minor = 0] = version.split('.').map(Number)
   if (major > 24 || (major === 24 && minor >= 6) || major === 23 || (major === 22 && minor >= 22)) return

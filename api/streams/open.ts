@@ -1,4 +1,4 @@
-/** Opens the streams of a process: a reader for each, all on one broker. */
+/** Opens the streams of a process: one reader per stream, all on one broker. */
 import { createHash } from 'node:crypto'
 import { setTimeout as pause } from 'node:timers/promises'
 import { DomainError, isError } from '../../domain/errors.ts'
@@ -15,25 +15,25 @@ import { createStoring, eventRecords, outcomeRecords, type RecordKind } from './
 import type { Stream, StreamBatch } from './stream.ts'
 
 export interface RunningStreams {
-  /** Ends when the records under way are committed. */
+  /** Resolves when the records in progress are committed. */
   stop(): Promise<void>
 }
 
 export type StreamDeps = Pick<ApiDeps, 'authentication' | 'serving' | 'store' | 'log'>
 
 export interface StreamPlace {
-  /** Names this process among those of its group, the same after a restart. */
+  /** The name of this process among the members of its group; the same after a restart. */
   member: string
-  /** The address of this installation, which sent events name as their source. */
+  /** The address of this installation, which sent events state as their source. */
   source: string
   onError(message: string, error: unknown): void
 }
 
-/** A topic, and what is done with its records. */
+/** A stream with the handler of its records. */
 interface Work {
   given: StoredStream
   group: string
-  /** Throws when the key may not do it. */
+  /** Throws when the key may not use the stream. */
   check(actor: Actor): void
   handle(batch: StreamBatch, actor: Actor, begun: () => void): Promise<AnsweredBatch | undefined>
 }
@@ -68,7 +68,7 @@ export function openStreams(
     const group = given.group ?? `tenure-${name}`
     return { given, group, check: requireLabeller, handle: createStoring(kind, optionsOf(given, group)) }
   }
-  /** Waits while the key may not do this: it may be created, or its role be changed, at any time. */
+  /** Waits until the key may use the stream. A key may be created, or get another role, at any time. */
   const permitted = async ({ given, check }: Work, batch: StreamBatch): Promise<Actor | undefined> => {
     const count = streamCountOf(given.from)
     while (!stopping.aborted && !batch.isLost()) {
@@ -123,7 +123,10 @@ export function openStreams(
   }
 }
 
-/** Other keys cannot store what belongs to a prediction that is not in the log yet, which a topic does not report to its sender. */
+/**
+ * Throws unless the key is a labeller's of all models. Other keys cannot store outcomes of predictions that are not in the log yet, and a
+ * topic cannot report this to its sender.
+ */
 function requireLabeller(actor: Actor): void {
   requireRole(actor, labellers)
   if (actor.models !== undefined)
@@ -133,11 +136,11 @@ function requireLabeller(actor: Actor): void {
     )
 }
 
-/** A name of this process that another machine or project on it has not. */
+/** Returns a name for this process that no process of another machine or project has. */
 export const memberName = (...parts: string[]): string =>
   createHash('sha256').update(parts.join('\n')).digest('hex').slice(0, 16)
 
-/** Loads the client of the broker that the file names. */
+/** Loads the client of the configured broker and connects. */
 export async function openBroker({ kafka, nats }: StreamSettings): Promise<Stream> {
   if (kafka !== undefined) return (await import('./kafka.ts')).openKafka(kafka)
   return (await import('./nats.ts')).openNats(nats!)

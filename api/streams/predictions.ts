@@ -1,6 +1,6 @@
 /**
- * Answers records as HTTP answers requests: the same arms, limits, counts and log. The value of a record is the body of a request, and its key
- * is the routing key, so that the records of a key reach one arm.
+ * Answers records as HTTP answers requests, with the same arms, limits, counters and log. The value of a record is the body of a request.
+ * Its key is the routing key, so that all records with a key reach the same arm.
  */
 import { hash } from 'node:crypto'
 import { isUtf8 } from 'node:buffer'
@@ -27,12 +27,12 @@ export interface AnsweringOptions {
   stopping: () => boolean
 }
 
-/** How long other work of the process waits for records. */
+/** How long other work of the process may wait for records, in milliseconds. */
 const turnMs = 2
 const retryMs = 100
-/** Attempts of what fails because of the record itself, perhaps. */
+/** The maximum number of attempts for an error that the record itself may cause. */
 const maxAttempts = 5
-/** Records that wait together for the log or for a model in another process. */
+/** The maximum number of records that wait together for the log or for a model in another process. */
 const maxWaiting = 1_024
 
 export interface AnsweredBatch {
@@ -41,8 +41,8 @@ export interface AnsweredBatch {
 }
 
 /**
- * One record for each of the batch; undefined when the batch is lost or the process stops first. `begun` is called when the last of them
- * wait for nothing but the log.
+ * Answers a batch: one record to send per record of the batch. Returns undefined when the batch is lost or the process stops first. `begun`
+ * is called when only the log still delays the answers.
  */
 export type AnswerBatch = (
   batch: StreamBatch,
@@ -60,38 +60,38 @@ export function createAnswering(options: AnsweringOptions): AnswerBatch {
       throw new DomainError('body_too_large', `the record has more than ${predictBytes} bytes`)
     requireNoKey(body)
     const request: Request = { model, body, keyId, sender: record, recordedAtMs: record.atMs }
-    // Answered before and not committed, it has the same id, and its stored answer is sent.
+    // A record that was answered but not committed has the same id again, so its stored answer is sent.
     if (isDurable) request.requestId = `${group}\n${record.place}\n${record.atMs}`
     return request
   }
   const ask = (record: StreamRecord, keyId: string): ByteWriter | Promise<ByteWriter> =>
     serving.answer(protocolOf(serving.native, record), requestOf(record, keyId))
-  /** Of all batches under way, so that their rows fit into the memory of one. */
+  /** Counts the records in progress of all batches, so that their rows fit into the memory of one batch. */
   const underWay = createQueue()
   return async (batch, keyId, begun) => {
     const { records } = batch
     const sent = Array.from<SentRecord>({ length: records.length })
     const over = (): boolean => stopping() || batch.isLost()
-    let buried = 0
+    let deadRecords = 0
     const take = (place: number, value: Buffer): void => {
       const record = records[place]!
       const headers = { 'tenure-source': record.place }
       sent[place] = { topic: to, key: record.key, value, headers, id: idOfSent(group, record) }
     }
-    /** Asks again while the error may pass. */
+    /** Repeats a request while the error may be temporary. */
     const settle = async (place: number, first: () => ByteWriter | Promise<ByteWriter>): Promise<void> => {
       const again = () => ask(records[place]!, keyId)
       for (let attempt = 1, next = first; !over(); attempt++, next = again) {
         try {
           const given = next()
-          // What is awaited has bytes of its own.
+          // An awaited answer owns its bytes; a synchronous one is overwritten by the next.
           take(place, given instanceof Promise ? bytesOf(await given) : Buffer.from(bytesOf(given)))
           break
         } catch (error) {
           const code = isError(error) ? error.code : 'internal'
           if (!mayPass(code, attempt)) {
             sent[place] = deadLetter(dead, group, records[place]!, error)
-            buried++
+            deadRecords++
             break
           }
           count.waitsFor = code
@@ -106,10 +106,10 @@ export function createAnswering(options: AnsweringOptions): AnswerBatch {
       })
     const waiting: Promise<void>[] = []
     const stored = createQueue()
-    /** Asks for one; its answer is there, or comes when the log has its row. */
+    /** Requests one answer. It arrives at once, or when the log has stored its row. */
     const begin = (place: number): void => {
       const record = records[place]!
-      // The writer is used again for the next record.
+      // The next record reuses the writer, so the bytes are copied.
       const given = serving.answerRecord(
         protocolOf(serving.native, record),
         requestOf(record, keyId),
@@ -133,7 +133,7 @@ export function createAnswering(options: AnsweringOptions): AnswerBatch {
       } catch (error) {
         await failed(place, error)
       }
-      // The next ones already wait while the log commits these.
+      // Lets the next records queue while the log commits these.
       if (underWay.length() >= maxWaiting) await underWay.atMost(maxWaiting / 2)
       if (waiting.length >= maxWaiting) await Promise.all(waiting.splice(0, maxWaiting / 2))
       if (performance.now() > turnEnds) {
@@ -145,11 +145,11 @@ export function createAnswering(options: AnsweringOptions): AnswerBatch {
     begun?.()
     await stored.atMost(0)
     await Promise.all(waiting)
-    return over() ? undefined : { sent, dead: buried }
+    return over() ? undefined : { sent, dead: deadRecords }
   }
 }
 
-/** Counts what is under way. It may leave before it has entered. */
+/** Counts records in progress. A record may leave before it has entered. */
 function createQueue() {
   let length = 0
   let most = 0
@@ -161,7 +161,7 @@ function createQueue() {
       length--
       if (length <= most) wake?.()
     },
-    /** Resolves when no more than so many are left. */
+    /** Resolves when at most `count` records are in progress. */
     async atMost(count: number): Promise<void> {
       most = count
       if (length > count) await new Promise<void>((resolve) => (wake = resolve))
@@ -172,13 +172,13 @@ function createQueue() {
 
 const bytesOf = ({ bytes, at }: ByteWriter): Buffer => Buffer.from(bytes.buffer, bytes.byteOffset, at)
 
-/** Whether the same record may be answered later: then the stream waits, as a caller would who repeats a request. */
+/** Whether the same record may succeed later. The stream then waits, as a caller would retry. */
 function mayPass(code: keyof typeof errorTable, attempt: number): boolean {
   if (code === 'model_unavailable' || code === 'deadline_exceeded') return attempt < maxAttempts
   return code === 'model_not_found' || errorTable[code].status === 503
 }
 
-/** Reads a record whose body names no routing key with that of the record. */
+/** Returns a protocol that uses the key of the record when the body has no routing key. */
 function protocolOf(native: Protocol, { key }: StreamRecord): Protocol {
   if (key === undefined || key.byteLength === 0) return native
   const routingKey = routingKeyOf(key)
@@ -195,7 +195,7 @@ function protocolOf(native: Protocol, { key }: StreamRecord): Protocol {
   }
 }
 
-/** Keys that are no short text, such as binary ones, have a digest in their place. */
+/** Returns the routing key of a record key: its text, or a digest for a key that is binary or too long. */
 function routingKeyOf(key: Buffer): string {
   const text = isUtf8(key) ? key.toString('utf8') : ''
   return isRoutingKey(text) ? text : hash('sha256', key, 'hex')

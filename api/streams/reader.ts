@@ -1,7 +1,7 @@
 /**
- * Reads a topic for as long as the process runs: a batch is handled, then committed with what it caused, in the order of the batches. Three steps
- * overlap: one batch is asked for its answers, the one before waits for the log, and the broker commits the one before that. A lost connection is
- * opened anew.
+ * Reads a topic while the process runs. A batch is handled, then committed with its answers, in the order of the batches. Three steps
+ * overlap: one batch is being answered, the one before it waits for the log, and the broker commits the one before that. A lost connection
+ * is opened again.
  */
 import { setTimeout as pause } from 'node:timers/promises'
 import { reasonOf } from '../../domain/errors.ts'
@@ -14,8 +14,8 @@ export interface ReaderOptions {
   source: StreamSource
   count: StreamCount
   /**
-   * What the records of a batch cause; undefined when the batch is lost or the process stops first. `begun` is called when the next batch may be handled
-   * while this one waits; without a call, its end says so.
+   * Handles a batch and returns the records to send; undefined when the batch is lost or the process stops first. Calls `begun` when the
+   * next batch may start; otherwise the next one starts after this one.
    */
   handle(batch: StreamBatch, begun: () => void): Promise<AnsweredBatch | undefined>
   onError(message: string, error: unknown): void
@@ -23,12 +23,12 @@ export interface ReaderOptions {
 }
 
 const maxBatch = 2_000
-/** Batches that are handled and not committed yet, behind the one that is. */
+/** The maximum number of handled batches that are not committed yet, besides the current one. */
 const maxBehind = 2
 const reopenMs = 500
 const lagMs = 2_000
 
-/** Resolves when `stopping` aborts and what is under way is committed. */
+/** Reads until `stopping` aborts. Resolves when the records in progress are committed. */
 export async function readTopic(options: ReaderOptions): Promise<void> {
   const { source, stopping, onError, count } = options
   while (!stopping.aborted) {
@@ -59,8 +59,8 @@ async function readOnce({ stream, source, count, handle, stopping, onError }: Re
   const interrupted = new AbortController()
   const signal = AbortSignal.any([stopping, interrupted.signal])
   /**
-   * Commits a batch behind the former one. False when the process has stopped in a batch: no later one is committed then, because the group would pass it.
-   * A batch behind a lost one is lost as well, and its commit says so.
+   * Commits a batch after the one before it. Returns false when the process stopped within a batch. Then no later batch is committed,
+   * because the group would skip the unanswered records. A batch after a lost one is lost as well, and its commit reports that.
    */
   const commitBehind = async (
     former: Promise<boolean> | undefined,
@@ -86,7 +86,7 @@ async function readOnce({ stream, source, count, handle, stopping, onError }: Re
           () => begun(),
           () => begun(),
         )
-        // Awaited below, which may be later than it fails.
+        // Handled here, because the promise may fail before it is awaited below.
         committed.catch(() => interrupted.abort())
       })
       if (commits.length > maxBehind) await commits.shift()

@@ -1,12 +1,12 @@
-/** Holds what a client of a broker has received until a reader takes it. */
+/** Holds the messages that a broker client has received until a reader takes them. */
 export interface ReceivedMessages<Message> {
-  /** Takes a message from the client. Answers how many are held now. */
+  /** Adds a message. Returns the number of held messages. */
   push(message: Message): number
   clear(): void
   count(): number
-  /** Ends the waiting, now and later, with the first failure. */
+  /** Makes present and later calls of `take` throw. Returns the first failure. */
   fail(error: Error): Error
-  /** At most `max` messages, as soon as there is one; none when the signal is aborted. Throws the failure. */
+  /** Returns at most `max` messages as soon as there is one; none when the signal is aborted. Throws the failure. */
   take(max: number, signal: AbortSignal): Promise<Message[]>
 }
 
@@ -32,7 +32,7 @@ export function createReceived<Message>(): ReceivedMessages<Message> {
     async take(max, signal) {
       while (held.length === 0 && failure === undefined && !signal.aborted)
         await new Promise<void>((resolve) => {
-          // The signal lives as long as the reader, so that a listener of each wait would stay.
+          // The signal lives as long as the reader, so without this removal the listener of each wait would stay.
           const done = (): void => {
             signal.removeEventListener('abort', done)
             resolve()

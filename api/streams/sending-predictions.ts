@@ -1,6 +1,7 @@
 /**
- * Sends the prediction log to a topic as CloudEvents: each row at least once, those of a model in the order of the transactions that stored them.
- * A row is sent after it is committed, so that no prediction waits for the broker; while the broker is away, rows wait in Postgres.
+ * Sends the prediction log to a topic as CloudEvents: each row at least once, and the rows of a model in the order of the transactions that
+ * stored them. A row is sent after it is committed, so that no prediction waits for the broker. While the broker is down, rows wait in
+ * Postgres.
  */
 import { readLoggedRows } from '../../domain/model/logged-rows.ts'
 import type { FeatureFit } from '../../domain/model/features.ts'
@@ -20,7 +21,7 @@ import type { SentRecord } from './stream.ts'
 /** Brokers refuse a message or a batch of more than a megabyte. */
 const maxBatchBytes = 800_000
 const maxVersions = 500
-/** How often the rows that wait are counted, and up to how many. */
+/** The interval at which waiting rows are counted, and the limit of the count. */
 const countMs = 5_000
 const maxCounted = 100_000
 
@@ -97,11 +98,11 @@ function predictionRecord(
       },
     })
   const full = event({ predictions: predictionsOf(row, fits) })
-  // The log has them, under the id.
+  // Readers find the predictions of an event without them in the log, under the id.
   return full.value.byteLength > maxBatchBytes ? event({ predictions: [], isTooLarge: true }) : full
 }
 
-/** Features are absent where they were erased, or the version is unknown. */
+/** Returns the predictions of a request. Features are absent when they were erased or the version is unknown. */
 function predictionsOf({ id, instances, features, outputs }: LoggedRequest, fits?: readonly FeatureFit[]) {
   const rows = fits && readLoggedRows(features, fits, instances)
   const width = outputs.length / instances

@@ -1,6 +1,6 @@
 /**
- * Sends the audit log, what happens to alerts and the prediction log to topics as CloudEvents 1.0 (structured JSON): each at least once, in order,
- * with an id that repeats. It reads what is committed, so that no change and no prediction waits for the broker.
+ * Sends the audit log and alerts to topics as CloudEvents 1.0 (structured JSON): each event at least once, in order, with a stable id.
+ * Reads committed rows, so that no change waits for the broker.
  */
 import { readRows, type AuditRow } from '../../store/audit/audit-log.ts'
 import { moveStreamPosition } from '../../store/audit/stream-positions.ts'
@@ -18,21 +18,21 @@ export interface SendingOptions {
   store: Store
   stream: Stream
   topic: string
-  /** How the actions begin that are sent; all when absent. */
+  /** Prefixes of the actions that are sent; all actions when absent. */
   actions?: readonly string[]
   /** The address of this installation. */
   source: string
   onError(message: string, error: unknown): void
 }
 
-/** The actions of the topic of releases. */
+/** The prefixes of the actions in the topic of releases. */
 export const releaseActions = ['release.', 'champion.', 'routing.', 'flag.'] as const
 
-/** A poll costs one statement; a listener would cost each replica a connection for each topic. */
+/** A poll costs one statement; listening would cost each replica a connection per topic. */
 const everyMs = 1_000
 const maxRows = 500
 
-/** Sends the rows of the audit log until it is stopped. Other processes take over where one stops. */
+/** Sends the rows of the audit log until it is stopped. When a process stops, another continues. */
 export function startSending({ actions, ...options }: SendingOptions): Sender {
   const { stream, topic, source } = options
   const isSent = ({ action }: AuditRow): boolean =>
@@ -46,7 +46,7 @@ export function startSending({ actions, ...options }: SendingOptions): Sender {
   })
 }
 
-/** Sends what happens to alerts in the same way. They have no common order, so what was sent is kept for each. */
+/** Sends events of alerts in the same way. They have no common order, so each alert stores what was sent of it. */
 export function startSendingAlerts(options: Omit<SendingOptions, 'actions'>): Sender {
   const { stream, topic, source } = options
   return startSender(options, 'alerts', async (database, after) => {
@@ -64,7 +64,7 @@ export interface Sender {
   stop(): Promise<void>
 }
 
-/** Sends some of what is behind a position, and answers the new one. */
+/** Sends some of the events after a position. Returns the new position, and whether there are more. */
 type SendSome = (database: Database, seq: number) => Promise<{ seq: number; isMore: boolean }>
 
 function startSender(
@@ -83,7 +83,7 @@ function startSender(
   })
 }
 
-/** Calls `sendSome`, which answers whether there is more, again and again. */
+/** Repeats `sendSome` while it returns true, then polls. */
 export function startSendingLoop(
   { topic, onError }: Pick<SendingOptions, 'topic' | 'onError'>,
   kind: string,
@@ -140,7 +140,7 @@ interface EventFields {
 
 export const cloudEvent = (topic: string, model: string | undefined, fields: EventFields): SentRecord => ({
   topic,
-  // Those of a model are in one partition, and so in their order.
+  // The key keeps the events of a model in one partition, and so in order.
   key: Buffer.from(model ?? ''),
   value: Buffer.from(JSON.stringify({ specversion: '1.0', datacontenttype: 'application/json', ...fields })),
   headers: { 'content-type': 'application/cloudevents+json; charset=UTF-8' },

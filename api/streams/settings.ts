@@ -1,4 +1,4 @@
-/** Reads the file of streams. Its issues are told together, when the process starts. */
+/** Reads the file of streams. Reports all its errors at once, when the process starts. */
 import { readFile } from 'node:fs/promises'
 import { z } from 'zod'
 import { DomainError, reasonOf } from '../../domain/errors.ts'
@@ -17,7 +17,7 @@ const kafka = z.strictObject({
       password: z.string().min(1),
     })
     .optional(),
-  /** How long a killed process keeps its partitions. */
+  /** The milliseconds until the partitions of a killed process are reassigned. */
   sessionMs: z.int().min(500).max(300_000).default(10_000),
 })
 
@@ -27,7 +27,7 @@ const nats = z.strictObject({
   user: z.string().min(1).optional(),
   password: z.string().min(1).optional(),
   token: z.string().min(1).optional(),
-  /** How long a killed process keeps the records that it has read. */
+  /** The milliseconds until the unacknowledged records of a killed process are delivered to another. */
   sessionMs: z.int().min(500).max(300_000).default(10_000),
 })
 
@@ -36,11 +36,11 @@ const key = z.string().regex(/^tnr_/, { error: 'is an API key, as `tenure keys c
 const consumed = {
   /** The topic that is read. */
   from: topic,
-  /** The topic of records that cannot be used. Default: that of `from`, with `.dead` behind it. */
+  /** The dead-letter topic. Default: the name of `from` followed by `.dead`. */
   dead: topic.optional(),
-  /** The group that shares the records. */
+  /** The consumer group that shares the records. */
   group: topic.optional(),
-  /** The key in whose name its records are answered or stored. Default: that of the file. */
+  /** The API key with which the records are answered or stored. Default: the key of the file. */
   key: key.optional(),
 }
 
@@ -57,12 +57,12 @@ const settings = z
   .strictObject({
     kafka: kafka.optional(),
     nats: nats.optional(),
-    /** The key of the streams that have none of their own. */
+    /** The API key of streams without their own. */
     key: key.optional(),
     predictions: z.array(predictions).default([]),
     outcomes: z.array(stored).default([]),
     events: z.array(stored).default([]),
-    /** The topics that the audit log, of it what happens to releases, what happens to alerts, and the prediction log are sent to. */
+    /** The topics of outgoing events: the whole audit log, only its release actions, alerts, and the prediction log. */
     out: z
       .strictObject({
         audit: topic.optional(),
@@ -85,7 +85,7 @@ const settings = z
           })
   })
 
-/** With the contents of its files in place of their paths; without `tls`, the connection is in clear. */
+/** The broker's settings with the contents of the certificate files. Without `tls`, the connection is not encrypted. */
 type Connected<Broker> = Omit<Broker, 'tls'> & { tls?: BrokerCertificates }
 export type KafkaSettings = Connected<z.infer<typeof kafka>>
 export type NatsSettings = Connected<z.infer<typeof nats>>
@@ -97,7 +97,7 @@ export interface StreamSettings extends Omit<z.infer<typeof settings>, 'kafka' |
   nats?: NatsSettings
 }
 
-/** Throws `configuration_invalid`. */
+/** Reads and validates the file. Throws `configuration_invalid`. */
 export async function readStreamSettings(path: string): Promise<StreamSettings> {
   const invalid = (what: string) =>
     new DomainError('configuration_invalid', `TENURE_STREAMS: ${path}: ${what}`)
@@ -105,7 +105,7 @@ export async function readStreamSettings(path: string): Promise<StreamSettings> 
   try {
     given = JSON.parse(await readFile(path, 'utf8'))
   } catch (error) {
-    // The text of a syntax error quotes the file, which holds keys.
+    // The message of a syntax error quotes the file, which contains keys.
     throw invalid(error instanceof SyntaxError ? 'is not JSON' : reasonOf(error))
   }
   const { data, error } = settings.safeParse(given)

@@ -1,9 +1,9 @@
-/** Starts the streams, where they are configured. */
+/** Starts the streams where they are configured. */
 import { hostname } from 'node:os'
 import type { Config } from '../../temporal.config.ts'
 import type { RunningStreams, StreamDeps } from './open.ts'
 
-/** Loads the client of the broker only where it is configured. Each replica reads its part of every topic. */
+/** Starts the streams, and loads the broker's client only where it is configured. Each replica reads some partitions of every topic. */
 export async function startStreams(
   {
     api,

@@ -1,6 +1,6 @@
 /**
- * Stores the outcomes and events of a topic, with the checks of `POST /v1/outcomes` and `/v1/events`. Both may be stored again without effect,
- * so that a batch that was stored and not committed is stored once.
+ * Stores the outcomes and events of a topic, with the checks of `POST /v1/outcomes` and `/v1/events`. Storing a value twice has no effect,
+ * so a batch that was stored but not committed may be stored again.
  */
 import { setTimeout as pause } from 'node:timers/promises'
 import { DomainError, errorTable, isError, type ErrorCode } from '../../domain/errors.ts'
@@ -14,13 +14,13 @@ import { deadLetter } from './dead-letter.ts'
 import type { AnsweredBatch } from './predictions.ts'
 import type { SentRecord, StreamBatch, StreamRecord } from './stream.ts'
 
-/** What a record of a topic holds. `place` is the index of its record in the batch. */
+/** The kind of value in a record. `place` is the index of its record in the batch. */
 export interface RecordKind<T> {
-  /** The value, or what is wrong with it. */
+  /** Returns the value, or the error message. */
   check(value: unknown, place: string): T | string
-  /** The value of a record that is delivered again: a correction of it may be stored already, and stands. */
+  /** Marks the value of a redelivered record. A correction of it may already be stored, and must stay. */
   again?(sent: T): T
-  /** Those of one id cannot be stored by one statement. */
+  /** Returns an id. Values with the same id cannot be stored by one statement. */
   idOf(sent: T): string
   store(
     actor: Actor,
@@ -45,33 +45,34 @@ export const eventRecords = (store: Store, nowMs: () => number) =>
 
 export interface StoringOptions {
   group: string
-  /** The topic of dead letters. */
+  /** The dead-letter topic. */
   dead: string
   count: StreamCount
   stopping: () => boolean
 }
 
 const retryMs = 250
-/** An event has seven values. */
+/** The maximum number of JSON values in a record. An event has seven. */
 const maxValues = 100
 
-/** Stores a batch; undefined when it is lost or the process stops first. */
+/** Returns a function that stores a batch. It returns undefined when the batch is lost or the process stops first. */
 export function createStoring<T>(
   kind: RecordKind<T>,
   { group, dead, count, stopping }: StoringOptions,
 ): (batch: StreamBatch, actor: Actor) => Promise<AnsweredBatch | undefined> {
   return async (batch, actor) => {
     const { records } = batch
-    const buried: SentRecord[] = []
-    const bury = (place: number, error: unknown): void =>
-      void buried.push(deadLetter(dead, group, records[place]!, error))
-    /** False when the batch is over before it is stored. */
+    const deadLetters: SentRecord[] = []
+    const addDeadLetter = (place: number, error: unknown): void =>
+      void deadLetters.push(deadLetter(dead, group, records[place]!, error))
+    /** Returns false when the batch is lost or the process stops before it is stored. */
     const store = async (held: ReadonlyMap<string, T>): Promise<boolean> => {
       while (held.size > 0) {
         if (stopping() || batch.isLost()) return false
         try {
           const { refused } = await kind.store(actor, [...held.values()])
-          for (const { place, code, message } of refused) bury(Number(place), new DomainError(code, message))
+          for (const { place, code, message } of refused)
+            addDeadLetter(Number(place), new DomainError(code, message))
           count.waitsFor = undefined
           return true
         } catch (error) {
@@ -85,10 +86,10 @@ export function createStoring<T>(
     let held = new Map<string, T>()
     for (let place = 0; place < records.length; place++) {
       const sent = readRecord(kind, records[place]!, place)
-      if (isError(sent)) bury(place, sent)
+      if (isError(sent)) addDeadLetter(place, sent)
       else {
         const id = kind.idOf(sent)
-        // The later one of an id is a correction of the former.
+        // A later value with the same id corrects the earlier one, so the earlier one is stored first.
         if (held.has(id)) {
           if (!(await store(held))) return undefined
           held = new Map()
@@ -96,7 +97,7 @@ export function createStoring<T>(
         held.set(id, sent)
       }
     }
-    return (await store(held)) ? { sent: buried, dead: buried.length } : undefined
+    return (await store(held)) ? { sent: deadLetters, dead: deadLetters.length } : undefined
   }
 }
 

@@ -1,8 +1,8 @@
 /**
- * A consumer that leaves out the records of aborted transactions by the rule of Kafka's own consumer. That of @platformatic/kafka 2.12.1 keeps one
- * transaction for each producer: where a producer has aborted several in one fetch, it hands on records of some and leaves out committed ones,
- * and it hands on those of a transaction whose end lies behind the fetch. `test/api/streams/kafka.test.ts` says when it is mended; this file
- * can go then.
+ * Creates a consumer that skips the records of aborted transactions by the rule of Kafka's own consumer. The consumer of
+ * @platformatic/kafka 2.12.1 tracks one transaction per producer. When a producer has aborted several within one fetch, it returns some
+ * aborted records and skips committed ones. It also returns the records of a transaction that ends after the fetch.
+ * `test/api/streams/kafka.test.ts` fails when the library is fixed; then delete this file.
  */
 import {
   Consumer,
@@ -15,7 +15,7 @@ import {
 
 type FetchedPartition = fetchV17.FetchResponse['responses'][number]['partitions'][number]
 type FetchedBatch = NonNullable<FetchedPartition['records']>[number]
-/** Asks a broker; the last argument receives the response. */
+/** Sends a request to a broker; the last argument receives the response. */
 type Api = ((...args: unknown[]) => void) & { async: unknown; key: number; version: number }
 type Received<T> = (error: Error | null, response?: T) => void
 
@@ -30,7 +30,7 @@ export function createCommittedConsumer<
   const consumer = new Consumer(options)
   const getApi = consumer[kGetApi].bind(consumer)
   return Object.assign(consumer, {
-    /** The response is corrected before the consumer reads it. */
+    /** Corrects the response before the consumer reads it. */
     [kGetApi](name: string, callback: Received<never>): void {
       getApi(name, (error, api) => {
         const given: unknown = name === 'Fetch' && api !== undefined ? withoutAborted(api as Api) : api
@@ -51,14 +51,17 @@ function withoutAborted(fetch: Api): Api {
   return Object.assign(corrected, { async: fetch.async, key: fetch.key, version: fetch.version })
 }
 
-/** Empties the batches of aborted transactions. They remain, because the consumer reads on behind the last batch that it sees. */
+/**
+ * Empties the batches of aborted transactions. The batches themselves stay, because the consumer continues after the last batch that it
+ * sees.
+ */
 export function dropAborted(partition: Pick<FetchedPartition, 'abortedTransactions' | 'records'>): void {
   const { abortedTransactions, records } = partition
   if (!abortedTransactions?.length || !records) return
   const beginnings = abortedTransactions.toSorted((one, other) =>
     one.firstOffset < other.firstOffset ? -1 : 1,
   )
-  /** The producers whose transaction at this place is aborted. */
+  /** The producers whose current transaction was aborted. */
   const aborting = new Set<bigint>()
   let begun = 0
   for (const batch of records) {
@@ -69,9 +72,9 @@ export function dropAborted(partition: Pick<FetchedPartition, 'abortedTransactio
       if (isAbort(batch)) aborting.delete(batch.producerId)
     } else if (batch.attributes & IS_TRANSACTIONAL && aborting.has(batch.producerId)) batch.records = []
   }
-  // Otherwise the consumer would apply its own rule as well.
+  // Stops the consumer from applying its own rule as well.
   partition.abortedTransactions = []
 }
 
-/** The key of a control record is its version and its type, 0 for an abort. */
+/** Whether a control record is an abort. Its key holds the version and the type, which is 0 for an abort. */
 const isAbort = ({ records }: FetchedBatch): boolean => records[0]?.key?.readInt16BE(2) === 0

@@ -269,8 +269,14 @@ describe('targeted callers', () => {
   it('have a stage of their own, without a comparison', async () => {
     const targeted = shown({ stage: 'targeted', stageIndex: 0, shareBp: 0, routings: routings.slice(0, 1) })
     const stages = stageRows(targeted)
-    expect(stages[1]).toMatchObject({ name: 'targeted callers', candidate: { requests: 12, bad: 2 }, excess: 2 })
-    const html = String(await RunningStage({ subject: targeted, stages, tiles: metricTiles(targeted, stages[1]!) }))
+    expect(stages[1]).toMatchObject({
+      name: 'targeted callers',
+      candidate: { requests: 12, bad: 2 },
+      excess: 2,
+    })
+    const html = String(
+      await RunningStage({ subject: targeted, stages, tiles: metricTiles(targeted, stages[1]!) }),
+    )
     expect(html).toContain('Targeted callers meet the candidate')
     expect(html).toContain('callers with the header x-preview: on. 12 requests')
     expect(html).toContain('No harm found')
