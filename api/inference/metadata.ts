@@ -7,7 +7,7 @@ import { outputTensors } from './output-tensors.ts'
 
 /**
  * Returns the arm of the version. Without a version, returns the champion's arm, or the candidate's when it has all traffic. Throws the
- * reason if there is none.
+ * reason when no arm serves.
  */
 export function findArm({ routing, now }: Serving, model: string, version: string | undefined): LiveArm {
   const live = routing.find(model)

@@ -1,4 +1,4 @@
-/** Keeps the latest sampled request of each latency bucket, so that a bucket of a histogram leads to a trace. */
+/** Keeps the latest sampled request of each latency bucket, so that a histogram bucket links to a trace. */
 import type { PromExemplar } from '../../telemetry/otlp.ts'
 
 export interface ArmLabels {
@@ -16,11 +16,11 @@ export interface TracedLatency {
 
 export interface Exemplars {
   add(labels: ArmLabels, measured: TracedLatency): void
-  /** That of the bucket with this upper bound. */
+  /** Returns the exemplar of the bucket with this upper bound. */
   find(labels: ArmLabels, bound: number): PromExemplar | undefined
 }
 
-/** Bounds the memory of a process that has served many versions. */
+/** Limits the memory of a process that has served many versions. */
 const maxSeries = 1_000
 
 export function createExemplars(bounds: readonly number[]): Exemplars {

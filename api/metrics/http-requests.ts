@@ -1,6 +1,6 @@
 /**
  * Counts HTTP requests by route and status, with their durations. A route is its declared pattern, so that a caller cannot create series.
- * Predictions are counted only: `tenure_prediction_seconds` has their durations, and reading the clock twice would cost them more.
+ * Predictions have no durations here: `tenure_prediction_seconds` has them, and reading the clock twice would slow predictions down.
  */
 
 /** Upper bounds of the duration buckets, in seconds. */
@@ -8,17 +8,17 @@ export const durationBounds = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.2
 
 export interface RouteCount {
   method: string
-  /** `/v1/models/:name`; `other` for a path without a route. */
+  /** The declared path, such as `/v1/models/:name`; `other` for a path without a route. */
   route: string
   status: number
   requests: number
-  /** Requests of at most each bound; the last counts all with a duration. */
+  /** The number of requests up to each bound; the last counts all requests with a duration. */
   buckets: Uint32Array
   seconds: number
 }
 
 export interface HttpRequests {
-  /** The counter of a route and status; a caller on a hot path keeps it and adds to `requests`. */
+  /** Returns the counter of a route and status. A caller on a hot path keeps it and increments `requests`. */
   of(method: string, route: string, status: number): RouteCount
   add(method: string, route: string, status: number, seconds: number): void
   list(): Iterable<RouteCount>
@@ -48,5 +48,5 @@ export function createHttpRequests(): HttpRequests {
   }
 }
 
-/** Those of this process, as the default metrics are. */
+/** The counts of this process, like prom-client's default metrics. */
 export const httpRequests = createHttpRequests()

@@ -1,9 +1,12 @@
-/** Lists every metric of `/metrics` with its help and labels. Only these can be written, and docs/reference/metrics.md is generated from them. */
+/**
+ * Lists every metric of `/metrics` with its help and labels. Only these metrics can be written, and docs/reference/metrics.md is generated
+ * from them.
+ */
 
 export interface MetricFacts {
   type: 'counter' | 'gauge' | 'histogram'
   help: string
-  /** Never a caller, key, path or request text, because each value is a series for the life of the process. */
+  /** The label names. Never a caller, key, path or request text, because each value is a series until the process ends. */
   labels: readonly string[]
 }
 
@@ -127,7 +130,7 @@ export const metricTable = {
 
 export type MetricName = keyof typeof metricTable
 
-/** Generates docs/reference/metrics.md. */
+/** Returns the content of docs/reference/metrics.md. */
 export function metricsPage(): string {
   const rows = Object.entries(metricTable).map(
     ([name, { type, labels, help }]) =>

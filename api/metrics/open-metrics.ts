@@ -1,13 +1,13 @@
 /**
- * Writes metrics in the format OpenMetrics 1.0, which alone has exemplars. prom-client's own writer renames the counters of the process for
- * good.
+ * Writes metrics in the OpenMetrics 1.0 format, the only one with exemplars. prom-client's own writer would rename the counters of the
+ * process permanently.
  */
 import type { Registry } from 'prom-client'
 import type { PromMetric } from '../../telemetry/otlp.ts'
 
 export const openMetricsType = 'application/openmetrics-text; version=1.0.0; charset=utf-8'
 
-/** Whether the header `Accept` of a scrape asks for it. */
+/** Whether the `Accept` header of a scrape asks for OpenMetrics. */
 export const wantsOpenMetrics = (accept: string | undefined): boolean =>
   accept?.includes('application/openmetrics-text') === true
 

@@ -13,24 +13,24 @@ import type { Serving } from '../serving/replica-assembly.ts'
 import { emptyTotals, type ArmTotals } from '../serving/counters/arm-counters.ts'
 import type { ActiveRoute } from '../serving/routing/route-table.ts'
 
-/** Histogram buckets, in seconds. */
+/** Upper bounds of the histogram buckets, in seconds. */
 export const latencyBounds = [
   1e-5, 2.5e-5, 5e-5, 1e-4, 2.5e-4, 5e-4, 1e-3, 2.5e-3, 5e-3, 1e-2, 2.5e-2, 5e-2, 0.1, 0.25, 0.5, 1,
 ]
-/** Versions and arms reported one by one. */
+/** The number of arms that are reported individually. */
 const maxArms = 100
 
 type Labels = Record<string, string>
 type Add = (labels: Labels, value: number) => void
 
-/** Gauges whose names end as those of counters; `nodejs_active_resources` and others have the same by type. */
+/** Gauges of prom-client whose names end like counters. `nodejs_active_resources` and others report the same values by type. */
 const misnamed = [
   'nodejs_active_handles_total',
   'nodejs_active_requests_total',
   'nodejs_active_resources_total',
 ]
 
-/** What leads from a bucket to a trace, and what was sent. */
+/** Exemplars, which link a bucket to a trace, and the counts of sent telemetry. */
 export interface MetricSources {
   exemplars: Exemplars
   counts: CountsOfSignals
@@ -43,7 +43,7 @@ export interface BuildInfo {
 
 interface MetricOptions {
   build?: BuildInfo | undefined
-  /** What the scheduled backups have come to. */
+  /** Returns the state of the scheduled backups. */
   backups?: (() => FoundBackups | undefined) | undefined
   telemetry?: MetricSources | undefined
 }
@@ -165,7 +165,7 @@ export function createMetrics(
     const now = serving.outage()?.kind
     each(add, 'kind', { full: Number(now === 'full'), away: Number(now === 'away') })
   })
-  // The age is counted from the moment at which the lease was last renewed.
+  // Counted from the last renewal of the lease.
   expose('tenure_routing_age_seconds', (add) => {
     if (serving.lease.until > 0)
       add({}, Math.max(0, serving.now() - serving.lease.until + serving.leaseMs) / 1_000)
@@ -187,7 +187,7 @@ export function createMetrics(
   return registry
 }
 
-/** The latest arms one by one, and the older ones as one. */
+/** Returns the latest arms individually, and the older ones as one sum. */
 function armsOf(totals: Iterable<ArmTotals>): ArmTotals[] {
   const all = [...totals]
   const [older, newer] = [all.slice(0, -maxArms), all.slice(-maxArms)]
@@ -209,12 +209,12 @@ const labelsOf = ({ method, route, status }: Pick<RouteCount, 'method' | 'route'
 interface HistogramSeries {
   labels: Labels
   exemplarOf?: (bound: number) => PromExemplar | undefined
-  /** Upper bound → how many are not above it; the last bound is infinite. */
+  /** For each upper bound, the number of values up to it; the last bound is infinite. */
   counts: (readonly [bound: number, count: number])[]
   sum: number
 }
 
-/** A histogram from existing bucket counts, which prom-client's own histogram cannot take. */
+/** Exposes a histogram from existing bucket counts, which prom-client's own histogram cannot take. */
 function exposeHistogram(registry: Registry, name: MetricName, list: () => HistogramSeries[]): void {
   const { help, labels: labelNames } = metricTable[name]
   registry.registerMetric({
@@ -240,7 +240,7 @@ function exposeHistogram(registry: Registry, name: MetricName, list: () => Histo
   } as unknown as Counter)
 }
 
-/** Number of requests of at most `us` microseconds. */
+/** Returns the number of requests of at most `us` microseconds. */
 function countUpTo(latency: Uint32Array, us: number): number {
   let sum = 0
   for (let bucket = 0; bucket < latency.length && upperBoundOf(bucket) <= us; bucket++)

@@ -1,8 +1,7 @@
 /**
- * Reads artifacts in a child process: binds the columns of foreign ones to the features of a model, answers rows, and explains answers. The
- * code is that of a replica, so that goldens, gate and serving compute alike.
- *
- * `artifact-reader.ts <artifact root>` prints `{}` when it is ready, then reads one request per line of JSON and prints one reply per request.
+ * Reads artifacts in a child process: binds the columns of other libraries' artifacts to the features of a model, answers rows, and
+ * explains predictions. Uses the code of a replica, so that golden rows, gate and serving compute the same numbers. `artifact-reader.ts
+ * <artifact root>` prints `{}` when it is ready, then reads one request per line of JSON and prints one reply per request.
  */
 import { DomainError, isError, quotedName } from '../../domain/errors.ts'
 import { findRepeated } from '../../domain/json-body.ts'
@@ -24,7 +23,7 @@ import { formatOfFiles } from '../serving/formats/recognise.ts'
 import type { Predictor } from '../serving/predictor.ts'
 import { createRuntimes } from '../serving/formats/runtimes.ts'
 
-/** What is needed of a manifest to answer rows. */
+/** The part of a manifest that is needed to answer rows. */
 export type AnsweringManifest = Pick<Manifest, 'artifact' | 'files' | 'features' | 'output' | 'preprocessing'>
 
 type ReaderRequest =
@@ -32,18 +31,18 @@ type ReaderRequest =
       kind: 'bind'
       files: Manifest['files']
       features: Features
-      /** The features as the model file lists them. */
+      /** The features in the order of the model file. */
       order?: string[]
       output: Output
       declared?: DeclaredColumn[]
-      /** Or the file that holds them. */
+      /** The file that holds the columns, instead of `declared`. */
       declaredIn?: FileDigest
     }
   | {
       kind: 'answer'
       manifest: AnsweringManifest
       rows: number
-      /** Feature → its values. */
+      /** The values of each feature. */
       columns: Record<string, (number | string | null)[]>
     }
   | ({ kind: 'explain' } & ExplainQuestion)
@@ -52,7 +51,7 @@ const [root = ''] = process.argv.slice(2)
 const artifacts = openArtifacts(root)
 const runtimes = createRuntimes({
   onError: (message, error) => process.stderr.write(`${message} ${String(error ?? '')}\n`),
-  // The sender chooses the size of a piece, and no other request waits in this process.
+  // The sender chooses the size of a chunk, and no other request waits in this process.
   batches: { maxPending: Infinity },
 })
 /** The artifact of the last request. */
@@ -143,7 +142,7 @@ async function declaredIn({ digest, bytes }: FileDigest): Promise<DeclaredColumn
   return parseDeclaredColumns(columns)
 }
 
-/** What the label of the model file would be for such a model. */
+/** Suggests the label declaration that fits such a model. */
 function declarationFor(output: Output, outputs: number): string {
   if (output.kind === 'number' && outputs > 1)
     return ': declare quantities([…]) for several numbers, quantiles([…]) for quantiles of one'

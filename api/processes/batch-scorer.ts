@@ -1,8 +1,7 @@
 /**
- * Scores rows in a child process with the code of a replica: the same checks, the same encoder, the same numbers.
- *
- * `batch-scorer.ts <artifact root> <digest> <version>` reads one piece per line of JSON and writes one line per piece. A piece has its rows as
- * columns in the line; or the line gives a number of bytes that follow in the layout of a batch, and outputs and marks follow the reply.
+ * Scores rows in a child process with the code of a replica: the same checks, the same encoder, the same numbers. `batch-scorer.ts
+ * <artifact root> <digest> <version>` reads one chunk per line of JSON and writes one line per chunk. A chunk has its rows as columns in
+ * the line. Or the line gives a number of bytes that follow in the layout of a batch; then outputs and marks follow the reply as bytes.
  */
 import { once } from 'node:events'
 import { bytesOfRow, batchLayoutOf, hasTakenTexts, type BatchLayout } from '../../domain/model/batch-spec.ts'
@@ -20,7 +19,7 @@ import { runRows } from '../serving/run-rows.ts'
 import { openVersion, type LoadedVersion } from '../serving/version/loaded-version.ts'
 
 type Piece =
-  /** Feature → its values. */
+  /** Columns: the values of each feature. Bytes: their number after the line. */
   { rows: number; columns: Record<string, (number | string | null)[]> } | { bytes: number; rows: number }
 
 interface Reply {
@@ -30,7 +29,7 @@ interface Reply {
 
 const runtimes = createRuntimes({
   onError: (message, error) => process.stderr.write(`${message} ${String(error ?? '')}\n`),
-  // The sender chooses the size of a piece, and no other request waits in this process.
+  // The sender chooses the size of a chunk, and no other request waits in this process.
   batches: { maxPending: Infinity },
 })
 const [root = '', digest = '', version = ''] = process.argv.slice(2)

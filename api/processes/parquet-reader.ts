@@ -1,8 +1,7 @@
 /**
- * Reads a Parquet file of outcomes in a process with little memory, because a file of a few bytes can announce a billion values.
- *
- * `parquet-reader.ts <path> <limits as JSON>` prints a row a line, `[prediction_id, value, observed_at]`, and at the end one line with
- * `{"rows"}`, or with `{"code", "message", "context"}` of the error.
+ * Reads a Parquet file of outcomes in a child process with little memory, because a file of a few bytes can announce a billion values.
+ * `parquet-reader.ts <path> <limits as JSON>` prints one row per line, `[prediction_id, value, observed_at]`. The last line is `{"rows"}`,
+ * or `{"code", "message", "context"}` of the error.
  */
 import { once } from 'node:events'
 import { open } from 'node:fs/promises'
@@ -17,9 +16,9 @@ import {
   type ParquetLimits,
 } from '../outcomes/parquet-limits.ts'
 
-/** Rows that are written together. */
+/** The number of rows that are written together. */
 const batchRows = 1_000
-/** A longer text is no value of an outcome and is refused as too long. */
+/** Limits the texts that are passed on. A longer text is not a valid outcome and is refused as too long. */
 const maxTextLength = 2_000
 
 const [path = '', limits = '{}'] = process.argv.slice(2)
@@ -80,14 +79,14 @@ function unreadable(error: unknown): DomainError {
   )
 }
 
-/** hyparquet returns integers as bigints. */
+/** Converts a value for JSON: the bigints of hyparquet to numbers, and objects to null. Cuts off long texts. */
 function plain(value: unknown): unknown {
   if (typeof value === 'bigint') return Number(value)
   if (typeof value === 'string') return value.slice(0, maxTextLength)
   return typeof value === 'object' ? null : value
 }
 
-/** Timestamps are in UTC by the format; texts are times with their zone. */
+/** Formats a timestamp in UTC, as Parquet defines it. A text already contains its zone. */
 function timeOf(value: unknown): unknown {
   if (!(value instanceof Date)) return plain(value)
   return Number.isFinite(value.getTime()) ? value.toISOString() : null

@@ -1,8 +1,7 @@
 /**
  * Loads an artifact in a child process, checks its golden rows and measures its latency. A release does this before traffic reaches the
- * candidate, so that a bad artifact can only crash this process.
- *
- * `qualifier.ts <artifact root> <digest> <version> [<p99 µs>]` prints one line of JSON and exits with 0, also for a refusal.
+ * candidate, so that a bad artifact can only crash this process. `qualifier.ts <artifact root> <digest> <version> [<p99 µs>]` prints one
+ * line of JSON and exits with 0, also when it refuses the artifact.
  */
 import { isError } from '../../domain/errors.ts'
 import { getArtifact, openArtifacts } from '../../store/artifacts.ts'
@@ -15,8 +14,8 @@ import { openVersion, readRow, type LoadedVersion } from '../serving/version/loa
 const measuredRows = 2_000
 const measuredMs = 2_000
 /**
- * A measurement above the limit is repeated and the best counts, because other load on the machine slows single measurements but never makes
- * a slow artifact fast.
+ * A measurement above the limit is repeated, and the best one counts: load on the machine can slow a measurement down, but cannot make a
+ * slow artifact fast.
  */
 const maxMeasurements = 5
 
@@ -53,7 +52,7 @@ interface Measured {
   measurements: number
 }
 
-/** The first measurement within the limit, or the best of all. */
+/** Returns the first measurement within the limit, or the best of all. */
 async function measureBest(loaded: LoadedVersion, limitUs: number): Promise<Measured> {
   let best = await measure(loaded)
   let measurements = 1
@@ -64,7 +63,7 @@ async function measureBest(loaded: LoadedVersion, limitUs: number): Promise<Meas
   return { ...best, measurements }
 }
 
-/** Quantiles of the time of one row, from its features to its response. */
+/** Measures quantiles of the time of one row, from its features to its response. */
 async function measure(loaded: LoadedVersion): Promise<Omit<Measured, 'measurements'>> {
   const { manifest, predictor, columns, format } = loaded
   const { instances } = manifest.golden

@@ -1,4 +1,7 @@
-/** Simulates releases under a policy in a child process, for the dashboard: a replica must not block for seconds while it serves requests. */
+/**
+ * Simulates releases under a policy in a child process for the dashboard, because a replica must not block for seconds while it serves
+ * requests.
+ */
 import { setPriority } from 'node:os'
 import { seededRandom } from '../../domain/statistics/random.ts'
 import { parseScenario, type SimulatedWorld } from '../../domain/simulation/scenario.ts'
@@ -9,28 +12,34 @@ import type { ReleasePolicy } from '../../domain/release/policy.ts'
 export interface SimulationOrder {
   policy: ReleasePolicy
   world: SimulatedWorld
-  /** As `tenure simulate` names them. */
+  /** The scenarios, by their names in `tenure simulate`. */
   scenarios: readonly string[]
-  /** Per scenario, unless the time runs out. */
+  /** The number of simulated releases per scenario, unless the time runs out. */
   releases: number
   withinMs: number
 }
 
 process.once('message', (order: SimulationOrder) => {
   setPriority(19)
-  process.send?.(play(order), () => process.disconnect())
+  process.send?.(simulateScenarios(order), () => process.disconnect())
 })
 
-/** Simulates the scenario with the least time spent next, and each at least once. */
-function play({ policy, world, scenarios, releases, withinMs }: SimulationOrder): SimulationSummary[] {
-  const games = scenarios.flatMap((name) => {
+/** Simulates every scenario at least once. The scenario with the least time spent is always next. */
+function simulateScenarios({
+  policy,
+  world,
+  scenarios,
+  releases,
+  withinMs,
+}: SimulationOrder): SimulationSummary[] {
+  const runs = scenarios.flatMap((name) => {
     const scenario = parseScenario(name)
     return scenario === undefined ? [] : [{ name, scenario, spentMs: 0, played: [] as SimulatedRelease[] }]
   })
   const untilMs = performance.now() + withinMs
   for (;;) {
     const late = performance.now() >= untilMs
-    const due = games.filter(({ played }) => (late ? played.length === 0 : played.length < releases))
+    const due = runs.filter(({ played }) => (late ? played.length === 0 : played.length < releases))
     const [next] = due.sort((one, other) => one.spentMs - other.spentMs)
     if (next === undefined) break
     const fromMs = performance.now()
@@ -38,5 +47,5 @@ function play({ policy, world, scenarios, releases, withinMs }: SimulationOrder)
     next.played.push(simulateRelease({ policy, scenario: next.scenario, world, uniform }))
     next.spentMs += performance.now() - fromMs
   }
-  return games.map(({ name, scenario, played }) => summarizeReleases(name, scenario, played))
+  return runs.map(({ name, scenario, played }) => summarizeReleases(name, scenario, played))
 }

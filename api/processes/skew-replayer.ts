@@ -1,8 +1,6 @@
 /**
  * Replays logged rows in a child process through the serving reader and the training encoder, and compares the outputs with the logged
- * ones.
- *
- * `skew-replayer.ts <artifact root> <digest> <version>` reads a list of rows as JSON and prints one line of JSON.
+ * ones. `skew-replayer.ts <artifact root> <digest> <version>` reads a list of rows as JSON and prints one line of JSON.
  */
 import { text } from 'node:stream/consumers'
 import { isError } from '../../domain/errors.ts'
@@ -18,11 +16,11 @@ import { openVersion } from '../serving/version/loaded-version.ts'
 interface LoggedRow {
   predictionId: string
   row: FeatureRow
-  /** Null where an output was not finite. */
+  /** The outputs; null for an output that was not finite. */
   outputs: (number | null)[]
 }
 
-/** The log stores 32-bit floats; the relative rounding error of a logged input. */
+/** The relative rounding error of a logged input, because the log stores 32-bit floats. */
 const rounding = 2 ** -24
 
 const runtimes = createRuntimes({
@@ -81,7 +79,7 @@ async function replay(rows: readonly LoggedRow[]): Promise<ReplayedRow[]> {
   }
 }
 
-/** Tolerance of each output for the rounding of the logged inputs. */
+/** Returns the tolerance of each output for the rounding of the logged inputs. */
 async function slackOf(
   row: FeatureRow,
   outputs: Float32Array,
@@ -97,7 +95,7 @@ async function slackOf(
   return slack
 }
 
-/** The inputs by feature: a number, or the non-zero positions of a category. */
+/** Returns the inputs by feature: a number, or the non-zero positions of a category. */
 function inputsByFeature(fits: readonly FeatureFit[], input: Float64Array): Record<string, SkewValue> {
   let start = 0
   return Object.fromEntries(

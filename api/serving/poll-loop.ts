@@ -1,13 +1,13 @@
 /**
- * Repeats a task, one call at a time: after a pause, or at once when woken. After failures it retries within half a second, so
- * that a replica is in step again within two seconds of an outage. The pauses are random, so that clients do not retry together.
+ * Repeats a task, one call at a time: after a pause, or at once when woken. After failures it retries within half a second, so that a
+ * replica catches up within two seconds of an outage. The pauses are random, so that replicas do not retry at the same moment.
  */
 const maxRetryMs = 500
 
 export interface Loop {
-  /** Runs the task as soon as possible, after a call that is under way. Resolves when it has run: whether it did, without an error. */
+  /** Runs the task as soon as possible, after a call in progress. Resolves when it has run, with whether it succeeded. */
   wake(): Promise<boolean>
-  /** Resolves after the call that is under way. */
+  /** Resolves after the call in progress. */
   stop(): Promise<void>
 }
 

@@ -1,6 +1,6 @@
 /**
- * Creates ids of predictions: UUID v7, so that they sort by time and their index stays small. The instances of a request share all
- * but the last two bytes, which hold their index, so a batch costs one id and one row in the log.
+ * Creates prediction ids: UUID v7, which sort by time, so that their index stays small. The instances of a request share all bytes but the
+ * last two, which hold the index of the instance. A batch therefore needs one id and one row in the log.
  */
 import { randomFillSync } from 'node:crypto'
 import type { Clock } from './clock.ts'
@@ -10,19 +10,19 @@ export interface Ids {
   next(): void
   /** Sets the current id. */
   use(id: Uint8Array): void
-  /** The sixteen bytes of the current id, reused by the next. */
+  /** The sixteen bytes of the current id; the next id reuses the array. */
   readonly bytes: Uint8Array
-  /** The first 32 characters of the current id. Costs more than the id itself. */
+  /** Returns the first 32 characters of the current id. Costs more than creating the id. */
   prefix(): string
 }
 
 const hex = Array.from({ length: 256 }, (_, value) => value.toString(16).padStart(2, '0'))
 const poolBytes = 8_192
 
-/** The last four characters of the id of an instance. */
+/** Returns the last four characters of the id of an instance. */
 export const instanceSuffix = (index: number): string => hex[(index >> 8) & 255]! + hex[index & 255]!
 
-/** The largest number of instances that two bytes can number. */
+/** The largest number of instances that two bytes can count. */
 export const maxInstancesOfId = 65_536
 
 export function createIds(clock: Clock): Ids {

@@ -1,15 +1,15 @@
-/** Defines what answers rows, whatever the format of the artifact. */
+/** Defines how rows are computed, for every artifact format. */
 import type { DomainError } from '../../domain/errors.ts'
 
 export interface Predictor {
-  /** Inputs of a row. */
+  /** The number of inputs of a row. */
   inputs: number
-  /** Outputs of a row. */
+  /** The number of outputs of a row. */
   outputs: number
   /**
-   * Computes the first `rows` rows of `input` into `output`; a missing value is NaN. A compiled model is done on return and allocates
-   * nothing; another one is done when the promise resolves, and owns the arrays until then. Outputs have 32 bits, as responses and the
-   * log. `texts` holds the category columns of the rows, for a model that takes texts.
+   * Computes the first `rows` rows of `input` into `output`; a missing value is NaN. A compiled model has finished when the call returns,
+   * and allocates nothing. Another model has finished when the promise resolves, and owns the arrays until then. Outputs have 32 bits, as
+   * in responses and the log. `texts` holds the category columns of the rows, for a model that takes texts.
    */
   run(
     input: Float64Array,
@@ -18,27 +18,27 @@ export interface Predictor {
     order?: RunTicket,
     texts?: RowTexts,
   ): Promise<void> | undefined
-  /** Why a row cannot be computed; only for models that do not take every number. `run` throws it. */
+  /** Returns why a row cannot be computed; present only for models that do not accept every number. `run` throws the same error. */
   refusalOf?(input: Float64Array, row: number): DomainError | undefined
-  /** Why the model is unavailable; only for models in a worker thread. */
+  /** Returns why the model is unavailable; present only for models in a worker thread. */
   trouble?(): string | undefined
-  /** Releases the model in the worker thread; waiting rows are refused. */
+  /** Releases the model in the worker thread. Waiting rows are refused. */
   close?(): void
 }
 
 /** The state of a run of a model. */
 export interface RunTicket {
-  /** Rows of a shadow request, which come after all others. */
+  /** Whether the rows belong to a shadow request, which runs after all others. */
   background: boolean
-  /** Set when the request ends: rows that have not started are left out. */
+  /** Set when the request ends. Rows that have not started are then skipped. */
   cancelled: boolean
-  /** When the computation started, by performance.now; 0 before. */
+  /** When the computation started, by `performance.now`; 0 before. */
   begunMs: number
 }
 
-/** The texts of the rows, row by row, in the order of the category columns; an input buffer is one. */
+/** The texts of the rows, row by row, in the order of the category columns. An input buffer has these fields too. */
 export interface RowTexts {
-  /** Of each text four bytes of length, little-endian, then UTF-8; the length `noText` for null. */
+  /** Each text has four bytes of length, little-endian, then UTF-8. The length is `noText` for null. */
   texts: Buffer
   textBytes: number
 }

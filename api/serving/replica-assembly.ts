@@ -1,6 +1,6 @@
 /**
- * Assembles the serving side of a process: routes, versions, log, counts. It starts from its own disk, so that it serves without Postgres;
- * where Postgres answers, it has a lease before it serves.
+ * Assembles the serving side of a process: routes, versions, log, counters. Starts from its own disk, so that it serves without Postgres.
+ * When Postgres responds, it waits for a lease before it serves.
  */
 import { join } from 'node:path'
 import type { Artifacts } from '../../store/artifacts.ts'
@@ -45,7 +45,7 @@ import { openVersion, takesTexts } from './version/loaded-version.ts'
 export interface Serving extends Answering {
   /** The protocol of the route `/v1/models/{name}/predict`. */
   native: Protocol
-  /** Most instances in one request. */
+  /** The maximum number of instances in one request. */
   maxInstances: number
   routing: ReplicaRouting
   log: PredictionLog
@@ -53,35 +53,35 @@ export interface Serving extends Answering {
   durable: DurableLog | undefined
   tensors: Tensors
   predictionCache: PredictionCache | undefined
-  /** The features that are looked up, and their cache. */
+  /** The counters of looked-up features. */
   lookups: Pick<Lookups, 'counts'>
   features: Pick<FeatureCache, 'counts'>
   waiting(): WaitingCounts
   counters: CounterRegistry
   shadow: Shadow
   lease: Lease
-  /** The duration of a renewed lease. */
+  /** The duration of a renewed lease, in milliseconds. */
   leaseMs: number
   switches: KillSwitches
-  /** The last failure of the database, while it is recent. */
+  /** Returns the last failure of the database, while it is recent. */
   outage(): ReturnType<Store['outage']>
-  /** Whether Postgres has answered that a table is missing. */
+  /** Whether Postgres has reported a missing table. */
   lacksSchema(): boolean
-  /** Why no route was recalled at the start; empty when one was. */
+  /** Why no route was read from disk at the start; empty when one was. */
   unrecalled: readonly string[]
-  /** Milliseconds on the clock of the lease. */
+  /** Returns milliseconds on the clock of the lease. */
   now(): number
-  /** The database's time, in whole milliseconds since 1970. Every decision by date uses it. */
+  /** Returns the database's time, in whole milliseconds since 1970. Every decision by date uses it. */
   wall(): number
-  /** Reads the routes once more, now. Whether they were read, and are on the disk. */
+  /** Reads the routes now. Resolves with whether they were read and are on the disk. */
   refresh(): Promise<boolean>
   replica: Pick<Replica, 'id' | 'host'>
-  /** The other live replicas, as last read from Postgres. */
+  /** Returns the other live replicas, as last read from Postgres. */
   peers(): readonly Pick<Replica, 'id' | 'host' | 'url'>[]
   rollbacks: Pick<KeptRollbacks, 'list' | 'keyOf'> & {
     /**
-     * Serves and returns the version that takes over, and stores the order; `isStored` says whether the disk took it. Throws `no_rollback_target` without
-     * a version to serve.
+     * Applies and stores a rollback order. Returns the version that serves instead; `isStored` is false when the disk failed. Throws
+     * `no_rollback_target` without a version to serve.
      */
     keep(order: KeptRollback): Promise<{ to: string; isStored: boolean }>
     drop(id: string): Promise<void>
@@ -89,15 +89,15 @@ export interface Serving extends Answering {
   stop(): Promise<void>
 }
 
-/** SQLSTATE. */
+/** The SQLSTATE of `undefined_table`. */
 const undefinedTable = '42P01'
 
 export interface ServingDeps {
   store: Store
   artifacts: Artifacts
-  /** The directory of this machine: cache and spool. */
+  /** The directory of this machine for cache and spool. */
   stateDir: string
-  /** Which of the processes on this machine it is; the first when absent. */
+  /** The index of this process among those of the machine. Default: the first. */
   slot?: string
   /** Signs the stored routes and rollback orders. */
   signer: Signer
@@ -106,7 +106,7 @@ export interface ServingDeps {
   subjects: SubjectKey
   replica: Replica
   leaseMs: number
-  /** As in `ReplicaDeps`. */
+  /** See `ReplicaDeps`. */
   startMs?: number
   drills: boolean
   events: ServingEvents
@@ -114,11 +114,11 @@ export interface ServingDeps {
   maxSpoolBytes?: number
   /** Whether a response waits until it is in the log. */
   durableLog?: boolean
-  /** Size of the prediction cache for models that are not compiled; 0 or absent for none. */
+  /** The size of the prediction cache for models that are not compiled. Default: 0, no cache. */
   remembered?: number
-  /** How the rows of models that threads and processes compute are combined. */
+  /** Options for combining rows of models that threads and child processes compute. */
   batches?: BatcherOptions
-  /** Corrected by each read of the routes; one of its own when absent. */
+  /** The clock that each read of the routes corrects. Default: a new one. */
   clock?: Clock
 }
 
@@ -126,7 +126,7 @@ export interface ServingDeps {
 export interface ServingEvents {
   followed(route: Route, cause: 'followed' | 'recalled' | 'dropped'): void
   refused(model: string, problem: RoutingProblem): void
-  /** Why a snapshot of an earlier process is rejected. */
+  /** Reports why a snapshot of an earlier process is rejected. */
   forgotten(why: string): void
   fault(version: string, invalidShare: number): void
   trouble(what: string, error?: unknown): void
@@ -164,11 +164,11 @@ export async function openServing(deps: ServingDeps): Promise<Serving> {
     verifyArtifact(deps.artifactKeys, { ...origin, version, signature })
     const { manifest, files } = await cache.fetch(origin.artifactDigest)
     const loaded = await openVersion(version, manifest, files, runtimes)
-    // Only a model in a worker thread can be unavailable, and is slow enough for a cache, whose keys hold no texts.
+    // Only a model in a worker thread has `trouble`, and only such a model is slow enough for a cache. The keys of the cache hold no texts.
     if (predictionCache !== undefined && loaded.predictor.trouble !== undefined && !takesTexts(loaded))
       loaded.predictor = predictionCache.cached(loaded.predictor)
     known.set(version, origin)
-    // The kept signature may be of a key that is rotated since.
+    // The key of the stored signature may have been rotated since.
     if (recalled)
       void originOf(version)
         .then((fresh) => known.set(version, fresh))
@@ -255,7 +255,7 @@ export async function openServing(deps: ServingDeps): Promise<Serving> {
     peers: () => peers,
     rollbacks: createRollbacks(kept, routing, events.trouble),
     async stop() {
-      // In parallel, so that a wait for an unavailable database delays no write to the disk.
+      // In parallel, so that waiting for an unavailable database delays no write to the disk.
       await Promise.all([running.stop(), erasures.stop(), log.close(), durable?.close(), runtimes.stop()])
     },
   }
@@ -295,14 +295,14 @@ function createRollbacks(
   }
 }
 
-/** The version that serves when these are rolled back; undefined when it has no other, or its fallback is one of them. */
+/** Returns the version that serves after these are rolled back; undefined when no other exists, or when the fallback is one of them. */
 function servingAfter(
   { route, override, fallback }: ActiveRoute,
   rolledBack: ReadonlySet<string>,
 ): string | undefined {
   const instead = [override?.outlivesLease === true ? override : undefined, fallback]
   if (instead.some((each) => each && rolledBack.has(each.table.likeliest.loaded.version))) return undefined
-  // A route without the versions may be older than they are, or already be the one that replaced them.
+  // A route without these versions is either older than them, or has already replaced them.
   const isAffected = [...rolledBack].some((version) => mayServe(route, version))
   return isAffected ? successorOf(route, rolledBack) : servingVersion(route)
 }

@@ -1,6 +1,6 @@
 /**
- * Runs a model over many rows of which it may refuse some for their categories. A refusal ends a run, so each row is then run alone, and the
- * others have their answers.
+ * Runs a model over many rows when it may refuse rows with unknown categories. A refused row ends the whole run, so each row is then run
+ * separately, and the other rows still get answers.
  */
 import { noText } from '../../domain/model/batch-spec.ts'
 import { isError } from '../../domain/errors.ts'
@@ -10,13 +10,13 @@ interface RowBlock {
   input: Float64Array
   rows: number
   texts?: RowTexts
-  /** Texts of a row. */
+  /** The number of text columns of a row. */
   textColumns: number
 }
 
 /**
- * As `run` of the predictor, whose outputs go to `output`. `isLeftOut` says of a row whether its answer is not wanted; `refuse` is told why a
- * row has none.
+ * Runs the rows and writes the outputs to `output`. `isLeftOut` returns whether the answer of a row is not needed. `refuse` is called with
+ * the reason for each refused row; its outputs are NaN.
  */
 export async function runRows(
   predictor: Predictor,
@@ -48,7 +48,7 @@ export async function runRows(
 
 const isRefusal = (error: unknown): error is Error => isError(error) && error.code === 'unknown_category'
 
-/** Gives the texts of the next rows; each row has so many. */
+/** Returns a function that returns the texts of the next rows. Each row has `columns` texts. */
 export function textsReader({ texts, textBytes }: RowTexts, columns: number): (rows: number) => RowTexts {
   let at = 0
   return (rows) => {

@@ -1,4 +1,4 @@
-/** Signs a start for the user whose role was checked. The first activity of the workflow accepts it once. */
+/** Signs a start for the user whose role was checked. The first activity of the workflow accepts the signature once. */
 import type { Authorisation, StartType } from '../../domain/roles.ts'
 import { readStartBasis } from '../../store/access/used-starts.ts'
 import { signStart } from '../../store/signing/start-signatures.ts'

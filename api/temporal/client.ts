@@ -1,5 +1,5 @@
 /**
- * Connects to Temporal on first use, with a deadline for each call: the SDK's own is ten seconds for a dead server and none for a silent
+ * Connects to Temporal on first use, with a deadline for each call. The SDK waits ten seconds for a dead server and forever for a silent
  * one.
  */
 import { randomUUID } from 'node:crypto'
@@ -11,37 +11,37 @@ import { isFull } from '../../store/outage.ts'
 import type { Config } from '../../temporal.config.ts'
 
 export interface TemporalClient {
-  /** Task queue of the control workers. */
+  /** The task queue of the control workers. */
   taskQueue: string
-  /** Throws `temporal_unavailable` when the server does not respond within `withinMs`. */
+  /** Calls the server. Throws `temporal_unavailable` when it does not respond within `withinMs`. */
   call<T>(withinMs: number, work: (client: Client) => Promise<T>): Promise<T>
-  /** For calls that wait for a workflow; pings the server first. Throws `deadline_exceeded` when the workflow does not respond. */
+  /** Calls a workflow and waits for it, after a ping of the server. Throws `deadline_exceeded` when the workflow does not respond. */
   command<T>(withinMs: number, work: (client: Client) => Promise<T>): Promise<T>
   /**
-   * Connects ahead of the first call and runs a no-op workflow, because the first start compiles for a tenth of a second. Ignores a server
-   * that does not respond.
+   * Connects before the first call and runs a no-op workflow, because the SDK compiles for a tenth of a second at the first start. Ignores
+   * a server that does not respond.
    */
   warm(): Promise<void>
   close(): Promise<void>
 }
 
-/** Deadline of a call that only the server answers. */
+/** The deadline of a call that only the server answers. */
 export const callTimeoutMs = 900
-/** Deadline of the ping before a command, which must be stored within a second when the server does not respond. */
+/** The deadline of the ping before a command. Without a response, the command must still be stored within a second. */
 const pingTimeoutMs = 800
 /**
- * Makes a workflow start idempotent: the server returns the run that it started with this request id, also when that run has ended.
- * Uses an internal option of Temporal's client, because its public options have no request id; check it at each upgrade of the SDK.
+ * Makes a workflow start idempotent. The server returns the run that it started with this request id, even when that run has ended. Uses an
+ * internal option of Temporal's client, because its public options have no request id; check it at each upgrade of the SDK.
  */
 export const withRequestId = (id: string): object => ({
   [Symbol.for('__temporal_internal_client_workflow_start_options')]: { requestId: id },
 })
 
-/** Deadline of the no-op workflow. */
+/** The deadline of the no-op workflow. */
 const warmUpMs = 10_000
 /** How long `close` waits for abandoned calls. */
 const settleMs = 2_000
-/** Deadline of the probe for a refused connection. */
+/** The deadline of the probe for a refused connection. */
 const connectTimeoutMs = 200
 
 export function createTemporalClient({
@@ -50,20 +50,20 @@ export function createTemporalClient({
   interceptor,
 }: Pick<Config, 'temporal' | 'taskQueues'> & { interceptor?: WorkflowClientInterceptor }): TemporalClient {
   let opened: Promise<Client> | undefined
-  // Whether the workflows under way can be read with our keys.
+  // Whether this process's keys can read the payloads of open workflows.
   let isReadable = false
-  // Probe the port before the next call.
+  // Whether to probe the port before the next call.
   let isDoubted = true
-  // Includes calls that timed out.
+  // The calls in progress, including calls that timed out.
   const underway = new Set<Promise<unknown>>()
   const open = (): Promise<Client> => {
     opened ??= connect(temporal, interceptor)
-    // Retry a failed import of the SDK.
+    // The next call retries a failed import of the SDK.
     opened.catch(() => (opened = undefined))
     return opened
   }
   const within = async <T>(withinMs: number, work: (client: Client) => Promise<T>): Promise<T> => {
-    // Before the SDK is loaded, which takes longer than the probe.
+    // Probes before the SDK is loaded, because loading takes longer.
     if (isDoubted && (await isRefused(temporal.address)))
       throw new Error(`failed to connect: connection refused at ${temporal.address}`)
     const client = await open()
@@ -119,7 +119,7 @@ export function createTemporalClient({
       } catch (error) {
         if (codeOf(error) === grpc.unavailable) throw unavailable(error)
         if (!isSilence(error)) throw error
-        // The server may have failed meanwhile.
+        // The server may have failed in the meantime.
         await ping()
         throw new DomainError(
           'deadline_exceeded',
@@ -133,7 +133,7 @@ export function createTemporalClient({
         const asked = { workflowId: `ready/${randomUUID()}`, taskQueue: taskQueues.control }
         await within(warmUpMs, (client) => client.workflow.execute('warmUp', asked))
       } catch {
-        // The first call reports it.
+        // The first call reports the error.
       }
     },
     async close() {
@@ -168,7 +168,7 @@ async function connect(
   return new Client({ connection, namespace, interceptors, dataConverter: dataConverterOf({ payloadKeys }) })
 }
 
-/** Whether the connection is refused. Leaves unparsable addresses and silent hosts to the SDK. */
+/** Whether the connection is refused. False for addresses that cannot be parsed and for silent hosts, which the SDK handles. */
 function isRefused(address: string): Promise<boolean> {
   const [, host, port] = /^\[?([^/[\]]+?)\]?:(\d+)$/.exec(address) ?? []
   if (host === undefined) return Promise.resolve(false)
@@ -184,10 +184,10 @@ function isRefused(address: string): Promise<boolean> {
   })
 }
 
-/** gRPC status codes. */
+/** The gRPC status codes. */
 const grpc = { cancelled: 1, deadlineExceeded: 4, unavailable: 14 } as const
 
-/** The gRPC status of an error or of its cause. */
+/** Returns the gRPC status of an error or of its cause. */
 function codeOf(error: unknown): number | undefined {
   for (
     let each = error;

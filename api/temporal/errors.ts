@@ -1,4 +1,4 @@
-/** Recognizes the SDK's errors by name: `instanceof` would load the SDK, and fails across two copies of it. */
+/** Recognizes errors of the SDK by name. `instanceof` would load the SDK, and fails across two copies of it. */
 
 export const isAlreadyStarted = (error: unknown): boolean =>
   nameOf(error) === 'WorkflowExecutionAlreadyStartedError'

@@ -1,6 +1,6 @@
 /**
- * Compares the payload keys of this replica with those of the live workers, without Temporal and its SDK: a replica with a wrong or lost key
- * predicts on, but Temporal gets none of its commands.
+ * Compares the payload keys of this replica with those of the live workers, without Temporal and its SDK. A replica with a wrong or lost
+ * key still predicts, but its commands do not reach the workflows.
  */
 import { marksOf, payloadKeyIssue } from '../../temporal/payload-keys.ts'
 import {
@@ -14,7 +14,7 @@ import type { Config } from '../../temporal.config.ts'
 import type { ApiLog } from '../deps.ts'
 
 export interface PayloadKeyWatch extends Repeated {
-  /** As of the last look. */
+  /** Returns the issue found at the last check. */
   issue(): string | undefined
 }
 
@@ -27,7 +27,7 @@ export function watchPayloadKeys(
   let issue: string | undefined
   const look = async () => {
     const found = (await listHeartbeats(store)).flatMap(({ process, payloadKeys, ended, ageMs }) =>
-      // A worker of a former build tells none.
+      // A worker of an earlier build does not report its payload keys.
       payloadKeys === undefined || ended || ageMs > silentMs
         ? []
         : (payloadKeyIssue(own, { process: `the worker ${process}`, keys: payloadKeys }) ?? []),

@@ -1,4 +1,4 @@
-/** Asks and cancels running workflows for the API. */
+/** Queries and cancels running workflows for the API. */
 import type { QueryDefinition } from '@temporalio/client'
 import { DomainError } from '../../domain/errors.ts'
 import { callTimeoutMs, type TemporalClient } from './client.ts'
@@ -6,11 +6,11 @@ import { isNotFound } from './errors.ts'
 
 export interface WorkflowRun {
   workflowId: string
-  /** The newest run when absent. */
+  /** The run to address. Default: the newest. */
   runId?: string
 }
 
-/** Requests the cancellation of `what`; the run records its end itself. Throws `command_refused` when it is not running. */
+/** Requests the cancellation of `what`; the run records its own end. Throws `command_refused` when it is not running. */
 export async function cancelWorkflow(
   temporal: Pick<TemporalClient, 'call'>,
   { workflowId, runId }: WorkflowRun,
@@ -24,7 +24,7 @@ export async function cancelWorkflow(
   }
 }
 
-/** Undefined when the workflow does not respond. */
+/** Queries a workflow; undefined when it does not respond. */
 export const queryWorkflow = <Answer>(
   temporal: Pick<TemporalClient, 'call'>,
   { workflowId, runId }: WorkflowRun,

@@ -1,6 +1,6 @@
 /**
- * Re-exports what the API uses of Temporal's SDK. A package imported dynamically into a bundle loses its names unless they are imported
- * here.
+ * Re-exports the parts of Temporal's SDK that the API uses. A package that is imported dynamically into a bundle loses its names unless
+ * they are imported here.
  */
 export { Client, Connection } from '@temporalio/client'
 export { requireReadablePayloads } from '../../temporal/payload-check.ts'

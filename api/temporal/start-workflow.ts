@@ -4,13 +4,13 @@ import { callTimeoutMs, withRequestId, type TemporalClient } from './client.ts'
 import { isAlreadyStarted } from './errors.ts'
 
 export interface WorkflowStart {
-  /** Name of the workflow type. */
+  /** The name of the workflow type. */
   type: string
   workflowId: string
   request: object
-  /** Id of the command. Without one a repetition is another start. */
+  /** The id of the command. Without it, a repeated request starts another run. */
   requestId?: string
-  /** Joins an open run of this id. By default an open run is a conflict. */
+  /** Joins an open run of this workflow id. By default, an open run is a conflict. */
   joinsOpenRun?: boolean
 }
 

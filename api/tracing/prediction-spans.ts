@@ -4,7 +4,7 @@ import type { StartedSpan, Telemetry } from '../../telemetry/telemetry.ts'
 import type { ServedBy } from '../serving/request/protocol.ts'
 import type { Exemplars } from '../metrics/exemplars.ts'
 
-/** What a request asks for. */
+/** The model and the protocol of a request. */
 interface TracedTarget {
   model: string
   protocol: string
@@ -17,7 +17,7 @@ export interface PredictionSpan extends StartedSpan, ServedBy {
 }
 
 export interface PredictionTracing {
-  /** Absent unless the request is sampled. */
+  /** Starts a span; undefined unless the request is sampled. */
   begin(target: TracedTarget, headers: TraceHeaders, waitedMs: number): PredictionSpan | undefined
   end(span: PredictionSpan, status: number, code?: string): void
 }

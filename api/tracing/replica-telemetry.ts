@@ -1,4 +1,4 @@
-/** Opens what a replica sends to a collector. Loaded only where OpenTelemetry is configured. */
+/** Opens the telemetry that a replica sends to a collector. Loaded only where OpenTelemetry is configured. */
 import { openTelemetry, preciseNow, type ProcessFacts } from '../../telemetry/telemetry.ts'
 import type { TelemetrySettings } from '../../telemetry/settings.ts'
 import type { ApiDeps } from '../deps.ts'

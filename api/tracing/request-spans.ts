@@ -1,4 +1,4 @@
-/** Records requests of routes as spans: commands always, reads at the sampled share. Their calls to Temporal carry the trace on. */
+/** Records requests of routes as spans: every command, and the sampled share of reads. Calls to Temporal continue the trace. */
 import type { WorkflowClientInterceptor } from '@temporalio/client'
 import { parseTraceparent, traceparentHeader, tracestateHeader } from '../../domain/tracing/trace-context.ts'
 import { runInSpan, traceHeaders } from '../../telemetry/active-span.ts'
@@ -10,7 +10,7 @@ export interface TracedRequest {
   header(name: string): string | undefined
 }
 
-/** Runs a request as a span, unless it is not sampled. */
+/** Runs a request in a span, unless it is not sampled. */
 export async function tracedRequest(
   telemetry: Telemetry,
   { path, roles }: { path: string; roles: RouteDefinition['allow'] },
@@ -52,16 +52,19 @@ export async function tracedRequest(
   }
 }
 
-/** A command is rare and changes production: it is traced whatever the share, unless its caller has decided against it. */
+/**
+ * Starts the span of a command. Commands are rare and change production, so they are traced at any sampling rate, unless the caller has
+ * decided against it.
+ */
 function commandSpan(header: TracedRequest['header']): StartedSpan | undefined {
   const parent = parseTraceparent(header(traceparentHeader), header(tracestateHeader))
   return parent?.sampled === false ? undefined : newTrace(parent)
 }
 
-/** The header of Temporal's own interceptors for OpenTelemetry. */
+/** The header that Temporal's own OpenTelemetry interceptors use. */
 const temporalHeader = '_tracer-data'
 
-/** Adds the trace of the request to what is sent to workflows. */
+/** Adds the request's trace to calls to workflows. */
 export function temporalTracing(): WorkflowClientInterceptor {
   const withTrace = <T extends { headers: object }>(input: T): T => {
     const carried = traceHeaders()

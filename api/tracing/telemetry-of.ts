@@ -1,11 +1,11 @@
-/** Opens what a replica sends to a collector of OpenTelemetry, where one is configured. */
+/** Opens the telemetry of a replica where a collector is configured. */
 import { copyLines } from '../../store/log-output.ts'
 import { readVersion, type Config } from '../../temporal.config.ts'
 import type { openReplicaTelemetry } from './replica-telemetry.ts'
 
 export type ReplicaTelemetry = ReturnType<typeof openReplicaTelemetry>
 
-/** Its code is loaded only here, so that a replica without a collector pays nothing. */
+/** Loads the code of OpenTelemetry only where a collector is configured, so that other replicas save its memory. */
 export async function telemetryOf(
   { telemetry }: Config,
   onTrouble: (what: string, error: unknown) => void,
