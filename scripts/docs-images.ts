@@ -10,8 +10,7 @@ import { parseArgs } from 'node:util'
 import type { Page } from 'playwright-core'
 import { pageRegistry } from '../api/dashboard/page-registry.ts'
 import { createClient, type Client } from '../cli/client/client.ts'
-import { connectToApi, findConnection } from '../cli/client/connection.ts'
-import { openStateDir } from '../cli/embedded/state-dir.ts'
+import { connectToApi, findConnection, findStateDir } from '../cli/client/connection.ts'
 import { openEvents } from '../cli/demo/events.ts'
 import { storyPolicy } from '../cli/demo/policy.ts'
 import { startReplay } from '../cli/demo/replay.ts'
@@ -165,7 +164,7 @@ async function startTraffic(api: Client, databaseUrl: string): Promise<() => Pro
 }
 
 const api = connectToApi()
-const local = findConnection(openStateDir(readCommandConfig().stateDir))
+const local = findConnection(findStateDir(readCommandConfig()))
 if (local?.key === undefined || local.url !== api.url)
   throw new Error(
     'the pictures are taken of `npm start` on this machine: start it, and wait until its story has ended',

@@ -10,7 +10,7 @@ import type { TrustSettings } from '../../store/tls/settings.ts'
 import { readCommandConfig, type CommandConfig } from '../../temporal.config.ts'
 import { createClient, failure, type Client } from './client.ts'
 import { readText } from '../read-text.ts'
-import { openStateDir } from '../embedded/state-dir.ts'
+import { stateDirsOf } from '../embedded/state-dir.ts'
 
 export interface Connection {
   /** Process id of `tenure up`. */
@@ -38,10 +38,16 @@ export function findConnection(stateDir: string): Connection | undefined {
   return parseJson(readText(fileOf(stateDir)) ?? '')
 }
 
+/** Returns the state directory in which `tenure up` has run, otherwise the one in which it would. Creates nothing. */
+export function findStateDir(config: Pick<CommandConfig, 'stateDir'>): string {
+  const places = stateDirsOf(config.stateDir)
+  return places.find((place) => findConnection(place) !== undefined) ?? places[0]
+}
+
 /** Connects to TENURE_URL with TENURE_KEY, or to the local system. */
 export function connectToApi(options: { url?: string } = {}): Client {
   const config = readCommandConfig()
-  const stateDir = openStateDir(config.stateDir)
+  const stateDir = findStateDir(config)
   const found = findConnection(stateDir)
   const url = options.url ?? config.url ?? found?.url
   if (url === undefined) throw notRunning(stateDir, 'TENURE_URL and TENURE_KEY')
@@ -62,7 +68,7 @@ export function trustAt(
 
 /** Returns the addresses of Postgres and Temporal, for commands that bypass the API. */
 export function coreAddresses(config: CommandConfig): { databaseUrl: string; temporalAddress: string } {
-  const stateDir = openStateDir(config.stateDir)
+  const stateDir = findStateDir(config)
   const found = findConnection(stateDir)
   const databaseUrl = config.databaseUrl ?? found?.databaseUrl
   const temporalAddress = config.temporalAddress ?? found?.temporalAddress

@@ -24,22 +24,25 @@ export const embeddedDataDir = (stateDir: string): string => join(stateDir, 'pos
 /** Returns the directory to which Postgres archives its log while backups are scheduled. Files stay there until they are copied. */
 export const archivedLogOf = (stateDir: string): string => join(stateDir, 'postgres-log')
 
+/** Lists where the state directory of a project may be, without creating one: `.tenure` in the project comes first. */
+export function stateDirsOf(requested?: string, root: string = projectFolder): [string, ...string[]] {
+  if (requested !== undefined) return [resolve(requested)]
+  const digest = createHash('sha256').update(root).digest('hex').slice(0, 8)
+  return [join(root, '.tenure'), join(SHARED_ROOT, `${basename(root)}-${digest}`)]
+}
+
 /** Creates and returns the state directory. Throws `configuration_invalid` if Postgres' user cannot enter the requested one. */
 export function openStateDir(requested?: string, root: string = projectFolder): string {
   const user = serverUser()
-  if (requested !== undefined) {
-    const asked = makeDir(resolve(requested))
-    if (reachable(asked, user)) return asked
-    throw new DomainError(
-      'configuration_invalid',
-      `TENURE_STATE=${asked} is not accessible to the user of Postgres (id ${user})`,
-      { asked },
-    )
-  }
-  const beside = makeDir(join(root, '.tenure'))
-  if (reachable(beside, user)) return beside
-  const digest = createHash('sha256').update(root).digest('hex').slice(0, 8)
-  return makeDir(join(SHARED_ROOT, `${basename(root)}-${digest}`))
+  const [first, shared] = stateDirsOf(requested, root)
+  const stateDir = makeDir(first)
+  if (reachable(stateDir, user)) return stateDir
+  if (shared !== undefined) return makeDir(shared)
+  throw new DomainError(
+    'configuration_invalid',
+    `TENURE_STATE=${stateDir} is not accessible to the user of Postgres (id ${user})`,
+    { asked: stateDir },
+  )
 }
 
 /**

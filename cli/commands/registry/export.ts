@@ -3,7 +3,7 @@ import { resolve } from 'node:path'
 import { environmentWith, readCommandConfig, readConfig } from '../../../temporal.config.ts'
 import type { ModelAnswer, VersionAnswer } from '../../client/responses.ts'
 import { type Client, failure, path, usageError } from '../../client/client.ts'
-import { openStateDir } from '../../embedded/state-dir.ts'
+import { findStateDir } from '../../client/connection.ts'
 import type { CommandSpec } from '../../program.ts'
 
 export const exportCommand: CommandSpec = {
@@ -20,7 +20,7 @@ export const exportCommand: CommandSpec = {
     const folder = resolve(third ?? second)
     const version = await versionOf(api(), model, third === undefined ? undefined : second)
     const { exportVersion } = await import('../../export/write.ts')
-    const stateDir = openStateDir(readCommandConfig().stateDir)
+    const stateDir = findStateDir(readCommandConfig())
     const { artifactRoot, objectStore } = readConfig(
       // Only the artifact directory is read from this configuration.
       environmentWith({ TENURE_STATE: stateDir, DATABASE_URL: 'postgres://127.0.0.1/none' }),

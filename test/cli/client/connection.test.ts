@@ -1,4 +1,4 @@
-import { mkdtempSync, rmSync, statSync } from 'node:fs'
+import { existsSync, mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { once } from 'node:events'
 import { createServer, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
@@ -68,6 +68,19 @@ describe('the connection of a command', () => {
     expect(await connectToApi().get('/')).toEqual({ authorization: null })
     vi.stubEnv('TENURE_KEY', 'tnr_given')
     expect(await connectToApi().get('/')).toEqual({ authorization: 'Bearer tnr_given' })
+  })
+
+  it('to another machine needs no state directory and creates none', async () => {
+    const { url } = await echo()
+    vi.stubEnv('TENURE_URL', url)
+    const file = join(dir, 'file')
+    writeFileSync(file, '')
+    // Below a file nothing can be created.
+    for (const stateDir of [join(dir, 'absent'), join(file, 'below')]) {
+      vi.stubEnv('TENURE_STATE', stateDir)
+      expect(await connectToApi().get('/')).toEqual({ authorization: null })
+      expect(existsSync(stateDir)).toBe(false)
+    }
   })
 
   it('fails with a remedy if nothing was ever started', () => {
