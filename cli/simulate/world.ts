@@ -5,6 +5,7 @@ import type { ReleasePolicy } from '../../domain/release/policy.ts'
 import type { RecordedAnswers } from '../../domain/simulation/recorded-answers.ts'
 import { defaultWorld, type RecordedTick, type SimulatedWorld } from '../../domain/simulation/scenario.ts'
 import { usageError } from '../client/client.ts'
+import { numberOption } from '../number-option.ts'
 import type { Options } from '../program.ts'
 
 /** Returns synthetic traffic, or the traffic in the file of `--traffic`. */
@@ -12,8 +13,9 @@ export async function worldOf(options: Options, policy: ReleasePolicy): Promise<
   const world: SimulatedWorld = {
     ...defaultWorld,
     tickMs: policy.watch.tickMs,
-    requestsPerSecond: numberOf(options, 'rps', defaultWorld.requestsPerSecond, 0, 1_000_000),
-    errorRate: numberOf(options, 'base-error', defaultWorld.errorRate, 0, 1),
+    requestsPerSecond:
+      numberOption(options, 'rps', { min: 0, max: 1_000_000 }) ?? defaultWorld.requestsPerSecond,
+    errorRate: numberOption(options, 'base-error', { min: 0, max: 1 }) ?? defaultWorld.errorRate,
   }
   if (options['traffic'] === undefined) return world
   const path = String(options['traffic'])
@@ -60,13 +62,4 @@ const isCount = (count: unknown): boolean => Number.isFinite(count) && Number(co
 function isTick(tick: unknown): tick is RecordedTick {
   const { requests, errors, invalid } = (tick ?? {}) as Partial<RecordedTick>
   return [requests, errors, invalid].every(isCount)
-}
-
-/** Reads a numeric option. Throws `usage` for a value outside `min` and `max`. */
-export function numberOf(options: Options, name: string, fallback: number, min: number, max: number): number {
-  const key = name.replace(/-(.)/g, (_, letter: string) => letter.toUpperCase())
-  const value = Number(options[key] ?? fallback)
-  if (!(value >= min && value <= max))
-    throw usageError(`--${name} must be a number from ${min} to ${max}, not ${options[key]}`)
-  return value
 }

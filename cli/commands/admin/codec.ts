@@ -6,6 +6,7 @@ import { environmentWith, readCommandConfig, readConfig } from '../../../tempora
 import { usageError } from '../../client/client.ts'
 import { createCodecServer } from '../../codec/server.ts'
 import type { CommandSpec } from '../../program.ts'
+import { numberOption } from '../../number-option.ts'
 
 export const codecCommand: CommandSpec = {
   name: 'codec',
@@ -29,9 +30,7 @@ export const codecCommand: CommandSpec = {
     const origin = String(options['ui'] ?? `http://127.0.0.1:${ports.temporalUi}`).replace(/\/+$/, '')
     if (!/^https?:\/\/[\w.-]+(:\d{1,5})?$/.test(origin))
       throw usageError(`--ui is an origin such as http://127.0.0.1:8233, not "${origin}"`)
-    const port = Number(options['port'] ?? 0)
-    if (!Number.isInteger(port) || port < 0 || port > 65_535)
-      throw usageError(`--port is a whole number from 0 to 65535, not "${String(options['port'])}"`)
+    const port = numberOption(options, 'port', { min: 0, max: 65_535, whole: true }) ?? 0
     // Loaded by this command only: Temporal's message types would take half of the start time of every command.
     const { createPayloadCodec } = await import('../../../temporal/payload-codec.ts')
     const token = randomBytes(24).toString('base64url')

@@ -7,6 +7,7 @@ import type { CommandGroup } from '../../program.ts'
 import { orDash, time } from '../format.ts'
 import { listCommand } from '../list.ts'
 import { rotateSigningCommand } from './rotate-signing.ts'
+import { numberOption } from '../../number-option.ts'
 
 export const keysGroup: CommandGroup = {
   name: 'keys',
@@ -43,7 +44,7 @@ export const keysGroup: CommandGroup = {
         'keys create warehouse --role labeller',
       ],
       async run({ terminal, api }, { args, options }) {
-        const { role, models, expires, rate, burst } = options
+        const { role, models, expires } = options
         if (!roles.some((each) => each === role))
           throw usageError(`--role must be one of ${roles.join(', ')}, not ${orDash(role as string)}`)
         const answer = await api().post<KeyAnswer & { key: string }>('/v1/keys', {
@@ -51,8 +52,8 @@ export const keysGroup: CommandGroup = {
           role,
           models: models === undefined ? undefined : String(models).split(','),
           expires_at: expires,
-          requests_per_second: rate === undefined ? undefined : Number(rate),
-          burst: burst === undefined ? undefined : Number(burst),
+          requests_per_second: numberOption(options, 'rate', { min: 1, max: 100_000, whole: true }),
+          burst: numberOption(options, 'burst', { min: 1, max: 1_000_000, whole: true }),
         })
         terminal.answer(answer, shown(answer.key))
       },
@@ -66,10 +67,9 @@ export const keysGroup: CommandGroup = {
       examples: ['keys rotate shop', 'keys rotate shop --overlap 86400'],
       async run({ terminal, api }, { args, options }) {
         const id = await keyIdOf(api(), String(args[0]))
-        const { overlap } = options
         const answer = await api().post<KeyAnswer & { key: string; previous_until: string }>(
           path`/v1/keys/${id}/rotate`,
-          { overlap_s: overlap === undefined ? undefined : Number(overlap) },
+          { overlap_s: numberOption(options, 'overlap', { min: 0, max: 30 * 86_400, whole: true }) },
         )
         terminal.answer(
           answer,

@@ -20,6 +20,7 @@ import { openInstallation } from '../../backup/installation.ts'
 import { usageError } from '../../client/client.ts'
 import type { CommandSpec } from '../../program.ts'
 import { orDash, time } from '../format.ts'
+import { numberOption } from '../../number-option.ts'
 
 const defaultOverlapS = defaultOverlapMs / 1_000
 /** Versions are signed again after all running workers have read the new key and before the former key ends. */
@@ -39,9 +40,8 @@ export const rotateSigningCommand: CommandSpec = {
     const purpose = keyPurposes.find((each) => each === args[0])
     if (purpose === undefined)
       throw usageError(`the purpose must be one of ${keyPurposes.join(', ')}, not ${orDash(args[0])}`)
-    const overlapS = options['overlap'] === undefined ? defaultOverlapS : Number(options['overlap'])
-    if (!Number.isInteger(overlapS) || overlapS < 0)
-      throw usageError('--overlap must be a whole number of seconds, at least 0')
+    const overlapS =
+      numberOption(options, 'overlap', { min: 0, max: 3_650 * 86_400, whole: true }) ?? defaultOverlapS
     const place = await openInstallation({ make: false })
     const { signing } = place.config
     const list = trustedFile(signing, purpose)

@@ -6,6 +6,7 @@ import { exitCodes, type ExitCode } from '../../exit-codes.ts'
 import type { CommandSpec } from '../../program.ts'
 import { checkout } from '../../../temporal.config.ts'
 import { isPackage } from '../../../scripts/build/project.mjs'
+import { numberOption } from '../../number-option.ts'
 
 export const upCommand: CommandSpec = {
   name: 'up',
@@ -26,9 +27,7 @@ export const upCommand: CommandSpec = {
     const exit = options['exit'] === true
     if (exit && !demo) throw usageError('--exit requires --demo')
     const open = options['open'] as boolean | undefined
-    const replicas = Number(options['replicas'] ?? (demo ? 2 : 1))
-    if (!Number.isInteger(replicas) || replicas < 1 || replicas > 16)
-      throw usageError(`--replicas must be a whole number from 1 to 16, not ${options['replicas']}`)
+    const replicas = numberOption(options, 'replicas', { min: 1, max: 16, whole: true }) ?? (demo ? 2 : 1)
     if (isPackage) {
       if (demo)
         throw usageError(

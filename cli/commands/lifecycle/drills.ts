@@ -7,6 +7,7 @@ import type { CommandGroup, CommandInput, CommandSession } from '../../program.t
 import { tableBy, type Columns, type Terminal } from '../../terminal.ts'
 import { orDash, time } from '../format.ts'
 import { listCommand } from '../list.ts'
+import { numberOption } from '../../number-option.ts'
 
 interface DrillAnswer {
   id: string
@@ -82,14 +83,16 @@ async function runDrills(
   { args, options }: CommandInput,
 ): Promise<ExitCode> {
   const model = String(args[0])
+  const { kind, live } = options
+  const withinS = numberOption(options, 'within', { min: 0.001, max: 86_400 })
+  const harmBudget = numberOption(options, 'harm-budget', { min: 0, max: 1_000_000, whole: true })
   const since = new Set((await drillsOf(api(), model)).map(({ id }) => id))
-  const { kind, live, harmBudget, within } = options
   const answer = await api().post<{ model: string; workflow_id: string }>('/v1/drills', {
     model,
     kinds: kind === undefined ? undefined : [kind],
     traffic: live === true ? 'live' : undefined,
-    harm_budget: harmBudget === undefined ? undefined : Number(harmBudget),
-    within_ms: within === undefined ? undefined : Math.round(Number(within) * 1_000),
+    harm_budget: harmBudget,
+    within_ms: withinS && Math.round(withinS * 1_000),
   })
   if (options['watch'] !== true) {
     terminal.answer(answer, `Drill of ${model} started. Follow it: \`tenure drills list ${model}\``)

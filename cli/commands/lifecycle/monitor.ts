@@ -17,7 +17,7 @@ import {
 import { path, usageError } from '../../client/client.ts'
 import type { CommandGroup, CommandInput, CommandSession } from '../../program.ts'
 import { findOwnModel } from '../../own-model.ts'
-import { numberOf } from '../../simulate/world.ts'
+import { numberOption } from '../../number-option.ts'
 import { tableBy } from '../../terminal.ts'
 import { time } from '../format.ts'
 
@@ -59,12 +59,12 @@ export const monitorGroup: CommandGroup = {
 async function backtest({ terminal, api }: CommandSession, { args, options }: CommandInput): Promise<void> {
   const model = String(args[0])
   const { monitor } = await findOwnModel(model)
-  const days = numberOf(options, 'days', 30, 0.01, 92)
+  const days = numberOption(options, 'days', { min: 0.01, max: 92 }) ?? 30
   const given = driftPolicyOf(monitor?.drift)
   const tuning: DriftTuning = {
     ...monitor?.drift,
-    warn: numberOf(options, 'warn', given.warn, 0.001, 100),
-    alarm: numberOf(options, 'alarm', given.alarm, 0.001, 100),
+    warn: numberOption(options, 'warn', { min: 0.001, max: 100 }) ?? given.warn,
+    alarm: numberOption(options, 'alarm', { min: 0.001, max: 100 }) ?? given.alarm,
   }
   if (tuning.warn! > tuning.alarm!)
     throw usageError(`--alarm (${tuning.alarm}) must not be below --warn (${tuning.warn})`)

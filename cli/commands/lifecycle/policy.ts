@@ -19,9 +19,10 @@ import type { SimulatedWorld, TrafficScenario } from '../../../domain/simulation
 import { path, usageError, type Client } from '../../client/client.ts'
 import { exitCodes, type ExitCode } from '../../exit-codes.ts'
 import type { CommandGroup, CommandInput, CommandSession, Options } from '../../program.ts'
+import { numberOption } from '../../number-option.ts'
 import { findOwnModel } from '../../own-model.ts'
 import { simulatePlans } from '../../simulate/run.ts'
-import { numberOf, recordedWorld, worldOf, type TrafficAnswer } from '../../simulate/world.ts'
+import { recordedWorld, worldOf, type TrafficAnswer } from '../../simulate/world.ts'
 import { barOf, tableBy, type Terminal } from '../../terminal.ts'
 
 const defaultHours = '0.25,1,4,12,24,72'
@@ -70,13 +71,13 @@ async function suggest(
   const model = String(args[0])
   const policy = await policyOf(model)
   const search = {
-    harmBudget: numberOf(options, 'harm', policy.limits.harmBudget, 0, 1e9),
-    falseRollback: numberOf(options, 'false-rollback', alphaOf(policy), 0.001, 0.05),
+    harmBudget: numberOption(options, 'harm', { min: 0, max: 1e9 }) ?? policy.limits.harmBudget,
+    falseRollback: numberOption(options, 'false-rollback', { min: 0.001, max: 0.05 }) ?? alphaOf(policy),
     hours: hoursOf(options['hours']),
   }
   const fault = faultOf(options['fault'])
-  const releases = numberOf(options, 'releases', 40, 10, 10_000)
-  const seed = numberOf(options, 'seed', 1, 0, 2 ** 31)
+  const releases = numberOption(options, 'releases', { min: 10, max: 10_000, whole: true }) ?? 40
+  const seed = numberOption(options, 'seed', { min: 0, max: 2 ** 31, whole: true }) ?? 1
   const isGiven = options['traffic'] !== undefined || options['rps'] !== undefined
   const given = await worldOf(options, policy)
   const world = isGiven ? given : { ...given, ...(await recordedTraffic(api(), model)) }

@@ -23,6 +23,7 @@ import { factsTable, tableBy, type Columns, type Terminal } from '../../terminal
 import { deferredText, type CommandReply } from '../deferred.ts'
 import { coloured, orDash, share, digestPrefix, time } from '../format.ts'
 import { listOfModels, listQuery, requireModel } from '../list.ts'
+import { numberOption } from '../../number-option.ts'
 
 export const commandsGroup: CommandGroup = {
   name: 'commands',
@@ -109,12 +110,11 @@ export const releasesGroup: CommandGroup = {
         'releases show iris --json',
       ],
       async run({ terminal, api }, { args, options }) {
-        const countOf = (name: string, usual: number): number => {
-          const count = Number(options[name] ?? usual)
-          if (Number.isInteger(count) && count >= 0 && count <= maxShown) return count
-          throw usageError(`--${name} must be a whole number from 0 to ${maxShown}, not ${options[name]}`)
+        const bounds = { min: 0, max: maxShown, whole: true }
+        const most = {
+          decisions: numberOption(options, 'decisions', bounds) ?? 10,
+          commands: numberOption(options, 'commands', bounds) ?? 20,
         }
-        const most = { decisions: countOf('decisions', 10), commands: countOf('commands', 20) }
         const id = await findReleaseId(api(), String(args[0]))
         const limit = Math.max(minCharted, most.decisions, most.commands)
         const answer = await api().get<ReleaseDetail>(path`/v1/releases/${id}`, { limit })

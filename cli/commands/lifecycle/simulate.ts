@@ -14,7 +14,8 @@ import { loadModels } from '../../../models/index.ts'
 import { usageError } from '../../client/client.ts'
 import type { CommandSpec, Options } from '../../program.ts'
 import { simulateReleases } from '../../simulate/run.ts'
-import { numberOf, worldOf } from '../../simulate/world.ts'
+import { numberOption } from '../../number-option.ts'
+import { worldOf } from '../../simulate/world.ts'
 import { barOf, tableOf, type Terminal } from '../../terminal.ts'
 
 export const simulateCommand: CommandSpec = {
@@ -43,7 +44,7 @@ export const simulateCommand: CommandSpec = {
     const scenario = parseScenario(name)
     if (!scenario)
       throw usageError(`unknown --scenario "${name}"; use one of ${Object.keys(scenarioForms).join(', ')}`)
-    const releases = numberOf(options, 'releases', 100, 1, 1_000_000)
+    const releases = numberOption(options, 'releases', { min: 1, max: 1_000_000, whole: true }) ?? 100
     // Without a terminal no progress bar is drawn, so one line reports the start.
     if (terminal.interactive) terminal.progress(`${barOf(0, 30)} 0 of ${releases} releases`)
     else terminal.complain(`Simulating ${releases} releases where ${describedScenario(name)} …`)
@@ -53,7 +54,7 @@ export const simulateCommand: CommandSpec = {
     if (['measured', 'source-away'].includes(scenario.kind) && policy.limits.external === undefined)
       throw usageError(`the scenario "${name}" needs a --policy with external metrics`)
     const world = await worldOf(options, policy)
-    const seed = numberOf(options, 'seed', 1, 0, 2 ** 31)
+    const seed = numberOption(options, 'seed', { min: 0, max: 2 ** 31, whole: true }) ?? 1
     const rule = ruleOf(options['compare'])
     const plan = { policy, scenario, world, seed, releases }
 

@@ -8,6 +8,8 @@ import { tableBy } from '../../terminal.ts'
 import { isoTime } from './as-of.ts'
 import { sayChangedFile } from './retrain.ts'
 import { parseHyperparameter, readPairs, type HyperparameterOption } from './hyperparameters.ts'
+import { maxSweepParallel, maxSweepTrials } from '../../../domain/training/sweep-plan.ts'
+import { numberOption } from '../../number-option.ts'
 
 interface TrialLine {
   overrides: Record<string, HyperparameterOption>
@@ -43,12 +45,6 @@ function dimensionOf(values: string): Dimension | undefined {
   return values.split(',').map((value) => parseHyperparameter(value.trim()))
 }
 
-function wholeNumber(name: string, given: string | boolean | undefined): number | undefined {
-  if (given === undefined) return undefined
-  if (!/^[1-9]\d{0,3}$/.test(String(given))) throw usageError(`--${name} must be a whole number from 1`)
-  return Number(given)
-}
-
 const shownTrials = 10
 
 export const sweepCommand: CommandSpec = {
@@ -73,8 +69,8 @@ export const sweepCommand: CommandSpec = {
     const model = String(args[0])
     const body = {
       hyperparameters: readGrid(lists['grid']),
-      random: wholeNumber('random', options['random']),
-      parallel: wholeNumber('parallel', options['parallel']),
+      random: numberOption(options, 'random', { min: 1, max: maxSweepTrials, whole: true }),
+      parallel: numberOption(options, 'parallel', { min: 1, max: maxSweepParallel, whole: true }),
       as_of: isoTime(options['asOf']),
     }
     const { id } = await api().post<{ id: string }>(path`/v1/models/${model}/sweeps`, body)

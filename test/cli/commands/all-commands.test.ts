@@ -198,7 +198,7 @@ describe('an unknown command', () => {
 })
 
 it.each([
-  [['simulate', '--releases', 'many'], '--releases must be a number'],
+  [['simulate', '--releases', 'many'], '--releases must be a whole number from 1 to 1000000, not "many"'],
   [['simulate', '--scenario', 'odd'], 'unknown --scenario "odd"'],
   [['simulate', '--traffic', '/nowhere/at/all'], '/nowhere/at/all'],
   [['policy', 'suggest', 'iris', '--hours', '1,long'], '--hours is a list of numbers from 0.01 to 1000'],
@@ -222,7 +222,14 @@ it.each([
   [['sweep', 'iris'], 'No hyperparameter to try; use --grid units=16,32'],
   [['sweep', 'iris', '--grid', 'units'], 'Invalid --grid "units"'],
   [['sweep', 'iris', '--grid', 'units=1', '--random', 'many'], '--random must be a whole number'],
+  [
+    ['sweep', 'iris', '--grid', 'units=1', '--parallel', '17'],
+    '--parallel must be a whole number from 1 to 16',
+  ],
   [['keys', 'create', 'x', '--role', 'king'], '--role must be one of'],
+  [['keys', 'create', 'x', '--role', 'viewer', '--rate', 'fast'], '--rate must be a whole number'],
+  [['drills', 'run', 'iris', '--harm-budget', ''], '--harm-budget must be a whole number'],
+  [['drills', 'run', 'iris', '--within', 'soon'], '--within must be a number from 0.001 to 86400'],
   [['kill-switches', 'set', 'iris', 'sideways', '--reason', 'x'], '<serve> must be one of'],
   [['batch', 'run', 'iris'], 'exactly one of --input and --query'],
   [['releases', 'show', 'iris', '--decisions', 'all'], '--decisions must be a whole number'],
