@@ -30,7 +30,7 @@ import { reportReleases } from './report-releases.ts'
 import { send } from './send.ts'
 
 /** The number of characters kept of a channel's response to a rejected message. */
-const mostSaid = 300
+const maxResponseCharacters = 300
 /** How long the sending process owns a notification, in ms; longer than sending takes. */
 const claimMs = 60_000
 
@@ -73,7 +73,7 @@ export async function deliverAlerts(deps: DeliveryDeps): Promise<number> {
         return true
       } catch (error) {
         const secrets = target === undefined ? [] : secretsOf(target)
-        const problem = redactedOf(reasonOf(error), secrets).slice(0, mostSaid)
+        const problem = redactedOf(reasonOf(error), secrets).slice(0, maxResponseCharacters)
         const againMs = target === undefined ? undefined : retryDelayMs(attempts + 1, ageMs)
         await markNotificationFailed(store, { id, problem, againMs })
         log.warn({ alert: alert.id, channel, about, problem, againMs }, 'alert not delivered')

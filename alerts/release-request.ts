@@ -44,7 +44,7 @@ export function releaseRequest(state: ReleaseState, evidence: RequestEvidence): 
     worstSlice(evidence),
     harmOf(state, evidence),
     `${isApproval ? 'expires' : 'rolls back'} ${minuteText(untilMs)} without an answer`,
-    ...barred(state),
+    ...refusedApprovers(state),
     ...(evidence.owner === undefined ? [] : [`owner: ${evidence.owner}`]),
   ]
   return {
@@ -93,7 +93,7 @@ const placeOf = ({ undecidedStage = 'canary', shareBp }: ReleaseState): string =
   undecidedStage === 'canary' ? `canary ${shareBp / 100} %` : undecidedStage
 
 /** Returns the users whose answer would be refused. */
-function barred({ requestedBy, approvals, stage, policy: { approval } }: ReleaseState): string[] {
+function refusedApprovers({ requestedBy, approvals, stage, policy: { approval } }: ReleaseState): string[] {
   const given = stage === 'awaiting_approval' ? approvals.map(({ by }) => by) : []
   return [
     `${requestedBy} requested it and cannot approve`,

@@ -34,7 +34,7 @@ export interface Streams {
 const spinnerFrames = ['⠋', '⠙', '⠹', '⠸', '⠼', '⠴', '⠦', '⠧', '⠇', '⠏'] as const
 const frameMs = 100
 /** A shorter wait is not shown, in ms. */
-const patientMs = 400
+const silentWaitMs = 400
 
 export function openTerminal({ out, err }: Streams, { json = false } = {}): Terminal {
   const interactive = out.isTTY === true && !json
@@ -90,7 +90,7 @@ export function openTerminal({ out, err }: Streams, { json = false } = {}): Term
       const since = performance.now()
       let frame = 0
       const timer = setInterval(() => {
-        if (performance.now() - since < patientMs || (overwritable > 0 && !isSpinning)) return
+        if (performance.now() - since < silentWaitMs || (overwritable > 0 && !isSpinning)) return
         overwrite([`${spinnerFrames[frame++ % spinnerFrames.length]} ${what}`])
         isSpinning = true
       }, frameMs)

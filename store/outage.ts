@@ -23,11 +23,11 @@ export function createOutageTracker(now: () => number = () => performance.now())
   return {
     saw(error: Error): void {
       const atMs = now()
-      const goesOn = last !== undefined && atMs - last.atMs <= quietMs
+      const continues = last !== undefined && atMs - last.atMs <= quietMs
       last = {
         kind: isFull(error) ? 'full' : 'away',
         why: error.message,
-        firstMs: goesOn ? last!.firstMs : atMs,
+        firstMs: continues ? last!.firstMs : atMs,
         atMs,
       }
     },

@@ -270,7 +270,7 @@ function unavailable(error: unknown): never {
 }
 
 /** How long a server may take to close a connection; a frozen server never closes it. */
-const goodbyeMs = 500
+const closeTimeoutMs = 500
 
 /**
  * A dedicated connection that reconnects by itself, with a growing pause of 50 ms to 2 s. The pauses have jitter, because all listeners
@@ -321,7 +321,7 @@ function listen(
   return async () => {
     stopped = true
     clearTimeout(timer)
-    const late = new Promise((resolve) => setTimeout(resolve, goodbyeMs).unref())
+    const late = new Promise((resolve) => setTimeout(resolve, closeTimeoutMs).unref())
     await Promise.race([client?.end().catch(() => {}), late])
   }
 }

@@ -70,7 +70,7 @@ export async function completeRestore(
  * Postgres committed, and returns whether it did. Throws while Postgres is unreachable and leaves the heads archived: heads that name other
  * rows would make a second attempt fail.
  */
-export async function undoUnlessCarriedOut(
+export async function undoUnlessCommitted(
   store: Store,
   { settled, aside }: { settled: RestoredState | undefined; aside: ArchivedHeads | undefined },
 ): Promise<boolean> {
@@ -125,7 +125,7 @@ export async function completePointInTimeRestore(
         aside = await archiveHeads(files, { lastSeq, stamp: `epoch-${settled.epoch}` })
       })
     } catch (error) {
-      if (!(await undoUnlessCarriedOut(store, { settled, aside }))) throw error
+      if (!(await undoUnlessCommitted(store, { settled, aside }))) throw error
     }
     return { ...settled!, set_aside: aside?.files ?? [] }
   } finally {

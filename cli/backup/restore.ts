@@ -20,7 +20,7 @@ import { headsName, tableName, type BackupManifest } from './manifest.ts'
 import { damaged, openArchive, type Archive } from './read-archive.ts'
 import { restoreArtifacts } from './restore-artifacts.ts'
 import type { Installation } from './installation.ts'
-import { completeRestore, undoUnlessCarriedOut, type RestoredState } from './after-restore.ts'
+import { completeRestore, undoUnlessCommitted, type RestoredState } from './after-restore.ts'
 
 export interface RestoreOptions {
   backup: Pick<LocalBackup, 'path' | 'name'>
@@ -105,7 +105,7 @@ export async function restoreBackup(place: Installation, options: RestoreOptions
   } catch (error) {
     const store = openStore(place.databaseUrl, { name: 'tenure restore', max: 1 })
     try {
-      if (!(await undoUnlessCarriedOut(store, { settled, aside }))) throw error
+      if (!(await undoUnlessCommitted(store, { settled, aside }))) throw error
     } finally {
       await store.close()
     }

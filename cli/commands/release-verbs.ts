@@ -115,7 +115,7 @@ export const rollbackCommand: CommandSpec = {
         const found = await api().get<ReleaseAnswer>(target)
         return `Roll back ${found.version}, so that ${found.baseline_version ?? 'no version'} serves all traffic?`
       }
-      const found = await api().get<ModelAnswer>(target).catch(whileAway)
+      const found = await api().get<ModelAnswer>(target).catch(ignorePostgresOutage)
       if (found === undefined) return `Postgres does not say which version serves. Roll ${named} back?`
       // Rolls back the version that the user was shown.
       version ??= found.rolls_back
@@ -137,7 +137,7 @@ export const rollbackCommand: CommandSpec = {
 }
 
 /** Ignores an unreachable Postgres, because a rollback works without it and its confirmation must too. */
-function whileAway(error: unknown): undefined {
+function ignorePostgresOutage(error: unknown): undefined {
   if (commandProblemOf(error)?.code !== 'postgres_unavailable') throw error
 }
 

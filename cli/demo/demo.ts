@@ -5,7 +5,8 @@ import { startSystem } from '../supervisor/system.ts'
 import { tableBy, type Terminal } from '../terminal.ts'
 import { openBrowser } from '../supervisor/browser.ts'
 import { welcome } from '../supervisor/welcome.ts'
-import { createNarrator, lapseText, whole } from './narrator.ts'
+import { createNarrator, lapseText } from './narrator.ts'
+import { countText } from '../../charts/figures.ts'
 import { runStory, type DemoResult } from './story.ts'
 import { demoModel, openWorld, type DemoWorld } from './world.ts'
 
@@ -102,17 +103,19 @@ function showFigures(terminal: Terminal, world: DemoWorld, story: DemoResult, st
     outcome: 'outcome',
     'AUC (champion)': 'auc',
     'Brier (champion)': 'brier',
-    served: ({ version }) => whole(served(version)),
-    'failed requests': ({ rollbackFigures }) => whole(rollbackFigures?.harmed ?? 0),
+    served: ({ version }) => countText(served(version)),
+    'failed requests': ({ rollbackFigures }) => countText(rollbackFigures?.harmed ?? 0),
     'detected after': ({ rollbackFigures }) =>
-      rollbackFigures && `${whole(rollbackFigures.canaryRequests)} requests`,
+      rollbackFigures && `${countText(rollbackFigures.canaryRequests)} requests`,
     'rolled back in': ({ rollbackFigures }) => rollbackFigures && lapseText(rollbackFigures.droppedMs),
   })
   narrator.print(...table.split('\n'))
-  const failures = Object.entries(counts?.failures ?? {}).map(([code, count]) => `${whole(count)} ${code}`)
+  const failures = Object.entries(counts?.failures ?? {}).map(
+    ([code, count]) => `${countText(count)} ${code}`,
+  )
   narrator.print(
     '',
-    `${whole(counts?.requests ?? 0)} requests, ${whole(counts?.outcomes ?? 0)} outcomes; failures: ${failures.join(', ') || 'none'}`,
+    `${countText(counts?.requests ?? 0)} requests, ${countText(counts?.outcomes ?? 0)} outcomes; failures: ${failures.join(', ') || 'none'}`,
     `The demo took ${lapseText(Date.now() - startedMs)}.`,
   )
   for (const text of story.failures) narrator.wrong(text)

@@ -3,7 +3,8 @@ import { verdictText } from '../../domain/evaluation/metric-table.ts'
 import type { Evaluation } from '../../store/training/evaluations.ts'
 import type { Release } from '../../store/release/releases.ts'
 import { tableOf } from '../terminal.ts'
-import { lapseText, whole } from './narrator.ts'
+import { lapseText } from './narrator.ts'
+import { countText } from '../../charts/figures.ts'
 import type { DemoWorld } from './world.ts'
 
 export interface RollbackFigures {
@@ -67,8 +68,8 @@ export function metricOf({ report }: Evaluation, name: string): string {
 
 export function rollbackLines(figures: RollbackFigures): string[] {
   return [
-    `Failed requests       ${whole(figures.harmed)}`,
-    `Detected after        ${whole(figures.canaryRequests)} canary requests, ${lapseText(figures.noticedMs)}`,
+    `Failed requests       ${countText(figures.harmed)}`,
+    `Detected after        ${countText(figures.canaryRequests)} canary requests, ${lapseText(figures.noticedMs)}`,
     `Rolled back in        ${lapseText(figures.droppedMs)}`,
     `Last response served  ${figures.lastAnswerMs <= 0 ? 'before the verdict' : `${lapseText(figures.lastAnswerMs)} after the verdict`}`,
   ]

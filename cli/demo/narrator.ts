@@ -63,9 +63,6 @@ function cut(line: string, width: number): string {
 
 const escape = '\u001b'
 
-/** Formats a count as `12,345`. */
-export const whole = (value: number): string => Math.round(value).toLocaleString('en-US')
-
 /** Formats a duration as `3.2 s` or `4 min 5 s`. */
 export function lapseText(ms: number): string {
   if (ms < 1_000) return `${Math.round(ms)} ms`

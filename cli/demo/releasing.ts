@@ -8,7 +8,8 @@ import { findTicks } from '../../store/release/tick-counters.ts'
 import { listDecisions } from '../../store/release/decisions.ts'
 import { findOpenRelease, findRelease, type Release } from '../../store/release/releases.ts'
 import { commandSignals, type Command } from '../../workflows/messages.ts'
-import { lapseText, whole } from './narrator.ts'
+import { lapseText } from './narrator.ts'
+import { countText } from '../../charts/figures.ts'
 import { demoModel, people, type DemoWorld } from './world.ts'
 
 const pollMs = 200
@@ -74,14 +75,14 @@ export interface Following {
    * The approver's reason for resuming a release whose predictions differ enough to need a decision. Without it, the release rolls back at
    * the deadline.
    */
-  goesOn?: string
+  resumeReason?: string
 }
 
 /** Follows a release to its end and prints each stage. */
 export async function followRelease(
   world: DemoWorld,
   id: string,
-  { onStage, goesOn }: Following = {},
+  { onStage, resumeReason }: Following = {},
 ): Promise<Release> {
   const { narrator } = world
   let release = await getRelease(world, id)
@@ -99,7 +100,7 @@ export async function followRelease(
     }
     const isAsking = state.stage === 'awaiting_decision'
     if (isAsking) narrator.print(`Decision needed: ${withoutEvidence(state.lastVerdict?.reason ?? '')}`)
-    if (isAsking && goesOn !== undefined) await approveByApi(world, release, goesOn)
+    if (isAsking && resumeReason !== undefined) await approveByApi(world, release, resumeReason)
     const passing = until(async () => {
       release = await getRelease(world, id)
       if (Date.now() > deadline) throw new Error(`${id} did not end within ${lapseText(maxWaitMs)}`)
@@ -149,7 +150,7 @@ async function lineOf(world: DemoWorld, state: ReleaseState, enteredMs: number):
     (Date.now() - enteredMs) / Math.max(policy.minMs, 1),
     requests / Math.max(policy.minRequests, 1),
   )
-  return `${world.narrator.bar(done)} ${nameOf(state)}: ${whole(requests)} of ${whole(policy.minRequests)} requests`
+  return `${world.narrator.bar(done)} ${nameOf(state)}: ${countText(requests)} of ${countText(policy.minRequests)} requests`
 }
 
 /** Counts the canary requests since the start of the current stage. */
@@ -193,7 +194,7 @@ async function getRelease({ store }: DemoWorld, id: string): Promise<Release> {
 async function until<T>(look: () => Promise<T | undefined>): Promise<T> {
   const deadline = Date.now() + maxWaitMs
   for (;;) {
-    const found = await look().catch(waitForPostgres)
+    const found = await look().catch(ignorePostgresOutage)
     if (found !== undefined) return found
     if (Date.now() > deadline) throw new Error(`no progress within ${lapseText(maxWaitMs)}`)
     await pause(pollMs)
@@ -201,6 +202,6 @@ async function until<T>(look: () => Promise<T | undefined>): Promise<T> {
 }
 
 /** Retries when Postgres responds late on a busy machine. */
-function waitForPostgres(error: unknown): undefined {
+function ignorePostgresOutage(error: unknown): undefined {
   if (!isError(error, 'postgres_unavailable')) throw error
 }

@@ -10,7 +10,8 @@ import { findOpenRelease, type Release } from '../../store/release/releases.ts'
 import { writeFaults } from '../../store/serving/replicas.ts'
 import { approveByApi, approveBySignal, awaitApproval, followRelease, stagesOf } from './releasing.ts'
 import { metricOf, rollbackLines, rollbackFiguresOf, type RollbackFigures } from './figures.ts'
-import { timeText, whole } from './narrator.ts'
+import { timeText } from './narrator.ts'
+import { countText } from '../../charts/figures.ts'
 import { chapterAfter } from './progress.ts'
 import { finishRetraining, trainChallenger } from './retraining.ts'
 import { demoModel, type DemoWorld } from './world.ts'
@@ -106,7 +107,7 @@ async function nextDays(world: DemoWorld, untilMs: number): Promise<void> {
   await narrator.during(() => {
     const { requests, outcomes } = replay.counts()
     const nowMs = Math.max(replay.nowMs(), fromMs)
-    const counts = `${whole(requests - before.requests)} requests, ${whole(outcomes - before.outcomes)} outcomes`
+    const counts = `${countText(requests - before.requests)} requests, ${countText(outcomes - before.outcomes)} outcomes`
     return `${narrator.bar((nowMs - fromMs) / (untilMs - fromMs))} ${timeText(nowMs)}  ${counts}`
   }, passed())
   world.flow(paces.training)
@@ -123,7 +124,7 @@ async function promotedChallenger(world: DemoWorld, story: DemoResult, asOfMs: n
   await approveBySignal(world, release)
   world.flow(paces.releasing)
   const ended = await followRelease(world, release.state.id, {
-    goesOn: 'it is better on the same rows, so its answers may differ',
+    resumeReason: 'it is better on the same rows, so its answers may differ',
   })
   await conclude(world, story, { ended, evaluation, outcome: 'promoted', champion: ended.state.version })
   world.flow(paces.training)

@@ -76,7 +76,7 @@ export async function openWorld(system: System, narrator: Narrator): Promise<Dem
   const trafficKey = await key(people.traffic, 'predictor')
   const schedulerKey = await key(people.scheduler, 'operator')
   const approverKey = await key(people.approver, 'approver')
-  await untilKnown(urls, approverKey)
+  await awaitKeyAccepted(urls, approverKey)
   const world: DemoWorld = {
     narrator,
     system,
@@ -121,7 +121,7 @@ const pollMs = 100
 const maxWaitMs = 60_000
 
 /** Waits until every replica accepts the newest key, which takes a moment on a busy machine. */
-async function untilKnown(urls: readonly string[], key: string): Promise<void> {
+async function awaitKeyAccepted(urls: readonly string[], key: string): Promise<void> {
   const deadline = Date.now() + maxWaitMs
   const isKnown = (url: string) =>
     fetch(`${url}/v1/models`, { headers: { authorization: `Bearer ${key}` } }).then(

@@ -61,7 +61,7 @@ const DEFAULT_GRACE_MS = 10_000
 /** Time limit for reading the last lines of a server that has ended. */
 const LAST_LINES_MS = 2_000
 /** Part of util-linux; sets the signal that the kernel sends when the parent dies. */
-const TIE = '/usr/bin/setpriv'
+const SETPRIV = '/usr/bin/setpriv'
 
 export async function spawnProcess(
   spec: ProcessSpec,
@@ -71,8 +71,8 @@ export async function spawnProcess(
   const stopSignal = spec.stopSignal ?? 'SIGTERM'
   const own = [spec.command, ...spec.args]
   const tied =
-    spec.outlives !== true && existsSync(TIE)
-      ? [TIE, '--pdeathsig', stopSignal.slice('SIG'.length), '--', ...own]
+    spec.outlives !== true && existsSync(SETPRIV)
+      ? [SETPRIV, '--pdeathsig', stopSignal.slice('SIG'.length), '--', ...own]
       : own
   const child = spawn(tied[0] ?? spec.command, tied.slice(1), {
     cwd: spec.cwd,

@@ -1,4 +1,6 @@
-"""Grows random ONNX graphs of the operators that Tenure lowers and of others, with attributes of every kind that their versions allow."""
+"""
+Generates random ONNX graphs of the operators that Tenure lowers and of others, with every kind of attribute that their versions allow.
+"""
 
 from dataclasses import dataclass, replace
 
@@ -10,7 +12,7 @@ ML = "ai.onnx.ml"
 
 @dataclass(frozen=True)
 class Value:
-    """A value of the graph: `tail` are its dimensions behind that of the rows."""
+    """A value of the graph. `tail` holds its dimensions after the row dimension."""
 
     name: str
     kind: str
@@ -31,7 +33,7 @@ class Graph:
         return self.rng.random() < share
 
     def mistake(self):
-        """Whether to do something that ONNX Runtime refuses."""
+        """Returns whether to generate something that ONNX Runtime refuses."""
         return self.mistakes and self.chance(0.25)
 
     def name(self):
@@ -39,7 +41,7 @@ class Graph:
         return f"v{self.count}"
 
     def constant(self, array):
-        """The name of a constant: an initializer, or a node of each form."""
+        """Adds a constant, as an initializer or a node of each form, and returns its name."""
         array, name = np.asarray(array), self.name()
         if self.chance(0.7):
             self.initializers.append(numpy_helper.from_array(array, name))
@@ -58,7 +60,7 @@ class Graph:
         return Value(names[place], kind, tuple(int(each) for each in tail))
 
     def floats(self, *shape, scale=1.0):
-        """Some of them zero, whole or denormal."""
+        """Returns numbers, some of them zero, whole or denormal."""
         values = self.rng.normal(size=shape) * scale
         rest = self.rng.random(shape)
         values = np.where(rest < 0.05, 0.0, np.where(rest < 0.1, np.round(values), values))
@@ -66,7 +68,7 @@ class Graph:
 
 
 def axis_of(g, value):
-    """The last dimension, from either end."""
+    """Returns the index of the last dimension, counted from either end."""
     if g.mistake():
         return int(g.rng.integers(-4, 5))
     return -1 if g.chance(0.5) else len(value.tail)
@@ -78,7 +80,7 @@ def unary(g, x):
 
 
 def shaped(g, x):
-    """Activations with attributes."""
+    """Adds activations with attributes."""
     op = str(g.rng.choice("LeakyRelu HardSigmoid Elu Celu Selu HardSwish ThresholdedRelu".split()))
     if (op == "Celu" and g.opset < 12) or (op == "HardSwish" and g.opset < 14) or (op == "ThresholdedRelu" and g.opset < 10):
         op = "Elu"
@@ -268,7 +270,7 @@ def flatten(g, x):
 
 
 def cast(g, x):
-    """To another type and back, or once."""
+    """Casts to another type and back, or once."""
     codes = {"float": 1, "int32": 6, "int64": 7, "bool": 9, "double": 11, "half": 10}
     kinds = ["double", "double", "int64", "bool", "float", "half"]
     kind = str(g.rng.choice(kinds))
@@ -279,7 +281,7 @@ def cast(g, x):
 
 
 def foreign(g, x):
-    """Operators that are left to ONNX Runtime."""
+    """Adds operators that Tenure leaves to ONNX Runtime."""
     which = int(g.rng.integers(4))
     if which == 0:
         condition = g.node("Greater" if g.opset < 9 or g.chance(0.5) else "Less", [x.name, g.constant(np.float32(0.1))], "bool", x.tail)
@@ -355,7 +357,7 @@ def flat(value):
     return len(value.tail) == 1
 
 
-# Name, how often, and which values it takes.
+# Function, weight, and accepted values.
 ANY = lambda x: x.kind == "float"
 ROW = lambda x: x.kind == "float" and flat(x)
 LISTED = lambda x: x.kind == "float" and len(x.tail) > 0
@@ -370,7 +372,7 @@ OPERATORS = [
 
 
 def grow(g, inputs):
-    """Adds operators on the values so far; returns a row of numbers."""
+    """Adds operators on the values so far. Returns a row of numbers."""
     values = [Value(name, kind, (width,)) for name, kind, width in inputs]
     for _ in range(g.rng.integers(1, 10)):
         x = values[-1] if g.chance(0.6) else values[g.rng.integers(len(values))]

@@ -1,4 +1,4 @@
-"""Grows random trees as the operators of ai.onnx.ml hold them: every comparison, transform, aggregate and way to number nodes."""
+"""Generates random trees for the operators of ai.onnx.ml: every comparison, transform, aggregate and numbering of nodes."""
 
 import numpy as np
 from onnx import TensorProto, helper, numpy_helper
@@ -12,7 +12,7 @@ BOUNDS = [0.0, -0.5, 0.5, 1.0, 1e9, np.inf, -np.inf, 1e-40]
 
 
 def grow_tree(g, columns, depth, modes):
-    """A leaf is None; a node (column, mode, bound, tracks missing, true, false)."""
+    """Returns None for a leaf, or a node (column, mode, bound, tracks missing, true, false)."""
     if depth == 0 or g.chance(0.15):
         return None
     bound = float(np.float32(g.rng.choice(BOUNDS) if g.chance(0.4) else g.rng.normal()))
@@ -21,7 +21,7 @@ def grow_tree(g, columns, depth, modes):
 
 
 def listed(tree):
-    """The nodes in order, the root first: (node, place of true, place of false), and None for leaves."""
+    """Returns the nodes in order, the root first: (node, index of true, index of false), with None for leaves."""
     nodes = []
 
     def place(each):
@@ -36,14 +36,14 @@ def listed(tree):
 
 
 def leaf_weights(g, targets, positive):
-    """(target, weight) of a leaf; some leaves weigh several targets, or none."""
+    """Returns (target, weight) pairs of a leaf; some leaves weigh several targets, or none."""
     count = int(g.rng.choice([1, 1, 1, 0, targets])) if targets > 1 else int(not g.chance(0.03))
     chosen = sorted(g.rng.choice(targets, count, replace=False).tolist())
     return [(target, float(np.float32(abs(weight) if positive else weight))) for target, weight in zip(chosen, g.rng.normal(size=count))]
 
 
 def older(g, x):
-    """TreeEnsembleRegressor or TreeEnsembleClassifier."""
+    """Builds a TreeEnsembleRegressor or TreeEnsembleClassifier."""
     is_classifier = g.chance(0.5)
     targets = int(g.rng.integers(1, 4))
     modes = MODES[: int(g.rng.choice([1, 4, 6], p=[0.5, 0.35, 0.15]))]
@@ -102,12 +102,12 @@ def older(g, x):
 
 
 def newest(g, x):
-    """TreeEnsemble of version 5, whose splits have the type of its input."""
+    """Builds a TreeEnsemble of version 5, whose splits have the type of its input."""
     targets = int(g.rng.integers(1, 4))
     dtype = np.float64 if x.kind == "double" else np.float32
     modes = MODES[: int(g.rng.choice([1, 4, 6]))] + (["BRANCH_MEMBER"] if g.chance(0.2) else [])
     trees = [listed(grow_tree(g, x.width, int(g.rng.integers(1, 5)), modes)) for _ in range(g.rng.integers(1, 12))]
-    # A tree of one leaf is a node whose sides lead to it.
+    # A tree of one leaf is encoded as a node whose two sides lead to it.
     trees = [nodes if nodes[0][0] else [((0, "BRANCH_LEQ", 0.0, 0), 1, 1), (None, 0, 0)] for nodes in trees]
     roots, rows, leaves, members = [], [], [], []
     for nodes in trees:
@@ -141,7 +141,7 @@ def newest(g, x):
 
 
 def grow_trees(g, inputs):
-    """Trees on the columns as they are or behind operators, and what may stand behind trees."""
+    """Adds trees on the columns directly or after operators, and operators that may follow trees."""
     values = [Value(name, kind, (width,)) for name, kind, width in inputs]
     if len(values) > 1 or values[0].kind == "bool":
         parts = [each if each.kind == "float" else g.node("Cast", [each.name], "float", each.tail, to=1) for each in values]

@@ -34,7 +34,7 @@ CATEGORIES = ["red", "blue", "", "grün", "no such"]
 
 
 def column_of(rng, kind, rows):
-    """Values of a column; every second row has an odd one now and then."""
+    """Returns values of a column; every second row may have an unusual one."""
     if kind == "string":
         return rng.choice(np.array(CATEGORIES, object), rows)
     if kind == "bool":
@@ -58,7 +58,7 @@ def feeds_of(rng, inputs, rows):
 
 
 def neighbours(feeds):
-    """The same rows, of which every number has the next value of its type."""
+    """Returns the same rows with every number changed to the next value of its type."""
     return {
         name: np.nextafter(values, np.asarray(np.inf, values.dtype)) if values.dtype in (np.float32, np.float64) else moved_whole(values)
         for name, values in feeds.items()
@@ -66,7 +66,7 @@ def neighbours(feeds):
 
 
 def moved_whole(values):
-    """Whole numbers beyond the 24 bits of a float."""
+    """Returns whole numbers beyond the 24 bits of a float."""
     return values if values.dtype in (object, np.bool_) else values - (np.abs(values.astype(np.int64)) > 2**23).astype(values.dtype)
 
 
@@ -79,7 +79,7 @@ def plain(value):
 
 
 def inputs_of(rng, texts=True):
-    """One matrix, or columns of their own."""
+    """Returns one matrix, or one input per column."""
     if rng.random() < 0.75:
         kind = rng.choice(["float", "double", "int64", "int32", "bool"], p=[0.7, 0.1, 0.1, 0.05, 0.05])
         return [("x", str(kind), int(rng.integers(1, 7)))]
@@ -105,7 +105,7 @@ def answer(seed, rows):
 
 
 def with_moved_constants(data):
-    """The same graph, of whose constants every number has the next value of its type."""
+    """Returns the same graph with every number in its constants changed to the next value of its type."""
     made = onnx.load_from_string(data)
     values = [each.t for node in made.graph.node if node.op_type == "Constant" for each in node.attribute if each.name == "value"]
     for tensor in [*made.graph.initializer, *values]:
@@ -116,7 +116,7 @@ def with_moved_constants(data):
 
 
 def line_of(data, feeds, output):
-    """A graph with rows and their answers. Its inputs stand in the order of the graph."""
+    """Returns a graph with rows and their predictions. The inputs are in the order of the graph."""
     table = np.concatenate([values.astype(object) for values in feeds.values()], 1)
     found = {"model": base64.b64encode(data).decode(), "rows": [[plain(v) for v in row] for row in table]}
     settings = onnxruntime.SessionOptions()

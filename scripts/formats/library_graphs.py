@@ -28,7 +28,7 @@ COLUMNS = 6
 
 
 def models_of(seed):
-    """Name, kind of target, model."""
+    """Yields name, kind of target, and model."""
     own = {"random_state": seed}
     small = {"n_estimators": 8, "max_depth": 4, **own}
     logistic = linear_model.LogisticRegression
@@ -107,11 +107,11 @@ def odd_rows(rng, rows, count):
 
 
 def tell(file, name, made, rows, seed):
-    """One line: the graph with answers to odd rows."""
+    """Returns one JSON line: the graph with predictions for unusual rows."""
     graph = made.graph
     names = {each.name for each in graph.initializer}
     given = next(each for each in graph.input if each.name not in names)
-    # onnxruntime answers trees with 32 bits and refuses the 64 that skl2onnx announces.
+    # onnxruntime computes trees in 32 bits and refuses the 64 bits that skl2onnx declares.
     makers = {name: node.op_type for node in graph.node for name in node.output}
     for each in graph.output:
         if each.type.tensor_type.elem_type == 11 and any(op.startswith("TreeEnsemble") for op in makers.values()):
@@ -156,7 +156,7 @@ def catboost_graphs(file, seed, count, folder):
         path = f"{folder}/catboost-{name}.onnx"
         model.fit(rows, wanted).save_model(path, format="onnx")
         made = onnx.load(path)
-        # A list of dictionaries stands behind the probabilities.
+        # A list of dictionaries follows the probabilities.
         for node in [each for each in made.graph.node if each.op_type == "ZipMap"]:
             made.graph.node.remove(node)
             for output in made.graph.output:

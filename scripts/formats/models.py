@@ -202,7 +202,7 @@ take_numpy_numbers()
 
 
 def answers_of(path, feeds):
-    """The output of numbers: probabilities, or the values of a regression."""
+    """Returns the numeric output: probabilities, or the values of a regression."""
     settings = onnxruntime.SessionOptions()
     settings.intra_op_num_threads = 1
     session = onnxruntime.InferenceSession(path, settings, providers=["CPUExecutionProvider"])
@@ -218,7 +218,7 @@ def save_onnx(name, made, rows, double):
 
 
 def bounds_of(model):
-    """Thresholds of some of its trees, on which rows are put."""
+    """Returns thresholds of some of its trees, at which rows are placed."""
     trees = [each.tree_ for each in np.ravel(getattr(model, "estimators_", [])) if hasattr(each, "tree_")]
     return [float(np.float32(bound)) for each in trees[:5] for bound in each.threshold if bound != -2][:50]
 
@@ -233,14 +233,14 @@ def sklearn_model(name, seed, model, kind="binary", double=False, missing=False,
     odd_values = [np.nan, np.inf, -np.inf, 0.0, -0.0, 1e-36, 1e9, -1e9, 0.5, -0.5, *bounds_of(model)]
     opsets = {"": 18, "ai.onnx.ml": 3}
     made = convert_sklearn(model, initial_types=kinds, options=settings, target_opset=opsets)
-    # onnxruntime answers trees with 32 bits and refuses the 64 that skl2onnx announces.
+    # onnxruntime computes trees in 32 bits and refuses the 64 bits that skl2onnx declares.
     if double and made.graph.node[0].op_type.startswith("TreeEnsemble"):
         made.graph.output[-1].type.tensor_type.elem_type = TensorProto.FLOAT
     save_onnx(name, made, odd(rng, rows.round(3), odd_values), double)
 
 
 def random_tree(rng, depth, place):
-    """Nodes of a tree as (node, column, mode, threshold, true, false, tracks missing), and its leaves as (node, weight)."""
+    """Returns the nodes of a tree as (node, column, mode, threshold, true, false, tracks missing), and its leaves as (node, weight)."""
     if depth == 0 or (depth < 3 and rng.random() < 0.2):
         return [(place, 0, "LEAF", 0.0, 0, 0, 0)], [(place, float(np.float32(rng.normal())))]
     mode = rng.choice(["BRANCH_LEQ", "BRANCH_LT", "BRANCH_GTE", "BRANCH_GT"])
@@ -253,7 +253,7 @@ def random_tree(rng, depth, place):
 
 
 def random_trees(name, seed, newest, double=False):
-    """Every comparison, with and without missing values on its true side: in the older operators or in that of version 5."""
+    """Builds every comparison, with and without missing values on its true side, in the older operators or in version 5."""
     rng = np.random.default_rng(seed)
     grown = [random_tree(rng, 4, 0) for _ in range(options.rounds)]
     number, dtype = (TensorProto.DOUBLE, np.float64) if double else (TensorProto.FLOAT, np.float32)
@@ -295,7 +295,7 @@ def random_trees(name, seed, newest, double=False):
 
 
 def pipeline_model(name, seed, last):
-    """Named columns: numbers, of which some are missing, whole numbers and texts."""
+    """Returns named columns: numbers, some of them missing, whole numbers and texts."""
     rng = np.random.default_rng(seed)
     count = max(1500, options.rows)
     age, income = rng.normal(40, 12, count).round(1), rng.lognormal(8, 1, count).round()

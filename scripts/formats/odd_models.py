@@ -1,4 +1,4 @@
-"""Trains models of LightGBM, XGBoost and CatBoost with less usual settings, for `models.py`, whose helpers it is given."""
+"""Trains models of LightGBM, XGBoost and CatBoost with less usual settings, for `models.py`, which passes its helpers."""
 
 import catboost
 import lightgbm
@@ -13,7 +13,7 @@ def ranks(m, rng, rows):
 
 
 def survival(m, rng, rows):
-    """Times, negative where the event was not seen."""
+    """Returns times, negative if the event was not observed."""
     return np.exp(m.targets(rows, "number") / 3) * np.where(rng.random(len(rows)) < 0.3, -1, 1)
 
 
@@ -66,7 +66,7 @@ def xgboost_model(m, name, seed, params, kind="binary", cats=(), target=None, en
     for column in cats:
         strange = ~((asked[:, column] >= 0) & (asked[:, column] < m.CATEGORIES) & (asked[:, column] % 1 == 0))
         asked[strange, column] = np.where(rng.random(strange.sum()) < 0.5, np.nan, m.CATEGORIES - 1)
-    # Of multi:softmax the probabilities are served, and its library gives the class.
+    # For multi:softmax, Tenure serves the probabilities, while the library returns the class.
     is_softmax = params["objective"] == "multi:softmax"
     answers = booster.predict(matrix(asked.astype(np.float32)), output_margin=is_softmax)
     if is_softmax:

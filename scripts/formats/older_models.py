@@ -27,7 +27,7 @@ COLUMNS, ROWS, CATEGORIES = 4, 60, 60
 
 
 def rows_of(np, categorical):
-    """Column 1 holds codes where it is categorical. Half of the last 60 rows are odd."""
+    """Returns rows; column 1 holds codes if it is categorical. Half of the last 60 rows are unusual."""
     rng = np.random.RandomState(7)
     rows = rng.randn(400, COLUMNS).astype(np.float32)
     if categorical:
@@ -111,7 +111,7 @@ def catboost_models(np, add):
 
 
 def train(library, version):
-    """Prints the models of the version that is installed as JSON."""
+    """Prints the models of the installed version as JSON."""
     import numpy as np
 
     cases = []

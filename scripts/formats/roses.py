@@ -15,7 +15,7 @@ roses = json.load(sys.stdin)
 matrix = np.array(
     [[r["size"], COLOURS.index(r["colour"]), np.nan if r["age"] is None else r["age"]] for r in roses], dtype=float
 )
-# The first twenty days: those before the test rows of a retraining as of day 30.
+# The first twenty days, which precede the test rows of a retraining as of day 30.
 train = slice(0, 1200)
 data = lightgbm.Dataset(
     matrix[train],

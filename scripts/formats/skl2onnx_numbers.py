@@ -1,4 +1,4 @@
-"""Lets skl2onnx 1.20 convert histogram gradient boosting: onnx refuses the numbers of numpy that it gives for a node."""
+"""Makes skl2onnx 1.20 convert histogram gradient boosting: skl2onnx returns NumPy numbers for a node, which onnx refuses."""
 
 import numpy as np
 import skl2onnx.common._container as container

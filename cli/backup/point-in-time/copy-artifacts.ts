@@ -54,7 +54,7 @@ async function unlessMissing(work: () => Promise<void>): Promise<void> {
 }
 
 /** Downloads referenced files that this machine lacks. Returns the number of downloaded files, and the files that the store lacks too. */
-export async function bringArtifacts(
+export async function downloadArtifacts(
   { manifests, snapshots }: References,
   { artifacts, store }: { artifacts: Artifacts; store: ObjectStore },
 ): Promise<{ brought: number; missing: string[] }> {

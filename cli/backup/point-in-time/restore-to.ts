@@ -23,7 +23,7 @@ import { fetchBackup } from '../backup-place.ts'
 import { damaged, openArchive, type Archive } from '../read-archive.ts'
 import { untrusted } from '../restore.ts'
 import { readManifest, requireIntact } from '../verify.ts'
-import { bringArtifacts } from './copy-artifacts.ts'
+import { downloadArtifacts } from './copy-artifacts.ts'
 import { decodeLogFile, isSegment, nextPosition, positionOf } from './log-segment.ts'
 import { headsKey, listBases, listLog, logKey, type BaseName } from './places.ts'
 import { baseFormat, dataPrefix, labelName, type BaseManifest } from './write-base.ts'
@@ -223,7 +223,7 @@ async function recover(place: {
   const { draft, replay, archiveTo, at } = place
   await writeFile(join(draft, 'recovery.signal'), '', { mode: 0o600 })
   writeOwnerPassword(draft)
-  await giveToServer(draft)
+  await chownToServer(draft)
   const path = `'${replay.replaceAll("'", String.raw`'\''`)}'`.replaceAll('%', '%%')
   const settings = {
     restore_command: `cp ${path}/%f "%p"`,
@@ -258,7 +258,7 @@ async function recover(place: {
 const lastTransaction = /last completed transaction was at log time (.+)$/
 
 /** Gives the files to the user that runs Postgres, when this process is root. */
-async function giveToServer(draft: string): Promise<void> {
+async function chownToServer(draft: string): Promise<void> {
   const user = serverUser()
   if (user === undefined) return
   await chown(draft, user, user)
@@ -274,7 +274,7 @@ async function complete(
   const dump = await openDump(databaseUrl)
   await dump.close()
   onProgress?.('bringing the artifacts back')
-  const { brought, missing } = await bringArtifacts(dump.references, {
+  const { brought, missing } = await downloadArtifacts(dump.references, {
     artifacts: openSharedArtifacts(config),
     store,
   })

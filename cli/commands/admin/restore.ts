@@ -40,7 +40,7 @@ export const restoreCommand: CommandSpec = {
     const byOtherMeans = options['afterPointInTime'] === true
     if ((from === undefined) !== byOtherMeans)
       throw usageError(byOtherMeans ? '--after-point-in-time takes no file' : 'the backup file is missing')
-    const backup = from === undefined ? undefined : await fetched(from)
+    const backup = from === undefined ? undefined : await fetchVerifiedBackup(from)
     const { openInstallation } = await import('../../backup/installation.ts')
     const place = await openInstallation({ make: !byOtherMeans }).catch(async (error: unknown) => {
       await backup?.remove()
@@ -111,7 +111,7 @@ async function restoreMoment(
 }
 
 /** Copies the backup to this machine and checks that it is one, before a database is created for it. */
-export async function fetched(from: string): Promise<LocalBackup> {
+export async function fetchVerifiedBackup(from: string): Promise<LocalBackup> {
   const { fetchBackup, openBackupPlace } = await import('../../backup/backup-place.ts')
   const { openArchive } = await import('../../backup/read-archive.ts')
   const backup = await fetchBackup(await openBackupPlace(from, readCommandConfig().s3))

@@ -98,7 +98,7 @@ async function runDrills(
     terminal.answer(answer, `Drill of ${model} started. Follow it: \`tenure drills list ${model}\``)
     return exitCodes.done
   }
-  const ended = await untilOver(api(), model, since)
+  const ended = await awaitDrillsEnd(api(), model, since)
   terminal.answer({ drills: ended }, ended.length === 0 ? none : tableBy(terminal, ended, columns))
   return ended.length > 0 && ended.every(({ passed }) => passed === true)
     ? exitCodes.done
@@ -109,7 +109,11 @@ const drillsOf = async (client: Client, model: string): Promise<DrillAnswer[]> =
   (await client.get<{ drills: DrillAnswer[] }>('/v1/drills', { model })).drills
 
 /** Waits until all drills started since are over and no further drill starts. */
-async function untilOver(client: Client, model: string, since: ReadonlySet<string>): Promise<DrillAnswer[]> {
+async function awaitDrillsEnd(
+  client: Client,
+  model: string,
+  since: ReadonlySet<string>,
+): Promise<DrillAnswer[]> {
   for (let quiet = 0; ; await pause(pollMs)) {
     const mine = (await drillsOf(client, model)).filter(({ id }) => !since.has(id))
     quiet = mine.every(({ ended_at: endedAt }) => endedAt !== undefined) ? quiet + 1 : 0

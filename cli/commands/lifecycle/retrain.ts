@@ -51,19 +51,19 @@ export const retrainCommand: CommandSpec = {
       reason: options['reason'],
       hyperparameters: readOverrides(lists['set']),
     })
-    await sayChangedFile(session, model)
-    return answerStarted(session, { model, started, watch: options['watch'] === true })
+    await warnOfChangedFile(session, model)
+    return printStarted(session, { model, started, watch: options['watch'] === true })
   },
 }
 
 /** Warns if the model file was edited without a sync. */
-export async function sayChangedFile({ api, terminal }: CommandSession, model: string): Promise<void> {
+export async function warnOfChangedFile({ api, terminal }: CommandSession, model: string): Promise<void> {
   const hint = await hintOfChangedFile(api(), model)
   if (hint !== undefined) terminal.complain(terminal.paint('yellow', hint))
 }
 
 /** Prints that a retraining has started, or follows it to its end. */
-export async function answerStarted(
+export async function printStarted(
   session: CommandSession,
   {
     model,
@@ -85,7 +85,7 @@ export async function answerStarted(
   if (deferred !== undefined) terminal.say(deferred)
   const id = deferred === undefined ? started.id : await deliveredId(session, started.id)
   const { ended, seen } = await followRetraining(session, id)
-  await answerFollowed(session, { ended, seen })
+  await printFollowed(session, { ended, seen })
   return good.includes(ended.outcome ?? '') ? exitCodes.done : exitCodes.otherwise
 }
 
@@ -95,7 +95,7 @@ interface Followed {
 }
 
 /** Prints the loss, the end and the gates of the followed retraining. Returns the gate verdict, if there is one. */
-export async function answerFollowed(
+export async function printFollowed(
   session: CommandSession,
   { ended, seen }: Followed,
   note = '',

@@ -6,7 +6,7 @@ import { follow, readOpening } from '../follow.ts'
 import { coloured } from '../format.ts'
 import { tableBy } from '../../terminal.ts'
 import { isoTime } from './as-of.ts'
-import { sayChangedFile } from './retrain.ts'
+import { warnOfChangedFile } from './retrain.ts'
 import { parseHyperparameter, readPairs, type HyperparameterOption } from './hyperparameters.ts'
 import { maxSweepParallel, maxSweepTrials } from '../../../domain/training/sweep-plan.ts'
 import { numberOption } from '../../number-option.ts'
@@ -74,7 +74,7 @@ export const sweepCommand: CommandSpec = {
       as_of: isoTime(options['asOf']),
     }
     const { id } = await api().post<{ id: string }>(path`/v1/models/${model}/sweeps`, body)
-    await sayChangedFile(session, model)
+    await warnOfChangedFile(session, model)
     const read = readOpening(() => api().get<SweepAnswer>(path`/v1/sweeps/${id}`), {
       id,
       stage: 'opening',

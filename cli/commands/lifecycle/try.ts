@@ -6,7 +6,7 @@ import type { CommandSpec } from '../../program.ts'
 import { readOpening } from '../follow.ts'
 import { isoTime } from './as-of.ts'
 import { readOverrides } from './hyperparameters.ts'
-import { answerFollowed, followTraining, sayChangedFile } from './retrain.ts'
+import { printFollowed, followTraining, warnOfChangedFile } from './retrain.ts'
 
 /** Verdicts for which a release would not be refused. */
 const good = ['better', 'not_worse']
@@ -26,12 +26,12 @@ export const tryCommand: CommandSpec = {
       as_of: isoTime(options['asOf']),
       hyperparameters: readOverrides(lists['set']),
     })
-    await sayChangedFile(session, model)
+    await warnOfChangedFile(session, model)
     const read = readOpening(() => api().get<RetrainingAnswer>(path`/v1/trials/${id}`), {
       stage: 'opening',
     } as RetrainingAnswer)
     const followed = await followTraining(session, read)
-    const { verdict } = await answerFollowed(session, followed, 'Nothing was registered.')
+    const { verdict } = await printFollowed(session, followed, 'Nothing was registered.')
     return verdict !== undefined && good.includes(verdict) ? exitCodes.done : exitCodes.otherwise
   },
 }

@@ -6,7 +6,7 @@ import type { BundleOrigin } from '../../../domain/model/bundle-origin.ts'
 import { usageError } from '../../client/client.ts'
 import type { CommandGroup } from '../../program.ts'
 import { isoTime } from '../lifecycle/as-of.ts'
-import { answerStarted, type StartedReply } from '../lifecycle/retrain.ts'
+import { printStarted, type StartedReply } from '../lifecycle/retrain.ts'
 
 type ImportReply = StartedReply & { model: string; bundle: BundleOrigin }
 
@@ -56,7 +56,7 @@ export const bundleGroup: CommandGroup = {
         if (options['asOf'] !== undefined) form.set('as_of', isoTime(options['asOf'])!)
         const started = await session.api().postForm<ImportReply>('/v1/bundles', form)
         session.terminal.say(...linesOf(started.bundle))
-        return answerStarted(session, {
+        return printStarted(session, {
           model: started.model,
           started,
           watch: options['watch'] === true,

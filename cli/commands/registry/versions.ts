@@ -11,7 +11,7 @@ import type { CommandGroup, CommandSession } from '../../program.ts'
 import { tableBy, tableOf, type Terminal } from '../../terminal.ts'
 import { orDash, digestPrefix, time } from '../format.ts'
 import { listOfModels, listQuery, requireModel } from '../list.ts'
-import { answerStarted, sayChangedFile, type StartedReply } from '../lifecycle/retrain.ts'
+import { printStarted, warnOfChangedFile, type StartedReply } from '../lifecycle/retrain.ts'
 
 type BroughtReply = StartedReply & { artifact: { library: string; unused: string[]; by_place?: string[] } }
 
@@ -110,8 +110,8 @@ export const versionsGroup: CommandGroup = {
           session.terminal.say(
             `The file does not name its columns. They are taken in the order of the model file: ${byPlace.join(', ')}. If it was trained in another order, name them with --columns.`,
           )
-        await sayChangedFile(session, model)
-        return answerStarted(session, { model, started, watch: options['watch'] === true, brings: true })
+        await warnOfChangedFile(session, model)
+        return printStarted(session, { model, started, watch: options['watch'] === true, brings: true })
       },
     },
     {

@@ -1,6 +1,7 @@
 import { stripVTControlCharacters } from 'node:util'
 import { describe, expect, it } from 'vitest'
-import { createNarrator, lapseText, timeText, whole } from '../../../cli/demo/narrator.ts'
+import { createNarrator, lapseText, timeText } from '../../../cli/demo/narrator.ts'
+import { countText } from '../../../charts/figures.ts'
 import { barOf, openTerminal, tableOf } from '../../../cli/terminal.ts'
 
 function terminal({ isTTY }: { isTTY: boolean }) {
@@ -53,7 +54,7 @@ describe('formats', () => {
   it('times are in UTC', () => {
     const ms = Date.UTC(2001, 1, 1, 14, 5)
     expect(timeText(ms)).toBe('Thu 1 Feb 2001 14:05')
-    expect(whole(12_345.4)).toBe('12,345')
+    expect(countText(12_345.4)).toBe('12,345')
   })
 
   it('a bar is clamped to its width', () => {
