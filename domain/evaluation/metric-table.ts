@@ -58,6 +58,13 @@ export const challengerText = (
 ): string =>
   beside === undefined ? text(challenger) : `${text(challenger)} (${text(beside)} of the compared numbers)`
 
+/** The challenger's value that is compared with the champion's. */
+export const comparedValue = ({
+  challenger,
+  beside,
+}: Pick<GateMetricRow, 'challenger' | 'beside'>): number | null =>
+  beside === undefined ? challenger : beside
+
 /** Whether the challenger must be not worse in this metric, apart from the primary metric. */
 export const isGuard = ({ metric }: Pick<GateMetricRow, 'metric'>, { guards, custom }: GatePolicy): boolean =>
   guards.some((guard) => guard === metric) || custom?.[metric]?.guard === true

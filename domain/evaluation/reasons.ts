@@ -4,7 +4,7 @@ import type { Estimate, GateFairnessRow } from './fairness.ts'
 import type { ComparedNumbers, GateSearch } from './input.ts'
 import type { GatePolicy } from './policy.ts'
 import type { GateSliceRow } from './slices.ts'
-import type { GateMetricRow } from './metric-table.ts'
+import { comparedValue, type GateMetricRow } from './metric-table.ts'
 import { fourDigits, worstCaseText } from '../figures.ts'
 import type { Reason } from '../verdict.ts'
 
@@ -144,7 +144,7 @@ export function useReasons(uses: number | undefined, policy: GatePolicy): Reason
 /** Why the challenger passes. */
 export function forReason(primary: GateMetricRow, first: boolean): Reason {
   const { metric, champion, delta, low, high, oneSidedLow, margin } = primary
-  const challenger = primary.beside ?? primary.challenger
+  const challenger = comparedValue(primary)
   const values = { metric, champion, challenger, delta, low, oneSidedLow, margin }
   if (first) {
     const message = `first version: meets its floors and beats the baseline, ${metric} ${fourDigits(challenger)}`

@@ -1,5 +1,5 @@
 /** Renders the card of a version as Markdown, for files and mail. */
-import { verdictText } from '../evaluation/metric-table.ts'
+import { challengerText, verdictText } from '../evaluation/metric-table.ts'
 import { groupedDigits } from '../figures.ts'
 import { escapedText, figureOrDash, signedFigure, titledTable } from '../markdown.ts'
 import type { ModelCard } from './model-card.ts'
@@ -73,7 +73,7 @@ function evaluationParts(evaluation: ModelCard['evaluation'] & object): string[]
       evaluation.metrics.map((row) => [
         escapedText(row.metric),
         figureOrDash(row.champion),
-        figureOrDash(row.challenger),
+        challengerText(row, figureOrDash),
         signedFigure(row.delta),
         row.low === null ? '–' : `${signedFigure(row.low)} to ${signedFigure(row.high)}`,
         figureOrDash(row.floor ?? null),

@@ -133,6 +133,7 @@ const metricFields = [
   'metric',
   'champion',
   'challenger',
+  'beside',
   'delta',
   'low',
   'high',

@@ -116,6 +116,21 @@ describe('a card', () => {
     expect(card).toContain('| ece | – | 0.1 | – | – | – | reported |')
   })
 
+  it('of some numbers shows the value that was compared with the champion', () => {
+    const metric = {
+      metric: 'rmse',
+      champion: 2,
+      challenger: 5,
+      beside: 1.5,
+      delta: 0.5,
+      low: 0.4,
+      high: 0.6,
+    }
+    const metrics = [{ ...metric, floor: null, verdict: 'better' }] as unknown as GateReport['metrics']
+    const card = modelCard({ ...bare, evaluation: { id: 'e1', verdict: 'better', report: { metrics } } })
+    expect(cardMarkdown(card)).toContain('| rmse | 2 | 5 (1.5 of the compared numbers) | +0.5 |')
+  })
+
   it('says why a version was not released', () => {
     const refused = modelCard({ ...bare, notReleased: 'the champion has *changed*' })
     expect(cardMarkdown(refused)).toContain('\n- Not released: the champion has \\*changed\\*\n')

@@ -4,6 +4,7 @@ import { intervalOf, intervalsSvg } from '../../../../charts/intervals.ts'
 import type { GateReport } from '../../../../domain/evaluation/gate.ts'
 import {
   challengerText,
+  comparedValue,
   isGuard,
   verdictText,
   type GateMetricRow,
@@ -74,8 +75,7 @@ export function refusalText({ metrics, policy, reasons }: GateReport): string {
   if (failed === undefined || failed.oneSidedLow === null || failed.margin === null)
     return reasons[0]?.message ?? ''
   const { metric, champion, oneSidedLow, margin } = failed
-  const challenger = failed.beside ?? failed.challenger
-  return `${metricName(metric)} ${metricText(challenger)} vs ${metricText(champion)}; worst case ${gainText(oneSidedLow)}, limit ${gainText(-margin)}`
+  return `${metricName(metric)} ${metricText(comparedValue(failed))} vs ${metricText(champion)}; worst case ${gainText(oneSidedLow)}, limit ${gainText(-margin)}`
 }
 
 export const Gates = ({

@@ -3,6 +3,7 @@ import { countText } from '../../../../charts/figures.ts'
 import { metricName } from '../../../../domain/figures.ts'
 import { whyWaiting, withoutEvidence } from '../../../../domain/release/explain.ts'
 import type { GateReport } from '../../../../domain/evaluation/gate.ts'
+import { comparedValue } from '../../../../domain/evaluation/metric-table.ts'
 import type { PageElement } from '../../page.ts'
 import {
   Age,
@@ -91,7 +92,7 @@ const gathered = ({ reasons }: ShownVerdict): string =>
 function gateLine(report: GateReport, baseline: string | undefined): Line {
   const tone = gateTones[report.verdict]
   const primary = report.metrics.find(({ metric }) => metric === report.policy.primary)
-  const value = primary && `${metricName(primary.metric)} ${metricText(primary.challenger)}`
+  const value = primary && `${metricName(primary.metric)} ${metricText(comparedValue(primary))}`
   const reason = report.reasons[0]?.message ?? ''
   if (baseline === undefined) {
     const floor =

@@ -149,6 +149,23 @@ describe('a running stage', () => {
     expect(verdictLine(before).why).toBe('No verdict in this stage yet')
   })
 
+  it.each([
+    [{ challenger: 1.5 }, 'RMSE 1.5000 (+0.5000'],
+    [{ challenger: 5, beside: 1.5 }, 'RMSE 1.5000 (+0.5000'],
+  ])(
+    'before its first verdict has the gain that the gate found, of the value that was compared: %o',
+    (value, words) => {
+      const metric = { metric: 'rmse', champion: 2, ...value, delta: 0.5, low: 0.4, high: 0.6, floor: null }
+      const policy = { primary: 'rmse', confidence: 0.95 }
+      const before = {
+        ...subject,
+        release: { state: { ...state, stage: 'qualifying' } },
+        candidate: { report: { verdict: 'better', metrics: [metric], policy, reasons: [] } },
+      } as unknown as ReleaseSubject
+      expect(verdictLine(before).why).toContain(words)
+    },
+  )
+
   it('stands in the track between stages that are done and to come', async () => {
     const html = String(await StageTrack({ subject, stages }))
     const order = [...html.matchAll(/<li class="(\w+)"/g)].map(([, status]) => status)
