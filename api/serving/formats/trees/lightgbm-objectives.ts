@@ -11,10 +11,7 @@ import {
 } from './links.ts'
 
 /** Throws `artifact_invalid` for an objective whose answers are not known, or which has another number of trees a round. */
-export function lightgbmLink(
-  objective: string,
-  { averages, perIteration }: { averages: boolean; perIteration: number },
-): LinkFunction {
+export function lightgbmLink(objective: string, perIteration: number): LinkFunction {
   const [name = '', ...options] = objective.split(' ')
   const optionOf = (option: string): string | undefined =>
     options.find((each) => each.startsWith(`${option}:`))?.slice(option.length + 1)
@@ -23,7 +20,6 @@ export function lightgbmLink(
   const isOfClasses = name === 'multiclass' || name === 'multiclassova'
   if (name !== '' && name !== 'custom' && perIteration !== Number(isOfClasses ? optionOf('num_class') : 1))
     refuse(`the objective is ${JSON.stringify(objective)}, and num_tree_per_iteration ${perIteration}`)
-  if (averages && name === '') return identity
   switch (name) {
     case 'binary':
     case 'multiclassova':

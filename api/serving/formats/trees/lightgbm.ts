@@ -69,7 +69,7 @@ export function readLightgbm(text: string): Forest {
     scale: averages ? perIteration / trees.length : 1,
     offsets: new Float64Array(perIteration),
     single: false,
-    link: lightgbmLink(textOf(header, 'objective'), { averages, perIteration }),
+    link: lightgbmLink(textOf(header, 'objective'), perIteration),
   })
 }
 
