@@ -24,7 +24,7 @@ describe('the configuration', () => {
     expect(config.api).toMatchObject({ host: '127.0.0.1', port: 7400, publicPredictions: false })
   })
 
-  it('says what a host without TLS does, unless a proxy with TLS is known', () => {
+  it('warns about a host without TLS, unless a proxy with TLS is known', () => {
     const issueAt = (more: object) => plainTextIssue(readConfig({ ...good, ...more }))
     for (const host of ['127.0.0.1', 'localhost', '::1'])
       expect(issueAt({ TENURE_HOST: host })).toBeUndefined()
@@ -115,7 +115,7 @@ describe('the configuration', () => {
       expect(() => readConfig({ DATABASE_URL_FILE: join(folder, 'absent') })).toThrow(
         /DATABASE_URL_FILE is a file that can be read and is not empty, not ".*absent"/,
       )
-      // A process that is given the secret itself is not given the file, and no process the secrets of others.
+      // A process that receives the secret does not receive its file, and no process the secrets of others.
       const child = processEnvironment('worker', { DATABASE_URL: 'postgres://127.0.0.1/embedded' }, files)
       expect(readConfig(child).databaseUrl).toBe('postgres://127.0.0.1/embedded')
       const absent = ['TENURE_KEY_FILE', 'TENURE_OWNER_DATABASE_URL_FILE', 'TENURE_OIDC_CLIENT_SECRET_FILE']
@@ -143,7 +143,7 @@ describe('the configuration', () => {
     )
   })
 
-  it('knows two kinds of prediction log, and remembers no answers unless told to', () => {
+  it('has two kinds of prediction log, and caches no answers by default', () => {
     expect(readConfig(good).api).toMatchObject({ predictionLog: 'best-effort', predictionCache: 0 })
     const set = { ...good, TENURE_PREDICTION_LOG: 'durable', TENURE_PREDICTION_CACHE: '5000' }
     expect(readConfig(set).api).toMatchObject({ predictionLog: 'durable', predictionCache: 5_000 })
@@ -151,7 +151,7 @@ describe('the configuration', () => {
       expect(() => readConfig({ ...good, ...wrong })).toThrow(/TENURE_PREDICTION/)
   })
 
-  it('takes the origins of pages that may call, none by default', () => {
+  it('accepts the origins of pages that may call the API, none by default', () => {
     expect(readConfig(good).api.corsOrigins).toEqual([])
     const set = { ...good, TENURE_CORS_ORIGINS: 'https://app.example.com, http://localhost:5173' }
     expect(readConfig(set).api.corsOrigins).toEqual(['https://app.example.com', 'http://localhost:5173'])
@@ -161,7 +161,7 @@ describe('the configuration', () => {
       )
   })
 
-  it('takes a port of gRPC, none by default', () => {
+  it('accepts a port of gRPC, none by default', () => {
     expect(readConfig(good).api.grpcPort).toBeUndefined()
     expect(readConfig({ ...good, TENURE_GRPC_PORT: '8001' }).api.grpcPort).toBe(8_001)
     expect(() => readConfig({ ...good, TENURE_GRPC_PORT: 'on' })).toThrow(
@@ -169,7 +169,7 @@ describe('the configuration', () => {
     )
   })
 
-  it('takes the model of /invocations, none by default', () => {
+  it('accepts the model of /invocations, none by default', () => {
     expect(readConfig(good).api.invocationsModel).toBeUndefined()
     expect(readConfig({ ...good, TENURE_INVOCATIONS_MODEL: 'iris' }).api.invocationsModel).toBe('iris')
     expect(() => readConfig({ ...good, TENURE_INVOCATIONS_MODEL: 'a b' })).toThrow(

@@ -1,4 +1,4 @@
-/** Tests the worker as a process: its start-up errors, its wait for servers, and its end. */
+/** Tests the worker as a process: its start-up errors, its wait for servers, and its shutdown. */
 import { Client } from '@temporalio/client'
 import { spawn, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
@@ -79,7 +79,7 @@ it.each(['control', 'train'])(
     worker.signal('SIGTERM')
     expect(await worker.exit).toBe(0)
     expect(worker.lines.at(-1)).toContain('the worker has ended')
-    // What its parts tell of themselves is for debugging.
+    // Log lines of its parts have level debug.
     expect(worker.lines.join('\n')).not.toMatch(/Worker state changed|webpack/)
   },
 )
@@ -112,7 +112,7 @@ it('a worker waits for missing servers, and still ends on SIGTERM', async () => 
   expect(await other.exit).toBe(0)
 })
 
-it('a frozen worker is told until it goes on', async () => {
+it('a frozen worker raises an alert until it resumes', async () => {
   const databaseUrl = await freshDatabase()
   const secret = Buffer.alloc(32, 1)
   const worker = start(['train'], {
@@ -122,7 +122,7 @@ it('a frozen worker is told until it goes on', async () => {
   })
   await worker.says('the worker takes tasks')
   const store = openPatientStore(databaseUrl, { max: 2 })
-  // Longer than the pause between two signs.
+  // Longer than the interval between two signs of life.
   const watch = watchWorkers(store, () => {}, { everyMs: 100, afterMs: 7_000 })
   const alerts = async () => (await listAlerts(store, { open: true })).map(({ dedupeKey }) => dedupeKey)
   await expect

@@ -1,4 +1,4 @@
-/** Messages to receivers that check the formats which their vendors have published. */
+/** Tests messages against receivers that check the published formats of their vendors. */
 import { afterAll, beforeAll, expect, it } from 'vitest'
 import type { Message } from '../../alerts/message.ts'
 import { send } from '../../alerts/send.ts'
@@ -83,7 +83,7 @@ it.each(['raised', 'reminder', 'resolved'] as const)(
   },
 )
 
-it('the buttons of Slack carry the release with its three digests, and only where a click can be checked', async () => {
+it('the buttons of Slack carry the release with its three digests, only where a click can be verified', async () => {
   receiver.received.length = 0
   const [slack] = targets()
   await send(slack!, messageOf('raised'))

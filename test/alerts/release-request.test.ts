@@ -1,4 +1,4 @@
-/** Tests the words of requests and promotions: question, evidence, deadline and excluded users in one line. */
+/** Tests the text of requests and promotions: question, evidence, deadline and excluded users in one line. */
 import { describe, expect, it } from 'vitest'
 import type { GateMetricRow } from '../../domain/evaluation/metric-table.ts'
 import { defaultGatePolicy } from '../../domain/evaluation/policy.ts'

@@ -1,4 +1,4 @@
-/** Tests what a channel can make its sender do: follow a redirect, or read without end. */
+/** Tests hostile channels: a redirect to another address, and an endless response. */
 import { once } from 'node:events'
 import { createServer, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
@@ -72,7 +72,7 @@ describe('a channel', () => {
     await expect(sendRequest({ url }, { method: 'GET', path: '/endless' })).rejects.toMatchObject({
       status: 500,
     })
-    // What the sockets buffer comes on top of 1 kB and 4 MiB.
+    // The buffers of the sockets are added to 1 kB and 4 MiB.
     expect(written).toBeLessThan(32 * 1_048_576)
   })
 })

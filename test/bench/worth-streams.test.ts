@@ -12,7 +12,7 @@ const played = (name: string) =>
     incidents.find((each) => each.name === name),
   )
 const byId = new Map(rows.map((row) => [row.id, row]))
-/** The columns that differ from the rows without an incident, as `features.x1` or `told`. */
+/** Returns the columns that differ from the rows without an incident, such as `features.x1` or `told`. */
 function changed(some: readonly StreamRow[]): string[] {
   const found = new Set<string>()
   for (const row of some) {
@@ -40,7 +40,7 @@ describe.each([seaStream, hyperplaneStream])('a stream', (open) => {
   })
 })
 
-/** How often "yes" goes to rows with a large value in a column. */
+/** Returns how often "yes" belongs to rows with a large value in a column. */
 const yesAbove = (some: readonly StreamRow[], column: string, limit: number): number => {
   const above = some.filter(({ features }) => Number(features[column]) > limit)
   return above.filter(({ label }) => label === 1).length / above.length
@@ -49,7 +49,7 @@ const yesAbove = (some: readonly StreamRow[], column: string, limit: number): nu
 it('SEA changes the numbers that count at once, and only then', () => {
   const noise = [0, 12].map((week) => yesAbove(sea.week(week), 'x1', 9))
   for (const share of noise) expect(share).toBeLessThan(0.3)
-  // From week 13 on x1 says nothing.
+  // From week 13 on, x1 has no effect.
   expect(yesAbove(sea.week(13), 'x1', 9)).toBeGreaterThan(0.3)
   expect(yesAbove(sea.week(13), 'x3', 9)).toBeLessThan(0.3)
 })
@@ -82,7 +82,7 @@ describe('an incident changes exactly what it says:', () => {
   ])('%s', (name, expected) => {
     const { requests, table } = played(name)
     expect({ requests: changed(requests), table: changed(table) }).toEqual(expected)
-    // What became true is never changed.
+    // The true outcome is never changed.
     const wrong = [...requests, ...table].filter(({ id, label }) => label !== (byId.get(id)?.label ?? label))
     expect(wrong).toEqual([])
   })

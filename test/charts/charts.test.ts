@@ -57,7 +57,7 @@ const quality = (i: number, { name, value }: { name: string; value: number }): Q
   rows: 100,
 })
 
-/** Each chart from n items, some of them unusual. */
+/** Every chart with n items, some of them unusual. */
 const drawings: Record<string, Draw> = {
   intervals: (n, odd, width) =>
     intervalsSvg(

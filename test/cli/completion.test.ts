@@ -1,4 +1,4 @@
-/** Completion in the shells themselves: each sources the script and completes the same words. */
+/** Tests completion in the shells: each sources the script and completes the same words. */
 import { spawnSync } from 'node:child_process'
 import { describe, expect, it } from 'vitest'
 import { commands } from '../../cli/commands/all-commands.ts'
@@ -6,11 +6,11 @@ import { completionPlaces, completionScript, type Shell } from '../../cli/comple
 import { exitCodes } from '../../cli/exit-codes.ts'
 import { runProgram } from '../../cli/program.ts'
 
-/** How each shell says what it would complete. */
+/** Commands by which each shell prints its completions. */
 const ask: Record<Shell, (words: readonly string[]) => string> = {
   bash: (words) =>
     `COMP_WORDS=(${words.map(quoted).join(' ')}); COMP_CWORD=${words.length - 1}; _tenure; printf '%s\\n' "\${COMPREPLY[@]}"`,
-  // Its completion needs a line editor; this stands in for the function that would show the choices.
+  // Zsh's completion needs a line editor; this replaces the function that would show the choices.
   zsh: (words) =>
     `words=(${words.map(quoted).join(' ')}); CURRENT=${words.length}; _describe() { print -l -- "\${(@)\${(@P)2}%%:*}" }; _tenure`,
   fish: (words) => `complete -C ${quoted(words.join(' '))}`,

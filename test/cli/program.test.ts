@@ -25,7 +25,7 @@ function problem(code: string, detail: string, retryable = false): string {
   return JSON.stringify({ code, detail, remedy: 'Do the other thing.', retryable })
 }
 
-/** How often each path was asked for. */
+/** Path → number of requests. */
 const asked = new Map<string, number>()
 
 beforeAll(async () => {
@@ -110,7 +110,7 @@ describe('a command', () => {
     expect(result.out).toBe('')
   })
 
-  it('reads again after a response that says that a retry can help', async () => {
+  it('retries after a response that says that a retry can help', async () => {
     const result = await run('fetch', '/back-soon', '--url', url)
     expect([result.code, asked.get('/back-soon')]).toEqual([exitCodes.done, 3])
     expect(asked.get('/down')).toBe(1)

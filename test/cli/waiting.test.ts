@@ -1,4 +1,4 @@
-/** A request that takes long says on a terminal what is waited for, and leaves nothing behind. */
+/** Tests that a long request names on a terminal what it waits for, and leaves nothing behind. */
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { expect, it } from 'vitest'
@@ -46,7 +46,7 @@ it('a spinner does not replace what is shown already, and is not for a pipe', as
     err: { write: () => 0 },
   })
   const stop = [terminal.waiting('a'), other.waiting('b')]
-  // The second spinner shows that the time of the first has come too.
+  // The second spinner also shows that the first one's delay has passed.
   await expect.poll(() => out, { timeout: 20_000 }).toContain('b')
   for (const each of stop) each()
   expect(out.startsWith(before)).toBe(true)

@@ -1,4 +1,4 @@
-/** The client for TypeScript against a stand-in for `fetch`: what it sends, what it repeats and what it throws. */
+/** Tests the TypeScript client against a replacement for `fetch`: what it sends, retries and throws. */
 import { describe, expect, it } from 'vitest'
 import { createTenure, isTenureError } from '../../client/client.ts'
 import type { TenureError, TenureOptions } from '../../client/client.ts'
@@ -10,7 +10,7 @@ interface Sent {
   body: Record<string, unknown> | undefined
 }
 
-/** Answers with each response in turn, and with the last one from then on. */
+/** Returns each response in turn, and repeats the last one. */
 function stub(responses: (Response | Error)[], options: Partial<TenureOptions> = {}) {
   const sent: Sent[] = []
   const fetch: typeof globalThis.fetch = async (address, init = {}) => {

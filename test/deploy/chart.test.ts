@@ -29,14 +29,14 @@ const schema = JSON.parse(read('values.schema.json')) as Schema
 const groups = Object.entries(variables)
 const documented = new Set(groups.flatMap(([, group]) => Object.keys(group)))
 
-/** Of S3, read for every request, and of a collector, which no file gives. */
+/** Credentials of S3, read for every request, and of a collector, which no file provides. */
 const moreSecrets = [
   'AWS_ACCESS_KEY_ID',
   'AWS_SECRET_ACCESS_KEY',
   'AWS_SESSION_TOKEN',
   'OTEL_EXPORTER_OTLP_HEADERS',
 ]
-/** The templates set them. */
+/** Variables that the templates set. */
 const ownSettings = [
   'TENURE_STATE',
   'TENURE_ARTIFACTS',
@@ -52,9 +52,9 @@ const ownSettings = [
   'TENURE_BACKUP_HOURS',
   'TENURE_BACKUP_KEEP',
 ]
-/** No file of a pod, a secret in clear, or without an effect beyond the loopback address. */
+/** Variables without a file in pods, plain-text secrets, or variables that matter only on loopback. */
 const unfit = ['TEMPORAL_CONFIG_FILE', 'TEMPORAL_TLS_CLIENT_KEY_DATA', 'TENURE_PUBLIC_PREDICTIONS']
-/** Of commands and of `tenure up`. */
+/** Variables of commands and of `tenure up`. */
 const otherGroups = ['The command', 'Set by `tenure up`', 'Backups']
 
 it('the values name every setting of the processes, and every secret among the Secrets', () => {

@@ -1,4 +1,4 @@
-/** Runs the steps of the GitHub Action and of the GitLab template as they are rendered, with the real command and a receiver of comments. */
+/** Runs the rendered steps of the GitHub Action and of the GitLab template, with the real command and a server that receives comments. */
 import { execFile } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
@@ -20,7 +20,7 @@ const deploy = (...path: string[]) => join(checkout, 'deploy', ...path)
 let server: Server
 let url: string
 let folder: string
-/** The comments of the pull request, by id. */
+/** Comment id → comment of the pull request. */
 const comments = new Map<number, string>()
 
 beforeAll(async () => {
@@ -56,7 +56,7 @@ interface Step {
   env: Record<string, string>
 }
 
-/** The steps of the composite action, with these values for its expressions. */
+/** Returns the steps of the composite action, with these values for its expressions. */
 function stepsOf(values: Readonly<Record<string, string>>): Step[] {
   const text = readFileSync(deploy('github', 'action.yml'), 'utf8')
   const defaults = Object.fromEntries(
@@ -103,7 +103,7 @@ const github = () => ({
   GITHUB_STEP_SUMMARY: join(folder, 'summary.md'),
 })
 
-/** A project as `tenure init` makes it, with the TypeScript and the sources of this checkout as its packages. */
+/** Makes a project like `tenure init`, with the TypeScript and the sources of this checkout as packages. */
 async function makeProject(): Promise<string> {
   const project = join(folder, 'project')
   await initProject({

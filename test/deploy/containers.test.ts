@@ -10,7 +10,7 @@ const read = (name: string): string => readFileSync(join(checkout, name), 'utf8'
 const files = { Dockerfile: read('Dockerfile'), 'compose.yaml': read('compose.yaml') }
 const withoutComments = (text: string): string => text.replace(/^\s*#.*$/gm, '')
 
-/** Paths of the checkout that stand in a text: with an ending of ours, or copied from the context. */
+/** Returns the paths of the checkout in a text: with one of the project's file endings, or copied from the context. */
 function pathsIn(text: string): string[] {
   const named = [...text.matchAll(/(?:[\w.-]+\/)*[\w.-]+\.(?:ts|mjs|json)\b/g)].map(([path]) => path)
   const copied = [...text.matchAll(/^COPY (?!--from)(.+)$/gm)].flatMap(([, list = '']) =>

@@ -10,7 +10,7 @@ import { checkout } from '../../temporal.config.ts'
 const folder = mkdtempSync(join(tmpdir(), 'tenure-image-'))
 afterAll(() => rmSync(folder, { recursive: true, force: true }))
 
-/** A folder with packages, by their path and what they need. */
+/** Makes a folder with packages: path → dependencies. */
 function system(name: string, packages: Record<string, string[]>): string {
   const root = join(folder, name)
   const locked = Object.fromEntries(

@@ -1,6 +1,6 @@
 /**
- * The dashboard and the alert rules look at metrics that exist, by labels that they have. A graph of a metric that was renamed is
- * empty, and an alert on one is silent, which looks like good news.
+ * Tests that the dashboard and the alert rules use existing metrics and labels. A graph of a renamed metric is empty, and an alert on it
+ * never fires, which looks like good news.
  */
 import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -12,17 +12,17 @@ import { readPromql } from '../support/docs/promql.ts'
 const deploy = join(checkout, 'deploy')
 const read = (path: string) => readFileSync(join(deploy, path), 'utf8')
 
-/** Of Prometheus itself, and of every Node process (prom-client). */
+/** Metrics of Prometheus itself, and of every Node process (prom-client). */
 const foreign: Readonly<Record<string, readonly string[]>> = {
   up: [],
   ALERTS: ['alertname', 'alertstate'],
   nodejs_eventloop_lag_p99_seconds: [],
   process_resident_memory_bytes: [],
 }
-/** Added by every scrape. */
+/** Labels that every scrape adds. */
 const ofScrapes = ['job', 'instance']
 
-/** What is wrong with an expression; empty when it can be answered. */
+/** Returns the problems of an expression; empty when it can be evaluated. */
 function issuesOf(expression: string): string[] {
   try {
     return readPromql(expression).flatMap(({ metric, labels }) => {
@@ -55,7 +55,7 @@ interface Rule {
   runbook_url: string
 }
 
-/** The rules file has one form, which is held to here: `key: value` lines, each value plain or in single quotes. */
+/** Parses the rules file, which must have one form: `key: value` lines, each value plain or in single quotes. */
 function readRules(text: string): Rule[] {
   const rules: Record<string, string>[] = []
   for (const line of text.split('\n')) {
@@ -87,7 +87,7 @@ describe('the alert rules', () => {
       expect(rule.for).toMatch(/^\d+[smh]$/)
       expect(['critical', 'warning', 'info']).toContain(rule.severity)
       expect(rule.summary).not.toBe('')
-      // What is said of a series may name only what the expression leaves of it.
+      // The annotations of an alert may use only the labels that the expression keeps.
       for (const [, label = ''] of rule.description.matchAll(/\$labels\.(\w+)/g)) {
         const grouped = / by \(/.test(rule.expr) ? (/ by \(([^)]+)\)/.exec(rule.expr)?.[1] ?? '') : undefined
         const left =

@@ -1,4 +1,4 @@
-/** Applies the roles of deploy/postgres and migrates as their owner, who is no superuser there. */
+/** Applies the roles of deploy/postgres and migrates as their owner, who is not a superuser. */
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import pg from 'pg'
@@ -24,7 +24,7 @@ async function run(database: string, text: string): Promise<void> {
   const client = new pg.Client(urlOf(database))
   await client.connect()
   try {
-    // Each by itself: a database is not created in a transaction.
+    // Each statement alone, because a database cannot be created in a transaction.
     for (const statement of text.includes('$$') ? [text] : text.split(/;\n/))
       if (statement.trim() !== '') await client.query(statement)
   } finally {
@@ -32,7 +32,7 @@ async function run(database: string, text: string): Promise<void> {
   }
 }
 
-/** The file without the commands of psql, with an owner and a database of this test; the other roles are those of the server. */
+/** Returns the file without psql commands, with an owner and a database of this test; the other roles belong to the server. */
 const textOf = (name: string) =>
   readFileSync(join(directory, name), 'utf8')
     .replace(/^\\getenv .*$|^create role (tenure_app|tenure_reader|temporal) .*$|^--.*$/gm, '')
@@ -44,7 +44,7 @@ afterAll(async () => {
 })
 
 it('the owner of deploy/postgres migrates, and the processes and the reader get no more than they need', async () => {
-  // The other roles are there once a database has been migrated.
+  // The other roles exist once a database has been migrated.
   await migratedDatabase()
   const [roles = '', inside = ''] = textOf('roles.sql').split(/^\\connect \w+$/m)
   expect(inside.trim()).toBe(`\\ir include/reader.sql`)

@@ -1,4 +1,6 @@
-/** The channel files of the pages about alerts and chat are read, and each of their channels is of the kind that the page describes. */
+/**
+ * Tests that the channel files on the pages about alerts and chat are valid, and that each channel is of the kind that its page describes.
+ */
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'

@@ -1,6 +1,6 @@
 /**
- * Runs the examples of docs/how-to/bring-your-model.md: its model file is compiled, each Python block trains on the example roses and writes a
- * file, and that file is bound to the features and answers rows. The blocks of a library that the Python at hand lacks are skipped.
+ * Runs the examples of docs/how-to/bring-your-model.md: compiles its model file, trains each Python block on the example roses, and binds
+ * the resulting file to the features. Skips the blocks of a library that the available Python lacks.
  */
 import { execFileSync } from 'node:child_process'
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
@@ -21,7 +21,7 @@ const blocks = blocksOf(page)
 const blockOf = (language: string) => blocks.find((each) => each.language === language)!.text
 const scripts = blocks.filter(({ language }) => language === 'python')
 
-/** The Python of `npm run test:parity`, or another one with the libraries. */
+/** Finds the Python of `npm run test:parity`, or another one with the libraries. */
 function findPython(): string | undefined {
   const given = environmentWith({})['TENURE_TEST_PYTHON']
   const names = existsSync(cacheDir()) ? readdirSync(cacheDir()) : []

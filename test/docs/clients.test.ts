@@ -1,6 +1,6 @@
 /**
- * Runs the examples of docs/clients/typescript.md, python.md and kserve-and-mlflow.md: predictions and outcomes against a whole replica, commands
- * against a server that answers as the API does when a retraining and a release end.
+ * Runs the examples of docs/clients/typescript.md, python.md and kserve-and-mlflow.md: predictions and outcomes against a whole replica,
+ * commands against a server that responds like the API when a retraining and a release end.
  */
 import { execFile } from 'node:child_process'
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'

@@ -1,4 +1,7 @@
-/** Runs docs/how-to/machines/encrypt-connections.md: its certificates, a replica with its settings, and a command with those of the caller. */
+/**
+ * Runs docs/how-to/machines/encrypt-connections.md: its certificates, a replica with its settings, and a command with the client's
+ * settings.
+ */
 import { execFileSync } from 'node:child_process'
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -26,7 +29,7 @@ afterAll(async () => {
   rmSync(folder, { recursive: true })
 })
 
-/** What the `export` lines of a block set. */
+/** Returns the variables that the `export` lines of a block set. */
 function settingsOf(block: string): Record<string, string> {
   const lines = block.split('\n').filter((line) => line.startsWith('export '))
   const printed = execFileSync('bash', ['-c', `${lines.join('\n')}\nenv -0`], {
@@ -39,7 +42,7 @@ function settingsOf(block: string): Record<string, string> {
 const blockWith = (text: string): Record<string, string> =>
   settingsOf(blocks.find((each) => each.includes(text))!)
 
-it('the replica serves with the certificate, asks callers for theirs, and the command passes', async () => {
+it('the replica serves with the certificate, requires client certificates, and the command passes', async () => {
   const environment = {
     DATABASE_URL: await migratedDatabase(),
     TENURE_STATE: join(folder, 'state'),

@@ -1,6 +1,4 @@
-/**
- * Checks that every relative link and anchor of every page resolves, and that every file that a page names exists.
- */
+/** Checks that every relative link and anchor of every page resolves, and that every file that a page names exists. */
 import { execFileSync } from 'node:child_process'
 import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs'
 import { dirname, join, normalize } from 'node:path'
@@ -19,7 +17,7 @@ const pages = execFileSync('git', ['ls-files', '-co', '--exclude-standard', '--'
 
 const textOf = (path: string) => readFileSync(join(checkout, path), 'utf8')
 
-/** What is wrong with the links of a page. */
+/** Returns the broken links of a page. */
 function issuesOfLinks(page: string, text: string): string[] {
   return linksOf(text).flatMap((link) => {
     if (/^[a-z][a-z+.-]*:/i.test(link)) return []
@@ -36,8 +34,8 @@ function issuesOfLinks(page: string, text: string): string[] {
 const folders = readdirSync(checkout).filter((name) => statSync(join(checkout, name)).isDirectory())
 
 /**
- * The paths of the project that a page names as code. `name.ts` alone may lie anywhere; `…`, `*` and `<…>` stand for others,
- * what has a `$` or a space is something to type, and a reader may be told to make a file or a folder.
+ * Returns the project paths that a page names as code. `name.ts` alone matches in any folder; `…`, `*` and `<…>` are placeholders. Ignores
+ * text with `$` or a space, which is to be typed, and files that a reader is told to make.
  */
 function issuesOfPaths(page: string, text: string): string[] {
   const written = new Set(blocksOf(text).map(({ notes }) => notes['file']))
@@ -57,7 +55,7 @@ interface Typed {
   flags: string[]
 }
 
-/** What can be typed after `tenure`: the words of each command, and its flags. A group alone does what is its default. */
+/** Returns what can follow `tenure`: the words of each command, and its flags. A group alone runs its default command. */
 const known: Typed[] = commands.flatMap((each) => {
   if (!('commands' in each)) return [{ words: [wordOf(each.name)], flags: flagsOf(each) }]
   const [first] = each.commands.filter(({ isDefault }) => isDefault === true)
@@ -77,7 +75,7 @@ function flagsOf({ options = [] }: { options?: readonly (readonly [string, strin
   return [...options.flatMap(([flags]) => flags.match(/--[a-z-]+/g) ?? []), '--json', '--url', '--help']
 }
 
-/** The `tenure` commands that a page types or names, and that do not exist or have no such flag. */
+/** Returns the `tenure` commands on a page that do not exist or lack a flag. */
 function issuesOfCommands(text: string): string[] {
   const typed = blocksOf(text)
     .filter(({ language }) => language === 'sh')
@@ -121,7 +119,7 @@ describe('every page', () => {
         if (/^[a-z]+:/i.test(link)) continue
         const target = normalize(join(dirname(page), link.split('#')[0] ?? ''))
         const listed = existsSync(join(checkout, target)) && statSync(join(checkout, target)).isDirectory()
-        // A link to a folder leads to what lies in it.
+        // A link to a folder leads to its files.
         if (listed)
           for (const each of pages) if (dirname(each) === target.replace(/\/$/, '')) reached.add(each)
         if (pages.includes(target)) reached.add(target)

@@ -1,9 +1,8 @@
 /**
- * README.md, followed word for word on a real system, as test/support/docs/tutorial-reader.ts says.
+ * Follows README.md word for word on a real system with test/support/docs/tutorial-reader.ts.
  *
- * `npm start` is typed as it stands there, and Ctrl-C is pressed when it has set everything up and begins its story: that takes
- * minutes, and its end is what `npm start -- --exit` answers for. What is typed beside it is typed on `tenure up`, which goes on
- * from there without the story. `npm test` is what runs this.
+ * Types `npm start` and presses Ctrl-C when setup is complete and the demo's story begins, because the story takes minutes; `npm start --
+ * --exit` tests its end. The other commands run on `tenure up`, which continues without the story. `npm test` runs this test itself.
  */
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'

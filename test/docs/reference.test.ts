@@ -1,4 +1,4 @@
-/** The pages that are written from the code: complete, and found out by `npm run check` when they are not current. */
+/** Tests that the pages generated from the code are complete, and that `npm run check` detects outdated ones. */
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'

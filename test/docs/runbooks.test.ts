@@ -1,4 +1,4 @@
-/** Tests that every kind of alert has a runbook, that the index lists it, that no runbook lacks its kind, and that a test raises it. */
+/** Tests that every kind of alert has a runbook that the index lists, that every runbook has a kind, and that a test raises each kind. */
 import { readdirSync, readFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import { describe, expect, it } from 'vitest'

@@ -18,7 +18,7 @@ const namedIn = (text: string): Named[] =>
     titles: titles.split(' > '),
   }))
 
-/** A title stands in quotation marks and is followed by the next argument. */
+/** Returns an issue if the file lacks a title. A title is in quotation marks and followed by the next argument. */
 function issueOf({ path, titles }: Named): string[] {
   const file = join(checkout, path)
   if (!existsSync(file)) return [`${path} does not exist`]
@@ -28,7 +28,7 @@ function issueOf({ path, titles }: Named): string[] {
     .map((title) => `${path} has no test "${title}"`)
 }
 
-/** Rows that say what an attacker cannot do, and name no test. */
+/** Returns rows that say what an attacker cannot do but name no test. */
 const unshown = (text: string): string[] =>
   text
     .split('\n')

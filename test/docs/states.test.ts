@@ -1,4 +1,4 @@
-/** Checks the properties of every state that the page about states lists. */
+/** Checks the properties of every state on the page about states. */
 import { expect, it } from 'vitest'
 import { advance } from '../../domain/release/reducer.ts'
 import { explore } from '../support/docs/reachable-states.ts'

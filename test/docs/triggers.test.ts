@@ -1,4 +1,4 @@
-/** Executes docs/how-to/projects/triggers.md and batches.md: its model file is taken in, its request is sent by curl, and its commands run. */
+/** Executes docs/how-to/projects/triggers.md and batches.md: syncs the model file, sends the request by curl, and runs the commands. */
 import { Client, type Connection } from '@temporalio/client'
 import { execFile } from 'node:child_process'
 import { readFileSync, rmSync } from 'node:fs'
@@ -25,7 +25,7 @@ import {
 import { exampleModelDirectory, syncExampleModel } from '../support/training/example-model.ts'
 
 const model = uniqueName('flights')
-/** On a busy machine Temporal may not answer in time; the tests of the route tell the two apart. */
+/** On a busy machine Temporal may not respond in time; the tests of the route distinguish the two responses. */
 const recorded = /recorded; it starts (now|when Temporal is back)/
 const controlQueue = 'triggers-of-a-page'
 const blocksIn = (page: string) =>

@@ -1,4 +1,4 @@
-/** Runs docs/tutorial.md word for word on a real system, by test/support/docs/tutorial-reader.ts. */
+/** Follows docs/tutorial.md word for word on a real system with test/support/docs/tutorial-reader.ts. */
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, expect, it } from 'vitest'
@@ -8,7 +8,7 @@ import { openReader } from '../support/docs/tutorial-reader.ts'
 
 const page = readFileSync(join(checkout, 'docs', 'tutorial.md'), 'utf8')
 const blocks = blocksOf(page)
-/** What a reader types or writes; the others show what comes of it. */
+/** Blocks that a reader types or writes; the others show results. */
 const typed = blocks.filter(({ language }) => language === 'sh' || language === 'ts')
 const reader = openReader()
 afterAll(() => reader.leave(), 60_000)

@@ -1,4 +1,4 @@
-/** Finds texts that pages, command line, messages and runbooks once showed and that readers did not understand. */
+/** Finds texts that pages, the command line, messages and runbooks used to show and that readers did not understand. */
 import { readdirSync, readFileSync } from 'node:fs'
 import { expect, it } from 'vitest'
 
@@ -139,7 +139,7 @@ const replaced: readonly string[] = [
   'of what rolls back',
 ]
 
-/** Texts that replaced them; each stands on a page, in a message or in the help of a command. */
+/** Replacement texts; each is on a page, in a message or in the help of a command. */
 const shown: readonly string[] = [
   'Needs your attention',
   'cannot self-approve',
@@ -271,7 +271,7 @@ const sources = () =>
     .filter((path) => /\.(tsx?|js|md)$/.test(path))
     .map((path) => ({ path, text: readFileSync(path, 'utf8') }))
 
-/** The places of each text that came back. */
+/** Returns the locations of each replaced text that has come back. */
 const placesOf = (texts: readonly string[], files: readonly { path: string; text: string }[]): string[] =>
   files.flatMap(({ path, text }) =>
     texts.filter((each) => text.includes(each)).map((each) => `${path}: ${each}`),

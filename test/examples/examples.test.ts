@@ -1,6 +1,6 @@
 /**
- * Trains, releases and rolls back the examples on the whole real system, with the packages that they name from PyPI; the environments are
- * kept in the cache.
+ * Trains, releases and rolls back the examples on the whole real system, with their packages from PyPI. The environments are kept in the
+ * cache.
  */
 import { spawn, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
@@ -55,7 +55,7 @@ async function start(argv: string[], env: Record<string, string> = {}): Promise<
 }
 
 beforeAll(async () => {
-  // Encrypted, so that the worker in Python reads and writes what the others do.
+  // Encrypted, so that the Python worker must read and write encrypted payloads too.
   system = await startRealSystem({
     replicas: 1,
     leaseMs: 2_000,
@@ -89,7 +89,7 @@ const post = async (path: string, body: object) => {
 const predict = (model: string, row: object, routingKey: string) =>
   post(`/v1/models/${model}/predict`, { instances: [row], routing_key: routingKey })
 
-/** Takes the model of a folder of examples in, with some texts of its file replaced. */
+/** Syncs the model of a folder of examples, with some texts of its file replaced. */
 async function sync(folder: string, edits: Record<string, string> = {}): Promise<void> {
   const from = join(checkout, 'examples', folder)
   await cp(from, join(models, folder), { recursive: true })
@@ -140,7 +140,7 @@ async function manifestOf(version: string) {
   return getManifest(openArtifacts(system.config.artifactRoot), found!.artifactDigest)
 }
 
-/** Rolls back from one version to the one before it, whose answers are then served again. */
+/** Rolls back to the previous version and checks that it serves again. */
 async function rollBack(model: string, row: object, from: string, to: string): Promise<void> {
   expect(await predict(model, row, 'a')).toMatchObject({ version: from })
   await post(`/v1/models/${model}/rollback`, { reason: 'the test ends' })

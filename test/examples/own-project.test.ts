@@ -1,4 +1,4 @@
-/** Packs Tenure, and runs docs/how-to/projects/start-your-own-project.md word for word in an empty folder with npm's real registry. */
+/** Packs Tenure and follows docs/how-to/projects/start-your-own-project.md word for word in an empty folder, with npm's real registry. */
 import { execFileSync } from 'node:child_process'
 import { copyFileSync, readFileSync } from 'node:fs'
 import { basename, join } from 'node:path'
@@ -16,7 +16,7 @@ beforeAll(() => {
   const file = packed.trim().split('\n').at(-1) ?? ''
   copyFileSync(join(checkout, file), join(reader.directory, basename(file)))
 }, 600_000)
-// Half a gigabyte of packages is deleted.
+// Deletes half a gigabyte of packages.
 afterAll(() => reader.leave(), 600_000)
 
 it('the page has an expectation for each block', () => {

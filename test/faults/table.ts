@@ -281,7 +281,7 @@ export const faults: readonly FaultCase[] = [
     asked: 'all refused, quarantined, or trained and never promoted; column and rule named',
     shownBy: [
       { file: 'test/faults/long/data/bad-data.test.ts' },
-      { file: 'test/activities/data/bad-files.test.ts', tests: 'is answered with one sentence' },
+      { file: 'test/activities/data/bad-files.test.ts', tests: 'gives one sentence' },
       { file: 'test/domain/validation/champion-expectations.test.ts' },
       { file: 'test/domain/evaluation/inverted-labels.test.ts' },
       { file: 'test/domain/evaluation/anchor.test.ts' },
@@ -487,7 +487,7 @@ export const faults: readonly FaultCase[] = [
     asked: 'an alert with the remedy ≤ 60 s; what should run is started again',
     shownBy: [
       { file: 'test/activities/worker/keep-running.test.ts' },
-      { file: 'test/activities/worker.test.ts', tests: 'a frozen worker is told' },
+      { file: 'test/activities/worker.test.ts', tests: 'a frozen worker raises an alert' },
     ],
   },
   {
@@ -589,7 +589,7 @@ export const faults: readonly FaultCase[] = [
       { file: 'test/cli/commands/lifecycle/rollback.test.ts' },
       { file: 'test/cli/commands/admin/kill-switches.test.ts', tests: 'asks about the switch' },
       { file: 'test/api/services/chat/slack.test.ts', tests: 'a click counts as the key' },
-      { file: 'test/activities/monitor/decay.test.ts', tests: 'answer to its rollback is lost' },
+      { file: 'test/activities/monitor/decay.test.ts', tests: 'response to its rollback is lost' },
       { file: 'test/activities/retrain/validate.test.ts', tests: 'that is repeated' },
       { file: 'test/workflows/erase.test.ts', tests: 'named while it ends' },
       { file: 'test/workflows/release/queue.test.ts', tests: 'asks again after its turn' },

@@ -1,4 +1,4 @@
-/** One call of each operation of `/openapi.json`: the parameters it requires, and the smallest body that its schema allows. */
+/** Builds one call of each operation of `/openapi.json`: the required parameters and the smallest body that its schema allows. */
 
 export interface Call {
   id: string
@@ -6,10 +6,10 @@ export interface Call {
   path: string
   parameters: Record<string, string>
   query: Record<string, string>
-  /** Absent where the operation takes none. */
+  /** Absent where the operation has no body. */
   body?: unknown
   media?: string
-  /** Whether the answer is a text and no JSON. */
+  /** Whether the response is text instead of JSON. */
   isText: boolean
   /** The documented statuses. */
   statuses: number[]
@@ -28,7 +28,7 @@ export interface OpenApiDocument {
   paths: Record<string, Record<string, DescribedOperation>>
 }
 
-/** What a call is about, by the name of its parameter. */
+/** Parameter name → its value in the calls. */
 export type Subjects = Readonly<Record<string, string>>
 
 const row = { sepalLength: 5.1, sepalWidth: 3.5, petalLength: 1.4, petalWidth: 0.2 }
@@ -37,7 +37,7 @@ const split = { dataframe_split: { columns, data: [Object.values(row)] } }
 const tensor = { name: 'input', datatype: 'FP64', shape: [1, 4], data: Object.values(row) }
 const predictionId = '00000000-0000-4000-8000-000000000000'
 
-/** Where the smallest body would say nothing to the server. */
+/** Bodies for operations where the smallest one would be meaningless. */
 const bodies: Readonly<Record<string, unknown>> = {
   post_v1_models_name_predict: { instances: [row] },
   post_v1_models_name_explain: { instances: [row] },
@@ -79,13 +79,13 @@ export function callsOf({ paths }: OpenApiDocument, subjects: Subjects): Call[] 
   )
 }
 
-/** JSON where the operation takes it. */
+/** Chooses JSON where the operation accepts it. */
 function bodyOf(content: Record<string, { schema: Schema }>) {
   const entries = Object.entries(content)
   return entries.find(([media]) => media === 'application/json') ?? entries[0] ?? []
 }
 
-/** The smallest value that a schema allows. */
+/** Returns the smallest value that a schema allows. */
 function sampleOf(schema: Schema, subjects: Subjects = {}): unknown {
   const { enum: values, anyOf, oneOf, properties = {}, required = [], items, prefixItems } = schema
   if ('const' in schema) return schema['const']

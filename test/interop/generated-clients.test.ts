@@ -38,7 +38,7 @@ afterAll(async () => {
   if (folder !== undefined) rmSync(folder, { recursive: true, force: true })
 })
 
-/** Besides those with an id: calls about what the replica does not have, or has already from the other client. */
+/** Besides calls with an id: calls about objects that the replica lacks, or already has from the other client. */
 const unserved = new Set([
   'post_v1_models_name_reviews',
   'post_v1_bundles',
@@ -59,7 +59,7 @@ const unserved = new Set([
   'post_v1_features_name_materialise',
 ])
 
-/** Statuses by operation, of a program that prints them. */
+/** Reads the statuses by operation that a program prints. */
 async function statusesOf(program: string, argv: string[], cwd: string): Promise<Record<string, number>> {
   const options = { cwd, env: environmentWith({}), maxBuffer: 64 * 1_048_576 }
   const { stdout } = await run(program, argv, options)
@@ -86,7 +86,7 @@ const compilerOptions = {
 
 const literal = (value: unknown): string => JSON.stringify(value)
 
-/** A call as a user of openapi-fetch writes it: literals, so that the compiler compares them with the generated types. */
+/** Writes a call as a user of openapi-fetch does: with literals, so that the compiler compares them with the generated types. */
 function typedCall({ id, method, path, parameters, query, body, media, isText }: Call): string {
   const params = [
     ...(Object.keys(parameters).length === 0 ? [] : [`path: ${literal(parameters)}`]),
@@ -141,7 +141,7 @@ it.skipIf('reason' in python)(
   `a client of openapi-python-client compiles and makes every call${skippedPython}`,
   async () => {
     const { bin, python: interpreter } = python as { bin: string; python: string }
-    // A warning names an operation or a schema that the generator leaves out.
+    // A warning names an operation or a schema that the generator omits.
     const options = 'generate --path openapi.json --meta none --output-path tenure_api --fail-on-warning'
     const settings = join(checkout, 'test', 'interop', 'openapi-python-client.yaml')
     const argv = [...options.split(' '), '--config', settings]

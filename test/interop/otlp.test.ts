@@ -1,4 +1,7 @@
-/** What a replica sends is read by the messages of opentelemetry-proto, installed from PyPI: `npm run test:interop`. Skipped without a network. */
+/**
+ * Tests that the messages of opentelemetry-proto, installed from PyPI, parse what a replica sends: `npm run test:interop`. Skipped without
+ * a network.
+ */
 import { spawn, type ChildProcess } from 'node:child_process'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'

@@ -1,4 +1,4 @@
-/** The packages of the interop tests, from PyPI and from npm's registry, installed once in the cache of this machine. */
+/** Installs the packages of the interop tests, from PyPI and npm's registry, once into the cache of this machine. */
 import { execFile } from 'node:child_process'
 import { cpSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
@@ -11,7 +11,7 @@ import { cacheDir, checkout, environmentWith } from '../../temporal.config.ts'
 
 const installMs = 600_000
 
-/** The directory of the programs, or why they cannot be installed: without a network the tests are skipped. */
+/** Returns the directory of the programs, or why they cannot be installed: without a network the tests are skipped. */
 export async function pythonOrReason(
   requirements = 'requirements.txt',
 ): Promise<{ bin: string; python: string } | { reason: string }> {
@@ -28,7 +28,7 @@ export async function pythonOrReason(
   }
 }
 
-/** The folder of `test/interop/typescript` with its packages, or why they cannot be installed. */
+/** Returns the folder of `test/interop/typescript` with its packages, or why they cannot be installed. */
 export async function npmOrReason(): Promise<{ folder: string } | { reason: string }> {
   const source = join(checkout, 'test', 'interop', 'typescript')
   const lock = readFileSync(join(source, 'package-lock.json'), 'utf8')
@@ -40,7 +40,7 @@ export async function npmOrReason(): Promise<{ folder: string } | { reason: stri
     if (existsSync(complete)) return { folder }
     rmSync(folder, { recursive: true, force: true })
     cpSync(source, folder, { recursive: true })
-    // Vitest runs without the certificates of the machine that Node would read.
+    // Vitest runs without the machine's certificates that Node would read.
     const env = environmentWith({ NODE_EXTRA_CA_CERTS: environmentWith({})['SSL_CERT_FILE'] })
     const options = { cwd: folder, env, timeout: installMs }
     await promisify(execFile)('npm', ['ci', '--ignore-scripts', '--no-audit', '--no-fund'], options)

@@ -1,4 +1,4 @@
-/** A whole replica with two models, for clients that run in processes of their own. */
+/** Starts a whole replica with two models, for clients in other processes. */
 import { pino } from 'pino'
 import sql from 'sql-template-tag'
 import { startServer } from '../../api/server.ts'
@@ -26,7 +26,7 @@ export async function startInteropReplica(environment: Record<string, string> = 
   const version = await fixture.register(irisSpec())
   const flight = flightSpec()
   const flightVersion = await fixture.register(flight)
-  // Whole definitions, so that both can be trained.
+  // Complete definitions, so that both can be trained.
   const iris = await loadModel('iris')
   const { definition } = iris
   const { model: name, features, output } = flight
@@ -35,7 +35,7 @@ export async function startInteropReplica(environment: Record<string, string> = 
     iris,
     { ...iris, name, definition: { ...definition, name, features, label } },
   ])
-  // What the registry reads of a version, as registrations write it.
+  // The facts of a version that the registry reads, as registrations write them.
   for (const [name, { features, output }] of Object.entries({
     [version]: irisSpec(),
     [flightVersion]: flight,

@@ -35,7 +35,7 @@ const defaultChecks =
 /** Ten thousand cases take half an hour. */
 const withinMs = 7_200_000
 
-/** It sends ids that it has seen, and would revoke its own key. */
+/** Schemathesis reuses ids from responses, and would revoke its own key. */
 const spareOwnKey = (id: string): string => `
 import schemathesis
 
@@ -45,7 +45,7 @@ def before_call(ctx, case, kwargs):
         case.path_parameters["id"] = "spared"
 `
 
-/** Runs it, and returns its report, which grows in a file meanwhile. */
+/** Runs Schemathesis and returns its report, which it writes to a file in the meantime. */
 async function fuzz(): Promise<string> {
   const { key, facts } = await insertKey(replica.fixture.store, { name: 'schemathesis', role: 'admin' })
   writeFileSync(join(folder, 'spare_own_key.py'), spareOwnKey(facts.id))

@@ -1,4 +1,7 @@
-/** The equation of a stream through kills of the replica and of the broker; `npm run bench:streams` does it twenty times. */
+/**
+ * Tests that a stream loses and doubles no record through kills of the replica and of the broker; `npm run bench:streams` does it twenty
+ * times.
+ */
 import { describe, expect, it } from 'vitest'
 import { whyNoKafka } from '../support/streams/kafka-broker.ts'
 

@@ -1,4 +1,7 @@
-/** A release on Temporal's own cluster, as docs/how-to/machines/temporal-cluster.md sets it up, while processes of each service are killed. */
+/**
+ * Tests a release on Temporal's own cluster, as docs/how-to/machines/temporal-cluster.md sets it up, while processes of each service are
+ * killed.
+ */
 import { Connection } from '@temporalio/client'
 import { chmodSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'

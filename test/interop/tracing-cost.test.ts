@@ -7,7 +7,7 @@ import { openServingFixture, type ServingFixture } from '../support/serving/serv
 import { keyPlacesOf } from '../support/serving/sign-versions.ts'
 import { startCollector, type Collector } from '../support/tracing/collector.ts'
 
-/** What a prediction costs a replica on these machines, in microseconds. */
+/** Cost of a prediction for a replica on these machines, in microseconds. */
 const predictionUs = 50
 let fixture: ServingFixture
 let collector: Collector
@@ -30,7 +30,7 @@ it('tracing costs at most 3 % of a prediction at a share of 1 %', async () => {
   expect(us).toBeLessThan(0.03 * predictionUs)
 })
 
-it('replicas with a traced share of 1 % cost about what those without cost', async () => {
+it('replicas with a traced share of 1 % cost about as much as those without', async () => {
   const environment = () => ({
     DATABASE_URL: fixture.databaseUrl,
     TENURE_STATE: fixture.directory(),
@@ -45,6 +45,6 @@ it('replicas with a traced share of 1 % cost about what those without cost', asy
     `off ${offUs.toFixed(1)} µs a call; with tracing ${told(traced)}; a second one without ${told(again)}; ${collector.spans.length} spans\n`,
   )
   expect(collector.spans.length).toBeGreaterThan(0)
-  // Beyond what two of one kind differ by, something is broken.
+  // A larger difference than between two replicas of one kind is a defect.
   expect(quantileOf(traced, 0)).toBeLessThan(1.2)
 })

@@ -26,7 +26,7 @@ const base: ModelFile<typeof features, Record<never, never>> = {
 }
 const define = (change: object) => words.defineModel({ ...base, ...change } as unknown as typeof base)
 
-/** The issues of a file that differs from a right one by `change`. */
+/** Returns the issues of a valid file after `change`. */
 function issuesWith(change: object): unknown {
   try {
     define(change)

@@ -1,4 +1,4 @@
-/** Checks the fallbacks that a model file may declare. */
+/** Tests the fallbacks that a model file may declare. */
 import { describe, expect, it } from 'vitest'
 import { isError } from '../../domain/errors.ts'
 import * as words from '../../models/define.ts'

@@ -1,4 +1,4 @@
-/** `first` of a canary: the callers of a model file, as the policy that is frozen into its releases. */
+/** Tests `first` of a canary: the targeted callers of a model file, as the policy that is frozen into its releases. */
 import { describe, expect, it } from 'vitest'
 import { issuesOfPolicy } from '../../domain/release/policy.ts'
 import { canary, percent } from '../../models/define.ts'
@@ -18,7 +18,7 @@ function lower(first: FirstSpec) {
   return { policy, issues }
 }
 
-describe('the callers who meet a candidate first', () => {
+describe('the targeted callers of a canary', () => {
   it.each<[string, FirstSpec, object]>([
     ['a header', { header: 'X-Preview: on' }, { header: { name: 'x-preview', value: 'on' } }],
     ['a text', { attribute: { origin: 'JFK' } }, { attribute: { name: 'origin', value: 'JFK' } }],

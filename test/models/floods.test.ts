@@ -19,7 +19,7 @@ function issuesOf(file: object): unknown {
   }
 }
 
-it('a model file says what becomes of rows of a flood, which needs the times of rows', () => {
+it('a model file sets the handling of flooded rows, which requires row times', () => {
   expect(issuesOf({})).toBeUndefined()
   expect(issuesOf({ floods: 'thin' })).toBe('thin')
   expect(issuesOf({ floods: 'drop' })).toEqual([

@@ -1,4 +1,4 @@
-/** Releases in words: each strategy of a model file as the policy that the state machine reads. */
+/** Tests release specifications: each strategy of a model file as the policy that the reducer reads. */
 import { describe, expect, it } from 'vitest'
 import { defaultDrill } from '../../domain/drill.ts'
 import { hotfixPolicy } from '../../domain/release/derived-policy.ts'

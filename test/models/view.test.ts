@@ -1,4 +1,4 @@
-/** Checks that each error of a feature view, and of its use by a model, has its path, and that a valid view has one digest. */
+/** Tests that each error of a feature view, and of its use by a model, has its path, and that a valid view has one digest. */
 import { describe, expect, it } from 'vitest'
 import { isError } from '../../domain/errors.ts'
 import {

@@ -1,4 +1,4 @@
-/** The newer Node that the set-up brings: a stand-in for npm hands out a small archive, and its Node is a shell script. */
+/** Tests the newer Node that setup installs. A replacement for npm provides a small archive, whose Node is a shell script. */
 import { execFile, execFileSync, spawn } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import {

@@ -1,4 +1,4 @@
-/** The npm packages of a checkout: when they are current, and what is kept of them for the next checkout. npm is a stand-in. */
+/** Tests when the npm packages of a checkout are current, and what is cached for the next checkout. npm is replaced by a script. */
 import {
   existsSync,
   mkdirSync,
@@ -47,7 +47,7 @@ describe('the npm packages', () => {
     expect(await reason()).toBe('node_modules/a is not installed')
   })
 
-  /** A checkout whose npm installs one package, and counts how often. */
+  /** Makes a checkout whose npm installs one package and counts how often. */
   function checkoutWithPackage(name: string) {
     const root = join(home, name)
     mkdirSync(root)

@@ -1,6 +1,6 @@
 /**
- * The set-up's guards, on a small checkout of its own: real processes, real locks, the real TensorFlow library by a link
- * to the cache, and stand-ins for npm and Go that do in an instant what takes them minutes. Nothing is fetched.
+ * Tests the checks of setup on a small checkout: real processes, real locks, the real TensorFlow library by a link to the cache, and fast
+ * replacements for npm and Go. Nothing is downloaded.
  */
 import { execFileSync, spawn } from 'node:child_process'
 import {
@@ -142,7 +142,7 @@ describe('a cached part', () => {
 
 describe('the TensorFlow library', () => {
   const requirement = 'tenure-fixture==1.0'
-  /** A wheel of a few bytes, fetched by the real pip from a directory. */
+  /** Makes a wheel of a few bytes, which the real pip fetches from a directory. */
   async function step(sha256?: string) {
     const wheel = join(home, 'wheels', 'tenure_fixture-1.0-py3-none-any.whl')
     mkdirSync(dirname(wheel), { recursive: true })
@@ -342,7 +342,7 @@ describe('the whole set-up', () => {
       expect(again.code).toBe(0)
       return tookMs
     }
-    // As often as it takes on a busy machine.
+    // Repeats as often as a busy machine needs.
     await expect.poll(look).toBeLessThan(1_000)
     expect([counted('npm-ran'), counted('go-ran')]).toEqual([1, 1])
   })

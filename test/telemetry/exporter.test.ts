@@ -1,4 +1,4 @@
-/** What is sent to a collector of OpenTelemetry, and what happens without one. */
+/** Tests what is sent to an OpenTelemetry collector, and the behaviour without one. */
 import { once } from 'node:events'
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
@@ -130,7 +130,7 @@ it('a collector that does not answer costs a bounded queue, and each dropped spa
     errors,
   )
   for (let i = 0; i < 1_000; i++) telemetry.record(spanNamed(String(i)))
-  // Five are under way and ten wait.
+  // Five are in flight and ten wait.
   expect(telemetry.counts.traces).toEqual({ sent: 0, dropped: 985 })
   await expect.poll(() => telemetry.counts.traces.dropped).toBe(1_000)
   expect(errors.length, 'told once').toBe(1)
@@ -163,7 +163,7 @@ it.each([
   ['00-0af7651916cd43dd8448eb211c80319c-0000000000000000-01', false],
   ['00-0AF7651916CD43DD8448EB211C80319C-b7ad6b7169203331-01', false],
   ['', false],
-])('the traceparent %s is taken as the specification says', (text, isTaken) => {
+])('the traceparent %s is accepted or ignored as the specification says', (text, isTaken) => {
   const parsed = parseTraceparent(text)
   expect(parsed !== undefined).toBe(isTaken)
   if (parsed !== undefined) expect(parseTraceparent(traceparentOf(parsed))).toEqual(parsed)

@@ -75,7 +75,7 @@ afterAll(async () => {
   await deps.store.close()
 })
 
-/** Begins to tell people on these channels. */
+/** Starts a dispatcher with these channels. */
 function tell(...channels: object[]): void {
   writeFileSync(deps.config.alertChannels, JSON.stringify(channels))
   const environment = new MockActivityEnvironment({}, { logger: quiet })
@@ -235,11 +235,11 @@ describe('alert dispatch', () => {
     await deps.store.query(sql`update alert_notifications set next_at = now() where sent_at is null`)
     const all = async () => (await messages()).every(({ sent_at }) => sent_at !== null)
     await until(async () => (await all()) && mail.mails.length > 0, 'the messages')
-    // Whatever is still under way would arrive by the time of another matter.
+    // Anything still in transit would arrive before the notification of another alert.
     await raise({ dedupeKey: 'other', message: 'another one' })
     await until(async () => mail.mails.length >= 2 && got.length >= 6, 'the other matter')
     const first = got.filter(({ text }) => !text.includes('another one'))
-    // An Alertmanager forgets what it is not told again: once when it is back, and from then on each minute.
+    // An Alertmanager forgets alerts that are not repeated: once when it is back, and then every minute.
     expect(first.map(({ path }) => path).sort()).toEqual(['/am/api/v2/alerts', '/chat', '/hook'])
     expect(mail.mails.filter((text) => !text.includes('another one'))).toHaveLength(1)
     const signed = first.find(({ path }) => path === '/hook')!
@@ -303,8 +303,8 @@ describe('alert dispatch', () => {
   })
 })
 
-describe('a release that asks', () => {
-  /** A release of a new model that waits for an approval; `wait` moves it to a decision. */
+describe('an alert of a release that awaits an answer', () => {
+  /** Starts a release of a new model that waits for an approval; `wait` moves it to a decision. */
   async function asking() {
     const model = uniqueName('asks')
     const registry = await insertModel(deps.store, { model, policy: releasePolicy, artifactRoot })
@@ -367,7 +367,7 @@ describe('a release that asks', () => {
     expect(await listAlerts(deps.store, { open: true })).toEqual([])
   })
 
-  it('is asked once, also when an operator has closed its alert and several processes report it', async () => {
+  it('is requested once, also when an operator has closed its alert and several processes report it', async () => {
     const { state, version, save } = await asking()
     const report = () => Promise.all(Array.from({ length: 4 }, () => reportReleases(deps.store)))
     await report()
@@ -459,7 +459,7 @@ describe('alert delivery by several processes', () => {
   })
 })
 
-/** As much of SMTP (RFC 5321) as a sender needs. */
+/** Implements the parts of SMTP (RFC 5321) that a sender needs. */
 async function listenForMail(): Promise<{ server: TcpServer; port: number; mails: string[] }> {
   const mails: string[] = []
   const server = createTcp((socket) => {

@@ -1,4 +1,4 @@
-/** Tests that models of other libraries become artifacts: in a process of their own, with the answers of their library. */
+/** Tests that models of other libraries become artifacts: in a child process, with the outputs of their library. */
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'

@@ -1,4 +1,4 @@
-/** Tests that a batch reads the CSV of its input as the version declares it. */
+/** Tests that a batch reads its CSV input by the declarations of the version. */
 import { textLiteral } from '../../../domain/sql-text.ts'
 import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
@@ -27,7 +27,7 @@ const manifest = (vocabulary: string[]) =>
     ],
   }) as unknown as Manifest
 
-/** Freezes a file of the directory for batches. */
+/** Freezes a file of the directory of batches. */
 const freeze = (path: string, vocabulary: string[] = []) => {
   const deps = {
     store: { query: () => Promise.resolve({ rows: [] }) },
@@ -44,7 +44,7 @@ const freeze = (path: string, vocabulary: string[] = []) => {
   })
 }
 
-/** The columns of a frozen input, for a version with this vocabulary of `member`. */
+/** Returns the columns of a frozen input, for a version with this vocabulary of `member`. */
 async function frozen(text: string, vocabulary: string[]): Promise<Record<string, unknown>> {
   await writeFile(join(folder, 'input.csv'), text)
   return freeze('input.csv', vocabulary)

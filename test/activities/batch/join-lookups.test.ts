@@ -1,4 +1,4 @@
-/** Tests that a batch joins the features that requests look up, with the values that a request would get at its start. */
+/** Tests that a batch joins the features that requests look up, with the values that a request at its start would get. */
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -69,7 +69,7 @@ async function frozen(input: BatchInput, of = manifest): Promise<Record<string, 
 const looked = [
   { id: 1, room: 'hall', warmth: 20, mood: 'calm' },
   { id: 2, room: 'attic', warmth: 31, mood: 'hot' },
-  // Too old, and unknown.
+  // Values that are too old, and an unknown entity.
   { id: 3, room: 'cellar', warmth: null, mood: 'calm' },
   { id: 4, room: 'roof', warmth: null, mood: 'calm' },
   { id: 5, room: 'hall', warmth: 20, mood: 'calm' },
@@ -77,7 +77,7 @@ const looked = [
 const rowsText = looked.map(({ id, room }) => `${id},${room}`).join('\n')
 
 it.each(['csv', 'parquet'])(
-  'joins what is known now to the rows of a file, in their order: %s',
+  'joins the values known now to the rows of a file, in their order: %s',
   async (kind) => {
     const path = join(folder, 'in.csv')
     writeFileSync(path, `id,room\n${rowsText}\n`)

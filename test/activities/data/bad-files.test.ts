@@ -1,4 +1,4 @@
-/** Tests that every bad data file is answered with one sentence: what is wrong, where, and what to write instead. */
+/** Tests that every bad data file gives one sentence: what is wrong, where, and what to write instead. */
 import { textLiteral } from '../../../domain/sql-text.ts'
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -18,7 +18,7 @@ import { markdownTable } from '../../../scripts/pages/markdown-table.ts'
 import { checkout } from '../../../temporal.config.ts'
 import { badFiles, goodFile, goodRows, isDirectory, isMissing, type BadFile } from './bad-files.ts'
 
-/** Sources lie inside of the checkout; this folder belongs to the test. */
+/** Sources must be inside the checkout; this folder belongs to the test. */
 const folder = join('node_modules', '.cache', `tenure-bad-files-${process.pid}`)
 const file = join(folder, 'roses.csv')
 const asOf = '2026-03-01T00:00:00Z'
@@ -68,7 +68,7 @@ const read = async (digest: string, query: string) => {
   return withDuck((duck) => duck.table(query.replaceAll('snapshot', textLiteral(path))))
 }
 
-/** The sentence of an error, or those of the expectations that are not met. */
+/** Returns the message of an error, or those of the failed expectations. */
 async function answerTo(each: BadFile): Promise<string> {
   put(each.bytes)
   const definition = roses(each)
@@ -122,7 +122,7 @@ afterAll(() => {
   for (const path of [join(checkout, folder), artifactsRoot]) rmSync(path, { recursive: true, force: true })
 })
 
-describe('a bad data file is answered with one sentence', () => {
+describe('a bad data file gives one sentence', () => {
   it('that the documentation lists; `vitest -u` writes it', () =>
     expect(documentation()).toMatchFileSnapshot(join(checkout, 'docs/bad-data.md')))
 

@@ -1,13 +1,13 @@
-/** Bad data files with the sentence that answers each; docs/bad-data.md is written from this table. */
+/** Lists bad data files with the message for each; docs/bad-data.md is generated from this table. */
 import { gzipSync } from 'node:zlib'
 
-/** The path leads to nothing, or to a directory. */
+/** The path does not exist, or is a directory. */
 export const isMissing = Symbol('missing')
 export const isDirectory = Symbol('directory')
 
 export interface BadFile {
   title: string
-  /** The whole file. */
+  /** The whole content of the file. */
   bytes: Buffer | string | typeof isMissing | typeof isDirectory
   answer: string
   /** The file is declared with parquet(…). */
@@ -24,13 +24,13 @@ export const goodRows = Array.from(
 )
 export const goodFile = [header, ...goodRows, ''].join('\n')
 
-/** The file with one line changed; the header is line 1. */
+/** Builds the file with one line changed; the header is line 1. */
 const line = (number: number, change: (line: string) => string): string =>
   goodFile
     .split('\n')
     .map((text, at) => (at === number - 1 ? change(text) : text))
     .join('\n')
-/** With one value of line 7 changed. */
+/** Builds the file with one value of line 7 changed. */
 const value = (column: string, text: string): string =>
   line(7, (row) =>
     row

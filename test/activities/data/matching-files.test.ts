@@ -1,4 +1,4 @@
-/** Tests sources that name many files by a pattern: one view of all of them, with the columns that their folders name. */
+/** Tests sources whose pattern matches many files: one view of all of them, with the columns that their folders name. */
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'

@@ -1,4 +1,4 @@
-/** Tests that rows are read into columns as they are, and without an object each. */
+/** Tests that rows are read into columns without an object per row. */
 import { textLiteral } from '../../../domain/sql-text.ts'
 import { execFile } from 'node:child_process'
 import { mkdtempSync, rmSync } from 'node:fs'
@@ -148,6 +148,6 @@ it('reads, fits and encodes 1,000,000 rows in a heap that their objects would fi
     ],
     { cwd: checkout },
   )
-  // One category a row, and scaled numbers whose mean is 0.
+  // One category per row, and scaled numbers with a mean of 0.
   expect(JSON.parse(stdout)).toEqual({ rows: 1_000_000, sum: 1_000_000 })
 }, 120_000)

@@ -1,11 +1,11 @@
-/** Tests that validation rows come out of the training rows, and that the test rows stay the same. */
+/** Tests that validation rows are taken from the training rows, and that the test rows stay the same. */
 import { expect, it } from 'vitest'
 import { withDuck } from '../../../activities/data/duckdb.ts'
 import type { ModelDefinition, SplitDefinition } from '../../../domain/model-definition.ts'
 import { snapshotQuery } from '../../../models/define/data/query.ts'
 
 const dayMs = 86_400_000
-/** Key → part, of 400 rows over 40 days whose labels are known a day later. */
+/** Returns key → part, for 400 rows over 40 days whose labels are known a day later. */
 const partsOf = (split: SplitDefinition) =>
   withDuck(async (duck) => {
     await duck.run(`create table shaped as
@@ -29,13 +29,13 @@ it.each([true, false])('by hash, stratified: %s, it is a share of all rows', asy
   )
 })
 
-it('by time it is the end of the training period, and what was not known at its beginning does not train', async () => {
+it('by time it is the end of the training period, and rows whose labels were unknown at its beginning are not trained on', async () => {
   const split = { kind: 'time', trainMs: 30 * dayMs, testMs: 5 * dayMs, maturedMs: 0 } as const
   const [without, held] = [await partsOf(split), await partsOf({ ...split, validationMs: 4 * dayMs })]
   expect(keysOf(held, 'test')).toEqual(keysOf(without, 'test'))
   const [train, validation] = [keysOf(held, 'train'), keysOf(held, 'validation')]
   expect(validation.length).toBeGreaterThan(20)
-  // Ten rows a day: those of the last day before the validation were learned of during it.
+  // Ten rows per day: labels of the last day before the validation became known during it.
   expect(validation[0]! - train.at(-1)!).toBeGreaterThanOrEqual(10)
   expect([...train, ...validation].every((key) => without.get(key) === 'train')).toBe(true)
 })

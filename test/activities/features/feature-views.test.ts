@@ -72,7 +72,7 @@ describe('feature views over real flights', () => {
   const landing = 'date + to_minutes(cast(30 + distance / 7.5 + greatest(delay, 0) as bigint))'
   const flights = `select origin, date as departedAt, ${landing} as landedAt, cast(delay as double) as delay from source
     where date < timestamp '2001-01-05'`
-  /** The delay of a flight is about its departure, and known when it has landed. */
+  /** The delay of a flight belongs to its departure, but is known when it has landed. */
   const lastDelay = view('last-delay', {
     entity: 'origin',
     source: parquet(file, { rows: flights, eventTime: 'departedAt' }),
@@ -138,7 +138,7 @@ describe('feature views over real flights', () => {
       store,
       airports.map(({ entity }) => ({ digest, entity })),
     )
-    // Rows of exactly that moment, through the path of training.
+    // Rows of exactly that moment, on the training path.
     await store.query(sql`truncate asked`)
     await store.query(sql`
       insert into asked select row_number() over (), entity, ${watermark}::timestamptz - make_interval(days => day), true
@@ -204,7 +204,7 @@ describe('a feature view over Postgres', () => {
         sql`insert into sightings values (${place}, ${at(seen)}, ${known === null ? null : at(known)}, ${height}, ${colour})`,
       )
   }
-  /** What training rows of these places and times are told. */
+  /** Returns the values that training rows of these places and times get. */
   const trained = async (asOf: string, asked: [place: string, time: string][]) => {
     await store.query(sql`truncate asked`)
     for (const [index, [place, time]] of [...asked, ['nowhere', '00:00:01'] as const].entries())
@@ -227,13 +227,13 @@ describe('a feature view over Postgres', () => {
     await see(
       ['hill', '08:00:00', '08:10:00', 1],
       ['hill', '09:00:00', '09:30:00', 2],
-      // A correction of the first, told later than the second: it never wins.
+      // A correction of the first value, reported later than the second: it never wins.
       ['hill', '08:00:00', '09:40:00', 9],
       // A correction of the second.
       ['hill', '09:00:00', '10:00:00', 3, 'white'],
-      // Known before it happens: usable when it does.
+      // Known before its event: usable from the event on.
       ['hill', '10:30:00', '08:00:00', 4],
-      // Two at once for the same event: the greatest stands.
+      // Two values at once for the same event: the larger one counts.
       ['dale', '08:00:00', '08:00:00', 5],
       ['dale', '08:00:00', '08:00:00', 7],
       // An unknown entity, or a missing entity.
@@ -281,7 +281,7 @@ describe('a feature view over Postgres', () => {
     )
     await ingestViewUntil(store, views, Date.parse(at('11:00:00')))
     expect(await stored()).toEqual(before)
-    // It says that it was known at 10:50, and is found at 12:00 only.
+    // It claims to be known at 10:50, but is only found at 12:00.
     await see(['hill', '10:45:00', '10:50:00', 10], ['hill', '10:40:00', '09:00:00', 11])
     await ingestViewUntil(store, views, Date.parse(at('12:00:00')))
     const { id, lateRows } = (await findView(store, digest))!
@@ -301,7 +301,7 @@ describe('a feature view over Postgres', () => {
       [4, 'red'],
       [10, 'red'],
     ])
-    // One that came later than that is not found by itself, and nothing of what was told changes.
+    // A later one is not found automatically, and existing values do not change.
     await see(['hill', '11:20:00', '11:25:00', 12])
     await ingestViewUntil(store, views, Date.parse(at('12:10:00')))
     expect(await online('hill')).toBe(10)

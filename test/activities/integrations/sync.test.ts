@@ -38,7 +38,7 @@ function depsOf(environment: Record<string, string>): Deps {
   return { store, artifacts: openArtifacts(config.artifactRoot), config, log }
 }
 
-/** Tells while `work` runs. */
+/** Runs the integrations while `work` runs. */
 async function telling<T>(
   deps: Deps,
   work: () => Promise<T>,
@@ -57,7 +57,7 @@ async function telling<T>(
 const told = (target: 'mlflow' | 'openlineage') =>
   until(async () => (await countBacklog(store, target)).waiting === 0, `${target} to be told`)
 
-/** A training that is over, with what the gate said and a version, as the pipeline leaves them behind. */
+/** Inserts a finished training with its gate result and a version, as the pipeline does. */
 async function trained(model: string, minor: number) {
   const [training, version] = [`trn_${model}_${minor}`, `${model}_v1.${minor}.0`]
   const lineage = { snapshot: 'sha256:abc', hyperparameters: { units: 8 }, metrics: { auc: 0.8 } }
@@ -253,7 +253,7 @@ describe('an unavailable integration', () => {
       )
       return row
     }
-    // A key that does not open may be mended.
+    // A wrong key may be corrected.
     await telling(depsOf({ TENURE_MLFLOW_URL: server.url, TENURE_MLFLOW_TOKEN: 'wrong' }), () =>
       until(async () => ((await stateOf())?.attempts ?? 0) > policy.refusals, 'many attempts'),
     )
@@ -318,7 +318,7 @@ describe('OpenLineage', () => {
   afterAll(() => new Promise((resolve) => receiver.close(resolve)))
 
   const isUri = (text: string) => expect(() => new URL(text)).not.toThrow()
-  /** What the spec asks of every event, facet and dataset (OpenLineage 2-0-2). */
+  /** Checks the requirements of the spec for every event, facet and dataset (OpenLineage 2-0-2). */
   function expectValid(event: Event): void {
     expect(lineageTypes).toContain(event.eventType)
     expect(new Date(event.eventTime).toISOString()).toBe(event.eventTime)
@@ -393,7 +393,7 @@ describe('OpenLineage', () => {
     events = []
     await telling(deps, () => told('openlineage'))
     events.forEach(expectValid)
-    // In its order within a run; the runs are told side by side.
+    // In order within a run; runs are reported in parallel.
     const runs = new Map(events.map(({ run: { runId } }) => [runId, [] as Event[]]))
     for (const event of events) runs.get(event.run.runId)?.push(event)
     events = [...runs.values()].flat()

@@ -1,4 +1,4 @@
-/** Tests on the real database that a champion past its probation gives way to the version before it, and when it stays. */
+/** Tests on the real database when a champion after its probation is rolled back to the previous version, and when it stays. */
 import { randomUUID } from 'node:crypto'
 import sql from 'sql-template-tag'
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
@@ -29,7 +29,7 @@ import { uniqueName } from '../../support/servers/servers.ts'
 const hour = 3_600_000
 const now = Math.floor(Date.now() / hour) * hour
 const policy = { ...defaultMonitorPolicy, spanMs: 48 * hour, observedMs: 48 * hour }
-/** Scores that were spread evenly in training. */
+/** Scores that were uniform in training. */
 const score = numberProfile(
   'score',
   Array.from({ length: 101 }, (_, i) => i / 100),
@@ -45,7 +45,7 @@ beforeAll(async () => {
 })
 afterAll(() => deps?.close())
 beforeEach(async () => {
-  // Yes for x above y; the champion says the opposite.
+  // Yes for x above y; the champion answers the opposite.
   const withProfile = (manifest: Manifest): Manifest => ({ ...manifest, profile })
   const network = (weights: [number, number, number]) =>
     putNetwork(deps.artifacts, model, weights, withProfile)
@@ -55,7 +55,7 @@ beforeEach(async () => {
   )
 })
 
-/** The second artifact becomes the champion, after the first. */
+/** Makes the second artifact champion, after the first. */
 async function seat(first: () => Promise<string>, second: () => Promise<string>): Promise<void> {
   const { store, config } = deps
   model = uniqueName('decay')
@@ -78,7 +78,7 @@ async function seat(first: () => Promise<string>, second: () => Promise<string>)
   await moveChampion(store, order)
 }
 
-/** The window that ends so many hours from now, with what the window before it left. */
+/** Evaluates the window that ends so many hours from now, with the state of the previous window. */
 async function look(
   found: { bad?: number; requests?: number; qualityAlarm?: string | null },
   { hours = 0, left, releaseId }: { hours?: number; left?: DecayResult; releaseId?: string } = {},
@@ -113,7 +113,7 @@ async function look(
 }
 const serves = async () => (await findChampion(deps.store, model))?.version
 
-/** Four days of answers of the champion; the truth is "x above y" except for a part that is turned around. */
+/** Inserts four days of the champion's answers; the truth is "x above y" except for an inverted part. */
 async function live(
   turned: number,
   answerOf = (x: number, y: number) => [1 / (1 + Math.exp(10 * (x - y)))],
@@ -180,14 +180,14 @@ describe('a champion whose responses fail', () => {
     expect(await serves()).toBe(before)
   })
 
-  it('gives way although a person has rolled the model back just before', async () => {
+  it('is rolled back although a user has rolled the model back just before', async () => {
     const move = { model, actor: 'anna', reason: 'by hand' } as const
     await moveChampion(deps.store, { ...move, from: champion, to: before, cause: 'rollback' })
     await moveChampion(deps.store, { ...move, from: before, to: champion, cause: 'promotion' })
     expect(await look({ bad: 100 })).toMatchObject({ level: 'returned', to: before })
   })
 
-  it('stays rolled back once where a person rolls the model back meanwhile', async () => {
+  it('stays rolled back once when a user rolls the model back meanwhile', async () => {
     const { store } = deps
     const byHand = {
       model,
@@ -210,7 +210,7 @@ describe('a champion whose responses fail', () => {
     expect(await serves()).toBe(before)
   })
 
-  it('is told of by an alert, also when the answer to its rollback is lost', async () => {
+  it('raises an alert, also when the response to its rollback is lost', async () => {
     const { store } = deps
     const transaction: Deps['store']['transaction'] = async (work) => {
       await store.transaction(work)
@@ -234,7 +234,7 @@ describe('a champion whose responses fail', () => {
     expect(await serves()).toBe(champion)
   })
 
-  it('stays while a kill switch decides what serves', async () => {
+  it('stays while a kill switch determines the serving version', async () => {
     await writeKillSwitch(deps.store, { model, serve: 'fallback', reason: 'a night', actor: 'olga' })
     expect(await look({ bad: 100 })).toMatchObject({
       level: 'kept',
@@ -247,7 +247,7 @@ describe('a champion whose responses fail', () => {
 describe('a champion whose quality is lost in two windows', () => {
   const qualityAlarm = 'auc 0.1, 0.7 at evaluation'
 
-  it('gives way to the version before that is better on the same rows', async () => {
+  it('is rolled back to the previous version if that is better on the same rows', async () => {
     await live(0.1)
     const first = await look({ qualityAlarm }, { hours: -1 })
     expect(first).toMatchObject({ level: 'ok', qualityWindows: 1 })
@@ -257,7 +257,7 @@ describe('a champion whose quality is lost in two windows', () => {
     expect(await serves()).toBe(before)
   })
 
-  it('stays where the version before is as wrong, because the world has changed', async () => {
+  it('stays if the previous version is equally wrong, because the world has changed', async () => {
     await live(0.5)
     const first = await look({ qualityAlarm }, { hours: -1 })
     const second = await look({ qualityAlarm }, { left: first })
@@ -266,7 +266,7 @@ describe('a champion whose quality is lost in two windows', () => {
     expect(await listAlerts(deps.store, { model, open: true })).toEqual([])
   })
 
-  it('stays while nothing can be compared', async () => {
+  it('stays while no comparison is possible', async () => {
     const first = await look({ qualityAlarm }, { hours: -1 })
     expect(await look({ qualityAlarm }, { left: first })).toMatchObject({
       level: 'kept',
@@ -275,7 +275,7 @@ describe('a champion whose quality is lost in two windows', () => {
   })
 })
 
-it('a champion whose answers have become one gives way to the version before that keeps them apart', async () => {
+it('a champion whose answers have become identical is rolled back to the previous version if its answers differ', async () => {
   await live(0.1)
   const counts = score.counts.map((_, bin) => (bin === 0 ? 999 : bin === 1 ? 1 : 0))
   const rows = [-2, -1].map((hours) => ({
@@ -351,7 +351,7 @@ it.each([
   },
 )
 
-it('a failing canary is no fault of the champion', async () => {
+it('a failing canary does not count against the champion', async () => {
   const tick = { model, release: 'rel_x', version: `${model}_v9.0.0`, arm: 'canary' as const, generation: 2 }
   const counts = { requests: 1_000, errors: 900, invalid: 0, slow95: 0, slow99: 0, latency: {} }
   await look({ bad: 1 })

@@ -30,7 +30,7 @@ const normal = () => standardNormal(uniform)
 const colour = () => (uniform() < 0.5 ? 'red' : 'white')
 const rows = (n: number, shift = 0) =>
   Array.from({ length: n }, () => ({ size: normal() + shift, colour: colour() }))
-/** What the model answers: it leans on the size. */
+/** Computes the model's answer, which mostly depends on the size. */
 const scoreOf = ({ size }: { size: number }) => 1 / (1 + Math.exp(-size))
 
 const seen = rows(5_000)
@@ -78,7 +78,7 @@ beforeEach(async () => {
   )
 })
 
-/** A replica is asked these rows at a moment, and hands on what it has counted. */
+/** Serves these rows on a replica at a moment and writes its counts. */
 async function serve(
   atMs: number,
   asked: readonly object[],
@@ -140,7 +140,7 @@ describe('feature drift of a version', () => {
     await serve(noon + 2 * hour, rows(600))
     expect(await judged(noon + hour)).toMatchObject({ level: 'warn', drifted: [] })
     expect(await openAlerts()).toMatchObject([{ kind: 'drift_warn', severity: 'warning' }])
-    // What the model answers has moved along with what it is asked.
+    // The model's answers have shifted with its inputs.
     const second = await judged(noon + 2 * hour)
     expect(second).toMatchObject({ level: 'alarm', drifted: ['size', 'score'] })
     expect(second.reasons.join()).toContain('in two consecutive windows')
@@ -191,7 +191,7 @@ describe('feature drift of a version', () => {
       checkDrift(deps)({ model, version, to: new Date(noon + hour).toISOString(), windowMs: hour, tuning })
     expect((await against({ referenceMs: lastYearMs })).reasons.join()).not.toContain('size')
     const stored = await judgementOfNoon()
-    // The version before had no colour: it is compared with the training rows.
+    // The previous version had no colour, so the colour is compared with the training rows.
     const [size, shade] = stored!.inputs.reference!.features
     expect(size!.counts.reduce((sum, n) => sum + n, 0)).toBe(600)
     expect(shade!.counts.reduce((sum, n) => sum + n, 0)).toBe(5_000)
@@ -341,7 +341,7 @@ describe('feature histograms', () => {
       'score score',
     ])
     expect(bins.pending()).toEqual(first)
-    // What is counted while they are on their way is due afterwards.
+    // Counts that arrive during the write are pending afterwards.
     bins.count(loaded, noon, inputOf(columns, rows(1)), new Float32Array(1))
     bins.markStored()
     expect(bins.pending()[0]?.counts.reduce((sum, n) => sum + n, 0)).toBe(3)

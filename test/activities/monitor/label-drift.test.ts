@@ -40,7 +40,7 @@ const live = (days: Days) => liveThrough(deps.store, { model, version, now }, da
 const judged = (more: object = {}) =>
   checkLabelDrift(deps)({ model, version, at, windowMs: 24 * hour, observedMs: 48 * hour, ...more })
 const openAlerts = () => listAlerts(deps.store, { model, open: true })
-/** Half as often late again as it was. */
+/** Half as often late again as before. */
 const often = (answer: number) => 0.5 + answer / 2
 
 describe('label drift', () => {
@@ -73,7 +73,7 @@ describe('label drift', () => {
     expect(warned).toMatchObject({ level: 'warn', drifted: [] })
     expect(warned.reasons).toEqual([expect.stringMatching(/^label "label" has drifted: PSI 0\.\d+ on 1200/)])
     expect(await openAlerts()).toMatchObject([{ kind: 'label_drift_warn', severity: 'warning' }])
-    // The same window is judged once, whatever comes later.
+    // The same window is evaluated once, whatever arrives later.
     await deps.store.query(sql`delete from outcomes`)
     await deps.store.query(sql`delete from predictions where model = ${model}`)
     await live({ from: 6, to: 0 })

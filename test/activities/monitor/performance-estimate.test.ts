@@ -39,7 +39,7 @@ const describeOutput = (output: object) =>
   deps.store.query(sql`
     update versions set manifest = ${JSON.stringify({ output })}, lineage = '{"metrics": {"auc": 0.83}}'
     where version = ${version}`)
-/** Outcomes take a day, so those of the last day are not known. */
+/** Outcomes take a day, so the last day's are unknown. */
 const live = (days: Days) => liveThrough(deps.store, { model, version, now }, { late: () => 24, ...days })
 const judged = (more: object = {}) =>
   estimateQuality(deps)({ model, version, at, windowMs: 24 * hour, observedMs: 72 * hour, ...more })
@@ -82,7 +82,7 @@ describe('the estimated quality of a version before its outcomes arrive', () => 
         evidence: { judgementId: result.judgementId, version },
       },
     ])
-    // It asks for nothing and takes nothing back.
+    // It requests no retraining and rolls nothing back.
     for (const table of ['retrainings', 'release_commands', 'decisions'])
       expect((await deps.store.pool.query(`select 1 from ${table}`)).rows).toEqual([])
     await deps.store.query(sql`delete from predictions where model = ${model}`)

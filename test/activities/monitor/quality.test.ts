@@ -75,7 +75,7 @@ describe('the measured quality of a serving version', () => {
       ),
     ])
     expect(await openAlerts()).toMatchObject([{ kind: 'quality_lost', severity: 'critical' }])
-    // What is known of a window does not change it any more.
+    // Later outcomes do not change the result of a window.
     await deps.store.query(sql`delete from predictions where model = ${model}`)
     await live({ from: 3, to: 0 })
     expect(await judged()).toEqual(result)
@@ -83,20 +83,20 @@ describe('the measured quality of a serving version', () => {
     expect(await openAlerts()).toEqual([])
   })
 
-  it('is measured on the first day of a model when nearly all outcomes come soon', async () => {
+  it('is measured on the first day of a model when nearly all outcomes arrive soon', async () => {
     await live({ from: 1, to: 0 })
     const result = await judged()
     expect(result).toMatchObject({ level: 'held', metric: 'auc' })
     expect(now - (result?.toMs ?? 0)).toBe(2 * hour)
   })
 
-  it('is not measured on the first day while the late outcomes are still to come', async () => {
+  it('is not measured on the first day while the late outcomes are missing', async () => {
     await live({ from: 1, to: 0, late: (truth) => (truth ? 20 : 1) })
     expect(await judged()).toBeUndefined()
   })
 
   it('excludes outcomes that are only known early', async () => {
-    // What is on time is known in an hour, what is late in twenty.
+    // Early outcomes are known in an hour, late ones in twenty.
     await live({ from: 4, to: 0, late: (truth) => (truth ? 20 : 1) })
     const result = await judged()
     expect(now - (result?.toMs ?? 0)).toBe(20 * hour)

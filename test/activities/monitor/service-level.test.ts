@@ -133,7 +133,7 @@ it('the service level uses the live replica with the highest consumption', async
   await needs('r1')
   await needs('r2', { rssMb: 600 })
   await needs('gone', { cpuShare: 4 })
-  // A replica that the database does not know yet says nothing.
+  // A replica that the database does not know yet counts for nothing.
   await needs('idle', { loopDelayMs: 9_000 })
   expect((await judged()).facts).toMatchObject({
     resources: { rssMb: 600, cpuShare: 0.2, loopDelayMs: 4 },

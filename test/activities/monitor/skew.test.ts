@@ -1,4 +1,4 @@
-/** Tests training-serving skew: predictions that a real replica served and logged are repeated from its log. */
+/** Tests training-serving skew: predictions that a real replica served and logged are repeated from the log. */
 import { MockActivityEnvironment } from '@temporalio/testing'
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -23,7 +23,7 @@ import { keyPlacesOf, signatureOf } from '../../support/serving/sign-versions.ts
 
 const hour = 3_600_000
 const spec = flightSpec()
-/** A number of which the log keeps hardly anything but the large part. */
+/** A number whose fraction the log mostly rounds away. */
 const far = {
   ...flightSpec('far', 3),
   golden: spec.golden.map((row) => ({ ...row, distance: row['distance'] === null ? null : 1_000_003 })),
@@ -86,7 +86,7 @@ afterAll(async () => {
 })
 
 const now = Date.now()
-/** Each window is judged once, so each question has one of its own. */
+/** Each window is evaluated once, so each question has its own window. */
 let windows = 1
 const found = (model: string, more: Partial<SkewInput> = {}): Promise<SkewResult> => {
   const input = {

@@ -70,7 +70,7 @@ beforeEach(async () => {
     update models set definition = definition || ${JSON.stringify({ evaluation: judge })}::jsonb where name = ${model}`)
 })
 
-/** Four days of requests with one row each, answered with 0.9 or 0.1; `right` is how often the answer comes true. */
+/** Inserts four days of requests with one row each, answered with 0.9 or 0.1; `right` is how often the answer comes true. */
 async function live(
   right: (x: number, sort: string) => number,
   sent = (yes: boolean, truth: boolean): { outputs: number[]; value: unknown } => ({

@@ -1,6 +1,6 @@
 /**
- * Tests the approval matrix: role, command, state, digests and basis.
- * Each row goes through the real key look-up, reducer and store, and expects an exact response and an exact audit row.
+ * Tests the approval matrix: role, command, state, digests and basis. Each row uses the real key look-up, reducer and store, and expects an
+ * exact response and an exact audit row.
  */
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -78,7 +78,7 @@ afterAll(async () => {
   rmSync(place, { recursive: true, force: true })
 })
 
-/** A release of a version of its own, in the row and as data. */
+/** The state of a release of a new version; its row is in the database. */
 let opened: ReleaseState
 beforeEach(async () => {
   await store.query(sql`update releases set outcome = 'aborted', ended_at = now() where ended_at is null`)
@@ -105,7 +105,7 @@ beforeEach(async () => {
   await insertRelease(store, { state: opened, workflowId: `release/${model}`, runId: version })
 })
 
-/** Where the release stands when it is spoken to. */
+/** The stage of the release when the command arrives. */
 const situations = {
   qualifying: (): ReleaseState => opened,
   waiting: (): ReleaseState => advanceAll(opened, stepEvents.qualified),
@@ -185,7 +185,7 @@ interface Said {
 
 let count = 0
 
-/** As workflows/release/command-handlers.ts does it: who they are, what it does, what is written down. */
+/** Executes the command as workflows/release/command-handlers.ts does: identifies the sender, applies the command, and records it. */
 async function speak(
   state: ReleaseState,
   command: CommandName,
@@ -757,7 +757,7 @@ describe('the subject of an approval', () => {
     expect(audit.detail).toMatchObject({ key: ids['anna'], digests: opened.digests })
   })
 
-  it('the audit row of a command carries what its sender has signed, and verifies without another table', async () => {
+  it('the audit row of a command contains the content that its sender signed, and verifies without another table', async () => {
     const { audit } = await speak(situations.waiting(), 'approve', 'anna', { reason: 'fine' })
     const { signature, ...said } = audit.detail['sent'] as Omit<
       SignedCommand,
@@ -835,7 +835,7 @@ describe('an approval on a changed basis', () => {
     expect(again).toMatchObject({ accepted: true, message: 'approved by ben, 1 of 2' })
     expect(again.after.approvals).toMatchObject([{ by: 'ben', digests: { evaluation: 'newer' } }])
     expect((await speak(again.after, 'approve', 'anna')).message).toBe('approved by ben and anna')
-    // Who names the new evidence at once has seen it.
+    // A command that names the new evidence was sent by a user who has seen it.
     const aware = await speak(before, 'approve', 'anna', { evaluationDigest: 'newer' })
     expect(aware).toMatchObject({ accepted: true, message: 'approved by anna, 1 of 2' })
     expect(aware.after.voidedApprovals).toMatchObject([{ by: 'ben' }])

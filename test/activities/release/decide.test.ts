@@ -1,6 +1,6 @@
 /**
- * Tests that the same counts give the same decision for every watcher, from every tick, across a change of stage.
- * A worker that dies between two ticks is followed by one that reads its state from Postgres.
+ * Tests that the same counts give the same decision for every watcher, from every tick, across a change of stage. When a worker crashes
+ * between two ticks, its successor reads its state from Postgres.
  */
 import sql from 'sql-template-tag'
 import { afterAll, beforeAll, beforeEach, expect, it } from 'vitest'
@@ -62,7 +62,7 @@ beforeEach(async () => {
     values (${first.id}, ${model}, ${version}, 'canary', '{}', 'p', 'e', 'a', 'olga', 'w', 'r', 'canary', '{}')`)
 })
 
-/** Counts of both arms in a tick; from the sixtieth on the canary fails more often. */
+/** Returns the counts of both arms in a tick; from the sixtieth on the canary fails more often. */
 function countsOf(state: ReleaseState, at: number, chance: () => number): TickCounts[] {
   const draw = (requests: number, rate: number) =>
     Array.from({ length: requests }).filter(() => chance() < rate).length
@@ -99,7 +99,7 @@ it('a new worker, the old worker and the fold agree after every tick, across a c
     await writeTicks(deps.store, { replica: 'r1', ticks: countsOf(state, at, chance) })
     const watched = { watchedMs: (at + 1) * tickMs, staleMs: 100 }
     const seen = { ...(await old[name]()), ...watched }
-    // What stands in the workflow's history went through JSON.
+    // The workflow's history stores the state as JSON.
     const replayed = JSON.parse(JSON.stringify(state)) as ReleaseState
     const read = { ...(await createObserver(deps, replayed)()), ...watched }
     const verdict = judge(state, seen)
@@ -109,7 +109,7 @@ it('a new worker, the old worker and the fold agree after every tick, across a c
     expect(fold.judge(evidence)).toEqual(verdict.verdict)
     kinds.add(verdict.verdict.kind)
   }
-  // It went from too little evidence to a verdict, so that what was compared was not one constant.
+  // It changed from too little evidence to a verdict, so the comparison was not of one constant.
   expect(kinds).toContain('inconclusive')
   expect(kinds).toContain('fail')
 })
@@ -133,7 +133,7 @@ it('the reason of a rollback counts the failures of its own stage, and the verdi
       row(tick, version, current - 1),
       row(tick, baseline, current - 1),
     ])
-    // The route of the stage comes in the middle of a tick, which began before the stage.
+    // The route of the stage arrives in the middle of a tick that began before the stage.
     for (const tick of [turn - 1, turn])
       counted.push(row(tick, version, current, failures), row(tick, baseline, current))
     return judge(last, { counted, staleMs: 100, watchedMs: 1_000 })

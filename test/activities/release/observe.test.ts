@@ -1,4 +1,4 @@
-/** Tests what an observation reads: every tick, most of them once, late rows included; and the silence of the fleet. */
+/** Tests what an observation reads: every tick, most of them once, late rows included, and the time since replicas last wrote. */
 import { randomUUID } from 'node:crypto'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -143,7 +143,10 @@ it('the silence of an observation is that of the most silent live replica since 
   expect(await silence()).toBeNull()
 })
 
-/** Users of both arms, whose outcomes came a minute after; every fifth is of the hold-back. Each version answers as `answers` says. */
+/**
+ * Inserts users of both arms, whose outcomes arrived a minute later; every fifth is in the hold-back. Each version answers as `answers`
+ * says.
+ */
 async function liveInProbation(
   versions: readonly [string, string],
   values: readonly [object, object],

@@ -1,4 +1,4 @@
-/** Tests what a release learns when it opens: the latency of the champion, and how long outcomes take. */
+/** Tests what a release records when it opens: the champion's latency, and the delay of outcomes. */
 import { afterAll, beforeAll, expect, it } from 'vitest'
 import { moveChampion } from '../../../store/registry/champions.ts'
 import { writeTicks } from '../../../store/release/tick-counters.ts'

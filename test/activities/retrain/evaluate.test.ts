@@ -42,12 +42,12 @@ async function snapshot(file: ExampleModelFile): Promise<string> {
   const { digest } = await inActivity(() => takeSnapshot(deps)({ model: 'roses', asOf: exampleDay(35) }))
   return digest
 }
-/** Takes a snapshot and trains on it, as the file says. */
+/** Takes a snapshot and trains on it, as the model file says. */
 async function trained(trainingId: string, file: ExampleModelFile = {}): Promise<void> {
   const given = { trainingId, model: 'roses', snapshotDigest: await snapshot(file) }
   await inActivity(() => train(deps, { models })(given))
 }
-/** Takes a snapshot, as the file says, for the network of another training. */
+/** Takes a snapshot, as the model file says, for the network of another training. */
 async function again(of: string, id: string, file: ExampleModelFile = {}): Promise<void> {
   await trainedAgain(deps, { of, id, snapshotDigest: await snapshot(file) })
 }
@@ -82,7 +82,7 @@ describe('an evaluation', () => {
 
   it('runs the live champion on the same rows with its own preprocessing', async () => {
     await deps.store.query(sql`insert into champions (model, version) values ('roses', ${champion})`)
-    // The challenger no longer asks for the age; the rows still have it for the champion.
+    // The challenger no longer uses the age; the rows still contain it for the champion.
     await trained('trn_b', {
       more: `features: { size: number({ min: 0, max: 10 }), colour: category(['red', 'white']) },`,
     })
@@ -170,7 +170,7 @@ describe('an evaluation', () => {
     ],`
     await deps.store.query(sql`insert into champions (model, version) values ('roses', ${champion})`)
     await deps.store.query(sql`create table kept as select * from roses`)
-    // Spoilt rows teach that the largest roses never bloom, on test rows too: the metrics praise it.
+    // Changed rows teach that the largest roses never bloom, in the test rows too, so the metrics are good.
     await deps.store.query(sql`update roses set blooms = false where size > 7`)
     try {
       await trained('trn_spoilt', { epochs: 15, batchSize: 64, more: tests })

@@ -1,6 +1,6 @@
 /**
- * Tests the gate on real flights of 2001 with real snapshots, trainings and predictions.
- * A gate tested only on invented numbers could pass the models that it must stop.
+ * Tests the gate on real flights of 2001 with real snapshots, trainings and predictions. A gate that was only tested on invented numbers
+ * could pass models that it must stop.
  */
 import { MockActivityEnvironment } from '@temporalio/testing'
 import sql from 'sql-template-tag'
@@ -24,7 +24,7 @@ const model = uniqueName('flights')
 
 let pipeline: Pipeline
 let trainings = 0
-/** Of a week's flights, and of the next week's. */
+/** Snapshots of one week's flights, and of the next week's. */
 let [old, newer] = ['', '']
 let champion: string
 
@@ -40,7 +40,7 @@ async function trained(snapshotDigest: string): Promise<string> {
   await run(train(pipeline.deps, { models: pipeline.models }), { trainingId, model, snapshotDigest })
   return trainingId
 }
-/** The same network as another training's, to be judged on a snapshot. */
+/** Returns the network of another training, to be evaluated on a snapshot. */
 const again = (of: string, snapshotDigest: string) =>
   trainedAgain(pipeline.deps, { of, id: `trn_${++trainings}`, snapshotDigest })
 async function judged(trainingId: string): Promise<Evaluation & { said: EvaluateResult }> {
@@ -60,7 +60,7 @@ const codes = ({ report }: Evaluation) => report.reasons.map(({ code }) => code)
 const metric = ({ report }: Evaluation, name: GateMetric) =>
   report.metrics.find((each) => each.metric === name)!
 
-/** An airline that has hardly begun to collect. */
+/** An airline that has just begun to collect data. */
 const few: Edits = [['train: 20_000', 'train: 5_000']]
 
 beforeAll(async () => {
@@ -77,7 +77,7 @@ afterAll(() => pipeline?.close())
 
 describe('the gate on real flights', () => {
   it('finds a model trained on a week more of flights better than an old champion', async () => {
-    // It also has to tell more than the share of late flights everywhere in the last hours.
+    // It must also beat a prediction from the recent share of late flights everywhere.
     await sync([["primary: 'auc',", "primary: 'auc', baseline: 'networkLateShare',"]])
     const better = await judged(newer)
     await sync()
@@ -88,13 +88,13 @@ describe('the gate on real flights', () => {
     expect(better.said.needsPerson).toBe(false)
   })
 
-  // Beside the next evaluation by the same file, which takes over its process.
+  // Runs in parallel to the next evaluation of the same file, which reuses its process.
   it('finds an identical model neither worse nor better', async () => {
     const { snapshotDigest } = await getTraining(pipeline.store, old)
     const same = await judged(await again(old, snapshotDigest))
     expect(same).toMatchObject({ verdict: 'not_worse', baselineVersion: champion })
     expect(metric(same, 'auc')).toMatchObject({ delta: 0, low: 0, high: 0, verdict: 'not_worse' })
-    // The test set has decided about the champion itself before.
+    // The test set has already decided about the champion itself.
     expect(same.inputs).toMatchObject({ testSetUses: 1, anchor: null })
   })
 
@@ -125,7 +125,7 @@ describe('the gate on real flights', () => {
   it('stops a model that degrades on long-haul flights, by their slice', async () => {
     const { snapshotDigest } = await getTraining(pipeline.store, newer)
     await crown(await registered(newer))
-    // The export has turned the labels of long hauls around, in what is trained on.
+    // The export has inverted the labels of long-haul flights in the training data.
     await sync([
       [
         'delay >= 15 as late,\n',

@@ -47,7 +47,7 @@ beforeEach(async () => {
     update models set definition = definition || '{"retrain": {"everyMs": 3600000}}' where name = ${model}`)
 })
 
-/** A training that began so many hours ago and is over. */
+/** Inserts a finished training that began so many hours ago. */
 async function past(
   hoursAgo: number,
   outcome: string,
@@ -65,10 +65,10 @@ async function past(
 }
 interface Asked {
   dedupeKey?: string
-  /** What is asked again. */
+  /** The repeated request. */
   input?: OpenInput
 }
-/** Its Temporal knows no run, so that an open retraining is one of an ended run. */
+/** Its Temporal knows no run, so an open retraining belongs to an ended run. */
 function environment(): MockActivityEnvironment {
   const notFound = Object.assign(new Error('not found'), { code: 5 })
   const workflowService = { describeWorkflowExecution: () => Promise.reject(notFound) }
@@ -79,7 +79,7 @@ function environment(): MockActivityEnvironment {
   )
 }
 
-/** Asks as the part of the system that asks for this reason. */
+/** Requests a retraining as the component that uses this reason. */
 async function ask(reason: TriggerReason, { dedupeKey, input }: Asked = {}) {
   const asked = input ?? {
     retrainingId: `retrain/${model}/${randomUUID()}`,
@@ -133,7 +133,7 @@ describe('an automatic retraining request', () => {
     await past(200, 'not_better')
     await past(220, 'not_better')
     expect((await ask('quality')).throttled).toMatch(/less than 168 h ago, after 3 in a row/)
-    // Those before the last one that brought a version are forgotten.
+    // Trainings before the last one that brought a version do not count.
     await past(29, 'registered')
     expect((await ask('quality')).throttled).toBeUndefined()
   })

@@ -1,4 +1,4 @@
-/** Tests snapshots of rows that lie elsewhere: on a real S3 server and on a web server. */
+/** Tests snapshots of remote rows, on a real S3 server and on a web server. */
 import { MockActivityEnvironment } from '@temporalio/testing'
 import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises'
 import { createServer } from 'node:http'
@@ -31,7 +31,7 @@ let served = 0
 let status = 200
 const web = createServer((_request, response) => {
   served++
-  // The first answer of each test is an error that passes.
+  // The first response of each test is a transient error.
   if (served === 1) return void response.writeHead(503).end()
   response.writeHead(status).end(status === 200 ? rows : 'no')
 })

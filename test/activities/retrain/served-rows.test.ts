@@ -63,7 +63,7 @@ interface Asked {
   by?: string
   arm?: string
   routingKey?: string
-  /** The hours at which it arrived, with its value; none when empty. */
+  /** The hours at which outcomes arrived, with their values; no outcome when empty. */
   outcomes?: [hours: number, value: unknown][]
   /** Bytes of the inputs in the log. */
   features?: Buffer
@@ -77,7 +77,7 @@ function bytesOf(size: number, colour = 'red'): Buffer {
   return bytes
 }
 
-/** Requests with one instance each; their ids are made of the model and their number. */
+/** Inserts requests with one instance each; their ids are derived from the model and their number. */
 async function ask(requests: readonly Asked[]): Promise<void> {
   const prefix = Buffer.from(model).toString('hex').slice(-14).padStart(14, '0')
   const rows = requests.map((each) => {
@@ -139,7 +139,7 @@ async function rowsOf(
   const path = await artifacts.locate('snapshots', digest)
   return withDuck((duck) => duck.rows(`select ${columns} from ${textLiteral(path)} ${tail}`))
 }
-/** One request an hour with its outcome an hour later. */
+/** Inserts one request per hour, with its outcome an hour later. */
 const hourly = (count: number, more: (place: number) => Partial<Asked> = () => ({})): Asked[] =>
   Array.from({ length: count }, (_, place) => {
     const hours = place - count
@@ -233,7 +233,7 @@ describe('a snapshot of served rows', () => {
   })
 
   it('leaves out requests that are too young for their outcome, by the delay that it learns', async () => {
-    // Each outcome comes five hours after its request, but those of the last hours at once: they are a biased sample.
+    // Outcomes arrive five hours after their requests, except those of the last hours, which arrive at once: a biased sample.
     await ask(
       Array.from({ length: 1_300 }, (_, place) => {
         const hours = -place / 6

@@ -126,7 +126,7 @@ describe('a snapshot', () => {
         (-3, null, null, 1, 'red', null, true)`)
     const { leftOut, ...same } = await take(roses, exampleDay(35))
     expect(same).toEqual({ ...before, leftOut: undefined })
-    // Those of day 40 and the first of the three are later; the second has a label without its time.
+    // The rows of day 40 and the first of the three are later; the second has a label without its time.
     expect(leftOut).toMatchObject({
       later: before.leftOut.later + 61,
       noKnownTime: 1,
@@ -184,7 +184,7 @@ describe('a snapshot', () => {
 
 describe('a snapshot of the flights', () => {
   const asOf = '2001-01-06T00:00:00Z'
-  // A short window, so that the test reads a hundred thousand flights and not a million.
+  // A short window, so that the test reads a hundred thousand flights instead of a million.
   const short: ModelDefinition = {
     ...flightDelay.definition,
     split: {
@@ -299,7 +299,7 @@ describe('a snapshot with a flood of one city', () => {
       evaluation: { floors: { auc: 0.5 } },
       release: direct(),
     }).definition
-  // A thousand rows a day of nineteen cities; for three days as many more of one of them.
+  // A thousand rows per day of nineteen cities; for three days as many more of one of them.
   beforeAll(async () => {
     await mkdir('.tenure', { recursive: true })
     await withDuck((duck) =>

@@ -23,7 +23,7 @@ let deps: ActivityDeps
 let snapshotDigest: string
 const pids: number[] = []
 
-/** With small batches: a training is killed after one of its epochs and must not have ended by then. */
+/** Uses small batches, because a training is killed after one of its epochs and must not have ended by then. */
 const sync = (directory: string, file: ExampleModelFile = {}) =>
   syncExampleModel(deps.store, directory, { batchSize: 32, ...file })
 
@@ -74,7 +74,7 @@ interface Killed {
 }
 let killed: Promise<Killed> | undefined
 
-/** The training of the file as it is, killed after its second epoch. */
+/** Trains the unchanged file and kills the training after its second epoch. */
 async function killOne(id: string): Promise<Killed> {
   const error = await interrupt(id, 2)
   const { checkpointDigest = '' } = await getTraining(deps.store, id)
@@ -83,7 +83,7 @@ async function killOne(id: string): Promise<Killed> {
   return { error, checkpoint: { path, bytes: await readFile(path) } }
 }
 
-/** A training that was killed, under an id of its own: all are copies of one, whose row and checkpoint each resumption changes. */
+/** Copies the killed training under a new id, because each resumption changes its row and checkpoint. */
 async function killedTraining(id: string): Promise<Killed & TrainingRecord> {
   const { error, checkpoint } = await (killed ??= killOne('trn_killed'))
   await writeFile(checkpoint.path, checkpoint.bytes)
@@ -116,10 +116,10 @@ describe('a training', () => {
       training: { snapshot: snapshotDigest, seed: 1, rows: 1140, hyperparameters: { epochs: 4 } },
       profile: { rows: 1140, score: { name: 'score' }, label: { name: 'label', kind: 'category' } },
     })
-    // Eight rows of the training set, and one with everything missing that may be.
+    // Eight rows of the training set, and one with every optional value missing.
     expect(manifest.golden.instances).toHaveLength(9)
     expect(manifest.golden.instances.at(-1)).toMatchObject({ age: null })
-    // A bin a class, however rare.
+    // One bin per class, however rare.
     const { label } = manifest.profile ?? {}
     expect(label?.kind === 'category' && [...label.categories].sort()).toEqual(['0', '1'])
     expect(manifest.golden.outputs.flat().every((value) => value > 0 && value < 1)).toBe(true)
@@ -148,7 +148,7 @@ describe('a training', () => {
     )
     const resumed = await run('trn_c', again)
     expect(resumed).toMatchObject({ artifactDigest: whole.artifactDigest, attempts: 2, epochs: 4 })
-    // The resumed epoch is only told by the timer, if the next one does not end before.
+    // Only the timer reports the resumed epoch, unless the next one ends before.
     expect([epoch, epoch + 1]).toContain(Math.min(...epochs))
     const { curve } = await getTraining(deps.store, 'trn_c')
     expect(curve).toEqual((await getTraining(deps.store, 'trn_a')).curve)
@@ -267,7 +267,7 @@ describe('a training', () => {
     await rm(other, { recursive: true })
   })
 
-  it('finds no room on the disk in the middle: the training is not the cause, and its attempt is repeated', async () => {
+  it('finds no room on the disk midway: the training is not the cause, and its attempt is repeated', async () => {
     const full = `Object.assign(new Error('ENOSPC: no space left on device, write'), { code: 'ENOSPC' })`
     await syncExampleModel(deps.store, models, { more: `train: () => Promise.reject(${full}),` })
     await expect(run('trn_full')).rejects.toMatchObject({ code: 'no_room' })

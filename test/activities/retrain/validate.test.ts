@@ -23,7 +23,7 @@ afterAll(async () => {
   await rm(models, { recursive: true })
 })
 
-/** A snapshot of so many roses, every fifth in the test part. */
+/** Makes a snapshot of so many roses, every fifth in the test part. */
 async function snapshotOf(rows: number): Promise<string> {
   const draft = await deps.artifacts.draft('.parquet')
   await withDuck((duck) =>
@@ -55,14 +55,14 @@ describe('a validation', () => {
       const result = (await new MockActivityEnvironment().run(validate(deps), input)) as ValidateResult
       failures = result.failures
     })
-    // Measured: 78 ms. Read in the worker itself, 400,000 rows blocked it for 3.4 s.
+    // Measured: 78 ms. Reading 400,000 rows in the worker itself blocked it for 3.4 s.
     expect(longestMs).toBeLessThan(1_000)
     expect(failures).toEqual([])
     const stored = await findValidation(deps.store, 'val_big')
     expect(stored?.report).toMatchObject({ rows: 250_000, verdict: 'pass' })
   })
 
-  it('that is repeated answers what it has stored', async () => {
+  it('that is repeated returns its stored result', async () => {
     const snapshotDigest = await snapshotOf(100)
     const failed = {
       check: 'rowCount',

@@ -1,4 +1,4 @@
-/** A child process receives its job. */
+/** Tests how a child process receives its job. */
 import { expect, it } from 'vitest'
 import { runChild } from '../../../activities/runtime/child-process.ts'
 

@@ -1,4 +1,4 @@
-/** Failures reach workflow histories by their code and without secrets, and those of an outage use up no attempt. */
+/** Tests that failures reach workflow histories by their code and without secrets, and that failures of an outage use up no attempt. */
 import { ApplicationFailure } from '@temporalio/activity'
 import { MockActivityEnvironment } from '@temporalio/testing'
 import { describe, expect, it } from 'vitest'

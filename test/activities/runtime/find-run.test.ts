@@ -1,4 +1,4 @@
-/** Openings of a release, a retraining and a drill that come late: a worker stood still, and the run has a successor. */
+/** Tests late openings of a release, a retraining and a drill: the worker was frozen, and the run has a successor. */
 import { MockActivityEnvironment } from '@temporalio/testing'
 import type { Client } from '@temporalio/client'
 import { randomUUID } from 'node:crypto'
@@ -19,7 +19,7 @@ import { uniqueName } from '../../support/servers/servers.ts'
 let deps: ActivityDeps
 let model: string
 let version: string
-/** Of the late run, and of the one after it. */
+/** Run ids of the late run and of its successor. */
 let late: string
 let successor: string
 beforeAll(async () => {
@@ -36,7 +36,7 @@ beforeEach(async () => {
   version = await registry.register()
 })
 
-/** Runs an activity of a run, while Temporal says which run is the newest and whether it is under way. */
+/** Runs an activity of a run while Temporal reports which run is the newest and whether it is open. */
 function run<T>(runId: string, newest: { runId: string; status: 1 | 2 }, work: () => Promise<T>): Promise<T> {
   const description = { workflowExecutionInfo: { status: newest.status, firstRunId: newest.runId } }
   const workflowService = { describeWorkflowExecution: () => Promise.resolve(description) }
@@ -109,7 +109,7 @@ describe.each([
   })
 })
 
-it('a retraining that is opened ends the training of the one before it, and no other', async () => {
+it('a retraining that is opened ends the training of the previous one, and no other', async () => {
   const trainingOf = async (runId: string) => {
     const digests = { snapshotDigest: `snapshot-${model}`, codeDigest: 'c', dependenciesDigest: 'd' }
     const id = `trn_${runId.replaceAll('-', '')}`

@@ -1,4 +1,4 @@
-/** A child process that has answered serves the next job of its kind, and no other. */
+/** Tests that a child process that has answered serves the next job of its kind, and no other. */
 import { execFile } from 'node:child_process'
 import { promisify } from 'node:util'
 import { expect, it } from 'vitest'
@@ -7,7 +7,7 @@ import { launcher } from '../../../temporal.config.ts'
 import type { AnsweringJob } from '../../support/training/answering-child.ts'
 
 const limitMb = 256
-/** The process id of the child that has answered. */
+/** Returns the process id of the child that answered. */
 const answer = (job: AnsweringJob = {}, options: Partial<ChildOptions<'begun'>> = {}): Promise<number> =>
   runChild<'begun', number>({
     file: 'test/support/training/answering-child.ts',
@@ -41,7 +41,7 @@ it('a kept child serves jobs of the same text and limit; another job ends it', a
   expect([alone, other].map(isAlive)).toEqual([false, true])
 })
 
-it('two jobs at the same time have a child each', async () => {
+it('two concurrent jobs have separate children', async () => {
   const both = await Promise.all([answer(), answer()])
   expect(new Set(both).size).toBe(2)
 })
@@ -69,7 +69,7 @@ it('a child is ended by an error, a cancellation, a kill, and a shortage of memo
   expect(isAlive(limited)).toBe(false)
 })
 
-it('a child is ended after a while without a job, and at once when it holds much memory', async () => {
+it('a child is ended after an idle time, and at once when it holds much memory', async () => {
   const idle = await answer({}, { idleMs: 1 })
   await expect.poll(() => isAlive(idle)).toBe(false)
   expect(isAlive(await answer({ does: 'hold 600 MiB' }))).toBe(false)

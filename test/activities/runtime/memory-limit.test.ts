@@ -1,4 +1,4 @@
-/** A shortage of memory is detected, whether V8, the kernel or a library ended the process. */
+/** Tests that a shortage of memory is detected, whether V8, the kernel or a library ended the process. */
 import { totalmem } from 'node:os'
 import { expect, it } from 'vitest'
 import { runChild } from '../../../activities/runtime/child-process.ts'

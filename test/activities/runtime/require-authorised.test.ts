@@ -1,4 +1,4 @@
-/** Tests that the start of a workflow is accepted once, in time, from a key that may, and for what its user meant. */
+/** Tests that the start of a workflow is accepted once, in time, from a permitted key, and for the request that its user signed. */
 import { MockActivityEnvironment } from '@temporalio/testing'
 import { randomUUID } from 'node:crypto'
 import { mkdtempSync, rmSync } from 'node:fs'
@@ -27,7 +27,7 @@ let signer: Signer
 let registry: Registry
 let champion: string
 let version: string
-/** The ids of the keys, by name. */
+/** Key name → id. */
 const keys: Record<string, string> = {}
 beforeAll(async () => {
   stateDir = mkdtempSync(join(tmpdir(), 'tenure-starts-'))
@@ -62,7 +62,7 @@ interface Signed {
 }
 const validMs = 15 * 60_000
 
-/** A start of a release as the API signs it. */
+/** Signs a start of a release as the API does. */
 async function start(
   more: Partial<SignedStart> = {},
   { by = 'olga', type = 'release', basis, validForMs = validMs }: Signed = {},
@@ -73,7 +73,7 @@ async function start(
   return { ...request, authorisation: signStart(signer, { type, request, basis: meant }, signedBy) }
 }
 
-/** The check in a run: resolves when the start is accepted. */
+/** Runs the check in a workflow run; resolves when the start is accepted. */
 function open(order: SignedStart, { runId = randomUUID() as string, type = 'release' as StartType } = {}) {
   const environment = new MockActivityEnvironment({ workflowExecution: { workflowId: 'any', runId } })
   return environment.run(() => requireAuthorised({ config }, store, { type, order }))
@@ -135,7 +135,7 @@ describe('the start of a workflow', () => {
     await open(order)
   })
 
-  it('is refused when the champion or the artifact is another one than its user meant', async () => {
+  it('is refused when the champion or the artifact is not the one that its user signed', async () => {
     const now = await readStartBasis(store, { model, version })
     expect(now).toEqual({ champion, artifact: expect.stringMatching(/^sha256:[0-9a-f]{64}$/) as string })
     for (const basis of [

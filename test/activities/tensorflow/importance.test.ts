@@ -12,7 +12,7 @@ import { modelCard } from '../../../domain/registry/model-card.ts'
 import { seededRandom } from '../../../domain/statistics/random.ts'
 
 const uniform = seededRandom(3)
-/** Strong, weak and useless features; a missing value counts as nothing. */
+/** Strong, weak and useless features; a missing value contributes nothing. */
 const rows: FeatureRow[] = Array.from({ length: 800 }, () => ({
   strong: uniform() * 10,
   weak: uniform() < 0.1 ? null : uniform() * 10,

@@ -46,7 +46,7 @@ it('leakage queries report shared rows, shared entities, labels of the same mome
     await leaks([
       ['a', 'p1', 'train', 1, 1, 1, 0],
       ['a', 'p1', 'test', 1, 2, 9, 0],
-      // One of two tested planes was trained on; rows without an entity do not count.
+      // One of two tested planes was in the training data; rows without an entity do not count.
       ['b', 'p2', 'test', 3, 2, 2, 1],
       ['c', 'p2', 'test', 1, 2, null, 0],
       ['d', null, 'test', 1, 2, 1, 1],

@@ -1,4 +1,4 @@
-/** Tests a network of other layers from training through resumption, qualification and registration to a request. */
+/** Tests a network of non-dense layers from training through resumption, qualification and registration to a request. */
 import { MockActivityEnvironment } from '@temporalio/testing'
 import { rm } from 'node:fs/promises'
 import { afterAll, beforeAll, expect, it } from 'vitest'

@@ -1,4 +1,4 @@
-/** Compares trainings of repeated steps with those of the library, bit by bit. */
+/** Compares trainings with replayed steps with those of the library, bit by bit. */
 import type * as tfjs from '@tensorflow/tfjs'
 import { beforeAll, describe, expect, it } from 'vitest'
 import { openSteps } from '../../../activities/tensorflow/step-replay.ts'
@@ -62,7 +62,7 @@ function makeBatches(outputs: number): { x: Float32Array; y: Float32Array; count
   })
 }
 
-/** Losses, weights and state of the optimizer after two epochs. */
+/** Returns losses, weights and the optimizer's state after two epochs. */
 async function trained(
   { network: layers, optimizer, loss, outputs = 1 }: Trained,
   take: (network: tfjs.LayersModel) => {
@@ -145,8 +145,8 @@ const cases: [string, () => Trained][] = [
   ],
 ]
 
-describe('a repeated step', () => {
-  it.each(cases)('has the bits of the library with %s', async (_name, spec) => {
+describe('a replayed step', () => {
+  it.each(cases)('gives the bits of the library with %s', async (_name, spec) => {
     const { outputs = 1 } = spec()
     const wanted = await trained(spec(), byLibrary(outputs))
     const found = await trained(spec(), byReplay(outputs))

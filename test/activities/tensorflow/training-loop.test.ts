@@ -14,7 +14,7 @@ describe('fit', () => {
   } as unknown as FitDeps
   const network = { trainOnBatch: ({ count }: { count: number }) => sizes.push(count) } as never
 
-  it('takes 32 rows a step when none is said', async () => {
+  it('uses 32 rows per step by default', async () => {
     await expect(makeFit(deps)(network, { epochs: 1 })).rejects.toThrow()
     expect(sizes).toEqual([32, 32, 6])
   })

@@ -1,4 +1,4 @@
-/** Tests that the answers of a released version stand in the order of the numbers that a gate judges. */
+/** Tests that the answers of a released version are in the order of the numbers that a gate evaluates. */
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -23,7 +23,7 @@ const rows = { rows: 2, columns: { x: columnOf([1, 10]) } }
 const departure: Output = { kind: 'numbers', names: ['departure', 'arrival', 'taxi'] }
 const classes: Output = { kind: 'classes', classes: ['red', 'white', 'blue'] }
 
-/** The second row, as an answer of `wanted` lists it. */
+/** Returns the second row, as an answer in the order of `wanted`. */
 async function answered(output: Output, wanted: Output): Promise<number[]> {
   const digest = await putArtifact(root, { ...spec, output })
   const versions = openVersionAnswers(root, { yieldToEventLoop: () => Promise.resolve() })

@@ -1,4 +1,4 @@
-/** Tests weights and early stopping of `fit` on a network that is one bias, whose best value is known. */
+/** Tests weights and early stopping of `fit` on a network that is a single bias with a known best value. */
 import type { LayersModel } from '@tensorflow/tfjs'
 import { beforeAll, describe, expect, it } from 'vitest'
 import {
@@ -23,7 +23,7 @@ const rowsOf = (targets: number[], weights?: number[]): EncodedRows => ({
   weights: weights && Float32Array.from(weights),
 })
 
-/** The answer of the network is its bias, because its only input is 0. */
+/** Builds a network whose output is its bias, because its only input is 0. */
 function bias(): LayersModel {
   const network = tf.sequential({ layers: [tf.layers.dense({ inputShape: [1], units: 1 })] })
   network.compile({ optimizer: tf.train.sgd(0.05), loss: 'meanSquaredError' })
@@ -83,7 +83,7 @@ describe('stopEarly', () => {
 
   it('of a resumed training stops at the same epoch with the same weights', async () => {
     const whole = await run({ data, validation }, options)
-    // One after the best epoch, and the last one.
+    // One epoch after the best one, and the last one.
     for (const at of [-2, -1]) {
       const resumed = await run({ data, validation, resume: whole.checkpoints.at(at) }, options)
       expect(resumed.value).toBe(whole.value)

@@ -1,4 +1,4 @@
-/** One trace leads from a request to its retraining, its release and the rollback, on the real servers. */
+/** Tests on the real servers that one trace leads from a request to its retraining, its release and the rollback. */
 import { Client } from '@temporalio/client'
 import { afterAll, beforeAll, expect, it } from 'vitest'
 import { temporalTracing } from '../../../api/tracing/request-spans.ts'
@@ -46,7 +46,7 @@ afterAll(async () => {
   await collector?.stop()
 })
 
-/** A weak champion: without one, a version is promoted directly, with nothing to roll back to. */
+/** Seeds a weak champion. Without one, a version is promoted directly, with nothing to roll back to. */
 async function promoteFirst(): Promise<void> {
   const more = `evaluation: { primary: 'auc', floors: { auc: 0.1 }, evidence: { rows: 300, positives: 50, negatives: 50 }, calibration: 'off' },`
   const weak = { name: model, epochs: 1, more }
@@ -59,7 +59,7 @@ async function promoteFirst(): Promise<void> {
   expect((await release.result()).outcome).toBe('promoted')
 }
 
-/** The release that a retraining has started. */
+/** Returns the release that a retraining has started. */
 function releaseOf({ workflow }: Client, releaseId = ''): FixtureRelease {
   const digits = /^rel_(.{8})(.{4})(.{4})(.{4})(.{12})$/
   const firstExecutionRunId = releaseId.replace(digits, '$1-$2-$3-$4-$5')
@@ -119,7 +119,7 @@ it('one trace leads from a request to the retraining, its release and the rollba
   expect(whole).toMatchObject({ traceId, parentSpanId: request.spanId, traceState: 'vendor=x' })
   const [released] = named('release')
   expect(released).toMatchObject({ traceId, parentSpanId: whole!.spanId })
-  // Every span hangs on another one of the trace, or on the request.
+  // Every span has a parent in the trace, or the request.
   for (const { name, parentSpanId } of trace)
     expect(ids.has(parentSpanId!) || parentSpanId === request.spanId, name).toBe(true)
   const names = new Set(trace.map(({ name }) => name))
@@ -162,7 +162,7 @@ it('a release that a command has ended has one span of its end', async () => {
   await release.reaches('awaiting_approval')
   await release.say('reject', 'anna')
   const { outcome } = await release.result()
-  // The spans of a workflow come in their order, and its own is the last.
+  // The spans of a workflow arrive in order, with the workflow's own last.
   const { version } = await release.state()
   const ofVersion = (span: OtlpSpan) => attributeOf(span, 'tenure.version') === version
   const ends = () => collector.spans.filter((span) => span.name === `ended ${outcome}` && ofVersion(span))

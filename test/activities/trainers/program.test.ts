@@ -14,7 +14,7 @@ beforeAll(async () => {
 })
 afterAll(() => rm(root, { recursive: true }))
 
-/** Runs a text as a program of the shell. */
+/** Runs a shell script as a training program. */
 async function shell(script: string, given: Partial<ProgramRun> = {}): Promise<string[]> {
   const lines: string[] = []
   await runTrainingProgram({
@@ -45,7 +45,7 @@ const isRunning = (pid: number) =>
 const pidIn = async (file: string) => Number(await readFile(join(root, file), 'utf8').catch(() => '0'))
 
 describe('a training program', () => {
-  it('reads its job, writes lines, and runs in its folder with a bare environment', async () => {
+  it('reads its job, writes lines, and runs in its folder with a minimal environment', async () => {
     vi.stubEnv('TENURE_KEY', 'secret')
     const lines = await shell('cat; pwd; echo "${TENURE_KEY:-bare}"; printf "no line feed"')
     expect(lines).toEqual(['{"model": "price"}', root, 'bare', 'no line feed'])
@@ -55,7 +55,7 @@ describe('a training program', () => {
     expect(await shell('exec <&-; echo 1', { input: 'x'.repeat(1_000_000) })).toEqual(['1'])
   })
 
-  it('writes lines of bounded length that no terminal obeys', async () => {
+  it('writes lines of bounded length without control characters', async () => {
     const lines = await shell(
       String.raw`printf '\033[2Jx\n'; head -c 200000 /dev/zero | tr '\0' a; printf '\n\377\376\n'`,
     )
@@ -132,7 +132,7 @@ describe('a training program', () => {
     })
   })
 
-  it('ends with all that it has started, on cancellation and on its own end', async () => {
+  it('is ended with all its child processes, on cancellation and on its own end', async () => {
     const stopping = new AbortController()
     const running = failureOf('sleep 60 & echo $! > cancelled; wait', { signal: stopping.signal })
     await expect.poll(() => pidIn('cancelled')).toBeGreaterThan(0)
@@ -141,14 +141,14 @@ describe('a training program', () => {
     stopping.abort()
     expect((await running).message).toBe('cancelled')
     await expect.poll(() => isRunning(cancelled)).toBe(false)
-    // It holds the standard output open.
+    // It keeps the standard output open.
     expect(await shell('sleep 60 & echo $! > left; echo done')).toEqual(['done'])
     const left = await pidIn('left')
     await expect.poll(() => isRunning(left)).toBe(false)
   })
 
   it('has ended when it exits, although a process that left its group holds the output open', async () => {
-    // The shell ends once the other process has left its group, and has written its number itself.
+    // The shell ends once the other process has left its group and has written its process id.
     const leaving = 'setsid sh -c "echo \\$\\$ > away; exec sleep 60"'
     const lines = await shell(`${leaving} & until [ -s away ]; do sleep 0.01; done; printf done`)
     const away = await pidIn('away')

@@ -6,8 +6,8 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { preparePython } from '../../../activities/trainers/python-environment.ts'
 
 /**
- * A `python3` of the shell in place of the real one, so that no package is downloaded: `-m venv` makes a folder with a copy of itself,
- * `-m pip` appends to a log, and `-c` describes itself.
+ * A shell script in place of `python3`, so that no package is downloaded: `-m venv` makes a folder with a copy of the script, `-m pip`
+ * appends to a log, and `-c` prints its description.
  */
 const fakePython = (root: string) => `#!/bin/sh
 case "$1 $2" in
@@ -75,7 +75,7 @@ describe('the Python environment of a training', () => {
     expect(await installs()).toBe(2)
   })
 
-  it('is made anew when a file that its requirements include has changed', async () => {
+  it('is rebuilt when a file that its requirements include has changed', async () => {
     const common = join(root, 'common.txt')
     await writeFile(common, 'numpy==2.4.5\n')
     await writeFile(join(root, 'base.txt'), '--constraint=common.txt # pinned\n')
@@ -100,12 +100,12 @@ describe('the Python environment of a training', () => {
     await pause(100)
     stopping.abort()
     await expect(second).rejects.toThrow(/abort|cancel/i)
-    // The one that waited takes the lock from no one.
+    // The cancelled training does not remove the lock of another one.
     await first
     expect((await prepare()).python).toBe((await first).python)
   })
 
-  it('is removed when it cannot be made, and made anew when it can', async () => {
+  it('is removed when it cannot be made, and rebuilt when it can', async () => {
     await write('lightgbm==4.5.0\n')
     const made = async () =>
       (await readdir(join(root, 'cache', 'python'))).filter((name) => !name.includes('.lock'))
@@ -119,7 +119,7 @@ describe('the Python environment of a training', () => {
     )
     expect(await made()).toEqual(before)
     const { python } = await prepare()
-    // As a worker leaves it that is killed before the end.
+    // The state that a worker leaves when it is killed before the end.
     await rm(join(python, '..', '..', 'tenure-complete'))
     await writeFile(join(python, '..', 'half-made'), '')
     expect((await prepare()).python).toBe(python)

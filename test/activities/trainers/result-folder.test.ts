@@ -168,7 +168,7 @@ describe('the folders of an attempt', () => {
     const second = await open(2)
     expect(await has(second.checkpoints, 'epoch-1')).toBe(true)
     expect(await has(second.output, 'model.txt')).toBe(false)
-    // A program that was believed dead writes on, and reaches no other attempt.
+    // A program that was believed dead continues to write, but reaches no other attempt.
     await expect(written(first.checkpoints, 'epoch-2')).rejects.toThrow('ENOENT')
     expect(await has((await open(2)).checkpoints, 'epoch-1')).toBe(false)
   })

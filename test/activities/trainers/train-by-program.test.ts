@@ -29,7 +29,7 @@ const warnings: Record<string, unknown>[] = []
 const logger = { log() {}, trace() {}, debug() {}, info() {}, warn() {}, error() {} }
 const activity = (heartbeatDetails?: unknown) => new MockActivityEnvironment({ heartbeatDetails }, { logger })
 
-/** Trains the roses by `stumps.py` in this mode. */
+/** Trains the roses with `stumps.py` in this mode. */
 async function run(id: string, mode: string, environment = activity()): Promise<TrainResult> {
   const argv = JSON.stringify(['python3', 'stumps.py', mode, join(root, `${id}.log`)])
   await syncExampleModel(deps.store, models, { more: `train: command(${argv}, { memory: '256 MB' }),` })
@@ -40,7 +40,7 @@ async function run(id: string, mode: string, environment = activity()): Promise<
     overrides: { batchSize: 64 },
   })
 }
-/** The epochs that were trained, with their attempts. */
+/** Returns the epochs that were trained, with their attempts. */
 const trained = async (id: string) => (await readFile(join(root, `${id}.log`), 'utf8')).trim().split('\n')
 const leftFolders = () => readdir(join(root, 'artifacts', 'drafts', 'trainings'))
 
@@ -135,7 +135,7 @@ describe('a training by a program', () => {
       code: 'training_interrupted',
       message: expect.stringContaining('SIGKILL') as unknown,
     })
-    // What a heartbeat says lags behind the checkpoint, and decides nothing.
+    // The heartbeat lags behind the checkpoint and decides nothing.
     const resumed = await run('trn_killed', 'die', activity({ epoch: 1, epochs: 4, loss: 1 }))
     expect(resumed).toMatchObject({ attempts: 2, epochs: 4 })
     expect(await trained('trn_killed')).toEqual(['1 1', '1 2', '2 3', '2 4'])
@@ -155,7 +155,7 @@ describe('a training by a program', () => {
     expect(await getTraining(deps.store, 'trn_wrong')).toMatchObject({ status: 'failed' })
   })
 
-  it('gets the columns in the order of the model file, which Postgres does not keep', async () => {
+  it('receives the columns in the order of the model file, which Postgres does not preserve', async () => {
     await expect(run('trn_columns', 'columns')).rejects.toMatchObject({
       message: expect.stringMatching(/ValueError: size colour age$/),
     })

@@ -1,4 +1,6 @@
-/** Tests that what was ended, deleted, paused or blocked from outside is started again or told, and by `tenure doctor` too. */
+/**
+ * Tests that workflows and schedules that were ended, deleted or paused from outside are restarted or reported, also by `tenure doctor`.
+ */
 import { Client, type Connection } from '@temporalio/client'
 import { spawnSync } from 'node:child_process'
 import { setTimeout as pause } from 'node:timers/promises'
@@ -51,7 +53,7 @@ afterAll(async () => {
 
 const openAlerts = async () =>
   (await listAlerts(store, { open: true })).map(({ dedupeKey }) => dedupeKey).toSorted()
-/** Rounds until each of these was reported. */
+/** Runs rounds until each of these was reported. */
 async function reports(part: keyof Round, ...ids: string[]): Promise<void> {
   const seen = new Set<string>()
   await expect
@@ -85,10 +87,10 @@ it('starts what never ran, and is quiet from then on', async () => {
     { name: other, definition: fromAnotherBuild, codeDigest: 'sha256:y' },
   ])
   const log = { debug() {}, info() {}, warn() {}, error() {} }
-  // Several rounds look at all workflows.
+  // Several rounds check all workflows.
   round = createKeeper({ store, config, log } as unknown as Deps, client, { maxDescribed: 1 })
   expect(await problems()).toEqual([expect.stringContaining('missing: workflow alerts')])
-  // One look alone may have come between two steps of a start.
+  // A single look may have come between two steps of a start.
   expect((await round()).restored).toEqual([])
   expect((await round()).restored.toSorted()).toEqual(
     [
@@ -249,7 +251,7 @@ it('raises an alert for one silent worker beside live ones, but not for one that
   expect(silentWorkers([sign('a/1', 50_000), sign('b/1', 40_000, true)])).toEqual([
     { ...sign('b/1', 40_000, true), isLast: true },
   ])
-  // The process of the second sign does not exist.
+  // The process of the second sign of life does not exist.
   const gone = spawnSync(process.execPath, ['-e', '']).pid
   for (const pid of [process.pid, gone])
     await store.query(sql`

@@ -1,4 +1,4 @@
-/** A worker knows of a dead replica before a release waits for it. */
+/** Tests that a worker knows of a dead replica before a release waits for it. */
 import { afterAll, beforeAll, expect, it } from 'vitest'
 import { observeLeases } from '../../../activities/worker/observe-leases.ts'
 import { openStore, type Store } from '../../../store/postgres.ts'

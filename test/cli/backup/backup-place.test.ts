@@ -22,7 +22,7 @@ import { keyPlacesOf } from '../../support/serving/sign-versions.ts'
 const moto = await sharedMoto()
 let fixture: ServingFixture
 let dir: string
-/** Copies of backups on their way, which no command leaves behind. */
+/** Temporary copies of backups, which no command leaves behind. */
 let passing: string
 
 beforeAll(async () => {
@@ -152,7 +152,7 @@ describe.each(places.filter(([what]) => what === 'a directory' || moto !== undef
   },
 )
 
-/** More bytes in its middle are other ones than the padding of an entry has. */
+/** Changes more bytes in the middle than an entry has padding. */
 function changed(bytes: Buffer): Buffer {
   const copy = Buffer.from(bytes)
   const middle = Math.floor(bytes.length / 2)

@@ -75,7 +75,7 @@ beforeAll(async () => {
     onError: (what) => void troubles.push(what),
   })
   await promote(made.old)
-  // More than the buffers on the way hold.
+  // More than the intermediate buffers hold.
   await fixture.store.query(sql`
     insert into service_state (name, value) select 'filler ' || n, to_jsonb(repeat(md5(n::text), 20))
     from generate_series(1, 4000) as n`)
@@ -103,7 +103,7 @@ afterEach(() => vi.unstubAllEnvs())
 const headsOf = async ({ artifactRoot }: Pick<ServingFixture, 'artifactRoot'>) =>
   openHeads(headFiles({ stateDir: dir, artifactRoot }), await openSigner(keyPlacesOf(artifactRoot), 'heads'))
 
-/** Champion as after a release, with the row of the audit and the route. */
+/** Makes a version champion as a release does, with the audit row and the route. */
 async function promote(version: string): Promise<void> {
   await fixture.store.query(sql`update versions set known_good_at = now() where version = ${version}`)
   await fixture.store.query(sql`insert into champions (model, version) values (${model}, ${version})
@@ -170,7 +170,7 @@ describe('tenure backup', () => {
     for (const name of ['manifest.json', 'manifest.sig', 'audit/heads.jsonl', 'database/versions.copy.gz'])
       expect(names).toContain(name)
     expect(readFileSync(file, 'latin1')).not.toContain('PRIVATE KEY')
-    // A process of another machine has the list of heads beside the artifacts alone.
+    // A process of another machine has the list of heads only next to the artifacts.
     const elsewhere = join(dir, 'elsewhere.tar')
     await tenure(['backup', elsewhere], { ...fixture, state: join(dir, 'elsewhere') })
     const heads = await (await openArchive({ path: elsewhere, name: elsewhere })).bytes('audit/heads.jsonl')
@@ -273,7 +273,7 @@ describe('tenure restore', () => {
     expect(replica.ask(model, request()).version).toBe(versions.candidate)
     await keeper.catchUp()
 
-    // Those who keep the heads look all the time, also in the middle of it.
+    // Processes that keep the heads read continuously, also during the restore.
     let over = false
     const looking = (async () => {
       while (!over) await keeper.catchUp()
@@ -297,7 +297,7 @@ describe('tenure restore', () => {
     )
     expect(replica.ask(model, request()).version).toBe(versions.old)
     expect(await championOf(fixture.store)).toBe(versions.old)
-    // A writer from before knows a place that is no more.
+    // An earlier writer knows a directory that no longer exists.
     await expect(
       writeRoute(fixture.store, { route: { ...after, proven: versions.candidate }, replaces: after }),
     ).rejects.toMatchObject({ code: 'stale_generation' })
@@ -350,7 +350,7 @@ describe('tenure restore', () => {
 
   it('registers no version under a name that was given after the backup', async () => {
     const { store, artifactRoot } = fixture
-    // The numbers of this model begin anew: its versions came after the backup.
+    // The numbers of this model restart: its versions were made after the backup.
     expect(await store.query(sql`select from versions where model = 'iris'`)).toEqual([])
     const ids = {
       retrainingId: 'retrain/late',
@@ -396,7 +396,7 @@ describe('tenure restore', () => {
 describe('a restore to another installation', () => {
   it('requires the key or --re-sign; then all rows are present and the versions serve', async () => {
     const root = mkdtempSync(join(tmpdir(), 'tenure-elsewhere-'))
-    // Where Postgres' user may pass.
+    // If Postgres' user may enter it.
     chmodSync(root, 0o711)
     const place = {
       databaseUrl: await freshDatabase(),
@@ -427,7 +427,7 @@ describe('a restore to another installation', () => {
     )
     expect(unlike).toEqual([])
     expect(Object.keys(found)).toEqual(Object.keys(before))
-    // Whatever was registered after the backup is unknown here.
+    // Versions that were registered after the backup are unknown here.
     const { minor } = (await findGivenNumbers(elsewhere.store))[model]!
     expect(minor).toBeGreaterThanOrEqual(100)
     const second = await startReplica(elsewhere)

@@ -1,4 +1,4 @@
-/** Restores whose last commit loses its answer, or is lost itself. */
+/** Tests restores whose last commit loses its response, or is lost itself. */
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -47,7 +47,7 @@ const epochs = async () =>
     ({ epoch }) => epoch,
   )
 
-/** A head of a row that the restore removes, and the lists of heads with it. */
+/** Appends a head of a row that the restore removes, and returns the lists of heads. */
 async function headOfLostTime(): Promise<string[]> {
   const { seq, hash } = await lastRow()
   const heads = openHeads(headFiles(config), await openSigner(config.signing, 'heads'))
@@ -56,7 +56,7 @@ async function headOfLostTime(): Promise<string[]> {
   return headFiles(config).map((file) => readFileSync(file, 'utf8'))
 }
 
-/** The message of the protocol, because rows that are copied may hold the word. */
+/** Matches the protocol message, because copied rows may contain the word. */
 const commit = /insert into routing_epochs[^]*Q\0\0\0.commit\0/s
 const kinds = [
   ['to a moment', async (url: string) => completePointInTimeRestore(placeOn(url), 'test')],
@@ -84,7 +84,7 @@ it.each(kinds)(
     const done = await restore(link.url)
     expect((await epochs()).at(-1)).toBe(done.epoch)
     expect(done.set_aside).toHaveLength(2)
-    // It may be repeated: no head names a row that is not there.
+    // It may be repeated: no head names a missing row.
     const again = await completePointInTimeRestore(placeOn(link.url), 'test')
     expect(again.epoch).toBeGreaterThan(done.epoch)
     await link.close()

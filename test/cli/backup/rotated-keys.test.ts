@@ -1,4 +1,4 @@
-/** Backups and versions across the rotation of signing keys by `tenure keys rotate-signing`. */
+/** Tests backups and versions across the rotation of signing keys by `tenure keys rotate-signing`. */
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -148,7 +148,7 @@ it('a backup from before a rotation whose overlap has ended requires --re-sign, 
   })
   expect(await verifyVersions()).toBe(3)
   expect(await auditBreach()).toBeUndefined()
-  // The installation is the same: its rows are judged from the first one.
+  // The installation is the same: its rows are verified from the first one.
   const [row] = await listAudit(fixture.store, { limit: 1, action: 'database.restored' })
   expect(row?.detail).toMatchObject({ reSigned: false })
 })

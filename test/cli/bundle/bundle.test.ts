@@ -1,4 +1,4 @@
-/** Runs docs/how-to/projects/bundles.md from one installation to another, and trips what refuses a bundle. */
+/** Runs docs/how-to/projects/bundles.md from one installation to another, and triggers each refusal of a bundle. */
 import { execFileSync } from 'node:child_process'
 import { generateKeyPairSync } from 'node:crypto'
 import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
@@ -82,7 +82,7 @@ const on = (place: Pipeline): void => {
 const bundle = () => readFileSync(join(folder, 'iris.bundle'))
 const trusted = () => listTrustedSigners(signersFolder(target.config.signing))
 
-/** A line of the page: `tenure` runs in this process, with what `>` names as a file. */
+/** Runs a line of the page: `tenure` runs in this process, and `>` writes a file. */
 async function type(line: string): Promise<string> {
   const [words = '', file] = line.split(' > ')
   if (!words.startsWith('npx tenure '))
@@ -130,14 +130,14 @@ describe('the page', () => {
       .then(([row]) => row!)
     expect(rows).toBe(1)
     expect(version?.lineage.metrics).not.toEqual({})
-    // The answers are those of the source.
+    // The predictions equal the source's.
     const [original] = await listVersions(source.store, { model })
     expect(version?.manifest.files).toEqual(original?.manifest.files)
   })
 
   it('has counted no approval of the source', async () => {
     const approvals = async () => (await findOpenRelease(target.store, model))?.state.approvals
-    // The release opens a moment after the version is registered.
+    // The release opens shortly after the version is registered.
     await expect.poll(approvals).toEqual([])
   })
 })

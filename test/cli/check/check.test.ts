@@ -1,4 +1,4 @@
-/** `tenure check` finds without a server what would fail later. */
+/** Tests that `tenure check` finds without a server the errors that would occur later. */
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { execFileSync } from 'node:child_process'
 import { tmpdir } from 'node:os'

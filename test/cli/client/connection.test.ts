@@ -29,7 +29,7 @@ afterEach(() => {
   rmSync(dir, { recursive: true, force: true })
 })
 
-/** A server that responds with the key of the request. */
+/** Starts a server that responds with the key of the request. */
 async function echo(): Promise<{ url: string; port: number }> {
   const server = createServer((request, response) =>
     response.end(JSON.stringify({ authorization: request.headers.authorization ?? null })),
@@ -133,7 +133,7 @@ describe('port selection', () => {
     expect(() => wantedWith(pages, 1)).toThrow(
       "Temporal (TENURE_TEMPORAL_PORT) and Temporal's pages (TENURE_TEMPORAL_UI_PORT) want the port 7233",
     )
-    // One replica has no port of its own, pages that are off and servers elsewhere have none either, and 0 is any port.
+    // One replica has no separate port, disabled pages and external servers have none either, and 0 is any port.
     const elsewhere = { ...afterFirst, DATABASE_URL: 'postgres://h/d' }
     const anyPort = { TENURE_PORT: '0', TENURE_POSTGRES_PORT: '0', TENURE_TEMPORAL_PORT: '0' }
     for (const [changes, replicas] of [
@@ -147,7 +147,7 @@ describe('port selection', () => {
   })
 })
 
-it('a server that accepts and does not respond is not told as one that does not run', async () => {
+it('a server that accepts and does not respond is not reported as stopped', async () => {
   const silent = createServer(() => {}).listen(0, '127.0.0.1')
   await once(silent, 'listening')
   const { port } = silent.address() as AddressInfo

@@ -1,4 +1,4 @@
-/** The codec server of Temporal's pages: its protocol, its token and its one origin. */
+/** Tests the codec server for Temporal's web UI: its protocol, its token and its single origin. */
 import { expect, it } from 'vitest'
 import { createCodecServer } from '../../../cli/codec/server.ts'
 import { createPayloadCodec } from '../../../temporal/payload-codec.ts'

@@ -35,7 +35,7 @@ async function tenure(...words: string[]) {
   return { code, out, err }
 }
 
-/** One word per required argument. */
+/** Returns one word per required argument. */
 const wanted = (spec: CommandSpec): string[] => [...spec.name.matchAll(/<[^>]+>/g)].map(() => 'x')
 
 beforeEach(async () => {
@@ -292,7 +292,7 @@ describe('the terminal', () => {
     expect(opened(undefined).terminal.paint('red', 'x')).toBe('x')
   })
 
-  it.each([true, false])('obeys no control character of a text that it shows (colours: %s)', (hasColors) => {
+  it.each([true, false])('prints no control character of a text that it shows (colours: %s)', (hasColors) => {
     const reason = 'all well\u001b[2J\u001b[8mhidden\r\nnext\rline\u009b31m\u202ebackwards\u0007'
     const seen = String.raw`all well\u001b[2J\u001b[8mhidden
 next\u000dline\u009b31m\u202ebackwards\u0007`

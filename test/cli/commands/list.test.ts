@@ -1,4 +1,4 @@
-/** Tests that the lists whose rows are of models take a model in one form. The API is a server that notes what it is asked. */
+/** Tests that all lists about models accept a model in the same form. The API is a server that records its requests. */
 import { once } from 'node:events'
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'

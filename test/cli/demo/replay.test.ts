@@ -15,7 +15,7 @@ interface Received {
 let server: Server
 let url: string
 let received: Received[]
-/** The response of the server to the prediction of this number. */
+/** The server's response to the prediction with this number. */
 let answer: (n: number) => { status: number; body: unknown }
 
 beforeEach(async () => {
@@ -95,7 +95,7 @@ describe('the replay', () => {
       for (const { prediction_id, observed_at } of body.outcomes ?? []) {
         outcomes += 1
         expect(Date.parse(observed_at)).toBe(Number(prediction_id.slice(1)) * minute + lateMs)
-        // The clock seen here may lag behind by the requests that were open at the time.
+        // The clock seen here may lag by the requests that were open at the time.
         expect(Date.parse(observed_at)).toBeLessThanOrEqual(clock + 64 * minute)
       }
     }

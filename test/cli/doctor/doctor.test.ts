@@ -269,7 +269,7 @@ describe('the database check', () => {
     [100, 5, 'ok'],
     [-5_000, 5, 'warning'],
     [120_000, 5, 'broken'],
-    // Asking took so long that nothing can be said.
+    // The query took too long for an estimate.
     [1_200, 2_000, 'ok'],
   ] as const)('rates a clock offset of %d ms', (clockOffsetMs, roundTripMs, state) => {
     expect(findingOfClock({ clockOffsetMs, roundTripMs }).state).toBe(state)
@@ -363,7 +363,7 @@ describe('the file checks', () => {
       next: expect.stringContaining('--re-sign'),
     })
     expect(state('none', 0)).toMatchObject({ state: 'ok' })
-    // Of the version with one key, which the next start takes over.
+    // A key of the version with one key, which the next start takes over.
     mkdirSync(join(dir, 'one-key'))
     writeFileSync(join(dir, 'one-key', 'signing.pem'), 'a key')
     expect(state('one-key')).toMatchObject({ state: 'ok', found: expect.stringContaining('next start') })

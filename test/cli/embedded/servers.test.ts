@@ -38,7 +38,7 @@ async function ask(url: string, statement: string): Promise<unknown[]> {
   }
 }
 
-// Two tests go on with the data of an earlier one, and make their own when they run alone: `initdb` takes most of their time.
+// Two tests continue with the data of an earlier test, and make their own when they run alone; `initdb` takes most of their time.
 describe('Postgres', () => {
   it('keeps committed rows through kill -9 and a stop, and requires its password', async () => {
     const dataDir = join(home, 'kept')
@@ -150,7 +150,7 @@ describe('Temporal', () => {
 })
 
 it('an error has the last lines of a server, although they arrive after its end', async () => {
-  // Ends when the other one has left its process group, which is killed.
+  // Ends when the other process has left its process group, which is killed.
   const apart = join(home, 'apart')
   const late = `setsid sh -c 'touch ${apart}; sleep 0.3; echo last words' & until [ -e ${apart} ]; do sleep 0.01; done; exit 1`
   const spec = { name: 'late', command: 'sh', args: ['-c', late], isReady: () => Promise.resolve(false) }
@@ -198,7 +198,7 @@ describe('paths', () => {
     expect(openStateDir(join(home, 'asked'), home)).toBe(join(home, 'asked'))
   })
 
-  it('of state let in no other user than that of Postgres', () => {
+  it("of state admit no other user than Postgres' user", () => {
     const asked = join(home, 'private')
     mkdirSync(asked, { mode: 0o755 })
     openStateDir(asked)

@@ -1,4 +1,4 @@
-/** Tests whether a directory can be entered, where no program can be asked. */
+/** Tests whether a directory can be entered, on a machine without the program that checks it. */
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { expect, it, vi } from 'vitest'

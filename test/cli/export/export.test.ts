@@ -76,7 +76,7 @@ const models: Record<string, { spec: () => Promise<string> | string; rows: () =>
         petalWidth: 1e3 * chance(),
       })),
   },
-  // Normalisation before, between and behind, and a number that may be anything.
+  // Normalisation before, between and after layers, and an unbounded number.
   normalised: {
     spec: normalised,
     rows: () => some(300, () => Object.fromEntries(fiveNames.map((name) => [name, 4 * chance() - 2]))),
@@ -263,7 +263,7 @@ describe('an export that fails', () => {
   })
 })
 
-/** Behind the golden outputs. */
+/** Appends a layer after the golden outputs. */
 function edit(folder: string, name: string, change: (text: string) => string): void {
   const path = join(folder, name)
   const text = readFileSync(path, 'utf8')
@@ -319,7 +319,7 @@ describe('an exported version in a browser', () => {
       await golden.filter({ hasText: 'golden rows agree' }).waitFor()
       expect(await page.title()).toBe(`${model}_v1.0.0`)
       const rows = models[model]!.rows()
-      // As text: it is the browser that is to find the module, and not the compiler of this file.
+      // As text, because the browser must resolve the module, not the compiler of this file.
       const found = (await page.evaluate(
         `import('/${model}/predictor.js').then(async ({ loadPredictor }) => (await loadPredictor()).predict(${JSON.stringify(rows)}))`,
       )) as Answer[]

@@ -1,4 +1,4 @@
-/** `tenure init` makes a project that `tenure check` finds right, and overwrites nothing. */
+/** Tests that `tenure init` makes a project that passes `tenure check`, and overwrites nothing. */
 import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -103,7 +103,7 @@ describe('a new project', () => {
     expect(textOf('README.md')).toContain(`tenure retrain orders --as-of ${asOf}`)
   })
 
-  it('leaves a CSV that lies in it where it is', async () => {
+  it('leaves a CSV in the folder where it is', async () => {
     mkdirSync(join(place, 'shop', 'rows'), { recursive: true })
     await init({ from: csvOf('shop/rows/orders.csv', orders) })
     expect(textOf('models/orders.ts')).toContain(`csv('rows/orders.csv'`)
@@ -264,7 +264,7 @@ describe('a second model', () => {
   })
 })
 
-describe('what is there', () => {
+describe('an existing file', () => {
   it('is not overwritten, and nothing else is written', async () => {
     mkdirSync(join(place, 'shop'))
     writeFileSync(join(place, 'shop', 'README.md'), 'mine')

@@ -1,4 +1,4 @@
-/** Runs docs/how-to/projects/state-file.md against a whole replica, and trips what refuses a plan. */
+/** Runs docs/how-to/projects/state-file.md against a whole replica, and triggers each refusal of a plan. */
 import { Client } from '@temporalio/client'
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -63,7 +63,7 @@ afterAll(async () => {
 })
 
 const as = (name: string) => vi.stubEnv('TENURE_KEY', keys[name])
-/** The words of a command line, with the paths of the test's folder. */
+/** Splits a command line, with the paths of the test's folder. */
 const run = (...words: string[]) => {
   const isOurs = words[0] === 'plan' || words[0] === 'apply'
   const named = words.map((word) => (word.endsWith('.json') ? join(folder, word) : word))
@@ -146,7 +146,7 @@ describe('a plan', () => {
     expect(err).toContain('plan_stale')
   })
 
-  it('tells the role that was changed by hand; so do the doctor and an alert, until it is applied', async () => {
+  it('reports a role that was changed manually; so do the doctor and an alert, until the plan is applied', async () => {
     expect((await run('plan')).out).toContain('! key ada: role: approver → viewer')
     expect(await checkAppliedState(fixture.databaseUrl)).toMatchObject([
       { state: 'warning', found: 'changed since the last `tenure apply`: key ada' },
@@ -203,7 +203,7 @@ describe('a plan', () => {
     expect((await run('apply', '--yes')).code).toBe(exitCodes.done)
     const sent = await send('operator', { kind: 'key', name: 'x', after: { role: 'admin' } })
     expect(sent.status).toBe(403)
-    // What the operator cannot read stays recorded.
+    // Sections that the operator cannot read stay recorded.
     const ofKeys = (all: typeof before) => all.filter(({ kind }) => kind === 'key' || kind === 'channel')
     expect(ofKeys(await listApplied(fixture.store))).toEqual(ofKeys(before))
   })
@@ -247,7 +247,7 @@ describe('a plan', () => {
   })
 })
 
-it('a stored channel reads its secret from the folder, and tells when it is missing', async () => {
+it('a stored channel reads its secret from the folder, and reports when it is missing', async () => {
   const empty = await readStoredChannels(fixture.store, join(folder, 'secrets'))
   expect(empty).toEqual({
     channels: [],

@@ -1,4 +1,4 @@
-/** Reads recorded traffic from files: lines of ticks, or the answer of the API with answers and outcomes. */
+/** Tests reading recorded traffic from files: lines of ticks, or the API's response with answers and outcomes. */
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'

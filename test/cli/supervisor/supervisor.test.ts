@@ -31,7 +31,7 @@ const options = (): SuperviseOptions => ({
   signals: false,
 })
 
-/** A Node process that prints its pid and runs until it is stopped; ready after it has printed. */
+/** Describes a Node process that prints its pid and runs until it is stopped; ready after it has printed. */
 function child(
   name: string,
   body = `process.on('SIGTERM', () => (console.log('ends'), process.exit()))`,
@@ -149,7 +149,7 @@ describe('the supervisor', () => {
   })
 })
 
-/** A supervisor in a separate process, which can be signalled and killed. Its worker prints its pid when it runs. */
+/** Starts a supervisor in a separate process, which can be signalled and killed. Its worker prints its pid when it runs. */
 async function beginOutside(body = '', { ready = true, outlives = false } = {}) {
   const script = join(stateDir, 'supervisor.ts')
   const module = new URL('../../../cli/supervisor/supervisor.ts', import.meta.url).pathname
@@ -222,7 +222,7 @@ describe('the end of the supervisor', () => {
     await exited
     const file = join(stateDir, 'supervisor.json')
     expect(findOutliving(file)).toEqual([worker])
-    // A start that fails leaves it running, and known to the next one.
+    // A failed start leaves it running, and the next start knows it.
     await expect(begin([child('worker', 'process.exit(7)')])).rejects.toThrow('exit code 7')
     expect(findOutliving(file)).toEqual([worker])
     const next = await begin([child('successor')])

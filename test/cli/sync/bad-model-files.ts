@@ -1,14 +1,14 @@
-/** Bad model files with the issues that answer each; docs/reference/bad-model-files.md is written from this table. */
+/** Lists bad model files with their issues; docs/reference/bad-model-files.md is generated from this table. */
 import { modelsDirectory } from '../../../models/index.ts'
 
 export interface BadModelFile {
   title: string
-  /** Without its ending. */
+  /** The name without its extension. */
   name: string
-  /** The whole file. */
+  /** The whole content of the file. */
   text: string | Buffer
   issues: string[]
-  /** Files beside it, by their path. */
+  /** Path → other files in the folder. */
   more?: Record<string, string>
 }
 
@@ -22,7 +22,7 @@ const parts: Record<string, string> = {
   evaluation: `{ floors: { accuracy: 0.6 } }`,
   release: `direct()`,
 }
-/** A good model, with some parts changed. */
+/** Builds a valid model file with some parts changed. */
 export const modelFile = (name: string, change: Record<string, string | undefined> = {}): string =>
   `${words}export const model = defineModel({\n  name: '${name}',\n${Object.entries({ ...parts, ...change })
     .filter(([, part]) => part !== undefined)

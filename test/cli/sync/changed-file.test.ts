@@ -1,4 +1,4 @@
-/** Tests that a command which uses a stored model says when the model file of the project is another one. */
+/** Tests that a command which uses a stored model warns when the project's model file differs from it. */
 import { rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect, it } from 'vitest'
@@ -17,7 +17,7 @@ beforeAll(async () => {
 })
 afterAll(() => rm(directory, { recursive: true }))
 
-/** An API whose model has this digest. */
+/** Serves an API whose model has this digest. */
 const storing = (digest: string | undefined) =>
   ({ get: () => Promise.resolve({ definition_digest: digest }) }) as unknown as Client
 

@@ -1,4 +1,4 @@
-/** Tests that every bad model file is answered with its place and what to write, and that none hangs or ends a command. */
+/** Tests that every bad model file is reported with its position and remedy, and that none hangs or ends a command. */
 import { readFileSync } from 'node:fs'
 import { mkdir, readdir, rm, writeFile } from 'node:fs/promises'
 import { dirname, join, relative } from 'node:path'
@@ -68,7 +68,7 @@ ${markdownTable(
 it('bad model files stand in the documentation; `vitest -u` writes it', () =>
   expect(documentation()).toMatchFileSnapshot(join(checkout, 'docs/reference/bad-model-files.md')))
 
-it.each(badModelFiles)('a model file with this fault is answered: $title', ({ name, issues }) => {
+it.each(badModelFiles)('a model file with this fault is reported: $title', ({ name, issues }) => {
   expect(answers.get(`${name}.ts`)).toEqual(issues)
   for (const issue of issues) expect(issue).not.toContain(checkout)
 })

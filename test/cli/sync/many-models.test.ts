@@ -19,7 +19,7 @@ import {
 import { exampleModelDirectory } from '../../support/training/example-model.ts'
 
 const count = 24
-/** Most calls that do not grow with the models: the lists, and what the check of the payload keys reads. */
+/** Maximum number of calls that do not grow with the models: lists, and the check of the payload keys. */
 const around = 16
 
 it('applies many models though all calls together take longer than the deadline of one', async () => {
@@ -54,7 +54,7 @@ it('applies many models though all calls together take longer than the deadline 
   expect(calls.length).toBeLessThan(3 * count + around)
   expect(calls.filter((call) => call === 'CreateSchedule').length).toBeGreaterThanOrEqual(2 * count)
 
-  // The lists of Temporal follow a moment later.
+  // Temporal's lists are updated a moment later.
   await expect.poll(async () => (await apply(), calls.length)).toBeLessThan(around)
   expect((await apply()).models.map(({ change }) => change)).toEqual(names.map(() => 'unchanged'))
 

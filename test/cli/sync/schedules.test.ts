@@ -80,14 +80,14 @@ describe('the schedule of a model', () => {
 
   it('runs once at a time, and the doctor reports skipped runs', async () => {
     const slow = { ...model({ everyMs: 1_000, catchUpMs: dayMs }), name: uniqueName('slow') }
-    // No worker polls this queue, so that the first run lasts as long as the test.
+    // No worker polls this queue, so the first run lasts as long as the test.
     await syncSchedule(client, slow, uniqueName('queue'))
     const counted = async () =>
       (await listSchedules(connection, 'default')).filter(({ id }) => id === scheduleId(slow.name))
     let told: Awaited<ReturnType<typeof counted>>[number] | undefined
     await expect.poll(async () => ([told] = await counted())[0]?.overlapped).toBeGreaterThan(1)
     expect(told).toMatchObject({ begun: 1, missed: 0 })
-    // Temporal answers DEADLINE_EXCEEDED where the workflow of the schedule is busy with its runs.
+    // Temporal returns DEADLINE_EXCEEDED while the workflow of the schedule is busy with its runs.
     let running: ScheduleDescription['info']['runningActions'] = []
     const runs = async () =>
       (running = (await client.schedule.getHandle(scheduleId(slow.name)).describe()).info.runningActions)

@@ -19,7 +19,7 @@ describe('the search attributes of a namespace', () => {
       workflowExecutionRetentionPeriod: msToTs('1 day'),
     })
     const ensure = () => ensureSearchAttributes(connection, namespace)
-    // A namespace is usable a moment after it was registered.
+    // A namespace is usable shortly after its registration.
     await expect.poll(() => ensure().catch(() => undefined)).toEqual([...searchAttributes])
     expect(await ensure()).toEqual([])
     const { customAttributes } = await connection.operatorService.listSearchAttributes({ namespace })

@@ -1,4 +1,4 @@
-/** Runs `tenure upgrade --check` on an installation with real histories, and plants what it must find. */
+/** Runs `tenure upgrade --check` on an installation with real histories, with planted problems that it must find. */
 import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'

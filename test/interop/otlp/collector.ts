@@ -1,4 +1,4 @@
-/** The OpenTelemetry collector itself, built from its Go modules once in the cache of this machine, and what it sends on. */
+/** Builds the OpenTelemetry collector from its Go modules once into the cache of this machine, and receives what it exports. */
 import { execFile, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
@@ -16,7 +16,7 @@ import { cacheDir, checkout, environmentWith } from '../../../temporal.config.ts
 
 const buildMs = 1_200_000
 
-/** The program, or why it cannot be built: without Go or a network the test is skipped. */
+/** Returns the program, or why it cannot be built: without Go or a network the test is skipped. */
 export async function collectorOrReason(): Promise<{ program: string } | { reason: string }> {
   const source = join(checkout, 'test', 'interop', 'otlp', 'collector')
   const files = ['main.go', 'go.mod', 'go.sum'].map((name) => readFileSync(join(source, name), 'utf8'))
@@ -38,16 +38,16 @@ export async function collectorOrReason(): Promise<{ program: string } | { reaso
 
 type Attributes = Record<string, unknown>
 
-/** What stands at the end of a path of lists in what was received. */
+/** An entry at the end of a path of lists in the received data. */
 export interface ReceivedEntry extends Record<string, unknown> {
   name: string
-  /** Of the process that sent it. */
+  /** Resource attributes of the sending process. */
   resource: Attributes
 }
 
 export interface RealCollector {
   url: string
-  /** What the collector has sent on, each entry with the attributes of its resource. */
+  /** The collector's exports, each entry with the attributes of its resource. */
   spans: ReceivedEntry[]
   metrics: ReceivedEntry[]
   logs: ReceivedEntry[]
@@ -63,7 +63,7 @@ interface Entry {
 type Scopes = Record<string, ReceivedEntry[]>
 type Resource = { resource: { attributes: Entry[] } } & Record<string, Scopes[]>
 
-/** The collector between its clients and a receiver of what it sends on. */
+/** Starts the collector with a receiver of its exports. */
 export async function startRealCollector(program: string): Promise<RealCollector> {
   const got = { spans: [], metrics: [], logs: [] } as Pick<RealCollector, 'spans' | 'metrics' | 'logs'>
   const names = {
@@ -102,7 +102,7 @@ export async function startRealCollector(program: string): Promise<RealCollector
       pipelines: { traces: pipeline, metrics: pipeline, logs: pipeline },
     },
   }
-  // JSON is YAML.
+  // JSON is valid YAML.
   writeFileSync(join(folder, 'collector.yaml'), JSON.stringify(config))
   const child = spawn(program, ['--config', join(folder, 'collector.yaml')], {
     stdio: ['ignore', 'ignore', 'pipe'],

@@ -1,4 +1,4 @@
-/** Compiled processes import TypeScript that is not part of the build, such as model files. */
+/** Tests that compiled processes import TypeScript that is not part of the build, such as model files. */
 import { execFile } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, utimesSync, writeFileSync } from 'node:fs'
@@ -20,7 +20,7 @@ function write(path: string, text: string): void {
   writeFileSync(join(root, path), text)
 }
 
-/** Where the compiled `main.ts` is kept. */
+/** Returns the path of the compiled `main.ts`. */
 const keptFile = () =>
   join(
     checkout,
@@ -31,7 +31,7 @@ const keptFile = () =>
       .slice(0, 32)}.json`,
   )
 
-/** What the expression `text` makes of the exports of `main.ts`, in a plain process of Node. `shared` is the text of a shared module. */
+/** Evaluates the expression `text` on the exports of `main.ts`, in a plain Node process. `shared` is the text of a shared module. */
 async function evaluated(text: string, shared = 'undefined'): Promise<unknown> {
   const build = pathToFileURL(join(checkout, 'scripts/build/')).href
   const script = `

@@ -1,4 +1,4 @@
-/** Launched processes run compiled code, and never the code of earlier sources. */
+/** Tests that launched processes run compiled code, and never the code of earlier sources. */
 import { execFile, execFileSync, spawn } from 'node:child_process'
 import {
   cpSync,
@@ -23,7 +23,7 @@ import { checkout } from '../../../temporal.config.ts'
 let root: string
 const manifest = () => join(root, 'dist/api-server.json')
 
-/** A small checkout: two sources, a package, and the build. */
+/** Makes a small checkout: two sources, a package, and the build. */
 beforeEach(() => {
   root = mkdtempSync(join(tmpdir(), 'tenure-build-'))
   for (const path of [
@@ -87,7 +87,7 @@ it('a process runs compiled code and sees itself where its source is', async () 
   expect(first.place).toBe(join(root, 'node_modules/old'))
   expect(first.stack).toMatch(/at .*fail .*api\/server\.ts:5:/)
   const compiled = folders()
-  // The loader's own frames below the source's differ from start to start.
+  // The loader's own frames below the source's differ between starts.
   const again = await start()
   expect({ ...again, stack: ownFrames(again) }).toEqual({ ...first, stack: ownFrames(first) })
   expect(folders()).toEqual(compiled)

@@ -1,4 +1,4 @@
-/** The folder with tenure.config.json holds the models, the data and the settings. */
+/** Tests the project folder: tenure.config.json marks the folder with models, data and settings. */
 import { execFileSync } from 'node:child_process'
 import { chmodSync, mkdirSync, mkdtempSync, realpathSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -131,7 +131,7 @@ describe('a model file in any folder', () => {
     expect(models.map(({ name }) => name)).toEqual(['house'])
   })
 
-  it("is told the word that 'tenure' does not have", async () => {
+  it("is told which word 'tenure' does not export", async () => {
     write('ml/house.ts', model('house').replace('{ csv', '{ Csv, csv').replace('csv(', 'Csv('))
     const { broken } = await loadModelsInChild({ directory: join(folder, 'ml') })
     expect(broken[0]?.issues).toEqual(['line 2: tenure exports no Csv: did you mean csv?'])

@@ -1,4 +1,4 @@
-/** Which errors cost the reading of a source map. */
+/** Tests which errors cause a source map to be read. */
 import { execFile } from 'node:child_process'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'

@@ -1,4 +1,4 @@
-/** What a process loads before it does anything is what every start of it costs. */
+/** Tests which files a process loads at its start, because every start pays for them. */
 import { readFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { expect, it } from 'vitest'
@@ -7,7 +7,7 @@ import { groups } from '../../../scripts/build/entries.mjs'
 import { findCompiled } from '../../../scripts/build/manifest.mjs'
 import { checkout } from '../../../temporal.config.ts'
 
-/** The compiled files that an entry loads at its start. */
+/** Returns the compiled files that an entry loads at its start. */
 async function loadedBy(entry: string): Promise<string[]> {
   const compiled = findCompiled(checkout, entry) ?? (await compileEntry(checkout, entry))
   const found = new Map([[compiled, readFileSync(compiled, 'utf8')]])

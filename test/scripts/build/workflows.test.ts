@@ -1,4 +1,4 @@
-/** Compiled workflow code is used while no source and no package has changed, and compiled again after that. */
+/** Tests that compiled workflow code is reused while no source and no package has changed, and compiled again after a change. */
 import { mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'

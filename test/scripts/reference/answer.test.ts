@@ -20,7 +20,7 @@ const ask = (fn: string, input: unknown): Record<string, unknown> =>
   (JSON.parse(JSON.stringify(answer(JSON.stringify({ id: 1, fn, input })), withoutNaN)) as { output: never })
     .output
 
-/** The places where `got` differs from `wanted` by more than tol·max(1, |wanted|). */
+/** Returns the paths where `got` differs from `wanted` by more than tol·max(1, |wanted|). */
 function differences(wanted: unknown, got: unknown, tol: number, place = ''): string[] {
   if (Array.isArray(wanted)) {
     if (!Array.isArray(got) || got.length !== wanted.length) return [`${place} has another length`]

@@ -1,4 +1,4 @@
-/** Tests that the reader of a release adds each user once, in its first arm, and to the metrics that its events are for. */
+/** Tests that the reader of user events adds each user once, in its first arm, to the metrics of its events. */
 import { randomUUID } from 'node:crypto'
 import sql from 'sql-template-tag'
 import { afterAll, beforeAll, expect, it } from 'vitest'
@@ -62,11 +62,11 @@ it('a user is added once, in the arm of the first request, and a mean leaves out
     })
     await store.query(sql`update events set arrived_at = ${occurredAt} where id = ${id}`)
   }
-  // Answered in the shadow, where no caller gets the candidate.
+  // Answered in the shadow, where the candidate serves no caller.
   await ask('zoe', baseline!, 1, 0)
   await ask('anna', baseline!, 2, 1)
   await ask('ben', version, 2, 2)
-  // At the larger share she moves to the candidate.
+  // At the larger share the user moves to the candidate.
   await ask('anna', version, 3, 10)
   await act('anna', 'purchase', 80, 12)
   await act('anna', 'purchase', 10, 13)
@@ -82,7 +82,7 @@ it('a user is added once, in the arm of the first request, and a mean leaves out
   })
   expect(evidence['revenue']).toMatchObject({ means: { canary: 30, control: 50 } })
   expect(evidence['rating']).toMatchObject({ users: { canary: 1, control: 0 }, means: null })
-  // A later look adds what is new, and nothing twice.
+  // A later look adds new users, and none twice.
   await ask('cleo', version, 2, 20)
   expect((await reader.rest())['conversion']).toMatchObject({ users: { canary: 2, control: 1 } })
   expect((await reader.rest())['conversion']).toMatchObject({ users: { canary: 2, control: 1 } })

@@ -1,5 +1,5 @@
 /**
- * Tests the questions to metric sources and their reader. Prometheus is a server that answers in its documented format; the SQL source is a
+ * Tests the queries to metric sources and their reader. Prometheus is a server that answers in its documented format; the SQL source is a
  * real database.
  */
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
@@ -186,7 +186,7 @@ describe('a webhook', () => {
   })
 })
 
-describe('the file of sources', () => {
+describe('the file of metric sources', () => {
   it('is checked, and a metric names a source of its kind', async () => {
     const issueOf = (text: string) => {
       writeFileSync(file, text)
@@ -240,7 +240,7 @@ describe('the reader', () => {
     const routing = { stageIndex: 0, shareBp: 5_000, generation: 1, startedMs: startMs }
     return { ...state, routings: [{ ...routing, stage: 'canary' }] }
   }
-  /** Requests of both arms in the first windows; in the third the canary is idle. */
+  /** Inserts requests of both arms in the first windows; in the third the canary is idle. */
   const counted = ({ version, baseline }: ReleaseState): CountedTick[] =>
     Array.from({ length: 5 }, (_, i) => startMs + i * everyMs).flatMap((tickMs, i) =>
       [version, baseline!].map((by) => ({
@@ -283,7 +283,7 @@ describe('the reader', () => {
     expect((await listReadings(store, state.id)).map(({ fromMs }) => (fromMs - startMs) / everyMs)).toEqual([
       0, 1, 3, 4,
     ])
-    // Another value of the source changes nothing that was read.
+    // Another value of the source does not change values that were read.
     answer = () => vector('0')
     const other = externalReader({ store, config, log }, state)!
     expect(await other(counted(state))).toEqual({ complaints: evidence })

@@ -1,4 +1,4 @@
-/** Tests which copies of artifacts and snapshots stay beside the bases of point-in-time recovery. */
+/** Tests which copies of artifacts and snapshots are kept with the bases of point-in-time recovery. */
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -64,7 +64,7 @@ describe('copies of artifacts and snapshots', () => {
     expect(expired).toContain(copyKey('snapshots', snapshot))
     expect(await listCopies(store)).toEqual(copied)
     expect(copied.size).toBe(all - expired.length)
-    // The files that both versions share stay, and what is named again is copied again.
+    // The files that both versions share stay, and files that are named again are copied again.
     await expect(copyArtifacts(referencesTo(kept), { artifacts, store, copied })).resolves.toBeUndefined()
     expect(copied.size).toBe(all - expired.length)
     await copyArtifacts(referencesTo(gone), { artifacts, store, copied })

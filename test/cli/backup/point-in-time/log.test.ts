@@ -1,4 +1,4 @@
-/** Tests the files of the log as objects, and which of them a restore needs. */
+/** Tests the log segments as objects, and which of them a restore needs. */
 import { generateKeyPairSync, sign, verify } from 'node:crypto'
 import { describe, expect, it } from 'vitest'
 import {

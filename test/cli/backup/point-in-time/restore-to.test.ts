@@ -1,4 +1,4 @@
-/** Tests that an embedded Postgres whose data, artifacts and heads are deleted comes back as of a moment, from a directory of copies. */
+/** Tests that an embedded Postgres whose data, artifacts and heads are deleted is restored to a moment, from a directory of copies. */
 import { chmodSync, existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'

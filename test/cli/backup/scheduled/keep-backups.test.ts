@@ -1,4 +1,4 @@
-/** Tests scheduled backups on a real database: what one round writes, what is told of a failure, and what a verification finds. */
+/** Tests scheduled backups on a real database: the backups of one round, the reports of failures, and the findings of a verification. */
 import { chmodSync, mkdtempSync, readdirSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -53,7 +53,7 @@ afterEach(() => vi.unstubAllEnvs())
 
 const openPlace = (name: string) => openDirectoryStore(join(dir, name))
 
-/** Runs the schedule until its state fulfils a condition. */
+/** Runs the schedule until its state meets a condition. */
 async function keepUntil(
   options: Pick<KeeperOptions, 'store' | 'verify'> & Partial<KeeperOptions>,
   condition: (found: FoundBackups) => boolean,
@@ -75,7 +75,7 @@ describe('a schedule of backups', () => {
   it('takes the first backup at once, verifies it and deletes what is too old', async () => {
     const store = openPlace('first')
     const old = ['2020', '2021', '2022'].map((year) => `tenure-${year}0101T000000Z.tar`)
-    // Its names are of a time so long past that a backup is due.
+    // Its name has a time so long ago that a backup is due.
     for (const name of old) await store.put(name, Buffer.from('a backup'))
     for (const name of old.slice(0, 2)) await store.put(`${name}.verified`, Buffer.from(''))
     const verified: string[] = []
@@ -84,11 +84,11 @@ describe('a schedule of backups', () => {
     const name = backupNameOf(found.newest!.takenAt)
     expect(verified).toEqual([name])
     expect(found).toMatchObject({ newest: { file: `${store.address}/${name}` }, failures: {} })
-    // Two good ones are kept, and all after the older one of them.
+    // Two good ones are kept, and everything after the older of them.
     expect(await listBackups(store)).toEqual([old[1], old[2], name])
     expect(alertsOfBackups(found)).toEqual([])
     expect(checkBackups(found)).toMatchObject({ state: 'ok', found: expect.stringContaining('; verified') })
-    // A second start finds the backup, and takes none.
+    // A second start finds the backup and makes none.
     await keepUntil({ store, verify }, (state) => state.newest?.file === `${store.address}/${name}`)
     expect(verified).toEqual([name])
   })
@@ -183,7 +183,7 @@ describe('a schedule of backups', () => {
   })
 })
 
-/** Connections of schedules that hold the lock or wait for it. */
+/** Returns the connections of schedules that hold the lock or wait for it. */
 async function waitingForTurn(): Promise<number> {
   const [row] = await fixture.store.query<{ count: number }>(sql`
     select count(*)::int as count from pg_stat_activity

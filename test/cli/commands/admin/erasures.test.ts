@@ -1,4 +1,4 @@
-/** `tenure erasures` against a stub of the API. */
+/** Tests `tenure erasures` against a stub of the API. */
 import { createServer, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { afterAll, beforeAll, expect, it } from 'vitest'

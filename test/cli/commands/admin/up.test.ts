@@ -20,7 +20,7 @@ interface Ended {
 let dir: string
 let system: Running
 let approverKey: string
-/** Runs beside the first tests, because it needs only its own state. */
+/** Runs in parallel to the first tests, because it needs only its own state. */
 let interrupted: Promise<Ended>
 
 beforeAll(async () => {
@@ -37,7 +37,7 @@ afterAll(async () => {
   rmSync(dir, { recursive: true, force: true })
 })
 
-/** Each is for some processes only, or for none. */
+/** Secrets that only some processes receive, or none. */
 const secrets = {
   TENURE_OIDC_CLIENT_SECRET: 'of-the-replicas',
   TENURE_MLFLOW_TOKEN: 'of-the-workers',
@@ -135,7 +135,7 @@ async function json<T>(...words: string[]): Promise<T> {
 const parentOf = (pid: string): number =>
   Number(/^PPid:\s*(\d+)/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1])
 
-/** Running processes of this state directory. */
+/** Returns running processes of this state directory. */
 const leftOver = (): string[] => processesHere().map(({ pid, command }) => `${pid} ${command}`)
 
 function processesHere(): { pid: string; command: string; environment: string }[] {
@@ -145,7 +145,7 @@ function processesHere(): { pid: string; command: string; environment: string }[
       try {
         const command = readFileSync(`/proc/${pid}/cmdline`, 'utf8').replaceAll('\0', ' ')
         const environment = readFileSync(`/proc/${pid}/environ`, 'utf8')
-        // The compiler of this test's own process, started by a command that read model files in it.
+        // The compiler of this test's own process, started by a command that read model files.
         if (command.includes('/esbuild --service') && parentOf(pid) === process.pid) return []
         return command.includes(dir) || environment.includes(`TENURE_STATE=${dir}\0`)
           ? [{ pid, command, environment }]
@@ -318,14 +318,14 @@ describe('tenure up', () => {
     ['doctor'],
   ])('tenure %s %s prints text, and one JSON document with --json', async (...given) => {
     const words = given.map((word) => (word === 'now' ? new Date().toISOString() : word))
-    // What the doctor finds of a busy machine, it does not find a moment later.
+    // Problems of a busy machine that the doctor finds are gone a moment later.
     const run = async (...more: string[]): Promise<Ended> => {
       let ended: Ended | undefined
       const isDone = async () => (ended = await here(...words, ...more)).code === exitCodes.done
       await expect.poll(async () => (await isDone()) || words[0] !== 'doctor').toBe(true)
       return ended!
     }
-    // A simulation says at once what it does.
+    // A simulation prints its plan at once.
     const err = words[0] === 'simulate' ? expect.stringMatching(/^Simulating \d+ releases .+ …\n$/) : ''
     const text = await run()
     expect(text).toMatchObject({ code: exitCodes.done, err })
@@ -347,7 +347,7 @@ describe('tenure up', () => {
   })
 
   it('passes the doctor, including workers and replicas', async () => {
-    // A look while the machine is busy may find a lease that is a moment late.
+    // A check on a busy machine may find a lease that is slightly late.
     const notOk = async () => {
       const { findings } = JSON.parse((await here('doctor', '--json')).out) as {
         findings: { check: string; state: string }[]
@@ -427,15 +427,15 @@ describe('tenure up', () => {
             (await answer.text()).includes('"overloaded"') ? 'overloaded' : String(answer.status),
           (error: Error & { cause?: { code?: string } }) => error.cause?.code ?? error.message,
         )
-        // A connection may be closed while it is used again. Clients then ask once more.
+        // A connection may be closed while it is reused. Clients then retry once.
         again = told === 'UND_ERR_SOCKET' && !again
         if (again) askedAgain++
-        // A replica that was stopped by a busy machine refuses what has waited for 250 ms.
+        // A replica on a busy machine refuses requests that have waited for 250 ms.
         else if (told !== 'overloaded') counts[told] = (counts[told] ?? 0) + 1
         await new Promise((resolve) => setTimeout(resolve, 20))
       }
     }
-    // A replica that has compiled itself has a compiler beside it.
+    // A replica that has compiled itself has a compiler next to it.
     const isApi = (line: string) => /api\/start\.mjs|\/esbuild --service/.test(line)
     await expect.poll(async () => (await fetch(`${url}/readyz`)).status).toBe(200)
     const callers = Array.from({ length: 4 }, ask)
@@ -444,7 +444,7 @@ describe('tenure up', () => {
     expect(before).toHaveLength(1)
     system.child.kill('SIGKILL')
     await system.ended
-    // Workers end what they have begun first.
+    // Workers first finish the work that they have begun.
     await expect.poll(() => leftOver().filter((line) => !isApi(line))).toEqual([])
     const doctor = await here('doctor', '--json')
     expect(doctor.out).toMatch(/supervisor was killed/)
@@ -458,7 +458,7 @@ describe('tenure up', () => {
     over = true
     await Promise.all(callers)
     expect(counts).toEqual({ 200: expect.any(Number) as number })
-    // That happens at the end of a replica, to each of the four at most.
+    // At most once at the end of each of the four replicas.
     expect(askedAgain).toBeLessThanOrEqual(4)
     expect(findConnection(dir)?.url).toBe(url)
     reached('F47', `${counts['200']} of ${counts['200']} requests answered`)
@@ -469,7 +469,7 @@ describe('tenure up', () => {
     const { code, err } = await system.ended
     expect(err).toBe('')
     expect(code).toBe(exitCodes.done)
-    // The compilers of its processes end with them, and a moment later.
+    // The compilers of its processes end shortly after them.
     await expect.poll(leftOver).toEqual([])
     expect((await here('models')).code).toBe(exitCodes.unreachable)
 

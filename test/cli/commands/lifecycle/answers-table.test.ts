@@ -1,4 +1,4 @@
-/** Tests the table of `releases show` that says what the candidate answers otherwise. */
+/** Tests the table of `releases show` about differences in the candidate's answers. */
 import { expect, it } from 'vitest'
 import { answersTable } from '../../../../cli/commands/lifecycle/releases.ts'
 import { defaultDisagreement, reportDisagreement } from '../../../../domain/canary/disagreement.ts'
@@ -6,7 +6,7 @@ import type { Terminal } from '../../../../cli/terminal.ts'
 
 const terminal = { columns: 120, paint: (_style: string, text: string) => text } as unknown as Terminal
 
-it('the slices stand worst first, with the direction and the share of each answer', () => {
+it('lists the slices worst first, with the direction and the share of each answer', () => {
   const disagreement = reportDisagreement(
     {
       measure: 'decisions',

@@ -1,4 +1,4 @@
-/** Tests which release a command line names. */
+/** Tests which release the arguments of a command identify. */
 import { expect, it } from 'vitest'
 import type { Client } from '../../../../cli/client/client.ts'
 import { findReleaseId } from '../../../../cli/commands/lifecycle/find-release.ts'
@@ -24,5 +24,5 @@ it.each([
   ['other', 'other'],
 ])('%s is %s', async (named, id) => expect(await findReleaseId(client, named)).toBe(id))
 
-it('asks for the releases of the model alone', () =>
+it('requests only the releases of the model', () =>
   expect(asked).toEqual(['flight-delay', 'flight-delay', 'flight-delay', 'other']))

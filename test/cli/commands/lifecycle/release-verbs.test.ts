@@ -1,4 +1,4 @@
-/** Tests which stage a command to a release names: the one that was read, where the command answers what the release asks there. */
+/** Tests that a command names the stage that was read, if it answers the release's question in that stage. */
 import { createServer, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { afterAll, beforeAll, expect, it } from 'vitest'

@@ -1,4 +1,4 @@
-/** `tenure retrain` against a stub of the API: cancelling, and the metrics of a refused retraining. */
+/** Tests `tenure retrain` against a stub of the API: cancelling, and the metrics of a refused retraining. */
 import { createServer, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { afterAll, beforeAll, beforeEach, expect, it } from 'vitest'
@@ -10,10 +10,10 @@ let server: Server
 let url: string
 let asked: { method: string | undefined; url: string; body: string }[]
 let running: object[]
-/** The response to a start, and what becomes of it when it is queued. */
+/** The response to a start, and the result of a queued start. */
 let begun: object
 let fate: object
-/** What a retraining is in the first polls, before its end. */
+/** The retraining in the first polls, before its end. */
 let states: object[]
 const id = 'retrain/iris/1'
 const metric = {

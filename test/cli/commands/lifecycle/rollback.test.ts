@@ -1,4 +1,4 @@
-/** `tenure rollback`: the order names what its question has shown. */
+/** Tests that `tenure rollback` orders exactly what its question has shown. */
 import { createServer, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { afterAll, beforeAll, expect, it } from 'vitest'
@@ -48,7 +48,7 @@ it('asks and orders while Postgres is away', async () => {
   expect(ordered).toEqual({ reason: 'complaints' })
 })
 
-it('orders what a script names, so that a repetition rolls nothing else back', async () => {
+it('orders what a script names, so that a repetition rolls back nothing else', async () => {
   ordered = undefined
   const run = (...words: string[]) => runCommand([rollbackCommand], ['rollback', ...words, '--url', url])
   await run('iris', '--from', 'iris_v2', '--yes')

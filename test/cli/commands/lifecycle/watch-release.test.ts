@@ -1,4 +1,4 @@
-/** `tenure releases watch`: redrawn in place on a terminal, line by line elsewhere, with the outcome as its exit code. */
+/** Tests `tenure releases watch`: redrawn in place on a terminal, line by line elsewhere, with the outcome as its exit code. */
 import { createServer, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { stripVTControlCharacters } from 'node:util'

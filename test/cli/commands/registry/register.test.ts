@@ -1,4 +1,4 @@
-/** Tests `tenure versions register` against a stub of the API: what it sends, what it says, and what it refuses by itself. */
+/** Tests `tenure versions register` against a stub of the API: what it sends, what it prints, and what it refuses itself. */
 import { mkdtempSync, rmSync, utimesSync, writeFileSync } from 'node:fs'
 import { createServer, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'

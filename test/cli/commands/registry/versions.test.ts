@@ -1,4 +1,4 @@
-/** `tenure versions` against a stub of the API: a version that was not released says why. */
+/** Tests that `tenure versions`, against a stub of the API, says why a version was not released. */
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { once } from 'node:events'
