@@ -76,9 +76,9 @@ function print(
   })
   const count = { shown: 0, failed: 0, open: 0 }
   for (const fault of rows) {
-    const { state, tests } = standing(fault, runs)
+    const { state, tests } = faultState(fault, runs)
     count[state]++
-    table.push([fault.number, fault.fault, fault.asked, said(fault, figures, state), tests])
+    table.push([fault.number, fault.fault, fault.asked, faultRemark(fault, figures, state), tests])
   }
   console.log(table.toString())
   console.log(
@@ -90,7 +90,7 @@ function print(
 type State = 'shown' | 'failed' | 'open'
 
 /** Returns the state of a fault from its tests. A pattern that matches no test counts as failed. */
-function standing(
+function faultState(
   { shownBy = [] }: FaultCase,
   runs: readonly Run[] | undefined,
 ): { state: State; tests: string } {
@@ -111,7 +111,7 @@ function standing(
   }
 }
 
-function said(
+function faultRemark(
   { number, reached, weaker, cannot }: FaultCase,
   figures: readonly Figure[],
   state: State,

@@ -27,7 +27,8 @@ export function traceHeaders(): Record<string, string> {
 }
 
 /**
- * Begins a child of the active span and returns the function that ends it; undefined without an active span or at the limit of children.
+ * Begins a child of the active span. Returns its context and the function that ends it; undefined without an active span or at the limit of
+ * children.
  */
 function beginChild(
   name: string,

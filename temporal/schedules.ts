@@ -307,8 +307,8 @@ export async function upsertSchedule(
 const textOf = (schedule: WorkflowSchedule): string => JSON.stringify(schedule)
 
 /**
- * Whether the listed schedule is as wanted. Compares the listed times, because the memo holds the times at creation. Without this check, a
- * thousand changed schedules would cost calls at every start.
+ * Whether the listed schedule is as wanted. Compares the listed times instead of the memo's: the memo keeps the times at creation, so a
+ * schedule with changed times would be updated again at every start.
  */
 function isApplied({ applied, times }: ListedSchedule, schedule: WorkflowSchedule): boolean {
   const { cron, everyMs } = schedule.times

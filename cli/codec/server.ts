@@ -44,10 +44,10 @@ export function createCodecServer({ codec, token, origin }: CodecServerOptions):
     if (request.method === 'OPTIONS') return answer(204)
     if (!isSame(given, token)) return answer(401, { message: 'the token is missing or wrong' })
     if (request.method !== 'POST' || (verb !== 'decode' && verb !== 'encode'))
-      return answer(404, { message: 'there are POST /decode and POST /encode' })
+      return answer(404, { message: 'only POST /decode and POST /encode exist' })
     void readPayloads(request).then(async (payloads) => {
       if (payloads === undefined)
-        return answer(400, { message: 'the body is {"payloads": […]}, of at most 8 MiB' })
+        return answer(400, { message: 'the body must be {"payloads": […]}, of at most 8 MiB' })
       const changed = await codec[verb](payloads.map(fromJson))
       answer(200, { payloads: changed.map(toJson) })
     })

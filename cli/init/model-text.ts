@@ -16,7 +16,7 @@ export interface ModelPlan {
 }
 
 const testShare = 0.25
-/** A split by a time unit needs at least this many units; with fewer, too few rows would train. */
+/** The split uses the largest unit of time that the data spans at least this many times; fewer units would leave too few rows to train. */
 const minUnits = 4
 const units = { d: 86_400_000, h: 3_600_000, min: 60_000, s: 1_000 } as const
 /** Names that the file cannot declare: reserved words of JavaScript and imported names. */

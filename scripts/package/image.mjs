@@ -133,8 +133,8 @@ function isOfNode(path) {
 }
 
 /**
- * Deletes sources that are compiled. A training image keeps them: model files and exports are compiled on use with their imports, and a
- * training reads all sources for the digest of its code.
+ * Deletes sources that are already compiled. Keeps the sources that are compiled on use: model files and exports with their imports. A
+ * training image keeps all sources, because a training reads them for the digest of its code.
  * @param {string} folder
  */
 function removeSources(folder) {
