@@ -1,13 +1,13 @@
 /**
- * Writes the bytes of a response into a buffer that all responses of the process reuse. Building texts and encoding them at the end
- * costs more than the prediction.
+ * Writes the bytes of a response into a buffer that all responses of the process reuse. Building a text and encoding it at the end would
+ * take longer than the prediction.
  */
 
 export interface ByteWriter {
   bytes: Buffer
-  /** The index of the next byte; the bytes before it are the response. */
+  /** The position of the next byte; the bytes before it are the response. */
   at: number
-  /** The end of the JSON, where binary tensors follow; absent when all of it is JSON. */
+  /** The length of the JSON before binary tensors; undefined when the whole response is JSON. */
   jsonBytes: number | undefined
 }
 
@@ -22,7 +22,7 @@ export function resetWriter(writer: ByteWriter): void {
   writer.jsonBytes = undefined
 }
 
-/** Ensures space for so many more bytes. */
+/** Ensures space for this many more bytes. */
 export function reserve(writer: ByteWriter, bytes: number): void {
   if (writer.at + bytes <= writer.bytes.byteLength) return
   const more = Buffer.allocUnsafeSlow(Math.max(writer.at + bytes, writer.bytes.byteLength * 2))
@@ -39,7 +39,7 @@ export function writeText(writer: ByteWriter, piece: Uint8Array): void {
 
 const hexDigits = Buffer.from('0123456789abcdef')
 
-/** A UUID with its dashes; the last two of its sixteen bytes are `place`, the index of the instance. */
+/** Writes a UUID with its dashes. The last two of its sixteen bytes are `place`, the index of the instance. */
 export function writeId(writer: ByteWriter, id: Uint8Array, place: number): void {
   const { bytes } = writer
   let { at } = writer
@@ -53,7 +53,7 @@ export function writeId(writer: ByteWriter, id: Uint8Array, place: number): void
   writer.at = at
 }
 
-/** A whole number from 0 to 2³⁰. */
+/** Writes an integer from 0 to 2³⁰. */
 export function writeInteger(writer: ByteWriter, value: number): void {
   let digits = 1
   for (let bound = 10; value >= bound; bound *= 10) digits++
@@ -70,7 +70,7 @@ function putDigits(bytes: Uint8Array, at: number, value: number, count: number):
   }
 }
 
-/** The two digits of each number below a hundred. */
+/** The two digits of each number below one hundred. */
 const pairs = Buffer.from(Array.from({ length: 100 }, (_, value) => String(value).padStart(2, '0')).join(''))
 
 function putNine(bytes: Uint8Array, at: number, value: number): void {
@@ -90,14 +90,14 @@ function putNine(bytes: Uint8Array, at: number, value: number): void {
   bytes[at + 8] = 0x30 + value - Math.imul(eight, 10)
 }
 
-/** Most bytes of a number that `writeFloat` writes. */
+/** The maximum number of bytes that `writeFloat` writes. */
 export const maxFloatBytes = 24
 
 const powers = Float64Array.from({ length: 23 }, (_, exponent) => Number(`1e${exponent}`))
 const float = new Float32Array(1)
 const bits = new Int32Array(float.buffer)
 
-/** Finite 32-bit numbers with commas between them. */
+/** Writes finite 32-bit numbers, separated by commas. */
 export function writeFloats(writer: ByteWriter, values: Float32Array, count: number): void {
   for (let i = 0; i < count; i++) {
     if (i > 0) writer.bytes[writer.at++] = 0x2c
@@ -106,8 +106,8 @@ export function writeFloats(writer: ByteWriter, values: Float32Array, count: num
 }
 
 /**
- * A finite 32-bit number in eight digits, or nine where eight do not read back to the same 32 bits; nine always do. JavaScript's
- * own digits are those of the widened 64-bit number: twice as many, and most of the time of a response.
+ * Writes a finite 32-bit number in eight digits, or in nine when eight do not read back to the same 32 bits; nine always do. JavaScript
+ * would write the digits of the 64-bit number: twice as many, and most of the time of a response.
  */
 export function writeFloat(writer: ByteWriter, value: number): void {
   const { bytes } = writer
@@ -120,7 +120,7 @@ export function writeFloat(writer: ByteWriter, value: number): void {
     value = -value
   }
   float[0] = value
-  // log10 of a number is at most 0.302 above 0.301 × its power of two, so this is right or one too low.
+  // log10 of a number is at most 0.302 above 0.301 × its power of two, so the estimate is exact or one too low.
   let tens = (((bits[0]! >>> 23) - 127) * 1_233) >> 12
   if (tens < -14 || tens > 14) return putRare(writer, value)
   if (value >= powerOf(tens + 1)) tens++
@@ -135,13 +135,13 @@ export function writeFloat(writer: ByteWriter, value: number): void {
     digits = fewer
     count--
   }
-  // Rounded up to the next power of ten, the one digit that is left stands one place further to the left.
+  // When a number is rounded up to the next power of ten, its single digit moves one position to the left.
   putPlain(writer, digits, count <= 0 ? 1 : count, count <= 0 ? tens + 1 : tens)
 }
 
 /**
- * A number below one, as most outputs are. All nine digits are written, and trailing ones are overwritten by what follows, because
- * a branch takes longer than the writes.
+ * Writes a number below one, as most outputs are. Writes all nine digits and lets the next bytes overwrite trailing zeros, because a branch
+ * takes longer than the writes.
  */
 function putSmall(writer: ByteWriter, value: number, tens: number): void {
   const { bytes } = writer
@@ -149,7 +149,7 @@ function putSmall(writer: ByteWriter, value: number, tens: number): void {
   const scale = powers[7 - tens]!
   let digits = (value * scale + 0.5) | 0
   let count = 8
-  // Rounded up to the next power of ten: no 32-bit number below it would round up with nine digits.
+  // Undoes rounding up to the next power of ten: no 32-bit number below it rounds up with nine digits.
   if (digits === 100_000_000) digits--
   if (Math.fround(digits / scale) === value) digits = Math.imul(digits, 10)
   else {
@@ -165,7 +165,7 @@ function putSmall(writer: ByteWriter, value: number, tens: number): void {
   writer.at = at + count
 }
 
-/** The number shifted to the left by so many places and rounded; -1 when that does not read back to the same 32 bits. */
+/** Shifts a number left by some decimal places and rounds it; -1 when the result does not read back to the same 32 bits. */
 function digitsOf(value: number, places: number): number {
   if (places >= 0) {
     const scale = powers[places]!
@@ -179,7 +179,7 @@ function digitsOf(value: number, places: number): number {
 
 const powerOf = (tens: number): number => (tens < 0 ? 1 / powers[-tens]! : powers[tens]!)
 
-/** `count` digits of which the first stands for so many tens. */
+/** Writes `count` digits, of which the first is multiplied by 10 to the power of `tens`. */
 function putPlain(writer: ByteWriter, digits: number, count: number, tens: number): void {
   const { bytes } = writer
   let { at } = writer
@@ -209,7 +209,7 @@ function putPlain(writer: ByteWriter, digits: number, count: number, tens: numbe
   writer.at = at + count + 1
 }
 
-/** Rare numbers: very large or very small ones. */
+/** Writes a very large or very small number, which are rare. */
 function putRare(writer: ByteWriter, value: number): void {
   writer.at += writer.bytes.write(String(value), writer.at, 'latin1')
 }

@@ -1,7 +1,4 @@
-/**
- * Lays out the features of a version in the order of its inputs. All readers share this order, because a model reads its inputs by
- * position.
- */
+/** Orders the features of a version as its model reads them. All readers share this order, because a model reads its inputs by position. */
 import {
   acceptedRange,
   widthOfFit,
@@ -13,11 +10,11 @@ import {
 
 interface Column {
   name: string
-  /** The index of its first input. */
+  /** The index of the feature's first input. */
   start: number
-  /** Its index among the features of its kind. */
+  /** The index of the feature among features of its kind. */
   slot: number
-  /** Whether null may be sent. */
+  /** Whether null is accepted. */
   fillable: boolean
 }
 
@@ -25,9 +22,9 @@ export interface NumberColumn extends Column {
   kind: 'number'
   mean: number
   std: number
-  /** NaN where the model takes missing values. */
+  /** The value for null; NaN for a model that accepts missing values. */
   fill: number
-  /** Values outside are imputed. */
+  /** Values outside this range are imputed. */
   low: number
   high: number
 }
@@ -35,39 +32,42 @@ export interface NumberColumn extends Column {
 export interface CategoryColumn extends Column {
   kind: 'category'
   encoding: CategoryEncoding
-  /** The index of each value in the vocabulary; every other value has the index `other`. */
+  /** The index of each value in the vocabulary. Every other value has the index `other`. */
   places: ReadonlyMap<string, number>
   other: number
-  /** Whether a value outside of the vocabulary is named in the response: a model that takes texts, or not this feature, has none. */
+  /**
+   * Whether the response names a value outside the vocabulary. False for a model that takes texts itself, or that does not use this
+   * feature.
+   */
   reportsUnknown: boolean
-  /** The values that may be sent; any when absent. */
+  /** The accepted values; absent when every value is accepted. */
   values: ReadonlySet<string> | undefined
 }
 
 export type FeatureColumn = NumberColumn | CategoryColumn
 
 export interface FeatureColumns {
-  /** In the order of the inputs. */
+  /** The features in the order of the inputs. */
   all: readonly FeatureColumn[]
-  /** In the order of rows without names, which is that of the model file. */
+  /** The features in the order of the model file, which is the order of rows without names. */
   listed: readonly FeatureColumn[]
-  /** The place of each of `all` in `listed`. */
+  /** The position of each feature of `all` in `listed`. */
   places: Int32Array
-  /** Inputs of the model. */
+  /** The number of inputs of the model. */
   width: number
-  /** The number of number features. */
+  /** The number of numeric features. */
   numbers: number
   /** The number of text features. */
   texts: number
   /** Whether every feature is a number, so that a row is `width` numbers. */
   numeric: boolean
-  /** Whether a value may be imputed because it is outside of its range. */
+  /** Whether a value may be imputed because it is outside its range. */
   guarded: boolean
   means: Float64Array
   stds: Float64Array
 }
 
-/** The fits must be those of the features, which `compileEncoder` checks. */
+/** Returns the columns. The fits must belong to these features, which `compileEncoder` checks. */
 export function columnsOf(
   features: Features,
   fits: readonly FeatureFit[],

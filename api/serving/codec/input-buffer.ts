@@ -1,5 +1,5 @@
 /**
- * Holds the input of one request in arrays that all requests of the process reuse. Arrays for each request would cost more than the
+ * Holds the input of one request in arrays that all requests of the process reuse. Allocating arrays per request would take longer than the
  * prediction, and garbage collection would pause responses.
  */
 import type { FeatureRow } from '../../../domain/model/features.ts'
@@ -9,20 +9,20 @@ import type { FeatureColumns } from './feature-columns.ts'
 export interface InputBuffer {
   rows: number
   routingKey: string | undefined
-  /** The caller's id of the request, in protocols that echo it. */
+  /** The caller's id of the request, in protocols that return it. */
   callerId: string | undefined
-  /** The requested outputs, in protocols that select them; all when absent. */
+  /** The requested outputs, in protocols that select them; undefined for all. */
   wanted: readonly WantedOutput[] | undefined
-  /** The inputs of the model, row by row. Doubles: trees compare with thresholds that 32 bits do not hold. */
+  /** The inputs of the model, row by row. Doubles, because trees compare with thresholds that 32 bits cannot represent. */
   input: Float64Array
-  /** The numbers as sent, in the 32 bits of the log, row by row; NaN for null. */
+  /** The numbers as sent, rounded to the 32 bits of the log, row by row; NaN for null. */
   numbers: Float32Array
-  /** The same memory, byte by byte. */
+  /** The memory of `numbers`, as bytes. */
   numberBytes: Uint8Array
-  /** The texts as sent, row by row: four bytes of length, little-endian, then UTF-8; length all ones for null. */
+  /** The texts as sent, row by row: four bytes of length, little-endian, then UTF-8. For null, the length has all bits set. */
   texts: Buffer
   textBytes: number
-  /** Texts that the version has not seen in training. */
+  /** The number of texts that the version has not seen in training. */
   unknownTexts: number
 }
 
@@ -31,7 +31,7 @@ export interface WantedOutput {
   binary: boolean
 }
 
-/** Arrays grow with their requests. Each waiting request has its own, and most are small. */
+/** The initial size. Arrays grow with their requests; each waiting request has its own, and most are small. */
 const firstValues = 256
 
 export function createInputBuffer(): InputBuffer {
@@ -50,7 +50,7 @@ export function createInputBuffer(): InputBuffer {
   }
 }
 
-/** Clears the buffer for so many rows of these columns. */
+/** Clears the buffer and sizes it for this many rows of these columns. */
 export function resetInput(input: InputBuffer, columns: FeatureColumns, rows: number): void {
   input.rows = rows
   input.routingKey = input.callerId = input.wanted = undefined
@@ -62,7 +62,7 @@ export function resetInput(input: InputBuffer, columns: FeatureColumns, rows: nu
   }
 }
 
-/** Whether a feature has this value, as it was sent, in every row. Reads the texts row by row, because their lengths differ. */
+/** Whether a feature has this value, as sent, in every row. Reads the texts row by row, because their lengths differ. */
 export function everyRowHas(
   input: InputBuffer,
   { all, numbers, texts }: FeatureColumns,
@@ -87,7 +87,7 @@ export function everyRowHas(
   return true
 }
 
-/** Writes a checked row. */
+/** Writes a row that was checked. */
 export function writeRow(
   input: InputBuffer,
   { all, numbers }: FeatureColumns,

@@ -1,5 +1,5 @@
 /**
- * Reads `{"instances":[{…}],"routing_key"?}` in one pass from its bytes into the input buffer. It stops at anything unusual or wrong, which
+ * Reads `{"instances":[{…}],"routing_key"?}` in one pass from its bytes into the input buffer. Stops at anything unusual or wrong, which
  * request-parser.ts then reads or refuses. Both must read the same numbers, which a test checks.
  */
 import { fitsSingle, scaled } from '../../../domain/model/preprocessing.ts'
@@ -7,7 +7,7 @@ import type { CategoryColumn, FeatureColumn, FeatureColumns, NumberColumn } from
 import { code, peek, scanNumber, scanText, take, takeBytes, asciiText, type Cursor } from './json-scanner.ts'
 import { resetInput, writeTextValue, writeTextBytes, type InputBuffer } from './input-buffer.ts'
 
-/** Fills the buffer and returns true; false when the body must be parsed. */
+/** Fills the buffer and returns true. Returns false when the body must be parsed instead. */
 export type InstanceScanner = (body: Buffer, input: InputBuffer, maxInstances: number) => boolean
 
 const instancesKey = Buffer.from('"instances"')
@@ -18,7 +18,7 @@ const space = 0x20
 
 interface Field {
   column: FeatureColumn
-  /** `"name":` as in a compact body, and without the colon, for white space before it. */
+  /** The bytes `"name":` of a compact body; and without the colon, for white space before it. */
   prefix: Buffer
   key: Buffer
   place: number
@@ -30,17 +30,17 @@ export function compileScanner(columns: FeatureColumns): InstanceScanner {
     return { column, prefix: Buffer.from(`${key}:`), key: Buffer.from(key), place }
   })
   const count = fields.length
-  // The order of the features in the last request; clients always send the same.
+  // The order of the features in the last request; clients usually keep their order.
   const order = fields.slice()
-  // The last row with each feature, counted over all requests.
+  // The last row in which each feature was set, numbered over all requests.
   const seen = new Float64Array(count)
   let rowsSeen = 0
   const leastRowBytes = fields.reduce((sum, { key }) => sum + key.byteLength + 3, 2)
   const cursor: Cursor = { bytes: Buffer.alloc(0), at: 0 }
-  // Where the texts of the current row start, by their index among the texts, because features may come in any order.
+  // The positions of the current row's texts, by text column, because features may come in any order.
   const texts: TextPlaces = { starts: new Float64Array(columns.texts), ends: new Float64Array(columns.texts) }
 
-  /** The feature whose name is next. Passes its colon and corrects the order. */
+  /** Returns the feature whose name is next, skips its colon and updates the order. */
   const fieldHere = (position: number): Field | undefined => {
     const expected = order[position]!
     if (cursor.bytes[cursor.at] === space) cursor.at++
@@ -116,7 +116,7 @@ export function compileScanner(columns: FeatureColumns): InstanceScanner {
 }
 
 interface TextPlaces {
-  /** -1 for null. */
+  /** The start of each text; -1 for null. */
   starts: Float64Array
   ends: Float64Array
 }
@@ -141,7 +141,7 @@ function scanValue(
   const isOutside = value < column.low || value > column.high
   input.numbers[to] = value
   input.input[offset + column.start] = isOutside ? scaled(column.fill, column.mean, column.std) : fed
-  // In 32 bits, which a network and the log hold.
+  // The network and the log store 32 bits.
   return fitsSingle(fed) && fitsSingle(value)
 }
 
@@ -171,7 +171,7 @@ function scanCategory(
   return true
 }
 
-/** As `compileEncoder` does. The inputs of the row are zeros. */
+/** Encodes a category as `compileEncoder` does. The inputs of the row are zeros before. */
 function encodeCategory(
   { encoding, start, other }: CategoryColumn,
   place: number | undefined,

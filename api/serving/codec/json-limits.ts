@@ -1,11 +1,11 @@
-/** Bounds the JSON of a prediction request by the rows and features of its model, and parses it. */
+/** Limits the JSON of a prediction request by the rows and features of its model, and parses it. */
 import { DomainError } from '../../../domain/errors.ts'
 import { parseJsonBody } from '../../../domain/json-body.ts'
 
-/** Values beside those of the rows: names, shapes, and enough for the parser to report the exact error. */
+/** Values in addition to those of the rows: names and shapes, with a margin that lets the parser report the exact error. */
 const extraValues = 65_536
 
-/** Throws as `parseJsonBody`, or `batch_too_large` for a body that exceeds `maxRows` rows of `width` values. */
+/** Parses the body. Throws like `parseJsonBody`, and `batch_too_large` for a body that exceeds `maxRows` rows of `width` values. */
 export function parseModestJson(
   body: Uint8Array,
   maxRows: number,

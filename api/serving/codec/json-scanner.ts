@@ -1,9 +1,9 @@
 /**
- * Reads the plain JSON that programs send directly from its bytes, without texts, objects or a second pass. It stops at escapes, non-ASCII
+ * Reads the plain JSON that programs send directly from its bytes, without texts, objects or a second pass. Stops at escapes, non-ASCII
  * texts, unusual numbers and errors; the caller then parses the body with JSON.parse, which decides what is wrong.
  */
 
-/** A position in a body, advanced by the readers. */
+/** A position in a body, which the readers advance. */
 export interface Cursor {
   bytes: Buffer
   at: number
@@ -24,9 +24,9 @@ export const code = {
 
 /** Powers of ten that a double holds exactly. */
 const powers = Float64Array.from({ length: 23 }, (_, exponent) => Number(`1e${exponent}`))
-/** A whole number is a double up to here. */
+/** Up to here, every integer is a double. */
 const maxExact = 2 ** 53
-/** So many digits are below 2³¹, whichever they are. */
+/** An integer with this many digits is always below 2³¹. */
 const maxExactDigits = 9
 
 /** Skips white space and returns the next byte; 0 at the end. */
@@ -42,19 +42,19 @@ function peekFurther(cursor: Cursor): number {
   return byte
 }
 
-/** Skips white space and this byte; false when another byte is next. */
+/** Skips white space and this byte. Returns false when another byte is next. */
 export function take(cursor: Cursor, byte: number): boolean {
   if (peek(cursor) !== byte) return false
   cursor.at++
   return true
 }
 
-/** Reads a JSON number; NaN when there is no finite number. */
+/** Reads a JSON number. Returns NaN when there is no finite number. */
 export function scanNumber(cursor: Cursor): number {
   const { bytes } = cursor
   let { at } = cursor
-  // Nearly all numbers have few digits and no exponent, for which 32-bit integers suffice. The sign is unpredictable and a
-  // mispredicted branch is expensive, so it is computed: 1 for minus, else 0.
+  // Nearly all numbers have few digits and no exponent, so 32-bit integers are enough. The sign is computed (1 for minus, otherwise 0),
+  // because it is unpredictable and a mispredicted branch is slow.
   const negative = ((bytes[at]! ^ code.minus) - 1) >>> 31
   at += negative
   let byte = bytes[at]!
@@ -83,8 +83,8 @@ export function scanNumber(cursor: Cursor): number {
 }
 
 /**
- * The same for all of them. Exact: digits up to 2⁵³ and a power of ten up to 22 are doubles themselves, so one operation rounds
- * once (W. Clinger, How to Read Floating Point Numbers Accurately, 1990); all else is left to Number.
+ * Reads any JSON number. The result is exact: digits up to 2⁵³ and powers of ten up to 22 are doubles themselves, so one operation rounds
+ * once (W. Clinger, How to Read Floating Point Numbers Accurately, 1990). All other numbers go to Number.
  */
 function scanAnyNumber(cursor: Cursor): number {
   const { bytes } = cursor
@@ -136,7 +136,7 @@ function scanAnyNumber(cursor: Cursor): number {
   return Number.isFinite(value) ? value : NaN
 }
 
-/** Reads so many numbers with commas between them; false when there are fewer or one is invalid. White space may precede each. */
+/** Reads `count` numbers separated by commas. Returns false when there are fewer or one is invalid. White space may precede each. */
 export function scanNumbers(cursor: Cursor, count: number, into: Float64Array): boolean {
   const { bytes } = cursor
   let { at } = cursor
@@ -152,7 +152,7 @@ export function scanNumbers(cursor: Cursor, count: number, into: Float64Array): 
     }
     if (byte === 0x20) byte = bytes[++at]!
     const start = at
-    // The same as in scanNumber, with everything in local variables: a list of them is most of a large body.
+    // Repeats scanNumber with local variables only, because lists of numbers are most of a large body.
     const negative = ((byte ^ code.minus) - 1) >>> 31
     at += negative
     byte = bytes[at]!
@@ -193,8 +193,8 @@ export function scanNumbers(cursor: Cursor, count: number, into: Float64Array): 
 }
 
 /**
- * Reads a text of printable ASCII without escapes; its bytes then stand from the answer on and end before the quote that
- * `at` has just passed. -1 when it is not one.
+ * Reads a text of printable ASCII without escapes. Returns its start; it ends before the quote that `at` has just passed. Returns -1 for
+ * any other text.
  */
 export function scanText(cursor: Cursor): number {
   const { bytes } = cursor
@@ -211,7 +211,7 @@ export function scanText(cursor: Cursor): number {
   return start
 }
 
-/** Skips these bytes; false, and no step taken, when others stand there. */
+/** Skips these bytes. Returns false without moving when other bytes follow. */
 export function takeBytes(cursor: Cursor, wanted: Uint8Array): boolean {
   const { bytes, at } = cursor
   for (let i = 0; i < wanted.length; i++) if (bytes[at + i] !== wanted[i]) return false

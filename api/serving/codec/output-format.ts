@@ -6,7 +6,7 @@ import type { Output } from '../../../domain/model/features.ts'
 import { compileReview } from '../../../domain/review/band.ts'
 import { maxFloatBytes, writeText, writeFloat, writeId, reserve, type ByteWriter } from './byte-writer.ts'
 
-/** The prediction of one instance, as compared and stored for shadow pairs. */
+/** The prediction of one instance, as it is compared and stored for shadow pairs. */
 export type RowPrediction =
   | { probability: number; label: boolean }
   | { label: string; probabilities: number[] }
@@ -15,19 +15,19 @@ export type RowPrediction =
   | { values: number[] }
 
 export interface OutputFormat {
-  /** Outputs of a row. */
+  /** The number of outputs of a row. */
   width: number
-  /** Why the outputs of a row are invalid; absent when they are valid. Allocates only for invalid ones. */
+  /** Returns why the outputs of a row are invalid; undefined when they are valid. Allocates memory only for invalid ones. */
   issueOf(outputs: Float32Array, row: number): string | undefined
-  /** Writes the prediction of a row as JSON; `id` is that of the request. */
+  /** Writes the prediction of a row as JSON. `id` is the id of the request. */
   write(writer: ByteWriter, outputs: Float32Array, row: number, id: Uint8Array): void
   answer(outputs: Float32Array, row: number): RowPrediction
-  /** The distance of two predictions of a row; 0 when they are equal. */
+  /** Returns the distance between two predictions of a row; 0 when they are equal. */
   difference(a: Float32Array, b: Float32Array, row: number): number
 }
 
 const sumTolerance = 1e-3
-/** `{"id":"…` and the UUID. */
+/** The bytes of `{"id":"…` with the UUID. */
 const idBytes = 43
 const idHead = Buffer.from('{"id":"')
 const closed = Buffer.from('}')
@@ -118,7 +118,7 @@ function classesFormat(output: Extract<Output, { kind: 'classes' }>): OutputForm
       label: classes[likeliest(outputs, row * width, width)]!,
       probabilities: [...outputs.subarray(row * width, (row + 1) * width)],
     }),
-    // Total variation: half the sum of the differences, 1 when the two share nothing.
+    // The total variation distance: half the sum of the differences; 1 when the two do not overlap.
     difference(a, b, row) {
       let sum = 0
       for (let i = row * width; i < (row + 1) * width; i++) sum += Math.abs(a[i]! - b[i]!)
@@ -127,7 +127,7 @@ function classesFormat(output: Extract<Output, { kind: 'classes' }>): OutputForm
   }
 }
 
-/** The index of the largest of `count` numbers from `at` on. */
+/** Returns the index of the largest of `count` numbers, starting at `at`. */
 export function likeliest(outputs: Float32Array, at: number, count: number): number {
   let best = 0
   for (let i = 1; i < count; i++) if (outputs[at + i]! > outputs[at + best]!) best = i
@@ -156,7 +156,7 @@ function numberFormat({ min, max }: Extract<Output, { kind: 'number' }>): Output
   }
 }
 
-/** Rising: the predictor of a version sorts them. */
+/** Formats quantiles in rising order, as the predictor of a version sorts them. */
 const quantilesFormat = ({ levels, ...range }: Extract<Output, { kind: 'quantiles' }>): OutputFormat => ({
   ...listFormat(levels.map(String), { ...range, field: 'quantiles', one: 'a quantile' }),
   answer: (outputs, row) => ({
@@ -171,7 +171,7 @@ const numbersFormat = ({ names, ...range }: Extract<Output, { kind: 'numbers' }>
   }),
 })
 
-/** An object with a number of each name. */
+/** Formats an object with a number for each name. */
 function listFormat(
   names: readonly string[],
   { field: fieldName, one, min, max }: { field: string; one: string; min?: number; max?: number },

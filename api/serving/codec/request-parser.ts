@@ -1,4 +1,4 @@
-/** Parses the body of a prediction request; the values of its instances are checked by the row reader. */
+/** Parses the body of a prediction request. The row reader checks the values of its instances. */
 import { DomainError, quotedName } from '../../../domain/errors.ts'
 import type { FeatureRow } from '../../../domain/model/features.ts'
 import { parseModestJson } from './json-limits.ts'
@@ -13,7 +13,7 @@ export const maxRoutingKeyLength = 256
 
 const fields = new Set(['instances', 'routing_key'])
 
-/** `width` is the number of values of an instance. */
+/** Parses the body. `width` is the number of values of an instance. */
 export function parsePredict(body: Buffer, maxInstances: number, width: number): PredictRequest {
   const parsed = parseModestJson(body, maxInstances, width)
   if (typeof parsed !== 'object' || parsed === null || Array.isArray(parsed))

@@ -1,15 +1,15 @@
 /**
- * Checks the values of a row against the features of a model and encodes it. The checks are compiled once for each version,
- * because a schema library would cost more than the prediction; each refusal names the instance and the feature.
+ * Checks the values of a row against the features of a model and encodes the row. The checks are compiled once per version, because a
+ * schema library would take longer than the prediction. Each error names the instance and the feature.
  */
 import { cutName, DomainError, quotedName, type ErrorCode } from '../../../domain/errors.ts'
 import type { Feature, FeatureFit, FeatureRow, Features } from '../../../domain/model/features.ts'
 import { compileEncoder, fitsSingle, scaled, type InputNumbers } from '../../../domain/model/preprocessing.ts'
 
-/** Checks one row and writes its columns into `into` from `offset` on. */
+/** Checks one row and writes its columns into `into`, starting at `offset`. */
 export type InstanceReader = (instance: unknown, index: number, into: InputNumbers, offset: number) => void
 
-/** The reader of a version's rows; it throws the error of the first wrong value. */
+/** Returns the reader of a version's rows. It throws the error of the first wrong value. */
 export function compileReader(features: Features, fits: readonly FeatureFit[]): InstanceReader {
   const encode = compileEncoder(features, fits)
   const names = Object.keys(features)
@@ -36,7 +36,7 @@ function compileCheck(name: string, feature: Feature, fit: FeatureFit | undefine
   const refuse = (code: ErrorCode, index: number, what: string, context = {}): never => {
     throw new DomainError(code, `instance ${index}: feature ${quotedName(name)} ${what}`, context)
   }
-  /** Accepts only null, and that only where it is filled. */
+  /** Accepts null where it is imputed, and refuses every other missing value. */
   const checkMissing = (value: unknown, index: number): void => {
     // A row inherits functions such as "constructor" from all objects.
     if (value === undefined || typeof value === 'function')
@@ -64,17 +64,17 @@ function compileCheck(name: string, feature: Feature, fit: FeatureFit | undefine
   return (value, index) => {
     if (typeof value !== 'string') return checkMissing(value, index)
     if (values === undefined) {
-      // Stored with the prediction, NUL would fail every query that reads the features.
+      // A stored NUL would fail every query that reads the features.
       if (value.includes('\0')) refuse('wrong_type', index, 'contains NUL, which cannot be stored')
     } else if (!values.has(value)) refuseCategory(values, index)
   }
 }
 
 const maxShownValues = 20
-/** Characters: gRPC sends the message as a header, where each may take nine bytes. */
+/** In characters. gRPC sends the message as a header, in which each character may take nine bytes. */
 const maxShownLength = 400
 
-/** The first values, each cut as a name is. */
+/** Returns the first values, each cut off like a name. */
 function shownValues(values: ReadonlySet<string>): string[] {
   const shown: string[] = []
   let length = 0

@@ -1,16 +1,16 @@
 /**
- * Lists the texts of a request that the version has not seen in training and encodes as "other". Built only for a request that has one, so
- * that other requests pay for a count alone.
+ * Lists the texts of a request that the version has not seen in training and encodes as "other". Built only for a request that has such a
+ * text, so that other requests only pay for a counter.
  */
 import type { FeatureColumns } from './feature-columns.ts'
 import { noText } from '../../../domain/model/batch-spec.ts'
 import type { InputBuffer } from './input-buffer.ts'
 
-/** Of one feature; more would let a caller multiply the bytes of its request. */
+/** The limit per feature. Without it, a caller could multiply the bytes of its request in the response. */
 const maxValues = 20
 const maxValueLength = 100
 
-/** JSON: feature → its unknown values. */
+/** Returns JSON with the unknown values of each feature. */
 export function unknownCategories({ all }: FeatureColumns, { texts, textBytes }: InputBuffer): string {
   const categories = all.filter((column) => column.kind === 'category')
   const found = new Map<string, Set<string>>()

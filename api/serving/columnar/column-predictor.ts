@@ -1,6 +1,6 @@
 /**
- * Runs a network on rows that are read column by column. A category is one non-zero input of many, so the first layer needs few additions.
- * Left-out terms are zeros and the others are added in the same order and precision, so a row gets the same bits as in a replica.
+ * Runs a network on rows that are read column by column. A category sets one input of many, so the first layer needs few additions. Terms
+ * that are left out are zeros, and the other terms are added in the same order and precision, so a row gets the same bits as in a replica.
  */
 import type { BatchLayout } from '../../../domain/model/batch-spec.ts'
 import { activationOf } from '../network/activations.ts'
@@ -21,7 +21,10 @@ import type { LoadedVersion } from '../version/loaded-version.ts'
 
 const blockRows = 256
 
-/** `network` where it is a dense one: its first layer is then read sparsely, if that gives the first rows the same bits. */
+/**
+ * Returns a function that answers blocks of rows. `network`: the dense network of the version, if it is one. Its first layer is then read
+ * sparsely, provided that gives the same bits for the first rows.
+ */
 export function compileColumns(loaded: LoadedVersion, layout: BatchLayout, network?: Network): AnswerColumns {
   const sources = sourcesOf(loaded, layout)
   const whole = answerWhole(loaded, sources)
@@ -44,7 +47,7 @@ export function compileColumns(loaded: LoadedVersion, layout: BatchLayout, netwo
   }
 }
 
-/** Only what is not 0 of the first layer, then the loops of a replica over the others. */
+/** Computes only the non-zero inputs of the first layer, then the other layers with the loops of a replica. */
 function answerSparsely(network: Network, sources: readonly ColumnSource[]): AnswerColumns {
   const { layers, outputs: width, inputs } = network
   const [first, ...others] = layers
@@ -97,7 +100,7 @@ function answerSparsely(network: Network, sources: readonly ColumnSource[]): Ans
   }
 }
 
-/** Every row, through the loops of a replica. */
+/** Computes every row with the loops of a replica. */
 function answerWhole({ predictor, columns }: LoadedVersion, sources: readonly ColumnSource[]): AnswerColumns {
   const { inputs, outputs: width } = predictor
   const input = new Float64Array(blockRows * inputs)
@@ -124,7 +127,7 @@ function answerWhole({ predictor, columns }: LoadedVersion, sources: readonly Co
         for (let row = 0; row < count; row++) {
           if (refused[from + row] === 0 && predictor.refusalOf(input, row) !== undefined)
             refused[from + row] = 1
-          // The model would refuse its whole batch.
+          // One refused row would make the model refuse the whole batch.
           if (refused[from + row] === 1) input.fill(0, row * inputs, (row + 1) * inputs)
         }
       const block = { input, rows: count, texts: textsOf?.(count), textColumns: columns.texts }

@@ -1,4 +1,4 @@
-/** Defines rows as columns, and how each value of a column enters the model of a version. */
+/** Defines rows as columns, and how each value of a column becomes an input of a version's model. */
 import { textCodes, type BatchLayout } from '../../../domain/model/batch-spec.ts'
 import { fitsSingle, scaled } from '../../../domain/model/preprocessing.ts'
 import type { CategoryColumn } from '../codec/feature-columns.ts'
@@ -10,38 +10,38 @@ export interface ColumnBlock {
   rows: number
   numbers: readonly Float64Array[]
   texts: readonly Int32Array[]
-  /** The texts themselves, for a model that takes some. */
+  /** The texts themselves, for a model that takes texts. */
   taken?: RowTexts
 }
 
-/** Answers rows into `outputs`, and marks in `refused` with 1 those that the version cannot read. */
+/** Writes the answers of rows to `outputs`, and sets `refused` to 1 for rows that the version cannot read. */
 export type AnswerColumns = (block: ColumnBlock, outputs: Float32Array, refused: Uint8Array) => Promise<void>
 
-/** Where a column is in the block, and what its values are to the model. */
+/** The position of a column in the block, and how its values become inputs. */
 export type ColumnSource = NumberSource | TextSource
 
 export interface NumberSource {
   kind: 'number'
   slot: number
   start: number
-  /** The input of a value: infinite where the row is refused, NaN where the model takes a missing value. */
+  /** Returns the input for a value: infinite when the row is refused, NaN for a missing value that the model accepts. */
   scale: (value: number) => number
 }
 
 export interface TextSource {
   kind: 'text'
   slot: number
-  /** By code, from the lowest on: the input that is set, `noInput`, or -1 where the row is refused. */
+  /** For each code, from the lowest on: the input to set, `noInput`, or -1 when the row is refused. */
   places: Int32Array
-  /** What it is set to. */
+  /** The values to set, by code. */
   values: Float64Array
 }
 
 export const codesBefore = -textCodes.unstorable
-/** The place of a text that the model takes itself. */
+/** The place of a text that the model reads as text. */
 export const noInput = 2 ** 31 - 1
 
-/** In the order of the inputs of the model. */
+/** Returns the sources in the order of the model's inputs. */
 export function sourcesOf({ columns }: LoadedVersion, layout: BatchLayout): ColumnSource[] {
   return columns.all.map((column): ColumnSource => {
     if (column.kind === 'number') {
@@ -50,7 +50,7 @@ export function sourcesOf({ columns }: LoadedVersion, layout: BatchLayout): Colu
       const scale = (value: number) => {
         if (value !== value) return filled
         const fed = scaled(value, mean, std)
-        // What 32 bits do not hold is refused whatever it is scaled to, as in a request.
+        // A value that 32 bits cannot represent is refused before scaling, as in a request.
         if (!fitsSingle(value) || !fitsSingle(fed)) return Infinity
         return value < low || value > high ? filled : fed
       }

@@ -1,4 +1,4 @@
-/** Explains what a version answers to rows: exactly where its format can, by sampling otherwise. */
+/** Explains the predictions of a version: exactly for formats that support it, otherwise by sampling. */
 import type {
   ExplanationMethod,
   ExplanationScale,
@@ -19,9 +19,9 @@ export type ExplainedManifest = Pick<Manifest, 'artifact' | 'files' | 'features'
 export interface ExplainQuestion {
   manifest: ExplainedManifest
   rows: readonly FeatureRow[]
-  /** At least one. */
+  /** The background rows; at least one. */
   background: readonly FeatureRow[]
-  /** The explained number of an answer; that of the likeliest class, or of the middle quantile, when absent. */
+  /** The index of the output to explain. Default: the likeliest class, or the middle quantile. */
   output?: number
 }
 
@@ -29,15 +29,15 @@ export interface ExplainedRows {
   method: ExplanationMethod
   scale: ExplanationScale
   rows: (Attribution & {
-    /** The explained number of the answer. */
+    /** The index of the explained output. */
     output: number
-    /** All numbers of the answer. */
+    /** All outputs of the row. */
     answer: number[]
   })[]
 }
 
 const permutations = 128
-/** Rows of one question to the model. */
+/** The number of rows per call of the model. */
 const pieceRows = 2_000
 
 export async function attributeRows(
@@ -108,7 +108,7 @@ export async function attributeRows(
 const placeOf = ({ output }: ExplainedManifest, answer: readonly number[]): number =>
   output.kind === 'classes' ? likeliestClass(answer) : scorePlace(output)
 
-/** The feature of each input. */
+/** Returns the feature of each input. */
 function playersOf({ features, preprocessing }: ExplainedManifest): Int32Array {
   const names = Object.keys(features)
   return Int32Array.from(

@@ -1,6 +1,6 @@
 /**
- * Caches the latest feature values of entities in a replica. Missing values of concurrent requests are read in one query, and used values
- * are refreshed before they expire, so that a request does not need a query of its own.
+ * Caches the latest feature values of entities in a replica. Concurrent requests read missing values in one query. Used values are
+ * refreshed before they expire, so that a request does not need its own query.
  */
 import type { EntityValues } from '../../../domain/model/feature-view.ts'
 import { findLatestValues, type EntityKey } from '../../../store/features/feature-values.ts'
@@ -31,14 +31,14 @@ interface Batch {
   end: () => void
 }
 
-/** Entities of one query, and concurrent queries: other parts share the pool. */
+/** The maximum number of entities per query. The number of concurrent queries is limited, because other parts share the connection pool. */
 const maxBatchSize = 1_000
 const maxRunning = 2
-/** Entities that wait to be asked for. */
+/** The maximum number of entities that wait for a query. */
 const maxAsked = 20_000
-/** How long Postgres is not asked again after it did not respond. */
+/** How long Postgres is not queried again after it did not respond. */
 const retryMs = 500
-/** What an entry takes beside its key and its values. */
+/** The bytes of an entry in addition to its key and its values. */
 const entryBytes = 200
 
 export function createFeatureCache(options: FeatureCacheOptions) {
@@ -53,7 +53,7 @@ export function createFeatureCache(options: FeatureCacheOptions) {
   const keep = (key: string, known: EntityValues | undefined, readAt: number): void => {
     const size = entryBytes + key.length * 2 + (known === undefined ? 0 : sizeOf(known))
     bytes += size - (entries.get(key)?.bytes ?? 0)
-    // To the end: what was read last is forgotten last, and what is in use is read again and again.
+    // Moves the entry to the end, so that the entry that was read longest ago is evicted first.
     entries.delete(key)
     entries.set(key, { known, readAt, bytes: size })
     for (const [oldest, entry] of entries) {
@@ -96,11 +96,11 @@ export function createFeatureCache(options: FeatureCacheOptions) {
     const done = new Promise<void>((resolve) => (end = resolve))
     const batch = { asked: new Map<string, EntityKey>(), done, end }
     waiting.push(batch)
-    // At the end of the turn, so that all that is asked for in it goes together.
+    // Runs at the end of the turn, so that all entities requested in it share a query.
     setImmediate(next)
     return batch
   }
-  /** Resolves when the values have been read, or cannot be; nothing to wait for when too much is asked for already. */
+  /** Resolves when the values have been read, or cannot be read; undefined when too many entities wait already. */
   const read = (asked: EntityKey): Promise<void> | undefined => {
     const key = keyOf(asked)
     const before = reading.get(key)
@@ -113,7 +113,7 @@ export function createFeatureCache(options: FeatureCacheOptions) {
   }
   return {
     read,
-    /** What is known of an entity, if that was read within `freshMs`; `undefined` as its values when it has none. */
+    /** Returns the values of an entity if they were read within `freshMs`; their `values` are undefined for an entity without any. */
     find(asked: EntityKey, freshMs: number): CachedValues | undefined {
       const entry = entries.get(keyOf(asked))
       if (entry === undefined) return undefined

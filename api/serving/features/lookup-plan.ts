@@ -1,4 +1,4 @@
-/** Finds which features the versions of a model look up, once for each version and route. */
+/** Determines which features the versions of a model look up, once for each version and route. */
 import { entityKey, type FeatureOrigin, type FeatureValue } from '../../../domain/model/feature-view.ts'
 import type { Feature, FeatureRow } from '../../../domain/model/features.ts'
 import { fitsSingle } from '../../../domain/model/preprocessing.ts'
@@ -9,14 +9,14 @@ import type { LoadedVersion } from '../version/loaded-version.ts'
 export interface LookedUp {
   name: string
   from: FeatureOrigin
-  /** Whether the version can read it. */
+  /** Whether the version accepts this value. */
   fits: (value: FeatureValue) => boolean
 }
 
-/** What all versions of one model look up. */
+/** The features that all versions of one model look up. */
 export interface Needs {
   all: readonly LookedUp[]
-  /** Fields that name an entity for some version, and are no feature of another. */
+  /** Fields that name an entity for some version and are not a feature of another version. */
   fields: ReadonlySet<string>
 }
 
@@ -47,11 +47,11 @@ export function createNeeds(routing: Pick<ReplicaRouting, 'loaded'>) {
   }
 }
 
-/** The entity that a row names. */
+/** Returns the entity that a row names. */
 export const entityOf = ({ by }: FeatureOrigin, row: FeatureRow): string | undefined =>
   entityKey(by.map((field) => (Object.hasOwn(row, field) ? row[field] : undefined)))
 
-/** Whether the row reader accepts a value; otherwise the caller would get an error for a value that it did not send. */
+/** Returns whether the row reader accepts a value. Without this check, the caller would get an error for a value that it did not send. */
 function fitOf(feature: Feature): LookedUp['fits'] {
   if (feature.kind === 'number')
     return (value) => value === null || (typeof value === 'number' && fitsSingle(value))

@@ -1,4 +1,4 @@
-/** Reads a request with its looked-up features, and reports stand-ins in the response. */
+/** Reads a request with its looked-up features, and reports default values in the response. */
 import {
   valueAt,
   type FeatureOrigin,
@@ -22,7 +22,7 @@ interface Mark {
   why: Missing
 }
 
-/** A version's reading of a request. */
+/** The rows of a request as one version reads them. */
 interface Reading {
   results: { view: string; result: LookupResult }[]
   marks: Mark[]
@@ -35,7 +35,7 @@ export interface ReaderDeps {
   count: (view: string, result: LookupResult) => void
 }
 
-/** A way of asking for this one request; every version that reads it sees the same values. */
+/** Returns a protocol for this one request. Every version that reads the request sees the same values. */
 export function readerOf(
   { protocol, cache, needsOf, count }: ReaderDeps,
   { instances, routingKey }: PredictRequest,
@@ -64,7 +64,7 @@ export function readerOf(
     for (const name in instance)
       if (Object.hasOwn(features, name) || !fields.has(name)) row[name] = instance[name]!
     for (const { name, from, fits } of needsOf.version(loaded)) {
-      // A caller who knows it better sends it.
+      // A value that the caller sends takes precedence.
       if (Object.hasOwn(instance, name)) continue
       let { value, missing } = lookUp(from, instance)
       if (!fits(value)) [value, missing] = [from.otherwise ?? null, 'absent']
@@ -90,7 +90,7 @@ export function readerOf(
       const { results, marks } = readings.get(answered.arm.loaded) ?? { results: [], marks: [] }
       for (const { view, result } of results) count(view, result)
       if (marks.length === 0) return
-      // In place of the brace that ends the answer.
+      // Overwrites the closing brace of the response.
       writer.at--
       const text = Buffer.from(`,"defaulted":${JSON.stringify(marks)}}`)
       reserve(writer, text.byteLength)
@@ -99,6 +99,6 @@ export function readerOf(
   }
 }
 
-/** What is no object is left to the reader of the version, which says so. */
+/** Whether a row is an object. The row reader of the version reports any other value. */
 export const isPlain = (instance: unknown): instance is FeatureRow =>
   typeof instance === 'object' && instance !== null && !Array.isArray(instance)

@@ -1,6 +1,6 @@
 /**
- * Adds looked-up features to the rows of a request before they are parsed. Cached values cost no wait; others are awaited until the
- * deadline of the feature, and then replaced by a stand-in that is counted and reported in the response.
+ * Adds looked-up features to the rows of a request before they are parsed. Cached values need no wait. Other values are awaited until the
+ * deadline of the feature, then replaced by a default value, which is counted and reported in the response.
  */
 import type { Answering, PredictFunction } from '../request/predict.ts'
 import type { Clock } from '../clock.ts'
@@ -21,20 +21,20 @@ export interface LookupDeps {
   routing: Pick<ReplicaRouting, 'find' | 'loaded'>
 }
 
-/** What a request has to wait for, and how long that is worth. */
+/** The pending reads of a request, and how long to wait for them. */
 interface Wait {
   work: Promise<void>[]
   withinMs: number
 }
 
-/** A request that waits for what is looked up. */
+/** A request that waits for looked-up features. */
 interface Late extends Wait {
   protocol: Protocol
   asked: PredictRequest
   of: Needs
 }
 
-/** Requests that wait for values at once; beyond, they are answered without. */
+/** The maximum number of requests that wait for values. Further requests are served with default values. */
 const maxPendingLookups = 1_024
 
 export function createLookups({ cache, clock, routing }: LookupDeps) {
@@ -69,9 +69,9 @@ export function createLookups({ cache, clock, routing }: LookupDeps) {
     }
     return { work: [...work], withinMs }
   }
-  /** The protocol that reads a request with what is looked up for it, or what it must wait for. */
+  /** Returns the protocol that reads the request with its looked-up features, or the pending reads. */
   const examine = (protocol: Protocol, request: Request): Protocol | Late => {
-    // Protocols of tensors send every feature.
+    // Protocols with tensors send every feature.
     if (!isUsed || protocol.rows === undefined) return protocol
     const live = routing.find(request.model)
     if (live === undefined) return protocol
@@ -94,19 +94,19 @@ export function createLookups({ cache, clock, routing }: LookupDeps) {
     const waitedMs = clock.now() - sinceMs
     const left = request.withinMs === undefined ? undefined : Math.max(1, request.withinMs - waitedMs)
     const writer = answer(reader(protocol, asked, of), { ...request, withinMs: left, sinceMs })
-    // The next request writes into the same bytes before this promise is read.
+    // Copies the bytes, because the next request overwrites them before this promise is read.
     return writer instanceof Promise
       ? writer
       : { ...writer, bytes: Buffer.from(writer.bytes.subarray(0, writer.at)) }
   }
   return {
-    /** Values by view and by what became of them. */
+    /** Counts looked-up values by view and by result. */
     counts: (): ReadonlyMap<string, Readonly<Record<LookupResult, number>>> => counts,
-    /** Registers a loaded version: requests are examined only after a version that looks up features. */
+    /** Registers a loaded version. Requests are examined only once a version looks up features. */
     knows(loaded: LoadedVersion): void {
       if (needsOf.version(loaded).length > 0) isUsed = true
     },
-    /** The same ways of answering, with the features of versions that look some up. */
+    /** Wraps the handlers, so that requests get looked-up features when a version needs them. */
     around({ answer, answerRecord }: Answering): Answering {
       return {
         answer(protocol, request) {

@@ -1,10 +1,10 @@
 /**
- * Implements the activation functions of compiled networks, by the names that tfjs writes. An unknown name is refused when the artifact is
- * loaded.
+ * Implements the activation functions of compiled networks, under the names that tfjs writes. An unknown name is refused when the artifact
+ * is loaded.
  */
 import { DomainError } from '../../../domain/errors.ts'
 
-/** Replaces `count` values from `offset` on. */
+/** Replaces `count` values, starting at `offset`. */
 export type Activation = (values: Float32Array | Float64Array, offset: number, count: number) => void
 
 const each =
@@ -17,7 +17,7 @@ const seluAlpha = 1.6732632423543772
 const seluScale = 1.0507009873554805
 
 const relu: Activation = (values, offset, count) => {
-  // Written so that NaN stays NaN and is refused at the end, instead of becoming a healthy zero here.
+  // Keeps NaN, which is refused at the end. A NaN that became 0 here would look valid.
   for (let i = offset; i < offset + count; i++) if (values[i]! < 0) values[i] = 0
 }
 
@@ -35,7 +35,7 @@ const softmax: Activation = (values, offset, count) => {
 
 const sigmoidOf = (x: number): number => 1 / (1 + Math.exp(-x))
 
-/** By the names in tfjs' layer configurations; `linear` does nothing. */
+/** The functions by their names in tfjs' layer configurations; `linear` does nothing. */
 export const activations: ReadonlyMap<string, Activation> = new Map<string, Activation>([
   ['linear', () => {}],
   ['relu', relu],
@@ -51,7 +51,9 @@ export const activations: ReadonlyMap<string, Activation> = new Map<string, Acti
   ['swish', each((x) => x * sigmoidOf(x))],
 ])
 
-/** All of them, one after the other; absent when they change nothing. Throws `artifact_invalid` for a name that is not known. */
+/**
+ * Returns a function that applies all of them in turn; undefined when they change nothing. Throws `artifact_invalid` for an unknown name.
+ */
 export function activationOf(names: readonly string[], layer: number): Activation | undefined {
   const all = names.filter((name) => name !== 'linear').map((name) => find(name, layer))
   if (all.length < 2) return all[0]

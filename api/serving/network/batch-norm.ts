@@ -1,19 +1,19 @@
 /**
- * Folds batch normalization into the adjacent dense layers. In a prediction it is a factor and a summand for each number; not folded it
- * would send the whole network to TensorFlow.js, where a row costs a hundred times as much.
+ * Folds batch normalization into the adjacent dense layers. In a prediction, batch normalization multiplies each number and adds a
+ * constant. Without folding, the whole network would need TensorFlow.js, where a row takes a hundred times as long.
  */
 export interface DenseLayer {
   inputs: number
   units: number
-  /** Row by row: the weight from input i to unit j is at i * units + j. */
+  /** Row-major: the weight from input i to unit j is at i * units + j. */
   kernel: Float32Array
-  /** Zeros when the layer has none. */
+  /** Zeros when the layer has no bias. */
   bias: Float32Array
-  /** The names of the activations, in the order in which they follow. */
+  /** The names of the activations, in the order in which they are applied. */
   activations: string[]
 }
 
-/** x → scale × x + shift, number by number. */
+/** Maps each number x to scale × x + shift. */
 export interface Affine {
   scale: Float64Array
   shift: Float64Array
@@ -32,7 +32,7 @@ export function affineOf({ gamma, beta, mean, variance, epsilon }: Normalisation
   return { scale, shift: Float64Array.from(mean, (value, j) => (beta?.[j] ?? 0) - value * scale[j]!) }
 }
 
-/** The layer with the normalisation of its sums in it. */
+/** Returns a layer that includes the normalization of its outputs. */
 export function foldAfter(layer: DenseLayer, { scale, shift }: Affine): DenseLayer {
   const { units } = layer
   return {
@@ -42,7 +42,7 @@ export function foldAfter(layer: DenseLayer, { scale, shift }: Affine): DenseLay
   }
 }
 
-/** The layer with the normalisation of its inputs in it. */
+/** Returns a layer that includes the normalization of its inputs. */
 export function foldBefore(layer: DenseLayer, { scale, shift }: Affine): DenseLayer {
   const { inputs, units, kernel } = layer
   const bias = Float64Array.from(layer.bias)
@@ -55,7 +55,7 @@ export function foldBefore(layer: DenseLayer, { scale, shift }: Affine): DenseLa
   }
 }
 
-/** A layer of its own, where an activation stands on both sides. */
+/** Returns the normalization as a separate layer, for one between two activations. */
 export function asDenseLayer({ scale, shift }: Affine): DenseLayer {
   const units = scale.length
   const kernel = new Float32Array(units * units)

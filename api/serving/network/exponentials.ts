@@ -1,14 +1,14 @@
 /**
- * Computes exponentials for results of 32 bits, to 1e-9 of the value. Math.exp and Math.tanh are calls out of compiled code, which take several
- * times as long.
+ * Computes exponentials for 32-bit results, with a relative error of 1e-9. Math.exp and Math.tanh are calls that leave compiled code, which
+ * take several times as long.
  */
 
-/** Parts of a power of two in the table; a rest of half a part is small enough for four terms. */
+/** The number of table entries per power of two. The remainder is at most half an entry, small enough for four terms of the series. */
 const parts = 64
 const partsOfLn2 = parts / Math.LN2
 const ln2OfParts = Math.LN2 / parts
 const partPowers = Float64Array.from({ length: parts }, (_, part) => 2 ** (part / parts))
-/** Powers of two of all results: those below are 0 in 32 bits, those above infinite. */
+/** The powers of two of all results. Smaller ones are 0 in 32 bits, larger ones are infinite. */
 const [smallest, largest] = [-160, 130]
 const wholePowers = Float64Array.from({ length: largest - smallest + 1 }, (_, at) => 2 ** (at + smallest))
 
@@ -38,7 +38,7 @@ export function sigmoids(values: Numbers, offset: number, count: number): void {
 export function hyperbolicTangents(values: Numbers, offset: number, count: number): void {
   for (let i = offset; i < offset + count; i++) {
     const x = values[i]!
-    // The difference loses digits near 0, where the function is the identity.
+    // The difference loses digits near 0, where tanh(x) is x.
     values[i] = x < 1e-4 && x > -1e-4 ? x : 1 - 2 / (1 + exponential(2 * x))
   }
 }
@@ -54,7 +54,10 @@ export function softmaxes(values: Numbers, offset: number, count: number): void 
   for (let i = offset; i < offset + count; i++) values[i] = values[i]! / sum
 }
 
-/** Of negative numbers; `rate` divides them first. `ofZero` tells whether -0 becomes 0, as ONNX Runtime does for some units. */
+/**
+ * Returns an exponential unit such as ELU or SELU. `rate` divides negative numbers first. `ofZero`: whether -0 becomes 0, as ONNX Runtime
+ * does for some units.
+ */
 export const exponentialUnits =
   (alpha: number, { rate = 1, scale = 1, ofZero = false } = {}) =>
   (values: Numbers, offset: number, count: number): void => {

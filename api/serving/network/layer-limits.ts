@@ -1,6 +1,6 @@
 /**
- * Checks models with other than dense layers before TensorFlow.js loads them. It would allocate and initialize a layer of a billion units
- * before it finds that the weights do not fit.
+ * Checks models with layers other than dense ones before TensorFlow.js loads them. TensorFlow.js would allocate and initialize a layer of a
+ * billion units before it finds that the weights do not fit.
  */
 import { networkLimits } from '../../../domain/model/network-limits.ts'
 import {
@@ -14,7 +14,7 @@ import {
   type ReadModel,
 } from './layers-model.ts'
 
-/** The input of TensorFlow.js. */
+/** The model in the form that TensorFlow.js loads. */
 export interface LayeredModel {
   inputs: number
   modelTopology: object
@@ -22,7 +22,7 @@ export interface LayeredModel {
   weights: Uint8Array<ArrayBuffer>
 }
 
-/** Layers whose outputs depend on their own row alone. */
+/** Layers whose outputs depend only on their own row. */
 const served = new Set(
   `InputLayer Dense Activation Dropout SpatialDropout1D GaussianNoise GaussianDropout AlphaDropout
    ReLU LeakyReLU PReLU ELU ThresholdedReLU Softmax BatchNormalization LayerNormalization
@@ -33,15 +33,15 @@ const served = new Set(
    SimpleRNN GRU LSTM Bidirectional TimeDistributed
    Add Multiply Average Maximum Minimum Concatenate Dot`.split(/\s+/),
 )
-/** Layers around another one. */
+/** Layers that wrap another one. */
 const wrappers = new Set(['Bidirectional', 'TimeDistributed'])
 const modelKinds = new Set(['Sequential', 'Model', 'Functional'])
-/** Maximum of any size in the configuration of a layer. */
+/** The maximum of any size in the configuration of a layer. */
 const maxSize = 65_536
 const deepest = 12
 const forbidden = new Set(['__proto__', 'constructor', 'prototype'])
 
-/** Throws `artifact_invalid`, naming the layer and what is wrong with it. */
+/** Returns the checked model. Throws `artifact_invalid` with the layer and what is wrong with it. */
 export function layeredModelOf({ model, named }: ReadModel): LayeredModel {
   const { kind, config, layers } = layersOf(model)
   if (!modelKinds.has(kind))
@@ -98,7 +98,7 @@ function checkSizes(value: unknown, what: string): void {
     for (const each of Object.values(value)) checkSizes(each, what)
 }
 
-/** Without recursion, which would overflow the stack on a deep topology. */
+/** Throws for a deeply nested topology. Works without recursion, which would overflow the stack. */
 function expectShallow(config: unknown): void {
   let level: unknown[] = [config]
   for (let depth = 0; level.length > 0; depth++) {
@@ -115,7 +115,7 @@ function expectShallow(config: unknown): void {
   }
 }
 
-/** The configuration without the parts for training. Weights start as zeros, which take no memory until they are set. */
+/** Returns the configuration without the parts for training. Weights start as zeros, which take no memory until they are set. */
 function prepared(value: unknown): unknown {
   if (Array.isArray(value)) return value.map(prepared)
   if (typeof value !== 'object' || value === null) return value
@@ -128,7 +128,7 @@ function prepared(value: unknown): unknown {
   )
 }
 
-/** The width of the single input of rows of numbers. */
+/** Returns the width of the single input, which must be rows of numbers. */
 function inputOf(kind: string, config: unknown, layers: readonly LayerConfig[]): number {
   const [first] = layers
   let input = first?.config

@@ -1,6 +1,6 @@
 /**
- * Reads a tfjs LayersModel (model.json and weights.bin) into dense layers, and refuses what it does not support with the reason. tfjs itself
- * would load a model without weights with random ones, accept NaN weights, and read any file that the manifest names.
+ * Reads a tfjs LayersModel (model.json and weights.bin) into dense layers, and refuses unsupported models with the reason. tfjs itself
+ * would give random weights to a model without weights, accept NaN weights, and read any file that the manifest names.
  */
 import { DomainError } from '../../../domain/errors.ts'
 import { maxDepth, measureJson } from '../../../domain/json-body.ts'
@@ -13,7 +13,7 @@ export interface Network {
   layers: DenseLayer[]
 }
 
-/** Layers of a compiled network. */
+/** The layers of a compiled network. */
 const denseKinds = new Set([
   'InputLayer',
   'Dropout',
@@ -23,7 +23,7 @@ const denseKinds = new Set([
   'Activation',
   'BatchNormalization',
 ])
-/** A normalization that cannot be folded becomes a square matrix of weights. */
+/** The maximum width of a normalization that cannot be folded, because it becomes a square matrix of weights. */
 const maxNormalised = 512
 
 export type JsonObject = Record<string, unknown>
@@ -33,14 +33,14 @@ export interface Weight {
   shape: number[]
 }
 
-/** A model whose bytes are checked; its layers are not. */
+/** A model whose bytes are checked, but whose layers are not. */
 export interface ReadModel {
   model: JsonObject
-  /** By name, in the order of the bytes. */
+  /** The weights by name, in the order of the bytes. */
   named: Map<string, Weight>
 }
 
-/** Throws `artifact_invalid`, naming the layer and what is wrong with it. */
+/** Reads a dense network. Throws `artifact_invalid` with the layer and what is wrong with it. */
 export function readNetwork(topology: Uint8Array, weights: Uint8Array): Network {
   return networkOf(readModel(topology, weights))
 }
@@ -63,7 +63,7 @@ export function isDense({ model }: ReadModel): boolean {
   return !normalises || layers.every(({ config }) => !(Number(config['units']) > maxNormalised))
 }
 
-/** The layers of a dense network. Throws `artifact_invalid`. */
+/** Returns the layers of a dense network. Throws `artifact_invalid`. */
 export function networkOf({ model, named: all }: ReadModel): Network {
   const named = new Map(all)
   const layers: DenseLayer[] = []
@@ -155,7 +155,7 @@ function readNormalisation(
   })
 }
 
-/** Removes the weights of a layer from the map, so that weights of no layer remain at the end. */
+/** Removes the weights of a layer from the map, so that only weights without a layer remain at the end. */
 function takeWeights(named: Map<string, Weight>, name: string, part: string, shape: number[]): Float32Array {
   const found = named.get(`${name}/${part}`)
   if (found === undefined) refuse(`layer ${name} has no weights ${name}/${part}`)
@@ -171,14 +171,14 @@ export interface LayerConfig {
   config: JsonObject
 }
 
-/** The layers of a Sequential, in order. */
+/** Returns the layers of a Sequential model, in order. */
 function readLayers(model: JsonObject): LayerConfig[] {
   const { kind, layers } = layersOf(model)
   if (kind !== 'Sequential') refuse(`the model is of the type ${kind}; Sequential is compiled`)
   return layers
 }
 
-/** The kind of a model and its layers. Throws `artifact_invalid`. */
+/** Returns the kind of a model and its layers. Throws `artifact_invalid`. */
 export function layersOf(model: JsonObject): { kind: string; config: unknown; layers: LayerConfig[] } {
   const topology = objectOf(model['modelTopology'], 'modelTopology')
   const root = objectOf(topology['model_config'] ?? topology, 'modelTopology')
@@ -199,11 +199,11 @@ export function layersOf(model: JsonObject): { kind: string; config: unknown; la
   return { kind: String(root['class_name']), config, layers }
 }
 
-/** Every weight by its name; the weights must cover the bytes exactly. */
+/** Returns every weight by its name. The weights must cover the bytes exactly. */
 function readWeights(manifest: unknown, bytes: Uint8Array): Map<string, Weight> {
   if (!Array.isArray(manifest) || manifest.length !== 1) refuse('weightsManifest is not a list of one group')
   const { paths, weights: entries } = objectOf(manifest[0], 'weightsManifest[0]')
-  // No file is opened here; another name would refer to weights outside of the artifact.
+  // No file is opened here. Another name would refer to weights outside the artifact.
   if (!Array.isArray(paths) || paths.length !== 1 || paths[0] !== 'weights.bin')
     refuse(`weightsManifest[0].paths is ${JSON.stringify(paths)?.slice(0, 80)}, not ["weights.bin"]`)
   if (!Array.isArray(entries)) refuse('weightsManifest[0].weights is no list')
@@ -234,7 +234,10 @@ function readWeights(manifest: unknown, bytes: Uint8Array): Map<string, Weight> 
   return named
 }
 
-/** A number minus itself is zero only if it is finite; a call for each of two million weights would block the process. */
+/**
+ * Whether all values are finite. A number minus itself is 0 only if it is finite; calling a function for each of two million weights would
+ * block the process.
+ */
 function areFinite(values: Float32Array): boolean {
   let sum = 0
   for (let i = 0; i < values.length; i++) sum += values[i]! - values[i]!
@@ -248,7 +251,7 @@ function inputWidth(config: JsonObject): number | undefined {
   return shape[1]
 }
 
-/** Whether it is the shape of rows of numbers. */
+/** Whether this is the shape of rows of numbers. */
 export const isRowShape = (shape: unknown): shape is [batch: unknown, width: number] =>
   Array.isArray(shape) && shape.length === 2 && Number.isInteger(shape[1]) && shape[1] >= 1
 

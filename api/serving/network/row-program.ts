@@ -1,56 +1,56 @@
 /**
- * Computes networks of any shape as steps over blocks of rows, on one memory of WebAssembly that holds weights and values. A row costs the
- * work of its steps and allocates nothing, so that it is answered in the turn of its request.
+ * Computes networks of any shape as steps over blocks of rows. One WebAssembly memory holds weights and values. A row only takes the time
+ * of its steps and allocates nothing, so it is answered within the turn of its request.
  */
 import type { RowTexts } from '../predictor.ts'
 import { cachedFloats, denseKernelOn, padded, pageBytes, type DenseKernel } from './simd-predictor.ts'
 
 /** Rows of numbers in the memory. */
 export interface RowBuffer {
-  /** Floats from one row to the next; 0 for numbers that are the same in every row. */
+  /** The number of floats from one row to the next; 0 for numbers that are the same in every row. */
   stride: number
-  /** Floats before the first row; set when the memory is laid out. */
+  /** The number of floats before the first row, set when the memory is laid out. */
   at: number
 }
 
-/** Some columns of a buffer. */
+/** Consecutive columns of a buffer. */
 export interface RowView {
   buffer: RowBuffer
   column: number
   width: number
 }
 
-/** What steps work on. */
+/** The state that steps work on. */
 export interface RowMachine {
   floats: Float32Array
   dense: DenseKernel
-  /** The rows of the caller, of so many inputs each; the block begins at `firstRow`. */
+  /** The rows of the caller, with `inputs` numbers each. The block begins at `firstRow`. */
   input: Float64Array
   inputs: number
   firstRow: number
-  /** Of each text column of the rows, whether the network takes it. */
+  /** For each text column of the rows: whether the network uses it. */
   takesText: readonly boolean[]
   texts: RowTexts | undefined
-  /** Where the texts of the block begin. */
+  /** The position at which the texts of the block begin. */
   textAt: number
 }
 
 export type RowStep = (rows: number) => void
-/** Called once, when the memory is laid out. */
+/** Creates a step. Called once, when the memory is laid out. */
 export type RowStepMaker = (machine: RowMachine) => RowStep
 
-/** Collects the buffers and steps of a network before memory is taken for them. */
+/** Collects the buffers and steps of a network before memory is allocated. */
 export interface RowProgram {
   buffers: RowBuffer[]
   constants: { buffer: RowBuffer; values: Float32Array }[]
   steps: RowStepMaker[]
-  /** Multiplications of a row, or what takes as long. */
+  /** The work per row, in multiplications. */
   work: number
-  /** What steps hold outside of the memory. */
+  /** The bytes that steps hold outside the WebAssembly memory. */
   otherBytes: number
 }
 
-/** What a step costs besides its numbers, in multiplications. */
+/** The fixed work of a step, in multiplications. */
 const stepWork = 32
 
 export const createRowProgram = (): RowProgram => ({
@@ -61,7 +61,7 @@ export const createRowProgram = (): RowProgram => ({
   otherBytes: 0,
 })
 
-/** A buffer for the outputs of a step. */
+/** Adds a buffer for the outputs of a step. */
 export function addBuffer(program: RowProgram, width: number): RowBuffer {
   const buffer = { stride: padded(width), at: 0 }
   program.buffers.push(buffer)
@@ -86,7 +86,7 @@ export interface CompiledRows {
   run(input: Float64Array, rows: number, output: Float32Array, texts?: RowTexts): void
 }
 
-/** Lays out the memory of a program. `output` are the columns that it answers; `inputs` and `takesText` are those of the machine. */
+/** Lays out the memory of a program. `output`: the columns with the outputs. `inputs` and `takesText`: see `RowMachine`. */
 export function compileRows(
   { buffers, constants, steps, otherBytes }: RowProgram,
   { output, inputs, takesText }: { output: RowView; inputs: number; takesText: readonly boolean[] },

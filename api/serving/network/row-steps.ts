@@ -1,4 +1,4 @@
-/** Makes the steps of a row program: dense layers, functions of numbers and of whole rows, and columns put together. */
+/** Creates the steps of a row program: dense layers, functions of single numbers and of whole rows, and concatenations of columns. */
 import {
   addBuffer,
   addConstant,
@@ -10,16 +10,16 @@ import {
 } from './row-program.ts'
 import { padded } from './simd-predictor.ts'
 
-/** Exponentials and their like, in multiplications. */
+/** The work of an exponential or a similar function, in multiplications. */
 export const exponentialWork = 16
 
-/** A dense layer that later steps may still complete. */
+/** A dense layer that later steps may still extend. */
 export interface DenseStep {
   bias: Float32Array
   isRelu: boolean
 }
 
-/** A new buffer of `units` sums. Row by row: the weight from input i to unit j is at i * units + j of `kernel`. */
+/** Adds a dense layer and a buffer of `units` sums. Row-major: the weight from input i to unit j is at i * units + j of `kernel`. */
 export function addDense(
   program: RowProgram,
   from: RowView,
@@ -41,10 +41,10 @@ export function addDense(
   return { buffer, step }
 }
 
-/** Replaces `count` numbers from `offset` on. */
+/** Replaces `count` numbers, starting at `offset`. */
 export type RowFunction = (values: Float32Array, offset: number, count: number) => void
 
-/** A function of the numbers of each row; in their own place where nothing else reads them. */
+/** Applies a function to the numbers of each row, in place when no other step reads them. */
 export function addFunction(
   program: RowProgram,
   from: RowView,
@@ -69,7 +69,7 @@ export function addFunction(
   return buffer
 }
 
-/** A function of two numbers, place by place; one of the two may be a single number for all places. */
+/** Applies a function to two numbers, column by column. One side may be a single number for all columns. */
 export function addPairs(
   program: RowProgram,
   { a, b }: { a: RowView; b: RowView },
@@ -93,7 +93,7 @@ export function addPairs(
   return buffer
 }
 
-/** Some columns side by side. */
+/** Concatenates columns. */
 export function addCopy(program: RowProgram, parts: readonly RowView[]): RowBuffer {
   const width = parts.reduce((sum, part) => sum + part.width, 0)
   const buffer = addBuffer(program, width)
@@ -117,7 +117,7 @@ export function addCopy(program: RowProgram, parts: readonly RowView[]): RowBuff
   return buffer
 }
 
-/** One number of each row. */
+/** Computes one number per row. */
 export function addReduction(
   program: RowProgram,
   from: RowView,

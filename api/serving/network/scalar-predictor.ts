@@ -1,12 +1,12 @@
 /**
- * Compiles a dense network to loops over preallocated arrays. A call of TensorFlow costs 250 µs for one row of any network; these loops cost
- * less than one, and a replica does not load TensorFlow.
+ * Compiles a dense network to loops over preallocated arrays. A call of TensorFlow takes 250 µs for one row of any network. These loops
+ * take less than that, and a replica does not load TensorFlow.
  */
 import { activationOf, type Activation } from './activations.ts'
 import type { InputNumbers } from '../../../domain/model/preprocessing.ts'
 import type { Network } from './layers-model.ts'
 
-/** A dense network: done on return, allocates nothing, and computes 32-bit inputs as TensorFlow does. */
+/** A dense network. It has finished when the call returns, allocates nothing, and computes with 32-bit inputs as TensorFlow does. */
 export interface DensePredictor {
   inputs: number
   outputs: number
@@ -16,17 +16,17 @@ export interface DensePredictor {
 interface Step {
   inputs: number
   units: number
-  /** Unit by unit: the weights of unit j begin at j * inputs. */
+  /** The weights unit by unit: those of unit j begin at j * inputs. */
   kernel: Float64Array
   bias: Float64Array
   activation: Activation | undefined
 }
 
-/** Throws `artifact_invalid` for an activation that is not known. */
+/** Compiles the network. Throws `artifact_invalid` for an unknown activation. */
 export function compilePredictor(network: Network): DensePredictor {
   const steps = network.layers.map((layer, index): Step => {
     const { inputs, units } = layer
-    // Doubles, so that the loops need no conversion from 32 bits at each weight.
+    // Doubles, so that the loops do not convert each weight from 32 bits.
     const kernel = transposed(layer.kernel, inputs, units)
     const activation = activationOf(layer.activations, index)
     return { inputs, units, kernel, bias: Float64Array.from(layer.bias), activation }
@@ -56,7 +56,7 @@ export function compilePredictor(network: Network): DensePredictor {
   }
 }
 
-/** From row by row to unit by unit, in squares that stay in the cache. */
+/** Transposes the weights from input-major to unit-major order, in tiles that fit into the cache. */
 function transposed(from: Float32Array, inputs: number, units: number): Float64Array {
   const into = new Float64Array(inputs * units)
   const side = 32
@@ -68,7 +68,7 @@ function transposed(from: Float32Array, inputs: number, units: number): Float64A
   return into
 }
 
-/** Four sums side by side: one would make each addition wait for the one before. */
+/** Uses four independent sums; with one, each addition would wait for the one before. */
 function multiply({ inputs, units, kernel, bias }: Step, from: Float64Array, into: Float64Array): void {
   const whole = inputs - (inputs % 4)
   let at = 0

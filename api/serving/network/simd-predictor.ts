@@ -1,6 +1,6 @@
 /**
- * Computes dense layers four numbers at a time in WebAssembly, with 32 bits as in training, ten times as fast as scalar loops for a batch. The
- * order of each sum does not depend on the batch, so that a row gets the same bits alone and in a batch.
+ * Computes dense layers four numbers at a time in WebAssembly, with 32 bits as in training. For a batch, this is ten times as fast as
+ * scalar loops. The order of each sum does not depend on the batch, so a row gets the same bits alone and in a batch.
  */
 import { activationOf } from './activations.ts'
 import type { DensePredictor } from './scalar-predictor.ts'
@@ -8,14 +8,14 @@ import type { Network } from './layers-model.ts'
 import * as wasm from './wasm-encoder.ts'
 import type { Code } from './wasm-encoder.ts'
 
-/** The parameters of the kernel; addresses and strides are in bytes, and units a multiple of four. */
+/** The parameters of the kernel. Addresses and strides are in bytes, and units are a multiple of four. */
 const [x, weights, bias, y, rows, inputs, xStride, yStride, isRelu] = [0, 1, 2, 3, 4, 5, 6, 7, 8] as const
 const parameterCount = 9
-/** Its further numbers. */
+/** The local integers of the kernel. */
 const [unit, left, weightAt, offset] = [9, 10, 11, 12] as const
 const xAt = (row: number): number => 13 + row
 const numberCount = 8
-/** Its vectors: sums of up to four rows and four groups of units, and the weights. */
+/** The local vectors of the kernel: sums of up to four rows and four groups of units, and the weights. */
 const firstVector = parameterCount + numberCount
 const sum = (row: number, group: number): number => firstVector + row * 4 + group
 const weight = (group: number): number => firstVector + 16 + group
@@ -25,7 +25,7 @@ const vectorCount = 21
 const vectorBytes = 16
 const { get, set, constant, add } = wasm
 
-/** The sums of some rows and some groups of four units, over all inputs. */
+/** Writes the code for the sums of some rows and some groups of four units, over all inputs. */
 function tile(rowCount: number, groupCount: number): Code {
   const rowsOf = Array.from({ length: rowCount }, (_, row) => row)
   const groups = Array.from({ length: groupCount }, (_, group) => group)
@@ -65,7 +65,7 @@ function tile(rowCount: number, groupCount: number): Code {
   ]
 }
 
-/** Some rows: groups of units in the widest tile as far as they go, then one by one. */
+/** Writes the code for some rows: the widest tile for as many groups of units as possible, then one group at a time. */
 function rowsOfTiles(rowCount: number, groupCount: number): Code {
   const fits = (groups: number) => wasm.isAtMost(add(get(unit), constant(groups * vectorBytes)), get(yStride))
   return wasm.loopWhile(wasm.isAtMost(constant(rowCount), get(rows)), [
@@ -81,7 +81,7 @@ function rowsOfTiles(rowCount: number, groupCount: number): Code {
   ])
 }
 
-/** Called with the parameters above, in their order. */
+/** The compiled kernel, called with the parameters above in their order. */
 export type DenseKernel = (...parameters: number[]) => void
 
 let compiled: WebAssembly.Module | undefined
@@ -96,13 +96,13 @@ export function denseKernelOn(memory: WebAssembly.Memory): DenseKernel {
   return new WebAssembly.Instance(compiled, { host: { memory } }).exports['run'] as DenseKernel
 }
 
-/** Floats of whole vectors. */
+/** Rounds a number of floats up to whole vectors. */
 export const padded = (count: number): number => (count + 3) & ~3
-/** So many floats of values stay in the processor's cache. */
+/** The number of floats that fit into the processor's cache. */
 export const cachedFloats = 32_768
 export const pageBytes = 65_536
 
-/** Throws `artifact_invalid` for an activation that is not known. */
+/** Compiles the network. Throws `artifact_invalid` for an unknown activation. */
 export function compileDense(network: Network): DensePredictor {
   const widest = Math.max(network.inputs, ...network.layers.map(({ units }) => padded(units)))
   const blockRows = Math.max(4, Math.min(256, Math.floor(cachedFloats / widest) & ~3))
@@ -117,7 +117,7 @@ export function compileDense(network: Network): DensePredictor {
     return {
       inputs,
       units,
-      /** Bytes of a row of outputs, padded to whole vectors. */
+      /** The bytes of a row of outputs, padded to whole vectors. */
       stride: padded(units) * 4,
       weights: reserve(inputs * padded(units)),
       bias: reserve(units),
@@ -140,7 +140,7 @@ export function compileDense(network: Network): DensePredictor {
   })
   const run = denseKernelOn(memory)
 
-  /** Answers where the outputs stand. */
+  /** Runs all layers and returns the position of the outputs, in floats. */
   const runLayers = (count: number): number => {
     let [from, to] = [front, back]
     let stride = network.inputs * 4
@@ -165,7 +165,7 @@ export function compileDense(network: Network): DensePredictor {
         const count = Math.min(blockRows, rows - row)
         const start = row * network.inputs
         const end = start + count * network.inputs
-        // From 64 bits to 32: a loop takes less time than a call that converts.
+        // Converts from 64 to 32 bits in a loop, which takes less time than a call of `set`.
         for (let i = start; i < end; i++) floats[front / 4 + i - start] = input[i]!
         const at = runLayers(count)
         for (let i = 0; i < count; i++)

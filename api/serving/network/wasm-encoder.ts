@@ -14,7 +14,7 @@ const leb = (value: number): number[] => {
     bytes.push(low | 0x80)
   }
 }
-/** Of small numbers that are not negative: their sixth bit must not look like a sign. */
+/** Encodes a small number that is not negative. Its sixth bit must not be read as a sign. */
 const signedLeb = (value: number): number[] => (value < 64 ? [value] : [(value & 0x7f) | 0x80, value >> 7])
 
 const i32 = 0x7f
@@ -23,7 +23,7 @@ const vector = (operation: number): number[] => [0xfd, ...leb(operation)]
 
 export const get = (local: number): Code => [0x20, ...leb(local)]
 export const set = (local: number, value: Code): Code => [...value, 0x21, ...leb(local)]
-/** 0 to 8,191. */
+/** Pushes a constant from 0 to 8,191. */
 export const constant = (value: number): Code => [0x41, ...signedLeb(value)]
 export const add = (a: Code, b: Code): Code => [...a, ...b, 0x6a]
 export const subtract = (a: Code, b: Code): Code => [...a, ...b, 0x6b]
@@ -32,12 +32,12 @@ export const isAtMost = (a: Code, b: Code): Code => [...a, ...b, 0x4d]
 
 export const and = (a: Code, b: Code): Code => [...a, ...b, 0x71]
 export const shiftLeft = (a: Code, b: Code): Code => [...a, ...b, 0x74]
-/** Without a sign. */
+/** Shifts right as an unsigned number. */
 export const shiftRight = (a: Code, b: Code): Code => [...a, ...b, 0x76]
-/** 1 or 0, without signs. */
+/** Pushes 1 if `a` is greater than `b` as unsigned numbers, otherwise 0. */
 export const isMore = (a: Code, b: Code): Code => [...a, ...b, 0x4b]
 export const loadByte = (at: Code, offset = 0): Code => [...at, 0x2d, 0, ...leb(offset)]
-/** 16 bits without a sign. */
+/** Loads 16 bits as an unsigned number. */
 export const loadHalf = (at: Code, offset = 0): Code => [...at, 0x2f, 1, ...leb(offset)]
 export const loadWord = (at: Code, offset = 0): Code => [...at, 0x28, 2, ...leb(offset)]
 export const storeWord = (at: Code, offset: number, value: Code): Code => [
@@ -49,7 +49,7 @@ export const storeWord = (at: Code, offset: number, value: Code): Code => [
 ]
 
 export const storeByte = (at: Code, value: Code): Code => [...at, ...value, 0x3a, 0, 0]
-/** 1 unless the double at the first place is at most the one at the second; so also for NaN. */
+/** Pushes 0 when the double at the first address is at most the double at the second; otherwise 1, also for NaN. */
 export const isDoubleBeyond = (at: Code, bound: Code): Code => [
   ...at,
   0x2b,
@@ -63,9 +63,9 @@ export const isDoubleBeyond = (at: Code, bound: Code): Code => [
   0x45,
 ]
 
-/** Four floats from a place in memory. */
+/** Loads four floats from an address. */
 export const load = (at: Code, offset = 0): Code => [...at, ...vector(0), 0, ...leb(offset)]
-/** One float, four times. */
+/** Loads one float into all four lanes. */
 export const loadSplat = (at: Code): Code => [...at, ...vector(9), 0, 0]
 export const store = (at: Code, offset: number, value: Code): Code => [
   ...at,
@@ -77,10 +77,10 @@ export const store = (at: Code, offset: number, value: Code): Code => [
 export const zeros: Code = [...vector(12), ...Array.from({ length: 16 }, () => 0)]
 export const addFloats = (a: Code, b: Code): Code => [...a, ...b, ...vector(0xe4)]
 export const multiplyFloats = (a: Code, b: Code): Code => [...a, ...b, ...vector(0xe6)]
-/** `a < b ? b : a` of each: a NaN in `a` stays one. */
+/** `a < b ? b : a` for each lane; NaN in `a` stays NaN. */
 export const larger = (a: Code, b: Code): Code => [...a, ...b, ...vector(0xeb)]
 
-/** Does the body at least once, and again as long as the condition holds behind it. */
+/** Runs the body once, and repeats it while the condition holds after it. */
 export const repeatWhile = (condition: Code, body: Code): Code => [
   0x03,
   0x40,
@@ -90,11 +90,11 @@ export const repeatWhile = (condition: Code, body: Code): Code => [
   0,
   0x0b,
 ]
-/** Does the body as long as the condition holds. */
+/** Runs the body while the condition holds. */
 export const loopWhile = (condition: Code, body: Code): Code => when(condition, repeatWhile(condition, body))
 export const when = (condition: Code, body: Code): Code => [...condition, 0x04, 0x40, ...body, 0x0b]
 
-/** `\0asm` and the version of the format. */
+/** The bytes `\0asm` and the version of the format. */
 const signature = [0x00, 0x61, 0x73, 0x6d, 0x01, 0x00, 0x00, 0x00]
 
 const section = (id: number, content: number[]): number[] => [id, ...leb(content.length), ...content]
@@ -102,8 +102,8 @@ const list = (items: Code[]): number[] => [...leb(items.length), ...items.flat()
 const text = (value: string): number[] => [...leb(value.length), ...Buffer.from(value)]
 
 /**
- * A module with one function `run`, which takes whole numbers and answers nothing, on a memory that is handed in as
- * `host.memory`. Its locals are the parameters, then the further whole numbers, then the vectors.
+ * Returns a module with one function `run`, which takes integers and returns nothing. It uses the imported memory `host.memory`. Its locals
+ * are the parameters, then the other integers, then the vectors.
  */
 export function moduleOf(
   { parameters, numbers, vectors }: { parameters: number; numbers: number; vectors: number },
@@ -124,7 +124,7 @@ export function moduleOf(
   ])
 }
 
-/** The part of the global object that Node's types leave out. */
+/** The part of the global object that Node's types do not declare. */
 declare global {
   namespace WebAssembly {
     interface Memory {

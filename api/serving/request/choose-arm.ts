@@ -1,6 +1,4 @@
-/**
- * Chooses the arm of a request, by its routing key or by the version that it names. Reports the reason if no arm can serve it.
- */
+/** Chooses the arm of a request, by its routing key or by the version that it names. Throws the reason if no arm can serve it. */
 import { DomainError } from '../../../domain/errors.ts'
 import type { Ids } from '../prediction-ids.ts'
 import type { Protocol, Request } from './protocol.ts'
@@ -10,7 +8,7 @@ import { everyRowHas, type InputBuffer } from '../codec/input-buffer.ts'
 import type { LoadedVersion } from '../version/loaded-version.ts'
 import { armOf, type LiveArm, type ActiveRoute, type RouteTable } from '../routing/route-table.ts'
 
-/** The arm of a request, with the input buffer filled for it. */
+/** Chooses the arm of a request and fills the input buffer for it. */
 export function chooseArm(
   protocol: Protocol,
   table: RouteTable,
@@ -34,7 +32,7 @@ export function chooseArm(
   return arm
 }
 
-/** The arm of a request whose input `loaded` has read, after the route may have changed. */
+/** Chooses the arm again for a request whose input `loaded` has read, because the route may have changed. */
 export function rechooseArm(
   table: RouteTable,
   live: ActiveRoute,
@@ -45,7 +43,7 @@ export function rechooseArm(
   return targetedArm(table, request, input, loaded.columns) ?? armOf(table, key)
 }
 
-/** The candidate for a caller who was chosen to meet it first. */
+/** Returns the candidate for a targeted caller. */
 function targetedArm(
   { targeted }: RouteTable,
   { sender }: Request,
@@ -59,7 +57,7 @@ function targetedArm(
   return targeted.matches({ header, routingKey, hasFeature }) ? targeted.arm : undefined
 }
 
-/** The arm of a version that a request names. A candidate cannot be named, because its requests are assigned at random. */
+/** Returns the arm of a version that a request names. A candidate cannot be named, because its requests are assigned at random. */
 export function pinnedArm({ pinned }: RouteTable, { route }: ActiveRoute, version: string): LiveArm {
   const arm = pinned.get(version)
   if (arm !== undefined) return arm
@@ -76,7 +74,7 @@ export function pinnedArm({ pinned }: RouteTable, { route }: ActiveRoute, versio
   )
 }
 
-/** The active route of a model. Throws the reason if it does not exist. */
+/** Returns the active route of a model. Throws the reason when no route exists. */
 export function liveOf(routing: ReplicaRouting, model: string): ActiveRoute {
   const live = routing.find(model)
   if (live === undefined) throw unavailableReason(routing, model)
@@ -90,7 +88,7 @@ export function liveOf(routing: ReplicaRouting, model: string): ActiveRoute {
   return live
 }
 
-/** Why a model has no route on this replica. */
+/** Explains why a model has no route on this replica. */
 export function unavailableReason(routing: ReplicaRouting, model: string): DomainError {
   const problem = routing.problems().get(model)
   if (problem !== undefined)

@@ -1,13 +1,13 @@
 /**
  * Limits how long a request waits: until its deadline, or until its client disconnects. A model that never responds would otherwise hold
- * the request for ever.
+ * the request forever.
  */
 import type { Caller } from './protocol.ts'
 
 export type DeadlineOutcome = 'timeout' | 'client_closed'
 
 export interface Deadline {
-  /** Resolves with undefined when the work is done in time, otherwise with the reason. Rejects as the work does. */
+  /** Resolves with undefined when the work ends in time, otherwise with the reason. Rejects with the error of the work. */
   wait(work: Promise<unknown>): Promise<DeadlineOutcome | undefined>
   end(): void
 }
@@ -23,7 +23,7 @@ export function createDeadline(withinMs: number, caller: Caller | undefined): De
   const onClose = caller && ((): void => expire('client_closed'))
   if (onClose !== undefined) caller?.once('close', onClose)
   return {
-    // Promise.race would cost every durable prediction a third of a microsecond more.
+    // Promise.race would add a third of a microsecond to every durable prediction.
     wait: (work) =>
       new Promise((resolve, reject) => {
         tell = resolve

@@ -1,13 +1,12 @@
 /**
- * Completes requests that cannot be served in one turn, because their network runs in the worker thread or their row must be stored first.
+ * Completes requests that cannot be served in one turn, because their network runs in a worker thread or their row must be stored first.
  * The arm is chosen again after each wait; otherwise a version could serve after its rollback was acknowledged.
- *
- * - The route has changed: the current arm serves, and computes again unless it is the same version.
+ * - The route has changed: the current arm serves, and computes again unless it has the same version.
  * - The deadline passes: `deadline_exceeded`, counted as an error of the arm.
- * - The client disconnects: a computation that has not started is dropped and not counted. One that has started is counted when it
- *   ends, because its time is the model's, and is not logged.
- * - The version is unloaded, or its thread dies: as with a changed route; if no other version serves, the request fails and counts
- *   as an error of the arm.
+ * - The client disconnects: a computation that has not started is dropped and not counted. One that has started is counted when it ends,
+ *   because it measures the model, and is not logged.
+ * - The version is unloaded, or its thread dies: as with a changed route. If no other version serves, the request fails and counts as an
+ *   error of the arm.
  */
 import { DomainError, isError } from '../../../domain/errors.ts'
 import type { Clock } from '../clock.ts'
@@ -32,11 +31,11 @@ export interface DeferredRequestsDeps {
   steps: Steps
   durable: DurableLog | undefined
   slotsFor: (request: Request) => SlotPool
-  /** The deadline of a request that has none. */
+  /** The deadline of a request without its own, in milliseconds. */
   maxWaitMs: number
 }
 
-/** Takes the answer of a record, valid until it returns, or the error of the record. */
+/** Receives the answer of a record, valid until the function returns, or the error of the record. */
 export type TakeAnswer = (answer: ByteWriter | Error) => void
 
 /** A request whose row is being stored. */
@@ -50,7 +49,7 @@ interface StoredRequest {
 /** A waiting request. */
 interface PendingRequest extends StoredRequest {
   deadline: Deadline
-  /** The computation under way; the slot may not be reused before it ends. */
+  /** The running computation. The slot may not be reused before it ends. */
   running: Promise<void> | undefined
 }
 
@@ -58,7 +57,7 @@ export function createDeferredRequests(deps: DeferredRequestsDeps) {
   const { clock, slotsFor, durable, ids, routing, steps } = deps
   let abandoned = 0
 
-  /** The arm that serves now. Makes the id of the request the current one, until the next await. */
+  /** Returns the arm that serves now. Also makes the id of the request the current one, until the next await. */
   const chooseArmNow = ({ request, slot, arm }: StoredRequest): { table: RouteTable; arm: LiveArm } => {
     ids.use(slot.id)
     const live = liveOf(routing, request.model)
@@ -67,7 +66,7 @@ export function createDeferredRequests(deps: DeferredRequestsDeps) {
     const read = { input, loaded: arm.loaded, key: input.routingKey ?? ids.prefix() }
     return { table, arm: rechooseArm(table, live, request, read) }
   }
-  /** The arm to count for: counts of a replaced generation would be lost. */
+  /** Returns the arm to count for, because counts of a replaced generation would be lost. */
   const chargedArm = (pending: PendingRequest): LiveArm => {
     try {
       const { arm } = chooseArmNow(pending)
@@ -96,8 +95,8 @@ export function createDeferredRequests(deps: DeferredRequestsDeps) {
     return error
   }
   /**
-   * Continues, in the same turn, when the slot holds the outputs of the arm that serves now. Between two turns the current id and
-   * the route may change.
+   * Calls `proceed` once the slot holds the outputs of the arm that serves now. Calls it in the same turn, because the current id and the
+   * route may change between two turns.
    */
   const computed = async <T>(
     pending: PendingRequest,
@@ -125,7 +124,7 @@ export function createDeferredRequests(deps: DeferredRequestsDeps) {
       if (pending.running === undefined) return proceed(now)
     }
   }
-  /** The answer when the row is stored, or was stored by an `earlier` request with the same id. Valid until the next call. */
+  /** Returns the answer after the row was stored, now or by an `earlier` request with the same id. Valid until the next call. */
   const answerStored = (waiting: StoredRequest, earlier: StoredPrediction | undefined): ByteWriter => {
     const { protocol, request, slot, arm } = waiting
     ids.use(slot.id)
@@ -138,7 +137,7 @@ export function createDeferredRequests(deps: DeferredRequestsDeps) {
     const served = now.arm === arm ? arm : { ...now.arm, arm: arm.arm, generation, head }
     return steps.finish(protocol, request, now.table, served, slot, true)
   }
-  /** Resolves when the row is stored, or was stored by an earlier request with the same id. */
+  /** Resolves when the row is stored, now or by an earlier request with the same id. */
   const stored = async (pending: PendingRequest, log: DurableLog): Promise<ByteWriter> => {
     const { arm, request, slot, deadline } = pending
     let earlier: StoredPrediction | undefined
@@ -147,7 +146,7 @@ export function createDeferredRequests(deps: DeferredRequestsDeps) {
     if (steps.issueOf(arm, slot) === undefined) {
       const storing = log.append(arm.origin, steps.recordOf(arm, slot), request.requestId !== undefined)
       const why = await deadline.wait(storing)
-      // It may be stored nevertheless; it does not count against the model.
+      // The row may be stored nevertheless. The failure does not count against the model.
       if (why !== undefined)
         throw new DomainError('deadline_exceeded', 'the prediction log did not respond within the deadline')
       earlier = await storing
@@ -166,8 +165,8 @@ export function createDeferredRequests(deps: DeferredRequestsDeps) {
   return {
     abandoned: () => abandoned,
     /**
-     * Stores the row of a record that is computed, and hands its answer over. Without a promise and a deadline of its own, which would cost more than
-     * the prediction: the log refuses a row that waits too long.
+     * Stores the computed row of a record, then passes its answer to `take`. Uses no promise and no deadline of its own, which would take
+     * longer than the prediction; the log refuses a row that waits too long.
      */
     store(stored: StoredRequest, log: DurableLog, take: TakeAnswer): undefined {
       const { request, slot, arm } = stored
@@ -186,7 +185,7 @@ export function createDeferredRequests(deps: DeferredRequestsDeps) {
       if (steps.issueOf(arm, slot) !== undefined) settle(undefined)
       else log.store(arm.origin, steps.recordOf(arm, slot), request.requestId !== undefined, settle)
     },
-    /** Completes a request whose network is running, or has run when `running` is absent. Releases the slot. */
+    /** Completes a request whose network is running, or has finished when `running` is absent. Releases the slot. */
     async answer(
       protocol: Protocol,
       request: Request,
@@ -210,7 +209,7 @@ export function createDeferredRequests(deps: DeferredRequestsDeps) {
   }
 }
 
-/** A copy, because the writer is reused before the response is sent. */
+/** Copies a response, because the writer is reused before the response is sent. */
 function copyOf({ bytes, at, jsonBytes }: ByteWriter): ByteWriter {
   return { bytes: Buffer.from(bytes.subarray(0, at)), at, jsonBytes }
 }

@@ -1,6 +1,4 @@
-/**
- * Reads and writes the native protocol: `{"instances":[{…}],"routing_key"?}`, and a prediction with its id for each instance.
- */
+/** Reads and writes Tenure's own protocol: `{"instances":[{…}],"routing_key"?}`, and a prediction with its id for each instance. */
 import { writeText, reserve } from '../codec/byte-writer.ts'
 import type { Protocol } from './protocol.ts'
 import { parsePredict } from '../codec/request-parser.ts'
@@ -38,7 +36,7 @@ export const createPredictProtocol = (maxInstances: number): Protocol => ({
   },
 })
 
-/** Uses JSON.parse, for bodies that the scanner does not read and for the exact error. */
+/** Parses with JSON.parse the bodies that the scanner does not read, and reports the exact error. */
 function readParsed(loaded: LoadedVersion, body: Buffer, input: InputBuffer, maxInstances: number): void {
   const { columns } = loaded
   const { instances, routingKey } = parsePredict(body, maxInstances, columns.all.length)

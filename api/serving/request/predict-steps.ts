@@ -1,6 +1,6 @@
 /**
  * Runs, counts, logs and mirrors a prediction. Requests that are served in one turn and those that wait use the same steps, so that both
- * are counted alike.
+ * are counted in the same way.
  */
 import { DomainError, isError } from '../../../domain/errors.ts'
 import type { PredictionRecord } from '../../../store/serving/prediction-log.ts'
@@ -29,21 +29,21 @@ export interface StepDeps {
 
 export type Steps = ReturnType<typeof createSteps>
 
-/** The state of the request is in its slot; the current id is that of the request. */
+/** Creates the steps. The slot holds the state of the request, whose id must be the current one. */
 export function createSteps(deps: StepDeps) {
   const { histograms: bins, clock, ids, lease, log, shadow, counters } = deps
   const writer = createByteWriter()
   const record = emptyRecord(ids)
   const latencyOf = ({ began }: RequestSlot): number => Math.round((clock.now() - began) * 1_000)
 
-  /** Counts the failure of a model and returns the error of the response. */
+  /** Counts the failure of a model and returns the error for the response. */
   const failed = (live: LiveArm, slot: RequestSlot, error: unknown): DomainError => {
     const { loaded, arm, counters: armCounters, guard } = live
     if (counters.count(armCounters, latencyOf(slot), slot.key, 'errors')) guard?.count(true)
     if (isError(error)) return error
     return new DomainError('internal', `${loaded.version} failed: ${(error as Error).message}`, { arm })
   }
-  /** Why the outputs are invalid; absent when they are valid. */
+  /** Returns why the outputs are invalid; undefined when they are valid. */
   const issueOf = ({ loaded: { format } }: LiveArm, { input, outputs }: RequestSlot): string | undefined => {
     for (let row = 0; row < input.rows; row++) {
       const issue = format.issueOf(outputs, row)
@@ -71,7 +71,7 @@ export function createSteps(deps: StepDeps) {
     record.keyId = slot.keyId
     return record
   }
-  /** Writes the response, valid until the next call. */
+  /** Writes the response, which is valid until the next call. */
   const write = (protocol: Protocol, arm: LiveArm, { input, outputs, began }: RequestSlot): ByteWriter => {
     resetWriter(writer)
     protocol.write(writer, { arm, input, outputs, id: ids.bytes, stale: began >= lease.until })
@@ -79,7 +79,7 @@ export function createSteps(deps: StepDeps) {
   }
   const mirror = (protocol: Protocol, body: Buffer, table: RouteTable, arm: LiveArm, slot: RequestSlot) => {
     if (table.shadow === undefined || !isShadowedRequest(table.shadow, slot.key)) return
-    // The pairs of a probation compare callers who were drawn, not chosen.
+    // Probation compares callers that were drawn at random; targeted callers were chosen.
     if (arm.arm === 'targeted') return
     shadow.offer({
       arm: table.shadow.arm,
@@ -97,9 +97,9 @@ export function createSteps(deps: StepDeps) {
     write,
     /** Counts a prediction that is not sent. */
     countOnly: (arm: LiveArm, slot: RequestSlot) => count(arm, slot, latencyOf(slot), issueOf(arm, slot)),
-    /** The row for the log, valid until the next call. */
+    /** Returns the row for the log, valid until the next call. */
     recordOf: (arm: LiveArm, slot: RequestSlot) => fill(arm, slot, latencyOf(slot)),
-    /** Runs the network, or starts it. A failure here counts against the model, not the caller. */
+    /** Runs the network, or starts it. A failure here counts against the model and not the caller. */
     run(arm: LiveArm, slot: RequestSlot): Promise<void> | undefined {
       const { loaded } = arm
       const { rows, input } = slot.input
@@ -111,12 +111,12 @@ export function createSteps(deps: StepDeps) {
         if (running === undefined && loaded.invalidShare > 0) injectFault(loaded, slot.outputs)
         return running
       } catch (error) {
-        // A full replica is not the model's failure.
+        // A replica at its limit is not a failure of the model.
         if (isError(error, 'overloaded')) throw error
         throw failed(arm, slot, error)
       }
     },
-    /** Writes and counts, logs unless that is done, and mirrors to the candidate. Throws `output_invalid`. */
+    /** Writes and counts the prediction, logs it unless that is done, and mirrors it to the candidate. Throws `output_invalid`. */
     finish(
       protocol: Protocol,
       request: Request,

@@ -1,6 +1,6 @@
 /**
  * Serves a prediction request, from the bytes of its body to the bytes of the response. A compiled network runs within one turn of the
- * event loop, so no other server can delay it and no route can change meanwhile; deferred-requests.ts completes all others.
+ * event loop, so nothing can delay it and the route cannot change in the meantime. deferred-requests.ts completes all other requests.
  */
 import { createRequestSlot, createSlotPool, type RequestSlot, type SlotPool } from './request-slot.ts'
 import { chooseArm, liveOf } from './choose-arm.ts'
@@ -14,45 +14,43 @@ import { createSteps, type StepDeps } from './predict-steps.ts'
 import { createDeferredRequests, type TakeAnswer } from './deferred-requests.ts'
 
 export interface PredictDeps extends StepDeps {
-  /** Stores the row before the response is sent; replaces `log`. */
+  /** Stores the row before the response is sent; used instead of `log`. */
   durable?: DurableLog | undefined
   routing: ReplicaRouting
-  /** Most requests that wait at once. */
+  /** The maximum number of requests that wait at the same time. */
   maxPending?: number | undefined
-  /** The deadline of a request that has none. */
+  /** The deadline of a request without its own, in milliseconds. */
   maxWaitMs?: number | undefined
 }
 
 /**
- * Serves a request. A returned writer is valid until the next call, a promised one stays valid. Throws or rejects with the DomainError
- * of the response.
+ * Serves a request. A returned writer is valid until the next call; a promised writer stays valid. Throws or rejects with the DomainError
+ * for the response.
  */
 export type PredictFunction = (protocol: Protocol, request: Request) => ByteWriter | Promise<ByteWriter>
 
-/**
- * Serves a record of a stream. Where its answer waits for the log alone, it is handed to `take`, and nothing is returned.
- */
+/** Serves a record of a stream. When only the log delays the answer, returns undefined and passes the answer to `take` later. */
 export type RecordFunction = (
   protocol: Protocol,
   request: Request,
   take: TakeAnswer,
 ) => ByteWriter | Promise<ByteWriter> | undefined
 
-/** The two ways to serve. */
+/** Serves requests and records. */
 export interface Answering {
   answer: PredictFunction
   answerRecord: RecordFunction
 }
 
 export interface WaitingCounts {
-  /** Requests that wait now. */
+  /** The number of requests that wait now. */
   waiting: number
-  /** Requests whose client had disconnected. */
+  /** The number of requests whose client disconnected. */
   abandoned: number
 }
 
 const defaultMaxWaiting = 1_024
-/** Records of streams that wait at once. */
+/** The maximum number of records of streams that wait at the same time. */
 const maxRecords = 2_048
 const maxWaitingBytes = 134_217_728
 const defaultDeadlineMs = 5_000
@@ -72,13 +70,13 @@ export function createPredict(deps: PredictDeps): Answering & { counts(): Waitin
   const maxWaitMs = deps.maxWaitMs ?? defaultDeadlineMs
   const waiting = createDeferredRequests({ clock, ids, routing, steps, durable, slotsFor, maxWaitMs })
   let slot = createRequestSlot()
-  /** Leaves the slot to a waiting request; the next request gets another. */
+  /** Leaves the slot to a waiting request; the next request gets another slot. */
   const keepSlot = (request: Request): RequestSlot => {
     const left = slot
     try {
       slot = slotsFor(request).acquire(left, request.body.byteLength)
     } catch (error) {
-      // The network may still write to it.
+      // The network may still write to the slot.
       left.order.cancelled = true
       slot = createRequestSlot()
       throw error
@@ -95,7 +93,7 @@ export function createPredict(deps: PredictDeps): Answering & { counts(): Waitin
     else ids.use(idOfRequest({ requestId, model, keyId, recordedAtMs }, durable !== undefined))
     const arm = chooseArm(protocol, table, live, request, slot.input, ids)
     if (request.span !== undefined) note(request.span, arm)
-    // Made only where a release or a shadow needs it: the text of an id costs more than the id.
+    // Creates the text of the id only where a release or a shadow needs it, because it takes longer than the id itself.
     const isNamed = arm.counters.release !== undefined || table.shadow !== undefined
     slot.key = slot.input.routingKey ?? (isNamed ? ids.prefix() : '')
     slot.began = request.sinceMs ?? began
@@ -105,7 +103,7 @@ export function createPredict(deps: PredictDeps): Answering & { counts(): Waitin
       return steps.finish(protocol, request, table, arm, slot, false)
     if (running === undefined && take !== undefined)
       return waiting.store({ protocol, request, arm, slot: keepSlot(request) }, durable!, take)
-    // The pool may be full; then its outcome is not awaited.
+    // The slots may be used up; then nothing awaits this promise.
     void running?.catch(() => {})
     return waiting.answer(protocol, request, arm, keepSlot(request), running)
   }

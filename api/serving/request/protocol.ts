@@ -1,6 +1,6 @@
 /**
- * Defines how a protocol reads a request and writes a response. Everything between is shared, so that every protocol uses the same
- * arms, counts and log.
+ * Defines how a protocol reads a request and writes a response. Everything between is shared, so that every protocol uses the same arms,
+ * counters and log.
  */
 import type { ByteWriter } from '../codec/byte-writer.ts'
 import type { InputBuffer } from '../codec/input-buffer.ts'
@@ -10,29 +10,32 @@ import type { ReadRequest } from '../version/loaded-version.ts'
 
 export interface Request {
   model: string
-  /** The only version that may serve it; the route chooses when absent. */
+  /** The only version that may serve the request. Default: the route chooses. */
   version?: string | undefined
   body: Buffer
-  /** The deadline in milliseconds from now. */
+  /** The deadline, in milliseconds from now. */
   withinMs?: number | undefined
-  /** When it arrived, on the monotonic clock, if it has waited since. */
+  /** When the request arrived, on the monotonic clock, if it has waited since. */
   sinceMs?: number | undefined
-  /** The caller's id of the request: a repetition gets the stored response. Only with a durable prediction log. */
+  /** The caller's id of the request. A repeated request gets the stored response. Only with a durable prediction log. */
   requestId?: string | undefined
-  /** Id of the key that asks. */
+  /** The id of the caller's API key. */
   keyId?: string | undefined
-  /** Used only when the request waits. */
+  /** The caller, used only when the request waits. */
   caller?: Caller | undefined
-  /** Shows the headers of the request; asked only while a release chooses callers by a header. */
+  /** The headers of the request, read only while a release chooses callers by a header. */
   sender?: HeaderSource | undefined
-  /** When the record of a stream was written, in milliseconds since 1970. It waits among records and takes no place of a request. */
+  /**
+   * When the record of a stream was written, in milliseconds since 1970. A record waits among records and does not use the limit for
+   * requests.
+   */
   recordedAtMs?: number | undefined
-  /** Takes what serves the request, where it is traced. */
+  /** Records which arm and version serve the request, when it is traced. */
   span?: ServedBy | undefined
 }
 
 export interface HeaderSource {
-  /** The value of a header by its name in lower case; several values are joined by a comma and a space. */
+  /** Returns the value of a header by its lower-case name; several values are joined by a comma and a space. */
   headerOf(name: string): string | undefined
 }
 
@@ -52,8 +55,8 @@ export interface Protocol {
   read: ReadRequest
   write(writer: ByteWriter, answered: Answered): void
   /**
-   * The rows of a body, in protocols whose rows may lack looked-up features; `width` is the number of values of a row. Its responses end
-   * with a brace.
+   * Parses the rows of a body, in protocols whose rows may lack looked-up features. `width` is the number of values in a row. Responses of
+   * such a protocol end with a closing brace.
    */
   rows?(body: Buffer, width: number): PredictRequest
 }

@@ -1,6 +1,6 @@
 /**
- * Repeats the stored response of a request that its caller sends again. The id of such a request is derived from the caller's id, the
- * same on every replica, so that the log shows whether it was served before.
+ * Repeats the stored response of a request that its caller sends again. The id of such a request is derived from the caller's id in the
+ * same way on every replica, so that the log shows whether it was served before.
  */
 import { hash } from 'node:crypto'
 import { DomainError } from '../../../domain/errors.ts'
@@ -14,8 +14,8 @@ export const requestIdHeader = 'idempotency-key'
 const uuid = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/i
 
 /**
- * The sixteen bytes of the id, the last two zero: a UUID of version 8 (RFC 9562, custom format). The key is a part of it, so that another
- * caller who knows the UUID neither reads the answer nor spoils it.
+ * Returns the sixteen bytes of the id, the last two zero: a UUID of version 8 (RFC 9562, custom format). It includes the API key, so that
+ * another caller who knows the UUID can neither read nor overwrite the answer.
  */
 export function idOfRequest(
   {
@@ -26,7 +26,7 @@ export function idOfRequest(
   }: { requestId: string; model: string; keyId?: string | undefined; recordedAtMs?: number | undefined },
   isDurable: boolean,
 ): Uint8Array {
-  // That of a record is the place of the record, which no caller writes.
+  // The id of a record is derived from its position, which no caller writes.
   const isRecord = recordedAtMs !== undefined
   if (!isRecord && !uuid.test(requestId))
     throw new DomainError('invalid_request', `${requestIdHeader} is not a UUID`)
@@ -36,12 +36,12 @@ export function idOfRequest(
       `${requestIdHeader} needs TENURE_PREDICTION_LOG=durable: with best-effort a repetition would be stored twice`,
     )
   const asked = isRecord ? requestId : requestId.toLowerCase()
-  // A text with a character for each byte: Node makes it in a third of the time of a buffer.
+  // A text with one character per byte, which Node creates in a third of the time of a buffer.
   const digest = hash('sha256', `${model}\n${keyId}\n${asked}`, 'binary')
   const bytes = new Uint8Array(16)
   for (let i = 0; i < 14; i++) bytes[i] = digest.charCodeAt(i)
-  // Records that were written together stand together in the index of the log, where places at random cost Postgres more. The time may begin anew at
-  // zero, as it does every 50 days.
+  // The time comes first, so that records that were written together are neighbours in the index of the log; random positions take Postgres
+  // longer. The 32 bits start again at zero every 50 days.
   if (isRecord) new DataView(bytes.buffer).setUint32(0, recordedAtMs)
   bytes[6] = 0x80 | (bytes[6]! & 0x0f)
   bytes[8] = 0x80 | (bytes[8]! & 0x3f)

@@ -1,16 +1,16 @@
 /**
- * Combines rows of concurrent requests into batches, because thirty rows take hardly longer than one. A single request does not wait; after
- * a batch of several requests, the next one waits a few milliseconds or until it is full. The model that has used the least time is
- * next, so that a slow model delays others by at most one batch. Shadow rows come last.
+ * Combines rows of concurrent requests into batches, because thirty rows take hardly longer than one. A single request does not wait. After
+ * a batch of several requests, the next batch waits a few milliseconds or until it is full. The model that has used the least time is next,
+ * so that a slow model delays others by at most one batch. Shadow rows come last.
  */
 import { DomainError } from '../../../domain/errors.ts'
 import type { RunTicket } from '../predictor.ts'
 
-/** Consecutive rows, of which the receiver becomes the owner. */
+/** Consecutive rows. The receiver owns the arrays. */
 export interface ModelBatch {
   input: Float64Array
   rows: number
-  /** Of a model that takes texts: those of each row, one row after the other. */
+  /** For a model that takes texts: the texts of each row, one row after the other. */
   texts: Buffer
 }
 
@@ -19,13 +19,16 @@ export type Compute = (batch: ModelBatch) => Promise<Float32Array>
 /** The texts of rows. */
 export interface TextRows {
   bytes: Buffer
-  /** Where the texts of each row begin, and where those of the last one end. */
+  /** The position at which the texts of each row begin, and at last the end of the last row. */
   starts: Uint32Array
 }
 
 /** The queue of one model. */
 export interface Lane {
-  /** Resolves when `output` holds the outputs, or when the run was cancelled before it started. Throws `overloaded`. */
+  /**
+   * Resolves when `output` holds the outputs, or when the run was cancelled before it started. Rejects with `overloaded` when too many rows
+   * wait.
+   */
   run(
     input: Float64Array,
     rows: number,
@@ -40,20 +43,20 @@ export interface Lane {
 export interface BatchCounts {
   batches: number
   rows: number
-  /** Rows that wait or are being computed. */
+  /** The number of rows that wait or are being computed. */
   waiting: number
-  /** Batches by the next power of two of their rows. */
+  /** The number of batches, by the next power of two of their rows. */
   sizes: Readonly<Record<number, number>>
 }
 
 export interface BatcherOptions {
-  /** How long a batch waits for further requests. */
+  /** How long a batch waits for further requests, in milliseconds. */
   waitMs?: number
-  /** Most rows of a batch. */
+  /** The maximum number of rows per batch. */
   maxRows?: number
-  /** The target duration of a batch, which limits its rows. */
+  /** The target duration of a batch in milliseconds, which limits its rows. */
   batchMs?: number
-  /** Most rows that wait for one model. */
+  /** The maximum number of rows that wait for one model. */
   maxPending?: number
 }
 
@@ -63,7 +66,7 @@ interface Wait {
   output: Float32Array
   order: RunTicket
   texts: TextRows | undefined
-  /** Rows in batches so far, and computed rows. */
+  /** The number of rows in batches so far, and of computed rows. */
   sent: number
   done: number
   sinceMs: number
@@ -84,7 +87,7 @@ interface Queue {
   later: Wait[]
   rows: number
   usedMs: number
-  /** Estimated from the batches so far. */
+  /** The time of a row, estimated from the batches so far. */
   rowMs: number
   /** Whether the last batch had several requests. */
   isCrowded: boolean
@@ -98,12 +101,12 @@ export function createBatcher(options: BatcherOptions = {}, now = () => performa
   let busy = false
   let scheduled = false
   let timer: NodeJS.Timeout | undefined
-  /** The time used by the last model: an idle model does not catch up. */
+  /** The time used by the last model. An idle model starts here and does not catch up. */
   let floorMs = 0
 
   const roomOf = ({ rowMs }: Queue): number =>
     rowMs === 0 ? Math.min(8, maxRows) : Math.max(1, Math.min(maxRows, Math.floor(batchMs / rowMs)))
-  /** When the batch of a queue starts. */
+  /** Returns when the batch of a queue starts. */
   const dueAt = (queue: Queue): number => {
     const [first] = queue.waits
     if (first === undefined) return queue.later.length > 0 ? 0 : Infinity
@@ -166,7 +169,7 @@ export function createBatcher(options: BatcherOptions = {}, now = () => performa
       go()
     })
   }
-  /** At the end of the turn, so that all requests of it can be in one batch. */
+  /** Starts the batches at the end of the turn, so that all its requests can share one. */
   const schedule = (): void => {
     if (scheduled) return
     scheduled = true
@@ -219,13 +222,13 @@ export function createBatcher(options: BatcherOptions = {}, now = () => performa
   }
 }
 
-/** Requests come before shadow rows; then the model that has used less time. */
+/** Orders queues: those with requests before those with shadow rows, then the model that has used less time. */
 function isBefore(a: Queue, b: Queue): boolean {
   const [aWaits, bWaits] = [a.waits.length > 0, b.waits.length > 0]
   return aWaits === bWaits ? a.usedMs < b.usedMs : aWaits
 }
 
-/** Takes at most `room` rows from a queue and drops those that are cancelled. */
+/** Takes at most `room` rows from a queue and drops cancelled ones. */
 function takeParts(queue: Queue, room: number): Part[] {
   const parts: Part[] = []
   const from = queue.waits.length > 0 ? queue.waits : queue.later

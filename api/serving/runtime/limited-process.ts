@@ -1,4 +1,4 @@
-/** Reads files of callers in a process with limited memory: a hostile file can only end the process that reads it. */
+/** Reads files of callers in a child process with limited memory, so that a hostile file can only end that process. */
 import { spawn } from 'node:child_process'
 import type { Readable, Writable } from 'node:stream'
 import { withMemoryLimit } from '../../../store/memory-limit.ts'
@@ -8,11 +8,11 @@ export interface LimitedProcess {
   input: Writable
   output: Readable
   kill(): void
-  /** Kills it and resolves when it has ended. */
+  /** Kills the process and resolves when it has ended. */
   end(): Promise<void>
 }
 
-/** Starts a source file of the checkout. */
+/** Starts a source file of the checkout with a memory limit. */
 export function startLimited(argv: readonly string[], memoryMb: number): LimitedProcess {
   const { execPath = process.execPath, execArgv } = withMemoryLimit(memoryMb)
   const child = spawn(execPath, [...execArgv, launcher, ...argv], {
@@ -21,7 +21,7 @@ export function startLimited(argv: readonly string[], memoryMb: number): Limited
     stdio: ['pipe', 'pipe', 'ignore'],
   })
   const exited = new Promise<void>((resolve) => child.once('close', () => resolve()))
-  // A dead child reads no more; its output ends.
+  // Writing to a dead child fails; the end of its output reports its death.
   child.stdin.on('error', () => {})
   const kill = (): void => void child.kill('SIGKILL')
   return {

@@ -1,11 +1,14 @@
-/** Holds the calls to a thread or process under way. One that exceeds its time ends it, because nothing else stops a computation. */
+/**
+ * Holds the open calls to a thread or process. A call that exceeds its time limit ends the thread or process, because nothing else stops a
+ * computation.
+ */
 import { DomainError } from '../../../domain/errors.ts'
 
 export interface PendingCalls<Reply> {
-  /** Sends a call with an id of its own. Rejects with `model_unavailable` when the other side dies meanwhile. */
+  /** Sends a call with a new id. Rejects with `model_unavailable` when the other side dies in the meantime. */
   call(key: string, limitMs: number, send: (id: number) => void): Promise<Reply>
   settle(id: number, reply: Reply): void
-  /** The other side has died: rejects all calls, after `told` with their models. */
+  /** Rejects all calls after the other side has died. First calls `told` with the models of the calls. */
   fail(cause: Error, told: (error: DomainError, keys: ReadonlySet<string>) => void): void
 }
 
@@ -16,7 +19,7 @@ interface PendingCall<Reply> {
   timer: NodeJS.Timeout
 }
 
-/** `where` names the thread or process; `end` ends it at once, and is told why. */
+/** Creates the calls. `where` names the thread or process; `end` ends it at once and receives the reason. */
 export function createCalls<Reply>(
   where: string,
   { onError, end }: { onError: (message: string) => void; end: (why: Error) => void },

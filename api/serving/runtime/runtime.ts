@@ -1,14 +1,14 @@
 /**
- * Runs the models of a format outside of the event loop, in one thread or process that starts with the first model and ends with the last.
- * When it dies, waiting requests fail, and it restarts with all models but those that have ended it several times.
+ * Runs the models of a format outside the event loop, in one thread or process that starts with the first model and ends with the last.
+ * When it dies, waiting requests fail. It restarts with all models except those that have ended it several times.
  */
 import { DomainError } from '../../../domain/errors.ts'
 import type { Predictor, RowTexts, RunTicket } from '../predictor.ts'
 import { createBatcher, type ModelBatch, type BatcherOptions, type Lane, type TextRows } from './batcher.ts'
 
-/** A thread or process in which models are computed. Calls reject with `model_unavailable` when it dies meanwhile. */
+/** A thread or process in which models are computed. Calls reject with `model_unavailable` when it dies in the meantime. */
 export interface ModelHost<Model> {
-  /** Loads a model; a second time in place of the first. */
+  /** Loads a model. A second call with the same key replaces it. */
   load(key: string, model: Model, limitMs: number): Promise<LoadReply>
   run(key: string, batch: ModelBatch, limitMs: number): Promise<RunReply>
   drop(key: string, limitMs: number): Promise<unknown>
@@ -18,7 +18,7 @@ export interface ModelHost<Model> {
 export interface LoadReply {
   /** Why the model is not loaded. */
   error?: string
-  /** Outputs of a row. */
+  /** The number of outputs of a row. */
   outputs?: number
 }
 
@@ -29,19 +29,19 @@ export interface RunReply {
 
 export interface HostOptions<Model> {
   onError: (message: string) => void
-  /** Called before the calls under way reject, with their models. */
+  /** Called with the models of the open calls, before the calls reject. */
   onDeath: (host: ModelHost<Model>, error: DomainError, keys: ReadonlySet<string>, cause: Error) => void
 }
 
 export interface RuntimeOptions {
   onError: (message: string, error?: unknown) => void
   batches?: BatcherOptions
-  /** How long loading a model and computing a batch may take before the thread or process is ended. */
+  /** Time limits in milliseconds for loading a model and for computing a batch. Beyond them, the thread or process is ended. */
   loadMs?: number
   runMs?: number
 }
 
-/** `name` is that of the library, `where` the kind of its host: thread or process. */
+/** The kind of a runtime. `name`: the library. `where`: the kind of its host, thread or process. */
 export interface RuntimeKind<Model> {
   name: string
   where: 'thread' | 'process'
@@ -55,9 +55,9 @@ interface HostedModel<Model> {
   model: Model
   lane: Lane | undefined
   outputs: number | undefined
-  /** Why it is unavailable. */
+  /** Why the model is unavailable. */
   trouble: string | undefined
-  /** How often the host has died during its calls. */
+  /** How often the host has died during calls of this model. */
   strikes: number
 }
 
@@ -112,7 +112,7 @@ export function createRuntime<Model>(
       )
     }
   }
-  /** Returns the outputs of a row. */
+  /** Loads a model and returns the number of outputs of a row. */
   const load = async ({ key, model, outputs: expected }: HostedModel<Model>): Promise<number> => {
     const { error, outputs = expected ?? 0 } = await running().load(key, model, loadMs)
     if (error !== undefined)
@@ -143,8 +143,8 @@ export function createRuntime<Model>(
 
   return {
     /**
-     * Opens a model whose rows have so many inputs; the host says how many outputs unless they are given. `textsOf` gives the texts of the
-     * rows that a predictor is asked for. Throws `artifact_invalid` when the library does not load it.
+     * Opens a model with the given number of inputs. The host reports the number of outputs unless it is given. `textsOf` extracts the
+     * texts that the model needs. Throws `artifact_invalid` when the library does not load the model.
      */
     async open(
       name: string,
@@ -192,5 +192,5 @@ export function createRuntime<Model>(
   }
 }
 
-/** Takes what a model needs of the texts of rows. */
+/** Extracts from the texts of rows those that a model needs. */
 export type TextsOf = (texts: RowTexts, rows: number) => TextRows

@@ -1,4 +1,4 @@
-/** Runs the models that are not compiled in a worker thread with TensorFlow.js. */
+/** Runs models that are not compiled with TensorFlow.js, in a worker thread. */
 import { createRuntime, type Runtime, type RuntimeOptions } from '../runtime/runtime.ts'
 import { startThread, type TensorModel } from './tfjs-thread.ts'
 

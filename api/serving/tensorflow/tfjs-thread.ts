@@ -1,4 +1,4 @@
-/** Runs the worker thread of TensorFlow.js and the calls to it. */
+/** Runs the worker thread of TensorFlow.js, and sends calls to it. */
 import { Worker } from 'node:worker_threads'
 import { launcher } from '../../../temporal.config.ts'
 import type { LayeredModel } from '../network/layer-limits.ts'
@@ -12,7 +12,7 @@ export interface TensorModel {
   outputs: number
 }
 
-/** In megabytes; tensors lie outside of it and are bounded by the checks of the layers. */
+/** The heap limit in megabytes. Tensors are outside the heap; the checks of the layers limit them. */
 const heapMb = 256
 
 export function startThread({ onError, onDeath }: HostOptions<TensorModel>): ModelHost<TensorModel> {
@@ -42,7 +42,7 @@ export function startThread({ onError, onDeath }: HostOptions<TensorModel>): Mod
   worker.on('error', (error) => (cause = error as Error))
   worker.on('message', (reply: TensorReply) => calls.settle(reply.id, reply))
   worker.on('exit', () => calls.fail(cause, (error, keys) => onDeath(thread, error, keys, cause)))
-  // A replica ends when its sockets are closed, also during a computation.
+  // A replica exits when its sockets are closed, even during a computation.
   worker.unref()
   return thread
 }

@@ -1,6 +1,7 @@
 /**
- * Computes models with TensorFlow.js in a worker thread. Only this thread loads it, which takes 60 MB and half a second, and a slow model
- * blocks only this thread. The backend in plain JavaScript supports every operation and gives a row the same bits alone and in a batch.
+ * Computes models with TensorFlow.js in a worker thread. Only this thread loads TensorFlow.js, which takes 60 MB and half a second, and a
+ * slow model blocks only this thread. The plain JavaScript backend supports every operation and gives a row the same bits alone and in a
+ * batch.
  */
 import '@tensorflow/tfjs-backend-cpu'
 import * as tf from '@tensorflow/tfjs-core'
@@ -12,11 +13,11 @@ export type TensorCall =
   | { kind: 'load'; key: string; model: LayeredModel; outputs: number }
   | { kind: 'run'; key: string; input: Float32Array; rows: number }
   | { kind: 'drop'; key: string }
-/** A message to the thread, which replies once, with the same id. */
+/** A message to the thread, which replies once with the same id. */
 export type TensorCommand = { id: number } & TensorCall
 export type TensorReply = { id: number; output?: Float32Array; error?: string }
 
-/** Numbers that a layer may make of one row. */
+/** The maximum number of floats that a layer may produce for one row. */
 const maxFloats = 262_144
 
 const models = new Map<string, LayersModel>()

@@ -1,26 +1,26 @@
 /**
- * Injects the fault that the manifest of a drill version declares, so that its responses are those of a broken model. The fault belongs to
- * that version alone, which can never become champion.
+ * Injects the fault that the manifest of a drill version declares, so that it responds like a broken model. Only that version has the
+ * fault, and it can never become champion.
  */
 import type { DrillFault } from '../../../domain/drill.ts'
 import type { Predictor } from '../predictor.ts'
 import type { LoadedVersion } from './loaded-version.ts'
 
-/** The version with its fault; unchanged unless it was made for a drill. */
+/** Returns the version with its fault; unchanged unless it was made for a drill. */
 export function withInjectedFault(loaded: LoadedVersion): LoadedVersion {
   const fault = loaded.manifest.drill
   if (fault === undefined || fault.kind === 'silent') return loaded
   return { ...loaded, predictor: broken(loaded.predictor, fault) }
 }
 
-/** Whether responses of the version are left out of its release's counts, as for a candidate without traffic. */
+/** Whether the responses of the version are left out of its release's counts, which simulates a candidate without traffic. */
 export const isSilent = ({ manifest }: Pick<LoadedVersion, 'manifest'>): boolean =>
   manifest.drill?.kind === 'silent'
 
 function broken(predictor: Predictor, { kind, share, slowMs = 0 }: DrillFault): Predictor {
   return {
     ...predictor,
-    // Its golden rows must stay correct, so that the replica does not count as broken.
+    // A predictor with `trouble` is not checked against its golden rows again, so the replica does not count as broken.
     trouble: predictor.trouble ?? (() => undefined),
     run(input, rows, output, order, texts) {
       if (Math.random() >= share) return predictor.run(input, rows, output, order, texts)

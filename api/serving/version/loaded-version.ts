@@ -1,6 +1,6 @@
 /**
  * Loads a version into memory: checks its bytes against their digests, compiles it, and checks its outputs against those of training. A
- * version that fails is not served.
+ * version that fails a check is not served.
  */
 import { inputWidthOf, type FeatureRow } from '../../../domain/model/features.ts'
 import type { Manifest } from '../../../domain/model/manifest.ts'
@@ -21,7 +21,7 @@ export interface LoadedVersion {
   version: string
   manifest: Manifest
   predictor: Predictor
-  /** What the model holds in memory. */
+  /** The bytes of memory that the model holds. */
   memoryBytes: number
   columns: FeatureColumns
   read: InstanceReader
@@ -31,7 +31,7 @@ export interface LoadedVersion {
   invalidShare: number
 }
 
-/** Checks a row and writes it into the input buffer, as sent and as the model reads it. */
+/** Checks a row and writes it into the input buffer, both as sent and as the model reads it. */
 export function readRow(loaded: LoadedVersion, row: FeatureRow, index: number, input: InputBuffer): void {
   loaded.read(row, index, input.input, index * loaded.columns.width)
   writeRow(input, loaded.columns, row, index)
@@ -45,16 +45,16 @@ export const takesTexts = ({ columns }: Pick<LoadedVersion, 'columns'>): boolean
 export type ReadRequest = (loaded: LoadedVersion, body: Buffer, input: InputBuffer) => void
 
 /**
- * How far a golden output may be off, absolute, and relative above 1. Both sides compute in 32 bits with a resolution of 6e-8 of the
- * value; another order of summation differs by some tens of that, and exponentials and gates multiply it by a few. Another weight,
- * layer or preprocessing differs by far more.
+ * The tolerance for a golden output: absolute up to 1, relative above. Both sides compute in 32 bits with a resolution of 6e-8 of the
+ * value. Another order of summation differs by some tens of that, and exponentials and gates multiply the difference by a small factor.
+ * Another weight, layer or preprocessing differs by far more.
  */
 export const goldenTolerance = 1e-5
-/** Predictions before the first request, so that its loops are compiled; at most for this long. */
+/** The number of predictions before the first request, which compile the loops, and their time limit. */
 const warmUpRows = 2_000
 const warmUpMs = 8
 
-/** So many golden rows at most, so that a manifest cannot block a replica. */
+/** Limits the golden rows, so that a manifest cannot block a replica. */
 const maxGoldenRows = 1_000
 
 /** Loads a compiled model synchronously. Throws `artifact_invalid` with the reason. */
@@ -67,8 +67,8 @@ export function loadVersion(version: string, manifest: Manifest, files: Artifact
 }
 
 /**
- * Loads any model, in stages that yield to the event loop. A model that is not compiled runs in a worker thread. Throws
- * `artifact_invalid` with the reason.
+ * Loads any model, in stages that yield to the event loop. A model that is not compiled runs in a worker thread. Throws `artifact_invalid`
+ * with the reason.
  */
 export async function openVersion(
   version: string,
@@ -98,7 +98,7 @@ interface DifferingArtifact {
   elsewhere: OpenedArtifact['elsewhere']
 }
 
-/** The result of stages that are not interrupted. */
+/** Runs all stages without yielding, and returns the result. */
 function atOnce<T>(stages: Generator<void, T>): T {
   for (;;) {
     const step = stages.next()
@@ -108,7 +108,7 @@ function atOnce<T>(stages: Generator<void, T>): T {
 
 const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve))
 
-/** Yields where it may be interrupted. */
+/** Loads a compiled model, and yields where the loading may be interrupted. */
 function* loadCompiled(
   version: string,
   manifest: Manifest,
@@ -176,7 +176,7 @@ function loadedOf(
   }
 }
 
-/** Crossing quantiles are repaired where they are made, so that response, log, shadow and batch agree. */
+/** Sorts crossing quantiles inside the predictor, so that response, log, shadow and batch agree. */
 function sorted(predictor: Predictor): Predictor {
   const { outputs } = predictor
   return {
@@ -193,15 +193,15 @@ function sorted(predictor: Predictor): Predictor {
 }
 
 /**
- * Checks the golden rows again. Returns the first difference from training; absent when there is no difference. A network in the worker
- * thread is checked only when it is loaded; its death fails its own requests and not the replica.
+ * Checks the golden rows again and returns the first difference from training; undefined when all agree. A network in the worker thread is
+ * checked only when it is loaded; its death fails its own requests and not the replica.
  */
 export function goldenIssueOf(loaded: LoadedVersion): string | undefined {
   if (loaded.predictor.trouble !== undefined) return undefined
   return atOnce(goldenIssue(loaded))
 }
 
-/** How long golden rows are computed before yielding. */
+/** How long golden rows are computed before yielding, in milliseconds. */
 const sliceMs = 10
 
 function* goldenIssue(loaded: LoadedVersion): Generator<void, string | undefined> {
@@ -243,7 +243,7 @@ async function goldenIssueElsewhere(loaded: LoadedVersion): Promise<string | und
   return undefined
 }
 
-/** Writes a golden row to a place of the input buffer, or returns why it is refused. */
+/** Writes a golden row to the input buffer, or returns why it is refused. */
 function goldenRefusal(
   loaded: LoadedVersion,
   row: number,
@@ -258,7 +258,7 @@ function goldenRefusal(
   }
 }
 
-/** How the outputs of a row differ from those of training; absent when they agree. */
+/** Describes how the outputs of a row differ from those of training; undefined when they agree. */
 function rowIssue(
   { manifest, predictor, format }: LoadedVersion,
   row: number,
@@ -276,7 +276,7 @@ function rowIssue(
   return issue === undefined ? undefined : `golden row ${row}: ${issue}`
 }
 
-/** In a drill, makes the given share of predictions invalid. */
+/** Makes the drill's share of predictions invalid. */
 export function injectFault({ invalidShare }: LoadedVersion, outputs: Float32Array): void {
   if (Math.random() < invalidShare) outputs[0] = NaN
 }

@@ -1,19 +1,19 @@
 /**
- * Caches the outputs of models in the worker thread by exact row, because a row costs half a millisecond there. A compiled network takes 1 µs
- * (4-16-16-3) to 11 µs (32-128-64-1) and a lookup 5 to 9 µs, so a cache pays from about 80,000 weights on. Cached outputs are assigned, counted
- * and logged as others; the cache belongs to one loaded version.
+ * Caches the outputs of models in the worker thread by exact row, because a row takes half a millisecond there. A compiled network takes 1
+ * µs (4-16-16-3) to 11 µs (32-128-64-1) and a lookup 5 to 9 µs, so a cache would pay only from about 80,000 weights on. Cached outputs are
+ * assigned, counted and logged like others. The cache belongs to one loaded version.
  */
 import type { Predictor } from '../predictor.ts'
 
 export type PredictionCache = ReturnType<typeof createPredictionCache>
 
 const defaultBytes = 67_108_864
-/** What an entry takes beside its row and its outputs. */
+/** The bytes of an entry in addition to its row and its outputs. */
 const entryBytes = 160
 
 export function createPredictionCache(limits: { entries: number; bytes?: number }) {
   const { entries: maxEntries, bytes: maxBytes = defaultBytes } = limits
-  /** In the order in which they were last asked for. */
+  /** The outputs by row, in the order of their last use. */
   const known = new Map<string, Float32Array>()
   const counts = { hits: 0, misses: 0 }
   let bytes = 0
@@ -48,7 +48,7 @@ export function createPredictionCache(limits: { entries: number; bytes?: number 
 
   return {
     counts: () => ({ ...counts, entries: known.size, bytes }),
-    /** The same predictor, with a memory. */
+    /** Returns the same predictor with a cache. */
     cached(predictor: Predictor): Predictor {
       const owner = `${owners++} `
       const { inputs, outputs: width } = predictor
@@ -75,7 +75,7 @@ export function createPredictionCache(limits: { entries: number; bytes?: number 
             some.set(input.subarray(row * inputs, (row + 1) * inputs), place * inputs),
           )
         await predictor.run(some, missing.length, given, order)
-        // What was left out has no outputs.
+        // A cancelled run has no outputs.
         if (isClosed || order?.cancelled === true) return
         missing.forEach((row, place) => {
           const outputs = given.slice(place * width, (place + 1) * width)
@@ -86,7 +86,7 @@ export function createPredictionCache(limits: { entries: number; bytes?: number 
       return {
         ...predictor,
         run(input, rows, output, order) {
-          // The latency of a shadow candidate is measured, so it is not cached.
+          // The latency of a shadow candidate is measured, so its outputs are not cached.
           if (order?.background === true) return predictor.run(input, rows, output, order)
           const keys = keysOf(input, rows)
           const missing: number[] = []
