@@ -78,7 +78,7 @@ await withServers(async (servers) => {
   }
 })
 
-/** Whether each page shows its first content in time on a slow network, and loads little enough. Prints the figures. */
+/** Returns whether each page shows its first content in time on a slow network, and loads little enough. Prints the figures. */
 async function fitsSlowNetwork(page: Page, addresses: Readonly<Record<string, string>>): Promise<boolean> {
   const network = await page.context().newCDPSession(page)
   await network.send('Network.enable')
@@ -100,7 +100,7 @@ async function fitsSlowNetwork(page: Page, addresses: Readonly<Record<string, st
   return isFit
 }
 
-/** As many of the model of the dashboard as are missing, each with a training, a snapshot and an evaluation of its own. */
+/** Seeds as many versions of the dashboard's model as are missing, each with a separate training, snapshot and evaluation. */
 async function fillVersions(store: Store, count: number): Promise<void> {
   const fill = (statement: string) => store.pool.query(statement)
   await fill(`create table fill as

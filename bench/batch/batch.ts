@@ -1,7 +1,7 @@
 /**
- * Measures batch prediction and writes bench/batch.md: 3,000,000 real flights scored by a Tenure batch and by a scikit-learn script
- * with the same network, and whether a kill loses or doubles a row.
- * `npm run bench:batch -- [--rounds 3] [--python PATH] [--out FILE]`; the Python needs scikit-learn, pandas and pyarrow.
+ * Measures batch prediction and writes bench/batch.md: 3,000,000 real flights scored by a Tenure batch and by a scikit-learn script with
+ * the same network, and whether a kill loses or duplicates a row. `npm run bench:batch -- [--rounds 3] [--python PATH] [--out FILE]`; the
+ * Python needs scikit-learn, pandas and pyarrow.
  */
 import { textLiteral } from '../../domain/sql-text.ts'
 import { spawn, spawnSync } from 'node:child_process'
@@ -84,7 +84,7 @@ async function runOurs(on: BatchStage, output: string): Promise<Run> {
   }
 }
 
-/** The times that the script reports for its steps, and its total time. */
+/** Returns the times that the script reports for its steps, and its total time. */
 async function runTheirs(output: string): Promise<Run & { whole: number }> {
   const began = performance.now()
   const child = spawn(python, [peer, 'score', model, input, output], {

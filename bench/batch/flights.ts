@@ -22,7 +22,7 @@ import { sumBy } from '../harness/figures.ts'
 const { definition } = flightDelay
 const units = 16
 
-/** Inputs of the network for one feature: a number has one, a category one for each word and one for the others. */
+/** Inputs of the network for one feature: one for a number; for a category one per word and one for all other words. */
 const widthOf = (fit: FeatureFit): number => (fit.kind === 'number' ? 1 : fit.vocabulary.length + 1)
 
 export const inputsOf = (fits: readonly FeatureFit[]): number => sumBy(fits, widthOf)
@@ -45,7 +45,7 @@ export async function writeFlights(path: string): Promise<number> {
   })
 }
 
-/** The artifact of the network, fitted on a sample of the flights. */
+/** Describes the artifact of the network, fitted on a sample of the flights. */
 export async function flightsSpec(path: string, model: string): Promise<ArtifactSpec> {
   const names = Object.keys(definition.features)
   const table = await withDuck((duck) =>
@@ -66,7 +66,7 @@ export async function flightsSpec(path: string, model: string): Promise<Artifact
   }
 }
 
-/** scikit-learn has no input for an unknown category, so that input gets the weight 0. */
+/** Sets the weights of the input for unknown categories to 0, because scikit-learn has no such input. */
 function withoutOthers(layer: LayerSpec, fits: readonly FeatureFit[]): LayerSpec {
   const kernel = [...layer.kernel]
   let start = 0
@@ -77,7 +77,7 @@ function withoutOthers(layer: LayerSpec, fits: readonly FeatureFit[]): LayerSpec
   return { ...layer, kernel }
 }
 
-/** The same network for the peer: numbers first, then categories by vocabulary. */
+/** Writes the same network for the peer: numbers first, then categories by vocabulary. */
 export function writeWeights(path: string, { preprocessing, layers }: ArtifactSpec): void {
   const [first, ...rest] = layers
   const places: { fit: FeatureFit; start: number }[] = []

@@ -1,6 +1,7 @@
 /**
- * Measures one row of a compiled model alone, beside callers of a slow ONNX graph, which runs in the process of ONNX Runtime, and beside a process
- * that only computes: what the graph does beyond the processor that it takes. A round measures all three, in changing order.
+ * Measures single-row latency of a compiled model alone, with callers of a slow ONNX graph (which runs in the process of ONNX Runtime), and
+ * with a process that only computes. The last case separates the effect of the graph from the CPU time that it takes. Each round measures
+ * all three, in changing order.
  *
  * `npm run bench:beside-onnx -- [--rounds 7] [--seconds 8] [--rate 500] [--callers 2] [--connections 64]`
  */
@@ -27,19 +28,19 @@ const { rounds, seconds, rate, callers, connections, out } = readOptions({
   seconds: 8,
   /** Requests per second of the compiled model. */
   rate: 500,
-  /** Connections that ask the slow graph, each one request after the other. */
+  /** Connections that request the slow graph, each one request after the other. */
   callers: 2,
-  /** Of the compiled model, each of which asks again and again, in place of `rate`: then the replica has a processor full of work too. */
+  /** Connections to the compiled model that send requests continuously, instead of `rate`; the replica then has a core full of work too. */
   connections: 0,
   out: join(checkout, 'bench', 'beside-onnx', 'beside-onnx.md'),
 })
 const slow = 'slow'
-/** Rows of a request of the slow graph: a run takes as long as all rows that wait. */
+/** Rows per request to the slow graph: a run takes as long as all waiting rows. */
 const slowRows = 64
-/** Columns, and numbers of each hidden layer: 6.8 million multiplications a row, more than what answers in the turn of its request. */
+/** Columns, and units per hidden layer: 6.8 million multiplications per row, more than is computed in the turn of a request. */
 const units = [8, 1_500, 1_500, 1_500, 1_500, 1]
 
-/** Of the compiled model. */
+/** Figures of the compiled model. */
 interface Fast {
   perSecond: number
   p50Ms: number
@@ -49,10 +50,10 @@ interface Fast {
 
 interface Round {
   alone: Fast
-  /** The compiled model beside the slow graph, and the slow graph. */
+  /** The compiled model next to the slow graph, and the slow graph. */
   beside: Fast
   slow: OpenLoadResult
-  /** Beside a process that only computes. */
+  /** Next to a process that only computes. */
   busy: Fast
 }
 
@@ -109,7 +110,7 @@ async function besideBusy(): Promise<Fast> {
 }
 
 async function askSlow(): Promise<OpenLoadResult> {
-  // Longer on both sides than what it stands beside.
+  // Longer on both sides than the load that it accompanies.
   const phases = [{ name: slow, connections: callers, seconds: seconds + 1 }]
   return (await openLoad({ ...asking(slow), body: slowBody, mostConnections: callers, phases }))[0]!
 }
@@ -118,7 +119,7 @@ function asking(name: string) {
   return { url: `${system.url}/v2/models/${name}/infer`, authorization: system.authorization }
 }
 
-/** A network as a version that was brought, with golden answers of ONNX Runtime. */
+/** Registers a network as a brought version, with golden answers of ONNX Runtime. */
 async function registerSlow(database: BenchDatabase, artifactRoot: string): Promise<void> {
   const bytes = slowGraph()
   const { layout, rows: lowered } = openOnnx(bytes)

@@ -1,7 +1,7 @@
 /**
- * Strikes a whole system with faults drawn from a seed, under load and with releases good and bad, and prints one table:
- * `npm run test:chaos -- --minutes 30 --seed S [--rate 200]`. It exits with 1 when an invariant is broken, something is stuck, or more
- * than 0.05 % of the requests fail outside planted faults.
+ * Injects faults drawn from a seed into a whole system, under load and with good and bad releases, and prints one table: `npm run
+ * test:chaos -- --minutes 30 --seed S [--rate 200]`. Exits with 1 when an invariant is violated, when something is stuck, or when more than
+ * 0.05 % of the requests fail outside planted faults.
  */
 import { readOptions } from '../harness/options.ts'
 import { figureTable, machine, roundedNumber, sumBy } from '../harness/figures.ts'

@@ -1,4 +1,4 @@
-/** Draws the faults of a run from its seed, and strikes one: what it does, and what ends it. */
+/** Draws the faults of a run from its seed, and injects a fault with its repair. */
 import { randomUUID } from 'node:crypto'
 import { replicaName } from '../../cli/supervisor/rolling-restart.ts'
 import { seededRandom } from '../../domain/statistics/random.ts'
@@ -13,12 +13,12 @@ export type FaultKind = (typeof faultKinds)[number]
 
 export interface PlannedFault {
   kind: FaultKind
-  /** A process, a link, or a workflow by chance. */
+  /** The target process, link, or a randomly chosen workflow. */
   target: string
-  /** From the start of the run. */
+  /** Seconds from the start of the run. */
   atMs: number
   forMs: number
-  /** 0..1, for what is left to choose. */
+  /** Random number from 0 to 1 for the remaining choices. */
   chance: number
 }
 
@@ -32,12 +32,12 @@ const weights: Record<FaultKind, number> = {
   garbage: 2,
   'full disk': 1,
 }
-/** Faults begin this far apart, so that one may begin while another lasts. */
+/** Interval between the starts of faults, so that one may begin while another lasts. */
 const everyMs = { min: 5_000, max: 15_000 }
-/** Until a replica serves again. One of two is struck at a time: no installation of two survives the loss of both. */
+/** Time until a replica serves again. Only one of two replicas is struck at a time: no installation of two survives the loss of both. */
 const recoveryMs = 10_000
 
-/** The same seed gives the same faults. */
+/** Returns the plan; the same seed gives the same faults. */
 export function planFaults(seed: number, runMs: number, kinds: readonly FaultKind[]): PlannedFault[] {
   const random = seededRandom(seed)
   const pick = <T>(from: readonly T[]): T => from[Math.floor(random() * from.length)]!
@@ -66,13 +66,13 @@ export function planFaults(seed: number, runMs: number, kinds: readonly FaultKin
   return plan
 }
 
-/** Whether the fault stops a process. */
+/** Returns whether the fault stops a process. */
 const isDown = (kind: FaultKind): boolean => kind === 'kill' || kind === 'freeze'
 
 const minuteMs = 60_000
 const steps = [5, 60, 1_440].flatMap((minutes) => [minutes * minuteMs, -minutes * minuteMs])
 
-/** Returns what ends the fault. */
+/** Injects a fault and returns its repair. */
 export async function strike(stage: ChaosStage, fault: PlannedFault): Promise<() => void> {
   const { kind, target, chance } = fault
   const of = <T>(from: readonly T[]): T => from[Math.floor(chance * from.length)]!
@@ -110,7 +110,7 @@ export async function strike(stage: ChaosStage, fault: PlannedFault): Promise<()
 
 const encodings = ['binary/encrypted', 'binary/protobuf', 'json/protobuf', 'json/plain', 'unknown']
 const signals = ['approve', 'rollback', 'abort', 'supersede', 'wake', 'queueChanged', '__proto__']
-/** A type that no worker has would stay blocked, as its alert says, until a person ends it. */
+/** A workflow type that no worker has would stay blocked, as its alert says, until a user ends it. */
 const starts: (keyof typeof workflows)[] = [
   'release',
   'retrain',
@@ -121,7 +121,7 @@ const starts: (keyof typeof workflows)[] = [
   'batchPredict',
 ]
 
-/** A signal to each open workflow and one start by hand, none of them readable. */
+/** Sends unreadable payloads: a signal to each open workflow, and one start. */
 async function sendGarbage(stage: ChaosStage, of: <T>(from: readonly T[]) => T): Promise<void> {
   const { client, config } = stage
   const { namespace } = config.temporal

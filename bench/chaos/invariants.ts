@@ -1,4 +1,4 @@
-/** Reads what must hold at any time, and what must hold when all faults are over and all releases have ended. */
+/** Checks the invariants that hold at any time, and those that hold after all faults and releases have ended. */
 import sql from 'sql-template-tag'
 import { checkDuties } from '../../cli/doctor/duties.ts'
 import { restartReplicas } from '../../cli/supervisor/rolling-restart.ts'
@@ -13,7 +13,7 @@ import { chaosModel, type ChaosStage } from './stage.ts'
 
 const settleMs = 120_000
 
-/** What no moment may show: shares that are not the whole, a route to a version that was rolled back, two open releases. */
+/** Returns violations at this moment: shares that do not sum to the whole, a route to a version that was rolled back, two open releases. */
 export async function momentaryIssues({ store }: ChaosStage): Promise<string[]> {
   const rows = await store.query<{ issue: string }>(sql`
     select model || ': the shares are ' || (route -> 'arms')::text as issue from routing
@@ -28,7 +28,7 @@ export async function momentaryIssues({ store }: ChaosStage): Promise<string[]> 
   return rows.map(({ issue }) => issue)
 }
 
-/** Waits until all is calm, then returns what is broken or stuck. */
+/** Waits until the system is calm, then returns what is broken or stuck. */
 export async function finalIssues(stage: ChaosStage, answered: number): Promise<string[]> {
   const { store, config, urls, keys } = stage
   const issues: string[] = []
@@ -62,7 +62,7 @@ export async function finalIssues(stage: ChaosStage, answered: number): Promise<
     if ('breach' in audit && audit.breach !== undefined) issues.push(`the audit: ${audit.breach}`)
   })
   await attempt(async () => {
-    // A replica that ends settles its account.
+    // A replica settles its row account when it exits.
     if (!(await restartReplicas({ supervision: stage.supervision, urls, say: () => {} })))
       issues.push('the replicas could not be restarted')
     const log = await untilHolds(

@@ -1,5 +1,5 @@
 /**
- * Runs one system under steady load while planned faults strike it and good and bad versions are released, then checks every invariant.
+ * Runs one system under steady load while planned faults are injected and good and bad versions are released, then checks every invariant.
  * Shared by `npm run test:chaos` and its sample among the long tests.
  */
 import { setTimeout as pause } from 'node:timers/promises'
@@ -25,7 +25,7 @@ export interface ChaosOptions {
 
 export type ChaosReport = Awaited<ReturnType<typeof runChaos>>
 
-/** Between an answer and the next request of one caller. */
+/** Pause between a response and the next request of one client. */
 const pauseMs = 100
 
 export async function runChaos({ seed, runMs, rate, say = () => {} }: ChaosOptions) {
@@ -102,10 +102,10 @@ export async function runChaos({ seed, runMs, rate, say = () => {} }: ChaosOptio
   }
 }
 
-/** A fault with the time that it lasted until its process served again. */
+/** A fault with the time until its process served again. */
 export type StruckFault = PlannedFault & { fromMs: number; untilMs: number }
 
-/** Strikes in the order of the plan; a fault ends after its time although another one has begun. */
+/** Injects faults in the order of the plan. A fault ends after its duration, although another one may have begun. */
 async function strikeAll(
   stage: ChaosStage,
   plan: readonly PlannedFault[],
@@ -149,7 +149,7 @@ async function untilServed({ sharedUrl }: ChaosStage): Promise<void> {
   }
 }
 
-/** Looks each second at what must hold at any time, whenever Postgres answers. */
+/** Checks the invariants of any moment each second, whenever Postgres responds. */
 async function watch(stage: ChaosStage, until: AbortSignal, issues: string[]): Promise<void> {
   while (!until.aborted) {
     await momentaryIssues(stage).then(
@@ -163,11 +163,11 @@ async function watch(stage: ChaosStage, until: AbortSignal, issues: string[]): P
 }
 
 export interface FailureCounts {
-  /** Answers that a bad version was planted to fail. */
+  /** Failed responses that a bad version was planted to give. */
   planted: number
-  /** Without an answer, while a replica was killed or frozen: the request was on its connection. */
+  /** Requests without a response, because their connection was to a replica that was killed or frozen. */
   onStruckReplica: number
-  /** All others, by reason. */
+  /** All other failures, by reason. */
   outside: Map<string, number>
 }
 

@@ -1,6 +1,6 @@
 /**
- * Releases good and bad versions one after the other, as users do: by the API alone, again when it did not answer. Says what must not be
- * served any more, and what has not ended.
+ * Releases good and bad versions one after another through the API only, as users do, and retries when it does not respond. Reports which
+ * versions must no longer be served, and which releases have not ended.
  */
 import sql from 'sql-template-tag'
 import { setTimeout as pause } from 'node:timers/promises'
@@ -12,7 +12,7 @@ import { writeFaults } from '../../store/serving/replicas.ts'
 import { listRetrainings } from '../../store/training/retrainings.ts'
 import { chaosModel, trainedModel, type ChaosStage } from './stage.ts'
 
-/** A good and a bad version; a good one that is rolled back or aborted by a user, in the middle or as champion. */
+/** A good and a bad version; a good version that a user rolls back or aborts, midway or as champion. */
 const courses = [
   'good',
   'bad',
@@ -24,9 +24,9 @@ const courses = [
 export type Course = (typeof courses)[number]
 
 export interface Driven {
-  /** By course and outcome: `bad: rolled_back`. */
+  /** Course and outcome, such as `bad: rolled_back` → number. */
   ended: Map<string, number>
-  /** Retrainings by outcome. */
+  /** Retraining outcome → number. */
   retrained: Map<string, number>
   issues: string[]
 }
@@ -36,7 +36,7 @@ const stuckMs = 240_000
 export interface DriveOptions {
   random: () => number
   until: AbortSignal
-  /** No request sent from now on may be answered by this version. */
+  /** Forbids responses of this version to requests sent from now on. */
   forbid: (version: string, why: string) => void
   say: (line: string) => void
 }
@@ -65,7 +65,7 @@ async function release(
   const version = await again(() => registry.register(champion))
   if (course === 'bad')
     await again(() => writeFaults(store, { [version]: { invalidShare: 0.3 + random() * 0.6 } }))
-  // By its version: the clock of Postgres is stepped, so the newest need not come first.
+  // Chosen by version number: the clock of Postgres is stepped, so the newest need not come first.
   const find = () =>
     again(async () => {
       const [row] = await store.query<{ id: string }>(sql`select id from releases where version = ${version}`)
@@ -115,7 +115,7 @@ async function release(
 
 const isEnded = ({ endedAt }: Release): boolean => endedAt !== undefined
 
-/** Once every live replica has said that it follows, the version is not served any more. */
+/** Rolls a version back. Once every live replica has acknowledged the route, the version is no longer served. */
 async function rollBack(
   stage: ChaosStage,
   version: string,
@@ -125,7 +125,7 @@ async function rollBack(
   const path = `/v1/models/${chaosModel}/rollback`
   for (;;) {
     const answer = await ask(stage, stage.keys.operator, path, { version, reason: 'chaos' })
-    // Kept by replicas until Postgres is back; the next version is evaluated against the champion that it leaves.
+    // Stored by replicas until Postgres is back; the next version is evaluated against the resulting champion.
     if (answer?.status === 202)
       await awaitOf(`${version} is champion no more`, async () =>
         (await again(() => findChampion(stage.store, chaosModel)))?.version === version ? undefined : true,
@@ -135,14 +135,14 @@ async function rollBack(
     if (answer?.json['from'] === version && reached) return forbid(version, 'its rollback was acknowledged')
     if (answer !== undefined)
       say(`${version}: ${answer.status} ${String(answer.json['message'] ?? answer.json['detail'])}`)
-    // Refused, because it has ended meanwhile, or done with a replica that was not reached.
+    // Refused because the release has ended, or executed while a replica was unreachable.
     if (answer !== undefined && answer.status < 500) return
     if (performance.now() > untilMs)
       throw new Error(`the rollback of ${version} was not answered within 60 s`)
   }
 }
 
-/** Retrains a model again and again; its releases are aborted, because no caller uses it. */
+/** Retrains a model continuously; its releases are aborted, because no client uses it. */
 export async function driveRetrainings(
   stage: ChaosStage,
   until: AbortSignal,
@@ -173,7 +173,7 @@ interface Answer {
   json: Record<string, unknown>
 }
 
-/** By any replica. Absent when there was no answer: the asker looks at what is so, and asks again. */
+/** Sends a request to any replica. Returns undefined without a response; the caller then checks the state and retries. */
 async function ask(stage: ChaosStage, key: string, path: string, body: object): Promise<Answer | undefined> {
   try {
     const answer = await fetch(`${stage.sharedUrl}${path}`, {
@@ -189,7 +189,7 @@ async function ask(stage: ChaosStage, key: string, path: string, body: object): 
   }
 }
 
-/** Repeats what fails while Postgres is away or a disk is full. */
+/** Retries operations that fail while Postgres is away or a disk is full. */
 export async function again<T>(read: () => Promise<T>): Promise<T> {
   const untilMs = performance.now() + stuckMs
   for (;;) {

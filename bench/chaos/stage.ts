@@ -1,6 +1,6 @@
 /**
- * Starts the system that the chaos loop strikes: two replicas, a control and a training worker, Temporal and Postgres as processes.
- * Each worker and replica reaches both servers over links of its own, and all but Temporal read a clock that can be stepped.
+ * Starts the system for the chaos loop: two replicas, a control and a training worker, Temporal and Postgres as processes. Each worker and
+ * replica reaches both servers over separate links, and all processes except Temporal read a clock that can be stepped.
  */
 import { replicaName } from '../../cli/supervisor/rolling-restart.ts'
 import type { ReleasePolicy } from '../../domain/release/policy.ts'
@@ -29,11 +29,11 @@ const diskMb = 3_000
 export interface ChaosStage extends RealSystem {
   registry: Registry
   keys: Record<'admin' | 'operator' | 'approver', string>
-  /** By `<process> → <server>`. */
+  /** `<process> → <server>` → link. */
   links: Map<string, Link>
   /** Empty without a compiler. */
   clocks: Map<string, WallClock>
-  /** Absent for another user than root. */
+  /** Absent when the user is not root. */
   disk?: SmallDisk
 }
 
@@ -70,7 +70,7 @@ export async function openChaosStage(onLine?: (name: string, line: string) => vo
         }
         const makeClock = canSkew() ? clockMaker(stateDir) : undefined
         return (spec) => {
-          // A Go program reads the clock past every library.
+          // A Go program reads the clock without libraries.
           const clock = spec.name === 'temporal' ? undefined : makeClock?.(spec.name)
           if (clock !== undefined) clocks.set(spec.name, clock)
           return withEnvironment(spec, { ...clock?.environment, ...environments.get(spec.name) })

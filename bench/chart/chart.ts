@@ -1,6 +1,6 @@
 /**
- * Installs the Helm chart on a real API server of Kubernetes, upgrades it in the middle of a canary, rolls it back and uninstalls it; writes
- * bench/chart/chart.md. Needs root, for the mounts of the pods. `npm run test:chart [-- --canary SECONDS --rate N]`
+ * Installs the Helm chart on a real Kubernetes API server, upgrades it in the middle of a canary, rolls it back and uninstalls it; writes
+ * bench/chart/chart.md. Requires root for the mounts of the pods. `npm run test:chart [-- --canary SECONDS --rate N]`
  */
 import { execFileSync } from 'node:child_process'
 import { chmodSync, existsSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
@@ -22,7 +22,7 @@ import { copyVersionKey, createSecrets, startServers, type ChartServers } from '
 import { openChartStage, playChartRelease, type ChartRelease } from './story.ts'
 
 const options = readOptions({
-  /** The least time of the canary stage in which the chart is upgraded and rolled back. */
+  /** Minimum duration of the canary stage in which the chart is upgraded and rolled back. */
   canary: 150,
   rate: 20,
   out: reportFile('chart/chart.md'),
@@ -46,7 +46,7 @@ chmodSync(home, 0o711)
 const issues: string[] = []
 /** Step → seconds. */
 const seconds: Record<string, number> = {}
-/** Kind → how many objects Helm has made. */
+/** Kind → number of objects that Helm has created. */
 let installed: Record<string, number> = {}
 let everything: Record<string, number> = {}
 let refusal = ''
@@ -93,7 +93,7 @@ say(`chart: ${issues.length} issues`)
 if (issues.length > 0) process.exitCode = 1
 writeFileSync(options.out, page(story))
 
-/** The values of the test: one volume for all pods instead of an object store. */
+/** Returns the chart values of the test: one volume for all pods instead of an object store. */
 function valuesFor({ temporal }: ChartServers): string[] {
   const file = join(home, 'values.json')
   const secret = (name: string, key: string) => ({ [key]: { name, key } })
@@ -125,7 +125,7 @@ async function makeNamespace(kube: Cluster, name: string): Promise<void> {
   )
 }
 
-/** What the API says to a pod that is not confined; without a refusal the namespace would prove nothing. */
+/** Returns the API server's response to an unconfined pod; without a refusal the namespace would prove nothing. */
 async function refusalOf(kube: Cluster): Promise<string> {
   const pod = { metadata: { name: 'bare' }, spec: { containers: [{ name: 'bare', image: 'tenure' }] } }
   return kube.call('POST', `/api/v1/namespaces/${namespace}/pods`, pod).then(
@@ -136,7 +136,7 @@ async function refusalOf(kube: Cluster): Promise<string> {
   )
 }
 
-/** Makes the objects of every option in a namespace without a node; nothing runs there. */
+/** Creates the objects of every option in a namespace without a node; no pod runs there. */
 async function installEverything(kube: Cluster, helm: Helm): Promise<Record<string, number>> {
   const files = ['values', 'all'].flatMap((each) => ['--values', join(chartFolder, 'ci', `${each}.yaml`)])
   await makeNamespace(kube, 'everything')
@@ -157,7 +157,7 @@ async function installEverything(kube: Cluster, helm: Helm): Promise<Record<stri
   return { ...counts, ScaledObject: 1 }
 }
 
-/** The mark beside a backup says so. */
+/** Waits for the marker file next to a backup. */
 async function untilVerified(folder: string): Promise<void> {
   await untilHolds(
     async () => (existsSync(folder) ? readdirSync(folder) : []),
@@ -187,7 +187,7 @@ async function tell(
     const play = { canarySeconds: 6, perSecond: options.rate }
     const reference = await playChartRelease(stage, { ...play, model: 'calm', steps: {} })
     const names = () => run.filter(({ end }) => end === undefined).map(({ name }) => name)
-    /** Every pod of a Deployment is another one afterwards. */
+    /** Afterwards every pod of a Deployment is a new one. */
     const replaces =
       (name: string, ...args: string[]) =>
       async () => {
@@ -234,7 +234,7 @@ async function tell(
   }
 }
 
-/** A replica without processor time refuses late requests, and their callers send them again. */
+/** Returns whether a failure is a refusal: a replica without CPU time refuses late requests, and clients retry them. */
 function isRefusal({ why }: ChartRelease['failures'][number]): boolean {
   return why === '503 overloaded'
 }
@@ -261,7 +261,7 @@ function issuesOf({ upgraded, reference }: NonNullable<typeof story>): string[] 
   ]
 }
 
-/** Of each kind of pod, with what the system keeps of its files. */
+/** Returns the peak memory of each kind of pod, including the page cache of its files. */
 function memoryTable(): string[] {
   if (!canLimitMemory)
     return ['The pods ran without limits of memory: the controller of version 1 is not mounted.']

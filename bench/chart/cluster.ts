@@ -1,6 +1,6 @@
 /**
- * Starts etcd, the API server and the controllers of Kubernetes on loopback, with certificates of an authority of their own. There is no
- * scheduler and no kubelet: `node.ts` plays both.
+ * Starts etcd, the API server and the controllers of Kubernetes on loopback, with certificates of a private authority. There is no
+ * scheduler and no kubelet; `node.ts` replaces both.
  */
 import { randomBytes } from 'node:crypto'
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
@@ -28,14 +28,14 @@ export interface Kube {
 }
 
 export interface Cluster extends Kube {
-  /** The configuration of Helm's and kubectl's connection, as a file. */
+  /** Path of the kubeconfig file for Helm and kubectl. */
   kubeconfig: string
-  /** The last lines of its processes. */
+  /** The last output lines of its processes. */
   lines: string[]
   stop(): Promise<void>
 }
 
-/** What the chart's objects need; those of nodes and of clouds are left out. */
+/** Controllers that the chart's objects need; those of nodes and clouds are omitted. */
 const controllers = [
   'deployment-controller',
   'replicaset-controller',
@@ -131,7 +131,7 @@ export async function startCluster(programs: ClusterPrograms, home: string): Pro
         'root-ca-file': authority.ca,
         controllers: controllers.join(','),
       }),
-      // They make the account that every pod of a namespace has.
+      // They create the default service account of each namespace.
       isReady: () => isOk('/api/v1/namespaces/default/serviceaccounts/default'),
     },
   ]
@@ -188,7 +188,7 @@ interface Definition {
   status: { conditions?: { type: string; status: string }[] }
 }
 
-/** Defines resources by the files of their projects, and waits until the API takes objects of them. */
+/** Defines custom resources from the files of their projects, and waits until the API accepts objects of them. */
 export async function defineResources(kube: Kube, files: readonly string[]): Promise<void> {
   for (const file of files) {
     const text = readFileSync(file, 'utf8')

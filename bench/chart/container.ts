@@ -1,6 +1,6 @@
 /**
- * Runs the container of a pod as a process of this machine: its arguments, variables and volumes as they stand in the pod, its user, no
- * capabilities, and a read-only root of its own. What the image would hold is mounted from the checkout.
+ * Runs the container of a pod as a process of this machine: with its arguments, variables, volumes and user, no capabilities, and a private
+ * read-only root. The contents of the image are mounted from the checkout.
  */
 import { existsSync, mkdirSync, mkdtempSync, writeFileSync } from 'node:fs'
 import { chown } from 'node:fs/promises'
@@ -29,8 +29,8 @@ const imageVariables = {
 }
 
 /**
- * Arguments: the file of a cgroup to join, the root, the program of Node, the checkout, the cache, the number of volumes, each as
- * `source target rw|ro`, and the command. The namespace of mounts ends with the process.
+ * Arguments: the file of a cgroup to join, the root, the Node binary, the checkout, the cache, the number of volumes, each as `source
+ * target rw|ro`, and the command. The mount namespace ends with the process.
  */
 const script = `
 set -eu
@@ -66,7 +66,7 @@ exec /usr/sbin/chroot "$root" /usr/bin/env --chdir=/opt/tenure /usr/bin/setpriv 
   --no-new-privs --bounding-set=-all --inh-caps=-all /usr/local/bin/node "$@"
 `
 
-/** The process of the only container of a pod. */
+/** Starts the process of a pod's only container. */
 export async function containerOf(
   kube: Kube,
   pod: Pod,
@@ -129,7 +129,7 @@ async function valueOf(
 const secretOf = async (kube: Kube, namespace: string, name: string): Promise<Record<string, string>> =>
   (await kube.call('GET', `/api/v1/namespaces/${namespace}/secrets/${name}`)).data ?? {}
 
-/** The directory of a volume. Files of Secrets belong to the group of the pod, as the kubelet does it for `fsGroup`. */
+/** Returns the directory of a volume. Files of Secrets belong to the group of the pod, as the kubelet sets it for `fsGroup`. */
 async function volumeOf(
   kube: Kube,
   namespace: string,

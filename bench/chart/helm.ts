@@ -1,4 +1,4 @@
-/** Calls Helm on the API server of the test. */
+/** Calls Helm with the API server of the test. */
 import { execFile } from 'node:child_process'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
@@ -11,7 +11,7 @@ export const chartFolder = join(checkout, 'deploy', 'helm', 'tenure')
 
 export type Helm = (...args: string[]) => Promise<string>
 
-/** Keeps what Helm remembers in `home`. */
+/** Keeps Helm's state in `home`. */
 export function helmWith(program: string, home: string, kubeconfig: string): Helm {
   const env = environmentWith({
     KUBECONFIG: kubeconfig,
@@ -25,7 +25,7 @@ export function helmWith(program: string, home: string, kubeconfig: string): Hel
   }
 }
 
-/** How many objects of each kind manifests hold. */
+/** Counts the objects of each kind in manifests. */
 export function countKinds(manifests: string): Record<string, number> {
   const counts: Record<string, number> = {}
   for (const each of parseAllDocuments(manifests)) {

@@ -1,6 +1,6 @@
 /**
- * Limits the memory of a pod's container by a cgroup of its own, as the kubelet does it from `resources.limits.memory`. Works where the controller
- * of version 1 is mounted; elsewhere the pods run without limits, and the page says so.
+ * Limits the memory of a pod's container by a cgroup, as the kubelet does for `resources.limits.memory`. Requires the version 1 controller;
+ * elsewhere the pods run without limits, and the page says so.
  */
 import { existsSync, mkdirSync, readFileSync, rmdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -11,16 +11,16 @@ export const canLimitMemory = existsSync(join(controller, 'memory.limit_in_bytes
 
 export interface MemoryLimit {
   limitMb: number
-  /** The file by which a process joins. */
+  /** The file through which a process joins the cgroup. */
   processes: string
   /**
-   * Ends what the first process of the container has left, and removes the cgroup. Returns the most that it took, with what the system keeps
-   * of its files, and how many processes were killed for more.
+   * Kills the remaining processes of the container and removes the cgroup. Returns its peak memory, including page cache, and the number of
+   * out-of-memory kills.
    */
   end(): Promise<{ peakMb: number; kills: number }>
 }
 
-/** Undefined without a limit, or where none can be set. */
+/** Returns undefined without a limit, or where none can be set. */
 export function limitMemory(name: string, quantity: string | undefined): MemoryLimit | undefined {
   if (quantity === undefined || !canLimitMemory) return undefined
   const limitMb = mbOf(quantity)
@@ -52,7 +52,7 @@ function killIfThere(pid: number): void {
   }
 }
 
-/** Of a quantity of Kubernetes, in MiB. */
+/** Parses a Kubernetes quantity into MiB. */
 function mbOf(quantity: string): number {
   const [, amount, unit] = /^(\d+)(Mi|Gi)$/.exec(quantity) ?? []
   if (amount === undefined) throw new Error(`${quantity} is no limit of memory that this test knows`)

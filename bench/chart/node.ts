@@ -1,7 +1,7 @@
 /**
- * Plays the scheduler, the kubelet and the proxy of one node: it runs the pods of a namespace as processes, tells the API what its probes
- * find, ends pods as the API asks, and passes connections of a Service on to pods that are ready. The controllers do the rest, so that a
- * rolling update goes as in any cluster.
+ * Replaces the scheduler, kubelet and proxy of one node: runs the pods of a namespace as processes, reports their probes to the API, ends
+ * pods on request, and forwards connections of a Service to ready pods. The controllers do the rest, so a rolling update behaves as in any
+ * cluster.
  */
 import { execFileSync } from 'node:child_process'
 import { mkdirSync } from 'node:fs'
@@ -19,12 +19,12 @@ export interface PodRecord {
   name: string
   component: string
   pid: number
-  /** From the start of its process to its first success; 0 without a probe. */
+  /** Time from the start of its process to the first success of the probe; 0 without a probe. */
   readyMs: number
   livenessFailures: number
-  /** What `resources.limits.memory` allows, the most that it took, and how many of its processes were killed for more; absent without a limit. */
+  /** The limit of `resources.limits.memory`, peak memory, and number of out-of-memory kills; absent without a limit. */
   memory?: { limitMb: number; peakMb: number; kills: number }
-  /** How its process has ended: its code, or the signal. */
+  /** How its process ended: exit code or signal. */
   end?: string
 }
 
@@ -45,7 +45,7 @@ interface Running {
 }
 
 const nodeName = 'bench'
-/** Addresses of pods, from the range for benchmarks: a Service takes none of the loopback range. All of them are of this machine. */
+/** Addresses of pods, from the range for benchmarks, because a Service accepts none of the loopback range. All belong to this machine. */
 const range = '198.18.77'
 const route = ['local', `${range}.0/24`, 'dev', 'lo']
 const lookMs = 200
@@ -200,7 +200,7 @@ function statusOf(
   }
 }
 
-/** Calls the probes of a container as often as they say, and tells each change of its readiness. */
+/** Runs the probes of a container at their intervals, and reports each change of its readiness. */
 async function probe(
   container: PodContainer,
   address: string,
@@ -247,7 +247,7 @@ interface EndpointSlice {
   ports: { name: string; port: number }[]
 }
 
-/** Accepts connections for a Service. Those that are open stay with their pod, as with kube-proxy. */
+/** Accepts connections for a Service. Open connections stay with their pod, as with kube-proxy. */
 async function openProxy(kube: Kube, namespace: string, service: string, port: string) {
   const path = `/apis/discovery.k8s.io/v1/namespaces/${namespace}/endpointslices?labelSelector=kubernetes.io/service-name=${service}`
   let ready: { host: string; port: number }[] = []

@@ -1,4 +1,4 @@
-/** The parts of objects of Kubernetes that the tests of the chart read. */
+/** Defines the parts of Kubernetes objects that the tests of the chart read. */
 
 export interface KubeObject {
   kind?: string

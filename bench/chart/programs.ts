@@ -1,6 +1,6 @@
 /**
- * The programs with which the chart is tested: Helm, and the API server, the controllers and the store of Kubernetes. Go builds them once,
- * into the cache, from modules whose go.sum pins them by hash.
+ * Builds the programs for the tests of the chart: Helm, and the API server, controllers and etcd of Kubernetes. Go builds them once into
+ * the cache, from modules whose hashes go.sum pins.
  */
 import { execFile } from 'node:child_process'
 import { copyFileSync, existsSync, mkdirSync } from 'node:fs'
@@ -38,7 +38,7 @@ export interface ClusterPrograms {
 
 const helmProgram = join(places.helm, 'helm')
 
-/** Absent where it was not built yet. */
+/** Returns the path of Helm; undefined when it is not yet built. */
 export const findHelm = (): string | undefined => (existsSync(helmProgram) ? helmProgram : undefined)
 
 export async function prepareHelm(say: (line: string) => void): Promise<string> {
@@ -69,7 +69,7 @@ export async function prepareCluster(say: (line: string) => void): Promise<Clust
   })
   const at = (name: string) => join(places.cluster, name)
   return {
-    // Go names a program by the last part of its path without a version.
+    // Go names a program after the last part of its path without a version.
     etcd: at('server'),
     apiServer: at('kube-apiserver'),
     controllers: at('kube-controller-manager'),
@@ -84,7 +84,7 @@ const definitionFiles = {
     'example/prometheus-operator-crd/monitoring.coreos.com_servicemonitors.yaml',
 } as const
 
-/** Go compares the modules with go.sum; both are only read. */
+/** Downloads the definitions. Go compares the modules with go.sum; both are only read. */
 async function downloadDefinitions(): Promise<string[]> {
   const { stdout } = await run('go', ['mod', 'download', '-json', ...Object.keys(definitionFiles)], {
     cwd: modulesOf('definitions'),
@@ -108,7 +108,7 @@ async function preparePart(directory: string, make: (draft: string) => Promise<v
   }
 }
 
-/** A line for every hundred packages. */
+/** Prints a line for every hundred packages. */
 function sometimes(say: (line: string) => void, name: string): (text: string) => void {
   let told = ''
   return (text) => {

@@ -14,19 +14,19 @@ import type { KubeObject } from './objects.ts'
 import { chartFolder } from './helm.ts'
 
 export interface ChartServers {
-  /** As the owner. */
+  /** Address for the owner. */
   ownerUrl: string
-  /** As the role of the processes. */
+  /** Address for the role of the processes. */
   appUrl: string
   readerUrl: string
   temporal: string
   stop(): Promise<void>
 }
 
-/** An update starts processes before it ends others: docs/how-to/machines/kubernetes.md has the sum. */
+/** An update starts processes before it ends others: docs/how-to/machines/kubernetes.md has the calculation. */
 const connections = 200
 
-/** As deploy/postgres/roles.sql makes the roles; the schema comes with the migration of the chart. */
+/** Starts the servers, with the roles of deploy/postgres/roles.sql; the migration of the chart creates the schema. */
 export async function startServers(home: string): Promise<ChartServers> {
   const settings = { max_connections: String(connections) }
   const plan = await planPostgres({ dataDir: join(home, 'postgres'), settings })
@@ -51,7 +51,7 @@ export async function startServers(home: string): Promise<ChartServers> {
   }
 }
 
-/** The Secrets of keys.sh, and those with the addresses. */
+/** Creates the Secrets of keys.sh, and those with the addresses. */
 export async function createSecrets(kube: Kube, namespace: string, servers: ChartServers): Promise<void> {
   const printed = execFileSync(join(chartFolder, '..', 'keys.sh'), { encoding: 'utf8' })
   const keys = parseAllDocuments(printed).flatMap((each) => (each.toJSON() as KubeObject | null) ?? [])
@@ -69,7 +69,7 @@ export async function createSecrets(kube: Kube, namespace: string, servers: Char
     await kube.call('POST', `/api/v1/namespaces/${namespace}/secrets`, secret)
 }
 
-/** Copies the key of versions beside the volume, for versions that the test registers. */
+/** Copies the version key next to the volume, for versions that the test registers. */
 export async function copyVersionKey(kube: Kube, namespace: string, claim: string): Promise<void> {
   const files = {
     'artifacts/private.pem': ['tenure-key-artifacts', 'private.pem'],

@@ -1,5 +1,5 @@
 /**
- * A release on the installed chart, under load: with `helm upgrade` and `helm rollback` in the middle of its canary, or without, as the
+ * Runs a release on the installed chart under load: with `helm upgrade` and `helm rollback` in the middle of its canary, or without, as the
  * reference.
  */
 import { chown } from 'node:fs/promises'
@@ -35,16 +35,16 @@ export interface ChartRelease {
   p99Ms: number
   ending: Ending
   issues: string[]
-  /** Where the release was after each step that was taken in its canary. */
+  /** Stage of the release after each step during its canary. */
   after: Record<string, string>
 }
 
 export interface ReleaseOptions {
   model: string
-  /** The least time of the first canary stage. */
+  /** Minimum duration of the first canary stage. */
   canarySeconds: number
   perSecond: number
-  /** What happens in the canary, one after the other. */
+  /** Steps during the canary, in order. */
   steps: Readonly<Record<string, () => Promise<unknown>>>
 }
 
@@ -80,7 +80,7 @@ export async function playChartRelease(stage: ChartStage, options: ReleaseOption
   const version = await register((await findChampion(store, model))?.version)
   const asker = startAsker({
     targets: [url],
-    // A busy machine answers and wakes callers late.
+    // A busy machine delays responses and clients.
     each: Math.max(1, Math.round((1.4 * perSecond * callerPauseMs) / 1_000)),
     model,
     key: stage.keys.predictor,
@@ -109,7 +109,7 @@ export async function playChartRelease(stage: ChartStage, options: ReleaseOption
       failures: asker.failures,
       p50Ms: quantileOf(asker.timesMs, 0.5),
       p99Ms: quantileOf(asker.timesMs, 0.99),
-      // A busy machine records a command and delivers it later: how it arrived is no part of how the release ends.
+      // A busy machine records a command and delivers it later; the way of delivery does not count for the outcome.
       ending: { ...ending, audit: ending.audit.filter((action) => !action.startsWith('command.')) },
       issues: await issuesOfInvariants(store, { model, releaseId: state.id, seated: 0 }),
       after,
@@ -143,7 +143,7 @@ const untilEnded = (store: Store, { state }: Release) =>
     { what: `the release of ${state.version} has ended`, everyMs: 200, withinMs: 900_000 },
   )
 
-/** What this process has written belongs to the user of the pods. */
+/** Gives the files that this process has written to the user of the pods. */
 async function giveToImage(folder: string): Promise<void> {
   for (const path of ['', ...readdirSync(folder, { recursive: true, encoding: 'utf8' })])
     await chown(join(folder, path), imageUser, imageUser)

@@ -1,7 +1,7 @@
 /**
- * Times the first output of each command: `npm run bench:cli`, or with `-- --runs 9`. The help of every command needs no system; the commands that
- * only read also run against the system of `tenure up`, where one runs. On Linux the processor time until then is measured too, and judged in place of
- * the time, because a busy machine delays every process: `node -e 0` runs in turn with the commands.
+ * Times the first output of each command: `npm run bench:cli`, or with `-- --runs 9`. The help of every command needs no system; commands
+ * that only read also run against the system of `tenure up`, if one runs. On Linux, CPU time is judged instead of elapsed time, because a
+ * busy machine delays every process. `node -e 0` alternates with the commands as the baseline.
  */
 import { spawn } from 'node:child_process'
 import { readFileSync } from 'node:fs'
@@ -18,11 +18,11 @@ const entry = join(checkout, 'cli', 'tenure.mjs')
 
 interface FirstOutput {
   ms: number
-  /** Of the process, with its threads; absent where the system does not tell. */
+  /** CPU time of the process with its threads; absent where the system does not report it. */
   cpuMs?: number
 }
 
-/** From the start of the process to its first byte, on either stream; to its end where it prints nothing. */
+/** Time from the start of the process to its first byte on either stream, or to its end without output. */
 function firstOutput(args: readonly string[]): Promise<FirstOutput> {
   const from = performance.now()
   const child = spawn(process.execPath, args, { cwd: checkout, env: environmentWith({}) })
@@ -35,7 +35,7 @@ function firstOutput(args: readonly string[]): Promise<FirstOutput> {
   })
 }
 
-/** In ticks of 10 ms: fields 14 and 15 of its `stat`. */
+/** Reads CPU time from fields 14 and 15 of `stat`, in ticks of 10 ms. */
 function processorMs(pid: number | undefined): number | undefined {
   try {
     const fields = readFileSync(`/proc/${pid}/stat`, 'utf8')

@@ -11,7 +11,7 @@ export interface ComposeService {
   environment: Record<string, string>
   /** `volume:/path` or `volume:/path:ro`. */
   volumes: string[]
-  /** What must be so of other services before it starts. */
+  /** Conditions on other services before it starts. */
   dependsOn: Record<string, Condition>
   /** Without the word CMD. */
   healthcheck?: string[]
@@ -26,7 +26,7 @@ interface Given extends Partial<Omit<ComposeService, 'dependsOn' | 'healthcheck'
   healthcheck?: { test: string[] }
 }
 
-/** In the order in which they start. Throws when a variable with `:?` is not given. */
+/** Returns the services in starting order. Throws when a variable with `:?` is missing. */
 export function readCompose(text: string, variables: Readonly<Record<string, string>>): ComposeService[] {
   const { services } = withVariables(parse(text, { merge: true }), variables) as {
     services: Record<string, Given>
@@ -68,7 +68,7 @@ export function readCompose(text: string, variables: Readonly<Record<string, str
   return ordered
 }
 
-/** In every text: `${NAME:?message}`, `${NAME:-default}`, and `$$` for `$`. */
+/** Substitutes in every text: `${NAME:?message}`, `${NAME:-default}`, and `$$` for `$`. */
 function withVariables(value: unknown, variables: Readonly<Record<string, string>>): unknown {
   if (typeof value === 'string')
     return value.replaceAll(

@@ -1,9 +1,9 @@
 /**
- * Runs the services of compose.yaml that are Tenure's in containers, as that file says: images, commands, environment, volumes, health checks and order.
- * Postgres, Temporal and its tool are processes, because their images come from a registry. A model is trained, released and asked; then all
- * containers are replaced, on the same volumes. Writes bench/compose/compose.md.
+ * Runs Tenure's services of compose.yaml in containers, with that file's images, commands, environment, volumes, health checks and order.
+ * Postgres, Temporal and its tool run as processes, because their images come from a registry. Trains, releases and queries a model; then
+ * replaces all containers on the same volumes. Writes bench/compose/compose.md.
  *
- * `npm run image:compose [-- --build no --init /usr/bin/catatonit]`, as root; it needs psql and what `npm run image` needs.
+ * `npm run image:compose [-- --build no --init /usr/bin/catatonit]`, as root; requires psql and the packages for `npm run image`.
  */
 import { execFileSync } from 'node:child_process'
 import { readFileSync, writeFileSync } from 'node:fs'
@@ -18,7 +18,7 @@ import { readCompose } from './compose-file.ts'
 import { tellComposeStory } from './story.ts'
 
 const options = readOptions({
-  /** `no` takes the images of an earlier `npm run image`. */
+  /** `no` reuses the images of an earlier `npm run image`. */
   build: 'yes',
   /** The program for `init: true`. */
   init: '/usr/bin/catatonit',
@@ -26,7 +26,7 @@ const options = readOptions({
   inside: false,
   root: '',
 })
-/** Letters and digits only, as the file asks for. */
+/** Letters and digits only, as the file requires. */
 const passwords = ['POSTGRES', 'TENURE_OWNER', 'TENURE_APP', 'TENURE_READER', 'TEMPORAL'].map((name) => [
   `${name}_PASSWORD`,
   `${name.toLowerCase().replace('_', '')}1234567890`,
@@ -65,7 +65,7 @@ if (options.inside) {
     await buildImage('localhost/tenure:1')
     await buildImage('localhost/tenure-train:1', { trains: true })
   }
-  // The names that the file gives them without a BUILD_ID.
+  // The image names of the file without a BUILD_ID.
   for (const name of ['tenure', 'tenure-train'])
     await buildah('tag', `localhost/${name}:1`, `localhost/${name}:unversioned`)
   const self = fileURLToPath(import.meta.url)

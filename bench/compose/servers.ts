@@ -1,4 +1,4 @@
-/** The servers of compose.yaml whose images no registry could be asked for: as processes, with the settings and the steps of that file. */
+/** Runs the servers of compose.yaml whose images come from a registry as processes, with the settings and steps of that file. */
 import { execFile } from 'node:child_process'
 import { chownSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { connect } from 'node:net'
@@ -26,7 +26,7 @@ const ready = (port: number): Promise<boolean> =>
     socket.once('connect', () => socket.destroy())
   })
 
-/** On the ports of the file, in a network of their own. */
+/** Starts the servers on the ports of the file, in a separate network. */
 export async function startComposeServers(home: string, postgres: ComposeService): Promise<ComposeServers> {
   const database = await startDatabase(home, postgres)
   const temporal = await startTemporal({ port: 7233, uiPort: false })
@@ -47,7 +47,7 @@ export async function startComposeServers(home: string, postgres: ComposeService
   }
 }
 
-/** As its image does: the superuser has the password, and psql runs the file of the roles. */
+/** Starts Postgres as the image does: the superuser gets the password, and psql runs the roles file. */
 async function startDatabase(
   home: string,
   { environment, volumes }: ComposeService,

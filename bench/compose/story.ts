@@ -1,4 +1,7 @@
-/** What users of compose.yaml see: all services start, a model is trained, released and asked, and new containers go on with the volumes. */
+/**
+ * Runs the experience of a compose.yaml user: all services start, a model is trained, released and queried, and new containers continue
+ * with the volumes.
+ */
 import { readFileSync } from 'node:fs'
 import { insertKey } from '../../store/access/api-keys.ts'
 import { openStore } from '../../store/postgres.ts'
@@ -133,7 +136,7 @@ async function begin(
   )
 }
 
-/** By the command of its health check, in its container. */
+/** Runs the command of its health check in its container. */
 const isHealthy =
   ({ name, healthcheck = [] }: ComposeService) =>
   (): Promise<boolean> =>
@@ -142,7 +145,7 @@ const isHealthy =
       () => false,
     )
 
-/** The user of the process below the init, as this machine sees it. */
+/** Returns the user of the process below the init process, as this machine sees it. */
 async function userOf(name: string): Promise<string> {
   const pid = await podman('inspect', '--format', '{{.State.Pid}}', nameOf(name))
   return `${name} ${/^Uid:\s+(\d+)/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1] ?? ''}`

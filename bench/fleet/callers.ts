@@ -22,7 +22,7 @@ export interface Asker {
   stop(): Promise<void>
 }
 
-/** Failures but for what has waited for 250 ms: a replica that was stopped by a busy machine refuses it, and clients send it again. */
+/** Failures except refusals after waiting for 250 ms: a replica on a busy machine refuses such requests, and clients retry. */
 export const lostRequests = ({ failures }: Pick<Asker, 'failures'>): Asker['failures'] =>
   failures.filter(({ why }) => why !== '503 overloaded')
 

@@ -14,7 +14,7 @@ export interface RollbackOptions {
   /** Responses to check between an acknowledgement and the next rollback. */
   answersEach: number
   callersEach: number
-  /** Rollbacks, by their position, during which the row of the route is locked, so that the replicas have to keep them. */
+  /** Indexes of rollbacks during which the route's row is locked, so that replicas must store the order. */
   keptOrders?: readonly number[]
 }
 
@@ -34,7 +34,7 @@ export function createCheck() {
   const rolledBackAt = new Map<string, number>()
   const versionOf = new Map<number, string>()
   const keptAt = new Set<number>()
-  /** The generation whose rollback was sent and not answered yet, with responses of another version at that generation. */
+  /** The generation whose rollback is sent and unanswered, with responses of another version at that generation. */
   let ordered: { generation: number; undecided: RollbackViolation[] } | undefined
   const wrongWith = ({ version, generation, sentMs }: CallerResponse): string | undefined => {
     let last = acknowledged.length - 1
@@ -44,7 +44,7 @@ export function createCheck() {
     if ((rolledBackAt.get(version) ?? Infinity) <= sentMs) return `${version} after its rollback`
     return undefined
   }
-  /** Why the response names another version than the first one of its generation. */
+  /** Returns why the response names another version than the first one of its generation. */
   const differs = ({ version, generation }: CallerResponse): string | undefined => {
     if (keptAt.has(generation)) return undefined
     const known = versionOf.get(generation) ?? version
@@ -55,25 +55,25 @@ export function createCheck() {
     checked: 0,
     violations: [] as RollbackViolation[],
     /**
-     * A rollback of the route of this generation is sent. A replica that keeps it serves the other version before the response is read, so
-     * responses of two versions count as violations only when the rollback turns out to be acknowledged.
+     * Records that a rollback of this generation's route is sent. A replica that stores it serves the other version before the response is
+     * read, so responses of two versions count as violations only when the rollback turns out to be acknowledged.
      */
     order(generation: number) {
       ordered = { generation, undecided: [] }
     },
-    /** Every live replica has acknowledged the rollback. */
+    /** Records that every live replica has acknowledged the rollback. */
     acknowledge(order: Acknowledged) {
       check.violations.push(...(ordered?.undecided ?? []))
       ordered = undefined
       acknowledged.push(order)
       if (!rolledBackAt.has(order.from)) rolledBackAt.set(order.from, order.atMs)
     },
-    /** Every live replica keeps the rollback, at a generation whose route still names the version that was rolled back. */
+    /** Records that every live replica stores the rollback, at a generation whose route still names the version that was rolled back. */
     keep(order: Acknowledged) {
       check.except(order.generation)
       rolledBackAt.set(order.from, order.atMs)
     },
-    /** Responses of this generation may name two versions: some replicas keep a rollback. */
+    /** Permits two versions in responses of this generation, because some replicas store a rollback. */
     except(generation: number) {
       keptAt.add(generation)
       ordered = undefined
@@ -142,7 +142,7 @@ export async function measureRollbacks(stage: FleetStage, options: RollbackOptio
     wholeMs.push(atMs - fromMs)
     const hasAll = said.replicas.every(({ state }) => state === 'follows')
     if (isKept) {
-      // Postgres answered too late. The replicas that were reached serve the other version, and write the route when it answers again.
+      // Postgres responded too late. The reachable replicas serve the other version, and write the route when Postgres responds again.
       kept++
       if (hasAll) check.keep({ atMs, from: said.from, generation: before })
       else check.except(before)
@@ -169,7 +169,7 @@ export async function measureRollbacks(stage: FleetStage, options: RollbackOptio
   return {
     orders: options.orders,
     kept,
-    /** Rollbacks whose answer named a replica that it had not reached. */
+    /** Rollbacks whose response named an unreachable replica. */
     unreached,
     problems,
     orderToAnswerMs: summary(wholeMs),
@@ -186,7 +186,7 @@ export async function measureRollbacks(stage: FleetStage, options: RollbackOptio
   }
 }
 
-/** Locks the row of the route, as a Postgres that does not carry the rollback out, until the returned function is called. */
+/** Locks the route's row until the returned function is called, so that Postgres cannot execute the rollback. */
 async function holdRoute({ store }: FleetStage): Promise<() => Promise<void>> {
   const client = await store.pool.connect()
   await client.query('begin')

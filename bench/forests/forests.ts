@@ -1,9 +1,9 @@
 /**
- * Measures one process that serves LightGBM models over HTTP beside one process each of FastAPI, MLServer and KServe with the same models. The
- * servers take turns within seconds, and what counts are the ratios within a turn.
+ * Compares one process that serves LightGBM models over HTTP with one process each of FastAPI, MLServer and KServe with the same models.
+ * The servers take turns within seconds; only ratios within a turn count.
  *
- * `npm run bench:forests -- [--rounds 5] [--seconds 2] [--peers fastapi,fastapi-ort,mlserver-w0,mlserver,kserve]`. The environments of the peers
- * are made in the cache at the first run.
+ * `npm run bench:forests -- [--rounds 5] [--seconds 2] [--peers fastapi,fastapi-ort,mlserver-w0,mlserver,kserve]`. The first run makes the
+ * environments of the peers in the cache.
  */
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { loadavg, tmpdir } from 'node:os'
@@ -35,7 +35,7 @@ const options = readOptions({
 })
 const product = 'tenure'
 const columns = 30
-/** Least ratios of requests per second, of one row and of a hundred. */
+/** Minimum ratios of requests per second, for one row and for a hundred. */
 const bars: Record<string, readonly [number, number?]> = {
   fastapi: [10, 3],
   'fastapi-ort': [6],
@@ -89,12 +89,12 @@ try {
   rmSync(folder, { recursive: true, force: true })
 }
 
-/** A model name may not begin with a digit. */
+/** Returns the model name, which may not begin with a digit. */
 function modelOf(forest: ForestName): string {
   return `forest-${forest}`
 }
 
-/** ForestRows without missing values: JSON of FastAPI's peers has none. */
+/** Reads rows without missing values, because JSON of FastAPI's peers has none. */
 function readRows(count: number): ForestRows {
   const bytes = readFileSync(join(folder, 'rows.bin'))
   const all = new Float64Array(bytes.buffer.slice(bytes.byteOffset, bytes.byteOffset + bytes.byteLength))
@@ -105,7 +105,7 @@ function readRows(count: number): ForestRows {
   )
 }
 
-/** The models as versions that were brought, with golden answers of LightGBM. */
+/** Registers the models as brought versions, with golden answers of LightGBM. */
 async function registerForests(database: BenchDatabase, root: string): Promise<void> {
   const bytes = readFileSync(join(folder, 'rows.bin'))
   const rows = new Float64Array(bytes.buffer.slice(bytes.byteOffset, bytes.byteOffset + bytes.byteLength))
@@ -127,7 +127,7 @@ async function registerForests(database: BenchDatabase, root: string): Promise<v
   }
 }
 
-/** All servers answer the same rows alike; ONNX Runtime calculates in single precision. */
+/** Checks that all servers predict the same for the same rows; ONNX Runtime computes in single precision. */
 async function compareAnswers(rows: ForestRows, authorization: string): Promise<void> {
   for (const forest of forestNames) {
     let own: readonly number[] = []

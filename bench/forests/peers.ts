@@ -1,4 +1,4 @@
-/** Installs and starts the Python servers of the bench of forests, each in an environment of its own in the cache. */
+/** Installs and starts the Python servers of the forests bench, each in a separate environment in the cache. */
 import { execFileSync, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { existsSync, mkdirSync, rmSync, writeFileSync } from 'node:fs'
@@ -35,7 +35,7 @@ const environments: Record<string, readonly string[]> = {
 const programs = fileURLToPath(new URL('.', import.meta.url))
 const readyMs = 120_000
 
-/** The Python of an environment, which is made once. */
+/** Returns the Python of an environment, which is made once. */
 export function pythonOf(environment: keyof typeof environments): string {
   const home = join(cacheDir(), 'bench-forests', environment)
   const python = join(home, 'bin', 'python')
@@ -69,7 +69,7 @@ export async function startForestPeer(
   }
   const child = name.startsWith('mlserver')
     ? spawn(join(pythonOf('mlserver'), '..', 'mlserver'), ['start', await writeSettings(folder)], {
-        // It writes a folder of metrics where it stands.
+        // MLServer writes a folder of metrics into its working directory.
         cwd: folder,
         env: environmentWith({
           MLSERVER_HOST: '127.0.0.1',
@@ -115,7 +115,7 @@ export const inferenceBody = (rows: ForestRows): object => ({
   inputs: [{ name: 'input', shape: [rows.length, rows[0]!.length], datatype: 'FP64', data: rows.flat() }],
 })
 
-/** One folder a model, as MLServer reads them; returns the folder of all. */
+/** Makes one folder per model, as MLServer reads them; returns their parent. */
 async function writeSettings(folder: string): Promise<string> {
   const all = join(folder, 'mlserver')
   for (const name of forestNames) {

@@ -1,4 +1,4 @@
-/** Starts an embedded Postgres with the schema for a measurement, in a directory of its own. */
+/** Starts an embedded Postgres with the schema for a measurement, in a private directory. */
 import { chmodSync, mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -11,7 +11,7 @@ import { keyPlacesOf } from '../../test/support/serving/sign-versions.ts'
 
 export type BenchDatabase = Awaited<ReturnType<typeof openDatabase>>
 
-/** `root` and everything in it goes at `stop`. A killed Postgres comes back on its port with `restart`. */
+/** `stop` deletes `root` and everything in it. `restart` brings a killed Postgres back on its port. */
 export async function openDatabase({ durable, ...options }: StoreOptions & { durable?: boolean } = {}) {
   const root = mkdtempSync(join(tmpdir(), 'tenure-bench-'))
   // For root, Postgres runs as another user.
@@ -52,7 +52,7 @@ export async function prepareServing(
   }
 }
 
-/** Rows of the prediction log that stand in Postgres. */
+/** Counts the rows of the prediction log in Postgres. */
 export async function countLogRows({ store }: Pick<BenchDatabase, 'store'>): Promise<number> {
   const { rows } = await store.pool.query<{ count: number }>('select count(*) from predictions')
   return rows[0]!.count

@@ -2,7 +2,7 @@
 import { readdirSync, readFileSync } from 'node:fs'
 import { familyOf } from '../../test/support/servers/freeze.ts'
 
-/** Processor time of all threads in milliseconds; `stat` counts in steps of 10. */
+/** Returns the CPU time of all threads in milliseconds; `stat` counts in steps of 10. */
 export function cpuMs({ child }: { child: { pid?: number | undefined } }): number {
   const tasks = `/proc/${child.pid}/task`
   return readdirSync(tasks).reduce(
@@ -11,7 +11,10 @@ export function cpuMs({ child }: { child: { pid?: number | undefined } }): numbe
   )
 }
 
-/** Answers the processor time of a process and all below it, with those that have ended since an earlier call, in milliseconds. */
+/**
+ * Returns a function that reads the CPU time of a process and its descendants, including those that ended since an earlier call, in
+ * milliseconds.
+ */
 export function watchFamily(pid: number): () => number {
   const seen = new Map<number, number>()
   return () => {

@@ -1,9 +1,9 @@
-/** The release of the stories in which processes are replaced in mid-canary. */
+/** Defines the release for measurements in which processes are replaced mid-canary. */
 import { defaultCanaryPolicy } from '../../domain/canary/policy.ts'
 import type { ReleasePolicy } from '../../domain/release/policy.ts'
 import type { ReleaseState } from '../../domain/release/state.ts'
 
-/** The first stage lasts at least `canarySeconds`. Exposure and acknowledgement outlast the restart of a process. */
+/** Returns a policy whose first stage lasts at least `canarySeconds`. Exposure and acknowledgement outlast the restart of a process. */
 export function watchedCanary({
   canarySeconds,
   minRequests,

@@ -1,4 +1,4 @@
-/** Postgres, Temporal and an object store on the data host, and how the other hosts reach them. */
+/** Starts Postgres, Temporal and an object store on the data host, and provides their addresses to the other hosts. */
 import { appendFileSync, cpSync, mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -25,12 +25,12 @@ export type TemporalKind = (typeof temporalKinds)[number]
 const ports = { postgres: 5432, temporal: 7233, cluster: 7300, objects: 9000 }
 const bucket = 'tenure'
 const temporalPassword = 'a-password-of-temporal'
-/** For eight processes of Temporal beside those of Tenure. */
+/** Connections for eight processes of Temporal besides those of Tenure. */
 const settings = { max_connections: '300' }
 
 export interface DataHost {
   databaseUrl: string
-  /** Of the owner, who migrates, and the passwords of the other roles. */
+  /** Address for the owner, who migrates, and the passwords of the other roles. */
   roles: { ownerDatabaseUrl: string; applicationPassword?: string; readerPassword?: string }
   /** The settings of a process on that host. */
   environmentOf(name: HostName): Record<string, string | undefined>
@@ -81,7 +81,7 @@ export async function openDataHost(network: HostNetwork, kind: TemporalKind): Pr
 
 type SettingsOfHost = (name: HostName) => Record<string, string>
 
-/** Each starts Temporal and returns what its clients need on a host. */
+/** Temporal setups; each starts Temporal and returns the client settings for a host. */
 const startKind: Record<TemporalKind, (network: HostNetwork, ownerUrl: string) => Promise<SettingsOfHost>> = {
   cluster: startCluster,
   async development(network) {
@@ -102,7 +102,10 @@ const startKind: Record<TemporalKind, (network: HostNetwork, ownerUrl: string) =
   },
 }
 
-/** By the commands of its page: certificates, schema, two processes of each service, the namespace, and HAProxy before the frontends. */
+/**
+ * Starts Temporal by the commands of its page: certificates, schema, two processes of each service, the namespace, and HAProxy in front of
+ * the frontends.
+ */
 async function startCluster(network: HostNetwork, ownerUrl: string): Promise<SettingsOfHost> {
   const { directory, address } = network.hosts.data
   const owner = new pg.Client({ connectionString: ownerUrl })

@@ -1,7 +1,7 @@
 /**
- * Plays the release story on five hosts and a load balancer, which are network namespaces of this machine: `npm run test:hosts`, as root, with
- * HAProxy. Prints one table and writes bench/hosts/hosts.md with `--out`. It exits with 1 when a release ends otherwise than it must, an answer
- * is wrong, or an order takes longer than a second.
+ * Runs the release story on five hosts and a load balancer, which are network namespaces of this machine: `npm run test:hosts`, as root,
+ * with HAProxy. Prints one table and writes bench/hosts/hosts.md with `--out`. Exits with 1 when a release ends unexpectedly, a response is
+ * wrong, or an order takes longer than a second.
  */
 import { writeFileSync } from 'node:fs'
 import { buildCluster } from '../../scripts/setup/temporal-cluster.mjs'
@@ -15,7 +15,7 @@ import { hostsPage, issuesOfOrders, issuesOfStory } from './report.ts'
 import { openSite } from './site.ts'
 import { playStory, sceneNames, type StoryScene } from './story.ts'
 
-/** Seconds, where a number has no other meaning. */
+/** In seconds unless the name says otherwise. */
 const options = readOptions({
   seed: 1,
   stage: 5,
@@ -44,7 +44,7 @@ if (options.inside) await play(temporal)
 else {
   const why = whyNoHosts()
   if (why === undefined) {
-    // Within, only the hosts can be reached.
+    // Inside the namespace, only the hosts are reachable.
     await prepare()
     process.exitCode = (await runInside(process.argv.slice(2), (line) => console.log(line))) ?? 1
   } else {
@@ -53,7 +53,7 @@ else {
   }
 }
 
-/** What is built or fetched once for this machine. Returns the build that the hosts start with, if it is another one. */
+/** Prepares what is built or downloaded once per machine. Returns the build with which the hosts start, if it is another one. */
 async function prepare() {
   if (temporal === 'cluster')
     await buildCluster({ cache: cacheDir(), env: environmentWith({}), arch: process.arch }, () => {})

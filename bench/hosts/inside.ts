@@ -1,4 +1,4 @@
-/** Runs a script of this folder in a network and a mount namespace of its own, and says where that is not possible. */
+/** Runs a script of this folder in a separate network and mount namespace, and reports where that is not possible. */
 import { execFileSync } from 'node:child_process'
 import { chmodSync, existsSync, mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -9,7 +9,7 @@ import { checkout, environmentWith } from '../../temporal.config.ts'
 
 const programs = ['unshare', 'nsenter', 'setpriv', 'ip', 'haproxy']
 
-/** Why this machine cannot make hosts; undefined when it can. */
+/** Returns why this machine cannot make hosts; undefined when it can. */
 export function whyNoHosts(): string | undefined {
   if (process.getuid?.() !== 0) return 'only root can make network namespaces'
   const path = (environmentWith({})['PATH'] ?? '').split(':')
@@ -30,7 +30,10 @@ export function whyNoHosts(): string | undefined {
   }
 }
 
-/** The exit code of the script with `--inside` and these arguments. What it has started and its disks end with it, and it with this process. */
+/**
+ * Runs the script with `--inside` and these arguments, and returns its exit code. Its processes and disks end with it, and it ends with
+ * this process.
+ */
 export async function runInside(
   args: readonly string[],
   onLine: (line: string) => void,

@@ -1,7 +1,7 @@
 /**
- * Makes hosts on one machine: each has a network, processes, a name and a directory of its own, and reaches the others only by the network.
- * This process is the router between them, so it can cut any link. It must run in a network and a mount namespace of its own (`inside.ts`).
- * The kernel ends the processes of a host with its first one, and that one with this process, so nothing outlives a killed run.
+ * Makes hosts on one machine: each has a separate network, process tree, name and directory, and reaches the others only by network. This
+ * process is the router between them, so it can cut any link. Must run in a separate network and mount namespace (`inside.ts`). The kernel
+ * ends all processes of a host with its first one, and that one with this process, so nothing outlives a killed run.
  */
 import { execFileSync, spawn } from 'node:child_process'
 import { mkdirSync, writeFileSync } from 'node:fs'
@@ -13,7 +13,7 @@ import { waitUntil } from '../../test/support/serving/api-process.ts'
 export const hostNames = ['lb', 'api1', 'api2', 'work1', 'work2', 'data'] as const
 export type HostName = (typeof hostNames)[number]
 
-/** Both directions, or the packets of the first host to the second alone. */
+/** A cut link: both directions, or only packets from the first host to the second. */
 export interface Cut {
   from: HostName
   to: HostName
@@ -23,13 +23,13 @@ export interface Cut {
 export interface NetworkHost {
   name: HostName
   address: string
-  /** Its disk, which outlives the host; other hosts see none of it. */
+  /** Its disk, which outlives the host and is invisible to other hosts. */
   directory: string
-  /** Starts a process on it; the lines of a process are kept in `log`. */
+  /** Starts a process on the host; `log` keeps its output. */
   run(spec: ProcessSpec): Promise<RunningProcess>
-  /** Ends all of its processes at once. */
+  /** Ends all processes of the host at once. */
   lose(): Promise<void>
-  /** Starts it again after that, without its processes. */
+  /** Starts the host again after that, without its processes. */
   boot(): Promise<void>
   isUp(): boolean
 }
@@ -40,7 +40,7 @@ export interface HostNetwork {
   lines: string[]
   cut(link: Cut): void
   heal(link: Cut): void
-  /** Takes the cable of a host out, and puts it back. */
+  /** Disconnects a host from the network, and reconnects it. */
   unplug(name: HostName): void
   plug(name: HostName): void
   stop(): Promise<void>
@@ -51,7 +51,7 @@ const ip = (...args: string[]): void => void execFileSync('ip', args, { stdio: '
 const numberOf = (name: HostName): number => hostNames.indexOf(name) + 1
 export const hostAddress = (name: HostName): string => `10.77.${numberOf(name)}.2`
 
-/** Waits for processes that their parents have left, and never ends by itself. */
+/** Reaps orphaned processes and never ends by itself. */
 const firstProcess = 'while :; do sleep 1000 & wait $!; done'
 
 /** `root` is a directory that other users may enter. */
@@ -146,7 +146,7 @@ export async function openHosts(root: string): Promise<HostNetwork> {
   return network
 }
 
-/** Set by the first process of a host when all else of it is set. */
+/** Reads the host name, which the first process of a host sets when the host is ready. */
 function hostnameOf(pid: number): string {
   try {
     return execFileSync('nsenter', ['--target', String(pid), '--uts', '--', 'hostname'], {

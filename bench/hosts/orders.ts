@@ -1,4 +1,4 @@
-/** Orders of rollbacks under load: how long until every replica that can be reached serves the former version. */
+/** Measures rollback orders under load: the time until every reachable replica serves the previous version. */
 import sql from 'sql-template-tag'
 import { nextRoute, writeChampion } from '../../test/support/serving/registration.ts'
 import { quantileOf } from '../harness/figures.ts'
@@ -11,18 +11,18 @@ const replicaHosts: HostName[] = ['api1', 'api2']
 
 export interface OrderFigures {
   orders: number
-  /** From the order to the acknowledgement of the last replica that can be reached. */
+  /** Time from the order to the acknowledgement of the last reachable replica. */
   p50Ms: number
   p99Ms: number
-  /** From the order to its answer. */
+  /** Time from the order to its response. */
   answerP99Ms: number
-  /** Answers by the version that was rolled back, of a replica that could not hear of it, after the answer to the order. */
+  /** Responses of the rolled-back version by a cut-off replica, after the response to the order. */
   answersCutOff: number
 }
 
 /**
- * With `cutOff`, that replica is cut off from the data host before each order, and the order goes to the other one. The versions are the one to return to
- * and the one that is rolled back.
+ * Measures rollback orders. With `cutOff`, that replica is cut off from the data host before each order, and the order goes to the other
+ * one. `versions`: the one to return to and the one to roll back.
  */
 export async function measureOrders(
   site: Site,
@@ -71,7 +71,7 @@ export async function measureOrders(
   }
 }
 
-/** The version serves again, as if it had been promoted anew. */
+/** Routes to the version again, as if it had been promoted again. */
 async function seat(site: Site, good: string, version: string): Promise<void> {
   const { store } = site
   await store.query(sql`update versions set rolled_back_at = null where version = ${version}`)
@@ -81,7 +81,7 @@ async function seat(site: Site, good: string, version: string): Promise<void> {
   await acknowledgedMs(site, replicaHosts)
 }
 
-/** When the last of the replicas has acknowledged the newest route, by the clock of Postgres, which all hosts of this machine share. */
+/** Returns when the last of the replicas acknowledged the newest route, by the clock of Postgres, which all hosts of this machine share. */
 const acknowledgedMs = ({ store }: Site, reachable: HostName[]): Promise<number> =>
   untilFound('the route on the reachable replicas', async () => {
     const rows = await store.query<{ host: string; at_ms: number }>(sql`

@@ -1,4 +1,4 @@
-/** What users do in the story of hosts: by the load balancer alone, again when there was no answer. */
+/** Acts as users in the hosts story: only through the load balancer, with retries when there is no response. */
 import sql from 'sql-template-tag'
 import { setTimeout as pause } from 'node:timers/promises'
 import type { ReleasePolicy } from '../../domain/release/policy.ts'
@@ -11,7 +11,7 @@ import { siteModel, type Site } from './site.ts'
 const stuckMs = 240_000
 const maxRetrainings = 4
 
-/** The stages of the demonstration, each of some seconds. */
+/** Returns the stages of the demo, each of some seconds. */
 export function hostsPolicy(stageMs: number, firstCanaryMs = stageMs): ReleasePolicy {
   const step = { minMs: stageMs, minRequests: 40, deadlineMs: 240_000 }
   return {
@@ -33,7 +33,7 @@ export interface SiteAnswer {
   json: Record<string, unknown>
 }
 
-/** Absent when there was no answer: the asker looks at what is so, and asks again. */
+/** Sends a request. Returns undefined without a response; the caller then checks the state and retries. */
 export async function askSite(
   site: Pick<Site, 'url'>,
   key: string,
@@ -54,7 +54,7 @@ export async function askSite(
   }
 }
 
-/** Looks again while the data host does not answer. */
+/** Polls again while the data host does not respond. */
 export async function untilFound<T>(what: string, find: () => Promise<T | undefined>): Promise<T> {
   const untilMs = performance.now() + stuckMs
   let last = ''
@@ -67,8 +67,8 @@ export async function untilFound<T>(what: string, find: () => Promise<T | undefi
 }
 
 /**
- * Retrains on a training worker until the release of a new version is open, and returns it. Each retraining has one more epoch, because the gate
- * may find one version not better than the champion.
+ * Retrains on a training worker until a release of a new version is open, and returns the version. Each retraining has one more epoch,
+ * because the gate may find that a version is not better than the champion.
  */
 export async function trainRelease(site: Site, policy: ReleasePolicy): Promise<Release> {
   const { store, keys } = site
@@ -84,7 +84,7 @@ export async function trainRelease(site: Site, policy: ReleasePolicy): Promise<R
         sentMs = performance.now()
         await askSite(site, keys.operator, `/v1/models/${siteModel}/retrainings`, {
           policy,
-          // A third of the epochs of the model file, in larger steps: as good, for a fourth of the processor time.
+          // A third of the model file's epochs, in larger steps: equally good for a quarter of the CPU time.
           hyperparameters: { epochs: 12 + before, learningRate: 0.05 },
         })
       }

@@ -1,6 +1,6 @@
 /**
- * Predictions all the time through the load balancer, and what no answer may be: of a version that was rolled back before the request was sent, or
- * of an older route than one that every replica had acknowledged by then. One process orders and asks, so that one clock decides.
+ * Sends predictions continuously through the load balancer, and detects forbidden responses: of a version rolled back before the request
+ * was sent, or of an older route than every replica had acknowledged by then. One process orders and requests, so one clock decides.
  */
 import { startAsker } from '../fleet/callers.ts'
 import { irisRow } from '../../test/support/serving/artifact.ts'
@@ -8,16 +8,16 @@ import { siteModel, type Site } from './site.ts'
 
 export interface Predictions {
   answered(): number
-  /** Answers of a version. */
+  /** Returns the number of responses of a version. */
   answeredBy(version: string): number
-  /** By reason. */
+  /** Returns reason → number of failures. */
   failed(): Map<string, number>
-  /** Answers that must not be. */
+  /** Forbidden responses. */
   wrong: string[]
-  /** No request that is sent from now on may be answered by this version. */
+  /** Forbids responses of this version to requests sent from now on. */
   forbid(version: string): void
   allow(version: string): void
-  /** No request that is sent from now on may be answered by an older route. */
+  /** Forbids responses of an older route to requests sent from now on. */
   require(generation: number): void
   stop(): Promise<void>
 }

@@ -1,4 +1,4 @@
-/** Processes on a host: how they are started, waited for and stopped. */
+/** Starts, awaits and stops processes on a host. */
 import { connect } from 'node:net'
 import { existsSync } from 'node:fs'
 import { type ProcessSpec, type RunningProcess } from '../../cli/embedded/process.ts'
@@ -7,7 +7,7 @@ import { familyOf } from '../../test/support/servers/freeze.ts'
 import { waitUntil } from '../../test/support/serving/api-process.ts'
 import type { HostName, HostNetwork } from './network.ts'
 
-/** Waits until it is ready. */
+/** Waits until the process is ready. */
 export async function startOn(
   { hosts, lines }: HostNetwork,
   name: HostName,
@@ -23,14 +23,17 @@ export async function startOn(
   return running
 }
 
-/** A command that ends. */
+/** Runs a command to its end. */
 export async function runOn({ hosts, lines }: HostNetwork, name: HostName, spec: ProcessSpec): Promise<void> {
   const { code } = await (await hosts[name].run(spec)).exited
   if (code !== 0)
     throw new Error(`${spec.args.join(' ')} on ${name} ended with ${code}:\n${lines.slice(-30).join('\n')}`)
 }
 
-/** By SIGTERM, as a service manager does. What was started is a process that entered the host, and ends before the one within. */
+/**
+ * Stops the process by SIGTERM, as a service manager does. The started process is a wrapper that entered the host, and ends before the
+ * process inside.
+ */
 export async function endOn(running: RunningProcess): Promise<void> {
   const family = familyOf(running.pid)
   running.kill('SIGTERM')

@@ -1,15 +1,15 @@
-/** The table of the story of hosts, and what it must show. */
+/** Prints the table of the hosts story and checks its requirements. */
 import { figureTable, machine, roundedNumber as whole } from '../harness/figures.ts'
 import type { OrderFigures } from './orders.ts'
 import type { HostsStoryReport } from './story.ts'
 
 const maxOrderMs = 1_000
 const maxFailedShare = 0.001
-/** The reason of answers that the bad version gives by order of the test. */
+/** The reason of invalid responses that the bad version gives on purpose. */
 const planted = '500 output_invalid'
 
 const sumOf = (times: readonly number[]): number => times.reduce((total, each) => total + each, 0)
-/** Without those of the bad version. */
+/** Excludes those of the bad version. */
 const unplanted = (failed: HostsStoryReport['failed']): [string, number][] =>
   Object.entries(failed).filter(([why]) => why !== planted)
 
@@ -29,7 +29,7 @@ export function issuesOfStory(report: HostsStoryReport): string[] {
   ]
 }
 
-/** A matter of the machine too, and so no test of its own. */
+/** Returns slow orders. Their duration also depends on the machine, so a test does not check it. */
 export const issuesOfOrders = ({ orders, ordersCut }: HostsStoryReport): string[] =>
   [orders, ordersCut]
     .filter(({ p99Ms }) => p99Ms > maxOrderMs)

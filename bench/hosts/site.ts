@@ -1,6 +1,7 @@
 /**
- * Sets an installation up on the hosts as docs/how-to/several-replicas.md says: Postgres, Temporal and an object store on the data host, a control
- * and a training worker on each of two hosts, a replica on each of two, and HAProxy with the configuration of that page before the replicas.
+ * Sets up an installation on the hosts as docs/how-to/several-replicas.md says: Postgres, Temporal and an object store on the data host, a
+ * control and a training worker on each of two hosts, a replica on each of two more, and HAProxy with that page's configuration in front of
+ * the replicas.
  */
 import { cpSync, existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
@@ -23,11 +24,11 @@ const ports = { api: 7400, lb: 8080 }
 
 export interface Site {
   network: HostNetwork
-  /** Through the load balancer. */
+  /** Address through the load balancer. */
   url: string
   store: Store
   keys: Record<'operator' | 'approver' | 'predictor', string>
-  /** Starts the processes of a host that has booted again. */
+  /** Starts the processes of a host that has rebooted. */
   start(name: HostName): Promise<void>
   /** Runs a command of this build on a host as the owner of the database. */
   command(name: HostName, ...words: string[]): Promise<void>
@@ -42,7 +43,7 @@ export interface SiteOptions {
   former?: Pick<FormerBuild, 'commit' | 'folder' | 'load'>
 }
 
-/** Which code a host runs. */
+/** The code that a host runs. */
 interface Build {
   id: string
   folder: string
@@ -118,7 +119,7 @@ export async function openSite(network: HostNetwork, { temporal, former }: SiteO
   }
 }
 
-/** A schema is made, and rows are written, by the build that reads them first. */
+/** Imports the modules that make the schema and the first rows from the build that reads them first. */
 async function modulesOf(former: SiteOptions['former']) {
   if (former === undefined) return { migrateAsOwner, insertKey }
   return {
@@ -127,10 +128,10 @@ async function modulesOf(former: SiteOptions['former']) {
   }
 }
 
-/** Of a replica itself. */
+/** Address of one replica, without the load balancer. */
 export const urlOf = (name: HostName): string => `http://${hostAddress(name)}:${ports.api}`
 
-/** The paths that each host has of its own. */
+/** Paths that each host has privately. */
 const placesOf = (directory: string) => ({
   TMPDIR: join(directory, 'tmp'),
   TENURE_STATE: join(directory, 'state'),
@@ -139,7 +140,7 @@ const placesOf = (directory: string) => ({
   TENURE_SUBJECT_KEY: join(directory, 'subject', 'subjects.key'),
 })
 
-/** What a host has made: private keys go to the host with the same processes; public keys and the key of subjects to all. */
+/** Copies keys that a host has made: private keys to the host with the same processes; public keys and the subject key to all. */
 async function distribute({ hosts }: HostNetwork, from: 'work1' | 'api1'): Promise<void> {
   const source = hosts[from].directory
   const { twin, purposes, secrets } = madeBy[from]
@@ -176,7 +177,7 @@ const replicaOn = (name: HostName, spec: ProcessSpec): ProcessSpec => ({
   isReady: () => answersOk(`${urlOf(name)}/livez`),
 })
 
-/** As the page configures it, for these hosts. */
+/** Configures HAProxy as the page does, for these hosts. */
 function balancer(directory: string): ProcessSpec {
   const page = readFileSync(join(checkout, 'docs', 'how-to', 'several-replicas.md'), 'utf8')
   const block = blocksOf(page).find(({ language }) => language === 'haproxy')

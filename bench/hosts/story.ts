@@ -1,6 +1,7 @@
 /**
- * The release story on hosts, under load and with faults: all hosts are upgraded in mid-canary, each link is cut at each stage, a replica's and a worker's
- * host are lost, and the data host is away. Says how each release ends, what predictions became of, and how fast orders reach the replicas.
+ * Runs the release story on hosts, under load and with faults: all hosts are upgraded mid-canary, each link is cut at each stage, a
+ * replica's and a worker's host are lost, and the data host is away. Reports how each release ends, the results of predictions, and how
+ * fast orders reach the replicas.
  */
 import { setTimeout as pause } from 'node:timers/promises'
 import { seededRandom } from '../../domain/statistics/random.ts'
@@ -12,25 +13,25 @@ import { approve, hostsPolicy, releaseEnd, followed, releaseAt, trainRelease } f
 import { askAllTheTime, type Predictions } from './predictions.ts'
 import type { Site } from './site.ts'
 
-/** The first one begins with a former build on all hosts. */
+/** The first one begins with an earlier build on all hosts. */
 export const sceneNames = ['upgrade', 'cuts', 'bad', 'lost', 'away'] as const
 export type StoryScene = (typeof sceneNames)[number]
 
 export interface HostsStoryOptions {
-  /** One release each. */
+  /** One release per cut link. */
   scenes: readonly StoryScene[]
   seed: number
-  /** How long each stage of a release lasts at least, and each cut link. */
+  /** Minimum duration of each stage of a release, and of each cut. */
   stageMs: number
   cutMs: number
   /** How long the data host is away. */
   awayMs: number
-  /** The least time of a canary stage in which the hosts are upgraded. */
+  /** Minimum duration of a canary stage in which the hosts are upgraded. */
   upgradeMs: number
   orders: number
-  /** Orders while a replica is cut off from the data host; each waits for its lease. */
+  /** Number of orders while a replica is cut off from the data host; each waits for its lease. */
   ordersCut: number
-  /** Between an answer and the next request of each of six callers. */
+  /** Pause between a response and the next request of each of six clients. */
   pauseMs: number
   say: (line: string) => void
 }
@@ -38,7 +39,7 @@ export interface HostsStoryOptions {
 export interface HostsStoryReport {
   releases: { what: string; wanted: string; outcome: string; predictions: number; failed: number }[]
   cuts: number
-  /** In which stage the release was when a host had become this build. */
+  /** Stage of the release when a host ran this build. */
   upgrades: { host: HostName; stage: string }[]
   orders: OrderFigures
   ordersCut: OrderFigures
@@ -58,7 +59,7 @@ const links: readonly [HostName, HostName][] = [
   ['lb', 'api2'],
   ['api1', 'api2'],
 ]
-/** The share of answers of the bad version that are invalid. */
+/** The share of invalid responses of the bad version. */
 const invalidShare = 0.5
 
 export async function playStory(site: Site, options: HostsStoryOptions): Promise<HostsStoryReport> {
@@ -170,7 +171,7 @@ export async function playStory(site: Site, options: HostsStoryOptions): Promise
     await predictions.stop()
   }
 
-  /** From the training to the end. */
+  /** Runs a release from the training to the end. */
   async function release(
     what: string,
     wanted: string,

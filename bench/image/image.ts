@@ -1,6 +1,6 @@
 /**
- * Builds the container images with buildah, runs them with podman, and lets containers train, release and ask a model; writes
- * bench/image/image.md. `npm run image [-- --starts 5 --out FILE]`; it needs root and the packages of its page.
+ * Builds the container images with buildah, runs them with podman, and trains, releases and queries a model in containers; writes
+ * bench/image/image.md. `npm run image [-- --starts 5 --out FILE]`; requires root and the packages that its page lists.
  */
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
@@ -32,7 +32,7 @@ for (const issue of issues) console.error(issue)
 if (issues.length > 0) process.exitCode = 1
 writeFileSync(options.out, page())
 
-/** Writes the bill of materials of the image: the packages of npm, Node, and those of the base. Answers how many each are. */
+/** Writes the bill of materials of the image: npm packages, Node, and packages of the base. Returns their numbers. */
 async function writeBill(file: string): Promise<{ npm: number; debian: number }> {
   const read =
     "const { readFileSync, readdirSync } = require('node:fs'); const folder = '/var/lib/dpkg/status.d/';" +

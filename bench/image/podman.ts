@@ -17,7 +17,7 @@ async function call(command: string, args: readonly string[]): Promise<string> {
     env: environment,
     maxBuffer: 1 << 28,
   })
-  // The errors of a container come behind its output.
+  // The errors of a container follow its output.
   return (args.includes('logs') ? `${stdout}${stderr}` : stdout).trim()
 }
 
@@ -35,13 +35,13 @@ export const podman = (...args: string[]): Promise<string> =>
 export const localNode = 'localhost/node:24-bookworm'
 export const localBase = 'localhost/distroless/cc-debian12:nonroot'
 
-/** Makes the two base images from packages where they are missing; the Dockerfile itself names public ones. */
+/** Builds the two base images from packages if they are missing; the Dockerfile itself names public ones. */
 export async function prepareBases(): Promise<void> {
   const { length } = (await buildah('images', '-q', localNode).catch(() => '')).split('\n')[0] ?? ''
   if (length === 0) await call(join(checkout, 'deploy/image/base.sh'), [])
 }
 
-/** Builds the Dockerfile of the checkout. A proxy's certificate of this machine is used by the first stage only. */
+/** Builds the Dockerfile of the checkout. Only the first stage uses the certificate of this machine's proxy. */
 export async function buildImage(tag: string, { trains = false } = {}): Promise<number> {
   const startedMs = performance.now()
   const certificates = environment['NODE_EXTRA_CA_CERTS']
@@ -59,9 +59,9 @@ export async function buildImage(tag: string, { trains = false } = {}): Promise<
 }
 
 export interface ImageSize {
-  /** Unpacked, as `podman images` shows it. */
+  /** Unpacked size, as `podman images` shows it. */
   mb: number
-  /** As a registry keeps it. */
+  /** Size in a registry. */
   packedMb: number
 }
 

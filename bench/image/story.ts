@@ -1,4 +1,4 @@
-/** A model is trained, released and asked by containers alone; only Postgres and Temporal are processes of this machine. */
+/** Trains, releases and queries a model in containers only; Postgres and Temporal are processes of this machine. */
 import { chmodSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -15,17 +15,17 @@ import { sayTo, untilHolds } from '../fleet/fixture.ts'
 import { podman } from './podman.ts'
 
 export interface ImageStory {
-  /** From `podman run` to the first 200 of `/readyz`, a start each. */
+  /** Time from `podman run` to the first 200 of `/readyz`, for each start. */
   readyMs: number[]
   stopMs: number
-  /** Of the API, as its process sees it. */
+  /** User and capabilities of the API's process. */
   user: string
-  /** What a write outside of the volume is answered. */
+  /** Error of a write outside the volume. */
   written: string
   memoryMb: number
   /** Whether the default seccomp profile filters the calls of the API. */
   isFiltered: boolean
-  /** How a process ends that takes more memory than its container may. */
+  /** Exit status of a process that exceeds the memory of its container. */
   beyondLimit: string
   syncSeconds: number
   trainSeconds: number
@@ -40,7 +40,7 @@ const chart = parse(readFileSync(join(checkout, 'deploy/helm/tenure/values.yaml'
   Kind,
   { resources: { limits: { memory: string } } }
 >
-/** As Kubernetes' restricted profile asks, and more. */
+/** As Kubernetes' restricted profile requires, and stricter. */
 const confined = ['--read-only', '--cap-drop=all', '--security-opt=no-new-privileges', '--network=host']
 
 export async function tellImageStory(

@@ -15,7 +15,7 @@ const width = 32
 const names = Array.from({ length: width }, (_, index) => `f${index}`)
 const same = (bytes: Buffer): Buffer => bytes
 
-/** A model of 32 numbers. */
+/** Describes a model with 32 numeric inputs. */
 export function wideSpec(): ArtifactSpec {
   const next = seeded(3)
   return {
@@ -32,13 +32,13 @@ export interface GrpcCost {
   rows: number
   httpUs: number
   grpcUs: number
-  /** Of a server of the same library that does nothing with messages of the same sizes. */
+  /** CPU time of a server of the same library that does nothing with messages of the same sizes. */
   bareUs: number
-  /** The median of the rounds, in each of which both were measured in turn. */
+  /** The median of the rounds; each round measures both in turn. */
   ratio: number
 }
 
-/** Of calls with so many rows, of a replica with this environment, which serves `wide`. */
+/** Measures calls with so many rows, on a replica with this environment, which serves `wide`. */
 export async function measureGrpc(
   environment: Record<string, string>,
   calls: Readonly<Record<number, number>>,
@@ -99,7 +99,7 @@ async function startEcho(answerBytes: number): Promise<MeasuredProcess & { port:
   return { child, port: Number(line) }
 }
 
-/** The same rows in JSON and as raw tensors. */
+/** Encodes the same rows in JSON and as raw tensors. */
 function bodiesOf(rows: number): { json: string; message: Buffer } {
   const next = seeded(rows)
   const data = Float32Array.from({ length: rows * width }, () => Math.round(next() * 1_000) / 1_000)

@@ -1,4 +1,4 @@
-/** A server of grpc-js that reads each message and answers with bytes of the same size as a prediction: what the library costs by itself. */
+/** Runs a grpc-js server that reads each message and responds with bytes of the size of a prediction: the cost of the library itself. */
 import { Server, ServerCredentials } from '@grpc/grpc-js'
 
 const answer = Buffer.alloc(Number(process.argv[2]))

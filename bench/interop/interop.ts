@@ -1,7 +1,6 @@
 /**
- * Measures what protocols beside HTTP and what tracing cost, and writes bench/interop/interop.md.
- * `npm run bench:interop -- [--parts grpc,streams,tracing] [--rounds 5] [--draws 4] [--records 100000] [--out FILE]`: the sections of other parts stay as
- * they are.
+ * Measures the cost of protocols other than HTTP, and of tracing, and writes bench/interop/interop.md. `npm run bench:interop -- [--parts
+ * grpc,streams,tracing] [--rounds 5] [--draws 4] [--records 100000] [--out FILE]`; the sections of other parts stay as they are.
  */
 import { existsSync, mkdtempSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -68,7 +67,7 @@ function commandOf(part: Part): string {
   return `npm run bench:interop -- --parts ${part} --rounds ${rounds}${sizes[part]}`
 }
 
-/** Title → text. */
+/** Returns title → text of the sections. */
 function sectionsOf(page: string): Map<string, string> {
   const [, ...sections] = page.split(/^## /m)
   return new Map(

@@ -1,18 +1,18 @@
-/** Measures the processor time of a replica for each call. Unlike the time of the clock, it says something on a machine with other work. */
+/** Measures the CPU time of a replica per call, which is meaningful on a busy machine, unlike elapsed time. */
 import { Agent, request } from 'node:http'
 import { cpuMs } from '../harness/processor-time.ts'
 import type { ApiProcess } from '../../test/support/serving/api-process.ts'
 
-/** Sends a call. False for a refusal: a replica that did not run for a quarter of a second refuses what waited. */
+/** Sends a call. Returns false for a refusal: a replica that did not run for 250 ms refuses waiting requests. */
 export type Ask = () => Promise<boolean>
 
 export type MeasuredProcess = Pick<ApiProcess, 'child'>
 
 const callers = 8
-/** More refusals than this share would be measured in place of predictions. */
+/** Maximum share of refusals; above it, refusals would be measured instead of predictions. */
 const maxRefused = 0.05
 
-/** Microseconds for each call. */
+/** Microseconds per call. */
 export async function costUs(replica: MeasuredProcess, ask: Ask, calls: number): Promise<number> {
   const before = cpuMs(replica)
   let left = calls
@@ -25,7 +25,7 @@ export async function costUs(replica: MeasuredProcess, ask: Ask, calls: number):
   return ((cpuMs(replica) - before) / calls) * 1_000
 }
 
-/** Asks a path with the same body, over connections that are kept. */
+/** Requests a path with the same body, over keep-alive connections. */
 export function httpAsker({ url }: ApiProcess, path: string, body: string): { ask: Ask; close(): void } {
   const agent = new Agent({ keepAlive: true, maxSockets: callers })
   const headers = { 'content-type': 'application/json', 'content-length': Buffer.byteLength(body) }

@@ -1,7 +1,7 @@
 /**
- * Measures what tracing costs at a share of 1 %, in two ways: that of the tracing alone, in this process, and that of replicas. Two replicas
- * of one kind differ by up to a tenth, because V8 compiles and inlines in another order in each process. So several of each kind
- * are started, and compared with what two of the same kind differ by.
+ * Measures the cost of tracing at a share of 1 % in two ways: of tracing alone in this process, and of whole replicas. Two replicas of one
+ * kind differ by up to a tenth, because V8 compiles and inlines in another order in each process. Therefore several of each kind are
+ * started, and compared with the difference between two of the same kind.
  */
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import { createExemplars } from '../../api/metrics/exemplars.ts'
@@ -20,7 +20,7 @@ const target = { model: 'iris', protocol: 'predict' }
 const served = { version: 'iris-1.0.0', arm: 'champion' as const }
 const share = 0.01
 
-/** Microseconds that tracing adds to a call: its decision, its spans, and the bytes that are sent. */
+/** Microseconds that tracing adds to a call: decision, spans, and sent bytes. */
 export async function measureTracing(
   collectorUrl: string,
 ): Promise<{ callUs: number; spanUs: number; us: number }> {
@@ -30,7 +30,7 @@ export async function measureTracing(
   const tracing = createPredictionTracing(telemetry, createExemplars(latencyBounds), preciseNow)
   const calls = 200_000
   const callsOfTurn = 1_000
-  /** Without what happens between the turns: the collector may run in this process. */
+  /** Excludes work between the turns, because the collector may run in this process. */
   const once = async (): Promise<number> => {
     let us = 0
     for (let call = 0; call < calls; call += callsOfTurn) {
@@ -85,12 +85,12 @@ function sampleOf(telemetry: Telemetry, count: number): TraceSpan[] {
 export interface TracedReplicas {
   /** A call without a collector, in microseconds. */
   offUs: number
-  /** By draw: that of a replica with tracing, and of a second one without, as multiples of the first. */
+  /** By draw: cost of a replica with tracing, and of a second one without, as multiples of the first. */
   traced: number[]
   again: number[]
 }
 
-/** Each draw starts three replicas, which serve `iris`. */
+/** Measures replicas; each draw starts three, which serve `iris`. */
 export async function measureTracedReplicas(
   environment: () => Record<string, string>,
   collectorUrl: string,
@@ -109,7 +109,7 @@ export async function measureTracedReplicas(
       const askers = replicas.map((each) =>
         httpAsker(each, '/v1/models/iris/predict', JSON.stringify({ instances: [irisRow] })),
       )
-      // The first rounds compile. In turn, so that the load of the machine weighs on all of them.
+      // The first rounds compile. Replicas take turns, so that the load of the machine affects all of them.
       for (let round = -2; round < rounds; round++)
         for (const name of round % 2 === 0 ? names : names.toReversed()) {
           const place = names.indexOf(name)

@@ -1,6 +1,7 @@
 /**
- * Simulates the judge of business metrics: its false alarms on good releases, looked at after every tick beside all other judges, and the
- * users that it needs to find a candidate whose users buy less. `npm run bench:business -- <releases> <seed> [releases | users]`.
+ * Simulates the judge of business metrics: its false alarms on good releases, evaluated after every tick together with all other judges,
+ * and the number of users that it needs to detect a candidate whose users buy less. `npm run bench:business -- <releases> <seed> [releases
+ * | users]`.
  */
 import { judgeBusiness } from '../../domain/canary/business-metric.ts'
 import type { BusinessMetric } from '../../domain/canary/business-policy.ts'
@@ -67,7 +68,7 @@ for (const text of only === 'users'
   )
 }
 
-/** Users of both arms in turn, half at each; the judge looks after every 2,000. Returns the users until it acts. */
+/** Simulates users of both arms in turn, half in each; the judge evaluates after every 2,000. Returns the number of users until it acts. */
 function alone(metric: BusinessMetric, by: number, users: number, uniform: () => number): number | undefined {
   const scenario = by === 0 ? { kind: 'good' as const } : { kind: 'earns' as const, by }
   const given = { ...metric, withinMs: 0, delayMs: 0 }

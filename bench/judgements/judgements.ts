@@ -1,7 +1,7 @@
 /**
- * Simulates the judges that need no failure (score shift, disagreement, hold-back), and the one after the probation. Prints their false
- * alarms on good releases, looked at after every tick, and what each needs to find a model that is worse.
- * `npm run bench:judgements -- <releases> <seed> [release | disagreement | holdback | decay]`.
+ * Simulates the judges that need no failures (score shift, disagreement, hold-back), and the judge after the probation. Prints their false
+ * alarms on good releases, evaluated after every tick, and how much data each needs to detect a worse model. `npm run bench:judgements --
+ * <releases> <seed> [release | disagreement | holdback | decay]`.
  */
 import {
   defaultDisagreement,
@@ -25,7 +25,7 @@ const hourMs = 3_600_000
 
 console.log(`Σα = ${totalAlpha(defaultAlpha)}, seed ${seed}\n`)
 
-/** Releases of the whole policy: the reducer and all its judges. */
+/** Simulates releases of the whole policy: the reducer and all its judges. */
 function releaseTable(): void {
   printRow(
     'scenario',
@@ -75,7 +75,7 @@ function releaseTable(): void {
   }
 }
 
-/** Ten slices of 500 pairs each, looked at after every 250 pairs. */
+/** Simulates ten slices of 500 pairs each, evaluated after every 250 pairs. */
 function disagreement(
   { rate, slice, max }: { rate: number; slice: number; max: number },
   uniform: () => number,
@@ -137,7 +137,7 @@ function disagreementTable(): void {
   }
 }
 
-/** Users in turn, 5 % of them at the hold-back; looked at ten times. */
+/** Simulates users in turn, 5 % of them in the hold-back, evaluated ten times. */
 function holdback(
   task: 'probability' | 'number',
   worse: number,
@@ -188,7 +188,7 @@ function holdbackTable(): void {
   }
 }
 
-/** Windows of an hour until a champion past its probation gives way, at most as many as given. */
+/** Returns the number of hourly windows until a champion after its probation is rolled back, at most as many as given. */
 function decayed(rate: number, requests: number, windows: number, uniform: () => number): number | undefined {
   let state: DecayState | undefined
   for (let window = 1; window <= windows; window++) {

@@ -1,6 +1,6 @@
 /**
- * Deletes everything of a running system but its signing keys, in the middle of a release and of predictions, and restores it from a bucket.
- * The bucket is moto's, which keeps objects in memory.
+ * Deletes everything of a running system except its signing keys, in the middle of a release and of predictions, and restores it from a
+ * bucket. The bucket is moto's, which keeps objects in memory.
  */
 import { execFile } from 'node:child_process'
 import { cpSync, mkdirSync, mkdtempSync, rmSync } from 'node:fs'
@@ -21,7 +21,7 @@ import { startCallers, startRealSystem } from '../../test/support/servers/system
 const run = promisify(execFile)
 
 export interface DrillReport {
-  /** Of the predictions log and the marks, which are written all the time. */
+  /** Rows of the prediction log and marks, which are written continuously. */
   rpoSeconds: number
   rtoSeconds: number
   /** The parts of it. */
@@ -31,16 +31,16 @@ export interface DrillReport {
   marks: { written: number; lost: number }
   predictions: { restored: number }
   release: { stage: string; outcome: string }
-  /** Whether the champion of the baseline serves, and the candidate's answers after the restore. */
+  /** Whether the baseline champion serves, and the candidate's answers after the restore. */
   champion: boolean
   byCandidate: number
   missing: number
   objects: { bases: number; baseMb: number; logFiles: number; logMb: number }
-  /** Whether the log is kept again, on the new timeline, without a failure. */
+  /** Whether the log is archived again, on the new timeline, without a failure. */
   keptAgain: boolean
 }
 
-/** A release that is still in its canary when everything goes. */
+/** A release that is still in its canary when everything is deleted. */
 const longPolicy = {
   ...showPolicy,
   stages: showPolicy.stages.map((stage) => ({ ...stage, minMs: 3_600_000, deadlineMs: 7_200_000 })),
@@ -60,7 +60,7 @@ export async function runRecoveryDrill({ loadSeconds }: { loadSeconds: number })
   const { release, champion } = await show.approved(longPolicy)
   await release.reaches('canary')
   const callers = startCallers(system.urls, model, 5)
-  // Until then a restore would bring back a system without the release.
+  // Before that, a restore would bring back a system without the release.
   await untilFresh(system.store, Date.now())
   const marks = startMarks(system.store)
   await pause(loadSeconds * 1_000)
@@ -148,7 +148,7 @@ export async function runRecoveryDrill({ loadSeconds }: { loadSeconds: number })
 
 function kill({ system }: Show, name: string): void {
   const pid = system.supervision.pidOf(name)
-  // Its whole group: a helper of Postgres would copy the log on.
+  // The whole process group, because a helper of Postgres would continue to archive the log.
   if (pid !== undefined) process.kill(-pid, 'SIGKILL')
 }
 
@@ -181,7 +181,7 @@ function startMarks(store: Store) {
 const rowsFrom = <T extends object>(store: Store, statement: ReturnType<typeof sql>): Promise<T[]> =>
   store.query<T>(statement)
 
-/** Waits until a base is there and the log is copied up to a moment. */
+/** Waits until a base exists and the log is archived up to a moment. */
 const untilFresh = (store: Store, sinceMs: number): Promise<void> =>
   until(async () => {
     const found = await findBackupState(store)

@@ -1,5 +1,5 @@
 /**
- * Measures what a loss of everything costs: rows since the last copy (RPO) and time until predictions are answered again (RTO); writes
+ * Measures the cost of losing everything: rows since the last copy (RPO) and the time until predictions are served again (RTO); writes
  * bench/recovery/recovery.md. `npm run bench:recovery -- --rounds 3 --seconds 60 [--out FILE]`
  */
 import { writeFileSync } from 'node:fs'
@@ -10,7 +10,7 @@ import { runRecoveryDrill, type DrillReport } from './drill.ts'
 const options = readOptions({ rounds: 3, seconds: 60, out: reportFile('recovery/recovery.md') })
 const reports: DrillReport[] = []
 for (let round = 0; round < options.rounds; round++) {
-  // The moment within a file of the log is another one each time.
+  // The moment within a log segment differs each time.
   const report = await runRecoveryDrill({ loadSeconds: options.seconds + 7 * round })
   reports.push(report)
   console.log(JSON.stringify(report))

@@ -1,9 +1,10 @@
 /**
- * Measures predictors alone, without sockets: our trees beside ONNX Runtime and LightGBM's own call for one row, and graphs in the request's turn
- * and in the process of ONNX Runtime beside the same library called bare. All contenders take turns in each round, so that other load affects them alike; what counts are the
- * ratios within a round.
+ * Measures predictors alone, without sockets: Tenure's trees against ONNX Runtime and LightGBM's single-row call, and graphs, both in the
+ * turn of the request and in the process of ONNX Runtime, against direct calls of the library. All contenders take turns in each round, so
+ * that other load affects them alike; only ratios within a round count.
  *
- * `npm run bench:predictors -- --python PYTHON [--rounds 40] [--only trees|sessions] [--models DIR] [--out FILE]`. PYTHON needs lightgbm and onnx.
+ * `npm run bench:predictors -- --python PYTHON [--rounds 40] [--only trees|sessions] [--models DIR] [--out FILE]`. PYTHON needs lightgbm
+ * and onnx.
  */
 import { execFileSync, spawn } from 'node:child_process'
 import { mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
@@ -56,7 +57,7 @@ const page = [
 writeFileSync(options.out, page)
 process.stdout.write(page)
 
-/** One row a call over rows that differ, in processor time of the thread. */
+/** Measures trees: one row per call over varying rows, in CPU time of the thread. */
 async function measureTrees(file: (name: string) => string, rows: Float64Array): Promise<void> {
   const peer = spawn(options.python, [script, 'serve', folder], {
     stdio: ['pipe', 'pipe', 'inherit'],
@@ -118,7 +119,7 @@ async function measureTrees(file: (name: string) => string, rows: Float64Array):
   peer.stdin.end()
 }
 
-/** Wall time: a part of the work is done in another process. */
+/** Measures sessions in elapsed time, because part of the work is in another process. */
 async function measureSessions(file: (name: string) => string, rows: Float64Array): Promise<void> {
   const sessions = createSessions({ onError: (message) => process.stderr.write(`${message}\n`) })
   lines.push(
@@ -134,7 +135,7 @@ async function measureSessions(file: (name: string) => string, rows: Float64Arra
       const hosted = await openSessionOf(sessions, { name, bytes, layout })
       const turn = lowered && openRowsOf(lowered, layout).predictor
       const bare = await InferenceSession.create(bytes, single)
-      // Requests at once, rows of each, and how often they are repeated in a round.
+      // Concurrent requests, rows of each, and repetitions per round.
       for (const [requests, each, times] of [
         [1, 1, 100],
         [64, 1, 5],

@@ -1,4 +1,4 @@
-/** Kills the replica that answers a topic again and again, and the broker once, and compares what was consumed with what was answered. */
+/** Kills the replica that reads a topic repeatedly, and the broker once, and compares consumed records with answers. */
 import sql from 'sql-template-tag'
 import { setTimeout as pause } from 'node:timers/promises'
 import { startApiProcess, waitUntil } from '../../test/support/serving/api-process.ts'
@@ -6,13 +6,13 @@ import { partitions, type Scene } from './scene.ts'
 
 export interface StreamKills {
   kills: number
-  /** Records of the topic. */
+  /** Number of records in the topic. */
   consumed: number
   answered: number
   dead: number
-  /** Different records among those with an answer or a dead letter. */
+  /** Distinct records among those with an answer or a dead letter. */
   sources: number
-  /** Rows of the answers in the prediction log, and different ids among them. */
+  /** Rows of the answers in the prediction log, and distinct ids among them. */
   rows: number
   ids: number
 }

@@ -1,11 +1,11 @@
-/** Compares the records a second that a replica answers with those of a loop that consumes and produces the same bytes and does nothing else. */
+/** Compares the records per second of a replica with those of a loop that only consumes and produces the same bytes. */
 import { setTimeout as pause } from 'node:timers/promises'
 import { readTopic } from '../../api/streams/reader.ts'
 import { startApiProcess } from '../../test/support/serving/api-process.ts'
 import { cpuMs, watchFamily } from '../harness/processor-time.ts'
 import { partitions, type Scene } from './scene.ts'
 
-/** Of each round. */
+/** Number of records of each round. */
 export interface LoopRates {
   bare: LoopRate[]
   bestEffort: LoopRate[]
@@ -14,18 +14,18 @@ export interface LoopRates {
 
 export interface LoopRate {
   perSecond: number
-  /** Processor time for each record, in microseconds. */
+  /** CPU time per record, in microseconds. */
   cpuUs: LoopCosts
 }
 
-/** Of the process of the loop, of Postgres and of the broker. */
+/** CPU time of the loop's process, of Postgres and of the broker. */
 export interface LoopCosts {
   loop: number
   postgres: number
   broker: number
 }
 
-/** The share of the records before the measured ones, while V8 compiles, and behind them. */
+/** The share of records before the measured ones, while V8 compiles, and after them. */
 const warmUp = 0.4
 const margin = 0.1
 const lookMs = 500
@@ -49,7 +49,7 @@ export async function measureLoops(scene: Scene, rounds: number, count: number):
   return rates
 }
 
-/** The loop of a replica, with the bytes of one answer in place of predictions. */
+/** Runs the loop of a replica, with the bytes of one answer instead of predictions. */
 async function bare(scene: Scene, topic: string, group: string, count: number, value: Buffer) {
   const ending = new AbortController()
   const counted = { topic, done: 0, dead: 0, lag: 0, waitsFor: undefined }
@@ -90,7 +90,7 @@ async function answered(
 ): Promise<LoopRate> {
   const replica = await startApiProcess({ ...scene.answering(topic, group), ...mode })
   const pace = createPace(count, watchCosts(scene, replica))
-  // Each look costs the replica a scrape, which takes milliseconds.
+  // Each poll costs the replica a scrape, which takes milliseconds.
   for (let done = 0; !(done >= count); await pause(lookMs)) {
     done = await scene.metric(replica, 'tenure_stream_records_total', topic)
     pace.at(done)
@@ -99,13 +99,13 @@ async function answered(
   return pace.rate()
 }
 
-/** Answers the processor time up to now, in milliseconds. */
+/** Returns the CPU time so far, in milliseconds. */
 function watchCosts({ database, broker }: Scene, loop: Parameters<typeof cpuMs>[0]): () => LoopCosts {
   const [postgres, kafka] = [watchFamily(database.pid()), watchFamily(broker.pid())]
   return () => ({ loop: cpuMs(loop), postgres: postgres(), broker: kafka() })
 }
 
-/** The rate between two counts, which are known when they are passed. */
+/** Returns the rate between two counts, measured when they are passed. */
 function createPace(count: number, costs: () => LoopCosts) {
   let first: { done: number; ms: number; costs: LoopCosts } | undefined
   let last = { done: 0, ms: 0, costs: { loop: 0, postgres: 0, broker: 0 } }

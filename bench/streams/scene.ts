@@ -1,4 +1,4 @@
-/** A broker, a database and a model for the measurements of streams. */
+/** Starts a broker and a database with a model for the measurements of streams. */
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Stream } from '../../api/streams/stream.ts'
@@ -20,11 +20,11 @@ export interface Scene {
   database: BenchDatabase
   topics: TestTopics
   stream: Stream
-  /** The environment of a replica that answers `from` in a group. */
+  /** Returns the environment of a replica that reads `from` in a group. */
   answering(from: string, group: string): Record<string, string>
-  /** A metric of the replica for the topic, by its other label. */
+  /** Reads a metric of the replica for the topic, by its other label. */
   metric(replica: ApiProcess, name: string, topic: string): Promise<number>
-  /** Sends requests, every hundredth of them broken when `broken`, and returns their number. */
+  /** Sends requests, every hundredth invalid when `broken`, and returns their number. */
   send(topic: string, count: number, broken?: boolean): Promise<number>
 }
 

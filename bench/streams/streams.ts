@@ -1,6 +1,7 @@
 /**
- * Measures predictions for a topic of Kafka and writes bench/streams/streams.md: records a second beside a loop that only consumes and produces, and
- * the equation of the log after repeated kills. `npm run bench:streams -- [--rounds 3] [--records 100000] [--kills 20] [--out FILE]`
+ * Measures predictions on a Kafka topic and writes bench/streams/streams.md: records per second relative to a loop that only consumes and
+ * produces, and whether records are lost or duplicated after repeated kills. `npm run bench:streams -- [--rounds 3] [--records 100000]
+ * [--kills 20] [--out FILE]`
  */
 import { writeFileSync } from 'node:fs'
 import { figureTable, machine, quantileOf, roundedNumber } from '../harness/figures.ts'

@@ -1,4 +1,4 @@
-/** Makes what the trainings are measured on: the flights of the example model, and any number of rows of their shape. */
+/** Prepares the data of the training measurements: the flights of the example model, and any number of similar rows. */
 import { textLiteral } from '../../domain/sql-text.ts'
 import { readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
@@ -14,20 +14,20 @@ export interface RowsFile {
   bytes: number
 }
 
-/** The flights as the example model takes them: 80,000 training rows. */
+/** Takes the flights as the example model reads them: 80,000 training rows. */
 export async function takeFlights(artifactRoot: string, model: LoadedModel): Promise<RowsFile> {
   const artifacts = openArtifacts(artifactRoot)
   const { digest, bytes } = await writeSnapshot({
     definition: model.definition,
     asOf: '2001-04-01T00:00:00.000Z',
-    // Files have no need of a database.
+    // Files need no database.
     store: {} as never,
     artifacts,
   })
   return { digest, bytes, path: await artifacts.locate('snapshots', digest) }
 }
 
-/** The example model with other epochs, in a directory of its own. */
+/** Loads the example model with another number of epochs, in a separate directory. */
 export async function modelOfEpochs(directory: string, epochs: number): Promise<LoadedModel> {
   const name = `flights-${epochs}`
   let text = await readFile(join(modelsDirectory, 'flight-delay.ts'), 'utf8')
@@ -46,7 +46,7 @@ export async function modelOfEpochs(directory: string, epochs: number): Promise<
 
 export const flightsFile = join(checkout, 'node_modules/vega-datasets/data/flights-3m.parquet')
 
-/** A snapshot of rows like the flights: those of the file over and over, each time with another share of late flights. */
+/** Makes a snapshot of rows like the flights: the file repeated, each time with another share of late flights. */
 export async function makeRows(
   artifactRoot: string,
   rows: { train: number; test: number },

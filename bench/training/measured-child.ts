@@ -4,17 +4,17 @@ import { setPriority } from 'node:os'
 import { runChild } from '../../activities/runtime/child-process.ts'
 
 export interface Usage {
-  /** Seconds of processor time, of all threads. */
+  /** CPU seconds of all threads. */
   cpu: number
   /** Seconds. */
   wall: number
-  /** The most resident memory so far, in MiB. */
+  /** Peak resident memory so far, in MiB. */
   peakMb: number
 }
 
 export interface MeasuredChild<Step, Result> {
   result: Result
-  /** At each step that the child reported. */
+  /** Measurements at each step that the child reported. */
   steps: (Usage & { step: Step })[]
   end: Usage
 }
@@ -23,7 +23,7 @@ const everyMs = 20
 /** Kernel ticks per second. */
 const ticksPerSecond = 100
 
-/** Undefined when the process has ended. */
+/** Reads the usage of a process; undefined when it has ended. */
 function usageOfPid(pid: number, since: number): Usage | undefined {
   try {
     const stat = readFileSync(`/proc/${pid}/stat`, 'utf8')
@@ -37,7 +37,7 @@ function usageOfPid(pid: number, since: number): Usage | undefined {
   }
 }
 
-/** A job of the worker lowers its own priority; here it keeps that of its peers. */
+/** Runs a job and measures its child. A job of the worker lowers its own priority; here it keeps the priority of its peers. */
 export async function measureChild<Step, Result>(
   file: string,
   job: object,
@@ -51,7 +51,7 @@ export async function measureChild<Step, Result>(
     try {
       setPriority(pid, 0)
     } catch {
-      // It has ended, or the user may not.
+      // The process has ended, or the user lacks permission.
     }
   }, everyMs)
   const steps: (Usage & { step: Step })[] = []

@@ -1,9 +1,9 @@
 /**
- * Measures trainings: the flights of the example model beside TensorFlow in Python, LightGBM and scikit-learn, and rows of their shape up to
- * ten millions, in training and in evaluation. Contenders take turns; what counts is processor time, and ratios within a round.
+ * Measures trainings: the flights of the example model in Tenure, TensorFlow in Python, LightGBM and scikit-learn, and up to ten million
+ * similar rows, in training and in evaluation. Contenders take turns; only CPU time and ratios within a round count.
  *
- * `npm run bench:train -- [--rounds 5] [--sizes 100000,1000000,10000000] [--python PYTHON] [--out FILE] [--keep DIR]`. Without `--python`, an
- * environment with the peers is made in the cache.
+ * `npm run bench:train -- [--rounds 5] [--sizes 100000,1000000,10000000] [--python PYTHON] [--out FILE] [--keep DIR]`. Without `--python`,
+ * an environment with the peers is made in the cache.
  */
 import { execFileSync } from 'node:child_process'
 import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
@@ -149,7 +149,7 @@ async function measureSizes(sizes: readonly number[]): Promise<void> {
   const found: string[][] = []
   for (const size of sizes) {
     const snapshot = await makeRows(root, { train: size, test: 25_000 })
-    // Of the largest size one epoch is enough: its start is a small part.
+    // One epoch of the largest size is enough, because its start is a small part.
     const trained = await trainOn(size >= manyRows ? one : two, snapshot)
     const { steps, end, result } = trained
     const fit = steps.length > 1 ? steps.at(-1)!.cpu - steps[0]!.cpu : steps[0]!.cpu

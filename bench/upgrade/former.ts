@@ -1,4 +1,4 @@
-/** Makes a runnable checkout of an older commit of this repository, below `.tenure`: its files, its packages, its compiled processes. */
+/** Makes a runnable checkout of an older commit of this repository below `.tenure`: its files, packages and compiled processes. */
 import { execFile } from 'node:child_process'
 import { existsSync, mkdirSync, rmSync, symlinkSync } from 'node:fs'
 import { join } from 'node:path'
@@ -13,7 +13,7 @@ export interface FormerBuild {
   commit: string
   date: string
   folder: string
-  /** The module of that build at the path of a module of this one. */
+  /** Imports that build's module at the path of a module of this build. */
   load<Module>(path: string): Promise<Module>
 }
 
@@ -44,7 +44,7 @@ interface Part {
   fault?: string
 }
 
-/** Today's packages serve where they fit the former lockfile; an installation of its own takes minutes and the network. */
+/** Uses today's packages if they match the older lockfile; a separate installation takes minutes and the network. */
 async function setUp(folder: string): Promise<void> {
   const packages = join(folder, 'node_modules')
   const setup = async (...options: string[]) => {
@@ -57,7 +57,7 @@ async function setUp(folder: string): Promise<void> {
   }
   if (!existsSync(packages)) symlinkSync(join(checkout, 'node_modules'), packages)
   const parts = JSON.parse(await setup('--report')) as Part[]
-  // npm would empty the folder that the link leads to.
+  // npm would empty the folder to which the link points.
   if (parts.some(({ name, fault }) => name === 'packages' && fault !== undefined)) rmSync(packages)
   await setup()
 }

@@ -1,4 +1,4 @@
-/** Starts the system of a former build by that build's own code, and replaces its processes by those of this build one at a time. */
+/** Starts the system of an older build by that build's own code, and replaces its processes by those of this build one at a time. */
 import { execFile } from 'node:child_process'
 import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
@@ -24,15 +24,15 @@ export interface UpgradeStage {
   system: systems.RealSystem
   /** The names of the processes, in the order in which they are replaced. */
   order: string[]
-  /** Process ids of workers, by the build that they run. */
+  /** Build → process ids of the workers that run it. */
   workers: Map<number, 'former' | 'present'>
   /** Registers the next version: one like the champion, or one that answers every row with "no". */
   register(against: string | undefined, kind: 'good' | 'bad'): Promise<string>
-  /** As a user of that role, by the API alone. */
+  /** Acts as a user of that role, only through the API. */
   say<T>(role: 'operator' | 'approver', method: string, path: string, body?: object): Promise<T>
-  /** Runs the command of this build beside the system, as its administrator does. */
+  /** Runs the command of this build on the system, as its administrator does. */
   command(...args: string[]): Promise<string>
-  /** Replaces a process by that of this build; resolves when it serves. */
+  /** Replaces a process by this build's; resolves when it serves. */
   replace(name: string): Promise<void>
   stop(): Promise<void>
 }

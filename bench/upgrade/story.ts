@@ -1,4 +1,7 @@
-/** A release of a former build during which the whole system becomes this build, under load. Without the upgrade it is the reference. */
+/**
+ * Runs a release of an older build during which the whole system is upgraded to this build, under load. Without the upgrade it is the
+ * reference.
+ */
 import { setTimeout as pause } from 'node:timers/promises'
 import { verifyAudit } from '../../store/audit/audit-log.ts'
 import { findChampion } from '../../store/registry/champions.ts'
@@ -15,11 +18,11 @@ export type UpgradeCandidate = 'good' | 'bad'
 
 export interface StoryOptions {
   candidate: UpgradeCandidate
-  /** Whether the processes are replaced; without, the former build runs to the end. */
+  /** Whether the processes are replaced; otherwise the older build runs to the end. */
   upgrades: boolean
-  /** The least time of the first canary stage, in which the upgrade takes place. */
+  /** Minimum duration of the first canary stage, in which the upgrade takes place. */
   canarySeconds: number
-  /** How long both builds work side by side after each step. */
+  /** How long both builds run in parallel after each step. */
   sideBySideSeconds: number
   requestsPerSecond: number
   say: (line: string) => void
@@ -29,7 +32,7 @@ export interface UpgradeStep {
   name: string
   seconds: number
   failed: number
-  /** Where the release was when the step was done. */
+  /** Stage of the release after the step. */
   release: string
 }
 
@@ -42,21 +45,21 @@ export interface StoryReport {
   p99Ms: number
   maxMs: number
   steps: UpgradeStep[]
-  /** What `tenure upgrade --check` found, as it prints it. */
+  /** The output of `tenure upgrade --check`. */
   checked: string
   ending: Ending
   reason: string
   issues: string[]
-  /** Of the release: workflow tasks and activities that each build has done, and tasks that failed. */
+  /** Workflow tasks and activities of the release by build, and tasks that failed. */
   work: Record<
     'formerTasks' | 'presentTasks' | 'formerActivities' | 'presentActivities' | 'failedTasks',
     number
   >
 }
 
-/** Between an answer and the next request of one caller. */
+/** Pause between a response and the next request of one client. */
 const callerPauseMs = 100
-/** All versions answer these rows alike. */
+/** All versions predict the same for these rows. */
 const calmRow = { x: 0, y: 300 }
 /** Here a bad candidate answers "no" where the champion answers "yes". */
 const tellingRow = { x: 0, y: -5 }
@@ -73,7 +76,7 @@ export async function runUpgrade(former: FormerBuild, options: StoryOptions): Pr
     void askers.push(
       startAsker({
         targets: [sharedUrl],
-        // A busy machine answers and wakes callers late.
+        // A busy machine delays responses and clients.
         each: Math.round((1.4 * perSecond * callerPauseMs) / 1_000),
         model: upgradedModel,
         row,
@@ -106,7 +109,7 @@ export async function runUpgrade(former: FormerBuild, options: StoryOptions): Pr
       await step('migrate', () => stage.command('models', 'sync'))
     }
     for (const [place, name] of stage.order.entries()) {
-      // One worker and one replica of each build are there.
+      // One worker and one replica of each build are running.
       if (place === 2 && candidate === 'bad') ask(tellingRow, requestsPerSecond / 2)
       if (upgrades) await step(name, () => stage.replace(name))
     }
@@ -178,7 +181,7 @@ const untilStage = ({ system: { store } }: UpgradeStage, id: string, wanted: str
     { what: `the release is in ${wanted}`, withinMs: 120_000 },
   )
 
-/** Reads from the history which build has done what. */
+/** Reads from the history which build executed which tasks. */
 async function workOf(
   { system: { client }, workers }: UpgradeStage,
   { workflowId, runId }: Release,

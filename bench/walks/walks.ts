@@ -1,6 +1,7 @@
 /**
- * Times four questions on a phone's screen in a real browser: `npm run bench:walks`. A step costs what the page takes, measured, and what a
- * reader takes, estimated by the keystroke-level model: 1.35 s to decide, 1.1 s a tap, 0.28 s a key, and four words a second.
+ * Measures how long users need to answer four questions on a phone screen in a real browser: `npm run bench:walks`. A step costs the page's
+ * time, measured, and the reader's time, estimated by the keystroke-level model: 1.35 s to decide, 1.1 s per tap, 0.28 s per key, and four
+ * words per second.
  */
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -28,7 +29,9 @@ interface WalkStep {
   act?: (page: Page) => Promise<void>
   keys?: number
   taps?: number
-  /** What answers; the step ends when it is visible, and its words are read. Finding it is part of the time to decide. */
+  /**
+   * The text that answers the question; the step ends when it is visible and its words are read. Finding it is part of the time to decide.
+   */
   reads: (page: Page) => ReturnType<Page['locator']>
 }
 
@@ -153,7 +156,7 @@ async function walk(page: Page, { name, question, limitMs, from, steps }: Walk):
   return rows
 }
 
-/** A challenger that was refused, and a champion since ten days. */
+/** Seeds a challenger that was refused, and a champion of ten days ago. */
 async function seedPast({ core, model, champion }: DashboardFixture): Promise<void> {
   const message = 'Not released: AUC 0.6492 vs 0.6521; worst case −0.0092, limit −0.0050'
   await core.store.query(sql`

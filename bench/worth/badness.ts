@@ -1,6 +1,6 @@
 /**
- * Judges whether a version is bad: on the clean rows of its first week, beside versions of the calm year that were trained as of that
- * week. One training differs from the next by chance, so a single one of them is no measure.
+ * Judges whether a version is bad: on the clean rows of its first week, compared with versions of the calm year that were trained as of
+ * that week. Trainings differ by chance, so a single one is no measure.
  */
 import { delong } from '../../domain/metrics/delong.ts'
 import { auc } from '../../domain/metrics/auc.ts'
@@ -9,19 +9,19 @@ import { sumOf } from '../../domain/statistics/distributions.ts'
 import type { StreamRow, YearStream } from './streams.ts'
 import { featuresOf, snapshotOf, trainVersion, type PlayedVersion } from './versions.ts'
 
-/** The answers of versions of the calm year on the clean rows of the week as of whose start they were trained. */
+/** Answers of calm-year versions on the clean rows of the week at whose start they were trained. */
 export interface CalmWeek {
-  /** Of the weekly version that the contenders of the calm year use. */
+  /** The weekly version that the contenders of the calm year use. */
   weekly: Float32Array
-  /** Of versions with other seeds and other samples of the same rows. */
+  /** Versions with other seeds and other samples of the same rows. */
   again: Float32Array[]
 }
 
 /** Trainings of a week with other seeds. */
 const timesAgain = 8
-/** A bad version has an AUC this much lower. */
+/** AUC difference from which a version is bad. */
 const badBy = 0.01
-/** Of the one-sided interval of 95 %. */
+/** z-value of the one-sided interval of 95 %. */
 const z95 = 1.645
 
 export async function playCalmWeek(
@@ -42,9 +42,9 @@ export async function playCalmWeek(
 export interface JudgedVersion {
   /** Worse by 0.01 than the weekly version of the calm year. */
   thanOne: boolean
-  /** Worse by 0.01 than the mean of those with other seeds. */
+  /** Worse by 0.01 than the mean of the versions with other seeds. */
   thanMean: boolean
-  /** So with certainty: the one-sided interval of 95 % of that difference lies beyond 0.01. */
+  /** The same with certainty: the one-sided interval of 95 % of the difference lies beyond 0.01. */
   certain: boolean
   belowOne: number
   below: number

@@ -1,6 +1,6 @@
 /**
- * Measures what each policy for floods costs or saves: a wave that is over when the version serves, and campaigns that look alike and last.
- * All versions have the trainer of the year.
+ * Measures the costs and savings of each flood policy: for a wave that is over when the version serves, and for campaigns that look alike
+ * but last. All versions have the trainer of the year.
  */
 import { auc } from '../../domain/metrics/auc.ts'
 import { seededRandom } from '../../domain/statistics/random.ts'
@@ -12,19 +12,18 @@ import { featuresOf, snapshotOf, trainVersion } from './versions.ts'
 
 export interface CampaignFigure {
   kind: CampaignKind
-  /** Weeks from the begin of the wave to the training. */
+  /** Weeks from the beginning of the wave to the training. */
   after: number
   policy: FloodPolicy
   /** AUC on the rows of the week after the training, of each wave. */
   auc: number[]
-  /** Waves whose rows were found. */
+  /** Number of waves whose rows were found. */
   found: number
 }
 
 /**
- * - `wave`: a week of 15 % more rows, all of one value and all "yes", which is over.
- * - `as ever`: as many rows more of one value, with its labels, which last.
- * - `all yes`: the rows of the wave, which last.
+ * - `wave`: a week of 15 % more rows, all of one value and all "yes", which is over afterwards. - `as ever`: as many additional rows of one
+ * value, with its usual labels, which last. - `all yes`: the rows of the wave, which last.
  */
 export type CampaignKind = 'wave' | 'as ever' | 'all yes'
 
@@ -93,7 +92,7 @@ function withWave(
   })
 }
 
-/** A row for each kind and time: the mean AUC by policy, and in how many waves rows were found. */
+/** Returns a row for each kind and time: the mean AUC by policy, and in how many waves rows were found. */
 export function campaignRows(figures: readonly CampaignFigure[]): string[][] {
   const first = figures.filter(({ policy }) => policy === 'thin')
   const meanOf = (all: readonly number[]) => (sumOf(all) / all.length).toFixed(4)

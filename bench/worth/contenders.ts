@@ -1,4 +1,7 @@
-/** Plays the contenders without a server: never retrained, weekly unjudged, weekly with a hold-out threshold, weekly with Flagger's rules. */
+/**
+ * Simulates the contenders without a server: never retrained, retrained weekly without a gate, weekly with a hold-out threshold, weekly
+ * with Flagger's rules.
+ */
 import { auc } from '../../domain/metrics/auc.ts'
 import { hash32 } from '../../domain/serving/route.ts'
 import { baselineRule } from '../../domain/simulation/baseline-rules.ts'
@@ -7,7 +10,7 @@ import type { Incident } from './incidents.ts'
 import type { YearStream, StreamRow } from './streams.ts'
 import { featuresOf, type PlayedSnapshot, type PlayedVersion } from './versions.ts'
 
-/** A version as it serves: a bug of its path changes what it gets. */
+/** A serving version; a bug of its serving path changes its inputs. */
 export interface PlayingVersion {
   version: PlayedVersion
   bug?: Incident['bug']
@@ -26,31 +29,31 @@ export interface Trained {
 export interface PlayedDay {
   stream: YearStream
   week: number
-  /** Of its week, from 0. */
+  /** Day of its week, from 0. */
   place: number
   atMs: number
   requests: StreamRow[]
   incident: Incident | undefined
-  /** The training as of the start of this day, shared by all who ask for it. */
+  /** Returns the training as of the start of this day, shared by all contenders. */
   train: () => Promise<Trained>
-  /** The same without the rows of some periods, and with numbers outside of their range imputed. */
+  /** The same without the rows of some periods, and with out-of-range numbers imputed. */
   trainGuarded: (leftOut: readonly Period[]) => Promise<Trained>
-  /** Without rows of floods. */
+  /** The same without flooded rows. */
   snapshot: (leftOut: readonly Period[]) => Promise<PlayedSnapshot & { floods: Flood[] }>
-  /** The probabilities of a version for the requests of this day. */
+  /** Returns the probabilities of a version for the requests of this day. */
   answers: (served: PlayingVersion) => Float32Array
 }
 
 export interface YearContender {
   name: string
-  /** Before the requests of a day. */
+  /** Called before the requests of a day. */
   morning(day: PlayedDay): Promise<void>
-  /** Which version answers each request of the day. */
+  /** Returns which version answers each request of the day. */
   serve(day: PlayedDay): PlayingVersion[]
   trainings: number
-  /** Of training. */
+  /** Seconds of training. */
   seconds: number
-  /** Decisions of people that something waited for, and alerts that only a person can end. */
+  /** Human decisions that something waited for, and alerts that only a user can resolve. */
   asked: string[]
   log: string[]
 }
@@ -78,7 +81,7 @@ function weekly(name: string, rule: Rule, { once = false } = {}): YearContender 
   }
 }
 
-/** How far below the first version the threshold of the script lies. */
+/** How far the script's threshold lies below the first version. */
 const below = 0.02
 
 const heldOut = ({ snapshot, version }: Trained): number =>
@@ -98,7 +101,7 @@ function withThreshold(): YearContender {
   return contender
 }
 
-/** The first hour of a version serves half of the requests under the rule of Flagger; no answer of these versions is an error. */
+/** Simulates Flagger's rule: a version serves half of the requests in its first hour; no answer of these versions is an error. */
 function withFlagger(): YearContender {
   let before: PlayingVersion | undefined
   const contender = weekly("Flagger's rules", (_, day, champion) => {

@@ -1,6 +1,6 @@
 /**
- * Simulates how often the gate takes a challenger that is no better for `better` with certainty: what it costs that such a verdict outweighs
- * the anchor and the calibration.
+ * Simulates how often the gate judges a challenger that is no better as `better` with certainty: the price of letting such a verdict
+ * outweigh the anchor and the calibration.
  */
 import { gains } from '../../domain/evaluation/paired-gain.ts'
 import { score } from '../../domain/evaluation/metrics.ts'
@@ -13,14 +13,14 @@ export interface FalsePromotions {
   /** The true difference of AUC to the champion. */
   delta: number
   runs: number
-  /** Verdicts `better` by AUC, and by the Brier score. */
+  /** Number of verdicts `better` by AUC, and by the Brier score. */
   byAuc: number
   byBrier: number
 }
 
 const rows = 3_000
 const sigmoid = (x: number): number => 1 / (1 + Math.exp(-x))
-/** The noise of the champion's odds, and of challengers that are as good and worse. */
+/** The noise of the log odds of the champion, and of challengers that are equally good and worse. */
 const championNoise = 0.8
 const noises = [0.8, 0.88, 0.96]
 

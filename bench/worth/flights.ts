@@ -1,10 +1,10 @@
-/** Reads the real flights as a stream. The records end with June, so that a week of the year is half a recorded week. */
+/** Reads the real flights as a stream. The records end with June, so each week of the year is half a recorded week. */
 import { openEvents } from '../../cli/demo/events.ts'
 import { loadModel } from '../../models/index.ts'
 import { dayMs } from '../half-year/clock.ts'
 import { leadWeeks, type YearStream, type StreamRow } from './streams.ts'
 
-/** Preceded by two weeks of records: the lead of the stream. */
+/** Preceded by two weeks of records, which the first training uses. */
 const firstMs = Date.UTC(2001, 0, 15)
 const weekMs = 3.5 * dayMs
 /** The airports with the most flights. */
@@ -42,7 +42,7 @@ export async function flightStream({
   return {
     name: 'flights',
     about: 'real flights of January to June 2001',
-    // An upstream fault sends nulls, so every column may be filled.
+    // An upstream fault sends nulls, so every column may be imputed.
     features: Object.fromEntries(
       Object.entries(definition.features).map(([name, feature]) =>
         feature.kind === 'category'
@@ -53,7 +53,7 @@ export async function flightStream({
     threshold: 0.25,
     weekMs,
     weeks,
-    // Metres for miles.
+    // Metres instead of miles.
     unitFactor: 1_609,
     columns: {
       unit: 'distance',

@@ -1,31 +1,31 @@
 /**
- * Plays twelve incidents of the kinds that public post-mortems tell of. Each lasts a week and changes exactly what it says: the rows of
- * requests, the rows of the table that trainings read, or what one version answers.
+ * Simulates twelve incidents of kinds known from public post-mortems. Each lasts a week and changes exactly what it says: the rows of
+ * requests, the rows of the training table, or the answers of one version.
  */
 import type { FeatureRow } from '../../domain/model/features.ts'
 import { seededRandom } from '../../domain/statistics/random.ts'
 import type { YearStream, StreamRow } from './streams.ts'
 
 export interface PlayedWeek {
-  /** As requests arrive. */
+  /** Rows as requests arrive. */
   requests: StreamRow[]
-  /** As trainings read them. */
+  /** Rows as trainings read them. */
   table: StreamRow[]
 }
 
 export interface Incident {
   name: string
-  /** The public kind of which it is one. */
+  /** The public kind to which it belongs. */
   kind: string
   told: (stream: YearStream) => string
   play?: (rows: StreamRow[], stream: YearStream, uniform: () => number) => PlayedWeek
-  /** What a version released in this week makes of a request. */
+  /** Changes a request for a version released in this week. */
   bug?: (row: FeatureRow, stream: YearStream) => FeatureRow
 }
 
 type Edit = (features: FeatureRow, row: StreamRow) => FeatureRow
 
-/** Requests and table alike. */
+/** Changes requests and table alike. */
 const upstream = (rows: StreamRow[], edit: Edit): PlayedWeek => {
   const edited = rows.map((row) => ({ ...row, features: edit(row.features, row) }))
   return { requests: edited, table: edited }
@@ -151,13 +151,13 @@ export const incidents: readonly Incident[] = [
   },
 ]
 
-/** The last other number of a stream, with which the bug swaps a column. */
+/** Returns the last other number of a stream, with which the bug swaps a column. */
 function otherNumber(features: YearStream['features'], not: string): string {
   const names = Object.keys(features).filter((name) => features[name]!.kind === 'number' && name !== not)
   return names.at(-1)!
 }
 
-/** The week of each incident, spread over the year. */
+/** Returns the week of an incident; incidents are spread over the year. */
 export function weekOfIncident(place: number, weeks: number): number {
   return 3 + Math.floor((place * (weeks - 4)) / incidents.length)
 }
@@ -166,7 +166,7 @@ export function incidentOf(week: number, weeks: number): Incident | undefined {
   return incidents.find((_, place) => weekOfIncident(place, weeks) === week)
 }
 
-/** The rows of a week with its incident, if it has one. */
+/** Returns the rows of a week with its incident, if it has one. */
 export function playWeek(stream: YearStream, week: number, incident: Incident | undefined): PlayedWeek {
   const rows = stream.week(week)
   if (incident?.play === undefined) return { requests: rows, table: rows }

@@ -1,4 +1,4 @@
-/** Plays a year of a stream for all contenders at once, day by day, and counts what each of them answered. */
+/** Simulates a year of a stream for all contenders at once, day by day, and counts the answers of each. */
 import { auc } from '../../domain/metrics/auc.ts'
 import { contendersOf, type Period, type PlayedDay, type PlayingVersion, type Trained } from './contenders.ts'
 import { daysAWeek, incidentOf, playDayMs, playWeek, type PlayedWeek } from './incidents.ts'
@@ -43,20 +43,20 @@ export interface ContenderResult {
   seconds: number
   asked: string[]
   log: string[]
-  /** All that have answered. */
+  /** All versions that have answered. */
   versions: BadVersion[]
 }
 
 export interface YearResult {
   stream: string
   withIncidents: boolean
-  /** The weeks of the year, of which the contenders have those that were played. */
+  /** The weeks of the year; contenders have those that were simulated. */
   planned: number
   contenders: ContenderResult[]
   seconds: number
 }
 
-/** What the calm year leaves for the year with incidents. */
+/** Results of the calm year that the year with incidents needs. */
 export type CalmWeeks = Map<number, CalmWeek>
 
 interface Plan {
@@ -64,7 +64,7 @@ interface Plan {
   reference: CalmWeeks
   floods: FloodPolicy
   say: (line: string) => void
-  /** Gets the year after each week, because a run may be stopped. */
+  /** Receives the year after each week, because a run may be stopped. */
   keep: (year: YearResult) => void
 }
 
@@ -203,7 +203,7 @@ function count(
 const wrongOf = (rows: readonly StreamRow[], answers: Float32Array, { threshold }: YearStream): number =>
   rows.reduce((sum, { label }, row) => sum + Number(Number(answers[row]! >= threshold) !== label), 0)
 
-/** One call for each version and bug. */
+/** Computes answers with one call for each version and bug. */
 function answersOf(
   stream: YearStream,
   requests: readonly StreamRow[],

@@ -12,9 +12,9 @@ export interface StreamRow {
   /** When its label reaches the table. */
   knownAtMs: number
   features: FeatureRow
-  /** What became true. */
+  /** The true outcome. */
   label: number
-  /** What the table of labels says. */
+  /** The label in the table. */
   told: number
 }
 
@@ -26,7 +26,7 @@ export interface YearStream {
   threshold: number
   weekMs: number
   weeks: number
-  /** How much larger the number in another unit is. */
+  /** Factor between the number and the same number in another unit. */
   unitFactor: number
   /** The columns that incidents touch. */
   columns: { unit: string; emptied: string; frozen: string; joined: string; region: string; hour: string }
@@ -34,11 +34,11 @@ export interface YearStream {
   regions: string[]
   slices: { name: string; holds: (row: FeatureRow) => boolean }[]
   network: { units: number; epochs: number; batchSize: number; learningRate: number }
-  /** Weeks of rows that a version learns from and that test it, and weeks before the training that are left out. */
+  /** Weeks of rows for training and testing a version, and the weeks before the training that are left out. */
   split: { train: number; test: number; matured: number }
-  /** Rows that a version learns from, and that test it, at most. */
+  /** Maximum number of rows for training and for testing. */
   mostRows: { train: number; test: number }
-  /** The rows of a week in the order of their times; weeks before the first have negative numbers. */
+  /** Returns the rows of a week in time order; weeks before the first have negative numbers. */
   week(index: number): StreamRow[]
 }
 
@@ -55,15 +55,15 @@ interface Size {
   seed: number
 }
 
-/** What a concept makes of the numbers of a row; region and hour add to it. */
+/** Computes the sum of a concept from the numbers of a row; region and hour are added to it. */
 type Concept = (x: readonly number[]) => number
 
 interface Synthetic extends Size {
   name: string
   about: string
-  /** The names of the numbers, their upper end, and the share of labels that are noise. */
+  /** The names of the numbers, their upper limit, and the share of labels that are noise. */
   numbers: { count: number; max: number; noise: number }
-  /** How much region and hour move the sum at most. */
+  /** Maximum contribution of region and hour to the sum. */
   reach: number
   conceptOf(week: number): Concept
 }
@@ -118,8 +118,8 @@ function pick(drawn: number, shares: readonly number[]): number {
 }
 
 /**
- * The four limits of SEA; one row in ten has the other label. Another pair of numbers counts in each concept, because AUC does not see a
- * limit that moves.
+ * The four thresholds of SEA; one row in ten has the wrong label. Each concept uses another pair of numbers, because AUC does not detect a
+ * threshold that moves.
  */
 const seaConcepts = [
   { limit: 8, pair: [0, 1] },
@@ -145,7 +145,7 @@ export function seaStream(size: Size): YearStream {
 }
 
 const planeNumbers = 8
-/** How far each moving weight goes in a week, and how often it turns round. */
+/** Weekly change of each moving weight, and how often it changes direction. */
 const step = 0.06
 const turning = 0.1
 

@@ -1,6 +1,6 @@
 /**
- * Trains and asks the versions of all contenders: the preprocessing, the training loop and the reference profile of the product, in this
- * process. One training serves every contender that trains at the same time.
+ * Trains and evaluates the versions of all contenders: the product's preprocessing, training loop and reference profile, in this process.
+ * One training serves every contender that trains at the same time.
  */
 import type { LayersModel } from '@tensorflow/tfjs'
 import { makeFit } from '../../activities/tensorflow/training-loop.ts'
@@ -25,7 +25,7 @@ export interface PlayedSnapshot {
 
 export interface PlayedVersion {
   id: string
-  /** The same network, where numbers outside of the declared range are imputed. */
+  /** The same network, with out-of-range numbers imputed. */
   guarded(): PlayedVersion
   asOfMs: number
   rows: number
@@ -35,7 +35,7 @@ export interface PlayedVersion {
   seconds: number
 }
 
-/** The rows that were known at a time, split as the shipped model splits them. */
+/** Returns the rows that were known at a time, split as the shipped model splits them. */
 export function snapshotOf(
   table: readonly StreamRow[],
   asOfMs: number,
@@ -126,7 +126,7 @@ export async function trainVersion(
   return { ...version, answer, guarded }
 }
 
-/** A number outside of its declared range counts as missing. */
+/** Treats a number outside its declared range as missing. */
 export const guardedFeatures = ({ features }: Pick<YearStream, 'features'>): Features =>
   Object.fromEntries(
     Object.entries(features).map(([name, feature]) => [
@@ -135,7 +135,7 @@ export const guardedFeatures = ({ features }: Pick<YearStream, 'features'>): Fea
     ]),
   )
 
-/** Whether a training would read a row with a number outside of its declared range. */
+/** Returns whether a training would read a row with a number outside its declared range. */
 export function hasOutside({ features }: YearStream, { train }: PlayedSnapshot): boolean {
   const ranges = Object.entries(guardedFeatures({ features })).flatMap(([name, feature]) =>
     feature.kind === 'number' ? [{ name, ...acceptedRange(feature) }] : [],
@@ -148,7 +148,7 @@ export function hasOutside({ features }: YearStream, { train }: PlayedSnapshot):
   )
 }
 
-/** A column that is null throughout still has the kind of its feature. */
+/** Sets the kinds of columns, because a column of nulls still has the kind of its feature. */
 function typed(table: ColumnTable, features: YearStream['features']): ColumnTable {
   const columns = Object.entries(table.columns).map(([name, column]) => {
     if (features[name]!.kind !== 'category' || column.kind === 'text') return [name, column] as const

@@ -1,9 +1,9 @@
 /**
- * Plays a year of three streams, calm and with twelve incidents, for Tenure and for contenders with the same trainer and data.
- * `npm run bench:worth -- [--streams sea,hyperplane,flights] [--weeks 52] [--rows 7000] [--seed 1] [--json FILE] [--out FILE]`
+ * Simulates a year of three streams, calm and with twelve incidents, for Tenure and for contenders with the same trainer and data. `npm run
+ * bench:worth -- [--streams sea,hyperplane,flights] [--weeks 52] [--rows 7000] [--seed 1] [--json FILE] [--out FILE]`
  *
- * `--json` stores the figures after each week; `--from FILE,FILE` writes the page from such files. `--floods warn` plays another policy for
- * floods. `--campaigns FILE` plays the campaigns of the flights, or reads them from the file when it is there.
+ * `--json` stores the figures after each week; `--from FILE,FILE` writes the page from such files. `--floods warn` uses another policy for
+ * floods. `--campaigns FILE` simulates the campaigns of the flights, or reads them from the file if it exists.
  */
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
@@ -22,7 +22,7 @@ const options = readOptions({
   weeks: 52,
   rows: 7_000,
   seed: 1,
-  /** Simulated gates for each difference. */
+  /** Number of simulated gates per difference. */
   gates: 1_000,
   floods: 'thin',
   json: '',

@@ -1,4 +1,4 @@
-/** Leaves out or thins rows of flooded values by the rule of the snapshots of the product. */
+/** Leaves out or thins rows of flooded values by the rule of the product's snapshots. */
 import { createHash } from 'node:crypto'
 import {
   findFloods,

@@ -20,7 +20,7 @@ export interface LoggedRow extends StreamRow {
   answer: number
 }
 
-/** The cooldowns of a model file with no word about them, on the stream's clock. */
+/** Returns the default cooldowns of a model file, on the stream's clock. */
 export function triggerPolicyOf({ weekMs }: YearStream, defaults: TriggerPolicy): TriggerPolicy {
   const ratio = weekMs / 604_800_000
   const { drift, quality, labels } = defaults.afterMs
@@ -32,7 +32,7 @@ export function triggerPolicyOf({ weekMs }: YearStream, defaults: TriggerPolicy)
   }
 }
 
-/** The quality of the champion on the outcomes of one day that have matured by now. */
+/** Returns the champion's quality on the outcomes of one day that have matured by now. */
 export function measureQuality(
   stream: YearStream,
   log: readonly LoggedRow[],
@@ -46,7 +46,7 @@ export function measureQuality(
     .map(({ atMs, knownAtMs }) => knownAtMs - atMs)
   const matured = maturity([{ endMs: nowMs - 2 * dayMs, delaysMs }], nowMs, 0)
   if (matured.horizonMs === null || own.length === 0) return undefined
-  // A thousand rows, the least that the judge takes, are more than those of a day.
+  // The judge needs a thousand rows, more than a day has.
   const span = { ...maturedSpan(nowMs, matured.horizonMs, 2 * dayMs), nowMs }
   return judgeQuality(
     {
@@ -67,7 +67,7 @@ export function measureQuality(
   )
 }
 
-/** The features that alarm over two days. */
+/** Returns the features that alarm over two days. */
 export function driftedIn(
   { profile }: PlayedVersion,
   today: readonly LoggedRow[],
@@ -98,7 +98,10 @@ export function driftedIn(
   )
 }
 
-/** The days on whose known outcomes the champion ranks worse than chance, in all or in a slice: what a person looks up when told so. */
+/**
+ * Returns the days on whose known outcomes the champion ranks worse than chance, in all rows or in a slice: what a user checks after an
+ * alert.
+ */
 export function invertedDays(
   { slices, weekMs }: YearStream,
   log: readonly LoggedRow[],
@@ -135,7 +138,7 @@ export interface DecayLook {
   back?: string
 }
 
-/** Whether quality was lost twice in a row, and the version before is better on the same rows. */
+/** Returns whether quality was lost twice in a row while the previous version is better on the same rows. */
 export function judgeDay(
   stream: YearStream,
   {

@@ -1,5 +1,5 @@
 /**
- * Plays a release on the requests of the stream: the reducer of releases and the judge of the live path, on counts, pairs and matured
+ * Simulates a release on the requests of the stream: the release reducer and the judge of the live path, on counts, pairs and matured
  * outcomes of these rows. A tick is an hour.
  */
 import { judge } from '../../../activities/release/decide.ts'
@@ -22,7 +22,7 @@ import { yesNoOutput } from './gate.ts'
 
 const holdbackBp = 1_000
 
-/** A shadow of four hours, two shares of six hours and a probation of two days; counted in hours of the stream. */
+/** Returns a policy with a shadow of four hours, two shares of six hours and a probation of two days, in hours of the stream. */
 export function releasePolicyOf({ weekMs }: YearStream): ReleasePolicy {
   const hourMs = weekMs / 168
   const stage = (shareBp: number, hours: number, minRequests: number) => ({
@@ -42,7 +42,7 @@ export function releasePolicyOf({ weekMs }: YearStream): ReleasePolicy {
       ...defaultCanaryPolicy,
       maxStaleMs: 2 * hourMs,
       restartMs: 24 * hourMs,
-      // Some hundred requests prove no rate below a thousandth.
+      // A few hundred requests prove no rate below a thousandth.
       promotion: {
         ratio: 2,
         logE: Math.log(20),
@@ -58,9 +58,9 @@ export interface PlayedRelease {
   state: ReleaseState
   candidate: PlayingVersion
   baseline: PlayingVersion
-  /** Which version answers each request of an hour; judges after it. */
+  /** Chooses the version that answers each request of an hour; evaluates the judges after it. */
   hour(day: PlayedDay, rows: readonly number[], toMs: number): PlayingVersion[]
-  /** The answer of a person to the question of a release. */
+  /** The approver's answer to the question of a release. */
   decide(approved: boolean, atMs: number): void
 }
 
@@ -72,7 +72,7 @@ export function playRelease(
   const hourMs = policy.watch.tickMs
   const counted: CountedTick[] = []
   const answered: (AbPrediction & { version: string })[] = []
-  /** What the monitor scores again after the promotion. */
+  /** Rows that the monitor scores again after the promotion. */
   let logged: ReplayedRow[] = []
   const [candidateId, baselineId] = [candidate.version.id, baseline.version.id]
   let disagreement: DisagreementEvidence | undefined
@@ -117,7 +117,7 @@ export function playRelease(
     played.state = advance(played.state, event).state
   }
 
-  /** The steps that need no observation. */
+  /** Runs the steps that need no observation. */
   function settle(at: number): void {
     const next = () => played.state.generation + 1
     for (;;) {
@@ -205,7 +205,9 @@ export function playRelease(
     settle(nowMs)
   }
 
-  /** The monitor scores rows of a new champion again at the end of its first window, and once a day. */
+  /**
+   * Returns the finding of the skew check: the monitor scores rows of a new champion again at the end of its first window, and once a day.
+   */
   function skewOf(): Reason | undefined {
     const { status, compared, mismatchedRows } = findSkew(logged)
     const message = `serving skew: ${mismatchedRows} of ${compared} rows differ from training`
@@ -225,7 +227,7 @@ export function playRelease(
   return played
 }
 
-/** The answers as they were served, and those of the training path to the rows of the log. */
+/** Returns the answers as they were served, and those of the training path for the logged rows. */
 function replayed(
   { version }: PlayingVersion,
   { requests }: PlayedDay,
@@ -240,7 +242,7 @@ function replayed(
   }))
 }
 
-/** Adds the pairs of an hour of shadow: whether both versions decide alike, in all and in each slice. */
+/** Adds the pairs of an hour of shadow: whether both versions decide alike, overall and in each slice. */
 function paired(
   { threshold, slices }: YearStream,
   before: DisagreementEvidence | undefined,
@@ -275,7 +277,7 @@ function paired(
   }
 }
 
-/** What a release shows its approver: whether the candidate loses less on requests whose outcomes are known. */
+/** Returns what a release shows its approver: whether the candidate loses less on requests whose outcomes are known. */
 export function isCandidateBetter(
   stream: YearStream,
   { candidate, baseline }: { candidate: PlayingVersion; baseline: PlayingVersion },

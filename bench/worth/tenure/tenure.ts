@@ -1,6 +1,6 @@
 /**
- * Plays Tenure as a contender: each day its monitor judges the champion and may retrain; the batch is validated, the gate judges the
- * challenger, and a release is judged while it serves. People are asked only where the product asks.
+ * Simulates Tenure as a contender: each day its monitor judges the champion and may retrain; the batch is validated, the gate judges the
+ * challenger, and the release is judged while it serves. Approvers are asked only where the product asks.
  */
 import {
   defaultTriggerPolicy,
@@ -25,7 +25,7 @@ import { isCandidateBetter, playRelease, type PlayedRelease } from './release.ts
 
 /** Days of the log of predictions that the monitor reads. */
 const logDays = 9
-/** The anchor is the best release of so many weeks. */
+/** The anchor is the best release of this many weeks. */
 const anchorWeeks = 90 / 7
 const mostAnchors = 8
 
@@ -40,14 +40,14 @@ export function tenure(): YearContender {
   let release: (PlayedRelease & { evaluated: number | null }) | undefined
   let waiting: Champion | undefined
   let decay: DecayState | undefined
-  /** What a person has left out of the source, after an alert named the period. */
+  /** Rows that a user has excluded from the source, after an alert named the period. */
   let leftOut: Period[] = []
   const named: Period[] = []
-  /** Whether a person has repaired the source, and starts a retraining each morning until one reaches the gate. */
+  /** Whether a user has repaired the source, and starts a retraining each morning until one reaches the gate. */
   let repairing = false
-  /** Since a person was told that labels may be inverted. */
+  /** When a user was alerted that labels may be inverted. */
   let invertedMs: number | undefined
-  /** When a person was last told of a broken column. */
+  /** When a user was last alerted about a broken column. */
   const toldMs = new Map<string, number>()
   let log: LoggedRow[] = []
   const released: { served: Champion; atMs: number }[] = []
@@ -102,7 +102,7 @@ export function tenure(): YearContender {
     trainings.push({ startedMs: day.atMs, reason: 'manual', dedupeKey: 'first', outcome: 'released' })
   }
 
-  /** Yesterday's rows whose outcomes are known. */
+  /** Returns yesterday's rows whose outcomes are known. */
   const knownRows = ({ atMs, stream }: PlayedDay): StreamRow[] =>
     log.filter((row) => row.knownAtMs <= atMs && row.atMs >= atMs - (2 * stream.weekMs) / 7)
 
@@ -204,7 +204,7 @@ export function tenure(): YearContender {
     return judgeTrigger(trigger, history, nowMs, policy).action === 'start' ? trigger : undefined
   }
 
-  /** No cooldown holds a person. */
+  /** Requests a retraining as a user who has repaired the source; no cooldown applies to users. */
   function repaired(day: PlayedDay): Trigger | undefined {
     if (!repairing || release !== undefined || waiting !== undefined) return undefined
     const message = 'the source is repaired'
@@ -238,7 +238,7 @@ export function tenure(): YearContender {
     trainedRows = rows
     if (blocked.length > 0) {
       const why = blocked.map(({ message }) => message).join('; ')
-      // What a person was told within a week is the same fault.
+      // An alert within a week of another concerns the same fault.
       const isNew = blocked.some(
         ({ subject }) => day.atMs - (toldMs.get(subject) ?? -Infinity) > day.stream.weekMs,
       )
