@@ -142,14 +142,14 @@ async function runStages(
 
   reach('release', { version })
   const approvers = request.policy?.approval.approvers ?? opened.approvers
-  if (baseline === undefined && approvers === 0)
-    return { outcome: 'registered', message: `${version} is registered; ${firstNeedsApproval}` }
-  if (needsPerson && approvers === 0)
+  if (approvers === 0 && (needsPerson || baseline === undefined)) {
+    const issues = baseline === undefined ? [...(needsPerson ? reasons : []), firstNeedsApproval] : reasons
     return {
       outcome: 'registered',
-      message: `${version} is registered and must be released by an operator: ${reasons.join('; ')}`,
-      alert: { evaluationId, reasons },
+      message: `${version} is registered and must be released by an operator: ${issues.join('; ')}`,
+      ...(needsPerson && { alert: { evaluationId, reasons } }),
     }
+  }
   return releaseOrQueue(request, version, progress)
 }
 

@@ -2,6 +2,7 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import sql from 'sql-template-tag'
 import type { BroughtArtifact } from '../../../domain/model/brought-artifact.ts'
+import { listAlerts } from '../../../store/monitoring/alerts.ts'
 import { markVersionRolledBack } from '../../../store/registry/champions.ts'
 import { getVersion } from '../../../store/registry/versions.ts'
 import { getEvaluation } from '../../../store/training/evaluations.ts'
@@ -110,6 +111,20 @@ describe('a model whose file has no train', () => {
     expect(first.message).toMatch(
       /the first version of a model needs an approval and approval\.by is 0: set it to 1/,
     )
+    expect(await listAlerts(pipeline.store, { model: unapproved })).toEqual([])
+  })
+
+  it('stays registered as such a first version, with an alert, when a behaviour test could not be computed', async () => {
+    const untested = uniqueName('roses')
+    const more = `tests: [invariance('roses of Mars', { column: 'colour', where: "colour = 'green'" })],`
+    await syncExampleModel(pipeline.store, pipeline.models, { name: untested, trains: false, more })
+    const policy = { ...releasePolicy, approval: { approvers: 0, withinMs: 1 } }
+    const first = await bring(trees.model, {}, 35, { model: untested, policy })
+    expect(first).toMatchObject({ outcome: 'registered', version: `${untested}_v1.0.0` })
+    expect(first.message).toMatch(
+      /"roses of Mars" could not be computed.*; the first version .* needs an approval/,
+    )
+    expect(await listAlerts(pipeline.store, { model: untested })).toMatchObject([{ message: first.message }])
   })
 
   it('does not take files again whose release is open', async () => {
