@@ -1,4 +1,4 @@
-/** The formats of artifacts, chosen by the manifest. */
+/** Lists the artifact formats, which the manifest selects. */
 import type { ArtifactFormatName, Manifest } from '../../../domain/model/manifest.ts'
 import { refuse } from '../network/layers-model.ts'
 import type { ArtifactFormat } from './format.ts'
@@ -12,20 +12,20 @@ const formats: Readonly<Partial<Record<ArtifactFormatName, ArtifactFormat>>> = {
   onnx: onnxFormat,
 }
 
-/** Throws `artifact_invalid` for a format that this release does not know. */
+/** Returns the format of an artifact. Throws `artifact_invalid` for a format that this release does not know. */
 export function formatOf({ artifact = 'tfjs-layers' }: Pick<Manifest, 'artifact'>): ArtifactFormat {
   const found = Object.hasOwn(formats, artifact) ? formats[artifact] : undefined
   return found ?? refuse(`artifacts of the format ${JSON.stringify(artifact)} are not served`)
 }
 
-/** Most bytes of a file of an artifact. Throws `artifact_invalid` for files that its format does not have. */
+/** Returns the maximum bytes of a file of an artifact. Throws `artifact_invalid` for files that the format does not have. */
 export function maxBytesOf(manifest: Pick<Manifest, 'artifact' | 'files'>, name: string): number {
   const { limits, fileSets, name: format } = formatOf(manifest)
   expectFileSet(Object.keys(manifest.files), { fileSets, name: format })
   return limits[name] ?? 0
 }
 
-/** Throws `artifact_invalid` unless these are all files of an artifact of the format. */
+/** Throws `artifact_invalid` unless these are exactly the files of an artifact of the format. */
 export function expectFileSet(
   names: readonly string[],
   { name, fileSets }: Pick<ArtifactFormat, 'name' | 'fileSets'>,

@@ -1,6 +1,6 @@
 /**
- * Binds the columns of an artifact to the features of a model: by name where the artifact names its columns, by the declared order
- * where it does not. A column that no feature fills, and a category without a vocabulary, is refused with both lists.
+ * Binds the columns of an artifact to the features of a model: by name when the artifact names its columns, otherwise by the declared
+ * order. Refuses a column that no feature fills, and a category without a vocabulary, with both lists.
  */
 import type { DeclaredColumn } from '../../../domain/model/declared-columns.ts'
 import type { Feature, FeatureFit, Features } from '../../../domain/model/features.ts'
@@ -8,24 +8,24 @@ import { refuse } from '../network/layers-model.ts'
 import type { ArtifactColumn } from './format.ts'
 
 export interface BoundColumns {
-  /** The columns of the artifact in their order, then the features that it does not take. */
+  /** The columns of the artifact in their order, then the features that it does not use. */
   fits: FeatureFit[]
-  /** Features that the artifact does not take. */
+  /** Features that the artifact does not use. */
   unused: string[]
-  /** The features that its columns are taken for by their place alone; absent where they have names. */
+  /** The features that were bound to columns only by position; absent when the columns have names. */
   byPlace?: string[]
 }
 
 export interface ColumnsToBind {
   columns: readonly ArtifactColumn[]
   features: Features
-  /** The features as the model file lists them, for an artifact that does not name its columns; their own order when absent. */
+  /** The features in the order of the model file, for an artifact that does not name its columns. Default: the order of `features`. */
   order?: readonly string[]
-  /** The names and vocabularies that came with the artifact, in the order of its columns. */
+  /** The names and vocabularies of `columns.json`, in the order of the artifact's columns. */
   declared?: readonly DeclaredColumn[]
 }
 
-/** Throws `artifact_invalid`. */
+/** Binds the columns. Throws `artifact_invalid`. */
 export function bindColumns({ columns, features, order, declared }: ColumnsToBind): BoundColumns {
   const { names, isByPlace } = namesOf({ columns, features, order, declared })
   const twice = names.find((name, index) => names.indexOf(name) !== index)
@@ -43,7 +43,7 @@ export function bindColumns({ columns, features, order, declared }: ColumnsToBin
   }
 }
 
-/** The feature of each column. */
+/** Returns the feature of each column. */
 function namesOf({ columns, features, order, declared }: ColumnsToBind): {
   names: string[]
   isByPlace?: true
@@ -67,7 +67,7 @@ function namesOf({ columns, features, order, declared }: ColumnsToBind): {
   return refuse(`no feature is called ${listed(strangers)}: ${lists}`)
 }
 
-/** A file that names its columns itself is right about their order. */
+/** Refuses an order that differs from the names in the file, which are always right. */
 function refuseOtherOrder(columns: readonly ArtifactColumn[], given: readonly string[]): void {
   if (columns.every(isUnnamed)) return
   const names = new Set(columns.map(({ name }) => name))
@@ -78,7 +78,7 @@ function refuseOtherOrder(columns: readonly ArtifactColumn[], given: readonly st
     )
 }
 
-/** What LightGBM, XGBoost, CatBoost and scikit-learn call the columns of a plain matrix. */
+/** Whether a column has only the default name that LightGBM, XGBoost, CatBoost or scikit-learn gives to a plain matrix. */
 const isUnnamed = ({ name }: ArtifactColumn, index: number): boolean =>
   [`Column_${index}`, `f${index}`, `x${index}`, `feature_${index}`, String(index)].includes(name)
 
@@ -113,7 +113,10 @@ const unusedFit = (name: string, { kind }: Feature): FeatureFit =>
     ? { name, kind, mean: 0, std: 1, fill: null }
     : { name, kind, vocabulary: [], encoding: 'code' }
 
-/** A category at the place of another would be taken for it. Other names replace those of the file, one for each. */
+/**
+ * Refuses a vocabulary that has a category of the file at another position, where it would be read as another category. Other names may
+ * replace the names of the file, one for one.
+ */
 function refuseOtherCodes(
   name: string,
   categories: ArtifactColumn['categories'],

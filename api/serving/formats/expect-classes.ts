@@ -1,8 +1,11 @@
-/** Refuses a file whose classes stand in another order than those of the model file: its outputs would be taken for each other. */
+/** Refuses a file whose classes are in another order than those of the model file, because its outputs would be confused. */
 import type { Output } from '../../../domain/model/features.ts'
 import { refuse } from '../network/layers-model.ts'
 
-/** `classes` as the file names them, in the order of its outputs; undefined where it does not. Throws `artifact_invalid`. */
+/**
+ * Compares the classes. `classes`: the names in the file, in the order of its outputs; undefined when it has none. Throws
+ * `artifact_invalid`.
+ */
 export function expectClasses(output: Output, classes: readonly string[] | undefined): void {
   if (classes === undefined) return
   const wanted = output.kind === 'classes' ? output.classes : pairOf(output, classes)
@@ -13,13 +16,16 @@ export function expectClasses(output: Output, classes: readonly string[] | undef
     )
 }
 
-/** Names that are numbers from 0 cannot be told from places. */
+/** Names that are the numbers from 0 on cannot be distinguished from positions. */
 const remedyFor = (classes: readonly string[]): string =>
   [...classes].sort((a, b) => Number(a) - Number(b)).every((each, at) => each === String(at))
     ? 'list the classes in the model file in the order of their numbers'
     : 'train it on the places of that order, from 0, in place of the names'
 
-/** The order of two classes whose second is the positive one; undefined where they are places or other names. */
+/**
+ * Returns the expected order of two classes when the first one is the positive class; undefined when the order is right or the names are
+ * positions.
+ */
 const pairOf = (output: Output, [first, second, ...more]: readonly string[]): string[] | undefined =>
   output.kind === 'probability' &&
   more.length === 0 &&

@@ -1,4 +1,7 @@
-/** Defines a format of artifacts: its files, their limits, and how they are opened. Each format has a folder; no other file knows a library. */
+/**
+ * Defines an artifact format: its files, their limits, and how they are opened. Each format has its own folder; no other file depends on a
+ * library.
+ */
 import type {
   ExplanationMethod,
   ExplanationScale,
@@ -12,20 +15,20 @@ import type { Runtimes } from './runtimes.ts'
 /** The checked bytes of an artifact's files, by name. */
 export type ArtifactFiles = Readonly<Record<string, Uint8Array>>
 
-/** A column that a model takes, in its order. */
+/** A column of a model, in the model's order. */
 export interface ArtifactColumn {
   name: string
-  /** The texts of a category column by code, where the file holds them. A text that is not here is missing. */
+  /** The texts of a category column by code, when the file contains them. Any other text is missing. */
   categories?: readonly (string | number)[]
-  /** Whether the file holds the texts cut at the wrong places, so that they cannot be read. */
+  /** Whether the file contains texts that are cut at the wrong positions and cannot be read. */
   hasCutNames?: boolean
-  /** Whether it takes the text itself. */
+  /** Whether the model takes the text itself. */
   isText?: boolean
 }
 
-/** What the files say without a manifest. */
+/** The facts that the files state without a manifest. */
 export interface ArtifactFacts {
-  /** The library that wrote the files, with its version where they name it. */
+  /** The library that wrote the files, with its version if the files name it. */
   library: string
   columns: readonly ArtifactColumn[]
   outputs: number
@@ -33,11 +36,11 @@ export interface ArtifactFacts {
 
 export interface OpenedArtifact {
   predictor: Predictor
-  /** What it holds in memory, besides the code. */
+  /** The bytes of memory that the model holds, besides its code. */
   memoryBytes: number
-  /** A slower predictor, tried when the golden rows differ. */
+  /** Creates a slower, more exact predictor, tried when the golden rows differ. */
   exact?: () => Predictor
-  /** Opens it with the library that wrote its golden rows, tried when they differ still. */
+  /** Opens the artifact with the library that wrote its golden rows, tried when they still differ. */
   elsewhere?: () => Promise<OpenedArtifact>
 }
 
@@ -46,41 +49,41 @@ export interface OpenDeps {
   runtimes: Runtimes
 }
 
-/** Stages between which other requests are served, or the promise of a model that is opened elsewhere. */
+/** Stages between which other requests are served, or the promise of a model that is opened in another thread or process. */
 export type ArtifactStages = Generator<void, OpenedArtifact> | Promise<OpenedArtifact>
 
-/** Attributes the answers of an artifact without sampling. */
+/** Attributes the predictions of an artifact exactly, without sampling. */
 export interface ExactExplainer {
   method: Exclude<ExplanationMethod, 'sampled'>
   scale: ExplanationScale
-  /** Where the first number of an answer stands among the outputs of the artifact; 0 when absent. */
+  /** The index of the prediction's first number among the outputs of the artifact. Default: 0. */
   firstOutput?: number
-  /** Of an encoded row, against encoded background rows. */
+  /** Attributes an encoded row against encoded background rows. */
   explain(row: Float64Array, background: readonly Float64Array[], question: ExplainedOutput): Attribution
 }
 
 export interface ExplainedOutput {
   /** The feature of each input. */
   players: Int32Array
-  /** Features. */
+  /** The number of features. */
   count: number
-  /** An output of the artifact. */
+  /** The index of an output of the artifact. */
   output: number
 }
 
 export interface ArtifactFormat {
   name: ArtifactFormatName
-  /** The sets of files of which an artifact has exactly one. */
+  /** The file sets of the format; an artifact has exactly one of them. */
   fileSets: readonly (readonly string[])[]
-  /** Most bytes of each file. */
+  /** The maximum bytes of each file. */
   limits: Readonly<Record<string, number>>
-  /** Reads files that have no manifest yet, of a model with this output. Throws `artifact_invalid`. */
+  /** Inspects files that have no manifest yet, of a model with this output. Throws `artifact_invalid`. */
   inspect(files: ArtifactFiles, output: Output): ArtifactFacts | Promise<ArtifactFacts>
   /**
-   * Opens an artifact, without `deps` only a compiled one; its inputs are those of the manifest's preprocessing, in their order. The golden rows are checked by the caller.
-   * Throws `artifact_invalid`, naming what is wrong.
+   * Opens an artifact; without `deps`, only a compiled one. Its inputs are those of the manifest's preprocessing, in their order. The
+   * caller checks the golden rows. Throws `artifact_invalid` with the reason.
    */
   open(manifest: Manifest, files: ArtifactFiles, deps?: OpenDeps): ArtifactStages
-  /** Absent, or undefined, where an answer can be explained by sampling only. */
+  /** Returns the exact explainer; absent or undefined when a prediction can only be explained by sampling. */
   explain?(manifest: Pick<Manifest, 'output'>, files: ArtifactFiles): ExactExplainer | undefined
 }

@@ -1,4 +1,4 @@
-/** Opens a model file of any format by its content. Everything is parsed as data; a pickle is never read. */
+/** Opens a model file of any format by its content. All files are parsed as data; a pickle is never read. */
 import { closeSync, existsSync, fstatSync, openSync, readFileSync } from 'node:fs'
 import { basename, dirname, join } from 'node:path'
 import { isError } from '../../../domain/errors.ts'
@@ -17,17 +17,20 @@ import { isXgboost, readXgboost } from './trees/xgboost.ts'
 
 export interface OpenedModel {
   format: 'tfjs-layers' | 'trees' | 'onnx'
-  /** The library that wrote it. */
+  /** The library that wrote the file. */
   library: string
-  /** The raw columns, in order. */
+  /** The raw columns, in the order of the file. */
   columns: readonly Column[]
   outputs: number
   memoryBytes: number
-  /** Answers the row that begins at `at` of `rows` into `into`, from `to` on. NaN is missing. Allocates nothing. */
+  /**
+   * Computes the row that begins at `at` of `rows`, and writes the outputs into `into` from `to` on. NaN is a missing value. Allocates
+   * nothing.
+   */
   predictOne(rows: Float64Array, at: number, into: Float64Array, to: number): void
 }
 
-/** Throws `artifact_invalid`, naming what is wrong with the file. */
+/** Opens a file. Throws `artifact_invalid` with what is wrong with the file. */
 export function openModelFile(path: string): OpenedModel {
   const bytes = readBounded(path, forestLimits.fileBytes)
   if (isOnnx(bytes)) {
@@ -49,7 +52,7 @@ export const modelOfForest = (format: 'trees' | 'onnx', forest: Forest): OpenedM
 const unknownFile =
   'the file is no model of LightGBM (model.txt), XGBoost (.json, .ubj), CatBoost (.json), TensorFlow.js (model.json) or ONNX'
 
-/** The trees of a file; undefined when it is the topology of a network. Throws `artifact_invalid`. */
+/** Reads the trees of a file; undefined when it is the topology of a network. Throws `artifact_invalid`. */
 export function readForest(bytes: Buffer): Forest | undefined {
   const head = bytes.toString('latin1', 0, 64)
   refuseForeign(bytes, head)
@@ -61,13 +64,13 @@ export function readForest(bytes: Buffer): Forest | undefined {
     return 'modelTopology' in document ? undefined : refuse(unknownFile)
   } catch (error) {
     if (isError(error)) throw error
-    // A value of another kind than a library writes: a text in place of a list.
+    // A value does not have the type that a library writes, such as a text instead of a list.
     return refuse(`the file cannot be read as a model: ${(error as Error).message.slice(0, 200)}`)
   }
 }
 
 function documentOf(bytes: Buffer, head: string): JsonObject {
-  // UBJSON follows "{" with the type of a length.
+  // In UBJSON, "{" is followed by the type of a length.
   const value = /^\{[iUIlL$#]/.test(head) ? readUbjson(bytes) : jsonOf(bytes, head)
   if (typeof value !== 'object' || value === null || Array.isArray(value)) refuse(unknownFile)
   return value as JsonObject
@@ -85,17 +88,20 @@ function jsonOf(bytes: Buffer, head: string): unknown {
   }
 }
 
-/** XGBoost writes NaN among numbers that no answer needs, such as base_weights; where one does, null is no number. Undefined for a file without it. */
+/**
+ * Replaces NaN by null. XGBoost writes NaN among numbers that no prediction needs, such as base_weights; null where a number is needed is
+ * refused. Undefined for a file without NaN.
+ */
 function withoutNaN(bytes: Buffer): Buffer | undefined {
   const text = bytes.toString('utf8')
   const plain = text.replaceAll(/([[,:])-?(?:NaN|nan|Infinity|inf)(?=[,\]}])/g, '$1null')
   return plain === text ? undefined : Buffer.from(plain)
 }
 
-/** Formats that run code when they are read, or that only their library reads, by their first bytes. */
+/** Formats that run code when they are read, or that only their library reads, with their first bytes. */
 const foreign: readonly [heads: string[], what: string][] = [
   [
-    // Versions 0 and 1 have no number.
+    // Versions 0 and 1 do not start with a version number.
     ['\x80\x02', '\x80\x03', '\x80\x04', '\x80\x05', 'ccopy_reg', 'ccopyreg'],
     'a pickle, which runs code when it is read: save the model as text, JSON or ONNX',
   ],
@@ -127,7 +133,7 @@ const foreign: readonly [heads: string[], what: string][] = [
   [['CBM1'], "in CatBoost's binary format: save the model with format='json'"],
 ]
 
-/** Throws `artifact_invalid` for a format that is not read, by its name. */
+/** Throws `artifact_invalid`, with the name of the format, for a known format that is not supported. */
 export function refuseForeign(bytes: Buffer, head: string): void {
   if (bytes.byteLength === 0) refuse('the file is empty')
   const found = foreign.find(([heads]) => heads.some((each) => head.startsWith(each)))
@@ -145,7 +151,7 @@ export function readBounded(path: string, most: number): Buffer {
   }
 }
 
-/** Dense layers: `model.json` with the file of weights beside it. */
+/** Opens dense layers: `model.json` with the file of weights beside it. */
 function openLayers(path: string, topology: Buffer): OpenedModel {
   const weights = join(dirname(path), 'weights.bin')
   if (!existsSync(weights)) refuse(`the layers of ${basename(path)} have no weights.bin beside them`)
@@ -171,7 +177,10 @@ function openLayers(path: string, topology: Buffer): OpenedModel {
 
 const infinite = /^([+-]?)inf(inity)?$/i
 
-/** The number of a column for a JSON value: NaN when it is missing or a text that training has not seen. Undefined for a text without a number. */
+/**
+ * Converts a JSON value to the number of a column: NaN when it is missing or a text that training has not seen. Undefined for a text that
+ * has no number.
+ */
 export function columnValue({ categories }: Column, value: unknown): number | undefined {
   if (value === null || value === undefined) return NaN
   if (typeof value === 'boolean') return Number(value)

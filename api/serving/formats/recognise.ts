@@ -1,10 +1,10 @@
-/** Finds the format of a file by its first bytes, so that a brought artifact needs no name. */
+/** Recognises the format of a file by its first bytes, so that the file of a brought model needs no particular name. */
 import type { ArtifactFormatName, Manifest } from '../../../domain/model/manifest.ts'
 import { refuse } from '../network/layers-model.ts'
 import { refuseForeign } from './model-file.ts'
 import { isLightgbm } from './trees/lightgbm.ts'
 
-/** The name of the file in an artifact. Throws `artifact_invalid` for a format that is not read, by its name. */
+/** Returns the name of the file in an artifact. Throws `artifact_invalid`, with the name of the format, for an unsupported one. */
 export function fileNameOf(bytes: Buffer): string {
   const head = bytes.toString('latin1', 0, 64)
   refuseForeign(bytes, head)
@@ -18,7 +18,7 @@ export function fileNameOf(bytes: Buffer): string {
   )
 }
 
-/** The format of an artifact with these files. Throws `artifact_invalid`. */
+/** Returns the format of an artifact with these files. Throws `artifact_invalid`. */
 export function formatOfFiles(files: Manifest['files']): ArtifactFormatName {
   const names = Object.keys(files)
   if (names.includes('weights.bin')) return 'tfjs-layers'

@@ -1,4 +1,7 @@
-/** The threads and processes of formats that do not answer in the turn of the request. Each starts with its first model and ends with its last. */
+/**
+ * Creates the threads and processes of formats that do not answer within the turn of the request. Each starts with its first model and ends
+ * with its last.
+ */
 import type { RuntimeOptions } from '../runtime/runtime.ts'
 import { createTensors, type Tensors } from '../tensorflow/tfjs-models.ts'
 import { createSessions, type Sessions } from './onnx/session-host.ts'

@@ -1,31 +1,34 @@
-/** Reads the attributes of a node of an ONNX graph: numbers and texts, alone, in lists and in tensors. Lists are counted before memory is taken. */
+/**
+ * Reads the attributes of a node of an ONNX graph: numbers and texts, single, in lists and in tensors. Lists are counted before memory is
+ * allocated.
+ */
 import { refuse } from '../../network/layers-model.ts'
 import type { OnnxNode } from './graph.ts'
 import { countIn, eachField, numbersOf, readNumbers, spanOf, wireText, type WireSpan } from './wire.ts'
 
 export interface Attributes {
-  /** Undefined for an attribute that the node does not have, as the next. */
+  /** Returns a text; undefined when the node does not have the attribute. The same holds for the other single values. */
   text(name: string): string | undefined
   whole(name: string): number | undefined
   number(name: string): number | undefined
-  /** How many numbers or texts a list or a tensor has. */
+  /** Returns the number of elements of a list or a tensor. */
   count(name: string): number
-  /** Empty for an attribute that the node does not have, as all lists. */
+  /** Returns integers; empty when the node does not have the attribute. The same holds for the other lists. */
   wholes(name: string): Int32Array
-  /** Beyond 32 bits too, exact to 2^53; of a list alone. */
+  /** Returns integers beyond 32 bits, exact to 2^53; only from a list. */
   longs(name: string): Float64Array
-  /** Of 32 bits, or of 64 in a tensor of them. */
+  /** Returns numbers of 32 bits, or of 64 bits from a tensor of doubles. */
   numbers(name: string): Float32Array | Float64Array
   texts(name: string): string[]
-  /** A list of texts by their places among the known ones; `known.length` for any other. */
+  /** Returns the index of each text of a list among the known ones; `known.length` for any other text. */
   codes(name: string, known: readonly string[]): Int8Array
 }
 
-/** Fields of an attribute. */
+/** The field numbers of an attribute. */
 const [numberField, wholeField, textField, tensorField] = [2, 3, 4, 5] as const
 const [numberList, wholeList, textList] = [7, 8, 9] as const
 
-/** What an attribute holds, found in one pass: its lists may have millions of parts. */
+/** The contents of an attribute, found in one pass, because its lists may have millions of elements. */
 interface Summary {
   attribute: WireSpan
   number?: number
@@ -153,7 +156,7 @@ function isText({ bytes, from, to }: WireSpan, wanted: Uint8Array): boolean {
 
 type TensorNumbers = Float32Array | Float64Array | Uint8Array
 
-/** Of the types that trees have: 32 and 64 bits, and bytes. */
+/** Reads a tensor of the types that trees have: 32 and 64 bits, and bytes. */
 function readTensor(tensor: WireSpan, what: string): TensorNumbers {
   let type = 0
   let raw: WireSpan | undefined

@@ -1,4 +1,4 @@
-/** The types of elements of tensors, by their number in TensorProto. */
+/** Lists the element types of tensors, by their number in TensorProto. */
 
 const names = [
   'no type',
@@ -26,18 +26,18 @@ const names = [
   'int4',
 ] as const
 
-/** The name of a type as ONNX writes it; its number for one that this release does not know. */
+/** Returns the name of a type as ONNX writes it; the number of a type that this release does not know. */
 export const elementTypeName = (type: number): string => names[type] ?? String(type)
 
-/** The number of a type. */
+/** Returns the number of a type. */
 export const elementType = (name: (typeof names)[number]): number => names.indexOf(name)
 
 export interface StoredElements {
   bits: number
-  /** The field of TensorProto that holds a list of them, and the wire type of one. */
+  /** The field of TensorProto with a list of such elements, and the wire type of one element. */
   field: number
   wire: 0 | 1 | 5
-  /** How many of them one number of the list holds. */
+  /** How many elements one number of the list holds. */
   inOne: number
 }
 
@@ -51,7 +51,7 @@ const byte = stored(8, 5, 0)
 const half = stored(16, 5, 0)
 const nibble = stored(4, 5, 0, 2)
 
-/** How the elements of a type are stored; absent for texts and for types that are not read. */
+/** How the elements of a type are stored; absent for texts and unsupported types. */
 export const storedElements: Readonly<Record<number, StoredElements>> = {
   1: stored(32, 4, 5),
   2: byte,

@@ -1,14 +1,17 @@
-/** Reads the lists of the older tree operators, which number nodes and leaves together by tree, into one numbering of all nodes and one of all leaves. */
+/**
+ * Reads the lists of the older tree operators, which number nodes and leaves together for each tree. Converts them to one numbering of all
+ * nodes and one of all leaves.
+ */
 import { refuse } from '../../network/layers-model.ts'
 import { expectAtMost, forestLimits } from '../trees/forest.ts'
 import type { Attributes } from './attributes.ts'
 
-/** Modes by their code. */
+/** The comparison modes, by their code. */
 const modeNames = ['BRANCH_LEQ', 'BRANCH_LT', 'BRANCH_GTE', 'BRANCH_GT', 'LEAF']
 export const compare = { leq: 0, lt: 1, gte: 2, gt: 3 } as const
 const leafMode = 4
 
-/** The nodes of all trees; `passed` and `failed` are indices of nodes, and `~leaf` for leaves. */
+/** The nodes of all trees. `passed` and `failed` are indices of nodes; `~leaf` is the index of a leaf. */
 export interface TreeNodes {
   columns: Int32Array
   modes: Int8Array
@@ -19,7 +22,7 @@ export interface TreeNodes {
   isDouble: boolean
 }
 
-/** The weights of the leaves: leaf, output, weight. */
+/** The weights of the leaves: the leaf, the output and the weight. */
 interface LeafWeights {
   leaves: Int32Array
   outputs: Int32Array
@@ -28,16 +31,13 @@ interface LeafWeights {
 
 export interface FlatTrees {
   nodes: TreeNodes
-  /** The first node of each tree; `~leaf` for a tree of one leaf. */
+  /** The first node of each tree; `~leaf` for a tree that is a single leaf. */
   roots: number[]
   leafCount: number
   weights: LeafWeights
 }
 
-/**
- * The older operators number nodes and leaves together, by tree. Undefined for modes that a forest does not have, and for nodes that are not in the
- * order of their numbers.
- */
+/** Reads the trees. Undefined for modes that a forest does not support, and for nodes that are not sorted by their numbers. */
 export function flattenTrees(
   attributes: Attributes,
   kind: 'class' | 'target',
@@ -86,7 +86,7 @@ export function flattenTrees(
   for (let node = 0; node < count; node++) if (modes[node] === leafMode) leafAt[node] = leafCount++
   const reach = (tree: PlacedTree, id: number): number => {
     const node = placeOf(tree, id)
-    // ONNX Runtime refuses it.
+    // ONNX Runtime refuses such a child.
     if (id >= count) refuse(`a tree has a child of the number ${id}, and all trees have ${count} nodes`)
     return modes[node] === leafMode ? ~leafAt[node]! : node
   }
@@ -105,7 +105,7 @@ export function flattenTrees(
       refuse(`node ${weightNodes[k]} of tree ${tree.tree} has a weight and is no leaf`)
     leaves[k] = leafAt[node]!
   }
-  // ONNX Runtime takes another node for the root of a tree, or another leaf for a weight.
+  // For unsorted nodes, ONNX Runtime chooses another root or weighs another leaf.
   if (!isOrdered) return undefined
   const tracksMissing = attributes.wholes('nodes_missing_value_tracks_true')
   return {
@@ -120,7 +120,7 @@ interface PlacedTree {
   tree: number
   from: number
   to: number
-  /** By id; undefined when the ids count from 0. */
+  /** The positions of nodes by id; undefined when the ids count from 0. */
   places: ReadonlyMap<number, number> | undefined
 }
 

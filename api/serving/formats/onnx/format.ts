@@ -1,6 +1,6 @@
 /**
- * Opens ONNX files: graphs of trees and of operators on the numbers of a row answer in the turn of the request, all others run in a process with
- * ONNX Runtime. The model takes one matrix of numbers, or named columns of numbers and texts.
+ * Opens ONNX files. Graphs of trees, and graphs of operators on the numbers of a row, answer within the turn of the request. All others run
+ * in a child process with ONNX Runtime. The model takes one matrix of numbers, or named columns of numbers and texts.
  */
 import { DomainError } from '../../../../domain/errors.ts'
 import { inputWidthOf, type Output } from '../../../../domain/model/features.ts'
@@ -59,8 +59,9 @@ const columnsOf = ({ columns }: OnnxLayout): ArtifactColumn[] =>
   columns.map(({ name, isText }) => ({ name, isText }))
 
 /**
- * How many numbers a graph gives. All but trees, which are wholly checked here, are loaded by ONNX Runtime for it, also those that are answered
- * without it: it knows what no operator alone shows, such as an attribute of another version. Throws `artifact_invalid` with what it refuses.
+ * Returns the number of outputs of a graph. ONNX Runtime loads every graph for this except trees, which are completely checked here. It
+ * also loads graphs that are answered without it, because it finds errors that no single operator shows, such as an attribute of another
+ * version. Throws `artifact_invalid` with what it refuses.
  */
 export async function countOutputs(bytes: Uint8Array, { layout, forest, rows }: OnnxFile): Promise<number> {
   if (forest !== undefined) return forest.starts.length
@@ -71,7 +72,7 @@ export async function countOutputs(bytes: Uint8Array, { layout, forest, rows }: 
       ? outputs
       : refuse(`the graph gives ${rows.outputs} numbers a row here and ${outputs} by ONNX Runtime`)
   } catch (error) {
-    // Of encoders that refuse the empty text, the request fails and not the graph.
+    // Encoders that refuse the empty text refuse this request, which is not an error of the graph.
     if (rows !== undefined && (error as Error).message.includes('Unknown Category')) return rows.outputs
     throw error
   } finally {
@@ -79,7 +80,7 @@ export async function countOutputs(bytes: Uint8Array, { layout, forest, rows }: 
   }
 }
 
-/** Whether there is a probability for each of two classes, of which the second is that of the positive one. */
+/** Whether the outputs are the probabilities of two classes, of which the second is the positive class. */
 const isPairOf = ({ kind }: Output, outputs: number): boolean => kind === 'probability' && outputs === 2
 
 function* openTrees(manifest: Manifest, { forest }: OnnxFile): Generator<void, OpenedArtifact> {
@@ -116,7 +117,7 @@ function* openRows(
   return { ...bound, predictor: withinShares(predictor, manifest.output), elsewhere }
 }
 
-/** Opens a lowered graph. Of rows of more inputs (`width`) and texts (`takesText`), the graph takes what it wants. */
+/** Opens a lowered graph. `width` and `takesText`: rows may have more inputs and texts than the graph uses. */
 export function openRowsOf(
   rows: RowGraph,
   layout: OnnxLayout,
@@ -141,12 +142,12 @@ async function openSession(
   return { predictor: withinShares(predictor, manifest.output), memoryBytes: bytes.byteLength }
 }
 
-/** How the rows of a manifest hold what the graph takes. Throws `artifact_invalid` when they do not. */
+/** Returns how the rows of a manifest contain the inputs of the graph. Throws `artifact_invalid` when they do not. */
 function boundRows(
   { preprocessing }: Manifest,
   layout: OnnxLayout,
 ): { takesText: readonly boolean[]; width: number } {
-  // The features that the graph does not take come last.
+  // The features that the graph does not use come last.
   const taken = preprocessing.slice(0, layout.columns.length)
   const takes = preprocessing.map(
     (fit, at) => at < taken.length && fit.kind === 'category' && fit.encoding === 'text',
@@ -171,9 +172,9 @@ function boundRows(
 }
 
 /**
- * Opens a graph in a process of ONNX Runtime. With `positiveOfTwo`, only the second of two outputs is wanted, and `takesText` says of each
- * category column of the rows whether the graph takes its text; without it, the rows have no other texts. Of rows of more inputs (`width`), the
- * graph takes the first.
+ * Opens a graph in a process of ONNX Runtime. With `positiveOfTwo`, only the second of two outputs is returned. `takesText`: for each
+ * category column of the rows, whether the graph takes its text; by default the rows only have the graph's texts. `width`: rows may have
+ * more inputs, of which the graph takes the first.
  */
 export async function openSessionOf(
   sessions: Sessions,
@@ -206,11 +207,11 @@ const shapeOf = ({ inputs }: OnnxLayout): { inputs: number } => ({
   inputs: inputs.reduce((sum, { type, width }) => sum + (type === 'string' ? 0 : width), 0),
 })
 
-/** Without a manifest, the rows have the texts of the graph alone. */
+/** Returns `takesText` for rows without a manifest, which only have the texts of the graph. */
 const ownTextsOf = ({ inputs }: OnnxLayout): boolean[] =>
   inputs.flatMap(({ type }) => (type === 'string' ? [true] : []))
 
-/** Takes the texts that a model wants out of those of all category columns. */
+/** Returns a function that selects the texts of a model from those of all category columns; undefined when the model takes none. */
 export function textsOfCategories(wanted: readonly boolean[]): TextsOf | undefined {
   if (!wanted.includes(true)) return undefined
   return ({ texts }, rows) => {
@@ -242,7 +243,7 @@ const wholeTypes = {
 type WholeType = keyof typeof wholeTypes
 const isWholeType = (type: string): type is WholeType => Object.hasOwn(wholeTypes, type)
 
-/** Refuses rows whose whole columns hold something else, which ONNX Runtime would not take, and whose truths are neither 0 nor 1. */
+/** Refuses rows with other values in integer or boolean columns, which ONNX Runtime would not accept. */
 function withWholes(predictor: Predictor, layout: OnnxLayout): Predictor {
   const columns: { at: number; type: WholeType; column: OnnxColumn | undefined }[] = []
   let at = 0

@@ -1,34 +1,34 @@
 /**
- * Reads an ONNX file as data: its graph, inputs and outputs, by the field numbers of onnx.proto. A file that names other files, has operators
- * of its own or exceeds a limit is refused here, before ONNX Runtime sees a byte of it.
+ * Reads an ONNX file as data: its graph, inputs and outputs, by the field numbers of onnx.proto. A file that refers to other files, defines
+ * its own operators or exceeds a limit is refused here, before ONNX Runtime reads it.
  */
 import { refuse } from '../../network/layers-model.ts'
 import { elementType, elementTypeName, storedElements } from './element-types.ts'
 import { countNumbers, eachField, numbersOf, spanOf, wireText, type WireSpan } from './wire.ts'
 
-/** Limits of a file, so that none fills the memory or blocks its reader. */
+/** Limits of a file, so that no file fills the memory or blocks its reader. */
 export const onnxLimits = {
   fileBytes: 67_108_864,
-  /** Between a replica and the process that computes the graph. */
+  /** The maximum bytes of a message between a replica and the process that computes the graph. */
   messageBytes: 268_435_456,
-  /** Also of nested graphs. */
+  /** The maximum number of nodes, including nested graphs. */
   nodes: 10_000,
   tensors: 10_000,
   attributes: 100_000,
-  /** Inputs and outputs of nodes. */
+  /** The maximum number of inputs and outputs of all nodes. */
   names: 200_000,
   columns: 10_000,
   outputs: 1_000,
   depth: 8,
 } as const
 
-/** The versions of the operators that ONNX Runtime 1.30 knows. */
+/** The operator versions that ONNX Runtime 1.30 supports. */
 const opsets: ReadonlyMap<string, readonly [oldest: number, newest: number]> = new Map([
   ['ai.onnx', [7, 26]],
   ['ai.onnx.ml', [1, 5]],
 ])
 
-/** Operators that are refused although ONNX Runtime has them. */
+/** Operators that are refused although ONNX Runtime supports them, each with the reason. */
 const refusedOperators: ReadonlyMap<string, string> = new Map([
   ...[
     'RandomNormal',
@@ -55,22 +55,22 @@ export interface OnnxNode {
 
 export interface OnnxValue {
   name: string
-  /** The type of its elements, as in TensorProto; undefined when it is no tensor. */
+  /** The type of the elements, as in TensorProto; undefined when the value is not a tensor. */
   type: number | undefined
-  /** A dimension without a number is undefined; all of them are when the file does not say. */
+  /** The dimensions, undefined for one without a number; undefined as a whole when the file does not state them. */
   dims: readonly (number | undefined)[] | undefined
 }
 
 export interface OnnxGraph {
-  /** The program that wrote it, with its version. */
+  /** The program that wrote the file, with its version. */
   producer: string
   nodes: readonly OnnxNode[]
-  /** Tensors of the file by name, as `readConstant` reads them. */
+  /** The tensors of the file by name, in the format of `readConstant`. */
   initializers: ReadonlyMap<string, WireSpan>
-  /** Without the initializers. */
+  /** The inputs without initializers. */
   inputs: readonly OnnxValue[]
   outputs: readonly OnnxValue[]
-  /** Whether an operator, also of a nested graph, takes the scale of its numbers from all rows of a batch. */
+  /** Whether an operator, also in a nested graph, scales its numbers by all rows of a batch. */
   isScaledByBatch: boolean
 }
 
@@ -78,7 +78,7 @@ export const isOnnx = (bytes: Uint8Array): boolean =>
   // The version of the format comes first, as every library writes it.
   bytes[0] === 8 && bytes[1]! > 0 && bytes[1]! < 32
 
-/** Throws `artifact_invalid` with what is wrong. */
+/** Reads a file. Throws `artifact_invalid` with what is wrong. */
 export function readGraph(bytes: Uint8Array): OnnxGraph {
   if (bytes.byteLength > onnxLimits.fileBytes)
     refuse(`the ONNX file has ${bytes.byteLength} bytes, more than ${onnxLimits.fileBytes}`)
@@ -108,7 +108,7 @@ interface Counts {
   tensors: number
   attributes: number
   names: number
-  /** DynamicQuantizeLinear. */
+  /** The number of DynamicQuantizeLinear operators. */
   quantizers: number
 }
 
@@ -117,7 +117,7 @@ function count(counts: Counts, what: Exclude<keyof Counts, 'quantizers'>): void 
     refuse(`the ONNX file has more than ${onnxLimits[what]} ${what} (initializers are tensors)`)
 }
 
-/** Readers differ in what they make of a message that is there twice. */
+/** Refuses a message that occurs twice, because readers interpret it differently. */
 const only = (before: WireSpan | undefined, content: WireSpan, what: string): WireSpan =>
   before === undefined ? content : refuse(`the ONNX file has a second ${what} in one place`)
 
@@ -129,7 +129,7 @@ function readOpset(set: WireSpan, versions: Map<string, number>): void {
   })
   if (domain === '') domain = 'ai.onnx'
   const known = opsets.get(domain)
-  // Converters name domains that no operator of the graph uses; those that are used are refused with their operator.
+  // Converters list domains that no operator of the graph uses. An operator of an unknown domain is refused on its own.
   if (known === undefined) return
   versions.set(domain, version)
   const [oldest, newest] = known
@@ -139,7 +139,7 @@ function readOpset(set: WireSpan, versions: Map<string, number>): void {
     )
 }
 
-/** ONNX Runtime refuses trees of another version. It takes the newest one of a domain of which the file names none. */
+/** Refuses trees of a version that ONNX Runtime refuses. It uses the newest version of a domain that the file does not list. */
 function expectVersion({ op, domain }: OnnxNode, versions: ReadonlyMap<string, number>): void {
   const version = versions.get(domain) ?? newestTrees
   if (/^TreeEnsemble(Classifier|Regressor)$/.test(op) && version >= newestTrees)
@@ -149,7 +149,7 @@ function expectVersion({ op, domain }: OnnxNode, versions: ReadonlyMap<string, n
   if (op === 'TreeEnsemble' && version < newestTrees)
     refuse(`the operator ${op} belongs to version ${newestTrees} of ${domain}, the ONNX file to ${version}`)
 }
-/** The version of ai.onnx.ml from which all trees are of one operator. */
+/** The version of ai.onnx.ml from which all trees have one operator. */
 const newestTrees = 5
 
 function graphOf(
@@ -183,7 +183,7 @@ function graphOf(
   return { nodes, initializers, inputs: inputs.filter(({ name }) => !initializers.has(name)), outputs }
 }
 
-/** Of two nodes that make a value, readers differ in which they take. */
+/** Refuses two nodes with the same output, because readers differ in which one they use. */
 function expectOneMaker(nodes: readonly OnnxNode[]): void {
   const made = new Set<string>()
   for (const name of nodes.flatMap(({ outputs }) => outputs)) {
@@ -192,7 +192,7 @@ function expectOneMaker(nodes: readonly OnnxNode[]): void {
   }
 }
 
-/** Dropout has a switch for training. */
+/** Refuses a Dropout node that is switched to training. */
 function expectNoTraining({ op, inputs }: OnnxNode, initializers: ReadonlyMap<string, WireSpan>): void {
   const name = inputs[2] ?? ''
   if (op !== 'Dropout' || name === '') return
@@ -211,7 +211,7 @@ function isFalse(tensor: WireSpan): boolean {
   return sum === 0
 }
 
-/** What to do about an operator of ONNX Runtime's own. */
+/** Suggests what to do about an operator that only ONNX Runtime has. */
 function insteadOf({ op, domain }: Pick<OnnxNode, 'op' | 'domain'>): string {
   if (domain !== 'com.microsoft') return ''
   return op === 'Tokenizer'
@@ -249,7 +249,7 @@ function nodeOf(node: WireSpan, counts: Counts, depth: number): OnnxNode {
   return { ...found, attributes }
 }
 
-/** Checks the tensors and graphs of an attribute; returns its name. */
+/** Checks the tensors and graphs of an attribute, and returns its name. */
 function checkAttribute(attribute: WireSpan, counts: Counts, depth: number): string {
   count(counts, 'attributes')
   let name = ''
@@ -271,7 +271,7 @@ function checkAttribute(attribute: WireSpan, counts: Counts, depth: number): str
 const stringType = elementType('string')
 const maxDims = 32
 
-/** Checks that a tensor is whole and lies in this file; returns its name. */
+/** Checks that a tensor is complete and stored in this file, and returns its name. */
 function checkTensor(tensor: WireSpan, counts: Counts): string {
   count(counts, 'tensors')
   let [name, type, raw, strings, isExternal] = ['', 0, -1, 0, false]
@@ -311,7 +311,7 @@ function checkTensor(tensor: WireSpan, counts: Counts): string {
   return name
 }
 
-/** Tensors are given by the type of their elements and their shape. */
+/** Reads the type of the elements and the shape of a tensor. */
 function valueOf(value: WireSpan): OnnxValue {
   let name = ''
   let type: number | undefined
@@ -336,7 +336,7 @@ function shapeOf(shape: WireSpan): (number | undefined)[] {
   eachField(shape, (field) => {
     let size: number | undefined
     eachField(spanOf(shape.bytes, field), (part) => {
-      // Converters write 0 for a dimension that is not known.
+      // Converters write 0 for an unknown dimension.
       if (part.number === 1 && part.value > 0) size = part.value
     })
     if (field.number === 1 && dims.push(size) > maxDims)

@@ -1,9 +1,12 @@
-/** Finds what a graph takes and gives: one matrix of numbers, or named columns of numbers and texts; and one matrix of numbers. */
+/**
+ * Determines the inputs and the output of a graph. The inputs are one matrix of numbers, or named columns of numbers and texts. The output
+ * is one matrix of numbers.
+ */
 import { refuse } from '../../network/layers-model.ts'
 import { elementType, elementTypeName } from './element-types.ts'
 import { onnxLimits, type OnnxGraph, type OnnxValue } from './graph.ts'
 
-/** Types of inputs, by the number of their type in TensorProto. */
+/** The supported input types, by their number in TensorProto. */
 const inputTypes = {
   1: 'float32',
   6: 'int32',
@@ -27,16 +30,16 @@ export interface OnnxColumn {
 
 export interface OnnxLayout {
   inputs: readonly OnnxInput[]
-  /** The columns of all inputs, in order. Those of a matrix have no names of their own. */
+  /** The columns of all inputs, in order. The columns of a matrix have no names. */
   columns: readonly OnnxColumn[]
   isNamed: boolean
-  /** The output that is asked for. */
+  /** The output that is requested. */
   output: string
-  /** Whether ONNX Runtime is given one row at a time: together, a row would be quantized by the scale of the others. */
+  /** Whether ONNX Runtime gets one row at a time, because a batch would quantize each row by the scale of the others. */
   isAlone: boolean
 }
 
-/** Throws `artifact_invalid`, naming the input or output and what to change. */
+/** Returns the layout. Throws `artifact_invalid` with the input or output and what to change. */
 export function onnxLayoutOf({
   inputs,
   outputs,

@@ -1,4 +1,7 @@
-/** Lowers the trees of an ONNX operator to those of a forest: one kind of comparison, and leaves of one or of all outputs. */
+/**
+ * Lowers the trees of an ONNX operator to the trees of a forest, which have one kind of comparison, and leaves with a value for one output
+ * or for all outputs.
+ */
 import { refuse } from '../../network/layers-model.ts'
 import {
   expectAtMost,
@@ -13,13 +16,13 @@ import { compare, type FlatTrees, type TreeNodes } from './flat-trees.ts'
 interface LoweredTrees {
   trees: TreeInput[]
   width: number
-  /** Whether every row has a weight for every output: of each output, the leaves of some tree all have one. */
+  /** Whether every row has a weight for every output: for each output, there is a tree in which every leaf has one. */
   isCovered: () => boolean
 }
 
 /**
- * The trees one by one. The leaves of a tree have one value where all of them weigh one output, and one for each output elsewhere. Undefined
- * when a leaf weighs an output twice.
+ * Lowers the trees one by one. The leaves of a tree have a single value when all of them weigh the same output; otherwise one value per
+ * output. Undefined when a leaf weighs an output twice.
  */
 export function lowerTrees(
   { nodes, roots, leafCount, weights }: FlatTrees,
@@ -79,8 +82,8 @@ export function lowerTrees(
 }
 
 /**
- * The nodes of a tree, the root first, and its leaves. A node that leads every row to the same child is left out; `instead` says which. Refuses a
- * node that is reached twice, and so every cycle.
+ * Returns the nodes of a tree, the root first, and its leaves. Leaves out nodes that lead every row to the same child; `instead` returns
+ * that child. Refuses a node that is reached twice, and so every cycle.
  */
 function walkTree(
   nodes: TreeNodes,
@@ -114,7 +117,7 @@ function walkTree(
   return { order, leaves: [...new Set(leaves)], instead }
 }
 
-/** The side of the smaller values, and that of the others. */
+/** The children for smaller values and for the others. */
 type Side = 'low' | 'high'
 
 const leadsLow = ({ modes }: TreeNodes, node: number): boolean =>
@@ -125,8 +128,8 @@ function childOf(nodes: TreeNodes, node: number, side: Side): number {
 }
 
 /**
- * A comparison `value ≤ bound` that a missing value fails; negated where a missing value belongs to the smaller ones. Infinite thresholds, which
- * libraries write for a split of the missing values alone, leave one side to them or to no value.
+ * Returns the comparison `value ≤ bound` that a missing value fails; negated when a missing value takes the side of the smaller values.
+ * Libraries write infinite thresholds for a split of missing values; one side then gets the missing values only, or nothing.
  */
 function splitOf(nodes: TreeNodes, node: number): { bound: number; negated: boolean } | Side {
   const { modes, thresholds, tracksMissing, isDouble } = nodes

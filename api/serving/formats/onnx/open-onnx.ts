@@ -1,6 +1,6 @@
 /**
- * Opens an ONNX file. A graph of trees and nothing else of weight becomes a forest, one of operators on the numbers of a row a row program; both
- * are answered in the turn of the request. Every other graph is for ONNX Runtime.
+ * Opens an ONNX file. A graph that only consists of trees becomes a forest, and a graph of operators on the numbers of a row becomes a row
+ * program; both answer within the turn of the request. Every other graph needs ONNX Runtime.
  */
 import { refuse } from '../../network/layers-model.ts'
 import { buildForest, type Forest, type TreeInput } from '../trees/forest.ts'
@@ -12,18 +12,18 @@ import { lowerRows, type RowGraph } from './rows/lower-rows.ts'
 import { classLabels, readEnsemble } from './tree-ensemble.ts'
 
 export interface OnnxFile {
-  /** ONNX, and the program that wrote the file. */
+  /** `ONNX` and the program that wrote the file. */
   library: string
   layout: OnnxLayout
-  /** Of a graph of trees. */
+  /** Present for a graph of trees. */
   forest?: Forest
-  /** Of a graph of operators that all are known, and that takes little time. */
+  /** Present for a graph of supported operators that takes little time. */
   rows?: RowGraph
-  /** The classes of the outputs, where the classifier at the end of the graph names them. */
+  /** The classes of the outputs, if the classifier at the end of the graph names them. */
   classes?: readonly string[]
 }
 
-/** Throws `artifact_invalid` with what is wrong, before ONNX Runtime sees the file. */
+/** Opens a file. Throws `artifact_invalid` with what is wrong, before ONNX Runtime reads the file. */
 export function openOnnx(bytes: Uint8Array): OnnxFile {
   const graph = readGraph(bytes)
   const layout = onnxLayoutOf(graph)
@@ -34,7 +34,7 @@ export function openOnnx(bytes: Uint8Array): OnnxFile {
   return { library, layout, classes: classesOf(layout.output, makers), forest, rows }
 }
 
-/** What a value of the graph is made of: columns of the inputs as they are. */
+/** The columns of the inputs that make up a value of the graph unchanged. */
 interface Source {
   columns: number[]
   isDouble: boolean
@@ -51,7 +51,7 @@ function treesOf({
   layout: OnnxLayout
   library: string
 }): Forest | undefined {
-  // Texts are no inputs of trees, which number the columns by their inputs.
+  // Trees number the columns by their inputs, and texts are not inputs.
   if (layout.columns.some(({ isText }) => isText === true)) return undefined
   const tail = tailOf(layout.output, makers, treeOperators)
   if (tail === undefined) return undefined
@@ -88,7 +88,7 @@ function classesOf(output: string, makers: Makers): string[] | undefined {
 
 type Makers = ReadonlyMap<string, OnnxNode>
 
-/** The operator, one of `ends`, whose scores an output gives, as they are or normalized. */
+/** Returns the operator, one of `ends`, whose scores an output returns, either unchanged or normalized. */
 function tailOf(
   output: string,
   makers: Makers,
@@ -100,7 +100,7 @@ function tailOf(
     const node = makers.get(name)
     if (node === undefined) return undefined
     if (ends.has(node.op)) {
-      // A classifier gives labels first.
+      // The first output of a classifier is its labels.
       const place = classifiers.has(node.op) ? 1 : 0
       return node.outputs[place] === name ? { node, normalizes } : undefined
     }
@@ -115,7 +115,7 @@ function tailOf(
 
 const isFloat = (type: number | undefined): boolean => type === single || type === double
 
-/** Undefined when a value is computed. */
+/** Returns the columns of a value; undefined when the value is computed. */
 function sourceOf(
   name: string,
   context: { makers: Makers; layout: OnnxLayout; depth: number },
@@ -142,7 +142,7 @@ function sourceOf(
     const found = inner(node.inputs[0])
     const to = attributes.whole('to')
     if (found === undefined || !isFloat(to)) return undefined
-    // Doubles that were rounded before are no doubles.
+    // Numbers that were rounded to 32 bits before are not doubles again.
     if (to === double && !found.isDouble) return undefined
     return { ...found, isDouble: to === double }
   }
@@ -154,7 +154,7 @@ function sourceOf(
     isDouble ??= part?.isDouble
     if (part === undefined || part.isDouble !== isDouble) return undefined
     columns.push(...part.columns)
-    // One part after the other, so that parts of parts end here.
+    // Stops after each part, so that nested concatenations end here.
     if (columns.length > layout.columns.length) return undefined
   }
   return isDouble === undefined ? undefined : { columns, isDouble }

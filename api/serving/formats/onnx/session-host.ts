@@ -1,6 +1,6 @@
 /**
- * Starts the process of ONNX Runtime and carries calls to it. A process and no thread: only a process can be ended while a run is under way,
- * crash alone, and have a limit of memory.
+ * Starts the process of ONNX Runtime and sends calls to it. A process instead of a thread, because only a process can be ended during a
+ * run, crash without the replica, and have a memory limit.
  */
 import { spawn } from 'node:child_process'
 import { existsSync } from 'node:fs'
@@ -18,7 +18,7 @@ import {
 import { createMessages, encodeMessage, errorOf, splitMessage } from './session-messages.ts'
 import type { SessionCall, SessionPlan, SessionReply } from './session-process.ts'
 
-/** A checked file and what is asked of it. */
+/** A checked file and the plan for running it. */
 export interface SessionModel {
   bytes: Uint8Array
   plan: SessionPlan
@@ -27,14 +27,15 @@ export interface SessionModel {
 export type Sessions = Runtime<SessionModel>
 
 export interface SessionsOptions extends RuntimeOptions {
-  /** Of the process with all its models. */
+  /** The memory limit of the process with all its models. */
   memoryMb?: number
 }
 
 export const createSessions = ({ memoryMb = 2_048, batches, ...options }: SessionsOptions): Sessions =>
   createRuntime<SessionModel>(
     { name: 'ONNX Runtime', where: 'process', start: (host) => startProcess(host, memoryMb) },
-    // A run is short, and a call to the process costs more than a row: no batch waits for requests, and those that arrive meanwhile are combined.
+    // A run is short, and a call to the process takes longer than a row. No batch waits for requests, and those that arrive in the meantime
+    // are combined.
     { ...options, batches: { waitMs: 0, maxRows: 2_048, ...batches } },
   )
 
@@ -42,7 +43,7 @@ export const createSessions = ({ memoryMb = 2_048, batches, ...options }: Sessio
 const tie = '/usr/bin/setpriv'
 
 interface Answer {
-  /** Absent where outputs have come. */
+  /** Absent when the reply consists of outputs. */
   head?: SessionReply
   output?: Float32Array
 }
@@ -98,7 +99,7 @@ function startProcess(
       end()
     }
   })
-  // Its exit is told by `exit`.
+  // The event `exit` reports the end of the process.
   socket.on('error', () => {})
   child.on('error', (error) => (cause = error))
   const ended = new Promise<void>((resolve) => {
@@ -133,7 +134,7 @@ function startProcess(
       await ended
     },
   }
-  // A replica ends when its sockets are closed, also during a computation.
+  // A replica exits when its sockets are closed, even during a computation.
   child.unref()
   socket.unref()
   ;(child.stderr as Socket).unref()

@@ -1,25 +1,25 @@
 /**
- * Encodes the messages between a replica and the process of ONNX Runtime: a header of whole numbers, then a head as JSON or the numbers of a
- * run. A run and its answers have no head, because JSON takes as long as a small graph.
+ * Encodes the messages between a replica and the process of ONNX Runtime: a header of integers, then a head as JSON or the numbers of a
+ * run. A run and its outputs have no head, because JSON takes as long as a small graph.
  */
 import { onnxLimits } from './graph.ts'
 
 export interface SessionHeader {
-  /** Of what follows. */
+  /** The number of bytes after the header. */
   bytes: number
   id: number
-  /** Bytes of JSON at the beginning of what follows. */
+  /** The number of bytes of JSON at the start of the content. */
   head: number
-  /** Of a run: the number of its model, its rows, and the inputs of each. */
+  /** For a run: the number of its model, its rows, and the inputs of each row. */
   model: number
   rows: number
   inputs: number
 }
 
-/** A multiple of eight, so that the numbers behind it lie where 64-bit arrays can begin. */
+/** A multiple of eight, so that the numbers after the header are aligned for 64-bit arrays. */
 export const headerBytes = 24
 
-/** One message, so that it takes one call of the system. */
+/** Encodes a message as one buffer, so that it takes one system call. */
 export function encodeMessage(
   { id, head, model = 0, rows = 0, inputs = 0 }: Partial<Omit<SessionHeader, 'head'>> & { head?: object },
   bodies: readonly Uint8Array[] = [],
@@ -39,7 +39,7 @@ export function encodeMessage(
   return message
 }
 
-/** Throws for a message of more bytes than any has. */
+/** Decodes a header. Throws for a message above the maximum size. */
 export function decodeHeader(header: Buffer): SessionHeader {
   const at = (place: number): number => header.readUInt32LE(place * 4)
   const bytes = at(0)
@@ -48,7 +48,7 @@ export function decodeHeader(header: Buffer): SessionHeader {
   return { bytes, id: at(1), head: at(2), model: at(3), rows: at(4), inputs: at(5) }
 }
 
-/** The head of a message, and what follows it. */
+/** Returns the head of a message and the bytes after it. */
 export function splitMessage<Head>(
   { head }: SessionHeader,
   body: Uint8Array<ArrayBuffer>,
@@ -57,7 +57,7 @@ export function splitMessage<Head>(
   return { head: JSON.parse(text) as Head, rest: body.subarray(head) }
 }
 
-/** Takes chunks of any size, and gives each message with memory of its own. */
+/** Splits chunks of any size into messages, and passes each with its own memory. */
 export function createMessages(
   take: (header: SessionHeader, body: Uint8Array<ArrayBuffer>) => void,
 ): (chunk: Buffer) => void {
@@ -87,7 +87,7 @@ export function createMessages(
   }
 }
 
-/** The error of what a process has written to its standard error; Node writes its stack and the version of Node behind it. */
+/** Returns the error that a process has written to its standard error, without the stack and the version that Node writes after it. */
 export function errorOf(written: string): string {
   const lines = written.trim().split('\n')
   return lines.findLast((line) => /^\w*Error\b/.test(line)) ?? lines.at(-1)!

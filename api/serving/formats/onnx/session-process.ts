@@ -1,7 +1,7 @@
 /**
- * Computes ONNX graphs with ONNX Runtime in a process of its own: a run blocks the thread that it is called on, cannot be interrupted, and may
- * crash or fill the memory of its process. Reads messages from the socket that it was started with, and answers each, one after the other: it waits
- * for them in the system's read, which costs less than waiting in the event loop.
+ * Computes ONNX graphs with ONNX Runtime in a child process. A run blocks its thread, cannot be interrupted, and may crash or fill the
+ * memory of its process. The process reads messages from the socket that it was started with, and replies to each in turn. It waits in the
+ * system call `read`, which takes less time than waiting in the event loop.
  */
 import { readSync, writeSync } from 'node:fs'
 import { InferenceSession, Tensor } from 'onnxruntime-node'
@@ -17,21 +17,21 @@ import {
 
 export interface SessionPlan {
   inputs: readonly OnnxInput[]
-  /** The output that is asked for. */
+  /** The output that is requested. */
   output: string
-  /** Of two outputs, which are the probabilities of no and yes, only the second is wanted. */
+  /** Whether only the second of two outputs is returned: the probability of the positive class. */
   positiveOfTwo?: boolean
-  /** Whether each row is computed by itself. */
+  /** Whether each row is computed separately. */
   isAlone?: boolean
 }
 
 /**
- * The head of a call; the bytes of the file follow `load`. A run has none: it is followed by its inputs as doubles, row by row, then the texts.
- * A model is named by a number.
+ * The head of a call. For `load`, the bytes of the file follow. A run has no head: its inputs follow as doubles, row by row, then the
+ * texts. A number identifies each model.
  */
 export type SessionCall = { kind: 'load'; model: number; plan: SessionPlan } | { kind: 'drop'; model: number }
 
-/** The head of a reply; the outputs of a run follow without one, in 32 bits. */
+/** The head of a reply. The outputs of a run follow without a head, in 32 bits. */
 export interface SessionReply {
   error?: string
   outputs?: number
@@ -40,11 +40,11 @@ export interface SessionReply {
 interface Loaded {
   session: InferenceSession
   plan: SessionPlan
-  /** The one of its outputs that is wanted; all of them when absent. */
+  /** The index of the only output that is returned; all outputs when absent. */
   column?: number
 }
 
-/** Outputs that a model may have. */
+/** The maximum number of outputs of a model. */
 const maxOutputs = 1_000
 const socketFd = 3
 
@@ -56,12 +56,12 @@ async function load(model: number, plan: SessionPlan, bytes: Uint8Array): Promis
     executionMode: 'sequential',
     intraOpNumThreads: 1,
     interOpNumThreads: 1,
-    // Errors are told where they are thrown.
+    // Errors are reported where they are thrown, so ONNX Runtime need not log them.
     logSeverityLevel: 4,
   }).catch(({ message }: Error) => {
     throw new Error(reasonOf(message))
   })
-  // How many outputs there are is known from an answer alone: files do not say, or say something else.
+  // Only an answer shows the number of outputs, because files do not state it reliably.
   const rows = 2
   const numbers = plan.inputs
     .filter(({ type }) => type !== 'string')
@@ -82,7 +82,7 @@ async function load(model: number, plan: SessionPlan, bytes: Uint8Array): Promis
   return column === undefined ? outputs : 1
 }
 
-/** The message of ONNX Runtime without the place in its sources, and with what to do about a file that is too new. */
+/** Returns the message of ONNX Runtime without the position in its sources, and with advice for a file that is too new. */
 function reasonOf(message: string): string {
   const reason = message.replace(/^\/\S+\.(?:cc|h):\d+ .*?\) (?=[A-Z])/s, '').trim()
   const newest = /max supported IR version: (\d+)/.exec(reason)?.[1]
@@ -92,8 +92,8 @@ function reasonOf(message: string): string {
 const trainToIgnore = "train its encoders with handle_unknown='ignore'"
 
 /**
- * Rows of several callers are answered together, so no answer may depend on the others. Rows of different sizes are answered alone and
- * together, in two orders. `zeros` is the answer to a row of zeros among two.
+ * Checks that the answer to a row does not depend on the other rows, because rows of several callers are computed together. Computes
+ * different rows separately, then together in two orders. `zeros` is the answer to a row of zeros in a batch of two.
  */
 async function expectRowsApart(
   loaded: Loaded,
@@ -118,7 +118,7 @@ async function expectRowsApart(
   const alone = [await expectAnswer([first], 'two rows of zeros, but not one')]
   for (let place = 1; place < probeFactors.length; place++) {
     const row = probeOf(loaded.plan, place)
-    // A graph may refuse a row, such as a category that it does not know.
+    // A graph may refuse a row, such as one with an unknown category.
     const found = await answer([row]).catch(() => undefined)
     if (found === undefined) continue
     rows.push(row)
@@ -141,7 +141,7 @@ async function expectRowsApart(
     )
 }
 
-/** A row of zeros, one of ones, and others whose columns differ. */
+/** The factors of the probe rows: a row of zeros, a row of ones, and rows whose columns differ. */
 const probeFactors = [0, 1, -0.75, 30] as const
 
 function probeOf({ inputs }: SessionPlan, place: number): Float64Array {
@@ -150,7 +150,7 @@ function probeOf({ inputs }: SessionPlan, place: number): Float64Array {
   return Float64Array.from(
     numbers.flatMap(({ type, width }) =>
       Array.from({ length: width }, (_, at) => {
-        // A whole number may be the place of something that the graph knows.
+        // An integer may be an index into a table of the graph.
         if (type !== 'float32' && type !== 'float64') return place === 0 ? 0 : (place + at) % 2
         return place < 2 ? factor : factor * (1 + (at % 3))
       }),
@@ -158,12 +158,12 @@ function probeOf({ inputs }: SessionPlan, place: number): Float64Array {
   )
 }
 
-/** Beyond rounding. Two answers that are no numbers are near. */
+/** Whether two numbers are equal up to rounding. NaN equals NaN. */
 const isNear = (found: number, wanted: number): boolean =>
   Object.is(found, wanted) || Math.abs(found - wanted) <= mixedBy * Math.max(1, Math.abs(wanted))
 const mixedBy = 0.01
 
-/** `texts` are those of each input of texts, in order. */
+/** Computes rows. `texts` has a list for each text input, in order. */
 async function compute(
   loaded: Loaded,
   rows: number,
@@ -221,7 +221,7 @@ async function computeTogether(
   return Float32Array.from({ length: rows }, (_, row) => all[row * outputs + wanted]!)
 }
 
-/** The columns of an input, row by row. */
+/** Returns the columns of an input, row by row. */
 function partOf(
   numbers: Float64Array,
   { rows, width, from, count }: { rows: number; width: number; from: number; count: number },
@@ -258,7 +258,7 @@ function tensorOf({ name, type }: OnnxInput, values: Float64Array, shape: number
   }
 }
 
-/** The texts of a batch, by input. Null is the empty text. */
+/** Returns the texts of a batch by input. Null becomes the empty text. */
 function textsOf(body: Buffer, rows: number, count: number): string[][] {
   const texts: string[][] = Array.from({ length: count }, () => [])
   let at = 0
@@ -304,7 +304,7 @@ async function answer(header: SessionHeader, body: Uint8Array<ArrayBuffer>): Pro
   }
 }
 
-/** False when the replica has ended. */
+/** Fills the buffer from the socket. Returns false when the replica has ended. */
 function readWhole(into: Uint8Array): boolean {
   for (let filled = 0; filled < into.byteLength;) {
     const count = readSync(socketFd, into, filled, into.byteLength - filled, null)

@@ -1,6 +1,6 @@
 /**
- * Reads the tree operators of ai.onnx.ml: TreeEnsembleClassifier and TreeEnsembleRegressor, and TreeEnsemble of version 5. Damaged trees are
- * refused; trees of a kind that a forest does not have (sets of values, minima, probit) are left to ONNX Runtime.
+ * Reads the tree operators of ai.onnx.ml: TreeEnsembleClassifier and TreeEnsembleRegressor, and TreeEnsemble of version 5. Refuses damaged
+ * trees. Trees that a forest does not support (sets of values, minima, probit) need ONNX Runtime.
  */
 import { refuse } from '../../network/layers-model.ts'
 import { expectAtMost, forestLimits, type TreeInput } from '../trees/forest.ts'
@@ -22,10 +22,10 @@ export interface Ensemble {
 const knownAttributes =
   /^(nodes_(treeids|nodeids|featureids|modes|(true|false)(nodeids|leafs)|splits|missing_value_tracks_true|(values|hitrates)(_as_tensor)?)|(class|target)_(treeids|nodeids|ids|weights(_as_tensor)?)|leaf_(targetids|weights)|base_values(_as_tensor)?|classlabels_(strings|int64s)|tree_roots|membership_values|n_targets|post_transform|aggregate_function)$/
 
-/** Undefined for trees that a forest cannot hold. Throws `artifact_invalid` for damaged ones. */
+/** Reads the trees; undefined when a forest does not support them. Throws `artifact_invalid` for damaged trees. */
 export function readEnsemble(node: OnnxNode, isDouble: boolean): Ensemble | undefined {
   const attributes = attributesOf(node)
-  // ONNX Runtime refuses others, and trees that do not say how many outputs they have.
+  // ONNX Runtime refuses other attributes, and trees that do not state their number of outputs.
   if (![...node.attributes.keys()].every((name) => knownAttributes.test(name))) return undefined
   if (node.op !== 'TreeEnsembleClassifier' && attributes.whole('n_targets') === undefined) return undefined
   switch (node.op) {
@@ -38,7 +38,7 @@ export function readEnsemble(node: OnnxNode, isDouble: boolean): Ensemble | unde
   }
 }
 
-/** The classes of a classifier in the order of its scores; empty where it names none. */
+/** Returns the classes of a classifier in the order of its scores; empty when it names none. */
 export function classLabels(attributes: Attributes): string[] {
   const lists = ['classlabels_strings', 'classlabels_int64s', 'classlabels_ints'] as const
   for (const list of lists) expectAtMost(attributes.count(list), forestLimits.outputs, 'classes')
@@ -57,7 +57,7 @@ function readClassifier(attributes: Attributes, isDouble: boolean): Ensemble | u
   if (flat === undefined) return undefined
   const { weights } = flat
   if (classes.length === 2 && ids.size === 1 && ids.has(0) && base.length <= 1) {
-    // One score for two classes. Without a function of its own, whether it is a probability is told by its signs alone.
+    // One score for two classes. Without a link function, only the signs of the weights show whether the score is a probability.
     const isShare = weights.values.every((value) => value >= 0)
     const link = isShare && shares.has(post) ? complement : twoSided.get(post)
     if (link === undefined) return undefined
@@ -70,7 +70,8 @@ function readClassifier(attributes: Attributes, isDouble: boolean): Ensemble | u
   if (link === undefined || classes.length < 2) return undefined
   if (base.length !== 0 && (base.length !== classes.length || classes.length === 2)) return undefined
   const lowered = lowerTrees(flat, { outputs: classes.length })
-  // Of two classes, ONNX Runtime leaves out the second in rows whose leaves have no weight for it. Of more it has no answer to such rows.
+  // With two classes, ONNX Runtime leaves out the second in rows whose leaves have no weight for it. With more classes it cannot answer
+  // such rows.
   if (lowered === undefined || !(classes.length === 2 ? isComplete(flat) : lowered.isCovered()))
     return undefined
   return {
@@ -83,7 +84,7 @@ function readClassifier(attributes: Attributes, isDouble: boolean): Ensemble | u
   }
 }
 
-/** In these cases ONNX Runtime does not write the second of two scores, whose answer is whatever its memory holds. */
+/** Refuses the cases in which ONNX Runtime does not write the second of two scores, so that its value is uninitialized memory. */
 function expectSecondScore(
   flat: FlatTrees | undefined,
   { ids, post, base }: { ids: ReadonlySet<number>; post: string; base: number },
@@ -109,14 +110,14 @@ function readRegressor(attributes: Attributes, isDouble: boolean): Ensemble | un
     return undefined
   const lowered = lowerTrees(flat, { outputs })
   if (lowered === undefined) return undefined
-  // ONNX Runtime leaves the base value out of an output that no leaf of a row weighs.
+  // ONNX Runtime leaves out the base value of an output for which no leaf of a row has a weight.
   if (outputs > 1 && base.some((value) => value !== 0) && !lowered.isCovered()) return undefined
   const { trees, width } = lowered
   const scale = aggregate === 'AVERAGE' ? 1 / trees.length : 1
   return { trees, width, outputs, scale, offsets: offsetsOf(base, outputs), link: identity }
 }
 
-/** Version 5: roots, nodes and leaves have numberings of their own, and a leaf has one weight. */
+/** Reads version 5: roots, nodes and leaves have separate numberings, and a leaf has one weight. */
 function readTreeEnsemble(attributes: Attributes, isDouble: boolean): Ensemble | undefined {
   const outputs = attributes.whole('n_targets') ?? 1
   expectOutputs(outputs)
@@ -197,9 +198,9 @@ const links: ReadonlyMap<string, LinkFunction> = new Map([
   ['LOGISTIC', logistic()],
   ['SOFTMAX', softmax],
 ])
-/** Of one score of two classes, those that leave a probability what it is. */
+/** Link functions that leave a probability unchanged when there is one score for two classes. */
 const shares = new Set(['NONE', 'SOFTMAX', 'SOFTMAX_ZERO'])
-/** From one score of two classes. */
+/** Link functions for one score of two classes. */
 const twoSided: ReadonlyMap<string, LinkFunction> = new Map([
   ['NONE', opposite],
   ['SOFTMAX', opposite],

@@ -1,6 +1,6 @@
 /**
- * Reads the wire format of Protocol Buffers: fields of bytes that are visited in place, so that a file of any size costs no memory before it
- * is known to be within the limits. Groups and fields that run beyond their message are refused.
+ * Reads the wire format of Protocol Buffers. Fields are visited in place, so that a file of any size takes no memory before it is known to
+ * be within the limits. Groups, and fields that run beyond their message, are refused.
  */
 import { refuse } from '../../network/layers-model.ts'
 
@@ -13,18 +13,18 @@ export interface WireSpan {
 
 export interface Field {
   number: number
-  /** 0 varint, 1 eight bytes, 2 a span, 5 four bytes. */
+  /** The wire type: 0 varint, 1 eight bytes, 2 a span, 5 four bytes. */
   wire: number
-  /** Of a varint, as a signed 64-bit number; exact to 2^53. */
+  /** The value of a varint, as a signed 64-bit number; exact to 2^53. */
   value: number
-  /** Where the content of another kind lies. */
+  /** The position of the content for other wire types. */
   from: number
   to: number
 }
 
 const truncated = 'the ONNX file is truncated or damaged'
 
-/** Visits the fields of a message in order. The field is valid during the visit alone. */
+/** Visits the fields of a message in order. A field is valid only during its visit. */
 export function eachField({ bytes, from, to }: WireSpan, visit: (field: Field) => void): void {
   const cursor = { at: from }
   const field: Field = { number: 0, wire: 0, value: 0, from: 0, to: 0 }
@@ -53,7 +53,7 @@ function varint(bytes: Uint8Array, cursor: { at: number }, to: number): number {
   for (let i = 0; i < 10; i++) {
     if (cursor.at >= to) refuse(truncated)
     const byte = bytes[cursor.at++]!
-    // Seven bits a byte: four bytes fill 28 bits of the lower half, the fifth is divided.
+    // Each byte has seven bits: four bytes fill 28 bits of the lower half, and the fifth is split.
     if (i < 4) low |= (byte & 127) << (7 * i)
     else if (i === 4) {
       low |= (byte & 15) << 28
@@ -65,16 +65,16 @@ function varint(bytes: Uint8Array, cursor: { at: number }, to: number): number {
   return refuse(truncated)
 }
 
-/** The content of a field that is a message, a text or a list; that of a number is empty. */
+/** Returns the content of a field that is a message, a text or a list; empty for a number. */
 export const spanOf = (bytes: Uint8Array, { wire, from, to }: Field): WireSpan =>
   wire === 2 ? { bytes, from, to } : { bytes, from, to: from }
 
-/** A mark of the byte order is part of a text. */
+/** Keeps a byte order mark, which is part of a text. */
 const text = new TextDecoder('utf-8', { ignoreBOM: true })
 
 export const wireText = ({ bytes, from, to }: WireSpan): string => text.decode(bytes.subarray(from, to))
 
-/** How many numbers a repeated field holds, packed or one by one. `wire` is that of one number. */
+/** Returns how many numbers a repeated field has, packed or single. `wire` is the wire type of one number. */
 export function countNumbers(message: WireSpan, number: number, wire: 0 | 1 | 5): number {
   let count = 0
   eachField(message, (field) => {
@@ -83,7 +83,7 @@ export function countNumbers(message: WireSpan, number: number, wire: 0 | 1 | 5)
   return count
 }
 
-/** How many numbers one field of a repeated field holds. */
+/** Returns how many numbers one occurrence of a repeated field has. */
 export function countIn(bytes: Uint8Array, field: Field, wire: 0 | 1 | 5): number {
   if (field.wire === wire) return 1
   if (field.wire !== 2) refuse(truncated)
@@ -93,14 +93,14 @@ export function countIn(bytes: Uint8Array, field: Field, wire: 0 | 1 | 5): numbe
   return Number.isInteger(count) ? count : refuse(truncated)
 }
 
-/** The numbers of a repeated field. The caller has counted them when they may be too many. */
+/** Reads the numbers of a repeated field. The caller must count them first if there may be too many. */
 export function numbersOf(message: WireSpan, number: number, wire: 0 | 1 | 5): Float64Array {
   const numbers = new Float64Array(countNumbers(message, number, wire))
   readNumbers(message, number, wire, numbers)
   return numbers
 }
 
-/** Fills an array of the length that `countNumbers` gives. */
+/** Fills an array whose length is the result of `countNumbers`. */
 export function readNumbers(message: WireSpan, number: number, wire: 0 | 1 | 5, into: NumberArray): void {
   const { bytes } = message
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)

@@ -1,14 +1,14 @@
 /**
- * Keeps the probabilities of a graph within 0 to 1. ONNX Runtime adds the leaves of a forest in 32 bits, so that a certain answer is
+ * Keeps the probabilities of a graph between 0 and 1. ONNX Runtime adds the leaves of a forest in 32 bits, so a certain prediction is
  * 1.0000001 or -0.0000001, which would refuse the version or count as a failed request.
  */
 import type { Output } from '../../../../domain/model/features.ts'
 import type { Predictor } from '../../predictor.ts'
 
-/** What is further outside is no rounding; the difference from its library at which a version is refused. */
+/** Values further outside are not rounding errors. Equals the golden tolerance, above which a version is refused. */
 const maxRounding = 1e-5
 
-/** Of another output than probabilities, the predictor itself. */
+/** Limits probabilities; returns the predictor unchanged for any other output. */
 export function withinShares(predictor: Predictor, { kind }: Output): Predictor {
   if (kind !== 'probability' && kind !== 'classes') return predictor
   const { outputs } = predictor

@@ -1,4 +1,4 @@
-/** Opens a LayersModel of TensorFlow.js: dense layers are compiled, all others run in a worker thread with TensorFlow.js. */
+/** Opens a LayersModel of TensorFlow.js. Dense layers are compiled; all other models run in a worker thread with TensorFlow.js. */
 import type { Manifest } from '../../../../domain/model/manifest.ts'
 import { networkLimits } from '../../../../domain/model/network-limits.ts'
 import { compileFormat } from '../../codec/output-format.ts'
@@ -16,7 +16,7 @@ import { compileDense } from '../../network/simd-predictor.ts'
 import { linearExplainer } from './linear.ts'
 import type { ArtifactFiles, ArtifactFormat, OpenDeps, OpenedArtifact } from '../format.ts'
 
-/** Most multiplications of the golden rows, so that a manifest cannot block a replica. */
+/** The maximum number of multiplications for the golden rows, so that a manifest cannot block a replica. */
 const maxGoldenWork = 500_000_000
 
 export const layersFormat: ArtifactFormat = {
@@ -41,7 +41,7 @@ export const layersFormat: ArtifactFormat = {
   },
 }
 
-/** The layers of a dense network; undefined for any other artifact. */
+/** Returns the layers of a dense network; undefined for any other artifact. */
 export function denseNetworkOf(
   manifest: Pick<Manifest, 'artifact'>,
   files: ArtifactFiles,
@@ -67,7 +67,7 @@ function* openDense(read: ReadModel, { golden }: Manifest): Generator<void, Open
   return {
     predictor: compileDense(network),
     memoryBytes: bytesOf(network),
-    // Sums of very many terms may need more than 32 bits for the tolerance.
+    // Sums with very many terms may need more than 32 bits to be within the tolerance.
     exact: () => compilePredictor(network),
   }
 }

@@ -1,8 +1,10 @@
-/** Attributes the answer of a network of one dense layer exactly: weight times distance from the background, before the activation. */
+/**
+ * Attributes the prediction of a network with one dense layer exactly: weight times distance from the background, before the activation.
+ */
 import type { ExactExplainer } from '../format.ts'
 import type { Network } from '../../network/layers-model.ts'
 
-/** Undefined for a network of several layers. */
+/** Returns the explainer; undefined for a network with several layers. */
 export function linearExplainer({ layers }: Network): ExactExplainer | undefined {
   const [layer] = layers
   if (layer === undefined || layers.length > 1) return undefined

@@ -1,6 +1,6 @@
 /**
- * Parses the JSON of a model file. An empty list takes two characters and fifty bytes of memory, so lists and objects are counted first. Readers
- * differ in what they make of a name that is there twice, so that such a file is refused.
+ * Parses the JSON of a model file. An empty list takes two characters and fifty bytes of memory, so lists and objects are counted first. A
+ * repeated name in an object is refused, because readers interpret it differently.
  */
 import { quotedName } from '../../../../domain/errors.ts'
 import { findRepeated } from '../../../../domain/json-body.ts'
@@ -10,7 +10,10 @@ import { expectAtMost, forestLimits } from './forest.ts'
 const [quote, backslash, colon, comma] = [0x22, 0x5c, 0x3a, 0x2c] as const
 const [openList, closeList, openObject, closeObject] = [0x5b, 0x5d, 0x7b, 0x7d] as const
 
-/** Throws `artifact_invalid` for too many lists and objects, for a name that an object has twice, and a SyntaxError for what is no JSON. */
+/**
+ * Parses the bytes. Throws `artifact_invalid` for too many lists and objects and for a repeated name in an object, and a SyntaxError for
+ * invalid JSON.
+ */
 export function parseModelJson(bytes: Uint8Array): unknown {
   const { values, names } = countTokens(bytes)
   expectAtMost(values, forestLimits.values, 'values')
@@ -22,12 +25,12 @@ export function parseModelJson(bytes: Uint8Array): unknown {
 }
 
 /**
- * Counts the commas, and the names outside of texts. Throws for too many lists and objects, and for an object of too many names, which takes ten
- * times the memory of its text.
+ * Counts the values by their commas, and the names. Throws for too many lists and objects, and for an object with too many names, which
+ * takes ten times the memory of its text.
  */
 function countTokens(bytes: Uint8Array): { values: number; names: number } {
   let [lists, values, names] = [0, 0, 0]
-  /** The names of the object that is open, and of those around it. */
+  /** The number of names in the open object, and in those around it. */
   let own = 0
   const around: number[] = []
   for (let at = 0; at < bytes.length; at++)
@@ -55,7 +58,7 @@ function countTokens(bytes: Uint8Array): { values: number; names: number } {
   return { values, names }
 }
 
-/** Throws `artifact_invalid` for bytes that are no UTF-8. */
+/** Decodes a file. Throws `artifact_invalid` for bytes that are not UTF-8. */
 export function textOfFile(bytes: Uint8Array): string {
   try {
     return new TextDecoder('utf-8', { fatal: true }).decode(bytes)
@@ -64,7 +67,7 @@ export function textOfFile(bytes: Uint8Array): string {
   }
 }
 
-/** The names of all objects of a parsed value. */
+/** Counts the names of all objects of a parsed value. */
 function countNames(value: unknown): number {
   let names = 0
   const open = [value]

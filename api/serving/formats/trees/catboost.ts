@@ -1,6 +1,6 @@
 /**
  * Reads CatBoost's JSON models (`save_model('m.json', format='json')`, version 1): symmetric and other trees of numeric features. CatBoost
- * hashes categories; models with category features are refused.
+ * hashes categories, so models with category features are refused.
  */
 import { refuse, type JsonObject } from '../../network/layers-model.ts'
 import { parseModelJson } from './bounded-json.ts'
@@ -32,7 +32,7 @@ interface Split {
   split_type: string
   float_feature_index: number
   border: number
-  /** The place of the border among those of all features. */
+  /** The index of the border among those of all features. */
   split_index?: number
 }
 interface Branch {
@@ -42,7 +42,7 @@ interface Branch {
   value?: number | number[]
 }
 
-/** Throws `artifact_invalid` with the reason. */
+/** Reads a model. Throws `artifact_invalid` with the reason. */
 export function readCatboost(document: JsonObject): Forest {
   const info = document['features_info'] as { float_features?: FloatFeature[]; [kind: string]: unknown }
   for (const kind of ['categorical_features', 'text_features', 'embedding_features'])
@@ -70,13 +70,13 @@ export function readCatboost(document: JsonObject): Forest {
     if (split.split_type !== 'FloatFeature') refuse(`${where} splits by ${split.split_type}`)
     const feature = featureAt.get(split.float_feature_index)
     if (feature === undefined) refuse(`${where} reads a feature that does not exist`)
-    // CatBoost itself answers by the place, and not by the border that is written beside it.
+    // CatBoost itself uses the index, and not the border that is written beside it.
     const listed = split.split_index === undefined ? split : borders[split.split_index]
     const isListed =
       listed?.border === split.border && listed.float_feature_index === split.float_feature_index
     if (typeof split.border === 'number' && !isListed)
       refuse(`${where} has a split whose border is not the one at its split_index`)
-    // Right means `value > border`; a missing value is the largest where the feature says so, and the smallest elsewhere.
+    // Right means `value > border`. A missing value counts as the largest value when the feature says so, otherwise as the smallest.
     const above = feature.nan_value_treatment === 'AsTrue'
     const slot: Slot = { column: feature.flat_feature_index, missing: 'nan', negated: !above, single: true }
     const border = typeof split.border === 'number' ? Math.fround(split.border) : NaN
@@ -89,7 +89,7 @@ export function readCatboost(document: JsonObject): Forest {
   if (!Array.isArray(given)) refuse('the trees are not a list')
   expectAtMost(given.length, forestLimits.trees, 'trees')
   const count = countNodes()
-  // A level of a symmetric tree takes one split in the file, and twice the nodes of the level above.
+  // Each level of a symmetric tree has one split in the file, and twice the nodes of the level above.
   if (oblivious !== undefined)
     for (const { splits } of given as unknown as SymmetricTree[]) count(2 ** (splits?.length ?? 0) - 1)
   const trees = given.map((tree, index) =>
@@ -113,7 +113,7 @@ export function readCatboost(document: JsonObject): Forest {
 
 const treatments: readonly unknown[] = [undefined, 'AsIs', 'AsFalse', 'AsTrue']
 
-/** The borders of all features, in the order of `split_index`. */
+/** Returns the borders of all features, in the order of `split_index`. */
 const bordersOf = (features: readonly FloatFeature[]): Pick<Split, 'border' | 'float_feature_index'>[] =>
   features.flatMap(({ feature_index: at, borders, nan_value_treatment: missing }) => {
     if (!treatments.includes(missing)) refuse(`the nan_value_treatment ${JSON.stringify(missing)} is unknown`)
@@ -132,7 +132,7 @@ interface SymmetricTree {
   leaf_values: number[]
 }
 
-/** All nodes of a level share one split; split k gives bit k of the leaf. */
+/** Expands a symmetric tree: all nodes of a level share one split, and split k gives bit k of the leaf. */
 function symmetricOf({ splits, leaf_values: leaves }: SymmetricTree, context: TreeContext): TreeInput {
   const { width, where, test } = context
   const levels = splits ?? []
@@ -140,7 +140,7 @@ function symmetricOf({ splits, leaf_values: leaves }: SymmetricTree, context: Tr
   if (!Array.isArray(leaves) || leaves.length !== width * 2 ** levels.length)
     refuse(`${where} has ${leaves?.length} leaf values for ${levels.length} splits`)
   const nodes: NodeInput[] = []
-  // From the last split, the highest bit, to the first: node i has the children 2i + 1 and 2i + 2.
+  // From the last split, which is the highest bit, to the first: node i has the children 2i + 1 and 2i + 2.
   for (let depth = 0; depth < levels.length; depth++) {
     const { above, ...decision } = test(levels[levels.length - 1 - depth]!, where)
     for (let at = 0; at < 2 ** depth; at++) {
@@ -181,7 +181,7 @@ function scaleOf(given: unknown): [number, number[]] {
   return [scale, list as number[]]
 }
 
-/** Sorted by CatBoost; places where it was trained on numbers. */
+/** Returns the classes as CatBoost sorts them. A model that was trained on numbers names positions. */
 function classesOf(document: JsonObject): string[] | undefined {
   const info = document['model_info'] as { class_params?: { class_names?: unknown } } | undefined
   const names = info?.class_params?.class_names
@@ -194,7 +194,7 @@ const parsed = (value: unknown): unknown =>
 function linkOf(document: JsonObject, width: number): LinkFunction {
   const info = document['model_info'] as { params?: unknown; loss_function?: unknown } | undefined
   const params = parsed(info?.params) as { loss_function?: { type?: string } } | undefined
-  // The sum of several models has no parameters of its own.
+  // A model that was summed from several has no parameters of its own.
   const loss = params?.loss_function ?? (parsed(info?.loss_function) as { type?: string } | undefined)
   switch (loss?.type ?? (width > 1 ? 'MultiClass' : '')) {
     case 'Logloss':

@@ -1,6 +1,6 @@
 /**
- * Holds the trees of any library in one flat form. Each reader lowers its library's decisions to two kinds: a comparison `value ≤ threshold`
- * that a missing value fails, and the membership of a category in a set. Values are prepared once a row, in slots.
+ * Stores the trees of any library in one flat form. Each reader lowers the decisions of its library to two kinds: a comparison `value ≤
+ * threshold` that a missing value fails, and a test whether a category is in a set. Values are prepared once per row, in slots.
  */
 import { refuse } from '../../network/layers-model.ts'
 import type { LinkFunction } from './links.ts'
@@ -13,42 +13,42 @@ export const forestLimits = {
   columns: 10_000,
   depth: 500,
   categories: 1_000_000,
-  /** Of 32 categories each, over all sets. */
+  /** The size of all sets, in words of 32 categories. */
   setWords: 8_000_000,
   outputs: 1_000,
-  /** Of a file of JSON or UBJSON. */
+  /** The maximum number of lists in a JSON or UBJSON file. */
   lists: 1_000_000,
   values: 10_000_000,
-  /** Of one object. */
+  /** The maximum number of names in one object. */
   names: 10_000,
-  /** Of UBJSON, outside of lists of one type. */
+  /** The maximum number of UBJSON values outside typed lists. */
   looseValues: 2_000_000,
 } as const
 
-/** A column that the model takes, in its order. */
+/** A column of the model, in the model's order. */
 export interface Column {
   name: string
-  /** The texts of a category column by code, where the file holds them. A text that is not here is missing. */
+  /** The texts of a category column by code, when the file contains them. Any other text is missing. */
   categories?: readonly (string | number)[]
-  /** Whether the file holds the texts cut at the wrong places, so that they cannot be read. */
+  /** Whether the file contains texts that are cut at the wrong positions and cannot be read. */
   hasCutNames?: boolean
 }
 
-/** As LightGBM numbers them. */
+/** The kinds of missing values, by LightGBM's numbers. */
 export const missingKinds = ['none', 'zero', 'nan'] as const
 
-/** How a column's value is read for a comparison. */
+/** How the value of a column is prepared for a comparison. */
 export interface Slot {
   column: number
-  /** What counts as missing: NaN (`nan`), NaN and zero (`zero`), or nothing, with NaN read as 0 (`none`). */
+  /** The values that count as missing: NaN (`nan`), NaN and zero (`zero`), or none, with NaN read as 0 (`none`). */
   missing: (typeof missingKinds)[number]
-  /** Compares −value, so that a missing value can fail to either side. */
+  /** Compares −value, so that a missing value can take either side. */
   negated: boolean
   /** Rounds the value to 32 bits first, as the library does. */
   single: boolean
 }
 
-/** A linear leaf of LightGBM: `constant + Σ coefficient × value`; the plain value of the leaf where a value is missing. */
+/** A linear leaf of LightGBM: `constant + Σ coefficient × value`; the plain value of the leaf when a value is missing. */
 export interface LinearLeaf {
   constant: number
   columns: number[]
@@ -58,30 +58,30 @@ export interface LinearLeaf {
 export interface Forest {
   library: string
   columns: readonly Column[]
-  /** The names of the classes in the order of the outputs, where the file says them. */
+  /** The names of the classes in the order of the outputs, if the file has them. */
   classes?: readonly string[]
   slots: readonly Slot[]
-  /** The sets of categories: the codes that are in each, as bits. */
+  /** The sets of categories, as bits by code. */
   sets: readonly CategorySet[]
-  /** The first node of each tree; a negative one is the leaf `~node`. */
+  /** The first node of each tree; a negative number is the leaf `~node`. */
   roots: Int32Array
-  /** The first sum that the leaves of each tree add to. */
+  /** The index of the first sum to which the leaves of each tree add. */
   groups: Int32Array
-  /** Of each node: the slot, or `~set`. */
+  /** The slot of each node, or `~set`. */
   tests: Int32Array
   thresholds: Float64Array
-  /** The next node where the test holds and where it does not; a negative one is the leaf `~node`. */
+  /** The next node when the test holds, and when it fails; a negative number is the leaf `~node`. */
   passed: Int32Array
   failed: Int32Array
-  /** `width` values a leaf. */
+  /** `width` values per leaf. */
   leaves: Float64Array
   width: number
   linear: ReadonlyMap<number, LinearLeaf>
-  /** What each sum begins with, is multiplied by at the end, and what is added then. */
+  /** The start of each sum, its factor at the end, and the number added after that. */
   starts: Float64Array
   scale: number
   offsets: Float64Array
-  /** Adds in 32 bits, as the library does. */
+  /** Whether sums are added in 32 bits, as the library does. */
   single: boolean
   link: LinkFunction
   /** The depth of each tree. */
@@ -90,22 +90,22 @@ export interface Forest {
 
 export interface CategorySet {
   column: number
-  /** Bit c is set where code c is in the set. */
+  /** Bit c is set when code c is in the set. */
   bits: Uint32Array
   /** Whether a missing value counts as in the set. */
   missing: boolean
-  /** LightGBM takes −0.5 for the code 0, XGBoost for none. */
+  /** Whether −0.5 is the code 0, as in LightGBM. In XGBoost it is no code. */
   truncates: boolean
 }
 
-/** Whether a column's value is in a set. A code that cannot be is in none. */
+/** Whether the value of a column is in a set. An invalid code is in no set. */
 export function isIn({ bits, missing, truncates }: CategorySet, value: number): boolean {
   if (Number.isNaN(value)) return missing
   const code = truncates ? Math.trunc(value) : Math.floor(value)
   return code >= 0 && code < bits.length * 32 && ((bits[code >>> 5]! >>> (code & 31)) & 1) === 1
 }
 
-/** The value of a slot for a column's value. */
+/** Returns the value of a slot for the value of a column. */
 export function slotValue({ missing, negated, single }: Slot, value: number): number {
   let read = single ? Math.fround(value) : value
   if (missing === 'none' && Number.isNaN(read)) read = 0
@@ -115,7 +115,7 @@ export function slotValue({ missing, negated, single }: Slot, value: number): nu
 /** LightGBM's kZeroThreshold, a 32-bit constant. */
 export const zeroBound = Math.fround(1e-35)
 
-/** A node as a reader gives it; children are indices of the same tree, and `~i` is its leaf i. */
+/** A node as a reader creates it. Children are indices in the same tree; `~i` is leaf i. */
 export interface NodeInput {
   test: { slot: Slot; threshold: number } | CategorySet
   passed: number
@@ -125,7 +125,7 @@ export interface NodeInput {
 export interface TreeInput {
   group: number
   nodes: readonly NodeInput[]
-  /** `width` values a leaf. */
+  /** `width` values per leaf. */
   leaves: ArrayLike<number>
   linear?: ReadonlyMap<number, LinearLeaf>
 }
@@ -137,7 +137,7 @@ export interface ForestInput extends Pick<
   trees: readonly TreeInput[]
 }
 
-/** Lays the trees out flat. Throws `artifact_invalid` for anything that is not a forest within the limits. */
+/** Stores the trees in flat arrays. Throws `artifact_invalid` for anything that is not a forest within the limits. */
 export function buildForest({ trees, ...rest }: ForestInput): Forest {
   const { columns, width, starts } = rest
   expectAtMost(trees.length, forestLimits.trees, 'trees')
@@ -231,7 +231,7 @@ export function buildForest({ trees, ...rest }: ForestInput): Forest {
   return { ...rest, slots, sets, roots, groups, tests, thresholds, passed, failed, leaves, linear, depths }
 }
 
-/** Numbers sets of bits by what they hold. Many nodes may share one set, whose text is long. */
+/** Returns a function that numbers sets of bits by their content, because many nodes may share a long set. */
 function numberedBits(): (bits: Uint32Array) => number {
   const numbers = new Map<Uint32Array, number>()
   const byText = new Map<string, number>()
@@ -248,13 +248,13 @@ function numberedBits(): (bits: Uint32Array) => number {
   }
 }
 
-/** Counts the nodes of the trees that a reader has made, so that it ends before their memory is taken. */
+/** Returns a function that counts the nodes of the trees read so far, so that a reader stops before it allocates their memory. */
 export function countNodes(): (nodes: number) => void {
   let total = 0
   return (nodes) => expectAtMost((total += nodes), forestLimits.nodes, 'nodes')
 }
 
-/** The depth of a tree. Refuses a node that is reached twice, and so every cycle. */
+/** Returns the depth of a tree. Refuses a node that is reached twice, and so every cycle. */
 function depthOf(nodes: readonly NodeInput[], name: string): number {
   const depths = new Int32Array(nodes.length)
   const open = nodes.length > 0 ? [0] : []
@@ -277,17 +277,17 @@ function depthOf(nodes: readonly NodeInput[], name: string): number {
   return deepest
 }
 
-/** Throws `artifact_invalid` before memory is taken for more than is read. */
+/** Throws `artifact_invalid` when a count is above the limit, before memory is allocated. */
 export function expectAtMost(count: number, most: number, what: string): void {
   if (!(count <= most)) refuse(`the model has ${count} ${what}, more than ${most}`)
 }
 
-/** The next smaller double. */
+/** Returns the next smaller double. */
 export function nextDown(value: number): number {
   if (value === -Infinity || Number.isNaN(value)) return value
   if (value === 0) return -Number.MIN_VALUE
   scratch[0] = value
-  // The number of 64 bits before or behind it, in halves, as every processor that Node runs on orders them.
+  // Steps to the neighbouring 64-bit integer, in two halves. Assumes a little-endian processor.
   if (value > 0) {
     if (halves[0] === 0) halves[1]!--
     halves[0]!--
@@ -300,7 +300,7 @@ export function nextDown(value: number): number {
 const scratch = new Float64Array(1)
 const halves = new Uint32Array(scratch.buffer)
 
-/** The next smaller 32-bit number. */
+/** Returns the next smaller 32-bit number. */
 export function nextDownSingle(value: number): number {
   if (value === -Infinity || Number.isNaN(value)) return value
   if (value === 0) return -smallestSingle

@@ -1,4 +1,4 @@
-/** Opens the trees of LightGBM, XGBoost and CatBoost. They answer in the turn of the request. */
+/** Opens the trees of LightGBM, XGBoost and CatBoost. They answer within the turn of the request. */
 import type { Manifest } from '../../../../domain/model/manifest.ts'
 import { inputWidthOf } from '../../../../domain/model/features.ts'
 import { refuse } from '../../network/layers-model.ts'

@@ -1,8 +1,8 @@
 /**
- * Walks eight trees side by side without branches, in 1.4 kB of WebAssembly whatever the model. A row is binned once, there too: of each
- * slot only the place among the thresholds of the model counts, which fits a byte. A node is four bytes: how far its first child is, the
- * threshold's place, and the place of its slot's byte. A leaf leads to itself, so that trees of unequal depth end together; after a round of
- * steps, the trees that have not reached their leaf are listed for the next.
+ * Walks eight trees side by side without branches, in 1.4 kB of WebAssembly for any model. Also bins each row once: only the position of a
+ * value among the model's thresholds counts, which fits into a byte. A node is four bytes: the distance to its first child, the index of
+ * its threshold, and the position of its slot's byte. A leaf leads to itself, so trees of unequal depth end together. After a round of
+ * steps, the trees that have not reached their leaf are listed for the next round.
  */
 import * as wasm from '../../network/wasm-encoder.ts'
 import type { Forest } from './forest.ts'
@@ -12,34 +12,37 @@ import type { FindLeaves } from './walk.ts'
 
 export interface TreeKernel {
   find: FindLeaves
-  /** Fills `found` with the place of the leaf of each tree in `leafOf`. */
+  /** Writes to `found` the index of each tree's leaf in `leafOf`. */
   walk(row: Float64Array, at: number): void
   found: Int32Array
-  /** The number of a leaf over the whole forest. */
+  /** The numbers of the leaves over the whole forest. */
   leafOf: Int32Array
   memoryBytes: number
 }
 
 const lanes = 8
-/** Inner nodes of a tree: the distance to its first child, and the number of a leaf, fit a byte then. */
+/** The maximum number of inner nodes per tree, so that the distance to a first child and the number of a leaf fit into a byte. */
 const maxNodes = 255
 const pageBytes = 65_536
-/** Slots that are binned side by side. */
+/** The number of slots that are binned side by side. */
 const searches = 4
-/** Of slots that are binned side by side: half of their bounds, then of each the places of its bounds, of its byte and of its value. */
+/**
+ * For slots that are binned side by side: half the number of their bounds, then for each slot the positions of its bounds, its byte and its
+ * value.
+ */
 const searchWords = 1 + 3 * searches
-/** Of a walk: the node that it has reached, and the place of its tree. Of a tree: its first leaf, and the place of its result. */
+/** For a walk: its current node, and the position of its tree. For a tree: its first leaf, and the position of its result. */
 const pairBytes = 8
-/** The byte that is always 0: with it a leaf stays where it is, whatever its number. */
+/** A byte that is always 0. A leaf compares it, so that a walk stays at the leaf, whatever the leaf's number. */
 const constantByte = 0
 
-/** The kernel of a forest; undefined when a tree, the thresholds or the categories are too many. */
+/** Compiles a forest; undefined when a tree, the thresholds or the categories are too large. */
 export function kernelOf(forest: Forest): TreeKernel | undefined {
   const { roots, tests, passed, failed, thresholds } = forest
   const bins = binsOf(forest)
   if (bins === undefined) return undefined
   const trees = roots.length
-  // Each tree has one leaf more than it has nodes; lanes without a tree walk the leaf at the end.
+  // A tree has one more leaf than nodes. Lanes without a tree walk the leaf at the end.
   const words = new Int32Array(2 * tests.length + trees + 1)
   const leafOf = new Int32Array(tests.length + trees)
   const firstNode = new Int32Array(trees + 1).fill(words.length - 1)
@@ -73,7 +76,7 @@ export function kernelOf(forest: Forest): TreeKernel | undefined {
   const rootsAt = roundsEnd
   const rootsEnd = rootsAt + Math.ceil(trees / lanes) * lanes * pairBytes
   const walksAt = rootsEnd
-  // One for each tree, and one for lanes without a tree.
+  // One result for each tree, and one for lanes without a tree.
   const resultsAt = walksAt + (trees + lanes) * pairBytes
   const valuesAt = (resultsAt + (trees + 1) * 4 + 7) & ~7
   const groups = groupsOf(bins.searched)
@@ -102,7 +105,7 @@ export function kernelOf(forest: Forest): TreeKernel | undefined {
       // The last group is filled up with its first slot.
       const slot = slots[place] ?? slots[0]!
       const { bounds, first } = bins.searched[slot]!
-      // The place of the bound before the first.
+      // The position before the first bound.
       const boundAt = place < slots.length ? bound * 8 - 8 : cells[at + 1]!
       cells.set([boundAt, first, valuesAt + slot * 8], at + 1 + 3 * place)
       if (place >= slots.length) continue
@@ -136,7 +139,7 @@ export function kernelOf(forest: Forest): TreeKernel | undefined {
 
 const aligned = (bytes: number): number => (bytes + 3) & ~3
 
-/** Slots of like size, which are searched side by side with the bounds of the largest. */
+/** Groups slots of similar size, which are searched together with as many bounds as the largest has. */
 function groupsOf(searched: readonly { size: number }[]): { slots: number[]; size: number }[] {
   const order = [...searched.keys()].sort((a, b) => searched[b]!.size - searched[a]!.size || a - b)
   return Array.from({ length: Math.ceil(order.length / searches) }, (_, group) => {
@@ -148,9 +151,9 @@ function groupsOf(searched: readonly { size: number }[]): { slots: number[]; siz
 let compiled: WebAssembly.Module | undefined
 
 /**
- * `run(group, groupsEnd, at, end, walks, round, roundsEnd, idleNode, idleTree)`: each group holds the slots that are binned side by side, each
- * by halving its bounds. Slots are binned first. The first round takes the walks from `at` to `end`, each other those that the one before it
- * has listed from `walks` on.
+ * Builds `run(group, groupsEnd, at, end, walks, round, roundsEnd, idleNode, idleTree)`. Bins the slots first: each group holds slots that
+ * are binned side by side, each by a binary search of its bounds. The first round takes the walks from `at` to `end`; each further round
+ * takes the walks that the round before has listed from `walks` on.
  */
 function kernelModule(): WebAssembly.Module {
   const { get, set, constant, add, subtract } = wasm
@@ -160,7 +163,7 @@ function kernelModule(): WebAssembly.Module {
   const [left, half, kept, tree] = [9, 10, 11, 12] as const
   const numbers = 13
   const node = (lane: number): number => numbers + lane
-  // Searches and walks take turns, so that they may share their numbers.
+  // Searches and walks take turns, so they may share their variables.
   const bound = (search: number): number => numbers + search
   const value = (search: number): number => numbers + searches + search
   const each = (count: number, of: (index: number) => wasm.Code): wasm.Code =>
@@ -190,7 +193,7 @@ function kernelModule(): WebAssembly.Module {
     ),
     ...set(group, add(get(group), constant(searchWords * 4))),
   ]
-  // A value beyond the threshold is the larger byte: the difference is negative, and its sign leads to the second child.
+  // A value above the threshold has the larger byte: the difference is negative, and its sign selects the second child.
   const step = (lane: number): wasm.Code =>
     set(
       node(lane),
@@ -216,7 +219,7 @@ function kernelModule(): WebAssembly.Module {
       add(wasm.loadWord(get(tree)), wasm.loadByte(get(node(lane)), 1)),
     ),
   ]
-  // Written in any case, and kept unless the node is a leaf. Never beyond the walk that it is read from.
+  // Always written, and kept unless the node is a leaf. Never written beyond the walk that is being read.
   const keep = (lane: number): wasm.Code => [
     ...set(tree, wasm.loadWord(get(at), pairBytes * lane + 4)),
     ...wasm.storeWord(get(kept), 0, get(node(lane))),

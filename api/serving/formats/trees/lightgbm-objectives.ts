@@ -1,4 +1,4 @@
-/** How the sums of a LightGBM model become answers. */
+/** Maps LightGBM objectives to the functions that convert sums to predictions. */
 import { refuse } from '../../network/layers-model.ts'
 import {
   exponential,
@@ -10,7 +10,7 @@ import {
   type LinkFunction,
 } from './links.ts'
 
-/** Throws `artifact_invalid` for an objective whose answers are not known, or which has another number of trees a round. */
+/** Returns the link function. Throws `artifact_invalid` for an unknown objective, or one with another number of trees per round. */
 export function lightgbmLink(objective: string, perIteration: number): LinkFunction {
   const [name = '', ...options] = objective.split(' ')
   const optionOf = (option: string): string | undefined =>
@@ -26,7 +26,7 @@ export function lightgbmLink(objective: string, perIteration: number): LinkFunct
       return logistic(slope)
     case 'multiclass':
       return softmax
-    // LightGBM 2.2 and older have the shorter names.
+    // LightGBM 2.2 and older use the shorter names.
     case 'cross_entropy':
     case 'xentropy':
       return logistic()
@@ -43,7 +43,7 @@ export function lightgbmLink(objective: string, perIteration: number): LinkFunct
   }
 }
 
-/** Objectives whose sums are the answers; a model of an objective of its own has none, or `custom`. */
+/** Objectives whose sums are the predictions. A model with a custom objective names none, or `custom`. */
 const ownScale: ReadonlySet<string> = new Set([
   '',
   'custom',

@@ -1,6 +1,6 @@
 /**
- * Reads LightGBM's `model.txt` (versions v2 to v4): numeric and categorical splits, the three kinds of missing values, linear leaves, random
- * forests and DART. The decisions are those of LightGBM 4's `tree.h`.
+ * Reads LightGBM's `model.txt` (versions v2 to v4): numeric and categorical splits, the three kinds of missing values, linear leaves,
+ * random forests and DART. The decisions follow LightGBM 4's `tree.h`.
  */
 import { refuse } from '../../network/layers-model.ts'
 import { parseModelJson } from './bounded-json.ts'
@@ -25,7 +25,7 @@ const none = 0
 /** Whether the first bytes are those of a LightGBM text file. */
 export const isLightgbm = (head: string): boolean => /^tree\r?\nversion=/.test(head)
 
-/** Throws `artifact_invalid` with the reason. */
+/** Reads a model. Throws `artifact_invalid` with the reason. */
 export function readLightgbm(text: string): Forest {
   const { starts, ends, categories } = sectionsOf(text)
   if (ends === undefined) refuse('the file is truncated: it has no line "end of trees"')
@@ -37,7 +37,7 @@ export function readLightgbm(text: string): Forest {
   expectAtMost(perIteration, forestLimits.outputs, 'outputs')
   expectAtMost(inputs, forestLimits.columns, 'columns')
   const names = textOf(header, 'feature_names')
-    // Blanks may be doubled; one name more shows that there are too many.
+    // Spaces may be doubled. One more name is read to detect too many.
     .split(/ +/, inputs + 2)
     .filter((name) => name !== '')
   if (names.length > inputs) refuse(`the file names more than ${inputs} columns`)
@@ -73,16 +73,16 @@ export function readLightgbm(text: string): Forest {
   })
 }
 
-/** A part of the file, whose values stay in the text until they are read: cutting it into strings took most of the time. */
+/** A section of the file. Its values stay in the text until they are read, because cutting the text into strings took most of the time. */
 interface Fields {
   text: string
-  /** The first and the last place of a value, by the name of its field. */
+  /** The first and the last position of each value, by the name of its field. */
   spans: ReadonlyMap<string, readonly [from: number, to: number]>
 }
 
 const categoriesHead = 'pandas_categorical:'
 
-/** Where the trees begin and where they end, and the last line of pandas' categories. */
+/** Finds where the trees begin and end, and the last line with pandas' categories. */
 function sectionsOf(text: string): { starts: number[]; ends?: number; categories?: string } {
   const starts: number[] = []
   let ends: number | undefined
@@ -107,7 +107,7 @@ function lineEnd(text: string, at: number, to: number): number {
 
 const [carriageReturn, equals, space, minus, zero, nine] = [13, 61, 32, 45, 48, 57] as const
 
-/** `name=value` lines; a line without `=` is a field without a value. */
+/** Reads `name=value` lines; a line without `=` is a field without a value. */
 function fieldsOf(text: string, from: number, to: number): Fields {
   const spans = new Map<string, readonly [number, number]>()
   for (let at = from; at < to;) {
@@ -116,7 +116,7 @@ function fieldsOf(text: string, from: number, to: number): Fields {
     let split = at
     while (split < end && text.charCodeAt(split) !== equals) split++
     const name = text.slice(at, split)
-    // Readers differ in what they make of a field that is there twice.
+    // A repeated field is refused, because readers interpret it differently.
     if (name !== '' && spans.has(name))
       refuse(`the file has ${JSON.stringify(name.slice(0, 60))} twice in one part`)
     spans.set(name, [Math.min(split + 1, end), end])
@@ -126,7 +126,7 @@ function fieldsOf(text: string, from: number, to: number): Fields {
   return { text, spans }
 }
 
-/** A tree of LightGBM has about twenty. */
+/** A tree of LightGBM has about twenty fields. */
 const maxFields = 1_000
 
 const textOf = ({ text, spans }: Fields, name: string): string => {
@@ -151,10 +151,10 @@ const numberOf = (text: string): number => {
   return plain === '-inf' ? -Infinity : NaN
 }
 
-/** Reads whole numbers of a few digits from the text itself, and others by their part of it. */
+/** Reads integers of a few digits directly from the text, and other numbers from a substring. */
 function numbersOf({ text, spans }: Fields, name: string, count: number, where: string): Float64Array {
   const [from, to] = spans.get(name) ?? [0, 0]
-  // A value and the blank behind it are two characters.
+  // A value and the space after it take at least two characters.
   const values = new Float64Array(count >= 0 && count * 2 <= to - from + 1 ? count : 0)
   let found = 0
   for (let at = from; at < to;) {
@@ -182,7 +182,7 @@ function numbersOf({ text, spans }: Fields, name: string, count: number, where: 
   if (found !== count) refuse(`${where} has ${found} of ${count} values of ${name}`)
   return values
 }
-/** Their numbers are exact. */
+/** Numbers with up to this many digits are exact. */
 const wholeDigits = 9
 
 function treeOf(fields: Fields, index: number, group: number): TreeInput {
@@ -228,13 +228,13 @@ function treeOf(fields: Fields, index: number, group: number): TreeInput {
   return { group, nodes, leaves, linear }
 }
 
-/** LightGBM reads numbers as near to zero as this one as 0. */
+/** LightGBM reads numbers this close to zero as 0. */
 const boundOf = (threshold: number): number => {
   if (!(Math.abs(threshold) <= zeroBound)) return threshold
   return threshold < 0 ? nextDown(-zeroBound) : zeroBound
 }
 
-/** The sets lie one behind the other in one list of words, of 32 categories each. */
+/** Reads the sets of categories, which are stored one after the other in one list of words of 32 categories. */
 function categorySetsOf(fields: Fields, count: number, where: string): Uint32Array[] {
   if (count === 0) return []
   const boundaries = numbersOf(fields, 'cat_boundaries', count + 1, where)
@@ -271,7 +271,7 @@ function linearOf(fields: Fields, leafCount: number, where: string): Map<number,
   )
 }
 
-/** Undefined for a line that is no JSON. */
+/** Parses pandas' categories; undefined for a line that is not JSON. */
 function categoryListsOf(line: string | undefined): (string | number)[][] | null | undefined {
   try {
     return parseModelJson(Buffer.from(line ?? 'null')) as (string | number)[][] | null
@@ -281,7 +281,7 @@ function categoryListsOf(line: string | undefined): (string | number)[][] | null
   }
 }
 
-/** Names the columns; pandas' categories, which LightGBM writes behind the trees, belong to the category columns in order. */
+/** Names the columns and assigns pandas' categories, which LightGBM writes after the trees, to the category columns in order. */
 function columnsOf(
   names: readonly string[],
   trees: readonly TreeInput[],
@@ -290,7 +290,7 @@ function columnsOf(
   const lists = categoryListsOf(categories)
   if (!Array.isArray(lists) || lists.length === 0) return names.map((name) => ({ name }))
   const info = infos.split(' ', names.length)
-  // A category column has a list of its codes where a number has a range; one that no tree uses has "none".
+  // A category column has a list of its codes where a numeric column has a range; a column that no tree uses has "none".
   const split = new Set(
     trees.flatMap(({ nodes }) => nodes.flatMap(({ test }) => ('bits' in test ? [test.column] : []))),
   )
@@ -299,7 +299,7 @@ function columnsOf(
       ? [column]
       : [],
   )
-  // Lists also belong to ordered categories, which are split as numbers: codes beyond a list show that it is that of another column.
+  // Ordered categories have lists too, but are split as numbers. A column with codes beyond a list does not match that list.
   const fits = (column: number, place: number): boolean =>
     (info[column] ?? '').split(':').every((code) => !(Number(code) >= (lists[place]?.length ?? 0)))
   if (categorical.length !== lists.length || !categorical.every(fits)) return names.map((name) => ({ name }))

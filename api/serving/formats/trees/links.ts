@@ -1,6 +1,6 @@
-/** Turns the sums of a row into its answer, as the objectives of the libraries do. */
+/** Converts the sums of a row to its prediction, as the objectives of the libraries do. */
 
-/** Replaces `count` sums from `at` on. */
+/** Replaces `count` sums, starting at `at`. */
 export type LinkFunction = (sums: Float64Array, at: number, count: number) => void
 
 const each =
@@ -14,7 +14,7 @@ export const exponential = each(Math.exp)
 export const signedSquare = each((sum) => Math.sign(sum) * sum * sum)
 export const softplus = each((sum) => Math.log1p(Math.exp(sum)))
 export const step = each((sum) => (sum > 0 ? 1 : 0))
-/** Puts answers in order. Without `sort`, which would make a view of them. */
+/** Sorts predictions. Does not use `sort`, which would need a view of them. */
 export const ascending: LinkFunction = (sums, at, count) => {
   for (let i = at + 1; i < at + count; i++)
     for (let k = i; k > at && sums[k - 1]! > sums[k]!; k--) {
@@ -27,7 +27,7 @@ export const ascending: LinkFunction = (sums, at, count) => {
 /** XGBoost adds this to each step, so that no step is 0. */
 export const leastStep = 1e-6
 
-/** Each answer is the one before and a step above 0. */
+/** Makes each prediction the one before it plus a positive step. */
 export const rising: LinkFunction = (sums, at, count) => {
   for (let i = at + 1; i < at + count; i++) {
     const sum = sums[i]!
@@ -35,10 +35,10 @@ export const rising: LinkFunction = (sums, at, count) => {
   }
 }
 
-/** `slope` is LightGBM's `sigmoid`. */
+/** Returns the logistic function. `slope` is LightGBM's `sigmoid`. */
 export const logistic = (slope = 1): LinkFunction => each((sum) => 1 / (1 + Math.exp(-slope * sum)))
 
-/** From a mean and the logarithm of a standard deviation. */
+/** Computes a mean and a variance from a mean and the logarithm of a standard deviation. */
 export const meanAndVariance: LinkFunction = (sums, at, count) => {
   if (count === 2) sums[at + 1] = Math.exp(2 * sums[at + 1]!)
 }

@@ -1,4 +1,4 @@
-/** Answers rows by a forest: the leaf of each tree, their sum in the order of the library, and its link function. */
+/** Computes rows with a forest: the leaf of each tree, their sum in the order of the library, and its link function. */
 import type { Forest } from './forest.ts'
 import { kernelOf } from './kernel.ts'
 import { walkerOf } from './walk.ts'
@@ -7,9 +7,12 @@ export interface TreePredictor {
   inputs: number
   outputs: number
   memoryBytes: number
-  /** Answers the row that begins at `at` of `rows` into `into`, from `to` on. NaN is missing. Allocates nothing. */
+  /**
+   * Computes the row that begins at `at` of `rows`, and writes the outputs into `into` from `to` on. NaN is a missing value. Allocates
+   * nothing.
+   */
   predictOne(rows: Float64Array, at: number, into: Float64Array, to: number): void
-  /** The leaf of each tree, numbered over the whole forest. */
+  /** Finds the leaf of each tree, numbered over the whole forest. */
   leavesOf(rows: Float64Array, at: number, leaves: Int32Array): void
 }
 
@@ -17,7 +20,7 @@ export function predictorOf(forest: Forest): TreePredictor {
   const { roots, groups, leaves, width, linear, starts, scale, offsets, single, link } = forest
   const kernel = kernelOf(forest)
   const find = kernel?.find ?? walkerOf(forest)
-  // The leaves of the kernel have an order of their own; those with one plain value are summed without their numbers.
+  // The kernel orders leaves in its own way. Leaves with one plain value are summed without converting their numbers.
   const ordered = kernel !== undefined && linear.size === 0 && width === 1 ? kernel : undefined
   const found = ordered?.found ?? new Int32Array(roots.length)
   const values = ordered === undefined ? leaves : Float64Array.from(ordered.leafOf, (leaf) => leaves[leaf]!)

@@ -1,13 +1,16 @@
 /**
- * Plans how a row walks a forest: so many steps for all trees, then so many for those that have not reached their leaf, and so on. Trees that
- * grow leaf by leaf are deep, but few rows go deep: without rounds, each tree takes as many steps as its deepest leaf.
+ * Plans the rounds of a walk: some steps for all trees, then some for those that have not reached their leaf, and so on. Trees that grow
+ * leaf by leaf are deep, but few rows reach the deepest leaves. Without rounds, each tree would take as many steps as its deepest leaf.
  */
 import type { Forest } from './forest.ts'
 
-/** A round ends when no more than this share of the trees that began it still walks. */
+/** A round ends when at most this share of its trees is still walking. */
 const walkingShare = 0.25
 
-/** The steps of each round; together the depth of the deepest tree. Assumes that each node sends half of the rows to either side. */
+/**
+ * Returns the steps of each round, whose sum is the depth of the deepest tree. Assumes that each node sends half of the rows to either
+ * side.
+ */
 export function roundsOf({
   roots,
   passed,

@@ -1,21 +1,21 @@
 /**
- * Turns a row into bytes for the kernel: of each slot the place of its value among the thresholds of the model, of each set of categories
- * whether the value is in it.
+ * Converts a row to bytes for the kernel: for each slot, the position of its value among the model's thresholds; for each set of
+ * categories, whether the value is in it.
  */
 import { isIn, slotValue, type Forest } from './forest.ts'
 
-/** Thresholds that a byte tells apart. */
+/** The number of thresholds that a byte distinguishes. */
 const maxBins = 255
-/** Bytes of a row, whose places are numbered by 16 bits. */
+/** The maximum number of bytes of a row, because a position has 16 bits. */
 const maxBytes = 65_536
-/** Bytes of the tables of categories. */
+/** The maximum number of bytes of the category tables. */
 const maxTables = 67_108_864
 
-/** A node: the place of its byte, the place of its threshold, and the distance to its first child. */
+/** Encodes a node: the position of its byte, the index of its threshold, and the distance to its first child. */
 export const nodeWord = (byte: number, bin: number, distance: number): number =>
   (byte << 16) | (bin << 8) | distance
 
-/** Where the bytes of a row stand, and how they are written. Undefined when there are too many. */
+/** Plans the bytes of a row; undefined when there are too many. */
 export function binsOf({ slots, sets, tests, thresholds }: Forest) {
   const lists = boundsOf({ slots, tests, thresholds })
   let end = 1
@@ -25,7 +25,7 @@ export function binsOf({ slots, sets, tests, thresholds }: Forest) {
     end += Math.ceil(bounds.length / maxBins)
     return { slot, bounds, first }
   })
-  // Bounds of 1, 3, 7, … places, so that a search halves them without a rest.
+  // Padded to 1, 3, 7, … bounds, so that a binary search halves them without a remainder.
   const searched = numeric
     .filter(({ bounds }) => bounds.length <= maxBins)
     .map((each) => ({ ...each, size: 2 ** Math.ceil(Math.log2(each.bounds.length + 1)) - 1 }))
@@ -48,7 +48,7 @@ export function binsOf({ slots, sets, tests, thresholds }: Forest) {
   return {
     end,
     searched,
-    /** The word of a node without the distance to its children. */
+    /** Returns the word of a node without the distance to its children. */
     placeOf(test: number, threshold: number): number {
       if (test < 0) return nodeWord(setByte[~test]!, 0, 0)
       const { bounds, first } = numeric[test]!
@@ -56,9 +56,9 @@ export function binsOf({ slots, sets, tests, thresholds }: Forest) {
       const part = Math.floor(place / maxBins)
       return nodeWord(first + part, place - part * maxBins, 0)
     },
-    /** Writes the bytes of a row, and the values of the slots that are searched. */
+    /** Returns a function that writes the bytes of a row, and the values of slots that the kernel searches. */
     writer(bytes: Uint8Array, values: Float64Array): (row: Float64Array, at: number) => void {
-      // Of each code, of codes in no set, and of a missing value: a byte a set, 0 where it is in.
+      // For each code, for codes in no set, and for a missing value: one byte per set, 0 when the code is in it.
       for (const { own, codes, at } of columns)
         for (let code = 0; code < codes + 2; code++)
           for (const [index, set] of own.entries()) {
@@ -96,7 +96,7 @@ export function binsOf({ slots, sets, tests, thresholds }: Forest) {
   }
 }
 
-/** The different thresholds of each slot, in order. */
+/** Returns the distinct thresholds of each slot, in order. */
 function boundsOf({
   slots,
   tests,
@@ -112,7 +112,7 @@ function boundsOf({
   return lists.map((list) => list.sort().filter((bound, at) => at === 0 || bound !== list[at - 1]))
 }
 
-/** How many bounds are smaller than the value; all of them for NaN. */
+/** Returns how many bounds are smaller than the value; all of them for NaN. */
 function lowerBound(bounds: Float64Array, value: number): number {
   let low = 0
   let high = bounds.length

@@ -1,7 +1,7 @@
 /**
  * Attributes the sum of a forest to features exactly, against background rows: interventional TreeSHAP (Lundberg et al., "From local
- * explanations to global understanding", 2020). For each background row one walk through a tree meets every leaf that a mixture of both rows
- * can reach; a leaf that needs the features U of the row and V of the background row counts |U|, |V| alone.
+ * explanations to global understanding", 2020). For each background row, one walk through a tree visits every leaf that a mixture of both
+ * rows can reach. A leaf that needs the features U of the row and V of the background row only counts with |U| and |V|.
  */
 import type { Attribution } from '../../../../domain/explanation/shapley.ts'
 import type { ExactExplainer } from '../format.ts'
@@ -9,9 +9,7 @@ import { isIn, slotValue, type Forest } from './forest.ts'
 import { ascending, identity, rising } from './links.ts'
 import { walkerOf } from './walk.ts'
 
-/**
- * Undefined for leaves that are linear, whose value depends on more than the way to them, and for answers that are made of the sums of others.
- */
+/** Returns the explainer. Undefined for linear leaves, whose value depends on the inputs, and for predictions that combine several sums. */
 export function forestExplainer(forest: Forest): ExactExplainer | undefined {
   if (forest.linear.size > 0 || forest.link === ascending || forest.link === rising) return undefined
   const { slots, sets, tests, thresholds, passed, failed, roots } = forest
@@ -39,7 +37,7 @@ export function forestExplainer(forest: Forest): ExactExplainer | undefined {
         return sum * forest.scale + forest.offsets[output]!
       }
       const attributions = new Float64Array(count)
-      /** 0: both rows have gone the same way; 1: the row's feature; 2: the background row's. */
+      /** 0: both rows took the same side; 1: the side of the row; 2: the side of the background row. */
       const sides = new Uint8Array(count)
       const own: number[] = []
       const others: number[] = []
@@ -81,7 +79,7 @@ export function forestExplainer(forest: Forest): ExactExplainer | undefined {
   }
 }
 
-/** What a leaf adds to an output. */
+/** Returns what a leaf adds to an output. */
 function leafValues(
   { leaves, width, groups }: Forest,
   output: number,
@@ -92,7 +90,9 @@ function leafValues(
   }
 }
 
-/** (a − 1)! b! / (a + b)!: the share of the orders in which one of `a` features comes last of them and before all of `b` others. */
+/**
+ * Returns (a − 1)! b! / (a + b)!: the share of orders in which one of `a` features comes last among them and before all of the `b` others.
+ */
 function leafWeight(a: number, b: number): number {
   let weight = 1 / a
   for (let k = 1; k <= b; k++) weight *= k / (a + k)

@@ -1,11 +1,11 @@
-/** Reads UBJSON (draft 12), with the typed arrays that XGBoost writes. A value that runs beyond the bytes is refused. */
+/** Reads UBJSON (draft 12), with the typed arrays that XGBoost writes. Refuses a value that runs beyond the bytes. */
 import { refuse } from '../../network/layers-model.ts'
 import { expectAtMost, forestLimits } from './forest.ts'
 
 const deepest = 64
 
 type NumberArray = Int8Array | Uint8Array | Int16Array | Int32Array | Float32Array | Float64Array
-/** What holds the numbers of a type. Whole numbers of 64 bits are exact to 2^53. */
+/** The array type for the numbers of a type. Integers of 64 bits are exact to 2^53. */
 const numberArrays: Readonly<
   Record<string, { new (count: number): NumberArray; readonly BYTES_PER_ELEMENT: number }>
 > = {
@@ -18,7 +18,7 @@ const numberArrays: Readonly<
   D: Float64Array,
 }
 
-/** Throws `artifact_invalid` for bytes that are not one whole value. */
+/** Parses the bytes. Throws `artifact_invalid` for bytes that are not one complete value. */
 export function readUbjson(bytes: Uint8Array): unknown {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
   const text = new TextDecoder('utf-8', { fatal: true })
@@ -73,7 +73,7 @@ export function readUbjson(bytes: Uint8Array): unknown {
     const from = take(count)
     return text.decode(bytes.subarray(from, from + count))
   }
-  /** The optional type and count of a container. */
+  /** Reads the optional type and count of a container. */
   const sizes = (): { type?: string; count?: number } => {
     let type: string | undefined
     if (peek() === '$') {
@@ -94,7 +94,7 @@ export function readUbjson(bytes: Uint8Array): unknown {
     expectAtMost(++lists, forestLimits.lists, 'lists and objects')
     return type === '[' ? list(depth) : object(depth)
   }
-  /** Numbers of one type take the memory of their bytes. */
+  /** Reads a typed list of numbers, which takes only the memory of its bytes. */
   const numbers = (type: string, count: number): NumberArray | undefined => {
     const of = numberArrays[type]
     if (of === undefined) return undefined
@@ -107,7 +107,7 @@ export function readUbjson(bytes: Uint8Array): unknown {
     const { type, count } = sizes()
     const typed = type !== undefined && count !== undefined ? numbers(type, count) : undefined
     if (typed !== undefined) return typed
-    // Items without bytes would fill the memory from a few.
+    // Items without bytes would let a few bytes fill the memory.
     if (type !== undefined && 'ZTF'.includes(type)) refuse(`the UBJSON file has a list of ${type}`)
     const items: unknown[] = []
     if (count !== undefined) for (let i = 0; i < count; i++) items.push(value(type ?? marker(), depth + 1))
@@ -122,7 +122,7 @@ export function readUbjson(bytes: Uint8Array): unknown {
     const fields = new Map<string, unknown>()
     const field = () => {
       const name = string()
-      // Readers differ in what they make of a name that is there twice.
+      // A repeated name is refused, because readers interpret it differently.
       if (fields.has(name))
         refuse(`the UBJSON file has ${JSON.stringify(name.slice(0, 60))} twice in one object`)
       expectAtMost(fields.size + 1, forestLimits.names, 'names in one object')

@@ -1,7 +1,7 @@
-/** Walks the trees of a forest node by node: the reference, and the way of forests that the kernel cannot hold. */
+/** Walks the trees of a forest node by node. The reference for the kernel, and used for forests that the kernel does not support. */
 import { isIn, slotValue, type Forest } from './forest.ts'
 
-/** Finds the leaf of each tree for a row of raw values (NaN is missing), the row beginning at `at`. */
+/** Finds the leaf of each tree for a row of raw values, which begins at `at`. NaN is a missing value. */
 export type FindLeaves = (row: Float64Array, at: number, leaves: Int32Array) => void
 
 export function walkerOf(forest: Forest): FindLeaves {

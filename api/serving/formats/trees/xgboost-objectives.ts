@@ -1,4 +1,4 @@
-/** What the objective of an XGBoost model says: where sums begin, and how they become answers. */
+/** Maps XGBoost objectives to the start of sums and to the functions that convert sums to predictions. */
 import { refuse } from '../../network/layers-model.ts'
 import {
   ascending,
@@ -17,7 +17,10 @@ export interface XgboostVersion {
   minor: number
 }
 
-/** `[0.5]`, or a number in text. Objectives with a link other than the identity keep it on the scale of the answer. */
+/**
+ * Reads the starts of the sums: `[0.5]`, or a number as text. Objectives with a link other than the identity store it on the scale of the
+ * prediction.
+ */
 export function xgboostStarts(text: unknown, objective: string, outputs: number): Float64Array {
   const scores = String(text)
     .replaceAll(/[[\]]/g, '')
@@ -41,7 +44,7 @@ export function xgboostStarts(text: unknown, objective: string, outputs: number)
   return objective === 'reg:expectileerror' ? stepsBetween(starts) : starts
 }
 
-/** The sums from which `rising` gives these answers. */
+/** Returns the sums from which `rising` computes these predictions. */
 const stepsBetween = (answers: Float64Array): Float64Array =>
   answers.map((answer, at) => {
     if (at === 0) return answer
@@ -73,9 +76,9 @@ const links: Readonly<Record<string, LinkFunction>> = {
   'rank:map': identity,
 }
 
-/** Throws `artifact_invalid` for an objective whose answers are not known. */
+/** Returns the link function. Throws `artifact_invalid` for an unknown objective. */
 export function xgboostLink(objective: string, { major, minor }: XgboostVersion): LinkFunction {
-  // Since version 3.4 quantiles that cross are put in order.
+  // Since version 3.4, crossing quantiles are sorted.
   const isOrdered = major > 3 || (major === 3 && minor >= 4)
   if (objective === 'reg:quantileerror' && isOrdered) return ascending
   if (!Object.hasOwn(links, objective))

@@ -1,6 +1,6 @@
 /**
  * Reads XGBoost's models as JSON or UBJSON (`save_model('m.json')`, `save_model('m.ubj')`, versions 1.6 to 3): gbtree and dart, categories,
- * several outputs a leaf. Values, thresholds and sums have 32 bits, as in XGBoost.
+ * several outputs per leaf. Values, thresholds and sums have 32 bits, as in XGBoost.
  */
 import { refuse, type JsonObject } from '../../network/layers-model.ts'
 import {
@@ -18,7 +18,7 @@ import { xgboostLink, xgboostStarts, type XgboostVersion } from './xgboost-objec
 
 export const isXgboost = (document: JsonObject): boolean => 'learner' in document
 
-/** Throws `artifact_invalid` with the reason. */
+/** Reads a model. Throws `artifact_invalid` with the reason. */
 export function readXgboost(document: JsonObject): Forest {
   const learner = objectAt(document, 'learner')
   const booster = objectAt(learner, 'gradient_booster')
@@ -75,7 +75,10 @@ export function readXgboost(document: JsonObject): Forest {
   })
 }
 
-/** What dart multiplies each tree with. Since version 3.3 the booster of such a model is named gbtree, and since 3.4 its weights lie in the model. */
+/**
+ * Returns the factors by which dart multiplies its trees. Since version 3.3 the booster of such a model is named gbtree, and since 3.4 the
+ * weights are in the model.
+ */
 function treeWeights({
   booster,
   model,
@@ -97,7 +100,10 @@ function treeWeights({
   return weights
 }
 
-/** `XGBClassifier` and its like answer by the rounds up to the best one and save all of them. `Booster` answers by all. */
+/**
+ * Returns how many trees count. `XGBClassifier` and similar classes save all rounds but predict with the rounds up to the best one.
+ * `Booster` predicts with all.
+ */
 function countAnswering(
   learner: JsonObject,
   model: JsonObject,
@@ -107,12 +113,12 @@ function countAnswering(
   const best = attributes['best_iteration']
   if (best === undefined || attributes['scikit_learn'] === undefined) return trees
   const rounds = Number(best) + 1
-  // Versions before 1.6 write the trees of the rounds up to the best one in place of the trees of a round.
+  // Versions before 1.6 store the number of trees up to the best round instead of the trees per round.
   const perOutput = Number(
     (model['gbtree_model_param'] as JsonObject | undefined)?.['num_parallel_tree'] ??
       Number(attributes['best_ntree_limit'] ?? rounds) / rounds,
   )
-  // Versions before 2 do not write where rounds begin.
+  // Versions before 2 do not store where rounds begin.
   const count = listOf(model['iteration_indptr'])?.[rounds] ?? rounds * perOutput * (width > 1 ? 1 : outputs)
   if (!(Number.isInteger(count) && count > 0 && count <= trees))
     refuse(`best_iteration is ${JSON.stringify(best)}, which the ${trees} trees of the file do not have`)
@@ -120,12 +126,12 @@ function countAnswering(
 }
 
 /**
- * XGBoost 1.6 sends a category whose code is beyond the set of a split where it sends a missing value. Later versions send it left, also in
+ * XGBoost 1.6 sends a category whose code is beyond the set of a split to the side of missing values. Later versions send it left, even in
  * models that 1.6 has saved.
  */
 const hasSideOfMissingBeyond = ({ major, minor }: XgboostVersion): boolean => major === 1 && minor === 6
 
-/** The version that has saved a file; 0.0 where it does not say. */
+/** Returns the version that saved a file; 0.0 when the file does not state it. */
 function versionOf(document: JsonObject): XgboostVersion {
   const [major = 0, minor = 0] = listOf(document['version']) ?? []
   return { major, minor }
@@ -155,10 +161,10 @@ function treeOf(tree: JsonObject, context: TreeContext): TreeInput {
   const types = tree['split_type'] === undefined ? [] : of('split_type')
   const sets = categorySetsOf(tree, { where, countWords })
   const weights = width > 1 ? leafWeightsOf(tree, { count, width, where }) : undefined
-  // Splits by category and leaves of several values do not read their condition, and versions before 3 write NaN there.
+  // Splits by category and leaves with several values do not read their condition, and versions before 3 write NaN there.
   const isRead = (at: number): boolean => (lefts[at] === -1 ? weights === undefined : types[at] !== 1)
   const wrong = conditions.find((each, at) => typeof each !== 'number' && isRead(at))
-  // What JSON has no word for is read as null.
+  // JSON has no NaN, so it is read as null.
   if ((wrong as unknown) === null)
     refuse(
       `split_conditions of ${where} has NaN or infinity, as of a training that diverged: train the model again`,
@@ -192,7 +198,7 @@ function treeOf(tree: JsonObject, context: TreeContext): TreeInput {
       continue
     }
     const threshold = Math.fround(conditions[at]!)
-    // Left means `value < threshold`: missing values fail whichever comparison leads to the other side.
+    // Left means `value < threshold`. A missing value must fail the comparison, so the comparison is negated when missing values go left.
     const slot = { column, missing: 'nan' as const, negated: missesLeft, single: true }
     nodes.push(
       missesLeft
@@ -203,12 +209,15 @@ function treeOf(tree: JsonObject, context: TreeContext): TreeInput {
   return { group, nodes, leaves }
 }
 
-/** The values of a leaf of several, by its node and its right child, which is its number where the file has a list of leaves. */
+/**
+ * Returns the values of leaves with several outputs, by the node and its right child, which is the number of the leaf if the file has a
+ * list of leaves.
+ */
 function leafWeightsOf(
   tree: JsonObject,
   { count, width, where }: { count: number; width: number; where: string },
 ): (node: number, right: number) => number[] {
-  // Versions before 3.2 have no such list: the weight of a leaf stands among those of all nodes.
+  // Versions before 3.2 have no such list: the weight of a leaf is stored among those of all nodes.
   const hasLeaves = tree['leaf_weights'] !== undefined
   const values = arrayAt(tree, hasLeaves ? 'leaf_weights' : 'base_weights')
   if (!hasLeaves && values.length !== count * width)
@@ -219,7 +228,10 @@ function leafWeightsOf(
   }
 }
 
-/** Categories of the set go right; others, and codes that cannot be, go left. A missing value takes its own side. */
+/**
+ * Builds a node of categories. Categories of the set go right; other categories and invalid codes go left. A missing value takes its own
+ * side.
+ */
 function categoryNode(node: {
   column: number
   bits: Uint32Array | undefined
@@ -231,7 +243,7 @@ function categoryNode(node: {
 }): NodeInput {
   const { column, bits, left, right, missesLeft, hasSideBeyond, where } = node
   if (bits === undefined) refuse(`${where} has a category split without categories`)
-  // The set of the codes that go left, so that those beyond it go right.
+  // Uses the set of codes that go left, so that codes beyond it go right.
   if (hasSideBeyond && !missesLeft)
     return {
       test: { column, bits: bits.map((word) => ~word), missing: false, truncates: false },
@@ -241,7 +253,7 @@ function categoryNode(node: {
   return { test: { column, bits, missing: !missesLeft, truncates: false }, passed: right, failed: left }
 }
 
-/** One code may be great, and its set is as long as the greatest. */
+/** Returns a function that counts the words of sets. A single large code makes a set as long as that code. */
 function countSetWords(): (words: number) => void {
   let total = 0
   return (words) => expectAtMost((total += words), forestLimits.setWords, 'words of category sets')
@@ -257,7 +269,7 @@ function categorySetsOf(
   let end = 0
   return new Map(
     nodes.map((node, at) => {
-      // Parts that overlap would be read many times.
+      // Overlapping parts would be read many times.
       if (!(starts[at]! >= end)) refuse(`${where} has categories that are not in order`)
       const own = codes.slice(starts[at], (end = starts[at]! + sizes[at]!))
       const most = own.reduce((largest, code) => Math.max(largest, code), -1)
@@ -289,8 +301,8 @@ function columnsOf(learner: JsonObject, model: JsonObject, inputs: number): Colu
 }
 
 /**
- * The texts of a column's codes: offsets into bytes; or its numbers. None for texts that are not ASCII: XGBoost 3.2 counts their letters
- * where it should count bytes, so that its names are cut at the wrong places.
+ * Reads the texts of a column's codes, given by offsets into bytes, or its numbers. Returns none for texts that are not ASCII: XGBoost 3.2
+ * counts characters instead of bytes, so its names are cut at the wrong positions.
  */
 function categoriesOf(encoding: JsonObject | undefined): Pick<Column, 'categories' | 'hasCutNames'> {
   const [offsets, values] = [listOf(encoding?.['offsets']), listOf(encoding?.['values'])]
@@ -310,7 +322,7 @@ const objectAt = (from: JsonObject, name: string): JsonObject => asObject(from[n
 const arrayAt = (from: JsonObject, name: string): number[] =>
   listOf(from[name]) ?? refuse(`${name} is not a list`)
 
-/** A list of JSON, or of UBJSON, which has lists of numbers of one type. */
+/** Returns a JSON list, or a UBJSON list, which may be a typed array. */
 function listOf(value: unknown): number[] | undefined {
   if (Array.isArray(value)) return value as number[]
   return ArrayBuffer.isView(value) ? Array.from(value as Int32Array) : undefined

@@ -1,13 +1,13 @@
-/** Lowers the operators that turn categories, which are texts or whole numbers, into numbers. */
+/** Lowers the operators that convert categories, which are texts or integers, to numbers. */
 import { DomainError } from '../../../../../domain/errors.ts'
 import { addBuffer, addStep, firstFloat, type RowMachine } from '../../../network/row-program.ts'
 import { unknownCategory } from './row-inputs.ts'
 import { maxRowWork, valueIn, type OperatorContext, type RowOperator, type RowValue } from './row-value.ts'
 
-/** Larger whole numbers are not exact in 32 bits. */
+/** Integers above this are not exact in 32 bits. */
 const maxWhole = 2 ** 24
 
-/** Calls `write` with the place of the category of each row among the known ones; `unknownCategory` for any other. */
+/** Calls `write` with the index of each row's category among the known ones; with `unknownCategory` for any other. */
 function eachCategory(
   program: OperatorContext['program'],
   from: RowValue,
@@ -24,7 +24,7 @@ function eachCategory(
         for (let row = 0; row < rows; row++)
           write(row, places.get(Math.trunc(floats[first + row * stride]!)) ?? unknownCategory)
       }
-    // All operators have added their texts by now.
+    // By the time this runs, all operators have added their texts.
     const placeOf = new Int32Array(codes.size).fill(unknownCategory)
     for (const [text, place] of places) placeOf[codes.get(text as string)!] = place
     return (rows) => {
@@ -36,7 +36,7 @@ function eachCategory(
   })
 }
 
-/** The categories by their places; undefined when one stands twice. */
+/** Returns the index of each category; undefined when a category occurs twice. */
 function placesOf(
   from: RowValue,
   texts: readonly string[],
@@ -84,7 +84,7 @@ const oneHot: RowOperator = ({ node, attributes, value, program }) => {
   return [valueIn(buffer, count, { tail: [1, count], isExact: true })]
 }
 
-/** Of a LabelEncoder; with any other, such as default_tensor, it means something else. */
+/** The supported attributes of a LabelEncoder. Any other, such as default_tensor, changes its meaning. */
 const encoderAttributes = new Set([
   'keys_strings',
   'values_floats',
@@ -94,13 +94,13 @@ const encoderAttributes = new Set([
   'default_string',
 ])
 
-/** Of texts alone. */
+/** Encodes texts only. */
 const labelEncoder: RowOperator = ({ node, attributes, value, program }) => {
   const from = value(0)
   if (from?.type !== 'text' || ![...node.attributes.keys()].every((name) => encoderAttributes.has(name)))
     return undefined
   const count = attributes.count('keys_strings')
-  // Categories count as work, which bounds their memory.
+  // Categories count as work, which limits their memory.
   if (count === 0 || program.work + count > maxRowWork) return undefined
   const texts = attributes.texts('keys_strings')
   const isFloat = attributes.count('values_floats') > 0

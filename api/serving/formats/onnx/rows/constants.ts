@@ -3,18 +3,18 @@ import type { Attributes } from '../attributes.ts'
 import { eachField, numbersOf, spanOf, type WireSpan } from '../wire.ts'
 
 export interface Constant {
-  /** As in TensorProto. */
+  /** The element type, as in TensorProto. */
   type: number
   dims: readonly number[]
   size: number
-  /** In order, row by row; read when they are asked for. Undefined for values that are no numbers of 32 or 64 bits. */
+  /** Reads the values row by row, when called. Undefined for values that are not numbers of 32 or 64 bits. */
   values(): Float64Array | undefined
 }
 
 export const floatType = 1
 export const doubleType = 11
 const [int32, int64] = [6, 7] as const
-/** The field of numbers of each type, its wire type and the bytes of a number. */
+/** For each type: the field with its numbers, their wire type, and the bytes of a number. */
 const numberTypes: Readonly<Record<number, readonly [field: number, wire: 0 | 1 | 5, bytes: 4 | 8]>> = {
   [floatType]: [4, 5, 4],
   [int32]: [5, 0, 4],
@@ -22,7 +22,7 @@ const numberTypes: Readonly<Record<number, readonly [field: number, wire: 0 | 1 
   [doubleType]: [10, 1, 8],
 }
 
-/** Of a tensor that was checked with the graph. */
+/** Reads a tensor that was checked with the graph. */
 export function readConstant(tensor: WireSpan): Constant {
   let type = 0
   let raw: WireSpan | undefined
@@ -54,7 +54,7 @@ function rawNumbers({ bytes, from, to }: WireSpan, type: number, size: 4 | 8): F
   })
 }
 
-/** The value of a Constant node; undefined for texts and sparse tensors. */
+/** Reads the value of a Constant node; undefined for texts and sparse tensors. */
 export function constantOfNode(attributes: Attributes, span: WireSpan | undefined): Constant | undefined {
   if (span !== undefined) {
     let tensor: WireSpan | undefined

@@ -1,4 +1,4 @@
-/** Lowers the operators that multiply the numbers of a row by weights, and trees behind other operators. */
+/** Lowers the operators that multiply the numbers of a row by weights, and trees that follow other operators. */
 import { affineOf } from '../../../network/batch-norm.ts'
 import { sigmoids, softmaxes } from '../../../network/exponentials.ts'
 import { addBuffer, addStep } from '../../../network/row-program.ts'
@@ -21,7 +21,7 @@ import {
   type RowValue,
 } from './row-value.ts'
 
-/** The sums of weights from input i to unit j at i * units + j. */
+/** Adds a dense layer. The weight from input i to unit j is at i * units + j. */
 function multiply(
   { program }: OperatorContext,
   from: RowValue,
@@ -32,7 +32,7 @@ function multiply(
   return valueIn(buffer, units, { dense: step })
 }
 
-/** A matrix with one row for each input, or for each unit. */
+/** Arranges a matrix that has one row per input, or one per unit. */
 function kernelOf(
   values: Float64Array,
   { inputs, units, isByUnit }: { inputs: number; units: number; isByUnit: boolean },
@@ -56,7 +56,7 @@ const gemm: RowOperator = (context) => {
   const values = finiteNumbers(matrix, maxRowWork)
   if (values === undefined || !(units! >= 1)) return undefined
   const kernel = kernelOf(values, { inputs, units: units!, isByUnit }, attributes.number('alpha') ?? 1)
-  // The sums times a large alpha may be finite where the weights times it are not.
+  // Sums that are multiplied by a large alpha may be finite when the multiplied weights are not.
   if (!kernel.every(Number.isFinite)) return undefined
   if ((node.inputs[2] ?? '') === '') return [multiply(context, from, { kernel, units: units! })]
   const beta = attributes.number('beta') ?? 1
@@ -66,7 +66,7 @@ const gemm: RowOperator = (context) => {
 
 const matMul: RowOperator = (context) => {
   const [from, matrix] = [context.value(0), context.constant(1)]
-  // A list in place of a matrix gives one number for each row, without a dimension of its own.
+  // A vector instead of a matrix gives one number per row, without its own dimension.
   const [inputs, units = 1] = matrix?.dims ?? []
   if (!isRowOfFloats(from) || matrix?.type !== floatType || matrix.dims.length > 2) return undefined
   const values = inputs === from.width && units >= 1 ? finiteNumbers(matrix, maxRowWork) : undefined
@@ -74,7 +74,7 @@ const matMul: RowOperator = (context) => {
   return sums && [matrix.dims.length === 1 ? { ...sums, tail: [] } : sums]
 }
 
-/** The sums of a linear model of ai.onnx.ml, whose coefficients stand unit by unit. */
+/** Computes the sums of a linear model of ai.onnx.ml, whose coefficients are stored unit by unit. */
 function linearSums(context: OperatorContext, from: RowValue, units: number): RowValue | undefined {
   const { attributes } = context
   const inputs = from.width
@@ -96,7 +96,7 @@ const linearRegressor: RowOperator = (context) => {
   return sums && [sums]
 }
 
-/** Functions of the scores of a classifier, by the name of ai.onnx.ml. */
+/** The functions for the scores of a classifier, by their names in ai.onnx.ml. */
 const scoreFunctions: ReadonlyMap<string, RowFunction> = new Map([
   ['LOGISTIC', sigmoids],
   ['SOFTMAX', softmaxes],
@@ -105,18 +105,18 @@ const scoreFunctions: ReadonlyMap<string, RowFunction> = new Map([
 const linearClassifier: RowOperator = (context) => {
   const { attributes, value, program } = context
   const from = value(0)
-  // Every number is cast to 32 bits first.
+  // The operator first casts every number to 32 bits.
   if (from === undefined || from.type === 'text' || from.type === 'bool' || from.tail.length !== 1)
     return undefined
   const post = attributes.text('post_transform') ?? 'NONE'
   const apply = scoreFunctions.get(post)
   const units = attributes.count('intercepts')
-  // ONNX Runtime gives whatever its memory holds.
+  // ONNX Runtime returns uninitialized memory here.
   if (units === 1 && post === 'PROBIT')
     refuse(
       'the linear model gives one PROBIT score for two classes, of which the second is not defined: use LOGISTIC',
     )
-  // Of one score for two classes, the other is made up.
+  // From one score for two classes, ONNX Runtime derives the other.
   if (units < 2 || (apply === undefined && post !== 'NONE')) return undefined
   if (Math.max(attributes.count('classlabels_ints'), attributes.count('classlabels_strings')) < units)
     return undefined
@@ -130,7 +130,7 @@ const batchNormalization: RowOperator = (context) => {
   const { node, attributes, value, constant } = context
   const from = value(0)
   if (!isRowOfFloats(from) || (attributes.whole('training_mode') ?? 0) !== 0) return undefined
-  // With further outputs it trains, before version 14.
+  // With further outputs, versions before 14 train.
   if (attributes.whole('spatial') === 0 || node.outputs.length > 1) return undefined
   const lists = [1, 2, 3, 4].map((input) => {
     const list = constant(input)
@@ -171,10 +171,10 @@ const scaler: RowOperator = (context) => {
   })
 }
 
-/** Nodes of a tree that a row visits, about, in multiplications. */
+/** The estimated number of nodes that a row visits in a tree, in multiplications. */
 const treeWork = 16
 
-/** Trees compare: a number that differs in its last bit may lead to another leaf. */
+/** Requires exact numbers, because a difference in the last bit may lead to another leaf. */
 const trees: RowOperator = (context) => {
   const { node, value, program } = context
   const from = value(0)

@@ -1,6 +1,6 @@
 /**
- * Lowers the operators on numbers of 64 bits that stand before trees, such as a scaler of scikit-learn. The memory of a row program holds 32 bits, so
- * they are computed for each row when trees ask for them.
+ * Lowers the operators on 64-bit numbers before trees, such as a scaler of scikit-learn. The memory of a row program stores 32 bits, so
+ * these numbers are computed for each row when trees need them.
  */
 import { addBuffer, addStep, firstFloat, type RowProgram } from '../../../network/row-program.ts'
 import { doubleType, type Constant } from './constants.ts'
@@ -14,18 +14,18 @@ import {
   type RowValue,
 } from './row-value.ts'
 
-/** Numbers of 64 bits that are computed, in lists of one dimension. */
+/** Returns a value of computed 64-bit numbers, with one dimension. */
 export const valueOfDoubles = (doubles: readonly DoubleColumn[], more: Partial<RowValue> = {}): RowValue =>
   valueIn(noBuffer, doubles.length, { type: 'double', isExact: true, isOwn: false, doubles, ...more })
 
-/** Numbers of the memory as columns of 64 bits. */
+/** Returns numbers of the memory as 64-bit columns. */
 export const doublesIn = (view: RowValue): DoubleColumn[] =>
   Array.from({ length: view.width }, (_, k): DoubleColumn => ({ floats }) => {
     const [first, stride] = [firstFloat(view) + k, view.buffer.stride]
     return (row) => floats[first + row * stride]!
   })
 
-/** Numbers that were computed, rounded to 32 bits in the memory; others as they are. */
+/** Writes computed numbers to the memory, rounded to 32 bits; returns other values unchanged. */
 export function inMemory(program: RowProgram, value: RowValue): RowValue {
   const { doubles, width, tail, isExact } = value
   if (value.buffer !== noBuffer || doubles === undefined) return value
@@ -44,7 +44,7 @@ type Pair = (a: number, b: number) => number
 
 const maxColumns = 10_000
 
-/** A side of an operator: the columns of a value, or a constant for each of `width`. Undefined for any other shape. */
+/** Returns one side of an operator: the columns of a value, or a constant for each of `width` columns. Undefined for any other shape. */
 function sideOf(
   { value, constant }: OperatorContext,
   input: number,
@@ -70,7 +70,7 @@ const isRowOfDoubles = (value: RowValue | undefined): value is RowValue =>
 const areExact = ({ node, value }: OperatorContext): boolean =>
   node.inputs.every((_, input) => value(input)?.isExact !== false)
 
-/** Of two values, or of a value and a constant. */
+/** Combines two values, or a value and a constant. */
 const pair =
   (of: Pair): RowOperator =>
   (context) => {
@@ -95,7 +95,7 @@ const isNaNOf: RowOperator = ({ value }) => {
   return [valueOfDoubles(doubles, { type: 'bool', isExact: from.isExact })]
 }
 
-/** As an imputer chooses between a number and what fills it. */
+/** Chooses between a number and its replacement, as an imputer does. */
 const where: RowOperator = (context) => {
   const condition = context.value(0)
   if (condition?.type !== 'bool' || condition.doubles === undefined || condition.tail.length !== 1)

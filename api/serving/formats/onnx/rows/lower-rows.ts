@@ -1,6 +1,6 @@
 /**
- * Lowers a graph to a row program when it knows every operator on the way to the output; any other graph is for ONNX Runtime. What is lowered
- * answers in the turn of the request, and equals ONNX Runtime to the rounding of 32 bits.
+ * Lowers a graph to a row program when it supports every operator that the output needs; any other graph needs ONNX Runtime. A row program
+ * answers within the turn of the request, and equals ONNX Runtime up to 32-bit rounding.
  */
 import type { Predictor } from '../../../predictor.ts'
 import { compileRows, createRowProgram, type RowProgram } from '../../../network/row-program.ts'
@@ -16,7 +16,7 @@ import { addInputs } from './row-inputs.ts'
 import { maxRowWork, type OperatorContext, type RowOperator, type RowValue } from './row-value.ts'
 import { shapeOperators } from './shape-operators.ts'
 
-/** A graph that needs no ONNX Runtime. */
+/** A graph that does not need ONNX Runtime. */
 export interface RowGraph {
   outputs: number
   program: RowProgram
@@ -27,7 +27,7 @@ const operators: ReadonlyMap<string, RowOperator> = new Map(
   Object.entries({ ...denseOperators, ...numberOperators, ...shapeOperators, ...categoryOperators }),
 )
 
-/** Undefined for a graph that is left to ONNX Runtime. Throws `artifact_invalid` for damaged trees. */
+/** Lowers a graph; undefined when it needs ONNX Runtime. Throws `artifact_invalid` for damaged trees. */
 export function lowerRows(graph: OnnxGraph, layout: OnnxLayout): RowGraph | undefined {
   const program = createRowProgram()
   const values = addInputs(program, layout)
@@ -45,7 +45,7 @@ export function lowerRows(graph: OnnxGraph, layout: OnnxLayout): RowGraph | unde
   return { outputs: output.width, program, output }
 }
 
-/** The nodes that the output needs, in the order of the file. Counts how often each value is read. */
+/** Returns the nodes that the output needs, in the order of the file. Counts how often each value is read. */
 function neededNodes(nodes: readonly OnnxNode[], uses: Map<string, number>): OnnxNode[] {
   const needed: OnnxNode[] = []
   for (const node of nodes.toReversed()) {
@@ -63,13 +63,13 @@ interface Lowering {
   uses: ReadonlyMap<string, number>
 }
 
-/** Operators whose answers depend on how small a small number is. */
+/** Operators that magnify the differences between small numbers. */
 const magnifying = new Set(['Log', 'Sqrt', 'Reciprocal'])
 
-/** False for a node that is left to ONNX Runtime. */
+/** Lowers a node; returns false when it needs ONNX Runtime. */
 function lowerNode(node: OnnxNode, { program, values, constants, uses }: Lowering): boolean {
   const { op, domain, inputs, outputs } = node
-  // ONNX Runtime refuses a name that is taken.
+  // ONNX Runtime refuses a name that is in use.
   if (outputs.some((name) => values.has(name) || constants.has(name))) return false
   const attributes = attributesOf(node)
   if (op === 'Constant') {
@@ -99,7 +99,10 @@ function lowerNode(node: OnnxNode, { program, values, constants, uses }: Lowerin
   return true
 }
 
-/** A predictor of rows of so many inputs, of which the graph takes the first. `takesText` says of each text column whether the graph takes it. */
+/**
+ * Returns a predictor of rows with `width` inputs, of which the graph takes the first. `takesText`: for each text column, whether the graph
+ * takes it.
+ */
 export function predictorOfRows(
   { outputs, program, output }: RowGraph,
   { inputs, takesText }: { inputs: number; takesText: readonly boolean[] },

@@ -1,4 +1,4 @@
-/** Lowers the operators that compute numbers of a row from numbers of the same row without weights. */
+/** Lowers the operators that compute numbers of a row from numbers of the same row, without weights. */
 import { activations } from '../../../network/activations.ts'
 import { refuse } from '../../../network/layers-model.ts'
 import {
@@ -31,13 +31,13 @@ const each =
     for (let i = offset; i < offset + count; i++) values[i] = of(values[i]!)
   }
 
-/** Other lists than rows are taken too. */
+/** Replaces the numbers of a value of any shape. */
 function mapped(context: OperatorContext, how: Replacement): RowValue[] | undefined {
   const from = context.value(0)
   return from?.type === 'float' ? replaced(context, from, how) : undefined
 }
 
-/** Of the dense layer before it where that is possible: the kernel computes it with the sums. */
+/** Applies Relu inside the preceding dense layer if possible, where the kernel computes it with the sums. */
 const relu: RowOperator = (context) => {
   const from = context.value(0)
   if (from?.dense !== undefined && context.isLastUse(0)) {
@@ -47,7 +47,7 @@ const relu: RowOperator = (context) => {
   return mapped(context, { apply: activations.get('relu')!, isExact: true })
 }
 
-/** A missing number stays one: every comparison with it fails. */
+/** The functions of one number. NaN stays NaN, because every comparison with it fails. */
 const functions: Readonly<Record<string, (attributes: Attributes) => (x: number) => number>> = {
   Abs: () => Math.abs,
   Neg: () => (x) => -x,
@@ -65,7 +65,7 @@ const functions: Readonly<Record<string, (attributes: Attributes) => (x: number)
   HardSwish: () => (x) => x * Math.min(1, Math.max(0, x / 6 + 0.5)),
 }
 
-/** Those with an exponential or a logarithm. */
+/** The functions with an exponential or a logarithm. */
 const exponentialFunctions: Readonly<Record<string, (attributes: Attributes) => RowFunction>> = {
   Exp: () => exponentials,
   Log: () => each(Math.log),
@@ -87,7 +87,7 @@ const exponentialFunctions: Readonly<Record<string, (attributes: Attributes) => 
 
 const largestFloat = (2 - 2 ** -23) * 2 ** 127
 
-/** Of version 11 and later: older ones, whose bounds are attributes, take a missing number for one of them. */
+/** Clips numbers. Only version 11 and later: older versions have the bounds as attributes, and replace NaN by a bound. */
 const clip: RowOperator = (context) => {
   const { node, attributes, constant } = context
   if (attributes.number('min') !== undefined || attributes.number('max') !== undefined) return undefined
@@ -118,12 +118,12 @@ const logSoftmax: RowFunction = (values, offset, count) => {
   let [most, sum] = [-Infinity, 0]
   for (let i = offset; i < offset + count; i++) if (values[i]! > most) most = values[i]!
   for (let i = offset; i < offset + count; i++) sum += Math.exp(values[i]! - most)
-  // In 32 bits, as ONNX Runtime: a number that leaves nothing to the others has the logarithm 0, and not one beside it.
+  // In 32 bits, as ONNX Runtime: when one number dominates, its logarithm is exactly 0.
   const rest = Math.fround(Math.log(Math.fround(sum)))
   for (let i = offset; i < offset + count; i++) values[i] = Math.fround(values[i]! - most) - rest
 }
 
-/** Along the numbers of a row, and no other way. */
+/** Applies a function along the numbers of a row; undefined for any other axis. */
 const alongRow =
   (apply: RowFunction): RowOperator =>
   (context) => {
@@ -132,7 +132,7 @@ const alongRow =
     return mapped(context, { apply, work: exponentialWork })
   }
 
-/** Norms as ONNX Runtime computes them: in 32 bits, and by the largest number, not by the largest distance from zero. */
+/** The norms as ONNX Runtime computes them: in 32 bits, and MAX by the largest number instead of the largest absolute value. */
 const norms: Readonly<Record<'L1' | 'L2' | 'MAX', RowFunction>> = {
   L1(values, offset, count) {
     let sum = 0
@@ -185,7 +185,7 @@ const imputer: RowOperator = (context) => {
 
 type Pair = (a: number, b: number) => number
 
-/** Two lists of numbers of a row, or a constant beside one. Undefined for what would spread over other rows. */
+/** Returns two lists of numbers of a row, or a list and a constant. Undefined for a shape that would broadcast over rows. */
 function pairOf(
   context: OperatorContext,
   [first, second]: readonly [number, number],
@@ -216,7 +216,7 @@ function computed(
   return valueIn(buffer, width, { tail: rank === 0 ? [] : [width], isExact: a.isExact && b.isExact })
 }
 
-/** A constant that is the same for every row, beside values of so many dimensions. */
+/** Returns a constant that is the same for every row, for values with this many dimensions. */
 function constantRow(
   { program }: OperatorContext,
   given: Constant | undefined,
@@ -230,7 +230,7 @@ function constantRow(
 }
 const maxColumns = 10_000
 
-/** A constant that is added to the sums of a dense layer is its bias. */
+/** Adds a constant to the bias of a dense layer. */
 function withBias(
   { value, constant, isLastUse }: OperatorContext,
   [first, second]: readonly [number, number],
@@ -253,7 +253,7 @@ const pairs: Readonly<Record<string, Pair>> = {
   Div: (a, b) => a / b,
 }
 
-/** One after the other. */
+/** Adds the inputs one after the other. */
 const sum: RowOperator = (context) => {
   const [first, ...others] = context.node.inputs.map((_, input) => context.value(input))
   let total = first
@@ -264,7 +264,7 @@ const sum: RowOperator = (context) => {
   return total?.type === 'float' && others.length > 0 ? [total] : undefined
 }
 
-/** Over the numbers of a row. */
+/** Reduces the numbers of a row to one. */
 const reduction =
   (of: (sum: number, count: number) => number): RowOperator =>
   (context) => {
@@ -273,7 +273,7 @@ const reduction =
     const axes = givenList(context, 'axes', 1)
     if (!isRowOfFloats(from) || axes?.length !== 1 || (axes[0] !== 1 && axes[0] !== -1)) return undefined
     const buffer = addReduction(program, from, (values, offset, count) => {
-      // A single −0 stays one.
+      // Starts with the first number, so that a single −0 keeps its sign.
       let total = values[offset]!
       for (let i = offset + 1; i < offset + count; i++) total += values[i]!
       return of(Math.fround(total), count)
@@ -283,7 +283,7 @@ const reduction =
 
 const exactFunctions = new Set(['Abs', 'Neg', 'Reciprocal', 'Sqrt', 'LeakyRelu'])
 
-/** Operators of ai.onnx from a table by their names. */
+/** Returns the operators of a table under their names in ai.onnx. */
 function named<Entry>(
   table: Readonly<Record<string, Entry>>,
   operatorOf: (entry: Entry, name: string) => RowOperator,

@@ -1,4 +1,4 @@
-/** Brings the rows of a request into the memory of a row program: their numbers, and the codes of their texts. */
+/** Copies the rows of a request into the memory of a row program: their numbers, and the codes of their texts. */
 import { noText } from '../../../../../domain/model/batch-spec.ts'
 import { addBuffer, addStep, type RowMachine, type RowProgram } from '../../../network/row-program.ts'
 import type { OnnxInput, OnnxLayout } from '../layout.ts'
@@ -13,7 +13,7 @@ const typeOf = {
   string: 'text',
 } as const
 
-/** The values of the inputs, by name. */
+/** Adds the inputs, and returns their values by name. */
 export function addInputs(program: RowProgram, { inputs }: OnnxLayout): Map<string, RowValue> {
   const numbers = inputs.filter(({ type }) => type !== 'string')
   const texts = inputs.filter(({ type }) => type === 'string')
@@ -41,7 +41,7 @@ export function addInputs(program: RowProgram, { inputs }: OnnxLayout): Map<stri
   return values
 }
 
-/** Numbers as they were sent, before the memory rounds them: those of an input of 32 bits are rounded for the graph too. */
+/** Reads numbers as they were sent, before the memory rounds them. An input of 32 bits is rounded for the graph as well. */
 const doublesOf = (first: number, width: number): DoubleColumn[] =>
   Array.from({ length: width }, (_, k): DoubleColumn => (machine) => {
     const { inputs } = machine
@@ -71,12 +71,12 @@ function addNumbers(program: RowProgram, numbers: readonly OnnxInput[], width: n
   return buffer
 }
 
-/** In place of the code of a category. */
+/** The code of an unknown category. */
 export const unknownCategory = -1
-/** A run without texts warms up. */
+/** The code in a run without texts, which warms up the program. */
 const withoutTexts = -2
 
-/** What reading a text takes, in multiplications. */
+/** The work of reading a text, in multiplications. */
 const textWork = 128
 
 function addTexts(program: RowProgram, codes: readonly ReadonlyMap<string, number>[]) {
@@ -103,7 +103,7 @@ function readTexts(
     const length = bytes.readUInt32LE(at)
     const from = at + 4
     at = length === noText ? from : from + length
-    // A missing text is the empty one.
+    // A missing text is read as an empty one.
     if (isTaken) {
       machine.floats[to + place] = codes[place]!.get(bytes.toString('latin1', from, at)) ?? unknownCategory
       place++

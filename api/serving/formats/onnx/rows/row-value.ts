@@ -1,37 +1,37 @@
-/** Describes values of a graph that hold something for each row, and what an operator is given to compute one. */
+/** Describes the values of a graph that have numbers for each row, and the context in which an operator computes one. */
 import { addFunction, type DenseStep, type RowFunction } from '../../../network/row-steps.ts'
 import type { RowBuffer, RowMachine, RowProgram, RowView } from '../../../network/row-program.ts'
 import type { Attributes } from '../attributes.ts'
 import type { OnnxNode } from '../graph.ts'
 import { floatType, type Constant } from './constants.ts'
 
-/** Types of the elements. All are held as floats: the others are casts of inputs away from them, or codes of texts. */
+/** The element types. All are stored as floats: the other types are casts of inputs, or the codes of texts. */
 type RowType = 'float' | 'double' | 'whole' | 'bool' | 'text'
 
-/** Reads or computes a number of 64 bits of a row of the block. */
+/** Reads or computes a 64-bit number for a row of the block. */
 export type DoubleColumn = (machine: RowMachine) => (row: number) => number
 
-/** Of values that are computed and stand nowhere in the memory. */
+/** The buffer of values that are computed and not stored. */
 export const noBuffer: RowBuffer = { stride: 0, at: 0 }
 
 export interface RowValue extends RowView {
   type: RowType
-  /** The dimensions behind that of the rows. */
+  /** The dimensions after the rows. */
   tail: readonly number[]
-  /** Whether it equals ONNX Runtime's bit for bit, which comparisons of trees need. */
+  /** Whether the value equals ONNX Runtime's bit for bit, which comparisons of trees need. */
   isExact: boolean
   /**
-   * Whether ONNX Runtime computes it to 1e-7 of 1 and no closer, as `Sigmoid`: its 0 may be any small number here. The logarithm and its like, which
-   * would make much of that, are left to it.
+   * Whether ONNX Runtime computes the value only to 1e-7, as for `Sigmoid`, so that its 0 may be any small number here. Operators that
+   * magnify such differences, such as the logarithm, then need ONNX Runtime.
    */
   isCoarse?: boolean
-  /** Whether no other value is in its buffer, so that it may be changed in place. */
+  /** Whether the buffer holds no other value, so that it may be changed in place. */
   isOwn: boolean
-  /** How each column is read or computed with 64 bits: of all numbers of that type, of inputs of whole numbers, and of comparisons of them. */
+  /** Reads or computes each column with 64 bits: present for doubles, for integer inputs, and for comparisons of them. */
   doubles?: readonly DoubleColumn[]
-  /** A dense layer without an activation, of which this is the output. */
+  /** The dense layer without an activation whose output this is. */
   dense?: DenseStep
-  /** Of texts: the code of each, which operators add to. Texts as bytes, in Latin-1. */
+  /** For texts: the code of each text, to which operators add. Texts are bytes as Latin-1. */
   codes?: Map<string, number>
 }
 
@@ -39,23 +39,23 @@ export interface OperatorContext {
   node: OnnxNode
   attributes: Attributes
   program: RowProgram
-  /** A value of rows; undefined for a constant and for an input that is left out. */
+  /** Returns the value of an input; undefined for a constant and for an omitted input. */
   value(input: number): RowValue | undefined
   constant(input: number): Constant | undefined
-  /** Whether nothing else reads this input. */
+  /** Whether no other node reads this input. */
   isLastUse(input: number): boolean
 }
 
-/** The outputs of a node, in order. Undefined when the node, or one of them, is left to ONNX Runtime. */
+/** Returns the outputs of a node, in order. Undefined when the node, or an output, needs ONNX Runtime. */
 export type RowOperator = (context: OperatorContext) => readonly (RowValue | undefined)[] | undefined
 
 /**
- * Most multiplications of a row, or what takes as long: about 0.05 ms. A graph of more would hold up the other requests of its replica; it has a
- * process of its own.
+ * The maximum work per row, in multiplications: about 0.05 ms. A larger graph would delay the other requests of its replica, so it gets its
+ * own process.
  */
 export const maxRowWork = 500_000
 
-/** A value in a buffer of its own. */
+/** Returns a value with its own buffer. */
 export const valueIn = (
   buffer: RowView['buffer'],
   width: number,
@@ -71,14 +71,14 @@ export const valueIn = (
   ...more,
 })
 
-/** What a function does to the numbers of a row; exact if it gives ONNX Runtime's bits for the same numbers. */
+/** A function that replaces the numbers of a row. It is exact if it gives the bits of ONNX Runtime for the same numbers. */
 export interface Replacement {
   apply: RowFunction
   work?: number
   isExact?: boolean
 }
 
-/** The first input with other numbers, as many; in their own place where nothing else reads them. */
+/** Returns the first input with its numbers replaced, in place when no other node reads them. */
 export function replaced(
   { program, isLastUse }: OperatorContext,
   from: RowValue,
@@ -89,25 +89,25 @@ export function replaced(
   return [valueIn(buffer, from.width, { tail: from.tail, isExact: isExact && from.isExact })]
 }
 
-/** Numbers of 32 bits, of which there is one list for each row. */
+/** Whether a value is one list of 32-bit numbers per row. */
 export const isRowOfFloats = (value: RowValue | undefined): value is RowValue =>
   value?.type === 'float' && value.tail.length === 1
 
-/** A constant list of finite numbers, or undefined. `most` is the largest size that is read. */
+/** Returns a constant list of finite numbers; otherwise undefined. `most` is the maximum size. */
 export function finiteNumbers(constant: Constant | undefined, most: number): Float64Array | undefined {
   if (constant === undefined || constant.size > most) return undefined
   const values = constant.values()
   return values?.every(Number.isFinite) === true ? values : undefined
 }
 
-/** Most numbers of axes, shapes and places. */
+/** The maximum number of axes, sizes or positions in a list. */
 const maxPlaces = 10_000
 
-/** The numbers of a constant. Undefined for a list so long that it would fill the memory. */
+/** Returns the numbers of a constant; undefined for a list that is too long. */
 export const shortList = (constant: Constant | undefined): Float64Array | undefined =>
   finiteNumbers(constant, maxPlaces)
 
-/** A list that is an attribute in old versions of an operator, and an input in newer ones; empty when it has neither. */
+/** Returns a list that is an attribute in old versions of an operator and an input in newer ones; empty when it is neither. */
 export function givenList(
   { node, attributes, constant }: OperatorContext,
   name: string,
@@ -117,11 +117,11 @@ export function givenList(
   return attributes.count(name) > maxPlaces ? undefined : attributes.longs(name)
 }
 
-/** The constant as one number a column: a single number, or one for each of `width`. Undefined for any other shape. */
+/** Returns the constant as one number per column, from a single number or one for each of `width`. Undefined for any other shape. */
 export function columnNumbers(constant: Constant | undefined, width: number): Float64Array | undefined {
   if (constant === undefined || !(constant.size === 1 || constant.size === width)) return undefined
   if (constant.type !== floatType || constant.dims.length > 2) return undefined
-  // All but the last of its dimensions are 1.
+  // Requires that all dimensions but the last are 1.
   if (constant.size > 1 && constant.dims.at(-1) !== width) return undefined
   const values = finiteNumbers(constant, width)
   return values?.length === 1 ? new Float64Array(width).fill(values[0]!) : values

@@ -1,4 +1,4 @@
-/** Lowers the operators that name, choose and arrange the columns of a row. Those that leave numbers where they are cost nothing. */
+/** Lowers the operators that rename, select and arrange the columns of a row. Operators that do not move numbers take no time. */
 import type { RowView } from '../../../network/row-program.ts'
 import { addCopy } from '../../../network/row-steps.ts'
 import { doublesIn, inMemory, valueOfDoubles } from './double-operators.ts'
@@ -12,7 +12,7 @@ import {
   type RowValue,
 } from './row-value.ts'
 
-/** The same numbers by another name. */
+/** Returns the same numbers under another name. */
 function renamed(
   { isLastUse }: OperatorContext,
   from: RowValue,
@@ -34,7 +34,7 @@ const cast: RowOperator = (context) => {
   if (from === undefined || from.type === 'text') return undefined
   if (to === toFloat)
     return renamed(context, inMemory(context.program, from), { type: 'float', doubles: undefined })
-  // Columns of whole numbers, which scikit-learn encodes as categories.
+  // Integer columns, which scikit-learn encodes as categories.
   if (to === toInt64 && from.type === 'whole') return renamed(context, from)
   if (to !== toDouble || !(from.type === 'float' || from.type === 'whole')) return undefined
   return renamed(context, from, { type: 'double', doubles: from.doubles ?? doublesIn(from) })
@@ -46,14 +46,14 @@ const flatten: RowOperator = (context) => {
   return renamed(context, from, { tail: [from.width] })
 }
 
-/** Into as many rows as there are. */
+/** Reshapes a value that keeps its number of rows. */
 const reshape: RowOperator = (context) => {
   const from = context.value(0)
   const shape = shortList(context.constant(1))
   if (from === undefined || shape === undefined || shape.length === 0 || shape.length > 4) return undefined
   if (context.attributes.whole('allowzero') === 1) return undefined
   const [rows, ...given] = shape
-  // A 0 behind the rows keeps a dimension that stands there.
+  // A 0 after the rows keeps the dimension at its position.
   const tail = given.map((dim, at) => (dim === 0 ? (from.tail[at] ?? 0) : dim))
   const open = tail.indexOf(-1)
   if (rows === 0 && open >= 0) tail[open] = -from.width / tail.reduce((size, dim) => size * dim, 1)
@@ -88,7 +88,7 @@ const unsqueeze: RowOperator = (context) => {
   return renamed(context, from, { tail: [1] })
 }
 
-/** Whether it is the last dimension of a value, and the only one with more than one number. */
+/** Whether this is the last dimension of a value, and the only one with more than one number. */
 function isLastAxis({ tail }: RowValue, axis: number | undefined): boolean {
   const isLast = axis === -1 || axis === tail.length
   return isLast && tail.length > 0 && tail.slice(0, -1).every((dim) => dim === 1)
@@ -122,7 +122,7 @@ const concat: RowOperator = ({ node, attributes, value, program }) => {
   return [valueIn(addCopy(program, joined), width, more)]
 }
 
-/** Columns that stand side by side already, as one. */
+/** Merges columns that are already adjacent into one view. */
 function joinedViews(parts: readonly RowView[]): RowView[] {
   const joined: RowView[] = []
   for (const { buffer, column, width } of parts) {
@@ -133,7 +133,7 @@ function joinedViews(parts: readonly RowView[]): RowView[] {
   return joined
 }
 
-/** Some columns of a value, in any order. Undefined for several texts. */
+/** Selects columns of a value, in any order. Undefined for several texts. */
 function chosen(
   program: OperatorContext['program'],
   from: RowValue,
@@ -161,7 +161,7 @@ function chosen(
   return valueIn(addCopy(program, joined), width, more)
 }
 
-/** Places of columns; negative ones count from the last. Undefined when one does not exist. */
+/** Returns column indices; negative ones count from the last column. Undefined when a column does not exist. */
 function placesOf(given: ArrayLike<number> | undefined, width: number): number[] | undefined {
   if (given === undefined || given.length === 0) return undefined
   const places = Array.from(given, (place) => (place < 0 ? place + width : place))
@@ -232,7 +232,7 @@ const split: RowOperator = (context) => {
 
 export const shapeOperators: Readonly<Record<string, RowOperator>> = {
   'ai.onnx:Identity': identity,
-  // Without training, as served.
+  // Dropout does nothing outside training.
   'ai.onnx:Dropout': (context) =>
     (context.node.inputs[2] ?? '') === '' && isRowOfFloats(context.value(0)) ? identity(context) : undefined,
   'ai.onnx:Cast': cast,
