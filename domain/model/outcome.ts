@@ -5,22 +5,17 @@ import type { Output } from './features.ts'
 export type OutcomeValue = number | string | boolean | Readonly<Record<string, number>>
 
 /**
- * Why the value is invalid for the version that answered; undefined when it is valid. What the model file of now knows is valid too: another
- * class, or more numbers than the version answers.
+ * Why the value is invalid for the version that answered; undefined when it is valid. Classes and further numbers of the current model file
+ * (`now`) are valid too. A value of another kind is not: a number would count as "yes" of a probability.
  */
 export function issueOfOutcome(output: Output, value: OutcomeValue, now?: Output): string | undefined {
-  if (output.kind === 'numbers')
-    return issueOfNumbers(output.names, value, now?.kind === 'numbers' ? now.names : [])
-  const issue = issueOfOne(output, value)
-  return issue === undefined || now === undefined || now.kind === 'numbers' || issueOfOne(now, value)
-    ? issue
-    : undefined
-}
-
-function issueOfOne(output: Exclude<Output, { kind: 'numbers' }>, value: OutcomeValue): string | undefined {
   switch (output.kind) {
+    case 'numbers':
+      return issueOfNumbers(output.names, value, now?.kind === 'numbers' ? now.names : [])
     case 'classes':
-      return typeof value === 'string' && output.classes.includes(value)
+      return [output, now].some(
+        (each) => each?.kind === 'classes' && typeof value === 'string' && each.classes.includes(value),
+      )
         ? undefined
         : `${shown(value)} is not one of the classes ${output.classes.slice(0, 20).join(', ')}`
     case 'probability':
