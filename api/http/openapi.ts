@@ -77,7 +77,7 @@ const requestIdPattern = '^[\\w.:-]{1,100}$'
 const everyHeader: Readonly<Record<string, HeaderSpec>> = {
   'x-request-id': {
     description:
-      'The id of the request, for its answer and the logs; any other text is replaced by a new id.',
+      'The id of the request, repeated in its response and in the logs. An invalid id is replaced by a new one.',
     // Has no pattern, because every text is accepted.
     schema: { type: 'string', examples: ['order-17'] },
   },
@@ -86,7 +86,7 @@ const everyHeader: Readonly<Record<string, HeaderSpec>> = {
 /** Request headers of commands: `executeIdempotent` reads them where `mayRepeat` returns true. */
 const commandHeaders: Readonly<Record<string, HeaderSpec>> = {
   [idempotencyHeader]: {
-    description: 'A repetition under the same key gets the first response again, and the command runs once.',
+    description: 'A request repeated with the same key gets the first response, and the command runs once.',
     schema: { type: 'string', pattern: '^[\\x21-\\x7e]{1,150}$' },
   },
 }

@@ -33,7 +33,7 @@ export const healthRoutes = (deps: ApiDeps): RouteDefinition[] => [
   }),
   defineRoute('get', '/metrics', viewers, {
     summary:
-      'Get the metrics of this process for Prometheus. They are of all models, so the key must not be limited to some.',
+      'Get the metrics of this process for Prometheus. They cover all models, so the key must not be limited to some models.',
     answers: { 200: 'The metrics as text' },
     answerMedia: 'text/plain',
     async handle({ actor, header }) {

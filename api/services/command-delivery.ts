@@ -118,7 +118,7 @@ async function deliverSignal(
 
 type Client = Parameters<Parameters<CommandDeps['temporal']['call']>[1]>[0]
 
-/** The open run of this release. The workflow id alone may belong to a later release of the model. */
+/** Returns the open run of this release. The workflow id alone may belong to a later release of the model. */
 async function findRun(
   client: Client,
   { workflowId, runId: first }: OutboxItem,

@@ -5,7 +5,7 @@ import type { CommandDeps } from '../deps.ts'
 import { authorised } from '../temporal/authorise-start.ts'
 import { startUnlessOpen } from '../temporal/start-workflow.ts'
 
-/** `begun`: false when a run is already open. */
+/** Starts an ingestion. `begun` is false when one is already running. */
 export async function startIngestion(
   deps: Pick<CommandDeps, 'store' | 'temporal' | 'log' | 'signer' | 'serving'>,
   actor: Actor,

@@ -16,7 +16,10 @@ import type { CommandDeps } from '../deps.ts'
 const acknowledgeMs = 3_000
 const pollMs = 20
 
-/** Throws `command_refused` and `no_rollback_target` for a fallback that the model lacks, and `command_refused` when another revision is set. */
+/**
+ * Sets the kill switch. Throws `no_rollback_target` or `command_refused` for a fallback that the model does not have, and `command_refused`
+ * when another revision is set.
+ */
 export async function setKillSwitch(
   { store, log }: Pick<CommandDeps, 'store' | 'log'>,
   actor: Actor,
@@ -55,7 +58,7 @@ async function hasPrevious(store: CommandDeps['store'], model: string): Promise<
   return (await findRollbackTarget(store, { model, from: champion.version })) !== undefined
 }
 
-/** The replicas that do not follow the switch, after waiting for the live ones. */
+/** Waits for the live replicas, and returns those that do not follow the switch. */
 async function awaitReplicas(store: CommandDeps['store'], flag: Flag): Promise<string[]> {
   const untilMs = performance.now() + acknowledgeMs
   for (;;) {

@@ -44,7 +44,7 @@ export interface ReleaseCommandResult {
   replicas?: RollbackReplica[]
 }
 
-/** Throws `command_refused` when the release rejects the command. */
+/** Sends a command. Throws `command_refused` when the release rejects it. */
 export async function sendReleaseCommand(
   deps: CommandDeps,
   actor: Actor,
@@ -79,7 +79,10 @@ export async function sendReleaseCommand(
   }
 }
 
-/** A repeated approval must not pass a stage that waits for a decision. */
+/**
+ * Throws when the release is at another stage than the sender saw, because a repeated approval must not pass a stage that waits for a
+ * decision.
+ */
 function requireStage({ stage }: ReleaseState, { stage: seen = stage }: Pick<ReleaseCommandInput, 'stage'>) {
   if (seen !== stage)
     throw refused(`the release is in the stage ${stage} now; the command was given in ${seen}`, stage)
@@ -146,7 +149,7 @@ async function rollBackRelease(
   return { release, accepted: true, stage: 'rolling_back', message, replicas }
 }
 
-/** A command that ends a wait for approvers expires with that wait. */
+/** Returns when a command expires: a command that ends a wait for approvers expires with that wait. */
 function untilOf(command: CommandName, state: ReleaseState): string | undefined {
   const effect = nextEffect(state)
   const untilMs = 'untilMs' in effect ? effect.untilMs : undefined
@@ -154,7 +157,7 @@ function untilOf(command: CommandName, state: ReleaseState): string | undefined 
   return new Date(untilMs).toISOString()
 }
 
-/** Throws `release_not_found`, and `forbidden` when the key does not cover its model. */
+/** Reads a release. Throws `release_not_found`, and `forbidden` when the key may not access its model. */
 export async function getReleaseInScope(
   database: Database,
   actor: Actor | undefined,

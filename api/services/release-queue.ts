@@ -45,7 +45,7 @@ export interface CancelQueuedInput {
   reason?: string
 }
 
-/** Throws `release_not_found`, and `command_refused` when the release is no longer queued. */
+/** Cancels a queued release. Throws `release_not_found`, and `command_refused` when it is no longer queued. */
 export async function cancelQueued(
   { store, log }: CommandDeps,
   actor: Actor,

@@ -17,7 +17,7 @@ export interface RequestErasureInput {
   predictionIds: string[]
 }
 
-/** Returns the open erasure of the same subject, if there is one. */
+/** Requests an erasure. Returns the open erasure of the same subject, if there is one. */
 export async function requestErasure(
   { store, subjects, temporal, log }: CommandDeps,
   actor: Actor,

@@ -6,11 +6,11 @@ import type { Actor } from '../auth/authentication.ts'
 import { findInScope } from '../auth/authorization.ts'
 import { findLatestVersion, getVersion, type Version } from '../../store/registry/versions.ts'
 
-/** A version within the scope of the key. Throws like `resolveVersion`. */
+/** Resolves a version that the key may access. Throws like `resolveVersion`. */
 export const versionInScope = (store: Database, actor: Actor | undefined, name: string): Promise<Version> =>
   findInScope(actor, { what: 'version', id: name, code: 'version_not_found' }, resolveVersion(store, name))
 
-/** Throws `invalid_request` for an invalid name, `version_not_found` for an unknown version. */
+/** Resolves a version. Throws `invalid_request` for an invalid name and `version_not_found` for an unknown version. */
 export async function resolveVersion(store: Database, name: string): Promise<Version> {
   const [, model = '', which = ''] = /^(.+)@(champion|latest|v?\d+\.\d+\.\d+)$/.exec(name) ?? []
   if (which === '') {

@@ -12,7 +12,7 @@ export interface SearchResult extends SearchRow {
 export const maxSearchLength = 200
 const maxWords = 8
 
-/** At most `limit` results of each kind; none for an empty query. */
+/** Returns at most `limit` results of each kind; none for an empty query. */
 export async function searchEverything(
   { store }: { store: Store },
   actor: Actor | undefined,

@@ -13,7 +13,7 @@ import { startWorkflow } from '../temporal/start-workflow.ts'
 
 export type StartDrillInput = Pick<DrillRequest, 'model' | 'changes'> & { kinds?: DrillKind[] }
 
-/** Throws `no_champion`, `release_in_progress` and `drill_in_progress`. */
+/** Starts a drill. Throws `no_champion`, `release_in_progress` and `drill_in_progress`. */
 export async function startDrill(
   deps: CommandDeps,
   actor: Actor,

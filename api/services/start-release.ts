@@ -42,7 +42,7 @@ export interface StartedRelease {
   message?: string
 }
 
-/** Throws `drill_stale`, and `release_in_progress` when a release is open and the version may not be queued. */
+/** Starts or queues a release. Throws `drill_stale`, and `release_in_progress` when a release is open and the version may not be queued. */
 export const startRelease: StartCommand<StartReleaseInput, StartedRelease | QueuedSummary> = {
   kind: 'release',
   roles: startRoles.release,
@@ -109,7 +109,10 @@ function requireNotRolledBack({ version, rolledBackAt }: Version): void {
     )
 }
 
-/** A note when the same artifact is already champion or was rolled back: the release would change nothing, or repeat a known harm. */
+/**
+ * Returns a note when the same artifact is already champion or was rolled back: the release would change nothing, or repeat a known
+ * failure.
+ */
 async function noteOfTwin(
   { store }: CommandDeps,
   { model, version, artifactDigest }: Version,
@@ -159,7 +162,7 @@ export function requireSoundPolicy(policy: ReleasePolicy, own: ReleasePolicy): v
 /** A workflow run ends a moment after its release; a start waits this long for it. */
 const closing = { tries: 60, pauseMs: 50 }
 
-/** Returns undefined while another release of the model is open. */
+/** Starts the release; undefined while another release of the model is open. */
 async function startUnlessBusy(
   deps: CommandDeps,
   actor: Pick<Actor, 'id'>,
@@ -185,7 +188,7 @@ async function startUnlessBusy(
   }
 }
 
-/** Why the version could not be released later; undefined when it could. */
+/** Returns why the version could not be released later; undefined when it could. */
 async function issueOfCandidate(
   { store }: CommandDeps,
   { model, version }: ReleaseRequest,

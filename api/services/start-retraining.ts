@@ -23,7 +23,7 @@ export interface StartRetrainingInput {
   asOf?: string
   reason?: string
   policy?: ReleasePolicy
-  /** Evaluated and released instead of a training; its file has been checked. */
+  /** An artifact to evaluate and release instead of training. Its file has been checked. */
   artifact?: BroughtArtifact
   /** Hyperparameters that replace those of the model file. */
   overrides?: HyperparameterValues
@@ -36,7 +36,7 @@ export interface StartedRetraining {
   runId: string
 }
 
-/** Throws `retraining_in_progress` while another retraining of the model runs. */
+/** Starts a retraining. Throws `retraining_in_progress` while another retraining of the model runs. */
 export const startRetraining: StartCommand<StartRetrainingInput, StartedRetraining> = {
   kind: 'retrain',
   roles: startRoles.retrain,
@@ -75,13 +75,15 @@ export interface CancelRetrainingInput {
   reason?: string
 }
 
-/** The model and the run in an id; undefined for any other text. */
+/** Returns the model and the run in an id; undefined for any other text. */
 export function runOfRetraining(id: string): { model: string; runId: string } | undefined {
   const [, model, runId] = /^retrain\/(.+)\/([0-9a-f-]{36})$/.exec(id) ?? []
   return model === undefined || runId === undefined ? undefined : { model, runId }
 }
 
-/** The run records its end as `cancelled` when its processes have exited. Throws `command_refused` when it has ended. */
+/**
+ * Cancels a retraining. The run records its end as `cancelled` when its processes have exited. Throws `command_refused` when it has ended.
+ */
 export async function cancelRetraining(
   { store, temporal, log }: Pick<CommandDeps, 'store' | 'temporal' | 'log'>,
   actor: Actor,

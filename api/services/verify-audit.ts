@@ -1,6 +1,6 @@
 /**
- * Verifies the audit log for requests. The chain is followed once at a time, however many keys ask, because every row is read and hashed;
- * only an admin gets a fresh report at once.
+ * Verifies the audit log for requests. One verification runs at a time, however many keys request it, because it reads and hashes every
+ * row. Only an admin gets a fresh report immediately.
  */
 import { verifyAudit, type AuditReport } from '../../store/audit/audit-log.ts'
 import type { IsSigned } from '../../store/audit/row-signatures.ts'
@@ -9,12 +9,12 @@ import type { Database } from '../../store/postgres.ts'
 import type { Actor } from '../auth/authentication.ts'
 
 export interface AuditVerification extends AuditReport {
-  /** The last head that is kept outside the database. */
+  /** The last signed head that is stored outside the database. */
   signedHead?: { seq: number; hash: string; at: string }
   verifiedAt: string
 }
 
-/** How long the report of one request answers others. */
+/** How long the report of one request also answers other requests, in milliseconds. */
 const reportMs = 60_000
 
 export function createAuditVerification(

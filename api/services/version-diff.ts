@@ -11,7 +11,7 @@ import type { Version } from '../../store/registry/versions.ts'
 import type { Actor } from '../auth/authentication.ts'
 import { versionInScope } from './resolve-version.ts'
 
-/** Throws like `resolveVersion`; a version of a model that the key may not access is unknown. */
+/** Compares two versions. Throws like `resolveVersion`; a version of a model that the key may not access counts as unknown. */
 export async function compareNamed(
   store: Database,
   actor: Actor | undefined,

@@ -8,7 +8,7 @@ const maxBytes = 100_000
 export const chatRoutes = (deps: ApiDeps): RouteDefinition[] => [
   defineRoute('post', '/v1/chat/slack', 'public', {
     summary:
-      'Receive a click on a card in Slack. The signature of Slack takes the place of a key; the channel names the key of each user.',
+      'Receive a click on a Slack card. Slack’s signature replaces the API key; the channel assigns a key to each user.',
     answers: { 200: 'It is carried out, and Slack is told the result', 401: 'Slack has not signed it' },
     internal: true,
     rawBytes: maxBytes,

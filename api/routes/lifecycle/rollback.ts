@@ -51,7 +51,7 @@ export const rollbackRoutes = (deps: ApiDeps): RouteDefinition[] => [
   }),
   defineRoute('post', '/v1/rollback-orders', 'public', {
     summary:
-      'Take over a rollback that another replica has heard while Postgres was unavailable. The order is signed by this installation.',
+      'Apply a rollback that another replica received while Postgres was unavailable. The order must be signed by this installation.',
     answers: { 200: 'This replica serves the known good version and keeps the order' },
     answerSchema: rollbackOrderAnswer,
     body: order,

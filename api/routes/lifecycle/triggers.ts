@@ -15,7 +15,7 @@ const parameters = z
 export const triggerRoutes = (deps: ApiDeps): RouteDefinition[] => [
   defineRoute('get', '/v1/triggers', viewers, {
     summary:
-      'List triggers of retrainings and batches with their last firing, the next look and the reason for not firing.',
+      'List triggers of retrainings and batches with their last firing, their next check and the reason for not firing.',
     answers: { 200: 'The triggers' },
     answerSchema: triggersAnswer,
     query: z.strictObject({ model: modelName.optional() }),

@@ -82,7 +82,7 @@ export function adapterRoutes(deps: ApiDeps): RouteDefinition[] {
       }),
     ),
     defineRoute('get', '/version', 'public', {
-      summary: 'Get the version of Tenure, where MLflow’s client asks for that of MLflow.',
+      summary: 'Get the version of Tenure, at the path where MLflow’s client expects the version of MLflow.',
       answers: { 200: 'The version as text' },
       answerMedia: 'text/plain',
       handle: () => ({ text: version }),

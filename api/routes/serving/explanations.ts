@@ -46,7 +46,7 @@ const explanationsAnswer = schemaOfFields({
 
 export const explanationRoutes = (deps: ApiDeps): RouteDefinition[] => [
   defineRoute('post', '/v1/models/:name/explain', explainers, {
-    summary: `Explain what the champion, or another version, answers to at most ${explainLimits.rows} rows: what each feature adds to the mean answer of the background rows. It logs no prediction.`,
+    summary: `Explain the predictions of the champion, or of another version, for at most ${explainLimits.rows} rows: what each feature adds to the mean prediction of the background rows. Logs no prediction.`,
     answers: { 200: 'The attributions; base and attributions of a row sum to its score' },
     answerSchema: explanationsAnswer,
     body: z.strictObject({

@@ -28,7 +28,7 @@ const allMedia = Object.values(media).flat()
 export const outcomeRoutes = ({ store, serving }: ApiDeps): RouteDefinition[] => [
   defineRoute('post', '/v1/outcomes', 'labellers', {
     summary:
-      'Store outcomes of predictions, all or none. Repeating an outcome changes nothing; another value is a correction. A predictor may send those of predictions that were made with its own key.',
+      'Store outcomes of predictions, all or none. Repeating an outcome changes nothing; another value is a correction. A predictor may send only outcomes of predictions made with its own key.',
     answers: {
       200: 'The number of outcomes received, accepted, newly stored, and of unknown predictions; the last are stored for a labeller or admin of all models only',
     },

@@ -81,7 +81,7 @@ const predictedSchema = {
 export const predictionRoutes = ({ serving }: ApiDeps): RouteDefinition[] => [
   defineRoute('post', '/v1/models/:name/predict', 'callers', {
     summary:
-      'Predict for {"instances": [{…}], "routing_key"?}, with one prediction per instance. With a durable prediction log, the header idempotency-key (a UUID) makes a repetition return the same response. x-deadline-ms sets the deadline.',
+      'Predict for {"instances": [{…}], "routing_key"?}, with one prediction per instance. With a durable prediction log, a request repeated with the same idempotency-key (a UUID) gets the same response. x-deadline-ms sets the deadline.',
     answers: { 200: 'The predictions, with version, arm and routing generation' },
     rawBytes: predictBytes,
     rawSchema: predictSchema,

@@ -49,7 +49,7 @@ const reviewsAnswer = schemaOfFields(
 
 export const reviewRoutes = (deps: ApiDeps): RouteDefinition[] => [
   defineRoute('get', '/v1/models/:name/reviews', readers, {
-    summary: `List the answers of the last ${reviewDays} days in the band for review that have no outcome and no review, the oldest first, and the accuracy that outcomes and reviews give.`,
+    summary: `List the predictions of the last ${reviewDays} days in the review band without an outcome or a review, oldest first, and the accuracy estimated from outcomes and reviews.`,
     answers: { 200: 'The answers, and the estimate; null where nothing is known yet' },
     answerSchema: reviewsAnswer,
     query: z.strictObject({ limit }),
@@ -63,7 +63,7 @@ export const reviewRoutes = (deps: ApiDeps): RouteDefinition[] => [
   }),
   defineRoute('post', '/v1/models/:name/reviews', writers, {
     summary:
-      'Store what people say of answers, all or none. A review is no outcome: no judge reads it, and a training on served rows does until an outcome comes.',
+      'Store labels of reviewers, all or none. A review is not an outcome: release and monitoring verdicts ignore it. A training on served rows uses it until an outcome arrives.',
     answers: { 200: 'The number of reviews received, and of those that were new or changed' },
     answerSchema: schemaOfFields({ received: countField, stored: countField }),
     body: z.strictObject({

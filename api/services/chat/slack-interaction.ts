@@ -1,6 +1,6 @@
 /**
- * Carries out the button that a user clicked on a Slack card: with the key that the channel names for that user, and with the digests of
- * the card. The release refuses other digests, and everything else that it refuses over HTTP.
+ * Carries out the command of a button on a Slack card. Uses the API key that the channel assigns to the Slack user, and the digests of the
+ * card. The release refuses other digests, and everything else that it refuses over HTTP.
  */
 import { z } from 'zod'
 import { DomainError, reasonOf } from '../../../domain/errors.ts'
@@ -95,7 +95,7 @@ async function execute(
   return `${actor.name}: ${done.result.message}`
 }
 
-/** The key that the channel names for a Slack user, with its present role and models. */
+/** Returns the actor of the key that the channel assigns to a Slack user, with its present role and models. */
 async function actorOfUser(store: Store, { users = {} }: SlackTarget, user: string): Promise<Actor> {
   const name = users[user]
   if (name === undefined)

@@ -10,7 +10,7 @@ export interface SlackRequest {
 /** An older request is rejected, because it may be a replay. */
 const windowMs = 300_000
 
-/** The name of the first secret that signed the request; undefined without one. */
+/** Returns the name of the first secret that signed the request; undefined when none did. */
 export function signerOfRequest(
   { body, timestamp, signature }: SlackRequest,
   secrets: readonly { name: string; secret: string }[],

@@ -24,7 +24,7 @@ export const explainLimits = {
   /** The number of requests that one replica explains at the same time. */
   maxConcurrent: 2,
   processMb: 768,
-  /** Counted from the start of the process. */
+  /** The time limit in milliseconds, counted from the moment the process is ready. */
   explainMs: 10_000,
 }
 
@@ -41,7 +41,10 @@ export interface ExplainInput {
 
 let explaining = 0
 
-/** Throws the errors of a prediction for an invalid row, `overloaded` while other requests are explained, and `deadline_exceeded`. */
+/**
+ * Explains rows. Throws the errors of a prediction for an invalid row, `overloaded` while too many other requests are explained, and
+ * `deadline_exceeded`.
+ */
 export async function explainPredictions(
   { store, artifacts, artifactRoot }: Pick<ApiDeps, 'store' | 'artifacts' | 'artifactRoot'>,
   actor: Actor | undefined,
@@ -101,7 +104,7 @@ export async function explainPredictions(
   }
 }
 
-/** The same checks as in the predict route. */
+/** Checks rows as the predict route does. */
 function checkRows(
   { features, preprocessing }: Pick<Manifest, 'features' | 'preprocessing'>,
   rows: readonly FeatureRow[],
@@ -137,7 +140,7 @@ async function explainInProcess(artifactRoot: string, question: object): Promise
   try {
     for await (const line of createInterface(reader.output)) {
       if (late === undefined) {
-        // The first line says that the process runs.
+        // The first line reports that the process is ready.
         late = setTimeout(() => {
           isLate = true
           reader.kill()

@@ -37,7 +37,7 @@ export interface AppliedChange {
   action: 'added' | 'changed' | 'deleted'
   /** The secret of a new key, shown once. */
   key?: string
-  /** Replicas that do not follow yet. */
+  /** The replicas that do not follow the kill switch yet, each with its reason. */
   problems?: string[]
 }
 
@@ -152,7 +152,7 @@ async function applyChange(
   })
 }
 
-/** Returns the secret of a new key. */
+/** Applies the change of a key. Returns the secret of a new key. */
 async function applyKey(
   database: Database,
   { name, before, after }: ResourceChange,

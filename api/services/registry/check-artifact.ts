@@ -1,4 +1,4 @@
-/** Accepts an artifact that was trained elsewhere: stores and checks its file; the retrain workflow then evaluates and releases it. */
+/** Accepts an artifact that was trained elsewhere: stores and checks its file. The retrain workflow then evaluates and releases it. */
 import { createInterface } from 'node:readline'
 import { DomainError, isError } from '../../../domain/errors.ts'
 import type { BroughtArtifact } from '../../../domain/model/brought-artifact.ts'
@@ -40,7 +40,10 @@ export const uploadLimits = {
 
 let reading = 0
 
-/** Throws `artifact_invalid` for a file that cannot be read or does not fit the model, and `overloaded` while others are read. */
+/**
+ * Stores and checks a file. Throws `artifact_invalid` for a file that cannot be read or does not fit the model, and `overloaded` while too
+ * many others are read.
+ */
 export async function checkArtifact(
   { store, artifacts, artifactRoot }: Pick<ApiDeps, 'store' | 'artifacts' | 'artifactRoot'>,
   actor: Actor,

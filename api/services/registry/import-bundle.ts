@@ -1,5 +1,5 @@
 /**
- * Imports a bundle of another installation: verifies its signature and stores its artifact; the retrain workflow then evaluates and
+ * Imports a bundle of another installation: verifies its signature and stores its artifact. The retrain workflow then evaluates and
  * releases it.
  */
 import { DomainError } from '../../../domain/errors.ts'
@@ -20,7 +20,7 @@ export interface ImportedBundle {
   bundle: BundleOrigin
 }
 
-/** Throws `bundle_untrusted`, `bundle_invalid`, and `artifact_invalid` for a model that does not fit. */
+/** Imports a bundle. Throws `bundle_untrusted`, `bundle_invalid`, and `artifact_invalid` for a model that does not fit. */
 export async function importBundle(
   { store, artifacts, signersFolder }: Pick<ApiDeps, 'store' | 'artifacts' | 'signersFolder'>,
   actor: Actor,

@@ -70,7 +70,7 @@ async function readAnswers(
   return { ...first, ...(others.length > 0 && { others }) }
 }
 
-/** From the window of outcomes that the monitor judged last. */
+/** Reads the labels of the newest outcome window that the monitor has judged. */
 async function readLabels(
   database: Database,
   { model, version, manifest: { output } }: Version,

@@ -1,4 +1,4 @@
-/** Lists answers for review and stores the reviews of users. A review is checked like an outcome. */
+/** Lists predictions for review and stores the labels of reviewers. A review is checked like an outcome. */
 import { DomainError } from '../../../domain/errors.ts'
 import type { Role } from '../../../domain/roles.ts'
 import {
@@ -25,7 +25,7 @@ import type { ApiDeps } from '../../deps.ts'
 
 /** The roles that may review on the page. */
 export const reviewers: readonly Role[] = ['operator', 'approver', 'admin']
-/** The queue reaches this far back; an older answer has already been used. */
+/** The number of days that the queue covers; older predictions have already been used. */
 export const reviewDays = 7
 /** The number of latest requests that are read. */
 const requests = 20_000

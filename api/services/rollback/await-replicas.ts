@@ -9,7 +9,7 @@ import {
 import type { RollbackReplica } from './write-rollback.ts'
 
 const pollMs = { first: 10, longest: 100 }
-/** Added to the lease, after which an unreachable replica serves only known good versions. */
+/** Added to the lease, in milliseconds. After both, an unreachable replica serves only known good versions. */
 const graceMs = 500
 
 export interface AwaitDeps {
@@ -74,6 +74,6 @@ export async function awaitReplicas(
 
 const hourMs = 3_600_000
 
-/** How long a lease has been over; "over an hour" whatever the clock of the database shows. */
+/** Describes how long ago a lease ended: at least an hour, even when the clock of the database was set back. */
 const agoOf = (silentMs: number): string =>
   `its lease ended ${Math.max(1, Math.round(silentMs / hourMs))} h ago`

@@ -19,11 +19,11 @@ import {
   type RollbackResult,
 } from './write-rollback.ts'
 
-/** Timeout of another replica's response. */
+/** The time limit for another replica's response, in milliseconds. */
 const peerMs = 700
 const unstored = 'it could not store the order on its disk: a restart brings the version back'
 
-/** Throws `no_rollback_target` when this replica has no version to return to. */
+/** Stores an order here and on reachable replicas. Throws `no_rollback_target` when this replica has no version to return to. */
 export async function keepRollback(
   { serving, signer, callReplica, log }: CommandDeps,
   actor: Actor,
@@ -48,7 +48,7 @@ export async function keepRollback(
   return { outcome: 'kept', model, from: version, to, version: to, replicas, tookMs: 0, message }
 }
 
-/** The problem of a replica that does not follow, or only until a restart; undefined for any other. */
+/** Describes the problem of a replica that does not follow, or follows only until it restarts; undefined for any other. */
 function sentenceOf({ id, host, state, reason }: RollbackReplica): string | undefined {
   const name = `; replica ${id} on ${host}`
   if (state === 'refuses') return `${name} cannot follow: ${reason}`

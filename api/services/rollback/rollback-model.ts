@@ -20,8 +20,8 @@ import {
 } from './write-rollback.ts'
 
 /**
- * Throws `command_refused` and the other codes of a refused rollback. `id`: the id of the command. `idWhileAway`: its id while Postgres
- * is unreachable. `keep`: stores the result before the replicas follow, so that a repeated command rolls back nothing else.
+ * Orders a rollback. `id`: the id of the command. `idWhileAway`: its id while Postgres is unreachable. `keep`: stores the result before the
+ * replicas follow, so that a repeated command rolls back nothing else. Throws `command_refused` and the other codes of a refused rollback.
  */
 export async function orderRollback(
   deps: CommandDeps,
@@ -71,8 +71,8 @@ export async function orderRollback(
 }
 
 /**
- * The version that an order without one refers to. An order that replicas stored refers to the version recorded then, because it may have
- * been carried out since. The stored order is looked up last, because it is recorded before it is carried out.
+ * Returns the version that an order without a version refers to. An order that replicas stored refers to the version recorded then, because
+ * it may have been carried out since. The stored order is looked up last, because it is recorded before it is carried out.
  */
 async function subjectOf(
   store: Store,

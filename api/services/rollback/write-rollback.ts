@@ -11,9 +11,9 @@ import type { CommandDeps } from '../../deps.ts'
 export interface RollbackInput {
   model: string
   reason: string
-  /** The release whose candidate is meant. */
+  /** The release whose candidate is rolled back. */
   release?: string
-  /** The version that is meant. Default: the one that serves when the order arrives. */
+  /** The version to roll back. Default: the version that serves when the order arrives. */
   version?: string
 }
 
@@ -22,11 +22,12 @@ export interface RollbackReplica {
   id: string
   host: string
   /**
-   * - `follows`: it serves the other version; with a reason, not after a restart.
+   * The state of the replica:
+   * - `follows`: it serves the other version. With a reason: only until it restarts.
    * - `fenced`: it was not reached, and its lease has ended, so it serves known good versions only.
-   * - `silent`: it was not reached and has a lease yet.
-   * - `cut_off`: it was not reached and has no lease, and its last route may name the version as proven: it serves that version if it still runs;
-   *   with a reason, when that was more than an hour ago.
+   * - `silent`: it was not reached and still has a lease.
+   * - `cut_off`: it was not reached and has no lease, but its last route may name the version as proven, so it serves that version if it
+   *   still runs. With a reason: that was more than an hour ago.
    * - `refuses`: it cannot follow, for the reason.
    */
   state: 'follows' | 'fenced' | 'silent' | 'cut_off' | 'refuses'
@@ -49,7 +50,10 @@ export interface RollbackResult {
 /** The number of attempts when other writers change the route at the same moment. */
 const maxTries = 5
 
-/** `keep` stores the result in the transaction of the rollback. `findRollbackSubject` gives the version of an order without one. */
+/**
+ * Writes a rollback. `keep` stores the result in the same transaction. `findRollbackSubject` determines the version of an order without
+ * one.
+ */
 export async function writeRollback(
   { store, signer, serving }: Pick<CommandDeps, 'store' | 'signer' | 'serving'>,
   actor: Pick<Actor, 'id' | 'name'>,

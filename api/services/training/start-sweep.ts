@@ -32,7 +32,7 @@ export interface StartedSweep {
   trials: number
 }
 
-/** Throws `command_refused` while another sweep of the model runs. */
+/** Starts a sweep. Throws `command_refused` while another sweep of the model runs. */
 export async function startSweep(
   deps: CommandDeps,
   actor: Actor,
@@ -61,7 +61,7 @@ export async function startSweep(
   return { id, model, workflowId, trials: candidates.length }
 }
 
-/** Ends as `cancelled` with its trials. Throws `command_refused` when it has ended. */
+/** Cancels a sweep. It ends as `cancelled` with its trials. Throws `command_refused` when it has ended. */
 export async function cancelSweep(
   { store, temporal, log }: Pick<CommandDeps, 'store' | 'temporal' | 'log'>,
   actor: Actor,
@@ -69,7 +69,7 @@ export async function cancelSweep(
 ): Promise<{ id: string; model: string }> {
   const { model, outcome } = await findInScope(actor, { what: 'sweep', id }, findSweep(store, id))
   if (outcome !== undefined) throw new DomainError('command_refused', `the sweep has ended as ${outcome}`)
-  // The workflow id is that of the model: after an end from outside, it may belong to another sweep.
+  // The workflow id belongs to the model. After the workflow was ended from outside, the id may belong to another sweep.
   const [latest] = await listSweeps(store, { model, limit: 1 })
   if (latest?.id !== id)
     throw new DomainError('command_refused', `the sweep ${id} is not running: ${latest?.id} came after it`)

@@ -1,4 +1,4 @@
-/** Starts and cancels trials: trainings that are judged and register nothing. */
+/** Starts and cancels trials: trainings that are evaluated and register no version. */
 import { DomainError } from '../../../domain/errors.ts'
 import { notTrainedHere } from '../../../domain/model/brought-artifact.ts'
 import { requireOverrides, type HyperparameterValues } from '../../../domain/training/overrides.ts'
@@ -20,7 +20,7 @@ export interface StartTrialInput {
   overrides?: HyperparameterValues
 }
 
-/** Throws `temporal_unavailable` instead of deferring, because the caller waits for a trial. */
+/** Starts a trial. Throws `temporal_unavailable` instead of deferring, because the caller waits for a trial. */
 export async function startTrial(
   deps: CommandDeps,
   actor: Actor,
@@ -46,7 +46,7 @@ export async function startTrial(
   return { id, model, workflowId }
 }
 
-/** It ends as `cancelled` when its process has exited. Throws `command_refused` when it has ended. */
+/** Cancels a trial. It ends as `cancelled` when its process has exited. Throws `command_refused` when it has ended. */
 export async function cancelTrial(
   { store, temporal, log }: Pick<CommandDeps, 'store' | 'temporal' | 'log'>,
   actor: Actor,

@@ -1,4 +1,4 @@
-/** Says what a training waits for that has not begun, and what helps one that has failed. */
+/** Explains why a training has not started, and how to fix one that has failed. */
 import { errorTable, isErrorCode } from '../../../domain/errors.ts'
 import { noTrainer, noWorker, pollersOf } from '../../../temporal/pollers.ts'
 import { retrainProgress, retrainWorkflowId, type RetrainProgress } from '../../../workflows/messages.ts'
@@ -8,7 +8,7 @@ import { queryWorkflow, type WorkflowRun } from '../../temporal/running-workflow
 /** `PENDING_ACTIVITY_STATE_SCHEDULED` of Temporal's protocol: no worker has taken the task. */
 const scheduled = 1
 
-/** That no worker polls the task queue of this training; undefined while one does, or when Temporal does not respond. */
+/** Reports that no worker polls the task queue of this training. Undefined while one does, or when Temporal does not respond. */
 export function waitingFor(
   temporal: Pick<TemporalClient, 'call'>,
   { workflowId, runId }: WorkflowRun,
@@ -20,7 +20,7 @@ export function waitingFor(
   return temporal
     .call(callTimeoutMs, async (client) => {
       const { raw } = await client.workflow.getHandle(workflowId, runId).describe()
-      // A worker that trains may poll no more until it has ended.
+      // A worker that is training may stop polling until it has finished.
       if (!(raw.pendingActivities ?? []).some(({ state }) => Number(state) === scheduled)) return undefined
       const { namespace } = client.options
       const count = await pollersOf(client.connection, { namespace, queue: name, kind: 'activities' })
@@ -33,7 +33,7 @@ export function waitingFor(
     .catch(() => undefined)
 }
 
-/** The same of a running retraining; undefined also where its workflow does not respond. */
+/** Reports the same for a running retraining; undefined also when its workflow does not respond. */
 export async function waitingOfRetraining(
   temporal: Pick<TemporalClient, 'call'>,
   { model, runId }: { model: string; runId: string },
@@ -43,6 +43,6 @@ export async function waitingOfRetraining(
   return progress && waitingFor(temporal, workflow, model, progress)
 }
 
-/** What to do about the error that has failed a training. */
+/** Returns the remedy of the error that ended a training. */
 export const remedyOfEnd = ({ errorCode }: { errorCode?: string }): { remedy?: string } =>
   isErrorCode(errorCode) ? { remedy: errorTable[errorCode].remedy } : {}

@@ -1,4 +1,4 @@
-/** Fires a trigger of a model, for a webhook or an operator. The row that asks for the retraining outlives a server that is down. */
+/** Fires a trigger of a model, for a webhook or an operator. The firing is stored in Postgres, so it survives a Temporal outage. */
 import { DomainError } from '../../../domain/errors.ts'
 import { requireOverrides } from '../../../domain/training/overrides.ts'
 import { issuesOfParameters, overridesIn, type ParameterValues } from '../../../domain/triggers/parameters.ts'
@@ -29,7 +29,10 @@ export interface FiredTrigger {
   message: string
 }
 
-/** Throws `not_found` for a trigger that the model file does not have, and `invalid_request` with all issues of the parameters. */
+/**
+ * Fires a trigger. Throws `not_found` for a trigger that the model file does not have, and `invalid_request` with all issues of the
+ * parameters.
+ */
 export async function fireTrigger(
   deps: CommandDeps,
   actor: Actor,
@@ -41,7 +44,7 @@ export async function fireTrigger(
   const { name: model, definition } = await getModel(store, name)
   const { triggers = [], batches = [] } = definition
   const daily = batches.find((each) => each.name === trigger && each.partition !== undefined)
-  if (daily !== undefined) return askAgain(deps, actor, { model, batch: daily, parameters })
+  if (daily !== undefined) return scoreDayAgain(deps, actor, { model, batch: daily, parameters })
   const batch = batches.find((each) => each.triggers?.some(({ name: own }) => own === trigger))
   const declared = [...triggers, ...(batch?.triggers ?? [])].find((each) => each.name === trigger)
   if (declared === undefined) {
@@ -54,7 +57,7 @@ export async function fireTrigger(
   }
   const issues = issuesOfParameters(declared, parameters)
   if (issues.length > 0) throw new DomainError('invalid_request', issues.join('; '), { issues })
-  // Parameters of a batch stand in its paths and its query.
+  // Parameters of a batch appear in its paths and its query.
   const overrides = batch === undefined ? overridesIn(definition.hyperparameters, parameters) : undefined
   requireOverrides(definition, overrides)
   const id = `fir_${requestId}`
@@ -77,8 +80,8 @@ export async function fireTrigger(
   return { id, model, trigger, message: await wake(deps, model) }
 }
 
-/** Scores one day of a batch again, or for the first time. Throws `invalid_request` without a day that has ended. */
-async function askAgain(
+/** Scores one day of a batch, even when it was scored before. Throws `invalid_request` for a missing day or one that has not ended. */
+async function scoreDayAgain(
   deps: CommandDeps,
   actor: Actor,
   { model, batch, parameters }: { model: string; batch: BatchDefinition; parameters: ParameterValues },
@@ -117,7 +120,10 @@ const auditFiring = (
     detail: { trigger, parameters },
   })
 
-/** The schedule has the id of its workflow. Starts what has fired at once; otherwise the next look of the schedule does. */
+/**
+ * Starts the workflow that handles firings, under the id of its schedule. If that fails, the next check of the schedule handles them.
+ * Returns a message for the caller.
+ */
 async function wake({ temporal, log }: CommandDeps, model: string): Promise<string> {
   const workflowId = triggersWorkflowId(model)
   try {

@@ -1,4 +1,4 @@
-/** Lists the triggers of models with what they have done last, when they look next, and why one does not fire. */
+/** Lists the triggers of models with their last firing, their next check, and why one does not fire. */
 import { limitText } from '../../../domain/figures.ts'
 import type { ModelDefinition } from '../../../domain/model-definition.ts'
 import { batchScheduleName, isFired, type BatchDefinition } from '../../../domain/triggers/partitions.ts'
@@ -19,21 +19,21 @@ export interface ListedTrigger {
   trigger: string
   kind: TriggerDefinition['kind'] | 'schedule' | 'batch'
   waitsFor: string
-  /** Of the last time that it has fired. */
+  /** When the trigger last fired; the fields below describe that firing. */
   firedAt?: string
   message?: string
   retraining?: string
-  /** The batch prediction. */
+  /** The id of the batch prediction. */
   scoring?: string
   outcome?: string
   lookedAt?: string
-  /** Fires then, or looks then; absent while Temporal does not answer. */
+  /** When the trigger fires or is checked next; absent while Temporal does not respond. */
   nextAt?: string
-  /** Why it does not fire, or starts nothing. */
+  /** Why the trigger does not fire, or why its firing starts nothing. */
   problem?: string
 }
 
-/** By model, the schedule first. A schedule has the id of its workflow. */
+/** Lists triggers by model, the schedule first. A schedule has the id of its workflow. */
 export async function listTriggerStates(
   { store, temporal }: Pick<ApiDeps, 'store' | 'temporal'>,
   actor: Actor | undefined,
@@ -47,7 +47,7 @@ export async function listTriggerStates(
   if (models.length === 0) return []
   const done = await listTriggerActivity(store, { models: models.map(({ name }) => name) })
   const scored = await listPartitionActivity(store, { models: models.map(({ name }) => name) })
-  // It loads the SDK, which a replica does without until it needs Temporal.
+  // Loads the SDK, which a replica avoids until it needs Temporal.
   const { readSchedules } = await import('../../../temporal/schedules.ts')
   const schedules = await temporal.call(callTimeoutMs, readSchedules).catch(() => undefined)
   return models.flatMap(({ name, definition }) => {
@@ -97,7 +97,7 @@ function batchRowOf(
   }
 }
 
-/** Its schedule, which starts it besides the triggers. */
+/** Returns the schedule of a batch, which starts it in addition to its triggers. */
 function batchScheduleOf(
   model: string,
   batch: Pick<BatchDefinition, 'name' | 'schedule'>,
@@ -145,7 +145,7 @@ function rowOf(
     activity: TriggerActivity | undefined
     schedule: ListedSchedule | undefined
     isKnown: boolean
-    /** Whether a firing starts days of its own, and nothing waits for its start. */
+    /** Whether a firing starts the scoring of days on its own, so that the firing itself never waits for a start. */
     startsLater: boolean
   },
 ): ListedTrigger {

@@ -10,7 +10,7 @@ import { bucketCount, bucketOf, sparse } from './latency-histogram.ts'
 
 /** The counts of one arm of one route in the current tick. */
 export interface ArmCounters extends Omit<TickCounts, 'latency' | 'keys' | 'answers' | 'breakerOpen'> {
-  /** Slower responses count as slow, in microseconds. */
+  /** Responses slower than this, in microseconds, count as slow. */
   readonly slow95Us: number
   readonly slow99Us: number
   /** Whether ticks without requests are left out, because the arm serves only after an expiry. */
@@ -28,7 +28,7 @@ export interface ArmCounters extends Omit<TickCounts, 'latency' | 'keys' | 'answ
   readonly totals: ArmTotals
 }
 
-/** What opens the counters of an arm. */
+/** The parameters that open the counters of an arm. */
 export type CountedArmOf = Omit<
   ArmCounters,
   'tickMs' | Badness | 'requests' | 'latency' | 'totals' | 'keys' | 'answers' | 'firstKeys'
@@ -127,7 +127,7 @@ export function createCounterRegistry(clock: Clock) {
     /** Closed ticks that were dropped because they could not be stored for too long. */
     dropped: () => dropped,
     totals: (): Iterable<ArmTotals> => totals.values(),
-    /** The counters of an arm, shared by all tables of its route. */
+    /** Returns the counters of an arm, shared by all tables of its route. */
     open(arm: CountedArmOf): ArmCounters {
       const key = `${arm.model} ${arm.generation} ${arm.arm} ${arm.version} ${arm.release ?? ''}`
       const found = open.get(key)

@@ -21,10 +21,10 @@ export type BinnedVersion = Pick<LoadedVersion, 'model' | 'version' | 'manifest'
 
 export type FeatureHistograms = ReturnType<typeof createFeatureHistograms>
 
-/** Spans held while the database is unavailable; beyond, the oldest are lost. */
+/** The maximum number of spans held while the database is unavailable; above it, the oldest are dropped. */
 const maxHours = 200
 
-/** An hour, or as long as the profile says. */
+/** The counts of one span: an hour, or the length that the profile states. */
 interface Hour {
   startMs: number
   lengthMs: number
@@ -94,7 +94,7 @@ export function createFeatureHistograms() {
         for (let i = 0; i < limited.length; i++) {
           const { slot, place, min, max } = limited[i]!
           const value = input.numbers[row * width + slot]!
-          // A missing value is NaN, which is in no range.
+          // A missing value is NaN, which is outside every range.
           if (value >= min && value <= max) rows[place]!.counts[0]!++
           else if (value < min || value > max) rows[place]!.counts[1]!++
         }
@@ -106,7 +106,7 @@ export function createFeatureHistograms() {
       if (counter.texts.length > 0) countTexts(counter.texts, input, rows)
       hour.changes++
     },
-    /** The spans that have changed since they were stored, each with its complete counts. */
+    /** Returns the spans that have changed since they were stored, each with its complete counts. */
     pending(): FeatureCounts[] {
       pending = [...hours.values()].flatMap((hour) =>
         hour.changes === hour.written ? [] : [{ hour, changes: hour.changes }],
@@ -184,11 +184,14 @@ function compileCounter({ manifest, columns }: BinnedVersion) {
   }
 }
 
-/** Rounds the edges to 32 bits as the input buffer rounds values, so that a value on an edge stays on its side. */
+/** Rounds the bin edges to 32 bits as the input buffer rounds values, so that a value on an edge stays on its side. */
 const rounded = (profile: Profile): Profile =>
   profile.kind === 'number' ? { ...profile, edges: profile.edges.map(Math.fround) } : profile
 
-/** The same score as in the profile: the likeliest class, the middle quantile, or the number itself; of several numbers that of the place. */
+/**
+ * Returns a function that reads the score of the profile: the likeliest class, the middle quantile, or the number itself; for several
+ * numbers, the number at the profile's position.
+ */
 function compileScore(
   score: Profile,
   output: Output,

@@ -1,6 +1,6 @@
 /**
- * Counts latencies in buckets an eighth of an octave wide, so that quantiles are at most 12.5 % too high, counting costs two shifts,
- * and histograms of replicas and ticks add up exactly.
+ * Counts latencies in buckets an eighth of an octave wide. Quantiles are at most 12.5 % too high, counting takes two shifts, and histograms
+ * of replicas and ticks add up exactly.
  */
 
 const fine = 8
@@ -15,7 +15,7 @@ export function bucketOf(microseconds: number): number {
   return bucket < bucketCount ? bucket : bucketCount - 1
 }
 
-/** The largest whole number of microseconds that falls into the bucket. */
+/** Returns the largest integer of microseconds that falls into the bucket. */
 export function upperBoundOf(bucket: number): number {
   if (bucket < fine) return bucket
   const octave = Math.floor(bucket / fine) + 2
@@ -23,7 +23,7 @@ export function upperBoundOf(bucket: number): number {
   return 2 ** octave + (part + 1) * 2 ** (octave - 3) - 1
 }
 
-/** Upper bound → count, of the buckets that are not empty. */
+/** Returns the counts of the buckets that are not empty, by their upper bound. */
 export function sparse(counts: Uint32Array): Record<string, number> {
   const found: Record<string, number> = {}
   for (let bucket = 0; bucket < counts.length; bucket++)

@@ -46,7 +46,7 @@ export function createBlockBuffer(blockBytes: number) {
       full.push(block)
       blocks.fullBytes += block.used
     },
-    /** Keeps the memory of a block whose rows are stored, spooled or dropped. */
+    /** Reuses the memory of a block whose rows are stored, spooled or dropped. */
     recycle({ buffer }: LogBlock): void {
       if (buffer.byteLength === blockBytes && free.length < maxFree) free.push(buffer)
     },

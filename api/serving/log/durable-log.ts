@@ -26,7 +26,7 @@ export interface DurableLog {
     record: PredictionRecord,
     mayRepeat: boolean,
   ): Promise<StoredPrediction | undefined>
-  /** Like `append`, but calls back instead of returning a promise, which would cost a streamed record more than its row. */
+  /** Like `append`, but calls back instead of returning a promise, which would take longer than the row of a streamed record. */
   store(origin: Uint8Array, record: PredictionRecord, mayRepeat: boolean, settle: Settle): void
   counts(): DurableCounts
   /** Whether the last write failed; probes reset it. */
@@ -40,7 +40,7 @@ export type Settle = (outcome: StoredPrediction | DomainError | undefined) => vo
 
 /** Rows so far; a row is one request. */
 export interface DurableCounts {
-  /** Rows committed in time. */
+  /** Rows that were committed in time. */
   stored: number
   /** Rows found in the log, from an earlier request with the same id. */
   repeated: number
@@ -117,7 +117,7 @@ export function openDurableLog(options: DurableLogOptions): DurableLog {
     markCommitted()
     for (const row of group.rows) settle(group, row, known.get(row.id.hex))
   })
-  /** Postgres rejects the content of a row: only that row is refused. */
+  /** Inserts rows one by one after Postgres has rejected the content of one, so that only that row is refused. */
   const oneByOne = async (group: Group): Promise<void> => {
     for (const row of group.rows) {
       const bytes = group.buffer.subarray(row.start, row.end)
@@ -157,7 +157,7 @@ export function openDurableLog(options: DurableLogOptions): DurableLog {
       })
     }
   }
-  /** At the end of the turn, so that all its requests are in one group. */
+  /** Starts groups at the end of the turn, so that all its requests share one. */
   const schedule = (): void => {
     if (scheduled) return
     scheduled = true
@@ -261,7 +261,7 @@ function createGroups(maxWaitMs: number) {
   }
 }
 
-/** Whether Postgres accepts rows. Probes it while it does not. */
+/** Tracks whether Postgres accepts rows, and probes it while it does not. */
 function watchPostgres({ store, onError }: DurableLogOptions) {
   let away = false
   let closed = false

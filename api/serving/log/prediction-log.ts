@@ -178,7 +178,7 @@ function createBlockWriter({ store, spool, onError }: LogOptions, counts: Recove
     awayUntil = performance.now() + retryMs
     return false
   }
-  /** Whether Postgres has the rows; rows that it rejects count as dropped. */
+  /** Stores blocks. Returns whether Postgres has the rows; rows that it rejects count as dropped. */
   const storeBlocks = async (batch: LogBlock[]): Promise<boolean> => {
     try {
       const entry = { account: spool.account, rows: inFlight }
@@ -205,7 +205,7 @@ function createBlockWriter({ store, spool, onError }: LogOptions, counts: Recove
   return {
     isAway,
     markAway,
-    /** Rows that are being written. */
+    /** Returns the number of rows that are being written. */
     inFlight: () => inFlight,
     async write(batch: LogBlock[]): Promise<void> {
       inFlight = rowsOfBlocks(batch)

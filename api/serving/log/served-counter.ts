@@ -14,7 +14,7 @@ export interface Account {
   name: string
   /** The path of a file that belongs to the account while this process runs. */
   pathOf(what: string): string
-  /** Stores the number. False when the write fails; after a kill the count would then be wrong. */
+  /** Stores the number. Returns false when the write fails; after a kill the count would then be wrong. */
   count(served: number): boolean
   /** Removes the account once it is settled. */
   forget(): Promise<void>
@@ -67,7 +67,7 @@ async function removeCounts(name: string, path: string): Promise<void> {
   await rm(path, { force: true })
 }
 
-/** A new file of eight bytes, allocated now, so that later writes also succeed on a full disk. */
+/** Opens a new file of eight bytes, allocated now, so that later writes also succeed on a full disk. */
 function openCell(path: string, bytes: Uint8Array): number | undefined {
   try {
     const file = openSync(path, 'wx', 0o600)
@@ -111,7 +111,7 @@ export async function adoptAccounts(directory: string): Promise<LeftAccount[]> {
   return adopted
 }
 
-/** Every user may write there, so files of other users are ignored. */
+/** Reads a file of this user. Every user may write to the directory, so files of other users are ignored. */
 async function readInMemory(name: string): Promise<Buffer | undefined> {
   try {
     const { uid } = await lstat(inMemoryPath(name))

@@ -36,7 +36,10 @@ export interface RecoveryOptions {
 
 export function createSpoolRecovery(options: RecoveryOptions) {
   const { store, spool, counts, onError } = options
-  /** Resolves with the number of rejected rows. A copy costs a third of the checked insert, and most rows were never sent before. */
+  /**
+   * Stores rows and resolves with the number of rejected ones. Tries a copy first, which takes a third of the time of the checked insert,
+   * because most rows were never sent before.
+   */
   const storeRows = async (bytes: Buffer, entry: Entry): Promise<number> => {
     const erasureFilter = await options.findErasureFilter?.()
     if (erasureFilter !== undefined)

@@ -16,9 +16,9 @@ export interface SpooledBlock {
 export interface Spool {
   /** The account of this process. */
   account: string
-  /** Stores how many rows this process has served. False when the write fails. */
+  /** Stores how many rows this process has served. Returns false when the write fails. */
   count(served: number): boolean
-  /** Whether the block is on disk; false when the spool is full or the write fails. */
+  /** Resolves with whether the block is on disk; false when the spool is full or the write fails. */
   append(block: Pick<SpooledBlock, 'rows' | 'bytes'>): Promise<boolean>
   /**
    * Passes the blocks of the oldest segment to `take` and removes the segment after the last block. Resolves with the number of this
@@ -26,7 +26,7 @@ export interface Spool {
    */
   drain(take: (block: SpooledBlock) => Promise<void>): Promise<{ lostRows: number } | undefined>
   bytes(): number
-  /** Accounts of dead processes without rows in the spool, to be settled. */
+  /** Returns accounts of dead processes without rows in the spool, which must be settled. */
   left(): LeftAccount[]
   forget(left: LeftAccount): Promise<void>
   /** Ends the account of this process, unless it has rows in the spool. */
@@ -134,11 +134,11 @@ export async function openSpool(directory: string, maxBytes: number): Promise<Sp
 
 interface FoundBlock {
   block: Pick<SpooledBlock, 'rows' | 'bytes'>
-  /** The start of the next record. */
+  /** The position of the next record. */
   end: number
 }
 
-/** The next complete record; after a broken one the file is searched byte by byte. */
+/** Reads the next complete record. After a broken record, searches the file byte by byte. */
 async function readBlock(file: FileHandle, { path, done }: Segment): Promise<FoundBlock | undefined> {
   const head = Buffer.alloc(headBytes)
   if ((await file.read(head, 0, headBytes, done)).bytesRead < headBytes) return undefined

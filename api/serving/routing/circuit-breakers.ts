@@ -13,14 +13,14 @@ export interface CandidateGuard {
   isOpen(): boolean
 }
 
-/** The breaker of a champion, until another version is champion or the kill switch changes. */
+/** The breaker of a champion, valid until another version is champion or the kill switch changes. */
 export interface ChampionGuard extends CandidateGuard {
   version: string
 }
 
 const defaultTickMs = 10_000
 
-/** The breaker of the candidate of a route, shared by all generations of its release. */
+/** Returns a function that returns the breaker of a route's candidate, shared by all generations of its release. */
 export function createGuards(clock: Clock): (route: Route) => CandidateGuard | undefined {
   const guards = new Map<string, { release: string; guard: CandidateGuard }>()
   return (route) => {
@@ -37,7 +37,10 @@ export function createGuards(clock: Clock): (route: Route) => CandidateGuard | u
   }
 }
 
-/** The breaker of a model's champion, renewed when another version is champion or the kill switch changes. */
+/**
+ * Returns a function that returns the breaker of a model's champion. It is replaced when another version is champion or the kill switch
+ * changes.
+ */
 export function createChampionGuards(
   clock: Clock,
 ): (champion: { model: string; version: string; revision: number }) => ChampionGuard {

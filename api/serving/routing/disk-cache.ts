@@ -30,14 +30,14 @@ export interface RoutingSnapshot {
 }
 
 export interface Cache {
-  /** The newest stored routes of each model from all processes on this disk, and why snapshots were rejected. */
+  /** Returns the newest stored routes of each model from all processes on this disk, and why snapshots were rejected. */
   recall(): Promise<{ remembered?: RoutingSnapshot; refusals: string[] }>
   remember(what: RoutingSnapshot): Promise<void>
   /** Removes files that no snapshot names, because each release leaves files. Call it after each change of a route. */
   forgetFiles(): Promise<void>
   /** The key that signs now. After its rotation, the routes must be written again. */
   signedBy(): string
-  /** The files of an artifact, from this disk or the artifact store, each verified by its digest. */
+  /** Returns the files of an artifact, from this disk or the artifact store, each verified by its digest. */
   fetch(digest: string): Promise<{ manifest: Manifest; files: Record<string, Buffer> }>
 }
 
@@ -50,7 +50,7 @@ export interface CacheOptions {
 const namePattern = /^routing-[\w-]+\.signed$/
 /** How long files of unloaded versions are kept, for a rollback. */
 const keptMs = 7 * 86_400_000
-/** Starts the signed bytes, so that a signature of another kind of file does not verify. */
+/** Prefix of the signed bytes, so that the signature of another kind of file does not verify. */
 const kind = 'tenure-remembered@2\n'
 
 export function openCache(directory: string, artifacts: Artifacts, { signer, slot }: CacheOptions): Cache {
@@ -125,7 +125,7 @@ export function openCache(directory: string, artifacts: Artifacts, { signer, slo
 
 type Placed = Pick<Route, 'model' | 'epoch' | 'generation'>
 
-/** When two processes ended one after the other, either may have followed newer routes. */
+/** Returns the newer snapshot. When two processes ended one after the other, either may have followed newer routes. */
 function newestOf(a: RoutingSnapshot, b: RoutingSnapshot): RoutingSnapshot {
   const routes = new Map<string, Placed>()
   for (const route of [...a.routes, ...b.routes] as Placed[]) {

@@ -45,7 +45,7 @@ export const signOrder = (
   by: { keyId: string; nowMs: number },
 ): KeptRollback => ({ ...order, signature: signCommand(signer, claimOf(order), by) })
 
-/** `slot`: the index of the process on this machine; each process writes its own files. */
+/** Opens the stored orders. `slot`: the index of the process on this machine; each process writes its own files. */
 export async function openKeptRollbacks(
   directory: string,
   { signer, slot, nowMs }: { signer: Signer; slot: string; nowMs: () => number },

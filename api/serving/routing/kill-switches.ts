@@ -16,9 +16,9 @@ export type KillSwitches = ReturnType<typeof createKillSwitches>
 export function createKillSwitches(counters: CounterRegistry) {
   let flags = new Map<string, SwitchRow>()
   let fallbacks = new Map<string, FallbackRow>()
-  /** Version → the loaded version, or why it could not be loaded. */
+  /** The loaded version, or why it could not be loaded, by version. */
   const spares = new Map<string, LoadedVersion | string>()
-  /** Model → why its champion serves instead of its fallback. */
+  /** Why the champion serves instead of the fallback, by model. */
   const unavailable = new Map<string, string>()
   const sentAcknowledgements = new Map<string, string>()
   let taken = ''
@@ -29,7 +29,7 @@ export function createKillSwitches(counters: CounterRegistry) {
     const table = buildTable(championAlone(route, loaded.version), { versions, counters, fallback })
     return { table, outlivesLease: level !== 'champion', fallbackLevel: level }
   }
-  /** The override with the fallback of a model, or why it has none. */
+  /** Returns the override with the fallback of a model, or why it has none. */
   const fallbackOf = (route: Route, champion: LoadedVersion): KillSwitchOverride | string => {
     const row = fallbacks.get(route.model)
     if (row === undefined) return 'the model declares no fallback'
@@ -55,7 +55,10 @@ export function createKillSwitches(counters: CounterRegistry) {
       taken = text
       return changed
     },
-    /** Serves a model instead of its route; undefined while the kill switch is normal. A champion on probation is not `proven`. */
+    /**
+     * Returns the version that serves a model instead of its route; undefined while the kill switch is normal. A champion on probation is
+     * not `proven`.
+     */
     overrideOf(
       route: Route,
       { champion, proven }: Record<'champion' | 'proven', LoadedVersion>,
@@ -71,13 +74,13 @@ export function createKillSwitches(counters: CounterRegistry) {
       }
       return override(route, proven, 'champion')
     },
-    /** Serves when the champion's circuit breaker opens; undefined unless the model file allows it. */
+    /** Returns the version that serves when the champion's circuit breaker opens; undefined unless the model file allows it. */
     fallbackOverrideOf(route: Route, champion: LoadedVersion): KillSwitchOverride | undefined {
       if (fallbacks.get(route.model)?.fallback.automatic !== true) return undefined
       const found = fallbackOf(route, champion)
       return typeof found === 'string' ? undefined : found
     },
-    /** Incremented by every change of the kill switch; undefined when the champion has no automatic fallback. */
+    /** Returns a number that every change of the kill switch increments; undefined when the champion has no automatic fallback. */
     revisionOf: (model: string): number | undefined =>
       fallbacks.get(model)?.fallback.automatic === true ? (flags.get(model)?.revision ?? 0) : undefined,
     /** Loads the fallback versions and unloads previous ones. `load` throws for a version that cannot be served. */
@@ -108,7 +111,7 @@ export function createKillSwitches(counters: CounterRegistry) {
   }
 }
 
-/** A version that reads and writes like the champion and returns the same outputs for each row. */
+/** Returns a version that reads and writes like the champion and returns the same outputs for each row. */
 function constantVersion(champion: LoadedVersion, answer: readonly number[]): LoadedVersion | string {
   const { predictor, model, manifest, format } = champion
   const outputs = Float32Array.from(answer)

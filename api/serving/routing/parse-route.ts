@@ -73,7 +73,7 @@ const shape: z.ZodType<Route> = z.strictObject(
   },
 )
 
-/** The route, or why the row is invalid. */
+/** Parses a row. Returns the route, or why the row is invalid. */
 export function parseRow(
   row: Pick<RoutingRow, 'model' | 'epoch' | 'generation' | 'route'>,
 ): { route: Route } | { problem: string } {

@@ -43,7 +43,7 @@ export interface ReplicaDeps {
   shadow: Shadow
   switches: KillSwitches
   counters: CounterRegistry
-  /** Measures the resources of this process. Absent: nothing is reported. */
+  /** Measures the resources of this process. Default: none are reported. */
   meter?: Meter
   /** Called with the other replicas, which a rollback must reach while Postgres is unreachable. */
   onPeers?: (peers: PeerReplica[]) => void
@@ -62,7 +62,7 @@ export interface ReplicaDeps {
 const pollMs = 2_000
 /** Shorter ticks are written late. */
 const countsMs = 50
-/** How often feature histograms are written; drift is judged on windows of hours. */
+/** How often feature histograms are written. Drift is judged on windows of hours. */
 const histogramMs = 5_000
 const resourcesMs = 10_000
 const peersMs = 2_000
@@ -177,7 +177,7 @@ export function startReplicaSync(deps: ReplicaDeps) {
      * that could serve a version whose rollback was acknowledged while Postgres did not know of this replica.
      */
     started,
-    /** Reads the routes once more, now. */
+    /** Reads the routes now. */
     refresh: () => routes.wake(),
     /** Writes the last counts, returns the lease and stops. */
     async stop(): Promise<void> {

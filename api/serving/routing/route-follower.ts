@@ -31,7 +31,7 @@ export interface FollowerOptions {
   clock: Clock
   counters: CounterRegistry
   switches: KillSwitches
-  /** Throws when the version cannot be served. A recalled version is read only from this disk. */
+  /** Loads a version. Throws when it cannot be served. A recalled version is read only from this disk. */
   load: (version: string, recalled: boolean) => Promise<Held>
   /** The rollbacks that this replica stores while Postgres is unreachable. */
   rollbacks?: Pick<KeptRollbacks, 'of'>
@@ -53,8 +53,8 @@ export function createRouteFollower(options: FollowerOptions) {
     return { ...buildLive(routeAt(route, replica), new Map(held), counters, guard, championGuard), route }
   }
   /**
-   * Undefined unless a stored rollback concerns a version of the route. All rollbacks count, so that none brings back what another one
-   * rolls back.
+   * Returns the table without rolled-back versions; undefined unless a stored rollback concerns a version of the route. All rollbacks
+   * count, so that none restores a version that another one rolls back.
    */
   const rolledBackTable = (route: Route): RouteTable | 'none' | undefined => {
     const rolledBack = new Set(options.rollbacks?.of(route.model).map(({ version }) => version))
@@ -105,7 +105,7 @@ export function createRouteFollower(options: FollowerOptions) {
     live,
     versions,
     applySwitches,
-    /** Throws when a version of the route cannot be served. The candidate is not exposed yet. */
+    /** Loads the versions of a route. Throws when one cannot be served. The candidate is not exposed yet. */
     async follow(route: Route, recalled: boolean): Promise<ActiveRoute> {
       const wanted = new Map<string, Held>()
       for (const version of versionsOf(route)) {
@@ -148,7 +148,7 @@ export function createRouteFollower(options: FollowerOptions) {
         if (held?.loaded.model === route.model) versions.set(route.standby, held)
       }
     },
-    /** Why this replica cannot serve a version; undefined when it can. The version stays loaded until the next change. */
+    /** Returns why this replica cannot serve a version; undefined when it can. The version stays loaded until the next change. */
     async issueOf(version: string): Promise<string | undefined> {
       try {
         versions.set(version, await hold(version, false))

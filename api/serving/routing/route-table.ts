@@ -42,8 +42,8 @@ export interface RouteTable {
   /** The arm with the largest share. */
   likeliest: LiveArm
   /**
-   * By version: the arms that a request may name, which are all but the candidate. Such requests are counted and logged outside of any
-   * release, because they were not assigned at random.
+   * The arms that a request may name, by version: all but the candidate. Such requests are counted and logged outside any release, because
+   * they were not assigned at random.
    */
   pinned: ReadonlyMap<string, LiveArm>
   seed: number
@@ -63,11 +63,11 @@ export interface KillSwitchOverride {
 
 export interface ActiveRoute {
   route: Route
-  /** While the lease and the candidate's exposure are valid. */
+  /** The table while the lease and the candidate's exposure are valid. */
   complete: RouteTable
-  /** After the exposure has expired. */
+  /** The table after the exposure has expired. */
   withoutCandidate: RouteTable
-  /** After the lease has expired. */
+  /** The table after the lease has expired. */
   expiredLease: RouteTable
   /** Serves instead of all of these while the kill switch is set. */
   override?: KillSwitchOverride
@@ -76,20 +76,20 @@ export interface ActiveRoute {
   championGuard?: ChampionGuard
   /** Serves while this replica stores a rollback of a version of the route; `none` when it has no other version to serve. */
   rolledBack?: RouteTable | 'none' | undefined
-  /** On the monotonic clock. */
+  /** The end of the exposure, on the monotonic clock. */
   exposedUntil: number
-  /** The same on the database's clock. It distinguishes a renewal from a clock that was set back. */
+  /** The end of the exposure on the database's clock. It distinguishes a renewal from a clock that was set back. */
   renewedTo?: number | null
   /** The route as last read from the database, in JSON. */
   readText?: string
-  /** Open after the candidate has failed on this replica. */
+  /** The circuit breaker that opens after the candidate has failed on this replica. */
   guard?: CandidateGuard
 }
 
 /** The length of a tick outside releases. */
 const quietTickMs = 10_000
 
-/** Every version that the route may need at any moment. */
+/** Returns every version that the route may need at any moment. */
 export function versionsOf(route: Route): string[] {
   const beside = [route.shadow, route.targeted].flatMap((each) => (each === undefined ? [] : [each.version]))
   return [...new Set([...route.arms.map((arm) => arm.version), route.proven, ...beside])]
@@ -200,7 +200,7 @@ export function buildLive(
   }
 }
 
-/** The bytes with which the responses of an arm begin. */
+/** Returns the bytes with which the responses of an arm begin. */
 export function responseHead(origin: Omit<PredictionOrigin, 'release'>, fallback = false): Buffer {
   const start = JSON.stringify(origin).slice(0, -1)
   return Buffer.from(`${start},${fallback ? '"fallback":true,' : ''}"predictions":[`)
@@ -209,7 +209,7 @@ export function responseHead(origin: Omit<PredictionOrigin, 'release'>, fallback
 const placeOf = (seed: number, routingKey: string): number =>
   Math.floor((hash32(routingKey, seed) / 0x1_0000_0000) * totalBp)
 
-/** The arm of a routing key; the same as `armOfKey` of the route, with the salt hashed in advance. */
+/** Returns the arm of a routing key; the same as `armOfKey` of the route, with the salt hashed in advance. */
 export function armOf({ arms, seed }: RouteTable, routingKey: string): LiveArm {
   if (arms.length === 1) return arms[0]!
   const place = placeOf(seed, routingKey)

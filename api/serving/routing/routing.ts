@@ -1,6 +1,6 @@
 /**
  * Holds the routes of a replica in memory; a request reads nothing else. A route is followed only when it is newer, valid and all its
- * versions are loaded. Otherwise the last good route stays, without its candidate.
+ * versions are loaded. Otherwise the last good route stays in force, without its candidate.
  */
 import { canonicalJson } from '../../../domain/canonical-json.ts'
 import { hasCandidate, isNewer, type Route } from '../../../domain/serving/route.ts'
@@ -20,7 +20,7 @@ export interface Lease {
 }
 
 export interface ReplicaRouting {
-  /** The table in force at this moment. */
+  /** Returns the table in force at this moment. */
   tableOf(live: ActiveRoute, now: number): RouteTable
   find(model: string): ActiveRoute | undefined
   /** Also true for a model without a route. */

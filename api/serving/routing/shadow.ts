@@ -1,6 +1,6 @@
 /**
- * Sends copies of requests to the candidate without affecting their responses. Copies wait in a bounded queue until the process is
- * idle; a slow or broken candidate loses copies, which are counted.
+ * Sends copies of requests to the candidate without affecting their responses. Copies wait in a bounded queue until the process is idle. A
+ * slow or broken candidate loses copies; lost copies are counted.
  */
 import { isError } from '../../../domain/errors.ts'
 import { hash32 } from '../../../domain/serving/route.ts'
@@ -26,21 +26,21 @@ export interface ShadowRequest {
   routingKey: string
   idPrefix: string
   served: LoadedVersion
-  /** A copy. */
+  /** The outputs of the response; the array is a copy. */
   outputs: Float32Array
 }
 
 export type Shadow = ReturnType<typeof createShadow>
 
 const maxPendingShadows = 1_000
-/** Of all queued bodies: a thousand of the largest would be eight gigabytes. */
+/** The limit on all queued bodies together: a thousand of the largest would take eight gigabytes. */
 const maxBytes = 67_108_864
 const emptyBody = Buffer.alloc(0)
 const maxPairs = 5_000
-/** Copies in the worker thread at once; the others wait here, where they are counted. */
+/** The maximum number of copies in the worker thread; the others wait here, where they are counted. */
 const maxInWorker = 64
 const background: RunTicket = { background: true, cancelled: false, begunMs: 0 }
-/** How long a turn may delay requests. */
+/** How long a turn may delay requests, in milliseconds. */
 const turnMs = 1
 
 export function createShadow(counters: CounterRegistry) {
@@ -90,7 +90,7 @@ export function createShadow(counters: CounterRegistry) {
       const kept = { ...request, body: emptyBody }
       void running
         .then(
-          // Its time in the queue of the worker is not latency: copies come after all requests.
+          // The time in the queue of the worker is not part of the latency, because copies come after all requests.
           () => judge(kept, order.begunMs, outputs, rows),
           () => settle(kept, began, 'errors'),
         )
@@ -124,7 +124,7 @@ export function createShadow(counters: CounterRegistry) {
     const { served, outputs, idPrefix, routingKey } = request
     const { release, loaded } = request.arm
     const isAlike = served.format.width === loaded.format.width
-    // Several numbers are compared by their names, later.
+    // Predictions of several numbers are compared by name later.
     if (release === undefined || (!isAlike && served.manifest.output.kind !== 'numbers')) return
     for (let i = 0; i < rows; i++) {
       if (pairs.length >= maxPairs) {
