@@ -135,13 +135,13 @@ function wantsPage(known: readonly KnownPath[], { req }: Context): boolean {
 }
 
 async function failure(deps: ApiDeps, problem: Problem, context: Context): Promise<Response> {
-  const { errorPage: failurePage } = await import('./dashboard/error-page.tsx')
+  const { errorPage } = await import('./dashboard/error-page.tsx')
   const { pathname, search } = new URL(context.req.url)
   const asked = { target: pathname + search, safe: isSafe(context.req.method) }
   const header = (name: string) => context.req.header(name)
   // Without the database, no session can be read.
   const reader = problem.code === 'postgres_unavailable' ? undefined : await findReader(deps, header)
-  const page = await failurePage(problem, { ...asked, header, reader })
+  const page = await errorPage(problem, { ...asked, header, reader })
   return respond(page, problem.request_id)
 }
 

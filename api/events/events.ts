@@ -6,14 +6,13 @@ import { createHash } from 'node:crypto'
 import { z } from 'zod'
 import { eventNamePattern } from '../../domain/canary/business-policy.ts'
 import { canonicalJson } from '../../domain/canonical-json.ts'
-import { isStorable } from '../../domain/postgres-text.ts'
 import { findModelNames, insertEvents, type UserEvent } from '../../store/monitoring/events.ts'
 import { awaitAnswered } from '../../store/monitoring/outcomes.ts'
 import { findErased } from '../../store/privacy/erased-subjects.ts'
 import type { Store } from '../../store/postgres.ts'
 import { canAccessModel, type Actor } from '../auth/authentication.ts'
 import { labellers } from '../http/route.ts'
-import { modelName, pastTime } from '../http/schemas.ts'
+import { checkEntry, modelName, pastTime } from '../http/schemas.ts'
 import { maxRoutingKeyLength } from '../serving/codec/request-parser.ts'
 
 /** Limit on the absolute value of one event. Above it, sums of doubles lose cents. */
@@ -48,12 +47,8 @@ export type EventCheck = (value: unknown, place: string) => SentEvent | string
 export function createEventCheck(nowMs: () => number): EventCheck {
   const schema = eventSchema(nowMs)
   return (value, place) => {
-    if (!isStorable(value)) return 'contains NUL or an unpaired surrogate, which Postgres cannot store'
-    const { data, error } = schema.safeParse(value)
-    if (data !== undefined) return sentEvent(data, place)
-    return error.issues
-      .map(({ path, message }) => (path.length === 0 ? message : `${path.map(String).join('.')}: ${message}`))
-      .join('; ')
+    const checked = checkEntry(schema, value)
+    return 'issue' in checked ? checked.issue : sentEvent(checked.data, place)
   }
 }
 

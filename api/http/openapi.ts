@@ -2,7 +2,7 @@
 import { z } from 'zod'
 import { errorTable } from '../../domain/errors.ts'
 import { idempotencyHeader, mayRepeat } from './idempotency.ts'
-import { errorShapeOf, problemType, type ErrorShape } from './problem.ts'
+import { errorShapeOf, problemType, requestIdPattern, type ErrorShape } from './problem.ts'
 import { pathTemplate, type HeaderSpec, type RouteDefinition } from './route.ts'
 
 const wholeApi = {
@@ -70,8 +70,6 @@ function operationOf(route: RouteDefinition) {
     },
   }
 }
-
-const requestIdPattern = '^[\\w.:-]{1,100}$'
 
 /** Request headers of every operation. */
 const everyHeader: Readonly<Record<string, HeaderSpec>> = {
@@ -163,7 +161,7 @@ const answerOf = (description: string, media: string, schema: object) => ({
 const answerHeaders = {
   'x-request-id': {
     description: 'The id of the request: the one that was sent, or a new one.',
-    schema: { type: 'string', pattern: requestIdPattern },
+    schema: { type: 'string', pattern: requestIdPattern.source },
   },
 }
 

@@ -24,7 +24,7 @@ export const problemType = 'application/problem+json'
 /** The default of `Retry-After`, in seconds. */
 export const retryAfterS = 1
 
-const requestIdPattern = /^[\w.:-]{1,100}$/
+export const requestIdPattern = /^[\w.:-]{1,100}$/
 
 /** Returns the caller's request id, or a new one. */
 export const requestIdFrom = (sent: unknown): string =>

@@ -160,8 +160,21 @@ export function checkInput<T>(schema: z.ZodType<T>, value: unknown, what: string
   throw new DomainError('invalid_request', told.join('; '), { issues })
 }
 
+/** Validates one entry of a list or stream. Returns its data, or the error message. */
+export function checkEntry<T>(schema: z.ZodType<T>, value: unknown): { data: T } | { issue: string } {
+  if (!isStorable(value)) return { issue: notStorable }
+  const { data, error } = schema.safeParse(value)
+  return error === undefined ? { data } : { issue: textOfIssues(error) }
+}
+
+/** Joins the issues of a schema into one sentence, each with the path of its field. */
+export const textOfIssues = ({ issues }: z.ZodError): string =>
+  issues
+    .map(({ path, message }) => (path.length === 0 ? message : `${path.map(String).join('.')}: ${message}`))
+    .join('; ')
+
+const notStorable = 'contains NUL or an unpaired surrogate, which Postgres cannot store'
+
 export function requireStorable(value: unknown, what: string): void {
-  if (isStorable(value)) return
-  const why = 'contains NUL or an unpaired surrogate, which Postgres cannot store'
-  throw new DomainError('invalid_request', `${what} ${why}`)
+  if (!isStorable(value)) throw new DomainError('invalid_request', `${what} ${notStorable}`)
 }

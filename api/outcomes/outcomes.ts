@@ -10,7 +10,6 @@ import {
   outcomeOfText,
   type OutcomeValue,
 } from '../../domain/model/outcome.ts'
-import { isStorable } from '../../domain/postgres-text.ts'
 import { findErased } from '../../store/privacy/erased-subjects.ts'
 import {
   awaitAnswered,
@@ -21,7 +20,7 @@ import {
 import type { Store } from '../../store/postgres.ts'
 import { canAccessModel, type Actor } from '../auth/authentication.ts'
 import { labellers } from '../http/route.ts'
-import { pastTime } from '../http/schemas.ts'
+import { checkEntry, pastTime } from '../http/schemas.ts'
 
 /** In characters. */
 const maxTextLength = 1_000
@@ -140,9 +139,7 @@ export type OutcomeCheck = (value: unknown, place: string) => SentOutcome | stri
 export function createOutcomeCheck(nowMs: () => number): OutcomeCheck {
   const schema = outcomeSchema(nowMs)
   return (value, place) => {
-    if (!isStorable(value)) return 'contains NUL or an unpaired surrogate, which Postgres cannot store'
-    const { data, error } = schema.safeParse(value)
-    if (data !== undefined) return sentOutcome(data, place)
-    return error.issues.map(({ path, message }) => `${path.map(String).join('.')}: ${message}`).join('; ')
+    const checked = checkEntry(schema, value)
+    return 'issue' in checked ? checked.issue : sentOutcome(checked.data, place)
   }
 }

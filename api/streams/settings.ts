@@ -2,6 +2,7 @@
 import { readFile } from 'node:fs/promises'
 import { z } from 'zod'
 import { DomainError, reasonOf } from '../../domain/errors.ts'
+import { textOfIssues } from '../http/schemas.ts'
 import { brokerTls, readBrokerTls, type BrokerCertificates } from './broker-tls.ts'
 
 const topic = z.string().regex(/^[\w.-]{1,200}$/, { error: 'is a name of letters, digits, dots, _ and -' })
@@ -109,12 +110,7 @@ export async function readStreamSettings(path: string): Promise<StreamSettings> 
     throw invalid(error instanceof SyntaxError ? 'is not JSON' : reasonOf(error))
   }
   const { data, error } = settings.safeParse(given)
-  if (data === undefined)
-    throw invalid(
-      error.issues
-        .map(({ path: at, message }) => (at.length === 0 ? message : `${at.join('.')}: ${message}`))
-        .join('; '),
-    )
+  if (data === undefined) throw invalid(textOfIssues(error))
   const streams = [...data.predictions, ...data.outcomes, ...data.events]
   const names = streams.map(({ from, group }) => `${from} ${group ?? ''}`)
   const twice = names.find((name, place) => names.indexOf(name) !== place)

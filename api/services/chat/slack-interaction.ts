@@ -61,7 +61,7 @@ export async function acceptClick(deps: SlackDeps, request: SlackRequest): Promi
   if (found === undefined)
     throw new DomainError(
       'unauthenticated',
-      'no signing secret of a Slack channel has signed this request now',
+      'the signature matches no signing secret of a Slack channel, or the request is older than 5 minutes',
     )
   const sent = new URLSearchParams(request.body.toString('utf8')).get('payload') ?? ''
   const clicked = checkInput(interaction, parsed(sent), 'the payload')

@@ -83,7 +83,7 @@ export function liveOf(routing: ReplicaRouting, model: string): ActiveRoute {
   if (live.rolledBack === 'none' && live.override?.outlivesLease !== true)
     throw new DomainError(
       'not_ready',
-      `what served ${model} is rolled back, and this replica has no other version of it`,
+      `the version that served ${model} was rolled back, and this replica has no other version of it`,
     )
   return live
 }

@@ -1,8 +1,8 @@
-/** Tests that the API accepts every reason that its OpenAPI document allows. */
+/** Tests that the API accepts every reason that its OpenAPI document allows, and the messages about entries of lists. */
 import fc from 'fast-check'
 import { expect, it } from 'vitest'
 import { z } from 'zod'
-import { reasonText, writtenReason } from '../../../api/http/schemas.ts'
+import { checkEntry, reasonText, writtenReason } from '../../../api/http/schemas.ts'
 
 const pieces = ['a', 'é', ' ', '\t', '\n', '\r\n', '\r', '\u0007', '\u0085', '\u007F']
 
@@ -20,4 +20,12 @@ it.each([
     }),
     { numRuns: 2_000 },
   )
+})
+
+it('the message about an entry of a list begins with the path of its field, if it concerns a field', () => {
+  const entry = z.strictObject({ value: z.number() })
+  expect(checkEntry(entry, { value: 1 })).toEqual({ data: { value: 1 } })
+  expect(checkEntry(entry, { value: '1' })).toMatchObject({ issue: expect.stringMatching(/^value: Invalid/) })
+  expect(checkEntry(entry, 1)).toMatchObject({ issue: expect.stringMatching(/^Invalid/) })
+  expect(checkEntry(entry, { value: '\0' })).toMatchObject({ issue: expect.stringContaining('NUL') })
 })

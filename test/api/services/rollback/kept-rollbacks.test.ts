@@ -141,5 +141,5 @@ it('a replica that keeps an order and has lost the version to return to refuses 
   expect(lost).toHaveLength(1)
   rmSync(join(files, lost[0]!))
   const restarted = await startBeside({ artifacts: openArtifacts(fixture.directory()) })
-  expect(() => restarted.ask(model, body)).toThrow(`what served ${model} is rolled back`)
+  expect(() => restarted.ask(model, body)).toThrow(`the version that served ${model} was rolled back`)
 })
