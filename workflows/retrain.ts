@@ -59,7 +59,16 @@ export async function retrain(given: RetrainRequest): Promise<RetrainOutcome> {
   await CancellationScope.nonCancellable(async () => {
     if (alert)
       await recording.alertRetraining({ model, kind: outcome, message, evidence: { retrainingId, ...alert } })
-    await recording.endRetraining({ id: retrainingId, model, outcome, message, errorCode, ...found })
+    const isAlerted = alert !== undefined
+    await recording.endRetraining({
+      id: retrainingId,
+      model,
+      outcome,
+      message,
+      errorCode,
+      isAlerted,
+      ...found,
+    })
   })
   progress.stage = 'ended'
   upsertSearchAttributes({ Outcome: [outcome] })

@@ -184,11 +184,19 @@ async function brakeOf(
 
 export const endRetraining =
   ({ store, log }: Deps) =>
-  async ({ model, ...end }: RetrainingEnd & { model: string }): Promise<void> => {
+  async ({
+    model,
+    isAlerted = false,
+    ...end
+  }: RetrainingEnd & {
+    model: string
+    /** Whether the retraining has raised an alert about its end, which stays open then. */
+    isAlerted?: boolean
+  }): Promise<void> => {
     const floods = end.snapshotDigest === undefined ? [] : await listSnapshotFloods(store, end.snapshotDigest)
     const closed = await closeRetraining(store, { ...end, message: [end.message, ...floods].join('; ') })
     if (closed) await endAbandonedTrainings(store, { ids: [trainingOf(end.id)], message: end.message })
-    if (['released', 'registered', 'unchanged'].includes(end.outcome))
+    if (!isAlerted && ['released', 'registered', 'unchanged'].includes(end.outcome))
       await resolveAlert(store, alertKeyOf(model))
     const { id: retraining, outcome, version, message } = end
     log.info({ retraining, outcome, version, message }, 'retraining ended')

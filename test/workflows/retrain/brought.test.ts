@@ -124,7 +124,9 @@ describe('a model whose file has no train', () => {
     expect(first.message).toMatch(
       /"roses of Mars" could not be computed.*; the first version .* needs an approval/,
     )
-    expect(await listAlerts(pipeline.store, { model: untested })).toMatchObject([{ message: first.message }])
+    expect(await listAlerts(pipeline.store, { model: untested, open: true })).toMatchObject([
+      { kind: 'registered', message: first.message },
+    ])
   })
 
   it('does not take files again whose release is open', async () => {
