@@ -22,7 +22,7 @@ import { canAccessModel, type Actor } from '../auth/authentication.ts'
 import { labellers } from '../http/route.ts'
 import { checkEntry, pastTime } from '../http/schemas.ts'
 
-/** In characters. */
+/** The maximum length of a text outcome, in characters. */
 const maxTextLength = 1_000
 
 export const outcomeSchema = (nowMs: () => number) =>

@@ -172,7 +172,7 @@ function compileCounter({ manifest, columns }: BinnedVersion) {
     }
   return {
     numbers: binned.filter(({ kind }) => kind === 'number'),
-    /** By their index among the texts; absent for a feature outside of the profile. */
+    /** The text features by their index among the texts; absent for a feature outside the profile. */
     texts: Array.from({ length: columns.texts }, (_, slot) =>
       binned.find((each) => each.kind === 'category' && each.slot === slot),
     ),

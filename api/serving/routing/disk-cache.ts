@@ -16,7 +16,7 @@ import { maxBytesOf } from '../formats/all-formats.ts'
 export interface VersionOrigin {
   model: string
   artifactDigest: string
-  /** In base64. */
+  /** The signature in base64. */
   signature: string
 }
 

@@ -94,7 +94,7 @@ export interface CategorySet {
   bits: Uint32Array
   /** Whether a missing value counts as in the set. */
   missing: boolean
-  /** Whether −0.5 is the code 0, as in LightGBM. In XGBoost it is no code. */
+  /** Whether −0.5 is the code 0, as in LightGBM. In XGBoost it is not a code. */
   truncates: boolean
 }
 
