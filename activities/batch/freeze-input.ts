@@ -80,7 +80,10 @@ async function openInput(
   )
 }
 
-/** Reads CSV values as text. DuckDB would read yes and no as true and false, which a model trained on the texts does not know. */
+/**
+ * Reads categories as text, because DuckDB would read yes and no as true and false. A version whose vocabulary is true and false was
+ * trained on such booleans, so its categories are read the same way.
+ */
 async function readCsv(duck: Duck, path: string, { features, preprocessing }: Manifest): Promise<string> {
   const described = await duck.rows<{ column_name: string }>(`describe from read_csv(${textLiteral(path)})`)
   const types = described.flatMap(({ column_name: name }) => {

@@ -124,8 +124,8 @@ function itemsOf(vector: DuckDBVector): Items {
 }
 
 /**
- * Selects numbers as doubles (NaN for null, infinity for a non-number), texts as dictionary codes, and the dictionary of the texts that
- * the model knows.
+ * Selects numbers as doubles (NaN for null, infinity for a non-number), texts as dictionary codes, and the texts of the columns that the
+ * model reads as text.
  */
 async function columnsQuery(
   duck: Duck,

@@ -59,7 +59,7 @@ interface Context<Target> {
   closeLateLater: CloseLater
 }
 
-/** A request with a larger body goes to Node from the beginning; so do later ones that break the limits. */
+/** A larger body goes to Node from the beginning; a body that breaks the limits below goes to Node from then on. */
 const maxBodyBytes = 1_048_576
 const defaultLimits: BodyAssemblerLimits = { withinMs: 1_000, maxHeldBytes: 67_108_864 }
 /** The number of responses written together. With more, the first one waits longer and the throughput stays the same. */

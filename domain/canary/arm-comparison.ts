@@ -21,8 +21,8 @@ const kinds: Record<RateMetric, { code: string; alpha: keyof AlphaSplit; noun: s
 
 /**
  * The weight of the first start. Most faults are present from the first request: a 2 % error rate at a 5 % share is found within 1,311
- * canary requests in 95 % of runs with a weight of 0.8, and within 1,400 with 0.5. A fault that begins at hour twelve then needs about a
- * sixth more requests.
+ * canary requests in 95 % of runs with a weight of 0.8, and within 1,400 with 0.5. In return, a fault that begins at hour twelve needs
+ * about a sixth more requests with 0.8 than with 0.5.
  */
 export const firstMass = 0.8
 

@@ -18,8 +18,8 @@ import type { Reason } from '../verdict.ts'
 
 export interface DisagreementPolicy {
   /**
-   * The mean distance (0..1) above which an approver is needed. For decisions: the share of changed decisions. For numbers: the distance
-   * in units of the champion's range between the 10th and the 90th percentile in training, at most 1.
+   * The largest mean distance (0..1) that has no effect. For decisions: the share of changed decisions. For numbers: the distance in units
+   * of the champion's range between the 10th and the 90th percentile in training, at most 1.
    */
   max: number
   /** What a larger distance, overall or in a slice, does: holds the stage until an approver decides, or rolls back. */

@@ -1,6 +1,6 @@
 /**
- * Detects leakage: features through which a model has seen the label. A leak looks excellent offline and fails in production, so each
- * sign blocks the challenger whatever its metrics.
+ * Detects leakage: rows, entities or features through which a model may have seen the label. A leak looks excellent offline and fails in
+ * production, so each sign blocks the challenger whatever its metrics.
  */
 import { auc, midranks } from '../metrics/auc.ts'
 import type { GatePolicy } from './policy.ts'

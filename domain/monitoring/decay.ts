@@ -1,7 +1,7 @@
 /**
  * Decides when a champion past its probation is rolled back to the previous version. An e-detector (Shin, Ramdas and Rinaldo, 2022) finds
- * failing responses: for each bet, M = e·(1 + M of the previous window). While the rate is within its limit, the mean of all M reaches c at
- * most once in c windows, so M ≥ c is the alarm. Matured quality must be in alarm in two consecutive windows, and the previous version
+ * failing responses: for each bet, M = e·(1 + M of the previous window). The mean of M over the bets raises the alarm at c. While the rate is
+ * within its limit, that happens at most once in c windows on average. Matured quality must be in alarm in two consecutive windows, and the previous version
  * must be better on the same rows.
  */
 import { guardGains } from '../sequential/one-arm-rate-test.ts'
@@ -10,7 +10,7 @@ import { drawsOf, meanAboveEvidence, meanOf, type ValueCounts } from '../sequent
 import { ratioGrid } from '../sequential/e-process.ts'
 import { logMeanExp } from '../statistics/distributions.ts'
 
-/** The expected number of years between false alarms of failing responses, at the model's own window length. */
+/** The mean time between false alarms of failing responses is at least this many years, at the model's own window length. */
 const years = 10
 const yearMs = 31_557_600_000
 /** The probability that a previous version that is no better seems better on the rows of a window. */

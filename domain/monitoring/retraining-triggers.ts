@@ -234,7 +234,7 @@ const rejected: readonly PastTraining['outcome'][] = ['not_better', 'unchanged',
 
 /**
  * Counts the unsuccessful trainings since the last one that registered a version. A rejected or unchanged challenger always counts, and
- * so does a version that was rolled back, because the next one from the same rows would be rejected for the same reason. A failure or a
+ * so does a version that was rolled back, because the next one from the same rows would probably fail in the same way. A failure or a
  * blocked batch counts only for automatic requests, so that a user who repairs a model does not extend the cooldown.
  */
 function fruitlessInARow(latestFirst: readonly PastTraining[]): { rejects: number; failures: number } {

@@ -224,7 +224,7 @@ function checkStages(check: PolicyIssues, place: string, stages: readonly StageP
 }
 
 function checkProbation(check: PolicyIssues, place: string, each: ProbationPolicy): void {
-  // A probation without a holdback has no control, so no verdict could pass it.
+  // A probation without a hold-back has no control, so no verdict could pass it.
   check.integer(`${place}.holdbackBp`, each.holdbackBp, 1, 5_000)
   if (each.shadowBp !== undefined) check.integer(`${place}.shadowBp`, each.shadowBp, 1, 10_000)
   checkTimes(check, place, each)

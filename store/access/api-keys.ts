@@ -96,7 +96,7 @@ export async function revokeKey(database: Database, id: string): Promise<KeyFact
   return revoked
 }
 
-/** Changes role, scope, expiry and rate of a key; its secret stays. Throws `not_found`. */
+/** Changes role, scope, expiry and rate of an active key; its secret stays. Throws `not_found` for any other key. */
 export async function changeKey(
   database: Database,
   id: string,

@@ -26,12 +26,12 @@ export function copyOut(
         // The driver reuses its buffer after this turn.
         const mine = Buffer.from(chunk)
         waiting++
-        if (waiting === maxPendingBytes) stream.pause()
+        if (waiting === maxPendingChunks) stream.pause()
         taken = taken
           .then(() => (failure === undefined ? take(mine) : undefined))
           .catch((error: Error) => void (failure ??= error))
           .then(() => {
-            if (waiting-- === maxPendingBytes) stream.resume()
+            if (waiting-- === maxPendingChunks) stream.resume()
           })
       },
       handleError(error) {
@@ -47,7 +47,7 @@ export function copyOut(
 }
 
 /** The maximum number of chunks that wait for the slower side. */
-const maxPendingBytes = 64
+const maxPendingChunks = 64
 
 /**
  * Runs COPY … FROM STDIN with the given chunks. Returns the number of rows that Postgres stored. When the source fails, none are stored.

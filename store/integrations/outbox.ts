@@ -74,7 +74,7 @@ export async function markItemSent(
     where id = ${id}`)
 }
 
-/** Schedules the next attempt, or drops the item after the last one. */
+/** Schedules the next attempt of an item; without `againMs`, marks it as given up. */
 export async function markItemFailed(
   database: Database,
   { id, problem, againMs }: { id: number; problem: string; againMs: number | undefined },

@@ -11,7 +11,7 @@ export interface AnsweredOutcome {
   value: OutcomeValue
 }
 
-/** The newest outcomes of one version, each with its prediction. */
+/** Of the newest `limit` outcomes of all versions, those of one version, each with its prediction. */
 export async function listLatestOutcomes(
   database: Database,
   { model, version, limit }: { model: string; version: string; limit: number },

@@ -81,8 +81,8 @@ export async function markNotificationSent(database: Database, id: number): Prom
 }
 
 /**
- * Schedules the next attempt, or drops the notification after the last one. A notification that another process has sent in the meantime
- * stays sent.
+ * Schedules the next attempt of a notification; without `againMs`, marks it as given up. A notification that another process has sent in
+ * the meantime stays sent.
  */
 export async function markNotificationFailed(
   database: Database,

@@ -15,7 +15,7 @@ export interface DrillVersion {
   signatureOf: (version: string) => Buffer
 }
 
-/** Registers it with a number below every real version. It shares the evaluation of its original and has only the name of a training. */
+/** Registers it with a number below every real version. It shares the evaluation of its original; its training id names no training. */
 export async function insertDrillVersion(database: Database, each: DrillVersion): Promise<string> {
   const { drill, original, manifest, artifactDigest } = each
   const { model } = original

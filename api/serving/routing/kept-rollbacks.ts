@@ -1,5 +1,5 @@
 /**
- * Stores the rollbacks that this replica received while Postgres was unreachable on its disk, so that a restart does not bring the
+ * Stores on the disk the rollbacks that this replica received while Postgres was unreachable, so that a restart does not bring the
  * version back. A starting replica reads the rollbacks of all replicas on its disk, as it reads their routes. An order without a
  * signature of this installation is ignored.
  */
