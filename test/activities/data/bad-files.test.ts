@@ -89,8 +89,8 @@ async function answerTo(each: BadFile): Promise<string> {
 const documentation = (): string =>
   `# Bad data
 
-A retraining never trains on rows that it cannot read as the model file declares them, and it changes nothing in production. Its message names the file, the line,
-the column and the value, and what to write instead. \`tenure retrain <model> --watch\`, the page of the retraining and the alert show it.
+A retraining never trains on rows that do not match the declarations of the model file; it fails and changes nothing in production. Its error message names the
+file, the line, the column and the value, and what to write instead. \`tenure retrain <model> --watch\`, the page of the retraining and the alert show the message.
 
 ## How a file is read
 
