@@ -41,7 +41,7 @@ export function readCsvTable(path: string): CsvTable {
   if (!cut) scan.end()
   if (scan.issue !== undefined)
     throw refused(`${path}, line ${scan.issue.line}: ${csvIssueText(scan.issue, names.length, delimiter)}`)
-  const lines = recordsOf(text, newline).slice(skippedLines + 1, cut ? -1 : undefined)
+  const lines = recordsOf(text, delimiter, newline).slice(skippedLines + 1, cut ? -1 : undefined)
   const rows = lines
     .filter((line) => line.trim() !== '')
     .map((line) => cellsOfLine(line.replace(/\r$/, ''), delimiter))
@@ -58,19 +58,25 @@ export function readCsvTable(path: string): CsvTable {
   return { names, rows, cut }
 }
 
-/** Splits the text into lines. A quoted value may contain line breaks. */
-function recordsOf(text: string, newline: string): string[] {
+/** Splits the text into rows. A value in quotes may contain line breaks; a quote within another value is an ordinary sign. */
+function recordsOf(text: string, delimiter: string, newline: string): string[] {
   const records: string[] = []
-  let lines: string[] = []
-  let isOpen = false
-  for (const line of text.split(newline)) {
-    lines.push(line)
-    if (line.split('"').length % 2 === 0) isOpen = !isOpen
-    if (isOpen) continue
-    records.push(lines.join(newline))
-    lines = []
+  let from = 0
+  let isQuoted = false
+  let mayOpen = true
+  for (let at = 0; at < text.length; at++) {
+    const sign = text[at]!
+    if (sign === '"') {
+      // After the end of a quoted value, a quote is an escaped quote of the same value.
+      if (isQuoted || mayOpen) isQuoted = !isQuoted
+    } else if (isQuoted) continue
+    else if (sign === newline) {
+      records.push(text.slice(from, at))
+      from = at + 1
+      mayOpen = true
+    } else mayOpen = sign === delimiter
   }
-  return isOpen ? [...records, lines.join(newline)] : records
+  return from < text.length ? [...records, text.slice(from)] : records
 }
 
 const refused = (detail: string) =>

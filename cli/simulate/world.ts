@@ -46,7 +46,12 @@ type RecordedWorld = Pick<SimulatedWorld, 'answers' | 'labels'> &
 
 export function recordedWorld({ tick_ms: tickMs, ticks, answers, labels }: TrafficAnswer): RecordedWorld {
   const { delay_ms: delayMs, window_ms: windowMs, ...counted } = labels ?? {}
-  const counts = [...(answers?.counts ?? []), ...(labels === undefined ? [] : Object.values(labels)), tickMs]
+  const lists = answers === undefined ? [] : [answers, ...listOf(answers.others ?? [])]
+  const counts = [
+    ...lists.flatMap((each) => listOf(each?.counts)),
+    ...(labels === undefined ? [] : Object.values(labels)),
+    tickMs,
+  ]
   if (!counts.every(isCount) || tickMs === 0)
     throw usageError('the traffic must have tick_ms, and the counts of its answers and labels from 0')
   return {
@@ -56,6 +61,9 @@ export function recordedWorld({ tick_ms: tickMs, ticks, answers, labels }: Traff
     ...(labels && { labels: { ...counted, delayMs, windowMs } as SimulatedWorld['labels'] }),
   }
 }
+
+/** A value that is no list becomes a list of it, which is then refused because it holds no count. */
+const listOf = <T>(value: readonly T[]): readonly T[] => (Array.isArray(value) ? value : [value as T])
 
 const isCount = (count: unknown): boolean => Number.isFinite(count) && Number(count) >= 0
 

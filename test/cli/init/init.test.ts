@@ -184,6 +184,15 @@ describe('a column', () => {
     expect(textOf('README.md')).toContain('{"a":0,"b":0,"c":"yes"}')
   })
 
+  it('may have quotes within the values of a text', async () => {
+    const rows = Array.from({ length: 200 }, (_, row) =>
+      [row % 40 === 20 ? 'pipe of 5"' : `"pipe ""${row % 3}"""`, row % 7, 20 + (row % 9)].join(','),
+    )
+    const text = await modelOf('rows.csv', 'name,size,price', ...rows)
+    expect(text).toContain(`name: category(['pipe "0"', 'pipe "1"', 'pipe "2"', 'pipe of 5"'])`)
+    expect(text).toContain("label: quantity({ column: 'price' })")
+  })
+
   it('may be named as a word of SQL or of JavaScript, with quotes and the end of a comment', async () => {
     const text = await modelOf(
       'class.csv',

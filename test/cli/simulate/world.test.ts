@@ -49,6 +49,13 @@ it.each([
     JSON.stringify({ ...answer, answers: { names: ['a'], counts: [-1] } }),
     /counts of its answers and labels from 0/,
   ],
+  ...[[{ names: ['x'], counts: [-1] }], [{ names: ['x'], counts: 'many' }], {}, [null]].map(
+    (others): [string, string, RegExp] => [
+      `${JSON.stringify(others)} as further numbers`,
+      JSON.stringify({ ...answer, answers: { names: ['a'], counts: [1], others } }),
+      /counts of its answers and labels from 0/,
+    ],
+  ),
   ['no length of a tick', JSON.stringify({ ...answer, tick_ms: undefined }), /must have tick_ms/],
 ])('%s is refused', async (_name, text, message) => {
   await expect(read(text)).rejects.toThrow(message)
