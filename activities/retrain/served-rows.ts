@@ -179,8 +179,9 @@ function appender(
       request.features === null ? undefined : readLoggedRows(request.features, by.fits ?? [], instances)
     const outcomes = new Map(request.outcomes.map((each) => [each[0], each]))
     const width = outputWidth(by.output)
-    // Of several numbers the first of the label, by its name.
-    const middle = by.output.kind === 'numbers' ? placesIn(by.output, label)[0]! : scorePlace(by.output)
+    // Of several numbers the first of the label, by its name; the first of all where the label has another kind.
+    const middle =
+      by.output.kind === 'numbers' ? Math.max(0, placesIn(by.output, label)[0]!) : scorePlace(by.output)
     for (let place = 0; place < instances; place++) {
       const [, value, arrivedMs, observedMs] = outcomes.get(place) ?? []
       const row = rows?.[place]
@@ -235,7 +236,12 @@ async function weigh(duck: Duck, output: Output, fills: boolean): Promise<void> 
     ? `ntile(${bins}) over (partition by ${versionColumn} order by _score, ${predictionId})`
     : `coalesce(_class, cast(least(floor(_score * ${bins}), ${bins - 1}) as varchar))`
   const alike = `over (partition by ${versionColumn}, _bin)`
-  const told = output.kind === 'classes' ? '_class' : output.kind === 'numbers' ? '_numbers' : '_score'
+  const told =
+    output.kind === 'classes'
+      ? '_class'
+      : output.kind === 'numbers'
+        ? 'coalesce(_numbers, cast(_score as varchar))'
+        : '_score'
   const labels = output.kind === 'numbers' && !fills ? output.names.map(labelOf) : []
   await duck.run(`create temp table ${servedTable} as
     select * exclude (_asked_ms, _known_ms, _class, _score, _numbers, _bin), ${labels.join('')}

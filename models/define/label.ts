@@ -109,8 +109,10 @@ export function checkLabel(report: IssueCollector, label: LabelDefinition, featu
   if (output.kind === 'numbers') checkNames(report, output.names, column)
   else if (typeof column !== 'string' || column === '')
     report('label.column', 'the name of a column is required')
+  // Queries do not tell capital letters from small ones.
+  const names = new Set(Object.keys(features).map((name) => name.toLowerCase()))
   for (const each of labelColumns(label))
-    if (Object.hasOwn(features, each))
+    if (names.has(String(each).toLowerCase()))
       report('label.column', `${each} is also a feature: the model would see its label`)
   if (label.knownAt !== undefined && label.knownAt in features)
     report('label.knownAt', `${label.knownAt} is also a feature: it is unknown at prediction time`)
@@ -163,7 +165,8 @@ function checkNames(report: IssueCollector, names: readonly string[], column: un
       `quantities are the names of 2 to ${maxNumbers} columns, not ${JSON.stringify(names).slice(0, 200)}; one column is quantity({ column })`,
     )
   else if (column !== names[0]) report('label.column', 'the columns are the list: leave it out')
-  else if (new Set(names).size < names.length) report('label', 'a column is listed twice')
+  else if (new Set(names.map((name) => name.toLowerCase())).size < names.length)
+    report('label', 'a column is listed twice')
 }
 
 const maxLevels = 99

@@ -87,3 +87,13 @@ it('a column beside the list is refused', () =>
   expect(
     issuesWith({ label: words.quantities(['departure', 'arrival'], { column: 'delay' } as object) }),
   ).toEqual(['label.column: the columns are the list: leave it out']))
+
+it('numbers whose columns differ from each other or from a feature only in capital letters are refused', () => {
+  const evaluation = { floors: { r2: 0.1 } }
+  expect(issuesWith({ label: words.quantities(['departure', 'Departure']), evaluation })).toEqual([
+    'label: a column is listed twice',
+  ])
+  expect(issuesWith({ label: words.quantities(['departure', 'Wind']), evaluation })).toEqual([
+    'label.column: Wind is also a feature: the model would see its label',
+  ])
+})

@@ -203,6 +203,26 @@ describe('a snapshot of served rows', () => {
     expect(await rowsOf(derived.digest, 'near, "far ""late""" as far')).toContainEqual({ near: 1.5, far: 2 })
   })
 
+  it('has what versions answered that predicted something of another kind than the label', async () => {
+    const numbers = await registered(fits, { kind: 'numbers', names: ['near', 'far'] })
+    await ask([
+      { hours: -4, by: numbers, answer: [5, 200], outcomes: [[-3, { near: 1, far: 2 }]] },
+      { hours: -3, by: numbers, answer: [6, 200], outcomes: [[-2, { near: 1, far: 2 }]] },
+    ])
+    const derive = `select *, true as late, 1.0::double as far, 2.0::double as near from known`
+    const late = await take(define({ derive }, { label: words.yesNo({ positive: 'late', column: 'late' }) }))
+    expect(await rowsOf(late.digest, 'answer')).toEqual([{ answer: 5 }, { answer: 6 }])
+    const number = await registered(fits, { kind: 'number' })
+    await ask([{ hours: -2, by: number, answer: 7, outcomes: [[-1, 3]] }])
+    const change = { label: words.quantities(['near', 'far']), evaluation: { floors: { r2: 0 } } }
+    const both = await take(define({ derive }, change))
+    expect((await rowsOf(both.digest, 'answer')).map(({ answer }) => JSON.parse(answer as string))).toEqual([
+      { near: 5, far: 200 },
+      { near: 6, far: 200 },
+      7,
+    ])
+  })
+
   it('has features of any name', async () => {
     const named = ['score', 'class', 'numbers'].map(number)
     const by = await registered(named)
