@@ -29,7 +29,7 @@ import type { BatchCell } from '../../domain/validation/expectations.ts'
 import { listCells, type ColumnTable } from '../../domain/model/columns.ts'
 import { sharedOutput, type Output } from '../../domain/model/features.ts'
 import type { Manifest } from '../../domain/model/manifest.ts'
-import { describeOutput } from '../../domain/registry/model-card.ts'
+import { describeForm } from '../../domain/registry/model-card.ts'
 import { digestOfJson } from '../../store/artifacts.ts'
 import { loadModel } from '../../models/index.ts'
 import { withDuck, type Duck } from '../data/duckdb.ts'
@@ -156,7 +156,9 @@ async function evaluateBy(
     const found = test.columns[name]
     return found === undefined ? [] : listCells(found)
   }
-  const numbers = given && comparedNumbers(output, given)
+  // Nothing is compared with a champion that cannot score the rows.
+  const numbers =
+    given === undefined || typeof champion === 'string' ? undefined : comparedNumbers(output, given)
   const anchor = bestOf(released, truthsOf(y, policy, numbers?.compared), {
     ...policy,
     targets: numbers?.compared ?? policy.targets,
@@ -289,7 +291,7 @@ async function askReleased(
 }
 
 const otherAnswers = (given: Output, wanted: Output): string =>
-  `the champion answers ${describeOutput(given)}, and the label is ${describeOutput(wanted)}, which cannot be compared: keep what it answers, or give the model another name`
+  `the champion answers ${describeForm(given)}, and the label is ${describeForm(wanted)}, which cannot be compared: keep what it answers, or give the model another name`
 
 /** Without predictions of the champion the comparison is undefined, however good the challenger is. */
 function incomparable(report: GateReport, message: string): GateReport {

@@ -1,5 +1,5 @@
 /**
- * Stores outcomes. Each must belong to a logged prediction of a model that the key can access, and be a possible output of that model. Live
+ * Stores outcomes. Each must belong to a logged prediction of a model that the key can access, and be a possible output of the version that answered. Live
  * quality is measured only on outcomes, so no other check would notice a wrong outcome.
  */
 import { z } from 'zod'

@@ -21,7 +21,7 @@ export function issueOfOutcome(output: Output, value: OutcomeValue, now?: Output
     case 'probability':
       return value === true || value === false || value === 1 || value === 0
         ? undefined
-        : `${shown(value)} is not true, false, 1 or 0`
+        : `${shown(value)} is not true, false, 1 or 0, nor ${shown(output.positive)} for true`
     case 'number':
     case 'quantiles':
       return typeof value === 'number' && Number.isFinite(value)

@@ -112,22 +112,34 @@ function rangeOf(feature: Features[string]): string | null {
 }
 
 /** What a version predicts, in words. */
-export function describeOutput(output: Output): string {
+export const describeOutput = (output: Output): string =>
+  output.kind === 'probability'
+    ? `${describeForm(output)}; positive from ${output.threshold}`
+    : describeForm(output, Infinity)
+
+/** What callers read, in words for a message: without the threshold, and with the first names of many. */
+export function describeForm(output: Output, maxNames = 20): string {
+  const named = (names: readonly (string | number)[]): string =>
+    names.length > maxNames
+      ? `${names.slice(0, maxNames).join(', ')} and ${names.length - maxNames} more`
+      : names.join(', ')
   switch (output.kind) {
     case 'probability':
-      return `the probability of ${output.positive}; positive from ${output.threshold}`
+      return `the probability of ${output.positive}`
     case 'classes':
-      return `a probability for each of ${output.classes.join(', ')}`
+      return `a probability for each of ${named(output.classes)}`
     case 'number':
-      return output.unit === undefined ? 'a number' : `a number in ${output.unit}`
+      return `a number${inUnit(output)}`
     case 'quantiles':
-      return `the quantiles ${output.levels.join(', ')} of a number${output.unit === undefined ? '' : ` in ${output.unit}`}`
+      return `the quantiles ${named(output.levels)} of a number${inUnit(output)}`
     case 'numbers':
-      return `the numbers ${output.names.join(', ')}${output.unit === undefined ? '' : ` in ${output.unit}`}`
+      return `the numbers ${named(output.names)}${inUnit(output)}`
     default:
       return output satisfies never
   }
 }
+
+const inUnit = ({ unit }: { unit?: string }): string => (unit === undefined ? '' : ` in ${unit}`)
 
 const metricFields = [
   'metric',

@@ -3,7 +3,7 @@
  * incompatible version, every caller would fail.
  */
 import type { Manifest } from '../model/manifest.ts'
-import { describeOutput } from './model-card.ts'
+import { describeForm } from './model-card.ts'
 import { formOf, requestsStillFit } from './version.ts'
 
 type Schema = Pick<Manifest, 'features' | 'output'>
@@ -26,7 +26,7 @@ export function schemaIssues(now: Partial<Schema>, target: Partial<Schema>): str
   if (now.output === undefined || target.output === undefined) issues.push('its output is not known')
   else if (formOf(now.output) !== formOf(target.output))
     issues.push(
-      `it answers ${describeOutput(target.output)}, in another form than ${describeOutput(now.output)} of now`,
+      `it answers ${describeForm(target.output)}, in another form than ${describeForm(now.output)}, which is answered now`,
     )
   return issues
 }

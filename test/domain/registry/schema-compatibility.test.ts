@@ -34,6 +34,11 @@ describe('a version is not a rollback target', () => {
       /it answers the numbers rent, price, in another form than the probability of /,
     ],
     ['that names another class', { ...now, output: { ...output, positive: 'no' } as Output }, /another form/],
+    [
+      'that answers very many classes',
+      { ...now, output: { kind: 'classes', classes: Array.from({ length: 23 }, (_, k) => `c${k}`) } },
+      /for each of c0, .*, c19 and 3 more, in another form than the probability of \w+, which is answered now$/,
+    ],
     ['of which nothing is known', {}, /says nothing of its features/],
     ['whose answers are not known', { features }, /output is not known/],
   ])('%s', (_name, target, issue) => {

@@ -18,8 +18,8 @@ export interface XgboostVersion {
 }
 
 /**
- * Reads the starts of the sums: `[0.5]`, or a number as text. Objectives with a link other than the identity store it on the scale of the
- * prediction.
+ * Reads the starts of the sums: `[0.5]`, or a number as text. Objectives with a logistic or logarithmic link store them on the scale of
+ * the prediction.
  */
 export function xgboostStarts(text: unknown, objective: string, outputs: number): Float64Array {
   const scores = String(text)
