@@ -199,6 +199,24 @@ export const hostileModels: readonly HostileFile[] = [
     /trees and 1 weights in weight_drop/,
   ],
   [
+    'xgboost-weights-none.json',
+    () =>
+      xgboostTree(
+        () => {},
+        (all) => (all['weight_drop'] = 'all'),
+      ),
+    /weight_drop is not a list/,
+  ],
+  [
+    'xgboost-weights-text.json',
+    () =>
+      xgboostTree(
+        () => {},
+        (all) => (all['weight_drop'] = (all['trees'] as unknown[]).map(() => 'one')),
+      ),
+    /weight_drop has a weight that is no number/,
+  ],
+  [
     'xgboost-keys.json',
     () => Buffer.from(`{"learner":{${manyNames.map((name) => `"${name}":1`).join(',')}}}`),
     /10001 names in one object, more than/,

@@ -262,6 +262,11 @@ describe('a file that is refused', () => {
       /Gelu belongs to com.microsoft; .*: bring the graph that ONNX Runtime has not optimized/,
     ],
     [
+      'that divides texts into words',
+      withNode(node({ op: 'Tokenizer', domain: 'com.microsoft', inputs: ['x'], outputs: ['y'] })),
+      /Tokenizer belongs to com.microsoft; .*: count the words before/,
+    ],
+    [
       'with random numbers',
       withNode(node({ op: 'RandomNormalLike', inputs: ['x'], outputs: ['y'] })),
       /RandomNormalLike is refused: its answers are random/,
@@ -376,6 +381,21 @@ describe('a file that is refused', () => {
       'with an input of half numbers',
       withValues([value('x', [0, 4], 10)]),
       /the input x is of the type float16; .*: keep inputs and outputs of 32 bits .*keep_io_types=True/,
+    ],
+    [
+      'with an input that is a sequence',
+      withValues([message({ 1: 'x', 2: message({ 4: message({}) }) })]),
+      /the input x is no tensor: export a matrix, or columns of shape \[None, 1\]/,
+    ],
+    [
+      'with an input of one dimension',
+      withValues([value('x', [0])]),
+      /the input x has the shape \[any\]; .*: export it with the shape \[None, 1\]/,
+    ],
+    [
+      'with an output of half numbers',
+      withValues([value('x', [0, 1])], [value('y', [0, 1], 10)]),
+      /the output y is of the type float16: keep inputs and outputs of 32 bits/,
     ],
     ['with a matrix of texts', withValues([value('x', [0, 4], 8)]), /matrix of texts/],
     [
