@@ -54,7 +54,10 @@ export const errorTable = {
   /** A prediction request has more rows than the limit. */
   batch_too_large: permanent(413, 'Split the instances over several requests; the message states the limit.'),
   /** A row lacks a feature of the model. */
-  missing_feature: permanent(422, 'Send every feature of the model; `GET /v1/models/{model}` lists them.'),
+  missing_feature: permanent(
+    422,
+    "Send a value of every feature; `GET /v1/models/{model}` lists them. A feature may be null where the model file says missing: 'fill'.",
+  ),
   /** A row has a field that is not a feature of the model. */
   unknown_feature: permanent(422, 'Remove the field; `GET /v1/models/{model}` lists the features.'),
   /** The value of a feature has the wrong type. */

@@ -27,8 +27,8 @@ const restingPace = { requestsPerSecond: 5, everyNth: 1 }
 const nextSteps = [
   'Three things to try next, in another terminal:',
   '  npx tenure simulate --scenario error:0.02 --releases 20   what a release policy would do',
-  `  npx tenure drills run ${demoModel}                     a rehearsed rollback`,
-  '  npx tenure init --from data.csv                           a model file of your own',
+  `${`  npx tenure drills run ${demoModel}`.padEnd(60)}a rehearsed rollback`,
+  '  npx tenure init ../my-project --from data.csv             a model file of your own',
 ]
 
 export async function runDemo({ terminal, exit, replicas, open }: DemoOptions): Promise<ExitCode> {

@@ -1,5 +1,6 @@
 /** Asks on a terminal to confirm the inferred columns. */
 import { createInterface } from 'node:readline/promises'
+import { failure } from '../client/client.ts'
 import { labelIssue, type InferredColumn } from '../../domain/project/infer-columns.ts'
 
 export interface Chosen {
@@ -44,6 +45,13 @@ export async function withQuestions<T>(work: (question: Question) => Promise<T>)
   const reader = createInterface({ input: process.stdin, output: process.stdout })
   try {
     return await work((text) => reader.question(text))
+  } catch (error) {
+    if ((error as Error).name !== 'AbortError') throw error
+    throw failure({
+      code: 'refused',
+      detail: 'the questions were ended before all were answered, and nothing was written',
+      remedy: 'Answer them, or take what is inferred with --yes.',
+    })
   } finally {
     reader.close()
   }

@@ -12,7 +12,7 @@ import {
 import { parseJson } from '../../domain/parse-json.ts'
 import { projectFile, readProject } from '../../scripts/build/project.mjs'
 import { checkout, readVersion } from '../../temporal.config.ts'
-import { usageError } from '../client/client.ts'
+import { failure, usageError } from '../client/client.ts'
 import { readText } from '../read-text.ts'
 import type { Chosen } from './ask.ts'
 import { isNumber, modelText } from './model-text.ts'
@@ -48,6 +48,8 @@ export interface Initialised extends Written {
   asOf?: string
   /** The assumption about the label, and how to change it. */
   note?: string
+  /** The checkout that packs Tenure, when the project names no package that it could install. */
+  packedBy?: string
   /** Whether the types were inferred from only the first part of the file. */
   cut: boolean
 }
@@ -56,6 +58,13 @@ export async function initProject(options: InitOptions): Promise<Initialised> {
   const folder = resolve(options.folder)
   if (statSync(folder, { throwIfNoEntry: false })?.isDirectory() === false)
     throw usageError(`${options.folder} is a file: name the rows with --from ${options.folder}`)
+  // Overwriting would replace the files of Tenure itself.
+  if (folder === resolve(checkout))
+    throw failure({
+      code: 'refused',
+      detail: `${folder} is the checkout of Tenure, and nothing was written`,
+      remedy: 'Name a folder for the project, such as `npx tenure init ../my-project --from data.csv`.',
+    })
   const csv = resolve(options.from ?? join(checkout, 'models', 'data', 'iris.csv'))
   const model = options.name ?? modelNameOf(csv)
   if (!/^[a-z][a-z0-9-]{0,62}$/.test(model))
@@ -105,6 +114,7 @@ export async function initProject(options: InitOptions): Promise<Initialised> {
     columns,
     asOf,
     note,
+    packedBy: plan.tenure === readVersion() && existsSync(join(checkout, '.git')) ? checkout : undefined,
     cut,
   }
 }

@@ -158,10 +158,11 @@ function sourceText({ file, columns, label, time }: ModelPlan, features: readonl
   const used = [...(time === undefined ? [] : [time]), ...features, label]
   const isPlain =
     used.every(({ column, name }) => column === name) && time === undefined && label.missing === 0
+  // Without a key, equal rows are one row for the split, and rows that differ in the label alone are two.
   const key = columns.find(
-    (each) => each.use === 'none' && each.why === 'it names the row' && each.column === each.name,
+    (each) => each.use === 'none' && /^it (names the row|counts the rows)$/.test(each.why),
   )
-  if (isPlain)
+  if (isPlain && (key === undefined || key.column === key.name))
     return `  source: csv(${quote(file)}${key === undefined ? '' : `, { key: [${quote(key.name)}] }`}),`
   const identifier = (column: string) => `"${column.replaceAll('"', '""')}"`
   const selected = [
@@ -170,7 +171,9 @@ function sourceText({ file, columns, label, time }: ModelPlan, features: readonl
       // Quoted, because a name such as Order is an SQL keyword.
       return value === `"${each.name}"` ? value : `${value} as "${each.name}"`
     }),
-    ...(key === undefined ? [] : [identifier(key.column)]),
+    ...(key === undefined
+      ? []
+      : [key.column === key.name ? identifier(key.column) : `${identifier(key.column)} as "${key.name}"`]),
   ]
   const labelled = label.missing === 0 ? '' : ` where ${identifier(label.column)} is not null`
   const rows = `select ${selected.join(', ')} from source${labelled}`

@@ -51,6 +51,9 @@ export function readCsvTable(path: string): CsvTable {
     throw refused(
       `${path}: the first line holds values (${names.slice(0, 5).map(shown).join(', ')}) and no names: write the names of the columns above it`,
     )
+  const unnamed = names.indexOf('')
+  // The index of a table written by pandas has no name and stands first.
+  if (unnamed > 0) throw refused(`${path}: column ${unnamed + 1} has no name: name it in the first line`)
   const bare = names.map((name) => name.toLowerCase())
   const twice = names.find((name, at) => name !== '' && bare.indexOf(name.toLowerCase()) < at)
   if (twice !== undefined)

@@ -74,7 +74,9 @@ function timeIssue(value: string, given: string): string {
         ? dayFirst
         : Number(second) > 12
           ? monthFirst
-          : `${dayFirst} or ${monthFirst}, whichever is meant`
+          : dayFirst === monthFirst
+            ? dayFirst
+            : `${dayFirst} or ${monthFirst}, whichever is meant`
     return `${given} is no time: write the year first, ${meant}`
   }
   if (/^\d{9,10}(\.\d+)?$|^\d{12,13}$/.test(value)) {

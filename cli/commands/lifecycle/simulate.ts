@@ -43,7 +43,11 @@ export const simulateCommand: CommandSpec = {
     const name = String(options['scenario'] ?? 'good')
     const scenario = parseScenario(name)
     if (!scenario)
-      throw usageError(`unknown --scenario "${name}"; use one of ${Object.keys(scenarioForms).join(', ')}`)
+      throw usageError(
+        formOf(name) !== undefined
+          ? `--scenario "${name}" is not of the form ${formOf(name)}: ${describedScenario(name)}`
+          : `unknown --scenario "${name}"; use one of ${Object.keys(scenarioForms).join(', ')}`,
+      )
     const releases = numberOption(options, 'releases', { min: 1, max: 1_000_000, whole: true }) ?? 100
     // Without a terminal no progress bar is drawn, so one line reports the start.
     if (terminal.interactive) terminal.progress(`${barOf(0, 30)} 0 of ${releases} releases`)
@@ -115,12 +119,14 @@ function ruleOf(named: Options[string]): BaselineRuleName | undefined {
   return rule
 }
 
-/** Returns the help text of a scenario: `error:0.02` → the text of `error`. */
-function describedScenario(name: string): string {
+/** Returns the syntax of a scenario: `error:0.02` → `error:RATE`; undefined for an unknown word. */
+function formOf(name: string): string | undefined {
   const kind = (text: string) => text.split(/[:@]/)[0]
-  const form = Object.keys(scenarioForms).find((each) => kind(each) === kind(name))
-  return form === undefined ? name : scenarioForms[form]!
+  return Object.keys(scenarioForms).find((each) => kind(each) === kind(name))
 }
+
+/** Returns the help text of a scenario. */
+const describedScenario = (name: string): string => scenarioForms[formOf(name) ?? ''] ?? name
 
 function explain(
   terminal: Terminal,

@@ -1,5 +1,7 @@
 /** `tenure init`: creates a project with a model file from a CSV. */
+import { join } from 'node:path'
 import type { InferredColumn } from '../../../domain/project/infer-columns.ts'
+import { readVersion } from '../../../temporal.config.ts'
 import type { CommandSpec } from '../../program.ts'
 import { tableBy, type Terminal } from '../../terminal.ts'
 
@@ -59,7 +61,16 @@ export const initCommand: CommandSpec = {
         ...place,
         ...(made.wasProject
           ? ['npx tenure models sync   # while the system runs; else npx tenure up']
-          : ['npm install', 'npx tenure up']),
+          : [
+              ...(made.packedBy === undefined
+                ? ['npm install']
+                : [
+                    `(cd ${made.packedBy} && npm run pack)`,
+                    `npm install ${join(made.packedBy, `tenure-${readVersion()}.tgz`)}`,
+                  ]),
+              'npx tenure check',
+              'npx tenure up   # the next command in another terminal',
+            ]),
         `npx tenure retrain ${made.model}${made.asOf === undefined ? '' : ` --as-of ${made.asOf}`} --watch`,
       ].map((line) => `  ${line}`),
     ]

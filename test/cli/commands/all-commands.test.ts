@@ -200,6 +200,10 @@ describe('an unknown command', () => {
 it.each([
   [['simulate', '--releases', 'many'], '--releases must be a whole number from 1 to 1000000, not "many"'],
   [['simulate', '--scenario', 'odd'], 'unknown --scenario "odd"'],
+  [
+    ['simulate', '--scenario', 'error:2'],
+    '--scenario "error:2" is not of the form error:RATE: the canary fails at RATE (0..1)',
+  ],
   [['simulate', '--traffic', '/nowhere/at/all'], '/nowhere/at/all'],
   [['policy', 'suggest', 'iris', '--hours', '1,long'], '--hours is a list of numbers from 0.01 to 1000'],
   [

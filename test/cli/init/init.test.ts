@@ -184,6 +184,15 @@ describe('a column', () => {
     expect(textOf('README.md')).toContain('{"a":0,"b":0,"c":"yes"}')
   })
 
+  it('that names or counts the rows is their key, under a name that queries take', async () => {
+    const rows = Array.from({ length: 40 }, (_, row) => [row + 1, row % 3 ? 'a' : 'b', row % 2].join())
+    expect(await modelOf('rows.csv', 'Row number,kind,target', ...rows)).toMatch(
+      /key: \['Row_number'\],\s+rows: `select .*, "Row number" as "Row_number" from source`/,
+    )
+    rmSync(join(place, 'shop'), { recursive: true })
+    expect(await modelOf('rows.csv', 'row_number,kind,target', ...rows)).toContain("{ key: ['row_number'] }")
+  })
+
   it('may have quotes within the values of a text', async () => {
     const rows = Array.from({ length: 200 }, (_, row) =>
       [row % 40 === 20 ? 'pipe of 5"' : `"pipe ""${row % 3}"""`, row % 7, 20 + (row % 9)].join(','),
@@ -274,6 +283,11 @@ describe('a second model', () => {
 })
 
 describe('an existing file', () => {
+  it('is not the checkout of Tenure, whose own files would be overwritten', async () => {
+    const made = init({ folder: checkout, from: csvOf('rows.csv', orders), overwrite: true })
+    await expect(made).rejects.toThrow('is the checkout of Tenure, and nothing was written')
+  })
+
   it('is not overwritten, and nothing else is written', async () => {
     mkdirSync(join(place, 'shop'))
     writeFileSync(join(place, 'shop', 'README.md'), 'mine')
@@ -361,6 +375,7 @@ describe('refuses', () => {
       'the first line holds values (5.1, setosa) and no names',
     ],
     ['a name twice', 'a,A,y\n1,2,3\n', 'two columns are named "A": rename one of them'],
+    ['a column without a name', 'a,,y\n1,2,3\n', 'column 2 has no name: name it in the first line'],
     ['Latin-1', Buffer.from('größe,y\n1,2\n', 'latin1'), 'is not encoded as UTF-8'],
     [
       'no feature',

@@ -49,7 +49,7 @@ export function guideChapters(releases: readonly Release[]): Chapter[] {
     {
       title: 'A challenger is compared with the champion',
       about:
-        'A later training makes a challenger. It must be better on rows that neither has seen; then it answers copies of requests, then a rising share of the live traffic, and each stage needs evidence to continue.',
+        'A later training makes a challenger. On rows that neither has seen it must be better, or not worse where the policy asks for no more; then it answers copies of requests, then a rising share of the live traffic, and each stage needs evidence to continue.',
       look: 'its release: the track of stages, and candidate against control while a stage runs',
       release: challenger,
     },
@@ -100,7 +100,12 @@ const Now = ({ release, retraining }: Told): PageElement => {
         .
       </p>
     )
-  return <p class="quiet">Now: live traffic. The next step of the story begins by itself.</p>
+  return (
+    <p class="quiet">
+      Now: live traffic. In the demonstration the next step begins by itself; else{' '}
+      <code>npx tenure retrain</code> begins it.
+    </p>
+  )
 }
 
 const ChapterItem = ({ chapter, told }: { chapter: Chapter; told: Told }): PageElement => {
@@ -141,8 +146,8 @@ const NextSteps = ({ model, isOver }: { model: string; isOver: boolean }): PageE
         <code>npx tenure drills run {model}</code>. Its result stands on <a href="/drills">Drills</a>.
       </li>
       <li>
-        <strong>Bring a model of your own</strong>: <code>npx tenure init --from data.csv</code> writes a
-        model file from a table, and <code>npx tenure check</code> judges it without a server.
+        <strong>Bring a model of your own</strong>: <code>npx tenure init ../my-project --from data.csv</code>{' '}
+        writes a model file from a table, and <code>npx tenure check</code> judges it without a server.
       </li>
     </ol>
   </section>

@@ -89,10 +89,14 @@ export const LineageSection = ({ candidate, release: { state } }: ReleaseSubject
       ? []
       : [
           [
-            'Same artifact as',
-            <>
-              {rolledBackTwin.version}, which was rolled back at <Time at={rolledBackTwin.at} />
-            </>,
+            rolledBackTwin.version === state.version ? 'Rolled back' : 'Same artifact as',
+            rolledBackTwin.version === state.version ? (
+              <Time at={rolledBackTwin.at} />
+            ) : (
+              <>
+                {rolledBackTwin.version}, which was rolled back at <Time at={rolledBackTwin.at} />
+              </>
+            ),
           ] as Fact,
         ]),
     ['Requested by', `${state.requestedBy}${author}${reason}`],

@@ -24,7 +24,8 @@ export const RolloutPlan = ({ release: { state, endedAt }, rate }: ReleaseSubjec
   const totalMs = rows.reduce((sum, { expectedMs }) => sum + expectedMs, 0)
   const total = Number.isFinite(totalMs) ? `≥ ${durationText(totalMs)}` : 'No estimate'
   const estimate =
-    plan.length > 0 && rate === 0
+    // A first version meets no traffic before it is champion.
+    plan.length > 0 && rate === 0 && state.baseline !== undefined
       ? 'No traffic: would time out and roll back'
       : `${total} at ${numberText(Number(rate.toPrecision(3)))} req/s`
   return (
