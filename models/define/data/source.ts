@@ -15,7 +15,10 @@ export interface SourceOptions {
   eventTime?: string
   /** How much history `derive` needs before the first row of the split. */
   lookback?: Duration
-  /** The columns that identify a row. Default: all columns. */
+  /**
+   * The columns that identify a row. Default: all columns, also that of the label. Name them where rows repeat: else equal rows are on one
+   * side of a split by hash, rows that differ in the label alone may be on different sides, and few distinct rows make the metrics wrong.
+   */
   key?: readonly string[]
 }
 
