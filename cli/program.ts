@@ -203,7 +203,7 @@ function describe(error: unknown, path: readonly string[]): CommandProblem {
   return {
     code: 'internal',
     detail: error instanceof Error ? (error.stack ?? error.message) : String(error),
-    remedy: 'This is a defect in Tenure. Run `tenure doctor` to check the installation.',
+    remedy: 'Report this defect with the lines above; check the installation with `tenure doctor`.',
   }
 }
 

@@ -40,7 +40,7 @@ export const errorTable = {
   request_timeout: transient(408, 'Send the complete request within 30 seconds.'),
   /** The header lines are longer than the limit. */
   headers_too_large: permanent(431, 'Send at most 16 KiB of header lines.'),
-  /** The header Expect asks for something else than 100-continue. */
+  /** The header Expect has a value other than 100-continue. */
   expectation_failed: permanent(417, 'Remove the header Expect, or send `Expect: 100-continue`.'),
   /** The request was sent to a name that is not configured for this API. */
   host_not_allowed: permanent(
@@ -88,7 +88,7 @@ export const errorTable = {
   /** The key has exceeded its request rate. */
   rate_limited: transient(
     429,
-    'Retry after the time in Retry-After; an admin can raise the limit with `tenure keys create --rate`.',
+    'Retry after the time in Retry-After; an admin can create a key with a higher limit: `tenure keys create <name> --role <role> --rate <n>`.',
   ),
   // Resources.
   /** The path or the named resource does not exist. */
@@ -126,7 +126,7 @@ export const errorTable = {
     409,
     'Read the reason in the message; `tenure releases show <release>` shows the state.',
   ),
-  /** What a plan would change is no longer as the plan has seen it. */
+  /** A resource that the plan would change has changed since the plan was made. */
   plan_stale: permanent(409, 'Run `tenure plan` again, read what has changed, and apply that plan.'),
   /** The Idempotency-Key was used before with another request. */
   idempotency_conflict: permanent(
@@ -141,7 +141,7 @@ export const errorTable = {
   /** The kill switch of this model is set to "refuse". */
   model_refused: transient(
     503,
-    'Read the reason with `tenure kill-switches list`; clear it with `tenure kill-switches set <model> normal`.',
+    'Read the reason with `tenure kill-switches list`; clear it with `tenure kill-switches set <model> normal --reason "…"`.',
   ),
   /** The model has no earlier version that has passed its probation. */
   no_rollback_target: permanent(
@@ -149,26 +149,32 @@ export const errorTable = {
     'Check the versions with `tenure versions`; retrain with `tenure retrain <model>`, or bring a version with `tenure versions register <model> --artifact FILE`.',
   ),
   /** The process is starting or shutting down. */
-  not_ready: transient(503, 'Wait until `/readyz` returns 200; its body lists what is missing.'),
+  not_ready: transient(
+    503,
+    'Wait until `/readyz` returns 200; with a key of all models, its body lists what is missing.',
+  ),
   // Availability.
   /** Postgres is unreachable. */
   postgres_unavailable: transient(
     503,
-    'Retry later; predictions continue. `tenure status` shows the database.',
+    'Retry later; predictions continue. Find the cause with `tenure doctor`.',
   ),
   /** Temporal is unreachable. */
-  temporal_unavailable: transient(503, 'Retry later; predictions continue. `tenure status` shows Temporal.'),
-  /** The object store does not answer, or refuses. */
+  temporal_unavailable: transient(
+    503,
+    'Retry later; predictions continue. Find the cause with `tenure doctor`.',
+  ),
+  /** The object store does not respond, or it refuses the request. */
   object_store_unavailable: transient(
     503,
-    'Retry later; predictions continue, and work that waits for the store goes on by itself. `tenure doctor` checks the store.',
+    'Retry later; predictions continue, and work that waits for the store continues by itself. Check the store with `tenure doctor`.',
   ),
   /** A disk of this installation is full. */
   no_room: transient(503, 'Make room on the disk; work that waits for it continues by itself.'),
   /** The prediction could not be logged in time, which durable mode requires. */
   prediction_log_unavailable: transient(
     503,
-    'Send the request again with the same Idempotency-Key; `tenure status` shows the database.',
+    'Send the request again with the same Idempotency-Key; find the cause with `tenure doctor`.',
   ),
   /** The predictor process of a model that is not compiled does not respond. */
   model_unavailable: transient(
@@ -178,7 +184,7 @@ export const errorTable = {
   /** The queue of waiting predictions is full. */
   overloaded: transient(503, 'Retry after the time in Retry-After.'),
   /** The deadline of the request has passed. */
-  deadline_exceeded: transient(504, 'Retry, or send a longer deadline.'),
+  deadline_exceeded: transient(504, 'Retry, or set a longer deadline in `x-deadline-ms`.'),
   // Models, data and artifacts.
   /** A model file is not valid. */
   invalid_model_file: permanent(422, 'Correct the listed issues; each names its place in the model file.'),
@@ -228,7 +234,7 @@ export const errorTable = {
   /** Too few answered requests have an outcome to train on them. */
   too_few_outcomes: permanent(
     422,
-    'Send outcomes of answered requests, take more of them with `since`, or train from files until there are enough.',
+    'Send outcomes of answered requests, lengthen `since` of `served(…)` in the model file, or train from files until enough requests have an outcome.',
   ),
   /** The rows of the source do not match the model file. */
   source_unreadable: permanent(
@@ -245,7 +251,7 @@ export const errorTable = {
     503,
     'Wait until the training resumes from its last checkpoint; check the memory of the worker if it repeats.',
   ),
-  /** The training process ran out of memory in three attempts. */
+  /** The training process ran out of memory; after three such attempts, the training fails as `training_failed`. */
   out_of_memory: transient(
     503,
     'Set TENURE_TRAINING_MEMORY_MB higher or use a larger machine, or train on fewer rows, then retrain.',

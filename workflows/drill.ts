@@ -1,6 +1,6 @@
 /**
  * Runs the drills of one model in order: releases a candidate with a known fault through the real release workflow and records the
- * time to detection and rollback. The release treats a drill differently only at promotion, which it refuses.
+ * time to detection and rollback. The release of a drill ends at the drill's harm budget and is never promoted.
  */
 import {
   CancellationScope,

@@ -113,7 +113,7 @@ async function runStages(
   if (validation.verdict === 'block')
     return {
       outcome: 'quarantined',
-      message: `the batch is blocked: ${validation.failures.join('; ')}`,
+      message: `the snapshot is blocked: ${validation.failures.join('; ')}`,
       alert: { validationId, failures: validation.failures },
     }
 

@@ -130,7 +130,10 @@ async function requireOrdered(deps: Deps, opening: Opening): Promise<void> {
       (order.hotfix === undefined && (await findRetrained(database, { ...order, retraining })) === false),
   ]
   if (rows.includes(false))
-    throw new DomainError('forbidden', 'the release cannot open: no stored row asks for it as it stands')
+    throw new DomainError(
+      'forbidden',
+      'the release cannot open: no stored row asks for it with this version, requester and policy',
+    )
 }
 
 interface Asked {

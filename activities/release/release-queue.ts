@@ -19,7 +19,7 @@ export const enqueueRelease =
   async (request: ReleaseRequest): Promise<{ id: string } | { refused: string }> => {
     const { model, version, requestedBy, policy, retraining = '' } = request
     if ((await findRetrained(store, { model, version, requestedBy, policy, retraining })) === undefined)
-      return { refused: 'no retraining has asked for it' }
+      return { refused: 'no recent retraining registered this version for this requester and policy' }
     const used = policy ?? (await getModel(store, model)).definition.release
     const over = queuePolicy({ policy: used, byPerson: false, hotfix: false })
     if (over === 'refuse') return { refused: 'its policy does not queue releases' }

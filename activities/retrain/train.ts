@@ -188,7 +188,7 @@ function runProgram(
 
 const final: readonly ErrorCode[] = ['training_failed', 'artifact_invalid', 'invalid_model_file']
 
-/** Rethrows the error. Makes it non-retryable after repeated memory shortages, silences or interruptions. */
+/** Returns the error to throw; it is final after repeated memory shortages, silences, failures or interruptions. */
 async function judgeFailure(
   store: Deps['store'],
   { id, attempts }: TrainingRecord,

@@ -166,7 +166,7 @@ export const formRegistry: readonly FormEntry[] = [
   {
     path: '/models/:name/reviews',
     allow: reviewers,
-    summary: 'Store what a person says of an answer.',
+    summary: 'Store a review of a prediction.',
     find: async () => (await import('./pages/model/review-action.ts')).submitReview,
   },
   {

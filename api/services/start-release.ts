@@ -73,11 +73,13 @@ export const startRelease: StartCommand<StartReleaseInput, StartedRelease | Queu
     const busy = `${model} is being released already${open ? ` as ${open.state.id}` : ''}`
     // A version that can never be released must not supersede a queued version that can.
     const issue =
-      open?.state.version === version ? 'it is this version' : await issueOfCandidate(deps, request)
+      open?.state.version === version
+        ? 'the open release is of this version'
+        : await issueOfCandidate(deps, request)
     if (preemption === 'refuse' || issue !== undefined)
       throw new DomainError(
         'release_in_progress',
-        `${busy}, and ${version} cannot queue behind it: ${issue ?? 'its policy lets no release wait'}`,
+        `${busy}, and ${version} cannot queue behind it: ${issue ?? 'its policy does not queue releases'}`,
         open && { release: open.state.id },
       )
     const waiting = await store.transaction((database) =>

@@ -118,7 +118,8 @@ const unanswered = (request: string, timeoutMs: number) =>
   failure({
     code: 'unreachable',
     detail: `no response to ${request} within ${timeoutMs / 1_000} s; it may still take effect`,
-    remedy: 'Find the process that is away with `tenure doctor`, then check with `tenure status`.',
+    remedy:
+      'Find the process that does not respond with `tenure doctor`; check with `tenure status` whether the request took effect.',
   })
 
 function unreachable(base: string, error: unknown) {

@@ -57,7 +57,8 @@ export const releaseCommands: readonly CommandSpec[] = Object.entries(verbs).map
       await confirm(
         terminal,
         options,
-        () => `Promote ${version} without approvals and waits: one stage, then 100 % if no regression?`,
+        () =>
+          `Promote ${version} without approvals and waits, to 100 % after one stage without a regression?`,
       )
     const stage = options['stage'] ?? (isForStage(name) ? shown.stage : undefined)
     const body = { ...reason, stage, artifact_digest, evaluation_digest, policy_digest }
@@ -121,7 +122,7 @@ export const rollbackCommand: CommandSpec = {
       version ??= found.rolls_back
       const champion = found.champion?.version
       return version === undefined || version === champion
-        ? `Roll back ${named} from ${champion ?? 'no champion'} to its last proven version, for all traffic?`
+        ? `Roll back ${named} from ${champion ?? 'no champion'} to its last known good version, for all traffic?`
         : `Roll back the candidate ${version}, so that ${champion ?? 'no version'} serves all traffic?`
     })
     const reason =
@@ -162,7 +163,7 @@ export const signalCommand: CommandSpec = {
     const [name, named] = args.map(String) as [string, string]
     const command = signals[name]
     if (command === undefined)
-      throw usageError(`"${name}" is no command to a release; use ${Object.keys(signals).join(', ')}`)
+      throw usageError(`"${name}" is not a command to a release; use ${Object.keys(signals).join(', ')}`)
     const id = await findReleaseId(api(), named)
     const { artifact_digest, evaluation_digest, policy_digest } = await api().get<ReleaseAnswer>(
       path`/v1/releases/${id}`,

@@ -24,6 +24,6 @@ export function findingOfApplied(applied: readonly AppliedResource[], live: read
   return warning(
     'state file',
     `changed since the last \`tenure apply\`: ${changed.join(', ')}`,
-    'Read the differences with `tenure plan`; take them into the state file, or run `tenure apply`.',
+    'Read the differences with `tenure plan`; add them to the state file, or undo them with `tenure apply`.',
   )
 }

@@ -98,7 +98,7 @@ export function findingsOfDuties({
       broken(
         'what must run',
         `missing: ${named(missing)}`,
-        'Run `tenure models sync`. A control worker starts them again by itself within a minute.',
+        'Wait a minute: a control worker starts them again. If they stay missing, run `tenure models sync`.',
       ),
     )
   for (const { scheduleId, note } of schedules.paused)

@@ -20,7 +20,7 @@ export async function askForColumns(
     columns.find(({ column }) => column.toLowerCase() === name.trim().toLowerCase())
   let label = inferred.label
   for (let hint = ''; ;) {
-    const answer = await question(`${hint}Which column shall the model predict? [${label.column}] `)
+    const answer = await question(`${hint}Which column should the model predict? [${label.column}] `)
     const found = answer.trim() === '' ? label : find(answer)
     const issue = found === undefined ? 'there is no such column' : labelIssue(found)
     if (found !== undefined && issue === undefined) {
@@ -49,8 +49,8 @@ export async function withQuestions<T>(work: (question: Question) => Promise<T>)
     if ((error as Error).name !== 'AbortError') throw error
     throw failure({
       code: 'refused',
-      detail: 'the questions were ended before all were answered, and nothing was written',
-      remedy: 'Answer them, or take what is inferred with --yes.',
+      detail: 'the questions ended before all were answered; nothing was written',
+      remedy: 'Answer all questions, or accept the inferred columns with --yes.',
     })
   } finally {
     reader.close()

@@ -83,7 +83,7 @@ function recordsOf(text: string, delimiter: string, newline: string): string[] {
 }
 
 const refused = (detail: string) =>
-  failure({ code: 'refused', detail, remedy: 'Correct the file, or show `--from` another one.' })
+  failure({ code: 'refused', detail, remedy: 'Correct the file, or name another one with --from.' })
 
 function readHead(path: string): Buffer {
   let file: number

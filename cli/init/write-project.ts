@@ -47,7 +47,7 @@ export function writeProject(
       code: 'refused',
       detail: `${folder} has ${present.join(', ')} already, and nothing was written`,
       remedy: isProject
-        ? 'Name the model otherwise with --name, move the files, or overwrite them with --overwrite.'
+        ? 'Give the model another name with --name, move the files, or overwrite them with --overwrite.'
         : 'Name another folder, move the files, or overwrite them with --overwrite.',
     })
   for (const path of paths) {

@@ -183,7 +183,7 @@ function importanceTable(importance: GateReport['importance']): string {
     ]),
   )
   const left = unmeasured.length === 0 ? '' : ` The time was over before ${unmeasured.length} others.`
-  return `${table}\n\n${permutations} permutations of ${groupedDigits(rows)} test rows. Features that say the same share their importance.${left}`
+  return `${table}\n\n${permutations} permutations of ${groupedDigits(rows)} test rows. Features that carry the same information share their importance.${left}`
 }
 
 function decided({ policy, judge }: GateReport, subject: ReportSubject): string {

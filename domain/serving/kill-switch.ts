@@ -53,6 +53,6 @@ export function pinReason(flag: Flag | undefined): string | undefined {
   const how = serve === 'refuse' ? 'is refused' : `is pinned to its ${serve}`
   return (
     `kill switch: ${model} ${how} by ${actor} since ${at} (${reason}), so the candidate gets no traffic; ` +
-    `clear it with \`tenure kill-switches set ${model} normal\``
+    `clear it with \`tenure kill-switches set ${model} normal --reason "…"\``
   )
 }

@@ -78,7 +78,7 @@ async function runSweep(request: SweepRequest, asOf: string, progress: SweepProg
   const { validationId } = idsOfRun(workflowInfo().firstExecutionRunId)
   const { verdict, failures } = await reading.validate({ validationId, model, snapshotDigest, asOf, leftOut })
   if (verdict === 'block')
-    return { outcome: 'quarantined', message: `the batch is blocked: ${failures.join('; ')}` }
+    return { outcome: 'quarantined', message: `the snapshot is blocked: ${failures.join('; ')}` }
   await recording.recordSweepSnapshot({ id, snapshotDigest })
   reach('trials')
   await runTrials(request, { asOf, snapshotDigest })

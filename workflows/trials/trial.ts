@@ -98,7 +98,7 @@ async function runStages({ model, asOf, ids, request, progress, opened }: Stages
     const order = { validationId, model, snapshotDigest: digest, asOf, leftOut }
     const { verdict, failures } = await reading.validate(order)
     if (verdict !== 'block') return digest
-    return { outcome: 'quarantined', message: `the batch is blocked: ${failures.join('; ')}` }
+    return { outcome: 'quarantined', message: `the snapshot is blocked: ${failures.join('; ')}` }
   }
 }
 

@@ -8,7 +8,7 @@ export const batchScheduleWorkflowId = (model: string, batch: string): string =>
 
 export interface FireTriggersRequest {
   model: string
-  /** The batch whose schedule is due; the triggers are looked at when absent. */
+  /** The batch whose schedule is due. Absent: check the triggers of the model. */
   due?: string
 }
 

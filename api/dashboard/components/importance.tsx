@@ -34,7 +34,7 @@ export const ImportanceSection = ({
       <h2 id="importance-heading">Feature importance</h2>
       <p class="quiet small">
         Fall of {metric} when one column of {countText(rows)} test rows is shuffled, {permutations} times.
-        Features that say the same share their importance.
+        Features that carry the same information share their importance.
         {unmeasured.length > 0 && ` Not measured in time: ${unmeasured.length} features.`}
       </p>
       <div class="beside gates">

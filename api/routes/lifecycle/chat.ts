@@ -9,7 +9,10 @@ export const chatRoutes = (deps: ApiDeps): RouteDefinition[] => [
   defineRoute('post', '/v1/chat/slack', 'public', {
     summary:
       'Receive a click on a Slack card. Slack’s signature replaces the API key; the channel assigns a key to each user.',
-    answers: { 200: 'It is carried out, and Slack is told the result', 401: 'Slack has not signed it' },
+    answers: {
+      200: 'The click is accepted; Slack receives the result afterwards',
+      401: 'Slack has not signed it',
+    },
     internal: true,
     rawBytes: maxBytes,
     contentTypes: ['application/x-www-form-urlencoded'],

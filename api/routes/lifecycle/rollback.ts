@@ -25,8 +25,8 @@ export const rollbackRoutes = (deps: ApiDeps): RouteDefinition[] => [
     summary:
       'Roll a model back. The candidate of an open release that serves callers is rolled back; otherwise the champion returns to the last known good version.',
     answers: {
-      200: 'Written. `replicas` says of each live replica whether it follows',
-      202: 'Postgres does not answer. The replicas that heard the order serve the known good version, keep it, and carry it out when Postgres is back',
+      200: 'The rollback is written. `replicas` has the state of each live or cut-off replica',
+      202: 'Postgres does not respond. The replicas that received the order serve the known good version, store the order, and write it to Postgres when Postgres is back',
     },
     answerSchema: rollbackAnswer,
     body: z.strictObject({

@@ -30,7 +30,7 @@ export const outcomeRoutes = ({ store, serving }: ApiDeps): RouteDefinition[] =>
     summary:
       'Store outcomes of predictions, all or none. Repeating an outcome changes nothing; another value is a correction. A predictor may send only outcomes of predictions made with its own key.',
     answers: {
-      200: 'The number of outcomes received, accepted, newly stored, and of unknown predictions; the last are stored for a labeller or admin of all models only',
+      200: 'The number of outcomes received, accepted, newly stored, and of unknown predictions, which are stored only for a labeller or an admin of all models',
     },
     answerSchema: outcomesAnswer,
     body: outcomes(serving.wall),

@@ -59,7 +59,10 @@ const predictedSchema = {
             additionalProperties: { type: 'number' },
             description: 'Of a model with several numbers, by name.',
           },
-          review: { type: 'boolean', description: 'Lies in the band that a person decides.' },
+          review: {
+            type: 'boolean',
+            description: 'Whether the prediction lies in the review band of the model.',
+          },
         },
       },
     },

@@ -20,7 +20,7 @@ export function expectClasses(output: Output, classes: readonly string[] | undef
 const remedyFor = (classes: readonly string[]): string =>
   [...classes].sort((a, b) => Number(a) - Number(b)).every((each, at) => each === String(at))
     ? 'list the classes in the model file in the order of their numbers'
-    : 'train it on the places of that order, from 0, in place of the names'
+    : 'train it on the positions of the classes in the model file, from 0, instead of their names'
 
 /**
  * Returns the expected order of two classes when the first one is the positive class; undefined when the order is right or the names are

@@ -50,7 +50,7 @@ async function requireSameFile(
   if (there.equals(bytes)) return
   throw failure({
     code: 'otherwise',
-    detail: `${address} is there with other bytes: another copy of this database archives to the same place`,
-    remedy: 'Stop one of the two, or give it a TENURE_BACKUP_TO of its own.',
+    detail: `${address} already exists with other bytes: another copy of this database archives to the same place`,
+    remedy: 'Stop one of the two databases, or set another TENURE_BACKUP_TO for it.',
   })
 }

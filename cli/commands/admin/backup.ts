@@ -109,7 +109,7 @@ const runCommand: CommandSpec = {
 
 const offCommand: CommandSpec = {
   name: 'off',
-  summary: 'Say that no backups are scheduled any more, so that none is reported as late',
+  summary: 'Record that backups are no longer scheduled, so that no alert reports a late backup',
   examples: ['backup off'],
   async run({ terminal }) {
     const { openInstallation } = await import('../../backup/installation.ts')

@@ -1,4 +1,4 @@
-/** `tenure keys`: manages API keys. A secret is shown once, on creation. */
+/** `tenure keys`: manages API keys. A secret is shown once, when it is created or rotated. */
 import { roles } from '../../../domain/roles.ts'
 import type { KeyAnswer } from '../../client/responses.ts'
 import { path, usageError, type Client } from '../../client/client.ts'

@@ -21,7 +21,7 @@ export const restoreCommand: CommandSpec = {
     ['--re-sign', 'Sign the versions of the backup with the signing key of this installation'],
     [
       '--after-point-in-time',
-      'No file: the database was restored by other means; only raise the epoch and close open work',
+      'Without a file, after a restore by other means: only raise the epoch and close open work',
     ],
   ],
   examples: [
@@ -84,11 +84,16 @@ async function restoreMoment(
   const { at, actor, options } = given
   const { backups, s3 } = readCommandConfig()
   const from = given.from ?? backups?.to
-  if (options['afterPointInTime'] === true) throw usageError('--at completes the restore by itself')
-  if (from === undefined) throw usageError('no place is named', 'Name it, or set TENURE_BACKUP_TO.')
+  if (options['afterPointInTime'] === true)
+    throw usageError('--at already completes the restore', 'Leave out --after-point-in-time.')
+  if (from === undefined)
+    throw usageError(
+      'the place of the backups is missing',
+      'Name a directory or s3://bucket/prefix, or set TENURE_BACKUP_TO.',
+    )
   const moment = new Date(at)
   if (at !== 'latest' && Number.isNaN(moment.getTime()))
-    throw usageError(`${at} is no time`, 'Write it as 2026-03-01T12:00:00Z, or `latest`.')
+    throw usageError(`--at ${at} is not a time`, 'Write the time as 2026-03-01T12:00:00Z, or `latest`.')
   const { openBackupStore } = await import('../../backup/backup-place.ts')
   const { restoreTo } = await import('../../backup/point-in-time/restore-to.ts')
   const done = await restoreTo({
@@ -102,8 +107,8 @@ async function restoreMoment(
   terminal.answer(
     done,
     [
-      `Restored ${done.file} and ${done.log_files} log files; the last transaction is of ${done.restored_to}`,
-      `${done.artifacts} files of artifacts and snapshots came back`,
+      `Restored ${done.file} and ${done.log_files} log files; the last transaction is from ${done.restored_to}`,
+      `Restored ${done.artifacts} files of artifacts and snapshots`,
       ...afterwardsLines(terminal, done),
       ...done.missing.map((each) => `missing: ${each}`),
     ].join('\n'),

@@ -42,7 +42,7 @@ export const policyGroup: CommandGroup = {
         ['--false-rollback <rate>', 'Bound Σα on false rollbacks, up to 0.05 (default: that of the policy)'],
         [
           '--fault <kind>',
-          'What bad candidates do: errors, worse or stale-feature (default: errors). Outcomes come as recorded, or at once',
+          'Fault of the bad candidates: errors, worse or stale-feature (default: errors). Outcomes arrive as recorded; without a record, at once',
         ],
         ['--hours <list>', `Times of all stages together, in hours (default: ${defaultHours})`],
         ['--releases <n>', 'Simulated releases of each plan and fault (default: 40)'],
@@ -173,7 +173,7 @@ function trafficText(world: SimulatedWorld): string {
 
 /** Describes how the outcomes arrive that candidates are judged by. */
 function labelText(labels: SimulatedWorld['labels']): string {
-  if (labels === undefined) return ', no outcomes recorded: taken as known at once'
+  if (labels === undefined) return ', no outcomes recorded: simulated as known at once'
   const { delayMs, predictions, known, right } = labels
   const rightly = right === undefined ? '' : `, ${percentText(right / Math.max(1, known))} of them right`
   return `; ${percentText(known / Math.max(1, predictions))} have an outcome after ${fourDigits(delayMs / 3_600_000)} h${rightly}`

@@ -39,7 +39,7 @@ export const triggersGroup: CommandGroup = {
     {
       name: 'fire <model> <trigger>',
       summary: 'Fire a trigger now',
-      options: [['--set <name=value…>', 'Parameter of the webhook']],
+      options: [['--set <name=value…>', 'Parameter of the webhook, or the day of a batch: date=2026-11-01']],
       examples: ['triggers fire flight-delay file', 'triggers fire flight-delay webhook --set region=eu'],
       async run({ terminal, api }, { args, lists }) {
         const [model, trigger] = args.map(String)

@@ -12,13 +12,13 @@ export const initCommand: CommandSpec = {
     ['--from <csv>', 'File with a header and rows (default: an example, 150 flowers)'],
     [
       '--label <column>',
-      'Column to predict (default: one that is named as labels are, such as target or churn, else the last)',
+      'Column to predict (default: a column with a usual label name, such as target or churn, otherwise the last)',
     ],
     ['--time <column>', 'Column with the time of a row (default: inferred, and asked about on a terminal)'],
     ['--label-kind <kind>', 'classes or number, for a column of numbers (default: inferred)'],
     ['--name <model>', 'Name of the model (default: that of the CSV)'],
-    ['--yes', 'Take what is inferred and ask nothing'],
-    ['--overwrite', 'Overwrite files that are there; in a project, the model file and its data only'],
+    ['--yes', 'Accept the inferred columns without questions'],
+    ['--overwrite', 'Overwrite existing files; in a project, only the model file and its data'],
   ],
   examples: ['init', 'init shop --from orders.csv', 'init --from orders.csv --label returned --yes'],
   async run({ terminal }, { args, options }) {

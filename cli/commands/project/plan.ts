@@ -37,7 +37,7 @@ export const planCommand: CommandSpec = {
 
 export const applyCommand: CommandSpec = {
   name: 'apply [plan]',
-  summary: 'Change the installation to what the state file says; with a saved plan, exactly that',
+  summary: 'Change the installation to match the state file; with a saved plan, make exactly its changes',
   options: [
     fileOption,
     pruneOption,
@@ -48,7 +48,7 @@ export const applyCommand: CommandSpec = {
   async run({ terminal, api }, { args, options }) {
     const saved = args[0] === undefined ? undefined : readSaved(args[0])
     if (saved !== undefined && (options['file'] !== undefined || options['prune'] !== undefined))
-      throw usageError('a saved plan has its own --file and --prune')
+      throw usageError('--file and --prune are part of the saved plan', 'Leave out --file and --prune.')
     const plan = await planOf({ api }, saved ?? targetOf(options))
     if (saved !== undefined && saved.fingerprint !== plan.fingerprint)
       throw new DomainError(
@@ -65,7 +65,10 @@ export const applyCommand: CommandSpec = {
         (answer) => answer && answer === 'yes',
       ))
     if (isAgreed === undefined)
-      throw usageError('no terminal to ask at: add --yes, or apply a plan of `tenure plan --out`')
+      throw usageError(
+        'there is no terminal for the confirmation',
+        'Add --yes, or apply a plan that `tenure plan --out` wrote.',
+      )
     if (!isAgreed) {
       terminal.say('Nothing was applied.')
       return exitCodes.otherwise
@@ -122,6 +125,6 @@ function readSaved(path: string): Target & { fingerprint: string } {
   const plan = parseJson<Partial<ReturnType<typeof savedOf>>>(text)
   const { format, file, prune, fingerprint } = plan ?? {}
   if (format !== 'tenure-plan@1' || file === undefined || fingerprint === undefined)
-    throw usageError(`${path} is no plan of \`tenure plan --out\``)
+    throw usageError(`${path} is not a plan`, 'Name a file that `tenure plan --out` wrote.')
   return { file, prune: prune === true, fingerprint }
 }

@@ -63,7 +63,7 @@ function parsedRow(text: string): object {
     const row: unknown = JSON.parse(text)
     if (typeof row === 'object' && row !== null && !Array.isArray(row)) return row
   } catch {
-    // Said below.
+    // The error below covers invalid JSON too.
   }
   throw usageError(`The row must be a JSON object such as {"size": 3}, not ${text.slice(0, 80)}`)
 }

@@ -22,7 +22,7 @@ interface QueueAnswer {
 
 export const reviewsGroup: CommandGroup = {
   name: 'reviews',
-  summary: 'List answers that the model is not sure of, and say what they should be',
+  summary: 'List the predictions that wait for a review, and store reviews',
   commands: [
     {
       name: 'list <model>',
@@ -47,14 +47,14 @@ export const reviewsGroup: CommandGroup = {
         const share = (value: number) => `${Number((100 * value).toPrecision(3))} %`
         const said =
           accuracy === null || error === null || pooled === null
-            ? 'Accuracy: not enough is known yet.'
+            ? 'Accuracy: unknown; it needs reviews in the band and outcomes outside.'
             : `Accuracy: ${share(accuracy)} ± ${share(2 * error)} (without weights ${share(pooled)}).`
         terminal.answer(queue, `${table}\n${said}`)
       },
     },
     {
       name: 'answer <model> <prediction> <value>',
-      summary: 'Say what an answer should be: a class, or true or false',
+      summary: 'Store a review of a prediction: the right class, or true or false',
       examples: ['reviews answer flight-delay 01890a5d-ac96-774b-bcce-b302099a8057 true'],
       async run({ terminal, api }, { args }) {
         const text = String(args[2])
@@ -62,7 +62,10 @@ export const reviewsGroup: CommandGroup = {
         const taken = await api().post<{ stored: number }>(path`/v1/models/${args[0]}/reviews`, {
           reviews: [{ prediction_id: String(args[1]), value }],
         })
-        terminal.answer(taken, taken.stored === 0 ? 'The same was said before.' : 'The review is stored.')
+        terminal.answer(
+          taken,
+          taken.stored === 0 ? 'The same review was already stored.' : 'The review is stored.',
+        )
       },
     },
   ],

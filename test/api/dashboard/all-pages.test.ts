@@ -130,7 +130,7 @@ describe('the overview', () => {
     const { text } = await get('/')
     const summary = /<nav class="summary"[^]*?<\/nav>/.exec(text)![0].replaceAll(/<[^>]+>/g, ' ')
     expect(summary).toMatch(/Live\s+1 of 2 models\s+Newest: late-trains_v1\.40\.0/)
-    expect(summary).toMatch(/Needs a person\s+Nothing/)
+    expect(summary).toMatch(/Needs a decision\s+Nothing/)
     expect(summary).toMatch(/At risk\s+[1-9]\s+1 critical alert and \d more/)
     expect(summary).toMatch(/Changed in 24 h\s+2\s+late-trains retraining: not better and 1 more/)
     expect(text).toMatch(/since.*· by anna/s)

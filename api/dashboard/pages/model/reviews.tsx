@@ -119,7 +119,7 @@ const Estimate = ({ strata, estimate }: ReviewQueue): PageElement => {
         </p>
       )}
       <DataTable
-        caption="Answers and what is known of them"
+        caption="Answers with a known outcome or review"
         rows={rows}
         empty="No answers"
         columns={[
@@ -130,7 +130,7 @@ const Estimate = ({ strata, estimate }: ReviewQueue): PageElement => {
         ]}
       />
       <p class="hint">
-        A review is no outcome: no judge reads it. An outcome that comes later replaces it here.
+        A review is not an outcome: no judge reads it. A later outcome replaces the review here.
       </p>
     </section>
   )

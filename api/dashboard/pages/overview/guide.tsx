@@ -143,7 +143,7 @@ const NextSteps = ({ model, isOver }: { model: string; isOver: boolean }): PageE
       </li>
       <li>
         <strong>Rehearse a rollback</strong> with a version that is known to be bad:{' '}
-        <code>npx tenure drills run {model}</code>. Its result stands on <a href="/drills">Drills</a>.
+        <code>npx tenure drills run {model}</code>. The page <a href="/drills">Drills</a> shows its result.
       </li>
       <li>
         <strong>Bring a model of your own</strong>: <code>npx tenure init ../my-project --from data.csv</code>{' '}
@@ -199,7 +199,7 @@ export const guidePage = definePage({
           <h2 id="where-heading">Where to find it</h2>
           <ul>
             <li>
-              <a href="/">Overview</a>: what is live, what needs a person, what is at risk
+              <a href="/">Overview</a>: what is live, what needs a decision, what is at risk
             </li>
             <li>
               <a href="/releases">Releases</a>: each with its decision, its evidence and its buttons
@@ -208,7 +208,7 @@ export const guidePage = definePage({
               <a href="/models">Models</a>: versions, quality in use, drift, and who was champion when
             </li>
             <li>
-              <a href="/audit">Audit</a>: every change of production, in a chain that shows an edit
+              <a href="/audit">Audit</a>: every change to production, in a hash chain that reveals edits
             </li>
             <li>
               <a href="/glossary">Glossary</a>: what the terms of statistics mean for a decision

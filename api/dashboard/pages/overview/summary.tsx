@@ -69,7 +69,7 @@ export const OverviewSummary = (seen: Seen): PageElement => {
       </Answer>
       <Answer
         href={asking.length === 1 ? `/releases/${asking[0]!.state.id}` : '#attention'}
-        name="Needs a person"
+        name="Needs a decision"
         tone={asking.length > 0 ? 'warn' : 'good'}
       >
         <strong>{asking.length === 0 ? 'Nothing' : asking.length}</strong>

@@ -177,7 +177,7 @@ export const CommandForm = ({ subject, actor, token, once }: FormParts): PageEle
               <>
                 <p class="small">
                   Emergency promotion skips approvals and waits: one stage, then 100 % if no regression,
-                  within 1 h. Everyone is notified.
+                  within 1 h. A critical alert reports it.
                 </p>
                 <CommandButton name="promoteNow" />
               </>

@@ -223,8 +223,8 @@ const WhatHappens = ({ state, now, stages, tiles, excess }: Happening): PageElem
       </dd>
       <dt>Deadline</dt>
       <dd>
-        {leftMs > 0 ? `in ${durationText(leftMs)}` : 'passed'}: without enough evidence{' '}
-        {state.policy.whenInconclusive === 'end' ? 'the release ends' : 'an approver decides'}
+        {leftMs > 0 ? `in ${durationText(leftMs)}` : 'passed'}: without data the release rolls back; if
+        inconclusive, {state.policy.whenInconclusive === 'end' ? 'the release ends' : 'an approver decides'}
       </dd>
     </dl>
   )
