@@ -30,6 +30,9 @@ export const subtract = (a: Code, b: Code): Code => [...a, ...b, 0x6b]
 export const multiply = (a: Code, b: Code): Code => [...a, ...b, 0x6c]
 export const isAtMost = (a: Code, b: Code): Code => [...a, ...b, 0x4d]
 
+export const or = (a: Code, b: Code): Code => [...a, ...b, 0x72]
+/** Pushes the position of the lowest bit that is 1. */
+export const lowestBit = (a: Code): Code => [...a, 0x68]
 export const and = (a: Code, b: Code): Code => [...a, ...b, 0x71]
 export const shiftLeft = (a: Code, b: Code): Code => [...a, ...b, 0x74]
 /** Shifts right as an unsigned number. */
@@ -37,6 +40,8 @@ export const shiftRight = (a: Code, b: Code): Code => [...a, ...b, 0x76]
 /** Pushes 1 if `a` is greater than `b` as unsigned numbers, otherwise 0. */
 export const isMore = (a: Code, b: Code): Code => [...a, ...b, 0x4b]
 export const loadByte = (at: Code, offset = 0): Code => [...at, 0x2d, 0, ...leb(offset)]
+/** Loads 8 bits as a signed number. */
+export const loadSignedByte = (at: Code, offset = 0): Code => [...at, 0x2c, 0, ...leb(offset)]
 /** Loads 16 bits as an unsigned number. */
 export const loadHalf = (at: Code, offset = 0): Code => [...at, 0x2f, 1, ...leb(offset)]
 export const loadWord = (at: Code, offset = 0): Code => [...at, 0x28, 2, ...leb(offset)]
@@ -63,7 +68,7 @@ export const isDoubleBeyond = (at: Code, bound: Code): Code => [
   0x45,
 ]
 
-/** Loads four floats from an address. */
+/** Loads four floats, or 16 bytes, from an address. */
 export const load = (at: Code, offset = 0): Code => [...at, ...vector(0), 0, ...leb(offset)]
 /** Loads one float into all four lanes. */
 export const loadSplat = (at: Code): Code => [...at, ...vector(9), 0, 0]
@@ -75,10 +80,28 @@ export const store = (at: Code, offset: number, value: Code): Code => [
   ...leb(offset),
 ]
 export const zeros: Code = [...vector(12), ...Array.from({ length: 16 }, () => 0)]
+/** Loads a double into the first lane, and 0 into the second one. */
+export const loadDouble = (at: Code): Code => [...at, ...vector(0x5d), 0, 0]
+export const addDoubles = (a: Code, b: Code): Code => [...a, ...b, ...vector(0xf0)]
+/** Stores the first lane. */
+export const storeDouble = (at: Code, value: Code): Code => [...at, ...value, ...vector(0x5b), 0, 0, 0]
 export const addFloats = (a: Code, b: Code): Code => [...a, ...b, ...vector(0xe4)]
 export const multiplyFloats = (a: Code, b: Code): Code => [...a, ...b, ...vector(0xe6)]
 /** `a < b ? b : a` for each lane; NaN in `a` stays NaN. */
 export const larger = (a: Code, b: Code): Code => [...a, ...b, ...vector(0xeb)]
+
+/** Pushes a vector of 16 equal bytes. */
+export const splatByte = (value: number): Code => [...vector(12), ...Array.from({ length: 16 }, () => value)]
+export const addBytes = (a: Code, b: Code): Code => [...a, ...b, ...vector(0x6e)]
+export const subtractBytes = (a: Code, b: Code): Code => [...a, ...b, ...vector(0x71)]
+export const orBytes = (a: Code, b: Code): Code => [...a, ...b, ...vector(0x50)]
+export const xorBytes = (a: Code, b: Code): Code => [...a, ...b, ...vector(0x51)]
+/** For each lane, the byte of `bytes` at the position in `places`; 0 for a position above 15. */
+export const selectBytes = (bytes: Code, places: Code): Code => [...bytes, ...places, ...vector(0x0e)]
+/** All ones in each lane in which `a` is greater than `b` as signed bytes, otherwise 0. */
+export const areBytesMore = (a: Code, b: Code): Code => [...a, ...b, ...vector(0x27)]
+/** Pushes a number with the sign of each byte as a bit. */
+export const signsOfBytes = (a: Code): Code => [...a, ...vector(0x64)]
 
 /** Runs the body once, and repeats it while the condition holds after it. */
 export const repeatWhile = (condition: Code, body: Code): Code => [

@@ -1,7 +1,8 @@
 /** Computes rows with a forest: the leaf of each tree, their sum in the order of the library, and its link function. */
 import type { Forest } from './forest.ts'
-import { kernelOf } from './kernel.ts'
-import { walkerOf } from './walk.ts'
+import { blockKernelOf } from './kernels/block-kernel.ts'
+import { stepKernelOf } from './kernels/step-kernel.ts'
+import { walkerOf, type FindLeaves, type TreeKernel } from './walk.ts'
 
 export interface TreePredictor {
   inputs: number
@@ -18,33 +19,36 @@ export interface TreePredictor {
 
 export function predictorOf(forest: Forest): TreePredictor {
   const { roots, groups, leaves, width, linear, starts, scale, offsets, single, link } = forest
-  const kernel = kernelOf(forest)
-  const find = kernel?.find ?? walkerOf(forest)
-  // The kernel orders leaves in its own way. Leaves with one plain value are summed without converting their numbers.
-  const ordered = kernel !== undefined && linear.size === 0 && width === 1 ? kernel : undefined
-  const found = ordered?.found ?? new Int32Array(roots.length)
-  const values = ordered === undefined ? leaves : Float64Array.from(ordered.leafOf, (leaf) => leaves[leaf]!)
+  const kernel = blockKernelOf(forest) ?? stepKernelOf(forest)
+  const find = kernel === undefined ? walkerOf(forest) : finderOf(kernel)
+  // A kernel numbers leaves in its own way. Leaves with one plain value are summed without converting their numbers.
+  const ordered = linear.size === 0 && width === 1 ? kernel : undefined
+  const numbers = ordered?.found ?? new Uint8Array()
+  const firstLeaf = ordered?.firstLeaf ?? new Int32Array()
+  const sumOf = ordered?.sum
+  const summed = sumOf === undefined ? ordered?.leafOf : undefined
+  const values = Float64Array.from(summed ?? [], (leaf) => leaves[leaf]!)
+  const found = new Int32Array(roots.length)
   const findLeaves = ordered?.walk ?? ((row: Float64Array, at: number) => find(row, at, found))
   const sums = new Float64Array(starts.length)
   const count = starts.length
   const singles = new Float32Array(starts.length)
 
   const addDoubles = (rows: Float64Array, at: number): void => {
+    if (sumOf !== undefined) {
+      sums[0] = sumOf()
+      return
+    }
     sums.set(starts)
-    if (linear.size > 0 || width > 1) {
+    if (ordered !== undefined)
+      for (let t = 0; t < numbers.length; t++) sums[groups[t]!]! += values[firstLeaf[t]! + numbers[t]!]!
+    else if (linear.size === 0 && width === 1)
+      for (let t = 0; t < found.length; t++) sums[groups[t]!]! += leaves[found[t]!]!
+    else
       for (let t = 0; t < found.length; t++) {
         const leaf = found[t]!
         for (let k = 0; k < width; k++) sums[groups[t]! + k]! += valueOf(rows, at, leaf, k)
       }
-      return
-    }
-    if (count === 1) {
-      let sum = starts[0]!
-      for (let t = 0; t < found.length; t++) sum += values[found[t]!]!
-      sums[0] = sum
-      return
-    }
-    for (let t = 0; t < found.length; t++) sums[groups[t]!]! += values[found[t]!]!
   }
   const valueOf = (rows: Float64Array, at: number, leaf: number, k: number): number => {
     const plain = leaves[leaf * width + k]!
@@ -60,8 +64,11 @@ export function predictorOf(forest: Forest): TreePredictor {
   }
   const addSingles = (): void => {
     singles.set(starts)
-    for (let t = 0; t < found.length; t++)
-      for (let k = 0; k < width; k++) singles[groups[t]! + k]! += values[found[t]! * width + k]!
+    if (ordered !== undefined)
+      for (let t = 0; t < numbers.length; t++) singles[groups[t]!]! += values[firstLeaf[t]! + numbers[t]!]!
+    else
+      for (let t = 0; t < found.length; t++)
+        for (let k = 0; k < width; k++) singles[groups[t]! + k]! += leaves[found[t]! * width + k]!
     sums.set(singles)
   }
 
@@ -80,5 +87,12 @@ export function predictorOf(forest: Forest): TreePredictor {
       link(sums, 0, count)
       for (let k = 0; k < count; k++) into[to + k] = sums[k]!
     },
+  }
+}
+
+function finderOf({ walk, found, firstLeaf, leafOf }: TreeKernel): FindLeaves {
+  return (row, at, leaves) => {
+    walk(row, at)
+    for (let tree = 0; tree < found.length; tree++) leaves[tree] = leafOf[firstLeaf[tree]! + found[tree]!]!
   }
 }

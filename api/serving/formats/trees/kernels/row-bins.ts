@@ -1,11 +1,13 @@
 /**
- * Converts a row to bytes for the kernel: for each slot, the position of its value among the model's thresholds; for each set of
+ * Converts a row to bytes for the kernels: for each slot, the position of its value among the model's thresholds; for each set of
  * categories, whether the value is in it.
  */
-import { isIn, slotValue, type Forest } from './forest.ts'
+import { isIn, slotValue, type Forest, type Slot } from '../forest.ts'
 
 /** The number of thresholds that a byte distinguishes. */
 const maxBins = 255
+/** The number of slots that are searched together. */
+export const searches = 4
 /** The maximum number of bytes of a row, because a position has 16 bits. */
 const maxBytes = 65_536
 /** The maximum number of bytes of the category tables. */
@@ -14,9 +16,30 @@ const maxTables = 67_108_864
 /** Encodes a node: the position of its byte, the index of its threshold, and the distance to its first child. */
 export const nodeWord = (byte: number, bin: number, distance: number): number =>
   (byte << 16) | (bin << 8) | distance
+export const byteOf = (word: number): number => word >>> 16
+export const binOf = (word: number): number => (word >>> 8) & 255
+
+/** A slot that the kernels search in WebAssembly. */
+export interface SearchedSlot {
+  slot: Slot
+  bounds: Float64Array
+  /** The position of its byte. */
+  first: number
+  /** The position of its value among those that the writer prepares. */
+  at: number
+  /** The number of bounds after the search is padded. A missing value gets this position, after all bounds. */
+  size: number
+}
+
+export type RowBins = NonNullable<ReturnType<typeof binsOf>>
 
 /** Plans the bytes of a row; undefined when there are too many. */
-export function binsOf({ slots, sets, tests, thresholds }: Forest) {
+export function binsOf({
+  slots,
+  sets,
+  tests,
+  thresholds,
+}: Pick<Forest, 'slots' | 'sets' | 'tests' | 'thresholds'>) {
   const lists = boundsOf({ slots, tests, thresholds })
   let end = 1
   const numeric = slots.map((slot, index) => {
@@ -25,10 +48,17 @@ export function binsOf({ slots, sets, tests, thresholds }: Forest) {
     end += Math.ceil(bounds.length / maxBins)
     return { slot, bounds, first }
   })
-  // Padded to 1, 3, 7, … bounds, so that a binary search halves them without a remainder.
+  // Padded to 1, 3, 7, … bounds, so that a binary search halves them without a remainder. One more where possible, so that no value but a
+  // missing one gets the last position.
   const searched = numeric
     .filter(({ bounds }) => bounds.length <= maxBins)
-    .map((each) => ({ ...each, size: 2 ** Math.ceil(Math.log2(each.bounds.length + 1)) - 1 }))
+    .map((each, at): SearchedSlot => ({
+      ...each,
+      at,
+      size: 2 ** Math.ceil(Math.log2(Math.min(each.bounds.length + 1, maxBins) + 1)) - 1,
+    }))
+  const groups = groupsOf(searched)
+  const searchedAt = new Map(searched.map((each) => [each.first, each]))
   const others = numeric.filter(({ bounds }) => bounds.length > maxBins)
   const setByte = new Int32Array(sets.length)
   const columns = [...new Set(sets.map(({ column }) => column))].map((column) => {
@@ -41,13 +71,19 @@ export function binsOf({ slots, sets, tests, thresholds }: Forest) {
   if (end > maxBytes) return undefined
   const tables = columns.reduce((sum, { own, codes }) => sum + own.length * (codes + 2), 0)
   if (tables > maxTables) return undefined
+  const tablesAt = end
   for (const each of columns) {
     each.at = end
     end += each.own.length * (each.codes + 2)
   }
   return {
     end,
+    /** The bytes before this position are those of the row, from 1 on; after them are the tables of categories. */
+    tablesAt,
     searched,
+    groups,
+    /** Returns the position that a missing value gets; no other value has it if the slot has at most 254 thresholds. */
+    missingOf: (test: number): number => searchedAt.get(numeric[test]!.first)!.size,
     /** Returns the word of a node without the distance to its children. */
     placeOf(test: number, threshold: number): number {
       if (test < 0) return nodeWord(setByte[~test]!, 0, 0)
@@ -96,8 +132,18 @@ export function binsOf({ slots, sets, tests, thresholds }: Forest) {
   }
 }
 
+/** Groups slots of similar size. Each slot is searched with as many bounds as the largest of its group has. */
+function groupsOf(searched: SearchedSlot[]): SearchedSlot[][] {
+  const order = searched.toSorted((a, b) => b.size - a.size || a.first - b.first)
+  return Array.from({ length: Math.ceil(order.length / searches) }, (_, group) => {
+    const slots = order.slice(group * searches, (group + 1) * searches)
+    for (const slot of slots) slot.size = slots[0]!.size
+    return slots
+  })
+}
+
 /** Returns the distinct thresholds of each slot, in order. */
-function boundsOf({
+export function boundsOf({
   slots,
   tests,
   thresholds,

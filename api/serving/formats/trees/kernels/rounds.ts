@@ -2,7 +2,7 @@
  * Plans the rounds of a walk: some steps for all trees, then some for those that have not reached their leaf, and so on. Trees that grow
  * leaf by leaf are deep, but few rows reach the deepest leaves. Without rounds, each tree would take as many steps as its deepest leaf.
  */
-import type { Forest } from './forest.ts'
+import type { Forest } from '../forest.ts'
 
 /** A round ends when at most this share of its trees is still walking. */
 const walkingShare = 0.25

@@ -1,0 +1,213 @@
+/**
+ * Computes 15 tests of a tree at once with vectors of 16 bytes. Such a block leads four levels down, to a leaf or to another block; most
+ * rows reach their leaf within one or two. All trees pass their first block. Then each tree that has not reached its leaf passes another
+ * one, and so on. A row has at most 64 bytes, which stay in registers.
+ */
+import * as wasm from '../../../network/wasm-encoder.ts'
+import type { Forest } from '../forest.ts'
+import type { TreeKernel } from '../walk.ts'
+import { treeBlocksOf, fitsBlocks, type TreeBlock } from './blocks.ts'
+import { mergedSlotsOf, type MergedSlots } from './merged-slots.ts'
+import { binOf, binsOf, byteOf, type RowBins } from './row-bins.ts'
+import { planSums } from './leaf-sums.ts'
+import { planSearch, searchCode, searchLocals } from './row-search.ts'
+
+const pageBytes = 65_536
+const vectorBytes = 16
+const maxVectors = 4
+/** The maximum size of all blocks, which take up to four times the memory of the nodes. */
+const maxBlockBytes = 16_777_216
+/** A block has a byte for each test: the position of the row's byte, the threshold, and what is added to both; then its exits. */
+const [thresholdsAt, addendsAt, exitsAt, blockBytes] = [16, 32, 48, 64] as const
+/** The number of trees whose results are read together. */
+const scanned = 32
+
+/** A byte for each result of a block's first seven tests: how far to shift to the test on the fourth level. */
+const shiftsAt = 0
+/** Vectors of 0, 16, 32 and 48, by which positions differ between the vectors of the row. */
+const offsetsAt = 128
+const rowAt = offsetsAt + maxVectors * vectorBytes
+
+/** Compiles a forest; undefined when a row needs too many bytes, or when a tree or the forest is too large. */
+export function blockKernelOf(forest: Forest): TreeKernel | undefined {
+  const { roots, slots, sets } = forest
+  if (new Set([...slots, ...sets].map(({ column }) => column)).size > maxVectors * vectorBytes)
+    return undefined
+  if (roots.some((root) => !fitsBlocks(forest, root))) return undefined
+  const merged = mergedSlotsOf(forest)
+  const bins = binsOf(merged)
+  if (bins === undefined) return undefined
+  const vectors = Math.ceil((bins.tablesAt - 1) / vectorBytes)
+  if (vectors > maxVectors) return undefined
+  const trees = roots.length
+  const packed = Array.from(roots, (root) => treeBlocksOf(merged, root))
+  const size = packed.reduce((sum, { blocks }) => sum + blocks.length, 0) * blockBytes
+  if (size > maxBlockBytes) return undefined
+  const firstLeaf = new Int32Array(trees)
+  const leafOf = new Int32Array(packed.reduce((sum, { leaves }) => sum + leaves.length, 0))
+  const blocksAt = (rowAt + Math.max(bins.end, 1 + maxVectors * vectorBytes) + blockBytes) & -blockBytes
+  const endsAt = blocksAt + size
+  const resultsAt = endsAt + trees * 4
+  const resultsEnd = resultsAt + trees
+  const search = planSearch(bins, resultsEnd + scanned)
+  const sums = planSums(forest, { trees, leaves: leafOf.length }, search.end)
+  const memory = new WebAssembly.Memory({
+    initial: Math.ceil((sums?.end ?? search.end) / pageBytes),
+  })
+  const bytes = new Uint8Array(memory.buffer)
+  for (let results = 0; results < 128; results++) bytes[shiftsAt + results] = shiftOf(results)
+  for (let at = 0; at < maxVectors * vectorBytes; at++) bytes[offsetsAt + at] = at & -vectorBytes
+  const ends = new Int32Array(memory.buffer, endsAt, trees)
+  const write = writerOf(merged, bins, bytes)
+  // The first blocks of all trees, which every row passes. Then the others, tree by tree; the last one of a tree comes first.
+  let [end, leaf] = [blocksAt + trees * blockBytes, 0]
+  for (const [tree, { blocks, leaves }] of packed.entries()) {
+    end += (blocks.length - 1) * blockBytes
+    ends[tree] = end
+    for (let index = 0; index < blocks.length; index++)
+      write(blocks[index]!, index === 0 ? blocksAt + tree * blockBytes : end - index * blockBytes)
+    firstLeaf[tree] = leaf
+    leafOf.set(leaves, leaf)
+    leaf += leaves.length
+  }
+  const fill = search.prepare(memory, rowAt)
+  const run = new WebAssembly.Instance(kernelModule(Math.max(1, vectors)), { host: { memory } }).exports[
+    'run'
+  ] as (...places: number[]) => void
+  const numbers = { found: bytes.subarray(resultsAt, resultsEnd), firstLeaf, leafOf }
+  return {
+    memoryBytes: memory.buffer.byteLength + firstLeaf.byteLength + leafOf.byteLength,
+    ...numbers,
+    sum: sums?.prepare(memory, numbers),
+    walk(row, at) {
+      fill(row, at)
+      run(search.groupsAt, search.end, blocksAt, resultsAt, resultsEnd, endsAt)
+    },
+  }
+}
+
+/** Returns 7 plus the way through the first three levels, which is the number of the test on the fourth level. */
+function shiftOf(results: number): number {
+  let at = 0
+  while (at < 7) at = 2 * at + 1 + ((results >>> at) & 1)
+  return at
+}
+
+function writerOf({ tests, thresholds, turned }: MergedSlots, bins: RowBins, bytes: Uint8Array) {
+  return ({ nodes, exits }: TreeBlock, at: number): void => {
+    for (let place = 0; place < nodes.length; place++) {
+      const node = nodes[place]!
+      if (node < 0) continue
+      const word = bins.placeOf(tests[node]!, thresholds[node]!)
+      // Wraps the position of a missing value to 0.
+      const addend = turned[node] === 1 ? 256 - bins.missingOf(tests[node]!) : 0
+      bytes[at + place] = byteOf(word) - 1
+      // The sign is turned as in the row, because only signed bytes can be compared.
+      bytes[at + thresholdsAt + place] = (binOf(word) + addend) ^ 128
+      bytes[at + addendsAt + place] = addend
+    }
+    bytes.set(exits, at + exitsAt)
+  }
+}
+
+/** By the number of vectors of a row. */
+const compiled = new Map<number, WebAssembly.Module>()
+
+/**
+ * Builds `run(group, groupsEnd, block, results, resultsEnd, ends)`. Bins the slots first. The result of a tree is the exit from the block
+ * that it has passed last: a leaf, or a negative number of blocks from the tree's end on.
+ */
+function kernelModule(vectors: number): WebAssembly.Module {
+  const known = compiled.get(vectors)
+  if (known !== undefined) return known
+  const { get, set, constant, add } = wasm
+  const [block, results, resultsEnd, ends] = [2, 3, 4, 5] as const
+  const [result, group, groupEnds, walking, isWalking, tree, bits, shift, numbers] = [
+    6, 7, 8, 9, 10, 11, 12, 13, 14,
+  ] as const
+  const firstVector = numbers + searchLocals
+  const row = (index: number): number => firstVector + index
+  // Locals, because V8 would build a constant again for each block.
+  const offset = (index: number): number => firstVector + vectors + index
+  const positions = firstVector + 2 * vectors
+  const each = (of: (index: number) => wasm.Code): wasm.Code[] =>
+    Array.from({ length: vectors }, (_, index) => of(index))
+  const load = each((index) => [
+    ...set(
+      row(index),
+      wasm.xorBytes(wasm.load(constant(0), rowAt + 1 + index * vectorBytes), wasm.splatByte(128)),
+    ),
+    ...set(offset(index), wasm.load(constant(0), offsetsAt + index * vectorBytes)),
+  ]).flat()
+  // A position selects a byte of one vector, and 0 of the others.
+  const values = each((index) =>
+    wasm.selectBytes(
+      get(row(index)),
+      index === 0 ? get(positions) : wasm.subtractBytes(get(positions), get(offset(index))),
+    ),
+  ).reduce(wasm.orBytes)
+  const pass = [
+    ...set(positions, wasm.load(get(block))),
+    ...set(
+      bits,
+      wasm.signsOfBytes(
+        wasm.areBytesMore(
+          wasm.addBytes(values, wasm.load(get(block), addendsAt)),
+          wasm.load(get(block), thresholdsAt),
+        ),
+      ),
+    ),
+    ...set(shift, wasm.loadByte(wasm.and(get(bits), constant(127)), shiftsAt)),
+    // The way through three levels is `shift - 7`. Each has two exits.
+    ...wasm.storeByte(
+      get(result),
+      wasm.loadByte(
+        add(
+          add(get(block), wasm.shiftLeft(get(shift), constant(1))),
+          wasm.and(wasm.shiftRight(get(bits), get(shift)), constant(1)),
+        ),
+        exitsAt - 14,
+      ),
+    ),
+  ]
+  const signs = (offset: number): wasm.Code => wasm.signsOfBytes(wasm.load(get(group), offset))
+  const passNext = [
+    ...set(tree, wasm.lowestBit(get(walking))),
+    ...set(walking, wasm.and(get(walking), wasm.subtract(get(walking), constant(1)))),
+    ...set(result, add(get(group), get(tree))),
+    ...set(
+      block,
+      add(
+        wasm.shiftLeft(wasm.loadSignedByte(get(result)), constant(6)),
+        wasm.loadWord(add(get(groupEnds), wasm.shiftLeft(get(tree), constant(2)))),
+      ),
+    ),
+    ...pass,
+  ]
+  const module = new WebAssembly.Module(
+    wasm.moduleOf({ parameters: 6, numbers: 8 + searchLocals, vectors: 2 * vectors + 1 }, [
+      ...searchCode(numbers),
+      ...load,
+      ...set(result, get(results)),
+      ...wasm.loopWhile(wasm.isMore(get(resultsEnd), get(result)), [
+        ...pass,
+        ...set(block, add(get(block), constant(blockBytes))),
+        ...set(result, add(get(result), constant(1))),
+      ]),
+      ...wasm.repeatWhile(get(isWalking), [
+        ...set(isWalking, constant(0)),
+        ...set(group, get(results)),
+        ...set(groupEnds, get(ends)),
+        ...wasm.repeatWhile(wasm.isMore(get(resultsEnd), get(group)), [
+          ...set(walking, wasm.or(signs(0), wasm.shiftLeft(signs(vectorBytes), constant(vectorBytes)))),
+          ...set(isWalking, wasm.or(get(isWalking), get(walking))),
+          ...wasm.loopWhile(get(walking), passNext),
+          ...set(group, add(get(group), constant(scanned))),
+          ...set(groupEnds, add(get(groupEnds), constant(scanned * 4))),
+        ]),
+      ]),
+    ]),
+  )
+  compiled.set(vectors, module)
+  return module
+}
