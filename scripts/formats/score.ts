@@ -3,7 +3,6 @@
  * is a list in the order of the columns, or an object by their names. `null` is a missing value; `"inf"` and `"-inf"` are infinite. Prints
  * one JSON value per line: a number, or a list for several outputs.
  */
-import { readFileSync } from 'node:fs'
 import { parseArgs } from 'node:util'
 import type { ArtifactColumn } from '../../api/serving/formats/format.ts'
 import {
@@ -17,14 +16,34 @@ import { isOnnx, onnxLimits } from '../../api/serving/formats/onnx/graph.ts'
 import { openOnnx, type OnnxFile } from '../../api/serving/formats/onnx/open-onnx.ts'
 import { createSessions } from '../../api/serving/formats/onnx/session-host.ts'
 import { noText } from '../../domain/model/batch-spec.ts'
-import { DomainError } from '../../domain/errors.ts'
+import { DomainError, isError, quotedName } from '../../domain/errors.ts'
+import { parseJsonBody } from '../../domain/json-body.ts'
 
 const usage = 'usage: npm run score -- --artifact FILE --rows ROWS.json'
 
+/** The limit of the rows, which stay in memory. */
+const maxRowBytes = 512 * 1_048_576
+const form = 'give a JSON list of rows, with null for a missing value and "inf" for an infinite one'
+
+/** Parses the rows as the API parses a request: a key twice in a row or bytes that are not UTF-8 would change an answer silently. */
 function rowsOf(path: string): unknown[] {
-  const rows: unknown = JSON.parse(readFileSync(path, 'utf8'))
-  if (!Array.isArray(rows)) throw new DomainError('invalid_request', `${path} is no JSON list of rows`)
-  return rows
+  const bytes = readBounded(path, maxRowBytes)
+  try {
+    const rows = parseJsonBody(bytes, { maxValues: Infinity, what: path })
+    if (Array.isArray(rows)) return rows
+  } catch (error) {
+    if (!isError(error, 'body_not_json')) throw error
+    throw new DomainError('invalid_request', `${error.message}: ${form}`)
+  }
+  throw new DomainError('invalid_request', `${path} is no list of rows: ${form}`)
+}
+
+/** The names of the first columns, for a message. */
+function listed(columns: readonly ArtifactColumn[]): string {
+  const names = columns.slice(0, 10).map(({ name }) => name)
+  return (
+    names.join(', ') + (columns.length > names.length ? ` and ${columns.length - names.length} more` : '')
+  )
 }
 
 type Cell = number | string | null
@@ -33,7 +52,10 @@ type Cell = number | string | null
 function cellsOf(row: unknown, index: number, columns: readonly ArtifactColumn[]): Cell[] {
   const where = `row ${index}`
   if (typeof row !== 'object' || row === null)
-    throw new DomainError('invalid_request', `${where} is neither a list nor an object`)
+    throw new DomainError(
+      'invalid_request',
+      `${where} is neither a list nor an object: write each row as a list of ${columns.length} values, or as an object by the names of the columns`,
+    )
   if (Array.isArray(row) && row.length !== columns.length)
     throw new DomainError(
       'invalid_request',
@@ -42,7 +64,10 @@ function cellsOf(row: unknown, index: number, columns: readonly ArtifactColumn[]
   const named = new Set(columns.map(({ name }) => name))
   const unknown = Array.isArray(row) ? undefined : Object.keys(row).find((name) => !named.has(name))
   if (unknown !== undefined)
-    throw new DomainError('invalid_request', `${where}: the model has no column ${JSON.stringify(unknown)}`)
+    throw new DomainError(
+      'invalid_request',
+      `${where}: the model has no column ${quotedName(unknown)}; it has ${listed(columns)}`,
+    )
   return columns.map((column, at) => {
     const given: unknown = Array.isArray(row) ? row[at] : (row as Record<string, unknown>)[column.name]
     if (column.isText === true && (typeof given === 'string' || (given ?? null) === null))
@@ -51,7 +76,7 @@ function cellsOf(row: unknown, index: number, columns: readonly ArtifactColumn[]
     if (value === undefined)
       throw new DomainError(
         'invalid_request',
-        `${where}: ${JSON.stringify(given)} is no ${column.isText === true ? 'text' : 'number'} for ${column.name}`,
+        `${where}: ${JSON.stringify(given).slice(0, 80)} is no ${column.isText === true ? 'text' : 'number'} for ${column.name}`,
       )
     return value
   })
@@ -119,6 +144,20 @@ function textBytes(text: string | null): Buffer[] {
   return [length, bytes]
 }
 
+/** Computes a row. Predictors count rows within a call, so the number of the row is told here. */
+async function answerTo(
+  { answer }: Answering,
+  cells: readonly Cell[],
+  index: number,
+): Promise<ArrayLike<number>> {
+  try {
+    return await answer(cells)
+  } catch (error) {
+    const message = (error as Error).message.replace(/^instance 0: /, '')
+    throw new DomainError('invalid_request', `row ${index}: ${message}`)
+  }
+}
+
 /** JSON has no non-finite numbers and would print null. */
 const printed = (value: number): number | string =>
   Number.isFinite(value) ? value : String(value).toLowerCase().replace('infinity', 'inf')
@@ -131,7 +170,7 @@ try {
   if (values.artifact === undefined || values.rows === undefined) throw new Error(usage)
   opened = await openArtifact(values.artifact)
   for (const [index, row] of rowsOf(values.rows).entries()) {
-    const answer = await opened.answer(cellsOf(row, index, opened.columns))
+    const answer = await answerTo(opened, cellsOf(row, index, opened.columns), index)
     const all = Array.from(answer, printed)
     process.stdout.write(`${JSON.stringify(all.length === 1 ? all[0] : all)}\n`)
   }

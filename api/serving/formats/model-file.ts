@@ -1,5 +1,5 @@
 /** Opens a model file of any format by its content. All files are parsed as data; a pickle is never read. */
-import { closeSync, existsSync, fstatSync, openSync, readFileSync } from 'node:fs'
+import { closeSync, constants, existsSync, fstatSync, openSync, readFileSync } from 'node:fs'
 import { basename, dirname, join } from 'node:path'
 import { isError } from '../../../domain/errors.ts'
 import { networkLimits } from '../../../domain/model/network-limits.ts'
@@ -140,10 +140,13 @@ export function refuseForeign(bytes: Buffer, head: string): void {
   if (found !== undefined) refuse(`the file is ${found[1]}`)
 }
 
+/** Reads a regular file. Without `O_NONBLOCK` a pipe without a writer would block the opening, and a device never ends. */
 export function readBounded(path: string, most: number): Buffer {
-  const file = openSync(path, 'r')
+  const file = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK)
   try {
-    const { size } = fstatSync(file)
+    const stats = fstatSync(file)
+    const { size } = stats
+    if (!stats.isFile()) refuse(`${basename(path)} is no regular file`)
     if (size > most) refuse(`${basename(path)} has ${size} bytes, more than ${most}`)
     return readFileSync(file)
   } finally {

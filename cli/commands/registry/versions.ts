@@ -157,6 +157,9 @@ async function fileOf(name: string): Promise<Blob> {
   return new Blob([new Uint8Array(bytes)])
 }
 
+/** The limit of the server, which reads no larger model. */
+const maxFileBytes = 67_108_864
+
 /**
  * Reads a file and whether it was unchanged meanwhile: a training that is still saving would leave half of one file and half of another.
  */
@@ -164,6 +167,9 @@ async function readUnchanged(path: string): Promise<{ bytes: Buffer; isSame: boo
   const file = await open(path)
   try {
     const before = await file.stat()
+    if (before.isCharacterDevice()) throw new Error('it is a device')
+    if (before.size > maxFileBytes)
+      throw new Error(`it has ${before.size} bytes, more than the ${maxFileBytes} that are accepted`)
     const bytes = await file.readFile()
     const after = await stat(path)
     const isSame =

@@ -1,5 +1,5 @@
 /** Tests `tenure versions register` against a stub of the API: what it sends, what it prints, and what it refuses itself. */
-import { mkdtempSync, rmSync, utimesSync, writeFileSync } from 'node:fs'
+import { mkdtempSync, rmSync, truncateSync, utimesSync, writeFileSync } from 'node:fs'
 import { createServer, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
@@ -10,6 +10,7 @@ import { versionsGroup } from '../../../../cli/commands/registry/versions.ts'
 import { exitCodes } from '../../../../cli/exit-codes.ts'
 import { runCommand } from '../../../support/command-line.ts'
 
+const large = join(tmpdir(), `tenure-register-large-${process.pid}`)
 let server: Server
 let url: string
 let folder: string
@@ -20,6 +21,8 @@ beforeAll(async () => {
   folder = mkdtempSync(join(tmpdir(), 'tenure-register-'))
   writeFileSync(join(folder, 'model.txt'), 'tree\n')
   writeFileSync(join(folder, 'columns.json'), '["size"]')
+  writeFileSync(large, '')
+  truncateSync(large, 67_108_865)
   server = createServer((request, response) => {
     const parts: Buffer[] = []
     request.on('data', (chunk: Buffer) => parts.push(chunk))
@@ -48,6 +51,7 @@ beforeAll(async () => {
 afterAll(() => {
   server.close()
   rmSync(folder, { recursive: true })
+  rmSync(large)
 })
 
 const register = (...words: string[]) =>
@@ -89,6 +93,8 @@ it('versions register --watch ends with exit code 6 when the gate refuses', asyn
 it.each([
   [[], /--artifact is missing/],
   [['--artifact', '/nowhere/model.txt'], /is not readable/],
+  [['--artifact', '/dev/zero'], /is not readable: it is a device/],
+  [['--artifact', large], /is not readable: it has 67108865 bytes, more than the 67108864/],
 ])('versions register %j is refused before anything is sent', async (words, why) => {
   const before = asked.length
   const { code, err } = await register(...words)
