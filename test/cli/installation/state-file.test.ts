@@ -221,7 +221,7 @@ describe('a plan', () => {
   it('is not applied without a terminal, --yes or a saved plan', async () => {
     write('killSwitches: { iris: champion }\n')
     const { code, err } = await run('apply')
-    expect([code, err]).toEqual([exitCodes.usage, expect.stringContaining('add --yes')])
+    expect([code, err]).toEqual([exitCodes.usage, expect.stringContaining('Add --yes')])
   })
 
   it.each([
