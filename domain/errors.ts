@@ -301,6 +301,12 @@ export function cutName(text: string): string {
 /** The same in quotation marks. */
 export const quotedName = (text: string): string => JSON.stringify(cutName(text))
 
+/** The first names of a list for a message, and how many more there are. */
+export const firstNames = (names: readonly (string | number)[], most: number): string =>
+  names.length <= most
+    ? names.join(', ')
+    : `${names.slice(0, most).join(', ')} and ${names.length - most} more`
+
 /** The message of a thrown value, with that of its cause: only there does `fetch` report why a connection failed. */
 export function reasonOf(thrown: unknown): string {
   if (!(thrown instanceof Error)) return String(thrown)

@@ -1,4 +1,5 @@
 /** Checks the parts that must always run: standing workflows, schedules, workflow tasks and worker processes. */
+import { firstNames } from '../../domain/errors.ts'
 import { Client, Connection } from '@temporalio/client'
 import type { ModelDefinition } from '../../domain/model-definition.ts'
 import { readDuties } from '../../store/maintenance/duties.ts'
@@ -136,7 +137,4 @@ export function findingsOfDuties({
   return findings.length > 0 ? findings : [ok('what must run', `all of it runs (open workflows: ${open})`)]
 }
 
-const named = (all: readonly string[]): string =>
-  all.length <= maxNamed
-    ? all.join(', ')
-    : `${all.slice(0, maxNamed).join(', ')} and ${all.length - maxNamed} more`
+const named = (all: readonly string[]): string => firstNames(all, maxNamed)

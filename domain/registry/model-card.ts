@@ -4,6 +4,7 @@
  */
 import type { FeatureFit, Features, Output } from '../model/features.ts'
 import type { GateReport } from '../evaluation/gate.ts'
+import { firstNames } from '../errors.ts'
 import { featureNames } from '../model-definition.ts'
 import { totalBytesOf, type Manifest } from '../model/manifest.ts'
 import type { VersionLineage } from './version.ts'
@@ -119,10 +120,7 @@ export const describeOutput = (output: Output): string =>
 
 /** What callers read, in words for a message: without the threshold, and with the first names of many. */
 export function describeForm(output: Output, maxNames = 20): string {
-  const named = (names: readonly (string | number)[]): string =>
-    names.length > maxNames
-      ? `${names.slice(0, maxNames).join(', ')} and ${names.length - maxNames} more`
-      : names.join(', ')
+  const named = (names: readonly (string | number)[]) => firstNames(names, maxNames)
   switch (output.kind) {
     case 'probability':
       return `the probability of ${output.positive}`

@@ -70,13 +70,11 @@ function timeIssue(value: string, given: string): string {
       `${year}-${twoDigits(first)}-${twoDigits(second)}${rest}`,
     ]
     const meant =
-      Number(first) > 12
+      Number(first) > 12 || dayFirst === monthFirst
         ? dayFirst
         : Number(second) > 12
           ? monthFirst
-          : dayFirst === monthFirst
-            ? dayFirst
-            : `${dayFirst} or ${monthFirst}, whichever is meant`
+          : `${dayFirst} or ${monthFirst}, whichever is meant`
     return `${given} is no time: write the year first, ${meant}`
   }
   if (/^\d{9,10}(\.\d+)?$|^\d{12,13}$/.test(value)) {

@@ -16,7 +16,7 @@ import { isOnnx, onnxLimits } from '../../api/serving/formats/onnx/graph.ts'
 import { openOnnx, type OnnxFile } from '../../api/serving/formats/onnx/open-onnx.ts'
 import { createSessions } from '../../api/serving/formats/onnx/session-host.ts'
 import { noText } from '../../domain/model/batch-spec.ts'
-import { DomainError, isError, quotedName } from '../../domain/errors.ts'
+import { DomainError, firstNames, isError, quotedName } from '../../domain/errors.ts'
 import { parseJsonBody } from '../../domain/json-body.ts'
 
 const usage = 'usage: npm run score -- --artifact FILE --rows ROWS.json'
@@ -36,14 +36,6 @@ function rowsOf(path: string): unknown[] {
     throw new DomainError('invalid_request', `${error.message}: ${form}`)
   }
   throw new DomainError('invalid_request', `${path} is no list of rows: ${form}`)
-}
-
-/** The names of the first columns, for a message. */
-function listed(columns: readonly ArtifactColumn[]): string {
-  const names = columns.slice(0, 10).map(({ name }) => name)
-  return (
-    names.join(', ') + (columns.length > names.length ? ` and ${columns.length - names.length} more` : '')
-  )
 }
 
 type Cell = number | string | null
@@ -66,7 +58,7 @@ function cellsOf(row: unknown, index: number, columns: readonly ArtifactColumn[]
   if (unknown !== undefined)
     throw new DomainError(
       'invalid_request',
-      `${where}: the model has no column ${quotedName(unknown)}; it has ${listed(columns)}`,
+      `${where}: the model has no column ${quotedName(unknown)}; it has ${firstNames([...named], 10)}`,
     )
   return columns.map((column, at) => {
     const given: unknown = Array.isArray(row) ? row[at] : (row as Record<string, unknown>)[column.name]

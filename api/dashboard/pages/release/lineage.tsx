@@ -12,6 +12,7 @@ import {
   Time,
 } from '../../components/elements.tsx'
 import { levelText, levelTones, shortDigest } from '../../labels.ts'
+import type { Candidate } from '../../../../store/dashboard/release-detail.ts'
 import type { ReleaseSubject } from './load.ts'
 
 const validationTexts: Readonly<Record<string, string>> = {
@@ -85,20 +86,7 @@ export const LineageSection = ({ candidate, release: { state } }: ReleaseSubject
   )
   const facts: Fact[] = [
     ['Replaces', state.baseline ?? '— (first version)'],
-    ...(rolledBackTwin === undefined
-      ? []
-      : [
-          [
-            rolledBackTwin.version === state.version ? 'Rolled back' : 'Same artifact as',
-            rolledBackTwin.version === state.version ? (
-              <Time at={rolledBackTwin.at} />
-            ) : (
-              <>
-                {rolledBackTwin.version}, which was rolled back at <Time at={rolledBackTwin.at} />
-              </>
-            ),
-          ] as Fact,
-        ]),
+    ...rollbackFacts(rolledBackTwin, state.version),
     ['Requested by', `${state.requestedBy}${author}${reason}`],
     ...(lineage.note === undefined ? [] : [['Reason', lineage.note] as Fact]),
     [
@@ -156,3 +144,17 @@ const Digest = ({ digest = '—' }: { digest?: string | undefined }): PageElemen
     {shortDigest(digest)}
   </span>
 )
+
+/** The last rollback of the artifact, under this version or another one. */
+function rollbackFacts(twin: Candidate['rolledBackTwin'], version: string): Fact[] {
+  if (twin === undefined) return []
+  if (twin.version === version) return [['Rolled back', <Time at={twin.at} />]]
+  return [
+    [
+      'Same artifact as',
+      <>
+        {twin.version}, which was rolled back at <Time at={twin.at} />
+      </>,
+    ],
+  ]
+}
