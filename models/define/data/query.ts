@@ -46,16 +46,18 @@ function shapedRows(definition: ModelDefinition): string {
   )
   const time = (column: string | undefined) =>
     column === undefined ? 'cast(null as timestamp)' : readAs('time', column)
-  const row =
+  // Without a key, a row is known by all its columns but the label. Rows that differ in the label alone are one row to the split: on
+  // different sides of it, they would teach a model the opposite of what the test rows ask.
+  const identity =
     source.key.length === 0
-      ? 'cast(derived as varchar)'
-      : `cast(row(${source.key.map(quotedIdentifier)}) as varchar)`
+      ? `*COLUMNS(derived.* exclude (${labelColumns(definition.label).map(quotedIdentifier)}))`
+      : source.key.map(quotedIdentifier).join(', ')
   const columns = [
     ...typed,
     ...readLabels(definition.label),
     `${time(source.eventTime)} as ${eventAt}`,
     `${time(definition.label.knownAt ?? source.eventTime)} as ${knownAt}`,
-    `md5(${row}) as ${key}`,
+    `md5(cast(row(${identity}) as varchar)) as ${key}`,
     `derived.* exclude (${Object.keys(features).map(quotedIdentifier)})`,
   ]
   return `select ${columns.join(', ')} from (${lookups(definition, source.derive ?? 'select * from known')}) as derived`
@@ -114,18 +116,18 @@ export function firstNeededMs({ split }: ModelDefinition, asOfMs: number): numbe
 /** Builds the rows of a snapshot from the rows of a plan: split, sampled by the hash of their key, in a total order. */
 export function snapshotQuery({ split }: ModelDefinition, asOfMs: number): string {
   if (split.kind === 'hash') {
-    // Identical rows have the same key and rank, so they are never on both sides.
-    const group = split.stratified ? `partition by ${label} ` : ''
-    const rank = `dense_rank() over (${group}order by md5(${key} || 'split'))`
-    const all = split.stratified
-      ? `(select count(distinct others.${key}) from shaped as others where others.${label} is not distinct from shaped.${label})`
-      : `(select count(distinct ${key}) from shaped)`
+    // Rows with the same key have the same rank, so they are never on both sides: a key with rows of several classes counts for one of them.
+    const stratum = split.stratified ? `min(${label}) over (partition by ${key})` : '0'
+    const rows = `(select *, ${stratum} as _stratum from shaped) as rows`
+    const rank = `dense_rank() over (partition by _stratum order by md5(${key} || 'split'))`
+    const ranked = `(select *, ${rank} as _rank from ${rows})`
+    const counted = `(select *, max(_rank) over (partition by _stratum) as _keys from ${ranked})`
     const validation =
       split.validation === undefined
         ? ''
-        : ` when ${rank} <= round(${split.test} * ${all}) + round(${split.validation} * ${all}) then 'validation'`
-    const side = `case when ${rank} <= round(${split.test} * ${all}) then 'test'${validation} else 'train' end`
-    return `select *, ${side} as ${part} from shaped order by all`
+        : ` when _rank <= round(${split.test} * _keys) + round(${split.validation} * _keys) then 'validation'`
+    const side = `case when _rank <= round(${split.test} * _keys) then 'test'${validation} else 'train' end`
+    return `select * exclude (_stratum, _rank, _keys), ${side} as ${part} from ${counted} order by all`
   }
   const endMs = asOfMs - split.maturedMs
   const testFrom = timestampLiteral(endMs - split.testMs)

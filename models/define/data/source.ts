@@ -16,8 +16,8 @@ export interface SourceOptions {
   /** How much history `derive` needs before the first row of the split. */
   lookback?: Duration
   /**
-   * The columns that identify a row. Default: all columns, also that of the label. Name them where rows repeat: else equal rows are on one
-   * side of a split by hash, rows that differ in the label alone may be on different sides, and few distinct rows make the metrics wrong.
+   * The columns that identify a row. Default: all columns but the label. Name them where rows repeat: a split by hash keeps rows that are
+   * equal on one side, so few distinct rows make the metrics wrong.
    */
   key?: readonly string[]
 }

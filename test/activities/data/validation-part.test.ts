@@ -1,8 +1,8 @@
-/** Tests that validation rows are taken from the training rows, and that the test rows stay the same. */
+/** Tests on which side of a split rows are: validation rows are taken from the training rows, and rows with one key stay together. */
 import { expect, it } from 'vitest'
 import { withDuck } from '../../../activities/data/duckdb.ts'
 import type { ModelDefinition, SplitDefinition } from '../../../domain/model-definition.ts'
-import { snapshotQuery } from '../../../models/define/data/query.ts'
+import { planRows, snapshotQuery } from '../../../models/define/data/query.ts'
 
 const dayMs = 86_400_000
 /** Returns key → part, for 400 rows over 40 days whose labels are known a day later. */
@@ -38,4 +38,29 @@ it('by time it is the end of the training period, and rows whose labels were unk
   // Ten rows per day: labels of the last day before the validation became known during it.
   expect(validation[0]! - train.at(-1)!).toBeGreaterThanOrEqual(10)
   expect([...train, ...validation].every((key) => without.get(key) === 'train')).toBe(true)
+})
+
+it.each([
+  { what: 'rows that differ in the label alone', key: [], stratified: true },
+  { what: 'rows that differ in the label alone', key: [], stratified: false },
+  { what: 'rows of one key', key: ['a'], stratified: true },
+  { what: 'rows of one key', key: ['a'], stratified: false },
+])('$what are on one side, stratified: $stratified', async ({ key, stratified }) => {
+  const definition = {
+    source: { kind: 'parquet', files: {}, rows: 'select * from events', key, lookbackMs: 0 },
+    features: { a: { kind: 'number' }, b: { kind: 'number' } },
+    label: { column: 'late', output: { kind: 'probability' } },
+    split: { kind: 'hash', test: 0.25, validation: 0.25, stratified },
+  } as unknown as ModelDefinition
+  const { known, rows } = planRows(definition, { asOfMs: 0 })
+  const sides = await withDuck(async (duck) => {
+    await duck.run(`create table events as
+      select n % 100 as a, n % 2 as b, n % 3 = 0 and n % 100 < 40 as late from range(1200) as numbers (n)`)
+    const query = `with known as (${known}), shaped as (${rows}) ${snapshotQuery(definition, 0)}`
+    return duck.rows<{ a: number; sides: number }>(
+      `select a, count(distinct _part) as sides from (${query}) group by a`,
+    )
+  })
+  expect(sides).toHaveLength(100)
+  expect(sides.filter(({ sides: count }) => Number(count) !== 1)).toEqual([])
 })

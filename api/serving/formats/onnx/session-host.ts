@@ -2,7 +2,7 @@
  * Starts the process of ONNX Runtime and sends calls to it. A process instead of a thread, because only a process can be ended during a
  * run, crash without the replica, and have a memory limit.
  */
-import { spawn } from 'node:child_process'
+import { execFile, spawn } from 'node:child_process'
 import { existsSync } from 'node:fs'
 import type { Socket } from 'node:net'
 import { withMemoryLimit } from '../../../../store/memory-limit.ts'
@@ -41,6 +41,8 @@ export const createSessions = ({ memoryMb = 2_048, batches, ...options }: Sessio
 
 /** Ends the process with the replica, even while it computes. */
 const tie = '/usr/bin/setpriv'
+/** Makes a process one that computes in the background: it keeps its share of the processors, and does not interrupt a replica when it wakes. */
+const scheduling = ['/usr/bin/chrt', '--batch', '--all-tasks', '--pid', '0'] as const
 
 interface Answer {
   /** Absent when the reply consists of outputs. */
@@ -60,6 +62,9 @@ function startProcess(
     env: systemEnvironment(),
     stdio: ['ignore', 'ignore', 'pipe', 'pipe'],
   })
+  const [chrt, ...batch] = scheduling
+  // Without it the process works as well, so a machine that lacks it or refuses it does not matter.
+  if (child.pid !== undefined) execFile(chrt, [...batch, String(child.pid)], () => {})
   let cause = new Error('it has ended')
   let complaint = ''
   child.stderr!.on('data', (chunk: Buffer) => (complaint = (complaint + chunk.toString()).slice(-2_000)))
