@@ -2,7 +2,7 @@
  * Opens ONNX files. Graphs of trees, and graphs of operators on the numbers of a row, answer within the turn of the request. All others run
  * in a child process with ONNX Runtime. The model takes one matrix of numbers, or named columns of numbers and texts.
  */
-import { DomainError } from '../../../../domain/errors.ts'
+import { DomainError, isError } from '../../../../domain/errors.ts'
 import { inputWidthOf, type Output } from '../../../../domain/model/features.ts'
 import type { Manifest } from '../../../../domain/model/manifest.ts'
 import { refuse } from '../../network/layers-model.ts'
@@ -58,14 +58,21 @@ const bytesOf = (files: ArtifactFiles): Uint8Array =>
 const columnsOf = ({ columns }: OnnxLayout): ArtifactColumn[] =>
   columns.map(({ name, isText }) => ({ name, isText }))
 
+/** How long ONNX Runtime may take to load a graph that is inspected: less than the 5 s in which a file is refused by name. */
+const inspectMs = 4_500
+
 /**
  * Returns the number of outputs of a graph. ONNX Runtime loads every graph for this except trees, which are completely checked here. It
  * also loads graphs that are answered without it, because it finds errors that no single operator shows, such as an attribute of another
- * version. Throws `artifact_invalid` with what it refuses.
+ * version. Throws `artifact_invalid` with what it refuses, also when its process dies or takes longer than `loadMs`.
  */
-export async function countOutputs(bytes: Uint8Array, { layout, forest, rows }: OnnxFile): Promise<number> {
+export async function countOutputs(
+  bytes: Uint8Array,
+  { layout, forest, rows }: OnnxFile,
+  loadMs = inspectMs,
+): Promise<number> {
   if (forest !== undefined) return forest.starts.length
-  const sessions = createSessions({ onError: () => {} })
+  const sessions = createSessions({ onError: () => {}, loadMs })
   try {
     const { outputs } = await openSessionOf(sessions, { name: 'inspected', bytes, layout })
     return rows === undefined || rows.outputs === outputs
@@ -74,6 +81,10 @@ export async function countOutputs(bytes: Uint8Array, { layout, forest, rows }: 
   } catch (error) {
     // Encoders that refuse the empty text refuse this request, which is not an error of the graph.
     if (rows !== undefined && (error as Error).message.includes('Unknown Category')) return rows.outputs
+    if (isError(error, 'model_unavailable'))
+      refuse(
+        `ONNX Runtime cannot load the graph: ${error.message}. Simplify it (onnxsim), or split it: it needs much time or memory for thousands of nodes that share their inputs`,
+      )
     throw error
   } finally {
     await sessions.stop()

@@ -45,6 +45,7 @@ export function onnxLayoutOf({
   outputs,
   isScaledByBatch,
 }: Pick<OnnxGraph, 'inputs' | 'outputs' | 'isScaledByBatch'>): OnnxLayout {
+  expectNoConstants(inputs)
   const taken = inputs.map(inputOf)
   const [first] = taken
   if (first === undefined) refuse('the ONNX graph has no inputs')
@@ -68,6 +69,16 @@ export function onnxLayoutOf({
     output: outputOf(outputs),
     isAlone: isScaledByBatch,
   }
+}
+
+/** Refuses constants that a converter left open as inputs, such as the mean and deviation of a Keras `Normalization`. */
+function expectNoConstants(inputs: readonly OnnxValue[]): void {
+  const isOfRows = ({ dims }: OnnxValue) => dims?.length === 2 && dims[0] === undefined
+  const constant = inputs.find(({ dims }) => dims?.every((dim) => dim !== undefined) === true)
+  if (constant !== undefined && inputs.some(isOfRows))
+    refuse(
+      `the input ${constant.name} has the fixed shape ${shapeText(constant.dims)} beside inputs of any number of rows, so it seems to be a constant that the converter left open: make it an initializer of the graph (for Keras's Normalization, whose mean and variance it is, save the layers after it and let Tenure or a pipeline scale the columns)`,
+    )
 }
 
 function inputOf({ name, type, dims }: OnnxValue): OnnxInput {

@@ -20,6 +20,16 @@ it.each<[string, Buffer, RegExp]>([
     /takes 1 rows at a time: export the model with a first dimension of any size \(PyTorch: dynamic_shapes/,
   ],
   [
+    'with a constant that the converter left open',
+    withValues([value('x', [0, 4]), value('norm/Sub/y:0', [1, 4])]),
+    /the input norm\/Sub\/y:0 has the fixed shape \[1, 4\] .* a constant .*: make it an initializer of the graph/,
+  ],
+  [
+    'with a number that the converter left open',
+    withValues([value('scale', []), value('x', [0, 4])]),
+    /the input scale has the fixed shape \[\] beside inputs of any number of rows/,
+  ],
+  [
     'with an input of half numbers',
     withValues([value('x', [0, 4], 10)]),
     /the input x is of the type float16; .*: keep inputs and outputs of 32 bits .*keep_io_types=True/,
