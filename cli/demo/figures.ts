@@ -10,7 +10,7 @@ import type { DemoWorld } from './world.ts'
 export interface RollbackFigures {
   /** The number of requests that the candidate failed. */
   harmed: number
-  /** The number of canary requests until the verdict. */
+  /** The number of requests that callers had sent to the canary at the verdict. It may count fewer, because replicas report in intervals. */
   canaryRequests: number
   /** Time from the first canary routing to the verdict. */
   noticedMs: number
@@ -69,7 +69,7 @@ export function metricOf({ report }: Evaluation, name: string): string {
 export function rollbackLines(figures: RollbackFigures): string[] {
   return [
     `Failed requests       ${countText(figures.harmed)}`,
-    `Detected after        ${countText(figures.canaryRequests)} canary requests, ${lapseText(figures.noticedMs)}`,
+    `Detected after        ${lapseText(figures.noticedMs)}, ${countText(figures.canaryRequests)} requests sent to the canary`,
     `Rolled back in        ${lapseText(figures.droppedMs)}`,
     `Last response served  ${figures.lastAnswerMs <= 0 ? 'before the verdict' : `${lapseText(figures.lastAnswerMs)} after the verdict`}`,
   ]

@@ -42,14 +42,19 @@ export interface GateMetricRow {
   error?: string
 }
 
+/** Whether the whole interval of the gain is below zero. Else a challenger that is "not better" may still be as good as the champion. */
+export const isWorse = ({ verdict, high }: Pick<GateMetricRow, 'verdict' | 'high'>): boolean =>
+  verdict === 'not_better' && high !== null && high < 0
+
 /** The verdict in words. Without a champion, a metric is judged only by its floor. */
-export const verdictText = ({
+export function verdictText({
   verdict,
+  high,
   floorMet = null,
-}: Pick<GateMetricRow, 'verdict'> & Partial<Pick<GateMetricRow, 'floorMet'>>): string =>
-  verdict === 'reported' && floorMet !== null
-    ? `floor ${floorMet ? 'met' : 'missed'}`
-    : verdict.replace('_', ' ')
+}: Pick<GateMetricRow, 'verdict' | 'high'> & Partial<Pick<GateMetricRow, 'floorMet'>>): string {
+  if (verdict === 'reported' && floorMet !== null) return `floor ${floorMet ? 'met' : 'missed'}`
+  return isWorse({ verdict, high }) ? 'worse' : verdict.replace('_', ' ')
+}
 
 /** The challenger's value, with that of the compared numbers where these are not all. */
 export const challengerText = (

@@ -6,6 +6,7 @@ import {
   challengerText,
   comparedValue,
   isGuard,
+  isWorse,
   verdictText,
   type GateMetricRow,
 } from '../../../../domain/evaluation/metric-table.ts'
@@ -144,14 +145,14 @@ const MetricVerdict = ({
   policy: GateReport['policy']
 }): PageElement => {
   const { verdict, floorMet } = row
+  const word = isWorse(row) ? 'worse' : metricVerdicts[verdict]
   if (verdict === 'reported' && floorMet !== null)
     return <Badge tone={floorMet ? 'good' : 'bad'}>{verdictText(row)}</Badge>
-  if (decides(row, policy) || verdict === 'error')
-    return <Badge tone={metricTones[verdict]}>{metricVerdicts[verdict]}</Badge>
+  if (decides(row, policy) || verdict === 'error') return <Badge tone={metricTones[verdict]}>{word}</Badge>
   return (
     <>
       <Badge tone="quiet">info only</Badge>
-      {verdict !== 'reported' && <span class="quiet small"> {metricVerdicts[verdict]}</span>}
+      {verdict !== 'reported' && <span class="quiet small"> {word}</span>}
     </>
   )
 }
