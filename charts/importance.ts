@@ -1,4 +1,5 @@
 /** Draws how far the metric falls when a feature is shuffled, with the interval of its shuffles. */
+import { metricName } from '../domain/figures.ts'
 import { bandAxis, roomFor } from './axis.ts'
 import { colours } from './colours.ts'
 import { figureText, signedText, truncated } from './figures.ts'
@@ -27,14 +28,14 @@ export async function importanceSvg(
     .map(({ feature, fall }) => `${truncated(feature, 60)}: ${signedText(-fall)}`)
     .join('; ')
   return drawChart({ ...frame, description }, (plot) => ({
-    height: 48 + rows.length * 22,
+    height: 54 + rows.length * 22,
     marginLeft: roomFor([...names.values()]),
     marginRight: 12,
     marginTop: 8,
-    marginBottom: 30,
+    marginBottom: 36,
     x: {
       domain: [Math.min(0, ...values), Math.max(...values, 1e-9) * 1.05],
-      label: `fall of ${metric}`,
+      label: `fall of ${metricName(metric)}`,
       labelAnchor: 'center',
       labelArrow: 'none',
       ticks: narrow ? 3 : 5,

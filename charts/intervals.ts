@@ -114,11 +114,11 @@ export async function intervalsSvg(
   const name = new Map(keyed.map(({ key, label }) => [key, truncated(label, narrow ? 14 : 24)]))
   const longest = Math.max(...[...name.values()].map((each) => characterCount(each)))
   return drawChart(full, (plot) => ({
-    height: 48 + rows.length * (narrow ? 42 : 28),
+    height: 54 + rows.length * (narrow ? 42 : 28),
     marginLeft: 18 + longest * 6.4,
     marginRight: narrow ? 12 : 178,
     marginTop: 18,
-    marginBottom: 30,
+    marginBottom: 36,
     x: {
       domain: [-1.08 * extent, 1.08 * extent],
       label: own ? 'worse ← each on its own scale → better' : 'worse ← gain → better',

@@ -31,7 +31,7 @@ export async function spansSvg(given: readonly SpanBar[], frame: ChartPlace): Pr
     `${truncated(label, 60)}: detected in ${spanText(detectionMs)}, recovered in ${spanText(recoveryMs)}${failed ? ', failed' : ''}`
   const full = { ...frame, description: bars.map(described).join('; ') }
   const narrow = isNarrow(full)
-  const name = new Map(bars.map((bar) => [bar.key, truncated(bar.label, narrow ? 16 : 30)]))
+  const name = new Map(bars.map((bar) => [bar.key, truncated(bar.label, narrow ? 18 : 42)]))
   const longest = Math.max(
     1,
     ...bars.map(({ detectionMs, recoveryMs }) => Math.max(detectionMs ?? 0, recoveryMs ?? 0)),
