@@ -144,7 +144,7 @@ function pathOf(id: string): string {
   if (id.startsWith('rel_')) return `/v1/releases/${encodeURIComponent(id)}?limit=1`
   if (id.startsWith('retrain/')) return `/v1/retrainings/${encodeURIComponent(id)}`
   if (id.startsWith('cmd_')) return `/v1/commands/${encodeURIComponent(id)}`
-  throw failure('usage', `${id} is no release (rel_…), retraining (retrain/…) or command (cmd_…)`, {
+  throw failure('usage', `${id} is not a release (rel_…), retraining (retrain/…) or command (cmd_…)`, {
     retryable: false,
   })
 }

@@ -71,7 +71,7 @@ export function artifactKey(area: Area, digest?: string): string {
   if (!pattern.test(digest))
     throw new DomainError(
       'artifact_corrupt',
-      `"${digest}" is no digest of the form sha256:<64 hexadecimal digits>`,
+      `"${digest}" is not a digest of the form sha256:<64 hexadecimal digits>`,
     )
   const hex = digest.slice('sha256:'.length)
   return area === 'snapshots' ? `${folder}/${hex}.parquet` : `${folder}/${hex.slice(0, 2)}/${hex}`

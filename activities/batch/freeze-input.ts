@@ -76,7 +76,7 @@ async function openInput(
   const place = 'in the directory for batches (TENURE_BATCHES)'
   throw new DomainError(
     'invalid_request',
-    isAbsent ? `there is no file ${name} ${place}` : `${name} ${place} is no file`,
+    isAbsent ? `there is no file ${name} ${place}` : `${name} ${place} is not a file`,
   )
 }
 

@@ -46,7 +46,7 @@ export interface Recording {
 const isRandom = (name: string): boolean => /random|multinomial|truncatednormal|shuffle|dropout/i.test(name)
 
 /**
- * Undefined when a step cannot be repeated: it reads a result before its end, keeps a tensor that is no variable, or makes calls outside
+ * Undefined when a step cannot be repeated: it reads a result before its end, keeps a tensor that is not a variable, or makes calls outside
  * `Binding`.
  */
 export async function recordOperations(

@@ -73,7 +73,7 @@ async function openFile(path: string) {
   )
   if ((await file.stat()).isFile()) return file
   await file.close()
-  throw failed(`cannot be read: ${path} is no file`)
+  throw failed(`cannot be read: ${path} is not a file`)
 }
 
 async function readJson(folder: string, name: keyof typeof maxMb): Promise<unknown> {
@@ -143,13 +143,13 @@ function replayOf(given: unknown, columns: readonly DeclaredColumn[] | undefined
         return Object.fromEntries(names.map((name, place) => [name, cellOf(name, row[place], index)]))
       }
       if (typeof row !== 'object' || row === null)
-        throw failed(`has a replay.json whose row ${index} is no row`)
+        throw failed(`has a replay.json whose row ${index} is not a row`)
       return Object.fromEntries(Object.entries(row).map(([name, cell]) => [name, cellOf(name, cell, index)]))
     }),
     outputs: outputs.map((output: unknown, row) => {
       const numbers: unknown[] = Array.isArray(output) ? output : [output]
       if (numbers.length === 0 || !numbers.every((each) => Number.isFinite(each)))
-        throw failed(`has a replay.json whose output ${row} is no finite number`)
+        throw failed(`has a replay.json whose output ${row} is not a finite number`)
       return numbers as number[]
     }),
   }
@@ -177,7 +177,7 @@ function notesOf(curve: unknown): string[] {
   return count === 0
     ? []
     : [
-        `curve.json: ${count} of ${points.length} epochs have a loss that is no finite number and are left out`,
+        `curve.json: ${count} of ${points.length} epochs have a loss that is not a finite number and are left out`,
       ]
 }
 

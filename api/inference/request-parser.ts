@@ -132,7 +132,7 @@ function readEnvelope(request: Record<string, unknown>, input: InputBuffer): voi
   if (routingKey !== undefined && !isRoutingKey(routingKey))
     refuse(`"routing_key" is not a text of 1 to ${maxRoutingKeyLength} characters without NUL`)
   input.routingKey = routingKey
-  if (outputs !== undefined && !Array.isArray(outputs)) refuse('"outputs" is no list')
+  if (outputs !== undefined && !Array.isArray(outputs)) refuse('"outputs" is not a list')
   if (outputs !== undefined && outputs.length > 0)
     input.wanted = outputs.map((output) => wantedOf(output, allBinary === true))
   else if (allBinary === true) input.wanted = [{ name: allOutputs, binary: true }]
@@ -151,12 +151,12 @@ function wantedOf(output: unknown, allBinary: boolean): WantedOutput {
 }
 
 function parametersOf({ parameters = null }: Record<string, unknown>, what: string): Record<string, unknown> {
-  if (parameters !== null && !isObject(parameters)) refuse(`${what} is no object`)
+  if (parameters !== null && !isObject(parameters)) refuse(`${what} is not an object`)
   return parameters ?? {}
 }
 
 function objectOf(parsed: unknown): Record<string, unknown> {
-  if (!isObject(parsed)) refuse('the body is no object')
+  if (!isObject(parsed)) refuse('the body is not an object')
   return parsed
 }
 

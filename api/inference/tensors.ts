@@ -61,7 +61,7 @@ export const datatypeNames = Object.keys(datatypes)
 
 /** Reads one entry of "inputs". `binary` is the unread part of the bytes after the JSON; absent without a binary part. */
 export function readTensor(entry: unknown, place: number, binary: BinaryPart | undefined): Tensor {
-  if (typeof entry !== 'object' || entry === null || Array.isArray(entry)) refuse(place, 'is no object')
+  if (typeof entry !== 'object' || entry === null || Array.isArray(entry)) refuse(place, 'is not an object')
   const { name, shape, datatype, data, parameters } = entry as Record<string, unknown>
   if (typeof name !== 'string' || name === '') refuse(place, 'has no name')
   const own: (what: string) => never = (what) => refuse(place, `(${quotedName(name)}) ${what}`)
@@ -91,7 +91,7 @@ export function readTensor(entry: unknown, place: number, binary: BinaryPart | u
     if (value === null) return null
     const read = type.fromJson(value)
     if (read !== undefined) return read
-    const what = `holds at place ${index} what is no ${String(datatype)}`
+    const what = `holds at place ${index} what is not a value of ${String(datatype)}`
     throw new DomainError('wrong_type', `the input ${quotedName(name)} ${what}`)
   })
   return { name, shape, values }
@@ -150,12 +150,12 @@ function sizeIn(parameters: unknown): number | undefined {
   const size = (parameters as Record<string, unknown>)['binary_data_size']
   if (size === undefined) return undefined
   if (!Number.isInteger(size) || Number(size) < 0)
-    throw new DomainError('invalid_request', '"binary_data_size" is no whole number of bytes')
+    throw new DomainError('invalid_request', '"binary_data_size" is not a whole number of bytes')
   return Number(size)
 }
 
 function countNumbers({ byteLength }: Buffer, { bytes: width }: Datatype, place: number): number {
-  if (byteLength % width !== 0) refuse(place, `has ${byteLength} bytes, which is no multiple of ${width}`)
+  if (byteLength % width !== 0) refuse(place, `has ${byteLength} bytes, which is not a multiple of ${width}`)
   return byteLength / width
 }
 

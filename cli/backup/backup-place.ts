@@ -42,7 +42,7 @@ export function openBackupStore(address: string, s3: S3Access | undefined): Obje
   const place = parseS3Address(address)
   if (place === undefined)
     throw usageError(
-      `${address} is no place for a backup`,
+      `${address} is not a place for a backup`,
       'Name a file, a directory, or s3://bucket/prefix.',
     )
   if (s3 === undefined)

@@ -18,7 +18,7 @@ export interface Archive {
 }
 
 /**
- * Indexes a backup. `name` is the name used in messages. Throws `usage` for a file that is no backup, `otherwise` for a truncated or
+ * Indexes a backup. `name` is the name used in messages. Throws `usage` for a file that is not a backup, `otherwise` for a truncated or
  * damaged one.
  */
 export async function openArchive({

@@ -62,7 +62,7 @@ export function recordedWorld({ tick_ms: tickMs, ticks, answers, labels }: Traff
   }
 }
 
-/** A value that is no list becomes a list of it, which is then refused because it holds no count. */
+/** A value that is not a list becomes a list of it, which is then refused because it holds no count. */
 const listOf = <T>(value: readonly T[]): readonly T[] => (Array.isArray(value) ? value : [value as T])
 
 const isCount = (count: unknown): boolean => Number.isFinite(count) && Number(count) >= 0

@@ -145,7 +145,7 @@ function judgeChanges(test: InvarianceTest | DirectionTest, asked: AskedProbes):
   if (failed <= test.share * rows) {
     if (unread !== undefined) {
       return notComputed(
-        `the answer to test row ${unread}, or to it with another ${test.column}, is no finite number`,
+        `the answer to test row ${unread}, or to it with another ${test.column}, is not a finite number`,
         rows,
       )
     }

@@ -60,7 +60,7 @@ export function issuesOfBusiness(metrics: Readonly<Record<string, BusinessMetric
     const { event, counts, min, max, withinMs, delayMs, lowerIsBetter, action, notWorse, better } = metric
     need(
       metricName.test(name) && !['accuracy', 'conversions', 'errors'].includes(name),
-      `${name} is no name of a metric: a letter, then at most 39 letters, digits and _; accuracy, conversions and errors are taken`,
+      `${name} is not a name of a metric: a letter, then at most 39 letters, digits and _; accuracy, conversions and errors are taken`,
     )
     need(
       typeof event === 'string' && eventName.test(event),

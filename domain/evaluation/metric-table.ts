@@ -125,7 +125,7 @@ export function compareAll(
   const overBaseline = all[versusBaseline]!
   if (!(overBaseline.low !== null && overBaseline.low > 0))
     against.push(notBetter({ ...row, margin: 0 }, 'baseline', 'baseline', overBaseline))
-  // The anchor limits the sum of many small losses. A proven gain over the champion is no loss, even when an older release was better in
+  // The anchor limits the sum of many small losses. A proven gain over the champion is not a loss, even when an older release was better in
   // older data.
   if (versusAnchor !== null && row.verdict !== 'better') {
     const gain = all[versusAnchor]!

@@ -34,7 +34,7 @@ export interface ShardRange {
 /** Why a path below the batch directory is invalid; undefined when it is valid. */
 export function issueOfPath(path: string, endings: readonly string[]): string | undefined {
   if (path.length > 500 || !/^[\w.-]+(\/[\w.-]+)*$/.test(path))
-    return `${JSON.stringify(path.slice(0, 80))} is no path of letters, digits, "_", "." and "-" below the directory for batches`
+    return `${JSON.stringify(path.slice(0, 80))} is not a path of letters, digits, "_", "." and "-" below the directory for batches`
   if (path.split('/').some((part) => /^\.+$/.test(part))) return `${JSON.stringify(path)} leads elsewhere`
   if (!endings.some((ending) => path.endsWith(ending)))
     return `${JSON.stringify(path)} does not end in ${endings.join(' or ')}`

@@ -26,7 +26,7 @@ export function issueOfOutcome(output: Output, value: OutcomeValue, now?: Output
     case 'quantiles':
       return typeof value === 'number' && Number.isFinite(value)
         ? undefined
-        : `${shown(value)} is no finite number`
+        : `${shown(value)} is not a finite number`
     default:
       return output satisfies never
   }
@@ -39,13 +39,13 @@ function issueOfNumbers(
 ): string | undefined {
   const form = `{${names.map((name) => `${JSON.stringify(name)}: 1`).join(', ')}}`
   if (typeof value !== 'object')
-    return `${shown(value)} is no object with a number of each name, such as ${form}`
+    return `${shown(value)} is not an object with a number of each name, such as ${form}`
   const lacks = names.find((name) => !Object.hasOwn(value, name))
   if (lacks !== undefined) return `${shown(value)} lacks ${JSON.stringify(lacks)}`
   const more = Object.keys(value).find((name) => !names.includes(name) && !others.includes(name))
   if (more !== undefined) return `${JSON.stringify(more.slice(0, 60))} is not one of ${names.join(', ')}`
   const bad = Object.keys(value).find((name) => !Number.isFinite(value[name]))
-  return bad === undefined ? undefined : `${JSON.stringify(bad)} is no finite number`
+  return bad === undefined ? undefined : `${JSON.stringify(bad)} is not a finite number`
 }
 
 /**

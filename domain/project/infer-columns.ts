@@ -134,7 +134,7 @@ function otherWriting(distinct: readonly string[]): string | undefined {
   const missing = distinct.find((value) => missingWordPattern.test(value))
   const other = numbers.find((value) => !numberPattern.test(value))
   const issues = [
-    missing === undefined ? undefined : `\`${shown(missing)}\` is no number: leave such cells empty`,
+    missing === undefined ? undefined : `\`${shown(missing)}\` is not a number: leave such cells empty`,
     other === undefined ? undefined : valueIssue('number', other),
   ]
   return `${issues.filter((issue) => issue !== undefined).join('; ')}${again}`

@@ -89,7 +89,9 @@ const unknownMetric = (name: string): string =>
 export function parseDigest(text: string): Parsed<string> {
   const hex = /^(?:sha256:)?([0-9a-f]{6,64})$/i.exec(text)?.[1]
   if (hex === undefined)
-    return { issue: `${quotedName(text)} is no digest: "sha256:" may stand before its first 6 to 64 digits` }
+    return {
+      issue: `${quotedName(text)} is not a digest: "sha256:" may stand before its first 6 to 64 digits`,
+    }
   return { value: `sha256:${hex.toLowerCase()}` }
 }
 

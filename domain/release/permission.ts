@@ -1,6 +1,6 @@
 /**
  * Decides from recorded rows whether a release may route or promote its candidate: from how it was opened, what users signed and what
- * judges found. The workflow state is no proof, because a Temporal client can write any state.
+ * judges found. The workflow state is not a proof, because a Temporal client can write any state.
  */
 import { breakGlassMs } from './break-glass.ts'
 import { isApproved, isRequester, isSamePerson, mayApprove, missingSidesText } from './approval.ts'

@@ -3,7 +3,7 @@
 export interface StopEarly {
   /** The training stops after this many epochs without an improvement. */
   after: number
-  /** A decrease of the loss by no more than this is no improvement. Default: 0. */
+  /** A decrease of the loss by no more than this is not an improvement. Default: 0. */
   minDelta?: number
 }
 
@@ -15,7 +15,7 @@ export interface StopWatch {
   epoch: number
 }
 
-/** A non-finite loss is no improvement. */
+/** A non-finite loss is not an improvement. */
 export function watchEpoch(
   before: StopWatch | undefined,
   { epoch, loss }: { epoch: number; loss: number },

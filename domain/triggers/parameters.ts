@@ -11,7 +11,9 @@ export function issuesOfParameters(trigger: TriggerDefinition, given: ParameterV
   const names = Object.keys(declared).join(', ') || 'none'
   const unknown = Object.keys(given).filter((name) => !Object.hasOwn(declared, name))
   return [
-    ...unknown.map((name) => `${JSON.stringify(name)} is no parameter of ${trigger.name}: it has ${names}`),
+    ...unknown.map(
+      (name) => `${JSON.stringify(name)} is not a parameter of ${trigger.name}: it has ${names}`,
+    ),
     ...Object.entries(declared).flatMap(([name, feature]) => {
       const issue = issueOfValue(feature, given[name])
       return issue === undefined ? [] : [`${name} ${issue}`]

@@ -90,7 +90,7 @@ function judgeSchema(columns: Record<string, string>, table: BatchTable): Findin
     const cells = table.columns[name]
     if (cells === undefined) return [`${name} is missing`]
     const strange = find(cells, (cell) => cell !== null && !kinds[kind]?.(cell))
-    return strange === undefined ? [] : [`${name} is no ${kind}: ${shown(strange)}`]
+    return strange === undefined ? [] : [`${name} is not a ${kind}: ${shown(strange)}`]
   })
   const count = Object.keys(columns).length
   const message = issues.length === 0 ? `${count} columns are as declared` : issues.join('; ')

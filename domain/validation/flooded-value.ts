@@ -57,7 +57,7 @@ function floodedRun(value: string, periods: readonly CountedPeriod[]): FloodedRu
       const limit = Math.max(ratio * largest, largest + leastFloodShare)
       const run = places.slice(from, to)
       if (Math.min(...run.map((place) => shares[place]!)) <= limit) continue
-      // One that lasts for longer is no flood.
+      // One that lasts for longer is not a flood.
       if ([from - 1, to].some((place) => (shares[place] ?? 0) > limit)) continue
       const share = shareOf(run)
       const rows = sumOf(run.map((place) => periods[place]!.rows))

@@ -1,6 +1,6 @@
 /**
  * Chooses which rows of flooded values stay in a snapshot, because a model that has learnt a wave which is over answers wrongly
- * afterwards. A value that keeps its new share is no flood any more once that takes more than a quarter of the batch.
+ * afterwards. A value that keeps its new share is not a flood any more once that takes more than a quarter of the batch.
  */
 import { groupedDigits } from '../figures.ts'
 import type { Expectation, ExpectationResult, Flood } from './expectations.ts'

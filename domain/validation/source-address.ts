@@ -52,7 +52,7 @@ export function issueOfSourceFile(file: unknown): string | undefined {
     return parseS3Address(file)?.key
       ? undefined
       : `an address of S3 has a bucket and a key, as in s3://bucket/flights.parquet, not ${shown(file)}`
-  if (!URL.canParse(file)) return `${shown(file)} is no address`
+  if (!URL.canParse(file)) return `${shown(file)} is not an address`
   const { username, password } = new URL(file)
   return username === '' && password === '' ? undefined : 'an address holds no user and no password'
 }

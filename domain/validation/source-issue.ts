@@ -31,7 +31,7 @@ export function valueIssue(kind: DeclaredKind, value: string): string {
     case 'flag':
       return `${given} is neither true nor false: write true or false, yes or no, 1 or 0; oneOf([…]) declares a label of several classes`
     case 'text':
-      return `${given} is no text`
+      return `${given} is not a text`
   }
 }
 
@@ -46,17 +46,17 @@ function numberIssue(value: string, given: string): string {
   if (Math.abs(Number(value)) > maxNumber)
     return `${given} is too large: write a number below 1e150, or leave the cell empty`
   if (/^(n\/?a\.?|#n\/a|null|none|nil|missing|unknown|-+|\?+|\.)$/i.test(value))
-    return `${given} is no number: leave the cell empty, and declare number({ missing: 'fill' }) when values may be missing`
-  if (/^(yes|no|y|n|t|f)$/i.test(value)) return `${given} is no number: write 1 or 0`
+    return `${given} is not a number: leave the cell empty, and declare number({ missing: 'fill' }) when values may be missing`
+  if (/^(yes|no|y|n|t|f)$/i.test(value)) return `${given} is not a number: write 1 or 0`
   if (/^[-+]?\d{1,3}(,\d{3})+(\.\d+)?$/.test(value))
-    return `${given} is no number: write ${value.replaceAll(',', '')}`
+    return `${given} is not a number: write ${value.replaceAll(',', '')}`
   if (/^[-+]?\d{1,3}(\.\d{3})+,\d+$/.test(value))
-    return `${given} is no number: write ${value.replaceAll('.', '').replace(',', '.')}`
+    return `${given} is not a number: write ${value.replaceAll('.', '').replace(',', '.')}`
   if (/^[-+]?\d+,\d+$/.test(value))
-    return `${given} is no number: write decimals with a point, ${value.replace(',', '.')}`
+    return `${given} is not a number: write decimals with a point, ${value.replace(',', '.')}`
   const bare = /^[^\d+-]{0,3}\s*([-+]?\d+(?:\.\d+)?)\s*\D*$/.exec(value)?.[1]
-  if (bare !== undefined) return `${given} is no number: write ${bare} without a unit or a sign`
-  return `${given} is no number: write digits such as 3.5, or declare the feature with category()`
+  if (bare !== undefined) return `${given} is not a number: write ${bare} without a unit or a sign`
+  return `${given} is not a number: write digits such as 3.5, or declare the feature with category()`
 }
 
 const twoDigits = (text: string | undefined) => String(text).padStart(2, '0')
@@ -75,14 +75,14 @@ function timeIssue(value: string, given: string): string {
         : Number(second) > 12
           ? monthFirst
           : `${dayFirst} or ${monthFirst}, whichever is meant`
-    return `${given} is no time: write the year first, ${meant}`
+    return `${given} is not a time: write the year first, ${meant}`
   }
   if (/^\d{9,10}(\.\d+)?$|^\d{12,13}$/.test(value)) {
     const inMs = /^\d{12,13}$/.test(value)
     const time = new Date(Number(value) * (inMs ? 1 : 1_000)).toISOString().replace('.000', '')
-    return `${given} is no time but seems to count ${inMs ? 'milliseconds' : 'seconds'} since 1970: write ${time}`
+    return `${given} is not a time but seems to count ${inMs ? 'milliseconds' : 'seconds'} since 1970: write ${time}`
   }
-  return `${given} is no time: write one such as 2026-12-31 or 2026-12-31T18:30:00Z`
+  return `${given} is not a time: write one such as 2026-12-31 or 2026-12-31T18:30:00Z`
 }
 
 /** What is wrong with the rows of a CSV whose header has `width` names. */

@@ -153,7 +153,8 @@ export function compileMonitor(
   reportUnknown(report, 'monitor.cooldown.after', after, ['drift', 'quality', 'labels'])
   const named = (place: string, names: readonly string[]) => {
     for (const name of names)
-      if (!features.includes(name)) report(place, `"${name}" is no feature; they are ${features.join(', ')}`)
+      if (!features.includes(name))
+        report(place, `"${name}" is not a feature; they are ${features.join(', ')}`)
   }
   named('monitor.importance', Object.keys(spec.importance ?? {}))
   named('monitor.drift.exclude', spec.drift?.exclude ?? [])

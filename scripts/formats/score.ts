@@ -35,7 +35,7 @@ function rowsOf(path: string): unknown[] {
     if (!isError(error, 'body_not_json')) throw error
     throw new DomainError('invalid_request', `${error.message}: ${form}`)
   }
-  throw new DomainError('invalid_request', `${path} is no list of rows: ${form}`)
+  throw new DomainError('invalid_request', `${path} is not a list of rows: ${form}`)
 }
 
 type Cell = number | string | null
@@ -68,7 +68,7 @@ function cellsOf(row: unknown, index: number, columns: readonly ArtifactColumn[]
     if (value === undefined)
       throw new DomainError(
         'invalid_request',
-        `${where}: ${JSON.stringify(given).slice(0, 80)} is no ${column.isText === true ? 'text' : 'number'} for ${column.name}`,
+        `${where}: ${JSON.stringify(given).slice(0, 80)} is not a ${column.isText === true ? 'text' : 'number'} for ${column.name}`,
       )
     return value
   })

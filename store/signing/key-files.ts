@@ -129,7 +129,7 @@ export function parseTrusted(file: string, text: string): TrustedKey[] {
   } catch {
     // Said below.
   }
-  throw new DomainError('configuration_invalid', `${file} is no list of Ed25519 public keys`)
+  throw new DomainError('configuration_invalid', `${file} is not a list of Ed25519 public keys`)
 }
 
 /** Without this check, a key with an unreadable end would never expire. */

@@ -124,7 +124,7 @@ const replaced: readonly string[] = [
   'it does not run',
   'It is shown this once and kept nowhere; commands on this machine have a key of their own',
   'the key is not one that opens',
-  'is no time such as',
+  'is not a time such as',
   'a process of its own has loaded the candidate: golden answers, latency and memory are in order',
   'every replica had dropped it after',
   'its last answer to a caller',

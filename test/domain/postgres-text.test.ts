@@ -3,7 +3,7 @@ import { isStorable } from '../../domain/postgres-text.ts'
 
 it.each([
   ['a plain text', 'ada', true],
-  ['what is no text', [1, null, undefined, { on: true }], true],
+  ['what is not a text', [1, null, undefined, { on: true }], true],
   ['nothing', undefined, true],
   ['a whole pair', '😀', true],
   ['a text that only looks like an escape', String.raw`\u0000 \\ud800`, true],

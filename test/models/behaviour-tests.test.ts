@@ -92,10 +92,10 @@ describe('behaviour tests of a model file', () => {
     [
       'an unknown column',
       [invariance('a', { column: 'color' })],
-      'tests[0].column: "color" is no feature: the features are size, colour, note',
+      'tests[0].column: "color" is not a feature: the features are size, colour, note',
     ],
     [
-      'a tolerance that is no number',
+      'a tolerance that is not a number',
       [invariance('a', { column: 'colour', within: -1 })],
       'tests[0].within: a finite number of at least 0 is required, not -1',
     ],
@@ -130,7 +130,7 @@ describe('behaviour tests of a model file', () => {
       'tests[0].rows: a whole number from 1 to 10000 is required, not 0',
     ],
     [
-      'a condition that is no text',
+      'a condition that is not a text',
       [invariance('a', { column: 'colour', where: 1 as never })],
       `tests[0].where: DuckDB SQL such as "hour >= '17'" is required`,
     ],

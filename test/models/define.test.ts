@@ -77,7 +77,7 @@ describe('a model file', () => {
       }),
     ).toEqual(
       expect.arrayContaining([
-        expect.stringMatching(/^monitor\.drift\.exclude: "petals" is no feature; they are /),
+        expect.stringMatching(/^monitor\.drift\.exclude: "petals" is not a feature; they are /),
         'monitor.drift: has the fields warn, alarm, exclude, features, reference, not until',
         'monitor.drift.features.size: has the fields warn, alarm, reference, not limit',
         expect.stringContaining('alarm (0.05) is not below'),
@@ -209,7 +209,7 @@ describe('a model file', () => {
       'features.size.values: a value is listed twice',
     ],
     [
-      'value that is no text',
+      'value that is not a text',
       { features: { size: category([1 as unknown as string]) } },
       'features.size.values: every',
     ],
@@ -314,7 +314,7 @@ describe('a model file', () => {
     ],
     ['seed', { seed: 1.5 }, 'seed: a whole number'],
     ['subject', { subject: '' }, 'subject: the name of a column'],
-    ['subject that is no text', { subject: 7 }, 'subject: the name of a column'],
+    ['subject that is not a text', { subject: 7 }, 'subject: the name of a column'],
     ['hyperparameter', { hyperparameters: { rate: NaN } }, 'hyperparameters.rate: a finite'],
     ['primary', { evaluation: { primary: 'f2', floors: { auc: 1 } } }, 'evaluation.primary: a binary model'],
     ['guard', { evaluation: { guards: ['r2'], floors: { auc: 1 } } }, 'evaluation.guards: a binary model'],
@@ -333,7 +333,7 @@ describe('a model file', () => {
           'evaluation.margin: how much worse "not worse" may be in auc is a number from 0',
         ],
         ['margin below 0', { margin: -0.5 }, 'evaluation.margin: how much worse'],
-        ['margin that is no number', { margin: NaN }, 'to below 1, not NaN'],
+        ['margin that is not a number', { margin: NaN }, 'to below 1, not NaN'],
         ['margin in words', { margin: 'lots' }, 'to below 1, not lots'],
         [
           'relative margin',
@@ -429,7 +429,7 @@ describe('a model file', () => {
     [
       'golden row',
       { golden: [{ size: 1, colour: 'green', weight: Infinity, extra: 1 }] },
-      'golden[0]: extra is no feature',
+      'golden[0]: extra is not a feature',
     ],
   ])('with a wrong %s says so', (_name, change, issue) =>
     expect(issuesWith(change)).toEqual(expect.arrayContaining([expect.stringContaining(issue)])),

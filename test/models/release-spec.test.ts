@@ -262,7 +262,7 @@ describe('a release specification', () => {
         stages: [percent(5)],
         external: { 'Refused-ones': promql('prometheus', '$arm', { max: 1 }) },
       }),
-      'Refused-ones is no name of a metric',
+      'Refused-ones is not a name of a metric',
     ],
     ['that is the same for both arms', asked('up', { max: 1 }), 'names neither $version nor $arm'],
     ['without a query', asked(' ', { max: 1, limit: 0.5 }), 'refused.query is a text of 1 to 4000'],

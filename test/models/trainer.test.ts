@@ -50,7 +50,7 @@ describe('the words of a training program', () => {
     ],
     ['memory without a unit', python('train.py', { memory: 2 as never }), /^train\.memory: at least '64 MB'/],
     [
-      'a limit that is no duration',
+      'a limit that is not a duration',
       python('train.py', { limit: 'long' as never }),
       /^train\.limit: a duration/,
     ],

@@ -219,7 +219,7 @@ it('parameters fit what a webhook declares', () => {
   ]).triggers![0]!
   expect(issuesOfParameters(trigger, { rows: 3 })).toEqual([])
   expect(issuesOfParameters(trigger, { rows: 0, region: 'eu', toString: 1 })).toEqual([
-    '"toString" is no parameter of webhook: it has rows, region',
+    '"toString" is not a parameter of webhook: it has rows, region',
     'rows is between 1 and 9, not 0',
   ])
   expect(issuesOfParameters(trigger, { rows: 'many', region: 3 })).toEqual([
@@ -227,6 +227,6 @@ it('parameters fit what a webhook declares', () => {
     'region is a text',
   ])
   expect(issuesOfParameters({ name: 'file', kind: 'file', everyMs: 1, glob: 'a' }, { rows: 1 })).toEqual([
-    '"rows" is no parameter of file: it has none',
+    '"rows" is not a parameter of file: it has none',
   ])
 })

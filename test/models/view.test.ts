@@ -90,7 +90,7 @@ describe('a view', () => {
     ['an invalid name', looking({}, 'Delays of airports'), 'views.Delays of airports.name: up to 63'],
     ['no entity', looking({ entity: [] }), 'views.delays.entity: at least one column'],
     [
-      'an entity that is no column',
+      'an entity that is not a column',
       looking({ entity: 'air port' }),
       'views.delays.entity: the name of a column is required, not "air port"',
     ],

@@ -87,7 +87,7 @@ describe('the artifact store', () => {
   ])('never opens a path from outside: %j', async (name) => {
     await expect(artifacts.get('artifacts', name)).rejects.toMatchObject({ code: 'artifact_corrupt' })
     await expect(artifacts.locate('snapshots', name)).rejects.toMatchObject({ code: 'artifact_corrupt' })
-    expect(() => artifacts.remove('artifacts', name)).toThrow('is no digest')
+    expect(() => artifacts.remove('artifacts', name)).toThrow('is not a digest')
   })
 
   it('stores a manifest under the digest of its canonical form, and refuses another format', async () => {

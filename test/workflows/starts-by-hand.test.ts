@@ -45,7 +45,7 @@ const inputs: Record<string, object | undefined> = {
   'an array': json([]),
   'an empty object': json({}),
   'a model alone': json({ model: 'unknown' }),
-  'a model and a requester that is no text': json({
+  'a model and a requester that is not a text': json({
     model: 'unknown',
     requestedBy: unprintable,
     by: unprintable,

@@ -93,7 +93,7 @@ function listOf(body: unknown): unknown[] | undefined {
     Object.keys(body).length > 1
       ? 'a list has the field events only'
       : !Array.isArray(events)
-        ? 'events: is no list'
+        ? 'events: is not a list'
         : events.length === 0 || events.length > maxEvents
           ? `events: has ${events.length} entries, not 1 to ${maxEvents}`
           : undefined

@@ -55,7 +55,7 @@ export async function explainPredictions(
   if (version.model !== model)
     throw new DomainError(
       'version_not_found',
-      `${JSON.stringify(named)} is no version of ${JSON.stringify(model)}`,
+      `${JSON.stringify(named)} is not a version of ${JSON.stringify(model)}`,
     )
   const manifest = await getManifest(artifacts, version.artifactDigest)
   checkRows(manifest, instances, { what: 'instances', max: explainLimits.rows })

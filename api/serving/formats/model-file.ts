@@ -50,7 +50,7 @@ export const modelOfForest = (format: 'trees' | 'onnx', forest: Forest): OpenedM
 })
 
 const unknownFile =
-  'the file is no model of LightGBM (model.txt), XGBoost (.json, .ubj), CatBoost (.json), TensorFlow.js (model.json) or ONNX'
+  'the file is not a model of LightGBM (model.txt), XGBoost (.json, .ubj), CatBoost (.json), TensorFlow.js (model.json) or ONNX'
 
 /** Reads the trees of a file; undefined when it is the topology of a network. Throws `artifact_invalid`. */
 export function readForest(bytes: Buffer): Forest | undefined {
@@ -146,7 +146,7 @@ export function readBounded(path: string, most: number): Buffer {
   try {
     const stats = fstatSync(file)
     const { size } = stats
-    if (!stats.isFile()) refuse(`${basename(path)} is no regular file`)
+    if (!stats.isFile()) refuse(`${basename(path)} is not a regular file`)
     if (size > most) refuse(`${basename(path)} has ${size} bytes, more than ${most}`)
     return readFileSync(file)
   } finally {

@@ -14,7 +14,7 @@ export function fileNameOf(bytes: Buffer): string {
   // The first field of an ONNX model is the version of its representation.
   if (head.startsWith('\x08')) return 'model.onnx'
   return refuse(
-    'the file is no model of LightGBM (model.txt), XGBoost (.json, .ubj), CatBoost (.json) or ONNX (.onnx)',
+    'the file is not a model of LightGBM (model.txt), XGBoost (.json, .ubj), CatBoost (.json) or ONNX (.onnx)',
   )
 }
 

@@ -184,7 +184,7 @@ export function layersOf(model: JsonObject): { kind: string; config: unknown; la
   const root = objectOf(topology['model_config'] ?? topology, 'modelTopology')
   const config = root['config']
   const list = Array.isArray(config) ? config : objectOf(config, 'modelTopology.config')['layers']
-  if (!Array.isArray(list)) refuse('modelTopology.config.layers is no list')
+  if (!Array.isArray(list)) refuse('modelTopology.config.layers is not a list')
   if (list.length > networkLimits.layers)
     refuse(`the model has ${list.length} layers, more than ${networkLimits.layers}`)
   const layers = list.map((each, index) => {
@@ -206,7 +206,7 @@ function readWeights(manifest: unknown, bytes: Uint8Array): Map<string, Weight> 
   // No file is opened here. Another name would refer to weights outside the artifact.
   if (!Array.isArray(paths) || paths.length !== 1 || paths[0] !== 'weights.bin')
     refuse(`weightsManifest[0].paths is ${JSON.stringify(paths)?.slice(0, 80)}, not ["weights.bin"]`)
-  if (!Array.isArray(entries)) refuse('weightsManifest[0].weights is no list')
+  if (!Array.isArray(entries)) refuse('weightsManifest[0].weights is not a list')
   const named = new Map<string, Weight>()
   let at = 0
   for (const each of entries) {
@@ -270,12 +270,12 @@ function parse(bytes: Uint8Array): JsonObject {
 }
 
 export function objectOf(value: unknown, what: string): JsonObject {
-  if (typeof value !== 'object' || value === null || Array.isArray(value)) refuse(`${what} is no object`)
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) refuse(`${what} is not an object`)
   return value as JsonObject
 }
 
 function textOf(value: unknown, what: string): string {
-  return typeof value === 'string' ? value : refuse(`${what} is no text`)
+  return typeof value === 'string' ? value : refuse(`${what} is not a text`)
 }
 
 export function refuse(why: string): never {

@@ -3,10 +3,10 @@ import { z } from 'zod'
 import { issuesOfRoute, type Route, type RouteArm } from '../../../domain/serving/route.ts'
 import type { RoutingRow } from '../../../store/serving/replicas.ts'
 
-const text = (name: string) => z.string(`${name} is no text`)
+const text = (name: string) => z.string(`${name} is not a text`)
 /** Accepts any value; `issuesOfRoute` then judges it. */
 const number = (name: string) =>
-  z.custom<number>((value) => typeof value === 'number', `${name} is no number`)
+  z.custom<number>((value) => typeof value === 'number', `${name} is not a number`)
 
 const noVersion = 'an arm names no version'
 const arm = z.object(
@@ -17,15 +17,15 @@ const arm = z.object(
     version: z.string(noVersion).min(1, noVersion),
     shareBp: number('the share of an arm'),
   },
-  'an arm is no object',
+  'an arm is not an object',
 )
 
 const noGuard = 'guard is not {rate, alpha}, both between 0 and 1'
 const share = z.number(noGuard).gt(0, noGuard).lt(1, noGuard)
 const noLatency = 'latencyUs is not {p95, p99}'
 const latency = z.number(noLatency).min(0, noLatency)
-const noReplicas = 'replicas is no list of ids'
-const noTick = 'tickMs is no whole number from 1'
+const noReplicas = 'replicas is not a list of ids'
+const noTick = 'tickMs is not a whole number from 1'
 const noShadow = 'the shadow names no version'
 const noTarget = 'targeted is not {version, target} with a header, an attribute or routingKeys'
 const named = <Value extends z.ZodType>(value: Value) =>
@@ -38,7 +38,7 @@ const shape: z.ZodType<Route> = z.strictObject(
     generation: number('generation'),
     release: text('release').optional(),
     salt: text('salt'),
-    arms: z.array(arm, 'arms is no list'),
+    arms: z.array(arm, 'arms is not a list'),
     shadow: z
       .object({ version: z.string(noShadow), shareBp: number('the shadow share') }, noShadow)
       .optional(),
@@ -60,7 +60,7 @@ const shape: z.ZodType<Route> = z.strictObject(
       .optional(),
     replicas: z.array(z.string(noReplicas), noReplicas).min(1, noReplicas).optional(),
     proven: text('proven'),
-    standby: text('standby').min(1, 'standby is no text').optional(),
+    standby: text('standby').min(1, 'standby is not a text').optional(),
     tickMs: z.int(noTick).min(1, noTick).optional(),
     latencyUs: z.object({ p95: latency, p99: latency }, noLatency).optional(),
     guard: z.object({ rate: share, alpha: share }, noGuard).optional(),
@@ -69,7 +69,7 @@ const shape: z.ZodType<Route> = z.strictObject(
     error: (issue) =>
       issue.code === 'unrecognized_keys'
         ? `the field ${issue.keys.join(', ')} is unknown`
-        : 'it is no object',
+        : 'it is not an object',
   },
 )
 

@@ -49,7 +49,7 @@ export function issuesOfExternal(metrics: Readonly<Record<string, ExternalMetric
     const { kind, source, query, limit, tolerance, min, max, lowerIsBetter } = metric
     need(
       metricName.test(name),
-      `${name} is no name of a metric: a lower-case letter, then at most 39 letters, digits and _`,
+      `${name} is not a name of a metric: a lower-case letter, then at most 39 letters, digits and _`,
     )
     oneOf(`${name}.kind`, kind, kinds)
     need(

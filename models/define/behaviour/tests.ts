@@ -275,7 +275,7 @@ function columnOfTest(
   if (typeof column === 'string' && Object.hasOwn(features, column)) return features[column]
   at(
     'column',
-    `${JSON.stringify(column) ?? 'nothing'} is no feature: the features are ${Object.keys(features).join(', ')}`,
+    `${JSON.stringify(column) ?? 'nothing'} is not a feature: the features are ${Object.keys(features).join(', ')}`,
   )
   return undefined
 }

@@ -64,7 +64,7 @@ function reportOutside(report: IssueCollector, place: string, feature: NumberFea
 export const isTextWord = (word: string): boolean => /^(texts?|string|sentence|embedding)$/i.test(word)
 
 export const textAdvice =
-  'free text is no feature: use category() for a few values, embed the text upstream and send its numbers with number(), or bring an ONNX model that takes texts'
+  'free text is not a feature: use category() for a few values, embed the text upstream and send its numbers with number(), or bring an ONNX model that takes texts'
 
 export function checkFeatures(report: IssueCollector, features: Features): void {
   if (Object.keys(features).length === 0) report('features', 'at least one is required')
@@ -94,7 +94,7 @@ export function checkFeatures(report: IssueCollector, features: Features): void 
 export function issuesOfRow(features: Features, row: Record<string, unknown>): string[] {
   const extra = Object.keys(row).filter((name) => !(name in features))
   return [
-    ...extra.map((name) => `${name} is no feature`),
+    ...extra.map((name) => `${name} is not a feature`),
     ...Object.entries(features).flatMap(([name, feature]) => {
       const value = row[name]
       if (value === null && feature.missing === 'fill') return []

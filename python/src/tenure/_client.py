@@ -588,7 +588,7 @@ def _path_of(id: str) -> str:
         return f"/v1/retrainings/{_quoted(id)}"
     if id.startswith("cmd_"):
         return f"/v1/commands/{_quoted(id)}"
-    raise ValueError(f"{id} is no release (rel_…), retraining (retrain/…) or command (cmd_…)")
+    raise ValueError(f"{id} is not a release (rel_…), retraining (retrain/…) or command (cmd_…)")
 
 
 def _has_ended(id: str, state: Mapping[str, Any]) -> bool:

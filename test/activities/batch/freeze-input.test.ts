@@ -81,7 +81,7 @@ it.each(['absent.csv', 'absent.parquet', 'folder.csv/absent.csv'])(
 it('a batch refuses a directory as its input by name', async () => {
   await mkdir(join(folder, 'folder.parquet'))
   await expect(freeze('folder.parquet')).rejects.toThrow(
-    'folder.parquet in the directory for batches (TENURE_BATCHES) is no file',
+    'folder.parquet in the directory for batches (TENURE_BATCHES) is not a file',
   )
 })
 

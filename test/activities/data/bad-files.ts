@@ -153,30 +153,30 @@ export const badFiles: BadFile[] = [
   {
     title: 'N/A for a number',
     bytes: value('size', 'N/A'),
-    answer: `models/data/roses.csv, line 7, column "size": \`N/A\` is no number: leave the cell empty, and declare number({ missing: 'fill' }) when values may be missing`,
+    answer: `models/data/roses.csv, line 7, column "size": \`N/A\` is not a number: leave the cell empty, and declare number({ missing: 'fill' }) when values may be missing`,
   },
   {
     title: 'a word for a number',
     bytes: value('size', 'twelve'),
     answer:
-      'models/data/roses.csv, line 7, column "size": `twelve` is no number: write digits such as 3.5, or declare the feature with category()',
+      'models/data/roses.csv, line 7, column "size": `twelve` is not a number: write digits such as 3.5, or declare the feature with category()',
   },
   {
     title: 'yes for a number',
     bytes: value('size', 'yes'),
-    answer: 'models/data/roses.csv, line 7, column "size": `yes` is no number: write 1 or 0',
+    answer: 'models/data/roses.csv, line 7, column "size": `yes` is not a number: write 1 or 0',
   },
   {
     title: 'a unit after a number',
     bytes: value('size', '12.5 cm'),
     answer:
-      'models/data/roses.csv, line 7, column "size": `12.5 cm` is no number: write 12.5 without a unit or a sign',
+      'models/data/roses.csv, line 7, column "size": `12.5 cm` is not a number: write 12.5 without a unit or a sign',
   },
   {
     title: 'a decimal comma',
     bytes: semicolons(line(7, (row) => row)).replace(';0.5;', ';0,5;'),
     answer:
-      'models/data/roses.csv, line 7, column "size": `0,5` is no number: write decimals with a point, 0.5',
+      'models/data/roses.csv, line 7, column "size": `0,5` is not a number: write decimals with a point, 0.5',
   },
   {
     title: 'a decimal comma between commas',
@@ -187,7 +187,7 @@ export const badFiles: BadFile[] = [
   {
     title: 'thousands',
     bytes: value('size', '"1,834.30"'),
-    answer: 'models/data/roses.csv, line 7, column "size": `1,834.30` is no number: write 1834.30',
+    answer: 'models/data/roses.csv, line 7, column "size": `1,834.30` is not a number: write 1834.30',
   },
   {
     title: '1e300',
@@ -211,31 +211,31 @@ export const badFiles: BadFile[] = [
     title: 'the day first',
     bytes: value('at', '31/12/2025'),
     answer:
-      'models/data/roses.csv, line 7, column "at": `31/12/2025` is no time: write the year first, 2025-12-31',
+      'models/data/roses.csv, line 7, column "at": `31/12/2025` is not a time: write the year first, 2025-12-31',
   },
   {
     title: 'the day first, or the month',
     bytes: value('at', '05/06/2025'),
     answer:
-      'models/data/roses.csv, line 7, column "at": `05/06/2025` is no time: write the year first, 2025-06-05 or 2025-05-06, whichever is meant',
+      'models/data/roses.csv, line 7, column "at": `05/06/2025` is not a time: write the year first, 2025-06-05 or 2025-05-06, whichever is meant',
   },
   {
     title: 'the month first',
     bytes: value('at', '12/31/2025'),
     answer:
-      'models/data/roses.csv, line 7, column "at": `12/31/2025` is no time: write the year first, 2025-12-31',
+      'models/data/roses.csv, line 7, column "at": `12/31/2025` is not a time: write the year first, 2025-12-31',
   },
   {
     title: 'seconds since 1970',
     bytes: value('at', '1767139200'),
     answer:
-      'models/data/roses.csv, line 7, column "at": `1767139200` is no time but seems to count seconds since 1970: write 2025-12-31T00:00:00Z',
+      'models/data/roses.csv, line 7, column "at": `1767139200` is not a time but seems to count seconds since 1970: write 2025-12-31T00:00:00Z',
   },
   {
     title: 'a word for a time',
     bytes: value('known', 'tomorrow'),
     answer:
-      'models/data/roses.csv, line 7, column "known": `tomorrow` is no time: write one such as 2026-12-31 or 2026-12-31T18:30:00Z',
+      'models/data/roses.csv, line 7, column "known": `tomorrow` is not a time: write one such as 2026-12-31 or 2026-12-31T18:30:00Z',
   },
   {
     title: 'times known, but empty',
@@ -336,14 +336,14 @@ export const badFiles: BadFile[] = [
     title: 'a column that the SQL renames',
     rows: 'select *, size as tall from source',
     bytes: value('size', 'N/A'),
-    answer: `models/data/roses.csv, line 7, column "size": \`N/A\` is no number: leave the cell empty, and declare number({ missing: 'fill' }) when values may be missing`,
+    answer: `models/data/roses.csv, line 7, column "size": \`N/A\` is not a number: leave the cell empty, and declare number({ missing: 'fill' }) when values may be missing`,
   },
   {
     title: 'a cast in the SQL',
     rows: 'select * replace (plot::integer as plot) from source',
     bytes: goodFile,
     answer:
-      'models/data/roses.csv, line 3, column "plot": `north` is no number: write digits such as 3.5, or declare the feature with category() (25 more such rows)',
+      'models/data/roses.csv, line 3, column "plot": `north` is not a number: write digits such as 3.5, or declare the feature with category() (25 more such rows)',
   },
   {
     title: 'a column that the SQL reads',

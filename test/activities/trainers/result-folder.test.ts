@@ -61,7 +61,9 @@ describe('the result of a training program', () => {
       { epoch: 1, loss: 0.5 },
       { epoch: 4, loss: 0.2 },
     ])
-    expect(notes).toEqual(['curve.json: 2 of 5 epochs have a loss that is no finite number and are left out'])
+    expect(notes).toEqual([
+      'curve.json: 2 of 5 epochs have a loss that is not a finite number and are left out',
+    ])
     expect((await read(complete)).notes).toEqual([])
   })
 
@@ -109,9 +111,9 @@ describe('the result of a training program', () => {
       /row 0 has 1 values, expected 2/,
     ],
     [
-      'an answer that is no number',
+      'an answer that is not a number',
       { 'replay.json': { rows: rows([1, 'a']), outputs: rows([null]) } },
-      /output 0 is no finite number/,
+      /output 0 is not a finite number/,
     ],
     [
       'a cell that is a list',
@@ -126,7 +128,7 @@ describe('the result of a training program', () => {
   })
 
   it.each([
-    ['columns that are no list', {}, 'columns.json is no list of 1 to 10000 columns'],
+    ['columns that are no list', {}, 'columns.json is not a list of 1 to 10000 columns'],
     ['a column without a name', [{ vocabulary: [] }], 'column 0 of columns.json has no "name"'],
     ['a vocabulary of lists', [{ name: 'a', vocabulary: [[]] }], /^"vocabulary" of column 0/],
   ])('is refused with %s', async (_what, columns, message) => {
@@ -146,7 +148,7 @@ describe('the result of a training program', () => {
       })
     }
     await refuse((folder) => symlink('/etc/passwd', join(folder, 'model.txt')), /cannot be read: ELOOP/)
-    await refuse((folder) => mkdir(join(folder, 'model.txt')), /is no file/)
+    await refuse((folder) => mkdir(join(folder, 'model.txt')), /is not a file/)
     await refuse(async (folder) => {
       await writeFile(join(folder, 'model.txt'), 'tree')
       await writeFile(join(folder, 'columns.json'), '')

@@ -264,9 +264,9 @@ describe('a refused event', () => {
   it.each([
     [{ events: [] }, 'events: has 0 entries, not 1 to 10000'],
     [{ events: Array.from({ length: 10_001 }, () => 1) }, 'events: has 10001 entries'],
-    [{ events: 'purchase' }, 'events: is no list'],
+    [{ events: 'purchase' }, 'events: is not a list'],
     [{ events: [1], source: 'shop' }, 'a list has the field events only'],
-  ])('list is refused as a whole when it is no list of 1 to 10,000', async (body, message) => {
+  ])('list is refused as a whole when it is not a list of 1 to 10,000', async (body, message) => {
     const { status, json } = await send(body)
     expect(status).toBe(400)
     expect(json['detail']).toContain(message)

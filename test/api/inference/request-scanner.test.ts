@@ -92,7 +92,7 @@ it.each([
   ['outputs', plain.replace('"id"', '"outputs":[],"id"')],
   ['a second id', plain.replace('"inputs"', '"id":"b","inputs"')],
   ['a second name', plain.replace('"shape"', '"name":"y","shape"')],
-  ['an id that is no text', plain.replace('"a"', '1')],
+  ['an id that is not a text', plain.replace('"a"', '1')],
   ['no name', plain.replace('"name":"x",', '')],
   [
     'two tensors',

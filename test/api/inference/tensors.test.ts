@@ -60,7 +60,9 @@ describe('numbers', () => {
     ['UINT64', 2 ** 64 - 2_048, 2 ** 64],
   ])('of the type %s reach to %d, and %d is refused', (datatype, last, next) => {
     expect(() => read(iris, { inputs: [matrix([last, 0, 1, 1], datatype)] })).not.toThrow()
-    expect(() => read(iris, { inputs: [matrix([next, 0, 1, 1], datatype)] })).toThrow(`is no ${datatype}`)
+    expect(() => read(iris, { inputs: [matrix([next, 0, 1, 1], datatype)] })).toThrow(
+      `is not a value of ${datatype}`,
+    )
   })
 
   it('of the type BOOL are parsed', () =>
@@ -165,7 +167,7 @@ describe('is refused', () => {
     ['a list', 'invalid_request', /no object/, '[]'],
     ['no inputs', 'invalid_request', /"inputs"/, {}],
     ['empty inputs', 'invalid_request', /"inputs"/, { inputs: [] }],
-    ['an input that is no object', 'invalid_request', /input 0 is no object/, { inputs: [1] }],
+    ['an input that is not an object', 'invalid_request', /input 0 is not an object/, { inputs: [1] }],
     ['an input without name', 'invalid_request', /no name/, { inputs: [{ ...ok, name: '' }] }],
     [
       'an unknown datatype',

@@ -287,7 +287,7 @@ describe('a file', () => {
     expect(json).toMatchObject({ received: 5, accepted: 3, stored: 3, refused: 2 })
     expect(json['issues']).toEqual([
       'line 6: a quote is not closed',
-      `line 5: value: "many" is no finite number`,
+      `line 5: value: "many" is not a finite number`,
     ])
     for (const [id, value] of [
       [iris, 'setosa'],

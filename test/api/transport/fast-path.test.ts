@@ -184,7 +184,7 @@ const left: [name: string, packets: string[], answers?: number][] = [
   ['no length', ['POST /a HTTP/1.1\r\nHost: x\r\n\r\n']],
   ['two lengths', [post('/a', ['Content-Length: 7'])]],
   ['a length with a sign', ['POST /a HTTP/1.1\r\nHost: x\r\nContent-Length: +2\r\n\r\n{}']],
-  ['a length that is no number', ['POST /a HTTP/1.1\r\nHost: x\r\nContent-Length: 0x2\r\n\r\n{}']],
+  ['a length that is not a number', ['POST /a HTTP/1.1\r\nHost: x\r\nContent-Length: 0x2\r\n\r\n{}']],
   ['no host', ['POST /a HTTP/1.1\r\nContent-Length: 2\r\n\r\n{}']],
   ['a header twice that is read', [post('/a', ['Authorization: a', 'Authorization: b'])]],
   ['HTTP/1.0', [complete.replace('1.1', '1.0')]],

@@ -168,7 +168,7 @@ describe('an address', () => {
       'https://backups.example.com/tenure',
       {},
       exitCodes.usage,
-      'is no place for a backup',
+      'is not a place for a backup',
     ],
     ['without credentials', 's3://backups/tenure', {}, exitCodes.usage, 'AWS_ACCESS_KEY_ID'],
     [

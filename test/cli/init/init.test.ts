@@ -341,7 +341,7 @@ describe('refuses', () => {
       { from: '/nowhere/rows.csv' },
       '--from /nowhere/rows.csv cannot be read (ENOENT)',
     ],
-    ['a label that is no column', { label: 'colour' }, '--label must be one of sepalLength'],
+    ['a label that is not a column', { label: 'colour' }, '--label must be one of sepalLength'],
     ['a column without times for the time', { time: 'species' }, '--time species holds no times'],
     ['a name of another file', { name: 'index' }, '--name index is the name of another file of models'],
     ['a wrong name', { name: 'My Model' }, '--name must be up to 63 lower-case letters'],

@@ -240,7 +240,7 @@ export const badModelFiles: BadModelFile[] = [
     name: 'text-word',
     text: modelFile('text-word', { features: `{ note: text() }` }).replace('import { ', 'import { text, '),
     issues: [
-      'line 1: define.ts exports no text: free text is no feature: use category() for a few values, embed the text upstream and send its numbers with number(), or bring an ONNX model that takes texts',
+      'line 1: define.ts exports no text: free text is not a feature: use category() for a few values, embed the text upstream and send its numbers with number(), or bring an ONNX model that takes texts',
     ],
   },
   changed(
@@ -248,7 +248,7 @@ export const badModelFiles: BadModelFile[] = [
     'text-feature',
     { features: `{ petalLength: number(), note: { kind: 'text' } }` },
     [
-      'features.note: made with number() or category(): free text is no feature: use category() for a few values, embed the text upstream and send its numbers with number(), or bring an ONNX model that takes texts',
+      'features.note: made with number() or category(): free text is not a feature: use category() for a few values, embed the text upstream and send its numbers with number(), or bring an ONNX model that takes texts',
     ],
   ),
   {
@@ -309,7 +309,7 @@ export const badModelFiles: BadModelFile[] = [
     [
       'tests[0].row: petalLength is a finite number',
       'tests[0].answer: one of setosa, versicolor, virginica is required, not "rose"',
-      'tests[1].column: "colour" is no feature: the features are sepalLength, petalLength',
+      'tests[1].column: "colour" is not a feature: the features are sepalLength, petalLength',
       'tests[2].by: a number above 0, or a list of them, is required, not -1',
       'tests[2].of: the class whose probability is meant is required, one of setosa, versicolor, virginica',
     ],

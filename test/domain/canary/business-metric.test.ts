@@ -200,7 +200,7 @@ describe('a business metric', () => {
       'better',
     ])
       expect(issues).toContain(`revenue.${place} `)
-    expect(issues).toContain('errors is no name of a metric')
+    expect(issues).toContain('errors is not a name of a metric')
     expect(issues).toContain('signups: any counts 0 or 1')
   })
 })

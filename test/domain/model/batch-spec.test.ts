@@ -9,14 +9,14 @@ describe('a batch', () => {
   it('is valid', () => expect(issuesOfBatch(sound)).toEqual([]))
 
   it.each([
-    ['/etc/in.csv', 'is no path'],
+    ['/etc/in.csv', 'is not a path'],
     ['../in.csv', 'leads elsewhere'],
     ['a/../../in.csv', 'leads elsewhere'],
     ['a/./in.csv', 'leads elsewhere'],
-    ['a//in.csv', 'is no path'],
-    ["a'; drop.csv", 'is no path'],
-    ['', 'is no path'],
-    [`${'a/'.repeat(300)}in.csv`, 'is no path'],
+    ['a//in.csv', 'is not a path'],
+    ["a'; drop.csv", 'is not a path'],
+    ['', 'is not a path'],
+    [`${'a/'.repeat(300)}in.csv`, 'is not a path'],
     ['in.json', 'does not end in .parquet or .csv'],
   ])('does not read %j', (path, said) => expect(issueOfPath(path, ['.parquet', '.csv'])).toContain(said))
 

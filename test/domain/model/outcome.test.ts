@@ -22,10 +22,10 @@ it.each<[OutcomeValue, Output, Output]>([
 it.each<[OutcomeValue, Output, Output, RegExp]>([
   [37.5, yesNo, number, /37\.5 is not true, false, 1 or 0/],
   ['a', yesNo, classes, /"a" is not true, false, 1 or 0/],
-  [true, number, yesNo, /true is no finite number/],
+  [true, number, yesNo, /true is not a finite number/],
   [true, classes, yesNo, /true is not one of the classes a, b/],
   ['d', classes, { kind: 'classes', classes: ['a', 'c'] }, /"d" is not one of the classes a, b/],
-  [1, numbers, number, /1 is no object/],
+  [1, numbers, number, /1 is not an object/],
   [{ x: 1, z: 2 }, numbers, { kind: 'numbers', names: ['x', 'z'] }, /lacks "y"/],
 ])('refuses %o of a version with %o where the model file says %o', (value, output, now, issue) =>
   expect(issueOfOutcome(output, value, now)).toMatch(issue),

@@ -59,7 +59,7 @@ describe('a column', () => {
       Array.from({ length: 20 }, (_, row) => `${row},5`),
       {
         use: 'none',
-        why: '`0,5` is no number: write decimals with a point, 0.5; then run `tenure init` again with --overwrite',
+        why: '`0,5` is not a number: write decimals with a point, 0.5; then run `tenure init` again with --overwrite',
       },
     ],
     [
@@ -68,7 +68,7 @@ describe('a column', () => {
       ['NA', ...Array.from({ length: 20 }, (_, row) => `${row * row}`)],
       {
         use: 'none',
-        why: '`NA` is no number: leave such cells empty; then run `tenure init` again with --overwrite',
+        why: '`NA` is not a number: leave such cells empty; then run `tenure init` again with --overwrite',
       },
     ],
     [
@@ -77,7 +77,7 @@ describe('a column', () => {
       ['n/a', ...Array.from({ length: 20 }, (_, row) => `${row},5`)],
       {
         use: 'none',
-        why: '`n/a` is no number: leave such cells empty; `0,5` is no number: write decimals with a point, 0.5; then run `tenure init` again with --overwrite',
+        why: '`n/a` is not a number: leave such cells empty; `0,5` is not a number: write decimals with a point, 0.5; then run `tenure init` again with --overwrite',
       },
     ],
     [
@@ -86,7 +86,7 @@ describe('a column', () => {
       ['31.01.2026', '01.02.2026'],
       {
         use: 'none',
-        why: '`31.01.2026` is no time: write the year first, 2026-01-31; then run `tenure init` again with --overwrite',
+        why: '`31.01.2026` is not a time: write the year first, 2026-01-31; then run `tenure init` again with --overwrite',
       },
     ],
     ['a date that does not exist', 'day', ['2026-13-01', '2026-01-01'], { use: 'category' }],

@@ -61,7 +61,7 @@ describe('a target', () => {
     ['a header without a value', { header: { name: 'x-a', value: '' } }, /visible characters/],
     ['a value with a line break', { header: { name: 'x-a', value: 'a\r\nb' } }, /visible characters/],
     ['a feature without a name', { attribute: { name: '', value: 1 } }, /name is empty/],
-    ['a feature that is no number', { attribute: { name: 'a', value: NaN } }, /a number, or a text/],
+    ['a feature that is not a number', { attribute: { name: 'a', value: NaN } }, /a number, or a text/],
     ['no keys', { routingKeys: [] }, /1 to 1000 keys, not 0/],
     ['too many keys', { routingKeys: Array.from({ length: 1_001 }, String) }, /not 1001/],
     ['an empty key', { routingKeys: [''] }, /1 to 256 characters/],

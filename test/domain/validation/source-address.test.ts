@@ -20,7 +20,7 @@ describe('a file of a source', () => {
     ['s3://rows', /has a bucket and a key/],
     ['s3://Rows/iris.csv', /has a bucket and a key/],
     ['s3://rows/../iris.csv', /has a bucket and a key/],
-    ['https://', /is no address/],
+    ['https://', /is not an address/],
     ['https://ada:secret@example.com/iris.csv', /holds no user and no password/],
   ])('may not be %s', (file, says) => expect(issueOfSourceFile(file)).toMatch(says))
 

@@ -161,7 +161,7 @@ describe('an expectation of the batch', () => {
     expect(judge({ check: 'schema', columns })).toMatchObject({
       passed: false,
       observed: 4,
-      message: 'plate is no number: B-1; wings is missing',
+      message: 'plate is not a number: B-1; wings is missing',
     })
   })
 

@@ -138,10 +138,10 @@ describe('a signing key', () => {
     const listed = places('listed')
     await openSigner(listed, 'heads')
     writeFileSync(trustedFile(listed, 'heads'), '[{"publicPem": "no key"}]')
-    await expect(openSigner(listed, 'heads')).rejects.toThrow('is no list of Ed25519 public keys')
+    await expect(openSigner(listed, 'heads')).rejects.toThrow('is not a list of Ed25519 public keys')
     const { publicPem } = await openSigner(places('unlisted'), 'commands')
     writeFileSync(trustedFile(listed, 'heads'), JSON.stringify([{ publicPem, until: 'soon' }]))
-    await expect(openSigner(listed, 'heads')).rejects.toThrow('is no list of Ed25519 public keys')
+    await expect(openSigner(listed, 'heads')).rejects.toThrow('is not a list of Ed25519 public keys')
   })
 })
 

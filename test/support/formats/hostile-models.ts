@@ -214,7 +214,7 @@ export const hostileModels: readonly HostileFile[] = [
         () => {},
         (all) => (all['weight_drop'] = (all['trees'] as unknown[]).map(() => 'one')),
       ),
-    /weight_drop has a weight that is no number/,
+    /weight_drop has a weight that is not a number/,
   ],
   [
     'xgboost-keys.json',

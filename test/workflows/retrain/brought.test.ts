@@ -167,7 +167,7 @@ describe('a model whose file has no train', () => {
 
   it.each([
     [
-      'a column that is no feature',
+      'a column that is not a feature',
       trees.model.replaceAll('size', 'height'),
       {},
       /no feature is called "height"/,

@@ -29,7 +29,7 @@ async function versionOf({ store }: ApiDeps, { actor, params }: PageRequest) {
   if (found.model !== name)
     throw new DomainError(
       'version_not_found',
-      `${JSON.stringify(version)} is no version of ${JSON.stringify(name)}`,
+      `${JSON.stringify(version)} is not a version of ${JSON.stringify(name)}`,
     )
   return found
 }

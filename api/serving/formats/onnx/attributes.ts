@@ -113,7 +113,7 @@ export function attributesOf({ attributes, op }: Pick<OnnxNode, 'attributes' | '
       if (found === undefined) return new Float32Array(0)
       if (found.tensor !== undefined) {
         const tensor = readTensor(found.tensor, `${name} of ${op}`)
-        return tensor instanceof Uint8Array ? refuse(`${name} of ${op} is no list of numbers`) : tensor
+        return tensor instanceof Uint8Array ? refuse(`${name} of ${op} is not a list of numbers`) : tensor
       }
       const list = new Float32Array(found.numbers)
       readNumbers(found.attribute, numberList, 5, list)

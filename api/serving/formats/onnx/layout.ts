@@ -86,7 +86,7 @@ function inputOf({ name, type, dims }: OnnxValue): OnnxInput {
   if (found === undefined)
     refuse(
       type === undefined
-        ? `the input ${name} is no tensor: export a matrix, or columns of shape [None, 1]`
+        ? `the input ${name} is not a tensor: export a matrix, or columns of shape [None, 1]`
         : `the input ${name} is of the type ${elementTypeName(type)}; float, double, int32, int64, bool and string are read: ${isHalf(type) ? keepTypes : 'take one of them and cast it in the graph'}`,
     )
   if (dims?.length !== 2)

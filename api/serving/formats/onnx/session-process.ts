@@ -254,7 +254,7 @@ function tensorOf({ name, type }: OnnxInput, values: Float64Array, shape: number
     case 'float32':
       return new Tensor('float32', new Float32Array(values), shape)
     default:
-      throw new Error(`the input ${name} is no number`)
+      throw new Error(`the input ${name} is not a number`)
   }
 }
 

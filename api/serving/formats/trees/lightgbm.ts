@@ -243,7 +243,7 @@ function categorySetsOf(fields: Fields, count: number, where: string): Uint32Arr
   const words = numbersOf(fields, 'cat_threshold', boundaries.at(-1)!, where)
   const wrong = words.find((word) => !(Number.isInteger(word) && word >= 0 && word < 2 ** 32))
   if (wrong !== undefined)
-    refuse(`a category set of ${where} has ${wrong}, which is no whole number of 32 bits`)
+    refuse(`a category set of ${where} has ${wrong}, which is not a whole number of 32 bits`)
   const all = Uint32Array.from(words)
   return Array.from({ length: count }, (_, at) => all.subarray(boundaries[at], boundaries[at + 1]))
 }

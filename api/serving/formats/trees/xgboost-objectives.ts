@@ -31,7 +31,7 @@ export function xgboostStarts(text: unknown, objective: string, outputs: number)
   const margin = (score: number): number => {
     const single = Math.fround(score)
     if (/^(binary:logistic|reg:logistic)$/.test(objective)) {
-      if (!(single > 0 && single < 1)) refuse(`base_score ${score} is no probability`)
+      if (!(single > 0 && single < 1)) refuse(`base_score ${score} is not a probability`)
       return Math.fround(-Math.log(1 / single - 1))
     }
     if (/^(count:poisson|reg:gamma|reg:tweedie|survival:cox|survival:aft)$/.test(objective))

@@ -96,7 +96,7 @@ function treeWeights({
   if (weights.length !== trees)
     refuse(`the file has ${trees} trees and ${weights.length} weights in weight_drop`)
   if (!weights.every((weight) => Number.isFinite(weight)))
-    refuse('weight_drop has a weight that is no number')
+    refuse('weight_drop has a weight that is not a number')
   return weights
 }
 
@@ -170,7 +170,7 @@ function treeOf(tree: JsonObject, context: TreeContext): TreeInput {
       `split_conditions of ${where} has NaN or infinity, as of a training that diverged: train the model again`,
     )
   if (wrong !== undefined)
-    refuse(`split_conditions of ${where} has ${JSON.stringify(wrong)}, which is no number`)
+    refuse(`split_conditions of ${where} has ${JSON.stringify(wrong)}, which is not a number`)
   // Nodes and leaves share one numbering.
   const leaves: number[] = []
   const places = lefts.map((left, at) => {

@@ -99,7 +99,9 @@ it('fires a webhook by role and model, with the parameters that the model file d
   expect(JSON.stringify(await issuesOf({ region: 'eu', epochs: 51 }))).toContain(
     'epochs is between 1 and 50, not 51',
   )
-  expect(JSON.stringify(await issuesOf({ region: 'eu', units: 3 }))).toContain('is no parameter of webhook')
+  expect(JSON.stringify(await issuesOf({ region: 'eu', units: 3 }))).toContain(
+    'is not a parameter of webhook',
+  )
   expect((await fire({ region: 'eu' }, { trigger: 'file' })).json).toMatchObject({ code: 'invalid_request' })
   expect(await listWaitingFirings(core.store, model)).toEqual([])
 })

@@ -133,7 +133,7 @@ describe('an artifact', () => {
     ['a zip archive', () => bytesOf('PK\x03\x04'), /zip archive of PyTorch/],
     ['a truncated file', () => bytesOf(model.slice(0, 5_000)), /truncated|trees/],
     [
-      'a column that is no feature',
+      'a column that is not a feature',
       () => bytesOf(model.replaceAll('age', 'years')),
       /no feature is called "years"/,
     ],

@@ -229,7 +229,7 @@ describe('a search', () => {
     ['since=yesterday', /since: Invalid time "yesterday"/],
     ['until=2026-02-30', /until: Invalid time "2026-02-30"/],
     ['since=2026-02-02&until=2026-02-01', /is not after since/],
-    ['data=xyz', /data: "xyz" is no digest/],
+    ['data=xyz', /data: "xyz" is not a digest/],
     ['order=best', /order: "best" is not one of version/],
     ['limit=1001', /limit/],
     ['limit=0', /limit/],

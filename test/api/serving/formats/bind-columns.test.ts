@@ -184,7 +184,7 @@ describe('columns.json', () => {
   it.each([
     [{}, /no list of 1 to/],
     [[], /no list of 1 to/],
-    [[1], /column 0 of columns.json is no object/],
+    [[1], /column 0 of columns.json is not an object/],
     [['a', {}], /column 1 of columns.json has no "name"/],
     [[{ name: 'a', codes: [] }], /unknown field "codes"/],
     [[{ name: 'a', vocabulary: [null] }], /"vocabulary" of column 0/],

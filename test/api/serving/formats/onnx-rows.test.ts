@@ -299,7 +299,7 @@ describe('a graph is left to ONNX Runtime when an operator', () => {
   })
 })
 
-it('a graph with a dimension that is no whole number is left to ONNX Runtime', () => {
+it('a graph with a dimension that is not a whole number is left to ONNX Runtime', () => {
   const bytes = model(
     graph({
       inputs: [value('x', [0, 3])],

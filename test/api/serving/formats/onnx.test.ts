@@ -370,7 +370,7 @@ describe('a file that is refused', () => {
       /tree 0 has a cycle: node 0 is reached twice/,
     ],
     [
-      'of trees with a threshold that is no number',
+      'of trees with a threshold that is not a number',
       treeModel({ nodes_values: { floats: [NaN, 0, 0, 0, 0, 0] } }),
       /threshold that is not a number/,
     ],

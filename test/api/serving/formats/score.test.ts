@@ -33,7 +33,7 @@ it('rows that cannot be answered are refused with their number and what to write
     expect(refusalOf('[[NaN]]')).toContain('null for a missing value and "inf" for an infinite one')
     expect(refusalOf('[{"x": 1}, {"X": 2}]')).toContain('row 1: the model has no column "X"; it has x')
     expect(refusalOf('[{"x": 1, "x": 2}]')).toContain('has the key "x" twice in one object')
-    expect(refusalOf('[]', pipe)).toContain('pipe is no regular file')
+    expect(refusalOf('[]', pipe)).toContain('pipe is not a regular file')
   } finally {
     rmSync(folder, { recursive: true })
   }

@@ -121,7 +121,7 @@ describe('a file that is not a model', () => {
       /reads column 99 of 8/,
     ],
     [
-      'with a threshold that is no number',
+      'with a threshold that is not a number',
       () => changed('lightgbm-binary', /threshold=\S+/, 'threshold=nan'),
       /threshold that is not a number/,
     ],
@@ -162,7 +162,7 @@ describe('a file that is not a model', () => {
       /no trees: save_config writes settings, save the model with save_model/,
     ],
     [
-      'with a base score that is no probability',
+      'with a base score that is not a probability',
       () => changed('xgboost-binary', /"base_score":"[^"]+"/, '"base_score":"[2E0]"'),
       /no probability/,
     ],

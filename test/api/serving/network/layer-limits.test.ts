@@ -115,7 +115,7 @@ const refused: [string, RegExp, (parts: Parts) => void][] = [
   ['an absolute path', /paths is \["\/etc\/passwd"\]/, paths('/etc/passwd')],
   ['an address', /paths is \["http/, paths('http://127.0.0.1/weights.bin')],
   ['a path twice', /paths is \["weights.bin","weights.bin"\]/, paths('weights.bin', 'weights.bin')],
-  ['a path that is no text', /paths is \[5\]/, paths(5)],
+  ['a path that is not a text', /paths is \[5\]/, paths(5)],
   [
     'a topology that is packed',
     /does not parse/,

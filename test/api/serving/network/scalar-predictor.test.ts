@@ -206,7 +206,7 @@ describe('a version', () => {
       (parts) => delete layersOf(parts)[0]!.config['batch_input_shape'],
     ],
     [
-      'an input that is no row',
+      'an input that is not a row',
       /the input has the shape/,
       (parts) => (layersOf(parts)[0]!.config['batch_input_shape'] = [null, 4, 4]),
     ],
@@ -231,10 +231,14 @@ describe('a version', () => {
       (parts) => (parts.weights = Buffer.alloc(networkLimits.weightBytes + 1)),
     ],
     ['a topology that does not parse', /does not parse/, (parts) => (parts.bytes = Buffer.from('{'))],
-    ['a topology that is no object', /model.json is no object/, (parts) => (parts.bytes = Buffer.from('[]'))],
+    [
+      'a topology that is not an object',
+      /model.json is not an object/,
+      (parts) => (parts.bytes = Buffer.from('[]')),
+    ],
     [
       'no layers',
-      /layers is no list/,
+      /layers is not a list/,
       (parts) => delete (parts.topology.modelTopology.config as Partial<{ layers: unknown }>).layers,
     ],
     [

@@ -241,7 +241,7 @@ describe('an invalid request gets its own error', () => {
       /"instances" is an object/,
     ],
     [
-      'an instance that is no object',
+      'an instance that is not an object',
       'iris',
       { instances: [irisRow, 5] },
       'invalid_request',
@@ -253,7 +253,7 @@ describe('an invalid request gets its own error', () => {
     ['broken JSON', 'iris', '{"instances": [', 'body_not_json', 400, /does not parse/],
     ['bytes that are no text', 'iris', '{"instances": [\u0001', 'body_not_json', 400, /does not parse/],
     ['no body', 'iris', '', 'body_not_json', 400, /does not parse/],
-    ['a body that is no object', 'iris', '[1]', 'invalid_request', 400, /the body is a list/],
+    ['a body that is not an object', 'iris', '[1]', 'invalid_request', 400, /the body is a list/],
     ['null', 'iris', 'null', 'invalid_request', 400, /the body is null/],
     ['an unknown field', 'iris', { ...many(1), rows: [] }, 'invalid_request', 400, /"rows"/],
     ['an empty routing key', 'iris', { ...many(1), routing_key: '' }, 'invalid_request', 400, /routing_key/],

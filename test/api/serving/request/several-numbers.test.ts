@@ -143,7 +143,7 @@ describe('the outcome of a prediction', () => {
   })
 
   it.each([
-    [5, /5 is no object with a number of each name, such as \{"departure": 1, "arrival \\"late\\"": 1\}/],
+    [5, /5 is not an object with a number of each name, such as \{"departure": 1, "arrival \\"late\\"": 1\}/],
     [{ departure: 5 }, /lacks "arrival \\"late\\""/],
     [{ departure: 5, 'arrival "late"': 1, taxi: 2 }, /"taxi" is not one of departure/],
     [{ departure: 5, 'arrival "late"': 'soon' }, /or an object of numbers/],

@@ -80,9 +80,9 @@ it('a route that names replicas without a candidate, or an empty list of replica
   })
   for (const change of [{ replicas: [] }, { replicas: 'r1' }, { replicas: [7] }])
     expect(parseRow(row(change))).toMatchObject({
-      problem: expect.stringMatching(/replicas is no list/) as string,
+      problem: expect.stringMatching(/replicas is not a list/) as string,
     })
   expect(parseRow(row({ standby: 7 }))).toMatchObject({
-    problem: expect.stringMatching(/standby is no text/) as string,
+    problem: expect.stringMatching(/standby is not a text/) as string,
   })
 })

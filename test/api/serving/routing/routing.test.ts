@@ -455,8 +455,8 @@ describe('a routing row is refused', () => {
     ['null', null, /no object/],
     ['a text', 'x', /no object/],
     ['an unknown field', { ...good, weight: 1 }, /field weight is unknown/],
-    ['no arms', { ...good, arms: undefined }, /arms is no list/],
-    ['an arm that is null', { ...good, arms: [null] }, /an arm is no object/],
+    ['no arms', { ...good, arms: undefined }, /arms is not a list/],
+    ['an arm that is null', { ...good, arms: [null] }, /an arm is not an object/],
     ['an unknown arm', { ...good, arms: [{ arm: 'king', version: 'v', shareBp: 10_000 }] }, /no arm king/],
     [
       'an arm without version',
@@ -466,7 +466,7 @@ describe('a routing row is refused', () => {
     [
       'a share that is a text',
       { ...good, arms: [{ arm: 'champion', version: 'v', shareBp: '10000' }] },
-      /share of an arm is no number/,
+      /share of an arm is not a number/,
     ],
     [
       'a share of NaN',
@@ -483,7 +483,7 @@ describe('a routing row is refused', () => {
     ['a shadow without share', { ...good, shadow: { version: 'w' } }, /shadow share/],
     ['a tick of nothing', { ...good, tickMs: 0 }, /tickMs/],
     ['latencies of nothing', { ...good, latencyUs: {} }, /latencyUs/],
-    ['nothing proven', { ...good, proven: undefined }, /proven is no text/],
+    ['nothing proven', { ...good, proven: undefined }, /proven is not a text/],
   ])('for %s', (_name, route, problem) => {
     expect(parseRow(row(route))).toEqual({ problem: expect.stringMatching(problem) })
   })

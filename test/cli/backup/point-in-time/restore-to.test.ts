@@ -191,7 +191,7 @@ describe('tenure restore --at', () => {
       async () => ['--at', new Date(Date.now() + 86_400_000).toISOString()],
       /nothing was written after/,
     ],
-    ['that is no time', async () => ['--at', 'yesterday'], /--at yesterday is not a time/],
+    ['that is not a time', async () => ['--at', 'yesterday'], /--at yesterday is not a time/],
     [
       'whose log has a gap',
       async () => {

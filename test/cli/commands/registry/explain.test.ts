@@ -79,7 +79,7 @@ it('explain of trees says that the sum is that before the link function', async 
   expect(out).not.toContain('±')
 })
 
-it.each(['[1]', 'size=3', '{"size": 3'])('explain refuses %s, which is no row', async (row) => {
+it.each(['[1]', 'size=3', '{"size": 3'])('explain refuses %s, which is not a row', async (row) => {
   const { code, err } = await explain('iris', row)
   expect([code, err]).toEqual([exitCodes.usage, expect.stringContaining('must be a JSON object') as unknown])
 })

@@ -135,7 +135,7 @@ describe('bad data in a table', () => {
       'a number that has become a text',
       [`alter table roses alter column size type text using size || ' cm'`],
       'failed',
-      /column "size": `[\d.]+ cm` is no number/,
+      /column "size": `[\d.]+ cm` is not a number/,
     ],
     [
       'a label that has become a text',
@@ -303,7 +303,7 @@ describe('bad data in a file', () => {
       'texts among numbers',
       () => textOf(lines().map((line, row) => (row === 1_100 ? line.replace(/,[\d.]+,/, ',n/a,') : line))),
       'failed',
-      /line 1102, column "size": `n\/a` is no number/,
+      /line 1102, column "size": `n\/a` is not a number/,
     ],
   ])('%s', async (what, bytes, outcome, message) => {
     write(bytes())

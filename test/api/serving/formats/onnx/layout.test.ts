@@ -37,7 +37,7 @@ it.each<[string, Buffer, RegExp]>([
   [
     'with an input that is a sequence',
     withValues([message({ 1: 'x', 2: message({ 4: message({}) }) })]),
-    /the input x is no tensor: export a matrix, or columns of shape \[None, 1\]/,
+    /the input x is not a tensor: export a matrix, or columns of shape \[None, 1\]/,
   ],
   [
     'with an input of one dimension',
