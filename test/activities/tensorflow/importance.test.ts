@@ -122,7 +122,7 @@ it('report, model card and chart show the importance', async () => {
   expect(cardMarkdown(card)).toContain('### Permutation importance: fall of auc')
   const svg = await importanceSvg(importance, { id: 'importance', title: 'Importance' })
   expect(svg).toContain('strong')
-  expect(svg).toContain('fall of auc')
+  expect(svg).toContain('fall of AUC')
   expect(await importanceSvg({ metric: 'auc', features: [] }, { id: 'i', title: 'I' })).toContain(
     'No importance',
   )

@@ -164,7 +164,7 @@ describe('is refused', () => {
   const ok = matrix([1, 2, 3, 4])
   const cases: [string, string, RegExp, object | string, (Buffer | undefined)?, ArtifactSpec?][] = [
     ['what does not parse', 'body_not_json', /does not parse/, '{'],
-    ['a list', 'invalid_request', /no object/, '[]'],
+    ['a list', 'invalid_request', /not an object/, '[]'],
     ['no inputs', 'invalid_request', /"inputs"/, {}],
     ['empty inputs', 'invalid_request', /"inputs"/, { inputs: [] }],
     ['an input that is not an object', 'invalid_request', /input 0 is not an object/, { inputs: [1] }],
@@ -231,12 +231,12 @@ describe('is refused', () => {
     [
       'a text among floats',
       'wrong_type',
-      /at place 1 what is no FP32$/,
+      /at place 1 what is not a value of FP32$/,
       { inputs: [matrix([1, '2', 3, 4])] },
     ],
-    ['half an integer', 'wrong_type', /no INT32/, { inputs: [matrix([1, 2.5, 3, 4], 'INT32')] }],
-    ['an integer that is too large', 'wrong_type', /no UINT8/, { inputs: [matrix([1, 256, 3, 4], 'UINT8')] }],
-    ['1 for BOOL', 'wrong_type', /no BOOL/, { inputs: [matrix([1, 0, 1, 1], 'BOOL')] }],
+    ['half an integer', 'wrong_type', /not a value of INT32/, { inputs: [matrix([1, 2.5, 3, 4], 'INT32')] }],
+    ['an integer that is too large', 'wrong_type', /not a value of UINT8/, { inputs: [matrix([1, 256, 3, 4], 'UINT8')] }],
+    ['1 for BOOL', 'wrong_type', /not a value of BOOL/, { inputs: [matrix([1, 0, 1, 1], 'BOOL')] }],
     [
       'texts for numbers',
       'wrong_type',
@@ -386,7 +386,7 @@ describe('is refused', () => {
     [
       'a part of a number',
       'invalid_request',
-      /no multiple of 4/,
+      /not a multiple of 4/,
       { inputs: [binaryTensor('x', 'FP32', [1, 4], 15)] },
       Buffer.alloc(15),
     ],

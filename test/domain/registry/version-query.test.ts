@@ -79,6 +79,6 @@ describe('moments and digests', () => {
   ])('%s', (text, value) => expect(parseDigest(text)).toEqual({ value }))
 
   it.each(['abcde', 'sha256:', 'abcdeg', '%', '0'.repeat(65)])('no digest: %s', (text) =>
-    expect(parseDigest(text)).toEqual({ issue: expect.stringMatching(/no digest/) }),
+    expect(parseDigest(text)).toEqual({ issue: expect.stringMatching(/not a digest/) }),
   )
 })

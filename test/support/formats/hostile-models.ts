@@ -97,7 +97,7 @@ export const hostileModels: readonly HostileFile[] = [
   [
     'lightgbm-set.txt',
     () => changedModel('lightgbm-categories', /cat_threshold=\d+/, 'cat_threshold=0.5'),
-    /category set .* no whole number of 32 bits/,
+    /category set .* not a whole number of 32 bits/,
   ],
   [
     'lightgbm-decision.txt',

@@ -129,7 +129,7 @@ describe('an artifact', () => {
   })
 
   it.each([
-    ['a pickle', () => bytesOf('\x80\x04'), /pickle|no model of/],
+    ['a pickle', () => bytesOf('\x80\x04'), /pickle|not a model of/],
     ['a zip archive', () => bytesOf('PK\x03\x04'), /zip archive of PyTorch/],
     ['a truncated file', () => bytesOf(model.slice(0, 5_000)), /truncated|trees/],
     [

@@ -182,8 +182,8 @@ describe('columns.json', () => {
     expect(parseDeclaredColumns(['a', 'b'])).toEqual([{ name: 'a' }, { name: 'b' }]))
 
   it.each([
-    [{}, /no list of 1 to/],
-    [[], /no list of 1 to/],
+    [{}, /not a list of 1 to/],
+    [[], /not a list of 1 to/],
     [[1], /column 0 of columns.json is not an object/],
     [['a', {}], /column 1 of columns.json has no "name"/],
     [[{ name: 'a', codes: [] }], /unknown field "codes"/],
@@ -206,7 +206,7 @@ describe('a file', () => {
 
   it.each([
     [Buffer.from('\x80\x04\x95', 'latin1'), /is a pickle/],
-    [Buffer.from('a,b\n1,2'), /no model of LightGBM \(model.txt\), XGBoost/],
+    [Buffer.from('a,b\n1,2'), /not a model of LightGBM \(model.txt\), XGBoost/],
     [Buffer.alloc(0), /is empty/],
   ])('%j is refused', (bytes, why) => expect(() => fileNameOf(bytes)).toThrow(why))
 })

@@ -99,14 +99,14 @@ const deep = (open: string, close: string): Buffer =>
 const files: readonly HostileFile[] = [
   ['pickle-2.pkl', () => pickle(2), /is a pickle, which runs code/],
   ['pickle-5.joblib', () => pickle(5), /is a pickle, which runs code/],
-  ['pickle-0.pkl', () => Buffer.from('cos\nsystem\n(S"true"\ntR.'), /no model of LightGBM/],
+  ['pickle-0.pkl', () => Buffer.from('cos\nsystem\n(S"true"\ntR.'), /not a model of LightGBM/],
   ['zlib.joblib', () => Buffer.from([0x78, 0x9c, 1, 2, 3]), /compressed: unpack it/],
   ['gzip.joblib', () => Buffer.from([0x1f, 0x8b, 8, 0]), /compressed: unpack it/],
   ['xz.joblib', () => Buffer.from([0xfd, 0x37, 0x7a, 0x58, 0x5a, 0]), /compressed: unpack it/],
   ['model.pt', () => Buffer.from('PK\x03\x04archive/data.pkl'), /export the model as ONNX/],
   ['model.h5', () => Buffer.from('\x89HDF\r\n', 'latin1'), /HDF5/],
   ['old.bst', () => Buffer.from('binf\x00\x00\x00\x3f', 'latin1'), /XGBoost's old binary format/],
-  ['unknown.bst', () => Buffer.from([0, 0, 0, 0x3f, 30, 0, 0, 0]), /no model of LightGBM/],
+  ['unknown.bst', () => Buffer.from([0, 0, 0, 0x3f, 30, 0, 0, 0]), /not a model of LightGBM/],
   ['model.cbm', () => Buffer.from('CBM1\x10\x00'), /CatBoost's binary format/],
   ['lightgbm-cycle.txt', () => changed('lightgbm-binary', /left_child=\S+/, 'left_child=0'), /has a cycle/],
   [

@@ -88,8 +88,8 @@ describe('a file that is not a model', () => {
     ['compressed', () => Buffer.from([0x1f, 0x8b, 8]), /unpack it/],
     ['an old binary of XGBoost', () => Buffer.from('binf....'), /save the model as .json or .ubj/],
     ['a binary of CatBoost', () => Buffer.from('CBM1....'), /format='json'/],
-    ['some text', () => Buffer.from('a,b\n1,2\n'), /no model of LightGBM/],
-    ['another JSON', () => Buffer.from('{"a": 1}'), /no model of LightGBM/],
+    ['some text', () => Buffer.from('a,b\n1,2\n'), /not a model of LightGBM/],
+    ['another JSON', () => Buffer.from('{"a": 1}'), /not a model of LightGBM/],
     ['deeply nested', () => Buffer.from(deep), /gradient_booster|no complete JSON/],
     ['truncated text', () => whole.subarray(0, whole.length / 2), /truncated/],
     ['truncated JSON', () => boosters.subarray(0, boosters.length / 2), /no complete JSON/],
@@ -164,7 +164,7 @@ describe('a file that is not a model', () => {
     [
       'with a base score that is not a probability',
       () => changed('xgboost-binary', /"base_score":"[^"]+"/, '"base_score":"[2E0]"'),
-      /no probability/,
+      /not a probability/,
     ],
     [
       'with a leaf too few',

@@ -47,9 +47,9 @@ const arms = (...shares: unknown[]) =>
 /** Rows that no program can write, because its types forbid them. */
 const byHand: [string, Broken, RegExp][] = [
   ['blank', () => ({}), /arms is not a list/],
-  ['null', () => null, /no object/],
-  ['a text', () => '', /no object/],
-  ['a list', () => [], /no object/],
+  ['null', () => null, /not an object/],
+  ['a text', () => '', /not an object/],
+  ['a list', () => [], /not an object/],
   ['an unknown field', (good) => ({ ...good, weights: {} }), /the field weights is unknown/],
   ['a share that is a text', (good) => ({ ...good, arms: arms('10000') }), /share of an arm is not a number/],
   ['a share that is null, as JSON writes NaN', (good) => ({ ...good, arms: arms(null) }), /is not a number/],

@@ -452,8 +452,8 @@ describe('a routing row is refused', () => {
     expect(parseRow(row(full))).toEqual({ route: full })
   })
   it.each<[string, unknown, RegExp]>([
-    ['null', null, /no object/],
-    ['a text', 'x', /no object/],
+    ['null', null, /not an object/],
+    ['a text', 'x', /not an object/],
     ['an unknown field', { ...good, weight: 1 }, /field weight is unknown/],
     ['no arms', { ...good, arms: undefined }, /arms is not a list/],
     ['an arm that is null', { ...good, arms: [null] }, /an arm is not an object/],
