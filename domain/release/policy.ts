@@ -219,7 +219,9 @@ function checkStages(check: PolicyIssues, place: string, stages: readonly StageP
     checkStage(check, `${place}[${index}]`, each)
     const before = stages[index - 1]
     if (before && each.shareBp <= before.shareBp)
-      check.issues.push(`${place}[${index}].shareBp must rise: ${each.shareBp} follows ${before.shareBp}`)
+      check.issues.push(
+        `${place}[${index}].shareBp must be larger than that of the stage before: ${each.shareBp / 100} % follows ${before.shareBp / 100} %`,
+      )
   }
 }
 

@@ -406,7 +406,7 @@ describe('a model file', () => {
     [
       'policy',
       { release: words.canary({ stages: [percent(5), percent(5)] }) },
-      'release: stages[1].shareBp must rise',
+      'release: stages[1].shareBp must be larger than that of the stage before',
     ],
     [
       'approvers',

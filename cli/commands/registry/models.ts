@@ -38,7 +38,10 @@ export const modelsGroup: CommandGroup = {
             ...issues.map((issue) => `  ${issue}`),
           ]),
           ...gone.flatMap((name) => [
-            terminal.paint('yellow', `${name.padEnd(24)} file removed: still serving, schedules paused`),
+            terminal.paint(
+              'yellow',
+              `${name.padEnd(24)} file removed: its schedules are paused; its versions keep serving`,
+            ),
             `  Restore models/${name}.ts and sync again to train it. Its versions are kept.`,
             `  To stop serving its versions: \`tenure kill-switches set ${name} fallback --reason "…"\`.`,
           ]),

@@ -49,7 +49,11 @@ describe('a release policy', () => {
     ['a canary without stages', { stages: [] }, 'stages needs at least one share'],
     ['a share of 0', { stages: [{ ...stage, shareBp: 0 }] }, 'stages[0].shareBp'],
     ['a share above the whole', { stages: [{ ...stage, shareBp: 10_001 }] }, 'stages[0].shareBp'],
-    ['a falling share', { stages: [stage, { ...stage, shareBp: 100 }] }, 'stages[1].shareBp must rise'],
+    [
+      'a falling share',
+      { stages: [stage, { ...stage, shareBp: 100 }] },
+      'stages[1].shareBp must be larger than that of the stage before: 1 % follows',
+    ],
     [
       'a deadline before its minimum',
       { stages: [{ ...stage, deadlineMs: 1_000 }] },
