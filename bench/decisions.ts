@@ -52,7 +52,7 @@ for (const [label, policy] of [
   const cells: string[] = []
   for (const rule of rules) {
     const { falseRollbackRate } = await measure('good', policy, rule ? { rule } : {})
-    cells.push(percent(falseRollbackRate))
+    cells.push(percent(falseRollbackRate!))
   }
   good.push([label, ...cells])
 }

@@ -117,6 +117,23 @@ export const scenarioForms: Record<string, string> = {
 
 const hourMs = 3_600_000
 
+/** Returns the syntax of a scenario, also of one with a wrong value: `error:0.02` → `error:RATE`; undefined for an unknown word. */
+export function scenarioForm(text: string): string | undefined {
+  const word = (each: string) => each.split(/[:@]/)[0]
+  return Object.keys(scenarioForms).find((each) => word(each) === word(text))
+}
+
+/** Describes a scenario with its values: "the canary fails at 0.02 from its first request". */
+export function describeScenario(text: string): string {
+  const form = scenarioForm(text) ?? ''
+  const [, ...values] = new RegExp(`^${form.replaceAll(/[A-Z]+/g, '(.+)')}$`).exec(text) ?? []
+  const words = form.match(/[A-Z]+/g) ?? []
+  return words.reduce(
+    (described, word, at) => described.replaceAll(word, values[at] ?? word),
+    (scenarioForms[form] ?? text).replace(' (0..1)', ''),
+  )
+}
+
 /** Parses a scenario; undefined for an unknown syntax. */
 export function parseScenario(text: string): TrafficScenario | undefined {
   const slice = /^slice:([A-Za-z][\w-]{0,39}):([\d.]+)$/.exec(text)

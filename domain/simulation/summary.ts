@@ -12,8 +12,8 @@ export interface SimulationSummary {
   /** Needs a decision of an approver. */
   held: number
   expired: number
-  /** The share of good candidates that a verdict rolled back, 0..1. */
-  falseRollbackRate: number
+  /** The share of good candidates that a verdict rolled back, 0..1; null when the candidates are faulty. */
+  falseRollbackRate: number | null
   canaryRequestsToDetect: Spread
   minutesToDetect: Spread
   excessBad: Spread
@@ -44,7 +44,7 @@ export function summarizeReleases(
     rolledBack: count('rolled_back'),
     held: count('held'),
     expired: count('expired'),
-    falseRollbackRate: harmless ? releases.filter((each) => each.byVerdict).length / releases.length : 0,
+    falseRollbackRate: harmless ? releases.filter((each) => each.byVerdict).length / releases.length : null,
     canaryRequestsToDetect: spread((each) => each.canaryRequestsToDetect),
     minutesToDetect: spread((each) => each.minutesToDetect),
     excessBad: spread((each) => each.excessBad),

@@ -8,7 +8,13 @@ import {
   rivalRules,
   type BaselineRuleName,
 } from '../../../domain/simulation/baseline-rules.ts'
-import { parseScenario, scenarioForms, type SimulatedWorld } from '../../../domain/simulation/scenario.ts'
+import {
+  describeScenario,
+  parseScenario,
+  scenarioForm,
+  scenarioForms,
+  type SimulatedWorld,
+} from '../../../domain/simulation/scenario.ts'
 import { summarizeReleases, type SimulationSummary, type Spread } from '../../../domain/simulation/summary.ts'
 import { loadModels } from '../../../models/index.ts'
 import { usageError } from '../../client/client.ts'
@@ -42,16 +48,17 @@ export const simulateCommand: CommandSpec = {
   async run({ terminal }, { options }) {
     const name = String(options['scenario'] ?? 'good')
     const scenario = parseScenario(name)
+    const form = scenarioForm(name)
     if (!scenario)
       throw usageError(
-        formOf(name) !== undefined
-          ? `--scenario "${name}" is not of the form ${formOf(name)}: ${describedScenario(name)}`
+        form !== undefined
+          ? `--scenario "${name}" is not of the form ${form}: ${scenarioForms[form]}`
           : `unknown --scenario "${name}"; use one of ${Object.keys(scenarioForms).join(', ')}`,
       )
     const releases = numberOption(options, 'releases', { min: 1, max: 1_000_000, whole: true }) ?? 100
     // Without a terminal no progress bar is drawn, so one line reports the start.
     if (terminal.interactive) terminal.progress(`${barOf(0, 30)} 0 of ${releases} releases`)
-    else terminal.complain(`Simulating ${releases} releases where ${describedScenario(name)} …`)
+    else terminal.complain(`Simulating ${releases} releases where ${describeScenario(name)} …`)
     const policy = await policyOf(options['policy'])
     if (scenario.kind === 'earns' && policy.limits.business === undefined)
       throw usageError(`the scenario "${name}" needs a --policy with business metrics`)
@@ -119,15 +126,6 @@ function ruleOf(named: Options[string]): BaselineRuleName | undefined {
   return rule
 }
 
-/** Returns the syntax of a scenario: `error:0.02` → `error:RATE`; undefined for an unknown word. */
-function formOf(name: string): string | undefined {
-  const kind = (text: string) => text.split(/[:@]/)[0]
-  return Object.keys(scenarioForms).find((each) => kind(each) === kind(name))
-}
-
-/** Returns the help text of a scenario. */
-const describedScenario = (name: string): string => scenarioForms[formOf(name) ?? ''] ?? name
-
 function explain(
   terminal: Terminal,
   ours: SimulationSummary,
@@ -147,7 +145,7 @@ function explain(
     ['expired', (s) => share(s.expired, s), 'no approval in time'],
     [
       'false rollbacks',
-      (s) => percent(s.falseRollbackRate),
+      ({ falseRollbackRate: rate }) => (rate === null ? '–' : percent(rate)),
       `good candidates rolled back on evidence; bound ${percent(totalAlpha(policy.limits.alpha))} (Σα)`,
     ],
     [
@@ -161,7 +159,7 @@ function explain(
   ]
   const headings = theirs ? ['', 'tenure', rule ?? '', ''] : ['', 'tenure', '']
   return [
-    `${ours.releases} releases where ${describedScenario(ours.scenario)} (${ours.scenario})`,
+    `${ours.releases} releases where ${describeScenario(ours.scenario)} (${ours.scenario})`,
     `${policy.strategy} ${shares}; ${traffic}`,
     '',
     tableOf(

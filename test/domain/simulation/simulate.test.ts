@@ -7,6 +7,7 @@ import { businessAlpha } from '../../../domain/sequential/alpha-split.ts'
 import { seededRandom } from '../../../domain/statistics/random.ts'
 import {
   defaultWorld,
+  describeScenario,
   parseScenario,
   scenarioForms,
   trafficOf,
@@ -84,7 +85,7 @@ describe('a simulated release', () => {
   )
 
   it('is rolled back when it is half as slow again', () => {
-    expect(run('latency:1.5', 10).rolledBack).toBe(10)
+    expect(run('latency:1.5', 10)).toMatchObject({ rolledBack: 10, falseRollbackRate: null })
   })
 
   it('is not rolled back for labels that change in both arms', () => {
@@ -211,3 +212,15 @@ describe('a scenario', () => {
     expect(traffic.tick(10_000, 500)).toMatchObject({ canary: { requests: 0 }, control: { requests: 0 } })
   })
 })
+
+it.each([
+  ['good', 'the canary is exactly as good as the champion'],
+  ['error:0.02', 'the canary fails at 0.02 from its first request'],
+  ['error-at:0.02@12h', 'the canary begins to fail at 0.02 after 12 hours'],
+  [
+    'slice:night:0.5',
+    'in the slice night, a tenth of the requests, the canary decides otherwise on 0.5; no outcome is known',
+  ],
+  ['stale-at:0.2h', 'the counters stop after 0.2 hours'],
+  ['unheard-of', 'unheard-of'],
+])('%s is described as: %s', (scenario, text) => expect(describeScenario(scenario)).toBe(text))
