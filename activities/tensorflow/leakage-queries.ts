@@ -25,6 +25,8 @@ export async function findLeaks(duck: Duck, definition: ModelDefinition): Promis
   const facts: LeakageFacts = { rowOverlap: overlap?.share ?? 0 }
   const entityOverlap = await findEntityOverlap(duck, definition)
   if (entityOverlap !== undefined) facts.entityOverlap = entityOverlap
+  const different = await countDifferentRows(duck, definition)
+  if (different !== undefined) facts.differentRows = different
   if (definition.label.knownAt !== undefined) {
     const [early] = await duck.rows<{ n: number }>(
       `select count(*) as n from snapshot where ${knownAt} <= ${eventAt}`,
@@ -51,6 +53,19 @@ export async function findLeaks(duck: Duck, definition: ModelDefinition): Promis
     }
   }
   return facts
+}
+
+/** The number of different test rows, when the split keeps equal rows together and most rows have an equal one. */
+async function countDifferentRows(
+  duck: Duck,
+  { source, split }: ModelDefinition,
+): Promise<number | undefined> {
+  if (split.kind !== 'hash' || source.key.length > 0) return undefined
+  const [counted] = await duck.rows<{ rows: number; keys: number }>(
+    `select count(*) as rows, count(distinct ${key}) as keys from snapshot where ${part} = 'test'`,
+  )
+  const { rows, keys } = counted!
+  return keys < rows / 2 ? keys : undefined
 }
 
 /**

@@ -28,6 +28,7 @@ import {
   sliceReasons,
   implausiblyGood,
   numberReasons,
+  repetitionReasons,
   searchReasons,
   useReasons,
 } from './reasons.ts'
@@ -166,6 +167,7 @@ export function judgeGate(
       ...(isLossBetter ? uncalibrated : []),
       ...own.warnings,
       ...fairnessReasons(fairness, policy, 'doubtful'),
+      ...repetitionReasons(input.leakage?.differentRows, report.rows),
       ...report.warnings,
     ],
     metrics,

@@ -12,6 +12,8 @@ export interface LeakageFacts {
   rowOverlap?: number
   /** The share of test entities that are also training entities, when the split is by entity. */
   entityOverlap?: number
+  /** How many different rows the test rows of a split by hash without a key are; absent when at least half of them differ. */
+  differentRows?: number
   /** Rows whose label was known no later than their features. */
   labelNotAfterFeature?: number
   /** The AUC of each number alone; for classes, the lowest over all pairs of classes. Null when undefined. */

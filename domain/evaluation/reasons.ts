@@ -135,6 +135,18 @@ export function numberReasons(numbers: ComparedNumbers | undefined, { custom = {
   ]
 }
 
+/** Most test rows have an equal one, so their metrics are those of few cases. */
+export const repetitionReasons = (differentRows: number | undefined, rows: number): Reason[] =>
+  differentRows === undefined
+    ? []
+    : [
+        {
+          code: 'rows_repeat',
+          message: `the ${rows} test rows are ${differentRows} different ones many times over, and equal rows are on one side of the split, so the metrics describe few cases: name the columns that identify a row as "key" of the source (without such a column, number the rows in its SQL: select row_number() over () as id, * from …)`,
+          values: { rows, differentRows },
+        },
+      ]
+
 export function useReasons(uses: number | undefined, policy: GatePolicy): Reason[] {
   if (uses === undefined || uses < policy.testSetUses) return []
   const message = `this test set has been used for ${uses} decisions (limit ${policy.testSetUses}); its verdicts may be overfitted`

@@ -17,7 +17,7 @@ export interface SourceOptions {
   lookback?: Duration
   /**
    * The columns that identify a row. Default: all columns but the label. Name them where rows repeat: a split by hash keeps rows that are
-   * equal on one side, so few distinct rows make the metrics wrong.
+   * equal on one side, so few different rows make the metrics those of few cases; the gate says when most repeat.
    */
   key?: readonly string[]
 }

@@ -5,6 +5,7 @@ import { findLeaks } from '../../../activities/tensorflow/leakage-queries.ts'
 import type { ModelDefinition } from '../../../domain/model-definition.ts'
 
 const definition = {
+  source: { key: ['id'] },
   features: { size: { kind: 'number' }, colour: { kind: 'category' } },
   label: { column: 'late', output: { kind: 'probability', positive: 'late', threshold: 0.5 }, knownAt: 'k' },
   split: { kind: 'hash', test: 0.5, stratified: false },
@@ -57,6 +58,17 @@ it('leakage queries report shared rows, shared entities, labels of the same mome
     labelNotAfterFeature: 2,
     featureAuc: [{ feature: 'size', auc: 1 }],
   })
+})
+
+it('leakage queries count the different test rows of a split without a key, when most have an equal one', async () => {
+  const of = { ...definition, source: { key: [] as string[] } } as unknown as ModelDefinition
+  const rows = (...keys: string[]) => keys.map((key): Fact => [key, null, 'test', 1, 2, 1, 0])
+  expect(await leaks(rows('a', 'a', 'a', 'b', 'b'), of)).toMatchObject({ differentRows: 2 })
+  const absent = { differentRows: expect.anything() }
+  expect(await leaks(rows('a', 'a', 'b', 'c'), of)).not.toMatchObject(absent)
+  expect(await leaks(rows('a', 'a', 'a', 'b', 'b'))).not.toMatchObject(absent)
+  const split = { kind: 'time', trainMs: 1, testMs: 1, maturedMs: 0 } as const
+  expect(await leaks(rows('a', 'a', 'a'), { ...of, split })).not.toMatchObject(absent)
 })
 
 it('leakage queries accept the same entities before and after a moment', async () => {

@@ -336,6 +336,13 @@ describe('an approver is asked', () => {
     expect(judge({ testSetUses: 20 }).warnings.map(({ code }) => code)).toEqual(['test_set_worn'])
   })
 
+  it('to distrust test rows that repeat few different ones', () => {
+    const [warning, ...more] = judge({ leakage: { differentRows: 9 } }).warnings
+    expect(more).toEqual([])
+    expect(warning).toMatchObject({ code: 'rows_repeat', values: { differentRows: 9 } })
+    expect(warning!.message).toMatch(/ are 9 different ones many times over, .* as "key" of the source/)
+  })
+
   it('to review a difference between groups that may be chance', () => {
     const other = world(4)
     const challenger = other.model(0.4).map(([p], i) => [i < 110 ? 0.9 * p! : p!])
