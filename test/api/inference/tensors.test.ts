@@ -235,7 +235,12 @@ describe('is refused', () => {
       { inputs: [matrix([1, '2', 3, 4])] },
     ],
     ['half an integer', 'wrong_type', /not a value of INT32/, { inputs: [matrix([1, 2.5, 3, 4], 'INT32')] }],
-    ['an integer that is too large', 'wrong_type', /not a value of UINT8/, { inputs: [matrix([1, 256, 3, 4], 'UINT8')] }],
+    [
+      'an integer that is too large',
+      'wrong_type',
+      /not a value of UINT8/,
+      { inputs: [matrix([1, 256, 3, 4], 'UINT8')] },
+    ],
     ['1 for BOOL', 'wrong_type', /not a value of BOOL/, { inputs: [matrix([1, 0, 1, 1], 'BOOL')] }],
     [
       'texts for numbers',
