@@ -1,5 +1,6 @@
 /** Draws the gains that the offline gate measured, with their confidence intervals and limits. */
 import { metricName } from '../domain/figures.ts'
+import { verdictText } from '../domain/evaluation/metric-table.ts'
 import { bandAxis } from './axis.ts'
 import { colours } from './colours.ts'
 import { figureText, finiteOrNull, characterCount, truncated, signedText } from './figures.ts'
@@ -15,6 +16,8 @@ export interface IntervalRow {
   /** The gain above which there is no regression: minus the margin. */
   limit: number | null
   verdict: 'better' | 'not_worse' | 'not_better' | 'reported' | 'undefined' | 'error'
+  /** The p-value of the test of the metric; absent when the interval is the test. */
+  p?: number | null
 }
 
 /** Converts a metric of the gate to a row of the chart. */
@@ -25,7 +28,8 @@ export const intervalOf = ({
   high,
   margin,
   verdict,
-}: Pick<IntervalRow, 'delta' | 'low' | 'high' | 'verdict'> & {
+  p,
+}: Pick<IntervalRow, 'delta' | 'low' | 'high' | 'verdict' | 'p'> & {
   metric: string
   /** The loss that still counts as no regression. */
   margin?: number | null
@@ -36,6 +40,7 @@ export const intervalOf = ({
   high,
   limit: margin == null ? null : -margin,
   verdict,
+  p,
 })
 
 const shades: Readonly<Record<IntervalRow['verdict'], string>> = {
@@ -46,8 +51,6 @@ const shades: Readonly<Record<IntervalRow['verdict'], string>> = {
   undefined: colours.neutral,
   error: colours.bad,
 }
-
-const words = (verdict: IntervalRow['verdict']): string => verdict.replace('_', ' ')
 
 /** Above this ratio of the largest to the smallest gain, each row has its own scale. */
 const maxScaleRatio = 25
@@ -95,7 +98,7 @@ export function gainWithInterval({ delta, low, high }: Pick<IntervalRow, 'delta'
 
 function described(rows: readonly IntervalRow[]): string {
   return rows
-    .map((row) => `${truncated(row.label, 60)}: ${gainWithInterval(row)}, ${words(row.verdict)}`)
+    .map((row) => `${truncated(row.label, 60)}: ${gainWithInterval(row)}, ${verdictText(row)}`)
     .join('; ')
 }
 
@@ -168,7 +171,7 @@ export async function intervalsSvg(
 
 function tooltip(row: IntervalRow): string {
   const limit = row.limit === null ? '' : `, must be above ${signedText(row.limit)}`
-  return `${truncated(row.label, 80)}: ${gainWithInterval(row)}${limit}: ${words(row.verdict)}`
+  return `${truncated(row.label, 80)}: ${gainWithInterval(row)}${limit}: ${verdictText(row)}`
 }
 
 /** A narrow chart has no room for a column of figures; they stand above each interval. */
@@ -204,7 +207,7 @@ export function intervalsText(
   if (rows.length === 0) return 'No gains to show'
   const names = rows.map(({ label }) => truncated(label, 24))
   const nameWidth = Math.max(...names.map((name) => characterCount(name)))
-  const ends = rows.map((row) => `${gainWithInterval(row)}  ${words(row.verdict)}`)
+  const ends = rows.map((row) => `${gainWithInterval(row)}  ${verdictText(row)}`)
   const room = width - nameWidth - Math.max(...ends.map((end) => characterCount(end))) - 4
   const cells = Math.max(15, Math.min(61, room)) | 1
   const middle = (cells - 1) / 2

@@ -36,7 +36,7 @@ export async function askForColumns(
     if (answer.trim() === '-') return { label }
     const found = find(answer)
     if (found?.use === 'time' && found !== label) return { label, time: found }
-    hint = `${answer.trim()}: ${found === undefined ? 'there is no such column' : 'it holds no times'}. `
+    hint = `${answer.trim()}: ${found === undefined ? 'there is no such column' : `it holds no times${found.use === 'none' ? ` (${found.why})` : ''}`}. `
   }
 }
 

@@ -96,7 +96,8 @@ export async function initProject(options: InitOptions): Promise<Initialised> {
   }
   const models = existsSync(join(folder, projectFile)) ? readProject(folder).settings.models : 'models'
   const policy = relative(models, 'policies/release.ts')
-  const text = modelText({ name: model, file, columns, label, time, policy, note })
+  const repeats = mostRepeat(columns, label, rows)
+  const text = modelText({ name: model, file, columns, label, time, policy, note, repeats })
   const content = {
     model: { [`${models}/${model}.ts`]: text, ...(isInside ? {} : { [file]: readFileSync(csv) }) },
     shared: projectFiles(plan),
@@ -117,6 +118,17 @@ export async function initProject(options: InitOptions): Promise<Initialised> {
     packedBy: plan.tenure === readVersion() && existsSync(join(checkout, '.git')) ? checkout : undefined,
     cut,
   }
+}
+
+/** Whether most rows have the same features as another one, and so would be few rows for the split. */
+function mostRepeat(
+  columns: readonly InferredColumn[],
+  label: InferredColumn,
+  rows: readonly (readonly string[])[],
+): boolean {
+  const used = columns.flatMap((each, at) => (each === label || each.use === 'none' ? [] : [at]))
+  const different = new Set(rows.map((row) => JSON.stringify(used.map((at) => row[at]))))
+  return different.size < rows.length / 2
 }
 
 /** Names of files in the folder of models that define no model. */
@@ -172,7 +184,9 @@ function chosenBy(
   if (issue !== undefined) throw usageError(`--label ${label.column} cannot be predicted: ${issue}`)
   const time = timeName === undefined ? inferTime(columns) : named('--time', timeName)
   if (time !== undefined && time.use !== 'time')
-    throw usageError(`--time ${time.column} holds no times such as 2026-03-01 or 2026-03-01T12:00:00Z`)
+    throw usageError(
+      `--time ${time.column} holds no times such as 2026-03-01 or 2026-03-01T12:00:00Z${time.use === 'none' ? `: ${time.why}` : ''}`,
+    )
   return { label, time }
 }
 

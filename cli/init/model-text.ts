@@ -13,6 +13,8 @@ export interface ModelPlan {
   policy: string
   /** A comment on the label. */
   note?: string
+  /** Whether most rows have the same features as another one. */
+  repeats?: boolean
 }
 
 const testShare = 0.25
@@ -92,7 +94,7 @@ ${sourceText(plan, features)}
     return network
   },
   evaluation: {
-    // Every version must reach this floor. It is what guessing reaches: set what your users need.
+    // Every version must reach this floor. It is about what guessing reaches: set what your users need.
     floors: { ${parts.floor} },
     evidence: { ${evidence.join(', ')} },
     calibration: 'off',
@@ -154,20 +156,28 @@ function labelParts(label: InferredColumn) {
 }
 
 /** Generates the source. Renames in SQL the columns whose names a model file cannot use. */
-function sourceText({ file, columns, label, time }: ModelPlan, features: readonly InferredColumn[]): string {
+function sourceText(
+  { file, columns, label, time, repeats }: ModelPlan,
+  features: readonly InferredColumn[],
+): string {
   const used = [...(time === undefined ? [] : [time]), ...features, label]
   const isPlain =
     used.every(({ column, name }) => column === name) && time === undefined && label.missing === 0
-  // Without a key, equal rows are one row for the split, and rows that differ in the label alone are two.
-  const key = columns.find(
-    (each) => each.use === 'none' && /^it (names the row|counts the rows)$/.test(each.why),
-  )
-  if (isPlain && (key === undefined || key.column === key.name))
+  // Without a key, rows with the same features are one row for the split.
+  const key = columns.find((each) => each.use === 'none' && each.isKey === true)
+  const rowNumber = used.some((each) => each.name === 'row_number') ? 'row_of_file' : 'row_number'
+  const numbered = key === undefined && time === undefined && repeats === true
+  if (isPlain && !numbered && (key === undefined || key.column === key.name))
     return `  source: csv(${quote(file)}${key === undefined ? '' : `, { key: [${quote(key.name)}] }`}),`
   const identifier = (column: string) => `"${column.replaceAll('"', '""')}"`
+  const timeOf = (each: InferredColumn) =>
+    each.use === 'time' && each.hasOffset
+      ? `(${identifier(each.column)}::timestamptz at time zone 'UTC')`
+      : `${identifier(each.column)}::timestamp`
   const selected = [
+    ...(numbered ? [`row_number() over () as ${rowNumber}`] : []),
     ...used.map((each) => {
-      const value = each === time ? `${identifier(each.column)}::timestamp` : identifier(each.column)
+      const value = each === time ? timeOf(each) : identifier(each.column)
       // Quoted, because a name such as Order is an SQL keyword.
       return value === `"${each.name}"` ? value : `${value} as "${each.name}"`
     }),
@@ -180,6 +190,9 @@ function sourceText({ file, columns, label, time }: ModelPlan, features: readonl
   const options = [
     ...(time === undefined ? [] : [`eventTime: ${quote(time.name)}`]),
     ...(key === undefined ? [] : [`key: [${quote(key.name)}]`]),
+    ...(numbered
+      ? [`// Most rows repeat, so their numbers keep them apart in the split.\n    key: ['${rowNumber}']`]
+      : []),
     `rows: ${JSON.stringify(rows).includes('`') ? JSON.stringify(rows) : `\`${rows.replaceAll('\\', '\\\\').replaceAll('${', '\\${')}\``}`,
   ]
   return `  source: csv(${quote(file)}, {

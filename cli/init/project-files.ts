@@ -118,8 +118,9 @@ const readme = ({ name, model, asOf, example }: ProjectPlan): string => `# ${nam
 
 \`\`\`sh
 npm install
+npx tenure setup        # once: some minutes on a machine without Tenure
 npx tenure check        # judges the model files, without a server
-npx tenure up           # runs the system; the first start sets it up
+npx tenure up           # runs the system
 npx tenure retrain ${model}${asOf === undefined ? '' : ` --as-of ${asOf}`} --watch
 npx tenure releases show ${model}
 \`\`\`

@@ -42,18 +42,17 @@ export interface GateMetricRow {
   error?: string
 }
 
-/** Whether the whole interval of the gain is below zero. Else a challenger that is "not better" may still be as good as the champion. */
-export const isWorse = ({ verdict, high }: Pick<GateMetricRow, 'verdict' | 'high'>): boolean =>
-  verdict === 'not_better' && high !== null && high < 0
+/** Whether the whole interval of the gain is below zero, and the test of the metric agrees. Else a challenger that is "not better" may still be as good as the champion. */
+export const isWorse = ({ verdict, high, p = null }: JudgedGain): boolean =>
+  verdict === 'not_better' && high !== null && high < 0 && (p === null || p < 0.05)
+
+type JudgedGain = Pick<GateMetricRow, 'verdict' | 'high'> & Partial<Pick<GateMetricRow, 'p'>>
 
 /** The verdict in words. Without a champion, a metric is judged only by its floor. */
-export function verdictText({
-  verdict,
-  high,
-  floorMet = null,
-}: Pick<GateMetricRow, 'verdict' | 'high'> & Partial<Pick<GateMetricRow, 'floorMet'>>): string {
+export function verdictText(row: JudgedGain & Partial<Pick<GateMetricRow, 'floorMet'>>): string {
+  const { verdict, floorMet = null } = row
   if (verdict === 'reported' && floorMet !== null) return `floor ${floorMet ? 'met' : 'missed'}`
-  return isWorse({ verdict, high }) ? 'worse' : verdict.replace('_', ' ')
+  return isWorse(row) ? 'worse' : verdict.replace('_', ' ')
 }
 
 /** The challenger's value, with that of the compared numbers where these are not all. */

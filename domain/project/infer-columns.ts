@@ -15,9 +15,10 @@ export type ColumnUse =
   /** `yes` is the value that reads as true. */
   | { use: 'flag'; values: string[]; yes: string; positives: number }
   | { use: 'category'; values: string[]; largest: number }
-  | { use: 'time'; from: string; to: string }
-  /** Left out, with the reason. */
-  | { use: 'none'; why: string }
+  /** `hasOffset`: whether times have an offset from UTC. */
+  | { use: 'time'; from: string; to: string; hasOffset: boolean }
+  /** Left out, with the reason. `isKey`: the column names or counts the rows. */
+  | { use: 'none'; why: string; isKey?: true }
 
 export type InferredColumn = ColumnUse & {
   /** The name in the file. */
@@ -37,10 +38,12 @@ const maxCodes = 10
 /** Class codes repeat at least this often on average. */
 const minRowsOfCode = 3
 /** Days, months and years in another order; numbers with a decimal comma, a currency or separators. */
-const otherTimePattern = /^\d{1,2}[./-]\d{1,2}[./-]\d{4}(\D.*)?$/
+const otherTimePattern = /^(\d{1,2}[./-]\d{1,2}[./-]\d{4}|\d{4}[./-]\d{1,2}[./-]\d{1,2})(\D.*)?$/
 const otherNumberPattern = /^[^\d\s+-]{0,3}\s?[-+]?\d[\d.,']*\s?[^\d\s]{0,3}$/
 const missingWordPattern = /^(n\/?a\.?|#n\/a|null|none|nil|nan|missing|unknown|-+|\?+|\.)$/i
-const timePattern = /^\d{4}-\d\d-\d\d([ T]\d\d:\d\d(:\d\d(\.\d+)?)?)?(Z|[+-]\d\d:?\d\d)?$/
+/** What DuckDB casts to a time: a zone only behind seconds. */
+const timePattern = /^\d{4}([/-])\d\d\1\d\d([ T]\d\d:\d\d(:\d\d(\.\d+)?(Z|[+-]\d\d(:?\d\d)?)?)?)?$/
+const offsetPattern = /:.*[+-]\d\d(:?\d\d)?$/
 const numberPattern = /^[-+]?(\d+(\.\d*)?|\.\d+)([eE][-+]?\d+)?$/
 const keyPattern = /(^|_)(id|key|uuid|index)$/i
 
@@ -81,22 +84,22 @@ function useOf(column: string, values: readonly string[]): ColumnUse {
     }
   }
   const isKey = distinct.length === values.length && (keyPattern.test(column) || column === '')
-  if (isKey) return { use: 'none', why: 'it names the row' }
+  if (isKey) return { use: 'none', why: 'it names the row', isKey }
   if (values.every((value) => numberPattern.test(value))) {
     const numbers = values.map(Number)
-    if (isCount(numbers)) return { use: 'none', why: 'it counts the rows' }
+    if (isCount(numbers)) return { use: 'none', why: 'it counts the rows', isKey: true }
     const mean = numbers.reduce((sum, each) => sum + each, 0) / numbers.length
     const variance = numbers.reduce((sum, each) => sum + (each - mean) ** 2, 0) / numbers.length
     const whole = numbers.every(Number.isInteger)
     return { use: 'number', mean, std: Math.sqrt(variance), whole, ...codesOf(values, distinct, whole) }
   }
   if (values.every((value) => timePattern.test(value) && !Number.isNaN(Date.parse(value)))) {
-    const [first = '', ...others] = distinct
+    const [first = '', ...others] = distinct.map((value) => value.replaceAll('/', '-'))
     const [from, to] = others.reduce(
       ([low, high], each) => [each < low ? each : low, each > high ? each : high],
       [first, first],
     )
-    return { use: 'time', from, to }
+    return { use: 'time', from, to, hasOffset: distinct.some((value) => offsetPattern.test(value)) }
   }
   const otherwise = otherWriting(distinct)
   if (otherwise !== undefined) return { use: 'none', why: otherwise }

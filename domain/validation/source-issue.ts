@@ -77,12 +77,26 @@ function timeIssue(value: string, given: string): string {
           : `${dayFirst} or ${monthFirst}, whichever is meant`
     return `${given} is not a time: write the year first, ${meant}`
   }
+  const yearFirst = withHyphens(value)
+  if (yearFirst !== undefined) return `${given} is not a time that is read: write ${yearFirst}`
   if (/^\d{9,10}(\.\d+)?$|^\d{12,13}$/.test(value)) {
     const inMs = /^\d{12,13}$/.test(value)
     const time = new Date(Number(value) * (inMs ? 1 : 1_000)).toISOString().replace('.000', '')
     return `${given} is not a time but seems to count ${inMs ? 'milliseconds' : 'seconds'} since 1970: write ${time}`
   }
   return `${given} is not a time: write one such as 2026-12-31 or 2026-12-31T18:30:00Z`
+}
+
+/** A time with the year first, in the form that is read; undefined for other texts. */
+function withHyphens(value: string): string | undefined {
+  const [, year, month, day, minutes, seconds = ':00', zone = ''] =
+    /^(\d{4})[./-](\d{1,2})[./-](\d{1,2})(?:[ T](\d\d:\d\d)(:\d\d(?:\.\d+)?)?)? ?(Z|[+-]\d\d:?\d\d)?$/.exec(
+      value,
+    ) ?? []
+  if (year === undefined) return undefined
+  const time = minutes === undefined && zone === '' ? '' : `T${minutes ?? '00:00'}${seconds}${zone}`
+  const written = `${year}-${twoDigits(month)}-${twoDigits(day)}${time}`
+  return written === value || Number.isNaN(Date.parse(written)) ? undefined : written
 }
 
 /** What is wrong with the rows of a CSV whose header has `width` names. */

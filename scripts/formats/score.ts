@@ -80,11 +80,14 @@ interface Answering {
   stop(): Promise<void>
 }
 
+/** Longer than at a registration, which limits the files of others: here a busy machine need not refuse a graph. */
+const loadMs = 30_000
+
 /** Opens a model file. Throws `artifact_invalid` with the fault of the file. */
 async function openArtifact(path: string): Promise<Answering> {
   const bytes = readBounded(path, onnxLimits.fileBytes)
   const file = isOnnx(bytes) ? openOnnx(bytes) : undefined
-  if (file !== undefined) await countOutputs(bytes, file)
+  if (file !== undefined) await countOutputs(bytes, file, loadMs)
   if (file !== undefined && file.forest === undefined) return openGraph(bytes, file)
   const { columns, outputs, predictOne } =
     file?.forest === undefined ? openModelFile(path) : modelOfForest('onnx', file.forest)

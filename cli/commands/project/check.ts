@@ -1,4 +1,6 @@
 /** `tenure check`: checks a project without a server, for CI pipelines. */
+import { setUpCommand } from '../../../temporal.config.ts'
+import { failure } from '../../client/client.ts'
 import { exitCodes } from '../../exit-codes.ts'
 import type { CommandSpec } from '../../program.ts'
 import type { Terminal } from '../../terminal.ts'
@@ -11,10 +13,12 @@ export const checkCommand: CommandSpec = {
   options: [['--no-training', 'Train nothing']],
   examples: ['check', 'check --no-training', 'check --json'],
   async run({ terminal }, { options }) {
+    const trains = options['training'] !== false
+    await requireParts(trains)
     const { checkProject } = await import('../../check/check-project.ts')
     const startedMs = Date.now()
     const checked = await checkProject({
-      train: options['training'] !== false,
+      train: trains,
       onModel: (model) => terminal.say(...linesOf(terminal, model)),
     })
     const { settings, types, models, ok } = checked
@@ -31,6 +35,20 @@ export const checkCommand: CommandSpec = {
     terminal.answer(checked, lines.join('\n'))
     return ok ? exitCodes.done : exitCodes.otherwise
   },
+}
+
+/** Throws when the set-up has not installed what a check needs; else model files would be blamed for it. */
+async function requireParts(trains: boolean): Promise<void> {
+  const { checkParts } = await import('../../doctor/set-up.ts')
+  const servers = ['temporal', 'postgres', 'processes']
+  const unneeded = new Set(trains ? servers : [...servers, 'node', 'tensorflow', 'addon'])
+  const [lacking] = (await checkParts(unneeded, { verify: false })).filter(({ state }) => state === 'broken')
+  if (lacking !== undefined)
+    throw failure({
+      code: 'refused',
+      detail: `nothing was checked: ${lacking.check}: ${lacking.found}`,
+      remedy: `Run \`${setUpCommand}\` once, then check again.`,
+    })
 }
 
 function linesOf({ paint }: Terminal, { name, issues, rows, skipped }: CheckedModel): string[] {

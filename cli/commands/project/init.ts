@@ -44,7 +44,7 @@ export const initCommand: CommandSpec = {
     const place = made.folder === process.cwd() ? [] : [`cd ${String(args[0])}`]
     const lines = [
       `${made.file} predicts ${made.label}${made.time === undefined ? '' : ` over ${made.time}`}.`,
-      ...(made.labelWhy === undefined
+      ...(made.labelWhy === undefined || asks
         ? []
         : [
             `The column ${made.label} was taken because ${made.labelWhy}. To predict another, run \`tenure init\` again with --label <column> --overwrite.`,
@@ -68,6 +68,7 @@ export const initCommand: CommandSpec = {
                     `(cd ${made.packedBy} && npm run pack)`,
                     `npm install ${join(made.packedBy, `tenure-${readVersion()}.tgz`)}`,
                   ]),
+              'npx tenure setup   # once: some minutes on a machine without Tenure',
               'npx tenure check',
               'npx tenure up   # the next command in another terminal',
             ]),

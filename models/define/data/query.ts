@@ -2,7 +2,13 @@
  * Builds the SQL for the rows of a model: the rows known at a moment, with derived features. Training and the replay of live traffic use
  * the same statements, so that a feature is never computed in two ways.
  */
-import { labelColumns, snapshotColumns, type ModelDefinition } from '../../../domain/model-definition.ts'
+import {
+  labelColumns,
+  snapshotColumns,
+  snapshotLabels,
+  type ModelDefinition,
+  type SplitDefinition,
+} from '../../../domain/model-definition.ts'
 import { withLookups } from './as-of-join.ts'
 import { readAs, readLabels } from './read-values.ts'
 import { quotedIdentifier, timestampLiteral } from '../../../domain/sql-text.ts'
@@ -46,11 +52,13 @@ function shapedRows(definition: ModelDefinition): string {
   )
   const time = (column: string | undefined) =>
     column === undefined ? 'cast(null as timestamp)' : readAs('time', column)
-  // Without a key, a row is known by all its columns but the label. Rows that differ in the label alone are one row to the split: on
-  // different sides of it, they would teach a model the opposite of what the test rows ask.
+  // Without a key, a row is known by what is not of its label. Rows that differ in the label alone are one row to the split: on different
+  // sides of it, they would teach a model the opposite of what the test rows ask.
+  const { knownAt: labelKnownAt } = definition.label
+  const ofLabel = [...labelColumns(definition.label), ...(labelKnownAt === undefined ? [] : [labelKnownAt])]
   const identity =
     source.key.length === 0
-      ? `*COLUMNS(derived.* exclude (${labelColumns(definition.label).map(quotedIdentifier)}))`
+      ? `*COLUMNS(derived.* exclude (${ofLabel.filter((column) => column !== source.eventTime).map(quotedIdentifier)}))`
       : source.key.map(quotedIdentifier).join(', ')
   const columns = [
     ...typed,
@@ -114,21 +122,10 @@ export function firstNeededMs({ split }: ModelDefinition, asOfMs: number): numbe
 }
 
 /** Builds the rows of a snapshot from the rows of a plan: split, sampled by the hash of their key, in a total order. */
-export function snapshotQuery({ split }: ModelDefinition, asOfMs: number): string {
-  if (split.kind === 'hash') {
-    // Rows with the same key have the same rank, so they are never on both sides: a key with rows of several classes counts for one of them.
-    const stratum = split.stratified ? `min(${label}) over (partition by ${key})` : '0'
-    const rows = `(select *, ${stratum} as _stratum from shaped) as rows`
-    const rank = `dense_rank() over (partition by _stratum order by md5(${key} || 'split'))`
-    const ranked = `(select *, ${rank} as _rank from ${rows})`
-    const counted = `(select *, max(_rank) over (partition by _stratum) as _keys from ${ranked})`
-    const validation =
-      split.validation === undefined
-        ? ''
-        : ` when _rank <= round(${split.test} * _keys) + round(${split.validation} * _keys) then 'validation'`
-    const side = `case when _rank <= round(${split.test} * _keys) then 'test'${validation} else 'train' end`
-    return `select * exclude (_stratum, _rank, _keys), ${side} as ${part} from ${counted} order by all`
-  }
+export function snapshotQuery({ split, label: { output } }: ModelDefinition, asOfMs: number): string {
+  if (split.kind === 'hash')
+    // Rows with one key are on one side. The sides are a table of their own, whose names meet none of the source.
+    return `select shaped.*, sides.side as ${part} from shaped join (${sidesOf(split)}) as sides using (${key}) order by all`
   const endMs = asOfMs - split.maturedMs
   const testFrom = timestampLiteral(endMs - split.testMs)
   const trainFrom = timestampLiteral(endMs - split.testMs - split.trainMs)
@@ -146,7 +143,7 @@ export function snapshotQuery({ split }: ModelDefinition, asOfMs: number): strin
     when ${eventAt} > ${timestampLiteral(endMs)} then null
     when ${eventAt} > ${testFrom} then 'test'
     ${validation}when ${eventAt} > ${trainFrom} and ${knownAt} <= ${testFrom} then 'train' end`
-  const sampled = `select *, row_number() over (partition by ${part} order by ${key}) as _place
+  const sampled = `select *, row_number() over (partition by ${part} order by ${[key, eventAt, ...snapshotLabels(output)]}) as _place
     from (select *, ${side} as ${part} from shaped) where ${part} is not null`
   const limits = [
     split.maxTrain === undefined ? '' : ` and (${part} <> 'train' or _place <= ${split.maxTrain})`,
@@ -155,4 +152,19 @@ export function snapshotQuery({ split }: ModelDefinition, asOfMs: number): strin
       : ` and (${part} not in ('test', 'validation') or _place <= ${split.maxTest})`,
   ]
   return `select * exclude (_place) from (${sampled}) where true${limits.join('')} order by all`
+}
+
+/** Selects the side of each key. With classes, a key with rows of several counts for its rarest one, so that each has its share of test keys. */
+function sidesOf({ test, validation = 0, stratified }: Extract<SplitDefinition, { kind: 'hash' }>): string {
+  const classes = `select ${key}, ${label}, count(*) over (partition by ${label}) as n from shaped`
+  const keys = stratified
+    ? `select ${key}, min(struct_pack(n := n, class := ${label})).class as class from (${classes}) group by ${key}`
+    : `select ${key}, 0 as class from shaped group by ${key}`
+  const placed = `select ${key}, row_number() over (partition by class order by md5(${key} || 'split')) as place,
+    count(*) over (partition by class) as keys from (${keys})`
+  // A test part of few keys is never empty.
+  const tested = stratified ? `round(${test} * keys)` : `greatest(round(${test} * keys), least(keys - 1, 1))`
+  const validated = `${tested} + round(${validation} * keys)`
+  return `select ${key}, case when place <= ${tested} then 'test' when place <= ${validated} then 'validation' else 'train' end as side
+    from (${placed})`
 }

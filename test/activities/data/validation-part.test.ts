@@ -12,7 +12,8 @@ const partsOf = (split: SplitDefinition) =>
       select md5(cast(n as varchar)) as _key, n % 2 as _label, n,
         timestamp '2024-01-01' + to_hours(cast(n * 2.4 as integer)) as _event_at, _event_at + interval 1 day as _known_at
       from range(400) as numbers (n)`)
-    const query = snapshotQuery({ split } as ModelDefinition, Date.parse('2024-02-10T00:00:00Z'))
+    const label = { output: { kind: 'probability' } }
+    const query = snapshotQuery({ split, label } as ModelDefinition, Date.parse('2024-02-10T00:00:00Z'))
     const rows = await duck.rows<{ n: bigint; part: string }>(`select n, _part as part from (${query})`)
     return new Map(rows.map(({ n, part }) => [Number(n), part]))
   })
@@ -63,4 +64,70 @@ it.each([
   })
   expect(sides).toHaveLength(100)
   expect(sides.filter(({ sides: count }) => Number(count) !== 1)).toEqual([])
+})
+
+/** Returns the number of rows of each part of `events`, split by hash without a key. */
+const countsOf = (events: string, split: { test: number; stratified: boolean }) =>
+  withDuck(async (duck) => {
+    const definition = {
+      source: { kind: 'parquet', files: {}, rows: 'select * from events', key: ['a'], lookbackMs: 0 },
+      features: { a: { kind: 'number' } },
+      label: { column: 'late', output: { kind: 'probability' } },
+      split: { kind: 'hash', ...split },
+    } as unknown as ModelDefinition
+    const { known, rows } = planRows(definition, { asOfMs: 0 })
+    await duck.run(`create table events as ${events}`)
+    const query = `with known as (${known}), shaped as (${rows}) ${snapshotQuery(definition, 0)}`
+    return duck.rows<{ part: string; rows: number; positives: number }>(
+      `select _part as part, count(*) as rows, sum(_label) as positives from (${query}) group by 1 order by 1`,
+    )
+  })
+
+it('the test part of few keys is not empty', async () => {
+  const parts = await countsOf('select n % 3 as a, n % 2 = 0 as late from range(300) as numbers (n)', {
+    test: 0.1,
+    stratified: false,
+  })
+  expect(parts.map(({ part, rows }) => [part, Number(rows)])).toEqual([
+    ['test', 100],
+    ['train', 200],
+  ])
+})
+
+it('keys with a few rows of a rare class are stratified by it', async () => {
+  const parts = await countsOf(
+    'select n // 20 as a, n // 20 % 100 = 0 and n % 20 < 2 as late from range(20000) as numbers (n)',
+    { test: 0.2, stratified: true },
+  )
+  expect(parts.map(({ part, positives }) => [part, Number(positives)])).toEqual([
+    ['test', 4],
+    ['train', 16],
+  ])
+})
+
+it('columns of the source with the names of the query are kept', async () => {
+  const names = ['place', 'keys', 'class', 'side', 'n']
+  const parts = await countsOf(
+    `select n as a, n % 2 = 0 as late, ${names.map((name) => `7 as ${name}`)} from range(400) as numbers (n)`,
+    { test: 0.25, stratified: true },
+  )
+  expect(parts.map(({ rows }) => Number(rows))).toEqual([100, 300])
+})
+
+it('a sample of rows that differ in the label alone does not depend on the order in which they are stored', async () => {
+  const samples = await Promise.all(
+    ['n', '-n'].map((order) =>
+      withDuck(async (duck) => {
+        await duck.run(`create table shaped as select * from (
+          select md5(cast(n % 50 as varchar)) as _key, n % 3 % 2 as _label,
+            timestamp '2024-01-01' as _event_at, timestamp '2024-01-01' as _known_at
+          from range(400) as numbers (n) order by ${order})`)
+        const split = { kind: 'time', trainMs: 90 * dayMs, testMs: dayMs, maturedMs: 0, maxTrain: 101 }
+        const label = { output: { kind: 'probability' } }
+        const query = snapshotQuery({ split, label } as ModelDefinition, Date.parse('2024-02-10T00:00:00Z'))
+        return duck.rows<{ positives: number }>(`select sum(_label) as positives from (${query})`)
+      }),
+    ),
+  )
+  expect(samples[0]).toEqual(samples[1])
 })

@@ -1,9 +1,10 @@
 /** Tests that `tenure check` finds without a server the errors that would occur later. */
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
-import { execFileSync } from 'node:child_process'
+import { execFileSync, spawnSync } from 'node:child_process'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, beforeEach, expect, it } from 'vitest'
+import { exitCodes } from '../../../cli/exit-codes.ts'
 import type { CheckedProject } from '../../../cli/check/check-project.ts'
 import { initProject } from '../../../cli/init/init-project.ts'
 import { checkout } from '../../../temporal.config.ts'
@@ -34,6 +35,20 @@ function check(...words: string[]): CheckedProject & { code: number } {
     return { code: status, ...(JSON.parse(stdout) as CheckedProject) }
   }
 }
+
+it('checks nothing while parts of the set-up are missing, and names the command that installs them', () => {
+  const cache = join(folder, 'empty-cache')
+  const args = [join(checkout, 'cli', 'tenure.mjs'), 'check']
+  const { status, stderr } = spawnSync(process.execPath, args, {
+    cwd: folder,
+    encoding: 'utf8',
+    env: { ...process.env, TENURE_CACHE: cache },
+  })
+  expect([status, stderr]).toEqual([
+    exitCodes.refused,
+    expect.stringMatching(/nothing was checked: set-up: .*setup/s),
+  ])
+})
 
 it('trains each model of a project on a few rows', () => {
   expect(check()).toMatchObject({

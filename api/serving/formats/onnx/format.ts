@@ -64,7 +64,7 @@ const inspectMs = 4_500
 /**
  * Returns the number of outputs of a graph. ONNX Runtime loads every graph for this except trees, which are completely checked here. It
  * also loads graphs that are answered without it, because it finds errors that no single operator shows, such as an attribute of another
- * version. Throws `artifact_invalid` with what it refuses, also when its process dies or takes longer than `loadMs`.
+ * version. Throws `artifact_invalid` with what it refuses, also when it takes longer than `loadMs`.
  */
 export async function countOutputs(
   bytes: Uint8Array,
@@ -81,9 +81,9 @@ export async function countOutputs(
   } catch (error) {
     // Encoders that refuse the empty text refuse this request, which is not an error of the graph.
     if (rows !== undefined && (error as Error).message.includes('Unknown Category')) return rows.outputs
-    if (isError(error, 'model_unavailable'))
+    if (isError(error, 'model_unavailable') && error.message.includes('taken more than'))
       refuse(
-        `ONNX Runtime cannot load the graph: ${error.message}. Simplify it (onnxsim), or split it: it needs much time or memory for thousands of nodes that share their inputs`,
+        `ONNX Runtime takes too long to load the graph: ${error.message}. Try again if the machine is busy; else simplify the graph (onnxsim), because thousands of nodes that share their inputs take long`,
       )
     throw error
   } finally {

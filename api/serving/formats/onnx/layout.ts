@@ -77,7 +77,7 @@ function expectNoConstants(inputs: readonly OnnxValue[]): void {
   const constant = inputs.find(({ dims }) => dims?.every((dim) => dim !== undefined) === true)
   if (constant !== undefined && inputs.some(isOfRows))
     refuse(
-      `the input ${constant.name} has the fixed shape ${shapeText(constant.dims)} beside inputs of any number of rows, so it seems to be a constant that the converter left open: make it an initializer of the graph (for Keras's Normalization, whose mean and variance it is, save the layers after it and let Tenure or a pipeline scale the columns)`,
+      `the input ${constant.name} has the fixed shape ${shapeText(constant.dims)} beside inputs of any number of rows, so it seems to be a constant that the converter left open: make it an initializer of the graph (for Keras's Normalization, whose mean and variance it is, save the layers after it and let Tenure or a pipeline scale the columns). If it is a column of the rows, export it with a first dimension of any size`,
     )
 }
 

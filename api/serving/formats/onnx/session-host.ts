@@ -2,9 +2,10 @@
  * Starts the process of ONNX Runtime and sends calls to it. A process instead of a thread, because only a process can be ended during a
  * run, crash without the replica, and have a memory limit.
  */
-import { execFile, spawn } from 'node:child_process'
+import { spawn } from 'node:child_process'
 import { existsSync } from 'node:fs'
 import type { Socket } from 'node:net'
+import { DomainError } from '../../../../domain/errors.ts'
 import { withMemoryLimit } from '../../../../store/memory-limit.ts'
 import { checkout, launcher, systemEnvironment } from '../../../../temporal.config.ts'
 import { createCalls } from '../../runtime/pending-calls.ts'
@@ -62,13 +63,22 @@ function startProcess(
     env: systemEnvironment(),
     stdio: ['ignore', 'ignore', 'pipe', 'pipe'],
   })
+  let cause = new Error('it has ended')
+  child.on('error', (error) => (cause = error))
+  const socket = child.stdio?.[3] as Socket | undefined
+  if (child.stderr == null || socket === undefined)
+    throw new DomainError(
+      'model_unavailable',
+      'the process that computes the model cannot be started: too many files are open',
+    )
   const [chrt, ...batch] = scheduling
   // Without it the process works as well, so a machine that lacks it or refuses it does not matter.
-  if (child.pid !== undefined) execFile(chrt, [...batch, String(child.pid)], () => {})
-  let cause = new Error('it has ended')
+  if (child.pid !== undefined)
+    spawn(chrt, [...batch, String(child.pid)], { stdio: 'ignore' })
+      .on('error', () => {})
+      .unref()
   let complaint = ''
-  child.stderr!.on('data', (chunk: Buffer) => (complaint = (complaint + chunk.toString()).slice(-2_000)))
-  const socket = child.stdio[3] as Socket
+  child.stderr.on('data', (chunk: Buffer) => (complaint = (complaint + chunk.toString()).slice(-2_000)))
   const end = (): void => void child.kill('SIGKILL')
   const calls = createCalls<Answer>('process', {
     onError,
@@ -106,7 +116,6 @@ function startProcess(
   })
   // The event `exit` reports the end of the process.
   socket.on('error', () => {})
-  child.on('error', (error) => (cause = error))
   const ended = new Promise<void>((resolve) => {
     child.once('close', (code, signal) => {
       const how = signal === null ? `it ended with ${code}` : `it was ended by ${signal}`
