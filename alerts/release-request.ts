@@ -83,8 +83,9 @@ function worstSlice({ report }: RequestEvidence): string {
 }
 
 /** Describes the bound of the failure budget, because the actual harm is unknown before the release. */
-function harmOf({ policy, stage }: ReleaseState, { excess }: RequestEvidence): string {
+function harmOf({ policy, stage, baseline }: ReleaseState, { excess }: RequestEvidence): string {
   const { harmBudget } = policy.limits
+  if (baseline === undefined) return 'a first version, which has no control to count failures against'
   if (stage === 'awaiting_approval') return `at most ${harmBudget} failed requests above control`
   return `${Number((excess ?? 0).toPrecision(3))} of ${harmBudget} failed requests above control`
 }

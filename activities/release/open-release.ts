@@ -77,12 +77,27 @@ export const openRelease =
         throw error
       })
     // A forged request must not reject the queue entry that it names.
-    if ('refused' in opened && !('forbidden' in opened))
-      await rejectQueued(store, { releaseId: opening.id, turn: opening.turn, message: opened.refused })
+    if ('refused' in opened && !('forbidden' in opened)) await endTurn(store, opening, opened.refused)
     const { id: release, version } = opening
     log.info({ release, version, refused: 'refused' in opened }, 'release opened')
     return 'refused' in opened ? { refused: opened.refused } : opened
   }
+
+/** Records why a release cannot open. A queued one has no caller that waits for the answer, so an alert reports it. */
+async function endTurn(store: Store, { id, turn, model, version }: Opening, refused: string): Promise<void> {
+  await store.transaction(async (database) => {
+    await rejectQueued(database, { releaseId: id, turn, message: refused })
+    if (turn !== undefined)
+      await upsertAlert(database, {
+        dedupeKey: `release-queue/${turn}`,
+        model,
+        kind: 'release_failed',
+        severity: 'warning',
+        message: `${version} was queued and could not be released when its turn came: ${refused}`,
+        evidence: { version, queued: turn },
+      })
+  })
+}
 
 /** Ends an open release of an ended run of this workflow, which would otherwise refuse the new one. */
 async function endOrphan(store: Store, { id, model, workflowId }: Opening): Promise<void> {

@@ -70,7 +70,7 @@ export async function writeSnapshot(options: {
     if (!train || !test || empty !== '') {
       const { name: model } = definition
       const past = await pastRowsText(duck, definition, asOfMs)
-      const message = `no ${empty} rows of ${model} are known as of ${asOf}${leftOutText(leftOut)}${past}`
+      const message = `there are no ${empty} rows of ${model} as of ${asOf}${leftOutText(leftOut)}${past}`
       throw new DomainError('snapshot_empty', message, { model, asOf })
     }
     const columns = await describeColumns(duck, flooded.draft)

@@ -50,7 +50,7 @@ export async function runStory(world: DemoWorld): Promise<DemoResult> {
   await firstChampion(world, story)
   const chapter = chapterAfter(world.progress.replayedToMs)
   if (chapter === undefined) throw new Error('the recorded flights are used up')
-  world.narrator.act(2, 'Two weeks of live traffic')
+  world.narrator.act(2, 'Weeks of live traffic')
   await nextDays(world, chapter.challengerMs)
   await promotedChallenger(world, story, chapter.challengerMs)
   world.narrator.act(4, 'More live traffic')

@@ -93,7 +93,7 @@ function useOf(column: string, values: readonly string[]): ColumnUse {
     const whole = numbers.every(Number.isInteger)
     return { use: 'number', mean, std: Math.sqrt(variance), whole, ...codesOf(values, distinct, whole) }
   }
-  if (values.every((value) => timePattern.test(value) && !Number.isNaN(Date.parse(value)))) {
+  if (values.every(isTime)) {
     const [first = '', ...others] = distinct.map((value) => value.replaceAll('/', '-'))
     const [from, to] = others.reduce(
       ([low, high], each) => [each < low ? each : low, each > high ? each : high],
@@ -125,11 +125,14 @@ function codesOf(values: readonly string[], distinct: readonly string[], whole: 
   return { codes: { values: sorted, largest: largestShare(values, distinct), likely } }
 }
 
+const isTime = (value: string): boolean => timePattern.test(value) && !Number.isNaN(Date.parse(value))
+
 /** What to write instead, when the values are times or numbers in a format that cannot be read. */
 function otherWriting(distinct: readonly string[]): string | undefined {
   const [first = ''] = distinct
   const again = '; then run `tenure init` again with --overwrite'
-  if (distinct.every((value) => otherTimePattern.test(value))) return `${valueIssue('time', first)}${again}`
+  if (distinct.every((value) => otherTimePattern.test(value)))
+    return `${valueIssue('time', distinct.find((value) => !isTime(value)) ?? first)}${again}`
   const numbers = distinct.filter((value) => !missingWordPattern.test(value))
   // Few numbers with a text are categories, such as 1, 2 and unknown.
   if (numbers.length <= maxCodes || !numbers.every((value) => otherNumberPattern.test(value)))

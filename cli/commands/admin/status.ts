@@ -10,6 +10,7 @@ import { orDash, share, time } from '../format.ts'
 const isDatabaseDown = (ready: object): ready is { database: { detail: string } } => 'database' in ready
 
 interface AlertAnswer {
+  model?: string | null
   severity: 'critical' | 'warning' | 'info'
   message: string
   raised_at: string
@@ -28,10 +29,12 @@ export function alertLines({ paint }: Terminal, alerts: readonly AlertAnswer[], 
   )
   const shown = worstFirst
     .slice(0, maxAlerts)
-    .map(({ severity, message, raised_at: at, acknowledged_by: by }) => {
+    .map(({ severity, model, message, raised_at: at, acknowledged_by: by }) => {
       const [style, mark] = severities[severity]
       const assignee = by === undefined ? '' : `, acknowledged by ${by}`
-      return `${paint(style, `${mark} ${severity}`)} ${message} ${paint('dim', `(${time(at)} UTC${assignee})`)}`
+      // Messages of the gate speak of a metric alone.
+      const whose = model == null || message.includes(model) ? '' : `${model}: `
+      return `${paint(style, `${mark} ${severity}`)} ${whose}${message} ${paint('dim', `(${time(at)} UTC${assignee})`)}`
     })
   const more = alerts.length - shown.length
   return ['', ...shown, paint('dim', `${more > 0 ? `and ${more} more: ` : ''}${url}/alerts`)]

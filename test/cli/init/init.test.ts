@@ -209,7 +209,7 @@ describe('a column', () => {
       ...repeated('1,a,2,x,m', '2,b,3,y,m'),
     )
     expect(text).toContain(
-      `select "Order!" as "Order", "Group By" as "Group_By", "constructor", "a */ ""b""" as "a_b" from source`,
+      `select row_number() over () as row_number, "Order!" as "Order", "Group By" as "Group_By", "constructor", "a */ ""b""" as "a_b" from source`,
     )
     expect(text).toContain('export const classModel = ')
   })
@@ -226,8 +226,28 @@ describe('a column', () => {
 
   it('that is the label may lack values: rows without one are left out', async () => {
     const text = await modelOf('rows.csv', 'x,y', ...repeated('1,a', '2,b', '3,'))
-    expect(text).toContain('select "x", "y" from source where "y" is not null')
+    expect(text).toContain(
+      'select row_number() over () as row_number, "x", "y" from source where "y" is not null',
+    )
     expect(text).toContain('rowCount({ min: 10 })')
+  })
+
+  it('that repeat each other are known by their numbers', async () => {
+    const repeating = await modelOf('rows.csv', 'row_number,y', ...repeated('a,u', 'b,v'))
+    expect(repeating).toContain("key: ['row_of_file'],")
+    expect(repeating).toContain('select row_number() over () as row_of_file, "row_number", "y" from source')
+    const rows = Array.from({ length: 40 }, (_, row) => `${row % 21},${'uv'[row % 2]}`)
+    expect(await modelOf('other.csv', 'x,y', ...rows)).not.toContain('row_number')
+  })
+
+  it('with offsets from UTC are read in UTC', async () => {
+    const rows = Array.from(
+      { length: 40 },
+      (_, row) => `2026-01-01 10:${row + 10}:00+02,${row / 7},${'ab'[row % 2]}`,
+    )
+    expect(await modelOf('rows.csv', 'at,x,y', ...rows)).toContain(
+      `select ("at"::timestamptz at time zone 'UTC') as "at", "x", "y" from source`,
+    )
   })
 
   it('of numbers with a cell of spaces, which no training would read, is left out', async () => {

@@ -22,7 +22,34 @@ describe('a column', () => {
     ['zeros and ones', 'paid', ['0', '1', '1', '1'], { use: 'flag', yes: '1', positives: 0.75 }],
     ['two other texts', 'kind', ['b', 'a', 'a'], { use: 'category', values: ['a', 'b'] }],
     ['days', 'day', ['2026-01-02', '2026-01-01'], { use: 'time', from: '2026-01-01', to: '2026-01-02' }],
-    ['moments', 'at', ['2026-01-01 10:00:00', '2026-01-02T10:00Z'], { use: 'time' }],
+    ['moments', 'at', ['2026-01-01 10:00', '2026-01-02T10:00:00Z'], { use: 'time', hasOffset: false }],
+    [
+      'moments with an offset',
+      'at',
+      ['2026-01-01 10:00:00+02', '2026-01-02'],
+      { use: 'time', hasOffset: true },
+    ],
+    [
+      'moments with slashes',
+      'at',
+      ['2026/01/02 10:00', '2026/01/01'],
+      { use: 'time', from: '2026-01-01', to: '2026-01-02 10:00' },
+    ],
+    [
+      'moments with a zone and no seconds, which DuckDB does not read',
+      'at',
+      ['2026-01-01', '2026-01-02T10:00Z'],
+      {
+        use: 'none',
+        why: expect.stringMatching(/^`2026-01-02T10:00Z` .*: write 2026-01-02T10:00:00Z; then/) as string,
+      },
+    ],
+    [
+      'moments with points',
+      'at',
+      ['2026.1.2 10:00', '2026.1.3 10:00'],
+      { use: 'none', why: expect.stringMatching(/: write 2026-01-02T10:00:00; then/) as string },
+    ],
     ['one value', 'unit', ['m', 'm'], { use: 'none', why: 'it has the value m only' }],
     ['no value', 'unit', ['', ''], { use: 'none', why: 'it is empty' }],
     [
@@ -89,7 +116,12 @@ describe('a column', () => {
         why: '`31.01.2026` is not a time: write the year first, 2026-01-31; then run `tenure init` again with --overwrite',
       },
     ],
-    ['a date that does not exist', 'day', ['2026-13-01', '2026-01-01'], { use: 'category' }],
+    [
+      'a date that does not exist',
+      'day',
+      ['2026-01-01', '2026-13-01'],
+      { use: 'none', why: expect.stringMatching(/^`2026-13-01` is not a time/) as string },
+    ],
     ['numbers and a text', 'size', ['1', 'n/a', '2'], { use: 'category' }],
   ] as const)('of %s is inferred', (_, name, values, expected) =>
     expect(columnOf(name, values)).toMatchObject(expected),

@@ -2,6 +2,7 @@
 import { randomUUID } from 'node:crypto'
 import sql from 'sql-template-tag'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { listAlerts } from '../../../store/monitoring/alerts.ts'
 import { enqueueRelease, markDequeued } from '../../../activities/release/release-queue.ts'
 import { openRelease } from '../../../activities/release/open-release.ts'
 import type { ReleasePolicy } from '../../../domain/release/policy.ts'
@@ -173,7 +174,7 @@ describe('a release requested while another is open', () => {
     )
   })
 
-  it.each(['before', 'after'])('refused %s its turn is recorded is notified', async (when) => {
+  it.each(['before', 'after'])('refused %s its turn is recorded raises an alert', async (when) => {
     const { deps, store } = fixture
     const fixtureModel = await fixture.model()
     const champion = await fixtureModel.champion()
@@ -196,6 +197,16 @@ describe('a release requested while another is open', () => {
         state: 'refused',
         releaseId,
         message: expect.stringContaining(`but ${champion} is champion`) as unknown,
+      },
+    ])
+    const alerts = await listAlerts(store, { model: fixtureModel.name })
+    expect(alerts).toMatchObject([
+      {
+        kind: 'release_failed',
+        severity: 'warning',
+        message: expect.stringMatching(
+          `^${version} was queued .* its turn came: .*but ${champion} is champion`,
+        ) as unknown,
       },
     ])
   })
