@@ -236,8 +236,9 @@ describe('a column', () => {
     const repeating = await modelOf('rows.csv', 'row_number,y', ...repeated('a,u', 'b,v'))
     expect(repeating).toContain("key: ['row_of_file'],")
     expect(repeating).toContain('select row_number() over () as row_of_file, "row_number", "y" from source')
+    rmSync(join(place, 'shop'), { recursive: true })
     const rows = Array.from({ length: 40 }, (_, row) => `${row % 21},${'uv'[row % 2]}`)
-    expect(await modelOf('other.csv', 'x,y', ...rows)).not.toContain('row_number')
+    expect(await modelOf('rows.csv', 'x,y', ...rows)).not.toContain('row_number')
   })
 
   it('with offsets from UTC are read in UTC', async () => {
