@@ -139,7 +139,11 @@ function explain(
     : `${world.requestsPerSecond} requests/s, champion error rate ${percent(world.errorRate)}`
   const shares = policy.stages.map((stage) => percent(stage.shareBp / 10_000)).join(' → ')
   const rows: [string, (summary: SimulationSummary) => string, string][] = [
-    ['promoted', (s) => share(s.promoted, s), 'reached 100 % and passed probation'],
+    [
+      'promoted',
+      (s) => share(s.promoted, s),
+      `reached 100 %${policy.probation === undefined ? '' : ' and passed probation'}`,
+    ],
     ['rolled back', (s) => share(s.rolledBack, s), 'on evidence, or at a deadline without data'],
     ['held', (s) => share(s.held, s), 'inconclusive: an approver decides'],
     ['expired', (s) => share(s.expired, s), 'no approval in time'],

@@ -7,7 +7,7 @@ import { afterAll, beforeAll, beforeEach, expect, it } from 'vitest'
 import { exitCodes } from '../../../cli/exit-codes.ts'
 import type { CheckedProject } from '../../../cli/check/check-project.ts'
 import { initProject } from '../../../cli/init/init-project.ts'
-import { checkout } from '../../../temporal.config.ts'
+import { checkout, environmentWith } from '../../../temporal.config.ts'
 
 let folder: string
 let model: string
@@ -42,7 +42,7 @@ it('checks nothing while parts of the set-up are missing, and names the command 
   const { status, stderr } = spawnSync(process.execPath, args, {
     cwd: folder,
     encoding: 'utf8',
-    env: { ...process.env, TENURE_CACHE: cache },
+    env: environmentWith({ TENURE_CACHE: cache }),
   })
   expect([status, stderr]).toEqual([
     exitCodes.refused,

@@ -8,9 +8,12 @@ const releases = [
   { id: 'rel_2', version: 'flight-delay_v1.2.0' },
   { id: 'rel_1', version: 'flight-delay_v1.2.0' },
 ]
+const retraining = { id: 'retrain/refused/1', outcome: 'not_better', message: 'auc 0.5 misses its floor' }
 const asked: unknown[] = []
 const client = {
-  get: (_path: string, query: { model: string }) => {
+  get: (path: string, query: { model: string }) => {
+    if (path === '/v1/retrainings')
+      return Promise.resolve({ retrainings: query.model === 'refused' ? [retraining] : [] })
     asked.push(query.model)
     return Promise.resolve({ releases: query.model === 'flight-delay' ? releases : [] })
   },
@@ -23,6 +26,18 @@ it.each([
   ['flight-delay_v9.0.0', 'flight-delay_v9.0.0'],
   ['other', 'other'],
 ])('%s is %s', async (named, id) => expect(await findReleaseId(client, named)).toBe(id))
+
+it('a model without a release names what its last retraining led to', async () => {
+  await expect(findReleaseId(client, 'refused')).rejects.toMatchObject({
+    problem: {
+      code: 'release_not_found',
+      detail:
+        'refused has had no release; its last retraining (retrain/refused/1) ended: auc 0.5 misses its floor',
+      remedy: expect.stringContaining('tenure retrain refused --watch') as unknown,
+    },
+  })
+  asked.pop()
+})
 
 it('requests only the releases of the model', () =>
   expect(asked).toEqual(['flight-delay', 'flight-delay', 'flight-delay', 'other']))
