@@ -46,7 +46,7 @@ export const rowsAsUsual = ({ min, max }: { min: number; max: number }): ExpectS
 export const fresh =
   (within: Duration): ExpectSpec =>
   ({ report }) => ({ check: 'fresh', withinMs: durationAt(report, 'expect: fresh', within), severity })
-/** Requires that no two rows have the same values in these columns. Default: the key of the source. */
+/** Requires that no two rows have the same values in these columns. Default: the key of the source; without one, all columns but those of the label. */
 export const unique = (
   columns: readonly string[] = [snapshotColumns.key],
   options: Mostly = {},

@@ -16,7 +16,7 @@ export interface SourceOptions {
   /** How much history `derive` needs before the first row of the split. */
   lookback?: Duration
   /**
-   * The columns that identify a row. Default: all columns but the label. Name them where rows repeat: a split by hash keeps rows that are
+   * The columns that identify a row. Default: all columns but those of the label. Name them where rows repeat: a split by hash keeps rows that are
    * equal on one side, so few different rows make the metrics those of few cases; the gate says when most repeat.
    */
   key?: readonly string[]
