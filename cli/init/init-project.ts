@@ -218,8 +218,7 @@ function dependencyFor(folder: string): string {
 
 /** Returns the moment after a time, in UTC, as rows are read. */
 function momentAfter(time: string): string {
-  // JavaScript reads no offset without minutes.
-  const iso = time.replace(' ', 'T').replace(/(T.*[+-]\d\d)$/, '$1:00')
+  const iso = time.replace(' ', 'T')
   const hasZone = /T.*(Z|[+-]\d\d:?\d\d)$/.test(iso)
   return new Date(Date.parse(hasZone || !iso.includes('T') ? iso : `${iso}Z`) + 1_000).toISOString()
 }

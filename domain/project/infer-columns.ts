@@ -94,7 +94,7 @@ function useOf(column: string, values: readonly string[]): ColumnUse {
     return { use: 'number', mean, std: Math.sqrt(variance), whole, ...codesOf(values, distinct, whole) }
   }
   if (values.every(isTime)) {
-    const [first = '', ...others] = distinct.map((value) => value.replaceAll('/', '-'))
+    const [first = '', ...others] = distinct.map(inIsoForm)
     const [from, to] = others.reduce(
       ([low, high], each) => [each < low ? each : low, each > high ? each : high],
       [first, first],
@@ -125,7 +125,11 @@ function codesOf(values: readonly string[], distinct: readonly string[], whole: 
   return { codes: { values: sorted, largest: largestShare(values, distinct), likely } }
 }
 
-const isTime = (value: string): boolean => timePattern.test(value) && !Number.isNaN(Date.parse(value))
+const isTime = (value: string): boolean =>
+  timePattern.test(value) && !Number.isNaN(Date.parse(inIsoForm(value)))
+
+/** The time as JavaScript reads it: with hyphens, and minutes of its offset. */
+const inIsoForm = (value: string): string => value.replaceAll('/', '-').replace(/(:.*[+-]\d\d)$/, '$1:00')
 
 /** What to write instead, when the values are times or numbers in a format that cannot be read. */
 function otherWriting(distinct: readonly string[]): string | undefined {

@@ -26,8 +26,8 @@ describe('a column', () => {
     [
       'moments with an offset',
       'at',
-      ['2026-01-01 10:00:00+02', '2026-01-02'],
-      { use: 'time', hasOffset: true },
+      ['2026-01-01T10:00:00+02', '2026-01-02', '2026/01/02T10:00:00.5-03:30'],
+      { use: 'time', from: '2026-01-01T10:00:00+02:00', hasOffset: true },
     ],
     [
       'moments with slashes',
