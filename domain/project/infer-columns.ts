@@ -133,10 +133,12 @@ const inIsoForm = (value: string): string => value.replaceAll('/', '-').replace(
 
 /** What to write instead, when the values are times or numbers in a format that cannot be read. */
 function otherWriting(distinct: readonly string[]): string | undefined {
-  const [first = ''] = distinct
   const again = '; then run `tenure init` again with --overwrite'
   if (distinct.every((value) => otherTimePattern.test(value)))
-    return `${valueIssue('time', distinct.find((value) => !isTime(value)) ?? first)}${again}`
+    return `${valueIssue(
+      'time',
+      distinct.find((value) => !isTime(value))!,
+    )}${again}`
   const numbers = distinct.filter((value) => !missingWordPattern.test(value))
   // Few numbers with a text are categories, such as 1, 2 and unknown.
   if (numbers.length <= maxCodes || !numbers.every((value) => otherNumberPattern.test(value)))

@@ -3,7 +3,8 @@
  * of its steps and allocates nothing, so it is answered within the turn of its request.
  */
 import type { RowTexts } from '../predictor.ts'
-import { cachedFloats, denseKernelOn, padded, pageBytes, type DenseKernel } from './simd-predictor.ts'
+import { cachedFloats, denseKernelOn, padded } from './simd-predictor.ts'
+import { memoryFor, type Run } from './wasm-instance.ts'
 
 /** Rows of numbers in the memory. */
 export interface RowBuffer {
@@ -23,7 +24,7 @@ export interface RowView {
 /** The state that steps work on. */
 export interface RowMachine {
   floats: Float32Array
-  dense: DenseKernel
+  dense: Run
   /** The rows of the caller, with `inputs` numbers each. The block begins at `firstRow`. */
   input: Float64Array
   inputs: number
@@ -102,7 +103,7 @@ export function compileRows(
     buffer.at = end
     end += buffer.stride * blockRows
   }
-  const memory = new WebAssembly.Memory({ initial: Math.max(1, Math.ceil((end * 4) / pageBytes)) })
+  const memory = memoryFor(end * 4)
   const floats = new Float32Array(memory.buffer)
   for (const { buffer, values } of constants) floats.set(values, buffer.at)
   const machine: RowMachine = {

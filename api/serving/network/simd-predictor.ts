@@ -6,6 +6,7 @@ import { activationOf } from './activations.ts'
 import type { DensePredictor } from './scalar-predictor.ts'
 import type { Network } from './layers-model.ts'
 import * as wasm from './wasm-encoder.ts'
+import { memoryFor, instantiate, type Run } from './wasm-instance.ts'
 import type { Code } from './wasm-encoder.ts'
 
 /** The parameters of the kernel. Addresses and strides are in bytes, and units are a multiple of four. */
@@ -82,25 +83,22 @@ function rowsOfTiles(rowCount: number, groupCount: number): Code {
 }
 
 /** The compiled kernel, called with the parameters above in their order. */
-export type DenseKernel = (...parameters: number[]) => void
-
 let compiled: WebAssembly.Module | undefined
 
-export function denseKernelOn(memory: WebAssembly.Memory): DenseKernel {
+export function denseKernelOn(memory: WebAssembly.Memory): Run {
   compiled ??= new WebAssembly.Module(
     wasm.moduleOf({ parameters: parameterCount, numbers: numberCount, vectors: vectorCount }, [
       ...rowsOfTiles(4, 2),
       ...rowsOfTiles(1, 4),
     ]),
   )
-  return new WebAssembly.Instance(compiled, { host: { memory } }).exports['run'] as DenseKernel
+  return instantiate(compiled, memory)
 }
 
 /** Rounds a number of floats up to whole vectors. */
 export const padded = (count: number): number => (count + 3) & ~3
 /** The number of floats that fit into the processor's cache. */
 export const cachedFloats = 32_768
-export const pageBytes = 65_536
 
 /** Compiles the network. Throws `artifact_invalid` for an unknown activation. */
 export function compileDense(network: Network): DensePredictor {
@@ -127,7 +125,7 @@ export function compileDense(network: Network): DensePredictor {
   })
   const front = reserve(blockRows * widest)
   const back = reserve(blockRows * widest)
-  const memory = new WebAssembly.Memory({ initial: Math.ceil(bytes / pageBytes) })
+  const memory = memoryFor(bytes)
   const floats = new Float32Array(memory.buffer)
   layers.forEach((layer, index) => {
     const { kernel, bias: biases } = network.layers[index]!

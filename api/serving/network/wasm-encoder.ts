@@ -5,6 +5,10 @@
 
 export type Code = readonly number[]
 
+/** Repeats code for each number from 0. */
+export const each = (count: number, of: (index: number) => Code): Code =>
+  Array.from({ length: count }, (_, index) => of(index)).flat()
+
 const leb = (value: number): number[] => {
   const bytes: number[] = []
   for (;;) {

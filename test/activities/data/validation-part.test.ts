@@ -41,53 +41,56 @@ it('by time it is the end of the training period, and rows whose labels were unk
   expect([...train, ...validation].every((key) => without.get(key) === 'train')).toBe(true)
 })
 
+/** Selects from `snapshot`: the rows of `events`, split by hash. Without a key unless one is given. */
+const selectFrom = <Row extends object>(
+  events: string,
+  { key = [], ...split }: { test: number; stratified: boolean; validation?: number; key?: string[] },
+  query: string,
+) =>
+  withDuck(async (duck) => {
+    const definition = {
+      source: { kind: 'parquet', files: {}, rows: 'select * from events', key, lookbackMs: 0 },
+      features: { a: { kind: 'number' }, b: { kind: 'number' } },
+      label: { column: 'late', output: { kind: 'probability' } },
+      split: { kind: 'hash', ...split },
+    } as unknown as ModelDefinition
+    const { known, rows } = planRows(definition, { asOfMs: 0 })
+    await duck.run(`create table events as ${events}`)
+    return duck.rows<Row>(`with known as (${known}), shaped as (${rows}),
+      snapshot as (${snapshotQuery(definition, 0)}) ${query}`)
+  })
+
 it.each([
   { what: 'rows that differ in the label alone', key: [], stratified: true },
   { what: 'rows that differ in the label alone', key: [], stratified: false },
   { what: 'rows of one key', key: ['a'], stratified: true },
   { what: 'rows of one key', key: ['a'], stratified: false },
 ])('$what are on one side, stratified: $stratified', async ({ key, stratified }) => {
-  const definition = {
-    source: { kind: 'parquet', files: {}, rows: 'select * from events', key, lookbackMs: 0 },
-    features: { a: { kind: 'number' }, b: { kind: 'number' } },
-    label: { column: 'late', output: { kind: 'probability' } },
-    split: { kind: 'hash', test: 0.25, validation: 0.25, stratified },
-  } as unknown as ModelDefinition
-  const { known, rows } = planRows(definition, { asOfMs: 0 })
-  const sides = await withDuck(async (duck) => {
-    await duck.run(`create table events as
-      select n % 100 as a, n % 2 as b, n % 3 = 0 and n % 100 < 40 as late from range(1200) as numbers (n)`)
-    const query = `with known as (${known}), shaped as (${rows}) ${snapshotQuery(definition, 0)}`
-    return duck.rows<{ a: number; sides: number }>(
-      `select a, count(distinct _part) as sides from (${query}) group by a`,
-    )
-  })
+  const sides = await selectFrom<{ sides: number }>(
+    'select n % 100 as a, n % 2 as b, n % 3 = 0 and n % 100 < 40 as late from range(1200) as numbers (n)',
+    { test: 0.25, validation: 0.25, stratified, key },
+    'select a, count(distinct _part) as sides from snapshot group by a',
+  )
   expect(sides).toHaveLength(100)
   expect(sides.filter(({ sides: count }) => Number(count) !== 1)).toEqual([])
 })
 
-/** Returns the number of rows of each part of `events`, split by hash without a key. */
+/** Returns the rows and positives of each part, split by hash of the key `a`. */
 const countsOf = (events: string, split: { test: number; stratified: boolean }) =>
-  withDuck(async (duck) => {
-    const definition = {
-      source: { kind: 'parquet', files: {}, rows: 'select * from events', key: ['a'], lookbackMs: 0 },
-      features: { a: { kind: 'number' } },
-      label: { column: 'late', output: { kind: 'probability' } },
-      split: { kind: 'hash', ...split },
-    } as unknown as ModelDefinition
-    const { known, rows } = planRows(definition, { asOfMs: 0 })
-    await duck.run(`create table events as ${events}`)
-    const query = `with known as (${known}), shaped as (${rows}) ${snapshotQuery(definition, 0)}`
-    return duck.rows<{ part: string; rows: number; positives: number }>(
-      `select _part as part, count(*) as rows, sum(_label) as positives from (${query}) group by 1 order by 1`,
-    )
-  })
+  selectFrom<{ part: string; rows: number; positives: number }>(
+    events,
+    { ...split, key: ['a'] },
+    'select _part as part, count(*) as rows, sum(_label) as positives from snapshot group by 1 order by 1',
+  )
 
 it('the test part of few keys is not empty', async () => {
-  const parts = await countsOf('select n % 3 as a, n % 2 = 0 as late from range(300) as numbers (n)', {
-    test: 0.1,
-    stratified: false,
-  })
+  const parts = await countsOf(
+    'select n % 3 as a, 0 as b, n % 2 = 0 as late from range(300) as numbers (n)',
+    {
+      test: 0.1,
+      stratified: false,
+    },
+  )
   expect(parts.map(({ part, rows }) => [part, Number(rows)])).toEqual([
     ['test', 100],
     ['train', 200],
@@ -96,7 +99,7 @@ it('the test part of few keys is not empty', async () => {
 
 it('keys with a few rows of a rare class are stratified by it', async () => {
   const parts = await countsOf(
-    'select n // 20 as a, n // 20 % 100 = 0 and n % 20 < 2 as late from range(20000) as numbers (n)',
+    'select n // 20 as a, 0 as b, n // 20 % 100 = 0 and n % 20 < 2 as late from range(20000) as numbers (n)',
     { test: 0.2, stratified: true },
   )
   expect(parts.map(({ part, positives }) => [part, Number(positives)])).toEqual([
@@ -108,7 +111,7 @@ it('keys with a few rows of a rare class are stratified by it', async () => {
 it('columns of the source with the names of the query are kept', async () => {
   const names = ['place', 'keys', 'class', 'side', 'n']
   const parts = await countsOf(
-    `select n as a, n % 2 = 0 as late, ${names.map((name) => `7 as ${name}`)} from range(400) as numbers (n)`,
+    `select n as a, 0 as b, n % 2 = 0 as late, ${names.map((name) => `7 as ${name}`)} from range(400) as numbers (n)`,
     { test: 0.25, stratified: true },
   )
   expect(parts.map(({ rows }) => Number(rows))).toEqual([100, 300])

@@ -43,7 +43,7 @@ export const createSessions = ({ memoryMb = 2_048, batches, ...options }: Sessio
 /** Ends the process with the replica, even while it computes. */
 const tie = '/usr/bin/setpriv'
 /** Makes a process one that computes in the background: it keeps its share of the processors, and does not interrupt a replica when it wakes. */
-const scheduling = ['/usr/bin/chrt', '--batch', '--all-tasks', '--pid', '0'] as const
+const scheduler = '/usr/bin/chrt'
 
 interface Answer {
   /** Absent when the reply consists of outputs. */
@@ -71,10 +71,9 @@ function startProcess(
       'model_unavailable',
       'the process that computes the model cannot be started: too many files are open',
     )
-  const [chrt, ...batch] = scheduling
   // Without it the process works as well, so a machine that lacks it or refuses it does not matter.
   if (child.pid !== undefined)
-    spawn(chrt, [...batch, String(child.pid)], { stdio: 'ignore' })
+    spawn(scheduler, ['--batch', '--all-tasks', '--pid', '0', String(child.pid)], { stdio: 'ignore' })
       .on('error', () => {})
       .unref()
   let complaint = ''

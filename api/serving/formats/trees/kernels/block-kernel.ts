@@ -4,15 +4,15 @@
  * one, and so on. A row has at most 64 bytes, which stay in registers.
  */
 import * as wasm from '../../../network/wasm-encoder.ts'
+import { memoryFor, instantiate } from '../../../network/wasm-instance.ts'
 import type { Forest } from '../forest.ts'
 import type { TreeKernel } from '../walk.ts'
 import { treeBlocksOf, fitsBlocks, type TreeBlock } from './blocks.ts'
 import { mergedSlotsOf, type MergedSlots } from './merged-slots.ts'
 import { binOf, binsOf, byteOf, type RowBins } from './row-bins.ts'
-import { planSums } from './leaf-sums.ts'
+import { planSums, summedLeaves } from './leaf-sums.ts'
 import { planSearch, searchCode, searchLocals } from './row-search.ts'
 
-const pageBytes = 65_536
 const vectorBytes = 16
 const maxVectors = 4
 /** The maximum size of all blocks, which take up to four times the memory of the nodes. */
@@ -51,9 +51,7 @@ export function blockKernelOf(forest: Forest): TreeKernel | undefined {
   const resultsEnd = resultsAt + trees
   const search = planSearch(bins, resultsEnd + scanned)
   const sums = planSums(forest, { trees, leaves: leafOf.length }, search.end)
-  const memory = new WebAssembly.Memory({
-    initial: Math.ceil((sums?.end ?? search.end) / pageBytes),
-  })
+  const memory = memoryFor(sums?.end ?? search.end)
   const bytes = new Uint8Array(memory.buffer)
   for (let results = 0; results < 128; results++) bytes[shiftsAt + results] = shiftOf(results)
   for (let at = 0; at < maxVectors * vectorBytes; at++) bytes[offsetsAt + at] = at & -vectorBytes
@@ -71,14 +69,10 @@ export function blockKernelOf(forest: Forest): TreeKernel | undefined {
     leaf += leaves.length
   }
   const fill = search.prepare(memory, rowAt)
-  const run = new WebAssembly.Instance(kernelModule(Math.max(1, vectors)), { host: { memory } }).exports[
-    'run'
-  ] as (...places: number[]) => void
-  const numbers = { found: bytes.subarray(resultsAt, resultsEnd), firstLeaf, leafOf }
+  const run = instantiate(kernelModule(Math.max(1, vectors)), memory)
+  const found = bytes.subarray(resultsAt, resultsEnd)
   return {
-    memoryBytes: memory.buffer.byteLength + firstLeaf.byteLength + leafOf.byteLength,
-    ...numbers,
-    sum: sums?.prepare(memory, numbers),
+    ...summedLeaves(memory, sums, { found, firstLeaf, leafOf }),
     walk(row, at) {
       fill(row, at)
       run(search.groupsAt, search.end, blocksAt, resultsAt, resultsEnd, endsAt)

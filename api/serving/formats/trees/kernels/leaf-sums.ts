@@ -3,8 +3,9 @@
  * JavaScript has more instructions, so that the processor loads fewer values ahead.
  */
 import * as wasm from '../../../network/wasm-encoder.ts'
+import { instantiate } from '../../../network/wasm-instance.ts'
 import type { Forest } from '../forest.ts'
-import type { LeafNumbers } from '../walk.ts'
+import type { LeafNumbers, TreeKernel } from '../walk.ts'
 
 /**
  * Plans the tables for a number of trees and leaves; they begin at `at`. Undefined for leaves of several values, several sums, or sums of
@@ -28,9 +29,7 @@ export function planSums(
       const sum = new Float64Array(memory.buffer, sumAt, 1)
       for (let leaf = 0; leaf < counts.leaves; leaf++) values[leaf] = leaves[leafOf[leaf]!]!
       for (let tree = 0; tree < counts.trees; tree++) first[tree] = valuesAt + firstLeaf[tree]! * 8
-      const run = new WebAssembly.Instance(sumModule(), { host: { memory } }).exports['run'] as (
-        ...places: number[]
-      ) => void
+      const run = instantiate(sumModule(), memory)
       const resultsAt = found.byteOffset
       const start = starts[0]!
       return () => {
@@ -41,6 +40,17 @@ export function planSums(
     },
   }
 }
+
+/** The leaves of a kernel, with their sum. */
+export const summedLeaves = (
+  memory: WebAssembly.Memory,
+  sums: ReturnType<typeof planSums>,
+  numbers: LeafNumbers,
+): Omit<TreeKernel, 'walk'> => ({
+  ...numbers,
+  sum: sums?.prepare(memory, numbers),
+  memoryBytes: memory.buffer.byteLength + numbers.firstLeaf.byteLength + numbers.leafOf.byteLength,
+})
 
 let compiled: WebAssembly.Module | undefined
 

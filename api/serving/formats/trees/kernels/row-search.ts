@@ -54,12 +54,10 @@ export const searchLocals = 1 + 2 * searches
 
 /** Writes the searches of the groups from the first parameter to the second one. Uses the local integers from `local` on. */
 export function searchCode(local: number): wasm.Code {
-  const { get, set, constant, add, subtract } = wasm
+  const { get, set, constant, add, subtract, each } = wasm
   const [group, groupsEnd, half] = [0, 1, local] as const
   const bound = (search: number): number => local + 1 + search
   const value = (search: number): number => local + 1 + searches + search
-  const each = (of: (search: number) => wasm.Code): wasm.Code =>
-    Array.from({ length: searches }, (_, search) => of(search)).flat()
   const cell = (search: number, word: number): wasm.Code =>
     wasm.loadWord(get(group), 4 * (1 + 3 * search + word))
   const halve = (search: number): wasm.Code =>
@@ -75,12 +73,15 @@ export function searchCode(local: number): wasm.Code {
     )
   return wasm.loopWhile(wasm.isMore(get(groupsEnd), get(group)), [
     ...set(half, wasm.loadWord(get(group))),
-    ...each((search) => [...set(bound(search), cell(search, 0)), ...set(value(search), cell(search, 2))]),
+    ...each(searches, (search) => [
+      ...set(bound(search), cell(search, 0)),
+      ...set(value(search), cell(search, 2)),
+    ]),
     ...wasm.loopWhile(wasm.isMore(get(half), constant(7)), [
-      ...each(halve),
+      ...each(searches, halve),
       ...set(half, wasm.shiftRight(get(half), constant(1))),
     ]),
-    ...each((search) =>
+    ...each(searches, (search) =>
       wasm.storeByte(
         cell(search, 1),
         wasm.shiftRight(subtract(get(bound(search)), cell(search, 0)), constant(3)),

@@ -5,17 +5,17 @@
  * steps, the trees that have not reached their leaf are listed for the next round.
  */
 import * as wasm from '../../../network/wasm-encoder.ts'
+import { memoryFor, instantiate } from '../../../network/wasm-instance.ts'
 import type { Forest } from '../forest.ts'
 import type { TreeKernel } from '../walk.ts'
 import { roundsOf } from './rounds.ts'
 import { binsOf, nodeWord } from './row-bins.ts'
-import { planSums } from './leaf-sums.ts'
+import { planSums, summedLeaves } from './leaf-sums.ts'
 import { planSearch, searchCode, searchLocals } from './row-search.ts'
 
 const lanes = 8
 /** The maximum number of inner nodes per tree, so that the distance to a first child and the number of a leaf fit into a byte. */
 const maxNodes = 255
-const pageBytes = 65_536
 /** For a walk: its current node, and the position of its tree's result. */
 const pairBytes = 8
 /** A byte that is always 0. A leaf compares it, so that a walk stays at the leaf, whatever the leaf's number. */
@@ -64,8 +64,7 @@ export function stepKernelOf(forest: Forest): TreeKernel | undefined {
   const resultsAt = walksAt + (trees + lanes) * pairBytes
   const search = planSearch(bins, aligned(resultsAt + trees + 1))
   const sums = planSums(forest, { trees, leaves: leafOf.length }, search.end)
-  const end = sums?.end ?? search.end
-  const memory = new WebAssembly.Memory({ initial: Math.ceil(end / pageBytes) })
+  const memory = memoryFor(sums?.end ?? search.end)
   const cells = new Int32Array(memory.buffer)
   cells.set(words, nodesAt / 4)
   cells.set(rounds, roundsAt / 4)
@@ -77,14 +76,10 @@ export function stepKernelOf(forest: Forest): TreeKernel | undefined {
     cells.set(walkOf(Math.min(place, trees)), (rootsAt + place * pairBytes) / 4)
   const [idleNode, idleResult] = walkOf(trees)
   const fill = search.prepare(memory, 0)
-  const run = new WebAssembly.Instance(kernelModule(), { host: { memory } }).exports['run'] as (
-    ...places: number[]
-  ) => void
-  const numbers = { found: new Uint8Array(memory.buffer, resultsAt, trees), firstLeaf, leafOf }
+  const run = instantiate(kernelModule(), memory)
+  const found = new Uint8Array(memory.buffer, resultsAt, trees)
   return {
-    memoryBytes: memory.buffer.byteLength + firstLeaf.byteLength + leafOf.byteLength,
-    ...numbers,
-    sum: sums?.prepare(memory, numbers),
+    ...summedLeaves(memory, sums, { found, firstLeaf, leafOf }),
     walk(row, at) {
       fill(row, at)
       run(search.groupsAt, search.end, rootsAt, rootsEnd, walksAt, roundsAt, roundsEnd, idleNode, idleResult)
@@ -101,13 +96,11 @@ let compiled: WebAssembly.Module | undefined
  * walks from `at` to `end`; each further round takes the walks that the round before has listed from `walks` on.
  */
 function kernelModule(): WebAssembly.Module {
-  const { get, set, constant, add, subtract } = wasm
+  const { get, set, constant, add, subtract, each } = wasm
   const [at, end, walks, round, roundsEnd, idleNode, idleResult] = [2, 3, 4, 5, 6, 7, 8] as const
   const [left, kept, result] = [9, 10, 11] as const
   const numbers = 12
   const node = (lane: number): number => numbers + lane
-  const each = (count: number, of: (index: number) => wasm.Code): wasm.Code =>
-    Array.from({ length: count }, (_, index) => of(index)).flat()
   // A value above the threshold has the larger byte: the difference is negative, and its sign selects the second child.
   const step = (lane: number): wasm.Code =>
     set(
