@@ -59,6 +59,12 @@ describe('a request for approval', () => {
     })
   })
 
+  it('speaks of no control for a first version', () => {
+    const { message } = releaseRequest({ ...asking, baseline: undefined }, { report })!
+    expect(message).toContain('; a first version, which has no control to count failures against; expires ')
+    expect(message).not.toContain('above control')
+  })
+
   it('names the users who have approved, and those alone who may', () => {
     const policy = {
       ...releaseFacts.policy,

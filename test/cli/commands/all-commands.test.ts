@@ -166,6 +166,10 @@ it('status shows the worst alerts first, and how many more there are', () => {
   const lines = alertLines(terminal, [...warnings, alert('critical', 'rolled back')], 'http://x')
   expect(lines[1]).toBe('✗ critical rolled back (2026-03-01 12:00:00 UTC)')
   expect(lines.at(-1)).toBe('and 1 more: http://x/alerts')
+  const ofModel = (message: string) =>
+    alertLines(terminal, [{ ...alert('warning', message), model: 'iris' }], '')[1]
+  expect(ofModel('auc 0.5 misses its floor')).toMatch(/^! warning iris: auc 0.5 misses its floor /)
+  expect(ofModel('iris_v1.0.0 was rolled back')).toMatch(/^! warning iris_v1.0.0 was rolled back /)
   expect(alertLines(terminal, [], 'http://x')).toEqual(['', 'No open alerts'])
 })
 

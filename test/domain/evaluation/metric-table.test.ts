@@ -15,3 +15,12 @@ it.each<[GateMetricRow['verdict'], number | null, boolean | null, string]>([
 ])('%s with an interval up to %s and the floor met: %s is "%s"', (verdict, high, floorMet, text) => {
   expect(verdictText({ verdict, high, floorMet })).toBe(text)
 })
+
+it.each([
+  [0.063, 'not better'],
+  [0.05, 'not better'],
+  [0.049, 'worse'],
+  [null, 'worse'],
+])('a loss whose test has p = %s is "%s"', (p, text) => {
+  expect(verdictText({ verdict: 'not_better', high: -0.001, p })).toBe(text)
+})
