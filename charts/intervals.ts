@@ -15,9 +15,7 @@ export interface IntervalRow {
   high: number | null
   /** The gain above which there is no regression: minus the margin. */
   limit: number | null
-  verdict: 'better' | 'not_worse' | 'not_better' | 'reported' | 'undefined' | 'error'
-  /** The p-value of the test of the metric; absent when the interval is the test. */
-  p?: number | null
+  verdict: 'better' | 'not_worse' | 'not_better' | 'worse' | 'reported' | 'undefined' | 'error'
 }
 
 /** Converts a metric of the gate to a row of the chart. */
@@ -28,8 +26,7 @@ export const intervalOf = ({
   high,
   margin,
   verdict,
-  p,
-}: Pick<IntervalRow, 'delta' | 'low' | 'high' | 'verdict' | 'p'> & {
+}: Pick<IntervalRow, 'delta' | 'low' | 'high' | 'verdict'> & {
   metric: string
   /** The loss that still counts as no regression. */
   margin?: number | null
@@ -40,13 +37,13 @@ export const intervalOf = ({
   high,
   limit: margin == null ? null : -margin,
   verdict,
-  p,
 })
 
 const shades: Readonly<Record<IntervalRow['verdict'], string>> = {
   better: colours.good,
   not_worse: colours.main,
   not_better: colours.bad,
+  worse: colours.bad,
   reported: colours.neutral,
   undefined: colours.neutral,
   error: colours.bad,

@@ -58,6 +58,8 @@ export interface CanaryStage {
   promoted?: boolean
   /** Whether only targeted callers get the candidate: nothing is compared, and their requests count for the stage. */
   targeted?: boolean
+  /** Whether the candidate gets copies of requests that the champion answers: a shadow. */
+  shadow?: boolean
 }
 
 export interface CanaryEvidence {

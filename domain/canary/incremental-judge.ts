@@ -5,7 +5,7 @@
 
 import { guardAlpha, thresholdFor } from '../sequential/alpha-split.ts'
 import { fourDigits, groupedDigits, percentText, ratioOf } from '../figures.ts'
-import type { CanaryEvidence, CanaryTick } from './evidence.ts'
+import type { CanaryEvidence, CanaryStage, CanaryTick } from './evidence.ts'
 import { compareArms, promotionProof, type PromotionProof } from './arm-comparison.ts'
 import {
   failedRequests,
@@ -278,12 +278,16 @@ function timeReason(judged: Judged): Reason | null {
 const requestsOf = ({ stage, inStage }: Judged): number =>
   stage.targeted === true ? inStage.targeted : inStage.canary
 
+function requestsNoun({ targeted, shadow }: CanaryStage): string {
+  if (targeted === true) return 'requests of targeted callers'
+  return shadow === true ? 'shadow requests' : 'canary requests'
+}
+
 function requestsReason(judged: Judged): Reason | null {
-  const { minRequests, targeted } = judged.stage
+  const { minRequests } = judged.stage
   const requests = requestsOf(judged)
   if (requests >= minRequests) return null
-  const whose = targeted === true ? 'requests of targeted callers' : 'canary requests'
-  const message = `${groupedDigits(requests)} of at least ${groupedDigits(minRequests)} ${whose} in this stage`
+  const message = `${groupedDigits(requests)} of at least ${groupedDigits(minRequests)} ${requestsNoun(judged.stage)} in this stage`
   return { code: 'minimum_requests', message, values: { requests, minRequests } }
 }
 
@@ -319,11 +323,8 @@ function qualityReason({ policy, stage, paired, statistics }: Judged): Reason | 
 function passReason(judged: Judged): Reason {
   const { elapsedMs, targeted } = judged.stage
   const requests = requestsOf(judged)
-  const [whose, found] =
-    targeted === true
-      ? ['requests of targeted callers', 'no harm found']
-      : ['canary requests', 'no regression']
-  const message = `${requests} ${whose} in ${fourDigits(elapsedMs / 1000)} s, ${found}`
+  const found = targeted === true ? 'no harm found' : 'no regression'
+  const message = `${requests} ${requestsNoun(judged.stage)} in ${fourDigits(elapsedMs / 1000)} s, ${found}`
   return { code: 'stage_passed', message, values: { requests, elapsedMs } }
 }
 

@@ -7,7 +7,7 @@ import { fourDigits, worstCaseText } from '../figures.ts'
 import { answeredRows, answerReader, type ModelAnswers } from '../metrics/answers.ts'
 import type { Reason } from '../verdict.ts'
 import { rowsOfTruths } from './metrics.ts'
-import { marginOf, gainVerdict, type GateMetricRow } from './metric-table.ts'
+import { failsMargin, gainVerdict, marginOf, type GateMetricRow } from './metric-table.ts'
 import type { CustomMetricPolicy, GatePolicy, Margin, Task } from './policy.ts'
 
 /** The answer to one row: a probability, a number, the probability of each class, or each of several numbers. */
@@ -184,7 +184,7 @@ function reasonOf(row: GateMetricRow, { guard = false }: CustomMetricPolicy): Re
   const { metric, champion, challenger, delta, low, oneSidedLow, margin, verdict } = row
   const values = { metric, challenger, reference: champion, delta, low, oneSidedLow, margin }
   if (verdict === 'error') return { code: 'metric_error', message: row.error ?? metric, values: { metric } }
-  if (!guard || verdict !== 'not_better') return undefined
+  if (!guard || !failsMargin(row)) return undefined
   const message = `${metric} ${fourDigits(challenger)} vs champion ${fourDigits(champion)}: ${worstCaseText(oneSidedLow, margin)}`
   return { code: 'guard_not_better', message, values }
 }

@@ -37,22 +37,22 @@ export interface GateMetricRow {
   floorMet: boolean | null
   method: 'delong' | 'mcnemar' | 'bootstrap' | 'none'
   /** `reported`: without a champion or an interval. `undefined`: the metric is undefined. */
-  verdict: 'better' | 'not_worse' | 'not_better' | 'reported' | 'undefined' | 'error'
+  verdict: 'better' | 'not_worse' | 'not_better' | 'worse' | 'reported' | 'undefined' | 'error'
   /** Why a metric function of the model file could not be measured. */
   error?: string
 }
 
-/** Whether the whole interval of the gain is below zero, and the test of the metric agrees. Else a challenger that is "not better" may still be as good as the champion. */
-export const isWorse = ({ verdict, high, p = null }: JudgedGain): boolean =>
-  verdict === 'not_better' && high !== null && high < 0 && (p === null || p < 0.05)
-
-type JudgedGain = Pick<GateMetricRow, 'verdict' | 'high'> & Partial<Pick<GateMetricRow, 'p'>>
+/** Whether the loss may be larger than the margin. */
+export const failsMargin = ({ verdict }: Pick<GateMetricRow, 'verdict'>): boolean =>
+  verdict === 'not_better' || verdict === 'worse'
 
 /** The verdict in words. Without a champion, a metric is judged only by its floor. */
-export function verdictText(row: JudgedGain & Partial<Pick<GateMetricRow, 'floorMet'>>): string {
-  const { verdict, floorMet = null } = row
+export function verdictText({
+  verdict,
+  floorMet = null,
+}: Pick<GateMetricRow, 'verdict'> & Partial<Pick<GateMetricRow, 'floorMet'>>): string {
   if (verdict === 'reported' && floorMet !== null) return `floor ${floorMet ? 'met' : 'missed'}`
-  return isWorse(row) ? 'worse' : verdict.replace('_', ' ')
+  return verdict.replace('_', ' ')
 }
 
 /** The challenger's value, with that of the compared numbers where these are not all. */
@@ -172,7 +172,10 @@ function tableRow(
   }
 }
 
-/** The verdict on a gain; `reported` without one. */
+/**
+ * The verdict on a gain; `reported` without one. A challenger that is "not better" may be as good as the champion: too few rows decide. One
+ * that is "worse" is not.
+ */
 export function gainVerdict(
   gain: Gain | undefined,
   margin: number,
@@ -181,8 +184,10 @@ export function gainVerdict(
   if (gain === undefined) return 'reported'
   if (gain.delta === null || gain.low === null || gain.oneSidedLow === null) return 'undefined'
   // The interval of an accuracy is approximate, so McNemar's test decides.
-  if (gain.low > 0 && (gain.p === null || gain.p < 1 - confidence)) return 'better'
-  return gain.oneSidedLow > -margin ? 'not_worse' : 'not_better'
+  const isSignificant = gain.p === null || gain.p < 1 - confidence
+  if (gain.low > 0 && isSignificant) return 'better'
+  if (gain.oneSidedLow > -margin) return 'not_worse'
+  return gain.high !== null && gain.high < 0 && isSignificant ? 'worse' : 'not_better'
 }
 
 /** The margin in the unit of the metric; 0 for a metric without one. */

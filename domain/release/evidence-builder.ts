@@ -159,6 +159,7 @@ export function canaryEvidenceOf(
         (!isBreakGlass(state) && last?.stage === stage && last?.stageIndex === state.stageIndex),
       promoted: state.promoted || undefined,
       targeted: stage === 'targeted' || undefined,
+      shadow: stage === 'shadow' || undefined,
     },
     ...evidence,
     // Break-glass answers every question; findings against the candidate still count.

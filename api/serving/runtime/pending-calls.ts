@@ -19,6 +19,9 @@ interface PendingCall<Reply> {
   timer: NodeJS.Timeout
 }
 
+/** Whether the cause of a death is a call that took longer than its limit. */
+export const isCallTimeout = (cause: unknown): boolean => (cause as Error | undefined)?.name === 'CallTimeout'
+
 /** Creates the calls. `where` names the thread or process; `end` ends it at once and receives the reason. */
 export function createCalls<Reply>(
   where: string,
@@ -32,7 +35,7 @@ export function createCalls<Reply>(
         const id = nextId++
         const timer = setTimeout(() => {
           onError(`${key} has taken more than ${limitMs} ms: its ${where} is ended`)
-          end(new Error(`it has taken more than ${limitMs} ms`))
+          end(Object.assign(new Error(`it has taken more than ${limitMs} ms`), { name: 'CallTimeout' }))
         }, limitMs)
         calls.set(id, { key, resolve, reject, timer })
         send(id)
@@ -52,6 +55,7 @@ export function createCalls<Reply>(
         'model_unavailable',
         `the ${where} that computes the model has died: ${cause.message}`,
       )
+      error.cause = cause
       told(error, new Set(pending.map(({ key }) => key)))
       for (const { reject } of pending) reject(error)
     },

@@ -52,10 +52,8 @@ async function sendNow(topic: string): Promise<string[]> {
   return sent
 }
 
-/**
- * Returns the ids that are sent after the transactions of other test files, because the databases of a server share transaction numbers.
- */
-async function sendLater(topic: string): Promise<string[]> {
+/** Waits for the transactions of other test files, because the databases of a server share transaction numbers. */
+async function othersEnded(): Promise<void> {
   const [now] = await fixture.store.query<{ number: number }>(sql`select txid_current() as number`)
   const isOver = async () => {
     const [seen] = await fixture.store.query<{ oldest: number }>(
@@ -64,6 +62,11 @@ async function sendLater(topic: string): Promise<string[]> {
     return seen!.oldest > now!.number
   }
   await expect.poll(isOver).toBe(true)
+}
+
+/** Returns the ids that are sent after the transactions of other test files. */
+async function sendLater(topic: string): Promise<string[]> {
+  await othersEnded()
   return sendNow(topic)
 }
 
@@ -86,6 +89,7 @@ it('rows that a broker did not accept are sent again', async () => {
   const topic = uniqueName('topic')
   await sendLater(topic)
   const id = await store(fixture.store)
+  await othersEnded()
   await expect(
     sendPredictions(fixture.store, topic, () => Promise.reject(new Error('away'))),
   ).rejects.toThrow('away')

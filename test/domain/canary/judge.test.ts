@@ -56,6 +56,18 @@ describe('a canary passes', () => {
     expect(codes()).toEqual(['pass', 'stage_passed'])
   })
 
+  it('of which the reason counts requests of the canary, or copied ones in a shadow', () => {
+    const said = (more: Partial<CanaryStage>) =>
+      judge({ stage: { ...stage, ...more } }).reasons.map(({ message }) => message)
+    const late = { startedMs: 350 * tickMs }
+    expect(said({})).toEqual([expect.stringMatching(/^\d+ canary requests in 3600 s, no regression$/)])
+    expect(said({ shadow: true })).toEqual([expect.stringMatching(/^\d+ shadow requests in 3600 s, no/)])
+    expect(said(late)).toEqual([expect.stringMatching(/ canary requests in this stage$/)])
+    expect(said({ ...late, shadow: true })).toEqual([
+      expect.stringMatching(/ shadow requests in this stage$/),
+    ])
+  })
+
   it('with statistics that are numbers or null', () => {
     const values = Object.values(judge().statistics)
     expect(values.length).toBeGreaterThan(20)

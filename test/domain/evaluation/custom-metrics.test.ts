@@ -75,7 +75,7 @@ describe('precision and recall', () => {
       { y: truth, challenger: poor, champion: good },
       { ...policy, guards: ['recall'] },
     )
-    expect(rowOf(report, 'recall')).toMatchObject({ method: 'bootstrap', verdict: 'not_better' })
+    expect(rowOf(report, 'recall')).toMatchObject({ method: 'bootstrap', verdict: 'worse' })
     expect(report.reasons.map(({ code }) => code)).toContain('guard_not_better')
   })
 })
@@ -101,7 +101,7 @@ describe('a metric of the model file', () => {
         { ...policy, ...policyOf, custom: { cost: { better: 'lower', guard } } },
         { cost },
       )
-    expect(rowOf(judged(true)).verdict).toBe('not_better')
+    expect(rowOf(judged(true)).verdict).toBe('worse')
     expect(judged(true).reasons.map(({ code }) => code)).toEqual(['guard_not_better'])
     expect(judged(false).verdict).toBe('better')
   })

@@ -1,26 +1,29 @@
-/** Tests the words for the verdict of a metric. */
+/** Tests the verdict of a metric and its words. */
 import { expect, it } from 'vitest'
-import { verdictText, type GateMetricRow } from '../../../domain/evaluation/metric-table.ts'
+import { gainVerdict, verdictText, type GateMetricRow } from '../../../domain/evaluation/metric-table.ts'
 
-it.each<[GateMetricRow['verdict'], number | null, boolean | null, string]>([
-  ['not_better', -0.001, null, 'worse'],
-  ['not_better', 0, null, 'not better'],
-  ['not_better', 0.002, null, 'not better'],
-  ['not_better', null, null, 'not better'],
-  ['not_worse', 0.002, true, 'not worse'],
-  ['better', 0.003, true, 'better'],
-  ['reported', null, true, 'floor met'],
-  ['reported', null, false, 'floor missed'],
-  ['reported', null, null, 'reported'],
-])('%s with an interval up to %s and the floor met: %s is "%s"', (verdict, high, floorMet, text) => {
-  expect(verdictText({ verdict, high, floorMet })).toBe(text)
+it.each<[GateMetricRow['verdict'], boolean | null, string]>([
+  ['worse', null, 'worse'],
+  ['not_better', null, 'not better'],
+  ['not_worse', true, 'not worse'],
+  ['better', true, 'better'],
+  ['reported', true, 'floor met'],
+  ['reported', false, 'floor missed'],
+  ['reported', null, 'reported'],
+])('%s with the floor met: %s is "%s"', (verdict, floorMet, text) => {
+  expect(verdictText({ verdict, floorMet })).toBe(text)
 })
 
 it.each([
-  [0.063, 'not better'],
-  [0.05, 'not better'],
-  [0.049, 'worse'],
-  [null, 'worse'],
-])('a loss whose test has p = %s is "%s"', (p, text) => {
-  expect(verdictText({ verdict: 'not_better', high: -0.001, p })).toBe(text)
+  [-0.001, 0.95, 0.063, 'not_better'],
+  [-0.001, 0.95, 0.051, 'not_better'],
+  [-0.001, 0.95, 0.049, 'worse'],
+  [-0.001, 0.99, 0.049, 'not_better'],
+  [-0.001, 0.9, 0.063, 'worse'],
+  [-0.001, 0.95, null, 'worse'],
+  [0, 0.95, null, 'not_better'],
+  [0.002, 0.95, 0.001, 'not_better'],
+])('a loss of at most %s with a confidence of %s and p = %s is %s', (high, confidence, p, verdict) => {
+  const gain = { delta: -0.01, low: -0.02, high, oneSidedLow: -0.018, p, method: 'mcnemar' } as const
+  expect(gainVerdict({ ...gain, challenger: 0.8, reference: 0.81 }, 0.005, confidence)).toBe(verdict)
 })

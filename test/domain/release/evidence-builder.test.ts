@@ -97,7 +97,8 @@ describe('the stage', () => {
 
   it('has the share of the compared responses', () => {
     expect(look(since(routedCanary, 5), 0).shareBp).toBe(100)
-    expect(look(since(routedShadow, 5), 0).shareBp).toBe(5_000)
+    expect(look(since(routedShadow, 5), 0)).toMatchObject({ shareBp: 5_000, shadow: true })
+    expect(look(since(routedCanary, 5), 0).shadow).toBeUndefined()
     expect(look(since(probated, 5), 0).shareBp).toBe(9_500)
   })
 

@@ -6,7 +6,7 @@ import {
   challengerText,
   comparedValue,
   isGuard,
-  isWorse,
+  failsMargin,
   verdictText,
   type GateMetricRow,
 } from '../../../../domain/evaluation/metric-table.ts'
@@ -30,6 +30,7 @@ const metricTones: Readonly<Record<GateMetricRow['verdict'], Tone>> = {
   better: 'good',
   not_worse: 'info',
   not_better: 'bad',
+  worse: 'bad',
   reported: 'quiet',
   undefined: 'quiet',
   error: 'bad',
@@ -53,6 +54,7 @@ const metricVerdicts: Readonly<Record<GateMetricRow['verdict'], string>> = {
   better: 'better',
   not_worse: 'no regression',
   not_better: 'not better',
+  worse: 'worse',
   reported: 'info only',
   undefined: 'not computed',
   error: 'error',
@@ -71,7 +73,7 @@ export async function drawGates({ metrics, policy }: GateReport): Promise<ChartS
 /** Explains why the gate refused a release: the figures of the failed metric, or the first reason. */
 export function refusalText({ metrics, policy, reasons }: GateReport): string {
   const failed = metrics.find(
-    (row) => row.verdict === 'not_better' && (row.metric === policy.primary || isGuard(row, policy)),
+    (row) => failsMargin(row) && (row.metric === policy.primary || isGuard(row, policy)),
   )
   if (failed === undefined || failed.oneSidedLow === null || failed.margin === null)
     return reasons[0]?.message ?? ''
@@ -145,7 +147,7 @@ const MetricVerdict = ({
   policy: GateReport['policy']
 }): PageElement => {
   const { verdict, floorMet } = row
-  const word = isWorse(row) ? 'worse' : metricVerdicts[verdict]
+  const word = metricVerdicts[verdict]
   if (verdict === 'reported' && floorMet !== null)
     return <Badge tone={floorMet ? 'good' : 'bad'}>{verdictText(row)}</Badge>
   if (decides(row, policy) || verdict === 'error') return <Badge tone={metricTones[verdict]}>{word}</Badge>

@@ -2,13 +2,14 @@
  * Opens ONNX files. Graphs of trees, and graphs of operators on the numbers of a row, answer within the turn of the request. All others run
  * in a child process with ONNX Runtime. The model takes one matrix of numbers, or named columns of numbers and texts.
  */
-import { DomainError, isError } from '../../../../domain/errors.ts'
+import { DomainError } from '../../../../domain/errors.ts'
 import { inputWidthOf, type Output } from '../../../../domain/model/features.ts'
 import type { Manifest } from '../../../../domain/model/manifest.ts'
 import { refuse } from '../../network/layers-model.ts'
 import { expectClasses } from '../expect-classes.ts'
 import { noText } from '../../../../domain/model/batch-spec.ts'
 import type { Predictor } from '../../predictor.ts'
+import { isCallTimeout } from '../../runtime/pending-calls.ts'
 import type { TextsOf } from '../../runtime/runtime.ts'
 import type { ArtifactColumn, ArtifactFiles, ArtifactFormat, OpenDeps, OpenedArtifact } from '../format.ts'
 import { forestExplainer } from '../trees/tree-shap.ts'
@@ -81,9 +82,10 @@ export async function countOutputs(
   } catch (error) {
     // Encoders that refuse the empty text refuse this request, which is not an error of the graph.
     if (rows !== undefined && (error as Error).message.includes('Unknown Category')) return rows.outputs
-    if (isError(error, 'model_unavailable') && error.message.includes('taken more than'))
+    const { cause } = error as { cause?: Error }
+    if (isCallTimeout(cause))
       refuse(
-        `ONNX Runtime takes too long to load the graph: ${error.message}. Try again if the machine is busy; else simplify the graph (onnxsim), because thousands of nodes that share their inputs take long`,
+        `ONNX Runtime takes too long to load the graph: ${cause!.message}. Try again if the machine is busy; else simplify the graph (onnxsim), because thousands of nodes that share their inputs take long`,
       )
     throw error
   } finally {
