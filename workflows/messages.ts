@@ -61,7 +61,7 @@ export interface RetrainOutcome {
   outcome:
     | 'released'
     | 'registered'
-    /** The training gave the artifact of the champion, or of a version that was rolled back; nothing was registered. */
+    /** The training produced the artifact of the champion, or of a version that was rolled back; nothing was registered. */
     | 'unchanged'
     | 'quarantined'
     | 'not_better'

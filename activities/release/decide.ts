@@ -157,7 +157,7 @@ function externalOf(
 /** A stored decision keeps this many slices, the worst first. */
 const maxSlices = 10
 
-/** In probation, adds the comparison of the new champion's outcomes with those of the hold-back. */
+/** In probation, adds the comparison of the new champion's outcomes with those of the holdback. */
 function withHoldback(
   { policy: { limits }, strategy }: ReleaseState,
   { holdback }: Observation,

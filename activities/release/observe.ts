@@ -182,7 +182,7 @@ async function readArms(
   return { nowMs, answered }
 }
 
-/** Reads the matured outcomes of the new champion and of the hold-back since the probation began. */
+/** Reads the matured outcomes of the new champion and of the holdback since the probation began. */
 function holdbackReader(
   { store }: Pick<Deps, 'store'>,
   { id: release, model, version, baseline, stage, policy, routings }: ReleaseState,
@@ -192,7 +192,7 @@ function holdbackReader(
   if (stage !== 'probation' || !probation || !since || baseline === undefined) return undefined
   if (limits.alpha.quality === undefined) return undefined
   const { holdbackBp } = probation
-  // Compares each hold-back user with as many champion users as the shares give.
+  // Compares each holdback user with as many champion users as the shares give.
   const block = Math.max(1, Math.floor((10_000 - holdbackBp) / holdbackBp))
   const fromMs = since.startedMs
   return sparingly(async () => {

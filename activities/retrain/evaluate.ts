@@ -151,7 +151,7 @@ async function findUnchanged(
   if (twin === undefined) return undefined
   const gave = files
     ? 'nothing new: the brought files are those of'
-    : `nothing new: rows, code and settings gave the artifact of`
+    : 'nothing new: rows, code and settings produced the artifact of'
   const again = files ? '' : ' again'
   if (twin.champion) return `${gave} the champion ${twin.version}${again}`
   return twin.rolledBackAt === undefined

@@ -1,5 +1,5 @@
 /**
- * Simulates the judges that need no failures (score shift, disagreement, hold-back), and the judge after the probation. Prints their false
+ * Simulates the judges that need no failures (score shift, disagreement, holdback), and the judge after the probation. Prints their false
  * alarms on good releases, evaluated after every tick, and how much data each needs to detect a worse model. `npm run bench:judgements --
  * <releases> <seed> [release | disagreement | holdback | decay]`.
  */
@@ -137,7 +137,7 @@ function disagreementTable(): void {
   }
 }
 
-/** Simulates users in turn, 5 % of them in the hold-back, evaluated ten times. */
+/** Simulates users in turn, 5 % of them in the holdback, evaluated ten times. */
 function holdback(
   task: 'probability' | 'number',
   worse: number,

@@ -117,7 +117,8 @@ export const rollbackCommand: CommandSpec = {
         return `Roll back ${found.version}, so that ${found.baseline_version ?? 'no version'} serves all traffic?`
       }
       const found = await api().get<ModelAnswer>(target).catch(ignorePostgresOutage)
-      if (found === undefined) return `Postgres does not say which version serves. Roll ${named} back?`
+      if (found === undefined)
+        return `It is unknown which version serves, because Postgres does not answer. Roll ${named} back?`
       // Rolls back the version that the user was shown.
       version ??= found.rolls_back
       const champion = found.champion?.version

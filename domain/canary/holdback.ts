@@ -1,6 +1,6 @@
 /**
  * Compares the matured outcomes of two arms that serve at the same time, for every task: a loss in [0, 1] of each user, set against the
- * mean of its own block of the larger arm. So a new champion is judged against the hold-back of the previous one, under the same world.
+ * mean of its own block of the larger arm. So a new champion is judged against the holdback of the previous one, under the same world.
  */
 import { fourDigits } from '../figures.ts'
 import { likeliestClass, outputNames, sharedOutput, type Output } from '../model/features.ts'
@@ -151,7 +151,7 @@ export function judgeHoldback(
   const blocks = drawsOf(differences)
   const message =
     `the mean loss of ${candidate.total} matured outcomes is ${fourDigits(meanLoss(candidate))}, of ${control.total} of the ` +
-    `hold-back ${fourDigits(meanLoss(control))}: worse by ${fourDigits(delta)} over ${blocks} blocks, ` +
+    `holdback ${fourDigits(meanLoss(control))}: worse by ${fourDigits(delta)} over ${blocks} blocks, ` +
     `logE ${fourDigits(logE)} ≥ ${fourDigits(threshold)}`
   return { logE, reason: { code: 'holdback_quality', message, values: { delta, blocks, logE, threshold } } }
 }
@@ -159,9 +159,9 @@ export function judgeHoldback(
 export const meanLoss = ({ total, loss }: HoldbackEvidence['candidate']): number | null =>
   total > 0 ? loss / total : null
 
-/** Outcomes of the hold-back that can excuse the champion. */
+/** Outcomes of the holdback that can excuse the champion. */
 const minExcuse = 100
 
-/** Whether the hold-back is no better, so that lost quality is the world's and no version's fault. */
+/** Whether the holdback is no better, so that lost quality is the world's and no version's fault. */
 export const isHoldbackNoBetter = ({ candidate, control }: HoldbackEvidence): boolean =>
   control.total >= minExcuse && candidate.total > 0 && meanLoss(candidate)! <= meanLoss(control)! + 1e-9

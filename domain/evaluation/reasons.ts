@@ -56,8 +56,8 @@ export function calibrationReasons(calibration: GateCalibration | null, policy: 
   const before = calibration.champion?.ece ?? null
   const { ece: limit, overChampion } = policy.calibration
   const message =
-    `calibration error ${fourDigits(ece)} > ${limit}` +
-    (before === null ? '' : ` and > champion ${fourDigits(before)} + ${overChampion}`)
+    `calibration error ${fourDigits(ece)} is above the limit ${limit}` +
+    (before === null ? '' : ` and more than ${overChampion} above the champion's ${fourDigits(before)}`)
   return [{ code: 'calibration', message, values: { ece, championEce: before, limit, overChampion } }]
 }
 

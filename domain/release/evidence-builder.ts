@@ -115,7 +115,7 @@ export interface Observation {
   answerNames?: readonly string[]
   /** In how many bins one answer is counted. Default: 1. */
   answersPerKey?: number
-  /** The matured outcomes of a probation and of its hold-back. */
+  /** The matured outcomes of a probation and of its holdback. */
   holdback?: HoldbackEvidence
   /** The matured outcomes of both arms of an A/B release. */
   cohorts?: AbCohort[]

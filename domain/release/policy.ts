@@ -14,10 +14,10 @@ import { checkQualification, defaultQualification, type QualificationLimits } fr
 import { checkApproval, checkReplacedApproval, checkRisk, type ApprovalSide } from './rules/approvals.ts'
 
 /**
- * - `canary`: shadow → rising shares → 100 % → probation with a champion hold-back.
+ * - `canary`: shadow → rising shares → 100 % → probation with a champion holdback.
  * - `direct`: floors and approval only; the first version of a model is released this way.
  * - `blue_green`: every replica loads the candidate, then 0 → 100 % at once; the previous champion stays loaded, keeps its
- *   hold-back in the probation and takes over again with one change of the routing.
+ *   holdback in the probation and takes over again with one change of the routing.
  * - `shadow`: callers never see predictions of the candidate before it is champion; proof on paired predictions, or an approver,
  *   ends the shadow.
  * - `ab`: a fixed split until the sequential test on the declared metric decides; at the deadline of its only stage it is
@@ -226,7 +226,7 @@ function checkStages(check: PolicyIssues, place: string, stages: readonly StageP
 }
 
 function checkProbation(check: PolicyIssues, place: string, each: ProbationPolicy): void {
-  // A probation without a hold-back has no control, so no verdict could pass it.
+  // A probation without a holdback has no control, so no verdict could pass it.
   check.integer(`${place}.holdbackBp`, each.holdbackBp, 1, 5_000)
   if (each.shadowBp !== undefined) check.integer(`${place}.shadowBp`, each.shadowBp, 1, 10_000)
   checkTimes(check, place, each)

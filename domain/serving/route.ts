@@ -9,7 +9,7 @@ import { issuesOfTarget, type CallerTarget } from './target.ts'
 /**
  * - `canary`: the candidate of a release, exposed only while its exposure lease is renewed.
  * - `champion`: the default version. In probation it is not yet `proven`, and is exposed under the same lease.
- * - `control`: the concurrent cohort on the previous champion: the hold-back in probation, the B side of an A/B test.
+ * - `control`: the concurrent cohort on the previous champion: the holdback in probation, the B side of an A/B test.
  * - `targeted`: callers who were chosen to meet the candidate first. They have no share, and are compared with no arm.
  */
 export type Arm = 'canary' | 'champion' | 'control' | 'targeted'

@@ -195,7 +195,9 @@ export function keepHeads({
   }
   let queue = Promise.resolve()
   const inTurn = (work: () => Promise<void>): Promise<void> =>
-    (queue = queue.then(work).catch((error: unknown) => onError('a head of the audit was not kept', error)))
+    (queue = queue
+      .then(work)
+      .catch((error: unknown) => onError('a signed head of the audit log was not stored', error)))
   let isWaiting = false
   const hear = () => {
     // The pending check will also see the row of this notification.

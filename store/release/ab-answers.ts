@@ -44,7 +44,7 @@ export async function listReleaseAnswers(
   return { nowMs: await readNow(database), rows }
 }
 
-/** Whether any prediction of the hold-back has an outcome. Most probations have none and are not read further. */
+/** Whether any prediction of the holdback has an outcome. Most probations have none and are not read further. */
 export async function hasHoldbackOutcome(
   database: Database,
   { model, release, baseline, fromMs }: { model: string; release: string; baseline: string; fromMs: number },

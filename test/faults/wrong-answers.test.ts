@@ -349,7 +349,7 @@ it('outcomes that arrive ten days late, of 0.3 s each, end a probation correctly
   const model = 'claim'
   const output = { kind: 'probability', positive: 'yes', threshold: 0.5 } as const
   const lateMs = 3_000
-  // Enough requests for the users of the hold-back, however slowly they are answered.
+  // Enough requests for the users of the holdback, however slowly they are answered.
   const probation = {
     holdbackBp: 3_000,
     minMs: 300,
@@ -410,7 +410,7 @@ it('outcomes that arrive ten days late, of 0.3 s each, end a probation correctly
   const wrong = await released([-10, 0, 0])
   expect(wrong.result).toMatchObject({
     outcome: 'rolled_back',
-    reason: expect.stringMatching(/hold-back 0\.\d+: worse by/) as string,
+    reason: expect.stringMatching(/holdback 0\.\d+: worse by/) as string,
   })
   expect(wrong.watchedMs).toBeGreaterThan(probation.minMs)
   const right = await released([10, 0, 0.01])

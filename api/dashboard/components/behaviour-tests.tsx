@@ -64,7 +64,7 @@ export const BehaviourTests = ({
               cell: ({ row }) => (
                 <span class="small">
                   {row === undefined
-                    ? 'not kept: rows belong to persons'
+                    ? 'not stored: the rows are personal data'
                     : Object.entries(row)
                         .map(([name, value]) => `${name} ${shownValue(value)}`)
                         .join(', ')}

@@ -144,7 +144,7 @@ it('the silence of an observation is that of the most silent live replica since 
 })
 
 /**
- * Inserts users of both arms, whose outcomes arrived a minute later; every fifth is in the hold-back. Each version answers as `answers`
+ * Inserts users of both arms, whose outcomes arrived a minute later; every fifth is in the holdback. Each version answers as `answers`
  * says.
  */
 async function liveInProbation(
@@ -181,7 +181,7 @@ it.each<[string, Record<string, number>, number[], number]>([
   ['with one more', { far: 1, more: 1, near: 1 }, [3_800, 0, 20], 0.05],
   ['with one under another name', { other: 1, far: 1 }, [99, 3_800], 0.1],
 ])(
-  'a hold-back is scored by the numbers of its own version: the champion answers them %s',
+  'a holdback is scored by the numbers of its own version: the champion answers them %s',
   async (_how, units, outputs, loss) => {
     const { model, policy } = state
     const artifactRoot = mkdtempSync(join(tmpdir(), 'tenure-holdback-'))

@@ -62,7 +62,7 @@ describe('a business metric', () => {
     test.add('canary', 20, tenth)
     test.add('canary', 20, tenth)
     expect(test.figures()).toMatchObject({ blocks: 2, means: { canary: 20, control: 25 } })
-    // A new share starts new blocks: three users of the candidate for one of the hold-back.
+    // A new share starts new blocks: three users of the candidate for one of the holdback.
     const most = { index: 1, shareBp: 7_500 }
     for (const value of [0, 30, 60]) test.add('canary', value, most)
     test.add('control', 25, most)

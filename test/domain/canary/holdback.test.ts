@@ -1,4 +1,4 @@
-/** Tests how the matured outcomes of a new champion are compared with those of its hold-back. */
+/** Tests how the matured outcomes of a new champion are compared with those of its holdback. */
 import { describe, expect, it } from 'vitest'
 import type { AbPrediction } from '../../../domain/canary/ab-cohorts.ts'
 import {
@@ -16,7 +16,7 @@ import { seededRandom } from '../../../domain/statistics/random.ts'
 
 const output: Output = { kind: 'probability', positive: 'yes', threshold: 0.5 }
 
-/** Generates one user per minute, whose outcome arrives ten minutes later; every twentieth user is in the hold-back. */
+/** Generates one user per minute, whose outcome arrives ten minutes later; every twentieth user is in the holdback. */
 function lived(users: number, candidate: (truth: number) => number, control: (truth: number) => number) {
   const uniform = seededRandom(5)
   return Array.from({ length: users }, (_, i): AbPrediction => {
@@ -35,7 +35,7 @@ const evidenceOf = (answered: AbPrediction[]) =>
     block: 19,
   })!
 
-describe('the hold-back', () => {
+describe('the holdback', () => {
   it('is compared block by block, each user once', () => {
     const evidence = evidenceOf(lived(1_000, good, good))
     expect(evidence.control.total + evidence.candidate.total).toBe(990)
@@ -48,7 +48,7 @@ describe('the hold-back', () => {
     const { reason } = judgeHoldback(evidenceOf(lived(1_000, bad, good)), 0.004, 0.001)
     expect(reason).toMatchObject({ code: 'holdback_quality', values: { blocks: 49 } })
     expect(reason!.message).toMatch(
-      /^the mean loss of 940 matured outcomes is 0.49, of 50 of the hold-back 0.09: worse by 0.4/,
+      /^the mean loss of 940 matured outcomes is 0.49, of 50 of the holdback 0.09: worse by 0.4/,
     )
     expect(judgeHoldback(evidenceOf(lived(1_000, good, bad)), 0.004, 0.001).reason).toBeNull()
   })

@@ -61,7 +61,7 @@ describe('a release policy', () => {
     ],
     ['a shadow of NaN requests', { shadow: { ...stage, minRequests: Number.NaN } }, 'shadow.minRequests'],
     [
-      'a hold-back above a half',
+      'a holdback above a half',
       { probation: { holdbackBp: 6_000, minMs: 0, minRequests: 0, deadlineMs: 1 } },
       'probation.holdbackBp',
     ],

@@ -187,7 +187,7 @@ describe('a retraining', () => {
     const again = await retrain(35, { requestedBy: 'olga' })
     expect(again).toMatchObject({
       outcome: 'unchanged',
-      message: `nothing new: rows, code and settings gave the artifact of the champion ${first.version} again`,
+      message: `nothing new: rows, code and settings produced the artifact of the champion ${first.version} again`,
     })
     expect(again.version).toBeUndefined()
     expect(await findRetraining(pipeline.store, again.retrainingId)).toMatchObject({ outcome: 'unchanged' })

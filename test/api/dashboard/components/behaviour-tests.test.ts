@@ -35,7 +35,7 @@ it("failed behaviour tests are listed first, with the champion's result and thei
   expect(html).toMatch(
     /17.*size 5 → 7.*blooms \(0\.8\).*blooms \(0\.6\).*size 5, colour &quot;red&quot;, age missing/s,
   )
-  expect(html).toMatch(/18.*not kept: rows belong to persons/s)
+  expect(html).toMatch(/18.*not stored: the rows are personal data/s)
   expect(html).not.toContain('<b>bad')
   expect(String(await BehaviourTests({ tests: [tests[0]!] }))).not.toContain('Worst rows')
   expect(String(await BehaviourTests({ tests: undefined }))).toBe('')

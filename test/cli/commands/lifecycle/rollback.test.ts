@@ -44,7 +44,9 @@ it.each([
 it('asks and orders while Postgres is away', async () => {
   model = { status: 503, body: { code: 'postgres_unavailable', detail: 'away', retryable: false } }
   const [asked] = await answer('y', 'complaints')
-  expect(asked).toContain('Postgres does not say which version serves. Roll iris back?')
+  expect(asked).toContain(
+    'It is unknown which version serves, because Postgres does not answer. Roll iris back?',
+  )
   expect(ordered).toEqual({ reason: 'complaints' })
 })
 
