@@ -19,7 +19,7 @@ import { countSweepTrials, countTriedOn } from '../../store/training/sweeps.ts'
 import { getModel } from '../../store/registry/models.ts'
 import { bringCopies } from '../../store/objects/artifact-copies.ts'
 import { openPublicKeys } from '../../store/signing/signing-key.ts'
-import { getSnapshot } from '../../store/training/snapshots.ts'
+import { areSplitDifferently, getSnapshot } from '../../store/training/snapshots.ts'
 import { getTraining } from '../../store/training/trainings.ts'
 import { getVersion, listReleased, listTwins } from '../../store/registry/versions.ts'
 import { verifyArtifact } from '../../store/signing/artifact-signatures.ts'
@@ -90,6 +90,8 @@ export const evaluate =
       champion: baseline?.artifactDigest,
       anchors: anchors.map(({ version, artifactDigest }) => ({ version, artifactDigest })),
       testSetUses: await countTestSetUses(store, snapshotDigest),
+      championSplitDiffers:
+        baseline && (await areSplitDifferently(store, snapshotDigest, baseline.manifest.training.snapshot)),
       search: await searchOf(store, { sweep, snapshotDigest, artifactDigest }),
       modelsDirectory: models,
     }

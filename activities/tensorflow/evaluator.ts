@@ -50,6 +50,7 @@ export interface EvaluatorJob {
   /** Recent releases. The best of them on these rows is the anchor. */
   anchors: { version: string; artifactDigest: string }[]
   testSetUses: number
+  championSplitDiffers?: boolean
   search?: GateSearch
   /** The directory of the model files, for metrics that are functions. */
   modelsDirectory: string
@@ -88,7 +89,7 @@ async function evaluateBy(
   job: EvaluatorJob,
   parent: Parent<never>,
 ): Promise<EvaluatorResult> {
-  const { definition, testSetUses, search } = job
+  const { definition, testSetUses, championSplitDiffers, search } = job
   const { output } = definition.label
   const path = await versions.artifacts.locate('snapshots', job.snapshotDigest)
   const { entity, groups, policy, baseline } = definition.evaluation
@@ -185,6 +186,7 @@ async function evaluateBy(
     leakage,
     tests,
     testSetUses,
+    championSplitDiffers,
     search,
   }
   const report = await parent.part('evaluate', async () =>
@@ -197,6 +199,7 @@ async function evaluateBy(
       slices: slices.map(({ name, rows }) => ({ name, rows: rows.length })),
       leakage,
       testSetUses,
+      championSplitDiffers,
       search,
       baseline: baseline ?? null,
       anchor: anchor === undefined ? null : { version: anchor.version, value: anchor.value },

@@ -82,6 +82,7 @@ async function jobOf(
     ...(champion !== undefined && { champion: champion.artifactDigest }),
     anchors,
     testSetUses: inputs.testSetUses,
+    championSplitDiffers: inputs.championSplitDiffers,
     ...(inputs.search !== undefined && { search: inputs.search }),
     modelsDirectory: models,
   }

@@ -30,6 +30,7 @@ import {
   numberReasons,
   repetitionReasons,
   searchReasons,
+  splitReasons,
   useReasons,
 } from './reasons.ts'
 import { reversedReasons } from './inverted-labels.ts'
@@ -77,7 +78,7 @@ export interface GateReport {
 }
 
 const emptyReport = (
-  { y, numbers, testSetUses, search, tests }: GateInput,
+  { y, numbers, testSetUses, championSplitDiffers, search, tests }: GateInput,
   policy: GatePolicy,
 ): GateReport => ({
   verdict: 'insufficient',
@@ -87,6 +88,7 @@ const emptyReport = (
     ...numberReasons(numbers, policy),
     ...searchReasons(search, policy),
     ...useReasons(testSetUses, policy),
+    ...splitReasons(championSplitDiffers),
   ],
   search,
   rows: rowsOfTruths(y, policy),

@@ -35,6 +35,8 @@ export interface GateInput {
   tests?: BehaviourRow[]
   /** The number of earlier decisions on this test set. */
   testSetUses?: number
+  /** Whether the champion was trained on rows that were split by another rule. */
+  championSplitDiffers?: boolean
   search?: GateSearch
 }
 

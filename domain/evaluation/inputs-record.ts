@@ -11,6 +11,8 @@ export interface EvaluationInputs {
   leakage: LeakageFacts
   /** The number of earlier decisions on the test set. */
   testSetUses: number
+  /** Absent when the champion was trained with the same split. */
+  championSplitDiffers?: boolean
   /** Absent when nothing else was tried. */
   search?: GateSearch
   /** The column used as the baseline; null for the class shares or the mean. */

@@ -153,6 +153,19 @@ export function useReasons(uses: number | undefined, policy: GatePolicy): Reason
   return [{ code: 'test_set_worn', message, values: { uses, limit: policy.testSetUses } }]
 }
 
+/** Test rows may be among the training rows of a champion of another split. */
+export const splitReasons = (championSplitDiffers = false): Reason[] =>
+  championSplitDiffers
+    ? [
+        {
+          code: 'champion_split_differs',
+          message:
+            'the champion was trained before the split of the model changed, so it may have been trained on some of these test rows and look better than it is',
+          values: {},
+        },
+      ]
+    : []
+
 /** Why the challenger passes. */
 export function forReason(primary: GateMetricRow, first: boolean): Reason {
   const { metric, champion, delta, low, high, oneSidedLow, margin } = primary

@@ -114,6 +114,20 @@ describe('an evaluation', () => {
     await deps.store.query(sql`update evaluations set verdict = ${verdict} where id = 'evl_b'`)
   })
 
+  it('warns that a champion of another split may have been trained on the test rows', async () => {
+    const warnings = async (id: string) =>
+      (await getEvaluation(deps.store, id)).report.warnings.map(({ code }) => code)
+    expect(await warnings('evl_b')).not.toContain('champion_split_differs')
+    await again('trn_a', 'trn_split', {
+      more: `split: byTime({ train: '20 d', test: '9 d', matured: '1 d' }),`,
+    })
+    await judged('evl_split', 'trn_split')
+    expect(await warnings('evl_split')).toContain('champion_split_differs')
+    await again('trn_a', 'trn_same')
+    await judged('evl_same', 'trn_same')
+    expect(await warnings('evl_same')).not.toContain('champion_split_differs')
+  })
+
   it('reports features that the champion requires and the data lacks, without a comparison', async () => {
     const more = `features: { size: number({ min: 0, max: 10 }), colour: category(['red', 'white']) },
       source: postgres({ rows: 'select id, planted_at, known_at, size, colour, blooms from roses', eventTime: 'planted_at', key: ['id'] }),`
