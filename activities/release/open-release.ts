@@ -77,24 +77,34 @@ export const openRelease =
         throw error
       })
     // A forged request must not reject the queue entry that it names.
-    if ('refused' in opened && !('forbidden' in opened)) await endTurn(store, opening, opened.refused)
+    if ('refused' in opened && !('forbidden' in opened)) await recordRefusal(store, opening, opened.refused)
     const { id: release, version } = opening
     log.info({ release, version, refused: 'refused' in opened }, 'release opened')
     return 'refused' in opened ? { refused: opened.refused } : opened
   }
 
-/** Records why a release cannot open. A queued one has no caller that waits for the answer, so an alert reports it. */
-async function endTurn(store: Store, { id, turn, model, version }: Opening, refused: string): Promise<void> {
+/**
+ * Records why a release cannot open. No caller waits for the answer, so an alert reports it. A drill has a row of its own, which tells.
+ */
+async function recordRefusal(
+  store: Store,
+  { id, turn, drill, model, version }: Opening,
+  refused: string,
+): Promise<void> {
+  const what =
+    turn === undefined
+      ? `${version} could not be released as ${id}`
+      : `${version} was queued and could not be released when its turn came`
   await store.transaction(async (database) => {
     await rejectQueued(database, { releaseId: id, turn, message: refused })
-    if (turn !== undefined)
+    if (drill === undefined)
       await upsertAlert(database, {
-        dedupeKey: `release-queue/${turn}`,
+        dedupeKey: turn === undefined ? `release-start/${id}` : `release-queue/${turn}`,
         model,
         kind: 'release_failed',
         severity: 'warning',
-        message: `${version} was queued and could not be released when its turn came: ${refused}`,
-        evidence: { version, queued: turn },
+        message: `${what}: ${refused}`,
+        evidence: { version, release: id, queued: turn },
       })
   })
 }

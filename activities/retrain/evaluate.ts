@@ -66,10 +66,9 @@ export const evaluate =
     const { artifactDigest, snapshotDigest } = await getTraining(store, trainingId)
     if (artifactDigest === undefined)
       throw new DomainError('internal', `the training ${trainingId} has no artifact to evaluate`)
-    const { files, training } = await getManifest(artifacts, artifactDigest)
-    // For a brought artifact, the rest of the manifest follows from the snapshot.
-    const brought = training.origin === 'brought' ? files : undefined
-    const unchanged = await findUnchanged(store, { model, artifactDigest, files: brought })
+    const manifest = await getManifest(artifacts, artifactDigest)
+    const brought = manifest.training.origin === 'brought' ? manifest : undefined
+    const unchanged = await findUnchanged(store, { model, artifactDigest, brought })
     if (unchanged !== undefined) {
       log.info({ model, training: trainingId, artifact: artifactDigest }, unchanged)
       return { evaluationId, verdict: 'unchanged', needsPerson: false, reasons: [unchanged] }
@@ -146,15 +145,16 @@ async function searchOf(
 /** Why the artifact is not new; undefined when it is. Releasing the same bytes would change nothing, or repeat a known harm. */
 async function findUnchanged(
   store: Deps['store'],
-  { files, ...artifact }: Parameters<typeof listTwins>[1],
+  artifact: Parameters<typeof listTwins>[1],
 ): Promise<string | undefined> {
-  const twins = await listTwins(store, { ...artifact, files })
+  const twins = await listTwins(store, artifact)
   const [twin] = twins.toSorted((a, b) => Number(b.champion) - Number(a.champion))
   if (twin === undefined) return undefined
-  const gave = files
-    ? 'nothing new: the brought files are those of'
+  const isBrought = artifact.brought !== undefined
+  const gave = isBrought
+    ? 'nothing new: the brought files, columns and features are those of'
     : 'nothing new: rows, code and settings produced the artifact of'
-  const again = files ? '' : ' again'
+  const again = isBrought ? '' : ' again'
   if (twin.champion) return `${gave} the champion ${twin.version}${again}`
   return twin.rolledBackAt === undefined
     ? `${gave} ${twin.version}, whose release ${twin.release} is open`

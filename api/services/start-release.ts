@@ -57,8 +57,11 @@ export const startRelease: StartCommand<StartReleaseInput, StartedRelease | Queu
       await wakeQueue(deps, model)
       return queuedSummary(queued)
     }
-    // A redelivered start may have been accepted before the rollback.
-    if (command.recordedAt === undefined) requireNotRolledBack(candidate)
+    // A redelivered start may have been accepted before the rollback, or have opened the release that changed the champion.
+    if (command.recordedAt === undefined) {
+      requireNotRolledBack(candidate)
+      await requireReleasable(deps, request)
+    }
     const policy = input.policy ?? (await getModel(store, model)).definition.release
     const stale = await issueOfDrills(store, { model, policy })
     if (stale !== undefined) throw new DomainError('drill_stale', stale, { model })
@@ -109,6 +112,19 @@ function requireNotRolledBack({ version, rolledBackAt }: Version): void {
       'command_refused',
       `${version} was rolled back at ${rolledBackAt} and cannot be released again: retrain after the fix`,
     )
+}
+
+/**
+ * Throws `command_refused` for a version that cannot be released beside the present champion. While a release is open, its end decides.
+ */
+async function requireReleasable(deps: CommandDeps, request: ReleaseRequest): Promise<void> {
+  const { model, version } = request
+  const issue = await issueOfCandidate(deps, request)
+  if (issue === undefined || (await findOpenRelease(deps.store, model)) !== undefined) return
+  throw new DomainError('command_refused', `${version} cannot be released: ${issue}`, {
+    model,
+    remedy: `Retrain the model (\`tenure retrain ${model}\`), so that a version is compared with the present champion, or roll back to a known good version.`,
+  })
 }
 
 /**
@@ -200,6 +216,7 @@ async function issueOfCandidate(
     findChampion(store, model),
   ])
   if (candidate?.drill) return 'it was built for a drill'
+  if (champion?.version === version) return 'it is the champion'
   const expected = { version, champion: champion?.version }
   return basisIssues(expected, releaseBasisOf(candidate, champion?.version))[0]?.message
 }

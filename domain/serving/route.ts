@@ -115,10 +115,13 @@ export const championOf = ({ arms }: Pick<Route, 'arms'>): string =>
 export const isOnProbation = (route: Pick<Route, 'arms' | 'proven'>): boolean =>
   championOf(route) !== route.proven
 
-/** The route after the exposure lease has expired: no canary, no shadow, no champion on probation. */
+/**
+ * The route after the exposure lease has expired: no canary, no shadow, no champion on probation. Its requests count for no release,
+ * because without a candidate they are no control either.
+ */
 export function withoutCandidate(route: Route): Route {
   if (isOnProbation(route)) return fenced(route)
-  const { shadow: _shadow, targeted: _targeted, ...rest } = route
+  const { shadow: _shadow, targeted: _targeted, release: _release, ...rest } = route
   const kept = route.arms.filter((arm) => arm.arm !== 'canary')
   const freed = totalBp - kept.reduce((sum, arm) => sum + arm.shareBp, 0)
   const arms = kept.map((arm) => (arm.arm === 'champion' ? { ...arm, shareBp: arm.shareBp + freed } : arm))
@@ -149,9 +152,9 @@ export const successorOf = (
 ): string | undefined =>
   [proven, standby].find((version) => version !== undefined && !rolledBack.has(version))
 
-/** The route of a replica without a lease: the last version that passed its probation. */
+/** The route of a replica without a lease: the last version that passed its probation, counted for no release. */
 export function fenced(route: Route): Route {
-  const { shadow: _shadow, targeted: _targeted, ...rest } = route
+  const { shadow: _shadow, targeted: _targeted, release: _release, ...rest } = route
   return { ...rest, arms: [{ arm: 'champion', version: route.proven, shareBp: totalBp }] }
 }
 

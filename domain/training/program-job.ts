@@ -62,6 +62,10 @@ export interface JobColumn {
   /** The values that requests may send. Absent: any text. */
   values?: readonly string[]
   nullable: boolean
+  /** Numbers below reach the served model as missing ones. Absent: numbers of any size are its inputs. */
+  missingBelow?: number
+  /** Numbers above reach the served model as missing ones. */
+  missingAbove?: number
 }
 
 /** The parts of a job that follow from the model definition. */
@@ -79,6 +83,8 @@ export function jobOfDefinition(
         kind: feature.kind,
         values: feature.kind === 'category' ? feature.values : undefined,
         nullable: feature.missing === 'fill',
+        ...(feature.kind === 'number' &&
+          feature.outside === 'missing' && { missingBelow: feature.min, missingAbove: feature.max }),
       }
     }),
     label: {

@@ -168,6 +168,16 @@ class Results(Folder):
         self.assertEqual([codes[0], codes[2]], [1.0, 0.0])
         self.assertNotEqual(codes[1], codes[1])
 
+    @unittest.skipUnless(has("pandas"), "no pandas")
+    def test_takes_numbers_outside_the_limits_of_a_column_for_missing(self) -> None:
+        columns = given_job(self.folder)["columns"]
+        columns[0] = {**columns[0], "missingBelow": 0, "missingAbove": 3.5}
+        job = Job(given_job(self.folder, columns=columns), io.StringIO())
+        job._categories, job._rows = {"colour": ["red", "white"]}, {}
+        sizes = job.frame([[size, "red"] for size in (-0.1, 0, 3.5, 3.6, None)])["size"].tolist()
+        self.assertEqual(sizes[1:3], [0, 3.5])
+        self.assertTrue(all(size != size for size in (sizes[0], sizes[3], sizes[4])))
+
     def test_refuses_a_model_of_catboost_that_hashes_categories(self) -> None:
         class Hashing:
             def get_cat_feature_indices(self) -> list[int]:

@@ -87,6 +87,9 @@ export const listVersions = (
     select ${versionColumns} from versions where ${ofModels(filter)}
     order by model, major desc, minor desc, patch desc limit ${limit}`)
 
+/** The parts of a brought artifact's manifest that do not change its answers. */
+const fromSnapshot = ['golden', 'profile', 'training', 'library']
+
 /** A version with the same artifact that is champion, is being released, or was rolled back. */
 export interface Twin {
   version: string
@@ -98,20 +101,21 @@ export interface Twin {
 }
 
 /**
- * The versions of an artifact that are champion or were rolled back, the latest rollback first; for brought files, also those being
- * released.
+ * The versions of an artifact that are champion or were rolled back, the latest rollback first; for a brought artifact, also those being
+ * released. Brought artifacts are equal when their files, columns and features are, because the rest of the manifest follows from the snapshot.
  */
 export const listTwins = (
   database: Database,
-  { model, artifactDigest, files }: { model: string; artifactDigest: string; files?: Manifest['files'] },
+  { model, artifactDigest, brought }: { model: string; artifactDigest: string; brought?: Manifest },
 ) =>
   rowsFrom(database).list<Twin>(sql`
     select version, version in (select version from champions) as champion, rolled_back_at,
       (select id from releases where releases.version = versions.version and ended_at is null) as release
     from versions where model = ${model} and not drill and (artifact_digest = ${artifactDigest} or
-        (manifest -> 'training' ->> 'origin' = 'brought' and manifest -> 'files' = ${files === undefined ? null : JSON.stringify(files)}::jsonb))
+        (manifest -> 'training' ->> 'origin' = 'brought' and
+        manifest - ${fromSnapshot}::text[] = ${brought === undefined ? null : JSON.stringify(brought)}::jsonb - ${fromSnapshot}::text[]))
       and (rolled_back_at is not null or version in (select version from champions)
-        or (${files !== undefined} and version in (select version from releases where ended_at is null)))
+        or (${brought !== undefined} and version in (select version from releases where ended_at is null)))
     order by rolled_back_at desc nulls last`)
 
 /** The latest versions that became proven within some days and were not rolled back since. */

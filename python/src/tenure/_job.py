@@ -60,6 +60,17 @@ class Column:
     #: The texts that requests may send; None if any text is accepted.
     values: Optional[Sequence[str]]
     nullable: bool
+    #: Numbers below or above are missing, in the rows of the job as in requests; None without a limit.
+    missing_below: Optional[float] = None
+    missing_above: Optional[float] = None
+
+    def within(self, values: Any) -> Any:
+        """Returns the numbers with NaN for those outside the limits."""
+        import numpy
+
+        low = -math.inf if self.missing_below is None else self.missing_below
+        high = math.inf if self.missing_above is None else self.missing_above
+        return values if (low, high) == (-math.inf, math.inf) else numpy.where((values < low) | (values > high), math.nan, values)
 
 
 class Job:
@@ -81,7 +92,14 @@ class Job:
         self.seed: int = given["seed"]
         self.hyperparameters: dict[str, Any] = dict(given["hyperparameters"])
         self.columns: list[Column] = [
-            Column(each["name"], each["kind"], each.get("values"), bool(each.get("nullable")))
+            Column(
+                each["name"],
+                each["kind"],
+                each.get("values"),
+                bool(each.get("nullable")),
+                each.get("missingBelow"),
+                each.get("missingAbove"),
+            )
             for each in given["columns"]
         ]
         #: "probability", "classes", "number", "quantiles" or "numbers".
@@ -191,7 +209,7 @@ class Job:
 
             return pandas.DataFrame(
                 {
-                    column.name: values
+                    column.name: column.within(values)
                     if column.kind == "number"
                     else categorical(values, self.categories[column.name])
                     for column, values in zip(self.columns, cells)
@@ -201,7 +219,7 @@ class Job:
 
         return numpy.column_stack(
             [
-                values if column.kind == "number" else numpy.array(codes_of(values, self.categories[column.name]))
+                column.within(values) if column.kind == "number" else numpy.array(codes_of(values, self.categories[column.name]))
                 for column, values in zip(self.columns, cells)
             ]
         )
@@ -238,7 +256,9 @@ class Job:
             line["metrics"] = {name: float(value) for name, value in metrics.items() if math.isfinite(value)}
         if note is not None:
             line["note"] = str(note)
-        self.curve = [each for each in self.curve if each["epoch"] < line["epoch"]] + [line]
+        while self.curve and self.curve[-1]["epoch"] >= line["epoch"]:
+            self.curve.pop()
+        self.curve.append(line)
         self._out.write(json.dumps(line) + "\n")
         self._out.flush()
 

@@ -189,6 +189,23 @@ it('a version that was rolled back is not released again, and the start of its t
   expect(started['message']).toContain(`its artifact is that of ${version}, which was rolled back at 20`)
 })
 
+it('a version that no release could open is refused at once: the champion, and one that was compared with an earlier champion', async () => {
+  const { model, register } = await office.model()
+  const [version, champion] = [await register(), await register()]
+  await office.fixture.store.query(sql`insert into champions (model, version) values (${model}, ${champion})`)
+  const refusal = async (asked: string) =>
+    (await office.say('olga', '/v1/releases', { model, version: asked })).json
+  expect(await refusal(version)).toMatchObject({
+    code: 'command_refused',
+    detail: `${version} cannot be released: ${version} was compared with no champion, but ${champion} is champion`,
+    remedy: expect.stringContaining(`tenure retrain ${model}`) as string,
+  })
+  expect(await refusal(champion)).toMatchObject({
+    detail: expect.stringContaining('it is the champion') as string,
+  })
+  expect(await releasesOf(model)).toEqual([])
+})
+
 it('a deferred release that was queued and then started is not started again', async () => {
   const { model, register } = await office.model()
   const [first, second] = [await register(), await register()]

@@ -104,6 +104,12 @@ describe('a route without its candidate', () => {
     expect(issuesOfRoute(bare)).toEqual([])
   })
 
+  it('counts for no release, also on a replica that has lost its lease', () => {
+    const released = route(2_500, { release: 'rel_1' })
+    expect(withoutCandidate(released)).not.toHaveProperty('release')
+    expect(fenced(released)).not.toHaveProperty('release')
+  })
+
   it('is the champion alone on a replica that has lost its lease, even in probation', () => {
     const probation = route(0, {
       arms: [
@@ -124,7 +130,7 @@ describe('a route without its candidate', () => {
     })
     expect(withoutCandidate(probation)).toEqual(fenced(probation))
     const proven = { ...probation, proven: 'iris_v1.1.0', shadow: undefined }
-    expect(withoutCandidate(proven)).toEqual({ ...proven, shadow: undefined })
+    expect(withoutCandidate(proven)).toEqual({ ...proven, release: undefined, shadow: undefined })
   })
 })
 

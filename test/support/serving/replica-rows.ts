@@ -120,9 +120,13 @@ export function startFleet(
     const { requests, invalid, answered, counting } = trafficOf(model)
     if (route?.release === undefined || !counting) return []
     const exposed = remainingMs !== null && remainingMs > 0
+    const isComplete = exposed || !hasCandidate(route)
+    const serving = isComplete ? route : withoutCandidate(route)
     const share = (bp: number) => Math.round((requests * bp) / 10_000)
-    const counted = (arm: CountedArm, version: string, count: number): TickCounts => {
-      answered.set(version, (answered.get(version) ?? 0) + count)
+    const counted = (arm: CountedArm, version: string, served: number): TickCounts => {
+      answered.set(version, (answered.get(version) ?? 0) + served)
+      // Requests without the candidate count for no release.
+      const count = isComplete ? served : 0
       return {
         model,
         release: route.release,
@@ -139,7 +143,6 @@ export function startFleet(
         latency: { 100: count },
       }
     }
-    const serving = exposed || !hasCandidate(route) ? route : withoutCandidate(route)
     const shareOf = (version: string) => serving.arms.find((each) => each.version === version)?.shareBp ?? 0
     return [
       ...route.arms.map(({ arm, version }) => counted(arm, version, share(shareOf(version)))),

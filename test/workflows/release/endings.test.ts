@@ -2,6 +2,7 @@
 import sql from 'sql-template-tag'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { openArtifacts } from '../../../store/artifacts.ts'
+import { listAlerts } from '../../../store/monitoring/alerts.ts'
 import { listAudit, verifyAudit } from '../../../store/audit/audit-log.ts'
 import { findChampion, listChampionHistory } from '../../../store/registry/champions.ts'
 import { findOpenRelease, findRelease, listCommands } from '../../../store/release/releases.ts'
@@ -70,6 +71,10 @@ describe('a release is refused', () => {
     })
     expect(await findRelease(fixture.store, release.id)).toBeUndefined()
     expect(await findOpenRelease(fixture.store, fixtureModel.name)).toBeUndefined()
+    // The user who started it does not wait for the workflow.
+    expect(await listAlerts(fixture.store, { model: fixtureModel.name })).toMatchObject([
+      { kind: 'release_failed', severity: 'warning', message: expect.stringMatching(reason) as string },
+    ])
   })
 
   it('beside another release of the model, under any workflow id', async () => {

@@ -134,7 +134,7 @@ describe('a model whose file has no train', () => {
     expect(again).toMatchObject({
       outcome: 'unchanged',
       message: expect.stringMatching(
-        /^nothing new: the brought files are those of \S+_v1\.0\.0, whose release rel_\w+ is open$/,
+        /^nothing new: the brought files, columns and features are those of \S+_v1\.0\.0, whose release rel_\w+ is open$/,
       ) as unknown,
     })
     await pipeline.client.workflow.getHandle(releaseWorkflowId(model)).terminate()
@@ -146,9 +146,18 @@ describe('a model whose file has no train', () => {
     expect(again).toMatchObject({
       outcome: 'unchanged',
       message: expect.stringMatching(
-        /^nothing new: the brought files are those of \S+_v1\.0\.0, which was rolled back at/,
+        /^nothing new: the brought files, columns and features are those of \S+_v1\.0\.0, which was rolled back at/,
       ) as unknown,
     })
+  })
+
+  it('takes such files again with other columns, which give other answers', async () => {
+    const columns = [{ name: 'size', fill: 4 }, { name: 'colour' }, { name: 'age' }]
+    const { digest } = await pipeline.deps.artifacts.put('artifacts', Buffer.from(JSON.stringify(columns)))
+    const ended = await bring(trees.model, { columns: digest })
+    expect(ended).toMatchObject({ outcome: 'released' })
+    expect(await bring(trees.model, { columns: digest })).toMatchObject({ outcome: 'unchanged' })
+    await pipeline.client.workflow.getHandle(releaseWorkflowId(model)).terminate()
   })
 
   it('is fed by a file without names of columns in the order of its model file, not in that of the database', async () => {

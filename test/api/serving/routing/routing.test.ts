@@ -171,7 +171,11 @@ describe('a replica', () => {
     await until(isExposed, 'the exposure')
     const live = replica.serving.routing.find(model)!
     await until(() => replica.serving.now() >= live.exposedUntil, 'the end of the exposure')
+    const counted = () => live.complete.arms.map(({ counters: { requests } }) => requests)
+    const before = counted()
     expect(replica.ask(model, request())).toMatchObject({ version: champion, arm: 'champion' })
+    // Without a candidate beside it, the champion is no control of the release.
+    expect(counted()).toEqual(before)
     const { epoch, generation, release } = route!
     const renewed = await renewExposure(fixture.store, {
       model,
