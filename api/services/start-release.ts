@@ -171,7 +171,7 @@ export function requireSoundPolicy(policy: ReleasePolicy, own: ReleasePolicy): v
   try {
     issues = [...issuesOfPolicy(policy), ...issuesOfReplacement(policy, own)]
   } catch {
-    issues = ['fields are missing; GET /v1/models/{model} shows a complete policy']
+    issues = ['a field is missing or has another type; GET /v1/models/{model} shows a complete policy']
   }
   if (issues.length > 0)
     throw new DomainError('invalid_policy', `the policy is invalid: ${issues.join('; ')}`, { issues })

@@ -1,4 +1,8 @@
-/** Describes commands that are queued because Temporal is unreachable. */
+/** `tenure commands`, and the description of commands that are queued because Temporal is unreachable. */
+import { path } from '../client/client.ts'
+import type { RecordedAnswer } from '../client/responses.ts'
+import type { CommandGroup } from '../program.ts'
+import { time } from './format.ts'
 
 /** The result of a command, or its queue entry if Temporal is unreachable. */
 export interface CommandReply {
@@ -18,3 +22,20 @@ export const deferredText = (
   id === undefined || state !== 'waiting'
     ? undefined
     : `${subject}: ${message}. Check it: \`tenure commands show ${id}\``
+
+export const commandsGroup: CommandGroup = {
+  name: 'commands',
+  summary: 'Show commands that were queued while Temporal was unreachable',
+  commands: [
+    {
+      name: 'show <id>',
+      summary: 'Show whether a queued command was delivered',
+      examples: ['commands show cmd_01h…', 'commands show cmd_01h… --json'],
+      async run({ terminal, api }, { args }) {
+        const answer = await api().get<RecordedAnswer>(path`/v1/commands/${args[0]}`)
+        const { state, command, model, release = model, message, recorded_at: at } = answer
+        terminal.answer(answer, `${state}: ${command} of ${time(at)} to ${release}: ${message}`)
+      },
+    },
+  ],
+}

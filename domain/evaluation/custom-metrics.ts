@@ -70,7 +70,7 @@ function judgeOne(
   const naive = measure(name, 'baseline', () => of(y, baseline))
   const higherIsBetter = custom.better === 'higher'
   const sign = higherIsBetter ? 1 : -1
-  const margin = before === null ? null : customMargin(custom.margin, before.value)
+  const margin = before === null ? null : customMargin(before.value, custom.margin)
   const floor = custom.floor ?? null
   const delta =
     now.value === null || before === null || before.value === null ? null : sign * (now.value - before.value)
@@ -176,8 +176,8 @@ function resampled(
   }
 }
 
-function customMargin(margin: Margin | undefined, reference: number | null): number {
-  return marginOf('custom', reference, { margins: { custom: margin ?? 0 } })
+function customMargin(reference: number | null, margin: Margin = { relative: 0.01 }): number {
+  return marginOf('custom', reference, { margins: { custom: margin } })
 }
 
 function reasonOf(row: GateMetricRow, { guard = false }: CustomMetricPolicy): Reason | undefined {

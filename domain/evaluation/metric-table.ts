@@ -129,7 +129,7 @@ export function compareAll(
   if (versusAnchor !== null && row.verdict !== 'better') {
     const gain = all[versusAnchor]!
     const margin = marginOf(primary, gain.reference, policy)
-    if (!(gain.oneSidedLow !== null && gain.oneSidedLow > -margin))
+    if (!(gain.oneSidedLow !== null && gain.oneSidedLow >= -margin))
       against.push(notBetter({ ...row, margin }, 'anchor', 'anchor', gain))
   }
   return { metrics, against }
@@ -186,7 +186,7 @@ export function gainVerdict(
   // The interval of an accuracy is approximate, so McNemar's test decides.
   const isSignificant = gain.p === null || gain.p < 1 - confidence
   if (gain.low > 0 && isSignificant) return 'better'
-  if (gain.oneSidedLow > -margin) return 'not_worse'
+  if (gain.oneSidedLow >= -margin) return 'not_worse'
   return gain.high !== null && gain.high < 0 && isSignificant ? 'worse' : 'not_better'
 }
 

@@ -65,7 +65,7 @@ export interface CustomMetricPolicy {
   guard?: boolean
   /** The value that every version must reach. */
   floor?: number
-  /** The margin of "not worse". Default: 0. */
+  /** The margin of "not worse". Default: 1 % of the champion's value. */
   margin?: Margin
 }
 

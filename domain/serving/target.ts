@@ -53,13 +53,20 @@ const headerValue = /^[\x21-\x7e]([\x20-\x7e]*[\x21-\x7e])?$/
 const refusedHeaders =
   /^(authorization|cookie|proxy-.*|connection|host|transfer-encoding|content-.*|expect|upgrade)$/
 
+const isNamed = (part: unknown): boolean =>
+  typeof part === 'object' && part !== null && 'name' in part && 'value' in part
+
 /** The issues of a target, each with its field; empty when it is valid. A route or a policy may have been edited by hand. */
 export function issuesOfTarget(target: CallerTarget): string[] {
   const { issues, need } = policyIssues()
   const given = (typeof target === 'object' && target !== null ? Object.keys(target) : []).filter((name) =>
     ['header', 'attribute', 'routingKeys'].includes(name),
   )
-  if (given.length !== 1) return ['names exactly one of header, attribute, routingKeys']
+  if (given.length !== 1) return ['header, attribute or routingKeys is required, and only one of them']
+  if ('routingKeys' in target) {
+    if (!Array.isArray(target.routingKeys)) return ['routingKeys must be a list of texts']
+  } else if (!isNamed('header' in target ? target.header : target.attribute))
+    return [`${given[0]!} must have a name and a value, such as { "name": "x-preview", "value": "on" }`]
   if ('header' in target) {
     const { name, value } = target.header
     need(headerName.test(name), `header.name is a header in lower case, such as x-preview, not ${name}`)

@@ -26,7 +26,7 @@ export interface EvaluationSpec {
   margin?: Margin
   /** Guardrail metrics, which must not be worse either. */
   guards?: readonly (GateMetric | OwnName)[]
-  /** The margins of other metrics. */
+  /** The margins of other metrics. Default of a custom metric: `{ relative: 0.01 }`. */
   margins?: Partial<Record<GateMetric | OwnName, Margin>>
   /** Custom metrics, which guards and floors may name: `{ cost: { of: (y, answers) => …, better: 'lower' } }`. */
   metrics?: Readonly<Record<string, MetricSpec>>

@@ -152,6 +152,7 @@ const shown: readonly string[] = [
   'No models yet. Add a file to',
   'No releases match.',
   'No releases yet. Start one:',
+  'No release is open.',
   'passed all stages and probation',
   'Decision needed',
   'its floor of',

@@ -99,7 +99,7 @@ function fitOf(
     const how = `give them in columns.json, in the order of their codes, as {"name": ${quoted(name)}, "vocabulary": ["…", "…"]}`
     refuse(
       hasCutNames === true
-        ? `XGBoost has cut the names of the categories of the column ${quoted(name)}, which are not ASCII: ${how}`
+        ? `XGBoost before 3.4 has cut the names of the categories of the column ${quoted(name)}, which are not ASCII: ${how}`
         : `the file holds no categories of the column ${quoted(name)}: ${how}`,
     )
   }

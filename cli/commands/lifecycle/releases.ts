@@ -25,22 +25,8 @@ import { coloured, orDash, share, digestPrefix, time } from '../format.ts'
 import { listOfModels, listQuery, requireModel } from '../list.ts'
 import { numberOption } from '../../number-option.ts'
 
-export const commandsGroup: CommandGroup = {
-  name: 'commands',
-  summary: 'Show commands that were queued while Temporal was unreachable',
-  commands: [
-    {
-      name: 'show <id>',
-      summary: 'Show whether a queued command was delivered',
-      examples: ['commands show cmd_01h…', 'commands show cmd_01h… --json'],
-      async run({ terminal, api }, { args }) {
-        const answer = await api().get<RecordedAnswer>(path`/v1/commands/${args[0]}`)
-        const { state, command, model, release = model, message, recorded_at: at } = answer
-        terminal.answer(answer, `${state}: ${command} of ${time(at)} to ${release}: ${message}`)
-      },
-    },
-  ],
-}
+const noReleases = (isOpenAsked: boolean): string =>
+  isOpenAsked ? 'No release is open.' : 'No releases yet. Start one: `tenure retrain <model>`'
 
 export const releasesGroup: CommandGroup = {
   name: 'releases',
@@ -64,7 +50,7 @@ export const releasesGroup: CommandGroup = {
           answer,
           [
             answer.releases.length === 0
-              ? 'No releases yet. Start one: `tenure retrain <model>`'
+              ? noReleases(input.options['open'] === true)
               : tableBy(terminal, answer.releases, releaseColumns),
             ...(queue.length === 0
               ? []

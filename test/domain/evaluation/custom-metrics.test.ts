@@ -106,6 +106,19 @@ describe('a metric of the model file', () => {
     expect(judged(false).verdict).toBe('better')
   })
 
+  it('as a guard may be worse by 1 % of the value of the champion, and accepts an equal challenger with any margin', () => {
+    const judged = (loss: number, margin?: number) => {
+      const of: MetricFunction = (_, answers) => (Number(answers[0]) === poor[0]![0] ? 1 : 1 + loss)
+      const challenger = truth.map((label, row) => [label === 1 ? 0.9 : row === 0 ? 0.2 : 0.1])
+      const custom = { cost: { better: 'lower', guard: true, margin } } as const
+      const report = judgeGate({ y: truth, challenger, champion: poor }, { ...policy, custom }, { cost: of })
+      return report.reasons.map(({ code }) => code)
+    }
+    expect(judged(0.0099)).not.toContain('guard_not_better')
+    expect(judged(0.0101)).toContain('guard_not_better')
+    expect(judged(0, 0)).not.toContain('guard_not_better')
+  })
+
   it('has a floor in its own direction, which a first version must meet too', () => {
     const first = (floor: number) => judge({ floor }, cost, { champion: null })
     expect(rowOf(first(2))).toMatchObject({ floorMet: true, verdict: 'reported' })

@@ -74,7 +74,7 @@ describe('a canary with targeted callers', () => {
     const issues = (change: object) => issuesOfPolicy({ ...policy, ...change }).join('; ')
     expect(issues({ strategy: 'rolling' })).toMatch(/targeted belongs to a canary release; rolling/)
     expect(issues({ targeted: { ...policy.targeted, target: {} } })).toMatch(
-      /targeted.target.names exactly one/,
+      /targeted.target.header, attribute or routingKeys is required, and only one/,
     )
     expect(issues({ targeted: { ...policy.targeted, deadlineMs: 100 } })).toMatch(/longer than its minMs/)
     expect(issues({ targeted: { ...policy.targeted, minRequests: -1 } })).toMatch(/targeted.minRequests/)

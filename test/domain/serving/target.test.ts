@@ -49,9 +49,12 @@ describe('a target', () => {
   })
 
   it.each<[string, unknown, RegExp]>([
-    ['no target', {}, /exactly one/],
-    ['two targets', { ...header, routingKeys: ['a'] }, /exactly one/],
-    ['null', null, /exactly one/],
+    ['no target', {}, /^header, attribute or routingKeys is required, and only one/],
+    ['two targets', { ...header, routingKeys: ['a'] }, /only one of them/],
+    ['null', null, /only one of them/],
+    ['a header as a text', { header: 'x-preview: on' }, /^header must have a name and a value, such as/],
+    ['a feature without a value', { attribute: { name: 'a' } }, /^attribute must have a name and a value/],
+    ['keys that are no list', { routingKeys: 'a' }, /^routingKeys must be a list/],
     ['a header with a space', { header: { name: 'x preview', value: 'on' } }, /lower case/],
     [
       'a header that carries a secret',

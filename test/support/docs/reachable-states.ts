@@ -17,6 +17,7 @@ import {
   firstFacts,
   judgedEvent,
   releasePolicy,
+  targetedPolicy,
   stepEvents,
   rolledBackEvent,
   commandEvent,
@@ -62,7 +63,7 @@ const strategies: readonly Strategy[] = ['canary', 'blue_green', 'shadow', 'ab',
 
 const { probation: _probation, ...withoutProbation } = releasePolicy
 
-/** The initial states of a release: each strategy, one without approvals, one without probation, and the first release of a model. */
+/** The initial states of a release: each strategy, one without approvals, one without probation, one with targeted callers, and the first release of a model. */
 export const openings: readonly ReleaseState[] = [
   ...strategies.map((strategy): ReleaseFacts => ({
     ...releaseFacts,
@@ -70,6 +71,7 @@ export const openings: readonly ReleaseState[] = [
   })),
   { ...releaseFacts, policy: { ...releasePolicy, approval: { approvers: 0, withinMs: 5_000 } } },
   { ...releaseFacts, policy: withoutProbation },
+  { ...releaseFacts, policy: targetedPolicy },
   firstFacts,
 ].map((each) => openingState(each, 0))
 
@@ -80,6 +82,7 @@ function keyOf(state: ReleaseState): string {
     state.baseline !== undefined,
     state.policy.approval.approvers,
     state.policy.probation !== undefined,
+    state.policy.targeted !== undefined,
     state.stage,
     state.stageIndex,
     state.routed,

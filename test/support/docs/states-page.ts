@@ -37,7 +37,7 @@ export async function statesPage(): Promise<string> {
   const lines = [
     '# The states of a release',
     '',
-    'Every event was tried in every state that can be reached: all strategies, with and without approvals and probation, and',
+    'Every event was tried in every state that can be reached: all strategies, with and without approvals, probation and targeted callers, and',
     `the first version of a model. These are ${states.length.toLocaleString('en')} states and ${tried.length.toLocaleString('en')} pairs. In each of them`,
     '`abort` and `rollback` by an authorised user lead to `rolling_back` or to the end.',
     '',

@@ -118,7 +118,7 @@ export const enteredShadow = advanceAll(waiting, commandEvent('approve'), comman
 export const routedShadow = advanceAll(enteredShadow, stepEvents.routed)
 export const enteredCanary = advanceAll(routedShadow, judgedEvent('pass'))
 export const routedCanary = advanceAll(enteredCanary, stepEvents.routed)
-const targetedPolicy: ReleasePolicy = {
+export const targetedPolicy: ReleasePolicy = {
   ...releasePolicy,
   targeted: { ...stage, target: { header: { name: 'x-preview', value: 'on' } } },
 }

@@ -2,6 +2,7 @@
  * Reads XGBoost's models as JSON or UBJSON (`save_model('m.json')`, `save_model('m.ubj')`, versions 1.6 to 3): gbtree and dart, categories,
  * several outputs per leaf. Values, thresholds and sums have 32 bits, as in XGBoost.
  */
+import { isUtf8 } from 'node:buffer'
 import { refuse, type JsonObject } from '../../network/layers-model.ts'
 import {
   buildForest,
@@ -64,7 +65,7 @@ export function readXgboost(document: JsonObject): Forest {
   })
   return buildForest({
     library: 'XGBoost',
-    columns: columnsOf(learner, model, inputs),
+    columns: columnsOf(learner, model, { inputs, version: versionOf(document) }),
     trees,
     width,
     starts: xgboostStarts(parameters['base_score'], objective, outputs),
@@ -287,7 +288,11 @@ function categorySetsOf(
   )
 }
 
-function columnsOf(learner: JsonObject, model: JsonObject, inputs: number): Column[] {
+function columnsOf(
+  learner: JsonObject,
+  model: JsonObject,
+  { inputs, version }: { inputs: number; version: XgboostVersion },
+): Column[] {
   const names = learner['feature_names']
   const known = Array.isArray(names) && names.length > 0 ? names.map(String) : undefined
   if (known !== undefined && known.length !== inputs)
@@ -296,21 +301,27 @@ function columnsOf(learner: JsonObject, model: JsonObject, inputs: number): Colu
   const encodings = Array.isArray(cats?.['enc']) ? (cats['enc'] as JsonObject[]) : []
   return Array.from({ length: inputs }, (_, column) => ({
     name: known?.[column] ?? `f${column}`,
-    ...categoriesOf(encodings[column]),
+    ...categoriesOf(encodings[column], version),
   }))
 }
 
 /**
- * Reads the texts of a column's codes, given by offsets into bytes, or its numbers. Returns none for texts that are not ASCII: XGBoost 3.2
- * counts characters instead of bytes, so its names are cut at the wrong positions.
+ * Reads the texts of a column's codes, given by offsets into bytes, or its numbers. Returns none for texts that are cut at the wrong
+ * positions: before 3.4, XGBoost counts characters instead of bytes, so texts are right only when they are ASCII.
  */
-function categoriesOf(encoding: JsonObject | undefined): Pick<Column, 'categories' | 'hasCutNames'> {
+function categoriesOf(
+  encoding: JsonObject | undefined,
+  { major, minor }: XgboostVersion,
+): Pick<Column, 'categories' | 'hasCutNames'> {
   const [offsets, values] = [listOf(encoding?.['offsets']), listOf(encoding?.['values'])]
   if (values === undefined || values.length === 0) return {}
   if (offsets === undefined) return { categories: values.map(Number) }
   const bytes = Buffer.from(values)
-  if (bytes.some((byte) => byte > 127)) return { hasCutNames: true }
-  return { categories: offsets.slice(0, -1).map((from, at) => bytes.toString('utf8', from, offsets[at + 1])) }
+  const parts = offsets.slice(0, -1).map((from, at) => bytes.subarray(from, offsets[at + 1]))
+  const countsBytes = major > 3 || (major === 3 && minor >= 4)
+  const areWhole = countsBytes && offsets.at(-1) === bytes.length && parts.every((part) => isUtf8(part))
+  if (!areWhole && bytes.some((byte) => byte > 127)) return { hasCutNames: true }
+  return { categories: parts.map((part) => part.toString('utf8')) }
 }
 
 function asObject(value: unknown, what: string): JsonObject {

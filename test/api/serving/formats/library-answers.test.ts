@@ -23,8 +23,12 @@ interface XgboostFile {
   }
 }
 
-function xgboost(name: string, change: (learner: XgboostFile['learner']) => void): Forest {
-  const file = JSON.parse(bytesOf(name).toString('utf8')) as XgboostFile
+function xgboost(
+  name: string,
+  change: (learner: XgboostFile['learner']) => void,
+  more: { version?: number[] } = {},
+): Forest {
+  const file = { ...(JSON.parse(bytesOf(name).toString('utf8')) as XgboostFile), ...more }
   change(file.learner)
   return readForest(Buffer.from(JSON.stringify(file)))!
 }
@@ -71,10 +75,14 @@ describe('an XGBoost that stopped early', () => {
 })
 
 describe('the names of categories in an XGBoost file', () => {
-  const named = (bytes: Buffer, offsets: number[]): Forest =>
-    xgboost('xgboost-categories', (learner) => {
-      learner.gradient_booster.model.cats = { enc: [{ offsets, values: [...new Int8Array(bytes)] }] }
-    })
+  const named = (bytes: Buffer, offsets: number[], version = [3, 2, 0]): Forest =>
+    xgboost(
+      'xgboost-categories',
+      (learner) => {
+        learner.gradient_booster.model.cats = { enc: [{ offsets, values: [...new Int8Array(bytes)] }] }
+      },
+      { version },
+    )
 
   it('are read where they are ASCII', () =>
     expect(named(Buffer.from('redwhite'), [0, 3, 8]).columns[0]!.categories).toEqual(['red', 'white']))
@@ -83,6 +91,24 @@ describe('the names of categories in an XGBoost file', () => {
     // XGBoost 3.2 writes this for grün, rot and weiß.
     const cut = Buffer.from('grünrotweiß').subarray(0, 11)
     expect(named(cut, [0, 4, 7, 11]).columns[0]).toEqual({ name: 'f0', hasCutNames: true })
+    // 3.4 has saved the file of an earlier version again.
+    expect(named(Buffer.from('aéb'), [0, 2, 4], [3, 4, 1]).columns[0]).toEqual({
+      name: 'f0',
+      hasCutNames: true,
+    })
+    // Each part is whole, but the first was "éa".
+    expect(named(Buffer.from('éab'), [0, 2, 3]).columns[0]).toEqual({ name: 'f0', hasCutNames: true })
+  })
+
+  it('are read as XGBoost 3.4 writes them, also where they are not ASCII', () => {
+    const whole = Buffer.from('O’Neil日本😀rot')
+    expect(named(whole, [0, 8, 14, 18, 21], [3, 4, 1]).columns[0]!.categories).toEqual([
+      'O’Neil',
+      '日本',
+      '😀',
+      'rot',
+    ])
+    expect(named(whole, [0, 8, 14, 18], [3, 4, 1]).columns[0]).toEqual({ name: 'f0', hasCutNames: true })
   })
 })
 
