@@ -6,6 +6,7 @@ import { follow, readOpening } from '../follow.ts'
 import { coloured } from '../format.ts'
 import { tableBy } from '../../terminal.ts'
 import { isoTime } from './as-of.ts'
+import { cancelRunning } from './cancel-running.ts'
 import { warnOfChangedFile } from './retrain.ts'
 import { parseHyperparameter, readPairs, type HyperparameterOption } from './hyperparameters.ts'
 import { maxSweepParallel, maxSweepTrials } from '../../../domain/training/sweep-plan.ts'
@@ -59,14 +60,17 @@ export const sweepCommand: CommandSpec = {
     ['--random <n>', 'Draw this many combinations at random (default: every combination)'],
     ['--parallel <n>', 'Trials at a time, as far as training workers are free (default: 1)'],
     ['--as-of <time>', 'Use only data known at this time (ISO 8601; default: now)'],
+    ['--cancel', 'Cancel the running sweep of the model with its trials instead of starting one'],
   ],
   examples: [
     'sweep iris --grid units=8,16,32 --grid learningRate=0.001,0.01',
     'sweep flight-delay --grid units=8..64 --grid learningRate=0.0003..0.03 --random 30 --parallel 2',
+    'sweep iris --cancel',
   ],
   async run(session, { args, options, lists }) {
     const { api, terminal } = session
     const model = String(args[0])
+    if (options['cancel'] === true) return cancelRunning(session, 'sweep', model)
     const body = {
       hyperparameters: readGrid(lists['grid']),
       random: numberOption(options, 'random', { min: 1, max: maxSweepTrials, whole: true }),

@@ -5,6 +5,7 @@ import { exitCodes } from '../../exit-codes.ts'
 import type { CommandSpec } from '../../program.ts'
 import { readOpening } from '../follow.ts'
 import { isoTime } from './as-of.ts'
+import { cancelRunning } from './cancel-running.ts'
 import { readOverrides } from './hyperparameters.ts'
 import { printFollowed, followTraining, warnOfChangedFile } from './retrain.ts'
 
@@ -17,11 +18,17 @@ export const tryCommand: CommandSpec = {
   options: [
     ['--set <name=value…>', 'Hyperparameter in place of the one in the model file'],
     ['--as-of <time>', 'Use only data known at this time (ISO 8601; default: now)'],
+    ['--cancel', 'Cancel the running trials of the model instead of starting one'],
   ],
-  examples: ['try iris --set units=32', 'try flight-delay --set units=32 --set epochs=5'],
+  examples: [
+    'try iris --set units=32',
+    'try flight-delay --set units=32 --set epochs=5',
+    'try iris --cancel',
+  ],
   async run(session, { args, options, lists }) {
     const { api } = session
     const model = String(args[0])
+    if (options['cancel'] === true) return cancelRunning(session, 'trial', model)
     const { id } = await api().post<{ id: string }>(path`/v1/models/${model}/trials`, {
       as_of: isoTime(options['asOf']),
       hyperparameters: readOverrides(lists['set']),
