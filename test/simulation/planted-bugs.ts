@@ -68,8 +68,8 @@ export const plants: readonly Plant[] = [
     'targeted-after-expiry',
     'callers who were chosen keep a candidate that no one watches',
     'domain/serving/route.ts',
-    'const { shadow: _shadow, targeted: _targeted, ...rest } = route\n  const kept',
-    'const { shadow: _shadow, ...rest } = route\n  const kept',
+    'const { shadow: _shadow, targeted: _targeted, release: _release, ...rest } = route\n  const kept',
+    'const { shadow: _shadow, release: _release, ...rest } = route\n  const kept',
   ),
   plant(
     'exposure-from-arrival',

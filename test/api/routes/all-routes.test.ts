@@ -383,9 +383,13 @@ describe('a Temporal outage is reported within a second', () => {
     const refused = await post('/v1/drills', { model: 'iris' })
     expect(refused).toMatchObject({ status: 503, json: { code: 'temporal_unavailable', retryable: true } })
     expect(refused.headers.get('retry-after')).toBe('1')
+    const next = await fixture.register(irisSpec(), 1)
+    await fixture.store.query(sql`
+      update evaluations set baseline_version = 'iris_v1.0.0'
+      where id = (select evaluation_id from versions where version = ${next})`)
     for (const [path, body] of [
       ['/v1/models/iris/retrainings', { reason: 'r' }],
-      ['/v1/releases', { model: 'iris', version: 'iris_v1.0.0' }],
+      ['/v1/releases', { model: 'iris', version: next }],
     ] as const)
       expect([path, await post(path, body)]).toMatchObject([
         path,
