@@ -169,7 +169,7 @@ export function readConfig(variables: Environment = process.env) {
     oidc: parseOidc(environment, issues, whole('TENURE_OIDC_KEY_DAYS', 30, 1, 3_650)),
     /** Destinations of traces, metrics and logs; absent if OpenTelemetry is disabled. */
     telemetry: readTelemetry(environment, issues),
-    buildId: environment['TENURE_BUILD_ID'] ?? gitRevision(),
+    buildId: given('TENURE_BUILD_ID') ?? gitRevision(),
     logLevel: oneOf('LOG_LEVEL', 'info', ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent']),
   }
   refuse(issues)
@@ -241,25 +241,29 @@ function readerOf(variables: Environment) {
   const issues = [...project.issues]
   const environment = withSecretFiles(variables, issues)
   /** An empty value counts as absent. */
-  const given = (name: string): string | undefined => environment[name] || undefined
+  const given = (name: string): string | undefined => {
+    const value = environment[name]
+    return value === undefined || value.trim() === '' ? undefined : value
+  }
   return {
     environment,
     issues,
     given,
     text(name: string, fallback?: string): string {
-      const value = environment[name] ?? fallback
-      if (value === undefined || value === '') issues.push(`${name} is missing`)
+      const value = given(name) ?? fallback
+      if (value === undefined) issues.push(`${name} is missing`)
       return value ?? ''
     },
     whole<T extends number | undefined>(name: string, fallback: T, min: number, max: number): number | T {
-      if (environment[name] === undefined) return fallback
-      const value = Number(environment[name])
+      const text = given(name)
+      if (text === undefined) return fallback
+      const value = Number(text)
       if (!Number.isInteger(value) || value < min || value > max)
-        issues.push(`${name} is a whole number from ${min} to ${max}, not "${environment[name]}"`)
+        issues.push(`${name} is a whole number from ${min} to ${max}, not "${text}"`)
       return value
     },
     oneOf<T extends string>(name: string, fallback: T, values: readonly T[]): T {
-      const value = (environment[name] ?? fallback) as T
+      const value = (given(name) ?? fallback) as T
       if (!values.includes(value)) issues.push(`${name} is one of ${values.join(', ')}, not "${value}"`)
       return value
     },

@@ -43,20 +43,23 @@ export async function send(target: ChannelTarget, message: Message): Promise<voi
 
 const under = (url: string, path: string): string => `${url.replace(/\/$/, '')}${path}`
 
+/** Equal for every attempt. After a restore, numbers of messages begin again, so the alert belongs to it too. */
+const messageId = ({ id, about, alert }: Message): string =>
+  `msg_${id}_${about}_${Date.parse(alert.raisedAt).toString(36)}`
+
 /** Posts the alert with its evidence as signed JSON. */
 async function postSigned(
   { url, secret }: { url: string; secret?: string },
   message: Message,
 ): Promise<void> {
-  const { id, about, alert, link, runbook } = message
+  const { about, alert, link, runbook } = message
   const body = JSON.stringify({ about, alert, link, runbook, title: titleOf(message) })
   const sentAt = new Date()
+  const id = messageId(message)
   const headers = {
-    'webhook-id': `msg_${id}`,
+    'webhook-id': id,
     'webhook-timestamp': String(Math.floor(sentAt.getTime() / 1_000)),
-    ...(secret === undefined
-      ? {}
-      : { 'webhook-signature': new Webhook(secret).sign(`msg_${id}`, sentAt, body) }),
+    ...(secret === undefined ? {} : { 'webhook-signature': new Webhook(secret).sign(id, sentAt, body) }),
   }
   await post(url, body, headers)
 }

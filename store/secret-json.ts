@@ -20,7 +20,7 @@ export async function readSecretJson<Schema extends z.ZodType>(
   } catch (error) {
     // An excerpt could contain an address or a secret.
     const why = withoutExcerpt((error as Error).message)
-    throw new DomainError('configuration_invalid', `${file} is no JSON: ${why}`)
+    throw new DomainError('configuration_invalid', `${file} is not valid JSON: ${why}`)
   }
   const parsed = schema.safeParse(found)
   if (parsed.success) return parsed.data

@@ -24,6 +24,19 @@ describe('the configuration', () => {
     expect(config.api).toMatchObject({ host: '127.0.0.1', port: 7400, publicPredictions: false })
   })
 
+  it('takes an empty or blank variable for an absent one, whatever its kind', () => {
+    const blank = {
+      TENURE_PORT: '',
+      TENURE_GRPC_PORT: ' ',
+      LOG_LEVEL: '',
+      TENURE_HOST: '',
+      TENURE_KEEP_ERASED_SNAPSHOTS_DAYS: '',
+    }
+    const plain = readConfig({ ...good, TENURE_BUILD_ID: 'b' })
+    expect(readConfig({ ...good, ...blank, TENURE_BUILD_ID: 'b' })).toEqual(plain)
+    expect(readConfig({ ...good, TENURE_BUILD_ID: '' }).buildId).not.toBe('')
+  })
+
   it('warns about a host without TLS, unless a proxy with TLS is known', () => {
     const issueAt = (more: object) => plainTextIssue(readConfig({ ...good, ...more }))
     for (const host of ['127.0.0.1', 'localhost', '::1'])
@@ -283,6 +296,11 @@ describe('the configuration of the command', () => {
   it('takes an empty variable for an absent one', () => {
     expect(readCommandConfig({ DATABASE_URL: '', TENURE_KEY: '' })).not.toMatchObject({
       key: expect.anything(),
+    })
+    const blank = { TENURE_PORT: '', TENURE_HOST: ' ', TENURE_TEMPORAL_PORT: ' ' }
+    expect(readCommandConfig(blank)).toMatchObject({
+      host: '127.0.0.1',
+      ports: { api: 7400, temporal: 7233 },
     })
   })
 

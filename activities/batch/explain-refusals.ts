@@ -38,8 +38,8 @@ export async function explainRefused(
   }
 }
 
-/** Sends a non-finite number as text, so that it is refused. JSON would turn it into null, which many models impute. */
+/** Sends a non-finite number as one that is too large, so that it is refused. JSON would turn it into null, which many models impute. */
 function sendable(cell: BatchCell): number | string | null {
-  if (typeof cell === 'number') return Number.isFinite(cell) ? cell : String(cell)
+  if (typeof cell === 'number') return Number.isFinite(cell) ? cell : Number.MAX_VALUE
   return typeof cell === 'boolean' ? Number(cell) : cell
 }

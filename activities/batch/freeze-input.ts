@@ -81,7 +81,7 @@ async function openInput(
 }
 
 /**
- * Reads categories as text, because DuckDB would read yes and no as true and false. A version whose vocabulary is true and false was
+ * Finds the types from all rows, because a key may become a text after a million numbers. Reads categories as text, because DuckDB would read yes and no as true and false. A version whose vocabulary is true and false was
  * trained on such booleans, so its categories are read the same way.
  */
 async function readCsv(duck: Duck, path: string, { features, preprocessing }: Manifest): Promise<string> {
@@ -93,7 +93,7 @@ async function readCsv(duck: Duck, path: string, { features, preprocessing }: Ma
     return features[name]?.kind === 'category' && !isFlag ? [`${textLiteral(name)}: 'VARCHAR'`] : []
   })
   const typed = types.length === 0 ? '' : `, types={${types.join(', ')}}`
-  return `select * from read_csv(${textLiteral(path)}${typed})`
+  return `select * from read_csv(${textLiteral(path)}, sample_size=-1${typed})`
 }
 
 const refuseInput = (what: string, paths: readonly string[]) => (error: unknown) => {

@@ -65,7 +65,7 @@ export async function inspectFiles({ kind, files }: FileSource): Promise<SourceF
       if (kind === 'parquet') {
         if (format === 'parquet') return each
         throw unreadable(
-          `${file}: the file is no Parquet file: declare it with csv(…), or export it as Parquet`,
+          `${file}: the file is not a Parquet file: declare it with csv(…), or export it as Parquet`,
         )
       }
       if (format !== undefined) throw unreadable(`${file}: ${formatIssue(format)}`)

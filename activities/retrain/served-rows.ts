@@ -278,7 +278,7 @@ function tooFew(
     `are younger than ${ageText(maturedMs)}${isLearnt ? ', by when 95 % of outcomes have arrived' : ''}`,
   )
   add(predictions - lacking - rows - unreadable - removed, 'have no outcome yet')
-  add(unreadable, 'have an outcome that is no value of the label')
+  add(unreadable, 'have an outcome that is not a value of the label')
   add(removed, 'have no inputs in the log any more')
   for (const [version, { predictions: asked, lacks = [] }] of leftOut)
     add(

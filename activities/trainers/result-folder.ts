@@ -94,7 +94,7 @@ async function readJson(folder: string, name: keyof typeof maxMb): Promise<unkno
     const hint = /[[:,]\s*-?(?:NaN|Infinity)\b/.test(text)
       ? '; NaN and Infinity are no JSON: write null, and "inf" or "-inf" in the rows of replay.json'
       : ''
-    throw failed(`has a ${name} that is no JSON: ${(error as Error).message}${hint}`)
+    throw failed(`has a ${name} that is not valid JSON: ${(error as Error).message}${hint}`)
   }
 }
 

@@ -146,7 +146,8 @@ export function createKeeper(
       const name = modelOf(id)
       const model = name !== undefined && models.has(name) ? name : undefined
       await upsertAlert(store, { ...problem, kind, model, dedupeKey: `${kind}/${id}` })
-      log.warn({ kind, id }, problem.message)
+      // A problem lasts for many rounds.
+      if (!earlier.includes(`${kind}/${id}`)) log.warn({ kind, id }, problem.message)
     }
     await reportChangedByHand(store)
     const raised = new Set(problems.map(({ kind, id }) => `${kind}/${id}`))

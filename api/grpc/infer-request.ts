@@ -80,7 +80,7 @@ function readParameter(entry: WireMessage, found: InferMessage): void {
   }
   if (key !== 'routing_key') return
   if (value === undefined || nextTag(value) !== field.bytes(3))
-    throw new DomainError('invalid_request', 'the parameter "routing_key" is no string_param')
+    throw new DomainError('invalid_request', 'the parameter "routing_key" is not a string_param')
   found.routingKey = readString(value)
 }
 

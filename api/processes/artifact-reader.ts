@@ -134,7 +134,7 @@ async function declaredIn({ digest, bytes }: FileDigest): Promise<DeclaredColumn
   try {
     columns = JSON.parse(text)
   } catch (error) {
-    throw new DomainError('artifact_invalid', `columns.json is no JSON: ${(error as Error).message}`)
+    throw new DomainError('artifact_invalid', `columns.json is not valid JSON: ${(error as Error).message}`)
   }
   const repeated = findRepeated(text)
   if (repeated !== undefined)

@@ -33,3 +33,13 @@ export function coloured(terminal: Terminal, outcome: string | null | undefined)
       return terminal.paint('yellow', outcome)
   }
 }
+
+/** The default primary metrics of the tasks. */
+const primaries = ['auc', 'accuracy', 'rmse', 'r2', 'pinball']
+
+/** Chooses the metrics for a table: primary ones first, then in the given order. */
+export const shownMetrics = (names: readonly string[]): string[] =>
+  [
+    ...primaries.filter((name) => names.includes(name)),
+    ...names.filter((name) => !primaries.includes(name)),
+  ].slice(0, 3)

@@ -2,6 +2,7 @@
 import { execFileSync } from 'node:child_process'
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
+import { isError } from '../../domain/errors.ts'
 import { diagnose } from '../../store/maintenance/diagnostics.ts'
 import { openSharedArtifacts } from '../../store/objects/artifact-copies.ts'
 import { openObjectStore } from '../../store/objects/open-store.ts'
@@ -42,7 +43,14 @@ export async function examineTemporal(target: KnownServers, note: Note): Promise
   const findings = await checkTemporal(config, { workersExpected: isExpected(target) })
   note(...findings)
   if (findings.some(({ check, state }) => check === 'temporal' && state === 'broken')) return
-  if (databaseUrl !== undefined && isExpected(target)) note(...(await checkDuties(config, databaseUrl)))
+  if (databaseUrl === undefined || !isExpected(target)) return
+  note(
+    ...(await checkDuties(config, databaseUrl).catch((error: unknown) => {
+      if (!isError(error, 'postgres_unavailable')) throw error
+      // The check of the database says why.
+      return [skipped('workflows', 'Not checked, because Postgres does not answer')]
+    })),
+  )
 }
 
 export async function examineDatabase(

@@ -85,7 +85,7 @@ function readManifest(path: string): Json {
   } catch (error) {
     throw failure({
       code: 'refused',
-      detail: `${path} is no JSON: ${(error as Error).message}`,
+      detail: `${path} is not valid JSON: ${(error as Error).message}`,
       remedy: 'Correct the file, or name another folder.',
     })
   }

@@ -201,15 +201,7 @@ export function sharedScores(scored: ScoredRows, { parts: others }: ScoredRows):
 }
 
 /** Whether the metric is a mean over rows, so that a difference of two metrics is the mean of the row differences. */
-export function isMean(metric: GateMetric): boolean {
-  return (
-    metric === 'accuracy' ||
-    metric === 'brier' ||
-    metric === 'logLoss' ||
-    metric === 'mae' ||
-    metric === 'pinball'
-  )
-}
+export const isMean = (metric: GateMetric): boolean => isOfRows(metric) && metric !== 'rmse'
 
 /** Whether the metric depends on counts only. */
 export function isCounted(metric: GateMetric): boolean {

@@ -65,7 +65,7 @@ function parseCondition(text: string): Parsed<MetricCondition> {
     /^(\w+)\s*(>=|<=|>|<|=)\s*([+-]?(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d{1,3})?)$/i.exec(text) ?? []
   const value = Number(number)
   if (is === '' || !Number.isFinite(value))
-    return { issue: `${quotedName(text)} is no condition such as auc>0.8 (with >, >=, <, <= or =)` }
+    return { issue: `${quotedName(text)} is not a condition such as auc>0.8 (with >, >=, <, <= or =)` }
   const metric = metricNames.find((each) => each.toLowerCase() === name.toLowerCase())
   if (metric === undefined) return { issue: unknownMetric(name) }
   return { value: { metric, is: is as MetricCondition['is'], value } }

@@ -52,7 +52,7 @@ export function readProject(from) {
   try {
     given = JSON.parse(readFileSync(join(folder, projectFile), 'utf8'))
   } catch (error) {
-    issue(`the file is no JSON: ${/** @type {Error} */ (error).message}`)
+    issue(`the file is not valid JSON: ${/** @type {Error} */ (error).message}`)
   }
   if (given === undefined) return project
   if (typeof given !== 'object' || given === null || Array.isArray(given)) {

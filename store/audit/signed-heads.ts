@@ -79,7 +79,7 @@ export function readHeads(files: readonly string[], verifier: Verifier): HeadRea
         lines.pop()
         for (const [index, line] of lines.entries()) {
           const head = parse(line)
-          if (head === undefined) issues.push(`line ${index + 1} of ${file} is no head`)
+          if (head === undefined) issues.push(`line ${index + 1} of ${file} is not a head`)
           else heads.push({ seq: head.seq, hash: head.hash, isGenuine: () => isGenuine(head) })
         }
       }

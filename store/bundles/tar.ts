@@ -24,7 +24,7 @@ export function readTar(bytes: Buffer): TarEntries {
     }
     const found = header.byteLength === block ? readHeader(header) : undefined
     if (found === undefined)
-      throw refuse(at === 0 ? 'it is no bundle' : `it is truncated or overwritten at byte ${at}`)
+      throw refuse(at === 0 ? 'it is not a bundle' : `it is truncated or overwritten at byte ${at}`)
     const { name, bytes: size } = found
     if (found.damaged) throw refuse(`the header of ${JSON.stringify(name)} at byte ${at} is damaged`)
     const start = at + block

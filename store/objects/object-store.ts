@@ -65,7 +65,7 @@ export type ObjectStoreSettings = { kind: 'directory'; directory: string } | S3S
 /** Throws for an external key that leads outside the store. */
 export function requireKey(key: string): string {
   if (key.split('/').some((part) => /^\.{0,2}$/.test(part)) || key.length > 900 || hasControls(key))
-    throw new DomainError('invalid_request', `${JSON.stringify(key)} is no key of an object`)
+    throw new DomainError('invalid_request', `${JSON.stringify(key)} is not the key of an object`)
   return key
 }
 

@@ -199,7 +199,10 @@ async function unlessRolledBack(database: Database, state: ReleaseState): Promis
 export async function endInterrupted(database: Database, state: ReleaseState): Promise<void> {
   const { id, model, version: from } = state
   const given = await findRollbackOrder(database, id)
-  const why = given === undefined ? 'the workflow was terminated' : rollbackReason(given)
+  const why =
+    given === undefined
+      ? 'its workflow no longer runs: it was terminated, or a backup was restored'
+      : rollbackReason(given)
   const order = { outcome: 'failed' as const, reason: why, withdraw: given !== undefined }
   const wasChampion = await returnToBaseline(database, { ...state, rollbackOrder: order })
   const to = (await findChampion(database, model))?.version

@@ -17,7 +17,7 @@ export interface Entry {
  * rows of a dead process that are still on their way to the server fail with it, and stay counted as lost.
  */
 export function entryText({ account, rows }: Entry): string {
-  if (!/^\w+$/.test(account) || !Number.isSafeInteger(rows)) throw new Error(`${account} is no account`)
+  if (!/^\w+$/.test(account) || !Number.isSafeInteger(rows)) throw new Error(`${account} is not an account`)
   return `insert into prediction_log_accounts (account, stored) values ('${account}', ${rows})
     on conflict (account) do update set stored = prediction_log_accounts.stored + excluded.stored`
 }

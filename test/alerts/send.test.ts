@@ -10,12 +10,14 @@ import { sendRequest } from '../../activities/integrations/http-request.ts'
 let server: Server
 let url: string
 const paths: string[] = []
+const ids: unknown[] = []
 /** Bytes that the endless response has written. */
 let written = 0
 
 beforeAll(async () => {
   server = createServer((request, response) => {
     paths.push(request.url ?? '')
+    ids.push(request.headers['webhook-id'])
     request.resume()
     if (request.url?.startsWith('/moved') === true)
       return response.writeHead(307, { location: '/elsewhere' }).end()
@@ -63,6 +65,17 @@ describe('a channel', () => {
       expect(paths).toHaveLength(1)
     },
   )
+
+  it('gets another id when a restored database numbers messages again, and the same for another attempt', async () => {
+    const posted = async (alert: Partial<Message['alert']>, about: Message['about'] = 'raised') => {
+      await send({ kind: 'webhook', url }, { ...message, about, alert: { ...message.alert, ...alert } })
+      return ids.at(-1)
+    }
+    const first = await posted({})
+    expect(await posted({ message: 'auc is 0.59' })).toBe(first)
+    expect(await posted({ raisedAt: '2001-01-02T00:00:00.000Z' })).not.toBe(first)
+    expect(await posted({}, 'resolved')).not.toBe(first)
+  })
 
   it('is read up to a limit, as is a system that trainings are sent to', async () => {
     const failed: unknown = await send({ kind: 'slack', url: `${url}/endless` }, message).catch(

@@ -79,7 +79,7 @@ describe('a terminated release workflow', () => {
     expect(await sweep()).toEqual([])
     expect(await findRelease(fixture.store, release.id)).toMatchObject({
       outcome: place === 'probation' ? 'rolled_back' : 'failed',
-      reason: 'the workflow was terminated',
+      reason: 'its workflow no longer runs: it was terminated, or a backup was restored',
     })
     expect(await findChampion(fixture.store, fixtureModel.name)).toMatchObject({ version: first })
     await expect.poll(() => whole(fixtureModel, release)).toEqual([])

@@ -4,6 +4,7 @@ import { isError } from '../../domain/errors.ts'
 import { issuesOfParameters } from '../../domain/triggers/parameters.ts'
 import { isLaterMark, lookEveryMs } from '../../domain/triggers/trigger.ts'
 import * as words from '../../models/define.ts'
+import type { ScheduledBatchSpec } from '../../models/define/triggers/batches.ts'
 import { issueOfCron } from '../../models/define/triggers/cron.ts'
 
 const { afterWorkflow, cron, number, onWebhook, whenFile, whenWatermark } = words
@@ -172,6 +173,10 @@ it('a batch takes the schedule and the triggers of a retraining', () => {
       when: [onWebhook({ parameters: { region: words.category(['eu', 'us']) } })],
     },
     hourly: { rows: words.parquet('in.parquet'), when: { every: '1 h' } },
+    changed: {
+      rows: words.parquet('in.parquet'),
+      when: whenWatermark({ table: 'a', column: 'b' }),
+    } satisfies ScheduledBatchSpec,
   })
   expect(batches).toMatchObject([
     {
@@ -180,6 +185,7 @@ it('a batch takes the schedule and the triggers of a retraining', () => {
     },
     { triggers: [{ name: 'regions.webhook', kind: 'webhook' }] },
     { schedule: { everyMs: 3_600_000 } },
+    { triggers: [{ name: 'changed.watermark', kind: 'watermark' }] },
   ])
   expect(lookEveryMs({ batches })).toBe(5_000)
 })

@@ -30,6 +30,13 @@ const releaseMeaning = 'test/simulation/postgres/statements-releases.ts'
 
 export const plants: readonly Plant[] = [
   plant(
+    'unknown-statement',
+    'a statement has changed, and the simulator does not know the new one',
+    'store/serving/replicas.ts',
+    'epoch = excluded.epoch, generation = excluded.generation, problem = excluded.problem, at = now()',
+    'epoch = excluded.epoch, generation = excluded.generation, problem = excluded.problem, at = clock_timestamp()',
+  ),
+  plant(
     'no-compare-and-set',
     'a routing write does not look at what it replaces',
     routingMeaning,

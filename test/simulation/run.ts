@@ -75,7 +75,15 @@ export async function simulate(
       onCommit: (changes) => properties.committed(changes),
       onNotice: (channel, payload) => deliverNotice(world, server, channel, payload),
     }),
-    meaningOf,
+    meaningOf(statement) {
+      try {
+        return meaningOf(statement)
+      } catch (error) {
+        // The code under test takes it for an error of the database and goes on.
+        properties.fail('every statement has a meaning', (error as Error).message)
+        throw error
+      }
+    },
     listeners: new Set(),
     onStatement(name, values) {
       if (name === 'recordObservation') properties.stageObserved(values)

@@ -158,7 +158,7 @@ describe('a batch prediction', () => {
       of(1, { answer: 'false', review: false }),
       of(2, { answer: 'true', review: false }),
       of(3, { problem: 'feature "x" may not be null' }),
-      of(4, { problem: 'feature "x" is a text, not a number' }),
+      of(4, { problem: 'feature "x" is not finite, or too large' }),
       of(5, { answer: 'true', review: true }),
     ])
     expect(await findBatch(pipeline.store, id)).toMatchObject({ scored: 6, refused: 2, forReview: 1 })

@@ -122,6 +122,6 @@ function parsed(text: string): unknown {
   try {
     return JSON.parse(text)
   } catch {
-    throw new DomainError('invalid_request', 'the payload is no JSON')
+    throw new DomainError('invalid_request', 'the payload is not valid JSON')
   }
 }

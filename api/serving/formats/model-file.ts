@@ -84,7 +84,7 @@ function jsonOf(bytes: Buffer, head: string): unknown {
     if (!(error instanceof SyntaxError)) throw error
     const plain = withoutNaN(bytes)
     if (plain !== undefined) return jsonOf(plain, head)
-    return refuse(`the file is no complete JSON: ${error.message.slice(0, 200)}`)
+    return refuse(`the file is not complete JSON: ${error.message.slice(0, 200)}`)
   }
 }
 

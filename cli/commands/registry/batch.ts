@@ -1,10 +1,10 @@
 /** `tenure batch`: scores many rows with the champion and lists batches, including batches scored by a version that was withdrawn later. */
-import { commandProblemOf, path, usageError } from '../../client/client.ts'
+import { path, usageError } from '../../client/client.ts'
 import { exitCodes } from '../../exit-codes.ts'
 import type { CommandGroup } from '../../program.ts'
 import { barOf } from '../../terminal.ts'
 import { deferredText, type CommandReply } from '../deferred.ts'
-import { follow } from '../follow.ts'
+import { follow, readOpening } from '../follow.ts'
 import { coloured, orDash, time } from '../format.ts'
 import { listCommand } from '../list.ts'
 
@@ -54,10 +54,10 @@ export const batchGroup: CommandGroup = {
         if (deferred !== undefined || options['watch'] !== true)
           return terminal.answer(started, deferred ?? `Started ${started.id}. Follow it: \`tenure batch\``)
         const ended = await follow(
-          () =>
-            api()
-              .get<BatchAnswer>(path`/v1/batches/${started.id}`)
-              .catch(ignoreNotFound),
+          readOpening<BatchAnswer | undefined>(
+            () => api().get<BatchAnswer>(path`/v1/batches/${started.id}`),
+            undefined,
+          ),
           (batch) => batch !== undefined && batch.status !== 'running',
           (batch) => {
             if (batch?.rows === undefined) return
@@ -86,9 +86,4 @@ export const batchGroup: CommandGroup = {
       },
     }),
   ],
-}
-
-/** The batch is stored shortly after the request, so the first polls may miss it. */
-function ignoreNotFound(error: unknown): undefined {
-  if (commandProblemOf(error)?.code !== 'not_found') throw error
 }

@@ -5,6 +5,7 @@ import { resolve } from 'node:path'
 import type { BundleOrigin } from '../../../domain/model/bundle-origin.ts'
 import { usageError } from '../../client/client.ts'
 import type { CommandGroup } from '../../program.ts'
+import { shownMetrics } from '../format.ts'
 import { isoTime } from '../lifecycle/as-of.ts'
 import { printStarted, type StartedReply } from '../lifecycle/retrain.ts'
 
@@ -89,9 +90,12 @@ export const bundleGroup: CommandGroup = {
 
 /** Describes the evidence from the source installation. Its approvals do not count here. */
 function linesOf({ version, signer, evaluation, releases }: BundleOrigin): string[] {
-  const metrics = Object.entries(evaluation.metrics)
-    .flatMap(([name, value]) => (value === null ? [] : [`${name} ${Number(value.toPrecision(4))}`]))
-    .slice(0, 3)
+  const measured = Object.entries(evaluation.metrics).flatMap(([name, value]) =>
+    value === null ? [] : [name],
+  )
+  const metrics = shownMetrics(measured).map(
+    (name) => `${name} ${Number(evaluation.metrics[name]!.toPrecision(4))}`,
+  )
   return [
     `${version}, signed by ${signer}: ${[evaluation.verdict, ...metrics].join(', ')} there`,
     ...releases.map(

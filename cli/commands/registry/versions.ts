@@ -9,7 +9,7 @@ import type { ModelAnswer, VersionAnswer } from '../../client/responses.ts'
 import { failure, path, usageError, type Client, type QueryParameters } from '../../client/client.ts'
 import type { CommandGroup, CommandSession } from '../../program.ts'
 import { tableBy, tableOf, type Terminal } from '../../terminal.ts'
-import { orDash, digestPrefix, time } from '../format.ts'
+import { orDash, digestPrefix, shownMetrics, time } from '../format.ts'
 import { listOfModels, listQuery, requireModel } from '../list.ts'
 import { printStarted, warnOfChangedFile, type StartedReply } from '../lifecycle/retrain.ts'
 
@@ -199,7 +199,7 @@ function pageText(
       : 'No versions yet. Train one: `tenure retrain <model>`, or bring one: `tenure versions register <model> --artifact FILE`'
   }
   // The first row names the columns, because all versions of a model have the same metrics.
-  const metrics = Object.keys(versions[0]?.metrics ?? {}).slice(0, 3)
+  const metrics = shownMetrics(Object.keys(versions[0]?.metrics ?? {}))
   const figureOf = (name: string) => (each: VersionAnswer) => figure(each.metrics?.[name])
   const reasons = versions.flatMap(({ version, not_released: why }) =>
     why === undefined ? [] : [`${version} was not released: ${why}`],

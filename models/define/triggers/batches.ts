@@ -30,7 +30,7 @@ export interface ScheduledBatchSpec {
    * The triggers, as for `retrain`: `[cron('0 3 * * *'), whenFile(…), whenWatermark(…), afterWorkflow(…), onWebhook(…)]`. With triggers, a
    * complete day is scored at the next firing. Default: days are scored as soon as they are complete.
    */
-  when?: RetrainSpec | readonly (RetrainSpec | TriggerSpec)[]
+  when?: RetrainSpec | TriggerSpec | readonly (RetrainSpec | TriggerSpec)[]
   /** A Parquet file below the directory for batches, such as `out/{date}.parquet`. Default: the table `batch_predictions`. */
   to?: string
   /** The columns to copy to the predictions, to identify the rows. */

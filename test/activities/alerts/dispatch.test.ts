@@ -292,7 +292,7 @@ describe('alert dispatch', () => {
     ])
     const ok = [{ name: 'chat', target: { kind: 'slack', url: `${url}/chat` } }]
     for (const [wrong, said] of [
-      ['{', 'is no JSON'],
+      ['{', 'is not valid JSON'],
       [JSON.stringify([...ok, ...ok]), 'two channels have the name chat'],
     ] as const) {
       writeFileSync(deps.config.alertChannels, wrong)

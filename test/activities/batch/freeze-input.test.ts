@@ -64,6 +64,12 @@ it('a batch reads yes and no as true and false for a version that was trained on
     release: ['1.10', '2.0'],
   }))
 
+it('a batch finds the types of a CSV from all of its rows', async () => {
+  const numbers = Array.from({ length: 30_000 }, (_, at) => `${at},1,yes,1.10\n`).join('')
+  const { size } = await frozen(`id,size,member,release\n${numbers}A30001,2.5,no,1.10\n`, ['no', 'yes'])
+  expect([(size as number[]).length, (size as number[]).at(-1)]).toEqual([30_001, 2.5])
+})
+
 it('a batch names the column of a CSV whose numbers are texts', async () =>
   expect(frozen(text.replace('3.5', '3.5 cm'), ['no', 'yes'])).rejects.toThrow(
     'the input does not fit: the column "size" has the type VARCHAR, expected a number',

@@ -130,7 +130,7 @@ export const badFiles: BadFile[] = [
     bytes: goodFile,
     parquet: true,
     answer:
-      'models/data/roses.csv: the file is no Parquet file: declare it with csv(…), or export it as Parquet',
+      'models/data/roses.csv: the file is not a Parquet file: declare it with csv(…), or export it as Parquet',
   },
   {
     title: 'an Excel file',

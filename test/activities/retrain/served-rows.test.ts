@@ -374,7 +374,7 @@ describe('a snapshot of served rows', () => {
       { hours: -0.5, outcomes: [[-0.1, true]] },
     ])
     await expect(take(define({ minRows: 4 }))).rejects.toMatchObject({
-      message: `3 predictions of ${model} have a known outcome as of ${at(0)}, and 4 are needed: of 7 predictions, 1 are younger than 60 min, 1 have no outcome yet, 1 have an outcome that is no value of the label, 1 have no inputs in the log any more; the first in the log is of ${at(-7)}`,
+      message: `3 predictions of ${model} have a known outcome as of ${at(0)}, and 4 are needed: of 7 predictions, 1 are younger than 60 min, 1 have no outcome yet, 1 have an outcome that is not a value of the label, 1 have no inputs in the log any more; the first in the log is of ${at(-7)}`,
     })
   })
 })

@@ -95,14 +95,14 @@ describe('the result of a training program', () => {
     [
       'numbers that JSON has not',
       { 'replay.json': '{"rows": [[NaN, "red"]], "outputs": [1]}' },
-      /has a replay\.json that is no JSON: .*; NaN and Infinity are no JSON: write null, and "inf"/,
+      /has a replay\.json that is not valid JSON: .*; NaN and Infinity are no JSON: write null, and "inf"/,
     ],
     [
       'a curve cut off in a text with many quotes',
       { 'curve.json': String.raw`[{"note": "${String.raw`\"`.repeat(500_000)}` },
-      /has a curve\.json that is no JSON/,
+      /has a curve\.json that is not valid JSON/,
     ],
-    ['answers cut off', { 'replay.json': '{"rows": [' }, /has a replay\.json that is no JSON/],
+    ['answers cut off', { 'replay.json': '{"rows": [' }, /has a replay\.json that is not valid JSON/],
     ['few answers', { 'replay.json': { rows: [[1, 'red']], outputs: [1] } }, /with 1 rows, fewer than 200/],
     ['answers of another length', { 'replay.json': { rows: [], outputs: [1] } }, /of one length/],
     [

@@ -181,7 +181,7 @@ describe('a bundle is refused', () => {
     ['that is truncated', () => bundle().subarray(0, 3_000), /truncated within/],
     ['without its end', () => bundle().subarray(0, -512), /truncated or overwritten at byte|bytes follow/],
     ['with bytes behind its end', () => Buffer.concat([bundle(), Buffer.alloc(512)]), /bytes follow its end/],
-    ['that is something else', () => Buffer.from('hello'), /it is no bundle/],
+    ['that is something else', () => Buffer.from('hello'), /it is not a bundle/],
   ])('%s', async (_name, make, said) => {
     expect(await send(make())).toEqual([422, 'bundle_invalid', expect.stringMatching(said)])
   })

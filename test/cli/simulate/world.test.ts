@@ -41,7 +41,7 @@ it('an answer of the API carries its ticks, answers and outcomes', async () => {
 
 it.each([
   ['a line that is no tick', `${JSON.stringify(tick)}\n{"requests":1}`, /line 2 must have \{"requests"/],
-  ['a line that is no JSON', 'requests', /line 1 must have/],
+  ['a line that is not valid JSON', 'requests', /line 1 must have/],
   ['nothing', '\n', /holds no ticks/],
   ['an answer without ticks', JSON.stringify({ ...answer, ticks: [] }), /holds no ticks/],
   [

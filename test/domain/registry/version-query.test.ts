@@ -21,14 +21,14 @@ describe('conditions on metrics', () => {
   ])('%s', (text, value) => expect(parseConditions(text)).toEqual({ value }))
 
   it.each([
-    ['auc', /no condition such as auc>0.8/],
-    ['auc>', /no condition/],
-    ['auc>high', /no condition/],
-    ['auc>1e999', /no condition/],
-    ['auc>NaN', /no condition/],
-    ['auc=>0.8', /no condition/],
-    ['auc>0.8,', /"" is no condition/],
-    ['auc>0.8; drop table versions', /no condition/],
+    ['auc', /not a condition such as auc>0.8/],
+    ['auc>', /not a condition/],
+    ['auc>high', /not a condition/],
+    ['auc>1e999', /not a condition/],
+    ['auc>NaN', /not a condition/],
+    ['auc=>0.8', /not a condition/],
+    ['auc>0.8,', /"" is not a condition/],
+    ['auc>0.8; drop table versions', /not a condition/],
     ['area>0.8', /no metric "area"; there are auc, accuracy/],
     ['constructor>1', /no metric "constructor"/],
     ['auc>0,auc>0,auc>0,auc>0,auc>0,auc>0', /more than 5/],

@@ -55,7 +55,7 @@ describe('the project', () => {
   })
 
   it.each([
-    ['no JSON', '{', 'the file is no JSON'],
+    ['no JSON', '{', 'the file is not valid JSON'],
     ['a list', '[]', 'one object is required'],
     ['an unknown setting', '{"model": "m"}', 'there is no setting "model"; there are models,'],
     ['models outside', '{"models": "../m"}', 'models is a path inside the project, not "../m"'],

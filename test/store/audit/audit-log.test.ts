@@ -320,7 +320,7 @@ describe('the external heads', () => {
     )
     expect(await verify()).toMatch(/not signed/)
     writeFileSync(first, 'nonsense\n')
-    expect(await verify()).toBe(`line 1 of ${first} is no head`)
+    expect(await verify()).toBe(`line 1 of ${first} is not a head`)
     writeFileSync(first, text + '{"seq":99')
     writeFileSync(second, text)
     expect(await verify()).toBe('the rows after 5 are missing, there were 6')

@@ -201,7 +201,7 @@ describe('a release workflow ended from outside', () => {
     await after.reaches('awaiting_approval')
     expect(await findRelease(fixture.store, release.id)).toMatchObject({
       outcome: 'failed',
-      reason: 'the workflow was terminated',
+      reason: 'its workflow no longer runs: it was terminated, or a backup was restored',
     })
     expect(await arms(fixtureModel)).toEqual([{ arm: 'champion', version: first, shareBp: 10_000 }])
     await after.say('reject', 'anna')

@@ -204,7 +204,7 @@ describe('a champion whose schema differs from that of its predecessor', () => {
     expect(await findChampion(fixture.store, fixtureModel.name)).toMatchObject({ version: champion })
     expect(await findRelease(fixture.store, release.id)).toMatchObject({
       outcome: 'rolled_back',
-      reason: `the workflow was terminated; ${incompatibility}`,
+      reason: `its workflow no longer runs: it was terminated, or a backup was restored; ${incompatibility}`,
     })
     await after.say('abort', 'anna')
     await after.result()

@@ -196,7 +196,7 @@ describe('the file of metric sources', () => {
       )
     }
     expect(await readMetricSources(join(folder, 'absent.json'))).toEqual({})
-    expect(await issueOf(`{ "shop": "${token}`)).toMatch(/is no JSON/)
+    expect(await issueOf(`{ "shop": "${token}`)).toMatch(/is not valid JSON/)
     expect(await issueOf(`{ "shop": "${token}`)).not.toContain(token)
     expect(await issueOf('{"shop": {"kind": "sql", "url": "http://x"}}')).toContain('shop.url')
     expect(await issueOf('{"shop": {"kind": "ftp"}}')).toContain('shop.kind')

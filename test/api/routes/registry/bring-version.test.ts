@@ -168,7 +168,7 @@ describe('an artifact', () => {
   })
 
   it.each([
-    ['is no JSON', '{', /columns.json is no JSON/],
+    ['is not valid JSON', '{', /columns.json is not valid JSON/],
     ['names a column twice', '[{"name":"a","name":"b"}]', /columns.json has "name" twice in one object/],
   ])('whose columns.json %s is refused', async (_what, columns, why) => {
     const form = formOf({ artifact: new Blob([model]), columns: new Blob([columns]) })

@@ -225,7 +225,7 @@ describe('a search', () => {
   it.each([
     ['status=live', /status: is one of drill, champion/],
     ['metric=area>1', /metric: there is no metric "area"; there are auc/],
-    ['metric=auc', /metric: "auc" is no condition/],
+    ['metric=auc', /metric: "auc" is not a condition/],
     ['since=yesterday', /since: Invalid time "yesterday"/],
     ['until=2026-02-30', /until: Invalid time "2026-02-30"/],
     ['since=2026-02-02&until=2026-02-01', /is not after since/],

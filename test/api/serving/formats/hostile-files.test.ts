@@ -130,8 +130,8 @@ const files: readonly HostileFile[] = [
     () => changed('xgboost-binary', /"num_feature":"8"/g, '"num_feature":"4000000000"'),
     /columns, more than/,
   ],
-  ['xgboost-cut.json', () => half(Buffer.from(textOf('xgboost-binary'))), /no complete JSON/],
-  ['xgboost-deep.json', () => deep('{"learner":', '}'), /gradient_booster|no complete JSON/],
+  ['xgboost-cut.json', () => half(Buffer.from(textOf('xgboost-binary'))), /not complete JSON/],
+  ['xgboost-deep.json', () => deep('{"learner":', '}'), /gradient_booster|not complete JSON/],
   ['xgboost-cut.ubj', () => half(cases.find(({ name }) => name === 'xgboost-binary-ubj-0')!.bytes), /UBJSON/],
   [
     'catboost-nan.json',

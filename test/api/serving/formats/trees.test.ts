@@ -90,9 +90,9 @@ describe('a file that is not a model', () => {
     ['a binary of CatBoost', () => Buffer.from('CBM1....'), /format='json'/],
     ['some text', () => Buffer.from('a,b\n1,2\n'), /not a model of LightGBM/],
     ['another JSON', () => Buffer.from('{"a": 1}'), /not a model of LightGBM/],
-    ['deeply nested', () => Buffer.from(deep), /gradient_booster|no complete JSON/],
+    ['deeply nested', () => Buffer.from(deep), /gradient_booster|not complete JSON/],
     ['truncated text', () => whole.subarray(0, whole.length / 2), /truncated/],
-    ['truncated JSON', () => boosters.subarray(0, boosters.length / 2), /no complete JSON/],
+    ['truncated JSON', () => boosters.subarray(0, boosters.length / 2), /not complete JSON/],
     [
       'truncated UBJSON',
       () => caseOf('xgboost-binary-ubj').bytes.subarray(0, 900),
