@@ -50,6 +50,45 @@ function issuesOfPaths(page: string, text: string): string[] {
   })
 }
 
+/** Words of the sources: identifiers, tables, fields and codes. Names in this file do not count. */
+const sourceWords = new Set(
+  execFileSync(
+    'git',
+    [
+      'ls-files',
+      '-co',
+      '--exclude-standard',
+      '--',
+      '*.ts',
+      '*.tsx',
+      '*.mjs',
+      '*.sql',
+      '*.py',
+      '*.json',
+      '*.proto',
+      '*.yaml',
+      '*.yml',
+    ],
+    {
+      cwd: checkout,
+      encoding: 'utf8',
+    },
+  )
+    .split('\n')
+    .filter((path) => path !== '' && !path.endsWith('docs/links.test.ts') && existsSync(join(checkout, path)))
+    .flatMap((path) => textOf(path).match(/\w+/g) ?? []),
+)
+/** Names of other projects, and a code that is put together. */
+const foreignWords = new Set(['error_message', 'raw_output_contents', 'pred_contrib', 'ab_worse'])
+
+/** Returns the identifiers, tables and codes that a page names and no source has. */
+const issuesOfNames = (text: string): string[] =>
+  codeOf(text).flatMap((code) => {
+    const name = /^([A-Za-z]\w*)(?:\(\))?$/.exec(code)?.[1]
+    const isOurs = name !== undefined && /[a-z][A-Z]|_/.test(name) && !foreignWords.has(name)
+    return isOurs && !sourceWords.has(name) ? [`${name} is in no source`] : []
+  })
+
 interface Typed {
   words: string[]
   flags: string[]
@@ -95,12 +134,20 @@ function issuesOfCommands(text: string): string[] {
   })
 }
 
+/** The reports of benches also name what peers have, and the changelog what is gone. */
+const guides = pages.filter(
+  (page) => page.startsWith('docs/') || (!page.includes('/') && page !== 'CHANGELOG.md'),
+)
+
 describe('every page', () => {
   it.each(pages)('%s has existing link targets only', (page) =>
     expect(issuesOfLinks(page, textOf(page))).toEqual([]),
   )
   it.each(pages)('%s names existing files only', (page) =>
     expect(issuesOfPaths(page, textOf(page))).toEqual([]),
+  )
+  it.each(guides)('%s names existing identifiers, tables and codes only', (page) =>
+    expect(issuesOfNames(textOf(page))).toEqual([]),
   )
   it.each(pages)('%s names existing commands only', (page) =>
     expect(issuesOfCommands(textOf(page))).toEqual([]),
@@ -166,3 +213,8 @@ describe('the link check detects', () => {
       { language: 'ts', text: 'c', line: 7, notes: {} },
     ]))
 })
+
+it('the check of names detects a table and an activity that are not there', () =>
+  expect(
+    issuesOfNames('`alert_notifications`, `alert_letters`, `checkLabelDrift` and `judgeLabelTide()`'),
+  ).toEqual(['alert_letters is in no source', 'judgeLabelTide is in no source']))
