@@ -104,7 +104,8 @@ async function recordRefusal(
         kind: 'release_failed',
         severity: 'warning',
         message: `${what}: ${refused}`,
-        evidence: { version, release: id, queued: turn },
+        // Names no release, whose page an alert would link to: it has none.
+        evidence: { version, queued: turn },
       })
   })
 }
