@@ -81,8 +81,9 @@ async function openInput(
 }
 
 /**
- * Finds the types from all rows, because a key may become a text after a million numbers. Reads categories as text, because DuckDB would read yes and no as true and false. A version whose vocabulary is true and false was
- * trained on such booleans, so its categories are read the same way.
+ * Finds the types from all rows, because a key may become a text after a million numbers. Reads categories as text, because DuckDB would
+ * read yes and no as true and false. A version whose vocabulary is true and false was trained on such booleans, so its categories are read
+ * the same way.
  */
 async function readCsv(duck: Duck, path: string, { features, preprocessing }: Manifest): Promise<string> {
   const described = await duck.rows<{ column_name: string }>(`describe from read_csv(${textLiteral(path)})`)

@@ -153,12 +153,9 @@ export const successorOf = (
   [proven, standby].find((version) => version !== undefined && !rolledBack.has(version))
 
 /** The route of a replica without a lease: the last version that passed its probation, counted for no release. */
-export function fenced(route: Route): Route {
-  const { shadow: _shadow, targeted: _targeted, release: _release, ...rest } = route
-  return { ...rest, arms: [{ arm: 'champion', version: route.proven, shareBp: totalBp }] }
-}
+export const fenced = (route: Route): Route => championAlone(route, route.proven)
 
-/** The route of a model with a kill switch: one version, counted for no release. */
+/** The route of one version, counted for no release, such as that of a model with a kill switch. */
 export function championAlone(route: Route, version: string): Route {
   const { shadow: _shadow, targeted: _targeted, release: _release, guard: _guard, ...rest } = route
   return { ...rest, arms: [{ arm: 'champion', version, shareBp: totalBp }] }

@@ -56,6 +56,9 @@ const refusedHeaders =
 const isNamed = (part: unknown): boolean =>
   typeof part === 'object' && part !== null && 'name' in part && 'value' in part
 
+const unnamed = (field: string): string =>
+  `${field} must have a name and a value, such as { "name": "x-preview", "value": "on" }`
+
 /** The issues of a target, each with its field; empty when it is valid. A route or a policy may have been edited by hand. */
 export function issuesOfTarget(target: CallerTarget): string[] {
   const { issues, need } = policyIssues()
@@ -63,11 +66,8 @@ export function issuesOfTarget(target: CallerTarget): string[] {
     ['header', 'attribute', 'routingKeys'].includes(name),
   )
   if (given.length !== 1) return ['header, attribute or routingKeys is required, and only one of them']
-  if ('routingKeys' in target) {
-    if (!Array.isArray(target.routingKeys)) return ['routingKeys must be a list of texts']
-  } else if (!isNamed('header' in target ? target.header : target.attribute))
-    return [`${given[0]!} must have a name and a value, such as { "name": "x-preview", "value": "on" }`]
   if ('header' in target) {
+    if (!isNamed(target.header)) return [unnamed('header')]
     const { name, value } = target.header
     need(headerName.test(name), `header.name is a header in lower case, such as x-preview, not ${name}`)
     need(
@@ -79,6 +79,7 @@ export function issuesOfTarget(target: CallerTarget): string[] {
       `header.value is 1 to ${maxValueLength} visible characters of ASCII`,
     )
   } else if ('attribute' in target) {
+    if (!isNamed(target.attribute)) return [unnamed('attribute')]
     const { name, value } = target.attribute
     need(name !== '', 'attribute.name is empty')
     need(
@@ -87,6 +88,7 @@ export function issuesOfTarget(target: CallerTarget): string[] {
     )
   } else {
     const { routingKeys } = target
+    if (!Array.isArray(routingKeys)) return ['routingKeys must be a list of texts']
     need(
       routingKeys.length > 0 && routingKeys.length <= maxRoutingKeys,
       `routingKeys lists 1 to ${maxRoutingKeys} keys, not ${routingKeys.length}`,

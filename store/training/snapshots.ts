@@ -45,7 +45,7 @@ export async function listSnapshotFloods(database: Database, digest: string): Pr
 /** Whether the rows of two snapshots were split into parts by different rules. False when a rule is unknown. */
 export async function areSplitDifferently(database: Database, one: string, other: string): Promise<boolean> {
   const [found] = await database.query<{ differ: boolean | null }>(sql`
-    select a.source::jsonb -> 'split' <> b.source::jsonb -> 'split' as differ
+    select a.source -> 'split' <> b.source -> 'split' as differ
     from snapshots a, snapshots b where a.digest = ${one} and b.digest = ${other}`)
   return found?.differ === true
 }

@@ -204,8 +204,8 @@ export const plants: readonly Plant[] = [
     'fenced-keeps-canary',
     'a replica without its lease goes on with its route',
     'domain/serving/route.ts',
-    "arms: [{ arm: 'champion', version: route.proven, shareBp: totalBp }] }",
-    'arms: route.arms }',
+    '=> championAlone(route, route.proven)',
+    '=> route',
   ),
   plant(
     'reduced-keeps-canary',
