@@ -13,7 +13,13 @@ export interface IntroducedReplica extends ProcessIdentity {
   id: string
 }
 
-/** Stores the process of a replica, and ends the leases of other replicas of its machine whose process is gone. Returns their ids. */
+/** The payload of the notification that a replica has started. No model can have this name. */
+export const replicaStarted = 'replica started'
+
+/**
+ * Stores the process of a replica, ends the leases of other replicas of its machine whose process is gone, and notifies the rest.
+ * Returns the ids of those that were gone.
+ */
 export async function introduceReplica(
   database: Database,
   { id, machine, process, isAlive }: IntroducedReplica,
@@ -25,6 +31,7 @@ export async function introduceReplica(
     order by id`)
   const killed = others.filter((each) => !isAlive(each.process)).map((each) => each.id)
   for (const each of killed) await endLease(database, each)
+  await database.query(sql`select pg_notify('tenure_routing', ${replicaStarted})`)
   return killed
 }
 
@@ -32,18 +39,19 @@ export async function introduceReplica(
 export type PeerReplica = Pick<Replica, 'id' | 'host' | 'url'>
 
 /**
- * The other replicas whose lease may be in force. A later order waits for silent ones only until this process has observed them for a
- * whole lease.
+ * The other replicas whose lease may be in force or ended less than an hour ago: one of those may still serve. A later order waits for
+ * silent ones only until this process has observed them for a whole lease.
  */
 export async function observePeers(store: Store, id: string): Promise<PeerReplica[]> {
   await shortenLeases(store)
-  const { live, gone } = await listRecentReplicas(store)
+  const { live, silent, gone } = await listRecentReplicas(store)
   if (gone.length > 0)
     await endGoneLeases(
       store,
       gone.map((each) => each.id),
     )
-  return live.filter((each) => each.id !== id).map(({ id: peer, host, url }) => ({ id: peer, host, url }))
+  const others = [...live, ...silent].filter((each) => each.id !== id)
+  return others.map(({ id: peer, host, url }) => ({ id: peer, host, url }))
 }
 
 /** Shortens each lease that ends later than a renewal at this moment could. */

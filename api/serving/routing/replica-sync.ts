@@ -13,7 +13,12 @@ import {
   type Replica,
 } from '../../../store/serving/replicas.ts'
 import { readSilence } from '../../../store/release/drills.ts'
-import { introduceReplica, observePeers, type PeerReplica } from '../../../store/serving/replica-leases.ts'
+import {
+  introduceReplica,
+  observePeers,
+  replicaStarted,
+  type PeerReplica,
+} from '../../../store/serving/replica-leases.ts'
 import { acknowledgeKillSwitch } from '../../../store/serving/kill-switches.ts'
 import { writeTicks } from '../../../store/release/tick-counters.ts'
 import { writeFeatureCounts } from '../../../store/serving/feature-counts.ts'
@@ -157,17 +162,15 @@ export function startReplicaSync(deps: ReplicaDeps) {
   if (meter !== undefined)
     loops.push(repeat(() => writeUsage(meter), resourcesMs, 'the resource usage was not stored'))
   const { onPeers } = deps
-  if (onPeers !== undefined)
-    loops.push(
-      repeat(
-        async () => onPeers(await observePeers(store, replica.id)),
-        peersMs,
-        'the replicas were not read',
-      ),
-    )
+  const peers =
+    onPeers &&
+    repeat(async () => onPeers(await observePeers(store, replica.id)), peersMs, 'the replicas were not read')
+  if (peers !== undefined) loops.push(peers)
   const unlisten = store.listen('tenure_routing', (payload) => {
     // A new connection may lead to another server, or to one restored from a backup, without the acknowledgements.
     if (payload === undefined) acknowledger.repeatAll()
+    // A rollback that arrives when Postgres has just become unreachable must reach a new replica too.
+    if (payload === undefined || payload === replicaStarted) void peers?.wake()
     void routes.wake()
   })
 

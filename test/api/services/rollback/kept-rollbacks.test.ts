@@ -7,7 +7,8 @@ import { signOrder } from '../../../../api/serving/routing/kept-rollbacks.ts'
 import { DomainError } from '../../../../domain/errors.ts'
 import { openArtifacts } from '../../../../store/artifacts.ts'
 import { findActiveKeys } from '../../../../store/access/api-keys.ts'
-import { findArtifact } from '../../../../store/serving/replicas.ts'
+import { introduceReplica } from '../../../../store/serving/replica-leases.ts'
+import { endLease, findArtifact, renewLease } from '../../../../store/serving/replicas.ts'
 import { findChampion } from '../../../../store/registry/champions.ts'
 import { irisRow, irisSpec } from '../../../support/serving/artifact.ts'
 import { writeChampion } from '../../../support/serving/registration.ts'
@@ -16,6 +17,7 @@ import {
   openServingFixture,
   startApi,
   replicaOfTest,
+  until,
   type ReplicaOptions,
   type ServingFixture,
   type TestApi,
@@ -128,6 +130,20 @@ it('the response names a replica that cannot store the order on its disk', async
   expect(json['replicas']).toMatchObject([{ id: api.id, state: 'follows', reason }])
   expect(json['message']).toContain(`replica ${api.id} on test follows, but ${reason}`)
   expect(api.ask(model, body).version).toBe(second)
+})
+
+it('the response names a replica that was not reached and whose lease ended a moment ago', async () => {
+  const id = uniqueName('lapsed')
+  const lapsed = { id, host: 'far', pid: 1, url: 'http://127.0.0.1:1', buildId: 'b' }
+  await renewLease(fixture.store, { replica: lapsed, leaseMs: -1 })
+  // The notification makes the other replicas read the list at once.
+  await introduceReplica(fixture.store, { id, machine: id, process: id, isAlive: () => true })
+  await until(() => Promise.resolve(api.serving.peers().some((peer) => peer.id === id)), 'the replica')
+  losePostgres()
+  const { json } = await order()
+  await endLease(fixture.store, id)
+  expect(json['replicas']).toContainEqual({ id, host: 'far', state: 'silent' })
+  expect(json['message']).toContain(`replica ${id} on far was not reached`)
 })
 
 it('a replica that keeps an order and has lost the version to return to refuses instead of serving the other', async () => {

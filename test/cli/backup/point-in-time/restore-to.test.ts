@@ -99,9 +99,11 @@ beforeAll(async () => {
   })
   await until(async () => (await listBases(copies())).length > 0, 'the base')
   await note(fixture.store, 'note 1')
-  const [now] = await fixture.store.query<{ now: Date }>(sql`select clock_timestamp() as now`)
-  moment = now!.now.toISOString()
-  // Times of Postgres have microseconds; the moment has none.
+  // Times of Postgres have microseconds; the moment has none, and must not be cut to before the note.
+  const [next] = await fixture.store.query<{ at: Date }>(
+    sql`select date_trunc('milliseconds', clock_timestamp()) + interval '1 millisecond' as at`,
+  )
+  moment = next!.at.toISOString()
   await until(async () => Date.now() > Date.parse(moment) + 2, 'the next milliseconds')
   await note(fixture.store, 'note 2')
   await fixture.store.query(sql`select pg_switch_wal()`)
