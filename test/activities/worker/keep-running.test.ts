@@ -41,6 +41,8 @@ let connection: Connection
 let databaseUrl: string
 let config: ReturnType<typeof readConfig>
 let round: () => Promise<Round>
+/** The workflows and schedules of the warnings in the log. */
+const warned: string[] = []
 beforeAll(async () => {
   databaseUrl = await migratedDatabase()
   store = openPatientStore(databaseUrl, { max: 3, onError: () => {} })
@@ -86,7 +88,7 @@ it('starts what never ran, and is quiet from then on', async () => {
     { name: model, definition, codeDigest: 'sha256:x' },
     { name: other, definition: fromAnotherBuild, codeDigest: 'sha256:y' },
   ])
-  const log = { debug() {}, info() {}, warn() {}, error() {} }
+  const log = { debug() {}, info() {}, warn: ({ id }: { id: string }) => void warned.push(id), error() {} }
   // Several rounds check all workflows.
   round = createKeeper({ store, config, log } as unknown as Deps, client, { maxDescribed: 1 })
   expect(await problems()).toEqual([expect.stringContaining('missing: workflow alerts')])
@@ -142,6 +144,8 @@ it('raises an alert for a paused schedule until it is resumed, and leaves it pau
   await handle.pause('holidays')
   await reports('paused', `retrain/${model}`)
   expect(await openAlerts()).toEqual([`schedule_paused/retrain/${model}`])
+  await round()
+  expect(warned.filter((id) => id === `retrain/${model}`)).toHaveLength(1)
   expect(await problems()).toEqual([expect.stringContaining('paused (holidays)')])
   expect((await handle.describe()).state.paused).toBe(true)
   await handle.unpause()

@@ -10,7 +10,7 @@ import { runCommand } from '../../support/command-line.ts'
 const asked: string[] = []
 const server = createServer(({ url = '' }, response) => {
   asked.push(url)
-  const [, field = ''] = /^\/v1\/([a-z-]+)\?/.exec(url) ?? []
+  const [, field = ''] = /^\/v1\/([a-z-]+)(?:\?|$)/.exec(url) ?? []
   const body = { [field]: [], models: [{ name: 'iris' }] }
   response.writeHead(200, { 'content-type': 'application/json' }).end(JSON.stringify(body))
 })
@@ -35,6 +35,11 @@ it('releases, versions and what else is listed by model', () => {
   expect(ofModels.map(({ name }) => name).sort()).toEqual(
     ['audit', 'batch', 'drills', 'erasures', 'releases', 'triggers', 'versions'].sort(),
   )
+})
+
+it('releases says which ones there are none of', async () => {
+  expect((await tenure('releases')).out).toContain('No releases yet')
+  expect((await tenure('releases', '--open')).out).toBe('No release is open.\n')
 })
 
 describe.each(ofModels.map(({ name }) => name))('%s', (group) => {

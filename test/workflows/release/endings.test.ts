@@ -64,7 +64,8 @@ describe('a release is refused', () => {
   ])('%s', async (_name, reason, version) => {
     const fixtureModel = await fixture.model()
     const first = await fixtureModel.champion()
-    const release = await fixtureModel.start(await version(fixtureModel, first))
+    const candidate = await version(fixtureModel, first)
+    const release = await fixtureModel.start(candidate)
     expect(await release.result()).toMatchObject({
       outcome: 'failed',
       reason: expect.stringMatching(reason) as string,
@@ -72,9 +73,12 @@ describe('a release is refused', () => {
     expect(await findRelease(fixture.store, release.id)).toBeUndefined()
     expect(await findOpenRelease(fixture.store, fixtureModel.name)).toBeUndefined()
     // The user who started it does not wait for the workflow.
-    expect(await listAlerts(fixture.store, { model: fixtureModel.name })).toMatchObject([
+    const alerts = await listAlerts(fixture.store, { model: fixtureModel.name })
+    expect(alerts).toMatchObject([
       { kind: 'release_failed', severity: 'warning', message: expect.stringMatching(reason) as string },
     ])
+    // Its page would not exist.
+    expect(alerts[0]!.evidence).toEqual({ version: candidate })
   })
 
   it('beside another release of the model, under any workflow id', async () => {

@@ -1,4 +1,4 @@
-/** Tests that `tenure versions`, against a stub of the API, says why a version was not released. */
+/** Tests that `tenure versions`, against a stub of the API, shows the primary metric and says why a version was not released. */
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { once } from 'node:events'
@@ -7,7 +7,7 @@ import { versionsGroup } from '../../../../cli/commands/registry/versions.ts'
 import { exitCodes } from '../../../../cli/exit-codes.ts'
 import { runCommand } from '../../../support/command-line.ts'
 
-it('versions says below the table why a version was not released', async () => {
+it('versions shows the primary metric, and below the table why a version was not released', async () => {
   const version = (minor: number, more: object) => ({
     version: `iris_v1.${minor}.0`,
     model: 'iris',
@@ -17,7 +17,8 @@ it('versions says below the table why a version was not released', async () => {
     created_at: '2026-01-01T00:00:00Z',
     ...more,
   })
-  const versions = [version(1, { not_released: 'the champion has changed' }), version(0, {})]
+  const metrics = { brier: 0.2, calibration: 0.1, logLoss: 0.6, auc: 0.7 }
+  const versions = [version(1, { not_released: 'the champion has changed', metrics }), version(0, {})]
   const server = createServer((_request, response) => {
     response.writeHead(200, { 'content-type': 'application/json' }).end(JSON.stringify({ versions }))
   }).listen(0, '127.0.0.1')
@@ -28,4 +29,6 @@ it('versions says below the table why a version was not released', async () => {
   expect(code).toBe(exitCodes.done)
   expect(out.match(/was not released.*/g)).toEqual(['was not released: the champion has changed'])
   expect(out).toContain('iris_v1.1.0 was not released')
+  // Three of the metrics fit, the primary one first.
+  expect(out).toMatch(/AUC +BRIER +CALIBRATION/i)
 })
