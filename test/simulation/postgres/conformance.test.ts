@@ -14,6 +14,7 @@ import {
   findIncompatibilities,
   findPromotion,
   findRollbackTarget,
+  isRolledBack,
   lockChampion,
   markKnownGood,
   markVersionRolledBack,
@@ -222,6 +223,7 @@ describe('the in-memory database', () => {
           (on) => findArtifact(on, version).then(({ artifactDigest }) => artifactDigest),
           (on) => findChampion(on, model),
           (on) => lockChampion(on, model),
+          (on) => isRolledBack(on, { model, version }),
           (on) => moveChampion(on, { model, to: version, cause: 'promotion', actor: 'a', reason: 'r' }),
           (on) =>
             moveChampion(on, {

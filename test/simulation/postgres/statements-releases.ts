@@ -174,6 +174,13 @@ export const releaseStatements: Statements = {
       return []
     },
   ],
+  f794bdb5: [
+    'isRolledBack',
+    (query, [model, version]) => {
+      const row = query.find('versions', version as string)
+      return row?.['model'] === model && (row?.['rolled_back_at'] ?? null) !== null ? [{}] : []
+    },
+  ],
   '34a2b03b': [
     'findReleasable',
     (query, [version]) => {
