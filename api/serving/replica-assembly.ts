@@ -78,7 +78,7 @@ export interface Serving extends Answering {
   replica: Pick<Replica, 'id' | 'host'>
   /** Returns the other live replicas, as last read from Postgres. */
   peers(): readonly Pick<Replica, 'id' | 'host' | 'url'>[]
-  rollbacks: Pick<KeptRollbacks, 'list' | 'keyOf'> & {
+  rollbacks: Pick<KeptRollbacks, 'list' | 'keyOf' | 'senderOf'> & {
     /**
      * Applies and stores a rollback order. Returns the version that serves instead; `isStored` is false when the disk failed. Throws
      * `no_rollback_target` without a version to serve.

@@ -18,6 +18,7 @@ export const alertKinds = [
   'release_expired',
   'release_superseded',
   'release_failed',
+  'rollback_dropped',
   'break_glass',
   'drill_failed',
   'drill_not_held',

@@ -148,6 +148,13 @@ export const findActiveKeys = (database: Database) =>
     from api_keys
     where revoked_at is null and (expires_at is null or expires_at > now()) order by id`)
 
+/** The key with this id, if it was valid at this time, in milliseconds. */
+export const findKeyAt = (database: Database, { id, atMs }: { id: string; atMs: number }) =>
+  rowsFrom(database).find<Pick<ActiveKey, 'id' | 'name' | 'role' | 'models'>>(sql`
+    select id, name, role, models from api_keys
+    where id = ${id} and coalesce(revoked_at > to_timestamp(${atMs / 1_000}), true)
+      and coalesce(expires_at > to_timestamp(${atMs / 1_000}), true)`)
+
 /**
  * Creates the first admin key of a new database and returns it, once; undefined when a key has ever existed. `made` holds the keys of
  * failed attempts by id, because Postgres may have stored one although the attempt failed.

@@ -49,3 +49,6 @@ export function verifyCommand(
   const claim = verifyClaim(verifier, kind, said, { signature, signedMs: nowMs })
   return claim !== undefined && claim.untilMs > nowMs ? claim.keyId : undefined
 }
+
+/** When the command was signed, in milliseconds; NaN for a text that is not a signature. */
+export const signedMsOf = (signature: string): number => Number(signature.split('.')[1]) - validMs

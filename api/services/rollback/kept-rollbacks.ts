@@ -5,8 +5,9 @@
 import { DomainError, isError } from '../../../domain/errors.ts'
 import { commandRoles } from '../../../domain/release/state.ts'
 import { isNewer } from '../../../domain/serving/route.ts'
-import { findActiveKeys } from '../../../store/access/api-keys.ts'
+import { findKeyAt } from '../../../store/access/api-keys.ts'
 import { noteSubject } from '../../../store/access/idempotency.ts'
+import { upsertAlert } from '../../../store/monitoring/alerts.ts'
 import type { RoutingPlace } from '../../../store/serving/routing.ts'
 import { canAccessModel, type Actor } from '../../auth/authentication.ts'
 import type { CommandDeps } from '../../deps.ts'
@@ -81,21 +82,24 @@ async function sendTo(
   }
 }
 
-/** Carries stored orders out in Postgres. Drops an order whose key was revoked, or that is older than a day. */
+/**
+ * Carries stored orders out in Postgres. The sender's key must have been valid when it signed: the sender was told that the order is
+ * carried out. Drops a refused order, with an alert.
+ */
 export async function settleKeptRollbacks(deps: CommandDeps): Promise<void> {
   const { serving, store, log } = deps
   for (const order of serving.rollbacks.list()) {
     const { id, model, version, by, reason } = order
     let place: RoutingPlace | undefined
     try {
-      const keyId = serving.rollbacks.keyOf(order)
-      const key = (await findActiveKeys(store)).find((each) => each.id === keyId)
+      const sender = serving.rollbacks.senderOf(order)
+      const key = sender && (await findKeyAt(store, { id: sender.keyId, atMs: sender.signedMs }))
       const allowed = key !== undefined && commandRoles.rollback.includes(key.role)
       const models = key?.models && new Set(key.models)
       if (!allowed || !canAccessModel({ ...key, models }, model))
         throw new DomainError(
           'forbidden',
-          `the key of ${by} may not roll ${model} back, or the order is too old`,
+          `the key of ${by} could not roll ${model} back when it ordered that`,
         )
       await noteSubject(store, { keyId: key.id, id, version })
       const done = await writeRollback(deps, { id: key.id, name: by }, { id, model, version, reason })
@@ -105,6 +109,7 @@ export async function settleKeptRollbacks(deps: CommandDeps): Promise<void> {
       if (!isError(error)) throw error
       const { code, message } = error
       if (code === 'postgres_unavailable' || code === 'stale_generation') throw error
+      await reportDropped(deps, order, message)
       log.warn({ model, version, by, code }, `kept rollback dropped: ${message}`)
     }
     // The order holds its version back until the written route does, here and after a restart. The next attempt then finds it carried
@@ -115,3 +120,20 @@ export async function settleKeptRollbacks(deps: CommandDeps): Promise<void> {
     if (!isHeld) await serving.rollbacks.drop(id)
   }
 }
+
+/** Its sender was told that the order is carried out, and its version may serve again. */
+const reportDropped = (
+  { store }: CommandDeps,
+  { id, model, version, by, reason }: KeptRollback,
+  why: string,
+): Promise<number> =>
+  upsertAlert(store, {
+    dedupeKey: `rollback_dropped/${id}`,
+    model,
+    kind: 'rollback_dropped',
+    severity: 'critical',
+    message:
+      `The rollback of ${version} that ${by} ordered while Postgres was away was not carried out: ${why}. ` +
+      `If ${version} serves, order it again: \`tenure rollback ${model}\``,
+    evidence: { version, by, reason },
+  })

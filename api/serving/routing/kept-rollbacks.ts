@@ -5,7 +5,12 @@
  */
 import { mkdir, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { signCommand, verifyCommand, type SignedCommand } from '../../../store/signing/command-signatures.ts'
+import {
+  signCommand,
+  signedMsOf,
+  verifyCommand,
+  type SignedCommand,
+} from '../../../store/signing/command-signatures.ts'
 import type { Signer } from '../../../store/signing/signing-key.ts'
 
 export interface KeptRollback {
@@ -26,8 +31,10 @@ export interface KeptRollbacks {
   keep(order: KeptRollback): Promise<void>
   /** Deletes an order, on the disk for every replica of it. The routes on the disk must then be newer than the order. */
   drop(id: string): Promise<void>
-  /** The key that signed the order; undefined for an invalid signature or an order older than a day. */
+  /** The key that signed an order that arrives; undefined for an invalid signature or an order older than a day. */
   keyOf(order: KeptRollback): string | undefined
+  /** The key that signed a stored order, of any age, and when; undefined for an invalid signature. */
+  senderOf(order: KeptRollback): { keyId: string; signedMs: number } | undefined
 }
 
 const claimOf = ({ id, model, version, by, reason }: Omit<KeptRollback, 'signature'>): SignedCommand => ({
@@ -50,8 +57,13 @@ export async function openKeptRollbacks(
   directory: string,
   { signer, slot, nowMs }: { signer: Signer; slot: string; nowMs: () => number },
 ): Promise<KeptRollbacks> {
-  const keyOf = (order: KeptRollback): string | undefined =>
-    verifyCommand(signer, claimOf(order), { signature: order.signature, nowMs: nowMs() })
+  const keyAt = (order: KeptRollback, atMs: number): string | undefined =>
+    verifyCommand(signer, claimOf(order), { signature: order.signature, nowMs: atMs })
+  const senderOf: KeptRollbacks['senderOf'] = (order) => {
+    const signedMs = signedMsOf(order.signature)
+    const keyId = keyAt(order, signedMs)
+    return keyId === undefined ? undefined : { keyId, signedMs }
+  }
   const nameOf = (id: string): string => `-${id.replaceAll(/[^\w-]/g, '_')}.json`
   const listNames = async (end: string): Promise<string[]> =>
     (await readdir(directory).catch(() => [])).filter((name) => name.endsWith(end))
@@ -59,10 +71,11 @@ export async function openKeptRollbacks(
   for (const name of await listNames('.json')) {
     const text = await readFile(join(directory, name), 'utf8').catch(() => '')
     const order = parsed(text)
-    if (order !== undefined && keyOf(order) !== undefined) orders.set(order.id, order)
+    if (order !== undefined && senderOf(order) !== undefined) orders.set(order.id, order)
   }
   return {
-    keyOf,
+    keyOf: (order) => keyAt(order, nowMs()),
+    senderOf,
     of: (model) => [...orders.values()].filter((order) => order.model === model),
     list: () => [...orders.values()],
     async keep(order) {

@@ -1,6 +1,7 @@
 /** Tests rollbacks that replicas store while Postgres is away. After the response, only replicas that it names may serve the version. */
 import { mkdirSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import sql from 'sql-template-tag'
 import { afterAll, afterEach, beforeAll, beforeEach, expect, it } from 'vitest'
 import { settleKeptRollbacks } from '../../../../api/services/rollback/kept-rollbacks.ts'
 import { signOrder } from '../../../../api/serving/routing/kept-rollbacks.ts'
@@ -9,6 +10,7 @@ import { openArtifacts } from '../../../../store/artifacts.ts'
 import { findActiveKeys } from '../../../../store/access/api-keys.ts'
 import { introduceReplica } from '../../../../store/serving/replica-leases.ts'
 import { endLease, findArtifact, renewLease } from '../../../../store/serving/replicas.ts'
+import { listAlerts } from '../../../../store/monitoring/alerts.ts'
 import { findChampion } from '../../../../store/registry/champions.ts'
 import { irisRow, irisSpec } from '../../../support/serving/artifact.ts'
 import { writeChampion } from '../../../support/serving/registration.ts'
@@ -130,6 +132,42 @@ it('the response names a replica that cannot store the order on its disk', async
   expect(json['replicas']).toMatchObject([{ id: api.id, state: 'follows', reason }])
   expect(json['message']).toContain(`replica ${api.id} on test follows, but ${reason}`)
   expect(api.ask(model, body).version).toBe(second)
+})
+
+it('an order is carried out although its key has expired or was revoked meanwhile', async () => {
+  const heal = losePostgres()
+  await order()
+  heal()
+  const [found] = (await findActiveKeys(fixture.store)).filter(({ name }) => name === 'olga')
+  const change = sql`update api_keys set expires_at = clock_timestamp(), revoked_at = clock_timestamp()`
+  await fixture.store.query(sql`${change} where id = ${found!.id}`)
+  await settleKeptRollbacks(api.deps)
+  await fixture.store.query(
+    sql`update api_keys set expires_at = null, revoked_at = null where id = ${found!.id}`,
+  )
+  expect(await championNow()).toBe(second)
+  expect(await listAlerts(fixture.store, { model })).toEqual([])
+})
+
+it('an order that Postgres refuses is dropped with an alert', async () => {
+  const heal = losePostgres()
+  await order()
+  heal()
+  const [found] = (await findActiveKeys(fixture.store)).filter(({ name }) => name === 'olga')
+  await fixture.store.query(sql`update api_keys set role = 'viewer' where id = ${found!.id}`)
+  await settleKeptRollbacks(api.deps)
+  await fixture.store.query(sql`update api_keys set role = 'operator' where id = ${found!.id}`)
+  expect(api.serving.rollbacks.list()).toEqual([])
+  expect(api.ask(model, body).version).toBe(third)
+  expect(await listAlerts(fixture.store, { model })).toMatchObject([
+    {
+      kind: 'rollback_dropped',
+      severity: 'critical',
+      message: expect.stringContaining(
+        `The rollback of ${third} that olga ordered while Postgres was away was not carried out: the key of olga could not roll`,
+      ) as string,
+    },
+  ])
 })
 
 it('the response names a replica that was not reached and whose lease ended a moment ago', async () => {
