@@ -19,7 +19,7 @@ import type { Installation } from '../installation.ts'
 import { expiredBackups } from '../expired-backups.ts'
 import { copyArtifacts, listCopies } from './copy-artifacts.ts'
 import { expireCopies } from './expire-copies.ts'
-import { isSegment, nextPosition, positionOf } from './log-segment.ts'
+import { isSegment, isRestorable, positionOf } from './log-segment.ts'
 import { baseKey, headsKey, listBases, listLog, logKey } from './places.ts'
 import { shipLog } from './ship-log.ts'
 import { writeBase } from './write-base.ts'
@@ -59,11 +59,7 @@ export async function openLogKeeper(
   const artifacts = openSharedArtifacts(config)
   const copied = await listCopies(store)
   let bases = (await listBases(store)).filter((base) => base.systemId === systemId)
-  let newest = (await listLog(store, systemId))
-    .map(({ name }) => name)
-    .filter(isSegment)
-    .at(-1)
-  let hasGap = false
+  const segments = (await listLog(store, systemId)).map(({ name }) => name).filter(isSegment)
   let headsSent = ''
   const sendHeads = async (): Promise<void> => {
     const heads = await readFile(headFiles(config)[0]!, 'utf8').catch(absentFile)
@@ -72,12 +68,7 @@ export async function openLogKeeper(
     headsSent = heads
   }
   const shipOnce = async (): Promise<void> => {
-    for (const name of (await shipLog({ store, spool, systemId, signer })).filter(isSegment)) {
-      // The first file of a new timeline repeats the position at which the previous timeline ended.
-      const follows = newest === undefined || positionOf(name) <= nextPosition(positionOf(newest))
-      hasGap ||= !follows
-      newest = name
-    }
+    segments.push(...(await shipLog({ store, spool, systemId, signer })).filter(isSegment))
   }
   // `writeBase` may ship the log while a round of `ship` runs, so the calls are serialised.
   let turn = Promise.resolve()
@@ -94,16 +85,17 @@ export async function openLogKeeper(
           detail: `Postgres cannot write its log to ${spool} (since ${failedAt})`,
           remedy: 'Make room on the disk, and let the user of Postgres write there.',
         })
-      const from = bases[0]?.endedAt
+      // Oldest first: behind a gap only the bases after it lead to the newest moment.
+      const from = bases.find((base) => isRestorable(segments, base))?.endedAt
       return from === undefined || archivedAt === undefined ? undefined : { from, to: archivedAt }
     },
     async isBaseDue() {
       const last = bases.at(-1)
-      if (last === undefined || hasGap || Date.now() - Date.parse(last.endedAt) >= everyMs) return true
+      if (last === undefined || !isRestorable(segments, last)) return true
+      if (Date.now() - Date.parse(last.endedAt) >= everyMs) return true
       return last.stopSegment.slice(0, 8) !== (await findTimeline(database))
     },
     async writeBase() {
-      hasGap = false
       await withFolder(async (folder) => {
         const path = join(folder, 'base.tar')
         const base = await writeBase({ databaseUrl, dataDir, signer }, path)

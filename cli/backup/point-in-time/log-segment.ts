@@ -6,6 +6,7 @@ import { promisify } from 'node:util'
 import { gunzip, gzip } from 'node:zlib'
 import type { Signer, Verifier } from '../../../store/signing/signing-key.ts'
 import { damaged } from '../read-archive.ts'
+import type { BaseName } from './places.ts'
 
 const compress = promisify(gzip)
 const expand = promisify(gunzip)
@@ -56,4 +57,28 @@ export function nextPosition(position: string): string {
   const low = Number.parseInt(position.slice(8), 16)
   const [nextHigh, nextLow] = low === 0xff ? [high + 1, 0] : [high, low + 1]
   return [nextHigh, nextLow].map((part) => part.toString(16).toUpperCase().padStart(8, '0')).join('')
+}
+
+/** Returns the first missing position between the start of the base and the newest log file; undefined without a gap. */
+export function gapIn(
+  segments: readonly string[],
+  base: Pick<BaseName, 'startSegment' | 'stopSegment'>,
+): string | undefined {
+  const there = new Set(segments.map(positionOf))
+  const last = [...there, positionOf(base.stopSegment)].toSorted().at(-1)!
+  for (let position = positionOf(base.startSegment); position <= last; position = nextPosition(position))
+    if (!there.has(position)) return position
+  return undefined
+}
+
+/**
+ * Whether every moment after the base can be restored by these segments. The last one of the base may still be on its way.
+ */
+export const isRestorable = (
+  segments: readonly string[],
+  base: Pick<BaseName, 'startSegment' | 'stopSegment'>,
+): boolean => {
+  const own = segments.filter((name) => positionOf(name) >= positionOf(base.startSegment))
+  const newest = own.map(positionOf).toSorted().at(-1) ?? ''
+  return newest < positionOf(base.stopSegment) || gapIn(own, base) === undefined
 }

@@ -24,7 +24,7 @@ import { damaged, openArchive, type Archive } from '../read-archive.ts'
 import { untrusted } from '../restore.ts'
 import { readManifest, requireIntact } from '../verify.ts'
 import { downloadArtifacts } from './copy-artifacts.ts'
-import { decodeLogFile, isSegment, nextPosition, positionOf } from './log-segment.ts'
+import { decodeLogFile, gapIn, isSegment, positionOf } from './log-segment.ts'
 import { headsKey, listBases, listLog, logKey, type BaseName } from './places.ts'
 import { baseFormat, dataPrefix, labelName, type BaseManifest } from './write-base.ts'
 
@@ -100,7 +100,7 @@ export async function restoreTo(options: RestoreToOptions): Promise<RestoredTo> 
       ...settled,
     }
   } finally {
-    await rm(replay, { recursive: true, force: true })
+    for (const each of [draft, replay]) await rm(each, { recursive: true, force: true })
     held.release()
   }
 }
@@ -122,6 +122,13 @@ async function choose(
     })
     const gap = gapIn(names.filter(isSegment), base)
     if (gap === undefined) return { base, log: names }
+    const before = all.filter(
+      ({ name }) => names.includes(name) && (!isSegment(name) || positionOf(name) < gap),
+    )
+    // A file that was written after the moment ends the replay, whatever is missing behind it.
+    const reaches =
+      at !== undefined && before.some((each) => isSegment(each.name) && each.writtenMs > Date.parse(at))
+    if (reaches && gap > positionOf(base.stopSegment)) return { base, log: before.map(({ name }) => name) }
     problems.push(`${base.key}: the log file ${gap} is missing`)
   }
   throw failure({
@@ -130,20 +137,11 @@ async function choose(
       problems.length === 0
         ? `${store.address} has no base ${at === undefined ? '' : `from before ${at} `}to begin with`
         : `${store.address} cannot be restored to ${at ?? 'its newest moment'}: ${problems.join('; ')}`,
-    remedy: 'Name a later moment, or restore a backup without --at. Nothing was changed.',
+    remedy:
+      problems.length === 0
+        ? 'Name a later moment, or restore a backup without --at. Nothing was changed.'
+        : 'Name a moment before the missing file was written or, where a later base was kept, after it, or restore a backup without --at. Nothing was changed.',
   })
-}
-
-/** Returns the first missing position between the start of the base and the newest log file; undefined without a gap. */
-export function gapIn(
-  segments: readonly string[],
-  base: Pick<BaseName, 'startSegment' | 'stopSegment'>,
-): string | undefined {
-  const there = new Set(segments.map(positionOf))
-  const last = [...there, positionOf(base.stopSegment)].toSorted().at(-1)!
-  for (let position = positionOf(base.startSegment); position <= last; position = nextPosition(position))
-    if (!there.has(position)) return position
-  return undefined
 }
 
 interface Unpacked {

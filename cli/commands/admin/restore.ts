@@ -5,6 +5,7 @@ import type { RestoredState } from '../../backup/after-restore.ts'
 import type { LocalBackup } from '../../backup/backup-place.ts'
 import type { Installation } from '../../backup/installation.ts'
 import { usageError } from '../../client/client.ts'
+import { exitCodes, type ExitCode } from '../../exit-codes.ts'
 import type { CommandSpec, Options } from '../../program.ts'
 import { tableBy, type Terminal } from '../../terminal.ts'
 import { time } from '../format.ts'
@@ -80,7 +81,7 @@ export const restoreCommand: CommandSpec = {
 async function restoreMoment(
   terminal: Terminal,
   given: { from: string | undefined; at: string; actor: string; options: Options },
-): Promise<void> {
+): Promise<ExitCode> {
   const { at, actor, options } = given
   const { backups, s3 } = readCommandConfig()
   const from = given.from ?? backups?.to
@@ -104,6 +105,9 @@ async function restoreMoment(
     actor,
     onProgress: (what) => terminal.progress(what),
   })
+  const lost = done.routes.filter(({ version }) =>
+    done.missing.some((each) => each.startsWith(`${version}: `)),
+  )
   terminal.answer(
     done,
     [
@@ -111,8 +115,13 @@ async function restoreMoment(
       `Restored ${done.artifacts} files of artifacts and snapshots`,
       ...afterwardsLines(terminal, done),
       ...done.missing.map((each) => `missing: ${each}`),
+      ...lost.map(
+        ({ model, version }) =>
+          `${version} cannot serve: bring its artifact back, or run \`tenure rollback ${model}\``,
+      ),
     ].join('\n'),
   )
+  return lost.length === 0 ? exitCodes.done : exitCodes.otherwise
 }
 
 /** Copies the backup to this machine and checks that it is one, before a database is created for it. */
