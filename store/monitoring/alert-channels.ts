@@ -23,7 +23,16 @@ const target = z.discriminatedUnion('kind', [
     url: url.default('https://api.opsgenie.com'),
     apiKey: z.string().min(16).max(100),
   }),
-  z.strictObject({ kind: z.literal('webhook'), url, secret: z.string().min(24).optional() }),
+  z.strictObject({
+    kind: z.literal('webhook'),
+    url,
+    // Standard Webhooks signs with the bytes that the text encodes.
+    secret: z
+      .string()
+      .min(24)
+      .regex(/^(whsec_)?[A-Za-z0-9+/]+={0,2}$/, 'is not base64: make one with `openssl rand -base64 32`')
+      .optional(),
+  }),
   z.strictObject({ kind: z.literal('alertmanager'), url }),
   z.strictObject({
     kind: z.literal('email'),

@@ -65,7 +65,9 @@ export async function acceptClick(deps: SlackDeps, request: SlackRequest): Promi
     )
   const sent = new URLSearchParams(request.body.toString('utf8')).get('payload') ?? ''
   const clicked = checkInput(interaction, parsed(sent), 'the payload')
-  const { target } = found
+  // The channels of one Slack app share its signing secret.
+  const ofApp = targets.filter(({ secret }) => secret === found.secret)
+  const { target } = ofApp.find((each) => each.target.users?.[clicked.user.id] !== undefined) ?? found
   // Slack signs the address. It is compared all the same, so that a leaked secret reaches no other host.
   if (new URL(clicked.response_url).origin !== new URL(target.url).origin)
     throw new DomainError('invalid_request', 'response_url is not an address of the channel')

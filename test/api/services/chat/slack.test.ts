@@ -27,7 +27,14 @@ beforeAll(async () => {
   const users = { U0ANNA: 'anna', U0OLGA: 'olga', U0VERA: 'vera', U0GONE: 'gone' }
   const target = { kind: 'slack', url: `${slack.url}/hook`, signingSecret: secret, users }
   const { core } = dashboard
-  writeFileSync(core.config.alertChannels, JSON.stringify([{ name: 'chat', target }]))
+  writeFileSync(
+    core.config.alertChannels,
+    JSON.stringify([
+      // Another channel of the same app, with the same secret.
+      { name: 'other', target: { ...target, users: { U0ELSE: 'anna' } }, models: ['another'] },
+      { name: 'chat', target },
+    ]),
+  )
   release = await dashboard.release(dashboard.candidate)
   const log = { warn: () => {} }
   await until(async () => {
