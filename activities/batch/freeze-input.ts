@@ -1,9 +1,9 @@
 /** Stores the rows of a batch once, so that every attempt scores the same rows. */
-import { textLiteral } from '../../domain/sql-text.ts'
+import { quotedIdentifier, textLiteral } from '../../domain/sql-text.ts'
 import { copyFile, rm, stat } from 'node:fs/promises'
 import { extname, join } from 'node:path'
 import { batchKey } from '../../domain/model/batch-spec.ts'
-import { DomainError } from '../../domain/errors.ts'
+import { DomainError, isError } from '../../domain/errors.ts'
 import type { Manifest } from '../../domain/model/manifest.ts'
 import { compileReview } from '../../domain/review/band.ts'
 import { freezeInput, type Batch } from '../../store/serving/batches.ts'
@@ -13,6 +13,8 @@ import type { Duck } from '../data/duckdb.ts'
 import { joinLookups } from './join-lookups.ts'
 import { asRefused, isQueryRefused } from '../data/source-errors.ts'
 import { loadFromPostgres } from '../data/known-rows.ts'
+import { scanFile } from '../data/source-files.ts'
+import { readCsv as readCsvFile } from '../data/source-views.ts'
 
 /** Throws `invalid_request` for missing columns, a file that cannot be read and a query that Postgres refuses. */
 export async function freezeBatch(
@@ -36,9 +38,16 @@ export async function freezeBatch(
       .catch(refuse)
   }
   if (input.kind === 'sql') {
-    await loadFromPostgres(duck, input.query, foreignReader(store)).catch(refuseQuery)
+    await loadFromPostgres(duck, input.query, foreignReader(store), {
+      names: namesOf(batch, manifest),
+    }).catch(refuseQuery)
     await write('select * from known')
-  } else if (input.path.endsWith('.csv')) await write(await readCsv(duck, given, manifest).catch(refuse))
+  } else if (input.path.endsWith('.csv'))
+    await write(
+      await readCsv(duck, given, manifest, { names: namesOf(batch, manifest), key: batch.output.key }).catch(
+        refuse,
+      ),
+    )
   else {
     // Copies the file unchanged, because rewriting it takes as long as scoring it.
     await copyFile(given, draft).catch(refuse)
@@ -61,6 +70,12 @@ export async function freezeBatch(
   return { path: await artifacts.locate('snapshots', digest), rows }
 }
 
+/** The columns of a batch that name a row or what is looked up, and are no numbers of the model. */
+const namesOf = ({ output }: Batch, { features }: Manifest): string[] =>
+  [...output.key, ...Object.values(features).flatMap(({ from }) => from?.by ?? [])].filter(
+    (name) => features[name]?.kind !== 'number',
+  )
+
 /** Opens a file in the directory for batches, or else a copy from the object store. Throws `invalid_request` when neither exists. */
 async function openInput(
   { artifacts, config }: Pick<Deps, 'artifacts' | 'config'>,
@@ -82,23 +97,50 @@ async function openInput(
 
 /**
  * Finds the types from all rows, because a key may become a text after a million numbers. Reads categories as text, because DuckDB would
- * read yes and no as true and false. A version whose vocabulary is true and false was trained on such booleans, so its categories are read
- * the same way.
+ * read yes and no as true and false, and names too: `007` differs from `7`. A key of whole numbers stays one. A version whose vocabulary is true and false was trained on
+ * such booleans, so its categories are read the same way.
  */
-async function readCsv(duck: Duck, path: string, { features, preprocessing }: Manifest): Promise<string> {
-  const described = await duck.rows<{ column_name: string }>(`describe from read_csv(${textLiteral(path)})`)
-  const types = described.flatMap(({ column_name: name }) => {
+async function readCsv(
+  duck: Duck,
+  path: string,
+  { features, preprocessing }: Manifest,
+  { names, key }: { names: readonly string[]; key: readonly string[] },
+): Promise<string> {
+  const numbers = Object.entries(features).filter(([, { kind }]) => kind === 'number')
+  const { layout } = await scanFile(path, Object.fromEntries(numbers.map(([name]) => [name, 'number'])))
+  const types = layout.names.flatMap((name) => {
     const fit = preprocessing.find((each) => each.name === name)
     const words = fit?.kind === 'category' ? fit.vocabulary : []
     const isFlag = words.length > 0 && words.every((word) => word === 'true' || word === 'false')
-    return features[name]?.kind === 'category' && !isFlag ? [`${textLiteral(name)}: 'VARCHAR'`] : []
+    const isText = names.includes(name) || (features[name]?.kind === 'category' && !isFlag)
+    return isText ? [`${textLiteral(name)}: 'VARCHAR'`] : []
   })
   const typed = types.length === 0 ? '' : `, types={${types.join(', ')}}`
-  return `select * from read_csv(${textLiteral(path)}, sample_size=-1${typed})`
+  const rows = readCsvFile(path, layout, `, sample_size=-1${typed}`)
+  const whole = await wholeColumns(
+    duck,
+    rows,
+    key.filter((name) => names.includes(name) && layout.names.includes(name)),
+  )
+  const casts = whole.map((name) => `cast(${quotedIdentifier(name)} as bigint) as ${quotedIdentifier(name)}`)
+  return `select *${casts.length === 0 ? '' : ` replace (${casts.join(', ')})`} from ${rows}`
+}
+
+/** The columns of texts that are whole numbers as a number is written: `7`, but not `007`. */
+async function wholeColumns(duck: Duck, rows: string, names: readonly string[]): Promise<string[]> {
+  if (names.length === 0) return []
+  const tests = names.map((name, at) => {
+    const column = quotedIdentifier(name)
+    return `bool_and(${column} is null or coalesce(cast(try_cast(${column} as bigint) as varchar) = ${column}, false)) as "${at}"`
+  })
+  const [found] = await duck.rows<Record<string, boolean | null>>(`select ${tests.join(', ')} from ${rows}`)
+  return names.filter((_, at) => found?.[at] === true)
 }
 
 const refuseInput = (what: string, paths: readonly string[]) => (error: unknown) => {
-  throw asRefused(what, error, paths)
+  if (!isError(error, 'source_unreadable')) throw asRefused(what, error, paths)
+  const said = paths.reduce((text, path) => text.replaceAll(path, what), error.message)
+  throw new DomainError('invalid_request', said)
 }
 
 /** Any other error of the database, such as a lost connection, is temporary. */

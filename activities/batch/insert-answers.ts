@@ -22,9 +22,7 @@ export async function insertAnswers(
   const keys: Record<string, BatchCell>[] =
     key.length === 0
       ? []
-      : await duck.rows(`
-          select ${key.map(quotedIdentifier).join(', ')} from read_parquet(${textLiteral(path)}, file_row_number = true)
-          where file_row_number >= ${part.from} and file_row_number < ${part.to} order by file_row_number`)
+      : await readKeys(duck, `read_parquet(${textLiteral(path)}, file_row_number = true)`, key, part)
   const isForReview = compileReview(manifest.output)
   const answered = Array.from({ length: rows }, (_, place): BatchRow => {
     const problem = problems.get(place)
@@ -39,4 +37,30 @@ export async function insertAnswers(
     }
   })
   await storeShard(store, batch.id, counted, answered)
+}
+
+const longNumber = /^(U?BIGINT|U?HUGEINT|DECIMAL.*)$/
+
+/** Reads the keys of the rows. A number that a double would round is read as a text. */
+async function readKeys(
+  duck: Duck,
+  from: string,
+  key: readonly string[],
+  { from: first, to }: ShardRange,
+): Promise<Record<string, BatchCell>[]> {
+  const described = await duck.rows<{ column_name: string; column_type: string }>(
+    `describe select * from ${from}`,
+  )
+  const types = new Map(described.map((each) => [each.column_name, each.column_type]))
+  const long = key.filter((name) => longNumber.test(types.get(name) ?? ''))
+  const exact = long.map(
+    (name, at) =>
+      `, case when abs(${quotedIdentifier(name)}) > ${Number.MAX_SAFE_INTEGER} then cast(${quotedIdentifier(name)} as varchar) end as "exact ${at}"`,
+  )
+  const rows = await duck.rows<Record<string, BatchCell>>(`
+    select ${key.map(quotedIdentifier).join(', ')}${exact.join('')} from ${from}
+    where file_row_number >= ${first} and file_row_number < ${to} order by file_row_number`)
+  return rows.map((row) =>
+    Object.fromEntries(key.map((name) => [name, row[`exact ${long.indexOf(name)}`] ?? row[name]!])),
+  )
 }

@@ -21,16 +21,31 @@ const duckTypes: Record<number, string> = {
 export const loadRows = (duck: Duck, query: string): Promise<void> =>
   duck.run(`create or replace temp table known as ${query}`)
 
-/** DuckDB's Postgres extension would need a download, so rows are copied as texts and cast here. */
-export async function loadFromPostgres(duck: Duck, query: string, read: ReadBatches): Promise<void> {
+const numericType = 1700
+const dateType = 1082
+
+/**
+ * DuckDB's Postgres extension would need a download, so rows are copied as texts and cast here. `names`: the columns that name something;
+ * a double would merge two long numbers, and a timestamp would give a date another text.
+ */
+export async function loadFromPostgres(
+  duck: Duck,
+  query: string,
+  read: ReadBatches,
+  { names: naming = [] }: { names?: readonly string[] } = {},
+): Promise<void> {
   let casts: string[] = []
+  const exact: string[] = []
   await read(query, async ({ columns, rows }) => {
     if (casts.length === 0) {
       const names = columns.map(({ name }) => quotedIdentifier(name))
       await duck.run(`create temp table texts (${names.map((name) => `${name} varchar`).join(', ')})`)
-      casts = columns.map(
-        ({ type }, index) => `cast(${names[index]} as ${duckTypes[type] ?? 'varchar'}) as ${names[index]}`,
-      )
+      casts = columns.map(({ name, type }, index) => {
+        const isExact = naming.includes(name) && type === numericType
+        if (isExact) exact.push(names[index]!)
+        const duckType = naming.includes(name) && type === dateType ? 'date' : duckTypes[type]
+        return `cast(${names[index]} as ${isExact ? 'varchar' : (duckType ?? 'varchar')}) as ${names[index]}`
+      })
     }
     const appender = await duck.connection.createAppender('texts')
     for (const row of rows) {
@@ -44,4 +59,11 @@ export async function loadFromPostgres(duck: Duck, query: string, read: ReadBatc
   })
   await duck.run(`create temp table known as select ${casts.join(', ')} from texts`)
   await duck.run('drop table texts')
+  // SQL over the rows may compute with whole numbers.
+  for (const name of exact) {
+    const [found] = await duck.rows<{ whole: boolean }>(
+      `select coalesce(bool_and(regexp_full_match(${name}, '-?[0-9]{1,38}')), true) as whole from known`,
+    )
+    if (found?.whole === true) await duck.run(`alter table known alter ${name} type hugeint`)
+  }
 }

@@ -11,7 +11,7 @@ import { declaredKinds } from '../../models/define/data/read-values.ts'
 import type { Duck } from './duckdb.ts'
 import { explainRows, requireColumns } from './explain-rows.ts'
 import { loadRows } from './known-rows.ts'
-import { openSourceFiles, reopenSourceFiles } from './source-files.ts'
+import { openSourceFiles, reopenSourceFiles, withoutRows } from './source-files.ts'
 import { unreadable } from './source-views.ts'
 
 export interface OpenRows {
@@ -30,10 +30,7 @@ export async function openRows(duck: Duck, definition: ModelDefinition): Promise
     needed: needed.events,
   })
   const [file, ...others] = rows.files
-  if (file?.rows === 0 && others.length === 0)
-    throw unreadable(
-      `${file.file}: the file has a line with the names of its columns and no rows: export it again`,
-    )
+  if (file?.rows === 0 && others.length === 0) throw unreadable(withoutRows(file.file))
   return {
     load,
     shape: (query) =>

@@ -153,6 +153,21 @@ export async function openSourceFiles(
   return files
 }
 
+/** Scans one CSV. Throws `source_unreadable` for the first line that breaks its form, and for a file without rows. */
+export async function scanFile(
+  file: string,
+  declared: Readonly<Record<string, DeclaredKind>>,
+): Promise<SourceFile & { layout: CsvLayout }> {
+  const [found] = await inspectFiles({ kind: 'csv', files: { file }, rows: '' })
+  const { layout } = found!
+  const rows = await checkRows(file, layout!, declared)
+  if (rows === 0) throw unreadable(withoutRows(file))
+  return { ...found!, layout: layout!, rows }
+}
+
+export const withoutRows = (file: string): string =>
+  `${file}: the file has a line with the names of its columns and no rows: export it again`
+
 /**
  * Opens the files again with numbers as texts, so that the first invalid value can be named. Slower, so only for files that could not be
  * read.

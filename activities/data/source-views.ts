@@ -40,7 +40,7 @@ export async function createViews(
     const partition = partitionColumns(own, declared)
     const rows =
       source.kind === 'parquet'
-        ? readParquet(own, partition)
+        ? await withTimes(duck, readParquet(own, partition), source, declared)
         : own
             .map(
               (each, at) =>
@@ -104,6 +104,22 @@ function readParquet(files: readonly SourceFile[], partition: readonly string[])
     join (${values.join(' union all ')}) parts on parts."file of row" = rows."path of row"`
 }
 
+/** Reads the declared times that a Parquet file holds as texts or numbers as those of a CSV are read. */
+async function withTimes(
+  duck: Duck,
+  rows: string,
+  source: FileSource,
+  declared: Readonly<Record<string, DeclaredKind>>,
+): Promise<string> {
+  const described = await duck.rows<{ column_name: string; column_type: string }>(`describe ${rows}`)
+  const others = described.filter(({ column_type: type }) => !/^(TIMESTAMP|DATE)/.test(type))
+  const kinds = kindsIn({ layout: { names: others.map(({ column_name }) => column_name) } }, source, declared)
+  const times = [...kinds].flatMap(([column, kind]) =>
+    kind === 'time' ? [`${readAs(kind, column)} as ${quotedIdentifier(column)}`] : [],
+  )
+  return times.length === 0 ? rows : `select * replace (${times.join(', ')}) from (${rows})`
+}
+
 /** Reads the rows of CSV files. */
 function readRows(
   { file, layout }: SourceFile,
@@ -127,7 +143,7 @@ export const readCsv = (file: string, { delimiter, skippedLines }: CsvLayout, mo
 
 /** The declared columns of a file, in the spelling of the file, including columns that `rows` only renames. */
 export function kindsIn(
-  { layout }: Pick<SourceFile, 'layout'>,
+  { layout }: { layout?: Pick<CsvLayout, 'names'> | undefined },
   { rows }: FileSource,
   declared: Readonly<Record<string, DeclaredKind>>,
 ): Map<string, DeclaredKind> {

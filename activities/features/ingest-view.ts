@@ -56,7 +56,8 @@ export async function ingestView(
     }
     try {
       const { source } = definition
-      if (source.kind === 'postgres') await loadFromPostgres(duck, plan.known, foreignReader(store))
+      if (source.kind === 'postgres')
+        await loadFromPostgres(duck, plan.known, foreignReader(store), { names: definition.entity })
       else {
         const { load } = await openFiles(duck, source, columnsOfView(definition))
         await load(plan.known)

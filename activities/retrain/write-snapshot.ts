@@ -6,6 +6,7 @@ import type { LeftOut } from '../../domain/validation/expectations.ts'
 import type { ServedFacts } from '../../domain/training/served-facts.ts'
 import { leftOutText } from '../../domain/validation/left-out.ts'
 import { firstNeededMs, planRows, snapshotQuery } from '../../models/define/data/query.ts'
+import { namingColumns } from '../../models/define/data/read-values.ts'
 import type { Artifacts } from '../../store/artifacts.ts'
 import type { SubjectKey } from '../../store/signing/subject-hash.ts'
 import type { Store } from '../../store/postgres.ts'
@@ -50,7 +51,8 @@ export async function writeSnapshot(options: {
     const plan = planRows(definition, { asOfMs, sinceMs })
     if (served === undefined) await loadHistory(duck, store, definition, { sinceMs, asOfMs })
     const rows = await openRows(duck, definition)
-    if (definition.source.kind === 'postgres') await loadFromPostgres(duck, plan.known, foreignReader(store))
+    if (definition.source.kind === 'postgres')
+      await loadFromPostgres(duck, plan.known, foreignReader(store), { names: namingColumns(definition) })
     else await rows.load(plan.known)
     const subjects = await settleSubjects(duck, { store, artifacts }, definition, subjectKey)
     await rows.shape(plan.rows)

@@ -48,7 +48,7 @@ import type { Look, Sighting } from './sensor.ts'
 import { lookAtWatermark } from './watermark.ts'
 import { lookForRuns } from './workflow.ts'
 
-type AnyLook = (deps: Deps, sensor: Sensor, before?: unknown) => Promise<Sighting<unknown>>
+type AnyLook = Look<Sensor, unknown>
 
 /** The check of each kind of trigger. */
 const looks: Record<Sensor['kind'], AnyLook> = {
@@ -59,7 +59,7 @@ const looks: Record<Sensor['kind'], AnyLook> = {
 
 /** The position has the form of its kind, because a changed definition starts again. */
 function erased<Kind, Seen>(look: Look<Kind, Seen>): AnyLook {
-  return (deps, sensor, before) => look(deps, sensor as Kind, before as Seen | undefined)
+  return (deps, sensor, before, starts) => look(deps, sensor as Kind, before as Seen | undefined, starts)
 }
 
 /** A hanging share or server must not keep the other triggers from firing. */
@@ -148,9 +148,10 @@ async function lookAt(
   const { name: trigger } = sensor
   const isSame = position !== undefined && canonicalJson(position.definition) === canonicalJson(sensor)
   const before = isSame ? position.seen : undefined
+  const starts = batch === undefined ? `retrain/${model}` : undefined
   let sighting: Sighting<unknown>
   try {
-    sighting = await Promise.race([looks[sensor.kind](deps, sensor, before), tooLong()])
+    sighting = await Promise.race([looks[sensor.kind](deps, sensor, before, starts), tooLong()])
   } catch (error) {
     const problem = reasonOf(error)
     await recordProblem(store, { model, trigger, problem })

@@ -12,6 +12,11 @@ export interface Sighting<Seen> {
 
 /**
  * Checks once. The first check has no position and reports no news: existing data is the starting point. Throws with the remedy in its
- * message when it cannot check.
+ * message when it cannot check. `starts`: the id of the workflow that the trigger starts.
  */
-export type Look<Kind, Seen> = (deps: Deps, sensor: Kind, before?: Seen) => Promise<Sighting<Seen>>
+export type Look<Kind, Seen> = (
+  deps: Deps,
+  sensor: Kind,
+  before?: Seen,
+  starts?: string,
+) => Promise<Sighting<Seen>>

@@ -16,7 +16,7 @@ interface SeenRuns {
 const overlapMs = 600_000
 const pageSize = 1_000
 
-export const lookForRuns: Look<WorkflowSensor, SeenRuns> = async (_, sensor, before) => {
+export const lookForRuns: Look<WorkflowSensor, SeenRuns> = async (_, sensor, before, starts) => {
   const { type, id, namespace } = sensor
   const { client, info } = Context.current()
   const afterMs = before === undefined ? Date.now() : Date.parse(before.after)
@@ -27,7 +27,11 @@ export const lookForRuns: Look<WorkflowSensor, SeenRuns> = async (_, sensor, bef
     query: `${what} and ExecutionStatus = "Completed" and CloseTime >= "${since}"`,
     pageSize,
   })
-  const ended = (executions ?? []).map(({ execution, closeTime }) => ({
+  // A run that this trigger has started must not start the next one.
+  const others = (executions ?? []).filter(
+    ({ execution }) => namespace !== undefined || execution?.workflowId !== starts,
+  )
+  const ended = others.map(({ execution, closeTime }) => ({
     workflowId: execution?.workflowId ?? '',
     runId: execution?.runId ?? '',
     atMs: Number(closeTime?.seconds ?? 0) * 1_000 + Math.floor(Number(closeTime?.nanos ?? 0) / 1e6),

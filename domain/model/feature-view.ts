@@ -68,11 +68,16 @@ export interface EntityValues {
 const separator = '\u001f'
 const maxKeyLength = 256
 
-/** The text that identifies an entity, as `entityColumn` builds it in SQL; undefined when a part is missing or invalid. */
+/**
+ * The text that identifies an entity, as `entityColumn` builds it in SQL; undefined when a part is missing or invalid. A whole number above
+ * 2⁵³ is invalid, because JSON readers round it to that of another entity.
+ */
 export function entityKey(parts: readonly unknown[]): string | undefined {
   const texts: string[] = []
   for (const part of parts) {
-    if (typeof part === 'number' ? !Number.isFinite(part) : typeof part !== 'string') return undefined
+    const isNumber = typeof part === 'number' && Number.isFinite(part)
+    if (isNumber ? Number.isInteger(part) && !Number.isSafeInteger(part) : typeof part !== 'string')
+      return undefined
     texts.push(String(part))
   }
   const key = texts.join(separator)

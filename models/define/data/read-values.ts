@@ -60,7 +60,25 @@ export function declaredKinds(definition: ModelDefinition): Record<string, Decla
     if (from === undefined) kinds[name] = kind === 'number' ? 'number' : 'text'
   for (const column of labelColumns(label)) kinds[column] = labelKind(label.output)
   for (const column of [source.eventTime, label.knownAt]) if (column !== undefined) kinds[column] = 'time'
+  // As in the feature view.
+  for (const { from } of Object.values(features))
+    for (const column of from?.by ?? []) kinds[column] ??= 'text'
   return kinds
+}
+
+/** Returns the columns of a model's source that name a row, an entity or a person, and are no numbers or times of the model. */
+export function namingColumns(definition: ModelDefinition): string[] {
+  const { features, source, subject, evaluation } = definition
+  const declared = declaredKinds(definition)
+  const names = [
+    ...source.key,
+    subject,
+    evaluation.entity,
+    ...Object.values(features).flatMap(({ from }) => from?.by ?? []),
+  ]
+  return [...new Set(names)].filter(
+    (name): name is string => name !== undefined && [undefined, 'text'].includes(declared[name]),
+  )
 }
 
 /** Returns the same for a feature view, with the use of each column. An entity is read as text: `007` differs from `7`. */

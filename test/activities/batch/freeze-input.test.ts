@@ -38,7 +38,7 @@ const freeze = (path: string, vocabulary: string[] = []) => {
   return withDuck(async (duck) => {
     const frozen = await freezeBatch(deps, duck, { batch, manifest: manifest(vocabulary) })
     return {
-      ...(await duck.table(`select member, release, size from read_parquet(${textLiteral(frozen.path)})`))
+      ...(await duck.table(`select id, member, release, size from read_parquet(${textLiteral(frozen.path)})`))
         .columns,
     }
   })
@@ -68,6 +68,33 @@ it('a batch finds the types of a CSV from all of its rows', async () => {
   const numbers = Array.from({ length: 30_000 }, (_, at) => `${at},1,yes,1.10\n`).join('')
   const { size } = await frozen(`id,size,member,release\n${numbers}A30001,2.5,no,1.10\n`, ['no', 'yes'])
   expect([(size as number[]).length, (size as number[]).at(-1)]).toEqual([30_001, 2.5])
+})
+
+it.each([
+  ['no rows', 'id,size,member,release\n', 'no rows'],
+  ['a row that is too short', text + '3,4\n', 'input.csv, line 4'],
+  ['two columns of one name', text.replace('id,size', 'size,size'), 'two columns are named "size"'],
+  ['a quote that is left open', 'id,size,member,release\n1,2,yes,1.10\n2,3,"no,2.0\n3,4,no,2.0\n', 'line 3'],
+  ['nothing at all', '', 'the file is empty'],
+])('a batch refuses a CSV with %s, and names no path of this machine', async (_what, bytes, problem) => {
+  const refused = (await frozen(bytes, []).catch((error: unknown) => error)) as Error
+  expect(refused).toMatchObject({ code: 'invalid_request' })
+  expect(refused.message).toContain(problem)
+  expect(refused.message).not.toContain(folder)
+})
+
+it.each([
+  ['whole numbers', ['1', '20'], [1, 20]],
+  ['numbers with leading zeros', ['007', '7'], ['007', '7']],
+  [
+    'numbers that are too long for a double',
+    ['12345678901234567890123', '2'],
+    ['12345678901234567890123', '2'],
+  ],
+])('a batch reads a key of %s as written', async (_what, [one, two], ids) => {
+  expect(await frozen(`id,size,member,release\n${one},2,yes,1.10\n${two},3,no,2.0\n`, [])).toMatchObject({
+    id: ids,
+  })
 })
 
 it('a batch names the column of a CSV whose numbers are texts', async () =>
