@@ -75,5 +75,7 @@ function inTheirWords(text: string, { label, source }: ModelDefinition): string 
     [snapshotColumns.knownAt]: label.knownAt ?? source.eventTime,
     [snapshotColumns.key]: source.key.length === 0 ? undefined : source.key.join(' + '),
   }
-  return text.replaceAll(/\b_[a-z_]+\d*\b/g, (name) => names[name] ?? name)
+  return text.replaceAll(/\b_[a-z_]+\d*\b/g, (name) =>
+    Object.hasOwn(names, name) ? (names[name] ?? name) : name,
+  )
 }

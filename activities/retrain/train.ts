@@ -84,7 +84,7 @@ export const train =
     if (training.status === 'done') return resultOf(training)
     const { id, attempts: attempt } = training
     const last = lastBeat(training, context.info.heartbeatDetails as TrainingBeat | undefined)
-    log.info({ training: trainingId, model, attempt, from: last?.epoch ?? 0 }, 'training')
+    log.info({ training: trainingId, model, attempt, from: last?.epoch }, 'training')
     const keeper = keepSteps(deps, training, last)
     const keep = async (step: TrainerStep) => {
       await keeper.keep(step)

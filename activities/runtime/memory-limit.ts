@@ -5,9 +5,9 @@
 import { readFile } from 'node:fs/promises'
 import { totalmem } from 'node:os'
 
-/** Matches the messages of V8, the C++ library, TensorFlow, the C library, Python with NumPy, and R. */
+/** Matches the messages of V8, the C++ library, TensorFlow, the C library, Python with NumPy, Arrow, and R. */
 const words =
-  /out of memory|array buffer allocation failed|bad_alloc|OOM when allocating|cannot allocate (?:memory|vector of size)|\bMemoryError\b|Unable to allocate [\d.]+ [KMGT]iB/i
+  /out of memory|array buffer allocation failed|bad_alloc|OOM when allocating|cannot allocate (?:memory|vector of size)|\bMemoryError\b|Unable to allocate [\d.]+ [KMGT]iB|can't start new thread|Failed to launch worker thread/i
 
 /** The line that reports a memory shortage; undefined without one. */
 export const detectOutOfMemory = (lines: readonly string[]): string | undefined =>

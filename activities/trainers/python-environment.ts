@@ -1,11 +1,13 @@
 /**
- * Makes the Python environment of a requirements file once, in the cache of this machine. Its name is the digest of the file and of the
- * interpreter, so a changed file gets a new environment and no training changes another's environment.
+ * Makes the Python environment of a requirements file once, in the cache of this machine. Its name is the digest of the file, of the local
+ * packages that it names and of the interpreter, so a changed file gets a new environment and no training changes another's environment.
  */
 import { execFile } from 'node:child_process'
 import { once } from 'node:events'
-import { access, mkdir, readFile, rm, writeFile } from 'node:fs/promises'
+import { createHash } from 'node:crypto'
+import { access, mkdir, readFile, rm, stat, writeFile } from 'node:fs/promises'
 import { dirname, join, resolve } from 'node:path'
+import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import { DomainError } from '../../domain/errors.ts'
 import { visibleText } from '../../domain/visible-text.ts'
@@ -56,9 +58,15 @@ export async function preparePython(options: EnvironmentOptions): Promise<Python
   const { requirements, cache } = options
   const system = await describePython('python3', options)
   if (requirements === undefined) return environmentOf(system)
-  const [text, ...included] = await readRequirements(resolve(requirements))
+  const path = resolve(requirements)
+  const [text, ...included] = await readRequirements(path)
+  const local = await digestsOfLocal([text!, ...included], dirname(path))
   const { base, version, platform } = system
-  const files = { requirements: text, ...(included.length === 0 ? {} : { included }) }
+  const files = {
+    requirements: text,
+    ...(included.length === 0 ? {} : { included }),
+    ...(local.length === 0 ? {} : { local }),
+  }
   const name = digestOfJson({ ...files, base, version, platform }).slice('sha256:'.length)
   const folder = join(cache, 'python', name)
   const interpreter = join(folder, 'bin', 'python')
@@ -69,7 +77,7 @@ export async function preparePython(options: EnvironmentOptions): Promise<Python
     // Two installers must not write to the same folder.
     const release = await lockUnlessAborted(`${folder}.lock`, options.signal)
     try {
-      if (!(await isComplete(folder))) await makeEnvironment(folder, { ...options, requirements })
+      if (!(await isComplete(folder))) await makeEnvironment(folder, { ...options, requirements: path })
     } finally {
       release()
     }
@@ -97,6 +105,42 @@ async function readRequirements(path: string): Promise<string[]> {
   }
   await visit(path)
   return [...texts.values()]
+}
+
+/** Matches a requirement that is a path: `./pkg`, `pkg/`, `/opt/pkg.whl`, `-e pkg`, `name @ file:///opt/pkg`. */
+const localRequirement =
+  /^(?:(?:-e|--editable)(?:\s*=\s*|\s+)(?!\w+\+|\w+:\/\/)|[\w.[\],-]+\s*@\s*(?=file:)|(?=file:|\.{0,2}\/|[\w.-]+\/|[^\s:]+\.(?:whl|zip|tar\.\w+)(?:\s|$)))["']?([^\s"';[]+)/
+
+/**
+ * The digests of the local packages that the requirements name, relative to `folder`. Throws `environment_failed` for a folder: pip would
+ * not install it again when a file in it changes.
+ */
+async function digestsOfLocal(texts: readonly string[], folder: string): Promise<string[]> {
+  const names = texts
+    .flatMap((text) => text.split('\n'))
+    .flatMap((line) => localRequirement.exec(line.trim())?.[1] ?? [])
+  return Promise.all(
+    names.map(async (name) => {
+      const path = name.startsWith('file:') ? fileURLToPath(new URL(name, 'file:///')) : resolve(folder, name)
+      const isFolder = await stat(path).then(
+        (found) => found.isDirectory(),
+        () => {
+          throw new DomainError(
+            'environment_failed',
+            `the requirements name ${name}, and there is no ${path}: paths are relative to the requirements file`,
+          )
+        },
+      )
+      if (isFolder)
+        throw new DomainError(
+          'environment_failed',
+          `the requirements name the folder ${name}, so a change of its files would go unnoticed: put the package beside the script, from where Python imports it, or build a wheel and name that file`,
+        )
+      return createHash('sha256')
+        .update(await readFile(path))
+        .digest('hex')
+    }),
+  )
 }
 
 function environmentOf({ python, version, packages }: Described): PythonEnvironment {
@@ -135,11 +179,14 @@ async function makeEnvironment(
 ): Promise<void> {
   const { requirements } = options
   const python = join(folder, 'bin', 'python')
+  const cwd = dirname(requirements)
   await rm(folder, { recursive: true, force: true })
   try {
     if (await hasUv(options)) {
       await call('uv', ['venv', '--quiet', '--python', 'python3', folder], options)
-      await call('uv', ['pip', 'install', '--quiet', '--python', python, '-r', requirements], options)
+      await call('uv', ['pip', 'install', '--quiet', '--python', python, '-r', requirements], options, {
+        cwd,
+      })
     } else {
       await call('python3', ['-m', 'venv', folder], options)
       const pip = [
@@ -152,7 +199,7 @@ async function makeEnvironment(
         '-r',
         requirements,
       ]
-      await call(python, pip, options)
+      await call(python, pip, options, { cwd })
     }
     await writeFile(join(folder, marker), '')
   } catch (error) {
@@ -168,7 +215,7 @@ const hasUv = (options: EnvironmentOptions): Promise<boolean> =>
   )
 
 async function describePython(python: string, options: EnvironmentOptions): Promise<Described> {
-  return JSON.parse(await call(python, ['-c', describe], options, askMs)) as Described
+  return JSON.parse(await call(python, ['-c', describe], options, { timeout: askMs })) as Described
 }
 
 /** Returns the standard output. */
@@ -176,11 +223,12 @@ async function call(
   file: string,
   argv: readonly string[],
   { env, signal }: EnvironmentOptions,
-  timeout = makeMs,
+  { timeout = makeMs, cwd }: { timeout?: number; cwd?: string } = {},
 ): Promise<string> {
   try {
     const { stdout } = await run(file, argv, {
       env,
+      cwd,
       signal,
       timeout,
       maxBuffer: maxOutputBytes,

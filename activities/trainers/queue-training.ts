@@ -73,7 +73,7 @@ export const prepareTraining =
       seed,
       checkpoints,
       output,
-      limits: { memoryMb: trainer?.memoryMb ?? null, seconds: limitMs / 1_000 },
+      limits: { memoryMb: null, seconds: limitMs / 1_000 },
     }
     return { job, limitMs }
   }

@@ -35,7 +35,9 @@ export const minReplayRows = 200
 
 /** Throws `training_failed` for a missing or unreadable file, with its expected content, and `artifact_invalid` for wrong columns. */
 export async function readResultFolder(folder: string): Promise<ProgramResult> {
-  const names = await readdir(folder)
+  const names = await readdir(folder).catch(() => {
+    throw failed('is gone: write the result into the folder "output" of the job, and leave the folder there')
+  })
   const [name, ...others] = artifactNames.filter((each) => names.includes(each))
   if (name === undefined || others.length > 0)
     throw failed(

@@ -29,8 +29,12 @@ export function issuesOfOverrides(
     const expected = kindOf(declared[name])
     if (kindOf(value) === expected) return []
     const given = typeof value === 'number' ? String(value) : shownText(value)
+    const quoted =
+      expected === kinds.string
+        ? `: write "${String(value)}" in quotes, as in --set '${name}="${String(value)}"'`
+        : ''
     return [
-      `the hyperparameter ${name} is ${expected} (${JSON.stringify(declared[name])} in the model file), not ${given}`,
+      `the hyperparameter ${name} is ${expected} (${JSON.stringify(declared[name])} in the model file), not ${given}${quoted}`,
     ]
   })
 }

@@ -78,10 +78,13 @@ function drawOf(
   const { low, high } = dimension
   // A number that is whole in the model file, with whole ends, stays whole.
   const isWhole = [low, high, declared].every(Number.isSafeInteger)
-  if (isWhole) return Math.min(high, low + Math.floor(uniform * (high - low + 1)))
   const isLogarithmic = low > 0 && high / low >= logarithmicRatio
-  const value = isLogarithmic ? low * (high / low) ** uniform : low + (high - low) * uniform
-  return Number(value.toPrecision(4))
+  const end = isWhole ? high + 1 : high
+  const value = isLogarithmic ? low * (end / low) ** uniform : low + (end - low) * uniform
+  if (isWhole) return Math.min(high, Math.floor(value))
+  // Four digits of the range: the digits that all of its values share do not count.
+  const shared = Math.max(0, Math.floor(Math.log10(Math.max(-low, high) / (high - low))))
+  return Math.min(high, Math.max(low, Number(value.toPrecision(Math.min(16, 4 + shared)))))
 }
 
 export interface ScoredTrial {

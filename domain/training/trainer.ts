@@ -16,7 +16,10 @@ export interface ProgramLimits {
 export type Trainer =
   /** A Python script. Paths are relative to the folder of the model file. */
   | ({ kind: 'python'; file: string; requirements?: string } & ProgramLimits)
-  /** Any other program with its arguments, run in the folder of the model file. */
-  | ({ kind: 'command'; command: string[] } & ProgramLimits)
+  /**
+   * Any other program with its arguments, run in the folder of the model file. `files`: files and folders of the program that no argument
+   * names.
+   */
+  | ({ kind: 'command'; command: string[]; files?: string[] } & ProgramLimits)
   /** Workers of the user's own task queue, which run the activity `train` by the same contract. */
-  | ({ kind: 'queue'; queue: string } & ProgramLimits)
+  | { kind: 'queue'; queue: string; limitMs?: number }

@@ -5,7 +5,7 @@ import type { CsvLayout } from './csv-scan.ts'
 import { looksLikeValues, missingColumn, placeText } from './source-issue.ts'
 
 /** The columns with what for: of the events, before `derive`, and of the rows. */
-export function neededColumns({ features, label, source }: ModelDefinition): {
+export function neededColumns({ features, label, source, weights }: ModelDefinition): {
   events: Record<string, string>
   rows: Record<string, string>
 } {
@@ -17,6 +17,7 @@ export function neededColumns({ features, label, source }: ModelDefinition): {
   const rows: Record<string, string> = { ...events, ...labels }
   for (const [name, { from }] of Object.entries(features)) if (from === undefined) rows[name] = 'a feature'
   for (const name of source.key) rows[name] ??= 'which key names'
+  if (weights?.column !== undefined) rows[weights.column] ??= 'which weights names'
   return { events, rows }
 }
 

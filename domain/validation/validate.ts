@@ -18,7 +18,7 @@ import type { Feature } from '../model/features.ts'
 import { maxVocabulary } from '../model/preprocessing.ts'
 
 /** The expectations that features and label imply: rows that the API would refuse must not be trained on. */
-export function impliedExpectations({ features, label }: ModelDefinition): Expectation[] {
+export function impliedExpectations({ features, label, weights }: ModelDefinition): Expectation[] {
   const names = Object.keys(features)
   const kindOf = (name: string) =>
     features[name]?.kind === 'number' ? ('number' as const) : ('text' as const)
@@ -36,6 +36,7 @@ export function impliedExpectations({ features, label }: ModelDefinition): Expec
     ...(numbers.length > 0 ? [{ check: 'finite', columns: numbers, severity: 'block' } as const] : []),
     ...Object.entries(features).flatMap(([name, feature]) => impliedByFeature(name, feature)),
     ...impliedByLabel(label.output),
+    ...(weights?.column === undefined ? [] : impliedByWeight(weights.column)),
   ]
 }
 
@@ -72,6 +73,12 @@ function impliedByLabel(output: ModelDefinition['label']['output']): Expectation
     return [{ check: 'every_class', column, classes: [0, 1], min: 1, severity: 'block' }]
   return [{ check: 'finite', columns, severity: 'block' }]
 }
+
+const impliedByWeight = (column: string): Expectation[] => [
+  { check: 'complete', columns: [column], severity: 'block' },
+  { check: 'finite', columns: [column], severity: 'block' },
+  { check: 'between', column, min: 0, severity: 'block' },
+]
 
 export function judgeValidation(
   expectations: readonly Expectation[],

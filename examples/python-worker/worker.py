@@ -10,7 +10,7 @@ import os
 import signal
 import sys
 from pathlib import Path
-from typing import Any, Sequence
+from typing import Any, AsyncIterator, Sequence
 
 from temporalio import activity
 from temporalio.client import Client, TLSConfig
@@ -21,6 +21,7 @@ from payload_codec import converter_of
 
 SCRIPT_FAULT = 2
 KEPT_LINES = 20
+LONGEST_LINE = 65_536
 HEARTBEAT_SECONDS = 5
 # The guard reads a pipe that this process holds open. When this process ends, the guard kills the group.
 GUARD = '(cat </dev/fd/{pipe}; kill -KILL -$$) >/dev/null 2>&1 & exec "$@"'
@@ -89,7 +90,6 @@ class Trainer:
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE,
                 stderr=asyncio.subprocess.PIPE,
-                limit=1_048_576,
                 pass_fds=(read,),
                 start_new_session=True,
                 env=env,
@@ -111,14 +111,28 @@ async def _beat() -> None:
         await asyncio.sleep(HEARTBEAT_SECONDS)
 
 
+async def _lines(stream: asyncio.StreamReader) -> AsyncIterator[bytes]:
+    """Yields the lines, each cut at a maximum length, so that a script that writes no line feed neither waits nor fills the memory."""
+    line = bytearray()
+    while chunk := await stream.read(LONGEST_LINE):
+        *ended, rest = chunk.split(b"\n")
+        for end in ended:
+            line += end[: LONGEST_LINE - len(line)]
+            yield bytes(line)
+            line.clear()
+        line += rest[: LONGEST_LINE - len(line)]
+    if line:
+        yield bytes(line)
+
+
 async def _progress(stream: asyncio.StreamReader) -> None:
-    async for line in stream:
+    async for line in _lines(stream):
         with contextlib.suppress(ValueError):
             activity.heartbeat(json.loads(line))
 
 
 async def _keep(stream: asyncio.StreamReader, lines: list[str]) -> None:
-    async for line in stream:
+    async for line in _lines(stream):
         text = line.decode(errors="replace").rstrip()
         print(text, file=sys.stderr)
         lines.append(text[:500])

@@ -21,8 +21,9 @@ const omitted = new Set([
 
 /**
  * Returns `sha256:…` over `digest` and the files of the program: its script, its requirements and all files beside the script, at any
- * depth. If the script lies in the folder of the model files, only files with its extension count. Throws `invalid_model_file` for a
- * missing file and for a file outside the folder of the model file.
+ * depth; for a command, its arguments and `files` that are files or folders. If the script lies in the folder of the model files, only
+ * files with its extension count. Throws `invalid_model_file` for a missing file, for a file or link that leads out of the folder of the
+ * model file, and for a command that names no file.
  */
 export const digestWithProgram = async (digest: string, folder: string, trainer: Trainer): Promise<string> =>
   digestWithFiles(digest, await programFiles(folder, trainer))
@@ -52,20 +53,33 @@ export async function programFiles(folder: string, trainer: Trainer): Promise<Pr
       )
     files.set(name, createHash('sha256').update(content).digest('hex'))
   }
+  const within = { root, ofProgram: named(trainer).join(', ') }
   for (const name of named(trainer)) {
     const path = join(folder, name)
     const real = await realpath(path).catch(() => undefined)
-    const isFile = real !== undefined && (await stat(real)).isFile()
-    // An argument of a command need not be a file.
-    if (!isFile && trainer.kind === 'command') continue
-    if (!isFile)
+    const found = real === undefined ? undefined : await stat(real)
+    const isFolder = trainer.kind === 'command' && found?.isDirectory() === true && real !== root
+    if (found?.isFile() !== true && !isFolder) {
+      // An argument of a command need not be a file.
+      if (trainer.kind === 'command' && trainer.files?.includes(name) !== true) continue
       throw invalid(`train: there is no file ${name} in the folder of the model file: correct the path`)
-    if (!real.startsWith(root + sep))
+    }
+    if (!real!.startsWith(root + sep))
       throw invalid(`train: ${name} leads out of the folder of the model file: move it there`)
-    await add(path)
-    if (name !== (trainer.kind === 'python' ? trainer.requirements : undefined))
-      for (const beside of await filesBeside(path, root)) await add(beside)
+    if (isFolder) await addBelow(path, { ...within, isDeep: true }, add)
+    else await add(path)
+    if (isFolder || (trainer.kind === 'python' && name === trainer.requirements)) continue
+    const isAlone = (await realpath(dirname(path))) !== root
+    await addBelow(
+      dirname(path),
+      { ...within, isDeep: isAlone, extension: isAlone ? undefined : extname(path) },
+      add,
+    )
   }
+  if (trainer.kind === 'command' && trainer.files === undefined && files.size === 0)
+    throw invalid(
+      "train: no argument of the command is a file in the folder of the model file, so a change of the program would go unnoticed: name its files or folders, as in command([…], { files: ['trainer'] }), or files: [] for an installed program",
+    )
   return [...files].sort(([a], [b]) => (a < b ? -1 : 1))
 }
 
@@ -73,22 +87,47 @@ export async function programFiles(folder: string, trainer: Trainer): Promise<Pr
 function named(trainer: Trainer): string[] {
   if (trainer.kind === 'queue') return []
   if (trainer.kind === 'command')
-    return trainer.command.filter((argument) => !/^[-/]|(^|\/)\.\.(\/|$)/.test(argument))
+    return [
+      ...trainer.command.filter((argument) => !/^[-/]|(^|\/)\.\.(\/|$)/.test(argument)),
+      ...(trainer.files ?? []),
+    ]
   return [trainer.file, ...(trainer.requirements === undefined ? [] : [trainer.requirements])]
 }
 
-async function filesBeside(script: string, root: string): Promise<string[]> {
-  const folder = dirname(script)
-  const alone = (await realpath(folder)) !== root
-  const entries = await readdir(folder, { recursive: alone, withFileTypes: true })
-  return entries
-    .filter((entry) => entry.isFile())
-    .map((entry) => join(entry.parentPath, entry.name))
-    .filter(
-      (path) =>
-        !relative(folder, path)
-          .split(sep)
-          .some((part) => part.startsWith('.') || omitted.has(part)),
-    )
-    .filter((path) => !path.endsWith('.pyc') && (alone || extname(path) === extname(script)))
+interface Below {
+  /** The folder of the model files, which no link may leave. */
+  root: string
+  /** The files that the program names, for messages. */
+  ofProgram: string
+  isDeep: boolean
+  /** Absent: files with any extension. */
+  extension?: string | undefined
+  /** The folders on the way here, because a link may lead back to one. */
+  above?: readonly string[]
+}
+
+/** Adds the files of a folder. Links are followed, because a program reads what they lead to. */
+async function addBelow(folder: string, below: Below, add: (path: string) => Promise<void>): Promise<void> {
+  const { root, ofProgram, isDeep, extension, above = [] } = below
+  const here = await realpath(folder)
+  if (above.includes(here)) return
+  for (const entry of await readdir(folder, { withFileTypes: true })) {
+    const { name } = entry
+    if (name.startsWith('.') || name.endsWith('.pyc') || omitted.has(name)) continue
+    const path = join(folder, name)
+    const shown = relative(root, join(here, name))
+    if (name.includes('\uFFFD')) throw invalid(`train: the name of ${shown} is not UTF-8: rename the file`)
+    const real = await realpath(path).catch(() => undefined)
+    const found = real === undefined ? undefined : await stat(real)
+    const isCode = found?.isDirectory()
+      ? isDeep
+      : found?.isFile() === true && (extension ?? extname(name)) === extname(name)
+    if (!isCode) continue
+    if (!real!.startsWith(root + sep))
+      throw invalid(
+        `train: ${shown} beside ${ofProgram} is a link out of the folder of the model file, so a change behind it would go unnoticed: move the files there or, if they are no code, let the name of the link begin with a dot`,
+      )
+    if (found!.isDirectory()) await addBelow(path, { ...below, above: [...above, here] }, add)
+    else await add(path)
+  }
 }

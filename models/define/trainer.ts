@@ -18,10 +18,21 @@ export interface PythonOptions extends ProgramOptions {
   requirements?: string
 }
 
+export interface CommandTrainerOptions extends ProgramOptions {
+  /**
+   * Files and folders of the program that no argument names: `['trainer']`; `[]` for an installed program. A change of them makes other
+   * code of the model. Required when no argument is a file or folder.
+   */
+  files?: readonly string[]
+}
+
+/** The workers of the queue limit the memory and the silence of their programs themselves. */
+export type QueueOptions = Pick<ProgramOptions, 'limit'>
+
 export type TrainerSpec =
   | { kind: 'python'; file: string; options: PythonOptions }
-  | { kind: 'command'; command: readonly string[]; options: ProgramOptions }
-  | { kind: 'queue'; queue: string; options: ProgramOptions }
+  | { kind: 'command'; command: readonly string[]; options: CommandTrainerOptions }
+  | { kind: 'queue'; queue: string; options: QueueOptions }
 
 /** Trains with a Python script in the folder of the model file: `python('train.py', { requirements: 'requirements.txt' })`. */
 export function python(file: string, options: PythonOptions = {}): TrainerSpec {
@@ -29,20 +40,20 @@ export function python(file: string, options: PythonOptions = {}): TrainerSpec {
 }
 
 /** Trains with any other program, run in the folder of the model file: `command(['Rscript', 'train.R'])`. */
-export function command(argv: readonly string[], options: ProgramOptions = {}): TrainerSpec {
+export function command(argv: readonly string[], options: CommandTrainerOptions = {}): TrainerSpec {
   return { kind: 'command', command: argv, options }
 }
 
 /** Trains on your own workers, which run the activity `train` on this Temporal task queue: `queue('gpu')`. */
-export function queue(name: string, options: ProgramOptions = {}): TrainerSpec {
+export function queue(name: string, options: QueueOptions = {}): TrainerSpec {
   return { kind: 'queue', queue: name, options }
 }
 
 const limitNames = { memory: 0, limit: 0, silence: 0 } as const
 const optionsOf = {
   python: fieldNames<PythonOptions>({ requirements: 0, ...limitNames }),
-  command: fieldNames<ProgramOptions>(limitNames),
-  queue: fieldNames<ProgramOptions>(limitNames),
+  command: fieldNames<CommandTrainerOptions>({ files: 0, ...limitNames }),
+  queue: fieldNames<QueueOptions>({ limit: 0 }),
 }
 
 const maxArguments = 100
@@ -58,7 +69,7 @@ export function compileTrainer(report: IssueCollector, train: unknown): Trainer 
     )
     return undefined
   }
-  const { options } = spec
+  const options: ProgramOptions = spec.options
   if (typeof options !== 'object' || options === null) {
     report(
       'train',
@@ -80,7 +91,7 @@ export function compileTrainer(report: IssueCollector, train: unknown): Trainer 
         'train',
         `the name of a task queue has up to 100 letters, digits, -, _ and ., not ${JSON.stringify(spec.queue)}`,
       )
-    return { kind: spec.kind, queue: spec.queue, ...limits }
+    return { kind: spec.kind, queue: spec.queue, limitMs: limits.limitMs }
   }
   if (spec.kind === 'command') {
     const argv: readonly unknown[] = Array.isArray(spec.command) ? spec.command : []
@@ -89,7 +100,19 @@ export function compileTrainer(report: IssueCollector, train: unknown): Trainer 
         'train',
         `a program and its arguments are required, as in command(['Rscript', 'train.R']), not ${JSON.stringify(spec.command)}`,
       )
-    return { kind: spec.kind, command: argv.map(String), ...limits }
+    const files: readonly unknown[] | undefined = spec.options.files
+    if (files !== undefined && !Array.isArray(files))
+      report(
+        'train.files',
+        `a list of files and folders is required, such as ['trainer'], not ${JSON.stringify(files)}`,
+      )
+    else for (const path of files ?? []) checkPath(report, 'train.files', path, 'trainer')
+    return {
+      kind: spec.kind,
+      command: argv.map(String),
+      files: Array.isArray(files) ? files.map(String) : undefined,
+      ...limits,
+    }
   }
   const { requirements } = spec.options
   checkPath(report, 'train', spec.file, 'train.py')

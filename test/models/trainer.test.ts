@@ -97,7 +97,6 @@ export const price = defineModel({
     await write('train.py', 'print(1)')
     await write('other.py', 'print(1)')
     await writeFile(join(root, 'outside.py'), 'print(1)')
-    await symlink(join(root, 'outside.py'), join(models, 'linked.py'))
   })
   afterAll(() => rm(root, { recursive: true }))
 
@@ -138,8 +137,56 @@ export const price = defineModel({
     expect(await issuesWith(`python('train.py', { requirements: 'absent.txt' })`)).toEqual([
       'train: there is no file absent.txt in the folder of the model file: correct the path',
     ])
+    await symlink(join(root, 'outside.py'), join(models, 'linked.py'))
     expect(await issuesWith(`python('linked.py')`)).toEqual([
       'train: linked.py leads out of the folder of the model file: move it there',
     ])
+    expect(await issuesWith(`python('train.py')`)).toEqual([
+      expect.stringMatching(
+        /^train: linked\.py beside train\.py is a link out of the folder of the model file/,
+      ),
+    ])
+    await rm(join(models, 'linked.py'))
+  })
+
+  it('covers what links inside the folder lead to, also a link to a folder above', async () => {
+    await write('shared/helper.py', 'V = 1')
+    await symlink(join(models, 'shared'), join(models, 'price', 'shared'))
+    await symlink(join(models, 'price'), join(models, 'price', 'parts', 'again'))
+    const first = await digestWith(`python('price/train.py')`)
+    await write('shared/helper.py', 'V = 2')
+    expect(await digestWith(`python('price/train.py')`)).not.toBe(first)
+    for (const link of ['shared', 'parts/again']) await rm(join(models, 'price', link))
+  })
+
+  it('of a command covers the folders that it names, and is refused without a file', async () => {
+    const digests = new Set<string>()
+    const trains = [
+      `command(['python3', '-m', 'shared.helper'], { files: ['shared'] })`,
+      `command(['make', '-C', 'shared'])`,
+    ]
+    for (const [at, train] of trains.entries()) {
+      await write('shared/helper.py', `V = ${3 + 2 * at}`)
+      digests.add(await digestWith(train))
+      await write('shared/helper.py', `V = ${4 + 2 * at}`)
+      digests.add(await digestWith(train))
+    }
+    expect(digests.size).toBe(4)
+    expect(await issuesWith(`command(['python3', '-m', 'shared.helper'])`)).toEqual([
+      expect.stringMatching(/^train: no argument of the command is a file .* name its files or folders/),
+    ])
+    expect(await issuesWith(`command(['trainer'], { files: ['absent'] })`)).toEqual([
+      'train: there is no file absent in the folder of the model file: correct the path',
+    ])
+    expect(await digestWith(`command(['trainer'], { files: [] })`)).toMatch(/^sha256:/)
+  })
+
+  it('is refused for a file whose name is not UTF-8', async () => {
+    const name = Buffer.concat([Buffer.from(join(models, 'price/caf')), Buffer.from([0xe9])])
+    await writeFile(name, '')
+    expect(await issuesWith(`python('price/train.py')`)).toEqual([
+      'train: the name of price/caf\ufffd is not UTF-8: rename the file',
+    ])
+    await rm(name)
   })
 })

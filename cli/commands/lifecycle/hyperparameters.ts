@@ -18,7 +18,10 @@ export function readOverrides(
   if (pairs === undefined) return undefined
   return readPairs('--set', pairs, {
     use: 'name=value, such as --set units=32',
-    read: parseHyperparameter,
+    read: (text) => {
+      const value = parseHyperparameter(text)
+      return typeof value === 'number' && !Number.isFinite(value) ? undefined : value
+    },
   })
 }
 
@@ -28,13 +31,13 @@ export function readPairs<Value>(
   pairs: readonly string[],
   { use, read }: { use: string; read: (text: string) => Value | undefined },
 ): Record<string, Value> {
-  const values: Record<string, Value> = {}
+  const values = new Map<string, Value>()
   for (const pair of pairs) {
     const at = pair.indexOf('=')
     const [name, value] = [pair.slice(0, at), read(pair.slice(at + 1))]
     if (at < 1 || value === undefined) throw usageError(`Invalid ${flag} "${pair}"; use ${use}`)
-    if (Object.hasOwn(values, name)) throw usageError(`${flag} ${name} is given twice`)
-    values[name] = value
+    if (values.has(name)) throw usageError(`${flag} ${name} is given twice`)
+    values.set(name, value)
   }
-  return values
+  return Object.fromEntries(values)
 }

@@ -80,7 +80,7 @@ export async function printStarted(
   if (!watch)
     return terminal.answer(
       started,
-      deferred ?? `${doing}. Status: \`tenure releases list ${model}\`; add --watch to follow ${what}.`,
+      deferred ?? `${doing}. Status: \`tenure releases show ${model}\`; add --watch to follow ${what}.`,
     )
   if (deferred !== undefined) terminal.say(deferred)
   const id = deferred === undefined ? started.id : await deliveredId(session, started.id)

@@ -105,9 +105,19 @@ export const sweepCommand: CommandSpec = {
   },
 }
 
-/** Returns the last line of a traceback, which states the error. The page of the sweep shows the whole traceback. */
+/**
+ * Returns the line that states the error: the last one of a Python traceback, the last one before the frames of JavaScript. The page of the
+ * sweep shows the whole message.
+ */
 const reasonOf = ({ outcome, message = '' }: TrialLine): string | null =>
-  outcome === 'failed' ? (message.trimEnd().split('\n').at(-1)?.trim().slice(0, 120) ?? null) : null
+  outcome === 'failed'
+    ? (message
+        .trimEnd()
+        .split('\n')
+        .findLast((line) => !/^\s+at /.test(line))
+        ?.trim()
+        .slice(0, 120) ?? null)
+    : null
 
 /** Sort key: the winner, then trials with a score, then the other trials. */
 const rank = ({ overrides, score }: TrialLine, { winner }: SweepAnswer): number =>

@@ -14,6 +14,10 @@ it.each([
   ['what lies outside of its heap', 'RangeError: Array buffer allocation failed'],
   ['C++', "terminate called after throwing an instance of 'std::bad_alloc'"],
   ['TensorFlow', 'Error: OOM when allocating tensor with shape[1048576,1024] and type float'],
+  [
+    'Arrow',
+    'pyarrow.lib.ArrowException: Unknown error: Failed to launch worker thread: Resource temporarily',
+  ],
   ['the kernel', 'spawn ENOMEM: Cannot allocate memory'],
 ])('an out-of-memory failure is recognised in the output of %s', (_who, line) =>
   expect(detectOutOfMemory(['  1: 0xb78db3 [node]', line, ' 2: 0xee8300 [node]'])).toBe(line.trim()),

@@ -91,6 +91,27 @@ describe('the Python environment of a training', () => {
     })
   })
 
+  it('is made again when a wheel that its requirements name has changed, and refuses a folder', async () => {
+    await mkdir(join(root, 'own'), { recursive: true })
+    const wheel = join(root, 'own', 'own-1.0-py3-none-any.whl')
+    await writeFile(wheel, 'one')
+    await write('lightgbm==4.1.0\nown/own-1.0-py3-none-any.whl\n')
+    const first = await prepare()
+    expect(await prepare()).toEqual(first)
+    await writeFile(wheel, 'two')
+    expect((await prepare()).python).not.toBe(first.python)
+    for (const line of ['./own', '-e own', 'own/', `own @ file://${join(root, 'own')}`, join(root, 'own')]) {
+      await write(`lightgbm==4.1.0\n${line}\n`)
+      await expect(prepare(), line).rejects.toThrow(/^the requirements name the folder /)
+    }
+    await write('./absent.whl\n')
+    await expect(prepare()).rejects.toThrow(`there is no ${join(root, 'absent.whl')}`)
+    await write(
+      'git+https://host.example/a/b.git\na @ https://host.example/a.whl\n--index-url https://host.example/x\n',
+    )
+    await prepare()
+  })
+
   it('is no longer waited for when the training is cancelled', async () => {
     await write('lightgbm==4.3.0\n')
     const first = prepare()

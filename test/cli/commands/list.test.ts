@@ -37,7 +37,7 @@ it('releases, versions and what else is listed by model', () => {
   )
 })
 
-it('releases says which ones there are none of', async () => {
+it('releases says whether it lacks any release or an open one', async () => {
   expect((await tenure('releases')).out).toContain('No releases yet')
   expect((await tenure('releases', '--open')).out).toBe('No release is open.\n')
 })

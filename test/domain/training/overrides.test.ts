@@ -20,7 +20,10 @@ describe('overrides of hyperparameters', () => {
     [{ units: '32' }, 'the hyperparameter units is a finite number (16 in the model file), not "32"'],
     [{ units: NaN }, 'the hyperparameter units is a finite number (16 in the model file), not NaN'],
     [{ units: null }, 'the hyperparameter units is a finite number (16 in the model file), not null'],
-    [{ optimizer: 1 }, 'the hyperparameter optimizer is a text ("adam" in the model file), not 1'],
+    [
+      { optimizer: 1 },
+      `the hyperparameter optimizer is a text ("adam" in the model file), not 1: write "1" in quotes, as in --set 'optimizer="1"'`,
+    ],
     [{ dropout: 'no' }, 'the hyperparameter dropout is true or false (false in the model file), not "no"'],
     [
       { units: `postgres://u:${'p'.repeat(100)}@h/db` },

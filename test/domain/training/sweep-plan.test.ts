@@ -45,6 +45,15 @@ describe('the trials of a sweep', () => {
     expect(candidatesOf(model, { wide: [true, false] }, { random: 30, seed: 1 })).toHaveLength(2)
   })
 
+  it('drawn from a wide range of whole numbers are uniform in the logarithm, and keep to a narrow range', () => {
+    const wide = candidatesOf(model, { units: { low: 1, high: 1_000 } }, { random: 90, seed: 1 })
+    const small = wide.filter(({ units }) => Number(units) < 32).length
+    expect(small).toBeGreaterThan(15)
+    const narrow = candidatesOf(model, { rate: { low: 0.999961, high: 0.99999 } }, { random: 20, seed: 1 })
+    expect(narrow).toHaveLength(20)
+    expect(narrow.every(({ rate }) => Number(rate) >= 0.999961 && Number(rate) <= 0.99999)).toBe(true)
+  })
+
   it.each([
     [{}, undefined, 'no hyperparameter to try'],
     [{ layers: [1, 2] }, undefined, 'iris has no hyperparameter "layers"'],

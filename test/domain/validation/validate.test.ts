@@ -226,6 +226,22 @@ describe('the expectations derived from features', () => {
     expect(results.filter(({ passed }) => !passed).map((result) => result.check)).toContain(check)
   })
 
+  it.each([
+    ['a negative weight', { trust: [1, -1] }, 'between'],
+    ['a missing weight', { trust: [1, null] }, 'complete'],
+    ['no column of weights', {}, 'complete'],
+  ])('blocks %s', (_name, columns, check) => {
+    const expected = impliedExpectations({ ...definition, weights: { column: 'trust' } })
+    const own = expected.filter((each) => JSON.stringify(each).includes('trust'))
+    const { verdict: found, results } = judgeValidation(
+      own,
+      { rows: 2, columns },
+      { asOfMs: 0, eventAt: '', earlierRows: [] },
+    )
+    expect(found).toBe('block')
+    expect(results.filter(({ passed }) => !passed).map((result) => result.check)).toContain(check)
+  })
+
   it('include classes and numbers', () => {
     const label = (output: object): ModelDefinition =>
       ({ ...definition, label: { column: 'sold', output } }) as ModelDefinition

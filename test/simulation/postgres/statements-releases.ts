@@ -177,8 +177,8 @@ export const releaseStatements: Statements = {
   f794bdb5: [
     'isRolledBack',
     (query, [model, version]) => {
-      const row = query.find('versions', version as string)
-      return row?.['model'] === model && (row?.['rolled_back_at'] ?? null) !== null ? [{}] : []
+      const { model: own, rolled_back_at = null } = query.find('versions', version as string) ?? {}
+      return own === model && rolled_back_at !== null ? [{}] : []
     },
   ],
   '34a2b03b': [
@@ -378,9 +378,7 @@ export const releaseStatements: Statements = {
     (query, [seq, at, actor, action, subject, model, detail, previous_hash, hash, , channel]) => {
       const row = { seq, at, actor, action, subject, model, detail: parse(detail), previous_hash, hash }
       if (!insertOnce(query, 'audit', String(seq), row))
-        throw Object.assign(new Error('duplicate key value violates unique constraint "audit_pkey"'), {
-          code: '23505',
-        })
+        throw Object.assign(new Error('duplicate key: audit_pkey'), { code: '23505' })
       query.put('audit', 'last', row)
       query.notify(channel as string, '')
       return [{ pg_notify: '' }]
