@@ -59,11 +59,11 @@ export async function loadFromPostgres(
   })
   await duck.run(`create temp table known as select ${casts.join(', ')} from texts`)
   await duck.run('drop table texts')
-  // SQL over the rows may compute with whole numbers.
+  // SQL over the rows may compute with whole numbers. Parquet has no longer integers.
   for (const name of exact) {
     const [found] = await duck.rows<{ whole: boolean }>(
       `select coalesce(bool_and(regexp_full_match(${name}, '-?[0-9]{1,38}')), true) as whole from known`,
     )
-    if (found?.whole === true) await duck.run(`alter table known alter ${name} type hugeint`)
+    if (found?.whole === true) await duck.run(`alter table known alter ${name} type decimal(38, 0)`)
   }
 }

@@ -30,7 +30,7 @@ it('columns that name something keep each value, and others are numbers and time
     ])
     return duck.rows<{ column_type: string }>('describe known')
   })
-  expect(types.map(({ column_type }) => column_type)).toEqual(['HUGEINT', 'DOUBLE', 'VARCHAR', 'DATE'])
+  expect(types.map(({ column_type }) => column_type)).toEqual(['DECIMAL(38,0)', 'DOUBLE', 'VARCHAR', 'DATE'])
 })
 
 it('without names, a numeric is a double and a date a timestamp', async () => {
