@@ -132,11 +132,11 @@ describe('a batch prediction', () => {
     const { id, result } = begin({
       input: {
         kind: 'sql',
-        query: `select i as id, case when i = 3 then null when i = 4 then 'Infinity'::float8 else i end as x, case i when 5 then 4.9 else 1.5 end as y
-          from generate_series(0, 5) as t(i)`,
+        query: `select i as id, case when i = 3 then null when i = 4 then 'Infinity'::float8 else i end as x, case i when 5 then 4.9 else 1.5 end as y,
+          9007199254740992 + i as long, 12345678901234567890::numeric + i as account from generate_series(0, 5) as t(i)`,
       },
       output: { kind: 'table' },
-      key: ['id'],
+      key: ['id', 'long', 'account'],
     })
     expect(await result()).toMatchObject({
       status: 'done',
@@ -147,7 +147,12 @@ describe('a batch prediction', () => {
     )
     const of = (row: number, more: object) => ({
       row,
-      key: { id: row },
+      // A double would give two rows one key.
+      key: {
+        id: row,
+        long: String(9_007_199_254_740_992n + BigInt(row)),
+        account: String(12_345_678_901_234_567_890n + BigInt(row)),
+      },
       answer: null,
       review: null,
       problem: null,
