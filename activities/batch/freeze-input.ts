@@ -11,7 +11,7 @@ import type { Deps } from '../deps.ts'
 import { foreignReader } from '../../store/database/cursor.ts'
 import type { Duck } from '../data/duckdb.ts'
 import { joinLookups } from './join-lookups.ts'
-import { asRefused, isQueryRefused } from '../data/source-errors.ts'
+import { asRefused, isQueryRefused, withoutPaths } from '../data/source-errors.ts'
 import { loadFromPostgres } from '../data/known-rows.ts'
 import { scanFile } from '../data/source-files.ts'
 import { readCsv as readCsvFile } from '../data/source-views.ts'
@@ -96,9 +96,9 @@ async function openInput(
 }
 
 /**
- * Finds the types from all rows, because a key may become a text after a million numbers. Reads categories as text, because DuckDB would
- * read yes and no as true and false, and names too: `007` differs from `7`. A key of whole numbers stays one. A version whose vocabulary is true and false was trained on
- * such booleans, so its categories are read the same way.
+ * Finds the types from all rows, because a key may become a text after a million numbers. Reads names as text, because `007` differs from
+ * `7`, but keeps keys of whole numbers; and categories, because DuckDB would read yes and no as true and false. A version whose vocabulary
+ * is true and false was trained on such booleans, so its categories are read the same way.
  */
 async function readCsv(
   duck: Duck,
@@ -139,8 +139,7 @@ async function wholeColumns(duck: Duck, rows: string, names: readonly string[]):
 
 const refuseInput = (what: string, paths: readonly string[]) => (error: unknown) => {
   if (!isError(error, 'source_unreadable')) throw asRefused(what, error, paths)
-  const said = paths.reduce((text, path) => text.replaceAll(path, what), error.message)
-  throw new DomainError('invalid_request', said)
+  throw new DomainError('invalid_request', withoutPaths(what, error.message, paths))
 }
 
 /** Any other error of the database, such as a lost connection, is temporary. */

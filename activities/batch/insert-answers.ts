@@ -39,9 +39,7 @@ export async function insertAnswers(
   await storeShard(store, batch.id, counted, answered)
 }
 
-const longNumber = /^(U?BIGINT|U?HUGEINT|DECIMAL.*)$/
-
-/** Reads the keys of the rows. A number that a double would round is read as a text. */
+/** Reads the keys of the rows. A number that a double would round is read as a text; a decimal always is one. */
 async function readKeys(
   duck: Duck,
   from: string,
@@ -52,7 +50,7 @@ async function readKeys(
     `describe select * from ${from}`,
   )
   const types = new Map(described.map((each) => [each.column_name, each.column_type]))
-  const long = key.filter((name) => longNumber.test(types.get(name) ?? ''))
+  const long = key.filter((name) => /^U?BIGINT$/.test(types.get(name) ?? ''))
   const exact = long.map(
     (name, at) =>
       `, case when abs(${quotedIdentifier(name)}) > ${Number.MAX_SAFE_INTEGER} then cast(${quotedIdentifier(name)} as varchar) end as "exact ${at}"`,

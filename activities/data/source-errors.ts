@@ -30,9 +30,12 @@ export const isQueryRefused = (error: unknown): boolean =>
  */
 export function asRefused(what: string, error: unknown, paths: readonly string[] = []): unknown {
   if (isError(error) || isFull(error)) return error
-  const said = paths.reduce((text, path) => text.replaceAll(path, what), firstLineOf(error)).slice(0, 300)
+  const said = withoutPaths(what, firstLineOf(error), paths).slice(0, 300)
   return new DomainError('invalid_request', `${what} cannot be read: ${said}`)
 }
+
+export const withoutPaths = (what: string, message: string, paths: readonly string[]): string =>
+  paths.reduce((text, path) => text.replaceAll(path, what), message)
 
 export const firstLineOf = (error: unknown): string => reasonOf(error).split('\n', 1)[0] ?? ''
 
