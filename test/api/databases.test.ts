@@ -1,4 +1,5 @@
 /** Tests the API process on a database without a schema, and on a database with a long round trip. */
+import sql from 'sql-template-tag'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -58,5 +59,22 @@ it('a replica at a round trip of 300 ms from Postgres becomes ready, keeps its l
   await api.end('SIGTERM')
   running.splice(running.indexOf(api), 1)
   await link.close()
+  await store.close()
+})
+
+it('a replica that cannot announce its start serves, and announces it with a later lease', async () => {
+  const databaseUrl = await migratedDatabase()
+  const store = openStore(databaseUrl, { max: 1 })
+  await store.query(sql`
+    create function refuse() returns trigger language plpgsql as $$ begin raise 'not now'; end $$`)
+  await store.query(
+    sql`create trigger refuse before update of machine on replicas for each row execute function refuse()`,
+  )
+  const api = await start(databaseUrl)
+  await expect.poll(() => readiness(api)).toBe(200)
+  await expect.poll(() => JSON.stringify(api.lines)).toContain('the start was not announced')
+  await store.query(sql`drop trigger refuse on replicas`)
+  const machines = () => store.query<{ machine: string | null }>(sql`select machine from replicas`)
+  await expect.poll(machines).toEqual([{ machine: expect.any(String) as string }])
   await store.close()
 })

@@ -15,6 +15,7 @@ import { createTemporalClient } from '../../api/temporal/client.ts'
 import { environmentWith, launcher, readConfig, searchAttributes } from '../../temporal.config.ts'
 import { startCore, type Core } from '../support/release/core.ts'
 import { connectTemporal, migratedDatabase, uniqueName } from '../support/servers/servers.ts'
+import { until } from '../support/serving/serving-fixture.ts'
 
 const root = mkdtempSync(join(tmpdir(), 'tenure-payloads-'))
 const ring = (...ids: string[]): string =>
@@ -137,6 +138,9 @@ it('a worker and a replica refuse to work without the key of an open workflow or
   const workflowId = uniqueName('erase')
   const taskQueue = environment.TENURE_CONTROL_QUEUE
   await core.client.workflow.start('erase', { workflowId, taskQueue, args: [{ id: 'x' }], startDelay: '1 h' })
+  const { workflow } = core.client
+  const isListed = async () => (await workflow.count(`TaskQueue = "${taskQueue}"`)).count > 0
+  await until(isListed, 'the workflow in the list')
   const other = `first:${Buffer.alloc(32, 'other').toString('base64')}`
   const wrong = { '': 'TENURE_PAYLOAD_KEYS does not hold it', [other]: 'is another one' }
   for (const [keys, why] of Object.entries({ ...wrong, [ring('second', 'first')]: '' })) {

@@ -115,16 +115,21 @@ export function startReplicaSync(deps: ReplicaDeps) {
     const unreadMs = Math.round(sentAt - readAt)
     if (unreadMs > deps.leaseMs) throw new Error(`the routes were not read for ${unreadMs} ms`)
     await renewLease(store, { replica, leaseMs: deps.leaseMs })
-    const isFirst = !registered
     registered = true
+    await introduce().catch(reportError('the start was not announced'))
     const newLease = { at: clock.now(), until: sentAt + deps.leaseMs }
     if (newLease.at < lease.until) lease.until = Math.max(lease.until, newLease.until)
     else {
       pendingLease = newLease
       await routes.wake()
     }
-    if (!isFirst) return
+  }
+  let introduced = false
+  /** Before this replica is ready, because from then on a rollback that another replica receives must reach it. */
+  const introduce = async (): Promise<void> => {
+    if (introduced) return
     if (deps.identity !== undefined) await introduceReplica(store, { ...deps.identity, id: replica.id })
+    introduced = true
     await deleteExpiredReplicas(store)
   }
   const follow = async (): Promise<void> => {
