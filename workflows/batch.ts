@@ -6,6 +6,7 @@ import {
   setCurrentDetails,
   upsertSearchAttributes,
 } from '@temporalio/workflow'
+import { notFoundText } from '../domain/model/batch-spec.ts'
 import type { ControlActivities } from '../activities/control-activities.ts'
 import type { BatchOutcome, BatchRequest } from './messages.ts'
 import { field, type FieldCheck, optional, parseInput, recordOf } from './input/parse-input.ts'
@@ -45,8 +46,8 @@ export async function batchPredict(given: BatchRequest): Promise<BatchOutcome> {
   const { version, trainQueue } = await openRow(() => recording.openBatch(request))
   setCurrentDetails(`${version} scores the rows of ${model}`)
   try {
-    const { rows, refused, rowsPerSecond } = await training(trainQueue).scoreBatch({ id })
-    const message = `${version} scored ${rows} rows, ${refused} of them refused, ${rowsPerSecond} rows/s`
+    const { rows, refused, rowsPerSecond, notFound } = await training(trainQueue).scoreBatch({ id })
+    const message = `${version} scored ${rows} rows, ${refused} of them refused, ${rowsPerSecond} rows/s${notFoundText(notFound)}`
     setCurrentDetails(message)
     return { status: 'done', message, version }
   } catch (error) {

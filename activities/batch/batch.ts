@@ -8,7 +8,9 @@ import {
   issuesOfBatch,
   batchLayoutOf,
   shardRows,
+  notFoundText,
   type BatchSpec,
+  type NotFound,
   type ShardRange,
 } from '../../domain/model/batch-spec.ts'
 import { canonicalJson } from '../../domain/canonical-json.ts'
@@ -77,6 +79,8 @@ export interface ScoreResult {
   /** The number of parts that an earlier attempt recorded. */
   resumed: number
   rowsPerSecond: number
+  /** The looked-up features for which nothing was found in some rows. */
+  notFound?: NotFound[]
 }
 
 export const scoreBatch =
@@ -109,7 +113,7 @@ async function score(deps: Deps, { reader, writer, beat, id }: Run): Promise<Sco
   await bringCopies(artifacts, { artifacts: [artifactDigest] })
   const scorer = startScorer([config.artifactRoot, artifactDigest, batch.version], beat.signal)
   try {
-    const { path, rows } = await freezeBatch(deps, reader, { batch, manifest })
+    const { path, rows, notFound } = await freezeBatch(deps, reader, { batch, manifest })
     const done = await listShards(store, id)
     const layout = batchLayoutOf(manifest.features, manifest.preprocessing)
     const end = async (part: ShardRange, pieces: Promise<ScoredColumns>[]): Promise<void> => {
@@ -145,7 +149,15 @@ async function score(deps: Deps, { reader, writer, beat, id }: Run): Promise<Sco
       ending.catch(() => {})
     }
     await ending
-    return await finish(deps, writer, { batch, path, rows, resumed: done, began, output: manifest.output })
+    return await finish(deps, writer, {
+      batch,
+      path,
+      rows,
+      notFound,
+      resumed: done,
+      began,
+      output: manifest.output,
+    })
   } finally {
     await scorer.close().catch(() => {})
   }
@@ -154,11 +166,11 @@ async function score(deps: Deps, { reader, writer, beat, id }: Run): Promise<Sco
 /** The result that an earlier attempt recorded. */
 async function resultOfDone(
   store: Deps['store'],
-  { id, rows = 0, refused, startedAt, endedAt = startedAt }: Batch,
+  { id, rows = 0, refused, notFound, startedAt, endedAt = startedAt }: Batch,
 ): Promise<ScoreResult> {
   const seconds = Math.max(1, Date.parse(endedAt) - Date.parse(startedAt)) / 1_000
   const resumed = (await listShards(store, id)).length
-  return { rows, refused, resumed, rowsPerSecond: Math.round(rows / seconds) }
+  return { rows, refused, resumed, rowsPerSecond: Math.round(rows / seconds), notFound }
 }
 
 /** The parts that no earlier attempt has recorded. */
@@ -206,12 +218,13 @@ async function finish(
     batch: Batch
     path: string
     rows: number
+    notFound?: NotFound[]
     resumed: readonly { rows: number }[]
     began: number
     output: Output
   },
 ): Promise<ScoreResult> {
-  const { batch, path, rows, resumed, began, output } = run
+  const { batch, path, rows, notFound, resumed, began, output } = run
   const shards = await listShards(store, batch.id)
   if (batch.output.kind === 'file') {
     const target = join(config.batchDir, batch.output.path)
@@ -229,11 +242,11 @@ async function finish(
   const fresh = rows - resumed.reduce((sum, shard) => sum + shard.rows, 0)
   const refused = shards.reduce((sum, shard) => sum + shard.refused, 0)
   const rowsPerSecond = Math.round(fresh / seconds)
-  const message = `${rows} rows, ${refused} of them refused, ${rowsPerSecond} rows/s`
+  const message = `${rows} rows, ${refused} of them refused, ${rowsPerSecond} rows/s${notFoundText(notFound)}`
   await close(store, { id: batch.id, status: 'done', message })
   // The output is complete, so the recorded parts are removed.
   for (const { digest } of shards) if (digest !== undefined) await artifacts.remove('checkpoints', digest)
-  return { rows, refused, resumed: resumed.length, rowsPerSecond }
+  return { rows, refused, resumed: resumed.length, rowsPerSecond, notFound }
 }
 
 export const failBatch =

@@ -2,7 +2,7 @@
 import { quotedIdentifier, textLiteral } from '../../domain/sql-text.ts'
 import { copyFile, rm, stat } from 'node:fs/promises'
 import { extname, join } from 'node:path'
-import { batchKey } from '../../domain/model/batch-spec.ts'
+import { batchKey, type NotFound } from '../../domain/model/batch-spec.ts'
 import { DomainError, isError } from '../../domain/errors.ts'
 import type { Manifest } from '../../domain/model/manifest.ts'
 import { compileReview } from '../../domain/review/band.ts'
@@ -21,17 +21,23 @@ export async function freezeBatch(
   { store, artifacts, config }: Deps,
   duck: Duck,
   { batch, manifest }: { batch: Batch; manifest: Manifest },
-): Promise<{ path: string; rows: number }> {
-  if (batch.inputDigest !== undefined && batch.rows !== undefined)
-    return { path: await artifacts.locate('snapshots', batch.inputDigest), rows: batch.rows }
+): Promise<{ path: string; rows: number; notFound?: NotFound[] }> {
+  const { inputDigest, rows: frozenRows } = batch
+  if (inputDigest !== undefined && frozenRows !== undefined)
+    return {
+      path: await artifacts.locate('snapshots', inputDigest),
+      rows: frozenRows,
+      notFound: batch.notFound,
+    }
   const { input } = batch
   const draft = await artifacts.draft('.parquet')
   const what = input.kind === 'file' ? input.path : 'the query'
   const given = input.kind === 'file' ? await openInput({ artifacts, config }, input.path) : ''
   const refuse = refuseInput(what, given === '' ? [draft] : [given, draft])
+  let notFound: NotFound[] | undefined
   const write = async (known: string): Promise<void> => {
     await duck.run(`create temp view given as ${known}`).catch(refuse)
-    await joinLookups(store, duck, manifest)
+    notFound = await joinLookups(store, duck, manifest)
     await checkColumns(duck, { manifest, key: batch.output.key })
     await duck
       .run(`copy (select * from given) to ${textLiteral(draft)} (format parquet, compression zstd)`)
@@ -54,9 +60,9 @@ export async function freezeBatch(
     await duck
       .run(`create temp view given as select * from read_parquet(${textLiteral(draft)})`)
       .catch(refuse)
-    const isJoined = await joinLookups(store, duck, manifest)
+    notFound = await joinLookups(store, duck, manifest)
     await checkColumns(duck, { manifest, key: batch.output.key })
-    if (isJoined)
+    if (notFound !== undefined)
       await duck.run(`copy (select * from given) to ${textLiteral(draft)} (format parquet, compression zstd)`)
   }
   const [counted] = await duck
@@ -65,9 +71,9 @@ export async function freezeBatch(
   const rows = counted?.n ?? 0
   await duck.run('drop view given')
   const { digest } = await artifacts.take('snapshots', draft)
-  await freezeInput(store, { id: batch.id, digest, rows })
+  await freezeInput(store, { id: batch.id, digest, rows, notFound })
   if (input.kind === 'file' && given !== join(config.batchDir, input.path)) await rm(given, { force: true })
-  return { path: await artifacts.locate('snapshots', digest), rows }
+  return { path: await artifacts.locate('snapshots', digest), rows, notFound }
 }
 
 /** The columns of a batch that name a row or what is looked up, and are no numbers of the model. */

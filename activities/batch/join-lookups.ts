@@ -1,7 +1,9 @@
 /** Joins looked-up features to the rows of a batch, with the values known when the batch starts. */
 import { DomainError } from '../../domain/errors.ts'
+import type { NotFound } from '../../domain/model/batch-spec.ts'
 import type { Manifest } from '../../domain/model/manifest.ts'
 import type { ModelDefinition } from '../../domain/model-definition.ts'
+import { quotedIdentifier, textLiteral } from '../../domain/sql-text.ts'
 import { withLookups } from '../../models/define/data/as-of-join.ts'
 import { readNow } from '../../store/database/clock.ts'
 import { findView } from '../../store/features/feature-views.ts'
@@ -15,21 +17,21 @@ const askedAt = '_asked_at'
 const place = '_place'
 
 /**
- * Adds the looked-up features to the view `given` and keeps columns that it already has. Returns whether any was joined. Throws
- * `invalid_request` for a row that names no entity and for an unknown view.
+ * Adds the looked-up features to the view `given` and keeps columns that it already has. Returns those with rows for which nothing was
+ * found; undefined when none was joined. Throws `invalid_request` for a row that names no entity and for an unknown view.
  */
 export async function joinLookups(
   store: Store,
   duck: Duck,
   { features }: Pick<Manifest, 'features'>,
-): Promise<boolean> {
+): Promise<NotFound[] | undefined> {
   const looked = Object.entries(features).filter(([, { from }]) => from !== undefined)
-  if (looked.length === 0) return false
+  if (looked.length === 0) return undefined
   const has = new Set(
     (await duck.rows<{ column_name: string }>('describe given')).map(({ column_name: name }) => name),
   )
   const lacking = looked.filter(([name]) => !has.has(name))
-  if (lacking.length === 0) return false
+  if (lacking.length === 0) return undefined
   const origins = lacking.map(([, { from }]) => from!)
   const fields = [...new Set(origins.flatMap(({ by }) => by))].filter((field) => !has.has(field))
   const issues = fields.map(
@@ -45,7 +47,13 @@ export async function joinLookups(
   const asOfMs = Math.floor(await readNow(store))
   const oldestMs = Math.max(...origins.map(({ timeToLiveMs }) => timeToLiveMs))
   const definition = {
-    features: Object.fromEntries(lacking),
+    // What stands in for a missing value is filled in after the count.
+    features: Object.fromEntries(
+      lacking.map(([name, feature]) => [
+        name,
+        { ...feature, from: { ...feature.from, otherwise: undefined } },
+      ]),
+    ),
     source: { eventTime: askedAt },
     views,
   } as unknown as ModelDefinition
@@ -62,6 +70,25 @@ export async function joinLookups(
   await duck.run(
     `create temp table _joined as select * exclude (${askedAt}, ${place}) from (${withLookups(definition, asked)}) order by ${place}`,
   )
-  await duck.run('create or replace temp view given as select * from _joined')
-  return true
+  const notFound = await countNotFound(
+    duck,
+    lacking.map(([name]) => name),
+  )
+  const filled = lacking.flatMap(([name, { from }]) => {
+    const { otherwise } = from!
+    if (otherwise === undefined) return []
+    const standIn = typeof otherwise === 'string' ? textLiteral(otherwise) : String(otherwise)
+    return [`coalesce(${quotedIdentifier(name)}, ${standIn}) as ${quotedIdentifier(name)}`]
+  })
+  const replaced = filled.length === 0 ? '' : ` replace (${filled.join(', ')})`
+  await duck.run(`create or replace temp view given as select *${replaced} from _joined`)
+  return notFound
+}
+
+async function countNotFound(duck: Duck, features: readonly string[]): Promise<NotFound[]> {
+  const counts = features.map((name, at) => `count(*) - count(${quotedIdentifier(name)}) as "${at}"`)
+  const [found] = await duck.rows<Record<string, number>>(`select ${counts.join(', ')} from _joined`)
+  return features
+    .map((feature, at) => ({ feature, rows: Number(found?.[at] ?? 0) }))
+    .filter(({ rows }) => rows > 0)
 }

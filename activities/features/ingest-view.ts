@@ -11,6 +11,7 @@ import { findView, upsertView, type StoredView } from '../../store/features/feat
 import type { Store } from '../../store/postgres.ts'
 import { foreignReader } from '../../store/database/cursor.ts'
 import { withDuck, type Duck } from '../data/duckdb.ts'
+import { requireColumns } from '../data/explain-rows.ts'
 import { asRefused } from '../data/source-errors.ts'
 import { loadFromPostgres } from '../data/known-rows.ts'
 import { openFiles } from '../data/open-rows.ts'
@@ -56,10 +57,12 @@ export async function ingestView(
     }
     try {
       const { source } = definition
-      if (source.kind === 'postgres')
+      const columns = columnsOfView(definition)
+      if (source.kind === 'postgres') {
         await loadFromPostgres(duck, plan.known, foreignReader(store), { names: definition.entity })
-      else {
-        const { load } = await openFiles(duck, source, columnsOfView(definition))
+        await requireColumns({ duck, source, files: [] }, 'known', columns.needed)
+      } else {
+        const { load } = await openFiles(duck, source, columns)
         await load(plan.known)
       }
       await duck.run(

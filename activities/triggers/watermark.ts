@@ -1,7 +1,7 @@
 /** Checks whether the largest value of a column has risen, in Tenure's database or another Postgres, with a read-only role. */
 import { DomainError } from '../../domain/errors.ts'
 import { quotedIdentifier } from '../../domain/sql-text.ts'
-import { isLaterMark, type WatermarkSensor } from '../../domain/triggers/trigger.ts'
+import { isFiniteMark, isLaterMark, type WatermarkSensor } from '../../domain/triggers/trigger.ts'
 import { foreignReader } from '../../store/database/cursor.ts'
 import { readMetricSources } from '../../store/integrations/metric-sources.ts'
 import type { Deps } from '../deps.ts'
@@ -21,6 +21,11 @@ export const lookAtWatermark: Look<WatermarkSensor, { mark: string | null }> = a
     async ({ rows }) => void found.push(...rows.flat()),
   )
   const mark = found[0] ?? null
+  if (mark !== null && !isFiniteMark(mark))
+    throw new DomainError(
+      'source_unreadable',
+      `the largest value of ${table}.${column} is ${mark}, which no later row exceeds: correct that row, or watch a view without it`,
+    )
   if (before === undefined) return { seen: { mark } }
   // Deleted rows lower the mark; only a mark above all earlier ones is news.
   if (mark === null || !isLaterMark(mark, before.mark)) return { seen: before }

@@ -21,6 +21,19 @@ export interface BatchSpec {
   key: readonly string[]
 }
 
+export interface NotFound {
+  /** The name of a looked-up feature. */
+  feature: string
+  /** The number of rows whose entity is unknown or has no recent value. */
+  rows: number
+}
+
+/** The end of a sentence; empty when something was found for every row. */
+export const notFoundText = (found: readonly NotFound[] = []): string =>
+  found.length === 0
+    ? ''
+    : `; the lookup found nothing for ${found.map(({ feature, rows }) => `${feature} in ${rows}`).join(', ')} of them`
+
 /** Rows per shard; a crash repeats at most one shard. */
 export const shardRows = 200_000
 

@@ -125,10 +125,13 @@ export type FiredRetraining = OwnRetraining & { overrides?: HyperparameterValues
 
 /** Whether a watermark is later than another: numbers by value, ISO times and other texts by their order. */
 export function isLaterMark(mark: string, before: string | null): boolean {
-  if (before === null) return true
+  if (before === null || !isFiniteMark(before)) return true
   if (isInteger(mark) && isInteger(before)) return BigInt(mark) > BigInt(before)
   const [one, other] = [Number(mark), Number(before)]
   return Number.isFinite(one) && Number.isFinite(other) ? one > other : mark > before
 }
+
+/** Whether a watermark can be exceeded; Postgres sorts `infinity` and `NaN` after all others. */
+export const isFiniteMark = (mark: string): boolean => !/^(infinity|nan)$/i.test(mark)
 
 const isInteger = (text: string): boolean => /^-?\d+$/.test(text)

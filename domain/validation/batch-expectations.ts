@@ -7,7 +7,7 @@ import type {
   ExpectationResult,
   BatchTable,
 } from './expectations.ts'
-import { isWithin } from './row-expectations.ts'
+import { isPresent, isWithin } from './row-expectations.ts'
 import { quantiles } from '../statistics/quantiles.ts'
 import { shown } from '../postgres-text.ts'
 
@@ -48,6 +48,8 @@ function findingOf(
       return judgeTypicalRowCount(expectation, table.rows, context.earlierRows)
     case 'fresh':
       return judgeAge(expectation.withinMs, table, context)
+    case 'not_empty':
+      return onColumn(judgeEmpty)
     case 'distinct':
       return onColumn((cells) => range('different values', distinctOf(cells).size, expectation))
     case 'mean':
@@ -66,6 +68,16 @@ function findingOf(
     default:
       return undefined
   }
+}
+
+function judgeEmpty(cells: Cells): Finding {
+  for (const cell of cells)
+    if (isPresent(cell)) return { passed: true, observed: null, message: 'some rows have a value' }
+  const message =
+    cells.length === 0
+      ? 'there are no rows'
+      : `no row of ${cells.length} has a value: check the source of this feature`
+  return { passed: false, observed: null, message }
 }
 
 function range(name: string, value: number | null, { min, max }: Range): Finding {

@@ -25,6 +25,7 @@ export function columnsOfExpectation(
     case 'left_out':
     case 'no_flood':
       return []
+    case 'not_empty':
     case 'in_set':
     case 'between':
     case 'length':

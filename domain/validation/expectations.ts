@@ -16,6 +16,8 @@ export type Check =
   | { check: 'fresh'; withinMs: number }
   | { check: 'unique'; columns: string[] }
   | { check: 'complete'; columns: string[] }
+  /** A column has a value in at least one row. */
+  | { check: 'not_empty'; column: string }
   /** A column is filled wherever another column has this value. */
   | { check: 'complete_when'; column: string; when: string; is: string | number | boolean }
   | { check: 'finite'; columns: string[] }

@@ -142,7 +142,7 @@ const listed = (culprits: ReadonlyMap<string, number>): string =>
     : ` (${[...culprits].map(([name, rows]) => `${name}: ${rows} ${rows === 1 ? 'row' : 'rows'}`).join(', ')})`
 
 const percent = (share: number): string => `${Number((share * 100).toFixed(3))} %`
-const isPresent = (cell: BatchCell | undefined): cell is Exclude<BatchCell, null> =>
+export const isPresent = (cell: BatchCell | undefined): cell is Exclude<BatchCell, null> =>
   cell !== null && cell !== undefined && !Number.isNaN(cell)
 export const isWithin = (value: number, { min, max }: { min?: number; max?: number }): boolean =>
   !Number.isNaN(value) && (min === undefined || value >= min) && (max === undefined || value <= max)

@@ -153,11 +153,12 @@ export function missingColumn(wanted: string, uses: string, found: readonly stri
   const plain = (name: string) => name.toLowerCase().replace(/[^a-z0-9]/g, '')
   const alike = found.find((name) => plain(name) === plain(wanted))
   const listed = found.slice(0, 20).map(shown).join(', ') + (found.length > 20 ? ', …' : '')
+  const where = found.length === 0 ? 'and there are no columns at all' : `among ${listed}`
   const advice =
     alike === undefined
       ? `rename the column, or correct the name in the model file`
       : `rename "${shown(alike)}", or correct the name in the model file`
-  return `there is no column "${shown(wanted)}", ${uses}, among ${listed}: ${advice}`
+  return `there is no column "${shown(wanted)}", ${uses}, ${where}: ${advice}`
 }
 
 /** Whether the first line of a file seems to hold values in place of names. */

@@ -50,8 +50,9 @@ const readable = '^[^\\u0000-\\u0008\\u000E-\\u001F\\uFFFD]*$'
 function impliedByFeature(column: string, feature: Feature): Expectation[] {
   const severity = 'block'
   if (feature.kind === 'number') {
-    const { min, max } = feature
-    if (min === undefined && max === undefined) return []
+    const { min, max, missing } = feature
+    if (min === undefined && max === undefined)
+      return missing === undefined ? [] : [{ check: 'not_empty', column, severity: 'warn' }]
     const range = { min, max }
     return [{ check: 'between', column, ...range, mostly: mostlyInRange, severity }]
   }

@@ -1,6 +1,6 @@
 /** Stores batch predictions: the request, the scored shards and the version. */
 import sql from 'sql-template-tag'
-import type { BatchInput, BatchOutput } from '../../domain/model/batch-spec.ts'
+import type { BatchInput, BatchOutput, NotFound } from '../../domain/model/batch-spec.ts'
 import { ofModels, type ModelFilter } from '../database/filter.ts'
 import { rowsFrom } from '../database/from-row.ts'
 import type { Database } from '../postgres.ts'
@@ -14,6 +14,8 @@ export interface Batch {
   requestedBy: string
   inputDigest?: string
   rows?: number
+  /** The looked-up features that lack a value in some rows; absent when the version looks nothing up. */
+  notFound?: NotFound[]
   status: 'running' | 'done' | 'failed'
   message?: string
   startedAt: string
@@ -43,10 +45,12 @@ export async function insertBatch(
 /** Sets the frozen input of a batch; the first one stays. */
 export async function freezeInput(
   database: Database,
-  { id, digest, rows }: { id: string; digest: string; rows: number },
+  { id, digest, rows, notFound }: { id: string; digest: string; rows: number; notFound?: NotFound[] },
 ): Promise<void> {
   await database.query(sql`
-    update batches set input_digest = ${digest}, rows = ${rows} where id = ${id} and input_digest is null`)
+    update batches set input_digest = ${digest}, rows = ${rows},
+      not_found = ${notFound === undefined ? null : JSON.stringify(notFound)}::jsonb
+    where id = ${id} and input_digest is null`)
 }
 
 export interface BatchShard {

@@ -213,6 +213,7 @@ it.each([
   ['2026-01-01 00:00:00.75+00', '2026-01-01 00:00:00.5+00', true],
   ['2026-01-01 00:00:00+00', '2026-01-01 00:00:00.5+00', false],
   ['2026-02-01', null, true],
+  ['2026-02-01', 'infinity', true],
 ])('the watermark %s after %s is later: %s', (mark, before, later) =>
   expect(isLaterMark(mark, before)).toBe(later),
 )

@@ -114,6 +114,7 @@ const batch = schemaOfFields(
   {
     input_digest: textField,
     rows: countField,
+    not_found: arrayOf(schemaOfFields({ feature: textField, rows: countField })),
     for_review: countField,
     message: textField,
     ended_at: timeField,

@@ -1,6 +1,6 @@
 /** `tenure features`: lists feature views, shows the values of an entity, and materialises new rows. */
 import type { CommandGroup } from '../../program.ts'
-import { path } from '../../client/client.ts'
+import { path, usageError } from '../../client/client.ts'
 import { factsTable, tableBy } from '../../terminal.ts'
 import { orDash, digestPrefix, time } from '../format.ts'
 import { listCommand } from '../list.ts'
@@ -65,6 +65,8 @@ export const featuresGroup: CommandGroup = {
       ],
       async run({ terminal, api }, { args, options }) {
         const entity = options['entity'] as string | undefined
+        if (entity === undefined && options['at'] !== undefined)
+          throw usageError('--at needs --entity: the values of which entity?')
         if (entity !== undefined) {
           const answer = await api().get<{ values: ValueAnswer[] }>(path`/v1/features/${args[0]}/values`, {
             entity,

@@ -28,7 +28,8 @@ export function planView(
     ([name, kind]) =>
       `cast(${quotedIdentifier(name)} as ${kind === 'number' ? 'double' : 'varchar'}) as ${quotedIdentifier(name)}`,
   )
-  const names = Object.keys(values).map(quotedIdentifier)
+  // Postgres does not keep the declared order.
+  const names = Object.keys(values).sort().map(quotedIdentifier)
   const [eventAt, knownSince] = [`cast(${event} as timestamp)`, `cast(${known} as timestamp)`]
   const shaped = `
     select ${entityColumn(entity)} as entity, ${eventAt} as event_at, ${knownSince} as known_at,

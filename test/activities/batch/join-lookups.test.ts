@@ -7,7 +7,7 @@ import { afterAll, beforeAll, expect, it } from 'vitest'
 import { freezeBatch } from '../../../activities/batch/freeze-input.ts'
 import { withDuck } from '../../../activities/data/duckdb.ts'
 import type { Deps } from '../../../activities/deps.ts'
-import type { BatchInput } from '../../../domain/model/batch-spec.ts'
+import type { BatchInput, NotFound } from '../../../domain/model/batch-spec.ts'
 import type { Manifest } from '../../../domain/model/manifest.ts'
 import { textLiteral } from '../../../domain/sql-text.ts'
 import { category, lookup, number, postgres, view } from '../../../models/define.ts'
@@ -55,11 +55,13 @@ afterAll(async () => {
 })
 
 let batches = 0
+let reported: NotFound[] | undefined
 async function frozen(input: BatchInput, of = manifest): Promise<Record<string, unknown>[]> {
   const deps = { store, artifacts: openArtifacts(folder), config: { batchDir: folder } } as unknown as Deps
   const batch = { id: `b${batches++}`, input, output: { key: ['id'] } } as unknown as Batch
   return withDuck(async (duck) => {
-    const { path } = await freezeBatch(deps, duck, { batch, manifest: of })
+    const { path, notFound } = await freezeBatch(deps, duck, { batch, manifest: of })
+    reported = notFound
     return duck.rows(
       `select * from read_parquet(${textLiteral(path)}, file_row_number = true) order by file_row_number`,
     )
@@ -88,6 +90,11 @@ it.each(['csv', 'parquet'])(
         ),
       )
     expect(await frozen({ kind: 'file', path: `in.${kind}` })).toEqual(looked)
+    // A value that stands in for a missing one counts too.
+    expect(reported).toEqual([
+      { feature: 'warmth', rows: 2 },
+      { feature: 'mood', rows: 2 },
+    ])
   },
 )
 
@@ -100,6 +107,7 @@ it('joins to the rows of a query', async () => {
 it('keeps a value that the input has', async () => {
   writeFileSync(join(folder, 'own.csv'), 'id,room,warmth\n1,hall,5.5\n')
   expect(await frozen({ kind: 'file', path: 'own.csv' })).toMatchObject([{ warmth: 5.5, mood: 'calm' }])
+  expect(reported).toEqual([])
 })
 
 it('names the column of an entity that is missing, and a view that is not stored', async () => {

@@ -348,6 +348,36 @@ describe('a feature view over Postgres', () => {
       /the feature view broken cannot be read: .*sightings_of_nobody/,
     )
   })
+
+  it('names a value that its rows lack', async () => {
+    const broken = view('renamed', {
+      entity: 'place',
+      source: postgres({ rows: 'select * from sightings', eventTime: 'seen_at' }),
+      knownAt: 'told_at',
+      values: { Elevation: number() },
+      timeToLive: '2 h',
+    })
+    await expect(ingestViewUntil(store, [broken.definition], Date.parse(at('12:10:00')))).rejects.toThrow(
+      'the rows of the source: there is no column "Elevation", a value, among place, seen_at, told_at, height, colour',
+    )
+  })
+
+  it('of rows that became known at once, takes the greatest value of the first name', async () => {
+    const tied = view('tied', {
+      entity: 'place',
+      source: postgres({
+        rows: "select 'x' as place, timestamptz '2024-05-01' as seen_at, apex, z from (values (1.0, 9.0), (2.0, 8.0)) as t(apex, z)",
+        eventTime: 'seen_at',
+      }),
+      knownAt: 'seen_at',
+      // Postgres stores the short name first.
+      values: { z: number(), apex: number() },
+      timeToLive: '2 h',
+    })
+    await ingestViewUntil(store, [tied.definition], Date.parse(at('12:10:00')))
+    const [found] = await findLatestValues(store, [{ digest: tied.definition.digest, entity: 'x' }])
+    expect(found?.values).toEqual({ apex: 2, z: 8 })
+  })
 })
 
 describe('a feature view over a CSV', () => {

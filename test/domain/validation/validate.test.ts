@@ -226,6 +226,18 @@ describe('the expectations derived from features', () => {
     expect(results.filter(({ passed }) => !passed).map((result) => result.check)).toContain(check)
   })
 
+  it('warn of a number that may be missing and is so in every row', () => {
+    const { verdict: found, results } = verdict({ age: [null, null] })
+    expect(found).toBe('warn')
+    expect(results.filter(({ passed }) => !passed)).toMatchObject([
+      {
+        check: 'not_empty',
+        subject: 'age',
+        message: 'no row of 2 has a value: check the source of this feature',
+      },
+    ])
+  })
+
   it.each([
     ['a negative weight', { trust: [1, -1] }, 'between'],
     ['a missing weight', { trust: [1, null] }, 'complete'],
