@@ -11,7 +11,7 @@ const withoutServers = [
   'test/activities/data/**/*.test.ts',
   'test/api/http/{openapi,model-openapi,compression,schemas}.test.ts',
   'test/api/metrics/promlint.test.ts',
-  'test/api/serving/{formats,explanation}/**/*.test.ts',
+  'test/api/serving/{formats,explanation,network}/**/*.test.ts',
   'test/activities/artifact/**/*.test.ts',
   'test/store/{artifacts,signing/*,objects/*}.test.ts',
   'test/alerts/{send,formats}.test.ts',

@@ -2,6 +2,7 @@
 // Imported first by each test process, and by its threads: they load packages as V8 has compiled them for an earlier one.
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { setFlagsFromString } from 'node:v8'
 import { isMainThread } from 'node:worker_threads'
 import { keepCompiled } from '../../scripts/build/compile-cache.mjs'
 import { keepThreads } from './kept-threads.mjs'
@@ -11,6 +12,8 @@ const flushesMs = [5_000, 60_000]
 
 keepCompiled(join(fileURLToPath(new URL('../..', import.meta.url)), 'dist', 'compile-cache'), flushesMs)
 if (isMainThread) keepThreads()
+// Replicas run on a Node that has it without a flag.
+if (process.version.startsWith('v20.')) setFlagsFromString('--experimental-wasm-relaxed-simd')
 // Child processes of a test would inherit the variable.
 const at = process.execArgv.indexOf('--import')
 if (at !== -1) process.execArgv.splice(at, 2)

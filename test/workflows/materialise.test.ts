@@ -264,7 +264,7 @@ it('a failing feature view raises an alert until a run succeeds', async () => {
   expect(await alerts()).toMatchObject([
     { resolved: false, message: expect.stringContaining('warmth') as unknown },
   ])
-  expect((await stored())?.problem).toContain('cannot be read')
+  expect((await stored())?.problem).toContain('there is no column "warmth"')
   await core.store.query(sql`alter table said rename column heat to warmth`)
   await run()
   expect(await alerts()).toMatchObject([{ resolved: true }])

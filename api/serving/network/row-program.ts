@@ -3,7 +3,8 @@
  * of its steps and allocates nothing, so it is answered within the turn of its request.
  */
 import type { RowTexts } from '../predictor.ts'
-import { cachedFloats, denseKernelOn, padded } from './simd-predictor.ts'
+import { fusedKernelOn, padded } from './dense-kernel.ts'
+import { cachedFloats } from './simd-predictor.ts'
 import { memoryFor, type Run } from './wasm-instance.ts'
 
 /** Rows of numbers in the memory. */
@@ -108,7 +109,7 @@ export function compileRows(
   for (const { buffer, values } of constants) floats.set(values, buffer.at)
   const machine: RowMachine = {
     floats,
-    dense: denseKernelOn(memory),
+    dense: fusedKernelOn(memory),
     input: new Float64Array(0),
     inputs,
     firstRow: 0,

@@ -8,7 +8,7 @@ import {
   type RowProgram,
   type RowView,
 } from './row-program.ts'
-import { padded } from './simd-predictor.ts'
+import { packedWeights, padded } from './dense-kernel.ts'
 
 /** The work of an exponential or a similar function, in multiplications. */
 export const exponentialWork = 16
@@ -27,8 +27,7 @@ export function addDense(
 ): { buffer: RowBuffer; step: DenseStep } {
   const inputs = from.width
   const stride = padded(units)
-  const weights = new Float32Array(inputs * stride)
-  for (let i = 0; i < inputs; i++) weights.set(kernel.subarray(i * units, (i + 1) * units), i * stride)
+  const weights = packedWeights(kernel, inputs, units)
   const step: DenseStep = { bias: new Float32Array(stride), isRelu: false }
   const [weightBuffer, biasBuffer] = [addConstant(program, weights), addConstant(program, step.bias)]
   const buffer = addBuffer(program, units)

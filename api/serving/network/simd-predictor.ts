@@ -1,102 +1,10 @@
-/**
- * Computes dense layers four numbers at a time in WebAssembly, with 32 bits as in training. For a batch, this is ten times as fast as
- * scalar loops. The order of each sum does not depend on the batch, so a row gets the same bits alone and in a batch.
- */
+/** Computes dense networks with 32 bits as in training, layer by layer over blocks of rows. */
 import { activationOf } from './activations.ts'
 import type { DensePredictor } from './scalar-predictor.ts'
 import type { Network } from './layers-model.ts'
-import * as wasm from './wasm-encoder.ts'
-import { memoryFor, instantiate, type Run } from './wasm-instance.ts'
-import type { Code } from './wasm-encoder.ts'
+import { denseKernelOn, packedWeights, padded } from './dense-kernel.ts'
+import { memoryFor } from './wasm-instance.ts'
 
-/** The parameters of the kernel. Addresses and strides are in bytes, and units are a multiple of four. */
-const [x, weights, bias, y, rows, inputs, xStride, yStride, isRelu] = [0, 1, 2, 3, 4, 5, 6, 7, 8] as const
-const parameterCount = 9
-/** The local integers of the kernel. */
-const [unit, left, weightAt, offset] = [9, 10, 11, 12] as const
-const xAt = (row: number): number => 13 + row
-const numberCount = 8
-/** The local vectors of the kernel: sums of up to four rows and four groups of units, and the weights. */
-const firstVector = parameterCount + numberCount
-const sum = (row: number, group: number): number => firstVector + row * 4 + group
-const weight = (group: number): number => firstVector + 16 + group
-const spread = firstVector + 20
-const vectorCount = 21
-
-const vectorBytes = 16
-const { get, set, constant, add } = wasm
-
-/** Writes the code for the sums of some rows and some groups of four units, over all inputs. */
-function tile(rowCount: number, groupCount: number): Code {
-  const rowsOf = Array.from({ length: rowCount }, (_, row) => row)
-  const groups = Array.from({ length: groupCount }, (_, group) => group)
-  const pairs = rowsOf.flatMap((row) => groups.map((group) => ({ row, group })))
-  const step = [
-    ...groups.flatMap((group) => set(weight(group), wasm.load(get(weightAt), group * vectorBytes))),
-    ...rowsOf.flatMap((row) => [
-      ...set(spread, wasm.loadSplat(add(get(xAt(row)), get(offset)))),
-      ...groups.flatMap((group) =>
-        set(
-          sum(row, group),
-          wasm.addFloats(get(sum(row, group)), wasm.multiplyFloats(get(spread), get(weight(group)))),
-        ),
-      ),
-    ]),
-    ...set(weightAt, add(get(weightAt), get(yStride))),
-    ...set(offset, add(get(offset), constant(4))),
-    ...set(left, wasm.subtract(get(left), constant(1))),
-  ]
-  const relu = pairs.flatMap(({ row, group }) =>
-    set(sum(row, group), wasm.larger(get(sum(row, group)), wasm.zeros)),
-  )
-  return [
-    ...pairs.flatMap(({ row, group }) =>
-      set(sum(row, group), wasm.load(add(get(bias), get(unit)), group * vectorBytes)),
-    ),
-    ...set(weightAt, add(get(weights), get(unit))),
-    ...set(offset, constant(0)),
-    ...set(left, get(inputs)),
-    ...wasm.repeatWhile(get(left), step),
-    ...wasm.when(get(isRelu), relu),
-    ...rowsOf.flatMap((row) => {
-      const at = add(add(get(y), get(unit)), wasm.multiply(get(yStride), constant(row)))
-      return groups.flatMap((group) => wasm.store(at, group * vectorBytes, get(sum(row, group))))
-    }),
-    ...set(unit, add(get(unit), constant(groupCount * vectorBytes))),
-  ]
-}
-
-/** Writes the code for some rows: the widest tile for as many groups of units as possible, then one group at a time. */
-function rowsOfTiles(rowCount: number, groupCount: number): Code {
-  const fits = (groups: number) => wasm.isAtMost(add(get(unit), constant(groups * vectorBytes)), get(yStride))
-  return wasm.loopWhile(wasm.isAtMost(constant(rowCount), get(rows)), [
-    ...Array.from({ length: rowCount }, (_, row) =>
-      set(xAt(row), add(get(x), wasm.multiply(get(xStride), constant(row)))),
-    ).flat(),
-    ...set(unit, constant(0)),
-    ...wasm.loopWhile(fits(groupCount), tile(rowCount, groupCount)),
-    ...wasm.loopWhile(fits(1), tile(rowCount, 1)),
-    ...set(x, add(get(x), wasm.multiply(get(xStride), constant(rowCount)))),
-    ...set(y, add(get(y), wasm.multiply(get(yStride), constant(rowCount)))),
-    ...set(rows, wasm.subtract(get(rows), constant(rowCount))),
-  ])
-}
-
-/** The compiled kernel, called with the parameters above in their order. */
-let compiled: WebAssembly.Module | undefined
-
-export function denseKernelOn(memory: WebAssembly.Memory): Run {
-  compiled ??= new WebAssembly.Module(
-    wasm.moduleOf({ parameters: parameterCount, numbers: numberCount, vectors: vectorCount }, [
-      ...rowsOfTiles(4, 2),
-      ...rowsOfTiles(1, 4),
-    ]),
-  )
-  return instantiate(compiled, memory)
-}
-
-/** Rounds a number of floats up to whole vectors. */
-export const padded = (count: number): number => (count + 3) & ~3
 /** The number of floats that fit into the processor's cache. */
 export const cachedFloats = 32_768
 
@@ -129,11 +37,7 @@ export function compileDense(network: Network): DensePredictor {
   const floats = new Float32Array(memory.buffer)
   layers.forEach((layer, index) => {
     const { kernel, bias: biases } = network.layers[index]!
-    for (let i = 0; i < layer.inputs; i++)
-      floats.set(
-        kernel.subarray(i * layer.units, (i + 1) * layer.units),
-        (layer.weights + i * layer.stride) / 4,
-      )
+    floats.set(packedWeights(kernel, layer.inputs, layer.units), layer.weights / 4)
     floats.set(biases, layer.bias / 4)
   })
   const run = denseKernelOn(memory)

@@ -91,6 +91,8 @@ export const addDoubles = (a: Code, b: Code): Code => [...a, ...b, ...vector(0xf
 export const storeDouble = (at: Code, value: Code): Code => [...at, ...value, ...vector(0x5b), 0, 0, 0]
 export const addFloats = (a: Code, b: Code): Code => [...a, ...b, ...vector(0xe4)]
 export const multiplyFloats = (a: Code, b: Code): Code => [...a, ...b, ...vector(0xe6)]
+/** `a * b + sum` with one rounding, or with two on a processor that cannot fuse them (relaxed SIMD, core specification 3.0). */
+export const multiplyAddFloats = (sum: Code, a: Code, b: Code): Code => [...a, ...b, ...sum, ...vector(0x105)]
 /** `a < b ? b : a` for each lane; NaN in `a` stays NaN. */
 export const larger = (a: Code, b: Code): Code => [...a, ...b, ...vector(0xeb)]
 
@@ -159,6 +161,7 @@ declare global {
     }
     const Memory: new (size: { initial: number }) => Memory
     const Module: new (bytes: Uint8Array<ArrayBuffer>) => Module
+    const validate: (bytes: Uint8Array<ArrayBuffer>) => boolean
     const Instance: new (
       module: Module,
       imports: { host: { memory: Memory } },
