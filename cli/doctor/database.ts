@@ -1,5 +1,5 @@
 /** Checks Postgres: connection, role, version, clock, and the schema of this build. */
-import type { Diagnosis, ServerFacts, Unreached } from '../../store/maintenance/diagnostics.ts'
+import type { AlertFacts, Diagnosis, ServerFacts, Unreached } from '../../store/maintenance/diagnostics.ts'
 import type { MigrationFacts } from '../../store/database/migration-status.ts'
 import { broken, ok, warning, type Finding } from './finding.ts'
 import { findingsOfReplicas } from './replicas.ts'
@@ -15,16 +15,28 @@ export function findingsOfDatabase(
   { running }: { running: boolean },
 ): Finding[] {
   if ('code' in diagnosis) return [findingOfUnreached(url, diagnosis)]
-  const { server, migrations, replicas, roleWeaknesses = [] } = diagnosis
+  const { server, migrations, replicas, alerts, roleWeaknesses = [] } = diagnosis
   return [
     ...findingsOfServer(url, server, migrations),
     ...findingsOfMigrations(migrations),
     findingOfClock(server),
     ...(replicas === undefined ? [] : findingsOfReplicas(replicas, running)),
+    ...(alerts === undefined ? [] : [findingOfAlerts(alerts)]),
     ...roleWeaknesses.map((each) =>
       warning('roles', each, 'Follow the advice, or accept the weaker protection.'),
     ),
   ]
+}
+
+/** Names the critical alerts that wait for an acknowledgement, such as that of a broken audit log. */
+export function findingOfAlerts(alerts: readonly AlertFacts[]): Finding {
+  if (alerts.length === 0) return ok('alerts', 'no critical alert is open')
+  const names = alerts.map(({ kind, model }) => (model === undefined ? kind : `${kind} (${model})`))
+  return warning(
+    'alerts',
+    `critical alerts are open: ${names.slice(0, 5).join(', ')}${names.length > 5 ? ', …' : ''}`,
+    'Read them with `tenure status`. Acknowledge them on the dashboard.',
+  )
 }
 
 /** Compares the schema with that of this build. */

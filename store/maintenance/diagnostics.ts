@@ -45,6 +45,12 @@ export interface ChampionFacts {
   signature?: Buffer
 }
 
+/** An open critical alert. */
+export interface AlertFacts {
+  kind: string
+  model?: string
+}
+
 export interface Diagnosis {
   server: ServerFacts
   migrations: MigrationFacts
@@ -54,6 +60,8 @@ export interface Diagnosis {
   /** Absent when no backups are scheduled. */
   backups?: FoundBackups
   versions?: number
+  /** The open critical alerts without an acknowledgement. */
+  alerts?: AlertFacts[]
   roleWeaknesses?: string[]
 }
 
@@ -92,7 +100,8 @@ export async function diagnose(url: string, name: string): Promise<Diagnosis | U
     )
     const roleWeaknesses = await ask(findRoleWeaknesses(database))
     const backups = await ask(findBackupState(database))
-    return { server, migrations, replicas, champions, versions, roleWeaknesses, backups }
+    const alerts = await ask(alertFacts(database))
+    return { server, migrations, replicas, champions, versions, roleWeaknesses, backups, alerts }
   } catch (error) {
     return unreached(error)
   } finally {
@@ -151,3 +160,8 @@ const championFacts = (database: Database) =>
   rowsFrom(database).list<ChampionFacts>(sql`
     select champions.model, version, artifact_digest, signature
     from champions join versions using (version) order by 1`)
+
+const alertFacts = (database: Database) =>
+  rowsFrom(database).list<AlertFacts>(sql`
+    select distinct kind, model from alerts
+    where severity = 'critical' and resolved_at is null and acknowledged_at is null order by kind, model`)

@@ -297,6 +297,25 @@ describe('the database check', () => {
     ])
     await fixture.store.query(sql`delete from replicas where id = 'r9'`)
   })
+
+  it('names open critical alerts until they are acknowledged', async () => {
+    const warnings = async () => {
+      const diagnosis = await diagnosisOf(fixture.databaseUrl)
+      return of(findingsOfDatabase('x', diagnosis, { running: false }), 'alerts')
+    }
+    await fixture.store.query(sql`delete from alerts`)
+    expect(await warnings()).toEqual([])
+    await fixture.store.query(sql`
+      insert into alerts (dedupe_key, severity, kind, message, model, resolved_at) values
+        ('a', 'critical', 'audit_broken', 'm', null, null), ('b', 'critical', 'model_decay', 'm', 'iris', null),
+        ('c', 'warning', 'drift', 'm', 'iris', null), ('d', 'critical', 'backup_failed', 'm', null, now())`)
+    expect(await warnings()).toMatchObject([
+      { state: 'warning', found: 'critical alerts are open: audit_broken, model_decay (iris)' },
+    ])
+    await fixture.store.query(sql`update alerts set acknowledged_at = now()`)
+    expect(await warnings()).toEqual([])
+    await fixture.store.query(sql`delete from alerts`)
+  })
 })
 
 describe('the Temporal check', () => {
