@@ -1,5 +1,5 @@
 /** Checks Postgres: connection, role, version, clock, and the schema of this build. */
-import type { AlertFacts, Diagnosis, ServerFacts, Unreached } from '../../store/maintenance/diagnostics.ts'
+import type { CriticalAlert, Diagnosis, ServerFacts, Unreached } from '../../store/maintenance/diagnostics.ts'
 import type { MigrationFacts } from '../../store/database/migration-status.ts'
 import { broken, ok, warning, type Finding } from './finding.ts'
 import { findingsOfReplicas } from './replicas.ts'
@@ -29,7 +29,7 @@ export function findingsOfDatabase(
 }
 
 /** Names the critical alerts that wait for an acknowledgement, such as that of a broken audit log. */
-export function findingOfAlerts(alerts: readonly AlertFacts[]): Finding {
+export function findingOfAlerts(alerts: readonly CriticalAlert[]): Finding {
   if (alerts.length === 0) return ok('alerts', 'no critical alert is open')
   const names = alerts.map(({ kind, model }) => (model === undefined ? kind : `${kind} (${model})`))
   return warning(

@@ -46,7 +46,7 @@ export interface ChampionFacts {
 }
 
 /** An open critical alert. */
-export interface AlertFacts {
+export interface CriticalAlert {
   kind: string
   model?: string
 }
@@ -61,7 +61,7 @@ export interface Diagnosis {
   backups?: FoundBackups
   versions?: number
   /** The open critical alerts without an acknowledgement. */
-  alerts?: AlertFacts[]
+  alerts?: CriticalAlert[]
   roleWeaknesses?: string[]
 }
 
@@ -100,7 +100,7 @@ export async function diagnose(url: string, name: string): Promise<Diagnosis | U
     )
     const roleWeaknesses = await ask(findRoleWeaknesses(database))
     const backups = await ask(findBackupState(database))
-    const alerts = await ask(alertFacts(database))
+    const alerts = await ask(criticalAlerts(database))
     return { server, migrations, replicas, champions, versions, roleWeaknesses, backups, alerts }
   } catch (error) {
     return unreached(error)
@@ -161,7 +161,7 @@ const championFacts = (database: Database) =>
     select champions.model, version, artifact_digest, signature
     from champions join versions using (version) order by 1`)
 
-const alertFacts = (database: Database) =>
-  rowsFrom(database).list<AlertFacts>(sql`
+const criticalAlerts = (database: Database) =>
+  rowsFrom(database).list<CriticalAlert>(sql`
     select distinct kind, model from alerts
     where severity = 'critical' and resolved_at is null and acknowledged_at is null order by kind, model`)
