@@ -11,7 +11,12 @@ interface AuditAnswer {
   action: string
   subject: string
   hash: string
+  detail: Readonly<Record<string, unknown>>
 }
+
+/** Marks a command that was refused: it is recorded under the same action as one that was accepted. */
+export const auditedAction = ({ action, detail }: Pick<AuditAnswer, 'action' | 'detail'>): string =>
+  detail['accepted'] === false ? `${action} (refused)` : action
 
 export const auditGroup: CommandGroup = {
   name: 'audit',
@@ -29,7 +34,7 @@ export const auditGroup: CommandGroup = {
         '#': 'seq',
         'at (UTC)': (each) => time(each.at),
         actor: 'actor',
-        action: 'action',
+        action: auditedAction,
         target: 'subject',
         hash: (each) => digestPrefix(each.hash),
       },

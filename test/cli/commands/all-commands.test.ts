@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { stripVTControlCharacters } from 'node:util'
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
+import { auditedAction } from '../../../cli/commands/admin/audit.ts'
 import { alertLines } from '../../../cli/commands/admin/status.ts'
 import { commands } from '../../../cli/commands/all-commands.ts'
 import { freePort } from '../../../cli/embedded/process.ts'
@@ -67,6 +68,13 @@ it('the program has every documented command', () => {
     ['backup', 'restore', 'export', 'doctor', 'reset'],
   ].flat())
     expect(names, name).toContain(name)
+})
+
+it('audit marks a refused command', () => {
+  const action = 'release.approve'
+  expect(auditedAction({ action, detail: { accepted: false } })).toBe('release.approve (refused)')
+  expect(auditedAction({ action, detail: { accepted: true } })).toBe(action)
+  expect(auditedAction({ action, detail: {} })).toBe(action)
 })
 
 describe.each(named)('tenure %s', (name, { words, spec }) => {
