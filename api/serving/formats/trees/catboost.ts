@@ -42,16 +42,30 @@ interface Branch {
   value?: number | number[]
 }
 
+const isObject = (given: unknown): given is object =>
+  typeof given === 'object' && given !== null && !Array.isArray(given)
+
+/** `what`: the name of the object in the file. */
+function objectOf<T extends object>(given: unknown, what: string): T {
+  if (!isObject(given)) refuse(`${what} is not an object`)
+  return given as T
+}
+
+function objectsOf<T extends object>(given: unknown, what: string): T[] {
+  if (!Array.isArray(given)) refuse(`${what} is not a list`)
+  if (!given.every(isObject)) refuse(`${what} has an entry that is not an object`)
+  return given as T[]
+}
+
 /** Reads a model. Throws `artifact_invalid` with the reason. */
 export function readCatboost(document: JsonObject): Forest {
-  const info = document['features_info'] as { float_features?: FloatFeature[]; [kind: string]: unknown }
+  const info = objectOf<Record<string, unknown>>(document['features_info'], 'features_info')
   for (const kind of ['categorical_features', 'text_features', 'embedding_features'])
     if (Array.isArray(info[kind]) && info[kind].length > 0)
       refuse(
         `the model has ${kind.replace('_', ' ')}, which CatBoost hashes: encode them as numbers before training (its ONNX export does not take them either)`,
       )
-  const features = info.float_features ?? []
-  if (!Array.isArray(features)) refuse('float_features is not a list')
+  const features = objectsOf<FloatFeature>(info['float_features'] ?? [], 'float_features')
   expectAtMost(features.length, forestLimits.columns, 'columns')
   const inputs = Math.max(0, ...features.map((feature) => feature.flat_feature_index + 1))
   expectAtMost(inputs, forestLimits.columns, 'columns')
@@ -85,8 +99,7 @@ export function readCatboost(document: JsonObject): Forest {
   const oblivious = document['oblivious_trees']
   if (oblivious !== undefined && document['trees'] !== undefined)
     refuse('the file has both oblivious_trees and trees')
-  const given = (oblivious ?? document['trees']) as JsonObject[]
-  if (!Array.isArray(given)) refuse('the trees are not a list')
+  const given = objectsOf(oblivious ?? document['trees'], 'the list of trees')
   expectAtMost(given.length, forestLimits.trees, 'trees')
   const count = countNodes()
   // Each level of a symmetric tree has one split in the file, and twice the nodes of the level above.
@@ -135,10 +148,10 @@ interface SymmetricTree {
 /** Expands a symmetric tree: all nodes of a level share one split, and split k gives bit k of the leaf. */
 function symmetricOf({ splits, leaf_values: leaves }: SymmetricTree, context: TreeContext): TreeInput {
   const { width, where, test } = context
-  const levels = splits ?? []
+  const levels = objectsOf<Split>(splits ?? [], `the list of splits of ${where}`)
   if (levels.length > 16) refuse(`${where} has ${levels.length} levels, more than 16`)
   if (!Array.isArray(leaves) || leaves.length !== width * 2 ** levels.length)
-    refuse(`${where} has ${leaves?.length} leaf values for ${levels.length} splits`)
+    refuse(`${where} has ${leaves?.length ?? 'no'} leaf values for ${levels.length} splits`)
   const nodes: NodeInput[] = []
   // From the last split, which is the highest bit, to the first: node i has the children 2i + 1 and 2i + 2.
   for (let depth = 0; depth < levels.length; depth++) {
@@ -155,15 +168,16 @@ function symmetricOf({ splits, leaf_values: leaves }: SymmetricTree, context: Tr
 function branchesOf(root: Branch, { width, where, test }: TreeContext): TreeInput {
   const nodes: NodeInput[] = []
   const leaves: number[] = []
-  const place = (branch: Branch | undefined, depth: number): number => {
-    if (branch === undefined || depth > 500) refuse(`${where} has a branch that does not end`)
+  const place = (branch: Branch | null | undefined, depth: number): number => {
+    if (typeof branch !== 'object' || branch === null || depth > 500)
+      refuse(`${where} has a branch that does not end`)
     const { split, left, right, value } = branch
     if (split === undefined) {
       const values = Array.isArray(value) ? value : [value!]
       if (values.length !== width) refuse(`${where} has a leaf of ${values.length} values, not ${width}`)
       return ~(leaves.push(...values) / width - 1)
     }
-    const { above, ...decision } = test(split, where)
+    const { above, ...decision } = test(objectOf<Split>(split, `a split of ${where}`), where)
     const at = nodes.push({ test: decision, passed: 0, failed: 0 }) - 1
     const [low, high] = [place(left, depth + 1), place(right, depth + 1)]
     nodes[at] = { test: decision, passed: above ? low : high, failed: above ? high : low }

@@ -143,8 +143,12 @@ function wholeOf(fields: Fields, name: string): number {
   return value
 }
 
+/** JavaScript reads such numbers, LightGBM does not. */
+const ofOtherBase = /^0[xbo]/i
+
 const numberOf = (text: string): number => {
   const value = Number(text)
+  if (Number.isInteger(value) && ofOtherBase.test(text)) return NaN
   if (!Number.isNaN(value)) return value
   const plain = text.toLowerCase()
   if (plain === 'inf' || plain === '+inf') return Infinity

@@ -115,6 +115,11 @@ const files: readonly HostileFile[] = [
     /threshold that is not a number/,
   ],
   [
+    'lightgbm-hexadecimal.txt',
+    () => changed('lightgbm-binary', /threshold=\S+/, 'threshold=0x10'),
+    /threshold that is not a number/,
+  ],
+  [
     'lightgbm-leaves.txt',
     () => changed('lightgbm-binary', /num_leaves=\d+/, 'num_leaves=2147483648'),
     /num_leaves/,
@@ -137,6 +142,31 @@ const files: readonly HostileFile[] = [
     'catboost-nan.json',
     () => changed('catboost-binary', /"border":\s*[-\d.e]+/, '"border":"nan"'),
     /threshold that is not a number/,
+  ],
+  [
+    'catboost-info.json',
+    () => changed('catboost-binary', /"features_info":\s*\{/, '"features_info":null,"other":{'),
+    /features_info is not an object/,
+  ],
+  [
+    'catboost-feature.json',
+    () => changed('catboost-binary', /"float_features":\s*\[/, '"float_features":[null,'),
+    /float_features has an entry that is not an object/,
+  ],
+  [
+    'catboost-tree.json',
+    () => changed('catboost-binary', /"oblivious_trees":\s*\[/, '"oblivious_trees":[null,'),
+    /list of trees has an entry that is not an object/,
+  ],
+  [
+    'catboost-split.json',
+    () => changed('catboost-binary', /"splits":\s*\[/, '"splits":[null,'),
+    /list of splits of tree 0 has an entry that is not an object/,
+  ],
+  [
+    'catboost-branch.json',
+    () => changed('catboost-leaf-wise', /"split":\s*\{/, '"split":null,"other":{'),
+    /a split of tree 0 is not an object/,
   ],
   [
     'external.onnx',
