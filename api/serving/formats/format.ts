@@ -19,7 +19,7 @@ export type ArtifactFiles = Readonly<Record<string, Uint8Array>>
 export interface ArtifactColumn {
   name: string
   /** The texts of a category column by code, when the file contains them. Any other text is missing. */
-  categories?: readonly (string | number)[]
+  categories?: readonly (string | number | boolean)[]
   /** Whether the file contains texts that are cut at the wrong positions and cannot be read. */
   hasCutNames?: boolean
   /** Whether the model takes the text itself. */

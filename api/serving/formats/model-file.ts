@@ -180,22 +180,22 @@ function openLayers(path: string, topology: Buffer): OpenedModel {
 
 const infinite = /^([+-]?)inf(inity)?$/i
 
+/** For pandas, true and 1 are the same category. */
+const plainOf = (value: unknown): unknown => (typeof value === 'boolean' ? Number(value) : value)
+
 /**
- * Converts a JSON value to the number of a column: NaN when it is missing or a text that training has not seen. Undefined for a text that
- * has no number.
+ * Converts a JSON value to the number of a column: NaN when it is missing or a category that training has not seen. Undefined for a text
+ * that has no number.
  */
 export function columnValue({ categories }: Column, value: unknown): number | undefined {
   if (value === null || value === undefined) return NaN
-  if (typeof value === 'boolean') return Number(value)
-  if (typeof value === 'number') {
-    const code = categories?.indexOf(value) ?? -1
-    return code < 0 ? value : code
-  }
-  if (typeof value !== 'string') return undefined
+  if (!['boolean', 'number', 'string'].includes(typeof value)) return undefined
   if (categories !== undefined) {
-    const code = categories.indexOf(value)
+    const known: readonly unknown[] = categories
+    const code = known.findIndex((each) => plainOf(each) === plainOf(value))
     return code < 0 ? NaN : code
   }
+  if (typeof value !== 'string') return Number(value)
   const [, sign] = infinite.exec(value) ?? []
   if (sign !== undefined) return sign === '-' ? -Infinity : Infinity
   return value.toLowerCase() === 'nan' ? NaN : undefined

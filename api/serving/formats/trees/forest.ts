@@ -28,8 +28,8 @@ export const forestLimits = {
 /** A column of the model, in the model's order. */
 export interface Column {
   name: string
-  /** The texts of a category column by code, when the file contains them. Any other text is missing. */
-  categories?: readonly (string | number)[]
+  /** The values of a category column by code, when the file contains them. Any other value is missing. */
+  categories?: readonly (string | number | boolean)[]
   /** Whether the file contains texts that are cut at the wrong positions and cannot be read. */
   hasCutNames?: boolean
 }

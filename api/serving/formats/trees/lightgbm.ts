@@ -276,9 +276,9 @@ function linearOf(fields: Fields, leafCount: number, where: string): Map<number,
 }
 
 /** Parses pandas' categories; undefined for a line that is not JSON. */
-function categoryListsOf(line: string | undefined): (string | number)[][] | null | undefined {
+function categoryListsOf(line: string | undefined): (string | number | boolean)[][] | null | undefined {
   try {
-    return parseModelJson(Buffer.from(line ?? 'null')) as (string | number)[][] | null
+    return parseModelJson(Buffer.from(line ?? 'null')) as (string | number | boolean)[][] | null
   } catch (error) {
     if (error instanceof SyntaxError) return undefined
     throw error

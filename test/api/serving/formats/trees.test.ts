@@ -34,6 +34,8 @@ describe('answers', () => {
 describe('values of a column', () => {
   const plain = { name: 'age' }
   const named = { name: 'city', categories: ['Bern', 'Oslo'] }
+  const months = { name: 'month', categories: [1, 4, 7] }
+  const flags = { name: 'flag', categories: [true] }
   it.each([
     [plain, 3, 3],
     [plain, null, NaN],
@@ -47,6 +49,14 @@ describe('values of a column', () => {
     [named, 'Oslo', 1],
     [named, 'Rome', NaN],
     [named, null, NaN],
+    [named, 1, NaN],
+    [named, [], undefined],
+    [months, 7, 2],
+    [months, 2, NaN],
+    [months, true, 0],
+    [flags, true, 0],
+    [flags, 1, 0],
+    [flags, false, NaN],
   ])('%j of %j is %d', (column, value, wanted) => expect(columnValue(column, value)).toBe(wanted))
 })
 

@@ -107,14 +107,9 @@ const concat: RowOperator = ({ node, attributes, value, program }) => {
     type: first.type,
     tail: [...first.tail.slice(0, -1), width],
     isExact: parts.every(({ isExact }) => isExact),
+    doubles: first.type === 'float' ? undefined : parts.flatMap((part) => part.doubles ?? doublesIn(part)),
   }
-  if (first.type === 'double')
-    return [
-      valueOfDoubles(
-        parts.flatMap(({ doubles = [] }) => doubles),
-        more,
-      ),
-    ]
+  if (first.type === 'double') return [valueOfDoubles(more.doubles!, more)]
   const joined = joinedViews(parts)
   const [only] = joined
   if (only !== undefined && joined.length === 1)
@@ -141,12 +136,13 @@ function chosen(
 ): RowValue | undefined {
   if (from.width === 1 && places.length === 1) return partOf(from, 0, 1)
   if (from.type === 'text') return undefined
-  const tail = [...from.tail.slice(0, -1), places.length]
-  if (from.type === 'double')
-    return valueOfDoubles(
-      places.map((place) => from.doubles![place]!),
-      { tail, isExact: from.isExact },
-    )
+  const more = {
+    type: from.type,
+    tail: [...from.tail.slice(0, -1), places.length],
+    isExact: from.isExact,
+    doubles: from.doubles && places.map((place) => from.doubles![place]!),
+  }
+  if (from.type === 'double') return valueOfDoubles(more.doubles!, more)
   const views = places.map((place) => ({
     buffer: from.buffer,
     column: from.column + place,
@@ -155,7 +151,6 @@ function chosen(
   const joined = joinedViews(views)
   const [only] = joined
   const width = places.length
-  const more = { type: from.type, tail, isExact: from.isExact }
   if (only !== undefined && joined.length === 1)
     return { ...valueIn(only.buffer, width, more), column: only.column, isOwn: false }
   return valueIn(addCopy(program, joined), width, more)

@@ -144,6 +144,37 @@ it.each([
   expect(answersOf(bytes, asked)).toEqual(await bareAnswers(bytes, layout, asked))
 })
 
+it.each<[string, Buffer[]]>([
+  ['are joined', [of('Concat', ['b', 'a'], 'w', { attributes: { axis: 1 } })]],
+  [
+    'are picked',
+    [
+      of('Concat', ['a', 'b'], 'ab', { attributes: { axis: 1 } }),
+      of('Gather', ['ab', 'swapped'], 'w', { attributes: { axis: 1 } }),
+    ],
+  ],
+  [
+    'are extracted',
+    [
+      of('Concat', ['a', 'b'], 'ab', { attributes: { axis: 1 } }),
+      of('ArrayFeatureExtractor', ['ab', 'swapped'], 'w', { domain: ml }),
+    ],
+  ],
+])('whole numbers that 32 bits do not hold keep all their digits when they %s', async (_name, nodes) => {
+  const from = 2 ** 25
+  const bytes = model(
+    graph({
+      inputs: [value('a', [0, 1], int64), value('b', [0, 1], int64)],
+      outputs: [value('y', [0, 0])],
+      initializers: [...constants, doublesOf('from', [1], [from])],
+      nodes: [...nodes, cast('w', 'd', double), of('Sub', ['d', 'from'], 'z'), trees('z', 'y')],
+    }),
+  )
+  const wholes = [-2, -1, 0, 1, 4, 5].map((each) => from + each)
+  const asked = { count: 36, numbers: wholes.flatMap((a) => wholes.flatMap((b) => [a, b])) }
+  expect(answersOf(bytes, asked)).toEqual(await bareAnswers(bytes, openOnnx(bytes).layout, asked))
+})
+
 it('concatenates them with the categories of a text', async () => {
   const bytes = model(
     graph({
