@@ -142,7 +142,7 @@ export function refuseForeign(bytes: Buffer, head: string): void {
 
 /** Reads a regular file. Without `O_NONBLOCK` a pipe without a writer would block the opening, and a device never ends. */
 export function readBounded(path: string, most: number): Buffer {
-  const file = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK)
+  const file = openForReading(path)
   try {
     const stats = fstatSync(file)
     const { size } = stats
@@ -151,6 +151,17 @@ export function readBounded(path: string, most: number): Buffer {
     return readFileSync(file)
   } finally {
     closeSync(file)
+  }
+}
+
+function openForReading(path: string): number {
+  try {
+    return openSync(path, constants.O_RDONLY | constants.O_NONBLOCK)
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException
+    if (code === 'ENOENT') refuse(`there is no file ${path}`)
+    if (code === 'EACCES') refuse(`${path} may not be read by this user`)
+    throw error
   }
 }
 

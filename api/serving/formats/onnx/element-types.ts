@@ -26,8 +26,9 @@ const names = [
   'int4',
 ] as const
 
-/** Returns the name of a type as ONNX writes it; the number of a type that this release does not know. */
-export const elementTypeName = (type: number): string => names[type] ?? String(type)
+/** Returns the name of a type as ONNX writes it, or its number, which is NaN in a damaged file. */
+export const elementTypeName = (type: number): string =>
+  names[type] ?? (Number.isInteger(type) ? String(type) : 'no type')
 
 /** Returns the number of a type. */
 export const elementType = (name: (typeof names)[number]): number => names.indexOf(name)

@@ -68,7 +68,12 @@ export function lowerTrees(
     }
     const own = order.map((node) => nodeOf(nodes, node, placed))
     const sums = leaves.flatMap((leaf) => [...values.subarray(leaf * width, (leaf + 1) * width)])
-    trees.push({ group: group ?? (width > 1 ? 0 : groups[index]!), nodes: own, leaves: sums })
+    trees.push({
+      group: group ?? (width > 1 ? 0 : groups[index]!),
+      nodes: own,
+      leaves: sums,
+      sharesLeaves: true,
+    })
   }
   const isCovered = (): boolean =>
     Array.from({ length: outputs }, (_, output) => output).every((output) =>

@@ -4,6 +4,7 @@
  */
 import { refuse, type JsonObject } from '../../network/layers-model.ts'
 import { parseModelJson } from './bounded-json.ts'
+import { asObject, objectAt, objectsOf, wholeOf, writtenAs } from './document-fields.ts'
 import {
   buildForest,
   countNodes,
@@ -42,31 +43,17 @@ interface Branch {
   value?: number | number[]
 }
 
-const isObject = (given: unknown): given is object =>
-  typeof given === 'object' && given !== null && !Array.isArray(given)
-
-/** `what`: the name of the object in the file. */
-function objectOf<T extends object>(given: unknown, what: string): T {
-  if (!isObject(given)) refuse(`${what} is not an object`)
-  return given as T
-}
-
-function objectsOf<T extends object>(given: unknown, what: string): T[] {
-  if (!Array.isArray(given)) refuse(`${what} is not a list`)
-  if (!given.every(isObject)) refuse(`${what} has an entry that is not an object`)
-  return given as T[]
-}
-
 /** Reads a model. Throws `artifact_invalid` with the reason. */
 export function readCatboost(document: JsonObject): Forest {
-  const info = objectOf<Record<string, unknown>>(document['features_info'], 'features_info')
+  const info = objectAt(document, 'features_info')
   for (const kind of ['categorical_features', 'text_features', 'embedding_features'])
     if (Array.isArray(info[kind]) && info[kind].length > 0)
       refuse(
         `the model has ${kind.replace('_', ' ')}, which CatBoost hashes: encode them as numbers before training (its ONNX export does not take them either)`,
       )
-  const features = objectsOf<FloatFeature>(info['float_features'] ?? [], 'float_features')
+  const features = objectsOf(info['float_features'] ?? [], 'float_features') as unknown as FloatFeature[]
   expectAtMost(features.length, forestLimits.columns, 'columns')
+  for (const { flat_feature_index: at } of features) wholeOf(at, 'flat_feature_index')
   const inputs = Math.max(0, ...features.map((feature) => feature.flat_feature_index + 1))
   expectAtMost(inputs, forestLimits.columns, 'columns')
   const columns: Column[] = Array.from({ length: inputs }, (_, at) => ({ name: `f${at}` }))
@@ -148,7 +135,7 @@ interface SymmetricTree {
 /** Expands a symmetric tree: all nodes of a level share one split, and split k gives bit k of the leaf. */
 function symmetricOf({ splits, leaf_values: leaves }: SymmetricTree, context: TreeContext): TreeInput {
   const { width, where, test } = context
-  const levels = objectsOf<Split>(splits ?? [], `the list of splits of ${where}`)
+  const levels = objectsOf(splits ?? [], `the list of splits of ${where}`) as unknown as Split[]
   if (levels.length > 16) refuse(`${where} has ${levels.length} levels, more than 16`)
   if (!Array.isArray(leaves) || leaves.length !== width * 2 ** levels.length)
     refuse(`${where} has ${leaves?.length ?? 'no'} leaf values for ${levels.length} splits`)
@@ -177,7 +164,7 @@ function branchesOf(root: Branch, { width, where, test }: TreeContext): TreeInpu
       if (values.length !== width) refuse(`${where} has a leaf of ${values.length} values, not ${width}`)
       return ~(leaves.push(...values) / width - 1)
     }
-    const { above, ...decision } = test(objectOf<Split>(split, `a split of ${where}`), where)
+    const { above, ...decision } = test(asObject(split, `a split of ${where}`) as unknown as Split, where)
     const at = nodes.push({ test: decision, passed: 0, failed: 0 }) - 1
     const [low, high] = [place(left, depth + 1), place(right, depth + 1)]
     nodes[at] = { test: decision, passed: above ? low : high, failed: above ? high : low }
@@ -188,11 +175,11 @@ function branchesOf(root: Branch, { width, where, test }: TreeContext): TreeInpu
 }
 
 function scaleOf(given: unknown): [number, number[]] {
-  const [scale, bias] = Array.isArray(given) ? (given as [unknown, unknown]) : []
-  const list = Array.isArray(bias) ? (bias as unknown[]) : [bias]
-  if (typeof scale !== 'number' || !list.every((each) => typeof each === 'number'))
-    refuse('scale_and_bias is not a number and a list of numbers')
-  return [scale, list as number[]]
+  const [scale, bias] = Array.isArray(given) && given.length === 2 ? (given as [unknown, unknown]) : []
+  const list: unknown[] = Array.isArray(bias) ? bias : [bias]
+  if (!Number.isFinite(scale) || list.length === 0 || !list.every((each) => Number.isFinite(each)))
+    refuse(`scale_and_bias is ${writtenAs(given)}, not a finite number and a list of finite numbers`)
+  return [scale as number, list as number[]]
 }
 
 /** Returns the classes as CatBoost sorts them. A model that was trained on numbers names positions. */

@@ -128,6 +128,8 @@ export interface TreeInput {
   /** `width` values per leaf. */
   leaves: ArrayLike<number>
   linear?: ReadonlyMap<number, LinearLeaf>
+  /** Whether several nodes may lead to the same leaf, as ONNX allows. */
+  sharesLeaves?: boolean
 }
 
 export interface ForestInput extends Pick<
@@ -143,7 +145,7 @@ export function buildForest({ trees, ...rest }: ForestInput): Forest {
   expectAtMost(trees.length, forestLimits.trees, 'trees')
   expectAtMost(columns.length, forestLimits.columns, 'columns')
   expectAtMost(starts.length, forestLimits.outputs, 'outputs')
-  if (trees.length === 0) refuse('the model has no trees')
+  if (trees.length === 0) refuse('the model has no trees: train at least one round')
   const count = trees.reduce((sum, { nodes }) => sum + nodes.length, 0)
   const leafCount = trees.reduce((sum, { leaves }) => sum + leaves.length, 0)
   expectAtMost(count, forestLimits.nodes, 'nodes')
@@ -191,13 +193,8 @@ export function buildForest({ trees, ...rest }: ForestInput): Forest {
       refuse(`${name} has ${tree.leaves.length} leaf values`)
     if (!(Number.isInteger(tree.group) && tree.group >= 0 && tree.group + width <= starts.length))
       refuse(`${name} adds to output ${tree.group} of ${starts.length}`)
-    const placed = (child: number): number => {
-      const isNode = child >= 0
-      if (!Number.isInteger(child) || (isNode ? child >= tree.nodes.length : ~child >= ownLeaves))
-        refuse(`${name} has a child that does not exist (${child})`)
-      return isNode ? firstNode + child : ~(firstLeaf + ~child)
-    }
-    depths[index] = depthOf(tree.nodes, name)
+    const placed = (child: number): number => (child >= 0 ? firstNode + child : ~(firstLeaf + ~child))
+    depths[index] = depthOf(tree, ownLeaves, name)
     roots[index] = tree.nodes.length > 0 ? firstNode : ~firstLeaf
     groups[index] = tree.group
     for (const each of tree.nodes) {
@@ -254,14 +251,25 @@ export function countNodes(): (nodes: number) => void {
   return (nodes) => expectAtMost((total += nodes), forestLimits.nodes, 'nodes')
 }
 
-/** Returns the depth of a tree. Refuses a node that is reached twice, and so every cycle. */
-function depthOf(nodes: readonly NodeInput[], name: string): number {
+/**
+ * Returns the depth of a tree. Refuses a child that does not exist, a node or leaf that is reached twice, and so every cycle, and one that is never reached: the file is
+ * damaged.
+ */
+function depthOf({ nodes, sharesLeaves }: TreeInput, leafCount: number, name: string): number {
   const depths = new Int32Array(nodes.length)
+  const isReached = new Uint8Array(leafCount)
   const open = nodes.length > 0 ? [0] : []
   if (nodes.length > 0) depths[0] = 1
+  else isReached[0] = 1
   let deepest = 0
   const reach = (child: number, depth: number): void => {
-    if (child < 0 || child >= nodes.length) return
+    if (!Number.isInteger(child) || (child >= 0 ? child >= nodes.length : ~child >= leafCount))
+      refuse(`${name} has a child that does not exist (${child})`)
+    if (child < 0) {
+      if (isReached[~child] === 1 && sharesLeaves !== true) refuse(`${name} reaches leaf ${~child} twice`)
+      isReached[~child] = 1
+      return
+    }
     if (depths[child] !== 0) refuse(`${name} has a cycle: node ${child} is reached twice`)
     depths[child] = depth + 1
     open.push(child)
@@ -274,6 +282,7 @@ function depthOf(nodes: readonly NodeInput[], name: string): number {
     reach(nodes[index]!.passed, depth)
     reach(nodes[index]!.failed, depth)
   }
+  if (depths.includes(0) || isReached.includes(0)) refuse(`${name} has a node or a leaf that no row reaches`)
   return deepest
 }
 

@@ -136,10 +136,9 @@ const textOf = ({ text, spans }: Fields, name: string): string => {
 
 function wholeOf(fields: Fields, name: string): number {
   const value = fields.spans.has(name) ? Number(textOf(fields, name)) : NaN
-  if (!(Number.isInteger(value) && value >= 0 && value < 2 ** 31)) {
-    const given = fields.spans.has(name) ? JSON.stringify(textOf(fields, name)) : undefined
-    refuse(`the file has no valid ${name} (${given})`)
-  }
+  if (!fields.spans.has(name)) refuse(`the file has no ${name}`)
+  if (!(Number.isInteger(value) && value >= 0 && value < 2 ** 31))
+    refuse(`the file has no valid ${name} (${JSON.stringify(textOf(fields, name).slice(0, 60))})`)
   return value
 }
 
@@ -186,6 +185,13 @@ function numbersOf({ text, spans }: Fields, name: string, count: number, where: 
   if (found !== count) refuse(`${where} has ${found} of ${count} values of ${name}`)
   return values
 }
+
+function wholesOf(fields: Fields, name: string, count: number, where: string): Float64Array {
+  const values = numbersOf(fields, name, count, where)
+  if (!values.every(Number.isInteger)) refuse(`${where} has a value of ${name} that is not a whole number`)
+  return values
+}
+
 /** Numbers with up to this many digits are exact. */
 const wholeDigits = 9
 
@@ -198,8 +204,9 @@ function treeOf(fields: Fields, index: number, group: number): TreeInput {
   const count = Math.max(0, leafCount - 1)
   if (count === 0) return { group, nodes: [], leaves, linear }
   const of = (name: string) => numbersOf(fields, name, count, where)
-  const [features, thresholds, types] = [of('split_feature'), of('threshold'), of('decision_type')]
-  const [lefts, rights] = [of('left_child'), of('right_child')]
+  const whole = (name: string) => wholesOf(fields, name, count, where)
+  const [features, thresholds, types] = [whole('split_feature'), of('threshold'), whole('decision_type')]
+  const [lefts, rights] = [whole('left_child'), whole('right_child')]
   const catCount = wholeOf(fields, 'num_cat')
   const sets = categorySetsOf(fields, catCount, where)
   const nodes: NodeInput[] = []

@@ -71,7 +71,11 @@ export function readUbjson(bytes: Uint8Array): unknown {
   const string = (): string => {
     const count = length()
     const from = take(count)
-    return text.decode(bytes.subarray(from, from + count))
+    try {
+      return text.decode(bytes.subarray(from, from + count))
+    } catch {
+      return refuse(`the UBJSON file has a text at byte ${from} that is not UTF-8`)
+    }
   }
   /** Reads the optional type and count of a container. */
   const sizes = (): { type?: string; count?: number } => {

@@ -1,5 +1,6 @@
 /** Maps XGBoost objectives to the start of sums and to the functions that convert sums to predictions. */
 import { refuse } from '../../network/layers-model.ts'
+import { writtenAs } from './document-fields.ts'
 import {
   ascending,
   exponential,
@@ -26,8 +27,11 @@ export function xgboostStarts(text: unknown, objective: string, outputs: number)
     .replaceAll(/[[\]]/g, '')
     .split(',')
     .map((each) => (each.trim() === '' ? NaN : Number(each)))
-  if (scores.some((score) => !Number.isFinite(score)) || (scores.length !== 1 && scores.length !== outputs))
-    refuse(`base_score is ${JSON.stringify(text)}`)
+  if (
+    scores.some((score) => !Number.isFinite(Math.fround(score))) ||
+    (scores.length !== 1 && scores.length !== outputs)
+  )
+    refuse(`base_score is ${writtenAs(text)}, not a finite number for each output`)
   const margin = (score: number): number => {
     const single = Math.fround(score)
     if (/^(binary:logistic|reg:logistic)$/.test(objective)) {

@@ -2,19 +2,19 @@
  * Reads XGBoost's models as JSON or UBJSON (`save_model('m.json')`, `save_model('m.ubj')`, versions 1.6 to 3): gbtree and dart, categories,
  * several outputs per leaf. Values, thresholds and sums have 32 bits, as in XGBoost.
  */
-import { isUtf8 } from 'node:buffer'
 import { refuse, type JsonObject } from '../../network/layers-model.ts'
+import { arrayAt, asObject, fieldList, objectAt, wholeOf, writtenAs } from './document-fields.ts'
 import {
   buildForest,
   countNodes,
   expectAtMost,
   forestLimits,
   nextDownSingle,
-  type Column,
   type Forest,
   type NodeInput,
   type TreeInput,
 } from './forest.ts'
+import { categoryNode, categorySetsOf, xgboostColumns, countSetWords } from './xgboost-categories.ts'
 import { xgboostLink, xgboostStarts, type XgboostVersion } from './xgboost-objectives.ts'
 
 export const isXgboost = (document: JsonObject): boolean => 'learner' in document
@@ -23,29 +23,34 @@ export const isXgboost = (document: JsonObject): boolean => 'learner' in documen
 export function readXgboost(document: JsonObject): Forest {
   const learner = objectAt(document, 'learner')
   const booster = objectAt(learner, 'gradient_booster')
-  const kind = String(booster['name'])
+  const kind = booster['name']
   if (kind !== 'gbtree' && kind !== 'dart')
     refuse(
-      `the booster is ${kind}; gbtree and dart are read: train one of them, or a linear model of scikit-learn as ONNX`,
+      `the booster is ${writtenAs(kind)}; gbtree and dart are read: train one of them, or a linear model of scikit-learn as ONNX`,
     )
   const holder = kind === 'dart' ? objectAt(booster, 'gbtree') : booster
   if (holder['model'] === undefined)
     refuse('the file has no trees: save_config writes settings, save the model with save_model')
   const model = objectAt(holder, 'model')
   const parameters = objectAt(learner, 'learner_model_param')
-  const inputs = Number(parameters['num_feature'])
-  const outputs = Math.max(1, Number(parameters['num_class'] ?? 0), Number(parameters['num_target'] ?? 1))
-  if (!(Number.isInteger(inputs) && inputs > 0)) refuse(`num_feature is ${inputs}`)
+  const inputs = wholeOf(parameters['num_feature'], 'num_feature')
+  const outputs = Math.max(
+    1,
+    wholeOf(parameters['num_class'] ?? 0, 'num_class'),
+    wholeOf(parameters['num_target'] ?? 1, 'num_target'),
+  )
+  if (inputs === 0) refuse('num_feature is 0')
   expectAtMost(inputs, forestLimits.columns, 'columns')
   expectAtMost(outputs, forestLimits.outputs, 'outputs')
   const groups = arrayAt(model, 'tree_info')
-  const objective = String(objectAt(learner, 'objective')['name'])
+  const objective = objectAt(learner, 'objective')['name']
+  if (typeof objective !== 'string') refuse(`the name of the objective is ${writtenAs(objective)}`)
   const given = arrayAt(model, 'trees').map((tree) => asObject(tree, 'a tree'))
   if (groups.length !== given.length)
     refuse(`the file has ${given.length} trees and ${groups.length} in tree_info`)
   const written = (model['gbtree_model_param'] as JsonObject | undefined)?.['num_trees']
-  if (written !== undefined && Number(written) !== given.length)
-    refuse(`the file has ${given.length} trees and a num_trees of ${String(written)}`)
+  if (written !== undefined && wholeOf(written, 'num_trees') !== given.length)
+    refuse(`the file has ${given.length} trees and a num_trees of ${writtenAs(written)}`)
   expectAtMost(given.length, forestLimits.trees, 'trees')
   const dropped = treeWeights({ booster, model, kind, trees: given.length })
   const widths = new Set(
@@ -65,7 +70,7 @@ export function readXgboost(document: JsonObject): Forest {
   })
   return buildForest({
     library: 'XGBoost',
-    columns: columnsOf(learner, model, { inputs, version: versionOf(document) }),
+    columns: xgboostColumns(learner, model, { inputs, version: versionOf(document) }),
     trees,
     width,
     starts: xgboostStarts(parameters['base_score'], objective, outputs),
@@ -93,7 +98,7 @@ function treeWeights({
 }): number[] {
   const written = booster['weight_drop'] ?? model['weight_drop']
   if (written === undefined && kind !== 'dart') return []
-  const weights = listOf(written) ?? refuse('weight_drop is not a list')
+  const weights = fieldList(written) ?? refuse('weight_drop is not a list')
   if (weights.length !== trees)
     refuse(`the file has ${trees} trees and ${weights.length} weights in weight_drop`)
   if (!weights.every((weight) => Number.isFinite(weight)))
@@ -120,7 +125,8 @@ function countAnswering(
       Number(attributes['best_ntree_limit'] ?? rounds) / rounds,
   )
   // Versions before 2 do not store where rounds begin.
-  const count = listOf(model['iteration_indptr'])?.[rounds] ?? rounds * perOutput * (width > 1 ? 1 : outputs)
+  const count =
+    fieldList(model['iteration_indptr'])?.[rounds] ?? rounds * perOutput * (width > 1 ? 1 : outputs)
   if (!(Number.isInteger(count) && count > 0 && count <= trees))
     refuse(`best_iteration is ${JSON.stringify(best)}, which the ${trees} trees of the file do not have`)
   return count
@@ -134,7 +140,7 @@ const hasSideOfMissingBeyond = ({ major, minor }: XgboostVersion): boolean => ma
 
 /** Returns the version that saved a file; 0.0 when the file does not state it. */
 function versionOf(document: JsonObject): XgboostVersion {
-  const [major = 0, minor = 0] = listOf(document['version']) ?? []
+  const [major = 0, minor = 0] = fieldList(document['version']) ?? []
   return { major, minor }
 }
 
@@ -145,6 +151,16 @@ interface TreeContext {
   weight: number
   countWords: (words: number) => void
   hasSideBeyond: boolean
+}
+
+/** The column that XGBoost writes for a pruned node. */
+const prunedColumn = 2 ** 31 - 1
+
+/** Returns a list of 0 and 1, which the first versions write as false and true. */
+function choicesOf(values: readonly unknown[], what: string): number[] {
+  const wrong = values.find((each) => ![0, 1, true, false].includes(each as number))
+  if (wrong !== undefined) refuse(`${what} has ${writtenAs(wrong)} in place of 0 or 1`)
+  return values.map(Number)
 }
 
 function treeOf(tree: JsonObject, context: TreeContext): TreeInput {
@@ -158,9 +174,13 @@ function treeOf(tree: JsonObject, context: TreeContext): TreeInput {
     return values
   }
   const [rights, columns, conditions] = [of('right_children'), of('split_indices'), of('split_conditions')]
-  const defaults = of('default_left')
-  const types = tree['split_type'] === undefined ? [] : of('split_type')
+  const defaults = choicesOf(of('default_left'), `default_left of ${where}`)
+  const types = choicesOf(tree['split_type'] === undefined ? [] : of('split_type'), `split_type of ${where}`)
   const sets = categorySetsOf(tree, { where, countWords })
+  // A node that pruning has turned into a leaf keeps its categories.
+  for (const node of sets.keys())
+    if (types[node] !== 1 && lefts[node] !== -1)
+      refuse(`${where} has categories of node ${writtenAs(node)}, which does not split by categories`)
   const weights = width > 1 ? leafWeightsOf(tree, { count, width, where }) : undefined
   // Splits by category and leaves with several values do not read their condition, and versions before 3 write NaN there.
   const isRead = (at: number): boolean => (lefts[at] === -1 ? weights === undefined : types[at] !== 1)
@@ -175,7 +195,8 @@ function treeOf(tree: JsonObject, context: TreeContext): TreeInput {
   // Nodes and leaves share one numbering.
   const leaves: number[] = []
   const places = lefts.map((left, at) => {
-    if (left !== -1) return 0
+    // Pruning leaves nodes behind that no row reaches.
+    if (left !== -1 || columns[at] === prunedColumn) return 0
     const value = weights?.(at, rights[at]!) ?? [conditions[at]!]
     if (value.length !== width) refuse(`${where} has a leaf without its ${width} values`)
     leaves.push(...value.map((each) => Math.fround(Math.fround(each) * Math.fround(weight))))
@@ -183,8 +204,10 @@ function treeOf(tree: JsonObject, context: TreeContext): TreeInput {
   })
   let inner = 0
   for (let at = 0; at < count; at++) if (lefts[at] !== -1) places[at] = inner++
+  const isPruned = (at: number): boolean => lefts[at] === -1 && columns[at] === prunedColumn
   const placed = (child: number): number => {
-    if (!(Number.isInteger(child) && child >= 0 && child < count)) refuse(`${where} has no node ${child}`)
+    if (!(Number.isInteger(child) && child >= 0 && child < count) || isPruned(child))
+      refuse(`${where} has no node ${writtenAs(child)}`)
     return places[child]!
   }
   if (count > 0 && lefts[0] !== -1 && places[0] !== 0) refuse(`${where} does not begin with its root`)
@@ -193,7 +216,7 @@ function treeOf(tree: JsonObject, context: TreeContext): TreeInput {
     if (lefts[at] === -1) continue
     const [left, right] = [placed(lefts[at]!), placed(rights[at]!)]
     const column = columns[at]!
-    const missesLeft = Number(defaults[at]) === 1
+    const missesLeft = defaults[at] === 1
     if (types[at] === 1) {
       nodes.push(categoryNode({ column, bits: sets.get(at), left, right, missesLeft, hasSideBeyond, where }))
       continue
@@ -227,114 +250,4 @@ function leafWeightsOf(
     const at = hasLeaves ? right : node
     return values.slice(at * width, (at + 1) * width)
   }
-}
-
-/**
- * Builds a node of categories. Categories of the set go right; other categories and invalid codes go left. A missing value takes its own
- * side.
- */
-function categoryNode(node: {
-  column: number
-  bits: Uint32Array | undefined
-  left: number
-  right: number
-  missesLeft: boolean
-  hasSideBeyond: boolean
-  where: string
-}): NodeInput {
-  const { column, bits, left, right, missesLeft, hasSideBeyond, where } = node
-  if (bits === undefined) refuse(`${where} has a category split without categories`)
-  // Uses the set of codes that go left, so that codes beyond it go right.
-  if (hasSideBeyond && !missesLeft)
-    return {
-      test: { column, bits: bits.map((word) => ~word), missing: false, truncates: false },
-      passed: left,
-      failed: right,
-    }
-  return { test: { column, bits, missing: !missesLeft, truncates: false }, passed: right, failed: left }
-}
-
-/** Returns a function that counts the words of sets. A single large code makes a set as long as that code. */
-function countSetWords(): (words: number) => void {
-  let total = 0
-  return (words) => expectAtMost((total += words), forestLimits.setWords, 'words of category sets')
-}
-
-function categorySetsOf(
-  tree: JsonObject,
-  { where, countWords }: { where: string; countWords: (words: number) => void },
-): Map<number, Uint32Array> {
-  if (tree['categories_nodes'] === undefined) return new Map()
-  const [nodes, starts] = [arrayAt(tree, 'categories_nodes'), arrayAt(tree, 'categories_segments')]
-  const [sizes, codes] = [arrayAt(tree, 'categories_sizes'), arrayAt(tree, 'categories')]
-  let end = 0
-  return new Map(
-    nodes.map((node, at) => {
-      // Overlapping parts would be read many times.
-      if (!(starts[at]! >= end)) refuse(`${where} has categories that are not in order`)
-      const own = codes.slice(starts[at], (end = starts[at]! + sizes[at]!))
-      const most = own.reduce((largest, code) => Math.max(largest, code), -1)
-      if (
-        own.length !== sizes[at] ||
-        !own.every((code) => Number.isInteger(code) && code >= 0 && code < 2 ** 24)
-      )
-        refuse(`${where} has categories that are no codes`)
-      expectAtMost(most, forestLimits.categories, 'category codes')
-      countWords((most >>> 5) + 1)
-      const bits = new Uint32Array((most >>> 5) + 1)
-      for (const code of own) bits[code >>> 5]! |= 1 << (code & 31)
-      return [node, bits]
-    }),
-  )
-}
-
-function columnsOf(
-  learner: JsonObject,
-  model: JsonObject,
-  { inputs, version }: { inputs: number; version: XgboostVersion },
-): Column[] {
-  const names = learner['feature_names']
-  const known = Array.isArray(names) && names.length > 0 ? names.map(String) : undefined
-  if (known !== undefined && known.length !== inputs)
-    refuse(`the file names ${known.length} columns and uses ${inputs}`)
-  const cats = model['cats'] as JsonObject | undefined
-  const encodings = Array.isArray(cats?.['enc']) ? (cats['enc'] as JsonObject[]) : []
-  return Array.from({ length: inputs }, (_, column) => ({
-    name: known?.[column] ?? `f${column}`,
-    ...categoriesOf(encodings[column], version),
-  }))
-}
-
-/**
- * Reads the texts of a column's codes, given by offsets into bytes, or its numbers. Returns none for texts that are cut at the wrong
- * positions: before 3.4, XGBoost counts characters instead of bytes, so texts are right only when they are ASCII.
- */
-function categoriesOf(
-  encoding: JsonObject | undefined,
-  { major, minor }: XgboostVersion,
-): Pick<Column, 'categories' | 'hasCutNames'> {
-  const [offsets, values] = [listOf(encoding?.['offsets']), listOf(encoding?.['values'])]
-  if (values === undefined || values.length === 0) return {}
-  if (offsets === undefined) return { categories: values.map(Number) }
-  const bytes = Buffer.from(values)
-  const parts = offsets.slice(0, -1).map((from, at) => bytes.subarray(from, offsets[at + 1]))
-  const countsBytes = major > 3 || (major === 3 && minor >= 4)
-  const areWhole = countsBytes && offsets.at(-1) === bytes.length && parts.every((part) => isUtf8(part))
-  if (!areWhole && bytes.some((byte) => byte > 127)) return { hasCutNames: true }
-  return { categories: parts.map((part) => part.toString('utf8')) }
-}
-
-function asObject(value: unknown, what: string): JsonObject {
-  if (typeof value !== 'object' || value === null || Array.isArray(value)) refuse(`${what} is not an object`)
-  return value as JsonObject
-}
-const objectAt = (from: JsonObject, name: string): JsonObject => asObject(from[name], name)
-
-const arrayAt = (from: JsonObject, name: string): number[] =>
-  listOf(from[name]) ?? refuse(`${name} is not a list`)
-
-/** Returns a JSON list, or a UBJSON list, which may be a typed array. */
-function listOf(value: unknown): number[] | undefined {
-  if (Array.isArray(value)) return value as number[]
-  return ArrayBuffer.isView(value) ? Array.from(value as Int32Array) : undefined
 }

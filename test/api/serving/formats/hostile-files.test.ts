@@ -22,7 +22,8 @@ import {
   changedModel as changed,
   hostileModels,
   type HostileFile,
-} from '../../../support/formats/hostile-models.ts'
+} from '../../../support/formats/hostile/hostile-models.ts'
+import { damagedTrees } from '../../../support/formats/hostile/damaged-trees.ts'
 import { treeModel } from '../../../support/formats/onnx-trees.ts'
 import {
   floats,
@@ -235,6 +236,7 @@ const files: readonly HostileFile[] = [
     /holds more than trees/,
   ],
   ...hostileModels,
+  ...damagedTrees,
 ]
 const sparse = ['sparse.onnx', 'sparse.txt', 'sparse.json', 'sparse.ubj', 'sparse.pkl']
 const sparseBytes = 4 * 2 ** 30

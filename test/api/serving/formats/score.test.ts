@@ -34,6 +34,7 @@ it('rows that cannot be answered are refused with their number and what to write
     expect(refusalOf('[{"x": 1}, {"X": 2}]')).toContain('row 1: the model has no column "X"; it has x')
     expect(refusalOf('[{"x": 1, "x": 2}]')).toContain('has the key "x" twice in one object')
     expect(refusalOf('[]', pipe)).toContain('pipe is not a regular file')
+    expect(refusalOf('[]', join(folder, 'rows'))).toBe(`there is no file ${join(folder, 'rows')}\n`)
   } finally {
     rmSync(folder, { recursive: true })
   }

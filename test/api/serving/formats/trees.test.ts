@@ -31,6 +31,47 @@ describe('answers', () => {
   })
 })
 
+it('a tree of XGBoost that was pruned answers as its remaining nodes', () => {
+  interface Tree {
+    [field: string]: number[]
+  }
+  const { bytes, rows } = caseOf('xgboost-categories')
+  const answersWith = (change: (tree: Tree, node: number) => void): number[] => {
+    const file = JSON.parse(bytes.toString('utf8')) as {
+      learner: { gradient_booster: { model: { trees: Tree[] } } }
+    }
+    const tree = file.learner.gradient_booster.model.trees[0]!
+    const isLeaf = (at: number) => tree['left_children']![at] === -1
+    const node = tree['left_children']!.findIndex(
+      (left, at) => at > 0 && !isLeaf(at) && isLeaf(left) && isLeaf(tree['right_children']![at]!),
+    )
+    change(tree, node)
+    const forest = readForest(Buffer.from(JSON.stringify(file)))!
+    const { predictOne, inputs } = predictorOf(forest)
+    return rows.map((row) => {
+      const [input, answer] = [new Float64Array(inputs), new Float64Array(1)]
+      for (const [at, column] of forest.columns.entries()) input[at] = columnValue(column, row[at])!
+      predictOne(input, 0, answer, 0)
+      return answer[0]!
+    })
+  }
+  const childrenOf = (tree: Tree, node: number) => [
+    tree['left_children']![node]!,
+    tree['right_children']![node]!,
+  ]
+  const equal = answersWith((tree, node) => {
+    for (const child of childrenOf(tree, node)) tree['split_conditions']![child] = 0.25
+  })
+  const pruned = answersWith((tree, node) => {
+    for (const child of childrenOf(tree, node)) tree['split_indices']![child] = 2 ** 31 - 1
+    Object.assign(tree['left_children']!, { [node]: -1 })
+    Object.assign(tree['right_children']!, { [node]: -1 })
+    tree['split_conditions']![node] = 0.25
+  })
+  expect(pruned).toEqual(equal)
+  expect(pruned).not.toEqual(answersWith(() => {}))
+})
+
 describe('values of a column', () => {
   const plain = { name: 'age' }
   const named = { name: 'city', categories: ['Bern', 'Oslo'] }
@@ -164,7 +205,7 @@ describe('a file that is not a model', () => {
     [
       'of another booster',
       () => changed('xgboost-binary', '"name":"gbtree"', '"name":"gblinear"'),
-      /the booster is gblinear.*: train one of them, or a linear model/,
+      /the booster is "gblinear".*: train one of them, or a linear model/,
     ],
     [
       'of the settings of XGBoost',

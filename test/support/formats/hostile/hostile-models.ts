@@ -2,18 +2,18 @@
  * Generates model files that are small or syntactically valid, but would exhaust memory, run for minutes or give wrong answers in a reader
  * that trusts them: mismatched counts, overlapping lists, values of the wrong type, duplicate names.
  */
-import { readCases } from './parity.ts'
-import { treeModel } from './onnx-trees.ts'
-import { floats, graph, message, model, node, tensor, varint } from './onnx-writer.ts'
+import { readCases } from '../parity.ts'
+import { treeModel } from '../onnx-trees.ts'
+import { floats, graph, message, model, node, tensor, varint } from '../onnx-writer.ts'
 
 export type HostileFile = readonly [name: string, make: () => Buffer, message: RegExp]
 
 const cases = readCases()
-const bytesOf = (name: string): Buffer => cases.find((each) => each.name === `${name}-0`)!.bytes
+export const bytesOfModel = (name: string): Buffer => cases.find((each) => each.name === `${name}-0`)!.bytes
 
 /** Returns a packed model with one place changed. */
 export function changedModel(name: string, from: string | RegExp, to: string): Buffer {
-  const text = bytesOf(name).toString('utf8')
+  const text = bytesOfModel(name).toString('utf8')
   const after = text.replace(from, to)
   if (after === text) throw new Error(`nothing to replace in ${name}`)
   return Buffer.from(after)
@@ -22,8 +22,8 @@ export function changedModel(name: string, from: string | RegExp, to: string): B
 type Json = Record<string, unknown>
 
 /** Builds an XGBoost model with one tree whose first split is categorical. */
-function xgboostTree(change: (tree: Json) => void, rest: (model: Json) => void = () => {}): Buffer {
-  const file = JSON.parse(bytesOf('xgboost-categories').toString('utf8')) as Json
+export function xgboostTree(change: (tree: Json) => void, rest: (model: Json) => void = () => {}): Buffer {
+  const file = JSON.parse(bytesOfModel('xgboost-categories').toString('utf8')) as Json
   const model = (file as { learner: { gradient_booster: { model: { trees: Json[] } } } }).learner
     .gradient_booster.model
   change(model.trees[0]!)
@@ -52,8 +52,8 @@ interface CatboostFile extends Json {
   features_info: { float_features: Json[] }
   oblivious_trees: { splits: { border: unknown }[]; leaf_values: unknown[] }[]
 }
-function catboost(change: (file: CatboostFile) => void): Buffer {
-  const file = JSON.parse(bytesOf('catboost-binary').toString('utf8')) as CatboostFile
+export function catboost(change: (file: CatboostFile) => void): Buffer {
+  const file = JSON.parse(bytesOfModel('catboost-binary').toString('utf8')) as CatboostFile
   change(file)
   return Buffer.from(JSON.stringify(file))
 }
@@ -80,7 +80,7 @@ const absent = (dims: number[], type: number): Buffer =>
 
 /** Builds a LightGBM file with this much text after a field name in its header. */
 const lightgbmHead = (name: string, text: Buffer): Buffer => {
-  const [before, after] = bytesOf('lightgbm-binary')
+  const [before, after] = bytesOfModel('lightgbm-binary')
     .toString('utf8')
     .split(new RegExp(`(?<=\n${name}=)`))
   return Buffer.concat([Buffer.from(before!), text, Buffer.from(after!)])
@@ -102,7 +102,7 @@ export const hostileModels: readonly HostileFile[] = [
   [
     'lightgbm-decision.txt',
     () => changedModel('lightgbm-binary', /decision_type=\d+/, 'decision_type=nan'),
-    /unknown decision type NaN/,
+    /value of decision_type that is not a whole number/,
   ],
   [
     'lightgbm-linear.txt',
@@ -143,7 +143,7 @@ export const hostileModels: readonly HostileFile[] = [
     'lightgbm-latin1.txt',
     () =>
       Buffer.from(
-        bytesOf('lightgbm-binary').toString().replace('feature_names=', 'feature_names=süß '),
+        bytesOfModel('lightgbm-binary').toString().replace('feature_names=', 'feature_names=süß '),
         'latin1',
       ),
     /is not UTF-8/,
@@ -152,7 +152,7 @@ export const hostileModels: readonly HostileFile[] = [
     'lightgbm-pandas.txt',
     () =>
       Buffer.concat([
-        bytesOf('lightgbm-binary'),
+        bytesOfModel('lightgbm-binary'),
         Buffer.from('\npandas_categorical:['),
         repeated('[],', 4 * million),
         Buffer.from('[]]\n'),
@@ -185,7 +185,7 @@ export const hostileModels: readonly HostileFile[] = [
     /0 of \d+ values of leaf_const/,
   ],
   [
-    'xgboost-objective.json',
+    'xgboost-objective-null.json',
     () => changedModel('xgboost-binary', /"name":"binary:logistic"/, '"name":"reg:bogus"'),
     /the objective "reg:bogus" is not known: train with one of binary:logistic/,
   ],
@@ -280,7 +280,7 @@ export const hostileModels: readonly HostileFile[] = [
   [
     'xgboost-lost-tree.json',
     () => changedModel('xgboost-binary', /"num_trees":"\d+"/, '"num_trees":"3"'),
-    /\d+ trees and a num_trees of 3/,
+    /\d+ trees and a num_trees of "3"/,
   ],
   [
     'catboost-border.json',
