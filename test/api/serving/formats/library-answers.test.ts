@@ -5,7 +5,7 @@ import { treesFormat } from '../../../../api/serving/formats/trees/format.ts'
 import type { Forest } from '../../../../api/serving/formats/trees/forest.ts'
 import { predictorOf } from '../../../../api/serving/formats/trees/predictor.ts'
 import type { Output } from '../../../../domain/model/features.ts'
-import { changedModel } from '../../../support/formats/hostile-models.ts'
+import { changedModel } from '../../../support/formats/hostile/hostile-models.ts'
 import { readCases } from '../../../support/formats/parity.ts'
 
 const bytesOf = (name: string): Buffer => readCases().find((each) => each.name === `${name}-0`)!.bytes
