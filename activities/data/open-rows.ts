@@ -7,7 +7,7 @@ import {
 } from '../../domain/model-definition.ts'
 import { neededColumns } from '../../domain/validation/needed-columns.ts'
 import type { DeclaredKind } from '../../domain/validation/source-issue.ts'
-import { declaredKinds } from '../../models/define/data/read-values.ts'
+import { declaredKinds, namingColumns } from '../../models/define/data/read-values.ts'
 import type { Duck } from './duckdb.ts'
 import { explainRows, requireColumns } from './explain-rows.ts'
 import { loadRows } from './known-rows.ts'
@@ -28,6 +28,7 @@ export async function openRows(duck: Duck, definition: ModelDefinition): Promise
   const { load, explaining, rows } = await openFiles(duck, source, {
     declared: declaredKinds(definition),
     needed: needed.events,
+    names: namingColumns(definition),
   })
   const [file, ...others] = rows.files
   if (file?.rows === 0 && others.length === 0) throw unreadable(withoutRows(file.file))
@@ -62,11 +63,18 @@ export async function openFiles(
   duck: Duck,
   source: Pick<SourceDefinition, 'kind' | 'files' | 'rows'>,
   {
-    declared,
+    declared: given,
     needed,
-  }: { declared: Readonly<Record<string, DeclaredKind>>; needed: Readonly<Record<string, string>> },
+    names = [],
+  }: {
+    declared: Readonly<Record<string, DeclaredKind>>
+    /** The columns that must exist, each with its use. */
+    needed: Readonly<Record<string, string>>
+    /** The columns that name a row, an entity or a person. */
+    names?: readonly string[]
+  },
 ) {
-  const files = await openSourceFiles(duck, source, declared)
+  const { files, declared } = await openSourceFiles(duck, source, { declared: given, names })
   const rows = { duck, source, files }
   const explaining = <T>(work: Promise<T>): Promise<T> =>
     work.catch(async (error: unknown) => {

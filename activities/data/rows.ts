@@ -52,6 +52,12 @@ const numeric = new Set(
   'BOOLEAN TINYINT SMALLINT INTEGER BIGINT UTINYINT USMALLINT UINTEGER UBIGINT FLOAT DOUBLE'.split(' '),
 )
 
+/** Whether JavaScript reads the values of a type as doubles. Long whole decimals name something, so they stay texts. */
+function isNumeric(type: string): boolean {
+  const [, width, scale] = /^DECIMAL\((\d+),(\d+)\)$/.exec(type) ?? []
+  return numeric.has(type) || Number(scale) > 0 || Number(width) <= 15
+}
+
 /** Reads columns of a table with a condition; missing columns are left out. */
 export async function readTable(duck: Duck, from: string, names: readonly string[]): Promise<ColumnTable> {
   const described = await duck.rows<{ column_name: string; column_type: string }>(
@@ -76,7 +82,7 @@ export async function readTable(duck: Duck, from: string, names: readonly string
     const column = quotedIdentifier(name)
     const missing = rows - counts![`present_${index}`]!
     const type = types.get(name)!
-    if (numeric.has(type) || type === 'TIMESTAMP') {
+    if (isNumeric(type) || type === 'TIMESTAMP') {
       const values = new Float64Array(rows)
       const nulls = missing === 0 ? undefined : new Uint8Array(rows)
       columns[name] = { kind: 'number', values, nulls }

@@ -32,6 +32,7 @@ import { listMatching, type MatchingFile } from './matching-files.ts'
 import {
   createViews,
   kindsIn,
+  namesWrittenOtherwise,
   readCsv,
   unreadable,
   type FileSource,
@@ -140,17 +141,21 @@ function fileIssue(file: string, error: unknown): DomainError | undefined {
   }
 }
 
-/** Creates one view per file. An undeclared column gets the type that all of its values share. */
+/**
+ * Creates one view per file. An undeclared column gets the type that all of its values share; one of `names`, which name something, only if
+ * its values are written as in the file then.
+ */
 export async function openSourceFiles(
   duck: Duck,
   source: FileSource,
-  declared: Readonly<Record<string, DeclaredKind>>,
-): Promise<SourceFile[]> {
+  { declared, names = [] }: { declared: Readonly<Record<string, DeclaredKind>>; names?: readonly string[] },
+): Promise<{ files: SourceFile[]; declared: Readonly<Record<string, DeclaredKind>> }> {
   const files = await inspectFiles(source)
   for (const each of files)
     if (each.layout !== undefined) each.rows = await checkRows(each.file, each.layout, declared)
-  await createViews(duck, files, source, declared)
-  return files
+  const all = { ...declared, ...(await namesWrittenOtherwise(duck, files, source, names)) }
+  await createViews(duck, files, source, all)
+  return { files, declared: all }
 }
 
 /** Scans one CSV. Throws `source_unreadable` for the first line that breaks its form, and for a file without rows. */

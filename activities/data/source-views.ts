@@ -120,6 +120,38 @@ async function withTimes(
   return times.length === 0 ? rows : `select * replace (${times.join(', ')}) from (${rows})`
 }
 
+/**
+ * Returns the columns of CSV files, of those that name something, whose values DuckDB's guess of their type would write otherwise: 007 would
+ * become 7, 1.50 become 1.5, and numbers of 20 digits would become equal.
+ */
+export async function namesWrittenOtherwise(
+  duck: Duck,
+  files: readonly SourceFile[],
+  source: FileSource,
+  names: readonly string[],
+): Promise<Record<string, 'text'>> {
+  const found: Record<string, 'text'> = {}
+  for (const { file, layout } of files) {
+    if (layout === undefined) continue
+    for (const name of names) {
+      for (const column of kindsIn({ layout }, source, { [name]: 'text' }).keys()) {
+        const quoted = quotedIdentifier(column)
+        const [guess] = await duck.rows<{ column_type: string }>(
+          `describe select ${quoted} from ${readCsv(file, layout, '')}`,
+        )
+        const type = guess!.column_type
+        if (type === 'VARCHAR') continue
+        const texts = readCsv(file, layout, `, types={${textLiteral(column)}: 'VARCHAR'}`)
+        const [other] = await duck.rows(
+          `select 1 from ${texts} where ${quoted} is not null and cast(try_cast(${quoted} as ${type}) as varchar) is distinct from ${quoted} limit 1`,
+        )
+        if (other !== undefined) found[name] = 'text'
+      }
+    }
+  }
+  return found
+}
+
 /** Reads the rows of CSV files. */
 function readRows(
   { file, layout }: SourceFile,

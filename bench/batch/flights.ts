@@ -33,7 +33,7 @@ export async function writeFlights(path: string): Promise<number> {
   return withDuck(async (duck) => {
     // Saves memory for the joins; the query orders the rows itself.
     const plan = planRows(definition, { asOfMs: Date.parse('2002-01-01T00:00:00Z') })
-    await openSourceFiles(duck, definition.source, {})
+    await openSourceFiles(duck, definition.source, { declared: {} })
     await loadRows(duck, plan.known)
     const features = Object.keys(definition.features).map((name) => `"${name}"`)
     await duck.run(`

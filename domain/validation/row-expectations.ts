@@ -68,13 +68,21 @@ function testOf(
         columns: [expectation.low, expectation.high],
         complies: (row) => {
           const [a, b] = [low.at(row), high.at(row)]
-          return !isPresent(a) || !isPresent(b) ? 'skip' : Number(a) <= Number(b)
+          return !isPresent(a) || !isPresent(b) ? 'skip' : orderOf(a) <= orderOf(b)
         },
       }
     }
     default:
       return undefined
   }
+}
+
+/** Returns the place of a number, a time in milliseconds, or a text with one of them: dates are read as texts. */
+function orderOf(value: unknown): number {
+  const number = Number(value)
+  if (!Number.isNaN(number) || typeof value !== 'string') return number
+  const text = value.replace(' ', 'T')
+  return Date.parse(text.length > 10 && !/[Z+]/.test(text) ? `${text}Z` : text)
 }
 
 /** Judges an expectation of single rows; undefined for other kinds. */

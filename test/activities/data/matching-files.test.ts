@@ -29,7 +29,7 @@ const read = (
 ) =>
   withDuck(async (duck) => {
     const source = { kind, files: { source: join(root, pattern) }, rows: 'select * from source' }
-    await openSourceFiles(duck, source, declared)
+    await openSourceFiles(duck, source, { declared })
     return duck.rows<Record<string, unknown>>('select * from source order by all')
   })
 

@@ -1,5 +1,5 @@
 import { textLiteral } from '../../../domain/sql-text.ts'
-import { copyFile, mkdir, mkdtemp, rm } from 'node:fs/promises'
+import { copyFile, mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import sql from 'sql-template-tag'
@@ -11,7 +11,17 @@ import { judgeSnapshot } from '../../../activities/retrain/judge-snapshot.ts'
 import { writeSnapshot } from '../../../activities/retrain/write-snapshot.ts'
 import type { ModelDefinition } from '../../../domain/model-definition.ts'
 import { staysIn, type FloodPolicy } from '../../../domain/validation/floods.ts'
-import { byTime, category, defineModel, direct, number, parquet, yesNo } from '../../../models/define.ts'
+import {
+  byTime,
+  category,
+  csv,
+  defineModel,
+  direct,
+  number,
+  parquet,
+  random,
+  yesNo,
+} from '../../../models/define.ts'
 import { flightDelay } from '../../../models/flight-delay.ts'
 import { iris } from '../../../models/iris.ts'
 import { loadModel } from '../../../models/index.ts'
@@ -49,6 +59,66 @@ const look = async <T extends object>(digest: string, query: string): Promise<T[
   const path = await artifacts.locate('snapshots', digest)
   return withDuck((duck) => duck.rows<T>(query.replaceAll('snapshot', textLiteral(path))))
 }
+
+describe('a CSV with ids and subjects', () => {
+  const file = `.tenure/people-${process.pid}.csv`
+  beforeAll(() => mkdir('.tenure', { recursive: true }))
+  afterAll(() => rm(file, { force: true }))
+  const snapshotOf = async (ids: readonly string[], erased: readonly string[] = []) => {
+    const lines = ids.flatMap((id, at) => [0, 1, 2].map((k) => `${id},${at + k},${(at + k) % 2}`))
+    await writeFile(file, `person,size,late\n${lines.join('\n')}\n`)
+    const { definition } = defineModel({
+      name: 'roses',
+      features: { size: number() },
+      label: yesNo({ column: 'late', positive: 'late' }),
+      source: csv(file, { key: ['person', 'size'] }),
+      split: random({ test: 0.3 }),
+      subject: 'person',
+      evaluation: { floors: { auc: 0.5 } },
+      release: direct(),
+    })
+    await store.query(sql`delete from erasures`)
+    for (const [at, person] of erased.entries())
+      await store.query(sql`
+        insert into erasures (id, model, subject_hash, key_digest, requested_by)
+        values (${`ers_${at}`}, 'roses', subject_hash_of('k', ${person}), 'd', 'test')`)
+    const subjectKey = { key: 'k', digest: 'd', hashOf: (subject: string) => subject }
+    const { digest, columns } = await writeSnapshot({
+      definition,
+      asOf: exampleDay(0),
+      store,
+      artifacts,
+      subjectKey,
+    })
+    const people = await look<{ person: unknown }>(
+      digest,
+      'select distinct person::varchar as person from snapshot order by 1',
+    )
+    return { type: columns['person'], people: people.map(({ person }) => person) }
+  }
+  const numbered = (text: (at: number) => string) => Array.from({ length: 20 }, (_, at) => text(at))
+
+  it.each<[string, string[]]>([
+    ['decimals', numbered((at) => `${1000 + at}.50`)],
+    ['numbers of 20 digits', numbered((at) => `100000000000000010${String(at).padStart(2, '0')}`)],
+    ['padded numbers', numbered((at) => String(at).padStart(4, '0'))],
+    ['numbers of other bases', numbered((at) => `0x3${at.toString(16).padStart(2, '0')}`)],
+    ['exponents', numbered((at) => `1${at}e3`)],
+  ])('keeps %s as they are written, and finds an erased one', async (_name, ids) => {
+    const { type, people } = await snapshotOf(ids, [ids[1]!])
+    expect(type).toBe('VARCHAR')
+    expect(people).toEqual(ids.filter((_, at) => at !== 1).toSorted())
+  })
+
+  it.each<[string, string, string[]]>([
+    ['whole numbers', 'BIGINT', numbered((at) => String(1000 + at))],
+    ['dates', 'DATE', numbered((at) => `2026-03-${String(at + 1).padStart(2, '0')}`)],
+  ])('reads %s with their type, and finds an erased one', async (_name, type, ids) => {
+    const found = await snapshotOf(ids, [ids[1]!])
+    expect(found.type).toBe(type)
+    expect(found.people).toEqual(ids.filter((_, at) => at !== 1).toSorted())
+  })
+})
 
 describe('a snapshot', () => {
   it('of the same rows has the same digest', async () => {
