@@ -45,7 +45,7 @@ export async function deliverAlerts(deps: DeliveryDeps): Promise<number> {
   const { store, config, log } = deps
   await reportFallbacks(store)
   await reportReleases(store)
-  const channels = await channelsOf(deps)
+  const { channels, areAll } = await channelsOf(deps)
   if (channels.length === 0) return 0
   const { nowMs, alerts } = await listNotifiable(store)
   await insertNotifications(
@@ -67,14 +67,16 @@ export async function deliverAlerts(deps: DeliveryDeps): Promise<number> {
       try {
         // After a long pause of this process, another process may have sent it.
         if (performance.now() - claimedAt > claimMs / 2) return false
-        if (target === undefined) throw new Error('the channel is no longer configured')
+        if (target === undefined)
+          throw new Error(areAll ? 'the channel is no longer configured' : 'the channels cannot be read')
         await send(target, message)
         await markNotificationSent(store, id)
         return true
       } catch (error) {
         const secrets = target === undefined ? [] : secretsOf(target)
         const problem = redactedOf(reasonOf(error), secrets).slice(0, maxResponseCharacters)
-        const againMs = target === undefined ? undefined : retryDelayMs(attempts + 1, ageMs)
+        const isGone = target === undefined && areAll
+        const againMs = isGone ? undefined : retryDelayMs(attempts + 1, ageMs)
         await markNotificationFailed(store, { id, problem, againMs })
         log.warn({ alert: alert.id, channel, about, problem, againMs }, 'alert not delivered')
         return false
@@ -84,8 +86,11 @@ export async function deliverAlerts(deps: DeliveryDeps): Promise<number> {
   return tried.filter(Boolean).length
 }
 
-/** Reads the channels of the file and the database. Raises an alert for unreadable ones and returns the others. */
-async function channelsOf({ store, config }: DeliveryDeps): Promise<Channel[]> {
+/** Reads the channels of the file and the database. Raises an alert for unreadable ones and returns the others; `areAll`: whether none is. */
+async function channelsOf({
+  store,
+  config,
+}: DeliveryDeps): Promise<{ channels: Channel[]; areAll: boolean }> {
   const dedupeKey = 'alerts/channels'
   const problems: string[] = []
   const ofFile = await readChannels(config.alertChannels).catch((error: unknown) => {
@@ -106,7 +111,8 @@ async function channelsOf({ store, config }: DeliveryDeps): Promise<Channel[]> {
       kind: 'alert_channels',
       message: problems.join('; '),
     })
-  return [...ofFile, ...stored.channels.filter(({ name }) => !names.has(name))]
+  const channels = [...ofFile, ...stored.channels.filter(({ name }) => !names.has(name))]
+  return { channels, areAll: problems.length === 0 }
 }
 
 const factsOf = ({ severity, model, kind, evidence, ...times }: Alert): AlertFacts => ({

@@ -23,7 +23,7 @@ import { answerProfiles, scoreRanges, binner, defaultCountMs } from '../../domai
 import { answerCounts } from '../../domain/monitoring/drift-window.ts'
 import { sumOf } from '../../domain/statistics/distributions.ts'
 import type { MonitorPolicy } from '../../domain/monitoring/policy.ts'
-import { resolveAlert, upsertAlert } from '../../store/monitoring/alerts.ts'
+import { resolveAlert } from '../../store/monitoring/alerts.ts'
 import { listLogged } from '../../store/monitoring/matured-outcomes.ts'
 import { listMaturedRows, type MaturedRow } from '../../store/monitoring/matured-rows.ts'
 import { countVersionRequests, findMonitorWindow } from '../../store/monitoring/monitor-windows.ts'
@@ -33,7 +33,7 @@ import { bringCopies } from '../../store/objects/artifact-copies.ts'
 import { getVersion, type Version } from '../../store/registry/versions.ts'
 import { findWindow } from '../../store/serving/feature-counts.ts'
 import { findOpenRelease } from '../../store/release/releases.ts'
-import { rollBackChampion } from '../../store/release/rollback.ts'
+import { alertChampionRollback, championRollbackKey, rollBackChampion } from '../../store/release/rollback.ts'
 import { findKillSwitch } from '../../store/serving/kill-switches.ts'
 import { verifyArtifact } from '../../store/signing/artifact-signatures.ts'
 import { openPublicKeys } from '../../store/signing/signing-key.ts'
@@ -62,7 +62,7 @@ export async function returnIfDecayed(
 ): Promise<DecayResult> {
   const { store, log } = deps
   const { model, fromMs } = span
-  const dedupeKey = `champion_rolled_back/${model}`
+  const dedupeKey = championRollbackKey(model)
   const { decay } = (await findMonitorWindow(store, { model, toMs: fromMs }))?.findings ?? {}
   const { errorAlarm, minRequests } = policy.service
   const limits = { errorAlarm, minRequests, everyMs: policy.everyMs }
@@ -90,15 +90,8 @@ export async function returnIfDecayed(
   const done = await store.transaction(async (database) => {
     const moved = await rollBackChampion(database, order, new Map())
     if ('outcome' in moved) return moved
-    const { from, to } = moved
-    await upsertAlert(database, {
-      dedupeKey,
-      model,
-      severity: 'critical',
-      kind: 'champion_rolled_back',
-      message: `${from} is rolled back to ${to}: ${reason}`,
-      evidence: { version: from, to, matter: finding.matter, harmed: Math.round(state.harmed) },
-    })
+    const facts = { matter: finding.matter, harmed: Math.round(state.harmed) }
+    await alertChampionRollback(database, { model, ...moved }, `by its monitor: ${reason}`, facts)
     return moved
   })
   if ('outcome' in done) return kept(done.message)

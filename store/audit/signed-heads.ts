@@ -55,7 +55,9 @@ export function openHeads(files: readonly string[], signer: Signer): HeadList {
       for (const file of files) {
         if (((await lastOf(file))?.seq ?? 0) >= seq) continue
         await mkdir(dirname(file), { recursive: true })
-        await appendFile(file, `${JSON.stringify({ seq, hash, at, signature })}\n`)
+        // A crash or a full disk may have cut the last line. Other processes append too, so it is left there.
+        const start = (await endsWithLine(file)) ? '' : '\n'
+        await appendFile(file, `${start}${JSON.stringify({ seq, hash, at, signature })}\n`)
       }
     },
   }
@@ -75,10 +77,10 @@ export function readHeads(files: readonly string[], verifier: Verifier): HeadRea
       const heads: KnownHead[] = []
       for (const file of files) {
         const lines = ((await readFile(file, 'utf8').catch(absentFile)) ?? '').split('\n')
-        // A crash cut the last line; its row was signed again since.
-        lines.pop()
         for (const [index, line] of lines.entries()) {
           const head = parse(line)
+          // The row of a cut line was signed again since.
+          if (head === undefined && isCut(line)) continue
           if (head === undefined) issues.push(`line ${index + 1} of ${file} is not a head`)
           else heads.push({ seq: head.seq, hash: head.hash, isGenuine: () => isGenuine(head) })
         }
@@ -94,13 +96,35 @@ export function readHeads(files: readonly string[], verifier: Verifier): HeadRea
 const bytesOf = ({ seq, hash, at }: AuditHead & { at: string }): Buffer =>
   Buffer.from(`tenure-audit-head@1\n${seq}\n${hash}\n${at}`)
 
+const lineStart = '{"seq":'
+
+/** Whether a line is empty, or the beginning of a head without its end. */
+const isCut = (line: string): boolean =>
+  line === '' || lineStart.startsWith(line) || (line.startsWith(lineStart) && !line.endsWith('}'))
+
+/** Parses a line. An earlier version wrote a head behind a cut one. */
 function parse(line: string): SignedHead | undefined {
   try {
-    const { seq, hash, at, signature } = JSON.parse(line) as Partial<SignedHead>
+    const { seq, hash, at, signature } = JSON.parse(
+      line.slice(Math.max(0, line.lastIndexOf(lineStart))),
+    ) as Partial<SignedHead>
     if (!Number.isSafeInteger(seq) || typeof hash !== 'string' || typeof at !== 'string') return undefined
     return typeof signature === 'string' ? { seq: seq!, hash, at, signature } : undefined
   } catch {
     return undefined
+  }
+}
+
+async function endsWithLine(file: string): Promise<boolean> {
+  const handle = await open(file, 'r').catch(absentFile)
+  if (handle === undefined) return true
+  try {
+    const { size } = await handle.stat()
+    if (size === 0) return true
+    const { buffer } = await handle.read(Buffer.alloc(1), 0, 1, size - 1)
+    return buffer.toString('latin1') === '\n'
+  } finally {
+    await handle.close()
   }
 }
 

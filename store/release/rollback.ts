@@ -7,6 +7,7 @@ import type { ReleaseState } from '../../domain/release/state.ts'
 import { rollbackReason } from '../../domain/release/commands.ts'
 import type { Route } from '../../domain/serving/route.ts'
 import { appendAudit } from '../audit/audit-log.ts'
+import { upsertAlert } from '../monitoring/alerts.ts'
 import type { Database } from '../postgres.ts'
 import {
   findChampion,
@@ -135,6 +136,7 @@ export async function rollBackServing(
     throw new DomainError('stale_generation', done.message)
   if ('outcome' in done) return done
   const { route: place, ...moved } = done
+  await alertChampionRollback(database, { model, ...moved }, `by ${order.by}: ${order.reason}`)
   return { outcome: 'rolled_back', ...moved, place, unfencedBefore: place, repeated: false }
 }
 
@@ -230,6 +232,25 @@ export async function rollBackChampion(
   })
   return { from, to, route, passedOver }
 }
+
+/** Alerts of a champion that was rolled back outside of a release. The window after the next promotion resolves the alert. */
+export async function alertChampionRollback(
+  database: Database,
+  { model, from, to }: { model: string; from: string; to: string },
+  why: string,
+  evidence: Readonly<Record<string, unknown>> = {},
+): Promise<void> {
+  await upsertAlert(database, {
+    dedupeKey: championRollbackKey(model),
+    model,
+    severity: 'critical',
+    kind: 'champion_rolled_back',
+    message: `${from} is rolled back to ${to} ${why}`,
+    evidence: { version: from, to, ...evidence },
+  })
+}
+
+export const championRollbackKey = (model: string): string => `champion_rolled_back/${model}`
 
 /** The newest target without an issue, and the newer ones with their issues. */
 function chooseTarget(

@@ -265,6 +265,27 @@ describe('alert dispatch', () => {
     )
   })
 
+  it('keeps what waits for a channel while the alerting file cannot be read', async () => {
+    const applied = { target: { kind: 'webhook', url: `${url}/applied` } }
+    await deps.store.query(
+      sql`insert into alert_channels (name, definition) values ('applied', ${JSON.stringify(applied)})`,
+    )
+    const chat = { name: 'chat', target: { kind: 'slack', url: `${url}/chat` } }
+    status = 503
+    tell(chat)
+    await raise()
+    await arrived(2)
+    writeFileSync(deps.config.alertChannels, '[{},')
+    await deps.store.query(sql`update alert_notifications set next_at = now() where channel = 'chat'`)
+    const told = async () => (await messages()).map(({ problem }) => problem)
+    await until(async () => (await told()).includes('the channels cannot be read'), 'the attempt')
+    status = 200
+    writeFileSync(deps.config.alertChannels, JSON.stringify([chat]))
+    await deps.store.query(sql`update alert_notifications set next_at = now() where sent_at is null`)
+    await until(async () => (await messages()).every(({ sent_at }) => sent_at !== null), 'all messages')
+    await deps.store.query(sql`delete from alert_channels`)
+  })
+
   it('does not escalate to the next channel a second time after an acknowledgement', async () => {
     tell(
       { name: 'chat', target: { kind: 'slack', url: `${url}/chat` } },

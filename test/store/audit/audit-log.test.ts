@@ -326,6 +326,26 @@ describe('the external heads', () => {
     expect(await verify()).toBe('the rows after 5 are missing, there were 6')
   })
 
+  it('continue on a line of their own after one that a full disk has cut', async () => {
+    const { files, keeper, verify, reaches } = await keep()
+    await append('anna')
+    await reaches(6)
+    const [first] = files as [string]
+    const text = readFileSync(first, 'utf8')
+    truncateSync(first, text.length - 30)
+    await append('berta')
+    await reaches(7)
+    await keeper.stop()
+    expect(await verify()).toBeUndefined()
+    const lines = readFileSync(first, 'utf8').split('\n')
+    expect(JSON.parse(lines.at(-2)!)).toMatchObject({ seq: 7 })
+    // As earlier versions wrote it.
+    writeFileSync(first, text.slice(0, -30) + `${lines.at(-2)!}\n`)
+    expect(await verify()).toBeUndefined()
+    await tamper(sql`delete from audit where seq = 7`)
+    expect(await verify()).toBe('the rows after 6 are missing, there were 7')
+  })
+
   it('are completed at the next start when no process received the notification of a row', async () => {
     const { keeper, reaches, heads, isSigned } = await keep()
     await keeper.stop()

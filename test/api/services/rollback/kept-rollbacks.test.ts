@@ -146,7 +146,7 @@ it('an order is carried out although its key has expired or was revoked meanwhil
     sql`update api_keys set expires_at = null, revoked_at = null where id = ${found!.id}`,
   )
   expect(await championNow()).toBe(second)
-  expect(await listAlerts(fixture.store, { model })).toEqual([])
+  expect(await listAlerts(fixture.store, { model })).toMatchObject([{ kind: 'champion_rolled_back' }])
 })
 
 it('an order that Postgres refuses is dropped with an alert', async () => {
