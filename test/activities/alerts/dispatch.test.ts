@@ -2,7 +2,7 @@
 import { MockActivityEnvironment } from '@temporalio/testing'
 import { mkdtempSync, writeFileSync } from 'node:fs'
 import { createServer as createHttp, type IncomingHttpHeaders, type Server } from 'node:http'
-import { createServer as createTcp, type AddressInfo, type Server as TcpServer } from 'node:net'
+import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import sql from 'sql-template-tag'
@@ -25,6 +25,7 @@ import { insertModel } from '../../support/release/candidates.ts'
 import { releaseFacts, releasePolicy } from '../../support/release/releases.ts'
 import { markNotificationFailed, writeDeliverySign } from '../../../store/monitoring/notifications.ts'
 import { uniqueName } from '../../support/servers/servers.ts'
+import { listenForMail } from '../../support/servers/mail.ts'
 import { openActivityDeps, type ActivityDeps } from '../../support/activity-deps.ts'
 import { until } from '../../support/serving/serving-fixture.ts'
 
@@ -232,7 +233,9 @@ describe('alert dispatch', () => {
         update alert_notifications set due_at = due_at - interval '10 minutes', next_at = now() where sent_at is null`)
     }
     await back()
-    await deps.store.query(sql`update alert_notifications set next_at = now() where sent_at is null`)
+    await deps.store.query(
+      sql`update alert_notifications set next_at = now() where sent_at is null and given_up_at is null`,
+    )
     const all = async () => (await messages()).every(({ sent_at }) => sent_at !== null)
     await until(async () => (await all()) && mail.mails.length > 0, 'the messages')
     // Anything still in transit would arrive before the notification of another alert.
@@ -281,7 +284,9 @@ describe('alert dispatch', () => {
     await until(async () => (await told()).includes('the channels cannot be read'), 'the attempt')
     status = 200
     writeFileSync(deps.config.alertChannels, JSON.stringify([chat]))
-    await deps.store.query(sql`update alert_notifications set next_at = now() where sent_at is null`)
+    await deps.store.query(
+      sql`update alert_notifications set next_at = now() where sent_at is null and given_up_at is null`,
+    )
     await until(async () => (await messages()).every(({ sent_at }) => sent_at !== null), 'all messages')
     await deps.store.query(sql`delete from alert_channels`)
   })
@@ -479,32 +484,3 @@ describe('alert delivery by several processes', () => {
     expect(said[1]).toBe('the control worker delivers alerts')
   })
 })
-
-/** Implements the parts of SMTP (RFC 5321) that a sender needs. */
-async function listenForMail(): Promise<{ server: TcpServer; port: number; mails: string[] }> {
-  const mails: string[] = []
-  const server = createTcp((socket) => {
-    let text = ''
-    let reads = false
-    socket.write('220 here\r\n')
-    socket.on('data', (chunk) => {
-      text += chunk.toString()
-      if (reads) {
-        if (!text.endsWith('\r\n.\r\n')) return
-        mails.push(text)
-        reads = false
-        text = ''
-        socket.write('250 taken\r\n')
-        return
-      }
-      for (const line of text.split('\r\n').slice(0, -1)) {
-        reads = line === 'DATA'
-        socket.write(reads ? '354 go on\r\n' : line === 'QUIT' ? '221 bye\r\n' : '250 ok\r\n')
-      }
-      text = ''
-    })
-    socket.on('error', () => {})
-  })
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
-  return { server, port: (server.address() as AddressInfo).port, mails }
-}
