@@ -25,7 +25,7 @@ import { insertModel } from '../../support/release/candidates.ts'
 import { releaseFacts, releasePolicy } from '../../support/release/releases.ts'
 import { markNotificationFailed, writeDeliverySign } from '../../../store/monitoring/notifications.ts'
 import { uniqueName } from '../../support/servers/servers.ts'
-import { listenForMail } from '../../support/servers/mail.ts'
+import { listenForMail } from '../../support/alerts/mail.ts'
 import { openActivityDeps, type ActivityDeps } from '../../support/activity-deps.ts'
 import { until } from '../../support/serving/serving-fixture.ts'
 
