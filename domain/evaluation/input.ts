@@ -1,6 +1,6 @@
 /** Checks the input of the gate. Too few rows allow no decision, and non-finite predictions cannot be compared. */
 import type { BehaviourRow } from '../behaviour/behaviour-test.ts'
-import { answeredRows, answerWidth, type ModelAnswers } from '../metrics/answers.ts'
+import { answeredRows, answerReader, answerWidth, type ModelAnswers } from '../metrics/answers.ts'
 import type { Output } from '../model/features.ts'
 import type { LeakageFacts } from './leakage.ts'
 import { rowsOfTruths, unreadableAnswers } from './metrics.ts'
@@ -78,6 +78,24 @@ interface Unreadable {
   reason: Reason
 }
 
+/** Describes the answers that the label's limits exclude; undefined without any. */
+function answersOutside(answers: ModelAnswers, range: GatePolicy['range']): string | undefined {
+  if (range === undefined) return undefined
+  const { min = -Infinity, max = Infinity } = range
+  const rowAt = answerReader(answers)
+  const rows = answeredRows(answers)
+  let [found, first] = [0, NaN]
+  for (let row = 0; row < rows; row++) {
+    const wrong = rowAt(row).find((value) => value < min || value > max)
+    if (wrong === undefined) continue
+    if (found++ === 0) first = wrong
+  }
+  const limits = [range.min === undefined ? '' : `min ${min}`, range.max === undefined ? '' : `max ${max}`]
+  return found === 0
+    ? undefined
+    : `${found} of ${rows} rows outside of the label's ${limits.filter((each) => each !== '').join(' and ')} (${first.toPrecision(4)})`
+}
+
 /** Why the input cannot be judged, each with its verdict; empty when it can. */
 export function unreadableInput(input: GateInput, policy: GatePolicy): Unreadable[] {
   const { y, challenger, champion, anchor, baseline, slices, groups, entities } = input
@@ -122,6 +140,13 @@ export function unreadableInput(input: GateInput, policy: GatePolicy): Unreadabl
         `the ${name} gives ${answerWidth(answers)} numbers a row, the label has ${targets?.length}`,
       )
   }
+  const outside = answersOutside(challenger, policy.range)
+  if (outside !== undefined)
+    add(
+      'not_better',
+      'challenger_out_of_range',
+      `the challenger answers ${outside}: such a request fails. End the model with a layer that stays inside, such as relu for min: 0, or leave the limit out of the label`,
+    )
   if ((slices?.length ?? 0) > maxSlices)
     add('not_better', 'too_many_slices', `${slices!.length} slices, limit ${maxSlices}`)
   for (const { attribute, values } of groups ?? []) {

@@ -94,6 +94,13 @@ export interface GatePolicy {
   levels?: readonly number[]
   /** The names of the numbers of a row; only for the task `multioutput`. */
   targets?: readonly string[]
+  /** The limits of a number that the label sets; an answer outside is refused. */
+  range?: {
+    /** The least number. */
+    min?: number
+    /** The largest number. */
+    max?: number
+  }
   /** The minimum test rows of a verdict. */
   evidence: {
     /** All test rows. */

@@ -72,7 +72,21 @@ function impliedByLabel(output: ModelDefinition['label']['output']): Expectation
     return [{ check: 'in_set', column, values: output.classes, severity: 'block' }]
   if (output.kind === 'probability')
     return [{ check: 'every_class', column, classes: [0, 1], min: 1, severity: 'block' }]
-  return [{ check: 'finite', columns, severity: 'block' }]
+  const { min, max } = output
+  const isLimited = min !== undefined || max !== undefined
+  return [
+    { check: 'finite', columns, severity: 'block' },
+    ...columns
+      .filter(() => isLimited)
+      .map((each): Expectation => ({
+        check: 'between',
+        column: each,
+        min,
+        max,
+        mostly: mostlyInRange,
+        severity: 'block',
+      })),
+  ]
 }
 
 const impliedByWeight = (column: string): Expectation[] => [

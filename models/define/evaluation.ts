@@ -1,4 +1,5 @@
 /** Compiles the `evaluation` of a model file: the requirements that a challenger must meet before it receives traffic. */
+import type { Output } from '../../domain/model/features.ts'
 import type { EvaluationDefinition, LabelDefinition, SliceDefinition } from '../../domain/model-definition.ts'
 import { defaultImportance, type ImportancePolicy } from '../../domain/explanation/importance.ts'
 import { metricsFor } from '../../domain/evaluation/metrics.ts'
@@ -113,6 +114,7 @@ export function compileEvaluation(
     threshold: label.output.kind === 'probability' ? label.output.threshold : base.threshold,
     levels: label.output.kind === 'quantiles' ? label.output.levels : undefined,
     targets: label.output.kind === 'numbers' ? label.output.names : undefined,
+    range: rangeOf(label.output),
     evidence: { ...base.evidence, ...spec.evidence },
     slices: { ...base.slices, ...spec.sliceLimits },
     calibration: spec.calibration ?? base.calibration,
@@ -183,4 +185,9 @@ function compileImportance(
       )
   }
   return policy
+}
+
+function rangeOf(output: Output): GatePolicy['range'] {
+  const { min, max } = 'min' in output || 'max' in output ? output : {}
+  return min === undefined && max === undefined ? undefined : { min, max }
 }

@@ -31,6 +31,7 @@ it('a model of quantiles is judged by their pinball loss and their coverage', ()
     task: 'quantiles',
     primary: 'pinball',
     levels: [0.1, 0.5, 0.9],
+    range: { min: 0 },
     floors: { coverageError: 0.05 },
     calibration: 'off',
     slices: { metric: 'pinball' },

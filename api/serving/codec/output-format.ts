@@ -134,6 +134,11 @@ export function likeliest(outputs: Float32Array, at: number, count: number): num
   return best
 }
 
+const limitsOf = ({ min, max }: { min?: number; max?: number }): string =>
+  min === undefined && max === undefined
+    ? ''
+    : `, and the label allows ${min === undefined ? `at most ${max}` : max === undefined ? `at least ${min}` : `${min} to ${max}`}`
+
 function numberFormat({ min, max }: Extract<Output, { kind: 'number' }>): OutputFormat {
   const [least, most] = [min ?? -Number.MAX_VALUE, max ?? Number.MAX_VALUE]
   const field = Buffer.from('","value":')
@@ -141,7 +146,9 @@ function numberFormat({ min, max }: Extract<Output, { kind: 'number' }>): Output
     width: 1,
     issueOf(outputs, row) {
       const value = outputs[row]!
-      return value >= least && value <= most ? undefined : `the value of row ${row} is ${value}`
+      return value >= least && value <= most
+        ? undefined
+        : `the value of row ${row} is ${value}${limitsOf({ min, max })}`
     },
     write(writer, outputs, row, id) {
       reserve(writer, idBytes + field.byteLength + maxFloatBytes + closed.byteLength)
@@ -189,7 +196,8 @@ function listFormat(
     issueOf(outputs, row) {
       for (let i = row * width; i < (row + 1) * width; i++) {
         const value = outputs[i]!
-        if (!(value >= least && value <= most)) return `${one} of row ${row} is ${value}`
+        if (!(value >= least && value <= most))
+          return `${one} of row ${row} is ${value}${limitsOf({ min, max })}`
       }
       return undefined
     },

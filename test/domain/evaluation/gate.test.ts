@@ -438,5 +438,21 @@ describe('other tasks', () => {
     ])
     const mean = judgeGate({ y: target, challenger: target.map(() => [5]), champion: guess(9) }, number)
     expect(mean.reasons.map(({ code }) => code)).toContain('baseline_not_met')
+    const outside = judgeGate(
+      { y: target, challenger: guess(1), champion: guess(2) },
+      { ...number, range: { min: 0, max: 10 } },
+    )
+    expect(outside.verdict).toBe('not_better')
+    expect(outside.reasons[0]).toMatchObject({
+      code: 'challenger_out_of_range',
+      message: expect.stringMatching(
+        /answers \d+ of \d+ rows outside of the label's min 0 and max 10 \(.*relu/,
+      ) as string,
+    })
+    const inside = judgeGate(
+      { y: target, challenger: guess(1), champion: guess(2) },
+      { ...number, range: { min: -1 } },
+    )
+    expect(inside.verdict).toBe('better')
   })
 })

@@ -263,5 +263,10 @@ describe('the expectations derived from features', () => {
     const checks = (output: object) => impliedExpectations(label(output)).map(({ check }) => check)
     expect(checks({ kind: 'classes', classes: ['a', 'b'] }).at(-1)).toBe('in_set')
     expect(checks({ kind: 'number' }).at(-1)).toBe('finite')
+    const limited = { kind: 'numbers', names: ['a', 'b'], max: 10 }
+    expect(impliedExpectations(label(limited)).slice(-2)).toMatchObject([
+      { check: 'between', column: '_label', max: 10, severity: 'block' },
+      { check: 'between', column: '_label_2', max: 10 },
+    ])
   })
 })
