@@ -200,6 +200,13 @@ function describe(error: unknown, path: readonly string[]): CommandProblem {
     const { status } = errorTable[error.code]
     return { code: error.code, detail: error.message, remedy: remedyOf(error), status }
   }
+  const reason = error instanceof Error ? error.message : ''
+  if (/\b(ENOSPC|EDQUOT)\b|no space left on device/i.test(reason))
+    return {
+      code: 'usage',
+      detail: `a disk is full: ${reason.split('\n')[0]}`,
+      remedy: 'Free space, or name a place with more (for temporary files: TMPDIR), then repeat the command.',
+    }
   return {
     code: 'internal',
     detail: error instanceof Error ? (error.stack ?? error.message) : String(error),

@@ -29,8 +29,19 @@ export async function countLeftOut(
   }
 }
 
-/** Suggests an earlier `--as-of` for an empty snapshot whose rows all end before it; an empty text otherwise. */
-export async function pastRowsText(duck: Duck, definition: ModelDefinition, asOfMs: number): Promise<string> {
+/** Says why a part of a snapshot is empty, and what to change; an empty text when neither the time nor the split explains it. */
+export async function emptyPartText(
+  duck: Duck,
+  definition: ModelDefinition,
+  { asOfMs, train = 0, test = 0 }: { asOfMs: number; train?: number; test?: number },
+): Promise<string> {
+  const { split } = definition
+  if (split.kind !== 'time')
+    return train + test === 0
+      ? ''
+      : '; the split sends all rows of a key to one side, and there are few keys: name a key with more values, or change the shares of the split'
+  if (train === 0 && test > 0)
+    return '; all rows are test rows: shorten `test` of the split, or bring earlier rows'
   const query = lastKnownQuery(definition)
   const [row] = query === undefined ? [] : await duck.rows<{ last: string | null }>(query)
   const lastMs = Date.parse(row?.last ?? '')

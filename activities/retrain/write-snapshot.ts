@@ -15,7 +15,7 @@ import { withDuck, type Duck } from '../data/duckdb.ts'
 import { leaveOutFloods } from '../data/leave-out-floods.ts'
 import { loadHistory } from '../features/feature-history.ts'
 import { loadFromPostgres } from '../data/known-rows.ts'
-import { countLeftOut, pastRowsText } from '../data/left-out.ts'
+import { countLeftOut, emptyPartText } from '../data/left-out.ts'
 import { openRows } from '../data/open-rows.ts'
 import { settleSubjects } from '../privacy/data-subjects.ts'
 import { loadServedRows } from './served-rows.ts'
@@ -71,8 +71,8 @@ export async function writeSnapshot(options: {
           : ''
     if (!train || !test || empty !== '') {
       const { name: model } = definition
-      const past = await pastRowsText(duck, definition, asOfMs)
-      const message = `there are no ${empty} rows of ${model} as of ${asOf}${leftOutText(leftOut)}${past}`
+      const why = await emptyPartText(duck, definition, { asOfMs, train, test })
+      const message = `there are no ${empty} rows of ${model} as of ${asOf}${leftOutText(leftOut)}${why}`
       throw new DomainError('snapshot_empty', message, { model, asOf })
     }
     const columns = await describeColumns(duck, flooded.draft)

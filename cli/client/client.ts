@@ -1,5 +1,6 @@
 /** Calls Tenure's HTTP API. Turns every failure, including network errors, into a problem with code, detail and remedy. */
 import { setTimeout as pause } from 'node:timers/promises'
+import { isError } from '../../domain/errors.ts'
 import { parseJson } from '../../domain/parse-json.ts'
 import type { ApiFetch } from '../../store/tls/api-fetch.ts'
 import { isUntrusted } from '../../store/tls/failure.ts'
@@ -73,6 +74,8 @@ export function createClient(options: ClientOptions): Client {
       },
       body: body instanceof FormData ? body : JSON.stringify(body),
     }).catch((error: unknown) => {
+      // A file of the configuration, such as a certificate, cannot be used.
+      if (isError(error)) throw error
       throw isTimeout(error) ? unanswered(`${method} ${base}${path}`, timeoutMs) : unreachable(base, error)
     })
     const text = await answer.text()

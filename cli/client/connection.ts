@@ -33,6 +33,15 @@ export function writeConnection(stateDir: string, connection: Connection): void 
   renameSync(partial, fileOf(stateDir))
 }
 
+/** Replaces the stored key of this machine if it is the key with this id. Returns whether it was. */
+export function replaceStoredKey(id: string, key: string): boolean {
+  const stateDir = findStateDir(readCommandConfig())
+  const found = findConnection(stateDir)
+  if (found?.key?.startsWith(`tnr_${id}_`) !== true) return false
+  writeConnection(stateDir, { ...found, key })
+  return true
+}
+
 /** Returns the connection that `tenure up` wrote last, whether it still runs or not. */
 export function findConnection(stateDir: string): Connection | undefined {
   return parseJson(readText(fileOf(stateDir)) ?? '')
@@ -64,6 +73,15 @@ export function trustAt(
 ): TrustSettings {
   const own = url === found?.url ? found.certificate : undefined
   return { ...config.trust, own: config.trust.own ?? own }
+}
+
+/** Returns the options with which the `temporal` command reaches the Temporal of this installation; empty when it is not known here. */
+export function temporalOptions(): string {
+  const config = readCommandConfig()
+  const found = findConnection(findStateDir(config))
+  const address = config.temporalAddress ?? found?.temporalAddress
+  const place = address === undefined ? '' : ` --address ${address}`
+  return found === undefined ? place : `${place} --namespace ${found.namespace}`
 }
 
 /** Returns the addresses of Postgres and Temporal, for commands that bypass the API. */

@@ -4,6 +4,7 @@
  */
 import { randomUUID } from 'node:crypto'
 import { commandProblemOf, path, usageError } from '../client/client.ts'
+import { temporalOptions } from '../client/connection.ts'
 import type { ModelAnswer, ReleaseAnswer } from '../client/responses.ts'
 import { exitCodes, type ExitCode } from '../exit-codes.ts'
 import type { CommandSession, CommandSpec } from '../program.ts'
@@ -174,7 +175,7 @@ export const signalCommand: CommandSpec = {
     const input = JSON.stringify(answer.payload).replaceAll("'", String.raw`\u0027`)
     terminal.answer(
       answer,
-      `temporal workflow signal --workflow-id ${answer.workflow_id} --name ${answer.signal} --input '${input}'`,
+      `temporal workflow signal${temporalOptions()} --workflow-id ${answer.workflow_id} --name ${answer.signal} --input '${input}'`,
     )
   },
 }

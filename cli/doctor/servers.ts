@@ -61,14 +61,17 @@ export async function examineDatabase(
   if (databaseUrl !== undefined) return checkDatabase(target, databaseUrl, note)
   const data = checkDataDirectory(stateDir, embeddedMajor())
   note(data)
-  if (!deep || data.state !== 'ok' || !existsSync(join(stateDir, 'postgres', 'PG_VERSION')))
+  const exists = existsSync(join(stateDir, 'postgres', 'PG_VERSION'))
+  if (deep && data.state === 'ok' && !exists)
+    return note(skipped('database', 'Not there yet; `tenure up` creates it'))
+  if (!deep || data.state !== 'ok')
     return note(skipped('database', 'Not running; `tenure doctor --deep` starts it for the check'))
   const place = await openInstallation({ make: false })
   try {
     // This connection uses the owner, a role that no process uses, so its privileges do not show whether processes could rewrite the audit
     // log.
     await checkDatabase(target, place.databaseUrl, (...findings) =>
-      note(...findings.filter(({ check }) => check !== 'audit')),
+      note(...findings.filter(({ check }) => check !== 'roles')),
     )
   } finally {
     await place.close()

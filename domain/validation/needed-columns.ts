@@ -5,7 +5,7 @@ import type { CsvLayout } from './csv-scan.ts'
 import { looksLikeValues, missingColumn, placeText } from './source-issue.ts'
 
 /** The columns with what for: of the events, before `derive`, and of the rows. */
-export function neededColumns({ features, label, source, weights }: ModelDefinition): {
+export function neededColumns({ features, label, source, weights, subject, evaluation }: ModelDefinition): {
   events: Record<string, string>
   rows: Record<string, string>
 } {
@@ -18,6 +18,11 @@ export function neededColumns({ features, label, source, weights }: ModelDefinit
   for (const [name, { from }] of Object.entries(features)) if (from === undefined) rows[name] = 'a feature'
   for (const name of source.key) rows[name] ??= 'which key names'
   if (weights?.column !== undefined) rows[weights.column] ??= 'which weights names'
+  if (subject !== undefined) rows[subject] ??= 'which subject names'
+  const { groups, entity, baseline } = evaluation
+  for (const name of groups) rows[name] ??= 'which evaluation.groups names'
+  if (entity !== undefined) rows[entity] ??= 'which evaluation.entity names'
+  if (baseline !== undefined) rows[baseline] ??= 'which evaluation.baseline names'
   return { events, rows }
 }
 

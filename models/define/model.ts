@@ -2,6 +2,7 @@
 import type { LayersModel } from '@tensorflow/tfjs'
 import type * as tfjs from '@tensorflow/tfjs'
 import type { LabelDefinition, ModelDefinition } from '../../domain/model-definition.ts'
+import { higherIsBetter } from '../../domain/evaluation/metrics.ts'
 import { DomainError } from '../../domain/errors.ts'
 import type { MetricFunctions } from '../../domain/evaluation/custom-metrics.ts'
 import type { Features } from '../../domain/model/features.ts'
@@ -298,9 +299,23 @@ function compileModel(report: IssueCollector, file: ModelFile<Features, Hyperpar
   for (const { name } of definition.batches ?? [])
     if (definition.triggers?.some((trigger) => trigger.name === name))
       report('batches', `${name} is a trigger too: give one of them another name`)
+  checkQualityLimits(report, definition)
   if (!isStorable(definition))
     report('model', 'a text has NUL or an incomplete character, which cannot be stored')
   return definition
+}
+
+/** A warning that comes after the alarm never comes. */
+function checkQualityLimits(report: IssueCollector, { evaluation, monitor }: Partial<ModelDefinition>): void {
+  const { quality } = monitor ?? {}
+  const primary = evaluation?.policy.primary
+  if (quality === undefined || primary === undefined) return
+  const isHigher = higherIsBetter(primary)
+  if (isHigher ? quality.alarm > quality.warn : quality.alarm < quality.warn)
+    report(
+      'monitor.quality',
+      `of ${primary}, a ${isHigher ? 'lower' : 'higher'} value is worse, so alarm (${quality.alarm}) is not ${isHigher ? 'above' : 'below'} warn (${quality.warn})`,
+    )
 }
 
 const isObject = (value: unknown): boolean => typeof value === 'object' && value !== null

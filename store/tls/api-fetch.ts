@@ -22,7 +22,7 @@ export function createApiFetch(trust: TrustSettings = {}): ApiFetch {
 
 async function secureFetch({ ca, own, cert, key }: TrustSettings): Promise<ApiFetch> {
   const undici = await import('../undici.ts')
-  const served = own === undefined ? undefined : new X509Certificate(read('TENURE_TLS_CERT', own))
+  const served = own === undefined ? undefined : certificateIn(own)
   const dispatcher = new undici.Agent({
     connect: {
       ca: [
@@ -62,6 +62,18 @@ function copyForm<To extends { append(name: string, value: unknown, fileName?: s
     if (typeof value === 'string') to.append(name, value)
     else to.append(name, value, value.name)
   return to
+}
+
+function certificateIn(file: string): X509Certificate {
+  const bytes = read('TENURE_TLS_CERT', file)
+  try {
+    return new X509Certificate(bytes)
+  } catch {
+    throw new DomainError(
+      'configuration_invalid',
+      `TENURE_TLS_CERT: ${file}, by which this machine knows its API, is not a certificate: put the right file there; the API keeps using the one before`,
+    )
+  }
 }
 
 function read(name: string, file: string): Buffer {

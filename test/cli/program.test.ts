@@ -61,6 +61,7 @@ const breaks = (name: string, error: unknown): CommandSpec => ({
 const specs = [
   fetchIt,
   breaks('defect', new TypeError('x is undefined')),
+  breaks('full', new Error('ENOSPC: no space left on device, write')),
   breaks('misconfigured', new DomainError('configuration_invalid', '2 issue(s)')),
   breaks('unlike', failure({ code: 'otherwise', detail: 'it was rolled back' })),
   {
@@ -136,6 +137,7 @@ describe('a command', () => {
 
   it.each([
     ['defect', exitCodes.defect, 'x is undefined'],
+    ['full', exitCodes.usage, 'a disk is full: ENOSPC: no space left on device, write (usage)'],
     ['misconfigured', exitCodes.usage, 'Correct the settings that the message names'],
     ['unlike', exitCodes.otherwise, 'it was rolled back'],
     ['group', exitCodes.defect, 'one'],

@@ -65,3 +65,30 @@ it('words of other labels are refused with what to do', () =>
     'evaluation.baseline: one column cannot predict every quantile: leave it out',
     'fallback: quantiles have no single answer: write previousChampion()',
   ]))
+
+it('limits of the quality in the wrong order are refused', () => {
+  const limits = (warn: number, alarm: number) => ({ monitor: { quality: { warn, alarm } } })
+  const binary = {
+    label: words.yesNo({ column: 'wait', positive: 'long' }),
+    evaluation: { floors: { auc: 0.5 } },
+  }
+  expect(issuesWith(limits(1, 0.5))).toEqual([
+    'monitor.quality: of pinball, a higher value is worse, so alarm (0.5) is not below warn (1)',
+  ])
+  expect(issuesWith({ ...binary, ...limits(0.6, 0.8) })).toEqual([
+    'monitor.quality: of auc, a lower value is worse, so alarm (0.8) is not above warn (0.6)',
+  ])
+  expect([issuesWith(limits(0.5, 1)), issuesWith({ ...binary, ...limits(0.8, 0.6) })]).toEqual([[], []])
+})
+
+it('weights of classes that do not exist are refused with the ones that do', () => {
+  const label = words.yesNo({ column: 'wait', positive: 'long' })
+  const issuesOf = (classes: unknown) =>
+    issuesWith({ label, evaluation: { floors: { auc: 0.5 } }, weights: { classes } })
+  expect(issuesOf('balance')).toEqual([
+    `weights.classes: 'balanced' or a weight for each class is required, not "balance"`,
+  ])
+  expect(issuesOf({ yes: 50 })).toEqual([
+    'weights.classes: "yes" is not a class; the classes are "long", "not long"',
+  ])
+})

@@ -2,6 +2,7 @@
 import { roles } from '../../../domain/roles.ts'
 import type { KeyAnswer } from '../../client/responses.ts'
 import { path, usageError, type Client } from '../../client/client.ts'
+import { replaceStoredKey } from '../../client/connection.ts'
 import { confirm, yesOption } from '../confirm.ts'
 import type { CommandGroup } from '../../program.ts'
 import { orDash, time } from '../format.ts'
@@ -71,9 +72,11 @@ export const keysGroup: CommandGroup = {
           path`/v1/keys/${id}/rotate`,
           { overlap_s: numberOption(options, 'overlap', { min: 0, max: 30 * 86_400, whole: true }) },
         )
+        const isOwn = replaceStoredKey(id, answer.key)
+        const use = isOwn ? ' Commands on this machine use the new one.' : ''
         terminal.answer(
           answer,
-          `${shown(answer.key)}\nThe previous secret is valid until ${time(answer.previous_until)} (UTC).`,
+          `${shown(answer.key)}\nThe previous secret is valid until ${time(answer.previous_until)} (UTC).${use}`,
         )
       },
     },

@@ -33,6 +33,13 @@ export function compileWeights(
       report('weights.classes', 'a number has no classes: give the weight of each row by a column')
     return { column, classes }
   }
+  if (typeof classes !== 'object' || classes === null) {
+    report(
+      'weights.classes',
+      `'balanced' or a weight for each class is required, not ${JSON.stringify(classes)}`,
+    )
+    return { column }
+  }
   const known =
     output.kind === 'classes'
       ? output.classes
@@ -43,7 +50,9 @@ export function compileWeights(
     if (!known.includes(name))
       report(
         'weights.classes',
-        `${known.length === 0 ? 'a number has no classes' : `has the classes ${known.join(', ')}`}, not ${name}`,
+        known.length === 0
+          ? `a number has no classes, such as "${name}": give the weight of each row by a column`
+          : `"${name}" is not a class; the classes are ${known.map((each) => `"${each}"`).join(', ')}`,
       )
     if (!(Number.isFinite(weight) && weight >= 0))
       report(`weights.classes.${name}`, `a number of at least 0 is required, not ${weight}`)

@@ -241,3 +241,17 @@ it('names the moment of the last row where the split reaches none', async () => 
       'there are no train rows of roses as of 2026-03-01T00:00:00Z; its last row became known at 2026-02-01T10:00:00Z: train as of a moment that the rows reach, such as --as-of 2026-02-01T10:00:01.000Z',
   })
 })
+
+it('names the split where it leaves no rows for training', async () => {
+  put(goodFile)
+  const day = 86_400_000
+  const long = { kind: 'time', trainMs: 3_650 * day, testMs: 3_650 * day, maturedMs: 0 } as const
+  await expect(take({ ...roses(), split: long })).rejects.toMatchObject({
+    message: expect.stringContaining('all rows are test rows: shorten `test` of the split') as string,
+  })
+  const oneKey = { ...roses().source, key: ['colour'] }
+  const few = { kind: 'hash', test: 0.999999, stratified: false } as const
+  await expect(take({ ...roses(), source: oneKey, split: few })).rejects.toMatchObject({
+    message: expect.stringContaining('all rows of a key to one side, and there are few keys') as string,
+  })
+})

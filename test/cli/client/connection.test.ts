@@ -10,6 +10,8 @@ import {
   connectToApi,
   coreAddresses,
   findConnection,
+  replaceStoredKey,
+  temporalOptions,
   writeConnection,
 } from '../../../cli/client/connection.ts'
 import { choosePort, wantedPorts } from '../../../cli/supervisor/ports.ts'
@@ -58,6 +60,36 @@ describe('the connection of a command', () => {
     expect(coreAddresses(readCommandConfig())).toEqual({
       databaseUrl: 'postgres://127.0.0.1/tenure',
       temporalAddress: '127.0.0.1:7233',
+    })
+  })
+
+  it('has the new secret when its own key is rotated', () => {
+    const found = { ...written('http://127.0.0.1:9'), key: 'tnr_0123456789ab_old' }
+    expect(replaceStoredKey('0123456789ab', 'tnr_0123456789ab_new')).toBe(false)
+    writeConnection(dir, found)
+    expect(replaceStoredKey('ffffffffffff', 'tnr_ffffffffffff_new')).toBe(false)
+    expect(findConnection(dir)).toEqual(found)
+    expect(replaceStoredKey('0123456789ab', 'tnr_0123456789ab_new')).toBe(true)
+    expect(findConnection(dir)).toEqual({ ...found, key: 'tnr_0123456789ab_new' })
+  })
+
+  it('tells where Temporal is, for commands of Temporal', () => {
+    expect(temporalOptions()).toBe('')
+    writeConnection(dir, { ...written('http://127.0.0.1:9'), temporalAddress: '127.0.0.1:17233' })
+    expect(temporalOptions()).toBe(' --address 127.0.0.1:17233 --namespace default')
+    vi.stubEnv('TEMPORAL_ADDRESS', 'temporal:7233')
+    expect(temporalOptions()).toBe(' --address temporal:7233 --namespace default')
+  })
+
+  it('names a damaged certificate of this machine, which is no reason to start the API again', async () => {
+    const certificate = join(dir, 'api.pem')
+    writeFileSync(certificate, 'not a certificate')
+    writeConnection(dir, { ...written('https://127.0.0.1:9'), certificate })
+    await expect(connectToApi().get('/')).rejects.toMatchObject({
+      code: 'configuration_invalid',
+      message: expect.stringContaining(
+        `${certificate}, by which this machine knows its API, is not a certificate`,
+      ),
     })
   })
 

@@ -1,8 +1,10 @@
 /** Tests that one of two concurrent looks moves the position, and that an attempt at a partition is requested once. */
 import { afterAll, beforeAll, expect, it } from 'vitest'
 import { partitionOf } from '../../../domain/triggers/partitions.ts'
-import type { TriggerDefinition } from '../../../domain/triggers/trigger.ts'
+import { triggerAlertKey, type TriggerDefinition } from '../../../domain/triggers/trigger.ts'
 import type { Store } from '../../../store/postgres.ts'
+import { resolveAlert, upsertAlert } from '../../../store/monitoring/alerts.ts'
+import { listTriggerActivity } from '../../../store/triggers/firings.ts'
 import { insertPartition } from '../../../store/triggers/partitions.ts'
 import { listPositions, movePosition, startPosition } from '../../../store/triggers/positions.ts'
 import { insertModel } from '../../support/release/candidates.ts'
@@ -38,6 +40,24 @@ it('a start of the same trigger leaves its position, and one of a changed trigge
   expect(await seen()).toEqual([{ mark: '2' }])
   await startPosition(store, { model, definition: { ...definition, glob: 'b' }, seen: { mark: '9' } })
   expect(await seen()).toEqual([{ mark: '9' }])
+})
+
+it('a trigger that could never look is listed with the reason', async () => {
+  const trigger = 'watermark'
+  const alert = {
+    dedupeKey: triggerAlertKey(model, trigger),
+    model,
+    severity: 'warning',
+    kind: 'trigger_unreadable',
+    message: 'm',
+    evidence: { trigger, problem: 'relation "orders" does not exist' },
+  } as const
+  await upsertAlert(store, alert)
+  const listed = async () =>
+    (await listTriggerActivity(store, { models: [model] })).filter((each) => each.trigger === trigger)
+  expect(await listed()).toEqual([{ model, trigger, problem: 'relation "orders" does not exist' }])
+  await resolveAlert(store, alert.dedupeKey)
+  expect(await listed()).toEqual([])
 })
 
 it('an attempt of a partition is inserted once', async () => {

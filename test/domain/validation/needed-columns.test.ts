@@ -1,0 +1,34 @@
+/** Tests which columns a source must have. */
+import { expect, it } from 'vitest'
+import { neededColumns } from '../../../domain/validation/needed-columns.ts'
+import { csv, defineModel, direct, number, random, yesNo } from '../../../models/define.ts'
+
+it('the columns of the evaluation and of the subject are needed, each with its use', () => {
+  const { definition } = defineModel({
+    name: 'needs',
+    features: { size: number() },
+    label: yesNo({ column: 'late', positive: 'late' }),
+    source: csv('models/data/needs.csv', { key: ['id'] }),
+    split: random({ test: 0.25 }),
+    subject: 'person',
+    evaluation: {
+      floors: { auc: 0.5 },
+      groups: ['gender', 'size'],
+      entity: 'customer',
+      baseline: 'yesterday',
+    },
+    release: direct(),
+  })
+  expect(neededColumns(definition)).toEqual({
+    events: { late: 'the label' },
+    rows: {
+      late: 'the label',
+      size: 'a feature',
+      id: 'which key names',
+      person: 'which subject names',
+      gender: 'which evaluation.groups names',
+      customer: 'which evaluation.entity names',
+      yesterday: 'which evaluation.baseline names',
+    },
+  })
+})
