@@ -23,7 +23,7 @@ import { answerProfiles, scoreRanges, binner, defaultCountMs } from '../../domai
 import { answerCounts } from '../../domain/monitoring/drift-window.ts'
 import { sumOf } from '../../domain/statistics/distributions.ts'
 import type { MonitorPolicy } from '../../domain/monitoring/policy.ts'
-import { resolveAlert } from '../../store/monitoring/alerts.ts'
+import { resolveAlertsOfKind } from '../../store/monitoring/alerts.ts'
 import { listLogged } from '../../store/monitoring/matured-outcomes.ts'
 import { listMaturedRows, type MaturedRow } from '../../store/monitoring/matured-rows.ts'
 import { countVersionRequests, findMonitorWindow } from '../../store/monitoring/monitor-windows.ts'
@@ -33,7 +33,7 @@ import { bringCopies } from '../../store/objects/artifact-copies.ts'
 import { getVersion, type Version } from '../../store/registry/versions.ts'
 import { findWindow } from '../../store/serving/feature-counts.ts'
 import { findOpenRelease } from '../../store/release/releases.ts'
-import { alertChampionRollback, championRollbackKey, rollBackChampion } from '../../store/release/rollback.ts'
+import { alertChampionRollback, rollBackChampion } from '../../store/release/rollback.ts'
 import { findKillSwitch } from '../../store/serving/kill-switches.ts'
 import { verifyArtifact } from '../../store/signing/artifact-signatures.ts'
 import { openPublicKeys } from '../../store/signing/signing-key.ts'
@@ -62,7 +62,6 @@ export async function returnIfDecayed(
 ): Promise<DecayResult> {
   const { store, log } = deps
   const { model, fromMs } = span
-  const dedupeKey = championRollbackKey(model)
   const { decay } = (await findMonitorWindow(store, { model, toMs: fromMs }))?.findings ?? {}
   const { errorAlarm, minRequests } = policy.service
   const limits = { errorAlarm, minRequests, everyMs: policy.everyMs }
@@ -72,7 +71,8 @@ export async function returnIfDecayed(
   const facts = { version, ...counts, qualityAlarm, tops: await findTops(store, served) }
   const { state, finding } = judgeDecay(facts, decay as DecayState | undefined, limits)
   // A later promotion resolves the alert.
-  if (champion.releaseId !== undefined) await resolveAlert(store, dedupeKey)
+  if (champion.releaseId !== undefined)
+    await resolveAlertsOfKind(store, { model, kind: 'champion_rolled_back' })
   if (finding === undefined) return { ...state, level: 'ok', reasons: [] }
   const said = { ...state, reasons: [finding.message] }
   const kept = (why: string): DecayResult => ({ ...said, level: 'kept', reasons: [finding.message, why] })

@@ -84,6 +84,7 @@ export const releaseNews: ReadonlySet<string> = new Set<AlertKind>([
   'decision_needed',
   'release_promoted',
   'release_rolled_back',
+  'champion_rolled_back',
 ])
 
 /** Kinds that report an event. Such an alert is stored as resolved and sent once, without a later resolution. */

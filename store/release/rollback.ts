@@ -241,7 +241,8 @@ export async function alertChampionRollback(
   evidence: Readonly<Record<string, unknown>> = {},
 ): Promise<void> {
   await upsertAlert(database, {
-    dedupeKey: championRollbackKey(model),
+    // Per version: a second rollback before the next promotion is news too.
+    dedupeKey: `champion_rolled_back/${model}/${from}`,
     model,
     severity: 'critical',
     kind: 'champion_rolled_back',
@@ -249,8 +250,6 @@ export async function alertChampionRollback(
     evidence: { version: from, to, ...evidence },
   })
 }
-
-export const championRollbackKey = (model: string): string => `champion_rolled_back/${model}`
 
 /** The newest target without an issue, and the newer ones with their issues. */
 function chooseTarget(

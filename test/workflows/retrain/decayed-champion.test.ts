@@ -132,10 +132,14 @@ it('is replaced by the version before within two windows of lost quality, and a 
 
   await startMonitor(client, model, config.taskQueues.control)
   const windows = async () => (await listMonitorWindows(store, { model, limit: 500 })).toReversed()
-  await until(
-    async () => (await windows()).some(({ findings }) => levelOf(findings['decay']) === 'returned'),
-    'the version before',
-  )
+  // A fast retraining would be compared with the champion that is about to be replaced.
+  await store.transaction(async (database) => {
+    await database.query(sql`lock table trainings in exclusive mode`)
+    await until(
+      async () => (await windows()).some(({ findings }) => levelOf(findings['decay']) === 'returned'),
+      'the version before',
+    )
+  })
   const judged = await windows()
   const lost = judged.findIndex(({ findings }) => levelOf(findings['quality']) === 'lost')
   expect(judged.slice(lost, lost + 2).map(({ findings }) => levelOf(findings['decay']))).toEqual([

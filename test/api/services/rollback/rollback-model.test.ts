@@ -10,6 +10,7 @@ import { openingState, type ReleaseState } from '../../../../domain/release/stat
 import { end } from '../../../../domain/release/transitions.ts'
 import type { Route } from '../../../../domain/serving/route.ts'
 import { findActiveKeys } from '../../../../store/access/api-keys.ts'
+import { listAlerts, resolveAlertsOfKind } from '../../../../store/monitoring/alerts.ts'
 import type { Store } from '../../../../store/postgres.ts'
 import { findChampion } from '../../../../store/registry/champions.ts'
 import { close, returnToBaseline } from '../../../../store/release/close-release.ts'
@@ -104,6 +105,18 @@ it('two orders at the same moment roll one version back', async () => {
   for (const answer of answers)
     expect(answer).toMatchObject({ status: 200, json: { outcome: 'rolled_back', from: third, to: second } })
   expect(await championNow()).toBe(second)
+})
+
+it('each rollback of a champion raises an alert that names who ordered it', async () => {
+  await order({ reason: 'complaints' })
+  await order({ version: versions[1] })
+  const [first, second, third] = versions
+  expect((await listAlerts(fixture.store, { model })).map(({ kind, message }) => [kind, message])).toEqual([
+    ['champion_rolled_back', `${second} is rolled back to ${first} by olga: no reason given`],
+    ['champion_rolled_back', `${third} is rolled back to ${second} by olga: complaints`],
+  ])
+  await resolveAlertsOfKind(fixture.store, { model, kind: 'champion_rolled_back' })
+  expect(await listAlerts(fixture.store, { model, open: true })).toEqual([])
 })
 
 it('an order that Postgres executed without a response rolls one version back', async () => {
