@@ -52,10 +52,13 @@ const numeric = new Set(
   'BOOLEAN TINYINT SMALLINT INTEGER BIGINT UTINYINT USMALLINT UINTEGER UBIGINT FLOAT DOUBLE'.split(' '),
 )
 
-/** Whether JavaScript reads the values of a type as doubles. Long whole decimals name something, so they stay texts. */
+/**
+ * Whether JavaScript reads the values of a type as doubles. Decimals of more digits than an amount of money has may name something, so they
+ * stay texts, which doubles would merge.
+ */
 function isNumeric(type: string): boolean {
   const [, width, scale] = /^DECIMAL\((\d+),(\d+)\)$/.exec(type) ?? []
-  return numeric.has(type) || Number(scale) > 0 || Number(width) <= 15
+  return numeric.has(type) || Number(width) <= (Number(scale) > 0 ? 18 : 15)
 }
 
 /** Reads columns of a table with a condition; missing columns are left out. */

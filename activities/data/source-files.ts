@@ -153,7 +153,10 @@ export async function openSourceFiles(
   const files = await inspectFiles(source)
   for (const each of files)
     if (each.layout !== undefined) each.rows = await checkRows(each.file, each.layout, declared)
-  const all = { ...declared, ...(await namesWrittenOtherwise(duck, files, source, names)) }
+  await createViews(duck, files, source, declared)
+  const texts = await namesWrittenOtherwise(duck, files, source, names)
+  if (Object.keys(texts).length === 0) return { files, declared }
+  const all = { ...declared, ...texts }
   await createViews(duck, files, source, all)
   return { files, declared: all }
 }

@@ -120,9 +120,12 @@ async function withTimes(
   return times.length === 0 ? rows : `select * replace (${times.join(', ')}) from (${rows})`
 }
 
+/** Types whose values are distinct however they are written. */
+const temporal = /^(DATE|TIME|BOOLEAN)/
+
 /**
- * Returns the columns of CSV files, of those that name something, whose values DuckDB's guess of their type would write otherwise: 007 would
- * become 7, 1.50 become 1.5, and numbers of 20 digits would become equal.
+ * Returns the columns of CSV files, of those that name something, whose values their view writes otherwise than the file: 007 would become 7,
+ * 1.50 become 1.5, and numbers of 20 digits would become equal. Dates, times and truth values are left as they are.
  */
 export async function namesWrittenOtherwise(
   duck: Duck,
@@ -131,23 +134,31 @@ export async function namesWrittenOtherwise(
   names: readonly string[],
 ): Promise<Record<string, 'text'>> {
   const found: Record<string, 'text'> = {}
-  for (const { file, layout } of files) {
-    if (layout === undefined) continue
-    for (const name of names) {
-      for (const column of kindsIn({ layout }, source, { [name]: 'text' }).keys()) {
-        const quoted = quotedIdentifier(column)
-        const [guess] = await duck.rows<{ column_type: string }>(
-          `describe select ${quoted} from ${readCsv(file, layout, '')}`,
-        )
-        const type = guess!.column_type
-        if (type === 'VARCHAR') continue
-        const texts = readCsv(file, layout, `, types={${textLiteral(column)}: 'VARCHAR'}`)
-        const [other] = await duck.rows(
-          `select 1 from ${texts} where ${quoted} is not null and cast(try_cast(${quoted} as ${type}) as varchar) is distinct from ${quoted} limit 1`,
-        )
-        if (other !== undefined) found[name] = 'text'
-      }
+  const types = new Map<string, Map<string, string>>()
+  for (const { name: view, file, layout } of files) {
+    if (layout === undefined || names.length === 0) continue
+    if (!types.has(view)) {
+      const described = await duck.rows<{ column_name: string; column_type: string }>(
+        `describe ${quotedIdentifier(view)}`,
+      )
+      types.set(view, new Map(described.map((each) => [each.column_name, each.column_type])))
     }
+    const columns = names.flatMap((name) =>
+      [...kindsIn({ layout }, source, { [name]: 'text' }).keys()].flatMap((column) => {
+        const type = types.get(view)!.get(column) ?? 'VARCHAR'
+        return type === 'VARCHAR' || temporal.test(type) ? [] : [{ name, column, type }]
+      }),
+    )
+    if (columns.length === 0) continue
+    const asTexts = columns.map(({ column }) => `${textLiteral(column)}: 'VARCHAR'`)
+    const tests = columns.map(({ column, type }, at) => {
+      const text = quotedIdentifier(column)
+      return `bool_or(${text} is not null and cast(try_cast(${text} as ${type}) as varchar) is distinct from ${text}) as "${at}"`
+    })
+    const [other] = await duck.rows<Record<string, boolean | null>>(
+      `select ${tests.join(', ')} from ${readCsv(file, layout, `, types={${asTexts.join(', ')}}`)}`,
+    )
+    for (const [at, { name }] of columns.entries()) if (other?.[at] === true) found[name] = 'text'
   }
   return found
 }

@@ -23,7 +23,6 @@ import { answerProfiles, scoreRanges, binner, defaultCountMs } from '../../domai
 import { answerCounts } from '../../domain/monitoring/drift-window.ts'
 import { sumOf } from '../../domain/statistics/distributions.ts'
 import type { MonitorPolicy } from '../../domain/monitoring/policy.ts'
-import { resolveAlertsOfKind } from '../../store/monitoring/alerts.ts'
 import { listLogged } from '../../store/monitoring/matured-outcomes.ts'
 import { listMaturedRows, type MaturedRow } from '../../store/monitoring/matured-rows.ts'
 import { countVersionRequests, findMonitorWindow } from '../../store/monitoring/monitor-windows.ts'
@@ -70,9 +69,6 @@ export async function returnIfDecayed(
   const counts = await countVersionRequests(store, served)
   const facts = { version, ...counts, qualityAlarm, tops: await findTops(store, served) }
   const { state, finding } = judgeDecay(facts, decay as DecayState | undefined, limits)
-  // A later promotion resolves the alert.
-  if (champion.releaseId !== undefined)
-    await resolveAlertsOfKind(store, { model, kind: 'champion_rolled_back' })
   if (finding === undefined) return { ...state, level: 'ok', reasons: [] }
   const said = { ...state, reasons: [finding.message] }
   const kept = (why: string): DecayResult => ({ ...said, level: 'kept', reasons: [finding.message, why] })

@@ -20,6 +20,7 @@ import {
 } from '../../domain/monitoring/retraining-triggers.ts'
 import { resolveAlert, upsertAlert } from '../../store/monitoring/alerts.ts'
 import { findChampion, type Champion } from '../../store/registry/champions.ts'
+import { resolveChampionRollbacks } from '../../store/release/rollback.ts'
 import { findModel } from '../../store/registry/models.ts'
 import {
   findLastWindow,
@@ -161,6 +162,7 @@ async function lookAt(
   const failing = report?.findings.find(({ severity, code }) => severity === 'critical' && code === 'errors')
   const broken = failing?.message ?? floored
   if (broken !== undefined) await activateFallback(deps, { definition, champion: version, reason: broken })
+  await resolveChampionRollbacks(deps.store, model)
   const decay = policy.rollback
     ? await said(
         'decay',

@@ -29,10 +29,18 @@ export async function settleSubjects(
     throw new DomainError('internal', `the rows of ${model} have data subjects, but no signing key is set`)
   await expectColumn(duck, model, subject)
   const column = quotedIdentifier(subject)
-  const hash = `sha256(${textLiteral(subjectKey.key)} || cast(${column} as varchar))`
+  const hashOf = (value: string) => `sha256(${textLiteral(subjectKey.key)} || cast(${value} as varchar))`
+  const hash = hashOf(column)
   const erased = await listErasedSubjects(store, { model, subjectKey })
-  if (erased.length > 0)
-    await duck.run(`delete from known where ${hash} in (${erased.map(textLiteral).join(', ')})`)
+  // An earlier build read the texts of a CSV as numbers, and an erasure then named 1001.50 as 1001.5.
+  const text = `cast(${column} as varchar)`
+  const spellings = [column, `try_cast(${text} as bigint)`, `try_cast(${text} as double)`]
+  if (erased.length > 0) {
+    const list = erased.map(textLiteral).join(', ')
+    await duck.run(
+      `delete from known where ${spellings.map((each) => `${hashOf(each)} in (${list})`).join(' or ')}`,
+    )
+  }
   const draft = await artifacts.draft('.parquet')
   await duck.run(
     `copy (select distinct ${hash} as subject from known where ${column} is not null order by subject)

@@ -15,14 +15,21 @@ export function neededColumns({ features, label, source, weights, subject, evalu
   const labels = Object.fromEntries(labelColumns(label).map((column) => [column, 'the label']))
   if (source.derive === undefined) Object.assign(events, labels)
   const rows: Record<string, string> = { ...events, ...labels }
+  // Erased persons are left out before `derive`, which may drop the column.
+  if (subject !== undefined) events[subject] ??= 'which subject names'
   for (const [name, { from }] of Object.entries(features)) if (from === undefined) rows[name] = 'a feature'
   for (const name of source.key) rows[name] ??= 'which key names'
   if (weights?.column !== undefined) rows[weights.column] ??= 'which weights names'
-  if (subject !== undefined) rows[subject] ??= 'which subject names'
   const { groups, entity, baseline } = evaluation
-  for (const name of groups) rows[name] ??= 'which evaluation.groups names'
-  if (entity !== undefined) rows[entity] ??= 'which evaluation.entity names'
-  if (baseline !== undefined) rows[baseline] ??= 'which evaluation.baseline names'
+  const named = [
+    ...groups.map((name) => [name, 'groups'] as const),
+    [entity, 'entity'] as const,
+    [baseline, 'baseline'] as const,
+  ]
+  // Looked-up features are joined later.
+  for (const [name, field] of named)
+    if (name !== undefined && features[name]?.from === undefined)
+      rows[name] ??= `which evaluation.${field} names`
   return { events, rows }
 }
 

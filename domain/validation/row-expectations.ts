@@ -77,12 +77,15 @@ function testOf(
   }
 }
 
-/** Returns the place of a number, a time in milliseconds, or a text with one of them: dates are read as texts. */
+const moment = /^(\d{4,}-\d\d-\d\d)?[ T]?(\d\d:\d\d(?::\d\d(?:\.\d+)?)?)?(Z|[+-]\d\d(?::?\d\d)?)?$/
+
+/** Returns the place of a number, or of a date, a time or both that were read as a text, in milliseconds. */
 function orderOf(value: unknown): number {
   const number = Number(value)
   if (!Number.isNaN(number) || typeof value !== 'string') return number
-  const text = value.replace(' ', 'T')
-  return Date.parse(text.length > 10 && !/[Z+]/.test(text) ? `${text}Z` : text)
+  const [, date = '1970-01-01', time = '00:00', zone = 'Z'] = moment.exec(value) ?? ['', 'no date']
+  const [, sign = '', hours = '', minutes = '00'] = /^([+-])(\d\d):?(\d\d)?$/.exec(zone) ?? []
+  return Date.parse(`${date}T${time}${sign === '' ? 'Z' : `${sign}${hours}:${minutes}`}`)
 }
 
 /** Judges an expectation of single rows; undefined for other kinds. */

@@ -2,7 +2,7 @@
 import type { LayersModel } from '@tensorflow/tfjs'
 import type * as tfjs from '@tensorflow/tfjs'
 import type { LabelDefinition, ModelDefinition } from '../../domain/model-definition.ts'
-import { higherIsBetter } from '../../domain/evaluation/metrics.ts'
+import { higherIsBetter, metricsFor } from '../../domain/evaluation/metrics.ts'
 import { DomainError } from '../../domain/errors.ts'
 import type { MetricFunctions } from '../../domain/evaluation/custom-metrics.ts'
 import type { Features } from '../../domain/model/features.ts'
@@ -309,7 +309,8 @@ function compileModel(report: IssueCollector, file: ModelFile<Features, Hyperpar
 function checkQualityLimits(report: IssueCollector, { evaluation, monitor }: Partial<ModelDefinition>): void {
   const { quality } = monitor ?? {}
   const primary = evaluation?.policy.primary
-  if (quality === undefined || primary === undefined) return
+  if (!isObject(quality) || quality === undefined || evaluation === undefined || primary === undefined) return
+  if (!metricsFor(evaluation.policy.task).includes(primary)) return
   const isHigher = higherIsBetter(primary)
   if (isHigher ? quality.alarm > quality.warn : quality.alarm < quality.warn)
     report(

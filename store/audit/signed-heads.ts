@@ -104,6 +104,7 @@ const isCut = (line: string): boolean =>
 
 /** Parses a line. An earlier version wrote a head behind a cut one. */
 function parse(line: string): SignedHead | undefined {
+  if (!line.startsWith(lineStart)) return undefined
   try {
     const { seq, hash, at, signature } = JSON.parse(
       line.slice(Math.max(0, line.lastIndexOf(lineStart))),

@@ -46,16 +46,6 @@ export async function resolveAlert(database: Database, dedupeKey: string): Promi
   )
 }
 
-/** Resolves the open alerts of a kind of a model. */
-export async function resolveAlertsOfKind(
-  database: Database,
-  { model, kind }: { model: string; kind: AlertKind },
-): Promise<void> {
-  await database.query(
-    sql`update alerts set resolved_at = now() where model = ${model} and kind = ${kind} and resolved_at is null`,
-  )
-}
-
 /** Resolves the alerts of triggers and batches that no model file declares any more. `removed`: the models without a file. */
 export async function resolveAlertsOfLeftTriggers(
   database: Database,

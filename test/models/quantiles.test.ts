@@ -78,6 +78,9 @@ it('limits of the quality in the wrong order are refused', () => {
   expect(issuesWith({ ...binary, ...limits(0.6, 0.8) })).toEqual([
     'monitor.quality: of auc, a lower value is worse, so alarm (0.8) is not above warn (0.6)',
   ])
+  expect(
+    issuesWith({ ...binary, ...limits(0.8, 0.6), evaluation: { primary: 'auk', floors: { auc: 0.5 } } }),
+  ).toEqual([expect.stringContaining('evaluation.primary: a binary model has the metrics') as string])
   expect([issuesWith(limits(0.5, 1)), issuesWith({ ...binary, ...limits(0.8, 0.6) })]).toEqual([[], []])
 })
 

@@ -20,15 +20,32 @@ it('the columns of the evaluation and of the subject are needed, each with its u
     release: direct(),
   })
   expect(neededColumns(definition)).toEqual({
-    events: { late: 'the label' },
+    events: { late: 'the label', person: 'which subject names' },
     rows: {
       late: 'the label',
       size: 'a feature',
       id: 'which key names',
-      person: 'which subject names',
       gender: 'which evaluation.groups names',
       customer: 'which evaluation.entity names',
       yesterday: 'which evaluation.baseline names',
     },
   })
+})
+
+it('those that name a looked-up feature are not needed of the source', () => {
+  const { definition } = defineModel({
+    name: 'looks-up',
+    features: { size: number() },
+    label: yesNo({ column: 'late', positive: 'late' }),
+    source: csv('models/data/needs.csv', { key: ['id'] }),
+    split: random({ test: 0.25 }),
+    evaluation: { floors: { auc: 0.5 }, groups: ['sky'] },
+    release: direct(),
+  })
+  const from = { view: 'weather', value: 'sky', by: ['airport'], maxAgeMs: 1 }
+  const features = {
+    ...definition.features,
+    sky: { kind: 'category', from },
+  } as unknown as typeof definition.features
+  expect(Object.keys(neededColumns({ ...definition, features }).rows)).not.toContain('sky')
 })

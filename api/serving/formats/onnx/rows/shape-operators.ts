@@ -5,6 +5,7 @@ import { doublesIn, inMemory, valueOfDoubles } from './double-operators.ts'
 import {
   givenList,
   isRowOfFloats,
+  noBuffer,
   shortList,
   valueIn,
   type OperatorContext,
@@ -109,7 +110,8 @@ const concat: RowOperator = ({ node, attributes, value, program }) => {
     isExact: parts.every(({ isExact }) => isExact),
     doubles: first.type === 'float' ? undefined : parts.flatMap((part) => part.doubles ?? doublesIn(part)),
   }
-  if (first.type === 'double') return [valueOfDoubles(more.doubles!, more)]
+  if (more.doubles !== undefined && parts.some(({ buffer }) => buffer === noBuffer))
+    return [valueOfDoubles(more.doubles, more)]
   const joined = joinedViews(parts)
   const [only] = joined
   if (only !== undefined && joined.length === 1)
@@ -142,7 +144,7 @@ function chosen(
     isExact: from.isExact,
     doubles: from.doubles && places.map((place) => from.doubles![place]!),
   }
-  if (from.type === 'double') return valueOfDoubles(more.doubles!, more)
+  if (more.doubles !== undefined && from.buffer === noBuffer) return valueOfDoubles(more.doubles, more)
   const views = places.map((place) => ({
     buffer: from.buffer,
     column: from.column + place,

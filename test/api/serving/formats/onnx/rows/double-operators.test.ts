@@ -175,6 +175,23 @@ it.each<[string, Buffer[]]>([
   expect(answersOf(bytes, asked)).toEqual(await bareAnswers(bytes, openOnnx(bytes).layout, asked))
 })
 
+const missing = of('IsNaN', ['x'], 'missing')
+it.each<[string, Buffer[]]>([
+  [
+    'joined',
+    [
+      missing,
+      of('Sub', ['x', 'means'], 's'),
+      of('IsNaN', ['s'], 'also'),
+      of('Concat', ['missing', 'also'], 'b', { attributes: { axis: 1 } }),
+    ],
+  ],
+  ['picked', [missing, of('Gather', ['missing', 'swapped'], 'b', { attributes: { axis: 1 } })]],
+])('indicators of missing values become numbers when they are %s', async (_name, nodes) => {
+  const bytes = graphOf([...nodes, cast('b', 'y', float)], float)
+  expect(answersOf(bytes, rows)).toEqual(await bareAnswers(bytes, openOnnx(bytes).layout, rows))
+})
+
 it('concatenates them with the categories of a text', async () => {
   const bytes = model(
     graph({
