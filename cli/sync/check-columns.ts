@@ -20,7 +20,8 @@ export async function issueOfColumns(definition: ModelDefinition): Promise<strin
   const text = new TextDecoder().decode(head)
   const layout = layoutOf(text)
   const names = layout.names.map((name) => name.toLowerCase())
-  for (const [column, use] of Object.entries(neededColumns(definition).rows))
+  const { events, rows } = neededColumns(definition)
+  for (const [column, use] of Object.entries({ ...events, ...rows }))
     if (!names.includes(column.toLowerCase())) return noColumn({ file, layout }, column, use)
   if (label.output.kind !== 'probability') return undefined
   // Drops the last line, which may be cut off. A file with line breaks in quoted values is left to the retraining.

@@ -76,16 +76,14 @@ function impliedByLabel(output: ModelDefinition['label']['output']): Expectation
   const isLimited = min !== undefined || max !== undefined
   return [
     { check: 'finite', columns, severity: 'block' },
-    ...columns
-      .filter(() => isLimited)
-      .map((each): Expectation => ({
-        check: 'between',
-        column: each,
-        min,
-        max,
-        mostly: mostlyInRange,
-        severity: 'block',
-      })),
+    ...(isLimited ? columns : []).map((each): Expectation => ({
+      check: 'between',
+      column: each,
+      min,
+      max,
+      mostly: mostlyInRange,
+      severity: 'block',
+    })),
   ]
 }
 

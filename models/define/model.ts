@@ -308,9 +308,9 @@ function compileModel(report: IssueCollector, file: ModelFile<Features, Hyperpar
 /** A warning that comes after the alarm never comes. */
 function checkQualityLimits(report: IssueCollector, { evaluation, monitor }: Partial<ModelDefinition>): void {
   const { quality } = monitor ?? {}
-  const primary = evaluation?.policy.primary
-  if (!isObject(quality) || quality === undefined || evaluation === undefined || primary === undefined) return
-  if (!metricsFor(evaluation.policy.task).includes(primary)) return
+  if (!quality || !evaluation) return
+  const { task, primary } = evaluation.policy
+  if (!metricsFor(task).includes(primary)) return
   const isHigher = higherIsBetter(primary)
   if (isHigher ? quality.alarm > quality.warn : quality.alarm < quality.warn)
     report(

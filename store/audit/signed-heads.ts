@@ -53,10 +53,11 @@ export function openHeads(files: readonly string[], signer: Signer): HeadList {
       const at = new Date().toISOString()
       const signature = signer.sign(bytesOf({ seq, hash, at })).toString('base64url')
       for (const file of files) {
-        if (((await lastOf(file))?.seq ?? 0) >= seq) continue
+        const tail = await tailOf(file)
+        if ((lastIn(tail)?.seq ?? 0) >= seq) continue
         await mkdir(dirname(file), { recursive: true })
         // A crash or a full disk may have cut the last line. Other processes append too, so it is left there.
-        const start = (await endsWithLine(file)) ? '' : '\n'
+        const start = tail === '' || tail.endsWith('\n') ? '' : '\n'
         await appendFile(file, `${start}${JSON.stringify({ seq, hash, at, signature })}\n`)
       }
     },
@@ -69,7 +70,7 @@ export function readHeads(files: readonly string[], verifier: Verifier): HeadRea
     verifier.verify(bytesOf(head), Buffer.from(signature, 'base64url'), Date.parse(head.at))
   return {
     async last() {
-      const found = (await Promise.all(files.map(lastOf))).filter((each) => each !== undefined)
+      const found = (await Promise.all(files.map(tailOf))).map(lastIn).filter((each) => each !== undefined)
       return found.toSorted((one, other) => other.seq - one.seq)[0]
     },
     async read() {
@@ -116,39 +117,30 @@ function parse(line: string): SignedHead | undefined {
   }
 }
 
-async function endsWithLine(file: string): Promise<boolean> {
-  const handle = await open(file, 'r').catch(absentFile)
-  if (handle === undefined) return true
-  try {
-    const { size } = await handle.stat()
-    if (size === 0) return true
-    const { buffer } = await handle.read(Buffer.alloc(1), 0, 1, size - 1)
-    return buffer.toString('latin1') === '\n'
-  } finally {
-    await handle.close()
-  }
-}
-
 /** Enough bytes for several lines. */
 const tailBytes = 4_096
 
-/** The last head of a file, without reading the whole file. */
-async function lastOf(file: string): Promise<SignedHead | undefined> {
+/** The end of a file, without reading the whole file; empty for an absent one. */
+async function tailOf(file: string): Promise<string> {
   const handle = await open(file, 'r').catch(absentFile)
-  if (handle === undefined) return undefined
+  if (handle === undefined) return ''
   try {
     const { size } = await handle.stat()
     const from = Math.max(0, size - tailBytes)
     const { buffer, bytesRead } = await handle.read(Buffer.alloc(tailBytes), 0, tailBytes, from)
-    const lines = buffer.toString('utf8', 0, bytesRead).split('\n')
-    return lines
-      .slice(0, -1)
-      .map(parse)
-      .findLast((each) => each !== undefined)
+    return buffer.toString('utf8', 0, bytesRead)
   } finally {
     await handle.close()
   }
 }
+
+/** The last head of the end of a file. A line without its end does not count. */
+const lastIn = (tail: string): SignedHead | undefined =>
+  tail
+    .split('\n')
+    .slice(0, -1)
+    .map(parse)
+    .findLast((each) => each !== undefined)
 
 export interface HeadKeeper {
   /** Checks the table now, without waiting for a notification. */

@@ -74,7 +74,9 @@ export interface TriggerActivity {
   outcome?: string
 }
 
-/** Lists the activity of every trigger that has polled, fired, or could never look, including triggers that no model file declares any more. */
+/**
+ * Lists the activity of every trigger that has polled, fired, or could never look, including triggers that no model file declares any more.
+ */
 export const listTriggerActivity = (database: Database, filter: ModelFilter) =>
   rowsFrom(database).list<TriggerActivity>(sql`
     with last as (
@@ -85,7 +87,8 @@ export const listTriggerActivity = (database: Database, filter: ModelFilter) =>
       select model, evidence ->> 'trigger' as trigger, evidence ->> 'problem' as unread from alerts
       where kind = 'trigger_unreadable' and resolved_at is null and ${ofModels(filter)}
     )
-    select coalesce(position.model, last.model, unreadable.model) as model, trigger, since, looked_at, coalesce(problem, unread) as problem, fired_at, last.message, refused, retrainings.id as retraining,
+    select coalesce(position.model, last.model, unreadable.model) as model, trigger, since, looked_at,
+      coalesce(problem, unread) as problem, fired_at, last.message, refused, retrainings.id as retraining,
       batch_partitions.id as scoring, coalesce(outcome, batches.status) as outcome
     from position full join last using (model, trigger) full join unreadable using (model, trigger)
       left join retrainings on retrainings.dedupe_key = last.id and outcome is distinct from 'throttled'

@@ -18,7 +18,7 @@ export type ArtifactFiles = Readonly<Record<string, Uint8Array>>
 /** A column of a model, in the model's order. */
 export interface ArtifactColumn {
   name: string
-  /** The texts of a category column by code, when the file contains them. Any other text is missing. */
+  /** The values of a category column by code, when the file contains them. Any other value is missing. */
   categories?: readonly (string | number | boolean)[]
   /** Whether the file contains texts that are cut at the wrong positions and cannot be read. */
   hasCutNames?: boolean

@@ -181,6 +181,9 @@ export const badModelFiles: BadModelFile[] = [
       `models/data/iris.csv, line 1: there is no column "blooms", the label, among ${irisColumns}: rename the column, or correct the name in the model file`,
     ],
   ),
+  changed('a subject that the file lacks', 'no-subject', { subject: `'person'` }, [
+    `models/data/iris.csv, line 1: there is no column "person", which subject names, among ${irisColumns}: rename the column, or correct the name in the model file`,
+  ]),
   changed(
     'a feature that the file lacks',
     'no-column',

@@ -3,22 +3,18 @@ import { expect, it } from 'vitest'
 import { neededColumns } from '../../../domain/validation/needed-columns.ts'
 import { csv, defineModel, direct, number, random, yesNo } from '../../../models/define.ts'
 
-it('the columns of the evaluation and of the subject are needed, each with its use', () => {
-  const { definition } = defineModel({
-    name: 'needs',
-    features: { size: number() },
-    label: yesNo({ column: 'late', positive: 'late' }),
-    source: csv('models/data/needs.csv', { key: ['id'] }),
-    split: random({ test: 0.25 }),
-    subject: 'person',
-    evaluation: {
-      floors: { auc: 0.5 },
-      groups: ['gender', 'size'],
-      entity: 'customer',
-      baseline: 'yesterday',
-    },
-    release: direct(),
-  })
+const { definition } = defineModel({
+  name: 'needs',
+  features: { size: number() },
+  label: yesNo({ column: 'late', positive: 'late' }),
+  source: csv('models/data/needs.csv', { key: ['id'] }),
+  split: random({ test: 0.25 }),
+  subject: 'person',
+  evaluation: { floors: { auc: 0.5 }, groups: ['gender', 'size'], entity: 'customer', baseline: 'yesterday' },
+  release: direct(),
+})
+
+it('the columns of the evaluation and of the subject are needed, each with its use', () =>
   expect(neededColumns(definition)).toEqual({
     events: { late: 'the label', person: 'which subject names' },
     rows: {
@@ -29,23 +25,13 @@ it('the columns of the evaluation and of the subject are needed, each with its u
       customer: 'which evaluation.entity names',
       yesterday: 'which evaluation.baseline names',
     },
-  })
-})
+  }))
 
 it('those that name a looked-up feature are not needed of the source', () => {
-  const { definition } = defineModel({
-    name: 'looks-up',
-    features: { size: number() },
-    label: yesNo({ column: 'late', positive: 'late' }),
-    source: csv('models/data/needs.csv', { key: ['id'] }),
-    split: random({ test: 0.25 }),
-    evaluation: { floors: { auc: 0.5 }, groups: ['sky'] },
-    release: direct(),
-  })
   const from = { view: 'weather', value: 'sky', by: ['airport'], maxAgeMs: 1 }
   const features = {
     ...definition.features,
-    sky: { kind: 'category', from },
+    gender: { kind: 'category', from },
   } as unknown as typeof definition.features
-  expect(Object.keys(neededColumns({ ...definition, features }).rows)).not.toContain('sky')
+  expect(Object.keys(neededColumns({ ...definition, features }).rows)).not.toContain('gender')
 })

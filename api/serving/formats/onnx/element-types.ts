@@ -26,7 +26,7 @@ const names = [
   'int4',
 ] as const
 
-/** Returns the name of a type as ONNX writes it, or its number, which is NaN in a damaged file. */
+/** Returns the name of a type as ONNX writes it; the number of a type that this release does not know; `no type` in a damaged file. */
 export const elementTypeName = (type: number): string =>
   names[type] ?? (Number.isInteger(type) ? String(type) : 'no type')
 

@@ -252,8 +252,8 @@ export function countNodes(): (nodes: number) => void {
 }
 
 /**
- * Returns the depth of a tree. Refuses a child that does not exist, a node or leaf that is reached twice, and so every cycle, and one that is never reached: the file is
- * damaged.
+ * Returns the depth of a tree. Refuses a damaged one: with a child that does not exist, a node or leaf that is reached twice, and so every
+ * cycle, or one that is never reached.
  */
 function depthOf({ nodes, sharesLeaves }: TreeInput, leafCount: number, name: string): number {
   const depths = new Int32Array(nodes.length)

@@ -135,10 +135,11 @@ const textOf = ({ text, spans }: Fields, name: string): string => {
 }
 
 function wholeOf(fields: Fields, name: string): number {
-  const value = fields.spans.has(name) ? Number(textOf(fields, name)) : NaN
   if (!fields.spans.has(name)) refuse(`the file has no ${name}`)
+  const text = textOf(fields, name)
+  const value = Number(text)
   if (!(Number.isInteger(value) && value >= 0 && value < 2 ** 31))
-    refuse(`the file has no valid ${name} (${JSON.stringify(textOf(fields, name).slice(0, 60))})`)
+    refuse(`the file has no valid ${name} (${JSON.stringify(text.slice(0, 60))})`)
   return value
 }
 

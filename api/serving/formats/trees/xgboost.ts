@@ -194,9 +194,10 @@ function treeOf(tree: JsonObject, context: TreeContext): TreeInput {
     refuse(`split_conditions of ${where} has ${JSON.stringify(wrong)}, which is not a number`)
   // Nodes and leaves share one numbering.
   const leaves: number[] = []
+  const isPruned = (at: number): boolean => lefts[at] === -1 && columns[at] === prunedColumn
   const places = lefts.map((left, at) => {
     // Pruning leaves nodes behind that no row reaches.
-    if (left !== -1 || columns[at] === prunedColumn) return 0
+    if (left !== -1 || isPruned(at)) return 0
     const value = weights?.(at, rights[at]!) ?? [conditions[at]!]
     if (value.length !== width) refuse(`${where} has a leaf without its ${width} values`)
     leaves.push(...value.map((each) => Math.fround(Math.fround(each) * Math.fround(weight))))
@@ -204,7 +205,6 @@ function treeOf(tree: JsonObject, context: TreeContext): TreeInput {
   })
   let inner = 0
   for (let at = 0; at < count; at++) if (lefts[at] !== -1) places[at] = inner++
-  const isPruned = (at: number): boolean => lefts[at] === -1 && columns[at] === prunedColumn
   const placed = (child: number): number => {
     if (!(Number.isInteger(child) && child >= 0 && child < count) || isPruned(child))
       refuse(`${where} has no node ${writtenAs(child)}`)
