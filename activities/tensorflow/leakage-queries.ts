@@ -8,14 +8,20 @@ import {
   requireColumn,
   type CellColumn,
 } from '../../domain/model/columns.ts'
-import { isOfNumbers } from '../../domain/model/features.ts'
+import { isOfNumbers, type Feature } from '../../domain/model/features.ts'
 import { snapshotColumns, snapshotLabels, type ModelDefinition } from '../../domain/model-definition.ts'
-import { rankCorrelation, separationOfClasses, type LeakageFacts } from '../../domain/evaluation/leakage.ts'
+import {
+  rankCorrelation,
+  separationByValues,
+  separationOfClasses,
+  type ClassCounts,
+  type LeakageFacts,
+} from '../../domain/evaluation/leakage.ts'
 import { quotedIdentifier } from '../../domain/sql-text.ts'
 import type { Duck } from '../data/duckdb.ts'
 import { readTable } from '../data/rows.ts'
 
-const { key, part, eventAt, knownAt } = snapshotColumns
+const { key, part, eventAt, knownAt, label } = snapshotColumns
 
 /** Collects the facts about leaks from the view `snapshot`. */
 export async function findLeaks(duck: Duck, definition: ModelDefinition): Promise<LeakageFacts> {
@@ -33,27 +39,43 @@ export async function findLeaks(duck: Duck, definition: ModelDefinition): Promis
     )
     facts.labelNotAfterFeature = early?.n ?? 0
   }
-  const numbers = numbersAndLabels(duck, definition)
+  return { ...facts, ...(await findLeakingFeatures(duck, definition)) }
+}
+
+/** Compares each feature alone with the label. */
+async function findLeakingFeatures(
+  duck: Duck,
+  definition: ModelDefinition,
+): Promise<Pick<LeakageFacts, 'featureAuc' | 'featureCorrelation'>> {
   const { output } = definition.label
   if (isOfNumbers(output)) {
     // For several numbers, keeps the one that the feature predicts best.
     const highest = new Map<string, number | null>()
-    for await (const { feature, y, score } of numbers) {
-      const correlation = rankCorrelation(y as ArrayLike<number>, score)
+    const compare = (feature: string, y: ArrayLike<number>, score: ArrayLike<number>) => {
+      const correlation = rankCorrelation(y, score)
       const before = highest.get(feature) ?? null
       highest.set(feature, Math.abs(correlation ?? 0) > Math.abs(before ?? 0) ? correlation : before)
     }
-    facts.featureCorrelation = Array.from(highest, ([feature, correlation]) => ({ feature, correlation }))
-  } else {
-    facts.featureAuc = []
-    for await (const { feature, y, score } of numbers) {
-      const value =
-        output.kind === 'classes' ? separationOfClasses(y, score) : auc(y as ArrayLike<number>, score)
-      facts.featureAuc.push({ feature, auc: value === null ? null : Math.max(value, 1 - value) })
-    }
+    for await (const { feature, y, score } of numbersAndLabels(duck, definition))
+      compare(feature, y as ArrayLike<number>, score)
+    for await (const { feature, y, score } of categoryMeans(duck, definition)) compare(feature, y, score)
+    return { featureCorrelation: Array.from(highest, ([feature, correlation]) => ({ feature, correlation })) }
   }
-  return facts
+  const featureAuc: NonNullable<LeakageFacts['featureAuc']> = []
+  for await (const { feature, y, score } of numbersAndLabels(duck, definition)) {
+    const value =
+      output.kind === 'classes' ? separationOfClasses(y, score) : auc(y as ArrayLike<number>, score)
+    featureAuc.push({ feature, auc: value === null ? null : Math.max(value, 1 - value) })
+  }
+  for (const feature of featuresOf('category', definition))
+    featureAuc.push({ feature, auc: separationByValues(await countByValue(duck, feature)) })
+  for (const [feature, counts] of await countMissing(duck, featuresOf('number', definition)))
+    featureAuc.push({ feature, auc: separationByValues(counts), ofMissing: true })
+  return { featureAuc }
 }
+
+const featuresOf = (kind: Feature['kind'], { features }: ModelDefinition): string[] =>
+  Object.keys(features).filter((name) => features[name]?.kind === kind)
 
 /** The number of different test rows, when the split keeps equal rows together and most rows have an equal one. */
 async function countDifferentRows(
@@ -92,11 +114,12 @@ const mostCells = 4_000_000
  */
 async function* numbersAndLabels(
   duck: Duck,
-  { features, label: { output } }: ModelDefinition,
+  definition: ModelDefinition,
 ): AsyncGenerator<{ feature: string; y: ArrayLike<unknown>; score: ArrayLike<number> }> {
+  const { output } = definition.label
   const from = `snapshot where ${output.kind === 'classes' ? 'true' : `${part} = 'test'`}`
   const [counted] = await duck.rows<{ n: number }>(`select count(*) as n from ${from}`)
-  const numbers = Object.keys(features).filter((name) => features[name]?.kind === 'number')
+  const numbers = featuresOf('number', definition)
   const labels = snapshotLabels(output)
   const size = Math.max(1, Math.floor(mostCells / Math.max(1, counted!.n)))
   for (let first = 0; first < numbers.length; first += size) {
@@ -113,6 +136,98 @@ async function* numbersAndLabels(
         yield { feature, y, score: asDoubles(score) }
       }
   }
+}
+
+/** The rows of each class in which a query counted something. */
+interface Counted {
+  label: number | string
+  isTest: boolean
+}
+
+/** The values with the most training rows; the others count as one value. */
+const mostValues = 10_000
+
+/** Counts the training and test rows of each class for each value of a category; a missing value is a value too. */
+async function countByValue(duck: Duck, feature: string): Promise<ClassCounts[]> {
+  const name = quotedIdentifier(feature)
+  const counted = await duck.rows<Counted & { place: number | null; rows: number }>(`
+    with frequent as (
+      select value, row_number() over () as place from (
+        select ${name} as value from snapshot where ${part} = 'train'
+        group by 1 order by count(*) desc, 1 limit ${mostValues}))
+    select f.place as place, s.${label} as label, s.${part} = 'test' as "isTest", count(*) as rows
+    from snapshot s left join frequent f on s.${name} is not distinct from f.value
+    where s.${part} in ('train', 'test') and s.${label} is not null group by all order by all`)
+  return countsOf(
+    counted,
+    ({ place }) => place,
+    ({ rows }) => rows,
+  )
+}
+
+/** Counts the rows of each class with and without a value, for each of the features that are missing in some rows. */
+async function countMissing(duck: Duck, names: readonly string[]): Promise<[string, ClassCounts[]][]> {
+  if (names.length === 0) return []
+  const missing = names.map((name, at) => `count(*) - count(${quotedIdentifier(name)}) as n${at}`)
+  const counted = await duck.rows<Counted & { rows: number } & Record<`n${number}`, number>>(`
+    select ${label} as label, ${part} = 'test' as "isTest", count(*) as rows, ${missing.join(', ')}
+    from snapshot where ${part} in ('train', 'test') and ${label} is not null group by all order by all`)
+  return names.flatMap((name, at) => {
+    const absent = countsOf(
+      counted,
+      () => 'missing',
+      (row) => row[`n${at}`]!,
+    )
+    const present = countsOf(
+      counted,
+      () => 'present',
+      (row) => row.rows - row[`n${at}`]!,
+    )
+    const isMissing = counted.some((row) => row[`n${at}`]! > 0)
+    return isMissing ? [[name, [...absent, ...present]] satisfies [string, ClassCounts[]]] : []
+  })
+}
+
+/** Adds up counts of rows by value and class. */
+function countsOf<T extends Counted>(
+  counted: readonly T[],
+  valueOf: (row: T) => unknown,
+  rowsOf: (row: T) => number,
+): ClassCounts[] {
+  const labels = [...new Set(counted.map((row) => row.label))]
+  const values = new Map<unknown, { train: number[]; test: number[] }>()
+  for (const row of counted) {
+    const value = valueOf(row)
+    const counts = values.get(value) ?? { train: labels.map(() => 0), test: labels.map(() => 0) }
+    counts[row.isTest ? 'test' : 'train'][labels.indexOf(row.label)]! += rowsOf(row)
+    values.set(value, counts)
+  }
+  return [...values.values()]
+}
+
+/** Yields for each category and each label the label of the test rows beside the mean label of their value in the training rows. */
+async function* categoryMeans(
+  duck: Duck,
+  definition: ModelDefinition,
+): AsyncGenerator<{ feature: string; y: ArrayLike<number>; score: ArrayLike<number> }> {
+  for (const feature of featuresOf('category', definition))
+    for (const label of snapshotLabels(definition.label.output)) {
+      const name = quotedIdentifier(feature)
+      const table = await readTable(
+        duck,
+        `(select s.${label} as y, coalesce(f.mean, (select favg(${label}) from snapshot where ${part} = 'train')) as score
+          from snapshot s left join (
+            select ${name} as value, favg(${label}) as mean from snapshot where ${part} = 'train' group by 1) f
+          on s.${name} is not distinct from f.value
+          where s.${part} = 'test' and s.${label} is not null)`,
+        ['y', 'score'],
+      )
+      yield {
+        feature,
+        y: asDoubles(requireColumn(table, 'y')),
+        score: asDoubles(requireColumn(table, 'score')),
+      }
+    }
 }
 
 /** Two columns without the rows in which either value is missing. */

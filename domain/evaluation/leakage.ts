@@ -16,9 +16,12 @@ export interface LeakageFacts {
   differentRows?: number
   /** Rows whose label was known no later than their features. */
   labelNotAfterFeature?: number
-  /** The AUC of each number alone; for classes, the lowest over all pairs of classes. Null when undefined. */
-  featureAuc?: { feature: string; auc: number | null }[]
-  /** The rank correlation of each number alone with a numeric label; null when undefined. */
+  /**
+   * The AUC of each feature alone; for classes, the lowest over all pairs of classes. Null when undefined. `ofMissing`: of whether the
+   * value is missing.
+   */
+  featureAuc?: { feature: string; auc: number | null; ofMissing?: true }[]
+  /** The rank correlation of each feature alone with a numeric label; null when undefined. */
   featureCorrelation?: { feature: string; correlation: number | null }[]
 }
 
@@ -45,6 +48,47 @@ export function separationOfClasses(y: ArrayLike<unknown>, scores: ArrayLike<num
       const labels = [...one.map(() => 1), ...other.map(() => 0)]
       const area = auc(labels, [...one, ...other]) ?? 0.5
       lowest = Math.min(lowest ?? 1, Math.max(area, 1 - area))
+      if (lowest < clearlyMixed) return lowest
+    }
+  return lowest
+}
+
+/** For one value of a feature, the number of training and of test rows of each class. */
+export interface ClassCounts {
+  train: readonly number[]
+  test: readonly number[]
+}
+
+/**
+ * How well the values of a category separate every class from every other: the lowest AUC over all pairs of classes. The training rows rank
+ * the values, by their share of the first class of the pair, and the test rows are counted, so that a category of many values does not
+ * separate by chance. Null with fewer than two classes of at least 20 test rows.
+ */
+export function separationByValues(values: readonly ClassCounts[]): number | null {
+  const classes = values[0]?.test.length ?? 0
+  const sumOf = (part: keyof ClassCounts, at: number) =>
+    values.reduce((sum, counts) => sum + counts[part][at]!, 0)
+  let lowest: number | null = null
+  for (let one = 0; one < classes; one++)
+    for (let other = one + 1; other < classes; other++) {
+      const [ones, others] = [sumOf('test', one), sumOf('test', other)]
+      if (Math.min(ones, others) < minClassRows) continue
+      const trained = sumOf('train', one)
+      const meanShare = trained / (trained + sumOf('train', other))
+      // Test rows of each class by their score; a value without a training row of the pair gets the mean share.
+      const byScore = new Map<number, [ones: number, others: number]>()
+      for (const { train, test } of values) {
+        const rows = train[one]! + train[other]!
+        const score = rows === 0 ? meanShare : train[one]! / rows
+        const known = byScore.get(score) ?? [0, 0]
+        byScore.set(score, [known[0] + test[one]!, known[1] + test[other]!])
+      }
+      let [pairs, below] = [0, 0]
+      for (const [, [first, second]] of [...byScore].toSorted(([a], [b]) => a - b)) {
+        pairs += first * (below + second / 2)
+        below += second
+      }
+      lowest = Math.min(lowest ?? 1, pairs / ones / others)
       if (lowest < clearlyMixed) return lowest
     }
   return lowest
@@ -78,11 +122,12 @@ export function leakageReasons(facts: LeakageFacts, policy: Pick<GatePolicy, 'le
   const early = facts.labelNotAfterFeature ?? 0
   if (early > 0)
     add('leak_time', `${early} rows have a label that was known before their features`, { rows: early })
-  for (const { feature, auc } of facts.featureAuc ?? []) {
+  for (const { feature, auc, ofMissing } of facts.featureAuc ?? []) {
     if (auc === null) continue
     const separation = Math.max(auc, 1 - auc) // an inverted ranking separates as well
     if (separation <= featureAuc) continue
-    const message = `"${feature}" alone has AUC ${separation.toFixed(4)}, limit ${featureAuc}: it may contain the label`
+    const what = ofMissing ? `whether "${feature}" is missing` : `"${feature}" alone`
+    const message = `${what} has AUC ${separation.toFixed(4)}, limit ${featureAuc}: it may contain the label`
     add('leak_feature', message, { feature, auc: separation, limit: featureAuc })
   }
   for (const { feature, correlation } of facts.featureCorrelation ?? []) {

@@ -2,6 +2,7 @@
 import { expect, it } from 'vitest'
 import { withDuck } from '../../../activities/data/duckdb.ts'
 import { findLeaks } from '../../../activities/tensorflow/leakage-queries.ts'
+import { seededRandom } from '../../../domain/statistics/random.ts'
 import type { ModelDefinition } from '../../../domain/model-definition.ts'
 
 const definition = {
@@ -12,17 +13,28 @@ const definition = {
   evaluation: { entity: 'the "plane"' },
 } as unknown as ModelDefinition
 
-/** Rows of [key, plane, part, event, known, size, label]. */
-type Fact = [string, string | null, 'train' | 'test', number, number, number | null, 0 | 1]
+/** Rows of [key, plane, part, event, known, size, label, colour]. */
+type Fact = [
+  key: string,
+  plane: string | null,
+  part: 'train' | 'test',
+  event: number,
+  known: number,
+  size: number | null,
+  label: number | string,
+  colour?: string | null,
+]
 
-const leaks = (facts: Fact[], of = definition) =>
+const leaks = (facts: Fact[], of = definition, category = 'colour') =>
   withDuck(async (duck) => {
-    const rows = facts.map(([key, plane, part, event, known, size, label]) => {
-      const name = plane === null ? 'null' : `'${plane}'`
-      return `('${key}', ${name}, '${part}', ${event}, ${known}, ${size ?? 'null'}, ${label})`
-    })
+    const text = (value: number | string | null) => (typeof value === 'string' ? `'${value}'` : String(value))
+    const rows = facts.map(
+      ([key, plane, part, event, known, size, label, colour = 'red']) =>
+        `(${[key, plane, part, event, known, size, label, colour].map(text).join(', ')})`,
+    )
+    const ofLabel = of.label.output.kind === 'classes' ? 'varchar' : 'double'
     await duck.run(`create table snapshot (_key varchar, "the ""plane""" varchar, _part varchar,
-      _event_at bigint, _known_at bigint, size double, _label double)`)
+      _event_at bigint, _known_at bigint, size double, _label ${ofLabel}, "${category}" varchar)`)
     await duck.run(`insert into snapshot values ${rows.join(', ')}`)
     return findLeaks(duck, of)
   })
@@ -38,7 +50,10 @@ it('leakage queries report nothing for clean data', async () => {
     rowOverlap: 0,
     entityOverlap: 0,
     labelNotAfterFeature: 0,
-    featureAuc: [{ feature: 'size', auc: 0.5 }],
+    featureAuc: [
+      { feature: 'size', auc: 0.5 },
+      { feature: 'colour', auc: null },
+    ],
   })
 })
 
@@ -56,7 +71,11 @@ it('leakage queries report shared rows, shared entities, labels of the same mome
     rowOverlap: 0.25,
     entityOverlap: 0.5,
     labelNotAfterFeature: 2,
-    featureAuc: [{ feature: 'size', auc: 1 }],
+    featureAuc: [
+      { feature: 'size', auc: 1 },
+      { feature: 'colour', auc: null },
+      { feature: 'size', auc: null, ofMissing: true },
+    ],
   })
 })
 
@@ -78,4 +97,65 @@ it('leakage queries accept the same entities before and after a moment', async (
     ['b', 'p1', 'test', 3, 4, 1, 1],
   ]
   expect(await leaks(facts, { ...definition, split })).not.toMatchObject({ entityOverlap: expect.anything() })
+})
+
+/** 200 training and 200 test rows, of which a third is positive. */
+const facts = (
+  of: (row: { late: boolean; random: () => number; key: number }) => Partial<Record<number, unknown>>,
+) => {
+  const random = seededRandom(7)
+  return Array.from({ length: 400 }, (_, key) => {
+    const late = random() < 1 / 3
+    const fact = [`${key}`, null, key % 2 ? 'train' : 'test', 1, 2, random(), late ? 1 : 0, 'red']
+    return Object.assign(fact, of({ late, random, key })) as Fact
+  })
+}
+
+it('leakage queries find a category, and missing values, that reveal the label', async () => {
+  const status = facts(({ late, random }) => ({ 7: late ? (random() < 0.5 ? 'late' : null) : 'on time' }))
+  expect(await leaks(status)).toMatchObject({
+    featureAuc: [{ feature: 'size' }, { feature: 'colour', auc: 1 }],
+  })
+  const missing = facts(({ late, random }) => ({ 5: late ? random() : null }))
+  expect(await leaks(missing)).toMatchObject({
+    featureAuc: [{ feature: 'size' }, { feature: 'colour' }, { feature: 'size', auc: 1, ofMissing: true }],
+  })
+})
+
+it('leakage queries do not take a name that occurs once, or rarely, for a leak', async () => {
+  const names = await leaks(facts(({ key }) => ({ 7: `name ${key}` })))
+  expect(names.featureAuc![1]).toEqual({ feature: 'colour', auc: 0.5 })
+  const rare = await leaks(facts(({ key }) => ({ 7: `name ${key % 90}` })))
+  expect(rare.featureAuc![1]!.auc).toBeLessThan(0.6)
+})
+
+it('leakage queries compare a category with classes and with numbers', async () => {
+  const classes = ['a', 'b', 'c']
+  const label = { ...definition.label, output: { kind: 'classes', classes } } as ModelDefinition['label']
+  const of = (colours: string[]) => facts(({ key }) => ({ 6: classes[key % 3], 7: colours[key % 3] }))
+  const known = await leaks(of(['x', 'y', 'z']), { ...definition, label })
+  expect(known.featureAuc![1]).toEqual({ feature: 'colour', auc: 1 })
+  // It separates one class only.
+  const partly = await leaks(of(['x', 'y', 'y']), { ...definition, label })
+  expect(partly.featureAuc![1]).toEqual({ feature: 'colour', auc: 0.5 })
+  const number = { ...definition.label, output: { kind: 'number' } } as ModelDefinition['label']
+  const bands = facts(({ random }) => {
+    const price = random() * 100
+    return { 6: price, 7: `band ${Math.floor(price / 4)}` }
+  })
+  const { featureCorrelation } = await leaks(bands, { ...definition, label: number })
+  expect(featureCorrelation![1]).toMatchObject({ feature: 'colour' })
+  expect(featureCorrelation![1]!.correlation).toBeGreaterThan(0.99)
+})
+
+it('leakage queries accept columns with the names that the queries use', async () => {
+  for (const name of ['value', 'place', 'label', 'rows', 'n0', 'score', 'mean', 'y']) {
+    const features = { [name]: { kind: 'category' } } as const
+    const rows = facts(({ late }) => ({ 7: late ? 'late' : 'on time' }))
+    const found = await leaks(rows, { ...definition, features }, name)
+    expect(found.featureAuc).toEqual([{ feature: name, auc: 1 }])
+    const label = { ...definition.label, output: { kind: 'number' } } as ModelDefinition['label']
+    const { featureCorrelation } = await leaks(rows, { ...definition, label, features }, name)
+    expect(featureCorrelation).toMatchObject([{ feature: name, correlation: expect.closeTo(1, 6) }])
+  }
 })

@@ -316,6 +316,13 @@ describe('a challenger is stopped', () => {
     expect(told({ ...few, leakage })).toEqual(['not_better', code])
   })
 
+  it('by a feature whose absence tells the label, with what was found', () => {
+    const leakage = { featureAuc: [{ feature: 'closed_at', auc: 0.9991, ofMissing: true as const }] }
+    expect(judge({ leakage }).reasons.map(({ message }) => message)).toEqual([
+      'whether "closed_at" is missing has AUC 0.9991, limit 0.99: it may contain the label',
+    ])
+  })
+
   it('not by differences below the limits', () => {
     const featureAuc = [
       { feature: 'a', auc: 0.9 },
