@@ -6,9 +6,10 @@ import { findConnection, trustAt } from '../client/connection.ts'
 import { openStateDir } from '../embedded/state-dir.ts'
 import { findOutliving, isClaimed } from '../supervisor/pidfile.ts'
 import { wantedPorts } from '../supervisor/ports.ts'
+import { findUnknownVariables } from '../unknown-variables.ts'
 import { checkAnswer, checkCertificate } from './api.ts'
 import { checkModels, checkRoot } from './files.ts'
-import { broken, ok, type Finding, type Note } from './finding.ts'
+import { broken, ok, warning, type Finding, type Note } from './finding.ts'
 import { checkDisk, checkLocale, checkMemory, checkNode, checkPort, checkSharedMemory } from './machine.ts'
 import { checkParts } from './set-up.ts'
 
@@ -48,6 +49,14 @@ export async function examine({
       ),
     )
   })
+  for (const name of findUnknownVariables())
+    note(
+      warning(
+        'configuration',
+        `${name} is set, and nothing reads it`,
+        'Correct its name (docs/reference/configuration.md has all) or remove it.',
+      ),
+    )
   await attempt('supervisor', () => {
     const outliving = target === undefined ? [] : findOutliving(join(target.stateDir, 'supervisor.json'))
     if (outliving.length > 0)

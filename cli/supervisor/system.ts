@@ -22,6 +22,7 @@ import { choosePort, wantedPorts } from './ports.ts'
 import { firstKey, prepareCore, type Prepared } from './bootstrap.ts'
 import { restartReplicas, untilOk } from './rolling-restart.ts'
 import { bindSharedPort, receiveSharedPort, type SharedPort } from './shared-port.ts'
+import { findUnknownVariables } from '../unknown-variables.ts'
 import { supervise, type Supervision } from './supervisor.ts'
 
 export interface SystemOptions {
@@ -70,6 +71,8 @@ export async function startSystem(options: SystemOptions): Promise<System> {
   const config = readConfig(environmentWith(environment))
   const plainText = plainTextIssue(config)
   if (plainText !== undefined) options.say(`Warning: ${plainText}`)
+  for (const name of findUnknownVariables())
+    options.say(`Warning: ${name} is set, and nothing reads it; see docs/reference/configuration.md`)
   // Fails before the servers start; the replicas would fail much later.
   if (config.api.tls !== undefined) readCertificate(config.api.tls)
   const call = createApiFetch(config.trust)

@@ -167,9 +167,11 @@ describe('tenure doctor', () => {
   })
 
   it('reports an invalid configuration and runs the other checks', async () => {
-    const { code, answer } = await doctor({ TENURE_REPLICA_LEASE_MS: 'soon' })
+    const { code, answer } = await doctor({ TENURE_REPLICA_LEASE_MS: 'soon', TENURE_PROT: '7500' })
     expect(code).toBe(exitCodes.otherwise)
-    expect(of(answer.findings, 'configuration')[0]?.found).toContain('TENURE_REPLICA_LEASE_MS')
+    const [invalid, unknown] = of(answer.findings, 'configuration')
+    expect(invalid?.found).toContain('TENURE_REPLICA_LEASE_MS')
+    expect(unknown).toMatchObject({ state: 'warning', found: 'TENURE_PROT is set, and nothing reads it' })
     expect(answer.findings).toContainEqual(expect.objectContaining({ check: 'node', state: 'ok' }))
   })
 
