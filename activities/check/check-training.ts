@@ -13,6 +13,7 @@ import { planRows, snapshotQuery } from '../../models/define/data/query.ts'
 import { loadModel } from '../../models/index.ts'
 import { digestOfJson, openArtifacts } from '../../store/artifacts.ts'
 import { withDuck } from '../data/duckdb.ts'
+import { requireSlices } from '../data/check-sql.ts'
 import { openRows } from '../data/open-rows.ts'
 import { asUnreadable } from '../data/source-errors.ts'
 import { runChild } from '../runtime/child-process.ts'
@@ -101,6 +102,7 @@ async function takeRows(definition: ModelDefinition, root: string): Promise<stri
       const counts = await duck.rows<{ n: number }>(`select count(*) as n from ${textLiteral(draft)}`)
       if (!counts[0]?.n)
         throw new DomainError('snapshot_empty', `no row of ${name} has features and a label that are known`)
+      await requireSlices(duck, draft, sampled)
       return (await artifacts.take('snapshots', draft)).digest
     })
   } catch (error) {

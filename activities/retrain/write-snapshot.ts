@@ -12,6 +12,7 @@ import type { SubjectKey } from '../../store/signing/subject-hash.ts'
 import type { Store } from '../../store/postgres.ts'
 import { foreignReader } from '../../store/database/cursor.ts'
 import { withDuck, type Duck } from '../data/duckdb.ts'
+import { requireSlices } from '../data/check-sql.ts'
 import { leaveOutFloods } from '../data/leave-out-floods.ts'
 import { loadHistory } from '../features/feature-history.ts'
 import { loadFromPostgres } from '../data/known-rows.ts'
@@ -75,6 +76,7 @@ export async function writeSnapshot(options: {
       const message = `there are no ${empty} rows of ${model} as of ${asOf}${leftOutText(leftOut)}${why}`
       throw new DomainError('snapshot_empty', message, { model, asOf })
     }
+    await requireSlices(duck, flooded.draft, definition)
     const columns = await describeColumns(duck, flooded.draft)
     const taken = await artifacts.take('snapshots', flooded.draft)
     const parts = { train, validation, test }

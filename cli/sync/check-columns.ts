@@ -2,6 +2,7 @@
 import { open } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { ModelDefinition } from '../../domain/model-definition.ts'
+import { issueOfSlices } from '../../activities/data/check-sql.ts'
 import { layoutOf, valuesOfLine } from '../../domain/validation/csv-scan.ts'
 import { neededColumns, noColumn } from '../../domain/validation/needed-columns.ts'
 import { isFlag, otherFormat, placeText, valueIssue } from '../../domain/validation/source-issue.ts'
@@ -23,6 +24,8 @@ export async function issueOfColumns(definition: ModelDefinition): Promise<strin
   const { events, rows } = neededColumns(definition)
   for (const [column, use] of Object.entries({ ...events, ...rows }))
     if (!names.includes(column.toLowerCase())) return noColumn({ file, layout }, column, use)
+  const slice = await issueOfSlices(definition, layout.names)
+  if (slice !== undefined) return slice
   if (label.output.kind !== 'probability') return undefined
   // Drops the last line, which may be cut off. A file with line breaks in quoted values is left to the retraining.
   const lines = text.split(String.fromCharCode(layout.newline)).slice(layout.skippedLines, -1)

@@ -193,6 +193,34 @@ export const badModelFiles: BadModelFile[] = [
     ],
   ),
   changed(
+    'a slice of a column that the file lacks',
+    'no-slice',
+    {
+      evaluation: `{ floors: { accuracy: 0.6 }, slices: [{ name: 'short', where: 'petalLength < 2' }, { name: 'wide', where: 'width > 3' }] }`,
+    },
+    [
+      `evaluation.slices: "wide" (width > 3): there is no column "width", which this SQL names, among ${irisColumns}: rename the column, or correct the name in the model file`,
+    ],
+  ),
+  changed(
+    'a slice that is no SQL',
+    'bad-slice',
+    {
+      evaluation: `{ floors: { accuracy: 0.6 }, slices: [{ name: 'wide', where: 'sepalWidth >' }] }`,
+    },
+    ['evaluation.slices: "wide" (sepalWidth >): Parser Error: syntax error at or near ")"'],
+  ),
+  changed(
+    'a business metric of a column that is no feature',
+    'no-value',
+    {
+      monitor: `{ business: { name: 'saved', unit: '$', perPrediction: 'case when predicted = outcome then sepalWidth else 0 end' } }`,
+    },
+    [
+      'monitor.business.perPrediction: there is no column "sepalWidth", which this SQL names, among sepalLength, petalLength, prediction, predicted, outcome: rename the column, or correct the name in the model file',
+    ],
+  ),
+  changed(
     'yesNo on a text',
     'text-label',
     { label: `yesNo({ column: 'species', positive: 'setosa' })`, evaluation: '{ floors: { auc: 0.6 } }' },

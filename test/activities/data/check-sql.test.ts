@@ -1,0 +1,54 @@
+/** Tests that SQL of a model file that cannot be computed is told before a training. */
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterAll, expect, it } from 'vitest'
+import { issueOfBusiness, issueOfSlices, requireSlices } from '../../../activities/data/check-sql.ts'
+import { withDuck } from '../../../activities/data/duckdb.ts'
+import type { ModelDefinition } from '../../../domain/model-definition.ts'
+
+const root = mkdtempSync(join(tmpdir(), 'tenure-slices-'))
+afterAll(() => rmSync(root, { recursive: true }))
+
+const definitionWith = (where: string) =>
+  ({
+    features: { size: { kind: 'number' }, rain: { kind: 'number', from: { view: 'weather' } } },
+    evaluation: { slices: [{ name: 'small', where }] },
+  }) as unknown as ModelDefinition
+
+it('a slice is computed for the test rows of a snapshot, or refused with its columns', async () => {
+  await withDuck(async (duck) => {
+    const path = join(root, 'snapshot.parquet')
+    await duck.run(
+      `copy (select 1.5 as size, 'unknown' as code, 'test' as _part union all select 2, '7', 'train') to '${path}' (format parquet)`,
+    )
+    await requireSlices(duck, path, definitionWith('size < 2'))
+    await expect(requireSlices(duck, path, definitionWith('sise < 2'))).rejects.toMatchObject({
+      code: 'source_unreadable',
+      message:
+        'evaluation.slices: "small" (sise < 2): there is no column "sise", which this SQL names, among size, code: rename the column, or correct the name in the model file',
+    })
+    await expect(requireSlices(duck, path, definitionWith('code::int < 2'))).rejects.toThrow(
+      /^evaluation\.slices: "small" \(code::int < 2\): Conversion Error: Could not convert string 'unknown' to INT32/,
+    )
+  })
+})
+
+it('a slice may name what a feature view provides and what a snapshot adds; errors of types are left to the snapshot', async () => {
+  for (const where of ['rain > 1', "_label = 'a'", 'year(day) = 2026'])
+    expect(await issueOfSlices(definitionWith(where), ['size', 'day']), where).toBeUndefined()
+  expect(await issueOfSlices(definitionWith('snow > 1'), ['size', 'day'])).toContain('among size, day, rain')
+})
+
+it('a business metric may name each of several numbers', async () => {
+  const withMetric = (perPrediction: string) =>
+    ({
+      ...definitionWith(''),
+      label: { output: { kind: 'numbers', names: ['arrival', 'departure'] } },
+      monitor: { business: { perPrediction } },
+    }) as unknown as ModelDefinition
+  expect(await issueOfBusiness(withMetric('outcome.arrival - prediction.departure + size'))).toBeUndefined()
+  expect(await issueOfBusiness(withMetric('outcome.landing'))).toMatch(
+    /^monitor\.business\.perPrediction: Binder Error: Could not find key "landing" in struct/,
+  )
+})
