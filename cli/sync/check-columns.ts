@@ -1,7 +1,8 @@
 /** Compares a model with the first lines of its CSV. Otherwise a missing column would only be reported by the next retraining. */
 import { open } from 'node:fs/promises'
 import { join } from 'node:path'
-import type { ModelDefinition } from '../../domain/model-definition.ts'
+import { snapshotColumns, type ModelDefinition } from '../../domain/model-definition.ts'
+import { columnsOfExpectation } from '../../domain/validation/columns-of-expectation.ts'
 import { issueOfSlices } from '../../activities/data/check-sql.ts'
 import { layoutOf, valuesOfLine } from '../../domain/validation/csv-scan.ts'
 import { neededColumns, noColumn } from '../../domain/validation/needed-columns.ts'
@@ -24,6 +25,11 @@ export async function issueOfColumns(definition: ModelDefinition): Promise<strin
   const { events, rows } = neededColumns(definition)
   for (const [column, use] of Object.entries({ ...events, ...rows }))
     if (!names.includes(column.toLowerCase())) return noColumn({ file, layout }, column, use)
+  const known = [...layout.names, ...Object.keys(definition.features), ...Object.values(snapshotColumns)]
+  for (const [place, expectation] of definition.expectations.entries())
+    for (const column of columnsOfExpectation(expectation, {}))
+      if (!known.some((name) => name.toLowerCase() === column.toLowerCase()))
+        return noColumn({ file, layout }, column, `which expect[${place}] (${expectation.check}) names`)
   const slice = await issueOfSlices(definition, layout.names)
   if (slice !== undefined) return slice
   if (label.output.kind !== 'probability') return undefined

@@ -4,7 +4,7 @@ import type { Expectation, ExpectationContext } from './expectations.ts'
 export function columnsOfExpectation(
   expectation: Expectation,
   { eventAt }: Pick<ExpectationContext, 'eventAt'>,
-): string[] {
+): readonly string[] {
   switch (expectation.check) {
     case 'schema':
       return Object.keys(expectation.columns)

@@ -14,17 +14,18 @@ export type Check =
   | { check: 'rows_as_usual'; minRatio: number; maxRatio: number }
   /** The newest event is at most this old at `asOf`. */
   | { check: 'fresh'; withinMs: number }
-  | { check: 'unique'; columns: string[] }
-  | { check: 'complete'; columns: string[] }
+  | { check: 'unique'; columns: readonly string[] }
+  | { check: 'complete'; columns: readonly string[] }
   /** A column has a value in at least one row. */
   | { check: 'not_empty'; column: string }
   /** A column is filled wherever another column has this value. */
   | { check: 'complete_when'; column: string; when: string; is: string | number | boolean }
-  | { check: 'finite'; columns: string[] }
+  | { check: 'finite'; columns: readonly string[] }
   | { check: 'in_set'; column: string; values: readonly (string | number)[] }
   | { check: 'between'; column: string; min?: number; max?: number }
   | { check: 'length'; column: string; min?: number; max?: number }
-  | { check: 'matches'; column: string; pattern: string }
+  /** `flags`: of the pattern, `u` when absent. */
+  | { check: 'matches'; column: string; pattern: string; flags?: string }
   | { check: 'distinct'; column: string; min?: number; max?: number }
   | { check: 'mean'; column: string; min?: number; max?: number }
   | { check: 'std'; column: string; min?: number; max?: number }

@@ -17,7 +17,9 @@ const maxExamples = 5
 function testOf(
   expectation: Expectation,
   table: BatchTable,
-): { columns: string[]; complies: Complies; each?: (cell: BatchCell | undefined) => boolean } | undefined {
+):
+  | { columns: readonly string[]; complies: Complies; each?: (cell: BatchCell | undefined) => boolean }
+  | undefined {
   const column = (name: string): Cells => table.columns[name] ?? []
   const each = (name: string, test: (value: Exclude<BatchCell, null>) => boolean) => {
     const cells = column(name)
@@ -59,7 +61,7 @@ function testOf(
     case 'length':
       return each(expectation.column, (value) => isWithin(Array.from(String(value)).length, expectation))
     case 'matches': {
-      const pattern = new RegExp(expectation.pattern, 'u')
+      const pattern = new RegExp(expectation.pattern, expectation.flags ?? 'u')
       return each(expectation.column, (value) => pattern.test(String(value)))
     }
     case 'ordered': {

@@ -39,6 +39,11 @@ function issuesWith(change: object): unknown {
 describe('a model file', () => {
   it('has no issue when it is valid', () => expect(issuesWith({})).toEqual([]))
 
+  it('keeps the flags of a pattern, without those that search from a place', () => {
+    const { expectations } = define({ expect: [words.matches('note', /^b-\d+$/gi)] }).definition
+    expect(expectations).toMatchObject([{ check: 'matches', pattern: String.raw`^b-\d+$`, flags: 'i' }])
+  })
+
   it('sets its monitoring, with defaults for the rest', () => {
     const { monitor } = define({
       monitor: {
@@ -293,6 +298,32 @@ describe('a model file', () => {
       { expect: [words.quantile('size', 50, { min: 1 })] },
       'expect[0] (quantile): a quantile from 0 to 1',
     ],
+    ['columns', { expect: [words.finite('size' as never)] }, 'expect[0] (finite): a list of columns'],
+    [
+      'no columns',
+      { expect: [words.complete([])] },
+      "expect[0] (complete): a list of columns is required, such as ['age'], not []",
+    ],
+    [
+      'column',
+      { expect: [words.mean(undefined as never, { min: 1 })] },
+      'expect[0] (mean): the name of a column',
+    ],
+    ['limit', { expect: [words.between('size', {})] }, 'expect[0] (between): min or max is required'],
+    [
+      'values',
+      { expect: [words.inSet('size', [])] },
+      'expect[0] (in_set): a list of values is required, not []',
+    ],
+    ['share', { expect: [words.positiveRate({ min: 5 })] }, 'expect[0] (share): min and max are shares'],
+    ['pattern', { expect: [words.matches('size', '^a' as never)] }, 'expect: matches: a pattern such as'],
+    [
+      'condition',
+      { expect: [words.completeWhen('size', undefined as never)] },
+      'expect: completeWhen: a condition',
+    ],
+    ['ratios', { expect: [words.rowsAsUsual(undefined as never)] }, 'expect: rowsAsUsual: two ratios'],
+    ['rows', { expect: [words.everyClass(undefined as never)] }, 'expect: everyClass: a number of rows'],
     ['freshness', { expect: [words.fresh('soon' as '1 d')] }, 'expect: fresh: a duration'],
     [
       'classes of a quantity',

@@ -40,8 +40,15 @@ export const warn =
 /** Requires that the number of rows lies within these limits. */
 export const rowCount = (range: Range): ExpectSpec => plain({ check: 'rows', ...range, severity })
 /** Requires about as many rows as in the last runs: `rowsAsUsual({ min: 0.5, max: 2 })`, as ratios to their median. */
-export const rowsAsUsual = ({ min, max }: { min: number; max: number }): ExpectSpec =>
-  plain({ check: 'rows_as_usual', minRatio: min, maxRatio: max, severity })
+export const rowsAsUsual =
+  (ratios: { min: number; max: number }): ExpectSpec =>
+  ({ report }) => {
+    const { min, max } = ratios ?? {}
+    reportRange(report, 'expect: rowsAsUsual', { min, max })
+    if (!(min >= 0) || !(max > 0))
+      report('expect: rowsAsUsual', 'two ratios are required, such as { min: 0.5, max: 2 }')
+    return { check: 'rows_as_usual', minRatio: min, maxRatio: max, severity }
+  }
 /** Requires that the newest event is at most this old at `asOf`. */
 export const fresh =
   (within: Duration): ExpectSpec =>
@@ -50,7 +57,7 @@ export const fresh =
 export const unique = (
   columns: readonly string[] = [snapshotColumns.key],
   options: Mostly = {},
-): ExpectSpec => plain({ check: 'unique', columns: [...columns], severity, ...options })
+): ExpectSpec => plain({ check: 'unique', columns, severity, ...options })
 /** Requires that no value is missing in these columns; `'all'` means the label and all features that are not imputed. */
 export const complete =
   (columns: 'all' | readonly string[], options: Mostly = {}): ExpectSpec =>
@@ -59,20 +66,26 @@ export const complete =
     columns:
       columns === 'all'
         ? [...Object.keys(features).filter((name) => !features[name]?.missing), snapshotColumns.label]
-        : [...columns],
+        : columns,
     severity,
     ...options,
   })
 /** Requires a value in this column wherever another column has this value. */
-export const completeWhen = (
-  column: string,
-  condition: { column: string; is: string | number | boolean },
-  options: Mostly = {},
-): ExpectSpec =>
-  plain({ check: 'complete_when', column, when: condition.column, is: condition.is, severity, ...options })
+export const completeWhen =
+  (
+    column: string,
+    condition: { column: string; is: string | number | boolean },
+    options: Mostly = {},
+  ): ExpectSpec =>
+  ({ report }) => {
+    const { column: when, is } = condition ?? {}
+    if (!['string', 'number', 'boolean'].includes(typeof is))
+      report('expect: completeWhen', `a condition is required, such as { column: 'status', is: 'closed' }`)
+    return { check: 'complete_when', column, when, is, severity, ...options }
+  }
 /** Requires that every number is finite. */
 export const finite = (columns: readonly string[], options: Mostly = {}): ExpectSpec =>
-  plain({ check: 'finite', columns: [...columns], severity, ...options })
+  plain({ check: 'finite', columns, severity, ...options })
 /** Requires that every value is one of these. */
 export const inSet = (
   column: string,
@@ -86,8 +99,23 @@ export const between = (column: string, options: Range & Mostly): ExpectSpec =>
 export const textLength = (column: string, options: Range & Mostly): ExpectSpec =>
   plain({ check: 'length', column, severity, ...options })
 /** Requires that every text matches the pattern. */
-export const matches = (column: string, pattern: RegExp, options: Mostly = {}): ExpectSpec =>
-  plain({ check: 'matches', column, pattern: pattern.source, severity, ...options })
+export const matches =
+  (column: string, pattern: RegExp, options: Mostly = {}): ExpectSpec =>
+  ({ report }) => {
+    const isPattern = pattern instanceof RegExp
+    if (!isPattern)
+      report('expect: matches', `a pattern such as /^[A-Z]{2}$/ is required, not ${told(pattern)}`)
+    // A pattern with the flag g or y would search from where the last search ended.
+    const { source = '', flags = '' } = isPattern ? pattern : {}
+    return {
+      check: 'matches',
+      column,
+      pattern: source,
+      flags: flags.replace(/[gy]/g, ''),
+      severity,
+      ...options,
+    }
+  }
 /** Requires that the number of distinct values of a column lies within these limits. */
 export const distinct = (column: string, range: Range): ExpectSpec =>
   plain({ check: 'distinct', column, severity, ...range })
@@ -102,9 +130,11 @@ export const quantile = (column: string, q: number, range: Range): ExpectSpec =>
   plain({ check: 'quantile', column, q, severity, ...range })
 /** Requires at least this many rows of every class of the label. */
 export const everyClass =
-  ({ min }: { min: number }): ExpectSpec =>
+  (rows: { min: number }): ExpectSpec =>
   ({ label, report }) => {
     const { output } = label
+    const min = rows?.min
+    if (!(min >= 1)) report('expect: everyClass', 'a number of rows is required, such as { min: 30 }')
     if (isOfNumbers(output)) report('expect: everyClass', 'a quantity has no classes')
     const classes = output.kind === 'classes' ? output.classes : [0, 1]
     return { check: 'every_class', column: snapshotColumns.label, classes, min, severity }
@@ -127,9 +157,13 @@ export const labelAfterEvent = (options: Mostly = {}): ExpectSpec =>
 
 /** Fields of an expectation that are arguments or results of its builder; the rest are options. */
 const madeByBuilders =
-  'check severity columns column when is values pattern low high q classes withinMs minRatio maxRatio'.split(
+  'check severity columns column when is values pattern flags low high q classes withinMs minRatio maxRatio'.split(
     ' ',
   )
+/** Checks that do nothing without a limit. */
+const limited = new Set(['rows', 'between', 'length', 'distinct', 'mean', 'std', 'quantile', 'share'])
+
+const told = (value: unknown): string => JSON.stringify(value) ?? String(value)
 
 export function compileExpectations(specs: readonly ExpectSpec[], place: Place): Expectation[] {
   return specs.map((spec, index) => {
@@ -139,18 +173,41 @@ export function compileExpectations(specs: readonly ExpectSpec[], place: Place):
     }
     const expectation = spec(place)
     const where = `expect[${index}] (${expectation.check})`
-    if ('min' in expectation || 'max' in expectation) reportRange(place.report, where, expectation as Range)
+    reportArguments((message) => place.report(where, message), expectation)
+    reportRange(place.report, where, expectation as Range)
     reportUnknown(
       place.report,
       where,
       Object.fromEntries(Object.entries(expectation).filter(([field]) => !madeByBuilders.includes(field))),
       ['min', 'max', 'mostly'],
     )
-    const { mostly } = expectation
-    if (mostly !== undefined && !(mostly > 0 && mostly <= 1))
-      place.report(where, `mostly is a share above 0 and up to 1, not ${mostly}`)
-    if (expectation.check === 'quantile' && !(expectation.q >= 0 && expectation.q <= 1))
-      place.report(where, `a quantile from 0 to 1 is required, not ${expectation.q}`)
     return expectation
   })
+}
+
+/** Reports what the builders cannot use. A model file is run without a check of its types. */
+function reportArguments(report: (message: string) => void, expectation: Expectation): void {
+  const isName = (name: unknown) => typeof name === 'string' && name !== ''
+  for (const field of ['column', 'when', 'low', 'high'])
+    if (field in expectation) {
+      const name = expectation[field as keyof Expectation]
+      if (!isName(name)) report(`the name of a column is required, not ${told(name)}`)
+    }
+  if ('columns' in expectation) {
+    const { columns } = expectation
+    if (!Array.isArray(columns) || columns.length === 0 || !columns.every(isName))
+      report(`a list of columns is required, such as ['age'], not ${told(columns)}`)
+  }
+  if (expectation.check === 'in_set' && !(Array.isArray(expectation.values) && expectation.values.length > 0))
+    report(`a list of values is required, not ${told(expectation.values)}`)
+  const { mostly } = expectation
+  if (mostly !== undefined && !(mostly > 0 && mostly <= 1))
+    report(`mostly is a share above 0 and up to 1, not ${mostly}`)
+  if (expectation.check === 'quantile' && !(expectation.q >= 0 && expectation.q <= 1))
+    report(`a quantile from 0 to 1 is required, not ${expectation.q}`)
+  if (!limited.has(expectation.check)) return
+  const { min, max } = expectation as Range
+  if (min === undefined && max === undefined) report('min or max is required')
+  if (expectation.check === 'share' && ((min ?? 0) < 0 || (min ?? 0) > 1 || (max ?? 1) < 0 || (max ?? 1) > 1))
+    report('min and max are shares from 0 to 1')
 }

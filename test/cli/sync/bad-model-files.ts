@@ -12,7 +12,7 @@ export interface BadModelFile {
   more?: Record<string, string>
 }
 
-const words = `import { canary, category, csv, defineModel, direct, direction, exact, invariance, number, oneOf, percent, quantity, random, rowCount, yesNo } from '${modelsDirectory}define.ts'\n`
+const words = `import { between, canary, category, csv, defineModel, direct, direction, exact, invariance, number, oneOf, percent, quantity, random, rowCount, yesNo } from '${modelsDirectory}define.ts'\n`
 const parts: Record<string, string> = {
   features: `{ sepalLength: number({ unit: 'cm' }), petalLength: number() }`,
   label: `oneOf(['setosa', 'versicolor', 'virginica'], { column: 'species' })`,
@@ -162,6 +162,7 @@ export const badModelFiles: BadModelFile[] = [
       'features.sepalLength: has the fields missing, about, unit, min, max, outside, not minimum',
       'label: has no field colum: did you mean column?',
       'source: has no field keys: did you mean key?',
+      'expect[0] (rows): min or max is required',
       'expect[0] (rows): has the fields min, max, mostly, not minimum',
       'split: has the fields test, validation, not seed',
       'evaluation.evidence: has no field row: did you mean rows?',
@@ -190,6 +191,14 @@ export const badModelFiles: BadModelFile[] = [
     { features: '{ sepalLength: number(), petal_length: number() }' },
     [
       `models/data/iris.csv, line 1: there is no column "petal_length", a feature, among ${irisColumns}: rename "petalLength", or correct the name in the model file`,
+    ],
+  ),
+  changed(
+    'an expectation on a column that the file lacks',
+    'no-expected',
+    { expect: `[rowCount({ min: 1 }), between('width', { min: 0 })]` },
+    [
+      `models/data/iris.csv, line 1: there is no column "width", which expect[1] (between) names, among ${irisColumns}: rename the column, or correct the name in the model file`,
     ],
   ),
   changed(

@@ -62,6 +62,18 @@ describe('an expectation of single rows', () => {
     ['between, NaN is outside', { check: 'between', column: 'bad', min: -1e9 }, 4 / 5, false],
     ['length in characters', { check: 'length', column: 'colour', max: 4 }, 1, true],
     ['matches', { check: 'matches', column: 'plate', pattern: '^B-\\d+$' }, 4 / 5, false],
+    [
+      'matches, whatever the case',
+      { check: 'matches', column: 'plate', pattern: '^b-\\d+$', flags: 'i' },
+      4 / 5,
+      false,
+    ],
+    [
+      'matches, as JavaScript does',
+      { check: 'matches', column: 'plate', pattern: '^B\\-\\d+$', flags: '' },
+      4 / 5,
+      false,
+    ],
     ['ordered', { check: 'ordered', low: '_event_at', high: '_known_at' }, 4 / 5, false],
     ['ordered dates and times', { check: 'ordered', low: 'from', high: 'until' }, 3 / 4, false],
     ['ordered times of zones', { check: 'ordered', low: 'left', high: 'came' }, 2 / 5, false],
