@@ -3,6 +3,7 @@ import { WorkflowIdConflictPolicy, type Client } from '@temporalio/client'
 import {
   alertsWorkflowId,
   eraseWorkflowId,
+  modelChangedSignal,
   monitorWorkflowId,
   queueWorkflowId,
   type EraseRequest,
@@ -59,6 +60,18 @@ export async function startStanding(
 
 export const startMonitor = (client: Client, model: string, taskQueue: string): Promise<void> =>
   startStanding(client, monitorOf(model), taskQueue)
+
+/** Starts the monitor, or tells the running one that the model file has changed. */
+export async function startOrWakeMonitor(client: Client, model: string, taskQueue: string): Promise<void> {
+  const { workflowId, type, request } = monitorOf(model)
+  await client.workflow.signalWithStart(type, {
+    workflowId,
+    taskQueue,
+    args: [request],
+    signal: modelChangedSignal,
+    signalArgs: [],
+  })
+}
 
 export const startAlerts = (client: Client, taskQueue: string): Promise<void> =>
   startStanding(client, dispatch, taskQueue)

@@ -163,6 +163,9 @@ export const sweepProgress = defineQuery<SweepProgress>('sweep')
 // monitor
 
 /** One monitor per model. */
+/** The model file has changed, and with it perhaps the length of a window. */
+export const modelChangedSignal = defineSignal('modelChanged')
+
 export const monitorWorkflowId = (model: string): string => `monitor/${model}`
 
 export interface MonitorRequest {

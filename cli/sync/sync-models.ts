@@ -27,7 +27,7 @@ import {
   syncTriggers,
   type ListedSchedules,
 } from '../../temporal/schedules.ts'
-import { startAlerts, startMonitor } from '../../temporal/standing-workflows.ts'
+import { startAlerts, startMonitor, startOrWakeMonitor } from '../../temporal/standing-workflows.ts'
 import { monitorWorkflowId } from '../../workflows/messages.ts'
 import { ensureSearchAttributes } from './search-attributes.ts'
 import { syncViews } from './sync-views.ts'
@@ -91,7 +91,8 @@ export async function syncModels(core: {
       const applied = batch.flat()
       const changed = await upsertModels(store, applied)
       await inParallel(applied, async ({ name }) => {
-        if (!open.has(monitorWorkflowId(name))) await startMonitor(client, name, taskQueue)
+        if (changed.includes(name)) await startOrWakeMonitor(client, name, taskQueue)
+        else if (!open.has(monitorWorkflowId(name))) await startMonitor(client, name, taskQueue)
         if (removed.has(name) || hasPausedSchedule(listed, name)) await resumeReturned(client, name, listed)
       })
       for (const { name, schedule } of applied) {

@@ -2,7 +2,7 @@
 import { WorkflowNotFoundError } from '@temporalio/client'
 import sql from 'sql-template-tag'
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
-import { startMonitor } from '../../temporal/standing-workflows.ts'
+import { startMonitor, startOrWakeMonitor } from '../../temporal/standing-workflows.ts'
 import { defaultGatePolicy } from '../../domain/evaluation/policy.ts'
 import { defaultMonitorPolicy, type MonitorPolicy } from '../../domain/monitoring/policy.ts'
 import { listAlerts } from '../../store/monitoring/alerts.ts'
@@ -108,6 +108,24 @@ describe('a monitor', () => {
       expect(toMs - fromMs).toBe(monitor.everyMs)
       if (index > 0) expect(fromMs).toBe(ends[index - 1]!.toMs)
     }
+    await handle().terminate('the end')
+  })
+
+  it('looks at once when the model file has changed, for a shorter window', async () => {
+    const setEvery = (everyMs: number) =>
+      core.store.query(sql`
+        update models set definition = jsonb_set(definition, '{monitor,everyMs}', ${everyMs}::text::jsonb) where name = ${model}`)
+    await setEvery(hour)
+    await start()
+    const isAsleep = async () =>
+      (await handle().fetchHistory()).events?.some(
+        ({ timerStartedEventAttributes }) => timerStartedEventAttributes,
+      )
+    await until(async () => (await isAsleep()) === true, 'a monitor that sleeps')
+    expect(await windows()).toEqual([])
+    await setEvery(500)
+    await startOrWakeMonitor(core.client, model, core.config.taskQueues.control)
+    await seen(2)
     await handle().terminate('the end')
   })
 
