@@ -90,8 +90,10 @@ export async function syncModels(core: {
       })
       const applied = batch.flat()
       const changed = await upsertModels(store, applied)
-      await inParallel(applied, async ({ name }) => {
-        if (changed.includes(name)) await startOrWakeMonitor(client, name, taskQueue)
+      await inParallel(applied, async ({ name, definition }) => {
+        const before = stored.get(name)?.definition.monitor?.everyMs
+        if (before !== undefined && before !== definition.monitor?.everyMs)
+          await startOrWakeMonitor(client, name, taskQueue)
         else if (!open.has(monitorWorkflowId(name))) await startMonitor(client, name, taskQueue)
         if (removed.has(name) || hasPausedSchedule(listed, name)) await resumeReturned(client, name, listed)
       })
