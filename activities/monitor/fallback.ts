@@ -2,6 +2,7 @@
 import type { ModelDefinition } from '../../domain/model-definition.ts'
 import { findRollbackTarget } from '../../store/registry/champions.ts'
 import { findKillSwitch, writeKillSwitch } from '../../store/serving/kill-switches.ts'
+import { observedStage } from '../../domain/release/state.ts'
 import { findOpenRelease } from '../../store/release/releases.ts'
 import type { Deps } from '../deps.ts'
 
@@ -18,7 +19,7 @@ export async function activateFallback(
   const flag = await findKillSwitch(store, model)
   if (flag !== undefined && flag.serve !== 'normal') return false
   const release = await findOpenRelease(store, model)
-  if (release?.state.stage === 'probation' && release.state.version === champion) return false
+  if (release?.state.version === champion && observedStage(release.state) === 'probation') return false
   const isPreviousNeeded = fallback.kind === 'previous' && fallback.otherwise === undefined
   if (isPreviousNeeded && (await findRollbackTarget(store, { model, from: champion })) === undefined)
     return false

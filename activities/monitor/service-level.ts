@@ -10,7 +10,7 @@ import {
 import { resolveAlert, upsertAlert } from '../../store/monitoring/alerts.ts'
 import type { Champion } from '../../store/registry/champions.ts'
 import { findRanges, findWindow } from '../../store/serving/feature-counts.ts'
-import { readService } from '../../store/monitoring/monitor-windows.ts'
+import { countVersionRequests, readService } from '../../store/monitoring/monitor-windows.ts'
 import type { Span } from '../../store/monitoring/span.ts'
 import { getVersion } from '../../store/registry/versions.ts'
 import type { Deps } from '../deps.ts'
@@ -26,12 +26,14 @@ export async function checkServiceLevel(
   // The counts that began in the window; hourly unless the version says otherwise.
   const everyMs = profile?.everyMs ?? defaultCountMs
   const counted = { model, version, fromMs: Math.floor(fromMs / everyMs) * everyMs, toMs }
+  const sinceMs = Date.parse(since)
   const facts: ServiceFacts = {
     ...(await readService(store, span)),
+    champion: await countVersionRequests(store, { model, version, fromMs: Math.max(fromMs, sinceMs), toMs }),
     windowMs: toMs - fromMs,
     missing: profile === undefined ? {} : await readMissing(store, counted, profile),
     outside: await readOutside(store, counted),
-    championMs: Math.max(0, toMs - Date.parse(since)),
+    championMs: Math.max(0, toMs - sinceMs),
   }
   const report = judge(facts, policy.service, policy.cost)
   for (const { code, severity, message, values } of report.findings)

@@ -7,7 +7,7 @@ import type { Manifest } from '../../domain/model/manifest.ts'
 import type { BreakerCounts } from '../../domain/serving/circuit-breaker.ts'
 import { holdbackEvidence, scoredAlike, type HoldbackEvidence } from '../../domain/canary/holdback.ts'
 import type { CountedTick, Observation } from '../../domain/release/evidence-builder.ts'
-import type { ReleaseState } from '../../domain/release/state.ts'
+import { observedStage, type ReleaseState } from '../../domain/release/state.ts'
 import { hasHoldbackOutcome, listReleaseAnswers } from '../../store/release/ab-answers.ts'
 import { findTicks } from '../../store/release/tick-counters.ts'
 import { countPairs, type PairCounts } from '../../store/release/shadow-pairs.ts'
@@ -185,11 +185,12 @@ async function readArms(
 /** Reads the matured outcomes of the new champion and of the holdback since the probation began. */
 function holdbackReader(
   { store }: Pick<Deps, 'store'>,
-  { id: release, model, version, baseline, stage, policy, routings }: ReleaseState,
+  state: ReleaseState,
 ): (() => Promise<HoldbackEvidence | undefined>) | undefined {
+  const { id: release, model, version, baseline, policy, routings } = state
   const { probation, limits } = policy
   const since = routings.find((each) => each.stage === 'probation')
-  if (stage !== 'probation' || !probation || !since || baseline === undefined) return undefined
+  if (observedStage(state) !== 'probation' || !probation || !since || baseline === undefined) return undefined
   if (limits.alpha.quality === undefined) return undefined
   const { holdbackBp } = probation
   // Compares each holdback user with as many champion users as the shares give.

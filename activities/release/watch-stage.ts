@@ -3,7 +3,7 @@
  * expires and every replica drops the candidate. The stage clock is in Postgres, so the next watcher resumes it.
  */
 import { pinReason, type Flag } from '../../domain/serving/kill-switch.ts'
-import type { ReleaseState } from '../../domain/release/state.ts'
+import { observedStage, type ReleaseState } from '../../domain/release/state.ts'
 import { needsApprover, type Verdict, type VerdictKind } from '../../domain/verdict.ts'
 import { recordObservation } from '../../store/release/decisions.ts'
 import { readSimulatedOutage } from '../../store/release/drills.ts'
@@ -63,7 +63,7 @@ export const watch =
         return staleReport(deps, given, reason)
       }
       const { everyMs } = state.policy.watch
-      const stage = state.stage === 'awaiting_decision' ? (state.undecidedStage ?? state.stage) : state.stage
+      const stage = observedStage(state)
       const observe = createObserver(deps, state, externalReader(deps, state))
       const isTemporalReachable = createTemporalReachability()
       let written = ''

@@ -14,6 +14,8 @@ export interface ServiceFacts {
   requests: number
   errors: number
   invalid: number
+  /** The requests of the champion since it became champion, and how many of them failed. A canary, or the version before it, may have failed. */
+  champion: { requests: number; bad: number }
   /** Upper bounds of the quantiles in microseconds; null without a request. */
   latencyUs: { p50: number; p95: number; p99: number } | null
   /** Feature → share of rows without a value, now and in training, when both are known. */
@@ -74,10 +76,8 @@ export function judgeService(facts: ServiceFacts, limits: ServiceLimits, cost?: 
     if (finding === undefined) cleared.push(code)
     else findings.push(finding)
   }
-  if (facts.requests >= limits.minRequests) {
-    report(tooManyErrors(facts, limits), 'errors')
-    report(tooSlow(facts, limits), 'latency')
-  }
+  if (facts.champion.requests >= limits.minRequests) report(tooManyErrors(facts.champion, limits), 'errors')
+  if (facts.requests >= limits.minRequests) report(tooSlow(facts, limits), 'latency')
   const isMeasured = (features: Record<string, { rows: number }>) =>
     Object.values(features).some(({ rows }) => rows >= limits.minRequests)
   if (isMeasured(facts.missing)) report(tooMuchMissing(facts, limits), 'missing')
@@ -90,15 +90,17 @@ export function judgeService(facts: ServiceFacts, limits: ServiceLimits, cost?: 
   return { findings, cleared, judge: serviceJudge }
 }
 
-function tooManyErrors(facts: ServiceFacts, limits: ServiceLimits): ServiceFinding | undefined {
-  const bad = facts.errors + facts.invalid
-  const rate = bad / facts.requests
+function tooManyErrors(
+  { requests, bad }: ServiceFacts['champion'],
+  limits: ServiceLimits,
+): ServiceFinding | undefined {
+  const rate = bad / requests
   if (rate <= limits.errorWarn) return undefined
   const isAlarm = rate > limits.errorAlarm
   const limit = isAlarm ? limits.errorAlarm : limits.errorWarn
   const severity = isAlarm ? 'critical' : 'warning'
-  const message = `${groupedDigits(bad)} of ${groupedDigits(facts.requests)} requests failed: ${percent(rate)} > ${percent(limit)}`
-  return { code: 'errors', severity, message, values: { bad, requests: facts.requests, rate, limit } }
+  const message = `${groupedDigits(bad)} of ${groupedDigits(requests)} requests failed: ${percent(rate)} > ${percent(limit)}`
+  return { code: 'errors', severity, message, values: { bad, requests, rate, limit } }
 }
 
 function tooSlow({ latencyUs }: ServiceFacts, limits: ServiceLimits): ServiceFinding | undefined {

@@ -15,7 +15,7 @@ import { disagreementCode, type DisagreementEvidence } from '../canary/disagreem
 import { scoreShiftCode } from '../canary/score-shift.ts'
 import type { HoldbackEvidence } from '../canary/holdback.ts'
 import type { ArmCounts, CanaryEvidence, CanaryTick } from '../canary/evidence.ts'
-import { isBreakGlass, stepsOf, watchedPolicy, type ReleaseState } from './state.ts'
+import { isBreakGlass, observedStage, stepsOf, watchedPolicy, type ReleaseState } from './state.ts'
 
 /** The counts of one version and arm in one tick of one generation, over all replicas. */
 export interface CountedTick extends ArmCounts {
@@ -137,7 +137,7 @@ export function canaryEvidenceOf(
     .filter((tick) => tick.startMs >= startedMs)
     .reduce((sum, tick) => sum + (lengthMs.get(tick.startMs) ?? 0), 0)
   const policy = watchedPolicy(state)
-  const stage = state.stage === 'awaiting_decision' ? state.undecidedStage : state.stage
+  const stage = observedStage(state)
   const steps = stepsOf(state)
   const last = steps.at(-1)
   const nextShareBp = stage === 'canary' ? state.policy.stages[state.stageIndex + 1]?.shareBp : undefined

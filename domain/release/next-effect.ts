@@ -2,7 +2,7 @@
  * Derives the next effect of a release from its state alone, so that a worker that takes over continues where the previous one
  * stopped.
  */
-import { isBreakGlass, isWarming, watchedPolicy, type ReleaseState } from './state.ts'
+import { isBreakGlass, isWarming, observedStage, watchedPolicy, type ReleaseState } from './state.ts'
 import { totalBp, type Route, type RouteArm } from '../serving/route.ts'
 
 /** While `key` stays the same, the running step is still the right one. */
@@ -80,7 +80,7 @@ export function routePlan(state: ReleaseState): RoutePlan | undefined {
     arms: [{ arm: 'champion', version: champion, shareBp: totalBp }],
     proven: champion,
   })
-  const stage = state.stage === 'awaiting_decision' ? state.undecidedStage : state.stage
+  const stage = observedStage(state)
   const { targeted: chosen } = state.policy
   // Targeted callers keep the candidate until the release ends: no stage moves a caller back.
   const targeted = state.strategy === 'canary' && chosen ? { version, target: chosen.target } : undefined

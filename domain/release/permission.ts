@@ -8,6 +8,7 @@ import { withFacts, type OpenedFacts } from './facts.ts'
 import {
   commandRoles,
   isBreakGlass,
+  observedStage,
   promotesByProof,
   stepsOf,
   type CommandName,
@@ -64,11 +65,8 @@ export function supported(given: ReleaseState, record: ReleaseRecord): ReleaseSt
   return { ...state, shareBp: step?.policy.shareBp ?? state.shareBp, approvals, breakGlass }
 }
 
-const stageOf = ({ stage, undecidedStage }: ReleaseState): ReleaseStage =>
-  stage === 'awaiting_decision' ? (undecidedStage ?? stage) : stage
-
 const isAt = (step: Step, state: ReleaseState): boolean =>
-  step.stage === stageOf(state) && step.stageIndex === state.stageIndex
+  step.stage === observedStage(state) && step.stageIndex === state.stageIndex
 
 /** Whether a statement was signed by an approver, for these digests, in time. */
 function counts(state: ReleaseState, { command, role, isValid, seen, ...said }: SignedStatement): boolean {
@@ -112,7 +110,7 @@ function glassOf(state: ReleaseState, { statements }: ReleaseRecord): ReleaseSta
 
 /** Why the recorded rows do not allow the routing of this stage, or the promotion; undefined when they do. */
 export function issueOfRoute(state: ReleaseState, record: ReleaseRecord): string | undefined {
-  const stage = stageOf(state)
+  const stage = observedStage(state)
   if (stage === 'probation') return record.promoted ? undefined : 'the promotion is not recorded'
   const steps = stepsOf(state)
   const at = stage === 'promoting' ? steps.length : steps.findIndex((each) => isAt(each, state))

@@ -286,6 +286,13 @@ export const isBreakGlass = (state: Pick<ReleaseState, 'breakGlass' | 'promoted'
 export const promotesByProof = ({ policy }: Pick<ReleaseState, 'policy'>): boolean =>
   (policy.whenPassed ?? 'promote') === 'promote' && policy.limits.nonInferiority !== undefined
 
+/** The stage whose evidence counts: while a person decides about a stage, that stage. */
+export const observedStage = ({
+  stage,
+  undecidedStage,
+}: Pick<ReleaseState, 'stage' | 'undecidedStage'>): ReleaseStage =>
+  stage === 'awaiting_decision' ? (undecidedStage ?? stage) : stage
+
 /** The minimum time, minimum requests and deadline of the observed stage; undefined in other stages. */
 export function watchedPolicy(
   state: Pick<
@@ -295,7 +302,7 @@ export function watchedPolicy(
 ): Omit<StagePolicy, 'shareBp'> | undefined {
   const required = (policy: Omit<StagePolicy, 'shareBp'> | undefined) =>
     policy && isBreakGlass(state) ? { ...policy, minMs: 0 } : policy
-  switch (state.stage === 'awaiting_decision' ? state.undecidedStage : state.stage) {
+  switch (observedStage(state)) {
     case 'shadow':
       return required(state.policy.shadow)
     case 'targeted':

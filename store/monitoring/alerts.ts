@@ -75,19 +75,17 @@ export const resolveAlertById = (database: Database, id: number) =>
 export const findAlert = (database: Database, id: number) =>
   rowsFrom(database).find<Alert>(sql`select * from alerts where id = ${id}`)
 
-/** Alerts that stop a probation: failing responses, quality below the floor, or lost quality. Warnings do not count. */
-export async function findAlarmAgainst(
+/** Lists the alerts that stop a probation: failing responses, quality below the floor, lost quality, or other answers than in training. Warnings do not count. */
+export const listAlarmsAgainst = (
   database: Database,
   { model, version }: { model: string; version: string },
-): Promise<{ id: number; kind: AlertKind; message: string } | undefined> {
-  const [row] = await database.query<{ id: number; kind: AlertKind; message: string }>(prepared`
+) =>
+  rowsFrom(database).list<Pick<Alert, 'id' | 'kind' | 'message'>>(prepared`
     select id, kind, message from alerts
     where dedupe_key in (${`quality_floor/${model}`}, ${`service/${model}/errors`}, ${`quality/${model}`}, ${`skew/${model}`})
       and resolved_at is null
       and severity = 'critical' and evidence ->> 'version' = ${version}
-    order by id limit 1`)
-  return row
-}
+    order by id`)
 
 export const listOpenAlertKeys = (
   database: Database,

@@ -6,7 +6,7 @@ import { rowsFrom } from '../database/from-row.ts'
 import type { Database } from '../postgres.ts'
 import { iso, type Span, type VersionSpan } from './span.ts'
 
-export type ServiceCounts = Omit<ServiceFacts, 'missing' | 'outside' | 'championMs' | 'windowMs'>
+export type ServiceCounts = Omit<ServiceFacts, 'missing' | 'outside' | 'champion' | 'championMs' | 'windowMs'>
 
 /** The counts of all arms that serve callers. Ages count from the end of the window. */
 export async function readService(database: Database, { model, fromMs, toMs }: Span): Promise<ServiceCounts> {

@@ -87,7 +87,7 @@ async function judged(change: Partial<MonitorPolicy> = {}) {
   )
 }
 const told = async () => (await listAlerts(store, { model, open: true })).map(({ kind }) => kind).sort()
-const answered = (requests: number) =>
+const answered = (requests: number, change: object = {}) =>
   writeTicks(store, {
     replica: 'r1',
     ticks: [
@@ -105,6 +105,7 @@ const answered = (requests: number) =>
         slow95: 0,
         slow99: 0,
         latency: { 900: requests },
+        ...change,
       },
     ],
   })
@@ -124,6 +125,22 @@ it('the service level reports numbers outside their limits, separately from miss
   await serve(Array.from({ length: 400 }, () => ({ age: 40 })))
   await judged()
   expect(await told()).toEqual([])
+})
+
+it('the service level does not charge the champion with failures of a canary, or of the version before it', async () => {
+  const since = (iso: number) =>
+    store.query(sql`update champions set since = ${new Date(iso).toISOString()} where model = ${model}`)
+  await since(fromMs + 1_800_000)
+  await answered(300, { errors: 100 })
+  await answered(300, { version: `${model}_v9.0.0`, arm: 'canary', errors: 300, tickMs: toMs - 60_000 })
+  await answered(300, { tickMs: toMs - 30_000 })
+  const { facts, report } = await judged()
+  expect(facts).toMatchObject({ requests: 900, errors: 400, champion: { requests: 300, bad: 0 } })
+  expect(report.cleared).toContain('errors')
+  await since(fromMs)
+  expect((await judged()).report.findings).toMatchObject([
+    { code: 'errors', severity: 'critical', message: '100 of 600 requests failed: 16.67 % > 2 %' },
+  ])
 })
 
 it('the service level uses the live replica with the highest consumption', async () => {

@@ -10,6 +10,7 @@ const healthy: ServiceFacts = {
   requests: 1_000,
   errors: 4,
   invalid: 6,
+  champion: { requests: 1_000, bad: 10 },
   latencyUs: { p50: 900, p95: 200_000, p99: 900_000 },
   missing: { age: { share: 0.05, reference: 0.01, rows: 1_000 } },
   requestAgeMs: 1_000,
@@ -35,12 +36,12 @@ describe('a window of serving', () => {
   it.each<[string, Partial<ServiceFacts>, string]>([
     [
       'failed more than once in a hundred',
-      { errors: 5 },
+      { champion: { requests: 1_000, bad: 11 } },
       'warning errors: 11 of 1,000 requests failed: 1.1 % > 1 %',
     ],
     [
       'failed more than twice in a hundred',
-      { invalid: 17 },
+      { champion: { requests: 1_000, bad: 21 } },
       'critical errors: 21 of 1,000 requests failed: 2.1 % > 2 %',
     ],
     [
@@ -110,7 +111,7 @@ describe('a window of serving', () => {
   })
 
   it('does not evaluate rates and latency over few requests', () => {
-    const { findings, cleared } = judged({ requests: 199, errors: 199 })
+    const { findings, cleared } = judged({ requests: 199, champion: { requests: 199, bad: 199 } })
     expect(findings).toEqual([])
     expect(cleared).not.toContain('errors')
     expect(cleared).not.toContain('latency')

@@ -1,0 +1,54 @@
+/** Tests which alarms of the monitor end a probation. */
+import { afterAll, beforeAll, beforeEach, expect, it } from 'vitest'
+import { findAlarm } from '../../../activities/release/monitor-alarm.ts'
+import type { HoldbackEvidence } from '../../../domain/canary/holdback.ts'
+import { openingState, type ReleaseState } from '../../../domain/release/state.ts'
+import { upsertAlert } from '../../../store/monitoring/alerts.ts'
+import type { Store } from '../../../store/postgres.ts'
+import { releaseFacts } from '../../support/release/releases.ts'
+import { migratedDatabase, openPatientStore, uniqueName } from '../../support/servers/servers.ts'
+
+let store: Store
+let state: ReleaseState
+beforeAll(async () => {
+  store = openPatientStore(await migratedDatabase())
+})
+afterAll(() => store?.close())
+beforeEach(() => {
+  const model = uniqueName('model')
+  const opened = openingState({ ...releaseFacts, id: `rel_${model}`, model }, 0)
+  state = { ...opened, stage: 'probation', promoted: true }
+})
+const raise = (kind: 'quality_lost' | 'quality_floor' | 'serving_skew', key: string) =>
+  upsertAlert(store, {
+    dedupeKey: `${key}/${state.model}`,
+    severity: 'critical',
+    kind,
+    message: kind,
+    evidence: { version: state.version },
+  })
+const found = async (holdback?: HoldbackEvidence) =>
+  (await findAlarm({ store }, state, holdback))?.values['kind']
+/** The previous champion is as bad. */
+const asBad = {
+  candidate: { total: 500, loss: 100 },
+  control: { total: 500, loss: 100 },
+} as unknown as HoldbackEvidence
+
+it('an alarm counts while a person decides about the probation, and not before a promotion', async () => {
+  await raise('quality_lost', 'quality')
+  expect(await found()).toBe('quality_lost')
+  state = { ...state, stage: 'awaiting_decision', undecidedStage: 'probation' }
+  expect(await found()).toBe('quality_lost')
+  state = { ...state, undecidedStage: 'canary', promoted: false }
+  expect(await found()).toBeUndefined()
+})
+
+it('lost quality that the holdback excuses hides no other alarm', async () => {
+  await raise('quality_lost', 'quality')
+  await raise('quality_floor', 'quality_floor')
+  expect(await found()).toBe('quality_lost')
+  expect(await found(asBad)).toBeUndefined()
+  await raise('serving_skew', 'skew')
+  expect(await found(asBad)).toBe('serving_skew')
+})
