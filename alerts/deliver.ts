@@ -119,6 +119,7 @@ const factsOf = ({ severity, model, kind, evidence, ...times }: Alert): AlertFac
   severity,
   model,
   raisedMs: Date.parse(times.raisedAt),
+  worstMs: msOf(times.worstSince),
   acknowledgedMs: msOf(times.acknowledgedAt),
   resolvedMs: msOf(times.resolvedAt),
   isReleaseNews: releaseNews.has(kind),

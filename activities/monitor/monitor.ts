@@ -240,11 +240,12 @@ async function findTrigger(
   cooldown: TriggerPolicy,
 ): Promise<StoredTrigger | undefined> {
   const { model, version: champion, toMs: windowEndMs, driftAlarms, measured } = found
-  const { newRows, trainingRows } = await countNewRows(store, model)
+  const { newRows, trainingRows, lastTrainingMs } = await countNewRows(store, model)
   const { baseline = null, level = 'insufficient' } = measured ?? {}
   const quality =
     measured && level !== 'insufficient' && baseline !== null ? { ...measured, baseline } : undefined
-  const rows = newRows === null || trainingRows === null ? {} : { newMaturedRows: newRows, trainingRows }
+  const rows =
+    newRows === null || trainingRows === null ? {} : { newMaturedRows: newRows, trainingRows, lastTrainingMs }
   const [trigger] = findTriggers({ model, champion, windowEndMs, driftAlarms, quality, ...rows }, cooldown)
   if (trigger === undefined) return undefined
   const { nowMs, trainings } = await listPastTrainings(store, { model, except: '' })

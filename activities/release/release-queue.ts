@@ -7,6 +7,7 @@ import {
   findQueued,
   findQueueEntry,
   insertQueued,
+  lockQueue,
   type QueuedRelease,
 } from '../../store/release/release-queue.ts'
 import { findRetrained } from '../../store/training/retrainings.ts'
@@ -26,11 +27,18 @@ export const enqueueRelease =
     // Derived from the run, because the entry may already have started when the activity is retried.
     const own = `que_${retraining.split('/').at(-1)!.replaceAll('-', '')}` as const
     const entry = { id: own, model, version, requestedBy, preemption: over, policy }
-    const { id } = await store.transaction(
-      async (database) => (await findQueueEntry(database, own)) ?? insertQueued(database, entry),
-    )
-    log.info({ model, version, waiting: id, over }, 'release queued')
-    return { id }
+    const queued = await store.transaction(async (database) => {
+      const known = await findQueueEntry(database, own)
+      if (known !== undefined) return known
+      await lockQueue(database, model)
+      const waiting = await findQueued(database, model)
+      if (waiting?.hotfixReason !== undefined)
+        return { refused: `the hotfix ${waiting.version} waits for its turn` }
+      return insertQueued(database, entry)
+    })
+    if ('refused' in queued) return queued
+    log.info({ model, version, waiting: queued.id, over }, 'release queued')
+    return { id: queued.id }
   }
 
 export const nextQueuedRelease =

@@ -25,6 +25,7 @@ import {
   type GateSearch,
 } from '../../domain/evaluation/input.ts'
 import { bestOf } from '../../domain/evaluation/anchor.ts'
+import { thresholdOf } from '../../domain/evaluation/policy.ts'
 import type { BatchCell } from '../../domain/validation/expectations.ts'
 import { listCells, type ColumnTable } from '../../domain/model/columns.ts'
 import { sharedOutput, type Output } from '../../domain/model/features.ts'
@@ -121,9 +122,11 @@ async function evaluateBy(
   const released = []
   for (const { version, artifactDigest } of job.anchors) {
     const answers = await askReleased(versions, artifactDigest, test, shared ?? output)
-    // A release that cannot score these rows is skipped; for the champion this is an error.
-    if (typeof answers !== 'string') released.push({ version, answers })
     await parent.yieldToEventLoop()
+    // A release that cannot score these rows is skipped; for the champion this is an error.
+    if (typeof answers === 'string') continue
+    const { output: own } = await versions.manifestOf(artifactDigest)
+    released.push({ version, answers, threshold: thresholdOf(own) })
   }
   const { slices, leakage, tests } = await withDuck(async (duck) => {
     await duck.run(`create view snapshot as select * from ${textLiteral(path)}`)
@@ -169,6 +172,7 @@ async function evaluateBy(
     challenger,
     champion: typeof champion === 'string' ? null : champion,
     anchor: anchor?.answers ?? null,
+    thresholds: { champion: given && thresholdOf(given), anchor: anchor?.threshold },
     numbers,
     baseline:
       baseline === undefined

@@ -10,6 +10,8 @@ import type { GatePolicy } from './policy.ts'
 export interface AnchorCandidate {
   version: string
   answers: ModelAnswers
+  /** Its own, of a probability. Default: that of the policy. */
+  threshold?: number
 }
 
 /** The candidate with the best primary metric; undefined when the metric is undefined for all. */
@@ -24,7 +26,8 @@ export function bestOf(
   let best: (AnchorCandidate & { value: number }) | undefined
   for (const each of asked) {
     if (unreadableAnswers(task, each.answers, rows) !== null) continue
-    const value = pointValue(statisticOf(primary, score(task, y, each.answers, policy)), rows)
+    const scored = score(task, y, each.answers, { ...policy, threshold: each.threshold ?? policy.threshold })
+    const value = pointValue(statisticOf(primary, scored), rows)
     if (value !== null && (best === undefined || sign * value > sign * best.value)) best = { ...each, value }
   }
   return best

@@ -55,7 +55,13 @@ export function judgeFairness(
   }
   if (judged.length < 2) return row
 
-  const wanted = rates.map((rate) => extremes(judged, rate))
+  const wanted = rates.map((rate) => {
+    const isCounted = countedFor(rate, challenger)
+    const rowsOf = (group: string) => values.filter((value, i) => value === group && isCounted(i)).length
+    // One positive that is wrong makes a rate of 0 in every resample.
+    const enough = judged.filter(({ group }) => rate === 'selectionRate' || rowsOf(group) >= minRateRows)
+    return extremes(enough, rate)
+  })
   const statistics: Statistic[] = wanted.map((pair, i) =>
     pair === null ? undefinedStatistic : compare(rates[i]!, pair, values, challenger),
   )
@@ -85,17 +91,28 @@ const above = (value: number | null, limit: number) => value !== null && value >
 const rates = ['selectionRate', 'tpr', 'fpr'] as const
 type Rate = (typeof rates)[number]
 
+/** A true-positive (false-positive) rate of fewer positives (negatives) is not judged. */
+const minRateRows = 10
+
+/** Whether a row counts for a rate: all rows, the positives, or the negatives. */
+const countedFor =
+  (rate: Rate, { y }: ScoredRows) =>
+  (row: number): boolean =>
+    rate === 'selectionRate' || y[row] === (rate === 'tpr' ? 1 : 0)
+
 interface Extremes {
   low: string
   high: string
   value: number
 }
 
-/** The two groups with the largest difference; null when the rate of a group is undefined. */
+/** The two groups with the largest difference, of those whose rate is defined; null with fewer than two. */
 function extremes(groups: readonly GroupRates[], rate: Rate): Extremes | null {
-  const sorted = [...groups].sort((a, b) => (a[rate] ?? 0) - (b[rate] ?? 0))
-  const [first, last] = [sorted[0]!, sorted.at(-1)!]
-  if (groups.some((group) => group[rate] === null)) return null
+  const sorted = groups
+    .filter((group) => group[rate] !== null)
+    .toSorted((one, other) => one[rate]! - other[rate]!)
+  const [first, last] = [sorted[0], sorted.at(-1)]
+  if (first === undefined || last === undefined || sorted.length < 2) return null
   const [low, high] = [first[rate]!, last[rate]!]
   const value = rate === 'selectionRate' ? ratioOf(low, high) : high - low
   return value === null ? null : { low: first.group, high: last.group, value }
@@ -107,13 +124,12 @@ function compare(
   rate: Rate,
   pair: Extremes,
   values: readonly (string | null)[],
-  { y, predicted }: ScoredRows,
+  scored: ScoredRows,
 ): Statistic {
-  const counted = (i: number) => rate === 'selectionRate' || y[i] === (rate === 'tpr' ? 1 : 0)
+  const { y, predicted } = scored
+  const counted = countedFor(rate, scored)
   const columns = [pair.low, pair.high].flatMap((group) => {
-    const member = Float64Array.from(y, (_, i) =>
-      values[i] !== null && String(values[i]) === group && counted(i) ? 1 : 0,
-    )
+    const member = Float64Array.from(y, (_, i) => (values[i] === group && counted(i) ? 1 : 0))
     return [member.map((one, i) => one * predicted[i]!), member]
   })
   return {

@@ -122,12 +122,14 @@ export function judgeGate(
   const scored = (answers: ModelAnswers) => score(policy.task, labels, answers, policy)
   const targets = input.numbers?.compared ?? policy.targets
   const truths = input.numbers === undefined ? labels : Float64Array.from(truthsOf(y, policy, targets))
-  const released = (answers: ModelAnswers) => score(policy.task, truths, answers, { ...policy, targets })
+  // Each version decides by the threshold with which it serves.
+  const released = (answers: ModelAnswers, threshold = policy.threshold) =>
+    score(policy.task, truths, answers, { ...policy, targets, threshold })
   const challenger = scored(input.challenger)
-  const champion = input.champion === null ? null : released(input.champion)
+  const champion = input.champion === null ? null : released(input.champion, input.thresholds?.champion)
   const naive = input.baseline ?? naiveAnswers(y, policy, answerWidth(input.challenger))
   const baseline = scored(naive)
-  const anchor = input.anchor ? released(input.anchor) : null
+  const anchor = input.anchor ? released(input.anchor, input.thresholds?.anchor) : null
   const repeated = input.entities !== undefined && new Set(input.entities).size < report.rows
   const entities = repeated ? input.entities : undefined
 

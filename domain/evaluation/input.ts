@@ -22,6 +22,8 @@ export interface GateInput {
   numbers?: ComparedNumbers
   /** The best release of the last 90 days, so that repeated "not worse" verdicts cannot add up. */
   anchor?: ModelAnswers | null
+  /** From which probability on champion and anchor decide for the positive class. Default: that of the policy. */
+  thresholds?: { champion?: number; anchor?: number }
   /** Predictions without a model, such as the last value. Absent: the class shares or the mean of `y`. */
   baseline?: ModelAnswers | null
   /** Declared slices, at most 50; `rows` are indices. A slice without rows fails. */

@@ -156,9 +156,15 @@ export interface GatePolicy {
   testSetUses: number
 }
 
-/** The policy with the numbers of a version. The model file may have been changed since that version was trained. */
-export const policyForOutput = (policy: GatePolicy, output: Output): GatePolicy =>
-  policy.task === 'multioutput' && output.kind === 'numbers' ? { ...policy, targets: output.names } : policy
+/** The policy with the numbers and the threshold of a version. The model file may have been changed since that version was trained. */
+export function policyForOutput(policy: GatePolicy, output: Output): GatePolicy {
+  if (policy.task === 'multioutput' && output.kind === 'numbers') return { ...policy, targets: output.names }
+  return policy.task === 'binary' ? { ...policy, threshold: thresholdOf(output) ?? policy.threshold } : policy
+}
+
+/** From which probability on a version decides for the positive class. */
+export const thresholdOf = (output: Output): number | undefined =>
+  output.kind === 'probability' ? output.threshold : undefined
 
 export function defaultGatePolicy(task: Task): GatePolicy {
   const primary = {

@@ -32,6 +32,8 @@ export interface AlertFacts {
   severity: Severity
   model?: string
   raisedMs: number
+  /** Since when it has had its highest severity; absent when it was raised with it. */
+  worstMs?: number
   acknowledgedMs?: number
   resolvedMs?: number
   /** Whether the alert is a request or the end of a release. */
@@ -72,14 +74,16 @@ export function dueNotifications(
   return channels.flatMap((channel): DeliveryRecord[] => {
     const mine = history.filter(({ channel: name }) => name === channel.name)
     const told = mine.filter(({ about }) => about === 'raised')
-    const raised = told.map(({ dueMs, sentMs }) => Math.max(dueMs, sentMs ?? dueMs))
+    const times = told.map(({ dueMs, sentMs }) => Math.max(dueMs, sentMs ?? dueMs))
     if (alert.resolvedMs !== undefined && alert.isNotice !== true) {
-      const isOwed = raised.length > 0 && !mine.some(({ about }) => about === 'resolved')
+      const isOwed = times.length > 0 && !mine.some(({ about }) => about === 'resolved')
       return isOwed ? [{ channel: channel.name, about: 'resolved', dueMs: alert.resolvedMs }] : []
     }
     if (!concerns(channel, alert)) return []
     // A channel that was unreachable gets one notification when it is back, not one per missed repetition.
     if (told.some(({ waits }) => waits === true)) return []
+    // Who was told of a warning is told again when it has become critical.
+    const raised = times.filter((atMs) => atMs >= sinceMsOf(alert))
     const dueMs = nextRaised(alert, channel, raised)
     if (dueMs !== undefined && dueMs <= nowMs) return [{ channel: channel.name, about: 'raised', dueMs }]
     const remindMs = raised.length === 0 ? undefined : reminderOf(alert, channel, nowMs)
@@ -91,6 +95,8 @@ export function dueNotifications(
     return [{ channel: channel.name, about: 'reminder', dueMs: remindMs }]
   })
 }
+
+const sinceMsOf = ({ raisedMs, worstMs }: AlertFacts): number => worstMs ?? raisedMs
 
 const concerns = (channel: Channel, { severity, model, isReleaseNews }: AlertFacts): boolean =>
   (channel.severities.includes(severity) || (isReleaseNews === true && channel.releases !== false)) &&
@@ -114,7 +120,7 @@ function reminderOf(
 function nextRaised(alert: AlertFacts, channel: Channel, raised: readonly number[]): number | undefined {
   const isRelay = channel.target.kind === 'alertmanager'
   if (alert.acknowledgedMs !== undefined && !isRelay) return undefined
-  if (raised.length === 0) return alert.raisedMs + channel.afterMs
+  if (raised.length === 0) return sinceMsOf(alert) + channel.afterMs
   if (alert.isNotice === true) return undefined
   const repeatMs = isRelay ? alertmanagerRepeatMs : channel.repeatMs
   return repeatMs === undefined ? undefined : Math.max(...raised) + repeatMs

@@ -93,12 +93,23 @@ export interface TriggerFacts {
   driftAlarms?: string[]
   /** Rows whose label became due since the champion was trained. */
   newMaturedRows?: number
+  /** When that training, or a later one without a version, began. */
+  lastTrainingMs?: number
   trainingRows?: number
 }
 
 /** The reasons for a retraining that the facts give; judgeTrigger decides on each. */
 export function findTriggers(facts: TriggerFacts, policy: TriggerPolicy = defaultTriggerPolicy): Trigger[] {
-  const { model, champion, windowEndMs, quality, driftAlarms = [], newMaturedRows, trainingRows } = facts
+  const {
+    model,
+    champion,
+    windowEndMs,
+    quality,
+    driftAlarms = [],
+    newMaturedRows,
+    trainingRows,
+    lastTrainingMs,
+  } = facts
   const found: Trigger[] = []
   const add = (reason: TriggerReason, key: string, message: string, evidence: Trigger['evidence']) =>
     found.push({ model, reason, dedupeKey: `${reason}/${model}/${champion}/${key}`, message, evidence })
@@ -117,8 +128,8 @@ export function findTriggers(facts: TriggerFacts, policy: TriggerPolicy = defaul
   }
   if (newMaturedRows !== undefined && trainingRows !== undefined && trainingRows > 0) {
     const share = newMaturedRows / trainingRows
-    // The key changes each time that this many more rows have matured.
-    const key = String(Math.floor(share / policy.newRowsShare))
+    // The key changes each time that this many more rows have matured, and with each training, which counts them anew.
+    const key = `${lastTrainingMs ?? ''}/${Math.floor(share / policy.newRowsShare)}`
     const message = `${newMaturedRows} new matured rows, ${fourDigits(100 * share)} % of the ${trainingRows} training rows`
     if (share >= policy.newRowsShare) add('labels', key, message, { newMaturedRows, trainingRows, share })
   }

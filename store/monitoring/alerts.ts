@@ -2,7 +2,7 @@
  * Stores alerts. One alert per key is open; raising it again updates its evidence. The triggers `alerts_notify_insert` and
  * `alerts_notify_update` wake the dispatch through `tenure_alerts`.
  */
-import sql from 'sql-template-tag'
+import sql, { raw } from 'sql-template-tag'
 import type { AlertKind } from '../../domain/monitoring/alert-kinds.ts'
 import { ofModels, type ModelFilter } from '../database/filter.ts'
 import { rowsFrom } from '../database/from-row.ts'
@@ -22,19 +22,34 @@ export interface NewAlert {
 export interface Alert extends NewAlert {
   id: number
   raisedAt: string
+  /** The highest severity that it has had, and since when; absent while it has the one with which it was raised. */
+  worst?: NewAlert['severity']
+  worstSince?: string
   acknowledgedAt?: string
   acknowledgedBy?: string
   resolvedAt?: string
 }
 
-/** Raises an alert, or updates the open one with the same key. Returns its id. */
+const severityOf = (column: string) => `array_position(array['info', 'warning', 'critical'], ${column})`
+const rises = raw(
+  `${severityOf('excluded.severity')} > ${severityOf('coalesce(alerts.worst, alerts.severity)')}`,
+)
+
+/**
+ * Raises an alert, or updates the open one with the same key. An alert that becomes more severe than it ever was is no longer acknowledged.
+ * Returns its id.
+ */
 export async function upsertAlert(database: Database, alert: NewAlert): Promise<number> {
   const found = await rowsFrom(database).value<number>(sql`
     insert into alerts (dedupe_key, model, severity, kind, message, evidence)
     values (${alert.dedupeKey}, ${alert.model ?? null}, ${alert.severity}, ${alert.kind}, ${alert.message},
       ${JSON.stringify(alert.evidence ?? {})})
     on conflict (dedupe_key) where resolved_at is null
-    do update set kind = excluded.kind, severity = excluded.severity, message = excluded.message, evidence = excluded.evidence
+    do update set kind = excluded.kind, severity = excluded.severity, message = excluded.message, evidence = excluded.evidence,
+      worst = case when ${rises} then excluded.severity else coalesce(alerts.worst, alerts.severity) end,
+      worst_since = case when ${rises} then now() else alerts.worst_since end,
+      acknowledged_at = case when not (${rises}) then alerts.acknowledged_at end,
+      acknowledged_by = case when not (${rises}) then alerts.acknowledged_by end
     returning id`)
   return found ?? 0
 }

@@ -33,6 +33,11 @@ export type NewQueuedRelease = Pick<
   'model' | 'version' | 'requestedBy' | 'hotfixReason' | 'policy' | 'preemption'
 > & { id?: `que_${string}` }
 
+/** Keeps other transactions from changing the queue of a model until the end of this one. */
+export async function lockQueue(database: Database, model: string): Promise<void> {
+  await database.query(sql`select pg_advisory_xact_lock(hashtext('waiting'), hashtext(${model}))`)
+}
+
 /** Queues a release and supersedes the older queued one. A repeated request is queued once. */
 export async function insertQueued(
   database: Database,
@@ -41,7 +46,7 @@ export async function insertQueued(
 ): Promise<QueuedRelease> {
   const { model, version, requestedBy, hotfixReason, policy, preemption: over } = wanted
   const { id = `que_${randomUUID().replaceAll('-', '')}` } = wanted
-  await database.query(sql`select pg_advisory_xact_lock(hashtext('waiting'), hashtext(${model}))`)
+  await lockQueue(database, model)
   const now = await findQueued(database, model)
   if (now?.version === version && now.requestedBy === requestedBy && now.hotfixReason === hotfixReason)
     return now

@@ -12,6 +12,7 @@ import { upsertAlert } from '../monitoring/alerts.ts'
 import type { Database } from '../postgres.ts'
 import {
   findChampion,
+  lockChampion,
   isRolledBack,
   listRollbackTargets,
   markVersionRolledBack,
@@ -207,7 +208,8 @@ export async function rollBackChampion(
   { model, by, reason, from: meant }: ChampionRollbackOrder,
   unfit: ReadonlyMap<string, string>,
 ): Promise<ChampionRollback | RefusedRollback> {
-  const champion = await findChampion(database, model)
+  // The monitor holds no lock of a release: a promotion may be about to change the champion.
+  const champion = await lockChampion(database, model)
   const now = await findRouting(database, model)
   if (!champion || !now) return refused('no_champion', `${model} has no champion`)
   const from = champion.version

@@ -94,26 +94,30 @@ export async function listPastTrainings(
 }
 
 /**
- * Returns how many requests got outcomes since the last training of a model began, and the row count of that training. Null if unknown:
+ * Returns when the last training of a model began, how many requests got outcomes since, and the row count of that training. Null if unknown:
  * without a training that read its rows, or for a model without outcomes.
  */
 export async function countNewRows(
   database: Database,
   model: string,
-): Promise<{ newRows: number | null; trainingRows: number | null }> {
-  const [row] = await database.query<{ rows: number; fresh: number | null }>(sql`
+): Promise<{ newRows: number | null; trainingRows: number | null; lastTrainingMs?: number }> {
+  const [row] = await database.query<{ rows: number; fresh: number | null; startedAt: Date }>(sql`
     with last as (
       select retrainings.started_at, snapshots.rows from retrainings
         join snapshots on snapshots.digest = retrainings.snapshot_digest
       where retrainings.model = ${model} order by retrainings.started_at desc limit 1
     )
-    select last.rows::float8 as rows, (
+    select last.rows::float8 as rows, last.started_at as "startedAt", (
       select nullif(count(*), 0)::float8 * 0 + count(*) filter (where arrived_at > last.started_at) from outcomes
         join predictions on predictions.id = outcomes.request_id
       where predictions.model = ${model} and revision = 1
     ) as fresh
     from last`)
-  return { newRows: row?.fresh ?? null, trainingRows: row?.rows ?? null }
+  return {
+    newRows: row?.fresh ?? null,
+    trainingRows: row?.rows ?? null,
+    lastTrainingMs: row?.startedAt.getTime(),
+  }
 }
 
 export type RetrainingEnd = Required<Pick<Retraining, 'id' | 'outcome' | 'message'>> &

@@ -29,6 +29,8 @@ const alert = schemaOfFields(
     acknowledged_at: timeField,
     acknowledged_by: textField,
     resolved_at: timeField,
+    worst: textField,
+    worst_since: timeField,
   },
 )
 export const alertAnswer = alert

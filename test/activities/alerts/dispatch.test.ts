@@ -118,6 +118,19 @@ describe('alert dispatch', () => {
     expect(got).toHaveLength(2)
   })
 
+  it('posts an acknowledged warning again when it has become critical, once', async () => {
+    tell({ name: 'chat', target: { kind: 'slack', url: `${url}/chat` } })
+    const id = await raise({ severity: 'warning' })
+    await arrived(1)
+    await acknowledgeAlert(deps.store, { id, by: 'anna' })
+    for (const severity of ['critical', 'warning', 'critical']) await raise({ severity })
+    await arrived(2)
+    expect(got[1]?.text).toContain('*CRITICAL iris')
+    expect(await acknowledgeAlert(deps.store, { id, by: 'anna' })).toMatchObject({ worst: 'critical' })
+    for (const severity of ['warning', 'critical']) await raise({ severity })
+    expect(await acknowledgeAlert(deps.store, { id, by: 'anna' })).toBeUndefined()
+  })
+
   it('signs webhook requests so that the receiver can verify them', async () => {
     tell({ name: 'hook', target: { kind: 'webhook', url: `${url}/hook`, secret } })
     const id = await raise()

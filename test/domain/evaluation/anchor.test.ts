@@ -14,6 +14,12 @@ it('the anchor is the version with the best metric on these rows, in any order',
   expect(bestOf([good, fair], y, binary)).toMatchObject({ version: 'good', value: 1 })
 })
 
+it('the anchor is chosen by what each version decides by its own threshold', () => {
+  const policy = { ...binary, primary: 'accuracy', threshold: 0.15 } as const
+  expect(bestOf([{ ...good, threshold: 0.5 }, fair], y, policy)).toMatchObject({ version: 'good', value: 1 })
+  expect(bestOf([good], y, policy)).toMatchObject({ value: 0.75 })
+})
+
 it('the anchor has the lowest metric where less is better', () => {
   const policy = defaultGatePolicy('regression')
   const near = { version: 'near', answers: answers(0, 0, 1, 1.1) }

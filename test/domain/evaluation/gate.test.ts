@@ -72,6 +72,22 @@ describe('a challenger', () => {
     expect(lows[1]! - lows[0]!).toBeLessThanOrEqual(1 / rows + 1e-12)
   })
 
+  it('is compared with what champion and anchor decide by their own thresholds', () => {
+    const accuracies = (thresholds: GateInput['thresholds']) =>
+      judge(
+        { challenger: middling, anchor: middling, thresholds },
+        { primary: 'accuracy', threshold: 0.05 },
+      ).metrics.find(({ metric }) => metric === 'accuracy')
+    const { challenger } = accuracies({})!
+    const { champion } = accuracies({ champion: 0.5 })!
+    expect(accuracies({})!.champion).toBe(challenger)
+    expect(champion!).toBeGreaterThan(challenger! + 0.1)
+    expect(
+      judge({ challenger: middling, thresholds: { champion: 0.5 } }, { primary: 'accuracy', threshold: 0.05 })
+        .verdict,
+    ).toBe('not_better')
+  })
+
   it('that is worse is not better', () => {
     expect(told({ challenger: poor })).toEqual(['not_better', 'primary_not_better'])
   })
@@ -293,6 +309,21 @@ describe('a challenger is stopped', () => {
     expect(report.reasons.map(({ code }) => code)).toContain('fairness')
     expect(report.fairness[0]!.selectionRatio.high).toBeLessThan(1)
     expect(told({ challenger: good, groups })).toEqual(['better', 'better'])
+  })
+
+  it('when it treats a group differently, whatever a group without positives says', () => {
+    // The first 120 rows of a third group have no positive, or a single one that is not found.
+    const negatives = indices((i) => y[i] === 0).slice(0, 120)
+    const [positive] = indices((i) => y[i] === 1 && i % 2 === 1)
+    const third = new Set(negatives)
+    const values = y.map((_, i) => (third.has(i) ? 'c' : i % 2 === 0 ? 'a' : 'b'))
+    const unfair = y.map((label, i) => [label === 1 ? (i % 2 === 0 ? 0.9 : 0.3) : 0.2])
+    const judgedWith = (groups: string[], challenger: number[][]) =>
+      judge({ challenger, groups: [{ attribute: 'origin', values: groups }] }).fairness[0]!
+    expect(judgedWith(values, unfair)).toMatchObject({ tprDifference: { value: 1 }, verdict: 'blocked' })
+    const fair = y.map((label, i) => [label === 1 && i !== positive ? 0.9 : 0.2])
+    const withOne = values.map((group, i) => (i === positive ? 'c' : group))
+    expect(judgedWith(withOne, fair).tprDifference).toMatchObject({ value: 0 })
   })
 
   it.each([

@@ -43,6 +43,18 @@ describe('an alert', () => {
     ])
   })
 
+  it('is sent again when it has become more severe, also where it was sent as a warning', () => {
+    const rising = (nowMs: number): AlertFacts =>
+      nowMs < 20 * minute
+        ? { ...alert, severity: 'warning', ...(nowMs >= 5 * minute && { acknowledgedMs: 5 * minute }) }
+        : { ...alert, worstMs: 20 * minute }
+    expect(tellUntil(40 * minute, [chat, pager], rising)).toEqual([
+      '0 chat raised',
+      '20 chat raised',
+      '30 pager raised',
+    ])
+  })
+
   it('is not repeated while its delivery is pending, and repeated an interval after its delivery', () => {
     const waiting: DeliveryRecord = { channel: 'pager', about: 'raised', dueMs: 10 * minute, waits: true }
     const at = (nowMs: number, told: DeliveryRecord[]) =>

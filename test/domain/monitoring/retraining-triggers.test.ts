@@ -66,11 +66,13 @@ describe('a retraining trigger', () => {
   })
 
   it('is a fifth of new matured rows, and again after as many', () => {
-    const key = (newMaturedRows: number) =>
-      findTriggers({ ...facts, newMaturedRows, trainingRows: 1_000 })[0]?.dedupeKey
+    const key = (newMaturedRows: number, lastTrainingMs = 0) =>
+      findTriggers({ ...facts, newMaturedRows, trainingRows: 1_000, lastTrainingMs })[0]?.dedupeKey
     expect(key(199)).toBeUndefined()
     expect(key(200)).toBe(key(399))
     expect(key(400)).not.toBe(key(200))
+    // A training that was not better counts the rows anew, and its next fifth is another reason.
+    expect(key(200, 5_000)).not.toBe(key(200))
     expect(findTriggers({ ...facts, newMaturedRows: 5, trainingRows: 0 })).toEqual([])
   })
 })

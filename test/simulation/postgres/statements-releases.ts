@@ -451,7 +451,7 @@ export const releaseStatements: Statements = {
       return row ? [{ watched_ms: row['watched_ms'], observed_ms: row['observed_at'] }] : []
     },
   ],
-  '89de4f34': [
+  dd1dd82d: [
     'upsertAlert',
     (query, [dedupe_key, model, severity, kind, message, evidence]) => {
       query.lock('alerts', dedupe_key as string)

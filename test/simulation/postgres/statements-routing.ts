@@ -391,7 +391,7 @@ export const routingStatements: Statements = {
       return row ? [{ ...row, at: date(row['at']) }] : []
     },
   ],
-  ed0af7cf: ['findAlarmAgainst, nothing', () => []],
+  b6027493: ['listAlarmsAgainst, nothing', () => []],
   d41aa055: ['writeFallbacks, not read here', () => []],
   ff9270b0: [
     'acknowledgeFlag',

@@ -128,7 +128,8 @@ describe('a release requested while another is open', () => {
   it('waits once when a retraining asks again after its turn has come', async () => {
     const fixtureModel = await fixture.model(quickPolicy)
     const { name: model } = fixtureModel
-    const version = await fixtureModel.register(await fixtureModel.champion())
+    const champion = await fixtureModel.champion()
+    const version = await fixtureModel.register(champion)
     const retraining = `retrain/${model}/${randomUUID()}`
     await insertRetraining(fixture.store, {
       id: retraining,
@@ -147,6 +148,18 @@ describe('a release requested while another is open', () => {
     await endQueued(fixture.store, { id, state: 'started', message: 'its turn' })
     expect(await ask()).toEqual(first)
     expect(await waited(fixtureModel)).toEqual([[version, 'started']])
+    // A hotfix that waits is not thrown out by a retraining.
+    await fixture.store.query(sql`delete from release_queue where id = ${id}`)
+    const fix = {
+      model,
+      version: 'fix',
+      requestedBy: 'anna',
+      preemption: 'none',
+      hotfixReason: 'a leak',
+    } as const
+    await fixture.store.transaction((database) => insertQueued(database, fix))
+    expect(await ask()).toEqual({ refused: 'the hotfix fix waits for its turn' })
+    expect(await waited(fixtureModel)).toEqual([['fix', 'waiting']])
   })
 
   it('by a user supersedes a release that awaits approval', async () => {
