@@ -152,14 +152,14 @@ describe('a release requested while another is open', () => {
     await fixture.store.query(sql`delete from release_queue where id = ${id}`)
     const fix = {
       model,
-      version: 'fix',
+      version: champion,
       requestedBy: 'anna',
       preemption: 'none',
       hotfixReason: 'a leak',
     } as const
     await fixture.store.transaction((database) => insertQueued(database, fix))
-    expect(await ask()).toEqual({ refused: 'the hotfix fix waits for its turn' })
-    expect(await waited(fixtureModel)).toEqual([['fix', 'waiting']])
+    expect(await ask()).toEqual({ refused: `the hotfix ${champion} waits for its turn` })
+    expect(await waited(fixtureModel)).toEqual([[champion, 'waiting']])
   })
 
   it('by a user supersedes a release that awaits approval', async () => {
