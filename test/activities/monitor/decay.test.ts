@@ -16,6 +16,7 @@ import { insertMonitorWindow } from '../../../store/monitoring/monitor-windows.t
 import { findChampion, moveChampion } from '../../../store/registry/champions.ts'
 import { writeKillSwitch } from '../../../store/serving/kill-switches.ts'
 import { insertRelease } from '../../../store/release/releases.ts'
+import { rollBackChampion } from '../../../store/release/rollback.ts'
 import { writeTicks } from '../../../store/release/tick-counters.ts'
 import { writeFeatureCounts } from '../../../store/serving/feature-counts.ts'
 import { findRouting } from '../../../store/serving/routing.ts'
@@ -25,6 +26,7 @@ import { putArtifact } from '../../support/serving/artifact.ts'
 import { seatChampion } from '../../support/serving/seed-champion.ts'
 import { openActivityDeps, type ActivityDeps } from '../../support/activity-deps.ts'
 import { uniqueName } from '../../support/servers/servers.ts'
+import { until } from '../../support/serving/serving-fixture.ts'
 
 const hour = 3_600_000
 const now = Math.floor(Date.now() / hour) * hour
@@ -362,4 +364,29 @@ it('a failing canary does not count against the champion', async () => {
   expect(
     await returnIfDecayed(deps, { ...span, champion: serving, qualityAlarm: undefined }, policy),
   ).toMatchObject({ level: 'ok', harmed: 0 })
+})
+
+it('a rollback of the monitor that meets a promotion rolls back nothing', async () => {
+  const order = { model, by: `monitor/${model}`, reason: 'it failed', from: champion }
+  let rollback: Promise<unknown> | undefined
+  await deps.store.transaction(async (database) => {
+    const move = {
+      model,
+      from: champion,
+      to: before,
+      cause: 'promotion',
+      actor: 'anna',
+      reason: 'a fix',
+    } as const
+    await moveChampion(database, move)
+    rollback = deps.store.transaction((other) => rollBackChampion(other, order, new Map()))
+    await until(async () => {
+      const waiting = await deps.store.query(
+        sql`select from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'`,
+      )
+      return waiting.length > 0
+    }, 'a rollback that waits')
+  })
+  expect(await rollback).toMatchObject({ outcome: 'refused', code: 'command_refused' })
+  expect(await serves()).toBe(before)
 })
