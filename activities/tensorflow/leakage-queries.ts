@@ -217,7 +217,8 @@ async function* categoryMeans(
         duck,
         `(select s.${label} as y, coalesce(f.mean, (select favg(${label}) from snapshot where ${part} = 'train')) as score
           from snapshot s left join (
-            select ${name} as value, favg(${label}) as mean from snapshot where ${part} = 'train' group by 1) f
+            select ${name} as value, favg(${label}) as mean from snapshot where ${part} = 'train'
+            group by 1 order by count(*) desc, 1 limit ${mostValues}) f
           on s.${name} is not distinct from f.value
           where s.${part} = 'test' and s.${label} is not null)`,
         ['y', 'score'],
