@@ -1,6 +1,6 @@
 /** Tests the columns of a CSV that a model file is checked with, where the header has names that DuckDB changes. */
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
-import { join } from 'node:path'
+import { join, relative } from 'node:path'
 import { afterAll, expect, it } from 'vitest'
 import { issueOfColumns } from '../../../cli/sync/check-columns.ts'
 import { between, csv, defineModel, direct, number, random, yesNo } from '../../../models/define.ts'
