@@ -8,8 +8,8 @@ result=0
 run() {
   local file=$1 code=0
   shift
-  # The command may be several words: npx tenure.
-  ${TENURE:-npx tenure} "$@" --json >"$CI_REPORT/$file.json" || code=$?
+  # The command may be several words: npx --no-install tenure.
+  ${TENURE:-npx --no-install tenure} "$@" --json >"$CI_REPORT/$file.json" || code=$?
   if [ "$code" -ne 0 ]; then
     echo "tenure $*: exit code $code" >&2
     [ "$result" -eq 0 ] && result=$code

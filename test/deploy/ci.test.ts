@@ -212,6 +212,25 @@ it('the workflow of docs/how-to/releases/ci.md gives the action inputs that it h
   expect(Object.keys(action.inputs)).toEqual(expect.arrayContaining(Object.keys(step!.with!)))
 })
 
+it('every job that holds a key installs the locked Tenure first, and never one from the registry', () => {
+  const read = (...path: string[]): unknown => parse(readFileSync(deploy(...path), 'utf8'))
+  const { jobs } = read('github', 'release.yml') as { jobs: Record<string, { steps: { run?: string }[] }> }
+  const { variables, ...others } = read('gitlab', 'tenure.gitlab-ci.yml') as Record<
+    string,
+    { extends?: string; before_script?: string[]; script?: string[]; TENURE?: string }
+  >
+  const ran = [
+    ...Object.values(jobs).map(({ steps }) => steps.flatMap(({ run = [] }) => run)),
+    ...Object.values(others)
+      .filter(({ script }) => script !== undefined)
+      .map((job) => [...(others[job.extends ?? '']?.before_script ?? []), ...job.script!]),
+  ]
+  expect(ran).toHaveLength(4)
+  for (const lines of ran) expect(lines[0]).toBe('npm ci')
+  const commands = [...ran.flat(), variables!.TENURE!].filter((each) => each.startsWith('npx'))
+  for (const each of commands) expect(each).toMatch(/^npx --no-install tenure\b/)
+})
+
 it('the template of GitLab keeps one note of a merge request', async () => {
   comments.clear()
   writeFileSync(join(folder, 'report.md'), '# Tenure\n')
