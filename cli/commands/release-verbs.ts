@@ -36,12 +36,15 @@ export const releaseCommands: readonly CommandSpec[] = Object.entries(verbs).map
   name: `${name} <release>`,
   summary,
   options: [
-    ['--reason <text>', 'Reason, stored in the audit log'],
+    ['--reason <text>', `Reason, ${name === 'promote-now' ? 'required, ' : ''}stored in the audit log`],
     ['--stage <stage>', 'Stage that the command is for; refused at another one'],
     ...(name === 'approve' ? [waitOption] : []),
     ...(name === 'promote-now' ? [yesOption] : []),
   ],
-  examples: [`${name} rel_01h…`, `${name} flight-delay --reason "checked with operations"`],
+  examples: [
+    `${name} rel_01h…${name === 'promote-now' ? ' --reason "the champion answers nonsense"' : ''}`,
+    `${name} flight-delay --reason "checked with operations"`,
+  ],
   async run({ terminal, api }, { args, options }) {
     const reason = { reason: options['reason'] }
     const headers = { 'idempotency-key': randomUUID() }

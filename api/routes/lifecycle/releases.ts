@@ -49,7 +49,7 @@ const commandSummaries: Readonly<Record<CommandName, string>> = {
   resume: 'Resume a paused release, or extend an inconclusive stage.',
   abort: 'Abort a release, or cancel a queued one. The champion stays.',
   rollback: 'Roll back the candidate of a release.',
-  promoteNow: 'Promote in an emergency: skip approvals and waits.',
+  promoteNow: 'Promote in an emergency: skip approvals and waits. A reason is required.',
 }
 
 const command = z.strictObject({

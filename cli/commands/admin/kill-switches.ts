@@ -39,7 +39,7 @@ export const killSwitchesGroup: CommandGroup = {
     {
       name: 'set <model> <serve>',
       summary: `Set the kill switch of a model: ${flagNames.join(', ')}`,
-      options: [['--reason <text>', 'Reason, stored in the audit log'], yesOption],
+      options: [['--reason <text>', 'Reason, required, stored in the audit log'], yesOption],
       examples: [
         'kill-switches set iris champion --reason "the canary looks wrong"',
         'kill-switches set iris fallback --reason "bad data upstream"',
