@@ -294,6 +294,16 @@ describe('a model file', () => {
     ['range', { expect: [words.rowCount({ min: 2, max: 1 })] }, 'expect[0] (rows): min 2 is above max 1'],
     ['mostly', { expect: [words.between('size', { min: 1, mostly: 0 })] }, 'expect[0] (between): mostly'],
     [
+      'mostly of all rows together',
+      { expect: [words.mean('size', { min: 1, mostly: 0.9 } as never)] },
+      'expect[0] (mean): has the fields min, max, not mostly',
+    ],
+    [
+      'mostly of classes',
+      { expect: [words.everyClass({ min: 1, mostly: 0.9 } as never)] },
+      'expect[0] (every_class): has the fields min, max, not mostly',
+    ],
+    [
       'quantile',
       { expect: [words.quantile('size', 50, { min: 1 })] },
       'expect[0] (quantile): a quantile from 0 to 1',

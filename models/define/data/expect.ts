@@ -43,11 +43,11 @@ export const rowCount = (range: Range): ExpectSpec => plain({ check: 'rows', ...
 export const rowsAsUsual =
   (ratios: { min: number; max: number }): ExpectSpec =>
   ({ report }) => {
-    const { min, max } = ratios ?? {}
+    const { min, max, ...more } = ratios ?? {}
     reportRange(report, 'expect: rowsAsUsual', { min, max })
     if (!(min >= 0) || !(max > 0))
       report('expect: rowsAsUsual', 'two ratios are required, such as { min: 0.5, max: 2 }')
-    return { check: 'rows_as_usual', minRatio: min, maxRatio: max, severity }
+    return { check: 'rows_as_usual', minRatio: min, maxRatio: max, severity, ...more }
   }
 /** Requires that the newest event is at most this old at `asOf`. */
 export const fresh =
@@ -133,11 +133,11 @@ export const everyClass =
   (rows: { min: number }): ExpectSpec =>
   ({ label, report }) => {
     const { output } = label
-    const min = rows?.min
+    const { min, ...more } = rows ?? {}
     if (!(min >= 1)) report('expect: everyClass', 'a number of rows is required, such as { min: 30 }')
     if (isOfNumbers(output)) report('expect: everyClass', 'a quantity has no classes')
     const classes = output.kind === 'classes' ? output.classes : [0, 1]
-    return { check: 'every_class', column: snapshotColumns.label, classes, min, severity }
+    return { check: 'every_class', column: snapshotColumns.label, classes, min, severity, ...more }
   }
 /** Requires that the share of rows whose label is true lies within these limits. */
 export const positiveRate = (range: Range): ExpectSpec =>
@@ -160,6 +160,10 @@ const madeByBuilders =
   'check severity columns column when is values pattern flags low high q classes withinMs minRatio maxRatio'.split(
     ' ',
   )
+/** Checks of single rows, to which `mostly` applies. */
+const ofRows = new Set(
+  'unique complete complete_when finite in_set between length matches ordered'.split(' '),
+)
 /** Checks that do nothing without a limit. */
 const limited = new Set(['rows', 'between', 'length', 'distinct', 'mean', 'std', 'quantile', 'share'])
 
@@ -179,7 +183,7 @@ export function compileExpectations(specs: readonly ExpectSpec[], place: Place):
       place.report,
       where,
       Object.fromEntries(Object.entries(expectation).filter(([field]) => !madeByBuilders.includes(field))),
-      ['min', 'max', 'mostly'],
+      ['min', 'max', ...(ofRows.has(expectation.check) ? ['mostly'] : [])],
     )
     return expectation
   })

@@ -163,7 +163,7 @@ export const badModelFiles: BadModelFile[] = [
       'label: has no field colum: did you mean column?',
       'source: has no field keys: did you mean key?',
       'expect[0] (rows): min or max is required',
-      'expect[0] (rows): has the fields min, max, mostly, not minimum',
+      'expect[0] (rows): has the fields min, max, not minimum',
       'split: has the fields test, validation, not seed',
       'evaluation.evidence: has no field row: did you mean rows?',
       'release: has no field aproval: did you mean approval?',
