@@ -56,19 +56,25 @@ export const errorTable = {
   /** A row lacks a feature of the model. */
   missing_feature: permanent(
     422,
-    "Send a value of every feature; `GET /v1/models/{model}` lists them. A feature may be null where the model file says missing: 'fill'.",
+    "Send a value of every feature; `GET /v1/models/{model}/openapi.json` lists them. A feature may be null where the model file says missing: 'fill'.",
   ),
   /** A row has a field that is not a feature of the model. */
-  unknown_feature: permanent(422, 'Remove the field; `GET /v1/models/{model}` lists the features.'),
+  unknown_feature: permanent(
+    422,
+    'Remove the field; `GET /v1/models/{model}/openapi.json` lists the features.',
+  ),
   /** The value of a feature has the wrong type. */
   wrong_type: permanent(
     422,
-    'Send the declared type of the feature; `GET /v1/models/{model}` lists the types.',
+    'Send the declared type of the feature; `GET /v1/models/{model}/openapi.json` lists the types.',
   ),
   /** A number is not finite. */
   not_finite: permanent(422, 'Send a finite number, or null for a missing value.'),
   /** A text is not among the declared values of its feature. */
-  unknown_category: permanent(422, 'Send one of the declared values; `GET /v1/models/{model}` lists them.'),
+  unknown_category: permanent(
+    422,
+    'Send one of the declared values; `GET /v1/models/{model}/openapi.json` lists them.',
+  ),
   // Authentication and limits.
   /** The request has no valid key. */
   unauthenticated: permanent(

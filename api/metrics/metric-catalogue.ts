@@ -139,8 +139,8 @@ export function metricsPage(): string {
   return [
     '# Metrics',
     '',
-    'Metrics of `/metrics` of an API process, in the Prometheus text format; any key but a predictor can read them. A dashboard and alerts',
-    'are in [deploy/](../../deploy/README.md). The default metrics of a Node process are included: `process_resident_memory_bytes`,',
+    'Metrics of `/metrics` of an API process, in the Prometheus text format. A key of a viewer, operator, approver or admin',
+    'that is not limited to some models can read them. A dashboard and alerts are in [deploy/](../../deploy/README.md). The default metrics of a Node process are included: `process_resident_memory_bytes`,',
     '`process_cpu_seconds_total`, `nodejs_eventloop_lag_p99_seconds`, `nodejs_gc_duration_seconds` and others.',
     '',
     'Labels name models, versions, arms and codes, never callers. A process reports its latest 100 versions and arms one by one,',

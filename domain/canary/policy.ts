@@ -9,7 +9,7 @@ import { policyIssues } from '../policy-issues.ts'
 import { defaultScoreShift, type ScoreShiftPolicy } from './score-shift.ts'
 import { checkAlpha, defaultAlpha, type AlphaSplit } from '../sequential/alpha-split.ts'
 
-/** The metrics compared between the two arms by K1. */
+/** The metrics compared between the two arms. */
 export type RateMetric = 'errors' | 'invalid' | 'slow95' | 'slow99'
 
 export const rateMetrics: readonly RateMetric[] = ['errors', 'invalid', 'slow95', 'slow99']
@@ -40,11 +40,11 @@ export interface SrmPolicy {
 }
 
 export interface CanaryPolicy {
-  /** r0 for errors and invalid outputs: the multiple of the control's rate that still counts as no worse. */
+  /** The multiple of the control's rate of errors and of invalid outputs that still counts as no worse. */
   errorRatio: number
-  /** r0 for slow requests. */
+  /** The same for slow requests. */
   slowRatio: number
-  /** p0 of the absolute guard: a higher share of failed requests (errors and invalid outputs) is never accepted. */
+  /** The absolute limit: a higher share of failed requests (errors and invalid outputs) is never accepted. */
   guardRate: number
   /** How the probability of a false rollback is split. */
   alpha: AlphaSplit

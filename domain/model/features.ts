@@ -6,8 +6,8 @@ export interface NumberFeature {
   /** The unit; displayed, never converted. */
   unit?: string
   /**
-   * The lower end of the expected range. Values outside are served and counted; a batch in which 10 % of the values are outside is
-   * blocked.
+   * The lower end of the expected range. Values outside are served and counted; a batch in which more than 10 % of the values are
+   * outside is blocked.
    */
   min?: number
   /** The upper end of the expected range. */

@@ -15,7 +15,7 @@ export interface ServiceLimits {
   errorAlarm: number
   /** The limit of the 95th percentile of the latency. */
   latencyP95Ms: number
-  /** The share of requests without a feature that warns, 0..1; it must also be twice the share in training. */
+  /** The share of rows without a feature that warns, 0..1; it must also be twice the share in training. */
   missingShare: number
   /** The minimum requests of a window for a rate. */
   minRequests: number
@@ -23,7 +23,7 @@ export interface ServiceLimits {
   silentMs: number
   /** The time without an outcome that alarms, while predictions continue and earlier outcomes exist. */
   outcomesMs: number
-  /** The share of requests with a number outside the limits of its feature that warns, 0..1. */
+  /** The share of rows with a number outside the limits of its feature that warns, 0..1. */
   outsideShare: number
   /** The memory limit of one replica. */
   rssMb: number
@@ -79,9 +79,9 @@ export interface MonitorPolicy {
   service: ServiceLimits
   /** Floors of the primary metric on matured outcomes. */
   quality?: {
-    /** The value that warns, from below. */
+    /** The value that warns, from below; from above where lower is better. */
     warn: number
-    /** The value that alarms, from below. */
+    /** The value that alarms, from below; from above where lower is better. */
     alarm: number
   }
   /** The importance of features for drift, on any scale: 0 warns and never alarms. Measured with each version when absent. */

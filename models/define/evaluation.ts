@@ -19,7 +19,10 @@ import type { IssueCollector } from './issues.ts'
 type OwnName = string & {}
 
 export interface EvaluationSpec {
-  /** The deciding metric. Default: `auc`, `accuracy` or `rmse`, by the kind of the label. */
+  /**
+   * The deciding metric. Default, by the label: `auc` (yesNo), `accuracy` (oneOf), `rmse` (quantity), `pinball` (quantiles), `r2`
+   * (quantities).
+   */
   primary?: GateMetric
   /** The floors that every version must reach. At least one is required, because the first version has no champion to compare with. */
   floors: Partial<Record<GateMetric | OwnName, number>>
@@ -41,7 +44,10 @@ export interface EvaluationSpec {
   leakage?: Partial<GatePolicy['leakage']>
   /** Slices of the test rows that must not get worse, at most 50: `{ name: 'evening', where: "hour >= '17'" }`. */
   slices?: readonly SliceDefinition[]
-  /** The metric that compares slices, and the loss that refuses a challenger. Default: accuracy and 0.02. */
+  /**
+   * The metric that compares slices, and the loss that refuses a challenger. Default: 0.02 of `accuracy`; of a number 2 % of the champion's
+   * `rmse`, `pinball` (quantiles) or `mae` (quantities).
+   */
   sliceLimits?: Partial<GatePolicy['slices']>
   /** The columns whose groups are compared for fairness. */
   groups?: readonly string[]

@@ -38,11 +38,11 @@ export interface MonitorSpec {
   }
   /** The limit of the 95th percentile of the latency. Default: 200 ms. */
   latencyP95?: Duration
-  /** Floors of the primary metric on matured outcomes. Default for accuracy: 0.85 and 0.8. */
+  /** Limits of the primary metric on matured outcomes. Default: 0.85 and 0.8 where that is the accuracy, else none. */
   quality?: {
-    /** Warns below this value. */
+    /** Warns below this value; above it where lower is better, such as `rmse`. */
     warn: number
-    /** Alarms below this value. */
+    /** Alarms below this value; above it where lower is better. */
     alarm: number
   }
   /**
@@ -66,7 +66,7 @@ export interface MonitorSpec {
      */
     reference?: DriftReference
   }
-  /** The limit of requests with a number outside the range of its feature, in percent. Default: 5. */
+  /** The limit of rows with a number outside the range of its feature, in percent. Default: 5. */
   outside?: number
   /** The resource limits of one replica. */
   resources?: {

@@ -114,7 +114,7 @@ export interface CanarySpec extends CommonSpec {
   requests?: number
   /** The deadline of stages without their own. Default: eight times the soak. */
   deadline?: Duration
-  /** The shadow stage before the first stage. Default: copies of all requests for the soak time. */
+  /** The shadow stage before the first stage. Default of a canary: copies of all requests for the soak time; of others none. */
   shadow?: StageSpec | 'off'
   /** The probation after 100 %: the previous champion keeps `holdback` percent as a control. */
   probation?: ProbationSpec | 'off'

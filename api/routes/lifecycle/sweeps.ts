@@ -20,7 +20,7 @@ const dimension = z.union([
 export const sweepRoutes = (deps: ApiDeps): RouteDefinition[] => [
   defineRoute('post', '/v1/models/:name/sweeps', startRoles.sweep, {
     summary:
-      'Start a sweep: train with many hyperparameters, choose by the validation rows and retrain with the best. `hyperparameters`: a list of values, or with `random` also a range {low, high}.',
+      'Start a sweep: train with many hyperparameters, choose by the validation rows and retrain with the best. `hyperparameters`: a list of values, or with `random` also a range {low, high}. At most 200 trials, 16 at once.',
     answers: { 202: 'The sweep has started' },
     answerSchema: workflowStartedAnswer,
     body: z.strictObject({

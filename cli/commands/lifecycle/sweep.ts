@@ -57,8 +57,14 @@ export const sweepCommand: CommandSpec = {
       '--grid <name=values…>',
       'Values to try (units=16,32), or a range for --random (learningRate=0.001..0.1)',
     ],
-    ['--random <n>', 'Draw this many combinations at random (default: every combination)'],
-    ['--parallel <n>', 'Trials at a time, as far as training workers are free (default: 1)'],
+    [
+      '--random <n>',
+      `Draw this many combinations at random (default: every combination); at most ${maxSweepTrials}`,
+    ],
+    [
+      '--parallel <n>',
+      `Trials at a time, as far as training workers are free (default: 1, at most ${maxSweepParallel})`,
+    ],
     ['--as-of <time>', 'Use only data known at this time (ISO 8601; default: now)'],
     ['--cancel', 'Cancel the running sweep of the model with its trials instead of starting one'],
   ],
