@@ -17,6 +17,10 @@ export type DriftReferenceMs = number | readonly number[]
 
 /** The drift settings of a model file; absent fields take the defaults. */
 export interface DriftTuning extends Partial<DriftLimits> {
+  /** The PSI from which a significant difference warns. Default: 0.1. */
+  warn?: number
+  /** The PSI from which a significant difference alarms. Default: 0.2. */
+  alarm?: number
   /** Features that are not judged. */
   exclude?: readonly string[]
   /** The limits and the reference of single features. */

@@ -26,17 +26,23 @@ export interface EvaluationSpec {
   primary?: GateMetric
   /** The floors that every version must reach. At least one is required, because the first version has no champion to compare with. */
   floors: Partial<Record<GateMetric | OwnName, number>>
-  /** The non-inferiority margin against the champion, in the primary metric. */
+  /**
+   * The non-inferiority margin against the champion, in the primary metric: a number, or `{ relative: 0.01 }` of the champion's value. Default:
+   * 0.005 of `auc`, 0.02 of `coverageError`, 1 % of the champion's `brier`, `logLoss`, `rmse`, `mae` or `pinball`, and 0.01 of the others.
+   */
   margin?: Margin
   /** Guardrail metrics, which must not be worse either. */
   guards?: readonly (GateMetric | OwnName)[]
   /** The margins of other metrics. Default of a custom metric: `{ relative: 0.01 }`. */
   margins?: Partial<Record<GateMetric | OwnName, Margin>>
-  /** Custom metrics, which guards and floors may name: `{ cost: { of: (y, answers) => …, better: 'lower' } }`. */
+  /**
+   * Custom metrics, which guards and floors may name: `{ cost: { of: (y, answers) => …, better: 'lower' } }`. `better` is `'higher'` or
+   * `'lower'`; [what `of` gets](../how-to/tune-hyperparameters.md#metrics-of-your-own). A name has up to 40 letters and digits.
+   */
   metrics?: Readonly<Record<string, MetricSpec>>
-  /** The minimum number of test rows for a verdict. */
+  /** The minimum number of test rows for a verdict. Unset fields keep their defaults. */
   evidence?: Partial<GatePolicy['evidence']>
-  /** The limits of the calibration error, or `'off'` if the output is not a probability. */
+  /** The limits of the calibration error, both fields, or `'off'`, the default where the output is not a probability. */
   calibration?: GatePolicy['calibration']
   /** The limits of differences between groups. Unset fields keep their defaults. */
   fairness?: Partial<GatePolicy['fairness']>

@@ -17,6 +17,15 @@ interface LabelOptions {
   knownAt?: string
 }
 
+interface NumberOptions {
+  /** The unit; displayed, never converted. */
+  unit?: string
+  /** The least value. The gate refuses a version that answers below it. */
+  min?: number
+  /** The largest value. The gate refuses a version that answers above it. */
+  max?: number
+}
+
 /** Defines a label with several classes: `oneOf(['setosa', 'versicolor', 'virginica'])`. */
 export function oneOf(
   classes: readonly string[],
@@ -34,7 +43,7 @@ export function yesNo(
   options: LabelOptions & {
     /** The name of true in predictions. */
     positive: string
-    /** The probability from which a prediction is positive. Default: 0.5. */
+    /** The probability from which a prediction is positive, between 0 and 1. Default: 0.5. */
     threshold?: number
     /** Predictions from one probability to the other are marked for human review: `{ from: 0.4, to: 0.6 }`. */
     review?: ProbabilityBand
@@ -46,32 +55,30 @@ export function yesNo(
 }
 
 /** Defines a label that is a number: `quantity({ unit: 'min', min: 0 })`. */
-export function quantity(
-  options: LabelOptions & { unit?: string; min?: number; max?: number } = {},
-): LabelDefinition {
+export function quantity(options: LabelOptions & NumberOptions = {}): LabelDefinition {
   const { unit, min, max, ...rest } = options
   return { column: 'label', ...rest, output: { kind: 'number', unit, min, max } }
 }
 
 /**
- * Defines a label predicted by quantiles of a number, for an interval around the value: `quantiles([0.1, 0.5, 0.9], { unit: 'min' })`. The model returns one
- * output per level; crossing quantiles are sorted.
+ * Defines a label predicted by quantiles of a number, for an interval around the value: `quantiles([0.1, 0.5, 0.9], { unit: 'min' })`, with 2 to 99 rising
+ * levels between 0 and 1. The model returns one output per level; crossing quantiles are sorted.
  */
 export function quantiles(
   levels: readonly number[],
-  options: LabelOptions & { unit?: string; min?: number; max?: number } = {},
+  options: LabelOptions & NumberOptions = {},
 ): LabelDefinition {
   const { unit, min, max, ...rest } = options
   return { column: 'label', ...rest, output: { kind: 'quantiles', levels, unit, min, max } }
 }
 
 /**
- * Defines a label of several numbers per row: `quantities(['departure_delay', 'arrival_delay'], { unit: 'min' })` names their columns. The model
+ * Defines a label of several numbers per row: `quantities(['departure_delay', 'arrival_delay'], { unit: 'min' })` names their 2 to 100 columns. The model
  * returns one output per number, in this order; predictions and outcomes name them.
  */
 export function quantities(
   columns: readonly string[],
-  options: Omit<LabelOptions, 'column'> & { unit?: string; min?: number; max?: number } = {},
+  options: Omit<LabelOptions, 'column'> & NumberOptions = {},
 ): LabelDefinition {
   const { unit, min, max, ...rest } = options
   const names = Array.isArray(columns) ? columns : [columns]

@@ -116,7 +116,7 @@ export interface CanarySpec extends CommonSpec {
   deadline?: Duration
   /** The shadow stage before the first stage. Default of a canary: copies of all requests for the soak time; of others none. */
   shadow?: StageSpec | 'off'
-  /** The probation after 100 %: the previous champion keeps `holdback` percent as a control. */
+  /** The probation after 100 %: the previous champion keeps `holdback` percent as a control. Default: `{ holdback: 5 }`. */
   probation?: ProbationSpec | 'off'
   /** Intervals and timeouts of the observation. */
   watch?: {

@@ -16,7 +16,7 @@ export type SplitSpec =
     }
 
 interface HashOptions {
-  /** The share of the test rows. */
+  /** The share of the test rows, between 0 and 1. */
   test: number
   /** The share of the validation rows, by which `fit` stops early and a sweep selects. The test rows stay the same. */
   validation?: number
@@ -47,7 +47,12 @@ export const byTime = (options: {
   /** The minimum age of an event: younger events have only early labels, which are a biased sample. */
   matured?: Duration
   /** The maximum number of rows of each part, sampled by a hash of the row. */
-  maxRows?: { train?: number; test?: number }
+  maxRows?: {
+    /** Of the training rows. Default: no limit. */
+    train?: number
+    /** Of the test rows. Default: no limit. */
+    test?: number
+  }
 }): SplitSpec => ({ kind: 'time', ...options })
 
 const timeFields = fieldNames<Omit<Extract<SplitSpec, { kind: 'time' }>, 'kind'>>({

@@ -1,7 +1,7 @@
 /** Reads types and tables from the source: the members of an interface or the entries of a table, with their comments. */
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { parseSync, type Comment, type Node } from 'oxc-parser'
+import { parseSync, type Comment, type Node, type ParamPattern } from 'oxc-parser'
 import { checkout } from '../../temporal.config.ts'
 
 export interface Member {
@@ -30,8 +30,14 @@ export interface Declarations {
   unions: ReadonlyMap<string, string[]>
   /** Tables (`export const name = { … }`), by name. */
   tables: ReadonlyMap<string, TableEntry[]>
-  /** Exported functions and constants with their comments. */
-  functions: ReadonlyMap<string, string>
+  /** Exported functions with their comments and parameters. */
+  functions: ReadonlyMap<string, DeclaredFunction>
+}
+
+export interface DeclaredFunction {
+  meaning: string
+  /** `type`: source text on one line. `members`: those of an inline object type. */
+  parameters: Member[]
 }
 
 export function readDeclarations(path: string): Declarations {
@@ -40,7 +46,7 @@ export function readDeclarations(path: string): Declarations {
   if (errors.length > 0) throw new Error(`${path}: ${errors[0]?.message}`)
   const types = new Map<string, Member[]>()
   const tables = new Map<string, TableEntry[]>()
-  const functions = new Map<string, string>()
+  const functions = new Map<string, DeclaredFunction>()
   const unions = new Map<string, string[]>()
   const source: Text = { text, comments }
   for (const statement of program.body) {
@@ -55,14 +61,14 @@ export function readDeclarations(path: string): Declarations {
       const words = wordsIn(node.typeAnnotation)
       if (words !== undefined) unions.set(node.id.name, words)
     } else if (node.type === 'FunctionDeclaration' && exported && node.id)
-      functions.set(node.id.name, commentBefore(source, statement.start))
+      functions.set(node.id.name, functionOf(source, statement.start, node.params))
     else if (node.type === 'VariableDeclaration' && exported)
       for (const { id, init } of node.declarations) {
         if (id.type !== 'Identifier' || init === null) continue
         const table = objectIn(init)
         if (table !== undefined) tables.set(id.name, entriesOf(source, table))
         if (init.type === 'ArrowFunctionExpression')
-          functions.set(id.name, commentBefore(source, statement.start))
+          functions.set(id.name, functionOf(source, statement.start, init.params))
       }
   }
   return { path, types, unions, tables, functions }
@@ -73,18 +79,42 @@ interface Text {
   comments: Comment[]
 }
 
+const functionOf = (source: Text, start: number, parameters: readonly ParamPattern[]): DeclaredFunction => ({
+  meaning: commentBefore(source, start),
+  parameters: parameters.flatMap((node): Member[] => {
+    const isAssigned = node.type === 'AssignmentPattern'
+    const target = isAssigned ? node.left : node
+    if (target.type === 'RestElement' || target.type === 'TSParameterProperty') return []
+    const type = target.typeAnnotation?.typeAnnotation
+    return [
+      {
+        name: target.type === 'Identifier' ? target.name : '',
+        optional: isAssigned || (target as { optional?: boolean }).optional === true,
+        meaning: '',
+        ...typeOf(source, type),
+      },
+    ]
+  }),
+})
+
+function typeOf(source: Text, type: Node | undefined): Pick<Member, 'type' | 'members'> {
+  if (type === undefined) return { type: '', members: [] }
+  const literal = literalIn(type)
+  return {
+    type: onOneLine(source.text.slice(type.start, type.end)),
+    members: literal === undefined ? [] : membersOf(source, literal),
+  }
+}
+
 function membersOf(source: Text, nodes: readonly Node[]): Member[] {
   return nodes.flatMap((node) => {
     if (node.type !== 'TSPropertySignature' || node.key.type !== 'Identifier') return []
-    const type = node.typeAnnotation?.typeAnnotation
-    const literal = type === undefined ? undefined : literalIn(type)
     return [
       {
         name: node.key.name,
-        type: type === undefined ? '' : onOneLine(source.text.slice(type.start, type.end)),
         optional: node.optional,
         meaning: commentBefore(source, node.start),
-        members: literal === undefined ? [] : membersOf(source, literal),
+        ...typeOf(source, node.typeAnnotation?.typeAnnotation),
       },
     ]
   })

@@ -6,10 +6,14 @@ interface Part {
   title: string
   about?: string
   file: string
-  /** Interfaces to list, each with an introduction. */
+  /** Interfaces to list, each with an introduction; `yesNo()` means the options of that function. */
   types?: readonly (readonly [type: string, before: string])[]
   /** Functions to list; 'all' means every exported one. */
   calls?: readonly string[] | 'all'
+  /** Whether the arguments of the functions are shown. */
+  isCalledWith?: true
+  /** Fields that a model file does not set. */
+  omit?: readonly string[]
 }
 
 const define = (name: string) => `models/define/${name}.ts`
@@ -23,8 +27,10 @@ const parts: readonly Part[] = [
   },
   {
     title: 'Features',
-    about: 'Names begin with a letter and have letters, digits and _ only.',
+    about:
+      'Names begin with a letter and have letters, digits and _ only. A feature that [`lookup`](#features-of-views) makes comes from a view.',
     file: 'domain/model/features.ts',
+    omit: ['from'],
     types: [
       ['NumberFeature', '`number({ … })`:'],
       ['CategoryFeature', "`category(['red', 'green'])`, or `category({ … })`:"],
@@ -48,7 +54,13 @@ const parts: readonly Part[] = [
     title: 'Label',
     file: define('label'),
     calls: ['yesNo', 'oneOf', 'quantity', 'quantities', 'quantiles', 'pinball'],
-    types: [['LabelOptions', 'All labels take:']],
+    isCalledWith: true,
+    types: [
+      ['LabelOptions', 'All labels take (`quantities` no `column`):'],
+      ['yesNo()', '`yesNo` also:'],
+      ['oneOf()', '`oneOf` also:'],
+      ['NumberOptions', '`quantity`, `quantities` and `quantiles` also:'],
+    ],
   },
   {
     title: 'Source',
@@ -66,11 +78,25 @@ const parts: readonly Part[] = [
   {
     title: 'Expectations',
     about:
-      'Each blocks the batch unless it is wrapped in `warn(…)`. Checks of columns take `{ mostly: 0.99 }`: the share of rows that must comply.',
+      'Each blocks the batch unless it is wrapped in `warn(…)`. Limits are `min`, `max` or both, and include the ends. Checks of single rows take `{ mostly: 0.99 }`: the share of rows that must comply.',
     file: define('data/expect'),
     calls: 'all',
+    isCalledWith: true,
   },
-  { title: 'Split', file: define('split'), calls: 'all' },
+  {
+    title: 'Weights',
+    file: define('data/weights'),
+    types: [['WeightsSpec', '`weights`:']],
+  },
+  {
+    title: 'Split',
+    file: define('split'),
+    calls: 'all',
+    types: [
+      ['HashOptions', '`random` and `stratified` take:'],
+      ['byTime()', '`byTime` takes:'],
+    ],
+  },
   {
     title: 'Train',
     about: '`train` receives these and returns the network.',
@@ -87,8 +113,9 @@ const parts: readonly Part[] = [
     file: define('trainer'),
     calls: ['python', 'command', 'queue'],
     types: [
-      ['ProgramOptions', 'Each takes as its last argument:'],
+      ['ProgramOptions', '`python` and `command` take as the last argument, and `queue` takes `limit` only:'],
       ['PythonOptions', '`python` also:'],
+      ['CommandTrainerOptions', '`command` also:'],
     ],
   },
   { title: 'Evaluation', file: define('evaluation'), types: [['EvaluationSpec', '']] },
@@ -114,6 +141,7 @@ const parts: readonly Part[] = [
       ['CommonSpec', 'Every strategy takes:'],
       ['CanarySpec', '`canary`, `rolling`, and the others but for the stages:'],
       ['StageOptions', 'A stage, as the second argument of `percent`:'],
+      ['ProbationSpec', '`probation`, besides `soak`, `requests` and `deadline` as in a stage:'],
       ['ApprovalSpec', '`approval`:'],
       ['ShadowSpec', '`shadow`:'],
       ['AbSpec', '`ab`:'],
@@ -158,7 +186,8 @@ const parts: readonly Part[] = [
     file: define('triggers/triggers'),
     calls: ['whenFile', 'whenWatermark', 'afterWorkflow', 'onWebhook'],
     types: [
-      ['SensorOptions', '`whenFile`, `whenWatermark` and `afterWorkflow` take:'],
+      ['TriggerOptions', 'Each takes:'],
+      ['SensorOptions', '`whenFile`, `whenWatermark` and `afterWorkflow` also:'],
       ['WatermarkOptions', '`whenWatermark`:'],
       ['WorkflowOptions', '`afterWorkflow`:'],
       ['WebhookOptions', '`onWebhook`:'],
@@ -176,7 +205,13 @@ const parts: readonly Part[] = [
     ],
   },
   { title: 'Monitor', file: define('monitor'), types: [['MonitorSpec', '']] },
-  { title: 'Fallback', file: define('fallback'), calls: ['always', 'previousChampion'] },
+  {
+    title: 'Fallback',
+    file: define('fallback'),
+    calls: ['always', 'previousChampion'],
+    isCalledWith: true,
+    types: [['FallbackOptions', 'Both take as the last argument:']],
+  },
 ]
 
 /** Exported functions that are not part of the API for model files. */
@@ -189,16 +224,29 @@ export function modelFilePage(): string {
     'Every word of a file in `models/`, from the comments of the code. [The tutorial](../tutorial.md) writes one, and',
     '[policies](policy.md) describe the result. `tenure models sync` refuses a wrong file and lists all its issues.',
     '',
-    ...parts.flatMap(({ title, about = '', file, types = [], calls = [] }) => {
+    'A model, a view and a trigger have names of up to 63 lower-case letters, digits and hyphens that begin with a letter. A',
+    "`Duration` is a number and `ms`, `s`, `min`, `h`, `d` or `week`: `'30 min'`. A type that is a link has its fields, defaults and",
+    'ranges on the page of policies.',
+    '',
+    ...parts.flatMap(({ title, about = '', file, types = [], calls = [], isCalledWith, omit = [] }) => {
       const declared = readDeclarations(file)
       return [
         `## ${title}`,
         '',
         ...(about === '' ? [] : [about, '']),
-        ...(calls.length === 0 ? [] : [markdownTable(['word', 'meaning'], callsOf(declared, calls)), '']),
+        ...(calls.length === 0
+          ? []
+          : [markdownTable(['word', 'meaning'], callsOf(declared, calls, isCalledWith)), '']),
         ...types.flatMap(([type, before]) => [
           ...(before === '' ? [] : [before, '']),
-          markdownTable(['name', 'type', 'meaning'], rowsOfTruths(membersOf(declared, type), '', type)),
+          markdownTable(
+            ['name', 'type', 'meaning'],
+            rowsOfTruths(
+              membersOf(declared, type).filter(({ name }) => !omit.includes(name)),
+              '',
+              type,
+            ),
+          ),
           '',
         ]),
       ]
@@ -206,18 +254,36 @@ export function modelFilePage(): string {
   ].join('\n')
 }
 
-function callsOf({ functions, path }: Declarations, wanted: readonly string[] | 'all'): string[][] {
+function callsOf(
+  declared: Declarations,
+  wanted: readonly string[] | 'all',
+  isCalledWith = false,
+): string[][] {
+  const { functions, path } = declared
   const names = wanted === 'all' ? [...functions.keys()].filter((name) => !behind.test(name)) : wanted
   return names.map((name) => {
-    const meaning = functions.get(name)
-    if (meaning === undefined || meaning === '')
-      throw new Error(`${path} has no ${name} with a comment that says what it is`)
-    return [markdownCode(name), meaning]
+    const { meaning = '', parameters = [] } = functions.get(name) ?? {}
+    if (meaning === '') throw new Error(`${path} has no ${name} with a comment that says what it is`)
+    const given = parameters.map((each) => argumentOf(declared, each)).join(', ')
+    return [markdownCode(isCalledWith ? `${name}(${given})` : name), meaning]
   })
 }
 
-function membersOf({ types, path }: Declarations, name: string): Member[] {
-  const found = types.get(name)
+/** An argument as one writes it: its name, or the fields of an object; `?` marks what may be left out. */
+function argumentOf(declared: Declarations, { name, type, members, optional }: Member): string {
+  const named = type
+    .replaceAll(/\{[^}]*\}/g, '')
+    .split('&')
+    .flatMap((each) => declared.types.get(/^(?:Omit<)?(\w+)/.exec(each.trim())?.[1] ?? '') ?? [])
+    .filter((each) => !type.startsWith(`Omit<`) || !type.includes(`'${each.name}'`))
+  const fields = [...members, ...named].map((each) => `${each.name}${each.optional ? '?' : ''}`)
+  return `${fields.length === 0 ? name : `{ ${fields.join(', ')} }`}${optional ? '?' : ''}`
+}
+
+function membersOf({ types, functions, path }: Declarations, name: string): Member[] {
+  const found = name.endsWith('()')
+    ? functions.get(name.slice(0, -2))?.parameters.find(({ members }) => members.length > 0)?.members
+    : types.get(name)
   if (found === undefined) throw new Error(`there is no type ${name} in ${path}`)
   return found
 }
@@ -231,10 +297,29 @@ function rowsOfTruths(members: readonly Member[], prefix: string, type: string):
     return [
       [
         markdownCode(`${name}${member.optional ? '?' : ''}`),
-        inner.length > 0 || member.type.length > 60 ? '' : markdownCode(member.type),
+        inner.length > 0 ? '' : typeText(member.type),
         member.meaning,
       ],
       ...inner,
     ]
   })
+}
+
+/** Sections of the page of policies that list the fields of a type. */
+const sections: Readonly<Record<string, string>> = {
+  GatePolicy: 'the-gate',
+  CanaryPolicy: 'the-limits',
+  QualificationLimits: 'qualification',
+  ReleasePolicy: 'release-1',
+  DrillPolicy: 'drills',
+  BusinessPolicy: 'business-value',
+  CostPolicy: 'cost',
+}
+
+/** A type of another page as a link to its fields; none when it is too long for a cell. */
+function typeText(type: string): string {
+  const [, name = '', field] = /^(?:Partial<)?(\w+)(?:\['(\w+)'\])?>?$/.exec(type) ?? []
+  const section = sections[name]
+  if (section !== undefined) return `[${markdownCode(field ?? name)}](policy.md#${section})`
+  return type.length > 60 ? '' : markdownCode(type)
 }

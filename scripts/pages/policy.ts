@@ -2,7 +2,7 @@
  * Generates the reference page of policies: meanings from the comments, defaults from the values, and ranges from the validation errors.
  */
 import { issuesOfMonitor, defaultMonitorPolicy } from '../../domain/monitoring/policy.ts'
-import { defaultGatePolicy } from '../../domain/evaluation/policy.ts'
+import { defaultGatePolicy, issuesOfGate, type GatePolicy } from '../../domain/evaluation/policy.ts'
 import { defaultQualification } from '../../domain/model/qualification.ts'
 import { issuesOfPolicy } from '../../domain/release/policy.ts'
 import { canary, compileRelease, percent } from '../../models/define/release.ts'
@@ -15,6 +15,8 @@ const files = [
   'release/policy',
   'model/qualification',
   'canary/policy',
+  'canary/score-shift',
+  'canary/disagreement',
   'canary/business-policy',
   'canary/external/external-policy',
   'sequential/alpha-split',
@@ -22,6 +24,7 @@ const files = [
   'drill',
   'evaluation/policy',
   'monitoring/policy',
+  'monitoring/drift-history',
   'monitoring/retraining-triggers',
 ]
 
@@ -70,7 +73,15 @@ const release: Whole = {
   },
   issues: issuesOfPolicy,
 }
-const evaluation: Whole = { type: 'GatePolicy', defaults: defaultGatePolicy('binary') }
+const evaluation: Whole = {
+  type: 'GatePolicy',
+  defaults: defaultGatePolicy('binary'),
+  // The issues have the names of the model file, and a colon after the field.
+  issues: (policy: GatePolicy) =>
+    issuesOfGate({ ...policy, task: 'binary' }).map((issue) =>
+      issue.replace(/^sliceLimits/, 'slices').replace(/^([\w.]+):/, '$1'),
+    ),
+}
 const monitor: Whole = {
   type: 'MonitorPolicy',
   defaults: defaultMonitorPolicy,
@@ -91,11 +102,25 @@ const chapters: readonly { title: string; about: string; whole: Whole; sections:
         at: 'stages[0]',
         about: 'Of `shadow`, `stages` and `hotfix.stages`.',
       },
+      {
+        title: 'Targeted callers',
+        type: 'TargetedPolicy',
+        at: 'targeted',
+        about:
+          'Besides `minMs`, `minRequests` and `deadlineMs` of a stage. A target is `{ header: { name, value } }`, `{ attribute: { name, value } }` or `{ routingKeys: […] }`.',
+      },
       { title: 'The probation', type: 'ProbationPolicy', at: 'probation', about: '' },
       { title: 'The watch', type: 'WatchPolicy', at: 'watch', about: '' },
       { title: 'The limits', type: 'CanaryPolicy', at: 'limits', about: 'What the canary judge tolerates.' },
       { title: 'Evidence for a promotion', type: 'PromotionPolicy', at: 'limits.promotion', about: '' },
       { title: 'Sample ratio mismatch', type: 'SrmPolicy', at: 'limits.srm', about: '' },
+      {
+        title: 'Score shift',
+        type: 'ScoreShiftPolicy',
+        at: 'limits.scoreShift',
+        about: '[How answers are compared](../judgements.md#without-outcomes) without outcomes.',
+      },
+      { title: 'Disagreement', type: 'DisagreementPolicy', at: 'limits.disagreement', about: '' },
       {
         title: 'The split of α',
         type: 'AlphaSplit',
@@ -133,6 +158,12 @@ const chapters: readonly { title: string; about: string; whole: Whole; sections:
     sections: [
       { title: 'Windows', type: 'MonitorPolicy', at: '', about: '' },
       { title: 'The limits of a service', type: 'ServiceLimits', at: 'service', about: '' },
+      {
+        title: 'Drift',
+        type: 'DriftTuning',
+        at: 'drift',
+        about: 'Periods of a reference are milliseconds before the window, a number or a list of them.',
+      },
       { title: 'Business value', type: 'BusinessPolicy', at: 'business', about: '' },
       { title: 'Cost', type: 'CostPolicy', at: 'cost', about: '' },
       { title: 'The cooldown of retraining', type: 'TriggerPolicy', at: 'cooldown', about: '' },
@@ -220,7 +251,9 @@ function rangeOf({ type, defaults, issues }: Whole, path: string): string {
   const sentence = said.slice(path.length + 1)
   const wanted =
     /it must (.+)$/.exec(sentence)?.[1] ??
-    /^(?:is |lies? |has |are among |names )?(.+?),? not (?:at )?\S+(?: ms)?$/.exec(sentence)?.[1] ??
+    /^(?:is |lies? |has |are among |names )?(.+?)(?: is required)?,? not (?:at )?\S+(?: ms)?$/.exec(
+      sentence,
+    )?.[1] ??
     sentence
   return wanted
     .replace(/^(?:be|lie|are among|and \S+ are) /, '')

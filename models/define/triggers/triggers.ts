@@ -9,7 +9,7 @@ import { fieldNames, reportUnknown } from '../fields.ts'
 import type { IssueCollector } from '../issues.ts'
 
 export interface TriggerOptions {
-  /** The name of the trigger in lists and commands. Default: its kind (`file`, `watermark`, `workflow`, `webhook`). */
+  /** The name of the trigger in lists and commands. Default: its kind (`file`, `watermark`, `workflow`, `webhook`). Two of a kind need names. */
   name?: string
 }
 
