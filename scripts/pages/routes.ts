@@ -11,6 +11,30 @@ const nothing: unknown = new Proxy(() => {}, {
   apply: () => nothing,
 })
 
+const headers = [
+  [
+    '`Idempotency-Key`',
+    'commands',
+    '1 to 150 visible ASCII characters; two API keys never share one. Within 24 hours a repetition gets the first response, and another body or route is refused with `idempotency_conflict`.',
+  ],
+  [
+    '`Idempotency-Key`',
+    'predictions',
+    'A UUID. Where [the prediction log is durable](../how-to/durable-logging.md), a repetition gets the first response.',
+  ],
+  [
+    '`x-deadline-ms`',
+    'predictions',
+    'How long the caller waits, at most 60,000 ms. A request that cannot be answered in time is not computed.',
+  ],
+  ['`x-request-id`', 'all', 'The id of the request, repeated in its response and in the log.'],
+  [
+    '`traceparent`',
+    'all',
+    "The caller's trace, as W3C defines it, where [traces are sent](../how-to/machines/opentelemetry.md).",
+  ],
+]
+
 interface Operation {
   parameters: { name: string; in: string; required: boolean; schema: Schema }[]
   requestBody?: { content: Record<string, { schema?: Schema }> }
@@ -21,6 +45,7 @@ interface Schema {
   required?: string[]
   enum?: unknown[]
   items?: Schema
+  additionalProperties?: Schema | boolean
   anyOf?: Schema[]
   oneOf?: Schema[]
   const?: unknown
@@ -36,8 +61,10 @@ export function routesPage(): string {
     '# HTTP',
     '',
     'Every route, from its declaration in `api/routes/`. `/openapi.json` tells the same to programs, and `/docs` lets one try it.',
-    'Send `Authorization: Bearer <key>`; keys are made by `tenure keys create`. Commands take an `Idempotency-Key`, under which',
-    'a repetition does nothing twice. What can go wrong stands in [errors](errors.md). Lists answer at most `limit` rows.',
+    'Send `Authorization: Bearer <key>`; keys are made by `tenure keys create`. What can go wrong stands in [errors](errors.md).',
+    'Lists answer at most `limit` rows: 1 to 1,000, by default 100 (10 values of an entity; 5 of a search, at most 20).',
+    '',
+    markdownTable(['header', 'of', 'meaning'], headers),
     '',
     ...[...groups].flatMap(([group, members]) => [
       `## ${group}`,
@@ -96,16 +123,36 @@ function bodyOf(operation: Operation | undefined): string[][] {
   return fieldsOf(schema, '')
 }
 
+/** Lists the fields of an object at any depth: `outcomes[].value` is of each entry of a list, `tags.<name>` of each entry of a record. */
 function fieldsOf(schema: Schema | undefined, prefix: string): string[][] {
-  return Object.entries(schema?.properties ?? {}).flatMap(([name, field]) => [
-    [
-      markdownCode(`${prefix}${name}`),
-      'body',
-      typeOf(field),
-      schema?.required?.includes(name) === true ? 'yes' : 'no',
-    ],
-    ...fieldsOf(field, `${prefix}${name}.`),
+  const { properties = {}, required = [] } = schema === undefined ? {} : joined(schema)
+  return Object.entries(properties).flatMap(([name, field]) => [
+    [markdownCode(`${prefix}${name}`), 'body', typeOf(field), required.includes(name) ? 'yes' : 'no'],
+    ...innerOf(field, `${prefix}${name}`),
   ])
+}
+
+function innerOf(field: Schema, name: string): string[][] {
+  const { items } = field
+  if (items !== undefined) return innerOf(items, `${name}[]`)
+  const { additionalProperties: entry } = field
+  if (typeof entry !== 'object' || Object.keys(entry).length === 0) return fieldsOf(field, `${name}.`)
+  return [[markdownCode(`${name}.<name>`), 'body', typeOf(entry), 'no'], ...innerOf(entry, `${name}.<name>`)]
+}
+
+/** One object with the fields of all alternatives; required is what each of them requires. */
+function joined(schema: Schema): Pick<Schema, 'properties' | 'required'> {
+  const choices = (schema.anyOf ?? schema.oneOf ?? []).map(joined).filter(({ properties }) => properties)
+  if (choices.length === 0) return schema
+  const names = new Set(choices.flatMap(({ properties = {} }) => Object.keys(properties)))
+  const fieldOf = (name: string): Schema => {
+    const found = choices.flatMap(({ properties }) => properties?.[name] ?? [])
+    return found.every((each) => typeOf(each) === typeOf(found[0]!)) ? found[0]! : { anyOf: found }
+  }
+  return {
+    properties: Object.fromEntries([...names].map((name) => [name, fieldOf(name)])),
+    required: [...names].filter((name) => choices.every(({ required = [] }) => required.includes(name))),
+  }
 }
 
 function typeOf(schema: Schema): string {

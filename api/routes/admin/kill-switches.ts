@@ -25,7 +25,7 @@ export const killSwitchRoutes = (deps: ApiDeps): RouteDefinition[] => [
   }),
   defineRoute('put', '/v1/kill-switches/:model', operators, {
     summary:
-      'Set the kill switch of a model: `champion` serves the champion to all traffic, `fallback` the declared fallback, `refuse` rejects requests, `normal` follows the route.',
+      'Set the kill switch of a model: `champion` serves the champion to all traffic, `fallback` the declared fallback, `refuse` rejects requests, `normal` follows the route. With `revision`, the one that the caller has seen (0 for none), a switch that was changed meanwhile stays.',
     answers: { 200: 'The switch, with the live replicas that lag behind' },
     answerSchema: killSwitchAnswer,
     body: z.strictObject({
