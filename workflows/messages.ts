@@ -1,7 +1,4 @@
-/**
- * Declares the messages of all workflows: ids, inputs, results, signals, updates and queries. The API, the command line and the
- * workflows share this file, so that their messages cannot drift apart.
- */
+/** Declares the messages of all workflows, which the API and the command line share: ids, inputs, results, signals, updates, queries. */
 import type * as sdk from '@temporalio/workflow'
 import type { DrillKind, DrillPolicy } from '../domain/drill.ts'
 import type { BatchSpec } from '../domain/model/batch-spec.ts'
@@ -163,10 +160,9 @@ export const sweepProgress = defineQuery<SweepProgress>('sweep')
 // monitor
 
 /** One monitor per model. */
-/** The model file has changed, and with it perhaps the length of a window. */
-export const modelChangedSignal = defineSignal('modelChanged')
-
 export const monitorWorkflowId = (model: string): string => `monitor/${model}`
+/** The length of a window has changed in the model file. */
+export const modelChangedSignal = defineSignal('modelChanged')
 
 export interface MonitorRequest {
   model: string

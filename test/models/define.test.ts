@@ -39,11 +39,6 @@ function issuesWith(change: object): unknown {
 describe('a model file', () => {
   it('has no issue when it is valid', () => expect(issuesWith({})).toEqual([]))
 
-  it('keeps the flags of a pattern, without those that search from a place', () => {
-    const { expectations } = define({ expect: [words.matches('note', /^b-\d+$/gi)] }).definition
-    expect(expectations).toMatchObject([{ check: 'matches', pattern: String.raw`^b-\d+$`, flags: 'i' }])
-  })
-
   it('sets its monitoring, with defaults for the rest', () => {
     const { monitor } = define({
       monitor: {
@@ -289,60 +284,6 @@ describe('a model file', () => {
       'lookback',
       { source: words.csv('a.csv', { lookback: '-1 d' as '1 d' }) },
       'source.lookback: a duration',
-    ],
-    ['expectation', { expect: [{}] }, 'expect[0]: made with'],
-    ['range', { expect: [words.rowCount({ min: 2, max: 1 })] }, 'expect[0] (rows): min 2 is above max 1'],
-    ['mostly', { expect: [words.between('size', { min: 1, mostly: 0 })] }, 'expect[0] (between): mostly'],
-    [
-      'mostly of all rows together',
-      { expect: [words.mean('size', { min: 1, mostly: 0.9 } as never)] },
-      'expect[0] (mean): has the fields min, max, not mostly',
-    ],
-    [
-      'mostly of classes',
-      { expect: [words.everyClass({ min: 1, mostly: 0.9 } as never)] },
-      'expect[0] (every_class): has the fields min, max, not mostly',
-    ],
-    [
-      'quantile',
-      { expect: [words.quantile('size', 50, { min: 1 })] },
-      'expect[0] (quantile): a quantile from 0 to 1',
-    ],
-    ['columns', { expect: [words.finite('size' as never)] }, 'expect[0] (finite): a list of columns'],
-    [
-      'no columns',
-      { expect: [words.complete([])] },
-      "expect[0] (complete): a list of columns is required, such as ['age'], not []",
-    ],
-    [
-      'column',
-      { expect: [words.mean(undefined as never, { min: 1 })] },
-      'expect[0] (mean): the name of a column',
-    ],
-    ['limit', { expect: [words.between('size', {})] }, 'expect[0] (between): min or max is required'],
-    [
-      'values',
-      { expect: [words.inSet('size', [])] },
-      'expect[0] (in_set): a list of values is required, not []',
-    ],
-    ['share', { expect: [words.positiveRate({ min: 5 })] }, 'expect[0] (share): min and max are shares'],
-    ['pattern', { expect: [words.matches('size', '^a' as never)] }, 'expect: matches: a pattern such as'],
-    [
-      'condition',
-      { expect: [words.completeWhen('size', undefined as never)] },
-      'expect: completeWhen: a condition',
-    ],
-    ['ratios', { expect: [words.rowsAsUsual(undefined as never)] }, 'expect: rowsAsUsual: two ratios'],
-    ['rows', { expect: [words.everyClass(undefined as never)] }, 'expect: everyClass: a number of rows'],
-    ['freshness', { expect: [words.fresh('soon' as '1 d')] }, 'expect: fresh: a duration'],
-    [
-      'classes of a quantity',
-      {
-        label: words.quantity(),
-        evaluation: { floors: { rmse: 1 } },
-        expect: [words.everyClass({ min: 1 })],
-      },
-      'expect: everyClass: a quantity',
     ],
     ['share', { split: words.stratified({ test: 1 }) }, 'split.test: a share between'],
     [

@@ -137,6 +137,8 @@ export const layers: Readonly<Record<string, Layer>> = {
       'store',
       'models',
       'charts',
+      // The SQL of model files is checked where a snapshot would run it.
+      'activities/data/check-sql.ts',
       'workflows/messages.ts',
       'temporal.config.ts',
       'scripts/build',
