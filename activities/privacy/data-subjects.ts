@@ -6,14 +6,15 @@ import type { ModelDefinition } from '../../domain/model-definition.ts'
 import { DomainError } from '../../domain/errors.ts'
 import { textLiteral, quotedIdentifier } from '../../domain/sql-text.ts'
 import type { Artifacts } from '../../store/artifacts.ts'
-import { listErasedSubjects } from '../../store/privacy/erased-subjects.ts'
+import { listErasedSubjects, lockErasedSubjects } from '../../store/privacy/erased-subjects.ts'
 import {
   listDueSnapshots,
   listModelSnapshots,
   markSnapshotDropped,
 } from '../../store/privacy/erased-snapshots.ts'
 import type { Database } from '../../store/postgres.ts'
-import type { SubjectKey } from '../../store/signing/subject-hash.ts'
+import { openSubjectKey, type SubjectKey } from '../../store/signing/subject-hash.ts'
+import { insertSnapshot, type Snapshot } from '../../store/training/snapshots.ts'
 import type { Deps } from '../deps.ts'
 import { withDuck, type Duck } from '../data/duckdb.ts'
 
@@ -60,6 +61,36 @@ async function expectColumn(duck: Duck, model: string, subject: string): Promise
     )
 }
 
+/**
+ * Stores a snapshot and returns true, unless its list of data subjects holds one who was erased while it was taken. Without a list it is
+ * stored.
+ */
+export async function insertUnlessErased(
+  { store, artifacts, config }: Pick<Deps, 'store' | 'artifacts' | 'config'>,
+  snapshot: Snapshot,
+  subjects: string | undefined,
+): Promise<boolean> {
+  if (subjects === undefined) {
+    await insertSnapshot(store, snapshot)
+    return true
+  }
+  const { model } = snapshot
+  const subjectKey = await openSubjectKey(config.signing.subjectKey)
+  for (;;) {
+    const erased = await listErasedSubjects(store, { model, subjectKey })
+    if (await withDuck((duck) => holdsAny(duck, artifacts, subjects, erased))) return false
+    // An erasure that follows the transaction lists this snapshot; one that came before it is searched for.
+    const isStored = await store.transaction(async (database) => {
+      await lockErasedSubjects(database, model)
+      const now = await listErasedSubjects(database, { model, subjectKey })
+      if (now.join() !== erased.join()) return false
+      await insertSnapshot(database, snapshot)
+      return true
+    })
+    if (isStored) return true
+  }
+}
+
 /** Finds the snapshots of a model that contain a subject. Snapshots without a list are returned as unknown. */
 export async function findSnapshotsOf(
   { store, artifacts }: Pick<Deps, 'store' | 'artifacts'>,
@@ -73,14 +104,22 @@ export async function findSnapshotsOf(
         found.push({ digest, holds: 'unknown' })
         continue
       }
-      const list = `read_parquet(${textLiteral(await artifacts.locate('snapshots', subjects))})`
-      const held = await duck.rows(
-        `select 1 from ${list} where subject = ${textLiteral(subjectHash)} limit 1`,
-      )
-      if (held.length > 0) found.push({ digest, holds: 'yes' })
+      if (await holdsAny(duck, artifacts, subjects, [subjectHash])) found.push({ digest, holds: 'yes' })
     }
   })
   return found
+}
+
+async function holdsAny(
+  duck: Duck,
+  artifacts: Artifacts,
+  subjects: string,
+  hashes: readonly string[],
+): Promise<boolean> {
+  if (hashes.length === 0) return false
+  const list = `read_parquet(${textLiteral(await artifacts.locate('snapshots', subjects))})`
+  const wanted = hashes.map(textLiteral).join(', ')
+  return (await duck.rows(`select 1 from ${list} where subject in (${wanted}) limit 1`)).length > 0
 }
 
 /** Deletes snapshots past their deadline; a running training keeps its snapshot for another hour. Returns their number. */

@@ -5,9 +5,10 @@ import type { LeftOut } from '../../domain/validation/expectations.ts'
 import { floodSentence } from '../../domain/validation/floods.ts'
 import { digestOfJson } from '../../store/artifacts.ts'
 import { getModel } from '../../store/registry/models.ts'
-import { insertSnapshot } from '../../store/training/snapshots.ts'
+import type { Snapshot } from '../../store/training/snapshots.ts'
 import { withSourceCopies, type SourceCopies } from '../data/source-copies.ts'
 import type { Deps } from '../deps.ts'
+import { insertUnlessErased } from '../privacy/data-subjects.ts'
 import { withHeartbeat } from '../runtime/heartbeat.ts'
 import { memoryOfJobMb } from '../runtime/memory-limit.ts'
 import { runJob } from '../runtime/run-job.ts'
@@ -32,50 +33,62 @@ export interface SnapshotResult {
  * rows.
  */
 export const takeSnapshot =
-  ({ store, artifacts, config, log }: Deps) =>
-  async ({ model: name, asOf }: SnapshotInput): Promise<SnapshotResult> => {
-    const { definition } = await getModel(store, name)
-    const { split, views } = definition
-    const { databaseUrl, readerUrl, artifactRoot, signing } = config
-    const { subjectKey } = signing
-    const take = (copies: SourceCopies) => {
-      const places = { databaseUrl, readerUrl, artifactRoot, subjectKey }
-      const job: RowsJob = { kind: 'snapshot', definition, asOf, copies, ...places }
-      return runJob<WrittenSnapshot & { source: Record<string, unknown> }>({
-        what: `the snapshot of ${name}`,
-        file: 'activities/retrain/rows-child.ts',
-        job,
-        limitMb: config.trainingMemoryMb ?? memoryOfJobMb(),
-        plainErrors: true,
-        keptFor: digestOfJson(definition),
-      })
+  (deps: Deps) =>
+  async (input: SnapshotInput): Promise<SnapshotResult> => {
+    for (;;) {
+      const taken = await takeOnce(deps, input)
+      if (taken !== undefined) return taken
+      deps.log.info({ ...input }, 'snapshot is taken again: it holds a subject erased in the meantime')
     }
-    const written = await withHeartbeat(() =>
-      withSourceCopies({ artifacts, config }, definition.source, take),
-    )
-    const { digest, bytes, parts: rows, columns, subjects, leftOut, source, served } = written
-    await withHeartbeat(() =>
-      untilStored(log, `the snapshot of ${name}`, async () => {
-        await artifacts.share('snapshots', digest)
-        if (subjects !== undefined) await artifacts.share('snapshots', subjects)
-      }),
-    )
-    await insertSnapshot(store, {
-      digest,
-      model: name,
-      asOf,
-      rows: rows.train + (rows.validation ?? 0) + rows.test,
-      bytes,
-      columns,
-      source: {
-        ...source,
-        split,
-        served,
-        floods: leftOut.floods?.map(floodSentence),
-        subjects,
-        views: views?.map(({ name, digest }) => ({ name, digest })),
-      },
-    })
-    log.info({ model: name, asOf, snapshot: digest, rows, bytes, leftOut, served }, 'snapshot taken')
-    return { digest, rows, leftOut }
   }
+
+/** Undefined if the snapshot holds a subject who was erased while it was taken. */
+async function takeOnce(
+  deps: Deps,
+  { model: name, asOf }: SnapshotInput,
+): Promise<SnapshotResult | undefined> {
+  const { store, artifacts, config, log } = deps
+  const { definition } = await getModel(store, name)
+  const { split, views } = definition
+  const { databaseUrl, readerUrl, artifactRoot, signing } = config
+  const { subjectKey } = signing
+  const take = (copies: SourceCopies) => {
+    const places = { databaseUrl, readerUrl, artifactRoot, subjectKey }
+    const job: RowsJob = { kind: 'snapshot', definition, asOf, copies, ...places }
+    return runJob<WrittenSnapshot & { source: Record<string, unknown> }>({
+      what: `the snapshot of ${name}`,
+      file: 'activities/retrain/rows-child.ts',
+      job,
+      limitMb: config.trainingMemoryMb ?? memoryOfJobMb(),
+      plainErrors: true,
+      keptFor: digestOfJson(definition),
+    })
+  }
+  const written = await withHeartbeat(() => withSourceCopies({ artifacts, config }, definition.source, take))
+  const { digest, bytes, parts: rows, columns, subjects, leftOut, source, served } = written
+  await withHeartbeat(() =>
+    untilStored(log, `the snapshot of ${name}`, async () => {
+      await artifacts.share('snapshots', digest)
+      if (subjects !== undefined) await artifacts.share('snapshots', subjects)
+    }),
+  )
+  const row: Snapshot = {
+    digest,
+    model: name,
+    asOf,
+    rows: rows.train + (rows.validation ?? 0) + rows.test,
+    bytes,
+    columns,
+    source: {
+      ...source,
+      split,
+      served,
+      floods: leftOut.floods?.map(floodSentence),
+      subjects,
+      views: views?.map(({ name, digest }) => ({ name, digest })),
+    },
+  }
+  if (!(await withHeartbeat(() => insertUnlessErased(deps, row, subjects)))) return undefined
+  log.info({ model: name, asOf, snapshot: digest, rows, bytes, leftOut, served }, 'snapshot taken')
+  return { digest, rows, leftOut }
+}

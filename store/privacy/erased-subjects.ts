@@ -33,3 +33,8 @@ export async function listErasedSubjects(
     )
   return rows.map(({ subject_hash: hash }) => hash)
 }
+
+/** Until the transaction ends, the model gets no new erasure: the row of an erasure references that of its model. */
+export async function lockErasedSubjects(database: Database, model: string): Promise<void> {
+  await database.query(sql`select from models where name = ${model} for update`)
+}

@@ -380,6 +380,34 @@ describe('snapshots after an erasure', () => {
     expect((await receipt(id))['snapshots']).toMatchObject([{ dropped_at: expect.any(String) }, {}])
   })
 
+  it('exclude a subject whose erasure ends while the snapshot is taken', async () => {
+    const { deps, store } = core
+    const take = (artifacts = deps.artifacts) =>
+      new MockActivityEnvironment().run(takeSnapshot({ ...deps, artifacts }), {
+        model: 'roses',
+        asOf: exampleDay(36),
+      }) as Promise<{ digest: string }>
+    let id = ''
+    const taken = await take({
+      ...deps.artifacts,
+      // The file is written and its row is not: the erasure cannot list it.
+      async share(area, digest) {
+        await deps.artifacts.share(area, digest)
+        if (id !== '') return
+        id = String((await erase({ model: 'roses', subject: '602' })).json['id'])
+        await done(id)
+      },
+    })
+    expect(taken).toEqual(await take())
+    const path = await deps.artifacts.locate('snapshots', taken.digest)
+    const ids = await withDuck((duck) =>
+      duck.rows(`select id from ${textLiteral(path)} where id in (602, 603) order by id`),
+    )
+    expect(ids).toEqual([{ id: 603 }])
+    const stored = await store.query(sql`select digest from snapshots where as_of = ${exampleDay(36)}`)
+    expect(stored).toEqual([{ digest: taken.digest }])
+  })
+
   it('are refused under a key that cannot identify erased subjects', async () => {
     const { deps } = core
     const other = {
