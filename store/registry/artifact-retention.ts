@@ -99,7 +99,10 @@ export const listKeptSnapshots = (database: Database) =>
       digest in (${snapshotsInUse}) as in_use
     from snapshots where dropped_at is null order by digest`)
 
-/** Lists the inputs of batches, which are stored among the snapshots, and the checkpoints of trainings that may resume. */
+/**
+ * Lists the inputs of batches, which are stored among the snapshots, and the files from which running trainings and batches resume, which
+ * are stored among the checkpoints.
+ */
 export async function listOtherFiles(
   database: Database,
 ): Promise<{ inputs: string[]; checkpoints: string[] }> {
@@ -107,7 +110,10 @@ export async function listOtherFiles(
     sql`select distinct input_digest from batches where input_digest is not null`,
   )
   const checkpoints = await rowsFrom(database).column<string>(
-    sql`select checkpoint_digest from trainings where status = 'running' and checkpoint_digest is not null`,
+    sql`
+      select checkpoint_digest from trainings where status = 'running' and checkpoint_digest is not null
+      union select digest from batch_shards join batches on batches.id = batch_id
+        where status = 'running' and digest is not null`,
   )
   return { inputs, checkpoints }
 }

@@ -75,6 +75,20 @@ describe('artifact collection within the budget', () => {
     await artifacts.remove('artifacts', digest)
   })
 
+  it('keeps the parts of a batch while it runs', async () => {
+    const { artifacts, store } = deps
+    const part = await artifacts.put('checkpoints', Buffer.from('answers of one part'))
+    await store.query(sql`insert into batches (id, model, version, input, output, requested_by)
+      values ('slow', ${model}, ${versionOf(23).version}, '{}', '{}', 'olga')`)
+    await store.query(sql`insert into batch_shards (batch_id, shard, rows, refused, digest)
+      values ('slow', 0, 1, 0, ${part.digest}), ('slow', 1, 1, 0, null)`)
+    makeOld(deps.config.artifactRoot)
+    expect(await collect()).toMatchObject({ removed: 0 })
+    await store.query(sql`update batches set status = 'failed', ended_at = now()`)
+    expect(await collect()).toMatchObject({ removed: 1 })
+    await store.query(sql`delete from batches`)
+  })
+
   it('keeps the checkpoint of a running training and the input of a batch, and deletes the others', async () => {
     const { artifacts, store } = deps
     const [kept, left] = [
