@@ -125,7 +125,7 @@ async function score(deps: Deps, { reader, writer, beat, id }: Run): Promise<Sco
       if (batch.output.kind === 'table')
         await insertAnswers(store, writer, { batch, manifest, path, part, counted }, answers)
       else {
-        const digest = await keepAnswers(artifacts, writer, part, answers)
+        const digest = await keepAnswers(artifacts, writer, { batch: id, from: part.from }, answers)
         await insertShard(store, id, { ...counted, digest })
       }
       log.info({ batch: id, ...part, refused }, 'part of a batch scored')

@@ -1,7 +1,6 @@
 /** Stores the predictions of a batch part by part, so that a crash repeats at most one part. */
 import { textLiteral } from '../../domain/sql-text.ts'
 import type { DuckDBType, DuckDBValue } from '@duckdb/node-api'
-import type { ShardRange } from '../../domain/model/batch-spec.ts'
 import type { Artifacts } from '../../store/artifacts.ts'
 import { loadDuckDb, type Duck } from '../data/duckdb.ts'
 
@@ -19,11 +18,14 @@ export interface Answers {
 /** DuckDB's own chunk size. */
 const chunkRows = 2_048
 
-/** Writes the predictions of a part to a file and returns its digest. Uncompressed, because the file is read once and then deleted. */
+/**
+ * Writes the predictions of a part to a file and returns its digest. Uncompressed, because the file is read once and then deleted. The file
+ * names its batch, so that no other batch has the same file and deletes it.
+ */
 export async function keepAnswers(
   artifacts: Artifacts,
   duck: Duck,
-  { from }: ShardRange,
+  { batch, from }: { batch: string; from: number },
   { rows, width, outputs, problems }: Answers,
 ): Promise<string> {
   const names = Array.from({ length: width }, (_, output) => `o${output}`)
@@ -47,7 +49,7 @@ export async function keepAnswers(
       : 'select answered.rowid as place, answered.*, problem from answered left join refused on place = answered.rowid'
   await duck.run(`
     copy (select ${from} + place as row, ${names.join(', ')}, problem from (${problem}) order by row)
-    to ${textLiteral(draft)} (format parquet, compression uncompressed)`)
+    to ${textLiteral(draft)} (format parquet, compression uncompressed, kv_metadata {batch: ${textLiteral(batch)}})`)
   return (await artifacts.take('checkpoints', draft)).digest
 }
 

@@ -11,7 +11,7 @@ import { withDuck } from '../../activities/data/duckdb.ts'
 import type { BatchSpec } from '../../domain/model/batch-spec.ts'
 import { openArtifacts } from '../../store/artifacts.ts'
 import { appendAudit } from '../../store/audit/audit-log.ts'
-import { findBatch, listBatches, listShards } from '../../store/serving/batches.ts'
+import { findBatch, insertBatch, listBatches, listShards } from '../../store/serving/batches.ts'
 import { moveChampion } from '../../store/registry/champions.ts'
 import { batchWorkflowId, type BatchOutcome, type BatchRequest } from '../../workflows/messages.ts'
 import { pipelineRows, putPipeline } from '../support/formats/pipeline-version.ts'
@@ -126,6 +126,29 @@ describe('a batch prediction', () => {
       refused: 0,
     })
     expect(statSync(join(directory, 'out/answers.parquet')).mtimeMs).toBe(written)
+  })
+
+  it('keeps its parts when another batch of the same rows ends first', async () => {
+    const { deps, store } = pipeline
+    writeFileSync(join(directory, 'same.csv'), 'id,x,y\n1,2,1.5\n2,0,1.5\n')
+    const score = async (id: string, artifacts = deps.artifacts) => {
+      const output = { ...file(`${id}.parquet`), key: id === 'slow' ? ['id'] : [] }
+      await insertBatch(store, { id, model, version, input: file('same.csv'), output, requestedBy: 'olga' })
+      return new MockActivityEnvironment().run(scoreBatch({ ...deps, artifacts }), { id })
+    }
+    let other: Promise<unknown> | undefined
+    await score('slow', {
+      ...deps.artifacts,
+      async locate(area, digest) {
+        if (area === 'checkpoints') await (other ??= score('fast'))
+        return deps.artifacts.locate(area, digest)
+      },
+    })
+    expect(await other).toMatchObject({ rows: 2 })
+    expect(await query(`select id, row from ${parquet('slow.parquet')} order by row`)).toEqual([
+      { id: 1, row: 0 },
+      { id: 2, row: 1 },
+    ])
   })
 
   it('of a query writes to the table, with a reason for each unreadable row', async () => {
