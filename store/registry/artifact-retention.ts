@@ -62,7 +62,11 @@ const snapshotsInUse = sql`
   union select digest from snapshots where created_at > now() - make_interval(hours => ${youngHours})
   union select validations.snapshot_digest from validations
     join retrainings on retrainings.model = validations.model and retrainings.ended_at is null
-      and validations.created_at >= retrainings.started_at`
+      and validations.created_at >= retrainings.started_at
+  union select validations.snapshot_digest from validations
+    join trials on trials.model = validations.model and trials.ended_at is null
+      and validations.created_at >= trials.started_at
+  union select snapshot_digest from sweeps where ended_at is null and snapshot_digest is not null`
 
 export interface NamedArtifact extends Pick<ArtifactGroup, 'digest' | 'inUse' | 'kind' | 'madeMs'> {
   /** The files of a version. For an artifact without a version, the manifest in the store lists the files. */

@@ -6,7 +6,7 @@ import sql, { type Sql } from 'sql-template-tag'
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import { collectArtifacts, type CollectionReport } from '../../../activities/retention/artifact-gc.ts'
 import { findRollbackTarget } from '../../../store/registry/champions.ts'
-import { findDeletedAt, deleteArtifact } from '../../../store/registry/artifact-retention.ts'
+import { findDeletedAt, deleteArtifact, deleteSnapshot } from '../../../store/registry/artifact-retention.ts'
 import { openDump } from '../../../store/maintenance/dump.ts'
 import { beginTraining, endTraining } from '../../../store/training/trainings.ts'
 import { listReleased } from '../../../store/registry/versions.ts'
@@ -196,6 +196,37 @@ describe('artifact collection beyond the budget keeps artifacts in use:', () => 
     expect(await deleteArtifact(store, used.digest)).toBe(false)
     await store.query(after)
     expect(await isCollected(used.digest)).toBe(false)
+  })
+
+  it.each<[string, (digest: string) => Sql[], Sql]>([
+    [
+      'the snapshot of a sweep that has not ended',
+      (digest) => [
+        sql`insert into sweeps (id, model, requested_by, as_of, plan, snapshot_digest)
+          values ('swp_1', ${model}, 'olga', now(), '{}', ${digest})`,
+      ],
+      sql`update sweeps set outcome = 'failed', ended_at = now()`,
+    ],
+    [
+      'the snapshot of a trial that waits for a worker',
+      (digest) => [
+        sql`insert into trials (id, model, requested_by, as_of, training_id, started_at)
+          values ('try_1', ${model}, 'olga', now(), 'not begun', now() - interval '3 days')`,
+        sql`insert into validations (id, model, snapshot_digest, verdict, report, created_at)
+          values ('val_1', ${model}, ${digest}, 'pass', '[]', now() - interval '2 days')`,
+      ],
+      sql`update trials set outcome = 'failed', ended_at = now()`,
+    ],
+  ])('%s', async (what, using, after) => {
+    const { store } = deps
+    const digest = `sha256:${what}`
+    await store.query(sql`
+      insert into snapshots (digest, model, as_of, rows, bytes, columns, source, created_at)
+      values (${digest}, ${model}, now(), 1, 1, '{}', '{}', now() - interval '3 days')`)
+    for (const statement of using(digest)) await store.query(statement)
+    expect(await deleteSnapshot(store, digest)).toBe(false)
+    await store.query(after)
+    expect(await deleteSnapshot(store, digest)).toBe(true)
   })
 
   it('a release that starts during the collection', async () => {
