@@ -181,7 +181,7 @@ export const variables: Readonly<Record<string, Meanings>> = {
       'Retention of snapshots that hold an erased subject; `0` deletes them within the hour.',
     ],
     TENURE_KEEP_ARTIFACTS_MB: [
-      'How many MiB of artifacts and snapshots are kept. Beyond it the oldest go that nothing needs: first snapshots without a model, candidates that came to nothing, versions that were never released, then old champions.',
+      'How many MiB of artifacts and snapshots are kept. Beyond it the oldest go that nothing needs: first snapshots without a model, candidates that came to nothing, versions that were never released, then old champions. The input of a batch is not counted: its file goes a day after it was written, once the batch has ended.',
     ],
   },
   'Signing in with an identity provider': {

@@ -174,6 +174,7 @@ export async function findReferences(database: Database): Promise<References> {
     where digest not in (select artifact_digest from versions union all select digest from deleted_artifacts)
     order by 1`)
   const snapshots = await rowsFrom(database).column<string>(sql`
-    select digest from snapshots where dropped_at is null union select input_digest from batches where input_digest is not null order by 1`)
+    select digest from snapshots where dropped_at is null
+    union select input_digest from batches where status = 'running' and input_digest is not null order by 1`)
   return { manifests, snapshots }
 }

@@ -104,14 +104,14 @@ export const listKeptSnapshots = (database: Database) =>
     from snapshots where dropped_at is null order by digest`)
 
 /**
- * Lists the inputs of batches, which are stored among the snapshots, and the files from which running trainings and batches resume, which
- * are stored among the checkpoints.
+ * Lists the inputs of running batches, which are stored among the snapshots, and the files from which running trainings and batches
+ * resume, which are stored among the checkpoints. The input of a batch that has ended is read no more.
  */
 export async function listOtherFiles(
   database: Database,
 ): Promise<{ inputs: string[]; checkpoints: string[] }> {
   const inputs = await rowsFrom(database).column<string>(
-    sql`select distinct input_digest from batches where input_digest is not null`,
+    sql`select distinct input_digest from batches where status = 'running' and input_digest is not null`,
   )
   const checkpoints = await rowsFrom(database).column<string>(
     sql`

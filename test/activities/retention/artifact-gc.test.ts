@@ -7,7 +7,7 @@ import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import { collectArtifacts, type CollectionReport } from '../../../activities/retention/artifact-gc.ts'
 import { findRollbackTarget } from '../../../store/registry/champions.ts'
 import { findDeletedAt, deleteArtifact, deleteSnapshot } from '../../../store/registry/artifact-retention.ts'
-import { openDump } from '../../../store/maintenance/dump.ts'
+import { findReferences, openDump } from '../../../store/maintenance/dump.ts'
 import { beginTraining, endTraining } from '../../../store/training/trainings.ts'
 import { listReleased } from '../../../store/registry/versions.ts'
 import { uniqueName } from '../../support/servers/servers.ts'
@@ -75,44 +75,42 @@ describe('artifact collection within the budget', () => {
     await artifacts.remove('artifacts', digest)
   })
 
-  it('keeps the parts of a batch while it runs', async () => {
+  it('keeps the input and the parts of a batch while it runs', async () => {
     const { artifacts, store } = deps
+    const input = await artifacts.put('snapshots', Buffer.from('rows of a batch'))
     const part = await artifacts.put('checkpoints', Buffer.from('answers of one part'))
-    await store.query(sql`insert into batches (id, model, version, input, output, requested_by)
-      values ('slow', ${model}, ${versionOf(23).version}, '{}', '{}', 'olga')`)
+    await store.query(sql`insert into batches (id, model, version, input, output, requested_by, input_digest)
+      values ('slow', ${model}, ${versionOf(23).version}, '{}', '{}', 'olga', ${input.digest})`)
     await store.query(sql`insert into batch_shards (batch_id, shard, rows, refused, digest)
       values ('slow', 0, 1, 0, ${part.digest}), ('slow', 1, 1, 0, null)`)
     makeOld(deps.config.artifactRoot)
+    const named = async () => (await findReferences(store)).snapshots.includes(input.digest)
+    expect(await named()).toBe(true)
     expect(await collect()).toMatchObject({ removed: 0 })
-    await store.query(sql`update batches set status = 'failed', ended_at = now()`)
-    expect(await collect()).toMatchObject({ removed: 1 })
+    await store.query(sql`update batches set status = 'done', ended_at = now()`)
+    expect(await named()).toBe(false)
+    expect(await collect()).toMatchObject({ removed: 2 })
     await store.query(sql`delete from batches`)
   })
 
-  it('keeps the checkpoint of a running training and the input of a batch, and deletes the others', async () => {
+  it('keeps the checkpoint of a running training, and deletes the others', async () => {
     const { artifacts, store } = deps
     const [kept, left] = [
       await artifacts.put('checkpoints', Buffer.from('of one that runs')),
       await artifacts.put('checkpoints', Buffer.from('of one that has failed')),
     ]
-    const { version, snapshot } = versionOf(23)
+    const { snapshot } = versionOf(23)
     await store.query(sql`
       insert into trainings (id, model, snapshot_digest, seed, code_digest, dependencies_digest, status, checkpoint_digest)
       values ('runs', ${model}, ${snapshot}, 1, 'c', 'd', 'running', ${kept.digest}),
         ('failed', ${model}, ${snapshot}, 1, 'c', 'd', 'failed', ${left.digest})`)
-    const input = await artifacts.put('snapshots', Buffer.from('rows of a batch'))
-    await store.query(sql`insert into batches (id, model, version, input, output, requested_by, input_digest, status, ended_at)
-      values ('b', ${model}, ${version}, '{}', '{}', 'olga', ${input.digest}, 'done', now())`)
     makeOld(deps.config.artifactRoot)
     expect(await collect()).toMatchObject({ removed: 1 })
     await artifacts.get('checkpoints', kept.digest)
-    await artifacts.get('snapshots', input.digest)
     await expect(artifacts.get('checkpoints', left.digest)).rejects.toMatchObject({
       code: 'artifact_corrupt',
     })
-    await store.query(sql`delete from batches`)
     await store.query(sql`delete from trainings where id in ('runs', 'failed')`)
-    await artifacts.remove('snapshots', input.digest)
     await artifacts.remove('checkpoints', kept.digest)
   })
 })
