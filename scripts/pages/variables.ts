@@ -172,7 +172,9 @@ export const variables: Readonly<Record<string, Meanings>> = {
     TENURE_BACKUP_KEEP: ['How many verified backups are kept; older ones are deleted.', '`7`'],
   },
   'What is kept': {
-    TENURE_KEEP_PREDICTIONS_DAYS: ['Retention of predictions; whole days are deleted with all related rows.'],
+    TENURE_KEEP_PREDICTIONS_DAYS: [
+      'Retention of predictions; whole days are deleted with all related rows. Only the counters of an open release stay until it ends; outcomes, shadow pairs and events that it is judged by go, so keep predictions for longer than a release takes.',
+    ],
     TENURE_KEEP_JUDGEMENTS_DAYS: ['Retention of monitoring results, and of what triggers have fired.'],
     TENURE_KEEP_PARTITIONS_DAYS: [
       'Retention of the days that batches of model files have scored, with their answers in `batch_predictions`; files stay.',

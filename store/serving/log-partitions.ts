@@ -37,7 +37,8 @@ const forgettable = {
   outcomes: sql`case when prediction_time(prediction_id) is null then arrived_at < before else prediction_id < first_id_at(before) end`,
   events: sql`arrived_at < before`,
   shadow_pairs: sql`at < before`,
-  tick_counters: sql`tick < before`,
+  // The judge of an open release reads the counters since its start. They name no request, unlike pairs and events.
+  tick_counters: sql`tick < before and release_id not in (select id from releases where ended_at is null)`,
   feature_counts: sql`hour < before`,
   prediction_log_accounts: sql`settled_at < before`,
   drift_judgements: sql`at < before`,

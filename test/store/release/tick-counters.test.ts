@@ -1,7 +1,13 @@
 /** Tests counters: absolute, so that repeated writes change nothing, and summed over replicas when they are read. */
+import sql from 'sql-template-tag'
 import { afterAll, beforeAll, expect, it } from 'vitest'
+import { openingState } from '../../../domain/release/state.ts'
+import { insertRelease } from '../../../store/release/releases.ts'
 import { findLatency, findTicks, writeTicks, type TickCounts } from '../../../store/release/tick-counters.ts'
+import { deleteExpiredRows } from '../../../store/serving/log-partitions.ts'
 import type { Store } from '../../../store/postgres.ts'
+import { insertModel } from '../../support/release/candidates.ts'
+import { firstFacts, releasePolicy as policy } from '../../support/release/releases.ts'
 import { migratedDatabase, openPatientStore } from '../../support/servers/servers.ts'
 
 let store: Store
@@ -86,4 +92,28 @@ it('keys and answers add up over replicas, unless one of them has none or other 
     [undefined, undefined],
     [6, []],
   ])
+})
+
+it('old ticks are deleted, those of a release when it has ended', async () => {
+  const model = 'slow'
+  const version = await (await insertModel(store, { model, policy, artifactRoot: '/nowhere' })).register()
+  const id = 'rel_open'
+  await insertRelease(store, {
+    state: openingState({ ...firstFacts, id, model, version }, 0),
+    workflowId: 'w',
+    runId: 'r',
+  })
+  const now = Date.now()
+  const old = tick({ model, release: id, tickMs: now - 8 * 86_400_000 })
+  const others = [tick({ ...old, release: undefined }), tick({ ...old, release: 'rel_former' })]
+  await writeTicks(store, { replica: 'a', ticks: [old, tick({ ...old, tickMs: now }), ...others] })
+  const forget = () => deleteExpiredRows(store, { table: 'tick_counters', keepDays: 7 })
+  await forget()
+  const left = () =>
+    store.query<{ release: string }>(sql`
+    select release_id as release from tick_counters where model = ${model}`)
+  expect(await left()).toEqual([{ release: id }, { release: id }])
+  await store.query(sql`update releases set outcome = 'aborted', ended_at = now() where id = ${id}`)
+  await forget()
+  expect(await left()).toEqual([{ release: id }])
 })
