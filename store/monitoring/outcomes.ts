@@ -1,18 +1,26 @@
 /** Stores outcomes of predictions. Rows are only added, and a correction is a new revision, so that a verdict can be reproduced. */
 import type { OutcomeValue } from '../../domain/model/outcome.ts'
 import { setTimeout as pause } from 'node:timers/promises'
-import sql from 'sql-template-tag'
+import sql, { raw, type Sql } from 'sql-template-tag'
 import type { Output } from '../../domain/model/features.ts'
 import type { Database } from '../postgres.ts'
 
 export interface Outcome {
   predictionId: string
   value: OutcomeValue
-  /** ISO 8601: the time at which the outcome became true, not at which it was sent. */
+  /** ISO 8601: the time at which the outcome became true, not at which it was sent; at most a minute ahead. */
   observedAt: string
   /** Whether the outcome may already be stored; a later correction then stays. */
   isRepeated?: boolean
 }
+
+/**
+ * Whether a stored outcome is the sent one. A sender whose clock is ahead by less than the tolerance is stored as observed at its arrival:
+ * no reader takes an outcome that was observed later.
+ */
+const isSame = (stored: string): Sql => sql`${raw(stored)}.value = sent.value
+  and ${raw(stored)}.observed_at = least(sent.observed_at, ${raw(stored)}.arrived_at)
+  and sent.observed_at <= ${raw(stored)}.arrived_at + interval '1 minute'`
 
 /**
  * Returns how many outcomes were new. An outcome equal to the newest one of its prediction changes nothing, so a list may be sent again.
@@ -32,17 +40,17 @@ export async function insertOutcomes(
       ) as sent (prediction_id, value, observed_at, is_repeated)
     )
     insert into outcomes (prediction_id, value, observed_at, source, revision)
-    select sent.prediction_id, sent.value, sent.observed_at, ${source}, coalesce(newest.revision, 0) + 1
+    select sent.prediction_id, sent.value, least(sent.observed_at, now()), ${source}, coalesce(newest.revision, 0) + 1
     from sent
     left join lateral (
-      select outcomes.revision, outcomes.value, outcomes.observed_at
+      select outcomes.revision, outcomes.value, outcomes.observed_at, outcomes.arrived_at
       from outcomes where outcomes.prediction_id = sent.prediction_id
       order by outcomes.revision desc limit 1
     ) newest on true
-    where (newest.revision is null or newest.value <> sent.value or newest.observed_at <> sent.observed_at)
+    where (newest.revision is null or not (${isSame('newest')}))
       and not (is_repeated and exists (
         select from outcomes as former where former.prediction_id = sent.prediction_id
-          and former.value = sent.value and former.observed_at = sent.observed_at))
+          and ${isSame('former')}))
     on conflict (prediction_id, revision) do nothing
     returning 1`)
   return rows.length

@@ -2,6 +2,8 @@
 import { randomUUID } from 'node:crypto'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { fieldsOf, linesOf } from '../../../api/outcomes/line-reader.ts'
+import { maturedCohort } from '../../../domain/monitoring/label-maturity.ts'
+import { insertOutcomes } from '../../../store/monitoring/outcomes.ts'
 import { listAnswered } from '../../../store/monitoring/matured-outcomes.ts'
 import { irisRow, irisSpec } from '../../support/serving/artifact.ts'
 import {
@@ -237,10 +239,26 @@ describe('an outcome', () => {
     ])
   })
 
-  it('may be at most a minute ahead of this clock', async () => {
+  it('may be at most a minute ahead of this clock, and counts as observed when it arrived', async () => {
     const [id = ''] = await answered('iris')
     const at = (ms: number) => new Date(Date.now() + ms).toISOString()
-    expect((await send([{ prediction_id: id, value: 'setosa', observed_at: at(30_000) }])).status).toBe(200)
+    const ahead = at(30_000)
+    const say = async (value = 'setosa') =>
+      (await send([{ prediction_id: id, value, observed_at: ahead }])).json['stored']
+    expect([await say(), await say()]).toEqual([1, 0])
+    const cohort = async () => {
+      const span = { model: 'iris', version: 'iris_v1.0.0', fromMs: 0, toMs: Date.now() + 60_000 }
+      const { predictions, labels } = await listAnswered(fixture.store, { ...span, width: 3 }, 100_000)
+      return maturedCohort(predictions, labels, { fromMs: 0, toMs: Infinity, nowMs: Date.now() + 60_000 })
+    }
+    expect(await cohort()).toMatchObject({
+      fromFuture: 0,
+      labelled: expect.arrayContaining([{ predictionId: `${id}/0`, value: 'setosa' }]) as unknown,
+    })
+    // A stream that delivers it again does not undo a correction.
+    expect(await say('virginica')).toBe(1)
+    const outcomes = [{ predictionId: id, value: 'setosa', observedAt: ahead, isRepeated: true }]
+    expect(await insertOutcomes(fixture.store, { outcomes, source: 'stream' })).toBe(0)
     const late = await send([{ prediction_id: id, value: 'setosa', observed_at: at(120_000) }])
     expect(late.json['detail']).toMatch(/outcomes\.0\.observed_at: is in the future/)
   })
