@@ -30,7 +30,7 @@ export async function insertOutcomes(
   database: Database,
   { outcomes, source }: { outcomes: readonly Outcome[]; source: string },
 ): Promise<number> {
-  const rows = await database.query(sql`
+  const rows = await database.query<{ id: string; stored: boolean }>(sql`
     with sent as (
       select * from unnest(
         ${outcomes.map((outcome) => outcome.predictionId)}::uuid[],
@@ -38,22 +38,32 @@ export async function insertOutcomes(
         ${outcomes.map((outcome) => outcome.observedAt)}::timestamptz[],
         ${outcomes.map(({ isRepeated = false }) => isRepeated)}::boolean[]
       ) as sent (prediction_id, value, observed_at, is_repeated)
+    ), changed as (
+      select sent.*, coalesce(newest.revision, 0) + 1 as revision
+      from sent
+      left join lateral (
+        select outcomes.revision, outcomes.value, outcomes.observed_at, outcomes.arrived_at
+        from outcomes where outcomes.prediction_id = sent.prediction_id
+        order by outcomes.revision desc limit 1
+      ) newest on true
+      where (newest.revision is null or not (${isSame('newest')}))
+        and not (is_repeated and exists (
+          select from outcomes as former where former.prediction_id = sent.prediction_id
+            and ${isSame('former')}))
+    ), added as (
+      insert into outcomes (prediction_id, value, observed_at, source, revision)
+      select prediction_id, value, least(observed_at, now()), ${source}, revision from changed
+      on conflict (prediction_id, revision) do nothing
+      returning prediction_id
     )
-    insert into outcomes (prediction_id, value, observed_at, source, revision)
-    select sent.prediction_id, sent.value, least(sent.observed_at, now()), ${source}, coalesce(newest.revision, 0) + 1
-    from sent
-    left join lateral (
-      select outcomes.revision, outcomes.value, outcomes.observed_at, outcomes.arrived_at
-      from outcomes where outcomes.prediction_id = sent.prediction_id
-      order by outcomes.revision desc limit 1
-    ) newest on true
-    where (newest.revision is null or not (${isSame('newest')}))
-      and not (is_repeated and exists (
-        select from outcomes as former where former.prediction_id = sent.prediction_id
-          and ${isSame('former')}))
-    on conflict (prediction_id, revision) do nothing
-    returning 1`)
-  return rows.length
+    select changed.prediction_id as id, added.prediction_id is not null as stored
+    from changed left join added using (prediction_id)`)
+  const stored = rows.filter((row) => row.stored).length
+  if (stored === rows.length) return stored
+  // Another call stored this revision in the meantime: the outcome is compared with it and becomes the next one.
+  const lost = new Set(rows.flatMap((row) => (row.stored ? [] : [row.id])))
+  const again = outcomes.filter(({ predictionId }) => lost.has(predictionId.toLowerCase()))
+  return stored + (await insertOutcomes(database, { outcomes: again, source }))
 }
 
 export interface AnsweredPrediction {

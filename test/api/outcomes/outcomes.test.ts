@@ -2,6 +2,7 @@
 import { randomUUID } from 'node:crypto'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { fieldsOf, linesOf } from '../../../api/outcomes/line-reader.ts'
+import type { Database } from '../../../store/postgres.ts'
 import { maturedCohort } from '../../../domain/monitoring/label-maturity.ts'
 import { insertOutcomes } from '../../../store/monitoring/outcomes.ts'
 import { listAnswered } from '../../../store/monitoring/matured-outcomes.ts'
@@ -237,6 +238,36 @@ describe('an outcome', () => {
       { value: 'virginica', revision: 2 },
       { value: 'setosa', revision: 3 },
     ])
+  })
+
+  it('that is stored while another one of its prediction is becomes the next revision', async () => {
+    const [id = ''] = await answered('iris')
+    const { store } = fixture
+    const insert = (database: Database, value: string) =>
+      insertOutcomes(database, {
+        outcomes: [{ predictionId: id, value, observedAt: observed_at }],
+        source: 'test',
+      })
+    let others: Promise<number[]> | undefined
+    await store.transaction(async (database) => {
+      await insert(database, 'setosa')
+      others = Promise.all([insert(store, 'virginica'), insert(store, 'setosa')])
+      const waiting = () =>
+        store.pool.query(
+          `select from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'`,
+        )
+      await until(async () => (await waiting()).rowCount === 2, 'both to wait')
+    })
+    const [corrected, same] = await others!
+    expect(corrected).toBe(1)
+    // Equal to the newest when it came second, and a correction when it came last.
+    expect(await revisions(id)).toEqual(
+      [
+        { value: 'setosa', revision: 1 },
+        { value: 'virginica', revision: 2 },
+        { value: 'setosa', revision: 3 },
+      ].slice(0, 2 + same!),
+    )
   })
 
   it('may be at most a minute ahead of this clock, and counts as observed when it arrived', async () => {
