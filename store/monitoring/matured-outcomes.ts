@@ -1,11 +1,37 @@
 /** Reads predictions with their matured outcomes for live quality: a sample of requests with all their outcomes. */
 import type { OutcomeValue } from '../../domain/model/outcome.ts'
-import sql from 'sql-template-tag'
+import sql, { empty, type Sql } from 'sql-template-tag'
 import type { FeatureFit, FeatureRow } from '../../domain/model/features.ts'
 import type { QualityEvidence } from '../../domain/monitoring/quality.ts'
 import { rowsFrom } from '../database/from-row.ts'
 import type { Database } from '../postgres.ts'
 import { iso, type Span, type VersionSpan } from './span.ts'
+
+/**
+ * Parts of a `with` clause: `sample` holds at most `limit` instances of a period, each with its `place` and `prediction_id`. Requests with
+ * many instances fill the limit soon, so each of up to `limit` requests gives the same share of its instances, at equal steps from a
+ * random but repeatable start. Every instance is equally likely, whatever its time and the size of its request.
+ */
+export const instanceSample = (
+  { model, version, fromMs, toMs }: Span & { version?: string },
+  columns: Sql,
+  limit: number,
+) => sql`
+  requests as (
+    select id, at, instances, md5(id::text) as hash, ${columns} from predictions
+    where model = ${model} ${version === undefined ? empty : sql`and version = ${version}`}
+      and at >= ${iso(fromMs)} and at < ${iso(toMs)}
+    order by hash limit ${limit}
+  ), sample as (
+    select requests.*, place, encode(overlay(uuid_send(id) placing substr(int4send(place), 3) from 15 for 2), 'hex')::uuid as prediction_id
+    from requests
+      cross join (select greatest(1, sum(instances)::float8 / ${limit}) as step from requests) as thinned
+      -- Not the first digits of the hash, which decide whether the request is here.
+      cross join lateral (select ('x' || right(hash, 7))::bit(28)::integer / 268435456::float8 as start) as offsets
+      cross join lateral generate_series(0, ceil(instances / step)::integer) as nth
+      cross join lateral (select floor((nth + start) * step)::integer as place) as places
+    where place < instances order by hash, place limit ${limit}
+  )`
 
 /** The delays of the first outcomes of predictions in a period, in milliseconds, as known at `nowMs`; over a sample of requests. */
 export const listDelays = (

@@ -117,28 +117,42 @@ const serves = async () => (await findChampion(deps.store, model))?.version
 
 /** Inserts four days of the champion's answers; the truth is "x above y" except for an inverted part. */
 async function live(
-  turned: number,
+  turned: number | ((atMs: number) => number),
   answerOf = (x: number, y: number) => [1 / (1 + Math.exp(10 * (x - y)))],
+  { instances = 1, everyMs = hour / 10 } = {},
 ): Promise<void> {
   const chance = seededRandom(11)
   const requests: object[] = []
   const outcomes: object[] = []
-  for (let atMs = now - 96 * hour; atMs < now; atMs += hour / 10) {
-    const id = `${randomUUID().slice(0, -4)}0000`
-    const [x, y] = [Math.fround(chance()), Math.fround(chance())]
-    const features = Buffer.alloc(8)
-    features.writeFloatLE(x, 0)
-    features.writeFloatLE(y, 4)
-    const outputs = answerOf(x, y)
-    requests.push({ id, at: new Date(atMs).toISOString(), features: features.toString('hex'), outputs })
-    const value = chance() < turned ? x <= y : x > y
+  for (let atMs = now - 96 * hour; atMs < now; atMs += everyMs) {
+    // Ids grow with time, as those of the log do.
+    const time = atMs.toString(16).padStart(12, '0')
+    const request = `${time.slice(0, 8)}-${time.slice(8)}-7${randomUUID().slice(15, -4)}`
+    const at = new Date(atMs).toISOString()
+    const rows = Array.from(
+      { length: instances },
+      () => [Math.fround(chance()), Math.fround(chance())] as const,
+    )
+    const features = Buffer.from(Float32Array.from(rows.flat()).buffer).toString('hex')
+    requests.push({
+      id: `${request}0000`,
+      at,
+      instances,
+      features,
+      outputs: rows.flatMap((row) => answerOf(...row)),
+    })
+    if (atMs + 2 * hour > now) continue
     const arrived = new Date(atMs + 2 * hour).toISOString()
-    if (atMs + 2 * hour <= now) outcomes.push({ id, value, arrived })
+    for (const [place, [x, y]] of rows.entries()) {
+      const value = chance() < (typeof turned === 'number' ? turned : turned(atMs)) ? x <= y : x > y
+      outcomes.push({ id: `${request}${place.toString(16).padStart(4, '0')}`, value, arrived })
+    }
   }
   await deps.store.query(sql`
     insert into predictions (id, at, model, version, arm, generation, instances, features, outputs, latency_us)
-    select id, at, ${model}, ${champion}, 'champion', 1, 1, decode(features, 'hex'), outputs, 1
-    from jsonb_to_recordset(${JSON.stringify(requests)}::jsonb) as r (id uuid, at timestamptz, features text, outputs real[])`)
+    select id, at, ${model}, ${champion}, 'champion', 1, instances, decode(features, 'hex'), outputs, 1
+    from jsonb_to_recordset(${JSON.stringify(requests)}::jsonb)
+      as r (id uuid, at timestamptz, instances integer, features text, outputs real[])`)
   await deps.store.query(sql`
     insert into outcomes (prediction_id, value, observed_at, arrived_at)
     select id, value, arrived, arrived
@@ -255,6 +269,16 @@ describe('a champion whose quality is lost in two windows', () => {
     expect(second).toMatchObject({ level: 'returned', to: before, comparison: { isBetter: true } })
     expect(second.comparison!.rows).toBeGreaterThan(400)
     expect(await serves()).toBe(before)
+  })
+
+  it('is compared on the whole window, also when a few large requests hold as many rows as are compared', async () => {
+    // The champion is right for the first twelve hours of the window, and wrong afterwards.
+    const fellAt = now - 50 * hour + 12 * hour
+    await live((atMs) => (atMs < fellAt ? 1 : 0), undefined, { instances: 50, everyMs: hour / 2 })
+    const first = await look({ qualityAlarm }, { hours: -1 })
+    const second = await look({ qualityAlarm }, { left: first })
+    expect(second).toMatchObject({ level: 'returned', comparison: { isBetter: true } })
+    expect(second.comparison!.rows).toBeGreaterThan(900)
   })
 
   it('stays if the previous version is equally wrong, because the world has changed', async () => {
