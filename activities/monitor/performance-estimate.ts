@@ -47,7 +47,7 @@ export const estimateQuality =
       {
         matured:
           cohort.status === 'ok' ? rows.map(({ y, answer }) => ({ y: y[0]!, p: answer[0] ?? NaN })) : [],
-        recent: await listScores(store, recent),
+        recent: await listScores(store, { ...recent, width: 1 }),
         threshold: output.threshold,
         evaluated: { accuracy: lineage.metrics['accuracy'] ?? null, auc: lineage.metrics['auc'] ?? null },
       },

@@ -1,4 +1,4 @@
-/** Reads predictions with their matured outcomes for live quality: a sample of requests with all their outcomes. */
+/** Reads predictions with their matured outcomes for live quality: a sample of instances with all their outcomes. */
 import type { OutcomeValue } from '../../domain/model/outcome.ts'
 import sql, { empty, type Sql } from 'sql-template-tag'
 import type { FeatureFit, FeatureRow } from '../../domain/model/features.ts'
@@ -8,17 +8,18 @@ import type { Database } from '../postgres.ts'
 import { iso, type Span, type VersionSpan } from './span.ts'
 
 /**
- * Parts of a `with` clause: `sample` holds at most `limit` instances of a period, each with its `place` and `prediction_id`. Requests with
- * many instances fill the limit soon, so each of up to `limit` requests gives the same share of its instances, at equal steps from a
- * random but repeatable start. Every instance is equally likely, whatever its time and the size of its request.
+ * Parts of a `with` clause: `sample` holds at most `limit` instances of a period, each with its `place`, its `prediction_id`, and `at`,
+ * `instances` and the given columns of its request. Large requests would fill the limit soon, so each of up to `limit` requests gives the
+ * same share of its instances, at equal steps from a start by its hash. Every instance is equally likely, whatever its time and the size
+ * of its request.
  */
 export const instanceSample = (
   { model, version, fromMs, toMs }: Span & { version?: string },
-  columns: Sql,
   limit: number,
+  columns: Sql = empty,
 ) => sql`
   requests as (
-    select id, at, instances, md5(id::text) as hash, ${columns} from predictions
+    select id, at, instances, md5(id::text) as hash ${columns} from predictions
     where model = ${model} ${version === undefined ? empty : sql`and version = ${version}`}
       and at >= ${iso(fromMs)} and at < ${iso(toMs)}
     order by hash limit ${limit}
@@ -33,62 +34,48 @@ export const instanceSample = (
     where place < instances order by hash, place limit ${limit}
   )`
 
-/** The delays of the first outcomes of predictions in a period, in milliseconds, as known at `nowMs`; over a sample of requests. */
+/** The delays of the first outcomes of predictions in a period, in milliseconds, as known at `nowMs`; over a sample of instances. */
 export const listDelays = (
   database: Database,
-  { model, fromMs, toMs, nowMs }: Span & { nowMs: number },
+  { nowMs, ...span }: Span & { nowMs: number },
   limit = 10_000,
 ) =>
   rowsFrom(database).column<number>(sql`
-    with sample as (
-      select id, at from predictions
-      where model = ${model} and at >= ${iso(fromMs)} and at < ${iso(toMs)} order by md5(id::text) limit ${limit}
-    )
-    select extract(epoch from min(arrived_at) - sample.at)::float8 * 1000 as delay
-    from sample join outcomes on outcomes.request_id = sample.id
-    where arrived_at <= ${iso(nowMs)} group by outcomes.prediction_id, sample.at`)
+    with ${instanceSample(span, limit)}
+    select extract(epoch from arrived.at - sample.at)::float8 * 1000 as delay
+    from sample cross join lateral (
+      select min(arrived_at) as at from outcomes
+      where outcomes.prediction_id = sample.prediction_id and arrived_at <= ${iso(nowMs)}
+    ) as arrived
+    where arrived.at is not null`)
 
-/** The number of predictions of the requests that `listDelays` samples. */
-export async function countPredictions(database: Database, { model, fromMs, toMs }: Span, limit = 10_000) {
-  const [row] = await database.query<{ count: number }>(sql`
-    select coalesce(sum(instances), 0)::float8 as count from (
-      select instances from predictions
-      where model = ${model} and at >= ${iso(fromMs)} and at < ${iso(toMs)} order by md5(id::text) limit ${limit}
-    ) as sample`)
-  return row?.count ?? 0
-}
+/** The number of predictions that `listDelays` samples. */
+export const countPredictions = async (database: Database, span: Span, limit = 10_000): Promise<number> =>
+  (await rowsFrom(database).value<number>(sql`
+    with ${instanceSample(span, limit)} select count(*)::integer from sample`)) ?? 0
 
-/** The predictions of a version in a period with all their outcomes, over a sample of requests. */
+/** Predictions of a version in a period with all their outcomes, over a sample of instances. */
 export async function listAnswered(
   database: Database,
-  { model, version, fromMs, toMs, width }: VersionSpan & { width: number },
+  { width, ...span }: VersionSpan & { width: number },
   limit = 20_000,
 ): Promise<Pick<QualityEvidence, 'predictions' | 'labels'>> {
-  const requests = await database.query<{ id: string; at: Date; instances: number; outputs: number[] }>(sql`
-    select id, at, instances, outputs from predictions
-    where model = ${model} and version = ${version} and at >= ${iso(fromMs)} and at < ${iso(toMs)}
-    order by md5(id::text) limit ${limit}`)
+  const predictions = await database.query<{ id: string; at: Date; outputs: number[] }>(sql`
+    with ${instanceSample(span, limit, sql`, outputs`)}
+    select prediction_id as id, at, outputs[place * ${width}::int + 1 : (place + 1) * ${width}::int] as outputs from sample`)
   const labels = await database.query<{
-    request_id: string
-    place: number
+    prediction_id: string
     value: OutcomeValue
     observed_at: Date
     arrived_at: Date
     revision: number
   }>(sql`
-    select request_id, instance_index(prediction_id) as place, value, observed_at, arrived_at, revision
-    from outcomes where request_id = any(${requests.map(({ id }) => id)}::uuid[])`)
-  const key = (id: string, place: number) => `${id}/${place}`
+    select prediction_id, value, observed_at, arrived_at, revision
+    from outcomes where prediction_id = any(${predictions.map(({ id }) => id)}::uuid[])`)
   return {
-    predictions: requests.flatMap(({ id, at, instances, outputs }) =>
-      Array.from({ length: instances }, (_, place) => ({
-        id: key(id, place),
-        atMs: at.getTime(),
-        outputs: outputs.slice(place * width, (place + 1) * width),
-      })),
-    ),
+    predictions: predictions.map(({ id, at, outputs }) => ({ id, atMs: at.getTime(), outputs })),
     labels: labels.map((row) => ({
-      predictionId: key(row.request_id, row.place),
+      predictionId: row.prediction_id,
       value: row.value,
       observedMs: row.observed_at.getTime(),
       arrivedMs: row.arrived_at.getTime(),
@@ -97,38 +84,26 @@ export async function listAnswered(
   }
 }
 
-/** The predictions of a version with one output in a period, with or without outcomes, over a sample of requests. */
-export async function listScores(
+/** The outputs of a version in a period, with or without outcomes, one after the other, over a sample of instances. */
+export const listScores = async (
   database: Database,
-  { model, version, fromMs, toMs }: VersionSpan,
+  { width, ...span }: VersionSpan & { width: number },
   limit = 20_000,
-): Promise<number[]> {
-  const rows = await database.query<{ outputs: number[] }>(sql`
-    select outputs from predictions
-    where model = ${model} and version = ${version} and at >= ${iso(fromMs)} and at < ${iso(toMs)}
-    order by md5(id::text) limit ${limit}`)
-  return rows.flatMap(({ outputs }) => outputs)
-}
+): Promise<number[]> =>
+  (
+    await rowsFrom(database).column<number[]>(sql`
+      with ${instanceSample(span, limit, sql`, outputs`)}
+      select outputs[place * ${width}::int + 1 : (place + 1) * ${width}::int] as outputs from sample`)
+  ).flat()
 
-/** Logged rows and predictions, instance by instance, chosen by the hash of their requests. */
-export async function listLogged(
+/** Logged rows and predictions, over a sample of instances. */
+export const listLogged = (
   database: Database,
-  asked: VersionSpan & { fits: readonly FeatureFit[]; width: number },
+  { fits, width, ...span }: VersionSpan & { fits: readonly FeatureFit[]; width: number },
   limit: number,
-): Promise<{ predictionId: string; row: FeatureRow; outputs: number[] }[]> {
-  const { model, version, fromMs, toMs, fits, width } = asked
-  const found = await database.query<{ id: string; place: number; row: FeatureRow; outputs: number[] }>(sql`
-    with sample as (
-      select id, instances, features, outputs from predictions
-      where model = ${model} and version = ${version} and at >= ${iso(fromMs)} and at < ${iso(toMs)}
-      order by md5(id::text) limit ${limit}
-    )
-    select id, place, instance_of(features, ${JSON.stringify(fits)}::jsonb, instances, place) as row,
+) =>
+  database.query<{ predictionId: string; row: FeatureRow; outputs: number[] }>(sql`
+    with ${instanceSample(span, limit, sql`, features, outputs`)}
+    select prediction_id as "predictionId", instance_of(features, ${JSON.stringify(fits)}::jsonb, instances, place) as row,
       outputs[place * ${width}::int + 1 : (place + 1) * ${width}::int] as outputs
-    from sample, generate_series(0, instances - 1) as place order by md5(id::text), place limit ${limit}`)
-  return found.map(({ id, place, row, outputs }) => ({
-    predictionId: `${id.slice(0, -4)}${place.toString(16).padStart(4, '0')}`,
-    row,
-    outputs,
-  }))
-}
+    from sample`)

@@ -25,7 +25,7 @@ export const listMaturedRows = (
   limit: number,
 ): Promise<MaturedRow[]> =>
   database.query<MaturedRow>(sql`
-    with ${instanceSample(span, sql`features, outputs`, limit)}
+    with ${instanceSample(span, limit, sql`, features, outputs`)}
     select instance_of(features, ${JSON.stringify(fits)}::jsonb, instances, place) as row,
       outputs[place * ${width}::int + 1 : (place + 1) * ${width}::int] as outputs, value
     from sample cross join lateral (

@@ -17,7 +17,7 @@ import { findChampion } from '../../../store/registry/champions.ts'
 import { getVersion, type Version } from '../../../store/registry/versions.ts'
 
 const dayMs = 86_400_000
-/** The number of requests whose answers are read. */
+/** The number of instances whose answers are read. */
 const sampled = 5_000
 const percentiles = Array.from({ length: 101 }, (_, i) => i / 100)
 
@@ -48,9 +48,9 @@ async function readAnswers(
   const bins = answerBins(output, profile)
   const count = bins && answerCounter(bins, output)
   if (bins === undefined || count === undefined) return undefined
-  const span = { model, version, fromMs: nowMs - dayMs, toMs: nowMs }
-  const outputs = Float32Array.from(await listScores(database, span, sampled))
   const width = outputWidth(output)
+  const span = { model, version, fromMs: nowMs - dayMs, toMs: nowMs, width }
+  const outputs = Float32Array.from(await listScores(database, span, sampled))
   const rows = outputs.length / width
   if (rows < 1) return undefined
   const counts = bins.names.map(() => 0)

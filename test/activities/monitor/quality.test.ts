@@ -2,6 +2,7 @@
 import sql from 'sql-template-tag'
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import { checkQuality } from '../../../activities/monitor/quality.ts'
+import type { QualityReport } from '../../../domain/monitoring/quality.ts'
 import { defaultGatePolicy } from '../../../domain/evaluation/policy.ts'
 import { listAlerts } from '../../../store/monitoring/alerts.ts'
 import { insertModel } from '../../support/release/candidates.ts'
@@ -127,6 +128,21 @@ describe('the measured quality of a serving version', () => {
   ])('reads outcomes reported as %s', async (_name, as) => {
     await live({ from: 3, to: 0, as })
     expect((await judged())?.value).toBeCloseTo(0.83, 1)
+  })
+
+  it('is measured on 20,000 predictions of large requests, from all of the window', async () => {
+    await live({ from: 3, to: 20 / 24, instances: 60 })
+    await live({ from: 20 / 24, to: 0, instances: 60, turned: 1 })
+    const result = await judged({ windowMs: 36 * hour })
+    const [row] = await deps.store.query<{ report: QualityReport; inputs: Record<string, unknown> }>(
+      sql`select report, inputs from quality_judgements where model = ${model}`,
+    )
+    expect(row?.report.cohort).toMatchObject({ coverage: 1 })
+    expect(row?.report.cohort.predictions).toBeGreaterThan(19_000)
+    expect(row?.report.cohort.predictions).toBeLessThanOrEqual(20_000)
+    expect(row?.inputs['labels']).toBe(row?.report.cohort.predictions)
+    // Half of the window is as trained, half is turned.
+    expect(result?.value).toBeCloseTo(0.5, 1)
   })
 
   it('counts only the last of several outcomes of a prediction', async () => {

@@ -134,7 +134,7 @@ describe('an outcome', () => {
           { model: 'iris', version: 'iris_v1.0.0', fromMs: 0, toMs: Date.now() + 60_000, width: 3 },
           100_000,
         )
-      ).labels.filter(({ predictionId }) => predictionId === `${id}/0`)
+      ).labels.filter(({ predictionId }) => predictionId === id)
     expect(await joined()).toEqual([])
     await fixture.store.pool.query(
       `insert into predictions select (jsonb_populate_record(predictions, jsonb_build_object('id', $2::text))).*
