@@ -144,7 +144,7 @@ async function compareQuality(
   const width = outputWidth(manifest.output)
   const { fromMs, toMs } = matured
   const asked = { model, version: from, fromMs, toMs, nowMs, fits: manifest.preprocessing ?? [], width }
-  const rows = await listMaturedRows(store, asked, maxRows)
+  const { rows } = await listMaturedRows(store, asked, maxRows)
   if (rows.length === 0) return 'no matured rows to compare on'
   return judgeReturn(differencesOf(rows, champion, await answersOf(deps, target, rows)), target.version)
 }

@@ -3,6 +3,7 @@
  * logged rows as in the evaluation gate.
  */
 import { outputWidth } from '../../domain/model/features.ts'
+import { defaultLabelPolicy, lowCoverageText } from '../../domain/monitoring/label-maturity.ts'
 import {
   judgeBreakdown,
   type BreakdownMatter,
@@ -44,11 +45,13 @@ export async function judgeBreakdownOf(
   const matured = await findMaturity(store, asked)
   if (matured === undefined) return insufficient('the delay of outcomes is unknown')
   const { output } = manifest
-  const rows = await listMaturedRows(
+  const { sampled, rows } = await listMaturedRows(
     store,
     { ...asked, ...matured, nowMs, fits: manifest.preprocessing ?? [], width: outputWidth(output) },
     mostRows,
   )
+  const coverage = { coverage: rows.length / sampled, predictions: sampled }
+  if (coverage.coverage < defaultLabelPolicy.minCoverage) return insufficient(lowCoverageText(coverage))
   const told = rows.flatMap((each) => {
     const y = truthOf(each.value, output)
     return y === null ? [] : [{ ...each, y }]

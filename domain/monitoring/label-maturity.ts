@@ -3,6 +3,7 @@
  * its absence does. A window is measured only when most of its labels have had time to arrive.
  */
 import type { OutcomeValue } from '../model/outcome.ts'
+import { fourDigits } from '../figures.ts'
 import { quantiles } from '../statistics/quantiles.ts'
 
 export interface LabelPolicy {
@@ -114,6 +115,13 @@ export function maturedCohort(
   const status = coverage !== null && coverage >= policy.minCoverage ? 'ok' : 'insufficient'
   return { status, predictions: matured.length, labelled, coverage, unknown, fromFuture, revised, doubled }
 }
+
+/** Why a window is not measured: too few of its predictions have an outcome. */
+export const lowCoverageText = (
+  { coverage, predictions }: { coverage: number | null; predictions: number },
+  { minCoverage }: LabelPolicy = defaultLabelPolicy,
+): string =>
+  `${fourDigits(100 * (coverage ?? 0))} % of ${predictions} predictions have an outcome, ${100 * minCoverage} % are required`
 
 function isLater(a: Label, b: Label): boolean {
   return a.revision > b.revision || (a.revision === b.revision && a.arrivedMs >= b.arrivedMs)

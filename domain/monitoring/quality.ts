@@ -12,6 +12,7 @@ import { marginOf } from '../evaluation/metric-table.ts'
 import { fourDigits } from '../figures.ts'
 import {
   defaultLabelPolicy,
+  lowCoverageText,
   maturedCohort,
   type Label,
   type LabelPolicy,
@@ -82,11 +83,7 @@ export function judgeQuality(
   if (maturity.horizonMs === null)
     return unmeasured('maturity_unknown', `too few outcome delays for an estimate: ${maturity.delays}`)
   if (cohort.status === 'insufficient')
-    return unmeasured(
-      'low_coverage',
-      `${fourDigits(100 * (cohort.coverage ?? 0))} % of ${cohort.predictions} predictions have an outcome, ` +
-        `${100 * labelPolicy.minCoverage} % are required`,
-    )
+    return unmeasured('low_coverage', lowCoverageText(cohort, labelPolicy))
   const y = rows.flatMap((row) => row.y)
   const answers = rows.map((row) => row.answer)
   const few = insufficientRows(y, policy)

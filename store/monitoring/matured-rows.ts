@@ -13,8 +13,11 @@ export interface MaturedRow {
   value: OutcomeValue
 }
 
-/** The instances of a version in a period whose outcome was known by `nowMs`, among a sample of `limit` instances. */
-export const listMaturedRows = (
+/**
+ * The instances of a version in a period whose outcome was known by `nowMs`, among a sample of `limit` instances; `sampled` is how many
+ * there are with the others.
+ */
+export async function listMaturedRows(
   database: Database,
   {
     fits,
@@ -23,13 +26,16 @@ export const listMaturedRows = (
     ...span
   }: VersionSpan & { nowMs: number; fits: readonly FeatureFit[]; width: number },
   limit: number,
-): Promise<MaturedRow[]> =>
-  database.query<MaturedRow>(sql`
+): Promise<{ sampled: number; rows: MaturedRow[] }> {
+  const found = await database.query<Omit<MaturedRow, 'value'> & { value: OutcomeValue | null }>(sql`
     with ${instanceSample(span, limit, sql`, features, outputs`)}
     select instance_of(features, ${JSON.stringify(fits)}::jsonb, instances, place) as row,
       outputs[place * ${width}::int + 1 : (place + 1) * ${width}::int] as outputs, value
-    from sample cross join lateral (
+    from sample left join lateral (
       select value from outcomes
       where outcomes.prediction_id = sample.prediction_id and arrived_at <= ${iso(nowMs)} and observed_at <= arrived_at
       order by revision desc, arrived_at desc limit 1
-    ) as newest`)
+    ) as newest on true`)
+  const rows = found.flatMap(({ value, ...each }) => (value === null ? [] : [{ ...each, value }]))
+  return { sampled: found.length, rows }
+}

@@ -155,6 +155,22 @@ it('slice metrics are omitted for few rows or without outcomes, and report why a
   })
 })
 
+it('slice metrics are omitted while most predictions have no outcome, because the known ones may be the bad ones', async () => {
+  await live(() => 0.9)
+  await store.query(sql`
+    delete from outcomes using predictions where model = ${model} and request_id = predictions.id and value = 'true'`)
+  const worth = 'case when outcome = 1 then 10 else -5 end'
+  expect(await judged({ name: 'saved', unit: '$', perPrediction: worth, warn: 1, alarm: 0 })).toMatchObject({
+    level: 'insufficient',
+    reasons: [
+      expect.stringMatching(
+        /^[45]\d\.\d+ % of 480 predictions have an outcome, 80 % are required$/,
+      ) as unknown,
+    ],
+  })
+  expect(await told()).toEqual([])
+})
+
 it.each([
   ['in another order', ['arrival', 'departure']],
   ['with one more', ['departure', 'arrival', 'taxi']],
