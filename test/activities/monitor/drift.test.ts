@@ -1,4 +1,5 @@
 /** Tests drift on the real database, from the counts of replicas to the alert. */
+import { randomUUID } from 'node:crypto'
 import sql from 'sql-template-tag'
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import { checkDrift } from '../../../activities/monitor/drift.ts'
@@ -97,6 +98,20 @@ async function serve(
   bins.markStored()
   return bins
 }
+const preprocessing = [{ name: 'size', kind: 'number', mean: 0, std: 1, fill: 0 }]
+/** Inserts logged requests of a version with `preprocessing`. */
+async function log(by: string, asked: readonly { size: number; atMs: number }[]): Promise<void> {
+  const requests = asked.map(({ size, atMs }) => {
+    const features = Buffer.alloc(4)
+    features.writeFloatLE(size)
+    const id = `${randomUUID().slice(0, -4)}0000`
+    return { id, at: new Date(atMs).toISOString(), features: features.toString('hex') }
+  })
+  await deps.store.query(sql`
+    insert into predictions (id, at, model, version, arm, generation, instances, features, outputs, latency_us)
+    select id, at, ${model}, ${by}, 'champion', 1, 1, decode(features, 'hex'), '{0.5}', 1
+    from jsonb_to_recordset(${JSON.stringify(requests)}::jsonb) as r (id uuid, at timestamptz, features text)`)
+}
 const judged = (toMs: number, windowMs = hour) =>
   checkDrift(deps)({ model, version, to: new Date(toMs).toISOString(), windowMs })
 const openAlerts = () => listAlerts(deps.store, { model, open: true })
@@ -171,21 +186,13 @@ describe('feature drift of a version', () => {
 
   it('compares with the requests of last year, which another version has answered, by counting them again', async () => {
     const old = await registry.register(version)
-    const preprocessing = [{ name: 'size', kind: 'number', mean: 0, std: 1, fill: 0 }]
     await deps.store.query(
       sql`update versions set manifest = ${JSON.stringify({ preprocessing })} where version = ${old}`,
     )
-    await deps.store.query(sql`
-      insert into predictions (id, at, model, version, arm, generation, instances, features, outputs, latency_us)
-      select (lpad(to_hex(n), 8, '0') || '-0000-4000-8000-000000000000')::uuid, at, ${model}, ${old}, 'champion', 1, 1, decode(features, 'hex'), '{0.5}', 1
-      from jsonb_to_recordset(${JSON.stringify(
-        rows(600, 2).map(({ size }, n) => {
-          const features = Buffer.alloc(4)
-          features.writeFloatLE(size)
-          const at = new Date(noon - lastYearMs[n % 5]!).toISOString()
-          return { n, at, features: features.toString('hex') }
-        }),
-      )}::jsonb) as r (n int, at timestamptz, features text)`)
+    await log(
+      old,
+      rows(600, 2).map(({ size }, n) => ({ size, atMs: noon - lastYearMs[n % 5]! })),
+    )
     await serve(noon, rows(600, 2))
     const against = (tuning: DriftTuning) =>
       checkDrift(deps)({ model, version, to: new Date(noon + hour).toISOString(), windowMs: hour, tuning })
@@ -198,6 +205,46 @@ describe('feature drift of a version', () => {
     await serve(noon + hour, rows(600, 2))
     const now = { model, version, to: new Date(noon + 2 * hour).toISOString(), windowMs: hour }
     expect((await checkDrift(deps)(now)).reasons.join()).toContain('size')
+  })
+
+  it('compares with the whole day of last week, of which the version served only the evening', async () => {
+    const old = await registry.register(version)
+    await deps.store.query(sql`
+      update versions set manifest = manifest || ${JSON.stringify({ preprocessing })} where version in (${old}, ${version})`)
+    const day = 24 * hour
+    for (let atMs = noon; atMs < noon + day; atMs += hour) {
+      const isEvening = atMs >= noon + 22 * hour
+      const asked = () => rows(200, isEvening ? 2 : 0)
+      await serve(atMs, asked())
+      const before = asked().map((row) => ({ ...row, atMs: atMs - 7 * day }))
+      await log(isEvening ? version : old, before)
+      if (isEvening) await serve(atMs - 7 * day, before)
+      else {
+        const counts = {
+          model,
+          hourMs: atMs - 7 * day,
+          kind: 'feature',
+          name: 'size',
+          counts: [200],
+        } as const
+        // The canary of the version had some requests.
+        const canary = { ...counts, version, counts: profile.features[0]!.counts.map(() => 1) }
+        const shared = [{ ...counts, version: old, counts: [189] }, canary]
+        await writeFeatureCounts(deps.store, { replica: 'r1', rows: shared })
+      }
+    }
+    const lastWeek = { model, version, windowMs: day, tuning: { referenceMs: 7 * day } }
+    const result = await checkDrift(deps)({ ...lastWeek, to: new Date(noon + day).toISOString() })
+    expect(result).toMatchObject({ level: 'stable', drifted: [] })
+    const window = { model, version, subject: 'served', fromMs: noon, toMs: noon + day } as const
+    const { inputs } = (await findDriftJudgement(deps.store, window))!
+    expect(inputs.reference!.features[0]!.counts.reduce((sum, n) => sum + n, 0)).toBe(2_000)
+    // A week later, the version has served the whole day.
+    const next = noon + 7 * day
+    for (let atMs = next; atMs < next + day; atMs += hour) await serve(atMs, rows(100))
+    await checkDrift(deps)({ ...lastWeek, to: new Date(next + day).toISOString() })
+    const later = (await findDriftJudgement(deps.store, { ...window, fromMs: next, toMs: next + day }))!
+    expect(later.inputs.reference!.features[0]!.counts.reduce((sum, n) => sum + n, 0)).toBe(4_800)
   })
 
   it('weighs the features by the measured importance of the version unless the model file does', async () => {
