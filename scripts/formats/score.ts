@@ -15,6 +15,7 @@ import { countOutputs, openRowsOf, openSessionOf } from '../../api/serving/forma
 import { isOnnx, onnxLimits } from '../../api/serving/formats/onnx/graph.ts'
 import { openOnnx, type OnnxFile } from '../../api/serving/formats/onnx/open-onnx.ts'
 import { createSessions } from '../../api/serving/formats/onnx/session-host.ts'
+import { settleCategories } from '../../api/serving/formats/settle-categories.ts'
 import { noText } from '../../domain/model/batch-spec.ts'
 import { DomainError, firstNames, isError, quotedName } from '../../domain/errors.ts'
 import { parseJsonBody } from '../../domain/json-body.ts'
@@ -91,6 +92,7 @@ async function openArtifact(path: string): Promise<Answering> {
   if (file !== undefined && file.forest === undefined) return openGraph(bytes, file)
   const { columns, outputs, predictOne } =
     file?.forest === undefined ? openModelFile(path) : modelOfForest('onnx', file.forest)
+  settleCategories(columns, { features: {} })
   const [input, output] = [new Float64Array(columns.length), new Float64Array(outputs)]
   return {
     columns,

@@ -6,6 +6,7 @@ import type { DeclaredColumn } from '../../../domain/model/declared-columns.ts'
 import type { Feature, FeatureFit, Features } from '../../../domain/model/features.ts'
 import { refuse } from '../network/layers-model.ts'
 import type { ArtifactColumn } from './format.ts'
+import { settleCategories } from './settle-categories.ts'
 
 export interface BoundColumns {
   /** The columns of the artifact in their order, then the features that it does not use. */
@@ -30,8 +31,12 @@ export function bindColumns({ columns, features, order, declared }: ColumnsToBin
   const { names, isByPlace } = namesOf({ columns, features, order, declared })
   const twice = names.find((name, index) => names.indexOf(name) !== index)
   if (twice !== undefined) refuse(`two columns have the name ${quoted(twice)}`)
-  const fits = columns.map((column, index) => {
-    const name = names[index]!
+  const settled = settleCategories(
+    columns.map((column, index) => ({ ...column, name: names[index]! })),
+    { features, declared },
+  )
+  const fits = settled.map((column, index) => {
+    const { name } = column
     refuseOtherCodes(name, column.categories, declared?.[index]?.vocabulary)
     return fitOf(name, features[name]!, { ...column, ...vocabularyOf(declared?.[index]) })
   })

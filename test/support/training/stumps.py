@@ -44,7 +44,7 @@ def model(thresholds):
         TREE.format(number=len(trees), categories=1, column=1, threshold=0, kind=1, left=0.5, right=-0.5, sets=sets)
     )
     head = "tree\nversion=v4\nnum_class=1\nnum_tree_per_iteration=1\nlabel_index=0\nmax_feature_idx=1\nobjective=binary sigmoid:1\nfeature_names=size colour\nfeature_infos=none none\n\n"
-    return head + "".join(trees) + "end of trees\n"
+    return head + "".join(trees) + "end of trees\n\nfeature_importances:\n"
 
 
 def answer(thresholds, size, colour):

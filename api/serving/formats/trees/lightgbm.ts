@@ -3,7 +3,6 @@
  * random forests and DART. The decisions follow LightGBM 4's `tree.h`.
  */
 import { refuse } from '../../network/layers-model.ts'
-import { parseModelJson } from './bounded-json.ts'
 import {
   buildForest,
   countNodes,
@@ -12,12 +11,12 @@ import {
   missingKinds,
   nextDown,
   zeroBound,
-  type Column,
   type Forest,
   type LinearLeaf,
   type NodeInput,
   type TreeInput,
 } from './forest.ts'
+import { assignPandasLists, parsePandasLists } from './lightgbm-categories.ts'
 import { lightgbmLink } from './lightgbm-objectives.ts'
 
 const none = 0
@@ -27,8 +26,9 @@ export const isLightgbm = (head: string): boolean => /^tree\r?\nversion=/.test(h
 
 /** Reads a model. Throws `artifact_invalid` with the reason. */
 export function readLightgbm(text: string): Forest {
-  const { starts, ends, categories } = sectionsOf(text)
-  if (ends === undefined) refuse('the file is truncated: it has no line "end of trees"')
+  const { starts, ends, categories, missing } = sectionsOf(text)
+  if (ends === undefined || missing !== undefined)
+    refuse(`the file is truncated: it has no line ${JSON.stringify(missing ?? 'end of trees')}`)
   const header = fieldsOf(text, 0, starts[0] ?? ends)
   const version = textOf(header, 'version')
   if (!/^v[234]$/.test(version)) refuse(`the LightGBM version ${JSON.stringify(version)} is not v2, v3 or v4`)
@@ -59,10 +59,11 @@ export function readLightgbm(text: string): Forest {
   })
   if (trees.length % perIteration !== 0)
     refuse(`the file has ${trees.length} trees and a num_tree_per_iteration of ${perIteration}`)
+  const infos = textOf(header, 'feature_infos').split(' ', inputs)
   const averages = header.spans.has('average_output')
   return buildForest({
     library: 'LightGBM',
-    columns: columnsOf(names, trees, { infos: textOf(header, 'feature_infos'), categories }),
+    columns: assignPandasLists({ names, infos, lists: parsePandasLists(categories) }),
     trees,
     width: 1,
     starts: new Float64Array(perIteration),
@@ -82,22 +83,37 @@ interface Fields {
 
 const categoriesHead = 'pandas_categorical:'
 
-/** Finds where the trees begin and end, and the last line with pandas' categories. */
-function sectionsOf(text: string): { starts: number[]; ends?: number; categories?: string } {
+interface Sections {
+  starts: number[]
+  ends?: number
+  /** The last line, with pandas' categories. Only the Python package writes it, and a file without it may be whole. */
+  categories?: string
+  /** A line after the trees that LightGBM always writes, and that the file does not have. */
+  missing?: string
+}
+
+/** Finds where the trees begin and end, and the lines after them. */
+function sectionsOf(text: string): Sections {
   const starts: number[] = []
   let ends: number | undefined
   let categories: string | undefined
+  let missing: string | undefined = 'feature_importances:'
   for (let at = 0; at < text.length;) {
     const next = lineEnd(text, at, text.length)
     if (ends === undefined && text.startsWith('Tree=', at))
       expectAtMost(starts.push(at), forestLimits.trees, 'trees')
     else if (ends === undefined && text.startsWith('end of trees', at)) {
       if (text.slice(at, next).trimEnd() === 'end of trees') ends = at
-    } else if (text.startsWith(categoriesHead, at))
+    } else if (ends !== undefined && text.startsWith('feature_importances:', at)) missing = undefined
+    // LightGBM 2.2 and older write a space.
+    else if (ends !== undefined && text.startsWith('feature importances:', at)) missing = undefined
+    else if (ends !== undefined && text.startsWith('parameters:', at)) missing = 'end of parameters'
+    else if (ends !== undefined && text.startsWith('end of parameters', at)) missing = undefined
+    else if (text.startsWith(categoriesHead, at))
       categories = text.slice(at + categoriesHead.length, next).trimEnd()
     at = next + 1
   }
-  return { starts, ends, categories }
+  return { starts, ends, categories, missing: ends === undefined ? undefined : missing }
 }
 
 function lineEnd(text: string, at: number, to: number): number {
@@ -281,42 +297,4 @@ function linearOf(fields: Fields, leafCount: number, where: string): Map<number,
       return [leaf, linear]
     }),
   )
-}
-
-/** Parses pandas' categories; undefined for a line that is not JSON. */
-function categoryListsOf(line: string | undefined): (string | number | boolean)[][] | null | undefined {
-  try {
-    return parseModelJson(Buffer.from(line ?? 'null')) as (string | number | boolean)[][] | null
-  } catch (error) {
-    if (error instanceof SyntaxError) return undefined
-    throw error
-  }
-}
-
-/** Names the columns and assigns pandas' categories, which LightGBM writes after the trees, to the category columns in order. */
-function columnsOf(
-  names: readonly string[],
-  trees: readonly TreeInput[],
-  { infos, categories }: { infos: string; categories?: string },
-): Column[] {
-  const lists = categoryListsOf(categories)
-  if (!Array.isArray(lists) || lists.length === 0) return names.map((name) => ({ name }))
-  const info = infos.split(' ', names.length)
-  // A category column has a list of its codes where a numeric column has a range; a column that no tree uses has "none".
-  const split = new Set(
-    trees.flatMap(({ nodes }) => nodes.flatMap(({ test }) => ('bits' in test ? [test.column] : []))),
-  )
-  const categorical = names.flatMap((_, column) =>
-    split.has(column) || (info[column] !== undefined && /^-?\d+(:-?\d+)*$/.test(info[column]))
-      ? [column]
-      : [],
-  )
-  // Ordered categories have lists too, but are split as numbers. A column with codes beyond a list does not match that list.
-  const fits = (column: number, place: number): boolean =>
-    (info[column] ?? '').split(':').every((code) => !(Number(code) >= (lists[place]?.length ?? 0)))
-  if (categorical.length !== lists.length || !categorical.every(fits)) return names.map((name) => ({ name }))
-  return names.map((name, column) => {
-    const place = categorical.indexOf(column)
-    return place < 0 ? { name } : { name, categories: lists[place] }
-  })
 }

@@ -90,6 +90,61 @@ describe('columns', () => {
       number('age'),
     ))
 
+  describe('of which the file leaves the categories open', () => {
+    const sizes = ['s', 'm', 'l']
+    const columns = ['size', 'code'].map((name) => ({ name, possibleCategories: [sizes] }))
+    const kinds = (size: Features[string], code: Features[string]): Features => ({ size, code })
+    const any = { kind: 'category' } as const
+    const own = { name: 'size', kind: 'category', vocabulary: sizes, encoding: 'code' }
+
+    it('get them from columns.json, and the others are numbers', () =>
+      expect(
+        bindColumns({
+          columns,
+          features: kinds(any, { kind: 'number' }),
+          declared: parseDeclaredColumns([{ name: 'size', vocabulary: sizes }, 'code']),
+        }).fits,
+      ).toEqual([own, number('code')]))
+
+    it('get the ones that hold all values of the feature', () =>
+      expect(
+        bindColumns({
+          columns,
+          features: kinds({ kind: 'category', values: ['l', 's'] }, { kind: 'number' }),
+        }).fits,
+      ).toEqual([own, number('code')]))
+
+    it.each([
+      ['for any text', kinds(any, { kind: 'number' }), undefined, /does not say to which .*"size", "code"/],
+      ['for a number', kinds({ kind: 'number' }, any), undefined, /\["s","m","l"\] belong: list the columns/],
+      [
+        'for a number beside other categories',
+        kinds({ kind: 'number' }, any),
+        [{ name: 'size' }, { name: 'code', vocabulary: ['0', '1', '2'] }],
+        /does not say to which/,
+      ],
+      [
+        'in another order than the file',
+        kinds(any, { kind: 'number' }),
+        [{ name: 'size', vocabulary: ['l', 'm', 's'] }, { name: 'code' }],
+        /categories of "size" in another order than the file: list them as \["s","m","l"\]/,
+      ],
+    ])('are refused %s', (_what, open, declared, why) =>
+      expect(() => bindColumns({ columns, features: open, declared })).toThrow(why),
+    )
+  })
+
+  it('of categories are refused where the feature has none of their values', () => {
+    const columns = [{ name: 'colour', categories: ['s', 'm', 'l'] }]
+    const withValues = (...values: string[]): Features => ({ colour: { kind: 'category', values } })
+    expect(() => bindColumns({ columns, features: withValues('red', 'white') })).toThrow(
+      /^no value of the feature "colour" \(red, white\) is a category of that column in the file \(s, m, l\)/,
+    )
+    expect(bindColumns({ columns, features: withValues('s', 'xl') }).fits[0]).toMatchObject({
+      name: 'colour',
+    })
+  })
+
   it('of texts take the text itself', () =>
     expect(bindColumns({ columns: [{ name: 'city', isText: true }], features }).fits[0]).toEqual({
       name: 'city',

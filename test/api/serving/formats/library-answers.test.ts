@@ -169,7 +169,7 @@ describe('a LightGBM tree', () => {
       Buffer.from(
         `tree\nversion=v4\nnum_class=1\nnum_tree_per_iteration=1\nmax_feature_idx=0\nobjective=regression\nfeature_names=a\n` +
           `feature_infos=[-1:1]\n\nTree=0\nnum_leaves=2\nnum_cat=0\nsplit_feature=0\nthreshold=${threshold}\n` +
-          `decision_type=2\nleft_child=-1\nright_child=-2\nleaf_value=1 2\n\nend of trees\n`,
+          `decision_type=2\nleft_child=-1\nright_child=-2\nleaf_value=1 2\n\nend of trees\n\nfeature_importances:\n`,
       ),
     )!
   // LightGBM 4.7 predicts this for a matrix of numbers; it reads values near zero as 0.
@@ -191,17 +191,64 @@ describe('a LightGBM tree', () => {
 })
 
 describe("pandas' categories in a LightGBM file", () => {
-  const categoriesOf = (codes: string, list: readonly string[]) => {
+  /** Returns the columns of a file with these values in training and this last line. */
+  const columnsOf = (infos: readonly string[], lists: string): Forest['columns'] => {
     const text = bytesOf('lightgbm-binary')
       .toString('utf8')
-      .replace(/feature_infos=\S+/, `feature_infos=${codes}`)
-    return readForest(Buffer.from(`${text}\npandas_categorical:${JSON.stringify([list])}\n`))!.columns[0]!
-      .categories
+      .replace(/feature_infos=.*/, (line) =>
+        [`feature_infos=${infos.join(' ')}`, ...line.split(' ').slice(infos.length)].join(' '),
+      )
+    return readForest(Buffer.from(`${text}\npandas_categorical:${lists}\n`))!.columns.slice(0, infos.length)
   }
+  const colours = ['red', 'white']
+  const stores = [7, 8, 9]
 
   it('belong to the column of codes', () =>
-    expect(categoriesOf('-1:1:0', ['red', 'white'])).toEqual(['red', 'white']))
+    expect(columnsOf(['-1:1:0'], '[["red","white"]]')[0]!.categories).toEqual(colours))
 
-  it('belong to another column where the codes exceed them', () =>
-    expect(categoriesOf('-1:1:0:2', ['red', 'white'])).toBeUndefined())
+  it('belong to a column of codes after one whose codes exceed them', () =>
+    expect(
+      columnsOf(['-1:1:0:2', '-1:0:1'], '[["red","white"]]').map(({ categories }) => categories),
+    ).toEqual([undefined, colours]))
+
+  it('belong to an ordered column and to a constant one', () => {
+    const lists = JSON.stringify([colours, stores])
+    for (const info of ['[0:1]', 'none'])
+      expect(columnsOf([info, '-1:1:0:2'], lists).map(({ categories }) => categories)).toEqual([
+        colours,
+        stores,
+      ])
+  })
+
+  it('belong to the columns of codes where each has a list, and not to a number of 0 and 1', () => {
+    const lists = JSON.stringify([colours, stores])
+    for (const other of ['[0:1]', '[0:2]'])
+      expect(
+        columnsOf([other, '-1:1:0', '-1:0:2', other], lists).map(({ categories }) => categories),
+      ).toEqual([undefined, colours, stores, undefined])
+    // A category that had one value in training.
+    expect(columnsOf(['none', '-1:0:2', '[0:1]'], lists).map(({ categories }) => categories)).toEqual([
+      colours,
+      stores,
+      undefined,
+    ])
+  })
+
+  it('belong to no column for certain where they fit several', () => {
+    // An ordered size, colours, and a number of 0 and 1.
+    const lists = JSON.stringify([['s', 'm', 'l'], stores])
+    expect(columnsOf(['[0:2]', '-1:1:0:2', '[0:1]', '[-3.2:3.9]'], lists)).toEqual([
+      { name: expect.any(String) as string, possibleCategories: [['s', 'm', 'l']] },
+      { name: expect.any(String) as string, possibleCategories: [['s', 'm', 'l'], stores] },
+      { name: expect.any(String) as string, possibleCategories: [stores] },
+      { name: expect.any(String) as string },
+    ])
+  })
+
+  it.each([
+    ['[["red","white"', /truncated or damaged: its last line, pandas_categorical, is not valid JSON/],
+    ['', /is not valid JSON/],
+    ['["red"]', /pandas_categorical is not a list of lists/],
+    ['[["red"]]', /has 1 lists, which do not fit the columns/],
+  ])('are refused as %s', (line, why) => expect(() => columnsOf(['-1:1:0'], line)).toThrow(why))
 })
