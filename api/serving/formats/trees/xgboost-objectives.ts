@@ -22,7 +22,13 @@ export interface XgboostVersion {
  * Reads the starts of the sums: `[0.5]`, or a number as text. Objectives with a logistic or logarithmic link store them on the scale of
  * the prediction.
  */
-export function xgboostStarts(text: unknown, objective: string, outputs: number): Float64Array {
+export function xgboostStarts(
+  text: unknown,
+  objective: string,
+  { outputs, version: { major, minor } }: { outputs: number; version: XgboostVersion },
+): Float64Array {
+  // Since version 3.2, XGBoost keeps probabilities this far from 0 and 1.
+  const isKept = major > 3 || (major === 3 && minor >= 2)
   const scores = String(text)
     .replaceAll(/[[\]]/g, '')
     .split(',')
@@ -35,8 +41,10 @@ export function xgboostStarts(text: unknown, objective: string, outputs: number)
   const margin = (score: number): number => {
     const single = Math.fround(score)
     if (/^(binary:logistic|reg:logistic)$/.test(objective)) {
-      if (!(single > 0 && single < 1)) refuse(`base_score ${score} is not a probability`)
-      return Math.fround(-Math.log(1 / single - 1))
+      const isProbability = isKept ? single >= 0 && single <= 1 : single > 0 && single < 1
+      if (!isProbability) refuse(`base_score ${score} is not a probability`)
+      const kept = isKept ? Math.min(Math.max(single, leastShare), Math.fround(1 - leastShare)) : single
+      return Math.fround(-Math.log(Math.fround(1 / kept) - 1))
     }
     if (/^(count:poisson|reg:gamma|reg:tweedie|survival:cox|survival:aft)$/.test(objective))
       return Math.fround(Math.log(single))
@@ -47,6 +55,8 @@ export function xgboostStarts(text: unknown, objective: string, outputs: number)
   )
   return objective === 'reg:expectileerror' ? stepsBetween(starts) : starts
 }
+
+const leastShare = Math.fround(1e-6)
 
 /** Returns the sums from which `rising` computes these predictions. */
 const stepsBetween = (answers: Float64Array): Float64Array =>

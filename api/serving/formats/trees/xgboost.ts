@@ -73,7 +73,7 @@ export function readXgboost(document: JsonObject): Forest {
     columns: xgboostColumns(learner, model, { inputs, version: versionOf(document) }),
     trees,
     width,
-    starts: xgboostStarts(parameters['base_score'], objective, outputs),
+    starts: xgboostStarts(parameters['base_score'], objective, { outputs, version: versionOf(document) }),
     scale: 1,
     offsets: new Float64Array(outputs),
     single: true,

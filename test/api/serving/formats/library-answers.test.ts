@@ -1,4 +1,5 @@
 /** Tests the parts of library files beyond the trees: rounds after the best one, links, values near zero and category names. */
+import { xgboostStarts } from '../../../../api/serving/formats/trees/xgboost-objectives.ts'
 import { describe, expect, it } from 'vitest'
 import { readForest } from '../../../../api/serving/formats/model-file.ts'
 import { treesFormat } from '../../../../api/serving/formats/trees/format.ts'
@@ -251,4 +252,22 @@ describe("pandas' categories in a LightGBM file", () => {
     ['["red"]', /pandas_categorical is not a list of lists/],
     ['[["red"]]', /has 1 lists, which do not fit the columns/],
   ])('are refused as %s', (line, why) => expect(() => columnsOf(['-1:1:0'], line)).toThrow(why))
+})
+
+describe('the base score of XGBoost', () => {
+  /** The probability of no tree at all. */
+  const answer = (score: string, minor: number) => {
+    const [start] = xgboostStarts(score, 'binary:logistic', { outputs: 1, version: { major: 3, minor } })
+    return 1 / (1 + Math.exp(-start!))
+  }
+  // XGBoost 3.2 to 3.4 answer 1.0e-6 for a base score of 1e-8, and 0.9999989 for 1; 3.0 answers 1e-8.
+  it('is kept a millionth from 0 and 1 since version 3.2', () => {
+    expect(answer('[1E-8]', 2)).toBeCloseTo(1e-6, 9)
+    expect(answer('[1E-8]', 0)).toBeCloseTo(1e-8, 12)
+    expect(answer('[0E0]', 4)).toBeCloseTo(1e-6, 9)
+    expect(1 - answer('[1E0]', 4)).toBeCloseTo(1.07e-6, 8)
+    expect(answer('[2E-6]', 4)).toBeCloseTo(2e-6, 9)
+    expect(() => answer('[0E0]', 1)).toThrow('base_score 0 is not a probability')
+    expect(() => answer('[2E0]', 4)).toThrow('base_score 2 is not a probability')
+  })
 })
