@@ -127,6 +127,12 @@ async function expectRowsApart(
   const forth = await expectAnswer(rows, 'rows alone, but not together')
   const back = await expectAnswer(rows.toReversed(), 'rows alone, but not together')
   const outputs = zeros.length
+  // Small answers, such as probabilities of rare events, are compared by their own size.
+  const size = Math.max(
+    ...alone.flatMap((values) => [...values].map(Math.abs)).filter(Number.isFinite),
+    leastSize,
+  )
+  const isNear = nearBy(Math.min(1, size))
   const isMixed = alone.some((values, row) =>
     values.some(
       (value, at) =>
@@ -158,10 +164,14 @@ function probeOf({ inputs }: SessionPlan, place: number): Float64Array {
   )
 }
 
-/** Whether two numbers are equal up to rounding. NaN equals NaN. */
-const isNear = (found: number, wanted: number): boolean =>
-  Object.is(found, wanted) || Math.abs(found - wanted) <= mixedBy * Math.max(1, Math.abs(wanted))
+/** Returns whether two numbers are equal up to rounding, among numbers of this size. NaN equals NaN. */
+const nearBy =
+  (size: number) =>
+  (found: number, wanted: number): boolean =>
+    Object.is(found, wanted) || Math.abs(found - wanted) <= mixedBy * Math.max(size, Math.abs(wanted))
 const mixedBy = 0.01
+/** Smaller answers may be nothing but rounding. */
+const leastSize = 1e-4
 
 /** Computes rows. `texts` has a list for each text input, in order. */
 async function compute(

@@ -268,6 +268,14 @@ describe('a graph', () => {
       ],
     ],
     [
+      'mixes its rows into small answers',
+      [
+        node({ op: 'ReduceMean', inputs: ['x', 'zero'], outputs: ['all'] }),
+        node({ op: 'Tanh', inputs: ['all'], outputs: ['share'] }),
+        node({ op: 'Mul', inputs: ['share', 'small'], outputs: ['y'] }),
+      ],
+    ],
+    [
       'answers one row other than several',
       [
         node({ op: 'Shape', inputs: ['x'], outputs: ['shape'] }),
