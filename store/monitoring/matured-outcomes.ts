@@ -42,12 +42,9 @@ export const listDelays = (
 ) =>
   rowsFrom(database).column<number>(sql`
     with ${instanceSample(span, limit)}
-    select extract(epoch from arrived.at - sample.at)::float8 * 1000 as delay
-    from sample cross join lateral (
-      select min(arrived_at) as at from outcomes
-      where outcomes.prediction_id = sample.prediction_id and arrived_at <= ${iso(nowMs)}
-    ) as arrived
-    where arrived.at is not null`)
+    select extract(epoch from min(arrived_at) - sample.at)::float8 * 1000 as delay
+    from sample join outcomes on outcomes.prediction_id = sample.prediction_id
+    where arrived_at <= ${iso(nowMs)} group by sample.prediction_id, sample.at`)
 
 /** The number of predictions that `listDelays` samples. */
 export const countPredictions = async (database: Database, span: Span, limit = 10_000): Promise<number> =>

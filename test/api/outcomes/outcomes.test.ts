@@ -284,7 +284,7 @@ describe('an outcome', () => {
     }
     expect(await cohort()).toMatchObject({
       fromFuture: 0,
-      labelled: expect.arrayContaining([{ predictionId: `${id}/0`, value: 'setosa' }]) as unknown,
+      labelled: expect.arrayContaining([{ predictionId: id, value: 'setosa' }]) as unknown,
     })
     // A stream that delivers it again does not undo a correction.
     expect(await say('virginica')).toBe(1)

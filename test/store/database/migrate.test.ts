@@ -49,6 +49,7 @@ const pinned: Record<string, string> = {
   '0041_error_codes.sql': 'd846ef9c57ccb11d7eef1a150a65c6397cfbdbdc77210564a74c9b817ed6e9dd',
   '0042_queue_by_version.sql': '0ae227e4beda28de62229225d150fc95716c08f671e5af16e457b7e984d8952c',
   '0043_batch_not_found.sql': '3643e4d419bf71b6aec1a836bf52702c51b51123b1d5fc8bfec6cd46422f4f1e',
+  '0044_worst_severity.sql': '1ddd7902a5d6c1903f5a60392c08b578b8f3370d00871f9ecb87a76b9a802ffd',
 }
 
 const query = async (url: string, text: string): Promise<Record<string, unknown>[]> => {
