@@ -5,6 +5,7 @@ import { shown } from '../../domain/postgres-text.ts'
 import { missingColumn } from '../../domain/validation/source-issue.ts'
 import { quotedIdentifier, textLiteral } from '../../domain/sql-text.ts'
 import { withDuck, type Duck } from './duckdb.ts'
+import { columnTypes } from './rows.ts'
 import { firstLineOf } from './source-errors.ts'
 import { unreadable } from './source-views.ts'
 import { loadServed } from './served-table.ts'
@@ -21,10 +22,8 @@ export async function requireSlices(
         `select count(*) from ${textLiteral(path)} where ${snapshotColumns.part} = 'test' and coalesce((${slice.where}), false)`,
       )
     } catch (error) {
-      const names = await duck.rows<{ column_name: string }>(
-        `select column_name from (describe select * from ${textLiteral(path)})`,
-      )
-      const columns = names.map((row) => row.column_name).filter((name) => !name.startsWith('_'))
+      const all = await columnTypes(duck, textLiteral(path))
+      const columns = [...all.keys()].filter((name) => !name.startsWith('_'))
       throw unreadable(sliceIssue(slice, error, columns))
     }
 }

@@ -61,12 +61,17 @@ function isNumeric(type: string): boolean {
   return numeric.has(type) || Number(width) <= (Number(scale) > 0 ? 18 : 15)
 }
 
-/** Reads columns of a table with a condition; missing columns are left out. */
-export async function readTable(duck: Duck, from: string, names: readonly string[]): Promise<ColumnTable> {
+/** The columns of a table with their DuckDB types, in its order. */
+export async function columnTypes(duck: Duck, from: string): Promise<Map<string, string>> {
   const described = await duck.rows<{ column_name: string; column_type: string }>(
     `select column_name, column_type from (describe select * from ${from})`,
   )
-  const types = new Map(described.map((each) => [each.column_name, each.column_type]))
+  return new Map(described.map((each) => [each.column_name, each.column_type]))
+}
+
+/** Reads columns of a table with a condition; missing columns are left out. */
+export async function readTable(duck: Duck, from: string, names: readonly string[]): Promise<ColumnTable> {
+  const types = await columnTypes(duck, from)
   const wanted = names.filter((name) => types.has(name))
   const counted = wanted.map((name, index) => `count(${quotedIdentifier(name)}) as present_${index}`)
   const [counts] = await duck.rows<Record<string, number>>(
@@ -109,14 +114,11 @@ export async function readTable(duck: Duck, from: string, names: readonly string
 /** Reads the columns of a file for expectations; missing columns are left out. */
 export async function readCells(duck: Duck, from: string, names: readonly string[]): Promise<BatchTable> {
   const { rows, columns } = await readTable(duck, `${from} where true`, names)
-  const flags = await duck.rows<{ column_name: string }>(
-    `select column_name from (describe select * from ${from}) where column_type = 'BOOLEAN'`,
-  )
-  const isFlag = new Set(flags.map(({ column_name: name }) => name))
+  const types = await columnTypes(duck, from)
   // No prototype: a column may have the name of a property of every object.
   const cells = Object.create(null) as BatchTable['columns']
   for (const [name, column] of Object.entries(columns))
-    cells[name] = judgedCells(column, { rows, isFlag: isFlag.has(name) })
+    cells[name] = judgedCells(column, { rows, isFlag: types.get(name) === 'BOOLEAN' })
   return { rows, columns: cells }
 }
 

@@ -18,6 +18,7 @@ import { loadHistory } from '../features/feature-history.ts'
 import { loadFromPostgres } from '../data/known-rows.ts'
 import { countLeftOut, emptyPartText } from '../data/left-out.ts'
 import { openRows } from '../data/open-rows.ts'
+import { columnTypes } from '../data/rows.ts'
 import { settleSubjects } from '../privacy/data-subjects.ts'
 import { loadServedRows } from './served-rows.ts'
 
@@ -77,7 +78,7 @@ export async function writeSnapshot(options: {
       throw new DomainError('snapshot_empty', message, { model, asOf })
     }
     await requireSlices(duck, flooded.draft, definition)
-    const columns = await describeColumns(duck, flooded.draft)
+    const columns = Object.fromEntries(await columnTypes(duck, textLiteral(flooded.draft)))
     const taken = await artifacts.take('snapshots', flooded.draft)
     const parts = { train, validation, test }
     return { ...taken, parts, columns, subjects, leftOut: { ...leftOut, ...flooded.found }, served }
@@ -100,11 +101,4 @@ async function countParts(
     `select ${part} as part, count(*) as n from ${textLiteral(path)} group by ${part}`,
   )
   return Object.fromEntries(rows.map(({ part: name, n }) => [name, n]))
-}
-
-async function describeColumns(duck: Duck, path: string): Promise<Record<string, string>> {
-  const rows = await duck.rows<{ column_name: string; column_type: string }>(
-    `select column_name, column_type from (describe select * from ${textLiteral(path)})`,
-  )
-  return Object.fromEntries(rows.map((row) => [row.column_name, row.column_type]))
 }

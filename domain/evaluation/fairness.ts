@@ -56,11 +56,13 @@ export function judgeFairness(
   if (judged.length < 2) return row
 
   const wanted = rates.map((rate) => {
-    const isCounted = countedFor(rate, challenger)
-    const rowsOf = (group: string) => values.filter((value, i) => value === group && isCounted(i)).length
+    if (rate === 'selectionRate') return extremes(judged, rate)
     // One positive that is wrong makes a rate of 0 in every resample.
-    const enough = judged.filter(({ group }) => rate === 'selectionRate' || rowsOf(group) >= minRateRows)
-    return extremes(enough, rate)
+    const counted = countByGroup(values, countedFor(rate, challenger))
+    return extremes(
+      judged.filter(({ group }) => (counted.get(group) ?? 0) >= minRateRows),
+      rate,
+    )
   })
   const statistics: Statistic[] = wanted.map((pair, i) =>
     pair === null ? undefinedStatistic : compare(rates[i]!, pair, values, challenger),
@@ -99,6 +101,16 @@ const countedFor =
   (rate: Rate, { y }: ScoredRows) =>
   (row: number): boolean =>
     rate === 'selectionRate' || y[row] === (rate === 'tpr' ? 1 : 0)
+
+function countByGroup(
+  values: readonly (string | null)[],
+  isCounted: (row: number) => boolean,
+): Map<string, number> {
+  const counts = new Map<string, number>()
+  for (const [row, group] of values.entries())
+    if (group !== null && isCounted(row)) counts.set(group, (counts.get(group) ?? 0) + 1)
+  return counts
+}
 
 interface Extremes {
   low: string

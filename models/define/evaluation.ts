@@ -6,6 +6,7 @@ import { metricsFor } from '../../domain/evaluation/metrics.ts'
 import {
   defaultGatePolicy,
   issuesOfGate,
+  thresholdOf,
   type GateMetric,
   type GatePolicy,
   type Margin,
@@ -123,7 +124,7 @@ export function compileEvaluation(
       ...builtIn(spec.margins),
       ...(spec.margin === undefined ? {} : { [primary]: spec.margin }),
     },
-    threshold: label.output.kind === 'probability' ? label.output.threshold : base.threshold,
+    threshold: thresholdOf(label.output) ?? base.threshold,
     levels: label.output.kind === 'quantiles' ? label.output.levels : undefined,
     targets: label.output.kind === 'numbers' ? label.output.names : undefined,
     range: rangeOf(label.output),

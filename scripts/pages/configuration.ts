@@ -6,7 +6,8 @@ import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { parseSync, Visitor, type CallExpression } from 'oxc-parser'
 import { isError } from '../../domain/errors.ts'
-import { cacheDir, checkout, readCommandConfig, readConfig } from '../../temporal.config.ts'
+import { namesRead } from '../../cli/unknown-variables.ts'
+import { checkout, readCommandConfig, readConfig } from '../../temporal.config.ts'
 import { markdownCode, markdownTable } from './markdown-table.ts'
 import { setUp, variables } from './variables.ts'
 
@@ -18,7 +19,7 @@ const good = {
 const ours = /^(?:TENURE_|TEMPORAL_|DATABASE_URL(?:_FILE)?$|AWS_|OTEL_|WORKER_VERSIONING$|LOG_LEVEL$)/
 
 export function configurationPage(): string {
-  const read = namesRead()
+  const read = [...namesRead(good)].filter((name) => ours.test(name))
   const told = Object.values(variables).flatMap((group) => Object.keys(group))
   const missing = read.filter((name) => !told.includes(name))
   const gone = told.filter((name) => !read.includes(name))
@@ -59,21 +60,6 @@ export function configurationPage(): string {
     ),
     '',
   ].join('\n')
-}
-
-/** Returns the names that the two readers look up in an environment. */
-function namesRead(): string[] {
-  const asked = new Set<string>()
-  const environment = new Proxy<Record<string, string | undefined>>(good, {
-    get(target, name) {
-      if (typeof name === 'string' && ours.test(name)) asked.add(name)
-      return target[name as string]
-    },
-  })
-  readConfig(environment)
-  readCommandConfig(environment)
-  cacheDir(environment)
-  return [...asked]
 }
 
 /** Returns the validation error for a wrong value. */

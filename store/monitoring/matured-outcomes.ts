@@ -34,6 +34,10 @@ export const instanceSample = (
     where place < instances order by hash, place limit ${limit}
   )`
 
+/** The outputs of one instance of `sample`, of a request whose instances have `width` each. */
+export const outputsOf = (width: number): Sql =>
+  sql`outputs[place * ${width}::int + 1 : (place + 1) * ${width}::int] as outputs`
+
 /** The delays of the first outcomes of predictions in a period, in milliseconds, as known at `nowMs`; over a sample of instances. */
 export const listDelays = (
   database: Database,
@@ -59,7 +63,7 @@ export async function listAnswered(
 ): Promise<Pick<QualityEvidence, 'predictions' | 'labels'>> {
   const predictions = await database.query<{ id: string; at: Date; outputs: number[] }>(sql`
     with ${instanceSample(span, limit, sql`, outputs`)}
-    select prediction_id as id, at, outputs[place * ${width}::int + 1 : (place + 1) * ${width}::int] as outputs from sample`)
+    select prediction_id as id, at, ${outputsOf(width)} from sample`)
   const labels = await database.query<{
     prediction_id: string
     value: OutcomeValue
@@ -90,7 +94,7 @@ export const listScores = async (
   (
     await rowsFrom(database).column<number[]>(sql`
       with ${instanceSample(span, limit, sql`, outputs`)}
-      select outputs[place * ${width}::int + 1 : (place + 1) * ${width}::int] as outputs from sample`)
+      select ${outputsOf(width)} from sample`)
   ).flat()
 
 /** Logged rows and predictions, over a sample of instances. */
@@ -102,5 +106,5 @@ export const listLogged = (
   database.query<{ predictionId: string; row: FeatureRow; outputs: number[] }>(sql`
     with ${instanceSample(span, limit, sql`, features, outputs`)}
     select prediction_id as "predictionId", instance_of(features, ${JSON.stringify(fits)}::jsonb, instances, place) as row,
-      outputs[place * ${width}::int + 1 : (place + 1) * ${width}::int] as outputs
+      ${outputsOf(width)}
     from sample`)

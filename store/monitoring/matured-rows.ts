@@ -3,7 +3,7 @@ import type { OutcomeValue } from '../../domain/model/outcome.ts'
 import sql from 'sql-template-tag'
 import type { FeatureFit, FeatureRow } from '../../domain/model/features.ts'
 import type { Database } from '../postgres.ts'
-import { instanceSample } from './matured-outcomes.ts'
+import { instanceSample, outputsOf } from './matured-outcomes.ts'
 import { iso, type VersionSpan } from './span.ts'
 
 export interface MaturedRow {
@@ -30,7 +30,7 @@ export async function listMaturedRows(
   const found = await database.query<Omit<MaturedRow, 'value'> & { value: OutcomeValue | null }>(sql`
     with ${instanceSample(span, limit, sql`, features, outputs`)}
     select instance_of(features, ${JSON.stringify(fits)}::jsonb, instances, place) as row,
-      outputs[place * ${width}::int + 1 : (place + 1) * ${width}::int] as outputs, value
+      ${outputsOf(width)}, value
     from sample left join lateral (
       select value from outcomes
       where outcomes.prediction_id = sample.prediction_id and arrived_at <= ${iso(nowMs)} and observed_at <= arrived_at

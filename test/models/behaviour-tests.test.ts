@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest'
-import { isError } from '../../domain/errors.ts'
 import * as words from '../../models/define.ts'
 import type { BehaviourSpec } from '../../models/define/behaviour/tests.ts'
+import { issuesOfModel } from '../support/model-issues.ts'
 
 const { category, direction, exact, invariance, number } = words
 const features = {
@@ -31,14 +31,8 @@ const define = (tests: readonly BehaviourSpec[], label: Label = yesNo) =>
     tests,
   }).definition.tests
 
-const issuesOf = (tests: unknown, label: Label = yesNo): unknown => {
-  try {
-    define(tests as BehaviourSpec[], label)
-    return []
-  } catch (error) {
-    return isError(error, 'invalid_model_file') ? error.context['issues'] : error
-  }
-}
+const issuesOf = (tests: unknown, label: Label = yesNo): unknown =>
+  issuesOfModel(() => define(tests as BehaviourSpec[], label))
 
 describe('behaviour tests of a model file', () => {
   it('are data with their defaults', () =>

@@ -1,10 +1,10 @@
 import { describe, expect, expectTypeOf, it } from 'vitest'
-import { isError } from '../../domain/errors.ts'
 import { defaultMonitorPolicy } from '../../domain/monitoring/policy.ts'
 import { issuesOfPolicy } from '../../domain/release/policy.ts'
 import * as words from '../../models/define.ts'
 import { parseDuration } from '../../models/define/duration.ts'
 import type { ModelFile } from '../../models/define/model.ts'
+import { issuesOfModel } from '../support/model-issues.ts'
 
 const { category, number, percent } = words
 
@@ -27,14 +27,7 @@ const base: ModelFile<typeof features, Record<never, never>> = {
 const define = (change: object) => words.defineModel({ ...base, ...change } as unknown as typeof base)
 
 /** Returns the issues of a valid file after `change`. */
-function issuesWith(change: object): unknown {
-  try {
-    define(change)
-    return []
-  } catch (error) {
-    return isError(error, 'invalid_model_file') ? error.context['issues'] : error
-  }
-}
+const issuesWith = (change: object): unknown => issuesOfModel(() => define(change))
 
 describe('a model file', () => {
   it('has no issue when it is valid', () => expect(issuesWith({})).toEqual([]))

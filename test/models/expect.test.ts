@@ -1,7 +1,7 @@
 /** Tests the expectations of a model file: what they become, and the mistakes that are told. */
 import { expect, it } from 'vitest'
-import { isError } from '../../domain/errors.ts'
 import * as words from '../../models/define.ts'
+import { issuesOfModel } from '../support/model-issues.ts'
 
 const base = {
   name: 'roses',
@@ -16,14 +16,7 @@ const base = {
 const define = (change: object) => words.defineModel({ ...base, ...change } as unknown as typeof base)
 
 /** Returns the issues of a valid file after `change`. */
-function issuesWith(change: object): unknown {
-  try {
-    define(change)
-    return []
-  } catch (error) {
-    return isError(error, 'invalid_model_file') ? error.context['issues'] : error
-  }
-}
+const issuesWith = (change: object): unknown => issuesOfModel(() => define(change))
 
 it('keeps the flags of a pattern, without those that search from a place', () => {
   const { expectations } = define({ expect: [words.matches('note', /^b-\d+$/gi)] }).definition

@@ -1,7 +1,7 @@
 /** Tests the fallbacks that a model file may declare. */
 import { describe, expect, it } from 'vitest'
-import { isError } from '../../domain/errors.ts'
 import * as words from '../../models/define.ts'
+import { valueOrIssues } from '../support/model-issues.ts'
 
 const base = {
   name: 'roses',
@@ -19,12 +19,8 @@ const labels = {
 }
 const floors = { class: { accuracy: 0.5 }, probability: { auc: 0.6 }, number: { rmse: 5 } }
 const define = (label: keyof typeof labels, fallback: unknown) => {
-  try {
-    const file = { ...base, label: labels[label], evaluation: { floors: floors[label] }, fallback }
-    return words.defineModel(file as never).definition.fallback
-  } catch (error) {
-    return isError(error, 'invalid_model_file') ? error.context['issues'] : error
-  }
+  const file = { ...base, label: labels[label], evaluation: { floors: floors[label] }, fallback }
+  return valueOrIssues(() => words.defineModel(file as never).definition.fallback)
 }
 
 describe('a fallback', () => {

@@ -1,6 +1,6 @@
 import { expect, it } from 'vitest'
-import { isError } from '../../domain/errors.ts'
 import { category, csv, defineModel, direct, random, yesNo } from '../../models/define.ts'
+import { valueOrIssues } from '../support/model-issues.ts'
 
 function issuesOf(file: object): unknown {
   const base = {
@@ -12,11 +12,7 @@ function issuesOf(file: object): unknown {
     evaluation: { floors: { auc: 0.6 } },
     release: direct(),
   }
-  try {
-    return defineModel({ ...base, ...file }).definition.floods
-  } catch (error) {
-    return isError(error, 'invalid_model_file') ? error.context['issues'] : error
-  }
+  return valueOrIssues(() => defineModel({ ...base, ...file }).definition.floods)
 }
 
 it('a model file sets the handling of flooded rows, which requires row times', () => {

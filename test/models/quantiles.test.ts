@@ -1,7 +1,7 @@
 /** Tests the label `quantiles(…)` of model files. */
 import { expect, it } from 'vitest'
-import { isError } from '../../domain/errors.ts'
 import * as words from '../../models/define.ts'
+import { issuesOfModel } from '../support/model-issues.ts'
 
 const base = {
   name: 'waits',
@@ -15,14 +15,7 @@ const base = {
 } as const
 const define = (change: object = {}) =>
   words.defineModel({ ...base, ...change } as unknown as typeof base).definition
-function issuesWith(change: object): unknown {
-  try {
-    define(change)
-    return []
-  } catch (error) {
-    return isError(error, 'invalid_model_file') ? error.context['issues'] : error
-  }
-}
+const issuesWith = (change: object): unknown => issuesOfModel(() => define(change))
 
 it('a model of quantiles is judged by their pinball loss and their coverage', () => {
   const { label, evaluation } = define()

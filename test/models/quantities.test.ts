@@ -1,8 +1,8 @@
 /** Tests the label `quantities(…)` of model files. */
 import { expect, it } from 'vitest'
-import { isError } from '../../domain/errors.ts'
 import * as words from '../../models/define.ts'
 import { planRows } from '../../models/define/data/query.ts'
+import { issuesOfModel } from '../support/model-issues.ts'
 
 const base = {
   name: 'delays',
@@ -16,14 +16,7 @@ const base = {
 } as const
 const define = (change: object = {}) =>
   words.defineModel({ ...base, ...change } as unknown as typeof base).definition
-function issuesWith(change: object): unknown {
-  try {
-    define(change)
-    return []
-  } catch (error) {
-    return isError(error, 'invalid_model_file') ? error.context['issues'] : error
-  }
-}
+const issuesWith = (change: object): unknown => issuesOfModel(() => define(change))
 
 it('a model of several numbers is judged by the mean share that it explains', () => {
   const { label, evaluation } = define()

@@ -1,8 +1,8 @@
 /** Tests the source `served(…)` of model files. */
 import { expect, it } from 'vitest'
-import { isError } from '../../domain/errors.ts'
 import { planRows } from '../../models/define/data/query.ts'
 import * as words from '../../models/define.ts'
+import { issuesOfModel } from '../support/model-issues.ts'
 
 const base = {
   name: 'roses',
@@ -15,14 +15,7 @@ const base = {
 } as const
 const define = (change: object = {}) =>
   words.defineModel({ ...base, ...change } as unknown as typeof base).definition
-function issuesWith(change: object): unknown {
-  try {
-    define(change)
-    return []
-  } catch (error) {
-    return isError(error, 'invalid_model_file') ? error.context['issues'] : error
-  }
-}
+const issuesWith = (change: object): unknown => issuesOfModel(() => define(change))
 
 it('a model with served rows knows its times and key by itself', () => {
   const { source, label } = define({ source: words.served({ since: '90 d', matured: '2 h', minRows: 500 }) })

@@ -1,6 +1,5 @@
 /** Tests that each error of a feature view, and of its use by a model, has its path, and that a valid view has one digest. */
 import { describe, expect, it } from 'vitest'
-import { isError } from '../../domain/errors.ts'
 import {
   byTime,
   category,
@@ -13,6 +12,7 @@ import {
   view,
   yesNo,
 } from '../../models/define.ts'
+import { issuesOfModel } from '../support/model-issues.ts'
 
 const right = {
   entity: 'airport',
@@ -34,14 +34,8 @@ const file = (features: object, more: object = {}) => ({
   release: direct({ approval: { by: 1, within: '1 h' } }),
   ...more,
 })
-const issuesOf = (features: object, more: object = {}): unknown => {
-  try {
-    defineModel(file(features, more) as Parameters<typeof defineModel>[0])
-    return []
-  } catch (error) {
-    return isError(error, 'invalid_model_file') ? error.context['issues'] : error
-  }
-}
+const issuesOf = (features: object, more: object = {}): unknown =>
+  issuesOfModel(() => defineModel(file(features, more) as Parameters<typeof defineModel>[0]))
 const looking = (change: object, name = 'delays') =>
   lookup(view(name, { ...right, ...change } as Parameters<typeof view>[1]), 'delay')
 

@@ -21,7 +21,7 @@ export interface ArtifactColumn {
   /** The values of a category column by code, when the file contains them. Any other value is missing. */
   categories?: readonly (string | number | boolean)[]
   /** The lists of categories that the file contains and that may belong to this column, or to another one. */
-  possibleCategories?: readonly (readonly (string | number | boolean)[])[]
+  possibleCategories?: readonly NonNullable<ArtifactColumn['categories']>[]
   /** Whether the file contains texts that are cut at the wrong positions and cannot be read. */
   hasCutNames?: boolean
   /** Whether the model takes the text itself. */

@@ -2,6 +2,7 @@
  * Stores the trees of any library in one flat form. Each reader lowers the decisions of its library to two kinds: a comparison `value ≤
  * threshold` that a missing value fails, and a test whether a category is in a set. Values are prepared once per row, in slots.
  */
+import type { ArtifactColumn } from '../format.ts'
 import { refuse } from '../../network/layers-model.ts'
 import type { LinkFunction } from './links.ts'
 
@@ -25,16 +26,8 @@ export const forestLimits = {
   looseValues: 2_000_000,
 } as const
 
-/** A column of the model, in the model's order. */
-export interface Column {
-  name: string
-  /** The values of a category column by code, when the file contains them. Any other value is missing. */
-  categories?: readonly (string | number | boolean)[]
-  /** The lists of categories that the file contains and that may belong to this column, or to another one. */
-  possibleCategories?: readonly (readonly (string | number | boolean)[])[]
-  /** Whether the file contains texts that are cut at the wrong positions and cannot be read. */
-  hasCutNames?: boolean
-}
+/** A column of the model, in the model's order. Trees take no texts. */
+export type Column = Omit<ArtifactColumn, 'isText'>
 
 /** The kinds of missing values, by LightGBM's numbers. */
 export const missingKinds = ['none', 'zero', 'nan'] as const

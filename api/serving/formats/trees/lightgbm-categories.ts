@@ -8,7 +8,7 @@ import { refuse } from '../../network/layers-model.ts'
 import { parseModelJson } from './bounded-json.ts'
 import type { Column } from './forest.ts'
 
-type CategoryList = readonly (string | number | boolean)[]
+type CategoryList = NonNullable<Column['categories']>
 
 export interface PandasLists {
   names: readonly string[]
