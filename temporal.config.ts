@@ -1,13 +1,11 @@
-/**
- * Reads the environment; no other file does. Reports all missing and invalid variables together, because reporting one at a time would cost
- * a restart for each.
- */
+/** Reads the environment; no other file does. Reports all missing and invalid variables together: each alone would cost a restart. */
 import { execFileSync } from 'node:child_process'
 import { readFileSync } from 'node:fs'
 import { homedir } from 'node:os'
 import { dirname, join, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { DomainError } from './domain/errors.ts'
+import { counted } from './domain/figures.ts'
 import { parseOidc } from './domain/access/oidc-config.ts'
 import { isPackage, issuesOfServers, project } from './scripts/build/project.mjs'
 import { readBackups, readObjectStore } from './store/objects/settings.ts'
@@ -287,7 +285,7 @@ function readerOf(variables: Environment) {
 
 function refuse(issues: string[]): void {
   if (issues.length === 0) return
-  const message = `the configuration has ${issues.length} issue(s): ${issues.join('; ')}`
+  const message = `the configuration has ${counted(issues.length, 'issue')}: ${issues.join('; ')}`
   throw new DomainError('configuration_invalid', message, { issues })
 }
 

@@ -7,9 +7,16 @@ export const fourDigits = (value: number | null, absent = 'undefined'): string =
 /** A whole number with a comma between thousands. */
 export const groupedDigits = (value: number): string => String(value).replace(/\B(?=(\d{3})+$)/g, ',')
 
+/** A number with its noun: `1 row`, `1,200 rows`. */
+export const counted = (count: number, noun: string): string =>
+  `${groupedDigits(count)} ${noun}${count === 1 ? '' : 's'}`
+
 /** A share of one as a percentage with three significant digits: `0.053 %`, `12 %`; `no` for null. */
 export const percentText = (share: number | null): string =>
   share === null ? 'no' : `${Number((100 * share).toPrecision(3))} %`
+
+/** The level of an interval: `95`, `99.963`. */
+export const levelPercent = (confidence: number): number => Number((100 * confidence).toPrecision(5))
 
 /** A part of a total; null for an empty total. */
 export const ratioOf = (part: number, total: number): number | null => (total > 0 ? part / total : null)

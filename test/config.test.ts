@@ -306,7 +306,7 @@ describe('the configuration of the command', () => {
 
   it('reports all wrong variables together', () => {
     expect(() => readCommandConfig({ TENURE_URL: 'localhost', TENURE_TEMPORAL_PORT: '70000' })).toThrow(
-      /2 issue\(s\): TENURE_URL is .*; TENURE_TEMPORAL_PORT is a whole number/,
+      /2 issues: TENURE_URL is .*; TENURE_TEMPORAL_PORT is a whole number/,
     )
   })
 

@@ -4,6 +4,7 @@
  */
 import { canonicalJson } from '../../domain/canonical-json.ts'
 import { isError } from '../../domain/errors.ts'
+import { counted } from '../../domain/figures.ts'
 import { issueOfRoute } from '../../domain/release/permission.ts'
 import { pinReason } from '../../domain/serving/kill-switch.ts'
 import { routePlan } from '../../domain/release/next-effect.ts'
@@ -133,7 +134,7 @@ async function chooseReplicas(
     return { ...plan, replicas: before }
   const live = (await listReplicaProgress(database, state.model)).map(({ id }) => id)
   if (live.length < 2)
-    return { problem: `${live.length} live replica(s); a rolling release needs at least 2` }
+    return { problem: `${counted(live.length, 'live replica')}; a rolling release needs at least 2` }
   const count = Math.min(live.length - 1, Math.ceil((live.length * state.shareBp) / totalBp))
   const kept = before.filter((id) => live.includes(id))
   const replicas = [...kept, ...live.filter((id) => !kept.includes(id))].slice(0, count)

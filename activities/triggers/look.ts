@@ -155,7 +155,7 @@ async function lookAt(
   } catch (error) {
     const problem = reasonOf(error)
     await recordProblem(store, { model, trigger, problem })
-    await reportUnreadable(deps, { model, trigger, problem })
+    await reportUnreadable(deps, open, { model, trigger, problem })
     return `${trigger}: ${problem}`
   }
   const { seen, news } = sighting

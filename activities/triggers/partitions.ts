@@ -5,6 +5,7 @@
 import { access } from 'node:fs/promises'
 import { join } from 'node:path'
 import { reasonOf } from '../../domain/errors.ts'
+import { counted } from '../../domain/figures.ts'
 import { batchKey } from '../../domain/model/batch-spec.ts'
 import type { ModelDefinition } from '../../domain/model-definition.ts'
 import {
@@ -61,7 +62,7 @@ export async function askForPartitions(
       await askFor(deps, { model, batch, champion: champion.version, alerts, firings, lastFiredAt })
       await resolveIfOpen(deps, alerts, triggerAlertKey(model, trigger))
     } catch (error) {
-      await reportUnreadable(deps, { model, trigger, problem: reasonOf(error) })
+      await reportUnreadable(deps, alerts, { model, trigger, problem: reasonOf(error) })
     }
   }
   const waiting = await listWaitingPartitions(store, { model, limit: maxWaiting })
@@ -153,7 +154,7 @@ async function tellOfFailed(
     model,
     severity: 'warning',
     kind: 'partition_failed',
-    message: `${failed.length} partition(s) of the batch ${batch} of ${model} have no answers: ${named.join(', ')}${failed.length > maxNamed ? ', …' : ''}. ${first.partition}: ${first.message ?? ''}`,
+    message: `${counted(failed.length, 'partition')} of the batch ${batch} of ${model} without answers: ${named.join(', ')}${failed.length > maxNamed ? ', …' : ''}. ${first.partition}: ${first.message ?? ''}`,
     evidence: { batch, failed: failed.length },
   })
 }

@@ -37,17 +37,20 @@ export async function resolveLeftAlerts(
   for (const key of open) if (!kept.has(key)) await resolveAlert(deps.store, key)
 }
 
+/** Logs the problem once, when its alert opens: a missing folder is looked for again and again. */
 export async function reportUnreadable(
   { store, log }: Pick<Deps, 'store' | 'log'>,
+  open: OpenTriggerAlerts,
   { model, trigger, problem }: { model: string; trigger: string; problem: string },
 ): Promise<void> {
+  const dedupeKey = triggerAlertKey(model, trigger)
   await upsertAlert(store, {
-    dedupeKey: triggerAlertKey(model, trigger),
+    dedupeKey,
     model,
     severity: 'warning',
     kind: 'trigger_unreadable',
     message: `The trigger ${trigger} of ${model} cannot look at what it waits for: ${problem}`,
     evidence: { trigger, problem },
   })
-  log.warn({ model, trigger, problem }, 'a trigger cannot look')
+  if (!open.has(dedupeKey)) log.warn({ model, trigger, problem }, 'a trigger cannot look')
 }

@@ -150,7 +150,7 @@ const maxIssues = 20
 /** Validates a value. Throws `invalid_request` with the first issues. */
 export function checkInput<T>(schema: z.ZodType<T>, value: unknown, what: string): T {
   requireStorable(value, what)
-  const { data, error } = schema.safeParse(value)
+  const { data, error } = schema.safeParse(value, { error: issueText })
   if (error === undefined) return data
   const issues = error.issues
     .slice(0, maxIssues)
@@ -163,8 +163,65 @@ export function checkInput<T>(schema: z.ZodType<T>, value: unknown, what: string
 /** Validates one entry of a list or stream. Returns its data, or the error message. */
 export function checkEntry<T>(schema: z.ZodType<T>, value: unknown): { data: T } | { issue: string } {
   if (!isStorable(value)) return { issue: notStorable }
-  const { data, error } = schema.safeParse(value)
+  const { data, error } = schema.safeParse(value, { error: issueText })
   return error === undefined ? { data } : { issue: textOfIssues(error) }
+}
+
+type RawIssue = Parameters<z.core.$ZodErrorMap>[0]
+
+/**
+ * Words the common issues of a schema in plain English, as the end of a sentence that begins with the place. Other issues keep the text of
+ * the schema library.
+ */
+function issueText(issue: RawIssue): string | undefined {
+  switch (issue.code) {
+    case 'invalid_type':
+      return mistypedText(issue)
+    case 'invalid_value':
+      if (issue.input === undefined) return 'is missing'
+      return `is not ${issue.values.length > 1 ? 'one of ' : ''}${issue.values.map((each) => JSON.stringify(each)).join(', ')}`
+    case 'unrecognized_keys':
+      return `has the unknown ${issue.keys.length > 1 ? 'fields' : 'field'} ${issue.keys.map((key) => JSON.stringify(key)).join(', ')}`
+    case 'too_small': {
+      const limit = String(issue.minimum)
+      const noun = nouns[issue.origin]
+      if (noun !== undefined) return limit === '1' ? 'is empty' : `has fewer than ${limit} ${noun}`
+      return issue.inclusive === false ? `is not more than ${limit}` : `is less than ${limit}`
+    }
+    case 'too_big': {
+      const limit = String(issue.maximum)
+      const noun = nouns[issue.origin]
+      if (noun !== undefined) return `has more than ${limit} ${noun}`
+      return issue.inclusive === false ? `is not less than ${limit}` : `is more than ${limit}`
+    }
+    default:
+      return undefined
+  }
+}
+
+/** What a text, a list or an object is counted in. */
+const nouns: Readonly<Record<string, string>> = { string: 'characters', array: 'entries', record: 'fields' }
+
+const kinds: Readonly<Record<string, string>> = {
+  string: 'a text',
+  number: 'a number',
+  int: 'a whole number',
+  boolean: 'true or false',
+  array: 'a list',
+  tuple: 'a list',
+  object: 'an object',
+  record: 'an object',
+  null: 'null',
+}
+
+function mistypedText({ expected, input }: Extract<RawIssue, { code: 'invalid_type' }>): string | undefined {
+  if (input === undefined) return 'is missing'
+  const wanted = kinds[expected]
+  if (wanted === undefined) return undefined
+  const given = input === null ? 'null' : Array.isArray(input) ? 'array' : typeof input
+  // A number of the wrong kind, such as 1.5, and a text of a query that is no number.
+  if (given === 'number' && (expected === 'number' || expected === 'int')) return `is not ${wanted}`
+  return `is ${kinds[given] ?? given}, not ${wanted}`
 }
 
 /** Joins the issues of a schema into one sentence, each with the path of its field. */

@@ -1,4 +1,6 @@
 /** Collects the issues of a model file, each with its place, so that all of them are reported at once. */
+import { counted } from '../../domain/figures.ts'
+
 export type IssueCollector = (place: string, message: string) => void
 
 export function collectIssues(): { report: IssueCollector; issues: string[] } {
@@ -25,6 +27,7 @@ export function reportDistinct(
   values: readonly unknown[],
   min = 1,
 ): void {
-  if (!Array.isArray(values) || values.length < min) report(place, `at least ${min} value(s) are required`)
+  if (!Array.isArray(values) || values.length < min)
+    report(place, `at least ${counted(min, 'value')} ${min === 1 ? 'is' : 'are'} required`)
   else if (new Set(values).size !== values.length) report(place, 'a value is listed twice')
 }

@@ -4,6 +4,7 @@ import type * as tfjs from '@tensorflow/tfjs'
 import type { LabelDefinition, ModelDefinition } from '../../domain/model-definition.ts'
 import { higherIsBetter, metricsFor } from '../../domain/evaluation/metrics.ts'
 import { DomainError } from '../../domain/errors.ts'
+import { counted } from '../../domain/figures.ts'
 import type { MetricFunctions } from '../../domain/evaluation/custom-metrics.ts'
 import type { Features } from '../../domain/model/features.ts'
 import { floodPolicies, type FloodPolicy } from '../../domain/validation/floods.ts'
@@ -153,7 +154,7 @@ export function defineModel<const F extends Features, const H extends Hyperparam
   if (issues.length > 0)
     throw new DomainError(
       'invalid_model_file',
-      `the model ${file.name} has ${issues.length} issue(s): ${issues.join('; ')}`,
+      `the model ${file.name} has ${counted(issues.length, 'issue')}: ${issues.join('; ')}`,
       { model: file.name, issues },
     )
   const train = typeof file.train === 'function' ? (file.train as unknown as Model['train']) : undefined

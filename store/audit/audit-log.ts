@@ -6,6 +6,7 @@ import { hash as digest } from 'node:crypto'
 import { setImmediate as breathe } from 'node:timers/promises'
 import sql, { join, type Sql } from 'sql-template-tag'
 import { canonicalJson } from '../../domain/canonical-json.ts'
+import { counted } from '../../domain/figures.ts'
 import { redacted } from '../../domain/redact.ts'
 import type { ModelFilter } from '../database/filter.ts'
 import { rowsFrom } from '../database/from-row.ts'
@@ -38,8 +39,11 @@ export type AuditHead = Pick<AuditRow, 'seq' | 'hash'>
 
 const genesis = '0'.repeat(64)
 
+/** No store: outside a transaction the lock of the chain would end before the row is written. */
+type Transaction = Database & { transaction?: never }
+
 /** Appends a row. Call it in the transaction of the change, so that neither is stored without the other. */
-export async function appendAudit(database: Database, entry: AuditEntry): Promise<AuditRow> {
+export async function appendAudit(database: Transaction, entry: AuditEntry): Promise<AuditRow> {
   // One writer at a time: two that read the same last row would fork the chain.
   await database.query(sql`select pg_advisory_xact_lock(hashtext('tenure.audit'))`)
   const [last] = await database.query<{ seq: number; hash: string; at: Date }>(sql`
@@ -233,7 +237,7 @@ export async function verifyAudit(
   const [odd] = await database.query<{ count: number }>(
     sql`select count(*)::int as count from audit where seq < 1`,
   )
-  if (odd && odd.count > 0) return broken(`${odd.count} row(s) stand before the first`)
+  if (odd && odd.count > 0) return broken(`${counted(odd.count, 'row')} before the first`)
   return { rows, head }
 }
 

@@ -8,10 +8,10 @@ import sql from 'sql-template-tag'
 import { DomainError } from '../../domain/errors.ts'
 import { applicationRole } from '../database/application-role.ts'
 import { copyFrom } from '../database/table-copy.ts'
-import { connectUnlimited, databaseOf, ownTables, type DumpFacts } from './dump.ts'
+import { connectUnlimited, ownTables, type DumpFacts } from './dump.ts'
 import { rowsFrom } from '../database/from-row.ts'
 import { listMigrations, readMigration } from '../database/migrate.ts'
-import type { Database } from '../postgres.ts'
+import { databaseOf, type Database } from '../postgres.ts'
 
 export interface Load {
   facts: DumpFacts
@@ -64,7 +64,7 @@ async function expectKnownMigrations({ migrations }: DumpFacts): Promise<void> {
   if (unknown.length > 0)
     throw new DomainError(
       'configuration_invalid',
-      `the backup was made by a newer Tenure: this one does not know the migration(s) ${unknown.join(', ')}`,
+      `the backup was made by a newer Tenure: this one does not know ${unknown.length === 1 ? 'the migration' : 'the migrations'} ${unknown.join(', ')}`,
     )
 }
 

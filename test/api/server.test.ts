@@ -214,7 +214,7 @@ describe('the process', () => {
       environment: { TENURE_PORT: 'x', LOG_LEVEL: 'loud' },
     })
     expect(await exited).toBe(1)
-    expect(lines.at(-1)?.['msg']).toMatch(/2 issue\(s\): TENURE_PORT .*LOG_LEVEL/)
+    expect(lines.at(-1)?.['msg']).toMatch(/2 issues: TENURE_PORT .*LOG_LEVEL/)
   })
 
   it('serves without the payload key of the workers, and says at its start that commands fail', async () => {

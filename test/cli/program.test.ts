@@ -62,7 +62,7 @@ const specs = [
   fetchIt,
   breaks('defect', new TypeError('x is undefined')),
   breaks('full', new Error('ENOSPC: no space left on device, write')),
-  breaks('misconfigured', new DomainError('configuration_invalid', '2 issue(s)')),
+  breaks('misconfigured', new DomainError('configuration_invalid', '2 issues')),
   breaks('unlike', failure({ code: 'otherwise', detail: 'it was rolled back' })),
   {
     name: 'group',

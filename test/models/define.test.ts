@@ -391,7 +391,7 @@ describe('a model file', () => {
     [
       'list of approvers',
       { release: words.direct({ approval: { by: 2, within: '1 d', from: ['ada'] } }) },
-      'release: approval.from names 1 user(s), and approval.approvers is 2',
+      'release: approval.from names 1 user, and approval.approvers is 2',
     ],
     [
       'name of an approver',

@@ -150,7 +150,7 @@ describe('a feature that is looked up', () => {
     [
       'too few fields for its entity',
       lookup(delays, 'delay', { by: [] }),
-      'by: 1 field(s) name an entity of delays, not 0',
+      'by: an entity of delays is named by 1 field, not 0',
     ],
     [
       'an invalid deadline',

@@ -172,7 +172,7 @@ it('raises an alert for a day whose rows do not fit, scores the others, and reso
   expect(await alerts()).toEqual([
     expect.stringMatching(
       new RegExp(
-        `^1 partition.* daily of ${model} have no answers: ${dayBefore(2)}\\. .*the column "y" is missing`,
+        `^1 partition of the batch daily of ${model} without answers: ${dayBefore(2)}\\. ${dayBefore(2)}: .*the column "y" is missing`,
       ),
     ),
   ])

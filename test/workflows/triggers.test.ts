@@ -2,7 +2,9 @@
 import { mkdirSync, mkdtempSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { join, relative } from 'node:path'
 import sql from 'sql-template-tag'
-import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
+import { afterAll, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest'
+import type { ActivityLog } from '../../activities/deps.ts'
+import { findOpenTriggerAlerts, reportUnreadable } from '../../activities/triggers/report.ts'
 import type { TriggerDefinition } from '../../domain/triggers/trigger.ts'
 import { listAlerts } from '../../store/monitoring/alerts.ts'
 import { closeRetraining, listRetrainings } from '../../store/training/retrainings.ts'
@@ -112,6 +114,15 @@ describe('a trigger on files', () => {
     expect(await alerts()).toMatchObject([
       expect.stringContaining(`The trigger file of ${model} cannot look`),
     ])
+    // The next looks repeat neither the alert nor the line of the log.
+    const warn = vi.fn<(fields: object, message: string) => void>()
+    const deps = { store: core.store, log: { warn } as unknown as ActivityLog }
+    const problem = { model, trigger: 'file', problem: 'there is no such folder' }
+    await reportUnreadable(deps, await findOpenTriggerAlerts(deps, model), problem)
+    expect(warn).not.toHaveBeenCalled()
+    await reportUnreadable(deps, new Set(), problem)
+    expect(warn).toHaveBeenCalledOnce()
+    expect(await alerts()).toHaveLength(1)
     renameSync(join(folder, `${model}-away`), join(folder, model))
     expect(await fire()).toMatchObject({ message: '0 waiting' })
     expect(await alerts()).toEqual([])

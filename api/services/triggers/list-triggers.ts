@@ -1,5 +1,5 @@
 /** Lists the triggers of models with their last firing, their next check, and why one does not fire. */
-import { limitText } from '../../../domain/figures.ts'
+import { counted, limitText } from '../../../domain/figures.ts'
 import type { ModelDefinition } from '../../../domain/model-definition.ts'
 import { batchScheduleName, isFired, type BatchDefinition } from '../../../domain/triggers/partitions.ts'
 import { waitsFor, type StartSchedule, type TriggerDefinition } from '../../../domain/triggers/trigger.ts'
@@ -81,7 +81,8 @@ function batchRowOf(
   const last = scored.find((each) => each.model === model && each.batch === name)
   const file = partition?.ready ?? (input.kind === 'file' ? input.path : undefined)
   const what = [...(isFired(batch) ? ['its triggers'] : []), ...(file === undefined ? [] : [file])]
-  const failed = last === undefined || last.failed === 0 ? undefined : `${last.failed} partition(s) failed`
+  const failed =
+    last === undefined || last.failed === 0 ? undefined : `${counted(last.failed, 'partition')} failed`
   return {
     model,
     trigger: name,

@@ -3,10 +3,11 @@ import { createPublicKey } from 'node:crypto'
 import { readFile } from 'node:fs/promises'
 import { resolve } from 'node:path'
 import type { BundleOrigin } from '../../../domain/model/bundle-origin.ts'
+import { counted } from '../../../domain/figures.ts'
 import { usageError } from '../../client/client.ts'
 import type { CommandGroup } from '../../program.ts'
 import { shownMetrics } from '../format.ts'
-import { isoTime } from '../lifecycle/as-of.ts'
+import { evaluateAsOfOption, isoTime } from '../lifecycle/as-of.ts'
 import { printStarted, type StartedReply } from '../lifecycle/retrain.ts'
 
 type ImportReply = StartedReply & { model: string; bundle: BundleOrigin }
@@ -31,7 +32,7 @@ export const bundleGroup: CommandGroup = {
           const made = await exportBundle(place, { version, file })
           terminal.answer(
             made,
-            `${made.file}: ${made.version}, ${(made.bytes / 1e6).toFixed(1)} MB, ${made.approvals} approval(s)`,
+            `${made.file}: ${made.version}, ${(made.bytes / 1e6).toFixed(1)} MB, ${counted(made.approvals, 'approval')}`,
           )
         } finally {
           await place.close()
@@ -40,10 +41,10 @@ export const bundleGroup: CommandGroup = {
     },
     {
       name: 'import <file>',
-      summary: 'Evaluate and register the version of a trusted bundle on the rows of this installation',
+      summary: 'Evaluate the version of a trusted bundle on the rows of this installation, and register it',
       options: [
         ['--note, --reason <text>', 'Reason, stored with the version'],
-        ['--as-of <time>', 'Evaluate on the data known at this time (ISO 8601; default: now)'],
+        evaluateAsOfOption,
         ['--watch', 'Show the stages until the end; exit code 6 if there is no new version'],
       ],
       examples: ['bundle import iris.bundle --watch'],

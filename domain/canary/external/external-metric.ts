@@ -5,7 +5,7 @@
  * A window counts once, with the value that was read first. A window without a value does not count: an outage of the source is never
  * evidence against the model.
  */
-import { fourDigits } from '../../figures.ts'
+import { counted, fourDigits } from '../../figures.ts'
 import { thresholdFor } from '../../sequential/alpha-split.ts'
 import { eProcess, geometric } from '../../sequential/e-process.ts'
 import type { EffectFindings, Reason, Verdict } from '../../verdict.ts'
@@ -182,12 +182,12 @@ function silenceReason(
   const { windows = 0, failed = 0, unread = 0, problem } = figures ?? {}
   const values = { metric: name, source, windows, failed, unread }
   if (failed > 0) {
-    const message = `${name} has no value in the newest ${failed} window(s), the source ${source} says: ${problem ?? 'nothing'}`
+    const message = `${name} has no value in the newest ${failed === 1 ? 'window' : `${failed} windows`}; the source ${source} says: ${problem ?? 'nothing'}`
     return { code: externalErrorCode, message, values }
   }
   if (windows > 0 && unread === 0) return null
   const message =
-    unread > 0 ? `${name}: ${unread} window(s) are being read` : `${name}: no window has been read yet`
+    unread > 0 ? `${name}: ${counted(unread, 'window')} to be read` : `${name}: no window has been read yet`
   return { code: externalUnreadCode, message, values }
 }
 

@@ -1,4 +1,5 @@
 /** Checks the approvals of a release policy, and the minimum that its risk class requires. */
+import { counted } from '../../figures.ts'
 import type { PolicyIssues } from '../../policy-issues.ts'
 
 /** Who is responsible for a release: the users of its decisions, and the engineers who run it. */
@@ -26,7 +27,7 @@ interface RiskRules {
 
 export function checkApproval(check: PolicyIssues, approval: ApprovalRules): void {
   check.integer('approval.approvers', approval.approvers, 0, 10)
-  check.integer('approval.withinMs', approval.withinMs, 1)
+  check.duration('approval.withinMs', approval.withinMs, 1)
   if (approval.from !== undefined) checkNames(check, 'approval.from', approval.from, approval.approvers)
   checkSides(check, approval)
 }
@@ -44,7 +45,7 @@ function checkNames(
   need(isList, `${place} is a list of different names of users`)
   need(
     !isList || names.length >= Math.max(1, approvers),
-    `${place} names ${Array.isArray(names) ? names.length : 0} user(s), and approval.approvers is ${approvers}`,
+    `${place} names ${counted(Array.isArray(names) ? names.length : 0, 'user')}, and approval.approvers is ${approvers}`,
   )
 }
 

@@ -1,5 +1,6 @@
 /** Defines features that come from feature views, and checks how a model uses them. */
 import type { FeatureOrigin, FeatureView } from '../../../domain/model/feature-view.ts'
+import { counted } from '../../../domain/figures.ts'
 import type { Feature, Features } from '../../../domain/model/features.ts'
 import { durationAt, type Duration } from '../duration.ts'
 import { collectIssues, type IssueCollector } from '../issues.ts'
@@ -54,7 +55,7 @@ export function lookup<
   const by = options.by === undefined ? definition.entity : listOf(options.by)
   const { length } = definition.entity
   if (by.length !== length)
-    report('by', `${length} field(s) name an entity of ${definition.name}, not ${by.length}`)
+    report('by', `an entity of ${definition.name} is named by ${counted(length, 'field')}, not ${by.length}`)
   for (const field of by)
     if (!identifier.test(field))
       report('by', `a field has letters, digits and _ only, not ${JSON.stringify(field)}`)

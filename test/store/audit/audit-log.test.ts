@@ -102,7 +102,7 @@ describe('the verification detects', () => {
     [
       'a row before the first',
       sql`insert into audit select 0, at, actor, action, subject, model, detail, previous_hash, hash from audit where seq = 1`,
-      '1 row(s) stand before the first',
+      '1 row before the first',
     ],
     [
       'rows moved to the end',

@@ -119,7 +119,7 @@ describe('a source without a value', () => {
     expect(once.pending).toMatchObject([
       {
         code: 'external_error',
-        message: `complaints has no value in the newest 1 window(s), the source prometheus says: ${said}`,
+        message: `complaints has no value in the newest window; the source prometheus says: ${said}`,
       },
     ])
     const thrice = judged(read(metric, ...worse, ...times(3, reading)))
@@ -149,6 +149,6 @@ describe('a source without a value', () => {
       { message: 'complaints: no window has been read yet' },
     ])
     const reading = { ...read(metric, { canary: 0, control: 0 }), unread: 2 }
-    expect(judged(reading).pending).toMatchObject([{ message: 'complaints: 2 window(s) are being read' }])
+    expect(judged(reading).pending).toMatchObject([{ message: 'complaints: 2 windows to be read' }])
   })
 })
