@@ -178,13 +178,34 @@ class Results(Folder):
         self.assertEqual(sizes[1:3], [0, 3.5])
         self.assertTrue(all(size != size for size in (sizes[0], sizes[3], sizes[4])))
 
-    def test_refuses_a_model_of_catboost_that_hashes_categories(self) -> None:
+    @unittest.skipUnless(has("pandas"), "no pandas")
+    def test_gives_a_model_of_catboost_the_texts_of_the_categories_that_it_hashes(self) -> None:
         class Hashing:
-            def get_cat_feature_indices(self) -> list[int]:
-                return [1]
+            feature_names_ = ["colour", "size"]
+            given: list[Any] = []
 
-        with self.assertRaisesRegex(ValueError, r"train on their codes, such as X\[name\]\.cat\.codes"):
-            PlainJob(given_job(self.folder), io.StringIO()).save_catboost(Hashing())
+            def __init__(self, hashed: list[int]) -> None:
+                self.hashed = hashed
+
+            def get_cat_feature_indices(self) -> list[int]:
+                return self.hashed
+
+            def save_model(self, path: str, format: str) -> None:
+                Path(path).write_text("{}")
+
+            def predict_proba(self, frame: Any) -> Any:
+                self.given = frame["colour"].tolist()
+                return [[0.5, 0.5] for _ in self.given]
+
+        class FrameJob(PlainJob):
+            frame = Job.frame
+
+        hashing, coded = Hashing([0]), Hashing([])
+        for model in (hashing, coded):
+            FrameJob(given_job(self.folder), io.StringIO()).save_catboost(model)
+        self.assertEqual(hashing.given[:3], ["red", "", "white"])
+        self.assertEqual([coded.given[0], coded.given[2]], [0, 1])
+        self.assertTrue(math.isnan(coded.given[1]))
 
     def converting_job(self, kind: str, **label: Any) -> tuple[Job, Any, Any]:
         """A job whose rows are on even tenths, with every seventh size missing; those rows, and rows on odd tenths, where trees have thresholds."""

@@ -1,7 +1,7 @@
 /**
  * Compares predictions of model files with those of LightGBM, XGBoost, CatBoost and, for scikit-learn, ONNX Runtime: `npm run test:parity
- * -- [--rows 22000] [--rounds 40] [--seeds 1] [--only trees|onnx|graphs] [--graphs 2000] [--first-seed 1]`. The libraries train the models
- * from seeds, in a virtual environment in the cache; ONNX graphs are random. `--pack FILE` also writes the models for the tests.
+ * -- [--rows 22000] [--rounds 40] [--seeds 1] [--only trees|categories|onnx|graphs] [--graphs 2000] [--first-seed 1]`. The libraries train
+ * the models from seeds, in a virtual environment in the cache; ONNX graphs are random. `--pack FILE` also writes the models for the tests.
  */
 import { execFileSync } from 'node:child_process'
 import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
@@ -11,7 +11,7 @@ import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
 import { gzipSync } from 'node:zlib'
 import { cacheOf } from '../setup/step.mjs'
-import { compareAnswers } from '../../test/support/formats/parity.ts'
+import { compareAnswers, type ParityCase } from '../../test/support/formats/parity.ts'
 import { compareGraphs } from './compare-graphs.ts'
 
 const libraries = [
@@ -49,24 +49,31 @@ function preparePython(): string {
   return python
 }
 
+/** Trains the models of a script, and returns them with the answers of their libraries. */
+function train(script: string, folder: string, options: string[]): ParityCase[] {
+  const path = fileURLToPath(new URL(script, import.meta.url))
+  execFileSync(preparePython(), [path, folder, ...options], { stdio: 'inherit' })
+  const read = (file: string): string => readFileSync(join(folder, file), 'utf8')
+  return (JSON.parse(read('index.json')) as { name: string; file: string }[]).map(({ name, file }) => ({
+    name,
+    bytes: readFileSync(join(folder, file)),
+    rows: JSON.parse(read(`${name}.rows`)) as ParityCase['rows'],
+    answers: JSON.parse(read(`${name}.answers`)) as ParityCase['answers'],
+  }))
+}
+
 /** Compares models trained by their libraries. Returns false if one differs. */
 function compareModels(folder: string): boolean {
-  const script = fileURLToPath(new URL('models.py', import.meta.url))
   const { rows, rounds, seeds, only } = values
   const size = ['--rows', rows, '--rounds', rounds, '--seeds', seeds]
-  const part = only === undefined ? [] : ['--only', only]
+  const part = only === 'trees' || only === 'onnx' ? ['--only', only] : []
   // The tests need only one sample of each way to lower a model.
-  if (values.pack !== undefined) part.push('--usual')
-  execFileSync(preparePython(), [script, folder, ...size, ...part], { stdio: 'inherit' })
-  const read = (file: string): string => readFileSync(join(folder, file), 'utf8')
-  const cases = (JSON.parse(read('index.json')) as { name: string; file: string }[]).map(
-    ({ name, file }) => ({
-      name,
-      bytes: readFileSync(join(folder, file)),
-      rows: JSON.parse(read(`${name}.rows`)) as (number | string | null)[][],
-      answers: JSON.parse(read(`${name}.answers`)) as (number | number[])[],
-    }),
-  )
+  const usual = values.pack === undefined ? [] : ['--usual']
+  const cases: ParityCase[] = []
+  if (only !== 'categories')
+    cases.push(...train('models.py', join(folder, 'models'), [...size, ...part, ...usual]))
+  if (part.length === 0)
+    cases.push(...train('category_models.py', join(folder, 'categories'), [...size, ...usual]))
   if (values.pack !== undefined)
     writeFileSync(
       values.pack,

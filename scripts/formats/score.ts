@@ -1,10 +1,12 @@
 /**
  * Scores rows with a model file, without servers: `npm run score -- --artifact FILE --rows ROWS.json`. The rows are a JSON list; each row
- * is a list in the order of the columns, or an object by their names. `null` is a missing value; `"inf"` and `"-inf"` are infinite. Prints
- * one JSON value per line: a number, or a list for several outputs.
+ * is a list in the order of the columns, or an object by their names. `null` is a missing value; `"inf"` and `"-inf"` are infinite.
+ * `--columns columns.json` names the columns and lists their categories, as at a registration. Prints one JSON value per line: a number, or a
+ * list for several outputs.
  */
 import { parseArgs } from 'node:util'
 import type { ArtifactColumn } from '../../api/serving/formats/format.ts'
+import { bindColumns } from '../../api/serving/formats/bind-columns.ts'
 import {
   columnValue,
   modelOfForest,
@@ -16,21 +18,24 @@ import { isOnnx, onnxLimits } from '../../api/serving/formats/onnx/graph.ts'
 import { openOnnx, type OnnxFile } from '../../api/serving/formats/onnx/open-onnx.ts'
 import { createSessions } from '../../api/serving/formats/onnx/session-host.ts'
 import { settleCategories } from '../../api/serving/formats/settle-categories.ts'
+import { parseDeclaredColumns } from '../../domain/model/declared-columns.ts'
 import { noText } from '../../domain/model/batch-spec.ts'
 import { DomainError, firstNames, isError, quotedName } from '../../domain/errors.ts'
 import { parseJsonBody } from '../../domain/json-body.ts'
 
-const usage = 'usage: npm run score -- --artifact FILE --rows ROWS.json'
+const usage = 'usage: npm run score -- --artifact FILE --rows ROWS.json [--columns columns.json]'
 
 /** The limit of the rows, which stay in memory. */
 const maxRowBytes = 512 * 1_048_576
 const form = 'give a JSON list of rows, with null for a missing value and "inf" for an infinite one'
 
-/** Parses the rows as the API parses a request: a key twice in a row or bytes that are not UTF-8 would change an answer silently. */
+/** Parses a file as the API parses a request: a key twice in a row or bytes that are not UTF-8 would change an answer silently. */
+const parseFile = (path: string): unknown =>
+  parseJsonBody(readBounded(path, maxRowBytes), { maxValues: Infinity, what: path })
+
 function rowsOf(path: string): unknown[] {
-  const bytes = readBounded(path, maxRowBytes)
   try {
-    const rows = parseJsonBody(bytes, { maxValues: Infinity, what: path })
+    const rows = parseFile(path)
     if (Array.isArray(rows)) return rows
   } catch (error) {
     if (!isError(error, 'body_not_json')) throw error
@@ -39,10 +44,33 @@ function rowsOf(path: string): unknown[] {
   throw new DomainError('invalid_request', `${path} is not a list of rows: ${form}`)
 }
 
+interface ScoredColumn extends ArtifactColumn {
+  /** The value in place of a missing number. */
+  fill?: number
+}
+
+/** Returns the columns as `columns.json` declares them. Throws `artifact_invalid` where the two do not fit. */
+function columnsOf(columns: readonly ArtifactColumn[], path: string | undefined): readonly ScoredColumn[] {
+  if (path === undefined) return settleCategories(columns, { features: {} })
+  const declared = parseDeclaredColumns(parseFile(path))
+  const features = Object.fromEntries(
+    declared.map(({ name, vocabulary }, at) => {
+      const isCategory = vocabulary !== undefined || columns[at]?.categories !== undefined
+      return [name, { kind: isCategory || columns[at]?.isText === true ? 'category' : 'number' }] as const
+    }),
+  )
+  bindColumns({ columns, features, declared })
+  return columns.map((column, at) => {
+    const { name, vocabulary, fill } = declared[at]!
+    const categories = vocabulary ?? column.categories
+    return { ...column, name, categories, fill: categories === undefined ? fill : undefined }
+  })
+}
+
 type Cell = number | string | null
 
 /** Returns the values of a row by column: numbers (NaN if missing) and texts. */
-function cellsOf(row: unknown, index: number, columns: readonly ArtifactColumn[]): Cell[] {
+function cellsOf(row: unknown, index: number, columns: readonly ScoredColumn[]): Cell[] {
   const where = `row ${index}`
   if (typeof row !== 'object' || row === null)
     throw new DomainError(
@@ -71,7 +99,7 @@ function cellsOf(row: unknown, index: number, columns: readonly ArtifactColumn[]
         'invalid_request',
         `${where}: ${JSON.stringify(given).slice(0, 80)} is not a ${column.isText === true ? 'text' : 'number'} for ${column.name}`,
       )
-    return value
+    return Number.isNaN(value) ? (column.fill ?? NaN) : value
   })
 }
 
@@ -92,12 +120,12 @@ async function openArtifact(path: string): Promise<Answering> {
   if (file !== undefined && file.forest === undefined) return openGraph(bytes, file)
   const { columns, outputs, predictOne } =
     file?.forest === undefined ? openModelFile(path) : modelOfForest('onnx', file.forest)
-  settleCategories(columns, { features: {} })
   const [input, output] = [new Float64Array(columns.length), new Float64Array(outputs)]
   return {
     columns,
     answer(cells) {
-      input.set(cells as number[])
+      for (const [at, column] of columns.entries())
+        input[at] = column.isText === true ? columnValue(column, cells[at])! : (cells[at] as number)
       predictOne(input, 0, output, 0)
       return output
     },
@@ -160,14 +188,15 @@ const printed = (value: number): number | string =>
   Number.isFinite(value) ? value : String(value).toLowerCase().replace('infinity', 'inf')
 
 let opened: Answering | undefined
-// Keeps this process alive during a call to the process of ONNX Runtime; otherwise it would exit before the error is known.
-const waiting = setInterval(() => {}, 60_000)
 try {
-  const { values } = parseArgs({ options: { artifact: { type: 'string' }, rows: { type: 'string' } } })
+  const { values } = parseArgs({
+    options: { artifact: { type: 'string' }, rows: { type: 'string' }, columns: { type: 'string' } },
+  })
   if (values.artifact === undefined || values.rows === undefined) throw new Error(usage)
   opened = await openArtifact(values.artifact)
+  const columns = columnsOf(opened.columns, values.columns)
   for (const [index, row] of rowsOf(values.rows).entries()) {
-    const answer = await answerTo(opened, cellsOf(row, index, opened.columns), index)
+    const answer = await answerTo(opened, cellsOf(row, index, columns), index)
     const all = Array.from(answer, printed)
     process.stdout.write(`${JSON.stringify(all.length === 1 ? all[0] : all)}\n`)
   }
@@ -175,6 +204,5 @@ try {
   process.stderr.write(`${(error as Error).message}\n`)
   process.exitCode = 1
 } finally {
-  clearInterval(waiting)
   await opened?.stop()
 }

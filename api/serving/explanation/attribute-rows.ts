@@ -50,6 +50,7 @@ export async function attributeRows(
   const encode = compileEncoder(features, preprocessing)
   const layout = columnsOf(features, preprocessing)
   const buffer = createInputBuffer()
+  const exact = formatOf(manifest).explain?.(manifest, files)
 
   const answerPiece = async (piece: readonly FeatureRow[]): Promise<Float32Array> => {
     resetInput(buffer, layout, piece.length)
@@ -74,11 +75,13 @@ export async function attributeRows(
   const encoded = (row: FeatureRow): Float64Array => {
     const into = new Float64Array(layout.width)
     encode(row, into, 0)
-    return into
+    if (exact?.rowOf === undefined) return into
+    resetInput(buffer, layout, 1)
+    writeRow(buffer, layout, row, 0)
+    return exact.rowOf(into, buffer)
   }
 
-  const exact = formatOf(manifest).explain?.(manifest, files)
-  const players = playersOf(manifest)
+  const players = playersOf(manifest, exact?.rowOf !== undefined)
   const others = exact && background.map(encoded)
   const explained = []
   for (const row of rows) {
@@ -108,10 +111,12 @@ export async function attributeRows(
 const placeOf = ({ output }: ExplainedManifest, answer: readonly number[]): number =>
   output.kind === 'classes' ? likeliestClass(answer) : scorePlace(output)
 
-/** Returns the feature of each input. */
-function playersOf({ features, preprocessing }: ExplainedManifest): Int32Array {
+/** Returns the feature of each input; of each number of a row, where a text is one too. */
+function playersOf({ features, preprocessing }: ExplainedManifest, hasTexts: boolean): Int32Array {
   const names = Object.keys(features)
   return Int32Array.from(
-    preprocessing.flatMap((fit) => Array.from({ length: widthOfFit(fit) }, () => names.indexOf(fit.name))),
+    preprocessing.flatMap((fit) =>
+      Array.from({ length: hasTexts ? 1 : widthOfFit(fit) }, () => names.indexOf(fit.name)),
+    ),
   )
 }

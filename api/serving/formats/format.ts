@@ -9,7 +9,7 @@ import type {
 import type { Attribution } from '../../../domain/explanation/shapley.ts'
 import type { ArtifactFormatName, Manifest } from '../../../domain/model/manifest.ts'
 import type { Output } from '../../../domain/model/features.ts'
-import type { Predictor } from '../predictor.ts'
+import type { Predictor, RowTexts } from '../predictor.ts'
 import type { Runtimes } from './runtimes.ts'
 
 /** The checked bytes of an artifact's files, by name. */
@@ -60,12 +60,14 @@ export interface ExactExplainer {
   scale: ExplanationScale
   /** The index of the prediction's first number among the outputs of the artifact. Default: 0. */
   firstOutput?: number
+  /** Builds the row to explain, with one number a feature, for a model that takes texts. Default: the encoded row. */
+  rowOf?(input: Float64Array, texts: RowTexts): Float64Array
   /** Attributes an encoded row against encoded background rows. */
   explain(row: Float64Array, background: readonly Float64Array[], question: ExplainedOutput): Attribution
 }
 
 export interface ExplainedOutput {
-  /** The feature of each input. */
+  /** The feature of each number of a row. */
   players: Int32Array
   /** The number of features. */
   count: number
@@ -87,5 +89,8 @@ export interface ArtifactFormat {
    */
   open(manifest: Manifest, files: ArtifactFiles, deps?: OpenDeps): ArtifactStages
   /** Returns the exact explainer; absent or undefined when a prediction can only be explained by sampling. */
-  explain?(manifest: Pick<Manifest, 'output'>, files: ArtifactFiles): ExactExplainer | undefined
+  explain?(
+    manifest: Pick<Manifest, 'output' | 'preprocessing'>,
+    files: ArtifactFiles,
+  ): ExactExplainer | undefined
 }

@@ -7,7 +7,8 @@ import { compileDense } from '../network/simd-predictor.ts'
 import { networkOf, readModel, refuse, type JsonObject } from '../network/layers-model.ts'
 import { isOnnx } from './onnx/graph.ts'
 import { openOnnx } from './onnx/open-onnx.ts'
-import { isCatboost, readCatboost } from './trees/catboost.ts'
+import { hashOfText } from './trees/hashes/city-hash.ts'
+import { isCatboost, readCatboost } from './trees/catboost/catboost.ts'
 import { forestLimits, type Column, type Forest } from './trees/forest.ts'
 import { parseModelJson, textOfFile } from './trees/bounded-json.ts'
 import { isLightgbm, readLightgbm } from './trees/lightgbm.ts'
@@ -24,8 +25,8 @@ export interface OpenedModel {
   outputs: number
   memoryBytes: number
   /**
-   * Computes the row that begins at `at` of `rows`, and writes the outputs into `into` from `to` on. NaN is a missing value. Allocates
-   * nothing.
+   * Computes the row that begins at `at` of `rows`, and writes the outputs into `into` from `to` on. NaN is a missing value, and a text is
+   * given by its hash. Allocates nothing.
    */
   predictOne(rows: Float64Array, at: number, into: Float64Array, to: number): void
 }
@@ -98,13 +99,17 @@ function withoutNaN(bytes: Buffer): Buffer | undefined {
   return plain === text ? undefined : Buffer.from(plain)
 }
 
+const pickle = 'a pickle, which runs code when it is read: save the model as text, JSON or ONNX'
+
+/**
+ * Begins a pickle of the protocols 0 and 1, which do not start with a number: an object of a class, or a list or dictionary. The rest of a
+ * line tells it from a text.
+ */
+const textPickle = /^(?:\(?c[\w.]+\n[\w.]+\n(?:p\d+\n|q\0|\()|\([ld]p0\n|[\]}]q\0)/
+
 /** Formats that run code when they are read, or that only their library reads, with their first bytes. */
 const foreign: readonly [heads: string[], what: string][] = [
-  [
-    // Versions 0 and 1 do not start with a version number.
-    ['\x80\x02', '\x80\x03', '\x80\x04', '\x80\x05', 'ccopy_reg', 'ccopyreg'],
-    'a pickle, which runs code when it is read: save the model as text, JSON or ONNX',
-  ],
+  [['\x80\x02', '\x80\x03', '\x80\x04', '\x80\x05', 'ccopy_reg', 'ccopyreg'], pickle],
   [['PK'], 'a zip archive of PyTorch, Keras or joblib: export the model as ONNX'],
   [['\x89HDF'], 'an HDF5 file: export the model as TensorFlow.js layers or ONNX'],
   [
@@ -138,6 +143,8 @@ export function refuseForeign(bytes: Buffer, head: string): void {
   if (bytes.byteLength === 0) refuse('the file is empty')
   const found = foreign.find(([heads]) => heads.some((each) => head.startsWith(each)))
   if (found !== undefined) refuse(`the file is ${found[1]}`)
+  if (bytes.at(-1) === '.'.charCodeAt(0) && textPickle.test(bytes.toString('latin1', 0, 300)))
+    refuse(`the file is ${pickle}`)
 }
 
 /** Reads a regular file. Without `O_NONBLOCK` a pipe without a writer would block the opening, and a device never ends. */
@@ -195,10 +202,13 @@ const infinite = /^([+-]?)inf(inity)?$/i
 const plainOf = (value: unknown): unknown => (typeof value === 'boolean' ? Number(value) : value)
 
 /**
- * Converts a JSON value to the number of a column: NaN when it is missing or a category that training has not seen. Undefined for a text
- * that has no number.
+ * Converts a JSON value to the number of a column: NaN when it is missing or a category that training has not seen; the hash of a text
+ * where the model takes texts, of an empty one where it is missing. Undefined for a value that has no number.
  */
-export function columnValue({ categories }: Column, value: unknown): number | undefined {
+export function columnValue({ categories, isText }: Column, value: unknown): number | undefined {
+  if (isText === true && (typeof value === 'string' || (value ?? null) === null))
+    return hashOfText((value as string | null | undefined) ?? '')
+  if (isText === true) return undefined
   if (value === null || value === undefined) return NaN
   if (!['boolean', 'number', 'string'].includes(typeof value)) return undefined
   if (categories !== undefined) {

@@ -330,13 +330,21 @@ class Job:
 
     @_writes
     def save_catboost(self, model: Any) -> None:
-        """Saves a CatBoost model trained on numbers. A category counts as a number by its code, ``X[name].cat.codes``."""
-        if model.get_cat_feature_indices():
-            raise ValueError("CatBoost hashes categories, which Tenure does not: train on their codes, such as X[name].cat.codes")
+        """Saves a CatBoost model.
+
+        A column of ``cat_features`` gets the texts of a category, and "" for a missing one, as ``X[name].astype(object).fillna("")``.
+        Another category counts as a number by its code, ``X[name].cat.codes``.
+        """
         model.save_model(str(self.output / "model.json"), format="json")
         predict = model.predict if self.kind in _numbers else model.predict_proba
         names = model.feature_names_
-        self.write_result(lambda X: predict(self._taken(X, names, codes=True)), names=names)
+        order = self._order(names)
+        texts = [order[index] for index in model.get_cat_feature_indices()]
+
+        def answer(X: Any) -> Any:
+            return predict(self._taken(self._texts(X, texts) if texts else X, names, codes=True))
+
+        self.write_result(answer, names=names)
 
     @_writes
     def save_onnx(self, model: Any, answer: Optional[Callable[[Any], Any]] = None) -> None:
@@ -369,15 +377,15 @@ class Job:
         order = self._order(names)
         taken = X[[column.name for column in order]].copy()
         for column in order:
-            if codes and column.kind == "category":
+            if codes and column.kind == "category" and hasattr(taken[column.name], "cat"):
                 numbers = taken[column.name].cat.codes.astype("float64")
                 taken[column.name] = numbers.where(numbers >= 0)
         return taken
 
-    def _texts(self, X: Any) -> Any:
-        """Returns a data frame with its categories as texts, which an ONNX model with named inputs expects."""
+    def _texts(self, X: Any, columns: Optional[Sequence[Column]] = None) -> Any:
+        """Returns a data frame with categories as texts, by default all, which an ONNX model with named inputs expects."""
         frame = X.copy()
-        for column in self.columns:
+        for column in columns or self.columns:
             if column.kind == "category":
                 frame[column.name] = frame[column.name].astype(object).where(frame[column.name].notna(), "")
         return frame

@@ -4,6 +4,7 @@
  */
 import type { ArtifactColumn } from '../format.ts'
 import { refuse } from '../../network/layers-model.ts'
+import type { DerivedColumns } from './derived/derived-columns.ts'
 import type { LinkFunction } from './links.ts'
 
 /** Limits of a forest, so that no artifact fills the memory or blocks its reader. */
@@ -26,8 +27,8 @@ export const forestLimits = {
   looseValues: 2_000_000,
 } as const
 
-/** A column of the model, in the model's order. Trees take no texts. */
-export type Column = Omit<ArtifactColumn, 'isText'>
+/** A column of the model, in the model's order. Trees read the hash of a text. */
+export type Column = ArtifactColumn
 
 /** The kinds of missing values, by LightGBM's numbers. */
 export const missingKinds = ['none', 'zero', 'nan'] as const
@@ -53,6 +54,8 @@ export interface LinearLeaf {
 export interface Forest {
   library: string
   columns: readonly Column[]
+  /** Columns that the trees read behind those of the file. */
+  derived?: DerivedColumns
   /** The names of the classes in the order of the outputs, if the file has them. */
   classes?: readonly string[]
   slots: readonly Slot[]
@@ -129,16 +132,17 @@ export interface TreeInput {
 
 export interface ForestInput extends Pick<
   Forest,
-  'library' | 'columns' | 'classes' | 'width' | 'starts' | 'scale' | 'offsets' | 'single' | 'link'
+  'library' | 'columns' | 'derived' | 'classes' | 'width' | 'starts' | 'scale' | 'offsets' | 'single' | 'link'
 > {
   trees: readonly TreeInput[]
 }
 
 /** Stores the trees in flat arrays. Throws `artifact_invalid` for anything that is not a forest within the limits. */
 export function buildForest({ trees, ...rest }: ForestInput): Forest {
-  const { columns, width, starts } = rest
+  const { width, starts } = rest
+  const columns = rest.columns.length + (rest.derived?.count ?? 0)
   expectAtMost(trees.length, forestLimits.trees, 'trees')
-  expectAtMost(columns.length, forestLimits.columns, 'columns')
+  expectAtMost(columns, forestLimits.columns, 'columns')
   expectAtMost(starts.length, forestLimits.outputs, 'outputs')
   if (trees.length === 0) refuse('the model has no trees: train at least one round')
   const count = trees.reduce((sum, { nodes }) => sum + nodes.length, 0)
@@ -178,8 +182,8 @@ export function buildForest({ trees, ...rest }: ForestInput): Forest {
   const linear = new Map<number, LinearLeaf>()
   let [node, leaf] = [0, 0]
   const expectColumn = (column: number, where: string): void => {
-    if (!(Number.isInteger(column) && column >= 0 && column < columns.length))
-      refuse(`${where} reads column ${column} of ${columns.length}`)
+    if (!(Number.isInteger(column) && column >= 0 && column < columns))
+      refuse(`${where} reads column ${column} of ${columns}`)
   }
   for (const [index, tree] of trees.entries()) {
     const name = `tree ${index}`

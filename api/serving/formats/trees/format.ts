@@ -3,11 +3,13 @@ import type { Manifest } from '../../../../domain/model/manifest.ts'
 import { inputWidthOf } from '../../../../domain/model/features.ts'
 import { refuse } from '../../network/layers-model.ts'
 import type { ArtifactFiles, ArtifactFormat, OpenedArtifact } from '../format.ts'
+import type { RowTexts } from '../../predictor.ts'
 import { expectClasses } from '../expect-classes.ts'
 import { readForest } from '../model-file.ts'
 import { forestLimits, type Forest } from './forest.ts'
 import { forestExplainer } from './tree-shap.ts'
 import { predictorOf } from './predictor.ts'
+import { hashedRowsOf } from './derived/hashed-rows.ts'
 
 const { fileBytes } = forestLimits
 
@@ -25,7 +27,17 @@ export const treesFormat: ArtifactFormat = {
     yield
     return openForest(forest, manifest)
   },
-  explain: (_manifest, files) => forestExplainer(forestOf(files)),
+  explain({ preprocessing }, files) {
+    const forest = forestOf(files)
+    const explainer = forestExplainer(forest)
+    const hashedRows = hashedRowsOf(forest.columns, preprocessing)
+    if (explainer === undefined || hashedRows === undefined) return explainer
+    const rowOf = (input: Float64Array, texts: RowTexts): Float64Array => {
+      hashedRows.begin(input, texts)
+      return hashedRows.next().slice()
+    }
+    return { ...explainer, rowOf }
+  },
 }
 
 function forestOf(files: ArtifactFiles): Forest {
@@ -36,8 +48,10 @@ function forestOf(files: ArtifactFiles): Forest {
 
 export function openForest(forest: Forest, { preprocessing }: Manifest): OpenedArtifact {
   const inputs = inputWidthOf(preprocessing)
+  const hashedRows = hashedRowsOf(forest.columns, preprocessing)
   const count = forest.columns.length
-  if (count > inputs) refuse(`the trees take ${count} columns, the preprocessing gives ${inputs}`)
+  if (hashedRows === undefined && count > inputs)
+    refuse(`the trees take ${count} columns, the preprocessing gives ${inputs}`)
   const { outputs, memoryBytes, predictOne } = predictorOf(forest)
   const answer = new Float64Array(outputs)
   return {
@@ -45,9 +59,11 @@ export function openForest(forest: Forest, { preprocessing }: Manifest): OpenedA
     predictor: {
       inputs,
       outputs,
-      run(input, rows, output) {
+      run(input, rows, output, _order, texts) {
+        hashedRows?.begin(input, texts)
         for (let row = 0; row < rows; row++) {
-          predictOne(input, row * inputs, answer, 0)
+          if (hashedRows === undefined) predictOne(input, row * inputs, answer, 0)
+          else predictOne(hashedRows.next(), 0, answer, 0)
           const at = row * outputs
           for (let k = 0; k < outputs; k++) output[at + k] = answer[k]!
         }

@@ -2,16 +2,22 @@
 import { describe, expect, it } from 'vitest'
 import { columnValue, readForest } from '../../../../api/serving/formats/model-file.ts'
 import { openOnnx } from '../../../../api/serving/formats/onnx/open-onnx.ts'
+import { widenerOf } from '../../../../api/serving/formats/trees/derived/derived-columns.ts'
 import type { Forest } from '../../../../api/serving/formats/trees/forest.ts'
 import { forestExplainer } from '../../../../api/serving/formats/trees/tree-shap.ts'
 import { identity } from '../../../../api/serving/formats/trees/links.ts'
 import { walkerOf } from '../../../../api/serving/formats/trees/walk.ts'
 import { linearExplainer } from '../../../../api/serving/formats/tfjs-layers/linear.ts'
 import { seededRandom } from '../../../../domain/statistics/random.ts'
-import { readCases, readOnnxCases, type ParityCase } from '../../../support/formats/parity.ts'
+import {
+  readCases,
+  readCategoryCases,
+  readOnnxCases,
+  type ParityCase,
+} from '../../../support/formats/parity.ts'
 
 const forestsOf = () => [
-  ...readCases().map((each) => ({ ...each, forest: readForest(each.bytes)! })),
+  ...[...readCases(), ...readCategoryCases()].map((each) => ({ ...each, forest: readForest(each.bytes)! })),
   ...readOnnxCases().flatMap((each) => {
     const { forest } = openOnnx(each.bytes)
     return forest === undefined ? [] : [{ ...each, forest }]
@@ -22,9 +28,10 @@ type ForestCase = ParityCase & { forest: Forest }
 /** Computes the sum of an output before its link function, by walking the trees. */
 function sumOf({ leaves, width, groups, starts, scale, offsets, ...forest }: Forest, output: number) {
   const walk = walkerOf({ leaves, width, groups, starts, scale, offsets, ...forest })
+  const widen = widenerOf(forest)
   const found = new Int32Array(forest.roots.length)
   return (row: Float64Array): number => {
-    walk(row, 0, found)
+    walk(widen?.(row, 0) ?? row, 0, found)
     let sum = starts[output]!
     found.forEach((leaf, tree) => {
       const place = output - groups[tree]!

@@ -23,6 +23,7 @@ import {
   hostileModels,
   type HostileFile,
 } from '../../../support/formats/hostile/hostile-models.ts'
+import { hostileCategories } from '../../../support/formats/hostile/category-models.ts'
 import { damagedTrees } from '../../../support/formats/hostile/damaged-trees.ts'
 import { treeModel } from '../../../support/formats/onnx-trees.ts'
 import {
@@ -100,7 +101,15 @@ const deep = (open: string, close: string): Buffer =>
 const files: readonly HostileFile[] = [
   ['pickle-2.pkl', () => pickle(2), /is a pickle, which runs code/],
   ['pickle-5.joblib', () => pickle(5), /is a pickle, which runs code/],
-  ['pickle-0.pkl', () => Buffer.from('cos\nsystem\n(S"true"\ntR.'), /not a model of LightGBM/],
+  ['pickle-0.pkl', () => Buffer.from('cos\nsystem\n(S"true"\ntR.'), /is a pickle, which runs code/],
+  ['pickle-0-list.pkl', () => Buffer.from('(lp0\ncsklearn.tree\nTree\np1\na.'), /is a pickle/],
+  ['pickle-0-dict.pkl', () => Buffer.from('(dp0\nVm\np1\nI1\ns.'), /is a pickle/],
+  ['pickle-0-tuple.pkl', () => Buffer.from('(csklearn.tree\nTree\np0\nI1\ntp1\n.'), /is a pickle/],
+  ['pickle-1.pkl', () => Buffer.from('csklearn.tree\nTree\nq\0.'), /is a pickle/],
+  ['pickle-1-list.pkl', () => Buffer.from(']q\0K\x01a.'), /is a pickle/],
+  ['pickle-1-dict.pkl', () => Buffer.from('}q\0X\x01\0\0\0mq\x01K\x01s.'), /is a pickle/],
+  ['text.txt', () => Buffer.from('cats\ndogs\npigs and others.'), /not a model of LightGBM/],
+  ['list.txt', () => Buffer.from('(lp0 is the first point)\n.'), /not a model of LightGBM/],
   ['zlib.joblib', () => Buffer.from([0x78, 0x9c, 1, 2, 3]), /compressed: unpack it/],
   ['gzip.joblib', () => Buffer.from([0x1f, 0x8b, 8, 0]), /compressed: unpack it/],
   ['xz.joblib', () => Buffer.from([0xfd, 0x37, 0x7a, 0x58, 0x5a, 0]), /compressed: unpack it/],
@@ -237,6 +246,7 @@ const files: readonly HostileFile[] = [
   ],
   ...hostileModels,
   ...damagedTrees,
+  ...hostileCategories,
 ]
 const sparse = ['sparse.onnx', 'sparse.txt', 'sparse.json', 'sparse.ubj', 'sparse.pkl']
 const sparseBytes = 4 * 2 ** 30

@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { expect, it } from 'vitest'
 import { model, graph, node } from '../../../support/formats/onnx-writer.ts'
+import { readRosesModel } from '../../../support/formats/roses-lightgbm.ts'
 
 it('answers that are not finite are printed as rows hold them, not as missing', () => {
   const folder = mkdtempSync(join(tmpdir(), 'tenure-score-'))
@@ -35,6 +36,36 @@ it('rows that cannot be answered are refused with their number and what to write
     expect(refusalOf('[{"x": 1, "x": 2}]')).toContain('has the key "x" twice in one object')
     expect(refusalOf('[]', pipe)).toContain('pipe is not a regular file')
     expect(refusalOf('[]', join(folder, 'rows'))).toBe(`there is no file ${join(folder, 'rows')}\n`)
+  } finally {
+    rmSync(folder, { recursive: true })
+  }
+})
+
+it('columns.json names the columns, lists their categories and fills missing numbers', () => {
+  const folder = mkdtempSync(join(tmpdir(), 'tenure-score-'))
+  try {
+    const [artifact, rows, columns] = ['model.txt', 'rows.json', 'columns.json'].map((name) =>
+      join(folder, name),
+    )
+    const { model: roses, rows: features, answers } = readRosesModel()
+    const unnamed = roses
+      .replace('feature_names=size colour age', 'feature_names=Column_0 Column_1 Column_2')
+      .replace(/pandas_categorical:.*/, 'pandas_categorical:null')
+    writeFileSync(artifact!, unnamed)
+    const score = (declared: readonly unknown[], row: unknown) => {
+      writeFileSync(rows!, JSON.stringify([row]))
+      writeFileSync(columns!, JSON.stringify(declared))
+      const given = ['--artifact', artifact!, '--rows', rows!, '--columns', columns!]
+      const options = ['--import', 'tsx', 'scripts/formats/score.ts', ...given]
+      return spawnSync(process.execPath, options, { encoding: 'utf8', timeout: 60_000 })
+    }
+    const colour = { name: 'colour', vocabulary: ['red', 'white'] }
+    const { size, colour: paint, age } = features[0]!
+    const row = { size, colour: paint, age }
+    expect(Number(score(['size', colour, 'age'], row).stdout)).toBeCloseTo(answers[0]!, 6)
+    const filled = score([{ name: 'size', fill: Number(size) }, colour, 'age'], { ...row, size: null })
+    expect(Number(filled.stdout)).toBeCloseTo(answers[0]!, 6)
+    expect(score(['size', colour], row).stderr).toContain('columns.json names 2 columns, the file has 3')
   } finally {
     rmSync(folder, { recursive: true })
   }

@@ -223,10 +223,9 @@ describe('a file that is not a model', () => {
       /leaf values for/,
     ],
     [
-      'with hashed categories',
-      () =>
-        changed('catboost-binary', /"features_info":\s*\{/, '"features_info":{"categorical_features":[{}],'),
-      /categorical features, which CatBoost hashes/,
+      'with texts',
+      () => changed('catboost-binary', /"features_info":\s*\{/, '"features_info":{"text_features":[{}],'),
+      /text features, which CatBoost computes from dictionaries/,
     ],
   ]
   it.each(refused)('%s: is refused by name', (_, make, message) => {

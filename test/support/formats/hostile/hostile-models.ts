@@ -300,7 +300,7 @@ export const hostileModels: readonly HostileFile[] = [
   [
     'catboost-column-twice.json',
     () => changedModel('catboost-binary', /"flat_feature_index":\s*1\b/, '"flat_feature_index":0'),
-    /two float_features have one flat_feature_index/,
+    /two features have one flat_feature_index/,
   ],
   [
     'xgboost-null.json',

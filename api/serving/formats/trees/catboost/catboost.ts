@@ -1,10 +1,9 @@
 /**
- * Reads CatBoost's JSON models (`save_model('m.json', format='json')`, version 1): symmetric and other trees of numeric features. CatBoost
- * hashes categories, so models with category features are refused.
+ * Reads CatBoost's JSON models (`save_model('m.json', format='json')`, version 1): symmetric and other trees of numbers and categories.
  */
-import { refuse, type JsonObject } from '../../network/layers-model.ts'
-import { parseModelJson } from './bounded-json.ts'
-import { asObject, objectAt, objectsOf, wholeOf, writtenAs } from './document-fields.ts'
+import { refuse, type JsonObject } from '../../../network/layers-model.ts'
+import { parseModelJson } from '../bounded-json.ts'
+import { asObject, objectAt, objectsOf, wholeOf, writtenAs } from '../document-fields.ts'
 import {
   buildForest,
   countNodes,
@@ -16,8 +15,14 @@ import {
   type NodeInput,
   type Slot,
   type TreeInput,
-} from './forest.ts'
-import { exponential, identity, logistic, meanAndVariance, softmax, type LinkFunction } from './links.ts'
+} from '../forest.ts'
+import { exponential, identity, logistic, meanAndVariance, softmax, type LinkFunction } from '../links.ts'
+import { hashedFeaturesOf, type HashedFeature } from './hashed-features.ts'
+import type { CategorySplits } from './category-splits.ts'
+import type { CtrFeature } from './category-tables.ts'
+import type { FloatColumn } from './combinations.ts'
+import { deriveCategories } from './derive-categories.ts'
+import { refuseLostTables } from './lost-tables.ts'
 
 export const isCatboost = (document: JsonObject): boolean =>
   'features_info' in document && ('oblivious_trees' in document || 'trees' in document)
@@ -31,10 +36,13 @@ interface FloatFeature {
 }
 interface Split {
   split_type: string
-  float_feature_index: number
-  border: number
-  /** The index of the border among those of all features. */
+  /** The index of the split among those of all features. */
   split_index?: number
+  float_feature_index?: number
+  cat_feature_index?: number
+  border?: number
+  value?: number
+  ctr_target_border_idx?: number
 }
 interface Branch {
   split?: Split
@@ -46,43 +54,27 @@ interface Branch {
 /** Reads a model. Throws `artifact_invalid` with the reason. */
 export function readCatboost(document: JsonObject): Forest {
   const info = objectAt(document, 'features_info')
-  for (const kind of ['categorical_features', 'text_features', 'embedding_features'])
+  for (const kind of ['text_features', 'embedding_features'])
     if (Array.isArray(info[kind]) && info[kind].length > 0)
       refuse(
-        `the model has ${kind.replace('_', ' ')}, which CatBoost hashes: encode them as numbers before training (its ONNX export does not take them either)`,
+        `the model has ${kind.replace('_', ' ')}, which CatBoost computes from dictionaries: encode them as numbers before training`,
       )
-  const features = objectsOf(info['float_features'] ?? [], 'float_features') as unknown as FloatFeature[]
-  expectAtMost(features.length, forestLimits.columns, 'columns')
-  for (const { flat_feature_index: at } of features) wholeOf(at, 'flat_feature_index')
-  const inputs = Math.max(0, ...features.map((feature) => feature.flat_feature_index + 1))
-  expectAtMost(inputs, forestLimits.columns, 'columns')
-  const columns: Column[] = Array.from({ length: inputs }, (_, at) => ({ name: `f${at}` }))
-  for (const { flat_feature_index: at, feature_id: name } of features)
-    if (name !== undefined && name !== '') columns[at] = { name }
+  const floats = objectsOf(info['float_features'] ?? [], 'float_features') as unknown as FloatFeature[]
+  const categories = hashedFeaturesOf(info)
+  const columns = columnsOf(floats, categories)
   const [scale, bias] = scaleOf(document['scale_and_bias'])
   const width = bias.length
   expectAtMost(width, forestLimits.outputs, 'outputs')
-  const featureAt = new Map(features.map((feature) => [feature.feature_index, feature]))
-  if (featureAt.size < features.length) refuse('two float_features have one feature_index')
-  if (new Set(features.map(({ flat_feature_index: at }) => at)).size < features.length)
-    refuse('two float_features have one flat_feature_index')
-  const borders = bordersOf(features)
-  const test = (split: Split, where: string): NodeInput['test'] & { above: boolean } => {
-    if (split.split_type !== 'FloatFeature') refuse(`${where} splits by ${split.split_type}`)
-    const feature = featureAt.get(split.float_feature_index)
-    if (feature === undefined) refuse(`${where} reads a feature that does not exist`)
-    // CatBoost itself uses the index, and not the border that is written beside it.
-    const listed = split.split_index === undefined ? split : borders[split.split_index]
-    const isListed =
-      listed?.border === split.border && listed.float_feature_index === split.float_feature_index
-    if (typeof split.border === 'number' && !isListed)
-      refuse(`${where} has a split whose border is not the one at its split_index`)
-    // Right means `value > border`. A missing value counts as the largest value when the feature says so, otherwise as the smallest.
-    const above = feature.nan_value_treatment === 'AsTrue'
-    const slot: Slot = { column: feature.flat_feature_index, missing: 'nan', negated: !above, single: true }
-    const border = typeof split.border === 'number' ? Math.fround(split.border) : NaN
-    return { slot, threshold: above ? border : nextDownSingle(-border), above }
-  }
+  const { params, loss } = trainingOf(document)
+  const ctrs = objectsOf(info['ctrs'] ?? [], 'ctrs') as unknown as CtrFeature[]
+  refuseLostTables(ctrs, { loss, params })
+  const { derived, splits } = deriveCategories(document, {
+    categories,
+    ctrs,
+    columns: columns.length,
+    floats: floatColumnsOf(floats),
+  })
+  const test = testsOf(floats, splits)
   const oblivious = document['oblivious_trees']
   if (oblivious !== undefined && document['trees'] !== undefined)
     refuse('the file has both oblivious_trees and trees')
@@ -100,6 +92,7 @@ export function readCatboost(document: JsonObject): Forest {
   return buildForest({
     library: 'CatBoost',
     columns,
+    derived,
     classes: classesOf(document),
     trees,
     width,
@@ -107,8 +100,75 @@ export function readCatboost(document: JsonObject): Forest {
     scale,
     offsets: Float64Array.from(bias),
     single: false,
-    link: linkOf(document, width),
+    link: linkOf(loss, width),
   })
+}
+
+type TestOf = (split: Split, where: string) => NodeInput['test'] & { above: boolean }
+
+/** Returns a function that reads splits. `above`: a row passes the test to the left. */
+function testsOf(floats: readonly FloatFeature[], categories: CategorySplits): TestOf {
+  const featureAt = new Map(floats.map((feature) => [feature.feature_index, feature]))
+  const borders = bordersOf(floats)
+  const listed: readonly object[] = [...borders, ...categories.listed]
+  // CatBoost itself uses the index, and not the split that is written beside it.
+  const isListed = (split: Split): boolean => {
+    if (split.split_index === undefined) return true
+    const given = listed[split.split_index]
+    if (given === undefined) return false
+    for (const name in given) if (given[name as keyof object] !== split[name as keyof Split]) return false
+    return true
+  }
+  return (split, where) => {
+    if (split.split_type !== 'FloatFeature') {
+      if (!isListed(split))
+        refuse(`${where} has a split of categories that is not the one at its split_index`)
+      const place = split.split_index === undefined ? undefined : split.split_index - borders.length
+      return { ...categories.testOf(split, place, where), above: false }
+    }
+    const feature = featureAt.get(split.float_feature_index!)
+    if (feature === undefined) return refuse(`${where} reads a feature that does not exist`)
+    if (typeof split.border === 'number' && !isListed(split))
+      refuse(`${where} has a split whose border is not the one at its split_index`)
+    // Right means `value > border`. A missing value counts as the largest value when the feature says so, otherwise as the smallest.
+    const above = feature.nan_value_treatment === 'AsTrue'
+    const slot: Slot = { column: feature.flat_feature_index, missing: 'nan', negated: !above, single: true }
+    const border = typeof split.border === 'number' ? Math.fround(split.border) : NaN
+    return { slot, threshold: above ? border : nextDownSingle(-border), above }
+  }
+}
+
+/** Returns the columns in the order of training. */
+function columnsOf(floats: readonly FloatFeature[], categories: readonly HashedFeature[]): Column[] {
+  const features = [...floats, ...categories]
+  expectAtMost(features.length, forestLimits.columns, 'columns')
+  for (const { flat_feature_index: at } of features) wholeOf(at, 'flat_feature_index')
+  const inputs = Math.max(0, ...features.map((feature) => feature.flat_feature_index + 1))
+  expectAtMost(inputs, forestLimits.columns, 'columns')
+  for (const [kind, list] of Object.entries({ float_features: floats, categorical_features: categories }))
+    if (new Set(list.map(({ feature_index: index }) => index)).size < list.length)
+      refuse(`two ${kind} have one feature_index`)
+  if (new Set(features.map(({ flat_feature_index: at }) => at)).size < features.length)
+    refuse('two features have one flat_feature_index')
+  const columns: Column[] = Array.from({ length: inputs }, (_, at) => ({ name: `f${at}` }))
+  for (const { flat_feature_index: at, feature_id: name } of features)
+    if (name !== undefined && name !== '') columns[at] = { name }
+  for (const { flat_feature_index: at } of categories) columns[at]!.isText = true
+  return columns
+}
+
+/** Returns the numbers of the file as combinations of categories read them, by their index. */
+function floatColumnsOf(floats: readonly FloatFeature[]): Map<number, FloatColumn> {
+  return new Map(
+    floats.map(
+      ({ feature_index: index, flat_feature_index: column, borders, nan_value_treatment: missing }) => {
+        let known: ReadonlySet<unknown> | undefined
+        const hasBorder = (border: unknown): boolean =>
+          (known ??= new Set(Array.isArray(borders) ? borders : [])).has(border)
+        return [index, { column, hasBorder, above: missing === 'AsTrue' }] as const
+      },
+    ),
+  )
 }
 
 const treatments: readonly unknown[] = [undefined, 'AsIs', 'AsFalse', 'AsTrue']
@@ -124,7 +184,7 @@ const bordersOf = (features: readonly FloatFeature[]): Pick<Split, 'border' | 'f
 interface TreeContext {
   width: number
   where: string
-  test: (split: Split, where: string) => NodeInput['test'] & { above: boolean }
+  test: TestOf
 }
 
 interface SymmetricTree {
@@ -192,12 +252,16 @@ function classesOf(document: JsonObject): string[] | undefined {
 const parsed = (value: unknown): unknown =>
   typeof value === 'string' ? parseModelJson(Buffer.from(value)) : value
 
-function linkOf(document: JsonObject, width: number): LinkFunction {
+/** Returns the parameters of the training and its loss. A model that was summed from several has no parameters of its own. */
+function trainingOf(document: JsonObject): { params: JsonObject | undefined; loss: string } {
   const info = document['model_info'] as { params?: unknown; loss_function?: unknown } | undefined
-  const params = parsed(info?.params) as { loss_function?: { type?: string } } | undefined
-  // A model that was summed from several has no parameters of its own.
+  const params = parsed(info?.params) as (JsonObject & { loss_function?: { type?: string } }) | undefined
   const loss = params?.loss_function ?? (parsed(info?.loss_function) as { type?: string } | undefined)
-  switch (loss?.type ?? (width > 1 ? 'MultiClass' : '')) {
+  return { params, loss: loss?.type ?? '' }
+}
+
+function linkOf(loss: string, width: number): LinkFunction {
+  switch (loss === '' && width > 1 ? 'MultiClass' : loss) {
     case 'Logloss':
     case 'CrossEntropy':
     case 'Focal':
