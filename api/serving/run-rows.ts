@@ -1,6 +1,6 @@
 /**
- * Runs a model over many rows when it may refuse rows with unknown categories. A refused row ends the whole run, so each row is then run
- * separately, and the other rows still get answers.
+ * Runs a model over many rows when it may refuse rows, such as those with unknown categories. A refused row ends the whole run, so each row
+ * is then run separately, and the other rows still get answers.
  */
 import { noText } from '../../domain/model/batch-spec.ts'
 import { isError } from '../../domain/errors.ts'
@@ -46,7 +46,8 @@ export async function runRows(
   }
 }
 
-const isRefusal = (error: unknown): error is Error => isError(error) && error.code === 'unknown_category'
+const isRefusal = (error: unknown): error is Error =>
+  isError(error, 'unknown_category') || isError(error, 'wrong_type')
 
 /** Returns a function that returns the texts of the next rows. Each row has `columns` texts. */
 export function textsReader({ texts, textBytes }: RowTexts, columns: number): (rows: number) => RowTexts {

@@ -18,6 +18,8 @@ export interface ModelHost<Model> {
 export interface LoadReply {
   /** Why the model is not loaded. */
   error?: string
+  /** Why its answers are refused, after it was loaded. */
+  refusal?: string
   /** The number of outputs of a row. */
   outputs?: number
 }
@@ -114,9 +116,11 @@ export function createRuntime<Model>(
   }
   /** Loads a model and returns the number of outputs of a row. */
   const load = async ({ key, model, outputs: expected }: HostedModel<Model>): Promise<number> => {
-    const { error, outputs = expected ?? 0 } = await running().load(key, model, loadMs)
+    const { error, refusal, outputs = expected ?? 0 } = await running().load(key, model, loadMs)
     if (error !== undefined)
       throw new DomainError('artifact_invalid', `${library} does not load the model: ${error}`)
+    if (refusal !== undefined)
+      throw new DomainError('artifact_invalid', `${library} loads the model, but ${refusal}`)
     return outputs
   }
   const compute = async (model: HostedModel<Model>, batch: ModelBatch): Promise<Float32Array> => {

@@ -117,18 +117,23 @@ export const model = (content: Buffer, opsets: Readonly<Record<string, number>> 
 
 /**
  * Builds a graph with one input column and the same output. In between it multiplies two square matrices `times` times; the largest value
- * of a batch sets their size, so a value controls the time and memory of a run.
+ * of a batch sets their size, so a value controls the time and memory of a run; `least` is added to it.
  */
-export function demandingModel(times: number): Buffer {
+export function demandingModel(times: number, least = 0): Buffer {
   const products = Array.from({ length: times }, (_, at) =>
     node({ op: 'MatMul', inputs: [at === 0 ? 'm' : `p${at - 1}`, 'm'], outputs: [`p${at}`] }),
   )
   return model(
     graph({
-      initializers: [tensor('one', [1], int64, wholes([1])), tensor('zero', [1], float, floats([0]))],
+      initializers: [
+        tensor('one', [1], int64, wholes([1])),
+        tensor('zero', [1], float, floats([0])),
+        tensor('least', [1], float, floats([least])),
+      ],
       nodes: [
         node({ op: 'ReduceMax', inputs: ['x'], outputs: ['largest'] }),
-        node({ op: 'Cast', inputs: ['largest'], outputs: ['whole'], attributes: { to: int64 } }),
+        node({ op: 'Add', inputs: ['largest', 'least'], outputs: ['side'] }),
+        node({ op: 'Cast', inputs: ['side'], outputs: ['whole'], attributes: { to: int64 } }),
         node({ op: 'Reshape', inputs: ['whole', 'one'], outputs: ['size'] }),
         node({ op: 'Concat', inputs: ['size', 'size'], outputs: ['sizes'], attributes: { axis: 0 } }),
         node({ op: 'ConstantOfShape', inputs: ['sizes'], outputs: ['m'] }),

@@ -59,7 +59,7 @@ const bytesOf = (files: ArtifactFiles): Uint8Array =>
 const columnsOf = ({ columns }: OnnxLayout): ArtifactColumn[] =>
   columns.map(({ name, isText }) => ({ name, isText }))
 
-/** How long ONNX Runtime may take to load a graph that is inspected: less than the 5 s in which a file is refused by name. */
+/** How long ONNX Runtime may take to load a graph and answer a few rows: less than the 5 s in which a file is refused by name. */
 const inspectMs = 4_500
 
 /**
@@ -80,12 +80,12 @@ export async function countOutputs(
       ? outputs
       : refuse(`the graph gives ${rows.outputs} numbers a row here and ${outputs} by ONNX Runtime`)
   } catch (error) {
-    // Encoders that refuse the empty text refuse this request, which is not an error of the graph.
+    // Encoders may refuse all texts that were tried, which is not an error of the graph.
     if (rows !== undefined && (error as Error).message.includes('Unknown Category')) return rows.outputs
     const { cause } = error as { cause?: Error }
     if (isCallTimeout(cause))
       refuse(
-        `ONNX Runtime takes too long to load the graph: ${cause!.message}. Try again if the machine is busy; else simplify the graph (onnxsim), because thousands of nodes that share their inputs take long`,
+        `ONNX Runtime takes more than ${loadMs} ms to load the graph and to answer a few rows. Try again if the machine is busy; else simplify the graph (onnxsim): thousands of nodes that share their inputs load slowly, and a Scan of many steps answers slowly`,
       )
     throw error
   } finally {
@@ -207,11 +207,11 @@ export async function openSessionOf(
     width?: number
   },
 ): Promise<Predictor> {
-  const { inputs, output, isAlone } = layout
+  const { inputs, output, isAlone, knownTexts } = layout
   const textsOf = textsOfCategories(takesText ?? ownTextsOf(layout))
   const shape = { inputs: width ?? shapeOf(layout).inputs, textsOf }
   return withWholes(
-    await sessions.open(name, { bytes, plan: { inputs, output, isAlone, positiveOfTwo } }, shape),
+    await sessions.open(name, { bytes, plan: { inputs, output, isAlone, knownTexts, positiveOfTwo } }, shape),
     layout,
   )
 }
@@ -224,7 +224,10 @@ const shapeOf = ({ inputs }: OnnxLayout): { inputs: number } => ({
 const ownTextsOf = ({ inputs }: OnnxLayout): boolean[] =>
   inputs.flatMap(({ type }) => (type === 'string' ? [true] : []))
 
-/** Returns a function that selects the texts of a model from those of all category columns; undefined when the model takes none. */
+/**
+ * Returns a function that selects the texts of a model from those of all category columns, and refuses those with NUL; undefined when the
+ * model takes none.
+ */
 export function textsOfCategories(wanted: readonly boolean[]): TextsOf | undefined {
   if (!wanted.includes(true)) return undefined
   return ({ texts }, rows) => {
@@ -237,6 +240,11 @@ export function textsOfCategories(wanted: readonly boolean[]): TextsOf | undefin
         const length = texts.readUInt32LE(at)
         const to = at + 4 + (length === noText ? 0 : length)
         if (isWanted) {
+          if (texts.subarray(at + 4, to).includes(0))
+            throw new DomainError(
+              'wrong_type',
+              `instance ${row}: a text contains NUL, at which ONNX Runtime would cut it off`,
+            )
           parts.push(texts.subarray(at, to))
           held += to - at
         }
@@ -249,12 +257,20 @@ export function textsOfCategories(wanted: readonly boolean[]): TextsOf | undefin
 }
 
 const wholeTypes = {
-  int32: { what: 'whole numbers', has: (value: number) => (value | 0) === value },
-  int64: { what: 'whole numbers', has: (value: number) => Number.isSafeInteger(value) },
+  int32: { what: 'whole numbers of 32 bits', has: (value: number) => (value | 0) === value },
+  // A larger number of JSON is not exact.
+  int64: {
+    what: 'whole numbers between -2^53 and 2^53',
+    has: (value: number) => Number.isSafeInteger(value),
+  },
   bool: { what: 'true or false', has: (value: number) => value === 0 || value === 1 },
 }
 type WholeType = keyof typeof wholeTypes
 const isWholeType = (type: string): type is WholeType => Object.hasOwn(wholeTypes, type)
+
+/** A number beyond 2^53 is not shown, because it may be another than was sent. */
+const shownNumber = (value: number): string =>
+  Number.isNaN(value) ? 'null' : Math.abs(value) >= 2 ** 53 ? 'one beyond' : String(value)
 
 /** Refuses rows with other values in integer or boolean columns, which ONNX Runtime would not accept. */
 function withWholes(predictor: Predictor, layout: OnnxLayout): Predictor {
@@ -278,7 +294,7 @@ function withWholes(predictor: Predictor, layout: OnnxLayout): Predictor {
       if (!wholeTypes[type].has(value))
         return new DomainError(
           'wrong_type',
-          `instance ${row}: the model takes ${wholeTypes[type].what} as ${column?.name}, not ${Number.isNaN(value) ? 'null' : value}`,
+          `instance ${row}: the model takes ${wholeTypes[type].what} as ${column?.name}, not ${shownNumber(value)}`,
         )
     }
     return undefined

@@ -4,6 +4,7 @@
  */
 import { refuse } from '../../network/layers-model.ts'
 import { elementType, elementTypeName } from './element-types.ts'
+import { knownTextsOf } from './known-texts.ts'
 import { onnxLimits, type OnnxGraph, type OnnxValue } from './graph.ts'
 
 /** The supported input types, by their number in TensorProto. */
@@ -37,14 +38,13 @@ export interface OnnxLayout {
   output: string
   /** Whether ONNX Runtime gets one row at a time, because a batch would quantize each row by the scale of the others. */
   isAlone: boolean
+  /** The texts that the graph knows, for a graph that takes texts. */
+  knownTexts?: readonly (readonly string[])[]
 }
 
 /** Returns the layout. Throws `artifact_invalid` with the input or output and what to change. */
-export function onnxLayoutOf({
-  inputs,
-  outputs,
-  isScaledByBatch,
-}: Pick<OnnxGraph, 'inputs' | 'outputs' | 'isScaledByBatch'>): OnnxLayout {
+export function onnxLayoutOf(graph: OnnxGraph): OnnxLayout {
+  const { inputs, outputs, isScaledByBatch } = graph
   expectNoConstants(inputs)
   const taken = inputs.map(inputOf)
   const [first] = taken
@@ -68,6 +68,7 @@ export function onnxLayoutOf({
     isNamed: wide === undefined,
     output: outputOf(outputs),
     isAlone: isScaledByBatch,
+    knownTexts: taken.some(({ type }) => type === 'string') ? knownTextsOf(graph) : undefined,
   }
 }
 
@@ -117,7 +118,7 @@ function outputOf(outputs: readonly OnnxValue[]): string {
   const map = outputs.find(({ type }) => type === undefined)
   if (map !== undefined)
     refuse(
-      `the output ${map.name} holds dictionaries or a sequence and no tensor: export one matrix of numbers (skl2onnx: zipmap=False)`,
+      `the output ${map.name} holds a sequence or dictionaries and no tensor: export one matrix of numbers (MultiOutputClassifier: convert each of its estimators_ to a file of its own; other classifiers: zipmap=False)`,
     )
   const numbers = outputs.filter(({ type }) => type === single || type === double)
   const [first, second] = numbers

@@ -78,7 +78,11 @@ function startProcess(
       .unref()
   let complaint = ''
   child.stderr.on('data', (chunk: Buffer) => (complaint = (complaint + chunk.toString()).slice(-2_000)))
-  const end = (): void => void child.kill('SIGKILL')
+  const end = (): void => {
+    // The reason is told when the process has ended, for which this process must wait although nothing else keeps it.
+    for (const each of [child, socket, child.stderr as Socket]) each.ref()
+    child.kill('SIGKILL')
+  }
   const calls = createCalls<Answer>('process', {
     onError,
     end(why) {

@@ -7,6 +7,7 @@ import { readSync, writeSync } from 'node:fs'
 import { InferenceSession, Tensor } from 'onnxruntime-node'
 import { noText } from '../../../../domain/model/batch-spec.ts'
 import type { OnnxInput } from './layout.ts'
+import { countApart, type AnswerRows, type TriedInputs } from './rows-apart.ts'
 import {
   decodeHeader,
   encodeMessage,
@@ -15,8 +16,7 @@ import {
   type SessionHeader,
 } from './session-messages.ts'
 
-export interface SessionPlan {
-  inputs: readonly OnnxInput[]
+export interface SessionPlan extends TriedInputs {
   /** The output that is requested. */
   output: string
   /** Whether only the second of two outputs is returned: the probability of the positive class. */
@@ -34,6 +34,8 @@ export type SessionCall = { kind: 'load'; model: number; plan: SessionPlan } | {
 /** The head of a reply. The outputs of a run follow without a head, in 32 bits. */
 export interface SessionReply {
   error?: string
+  /** Why the answers of a model that has been loaded are refused. */
+  refusal?: string
   outputs?: number
 }
 
@@ -44,13 +46,13 @@ interface Loaded {
   column?: number
 }
 
-/** The maximum number of outputs of a model. */
-const maxOutputs = 1_000
 const socketFd = 3
 
 const sessions = new Map<number, Loaded>()
 
-async function load(model: number, plan: SessionPlan, bytes: Uint8Array): Promise<number> {
+const textInputsOf = ({ inputs }: SessionPlan): OnnxInput[] => inputs.filter(({ type }) => type === 'string')
+
+async function load(model: number, plan: SessionPlan, bytes: Uint8Array): Promise<SessionReply> {
   const session = await InferenceSession.create(bytes, {
     executionProviders: ['cpu'],
     executionMode: 'sequential',
@@ -61,26 +63,26 @@ async function load(model: number, plan: SessionPlan, bytes: Uint8Array): Promis
   }).catch(({ message }: Error) => {
     throw new Error(reasonOf(message))
   })
-  // Only an answer shows the number of outputs, because files do not state it reliably.
-  const rows = 2
-  const numbers = plan.inputs
-    .filter(({ type }) => type !== 'string')
-    .reduce((sum, { width }) => sum + width, 0)
-  const texts = Array.from({ length: plan.inputs.length }, () => ['', ''])
-  const answers = await compute({ session, plan }, rows, new Float64Array(rows * numbers), texts).catch(
-    ({ message }: Error) => {
-      const advice = message.includes('Unknown Category') ? `: ${trainToIgnore}` : ''
-      throw new Error(`a row of zeros and empty texts has no answer${advice} (${message})`)
-    },
-  )
-  if (answers.length === 0 || answers.length > rows * maxOutputs)
-    throw new Error(`it gives ${answers.length / rows} numbers a row`)
-  const outputs = answers.length / rows
-  await expectRowsApart({ session, plan }, answers.subarray(0, outputs), texts)
+  const answer: AnswerRows = (rows) =>
+    compute(
+      { session, plan },
+      rows.length,
+      Float64Array.from(rows.flatMap(({ numbers }) => [...numbers])),
+      textInputsOf(plan).map((_, at) => rows.map(({ texts }) => texts[at]!)),
+    )
+  let outputs: number
+  try {
+    outputs = await countApart(plan, answer)
+  } catch (error) {
+    await session.release()
+    return { refusal: shortMessage(error) }
+  }
   const column = plan.positiveOfTwo === true && outputs === 2 ? 1 : undefined
   sessions.set(model, { session, plan, column })
-  return column === undefined ? outputs : 1
+  return { outputs: column === undefined ? outputs : 1 }
 }
+
+const shortMessage = (error: unknown): string => (error as Error).message.slice(0, 1_000)
 
 /** Returns the message of ONNX Runtime without the position in its sources, and with advice for a file that is too new. */
 function reasonOf(message: string): string {
@@ -88,90 +90,6 @@ function reasonOf(message: string): string {
   const newest = /max supported IR version: (\d+)/.exec(reason)?.[1]
   return newest === undefined ? reason : `${reason}; set model.ir_version = ${newest} before it is saved`
 }
-
-const trainToIgnore = "train its encoders with handle_unknown='ignore'"
-
-/**
- * Checks that the answer to a row does not depend on the other rows, because rows of several callers are computed together. Computes
- * different rows separately, then together in two orders. `zeros` is the answer to a row of zeros in a batch of two.
- */
-async function expectRowsApart(
-  loaded: Loaded,
-  zeros: Float32Array,
-  texts: readonly string[][],
-): Promise<void> {
-  const textsOf = (rows: number) => texts.map(([text = '']) => Array.from({ length: rows }, () => text))
-  const answer = (rows: readonly Float64Array[]) =>
-    compute(loaded, rows.length, Float64Array.from(rows.flatMap((row) => [...row])), textsOf(rows.length))
-  const expectAnswer = async (rows: readonly Float64Array[], what: string): Promise<Float32Array> => {
-    try {
-      return await answer(rows)
-    } catch (error) {
-      throw new Error(
-        `it answers ${what}: export it for any number of rows, each by itself (${(error as Error).message})`,
-      )
-    }
-  }
-  const first = probeOf(loaded.plan, 0)
-  await expectAnswer([first, first, first], 'two rows of zeros, but not three')
-  const rows = [first]
-  const alone = [await expectAnswer([first], 'two rows of zeros, but not one')]
-  for (let place = 1; place < probeFactors.length; place++) {
-    const row = probeOf(loaded.plan, place)
-    // A graph may refuse a row, such as one with an unknown category.
-    const found = await answer([row]).catch(() => undefined)
-    if (found === undefined) continue
-    rows.push(row)
-    alone.push(found)
-  }
-  const forth = await expectAnswer(rows, 'rows alone, but not together')
-  const back = await expectAnswer(rows.toReversed(), 'rows alone, but not together')
-  const outputs = zeros.length
-  // Small answers, such as probabilities of rare events, are compared by their own size.
-  const size = Math.max(
-    ...alone.flatMap((values) => [...values].map(Math.abs)).filter(Number.isFinite),
-    leastSize,
-  )
-  const isNear = nearBy(Math.min(1, size))
-  const isMixed = alone.some((values, row) =>
-    values.some(
-      (value, at) =>
-        !isNear(forth[row * outputs + at]!, value) ||
-        !isNear(back[(alone.length - 1 - row) * outputs + at]!, value) ||
-        (row === 0 && !isNear(zeros[at]!, value)),
-    ),
-  )
-  if (isMixed)
-    throw new Error(
-      'its answer to a row depends on the other rows: export it for inference (PyTorch: model.eval())',
-    )
-}
-
-/** The factors of the probe rows: a row of zeros, a row of ones, and rows whose columns differ. */
-const probeFactors = [0, 1, -0.75, 30] as const
-
-function probeOf({ inputs }: SessionPlan, place: number): Float64Array {
-  const factor = probeFactors[place]!
-  const numbers = inputs.filter(({ type }) => type !== 'string')
-  return Float64Array.from(
-    numbers.flatMap(({ type, width }) =>
-      Array.from({ length: width }, (_, at) => {
-        // An integer may be an index into a table of the graph.
-        if (type !== 'float32' && type !== 'float64') return place === 0 ? 0 : (place + at) % 2
-        return place < 2 ? factor : factor * (1 + (at % 3))
-      }),
-    ),
-  )
-}
-
-/** Returns whether two numbers are equal up to rounding, among numbers of this size. NaN equals NaN. */
-const nearBy =
-  (size: number) =>
-  (found: number, wanted: number): boolean =>
-    Object.is(found, wanted) || Math.abs(found - wanted) <= mixedBy * Math.max(size, Math.abs(wanted))
-const mixedBy = 0.01
-/** Smaller answers may be nothing but rounding. */
-const leastSize = 1e-4
 
 /** Computes rows. `texts` has a list for each text input, in order. */
 async function compute(
@@ -290,14 +208,14 @@ async function run(
   const loaded = sessions.get(model)
   if (loaded === undefined) throw new Error(`model ${model} is not loaded`)
   const numbers = new Float64Array(body.buffer, 0, rows * inputs)
-  const count = loaded.plan.inputs.filter(({ type }) => type === 'string').length
+  const count = textInputsOf(loaded.plan).length
   const texts = textsOf(Buffer.from(body.buffer, numbers.byteLength), rows, count)
   const { buffer, byteOffset, byteLength } = await compute(loaded, rows, numbers, texts)
   return new Uint8Array(buffer, byteOffset, byteLength)
 }
 
 async function obey(call: SessionCall, file: Uint8Array): Promise<SessionReply> {
-  if (call.kind === 'load') return { outputs: await load(call.model, call.plan, file) }
+  if (call.kind === 'load') return load(call.model, call.plan, file)
   await sessions.get(call.model)?.session.release()
   sessions.delete(call.model)
   return {}
@@ -310,7 +228,7 @@ async function answer(header: SessionHeader, body: Uint8Array<ArrayBuffer>): Pro
     const { head, rest } = splitMessage<SessionCall>(header, body)
     return encodeMessage({ id, head: await obey(head, rest) })
   } catch (error) {
-    return encodeMessage({ id, head: { error: (error as Error).message.slice(0, 1_000) } })
+    return encodeMessage({ id, head: { error: shortMessage(error) } })
   }
 }
 

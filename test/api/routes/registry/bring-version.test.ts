@@ -4,6 +4,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { uploadLimits } from '../../../../api/services/registry/check-artifact.ts'
 import type { Role } from '../../../../domain/roles.ts'
 import { openArtifacts } from '../../../../store/artifacts.ts'
+import { demandingModel } from '../../../support/formats/onnx-writer.ts'
 import { readRosesModel } from '../../../support/formats/roses-lightgbm.ts'
 import {
   openServingFixture,
@@ -138,6 +139,11 @@ describe('an artifact', () => {
       /no feature is called "years"/,
     ],
     ['an empty file', () => bytesOf(''), /is empty/],
+    [
+      'a graph that answers too slowly',
+      () => new Uint8Array(demandingModel(1_000, 2_000)),
+      /ONNX Runtime takes more than 4500 ms to load the graph and to answer a few rows/,
+    ],
   ])('that is %s is refused by name', async (_what, bytes, why) => {
     const { status, json } = await send(bytes())
     expect(status).toBe(422)

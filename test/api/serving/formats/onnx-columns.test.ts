@@ -3,13 +3,15 @@
  * Runtime.
  */
 import { describe, expect, it } from 'vitest'
-import { openRowsOf } from '../../../../api/serving/formats/onnx/format.ts'
+import { openRowsOf, openSessionOf } from '../../../../api/serving/formats/onnx/format.ts'
 import { openOnnx } from '../../../../api/serving/formats/onnx/open-onnx.ts'
+import { createSessions } from '../../../../api/serving/formats/onnx/session-host.ts'
 import { runRows } from '../../../../api/serving/run-rows.ts'
 import {
   bareAnswers,
   loweredAnswers,
   rowTexts,
+  throughProcess,
   worstDifference,
   type AskedRows,
 } from '../../../support/formats/onnx-answers.ts'
@@ -163,7 +165,7 @@ describe('columns of numbers and texts', () => {
     const bytes = columnsModel('linear')
     expect(() =>
       loweredAnswers(bytes, { count: 1, numbers: [1, 2.5, 3, 1, 1], texts: [['Bern', 'red']] }),
-    ).toThrow('whole numbers as visits, not 2.5')
+    ).toThrow('whole numbers between -2^53 and 2^53 as visits, not 2.5')
   })
 })
 
@@ -202,6 +204,22 @@ it('a row of a batch whose category the encoder refuses does not affect the othe
   expect(refused).toEqual([
     [1, 'instance 0: the model refuses categories that it has not seen in training (city)'],
   ])
+})
+
+it('a row of a batch whose text ONNX Runtime would cut off is refused, and the other rows are answered', async () => {
+  const bytes = throughProcess(category({ cats_strings: ['a', 'b'], zeros: 1 }))
+  const sessions = createSessions({ onError: () => {} })
+  const predictor = await openSessionOf(sessions, { name: 'nul', bytes, layout: openOnnx(bytes).layout })
+  const output = new Float32Array(6)
+  const refused: (readonly [number, string])[] = []
+  const texts = rowTexts([['b'], ['a\0b'], ['a']])
+  await runRows(predictor, { input: new Float64Array(3), rows: 3, texts, textColumns: 1 }, output, {
+    isLeftOut: () => false,
+    refuse: (row, { message }) => refused.push([row, message]),
+  })
+  expect([...output]).toEqual([0, 1, NaN, NaN, 1, 0])
+  expect(refused).toEqual([[1, 'instance 0: a text contains NUL, at which ONNX Runtime would cut it off']])
+  await sessions.stop()
 })
 
 it.each([

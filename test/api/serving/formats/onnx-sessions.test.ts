@@ -118,9 +118,10 @@ describe('a graph that holds more than trees', () => {
     await predictor.run(Float64Array.of(0.5, 3, 2 ** 24, 1, -1, -7, 9, 0), 2, output)
     expect([...output]).toEqual([0.5, 3, 2 ** 24, 1, -1, -7, 9, 0])
     for (const [wrong, message] of [
-      [[0.5, 1, 2.5, 1], 'whole numbers as long, not 2.5'],
-      [[0.5, 1, NaN, 1], 'whole numbers as long, not null'],
-      [[0.5, 2 ** 31, 1, 1], 'whole numbers as short, not 2147483648'],
+      [[0.5, 1, 2.5, 1], 'whole numbers between -2^53 and 2^53 as long, not 2.5'],
+      [[0.5, 1, NaN, 1], 'whole numbers between -2^53 and 2^53 as long, not null'],
+      [[0.5, 1, 2 ** 53, 1], 'whole numbers between -2^53 and 2^53 as long, not one beyond'],
+      [[0.5, 2 ** 31, 1, 1], 'whole numbers of 32 bits as short, not 2147483648'],
       [[0.5, 1, 1, NaN], 'true or false as yes, not null'],
       [[0.5, 1, 1, 0.5], 'true or false as yes, not 0.5'],
     ] as const)
@@ -302,7 +303,7 @@ describe('a graph', () => {
   })
 
   it.each([
-    ['no single row', 'Gather', 'two rows of zeros, but not one', ['x', 'one']],
+    ['no single row', 'Gather', 'two equal rows, but not one', ['x', 'one']],
     ['rows alone, but not together', 'Gather', 'rows alone, but not together', ['table', 'sum']],
   ])('that answers %s is refused', async (_, op, reason, inputs) => {
     const bytes = model(
@@ -379,7 +380,7 @@ describe('a graph', () => {
     await expect(open(runtimes.sessions, bytes)).rejects.toMatchObject({
       code: 'artifact_invalid',
       message: expect.stringContaining(
-        'it answers two rows of zeros, but not three: export it for any number of rows, each by itself (it gives 2 rows for 3)',
+        'it answers two equal rows, but not three: export it for any number of rows, each by itself (it gives 2 rows for 3)',
       ),
     })
   })
@@ -403,7 +404,7 @@ describe('a graph', () => {
             domain: 'ai.onnx.ml',
             inputs: ['x'],
             outputs: ['y'],
-            attributes: { cats_int64s: [4, 5], zeros: 0 },
+            attributes: { cats_int64s: [44, 45], zeros: 0 },
           }),
         ],
         outputs: [value('y', [0, 1, 2])],
@@ -417,7 +418,7 @@ describe('a graph', () => {
       layout: { ...layout, inputs },
     })
     await expect(opening).rejects.toThrow(
-      /a row of zeros and empty texts has no answer: train its encoders with handle_unknown='ignore' \(.*Unknown Category/,
+      /it answers no row that was tried, such as zeros and empty texts: train its encoders with handle_unknown='ignore' \(.*Unknown Category/,
     )
   })
 })

@@ -63,7 +63,7 @@ it.each<[string, Buffer, RegExp]>([
   [
     'with dictionaries',
     withValues([value('x', [0, 1])], [message({ 1: 'probabilities', 2: message({ 4: message({}) }) })]),
-    /probabilities holds dictionaries or a sequence .*zipmap=False/,
+    /probabilities holds a sequence or dictionaries .*each of its estimators_ .*; other classifiers: zipmap=False/,
   ],
   [
     'with labels alone',

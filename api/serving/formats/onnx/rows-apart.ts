@@ -1,0 +1,190 @@
+/**
+ * Checks that the answer of a graph to a row does not depend on the other rows, because rows of several callers are computed together. Tries
+ * rows of various numbers and texts. A graph may refuse some of them, such as a text that is not a number.
+ */
+import { seededRandom } from '../../../../domain/statistics/random.ts'
+import type { OnnxInput } from './layout.ts'
+
+export interface TriedRow {
+  numbers: Float64Array
+  /** One text for each text input. */
+  texts: readonly string[]
+}
+
+/** Computes rows together. Rejects when the graph refuses one of them. */
+export type AnswerRows = (rows: readonly TriedRow[]) => Promise<Float32Array>
+
+export interface TriedInputs {
+  inputs: readonly OnnxInput[]
+  /** The texts that the graph knows, as lists. */
+  knownTexts?: readonly (readonly string[])[]
+}
+
+/** Returns the number of outputs of a row, which only an answer shows because files do not state it reliably. */
+export async function countApart(tried: TriedInputs, answer: AnswerRows): Promise<number> {
+  const first = await findAnswered(tried, answer)
+  const { outputs } = first
+  if (outputs === 0 || outputs > maxOutputs) throw new Error(`it gives ${outputs} numbers a row`)
+  await expectRowsApart(tried, answer, first)
+  return outputs
+}
+
+/** The maximum number of outputs of a model. */
+const maxOutputs = 1_000
+
+interface FirstRow {
+  row: TriedRow
+  /** The answer to the row in a batch of two. */
+  answer: Float32Array
+  outputs: number
+}
+
+/** How long rows are tried beyond the least, because a graph may answer or refuse them slowly. */
+const tryMs = 1_000
+/** How many rows of numbers are tried of a slow graph, too. */
+const leastNumbers = 4
+
+async function findAnswered(tried: TriedInputs, answer: AnswerRows): Promise<FirstRow> {
+  const until = performance.now() + tryMs
+  const rowsOfTexts = textsOf(tried)
+  let refusal: Error | undefined
+  for (const numbers of numbersOf(tried))
+    for (const texts of rowsOfTexts) {
+      if (refusal !== undefined && performance.now() > until) break
+      const row = { numbers, texts }
+      try {
+        const both = await answer([row, row])
+        const outputs = both.length / 2
+        return { row, answer: both.subarray(0, outputs), outputs }
+      } catch (error) {
+        refusal ??= error as Error
+      }
+    }
+  const { message = '' } = refusal ?? {}
+  const advice = message.includes('Unknown Category') ? `: ${trainToIgnore}` : ''
+  throw new Error(`it answers no row that was tried, such as zeros and empty texts${advice} (${message})`)
+}
+
+const trainToIgnore = "train its encoders with handle_unknown='ignore'"
+
+/** Computes different rows separately, then together in two orders. */
+async function expectRowsApart(
+  tried: TriedInputs,
+  answer: AnswerRows,
+  { row: first, answer: inPair, outputs }: FirstRow,
+): Promise<void> {
+  const expectAnswer = async (rows: readonly TriedRow[], what: string): Promise<Float32Array> => {
+    try {
+      return await answer(rows)
+    } catch (error) {
+      throw new Error(
+        `it answers ${what}: export it for any number of rows, each by itself (${(error as Error).message})`,
+      )
+    }
+  }
+  await expectAnswer([first, first, first], 'two equal rows, but not three')
+  const rows = [first]
+  const alone = [await expectAnswer([first], 'two equal rows, but not one')]
+  const add = async (row: TriedRow): Promise<boolean> => {
+    const found = await answer([row]).catch(() => undefined)
+    if (found === undefined) return false
+    rows.push(row)
+    alone.push(found)
+    return true
+  }
+  const until = performance.now() + tryMs
+  for (const texts of textsOf(tried)) {
+    if (rows.length > maxTexts || performance.now() > until) break
+    if (texts.join('\n') !== first.texts.join('\n')) await add({ ...first, texts })
+  }
+  const answered = rows.map(({ texts }) => texts)
+  for (const [place, numbers] of numbersOf(tried).entries()) {
+    if (place >= leastNumbers && performance.now() > until) break
+    if (numbers.every((value, at) => Object.is(value, first.numbers[at]))) continue
+    const texts = answered[place % answered.length]!
+    if (!(await add({ numbers, texts }))) await add({ ...first, numbers })
+  }
+  const forth = await expectAnswer(rows, 'rows alone, but not together')
+  const back = await expectAnswer(rows.toReversed(), 'rows alone, but not together')
+  // Small answers, such as probabilities of rare events, are compared by their own size.
+  const size = Math.max(
+    ...alone.flatMap((values) => [...values].map(Math.abs)).filter(Number.isFinite),
+    leastSize,
+  )
+  const isNear = nearBy(Math.min(1, size))
+  const isMixed = alone.some((values, row) =>
+    values.some(
+      (value, at) =>
+        !isNear(forth[row * outputs + at]!, value) ||
+        !isNear(back[(alone.length - 1 - row) * outputs + at]!, value) ||
+        (row === 0 && !isNear(inPair[at]!, value)),
+    ),
+  )
+  if (isMixed)
+    throw new Error(
+      'its answer to a row depends on the other rows: export it for inference (PyTorch: model.eval())',
+    )
+}
+
+/** Returns whether two numbers are equal up to rounding, among numbers of this size. NaN equals NaN. */
+const nearBy =
+  (size: number) =>
+  (found: number, wanted: number): boolean =>
+    Object.is(found, wanted) || Math.abs(found - wanted) <= mixedBy * Math.max(size, Math.abs(wanted))
+const mixedBy = 0.01
+/** Smaller answers may be nothing but rounding. */
+const leastSize = 1e-4
+
+/** The rows of numbers by column, and their whole numbers, which may be places in a table of the graph. */
+const numberRows: readonly [number: (at: number) => number, whole: (at: number) => number][] = [
+  [() => 0, () => 0],
+  [() => 1, (at) => (1 + at) % 2],
+  [(at) => -0.75 * (1 + (at % 3)), (at) => at % 3],
+  [(at) => 30 * (1 + (at % 3)), (at) => 2 + (at % 5)],
+  [(at) => (at % 2 === 0 ? NaN : 2.5), (at) => 9 - (at % 4)],
+  [(at) => 0.04 * ((at % 5) - 1.7), (at) => 20 + 7 * (at % 9)],
+  [(at) => -400 + 500 * (at % 3), (at) => -1 - (at % 4)],
+  [(at) => 5.5 - (at % 11), (at) => 1_000 * (1 + (at % 5))],
+]
+
+function numbersOf({ inputs }: TriedInputs): Float64Array[] {
+  const numbers = inputs.filter(({ type }) => type !== 'string')
+  if (numbers.length === 0) return [new Float64Array(0)]
+  return numberRows.map(([number, whole], place) =>
+    Float64Array.from(
+      numbers.flatMap(({ type, width }, input) =>
+        Array.from({ length: width }, (_, column) => {
+          const at = input + column
+          if (type === 'bool') return place === 0 ? 0 : (place + at) % 2
+          return type === 'float32' || type === 'float64' ? number(at) : whole(at)
+        }),
+      ),
+    ),
+  )
+}
+
+/** Texts that most graphs answer: a missing one, and numbers. */
+const plainTexts = ['', '1', '-2.5']
+const mixedTexts = 100
+/** The maximum number of further texts that are compared. */
+const maxTexts = 5
+
+/** Returns rows of texts: equal texts, then a list of the graph for each column in order, then mixtures. */
+function textsOf({ inputs, knownTexts = [] }: TriedInputs): string[][] {
+  const columns = inputs.filter(({ type }) => type === 'string').map((_, at) => at)
+  if (columns.length === 0) return [[]]
+  const lists = knownTexts.length === 0 ? [plainTexts] : knownTexts
+  const listOf = (column: number): readonly string[] => lists[column % lists.length]!
+  const longest = Math.max(...lists.map((list) => list.length))
+  const next = seededRandom(1)
+  const sources = [...plainTexts.map((text) => [text]), ...lists]
+  const pick = <T>(from: readonly T[]): T => from[Math.floor(next() * from.length)]!
+  return [
+    columns.map(() => ''),
+    ...Array.from({ length: longest }, (_, place) =>
+      columns.map((column) => listOf(column)[place % listOf(column).length]!),
+    ),
+    ...plainTexts.slice(1).map((text) => columns.map(() => text)),
+    ...Array.from({ length: mixedTexts }, () => columns.map(() => pick(pick(sources)))),
+  ]
+}

@@ -1,0 +1,126 @@
+/** Tests which graphs are refused because the answer to a row depends on other rows, and that no graph is refused for the rows tried. */
+import { afterAll, beforeAll, expect, it } from 'vitest'
+import { openSessionOf } from '../../../../../api/serving/formats/onnx/format.ts'
+import { openOnnx } from '../../../../../api/serving/formats/onnx/open-onnx.ts'
+import { createSessions, type Sessions } from '../../../../../api/serving/formats/onnx/session-host.ts'
+import {
+  floats,
+  graph,
+  message,
+  model,
+  node,
+  tensor,
+  value,
+  wholes,
+} from '../../../../support/formats/onnx-writer.ts'
+
+let sessions: Sessions
+beforeAll(() => {
+  sessions = createSessions({ onError: () => {} })
+})
+afterAll(() => sessions.stop())
+
+const ml = 'ai.onnx.ml'
+const [float, whole, text] = [1, 7, 8]
+const open = (nodes: Buffer[], inputs: Buffer[], outputs = [value('y', [0, 1])]) => {
+  const initializers = [
+    tensor('zero', [1], whole, wholes([0])),
+    tensor('two', [1], whole, wholes([2])),
+    tensor('five', [1], float, floats([5])),
+    tensor('limit', [1], float, floats([-200])),
+    message({ 1: 2, 2: text, 6: ['rose', 'tulip'], 8: 'names' }),
+    message({ 1: 1, 2: text, 6: 'tulip', 8: 'tulip' }),
+  ]
+  const bytes = model(graph({ nodes, inputs, outputs, initializers }))
+  return openSessionOf(sessions, { name: 'probed', bytes, layout: openOnnx(bytes).layout })
+}
+
+const encoder = (input: string, output: string, categories: string[]) =>
+  node({
+    op: 'OneHotEncoder',
+    domain: ml,
+    inputs: [input],
+    outputs: [output],
+    attributes: { cats_strings: categories, zeros: 0 },
+  })
+const cast = (input: string, output: string) =>
+  node({ op: 'Cast', inputs: [input], outputs: [output], attributes: { to: float } })
+/** Subtracts the largest number of all rows. */
+const mix = (input: string) => [
+  node({ op: 'ReduceMax', inputs: [input, 'zero'], outputs: ['largest'] }),
+  node({ op: 'Sub', inputs: [input, 'largest'], outputs: ['y'] }),
+]
+
+it.each([
+  [
+    'codes of texts',
+    [
+      node({
+        op: 'LabelEncoder',
+        domain: ml,
+        inputs: ['x'],
+        outputs: ['code'],
+        attributes: { keys_strings: ['red', 'white'], values_floats: { floats: [1, 2] } },
+      }),
+      ...mix('code'),
+    ],
+    text,
+  ],
+  [
+    'texts that equal a constant',
+    [node({ op: 'Equal', inputs: ['x', 'tulip'], outputs: ['is'] }), cast('is', 'found'), ...mix('found')],
+    text,
+  ],
+  ['texts that are numbers', [cast('x', 'number'), ...mix('number')], text],
+  [
+    'whole numbers above 5',
+    [cast('x', 'number'), node({ op: 'Max', inputs: ['number', 'five'], outputs: ['most'] }), ...mix('most')],
+    whole,
+  ],
+  [
+    'numbers below -200',
+    [node({ op: 'Min', inputs: ['x', 'limit'], outputs: ['least'] }), ...mix('least')],
+    float,
+  ],
+  [
+    'missing numbers, which it fills with the mean of all',
+    [
+      node({ op: 'IsNaN', inputs: ['x'], outputs: ['isMissing'] }),
+      node({ op: 'Where', inputs: ['isMissing', 'five', 'x'], outputs: ['some'] }),
+      node({ op: 'ReduceMean', inputs: ['some', 'zero'], outputs: ['mean'] }),
+      node({ op: 'Where', inputs: ['isMissing', 'mean', 'x'], outputs: ['y'] }),
+    ],
+    float,
+  ],
+])('a graph that mixes the rows of %s is refused', async (_, nodes, type) => {
+  await expect(open(nodes, [value('x', [0, 1], type)])).rejects.toThrow(
+    'ONNX Runtime loads the model, but its answer to a row depends on the other rows',
+  )
+})
+
+const isIn = (input: string, output: string, categories: string[]) => [
+  encoder(input, `${input}s`, categories),
+  node({
+    op: 'ReduceMax',
+    inputs: [`${input}s`, 'two'],
+    outputs: [output],
+    attributes: { keepdims: 0 },
+  }),
+]
+
+it.each([
+  ['casts its texts to numbers', [cast('x', 'a'), cast('z', 'b')]],
+  [
+    'refuses texts that are no categories of their column',
+    [...isIn('x', 'a', ['rose', 'tulip']), ...isIn('z', 'b', ['red', 'white'])],
+  ],
+  [
+    'casts one column and refuses unknown categories of the other',
+    [cast('x', 'a'), ...isIn('z', 'b', ['red', 'white'])],
+  ],
+])('a graph that %s is opened', async (_, nodes) => {
+  const sum = node({ op: 'Add', inputs: ['a', 'b'], outputs: ['y'] })
+  const predictor = await open([...nodes, sum], [value('x', [0, 1], text), value('z', [0, 1], text)])
+  expect(predictor.outputs).toBe(1)
+  predictor.close!()
+})
