@@ -56,12 +56,12 @@ export const errorTable = {
   /** A row lacks a feature of the model. */
   missing_feature: permanent(
     422,
-    "Send a value of every feature; `GET /v1/models/{model}/openapi.json` lists them. A feature may be null where the model file says missing: 'fill'.",
+    "Send a value of every feature; `GET /v1/models/{model}/openapi.json` lists them. A feature may be null or left out where the model file says missing: 'fill'.",
   ),
-  /** A row has a field that is not a feature of the model. */
+  /** A row has a field that is a feature neither of the model file nor of a version of the model. */
   unknown_feature: permanent(
     422,
-    'Remove the field; `GET /v1/models/{model}/openapi.json` lists the features.',
+    'Correct or remove the field; `GET /v1/models/{model}/openapi.json` lists the features.',
   ),
   /** The value of a feature has the wrong type. */
   wrong_type: permanent(
@@ -130,7 +130,7 @@ export const errorTable = {
   /** The release does not accept this command in its state, or not from this user. */
   command_refused: permanent(
     409,
-    'Read the reason in the message; `tenure releases show <release>` shows the state.',
+    'Read the reason in the message: the command is refused as long as it holds.',
   ),
   /** A resource that the plan would change has changed since the plan was made. */
   plan_stale: permanent(409, 'Run `tenure plan` again, read what has changed, and apply that plan.'),
@@ -265,7 +265,7 @@ export const errorTable = {
   /** The Python environment of a training script cannot be made. */
   environment_failed: transient(
     503,
-    'Install python3 with venv and pip on the training worker, or correct the requirements or the package index, then retrain.',
+    'Install python3 with venv and pip on the training worker, or correct the interpreter, the requirements or the package index, then retrain.',
   ),
   /** An environment variable or a setting of a file is missing or invalid; the message names all of them. */
   configuration_invalid: permanent(500, 'Correct the settings that the message names.'),

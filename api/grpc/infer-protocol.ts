@@ -27,8 +27,8 @@ export function createGrpcProtocol(maxInstances: number): Protocol {
   return {
     read(loaded, body, input) {
       const message = (decoded ??= decodeInfer(body))
-      const { all } = loaded.columns
-      fillTensors(loaded, tensorsOf(message, maxInstances * all.length), input, maxInstances)
+      const tensors = tensorsOf(message, maxInstances * loaded.maxFields())
+      fillTensors(loaded, tensors, input, maxInstances)
       const { id, routingKey, wanted } = message
       if (routingKey !== undefined && !isRoutingKey(routingKey))
         throw new DomainError(

@@ -5,6 +5,7 @@
 import type { Feature, Output } from '../../domain/model/features.ts'
 import type { RouteDefinition } from '../http/route.ts'
 import type { Manifest } from '../../domain/model/manifest.ts'
+import { mayBeAbsent } from '../../domain/registry/version.ts'
 
 type Schema = Record<string, unknown>
 /** A JSON schema of an object, as declared routes write it. */
@@ -12,13 +13,14 @@ interface ObjectSchema extends Schema {
   properties: Record<string, Schema>
 }
 
-/** Returns the prediction routes of the model, with its name in their paths and its rows in their schemas. */
+/** Returns the prediction routes of the model, with its name in their paths and its rows in their schemas. `fields`: what requests may carry. */
 export function routesOfModel(
   routes: readonly RouteDefinition[],
   model: string,
   manifest: Pick<Manifest, 'features' | 'output'>,
+  fields: readonly string[] = [],
 ): RouteDefinition[] {
-  const row = rowSchema(manifest.features)
+  const row = rowSchema(manifest.features, fields)
   const native = { instances: { type: 'array', minItems: 1, items: row } }
   const records = { dataframe_records: native.instances }
   const prediction = predictionSchema(manifest.output)
@@ -51,15 +53,19 @@ const withProperties = (schema: ObjectSchema, properties: Record<string, Schema>
   properties: { ...schema.properties, ...properties },
 })
 
-/** Returns the schema of a row with every feature. Looked-up features may be missing. */
-export function rowSchema(features: Readonly<Record<string, Feature>>): Schema {
+/** Returns the schema of a row with every feature and the other fields. Filled and looked-up features may be left out. */
+export function rowSchema(
+  features: Readonly<Record<string, Feature>>,
+  fields: readonly string[] = [],
+): Schema {
   const entries = Object.entries(features)
   const entities = entries.flatMap(([, { from }]) => from?.by ?? [])
   const looked = entities.filter((name) => features[name] === undefined)
   return {
     type: 'object',
-    required: entries.flatMap(([name, { from }]) => (from === undefined ? [name] : [])),
+    required: entries.flatMap(([name, feature]) => (mayBeAbsent(feature) ? [] : [name])),
     properties: {
+      ...Object.fromEntries(fields.map((name) => [name, { description: 'Ignored by this version.' }])),
       ...Object.fromEntries(entries.map(([name, feature]) => [name, featureSchema(feature)])),
       ...Object.fromEntries(
         looked.map((name) => [

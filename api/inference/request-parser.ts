@@ -26,13 +26,12 @@ export function readSlowly(
   input: InputBuffer,
   most: number,
 ): void {
-  const { columns } = loaded
+  const maxFields = loaded.maxFields()
   const json = body.subarray(0, jsonBytes)
   const what =
     jsonBytes === undefined ? 'the body' : `the JSON of ${jsonBytes} bytes (Inference-Header-Content-Length)`
-  const request = objectOf(parseModestJson(json, most, columns.all.length, what))
-  const binary =
-    jsonBytes === undefined ? undefined : binaryPart(body.subarray(jsonBytes), most * columns.all.length)
+  const request = objectOf(parseModestJson(json, most, maxFields, what))
+  const binary = jsonBytes === undefined ? undefined : binaryPart(body.subarray(jsonBytes), most * maxFields)
   const { inputs } = request
   if (!Array.isArray(inputs) || inputs.length === 0) refuse('"inputs" is not a list of tensors')
   const tensors = inputs.map((entry, place) => readTensor(entry, place, binary))
@@ -49,7 +48,7 @@ export function fillTensors(
   input: InputBuffer,
   most: number,
 ): void {
-  const { columns } = loaded
+  const { columns, ignores } = loaded
   const matrix = matrixOf(tensors, columns)
   const rows = matrix?.shape[0] ?? rowsOf(tensors)
   if (rows === 0) throw new DomainError('no_instances', 'the inputs have no rows')
@@ -59,7 +58,7 @@ export function fillTensors(
     })
   resetInput(input, columns, rows)
   if (matrix === undefined || !fillMatrix(matrix.values, columns, rows, input)) {
-    const rowAt = rowReader(tensors, matrix, columns)
+    const rowAt = rowReader(tensors, matrix, columns, ignores)
     for (let row = 0; row < rows; row++) readRow(loaded, rowAt(row), row, input)
   }
 }
@@ -95,11 +94,12 @@ function rowReader(
   tensors: readonly Tensor[],
   matrix: Tensor | undefined,
   { listed: all }: FeatureColumns,
+  ignores: LoadedVersion['ignores'],
 ): (row: number) => FeatureRow {
   const fillable = new Map(all.map(({ name, fillable }) => [name, fillable]))
   const seen = new Set<string>()
   for (const { name } of matrix === undefined ? tensors : []) {
-    if (!fillable.has(name))
+    if (!fillable.has(name) && !ignores(name))
       throw new DomainError(
         'unknown_feature',
         `the input ${JSON.stringify(name)} is not a feature of the model`,

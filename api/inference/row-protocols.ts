@@ -20,8 +20,8 @@ export function createRowProtocols(maxInstances: number): Record<'kserve' | 'mlf
       ...protocolOf(kserve),
       read(loaded, body, input) {
         // Rows with names have the format of Tenure's own protocol.
-        if (!loaded.scan(body, input, maxInstances))
-          fillRows(loaded, kserve(body, loaded.columns.all.length), input)
+        if (!loaded.scan(body, input, maxInstances, loaded.ignores))
+          fillRows(loaded, kserve(body, loaded.maxFields()), input)
       },
     },
   }
@@ -29,7 +29,7 @@ export function createRowProtocols(maxInstances: number): Record<'kserve' | 'mlf
 
 const protocolOf = (rows: ParseRows): Protocol => ({
   rows,
-  read: (loaded, body, input) => fillRows(loaded, rows(body, loaded.columns.all.length), input),
+  read: (loaded, body, input) => fillRows(loaded, rows(body, loaded.maxFields()), input),
   write,
 })
 

@@ -45,7 +45,7 @@ export const descriptionRoutes = (
       const name = params['name']!
       const { manifest, version } = findArm(serving, name, undefined).loaded
       const info = { title: `Tenure: ${name}`, version, description: `Predictions of the model ${name}.` }
-      return { json: describe(routesOfModel(routes(), name, manifest), info) }
+      return { json: describe(routesOfModel(routes(), name, manifest, serving.fieldsOf(name)), info) }
     },
   }),
   defineRoute('get', '/docs', viewers, {

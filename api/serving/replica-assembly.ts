@@ -31,6 +31,7 @@ import { startReplicaSync } from './routing/replica-sync.ts'
 import type { Held } from './routing/route-follower.ts'
 import type { ActiveRoute } from './routing/route-table.ts'
 import { createRouting, type Lease, type RoutingProblem, type ReplicaRouting } from './routing/routing.ts'
+import { createRequestFields } from './routing/request-fields.ts'
 import { createShadow, type Shadow } from './routing/shadow.ts'
 import { startMeter } from './counters/process-stats.ts'
 import { openSpool } from './log/spool.ts'
@@ -63,6 +64,8 @@ export interface Serving extends Answering {
   /** The duration of a renewed lease, in milliseconds. */
   leaseMs: number
   switches: KillSwitches
+  /** Returns the fields that requests of a model may carry. */
+  fieldsOf(model: string): readonly string[]
   /** Returns the last failure of the database, while it is recent. */
   outage(): ReturnType<Store['outage']>
   /** Whether Postgres has reported a missing table. */
@@ -144,9 +147,11 @@ export async function openServing(deps: ServingDeps): Promise<Serving> {
   const runtimes = createRuntimes({ onError: events.trouble, batches: deps.batches })
   const predictionCache = deps.remembered ? createPredictionCache({ entries: deps.remembered }) : undefined
   const cache = openCache(join(deps.stateDir, 'cache'), deps.artifacts, { signer, slot: deps.slot ?? '1' })
-  const { remembered, refusals } = await cache.recall()
-  for (const refusal of refusals) events.forgotten(refusal)
+  const { remembered, isEmpty, refusals } = await cache.recall()
+  // The first start has nothing to reject; /readyz reports it when the database does not respond either.
+  if (!isEmpty) for (const refusal of refusals) events.forgotten(refusal)
   const known = new Map(Object.entries(remembered?.versions ?? {}))
+  const fields = createRequestFields()
 
   const originOf = async (version: string): Promise<VersionOrigin> => {
     try {
@@ -167,6 +172,9 @@ export async function openServing(deps: ServingDeps): Promise<Serving> {
     // Only a model in a worker thread has `trouble`, and only such a model is slow enough for a cache. The keys of the cache hold no texts.
     if (predictionCache !== undefined && loaded.predictor.trouble !== undefined && !takesTexts(loaded))
       loaded.predictor = predictionCache.cached(loaded.predictor)
+    fields.addFeatures(manifest.model, manifest.features)
+    loaded.ignores = (field) => fields.isKnown(manifest.model, field)
+    loaded.maxFields = () => fields.count(manifest.model)
     known.set(version, origin)
     // The key of the stored signature may have been rotated since.
     if (recalled)
@@ -190,6 +198,7 @@ export async function openServing(deps: ServingDeps): Promise<Serving> {
     lease,
     counters,
     switches,
+    fields,
     load,
     beforeFollow: shadow.discard,
     onFollow: events.followed,
@@ -218,6 +227,7 @@ export async function openServing(deps: ServingDeps): Promise<Serving> {
     store,
     cache,
     switches,
+    fields,
     meter: startMeter(),
     onPeers: (found) => (peers = found),
     replica,
@@ -245,6 +255,7 @@ export async function openServing(deps: ServingDeps): Promise<Serving> {
     waiting: answering.counts,
     leaseMs: deps.leaseMs,
     switches,
+    fieldsOf: fields.of,
     outage: store.outage,
     lacksSchema: () => lacksSchema,
     unrecalled: remembered === undefined ? refusals : [],

@@ -117,6 +117,10 @@ export const isOfNumbers = (
 ): output is Extract<Output, { kind: 'number' | 'quantiles' | 'numbers' }> =>
   output.kind === 'number' || output.kind === 'quantiles' || output.kind === 'numbers'
 
+/** The limits of a number as a text: `min 0 and max 60`. */
+export const limitsText = ({ min, max }: { min?: number; max?: number }): string =>
+  [min === undefined ? [] : `min ${min}`, max === undefined ? [] : `max ${max}`].flat().join(' and ')
+
 /** How many numbers one truth has. */
 export const truthWidth = (output: Output): number => (output.kind === 'numbers' ? output.names.length : 1)
 
@@ -168,6 +172,9 @@ export function widthOfFit(fit: FeatureFit): number {
       return 0
   }
 }
+
+/** Whether a row may lack the feature. A lookup sets a looked-up one, also where it finds nothing. */
+export const isOmittable = ({ missing, from }: Feature): boolean => missing === 'fill' && from === undefined
 
 /** The number of inputs that all fits produce. */
 export const inputWidthOf = (fits: readonly FeatureFit[]): number =>

@@ -4,7 +4,7 @@
  */
 import type { Manifest } from '../model/manifest.ts'
 import { describeForm } from './model-card.ts'
-import { formOf, requestsStillFit } from './version.ts'
+import { formOf, mayBeAbsent, requestsStillFit } from './version.ts'
 
 type Schema = Pick<Manifest, 'features' | 'output'>
 
@@ -16,11 +16,11 @@ export function schemaIssues(now: Partial<Schema>, target: Partial<Schema>): str
   if (now.features === undefined || target.features === undefined)
     return ['its manifest says nothing of its features']
   if (!requestsStillFit(now.features, target.features)) {
-    const [sent, read] = [Object.keys(now.features), Object.keys(target.features)]
-    const unread = sent.filter((name) => !read.includes(name))
-    const unsent = read.filter((name) => !sent.includes(name))
-    if (unread.length > 0) issues.push(`it does not read ${unread.join(', ')}`)
-    if (unsent.length > 0) issues.push(`it needs ${unsent.join(', ')}, which is not sent`)
+    const sent = now.features
+    const unsent = Object.entries(target.features).flatMap(([name, feature]) =>
+      sent[name] === undefined && !mayBeAbsent(feature) ? [name] : [],
+    )
+    if (unsent.length > 0) issues.push(`it needs ${unsent.join(', ')}, which callers need not send now`)
     if (issues.length === 0) issues.push('it refuses values that are sent now')
   }
   if (now.output === undefined || target.output === undefined) issues.push('its output is not known')

@@ -2,7 +2,7 @@
  * Numbers versions `name_vMAJOR.MINOR.PATCH`: MAJOR for an incompatible schema, MINOR for other data, code or hyperparameters, PATCH
  * for a repetition.
  */
-import type { Features, Output } from '../model/features.ts'
+import type { Feature, Features, Output } from '../model/features.ts'
 import type { BundleOrigin } from '../model/bundle-origin.ts'
 
 export interface VersionNumber {
@@ -25,6 +25,8 @@ export interface VersionLineage {
   /** Metric → value on the frozen test rows. */
   metrics: Record<string, number | null>
   rows: { train?: number; test: number }
+  /** ISO 8601: when the newest training event happened. Absent without event times, and for versions of an earlier build. */
+  newestEvent?: string
   /** One sentence for each flood whose rows were left out; absent without floods. */
   floods?: string[]
   validationId: string
@@ -95,19 +97,25 @@ export function aboveGiven(number: VersionNumber, given: VersionNumber | undefin
   return order > 0 ? number : { major: given.major, minor: given.minor + 1, patch: 0 }
 }
 
-/** Whether every valid request stays valid: the same features, each accepting at least the same values. */
+/**
+ * Whether every valid request stays valid: a new feature may be missing, a dropped one is ignored, and each other one accepts at least the
+ * same values.
+ */
 export function requestsStillFit(before: Features, after: Features): boolean {
-  const names = Object.keys(before)
-  if (names.length !== Object.keys(after).length) return false
-  return names.every((name) => {
-    const [old, now] = [before[name], after[name]]
-    if (old === undefined || now === undefined || old.kind !== now.kind) return false
+  return Object.entries(after).every(([name, now]) => {
+    const old = before[name]
+    if (old === undefined) return mayBeAbsent(now)
+    if (old.kind !== now.kind) return false
     if (old.missing === 'fill' && now.missing !== 'fill') return false
+    if (mayBeAbsent(old) && !mayBeAbsent(now)) return false
     if (old.kind === 'number' || now.kind === 'number' || now.values === undefined) return true
     const allowed = new Set(now.values)
     return old.values !== undefined && old.values.every((value) => allowed.has(value))
   })
 }
+
+/** Whether a request may lack the feature: it is filled, or has a value that stands in where the looked-up one is missing. */
+export const mayBeAbsent = ({ missing, from }: Feature): boolean => missing === 'fill' || from !== undefined
 
 /** The form of the output that callers rely on; the threshold is not part of it. */
 export function formOf(output: Output): string {

@@ -131,7 +131,7 @@ export function startProcess(replica: SimulatedReplica, around: ReplicaEnvironme
         isAlive: around.isAlive,
       },
       cache: {
-        recall: () => Promise.resolve({ refusals: [] }),
+        recall: () => Promise.resolve({ isEmpty: true, refusals: [] }),
         signedBy: () => 'the key',
         fetch: () => Promise.reject(new Error('nothing is fetched')),
         remember(what) {

@@ -46,7 +46,12 @@ let explaining = 0
  * `deadline_exceeded`.
  */
 export async function explainPredictions(
-  { store, artifacts, artifactRoot }: Pick<ApiDeps, 'store' | 'artifacts' | 'artifactRoot'>,
+  {
+    store,
+    artifacts,
+    artifactRoot,
+    serving,
+  }: Pick<ApiDeps, 'store' | 'artifacts' | 'artifactRoot' | 'serving'>,
   actor: Actor | undefined,
   { model, version: named, instances, background, of }: ExplainInput,
 ): Promise<ExplainedPredictions> {
@@ -58,9 +63,10 @@ export async function explainPredictions(
       `${JSON.stringify(named)} is not a version of ${JSON.stringify(model)}`,
     )
   const manifest = await getManifest(artifacts, version.artifactDigest)
-  checkRows(manifest, instances, { what: 'instances', max: explainLimits.rows })
+  const fields = serving.fieldsOf(model)
+  checkRows(manifest, instances, { what: 'instances', max: explainLimits.rows, fields })
   if (background !== undefined)
-    checkRows(manifest, background, { what: 'background', max: explainLimits.backgroundRows })
+    checkRows(manifest, background, { what: 'background', max: explainLimits.backgroundRows, fields })
   const output = of === undefined ? undefined : outputOf(manifest.output, of)
   if (explaining >= explainLimits.maxConcurrent)
     throw new DomainError('overloaded', `this replica is explaining ${explaining} requests already`)
@@ -104,18 +110,18 @@ export async function explainPredictions(
   }
 }
 
-/** Checks rows as the predict route does. */
+/** Checks rows as the predict route does. `fields`: those that requests may carry. */
 function checkRows(
   { features, preprocessing }: Pick<Manifest, 'features' | 'preprocessing'>,
   rows: readonly FeatureRow[],
-  { what, max }: { what: string; max: number },
+  { what, max, fields }: { what: string; max: number; fields: readonly string[] },
 ): void {
   if (rows.length === 0) throw new DomainError('no_instances', `"${what}" has no row`)
   if (rows.length > max)
     throw new DomainError('batch_too_large', `"${what}" has ${rows.length} rows, limit ${max}`)
   const read = compileReader(features, preprocessing)
   const into = new Float64Array(inputWidthOf(preprocessing))
-  for (const [index, row] of rows.entries()) read(row, index, into, 0)
+  for (const [index, row] of rows.entries()) read(row, index, into, 0, (field) => fields.includes(field))
 }
 
 function outputOf(output: Output, of: string | number): number {

@@ -1,6 +1,7 @@
 /** Orders the features of a version as its model reads them. All readers share this order, because a model reads its inputs by position. */
 import {
   acceptedRange,
+  isOmittable,
   widthOfFit,
   type CategoryEncoding,
   type Feature,
@@ -16,6 +17,8 @@ interface Column {
   slot: number
   /** Whether null is accepted. */
   fillable: boolean
+  /** Whether a row may lack the feature. A lookup sets a looked-up one, also where it finds nothing. */
+  omittable: boolean
 }
 
 export interface NumberColumn extends Column {
@@ -81,9 +84,10 @@ export function columnsOf(
     const start = width
     width += widthOfFit(fit)
     const fillable = feature.missing === 'fill'
+    const omittable = isOmittable(feature)
     if (fit.kind === 'number') {
       const range = acceptedRange(feature.kind === 'number' ? feature : { kind: 'number' })
-      return { ...fit, ...range, fill: fit.fill ?? NaN, start, slot: numbers++, fillable }
+      return { ...fit, ...range, fill: fit.fill ?? NaN, start, slot: numbers++, fillable, omittable }
     }
     const encoding = fit.encoding ?? 'one-hot'
     return {
@@ -93,6 +97,7 @@ export function columnsOf(
       start,
       slot: texts++,
       fillable,
+      omittable,
       places: new Map(fit.vocabulary.map((value, place) => [value, place])),
       other: fit.vocabulary.length,
       reportsUnknown: encoding === 'one-hot' || fit.vocabulary.length > 0,

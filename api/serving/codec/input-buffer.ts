@@ -55,9 +55,20 @@ export function resetInput(input: InputBuffer, columns: FeatureColumns, rows: nu
   input.rows = rows
   input.routingKey = input.callerId = input.wanted = undefined
   input.textBytes = input.unknownTexts = 0
-  if (input.input.length < rows * columns.width) input.input = new Float64Array(rows * columns.width)
-  if (input.numbers.length < rows * columns.numbers) {
-    input.numbers = new Float32Array(rows * columns.numbers)
+  reserveRows(input, columns, rows)
+}
+
+/** Makes room for this many rows and keeps those that were written. Doubles the room, so that rows can be added one by one. */
+export function reserveRows(input: InputBuffer, { width, numbers }: FeatureColumns, rows: number): void {
+  if (input.input.length < rows * width) {
+    const before = input.input
+    input.input = new Float64Array(Math.max(rows * width, 2 * before.length))
+    input.input.set(before)
+  }
+  if (input.numbers.length < rows * numbers) {
+    const before = input.numbers
+    input.numbers = new Float32Array(Math.max(rows * numbers, 2 * before.length))
+    input.numbers.set(before)
     input.numberBytes = new Uint8Array(input.numbers.buffer)
   }
 }

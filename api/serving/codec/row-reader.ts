@@ -3,13 +3,28 @@
  * schema library would take longer than the prediction. Each error names the instance and the feature.
  */
 import { cutName, DomainError, quotedName, type ErrorCode } from '../../../domain/errors.ts'
-import type { Feature, FeatureFit, FeatureRow, Features } from '../../../domain/model/features.ts'
+import {
+  isOmittable,
+  type Feature,
+  type FeatureFit,
+  type FeatureRow,
+  type Features,
+} from '../../../domain/model/features.ts'
 import { compileEncoder, fitsSingle, scaled, type InputNumbers } from '../../../domain/model/preprocessing.ts'
 
-/** Checks one row and writes its columns into `into`, starting at `offset`. */
-export type InstanceReader = (instance: unknown, index: number, into: InputNumbers, offset: number) => void
+/** Checks one row and writes its columns into `into`, starting at `offset`. Ignores a field that is no feature where `isIgnored` says so. */
+export type InstanceReader = (
+  instance: unknown,
+  index: number,
+  into: InputNumbers,
+  offset: number,
+  isIgnored?: (field: string) => boolean,
+) => void
 
-/** Returns the reader of a version's rows. It throws the error of the first wrong value. */
+/**
+ * Returns the reader of a version's rows. It throws the error of the first wrong value. A feature that is filled may be left out, unless it
+ * is looked up: the lookup sets it, also where it finds nothing.
+ */
 export function compileReader(features: Features, fits: readonly FeatureFit[]): InstanceReader {
   const encode = compileEncoder(features, fits)
   const names = Object.keys(features)
@@ -18,14 +33,19 @@ export function compileReader(features: Features, fits: readonly FeatureFit[]): 
     return compileCheck(name, features[name]!, fit)
   })
   const count = names.length
-  return (instance, index, into, offset) => {
+  return (instance, index, into, offset, isIgnored) => {
     if (typeof instance !== 'object' || instance === null || Array.isArray(instance))
       throw new DomainError('invalid_request', `instance ${index} is ${kindOf(instance)}, not an object`)
     const row = instance as FeatureRow
-    for (let i = 0; i < count; i++) checks[i]!(row[names[i]!], index)
+    let found = 0
+    for (let i = 0; i < count; i++) {
+      const value = row[names[i]!]
+      checks[i]!(value, index)
+      if (value !== undefined && typeof value !== 'function') found++
+    }
     let sent = 0
     for (const _name in row) sent++
-    if (sent !== count) refuseUnknown(row, features, index)
+    if (sent !== found) refuseUnknown(row, features, index, isIgnored)
     encode(row, into, offset)
   }
 }
@@ -36,14 +56,16 @@ function compileCheck(name: string, feature: Feature, fit: FeatureFit | undefine
   const refuse = (code: ErrorCode, index: number, what: string, context = {}): never => {
     throw new DomainError(code, `instance ${index}: feature ${quotedName(name)} ${what}`, context)
   }
-  /** Accepts null where it is imputed, and refuses every other missing value. */
+  /** Accepts null and an absent value where it is imputed, and refuses every other missing value. */
   const checkMissing = (value: unknown, index: number): void => {
     // A row inherits functions such as "constructor" from all objects.
-    if (value === undefined || typeof value === 'function')
+    const isAbsent = value === undefined || typeof value === 'function'
+    if (isAbsent && !isOmittable(feature))
       throw new DomainError('missing_feature', `instance ${index} has no feature ${quotedName(name)}`)
-    if (value === null && feature.missing !== 'fill') refuse('missing_feature', index, 'may not be null')
+    if (isAbsent || (value === null && feature.missing === 'fill')) return
+    if (value === null) refuse('missing_feature', index, 'may not be null')
     const wanted = feature.kind === 'number' ? 'a number' : 'a text'
-    if (value !== null) refuse('wrong_type', index, `is ${kindOf(value)}, not ${wanted}`)
+    refuse('wrong_type', index, `is ${kindOf(value)}, not ${wanted}`)
   }
   if (feature.kind === 'number')
     return (value, index) => {
@@ -87,9 +109,14 @@ function shownValues(values: ReadonlySet<string>): string[] {
   return shown
 }
 
-function refuseUnknown(row: FeatureRow, features: Features, index: number): void {
+function refuseUnknown(
+  row: FeatureRow,
+  features: Features,
+  index: number,
+  isIgnored?: (field: string) => boolean,
+): void {
   for (const name in row)
-    if (!Object.hasOwn(features, name))
+    if (!Object.hasOwn(features, name) && isIgnored?.(name) !== true)
       throw new DomainError('unknown_feature', `instance ${index} has an unknown feature ${quotedName(name)}`)
 }
 

@@ -14,7 +14,7 @@ const unknownKey = '],"unknown_categories":'
 export const createPredictProtocol = (maxInstances: number): Protocol => ({
   rows: (body, width) => parsePredict(body, maxInstances, width),
   read(loaded, body, input) {
-    if (!loaded.scan(body, input, maxInstances)) readParsed(loaded, body, input, maxInstances)
+    if (!loaded.scan(body, input, maxInstances, loaded.ignores)) readParsed(loaded, body, input, maxInstances)
   },
   write(writer, { arm, input, outputs, id, stale }) {
     const { format } = arm.loaded
@@ -39,7 +39,7 @@ export const createPredictProtocol = (maxInstances: number): Protocol => ({
 /** Parses with JSON.parse the bodies that the scanner does not read, and reports the exact error. */
 function readParsed(loaded: LoadedVersion, body: Buffer, input: InputBuffer, maxInstances: number): void {
   const { columns } = loaded
-  const { instances, routingKey } = parsePredict(body, maxInstances, columns.all.length)
+  const { instances, routingKey } = parsePredict(body, maxInstances, loaded.maxFields())
   resetInput(input, columns, instances.length)
   for (let i = 0; i < instances.length; i++) readRow(loaded, instances[i]!, i, input)
   input.routingKey = routingKey

@@ -25,13 +25,15 @@ export interface RoutingSnapshot {
   /** As read from the table; validated again when recalled. */
   routes: unknown[]
   versions: Record<string, VersionOrigin>
+  /** The fields that requests of each model may carry. */
+  fields?: Record<string, string[]>
   flags: SwitchRow[]
   fallbacks: FallbackRow[]
 }
 
 export interface Cache {
   /** Returns the newest stored routes of each model from all processes on this disk, and why snapshots were rejected. */
-  recall(): Promise<{ remembered?: RoutingSnapshot; refusals: string[] }>
+  recall(): Promise<{ remembered?: RoutingSnapshot; isEmpty: boolean; refusals: string[] }>
   remember(what: RoutingSnapshot): Promise<void>
   /** Removes files that no snapshot names, because each release leaves files. Call it after each change of a route. */
   forgetFiles(): Promise<void>
@@ -103,8 +105,9 @@ export function openCache(directory: string, artifacts: Artifacts, { signer, slo
         if (typeof one === 'string') refusals.push(one)
         else found.push(one)
       }
-      if (names.length === 0) refusals.push(`there is no snapshot in ${directory}`)
-      return { refusals, ...(found.length === 0 ? {} : { remembered: found.reduce(newestOf) }) }
+      const isEmpty = names.length === 0
+      if (isEmpty) refusals.push(`there is no snapshot in ${directory}`)
+      return { isEmpty, refusals, ...(found.length === 0 ? {} : { remembered: found.reduce(newestOf) }) }
     },
     signedBy: () => signer.publicPem,
     async remember(what) {
@@ -136,10 +139,14 @@ function newestOf(a: RoutingSnapshot, b: RoutingSnapshot): RoutingSnapshot {
   for (const flag of [...a.flags, ...b.flags])
     if (flag.revision > (flags.get(flag.model)?.revision ?? 0)) flags.set(flag.model, flag)
   const fallbacks = new Map([...a.fallbacks, ...b.fallbacks].map((each) => [each.model, each]))
+  const fields = { ...a.fields }
+  for (const [model, names] of Object.entries(b.fields ?? {}))
+    fields[model] = [...new Set([...(fields[model] ?? []), ...names])]
   return {
     models: [...new Set([...a.models, ...b.models])],
     routes: [...routes.values()],
     versions: { ...a.versions, ...b.versions },
+    fields,
     flags: [...flags.values()],
     fallbacks: [...fallbacks.values()],
   }

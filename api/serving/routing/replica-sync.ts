@@ -36,6 +36,7 @@ import type { Meter } from '../counters/process-stats.ts'
 import type { Lease, ReplicaRouting } from './routing.ts'
 import type { Shadow } from './shadow.ts'
 import type { KillSwitches } from './kill-switches.ts'
+import type { RequestFields } from './request-fields.ts'
 import type { CounterRegistry } from '../counters/arm-counters.ts'
 
 export interface ReplicaDeps {
@@ -47,6 +48,8 @@ export interface ReplicaDeps {
   routing: ReplicaRouting
   shadow: Shadow
   switches: KillSwitches
+  /** Which fields requests may carry. Default: the features of the version that answers. */
+  fields?: Pick<RequestFields, 'read'>
   counters: CounterRegistry
   /** Measures the resources of this process. Default: none are reported. */
   meter?: Meter
@@ -140,7 +143,7 @@ export function startReplicaSync(deps: ReplicaDeps) {
     if (pendingLease !== undefined && sentAt >= pendingLease.at) {
       lease.until = Math.max(lease.until, pendingLease.until)
       pendingLease = undefined
-      markStarted()
+      void (fields?.wake() ?? Promise.resolve()).then(markStarted)
     }
     if (deps.drills) await injectFaults(deps)
     const now = JSON.stringify([routing.remembered(), deps.cache.signedBy()])
@@ -158,6 +161,8 @@ export function startReplicaSync(deps: ReplicaDeps) {
   const { meter } = deps
   const leases = repeat(renew, deps.leaseMs / 3, 'the lease was not renewed')
   const routes = repeat(follow, pollMs, 'the routes were not read')
+  const fields =
+    deps.fields && repeat(() => deps.fields!.read(store), pollMs, 'the fields of requests were not read')
   const loops = [
     leases,
     routes,
@@ -166,6 +171,7 @@ export function startReplicaSync(deps: ReplicaDeps) {
   ]
   if (meter !== undefined)
     loops.push(repeat(() => writeUsage(meter), resourcesMs, 'the resource usage was not stored'))
+  if (fields !== undefined) loops.push(fields)
   const { onPeers } = deps
   const peers =
     onPeers &&

@@ -11,6 +11,7 @@ import type { StandingFallback } from '../../../store/serving/replica-fallbacks.
 import type { RoutingSnapshot } from './disk-cache.ts'
 import { parseRow } from './parse-route.ts'
 import { createRouteFollower, type FollowerOptions } from './route-follower.ts'
+import type { RequestFields } from './request-fields.ts'
 import type { ActiveRoute, KillSwitchOverride, RouteTable } from './route-table.ts'
 import type { LoadedVersion } from '../version/loaded-version.ts'
 
@@ -58,6 +59,8 @@ export interface RoutingProblem {
 
 export interface RoutingOptions extends FollowerOptions {
   lease: Lease
+  /** The fields of requests, which are remembered with the routes. */
+  fields?: Pick<RequestFields, 'remembered' | 'recall'>
   onFollow: (route: Route, cause: 'followed' | 'recalled' | 'dropped') => void
   onProblem: (model: string, problem: RoutingProblem) => void
 }
@@ -163,6 +166,7 @@ export function createRouting(options: RoutingOptions): ReplicaRouting {
         if (filled) return
         for (const model of remembered.models) models.add(model)
         switches.take(remembered.flags, remembered.fallbacks)
+        options.fields?.recall(remembered.fields)
         await routes.prepareSwitches(true)
         for (const route of remembered.routes) await recallRoute(route as Route)
         await routes.prepareStandbys(true)
@@ -197,6 +201,7 @@ export function createRouting(options: RoutingOptions): ReplicaRouting {
       models: [...models],
       routes: [...live.values()].map(({ route }) => route),
       versions: Object.fromEntries([...versions].map(([version, { origin }]) => [version, origin])),
+      fields: options.fields?.remembered(),
       ...switches.remembered(),
     }),
   }

@@ -27,13 +27,17 @@ export interface LoadedVersion {
   read: InstanceReader
   scan: InstanceScanner
   format: OutputFormat
+  /** Whether requests may carry a field that is no feature of this version. */
+  ignores: (field: string) => boolean
+  /** How many fields a row may have, with those that are ignored. */
+  maxFields: () => number
   /** In a drill, the share of requests with an invalid response; otherwise 0. */
   invalidShare: number
 }
 
 /** Checks a row and writes it into the input buffer, both as sent and as the model reads it. */
 export function readRow(loaded: LoadedVersion, row: FeatureRow, index: number, input: InputBuffer): void {
-  loaded.read(row, index, input.input, index * loaded.columns.width)
+  loaded.read(row, index, input.input, index * loaded.columns.width, loaded.ignores)
   writeRow(input, loaded.columns, row, index)
 }
 
@@ -172,6 +176,8 @@ function loadedOf(
     format,
     read,
     scan,
+    ignores: () => false,
+    maxFields: () => columns.all.length,
     invalidShare: 0,
   }
 }

@@ -51,7 +51,7 @@ it('names every feature with its type, unit and expected range', () => {
   ])
   const row = {
     type: 'object',
-    required: ['distance', 'delay', 'day', 'origin'],
+    required: ['distance', 'day'],
     properties: {
       distance: {
         type: 'number',
@@ -103,7 +103,7 @@ it('describes each kind of output exactly', () => {
   expect(quantiles.own.properties['quantiles']!.required).toEqual(['0.1', '0.9'])
 })
 
-it('leaves looked-up features optional, and names the fields that they are looked up by', () => {
+it('leaves filled and looked-up features optional, and names the fields that they are looked up by', () => {
   const from = {
     view: 'airports',
     digest: 'sha256:a',
@@ -114,6 +114,9 @@ it('leaves looked-up features optional, and names the fields that they are looke
     withinMs: 1,
   }
   const schema = rowSchema({ ...features, runways: { kind: 'number', from } })
-  expect(schema['required']).toEqual(Object.keys(features))
+  expect(schema['required']).toEqual(['distance', 'day'])
   expect(Object.keys(schema['properties'] as object)).toEqual([...Object.keys(features), 'runways', 'gate'])
+  const { properties } = rowSchema(features, ['gate', 'day']) as Schema
+  expect(properties['gate']).toEqual({ description: 'Ignored by this version.' })
+  expect(properties['day']).toEqual((rowSchema(features) as Schema).properties['day'])
 })

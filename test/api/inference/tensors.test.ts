@@ -2,12 +2,13 @@
 import { describe, expect, it } from 'vitest'
 import { readSlowly } from '../../../api/inference/request-parser.ts'
 import { createInputBuffer } from '../../../api/serving/codec/input-buffer.ts'
-import { flightSpec, irisSpec, type ArtifactSpec } from '../../support/serving/artifact.ts'
+import { flightSpec, irisSpec, lookingSpec, type ArtifactSpec } from '../../support/serving/artifact.ts'
 import { loadedOf, said } from '../../support/serving/input-buffers.ts'
 
 const most = 20
 const iris = loadedOf(irisSpec())
 const flight = loadedOf(flightSpec())
+const lookingFlight = loadedOf(lookingSpec('distance'))
 
 const irisNames = ['sepalLength', 'sepalWidth', 'petalLength', 'petalWidth']
 const matrix = (data: unknown, datatype = 'FP32', shape = [1, 4]) => ({ name: 'x', shape, datatype, data })
@@ -40,6 +41,51 @@ const binaryTensor = (name: string, datatype: string, shape: number[], size: num
   shape,
   datatype,
   parameters: { binary_data_size: size },
+})
+
+describe('tensors by name', () => {
+  it('of features of other versions are ignored, and those of filled features may be left out', () => {
+    const lenient = { ...iris, ignores: (field: string) => field === 'colour' }
+    const named = irisNames.map((name) => column(name, 'FP32', [1]))
+    const colour = column('colour', 'BYTES', ['red'])
+    expect(read(lenient, { inputs: [...named, colour] })).toEqual(read(iris, { inputs: named }))
+    const some = [column('hour', 'FP32', [8]), column('origin', 'BYTES', ['ORD'])]
+    const rest = [column('distance', 'FP32', [null]), column('day', 'BYTES', [null])]
+    expect(read(flight, { inputs: some })).toEqual(read(flight, { inputs: [...some, ...rest] }))
+  })
+
+  it('of other versions do not count as too many values, in JSON and in binary', () => {
+    const others = Array.from({ length: 900 }, (_, at) => `other${at}`)
+    const lenient = {
+      ...iris,
+      ignores: (field: string) => others.includes(field),
+      maxFields: () => irisNames.length + others.length,
+    }
+    const rows = Array.from({ length: most }, (_, row) => row)
+    const named = irisNames.map((name) => column(name, 'FP32', rows))
+    const nested = others.map((name) =>
+      column(
+        name,
+        'FP32',
+        rows.map((value) => [value]),
+        [most, 1],
+      ),
+    )
+    const wanted = read(iris, { inputs: named })
+    expect(read(lenient, { inputs: [...named, ...nested] })).toEqual(wanted)
+    const floats = Buffer.from(Float32Array.from(rows).buffer)
+    const inputs = [...irisNames, ...others].map((name) =>
+      binaryTensor(name, 'FP32', [most], floats.byteLength),
+    )
+    expect(read(lenient, { inputs }, Buffer.concat(inputs.map(() => floats)))).toEqual(wanted)
+  })
+
+  it('of looked-up features are required, because tensors are not looked up', () => {
+    const some = [column('hour', 'FP32', [8]), column('origin', 'BYTES', ['ORD'])]
+    expect(() => read(lookingFlight, { inputs: some })).toThrow('instance 0 has no feature "distance"')
+    const distance = column('distance', 'FP32', [null])
+    expect(read(lookingFlight, { inputs: [...some, distance] })).toEqual(read(flight, { inputs: some }))
+  })
 })
 
 describe('numbers', () => {

@@ -8,6 +8,15 @@ const features: Features = {
   age: { kind: 'number', missing: 'fill' },
   note: { kind: 'category' },
 }
+const from = {
+  view: 'ages',
+  digest: 'sha256:4',
+  value: 'age',
+  by: ['note'],
+  timeToLiveMs: 1,
+  freshMs: 1,
+  withinMs: 1,
+}
 const before: Numbered = {
   features,
   order: Object.keys(features),
@@ -32,7 +41,10 @@ describe('the number of a version', () => {
 
   it.each<[string, Partial<Numbered>]>([
     ['a feature more', { features: { ...features, weight: { kind: 'number' } } }],
-    ['a feature less', { features: without('note') }],
+    [
+      'a feature less, for rows without names',
+      { features: without('note'), order: ['size', 'colour', 'age'] },
+    ],
     ['another name', { features: { ...without('note'), remark: { kind: 'category' } } }],
     ['another kind', { features: { ...features, size: { kind: 'category' } } }],
     ['a value less', { features: { ...features, colour: { kind: 'category', values: ['red'] } } }],
@@ -41,6 +53,10 @@ describe('the number of a version', () => {
       { features: { ...features, note: { kind: 'category', values: ['a'] } } },
     ],
     ['no more missing values', { features: { ...features, age: { kind: 'number' } } }],
+    [
+      'a looked-up value with a default where null was right',
+      { features: { ...features, age: { kind: 'number', from: { ...from, otherwise: 30 } } } },
+    ],
     ['another order of rows without names', { order: ['colour', 'size', 'age', 'note'] }],
     ['another positive class', { output: { kind: 'probability', positive: 'wilts', threshold: 0.5 } }],
     ['another kind of answer', { output: { kind: 'number' } }],
@@ -55,6 +71,18 @@ describe('the number of a version', () => {
     [
       'new data, and a value more',
       { snapshot: 'sha256:3', features: { ...features, colour: { kind: 'category' } } },
+    ],
+    ['new data, and a feature less', { snapshot: 'sha256:3', features: without('note') }],
+    [
+      'new data, and a feature more that may be missing',
+      { snapshot: 'sha256:3', features: { ...features, weight: { kind: 'number', missing: 'fill' } } },
+    ],
+    [
+      'new data, and a looked-up value where it was missing',
+      {
+        snapshot: 'sha256:3',
+        features: { ...features, age: { kind: 'number', missing: 'fill', from } },
+      },
     ],
     [
       'new data, and another range',

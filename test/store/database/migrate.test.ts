@@ -50,6 +50,9 @@ const pinned: Record<string, string> = {
   '0042_queue_by_version.sql': '0ae227e4beda28de62229225d150fc95716c08f671e5af16e457b7e984d8952c',
   '0043_batch_not_found.sql': '3643e4d419bf71b6aec1a836bf52702c51b51123b1d5fc8bfec6cd46422f4f1e',
   '0044_worst_severity.sql': '1ddd7902a5d6c1903f5a60392c08b578b8f3370d00871f9ecb87a76b9a802ffd',
+  '0045_sent_severity.sql': '331c22237e68e50704a0a39037c19638bfa3443060f80ce0a95714e4845bf023',
+  '0046_logged_batch_rows.sql': '75a5e9dc5dd88262c58fd5b6e9ed116604915d9f45ced9638dc365b1158f8fe4',
+  '0047_request_fields.sql': '30e990fad11a3681516b75817e3c8b2a9113ae678a9d02ffb9c573a5a2f4ff04',
 }
 
 const query = async (url: string, text: string): Promise<Record<string, unknown>[]> => {

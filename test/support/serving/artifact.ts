@@ -112,6 +112,21 @@ export function flightSpec(model = 'flight', seed = 2): ArtifactSpec {
   }
 }
 
+/** Returns `flightSpec` with a feature that is looked up. */
+export function lookingSpec(name: string): ArtifactSpec {
+  const spec = flightSpec()
+  const from = {
+    view: 'flights',
+    digest: 'sha256:0',
+    value: name,
+    by: ['origin'],
+    timeToLiveMs: 1,
+    freshMs: 1,
+    withinMs: 1,
+  }
+  return { ...spec, features: { ...spec.features, [name]: { ...spec.features[name]!, from } } }
+}
+
 /** Computes the outputs of a row in doubles, directly from the definition. */
 export function answerOf(
   {

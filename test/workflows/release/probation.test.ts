@@ -155,19 +155,20 @@ it.each([
 })
 
 describe('a champion whose schema differs from that of its predecessor', () => {
-  const readsMore = (version: string) =>
-    fixture.store.query(sql`
-      update versions set manifest = jsonb_set(manifest, '{features,z}', '{"kind": "number"}') where version = ${version}`)
-  /** By now its clients send fields that the previous champion does not read. */
-  async function widened() {
+  const dropsFeature = (version: string) =>
+    fixture.store.query(
+      sql`update versions set manifest = manifest #- '{features,y}' where version = ${version}`,
+    )
+  /** By now its clients may have stopped sending a feature that the previous champion needs. */
+  async function narrowed() {
     const scene = await onProbation()
-    await readsMore(scene.candidate)
-    const incompatibility = `what callers of ${scene.candidate} send and read does not fit ${scene.champion}: it does not read z`
+    await dropsFeature(scene.candidate)
+    const incompatibility = `what callers of ${scene.candidate} send and read does not fit ${scene.champion}: it needs y, which callers need not send now`
     return { ...scene, incompatibility }
   }
 
   it('is rolled back, and the alert names the changes that its clients need', async () => {
-    const { fixtureModel, champion, candidate, release, incompatibility } = await widened()
+    const { fixtureModel, champion, candidate, release, incompatibility } = await narrowed()
     const found = alarm(fixtureModel.name, candidate)
     await upsertAlert(fixture.store, found)
     const reason = `${found.message}; ${incompatibility}`
@@ -175,7 +176,7 @@ describe('a champion whose schema differs from that of its predecessor', () => {
     expect(await findChampion(fixture.store, fixtureModel.name)).toMatchObject({ version: champion })
     expect((await release.state()).rollbackResult).toMatchObject({
       champion,
-      incompatibilities: ['it does not read z'],
+      incompatibilities: ['it needs y, which callers need not send now'],
     })
     const told = (await listAlerts(fixture.store, { model: fixtureModel.name, open: true })).find(
       ({ kind }) => kind === 'release_rolled_back',
@@ -186,7 +187,7 @@ describe('a champion whose schema differs from that of its predecessor', () => {
   it('raises no alert about clients if it was never champion', async () => {
     const fixtureModel = await fixture.model()
     const candidate = await fixtureModel.register(await fixtureModel.champion())
-    await readsMore(candidate)
+    await dropsFeature(candidate)
     const release = await fixtureModel.start(candidate, { shadow: false })
     await release.reaches('awaiting_approval')
     await release.say('approve', 'anna')
@@ -197,7 +198,7 @@ describe('a champion whose schema differs from that of its predecessor', () => {
   })
 
   it('is rolled back when its workflow was terminated', async () => {
-    const { fixtureModel, champion, release, incompatibility } = await widened()
+    const { fixtureModel, champion, release, incompatibility } = await narrowed()
     await release.handle.terminate()
     const after = await fixtureModel.start(await fixtureModel.register(champion))
     await after.reaches('awaiting_approval')

@@ -44,7 +44,7 @@ describe('the rollback of a model', () => {
     await readsMore(second)
     const outcome = await rollBack(fixtureModel)
     expect(outcome).toMatchObject({ outcome: 'rolled_back', from: third, to: first })
-    expect(outcome.passedOver.join()).toContain(`${second}: it needs z, which is not sent`)
+    expect(outcome.passedOver.join()).toContain(`${second}: it needs z, which callers need not send now`)
   })
 
   it('is refused with every reason when no version can serve', async () => {

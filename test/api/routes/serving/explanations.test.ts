@@ -1,4 +1,5 @@
 /** Tests explanations of predictions through the API: the method of each format, and refusals. */
+import sql from 'sql-template-tag'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import type { ExplainedPredictions } from '../../../../domain/explanation/explained-predictions.ts'
 import { explainLimits } from '../../../../api/services/explanation/explain-predictions.ts'
@@ -96,6 +97,18 @@ describe('an explanation', () => {
     expect(each!.answer).toBeCloseTo(trees.answers[9]![2]!, 5)
     expect(sumOf(each!)).toBeCloseTo(each!.score, 9)
     expect(each!.attributions.some(({ error }) => error !== undefined)).toBe(false)
+  })
+
+  it('ignores a field of another version, as predictions do', async () => {
+    await fixture.store.query(
+      sql`insert into models (name, definition, code_digest)
+        values ('iris', ${JSON.stringify({ features: { ...spec.features, size: { kind: 'number' } } })}, 'sha256:0')
+        on conflict (name) do update set definition = excluded.definition, synced_at = now()`,
+    )
+    const row = { ...irisRow, size: 3 }
+    await expect.poll(() => explain('iris', { instances: [row] }).then(({ status }) => status)).toBe(200)
+    const found = await explained('iris', { instances: [row], background: [row] })
+    expect(found.explanations[0]!.attributions.map(({ feature }) => feature)).not.toContain('size')
   })
 
   it('uses background rows of the request', async () => {

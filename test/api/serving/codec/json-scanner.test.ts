@@ -4,12 +4,15 @@ import { describe, expect, it } from 'vitest'
 import { createPredictProtocol } from '../../../../api/serving/request/native-protocol.ts'
 import { createInputBuffer } from '../../../../api/serving/codec/input-buffer.ts'
 import { scanNumber, type Cursor } from '../../../../api/serving/codec/json-scanner.ts'
-import { flightSpec, irisSpec } from '../../../support/serving/artifact.ts'
+import type { Feature } from '../../../../domain/model/features.ts'
+import { flightSpec, irisSpec, lookingSpec } from '../../../support/serving/artifact.ts'
 import { loadedOf, said, understood } from '../../../support/serving/input-buffers.ts'
 
 const most = 20
 const iris = loadedOf(irisSpec())
 const flight = loadedOf(flightSpec())
+/** A version whose requests may carry fields of other versions, as in a rollout. */
+const rollout = { ...loadedOf(flightSpec()), ignores: (field: string) => /^(former|next|day)$/.test(field) }
 /** Reads a body with JSON.parse instead of the scanner. */
 const slowly = (loaded: typeof iris, body: Buffer) =>
   understood(loaded, (input) =>
@@ -18,7 +21,7 @@ const slowly = (loaded: typeof iris, body: Buffer) =>
 
 function scanned(loaded: typeof iris, body: Buffer) {
   const input = createInputBuffer()
-  return loaded.scan(body, input, most) ? said(input, loaded) : undefined
+  return loaded.scan(body, input, most, loaded.ignores) ? said(input, loaded) : undefined
 }
 
 const number = fc.oneof(
@@ -39,6 +42,27 @@ const flightRow = fc.record({
   origin: fc.oneof(fc.constantFrom('ATL', 'ORD', 'XNA', ''), fc.string()),
   day: fc.option(fc.constantFrom('workday', 'weekend')),
 })
+const rolloutRow = fc
+  .tuple(
+    fc.record({ hour: number, origin: fc.constantFrom('ATL', 'new') }, { noNullPrototype: true }),
+    fc.record(
+      {
+        distance: fc.option(number),
+        day: fc.option(fc.constantFrom('workday', 'weekend')),
+        former: fc.oneof(
+          { weight: 40, arbitrary: fc.oneof(number, fc.constantFrom('', 'a b', true, false, null)) },
+          fc.constantFrom('a "text"', 'ö', [{ day: 1 }]),
+        ),
+        next: fc.oneof({ weight: 40, arbitrary: number }, fc.string()),
+      },
+      { requiredKeys: [], noNullPrototype: true },
+    ),
+  )
+  .chain(([needed, rest]) => {
+    const entries = Object.entries({ ...needed, ...rest })
+    return fc.shuffledSubarray(entries, { minLength: entries.length })
+  })
+  .map((entries): object => Object.fromEntries(entries))
 const body = (row: fc.Arbitrary<object>) =>
   fc
     .tuple(
@@ -83,6 +107,7 @@ function damaged(text: string, changes: [number, string, number][]): Buffer {
 describe.each([
   ['numbers alone', iris, irisRow],
   ['categories and nulls', flight, flightRow],
+  ['absent features and fields of other versions', rollout, rolloutRow],
 ])('of %s', (_name, loaded, row) => {
   it('every body that the scanner accepts is parsed identically by the general parser', () => {
     let taken = 0
@@ -125,6 +150,69 @@ it('known and unknown categories are accepted, and null where it is allowed', ()
   )
   expect(scanned(flight, bytes)).toEqual(slowly(flight, bytes))
   expect(scanned(flight, bytes)).toMatchObject({ rows: 2, numbers: [NaN, 3, 1, 4] })
+})
+
+describe('in a rollout', () => {
+  const asked = (...rows: string[]) => Buffer.from(`{"instances":[${rows.join()}]}`)
+  const needed = '"hour":3,"origin":"ORD"'
+  const whole = `{"distance":1,${needed},"day":"weekend"}`
+
+  it.each([
+    ['without the features that are filled', [`{${needed}}`, `{${needed}}`]],
+    ['with a field of another version first', [`{"former":1,${needed},"day":null,"distance":2}`]],
+    [
+      'with such fields of every kind',
+      '2e1,"a b",true,false, null '
+        .split(',')
+        .map((value) => `{"distance":2,"next": ${value},${needed},"former" :${value}}`),
+    ],
+    [
+      'of several orders and fields',
+      [whole, `{"next":1,${needed}}`, whole, `{${needed},"former":2,"day":"workday"}`, whole],
+    ],
+  ])('rows %s are scanned', (_name, rows) => {
+    expect(scanned(rollout, asked(...rows))).toBeDefined()
+    expect(scanned(rollout, asked(...rows))).toEqual(slowly(rollout, asked(...rows)))
+  })
+
+  it('more rows are scanned than whole ones would fit in the body', () => {
+    const fill = (feature: Feature): Feature => ({ ...feature, missing: 'fill' })
+    const spec = irisSpec()
+    const features = Object.fromEntries(
+      Object.entries(spec.features).map(([name, feature]) => [name, fill(feature)]),
+    )
+    const filled = loadedOf({
+      ...spec,
+      features,
+      preprocessing: spec.preprocessing.map((fit) => ({ ...fit, fill: 1 })),
+    })
+    const short = asked(...Array.from({ length: most }, (_, at) => `{"petalWidth":${at}}`))
+    expect(scanned(filled, short)).toMatchObject({ rows: most })
+    expect(scanned(filled, short)).toEqual(slowly(filled, short))
+  })
+
+  it.each([
+    ['without a feature that is needed', '{"hour":3}', 'missing_feature'],
+    ['with a misspelt field', `{${needed},"nxet":1}`, 'unknown_feature'],
+    ['with a wrong value', `{${needed},"former":1,"distance":"far"}`, 'wrong_type'],
+  ])('the scanner skips rows %s, and the parser refuses them', (_name, row, code) => {
+    expect(scanned(rollout, asked(whole, row))).toBeUndefined()
+    expect(slowly(rollout, asked(whole, row))).toBe(code)
+  })
+
+  it('the scanner skips rows without a looked-up feature, and the parser refuses them', () => {
+    const looking = loadedOf(lookingSpec('distance'))
+    expect(scanned(looking, asked(whole))).toBeDefined()
+    expect(scanned(looking, asked(`{${needed}}`))).toBeUndefined()
+    expect(slowly(looking, asked(`{${needed}}`))).toBe('missing_feature')
+  })
+
+  it.each([
+    ['nested values', `{${needed},"former":[1]}`],
+    ['a field twice', `{${needed},"former":1,"former":2}`],
+    ['a feature twice, of which the last counts', `{${needed},"day":"workday","day":"weekend"}`],
+    ['no field', '{}'],
+  ])('the scanner skips %s', (_name, row) => expect(scanned(rollout, asked(whole, row))).toBeUndefined())
 })
 
 const one = '{"sepalLength":5.1,"sepalWidth":3.5,"petalLength":1.4,"petalWidth":0.2}'

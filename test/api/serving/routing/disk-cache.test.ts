@@ -29,6 +29,7 @@ import {
 } from '../../../support/serving/serving-fixture.ts'
 import { rotateSigningKey } from '../../../../store/signing/rotate-signing-key.ts'
 import { keyPlacesIn, keyPlacesOf } from '../../../support/serving/sign-versions.ts'
+import { irisRow } from '../../../support/serving/artifact.ts'
 import type { ServingFixture, ReplicaOptions, TestReplica } from '../../../support/serving/serving-fixture.ts'
 
 const nowhere = 'postgres://unknown@127.0.0.1:1/nothing'
@@ -233,7 +234,11 @@ describe('the disk cache of routes', () => {
 
   it('is missing on a wiped disk, and /readyz reports it', async () => {
     const { model } = await remembered()
-    await expectNothingBelieved(await cold(fixture.directory()), model, /there is no snapshot in/)
+    const replica = await cold(fixture.directory())
+    expect(() => replica.ask(model, request())).toThrow(expect.objectContaining({ code: 'not_ready' }))
+    expect(readiness(replica)).toMatch(/the routes are not loaded yet: there is no snapshot in/)
+    // Every first start is like that, so the log does not warn.
+    expect(replica.troubles.join()).not.toMatch(/snapshot/)
   })
 
   it('is not used in part when the artifact of its version is missing or changed', async () => {
@@ -251,8 +256,12 @@ describe('the disk cache of routes', () => {
     expect(readiness(replica)).toMatch(new RegExp(`no version of ${model} can be served`))
   })
 
-  it('has the newest route of each model when several processes share a disk', async () => {
+  it('has the newest route of each model, and all fields of requests, when several processes share a disk', async () => {
     const { model, champion, stateDir, file } = await remembered({ slot: '1' })
+    await fixture.store.query(sql`
+      update models set definition = jsonb_set(definition, '{features,colour}', '{"kind": "category"}'), synced_at = now()
+      where name = ${model}`)
+    const coloured = { instances: [{ ...irisRow, colour: 'red' }] }
     const second = await replicaOf({ stateDir, slot: '2' })
     const route = await fixture.route(model, { proven: champion })
     await second.follows(route)
@@ -260,10 +269,12 @@ describe('the disk cache of routes', () => {
     await second.stop()
     const replica = await cold(stateDir, { slot: '1' })
     expect(replica.ask(model, request()).generation).toBe(route.generation)
+    expect(replica.ask(model, coloured).generation).toBe(route.generation)
     // A damaged file does not affect the other.
     truncateSync(file('2'), 10)
     const later = await cold(stateDir, { slot: '3' })
     expect(later.ask(model, request()).generation).toBe(route.generation - 1)
+    expect(() => later.ask(model, coloured)).toThrow(expect.objectContaining({ code: 'unknown_feature' }))
     expect(later.troubles.join()).toMatch(/routing-2.signed is rejected/)
   })
 })
