@@ -43,8 +43,10 @@ export type Fallback = (
   automatic?: boolean
 }
 
+export const fallbackSuffix = '_fallback'
+
 /** The version name of a constant response in responses, counters and logs. */
-export const fallbackName = (model: string): string => `${model}_fallback`
+export const fallbackName = (model: string): string => model + fallbackSuffix
 
 /** Why the kill switch holds a release; undefined in the mode `normal`. */
 export function pinReason(flag: Flag | undefined): string | undefined {

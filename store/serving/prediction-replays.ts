@@ -15,6 +15,15 @@ export interface StoredPrediction {
   instances: number
   features: Buffer
   outputs: number[]
+  /** The layout of `features`; null for a version that is not registered, such as a constant fallback. */
+  layout: LoggedColumn[] | null
+}
+
+export interface LoggedColumn {
+  name: string
+  kind: 'number' | 'category'
+  /** Whether the feature is looked up where the caller does not send it. */
+  looked_up: boolean
 }
 
 /** The id of a request, with the number that locks it. */
@@ -65,7 +74,11 @@ export async function storeOnce(
   }
 }
 
-const columns = `encode(uuid_send(id), 'hex') as id, version, arm, generation, instances, features, outputs`
+const columns = `encode(uuid_send(id), 'hex') as id, version, arm, generation, instances, features, outputs, (
+  select jsonb_agg(jsonb_build_object('name', fit -> 'name', 'kind', fit -> 'kind',
+    'looked_up', manifest #> array['features', fit ->> 'name', 'from'] is not null) order by place)
+  from versions, jsonb_array_elements(manifest -> 'preprocessing') with ordinality as fits (fit, place)
+  where versions.version = predictions.version) as layout`
 /** A future day costs as much as one with rows, so future days are only searched when a replica with a wrong clock has written to one. */
 const knownText = `
   select ${columns} from predictions

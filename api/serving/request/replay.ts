@@ -4,9 +4,13 @@
  */
 import { hash } from 'node:crypto'
 import { DomainError } from '../../../domain/errors.ts'
+import { noText } from '../../../domain/model/batch-spec.ts'
+import { fallbackName } from '../../../domain/serving/kill-switch.ts'
 import type { StoredPrediction } from '../../../store/serving/prediction-replays.ts'
+import type { InputBuffer } from '../codec/input-buffer.ts'
 import type { RequestSlot } from './request-slot.ts'
 import { responseHead, type LiveArm } from '../routing/route-table.ts'
+import type { LoadedVersion } from '../version/loaded-version.ts'
 
 /** The header with the caller's id of a request. */
 export const requestIdHeader = 'idempotency-key'
@@ -48,16 +52,11 @@ export function idOfRequest(
   return bytes
 }
 
-/** Writes the stored outputs into the slot and returns their arm. Throws `invalid_request` when the features differ. */
+/** Writes the stored outputs into the slot and returns their arm. Throws `invalid_request` when the caller has sent other rows. */
 export function replayAnswer(stored: StoredPrediction, arm: LiveArm, slot: RequestSlot): LiveArm {
   const { input } = slot
   const { loaded } = arm
-  const numberBytes = input.rows * loaded.columns.numbers * 4
-  const asked = Buffer.concat([
-    input.numberBytes.subarray(0, numberBytes),
-    input.texts.subarray(0, input.textBytes),
-  ])
-  if (stored.instances !== input.rows || !asked.equals(stored.features))
+  if (stored.instances !== input.rows || isOther(stored, loaded, input))
     throw new DomainError('invalid_request', `another request had the same ${requestIdHeader}`)
   if (stored.outputs.length !== input.rows * loaded.format.width)
     throw new DomainError(
@@ -66,11 +65,51 @@ export function replayAnswer(stored: StoredPrediction, arm: LiveArm, slot: Reque
     )
   slot.outputs = Float32Array.from(stored.outputs)
   const { version, generation } = stored
+  const fallback = version === fallbackName(loaded.model)
   return {
     ...arm,
     arm: stored.arm,
     generation,
+    fallback,
     loaded: { ...loaded, version },
-    head: responseHead({ model: loaded.model, version, arm: stored.arm, generation }),
+    head: responseHead({ model: loaded.model, version, arm: stored.arm, generation }, fallback),
   }
+}
+
+/**
+ * Whether the rows differ from the stored ones. Values that are looked up may have changed since, so they are not compared; nor are rows of
+ * another layout, which a release in between has left behind.
+ */
+function isOther(
+  { features, layout }: StoredPrediction,
+  { columns, manifest }: LoadedVersion,
+  input: InputBuffer,
+): boolean {
+  const { all, numbers } = columns
+  const isSame = ({ name, kind }: { name: string; kind: string }, place: number): boolean =>
+    name === all[place]?.name && kind === all[place].kind
+  if (layout === null || layout.length !== all.length || !layout.every(isSame)) return false
+  const compared = layout.map((column) => ({
+    ...column,
+    isSent: !column.looked_up && manifest.features[column.name]?.from === undefined,
+  }))
+  const sent = (row: Buffer): Buffer => {
+    const parts: Buffer[] = []
+    let at = 0
+    for (const kind of ['number', 'category'] as const)
+      for (let instance = 0; instance < input.rows; instance++)
+        for (const column of compared) {
+          if (column.kind !== kind) continue
+          const length = kind === 'number' ? noText : row.readUInt32LE(at)
+          const end = at + 4 + (length === noText ? 0 : length)
+          if (column.isSent) parts.push(row.subarray(at, end))
+          at = end
+        }
+    return Buffer.concat(parts)
+  }
+  const asked = Buffer.concat([
+    input.numberBytes.subarray(0, input.rows * numbers * 4),
+    input.texts.subarray(0, input.textBytes),
+  ])
+  return !sent(asked).equals(sent(features))
 }

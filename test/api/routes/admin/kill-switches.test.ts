@@ -1,9 +1,13 @@
 /** Tests the kill switch: set by the API during a release, without Temporal, and kept on disk without Postgres. */
+import { randomUUID } from 'node:crypto'
 import sql from 'sql-template-tag'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { createInferProtocol } from '../../../../api/inference/protocol.ts'
 import { fallbackName, type Fallback } from '../../../../domain/serving/kill-switch.ts'
 import { verifyAudit } from '../../../../store/audit/audit-log.ts'
+import { irisRow } from '../../../support/serving/artifact.ts'
 import {
+  askLater,
   openServingFixture,
   request,
   startApi,
@@ -145,6 +149,34 @@ describe('a kill switch set to the fallback', () => {
     })
     await put(model, 'normal')
     expect(api.ask(model, request())).not.toHaveProperty('fallback')
+  })
+
+  it('is marked in an answer that is sent again afterwards, and no other answer is', async () => {
+    const { model, champion } = await threeVersions(fixture)
+    await declare(model, { kind: 'answer', outputs: [0, 1, 0] })
+    const durable = await replicaOf({ durableLog: true })
+    const route = await fixture.route(model, { proven: champion })
+    await Promise.all([api.follows(route), durable.follows(route)])
+    const data = [Object.values(irisRow)]
+    const tensors = { inputs: [{ name: 'input', datatype: 'FP64', shape: [1, 4], data }] }
+    const ask = async (requestId: string) => {
+      const native = await askLater(durable, model, request(), { requestId })
+      const body = Buffer.from(JSON.stringify(tensors))
+      const { bytes, at } = await durable.serving.answer(createInferProtocol(1), { model, body, requestId })
+      const { parameters } = JSON.parse(bytes.toString('utf8', 0, at)) as { parameters: object }
+      return [native, parameters].map((answer) => 'fallback' in answer)
+    }
+    const serve = async (mode: string) => {
+      await put(model, mode)
+      await durable.serving.refresh()
+    }
+    const [during, before] = [randomUUID(), randomUUID()]
+    expect(await ask(before)).toEqual([false, false])
+    await serve('fallback')
+    expect(await ask(during)).toEqual([true, true])
+    expect(await ask(before)).toEqual([false, false])
+    await serve('normal')
+    expect(await ask(during)).toEqual([true, true])
   })
 
   it('serves with the previous champion, which was loaded in advance', async () => {

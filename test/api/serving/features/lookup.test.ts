@@ -1,4 +1,5 @@
 /** Tests feature lookups of predictions: found or filled, counted and reported, and never awaited beyond the deadline. */
+import { randomUUID } from 'node:crypto'
 import sql from 'sql-template-tag'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { createFeatureCache } from '../../../../api/serving/features/feature-cache.ts'
@@ -10,11 +11,18 @@ import { findLatestValues, insertValues } from '../../../../store/features/featu
 import { findView, upsertView } from '../../../../store/features/feature-views.ts'
 import { listLogged } from '../../../../store/monitoring/matured-outcomes.ts'
 import type { Database } from '../../../../store/postgres.ts'
-import { answerOf, flightSpec, type ArtifactSpec } from '../../../support/serving/artifact.ts'
+import {
+  answerOf,
+  flightSpec,
+  randomLayer,
+  seeded,
+  type ArtifactSpec,
+} from '../../../support/serving/artifact.ts'
 import { uniqueName } from '../../../support/servers/servers.ts'
 import {
   askLater,
   openServingFixture,
+  replicaOfTest,
   startReplica,
   until,
   type ServingFixture,
@@ -201,6 +209,58 @@ describe('a feature that is absent from the request', () => {
       expect(told.predictions[0]!.probability).toBeCloseTo(answerOf(plain, row)[0]!, 5)
     }
     expect(answered.size).toBe(2)
+  })
+})
+
+describe('a request that comes again', () => {
+  const registered = async (spec: ArtifactSpec, minor = 0): Promise<string> => {
+    const version = await fixture.register(spec, minor)
+    const { features, preprocessing } = spec
+    await fixture.store.query(
+      sql`update versions set manifest = ${JSON.stringify({ features, preprocessing })} where version = ${version}`,
+    )
+    return version
+  }
+  /** Sends the row to a replica that has cached nothing yet. */
+  const send = async (model: string, proven: string, row: object, requestId: string = randomUUID()) => {
+    const durable = await replicaOfTest(fixture, { durableLog: true })
+    await durable.follows(await fixture.route(model, { proven }))
+    return askLater(durable, model, { instances: [row] }, { requestId })
+  }
+
+  it('gets its answer although a looked-up value has changed, and another request with its id is refused', async () => {
+    const spec = looking({ by: ['airport'] })
+    const { model } = spec
+    const version = await registered(spec)
+    const row = { hour: 8, origin: 'ORD', airport: 'repeated' }
+    const requestId = randomUUID()
+    await tell('repeated', { distance: 300, day: 'weekend' }, 1_000)
+    const { predictions } = await send(model, version, row, requestId)
+    await tell('repeated', { distance: 4_000, day: 'workday' })
+    expect((await send(model, version, row, requestId)).predictions).toEqual(predictions)
+    const [now] = (await send(model, version, row)).predictions
+    expect(now!.probability).not.toBe(predictions[0]!.probability)
+    for (const other of [{ hour: 9 }, { origin: 'ATL' }])
+      await expect(send(model, version, { ...row, ...other }, requestId)).rejects.toThrow(
+        'another request had the same idempotency-key',
+      )
+  })
+
+  it('gets its answer after a release to a version with another feature', async () => {
+    const spec = looking({ by: ['airport'] })
+    const { day: _day, distance: _distance, ...features } = spec.features
+    const former: ArtifactSpec = {
+      ...spec,
+      features,
+      preprocessing: spec.preprocessing.slice(1, 3),
+      layers: [randomLayer(4, 1, 'sigmoid', seeded(3))],
+      golden: [{ hour: 8, origin: 'ORD' }],
+    }
+    const row = { hour: 8, origin: 'ORD' }
+    const requestId = randomUUID()
+    const first = await send(spec.model, await registered(former), row, requestId)
+    const again = await send(spec.model, await registered(spec, 1), row, requestId)
+    expect(again).toMatchObject({ version: first.version, predictions: first.predictions })
   })
 })
 
