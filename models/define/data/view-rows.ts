@@ -5,7 +5,7 @@ import { quotedIdentifier, timestampLiteral } from '../../../domain/sql-text.ts'
 /** Returns SQL for the text that identifies an entity, equal to `entityKey`. A whole number has no decimals, whatever its type. */
 export const entityColumn = (columns: readonly string[]): string =>
   columns
-    .map((name) => `regexp_replace(cast(${quotedIdentifier(name)} as varchar), '\\.0$', '')`)
+    .map((name) => `regexp_replace(cast(${quotedIdentifier(name)} as varchar), '^(-?[0-9]+)\\.0$', '\\1')`)
     .join(' || chr(31) || ')
 
 export interface ViewPlan {

@@ -8,7 +8,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { withDuck } from '../../../activities/data/duckdb.ts'
 import { writeSnapshot } from '../../../activities/retrain/write-snapshot.ts'
 import { ingestViewUntil } from '../../../activities/features/ingest-view.ts'
-import { entityKey, valueAt } from '../../../domain/model/feature-view.ts'
+import { entityKey, keyOfText, valueAt } from '../../../domain/model/feature-view.ts'
 import {
   byTime,
   category,
@@ -22,6 +22,7 @@ import {
   view,
   yesNo,
 } from '../../../models/define.ts'
+import { entityColumn } from '../../../models/define/data/view-rows.ts'
 import { openArtifacts, type Artifacts } from '../../../store/artifacts.ts'
 import { listValues } from '../../../store/features/feature-history.ts'
 import { findLatestValues, deleteOldValues } from '../../../store/features/feature-values.ts'
@@ -403,10 +404,14 @@ describe('a feature view over a CSV', () => {
     ))
 
   it('reads its columns as declared', async () => {
-    await ingest('007,2024-05-01,2024-05-01,1,yes', '8,2024-05-01,2024-05-01,true,1.10')
+    const names = ['2.0', 'v2.0', 'v2']
+    const lines = names.map((name, size) => `${name},2024-05-01,2024-05-01,${size},no`)
+    await ingest('007,2024-05-01,2024-05-01,1,yes', '8,2024-05-01,2024-05-01,true,1.10', ...lines)
     expect(await latest('007')).toEqual({ size: 1, grade: 'yes' })
     expect(await latest('8')).toEqual({ size: 1, grade: '1.10' })
     expect(await latest('7')).toBeUndefined()
+    const sizesOf = names.map(async (name) => (await latest(entityKey([name])!))?.['size'])
+    expect(await Promise.all(sizesOf)).toEqual([0, 1, 2])
   })
 })
 
@@ -414,7 +419,23 @@ it('an entity has the same key in a request and in SQL', async () => {
   const names = ['JFK', '17', '1e3', 'a b', 'é', '0.5']
   expect(names.map((name) => entityKey([name]))).toEqual(names)
   expect(entityKey([17])).toBe('17')
+  expect([entityKey(['7.0', 'v7.0']), keyOfText('7.0 / v7.0')]).toEqual(['7\u001fv7.0', '7\u001fv7.0'])
   expect(entityKey([17, 'x'])).toBe('17\u001fx')
+  const typed = await withDuck((duck) =>
+    duck.rows<{ key: string }>(`
+      select ${entityColumn(['a', 'b'])} as key from (select '2.0' as a, 2.0::double as b)
+      union all select ${entityColumn(['a', 'b'])} from (select 7::bigint as a, 1.5::float as b)
+      union all select ${entityColumn(['a', 'b'])} from (select '7.0' as a, 'v1.0' as b)
+      union all select ${entityColumn(['a', 'b'])} from (select 1.0::decimal(9, 1) as a, -0.5::double as b)`),
+  )
+  expect(typed.map(({ key }) => key)).toEqual(
+    [
+      ['2.0', 2],
+      [7, 1.5],
+      ['7.0', 'v1.0'],
+      ['1.0', -0.5],
+    ].map((parts) => entityKey(parts)),
+  )
   for (const wrong of [null, undefined, {}, NaN, true, 'a\u001fb', 'a\0', 'x'.repeat(300)])
     expect(entityKey([wrong])).toBeUndefined()
 })
